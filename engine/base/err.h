@@ -1,0 +1,44 @@
+/* err.h: how every part of pictor reports what went wrong.
+ *
+ * A function that can fail takes a `struct err *` last, returns false or NULL, and
+ * says in `msg` what was wanted and what came. The caller owns the struct; passing NULL
+ * is allowed where the reason does not matter. Codes are few and map to an HTTP status in
+ * one table (server/http_error.c). */
+#ifndef PICTOR_ENGINE_BASE_ERR_H
+#define PICTOR_ENGINE_BASE_ERR_H
+
+#include <stdbool.h>
+
+enum err_code {
+    ERR_NONE = 0,
+    ERR_INVALID,     /* the request or the file is not what it should be */
+    ERR_TOO_LARGE,   /* over a limit: pixels, bytes, memory, count */
+    ERR_NOT_FOUND,   /* no such model, job, file */
+    ERR_UNSUPPORTED, /* understood, but not something pictor does */
+    ERR_CANCELLED,   /* stopped on request */
+    ERR_BUSY,        /* queue full, rate limit; try again later */
+    ERR_DENIED,      /* key missing, wrong, or without the right */
+    ERR_IO,          /* disk, socket, child process */
+    ERR_UPSTREAM,    /* a server that pictor forwards to failed */
+    ERR_INTERNAL     /* our own bug or an exhausted resource */
+};
+
+struct err {
+    enum err_code code;
+    char msg[256];
+};
+
+/* Sets `e` (may be NULL) and returns false, so that `return err_set(...)` reads well. */
+bool err_set(struct err *e, enum err_code code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Puts "prefix: " before the message already there. Returns false. */
+bool err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Name of a code for logs and the wire: "invalid", "too_large", ... */
+const char *err_name(enum err_code code);
+
+/* The code of a name; ERR_INTERNAL for an unknown one. */
+enum err_code err_code_of(const char *name);
+
+#endif

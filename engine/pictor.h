@@ -1,0 +1,182 @@
+/* pictor.h: words in, picture out. The only face of libpictor.
+ *
+ *     struct err err;
+ *     struct pictor_engine *engine = pictor_engine_new(NULL, &err);
+ *     struct pictor_model *model = pictor_model_open(engine, "builtin", &err);
+ *     struct pictor_params p;
+ *     pictor_params_init(&p, model);
+ *     p.prompt = "a red circle on a blue background";
+ *     p.seed = 7;
+ *     struct pictor_image image;
+ *     if (!pictor_generate(model, &p, &image, &err))
+ *         puts(err.msg);
+ *     pictor_image_free(&image);
+ *     pictor_model_free(model);
+ *     pictor_engine_free(engine);
+ *
+ * An engine owns a device (this machine's CPU) and its threads and runs one picture at a time;
+ * engines and models are not thread-safe, except that pictor_engine_cancel may be called from any
+ * thread. Pointers in params are borrowed for the call. */
+#ifndef PICTOR_ENGINE_PICTOR_H
+#define PICTOR_ENGINE_PICTOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+
+#define PICTOR_VERSION "0.1.0"
+
+struct pictor_engine;
+struct pictor_model;
+
+enum pictor_precision {
+    PICTOR_PRECISION_AUTO, /* bf16 where the CPU multiplies it in hardware, else f32 */
+    PICTOR_PRECISION_BF16, /* weights and activations bf16, sums f32 */
+    PICTOR_PRECISION_F32
+};
+
+enum pictor_rng {
+    PICTOR_RNG_NV, /* Philox as CUDA has it: what "GPU" seeds mean in SD WebUI */
+    PICTOR_RNG_CPU /* Mersenne twister as torch on the CPU has it */
+};
+
+/* How an initial picture of another size is fitted to width x height (SD WebUI's resize_mode). */
+enum pictor_fit { PICTOR_FIT_STRETCH, PICTOR_FIT_CROP, PICTOR_FIT_PAD };
+
+/* What stands under the mask before sampling (SD WebUI's inpainting_fill). */
+enum pictor_fill { PICTOR_FILL_BLUR, PICTOR_FILL_ORIGINAL, PICTOR_FILL_NOISE, PICTOR_FILL_NOTHING };
+
+/* 8-bit picture, rows top to bottom: pixels[(y * width + x) * channels + k].
+ * channels: 1 grey, 3 RGB, 4 RGBA (straight alpha). */
+struct pictor_image {
+    int width, height, channels;
+    uint8_t *pixels; /* malloc'd; owned by whoever owns the struct */
+};
+
+void pictor_image_free(struct pictor_image *image); /* frees pixels, zeroes the struct */
+
+struct pictor_engine_options {
+    int threads;          /* 0: one per available CPU */
+    const char *cpu;      /* NULL: best level; else "scalar" "avx2" "avx512" "amx": a cap */
+    enum pictor_precision precision;
+    size_t memory_limit;  /* bytes of weights plus activations, 0: no limit */
+};
+
+/* `options` may be NULL. Fails on an unknown cpu word. Returns owned. */
+struct pictor_engine *pictor_engine_new(const struct pictor_engine_options *options,
+                                        struct err *err);
+void pictor_engine_free(struct pictor_engine *engine);
+
+/* "cpu amx 2 threads bf16": for logs and `pictor bench`. Valid until the engine is freed. */
+const char *pictor_engine_description(const struct pictor_engine *engine);
+
+/* Asks the picture being painted to stop; pictor_generate then fails with ERR_CANCELLED within
+ * one step. Any thread, and async-signal-safe. Cleared when the next picture starts. */
+void pictor_engine_cancel(struct pictor_engine *engine);
+
+/* Asks it to stop sampling and decode what is there: pictor_generate succeeds with an unfinished
+ * picture. Same rules. */
+void pictor_engine_interrupt(struct pictor_engine *engine);
+
+struct pictor_model_info {
+    char architecture[32];  /* "sd1" */
+    char title[64];         /* from the file's metadata, or "" */
+    int native_width, native_height;
+    size_t weight_bytes;    /* packed, in memory */
+    float default_guidance;
+    int default_steps;
+};
+
+/* `path`: "builtin" for the model inside the binary, a .safetensors file in the single-file layout,
+ * or a folder in the diffusers layout. Everything in it is checked. Returns owned; free before the
+ * engine. */
+struct pictor_model *pictor_model_open(struct pictor_engine *engine, const char *path,
+                                       struct err *err);
+void pictor_model_free(struct pictor_model *model);
+const struct pictor_model_info *pictor_model_info(const struct pictor_model *model);
+
+/* What is known after each step. `step` counts finished denoising steps, 0..steps; every step of
+ * a picture is reported, first {0, steps}. */
+struct pictor_progress {
+    int step, steps;
+    double elapsed, step_seconds;       /* since the start; of the last step */
+    const struct pictor_image *preview; /* RGB at latent size (1/8), or NULL; borrowed */
+};
+
+struct pictor_params {
+    const char *prompt, *negative_prompt; /* UTF-8; SD WebUI syntax: (x:1.2) [x] BREAK */
+    int width, height;                    /* pixels; multiples of 8, 64..limits of memory */
+    int steps;                            /* 1..1000 */
+    float guidance;                       /* classifier-free guidance scale; 1 is none */
+    const char *sampler;                  /* name or alias, case ignored: "Euler a", "k_euler_a" */
+    const char *scheduler;                /* "automatic" (the sampler's own), "uniform", "karras" */
+    double eta;                           /* ancestral / DDIM noise; NAN: the sampler's own */
+    uint64_t seed;
+    uint64_t subseed;                     /* variation: slerp(noise(seed), noise(subseed)) */
+    double subseed_strength;              /* 0..1; 0 is none */
+    enum pictor_rng rng;
+    int clip_skip;                        /* 1 is the last layer */
+
+    /* Painting over a picture: NULL init is text to image. */
+    const struct pictor_image *init; /* RGB or RGBA (flattened on white), any size */
+    const struct pictor_image *mask; /* grey, RGB or RGBA; white is repainted; NULL: everything */
+    double strength;                 /* 0..1 denoising strength */
+    enum pictor_fit fit;
+    enum pictor_fill fill;
+    float mask_blur;      /* Gaussian sigma in pixels, 0..64 */
+    bool mask_invert;
+    bool mask_only_area;  /* paint the mask's surroundings at full width x height, then paste back;
+                             the picture then keeps the size of `init` */
+    int mask_padding;     /* pixels around the mask for mask_only_area */
+
+    /* Second pass at a larger size ("hires fix"); hires_width 0: none. */
+    int hires_width, hires_height;
+    int hires_steps;              /* 0: as steps */
+    double hires_strength;        /* denoising strength of the second pass */
+    const char *hires_upscaler;   /* "Latent" or "Lanczos" */
+
+    int preview_every; /* steps between previews; 0: none */
+    /* Called on the calling thread; return false to cancel. May be NULL. */
+    bool (*on_progress)(void *ctx, const struct pictor_progress *progress);
+    void *ctx;
+};
+
+/* Defaults for this model (native size, its guidance and steps, Euler, automatic, NV noise).
+ * `model` may be NULL. */
+void pictor_params_init(struct pictor_params *params, const struct pictor_model *model);
+
+/* Checks the parameters and says how many bytes of activations the picture needs, without
+ * painting. Fails with the parameter's name, what was wanted and what came. */
+bool pictor_check(struct pictor_model *model, const struct pictor_params *params, size_t *bytes,
+                  struct err *err);
+
+/* Paints one picture. `out` is RGB, owned by the caller afterwards. Same seed, same CPU level,
+ * any thread count: the same bytes. */
+bool pictor_generate(struct pictor_model *model, const struct pictor_params *params,
+                     struct pictor_image *out, struct err *err);
+
+/* The samplers and schedulers there are, for lists: index from 0, NULL past the end. */
+struct pictor_sampler_info {
+    const char *name;              /* "DPM++ 2M" */
+    const char *alias;             /* "k_dpmpp_2m" */
+    const char *default_scheduler; /* what "automatic" means for it: "uniform" or "karras" */
+};
+const struct pictor_sampler_info *pictor_sampler_at(int index);
+
+struct pictor_scheduler_info {
+    const char *name;  /* "karras" */
+    const char *label; /* "Karras" */
+    double default_rho; /* -1: has none */
+    bool needs_model;  /* its sigmas come from the model's table */
+};
+const struct pictor_scheduler_info *pictor_scheduler_at(int index);
+
+/* Exact, then case-insensitive, then alias; also "DPM++ 2M Karras" = sampler + scheduler:
+ * then *scheduler is set. NULL when unknown. */
+const struct pictor_sampler_info *pictor_sampler_find(const char *name,
+                                                      const struct pictor_scheduler_info **scheduler);
+const struct pictor_scheduler_info *pictor_scheduler_find(const char *name);
+
+#endif
