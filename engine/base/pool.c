@@ -3,7 +3,6 @@
  * One generation number announces a loop; workers wait for it to change, take tasks from an atomic
  * counter until none is left, and count themselves out. The caller waits for that count, so a
  * worker never looks at a loop that is over. */
-#define _GNU_SOURCE
 #include "engine/base/pool.h"
 
 #include <pthread.h>

@@ -1,0 +1,16 @@
+/* app.h: what one running server consists of; handed to every handler. All parts are thread-safe
+ * and live from serve's start to its end; nobody frees what is found here. */
+#ifndef PICTOR_SERVER_APP_H
+#define PICTOR_SERVER_APP_H
+
+struct app {
+    const struct settings *settings;
+    struct store *store;
+    struct events *events;
+    struct queue *queue;
+    struct keys *keys;
+    struct registry *registry;
+    struct dispatch *dispatch;
+};
+
+#endif
