@@ -1,0 +1,144 @@
+/* settings.h: everything an operator can set, in one table.
+ *
+ * A line of SETTINGS is a setting: from it come the member of struct settings, the key of
+ * config/pictor.ini, the environment variable PICTOR_NAME, the flag --name (with dashes for
+ * underscores), its check and its line in --help. Precedence: flag, environment, file, default.
+ * What is unknown or out of range is an error that names the place; nothing is ignored, except
+ * PICTOR_* variables of other names, which container platforms invent by themselves.
+ *
+ * Types: STRING char * (never NULL), INT int, SIZE size_t (text may end in K, M or G, of 1024),
+ * BOOL bool, LIST struct setting_list (commas), WORD char * out of the words in the last column.
+ * Immutable after settings_load, so any thread may read it. */
+#ifndef PICTOR_SERVER_SETTINGS_H
+#define PICTOR_SERVER_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "engine/base/err.h"
+
+/* X(type, section, name, default, least, most, words, help) */
+#define SETTINGS(X) \
+    X(STRING, server, listen, "127.0.0.1:7860", 0, 0, "HOST:PORT", \
+      "address to serve on; [::1]:7860 for IPv6") \
+    X(STRING, server, data, "data", 0, 0, "DIR", "folder of the database and the pictures") \
+    X(STRING, server, models, "", 0, 0, "DIR", "folder of checkpoints; empty: DATA/models") \
+    X(STRING, server, default_model, "", 0, 0, "NAME", \
+      "model of a request that names none; empty: the built-in one") \
+    X(STRING, server, public_url, "", 0, 0, "URL", \
+      "how clients reach this server, for links in answers; empty: from the request") \
+    X(INT, server, max_connections, "1024", 8, 65536, "", "connections open at the same time") \
+    X(INT, server, request_timeout, "60", 1, 86400, "", \
+      "seconds a client may take to send a request") \
+    X(WORD, server, log_level, "info", 0, 0, "debug|info|warn|error", "least level logged") \
+    X(BOOL, api, openai, "on", 0, 0, "", "serve the OpenAI API at /v1") \
+    X(BOOL, api, sdapi, "on", 0, 0, "", "serve the SD WebUI API at /sdapi/v1") \
+    X(BOOL, api, early_headers, "off", 0, 0, "", \
+      "answer long OpenAI requests with headers at once and spaces until the picture is done") \
+    X(BOOL, access, allow_unauthenticated, "off", 0, 0, "", \
+      "listen beyond this machine even though no key exists") \
+    X(LIST, access, allowed_hosts, "", 0, 0, "NAMES", \
+      "further Host names to answer to, or *; against DNS rebinding") \
+    X(LIST, access, cors_origins, "", 0, 0, "ORIGINS", \
+      "web origins whose pages may call the APIs, or *; empty: none") \
+    X(LIST, access, api_auth, "", 0, 0, "USER:PASS,...", \
+      "basic authentication of the SD WebUI API") \
+    X(INT, workers, threads, "0", 0, 1024, "", "threads of the engine; 0: one for each CPU") \
+    X(WORD, workers, precision, "auto", 0, 0, "auto|bf16|f32", "arithmetic of the engine") \
+    X(WORD, workers, cpu, "auto", 0, 0, "auto|scalar|avx2|avx512|amx|neon", \
+      "highest instruction set to use") \
+    X(INT, workers, memory_limit_mb, "0", 0, 16777216, "", \
+      "MiB of weights and activations; 0: no limit") \
+    X(INT, workers, idle_unload_seconds, "0", 0, 31536000, "", \
+      "unload a model unused for so long; 0: never") \
+    X(INT, queue, max_queue, "1000", 1, 10000, "", "jobs waiting, of all keys") \
+    X(INT, queue, max_queue_per_key, "100", 1, 10000, "", "jobs waiting, of one key") \
+    X(INT, queue, max_attempts, "3", 1, 100, "", \
+      "times a job is started before it fails, when workers die under it") \
+    X(INT, queue, lease_seconds, "30", 1, 3600, "", \
+      "a worker silent for so long has lost its job") \
+    X(INT, queue, keep_days, "0", 0, 36500, "", \
+      "days until finished jobs and their pictures are removed; 0: kept for ever") \
+    X(SIZE, limits, max_body_bytes, "64M", 1024, 2147483647, "", "bytes of a request's body") \
+    X(INT, limits, max_pixels, "4194304", 4096, 268435456, "", "width x height of a picture") \
+    X(INT, limits, max_side, "4096", 64, 16384, "", "width or height of a picture") \
+    X(INT, limits, max_steps, "150", 1, 1000, "", "denoising steps of a picture") \
+    X(INT, limits, max_count, "16", 1, 1000, "", "pictures of a job") \
+    X(INT, limits, max_json_depth, "32", 4, 1000, "", "nesting of a JSON body") \
+    X(SIZE, limits, max_prompt_bytes, "128K", 1, 16777216, "", "bytes of a prompt")
+
+struct setting_list {
+    char **items;
+    size_t count;
+};
+
+/* A server that pictor forwards jobs to: [upstream NAME] in the file. */
+struct settings_upstream {
+    char *name;
+    char *kind;     /* "openai" */
+    char *base_url; /* "https://api.openai.com/v1", no slash at the end */
+    char *key;      /* from key, key_env or key_file; "" for none. Never logged */
+    struct settings_upstream_model {
+        char *local, *remote; /* `models = local=remote, same` */
+    } *models;
+    size_t model_count;
+    int timeout_seconds, max_retries;
+};
+
+/* `gpt-image-1 = pictor-mini` in [alias]: another name of a model. */
+struct settings_alias {
+    char *name, *model;
+};
+
+#define SETTINGS_C_STRING char *
+#define SETTINGS_C_WORD char *
+#define SETTINGS_C_INT int
+#define SETTINGS_C_SIZE size_t
+#define SETTINGS_C_BOOL bool
+#define SETTINGS_C_LIST struct setting_list
+#define SETTINGS_MEMBER(type, section, name, fallback, least, most, words, help) \
+    SETTINGS_C_##type name;
+
+struct settings {
+    SETTINGS(SETTINGS_MEMBER)
+    char *config; /* the file that was read, "" for none */
+    struct settings_upstream *upstreams;
+    size_t upstream_count;
+    struct settings_alias *aliases;
+    size_t alias_count;
+};
+
+/* The defaults. Returns owned; for tests, and for settings_load. */
+struct settings *settings_new(struct err *err);
+void settings_free(struct settings *s);
+
+/* Sets one from text, as a flag would. `where` stands in front of the error: "--max-steps". */
+bool settings_set(struct settings *s, const char *name, const char *text, const char *where,
+                  struct err *err);
+
+/* Defaults, then the file (--config FILE or PICTOR_CONFIG, else /etc/pictor/pictor.ini if there is
+ * one), the environment and the flags. Takes its flags out of argv[1..*argc) and leaves the words
+ * that do not begin with '-', `--help` and `-h`, what follows `--` (which is dropped), and the
+ * flags in `own` (NULL-terminated; "-o=" is one that takes a value; may be NULL). Any other flag is
+ * an error. `--name VALUE` and `--name=VALUE` are the same; a BOOL is `--name` or `--name=off`. */
+struct settings *settings_load(int *argc, char **argv, const char *const *own, struct err *err);
+
+/* The settings' part of --help. `names` (NULL-terminated) picks some; NULL: all. */
+void settings_help(FILE *out, const char *const *names);
+
+/* The table, for tests and for lists: index from 0, NULL past the end. */
+struct setting_info {
+    const char *section, *name, *type, *fallback, *words, *help;
+    long long least, most;
+};
+const struct setting_info *settings_at(size_t index);
+
+/* `listen` as an address to bind; ERR_INVALID names what is wrong with it. */
+bool settings_listen_address(const struct settings *s, struct sockaddr_storage *address,
+                             socklen_t *size, struct err *err);
+/* Whether only this machine can reach that address. */
+bool settings_is_loopback(const struct sockaddr_storage *address);
+
+#endif
