@@ -1,0 +1,32 @@
+/* chunk.h: a prompt as the text encoder takes it: chunks of 75 weighted tokens between a start and
+ * an end token, the last one filled up with end tokens. */
+#ifndef PICTOR_ENGINE_TEXT_CHUNK_H
+#define PICTOR_ENGINE_TEXT_CHUNK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "engine/base/err.h"
+#include "engine/text/tokenizer.h"
+
+#define CHUNK_LENGTH 77
+#define CHUNK_LIMIT 32 /* chunks a prompt; cross-attention grows with them */
+
+struct chunk {
+    int ids[CHUNK_LENGTH];
+    float weights[CHUNK_LENGTH]; /* 1 for start, end and filling */
+};
+
+struct chunk_list {
+    struct chunk *at; /* [count], count >= 1: an empty prompt is one chunk of end tokens */
+    size_t count;
+    size_t tokens;  /* of the prompt itself, for messages: filling before a BREAK counts too */
+    bool weighted;  /* some weight is not 1 */
+};
+
+/* SD WebUI syntax to chunks (see prompt.h). Fails with ERR_TOO_LARGE above CHUNK_LIMIT. */
+bool chunk_prompt(const struct tokenizer *t, const char *prompt, struct chunk_list *out,
+                  struct err *err);
+void chunk_list_free(struct chunk_list *list); /* frees what is inside, zeroes the struct */
+
+#endif
