@@ -1,0 +1,60 @@
+/* keys.h: API keys, who may use the server.
+ *
+ * A key is "pk_" and 64 hex digits (32 random bytes), shown once. The store has its SHA-256: the
+ * key is as random as the hash is long, so nothing slower is needed against guessing. Every check
+ * asks the store, so `pictor keys` works beside a running server. Thread-safe. */
+#ifndef PICTOR_SERVER_KEYS_H
+#define PICTOR_SERVER_KEYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+
+#define KEYS_ID_SIZE 33    /* fits job.key_id; 16 hex digits and NUL */
+#define KEYS_NAME_SIZE 65  /* 1..64 bytes, no control characters, and NUL */
+#define KEYS_PLAIN_SIZE 68 /* "pk_", 64 hex digits and NUL */
+
+enum key_scope {
+    KEY_GENERATE = 1, /* paint, and see its own jobs and pictures */
+    KEY_ADMIN = 2     /* see and manage everybody's */
+};
+
+struct key {
+    char id[KEYS_ID_SIZE]; /* not secret */
+    char name[KEYS_NAME_SIZE];
+    unsigned scopes;      /* enum key_scope, or-ed */
+    int64_t created_ms;
+    int64_t revoked_ms;   /* 0: valid */
+};
+
+struct store;
+struct keys;
+
+struct keys *keys_new(struct store *store, struct err *err); /* borrows the store */
+void keys_free(struct keys *keys);
+
+/* `plain` is the only copy of the key there will ever be; `out` may be NULL. */
+bool keys_create(struct keys *keys, const char *name, unsigned scopes,
+                 char plain[KEYS_PLAIN_SIZE], struct key *out, struct err *err);
+
+/* Oldest first, revoked ones too; *list is malloc'd. */
+bool keys_list(struct keys *keys, struct key **list, size_t *count, struct err *err);
+
+/* By id, or by name when only one valid key has it. ERR_NOT_FOUND, ERR_INVALID when ambiguous. */
+bool keys_revoke(struct keys *keys, const char *id_or_name, struct err *err);
+
+/* Whose key this is. ERR_DENIED for an unknown, revoked or malformed one, ERR_IO when the store
+ * cannot be read. Compared in constant time. `presented` may be NULL: denied. */
+bool keys_check(struct keys *keys, const char *presented, struct key *out, struct err *err);
+
+/* Whether requests need a key: once there is a row, also a revoked one, so that revoking the last
+ * key closes the server instead of opening it. Fails closed: true when the store cannot be read. */
+bool keys_required(struct keys *keys);
+
+/* `pictor keys add NAME [--admin] | list | revoke ID`: returns the exit status. argv[0] is the
+ * word "keys". */
+int keys_main(int argc, char **argv);
+
+#endif
