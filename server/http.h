@@ -1,0 +1,129 @@
+/* http.h: requests in, replies out. The only file that knows libmicrohttpd is http.c.
+ *
+ * A handler runs on one of a few server threads with the complete, bounded body in memory; routing,
+ * Host and Origin checks, the key and the body limit have been dealt with before it is called. It
+ * does exactly one of these, and returns:
+ *
+ *     http_reply_*(req, ...)                      answers now
+ *     http_wait_job(req, id, keep, fn, ctx, free) answers from `fn` when the job is final
+ *     http_stream_start(req, ...)                 answers with server-sent events
+ *
+ * A handler must not wait for anything slower than the disk; waiting for a job holds a suspended
+ * connection and no thread. Strings and the body are borrowed from the request and live until the
+ * reply is sent. Every reply carries x-request-id and the security headers. */
+#ifndef PICTOR_SERVER_HTTP_H
+#define PICTOR_SERVER_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+
+struct app;
+struct cJSON;
+struct job;
+struct http;
+struct http_request;
+struct http_stream;
+
+/* Listens where app->settings says and serves until http_stop. `app` is borrowed. */
+struct http *http_start(const struct app *app, struct err *err);
+
+/* The port that is listened on (settings may say 0: any free one). */
+int http_port(const struct http *http);
+
+/* Stops accepting, answers waiting requests with 503, ends streams, and returns when every thread
+ * is gone. NULL is fine. */
+void http_stop(struct http *http);
+
+/* ---- the request ---- */
+
+const struct app *http_app(const struct http_request *req);
+const char *http_method(const struct http_request *req); /* "GET"; HEAD is served as GET */
+const char *http_path(const struct http_request *req);   /* as sent, without the query */
+
+/* The part of the path that matched `{name}` in the route, percent-decoded; "" if it has none. */
+const char *http_param(const struct http_request *req, const char *name);
+
+/* A query value, decoded; NULL when absent. "?flag" gives "". */
+const char *http_query(struct http_request *req, const char *name);
+
+/* A request header, any case; NULL when absent. */
+const char *http_header(const struct http_request *req, const char *name);
+
+/* The body, followed by a NUL that is not counted. Never NULL; size 0 when there is none. */
+const char *http_body(const struct http_request *req, size_t *size);
+
+/* Whether Content-Type names this type, whatever its parameters and case ("application/json" also
+ * matches application/anything+json). False when there is no such header. */
+bool http_content_type_is(const struct http_request *req, const char *type);
+
+/* The body as JSON of any type, whatever the Content-Type says. Refuses (ERR_INVALID) invalid
+ * UTF-8, \u0000, nesting deeper than 64, text after the value, and an empty body.
+ * Returns owned (cJSON_Delete). */
+struct cJSON *http_json(const struct http_request *req, struct err *err);
+
+const char *http_request_id(const struct http_request *req); /* "req_" and 32 hex digits */
+const char *http_remote(const struct http_request *req);     /* "127.0.0.1" */
+int64_t http_started_ms(const struct http_request *req);     /* Unix milliseconds */
+
+/* "http://host:port" as the client addressed us (Host, X-Forwarded-Proto): for links in answers. */
+const char *http_base_url(struct http_request *req);
+
+/* Whose request it is: the key's id, or "" when the server has no keys. */
+const char *http_key_id(const struct http_request *req);
+
+/* What to pass to queue_get and queue_list: the key's id, or NULL when this client may see every
+ * job (no keys, or an admin key). */
+const char *http_visible_key(const struct http_request *req);
+bool http_is_admin(const struct http_request *req);
+
+/* ---- replies: exactly one a request ---- */
+
+/* Adds a header to the reply that follows. */
+void http_reply_header(struct http_request *req, const char *name, const char *value);
+
+void http_reply_json(struct http_request *req, int status, struct cJSON *json); /* takes json */
+void http_reply_text(struct http_request *req, int status, const char *mime, const char *text);
+void http_reply_empty(struct http_request *req, int status);
+
+/* `free_fn` NULL: the bytes are constant and outlive the server; else it takes `data`. */
+void http_reply_data(struct http_request *req, int status, const char *mime, void *data,
+                     size_t size, void (*free_fn)(void *));
+
+/* An error in the shape of the route's dialect. `param` names the field to blame, or is NULL. */
+void http_reply_error(struct http_request *req, const struct err *err, const char *param);
+
+/* ---- waiting for a job ---- */
+
+/* `job` is final and borrowed for the call; this function replies. */
+typedef void http_job_fn(struct http_request *req, const struct job *job, void *ctx);
+
+/* Suspends the connection until the job is final. When the client goes away first, or the server
+ * stops, `fn` is not called; then the job is cancelled unless `keep`. `free_fn` (may be NULL)
+ * always gets ctx at the end of the request. Call it last in the handler. */
+void http_wait_job(struct http_request *req, const char *job_id, bool keep, http_job_fn *fn,
+                   void *ctx, void (*free_fn)(void *ctx));
+
+/* ---- server-sent events ---- */
+
+/* Runs on a server thread, never twice at a time for one stream, after http_stream_wake and once at
+ * the start, and only when all that was sent before is on its way to the client: so a slow client
+ * holds up its own producer, not memory. Sends what there is; returns false to end the stream. */
+typedef bool http_stream_fn(struct http_stream *stream, void *ctx);
+
+/* Answers 200 text/event-stream. `free_fn` gets ctx when the stream is over, however it ended: it
+ * unsubscribes. Comments `: ping` are sent every 15 s of silence. Returns NULL when the request is
+ * over already (HEAD, server stopping); ctx is then freed. Valid until free_fn returns. */
+struct http_stream *http_stream_start(struct http_request *req, http_stream_fn *produce,
+                                      void (*free_fn)(void *ctx), void *ctx);
+
+/* Any thread, also from an events callback: `produce` will run soon. */
+void http_stream_wake(struct http_stream *stream);
+
+/* Queues one event; `event` may be NULL, `data` must be one line. Any thread. False when the client
+ * has let more than 64 MiB pile up (the stream is then ended) or memory is short. */
+bool http_stream_send(struct http_stream *stream, const char *event, const char *data);
+
+#endif
