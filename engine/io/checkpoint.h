@@ -1,4 +1,4 @@
-/* checkpoint.h: the weights of a Stable Diffusion model behind one face, whatever they are stored in.
+/* checkpoint.h: the weights of a Stable Diffusion model behind one face, however they are stored.
  *
  * Names are those of the single-file ("LDM") layout:
  *     model.diffusion_model.input_blocks.0.0.weight
@@ -50,7 +50,7 @@ struct sd1_arch {
         int in_channels, out_channels; /* both 4 */
         int model_channels, time_dim;
         int levels, channels[CHECKPOINT_LEVELS]; /* from the full resolution down */
-        int res_blocks;                          /* a level on the way down; one more on the way up */
+        int res_blocks;                          /* a level going down; one more going up */
         bool attention[CHECKPOINT_LEVELS];       /* levels with spatial transformers */
         int context_dim, heads;                  /* context_dim = text.width, heads = 8 */
     } unet;

@@ -1,0 +1,351 @@
+/* safetensors.c: see safetensors.h.
+ *
+ * A file is 8 bytes of header length (little-endian), a JSON object, and the data:
+ *     {"__metadata__": {"k": "v"},
+ *      "name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [0, 12]}, ...}
+ * with offsets counted from the end of the header.
+ *
+ * The header is copied before it is read, because a mapped file can change under us. A scan over the
+ * copy bounds nesting and the number of values, so that the JSON library can be given hostile text:
+ * it never recurses deeply nor builds a tree a hundred times the size of the file. Tensors are kept
+ * in order of name; lookup is a binary search. */
+#include "engine/io/safetensors.h"
+
+#include <cJSON.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define HEADER_LIMIT 100000000 /* bytes; the limit of the format's own library */
+#define DEPTH_LIMIT 4          /* a well-formed header nests 3 deep */
+#define VALUE_LIMIT 1000000    /* JSON values: 100,000 tensors; SDXL has 2,600 */
+
+struct safetensors {
+    const unsigned char *data; /* the whole file */
+    size_t size;
+    bool mapped;
+    cJSON *header; /* owns the names */
+    struct raw_tensor *tensors;
+    size_t count;
+};
+
+/* A name from the file, fit for a message. */
+struct shown {
+    char text[64];
+};
+
+static const char *show(struct shown *s, const char *name)
+{
+    size_t n = 0;
+    for (; name[n] && n < sizeof s->text - 1; n++)
+        s->text[n] = name[n] < ' ' || name[n] > '~' ? '?' : name[n];
+    s->text[n] = '\0';
+    return s->text;
+}
+
+/* Skips the string that opens at text[i]; returns the index of its closing quote, or `len`. */
+static size_t scan_string(const char *text, size_t len, size_t i, bool *nul)
+{
+    for (i++; i < len && text[i] != '"'; i++) {
+        if (text[i] == '\0' || (len - i >= 6 && memcmp(text + i, "\\u0000", 6) == 0))
+            *nul = true;
+        if (text[i] == '\\')
+            i++;
+    }
+    return i;
+}
+
+/* Whether the header is small and flat enough to be parsed. */
+static bool scan_header(const char *text, size_t len, struct err *err)
+{
+    size_t depth = 0, values = 0;
+    bool nul = false;
+    for (size_t i = 0; i < len; i++) {
+        switch (text[i]) {
+        case '"':
+            i = scan_string(text, len, i, &nul);
+            break;
+        case '{':
+        case '[':
+            depth++;
+            values++;
+            break;
+        case '}':
+        case ']':
+            depth -= depth > 0;
+            break;
+        case ',':
+            values++;
+            break;
+        case '\0':
+            nul = true;
+            break;
+        }
+        if (nul)
+            return err_set(err, ERR_INVALID, "safetensors header: a NUL byte");
+        if (depth > DEPTH_LIMIT)
+            return err_set(err, ERR_INVALID, "safetensors header: nested deeper than %d",
+                           DEPTH_LIMIT);
+        if (values > VALUE_LIMIT)
+            return err_set(err, ERR_TOO_LARGE, "safetensors header: more than %d values",
+                           VALUE_LIMIT);
+    }
+    return true;
+}
+
+/* A whole number that a double holds exactly. */
+static bool read_size(const cJSON *item, size_t *out)
+{
+    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble <= 0x1p53))
+        return false;
+    *out = (size_t)item->valuedouble;
+    return (double)*out == item->valuedouble;
+}
+
+/* Every format that the specification names, so that sizes are checked of those too that nothing
+ * here reads. A name that is not in the list is a tensor that cannot be used, not a broken file. */
+static void read_dtype(const char *name, enum dtype *dtype, size_t *size)
+{
+    static const struct {
+        const char *name;
+        enum dtype dtype;
+        size_t size;
+    } known[] = {
+        {"F32", DTYPE_F32, 4},         {"F16", DTYPE_F16, 2},         {"BF16", DTYPE_BF16, 2},
+        {"F8_E4M3", DTYPE_F8_E4M3, 1}, {"F8_E5M2", DTYPE_F8_E5M2, 1}, {"I64", DTYPE_I64, 8},
+        {"F64", DTYPE_OTHER, 8},       {"U64", DTYPE_OTHER, 8},       {"I32", DTYPE_OTHER, 4},
+        {"U32", DTYPE_OTHER, 4},       {"I16", DTYPE_OTHER, 2},       {"U16", DTYPE_OTHER, 2},
+        {"I8", DTYPE_OTHER, 1},        {"U8", DTYPE_OTHER, 1},        {"BOOL", DTYPE_OTHER, 1},
+    };
+    *dtype = DTYPE_OTHER;
+    *size = 0;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(name, known[i].name) == 0) {
+            *dtype = known[i].dtype;
+            *size = known[i].size;
+        }
+}
+
+/* The tensor that `item` describes; `data` is what follows the header, `size` bytes. */
+static bool read_tensor(const cJSON *item, const unsigned char *data, size_t size,
+                        struct raw_tensor *out, struct err *err)
+{
+    struct shown s;
+    const char *name = show(&s, item->string);
+    const cJSON *dtype = cJSON_GetObjectItemCaseSensitive(item, "dtype");
+    const cJSON *shape = cJSON_GetObjectItemCaseSensitive(item, "shape");
+    const cJSON *range = cJSON_GetObjectItemCaseSensitive(item, "data_offsets");
+    if (!cJSON_IsObject(item) || cJSON_GetArraySize(item) != 3 || !cJSON_IsString(dtype) ||
+        !cJSON_IsArray(shape) || !cJSON_IsArray(range))
+        return err_set(err, ERR_INVALID, "%s: wanted {dtype, shape, data_offsets}", name);
+
+    *out = (struct raw_tensor){.name = item->string};
+    size_t element, count = 1;
+    read_dtype(dtype->valuestring, &out->dtype, &element);
+    const cJSON *dim;
+    cJSON_ArrayForEach(dim, shape) {
+        size_t n;
+        if (!read_size(dim, &n))
+            return err_set(err, ERR_INVALID, "%s: a dimension is not a whole number", name);
+        if (out->ndim == RAW_TENSOR_DIMS)
+            return err_set(err, ERR_INVALID, "%s: more than %d dimensions", name, RAW_TENSOR_DIMS);
+        if (__builtin_mul_overflow(count, n, &count))
+            return err_set(err, ERR_INVALID, "%s: shape too large", name);
+        out->shape[out->ndim++] = n;
+    }
+
+    size_t begin, end;
+    if (cJSON_GetArraySize(range) != 2 || !read_size(range->child, &begin) ||
+        !read_size(range->child->next, &end) || begin > end)
+        return err_set(err, ERR_INVALID, "%s: data_offsets are not [begin, end]", name);
+    if (end > size)
+        return err_set(err, ERR_INVALID,
+                       "%s ends at byte %zu of the data, but the file has only %zu (cut short?)",
+                       name, end, size);
+    out->data = data + begin;
+    out->bytes = end - begin;
+    size_t want;
+    if (element && (__builtin_mul_overflow(count, element, &want) || want != out->bytes))
+        return err_set(err, ERR_INVALID,
+                       "%s: shape wants %zu elements of %zu bytes, found %zu bytes", name, count,
+                       element, out->bytes);
+    return true;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct raw_tensor *)a)->name, ((const struct raw_tensor *)b)->name);
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct raw_tensor *x = a, *y = b;
+    if (x->data != y->data)
+        return (uintptr_t)x->data < (uintptr_t)y->data ? -1 : 1;
+    return x->bytes < y->bytes ? -1 : x->bytes > y->bytes;
+}
+
+/* Leaves the tensors in order of name. */
+static bool check_all(const struct safetensors *st, struct err *err)
+{
+    struct raw_tensor *t = st->tensors;
+    struct shown a, b;
+    qsort(t, st->count, sizeof *t, by_place);
+    for (size_t i = 1; i < st->count; i++) {
+        const unsigned char *end = (const unsigned char *)t[i - 1].data + t[i - 1].bytes;
+        if ((uintptr_t)t[i].data < (uintptr_t)end)
+            return err_set(err, ERR_INVALID, "%s and %s overlap", show(&a, t[i - 1].name),
+                           show(&b, t[i].name));
+    }
+    qsort(t, st->count, sizeof *t, by_name);
+    for (size_t i = 1; i < st->count; i++)
+        if (strcmp(t[i - 1].name, t[i].name) == 0)
+            return err_set(err, ERR_INVALID, "%s is there twice", show(&a, t[i].name));
+    return true;
+}
+
+static bool read_metadata(const cJSON *metadata, struct err *err)
+{
+    if (!cJSON_IsObject(metadata))
+        return err_set(err, ERR_INVALID, "__metadata__ is not an object");
+    const cJSON *item;
+    cJSON_ArrayForEach(item, metadata)
+        if (!cJSON_IsString(item))
+            return err_set(err, ERR_INVALID, "__metadata__ holds something that is not a string");
+    return true;
+}
+
+static bool read_all(struct safetensors *st, const unsigned char *data, size_t size,
+                     struct err *err)
+{
+    size_t room = (size_t)cJSON_GetArraySize(st->header), metadata = 0;
+    st->tensors = calloc(room + 1, sizeof *st->tensors);
+    if (!st->tensors)
+        return err_set(err, ERR_INTERNAL, "out of memory for %zu tensors", room);
+    const cJSON *item;
+    cJSON_ArrayForEach(item, st->header) {
+        if (strcmp(item->string, "__metadata__") == 0) {
+            if (metadata++)
+                return err_set(err, ERR_INVALID, "__metadata__ is there twice");
+            if (!read_metadata(item, err))
+                return false;
+        } else if (!read_tensor(item, data, size, &st->tensors[st->count++], err)) {
+            return false;
+        }
+    }
+    return check_all(st, err);
+}
+
+static bool parse(struct safetensors *st, struct err *err)
+{
+    if (st->size < 8)
+        return err_set(err, ERR_INVALID, "not a safetensors file: only %zu bytes", st->size);
+    uint64_t len = 0;
+    for (int i = 7; i >= 0; i--)
+        len = len << 8 | st->data[i];
+    if (len > HEADER_LIMIT || len > st->size - 8)
+        return err_set(err, ERR_INVALID,
+                       "not a safetensors file, or cut short: header of %llu bytes, file of %zu",
+                       (unsigned long long)len, st->size);
+
+    char *text = malloc(len + 1);
+    if (!text)
+        return err_set(err, ERR_INTERNAL, "out of memory for a header of %llu bytes",
+                       (unsigned long long)len);
+    memcpy(text, st->data + 8, len);
+    text[len] = '\0';
+    bool ok = scan_header(text, len, err);
+    if (ok) {
+        st->header = cJSON_ParseWithOpts(text, NULL, true);
+        if (!cJSON_IsObject(st->header))
+            ok = err_set(err, ERR_INVALID, "safetensors header: not a JSON object");
+    }
+    free(text);
+    return ok && read_all(st, st->data + 8 + len, st->size - 8 - len, err);
+}
+
+/* Takes the bytes, also when it fails. */
+static struct safetensors *open_bytes(const void *data, size_t size, bool mapped, struct err *err)
+{
+    struct safetensors *st = calloc(1, sizeof *st);
+    if (!st) {
+        if (mapped)
+            munmap((void *)data, size);
+        err_set(err, ERR_INTERNAL, "out of memory");
+        return NULL;
+    }
+    st->data = data;
+    st->size = size;
+    st->mapped = mapped;
+    if (parse(st, err))
+        return st;
+    safetensors_close(st);
+    return NULL;
+}
+
+struct safetensors *safetensors_open_memory(const void *data, size_t size, struct err *err)
+{
+    return open_bytes(data, size, false, err);
+}
+
+struct safetensors *safetensors_open(const char *path, struct err *err)
+{
+    struct safetensors *st = NULL;
+    /* Not blocking: `path` could be a FIFO. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat info;
+    if (fd < 0 || fstat(fd, &info) != 0) {
+        err_set(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: %s", path, strerror(errno));
+    } else if (!S_ISREG(info.st_mode) || info.st_size < 8) {
+        err_set(err, ERR_INVALID, "%s: not a safetensors file", path);
+    } else {
+        size_t size = (size_t)info.st_size;
+        void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (data == MAP_FAILED)
+            err_set(err, ERR_IO, "%s: cannot map %zu bytes: %s", path, size, strerror(errno));
+        else if (!(st = open_bytes(data, size, true, err)))
+            err_prefix(err, "%s", path);
+    }
+    if (fd >= 0)
+        close(fd);
+    return st;
+}
+
+void safetensors_close(struct safetensors *st)
+{
+    if (!st)
+        return;
+    free(st->tensors);
+    cJSON_Delete(st->header);
+    if (st->mapped)
+        munmap((void *)st->data, st->size);
+    free(st);
+}
+
+const struct raw_tensor *safetensors_find(const struct safetensors *st, const char *name)
+{
+    struct raw_tensor key = {.name = name};
+    return bsearch(&key, st->tensors, st->count, sizeof key, by_name);
+}
+
+size_t safetensors_count(const struct safetensors *st)
+{
+    return st->count;
+}
+
+const struct raw_tensor *safetensors_at(const struct safetensors *st, size_t i)
+{
+    return &st->tensors[i];
+}
+
+const char *safetensors_metadata(const struct safetensors *st, const char *key)
+{
+    const cJSON *metadata = cJSON_GetObjectItemCaseSensitive(st->header, "__metadata__");
+    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(metadata, key));
+}
