@@ -1,0 +1,25 @@
+/* json_text.h: JSON from strangers.
+ *
+ * cJSON recurses, takes any bytes as text, cuts strings at \u0000 and spends 64 bytes on a value
+ * that took two, so the text is scanned once before cJSON sees it: valid UTF-8, no \u0000,
+ * bounded depth, bounded number of values. */
+#ifndef PICTOR_SERVER_JSON_TEXT_H
+#define PICTOR_SERVER_JSON_TEXT_H
+
+#include <stddef.h>
+
+#include "engine/base/err.h"
+
+struct cJSON;
+
+#define JSON_TEXT_VALUES_MAX 100000
+
+/* Parses one value of any type and nothing after it but white space. ERR_INVALID says what is wrong
+ * and where; ERR_TOO_LARGE for the number of values. Returns owned (cJSON_Delete). */
+struct cJSON *json_text_parse(const char *text, size_t size, int max_depth, struct err *err);
+
+/* Whether the bytes are UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF.
+ * *code_points (may be NULL) counts the characters. */
+bool json_text_is_utf8(const char *text, size_t size, size_t *code_points);
+
+#endif
