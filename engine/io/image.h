@@ -1,0 +1,94 @@
+/* image.h: PNG, JPEG and WebP in memory to 8-bit pixels and back, with the text they carry; resizing.
+ *
+ * Whatever comes in is hostile: the size is read from the header and held against a limit before
+ * any pixel is allocated, and a damaged file is an error, not half a picture. One library behind one
+ * file: image_png.c, image_jpeg.c, image_webp.c. No shared state; any thread. */
+#ifndef PICTOR_ENGINE_IO_IMAGE_H
+#define PICTOR_ENGINE_IO_IMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+#include "engine/pictor.h"
+
+/* Larger than any side the three formats share (WebP has 14 bits, PNG 31). */
+#define IMAGE_SIDE_MAX 32768
+
+enum image_format { IMAGE_NONE, IMAGE_PNG, IMAGE_JPEG, IMAGE_WEBP };
+
+/* By the first bytes; IMAGE_NONE when it is none of the three. */
+enum image_format image_sniff(const void *data, size_t size);
+const char *image_mime(enum image_format format); /* "image/png"; octet-stream for IMAGE_NONE */
+const char *image_extension(enum image_format format); /* "png" "jpg" "webp"; "bin" */
+
+struct image_header {
+    enum image_format format;
+    int width, height; /* as image_decode gives them: after EXIF orientation */
+};
+
+/* Reads the header only. */
+bool image_probe(const void *data, size_t size, struct image_header *out, struct err *err);
+
+/* Decodes to grey, RGB or RGBA; palettes, 16 bits, tRNS and CMYK are converted, EXIF orientation is
+ * applied. More than `max_pixels` is ERR_TOO_LARGE. Only the first frame of an animated PNG;
+ * animated WebP is ERR_UNSUPPORTED. `out` is owned by the caller on success, zeroed on failure. */
+bool image_decode(const void *data, size_t size, size_t max_pixels, struct pictor_image *out,
+                  struct err *err);
+
+/* Zeroed pixels. */
+bool image_new(struct pictor_image *out, int width, int height, int channels, struct err *err);
+
+/* Text that travels in a picture: PNG text chunks; in JPEG and WebP the EXIF UserComment, whose
+ * key is "parameters". Both UTF-8. */
+struct image_text {
+    char *key, *value;
+};
+struct image_texts {
+    struct image_text *items;
+    size_t count;
+};
+
+/* What stands before the pixels. A picture without text is no error. Owned: image_texts_free. */
+bool image_texts_read(const void *data, size_t size, struct image_texts *out, struct err *err);
+const char *image_texts_get(const struct image_texts *texts, const char *key); /* or NULL */
+void image_texts_free(struct image_texts *texts);
+
+/* An encoded file; free with image_file_free. */
+struct image_file {
+    uint8_t *data;
+    size_t size;
+};
+void image_file_free(struct image_file *file);
+
+/* PNG with `texts` (may be NULL) before the pixels, as tEXt when they fit Latin-1, else as iTXt.
+ * Keys: 1..79 bytes of printable ASCII. Invalid UTF-8 in a value is replaced. */
+bool image_encode_png(const struct pictor_image *image, const struct image_texts *texts,
+                      struct image_file *out, struct err *err);
+
+/* `quality` 1..100. `parameters` (UTF-8, may be NULL) goes into the EXIF UserComment and is cut to
+ * what fits there (32,000 characters in a JPEG). RGBA is flattened on white in a JPEG. */
+bool image_encode_jpeg(const struct pictor_image *image, int quality, const char *parameters,
+                       struct image_file *out, struct err *err);
+bool image_encode_webp(const struct pictor_image *image, int quality, const char *parameters,
+                       struct image_file *out, struct err *err);
+
+enum image_filter {
+    IMAGE_NEAREST,
+    IMAGE_BOX,     /* mean of the pixels covered */
+    IMAGE_BILINEAR,
+    IMAGE_BICUBIC, /* a = -0.5 */
+    IMAGE_LANCZOS  /* 3 lobes */
+};
+
+/* Resamples as Pillow does: the filter widens when shrinking, so nothing aliases; 8-bit between the
+ * passes. RGBA is weighted by alpha. `out` must not be `in`; owned by the caller. */
+bool image_resize(const struct pictor_image *in, int width, int height, enum image_filter filter,
+                  struct pictor_image *out, struct err *err);
+
+/* To `channels` 1 or 3; RGBA is flattened on white. Returns a copy even when nothing changes. */
+bool image_convert(const struct pictor_image *in, int channels, struct pictor_image *out,
+                   struct err *err);
+
+#endif

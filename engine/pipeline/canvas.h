@@ -1,0 +1,45 @@
+/* canvas.h: the pixel side of painting over a picture.
+ *
+ * canvas_prepare turns an initial picture of any size and a mask into what the model works on: RGB
+ * pixels of exactly width x height and a mask over latent pixels. canvas_finish puts the painted
+ * result back: scaled into its region when only the mask's surroundings were painted, and composed
+ * so that pixels outside the mask are the input's, bit for bit.
+ *
+ *     struct canvas canvas;
+ *     canvas_prepare(params, &canvas, &err);
+ *     init = encode(canvas.image); noise, sample with canvas.mask, decode -> painted
+ *     canvas_finish(&canvas, &painted, &out, &err);
+ *     canvas_free(&canvas);
+ *
+ * Rules are the SD WebUI's (resize_mode, inpainting_fill, inpaint_full_res). Not thread-safe. */
+#ifndef PICTOR_ENGINE_PIPELINE_CANVAS_H
+#define PICTOR_ENGINE_PIPELINE_CANVAS_H
+
+#include <stdbool.h>
+
+#include "engine/base/err.h"
+#include "engine/pictor.h"
+
+struct canvas {
+    struct pictor_image image; /* RGB, params' width x height; filled under the mask as asked */
+    float *mask;               /* [height / 8, width / 8] 1: repaint, 0: keep; NULL: repaint all */
+    enum pictor_fill fill;     /* with a mask: FILL_NOISE asks for init = init * (1 - mask) + mask *
+                                  first draw of the seed, FILL_NOTHING for init * (1 - mask) */
+
+    /* For canvas_finish. */
+    struct pictor_image original; /* RGB, at the size of the result; empty without a mask */
+    struct pictor_image overlay;  /* grey, same size: 255 shows the painting, 0 the original */
+    int x, y, width, height;      /* where the painting goes in it */
+};
+
+/* Needs params->init. Fails on pictures of no size or odd channels and on mask_blur out of range;
+ * `canvas` is then empty. An empty mask with mask_only_area means no mask at all. */
+bool canvas_prepare(const struct pictor_params *params, struct canvas *canvas, struct err *err);
+
+/* `painted` is RGB of params' width x height. `out` is owned by the caller. */
+bool canvas_finish(const struct canvas *canvas, const struct pictor_image *painted,
+                   struct pictor_image *out, struct err *err);
+
+void canvas_free(struct canvas *canvas);
+
+#endif

@@ -1,0 +1,108 @@
+/* sampler.h: from noise to a latent, one loop a sampler.
+ *
+ * A sampler asks a denoiser what the clean latent is and moves a step towards it; it knows nothing
+ * of models, prompts or guidance. Masks, guidance and the like wrap the denoiser. All latents are
+ * float [pixels, channels] with x = x0 + sigma * noise; samplers work elementwise, only noise cares
+ * for the layout (it is drawn channels-first).
+ *
+ *     const struct sampler *sampler = sampler_find(params->sampler, &from_name);
+ *     struct sampler_plan plan;
+ *     sampler_plan_text(&plan, sampler, kind, &schedule, steps, &err);
+ *     sampler_start(&plan, x, NULL, noise, n);           x = plan.init * init + plan.noise * noise
+ *     struct sampler_run run = {...};
+ *     sampler_run(&run, x, scratch, &err);               x = the finished latent
+ *     sampler_plan_free(&plan);
+ *
+ * Not thread-safe per run; the tables are constant. */
+#ifndef PICTOR_ENGINE_SAMPLE_SAMPLER_H
+#define PICTOR_ENGINE_SAMPLE_SAMPLER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "engine/base/err.h"
+#include "engine/pictor.h"
+#include "engine/sample/noise.h"
+#include "engine/sample/schedule.h"
+
+/* Predicts the clean latent, guidance included: x [n] at noise level sigma gives x0 [n].
+ * `x` and `x0` do not overlap. False stops the sampler with `err`. */
+struct denoiser {
+    bool (*denoise)(void *ctx, const float *x, double sigma, float *x0, struct err *err);
+    void *ctx;
+};
+
+struct sampler_state; /* a run as the loops see it */
+
+struct sampler {
+    struct pictor_sampler_info info;
+    const char *other_alias; /* or NULL */
+    bool timesteps;    /* DDIM: walks the trained levels, has no scheduler; masks blend before the
+                          model is called (blend.h) */
+    bool second_order; /* calls the denoiser twice a step */
+    bool ancestral;    /* draws noise while it runs, scaled by eta */
+    bool discard_next_to_last; /* leaves out the smallest sigma before 0 */
+    double eta;        /* its own */
+    int buffers;       /* scratch it needs, in latents */
+    bool (*loop)(struct sampler_state *s, struct err *err);
+};
+
+/* As pictor_sampler_find. */
+const struct sampler *sampler_find(const char *name,
+                                   const struct pictor_scheduler_info **scheduler);
+
+/* Which noise levels a picture visits and what it starts from. */
+struct sampler_plan {
+    int steps;         /* may differ from what was asked for; 0: nothing to do */
+    double *sigmas;    /* [steps + 1], falling; owned */
+    double init, noise; /* x at the start = init * initial latent + noise * normal noise */
+    double finish;     /* the result is scaled by this: 1, less for DDIM, which never reaches 0 */
+};
+
+/* Text to image. `kind` SCHEDULE_AUTOMATIC is the sampler's own. steps >= 1. */
+bool sampler_plan_text(struct sampler_plan *plan, const struct sampler *sampler,
+                       enum schedule_kind kind, const struct schedule *schedule, int steps,
+                       struct err *err);
+
+/* Image to image: strength 0..1 of the steps are run, from as far down the schedule. */
+bool sampler_plan_image(struct sampler_plan *plan, const struct sampler *sampler,
+                        enum schedule_kind kind, const struct schedule *schedule, int steps,
+                        double strength, struct err *err);
+
+/* Second pass of hires: exactly `steps` steps are run (DDIM: two fewer), of a schedule that is
+ * steps / strength long. Strength 0: a plan of no steps that leaves the latent as it is. */
+bool sampler_plan_hires(struct sampler_plan *plan, const struct sampler *sampler,
+                        enum schedule_kind kind, const struct schedule *schedule, int steps,
+                        double strength, struct err *err);
+void sampler_plan_free(struct sampler_plan *plan);
+
+/* x = plan->init * init + plan->noise * noise, all [n] in one layout; `init` may be NULL (text to
+ * image); x may be `init` or `noise`. */
+void sampler_start(const struct sampler_plan *plan, float *x, const float *init,
+                   const float *noise, size_t n);
+
+enum sampler_verdict {
+    SAMPLER_CONTINUE,
+    SAMPLER_FINISH, /* stop here; the result is the last predicted clean latent */
+    SAMPLER_CANCEL  /* stop here and fail with ERR_CANCELLED */
+};
+
+struct sampler_run {
+    const struct sampler *sampler;
+    const struct sampler_plan *plan;
+    size_t pixels;
+    int channels;
+    struct denoiser denoiser;
+    struct noise *noise; /* after the initial draw; the run draws on */
+    double eta;          /* NAN: the sampler's own */
+    /* After each step: `step` of plan->steps are done, x0 [pixels, channels] is the last predicted
+     * clean latent. May be NULL. */
+    enum sampler_verdict (*on_step)(void *ctx, int step, const float *x0);
+    void *ctx;
+};
+
+/* Runs the loop. x [pixels, channels]: from sampler_start; on success the finished latent.
+ * `scratch`: sampler->buffers * pixels * channels floats. */
+bool sampler_run(const struct sampler_run *run, float *x, float *scratch, struct err *err);
+
+#endif
