@@ -44,25 +44,19 @@ char *base64_encode(const void *data, size_t size)
     return out;
 }
 
-/* 0..63; 64 for what is skipped; 65 for '='. */
-static const uint8_t *letter_values(void)
-{
-    enum { S = 64, P = 65 };
-    static const uint8_t values[256] = {
-        S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S,
-        S, S, S, S, S, S, S, S, S, S, S, 62, S, 62, S, 63, /* + - / */
-        52, 53, 54, 55, 56, 57, 58, 59, 60, 61, S, S, S, P, S, S,
-        S, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24,
-        25, S, S, S, S, 63, /* _ */
-        S, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48,
-        49, 50, 51, S, S, S, S, S,
-        S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S,
-        S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S,
-        S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S,
-        S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S,
-    };
-    return values;
-}
+/* A letter's value plus one, so that 0 is "skip". */
+enum { PAD = 65 };
+static const uint8_t VALUES[256] = {
+    ['A'] = 1, ['B'] = 2, ['C'] = 3, ['D'] = 4, ['E'] = 5, ['F'] = 6, ['G'] = 7, ['H'] = 8,
+    ['I'] = 9, ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16,
+    ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22, ['W'] = 23, ['X'] = 24,
+    ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29, ['d'] = 30, ['e'] = 31, ['f'] = 32,
+    ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36, ['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40,
+    ['o'] = 41, ['p'] = 42, ['q'] = 43, ['r'] = 44, ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48,
+    ['w'] = 49, ['x'] = 50, ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56,
+    ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['+'] = 63, ['/'] = 64,
+    ['-'] = 63, ['_'] = 64, ['='] = PAD,
+};
 
 static bool skip_data_url(const char **text, const char *end, struct err *err)
 {
@@ -82,7 +76,6 @@ bool base64_decode(const char *text, size_t text_size, uint8_t **data, size_t *s
     if (!skip_data_url(&text, end, err))
         return false;
 
-    const uint8_t *values = letter_values();
     const uint8_t *in = (const uint8_t *)text, *in_end = (const uint8_t *)end;
     uint8_t *buf = malloc((size_t)(in_end - in) / 4 * 3 + 3), *out = buf;
     if (!buf)
@@ -94,10 +87,10 @@ bool base64_decode(const char *text, size_t text_size, uint8_t **data, size_t *s
     while (in < in_end) {
         if (letters == 0 && !padded) {
             while (in_end - in >= 4) {
-                uint8_t a = values[in[0]], b = values[in[1]], c = values[in[2]], d = values[in[3]];
-                if ((a | b | c | d) & 64)
+                uint8_t a = VALUES[in[0]], b = VALUES[in[1]], c = VALUES[in[2]], d = VALUES[in[3]];
+                if (!a || !b || !c || !d || a == PAD || b == PAD || c == PAD || d == PAD)
                     break;
-                uint32_t v = (uint32_t)a << 18 | (uint32_t)b << 12 | (uint32_t)c << 6 | d;
+                uint32_t v = (a - 1u) << 18 | (b - 1u) << 12 | (c - 1u) << 6 | (d - 1u);
                 *out++ = (uint8_t)(v >> 16);
                 *out++ = (uint8_t)(v >> 8);
                 *out++ = (uint8_t)v;
@@ -106,15 +99,15 @@ bool base64_decode(const char *text, size_t text_size, uint8_t **data, size_t *s
             if (in == in_end)
                 break;
         }
-        uint8_t v = values[*in++];
-        if (v == 65) {
+        uint8_t v = VALUES[*in++];
+        if (v == PAD) {
             padded = true;
-        } else if (v < 64) {
+        } else if (v > 0) {
             if (padded) {
                 err_set(err, ERR_INVALID, "base64 goes on after its padding");
                 goto fail;
             }
-            bits = bits << 6 | v;
+            bits = bits << 6 | (v - 1u);
             if (++letters == 4) {
                 *out++ = (uint8_t)(bits >> 16);
                 *out++ = (uint8_t)(bits >> 8);

@@ -60,7 +60,7 @@ const char *http_body(const struct http_request *req, size_t *size);
 bool http_content_type_is(const struct http_request *req, const char *type);
 
 /* The body as JSON of any type, whatever the Content-Type says. Refuses (ERR_INVALID) invalid
- * UTF-8, \u0000, nesting deeper than 64, text after the value, and an empty body.
+ * UTF-8, \u0000, nesting deeper than max_json_depth, text after the value, and an empty body.
  * Returns owned (cJSON_Delete). */
 struct cJSON *http_json(const struct http_request *req, struct err *err);
 
