@@ -1,0 +1,59 @@
+/* cpu.h: the CPU device's inside, shared by the files that implement its operations.
+ *
+ * An operation cuts itself into tasks that depend on shapes alone, never on the number of threads,
+ * and a task computes its outputs in a fixed order: so any thread count gives the same bits. */
+#ifndef PICTOR_ENGINE_COMPUTE_CPU_CPU_H
+#define PICTOR_ENGINE_COMPUTE_CPU_CPU_H
+
+#include "engine/base/pool.h"
+#include "engine/compute/cpu/kernels.h"
+#include "engine/compute/device.h"
+
+#define CPU_SCRATCH (2u << 20) /* bytes a thread: about the second-level cache */
+#define CPU_MAX_HEAD 1024      /* widest attention head that the scratch holds */
+
+struct cpu_device {
+    struct device base;
+    const struct kernels *k;
+    struct pool *pool;
+    unsigned char *scratch; /* CPU_SCRATCH a thread */
+};
+
+static inline struct cpu_device *cpu_of(const struct ops *o)
+{
+    return (struct cpu_device *)o->dev;
+}
+
+static inline unsigned char *cpu_scratch(const struct cpu_device *d, int thread)
+{
+    return d->scratch + (size_t)thread * CPU_SCRATCH;
+}
+
+/* n elements of a tensor's dtype to and from F32. */
+void cpu_load(const struct kernels *k, float *dst, enum dtype dtype, const void *src, size_t n);
+void cpu_store(const struct kernels *k, enum dtype dtype, void *dst, const float *src, size_t n);
+
+/* Sets the border of a padded tensor to zero. */
+void cpu_clear_border(struct tensor *t);
+
+struct matrix *cpu_matmul_new(struct device *dev, int k, int taps, const struct matrix_part *parts,
+                              int count, struct err *err);
+void cpu_matmul_free(struct matrix *m);
+void cpu_matmul_linear(struct ops *o, struct tensor *y, const struct tensor *x,
+                       const struct matrix *w, const struct epilogue *e);
+void cpu_matmul_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x,
+                        const struct matrix *w, int stride, bool even, const struct epilogue *e);
+void cpu_norm_group(struct ops *o, struct tensor *y, const struct tensor *x, int groups, float eps,
+                    const float *gamma, const float *beta, enum activation act);
+void cpu_norm_layer(struct ops *o, struct tensor *y, const struct tensor *x, float eps,
+                    const float *gamma, const float *beta);
+void cpu_attention(struct ops *o, struct tensor *y, const struct tensor *q, const struct tensor *k,
+                   const struct tensor *v, int heads, bool causal);
+void cpu_rows_geglu(struct ops *o, struct tensor *y, const struct tensor *x);
+void cpu_rows_activate(struct ops *o, struct tensor *y, const struct tensor *x,
+                       enum activation act);
+void cpu_rows_resize(struct ops *o, struct tensor *y, const struct tensor *x);
+void cpu_rows_from_nchw(struct ops *o, struct tensor *y, const float *src);
+void cpu_rows_to_nchw(struct ops *o, float *dst, const struct tensor *x);
+
+#endif

@@ -1,0 +1,130 @@
+/* cpu_device.c: the one place that asks what the CPU can do, and the table of its operations. */
+#include "engine/compute/cpu/cpu.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void device_destroy(struct device *dev)
+{
+    struct cpu_device *d = (struct cpu_device *)dev;
+    pool_free(d->pool);
+    free(d->scratch);
+    free(d);
+}
+
+static const struct device_table table = {
+    .free = device_destroy,
+    .matrix_new = cpu_matmul_new,
+    .matrix_free = cpu_matmul_free,
+    .linear = cpu_matmul_linear,
+    .conv3x3 = cpu_matmul_conv3x3,
+    .group_norm = cpu_norm_group,
+    .layer_norm = cpu_norm_layer,
+    .attention = cpu_attention,
+    .geglu = cpu_rows_geglu,
+    .activate = cpu_rows_activate,
+    .resize = cpu_rows_resize,
+    .from_nchw = cpu_rows_from_nchw,
+    .to_nchw = cpu_rows_to_nchw,
+};
+
+static bool has_scalar(void)
+{
+    return true;
+}
+
+#if defined(__x86_64__)
+static bool has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+static bool has_avx512(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+
+static bool has_amx(void)
+{
+    /* CPUID leaf 7: EDX bit 22 AMX-BF16, bit 24 AMX-TILE; the compiler's names for them are not in
+     * every version. AMX comes with AVX-512 on every CPU so far, and our file uses both. */
+    unsigned a = 7, b = 0, c = 0, d = 0;
+    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    return has_avx512() && (d >> 22 & 1) && (d >> 24 & 1) && kernels_amx_enable();
+}
+#endif
+
+/* Worst to best. */
+static const struct level {
+    const struct kernels *kernels;
+    bool (*present)(void);
+} levels[] = {
+    {&kernels_scalar, has_scalar},
+#if defined(__x86_64__)
+    {&kernels_avx2, has_avx2},
+    {&kernels_avx512, has_avx512},
+    {&kernels_amx, has_amx},
+#endif
+};
+
+#define LEVELS (sizeof levels / sizeof *levels)
+
+static const struct kernels *choose(const char *cap, struct err *err)
+{
+    size_t top = LEVELS - 1;
+    if (cap && *cap) {
+        for (top = 0; top < LEVELS && strcmp(levels[top].kernels->name, cap) != 0;)
+            top++;
+        if (top == LEVELS) {
+            err_set(err, ERR_INVALID, "unknown CPU level '%s': wanted %s", cap,
+                    LEVELS > 1 ? "scalar, avx2, avx512 or amx" : "scalar");
+            return NULL;
+        }
+    }
+    while (!levels[top].present())
+        top--;
+    return levels[top].kernels;
+}
+
+struct device *cpu_device_new(const struct device_options *options, struct err *err)
+{
+    const char *cap = options->cpu ? options->cpu : getenv("PICTOR_CPU");
+    struct cpu_device *d = calloc(1, sizeof *d);
+    if (!d) {
+        err_set(err, ERR_INTERNAL, "no memory for a device");
+        return NULL;
+    }
+    d->base.table = &table;
+    if (!(d->k = choose(cap, err)) || !(d->pool = pool_new(options->threads, err)))
+        goto fail;
+    d->base.level = d->k->name;
+    d->base.threads = pool_threads(d->pool);
+    bool bf16 = options->bf16 < 0 ? d->k->bf16_hardware : options->bf16;
+    d->base.dtype = bf16 ? DTYPE_BF16 : DTYPE_F32;
+    d->scratch = aligned_alloc(64, (size_t)d->base.threads * CPU_SCRATCH);
+    if (!d->scratch) {
+        err_set(err, ERR_INTERNAL, "no memory for %d threads' scratch", d->base.threads);
+        goto fail;
+    }
+    return &d->base;
+fail:
+    device_destroy(&d->base);
+    return NULL;
+}
+
+void cpu_load(const struct kernels *k, float *dst, enum dtype dtype, const void *src, size_t n)
+{
+    if (dtype == DTYPE_BF16)
+        k->bf16_to_f32(dst, src, n);
+    else
+        memcpy(dst, src, n * sizeof *dst);
+}
+
+void cpu_store(const struct kernels *k, enum dtype dtype, void *dst, const float *src, size_t n)
+{
+    if (dtype == DTYPE_BF16)
+        k->f32_to_bf16(dst, src, n);
+    else
+        memcpy(dst, src, n * sizeof *src);
+}

@@ -1,0 +1,147 @@
+/* cpu_norm.c: group norm and layer norm.
+ *
+ * Group norm goes over the picture twice: sums per channel in chunks of CHUNK pixels (F32 inside a
+ * chunk, double between them, so that a large picture keeps its precision and the order of summing
+ * never depends on threads), then y = act(x * a + b) with one a and b a channel. */
+#include <math.h>
+#include <string.h>
+
+#include "engine/compute/cpu/cpu.h"
+
+#define CHUNK 256 /* pixels */
+
+struct group_norm {
+    struct cpu_device *dev;
+    struct tensor *y;
+    const struct tensor *x;
+    enum activation act;
+    size_t pixels, chunks; /* a picture */
+    float *sums;           /* [b, chunks, 2, c] */
+    float *a, *b;          /* [b, c] */
+};
+
+static void sum_chunk(void *ctx, size_t task, int thread)
+{
+    const struct group_norm *g = ctx;
+    const struct kernels *k = g->dev->k;
+    const struct tensor *x = g->x;
+    size_t c = (size_t)x->c, at = task % g->chunks * CHUNK;
+    size_t n = g->pixels - at < CHUNK ? g->pixels - at : CHUNK;
+    float *sum = g->sums + task * 2 * c;
+    memset(sum, 0, 2 * c * sizeof *sum);
+    const unsigned char *px = (const unsigned char *)x->data +
+                              (task / g->chunks * g->pixels + at) * (size_t)x->ld *
+                                  dtype_size(x->dtype);
+    float *row = (float *)cpu_scratch(g->dev, thread);
+    for (size_t i = 0; i < n; i++, px += (size_t)x->ld * dtype_size(x->dtype)) {
+        const float *values = (const float *)px;
+        if (x->dtype != DTYPE_F32) {
+            cpu_load(k, row, x->dtype, px, c);
+            values = row;
+        }
+        k->moments(sum, sum + c, values, c);
+    }
+}
+
+static void coefficients(struct group_norm *g, int groups, float eps, const float *gamma,
+                         const float *beta)
+{
+    size_t c = (size_t)g->x->c, width = c / (size_t)groups;
+    for (int b = 0; b < g->x->b; b++) {
+        const float *sums = g->sums + (size_t)b * g->chunks * 2 * c;
+        for (int i = 0; i < groups; i++) {
+            double sum = 0, sum2 = 0;
+            for (size_t t = 0; t < g->chunks; t++)
+                for (size_t j = (size_t)i * width; j < ((size_t)i + 1) * width; j++) {
+                    sum += sums[t * 2 * c + j];
+                    sum2 += sums[t * 2 * c + c + j];
+                }
+            double n = (double)(g->pixels * width), mean = sum / n;
+            double var = sum2 / n - mean * mean;
+            double scale = 1 / sqrt((var > 0 ? var : 0) + eps);
+            for (size_t j = (size_t)i * width; j < ((size_t)i + 1) * width; j++) {
+                float a = (float)(gamma[j] * scale);
+                g->a[(size_t)b * c + j] = a;
+                g->b[(size_t)b * c + j] = (float)(beta[j] - mean * gamma[j] * scale);
+            }
+        }
+    }
+}
+
+static void apply_row(void *ctx, size_t task, int thread)
+{
+    const struct group_norm *g = ctx;
+    const struct kernels *k = g->dev->k;
+    const struct tensor *x = g->x;
+    size_t c = (size_t)x->c;
+    int b = (int)(task / (size_t)x->h), row = (int)(task % (size_t)x->h);
+    float *v = (float *)cpu_scratch(g->dev, thread);
+    for (int i = 0; i < x->w; i++) {
+        cpu_load(k, v, x->dtype, tensor_at(x, b, row, i), c);
+        k->affine(v, v, g->a + (size_t)b * c, g->b + (size_t)b * c, c);
+        k->activate(v, c, g->act);
+        cpu_store(k, g->y->dtype, tensor_at(g->y, b, row, i), v, c);
+    }
+}
+
+void cpu_norm_group(struct ops *o, struct tensor *y, const struct tensor *x, int groups, float eps,
+                    const float *gamma, const float *beta, enum activation act)
+{
+    struct group_norm g = {.dev = cpu_of(o), .y = y, .x = x, .act = act};
+    g.pixels = (size_t)x->h * (size_t)x->w;
+    g.chunks = (g.pixels + CHUNK - 1) / CHUNK;
+    size_t mark = arena_mark(o->arena), bc = (size_t)x->b * (size_t)x->c;
+    g.sums = arena_alloc(o->arena, bc * g.chunks * 2, sizeof *g.sums);
+    g.a = arena_alloc(o->arena, bc, sizeof *g.a);
+    g.b = arena_alloc(o->arena, bc, sizeof *g.b);
+    if (!arena_planning(o->arena)) {
+        pool_run(g.dev->pool, (size_t)x->b * g.chunks, sum_chunk, &g);
+        coefficients(&g, groups, eps, gamma, beta);
+        cpu_clear_border(y);
+        pool_run(g.dev->pool, (size_t)x->b * (size_t)x->h, apply_row, &g);
+    }
+    arena_reset(o->arena, mark);
+}
+
+struct layer_norm {
+    struct cpu_device *dev;
+    struct tensor *y;
+    const struct tensor *x;
+    const float *gamma, *beta;
+    float eps;
+    size_t pixels;
+};
+
+#define LAYER_ROWS 16 /* pixels a task */
+
+static void layer_rows(void *ctx, size_t task, int thread)
+{
+    const struct layer_norm *l = ctx;
+    const struct kernels *k = l->dev->k;
+    const struct tensor *x = l->x;
+    size_t c = (size_t)x->c;
+    float *v = (float *)cpu_scratch(l->dev, thread);
+    for (size_t i = task * LAYER_ROWS; i < l->pixels && i < (task + 1) * LAYER_ROWS; i++) {
+        cpu_load(k, v, x->dtype,
+                 (const unsigned char *)x->data + i * (size_t)x->ld * dtype_size(x->dtype), c);
+        float mean, var;
+        k->mean_var(&mean, &var, v, c);
+        float scale = 1 / sqrtf(var + l->eps);
+        for (size_t j = 0; j < c; j++)
+            v[j] -= mean;
+        k->scale(v, scale, c);
+        k->affine(v, v, l->gamma, l->beta, c);
+        cpu_store(k, l->y->dtype,
+                  (unsigned char *)l->y->data +
+                      i * (size_t)l->y->ld * dtype_size(l->y->dtype),
+                  v, c);
+    }
+}
+
+void cpu_norm_layer(struct ops *o, struct tensor *y, const struct tensor *x, float eps,
+                    const float *gamma, const float *beta)
+{
+    struct layer_norm l = {cpu_of(o), y, x, gamma, beta, eps, 0};
+    l.pixels = (size_t)x->b * (size_t)x->h * (size_t)x->w;
+    pool_run(l.dev->pool, (l.pixels + LAYER_ROWS - 1) / LAYER_ROWS, layer_rows, &l);
+}

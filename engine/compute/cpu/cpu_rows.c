@@ -1,0 +1,149 @@
+/* cpu_rows.c: the operations that touch every pixel once: gating, activation, resizing, layout. */
+#include <string.h>
+
+#include "engine/compute/cpu/cpu.h"
+
+struct rows {
+    struct cpu_device *dev;
+    struct tensor *y;
+    const struct tensor *x;
+    enum activation act;
+    const float *src; /* [b, c, h, w] */
+    float *dst;
+};
+
+static void run_rows(struct rows *r, const struct tensor *t, pool_fn *fn)
+{
+    pool_run(r->dev->pool, (size_t)t->b * (size_t)t->h, fn, r);
+}
+
+void cpu_clear_border(struct tensor *t)
+{
+    if (!t->pad)
+        return;
+    size_t pixel = (size_t)t->c * dtype_size(t->dtype);
+    for (int b = 0; b < t->b; b++) {
+        for (int x = -1; x <= t->w; x++) {
+            memset(tensor_at(t, b, -1, x), 0, pixel);
+            memset(tensor_at(t, b, t->h, x), 0, pixel);
+        }
+        for (int y = 0; y < t->h; y++) {
+            memset(tensor_at(t, b, y, -1), 0, pixel);
+            memset(tensor_at(t, b, y, t->w), 0, pixel);
+        }
+    }
+}
+
+/* Tokens are one long row, so these two cut the row as well. */
+#define STRETCH 64
+
+static void geglu_stretch(void *ctx, size_t task, int thread)
+{
+    const struct rows *r = ctx;
+    const struct kernels *k = r->dev->k;
+    size_t n = (size_t)r->y->c, pixels = (size_t)r->x->b * (size_t)r->x->h * (size_t)r->x->w;
+    float *v = (float *)cpu_scratch(r->dev, thread);
+    size_t last = (task + 1) * STRETCH < pixels ? (task + 1) * STRETCH : pixels;
+    for (size_t i = task * STRETCH; i < last; i++) {
+        cpu_load(k, v, r->x->dtype,
+                 (const unsigned char *)r->x->data +
+                     i * (size_t)r->x->ld * dtype_size(r->x->dtype),
+                 2 * n);
+        k->gate(v, v, v + n, n);
+        cpu_store(k, r->y->dtype,
+                  (unsigned char *)r->y->data + i * (size_t)r->y->ld * dtype_size(r->y->dtype), v,
+                  n);
+    }
+}
+
+void cpu_rows_geglu(struct ops *o, struct tensor *y, const struct tensor *x)
+{
+    struct rows r = {.dev = cpu_of(o), .y = y, .x = x};
+    size_t pixels = (size_t)x->b * (size_t)x->h * (size_t)x->w;
+    pool_run(r.dev->pool, (pixels + STRETCH - 1) / STRETCH, geglu_stretch, &r);
+}
+
+static void activate_row(void *ctx, size_t task, int thread)
+{
+    const struct rows *r = ctx;
+    const struct kernels *k = r->dev->k;
+    size_t n = (size_t)r->x->c;
+    int b = (int)(task / (size_t)r->x->h), y = (int)(task % (size_t)r->x->h);
+    float *v = (float *)cpu_scratch(r->dev, thread);
+    for (int i = 0; i < r->x->w; i++) {
+        cpu_load(k, v, r->x->dtype, tensor_at(r->x, b, y, i), n);
+        k->activate(v, n, r->act);
+        cpu_store(k, r->y->dtype, tensor_at(r->y, b, y, i), v, n);
+    }
+}
+
+void cpu_rows_activate(struct ops *o, struct tensor *y, const struct tensor *x, enum activation act)
+{
+    struct rows r = {.dev = cpu_of(o), .y = y, .x = x, .act = act};
+    run_rows(&r, x, activate_row);
+}
+
+static void resize_row(void *ctx, size_t task, int thread)
+{
+    const struct rows *r = ctx;
+    const struct tensor *x = r->x;
+    struct tensor *y = r->y;
+    int b = (int)(task / (size_t)y->h), row = (int)(task % (size_t)y->h);
+    int from = (int)((int64_t)row * x->h / y->h);
+    size_t bytes = (size_t)x->c * dtype_size(x->dtype);
+    for (int i = 0; i < y->w; i++)
+        memcpy(tensor_at(y, b, row, i), tensor_at(x, b, from, (int)((int64_t)i * x->w / y->w)),
+               bytes);
+}
+
+void cpu_rows_resize(struct ops *o, struct tensor *y, const struct tensor *x)
+{
+    struct rows r = {.dev = cpu_of(o), .y = y, .x = x};
+    cpu_clear_border(y);
+    run_rows(&r, y, resize_row);
+}
+
+static void from_row(void *ctx, size_t task, int thread)
+{
+    const struct rows *r = ctx;
+    struct tensor *y = r->y;
+    int b = (int)(task / (size_t)y->h), row = (int)(task % (size_t)y->h);
+    size_t plane = (size_t)y->h * (size_t)y->w;
+    float *v = (float *)cpu_scratch(r->dev, thread);
+    memset(v, 0, (size_t)y->ld * sizeof *v);
+    for (int i = 0; i < y->w; i++) {
+        for (int c = 0; c < y->c; c++)
+            v[c] = r->src[((size_t)b * (size_t)y->c + (size_t)c) * plane +
+                          (size_t)row * (size_t)y->w + (size_t)i];
+        cpu_store(r->dev->k, y->dtype, tensor_at(y, b, row, i), v, (size_t)y->ld);
+    }
+}
+
+void cpu_rows_from_nchw(struct ops *o, struct tensor *y, const float *src)
+{
+    struct rows r = {.dev = cpu_of(o), .y = y, .src = src};
+    if (y->pad)
+        memset(y->data, 0, tensor_bytes(y));
+    run_rows(&r, y, from_row);
+}
+
+static void to_row(void *ctx, size_t task, int thread)
+{
+    const struct rows *r = ctx;
+    const struct tensor *x = r->x;
+    int b = (int)(task / (size_t)x->h), row = (int)(task % (size_t)x->h);
+    size_t plane = (size_t)x->h * (size_t)x->w;
+    float *v = (float *)cpu_scratch(r->dev, thread);
+    for (int i = 0; i < x->w; i++) {
+        cpu_load(r->dev->k, v, x->dtype, tensor_at(x, b, row, i), (size_t)x->c);
+        for (int c = 0; c < x->c; c++)
+            r->dst[((size_t)b * (size_t)x->c + (size_t)c) * plane + (size_t)row * (size_t)x->w +
+                   (size_t)i] = v[c];
+    }
+}
+
+void cpu_rows_to_nchw(struct ops *o, float *dst, const struct tensor *x)
+{
+    struct rows r = {.dev = cpu_of(o), .x = x, .dst = dst};
+    run_rows(&r, x, to_row);
+}

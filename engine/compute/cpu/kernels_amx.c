@@ -1,0 +1,117 @@
+/* kernels_amx.c: AMX-BF16: a 16 x 16 tile of F32 sums takes 16 x 32 by 32 x 16 BF16 an instruction.
+ * Everything but the BF16 product is AVX-512's.
+ *
+ * Two by two tiles of sums (32 rows, one panel) share two tiles of activations and two of weights,
+ * so there are as many loads as products. Activations are loaded straight from their rows (the
+ * tile load takes a stride), weights from the packed panel, whose layout is a tile's. */
+#define VL 16
+#define ROWS 12
+#define OWN_GEMM_BF16
+#include "engine/compute/cpu/kernels_simd.h"
+
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Tiles: 0-3 sums, 4-5 rows of a, 6-7 weights. */
+struct tile_config {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+};
+
+static void configure(int rows0, int rows1)
+{
+    struct tile_config cfg __attribute__((aligned(64))) = {.palette = 1};
+    const int rows[8] = {rows0, rows0, rows1, rows1, rows0, rows1, 16, 16};
+    for (int i = 0; i < 8; i++) {
+        cfg.bytes[i] = 64;
+        cfg.rows[i] = (uint8_t)rows[i];
+    }
+    _tile_loadconfig(&cfg);
+}
+
+static void block_2x2(const struct gemm *g, int i, int j)
+{
+    const uint16_t *a0 = (const uint16_t *)g->a + (size_t)i * g->lda;
+    const uint16_t *w = (const uint16_t *)g->w + (size_t)(j / PANEL) * g->w_panel;
+    float *c = g->c + (size_t)i * g->ldc + j;
+    size_t lda = g->lda * 2, ldc = g->ldc * 4;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int t = 0; t < g->taps; t++) {
+        const uint16_t *p = a0 + g->tap[t], *q = p + 16 * g->lda;
+        for (int k = 0; k < g->k; k += 32, w += 32 * PANEL) {
+            _tile_loadd(4, p + k, lda);
+            _tile_loadd(6, w, 4 * PANEL);
+            _tile_loadd(7, w + PANEL, 4 * PANEL);
+            _tile_dpbf16ps(0, 4, 6);
+            _tile_dpbf16ps(1, 4, 7);
+            _tile_loadd(5, q + k, lda);
+            _tile_dpbf16ps(2, 5, 6);
+            _tile_dpbf16ps(3, 5, 7);
+        }
+    }
+    _tile_stored(0, c, ldc);
+    _tile_stored(1, c + 16, ldc);
+    _tile_stored(2, c + 16 * g->ldc, ldc);
+    _tile_stored(3, c + 16 * g->ldc + 16, ldc);
+}
+
+static void block_1x2(const struct gemm *g, int i, int j)
+{
+    const uint16_t *a0 = (const uint16_t *)g->a + (size_t)i * g->lda;
+    const uint16_t *w = (const uint16_t *)g->w + (size_t)(j / PANEL) * g->w_panel;
+    float *c = g->c + (size_t)i * g->ldc + j;
+    size_t lda = g->lda * 2, ldc = g->ldc * 4;
+    _tile_zero(0);
+    _tile_zero(1);
+    for (int t = 0; t < g->taps; t++) {
+        const uint16_t *p = a0 + g->tap[t];
+        for (int k = 0; k < g->k; k += 32, w += 32 * PANEL) {
+            _tile_loadd(4, p + k, lda);
+            _tile_loadd(6, w, 4 * PANEL);
+            _tile_loadd(7, w + PANEL, 4 * PANEL);
+            _tile_dpbf16ps(0, 4, 6);
+            _tile_dpbf16ps(1, 4, 7);
+        }
+    }
+    _tile_stored(0, c, ldc);
+    _tile_stored(1, c + 16, ldc);
+}
+
+/* Rows left over (m modulo 32) are one pair of tiles with fewer rows, or one tile. */
+static void gemm_bf16(const struct gemm *g)
+{
+    int whole = g->m / 32 * 32, rest = g->m - whole;
+    if (whole) {
+        configure(16, 16);
+        for (int j = 0; j < g->n; j += PANEL)
+            for (int i = 0; i < whole; i += 32)
+                block_2x2(g, i, j);
+    }
+    if (rest) {
+        configure(rest < 16 ? rest : 16, rest > 16 ? rest - 16 : 16);
+        for (int j = 0; j < g->n; j += PANEL) {
+            if (rest > 16)
+                block_2x2(g, whole, j);
+            else
+                block_1x2(g, whole, j);
+        }
+    }
+    _tile_release();
+}
+
+bool kernels_amx_enable(void)
+{
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 }; /* <asm/prctl.h> */
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
+
+const struct kernels kernels_amx = {
+    .name = "amx",
+    .bf16_hardware = true,
+    KERNELS_BASE,
+};

@@ -1,0 +1,48 @@
+/* device.h: what a device must bring: one function an operation of ops.h, same arguments.
+ * ops.c has checked the shapes before any of these runs. */
+#ifndef PICTOR_ENGINE_COMPUTE_DEVICE_H
+#define PICTOR_ENGINE_COMPUTE_DEVICE_H
+
+#include "engine/compute/ops.h"
+
+struct device_table {
+    void (*free)(struct device *dev);
+    struct matrix *(*matrix_new)(struct device *dev, int k, int taps,
+                                 const struct matrix_part *parts, int count, struct err *err);
+    void (*matrix_free)(struct matrix *m);
+    void (*linear)(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
+                   const struct epilogue *e);
+    void (*conv3x3)(struct ops *o, struct tensor *y, const struct tensor *x,
+                    const struct matrix *w, int stride, bool even, const struct epilogue *e);
+    void (*group_norm)(struct ops *o, struct tensor *y, const struct tensor *x, int groups,
+                       float eps, const float *gamma, const float *beta, enum activation act);
+    void (*layer_norm)(struct ops *o, struct tensor *y, const struct tensor *x, float eps,
+                       const float *gamma, const float *beta);
+    void (*attention)(struct ops *o, struct tensor *y, const struct tensor *q,
+                      const struct tensor *k, const struct tensor *v, int heads, bool causal);
+    void (*geglu)(struct ops *o, struct tensor *y, const struct tensor *x);
+    void (*activate)(struct ops *o, struct tensor *y, const struct tensor *x,
+                     enum activation act);
+    void (*resize)(struct ops *o, struct tensor *y, const struct tensor *x);
+    void (*from_nchw)(struct ops *o, struct tensor *y, const float *src);
+    void (*to_nchw)(struct ops *o, float *dst, const struct tensor *x);
+};
+
+/* The first member of every device. */
+struct device {
+    const struct device_table *table;
+    const char *level;
+    int threads;
+    enum dtype dtype;
+};
+
+/* The first member of every device's matrix. */
+struct matrix {
+    const struct device_table *table;
+    int n, k, taps;
+    size_t bytes;
+};
+
+struct device *cpu_device_new(const struct device_options *options, struct err *err);
+
+#endif

@@ -1,0 +1,160 @@
+/* ops.c: the operations' contract: shapes are checked here, once, for every device; the work is
+ * the device's. */
+#include "engine/compute/ops.h"
+
+#include <assert.h>
+
+#include "engine/compute/device.h"
+
+struct device *device_new(const struct device_options *options, struct err *err)
+{
+    return cpu_device_new(options, err);
+}
+
+void device_free(struct device *dev)
+{
+    if (dev)
+        dev->table->free(dev);
+}
+
+const char *device_level(const struct device *dev)
+{
+    return dev->level;
+}
+
+int device_threads(const struct device *dev)
+{
+    return dev->threads;
+}
+
+enum dtype device_dtype(const struct device *dev)
+{
+    return dev->dtype;
+}
+
+struct matrix *matrix_new_stacked(struct device *dev, int k, int taps,
+                                  const struct matrix_part *parts, int count, struct err *err)
+{
+    return dev->table->matrix_new(dev, k, taps, parts, count, err);
+}
+
+struct matrix *matrix_new(struct device *dev, int n, int k, int taps, enum dtype w_dtype,
+                          const void *w, enum dtype bias_dtype, const void *bias, struct err *err)
+{
+    struct matrix_part part = {n, w_dtype, bias_dtype, w, bias};
+    return matrix_new_stacked(dev, k, taps, &part, 1, err);
+}
+
+void matrix_free(struct matrix *m)
+{
+    if (m)
+        m->table->matrix_free(m);
+}
+
+size_t matrix_bytes(const struct matrix *m)
+{
+    return m->bytes;
+}
+
+int matrix_rows(const struct matrix *m)
+{
+    return m->n;
+}
+
+static bool same_pixels(const struct tensor *a, const struct tensor *b)
+{
+    return a->b == b->b && a->h == b->h && a->w == b->w;
+}
+
+static bool same_shape(const struct tensor *a, const struct tensor *b)
+{
+    return same_pixels(a, b) && a->c == b->c;
+}
+
+static void check_epilogue(const struct tensor *y, const struct matrix *w,
+                           const struct epilogue *e)
+{
+    assert(y->c == w->n && y->pad == 0);
+    assert(!e || !e->residual || (same_shape(e->residual, y) && e->residual->pad == 0));
+    assert(!e || !e->row || e->row_ld == 0 || e->row_ld >= (size_t)w->n);
+}
+
+void ops_linear(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
+                const struct epilogue *e)
+{
+    check_epilogue(y, w, e);
+    assert(w->taps == 1 && x->c == w->k && x->pad == 0 && same_pixels(x, y));
+    if (!arena_planning(o->arena))
+        o->dev->table->linear(o, y, x, w, e);
+}
+
+void ops_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
+                 int stride, bool even, const struct epilogue *e)
+{
+    check_epilogue(y, w, e);
+    assert(w->taps == 9 && x->c == w->k && x->pad == 1 && x->b == y->b);
+    assert((stride == 1 && !even && same_pixels(x, y)) ||
+           (stride == 2 && !even && y->h == (x->h + 1) / 2 && y->w == (x->w + 1) / 2) ||
+           (stride == 2 && even && y->h == x->h / 2 && y->w == x->w / 2));
+    if (!arena_planning(o->arena))
+        o->dev->table->conv3x3(o, y, x, w, stride, even, e);
+}
+
+void ops_group_norm(struct ops *o, struct tensor *y, const struct tensor *x, int groups, float eps,
+                    const float *gamma, const float *beta, enum activation act)
+{
+    assert(same_shape(x, y) && x->pad == 0 && x->c % groups == 0 && x->data != y->data);
+    /* Needs scratch, so it looks at the arena itself. */
+    o->dev->table->group_norm(o, y, x, groups, eps, gamma, beta, act);
+}
+
+void ops_layer_norm(struct ops *o, struct tensor *y, const struct tensor *x, float eps,
+                    const float *gamma, const float *beta)
+{
+    assert(same_shape(x, y) && x->pad == 0 && y->pad == 0);
+    if (!arena_planning(o->arena))
+        o->dev->table->layer_norm(o, y, x, eps, gamma, beta);
+}
+
+void ops_attention(struct ops *o, struct tensor *y, const struct tensor *q, const struct tensor *k,
+                   const struct tensor *v, int heads, bool causal)
+{
+    assert(same_shape(q, y) && same_shape(k, v) && q->c == k->c && q->c % heads == 0);
+    assert(q->h == 1 && k->h == 1 && !q->pad && !k->pad && !v->pad && !y->pad);
+    assert(k->b == q->b || k->b == 1);
+    /* Needs scratch, so it looks at the arena itself. */
+    o->dev->table->attention(o, y, q, k, v, heads, causal);
+}
+
+void ops_geglu(struct ops *o, struct tensor *y, const struct tensor *x)
+{
+    assert(same_pixels(x, y) && x->c == 2 * y->c && x->pad == 0 && y->pad == 0);
+    if (!arena_planning(o->arena))
+        o->dev->table->geglu(o, y, x);
+}
+
+void ops_activate(struct ops *o, struct tensor *y, const struct tensor *x, enum activation act)
+{
+    assert(same_shape(x, y) && x->pad == 0 && y->pad == 0);
+    if (!arena_planning(o->arena))
+        o->dev->table->activate(o, y, x, act);
+}
+
+void ops_resize(struct ops *o, struct tensor *y, const struct tensor *x)
+{
+    assert(x->b == y->b && x->c == y->c && x->pad == 0);
+    if (!arena_planning(o->arena))
+        o->dev->table->resize(o, y, x);
+}
+
+void ops_from_nchw(struct ops *o, struct tensor *y, const float *src)
+{
+    if (!arena_planning(o->arena))
+        o->dev->table->from_nchw(o, y, src);
+}
+
+void ops_to_nchw(struct ops *o, float *dst, const struct tensor *x)
+{
+    if (!arena_planning(o->arena))
+        o->dev->table->to_nchw(o, dst, x);
+}

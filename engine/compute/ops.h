@@ -1,0 +1,109 @@
+/* ops.h: the operations that models are written in.
+ *
+ * A device is a table of kernels behind these functions; model code does not know which. Every
+ * operation checks its shapes by assert (a wrong shape is our bug: files are checked when they are
+ * loaded) and does nothing at all while the arena is only planning, so one pass over the model
+ * code gives the memory that the picture will need.
+ *
+ * Activations are F32 or BF16, the same throughout a model; sums, norms, softmax and activation
+ * functions are computed in F32. One call at a time a device. */
+#ifndef PICTOR_ENGINE_COMPUTE_OPS_H
+#define PICTOR_ENGINE_COMPUTE_OPS_H
+
+#include <stdbool.h>
+
+#include "engine/base/arena.h"
+#include "engine/base/err.h"
+#include "engine/compute/tensor.h"
+
+struct device;
+
+struct device_options {
+    int threads;      /* 0: one per available CPU */
+    const char *cpu;  /* cap: "scalar" "avx2" "avx512" "amx"; NULL: $PICTOR_CPU, else the best */
+    int bf16;         /* activations: 1 BF16, 0 F32, -1 BF16 where it is multiplied in hardware */
+};
+
+struct device *device_new(const struct device_options *options, struct err *err);
+void device_free(struct device *dev);
+const char *device_level(const struct device *dev); /* "scalar" "avx2" "avx512" "amx" */
+int device_threads(const struct device *dev);
+enum dtype device_dtype(const struct device *dev);  /* of activations */
+
+/* Weights packed for the device: [n, taps, k] with bias, in memory of their own. */
+struct matrix;
+
+/* `w`: n x k row-major (PyTorch linear), or n x k x 3 x 3 for taps == 9 (PyTorch conv2d); `bias`:
+ * n, or NULL. Both of any float dtype, possibly unaligned. Returns owned. */
+struct matrix *matrix_new(struct device *dev, int n, int k, int taps, enum dtype w_dtype,
+                          const void *w, enum dtype bias_dtype, const void *bias, struct err *err);
+
+/* Several matrices with the same k as one (to_q, to_k, to_v in one product): rows are stacked. */
+struct matrix_part {
+    int n;
+    enum dtype dtype, bias_dtype;
+    const void *w, *bias;
+};
+struct matrix *matrix_new_stacked(struct device *dev, int k, int taps,
+                                  const struct matrix_part *parts, int count, struct err *err);
+void matrix_free(struct matrix *m);
+size_t matrix_bytes(const struct matrix *m);
+int matrix_rows(const struct matrix *m);
+
+enum activation { ACT_NONE, ACT_SILU, ACT_GELU, ACT_QUICK_GELU };
+
+/* What happens to a product while it is still in registers: y = act(x w + bias + row) + residual. */
+struct epilogue {
+    enum activation act;
+    const float *row;              /* [b, n]: added to every pixel of picture b, or NULL */
+    size_t row_ld;                 /* elements from one picture's row to the next; 0: one for all */
+    const struct tensor *residual; /* same shape as y (may be y), or NULL */
+};
+
+/* What model code passes around: where to compute and where activations live. */
+struct ops {
+    struct device *dev;
+    struct arena *arena;
+};
+
+/* y[.., n] = x[.., k] w^T. x and y have pad 0 and as many pixels. `e` may be NULL. y may be F32. */
+void ops_linear(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
+                const struct epilogue *e);
+
+/* 3x3 convolution. x has pad 1. stride 1: y has x's size. stride 2: half of it (rounded up), with
+ * one zero on each side (`even` false: PyTorch padding=1), or only right and below (`even` true:
+ * the VAE's downsampler). */
+void ops_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
+                 int stride, bool even, const struct epilogue *e);
+
+/* y = act(norm(x) * gamma + beta) over `groups` groups of channels (Wu & He 2018), act NONE or
+ * SILU. y may have pad 1: its border is then cleared. y may not be x. */
+void ops_group_norm(struct ops *o, struct tensor *y, const struct tensor *x, int groups, float eps,
+                    const float *gamma, const float *beta, enum activation act);
+
+/* Over channels, for every pixel (Ba et al. 2016). */
+void ops_layer_norm(struct ops *o, struct tensor *y, const struct tensor *x, float eps,
+                    const float *gamma, const float *beta);
+
+/* softmax(q k^T / sqrt(d)) v for `heads` heads of d = c / heads channels (Vaswani et al. 2017,
+ * eq. 1). q, y: [b, 1, tq, c]; k, v: [b or 1, 1, tk, c] (one picture serves all). The score matrix
+ * is never stored. `causal`: query i sees keys 0..i. */
+void ops_attention(struct ops *o, struct tensor *y, const struct tensor *q, const struct tensor *k,
+                   const struct tensor *v, int heads, bool causal);
+
+/* y[.., n] = x[.., :n] * gelu(x[.., n:2n]) (Shazeer 2020). */
+void ops_geglu(struct ops *o, struct tensor *y, const struct tensor *x);
+
+/* y = act(x), same shape; y may be x. */
+void ops_activate(struct ops *o, struct tensor *y, const struct tensor *x, enum activation act);
+
+/* Nearest-neighbour resize to y's size (PyTorch's floor rule), which may be the same: then a copy.
+ * y may have pad 1 (its border is cleared), and be a slice. */
+void ops_resize(struct ops *o, struct tensor *y, const struct tensor *x);
+
+/* Between [b, c, h, w] floats in the caller's memory and a tensor; y's border and the channels past
+ * c are cleared. */
+void ops_from_nchw(struct ops *o, struct tensor *y, const float *src);
+void ops_to_nchw(struct ops *o, float *dst, const struct tensor *x);
+
+#endif

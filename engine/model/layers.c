@@ -1,0 +1,150 @@
+/* layers.c: see layers.h. */
+#include "engine/model/layers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define NAME_SIZE 192
+
+static bool get(struct loader *l, const char *prefix, const char *name, const char *suffix,
+                int ndim, const size_t *shape, struct raw_tensor *out)
+{
+    char full[NAME_SIZE];
+    if (l->failed)
+        return false;
+    int n = snprintf(full, sizeof full, "%s%s%s", prefix, name, suffix);
+    if (n < 0 || (size_t)n >= sizeof full)
+        l->failed = !err_set(l->err, ERR_INTERNAL, "tensor name too long: %s", full);
+    else
+        l->failed = !checkpoint_get(l->cp, full, ndim, shape, out, l->err);
+    return !l->failed;
+}
+
+static struct matrix *load(struct loader *l, const char *prefix, const char *const *names,
+                           int count, int n, int k, int taps, bool bias)
+{
+    struct matrix_part parts[4];
+    const size_t shape[4] = {(size_t)n, (size_t)k, 3, 3};
+    for (int i = 0; i < count; i++) {
+        struct raw_tensor w, b = {0};
+        if (!get(l, prefix, names[i], ".weight", taps == 9 ? 4 : 2, shape, &w) ||
+            (bias && !get(l, prefix, names[i], ".bias", 1, shape, &b)))
+            return NULL;
+        parts[i] = (struct matrix_part){n, w.dtype, b.dtype, w.data, b.data};
+    }
+    struct matrix *m = matrix_new_stacked(l->dev, k, taps, parts, count, l->err);
+    if (m)
+        l->bytes += matrix_bytes(m);
+    else
+        l->failed = true;
+    return m;
+}
+
+struct matrix *layers_linear(struct loader *l, const char *prefix, const char *name, int n, int k,
+                             bool bias)
+{
+    return load(l, prefix, &name, 1, n, k, 1, bias);
+}
+
+struct matrix *layers_conv3x3(struct loader *l, const char *prefix, const char *name, int n, int k)
+{
+    return load(l, prefix, &name, 1, n, k, 9, true);
+}
+
+struct matrix *layers_stacked(struct loader *l, const char *prefix, const char *const *names,
+                              int count, int n, int k, bool bias)
+{
+    return load(l, prefix, names, count, n, k, 1, bias);
+}
+
+struct norm layers_norm(struct loader *l, const char *prefix, const char *name, int c)
+{
+    struct norm n = {.c = c};
+    struct raw_tensor w, b;
+    size_t shape[1] = {(size_t)c};
+    if (!get(l, prefix, name, ".weight", 1, shape, &w) ||
+        !get(l, prefix, name, ".bias", 1, shape, &b))
+        return n;
+    n.gamma = malloc(2 * (size_t)c * sizeof *n.gamma);
+    if (!n.gamma) {
+        l->failed = !err_set(l->err, ERR_INTERNAL, "no memory for a norm of %d channels", c);
+        return n;
+    }
+    n.beta = n.gamma + c;
+    dtype_to_f32(w.dtype, w.data, n.gamma, (size_t)c);
+    dtype_to_f32(b.dtype, b.data, n.beta, (size_t)c);
+    return n;
+}
+
+void layers_norm_free(struct norm *n)
+{
+    free(n->gamma);
+    *n = (struct norm){0};
+}
+
+float *layers_floats(struct loader *l, const char *prefix, const char *name, int ndim,
+                     const size_t *shape)
+{
+    struct raw_tensor t;
+    if (!get(l, prefix, name, "", ndim, shape, &t))
+        return NULL;
+    size_t n = t.bytes / dtype_size(t.dtype);
+    float *f = malloc(n * sizeof *f);
+    if (!f) {
+        l->failed = !err_set(l->err, ERR_TOO_LARGE, "no memory for %s%s", prefix, name);
+        return NULL;
+    }
+    dtype_to_f32(t.dtype, t.data, f, n);
+    l->bytes += n * sizeof *f;
+    return f;
+}
+
+void layers_group_norm(struct ops *o, struct tensor *y, const struct tensor *x,
+                       const struct norm *n, float eps, enum activation act)
+{
+    ops_group_norm(o, y, x, LAYERS_GROUPS, eps, n->gamma, n->beta, act);
+}
+
+void layers_layer_norm(struct ops *o, struct tensor *y, const struct tensor *x,
+                       const struct norm *n)
+{
+    ops_layer_norm(o, y, x, 1e-5f, n->gamma, n->beta);
+}
+
+void layers_resnet(struct ops *o, const struct resnet *r, struct tensor *y, const struct tensor *x,
+                   const struct tensor *emb)
+{
+    size_t mark = arena_mark(o->arena);
+    struct tensor h2 = tensor_new(o->arena, x->dtype, x->b, x->h, x->w, r->cout, 0);
+    struct epilogue first = {0}, last = {.residual = x};
+    struct tensor row;
+    if (r->emb) {
+        row = tensor_new(o->arena, DTYPE_F32, 1, 1, 1, r->cout, 0);
+        ops_linear(o, &row, emb, r->emb, NULL);
+        first.row = row.data;
+    }
+    size_t padded = arena_mark(o->arena);
+    struct tensor h1 = tensor_new(o->arena, x->dtype, x->b, x->h, x->w, r->cin, 1);
+    layers_group_norm(o, &h1, x, &r->norm1, r->eps, ACT_SILU);
+    ops_conv3x3(o, &h2, &h1, r->conv1, 1, false, &first);
+    arena_reset(o->arena, padded);
+    struct tensor h3 = tensor_new(o->arena, x->dtype, x->b, x->h, x->w, r->cout, 1);
+    layers_group_norm(o, &h3, &h2, &r->norm2, r->eps, ACT_SILU);
+    if (r->skip) {
+        ops_linear(o, y, x, r->skip, NULL);
+        last.residual = y;
+    }
+    ops_conv3x3(o, y, &h3, r->conv2, 1, false, &last);
+    arena_reset(o->arena, mark);
+}
+
+void layers_resnet_free(struct resnet *r)
+{
+    layers_norm_free(&r->norm1);
+    layers_norm_free(&r->norm2);
+    matrix_free(r->conv1);
+    matrix_free(r->conv2);
+    matrix_free(r->emb);
+    matrix_free(r->skip);
+    *r = (struct resnet){0};
+}

@@ -1,0 +1,63 @@
+/* layers.h: loading the parts that all models share, and the two blocks that the UNet and the
+ * autoencoder have in common.
+ *
+ * A loader remembers the first error; after it every call does nothing and returns an empty part,
+ * so a model's load function reads like its list of tensors and looks at the error once. */
+#ifndef PICTOR_ENGINE_MODEL_LAYERS_H
+#define PICTOR_ENGINE_MODEL_LAYERS_H
+
+#include "engine/compute/ops.h"
+#include "engine/io/checkpoint.h"
+
+#define LAYERS_GROUPS 32    /* groups of every group norm of SD */
+#define LAYERS_MAX_HEAD 1024 /* channels of one attention head */
+
+struct loader {
+    struct device *dev;
+    const struct checkpoint *cp;
+    struct err *err;
+    bool failed;
+    size_t bytes; /* packed weights so far */
+};
+
+/* A tensor is called PREFIX NAME ".weight" and ".bias". */
+struct matrix *layers_linear(struct loader *l, const char *prefix, const char *name, int n, int k,
+                             bool bias);
+struct matrix *layers_conv3x3(struct loader *l, const char *prefix, const char *name, int n, int k);
+/* `count` linear layers of n x k each, without bias unless said, in one product. */
+struct matrix *layers_stacked(struct loader *l, const char *prefix, const char *const *names,
+                              int count, int n, int k, bool bias);
+
+struct norm {
+    int c;
+    float *gamma, *beta; /* one allocation, at gamma */
+};
+struct norm layers_norm(struct loader *l, const char *prefix, const char *name, int c);
+void layers_norm_free(struct norm *n);
+
+/* A tensor of any shape with n elements as floats; malloc'd. */
+float *layers_floats(struct loader *l, const char *prefix, const char *name, int ndim,
+                     const size_t *shape);
+
+/* Group norm, SiLU, 3x3 convolution, twice, around a residual (He et al. 2016). */
+struct resnet {
+    int cin, cout;
+    float eps;
+    struct norm norm1, norm2;
+    struct matrix *conv1, *conv2;
+    struct matrix *emb;  /* time embedding -> cout, or NULL (autoencoder) */
+    struct matrix *skip; /* 1x1 where cin != cout, else NULL */
+};
+
+/* y: [b, h, w, cout]; x: [b, h, w, cin], neither overlapping the other. `emb`: silu(time
+ * embedding), [1, 1, 1, time_dim], or NULL. */
+void layers_resnet(struct ops *o, const struct resnet *r, struct tensor *y, const struct tensor *x,
+                   const struct tensor *emb);
+void layers_resnet_free(struct resnet *r);
+
+void layers_group_norm(struct ops *o, struct tensor *y, const struct tensor *x,
+                       const struct norm *n, float eps, enum activation act);
+void layers_layer_norm(struct ops *o, struct tensor *y, const struct tensor *x,
+                       const struct norm *n);
+
+#endif

@@ -1,0 +1,400 @@
+/* unet.c: see unet.h. Block numbers are those of the checkpoint's names: input_blocks go down,
+ * output_blocks come up, each taking what the input block of the same size left behind. */
+#include "engine/model/unet.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/model/layers.h"
+
+#define MAX_BLOCKS 64
+
+/* Self-attention, cross-attention to the prompt, gated feed-forward, each around a residual. */
+struct transformer {
+    int c, heads;
+    struct norm norm, norm1, norm2, norm3;
+    struct matrix *in, *out;            /* 1x1 */
+    struct matrix *qkv1, *out1;         /* self-attention; q, k and v stacked */
+    struct matrix *q2, *kv2, *out2;     /* cross-attention */
+    struct matrix *gate, *down;         /* feed-forward */
+    int prompt;                         /* which of the prompt's keys and values */
+};
+
+struct block {
+    bool has_resnet, has_transformer;
+    struct resnet resnet;
+    struct transformer transformer;
+    struct matrix *resample; /* convolution that halves (input) or follows doubling (output) */
+};
+
+struct unet {
+    struct sd1_arch arch;
+    struct matrix *time1, *time2, *conv_in, *conv_out;
+    struct norm norm_out;
+    struct block in[MAX_BLOCKS], mid[2], out[MAX_BLOCKS]; /* mid: resnet + transformer, resnet */
+    int in_count, out_count, transformers;
+};
+
+struct unet_prompt {
+    int b, tokens;
+    struct tensor kv[2 * MAX_BLOCKS]; /* [b, 1, tokens, 2 c]: keys, then values */
+};
+
+static void load_resnet(struct loader *l, struct resnet *r, const char *prefix, int cin, int cout,
+                        int time_dim)
+{
+    *r = (struct resnet){.cin = cin, .cout = cout, .eps = 1e-5f};
+    r->norm1 = layers_norm(l, prefix, "in_layers.0", cin);
+    r->conv1 = layers_conv3x3(l, prefix, "in_layers.2", cout, cin);
+    r->emb = layers_linear(l, prefix, "emb_layers.1", cout, time_dim, true);
+    r->norm2 = layers_norm(l, prefix, "out_layers.0", cout);
+    r->conv2 = layers_conv3x3(l, prefix, "out_layers.3", cout, cout);
+    if (cin != cout)
+        r->skip = layers_linear(l, prefix, "skip_connection", cout, cin, true);
+}
+
+static void load_transformer(struct loader *l, struct unet *u, struct transformer *t,
+                             const char *prefix, int c)
+{
+    static const char *const self[] = {"transformer_blocks.0.attn1.to_q",
+                                       "transformer_blocks.0.attn1.to_k",
+                                       "transformer_blocks.0.attn1.to_v"};
+    static const char *const cross[] = {"transformer_blocks.0.attn2.to_k",
+                                        "transformer_blocks.0.attn2.to_v"};
+    *t = (struct transformer){.c = c, .heads = u->arch.unet.heads, .prompt = u->transformers++};
+    t->norm = layers_norm(l, prefix, "norm", c);
+    t->in = layers_linear(l, prefix, "proj_in", c, c, true);
+    t->norm1 = layers_norm(l, prefix, "transformer_blocks.0.norm1", c);
+    t->qkv1 = layers_stacked(l, prefix, self, 3, c, c, false);
+    t->out1 = layers_linear(l, prefix, "transformer_blocks.0.attn1.to_out.0", c, c, true);
+    t->norm2 = layers_norm(l, prefix, "transformer_blocks.0.norm2", c);
+    t->q2 = layers_linear(l, prefix, "transformer_blocks.0.attn2.to_q", c, c, false);
+    t->kv2 = layers_stacked(l, prefix, cross, 2, c, u->arch.unet.context_dim, false);
+    t->out2 = layers_linear(l, prefix, "transformer_blocks.0.attn2.to_out.0", c, c, true);
+    t->norm3 = layers_norm(l, prefix, "transformer_blocks.0.norm3", c);
+    t->gate = layers_linear(l, prefix, "transformer_blocks.0.ff.net.0.proj", 8 * c, c, true);
+    t->down = layers_linear(l, prefix, "transformer_blocks.0.ff.net.2", c, 4 * c, true);
+    t->out = layers_linear(l, prefix, "proj_out", c, c, true);
+}
+
+/* Member `k` of block `i`: "model.diffusion_model.input_blocks.4.1." */
+static const char *member(char *buf, size_t size, const char *list, int i, int k)
+{
+    snprintf(buf, size, "model.diffusion_model.%s.%d.%d.", list, i, k);
+    return buf;
+}
+
+static void load_blocks(struct loader *l, struct unet *u)
+{
+    const struct sd1_arch *a = &u->arch;
+    int time_dim = a->unet.time_dim, c = a->unet.model_channels;
+    int left[MAX_BLOCKS], lefts = 0; /* channels that the way down leaves for the way up */
+    char p[96];
+    left[lefts++] = c;
+    u->in_count = 1; /* input block 0 is conv_in */
+    for (int level = 0; level < a->unet.levels; level++) {
+        int wide = a->unet.channels[level];
+        for (int i = 0; i < a->unet.res_blocks; i++) {
+            int n = u->in_count++;
+            struct block *b = &u->in[n];
+            b->has_resnet = true;
+            load_resnet(l, &b->resnet, member(p, sizeof p, "input_blocks", n, 0), c, wide, time_dim);
+            c = left[lefts++] = wide;
+            if ((b->has_transformer = a->unet.attention[level]))
+                load_transformer(l, u, &b->transformer, member(p, sizeof p, "input_blocks", n, 1),
+                                 c);
+        }
+        if (level + 1 < a->unet.levels) {
+            int n = u->in_count++;
+            u->in[n].resample =
+                layers_conv3x3(l, member(p, sizeof p, "input_blocks", n, 0), "op", c, c);
+            left[lefts++] = c;
+        }
+    }
+    load_resnet(l, &u->mid[0].resnet, "model.diffusion_model.middle_block.0.", c, c, time_dim);
+    load_transformer(l, u, &u->mid[0].transformer, "model.diffusion_model.middle_block.1.", c);
+    load_resnet(l, &u->mid[1].resnet, "model.diffusion_model.middle_block.2.", c, c, time_dim);
+    u->mid[0].has_resnet = u->mid[0].has_transformer = u->mid[1].has_resnet = true;
+    for (int level = a->unet.levels - 1; level >= 0; level--) {
+        int wide = a->unet.channels[level];
+        for (int i = 0; i <= a->unet.res_blocks; i++) {
+            int n = u->out_count++;
+            struct block *b = &u->out[n];
+            b->has_resnet = true;
+            load_resnet(l, &b->resnet, member(p, sizeof p, "output_blocks", n, 0),
+                        c + left[--lefts], wide, time_dim);
+            c = wide;
+            if ((b->has_transformer = a->unet.attention[level]))
+                load_transformer(l, u, &b->transformer, member(p, sizeof p, "output_blocks", n, 1),
+                                 c);
+            if (level > 0 && i == a->unet.res_blocks)
+                b->resample = layers_conv3x3(
+                    l, member(p, sizeof p, "output_blocks", n, b->has_transformer ? 2 : 1), "conv",
+                    c, c);
+        }
+    }
+}
+
+struct unet *unet_load(struct device *dev, const struct checkpoint *cp,
+                       const struct sd1_arch *arch, size_t *bytes, struct err *err)
+{
+    const char *root = "model.diffusion_model.";
+    struct loader l = {.dev = dev, .cp = cp, .err = err};
+    struct unet *u = calloc(1, sizeof *u);
+    if (!u) {
+        err_set(err, ERR_INTERNAL, "no memory for a UNet");
+        return NULL;
+    }
+    u->arch = *arch;
+    int levels = arch->unet.levels, mc = arch->unet.model_channels;
+    if (levels * (arch->unet.res_blocks + 1) >= MAX_BLOCKS) {
+        err_set(err, ERR_UNSUPPORTED, "UNet of %d levels with %d blocks each: wanted fewer than %d",
+                levels, arch->unet.res_blocks, MAX_BLOCKS);
+        goto fail;
+    }
+    for (int i = 0; i < levels; i++) {
+        int c = arch->unet.channels[i];
+        if (c % LAYERS_GROUPS || c / arch->unet.heads > LAYERS_MAX_HEAD) {
+            err_set(err, ERR_UNSUPPORTED,
+                    "UNet level %d has %d channels: wanted a multiple of %d, at most %d", i, c,
+                    LAYERS_GROUPS, LAYERS_MAX_HEAD * arch->unet.heads);
+            goto fail;
+        }
+    }
+    u->time1 = layers_linear(&l, root, "time_embed.0", arch->unet.time_dim, mc, true);
+    u->time2 = layers_linear(&l, root, "time_embed.2", arch->unet.time_dim, arch->unet.time_dim,
+                             true);
+    u->conv_in = layers_conv3x3(&l, root, "input_blocks.0.0", mc, arch->unet.in_channels);
+    load_blocks(&l, u);
+    u->norm_out = layers_norm(&l, root, "out.0", mc);
+    u->conv_out = layers_conv3x3(&l, root, "out.2", arch->unet.out_channels, mc);
+    if (l.failed)
+        goto fail;
+    *bytes += l.bytes;
+    return u;
+fail:
+    unet_free(u);
+    return NULL;
+}
+
+static void block_free(struct block *b)
+{
+    struct transformer *t = &b->transformer;
+    layers_resnet_free(&b->resnet);
+    struct norm *norms[] = {&t->norm, &t->norm1, &t->norm2, &t->norm3};
+    for (size_t i = 0; i < sizeof norms / sizeof *norms; i++)
+        layers_norm_free(norms[i]);
+    struct matrix *all[] = {t->in, t->out, t->qkv1, t->out1, t->q2, t->kv2,
+                            t->out2, t->gate, t->down, b->resample};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        matrix_free(all[i]);
+}
+
+void unet_free(struct unet *u)
+{
+    if (!u)
+        return;
+    for (int i = 0; i < u->in_count; i++)
+        block_free(&u->in[i]);
+    for (int i = 0; i < u->out_count; i++)
+        block_free(&u->out[i]);
+    block_free(&u->mid[0]);
+    block_free(&u->mid[1]);
+    layers_norm_free(&u->norm_out);
+    matrix_free(u->time1);
+    matrix_free(u->time2);
+    matrix_free(u->conv_in);
+    matrix_free(u->conv_out);
+    free(u);
+}
+
+static void prompt_keys(struct ops *o, const struct block *b, struct unet_prompt *p,
+                        const struct tensor *context)
+{
+    if (!b->has_transformer)
+        return;
+    const struct transformer *t = &b->transformer;
+    struct tensor *kv = &p->kv[t->prompt];
+    *kv = tensor_new(o->arena, device_dtype(o->dev), p->b, 1, p->tokens, 2 * t->c, 0);
+    ops_linear(o, kv, context, t->kv2, NULL);
+}
+
+struct unet_prompt *unet_prompt_new(struct ops *o, const struct unet *u, int b, int tokens,
+                                    const float *context)
+{
+    /* The bookkeeping is needed while planning too, where the arena has no memory to lend. */
+    struct unet_prompt *p = calloc(1, sizeof *p);
+    if (!p)
+        return NULL;
+    p->b = b;
+    p->tokens = tokens;
+    int c = u->arch.unet.context_dim;
+    struct tensor x = tensor_new(o->arena, device_dtype(o->dev), b, 1, tokens, c, 0);
+    if (!arena_planning(o->arena)) {
+        /* [b, tokens, c] is already channels-last: a [b * tokens, c, 1, 1] picture each. */
+        struct tensor rows = x;
+        rows.b = b * tokens;
+        rows.w = 1;
+        ops_from_nchw(o, &rows, context);
+    }
+    for (int i = 0; i < u->in_count; i++)
+        prompt_keys(o, &u->in[i], p, &x);
+    prompt_keys(o, &u->mid[0], p, &x);
+    for (int i = 0; i < u->out_count; i++)
+        prompt_keys(o, &u->out[i], p, &x);
+    return p;
+}
+
+static struct tensor like(struct ops *o, const struct tensor *x, int c)
+{
+    return tensor_new(o->arena, x->dtype, x->b, x->h, x->w, c, 0);
+}
+
+/* x is changed in place. */
+static void run_transformer(struct ops *o, const struct transformer *t,
+                            const struct unet_prompt *prompt, struct tensor *x)
+{
+    size_t mark = arena_mark(o->arena);
+    int c = t->c;
+    struct tensor n = like(o, x, c), h = like(o, x, c);
+    layers_group_norm(o, &n, x, &t->norm, 1e-6f, ACT_NONE);
+    ops_linear(o, &h, &n, t->in, NULL);
+    struct tensor ht = tensor_tokens(&h), nt = tensor_tokens(&n), xt = tensor_tokens(x);
+    struct epilogue onto_h = {.residual = &ht}, onto_x = {.residual = &xt};
+
+    size_t inner = arena_mark(o->arena);
+    struct tensor qkv = like(o, &ht, 3 * c), mixed = like(o, &ht, c);
+    layers_layer_norm(o, &nt, &ht, &t->norm1);
+    ops_linear(o, &qkv, &nt, t->qkv1, NULL);
+    struct tensor q = tensor_slice(&qkv, 0, c), k = tensor_slice(&qkv, c, c),
+                  v = tensor_slice(&qkv, 2 * c, c);
+    ops_attention(o, &mixed, &q, &k, &v, t->heads, false);
+    ops_linear(o, &ht, &mixed, t->out1, &onto_h);
+
+    const struct tensor *kv = &prompt->kv[t->prompt];
+    layers_layer_norm(o, &nt, &ht, &t->norm2);
+    ops_linear(o, &q, &nt, t->q2, NULL);
+    k = tensor_slice(kv, 0, c);
+    v = tensor_slice(kv, c, c);
+    ops_attention(o, &mixed, &q, &k, &v, t->heads, false);
+    ops_linear(o, &ht, &mixed, t->out2, &onto_h);
+    arena_reset(o->arena, inner);
+
+    struct tensor wide = like(o, &ht, 8 * c), gated = like(o, &ht, 4 * c);
+    layers_layer_norm(o, &nt, &ht, &t->norm3);
+    ops_linear(o, &wide, &nt, t->gate, NULL);
+    ops_geglu(o, &gated, &wide);
+    ops_linear(o, &ht, &gated, t->down, &onto_h);
+    ops_linear(o, &xt, &ht, t->out, &onto_x);
+    arena_reset(o->arena, mark);
+}
+
+static struct tensor run_block(struct ops *o, const struct block *b,
+                               const struct unet_prompt *prompt, const struct tensor *x,
+                               const struct tensor *emb)
+{
+    struct tensor y = like(o, x, b->resnet.cout);
+    layers_resnet(o, &b->resnet, &y, x, emb);
+    if (b->has_transformer)
+        run_transformer(o, &b->transformer, prompt, &y);
+    return y;
+}
+
+static struct tensor halve(struct ops *o, const struct matrix *conv, const struct tensor *x)
+{
+    struct tensor y =
+        tensor_new(o->arena, x->dtype, x->b, (x->h + 1) / 2, (x->w + 1) / 2, x->c, 0);
+    size_t mark = arena_mark(o->arena);
+    struct tensor padded = tensor_new(o->arena, x->dtype, x->b, x->h, x->w, x->c, 1);
+    ops_resize(o, &padded, x);
+    ops_conv3x3(o, &y, &padded, conv, 2, false, NULL);
+    arena_reset(o->arena, mark);
+    return y;
+}
+
+static struct tensor twice(struct ops *o, const struct matrix *conv, const struct tensor *x)
+{
+    struct tensor y = tensor_new(o->arena, x->dtype, x->b, 2 * x->h, 2 * x->w, x->c, 0);
+    size_t mark = arena_mark(o->arena);
+    struct tensor padded = tensor_new(o->arena, x->dtype, x->b, 2 * x->h, 2 * x->w, x->c, 1);
+    ops_resize(o, &padded, x);
+    ops_conv3x3(o, &y, &padded, conv, 1, false, NULL);
+    arena_reset(o->arena, mark);
+    return y;
+}
+
+/* Channels of x, then of the skip. Where a side was odd on the way down, x is one larger than the
+ * skip and is resized to it, as the SD WebUI does. */
+static struct tensor join(struct ops *o, const struct tensor *x, const struct tensor *skip)
+{
+    struct tensor y = tensor_new(o->arena, x->dtype, x->b, skip->h, skip->w, x->c + skip->c, 0);
+    struct tensor a = tensor_slice(&y, 0, x->c), b = tensor_slice(&y, x->c, skip->c);
+    ops_resize(o, &a, x);
+    ops_resize(o, &b, skip);
+    return y;
+}
+
+/* Sinusoids of the timestep (Vaswani et al. 2017, 3.5; cosines first), then two layers; returns
+ * silu(embedding), which is what every resnet takes. */
+static struct tensor embed_time(struct ops *o, const struct unet *u, float t)
+{
+    int n = u->arch.unet.model_channels, dim = u->arch.unet.time_dim;
+    struct tensor y = tensor_new(o->arena, device_dtype(o->dev), 1, 1, 1, dim, 0);
+    size_t mark = arena_mark(o->arena);
+    struct tensor x = tensor_new(o->arena, device_dtype(o->dev), 1, 1, 1, n, 0);
+    struct tensor h = tensor_new(o->arena, device_dtype(o->dev), 1, 1, 1, dim, 0);
+    float *wave = arena_alloc(o->arena, (size_t)n, sizeof *wave);
+    if (!arena_planning(o->arena)) {
+        int half = n / 2;
+        for (int i = 0; i < half; i++) {
+            double angle = t * exp(-log(10000.0) * i / half);
+            wave[i] = (float)cos(angle);
+            wave[half + i] = (float)sin(angle);
+        }
+    }
+    struct epilogue silu = {.act = ACT_SILU};
+    ops_from_nchw(o, &x, wave);
+    ops_linear(o, &h, &x, u->time1, &silu);
+    ops_linear(o, &y, &h, u->time2, &silu);
+    arena_reset(o->arena, mark);
+    return y;
+}
+
+void unet_forward(struct ops *o, const struct unet *u, const struct unet_prompt *prompt,
+                  const float *x, int h, int w, float t, float *eps)
+{
+    size_t mark = arena_mark(o->arena);
+    enum dtype dtype = device_dtype(o->dev);
+    int b = prompt->b, in = u->arch.unet.in_channels, mc = u->arch.unet.model_channels;
+    struct tensor emb = embed_time(o, u, t);
+    struct tensor skips[MAX_BLOCKS];
+    int count = 0;
+
+    struct tensor first = tensor_new(o->arena, dtype, b, h, w, mc, 0);
+    size_t inner = arena_mark(o->arena);
+    struct tensor input = tensor_new(o->arena, dtype, b, h, w, in, 1);
+    ops_from_nchw(o, &input, x);
+    ops_conv3x3(o, &first, &input, u->conv_in, 1, false, NULL);
+    arena_reset(o->arena, inner);
+
+    struct tensor y = skips[count++] = first;
+    for (int i = 1; i < u->in_count; i++)
+        y = skips[count++] = u->in[i].has_resnet ? run_block(o, &u->in[i], prompt, &y, &emb)
+                                                 : halve(o, u->in[i].resample, &y);
+    y = run_block(o, &u->mid[0], prompt, &y, &emb);
+    y = run_block(o, &u->mid[1], prompt, &y, &emb);
+    for (int i = 0; i < u->out_count; i++) {
+        struct tensor joined = join(o, &y, &skips[--count]);
+        y = run_block(o, &u->out[i], prompt, &joined, &emb);
+        if (u->out[i].resample)
+            y = twice(o, u->out[i].resample, &y);
+    }
+    struct tensor n = tensor_new(o->arena, dtype, b, h, w, mc, 1);
+    struct tensor out = tensor_new(o->arena, DTYPE_F32, b, h, w, u->arch.unet.out_channels, 0);
+    layers_group_norm(o, &n, &y, &u->norm_out, 1e-5f, ACT_SILU);
+    ops_conv3x3(o, &out, &n, u->conv_out, 1, false, NULL);
+    ops_to_nchw(o, eps, &out);
+    arena_reset(o->arena, mark);
+}
