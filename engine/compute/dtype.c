@@ -34,7 +34,7 @@ static float float_of(uint32_t bits)
 static float f32_of_f16(uint16_t h)
 {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 0x1f;
-    uint32_t bits = (uint32_t)(h & 0x7fff) << 13; /* the float32 of the same fields, bias still 15 */
+    uint32_t bits = (uint32_t)(h & 0x7fff) << 13; /* float32's fields, but a bias of 15 */
     if (exponent == 0x1f)
         bits |= 0x7f800000; /* infinity or NaN, the payload kept */
     else if (exponent)

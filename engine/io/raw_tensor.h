@@ -2,8 +2,10 @@
 #ifndef PICTOR_ENGINE_IO_RAW_TENSOR_H
 #define PICTOR_ENGINE_IO_RAW_TENSOR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
+#include "engine/base/err.h"
 #include "engine/compute/dtype.h"
 
 #define RAW_TENSOR_DIMS 8
@@ -16,5 +18,19 @@ struct raw_tensor {
     const void *data;              /* read-only, little-endian, *not* always aligned */
     size_t bytes;                  /* = product of shape * dtype_size, checked by the reader */
 };
+
+/* Puts tensors in order of name; a name that is there twice is an error. */
+bool raw_tensor_sort(struct raw_tensor *tensors, size_t count, struct err *err);
+
+/* Among tensors in order of name; NULL when there is none. */
+const struct raw_tensor *raw_tensor_find(const struct raw_tensor *tensors, size_t count,
+                                         const char *name);
+
+/* "[320, 4, 3, 3]", a 0 written as "any"; cut at `size`.
+ * Returns buf. */
+const char *raw_tensor_shape(char *buf, size_t size, int ndim, const size_t *shape);
+
+/* A name from a file made fit for a message: printable ASCII, cut at `size`. Returns buf. */
+const char *raw_tensor_show(char *buf, size_t size, const char *name);
 
 #endif

@@ -5,9 +5,9 @@
  *      "name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [0, 12]}, ...}
  * with offsets counted from the end of the header.
  *
- * The header is copied before it is read, because a mapped file can change under us. A scan over the
- * copy bounds nesting and the number of values, so that the JSON library can be given hostile text:
- * it never recurses deeply nor builds a tree a hundred times the size of the file. Tensors are kept
+ * The header is copied before it is read, because a mapped file can change under us. A scan over
+ * the copy bounds nesting and the number of values, so that the JSON library can be given hostile
+ * text: it never recurses deeply nor builds a tree a hundred times the size of the file. Tensors are kept
  * in order of name; lookup is a binary search. */
 #include "engine/io/safetensors.h"
 
@@ -34,20 +34,6 @@ struct safetensors {
     struct raw_tensor *tensors;
     size_t count;
 };
-
-/* A name from the file, fit for a message. */
-struct shown {
-    char text[64];
-};
-
-static const char *show(struct shown *s, const char *name)
-{
-    size_t n = 0;
-    for (; name[n] && n < sizeof s->text - 1; n++)
-        s->text[n] = name[n] < ' ' || name[n] > '~' ? '?' : name[n];
-    s->text[n] = '\0';
-    return s->text;
-}
 
 /* Skips the string that opens at text[i]; returns the index of its closing quote, or `len`. */
 static size_t scan_string(const char *text, size_t len, size_t i, bool *nul)
@@ -136,8 +122,8 @@ static void read_dtype(const char *name, enum dtype *dtype, size_t *size)
 static bool read_tensor(const cJSON *item, const unsigned char *data, size_t size,
                         struct raw_tensor *out, struct err *err)
 {
-    struct shown s;
-    const char *name = show(&s, item->string);
+    char name[64];
+    raw_tensor_show(name, sizeof name, item->string);
     const cJSON *dtype = cJSON_GetObjectItemCaseSensitive(item, "dtype");
     const cJSON *shape = cJSON_GetObjectItemCaseSensitive(item, "shape");
     const cJSON *range = cJSON_GetObjectItemCaseSensitive(item, "data_offsets");
@@ -178,11 +164,6 @@ static bool read_tensor(const cJSON *item, const unsigned char *data, size_t siz
     return true;
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const struct raw_tensor *)a)->name, ((const struct raw_tensor *)b)->name);
-}
-
 static int by_place(const void *a, const void *b)
 {
     const struct raw_tensor *x = a, *y = b;
@@ -191,22 +172,18 @@ static int by_place(const void *a, const void *b)
     return x->bytes < y->bytes ? -1 : x->bytes > y->bytes;
 }
 
-/* Leaves the tensors in order of name. */
-static bool check_all(const struct safetensors *st, struct err *err)
+static bool check_overlap(const struct safetensors *st, struct err *err)
 {
     struct raw_tensor *t = st->tensors;
-    struct shown a, b;
     qsort(t, st->count, sizeof *t, by_place);
     for (size_t i = 1; i < st->count; i++) {
         const unsigned char *end = (const unsigned char *)t[i - 1].data + t[i - 1].bytes;
+        char a[64], b[64];
         if ((uintptr_t)t[i].data < (uintptr_t)end)
-            return err_set(err, ERR_INVALID, "%s and %s overlap", show(&a, t[i - 1].name),
-                           show(&b, t[i].name));
+            return err_set(err, ERR_INVALID, "%s and %s overlap",
+                           raw_tensor_show(a, sizeof a, t[i - 1].name),
+                           raw_tensor_show(b, sizeof b, t[i].name));
     }
-    qsort(t, st->count, sizeof *t, by_name);
-    for (size_t i = 1; i < st->count; i++)
-        if (strcmp(t[i - 1].name, t[i].name) == 0)
-            return err_set(err, ERR_INVALID, "%s is there twice", show(&a, t[i].name));
     return true;
 }
 
@@ -239,13 +216,16 @@ static bool read_all(struct safetensors *st, const unsigned char *data, size_t s
             return false;
         }
     }
-    return check_all(st, err);
+    return check_overlap(st, err) && raw_tensor_sort(st->tensors, st->count, err);
 }
 
 static bool parse(struct safetensors *st, struct err *err)
 {
     if (st->size < 8)
         return err_set(err, ERR_INVALID, "not a safetensors file: only %zu bytes", st->size);
+    if (memcmp(st->data, "PK\3\4", 4) == 0 || memcmp(st->data, "GGUF", 4) == 0)
+        return err_set(err, ERR_UNSUPPORTED, "this is a %s file; pictor reads safetensors",
+                       st->data[0] == 'P' ? "PyTorch (.ckpt, .pth)" : "GGUF");
     uint64_t len = 0;
     for (int i = 7; i >= 0; i--)
         len = len << 8 | st->data[i];
@@ -330,8 +310,7 @@ void safetensors_close(struct safetensors *st)
 
 const struct raw_tensor *safetensors_find(const struct safetensors *st, const char *name)
 {
-    struct raw_tensor key = {.name = name};
-    return bsearch(&key, st->tensors, st->count, sizeof key, by_name);
+    return raw_tensor_find(st->tensors, st->count, name);
 }
 
 size_t safetensors_count(const struct safetensors *st)

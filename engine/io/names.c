@@ -1,0 +1,209 @@
+/* names.c: see names.h. */
+#include "engine/io/names.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+struct swap {
+    const char *from, *to;
+};
+
+static const struct swap unet_stems[] = {
+    {"time_embedding.linear_1.", "time_embed.0."},
+    {"time_embedding.linear_2.", "time_embed.2."},
+    {"add_embedding.linear_1.", "label_emb.0.0."}, /* SDXL: there to be recognised */
+    {"add_embedding.linear_2.", "label_emb.0.2."},
+    {"conv_in.", "input_blocks.0.0."},
+    {"conv_norm_out.", "out.0."},
+    {"conv_out.", "out.2."},
+    {NULL, NULL},
+};
+
+static const struct swap unet_resnet[] = {
+    {"norm1.", "in_layers.0."},         {"conv1.", "in_layers.2."},
+    {"time_emb_proj.", "emb_layers.1."}, {"norm2.", "out_layers.0."},
+    {"conv2.", "out_layers.3."},        {"conv_shortcut.", "skip_connection."},
+    {NULL, NULL},
+};
+
+static const struct swap vae_resnet[] = {
+    {"conv_shortcut.", "nin_shortcut."},
+    {NULL, NULL},
+};
+
+static const struct swap vae_attention[] = {
+    {"group_norm.", "norm."}, {"to_q.", "q."},      {"to_k.", "k."},
+    {"to_v.", "v."},          {"to_out.0.", "proj_out."}, {"query.", "q."},
+    {"key.", "k."},           {"value.", "v."},     {"proj_attn.", "proj_out."},
+    {NULL, NULL},
+};
+
+static const struct swap none[] = {{NULL, NULL}};
+
+/* Whether `name` is `pattern`, in which # stands for a number of at most three digits, and which
+ * ends where `rest` begins. */
+static bool match(const char *name, const char *pattern, int *numbers, const char **rest)
+{
+    for (; *pattern; pattern++) {
+        if (*pattern != '#') {
+            if (*name++ != *pattern)
+                return false;
+            continue;
+        }
+        int n = 0, digits = 0;
+        for (; *name >= '0' && *name <= '9' && digits < 3; digits++)
+            n = n * 10 + *name++ - '0';
+        if (!digits)
+            return false;
+        *numbers++ = n;
+    }
+    *rest = name;
+    return true;
+}
+
+/* out = the formatted text, then `rest` with its beginning swapped. */
+static bool emit(char *out, size_t size, const struct swap *swaps, const char *rest,
+                 const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+
+static bool emit(char *out, size_t size, const struct swap *swaps, const char *rest,
+                 const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    size_t used = (size_t)vsnprintf(out, size, fmt, ap);
+    va_end(ap);
+    const char *swapped = "";
+    for (; swaps->from; swaps++)
+        if (strncmp(rest, swaps->from, strlen(swaps->from)) == 0) {
+            swapped = swaps->to;
+            rest += strlen(swaps->from);
+            break;
+        }
+    if (used + strlen(swapped) + strlen(rest) >= size)
+        return false;
+    strcpy(stpcpy(out + used, swapped), rest);
+    return true;
+}
+
+void names_scan(struct names_layout *layout, enum names_part part, const char *name)
+{
+    int n[2];
+    const char *rest;
+    switch (part) {
+    case NAMES_UNET:
+        if (match(name, "down_blocks.0.resnets.#.", n, &rest) && n[0] >= layout->unet_blocks)
+            layout->unet_blocks = n[0] + 1;
+        if (match(name, "up_blocks.#.attentions.#.", n, &rest) && n[0] < 32)
+            layout->up_attention |= 1u << n[0];
+        break;
+    case NAMES_VAE:
+        if (match(name, "decoder.up_blocks.#.", n, &rest) && n[0] >= layout->vae_levels)
+            layout->vae_levels = n[0] + 1;
+        break;
+    case NAMES_TEXT:
+        break;
+    }
+}
+
+/* A level going down is its blocks and a downsampler, one going up has one block more, and keeps
+ * its upsampler behind the last one's resnet and attention. */
+static bool from_unet(const struct names_layout *layout, const char *name, char *out, size_t size)
+{
+    int n[2], a_level = layout->unet_blocks + 1;
+    const char *rest;
+    const char *p = "model.diffusion_model";
+    if (match(name, "down_blocks.#.resnets.#.", n, &rest))
+        return emit(out, size, unet_resnet, rest, "%s.input_blocks.%d.0.", p,
+                    a_level * n[0] + 1 + n[1]);
+    if (match(name, "down_blocks.#.attentions.#.", n, &rest))
+        return emit(out, size, none, rest, "%s.input_blocks.%d.1.", p, a_level * n[0] + 1 + n[1]);
+    if (match(name, "down_blocks.#.downsamplers.0.conv.", n, &rest))
+        return emit(out, size, none, rest, "%s.input_blocks.%d.0.op.", p, a_level * (n[0] + 1));
+    if (match(name, "mid_block.resnets.#.", n, &rest))
+        return emit(out, size, unet_resnet, rest, "%s.middle_block.%d.", p, 2 * n[0]);
+    if (match(name, "mid_block.attentions.0.", n, &rest))
+        return emit(out, size, none, rest, "%s.middle_block.1.", p);
+    if (match(name, "up_blocks.#.resnets.#.", n, &rest))
+        return emit(out, size, unet_resnet, rest, "%s.output_blocks.%d.0.", p,
+                    a_level * n[0] + n[1]);
+    if (match(name, "up_blocks.#.attentions.#.", n, &rest))
+        return emit(out, size, none, rest, "%s.output_blocks.%d.1.", p, a_level * n[0] + n[1]);
+    if (match(name, "up_blocks.#.upsamplers.0.conv.", n, &rest)) {
+        bool attention = n[0] < 32 && layout->up_attention >> n[0] & 1;
+        return emit(out, size, none, rest, "%s.output_blocks.%d.%d.conv.", p,
+                    a_level * (n[0] + 1) - 1, attention ? 2 : 1);
+    }
+    for (const struct swap *s = unet_stems; s->from; s++)
+        if (match(name, s->from, n, &rest))
+            return emit(out, size, unet_stems, name, "%s.", p);
+    return false;
+}
+
+/* LDM counts the decoder's levels from the picture inwards. */
+static bool from_vae(const struct names_layout *layout, const char *name, char *out, size_t size)
+{
+    int n[2];
+    const char *rest;
+    const char *p = "first_stage_model";
+    if (match(name, "quant_conv.", n, &rest) || match(name, "post_quant_conv.", n, &rest))
+        return emit(out, size, none, name, "%s.", p);
+    if (match(name, "encoder.down_blocks.#.resnets.#.", n, &rest))
+        return emit(out, size, vae_resnet, rest, "%s.encoder.down.%d.block.%d.", p, n[0], n[1]);
+    if (match(name, "encoder.down_blocks.#.downsamplers.0.", n, &rest))
+        return emit(out, size, none, rest, "%s.encoder.down.%d.downsample.", p, n[0]);
+    if (match(name, "decoder.up_blocks.#.resnets.#.", n, &rest))
+        return emit(out, size, vae_resnet, rest, "%s.decoder.up.%d.block.%d.", p,
+                    layout->vae_levels - 1 - n[0], n[1]);
+    if (match(name, "decoder.up_blocks.#.upsamplers.0.", n, &rest))
+        return emit(out, size, none, rest, "%s.decoder.up.%d.upsample.", p,
+                    layout->vae_levels - 1 - n[0]);
+
+    const char *side;
+    if (match(name, "encoder.", n, &rest))
+        side = "encoder";
+    else if (match(name, "decoder.", n, &rest))
+        side = "decoder";
+    else
+        return false;
+    name = rest;
+    if (match(name, "mid_block.resnets.#.", n, &rest))
+        return emit(out, size, vae_resnet, rest, "%s.%s.mid.block_%d.", p, side, n[0] + 1);
+    if (match(name, "mid_block.attentions.0.", n, &rest))
+        return emit(out, size, vae_attention, rest, "%s.%s.mid.attn_1.", p, side);
+    if (match(name, "conv_norm_out.", n, &rest))
+        return emit(out, size, none, rest, "%s.%s.norm_out.", p, side);
+    if (match(name, "conv_in.", n, &rest) || match(name, "conv_out.", n, &rest))
+        return emit(out, size, none, name, "%s.%s.", p, side);
+    return false;
+}
+
+/* Newer versions of transformers write the text encoder without its prefix, as the first did. */
+static bool from_text(const char *name, char *out, size_t size)
+{
+    bool prefixed = strncmp(name, "text_model.", 11) == 0;
+    return emit(out, size, none, name, "cond_stage_model.transformer.%s",
+                prefixed ? "" : "text_model.");
+}
+
+bool names_from_diffusers(const struct names_layout *layout, enum names_part part,
+                          const char *name, char *out, size_t size)
+{
+    switch (part) {
+    case NAMES_UNET:
+        return from_unet(layout, name, out, size);
+    case NAMES_VAE:
+        return from_vae(layout, name, out, size);
+    case NAMES_TEXT:
+        return from_text(name, out, size);
+    }
+    return false;
+}
+
+bool names_from_ldm(const char *name, char *out, size_t size)
+{
+    const char *rest;
+    if (match(name, "cond_stage_model.transformer.", NULL, &rest))
+        return from_text(rest, out, size);
+    return emit(out, size, none, name, "%s", "");
+}

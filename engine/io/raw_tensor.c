@@ -1,0 +1,51 @@
+/* raw_tensor.c: see raw_tensor.h. */
+#include "engine/io/raw_tensor.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct raw_tensor *)a)->name, ((const struct raw_tensor *)b)->name);
+}
+
+bool raw_tensor_sort(struct raw_tensor *tensors, size_t count, struct err *err)
+{
+    qsort(tensors, count, sizeof *tensors, by_name);
+    char shown[96];
+    for (size_t i = 1; i < count; i++)
+        if (strcmp(tensors[i - 1].name, tensors[i].name) == 0)
+            return err_set(err, ERR_INVALID, "tensor %s is there twice",
+                           raw_tensor_show(shown, sizeof shown, tensors[i].name));
+    return true;
+}
+
+const struct raw_tensor *raw_tensor_find(const struct raw_tensor *tensors, size_t count,
+                                         const char *name)
+{
+    struct raw_tensor key = {.name = name};
+    return count ? bsearch(&key, tensors, count, sizeof key, by_name) : NULL;
+}
+
+const char *raw_tensor_shape(char *buf, size_t size, int ndim, const size_t *shape)
+{
+    size_t used = (size_t)snprintf(buf, size, "[");
+    for (int i = 0; i < ndim && used < size; i++) {
+        const char *comma = i ? ", " : "";
+        used += (size_t)(shape[i] ? snprintf(buf + used, size - used, "%s%zu", comma, shape[i])
+                                  : snprintf(buf + used, size - used, "%sany", comma));
+    }
+    if (used < size)
+        snprintf(buf + used, size - used, "]");
+    return buf;
+}
+
+const char *raw_tensor_show(char *buf, size_t size, const char *name)
+{
+    size_t n = 0;
+    for (; name[n] && n + 1 < size; n++)
+        buf[n] = name[n] < ' ' || name[n] > '~' ? '?' : name[n];
+    buf[n] = '\0';
+    return buf;
+}
