@@ -47,7 +47,7 @@ struct sampler {
     bool (*loop)(struct sampler_state *s, struct err *err);
 };
 
-/* As pictor_sampler_find. */
+/* As pictor_sampler_find, which documents it. */
 const struct sampler *sampler_find(const char *name,
                                    const struct pictor_scheduler_info **scheduler);
 
@@ -69,8 +69,8 @@ bool sampler_plan_image(struct sampler_plan *plan, const struct sampler *sampler
                         enum schedule_kind kind, const struct schedule *schedule, int steps,
                         double strength, struct err *err);
 
-/* Second pass of hires: exactly `steps` steps are run (DDIM: two fewer), of a schedule that is
- * steps / strength long. Strength 0: a plan of no steps that leaves the latent as it is. */
+/* Second pass of hires: exactly `steps` steps are run (DDIM: two fewer, at least one), of a schedule
+ * that is steps / strength long. Strength 0: a plan of no steps that leaves the latent as it is. */
 bool sampler_plan_hires(struct sampler_plan *plan, const struct sampler *sampler,
                         enum schedule_kind kind, const struct schedule *schedule, int steps,
                         double strength, struct err *err);

@@ -33,7 +33,7 @@ double schedule_sigma_of_t(const struct schedule *s, double t);
 
 /* In the order of pictor_scheduler_at. */
 enum schedule_kind {
-    SCHEDULE_AUTOMATIC, /* the sampler's own; never built */
+    SCHEDULE_AUTOMATIC, /* the sampler's own (schedule_sigmas knows none: uniform) */
     SCHEDULE_UNIFORM,
     SCHEDULE_KARRAS,
     SCHEDULE_EXPONENTIAL,

@@ -1,0 +1,47 @@
+/* euler.c: see euler.h. Karras et al. 2022, algorithms 1 and 2, without churn.
+ *
+ * DDIM (Song et al. 2020, equation 12) is the same walk in other units: divided by sqrt(a), its
+ * update becomes x0 + sqrt(sigma'^2 - up^2) e + up N with the very `up` of the ancestral step. So
+ * there is one loop, and DDIM differs only in the levels it visits (sampler.c). */
+#include "engine/sample/euler.h"
+
+#include "engine/sample/sampler_loop.h"
+
+#include <string.h>
+
+bool euler_ancestral(struct sampler_state *s, struct err *err)
+{
+    for (int i = 0; i < s->steps && !s->finished; i++) {
+        double down, up = sampler_ancestral(s->sigmas[i], s->sigmas[i + 1], s->eta, &down);
+        if (!sampler_predict(s, s->x, s->sigmas[i], s->x0, err))
+            return false;
+        sampler_euler(s->x, s->n, s->sigmas[i], down, s->x, s->x0);
+        sampler_add_noise(s, s->x, up, s->buffers);
+        if (!sampler_step_done(s, i, err))
+            return false;
+    }
+    return true;
+}
+
+bool euler_heun(struct sampler_state *s, struct err *err)
+{
+    float *x2 = sampler_buffer(s, 0), *x02 = sampler_buffer(s, 1);
+    for (int i = 0; i < s->steps && !s->finished; i++) {
+        double from = s->sigmas[i], to = s->sigmas[i + 1];
+        if (!sampler_predict(s, s->x, from, s->x0, err))
+            return false;
+        sampler_euler(x2, s->n, from, to, s->x, s->x0);
+        if (to > 0) {
+            /* Half the way along the slope at each end. */
+            if (!sampler_predict(s, x2, to, x02, err))
+                return false;
+            double half = (to - from) / 2 / to;
+            sampler_mix3(s->x, s->n, 0.5, s->x, 0.5 + half, x2, -half, x02);
+        } else {
+            memcpy(s->x, x2, s->n * sizeof *x2);
+        }
+        if (!sampler_step_done(s, i, err))
+            return false;
+    }
+    return true;
+}
