@@ -1,0 +1,24 @@
+/* native.h: pictor's own API, docs/api.md. Every path is in route.c. Thread-safe. */
+#ifndef PICTOR_SERVER_NATIVE_H
+#define PICTOR_SERVER_NATIVE_H
+
+struct http_request;
+struct http_problem;
+
+/* {"error": {"code", "message", "param"}} */
+void native_error(struct http_request *req, const struct http_problem *problem);
+
+void native_submit(struct http_request *req);     /* POST /api/jobs */
+void native_list(struct http_request *req);       /* GET /api/jobs */
+void native_get(struct http_request *req);        /* GET /api/jobs/{id} */
+void native_cancel(struct http_request *req);     /* POST /api/jobs/{id}/cancel */
+void native_interrupt(struct http_request *req);  /* POST /api/jobs/{id}/interrupt */
+void native_retry(struct http_request *req);      /* POST /api/jobs/{id}/retry */
+void native_delete(struct http_request *req);     /* DELETE /api/jobs/{id} */
+void native_image(struct http_request *req);      /* GET /api/images/{id} */
+void native_models(struct http_request *req);     /* GET /api/models */
+void native_info(struct http_request *req);       /* GET /api/info */
+void native_healthz(struct http_request *req);    /* GET /healthz */
+void native_readyz(struct http_request *req);     /* GET /readyz */
+
+#endif
