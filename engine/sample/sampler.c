@@ -62,28 +62,6 @@ static const struct sampler *find_plain(const char *name)
     return NULL;
 }
 
-/* Equal but for case, spaces and underscores: "SGMUniform" is "sgm_uniform" and "SGM Uniform". */
-static bool same_words(const char *a, const char *b)
-{
-    for (;; a++, b++) {
-        a += strspn(a, " _");
-        b += strspn(b, " _");
-        if (strncasecmp(a, b, 1) != 0)
-            return false;
-        if (!*a)
-            return true;
-    }
-}
-
-const struct pictor_scheduler_info *pictor_scheduler_find(const char *name)
-{
-    const struct pictor_scheduler_info *info;
-    for (int i = 0; name && *name && (info = pictor_scheduler_at(i)) != NULL; i++)
-        if (same_words(info->name, name) || same_words(info->label, name))
-            return info;
-    return NULL;
-}
-
 const struct sampler *sampler_find(const char *name,
                                    const struct pictor_scheduler_info **scheduler)
 {

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define LAST (SCHEDULE_LEVELS - 1)
 #define KARRAS_RHO 7.0     /* Karras et al. 2022, table 1 */
@@ -31,6 +32,28 @@ static const struct pictor_scheduler_info infos[] = {
 const struct pictor_scheduler_info *pictor_scheduler_at(int index)
 {
     return index >= 0 && (size_t)index < KINDS ? &infos[index] : NULL;
+}
+
+/* Equal but for case, spaces and underscores: "SGMUniform" is "sgm_uniform" and "SGM Uniform". */
+static bool same_words(const char *a, const char *b)
+{
+    for (;; a++, b++) {
+        a += strspn(a, " _");
+        b += strspn(b, " _");
+        if (strncasecmp(a, b, 1) != 0)
+            return false;
+        if (!*a)
+            return true;
+    }
+}
+
+const struct pictor_scheduler_info *pictor_scheduler_find(const char *name)
+{
+    const struct pictor_scheduler_info *info;
+    for (int i = 0; name && *name && (info = pictor_scheduler_at(i)) != NULL; i++)
+        if (same_words(info->name, name) || same_words(info->label, name))
+            return info;
+    return NULL;
 }
 
 enum schedule_kind schedule_kind_of(const struct pictor_scheduler_info *info)
