@@ -1,0 +1,81 @@
+/* registry.h: which model names there are, and what runs each of them.
+ *
+ * A name is only ever looked up in a table made by scanning the models folder and reading the
+ * settings; it is never a path. The table holds: the built-in model "pictor-mini"; every
+ * .safetensors file below the models folder, named by its place without the ending
+ * ("v1-5" or "anime/v2"); every folder that has a unet/ inside (diffusers layout); and the models
+ * of the upstreams. Aliases are other names of these; the alias "*" takes every unknown name.
+ *
+ * The SHA-256 of a file is computed in the background once somebody resolves the model, and kept
+ * in the store under the file's size and time. Thread-safe: everything is copied out. */
+#ifndef PICTOR_SERVER_REGISTRY_H
+#define PICTOR_SERVER_REGISTRY_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+
+#define REGISTRY_NAME_SIZE 200
+#define REGISTRY_BUILTIN "pictor-mini"
+
+struct pictor_model_info;
+struct settings;
+struct store;
+struct registry;
+
+enum registry_kind { REGISTRY_LOCAL, REGISTRY_UPSTREAM };
+
+struct registry_model {
+    char name[REGISTRY_NAME_SIZE];
+    enum registry_kind kind;
+    char path[PATH_MAX];             /* local: "builtin", or an absolute path; upstream: "" */
+    char upstream[40];               /* upstream: its name in the settings; local: "" */
+    char remote[REGISTRY_NAME_SIZE]; /* upstream: the model's name there */
+    uint64_t size;                   /* bytes of the file or folder; 0 when unknown */
+    int64_t mtime_ms;                /* newest file in it, Unix milliseconds; 0 when unknown */
+    char sha256[65];                 /* hex; "" while unknown, and for folders and upstreams */
+
+    /* Known once a worker has opened the model; "" and 0 before. */
+    char title[64], architecture[32];
+    int native_width, native_height;
+    double default_guidance;
+    int default_steps;
+
+    bool loaded;     /* a worker holds it in memory now */
+    bool is_default; /* what a request without a model gets */
+};
+
+/* Scans once. Borrows both; `store` may be NULL: hashes are then kept in memory only. A models
+ * folder that does not exist is created. Returns owned. */
+struct registry *registry_new(const struct settings *settings, struct store *store,
+                              struct err *err);
+void registry_free(struct registry *reg);
+
+/* Looks at the models folder again. On failure the old table stays. */
+bool registry_refresh(struct registry *reg, struct err *err);
+
+/* `name` NULL or "": the default model. Unknown names cause a rescan, at most one a second; then
+ * ERR_NOT_FOUND. out->name is the name behind the alias: what job_params.model wants. */
+bool registry_resolve(struct registry *reg, const char *name, struct registry_model *out,
+                      struct err *err);
+
+/* The default first, then by name. *list is malloc'd. */
+bool registry_list(struct registry *reg, struct registry_model **list, size_t *count,
+                   struct err *err);
+
+/* ---- the dispatcher's side ---- */
+
+/* The names of one kind, NULL-terminated, in one malloc'd block: free(names). */
+bool registry_names(struct registry *reg, enum registry_kind kind, const char ***names,
+                    size_t *count, struct err *err);
+
+/* A worker has opened the model (`info` is copied), or closed it (`info` NULL). */
+void registry_set_loaded(struct registry *reg, const char *name,
+                         const struct pictor_model_info *info);
+/* The worker is gone: nothing is loaded. */
+void registry_set_unloaded(struct registry *reg);
+
+#endif
