@@ -247,6 +247,11 @@ struct unet_prompt *unet_prompt_new(struct ops *o, const struct unet *u, int b, 
     return p;
 }
 
+void unet_prompt_free(struct unet_prompt *p)
+{
+    free(p);
+}
+
 static struct tensor like(struct ops *o, const struct tensor *x, int c)
 {
     return tensor_new(o->arena, x->dtype, x->b, x->h, x->w, c, 0);

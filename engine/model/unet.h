@@ -14,10 +14,12 @@ struct unet *unet_load(struct device *dev, const struct checkpoint *cp,
 void unet_free(struct unet *u);
 
 /* What the network knows of a prompt: keys and values of every cross-attention, computed once a
- * job. Lives in the arena; `context` is [b, tokens, context_dim] (not needed while planning). */
+ * job. The tensors live in the arena. */
 struct unet_prompt;
+/* `context` is [b, tokens, context_dim], not touched while planning. NULL: out of memory. */
 struct unet_prompt *unet_prompt_new(struct ops *o, const struct unet *u, int b, int tokens,
                                     const float *context);
+void unet_prompt_free(struct unet_prompt *p);
 
 /* eps = the noise in x at timestep t (0..999, fractions allowed). x and eps: [b, 4, h, w] with the
  * prompt's b; they may be the same memory. `x` and `eps` are not touched while planning. */

@@ -1,8 +1,9 @@
 /* cpu_norm.c: group norm and layer norm.
  *
- * Group norm goes over the picture twice: sums per channel in chunks of CHUNK pixels (F32 inside a
- * chunk, double between them, so that a large picture keeps its precision and the order of summing
- * never depends on threads), then y = act(x * a + b) with one a and b a channel. */
+ * Group norm goes over the picture twice: sums per channel in chunks of CHUNK pixels, then
+ * y = act(x * a + b) with one a and b a channel. What is summed is the distance from the picture's
+ * first pixel, F32 inside a chunk and double between chunks: a variance that is small beside the
+ * mean keeps its precision, and the order of summing never depends on threads. */
 #include <math.h>
 #include <string.h>
 
@@ -17,6 +18,7 @@ struct group_norm {
     enum activation act;
     size_t pixels, chunks; /* a picture */
     float *sums;           /* [b, chunks, 2, c] */
+    float *pivots;         /* [b, c]: the first pixel */
     float *a, *b;          /* [b, c] */
 };
 
@@ -39,7 +41,7 @@ static void sum_chunk(void *ctx, size_t task, int thread)
             cpu_load(k, row, x->dtype, px, c);
             values = row;
         }
-        k->moments(sum, sum + c, values, c);
+        k->moments(sum, sum + c, values, g->pivots + task / g->chunks * c, c);
     }
 }
 
@@ -47,19 +49,29 @@ static void coefficients(struct group_norm *g, int groups, float eps, const floa
                          const float *beta)
 {
     size_t c = (size_t)g->x->c, width = c / (size_t)groups;
+    double *means = (double *)cpu_scratch(g->dev, 0);
+    double n = (double)g->pixels;
     for (int b = 0; b < g->x->b; b++) {
         const float *sums = g->sums + (size_t)b * g->chunks * 2 * c;
+        const float *pivots = g->pivots + (size_t)b * c;
         for (int i = 0; i < groups; i++) {
-            double sum = 0, sum2 = 0;
-            for (size_t t = 0; t < g->chunks; t++)
-                for (size_t j = (size_t)i * width; j < ((size_t)i + 1) * width; j++) {
+            size_t first = (size_t)i * width, last = first + width;
+            double mean = 0, spread = 0; /* of the group; sum of squares around channel means */
+            for (size_t j = first; j < last; j++) {
+                double sum = 0, sum2 = 0;
+                for (size_t t = 0; t < g->chunks; t++) {
                     sum += sums[t * 2 * c + j];
                     sum2 += sums[t * 2 * c + c + j];
                 }
-            double n = (double)(g->pixels * width), mean = sum / n;
-            double var = sum2 / n - mean * mean;
+                means[j - first] = pivots[j] + sum / n;
+                mean += means[j - first] / (double)width;
+                spread += sum2 - sum * sum / n;
+            }
+            for (size_t j = 0; j < width; j++)
+                spread += n * (means[j] - mean) * (means[j] - mean);
+            double var = spread / (n * (double)width);
             double scale = 1 / sqrt((var > 0 ? var : 0) + eps);
-            for (size_t j = (size_t)i * width; j < ((size_t)i + 1) * width; j++) {
+            for (size_t j = first; j < last; j++) {
                 float a = (float)(gamma[j] * scale);
                 g->a[(size_t)b * c + j] = a;
                 g->b[(size_t)b * c + j] = (float)(beta[j] - mean * gamma[j] * scale);
@@ -92,9 +104,13 @@ void cpu_norm_group(struct ops *o, struct tensor *y, const struct tensor *x, int
     g.chunks = (g.pixels + CHUNK - 1) / CHUNK;
     size_t mark = arena_mark(o->arena), bc = (size_t)x->b * (size_t)x->c;
     g.sums = arena_alloc(o->arena, bc * g.chunks * 2, sizeof *g.sums);
+    g.pivots = arena_alloc(o->arena, bc, sizeof *g.pivots);
     g.a = arena_alloc(o->arena, bc, sizeof *g.a);
     g.b = arena_alloc(o->arena, bc, sizeof *g.b);
     if (!arena_planning(o->arena)) {
+        for (int b = 0; b < x->b; b++)
+            cpu_load(g.dev->k, g.pivots + (size_t)b * (size_t)x->c, x->dtype,
+                     tensor_at(x, b, 0, 0), (size_t)x->c);
         pool_run(g.dev->pool, (size_t)x->b * g.chunks, sum_chunk, &g);
         coefficients(&g, groups, eps, gamma, beta);
         cpu_clear_border(y);

@@ -52,7 +52,8 @@ struct kernels {
     void (*add)(float *x, const float *y, size_t n);                     /* x += y */
     void (*scale)(float *x, float s, size_t n);                          /* x *= s */
     void (*affine)(float *y, const float *x, const float *a, const float *b, size_t n); /* x a + b */
-    void (*moments)(float *sum, float *sum2, const float *x, size_t n);  /* sum += x, sum2 += x x */
+    /* d = x - pivot: sum += d, sum2 += d d */
+    void (*moments)(float *sum, float *sum2, const float *x, const float *pivot, size_t n);
     void (*mean_var)(float *mean, float *var, const float *x, size_t n); /* of one row */
     void (*gate)(float *y, const float *x, const float *g, size_t n);    /* x * gelu(g) */
     float (*max)(const float *x, size_t n);

@@ -119,11 +119,12 @@ static void affine(float *y, const float *x, const float *a, const float *b, siz
         y[i] = x[i] * a[i] + b[i];
 }
 
-static void moments(float *sum, float *sum2, const float *x, size_t n)
+static void moments(float *sum, float *sum2, const float *x, const float *pivot, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        sum[i] += x[i];
-        sum2[i] += x[i] * x[i];
+        float d = x[i] - pivot[i];
+        sum[i] += d;
+        sum2[i] += d * d;
     }
 }
 

@@ -263,15 +263,15 @@ static void affine(float *y, const float *x, const float *a, const float *b, siz
     kernels_scalar.affine(y + i, x + i, a + i, b + i, n - i);
 }
 
-static void moments(float *sum, float *sum2, const float *x, size_t n)
+static void moments(float *sum, float *sum2, const float *x, const float *pivot, size_t n)
 {
     size_t i = 0;
     for (; i + VL <= n; i += VL) {
-        vf v = load(x + i);
-        store(sum + i, load(sum + i) + v);
-        store(sum2 + i, load(sum2 + i) + v * v);
+        vf d = load(x + i) - load(pivot + i);
+        store(sum + i, load(sum + i) + d);
+        store(sum2 + i, load(sum2 + i) + d * d);
     }
-    kernels_scalar.moments(sum + i, sum2 + i, x + i, n - i);
+    kernels_scalar.moments(sum + i, sum2 + i, x + i, pivot + i, n - i);
 }
 
 INLINE float sum_of(vf v)

@@ -1,0 +1,255 @@
+/* golden_test.c: each part of the engine against the tensors that diffusers and transformers
+ * computed from the same weights (tests/golden/README.md), at every CPU level.
+ *
+ * F32 must agree to 1e-4 relative L2 error (the float32 reference itself is within 1.3e-5 of a float64
+ * computation). BF16 keeps 8 bits, so a single rounding is up to 2^-9 = 2e-3; a few dozen of them in a
+ * row, independent, come to about 1e-2 on these small models: 5e-2 catches any mistake. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/io/checkpoint.h"
+#include "engine/io/safetensors.h"
+#include "engine/model/clip.h"
+#include "engine/model/unet.h"
+#include "engine/model/vae.h"
+
+#define DIR "tests/golden/tiny/"
+
+static const char *const levels[] = {"scalar", "avx2", "avx512", "amx"};
+
+struct fixture {
+    struct device *dev;
+    struct checkpoint *cp;
+    struct sd1_arch arch;
+    double limit;
+};
+
+static const struct raw_tensor *want(const struct safetensors *st, const char *name)
+{
+    const struct raw_tensor *t = safetensors_find(st, name);
+    if (!t)
+        fail_msg("no tensor %s", name);
+    return t;
+}
+
+static double error_of(const float *got, const struct raw_tensor *t)
+{
+    double diff = 0, norm = 0;
+    for (size_t i = 0; i < t->bytes / 4; i++) {
+        float w;
+        memcpy(&w, (const char *)t->data + 4 * i, sizeof w);
+        diff += (got[i] - w) * (double)(got[i] - w);
+        norm += w * (double)w;
+    }
+    return sqrt(diff / norm);
+}
+
+static void check(const struct fixture *f, const char *name, const float *got,
+                  const struct raw_tensor *t)
+{
+    double e = error_of(got, t);
+    printf("%-7s %s %-32s %.2e\n", device_level(f->dev),
+           device_dtype(f->dev) == DTYPE_F32 ? "f32 " : "bf16", name, e);
+    assert_true(e <= f->limit);
+}
+
+/* Sizes the arena by a dry run, then runs for real. */
+#define RUN(f, ...)                                                                                \
+    do {                                                                                           \
+        struct err err_;                                                                           \
+        struct arena arena_;                                                                       \
+        struct ops o = {(f)->dev, &arena_};                                                        \
+        arena_plan(&arena_);                                                                       \
+        __VA_ARGS__;                                                                               \
+        size_t peak_ = arena_.peak;                                                                \
+        assert_true(arena_init(&arena_, peak_, &err_));                                            \
+        __VA_ARGS__;                                                                               \
+        assert_int_equal(arena_.peak, peak_);                                                      \
+        arena_free(&arena_);                                                                       \
+    } while (0)
+
+static float *floats(size_t n)
+{
+    float *p = calloc(n, sizeof *p);
+    assert_non_null(p);
+    return p;
+}
+
+static void text(const struct fixture *f)
+{
+    struct err err;
+    size_t bytes = 0;
+    struct clip *c = clip_load(f->dev, f->cp, &f->arch, &bytes, &err);
+    struct safetensors *st = safetensors_open(DIR "text.safetensors", &err);
+    assert_true(c && st);
+    static const char *const names[] = {"empty", "prompt", "unicode", "full"};
+    float *out = floats(77 * 64);
+    for (int i = 0; i < 4; i++) {
+        int ids[77];
+        char name[64];
+        snprintf(name, sizeof name, "%s.ids", names[i]);
+        const float *src = want(st, name)->data;
+        for (int j = 0; j < 77; j++) {
+            float v;
+            memcpy(&v, src + j, sizeof v);
+            ids[j] = (int)v;
+        }
+        for (int skip = 1; skip <= 2; skip++) {
+            snprintf(name, sizeof name, "%s.skip%d", names[i], skip);
+            RUN(f, clip_encode(&o, c, ids, 77, skip, out));
+            check(f, name, out, want(st, name));
+        }
+    }
+    free(out);
+    safetensors_close(st);
+    clip_free(c);
+}
+
+static void unet_case(const struct fixture *f, const struct unet *u, const struct safetensors *st,
+                      const char *size, const char *time, const char *context)
+{
+    char name[64];
+    const struct raw_tensor *x, *t, *c, *eps;
+    snprintf(name, sizeof name, "%s.latent", size);
+    x = want(st, name);
+    snprintf(name, sizeof name, "%s.timestep", time);
+    t = want(st, name);
+    c = want(st, context);
+    snprintf(name, sizeof name, "%s.%s.%s.eps", size, time, context);
+    eps = want(st, name);
+    int h = (int)x->shape[2], w = (int)x->shape[3], tokens = (int)c->shape[1];
+    float *in = floats(x->bytes / 4), *out = floats(x->bytes / 4), *ctx = floats(c->bytes / 4);
+    float times[2];
+    memcpy(in, x->data, x->bytes);
+    memcpy(ctx, c->data, c->bytes);
+    memcpy(times, t->data, sizeof times);
+    struct unet_prompt *prompt = NULL;
+    if (times[0] == times[1]) {
+        RUN(f, prompt = unet_prompt_new(&o, u, 2, tokens, ctx);
+            unet_forward(&o, u, prompt, in, h, w, times[0], out); unet_prompt_free(prompt));
+    } else { /* the engine runs one timestep a call */
+        size_t n = x->bytes / 8;
+        for (int i = 0; i < 2; i++)
+            RUN(f,
+                prompt = unet_prompt_new(&o, u, 1, tokens, ctx + (size_t)i * c->bytes / 8);
+                unet_forward(&o, u, prompt, in + (size_t)i * n, h, w, times[i],
+                             out + (size_t)i * n);
+                unet_prompt_free(prompt));
+    }
+    check(f, name, out, eps);
+    free(in);
+    free(out);
+    free(ctx);
+}
+
+static void unet(const struct fixture *f)
+{
+    struct err err;
+    size_t bytes = 0;
+    struct unet *u = unet_load(f->dev, f->cp, &f->arch, &bytes, &err);
+    struct safetensors *st = safetensors_open(DIR "unet.safetensors", &err);
+    if (!u || !st)
+        fail_msg("%s", err.msg);
+    static const char *const times[] = {"t999", "t500.5", "t1", "t0", "tmix"};
+    for (int i = 0; i < 5; i++) {
+        unet_case(f, u, st, "8x8", times[i], "c77");
+        unet_case(f, u, st, "8x8", times[i], "c154");
+    }
+    unet_case(f, u, st, "16x24", "t999", "c77");
+    unet_case(f, u, st, "16x24", "t500.5", "c154");
+    unet_case(f, u, st, "9x12", "t500.5", "c77");
+    unet_case(f, u, st, "9x12", "t1", "c154");
+    unet_case(f, u, st, "11x7", "tmix", "c77");
+    safetensors_close(st);
+    unet_free(u);
+}
+
+static void vae(const struct fixture *f)
+{
+    struct err err;
+    size_t bytes = 0;
+    struct vae *v = vae_load(f->dev, f->cp, &f->arch, &bytes, &err);
+    struct safetensors *st = safetensors_open(DIR "vae.safetensors", &err);
+    if (!v || !st)
+        fail_msg("%s", err.msg);
+    static const char *const sizes[] = {"64x64", "96x64"};
+    for (int i = 0; i < 2; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s.image", sizes[i]);
+        const struct raw_tensor *image = want(st, name);
+        int h = (int)image->shape[2] / 8, w = (int)image->shape[3] / 8;
+        size_t n = 4 * (size_t)h * (size_t)w;
+        float *picture = floats(image->bytes / 4), *latent = floats(n);
+        memcpy(picture, image->data, image->bytes);
+        RUN(f, vae_encode(&o, v, picture, h, w, latent));
+        snprintf(name, sizeof name, "%s.scaled", sizes[i]);
+        check(f, name, latent, want(st, name));
+        snprintf(name, sizeof name, "%s.latent", sizes[i]);
+        memcpy(latent, want(st, name)->data, n * sizeof *latent);
+        RUN(f, vae_decode(&o, v, latent, h, w, picture));
+        snprintf(name, sizeof name, "%s.decoded", sizes[i]);
+        check(f, name, picture, want(st, name));
+        free(picture);
+        free(latent);
+    }
+    safetensors_close(st);
+    vae_free(v);
+}
+
+/* Runs `part` at every level this CPU has, in F32 and BF16, with two threads. */
+static void at_every_level(void (*part)(const struct fixture *f))
+{
+    const char *cap = getenv("PICTOR_CPU");
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        for (int bf16 = 0; bf16 <= 1; bf16++) {
+            struct err err;
+            struct device_options options = {.threads = 2, .cpu = levels[i], .bf16 = bf16};
+            struct fixture f = {.dev = device_new(&options, &err), .limit = bf16 ? 5e-2 : 1e-4};
+            if (!f.dev)
+                fail_msg("%s", err.msg);
+            bool here = strcmp(device_level(f.dev), levels[i]) == 0;
+            f.cp = checkpoint_open(DIR "tiny-ldm.safetensors", &err);
+            if (!f.cp || !checkpoint_sd1(f.cp, &f.arch, &err))
+                fail_msg("%s", err.msg);
+            if (here)
+                part(&f);
+            checkpoint_free(f.cp);
+            device_free(f.dev);
+        }
+        if (cap && strcmp(cap, levels[i]) == 0)
+            break;
+    }
+}
+
+static void test_text(void **state)
+{
+    at_every_level(text);
+}
+
+static void test_unet(void **state)
+{
+    at_every_level(unet);
+}
+
+static void test_vae(void **state)
+{
+    at_every_level(vae);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_unet),
+        cmocka_unit_test(test_vae),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
