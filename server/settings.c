@@ -279,7 +279,7 @@ static struct settings_upstream *find_upstream(struct settings *s, const char *n
     }
     s->upstreams = all;
     struct settings_upstream *u = &all[s->upstream_count++];
-    *u = (struct settings_upstream){.timeout_seconds = 300, .max_retries = 2};
+    *u = (struct settings_upstream){.timeout_seconds = 300, .max_retries = 2, .concurrency = 2};
     if (!replace(&u->name, name, err) || !replace(&u->kind, "openai", err) ||
         !replace(&u->base_url, "", err) || !replace(&u->key, "", err))
         return NULL;
@@ -384,6 +384,14 @@ static bool set_upstream(struct settings_upstream *u, const char *name, const ch
         u->max_retries = (int)n;
         return true;
     }
+    if (strcmp(name, "concurrency") == 0) {
+        if (!parse_number(value, false, 1, 64, &n, name, err))
+            return false;
+        u->concurrency = (int)n;
+        return true;
+    }
+    if (strcmp(name, "extensions") == 0)
+        return parse_bool(value, &u->extensions, name, err);
     return err_set(err, ERR_INVALID, "[upstream %s] has no setting \"%.60s\"", u->name, name);
 }
 

@@ -85,6 +85,8 @@ struct settings_upstream {
     } *models;
     size_t model_count;
     int timeout_seconds, max_retries;
+    int concurrency;   /* jobs there at the same time */
+    bool extensions;   /* it also takes seed, steps, negative_prompt, guidance_scale... */
 };
 
 /* `gpt-image-1 = pictor-mini` in [alias]: another name of a model. */
