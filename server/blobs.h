@@ -1,0 +1,31 @@
+/* blobs.h: the files beside the database: DATA/images/ab/ID.png and DATA/inputs/JOB.init.
+ *
+ * A file is whole or not there: it is written under another name (".tmp" at the end), fsynced and
+ * renamed, then its folder is fsynced. Ids are checked, so a path never leaves the data folder.
+ * Thread-safe. */
+#ifndef PICTOR_SERVER_BLOBS_H
+#define PICTOR_SERVER_BLOBS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "engine/base/err.h"
+
+#define BLOBS_PATH_SIZE 4096
+
+/* Makes the two folders. */
+bool blobs_init(const char *data, struct err *err);
+
+/* False with ERR_INVALID when id, format or name is none of ours. */
+bool blobs_image_path(char path[BLOBS_PATH_SIZE], const char *data, const char *id,
+                      const char *format, struct err *err);
+bool blobs_input_path(char path[BLOBS_PATH_SIZE], const char *data, const char *job_id,
+                      const char *name, struct err *err);
+
+bool blobs_write(const char *path, const void *bytes, size_t size, struct err *err);
+
+/* *bytes is malloc'd. ERR_IO when the file is missing or has not `size` bytes. */
+bool blobs_read(const char *path, size_t size, void **bytes, struct err *err);
+void blobs_remove(const char *path); /* a missing file is fine */
+
+#endif
