@@ -1,10 +1,10 @@
 # pictor: `make run` starts it, `make test` tests it, `make help` lists the rest.
 BUILD ?= build
 CC ?= cc
-PKGS = libmicrohttpd libcjson libcurl libpng libjpeg libwebp sqlite3 libcrypto
+PKGS = libmicrohttpd libcjson libcurl libpng libjpeg libwebp sqlite3 libcrypto libutf8proc
 SETUP_PACKAGES = build-essential pkg-config ca-certificates libmicrohttpd-dev libcjson-dev \
   libcurl4-openssl-dev libpng-dev libjpeg62-turbo-dev libwebp-dev libsqlite3-dev libinih-dev \
-  libssl-dev libcmocka-dev
+  libssl-dev libutf8proc-dev libcmocka-dev
 
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unused-parameter
 OPT ?= -O2 -g
@@ -55,6 +55,9 @@ $(BUILD)/%_amx.o: %_amx.c
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# Files that objects hold by INCBIN, which the compiler does not report.
+$(BUILD)/engine/text/tokenizer.o: engine/text/clip_merges.bin
 
 # Unit tests: every tests/unit/X_test.c is a program over libpictor and the server's objects.
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*_test.c))

@@ -1,0 +1,27 @@
+/* unicode.h: what prompts need to know about characters. The one user of libutf8proc. */
+#ifndef PICTOR_ENGINE_TEXT_UNICODE_H
+#define PICTOR_ENGINE_TEXT_UNICODE_H
+
+#include <stddef.h>
+
+#include "engine/base/err.h"
+
+enum unicode_class {
+    UNICODE_OTHER,
+    UNICODE_LETTER, /* categories L* */
+    UNICODE_NUMBER, /* categories N* */
+    UNICODE_SPACE   /* White_Space */
+};
+
+/* Reads one character from `len` > 0 bytes of UTF-8; returns how many bytes it takes. A byte that
+ * is not UTF-8 counts as one character, -1. */
+size_t unicode_next(const char *text, size_t len, int *character);
+
+enum unicode_class unicode_class(int character);
+
+/* The text as CLIP's vocabulary was made for: control characters gone, curly quotes straight,
+ * full-width forms and Latin ligatures taken apart, NFC, lower case. Returns owned, terminated;
+ * ERR_INVALID for what is not UTF-8. */
+char *unicode_clean(const char *text, size_t len, size_t *out_len, struct err *err);
+
+#endif
