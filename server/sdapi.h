@@ -1,9 +1,10 @@
 /* sdapi.h: the SD WebUI dialect: its errors, its lists, and the small endpoints around them.
  *
- * The handlers of /sdapi/v1 are spread by meaning: here what there is (models, samplers, ...),
- * sdapi_generate.h painting, sdapi_options.h settings a client may change, sdapi_progress.h
- * watching and stopping, sdapi_picture.h what is done to one finished picture. Every path is in
- * route.c; docs/sdapi.md says what is supported and where pictor differs. All are thread-safe. */
+ * The handlers of /sdapi/v1 are spread by meaning: here what there is (samplers, upscalers, ...),
+ * sdapi_models.h checkpoints, sdapi_generate.h painting, sdapi_options.h settings a client may
+ * change, sdapi_progress.h watching and stopping, sdapi_picture.h what is done to one finished
+ * picture. Every path is in route.c; docs/sdapi.md says what is supported and where pictor differs.
+ * All are thread-safe. */
 #ifndef PICTOR_SERVER_SDAPI_H
 #define PICTOR_SERVER_SDAPI_H
 
@@ -17,7 +18,6 @@ void sdapi_error(struct http_request *req, const struct http_problem *problem);
 /* GET /sdapi/v1/... */
 void sdapi_samplers(struct http_request *req);             /* samplers */
 void sdapi_schedulers(struct http_request *req);           /* schedulers */
-void sdapi_models(struct http_request *req);               /* sd-models */
 void sdapi_upscalers(struct http_request *req);            /* upscalers */
 void sdapi_latent_upscale_modes(struct http_request *req); /* latent-upscale-modes */
 void sdapi_embeddings(struct http_request *req);           /* embeddings */
