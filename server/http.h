@@ -106,24 +106,43 @@ typedef void http_job_fn(struct http_request *req, const struct job *job, void *
 void http_wait_job(struct http_request *req, const char *job_id, bool keep, http_job_fn *fn,
                    void *ctx, void (*free_fn)(void *ctx));
 
-/* ---- server-sent events ---- */
+/* ---- replies that grow: server-sent events ---- */
 
 /* Runs on a server thread, never twice at a time for one stream, after http_stream_wake and once at
  * the start, and only when all that was sent before is on its way to the client: so a slow client
  * holds up its own producer, not memory. Sends what there is; returns false to end the stream. */
 typedef bool http_stream_fn(struct http_stream *stream, void *ctx);
 
-/* Answers 200 text/event-stream. `free_fn` gets ctx when the stream is over, however it ended: it
- * unsubscribes. Comments `: ping` are sent every 15 s of silence. Returns NULL when the request is
- * over already (HEAD, server stopping); ctx is then freed. Valid until free_fn returns. */
-struct http_stream *http_stream_start(struct http_request *req, http_stream_fn *produce,
-                                      void (*free_fn)(void *ctx), void *ctx);
+enum http_stream_kind {
+    HTTP_STREAM_EVENTS, /* text/event-stream; a comment `: ping` every 15 s of silence */
+    HTTP_STREAM_JSON    /* application/json; a space every 15 s of silence */
+};
+
+/* Answers 200. `free_fn` gets ctx when the stream is over, however it ended: it unsubscribes. NULL
+ * when the reply became an error (no memory, server stopping); ctx is then freed. The stream is
+ * valid until free_fn returns. */
+struct http_stream *http_stream_start(struct http_request *req, enum http_stream_kind kind,
+                                      http_stream_fn *produce, void (*free_fn)(void *ctx),
+                                      void *ctx);
 
 /* Any thread, also from an events callback: `produce` will run soon. */
 void http_stream_wake(struct http_stream *stream);
 
-/* Queues one event; `event` may be NULL, `data` must be one line. Any thread. False when the client
- * has let more than 64 MiB pile up (the stream is then ended) or memory is short. */
+/* Queues one event (`event` may be NULL; `data` is one line), or bytes as they are. Any thread.
+ * False when the client has let more than 64 MiB pile up (the stream is then ended) or memory is
+ * short. */
 bool http_stream_send(struct http_stream *stream, const char *event, const char *data);
+bool http_stream_write(struct http_stream *stream, const char *data, size_t size);
+
+/* ---- figures ---- */
+
+#define HTTP_STATS_CLASSES 6 /* status / 100 */
+
+struct http_stats {
+    int connections, waiting, streams;
+    unsigned long long requests[4][HTTP_STATS_CLASSES]; /* by enum route_dialect and class */
+    double seconds[4];                                  /* from first header to last byte */
+};
+void http_stats(const struct http_request *req, struct http_stats *out);
 
 #endif
