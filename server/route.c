@@ -12,6 +12,12 @@
 #include "server/native_events.h"
 #include "server/openai.h"
 #include "server/openai_images.h"
+#include "server/sdapi.h"
+#include "server/sdapi_generate.h"
+#include "server/sdapi_models.h"
+#include "server/sdapi_options.h"
+#include "server/sdapi_picture.h"
+#include "server/sdapi_progress.h"
 #include "server/url.h"
 
 /* A designated first member, so that the compiler takes the rest of a row for zero on purpose. */
@@ -56,6 +62,48 @@ static const struct route routes[] = {
     {GET, "/models", ROUTE_OPENAI, openai_models},
     {GET, "/models/{model...}", ROUTE_OPENAI, openai_model},
     {DELETE, "/models/{model...}", ROUTE_OPENAI, openai_model_delete},
+
+    {POST, "/sdapi/v1/txt2img", ROUTE_SDAPI, sdapi_generate_txt2img, ROUTE_BODY_IMAGES},
+    {POST, "/sdapi/v1/img2img", ROUTE_SDAPI, sdapi_generate_img2img, ROUTE_BODY_IMAGES},
+    {POST, "/sdapi/v1/extra-single-image", ROUTE_SDAPI, sdapi_picture_extras, ROUTE_BODY_IMAGES},
+    {POST, "/sdapi/v1/extra-batch-images", ROUTE_SDAPI, sdapi_picture_extras_batch,
+     ROUTE_BODY_IMAGES},
+    {POST, "/sdapi/v1/png-info", ROUTE_SDAPI, sdapi_picture_info, ROUTE_BODY_IMAGES},
+    {POST, "/sdapi/v1/interrogate", ROUTE_SDAPI, sdapi_interrogate, ROUTE_BODY_IMAGES},
+    {GET, "/sdapi/v1/progress", ROUTE_SDAPI, sdapi_progress_get},
+    {POST, "/sdapi/v1/interrupt", ROUTE_SDAPI, sdapi_progress_interrupt},
+    {POST, "/sdapi/v1/skip", ROUTE_SDAPI, sdapi_progress_skip},
+    {GET, "/sdapi/v1/options", ROUTE_SDAPI, sdapi_options_get},
+    {POST, "/sdapi/v1/options", ROUTE_SDAPI, sdapi_options_set, ROUTE_BODY_SMALL},
+    {GET, "/sdapi/v1/cmd-flags", ROUTE_SDAPI, sdapi_cmd_flags},
+    {GET, "/sdapi/v1/memory", ROUTE_SDAPI, sdapi_memory},
+    {GET, "/sdapi/v1/sd-models", ROUTE_SDAPI, sdapi_models_list},
+    {GET, "/sdapi/v1/samplers", ROUTE_SDAPI, sdapi_samplers},
+    {GET, "/sdapi/v1/schedulers", ROUTE_SDAPI, sdapi_schedulers},
+    {GET, "/sdapi/v1/upscalers", ROUTE_SDAPI, sdapi_upscalers},
+    {GET, "/sdapi/v1/latent-upscale-modes", ROUTE_SDAPI, sdapi_latent_upscale_modes},
+    {GET, "/sdapi/v1/embeddings", ROUTE_SDAPI, sdapi_embeddings},
+    {GET, "/sdapi/v1/scripts", ROUTE_SDAPI, sdapi_scripts},
+    {GET, "/sdapi/v1/sd-vae", ROUTE_SDAPI, sdapi_empty_list},
+    {GET, "/sdapi/v1/sd-modules", ROUTE_SDAPI, sdapi_empty_list},
+    {GET, "/sdapi/v1/loras", ROUTE_SDAPI, sdapi_empty_list},
+    {GET, "/sdapi/v1/hypernetworks", ROUTE_SDAPI, sdapi_empty_list},
+    {GET, "/sdapi/v1/face-restorers", ROUTE_SDAPI, sdapi_empty_list},
+    {GET, "/sdapi/v1/realesrgan-models", ROUTE_SDAPI, sdapi_empty_list},
+    {GET, "/sdapi/v1/prompt-styles", ROUTE_SDAPI, sdapi_empty_list},
+    {GET, "/sdapi/v1/script-info", ROUTE_SDAPI, sdapi_empty_list},
+    {GET, "/sdapi/v1/extensions", ROUTE_SDAPI, sdapi_empty_list},
+    {POST, "/sdapi/v1/refresh-checkpoints", ROUTE_SDAPI, sdapi_refresh_checkpoints},
+    {POST, "/sdapi/v1/refresh-loras", ROUTE_SDAPI, sdapi_refresh_nothing},
+    {POST, "/sdapi/v1/refresh-vae", ROUTE_SDAPI, sdapi_refresh_nothing},
+    {POST, "/sdapi/v1/refresh-embeddings", ROUTE_SDAPI, sdapi_refresh_nothing},
+    {POST, "/sdapi/v1/unload-checkpoint", ROUTE_SDAPI, sdapi_unload_checkpoint},
+    {POST, "/sdapi/v1/reload-checkpoint", ROUTE_SDAPI, sdapi_reload_checkpoint},
+    {POST, "/internal/progress", ROUTE_SDAPI, sdapi_progress_task, ROUTE_BODY_SMALL},
+    {GET, "/internal/pending-tasks", ROUTE_SDAPI, sdapi_progress_pending},
+    {GET, "/internal/ping", ROUTE_SDAPI, sdapi_ping, .access = ROUTE_OPEN},
+    {GET, "/queue/status", ROUTE_SDAPI, sdapi_queue_status},
+    {GET, "/app_id", ROUTE_SDAPI, sdapi_app_id},
 };
 
 const struct route *route_table(size_t *count)
@@ -212,6 +260,7 @@ route_error_fn *route_error_of(enum route_dialect dialect)
     case ROUTE_OPENAI:
         return openai_error;
     case ROUTE_SDAPI:
+        return sdapi_error;
     case ROUTE_DIALECTS:
         break;
     }

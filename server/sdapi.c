@@ -32,10 +32,12 @@ void sdapi_error(struct http_request *req, const struct http_problem *problem)
     }
     struct err err = {.code = problem->code};
     snprintf(err.msg, sizeof err.msg, "%s", problem->message);
+    bool basic = strncmp(err.msg, "Incorrect ", 10) == 0 || strncmp(err.msg, "Invalid ", 8) == 0;
     if (problem->status == 400)
         sdapi_reply_err(req, &err, problem->param);
     else
-        sdapi_reply_exception(req, problem->status, err.msg);
+        sdapi_reply_exception(req, problem->status,
+                              problem->status == 401 && !basic ? "Not authenticated" : err.msg);
 }
 
 /* ---- what there is ---- */
@@ -169,8 +171,8 @@ void sdapi_refresh_nothing(struct http_request *req)
 
 void sdapi_unload_checkpoint(struct http_request *req)
 {
-    /* Whoever may only see his own jobs shall not slow down everybody's. */
-    if (!http_visible_key(req))
+    /* Whoever has a key of his own shall not slow down everybody else. */
+    if (http_is_admin(req) || !*http_key_id(req))
         dispatch_unload(http_app(req)->dispatch);
     sdapi_reply_json(req, cJSON_CreateObject());
 }
