@@ -1,0 +1,317 @@
+/* registry_test.c: what a models folder, upstreams and aliases become; names are never paths. */
+#include "server/registry.h"
+
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/pictor.h"
+#include "server/settings.h"
+
+static char root[64];
+static struct settings *settings;
+
+static void put(const char *name, const char *text)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/models/%s", root, name);
+    for (char *p = path + strlen(root) + 1; (p = strchr(p, '/')); p++) {
+        *p = '\0';
+        mkdir(path, 0755);
+        *p = '/';
+    }
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static int setup(void **state)
+{
+    struct err err;
+    strcpy(root, "/tmp/registry_test.XXXXXX");
+    assert_non_null(mkdtemp(root));
+    settings = settings_new(&err);
+    assert_true(settings_set(settings, "data", root, "data", &err));
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+    return remove(path);
+}
+
+static int teardown(void **state)
+{
+    settings->upstreams = NULL;
+    settings->upstream_count = 0;
+    settings->aliases = NULL;
+    settings->alias_count = 0;
+    settings_free(settings);
+    nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return 0;
+}
+
+static struct registry *start(void)
+{
+    struct err err = {0};
+    struct registry *reg = registry_new(settings, NULL, &err);
+    if (!reg)
+        fail_msg("%s", err.msg);
+    return reg;
+}
+
+static void expect(struct registry *reg, const char *name, const char *want)
+{
+    struct registry_model m;
+    struct err err = {0};
+    bool found = registry_resolve(reg, name, &m, &err);
+    if (want) {
+        if (!found)
+            fail_msg("%s: %s", name, err.msg);
+        assert_string_equal(m.name, want);
+    } else {
+        assert_false(found);
+        assert_int_equal(err.code, ERR_NOT_FOUND);
+    }
+}
+
+static void empty_folder_has_the_builtin(void **state)
+{
+    struct registry *reg = start();
+    struct registry_model *list, m;
+    size_t count;
+    struct err err;
+    assert_true(registry_list(reg, &list, &count, &err));
+    assert_int_equal(count, 1);
+    assert_string_equal(list[0].path, "builtin");
+    assert_true(list[0].is_default);
+    free(list);
+    expect(reg, NULL, REGISTRY_BUILTIN);
+    expect(reg, "", REGISTRY_BUILTIN);
+    assert_true(registry_resolve(reg, NULL, &m, &err));
+    assert_true(m.is_default);
+    registry_free(reg);
+}
+
+static void files_and_folders(void **state)
+{
+    put("b.safetensors", "1234567");
+    put("A.SafeTensors", "x");
+    put("sub/c.safetensors", "x");
+    put("d/unet/x.safetensors", "12345");
+    put("d/vae/y.safetensors", "123");
+    put("d/z.safetensors", "not a model: inside of one");
+    put("e.safetensors.part", "x");
+    put(".hidden.safetensors", "x");
+    put("readme.txt", "x");
+    put(".safetensors", "x");
+    put("bad\nname.safetensors", "x");
+    put("bad\xffname.safetensors", "x");
+    put("pictor-mini.safetensors", "must not replace the built-in one");
+    put("1/2/3/deep.safetensors", "x");
+    put("1/2/3/4/deeper.safetensors", "x");
+    struct registry *reg = start();
+    struct registry_model *list;
+    size_t count;
+    struct err err;
+    static const char *const want[] = {REGISTRY_BUILTIN, "1/2/3/deep", "A", "b", "d", "sub/c"};
+    assert_true(registry_list(reg, &list, &count, &err));
+    assert_int_equal(count, 6);
+    for (size_t i = 0; i < count; i++)
+        assert_string_equal(list[i].name, want[i]);
+    assert_int_equal(list[3].size, 7);
+    assert_true(list[3].mtime_ms > 0);
+    assert_int_equal(list[4].size, 8);
+    assert_int_equal(list[4].path[0], '/');
+    assert_string_equal(list[0].path, "builtin");
+    free(list);
+    expect(reg, "sub/c", "sub/c");
+    registry_free(reg);
+}
+
+static void names_are_not_paths(void **state)
+{
+    static const char *const bad[] = {"../models/b", "./b",  "b.safetensors", "/etc/passwd",
+                                      "sub/../b",    "b/",   "sub",           "B",
+                                      "b\n",         " b",   "*",             "builtin"};
+    put("b.safetensors", "1234567");
+    put("sub/c.safetensors", "x");
+    struct registry *reg = start();
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        expect(reg, bad[i], NULL);
+    char *huge = malloc(100001);
+    memset(huge, 'a', 100000);
+    huge[100000] = '\0';
+    expect(reg, huge, NULL);
+    free(huge);
+    registry_free(reg);
+}
+
+static void unknown_names_rescan_at_most_once_a_second(void **state)
+{
+    struct registry *reg = start();
+    put("late.safetensors", "x");
+    expect(reg, "late", NULL); /* the first scan is younger than a second */
+    usleep(1100 * 1000);
+    expect(reg, "late", "late");
+    put("later.safetensors", "x");
+    expect(reg, "later", NULL);
+    struct err err;
+    assert_true(registry_refresh(reg, &err));
+    expect(reg, "later", "later");
+    registry_free(reg);
+}
+
+static void upstreams_and_aliases(void **state)
+{
+    static struct settings_upstream_model models[] = {{"paint", "remote-paint"}, {"b", "b2"}};
+    static struct settings_upstream upstream = {
+        .name = "cloud", .models = models, .model_count = 2};
+    static struct settings_alias aliases[] = {
+        {"gpt-image-1", "paint"}, {"b", "paint"}, {"chain", "gpt-image-1"}, {"gone", "nothing"}};
+    struct registry_model m;
+    struct err err;
+    const char **names;
+    size_t count;
+    put("b.safetensors", "the operator's word wins");
+    settings->upstreams = &upstream;
+    settings->upstream_count = 1;
+    settings->aliases = aliases;
+    settings->alias_count = 4;
+    struct registry *reg = start();
+    assert_true(registry_resolve(reg, "gpt-image-1", &m, &err));
+    assert_string_equal(m.name, "paint");
+    assert_int_equal(m.kind, REGISTRY_UPSTREAM);
+    assert_string_equal(m.upstream, "cloud");
+    assert_string_equal(m.remote, "remote-paint");
+    assert_string_equal(m.path, "");
+    assert_true(registry_resolve(reg, "b", &m, &err)); /* a name comes before an alias */
+    assert_string_equal(m.remote, "b2");
+    expect(reg, "chain", NULL);
+    expect(reg, "gone", NULL);
+    assert_true(registry_names(reg, REGISTRY_UPSTREAM, &names, &count, &err));
+    assert_int_equal(count, 2);
+    assert_string_equal(names[0], "b");
+    assert_string_equal(names[1], "paint");
+    assert_null(names[2]);
+    free(names);
+    assert_true(registry_names(reg, REGISTRY_LOCAL, &names, &count, &err));
+    assert_int_equal(count, 1);
+    free(names);
+    registry_free(reg);
+}
+
+static void star_takes_every_unknown_name(void **state)
+{
+    static struct settings_alias aliases[] = {{"*", REGISTRY_BUILTIN}};
+    settings->aliases = aliases;
+    settings->alias_count = 1;
+    put("b.safetensors", "x");
+    struct registry *reg = start();
+    expect(reg, "dall-e-3", REGISTRY_BUILTIN);
+    expect(reg, "b", "b");
+    registry_free(reg);
+}
+
+static void default_model(void **state)
+{
+    struct registry_model *list;
+    size_t count;
+    struct err err;
+    put("b.safetensors", "x");
+    settings_set(settings, "default_model", "b", "", &err);
+    struct registry *reg = start();
+    expect(reg, NULL, "b");
+    assert_true(registry_list(reg, &list, &count, &err));
+    assert_string_equal(list[0].name, "b");
+    assert_true(list[0].is_default);
+    assert_false(list[1].is_default);
+    free(list);
+    registry_free(reg);
+
+    settings_set(settings, "default_model", "missing", "", &err);
+    reg = start();
+    expect(reg, NULL, NULL);
+    registry_free(reg);
+}
+
+static void hash_comes_after_the_first_use(void **state)
+{
+    struct registry_model *list, m;
+    size_t count;
+    struct err err;
+    put("b.safetensors", "abc");
+    struct registry *reg = start();
+    usleep(50 * 1000);
+    assert_true(registry_list(reg, &list, &count, &err)); /* a list is no use */
+    assert_string_equal(list[1].sha256, "");
+    free(list);
+    assert_true(registry_resolve(reg, "b", &m, &err));
+    for (int i = 0; i < 200 && !m.sha256[0]; i++) {
+        usleep(10 * 1000);
+        assert_true(registry_resolve(reg, "b", &m, &err));
+    }
+    assert_string_equal(m.sha256,
+                        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    put("b.safetensors", "abcd");
+    assert_true(registry_refresh(reg, &err));
+    assert_true(registry_list(reg, &list, &count, &err));
+    assert_string_equal(list[1].sha256, "");
+    free(list);
+    registry_free(reg);
+}
+
+static void learned_facts_survive_a_rescan(void **state)
+{
+    struct pictor_model_info info = {.architecture = "sd1",
+                                     .title = "B",
+                                     .native_width = 512,
+                                     .native_height = 448,
+                                     .default_guidance = 7.5f,
+                                     .default_steps = 25};
+    struct registry_model m;
+    struct err err;
+    put("b.safetensors", "abc");
+    struct registry *reg = start();
+    registry_set_loaded(reg, "b", &info);
+    registry_set_loaded(reg, "unknown", &info);
+    assert_true(registry_refresh(reg, &err));
+    assert_true(registry_resolve(reg, "b", &m, &err));
+    assert_true(m.loaded);
+    assert_int_equal(m.native_height, 448);
+    assert_true(m.default_guidance == 7.5);
+    registry_set_loaded(reg, "b", NULL);
+    assert_true(registry_resolve(reg, "b", &m, &err));
+    assert_false(m.loaded);
+    assert_int_equal(m.default_steps, 25);
+    registry_set_loaded(reg, "b", &info);
+    registry_set_unloaded(reg);
+    assert_true(registry_resolve(reg, "b", &m, &err));
+    assert_false(m.loaded);
+    registry_free(reg);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(empty_folder_has_the_builtin, setup, teardown),
+        cmocka_unit_test_setup_teardown(files_and_folders, setup, teardown),
+        cmocka_unit_test_setup_teardown(names_are_not_paths, setup, teardown),
+        cmocka_unit_test_setup_teardown(unknown_names_rescan_at_most_once_a_second, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(upstreams_and_aliases, setup, teardown),
+        cmocka_unit_test_setup_teardown(star_takes_every_unknown_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(default_model, setup, teardown),
+        cmocka_unit_test_setup_teardown(hash_comes_after_the_first_use, setup, teardown),
+        cmocka_unit_test_setup_teardown(learned_facts_survive_a_rescan, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
