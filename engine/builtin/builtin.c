@@ -1,0 +1,12 @@
+/* builtin.c: see builtin.h. */
+#include "engine/builtin/builtin.h"
+
+#include "engine/base/incbin.h"
+
+INCBIN(builtin_data, "engine/builtin/pictor-mini.safetensors");
+
+const void *builtin_model(size_t *size)
+{
+    *size = INCBIN_SIZE(builtin_data);
+    return builtin_data;
+}
