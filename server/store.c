@@ -94,6 +94,8 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_JOB_SHORT] = "SELECT id, count, n FROM (SELECT id, count, interrupted, (SELECT count(*) "
                       "FROM images WHERE job_id = jobs.id) AS n FROM jobs WHERE state = 'done') "
                       "WHERE n < count AND interrupted = 0",
+    [SQL_JOB_LOST] = "UPDATE jobs SET state = 'failed', error_code = 'io', error_message = "
+                     "'its pictures were lost' WHERE id = ?1 AND state = 'done'",
     [SQL_IMAGE_AT] = "SELECT " IMAGE_COLUMNS " FROM images WHERE job_id = ?1 AND position = ?2",
     [SQL_IMAGE_DELETE] = "DELETE FROM images WHERE id = ?1",
     [SQL_IMAGE_INSERT] = "INSERT INTO images (id, job_id, position, width, height, seed, subseed, "
@@ -106,6 +108,7 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_IMAGE_ALL] = "SELECT " IMAGE_COLUMNS ", job_id FROM images",
     [SQL_INPUT_PUT] = "INSERT INTO inputs (job_id, name, bytes) VALUES (?1, ?2, ?3)",
     [SQL_INPUT_BYTES] = "SELECT bytes FROM inputs WHERE job_id = ?1 AND name = ?2",
+    [SQL_INPUT_DELETE] = "DELETE FROM inputs WHERE job_id = ?1 AND name = ?2",
     [SQL_INPUT_ALL] = "SELECT job_id, name, bytes FROM inputs",
     [SQL_INTEGRITY] = "PRAGMA integrity_check(20)",
     [SQL_FOREIGN_KEYS] = "PRAGMA foreign_key_check",
@@ -410,6 +413,13 @@ struct store *store_open(const char *data, enum store_mode mode, struct err *err
 fail:
     store_close(st);
     return NULL;
+}
+
+bool store_exists(const char *data)
+{
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s/pictor.db", data);
+    return n < (int)sizeof path && access(path, F_OK) == 0;
 }
 
 void store_close(struct store *st)

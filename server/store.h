@@ -23,6 +23,8 @@ enum store_mode {
 /* Opens DATA/pictor.db, creating folder (0700) and file (0600) when missing, and brings the schema
  * up to date; a newer schema than ours is ERR_UNSUPPORTED. Returns owned. */
 struct store *store_open(const char *data, enum store_mode mode, struct err *err);
+/* Whether there is a store to open; store_open would make one. */
+bool store_exists(const char *data);
 void store_close(struct store *st); /* NULL is fine */
 const char *store_data(const struct store *st); /* the folder; valid until closed */
 
@@ -103,6 +105,8 @@ bool store_input_put(struct store *st, const char *job_id, const char *name, siz
 bool store_input_bytes(struct store *st, const char *job_id, const char *name, size_t *bytes,
                        struct err *err);
 
+bool store_input_delete(struct store *st, const char *job_id, const char *name, struct err *err);
+
 /* ---- keys ---- */
 
 #define STORE_HASH_SIZE 32
@@ -123,6 +127,10 @@ struct store_check {
     void (*input)(void *ctx, const char *job_id, const char *name, size_t bytes);
     void (*short_job)(void *ctx, const char *job_id, int images, int count); /* done, but fewer */
 };
+/* All but short jobs. */
 bool store_check(struct store *st, const struct store_check *check, struct err *err);
+bool store_check_short(struct store *st, const struct store_check *check, struct err *err);
+/* The one way out of a final state: a done job whose pictures are lost has failed. */
+bool store_job_lost(struct store *st, const char *id, struct err *err);
 
 #endif

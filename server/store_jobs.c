@@ -476,7 +476,24 @@ bool store_input_bytes(struct store *st, const char *job_id, const char *name, s
     return found;
 }
 
+bool store_input_delete(struct store *st, const char *job_id, const char *name, struct err *err)
+{
+    store_lock(st);
+    bool done = store_sql_run(st, SQL_INPUT_DELETE, err, "tt", job_id, name);
+    store_unlock(st);
+    return done;
+}
+
 /* ---- fsck ---- */
+
+bool store_job_lost(struct store *st, const char *id, struct err *err)
+{
+    store_lock(st);
+    bool ran = store_sql_run(st, SQL_JOB_LOST, err, "t", id);
+    bool done = changed_one(st, id, ran, err);
+    store_unlock(st);
+    return done;
+}
 
 /* Calls `row` for every row of a statement without parameters. */
 static bool each(struct store *st, enum statement which,
@@ -549,8 +566,15 @@ bool store_check(struct store *st, const struct store_check *check, struct err *
                 each(st, SQL_FOREIGN_KEYS, check_reference, check, err) &&
                 each(st, SQL_JOB_ALL, check_job, check, err) &&
                 each(st, SQL_IMAGE_ALL, check_image, check, err) &&
-                each(st, SQL_INPUT_ALL, check_input, check, err) &&
-                each(st, SQL_JOB_SHORT, check_short, check, err);
+                each(st, SQL_INPUT_ALL, check_input, check, err);
+    store_unlock(st);
+    return done;
+}
+
+bool store_check_short(struct store *st, const struct store_check *check, struct err *err)
+{
+    store_lock(st);
+    bool done = each(st, SQL_JOB_SHORT, check_short, check, err);
     store_unlock(st);
     return done;
 }

@@ -370,7 +370,9 @@ static void a_silent_worker_loses_its_job(void **state)
     struct job job;
     struct claim claim, next;
     bool interrupted;
+    fixture_close(f);
     f->settings->lease_seconds = 1;
+    fixture_open(f);
     fixture_submit(f, "", 0, "p", 1, id);
     fixture_claim(f, &job, &claim);
     job_free(&job);

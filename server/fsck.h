@@ -1,0 +1,34 @@
+/* fsck.h: whether the store and the files beside it tell the same story.
+ *
+ * Files without rows are what a crash may leave (the file comes before its row, and goes after
+ * it); rows without files, or with files of another size, are what only a damaged disk or a hand
+ * in the data folder brings about. Repairing makes the store true again and throws no picture
+ * away: a file that no row knows is moved to DATA/lost. */
+#ifndef PICTOR_SERVER_FSCK_H
+#define PICTOR_SERVER_FSCK_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "engine/base/err.h"
+
+struct store;
+
+struct fsck_options {
+    bool repair;        /* needs the store opened STORE_ALONE */
+    int ignore_seconds; /* files changed so recently may be in the making */
+};
+
+struct fsck_result {
+    size_t images, inputs; /* rows that were looked at */
+    size_t findings, repaired;
+};
+
+/* Prints a line a finding. False only when it could not look. */
+bool fsck_run(struct store *store, const struct fsck_options *options, FILE *out,
+              struct fsck_result *result, struct err *err);
+
+/* `pictor fsck [--repair]`: 0 clean, 1 findings (repaired or not) or failed. In cli_fsck.c. */
+int fsck_main(int argc, char **argv);
+
+#endif
