@@ -100,13 +100,21 @@ static char *simplify(const char *text, size_t len, size_t *out_len, struct err 
     return (char *)out;
 }
 
-static bool letter_at(const char *text, size_t len, size_t at)
+/* A letter of a script that has two cases. */
+static bool is_cased(int c)
+{
+    utf8proc_category_t category = utf8proc_category(c);
+    return category == UTF8PROC_CATEGORY_LU || category == UTF8PROC_CATEGORY_LL ||
+           category == UTF8PROC_CATEGORY_LT;
+}
+
+static bool cased_at(const char *text, size_t len, size_t at)
 {
     int c;
     if (at >= len)
         return false;
     unicode_next(text + at, len - at, &c);
-    return unicode_class(c) == UNICODE_LETTER;
+    return is_cased(c);
 }
 
 /* Character by character, but for the two that Unicode and Python's lower() treat specially:
@@ -121,13 +129,13 @@ static size_t lower(const char *text, size_t len, utf8proc_uint8_t *out)
         if (c == 0x130) {
             out[n++] = 'i';
             c = 0x307;
-        } else if (c == 0x3a3 && in_word && !letter_at(text, len, i)) {
+        } else if (c == 0x3a3 && in_word && !cased_at(text, len, i)) {
             c = 0x3c2;
         } else {
             c = utf8proc_tolower(c);
         }
         n += (size_t)utf8proc_encode_char(c, out + n);
-        in_word = unicode_class(c) == UNICODE_LETTER;
+        in_word = is_cased(c);
     }
     return n;
 }
