@@ -97,6 +97,9 @@ struct pictor_model *pictor_model_open(struct pictor_engine *engine, const char 
 void pictor_model_free(struct pictor_model *model);
 const struct pictor_model_info *pictor_model_info(const struct pictor_model *model);
 
+/* What pictor_model_info would say, from the header alone; weight_bytes is 0. */
+bool pictor_model_probe(const char *path, struct pictor_model_info *out, struct err *err);
+
 /* What is known after each step. `step` counts finished denoising steps, 0..steps; every step of
  * a picture is reported, first {0, steps}. */
 struct pictor_progress {

@@ -92,6 +92,27 @@ static void describe(struct pictor_model *m)
     i->default_steps = (int)metadata_number(m->cp, "pictor.steps", 1, 1000, 20);
 }
 
+static struct checkpoint *open_checkpoint(const char *path, struct err *err)
+{
+    if (strcmp(path, "builtin") != 0)
+        return checkpoint_open(path, err);
+    size_t size;
+    const void *data = builtin_model(&size);
+    return checkpoint_open_memory(data, size, err);
+}
+
+bool pictor_model_probe(const char *path, struct pictor_model_info *out, struct err *err)
+{
+    struct pictor_model m = {.cp = open_checkpoint(path, err)};
+    bool ok = m.cp && checkpoint_sd1(m.cp, &m.arch, err);
+    if (ok) {
+        describe(&m);
+        *out = m.info;
+    }
+    checkpoint_free(m.cp);
+    return ok;
+}
+
 struct pictor_model *pictor_model_open(struct pictor_engine *engine, const char *path,
                                        struct err *err)
 {
@@ -101,13 +122,7 @@ struct pictor_model *pictor_model_open(struct pictor_engine *engine, const char 
         return NULL;
     }
     m->engine = engine;
-    if (strcmp(path, "builtin") == 0) {
-        size_t size;
-        const void *data = builtin_model(&size);
-        m->cp = checkpoint_open_memory(data, size, err);
-    } else {
-        m->cp = checkpoint_open(path, err);
-    }
+    m->cp = open_checkpoint(path, err);
     size_t *bytes = &m->info.weight_bytes;
     if (!m->cp || !checkpoint_sd1(m->cp, &m->arch, err) ||
         !(m->clip = clip_load(engine->dev, m->cp, &m->arch, bytes, err)) ||
