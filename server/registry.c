@@ -16,6 +16,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/sha256.h"
+#include "engine/builtin/builtin.h"
 #include "engine/pictor.h"
 #include "server/json_text.h"
 #include "server/settings.h"
@@ -39,6 +40,8 @@ struct table {
 struct registry {
     const struct settings *settings;
     struct store *store;
+    struct pictor_model_info builtin;
+    size_t builtin_size;
     char folder[PATH_MAX]; /* absolute; of local models */
     pthread_mutex_t scanning; /* held over a whole scan; taken before `lock` */
     pthread_mutex_t lock;     /* the fields below */
@@ -202,6 +205,16 @@ static bool scan_folder(struct table *t, const char *path, const char *name, int
     return done;
 }
 
+static void learn(struct registry_model *m, const struct pictor_model_info *info)
+{
+    snprintf(m->title, sizeof m->title, "%s", info->title);
+    snprintf(m->architecture, sizeof m->architecture, "%s", info->architecture);
+    m->native_width = info->native_width;
+    m->native_height = info->native_height;
+    m->default_guidance = (double)info->default_guidance;
+    m->default_steps = info->default_steps;
+}
+
 /* The built-in model and what the settings name come first: a file in a folder must not take the
  * place of something that the operator wrote down. */
 static bool scan(const struct registry *reg, struct table *t, struct err *err)
@@ -212,6 +225,8 @@ static bool scan(const struct registry *reg, struct table *t, struct err *err)
     if (!m)
         return false;
     strcpy(m->path, "builtin");
+    m->size = reg->builtin_size;
+    learn(m, &reg->builtin);
     for (size_t i = 0; i < s->upstream_count; i++) {
         const struct settings_upstream *u = &s->upstreams[i];
         for (size_t j = 0; j < u->model_count; j++) {
@@ -275,6 +290,11 @@ bool registry_refresh(struct registry *reg, struct err *err)
 
 /* ---- hashing ---- */
 
+static bool is_builtin(const struct registry_model *m)
+{
+    return strcmp(m->path, "builtin") == 0;
+}
+
 static void option_name(char *buf, size_t size, const char *path)
 {
     snprintf(buf, size, "sha256:%s", path);
@@ -310,6 +330,17 @@ static void remember_hash(struct registry *reg, const struct registry_model *m)
         log_event(LOG_WARN, "hash_not_kept", "reason=\"%s\"", err.msg);
 }
 
+static bool hash_builtin(struct registry_model *m)
+{
+    unsigned char digest[SHA256_SIZE];
+    size_t size;
+    const void *data = builtin_model(&size);
+    if (!sha256_bytes(data, size, digest, NULL))
+        return false;
+    sha256_hex(digest, m->sha256);
+    return true;
+}
+
 /* False when the file cannot be read, changed since the scan, or we shall stop. */
 static bool hash_file(struct registry *reg, struct registry_model *m)
 {
@@ -328,6 +359,7 @@ static bool hash_file(struct registry *reg, struct registry_model *m)
     if (now.size != m->size || now.mtime_ms != m->mtime_ms)
         return false;
     sha256_hex(digest, m->sha256);
+    remember_hash(reg, m);
     return true;
 }
 
@@ -346,11 +378,8 @@ static void *hash_files(void *arg)
         }
         struct registry_model m = e->model;
         pthread_mutex_unlock(&reg->lock);
-        bool done = recall_hash(reg, &m);
-        if (!done && hash_file(reg, &m)) {
-            remember_hash(reg, &m);
-            done = true;
-        }
+        bool done = is_builtin(&m) ? hash_builtin(&m)
+                                   : recall_hash(reg, &m) || hash_file(reg, &m);
         pthread_mutex_lock(&reg->lock);
         e = find(&reg->table, m.name); /* the table may be another one by now */
         if (e && same_file(&e->model, &m)) {
@@ -367,7 +396,8 @@ static void *hash_files(void *arg)
 static void want_hash(struct registry *reg, struct entry *e)
 {
     const struct registry_model *m = &e->model;
-    if (m->kind == REGISTRY_LOCAL && !m->sha256[0] && stem(m->path) && !e->hash_wanted) {
+    bool has_hash = m->kind == REGISTRY_LOCAL && (is_builtin(m) || stem(m->path));
+    if (has_hash && !m->sha256[0] && !e->hash_wanted) {
         e->hash_wanted = true;
         pthread_cond_signal(&reg->work);
     }
@@ -493,15 +523,8 @@ void registry_set_loaded(struct registry *reg, const char *name,
 {
     pthread_mutex_lock(&reg->lock);
     struct entry *e = find(&reg->table, name);
-    if (e && info) {
-        struct registry_model *m = &e->model;
-        snprintf(m->title, sizeof m->title, "%s", info->title);
-        snprintf(m->architecture, sizeof m->architecture, "%s", info->architecture);
-        m->native_width = info->native_width;
-        m->native_height = info->native_height;
-        m->default_guidance = (double)info->default_guidance;
-        m->default_steps = info->default_steps;
-    }
+    if (e && info)
+        learn(&e->model, info);
     if (e)
         e->model.loaded = info != NULL;
     pthread_mutex_unlock(&reg->lock);
@@ -549,7 +572,9 @@ struct registry *registry_new(const struct settings *settings, struct store *sto
     pthread_mutex_init(&reg->scanning, NULL);
     pthread_mutex_init(&reg->lock, NULL);
     pthread_cond_init(&reg->work, NULL);
-    bool done = find_folder(reg, err) && registry_refresh(reg, err);
+    builtin_model(&reg->builtin_size);
+    bool done = find_folder(reg, err) && pictor_model_probe("builtin", &reg->builtin, err) &&
+                registry_refresh(reg, err);
     if (done && pthread_create(&reg->hasher, NULL, hash_files, reg) != 0)
         done = err_set(err, ERR_INTERNAL, "no thread for the registry");
     if (done)

@@ -98,6 +98,13 @@ static void empty_folder_has_the_builtin(void **state)
     expect(reg, "", REGISTRY_BUILTIN);
     assert_true(registry_resolve(reg, NULL, &m, &err));
     assert_true(m.is_default);
+    assert_string_equal(m.architecture, "sd1"); /* known before any worker has loaded it */
+    assert_true(m.native_width >= 64 && m.default_steps > 0 && m.size > 1000000);
+    for (int i = 0; i < 200 && !m.sha256[0]; i++) {
+        usleep(10 * 1000);
+        assert_true(registry_resolve(reg, NULL, &m, &err));
+    }
+    assert_int_equal(strlen(m.sha256), 64);
     registry_free(reg);
 }
 
