@@ -2,7 +2,7 @@
  *
  *     a red circle, (glossy:1.2)
  *     Negative prompt: blurry
- *     Steps: 20, Sampler: Euler a, Schedule type: Automatic, CFG scale: 7.0, Seed: 7, Size: 256x256, ...
+ *     Steps: 20, Sampler: Euler a, Schedule type: Automatic, CFG scale: 7.0, Seed: 7, ...
  *
  * Written when a picture is stored; read by png-info and by requests that say "make that again".
  * The reader takes text from strangers: it runs in linear time and keeps at most

@@ -28,8 +28,8 @@ void sdapi_cmd_flags(struct http_request *req);            /* cmd-flags */
  * script-info, extensions: pictor has none */
 void sdapi_empty_list(struct http_request *req);
 
-/* POST /sdapi/v1/refresh-checkpoints; refresh-loras, refresh-vae, refresh-embeddings have nothing to
- * refresh. No body is read. */
+/* POST /sdapi/v1/refresh-checkpoints; refresh-loras, refresh-vae and refresh-embeddings have
+ * nothing to refresh. No body is read. */
 void sdapi_refresh_checkpoints(struct http_request *req);
 void sdapi_refresh_nothing(struct http_request *req);
 

@@ -7,14 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/random.h>
 
 #include <cjson/cJSON.h>
 
 #include "engine/pictor.h"
+#include "server/intake.h"
 #include "server/sdapi_options.h"
-
-#define SEED_MAX 4294967293u /* the WebUI's random seeds are 0..this */
 
 static bool refuse(struct sdapi_fault *fault, int status, const char *param, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
@@ -201,15 +199,9 @@ static bool make_sampling(const struct sdapi_request *r, const cJSON *options,
 
 static bool make_seed(int64_t wanted, uint64_t *out, struct sdapi_fault *fault)
 {
-    uint64_t random;
-    if (wanted >= 0) {
-        *out = (uint64_t)wanted;
-        return true;
-    }
-    if (getrandom(&random, sizeof random, 0) != sizeof random)
-        return refuse(fault, 500, NULL, "no random numbers");
-    *out = random % (SEED_MAX + UINT64_C(1));
-    return true;
+    struct err err;
+    *out = (uint64_t)wanted;
+    return wanted >= 0 || intake_seed(out, &err) || refuse(fault, 500, NULL, "%s", err.msg);
 }
 
 static bool make_count(const struct sdapi_request *r, struct job_params *p,
@@ -312,7 +304,8 @@ static bool make_hires(const struct sdapi_request *r, struct job_params *p,
     p->hires_width = eighths(x);
     p->hires_height = eighths(y);
     if (p->hires_width <= 0 || p->hires_height <= 0)
-        return refuse(fault, 422, "hr_resize_x", "the hires size must be positive, got %dx%d", x, y);
+        return refuse(fault, 422, "hr_resize_x", "the hires size must be positive, got %dx%d", x,
+                      y);
     p->hires_steps = r->hr_second_pass_steps ? r->hr_second_pass_steps : r->hr_steps;
     p->hires_strength = isnan(r->denoising_strength) ? 0.7 : r->denoising_strength;
     return true;

@@ -25,7 +25,7 @@ enum rule {
 };
 
 struct option {
-    const char *name, *fallback; /* JSON; a number with a point is a float, null is a nullable text */
+    const char *name, *fallback; /* JSON; a number with a point is a float, null a nullable text */
     enum rule rule;
 };
 
@@ -255,7 +255,8 @@ static bool check(const struct option *option, const cJSON *value, struct err *e
     if (strcmp(option->name, "samples_format") == 0 && !is_word(value->valuestring, formats))
         return err_set(err, ERR_INVALID, "Invalid image format");
     if (strcmp(option->name, "randn_source") == 0 && !is_word(value->valuestring, sources))
-        return err_set(err, ERR_INVALID, "option randn_source must be GPU, NV or CPU, got \"%.40s\"",
+        return err_set(err, ERR_INVALID,
+                       "option randn_source must be GPU, NV or CPU, got \"%.40s\"",
                        value->valuestring);
     return true;
 }

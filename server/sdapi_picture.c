@@ -18,18 +18,11 @@
 #include "server/base64.h"
 #include "server/http.h"
 #include "server/infotext.h"
+#include "server/intake.h"
 #include "server/json_fields.h"
 #include "server/pyjson.h"
 #include "server/sdapi_reply.h"
 #include "server/settings.h"
-
-/* A photograph that is painted over may be larger than what is painted, which max_pixels is for. */
-#define INPUT_FACTOR 8
-
-static size_t input_limit(const struct http_request *req)
-{
-    return (size_t)http_app(req)->settings->max_pixels * INPUT_FACTOR;
-}
 
 bool sdapi_picture_read(struct http_request *req, const char *text, void **data, size_t *size)
 {
@@ -40,6 +33,7 @@ bool sdapi_picture_read(struct http_request *req, const char *text, void **data,
         sdapi_reply_exception(req, 500, "Requests not allowed");
         return false;
     }
+    size_t limit = intake_pixels_max(http_app(req)->settings);
     struct err err;
     uint8_t *bytes = NULL;
     struct image_header header;
@@ -49,10 +43,10 @@ bool sdapi_picture_read(struct http_request *req, const char *text, void **data,
         sdapi_reply_exception(req, 500, "Invalid encoded image");
         return false;
     }
-    if ((size_t)header.width * (size_t)header.height > input_limit(req)) {
+    if ((size_t)header.width * (size_t)header.height > limit) {
         free(bytes);
         err_set(&err, ERR_TOO_LARGE, "a picture may have at most %zu pixels, got %dx%d",
-                input_limit(req), header.width, header.height);
+                limit, header.width, header.height);
         sdapi_reply_err(req, &err, NULL);
         return false;
     }
@@ -295,9 +289,9 @@ static char *postprocess(struct http_request *req, const struct extras *x, enum 
     size_t size;
     if (!sdapi_picture_read(req, text, &data, &size))
         return NULL;
-    if (!image_decode(data, size, input_limit(req), &image, &err) ||
-        (first != UPSCALER_NONE &&
-         !resize(x, http_app(req)->settings, first, second, &image, &err)))
+    const struct settings *settings = http_app(req)->settings;
+    if (!intake_picture(settings, data, size, &image, &err) ||
+        (first != UPSCALER_NONE && !resize(x, settings, first, second, &image, &err)))
         goto done;
     struct image_text items[2];
     struct image_texts texts = {items, 0};

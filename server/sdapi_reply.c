@@ -14,6 +14,7 @@
 #include "server/http_error.h"
 #include "server/infotext.h"
 #include "server/job.h"
+#include "server/job_engine.h"
 #include "server/json_fields.h"
 #include "server/pyjson.h"
 
@@ -211,15 +212,6 @@ static cJSON *texts(const char *text, int n)
     return list;
 }
 
-/* first, first + step, ... */
-static cJSON *seeds(uint64_t first, int step, int n)
-{
-    cJSON *list = cJSON_CreateArray();
-    for (int i = 0; i < n; i++)
-        cJSON_AddItemToArray(list, pyjson_integer_item(first + (uint64_t)(i * step)));
-    return list;
-}
-
 static cJSON *text_or_null(const char *text)
 {
     return text && *text ? cJSON_CreateString(text) : cJSON_CreateNull();
@@ -269,15 +261,22 @@ char *sdapi_reply_info(const struct job *job, int batch_size, const struct cJSON
                        const struct sdapi_reply_model *model)
 {
     const struct job_params *p = &job->params;
-    bool varied = p->subseed_strength != 0;
     const char *negative = p->negative_prompt ? p->negative_prompt : "";
     char hash[11] = "";
     if (model->sha256)
         snprintf(hash, sizeof hash, "%s", model->sha256);
     cJSON *infotexts = cJSON_CreateArray();
-    for (size_t i = 0; i < job->image_count; i++)
-        cJSON_AddItemToArray(infotexts, cJSON_CreateString(
-                                            job->images[i].infotext ? job->images[i].infotext : ""));
+    for (size_t i = 0; i < job->image_count; i++) {
+        const char *text = job->images[i].infotext;
+        cJSON_AddItemToArray(infotexts, cJSON_CreateString(text ? text : ""));
+    }
+    cJSON *seeds = cJSON_CreateArray(), *subseeds = cJSON_CreateArray();
+    for (int i = 0; i < p->count; i++) {
+        uint64_t seed, subseed;
+        job_engine_seeds(p, i, &seed, &subseed);
+        cJSON_AddItemToArray(seeds, pyjson_integer_item(seed));
+        cJSON_AddItemToArray(subseeds, pyjson_integer_item(subseed));
+    }
 
     cJSON *info = cJSON_CreateObject();
     cJSON_AddStringToObject(info, "prompt", p->prompt);
@@ -285,9 +284,9 @@ char *sdapi_reply_info(const struct job *job, int batch_size, const struct cJSON
     cJSON_AddStringToObject(info, "negative_prompt", negative);
     cJSON_AddItemToObject(info, "all_negative_prompts", texts(negative, p->count));
     cJSON_AddItemToObject(info, "seed", pyjson_integer_item(p->seed));
-    cJSON_AddItemToObject(info, "all_seeds", seeds(p->seed, varied ? 0 : 1, p->count));
+    cJSON_AddItemToObject(info, "all_seeds", seeds);
     cJSON_AddItemToObject(info, "subseed", pyjson_integer_item(p->subseed));
-    cJSON_AddItemToObject(info, "all_subseeds", seeds(p->subseed, 1, p->count));
+    cJSON_AddItemToObject(info, "all_subseeds", subseeds);
     cJSON_AddItemToObject(info, "subseed_strength", pyjson_float_item(p->subseed_strength));
     cJSON_AddNumberToObject(info, "width", p->width);
     cJSON_AddNumberToObject(info, "height", p->height);

@@ -2,8 +2,8 @@
  *
  * One table says every field once: its type, its default and, by its place, where it stands in the
  * echo ("parameters" of the answer), which clients compare with what they know from SD WebUI.
- * Values are coerced as pydantic 1 does ("20" is 20, "yes" is true); null is the default everywhere;
- * unknown members are ignored. Thread-safe; no state. */
+ * Values are coerced as pydantic 1 does ("20" is 20, "yes" is true); null is the default
+ * everywhere; unknown members are ignored. Thread-safe; no state. */
 #ifndef PICTOR_SERVER_SDAPI_REQUEST_H
 #define PICTOR_SERVER_SDAPI_REQUEST_H
 

@@ -223,8 +223,9 @@ static void test_infotext_fills_gaps(void **state)
     cJSON *body;
     struct sdapi_request r;
     parse(SDAPI_TXT2IMG,
-          "{\"infotext\":\"a dog\\nNegative prompt: cat\\nSteps: 3, Sampler: Euler a, CFG scale: 5, "
-          "Seed: 7, Size: 64x128, Clip skip: 2, Denoising strength: 0.5, Hires resize: 128x256\","
+          "{\"infotext\":\"a dog\\nNegative prompt: cat\\nSteps: 3, Sampler: Euler a, "
+          "CFG scale: 5, Seed: 7, Size: 64x128, Clip skip: 2, Denoising strength: 0.5, "
+          "Hires resize: 128x256\","
           "\"seed\":9}",
           &body, &r);
     assert_string_equal(r.prompt, "a dog");
@@ -505,8 +506,8 @@ static void test_strips(void **state)
     static const char *const networks[][2] = {
         {"a <lora:foo:0.8> b", "a  b"}, {"<lora:foo>", ""}, {"<lora:foo:te=0.5:unet=1>", ""},
         {"<lora:a b-c.v1:1.0>", ""}, {"<hypernet:h:1>", ""}, {"<unknown:x>", ""}, {"<lora::1>", ""},
-        {"a < b: c>", "a < b: c>"}, {"<lora:>", "<lora:>"}, {"<:x>", "<:x>"}, {"<lora:x", "<lora:x"},
-        {"<<lora:x>>", "<>"},
+        {"a < b: c>", "a < b: c>"}, {"<lora:>", "<lora:>"}, {"<:x>", "<:x>"},
+        {"<lora:x", "<lora:x"}, {"<<lora:x>>", "<>"},
     };
     for (size_t i = 0; i < sizeof comments / sizeof *comments; i++) {
         char *text = sdapi_job_strip_comments(comments[i][0]);
@@ -577,8 +578,8 @@ static void test_info(void **state)
 
     job.params.subseed_strength = 0.3;
     info = sdapi_reply_info(&job, 2, NULL, &model);
-    assert_non_null(strstr(info, "\"all_seeds\": [10, 10], \"subseed\": 5, \"all_subseeds\": [5, 6], "
-                                 "\"subseed_strength\": 0.3"));
+    assert_non_null(strstr(info, "\"all_seeds\": [10, 10], \"subseed\": 5, "
+                                 "\"all_subseeds\": [5, 6], \"subseed_strength\": 0.3"));
     free(info);
 }
 
@@ -599,8 +600,8 @@ static void test_checkpoint_names(void **state)
         "6CE0161689B3853ACAA03779EC93EAFE75A02F4CED659BEE03F50797806FA2FA",
         "Anime/v2.safetensors [0000000000]", /* the file was replaced since */
     };
-    static const char *const no[] = {"", "Anime", "Anime/v2.ckpt", "v2", "6ce016168", "[6ce0161689]",
-                                     "Anime/v2.safetensors [6ce]"};
+    static const char *const no[] = {"", "Anime", "Anime/v2.ckpt", "v2", "6ce016168",
+                                     "[6ce0161689]", "Anime/v2.safetensors [6ce]"};
     for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
         assert_true(sdapi_models_match(&m, yes[i], false));
     for (size_t i = 0; i < sizeof no / sizeof *no; i++)
