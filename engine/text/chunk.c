@@ -1,0 +1,102 @@
+/* chunk.c: see chunk.h.
+ *
+ * A chunk that is full is cut behind its last comma, if that is near enough, so that a phrase is
+ * rarely torn apart: what stood behind the comma moves to the next chunk. */
+#include "engine/text/chunk.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/text/prompt.h"
+
+#define ROOM (CHUNK_LENGTH - 2) /* tokens between start and end */
+#define BACKTRACK 20            /* furthest comma; SD WebUI's comma_padding_backtrack */
+
+struct builder {
+    struct chunk_list *out; /* out->at[out->count] is the chunk that is being filled */
+    int used;               /* tokens in it */
+    int comma;              /* place of its last comma, -1: none */
+};
+
+/* Ends the current chunk after `keep` tokens; the others begin the next. */
+static void end_chunk(struct builder *b, int keep)
+{
+    struct chunk *c = &b->out->at[b->out->count++];
+    int moved = b->used - keep;
+    memcpy(c[1].ids + 1, c->ids + 1 + keep, (size_t)moved * sizeof *c->ids);
+    memcpy(c[1].weights + 1, c->weights + 1 + keep, (size_t)moved * sizeof *c->weights);
+    c->ids[0] = TOKENIZER_START;
+    c->weights[0] = 1;
+    for (int i = 1 + keep; i < CHUNK_LENGTH; i++) {
+        c->ids[i] = TOKENIZER_END;
+        c->weights[i] = 1;
+    }
+    b->used = moved;
+    b->comma = -1;
+}
+
+static bool add_token(struct builder *b, int id, float weight, struct err *err)
+{
+    if (id == TOKENIZER_COMMA)
+        b->comma = b->used;
+    if (b->used == ROOM) {
+        bool near = id != TOKENIZER_COMMA && b->comma >= 0 && b->used - b->comma <= BACKTRACK;
+        end_chunk(b, near ? b->comma + 1 : ROOM);
+    }
+    if (b->out->count == CHUNK_LIMIT)
+        return err_set(err, ERR_TOO_LARGE, "prompt: wanted at most %d tokens in %d chunks",
+                       CHUNK_LIMIT * ROOM, CHUNK_LIMIT);
+    struct chunk *c = &b->out->at[b->out->count];
+    c->ids[1 + b->used] = id;
+    c->weights[1 + b->used++] = weight;
+    b->out->weighted |= weight != 1;
+    return true;
+}
+
+static bool add_part(struct builder *b, const struct tokenizer *t, const struct prompt_part *part,
+                     struct tokenizer_ids *ids, struct err *err)
+{
+    if (part->is_break) {
+        if (b->out->count < CHUNK_LIMIT)
+            end_chunk(b, b->used);
+        return true;
+    }
+    ids->count = 0;
+    if (!tokenizer_encode(t, part->text, part->len, ids, err))
+        return false;
+    for (size_t i = 0; i < ids->count; i++)
+        if (!add_token(b, ids->at[i], (float)part->weight, err))
+            return false;
+    return true;
+}
+
+bool chunk_prompt(const struct tokenizer *t, const char *prompt, struct chunk_list *out,
+                  struct err *err)
+{
+    *out = (struct chunk_list){0};
+    struct prompt parsed;
+    if (!prompt_parse(prompt, &parsed, err))
+        return false;
+    struct tokenizer_ids ids = {0};
+    struct builder b = {.out = out, .comma = -1};
+    out->at = calloc(CHUNK_LIMIT + 1, sizeof *out->at); /* one more, for what is not yet full */
+    bool ok = out->at || err_set(err, ERR_INTERNAL, "out of memory for a prompt's chunks");
+    for (size_t i = 0; ok && i < parsed.count; i++)
+        ok = add_part(&b, t, &parsed.parts[i], &ids, err);
+    if (ok) {
+        out->tokens = out->count * ROOM + (size_t)b.used;
+        if (b.used || !out->count)
+            end_chunk(&b, b.used);
+    } else {
+        chunk_list_free(out);
+    }
+    tokenizer_ids_free(&ids);
+    prompt_free(&parsed);
+    return ok;
+}
+
+void chunk_list_free(struct chunk_list *list)
+{
+    free(list->at);
+    *list = (struct chunk_list){0};
+}
