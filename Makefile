@@ -1,7 +1,7 @@
 # pictor: `make run` starts it, `make test` tests it, `make help` lists the rest.
 BUILD ?= build
 CC ?= cc
-PKGS = libmicrohttpd libcjson libcurl libpng libjpeg libwebp sqlite3 libcrypto libutf8proc
+PKGS = libmicrohttpd libcjson libcurl libpng libjpeg libwebp libwebpmux sqlite3 libcrypto libutf8proc
 SETUP_PACKAGES = build-essential pkg-config ca-certificates libmicrohttpd-dev libcjson-dev \
   libcurl4-openssl-dev libpng-dev libjpeg62-turbo-dev libwebp-dev libsqlite3-dev libinih-dev \
   libssl-dev libutf8proc-dev libcmocka-dev
@@ -32,6 +32,14 @@ endif
 SERVER_SRC := $(wildcard server/*.c server/*/*.c)
 ENGINE_OBJ := $(ENGINE_SRC:%.c=$(BUILD)/%.o)
 SERVER_OBJ := $(filter-out $(BUILD)/server/main.o,$(SERVER_SRC:%.c=$(BUILD)/%.o))
+
+# The web page goes into the binary as it is: server/assets.c includes a list of the files of web/.
+WEB := $(sort $(shell find web -type f))
+$(BUILD)/gen/web_files.h: web $(WEB)
+	@mkdir -p $(@D)
+	@n=0; for f in $(WEB:web/%=%); do n=$$((n + 1)); echo "WEB_FILE($$n, \"$$f\")"; done > $@
+$(BUILD)/server/assets.o: $(BUILD)/gen/web_files.h
+$(BUILD)/server/assets.o: CPPFLAGS += -I$(BUILD)/gen
 
 .PHONY: all
 all: $(BUILD)/pictor

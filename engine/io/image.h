@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "engine/base/err.h"
+#include "engine/io/image_resize.h"
 #include "engine/pictor.h"
 
 /* Larger than any side the three formats share (WebP has 14 bits, PNG 31). */
@@ -37,7 +38,13 @@ bool image_probe(const void *data, size_t size, struct image_header *out, struct
 bool image_decode(const void *data, size_t size, size_t max_pixels, struct pictor_image *out,
                   struct err *err);
 
-/* Zeroed pixels. */
+/* Fails unless both sides are 1..IMAGE_SIDE_MAX and their product at most `max_pixels`. */
+bool image_check_size(uint32_t width, uint32_t height, size_t max_pixels, struct err *err);
+
+/* Fails on a picture without pixels, of bad sides, or of other than 1, 3 or 4 channels. */
+bool image_check(const struct pictor_image *image, struct err *err);
+
+/* Zeroed pixels; sides as image_check_size wants them. */
 bool image_new(struct pictor_image *out, int width, int height, int channels, struct err *err);
 
 /* Text that travels in a picture: PNG text chunks; in JPEG and WebP the EXIF UserComment, whose
@@ -49,6 +56,10 @@ struct image_texts {
     struct image_text *items;
     size_t count;
 };
+
+/* What a picture's EXIF block says, as the text "parameters"; nothing when it says nothing. */
+bool image_texts_from_exif(const uint8_t *block, size_t size, struct image_texts *out,
+                           struct err *err);
 
 /* What stands before the pixels. A picture without text is no error. Owned: image_texts_free. */
 bool image_texts_read(const void *data, size_t size, struct image_texts *out, struct err *err);
@@ -73,19 +84,6 @@ bool image_encode_jpeg(const struct pictor_image *image, int quality, const char
                        struct image_file *out, struct err *err);
 bool image_encode_webp(const struct pictor_image *image, int quality, const char *parameters,
                        struct image_file *out, struct err *err);
-
-enum image_filter {
-    IMAGE_NEAREST,
-    IMAGE_BOX,     /* mean of the pixels covered */
-    IMAGE_BILINEAR,
-    IMAGE_BICUBIC, /* a = -0.5 */
-    IMAGE_LANCZOS  /* 3 lobes */
-};
-
-/* Resamples as Pillow does: the filter widens when shrinking, so nothing aliases; 8-bit between the
- * passes. RGBA is weighted by alpha. `out` must not be `in`; owned by the caller. */
-bool image_resize(const struct pictor_image *in, int width, int height, enum image_filter filter,
-                  struct pictor_image *out, struct err *err);
 
 /* To `channels` 1 or 3; RGBA is flattened on white. Returns a copy even when nothing changes. */
 bool image_convert(const struct pictor_image *in, int channels, struct pictor_image *out,

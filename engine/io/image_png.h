@@ -1,0 +1,14 @@
+/* image_png.h: PNG, through libpng. What the functions promise is in image.h. */
+#ifndef PICTOR_ENGINE_IO_IMAGE_PNG_H
+#define PICTOR_ENGINE_IO_IMAGE_PNG_H
+
+#include "engine/io/image.h"
+
+/* `orientation`: EXIF's, 1..8, not yet applied to the sides or the pixels. */
+bool image_png_probe(const uint8_t *data, size_t size, struct image_header *out, int *orientation,
+                     struct err *err);
+bool image_png_decode(const uint8_t *data, size_t size, size_t max_pixels,
+                      struct pictor_image *out, int *orientation, struct err *err);
+bool image_png_texts(const uint8_t *data, size_t size, struct image_texts *out, struct err *err);
+
+#endif
