@@ -1,12 +1,13 @@
-"""Writes the tiny model as a diffusers folder, from the single file, with Python's standard library alone.
+"""Writes the tiny model as a diffusers folder, with Python's standard library alone.
 
 usage: make_folder.py [--old-vae-names] FOLDER
 
 tiny/diffusers/ holds the folder's JSON files and names.tsv, which says for each weight the file it
-goes to, its name there, its name in the single file, and its shape there. The bytes are the same, so a
-program in any language can do what this one does: for each file a header, then the bytes in order.
---old-vae-names gives the attention of the VAE the names that folders of 2022 have (query, key, ...).
+goes to, its name there, its name in the single file, and its shape there. The bytes are the same,
+so a program in any language can do what this one does: for each file a header, then the bytes in
+order. --old-vae-names gives the attention of the VAE the names of 2022 (query, key, ...).
 """
+
 import json
 import os
 import shutil
@@ -23,10 +24,14 @@ def main():
     if len(folders) != 1:
         sys.exit(__doc__)
     out = folders[0]
-    shutil.copytree(os.path.join(TINY, "diffusers"), out, dirs_exist_ok=True,
-                    ignore=shutil.ignore_patterns("names.tsv"))
+    shutil.copytree(
+        os.path.join(TINY, "diffusers"),
+        out,
+        dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns("names.tsv"),
+    )
     with open(os.path.join(TINY, "tiny-ldm.safetensors"), "rb") as f:
-        size, = struct.unpack("<Q", f.read(8))
+        (size,) = struct.unpack("<Q", f.read(8))
         source, data = json.loads(f.read(size)), f.read()
     files = {}
     with open(os.path.join(TINY, "diffusers", "names.tsv"), encoding="ascii") as f:
@@ -41,8 +46,11 @@ def main():
         offset = 0
         for name, ldm, shape in weights:
             start, end = source[ldm]["data_offsets"]
-            header[name] = {"dtype": source[ldm]["dtype"], "shape": shape,
-                            "data_offsets": [offset, offset + end - start]}
+            header[name] = {
+                "dtype": source[ldm]["dtype"],
+                "shape": shape,
+                "data_offsets": [offset, offset + end - start],
+            }
             offset += end - start
             body.append(data[start:end])
         text = json.dumps(header, separators=(",", ":")).encode()

@@ -3,11 +3,11 @@
 usage: make_golden.py [part...]      parts: model text unet vae schedules trajectories
                                      (default: these), sensitivity (a check, writes nothing)
 
-Needs the packages of requirements.txt. Every tensor is computed in float32 by diffusers and transformers from the
-checkpoint as it is read back from disk, and once more in float64: how far the two are apart tells how
-precise a float32 engine can be (column "f64" of tiny/index.txt).
+Needs the packages of requirements.txt. Every tensor is computed in float32 by diffusers and
+transformers from the checkpoint as it is read back from disk, and once more in float64: how far the
+two are apart tells how precise a float32 engine can be (column "f64" of tiny/index.txt).
 """
-import copy
+
 import functools
 import json
 import os
@@ -30,8 +30,9 @@ SCALE = 0.18215
 
 # Writing.
 
-def save(name, tensors, doubles=None):
-    """Writes tiny/NAME.safetensors; refuses values that would make a poor check."""
+
+def save(name, tensors, doubles=None, folder=TINY):
+    """Writes NAME.safetensors, returns its lines of the index; refuses degenerate values."""
     tensors = {k: v.detach().float().contiguous().clone() for k, v in tensors.items()}
     lines = []
     for key, t in tensors.items():
@@ -43,9 +44,11 @@ def save(name, tensors, doubles=None):
         if name != "schedules" and t.numel() > 100 and not key.endswith(("ids", "mask")):
             assert 0.05 < t.std() < 20, (key, t.std())
         shape = "x".join(map(str, t.shape))
-        lines.append(f"{name} {key} {shape} {t.mean().item():.4f} "
-                     f"{t.std().item() if t.numel() > 1 else 0:.4f} {error}")
-    path = os.path.join(TINY, name + ".safetensors")
+        lines.append(
+            f"{name} {key} {shape} {t.mean().item():.4f} "
+            f"{t.std().item() if t.numel() > 1 else 0:.4f} {error}"
+        )
+    path = os.path.join(folder, name + ".safetensors")
     save_file(tensors, path)
     os.chmod(path, 0o644)
     return lines
@@ -58,6 +61,7 @@ def noise(seed, *shape):
 
 def both_precisions(make):
     """make(modules) in float32 and in float64."""
+
     @functools.wraps(make)
     def run():
         modules = load()
@@ -65,6 +69,7 @@ def both_precisions(make):
             single = make(modules)
             double = make({k: m.double() for k, m in modules.items()})
         return single, double
+
     return run
 
 
@@ -80,46 +85,83 @@ def like(module, t):
 
 # The model.
 
+
 def make_model():
     modules = sdmodel.TINY.modules("meta")
     sdmodel.write_ldm(MODEL, modules)
     sdmodel.write_ldm(MODEL, modules, fitted_output(load()))
     check_names(sdmodel.TINY, MODEL)
     folder = os.path.join(TINY, "diffusers")
-    files = {"text_encoder": "model.safetensors", "unet": "diffusion_pytorch_model.safetensors",
-             "vae": "diffusion_pytorch_model.safetensors"}
+    files = {
+        "text_encoder": "model.safetensors",
+        "unet": "diffusion_pytorch_model.safetensors",
+        "vae": "diffusion_pytorch_model.safetensors",
+    }
+    text_keys = (
+        "attention_dropout",
+        "bos_token_id",
+        "eos_token_id",
+        "hidden_act",
+        "hidden_size",
+        "intermediate_size",
+        "layer_norm_eps",
+        "max_position_embeddings",
+        "num_attention_heads",
+        "num_hidden_layers",
+        "pad_token_id",
+        "vocab_size",
+    )
     # What the configurations of published SD 1.x folders say, and nothing about this machine.
     for component, module in modules.items():
-        config = dict(module.config if component != "text_encoder" else module.config.to_diff_dict())
         if component == "text_encoder":
-            config = {"architectures": ["CLIPTextModel"], "model_type": "clip_text_model",
-                      **{k: getattr(module.config, k) for k in (
-                          "attention_dropout", "bos_token_id", "eos_token_id", "hidden_act", "hidden_size",
-                          "intermediate_size", "layer_norm_eps", "max_position_embeddings",
-                          "num_attention_heads", "num_hidden_layers", "pad_token_id", "vocab_size")}}
-        config = {k: v for k, v in config.items() if not k.startswith("_")}
-        if component != "text_encoder":
-            config = {"_class_name": type(module).__name__, **config}
+            config = {
+                "architectures": ["CLIPTextModel"],
+                "model_type": "clip_text_model",
+                **{k: getattr(module.config, k) for k in text_keys},
+            }
+        else:
+            config = {
+                "_class_name": type(module).__name__,
+                **{k: v for k, v in module.config.items() if not k.startswith("_")},
+            }
         write_json(os.path.join(folder, component, "config.json"), config)
-    write_json(os.path.join(folder, "scheduler", "scheduler_config.json"), {
-        "_class_name": "PNDMScheduler", "beta_end": 0.012, "beta_schedule": "scaled_linear",
-        "beta_start": 0.00085, "num_train_timesteps": 1000, "prediction_type": "epsilon",
-        "set_alpha_to_one": False, "skip_prk_steps": True, "steps_offset": 1})
-    write_json(os.path.join(folder, "model_index.json"), {
-        "_class_name": "StableDiffusionPipeline", "scheduler": ["diffusers", "PNDMScheduler"],
-        "text_encoder": ["transformers", "CLIPTextModel"], "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"]})
+    write_json(
+        os.path.join(folder, "scheduler", "scheduler_config.json"),
+        {
+            "_class_name": "PNDMScheduler",
+            "beta_end": 0.012,
+            "beta_schedule": "scaled_linear",
+            "beta_start": 0.00085,
+            "num_train_timesteps": 1000,
+            "prediction_type": "epsilon",
+            "set_alpha_to_one": False,
+            "skip_prk_steps": True,
+            "steps_offset": 1,
+        },
+    )
+    write_json(
+        os.path.join(folder, "model_index.json"),
+        {
+            "_class_name": "StableDiffusionPipeline",
+            "scheduler": ["diffusers", "PNDMScheduler"],
+            "text_encoder": ["transformers", "CLIPTextModel"],
+            "unet": ["diffusers", "UNet2DConditionModel"],
+            "vae": ["diffusers", "AutoencoderKL"],
+        },
+    )
     with open(os.path.join(folder, "names.tsv"), "w", encoding="ascii") as f:
         for component, key, shape in sdmodel.weights_of(modules):
-            f.write(f"{component}/{files[component]}\t{key}\t{sdmodel.ldm_name(component, key)}\t"
-                    f"{','.join(map(str, shape))}\n")
+            f.write(
+                f"{component}/{files[component]}\t{key}\t{sdmodel.ldm_name(component, key)}\t"
+                f"{','.join(map(str, shape))}\n"
+            )
 
 
 def fitted_output(modules):
     """The UNet's last convolution, fitted by least squares to predict the noise in smooth pictures.
 
-    All else stays random. With it a trajectory goes from noise to something smaller and smoother, as a
-    real one does, so that its last steps weigh as much as they should.
+    All else stays random. With it a trajectory goes from noise to something smaller and smoother,
+    as a real one does, so that its last steps weigh as much as they should.
     """
     unet = modules["unet"]
     context = contexts(modules["text_encoder"])
@@ -137,8 +179,11 @@ def fitted_output(modules):
         t = torch.from_numpy(pick.integers(0, 1000, n))
         a = sampling.ALPHAS_CUMPROD[t].view(n, 1, 1, 1)
         with torch.no_grad():
-            unet(a.sqrt() * x0 + (1 - a).sqrt() * eps, t,
-                 context[torch.from_numpy(pick.integers(0, len(context), n))])
+            unet(
+                a.sqrt() * x0 + (1 - a).sqrt() * eps,
+                t,
+                context[torch.from_numpy(pick.integers(0, len(context), n))],
+            )
         rows = F.unfold(inputs.pop(), 3, padding=1).transpose(1, 2).reshape(-1, width - 1)
         rows = torch.cat([rows, torch.ones(len(rows), 1)], 1).double()
         squares += rows.T @ rows
@@ -146,8 +191,10 @@ def fitted_output(modules):
     hook.remove()
     ridge = 0.01 * n * size * size * torch.eye(width, dtype=torch.float64)
     fit = torch.linalg.solve(squares + ridge, products).float()
-    return {("unet", "conv_out.weight"): fit[:-1].T.reshape(unet.conv_out.weight.shape),
-            ("unet", "conv_out.bias"): fit[-1]}
+    return {
+        ("unet", "conv_out.weight"): fit[:-1].T.reshape(unet.conv_out.weight.shape),
+        ("unet", "conv_out.bias"): fit[-1],
+    }
 
 
 def write_json(path, value):
@@ -163,19 +210,31 @@ def check_names(shape, path):
     modules = shape.modules()
     sdmodel.read_ldm(path, modules)
     theirs = {
-        "unet": single_file_utils.convert_ldm_unet_checkpoint(dict(checkpoint), modules["unet"].config),
-        "vae": single_file_utils.convert_ldm_vae_checkpoint(dict(checkpoint), modules["vae"].config),
+        "unet": single_file_utils.convert_ldm_unet_checkpoint(
+            dict(checkpoint), modules["unet"].config
+        ),
+        "vae": single_file_utils.convert_ldm_vae_checkpoint(
+            dict(checkpoint), modules["vae"].config
+        ),
         "text_encoder": single_file_utils.convert_ldm_clip_checkpoint(dict(checkpoint)),
     }
     for component, module in modules.items():
-        ours = {sdmodel.canonical(component, k): v for k, v in module.state_dict().items()
-                if v.is_floating_point()}
-        read = {sdmodel.canonical(component, k): v for k, v in theirs[component].items()
-                if not k.endswith("position_ids")}
+        ours = {
+            sdmodel.canonical(component, k): v
+            for k, v in module.state_dict().items()
+            if v.is_floating_point()
+        }
+        read = {
+            sdmodel.canonical(component, k): v
+            for k, v in theirs[component].items()
+            if not k.endswith("position_ids")
+        }
         assert ours.keys() == read.keys(), ours.keys() ^ read.keys()
         for key, value in ours.items():
             assert torch.equal(value, read[key].float().reshape(value.shape)), key
-            assert torch.equal(value, value.bfloat16().float()) and torch.equal(value, value.half().float())
+            assert torch.equal(value, value.bfloat16().float()) and torch.equal(
+                value, value.half().float()
+            )
         print(component, len(ours), "weights:", sum(v.numel() for v in ours.values()))
 
 
@@ -193,7 +252,9 @@ def sequences():
         "empty": [],
         "prompt": by_text["a photo of an astronaut riding a horse on mars"],
         "unicode": by_text["a cat \U0001f431 and a dog\U0001f436!"],
-        "full": by_text["masterpiece, best quality, 1girl, solo, (detailed face:1.2), [blurry], highres"]
+        "full": by_text[
+            "masterpiece, best quality, 1girl, solo, (detailed face:1.2), [blurry], highres"
+        ]
         + rng.integers(0, BOS, size=75).tolist(),
     }
     return {name: [BOS] + ids[:75] + [EOS] * (76 - len(ids[:75])) for name, ids in chunks.items()}
@@ -202,8 +263,10 @@ def sequences():
 def encode(text_encoder, ids, skip=1):
     """Hidden states after `skip` - 1 fewer layers and the final norm. [N, 77] -> [N, 77, C]."""
     states = []
-    hooks = [layer.register_forward_hook(lambda m, i, out: states.append(out if torch.is_tensor(out) else out[0]))
-             for layer in text_encoder.encoder.layers]
+    hooks = [
+        layer.register_forward_hook(lambda module, args, out: states.append(out))
+        for layer in text_encoder.encoder.layers
+    ]
     out = text_encoder(torch.tensor(ids), output_hidden_states=True)
     for hook in hooks:
         hook.remove()
@@ -229,16 +292,21 @@ def contexts(encoder):
     ids = sequences()
     with torch.no_grad():
         z = encode(encoder, [ids[k] for k in ("prompt", "unicode", "full", "empty")])
-    return {"c77": z[:2], "c154": torch.stack([torch.cat([z[0], z[2]]), torch.cat([z[1], z[3]])]),
-            "cond": z[:1], "uncond": z[3:]}
+    return {
+        "c77": z[:2],
+        "c154": torch.stack([torch.cat([z[0], z[2]]), torch.cat([z[1], z[3]])]),
+        "cond": z[:1],
+        "uncond": z[3:],
+    }
 
 
 # UNet.
 
+
 class webui_upsampling:
     """Inside, an upsampler doubles, convolves, and only then is cut to the size of the skip tensor.
 
-    This is what the original code with the WebUI's patch does; diffusers cuts before the convolution.
+    So does the original code with the WebUI's patch; diffusers cuts before the convolution.
     (Nearest resizing from 2m to 2m-1 is leaving out the last row or column.)
     """
 
@@ -248,13 +316,20 @@ class webui_upsampling:
         def patched(module, x, output_size=None, *args, **kwargs):
             x = forward(module, x, None, *args, **kwargs)
             return x if output_size is None else F.interpolate(x, size=output_size, mode="nearest")
+
         Upsample2D.forward = patched
 
     def __exit__(self, *_):
         Upsample2D.forward = self.forward
 
 
-TIMES = {"t999": (999, 999), "t500.5": (500.5, 500.5), "t1": (1, 1), "t0": (0, 0), "tmix": (999, 20.25)}
+TIMES = {
+    "t999": (999, 999),
+    "t500.5": (500.5, 500.5),
+    "t1": (1, 1),
+    "t0": (0, 0),
+    "tmix": (999, 20.25),
+}
 
 
 @both_precisions
@@ -267,11 +342,14 @@ def make_unet(modules):
         return unet(x, like(unet, torch.tensor(time, dtype=torch.float32)), c).sample
 
     # 9x12 and 11x7 stand for sizes whose sides are not multiples of 8 latents.
-    for i, (size, plan) in enumerate([
+    for i, (size, plan) in enumerate(
+        [
             ((8, 8), [(t, c) for c in ("c77", "c154") for t in TIMES]),
             ((16, 24), [("t999", "c77"), ("t500.5", "c154")]),
             ((9, 12), [("t500.5", "c77"), ("t1", "c154")]),
-            ((11, 7), [("tmix", "c77")])]):
+            ((11, 7), [("tmix", "c77")]),
+        ]
+    ):
         name = f"{size[0]}x{size[1]}"
         x = like(unet, noise(10 + i, 2, 4, *size))
         out[f"{name}.latent"] = x
@@ -305,8 +383,12 @@ def make_unet_stages(modules):
     def watch(name, module):
         def hook(_, __, result):
             # A down block returns its result and the list of skip tensors.
-            out[name] = (result if torch.is_tensor(result) else
-                         result[0] if isinstance(result, tuple) else result.sample)
+            out[name] = (
+                result
+                if torch.is_tensor(result)
+                else result[0] if isinstance(result, tuple) else result.sample
+            )
+
         hooks.append(module.register_forward_hook(hook))
 
     watch("time_embedding", unet.time_embedding)
@@ -332,6 +414,7 @@ def make_unet_stages(modules):
 
 # VAE.
 
+
 @both_precisions
 def make_vae(modules):
     vae, out = modules["vae"], {}
@@ -352,6 +435,7 @@ def make_vae(modules):
 
 
 # Schedules.
+
 
 def make_schedules():
     model = sampling.Model()
@@ -383,12 +467,20 @@ def make_trajectories(modules):
     init = 0.8 * F.interpolate(noise(62, 1, 4, 4, 8), size=(8, 16), mode="bicubic")
     mask = torch.zeros(1, 1, 8, 16)
     mask[:, :, 2:7, 3:12] = 1
-    out = {"cond": c["cond"][0], "uncond": c["uncond"][0], "start_noise": start[0], "step_noise": steps,
-           "init": init[0], "mask": mask[0]}
+    out = {
+        "cond": c["cond"][0],
+        "uncond": c["uncond"][0],
+        "start_noise": start[0],
+        "step_noise": steps,
+        "init": init[0],
+        "mask": mask[0],
+    }
     start, init, mask = (t.to(dtype) for t in (start, init, mask))
 
     def model(masked=False):
-        m = sampling.Model(lambda x, t, context: unet(x, t, context).sample, c["cond"], c["uncond"], dtype)
+        m = sampling.Model(
+            lambda x, t, context: unet(x, t, context).sample, c["cond"], c["uncond"], dtype
+        )
         if masked:
             m.mask, m.init = mask, init
         return m
@@ -403,7 +495,9 @@ def make_trajectories(modules):
     for sampler in ("euler", "euler_a", "dpmpp_2m"):
         for schedule in ("uniform", "karras"):
             s = tables[schedule]
-            add(f"{sampler}.{schedule}", s, sampling.run_k(model(), sampler, start * s[0], s, steps))
+            add(
+                f"{sampler}.{schedule}", s, sampling.run_k(model(), sampler, start * s[0], s, steps)
+            )
     for sampler in sampling.K_SAMPLERS:
         if f"{sampler}.karras.latents" not in out:
             s = tables["karras"]
@@ -416,13 +510,25 @@ def make_trajectories(modules):
     # Image to image at strength 0.6, without and with a mask.
     t_enc = int(min(0.6, 0.999) * STEPS)
     for kind, masked in (("img2img", False), ("inpaint", True)):
-        for sampler, schedule in (("euler", "uniform"), ("euler_a", "uniform"), ("dpmpp_2m", "karras")):
-            s = tables[schedule][STEPS - t_enc - 1:]
-            add(f"{kind}.{sampler}.{schedule}", s,
-                sampling.run_k(model(masked), sampler, init + start * s[0], s, steps))
+        for sampler, schedule in (
+            ("euler", "uniform"),
+            ("euler_a", "uniform"),
+            ("dpmpp_2m", "karras"),
+        ):
+            s = tables[schedule][STEPS - t_enc - 1 :]
+            add(
+                f"{kind}.{sampler}.{schedule}",
+                s,
+                sampling.run_k(model(masked), sampler, init + start * s[0], s, steps),
+            )
         a = sampling.ALPHAS_CUMPROD[times[t_enc]].double().item()
-        add(f"{kind}.ddim.eta0", None, sampling.run_ddim(
-            model(masked), a ** 0.5 * init + (1 - a) ** 0.5 * start, times[:t_enc], 0, steps))
+        add(
+            f"{kind}.ddim.eta0",
+            None,
+            sampling.run_ddim(
+                model(masked), a**0.5 * init + (1 - a) ** 0.5 * start, times[:t_enc], 0, steps
+            ),
+        )
     end = out["dpmpp_2m.karras.latents"][-1:]
     out["dpmpp_2m.karras.image"] = modules["vae"].decode(end / SCALE).sample[0]
     return out
@@ -431,6 +537,7 @@ def make_trajectories(modules):
 def check_against_diffusers(out):
     """Where the conventions coincide, diffusers' schedulers must give the same trajectories."""
     from diffusers import DDIMScheduler, EulerDiscreteScheduler
+
     unet = load()["unet"]
     config = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     both = torch.stack([out["cond"], out["uncond"]])
@@ -438,23 +545,34 @@ def check_against_diffusers(out):
     def run(scheduler, name, rows, **kwargs):
         scheduler.set_timesteps(STEPS)
         # The Euler scheduler scales the start itself: x = noise * sigma_0.
-        x = out["start_noise"][None] * (scheduler.init_noise_sigma
-                                        if isinstance(scheduler, EulerDiscreteScheduler) else 1)
+        x = out["start_noise"][None] * (
+            scheduler.init_noise_sigma if isinstance(scheduler, EulerDiscreteScheduler) else 1
+        )
         for i, t in enumerate(scheduler.timesteps[:rows]):
             with torch.no_grad():
                 scaled = scheduler.scale_model_input(x, t)
                 a, b = unet(torch.cat([scaled, scaled]), t, both).sample.chunk(2)
-            more = {"variance_noise": out["step_noise"][i:i + 1], **kwargs} if kwargs else {}
+            more = {"variance_noise": out["step_noise"][i : i + 1], **kwargs} if kwargs else {}
             x = scheduler.step(b + sampling.GUIDANCE * (a - b), t, x, **more).prev_sample
             error = ((x[0] - out[f"{name}.latents"][i + 1]).norm() / x.norm()).item()
             assert error < 1e-4, (name, i, error)
-        print(f"  {type(scheduler).__name__} agrees with {name}, {rows} steps, last error {error:.1e}")
+        print(
+            f"  {type(scheduler).__name__} agrees with {name}, {rows} steps, last error {error:.1e}"
+        )
 
     run(EulerDiscreteScheduler(timestep_spacing="linspace", **config), "euler.uniform", STEPS)
-    run(EulerDiscreteScheduler(timestep_spacing="linspace", use_karras_sigmas=True, **config),
-        "euler.karras", STEPS)
-    ddim = DDIMScheduler(timestep_spacing="leading", steps_offset=1, clip_sample=False,
-                         set_alpha_to_one=False, **config)
+    run(
+        EulerDiscreteScheduler(timestep_spacing="linspace", use_karras_sigmas=True, **config),
+        "euler.karras",
+        STEPS,
+    )
+    ddim = DDIMScheduler(
+        timestep_spacing="leading",
+        steps_offset=1,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        **config,
+    )
     run(ddim, "ddim.eta0", STEPS - 1)
     run(ddim, "ddim.eta1", STEPS - 1, eta=1.0)
 
@@ -466,10 +584,13 @@ def check_sensitivity():
     ids, x = list(sequences().values()), noise(11, 2, 4, 16, 24)
     image, z = 0.5 * noise(30, 1, 3, 64, 64), 4 * noise(50, 1, 4, 8, 8)
     times = torch.tensor(TIMES["t500.5"])
-    runs = {"text_encoder": lambda m: encode(m, ids),
-            "unet": lambda m: m(x, times, context["c77"]).sample,
-            "vae": lambda m: torch.cat([m.encode(image).latent_dist.mean.flatten() / 2.7,
-                                        m.decode(z).sample.flatten() / 0.5])}
+    runs = {
+        "text_encoder": lambda m: encode(m, ids),
+        "unet": lambda m: m(x, times, context["c77"]).sample,
+        "vae": lambda m: torch.cat(
+            [m.encode(image).latent_dist.mean.flatten() / 2.7, m.decode(z).sample.flatten() / 0.5]
+        ),
+    }
     with torch.no_grad():
         for component, run in runs.items():
             module = modules[component]
@@ -483,8 +604,12 @@ def check_sensitivity():
                 tensor.copy_(keep)
                 if effect < 1e-3:
                     weak.append(f"{key} {effect:.0e}")
-            print(f"{component}: {len(weak)} of {sum(p.ndim == 1 for p in module.parameters())} "
-                  f"vectors can be left out with an effect below 1e-3", *weak, sep="\n  ")
+            print(
+                f"{component}: {len(weak)} of {sum(p.ndim == 1 for p in module.parameters())} "
+                f"vectors can be left out with an effect below 1e-3",
+                *weak,
+                sep="\n  ",
+            )
 
 
 def main():

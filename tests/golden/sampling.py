@@ -3,6 +3,7 @@
 The k-diffusion loops are the published ones (package k-diffusion); the timestep (DDIM) loop, the
 slicing for image to image and the mask blends are written here from their published formulas.
 """
+
 import importlib
 import importlib.metadata
 import os
@@ -19,14 +20,23 @@ from sdmodel import scheduler_tables
 def _k_diffusion():
     """k_diffusion.sampling and .external without the training half of the package."""
     package = types.ModuleType("k_diffusion")
-    package.__path__ = [os.path.dirname(str(importlib.metadata.distribution("k-diffusion").locate_file(
-        "k_diffusion/sampling.py")))]
+    package.__path__ = [
+        os.path.dirname(
+            str(
+                importlib.metadata.distribution("k-diffusion").locate_file(
+                    "k_diffusion/sampling.py"
+                )
+            )
+        )
+    ]
     utils = types.ModuleType("k_diffusion.utils")
     utils.append_dims = lambda x, dims: x[(...,) + (None,) * (dims - x.ndim)]
     package.utils = utils
     sys.modules.update({"k_diffusion": package, "k_diffusion.utils": utils})
-    return (importlib.import_module("k_diffusion.sampling"),
-            importlib.import_module("k_diffusion.external"))
+    return (
+        importlib.import_module("k_diffusion.sampling"),
+        importlib.import_module("k_diffusion.external"),
+    )
 
 
 ksampling, kexternal = _k_diffusion()
@@ -35,7 +45,7 @@ GUIDANCE = 7.5
 
 
 class Model(kexternal.DiscreteEpsDDPMDenoiser):
-    """The discrete schedule around eps(x, t, context); guidance in x0 space as the WebUI does it."""
+    """The discrete schedule around eps(x, t, context), and guidance as the WebUI does it."""
 
     def __init__(self, eps=None, cond=None, uncond=None, dtype=torch.float32):
         super().__init__(eps, ALPHAS_CUMPROD.to(dtype), quantize=False)
@@ -46,8 +56,9 @@ class Model(kexternal.DiscreteEpsDDPMDenoiser):
 
     def both(self, call, x, s):
         """call on the prompt and on the negative prompt in one batch."""
-        a, b = call(torch.cat([x, x]), torch.cat([s, s]),
-                    context=torch.cat([self.cond, self.uncond])).chunk(2)
+        a, b = call(
+            torch.cat([x, x]), torch.cat([s, s]), context=torch.cat([self.cond, self.uncond])
+        ).chunk(2)
         return b + GUIDANCE * (a - b)
 
     def denoise(self, x, sigma):
@@ -110,8 +121,14 @@ def run_k(model, sampler, x, sigmas, noise):
     kwargs = {"noise_sampler": lambda *_: next(queue)[None].to(x)} if draws else {}
 
     with torch.no_grad():
-        end = function(model.denoise, x, sigmas.to(x), disable=True,
-                       callback=lambda state: rows.append(state["x"][0]), **kwargs)
+        end = function(
+            model.denoise,
+            x,
+            sigmas.to(x),
+            disable=True,
+            callback=lambda state: rows.append(state["x"][0]),
+            **kwargs
+        )
     if model.mask is not None:
         end = end * model.mask + model.init * (1 - model.mask)
     return torch.stack(rows + [end[0]])
@@ -131,8 +148,8 @@ def run_ddim(model, x, timesteps, eta, noise):
         sigma = eta * ((1 - a_prev) / (1 - a) * (1 - a / a_prev)) ** 0.5
         with torch.no_grad():
             x, e = model.noise(x, torch.full((1,), float(t), dtype=x.dtype))
-        x0 = (x - (1 - a) ** 0.5 * e) / a ** 0.5
-        x = a_prev ** 0.5 * x0 + (1 - a_prev - sigma ** 2) ** 0.5 * e + sigma * noise[row].to(x)
+        x0 = (x - (1 - a) ** 0.5 * e) / a**0.5
+        x = a_prev**0.5 * x0 + (1 - a_prev - sigma**2) ** 0.5 * e + sigma * noise[row].to(x)
         rows.append(x[0])
     if model.mask is not None:
         rows[-1] = (x * model.mask + model.init * (1 - model.mask))[0]

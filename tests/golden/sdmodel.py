@@ -1,10 +1,11 @@
 """A random-weight Stable Diffusion 1.x model of any width: its shapes, its weights, its names.
 
-Every tensor is drawn from its own generator, seeded by its name, so that the weights do not depend on
-the order in which they are made, and a model too large to hold can be written tensor by tensor.
+Every tensor is drawn from its own generator, seeded by its name, so that the weights do not depend
+on the order in which they are made, and a model too large to hold can be written tensor by tensor.
 Weights are rounded to values that bfloat16 and float16 both hold exactly: a loader may read the
 file as F32, F16 or BF16 and must compute with the same numbers.
 """
+
 import json
 import math
 import struct
@@ -23,27 +24,50 @@ class Shape:
 
     def __init__(self, text_width, text_layers, unet_channels, vae_channels):
         self.text = CLIPTextConfig(
-            vocab_size=49408, hidden_size=text_width, intermediate_size=4 * text_width,
-            num_hidden_layers=text_layers, num_attention_heads=text_width // 64,
-            max_position_embeddings=77, hidden_act="quick_gelu", layer_norm_eps=1e-5,
-            bos_token_id=49406, eos_token_id=49407, pad_token_id=49407)
+            vocab_size=49408,
+            hidden_size=text_width,
+            intermediate_size=4 * text_width,
+            num_hidden_layers=text_layers,
+            num_attention_heads=text_width // 64,
+            max_position_embeddings=77,
+            hidden_act="quick_gelu",
+            layer_norm_eps=1e-5,
+            bos_token_id=49406,
+            eos_token_id=49407,
+            pad_token_id=49407,
+        )
         self.text._attn_implementation = "eager"
         self.unet = dict(
-            sample_size=64, in_channels=4, out_channels=4, block_out_channels=unet_channels,
-            layers_per_block=2, attention_head_dim=8, cross_attention_dim=text_width,
-            norm_num_groups=32)
+            sample_size=64,
+            in_channels=4,
+            out_channels=4,
+            block_out_channels=unet_channels,
+            layers_per_block=2,
+            attention_head_dim=8,
+            cross_attention_dim=text_width,
+            norm_num_groups=32,
+        )
         self.vae = dict(
-            sample_size=512, in_channels=3, out_channels=3, latent_channels=4,
-            block_out_channels=vae_channels, layers_per_block=2, norm_num_groups=32,
-            down_block_types=["DownEncoderBlock2D"] * 4, up_block_types=["UpDecoderBlock2D"] * 4,
-            scaling_factor=0.18215)
+            sample_size=512,
+            in_channels=3,
+            out_channels=3,
+            latent_channels=4,
+            block_out_channels=vae_channels,
+            layers_per_block=2,
+            norm_num_groups=32,
+            down_block_types=["DownEncoderBlock2D"] * 4,
+            up_block_types=["UpDecoderBlock2D"] * 4,
+            scaling_factor=0.18215,
+        )
 
     def modules(self, device=None):
         """The three modules, uninitialised where device is "meta"."""
         with torch.device(device or "cpu"):
-            return {"text_encoder": CLIPTextModel(self.text).eval(),
-                    "unet": UNet2DConditionModel(**self.unet).eval(),
-                    "vae": AutoencoderKL(**self.vae).eval()}
+            return {
+                "text_encoder": CLIPTextModel(self.text).eval(),
+                "unet": UNet2DConditionModel(**self.unet).eval(),
+                "vae": AutoencoderKL(**self.vae).eval(),
+            }
 
 
 TINY = Shape(64, 2, (32, 32, 64, 64), (32, 32, 64, 32))
@@ -52,16 +76,28 @@ FULL = Shape(768, 12, (320, 640, 1280, 1280), (128, 256, 512, 512))
 
 # Weights.
 
+
 def is_norm(key):
-    return key.split(".")[-2].startswith(("norm", "conv_norm", "group_norm", "layer_norm",
-                                          "final_layer_norm"))
+    return key.split(".")[-2].startswith(
+        ("norm", "conv_norm", "group_norm", "layer_norm", "final_layer_norm")
+    )
 
 
 # Gains that keep activations near unit size: convolutions behind a SiLU see about 0.6 of unit size,
 # branches that are added to a residual should not swamp it, queries and keys make the softmax pick.
-GAINS = [("to_q", 1.5), ("to_k", 1.5), ("q_proj", 1.5), ("k_proj", 1.5),
-         ("conv1", 1.5), ("conv2", 1.0), ("time_emb_proj", 2.0), ("linear_2", 1.5),
-         ("encoder.conv_out", 5.0), ("decoder.conv_out", 0.8), ("conv_out", 1.6)]
+GAINS = [
+    ("to_q", 1.5),
+    ("to_k", 1.5),
+    ("q_proj", 1.5),
+    ("k_proj", 1.5),
+    ("conv1", 1.5),
+    ("conv2", 1.0),
+    ("time_emb_proj", 2.0),
+    ("linear_2", 1.5),
+    ("encoder.conv_out", 5.0),
+    ("decoder.conv_out", 0.8),
+    ("conv_out", 1.6),
+]
 
 
 def exact(t):
@@ -99,6 +135,7 @@ def fill(component, module):
 
 # Names.
 
+
 def canonical(component, key):
     """The name that published checkpoints have, whichever transformers version made the module."""
     if component == "text_encoder" and not key.startswith("text_model."):
@@ -107,16 +144,26 @@ def canonical(component, key):
 
 
 def ldm_resnet(rest):
-    for a, b in [("norm1", "in_layers.0"), ("conv1", "in_layers.2"), ("time_emb_proj", "emb_layers.1"),
-                 ("norm2", "out_layers.0"), ("conv2", "out_layers.3"),
-                 ("conv_shortcut", "skip_connection")]:
+    for a, b in [
+        ("norm1", "in_layers.0"),
+        ("conv1", "in_layers.2"),
+        ("time_emb_proj", "emb_layers.1"),
+        ("norm2", "out_layers.0"),
+        ("conv2", "out_layers.3"),
+        ("conv_shortcut", "skip_connection"),
+    ]:
         rest = rest.replace(a, b)
     return rest
 
 
 def ldm_unet(key):
-    fixed = {"time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
-             "conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2"}
+    fixed = {
+        "time_embedding.linear_1": "time_embed.0",
+        "time_embedding.linear_2": "time_embed.2",
+        "conv_in": "input_blocks.0.0",
+        "conv_norm_out": "out.0",
+        "conv_out": "out.2",
+    }
     stem, leaf = key.rsplit(".", 1)
     if stem in fixed:
         return f"{fixed[stem]}.{leaf}"
@@ -151,8 +198,13 @@ def ldm_vae(key):
         name = f"block_{at + 1}" if rest[1] == "resnets" else "attn_1"
         tail = ".".join(rest[3:])
         if rest[1] == "attentions":
-            for a, b in [("group_norm", "norm"), ("to_q", "q"), ("to_k", "k"), ("to_v", "v"),
-                         ("to_out.0", "proj_out")]:
+            for a, b in [
+                ("group_norm", "norm"),
+                ("to_q", "q"),
+                ("to_k", "k"),
+                ("to_v", "v"),
+                ("to_out.0", "proj_out"),
+            ]:
                 tail = tail.replace(a, b)
         rest = ["mid", name, tail]
     elif rest[0] in ("down_blocks", "up_blocks"):
@@ -193,20 +245,24 @@ def weights_of(modules):
 
 def scheduler_tables():
     """betas and alphas_cumprod as single-file checkpoints carry them, float32."""
-    betas = np.linspace(0.00085 ** 0.5, 0.012 ** 0.5, 1000, dtype=np.float64) ** 2
+    betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=np.float64) ** 2
     return betas.astype(np.float32), np.cumprod(1 - betas).astype(np.float32)
 
 
 def write_ldm(path, modules, given=()):
-    """Writes the single-file checkpoint, one tensor in memory at a time. Needs only the modules' shapes.
+    """Writes the single-file checkpoint, one tensor in memory at a time; needs only shapes.
 
     given: (component, diffusers name) -> tensor, in place of random weights.
     """
     given = dict(given)
     betas, alphas_cumprod = scheduler_tables()
-    extra = {"betas": betas, "alphas_cumprod": alphas_cumprod,
-             "cond_stage_model.transformer.text_model.embeddings.position_ids":
-                 np.arange(77, dtype=np.int64).reshape(1, 77)}
+    extra = {
+        "betas": betas,
+        "alphas_cumprod": alphas_cumprod,
+        "cond_stage_model.transformer.text_model.embeddings.position_ids": np.arange(
+            77, dtype=np.int64
+        ).reshape(1, 77),
+    }
     dtypes = {np.dtype("float32"): "F32", np.dtype("int64"): "I64"}
     # Widest element first keeps every tensor aligned to its own size.
     entries = [(name, dtypes[a.dtype], a.shape, a.nbytes, None) for name, a in extra.items()]
@@ -214,13 +270,24 @@ def write_ldm(path, modules, given=()):
     weights = []
     for component, key, shape in weights_of(modules):
         name = ldm_name(component, key)
-        weights.append((name, "F16", ldm_shape(component, key, shape), 2 * math.prod(shape),
-                        (component, key, shape)))
+        weights.append(
+            (
+                name,
+                "F16",
+                ldm_shape(component, key, shape),
+                2 * math.prod(shape),
+                (component, key, shape),
+            )
+        )
     entries += sorted(weights)
     header, offset = {"__metadata__": {"format": "pt"}}, 0
     for name, dtype, shape, size, _ in entries:
         assert name not in header, name
-        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, offset + size]}
+        header[name] = {
+            "dtype": dtype,
+            "shape": list(shape),
+            "data_offsets": [offset, offset + size],
+        }
         offset += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
@@ -235,12 +302,17 @@ def write_ldm(path, modules, given=()):
             f.write(weight.half().numpy().tobytes())
 
 
-def read_ldm(path, modules):
-    """Loads a single-file checkpoint into the modules, by the same names, and checks that nothing is left."""
+def read_ldm(path, modules, partial=False):
+    """Loads a single-file checkpoint; unless partial, nothing of it may be left over."""
     from safetensors import safe_open
+
     with safe_open(path, "pt") as f, torch.no_grad():
-        left = {k for k in f.keys() if k.startswith(("model.", "first_stage_model.", "cond_stage_model."))
-                and not k.endswith("position_ids")}
+        left = {
+            k
+            for k in f.keys()
+            if k.startswith(("model.", "first_stage_model.", "cond_stage_model."))
+            and not k.endswith("position_ids")
+        }
         for component, module in modules.items():
             for key, tensor in module.state_dict().items():
                 if not tensor.is_floating_point():
@@ -248,4 +320,4 @@ def read_ldm(path, modules):
                 name = ldm_name(component, canonical(component, key))
                 tensor.copy_(f.get_tensor(name).reshape(tensor.shape))
                 left.remove(name)
-    assert not left, left
+    assert partial or not left, left
