@@ -163,7 +163,9 @@ static void check_file(struct fsck *f, const char *path, const struct stat *info
 {
     struct err err;
     struct expected wanted = {.path = (char *)path};
-    struct expected *e = bsearch(&wanted, f->files, f->file_count, sizeof *f->files, by_path);
+    struct expected *e = NULL;
+    if (f->files)
+        e = bsearch(&wanted, f->files, f->file_count, sizeof *f->files, by_path);
     bool recent = time(NULL) - info->st_mtime < f->options->ignore_seconds;
     if (e && S_ISREG(info->st_mode)) {
         e->met = true;
