@@ -1,0 +1,484 @@
+/* ops_test.c: every operation at every CPU level against plain loops written here, on sizes that
+ * straddle vectors, panels, tiles and blocks, over memory that ends at a guard page; and the same
+ * bits for one thread and three.
+ *
+ * F32 sums of n products of unit size, in another order, differ by about sqrt(n) * 2^-24; 1e-5 of the
+ * result's norm leaves room at the largest n here (2880). BF16 inputs are exact here (they are rounded before both sides see
+ * them), so only the output's rounding counts: 2^-9 = 2e-3 an element. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "engine/compute/ops.h"
+
+static const char *const levels[] = {"scalar", "avx2", "avx512", "amx"};
+
+struct fixture {
+    struct device *dev;
+    enum dtype dtype;
+};
+
+static uint32_t seed;
+
+static float random_float(void)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (float)(seed >> 8) / (float)(1 << 23) - 1;
+}
+
+static float bf16(float v)
+{
+    uint32_t u;
+    memcpy(&u, &v, sizeof u);
+    u = (u + 0x7fff + (u >> 16 & 1)) & 0xffff0000u;
+    memcpy(&v, &u, sizeof v);
+    return v;
+}
+
+static float *randoms(size_t n, enum dtype dtype)
+{
+    float *p = malloc(n * sizeof *p);
+    assert_non_null(p);
+    for (size_t i = 0; i < n; i++) {
+        p[i] = random_float();
+        if (dtype == DTYPE_BF16)
+            p[i] = bf16(p[i]);
+    }
+    return p;
+}
+
+/* An arena whose last byte is followed by a page that may not be touched. */
+struct guarded {
+    struct arena arena;
+    unsigned char *map;
+    size_t mapped;
+};
+
+static struct guarded guarded_new(size_t size)
+{
+    size_t page = 4096, body = (size + page - 1) / page * page;
+    struct guarded g = {.mapped = body + page};
+    g.map = mmap(NULL, g.mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(g.map != MAP_FAILED);
+    assert_int_equal(mprotect(g.map + body, page, PROT_NONE), 0);
+    memset(g.map, 0x7f, body); /* not zero, and as BF16 or F32 a huge number */
+    g.arena = (struct arena){.base = g.map + body - size / 64 * 64, .size = size / 64 * 64};
+    return g;
+}
+
+static void guarded_free(struct guarded *g)
+{
+    munmap(g->map, g->mapped);
+}
+
+#define WITH_ARENA(f, ...)                                                                         \
+    do {                                                                                           \
+        struct guarded g_ = {0};                                                                   \
+        struct ops o = {(f)->dev, &g_.arena};                                                      \
+        arena_plan(&g_.arena);                                                                     \
+        bool planning = true;                                                                      \
+        __VA_ARGS__;                                                                               \
+        g_ = guarded_new(g_.arena.peak);                                                           \
+        planning = false;                                                                          \
+        __VA_ARGS__;                                                                               \
+        (void)planning;                                                                            \
+        guarded_free(&g_);                                                                         \
+    } while (0)
+
+static void compare(const struct fixture *f, const char *what, const float *got, const float *want,
+                    size_t n)
+{
+    double diff = 0, norm = 0;
+    for (size_t i = 0; i < n; i++) {
+        diff += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
+        norm += (double)want[i] * want[i];
+    }
+    double e = sqrt(diff / (norm > 0 ? norm : 1)), limit = f->dtype == DTYPE_F32 ? 1e-5 : 4e-3;
+    if (!(e <= limit))
+        fail_msg("%s at %s, %s: error %.2e > %.0e", what, device_level(f->dev),
+                 dtype_name(f->dtype), e, limit);
+}
+
+/* want [b, n, oh, ow] = 3x3 convolution of x [b, k, h, w] */
+static void plain_conv(float *want, const float *x, const float *w, const float *bias, int b, int k,
+                       int h, int wd, int n, int stride, bool even)
+{
+    int oh = even ? h / 2 : (h + stride - 1) / stride, ow = even ? wd / 2 : (wd + stride - 1) / stride;
+    int origin = even ? 0 : -1;
+    for (int i = 0; i < b * n * oh * ow; i++) {
+        int xo = i % ow, yo = i / ow % oh, no = i / ow / oh % n, bo = i / ow / oh / n;
+        double sum = bias[no];
+        for (int c = 0; c < k; c++)
+            for (int t = 0; t < 9; t++) {
+                int yi = yo * stride + origin + t / 3, xi = xo * stride + origin + t % 3;
+                if (yi >= 0 && yi < h && xi >= 0 && xi < wd)
+                    sum += (double)x[((bo * k + c) * h + yi) * wd + xi] *
+                           w[(no * k + c) * 9 + t];
+            }
+        want[i] = (float)sum;
+    }
+}
+
+static void conv_case(const struct fixture *f, int b, int k, int h, int w, int n, int stride,
+                      bool even)
+{
+    struct err err;
+    int oh = even ? h / 2 : (h + stride - 1) / stride, ow = even ? w / 2 : (w + stride - 1) / stride;
+    size_t count = (size_t)(b * n * oh * ow);
+    float *x = randoms((size_t)(b * k * h * w), f->dtype), *wt = randoms((size_t)(n * k * 9), f->dtype);
+    float *bias = randoms((size_t)n, DTYPE_F32), *got = malloc(count * 4), *want = malloc(count * 4);
+    plain_conv(want, x, wt, bias, b, k, h, w, n, stride, even);
+    struct matrix *m = matrix_new(f->dev, n, k, 9, DTYPE_F32, wt, DTYPE_F32, bias, &err);
+    assert_non_null(m);
+    WITH_ARENA(f, {
+        struct tensor y = tensor_new(o.arena, f->dtype, b, oh, ow, n, 0);
+        struct tensor in = tensor_new(o.arena, f->dtype, b, h, w, k, 1);
+        ops_from_nchw(&o, &in, x);
+        ops_conv3x3(&o, &y, &in, m, stride, even, NULL);
+        ops_to_nchw(&o, got, &y);
+    });
+    char what[96];
+    snprintf(what, sizeof what, "conv b%d k%d %dx%d n%d stride %d%s", b, k, h, w, n, stride,
+             even ? " even" : "");
+    compare(f, what, got, want, count);
+    matrix_free(m);
+    free(x), free(wt), free(bias), free(got), free(want);
+}
+
+static void conv(const struct fixture *f)
+{
+    conv_case(f, 1, 3, 8, 8, 32, 1, false);
+    conv_case(f, 2, 32, 8, 8, 64, 1, false);
+    conv_case(f, 1, 64, 5, 7, 33, 1, false);
+    conv_case(f, 1, 32, 1, 1, 4, 1, false);
+    conv_case(f, 1, 320, 3, 70, 40, 1, false);
+    conv_case(f, 2, 32, 9, 11, 32, 2, false);
+    conv_case(f, 1, 32, 16, 34, 96, 2, true);
+    conv_case(f, 1, 4, 33, 17, 3, 1, false);
+}
+
+static float act_of(float x, enum activation act)
+{
+    switch (act) {
+    case ACT_NONE:
+        return x;
+    case ACT_SILU:
+        return x / (1 + expf(-x));
+    case ACT_GELU:
+        return 0.5f * x * (1 + erff(x / sqrtf(2)));
+    case ACT_QUICK_GELU:
+        return x / (1 + expf(-1.702f * x));
+    }
+    return 0;
+}
+
+/* Two stacked matrices, a row added, an activation, a residual. */
+static void linear_case(const struct fixture *f, int m, int k, int n1, int n2, enum activation act)
+{
+    struct err err;
+    int n = n1 + n2, b = 2;
+    size_t rows = (size_t)(b * m);
+    float *x = randoms(rows * (size_t)k, f->dtype), *w = randoms((size_t)(n * k), f->dtype);
+    float *bias = randoms((size_t)n, DTYPE_F32), *add = randoms((size_t)(b * n), DTYPE_F32);
+    float *old = randoms(rows * (size_t)n, f->dtype);
+    float *got = malloc(rows * (size_t)n * 4), *want = malloc(rows * (size_t)n * 4);
+    for (size_t i = 0; i < rows; i++)
+        for (int j = 0; j < n; j++) {
+            double sum = bias[j] + add[(int)i / m * n + j];
+            for (int c = 0; c < k; c++)
+                sum += (double)x[i * (size_t)k + (size_t)c] * w[j * k + c];
+            want[i * (size_t)n + (size_t)j] =
+                act_of((float)sum, act) + old[i * (size_t)n + (size_t)j];
+        }
+    struct matrix_part parts[2] = {{n1, DTYPE_F32, DTYPE_F32, w, bias},
+                                   {n2, DTYPE_F32, DTYPE_F32, w + n1 * k, bias + n1}};
+    struct matrix *mx = matrix_new_stacked(f->dev, k, 1, parts, n2 ? 2 : 1, &err);
+    assert_non_null(mx);
+    WITH_ARENA(f, {
+        struct tensor in = tensor_new(o.arena, f->dtype, b, 1, m, k, 0);
+        struct tensor y = tensor_new(o.arena, f->dtype, b, 1, m, n, 0);
+        struct tensor in_rows = in;
+        struct tensor y_rows = y;
+        in_rows.b = y_rows.b = b * m;
+        in_rows.w = y_rows.w = 1;
+        ops_from_nchw(&o, &in_rows, x);
+        ops_from_nchw(&o, &y_rows, old);
+        struct epilogue e = {.act = act, .row = add, .row_ld = (size_t)n, .residual = &y};
+        ops_linear(&o, &y, &in, mx, &e);
+        ops_to_nchw(&o, got, &y_rows);
+    });
+    char what[96];
+    snprintf(what, sizeof what, "linear m%d k%d n%d+%d act %d", m, k, n1, n2, act);
+    compare(f, what, got, want, rows * (size_t)n);
+    matrix_free(mx);
+    free(x), free(w), free(bias), free(add), free(old), free(got), free(want);
+}
+
+static void linear(const struct fixture *f)
+{
+    linear_case(f, 1, 32, 1, 0, ACT_NONE);
+    linear_case(f, 77, 64, 64, 64, ACT_QUICK_GELU);
+    linear_case(f, 33, 320, 40, 57, ACT_SILU);
+    linear_case(f, 150, 96, 129, 0, ACT_GELU);
+    linear_case(f, 7, 4, 8, 0, ACT_NONE);
+    linear_case(f, 300, 32, 320, 3, ACT_NONE);
+}
+
+static void attention_case(const struct fixture *f, int b, int kb, int tq, int tk, int heads, int d,
+                           bool causal)
+{
+    int c = heads * d;
+    float *q = randoms((size_t)(b * tq * c), f->dtype), *k = randoms((size_t)(kb * tk * c), f->dtype);
+    float *v = randoms((size_t)(kb * tk * c), f->dtype);
+    size_t n = (size_t)(b * tq * c);
+    float *got = malloc(n * 4), *want = calloc(n, 4);
+    double *s = malloc((size_t)tk * sizeof *s);
+    for (int i = 0; i < b * heads * tq; i++) {
+        int t = i % tq, h = i / tq % heads, bi = i / tq / heads, ki = kb == 1 ? 0 : bi;
+        int seen = causal ? t + 1 : tk;
+        double total = 0, top = -1e30;
+        for (int u = 0; u < seen; u++) {
+            s[u] = 0;
+            for (int e = 0; e < d; e++)
+                s[u] += (double)q[(bi * tq + t) * c + h * d + e] * k[(ki * tk + u) * c + h * d + e];
+            s[u] *= 4 / sqrt(d); /* scores spread as far as real ones */
+            top = s[u] > top ? s[u] : top;
+        }
+        for (int u = 0; u < seen; u++)
+            total += s[u] = exp(s[u] - top);
+        for (int u = 0; u < seen; u++)
+            for (int e = 0; e < d; e++)
+                want[(bi * tq + t) * c + h * d + e] +=
+                    (float)(s[u] / total * v[(ki * tk + u) * c + h * d + e]);
+    }
+    for (int i = 0; i < b * tq * c; i++)
+        q[i] *= 4; /* exact in BF16 */
+    WITH_ARENA(f, {
+        struct tensor tq_ = tensor_new(o.arena, f->dtype, b, 1, tq, c, 0);
+        struct tensor tk_ = tensor_new(o.arena, f->dtype, kb, 1, tk, c, 0);
+        struct tensor tv_ = tensor_new(o.arena, f->dtype, kb, 1, tk, c, 0);
+        struct tensor y = tensor_new(o.arena, f->dtype, b, 1, tq, c, 0);
+        struct tensor r = tq_;
+        r.b = b * tq;
+        r.w = 1;
+        ops_from_nchw(&o, &r, q);
+        r = tk_;
+        r.b = kb * tk;
+        r.w = 1;
+        ops_from_nchw(&o, &r, k);
+        r = tv_;
+        r.b = kb * tk;
+        r.w = 1;
+        ops_from_nchw(&o, &r, v);
+        ops_attention(&o, &y, &tq_, &tk_, &tv_, heads, causal);
+        r = y;
+        r.b = b * tq;
+        r.w = 1;
+        ops_to_nchw(&o, got, &r);
+    });
+    char what[96];
+    snprintf(what, sizeof what, "attention b%d/%d %dx%d heads %d d %d%s", b, kb, tq, tk, heads, d,
+             causal ? " causal" : "");
+    compare(f, what, got, want, n);
+    free(q), free(k), free(v), free(got), free(want), free(s);
+}
+
+static void attention(const struct fixture *f)
+{
+    attention_case(f, 1, 1, 1, 1, 1, 32, false);
+    attention_case(f, 2, 2, 77, 77, 2, 64, true);
+    attention_case(f, 2, 1, 65, 154, 8, 40, false);
+    attention_case(f, 1, 1, 70, 600, 4, 8, false);
+    attention_case(f, 1, 1, 300, 300, 1, 64, true);
+    attention_case(f, 1, 1, 33, 257, 1, 512, false);
+}
+
+static void norm_case(const struct fixture *f, int b, int c, int h, int w, int pad, float offset,
+                      bool group)
+{
+    size_t n = (size_t)(b * c * h * w);
+    float *x = randoms(n, f->dtype), *got = malloc(n * 4), *want = malloc(n * 4);
+    float *gamma = randoms((size_t)c, DTYPE_F32), *beta = randoms((size_t)c, DTYPE_F32);
+    for (size_t i = 0; i < n; i++)
+        x[i] = f->dtype == DTYPE_BF16 ? x[i] : x[i] + offset;
+    int groups = group ? 32 : 1, width = group ? c / 32 : c, area = group ? h * w : 1;
+    int sets = group ? b * groups : b * h * w;
+    for (int i = 0; i < sets; i++) {
+        double sum = 0, var = 0;
+        for (int pass = 0; pass < 3; pass++)
+            for (int j = 0; j < width; j++)
+                for (int p = 0; p < area; p++) {
+                    int bi = group ? i / groups : i / (h * w), ch = group ? i % groups * width + j : j;
+                    int px = group ? p : i % (h * w);
+                    size_t at = (size_t)((bi * c + ch) * h * w + px);
+                    double mean = sum / (width * area);
+                    if (pass == 0)
+                        sum += x[at];
+                    else if (pass == 1)
+                        var += (x[at] - mean) * (x[at] - mean);
+                    else
+                        want[at] = act_of((float)((x[at] - mean) /
+                                                      sqrt(var / (width * area) + 1e-5) *
+                                                      gamma[ch] +
+                                                  beta[ch]),
+                                          group ? ACT_SILU : ACT_NONE);
+                }
+    }
+    WITH_ARENA(f, {
+        struct tensor in = tensor_new(o.arena, f->dtype, b, h, w, c, 0);
+        struct tensor y = tensor_new(o.arena, f->dtype, b, h, w, c, pad);
+        ops_from_nchw(&o, &in, x);
+        if (group)
+            ops_group_norm(&o, &y, &in, 32, 1e-5f, gamma, beta, ACT_SILU);
+        else
+            ops_layer_norm(&o, &y, &in, 1e-5f, gamma, beta);
+        ops_to_nchw(&o, got, &y);
+        if (!planning && pad) {
+            static const char zero[4];
+            assert_memory_equal(tensor_at(&y, 0, -1, -1), zero, dtype_size(f->dtype));
+            assert_memory_equal(tensor_at(&y, b - 1, h, w), zero, dtype_size(f->dtype));
+        }
+    });
+    compare(f, group ? "group norm" : "layer norm", got, want, n);
+    free(x), free(got), free(want), free(gamma), free(beta);
+}
+
+static void norm(const struct fixture *f)
+{
+    norm_case(f, 2, 32, 5, 7, 1, 0, true);
+    norm_case(f, 1, 96, 20, 30, 0, 3, true);
+    norm_case(f, 1, 64, 1, 1, 1, 1, true);
+    norm_case(f, 2, 320, 3, 5, 0, 2, false);
+    norm_case(f, 1, 33, 1, 40, 0, 0, false);
+}
+
+static void rows(const struct fixture *f)
+{
+    enum { B = 2, C = 48, H = 5, W = 7 };
+    size_t n = B * C * H * W, half = n / 2;
+    float *x = randoms(n, f->dtype), *got = malloc(4 * n * 4), *want = malloc(4 * n * 4);
+    WITH_ARENA(f, {
+        struct tensor in = tensor_new(o.arena, f->dtype, B, H, W, C, 0);
+        struct tensor y = tensor_new(o.arena, f->dtype, B, H, W, C / 2, 0);
+        ops_from_nchw(&o, &in, x);
+        ops_geglu(&o, &y, &in);
+        ops_to_nchw(&o, got, &y);
+    });
+    for (size_t i = 0; i < half; i++) {
+        size_t area = H * W, b = i / (C / 2 * area), rest = i % (C / 2 * area);
+        want[i] = x[b * C * area + rest] * act_of(x[b * C * area + rest + C / 2 * area], ACT_GELU);
+    }
+    compare(f, "geglu", got, want, half);
+    WITH_ARENA(f, {
+        struct tensor in = tensor_new(o.arena, f->dtype, B, H, W, C, 0);
+        struct tensor y = tensor_new(o.arena, f->dtype, B, 2 * H, 2 * W, C, 1);
+        ops_from_nchw(&o, &in, x);
+        ops_activate(&o, &in, &in, ACT_SILU);
+        ops_resize(&o, &y, &in);
+        ops_to_nchw(&o, got, &y);
+    });
+    for (size_t i = 0; i < 4 * n; i++) {
+        size_t xo = i % (2 * W), yo = i / (2 * W) % (2 * H), plane = i / (4 * W * H);
+        want[i] = act_of(x[(plane * H + yo / 2) * W + xo / 2], ACT_SILU);
+    }
+    compare(f, "silu and twice the size", got, want, 4 * n);
+    free(x), free(got), free(want);
+}
+
+static void at_every_level(void (*part)(const struct fixture *f))
+{
+    const char *cap = getenv("PICTOR_CPU");
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        for (int bf = 0; bf <= 1; bf++) {
+            struct err err;
+            struct device_options options = {.threads = 2, .cpu = levels[i], .bf16 = bf};
+            struct fixture f = {device_new(&options, &err), bf ? DTYPE_BF16 : DTYPE_F32};
+            if (!f.dev)
+                fail_msg("%s", err.msg);
+            seed = 7;
+            if (strcmp(device_level(f.dev), levels[i]) == 0)
+                part(&f);
+            device_free(f.dev);
+        }
+        if (cap && strcmp(cap, levels[i]) == 0)
+            break;
+    }
+}
+
+#define TEST(name)                                                                                 \
+    static void test_##name(void **state)                                                          \
+    {                                                                                              \
+        at_every_level(name);                                                                      \
+    }
+
+TEST(conv)
+TEST(linear)
+TEST(attention)
+TEST(norm)
+TEST(rows)
+
+/* One thread and three: the same bits. */
+static void test_threads(void **state)
+{
+    enum { K = 64, N = 96, H = 37, W = 21 };
+    float *x, *w, *out[2];
+    seed = 9;
+    x = randoms(K * H * W, DTYPE_F32);
+    w = randoms(N * K * 9, DTYPE_F32);
+    for (int i = 0; i < 2; i++) {
+        struct err err;
+        struct device_options options = {.threads = i ? 3 : 1, .bf16 = -1};
+        struct fixture f = {device_new(&options, &err), DTYPE_F32};
+        assert_non_null(f.dev);
+        f.dtype = device_dtype(f.dev);
+        struct matrix *m = matrix_new(f.dev, N, K, 9, DTYPE_F32, w, DTYPE_F32, NULL, &err);
+        float ones[N];
+        for (int j = 0; j < N; j++)
+            ones[j] = 1;
+        out[i] = malloc(N * H * W * sizeof(float));
+        WITH_ARENA(&f, {
+            struct tensor in = tensor_new(o.arena, f.dtype, 1, H, W, K, 1);
+            struct tensor y = tensor_new(o.arena, f.dtype, 1, H, W, N, 0);
+            struct tensor z = tensor_new(o.arena, f.dtype, 1, H, W, N, 0);
+            ops_from_nchw(&o, &in, x);
+            ops_conv3x3(&o, &y, &in, m, 1, false, NULL);
+            ops_group_norm(&o, &z, &y, 32, 1e-5f, ones, ones, ACT_SILU);
+            struct tensor t = tensor_tokens(&z);
+            struct tensor a = tensor_tokens(&y);
+            ops_attention(&o, &a, &t, &t, &t, 3, false);
+            ops_to_nchw(&o, out[i], &y);
+        });
+        matrix_free(m);
+        device_free(f.dev);
+    }
+    assert_memory_equal(out[0], out[1], N * H * W * sizeof(float));
+    free(x), free(w), free(out[0]), free(out[1]);
+}
+
+static void test_unknown_level(void **state)
+{
+    struct err err = {0};
+    struct device_options options = {.cpu = "mmx"};
+    assert_null(device_new(&options, &err));
+    assert_int_equal(err.code, ERR_INVALID);
+    assert_non_null(strstr(err.msg, "mmx"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_conv),      cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_attention), cmocka_unit_test(test_norm),
+        cmocka_unit_test(test_rows),      cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_unknown_level),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
