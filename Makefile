@@ -77,6 +77,16 @@ $(BUILD)/tests/%: tests/unit/%.c $(SERVER_OBJ) $(BUILD)/libpictor.a
 unit: $(UNIT)
 	@set -e; for t in $(UNIT); do echo "== $$t"; $$t; done
 
+# Fuzzers, by clang: `make fuzz`, then as each tests/fuzz/fuzz_X.c says at its top.
+FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+$(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(SERVER_OBJ) $(BUILD)/libpictor.a
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< $(SERVER_OBJ) $(BUILD)/libpictor.a $(LDLIBS)
+
+.PHONY: fuzz fuzzers
+fuzzers: $(FUZZ)
+fuzz:
+	$(MAKE) BUILD=build/fuzz CC=clang SAN=-fsanitize=fuzzer-no-link,address,undefined fuzzers
+
 .PHONY: clean
 clean:
 	rm -rf $(BUILD)

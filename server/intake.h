@@ -1,0 +1,41 @@
+/* intake.h: what the dialects share on the way from a request to a job: what a request gets that
+ * leaves something out, and pictures that come with it. Thread-safe; no state. */
+#ifndef PICTOR_SERVER_INTAKE_H
+#define PICTOR_SERVER_INTAKE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+#include "engine/pictor.h"
+#include "server/registry.h"
+
+struct app;
+struct settings;
+
+struct intake_model {
+    char name[REGISTRY_NAME_SIZE]; /* what job_params.model wants */
+    bool upstream;
+    int width, height, steps; /* the model's own, or the usual ones while they are unknown */
+    double guidance;
+};
+
+/* `name` NULL or "": the default model. ERR_NOT_FOUND. */
+bool intake_model(const struct app *app, const char *name, struct intake_model *out,
+                  struct err *err);
+
+/* The same for a model of the registry. */
+void intake_model_of(const struct registry_model *model, struct intake_model *out);
+
+/* Below 2^32, so that people can type it again. */
+bool intake_seed(uint64_t *seed, struct err *err);
+
+/* A photograph that is painted over may be larger than what is painted: its limit of pixels. */
+size_t intake_pixels_max(const struct settings *settings);
+
+/* Decodes a picture of a request, to pixels the caller owns. */
+bool intake_picture(const struct settings *settings, const void *data, size_t size,
+                    struct pictor_image *out, struct err *err);
+
+#endif
