@@ -85,7 +85,8 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(SERVER_OBJ) $(BUILD)/libpictor.a
 .PHONY: fuzz fuzzers
 fuzzers: $(FUZZ)
 fuzz:
-	$(MAKE) BUILD=build/fuzz CC=clang SAN=-fsanitize=fuzzer-no-link,address,undefined fuzzers
+	$(MAKE) BUILD=build/fuzz CC=clang \
+	  SAN="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" fuzzers
 
 .PHONY: clean
 clean:

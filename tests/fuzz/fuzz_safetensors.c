@@ -1,0 +1,98 @@
+/* fuzz_safetensors.c: any bytes as a checkpoint, once as a whole file and once as the header of one
+ * whose data is zeros, so that mutations of names and shapes get past the length field.
+ *
+ *     make fuzz && mkdir -p build/fuzz/found
+ *     build/fuzz/fuzz_safetensors -max_len=65536 build/fuzz/found tests/fuzz/corpus/safetensors
+ *
+ * Whatever is found must be readable to its last byte. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/io/checkpoint.h"
+#include "engine/io/safetensors.h"
+
+#define HEADER_ROOM 65536
+#define DATA (8 << 20) /* room for a vocabulary of 49408 in width 64 */
+
+static unsigned char file[8 + HEADER_ROOM + DATA];
+
+static void require(bool ok)
+{
+    if (!ok)
+        abort();
+}
+
+/* Reads the first and the last element of every tensor, and all of the short ones. */
+static void read_all(const struct raw_tensor *t)
+{
+    size_t size = dtype_size(t->dtype);
+    require(t->ndim >= 0 && t->ndim <= RAW_TENSOR_DIMS);
+    if (!size || !t->bytes)
+        return;
+    size_t count = 1;
+    for (int i = 0; i < t->ndim; i++)
+        count *= t->shape[i];
+    require(count * size == t->bytes);
+    float some[64];
+    dtype_to_f32(t->dtype, t->data, some, count < 64 ? count : 1);
+    dtype_to_f32(t->dtype, (const char *)t->data + t->bytes - size, some, 1);
+}
+
+static void check_safetensors(const void *data, size_t size)
+{
+    struct err err = {0};
+    struct safetensors *st = safetensors_open_memory(data, size, &err);
+    require(st || (err.code != ERR_NONE && *err.msg));
+    if (!st)
+        return;
+    for (size_t i = 0; i < safetensors_count(st); i++) {
+        const struct raw_tensor *t = safetensors_at(st, i);
+        require(safetensors_find(st, t->name) == t);
+        read_all(t);
+    }
+    safetensors_metadata(st, "format");
+    safetensors_close(st);
+}
+
+static void check_checkpoint(const void *data, size_t size)
+{
+    struct err err = {0};
+    struct checkpoint *cp = checkpoint_open_memory(data, size, &err);
+    require(cp || *err.msg);
+    if (!cp)
+        return;
+    struct sd1_arch a;
+    if (checkpoint_sd1(cp, &a, &err)) {
+        require(a.text.layers >= 0 && a.text.width % a.text.heads == 0 && a.text.vocab >= 49408);
+        require(a.unet.levels >= 1 && a.unet.levels <= CHECKPOINT_LEVELS && a.unet.res_blocks >= 1);
+        for (int i = 0; i < a.unet.levels; i++)
+            require(a.unet.channels[i] > 0 && a.unet.channels[i] % 32 == 0);
+        for (int i = 0; i < a.vae.levels; i++)
+            require(a.vae.encoder_channels[i] > 0 && a.vae.decoder_channels[i] > 0);
+    } else {
+        require(*err.msg);
+    }
+    struct raw_tensor t;
+    static const size_t any[4];
+    if (checkpoint_get(cp, "a", 4, any, &t, &err) || checkpoint_get(cp, "a", 2, any, &t, &err))
+        read_all(&t);
+    checkpoint_free(cp);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    check_safetensors(data, size);
+    check_checkpoint(data, size);
+    if (size <= HEADER_ROOM) {
+        unsigned char *start = file + HEADER_ROOM - size; /* so that the data stays where it is */
+        memcpy(start + 8, data, size);
+        for (int i = 0; i < 8; i++)
+            start[i] = (unsigned char)((uint64_t)size >> 8 * i);
+        check_safetensors(start, 8 + size + DATA);
+        check_checkpoint(start, 8 + size + DATA);
+    }
+    return 0;
+}
