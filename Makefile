@@ -2,10 +2,6 @@
 BUILD ?= build
 CC ?= cc
 PKGS = libmicrohttpd libcjson libcurl libpng libjpeg libwebp libwebpmux sqlite3 libcrypto libutf8proc
-SETUP_PACKAGES = build-essential pkg-config ca-certificates libmicrohttpd-dev libcjson-dev \
-  libcurl4-openssl-dev libpng-dev libjpeg62-turbo-dev libwebp-dev libsqlite3-dev libinih-dev \
-  libssl-dev libutf8proc-dev libcmocka-dev
-
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unused-parameter
 OPT ?= -O2 -g
 SAN ?=
@@ -17,7 +13,6 @@ LDLIBS += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -linih -lm
 CPPFLAGS += $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 
 # A kernel file's name is its instruction set, and only that file gets the flag.
-X86_FILES = $(filter %_avx2.c %_avx512.c %_amx.c,$(ENGINE_ALL))
 FLAGS_avx2 = -mavx2 -mfma -mf16c -ffp-contract=fast
 FLAGS_avx512 = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -ffp-contract=fast
 FLAGS_amx = $(FLAGS_avx512) -mavx512bf16 -mamx-tile -mamx-bf16
@@ -42,7 +37,19 @@ $(BUILD)/server/assets.o: $(BUILD)/gen/web_files.h
 $(BUILD)/server/assets.o: CPPFLAGS += -I$(BUILD)/gen
 
 .PHONY: all
-all: $(BUILD)/pictor
+all: $(BUILD)/pictor ## build the program (default)
+
+.PHONY: run
+run: ## install what is missing, build, and serve on http://127.0.0.1:7860
+	@tests/setup.sh run
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@$(BUILD)/pictor serve
+
+.PHONY: test
+test: ## install what is missing, build, and run every test
+	@tests/setup.sh test
+	@$(MAKE) --no-print-directory -j$$(nproc) all tests
+	@tests/run.sh $(BUILD)
 
 $(BUILD)/pictor: $(BUILD)/server/main.o $(SERVER_OBJ) $(BUILD)/libpictor.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -73,23 +80,60 @@ $(BUILD)/tests/%: tests/unit/%.c $(SERVER_OBJ) $(BUILD)/libpictor.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(SERVER_OBJ) $(BUILD)/libpictor.a $(LDLIBS) -lcmocka
 
-.PHONY: unit
-unit: $(UNIT)
-	@set -e; for t in $(UNIT); do echo "== $$t"; $$t; done
+.PHONY: tests unit
+tests: $(UNIT)
+unit: tests ## unit tests alone
+	@tests/run.sh $(BUILD) unit
 
-# Fuzzers, by clang: `make fuzz`, then as each tests/fuzz/fuzz_X.c says at its top.
-FUZZ := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
-$(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(SERVER_OBJ) $(BUILD)/libpictor.a
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< $(SERVER_OBJ) $(BUILD)/libpictor.a $(LDLIBS)
+# The sanitizers' builds live beside the normal one and run the same tests.
+ASAN = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+TSAN = -fsanitize=thread
+.PHONY: asan tsan
+asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
+	@tests/setup.sh test
+	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=build/asan SAN="$(ASAN)" OPT="-O1 -g" all tests
+	@UBSAN_OPTIONS=print_stacktrace=1 tests/run.sh build/asan unit levels api
+tsan: ## the server's tests under ThreadSanitizer
+	@tests/setup.sh test
+	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=build/tsan SAN="$(TSAN)" OPT="-O1 -g" all tests
+	@tests/run.sh build/tsan unit api
 
-.PHONY: fuzz fuzzers
-fuzzers: $(FUZZ)
-fuzz:
-	$(MAKE) BUILD=build/fuzz CC=clang \
-	  SAN="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" fuzzers
+# make fuzz TARGET=safetensors SECONDS=600; needs clang and libclang-rt-14-dev.
+FUZZ = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+SECONDS ?= 60
+FUZZ_FLAGS = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+.PHONY: fuzz
+fuzz: ## each fuzz target for SECONDS=60 (TARGET=name for one)
+	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=build/fuzz CC=clang SAN="$(FUZZ_FLAGS)" OPT= \
+	  $(or $(TARGET:%=build/fuzz/fuzz/%),$(FUZZ:%=build/fuzz/fuzz/%))
+	@set -e; for t in $(or $(TARGET),$(FUZZ)); do \
+	  mkdir -p build/fuzz/corpus/$$t; echo "== $$t"; \
+	  build/fuzz/fuzz/$$t -max_total_time=$(SECONDS) -rss_limit_mb=4096 -print_final_stats=1 \
+	    build/fuzz/corpus/$$t tests/fuzz/corpus/$$t 2>&1 | tail -n 12; done
+$(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(SERVER_OBJ) $(BUILD)/libpictor.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -fsanitize=fuzzer -o $@ $< $(SERVER_OBJ) $(BUILD)/libpictor.a $(LDLIBS)
 
-.PHONY: clean
-clean:
+.PHONY: bench
+bench: $(BUILD)/pictor ## this machine's figures as a table
+	$(BUILD)/pictor bench
+
+.PHONY: lint fmt
+lint: all ## layering, exported names, file sizes, columns
+	@tests/lint.sh $(BUILD)
+fmt: ## clang-format over the C sources
+	@git ls-files '*.c' '*.h' | grep -v vectors.h | xargs clang-format -i
+
+PREFIX ?= /usr/local
+.PHONY: install
+install: all ## install to PREFIX=/usr/local
+	install -D -m 755 $(BUILD)/pictor $(DESTDIR)$(PREFIX)/bin/pictor
+	install -D -m 644 config/pictor.ini $(DESTDIR)/etc/pictor/pictor.ini
+
+.PHONY: clean help
+clean: ## remove the build folder
 	rm -rf $(BUILD)
+help: ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
 -include $(ENGINE_OBJ:.o=.d) $(SERVER_OBJ:.o=.d) $(UNIT:=.d) $(BUILD)/server/main.d

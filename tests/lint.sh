@@ -1,0 +1,59 @@
+#!/bin/bash
+# lint.sh: the rules of CONTRIBUTING.md that a machine can check. `make lint` calls it with the
+# build folder whose objects it looks into.
+set -u
+build=$1
+bad=0
+say() { echo "lint: $*"; bad=1; }
+
+# Includes point one way: server -> pictor.h and base and io -> pipeline -> (model, text, sample, io)
+# -> compute -> base.
+allowed() { # folder -> folders it may include from
+    case $1 in
+    engine/base) echo "engine/base" ;;
+    engine/compute | engine/compute/cpu) echo "engine/base engine/compute engine/compute/cpu" ;;
+    engine/io) echo "engine/base engine/compute/dtype.h engine/io engine/pictor.h" ;;
+    engine/text) echo "engine/base engine/text" ;;
+    engine/sample) echo "engine/base engine/sample engine/pictor.h" ;;
+    engine/model) echo "engine/base engine/compute engine/io engine/model" ;;
+    engine/builtin) echo "engine/base engine/builtin" ;;
+    engine/pipeline) echo "engine/" ;;
+    server) echo "engine/base engine/io engine/pictor.h server" ;;
+    esac
+}
+while read -r file; do
+    folder=$(dirname "$file")
+    rules=$(allowed "$folder")
+    [ -n "$rules" ] || { say "$file: no rule for folder $folder"; continue; }
+    while read -r include; do
+        ok=0
+        for r in $rules; do
+            case $include in "$r"* ) ok=1 ;; esac
+        done
+        [ $ok = 1 ] || say "$file includes $include"
+    done < <(sed -nE 's/^#include "([^"]+)".*/\1/p' "$file")
+done < <(git ls-files 'engine/*.c' 'engine/*.h' 'server/*.c' 'server/*.h' | grep -v '^engine/pictor.h$')
+
+# An exported name starts with its file's name (engine/pictor.h's names with pictor_).
+while read -r object; do
+    name=$(basename "$object" .o)
+    for symbol in $(nm -g --defined-only "$object" | awk '{print $3}'); do
+        case $symbol in
+        main | "$name" | "$name"_* | pictor_*) ;;
+        *) say "$object exports $symbol" ;;
+        esac
+    done
+done < <(find "$build/engine" "$build/server" -name '*.o')
+
+# File names are unique; long files are split by meaning; no trailing blanks.
+git ls-files 'engine/*.c' 'server/*.c' | xargs -n1 basename | sort | uniq -d |
+    while read -r f; do echo "lint: two files are called $f"; done | grep . && bad=1
+for f in $(git ls-files 'engine/*.[ch]' 'server/*.[ch]' 'tests/*.[ch]'); do
+    n=$(wc -l <"$f")
+    [ "$n" -le 800 ] || say "$f has $n lines: 800 at most"
+    grep -nE '[[:blank:]]+$' "$f" >/dev/null && say "$f has trailing blanks"
+    awk -v f="$f" 'length($0) > 100 {printf "lint: %s:%d is %d columns\n", f, NR, length($0); bad = 1}
+                   END {exit bad}' "$f" || bad=1
+done
+[ $bad = 0 ] && echo "lint: clean"
+exit $bad

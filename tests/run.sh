@@ -1,0 +1,87 @@
+#!/bin/bash
+# run.sh: every test there is, against one build. `make test` calls it.
+#     tests/run.sh BUILD_DIR [unit] [levels] [api] [clients] [web] [chaos]      default: all
+# Parts run one after another (they share two cores at worst); a failed part does not stop the
+# others. The last line counts: "N passed, N failed".
+set -u
+build=$1
+shift
+parts=${*:-unit levels api clients web chaos}
+passed=0 failed=0 broken=""
+
+note() { printf '\n=== %s\n' "$*"; }
+
+# Adds what a part printed to the totals: cmocka's and pytest's closing lines.
+count() { # part, status, log
+    local p f
+    p=$(sed -nE 's/^\[  PASSED  \] ([0-9]+) test.*/\1/p; s/^.*[ =]([0-9]+) passed.*/\1/p' "$3" | awk "{n += \$1} END {print n + 0}")
+    f=$(sed -nE 's/^\[  FAILED  \] ([0-9]+) test.*/\1/p; s/^.*[ =]([0-9]+) (failed|error).*/\1/p' "$3" | awk "{n += \$1} END {print n + 0}")
+    p=${p:-0} f=${f:-0}
+    if [ "$2" != 0 ]; then
+        broken="$broken $1"
+        [ "$f" != 0 ] || f=1
+    fi
+    passed=$((passed + p)) failed=$((failed + f))
+}
+
+log=$build/tests/log
+mkdir -p "$build/tests"
+
+cmocka() { # name, program, environment...
+    local name=$1 program=$2
+    shift 2
+    env "$@" CMOCKA_MESSAGE_OUTPUT=stdout "$program" >"$log" 2>&1
+    local status=$?
+    if [ $status != 0 ]; then
+        cat "$log"
+        echo "$name: exit status $status"
+    else
+        echo "$name: $(sed -nE 's/^\[  PASSED  \] //p' "$log")"
+    fi
+    count "$name" $status "$log"
+}
+
+python_tests() { # folder
+    [ -d "tests/$1" ] && ls tests/"$1"/test_*.py >/dev/null 2>&1 || return 0
+    PICTOR=$PWD/$build/pictor "$venv/bin/python" -m pytest -q -x --durations=5 "tests/$1" 2>&1 | tee "$log"
+    count "$1" "${PIPESTATUS[0]}" "$log"
+}
+
+# What the Python tests need lives in the build folder and is made once.
+venv=build/venv
+python_ready() {
+    if ! cmp -s tests/requirements.txt "$venv/requirements.txt"; then
+        note "python packages"
+        python3 -m venv "$venv" && "$venv/bin/pip" install -q -r tests/requirements.txt &&
+            cp tests/requirements.txt "$venv/requirements.txt" || exit 1
+    fi
+}
+
+for part in $parts; do
+    note "$part"
+    case $part in
+    unit)
+        for t in "$build"/tests/*_test; do
+            cmocka "$(basename "$t")" "$t" X=
+        done
+        ;;
+    levels) # the engine's tests run all levels by themselves; the product must obey the cap too
+        for level in scalar avx2; do
+            cmocka "golden_test PICTOR_CPU=$level" "$build/tests/golden_test" PICTOR_CPU=$level
+        done
+        ;;
+    api | clients | web | chaos)
+        python_ready
+        python_tests "$part"
+        ;;
+    *)
+        echo "unknown part $part" >&2
+        exit 2
+        ;;
+    esac
+done
+
+printf '\n'
+[ -z "$broken" ] || echo "failed:$broken"
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ] && [ -z "$broken" ]

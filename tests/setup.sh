@@ -1,0 +1,41 @@
+#!/bin/sh
+# setup.sh: installs what building and testing need on Debian 12, and only what is missing.
+#     tests/setup.sh run     the compiler and the libraries
+#     tests/setup.sh test    also what the tests need: cmocka, Python, Chromium, Node for the SDKs
+# Works as root, or through sudo; on another system it says what to install.
+set -eu
+
+build="build-essential pkg-config ca-certificates libmicrohttpd-dev libcjson-dev
+libcurl4-openssl-dev libpng-dev libjpeg62-turbo-dev libwebp-dev libutf8proc-dev libsqlite3-dev
+libinih-dev libssl-dev"
+test="libcmocka-dev python3 python3-venv python3-pip chromium curl fonts-dejavu-core"
+
+case "${1:-}" in
+run) wanted=$build ;;
+test) wanted="$build $test" ;;
+*) echo "usage: $0 run|test" >&2; exit 2 ;;
+esac
+
+if ! command -v dpkg-query >/dev/null 2>&1; then
+    echo "setup: not a Debian system; the packages are, by their Debian names:" $wanted >&2
+    exit 0
+fi
+missing=""
+for p in $wanted; do
+    state=$(dpkg-query -W -f '${Status}' "$p" 2>/dev/null || true)
+    [ "$state" = "install ok installed" ] || missing="$missing $p"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" = 0 ]; then
+    sudo=""
+elif command -v sudo >/dev/null 2>&1; then
+    sudo="sudo"
+else
+    echo "setup: run as root or install sudo, then: apt-get install$missing" >&2
+    exit 1
+fi
+echo "setup: installing$missing"
+$sudo apt-get update -qq
+# shellcheck disable=SC2086
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
