@@ -37,7 +37,7 @@ struct job_params {
     double subseed_strength;
     char *rng;                 /* "nv" or "cpu" */
     int clip_skip;
-    int count;                 /* pictures; number i has seed + i (subseed + i if strength > 0) */
+    int count;                 /* pictures; their seeds: job_seed, job_subseed */
     bool has_init, has_mask;   /* the pixels are stored beside the job as inputs "init", "mask" */
     double strength;
     int fit;                   /* enum pictor_fit */
@@ -54,6 +54,17 @@ struct job_params {
     char *dialect;             /* "openai" "sdapi" "native": for the log and the history only */
     char *tag;                 /* the client's own id (force_task_id), or NULL */
 };
+
+/* The seeds of picture `index`, counted as SD WebUI does: variations of a seed differ by their
+ * subseeds alone. */
+static inline uint64_t job_seed(const struct job_params *p, int index)
+{
+    return p->subseed_strength > 0 ? p->seed : p->seed + (uint64_t)index;
+}
+static inline uint64_t job_subseed(const struct job_params *p, int index)
+{
+    return p->subseed + (uint64_t)index;
+}
 
 void job_params_init(struct job_params *p); /* defaults; strings NULL */
 void job_params_free(struct job_params *p);

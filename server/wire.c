@@ -12,6 +12,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "engine/io/utf8.h"
 #include "server/json_text.h"
 
 #define JSON_DEPTH 8 /* ours nest three deep */
@@ -45,6 +46,19 @@ int64_t wire_integer(const struct wire_message *m, const char *name, int64_t lea
 {
     double d = wire_number(m, name, NAN);
     return d >= (double)least && d <= (double)most ? (int64_t)d : fallback;
+}
+
+void wire_add_text(struct cJSON *json, const char *name, const char *text)
+{
+    /* One malformed byte becomes a replacement of three. */
+    char *clean = malloc(strlen(text) * UTF8_MAX + 1), *end = clean;
+    if (!clean)
+        return;
+    for (uint32_t c; (c = utf8_next(&text)) != 0;)
+        end = utf8_put(end, c);
+    *end = '\0';
+    cJSON_AddStringToObject(json, name, clean);
+    free(clean);
 }
 
 void wire_reader_init(struct wire_reader *r, int fd, struct wire_limits limits)

@@ -35,6 +35,10 @@ int64_t wire_integer(const struct wire_message *m, const char *name, int64_t lea
 double wire_number(const struct wire_message *m, const char *name, double fallback);
 const char *wire_string(const struct wire_message *m, const char *name); /* "" when absent */
 
+/* Adds a string member; what is not UTF-8 (a name out of a model file, cut in the middle) is
+ * replaced, because the reader takes nothing else. */
+void wire_add_text(struct cJSON *json, const char *name, const char *text);
+
 struct wire_limits {
     uint32_t json, binary; /* bytes */
 };

@@ -81,6 +81,20 @@ static void round_trip(void **state)
     cJSON_Delete(json);
 }
 
+static void text_is_made_utf8(void **state)
+{
+    struct pair *p = *state;
+    struct wire_message m;
+    struct err err;
+    cJSON *json = cJSON_CreateObject();
+    wire_add_text(json, "message", "tensor \xc3\xa9 \xff\xe2\x82 \x01");
+    assert_true(wire_write(p->far, json, NULL, 0, 1000, &err));
+    assert_int_equal(wire_read(&p->reader, &m, &err), WIRE_MESSAGE);
+    assert_non_null(strstr(wire_string(&m, "message"), "tensor \xc3\xa9 \xef\xbf\xbd"));
+    wire_message_free(&m);
+    cJSON_Delete(json);
+}
+
 static void byte_by_byte(void **state)
 {
     struct pair *p = *state;
@@ -208,6 +222,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(round_trip, setup, teardown),
+        cmocka_unit_test_setup_teardown(text_is_made_utf8, setup, teardown),
         cmocka_unit_test_setup_teardown(byte_by_byte, setup, teardown),
         cmocka_unit_test_setup_teardown(lengths_over_the_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(not_an_object, setup, teardown),

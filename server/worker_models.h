@@ -1,0 +1,41 @@
+/* worker_models.h: the models a worker holds in memory.
+ *
+ * The last one used stays open, and others beside it as long as all of them fit into the budget;
+ * the one that waited longest goes first. A file that changed on disk is opened again.
+ * Not thread-safe. */
+#ifndef PICTOR_SERVER_WORKER_MODELS_H
+#define PICTOR_SERVER_WORKER_MODELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+
+struct pictor_engine;
+struct pictor_model;
+struct pictor_model_info;
+struct worker_models;
+
+/* Which file, in which version. Strings are borrowed for a call. */
+struct worker_model_ref {
+    const char *name, *path;
+    uint64_t size;
+    int64_t mtime_ms;
+};
+
+/* Called when a model was opened, or closed (`info` NULL). */
+typedef void worker_models_fn(void *ctx, const char *name, const struct pictor_model_info *info);
+
+/* `budget`: bytes of weights. Borrows the engine. Returns owned. */
+struct worker_models *worker_models_new(struct pictor_engine *engine, size_t budget,
+                                        worker_models_fn *changed, void *ctx, struct err *err);
+void worker_models_free(struct worker_models *models); /* without calling `changed` */
+
+/* Opens it unless it is open. Valid until the next call. */
+struct pictor_model *worker_models_get(struct worker_models *models,
+                                       const struct worker_model_ref *ref, struct err *err);
+bool worker_models_any(const struct worker_models *models);
+void worker_models_close_all(struct worker_models *models);
+
+#endif
