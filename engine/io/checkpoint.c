@@ -83,12 +83,11 @@ static bool index_folder(struct checkpoint *cp, struct err *err)
 }
 
 /* How willingly a file of a folder is taken: 0 model.safetensors, 1 model.fp16.safetensors, 2 some
- * other *.safetensors; -1 not at all: another kind, a part of a model, or the unaveraged weights. */
+ * other *.safetensors; -1 not at all: another kind, one of several, or the unaveraged weights. */
 static int preference(const char *file)
 {
     const char *dot = strchr(file, '.'), *end = strrchr(file, '.');
-    if (!dot || strcmp(end, ".safetensors") != 0 || strstr(file, "-of-") ||
-        strstr(file, "non_ema"))
+    if (!dot || strcmp(end, ".safetensors") != 0 || strstr(file, "-of-") || strstr(file, "non_ema"))
         return -1;
     if (dot == end)
         return 0;
@@ -112,8 +111,8 @@ static struct safetensors *open_part(const char *folder, const char *part, struc
     }
     for (const struct dirent *d; (d = readdir(dir));) {
         int p = preference(d->d_name);
-        if (p >= 0 && (p < best_preference ||
-                       (p == best_preference && strcmp(d->d_name, best) < 0))) {
+        if (p >= 0 &&
+            (p < best_preference || (p == best_preference && strcmp(d->d_name, best) < 0))) {
             best_preference = p;
             snprintf(best, sizeof best, "%s", d->d_name);
         }
@@ -206,10 +205,12 @@ bool checkpoint_get(const struct checkpoint *cp, const char *ldm_name, int ndim,
         return err_set(err, ERR_INVALID, "tensor %s: wanted %s, but the file has none of that name",
                        ldm_name, want);
     *out = *t;
-    if (ndim == 4 && t->ndim == 2) /* a linear layer for a 1x1 convolution, and the reverse */
-        out->shape[2] = out->shape[3] = 1, out->ndim = 4;
-    else if (ndim == 2 && t->ndim == 4 && t->shape[2] == 1 && t->shape[3] == 1)
+    if (ndim == 4 && t->ndim == 2) { /* a linear layer for a 1x1 convolution */
+        out->ndim = 4;
+        out->shape[2] = out->shape[3] = 1;
+    } else if (ndim == 2 && t->ndim == 4 && t->shape[2] == 1 && t->shape[3] == 1) {
         out->ndim = 2;
+    }
     bool fits = out->ndim == ndim;
     for (int i = 0; i < ndim && fits; i++)
         fits = shape[i] == 0 || shape[i] == out->shape[i];
@@ -339,8 +340,7 @@ static bool read_unet_levels(const struct checkpoint *cp, struct sd1_arch *a, st
     int blocks = 0;
     for (int n = 1;; n++) {
         bool ends = find(cp, UNET "input_blocks.%d.0.op.weight", n);
-        const struct raw_tensor *conv =
-            find(cp, UNET "input_blocks.%d.0.in_layers.2.weight", n);
+        const struct raw_tensor *conv = find(cp, UNET "input_blocks.%d.0.in_layers.2.weight", n);
         bool attention =
             find(cp, UNET "input_blocks.%d.1.transformer_blocks.0.attn2.to_k.weight", n);
         int level = a->unet.levels;
@@ -431,8 +431,9 @@ static bool read_vae_half(const struct checkpoint *cp, const char *stem, int *le
     for (*levels = 0;; ++*levels) {
         int n = 0;
         const struct raw_tensor *conv;
-        for (; n < LAYER_LIMIT && (conv = find(cp, "first_stage_model.%s.%d.block.%d.conv2.weight",
-                                               stem, *levels, n)); n++) {
+        for (; n < LAYER_LIMIT &&
+               (conv = find(cp, "first_stage_model.%s.%d.block.%d.conv2.weight", stem, *levels, n));
+             n++) {
             if (*levels == CHECKPOINT_LEVELS || conv->ndim != 4 || conv->shape[0] > SIZE_LIMIT ||
                 conv->shape[0] % 32 != 0 || conv->shape[0] == 0 ||
                 (n > 0 && (size_t)channels[*levels] != conv->shape[0]))

@@ -21,9 +21,12 @@ static const struct swap unet_stems[] = {
 };
 
 static const struct swap unet_resnet[] = {
-    {"norm1.", "in_layers.0."},         {"conv1.", "in_layers.2."},
-    {"time_emb_proj.", "emb_layers.1."}, {"norm2.", "out_layers.0."},
-    {"conv2.", "out_layers.3."},        {"conv_shortcut.", "skip_connection."},
+    {"norm1.", "in_layers.0."},
+    {"conv1.", "in_layers.2."},
+    {"time_emb_proj.", "emb_layers.1."},
+    {"norm2.", "out_layers.0."},
+    {"conv2.", "out_layers.3."},
+    {"conv_shortcut.", "skip_connection."},
     {NULL, NULL},
 };
 
@@ -33,10 +36,9 @@ static const struct swap vae_resnet[] = {
 };
 
 static const struct swap vae_attention[] = {
-    {"group_norm.", "norm."}, {"to_q.", "q."},      {"to_k.", "k."},
-    {"to_v.", "v."},          {"to_out.0.", "proj_out."}, {"query.", "q."},
-    {"key.", "k."},           {"value.", "v."},     {"proj_attn.", "proj_out."},
-    {NULL, NULL},
+    {"group_norm.", "norm."},    {"to_q.", "q."},  {"to_k.", "k."}, {"to_v.", "v."},
+    {"to_out.0.", "proj_out."},  {"query.", "q."}, {"key.", "k."},  {"value.", "v."},
+    {"proj_attn.", "proj_out."}, {NULL, NULL},
 };
 
 static const struct swap none[] = {{NULL, NULL}};
@@ -186,8 +188,8 @@ static bool from_text(const char *name, char *out, size_t size)
                 prefixed ? "" : "text_model.");
 }
 
-bool names_from_diffusers(const struct names_layout *layout, enum names_part part,
-                          const char *name, char *out, size_t size)
+bool names_from_diffusers(const struct names_layout *layout, enum names_part part, const char *name,
+                          char *out, size_t size)
 {
     switch (part) {
     case NAMES_UNET:

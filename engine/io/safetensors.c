@@ -7,8 +7,8 @@
  *
  * The header is copied before it is read, because a mapped file can change under us. A scan over
  * the copy bounds nesting and the number of values, so that the JSON library can be given hostile
- * text: it never recurses deeply nor builds a tree a hundred times the size of the file. Tensors are kept
- * in order of name; lookup is a binary search. */
+ * text: it never recurses deeply nor builds a tree a hundred times the size of the file. Tensors
+ * are kept in order of name; lookup is a binary search. */
 #include "engine/io/safetensors.h"
 
 #include <cJSON.h>

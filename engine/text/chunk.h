@@ -20,8 +20,8 @@ struct chunk {
 struct chunk_list {
     struct chunk *at; /* [count], count >= 1: an empty prompt is one chunk of end tokens */
     size_t count;
-    size_t tokens;  /* of the prompt itself, for messages: filling before a BREAK counts too */
-    bool weighted;  /* some weight is not 1 */
+    size_t tokens; /* of the prompt itself, for messages: filling before a BREAK counts too */
+    bool weighted; /* some weight is not 1 */
 };
 
 /* SD WebUI syntax to chunks (see prompt.h). Fails with ERR_TOO_LARGE above CHUNK_LIMIT. */

@@ -10,6 +10,7 @@
  * which shows when it is looked up again. */
 #include "engine/text/tokenizer.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@
 #include "engine/base/incbin.h"
 #include "engine/text/unicode.h"
 
-INCBIN(clip_merges, "engine/text/clip_merges.bin");
+INCBIN(tokenizer_merges, "engine/text/clip_merges.bin");
 
 #define MERGES 48894
 #define FIRST_MERGE 512
@@ -49,6 +50,7 @@ static int merge_of(const struct tokenizer *t, int left, int right)
 
 struct tokenizer *tokenizer_new(struct err *err)
 {
+    assert(INCBIN_SIZE(tokenizer_merges) == MERGES * 4);
     struct tokenizer *t = calloc(1, sizeof *t);
     if (!t) {
         err_set(err, ERR_INTERNAL, "out of memory for the tokenizer");
@@ -63,7 +65,7 @@ struct tokenizer *tokenizer_new(struct err *err)
                 t->byte_id[b] = id++;
         }
     for (int r = 0; r < MERGES; r++) {
-        const unsigned char *m = clip_merges + (size_t)r * 4;
+        const unsigned char *m = tokenizer_merges + (size_t)r * 4;
         uint32_t pair = (uint32_t)(m[0] | m[1] << 8) << 16 | (uint32_t)(m[2] | m[3] << 8);
         size_t slot = slot_of(t, pair);
         t->pair[slot] = pair;

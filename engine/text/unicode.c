@@ -32,7 +32,7 @@ enum unicode_class unicode_class(int character)
         return UNICODE_SPACE;
     default:
         return (character >= '\t' && character <= '\r') || character == 0x85 ? UNICODE_SPACE
-                                                                            : UNICODE_OTHER;
+                                                                             : UNICODE_OTHER;
     }
 }
 
@@ -87,9 +87,8 @@ static char *simplify(const char *text, size_t len, size_t *out_len, struct err 
         utf8proc_int32_t parts[PARTS] = {c};
         utf8proc_ssize_t count = 1;
         if (is_compound(c)) {
-            count = utf8proc_decompose_char(c, parts, PARTS,
-                                            UTF8PROC_STABLE | UTF8PROC_COMPAT | UTF8PROC_DECOMPOSE,
-                                            &boundary);
+            count = utf8proc_decompose_char(
+                c, parts, PARTS, UTF8PROC_STABLE | UTF8PROC_COMPAT | UTF8PROC_DECOMPOSE, &boundary);
             if (count > PARTS)
                 count = 0; /* Unicode keeps decompositions for ever: there is none that long */
         }
@@ -147,9 +146,8 @@ char *unicode_clean(const char *text, size_t len, size_t *out_len, struct err *e
     char *simple = simplify(text, len, &n, err);
     if (!simple)
         return NULL;
-    utf8proc_ssize_t composed_len =
-        utf8proc_map((utf8proc_uint8_t *)simple, (utf8proc_ssize_t)n, &composed,
-                     UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+    utf8proc_ssize_t composed_len = utf8proc_map((utf8proc_uint8_t *)simple, (utf8proc_ssize_t)n,
+                                                 &composed, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
     free(simple);
     /* Lower case takes at most one byte for two more. */
     if (composed_len >= 0)

@@ -1,7 +1,4 @@
-/* fuzz_prompt.c: any bytes as a prompt: syntax, tokenizer, chunks.
- *
- *     make fuzz && mkdir -p build/fuzz/found
- *     build/fuzz/fuzz_prompt -max_len=20000 build/fuzz/found tests/fuzz/corpus/prompt */
+/* fuzz_prompt.c: any bytes as a prompt: syntax, tokenizer, chunks. `make fuzz TARGET=prompt` */
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>

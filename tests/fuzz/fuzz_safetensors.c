@@ -1,10 +1,6 @@
 /* fuzz_safetensors.c: any bytes as a checkpoint, once as a whole file and once as the header of one
  * whose data is zeros, so that mutations of names and shapes get past the length field.
- *
- *     make fuzz && mkdir -p build/fuzz/found
- *     build/fuzz/fuzz_safetensors -max_len=65536 build/fuzz/found tests/fuzz/corpus/safetensors
- *
- * Whatever is found must be readable to its last byte. */
+ * Whatever is found must be readable to its last byte. `make fuzz TARGET=safetensors` */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -53,8 +53,8 @@ static int load(void **state)
     lines = calloc(2000, sizeof *lines);
     if (!f || !lines)
         return -1;
-    for (struct line *l = lines; fscanf(f, "%63s %159s %159s %31s", l->file, l->name, l->ldm,
-                                        l->shape) == 4; l++)
+    for (struct line *l = lines;
+         fscanf(f, "%63s %159s %159s %31s", l->file, l->name, l->ldm, l->shape) == 4; l++)
         line_count++;
     fclose(f);
     return line_count > 900 ? 0 : -1;
@@ -158,8 +158,7 @@ static void other_names(void **state)
     struct names_layout layout = layout_of_lines();
     char got[256];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        bool known =
-            names_from_diffusers(&layout, cases[i].part, cases[i].name, got, sizeof got);
+        bool known = names_from_diffusers(&layout, cases[i].part, cases[i].name, got, sizeof got);
         if (known != (cases[i].ldm != NULL) || (known && strcmp(got, cases[i].ldm) != 0))
             fail_msg("%s: got %s, wanted %s", cases[i].name, known ? got : "none",
                      cases[i].ldm ? cases[i].ldm : "none");
@@ -232,20 +231,20 @@ static void getting(void **state)
     struct checkpoint *cp = checkpoint_open_memory(tiny, tiny_size, &err);
     assert_non_null(cp);
 
-    assert_true(checkpoint_get(cp, UNET "input_blocks.0.0.weight", 4, (size_t[]){32, 4, 3, 3}, &t,
-                               &err));
+    assert_true(
+        checkpoint_get(cp, UNET "input_blocks.0.0.weight", 4, (size_t[]){32, 4, 3, 3}, &t, &err));
     assert_int_equal(t.dtype, DTYPE_F16);
     assert_int_equal(t.bytes, 32 * 4 * 9 * 2);
-    assert_true(checkpoint_get(cp, UNET "input_blocks.0.0.weight", 4, (size_t[]){0, 0, 3, 0}, &t,
-                               &err));
+    assert_true(
+        checkpoint_get(cp, UNET "input_blocks.0.0.weight", 4, (size_t[]){0, 0, 3, 0}, &t, &err));
     assert_int_equal(t.shape[0], 32);
 
     /* [64, 64] in the file, and [32, 32, 1, 1]. */
     assert_true(checkpoint_get(cp, TEXT "encoder.layers.0.self_attn.q_proj.weight", 4,
                                (size_t[]){64, 64, 1, 1}, &t, &err));
     assert_int_equal(t.ndim, 4);
-    assert_true(checkpoint_get(cp, UNET "input_blocks.1.1.proj_in.weight", 2,
-                               (size_t[]){32, 32}, &t, &err));
+    assert_true(checkpoint_get(cp, UNET "input_blocks.1.1.proj_in.weight", 2, (size_t[]){32, 32},
+                               &t, &err));
     assert_int_equal(t.ndim, 2);
 
     static const struct {
@@ -254,12 +253,13 @@ static void getting(void **state)
         size_t shape[4];
         const char *message;
     } wrong[] = {
-        {UNET "time_embed.0.bias", 1, {129},
+        {UNET "time_embed.0.bias",
+         1,
+         {129},
          "tensor " UNET "time_embed.0.bias: wanted [129], found [128]"},
         {UNET "time_embed.0.bias", 2, {128, 0}, "wanted [128, any], found [128]"},
         {UNET "input_blocks.0.0.weight", 2, {32, 4}, "wanted [32, 4], found [32, 4, 3, 3]"},
-        {UNET "time_embed.0.weight", 4, {128, 32, 3, 3},
-         "wanted [128, 32, 3, 3], found [128, 32]"},
+        {UNET "time_embed.0.weight", 4, {128, 32, 3, 3}, "wanted [128, 32, 3, 3], found [128, 32]"},
         {"none", 1, {5}, "tensor none: wanted [5], but the file has none of that name"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -388,9 +388,12 @@ static void folder(void **state)
         unlink(path);
     }
     static const char *const ours[] = {
-        "unet/diffusion_pytorch_model.fp16.safetensors", "unet",
-        "vae/diffusion_pytorch_model.safetensors",       "vae",
-        "text_encoder/model.safetensors",                "text_encoder",
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "unet",
+        "vae/diffusion_pytorch_model.safetensors",
+        "vae",
+        "text_encoder/model.safetensors",
+        "text_encoder",
     };
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
         snprintf(path, sizeof path, "%s/%s", dir, ours[i]);

@@ -133,7 +133,7 @@ static void commas(void **state)
         int behind; /* tokens behind it */
         int first;  /* tokens in the first chunk */
     } cases[] = {
-        {74, 1, 75}, {73, 1, 75}, {73, 2, 74}, {60, 15, 61}, {60, 14, 75},
+        {74, 1, 75},  {73, 1, 75},  {73, 2, 74},  {60, 15, 61}, {60, 14, 75},
         {55, 20, 56}, {55, 19, 75}, {54, 21, 75}, {54, 40, 75}, {0, 80, 75},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -27,8 +27,7 @@ static double value(unsigned bits, int exponent_bits, int fraction_bits, bool in
 
 static void assert_same(float got, double want, unsigned bits)
 {
-    if (isnan(want) ? !isnan(got)
-                    : (double)got != want || !signbit(got) != !signbit(want))
+    if (isnan(want) ? !isnan(got) : (double)got != want || !signbit(got) != !signbit(want))
         fail_msg("0x%x: got %a, wanted %a", bits, (double)got, want);
 }
 

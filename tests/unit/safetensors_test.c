@@ -274,10 +274,14 @@ static void files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good),          cmocka_unit_test(without_metadata),
-        cmocka_unit_test(hostile_headers), cmocka_unit_test(nul_bytes),
-        cmocka_unit_test(too_many_values), cmocka_unit_test(bad_lengths),
-        cmocka_unit_test(truncated),     cmocka_unit_test(files),
+        cmocka_unit_test(good),
+        cmocka_unit_test(without_metadata),
+        cmocka_unit_test(hostile_headers),
+        cmocka_unit_test(nul_bytes),
+        cmocka_unit_test(too_many_values),
+        cmocka_unit_test(bad_lengths),
+        cmocka_unit_test(truncated),
+        cmocka_unit_test(files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

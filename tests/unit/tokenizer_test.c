@@ -110,7 +110,7 @@ static void golden(void **state)
 
 static void control_characters(void **state)
 {
-    CHECK("control\x01" "char\x7f and \0 nul", 9963, 16017, 537, 1156, 331);
+    CHECK("control\001char\177 and \0 nul", 9963, 16017, 537, 1156, 331);
     CHECK("\0\0cat\0", 2368);
     check("\0\x01\xef\xbb\xbf", 5, NULL, 0);
 }
@@ -137,8 +137,8 @@ static void appends(void **state)
 
 static void invalid_utf8(void **state)
 {
-    static const char *const bad[] = {"\xff", "cat \xc3", "\xc0\x80", "\xed\xa0\x80",
-                                      "\xf4\x90\x80\x80", "\xe2\x82", "\x80"};
+    static const char *const bad[] = {
+        "\xff", "cat \xc3", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", "\x80"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct tokenizer_ids ids = {0};
         struct err err = {0};
@@ -175,9 +175,9 @@ static void long_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden),  cmocka_unit_test(control_characters),
+        cmocka_unit_test(golden),         cmocka_unit_test(control_characters),
         cmocka_unit_test(special_tokens), cmocka_unit_test(appends),
-        cmocka_unit_test(invalid_utf8), cmocka_unit_test(long_words),
+        cmocka_unit_test(invalid_utf8),   cmocka_unit_test(long_words),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
