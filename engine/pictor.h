@@ -58,10 +58,10 @@ struct pictor_image {
 void pictor_image_free(struct pictor_image *image); /* frees pixels, zeroes the struct */
 
 struct pictor_engine_options {
-    int threads;          /* 0: one per available CPU */
-    const char *cpu;      /* NULL: best level; else "scalar" "avx2" "avx512" "amx": a cap */
+    int threads;     /* 0: one per available CPU */
+    const char *cpu; /* NULL: best level; else "scalar" "avx2" "avx512" "amx": a cap */
     enum pictor_precision precision;
-    size_t memory_limit;  /* bytes of weights plus activations, 0: no limit */
+    size_t memory_limit; /* bytes of weights plus activations, 0: no limit */
 };
 
 /* `options` may be NULL. Fails on an unknown cpu word. Returns owned. */
@@ -81,10 +81,10 @@ void pictor_engine_cancel(struct pictor_engine *engine);
 void pictor_engine_interrupt(struct pictor_engine *engine);
 
 struct pictor_model_info {
-    char architecture[32];  /* "sd1" */
-    char title[64];         /* from the file's metadata, or "" */
+    char architecture[32]; /* "sd1" */
+    char title[64];        /* from the file's metadata, or "" */
     int native_width, native_height;
-    size_t weight_bytes;    /* packed, in memory */
+    size_t weight_bytes; /* packed, in memory */
     float default_guidance;
     int default_steps;
 };
@@ -117,10 +117,10 @@ struct pictor_params {
     const char *scheduler;                /* "automatic" (the sampler's own), "uniform", "karras" */
     double eta;                           /* ancestral / DDIM noise; NAN: the sampler's own */
     uint64_t seed;
-    uint64_t subseed;                     /* variation: slerp(noise(seed), noise(subseed)) */
-    double subseed_strength;              /* 0..1; 0 is none */
+    uint64_t subseed;        /* variation: slerp(noise(seed), noise(subseed)) */
+    double subseed_strength; /* 0..1; 0 is none */
     enum pictor_rng rng;
-    int clip_skip;                        /* 1 is the last layer */
+    int clip_skip; /* 1 is the last layer */
 
     /* Painting over a picture: NULL init is text to image. */
     const struct pictor_image *init; /* RGB or RGBA (flattened on white), any size */
@@ -128,17 +128,17 @@ struct pictor_params {
     double strength;                 /* 0..1 denoising strength */
     enum pictor_fit fit;
     enum pictor_fill fill;
-    float mask_blur;      /* Gaussian sigma in pixels, 0..64 */
+    float mask_blur; /* Gaussian sigma in pixels, 0..64 */
     bool mask_invert;
-    bool mask_only_area;  /* paint the mask's surroundings at full width x height, then paste back;
-                             the picture then keeps the size of `init` */
-    int mask_padding;     /* pixels around the mask for mask_only_area */
+    bool mask_only_area; /* paint the mask's surroundings at full width x height, then paste back;
+                            the picture then keeps the size of `init` */
+    int mask_padding;    /* pixels around the mask for mask_only_area */
 
     /* Second pass at a larger size ("hires fix"); hires_width 0: none. */
     int hires_width, hires_height;
-    int hires_steps;              /* 0: as steps */
-    double hires_strength;        /* denoising strength of the second pass */
-    const char *hires_upscaler;   /* "Latent" or "Lanczos" */
+    int hires_steps;            /* 0: as steps */
+    double hires_strength;      /* denoising strength of the second pass */
+    const char *hires_upscaler; /* "Latent" or "Lanczos" */
 
     int preview_every; /* steps between previews; 0: none */
     /* Called on the calling thread; return false to cancel. May be NULL. */
@@ -169,17 +169,17 @@ struct pictor_sampler_info {
 const struct pictor_sampler_info *pictor_sampler_at(int index);
 
 struct pictor_scheduler_info {
-    const char *name;  /* "karras" */
-    const char *label; /* "Karras" */
+    const char *name;   /* "karras" */
+    const char *label;  /* "Karras" */
     double default_rho; /* -1: has none */
-    bool needs_model;  /* its sigmas come from the model's table */
+    bool needs_model;   /* its sigmas come from the model's table */
 };
 const struct pictor_scheduler_info *pictor_scheduler_at(int index);
 
 /* Exact, then case-insensitive, then alias; also "DPM++ 2M Karras" = sampler + scheduler:
  * then *scheduler is set. NULL when unknown. */
-const struct pictor_sampler_info *pictor_sampler_find(const char *name,
-                                                      const struct pictor_scheduler_info **scheduler);
+const struct pictor_sampler_info *
+pictor_sampler_find(const char *name, const struct pictor_scheduler_info **scheduler);
 const struct pictor_scheduler_info *pictor_scheduler_find(const char *name);
 
 #endif

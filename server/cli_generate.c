@@ -22,36 +22,37 @@
 
 #define BAR 24 /* characters of the progress bar */
 
-static const char *const help_settings[] = {"config", "data", "models", "threads", "precision",
-                                            "cpu", "memory_limit_mb", NULL};
+static const char *const help_settings[] = {"config",    "data", "models",          "threads",
+                                            "precision", "cpu",  "memory_limit_mb", NULL};
 
 static void help(FILE *out)
 {
-    fputs("usage: pictor generate --prompt TEXT -o FILE [options]\n"
-          "\n"
-          "  -p, --prompt TEXT      what to paint; (word:1.2) and [word] weigh, BREAK splits\n"
-          "  -n, --negative TEXT    what to keep away from\n"
-          "  -m, --model NAME|PATH  a model of `pictor models`, a .safetensors file or a diffusers\n"
-          "                         folder; default: the built-in model\n"
-          "  -o, --output FILE      .png, .jpg or .webp; with --count, FILE-1.png and so on\n"
-          "      --width N --height N   pixels, multiples of 8; default: the model's own size\n"
-          "      --steps N          denoising steps\n"
-          "      --cfg X            guidance scale; 1 is none\n"
-          "      --sampler NAME     Euler a, Euler, DPM++ 2M, DDIM, ...\n"
-          "      --scheduler NAME   automatic, uniform, karras, ...\n"
-          "      --seed N           default: a random one, which is printed\n"
-          "      --rng nv|cpu       whose random numbers: CUDA's or torch's on a CPU\n"
-          "      --eta X            noise that ancestral samplers and DDIM add\n"
-          "      --clip-skip N      1 is the text encoder's last layer\n"
-          "      --count N          pictures, with seeds N, N + 1, ...\n"
-          "      --init FILE        paint over this picture (PNG, JPEG, WebP)\n"
-          "      --strength X       how much of it to change, 0..1; default 0.75\n"
-          "      --mask FILE        repaint only where this is white\n"
-          "      --mask-blur X      pixels by which the mask's edge is softened; default 4\n"
-          "      --hires WxH        paint again at this size\n"
-          "      --quality N        of JPEG and WebP, 1..100; default 90\n"
-          "  -q, --quiet            no progress\n",
-          out);
+    fputs(
+        "usage: pictor generate --prompt TEXT -o FILE [options]\n"
+        "\n"
+        "  -p, --prompt TEXT      what to paint; (word:1.2) and [word] weigh, BREAK splits\n"
+        "  -n, --negative TEXT    what to keep away from\n"
+        "  -m, --model NAME|PATH  a model of `pictor models`, a .safetensors file or a diffusers\n"
+        "                         folder; default: the built-in model\n"
+        "  -o, --output FILE      .png, .jpg or .webp; with --count, FILE-1.png and so on\n"
+        "      --width N --height N   pixels, multiples of 8; default: the model's own size\n"
+        "      --steps N          denoising steps\n"
+        "      --cfg X            guidance scale; 1 is none\n"
+        "      --sampler NAME     Euler a, Euler, DPM++ 2M, DDIM, ...\n"
+        "      --scheduler NAME   automatic, uniform, karras, ...\n"
+        "      --seed N           default: a random one, which is printed\n"
+        "      --rng nv|cpu       whose random numbers: CUDA's or torch's on a CPU\n"
+        "      --eta X            noise that ancestral samplers and DDIM add\n"
+        "      --clip-skip N      1 is the text encoder's last layer\n"
+        "      --count N          pictures, with seeds N, N + 1, ...\n"
+        "      --init FILE        paint over this picture (PNG, JPEG, WebP)\n"
+        "      --strength X       how much of it to change, 0..1; default 0.75\n"
+        "      --mask FILE        repaint only where this is white\n"
+        "      --mask-blur X      pixels by which the mask's edge is softened; default 4\n"
+        "      --hires WxH        paint again at this size\n"
+        "      --quality N        of JPEG and WebP, 1..100; default 90\n"
+        "  -q, --quiet            no progress\n",
+        out);
     settings_help(out, help_settings);
 }
 
@@ -62,9 +63,24 @@ struct options {
 };
 
 enum {
-    OPT_WIDTH = 256, OPT_HEIGHT, OPT_STEPS, OPT_CFG, OPT_SAMPLER, OPT_SCHEDULER, OPT_SEED, OPT_RNG,
-    OPT_ETA, OPT_CLIP_SKIP, OPT_COUNT, OPT_INIT, OPT_STRENGTH, OPT_MASK, OPT_MASK_BLUR, OPT_HIRES,
-    OPT_QUALITY, OPT_HELP
+    OPT_WIDTH = 256,
+    OPT_HEIGHT,
+    OPT_STEPS,
+    OPT_CFG,
+    OPT_SAMPLER,
+    OPT_SCHEDULER,
+    OPT_SEED,
+    OPT_RNG,
+    OPT_ETA,
+    OPT_CLIP_SKIP,
+    OPT_COUNT,
+    OPT_INIT,
+    OPT_STRENGTH,
+    OPT_MASK,
+    OPT_MASK_BLUR,
+    OPT_HIRES,
+    OPT_QUALITY,
+    OPT_HELP
 };
 
 static const struct option long_options[] = {
@@ -96,13 +112,14 @@ static const struct option long_options[] = {
 
 /* The same options as settings_load wants to know them. */
 static const char *const own_flags[] = {
-    "-p=", "-n=", "-m=", "-o=", "-q", "--prompt=", "--negative=", "--model=", "--output=",
-    "--width=", "--height=", "--steps=", "--cfg=", "--sampler=", "--scheduler=", "--seed=",
-    "--rng=", "--eta=", "--clip-skip=", "--count=", "--init=", "--strength=", "--mask=",
-    "--mask-blur=", "--hires=", "--quality=", "--quiet", NULL};
+    "-p=",          "-n=",        "-m=",          "-o=",         "-q",        "--prompt=",
+    "--negative=",  "--model=",   "--output=",    "--width=",    "--height=", "--steps=",
+    "--cfg=",       "--sampler=", "--scheduler=", "--seed=",     "--rng=",    "--eta=",
+    "--clip-skip=", "--count=",   "--init=",      "--strength=", "--mask=",   "--mask-blur=",
+    "--hires=",     "--quality=", "--quiet",      NULL};
 
-static bool whole(const char *name, const char *text, long long low, long long high,
-                  long long *out, struct err *err)
+static bool whole(const char *name, const char *text, long long low, long long high, long long *out,
+                  struct err *err)
 {
     char *end;
     errno = 0;
@@ -410,7 +427,8 @@ static bool paint(struct options *o, const struct settings *settings, struct err
         p.on_progress = show_progress;
         p.ctx = &bar;
         p.preview_every = 0;
-        if (!pictor_generate(model, &p, &out, err) || !write_picture(o, &found, bar.index, &out, err))
+        if (!pictor_generate(model, &p, &out, err) ||
+            !write_picture(o, &found, bar.index, &out, err))
             goto done;
         pictor_image_free(&out);
         char path[4200];
@@ -463,7 +481,8 @@ int generate_main(int argc, char **argv)
             goto fail;
     }
     if (optind < argc) {
-        err_set(&err, ERR_INVALID, "unexpected word '%.64s'; is the prompt in quotes?", argv[optind]);
+        err_set(&err, ERR_INVALID, "unexpected word '%.64s'; is the prompt in quotes?",
+                argv[optind]);
         goto fail;
     }
     if (!take_format(&o, &err))

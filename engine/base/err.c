@@ -6,10 +6,10 @@
 #include <string.h>
 
 static const char *const names[] = {
-    [ERR_NONE] = "none",           [ERR_INVALID] = "invalid",     [ERR_TOO_LARGE] = "too_large",
-    [ERR_NOT_FOUND] = "not_found", [ERR_UNSUPPORTED] = "unsupported",
-    [ERR_CANCELLED] = "cancelled", [ERR_BUSY] = "busy",           [ERR_DENIED] = "denied",
-    [ERR_IO] = "io",               [ERR_UPSTREAM] = "upstream",   [ERR_INTERNAL] = "internal",
+    [ERR_NONE] = "none",           [ERR_INVALID] = "invalid",         [ERR_TOO_LARGE] = "too_large",
+    [ERR_NOT_FOUND] = "not_found", [ERR_UNSUPPORTED] = "unsupported", [ERR_CANCELLED] = "cancelled",
+    [ERR_BUSY] = "busy",           [ERR_DENIED] = "denied",           [ERR_IO] = "io",
+    [ERR_UPSTREAM] = "upstream",   [ERR_INTERNAL] = "internal",
 };
 
 bool err_set(struct err *e, enum err_code code, const char *fmt, ...)
@@ -35,8 +35,8 @@ bool err_prefix(struct err *e, const char *fmt, ...)
     int n = vsnprintf(e->msg, sizeof e->msg, fmt, ap);
     va_end(ap);
     if (n >= 0 && (size_t)n < sizeof e->msg)
-        snprintf(e->msg + n, sizeof e->msg - (size_t)n, ": %.*s",
-                 (int)(sizeof e->msg - (size_t)n), old);
+        snprintf(e->msg + n, sizeof e->msg - (size_t)n, ": %.*s", (int)(sizeof e->msg - (size_t)n),
+                 old);
     return false;
 }
 

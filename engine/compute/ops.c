@@ -71,8 +71,7 @@ static bool same_shape(const struct tensor *a, const struct tensor *b)
     return same_pixels(a, b) && a->c == b->c;
 }
 
-static void check_epilogue(const struct tensor *y, const struct matrix *w,
-                           const struct epilogue *e)
+static void check_epilogue(const struct tensor *y, const struct matrix *w, const struct epilogue *e)
 {
     assert(y->c == w->n && y->pad == 0);
     assert(!e || !e->residual || (same_shape(e->residual, y) && e->residual->pad == 0));

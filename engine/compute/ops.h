@@ -19,16 +19,16 @@
 struct device;
 
 struct device_options {
-    int threads;      /* 0: one per available CPU */
-    const char *cpu;  /* cap: "scalar" "avx2" "avx512" "amx"; NULL: $PICTOR_CPU, else the best */
-    int bf16;         /* activations: 1 BF16, 0 F32, -1 BF16 where it is multiplied in hardware */
+    int threads;     /* 0: one per available CPU */
+    const char *cpu; /* cap: "scalar" "avx2" "avx512" "amx"; NULL: $PICTOR_CPU, else the best */
+    int bf16;        /* activations: 1 BF16, 0 F32, -1 BF16 where it is multiplied in hardware */
 };
 
 struct device *device_new(const struct device_options *options, struct err *err);
 void device_free(struct device *dev);
 const char *device_level(const struct device *dev); /* "scalar" "avx2" "avx512" "amx" */
 int device_threads(const struct device *dev);
-enum dtype device_dtype(const struct device *dev);  /* of activations */
+enum dtype device_dtype(const struct device *dev); /* of activations */
 
 /* Weights packed for the device: [n, taps, k] with bias, in memory of their own. */
 struct matrix;
@@ -52,7 +52,8 @@ int matrix_rows(const struct matrix *m);
 
 enum activation { ACT_NONE, ACT_SILU, ACT_GELU, ACT_QUICK_GELU };
 
-/* What happens to a product while it is still in registers: y = act(x w + bias + row) + residual. */
+/* What happens to a product while it is still in registers: y = act(x w + bias + row) + residual.
+ */
 struct epilogue {
     enum activation act;
     const float *row;              /* [b, n]: added to every pixel of picture b, or NULL */

@@ -3,9 +3,9 @@
  * Element (b, y, x, k) of a picture tensor lies at
  *     data[((b * (h + 2 pad) + y + pad) * (w + 2 pad) + x + pad) * ld + k]
  * so a linear layer, a 1x1 convolution and a projection of attention are one matrix product over
- * pixels, and with pad == 1 (a border of zeros) a 3x3 convolution is nine of them over shifted rows.
- * Tokens are pictures of height 1. `ld >= c` lets a tensor be a slice of channels of a wider one,
- * so concatenation is a matter of where the producer writes.
+ * pixels, and with pad == 1 (a border of zeros) a 3x3 convolution is nine of them over shifted
+ * rows. Tokens are pictures of height 1. `ld >= c` lets a tensor be a slice of channels of a wider
+ * one, so concatenation is a matter of where the producer writes.
  *
  * A tensor does not own its memory (an arena does). */
 #ifndef PICTOR_ENGINE_COMPUTE_TENSOR_H

@@ -22,8 +22,8 @@ struct clip {
     struct norm final;
 };
 
-struct clip *clip_load(struct device *dev, const struct checkpoint *cp,
-                       const struct sd1_arch *arch, size_t *bytes, struct err *err)
+struct clip *clip_load(struct device *dev, const struct checkpoint *cp, const struct sd1_arch *arch,
+                       size_t *bytes, struct err *err)
 {
     static const char *const qkv[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"};
     const char *root = "cond_stage_model.transformer.text_model.";
@@ -39,16 +39,18 @@ struct clip *clip_load(struct device *dev, const struct checkpoint *cp,
     c->vocab = arch->text.vocab;
     c->positions = arch->text.positions;
     if (c->layers > MAX_LAYERS || w % 32 || w % c->heads || w / c->heads > LAYERS_MAX_HEAD) {
-        err_set(err, ERR_UNSUPPORTED,
-                "text encoder of %d layers, width %d, %d heads: wanted at most %d layers and a width "
-                "that is a multiple of 32 and of the heads",
-                c->layers, w, c->heads, MAX_LAYERS);
+        err_set(
+            err, ERR_UNSUPPORTED,
+            "text encoder of %d layers, width %d, %d heads: wanted at most %d layers and a width "
+            "that is a multiple of 32 and of the heads",
+            c->layers, w, c->heads, MAX_LAYERS);
         c->layers = 0;
         goto fail;
     }
     const size_t token_shape[2] = {(size_t)c->vocab, (size_t)w};
     const size_t place_shape[2] = {(size_t)c->positions, (size_t)w};
-    if (!checkpoint_get(cp, "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight",
+    if (!checkpoint_get(cp,
+                        "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight",
                         2, token_shape, &c->tokens, err))
         goto fail;
     c->places = layers_floats(&l, root, "embeddings.position_embedding.weight", 2, place_shape);
@@ -125,8 +127,7 @@ void clip_encode(struct ops *o, const struct clip *c, const int *ids, int n, int
         ops_linear(o, &x, &h, y->out, &onto_x);
         layers_layer_norm(o, &h, &x, &y->norm2);
         size_t inner = arena_mark(o->arena);
-        struct tensor wide =
-            tensor_new(o->arena, dtype, 1, 1, n, matrix_rows(y->up), 0);
+        struct tensor wide = tensor_new(o->arena, dtype, 1, 1, n, matrix_rows(y->up), 0);
         ops_linear(o, &wide, &h, y->up, &gelu);
         ops_linear(o, &x, &wide, y->down, &onto_x);
         arena_reset(o->arena, inner);

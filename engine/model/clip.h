@@ -9,8 +9,8 @@ struct clip;
 
 /* Packs the weights for the device; *bytes is increased by their size. The token embeddings stay
  * in the checkpoint, which must outlive it. Returns owned. */
-struct clip *clip_load(struct device *dev, const struct checkpoint *cp,
-                       const struct sd1_arch *arch, size_t *bytes, struct err *err);
+struct clip *clip_load(struct device *dev, const struct checkpoint *cp, const struct sd1_arch *arch,
+                       size_t *bytes, struct err *err);
 void clip_free(struct clip *c);
 
 /* out [n, width] = hidden states of `n` token ids (n <= positions, ids < vocab) after all but the

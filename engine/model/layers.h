@@ -9,7 +9,7 @@
 #include "engine/compute/ops.h"
 #include "engine/io/checkpoint.h"
 
-#define LAYERS_GROUPS 32    /* groups of every group norm of SD */
+#define LAYERS_GROUPS 32     /* groups of every group norm of SD */
 #define LAYERS_MAX_HEAD 1024 /* channels of one attention head */
 
 struct loader {

@@ -15,11 +15,11 @@
 struct transformer {
     int c, heads;
     struct norm norm, norm1, norm2, norm3;
-    struct matrix *in, *out;            /* 1x1 */
-    struct matrix *qkv1, *out1;         /* self-attention; q, k and v stacked */
-    struct matrix *q2, *kv2, *out2;     /* cross-attention */
-    struct matrix *gate, *down;         /* feed-forward */
-    int prompt;                         /* which of the prompt's keys and values */
+    struct matrix *in, *out;        /* 1x1 */
+    struct matrix *qkv1, *out1;     /* self-attention; q, k and v stacked */
+    struct matrix *q2, *kv2, *out2; /* cross-attention */
+    struct matrix *gate, *down;     /* feed-forward */
+    int prompt;                     /* which of the prompt's keys and values */
 };
 
 struct block {
@@ -100,7 +100,8 @@ static void load_blocks(struct loader *l, struct unet *u)
             int n = u->in_count++;
             struct block *b = &u->in[n];
             b->has_resnet = true;
-            load_resnet(l, &b->resnet, member(p, sizeof p, "input_blocks", n, 0), c, wide, time_dim);
+            load_resnet(l, &b->resnet, member(p, sizeof p, "input_blocks", n, 0), c, wide,
+                        time_dim);
             c = left[lefts++] = wide;
             if ((b->has_transformer = a->unet.attention[level]))
                 load_transformer(l, u, &b->transformer, member(p, sizeof p, "input_blocks", n, 1),
@@ -137,8 +138,8 @@ static void load_blocks(struct loader *l, struct unet *u)
     }
 }
 
-struct unet *unet_load(struct device *dev, const struct checkpoint *cp,
-                       const struct sd1_arch *arch, size_t *bytes, struct err *err)
+struct unet *unet_load(struct device *dev, const struct checkpoint *cp, const struct sd1_arch *arch,
+                       size_t *bytes, struct err *err)
 {
     const char *root = "model.diffusion_model.";
     struct loader l = {.dev = dev, .cp = cp, .err = err};
@@ -164,8 +165,8 @@ struct unet *unet_load(struct device *dev, const struct checkpoint *cp,
         }
     }
     u->time1 = layers_linear(&l, root, "time_embed.0", arch->unet.time_dim, mc, true);
-    u->time2 = layers_linear(&l, root, "time_embed.2", arch->unet.time_dim, arch->unet.time_dim,
-                             true);
+    u->time2 =
+        layers_linear(&l, root, "time_embed.2", arch->unet.time_dim, arch->unet.time_dim, true);
     u->conv_in = layers_conv3x3(&l, root, "input_blocks.0.0", mc, arch->unet.in_channels);
     load_blocks(&l, u);
     u->norm_out = layers_norm(&l, root, "out.0", mc);
@@ -186,8 +187,8 @@ static void block_free(struct block *b)
     struct norm *norms[] = {&t->norm, &t->norm1, &t->norm2, &t->norm3};
     for (size_t i = 0; i < sizeof norms / sizeof *norms; i++)
         layers_norm_free(norms[i]);
-    struct matrix *all[] = {t->in, t->out, t->qkv1, t->out1, t->q2, t->kv2,
-                            t->out2, t->gate, t->down, b->resample};
+    struct matrix *all[] = {t->in,  t->out,  t->qkv1, t->out1, t->q2,
+                            t->kv2, t->out2, t->gate, t->down, b->resample};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         matrix_free(all[i]);
 }
@@ -309,8 +310,7 @@ static struct tensor run_block(struct ops *o, const struct block *b,
 
 static struct tensor halve(struct ops *o, const struct matrix *conv, const struct tensor *x)
 {
-    struct tensor y =
-        tensor_new(o->arena, x->dtype, x->b, (x->h + 1) / 2, (x->w + 1) / 2, x->c, 0);
+    struct tensor y = tensor_new(o->arena, x->dtype, x->b, (x->h + 1) / 2, (x->w + 1) / 2, x->c, 0);
     size_t mark = arena_mark(o->arena);
     struct tensor padded = tensor_new(o->arena, x->dtype, x->b, x->h, x->w, x->c, 1);
     ops_resize(o, &padded, x);

@@ -9,8 +9,8 @@
 struct unet;
 
 /* Packs the weights for the device; *bytes is increased by their size. Returns owned. */
-struct unet *unet_load(struct device *dev, const struct checkpoint *cp,
-                       const struct sd1_arch *arch, size_t *bytes, struct err *err);
+struct unet *unet_load(struct device *dev, const struct checkpoint *cp, const struct sd1_arch *arch,
+                       size_t *bytes, struct err *err);
 void unet_free(struct unet *u);
 
 /* What the network knows of a prompt: keys and values of every cross-attention, computed once a

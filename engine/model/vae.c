@@ -12,10 +12,10 @@
 
 #include "engine/model/layers.h"
 
-#define MAX_RESNETS 8                 /* a level */
-#define TILE_ABOVE ((size_t)1 << 30)  /* bytes of activations that make it work in tiles */
-#define TILE 64                       /* latent pixels a tile's side */
-#define OVERLAP 16                    /* latent pixels that neighbouring tiles share */
+#define MAX_RESNETS 8                /* a level */
+#define TILE_ABOVE ((size_t)1 << 30) /* bytes of activations that make it work in tiles */
+#define TILE 64                      /* latent pixels a tile's side */
+#define OVERLAP 16                   /* latent pixels that neighbouring tiles share */
 
 struct attention {
     struct norm norm;
@@ -56,7 +56,8 @@ static void load_resnet(struct loader *l, struct resnet *r, const char *prefix, 
         r->skip = layers_linear(l, prefix, "nin_shortcut", cout, cin, true);
 }
 
-/* `root` is "first_stage_model.encoder." or "...decoder."; the levels run from `first` by `step`. */
+/* `root` is "first_stage_model.encoder." or "...decoder."; the levels run from `first` by `step`.
+ */
 static void load_chain(struct loader *l, struct chain *ch, const char *root, const int *channels,
                        int levels, int blocks, bool decoder, int c_in, int c_out)
 {
@@ -100,13 +101,15 @@ static void load_chain(struct loader *l, struct chain *ch, const char *root, con
 static bool check_channels(const int *channels, int levels, int blocks, struct err *err)
 {
     if (blocks > MAX_RESNETS)
-        return err_set(err, ERR_UNSUPPORTED, "autoencoder with %d resnets a level: wanted %d at most",
-                       blocks, MAX_RESNETS);
+        return err_set(err, ERR_UNSUPPORTED,
+                       "autoencoder with %d resnets a level: wanted %d at most", blocks,
+                       MAX_RESNETS);
     for (int i = 0; i < levels; i++)
         if (channels[i] % LAYERS_GROUPS || channels[i] > LAYERS_MAX_HEAD)
-            return err_set(err, ERR_UNSUPPORTED,
-                           "autoencoder level %d has %d channels: wanted a multiple of %d, at most %d",
-                           i, channels[i], LAYERS_GROUPS, LAYERS_MAX_HEAD);
+            return err_set(
+                err, ERR_UNSUPPORTED,
+                "autoencoder level %d has %d channels: wanted a multiple of %d, at most %d", i,
+                channels[i], LAYERS_GROUPS, LAYERS_MAX_HEAD);
     return true;
 }
 
@@ -176,8 +179,8 @@ struct turns {
 
 static struct tensor take(struct turns *t, int h, int w, int c)
 {
-    struct tensor y = {.data = t->buffer[t->next], .dtype = t->dtype, .b = 1, .h = h, .w = w,
-                       .c = c, .ld = c};
+    struct tensor y = {
+        .data = t->buffer[t->next], .dtype = t->dtype, .b = 1, .h = h, .w = w, .c = c, .ld = c};
     t->next ^= 1;
     return y;
 }
@@ -380,8 +383,8 @@ static void run(struct ops *o, const struct vae *v, const struct direction *d, c
     memset(weight, 0, out_plane * sizeof *weight);
     for (int y = 0;; y = y + TILE - OVERLAP < h - th ? y + TILE - OVERLAP : h - th) {
         for (int x = 0;; x = x + TILE - OVERLAP < w - tw ? x + TILE - OVERLAP : w - tw) {
-            size_t at = (size_t)(y * d->scale_in) * (size_t)(w * d->scale_in) +
-                        (size_t)(x * d->scale_in);
+            size_t at =
+                (size_t)(y * d->scale_in) * (size_t)(w * d->scale_in) + (size_t)(x * d->scale_in);
             cut(tile_in, in + at, d->c_in, th * d->scale_in, tw * d->scale_in, in_plane,
                 (size_t)(w * d->scale_in));
             d->fn(o, v, tile_in, th, tw, tile_out);
@@ -394,8 +397,8 @@ static void run(struct ops *o, const struct vae *v, const struct direction *d, c
                     weight[p] += wt;
                     for (int c = 0; c < d->c_out; c++)
                         out[(size_t)c * out_plane + p] +=
-                            wt * tile_out[((size_t)c * (size_t)oh + (size_t)i) * (size_t)ow +
-                                          (size_t)j];
+                            wt *
+                            tile_out[((size_t)c * (size_t)oh + (size_t)i) * (size_t)ow + (size_t)j];
                 }
             }
             if (x == w - tw)

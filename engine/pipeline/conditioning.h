@@ -5,7 +5,8 @@
 #include "engine/model/clip.h"
 #include "engine/text/chunk.h"
 
-/* Remembers the last few prompts: a batch, a retry or an unchanged negative prompt costs nothing. */
+/* Remembers the last few prompts: a batch, a retry or an unchanged negative prompt costs nothing.
+ */
 struct conditioning;
 
 /* Borrows both. Returns owned. */

@@ -1,9 +1,10 @@
 /* generate.c: from parameters to a picture.
  *
  * The stages in order: words to conditioning, a picture to paint over to a latent, sampling,
- * (hires) a larger latent and sampling again, latent to pixels. Each stage starts with an empty arena,
- * so the memory a picture needs is the largest stage's, which pictor_check finds by running all
- * of them dry. Latents between stages are plain floats, channels-last, in memory of their own. */
+ * (hires) a larger latent and sampling again, latent to pixels. Each stage starts with an empty
+ * arena, so the memory a picture needs is the largest stage's, which pictor_check finds by running
+ * all of them dry. Latents between stages are plain floats, channels-last, in memory of their own.
+ */
 #include <assert.h>
 #include <ctype.h>
 #include <math.h>
@@ -138,9 +139,9 @@ static bool check(struct job *j, struct err *err)
 struct guided {
     struct job *j;
     struct unet_prompt *prompts[2];
-    int count;          /* prompts: 1 where both are in one batch or there is no guidance */
-    int batch;          /* pictures a prompt */
-    float *x, *eps;     /* [2, 4, h, w] */
+    int count;      /* prompts: 1 where both are in one batch or there is no guidance */
+    int batch;      /* pictures a prompt */
+    float *x, *eps; /* [2, 4, h, w] */
 };
 
 static bool guided_new(struct guided *g, struct job *j, struct err *err)
@@ -311,9 +312,10 @@ static bool plan(struct job *j, size_t *bytes, struct err *err)
     *bytes = most + picture + pixels * CHANNELS * sizeof(float) * (size_t)(4 + j->sampler->buffers);
     size_t limit = j->m->engine->memory_limit, weights = j->m->info.weight_bytes;
     if (limit && *bytes > limit - (weights < limit ? weights : limit))
-        return err_set(err, ERR_TOO_LARGE,
-                       "this picture needs %zu MiB beside the model's %zu MiB; the limit is %zu MiB",
-                       *bytes >> 20, weights >> 20, limit >> 20);
+        return err_set(
+            err, ERR_TOO_LARGE,
+            "this picture needs %zu MiB beside the model's %zu MiB; the limit is %zu MiB",
+            *bytes >> 20, weights >> 20, limit >> 20);
     return true;
 }
 
@@ -388,7 +390,7 @@ static bool sample(struct job *j, const struct sampler_plan *plan, bool from_lat
     if (!guided_new(&g, j, err))
         goto done;
     struct denoiser denoiser = {guided_denoise, &g};
-    struct blend blend = {denoiser, init, mask, pixels, CHANNELS, j->sampler->timesteps,
+    struct blend blend = {denoiser,     init, mask, pixels, CHANNELS, j->sampler->timesteps,
                           blend_scratch};
     struct sampler_run run = {
         .sampler = j->sampler,
@@ -539,9 +541,9 @@ static bool paint(struct job *j, struct pictor_image *out, struct err *err)
                                       p->strength, err)
                 : !sampler_plan_text(&first, j->sampler, j->scheduler, schedule, p->steps, err))
         goto done;
-    if (hires && !sampler_plan_hires(&second, j->sampler, j->scheduler, schedule,
-                                     p->hires_steps ? p->hires_steps : p->steps,
-                                     p->hires_strength, err))
+    if (hires &&
+        !sampler_plan_hires(&second, j->sampler, j->scheduler, schedule,
+                            p->hires_steps ? p->hires_steps : p->steps, p->hires_strength, err))
         goto done;
     j->total = first.steps + second.steps;
     if (!encode_text(j, err))

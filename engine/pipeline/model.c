@@ -135,8 +135,9 @@ struct pictor_model *pictor_model_open(struct pictor_engine *engine, const char 
         goto fail;
     }
     if (m->arch.text.vocab < TOKENIZER_VOCAB || m->arch.text.positions < CHUNK_LENGTH) {
-        err_set(err, ERR_UNSUPPORTED, "text encoder of %d tokens and %d positions: wanted %d and %d",
-                m->arch.text.vocab, m->arch.text.positions, TOKENIZER_VOCAB, CHUNK_LENGTH);
+        err_set(err, ERR_UNSUPPORTED,
+                "text encoder of %d tokens and %d positions: wanted %d and %d", m->arch.text.vocab,
+                m->arch.text.positions, TOKENIZER_VOCAB, CHUNK_LENGTH);
         goto fail;
     }
     m->conditioning = conditioning_new(m->clip, engine->tokenizer, m->arch.text.width, err);

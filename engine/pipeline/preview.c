@@ -7,7 +7,8 @@
 #define ROWS MODEL_PREVIEW_ROWS
 #define PATCH 16 /* pixels a side: two latent pixels, so that at least one is of one colour */
 
-/* Solves A X = B for symmetric positive definite A [ROWS, ROWS] by Gauss-Jordan; false: singular. */
+/* Solves A X = B for symmetric positive definite A [ROWS, ROWS] by Gauss-Jordan; false: singular.
+ */
 static bool solve(double a[ROWS][ROWS], double b[ROWS][3])
 {
     for (int i = 0; i < ROWS; i++) {
@@ -53,8 +54,10 @@ void preview_fit(struct pictor_model *m, struct ops *o)
 {
     /* For the autoencoder that all published SD 1.x models share, fitted on photographs: the
      * figures that SD front ends agree on. Other autoencoders are fitted here. */
-    static const float sd1[4][3] = {
-        {.298f, .207f, .208f}, {.187f, .286f, .173f}, {-.158f, .189f, .264f}, {-.184f, -.271f, -.473f}};
+    static const float sd1[4][3] = {{.298f, .207f, .208f},
+                                    {.187f, .286f, .173f},
+                                    {-.158f, .189f, .264f},
+                                    {-.184f, -.271f, -.473f}};
     if (m->has_preview)
         return;
     for (int i = 0; i < 4; i++)
@@ -78,8 +81,8 @@ void preview_fit(struct pictor_model *m, struct ops *o)
         for (int c = 0; c < 4; c++)
             row[c] = latent[c * n * n + i];
         row[4] = 1;
-        const float *p = picture + (size_t)(i / n * VAE_FACTOR) * (size_t)side +
-                         (size_t)(i % n * VAE_FACTOR);
+        const float *p =
+            picture + (size_t)(i / n * VAE_FACTOR) * (size_t)side + (size_t)(i % n * VAE_FACTOR);
         for (int j = 0; j < ROWS; j++) {
             for (int k = 0; k < ROWS; k++)
                 a[j][k] += row[j] * row[k];

@@ -1,9 +1,10 @@
 /* golden_test.c: each part of the engine against the tensors that diffusers and transformers
  * computed from the same weights (tests/golden/README.md), at every CPU level.
  *
- * F32 must agree to 1e-4 relative L2 error (the float32 reference itself is within 1.3e-5 of a float64
- * computation). BF16 keeps 8 bits, so a single rounding is up to 2^-9 = 2e-3; a few dozen of them in a
- * row, independent, come to about 1e-2 on these small models: 5e-2 catches any mistake. */
+ * F32 must agree to 1e-4 relative L2 error (the float32 reference itself is within 1.3e-5 of a
+ * float64 computation). BF16 keeps 8 bits, so a single rounding is up to 2^-9 = 2e-3; a few dozen
+ * of them in a row, independent, come to about 1e-2 on these small models: 5e-2 catches any
+ * mistake. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -138,8 +139,7 @@ static void unet_case(const struct fixture *f, const struct unet *u, const struc
     } else { /* the engine runs one timestep a call */
         size_t n = x->bytes / 8;
         for (int i = 0; i < 2; i++)
-            RUN(f,
-                prompt = unet_prompt_new(&o, u, 1, tokens, ctx + (size_t)i * c->bytes / 8);
+            RUN(f, prompt = unet_prompt_new(&o, u, 1, tokens, ctx + (size_t)i * c->bytes / 8);
                 unet_forward(&o, u, prompt, in + (size_t)i * n, h, w, times[i],
                              out + (size_t)i * n);
                 unet_prompt_free(prompt));

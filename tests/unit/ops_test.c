@@ -2,9 +2,10 @@
  * straddle vectors, panels, tiles and blocks, over memory that ends at a guard page; and the same
  * bits for one thread and three.
  *
- * F32 sums of n products of unit size, in another order, differ by about sqrt(n) * 2^-24; 1e-5 of the
- * result's norm leaves room at the largest n here (2880). BF16 inputs are exact here (they are rounded before both sides see
- * them), so only the output's rounding counts: 2^-9 = 2e-3 an element. */
+ * F32 sums of n products of unit size, in another order, differ by about sqrt(n) * 2^-24; 1e-5 of
+ * the result's norm leaves room at the largest n here (2880). BF16 inputs are exact here (they are
+ * rounded before both sides see them), so only the output's rounding counts: 2^-9 = 2e-3 an
+ * element. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -111,7 +112,8 @@ static void compare(const struct fixture *f, const char *what, const float *got,
 static void plain_conv(float *want, const float *x, const float *w, const float *bias, int b, int k,
                        int h, int wd, int n, int stride, bool even)
 {
-    int oh = even ? h / 2 : (h + stride - 1) / stride, ow = even ? wd / 2 : (wd + stride - 1) / stride;
+    int oh = even ? h / 2 : (h + stride - 1) / stride,
+        ow = even ? wd / 2 : (wd + stride - 1) / stride;
     int origin = even ? 0 : -1;
     for (int i = 0; i < b * n * oh * ow; i++) {
         int xo = i % ow, yo = i / ow % oh, no = i / ow / oh % n, bo = i / ow / oh / n;
@@ -120,8 +122,7 @@ static void plain_conv(float *want, const float *x, const float *w, const float 
             for (int t = 0; t < 9; t++) {
                 int yi = yo * stride + origin + t / 3, xi = xo * stride + origin + t % 3;
                 if (yi >= 0 && yi < h && xi >= 0 && xi < wd)
-                    sum += (double)x[((bo * k + c) * h + yi) * wd + xi] *
-                           w[(no * k + c) * 9 + t];
+                    sum += (double)x[((bo * k + c) * h + yi) * wd + xi] * w[(no * k + c) * 9 + t];
             }
         want[i] = (float)sum;
     }
@@ -131,10 +132,13 @@ static void conv_case(const struct fixture *f, int b, int k, int h, int w, int n
                       bool even)
 {
     struct err err;
-    int oh = even ? h / 2 : (h + stride - 1) / stride, ow = even ? w / 2 : (w + stride - 1) / stride;
+    int oh = even ? h / 2 : (h + stride - 1) / stride,
+        ow = even ? w / 2 : (w + stride - 1) / stride;
     size_t count = (size_t)(b * n * oh * ow);
-    float *x = randoms((size_t)(b * k * h * w), f->dtype), *wt = randoms((size_t)(n * k * 9), f->dtype);
-    float *bias = randoms((size_t)n, DTYPE_F32), *got = malloc(count * 4), *want = malloc(count * 4);
+    float *x = randoms((size_t)(b * k * h * w), f->dtype),
+          *wt = randoms((size_t)(n * k * 9), f->dtype);
+    float *bias = randoms((size_t)n, DTYPE_F32), *got = malloc(count * 4),
+          *want = malloc(count * 4);
     plain_conv(want, x, wt, bias, b, k, h, w, n, stride, even);
     struct matrix *m = matrix_new(f->dev, n, k, 9, DTYPE_F32, wt, DTYPE_F32, bias, &err);
     assert_non_null(m);
@@ -236,7 +240,8 @@ static void attention_case(const struct fixture *f, int b, int kb, int tq, int t
                            bool causal)
 {
     int c = heads * d;
-    float *q = randoms((size_t)(b * tq * c), f->dtype), *k = randoms((size_t)(kb * tk * c), f->dtype);
+    float *q = randoms((size_t)(b * tq * c), f->dtype),
+          *k = randoms((size_t)(kb * tk * c), f->dtype);
     float *v = randoms((size_t)(kb * tk * c), f->dtype);
     size_t n = (size_t)(b * tq * c);
     float *got = malloc(n * 4), *want = calloc(n, 4);
@@ -316,7 +321,8 @@ static void norm_case(const struct fixture *f, int b, int c, int h, int w, int p
         for (int pass = 0; pass < 3; pass++)
             for (int j = 0; j < width; j++)
                 for (int p = 0; p < area; p++) {
-                    int bi = group ? i / groups : i / (h * w), ch = group ? i % groups * width + j : j;
+                    int bi = group ? i / groups : i / (h * w),
+                        ch = group ? i % groups * width + j : j;
                     int px = group ? p : i % (h * w);
                     size_t at = (size_t)((bi * c + ch) * h * w + px);
                     double mean = sum / (width * area);
@@ -325,11 +331,10 @@ static void norm_case(const struct fixture *f, int b, int c, int h, int w, int p
                     else if (pass == 1)
                         var += (x[at] - mean) * (x[at] - mean);
                     else
-                        want[at] = act_of((float)((x[at] - mean) /
-                                                      sqrt(var / (width * area) + 1e-5) *
-                                                      gamma[ch] +
-                                                  beta[ch]),
-                                          group ? ACT_SILU : ACT_NONE);
+                        want[at] = act_of(
+                            (float)((x[at] - mean) / sqrt(var / (width * area) + 1e-5) * gamma[ch] +
+                                    beta[ch]),
+                            group ? ACT_SILU : ACT_NONE);
                 }
     }
     WITH_ARENA(f, {
@@ -475,9 +480,9 @@ static void test_unknown_level(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conv),      cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_attention), cmocka_unit_test(test_norm),
-        cmocka_unit_test(test_rows),      cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_conv),          cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_attention),     cmocka_unit_test(test_norm),
+        cmocka_unit_test(test_rows),          cmocka_unit_test(test_threads),
         cmocka_unit_test(test_unknown_level),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

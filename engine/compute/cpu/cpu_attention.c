@@ -2,9 +2,9 @@
  * Milakov & Gimelshein 2018).
  *
  * Keys and values of every head are packed once, like weights, so both products run on the same
- * inner kernel as every other layer. A task takes QUERIES rows of one head through all keys, KEYS at a time:
- * scores, their maximum, exponentials and the product with the values stay in the thread's scratch;
- * when the maximum grows, what was summed so far is scaled down. */
+ * inner kernel as every other layer. A task takes QUERIES rows of one head through all keys, KEYS
+ * at a time: scores, their maximum, exponentials and the product with the values stay in the
+ * thread's scratch; when the maximum grows, what was summed so far is scaled down. */
 #include <assert.h>
 #include <math.h>
 #include <string.h>
@@ -21,10 +21,10 @@ struct attention {
     enum dtype dtype;
     int heads, d;
     bool causal;
-    size_t size;                       /* bytes an element */
-    size_t pack_d, pack_k;             /* d and keys, rounded up */
-    size_t k_panel, v_panel;           /* elements a panel: 32 keys x d; 32 of d x keys */
-    size_t k_head, v_head;             /* elements a head */
+    size_t size;             /* bytes an element */
+    size_t pack_d, pack_k;   /* d and keys, rounded up */
+    size_t k_panel, v_panel; /* elements a panel: 32 keys x d; 32 of d x keys */
+    size_t k_head, v_head;   /* elements a head */
     unsigned char *k_packed, *v_packed;
     size_t q_blocks;
 };
@@ -60,8 +60,8 @@ static void pack_head(void *ctx, size_t task, int thread)
         unsigned char *k_panel = kp + (size_t)t / PANEL * a->k_panel * a->size;
         for (size_t i = 0; i < (size_t)a->d; i++) {
             put(a, k_panel, packed_at(a->dtype, i, (size_t)t % PANEL), k + i * a->size);
-            put(a, vp + i / PANEL * a->v_panel * a->size,
-                packed_at(a->dtype, (size_t)t, i % PANEL), v + i * a->size);
+            put(a, vp + i / PANEL * a->v_panel * a->size, packed_at(a->dtype, (size_t)t, i % PANEL),
+                v + i * a->size);
         }
     }
 }
@@ -89,12 +89,12 @@ static void attend(void *ctx, size_t task, int thread)
 
     /* Scratch, all of it a multiple of 64 bytes. */
     size_t wide = round_up((size_t)a->d, PANEL);
-    float *scores = (float *)cpu_scratch(a->dev, thread); /* [QUERIES, KEYS] */
-    float *sum = scores + (size_t)QUERIES * KEYS;          /* [QUERIES, wide] */
-    float *part = sum + (size_t)QUERIES * wide;            /* [QUERIES, wide] */
-    float *top = part + (size_t)QUERIES * wide;            /* [QUERIES] running maximum */
-    float *total = top + QUERIES;                          /* [QUERIES] running sum */
-    unsigned char *q = (unsigned char *)(total + QUERIES); /* [QUERIES, wide] of dtype */
+    float *scores = (float *)cpu_scratch(a->dev, thread);    /* [QUERIES, KEYS] */
+    float *sum = scores + (size_t)QUERIES * KEYS;            /* [QUERIES, wide] */
+    float *part = sum + (size_t)QUERIES * wide;              /* [QUERIES, wide] */
+    float *top = part + (size_t)QUERIES * wide;              /* [QUERIES] running maximum */
+    float *total = top + QUERIES;                            /* [QUERIES] running sum */
+    unsigned char *q = (unsigned char *)(total + QUERIES);   /* [QUERIES, wide] of dtype */
     unsigned char *p = q + (size_t)QUERIES * wide * a->size; /* [QUERIES, KEYS] of dtype */
 
     size_t d = (size_t)a->d;
@@ -112,10 +112,17 @@ static void attend(void *ctx, size_t task, int thread)
         int n = keys - at < KEYS ? keys - at : KEYS;
         int wide_n = (int)round_up((size_t)n, PANEL);
         struct gemm g = {
-            .a = q, .lda = wide, .m = rows, .taps = 1, .tap = no_tap,
+            .a = q,
+            .lda = wide,
+            .m = rows,
+            .taps = 1,
+            .tap = no_tap,
             .k = (int)a->pack_d,
             .w = k_packed + (size_t)at / PANEL * a->k_panel * a->size,
-            .w_panel = a->k_panel, .n = n, .c = scores, .ldc = KEYS,
+            .w_panel = a->k_panel,
+            .n = n,
+            .c = scores,
+            .ldc = KEYS,
         };
         product(a, &g);
         for (int i = 0; i < rows; i++) {
@@ -138,9 +145,17 @@ static void attend(void *ctx, size_t task, int thread)
             cpu_store(kn, a->dtype, p + (size_t)i * KEYS * a->size, s, (size_t)wide_n);
         }
         struct gemm h = {
-            .a = p, .lda = KEYS, .m = rows, .taps = 1, .tap = no_tap, .k = wide_n,
+            .a = p,
+            .lda = KEYS,
+            .m = rows,
+            .taps = 1,
+            .tap = no_tap,
+            .k = wide_n,
             .w = v_packed + (size_t)at * PANEL * a->size,
-            .w_panel = a->v_panel, .n = (int)d, .c = part, .ldc = wide,
+            .w_panel = a->v_panel,
+            .n = (int)d,
+            .c = part,
+            .ldc = wide,
         };
         product(a, &h);
         for (int i = 0; i < rows; i++)
@@ -158,8 +173,15 @@ static void attend(void *ctx, size_t task, int thread)
 void cpu_attention(struct ops *o, struct tensor *y, const struct tensor *q, const struct tensor *k,
                    const struct tensor *v, int heads, bool causal)
 {
-    struct attention a = {.dev = cpu_of(o), .y = y, .q = q, .k = k, .v = v, .dtype = q->dtype,
-                          .heads = heads, .d = q->c / heads, .causal = causal};
+    struct attention a = {.dev = cpu_of(o),
+                          .y = y,
+                          .q = q,
+                          .k = k,
+                          .v = v,
+                          .dtype = q->dtype,
+                          .heads = heads,
+                          .d = q->c / heads,
+                          .causal = causal};
     assert(a.d <= CPU_MAX_HEAD);
     a.size = dtype_size(a.dtype);
     a.pack_d = kernels_pack_k(a.dtype, (size_t)a.d);

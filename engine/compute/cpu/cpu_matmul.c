@@ -7,8 +7,8 @@
  * where the epilogue finishes them and writes the output.
  *
  * A task is up to BLOCK_ROWS pixels by a range of panels. When there are few pixels (the deep
- * levels of the UNet, where weights outweigh activations) tasks split the panels instead, so that every
- * weight is read once. */
+ * levels of the UNet, where weights outweigh activations) tasks split the panels instead, so that
+ * every weight is read once. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,10 +16,10 @@
 
 #include "engine/compute/cpu/cpu.h"
 
-#define PIECE 64        /* rows a kernel call: with BLOCK_COLS, sums of 16 KiB */
-#define BLOCK_COLS 64   /* columns a kernel call */
-#define BLOCK_ROWS 256  /* pixels a task: their inputs fit in the second-level cache */
-#define MIN_TASKS 32    /* fewer than this, and the panels are split too */
+#define PIECE 64       /* rows a kernel call: with BLOCK_COLS, sums of 16 KiB */
+#define BLOCK_COLS 64  /* columns a kernel call */
+#define BLOCK_ROWS 256 /* pixels a task: their inputs fit in the second-level cache */
+#define MIN_TASKS 32   /* fewer than this, and the panels are split too */
 
 struct cpu_matrix {
     struct matrix base;
@@ -58,7 +58,8 @@ static void pack_panel(void *ctx, size_t task, int thread)
         const unsigned char *w = (const unsigned char *)q->w + (size_t)(n - first) * row * size;
         if (q->bias)
             dtype_to_f32(q->bias_dtype,
-                         (const unsigned char *)q->bias + (size_t)(n - first) * dtype_size(q->bias_dtype),
+                         (const unsigned char *)q->bias +
+                             (size_t)(n - first) * dtype_size(q->bias_dtype),
                          &m->bias[n], 1);
         for (size_t at = 0; at < row; at += chunk) {
             size_t len = row - at < chunk ? row - at : chunk;
@@ -231,7 +232,8 @@ static void run_product(struct product *p)
 void cpu_matmul_linear(struct ops *o, struct tensor *y, const struct tensor *x,
                        const struct matrix *w, const struct epilogue *e)
 {
-    struct product p = {.dev = cpu_of(o), .w = (const struct cpu_matrix *)w, .e = e, .y = y, .x = x};
+    struct product p = {
+        .dev = cpu_of(o), .w = (const struct cpu_matrix *)w, .e = e, .y = y, .x = x};
     assert(x->dtype == p.w->dtype && x->ld >= p.w->pack_k);
     p.runs = 1;
     p.length = (size_t)x->b * (size_t)x->h * (size_t)x->w;
@@ -241,7 +243,8 @@ void cpu_matmul_linear(struct ops *o, struct tensor *y, const struct tensor *x,
 void cpu_matmul_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x,
                         const struct matrix *w, int stride, bool even, const struct epilogue *e)
 {
-    struct product p = {.dev = cpu_of(o), .w = (const struct cpu_matrix *)w, .e = e, .y = y, .x = x};
+    struct product p = {
+        .dev = cpu_of(o), .w = (const struct cpu_matrix *)w, .e = e, .y = y, .x = x};
     assert(x->dtype == p.w->dtype && x->ld >= p.w->pack_k);
     p.stride = stride;
     p.origin = even ? 0 : -1;

@@ -31,9 +31,9 @@ static void sum_chunk(void *ctx, size_t task, int thread)
     size_t n = g->pixels - at < CHUNK ? g->pixels - at : CHUNK;
     float *sum = g->sums + task * 2 * c;
     memset(sum, 0, 2 * c * sizeof *sum);
-    const unsigned char *px = (const unsigned char *)x->data +
-                              (task / g->chunks * g->pixels + at) * (size_t)x->ld *
-                                  dtype_size(x->dtype);
+    const unsigned char *px = (const unsigned char *)x->data + (task / g->chunks * g->pixels + at) *
+                                                                   (size_t)x->ld *
+                                                                   dtype_size(x->dtype);
     float *row = (float *)cpu_scratch(g->dev, thread);
     for (size_t i = 0; i < n; i++, px += (size_t)x->ld * dtype_size(x->dtype)) {
         const float *values = (const float *)px;
@@ -109,8 +109,8 @@ void cpu_norm_group(struct ops *o, struct tensor *y, const struct tensor *x, int
     g.b = arena_alloc(o->arena, bc, sizeof *g.b);
     if (!arena_planning(o->arena)) {
         for (int b = 0; b < x->b; b++)
-            cpu_load(g.dev->k, g.pivots + (size_t)b * (size_t)x->c, x->dtype,
-                     tensor_at(x, b, 0, 0), (size_t)x->c);
+            cpu_load(g.dev->k, g.pivots + (size_t)b * (size_t)x->c, x->dtype, tensor_at(x, b, 0, 0),
+                     (size_t)x->c);
         pool_run(g.dev->pool, (size_t)x->b * g.chunks, sum_chunk, &g);
         coefficients(&g, groups, eps, gamma, beta);
         cpu_clear_border(y);
@@ -148,9 +148,8 @@ static void layer_rows(void *ctx, size_t task, int thread)
         k->scale(v, scale, c);
         k->affine(v, v, l->gamma, l->beta, c);
         cpu_store(k, l->y->dtype,
-                  (unsigned char *)l->y->data +
-                      i * (size_t)l->y->ld * dtype_size(l->y->dtype),
-                  v, c);
+                  (unsigned char *)l->y->data + i * (size_t)l->y->ld * dtype_size(l->y->dtype), v,
+                  c);
     }
 }
 

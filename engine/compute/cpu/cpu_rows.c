@@ -46,8 +46,7 @@ static void geglu_stretch(void *ctx, size_t task, int thread)
     size_t last = (task + 1) * STRETCH < pixels ? (task + 1) * STRETCH : pixels;
     for (size_t i = task * STRETCH; i < last; i++) {
         cpu_load(k, v, r->x->dtype,
-                 (const unsigned char *)r->x->data +
-                     i * (size_t)r->x->ld * dtype_size(r->x->dtype),
+                 (const unsigned char *)r->x->data + i * (size_t)r->x->ld * dtype_size(r->x->dtype),
                  2 * n);
         k->gate(v, v, v + n, n);
         cpu_store(k, r->y->dtype,

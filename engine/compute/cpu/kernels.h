@@ -49,9 +49,10 @@ struct kernels {
     void (*bf16_to_f32)(float *dst, const uint16_t *src, size_t n);
     void (*f32_to_bf16)(uint16_t *dst, const float *src, size_t n); /* to nearest even */
     void (*activate)(float *x, size_t n, enum activation act);
-    void (*add)(float *x, const float *y, size_t n);                     /* x += y */
-    void (*scale)(float *x, float s, size_t n);                          /* x *= s */
-    void (*affine)(float *y, const float *x, const float *a, const float *b, size_t n); /* x a + b */
+    void (*add)(float *x, const float *y, size_t n); /* x += y */
+    void (*scale)(float *x, float s, size_t n);      /* x *= s */
+    void (*affine)(float *y, const float *x, const float *a, const float *b,
+                   size_t n); /* x a + b */
     /* d = x - pivot: sum += d, sum2 += d d */
     void (*moments)(float *sum, float *sum2, const float *x, const float *pivot, size_t n);
     void (*mean_var)(float *mean, float *var, const float *x, size_t n); /* of one row */

@@ -1,11 +1,11 @@
 /* kernels_simd.h: the inner loops over vectors of VL floats, compiled once an instruction set.
  *
  * Included by kernels_avx2.c and the others after they have defined VL and ROWS, and OWN_GEMM_BF16
- * if they bring that themselves. It uses the compilers' vector extension, not intrinsics: a vector of VL floats is
- * one register, and with contraction allowed a * b + c is one FMA.
+ * if they bring that themselves. It uses the compilers' vector extension, not intrinsics: a vector
+ * of VL floats is one register, and with contraction allowed a * b + c is one FMA.
  *
- * The matrix product keeps ROWS x PANEL_VECTORS sums in registers: 6 x 2 of the 16 of AVX2, 12 x 2 of the
- * 32 of AVX-512; the rest holds the weights of one k and a broadcast activation. */
+ * The matrix product keeps ROWS x PANEL_VECTORS sums in registers: 6 x 2 of the 16 of AVX2, 12 x 2
+ * of the 32 of AVX-512; the rest holds the weights of one k and a broadcast activation. */
 #include "engine/compute/cpu/kernels.h"
 
 #include <math.h>
@@ -166,7 +166,7 @@ static void f32_to_bf16(uint16_t *dst, const float *src, size_t n)
 INLINE vf exp_v(vf x)
 {
     const vf magic = set1(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
-    vi low = x < set1(-87.0f), high = x > set1(88.0f);
+    vi low = x<set1(-87.0f), high = x> set1(88.0f);
     x = (vf)(((vi)set1(-87.0f) & low) | ((vi)x & ~low));
     x = (vf)(((vi)set1(88.0f) & high) | ((vi)x & ~high));
     vf t = x * set1(1.44269504f) + magic;
@@ -215,10 +215,10 @@ INLINE vf gelu_v(vf x)
         }                                                                                          \
         if (i_ < (n)) {                                                                            \
             float rest[VL] = {0};                                                                  \
-            memcpy(rest, (x) + i_, ((n) - i_) * sizeof *rest);                                     \
+            memcpy(rest, (x) + i_, ((n)-i_) * sizeof *rest);                                       \
             vf v = load(rest);                                                                     \
             store(rest, (expression));                                                             \
-            memcpy((x) + i_, rest, ((n) - i_) * sizeof *rest);                                     \
+            memcpy((x) + i_, rest, ((n)-i_) * sizeof *rest);                                       \
         }                                                                                          \
     } while (0)
 
@@ -228,13 +228,13 @@ static void activate(float *x, size_t n, enum activation act)
     case ACT_NONE:
         break;
     case ACT_SILU:
-        MAP(x, n, v *sigmoid_v(v));
+        MAP(x, n, v * sigmoid_v(v));
         break;
     case ACT_GELU:
         MAP(x, n, gelu_v(v));
         break;
     case ACT_QUICK_GELU:
-        MAP(x, n, v *sigmoid_v(set1(1.702f) * v));
+        MAP(x, n, v * sigmoid_v(set1(1.702f) * v));
         break;
     }
 }
