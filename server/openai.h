@@ -3,10 +3,35 @@
 #ifndef PICTOR_SERVER_OPENAI_H
 #define PICTOR_SERVER_OPENAI_H
 
+#include "engine/base/err.h"
+
+struct cJSON;
 struct http_request;
 struct http_problem;
 
-/* {"error": {"message", "type", "param", "code"}} for what http.c and the queue find wrong. */
+#define OPENAI_INVALID "invalid_request_error"
+
+/* Why a request is answered with an error. Strings are constant, but for the message. */
+struct openai_fault {
+    int status;
+    const char *type;  /* NULL: by the status */
+    const char *code;  /* or NULL */
+    const char *param; /* or NULL */
+    char message[400];
+};
+
+/* Fills it in; returns false. */
+bool openai_fault(struct openai_fault *f, int status, const char *code, const char *param,
+                  const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+
+/* {"error": {"message", "type", "param", "code"}}; owned. */
+struct cJSON *openai_fault_json(const struct openai_fault *f);
+void openai_reply_fault(struct http_request *req, const struct openai_fault *f);
+
+/* The headers of every answer: openai-version, openai-processing-ms. */
+void openai_headers(struct http_request *req);
+
+/* What http.c, the queue and a failed job find wrong. */
 void openai_error(struct http_request *req, const struct http_problem *problem);
 
 void openai_models(struct http_request *req);       /* GET /v1/models */

@@ -145,7 +145,7 @@ static bool matches(const char *pattern, const char *path, struct match *m)
     if (strcmp(pattern, "/") == 0)
         return strcmp(path, "/") == 0;
     for (;;) {
-        size_t want_size, got_size = 0;
+        size_t want_size = 0, got_size = 0;
         const char *want = segment(&pattern, &want_size);
         const char *got = segment(&path, &got_size);
         if (got && got_size == 0 && *path == '\0')
