@@ -16,10 +16,10 @@
 
 /* What the text of one picture is made from, beside the job's parameters. */
 struct infotext_picture {
-    uint64_t seed, subseed;  /* this picture's own */
-    const char *model_name;  /* file stem, "pictor-mini"; NULL or "": left out */
-    const char *model_hash;  /* sha256 of the file in hex, its first ten digits are written;
-                                NULL or "": left out */
+    uint64_t seed, subseed; /* this picture's own */
+    const char *model_name; /* file stem, "pictor-mini"; NULL or "": left out */
+    const char *model_hash; /* sha256 of the file in hex, its first ten digits are written;
+                               NULL or "": left out */
 };
 
 /* UTF-8, malloc'd. NULL only without memory. */

@@ -117,8 +117,8 @@ static void reply_fault(struct http_request *req, const struct sdapi_fault *faul
     if (fault->crash)
         sdapi_reply_crash(req, fault->crash, fault->message);
     else if (fault->param && fault->status == 422)
-        sdapi_reply_unprocessable(
-            req, sdapi_reply_fault(fault->param, fault->message, "value_error"));
+        sdapi_reply_unprocessable(req,
+                                  sdapi_reply_fault(fault->param, fault->message, "value_error"));
     else
         sdapi_reply_exception(req, fault->status, fault->message);
 }

@@ -66,8 +66,8 @@ char *sdapi_job_strip_comments(const char *prompt)
 
 static bool is_word(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '_' || (unsigned char)c >= 0x80;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           (unsigned char)c >= 0x80;
 }
 
 /* Where the tag <word:anything> at `s` ends, or NULL. *closes is false once no '>' follows at all,
@@ -101,8 +101,8 @@ char *sdapi_job_strip_networks(const char *prompt)
     return out;
 }
 
-static bool make_prompts(const struct sdapi_request *r, const cJSON *options,
-                         struct job_params *p, struct sdapi_fault *fault)
+static bool make_prompts(const struct sdapi_request *r, const cJSON *options, struct job_params *p,
+                         struct sdapi_fault *fault)
 {
     bool comments = sdapi_options_flag(options, "enable_prompt_comments");
     char *prompt = comments ? sdapi_job_strip_comments(r->prompt) : strdup(r->prompt);
@@ -110,8 +110,8 @@ static bool make_prompts(const struct sdapi_request *r, const cJSON *options,
      * paints without. It does so in positive prompts only. */
     p->prompt = prompt ? sdapi_job_strip_networks(prompt) : NULL;
     free(prompt);
-    p->negative_prompt = comments ? sdapi_job_strip_comments(r->negative_prompt)
-                                  : strdup(r->negative_prompt);
+    p->negative_prompt =
+        comments ? sdapi_job_strip_comments(r->negative_prompt) : strdup(r->negative_prompt);
     return p->prompt && p->negative_prompt ? true : no_memory(fault);
 }
 
@@ -137,8 +137,8 @@ static bool check_scripts(const struct sdapi_request *r, struct sdapi_fault *fau
     const cJSON *script;
     cJSON_ArrayForEach(script, r->alwayson_scripts) {
         /* These two of the WebUI only draw its page. */
-        bool page = strcasecmp(script->string, "seed") == 0 ||
-                    strcasecmp(script->string, "sampler") == 0;
+        bool page =
+            strcasecmp(script->string, "seed") == 0 || strcasecmp(script->string, "sampler") == 0;
         if (!page && !is_off(script))
             return refuse(fault, 422, NULL, "Script '%.100s' not found", script->string);
     }
@@ -166,8 +166,8 @@ static bool check_common(const struct sdapi_request *r, struct sdapi_fault *faul
 
 /* ---- sampling ---- */
 
-static bool make_sampling(const struct sdapi_request *r, const cJSON *options,
-                          struct job_params *p, struct sdapi_fault *fault)
+static bool make_sampling(const struct sdapi_request *r, const cJSON *options, struct job_params *p,
+                          struct sdapi_fault *fault)
 {
     const char *name = has(r->sampler_name) ? r->sampler_name : r->sampler_index;
     const struct pictor_scheduler_info *scheduler = NULL;
@@ -183,8 +183,8 @@ static bool make_sampling(const struct sdapi_request *r, const cJSON *options,
 
     bool ddim = strncmp(sampler->name, "DDIM", 4) == 0;
     double usual = ddim ? 0 : 1;
-    double eta = isnan(r->eta) ? sdapi_options_number(options, ddim ? "eta_ddim" : "eta_ancestral")
-                               : r->eta;
+    double eta =
+        isnan(r->eta) ? sdapi_options_number(options, ddim ? "eta_ddim" : "eta_ancestral") : r->eta;
     p->eta = eta == usual ? NAN : eta;
     p->steps = r->steps;
     p->guidance = r->cfg_scale;
@@ -373,14 +373,22 @@ static bool make_output(const struct sdapi_request *r, const cJSON *options, con
 static const char *request_name(const struct sdapi_request *r, const char *param)
 {
     static const char *const names[][2] = {
-        {"guidance", "cfg_scale"},        {"count", "batch_size"},
-        {"strength", "denoising_strength"}, {"hires_strength", "denoising_strength"},
-        {"hires_width", "hr_resize_x"},   {"hires_height", "hr_resize_y"},
-        {"hires_steps", "hr_second_pass_steps"}, {"hires_upscaler", "hr_upscaler"},
-        {"tag", "force_task_id"},         {"fit", "resize_mode"},
-        {"fill", "inpainting_fill"},      {"mask_padding", "inpaint_full_res_padding"},
-        {"clip_skip", "override_settings"}, {"quality", "override_settings"},
-        {"preview_every", "override_settings"}, {"sampler", "sampler_name"},
+        {"guidance", "cfg_scale"},
+        {"count", "batch_size"},
+        {"strength", "denoising_strength"},
+        {"hires_strength", "denoising_strength"},
+        {"hires_width", "hr_resize_x"},
+        {"hires_height", "hr_resize_y"},
+        {"hires_steps", "hr_second_pass_steps"},
+        {"hires_upscaler", "hr_upscaler"},
+        {"tag", "force_task_id"},
+        {"fit", "resize_mode"},
+        {"fill", "inpainting_fill"},
+        {"mask_padding", "inpaint_full_res_padding"},
+        {"clip_skip", "override_settings"},
+        {"quality", "override_settings"},
+        {"preview_every", "override_settings"},
+        {"sampler", "sampler_name"},
     };
     for (size_t i = 0; param && i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i][0], param) == 0)
@@ -402,8 +410,7 @@ bool sdapi_job_make(const struct sdapi_request *r, const struct cJSON *options, 
         !make_prompts(r, options, out, fault) || !make_sampling(r, options, out, fault) ||
         !make_count(r, out, fault))
         goto fail;
-    if (r->kind == SDAPI_TXT2IMG ? !make_hires(r, out, fault)
-                                 : !make_painting_over(r, out, fault))
+    if (r->kind == SDAPI_TXT2IMG ? !make_hires(r, out, fault) : !make_painting_over(r, out, fault))
         goto fail;
     if (!job_params_check(out, settings, &param, &err)) {
         refuse(fault, err.code == ERR_INTERNAL ? 500 : 422, request_name(r, param), "%s", err.msg);

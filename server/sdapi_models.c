@@ -41,8 +41,7 @@ void sdapi_models_of(const struct registry_model *model, struct sdapi_model *out
 static bool same(const char *name, const char *text)
 {
     size_t n = strlen(text);
-    if (n > HASH_SIZE + 3 && text[n - 1] == ']' &&
-        memcmp(text + n - HASH_SIZE - 3, " [", 2) == 0)
+    if (n > HASH_SIZE + 3 && text[n - 1] == ']' && memcmp(text + n - HASH_SIZE - 3, " [", 2) == 0)
         n -= HASH_SIZE + 3;
     return strlen(name) == n && strncasecmp(name, text, n) == 0;
 }

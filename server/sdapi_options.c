@@ -231,8 +231,8 @@ static bool is_default(const struct option *option, const cJSON *value)
 {
     cJSON *fallback = cJSON_Parse(option->fallback);
     bool same = cJSON_Compare(value, fallback, true) ||
-                (cJSON_IsString(value) && cJSON_IsString(fallback) &&
-                 is_none(value->valuestring) && is_none(fallback->valuestring));
+                (cJSON_IsString(value) && cJSON_IsString(fallback) && is_none(value->valuestring) &&
+                 is_none(fallback->valuestring));
     cJSON_Delete(fallback);
     return same;
 }
@@ -277,8 +277,8 @@ bool sdapi_options_apply(const struct app *app, struct cJSON *options, const str
                            option->fallback);
         if (strcmp(option->name, "sd_model_checkpoint") == 0) {
             struct sdapi_model model;
-            bool known = cJSON_IsString(value) &&
-                         sdapi_models_find(app, value->valuestring, &model);
+            bool known =
+                cJSON_IsString(value) && sdapi_models_find(app, value->valuestring, &model);
             cJSON_Delete(value);
             if (!known)
                 continue;
@@ -363,8 +363,8 @@ void sdapi_options_get(struct http_request *req)
     if (sdapi_models_find(app, sdapi_options_text(options, "sd_model_checkpoint"), &model)) {
         cJSON_ReplaceItemInObjectCaseSensitive(options, "sd_model_checkpoint",
                                                cJSON_CreateString(model.title));
-        cJSON_ReplaceItemInObjectCaseSensitive(
-            options, "sd_checkpoint_hash", cJSON_CreateString(model.sha256));
+        cJSON_ReplaceItemInObjectCaseSensitive(options, "sd_checkpoint_hash",
+                                               cJSON_CreateString(model.sha256));
     }
     sdapi_reply_json(req, options);
 }

@@ -45,8 +45,8 @@ bool sdapi_picture_read(struct http_request *req, const char *text, void **data,
     }
     if ((size_t)header.width * (size_t)header.height > limit) {
         free(bytes);
-        err_set(&err, ERR_TOO_LARGE, "a picture may have at most %zu pixels, got %dx%d",
-                limit, header.width, header.height);
+        err_set(&err, ERR_TOO_LARGE, "a picture may have at most %zu pixels, got %dx%d", limit,
+                header.width, header.height);
         sdapi_reply_err(req, &err, NULL);
         return false;
     }
@@ -116,7 +116,10 @@ struct extras {
 };
 
 #define AT(member) .offset = offsetof(struct extras, member)
-#define SHARE(key, member) {.name = key, AT(member), .type = JSON_FIELD_DOUBLE, .most = 1}
+#define SHARE(key, member)                                                                         \
+    {                                                                                              \
+        .name = key, AT(member), .type = JSON_FIELD_DOUBLE, .most = 1                              \
+    }
 
 static const struct json_field extras_fields[] = {
     {.name = "resize_mode", AT(resize_mode), .type = JSON_FIELD_INT},
@@ -125,9 +128,17 @@ static const struct json_field extras_fields[] = {
     SHARE("codeformer_visibility", codeformer),
     SHARE("codeformer_weight", codeformer_weight),
     {.name = "upscaling_resize", AT(scale), .type = JSON_FIELD_DOUBLE, .number = 2},
-    {.name = "upscaling_resize_w", AT(width), .type = JSON_FIELD_INT, .number = 512, .least = 1,
+    {.name = "upscaling_resize_w",
+     AT(width),
+     .type = JSON_FIELD_INT,
+     .number = 512,
+     .least = 1,
      .most = INT_MAX},
-    {.name = "upscaling_resize_h", AT(height), .type = JSON_FIELD_INT, .number = 512, .least = 1,
+    {.name = "upscaling_resize_h",
+     AT(height),
+     .type = JSON_FIELD_INT,
+     .number = 512,
+     .least = 1,
      .most = INT_MAX},
     {.name = "upscaling_crop", AT(crop), .type = JSON_FIELD_BOOL, .number = true},
     {.name = "upscaler_1", AT(upscaler_1), .type = JSON_FIELD_STRING, .text = "None"},
@@ -170,9 +181,9 @@ static bool read_extras(struct http_request *req, cJSON *body, struct extras *x)
         fault = sdapi_reply_fault("upscaling_resize", "ensure this value is greater than 0",
                                   "value_error.number.not_gt");
     else if (x->gfpgan > 0 || x->codeformer > 0)
-        fault = sdapi_reply_fault(x->gfpgan > 0 ? "gfpgan_visibility" : "codeformer_visibility",
-                                  "face restoration is not supported by this server",
-                                  "value_error");
+        fault =
+            sdapi_reply_fault(x->gfpgan > 0 ? "gfpgan_visibility" : "codeformer_visibility",
+                              "face restoration is not supported by this server", "value_error");
     else
         return true;
     sdapi_reply_unprocessable(req, fault);
@@ -329,11 +340,9 @@ static bool list_images(struct http_request *req, const cJSON *list, const char 
     if (fault)
         list = NULL;
     cJSON_ArrayForEach(item, list) {
-        const char *data =
-            cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "data"));
+        const char *data = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "data"));
         if (!data || !cJSON_IsString(cJSON_GetObjectItemCaseSensitive(item, "name"))) {
-            fault = sdapi_reply_fault("imageList", "data and name required",
-                                      "value_error.missing");
+            fault = sdapi_reply_fault("imageList", "data and name required", "value_error.missing");
             break;
         }
         out[(*count)++] = data;

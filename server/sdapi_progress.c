@@ -34,8 +34,8 @@ static void free_jobs(struct job *jobs, size_t count)
 /* The jobs in one state that this client may see, newest first; NULL when there are none. */
 static struct job *jobs_in(const struct http_request *req, enum job_state state, size_t *count)
 {
-    struct queue_filter filter = {.key_id = http_visible_key(req), .state = (int)state,
-                                  .limit = TASKS_SEEN};
+    struct queue_filter filter = {
+        .key_id = http_visible_key(req), .state = (int)state, .limit = TASKS_SEEN};
     struct job *jobs;
     int64_t next;
     struct err err;
@@ -56,8 +56,8 @@ static struct figures figures_of(const struct job *job, const struct job_progres
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    double elapsed = (double)now.tv_sec + (double)now.tv_nsec / 1e9 -
-                     (double)job->started_ms / 1000;
+    double elapsed =
+        (double)now.tv_sec + (double)now.tv_nsec / 1e9 - (double)job->started_ms / 1000;
     int count = job->params.count > 0 ? job->params.count : 1;
     double done = 0.01 + (double)p->image / count;
     if (p->steps > 0)
@@ -215,17 +215,21 @@ struct task {
 
 static const struct json_field task_fields[] = {
     {.name = "id_task", .offset = offsetof(struct task, id), .type = JSON_FIELD_STRING},
-    {.name = "id_live_preview", .offset = offsetof(struct task, live_preview_id),
-     .type = JSON_FIELD_INT, .number = -1},
-    {.name = "live_preview", .offset = offsetof(struct task, live_preview),
-     .type = JSON_FIELD_BOOL, .number = true},
+    {.name = "id_live_preview",
+     .offset = offsetof(struct task, live_preview_id),
+     .type = JSON_FIELD_INT,
+     .number = -1},
+    {.name = "live_preview",
+     .offset = offsetof(struct task, live_preview),
+     .type = JSON_FIELD_BOOL,
+     .number = true},
 };
 
 /* The newest job with this task id among those that this client may see. Fills `out` (job_free). */
 static bool find_task(const struct http_request *req, const char *id, struct job *out)
 {
-    struct queue_filter filter = {.key_id = http_visible_key(req), .state = -1,
-                                  .limit = TASKS_SEEN};
+    struct queue_filter filter = {
+        .key_id = http_visible_key(req), .state = -1, .limit = TASKS_SEEN};
     struct job *jobs;
     size_t count, found;
     int64_t next;
@@ -261,8 +265,8 @@ static cJSON *preview_json(const uint8_t *preview, size_t size)
     return json;
 }
 
-static void add_task(const struct http_request *req, const struct task *task,
-                     const struct job *job, cJSON *json)
+static void add_task(const struct http_request *req, const struct task *task, const struct job *job,
+                     cJSON *json)
 {
     bool active = job && job->state == JOB_RUNNING, queued = job && job->state == JOB_QUEUED;
     cJSON *progress = NULL, *eta = NULL, *preview = NULL;

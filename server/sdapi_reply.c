@@ -56,8 +56,7 @@ static cJSON *wrong_type(const struct json_field *field)
         return sdapi_reply_fault(field->name, "str type expected", "type_error.str");
     case JSON_FIELD_INT:
     case JSON_FIELD_INT64:
-        return sdapi_reply_fault(field->name, "value is not a valid integer",
-                                 "type_error.integer");
+        return sdapi_reply_fault(field->name, "value is not a valid integer", "type_error.integer");
     case JSON_FIELD_DOUBLE:
         return sdapi_reply_fault(field->name, "value is not a valid float", "type_error.float");
     case JSON_FIELD_BOOL:
@@ -141,8 +140,8 @@ void sdapi_reply_crash(struct http_request *req, const char *kind, const char *m
 
 void sdapi_reply_err(struct http_request *req, const struct err *err, const char *param)
 {
-    bool ours = err->code == ERR_INVALID || err->code == ERR_TOO_LARGE ||
-                err->code == ERR_UNSUPPORTED;
+    bool ours =
+        err->code == ERR_INVALID || err->code == ERR_TOO_LARGE || err->code == ERR_UNSUPPORTED;
     if (ours && param)
         sdapi_reply_unprocessable(req, sdapi_reply_fault(param, err->msg, "value_error"));
     else
@@ -189,11 +188,10 @@ struct cJSON *sdapi_reply_body(struct http_request *req)
         return cJSON_CreateObject();
     }
     if (!body)
-        sdapi_reply_unprocessable(
-            req, sdapi_reply_fault(NULL, err.msg, "value_error.jsondecode"));
+        sdapi_reply_unprocessable(req, sdapi_reply_fault(NULL, err.msg, "value_error.jsondecode"));
     else if (cJSON_IsNull(body))
-        sdapi_reply_unprocessable(
-            req, sdapi_reply_fault(NULL, "field required", "value_error.missing"));
+        sdapi_reply_unprocessable(req,
+                                  sdapi_reply_fault(NULL, "field required", "value_error.missing"));
     else
         sdapi_reply_unprocessable(
             req, sdapi_reply_fault(NULL, "value is not a valid dict", "type_error.dict"));
@@ -221,8 +219,9 @@ static cJSON *text_or_null(const char *text)
 static cJSON *extra_params(const struct job *job)
 {
     static const char *const known[] = {
-        "Steps", "Sampler", "CFG scale", "Seed", "Size-1", "Size-2", "Model hash", "Model",
-        "Variation seed", "Variation seed strength", "Clip skip", "RNG", "Version",
+        "Steps",     "Sampler",    "CFG scale", "Seed",           "Size-1",
+        "Size-2",    "Model hash", "Model",     "Variation seed", "Variation seed strength",
+        "Clip skip", "RNG",        "Version",
     };
     cJSON *extra = cJSON_CreateObject();
     struct infotext t;

@@ -12,8 +12,17 @@
 #include "server/pyjson.h"
 #include "server/sdapi_reply.h"
 
-enum kind { KIND_STRING, KIND_INT, KIND_INT64, KIND_DOUBLE, KIND_BOOL, KIND_FLAG, KIND_LIST,
-            KIND_DICT, KIND_ANY };
+enum kind {
+    KIND_STRING,
+    KIND_INT,
+    KIND_INT64,
+    KIND_DOUBLE,
+    KIND_BOOL,
+    KIND_FLAG,
+    KIND_LIST,
+    KIND_DICT,
+    KIND_ANY
+};
 
 #define AT(member) .name = #member, .offset = offsetof(struct sdapi_request, member)
 #define FIELD_STRING(member, value) {AT(member), .type = JSON_FIELD_STRING, .text = (value)},
@@ -28,12 +37,13 @@ enum kind { KIND_STRING, KIND_INT, KIND_INT64, KIND_DOUBLE, KIND_BOOL, KIND_FLAG
 #define FIELD(type, member, value) FIELD_##type(member, value)
 #define KIND(type, member, value) KIND_##type,
 
-#define TXT2IMG_FIELDS(X) \
-    SDAPI_REQUEST_COMMON(X, NAN) SDAPI_REQUEST_TXT2IMG(X) SDAPI_REQUEST_TASK(X) \
-    SDAPI_REQUEST_TAIL(X) SDAPI_REQUEST_ALIASES(X)
-#define IMG2IMG_FIELDS(X) \
-    SDAPI_REQUEST_COMMON(X, 0.75) SDAPI_REQUEST_IMG2IMG(X) SDAPI_REQUEST_TASK(X) \
-    SDAPI_REQUEST_INCLUDE(X) SDAPI_REQUEST_TAIL(X) SDAPI_REQUEST_ALIASES(X)
+#define TXT2IMG_FIELDS(X)                                                                          \
+    SDAPI_REQUEST_COMMON(X, NAN)                                                                   \
+    SDAPI_REQUEST_TXT2IMG(X) SDAPI_REQUEST_TASK(X) SDAPI_REQUEST_TAIL(X) SDAPI_REQUEST_ALIASES(X)
+#define IMG2IMG_FIELDS(X)                                                                          \
+    SDAPI_REQUEST_COMMON(X, 0.75)                                                                  \
+    SDAPI_REQUEST_IMG2IMG(X) SDAPI_REQUEST_TASK(X) SDAPI_REQUEST_INCLUDE(X) SDAPI_REQUEST_TAIL(X)  \
+        SDAPI_REQUEST_ALIASES(X)
 
 static const struct json_field txt2img_fields[] = {TXT2IMG_FIELDS(FIELD)};
 static const enum kind txt2img_kinds[] = {TXT2IMG_FIELDS(KIND)};

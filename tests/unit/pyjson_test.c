@@ -16,12 +16,27 @@ static void test_floats(void **state)
         double value;
         const char *text;
     } cases[] = {
-        {7, "7.0"}, {7.5, "7.5"}, {0, "0.0"}, {-0.0, "-0.0"}, {0.1, "0.1"},
-        {1.0 / 3, "0.3333333333333333"}, {1e15, "1000000000000000.0"}, {1e16, "1e+16"},
-        {1.5e16, "1.5e+16"}, {123456789.125, "123456789.125"},
-        {0.0001, "0.0001"}, {0.00001, "1e-05"}, {1.25e-7, "1.25e-07"}, {1e100, "1e+100"},
-        {5e-324, "5e-324"}, {1.7976931348623157e308, "1.7976931348623157e+308"},
-        {2.675, "2.675"}, {100, "100.0"}, {INFINITY, "inf"}, {-INFINITY, "-inf"}, {NAN, "nan"},
+        {7, "7.0"},
+        {7.5, "7.5"},
+        {0, "0.0"},
+        {-0.0, "-0.0"},
+        {0.1, "0.1"},
+        {1.0 / 3, "0.3333333333333333"},
+        {1e15, "1000000000000000.0"},
+        {1e16, "1e+16"},
+        {1.5e16, "1.5e+16"},
+        {123456789.125, "123456789.125"},
+        {0.0001, "0.0001"},
+        {0.00001, "1e-05"},
+        {1.25e-7, "1.25e-07"},
+        {1e100, "1e+100"},
+        {5e-324, "5e-324"},
+        {1.7976931348623157e308, "1.7976931348623157e+308"},
+        {2.675, "2.675"},
+        {100, "100.0"},
+        {INFINITY, "inf"},
+        {-INFINITY, "-inf"},
+        {NAN, "nan"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char buf[PYJSON_FLOAT_SIZE];
@@ -47,7 +62,7 @@ static void test_strings(void **state)
     check_string("\xe7\x8c\xab", false, "\"\xe7\x8c\xab\"");
     check_string("\xf0\x9f\x90\xb1", true, "\"\\ud83d\\udc31\"");
     check_string("\xff\xc0\x80\xed\xa0\x80z", true,
-                  "\"\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffdz\"");
+                 "\"\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffdz\"");
     check_string("\xe7\x8c", false, "\"\xef\xbf\xbd\xef\xbf\xbd\"");
 }
 

@@ -239,8 +239,9 @@ static void test_infotext_fills_gaps(void **state)
     assert_true(r.enable_hr);
     assert_int_equal(r.hr_resize_x, 128);
     assert_int_equal(r.hr_resize_y, 256);
-    assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(
-                            r.override_settings, "CLIP_stop_at_last_layers")), "2");
+    assert_string_equal(
+        cJSON_GetStringValue(cJSON_GetObjectItem(r.override_settings, "CLIP_stop_at_last_layers")),
+        "2");
     cJSON_Delete(body);
 }
 
@@ -303,7 +304,8 @@ static void test_job_of_fields(void **state)
              "\"subseed\":5,\"subseed_strength\":0.3,\"batch_size\":2,\"n_iter\":3,\"width\":70,"
              "\"height\":66,\"sampler_name\":\"DDIM\",\"eta\":1,\"clip_skip\":2,\"steps\":4,"
              "\"force_task_id\":\"task(x)\",\"override_settings\":null}",
-             &p, &fault), 0);
+             &p, &fault),
+        0);
     assert_string_equal(p.prompt, "a b \n");
     assert_string_equal(p.negative_prompt, "<lora:x:1>");
     assert_int_equal(p.seed, 10);
@@ -396,7 +398,9 @@ static void test_painting_over(void **state)
                           "{\"init_images\":[\"A\"],\"mask\":\"B\",\"mask_blur\":7,"
                           "\"inpainting_fill\":2,\"inpaint_full_res\":0,"
                           "\"inpainting_mask_invert\":true,\"inpaint_full_res_padding\":9,"
-                          "\"resize_mode\":2,\"denoising_strength\":0.4}", &p, &fault), 0);
+                          "\"resize_mode\":2,\"denoising_strength\":0.4}",
+                          &p, &fault),
+                     0);
     assert_true(p.has_init && p.has_mask && p.mask_invert && !p.mask_only_area);
     assert_int_equal(p.fit, PICTOR_FIT_PAD);
     assert_int_equal(p.fill, PICTOR_FILL_NOISE);
@@ -409,8 +413,8 @@ static void test_painting_over(void **state)
     assert_true(p.mask_blur == 4 && p.mask_only_area && p.strength == 0.75);
     assert_int_equal(p.fill, PICTOR_FILL_BLUR);
     job_params_free(&p);
-    assert_int_equal(make(SDAPI_IMG2IMG, "{\"init_images\":[\"A\"],\"mask_round\":false}", &p,
-                          &fault), 0);
+    assert_int_equal(
+        make(SDAPI_IMG2IMG, "{\"init_images\":[\"A\"],\"mask_round\":false}", &p, &fault), 0);
     assert_false(p.has_mask);
     job_params_free(&p);
 }
@@ -455,8 +459,7 @@ static void test_refusals(void **state)
          "hr_resize_x"},
         {SDAPI_TXT2IMG, "{\"enable_hr\":true,\"width\":-2147483647,\"hr_scale\":64}", 422,
          "hr_resize_x"},
-        {SDAPI_TXT2IMG, "{\"enable_hr\":true,\"denoising_strength\":2}", 422,
-         "denoising_strength"},
+        {SDAPI_TXT2IMG, "{\"enable_hr\":true,\"denoising_strength\":2}", 422, "denoising_strength"},
         {SDAPI_TXT2IMG, "{\"batch_size\":0}", 422, "batch_size"},
         {SDAPI_TXT2IMG, "{\"batch_size\":-1,\"n_iter\":-1}", 422, "batch_size"},
         {SDAPI_TXT2IMG, "{\"n_iter\":0}", 422, "n_iter"},
@@ -501,13 +504,21 @@ static void test_strips(void **state)
 {
     static const char *const comments[][2] = {
         {"a # b", "a \n"}, {"# c\na", "\na"}, {"a\n#b\nc", "a\nc"}, {"a#b\nc", "a\nc"},
-        {"", ""}, {"a\nb", "a\nb"}, {"#", "\n"},
+        {"", ""},          {"a\nb", "a\nb"},  {"#", "\n"},
     };
     static const char *const networks[][2] = {
-        {"a <lora:foo:0.8> b", "a  b"}, {"<lora:foo>", ""}, {"<lora:foo:te=0.5:unet=1>", ""},
-        {"<lora:a b-c.v1:1.0>", ""}, {"<hypernet:h:1>", ""}, {"<unknown:x>", ""}, {"<lora::1>", ""},
-        {"a < b: c>", "a < b: c>"}, {"<lora:>", "<lora:>"}, {"<:x>", "<:x>"},
-        {"<lora:x", "<lora:x"}, {"<<lora:x>>", "<>"},
+        {"a <lora:foo:0.8> b", "a  b"},
+        {"<lora:foo>", ""},
+        {"<lora:foo:te=0.5:unet=1>", ""},
+        {"<lora:a b-c.v1:1.0>", ""},
+        {"<hypernet:h:1>", ""},
+        {"<unknown:x>", ""},
+        {"<lora::1>", ""},
+        {"a < b: c>", "a < b: c>"},
+        {"<lora:>", "<lora:>"},
+        {"<:x>", "<:x>"},
+        {"<lora:x", "<lora:x"},
+        {"<<lora:x>>", "<>"},
     };
     for (size_t i = 0; i < sizeof comments / sizeof *comments; i++) {
         char *text = sdapi_job_strip_comments(comments[i][0]);
@@ -542,16 +553,29 @@ static void test_strips_are_linear(void **state)
 static void test_info(void **state)
 {
     struct job_image images[2] = {
-        {.index = 0, .seed = 10, .subseed = 5,
+        {.index = 0,
+         .seed = 10,
+         .subseed = 5,
          .infotext = "a c\xc3\xa4t\nSteps: 4, Sampler: Euler, Schedule type: Automatic, "
                      "CFG scale: 7.0, Seed: 10, Size: 64x64, Version: pictor-0"},
         {.index = 1, .seed = 11, .subseed = 6, .infotext = "x"},
     };
-    struct job job = {.images = images, .image_count = 2, .created_ms = 1700000000000,
+    struct job job = {.images = images,
+                      .image_count = 2,
+                      .created_ms = 1700000000000,
                       .started_ms = 1700000001000};
     job.params = (struct job_params){
-        .prompt = "a c\xc3\xa4t", .negative_prompt = "", .width = 64, .height = 64, .steps = 4,
-        .guidance = 7, .sampler = "Euler", .seed = 10, .subseed = 5, .clip_skip = 1, .count = 2,
+        .prompt = "a c\xc3\xa4t",
+        .negative_prompt = "",
+        .width = 64,
+        .height = 64,
+        .steps = 4,
+        .guidance = 7,
+        .sampler = "Euler",
+        .seed = 10,
+        .subseed = 5,
+        .clip_skip = 1,
+        .count = 2,
         .strength = 0.75,
     };
     struct sdapi_reply_model model = {
@@ -588,20 +612,31 @@ static void test_info(void **state)
 static void test_checkpoint_names(void **state)
 {
     static struct registry_model known = {
-        .name = "Anime/v2", .path = "/models/Anime/v2.safetensors",
+        .name = "Anime/v2",
+        .path = "/models/Anime/v2.safetensors",
         .sha256 = "6ce0161689b3853acaa03779ec93eafe75a02f4ced659bee03f50797806fa2fa"};
     struct sdapi_model m;
     sdapi_models_of(&known, &m);
     assert_string_equal(m.title, "Anime/v2.safetensors [6ce0161689]");
     assert_string_equal(m.flat, "Anime_v2");
     static const char *const yes[] = {
-        "Anime/v2.safetensors [6ce0161689]", "Anime/v2.safetensors", "Anime/v2 [6ce0161689]",
-        "Anime/v2", "anime/V2", "Anime_v2", "6ce0161689",
+        "Anime/v2.safetensors [6ce0161689]",
+        "Anime/v2.safetensors",
+        "Anime/v2 [6ce0161689]",
+        "Anime/v2",
+        "anime/V2",
+        "Anime_v2",
+        "6ce0161689",
         "6CE0161689B3853ACAA03779EC93EAFE75A02F4CED659BEE03F50797806FA2FA",
         "Anime/v2.safetensors [0000000000]", /* the file was replaced since */
     };
-    static const char *const no[] = {"", "Anime", "Anime/v2.ckpt", "v2", "6ce016168",
-                                     "[6ce0161689]", "Anime/v2.safetensors [6ce]"};
+    static const char *const no[] = {"",
+                                     "Anime",
+                                     "Anime/v2.ckpt",
+                                     "v2",
+                                     "6ce016168",
+                                     "[6ce0161689]",
+                                     "Anime/v2.safetensors [6ce]"};
     for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
         assert_true(sdapi_models_match(&m, yes[i], false));
     for (size_t i = 0; i < sizeof no / sizeof *no; i++)
