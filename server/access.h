@@ -26,8 +26,7 @@ bool access_check_host(const struct settings *s, bool loopback, const struct acc
 /* Whether the page at r->origin may read answers: cors_origins has it or "*". */
 bool access_is_cors(const struct settings *s, const struct access_request *r);
 
-bool access_check_origin(const struct settings *s, const struct access_request *r,
-                         struct err *err);
+bool access_check_origin(const struct settings *s, const struct access_request *r, struct err *err);
 
 struct access_grant {
     bool required;   /* the server asks for keys at all */

@@ -110,7 +110,7 @@ void assets_serve(struct http_request *req)
 void assets_error(struct http_request *req, const struct http_problem *problem)
 {
     char text[400];
-    snprintf(text, sizeof text, "%d %s: %s\n", problem->status,
-             http_error_phrase(problem->status), problem->message);
+    snprintf(text, sizeof text, "%d %s: %s\n", problem->status, http_error_phrase(problem->status),
+             problem->message);
     http_reply_text(req, problem->status, "text/plain; charset=utf-8", text);
 }

@@ -38,7 +38,7 @@
 #define SMALL_BODY_MAX (1 << 20)     /* ROUTE_BODY_SMALL */
 #define BODIES_IN_MEMORY 4           /* all bodies together: so many of max_body_bytes */
 #define LEAST_RATE 16                /* bytes per millisecond a body must come at */
-#define RECHECK_MS 5000 /* a waiting request looks at its job at least so often */
+#define RECHECK_MS 5000              /* a waiting request looks at its job at least so often */
 
 static int64_t unix_ms(void)
 {
@@ -214,7 +214,8 @@ static void check_route(struct http_request *req)
     } else if (found == ROUTE_NO_METHOD && !preflight) {
         err_set(&err, ERR_INVALID,
                 "Not allowed to %s on %.80s. (HINT: Perhaps you meant to use a different HTTP "
-                "method?)", req->method, req->path);
+                "method?)",
+                req->method, req->path);
         refuse(req, 405, &err);
     } else if (found == ROUTE_NO_MEMORY) {
         err_set(&err, ERR_INTERNAL, "out of memory");
@@ -662,17 +663,13 @@ struct http *http_start(const struct app *app, struct err *err)
         goto fail;
     http->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-        on_request, http,
-        MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
-        MHD_OPTION_LISTEN_SOCKET, fd,
-        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)app->settings->max_connections,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)app->settings->request_timeout,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
-        MHD_OPTION_UNESCAPE_CALLBACK, no_unescape, NULL,
-        MHD_OPTION_END);
+        on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
+        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)app->settings->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)app->settings->request_timeout, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_UNESCAPE_CALLBACK, no_unescape,
+        NULL, MHD_OPTION_END);
     if (!http->daemon) {
         err_set(err, ERR_INTERNAL, "cannot start the server on %s", app->settings->listen);
         goto fail;

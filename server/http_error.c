@@ -36,11 +36,19 @@ const char *http_error_phrase(int status)
         int status;
         const char *phrase;
     } phrases[] = {
-        {400, "Bad Request"},       {401, "Unauthorized"},         {403, "Forbidden"},
-        {404, "Not Found"},         {405, "Method Not Allowed"},   {409, "Conflict"},
-        {413, "Content Too Large"}, {422, "Unprocessable Content"}, {429, "Too Many Requests"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {409, "Conflict"},
+        {413, "Content Too Large"},
+        {422, "Unprocessable Content"},
+        {429, "Too Many Requests"},
         {431, "Request Header Fields Too Large"},
-        {500, "Internal Server Error"}, {502, "Bad Gateway"},      {503, "Service Unavailable"},
+        {500, "Internal Server Error"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
     };
     for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++)
         if (phrases[i].status == status)

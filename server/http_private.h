@@ -82,7 +82,7 @@ struct http_request {
     struct string {
         struct string *next;
         char text[];
-    } *strings;
+    } * strings;
 
     struct http_wait wait;
     struct http_stream *stream;

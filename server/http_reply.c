@@ -24,7 +24,7 @@ void http_reply_header(struct http_request *req, const char *name, const char *v
 }
 
 void http_reply_set(struct http_request *req, int status, struct MHD_Response *response,
-                         const char *mime, size_t size)
+                    const char *mime, size_t size)
 {
     if (!response)
         return; /* no memory: finish() says so */
@@ -103,8 +103,7 @@ static void add_headers(struct http_request *req)
         add_default(r, "Allow", req->allow);
     if (req->status == 401)
         add_default(r, "WWW-Authenticate",
-                    req->dialect == ROUTE_SDAPI ||
-                            req->http->app->settings->api_auth.count > 0
+                    req->dialect == ROUTE_SDAPI || req->http->app->settings->api_auth.count > 0
                         ? "Basic realm=\"pictor\", charset=\"UTF-8\""
                         : "Bearer realm=\"pictor\"");
     add_default(r, "Cache-Control", "no-store");
@@ -131,4 +130,3 @@ enum MHD_Result http_reply_queue(struct http_request *req)
     req->queued = ok == MHD_YES;
     return ok;
 }
-

@@ -135,10 +135,10 @@ struct http_stream *http_stream_start(struct http_request *req, enum http_stream
         err_set(&err, ERR_INTERNAL, "no memory for a stream");
         goto fail;
     }
-    *s = (struct http_stream){.req = req, .kind = kind, .produce = produce,
-                              .sent_ms = http_wait_clock(), .woken = true};
-    response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, s,
-                                                 NULL);
+    *s = (struct http_stream){
+        .req = req, .kind = kind, .produce = produce, .sent_ms = http_wait_clock(), .woken = true};
+    response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, s, NULL);
     if (!response) {
         err_set(&err, ERR_INTERNAL, "no memory for a stream");
         goto fail;
@@ -149,7 +149,7 @@ struct http_stream *http_stream_start(struct http_request *req, enum http_stream
     s->ctx = ctx;
     req->stream = s;
     http_reply_set(req, 200, response,
-                 kind == HTTP_STREAM_EVENTS ? "text/event-stream" : "application/json", 0);
+                   kind == HTTP_STREAM_EVENTS ? "text/event-stream" : "application/json", 0);
     /* nginx would collect events until its buffer is full. */
     http_reply_header(req, "X-Accel-Buffering", "no");
     return s;

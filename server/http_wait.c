@@ -120,8 +120,8 @@ void http_wait_job(struct http_request *req, const char *job_id, bool keep, http
                    void *ctx, void (*free_fn)(void *ctx))
 {
     struct err err;
-    req->wait = (struct http_wait){.active = true, .keep = keep, .fn = fn, .ctx = ctx,
-                              .free_fn = free_fn};
+    req->wait =
+        (struct http_wait){.active = true, .keep = keep, .fn = fn, .ctx = ctx, .free_fn = free_fn};
     snprintf(req->wait.job_id, sizeof req->wait.job_id, "%s", job_id);
     req->wait.subscription =
         events_subscribe(req->http->app->events, job_id, on_job_event, req, &err);
@@ -132,4 +132,3 @@ void http_wait_job(struct http_request *req, const char *job_id, bool keep, http
     }
     http_wait_step(req);
 }
-

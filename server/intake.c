@@ -12,31 +12,17 @@
 
 #define PICTURE_FACTOR 8 /* times max_pixels */
 
-/* What a model is painted with when it did not say, or was not opened yet. */
-static const struct {
-    enum registry_kind kind;
-    bool builtin;
-    int side, steps;
-    double guidance;
-} usual[] = {
-    {REGISTRY_LOCAL, true, 256, 20, 5},
-    {REGISTRY_LOCAL, false, 512, 20, 7},
-    {REGISTRY_UPSTREAM, false, 1024, 20, 7},
-};
-
 void intake_model_of(const struct registry_model *model, struct intake_model *out)
 {
-    size_t i = 0;
-    while (usual[i].kind != model->kind ||
-           usual[i].builtin != (strcmp(model->name, REGISTRY_BUILTIN) == 0 &&
-                                model->kind == REGISTRY_LOCAL))
-        i++;
+    /* What it is painted with when it does not say: SD 1.x is made for 512, upstreams for 1024. */
+    bool upstream = model->kind == REGISTRY_UPSTREAM;
+    int side = upstream ? 1024 : 512;
     *out = (struct intake_model){
-        .upstream = model->kind == REGISTRY_UPSTREAM,
-        .width = model->native_width ? model->native_width : usual[i].side,
-        .height = model->native_height ? model->native_height : usual[i].side,
-        .steps = model->default_steps ? model->default_steps : usual[i].steps,
-        .guidance = model->default_guidance > 0 ? model->default_guidance : usual[i].guidance,
+        .upstream = upstream,
+        .width = model->native_width ? model->native_width : side,
+        .height = model->native_height ? model->native_height : side,
+        .steps = model->default_steps ? model->default_steps : 20,
+        .guidance = model->default_guidance > 0 ? model->default_guidance : 7,
     };
     snprintf(out->name, sizeof out->name, "%s", model->name);
 }

@@ -139,7 +139,10 @@ static bool store_string(const struct json_field *field, cJSON *value, unsigned 
             }
             size_t used = strlen(list);
             snprintf(list + used, sizeof list - used, "%s%s'%s'",
-                     w == field->words ? "" : w[1] ? ", " : ", and ", "", *w);
+                     w == field->words ? ""
+                     : w[1]            ? ", "
+                                       : ", and ",
+                     "", *w);
         }
         return fault(problem, JSON_FAULT_WORD, field,
                      "Invalid value: '%.40s'. Supported values are: %s.", text, list);

@@ -50,7 +50,7 @@ enum json_fault {
     JSON_FAULT_TOO_LARGE,
     JSON_FAULT_TOO_SHORT, /* string */
     JSON_FAULT_TOO_LONG,
-    JSON_FAULT_UNKNOWN,   /* no such field; only with JSON_FIELDS_STRICT */
+    JSON_FAULT_UNKNOWN, /* no such field; only with JSON_FIELDS_STRICT */
     JSON_FAULT_MEMORY
 };
 

@@ -47,8 +47,7 @@ static void put_worker(FILE *out, const struct dispatch_stats *s, bool ready, bo
     single(out, "ready", "gauge", "1 when a worker has an engine.", ready);
     single(out, "busy", "gauge", "1 while a picture is painted.", busy);
     single(out, "pictures_total", "counter", "Pictures stored.", (double)s->pictures);
-    single(out, "steps_total", "counter", "Denoising steps of the local worker.",
-           (double)s->steps);
+    single(out, "steps_total", "counter", "Denoising steps of the local worker.", (double)s->steps);
     single(out, "step_seconds_total", "counter", "Seconds spent in those steps.", s->step_seconds);
     single(out, "worker_starts_total", "counter", "Worker processes started.",
            (double)s->worker_starts);

@@ -251,8 +251,8 @@ bool multipart_parse(struct multipart *out, const char *content_type, const char
         if (!part->data || !check_part(part, out->count, err))
             goto fail;
         /* An empty part's delimiter begins with the line end of its headers. */
-        const char *from = part->data - 2 >= body && part->data[-2] == '\r' ? part->data - 2
-                                                                           : part->data;
+        const char *from =
+            part->data - 2 >= body && part->data[-2] == '\r' ? part->data - 2 : part->data;
         const char *data_end = memmem(from, (size_t)(end - from), delimiter, n);
         if (!data_end) {
             err_set(err, ERR_INVALID, "the multipart body ends within part %zu ('%.40s')",

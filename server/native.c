@@ -124,8 +124,7 @@ void native_list(struct http_request *req)
         return;
     if (state && *state) {
         if (!job_state_of(state, &wanted)) {
-            reply_invalid(req, "state",
-                          "state must be queued, running, done, failed or cancelled");
+            reply_invalid(req, "state", "state must be queued, running, done, failed or cancelled");
             return;
         }
         filter.state = wanted;
@@ -257,8 +256,7 @@ void native_image(struct http_request *req)
     void *data;
     size_t size;
     char text[96];
-    if (!queue_image(http_app(req)->queue, id, http_visible_key(req), &image, &data, &size,
-                     &err)) {
+    if (!queue_image(http_app(req)->queue, id, http_visible_key(req), &image, &data, &size, &err)) {
         http_reply_error(req, &err, NULL);
         return;
     }

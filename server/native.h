@@ -8,17 +8,17 @@ struct http_problem;
 /* {"error": {"code", "message", "param"}} */
 void native_error(struct http_request *req, const struct http_problem *problem);
 
-void native_submit(struct http_request *req);     /* POST /api/jobs */
-void native_list(struct http_request *req);       /* GET /api/jobs */
-void native_get(struct http_request *req);        /* GET /api/jobs/{id} */
-void native_cancel(struct http_request *req);     /* POST /api/jobs/{id}/cancel */
-void native_interrupt(struct http_request *req);  /* POST /api/jobs/{id}/interrupt */
-void native_retry(struct http_request *req);      /* POST /api/jobs/{id}/retry */
-void native_delete(struct http_request *req);     /* DELETE /api/jobs/{id} */
-void native_image(struct http_request *req);      /* GET /api/images/{id} */
-void native_models(struct http_request *req);     /* GET /api/models */
-void native_info(struct http_request *req);       /* GET /api/info */
-void native_healthz(struct http_request *req);    /* GET /healthz */
-void native_readyz(struct http_request *req);     /* GET /readyz */
+void native_submit(struct http_request *req);    /* POST /api/jobs */
+void native_list(struct http_request *req);      /* GET /api/jobs */
+void native_get(struct http_request *req);       /* GET /api/jobs/{id} */
+void native_cancel(struct http_request *req);    /* POST /api/jobs/{id}/cancel */
+void native_interrupt(struct http_request *req); /* POST /api/jobs/{id}/interrupt */
+void native_retry(struct http_request *req);     /* POST /api/jobs/{id}/retry */
+void native_delete(struct http_request *req);    /* DELETE /api/jobs/{id} */
+void native_image(struct http_request *req);     /* GET /api/images/{id} */
+void native_models(struct http_request *req);    /* GET /api/models */
+void native_info(struct http_request *req);      /* GET /api/info */
+void native_healthz(struct http_request *req);   /* GET /healthz */
+void native_readyz(struct http_request *req);    /* GET /readyz */
 
 #endif

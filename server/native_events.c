@@ -35,7 +35,7 @@ struct feed {
     bool every_key;
     char key_id[JOB_ID_SIZE];
     struct subscription *subscription;
-    bool snapshot; /* is still to be sent; producer only */
+    bool snapshot;        /* is still to be sent; producer only */
     pthread_mutex_t lock; /* what follows */
     struct http_stream *stream;
     struct note *notes;

@@ -96,9 +96,8 @@ static cJSON *model_json(const char *id, const struct registry_model *model)
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "id", id);
     cJSON_AddStringToObject(json, "object", "model");
-    cJSON_AddNumberToObject(json, "created",
-                            model->mtime_ms > 0 ? (double)(model->mtime_ms / 1000)
-                                                : CREATED_UNKNOWN);
+    cJSON_AddNumberToObject(
+        json, "created", model->mtime_ms > 0 ? (double)(model->mtime_ms / 1000) : CREATED_UNKNOWN);
     cJSON_AddStringToObject(json, "owned_by",
                             model->kind == REGISTRY_UPSTREAM ? model->upstream : "pictor");
     return json;
@@ -190,8 +189,8 @@ void openai_file(struct http_request *req)
     char id[JOB_ID_SIZE] = "", mime[24];
     if (dot && dot - file == JOB_ID_SIZE - 1)
         memcpy(id, file, JOB_ID_SIZE - 1);
-    bool found = ids_valid(id) &&
-                 queue_image(http_app(req)->queue, id, NULL, &image, &data, &size, &err);
+    bool found =
+        ids_valid(id) && queue_image(http_app(req)->queue, id, NULL, &image, &data, &size, &err);
     free(image.infotext);
     if (!found && err.code != ERR_NOT_FOUND) {
         http_reply_error(req, &err, NULL);

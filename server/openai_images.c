@@ -196,8 +196,11 @@ static void fault_of_job(const struct job *job, struct openai_fault *f)
     }
     int status = http_error_status(job->error);
     bool ours = status >= 500 || job->error == ERR_DENIED || job->error == ERR_BUSY;
-    openai_fault(f, status >= 500 ? status : ours ? 502 : 400, err_name(job->error), NULL, "%s",
-                 job->error_message);
+    openai_fault(f,
+                 status >= 500 ? status
+                 : ours        ? 502
+                               : 400,
+                 err_name(job->error), NULL, "%s", job->error_message);
 }
 
 /* ---- answers at once ---- */
@@ -283,8 +286,9 @@ static const char *event_name(const struct waiting *w, bool completed)
 
 static cJSON *event_json(const struct waiting *w, const char *event, const struct job *job)
 {
-    int64_t at = job->finished_ms ? job->finished_ms : job->started_ms ? job->started_ms
-                                                                       : job->created_ms;
+    int64_t at = job->finished_ms  ? job->finished_ms
+                 : job->started_ms ? job->started_ms
+                                   : job->created_ms;
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "type", event);
     cJSON_AddNumberToObject(json, "created_at", (double)(at / 1000));

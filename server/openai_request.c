@@ -148,7 +148,8 @@ static bool decode(const struct settings *s, const char *param, const uint8_t *d
     if (image_sniff(data, size) == IMAGE_NONE)
         return openai_fault(f, 400, "unsupported_file_mimetype", param,
                             "Invalid file '%s': unsupported mimetype. Supported file formats are "
-                            "'image/jpeg', 'image/png', and 'image/webp'.", param);
+                            "'image/jpeg', 'image/png', and 'image/webp'.",
+                            param);
     if (!intake_picture(s, data, size, out, &err))
         return err.code == ERR_INTERNAL ? no_memory(f) : bad_picture(f, param, err.msg);
     if (out->width >= INPUT_SIDE_MIN && out->height >= INPUT_SIDE_MIN)
@@ -317,7 +318,8 @@ static bool file_part(const struct multipart_part *part, struct openai_request *
     if (++out->input_images > IMAGES_MAX)
         return openai_fault(f, 400, "array_above_max_length", "image",
                             "Invalid 'image': array too long. Expected an array with maximum "
-                            "length %d.", IMAGES_MAX);
+                            "length %d.",
+                            IMAGES_MAX);
     return out->init || copy_part(part, &out->init, &out->init_size, f);
 }
 
@@ -376,14 +378,14 @@ static cJSON *read_json(struct http_request *req, struct openai_fault *f)
     return json;
 }
 
-static bool unsupported_type(struct http_request *req, const char *accepted,
-                             struct openai_fault *f)
+static bool unsupported_type(struct http_request *req, const char *accepted, struct openai_fault *f)
 {
     const char *type = http_header(req, "Content-Type");
     return openai_fault(f, 400, "unsupported_content_type", NULL,
                         "Unsupported content type: '%.80s'. This API method only accepts %s "
                         "requests, but you specified the header 'Content-Type: %.80s'. Please try "
-                        "again with a supported content type.", type, accepted, type);
+                        "again with a supported content type.",
+                        type, accepted, type);
 }
 
 /* ---- the job ---- */
@@ -415,7 +417,8 @@ static bool set_size(const struct settings *s, const struct fields *in,
     if (!parse_side(&at, &p->width) || *at++ != 'x' || !parse_side(&at, &p->height) || *at)
         return openai_fault(f, 400, "invalid_value", "size",
                             "Invalid value: '%.40s'. Supported values are: 'auto' and "
-                            "'WIDTHxHEIGHT', for example '512x512'.", in->size);
+                            "'WIDTHxHEIGHT', for example '512x512'.",
+                            in->size);
     if (p->width % SIDE_STEP != 0 || p->height % SIDE_STEP != 0)
         return openai_fault(f, 400, "invalid_value", "size",
                             "Invalid size '%s'. Width and height must both be divisible by %d.",
@@ -427,7 +430,8 @@ static bool set_size(const struct settings *s, const struct fields *in,
     if (p->width > s->max_side || p->height > s->max_side)
         return openai_fault(f, 400, "invalid_value", "size",
                             "Invalid size '%s'. The longest edge must be less than or equal to "
-                            "%d.", in->size, s->max_side);
+                            "%d.",
+                            in->size, s->max_side);
     if ((size_t)p->width * (size_t)p->height > (size_t)s->max_pixels)
         return openai_fault(f, 400, "invalid_value", "size",
                             "Invalid size '%s'. Width times height must be at most %d.", in->size,
@@ -439,8 +443,12 @@ static bool set_size(const struct settings *s, const struct fields *in,
 static const char *param_of(const char *field)
 {
     static const char *const names[][2] = {
-        {"width", "size"},     {"height", "size"},           {"count", "n"},
-        {"guidance", "guidance_scale"}, {"quality", "output_compression"}, {"tag", "user"},
+        {"width", "size"},
+        {"height", "size"},
+        {"count", "n"},
+        {"guidance", "guidance_scale"},
+        {"quality", "output_compression"},
+        {"tag", "user"},
     };
     for (size_t i = 0; field && i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i][0], field) == 0)
@@ -489,8 +497,8 @@ static bool make_job(const struct app *app, const struct fields *in,
     p->has_init = out->init != NULL;
     p->has_mask = out->mask != NULL;
     if (in->stream && in->partial_images > 0)
-        p->preview_every = p->steps > in->partial_images + 1 ? p->steps / (in->partial_images + 1)
-                                                             : 1;
+        p->preview_every =
+            p->steps > in->partial_images + 1 ? p->steps / (in->partial_images + 1) : 1;
     p->seed = (uint64_t)in->seed;
     if ((in->seed < 0 && !intake_seed(&p->seed, &err)) || !intake_seed(&p->subseed, &err))
         return openai_fault(f, 500, NULL, NULL, "%s", err.msg);
@@ -500,8 +508,7 @@ static bool make_job(const struct app *app, const struct fields *in,
     return true;
 }
 
-static bool make_answer(const struct fields *in, struct openai_request *out,
-                        struct openai_fault *f)
+static bool make_answer(const struct fields *in, struct openai_request *out, struct openai_fault *f)
 {
     const char *quality = in->quality;
     if (strcmp(quality, "auto") == 0 || strcmp(quality, "hd") == 0)
@@ -532,8 +539,7 @@ static bool fill(struct http_request *req, enum openai_kind kind, cJSON *object,
         in.prompt = "";
     bool pictures = kind != OPENAI_GENERATION;
     bool ok = !pictures || form || json_pictures(&in, out, f);
-    ok = ok && (!pictures ||
-                decode(app->settings, "image", out->init, out->init_size, &init, f));
+    ok = ok && (!pictures || decode(app->settings, "image", out->init, out->init_size, &init, f));
     ok = ok && (!out->mask || convert_mask(app->settings, out, &init, f));
     ok = ok && make_job(app, &in, pictures ? &init : NULL, out, f) && make_answer(&in, out, f);
     pictor_image_free(&init);
@@ -547,8 +553,8 @@ bool openai_request_read(struct http_request *req, enum openai_kind kind,
     job_params_init(&out->params);
     bool form = kind != OPENAI_GENERATION && http_content_type_is(req, "multipart/form-data");
     if (!form && http_header(req, "Content-Type") && !http_content_type_is(req, "application/json"))
-        return unsupported_type(req, kind == OPENAI_GENERATION ? "'application/json'"
-                                                               : "'multipart/form-data'", f);
+        return unsupported_type(
+            req, kind == OPENAI_GENERATION ? "'application/json'" : "'multipart/form-data'", f);
     cJSON *object = form ? read_form(req, out, f) : read_json(req, f);
     bool ok = object && fill(req, kind, object, form, out, f);
     cJSON_Delete(object);

@@ -18,13 +18,13 @@ struct openai_request {
     struct job_params params; /* complete and checked */
     uint8_t *init, *mask;     /* encoded files, malloc'd, or NULL */
     size_t init_size, mask_size;
-    int input_images;         /* how many came */
+    int input_images; /* how many came */
 
-    bool url;                 /* answer links instead of base64 */
+    bool url; /* answer links instead of base64 */
     bool stream;
     int partial_images;
-    char quality[12];         /* for the answer: never "auto" */
-    char *safety_identifier;  /* echoed, or NULL; malloc'd */
+    char quality[12];        /* for the answer: never "auto" */
+    char *safety_identifier; /* echoed, or NULL; malloc'd */
 };
 
 /* Reads the request's body. */

@@ -238,8 +238,8 @@ enum route_dialect route_dialect_of(const char *path)
         const char *prefix;
         enum route_dialect dialect;
     } prefixes[] = {
-        {"/api", ROUTE_NATIVE},      {"/v1", ROUTE_OPENAI}, {"/images", ROUTE_OPENAI},
-        {"/models", ROUTE_OPENAI},   {"/web", ROUTE_PAGE},
+        {"/api", ROUTE_NATIVE},    {"/v1", ROUTE_OPENAI}, {"/images", ROUTE_OPENAI},
+        {"/models", ROUTE_OPENAI}, {"/web", ROUTE_PAGE},
     };
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
         size_t n = strlen(prefixes[i].prefix);

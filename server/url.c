@@ -17,7 +17,8 @@ bool url_decode(char *out, const char *text, size_t size, bool plus)
 {
     for (size_t i = 0; i < size; i++) {
         char c = text[i];
-        if (c == '%' && size - i > 2 && hex_value(text[i + 1]) >= 0 && hex_value(text[i + 2]) >= 0) {
+        if (c == '%' && size - i > 2 && hex_value(text[i + 1]) >= 0 &&
+            hex_value(text[i + 2]) >= 0) {
             c = (char)(hex_value(text[i + 1]) << 4 | hex_value(text[i + 2]));
             i += 2;
         } else if (c == '+' && plus) {
