@@ -52,8 +52,8 @@ bool blobs_init(const char *data, struct err *err)
 bool blobs_image_path(char path[BLOBS_PATH_SIZE], const char *data, const char *id,
                       const char *format, struct err *err)
 {
-    bool known = strcmp(format, "png") == 0 || strcmp(format, "jpeg") == 0 ||
-                 strcmp(format, "webp") == 0;
+    bool known =
+        strcmp(format, "png") == 0 || strcmp(format, "jpeg") == 0 || strcmp(format, "webp") == 0;
     if (!ids_valid(id) || !known)
         return err_set(err, ERR_INVALID, "no picture is called %.40s.%.8s", id ? id : "", format);
     int n = snprintf(path, BLOBS_PATH_SIZE, "%s/images/%.2s/%s.%s", data, id, id, format);

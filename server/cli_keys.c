@@ -104,8 +104,9 @@ int keys_main(int argc, char **argv)
     }
     if (!(store = store_open(s->data, STORE_SHARED, &err)) || !(keys = keys_new(store, &err)))
         goto fail;
-    bool done = adds ? add(keys, argv[2], admin, &err) : lists ? list(keys, &err)
-                                                               : keys_revoke(keys, argv[2], &err);
+    bool done = adds    ? add(keys, argv[2], admin, &err)
+                : lists ? list(keys, &err)
+                        : keys_revoke(keys, argv[2], &err);
     if (!done)
         goto fail;
     status = 0;

@@ -20,9 +20,9 @@ struct subscription {
     events_fn *fn;
     void *ctx;
     pthread_mutex_t lock;
-    bool active;              /* under lock */
+    bool active;                          /* under lock */
     struct subscription *next, *previous; /* the rest under the hub's lock */
-    int users;                /* publishers on it, and its owner */
+    int users;                            /* publishers on it, and its owner */
 };
 
 struct running {
@@ -163,7 +163,8 @@ static bool remember(struct events *hub, const struct event *event)
         if (!r)
             return false;
         r->progress = event->progress;
-        uint8_t *copy = event->preview ? malloc(event->preview_size ? event->preview_size : 1) : NULL;
+        uint8_t *copy =
+            event->preview ? malloc(event->preview_size ? event->preview_size : 1) : NULL;
         if (copy) {
             memcpy(copy, event->preview, event->preview_size);
             free(r->preview);

@@ -18,7 +18,7 @@
 #include "server/store.h"
 
 struct expected {
-    char *path; /* whole */
+    char *path;           /* whole */
     char id[JOB_ID_SIZE]; /* of the picture, or of the input's job */
     char input[8];        /* "init", "mask"; "": it is a picture */
     size_t bytes;
@@ -115,8 +115,7 @@ static void on_input(void *ctx, const char *job_id, const char *name, size_t byt
 static void on_short_job(void *ctx, const char *job_id, int images, int count)
 {
     struct fsck *f = ctx;
-    struct short_job *jobs =
-        realloc(f->short_jobs, (f->short_count + 1) * sizeof *jobs);
+    struct short_job *jobs = realloc(f->short_jobs, (f->short_count + 1) * sizeof *jobs);
     if (!jobs) {
         f->no_memory = true;
         return;

@@ -51,45 +51,45 @@ struct field {
     const char *const *words; /* WORD: an int in the struct, its name in JSON */
 };
 
-#define FIELD(type, name) {#name, type, offsetof(struct job_params, name), NULL}
-#define WORDS(name, words) {#name, WORD, offsetof(struct job_params, name), words}
+#define FIELD(type, name) #name, type, offsetof(struct job_params, name), NULL
+#define WORDS(name, words) #name, WORD, offsetof(struct job_params, name), words
 
 static const struct field fields[] = {
-    FIELD(TEXT, model),
-    FIELD(TEXT, prompt),
-    FIELD(TEXT, negative_prompt),
-    FIELD(WHOLE, width),
-    FIELD(WHOLE, height),
-    FIELD(WHOLE, steps),
-    FIELD(REAL, guidance),
-    FIELD(TEXT, sampler),
-    FIELD(TEXT, scheduler),
-    FIELD(REAL, eta),
-    FIELD(SEED, seed),
-    FIELD(SEED, subseed),
-    FIELD(REAL, subseed_strength),
-    FIELD(TEXT, rng),
-    FIELD(WHOLE, clip_skip),
-    FIELD(WHOLE, count),
-    FIELD(FLAG, has_init),
-    FIELD(FLAG, has_mask),
-    FIELD(REAL, strength),
-    WORDS(fit, fit_words),
-    WORDS(fill, fill_words),
-    FIELD(REAL, mask_blur),
-    FIELD(FLAG, mask_invert),
-    FIELD(FLAG, mask_only_area),
-    FIELD(WHOLE, mask_padding),
-    FIELD(WHOLE, hires_width),
-    FIELD(WHOLE, hires_height),
-    FIELD(WHOLE, hires_steps),
-    FIELD(REAL, hires_strength),
-    FIELD(TEXT, hires_upscaler),
-    FIELD(TEXT, format),
-    FIELD(WHOLE, quality),
-    FIELD(WHOLE, preview_every),
-    FIELD(TEXT, dialect),
-    FIELD(TEXT, tag),
+    {FIELD(TEXT, model)},
+    {FIELD(TEXT, prompt)},
+    {FIELD(TEXT, negative_prompt)},
+    {FIELD(WHOLE, width)},
+    {FIELD(WHOLE, height)},
+    {FIELD(WHOLE, steps)},
+    {FIELD(REAL, guidance)},
+    {FIELD(TEXT, sampler)},
+    {FIELD(TEXT, scheduler)},
+    {FIELD(REAL, eta)},
+    {FIELD(SEED, seed)},
+    {FIELD(SEED, subseed)},
+    {FIELD(REAL, subseed_strength)},
+    {FIELD(TEXT, rng)},
+    {FIELD(WHOLE, clip_skip)},
+    {FIELD(WHOLE, count)},
+    {FIELD(FLAG, has_init)},
+    {FIELD(FLAG, has_mask)},
+    {FIELD(REAL, strength)},
+    {WORDS(fit, fit_words)},
+    {WORDS(fill, fill_words)},
+    {FIELD(REAL, mask_blur)},
+    {FIELD(FLAG, mask_invert)},
+    {FIELD(FLAG, mask_only_area)},
+    {FIELD(WHOLE, mask_padding)},
+    {FIELD(WHOLE, hires_width)},
+    {FIELD(WHOLE, hires_height)},
+    {FIELD(WHOLE, hires_steps)},
+    {FIELD(REAL, hires_strength)},
+    {FIELD(TEXT, hires_upscaler)},
+    {FIELD(TEXT, format)},
+    {FIELD(WHOLE, quality)},
+    {FIELD(WHOLE, preview_every)},
+    {FIELD(TEXT, dialect)},
+    {FIELD(TEXT, tag)},
 };
 #define FIELD_COUNT (sizeof fields / sizeof *fields)
 
@@ -159,8 +159,7 @@ struct cJSON *job_params_to_json(const struct job_params *p)
     return json;
 }
 
-static bool field_from_json(const struct field *f, void *value, const cJSON *item,
-                            struct err *err)
+static bool field_from_json(const struct field *f, void *value, const cJSON *item, struct err *err)
 {
     double d = cJSON_IsNumber(item) ? item->valuedouble : NAN;
     bool whole = d == floor(d); /* false for NAN */
@@ -339,13 +338,12 @@ static bool check_sampling(struct check *c, const struct settings *s, struct job
            set_text(c, &p->scheduler, named ? named->name : scheduler->name) &&
            in_range(c, "steps", p->steps, 1, s->max_steps) &&
            in_range(c, "guidance", p->guidance, 0, 100) &&
-           (isnan(p->eta) || in_range(c, "eta", p->eta, 0, 1)) &&
-           one_of(c, "rng", &p->rng, rngs) && in_range(c, "clip_skip", p->clip_skip, 1, 12) &&
+           (isnan(p->eta) || in_range(c, "eta", p->eta, 0, 1)) && one_of(c, "rng", &p->rng, rngs) &&
+           in_range(c, "clip_skip", p->clip_skip, 1, 12) &&
            in_range(c, "count", p->count, 1, s->max_count) &&
            /* Picture number count - 1 has seed + count - 1, which must be exact too. */
            in_range(c, "seed", (double)p->seed, 0, (double)(SEED_END - (uint64_t)p->count)) &&
-           in_range(c, "subseed", (double)p->subseed, 0,
-                    (double)(SEED_END - (uint64_t)p->count)) &&
+           in_range(c, "subseed", (double)p->subseed, 0, (double)(SEED_END - (uint64_t)p->count)) &&
            in_range(c, "subseed_strength", p->subseed_strength, 0, 1);
 }
 

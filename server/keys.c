@@ -43,8 +43,8 @@ static int64_t now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-bool keys_create(struct keys *keys, const char *name, unsigned scopes,
-                 char plain[KEYS_PLAIN_SIZE], struct key *out, struct err *err)
+bool keys_create(struct keys *keys, const char *name, unsigned scopes, char plain[KEYS_PLAIN_SIZE],
+                 struct key *out, struct err *err)
 {
     struct key key = {.scopes = scopes, .created_ms = now_ms()};
     unsigned char hash[SHA256_SIZE];
@@ -53,8 +53,10 @@ bool keys_create(struct keys *keys, const char *name, unsigned scopes,
     for (size_t i = 0; i < length; i++)
         printable &= (unsigned char)name[i] >= ' ' && name[i] != 0x7f;
     if (!printable)
-        return err_set(err, ERR_INVALID, "a key's name must be 1..%zu bytes without control "
-                       "characters", sizeof key.name - 1);
+        return err_set(err, ERR_INVALID,
+                       "a key's name must be 1..%zu bytes without control "
+                       "characters",
+                       sizeof key.name - 1);
     if (!scopes || scopes & ~(unsigned)(KEY_GENERATE | KEY_ADMIN))
         return err_set(err, ERR_INTERNAL, "a key with the scopes %#x", scopes);
     memcpy(key.name, name, length);

@@ -24,9 +24,9 @@ enum key_scope {
 struct key {
     char id[KEYS_ID_SIZE]; /* not secret */
     char name[KEYS_NAME_SIZE];
-    unsigned scopes;      /* enum key_scope, or-ed */
+    unsigned scopes; /* enum key_scope, or-ed */
     int64_t created_ms;
-    int64_t revoked_ms;   /* 0: valid */
+    int64_t revoked_ms; /* 0: valid */
 };
 
 struct store;
@@ -36,8 +36,8 @@ struct keys *keys_new(struct store *store, struct err *err); /* borrows the stor
 void keys_free(struct keys *keys);
 
 /* `plain` is the only copy of the key there will ever be; `out` may be NULL. */
-bool keys_create(struct keys *keys, const char *name, unsigned scopes,
-                 char plain[KEYS_PLAIN_SIZE], struct key *out, struct err *err);
+bool keys_create(struct keys *keys, const char *name, unsigned scopes, char plain[KEYS_PLAIN_SIZE],
+                 struct key *out, struct err *err);
 
 /* Oldest first, revoked ones too; *list is malloc'd. */
 bool keys_list(struct keys *keys, struct key **list, size_t *count, struct err *err);

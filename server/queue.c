@@ -63,8 +63,7 @@ static bool wait_until(struct queue *q, pthread_cond_t *cond, int64_t deadline)
     return pthread_cond_timedwait(cond, &q->lock, &t) != ETIMEDOUT;
 }
 
-static void publish_state(struct queue *q, const char *id, const char *key_id,
-                          enum job_state state)
+static void publish_state(struct queue *q, const char *id, const char *key_id, enum job_state state)
 {
     struct event event = {.kind = EVENT_STATE, .state = state};
     snprintf(event.job_id, sizeof event.job_id, "%s", id);
@@ -120,8 +119,8 @@ static bool check_claim(struct queue *q, const struct claim *claim, struct store
 }
 
 /* The lease of a job that `key_id` (NULL: anybody) may see. */
-static bool find_job(struct queue *q, const char *id, const char *key_id,
-                     struct store_lease *lease, struct err *err)
+static bool find_job(struct queue *q, const char *id, const char *key_id, struct store_lease *lease,
+                     struct err *err)
 {
     if (!store_job_lease(q->store, id, lease, err))
         return false;
@@ -323,9 +322,9 @@ static void remove_inputs(struct queue *q, const char *job_id)
             blobs_remove(path);
 }
 
-bool queue_submit(struct queue *q, const char *key_id, int priority, const struct job_params *params,
-                  const struct job_input *inputs, size_t input_count, char id[JOB_ID_SIZE],
-                  struct err *err)
+bool queue_submit(struct queue *q, const char *key_id, int priority,
+                  const struct job_params *params, const struct job_input *inputs,
+                  size_t input_count, char id[JOB_ID_SIZE], struct err *err)
 {
     struct job job = {.priority = priority, .created_ms = now_ms(), .params = *params};
     char path[BLOBS_PATH_SIZE];
@@ -520,8 +519,7 @@ void queue_wake(struct queue *q)
     pthread_mutex_unlock(&q->lock);
 }
 
-bool queue_heartbeat(struct queue *q, const struct claim *claim, bool *interrupted,
-                     struct err *err)
+bool queue_heartbeat(struct queue *q, const struct claim *claim, bool *interrupted, struct err *err)
 {
     struct store_lease lease;
     pthread_mutex_lock(&q->lock);
@@ -543,9 +541,8 @@ bool queue_input(struct queue *q, const char *job_id, const char *name, void **d
 }
 
 /* The row of a picture whose file is on disk. */
-static bool commit_image(struct queue *q, const struct claim *claim,
-                         const struct job_image *image, struct job_image *replaced,
-                         struct err *err)
+static bool commit_image(struct queue *q, const struct claim *claim, const struct job_image *image,
+                         struct job_image *replaced, struct err *err)
 {
     struct store_lease lease;
     if (!check_claim(q, claim, &lease, err) || !store_begin(q->store, err))
@@ -556,8 +553,7 @@ static bool commit_image(struct queue *q, const struct claim *claim,
     }
     if (!store_commit(q->store, err))
         return false;
-    struct event event = {
-        .kind = EVENT_IMAGE, .state = JOB_RUNNING, .image_index = image->index};
+    struct event event = {.kind = EVENT_IMAGE, .state = JOB_RUNNING, .image_index = image->index};
     memcpy(event.job_id, claim->job_id, sizeof event.job_id);
     memcpy(event.key_id, lease.key_id, sizeof event.key_id);
     memcpy(event.image_id, image->id, sizeof event.image_id);
@@ -621,8 +617,8 @@ bool queue_release(struct queue *q, const struct claim *claim, const char *reaso
 {
     struct store_lease lease;
     pthread_mutex_lock(&q->lock);
-    bool done = check_claim(q, claim, &lease, err) &&
-                give_back(q, claim->job_id, &lease, reason, err);
+    bool done =
+        check_claim(q, claim, &lease, err) && give_back(q, claim->job_id, &lease, reason, err);
     pthread_mutex_unlock(&q->lock);
     return done;
 }

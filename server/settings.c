@@ -31,10 +31,17 @@ struct entry {
     struct setting_info info;
 };
 
-#define ENTRY(kind, group, id, value, low, high, choice, text) \
-    {kind, offsetof(struct settings, id), \
-     {.section = #group, .name = #id, .type = #kind, .fallback = value, .words = choice, \
-      .help = text, .least = low, .most = high}},
+#define ENTRY(kind, group, id, value, low, high, choice, text)                                     \
+    {kind,                                                                                         \
+     offsetof(struct settings, id),                                                                \
+     {.section = #group,                                                                           \
+      .name = #id,                                                                                 \
+      .type = #kind,                                                                               \
+      .fallback = value,                                                                           \
+      .words = choice,                                                                             \
+      .help = text,                                                                                \
+      .least = low,                                                                                \
+      .most = high}},
 static const struct entry table[] = {SETTINGS(ENTRY)};
 #define TABLE_SIZE (sizeof table / sizeof *table)
 
@@ -140,8 +147,8 @@ static bool parse_bool(const char *text, bool *out, const char *where, struct er
 
 static bool is_word_of(const char *words, const char *text)
 {
-    size_t length = strlen(text);
-    for (const char *w = words; length && w; w = strchr(w, '|')) {
+    size_t length = strcspn(text, "|");
+    for (const char *w = words; length && !text[length] && w; w = strchr(w, '|')) {
         w += *w == '|';
         if (strncmp(w, text, length) == 0 && (w[length] == '|' || w[length] == '\0'))
             return true;
@@ -266,9 +273,10 @@ static struct settings_upstream *find_upstream(struct settings *s, const char *n
         if (strcmp(s->upstreams[i].name, name) == 0)
             return &s->upstreams[i];
     if (!name_is_plain(name)) {
-        err_set(err, ERR_INVALID,
-                "[upstream NAME] wants a name of 1..32 letters, digits, '.', '_', '-', got \"%.40s\"",
-                name);
+        err_set(
+            err, ERR_INVALID,
+            "[upstream NAME] wants a name of 1..32 letters, digits, '.', '_', '-', got \"%.40s\"",
+            name);
         return NULL;
     }
     struct settings_upstream *all =
@@ -347,8 +355,10 @@ static bool set_upstream(struct settings_upstream *u, const char *name, const ch
     long long n;
     if (strcmp(name, "base_url") == 0) {
         if (strncmp(value, "http://", 7) != 0 && strncmp(value, "https://", 8) != 0)
-            return err_set(err, ERR_INVALID, "base_url must begin with https:// or http://, got "
-                           "\"%.60s\"", value);
+            return err_set(err, ERR_INVALID,
+                           "base_url must begin with https:// or http://, got "
+                           "\"%.60s\"",
+                           value);
         if (!replace(&u->base_url, value, err))
             return false;
         for (size_t end = strlen(u->base_url); end && u->base_url[end - 1] == '/'; end--)
@@ -430,7 +440,7 @@ static bool set_from_file(struct reading *r, const char *section, const char *na
         for (size_t i = 0; i < TABLE_SIZE; i++)
             known |= strcmp(section, table[i].info.section) == 0;
         const struct entry *elsewhere = find(NULL, name);
-        if (!known)
+        if (!known && *section)
             return err_set(err, ERR_INVALID, "there is no section [%s]", section);
         if (elsewhere)
             return err_set(err, ERR_INVALID, "%s belongs in [%s], not in [%s]", name,
@@ -447,7 +457,19 @@ static bool set_from_file(struct reading *r, const char *section, const char *na
 static int on_line(void *ctx, const char *section, const char *name, const char *value)
 {
     struct reading *r = ctx;
-    return r->err.code == ERR_NONE && set_from_file(r, section, name, value, &r->err);
+    if (r->err.code != ERR_NONE)
+        return 0;
+    /* inih cuts a comment off the line that begins a value, but not off those it goes on in. */
+    size_t length = 0;
+    while (value[length] &&
+           !(value[length] == ';' && length && isspace((unsigned char)value[length - 1])))
+        length++;
+    while (length && isspace((unsigned char)value[length - 1]))
+        length--;
+    char *plain = strndup(value, length);
+    bool done = plain ? set_from_file(r, section, name, plain, &r->err) : no_memory(&r->err);
+    free(plain);
+    return done;
 }
 
 /* inih reads lines into a small buffer and would take the rest of a longer one for a line of its
@@ -463,8 +485,10 @@ static bool check_lines(FILE *f, const char *path, struct err *err)
             length = 0;
             line++;
         } else if (length > (size_t)ini_max_line - 3) {
-            return err_set(err, ERR_INVALID, "%s:%zu: the line is longer than %d bytes; a list may "
-                           "go on in an indented line", path, line, ini_max_line - 3);
+            return err_set(err, ERR_INVALID,
+                           "%s:%zu: the line is longer than %d bytes; a list may "
+                           "go on in an indented line",
+                           path, line, ini_max_line - 3);
         }
     }
     if (ferror(f))
@@ -604,7 +628,8 @@ static bool take_flags(int *argc, char **argv, const char *const *own, struct fl
         else
             flags[(*count)++] = (struct flag){e, text};
     }
-    argv[*argc = kept] = NULL;
+    argv[kept] = NULL;
+    *argc = kept;
     return true;
 }
 
@@ -636,8 +661,10 @@ static bool check_whole(struct settings *s, struct err *err)
     }
     if (*s->public_url && strncmp(s->public_url, "http://", 7) != 0 &&
         strncmp(s->public_url, "https://", 8) != 0)
-        return err_set(err, ERR_INVALID, "public_url must begin with https:// or http://, got "
-                       "\"%.60s\"", s->public_url);
+        return err_set(err, ERR_INVALID,
+                       "public_url must begin with https:// or http://, got "
+                       "\"%.60s\"",
+                       s->public_url);
     for (size_t end = strlen(s->public_url); end && s->public_url[end - 1] == '/'; end--)
         s->public_url[end - 1] = '\0';
     for (size_t i = 0; i < s->api_auth.count; i++)

@@ -20,53 +20,53 @@
 #include "engine/base/err.h"
 
 /* X(type, section, name, default, least, most, words, help) */
-#define SETTINGS(X) \
-    X(STRING, server, listen, "127.0.0.1:7860", 0, 0, "HOST:PORT", \
-      "address to serve on; [::1]:7860 for IPv6") \
-    X(STRING, server, data, "data", 0, 0, "DIR", "folder of the database and the pictures") \
-    X(STRING, server, models, "", 0, 0, "DIR", "folder of checkpoints; empty: DATA/models") \
-    X(STRING, server, default_model, "", 0, 0, "NAME", \
-      "model of a request that names none; empty: the built-in one") \
-    X(STRING, server, public_url, "", 0, 0, "URL", \
-      "how clients reach this server, for links in answers; empty: from the request") \
-    X(INT, server, max_connections, "1024", 8, 65536, "", "connections open at the same time") \
-    X(INT, server, request_timeout, "60", 1, 86400, "", \
-      "seconds a client may take to send a request") \
-    X(WORD, server, log_level, "info", 0, 0, "debug|info|warn|error", "least level logged") \
-    X(BOOL, api, openai, "on", 0, 0, "", "serve the OpenAI API at /v1") \
-    X(BOOL, api, sdapi, "on", 0, 0, "", "serve the SD WebUI API at /sdapi/v1") \
-    X(BOOL, api, early_headers, "off", 0, 0, "", \
-      "answer long OpenAI requests with headers at once and spaces until the picture is done") \
-    X(BOOL, access, allow_unauthenticated, "off", 0, 0, "", \
-      "listen beyond this machine even though no key exists") \
-    X(LIST, access, allowed_hosts, "", 0, 0, "NAMES", \
-      "further Host names to answer to, or *; against DNS rebinding") \
-    X(LIST, access, cors_origins, "", 0, 0, "ORIGINS", \
-      "web origins whose pages may call the APIs, or *; empty: none") \
-    X(LIST, access, api_auth, "", 0, 0, "USER:PASS,...", \
-      "basic authentication of the SD WebUI API") \
-    X(INT, workers, threads, "0", 0, 1024, "", "threads of the engine; 0: one for each CPU") \
-    X(WORD, workers, precision, "auto", 0, 0, "auto|bf16|f32", "arithmetic of the engine") \
-    X(WORD, workers, cpu, "auto", 0, 0, "auto|scalar|avx2|avx512|amx|neon", \
-      "highest instruction set to use") \
-    X(INT, workers, memory_limit_mb, "0", 0, 16777216, "", \
-      "MiB of weights and activations; 0: no limit") \
-    X(INT, workers, idle_unload_seconds, "0", 0, 31536000, "", \
-      "unload a model unused for so long; 0: never") \
-    X(INT, queue, max_queue, "1000", 1, 10000, "", "jobs waiting, of all keys") \
-    X(INT, queue, max_queue_per_key, "100", 1, 10000, "", "jobs waiting, of one key") \
-    X(INT, queue, max_attempts, "3", 1, 100, "", \
-      "times a job is started before it fails, when workers die under it") \
-    X(INT, queue, lease_seconds, "30", 1, 3600, "", \
-      "a worker silent for so long has lost its job") \
-    X(INT, queue, keep_days, "0", 0, 36500, "", \
-      "days until finished jobs and their pictures are removed; 0: kept for ever") \
-    X(SIZE, limits, max_body_bytes, "64M", 1024, 2147483647, "", "bytes of a request's body") \
-    X(INT, limits, max_pixels, "4194304", 4096, 268435456, "", "width x height of a picture") \
-    X(INT, limits, max_side, "4096", 64, 16384, "", "width or height of a picture") \
-    X(INT, limits, max_steps, "150", 1, 1000, "", "denoising steps of a picture") \
-    X(INT, limits, max_count, "16", 1, 1000, "", "pictures of a job") \
-    X(INT, limits, max_json_depth, "32", 4, 1000, "", "nesting of a JSON body") \
+#define SETTINGS(X)                                                                                \
+    X(STRING, server, listen, "127.0.0.1:7860", 0, 0, "HOST:PORT",                                 \
+      "address to serve on; [::1]:7860 for IPv6")                                                  \
+    X(STRING, server, data, "data", 0, 0, "DIR", "folder of the database and the pictures")        \
+    X(STRING, server, models, "", 0, 0, "DIR", "folder of checkpoints; empty: DATA/models")        \
+    X(STRING, server, default_model, "", 0, 0, "NAME",                                             \
+      "model of a request that names none; empty: the built-in one")                               \
+    X(STRING, server, public_url, "", 0, 0, "URL",                                                 \
+      "how clients reach this server, for links in answers; empty: from the request")              \
+    X(INT, server, max_connections, "1024", 8, 65536, "", "connections open at the same time")     \
+    X(INT, server, request_timeout, "60", 1, 86400, "",                                            \
+      "seconds a client may take to send a request")                                               \
+    X(WORD, server, log_level, "info", 0, 0, "debug|info|warn|error", "least level logged")        \
+    X(BOOL, api, openai, "on", 0, 0, "", "serve the OpenAI API at /v1")                            \
+    X(BOOL, api, sdapi, "on", 0, 0, "", "serve the SD WebUI API at /sdapi/v1")                     \
+    X(BOOL, api, early_headers, "off", 0, 0, "",                                                   \
+      "answer long OpenAI requests with headers at once and spaces until the picture is done")     \
+    X(BOOL, access, allow_unauthenticated, "off", 0, 0, "",                                        \
+      "listen beyond this machine even though no key exists")                                      \
+    X(LIST, access, allowed_hosts, "", 0, 0, "NAMES",                                              \
+      "further Host names to answer to, or *; against DNS rebinding")                              \
+    X(LIST, access, cors_origins, "", 0, 0, "ORIGINS",                                             \
+      "web origins whose pages may call the APIs, or *; empty: none")                              \
+    X(LIST, access, api_auth, "", 0, 0, "USER:PASS,...",                                           \
+      "basic authentication of the SD WebUI API")                                                  \
+    X(INT, workers, threads, "0", 0, 1024, "", "threads of the engine; 0: one for each CPU")       \
+    X(WORD, workers, precision, "auto", 0, 0, "auto|bf16|f32", "arithmetic of the engine")         \
+    X(WORD, workers, cpu, "auto", 0, 0, "auto|scalar|avx2|avx512|amx|neon",                        \
+      "highest instruction set to use")                                                            \
+    X(INT, workers, memory_limit_mb, "0", 0, 16777216, "",                                         \
+      "MiB of weights and activations; 0: no limit")                                               \
+    X(INT, workers, idle_unload_seconds, "0", 0, 31536000, "",                                     \
+      "unload a model unused for so long; 0: never")                                               \
+    X(INT, queue, max_queue, "1000", 1, 10000, "", "jobs waiting, of all keys")                    \
+    X(INT, queue, max_queue_per_key, "100", 1, 10000, "", "jobs waiting, of one key")              \
+    X(INT, queue, max_attempts, "3", 1, 100, "",                                                   \
+      "times a job is started before it fails, when workers die under it")                         \
+    X(INT, queue, lease_seconds, "30", 1, 3600, "",                                                \
+      "a worker silent for so long has lost its job")                                              \
+    X(INT, queue, keep_days, "0", 0, 36500, "",                                                    \
+      "days until finished jobs and their pictures are removed; 0: kept for ever")                 \
+    X(SIZE, limits, max_body_bytes, "64M", 1024, 2147483647, "", "bytes of a request's body")      \
+    X(INT, limits, max_pixels, "4194304", 4096, 268435456, "", "width x height of a picture")      \
+    X(INT, limits, max_side, "4096", 64, 16384, "", "width or height of a picture")                \
+    X(INT, limits, max_steps, "150", 1, 1000, "", "denoising steps of a picture")                  \
+    X(INT, limits, max_count, "16", 1, 1000, "", "pictures of a job")                              \
+    X(INT, limits, max_json_depth, "32", 4, 1000, "", "nesting of a JSON body")                    \
     X(SIZE, limits, max_prompt_bytes, "128K", 1, 16777216, "", "bytes of a prompt")
 
 struct setting_list {
@@ -82,11 +82,11 @@ struct settings_upstream {
     char *key;      /* from key, key_env or key_file; "" for none. Never logged */
     struct settings_upstream_model {
         char *local, *remote; /* `models = local=remote, same` */
-    } *models;
+    } * models;
     size_t model_count;
     int timeout_seconds, max_retries;
-    int concurrency;   /* jobs there at the same time */
-    bool extensions;   /* it also takes seed, steps, negative_prompt, guidance_scale... */
+    int concurrency; /* jobs there at the same time */
+    bool extensions; /* it also takes seed, steps, negative_prompt, guidance_scale... */
 };
 
 /* `gpt-image-1 = pictor-mini` in [alias]: another name of a model. */
@@ -100,7 +100,7 @@ struct settings_alias {
 #define SETTINGS_C_SIZE size_t
 #define SETTINGS_C_BOOL bool
 #define SETTINGS_C_LIST struct setting_list
-#define SETTINGS_MEMBER(type, section, name, fallback, least, most, words, help) \
+#define SETTINGS_MEMBER(type, section, name, fallback, least, most, words, help)                   \
     SETTINGS_C_##type name;
 
 struct settings {

@@ -19,8 +19,8 @@
 #include "engine/base/log.h"
 #include "server/store_sql.h"
 
-#define APPLICATION_ID 0x70696374 /* "pict": tells our file from another program's */
-#define BUSY_MS 10000             /* `pictor keys` beside a server waits for its turn to write */
+#define APPLICATION_ID 0x70696374  /* "pict": tells our file from another program's */
+#define BUSY_MS 10000              /* `pictor keys` beside a server waits for its turn to write */
 #define VALUE_BYTES_MAX (64 << 20) /* no row needs more; a damaged one may claim gigabytes */
 
 INCBIN(store_migration_0001, "migrations/sqlite/0001_init.sql");
@@ -29,11 +29,11 @@ INCBIN(store_migration_0001, "migrations/sqlite/0001_init.sql");
 static const unsigned char *const migrations[] = {store_migration_0001};
 #define SCHEMA ((int)(sizeof migrations / sizeof *migrations))
 
-#define JOB_COLUMNS \
-    "id, key_id, state, priority, attempts, created_ms, started_ms, finished_ms, error_code, " \
+#define JOB_COLUMNS                                                                                \
+    "id, key_id, state, priority, attempts, created_ms, started_ms, finished_ms, error_code, "     \
     "error_message, params, sequence"
-#define JOB_FILTER \
-    "(?2 IS NULL OR state = ?2) AND (?3 IS NULL OR instr(lower(prompt), lower(?3)) > 0) " \
+#define JOB_FILTER                                                                                 \
+    "(?2 IS NULL OR state = ?2) AND (?3 IS NULL OR instr(lower(prompt), lower(?3)) > 0) "          \
     "AND (?4 = 0 OR sequence < ?4) ORDER BY sequence DESC LIMIT ?5"
 #define IMAGE_COLUMNS "id, position, width, height, seed, subseed, format, bytes, infotext"
 
@@ -335,9 +335,9 @@ static bool open_database(struct store *st, struct err *err)
         close(fd);
     else if (errno != EEXIST)
         return err_set(err, ERR_IO, "%.160s: %s", st->path, strerror(errno));
-    int rc = sqlite3_open_v2(st->path, &st->db,
-                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-                             NULL);
+    int rc =
+        sqlite3_open_v2(st->path, &st->db,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
     if (rc != SQLITE_OK)
         return fail_sql(st, rc, err);
     sqlite3_busy_timeout(st->db, BUSY_MS);
@@ -345,9 +345,11 @@ static bool open_database(struct store *st, struct err *err)
     sqlite3_db_config(st->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     /* The schema of a file that somebody else wrote must not call functions of its choice, and
      * pages are checked before they are believed. */
-    if (!execute(st, "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; "
-                     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; "
-                     "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY", err) ||
+    if (!execute(st,
+                 "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; "
+                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; "
+                 "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY",
+                 err) ||
         !migrate(st, err))
         return false;
     for (int i = 0; i < SQL_COUNT; i++) {

@@ -25,7 +25,7 @@ enum store_mode {
 struct store *store_open(const char *data, enum store_mode mode, struct err *err);
 /* Whether there is a store to open; store_open would make one. */
 bool store_exists(const char *data);
-void store_close(struct store *st); /* NULL is fine */
+void store_close(struct store *st);             /* NULL is fine */
 const char *store_data(const struct store *st); /* the folder; valid until closed */
 
 /* The lock is held by the calling thread from a successful begin to commit or rollback. A failed
@@ -75,8 +75,8 @@ bool store_job_renew(struct store *st, const char *id, int64_t lease_until, stru
 bool store_job_interrupt(struct store *st, const char *id, struct err *err);
 bool store_job_requeue(struct store *st, const char *id, struct err *err);
 /* To a final state. `reason` may be NULL unless failed. */
-bool store_job_end(struct store *st, const char *id, enum job_state state,
-                   const struct err *reason, int64_t now_ms, struct err *err);
+bool store_job_end(struct store *st, const char *id, enum job_state state, const struct err *reason,
+                   int64_t now_ms, struct err *err);
 /* The row and those that hang on it; the files are the caller's. */
 bool store_job_delete(struct store *st, const char *id, struct err *err);
 

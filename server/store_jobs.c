@@ -14,8 +14,7 @@
 /* Ids become file names. */
 static bool is_id(const char *text)
 {
-    return strlen(text) == JOB_ID_SIZE - 1 &&
-           strspn(text, "0123456789abcdef") == JOB_ID_SIZE - 1;
+    return strlen(text) == JOB_ID_SIZE - 1 && strspn(text, "0123456789abcdef") == JOB_ID_SIZE - 1;
 }
 
 static bool read_id(sqlite3_stmt *s, int column, char out[JOB_ID_SIZE])
@@ -42,8 +41,7 @@ static bool read_image(sqlite3_stmt *s, struct job_image *out, struct err *err)
         format |= strcmp(store_sql_text(s, 6), formats[i]) == 0;
     if (!read_id(s, 0, out->id) || !read_int(s, 1, 0, &out->index) ||
         !read_int(s, 2, 1, &out->width) || !read_int(s, 3, 1, &out->height) || !format ||
-        !store_sql_copy(s, 6, out->format, sizeof out->format) ||
-        sqlite3_column_int64(s, 7) < 0)
+        !store_sql_copy(s, 6, out->format, sizeof out->format) || sqlite3_column_int64(s, 7) < 0)
         return err_set(err, ERR_INTERNAL, "the row of picture \"%.40s\" is damaged",
                        store_sql_text(s, 0));
     out->infotext = strdup(store_sql_text(s, 8));
@@ -89,8 +87,7 @@ static bool read_images(struct store *st, struct job *job, struct err *err)
     if (!s)
         return false;
     while (store_sql_row(st, s, &failed, err)) {
-        struct job_image *images =
-            realloc(job->images, (job->image_count + 1) * sizeof *images);
+        struct job_image *images = realloc(job->images, (job->image_count + 1) * sizeof *images);
         if (images)
             job->images = images;
         if (!images) {
@@ -190,9 +187,9 @@ bool store_job_list(struct store *st, const struct queue_filter *filter, struct 
         return err_set(err, ERR_INTERNAL, "no memory for a list of jobs");
     store_lock(st);
     /* One more than asked for tells whether there is another page. */
-    sqlite3_stmt *s = store_sql_bind(
-        st, filter->key_id ? SQL_JOB_LIST_OF_KEY : SQL_JOB_LIST, err, "tttii", filter->key_id,
-        state, filter->text, filter->before_sequence, (int64_t)limit + 1);
+    sqlite3_stmt *s = store_sql_bind(st, filter->key_id ? SQL_JOB_LIST_OF_KEY : SQL_JOB_LIST, err,
+                                     "tttii", filter->key_id, state, filter->text,
+                                     filter->before_sequence, (int64_t)limit + 1);
     if (!s)
         goto fail;
     while (store_sql_row(st, s, &failed, err)) {
@@ -349,8 +346,8 @@ bool store_job_requeue(struct store *st, const char *id, struct err *err)
     return done;
 }
 
-bool store_job_end(struct store *st, const char *id, enum job_state state,
-                   const struct err *reason, int64_t now_ms, struct err *err)
+bool store_job_end(struct store *st, const char *id, enum job_state state, const struct err *reason,
+                   int64_t now_ms, struct err *err)
 {
     store_lock(st);
     bool ran = store_sql_run(st, SQL_JOB_END, err, "ttitt", id, job_state_name(state), now_ms,
@@ -409,8 +406,7 @@ bool store_image_put(struct store *st, const char *job_id, const struct job_imag
 {
     *replaced = (struct job_image){0};
     store_lock(st);
-    sqlite3_stmt *s =
-        store_sql_bind(st, SQL_IMAGE_AT, err, "ti", job_id, (int64_t)image->index);
+    sqlite3_stmt *s = store_sql_bind(st, SQL_IMAGE_AT, err, "ti", job_id, (int64_t)image->index);
     bool failed = !s;
     if (s && store_sql_row(st, s, &failed, err))
         failed = !read_image(s, replaced, err);
@@ -537,8 +533,7 @@ static void check_input(const struct store_check *check, sqlite3_stmt *s)
 {
     const char *name = store_sql_text(s, 1);
     if (is_id(store_sql_text(s, 0)) && (strcmp(name, "init") == 0 || strcmp(name, "mask") == 0))
-        check->input(check->ctx, store_sql_text(s, 0), name,
-                     (size_t)sqlite3_column_int64(s, 2));
+        check->input(check->ctx, store_sql_text(s, 0), name, (size_t)sqlite3_column_int64(s, 2));
     else
         check->damage(check->ctx, "the row of an input is damaged");
 }

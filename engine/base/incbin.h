@@ -15,10 +15,8 @@
     __asm__(".pushsection .rodata\n"                                                               \
             ".balign 64\n"                                                                         \
             ".global " #name "\n.hidden " #name "\n"                                               \
-            ".global " #name "_end\n.hidden " #name "_end\n"                                       \
-            #name ":\n"                                                                            \
-            ".incbin \"" path "\"\n"                                                               \
-            #name "_end:\n"                                                                        \
+            ".global " #name "_end\n.hidden " #name "_end\n" #name ":\n"                           \
+            ".incbin \"" path "\"\n" #name "_end:\n"                                               \
             ".byte 0\n" /* so that an empty file has an address of its own */                      \
             ".popsection\n");                                                                      \
     extern const unsigned char name[] __attribute__((visibility("hidden"), aligned(64)));          \

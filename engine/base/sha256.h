@@ -12,8 +12,8 @@
 #define SHA256_HEX_SIZE 65
 
 bool sha256_bytes(const void *bytes, size_t size, unsigned char out[SHA256_SIZE], struct err *err);
-/* Reads the file in pieces; ERR_NOT_FOUND when it is missing, ERR_CANCELLED once *stop (may be NULL)
- * is true, else ERR_IO. */
+/* Reads the file in pieces; ERR_NOT_FOUND when it is missing, ERR_CANCELLED once *stop (may be
+ * NULL) is true, else ERR_IO. */
 bool sha256_file(const char *path, const atomic_bool *stop, unsigned char out[SHA256_SIZE],
                  struct err *err);
 void sha256_hex(const unsigned char hash[SHA256_SIZE], char out[SHA256_HEX_SIZE]);

@@ -153,7 +153,8 @@ static void the_command_works_beside_a_server(void **state)
     struct key found;
     char out[2000], *data = r->f->data;
     assert_int_equal(run(out, sizeof out, 6,
-                         (char *[]){"keys", "--data", data, "add", "ci job", "--admin", NULL}), 0);
+                         (char *[]){"keys", "--data", data, "add", "ci job", "--admin", NULL}),
+                     0);
     assert_int_equal(strlen(out), 68);
     out[67] = '\0';
     assert_ok(keys_check(r->keys, out, &found, &err), err);

@@ -483,8 +483,8 @@ static void listing(void **state)
     for (size_t i = 0; i < count; i++)
         job_free(&jobs[i]);
     free(jobs);
-    filter = (struct queue_filter){.state = JOB_QUEUED, .limit = 9, .key_id = "odd",
-                                   .text = "cat NUMBER 3%"};
+    filter = (struct queue_filter){
+        .state = JOB_QUEUED, .limit = 9, .key_id = "odd", .text = "cat NUMBER 3%"};
     assert_ok(queue_list(f->queue, &filter, &jobs, &count, &next, &err), err);
     assert_int_equal(count, 1);
     assert_string_equal(jobs[0].id, ids[3]);

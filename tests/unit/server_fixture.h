@@ -28,10 +28,10 @@ struct fixture {
 };
 
 /* Asserts that a call worked, and says why it did not. */
-#define assert_ok(call, err) \
-    do { \
-        if (!(call)) \
-            fail_msg("%s: %s", #call, (err).msg); \
+#define assert_ok(call, err)                                                                       \
+    do {                                                                                           \
+        if (!(call))                                                                               \
+            fail_msg("%s: %s", #call, (err).msg);                                                  \
     } while (0)
 
 static inline void fixture_open(struct fixture *f)
@@ -118,8 +118,12 @@ static inline void fixture_store_image(struct fixture *f, const struct claim *cl
                                        const char *bytes, struct job_image *image)
 {
     struct err err;
-    *image = (struct job_image){.index = index, .width = 64, .height = 64, .seed = 7,
-                                .format = "png", .infotext = "prompt"};
+    *image = (struct job_image){.index = index,
+                                .width = 64,
+                                .height = 64,
+                                .seed = 7,
+                                .format = "png",
+                                .infotext = "prompt"};
     assert_ok(queue_store_image(f->queue, claim, image, bytes, strlen(bytes), &err), err);
 }
 

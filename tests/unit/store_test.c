@@ -18,7 +18,6 @@ static void tamper(struct fixture *f, const char *sql)
     sqlite3_close(db);
 }
 
-
 static int mode_of(struct fixture *f, const char *name)
 {
     char path[100];
@@ -160,7 +159,8 @@ static void damaged_rows_are_not_believed(void **state)
     fixture_close(f);
     snprintf(sql, sizeof sql,
              "UPDATE jobs SET params = '{\"width\": \"wide\"}' WHERE id = '%s'; "
-             "UPDATE images SET id = '../../../../etc/passwd'", broken);
+             "UPDATE images SET id = '../../../../etc/passwd'",
+             broken);
     tamper(f, sql);
     fixture_open(f);
     assert_false(queue_get(f->queue, broken, NULL, &job, &err));
