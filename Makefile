@@ -30,10 +30,10 @@ SERVER_OBJ := $(filter-out $(BUILD)/server/main.o,$(SERVER_SRC:%.c=$(BUILD)/%.o)
 
 # The web page goes into the binary as it is: server/assets.c includes a list of the files of web/.
 WEB := $(sort $(shell find web -type f))
-$(BUILD)/gen/web_files.h: web $(WEB)
+$(BUILD)/gen/server/web_files.h: web $(WEB)
 	@mkdir -p $(@D)
 	@n=0; for f in $(WEB:web/%=%); do n=$$((n + 1)); echo "WEB_FILE($$n, \"$$f\")"; done > $@
-$(BUILD)/server/assets.o: $(BUILD)/gen/web_files.h
+$(BUILD)/server/assets.o: $(BUILD)/gen/server/web_files.h
 $(BUILD)/server/assets.o: CPPFLAGS += -I$(BUILD)/gen
 
 .PHONY: all

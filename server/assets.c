@@ -10,16 +10,16 @@
 #include "server/http.h"
 #include "server/http_error.h"
 
-#define WEB_FILE(number, path) INCBIN(asset_##number, "web/" path);
-#include "web_files.h"
+#define WEB_FILE(number, path) INCBIN(assets_file_##number, "web/" path);
+#include "server/web_files.h"
 #undef WEB_FILE
 
 static const struct asset {
     const char *name;
     const unsigned char *data, *end;
 } assets[] = {
-#define WEB_FILE(number, path) {path, asset_##number, asset_##number##_end},
-#include "web_files.h"
+#define WEB_FILE(number, path) {path, assets_file_##number, assets_file_##number##_end},
+#include "server/web_files.h"
 #undef WEB_FILE
     {NULL, NULL, NULL},
 };
