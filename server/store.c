@@ -1,11 +1,12 @@
-/* store.c: see store.h. The connection, its schema and statements, options and keys; jobs and
- * pictures are in store_jobs.c.
+/* store.c: see store.h. The connection, its schema and statements, options and keys; jobs,
+ * pictures and inputs are in store_job.c, store_image.c and store_input.c.
  *
  * The lock is recursive so that a call means the same alone and inside store_begin..commit. */
 #include "server/store.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 
 #include "engine/base/incbin.h"
 #include "engine/base/log.h"
+#include "server/ids.h"
 #include "server/store_sql.h"
 
 #define APPLICATION_ID 0x70696374  /* "pict": tells our file from another program's */
@@ -239,6 +241,18 @@ bool store_sql_copy(sqlite3_stmt *s, int column, char *out, size_t size)
         return false;
     memcpy(out, text, length + 1);
     return true;
+}
+
+bool store_sql_id(sqlite3_stmt *s, int column, char out[JOB_ID_SIZE])
+{
+    return ids_valid(store_sql_text(s, column)) && store_sql_copy(s, column, out, JOB_ID_SIZE);
+}
+
+bool store_sql_int(sqlite3_stmt *s, int column, int least, int *out)
+{
+    sqlite3_int64 n = sqlite3_column_int64(s, column);
+    *out = (int)n;
+    return n >= least && n <= INT_MAX;
 }
 
 bool store_begin(struct store *st, struct err *err)

@@ -1,5 +1,5 @@
-/* store_sql.h: what store.c and store_jobs.c share: the connection, its statements, and helpers
- * that turn what SQLite says into struct err. Nobody else includes it. */
+/* store_sql.h: what the store's files share: the connection, its statements, and helpers that turn
+ * what SQLite says into struct err. Nobody else includes it. */
 #ifndef PICTOR_SERVER_STORE_SQL_H
 #define PICTOR_SERVER_STORE_SQL_H
 
@@ -70,5 +70,15 @@ int store_sql_changes(struct store *st); /* rows the last statement changed */
 const char *store_sql_text(sqlite3_stmt *s, int column); /* never NULL */
 /* Copies a text column; false when it does not fit. */
 bool store_sql_copy(sqlite3_stmt *s, int column, char *out, size_t size);
+
+/* A job's or picture's id: it becomes a file name, so it is one or false. */
+bool store_sql_id(sqlite3_stmt *s, int column, char out[JOB_ID_SIZE]);
+/* false outside least..INT_MAX. */
+bool store_sql_int(sqlite3_stmt *s, int column, int least, int *out);
+
+/* A row of JOB_COLUMNS, without pictures and position; job_free also after failure. */
+bool store_job_read(sqlite3_stmt *s, struct job *out, struct err *err);
+/* A row of IMAGE_COLUMNS; free out->infotext. */
+bool store_image_read(sqlite3_stmt *s, struct job_image *out, struct err *err);
 
 #endif
