@@ -1,0 +1,393 @@
+/* pipeline_test.c: whole pictures through engine/pictor.h on the tiny random model: what must be
+ * equal is equal, what must differ differs, and what is wrong is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/pictor.h"
+
+#define MODEL "tests/golden/tiny/tiny-ldm.safetensors"
+
+static struct pictor_engine *engine_of(int threads, size_t limit)
+{
+    struct err err;
+    struct pictor_engine_options options = {.threads = threads, .memory_limit = limit};
+    struct pictor_engine *e = pictor_engine_new(&options, &err);
+    if (!e)
+        fail_msg("%s", err.msg);
+    return e;
+}
+
+static struct pictor_model *model_of(struct pictor_engine *e)
+{
+    struct err err;
+    struct pictor_model *m = pictor_model_open(e, MODEL, &err);
+    if (!m)
+        fail_msg("%s", err.msg);
+    return m;
+}
+
+static struct pictor_params params_of(struct pictor_model *m)
+{
+    struct pictor_params p;
+    pictor_params_init(&p, m);
+    p.prompt = "a red circle";
+    p.width = 96;
+    p.height = 64;
+    p.steps = 4;
+    p.seed = 5;
+    return p;
+}
+
+static struct pictor_image paint(struct pictor_model *m, const struct pictor_params *p)
+{
+    struct err err;
+    struct pictor_image image;
+    if (!pictor_generate(m, p, &image, &err))
+        fail_msg("%s", err.msg);
+    return image;
+}
+
+static bool same(const struct pictor_image *a, const struct pictor_image *b)
+{
+    return a->width == b->width && a->height == b->height && a->channels == b->channels &&
+           memcmp(a->pixels, b->pixels,
+                  (size_t)a->width * (size_t)a->height * (size_t)a->channels) == 0;
+}
+
+static void test_repeatable(void **state)
+{
+    struct pictor_image first = {0};
+    for (int threads = 1; threads <= 3; threads++) {
+        struct pictor_engine *e = engine_of(threads, 0);
+        struct pictor_model *m = model_of(e);
+        struct pictor_params p = params_of(m);
+        struct pictor_image a = paint(m, &p), b = paint(m, &p);
+        assert_int_equal(a.width, 96);
+        assert_int_equal(a.height, 64);
+        assert_int_equal(a.channels, 3);
+        assert_true(same(&a, &b));
+        if (threads == 1)
+            first = a;
+        else
+            assert_true(same(&a, &first));
+        p.seed++;
+        struct pictor_image other = paint(m, &p);
+        assert_false(same(&other, &first));
+        if (threads > 1)
+            pictor_image_free(&a);
+        pictor_image_free(&b);
+        pictor_image_free(&other);
+        pictor_model_free(m);
+        pictor_engine_free(e);
+    }
+    pictor_image_free(&first);
+}
+
+/* Each of these must change the picture: a parameter that does nothing is not wired up. */
+static void test_every_parameter_matters(void **state)
+{
+    struct pictor_engine *e = engine_of(2, 0);
+    struct pictor_model *m = model_of(e);
+    struct pictor_params base = params_of(m);
+    struct pictor_image plain = paint(m, &base);
+    for (int i = 0; i < 13; i++) {
+        struct pictor_params p = base;
+        switch (i) {
+        case 0:
+            p.prompt = "a blue square";
+            break;
+        case 1:
+            p.negative_prompt = "blurry";
+            break;
+        case 2:
+            p.guidance = 1;
+            break;
+        case 3:
+            p.steps = 5;
+            break;
+        case 4:
+            p.sampler = "DPM++ 2M";
+            break;
+        case 5:
+            p.scheduler = "karras";
+            break;
+        case 6:
+            p.rng = PICTOR_RNG_CPU;
+            break;
+        case 7:
+            p.clip_skip = 2;
+            break;
+        case 8:
+            p.eta = 0;
+            break;
+        case 9:
+            p.subseed = 9;
+            p.subseed_strength = 0.3;
+            break;
+        case 10:
+            p.prompt = "a (red:1.6) circle";
+            break;
+        case 11:
+            p.prompt = "a red BREAK circle";
+            break;
+        case 12:
+            p.sampler = "DDIM";
+            break;
+        }
+        struct pictor_image other = paint(m, &p);
+        if (same(&plain, &other))
+            fail_msg("change %d does not change the picture", i);
+        pictor_image_free(&other);
+    }
+    pictor_image_free(&plain);
+    pictor_model_free(m);
+    pictor_engine_free(e);
+}
+
+static void test_painting_over(void **state)
+{
+    enum { W = 96, H = 64 };
+    struct pictor_engine *e = engine_of(2, 0);
+    struct pictor_model *m = model_of(e);
+    struct pictor_params p = params_of(m);
+    uint8_t pixels[W * H * 3], white_left[W * H];
+    for (int i = 0; i < W * H * 3; i++)
+        pixels[i] = (uint8_t)(i / 3 % W * 2 + i % 3 * 20);
+    for (int i = 0; i < W * H; i++)
+        white_left[i] = i % W < W / 2 ? 255 : 0;
+    struct pictor_image init = {W, H, 3, pixels}, mask = {W, H, 1, white_left};
+    p.init = &init;
+    p.strength = 0.5;
+    struct pictor_image over = paint(m, &p);
+    assert_int_equal(over.width, W);
+    p.mask = &mask;
+    p.mask_blur = 0;
+    struct pictor_image masked = paint(m, &p);
+    size_t changed = 0;
+    for (int i = 0; i < W * H * 3; i++) {
+        if (i / 3 % W >= W / 2)
+            assert_int_equal(masked.pixels[i], pixels[i]); /* kept to the bit */
+        else
+            changed += masked.pixels[i] != pixels[i];
+    }
+    assert_true(changed > W * H / 2);
+    for (int fill = PICTOR_FILL_BLUR; fill <= PICTOR_FILL_NOTHING; fill++) {
+        p.fill = (enum pictor_fill)fill;
+        p.mask_only_area = fill % 2;
+        struct pictor_image other = paint(m, &p);
+        assert_int_equal(other.width, W);
+        pictor_image_free(&other);
+    }
+    p = params_of(m);
+    p.init = &init;
+    p.strength = 0;
+    struct pictor_image kept = paint(m, &p);
+    double diff = 0, diff_over = 0;
+    for (int i = 0; i < W * H * 3; i++) {
+        diff += abs(kept.pixels[i] - pixels[i]);
+        diff_over += abs(over.pixels[i] - pixels[i]);
+    }
+    assert_true(diff < diff_over); /* less strength, less change */
+    pictor_image_free(&over);
+    pictor_image_free(&masked);
+    pictor_image_free(&kept);
+    pictor_model_free(m);
+    pictor_engine_free(e);
+}
+
+static void test_hires(void **state)
+{
+    struct pictor_engine *e = engine_of(2, 0);
+    struct pictor_model *m = model_of(e);
+    struct pictor_params p = params_of(m);
+    p.hires_width = 144;
+    p.hires_height = 96;
+    struct pictor_image latent = paint(m, &p);
+    assert_int_equal(latent.width, 144);
+    assert_int_equal(latent.height, 96);
+    p.hires_upscaler = "Lanczos";
+    struct pictor_image lanczos = paint(m, &p);
+    assert_false(same(&latent, &lanczos));
+    pictor_image_free(&latent);
+    pictor_image_free(&lanczos);
+    pictor_model_free(m);
+    pictor_engine_free(e);
+}
+
+struct watch {
+    struct pictor_engine *engine;
+    int calls, previews, cancel_at, interrupt_at, last;
+    bool refuse;
+};
+
+static bool on_progress(void *ctx, const struct pictor_progress *p)
+{
+    struct watch *w = ctx;
+    assert_int_equal(p->step, w->calls);
+    assert_true(p->steps > 0);
+    w->calls++;
+    w->last = p->step;
+    if (p->preview) {
+        w->previews++;
+        assert_int_equal(p->preview->width, 12);
+        assert_int_equal(p->preview->height, 8);
+    }
+    if (w->cancel_at && p->step == w->cancel_at)
+        pictor_engine_cancel(w->engine);
+    if (w->interrupt_at && p->step == w->interrupt_at)
+        pictor_engine_interrupt(w->engine);
+    return !w->refuse;
+}
+
+static void test_progress_and_cancel(void **state)
+{
+    struct err err;
+    struct pictor_image image;
+    struct pictor_engine *e = engine_of(2, 0);
+    struct pictor_model *m = model_of(e);
+    struct pictor_params p = params_of(m);
+    struct watch w = {.engine = e};
+    p.on_progress = on_progress;
+    p.ctx = &w;
+    p.steps = 6;
+    p.preview_every = 2;
+    image = paint(m, &p);
+    assert_int_equal(w.calls, 7); /* {0, 6} and six steps */
+    assert_int_equal(w.previews, 3);
+    pictor_image_free(&image);
+
+    w = (struct watch){.engine = e, .cancel_at = 2};
+    assert_false(pictor_generate(m, &p, &image, &err));
+    assert_int_equal(err.code, ERR_CANCELLED);
+    assert_int_equal(w.last, 2); /* within the step */
+    assert_null(image.pixels);
+
+    w = (struct watch){.engine = e, .interrupt_at = 3};
+    image = paint(m, &p);
+    assert_int_equal(w.last, 3);
+    assert_int_equal(image.width, 96);
+    pictor_image_free(&image);
+
+    w = (struct watch){.engine = e, .refuse = true};
+    assert_false(pictor_generate(m, &p, &image, &err));
+    assert_int_equal(err.code, ERR_CANCELLED);
+    pictor_model_free(m);
+    pictor_engine_free(e);
+}
+
+static void test_refusals(void **state)
+{
+    struct err err;
+    struct pictor_engine *e = engine_of(1, 0);
+    struct pictor_model *m = model_of(e);
+    static const struct {
+        const char *name;
+    } cases[] = {{"width"},     {"height"},      {"steps"},    {"sampler"},
+                 {"scheduler"}, {"guidance"},    {"strength"}, {"clip_skip"},
+                 {"mask"},      {"hires_width"}, {"eta"},      {"width"}};
+    struct pictor_image grey = {0};
+    for (int i = 0; i < 12; i++) {
+        struct pictor_params p = params_of(m);
+        switch (i) {
+        case 0:
+            p.width = 60;
+            break;
+        case 1:
+            p.height = 1 << 20;
+            break;
+        case 2:
+            p.steps = 0;
+            break;
+        case 3:
+            p.sampler = "nope";
+            break;
+        case 4:
+            p.scheduler = "nope";
+            break;
+        case 5:
+            p.guidance = NAN;
+            break;
+        case 6:
+            p.strength = 1.5;
+            break;
+        case 7:
+            p.clip_skip = 3;
+            break;
+        case 8:
+            p.mask = &grey;
+            break;
+        case 9:
+            p.hires_width = 7;
+            break;
+        case 10:
+            p.eta = -1;
+            break;
+        case 11:
+            p.width = 100;
+            break;
+        }
+        size_t bytes;
+        err = (struct err){0};
+        if (pictor_check(m, &p, &bytes, &err))
+            fail_msg("case %d was accepted", i);
+        assert_int_equal(err.code, ERR_INVALID);
+        if (!strstr(err.msg, cases[i].name))
+            fail_msg("case %d: '%s' does not name %s", i, err.msg, cases[i].name);
+    }
+    pictor_model_free(m);
+    assert_null(pictor_model_open(e, "tests/golden/tiny/text.safetensors", &err));
+    assert_null(pictor_model_open(e, "tests/golden/README.md", &err));
+    assert_null(pictor_model_open(e, "no/such/file.safetensors", &err));
+    pictor_engine_free(e);
+}
+
+static void test_memory_is_planned(void **state)
+{
+    struct err err;
+    size_t small, large;
+    struct pictor_engine *e = engine_of(1, 0);
+    struct pictor_model *m = model_of(e);
+    struct pictor_params p = params_of(m);
+    assert_true(pictor_check(m, &p, &small, &err));
+    p.width = p.height = 1024;
+    assert_true(pictor_check(m, &p, &large, &err));
+    assert_true(large > 8 * small);
+    size_t weights = pictor_model_info(m)->weight_bytes;
+    pictor_model_free(m);
+    pictor_engine_free(e);
+
+    e = engine_of(1, weights + large / 2);
+    m = model_of(e);
+    assert_false(pictor_check(m, &p, NULL, &err));
+    assert_int_equal(err.code, ERR_TOO_LARGE);
+    assert_non_null(strstr(err.msg, "MiB"));
+    p.width = 96;
+    p.height = 64;
+    struct pictor_image image = paint(m, &p);
+    pictor_image_free(&image);
+    pictor_model_free(m);
+    pictor_engine_free(e);
+
+    e = engine_of(1, weights / 2);
+    assert_null(pictor_model_open(e, MODEL, &err));
+    assert_int_equal(err.code, ERR_TOO_LARGE);
+    pictor_engine_free(e);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_repeatable),          cmocka_unit_test(test_every_parameter_matters),
+        cmocka_unit_test(test_painting_over),       cmocka_unit_test(test_hires),
+        cmocka_unit_test(test_progress_and_cancel), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_memory_is_planned),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
