@@ -359,7 +359,7 @@ static void folder(void **state)
     static const char *const others[] = {
         "unet/diffusion_pytorch_model.non_ema.safetensors",
         "unet/diffusion_pytorch_model-00001-of-00002.safetensors",
-        "unet/diffusion_pytorch_model.zzz.safetensors",
+        "unet/diffusion_pytorch_model.aaa.safetensors",
         "unet/config.json",
         "vae/diffusion_pytorch_model.fp16.safetensors",
         "text_encoder/model.bin",
@@ -451,6 +451,7 @@ static void refused(void **state)
         {"decoder.up.2.block.2.conv2.weight", "gone", ERR_INVALID,
          "decoder.up.2: wanted 3 blocks as above, found 2"},
         {"[8,8,1,1]", "[4,16,1,1]", ERR_UNSUPPORTED, "wanted 4 latent channels"},
+        {"[8,8,1,1]", "[4,8,1,2]", ERR_INVALID, "wanted [any, any], found [4, 8, 1, 2]"},
         {"\"betas\"", "\"" UNET "time_embed.0.weight\"", ERR_INVALID, "is there twice"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
