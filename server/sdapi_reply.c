@@ -14,7 +14,6 @@
 #include "server/http_error.h"
 #include "server/infotext.h"
 #include "server/job.h"
-#include "server/job_engine.h"
 #include "server/json_fields.h"
 #include "server/pyjson.h"
 
@@ -271,10 +270,8 @@ char *sdapi_reply_info(const struct job *job, int batch_size, const struct cJSON
     }
     cJSON *seeds = cJSON_CreateArray(), *subseeds = cJSON_CreateArray();
     for (int i = 0; i < p->count; i++) {
-        uint64_t seed, subseed;
-        job_engine_seeds(p, i, &seed, &subseed);
-        cJSON_AddItemToArray(seeds, pyjson_integer_item(seed));
-        cJSON_AddItemToArray(subseeds, pyjson_integer_item(subseed));
+        cJSON_AddItemToArray(seeds, pyjson_integer_item(job_seed(p, i)));
+        cJSON_AddItemToArray(subseeds, pyjson_integer_item(job_subseed(p, i)));
     }
 
     cJSON *info = cJSON_CreateObject();

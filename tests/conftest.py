@@ -1,0 +1,113 @@
+"""A real `pictor serve` for the tests that speak HTTP. $PICTOR is the program (build/pictor)."""
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = os.environ.get("PICTOR", str(ROOT / "build" / "pictor"))
+sys.path.insert(0, str(ROOT / "tests" / "api"))
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Server:
+    """One server on a free port of this machine, with a data folder of its own."""
+
+    def __init__(self, folder, *flags):
+        self.folder, self.flags = Path(folder), flags
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = None
+        self.start()
+
+    def start(self):
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                [PROGRAM, "serve", f"--listen=127.0.0.1:{self.port}",
+                 f"--data={self.folder / 'data'}", *self.flags],
+                stdout=log, stderr=log, cwd=self.folder,
+                env={k: v for k, v in os.environ.items() if not k.startswith("PICTOR_")})
+        end = time.monotonic() + 30
+        while not self.answers():
+            assert self.process.poll() is None and time.monotonic() < end, self.log()[-4000:]
+            time.sleep(0.05)
+
+    def answers(self):
+        try:
+            urllib.request.urlopen(self.url + "/healthz", timeout=5).close()
+            return True
+        except OSError:
+            return False
+
+    def log(self):
+        return (self.folder / "log").read_text(errors="replace")
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    def add_key(self, name, *flags):
+        """The plain key of a new user; `--admin` for one who may see everything."""
+        text = subprocess.run([PROGRAM, "keys", "add", name, f"--data={self.folder / 'data'}",
+                               *flags], check=True, capture_output=True, text=True,
+                              cwd=self.folder).stdout
+        return re.search(r"pk_[0-9a-f]{64}", text)[0]
+
+
+def factory(tmp_path_factory):
+    servers = []
+
+    def start(*flags):
+        servers.append(Server(tmp_path_factory.mktemp("server"), *flags))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def serve(tmp_path_factory):
+    """serve(flags...) starts a server for one test."""
+    yield from factory(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def serve_module(tmp_path_factory):
+    """The same for the tests of one file."""
+    yield from factory(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """One server that all tests share which leave nothing behind that others would notice."""
+    server = Server(tmp_path_factory.mktemp("shared"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def sd(server):
+    """The SD WebUI dialect of the shared server."""
+    from sdapi_client import Sdapi
+    return Sdapi(server.url)
