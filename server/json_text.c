@@ -55,6 +55,8 @@ static bool scan(const char *text, size_t size, int max_depth, struct err *err)
         if (n == 0)
             return err_set(err, ERR_INVALID, "the JSON is not UTF-8 at byte %zu", i);
         char c = text[i];
+        if (c == '\0')
+            return err_set(err, ERR_INVALID, "the JSON has a NUL at byte %zu", i);
         if (in_string) {
             if (c == '"')
                 in_string = false;

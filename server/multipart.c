@@ -9,40 +9,13 @@
 #include <strings.h>
 
 #include "server/json_text.h"
+#include "server/url.h"
 
 #define BOUNDARY_MAX 200 /* RFC 2046 says 70; longer ones are seen */
 
 static bool is_space(char c)
 {
     return c == ' ' || c == '\t';
-}
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
-/* Drops %XX in place; what is no escape stays. */
-static void percent_decode(char *text)
-{
-    char *out = text;
-    for (; *text; text++) {
-        int high = *text == '%' ? hex_value(text[1]) : -1;
-        int low = high >= 0 ? hex_value(text[2]) : -1;
-        if (low >= 0) {
-            *out++ = (char)(high << 4 | low);
-            text += 2;
-        } else {
-            *out++ = *text;
-        }
-    }
-    *out = '\0';
 }
 
 /* One `; key=value` of a header value from *at on. Returns false at the end. Writes the value,
@@ -109,41 +82,38 @@ static bool boundary_of(const char *content_type, char boundary[BOUNDARY_MAX + 1
     return err_set(err, ERR_INVALID, "the Content-Type multipart/form-data has no boundary");
 }
 
-static bool replace(char **at, const char *value)
+/* Browsers write a quote in a name as %22. */
+static bool set_decoded(char **at, char *value, struct err *err)
 {
+    if (!url_decode(value, value, strlen(value), false))
+        return err_set(err, ERR_INVALID, "a multipart name holds a NUL");
     free(*at);
-    return (*at = strdup(value)) != NULL;
+    *at = strdup(value);
+    return *at || err_set(err, ERR_INTERNAL, "no memory for a multipart part");
 }
 
 /* form-data; name="image"; filename="a.png"; filename*=UTF-8''%c3%a9.png */
-static bool read_disposition(struct multipart_part *part, const char *at, const char *end)
+static bool read_disposition(struct multipart_part *part, const char *at, const char *end,
+                             struct err *err)
 {
     char key[16], value[1024];
-    bool star = false;
-    while (next_parameter(&at, end, key, sizeof key, value, sizeof value)) {
+    bool star = false, ok = true;
+    while (ok && next_parameter(&at, end, key, sizeof key, value, sizeof value)) {
         if (strcasecmp(key, "name") == 0) {
-            percent_decode(value);
-            if (!replace(&part->name, value))
-                return false;
+            ok = set_decoded(&part->name, value, err);
         } else if (strcasecmp(key, "filename") == 0 && !star) {
-            percent_decode(value);
-            if (!replace(&part->filename, value))
-                return false;
+            ok = set_decoded(&part->filename, value, err);
         } else if (strcasecmp(key, "filename*") == 0) {
-            const char *quote = strchr(value, '\'');
-            char *text = quote ? strchr(quote + 1, '\'') : NULL;
-            if (!text)
-                continue;
-            percent_decode(++text);
-            star = true;
-            if (!replace(&part->filename, text))
-                return false;
+            char *quote = strchr(value, '\'');
+            quote = quote ? strchr(quote + 1, '\'') : NULL;
+            star = quote != NULL;
+            ok = !quote || set_decoded(&part->filename, quote + 1, err);
         }
     }
-    return true;
+    return ok;
 }
 
-static bool read_type(struct multipart_part *part, const char *at, const char *end)
+static bool read_type(struct multipart_part *part, const char *at, const char *end, struct err *err)
 {
     while (at < end && is_space(*at))
         at++;
@@ -155,7 +125,7 @@ static bool read_type(struct multipart_part *part, const char *at, const char *e
     for (char *p = part->mime; p && *p; p++)
         if (*p >= 'A' && *p <= 'Z')
             *p += 'a' - 'A';
-    return part->mime != NULL;
+    return part->mime || err_set(err, ERR_INTERNAL, "no memory for a multipart part");
 }
 
 /* Header lines up to the empty one; returns the start of the data, NULL on an error. */
@@ -181,13 +151,11 @@ static const char *read_headers(struct multipart_part *part, const char *at, con
         size_t name = colon ? (size_t)(colon - at) : 0;
         bool ok = true;
         if (name == 19 && strncasecmp(at, "Content-Disposition", name) == 0)
-            ok = read_disposition(part, colon + 1, stop);
+            ok = read_disposition(part, colon + 1, stop, err);
         else if (name == 12 && strncasecmp(at, "Content-Type", name) == 0)
-            ok = read_type(part, colon + 1, stop);
-        if (!ok) {
-            err_set(err, ERR_INTERNAL, "no memory for a multipart part");
+            ok = read_type(part, colon + 1, stop, err);
+        if (!ok)
             return NULL;
-        }
         at = newline + 1;
     }
 }
