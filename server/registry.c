@@ -205,10 +205,19 @@ static bool scan_folder(struct table *t, const char *path, const char *name, int
     return done;
 }
 
+/* Cut between characters: it goes into JSON. */
+static void copy_text(char *to, size_t size, const char *from)
+{
+    snprintf(to, size, "%s", from);
+    size_t n = strlen(to);
+    while (n > 0 && !json_text_is_utf8(to, n, NULL))
+        to[--n] = '\0';
+}
+
 static void learn(struct registry_model *m, const struct pictor_model_info *info)
 {
-    snprintf(m->title, sizeof m->title, "%s", info->title);
-    snprintf(m->architecture, sizeof m->architecture, "%s", info->architecture);
+    copy_text(m->title, sizeof m->title, info->title);
+    copy_text(m->architecture, sizeof m->architecture, info->architecture);
     m->native_width = info->native_width;
     m->native_height = info->native_height;
     m->default_guidance = (double)info->default_guidance;

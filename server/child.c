@@ -1,0 +1,182 @@
+/* child.c: see child.h. */
+#include "server/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "server/settings.h"
+#include "server/worker.h"
+
+#define SEND_MS 10000       /* a worker always reads; one that does not is stuck */
+#define JSON_BYTES 65536    /* of what a worker says */
+#define MAX_INPUT_FACTOR 4  /* an input may have this many times max_pixels, and so may a picture
+                               that is painted over it */
+#define ENVIRONMENT_MAX 16
+
+struct child {
+    const struct settings *settings;
+    pid_t pid;
+    int fd;
+    struct wire_reader reader;
+};
+
+struct child *child_new(const struct settings *settings, struct err *err)
+{
+    struct child *c = calloc(1, sizeof *c);
+    if (!c) {
+        err_set(err, ERR_INTERNAL, "no memory for a worker");
+        return NULL;
+    }
+    c->settings = settings;
+    c->pid = -1;
+    c->fd = -1;
+    return c;
+}
+
+void child_free(struct child *c)
+{
+    if (!c)
+        return;
+    child_kill(c, NULL);
+    free(c);
+}
+
+int child_fd(const struct child *c)
+{
+    return c->fd;
+}
+
+pid_t child_pid(const struct child *c)
+{
+    return c->pid;
+}
+
+/* What a worker may know: where libraries lie, and how to run under a sanitizer. */
+static void pick_environment(char *out[ENVIRONMENT_MAX + 1])
+{
+    static const char *const names[] = {"PICTOR_CPU",   "LD_LIBRARY_PATH", "GLIBC_TUNABLES",
+                                        "ASAN_OPTIONS", "UBSAN_OPTIONS",   "LSAN_OPTIONS",
+                                        "TSAN_OPTIONS"};
+    size_t count = 0;
+    for (char **e = environ; *e; e++)
+        for (size_t i = 0; i < sizeof names / sizeof *names && count < ENVIRONMENT_MAX; i++) {
+            size_t n = strlen(names[i]);
+            if (strncmp(*e, names[i], n) == 0 && (*e)[n] == '=')
+                out[count++] = *e;
+        }
+    out[count] = NULL;
+}
+
+/* Between fork and exec, in a copy of a process with many threads: system calls only. */
+static void become_worker(int fd, char *const environment[])
+{
+    char *const argv[] = {"pictor", "worker", NULL};
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
+    int null = open("/dev/null", O_RDONLY);
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+        _exit(127);
+    if (fd == WORKER_FD ? fcntl(fd, F_SETFD, 0) < 0 : dup2(fd, WORKER_FD) < 0)
+        _exit(127);
+    close_range(WORKER_FD + 1, ~0U, 0);
+    execve("/proc/self/exe", argv, environment);
+    _exit(127);
+}
+
+static bool send_start(struct child *c, struct err *err)
+{
+    const struct settings *s = c->settings;
+    double max_pixels = (double)s->max_pixels * MAX_INPUT_FACTOR;
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "type", "start");
+    cJSON_AddNumberToObject(json, "threads", s->threads);
+    cJSON_AddStringToObject(json, "precision", s->precision);
+    cJSON_AddStringToObject(json, "cpu", s->cpu);
+    cJSON_AddNumberToObject(json, "memory_limit", (double)s->memory_limit_mb * 1048576);
+    cJSON_AddNumberToObject(json, "idle_unload_seconds", s->idle_unload_seconds);
+    cJSON_AddNumberToObject(json, "max_input_pixels", max_pixels);
+    cJSON_AddStringToObject(json, "log_level", s->log_level);
+    bool done = child_send(c, json, NULL, 0, err);
+    cJSON_Delete(json);
+    return done;
+}
+
+bool child_start(struct child *c, struct err *err)
+{
+    char *environment[ENVIRONMENT_MAX + 1];
+    int ends[2];
+    child_kill(c, NULL);
+    pick_environment(environment);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+        return err_set(err, ERR_IO, "no socket for a worker: %s", strerror(errno));
+    pid_t pid = fork();
+    if (pid == 0)
+        become_worker(ends[1], environment);
+    int why = errno;
+    close(ends[1]);
+    if (pid < 0) {
+        close(ends[0]);
+        return err_set(err, ERR_IO, "no process for a worker: %s", strerror(why));
+    }
+    size_t bytes = (size_t)c->settings->max_pixels * MAX_INPUT_FACTOR * 3;
+    struct wire_limits limits = {
+        .json = JSON_BYTES, .binary = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX};
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    c->pid = pid;
+    c->fd = ends[0];
+    wire_reader_init(&c->reader, c->fd, limits);
+    if (send_start(c, err))
+        return true;
+    child_kill(c, NULL);
+    return false;
+}
+
+void child_kill(struct child *c, char how[64])
+{
+    int status = 0;
+    if (how)
+        snprintf(how, 64, "did not run");
+    if (c->pid < 0)
+        return;
+    /* If it ended by itself, that is how it ended. */
+    if (waitpid(c->pid, &status, WNOHANG) == 0) {
+        kill(c->pid, SIGKILL);
+        while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR)
+            ;
+    }
+    if (how && WIFSIGNALED(status))
+        snprintf(how, 64, "was killed by signal %d (%s)", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
+    else if (how)
+        snprintf(how, 64, "ended with status %d", WEXITSTATUS(status));
+    wire_reader_free(&c->reader);
+    close(c->fd);
+    c->pid = -1;
+    c->fd = -1;
+}
+
+bool child_send(struct child *c, const struct cJSON *json, const void *binary, size_t size,
+                struct err *err)
+{
+    if (c->fd < 0)
+        return err_set(err, ERR_IO, "the worker is not running");
+    return wire_write(c->fd, json, binary, size, SEND_MS, err);
+}
+
+enum wire_result child_read(struct child *c, struct wire_message *out, struct err *err)
+{
+    if (c->fd < 0)
+        return WIRE_CLOSED;
+    return wire_read(&c->reader, out, err);
+}

@@ -1,0 +1,34 @@
+/* child.h: one worker process, as the server sees it.
+ *
+ * Started by fork and exec of this very program (`pictor worker`), with a socket to the server as
+ * its only descriptor beside the standard ones, and almost no environment: the server's may hold
+ * keys. Nothing here waits: the caller polls child_fd. Not thread-safe; the thread that starts the
+ * process must outlive it, because the kernel kills it when that thread ends. */
+#ifndef PICTOR_SERVER_CHILD_H
+#define PICTOR_SERVER_CHILD_H
+
+#include <sys/types.h>
+
+#include "server/wire.h"
+
+struct settings;
+struct child;
+
+struct child *child_new(const struct settings *settings, struct err *err);
+void child_free(struct child *c); /* kills it; NULL is fine */
+
+/* Starts the process and tells it how to be. One that runs already is killed. */
+bool child_start(struct child *c, struct err *err);
+/* Kills and reaps. `how` (may be NULL) gets "was killed by signal 9 (Killed)", "ended with status
+ * 1"; what it died of, if it had died before. */
+void child_kill(struct child *c, char how[64]);
+
+int child_fd(const struct child *c);    /* -1: no process */
+pid_t child_pid(const struct child *c); /* -1: no process */
+
+/* A failure of either means that the process is of no use any more: child_kill. */
+bool child_send(struct child *c, const struct cJSON *json, const void *binary, size_t size,
+                struct err *err);
+enum wire_result child_read(struct child *c, struct wire_message *out, struct err *err);
+
+#endif

@@ -1,0 +1,69 @@
+/* result.c: see result.h. */
+#include "server/result.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/io/image.h"
+#include "server/app.h"
+#include "server/infotext.h"
+#include "server/queue.h"
+#include "server/registry.h"
+
+static bool encode(const struct job_params *p, const struct pictor_image *pixels, char *infotext,
+                   struct image_file *file, struct err *err)
+{
+    int quality = p->quality > 0 ? p->quality : 1; /* the encoders' range */
+    if (strcmp(p->format, "jpeg") == 0)
+        return image_encode_jpeg(pixels, quality, infotext, file, err);
+    if (strcmp(p->format, "webp") == 0)
+        return image_encode_webp(pixels, quality, infotext, file, err);
+    struct image_text text = {.key = (char[]){"parameters"}, .value = infotext};
+    struct image_texts texts = {.items = &text, .count = 1};
+    return image_encode_png(pixels, &texts, file, err);
+}
+
+bool result_store(const struct app *app, const struct claim *claim, const struct job *job,
+                  int index, const struct pictor_image *pixels, struct err *err)
+{
+    const struct job_params *p = &job->params;
+    struct image_file file = {0};
+    struct job_image image = {
+        .index = index,
+        .width = pixels->width,
+        .height = pixels->height,
+        .seed = job_seed(p, index),
+        .subseed = job_subseed(p, index),
+    };
+    struct registry_model model;
+    bool known = registry_resolve(app->registry, p->model, &model, NULL);
+    const char *name = p->model ? p->model : "", *slash = strrchr(name, '/');
+    struct infotext_picture about = {
+        .seed = image.seed,
+        .subseed = image.subseed,
+        .model_name = slash ? slash + 1 : name,
+        .model_hash = known ? model.sha256 : "",
+    };
+    snprintf(image.format, sizeof image.format, "%s", p->format);
+    image.infotext = infotext_write(p, &about);
+    bool done = image.infotext ? encode(p, pixels, image.infotext, &file, err) &&
+                                     queue_store_image(app->queue, claim, &image, file.data,
+                                                       file.size, err)
+                               : err_set(err, ERR_INTERNAL, "no memory for an infotext");
+    image_file_free(&file);
+    free(image.infotext);
+    return done;
+}
+
+int result_missing(const struct job *job, int from)
+{
+    for (int index = from; index < job->params.count; index++) {
+        bool there = false;
+        for (size_t i = 0; i < job->image_count; i++)
+            there = there || job->images[i].index == index;
+        if (!there)
+            return index;
+    }
+    return -1;
+}

@@ -1,0 +1,21 @@
+/* result.h: a painted picture becomes a stored one: its infotext, its file format, its row. */
+#ifndef PICTOR_SERVER_RESULT_H
+#define PICTOR_SERVER_RESULT_H
+
+#include <stdbool.h>
+
+#include "engine/base/err.h"
+
+struct app;
+struct claim;
+struct job;
+struct pictor_image;
+
+/* Encodes picture `index` of the job as its params say and stores it under the claim. Any thread. */
+bool result_store(const struct app *app, const struct claim *claim, const struct job *job,
+                  int index, const struct pictor_image *pixels, struct err *err);
+
+/* The index of the first picture that the job does not have yet, from `from` on; -1: none. */
+int result_missing(const struct job *job, int from);
+
+#endif
