@@ -29,7 +29,8 @@ struct dispatch *dispatch_new(const struct app *app, struct err *err)
     return d;
 
 fail:
-    upstream_stop(d->upstream, 0);
+    upstream_drain(d->upstream, 0);
+    upstream_stop(d->upstream);
     free(d);
     return NULL;
 }
@@ -38,9 +39,9 @@ void dispatch_stop(struct dispatch *d, int timeout_ms)
 {
     if (!d)
         return;
-    upstream_drain(d->upstream); /* while the painter drains, which takes the time */
+    upstream_drain(d->upstream, timeout_ms); /* both at the same time */
     painter_stop(d->painter, timeout_ms);
-    upstream_stop(d->upstream, timeout_ms);
+    upstream_stop(d->upstream);
     free(d);
 }
 
