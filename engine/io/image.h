@@ -1,8 +1,9 @@
-/* image.h: PNG, JPEG and WebP in memory to 8-bit pixels and back, with the text they carry; resizing.
+/* image.h: PNG, JPEG and WebP in memory to 8-bit pixels and back, with the text they carry;
+ * resizing.
  *
  * Whatever comes in is hostile: the size is read from the header and held against a limit before
- * any pixel is allocated, and a damaged file is an error, not half a picture. One library behind one
- * file: image_png.c, image_jpeg.c, image_webp.c. No shared state; any thread. */
+ * any pixel is allocated, and a damaged file is an error, not half a picture. One library behind
+ * one file: image_png.c, image_jpeg.c, image_webp.c. No shared state; any thread. */
 #ifndef PICTOR_ENGINE_IO_IMAGE_H
 #define PICTOR_ENGINE_IO_IMAGE_H
 

@@ -15,7 +15,7 @@
 #define TYPE_SHORT 3
 #define TYPE_LONG 4
 #define TYPE_UNDEFINED 7
-#define CODE_SIZE 8 /* a UserComment begins with the name of its character code */
+#define CODE_SIZE 8                 /* a UserComment begins with the name of its character code */
 #define DIRECTORY_SIZE (2 + 12 + 4) /* of one entry */
 #define HEAD_SIZE (8 + 2 * DIRECTORY_SIZE)
 

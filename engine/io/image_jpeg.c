@@ -17,7 +17,7 @@
 /* Progressive files have about ten scans; thousands of them in a small file only cost time. */
 #define SCANS_MAX 100
 #define EXIF_MARKER (JPEG_APP0 + 1)
-#define MARKER_MAX 65533 /* a marker's length has 16 bits and counts itself */
+#define MARKER_MAX 65533     /* a marker's length has 16 bits and counts itself */
 #define EXIF_PREFIX "Exif\0" /* and the literal's own zero */
 
 struct failure {

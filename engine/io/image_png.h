@@ -7,8 +7,8 @@
 /* `orientation`: EXIF's, 1..8, not yet applied to the sides or the pixels. */
 bool image_png_probe(const uint8_t *data, size_t size, struct image_header *out, int *orientation,
                      struct err *err);
-bool image_png_decode(const uint8_t *data, size_t size, size_t max_pixels,
-                      struct pictor_image *out, int *orientation, struct err *err);
+bool image_png_decode(const uint8_t *data, size_t size, size_t max_pixels, struct pictor_image *out,
+                      int *orientation, struct err *err);
 bool image_png_texts(const uint8_t *data, size_t size, struct image_texts *out, struct err *err);
 
 #endif

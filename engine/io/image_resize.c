@@ -62,8 +62,8 @@ struct span {
 };
 
 struct weights {
-    struct span *spans;   /* [target] */
-    int32_t *values;      /* [target, width] */
+    struct span *spans; /* [target] */
+    int32_t *values;    /* [target, width] */
     size_t width;
 };
 

@@ -9,10 +9,10 @@
 
 enum image_filter {
     IMAGE_NEAREST,
-    IMAGE_BOX,      /* the mean of what is covered */
+    IMAGE_BOX, /* the mean of what is covered */
     IMAGE_BILINEAR,
-    IMAGE_BICUBIC,  /* a = -0.5 */
-    IMAGE_LANCZOS   /* 3 lobes */
+    IMAGE_BICUBIC, /* a = -0.5 */
+    IMAGE_LANCZOS  /* 3 lobes */
 };
 
 /* Resamples as Pillow does, bit for bit: the filter widens when shrinking, so that nothing aliases,

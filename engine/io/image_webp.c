@@ -18,9 +18,9 @@ static bool read_head(const uint8_t *data, size_t size, WebPBitstreamFeatures *f
 {
     VP8StatusCode status = WebPGetFeatures(data, size, features);
     if (status != VP8_STATUS_OK)
-        return err_set(err, ERR_INVALID, "WebP: %s", status == VP8_STATUS_NOT_ENOUGH_DATA
-                                                         ? "the file ends too early"
-                                                         : "no valid header");
+        return err_set(err, ERR_INVALID, "WebP: %s",
+                       status == VP8_STATUS_NOT_ENOUGH_DATA ? "the file ends too early"
+                                                            : "no valid header");
     if (features->has_animation)
         return err_set(err, ERR_UNSUPPORTED, "WebP: a still picture wanted, got an animation");
     return true;

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define UTF8_MAX 4              /* bytes a code point takes at most */
+#define UTF8_MAX 4 /* bytes a code point takes at most */
 #define UTF8_REPLACEMENT 0xFFFD
 
 /* The code point at *s, which is moved past it; 0 at the terminating zero, which is not passed.

@@ -159,7 +159,8 @@ static bool mask_bounds(const struct pictor_image *mask, struct region *out)
     return right > 0;
 }
 
-/* One side of the region: grown by `grow` pixels around its middle, moved and cut to lie in 0..n. */
+/* One side of the region: grown by `grow` pixels around its middle, moved and cut to lie in 0..n.
+ */
 static void region_grow(int *at, int *size, int grow, int n)
 {
     int start = *at - grow / 2, length = *size + grow;
@@ -222,8 +223,8 @@ static bool prepare_whole(const struct pictor_params *p, struct canvas *canvas,
         !image_convert(&canvas->image, 3, &canvas->original, err) ||
         !image_convert(work, 1, &canvas->overlay, err))
         return false;
-    /* Everything that is at least half in the mask shows the painting: the blurred edge lies outside
-     * of the mask and hides the seam. */
+    /* Everything that is at least half in the mask shows the painting: the blurred edge lies
+     * outside of the mask and hides the seam. */
     for (size_t i = 0; i < (size_t)p->width * (size_t)p->height; i++)
         canvas->overlay.pixels[i] = (uint8_t)smaller(2 * canvas->overlay.pixels[i], 255);
     canvas->width = p->width;

@@ -1,8 +1,9 @@
 /* canvas_fill.c: see canvas_fill.h.
  *
- * The masked part is cut out (made transparent) and what is left is blurred with smaller and smaller
- * radii, each blur laid over the ones before. Far from the edge only the widest blurs reach, so
- * colours become vaguer with distance. Pixels are premultiplied floats [red green blue alpha]. */
+ * The masked part is cut out (made transparent) and what is left is blurred with smaller and
+ * smaller radii, each blur laid over the ones before. Far from the edge only the widest blurs
+ * reach, so colours become vaguer with distance. Pixels are premultiplied floats [red green blue
+ * alpha]. */
 #include "engine/pipeline/canvas_fill.h"
 
 #include <math.h>

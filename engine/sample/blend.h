@@ -18,8 +18,8 @@ struct blend {
     const float *mask; /* [pixels] 1: repaint, 0: keep */
     size_t pixels;
     int channels;
-    bool before;       /* = sampler->timesteps */
-    float *scratch;    /* [pixels, channels]; only for `before` */
+    bool before;    /* = sampler->timesteps */
+    float *scratch; /* [pixels, channels]; only for `before` */
 };
 
 /* The wrapped denoiser; valid as long as `b`. */

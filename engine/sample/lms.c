@@ -20,9 +20,9 @@ static double basis(const double *sigmas, int i, int j, int order, double at)
 static double weight(const double *sigmas, int i, int j, int order)
 {
     double a = sigmas[i], b = sigmas[i + 1];
-    return (b - a) / 6 * (basis(sigmas, i, j, order, a) +
-                          4 * basis(sigmas, i, j, order, (a + b) / 2) +
-                          basis(sigmas, i, j, order, b));
+    return (b - a) / 6 *
+           (basis(sigmas, i, j, order, a) + 4 * basis(sigmas, i, j, order, (a + b) / 2) +
+            basis(sigmas, i, j, order, b));
 }
 
 bool lms_loop(struct sampler_state *s, struct err *err)

@@ -176,7 +176,8 @@ void noise_slerp(float *out, const float *a, const float *b, double strength, in
 
     for (size_t i = 0; i < columns; i++) {
         size_t at = i / stride * plane + i % stride;
-        /* For nearly equal noise the SD WebUI mixes with the weights swapped; seeds depend on it. */
+        /* For nearly equal noise the SD WebUI mixes with the weights swapped; seeds depend on it.
+         */
         double wa = strength, wb = 1 - strength;
         if (!alike) {
             double omega = acos(fmax(-1, fmin(1, cosine(a + at, b + at, height, stride))));

@@ -18,11 +18,11 @@
 
 struct noise {
     enum pictor_rng kind;
-    uint64_t seed;      /* NV: all 64 bits are the key; CPU: the low 32 seed the twister */
-    uint32_t draws;     /* NV: draws made so far */
+    uint64_t seed;       /* NV: all 64 bits are the key; CPU: the low 32 seed the twister */
+    uint32_t draws;      /* NV: draws made so far */
     uint32_t state[624]; /* CPU: the twister */
-    int used;           /* CPU: words of `state` used up */
-    bool has_spare;     /* CPU: draws of fewer than 16 make normals in pairs */
+    int used;            /* CPU: words of `state` used up */
+    bool has_spare;      /* CPU: draws of fewer than 16 make normals in pairs */
     double spare;
 };
 

@@ -13,27 +13,49 @@
 
 static const struct sampler samplers[] = {
     {.info = {"DPM++ 2M", "k_dpmpp_2m", "karras"}, .buffers = 2, .loop = dpm_pp_2m},
-    {.info = {"DPM++ 2S a", "k_dpmpp_2s_a", "karras"}, .other_alias = "k_dpmpp_2s_ancestral",
-     .second_order = true, .ancestral = true, .eta = 1, .buffers = 3, .loop = dpm_pp_2s_ancestral},
-    {.info = {"Euler a", "k_euler_a", "uniform"}, .other_alias = "k_euler_ancestral",
-     .ancestral = true, .eta = 1, .buffers = 2, .loop = euler_ancestral},
+    {.info = {"DPM++ 2S a", "k_dpmpp_2s_a", "karras"},
+     .other_alias = "k_dpmpp_2s_ancestral",
+     .second_order = true,
+     .ancestral = true,
+     .eta = 1,
+     .buffers = 3,
+     .loop = dpm_pp_2s_ancestral},
+    {.info = {"Euler a", "k_euler_a", "uniform"},
+     .other_alias = "k_euler_ancestral",
+     .ancestral = true,
+     .eta = 1,
+     .buffers = 2,
+     .loop = euler_ancestral},
     {.info = {"Euler", "k_euler", "uniform"}, .buffers = 2, .loop = euler_ancestral},
     {.info = {"LMS", "k_lms", "uniform"}, .buffers = 5, .loop = lms_loop},
-    {.info = {"Heun", "k_heun", "uniform"}, .second_order = true, .buffers = 3,
-     .loop = euler_heun},
-    {.info = {"DPM2", "k_dpm_2", "karras"}, .second_order = true, .discard_next_to_last = true,
-     .buffers = 3, .loop = dpm_2},
-    {.info = {"DPM2 a", "k_dpm_2_a", "karras"}, .other_alias = "k_dpm_2_ancestral",
-     .second_order = true, .ancestral = true, .discard_next_to_last = true, .eta = 1,
-     .buffers = 3, .loop = dpm_2},
-    {.info = {"DDIM", "ddim", "uniform"}, .timesteps = true, .ancestral = true, .eta = 0,
-     .buffers = 2, .loop = euler_ancestral},
+    {.info = {"Heun", "k_heun", "uniform"}, .second_order = true, .buffers = 3, .loop = euler_heun},
+    {.info = {"DPM2", "k_dpm_2", "karras"},
+     .second_order = true,
+     .discard_next_to_last = true,
+     .buffers = 3,
+     .loop = dpm_2},
+    {.info = {"DPM2 a", "k_dpm_2_a", "karras"},
+     .other_alias = "k_dpm_2_ancestral",
+     .second_order = true,
+     .ancestral = true,
+     .discard_next_to_last = true,
+     .eta = 1,
+     .buffers = 3,
+     .loop = dpm_2},
+    {.info = {"DDIM", "ddim", "uniform"},
+     .timesteps = true,
+     .ancestral = true,
+     .eta = 0,
+     .buffers = 2,
+     .loop = euler_ancestral},
 };
 #define SAMPLERS (sizeof samplers / sizeof *samplers)
 
 #define STRENGTH_MAX 0.999 /* the SD WebUI's: int(0.999 * steps) + 1 is all of them */
-#define TOTAL_MAX 100000   /* steps of a schedule that hires takes the end of: beyond this, levels of
-                              neighbouring steps differ by less than float32 can tell */
+
+/* Steps of a schedule of which hires takes the end. Beyond this, float32 hardly tells the levels of
+ * neighbouring steps apart. */
+#define TOTAL_MAX 100000
 
 const struct pictor_sampler_info *pictor_sampler_at(int index)
 {
@@ -62,8 +84,7 @@ static const struct sampler *find_plain(const char *name)
     return NULL;
 }
 
-const struct sampler *sampler_find(const char *name,
-                                   const struct pictor_scheduler_info **scheduler)
+const struct sampler *sampler_find(const char *name, const struct pictor_scheduler_info **scheduler)
 {
     if (scheduler)
         *scheduler = NULL;
@@ -92,8 +113,8 @@ const struct sampler *sampler_find(const char *name,
     return NULL;
 }
 
-const struct pictor_sampler_info *pictor_sampler_find(const char *name,
-                                                      const struct pictor_scheduler_info **scheduler)
+const struct pictor_sampler_info *
+pictor_sampler_find(const char *name, const struct pictor_scheduler_info **scheduler)
 {
     const struct sampler *found = sampler_find(name, scheduler);
     return found ? &found->info : NULL;
@@ -142,8 +163,9 @@ static int timestep(int steps, int number)
     return t < 0 ? 0 : t < SCHEDULE_LEVELS ? t : SCHEDULE_LEVELS - 1;
 }
 
-/* Runs from timestep number `top` down to number 0. DDIM's latents have a signal of sqrt(a); divided
- * by it they are those of the other samplers. `power`, `noise`: of the latent at the start. */
+/* Runs from timestep number `top` down to number 0. DDIM's latents have a signal of sqrt(a);
+ * divided by it they are those of the other samplers. `power` and `noise` are the latent's at the
+ * start. */
 static bool plan_timesteps(struct sampler_plan *plan, const struct schedule *schedule, int steps,
                            int top, double power, double noise, struct err *err)
 {
@@ -240,8 +262,8 @@ void sampler_plan_free(struct sampler_plan *plan)
 
 /* Runs. */
 
-void sampler_start(const struct sampler_plan *plan, float *x, const float *init,
-                   const float *noise, size_t n)
+void sampler_start(const struct sampler_plan *plan, float *x, const float *init, const float *noise,
+                   size_t n)
 {
     if (init)
         sampler_mix(x, n, plan->init, init, plan->noise, noise);

@@ -42,8 +42,8 @@ struct sampler {
     bool second_order; /* calls the denoiser twice a step */
     bool ancestral;    /* draws noise while it runs, scaled by eta */
     bool discard_next_to_last; /* leaves out the smallest sigma before 0 */
-    double eta;        /* its own */
-    int buffers;       /* scratch it needs, in latents */
+    double eta;                /* its own */
+    int buffers;               /* scratch it needs, in latents */
     bool (*loop)(struct sampler_state *s, struct err *err);
 };
 
@@ -53,10 +53,10 @@ const struct sampler *sampler_find(const char *name,
 
 /* Which noise levels a picture visits and what it starts from. */
 struct sampler_plan {
-    int steps;         /* may differ from what was asked for; 0: nothing to do */
-    double *sigmas;    /* [steps + 1], falling; owned */
+    int steps;          /* may differ from what was asked for; 0: nothing to do */
+    double *sigmas;     /* [steps + 1], falling; owned */
     double init, noise; /* x at the start = init * initial latent + noise * normal noise */
-    double finish;     /* the result is scaled by this: 1, less for DDIM, which never reaches 0 */
+    double finish;      /* the result is scaled by this: 1, less for DDIM, which never reaches 0 */
 };
 
 /* Text to image. `kind` SCHEDULE_AUTOMATIC is the sampler's own. steps >= 1. */
@@ -69,8 +69,9 @@ bool sampler_plan_image(struct sampler_plan *plan, const struct sampler *sampler
                         enum schedule_kind kind, const struct schedule *schedule, int steps,
                         double strength, struct err *err);
 
-/* Second pass of hires: exactly `steps` steps are run (DDIM: two fewer, at least one), of a schedule
- * that is steps / strength long. Strength 0: a plan of no steps that leaves the latent as it is. */
+/* Second pass of hires: exactly `steps` steps are run (DDIM: two fewer, at least one), of a
+ * schedule that is steps / strength long. Strength 0: a plan of no steps that leaves the latent as
+ * it is. */
 bool sampler_plan_hires(struct sampler_plan *plan, const struct sampler *sampler,
                         enum schedule_kind kind, const struct schedule *schedule, int steps,
                         double strength, struct err *err);
@@ -78,8 +79,8 @@ void sampler_plan_free(struct sampler_plan *plan);
 
 /* x = plan->init * init + plan->noise * noise, all [n] in one layout; `init` may be NULL (text to
  * image); x may be `init` or `noise`. */
-void sampler_start(const struct sampler_plan *plan, float *x, const float *init,
-                   const float *noise, size_t n);
+void sampler_start(const struct sampler_plan *plan, float *x, const float *init, const float *noise,
+                   size_t n);
 
 enum sampler_verdict {
     SAMPLER_CONTINUE,

@@ -14,9 +14,9 @@ struct sampler_state {
     const double *sigmas; /* [steps + 1] */
     int steps;
     double eta;
-    size_t n;             /* pixels * channels */
-    float *x, *x0;        /* [n] the latent; the prediction that on_step is shown */
-    float *buffers;       /* [sampler->buffers - 1, n] */
+    size_t n;       /* pixels * channels */
+    float *x, *x0;  /* [n] the latent; the prediction that on_step is shown */
+    float *buffers; /* [sampler->buffers - 1, n] */
     bool finished;
 };
 

@@ -9,9 +9,9 @@
 #include <strings.h>
 
 #define LAST (SCHEDULE_LEVELS - 1)
-#define KARRAS_RHO 7.0     /* Karras et al. 2022, table 1 */
+#define KARRAS_RHO 7.0 /* Karras et al. 2022, table 1 */
 #define POLYEXP_RHO 1.0
-#define BETA_SHAPE 0.6     /* Lee et al. 2024, "Beta sampling is all you need" */
+#define BETA_SHAPE 0.6 /* Lee et al. 2024, "Beta sampling is all you need" */
 
 static const struct pictor_scheduler_info infos[] = {
     [SCHEDULE_AUTOMATIC] = {"automatic", "Automatic", -1, false},
@@ -91,7 +91,8 @@ double schedule_t_of_sigma(const struct schedule *s, double sigma)
     }
     if (s->sigmas[low] == sigma)
         return low;
-    double w = (log(sigma) - s->log_sigmas[low]) / ((double)s->log_sigmas[high] - s->log_sigmas[low]);
+    double w =
+        (log(sigma) - s->log_sigmas[low]) / ((double)s->log_sigmas[high] - s->log_sigmas[low]);
     return low + fmax(0, fmin(1, w));
 }
 

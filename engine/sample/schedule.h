@@ -1,9 +1,9 @@
 /* schedule.h: the noise levels of a diffusion model, and which of them a picture visits.
  *
- * The model was trained on 1000 levels t = 0..999 with alphas_cumprod[t] of the signal's power left.
- * Samplers count in sigma = sqrt((1 - ac) / ac): the noise on a latent whose signal is unscaled.
- * Between trained levels log sigma is linear in t, so t may be fractional.
- * Read-only after schedule_init; share it freely. */
+ * The model was trained on 1000 levels t = 0..999 with alphas_cumprod[t] of the signal's power
+ * left. Samplers count in sigma = sqrt((1 - ac) / ac): the noise on a latent whose signal is
+ * unscaled. Between trained levels log sigma is linear in t, so t may be fractional. Read-only
+ * after schedule_init; share it freely. */
 #ifndef PICTOR_ENGINE_SAMPLE_SCHEDULE_H
 #define PICTOR_ENGINE_SAMPLE_SCHEDULE_H
 

@@ -1,5 +1,5 @@
-/* canvas_test.c: painting over a picture, against Pillow (tests/golden/canvas_vectors.py) and against
- * what is promised of pixels outside the mask. */
+/* canvas_test.c: painting over a picture, against Pillow (tests/golden/canvas_vectors.py) and
+ * against what is promised of pixels outside the mask. */
 #include "engine/pipeline/canvas.h"
 
 #include <math.h>
@@ -47,8 +47,8 @@ static struct pictor_image inverse(int width, int height)
 static struct pictor_params params_for(const struct pictor_image *init,
                                        const struct pictor_image *mask, int width, int height)
 {
-    return (struct pictor_params){.init = init, .mask = mask, .width = width, .height = height,
-                                  .fill = PICTOR_FILL_ORIGINAL};
+    return (struct pictor_params){
+        .init = init, .mask = mask, .width = width, .height = height, .fill = PICTOR_FILL_ORIGINAL};
 }
 
 static void assert_pixels(const char *what, size_t vector, const struct pictor_image *image,
@@ -82,7 +82,8 @@ static void test_vectors(void **state)
         assert_int_equal(canvas.image.width, 24);
         assert_int_equal(canvas.image.height, 16);
         assert_int_equal(canvas.image.channels, 3);
-        /* Pillow fills with 8-bit blurs, coarse where little alpha is left; here they are floats. */
+        /* Pillow fills with 8-bit blurs, coarse where little alpha is left; here they are floats.
+         */
         assert_pixels("canvas", i, &canvas.image, v->work, p.fill == PICTOR_FILL_ORIGINAL ? 0 : 6);
         assert_true(canvas_finish(&canvas, &painted, &out, &err));
         if (v->latent) {
@@ -160,8 +161,8 @@ static void test_only_area(void **state)
         for (int y = 0; y < 256; y++)
             for (int x = 0; x < 256; x++) {
                 int margin = blur ? 10 : 0;
-                bool outside = x < 100 - margin || x >= 164 + margin || y < 40 - margin ||
-                               y >= 104 + margin;
+                bool outside =
+                    x < 100 - margin || x >= 164 + margin || y < 40 - margin || y >= 104 + margin;
                 size_t at = ((size_t)y * 256 + (size_t)x) * 3;
                 if (outside)
                     assert_memory_equal(out.pixels + at, init.pixels + at, 3);
@@ -312,14 +313,10 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vectors),
-        cmocka_unit_test(test_half),
-        cmocka_unit_test(test_only_area),
-        cmocka_unit_test(test_black_and_white_masks),
-        cmocka_unit_test(test_mask_kinds),
-        cmocka_unit_test(test_transparent_init),
-        cmocka_unit_test(test_awkward),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_vectors),    cmocka_unit_test(test_half),
+        cmocka_unit_test(test_only_area),  cmocka_unit_test(test_black_and_white_masks),
+        cmocka_unit_test(test_mask_kinds), cmocka_unit_test(test_transparent_init),
+        cmocka_unit_test(test_awkward),    cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

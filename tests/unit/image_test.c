@@ -136,7 +136,12 @@ static void test_png_round_trip(void **state)
 static void test_png_keys(void **state)
 {
     static char value[] = "v";
-    static char *const keys[] = {"", " a", "a ", "a  b", "a\nb", "\xc3\xa9",
+    static char *const keys[] = {"",
+                                 " a",
+                                 "a ",
+                                 "a  b",
+                                 "a\nb",
+                                 "\xc3\xa9",
                                  "12345678901234567890123456789012345678901234567890123456789012"
                                  "345678901234567890"};
     struct pictor_image image = pattern(2, 2, 3);
@@ -165,10 +170,10 @@ static void test_lossy_round_trip(void **state)
             struct image_texts texts;
             assert_true(image_new(&image, 45, 33, channels, NULL));
             for (size_t i = 0; i < bytes_of(&image); i++)
-                image.pixels[i] = channels == 4 && i % 4 == 3 ? 255
-                                                              : (uint8_t)(i / (size_t)channels / 7);
-            assert_true((jpeg ? image_encode_jpeg : image_encode_webp)(&image, 95, comment, &file,
-                                                                       NULL));
+                image.pixels[i] =
+                    channels == 4 && i % 4 == 3 ? 255 : (uint8_t)(i / (size_t)channels / 7);
+            assert_true(
+                (jpeg ? image_encode_jpeg : image_encode_webp)(&image, 95, comment, &file, NULL));
             assert_true(image_decode(file.data, file.size, LIMIT, &back, NULL));
             assert_int_equal(back.width, 45);
             assert_int_equal(back.height, 33);
@@ -356,9 +361,10 @@ static void test_damaged(void **state)
 static void test_bombs(void **state)
 {
     static const uint8_t png[] = {
-        0x89, 'P', 'N', 'G', 13, 10, 26, 10, 0, 0, 0, 13, 'I', 'H', 'D', 'R',
-        0, 0, 0x4e, 0x20, 0, 0, 0x4e, 0x20, 8, 2, 0, 0, 0, 0xb6, 0x3c, 0x2f, 0x80, 0, 0, 0, 0,
-        'I', 'D', 'A', 'T', 0x35, 0xaf, 0x06, 0x1e}; /* 20,000 x 20,000 */
+        0x89, 'P',  'N',  'G',  13,   10,  26,  10,   0,    0,    0,    13,   'I',  'H',  'D',
+        'R',  0,    0,    0x4e, 0x20, 0,   0,   0x4e, 0x20, 8,    2,    0,    0,    0,    0xb6,
+        0x3c, 0x2f, 0x80, 0,    0,    0,   0,   'I',  'D',  'A',  'T',  0x35, 0xaf, 0x06, 0x1e,
+        0,    0,    0,    0,    'I',  'E', 'N', 'D',  0xae, 0x42, 0x60, 0x82}; /* 20,000 x 20,000 */
     struct pictor_image image;
     struct err err = {0};
     uint8_t file[sizeof png];
@@ -404,8 +410,11 @@ static void test_bombs(void **state)
 static void test_encode_checks(void **state)
 {
     uint8_t pixels[8] = {0};
-    const struct pictor_image bad[] = {
-        {0, 1, 3, pixels}, {1, 0, 3, pixels}, {1, 1, 2, pixels}, {1, 1, 5, pixels}, {1, 1, 3, NULL}};
+    const struct pictor_image bad[] = {{0, 1, 3, pixels},
+                                       {1, 0, 3, pixels},
+                                       {1, 1, 2, pixels},
+                                       {1, 1, 5, pixels},
+                                       {1, 1, 3, NULL}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct image_file file;
         assert_false(image_encode_png(&bad[i], NULL, &file, NULL));

@@ -39,11 +39,17 @@ static void test_nv_seeds(void **state)
         uint64_t seed;
         double first[4], last, second[2]; /* NAN: not known */
     } cases[] = {
-        {1, {-0.29627782, 2.67644811, -0.14084640, -0.84409505}, 0.73435926,
+        {1,
+         {-0.29627782, 2.67644811, -0.14084640, -0.84409505},
+         0.73435926,
          {-0.63398367, -0.64313126}},
-        {42, {0.19401887, 2.16137385, -0.17205095, 0.84906000}, 0.08298858,
+        {42,
+         {0.19401887, 2.16137385, -0.17205095, 0.84906000},
+         0.08298858,
          {0.13913749, -0.10821616}},
-        {1234, {-1.61649036, 0.56845522, -0.51022458, -0.91133940}, -1.68973804,
+        {1234,
+         {-1.61649036, 0.56845522, -0.51022458, -0.91133940},
+         -1.68973804,
          {0.63308281, 1.63582194}},
         {4294967294, {0.44065914, 0.15776151, -1.57080364, 0.35316673}, NAN, {NAN, NAN}},
         {12345678901234, {0.23861006, -0.18103155, 0.22504944, -0.02360080}, NAN, {NAN, NAN}},
@@ -92,9 +98,9 @@ static void test_cpu_sizes(void **state)
     static const double five[] = {-0.14679509, 0.78614128, 0.94682163, -1.11434400, 1.69079018};
     static const double four[] = {-0.89482790, -0.35562503, 1.23238575, 0.13817266};
     static const double twenty[] = {
-        0.19844505, 0.78207266, 1.03910768, -0.72451073, -0.13543689, 0.74711823, 0.61181575,
-        1.86778355, 2.51160288, -1.25478518, 0.81645650, -1.06539893, -1.63702130, 0.15771191,
-        0.39574093, -1.36773968, -0.10073432, 0.23701459, 0.63268209, -0.09167717};
+        0.19844505, 0.78207266,  1.03910768,  -0.72451073, -0.13543689, 0.74711823,  0.61181575,
+        1.86778355, 2.51160288,  -1.25478518, 0.81645650,  -1.06539893, -1.63702130, 0.15771191,
+        0.39574093, -1.36773968, -0.10073432, 0.23701459,  0.63268209,  -0.09167717};
     static const double three[] = {-1.68219852, 1.61481476, 1.93019819};
     static const double two[] = {-0.42250147, -0.08318638};
     struct noise noise;
@@ -164,9 +170,9 @@ static void test_channels_last(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nv_small),   cmocka_unit_test(test_nv_seeds),
-        cmocka_unit_test(test_cpu_seeds),  cmocka_unit_test(test_cpu_sizes),
-        cmocka_unit_test(test_slerp),      cmocka_unit_test(test_slerp_degenerate),
+        cmocka_unit_test(test_nv_small),      cmocka_unit_test(test_nv_seeds),
+        cmocka_unit_test(test_cpu_seeds),     cmocka_unit_test(test_cpu_sizes),
+        cmocka_unit_test(test_slerp),         cmocka_unit_test(test_slerp_degenerate),
         cmocka_unit_test(test_channels_last),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -57,12 +57,11 @@ static bool paint(const struct job *job, float end[N], struct sampler_plan *plan
     assert_non_null(sampler);
     enum schedule_kind kind = schedule_kind_of(pictor_scheduler_find(job->scheduler));
     bool text = strcmp(job->mode, "text") == 0;
-    bool ok = text ? sampler_plan_text(plan, sampler, kind, &schedule, job->steps, err)
-              : strcmp(job->mode, "hires") == 0
-                  ? sampler_plan_hires(plan, sampler, kind, &schedule, job->steps, job->strength,
-                                       err)
-                  : sampler_plan_image(plan, sampler, kind, &schedule, job->steps, job->strength,
-                                       err);
+    bool ok =
+        text ? sampler_plan_text(plan, sampler, kind, &schedule, job->steps, err)
+        : strcmp(job->mode, "hires") == 0
+            ? sampler_plan_hires(plan, sampler, kind, &schedule, job->steps, job->strength, err)
+            : sampler_plan_image(plan, sampler, kind, &schedule, job->steps, job->strength, err);
     if (!ok)
         return false;
 
@@ -116,8 +115,8 @@ static void test_vectors(void **state)
         struct sampler_plan plan;
         struct err err;
         int steps = 0;
-        struct job job = {v->sampler, v->scheduler, v->mode, v->steps, v->strength, v->eta,
-                          v->masked, {mixture, NULL}, count_steps, &steps};
+        struct job job = {v->sampler, v->scheduler, v->mode,         v->steps,    v->strength,
+                          v->eta,     v->masked,    {mixture, NULL}, count_steps, &steps};
         assert_true(paint(&job, end, &plan, &err));
         assert_int_equal(plan.steps, v->plan_steps);
         assert_int_equal(steps, plan.steps);
@@ -125,9 +124,8 @@ static void test_vectors(void **state)
             double want = v->end[i % CHANNELS * PIXELS + i / CHANNELS];
             worst = fmax(worst, fabs(end[i] - want));
             if (!(fabs(end[i] - want) < TOLERANCE))
-                fail_msg("%s, %s, %d steps, %s %g, eta %g, [%d]: %.7f wanted, got %.7f",
-                         v->sampler, v->scheduler, v->steps, v->mode, v->strength, v->eta, i, want,
-                         end[i]);
+                fail_msg("%s, %s, %d steps, %s %g, eta %g, [%d]: %.7f wanted, got %.7f", v->sampler,
+                         v->scheduler, v->steps, v->mode, v->strength, v->eta, i, want, end[i]);
         }
         sampler_plan_free(&plan);
     }
@@ -143,9 +141,16 @@ static void test_all_finite(void **state)
     for (int s = 0; pictor_sampler_at(s); s++)
         for (int kind = 0; pictor_scheduler_at(kind); kind++)
             for (size_t i = 0; i < 7 * 4 * 3; i++) {
-                struct job job = {pictor_sampler_at(s)->name, pictor_scheduler_at(kind)->name,
-                                  modes[i % 3], steps[i / 12], strengths[i / 3 % 4], -1,
-                                  false, {mixture, NULL}, NULL, NULL};
+                struct job job = {pictor_sampler_at(s)->name,
+                                  pictor_scheduler_at(kind)->name,
+                                  modes[i % 3],
+                                  steps[i / 12],
+                                  strengths[i / 3 % 4],
+                                  -1,
+                                  false,
+                                  {mixture, NULL},
+                                  NULL,
+                                  NULL};
                 float end[N];
                 struct sampler_plan plan;
                 if (job.steps == 1000 && kind > SCHEDULE_KARRAS && kind != SCHEDULE_SIMPLE)
@@ -188,7 +193,7 @@ static void test_one_step_is_the_prediction(void **state)
         const struct sampler *sampler = sampler_find(pictor_sampler_at(s)->name, NULL);
         int calls = 0;
         struct job job = {sampler->info.name, "automatic", "text", 1, 1, -1, false,
-                          {mixture, &calls}, NULL, NULL};
+                          {mixture, &calls},  NULL,        NULL};
         float end[N];
         struct sampler_plan plan;
         assert_true(paint(&job, end, &plan, NULL));
@@ -216,8 +221,16 @@ static void test_stopping(void **state)
 {
     for (int s = 0; pictor_sampler_at(s); s++) {
         struct stop stop = {4, 0, SAMPLER_FINISH, {0}};
-        struct job job = {pictor_sampler_at(s)->name, "automatic", "text", 12, 1, -1, false,
-                          {mixture, NULL}, stop_at, &stop};
+        struct job job = {pictor_sampler_at(s)->name,
+                          "automatic",
+                          "text",
+                          12,
+                          1,
+                          -1,
+                          false,
+                          {mixture, NULL},
+                          stop_at,
+                          &stop};
         float end[N];
         struct sampler_plan plan;
         struct err err = {0};
@@ -243,8 +256,16 @@ static void test_failing_denoiser(void **state)
 {
     for (int s = 0; pictor_sampler_at(s); s++)
         for (int masked = 0; masked < 2; masked++) {
-            struct job job = {pictor_sampler_at(s)->name, "automatic", "text", 5, 1, -1, masked,
-                              {broken, NULL}, NULL, NULL};
+            struct job job = {pictor_sampler_at(s)->name,
+                              "automatic",
+                              "text",
+                              5,
+                              1,
+                              -1,
+                              masked,
+                              {broken, NULL},
+                              NULL,
+                              NULL};
             float end[N];
             struct sampler_plan plan;
             struct err err = {0};
@@ -267,10 +288,10 @@ static void test_bad_plans(void **state)
         sampler_plan_free(&plan);
     }
     for (size_t i = 0; i < 3; i++) {
-        assert_false(sampler_plan_image(&plan, euler, SCHEDULE_KARRAS, &schedule, 20, strengths[i],
-                                        NULL));
-        assert_false(sampler_plan_hires(&plan, euler, SCHEDULE_KARRAS, &schedule, 20, strengths[i],
-                                        NULL));
+        assert_false(
+            sampler_plan_image(&plan, euler, SCHEDULE_KARRAS, &schedule, 20, strengths[i], NULL));
+        assert_false(
+            sampler_plan_hires(&plan, euler, SCHEDULE_KARRAS, &schedule, 20, strengths[i], NULL));
         sampler_plan_free(&plan);
     }
 }
@@ -329,14 +350,10 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vectors),
-        cmocka_unit_test(test_all_finite),
-        cmocka_unit_test(test_strength_zero),
-        cmocka_unit_test(test_one_step_is_the_prediction),
-        cmocka_unit_test(test_stopping),
-        cmocka_unit_test(test_failing_denoiser),
-        cmocka_unit_test(test_bad_plans),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_vectors),       cmocka_unit_test(test_all_finite),
+        cmocka_unit_test(test_strength_zero), cmocka_unit_test(test_one_step_is_the_prediction),
+        cmocka_unit_test(test_stopping),      cmocka_unit_test(test_failing_denoiser),
+        cmocka_unit_test(test_bad_plans),     cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
