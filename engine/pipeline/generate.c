@@ -15,13 +15,14 @@
 
 #include "engine/io/image.h"
 #include "engine/pipeline/canvas.h"
+#include "engine/pipeline/guided.h"
 #include "engine/pipeline/model.h"
 #include "engine/pipeline/preview.h"
 #include "engine/sample/blend.h"
 #include "engine/sample/noise.h"
 #include "engine/sample/sampler.h"
 
-#define CHANNELS 4 /* of a latent */
+#define CHANNELS GUIDED_CHANNELS
 #define MIN_SIDE 64
 #define MAX_SIDE 8192 /* far beyond what the models do; memory is the real limit */
 #define MAX_STEPS 1000
@@ -135,76 +136,19 @@ static bool check(struct job *j, struct err *err)
            conditioning_tokens(c, p->negative_prompt, &j->tokens[1], err);
 }
 
-/* Both halves of guidance, as one batch where the prompts have as many tokens, else one by one. */
-struct guided {
-    struct job *j;
-    struct unet_prompt *prompts[2];
-    int count;      /* prompts: 1 where both are in one batch or there is no guidance */
-    int batch;      /* pictures a prompt */
-    float *x, *eps; /* [2, 4, h, w] */
-};
-
-static bool guided_new(struct guided *g, struct job *j, struct err *err)
+static struct guided_options guidance_of(struct job *j)
 {
-    struct arena *a = j->ops.arena;
-    const struct unet *u = j->m->unet;
-    bool both = j->p->guidance != 1, together = both && j->tokens[0] == j->tokens[1];
-    size_t n = 2 * CHANNELS * (size_t)j->width * (size_t)j->height;
-    *g = (struct guided){.j = j, .count = both && !together ? 2 : 1, .batch = together ? 2 : 1};
-    g->x = arena_alloc(a, n, sizeof *g->x);
-    g->eps = arena_alloc(a, n, sizeof *g->eps);
-    if (together) {
-        size_t width = (size_t)j->m->arch.text.width, size = (size_t)j->tokens[0] * width;
-        float *states = arena_alloc(a, 2 * size, sizeof *states);
-        if (!arena_planning(a)) {
-            memcpy(states, j->states[0], size * sizeof *states);
-            memcpy(states + size, j->states[1], size * sizeof *states);
-        }
-        g->prompts[0] = unet_prompt_new(&j->ops, u, 2, j->tokens[0], states);
-    } else {
-        for (int i = 0; i < g->count; i++)
-            g->prompts[i] = unet_prompt_new(&j->ops, u, 1, j->tokens[i], j->states[i]);
-    }
-    for (int i = 0; i < g->count; i++)
-        if (!g->prompts[i])
-            return err_set(err, ERR_INTERNAL, "no memory for a prompt");
-    return true;
-}
-
-static void guided_free(struct guided *g)
-{
-    for (int i = 0; i < g->count; i++)
-        unet_prompt_free(g->prompts[i]);
-}
-
-/* eps = uncond + guidance * (cond - uncond) (Ho & Salimans 2022, eq. 6, in its usual form);
- * x0 = x - sigma * eps. */
-static bool guided_denoise(void *ctx, const float *x, double sigma, float *x0, struct err *err)
-{
-    struct guided *g = ctx;
-    struct job *j = g->j;
-    size_t pixels = (size_t)j->width * (size_t)j->height, half = CHANNELS * pixels;
-    float t = (float)schedule_t_of_sigma(&j->m->schedule, sigma);
-    float in = (float)(1 / sqrt(sigma * sigma + 1));
-    for (size_t i = 0; i < pixels; i++)
-        for (size_t c = 0; c < CHANNELS; c++)
-            g->x[c * pixels + i] = x[i * CHANNELS + c] * in;
-    memcpy(g->x + half, g->x, half * sizeof *g->x);
-    for (int i = 0; i < g->count; i++)
-        unet_forward(&j->ops, j->m->unet, g->prompts[i], g->x + (size_t)i * half, j->height,
-                     j->width, t, g->eps + (size_t)i * half);
-    bool both = g->count * g->batch == 2;
-    float guidance = j->p->guidance;
-    for (size_t i = 0; i < pixels; i++)
-        for (size_t c = 0; c < CHANNELS; c++) {
-            float e = g->eps[c * pixels + i];
-            if (both) {
-                float u = g->eps[half + c * pixels + i];
-                e = u + guidance * (e - u);
-            }
-            x0[i * CHANNELS + c] = x[i * CHANNELS + c] - (float)sigma * e;
-        }
-    return true;
+    return (struct guided_options){
+        .ops = &j->ops,
+        .unet = j->m->unet,
+        .schedule = &j->m->schedule,
+        .width = j->width,
+        .height = j->height,
+        .guidance = j->p->guidance,
+        .state_width = j->m->arch.text.width,
+        .tokens = {j->tokens[0], j->tokens[1]},
+        .states = {j->states[0], j->states[1]},
+    };
 }
 
 static bool report(struct job *j, const float *x0)
@@ -262,10 +206,13 @@ static size_t plan_text(struct job *j)
 static bool plan_sampling(struct job *j, size_t *bytes, struct err *err)
 {
     struct arena *a = dry(j);
+    struct guided_options o = guidance_of(j);
     struct guided g;
-    if (guided_new(&g, j, err))
-        unet_forward(&j->ops, j->m->unet, g.prompts[0], g.x, j->height, j->width, 0, g.eps);
-    bool ok = g.prompts[0] != NULL;
+    bool ok = guided_new(&g, &o, err);
+    if (ok) {
+        struct denoiser d = guided_denoiser(&g);
+        ok = d.denoise(d.ctx, NULL, 1, NULL, err);
+    }
     *bytes = a->peak;
     guided_free(&g);
     return ok;
@@ -369,6 +316,7 @@ static bool sample(struct job *j, const struct sampler_plan *plan, bool from_lat
                    const struct canvas *canvas, struct err *err)
 {
     size_t pixels = (size_t)j->width * (size_t)j->height, n = pixels * CHANNELS, bytes;
+    struct guided_options options = guidance_of(j);
     struct guided g = {0};
     struct noise noise;
     bool ok = false;
@@ -387,9 +335,9 @@ static bool sample(struct job *j, const struct sampler_plan *plan, bool from_lat
                 init[i] = init[i] * (1 - m) + (canvas->fill == PICTOR_FILL_NOISE ? m * x[i] : 0);
             }
     }
-    if (!guided_new(&g, j, err))
+    if (!guided_new(&g, &options, err))
         goto done;
-    struct denoiser denoiser = {guided_denoise, &g};
+    struct denoiser denoiser = guided_denoiser(&g);
     struct blend blend = {denoiser,     init, mask, pixels, CHANNELS, j->sampler->timesteps,
                           blend_scratch};
     struct sampler_run run = {

@@ -59,6 +59,11 @@ def noise(seed, *shape):
     return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
 
 
+def torch_noise(seed, *shape):
+    """Noise that an engine with torch's CPU generator draws for itself."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
 def both_precisions(make):
     """make(modules) in float32 and in float64."""
 
@@ -463,7 +468,7 @@ def make_trajectories(modules):
     unet = modules["unet"]
     c = {k: like(unet, v.float()) for k, v in contexts(modules["text_encoder"]).items()}
     dtype = c["cond"].dtype
-    start, steps = noise(60, 1, 4, 8, 16), noise(61, 2 * STEPS, 4, 8, 16)
+    start, steps = torch_noise(60, 1, 4, 8, 16), torch_noise(61, 2 * STEPS, 4, 8, 16)
     init = 0.8 * F.interpolate(noise(62, 1, 4, 4, 8), size=(8, 16), mode="bicubic")
     mask = torch.zeros(1, 1, 8, 16)
     mask[:, :, 2:7, 3:12] = 1

@@ -1,0 +1,39 @@
+/* guided.h: the UNet with classifier-free guidance as the denoiser that samplers ask.
+ *
+ * Both halves are one batch where the prompts have as many tokens; else each has its own call with
+ * its own context length. At guidance 1 the negative prompt is not looked at. */
+#ifndef PICTOR_ENGINE_PIPELINE_GUIDED_H
+#define PICTOR_ENGINE_PIPELINE_GUIDED_H
+
+#include "engine/model/unet.h"
+#include "engine/sample/sampler.h"
+
+#define GUIDED_CHANNELS 4 /* of a latent */
+
+struct guided_options {
+    struct ops *ops;
+    const struct unet *unet;
+    const struct schedule *schedule;
+    int width, height; /* of the latent */
+    float guidance;
+    int state_width;        /* channels of the text states */
+    int tokens[2];          /* of the prompt and its negative */
+    const float *states[2]; /* [tokens, state_width]; not touched while planning */
+};
+
+struct guided {
+    struct guided_options o;
+    struct unet_prompt *prompts[2];
+    int count;      /* prompts: 1 where both halves are one batch, or there is no guidance */
+    bool both;      /* two halves */
+    float *x, *eps; /* [2, 4, h, w] */
+};
+
+/* Allocates in o->ops->arena, which must stay as it is until guided_free. */
+bool guided_new(struct guided *g, const struct guided_options *o, struct err *err);
+void guided_free(struct guided *g);
+
+/* Borrows g. Latents are [pixels, 4]. While planning, one call runs it dry. */
+struct denoiser guided_denoiser(struct guided *g);
+
+#endif
