@@ -64,7 +64,7 @@ static const char *const statements[SQL_COUNT] = {
      * the n-th job of each key is in round n. */
     [SQL_JOB_POSITIONS] =
         "WITH q AS (SELECT id, priority, sequence, coalesce(turn, 0) AS turn, row_number() OVER "
-        "(PARTITION BY priority, key_id ORDER BY sequence) AS round FROM jobs "
+        "(PARTITION BY key_id, priority ORDER BY sequence) AS round FROM jobs "
         "LEFT JOIN turns USING (key_id) WHERE state = 'queued') "
         "SELECT id FROM q ORDER BY priority DESC, round, turn, sequence",
     [SQL_JOB_DEPTH] = "SELECT (SELECT count(*) FROM jobs WHERE state = 'queued' AND "
@@ -148,8 +148,7 @@ static bool fail_sql(struct store *st, int rc, struct err *err)
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
     case SQLITE_FORMAT:
-        return err_set(err, ERR_IO, "%.120s is damaged (%s); stop the server and see pictor fsck",
-                       st->path, sqlite3_errmsg(st->db));
+        return err_set(err, ERR_IO, "%.120s is damaged: %s", st->path, sqlite3_errmsg(st->db));
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return err_set(err, ERR_BUSY, "%.120s is in use by another process", st->path);

@@ -155,6 +155,11 @@ static void the_check_fills_in_and_canonicalises(void **state)
     p.sampler = strdup("DPM++ 2M Karras");
     assert_true(job_params_check(&p, s, NULL, &err));
     assert_string_equal(p.sampler, "DPM++ 2M");
+    assert_string_equal(p.scheduler, "automatic"); /* which for this one is karras */
+    free(p.sampler);
+    p.sampler = strdup("Euler a Karras");
+    assert_true(job_params_check(&p, s, NULL, &err));
+    assert_string_equal(p.sampler, "Euler a");
     assert_string_equal(p.scheduler, "karras");
     free(p.sampler);
     p.sampler = strdup("k_euler_a");
