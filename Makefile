@@ -114,6 +114,12 @@ $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(SERVER_OBJ) $(BUILD)/libpictor.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -fsanitize=fuzzer -o $@ $< $(SERVER_OBJ) $(BUILD)/libpictor.a $(LDLIBS)
 
+.PHONY: fullsize
+fullsize: $(BUILD)/libpictor.a ## the engine against diffusers at SD 1.5's size: DIR=folder of fullsize.py
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $(BUILD)/fullsize_check tests/golden/fullsize_check.c \
+	  $(BUILD)/libpictor.a $(LDLIBS)
+	$(BUILD)/fullsize_check $(DIR)
+
 .PHONY: bench
 bench: $(BUILD)/pictor ## this machine's figures as a table
 	$(BUILD)/pictor bench
