@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/io/checkpoint.h"
+#include "engine/io/names.h"
 #include "engine/io/safetensors.h"
 
 #define HEADER_ROOM 65536
@@ -35,6 +36,21 @@ static void read_all(const struct raw_tensor *t)
     dtype_to_f32(t->dtype, (const char *)t->data + t->bytes - size, some, 1);
 }
 
+/* The names as those of each part of a diffusers folder. */
+static void translate_all(const struct safetensors *st)
+{
+    for (int part = NAMES_UNET; part <= NAMES_TEXT; part++) {
+        struct names_layout layout = {0};
+        for (size_t i = 0; i < safetensors_count(st); i++)
+            names_scan(&layout, part, safetensors_at(st, i)->name);
+        for (size_t i = 0; i < safetensors_count(st); i++) {
+            char out[128];
+            if (names_from_diffusers(&layout, part, safetensors_at(st, i)->name, out, sizeof out))
+                require(strlen(out) < sizeof out);
+        }
+    }
+}
+
 static void check_safetensors(const void *data, size_t size)
 {
     struct err err = {0};
@@ -47,6 +63,7 @@ static void check_safetensors(const void *data, size_t size)
         require(safetensors_find(st, t->name) == t);
         read_all(t);
     }
+    translate_all(st);
     safetensors_metadata(st, "format");
     safetensors_close(st);
 }
