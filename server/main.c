@@ -1,0 +1,55 @@
+/* main.c: one binary, a word for each thing it does. */
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/pictor.h"
+#include "server/cli.h"
+#include "server/fsck.h"
+#include "server/keys.h"
+
+static const struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help; /* NULL: not for people */
+} commands[] = {
+    {"serve", serve_main, "serve the page and the APIs (also what `pictor` alone does)"},
+    {"generate", generate_main, "paint a picture into a file"},
+    {"models", models_main, "list the models there are"},
+    {"pull", pull_main, "fetch a model"},
+    {"keys", keys_main, "make, list and revoke API keys"},
+    {"bench", bench_main, "measure this machine"},
+    {"fsck", fsck_main, "hold the database against the disk"},
+    {"worker", worker_main, NULL},
+};
+
+#define COMMANDS (sizeof commands / sizeof *commands)
+
+static void usage(FILE *out)
+{
+    fputs("usage: pictor [command] [options]\n\n", out);
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (commands[i].help)
+            fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
+    fputs("\n`pictor COMMAND --help` says more; `pictor --version` which one this is.\n", out);
+}
+
+int main(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : "serve";
+    if (strcmp(word, "--version") == 0) {
+        printf("pictor %s\n", PICTOR_VERSION);
+        return 0;
+    }
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
+        usage(stdout);
+        return 0;
+    }
+    if (word[0] == '-') /* `pictor --listen ...` is `pictor serve --listen ...` */
+        return serve_main(argc, argv);
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(word, commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "pictor: there is no command '%s'\n\n", word);
+    usage(stderr);
+    return 2;
+}

@@ -1,0 +1,143 @@
+/* serve.c: `pictor serve`: puts the parts of the server together, waits for a signal, takes them
+ * apart again in the opposite order. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/log.h"
+#include "engine/pictor.h"
+#include "server/app.h"
+#include "server/cli.h"
+#include "server/dispatch.h"
+#include "server/events.h"
+#include "server/http.h"
+#include "server/keys.h"
+#include "server/queue.h"
+#include "server/registry.h"
+#include "server/settings.h"
+#include "server/store.h"
+
+#define DRAIN_MS 10000 /* a picture that is nearly done may end; service managers wait longer */
+
+static void help(FILE *out)
+{
+    fputs("usage: pictor serve [settings]\n"
+          "\n"
+          "Serves the page and the APIs until SIGINT or SIGTERM. SIGHUP reads the models folder\n"
+          "again. Every setting is a flag, an environment variable (--max-steps is\n"
+          "PICTOR_MAX_STEPS) and a line of the configuration file.\n"
+          "\n",
+          out);
+    settings_help(out, NULL);
+}
+
+static bool check_exposure(const struct settings *settings, struct keys *keys, struct err *err)
+{
+    struct sockaddr_storage address;
+    socklen_t size;
+    if (!settings_listen_address(settings, &address, &size, err))
+        return false;
+    if (settings_is_loopback(&address) || keys_required(keys) || settings->allow_unauthenticated)
+        return true;
+    return err_set(err, ERR_DENIED,
+                   "--listen %s lets other machines in, and there is no key: make one with "
+                   "`pictor keys add NAME`, or say --allow-unauthenticated",
+                   settings->listen);
+}
+
+/* For people, beside the log: where to click. */
+static void greet(const struct settings *settings, int port)
+{
+    char host[256];
+    snprintf(host, sizeof host, "%s", settings->listen);
+    char *colon = strrchr(host, ':');
+    if (colon)
+        *colon = '\0';
+    bool any = strcmp(host, "0.0.0.0") == 0 || strcmp(host, "[::]") == 0;
+    fprintf(stderr, "pictor %s is painting at http://%s:%d\n", PICTOR_VERSION,
+            any ? "127.0.0.1" : host, port);
+}
+
+static void wait_for_signals(const sigset_t *signals, struct registry *registry)
+{
+    for (;;) {
+        struct err err;
+        int sig;
+        if (sigwait(signals, &sig) != 0 || sig != SIGHUP) {
+            log_event(LOG_INFO, "stopping", "signal=%d", sig);
+            return;
+        }
+        if (registry_refresh(registry, &err)) {
+            log_event(LOG_INFO, "models_refreshed", " ");
+        } else {
+            char quoted[sizeof err.msg * 2];
+            log_event(LOG_WARN, "models_refresh_failed", "error=%s",
+                      log_quote(quoted, sizeof quoted, err.msg));
+        }
+    }
+}
+
+static bool run(const struct settings *settings, struct err *err)
+{
+    struct app app = {.settings = settings};
+    struct http *http = NULL;
+    sigset_t signals;
+    bool ok = false;
+    /* Blocked before any thread exists, so that only the sigwait below ever gets them. */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    if (!(app.store = store_open(settings->data, STORE_ALONE, err)) ||
+        !(app.keys = keys_new(app.store, err)) || !check_exposure(settings, app.keys, err) ||
+        !(app.events = events_new(err)) ||
+        !(app.queue = queue_new(app.store, app.events, settings, err)) ||
+        !(app.registry = registry_new(settings, app.store, err)) ||
+        !(app.dispatch = dispatch_new(&app, err)) || !(http = http_start(&app, err)))
+        goto done;
+    greet(settings, http_port(http));
+    wait_for_signals(&signals, app.registry);
+    ok = true;
+done:
+    http_stop(http);
+    dispatch_stop(app.dispatch, DRAIN_MS);
+    registry_free(app.registry);
+    queue_free(app.queue);
+    events_free(app.events);
+    keys_free(app.keys);
+    store_close(app.store);
+    return ok;
+}
+
+int serve_main(int argc, char **argv)
+{
+    struct err err = {0};
+    enum log_level level;
+    int status = 2;
+    struct settings *settings = settings_load(&argc, argv, NULL, &err);
+    if (!settings)
+        goto fail;
+    if (argc > 1) {
+        bool asked = strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0;
+        help(asked ? stdout : stderr);
+        status = asked ? 0 : 2;
+        goto done;
+    }
+    if (log_level_of(settings->log_level, &level))
+        log_set_level(level);
+    status = 1;
+    if (!run(settings, &err))
+        goto fail;
+    status = 0;
+    goto done;
+fail:
+    fprintf(stderr, "pictor serve: %s\n", err.msg);
+done:
+    settings_free(settings);
+    return status;
+}
