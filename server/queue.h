@@ -8,7 +8,9 @@
  *    and a job is done only when all its images are;
  *  - an expired or released lease puts the job back in the queue, at most `max_attempts` times,
  *    then it fails and says so.
- * Thread-safe. Publishes state changes to the events hub after they are committed. */
+ * Thread-safe. Publishes state changes to the events hub after they are committed, in the order in
+ * which they happened, so still under the queue's lock: a lock that a subscriber's callback takes
+ * must not be held while calling the queue. */
 #ifndef PICTOR_SERVER_QUEUE_H
 #define PICTOR_SERVER_QUEUE_H
 
@@ -59,7 +61,8 @@ bool queue_list(struct queue *q, const struct queue_filter *filter, struct job *
 bool queue_cancel(struct queue *q, const char *id, const char *key_id, struct err *err);
 
 /* Running: the runner stops sampling now, decodes what is painted so far, and the job is done with
- * that (SD WebUI's interrupt). Queued: as queue_cancel. */
+ * that (SD WebUI's interrupt). Queued: as queue_cancel. Published as "running" once more, so that
+ * the runner asks (queue_heartbeat) at once. */
 bool queue_interrupt(struct queue *q, const char *id, const char *key_id, struct err *err);
 
 /* Removes a final job, its images and inputs; ERR_INVALID when it is not final. */

@@ -532,6 +532,43 @@ static void claims_wait_for_a_job_or_a_wake(void **state)
     assert_int_equal(err.code, ERR_NONE);
 }
 
+struct heard {
+    char text[200];
+};
+
+static void write_down(void *ctx, const struct event *event)
+{
+    struct heard *h = ctx;
+    size_t n = strlen(h->text);
+    snprintf(h->text + n, sizeof h->text - n, "%s ",
+             event->kind == EVENT_IMAGE ? "image" : job_state_name(event->state));
+}
+
+static void changes_are_published(void **state)
+{
+    struct fixture *f = *state;
+    struct err err;
+    struct heard heard = {""};
+    struct job job;
+    struct claim claim;
+    struct job_image image;
+    char id[JOB_ID_SIZE];
+    struct subscription *s = events_subscribe(f->events, NULL, write_down, &heard, &err);
+    fixture_submit(f, "k", 0, "p", 2, id);
+    fixture_claim(f, &job, &claim);
+    job_free(&job);
+    assert_ok(queue_release(f->queue, &claim, "died", &err), err);
+    fixture_claim(f, &job, &claim);
+    job_free(&job);
+    fixture_store_image(f, &claim, 0, "x", &image);
+    assert_ok(queue_interrupt(f->queue, id, NULL, &err), err);
+    assert_ok(queue_finish(f->queue, &claim, &err), err);
+    assert_false(queue_finish(f->queue, &claim, &err));
+    assert_ok(queue_delete(f->queue, id, NULL, &err), err);
+    events_unsubscribe(s);
+    assert_string_equal(heard.text, "queued running queued running image running done ");
+}
+
 #define RUNNERS 4
 #define SUBMITTERS 2
 #define JOBS 15 /* of each submitter */
@@ -657,6 +694,7 @@ int main(void)
         TEST(deleting),
         TEST(listing),
         TEST(claims_wait_for_a_job_or_a_wake),
+        TEST(changes_are_published),
         TEST(many_threads_do_each_job_once),
         TEST(old_jobs_go_when_told_to),
     };
