@@ -343,7 +343,8 @@ static bool write_picture(const struct options *o, const struct registry_model *
     char path[4200];
     struct image_file file = {0};
     struct infotext_picture about = {.model_name = model->name, .model_hash = model->sha256};
-    job_engine_seeds(&o->job, index, &about.seed, &about.subseed);
+    about.seed = job_seed(&o->job, index);
+    about.subseed = job_subseed(&o->job, index);
     char *text = infotext_write(&o->job, &about);
     if (!text)
         return err_set(err, ERR_INTERNAL, "no memory for the infotext");

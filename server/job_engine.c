@@ -3,28 +3,26 @@
 
 #include <string.h>
 
-void job_engine_seeds(const struct job_params *job, int index, uint64_t *seed, uint64_t *subseed)
-{
-    bool varied = job->subseed_strength > 0;
-    *seed = job->seed + (varied ? 0 : (uint64_t)index);
-    *subseed = job->subseed + (uint64_t)index;
-}
-
 void job_engine_params(const struct job_params *job, int index, struct pictor_params *out)
 {
     pictor_params_init(out, NULL);
-    out->prompt = job->prompt;
-    out->negative_prompt = job->negative_prompt;
+    if (job->prompt)
+        out->prompt = job->prompt;
+    if (job->negative_prompt)
+        out->negative_prompt = job->negative_prompt;
     out->width = job->width;
     out->height = job->height;
     out->steps = job->steps;
     out->guidance = (float)job->guidance;
-    out->sampler = job->sampler;
-    out->scheduler = job->scheduler;
+    if (job->sampler)
+        out->sampler = job->sampler;
+    if (job->scheduler)
+        out->scheduler = job->scheduler;
     out->eta = job->eta;
-    job_engine_seeds(job, index, &out->seed, &out->subseed);
+    out->seed = job_seed(job, index);
+    out->subseed = job_subseed(job, index);
     out->subseed_strength = job->subseed_strength;
-    out->rng = strcmp(job->rng, "cpu") == 0 ? PICTOR_RNG_CPU : PICTOR_RNG_NV;
+    out->rng = job->rng && strcmp(job->rng, "cpu") == 0 ? PICTOR_RNG_CPU : PICTOR_RNG_NV;
     out->clip_skip = job->clip_skip;
     out->strength = job->strength;
     out->fit = (enum pictor_fit)job->fit;

@@ -110,3 +110,14 @@ struct cJSON *json_text_parse(const char *text, size_t size, int max_depth, stru
     }
     return json;
 }
+
+void json_text_mend(char *text)
+{
+    size_t size = strlen(text), start = size;
+    while (start > 0 && size - start < 4 && ((unsigned char)text[start - 1] & 0xc0) == 0x80)
+        start--;
+    if (start > 0 && (unsigned char)text[start - 1] >= 0xc0)
+        start--;
+    if (!json_text_is_utf8(text + start, size - start, NULL))
+        text[start] = '\0';
+}

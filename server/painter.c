@@ -27,6 +27,7 @@
 #include "server/backoff.h"
 #include "server/child.h"
 #include "server/dispatch.h"
+#include "server/json_text.h"
 #include "server/queue.h"
 #include "server/registry.h"
 #include "server/result.h"
@@ -464,6 +465,7 @@ static bool on_message(struct painter *p, struct wire_message *m)
     int64_t serial = wire_integer(m, "serial", 0, INT64_MAX, -1);
     struct err said;
     err_set(&said, err_code_of(wire_string(m, "code")), "%s", wire_string(m, "message"));
+    json_text_mend(said.msg);
     if (strcmp(type, "error") == 0 && serial == 0) {
         log_failure("worker_error", "", &said);
         memcpy(p->said, said.msg, sizeof p->said);

@@ -209,9 +209,7 @@ static bool scan_folder(struct table *t, const char *path, const char *name, int
 static void copy_text(char *to, size_t size, const char *from)
 {
     snprintf(to, size, "%s", from);
-    size_t n = strlen(to);
-    while (n > 0 && !json_text_is_utf8(to, n, NULL))
-        to[--n] = '\0';
+    json_text_mend(to);
 }
 
 static void learn(struct registry_model *m, const struct pictor_model_info *info)

@@ -4,7 +4,6 @@
 #include "server/worker.h"
 
 #include <errno.h>
-#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -23,7 +22,7 @@
 #include "engine/io/image.h"
 #include "engine/pictor.h"
 #include "server/cli.h"
-#include "server/job.h"
+#include "server/job_engine.h"
 #include "server/sandbox.h"
 #include "server/wire.h"
 #include "server/worker_models.h"
@@ -134,41 +133,6 @@ static struct pictor_model *get_model(struct worker *w, const cJSON *json, struc
     return worker_models_get(w->models, &ref, err);
 }
 
-static void fill_params(struct pictor_params *p, const struct job_params *job, int index)
-{
-    pictor_params_init(p, NULL);
-    p->prompt = job->prompt ? job->prompt : "";
-    p->negative_prompt = job->negative_prompt ? job->negative_prompt : "";
-    p->width = job->width;
-    p->height = job->height;
-    p->steps = job->steps;
-    p->guidance = (float)job->guidance;
-    if (job->sampler)
-        p->sampler = job->sampler;
-    if (job->scheduler)
-        p->scheduler = job->scheduler;
-    p->eta = job->eta;
-    p->seed = job_seed(job, index);
-    p->subseed = job_subseed(job, index);
-    p->subseed_strength = job->subseed_strength;
-    p->rng = job->rng && strcmp(job->rng, "cpu") == 0 ? PICTOR_RNG_CPU : PICTOR_RNG_NV;
-    p->clip_skip = job->clip_skip;
-    p->strength = job->strength;
-    p->fit = (enum pictor_fit)job->fit;
-    p->fill = (enum pictor_fill)job->fill;
-    p->mask_blur = (float)job->mask_blur;
-    p->mask_invert = job->mask_invert;
-    p->mask_only_area = job->mask_only_area;
-    p->mask_padding = job->mask_padding;
-    p->hires_width = job->hires_width;
-    p->hires_height = job->hires_height;
-    p->hires_steps = job->hires_steps;
-    p->hires_strength = job->hires_strength;
-    if (job->hires_upscaler)
-        p->hires_upscaler = job->hires_upscaler;
-    p->preview_every = job->preview_every;
-}
-
 /* init and mask out of the binary part; a picture of size 0 is left out. */
 static bool decode_inputs(const struct worker *w, const struct wire_message *m,
                           struct pictor_image *init, struct pictor_image *mask, struct err *err)
@@ -205,7 +169,7 @@ static void generate(struct worker *w, const struct wire_message *m)
     struct pictor_model *model = get_model(w, m->json, &err);
     if (!model)
         goto fail;
-    fill_params(&p, &job, (int)wire_integer(m, "index", 0, INT32_MAX, 0));
+    job_engine_params(&job, (int)wire_integer(m, "index", 0, INT32_MAX, 0), &p);
     p.init = init.pixels ? &init : NULL;
     p.mask = mask.pixels ? &mask : NULL;
     p.on_progress = on_progress;
