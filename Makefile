@@ -43,7 +43,7 @@ all: $(BUILD)/pictor ## build the program (default)
 run: ## install what is missing, build, and serve on http://127.0.0.1:7860
 	@tests/setup.sh run
 	@$(MAKE) --no-print-directory -j$$(nproc) all
-	@$(BUILD)/pictor serve
+	@$(BUILD)/pictor serve --config config/pictor.ini
 
 .PHONY: test
 test: ## install what is missing, build, and run every test
@@ -72,6 +72,11 @@ $(BUILD)/%.o: %.c
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Files that objects hold by INCBIN, which the compiler does not report.
+$(BUILD)/engine/text/tokenizer.o: engine/text/clip_merges.bin
+
+# What is embedded with .incbin is not seen by -MMD.
+$(BUILD)/server/store.o: $(wildcard migrations/sqlite/*.sql)
+$(BUILD)/engine/builtin/builtin.o: engine/builtin/pictor-mini.safetensors
 $(BUILD)/engine/text/tokenizer.o: engine/text/clip_merges.bin
 
 # Unit tests: every tests/unit/X_test.c is a program over libpictor and the server's objects.

@@ -18,7 +18,8 @@ allowed() { # folder -> folders it may include from
     engine/model) echo "engine/base engine/compute engine/io engine/model" ;;
     engine/builtin) echo "engine/base engine/builtin" ;;
     engine/pipeline) echo "engine/" ;;
-    server) echo "engine/base engine/io engine/pictor.h server" ;;
+    engine) echo "engine/base engine/compute engine/bench.h engine/pictor.h" ;;
+    server) echo "engine/base engine/io engine/pictor.h engine/bench.h engine/builtin/builtin.h server web_files.h" ;;
     esac
 }
 while read -r file; do
@@ -39,7 +40,7 @@ while read -r object; do
     name=$(basename "$object" .o)
     for symbol in $(nm -g --defined-only "$object" | awk '{print $3}'); do
         case $symbol in
-        main | "$name" | "$name"_* | pictor_*) ;;
+        main | "$name" | "$name"_* | pictor_* | *_main) ;;
         *) say "$object exports $symbol" ;;
         esac
     done

@@ -7,6 +7,7 @@
 
 struct device_table {
     void (*free)(struct device *dev);
+    double (*peak)(struct device *dev);
     struct matrix *(*matrix_new)(struct device *dev, int k, int taps,
                                  const struct matrix_part *parts, int count, struct err *err);
     void (*matrix_free)(struct matrix *m);

@@ -32,6 +32,11 @@ enum dtype device_dtype(const struct device *dev)
     return dev->dtype;
 }
 
+double device_peak(struct device *dev)
+{
+    return dev->table->peak(dev);
+}
+
 struct matrix *matrix_new_stacked(struct device *dev, int k, int taps,
                                   const struct matrix_part *parts, int count, struct err *err)
 {

@@ -30,6 +30,10 @@ const char *device_level(const struct device *dev); /* "scalar" "avx2" "avx512" 
 int device_threads(const struct device *dev);
 enum dtype device_dtype(const struct device *dev); /* of activations */
 
+/* FLOP/s of all threads multiplying registers, measured now, in about 10 ms: what no operation can
+ * exceed. */
+double device_peak(struct device *dev);
+
 /* Weights packed for the device: [n, taps, k] with bias, in memory of their own. */
 struct matrix;
 

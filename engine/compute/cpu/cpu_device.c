@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static void device_destroy(struct device *dev)
 {
@@ -12,8 +13,50 @@ static void device_destroy(struct device *dev)
     free(d);
 }
 
+#define PEAK_SECONDS 0.01
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+struct peak {
+    const struct cpu_device *dev;
+    size_t rounds;
+    double *flops; /* a task */
+};
+
+static void peak_task(void *ctx, size_t task, int thread)
+{
+    const struct peak *p = ctx;
+    const struct kernels *k = p->dev->k;
+    p->flops[task] = (p->dev->base.dtype == DTYPE_BF16 ? k->peak_bf16 : k->peak_f32)(p->rounds);
+}
+
+static double peak(struct device *dev)
+{
+    struct cpu_device *d = (struct cpu_device *)dev;
+    double *flops = calloc((size_t)dev->threads, sizeof *flops), sum = 0, took = 0;
+    struct peak p = {.dev = d, .rounds = 1000, .flops = flops};
+    if (!flops)
+        return 0;
+    while (took < PEAK_SECONDS) { /* the first rounds also wake the threads and the clock */
+        double began = seconds();
+        pool_run(d->pool, (size_t)dev->threads, peak_task, &p);
+        took = seconds() - began;
+        p.rounds *= 2;
+    }
+    for (int i = 0; i < dev->threads; i++)
+        sum += flops[i];
+    free(flops);
+    return sum / took;
+}
+
 static const struct device_table table = {
     .free = device_destroy,
+    .peak = peak,
     .matrix_new = cpu_matmul_new,
     .matrix_free = cpu_matmul_free,
     .linear = cpu_matmul_linear,

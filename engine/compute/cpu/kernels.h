@@ -44,6 +44,10 @@ struct gemm {
 struct kernels {
     const char *name;
     bool bf16_hardware; /* multiplies BF16 in hardware: worth using by default */
+    /* Multiplies registers with each other `rounds` times, as fast as this level can, and returns
+     * the floating point operations that were (a multiply-add is two). */
+    double (*peak_f32)(size_t rounds);
+    double (*peak_bf16)(size_t rounds);
     void (*gemm_f32)(const struct gemm *g);
     void (*gemm_bf16)(const struct gemm *g);
     void (*bf16_to_f32)(float *dst, const uint16_t *src, size_t n);

@@ -105,6 +105,19 @@ static void gemm_bf16(const struct gemm *g)
     _tile_release();
 }
 
+static double peak_bf16(size_t rounds)
+{
+    configure(16, 16);
+    for (size_t i = 0; i < rounds; i++) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_release();
+    return 4 * 2.0 * 16 * 16 * 32 * (double)rounds;
+}
+
 bool kernels_amx_enable(void)
 {
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 }; /* <asm/prctl.h> */
@@ -114,5 +127,6 @@ bool kernels_amx_enable(void)
 const struct kernels kernels_amx = {
     .name = "amx",
     .bf16_hardware = true,
+    .peak_bf16 = peak_bf16,
     KERNELS_BASE,
 };

@@ -3,4 +3,4 @@
 #define ROWS 6
 #include "engine/compute/cpu/kernels_simd.h"
 
-const struct kernels kernels_avx2 = {.name = "avx2", KERNELS_BASE};
+const struct kernels kernels_avx2 = {.name = "avx2", .peak_bf16 = peak_f32, KERNELS_BASE};

@@ -3,4 +3,4 @@
 #define ROWS 12
 #include "engine/compute/cpu/kernels_simd.h"
 
-const struct kernels kernels_avx512 = {.name = "avx512", KERNELS_BASE};
+const struct kernels kernels_avx512 = {.name = "avx512", .peak_bf16 = peak_f32, KERNELS_BASE};

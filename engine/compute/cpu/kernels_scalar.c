@@ -162,8 +162,24 @@ static float exp_sum(float *x, float max, size_t n)
     return sum;
 }
 
+static double peak(size_t rounds)
+{
+    enum { CHAINS = 8 };
+    volatile float one = 1;
+    float sum[CHAINS] = {0}, x = one, total = 0;
+    for (size_t i = 0; i < rounds; i++)
+        for (int j = 0; j < CHAINS; j++)
+            sum[j] = sum[j] * x + x;
+    for (int j = 0; j < CHAINS; j++)
+        total += sum[j];
+    one = total; /* so that it has to be computed */
+    return 2.0 * CHAINS * (double)rounds;
+}
+
 const struct kernels kernels_scalar = {
     .name = "scalar",
+    .peak_f32 = peak,
+    .peak_bf16 = peak,
     .gemm_f32 = gemm_f32,
     .gemm_bf16 = gemm_bf16,
     .bf16_to_f32 = bf16_to_f32,

@@ -341,8 +341,26 @@ static float exp_sum(float *x, float max, size_t n)
     return sum_of(s) + kernels_scalar.exp_sum(x + i, max, n - i);
 }
 
+static double peak_f32(size_t rounds)
+{
+    volatile float one = 1;
+    vf sum[ROWS * NV], x = set1(one);
+#pragma GCC unroll 24
+    for (int j = 0; j < ROWS * NV; j++)
+        sum[j] = x;
+    for (size_t i = 0; i < rounds; i++)
+#pragma GCC unroll 24
+        for (int j = 0; j < ROWS * NV; j++)
+            sum[j] = sum[j] * x + x;
+#pragma GCC unroll 24
+    for (int j = 1; j < ROWS * NV; j++)
+        sum[0] += sum[j];
+    one = sum[0][0]; /* so that it has to be computed */
+    return 2.0 * ROWS * NV * VL * (double)rounds;
+}
+
 #define KERNELS_BASE                                                                               \
-    .gemm_f32 = gemm_f32, .gemm_bf16 = gemm_bf16, .bf16_to_f32 = bf16_to_f32,                      \
-    .f32_to_bf16 = f32_to_bf16, .activate = activate, .add = add, .scale = scale,                  \
-    .affine = affine, .moments = moments, .mean_var = mean_var, .gate = gate, .max = max_of,       \
-    .exp_sum = exp_sum
+    .peak_f32 = peak_f32, .gemm_f32 = gemm_f32, .gemm_bf16 = gemm_bf16,                            \
+    .bf16_to_f32 = bf16_to_f32, .f32_to_bf16 = f32_to_bf16, .activate = activate, .add = add,      \
+    .scale = scale, .affine = affine, .moments = moments, .mean_var = mean_var, .gate = gate,      \
+    .max = max_of, .exp_sum = exp_sum

@@ -1,0 +1,26 @@
+/* bench.h: this machine's figures: every operation of a Stable Diffusion 1.5 picture against what
+ * the CPU can do at most, measured in the same run. Part of libpictor's face, for `pictor bench`.
+ */
+#ifndef PICTOR_ENGINE_BENCH_H
+#define PICTOR_ENGINE_BENCH_H
+
+#include "engine/pictor.h"
+
+/* One row: an operation of a shape, with random weights. */
+struct bench_row {
+    const char *part;  /* "unet" or "vae" */
+    char name[64];     /* "conv 3x3 320 -> 320" */
+    int width, height; /* pixels or tokens it works on, a picture */
+    int count;         /* times it runs in one guided step, or in one decode */
+    double seconds;    /* median of one run */
+    double flops;      /* operations of one run */
+    double share;      /* of the peak measured beside it */
+};
+
+/* Measures the operations of a guided UNet step (batch of two) and of a decode at `side` x `side`
+ * pixels, calling `row` after each. `peak` gets the median peak in FLOP/s. */
+bool bench_operations(const struct pictor_engine_options *options, int side,
+                      void (*row)(void *ctx, const struct bench_row *row), void *ctx, double *peak,
+                      struct err *err);
+
+#endif
