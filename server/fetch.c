@@ -423,6 +423,8 @@ bool fetch_file(const struct fetch_file *file, struct err *err)
         d.refused = !begin(&d); /* a file of no bytes */
     if (d.full)
         err_set(err, ERR_IO, "cannot write the file: %s", strerror(errno));
+    else if (status == 416 && file->from > 0)
+        done = true; /* there is nothing after what we have */
     else if (status != 0 && status != 200 && status != 206)
         set_status_error(err, status);
     else if (d.refused || code == CURLE_ABORTED_BY_CALLBACK)
