@@ -1,13 +1,16 @@
 /* pool.c: see pool.h.
  *
- * One generation number announces a loop; workers wait for it to change, take tasks from an atomic
- * counter until none is left, and count themselves out. The caller waits for that count, so a
- * worker never looks at a loop that is over. */
+ * One 64-bit ticket holds the loop's number above and the next task below, so taking a task and
+ * making sure that it still belongs to the loop one has looked at is a single compare-and-swap. The
+ * caller waits for tasks, not for threads: on a busy machine a thread that is not running takes
+ * nothing and delays nothing; only one that was stopped in the middle of a task is waited for. */
 #include "engine/base/pool.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 #define SPINS 4000 /* about 50 us of pauses: longer than the gap between two kernels */
@@ -16,12 +19,13 @@ struct pool {
     int threads;
     pthread_t *ids;
     int started;
-    pool_fn *fn;
-    void *ctx;
-    size_t n;
-    atomic_size_t next;
-    _Atomic unsigned generation;
-    atomic_int running;
+    /* The loop. Read by threads that may be late, hence atomic; what was read counts only if the
+     * ticket's number is still the same afterwards. */
+    _Atomic(pool_fn *) fn;
+    _Atomic(void *) ctx;
+    atomic_size_t n;
+    _Atomic uint64_t ticket;
+    atomic_size_t done;
     atomic_bool stop;
     atomic_int sleeping;
     pthread_mutex_t lock;
@@ -42,11 +46,24 @@ static void relax(void)
 #endif
 }
 
-static void take_tasks(struct pool *p, int thread)
+static uint32_t loop_of(uint64_t ticket)
 {
-    size_t task;
-    while ((task = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed)) < p->n)
-        p->fn(p->ctx, task, thread);
+    return (uint32_t)(ticket >> 32);
+}
+
+static void take_tasks(struct pool *p, uint32_t loop, int thread)
+{
+    pool_fn *fn = atomic_load(&p->fn);
+    void *ctx = atomic_load(&p->ctx);
+    size_t n = atomic_load(&p->n);
+    uint64_t ticket = atomic_load(&p->ticket);
+    while (loop_of(ticket) == loop && (uint32_t)ticket < n) {
+        if (!atomic_compare_exchange_weak(&p->ticket, &ticket, ticket + 1))
+            continue;
+        fn(ctx, (uint32_t)ticket, thread);
+        atomic_fetch_add(&p->done, 1);
+        ticket = atomic_load(&p->ticket);
+    }
 }
 
 static void *thread_main(void *arg)
@@ -54,31 +71,39 @@ static void *thread_main(void *arg)
     struct start s = *(struct start *)arg;
     free(arg);
     struct pool *p = s.pool;
-    unsigned seen = 0;
+    uint32_t seen = 0;
     for (;;) {
-        for (int i = 0; i < SPINS && atomic_load(&p->generation) == seen; i++)
+        for (int i = 0; i < SPINS && loop_of(atomic_load(&p->ticket)) == seen; i++)
             relax();
-        if (atomic_load(&p->generation) == seen) {
+        if (loop_of(atomic_load(&p->ticket)) == seen) {
             pthread_mutex_lock(&p->lock);
             atomic_fetch_add(&p->sleeping, 1);
-            while (atomic_load(&p->generation) == seen)
+            while (loop_of(atomic_load(&p->ticket)) == seen)
                 pthread_cond_wait(&p->wake, &p->lock);
             atomic_fetch_sub(&p->sleeping, 1);
             pthread_mutex_unlock(&p->lock);
         }
-        seen = atomic_load(&p->generation);
+        seen = loop_of(atomic_load(&p->ticket));
         if (atomic_load(&p->stop))
             return NULL;
-        take_tasks(p, s.thread);
-        atomic_fetch_sub(&p->running, 1);
+        take_tasks(p, seen, s.thread);
     }
 }
 
-static void announce(struct pool *p)
+/* The number that follows, with no task to take: whoever still looks at the last loop finds that
+ * it is over, before fn, ctx and n change. */
+static uint32_t close_loop(struct pool *p)
 {
-    atomic_fetch_add(&p->generation, 1);
-    /* The sleeper counts itself in before it looks at the generation a last time under the lock,
-     * so either it sees the new one or we see it asleep. */
+    uint32_t loop = loop_of(atomic_load(&p->ticket)) + 1;
+    atomic_store(&p->ticket, (uint64_t)loop << 32 | UINT32_MAX);
+    return loop;
+}
+
+static void open_loop(struct pool *p, uint32_t loop)
+{
+    atomic_store(&p->ticket, (uint64_t)loop << 32);
+    /* The sleeper counts itself in before it looks at the ticket a last time under the lock, so
+     * either it sees the new one or we see it asleep. */
     if (atomic_load(&p->sleeping) > 0) {
         pthread_mutex_lock(&p->lock);
         pthread_cond_broadcast(&p->wake);
@@ -124,7 +149,7 @@ void pool_free(struct pool *p)
     if (!p)
         return;
     atomic_store(&p->stop, true);
-    announce(p);
+    open_loop(p, close_loop(p) + 1);
     for (int i = 1; i <= p->started; i++)
         pthread_join(p->ids[i], NULL);
     pthread_cond_destroy(&p->wake);
@@ -145,13 +170,17 @@ void pool_run(struct pool *p, size_t n, pool_fn *fn, void *ctx)
             fn(ctx, i, 0);
         return;
     }
-    p->fn = fn;
-    p->ctx = ctx;
-    p->n = n;
-    atomic_store(&p->next, 0);
-    atomic_store(&p->running, p->threads - 1);
-    announce(p);
-    take_tasks(p, 0);
-    while (atomic_load(&p->running) > 0)
+    assert(n < UINT32_MAX);
+    uint32_t loop = close_loop(p) + 1;
+    atomic_store(&p->fn, fn);
+    atomic_store(&p->ctx, ctx);
+    atomic_store(&p->n, n);
+    atomic_store(&p->done, 0);
+    open_loop(p, loop);
+    take_tasks(p, loop, 0);
+    for (int i = 0; atomic_load(&p->done) < n; i++) {
         relax();
+        if (i > SPINS)
+            sched_yield(); /* whoever has the last task may need this CPU for it */
+    }
 }
