@@ -60,6 +60,20 @@ pid_t child_pid(const struct child *c)
     return c->pid;
 }
 
+size_t child_memory(pid_t pid)
+{
+    char path[64];
+    size_t size, resident = 0;
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return 0;
+    if (fscanf(f, "%zu %zu", &size, &resident) != 2)
+        resident = 0;
+    fclose(f);
+    return resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
 /* What a worker may know: where libraries lie, and how to run under a sanitizer. */
 static void pick_environment(char *out[ENVIRONMENT_MAX + 1])
 {

@@ -26,6 +26,9 @@ void child_kill(struct child *c, char how[64]);
 int child_fd(const struct child *c);    /* -1: no process */
 pid_t child_pid(const struct child *c); /* -1: no process */
 
+/* Resident bytes of a worker; 0 when it is gone. Any thread. */
+size_t child_memory(pid_t pid);
+
 /* A failure of either means that the process is of no use any more: child_kill. */
 bool child_send(struct child *c, const struct cJSON *json, const void *binary, size_t size,
                 struct err *err);

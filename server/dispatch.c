@@ -29,9 +29,8 @@ struct dispatch *dispatch_new(const struct app *app, struct err *err)
     return d;
 
 fail:
-    upstream_drain(d->upstream, 0);
-    upstream_stop(d->upstream);
-    free(d);
+    dispatch_stop(d, 0);
+    dispatch_free(d);
     return NULL;
 }
 
@@ -42,6 +41,14 @@ void dispatch_stop(struct dispatch *d, int timeout_ms)
     upstream_drain(d->upstream, timeout_ms); /* both at the same time */
     painter_stop(d->painter, timeout_ms);
     upstream_stop(d->upstream);
+}
+
+void dispatch_free(struct dispatch *d)
+{
+    if (!d)
+        return;
+    painter_free(d->painter);
+    upstream_free(d->upstream);
     free(d);
 }
 

@@ -18,9 +18,10 @@ struct dispatch;
 /* Starts to claim jobs. Uses app's settings, queue, events and registry. Returns owned. */
 struct dispatch *dispatch_new(const struct app *app, struct err *err);
 
-/* Claims nothing more, gives what runs up to `timeout_ms` to end, puts the rest back into the
- * queue, stops the worker and frees. NULL is fine. */
+/* Claims nothing more, gives what runs up to `timeout_ms` to end, puts the rest back into the queue
+ * and stops the worker. What remains answers questions, until it is freed. NULL is fine. */
 void dispatch_stop(struct dispatch *d, int timeout_ms);
+void dispatch_free(struct dispatch *d); /* after dispatch_stop; NULL is fine */
 
 /* Stop a running job now. The queue is asked separately (queue_cancel, queue_interrupt), which also
  * reaches the runner by itself; this only makes an interrupt arrive at once. Unknown ids are

@@ -21,7 +21,6 @@
 #include <cjson/cJSON.h>
 
 #include "engine/base/log.h"
-#include "engine/io/image.h"
 #include "engine/pictor.h"
 #include "server/app.h"
 #include "server/backoff.h"
@@ -38,9 +37,6 @@
 #define IDLE_MS 1000          /* looks at the queue at least so often, should an event get lost */
 #define SWEEP_MS 10000        /* between looks for jobs whose model is gone */
 #define SWEEP_JOBS 200
-#define PREVIEW_SIDE 512      /* previews are latents, 1/8 of the picture: enlarged up to this */
-#define PREVIEW_FACTOR 4
-#define PREVIEW_QUALITY 80
 #define PIXELS_SIDE_MAX 65535
 #define READ_AT_ONCE 64
 
@@ -317,19 +313,6 @@ static bool take_pixels(struct wire_message *m, struct pictor_image *out)
     return true;
 }
 
-static bool encode_preview(const struct pictor_image *latent, struct image_file *out)
-{
-    int side = latent->width > latent->height ? latent->width : latent->height;
-    int factor = PREVIEW_SIDE / side;
-    factor = factor < 1 ? 1 : factor > PREVIEW_FACTOR ? PREVIEW_FACTOR : factor;
-    struct pictor_image large = {0};
-    bool done = image_resize(latent, latent->width * factor, latent->height * factor,
-                             IMAGE_BICUBIC, &large, NULL) &&
-                image_encode_jpeg(&large, PREVIEW_QUALITY, NULL, out, NULL);
-    pictor_image_free(&large);
-    return done;
-}
-
 /* Steps to come, this picture's and those of the pictures that are still missing, at the pace of
  * the last step. */
 static double eta_seconds(const struct task *t, int step, int steps, double step_seconds)
@@ -349,7 +332,6 @@ static bool on_progress(struct painter *p, struct wire_message *m)
     if (step < 0 || seconds < 0)
         return false;
     struct pictor_image latent = {0};
-    struct image_file preview = {0};
     if (m->binary_size > 0 && !take_pixels(m, &latent))
         return false;
     if (step > 0) {
@@ -360,22 +342,11 @@ static bool on_progress(struct painter *p, struct wire_message *m)
         p->stats.step_seconds += seconds;
         pthread_mutex_unlock(&p->lock);
     }
-    if (latent.pixels)
-        encode_preview(&latent, &preview);
-    struct event event = {
-        .kind = EVENT_PROGRESS,
-        .state = JOB_RUNNING,
-        .progress = {.image = t->index,
-                     .step = step,
-                     .steps = steps,
-                     .eta_seconds = eta_seconds(t, step, steps, seconds)},
-        .preview = preview.data,
-        .preview_size = preview.size,
-    };
-    memcpy(event.job_id, t->job.id, sizeof event.job_id);
-    memcpy(event.key_id, t->job.key_id, sizeof event.key_id);
-    events_publish(p->app->events, &event);
-    image_file_free(&preview);
+    struct job_progress progress = {.image = t->index,
+                                    .step = step,
+                                    .steps = steps,
+                                    .eta_seconds = eta_seconds(t, step, steps, seconds)};
+    result_progress(p->app, &t->job, &progress, &latent);
     pictor_image_free(&latent);
     return true;
 }
@@ -699,6 +670,10 @@ static void *run(void *arg)
     if (p->task)
         release_task(p, "the server stops");
     child_kill(p->child, NULL);
+    set_pid(p, 0);
+    struct err trouble;
+    err_set(&trouble, ERR_BUSY, "the server stops");
+    set_ready(p, false, &trouble);
     return NULL;
 }
 
@@ -752,21 +727,6 @@ bool painter_ready(struct painter *p, struct err *err)
     return ready;
 }
 
-/* Resident bytes of a process; 0 when it is gone. */
-static uint64_t memory_of(pid_t pid)
-{
-    char path[64];
-    unsigned long long size, resident = 0;
-    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return 0;
-    if (fscanf(f, "%llu %llu", &size, &resident) != 2)
-        resident = 0;
-    fclose(f);
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 void painter_stats(struct painter *p, struct dispatch_stats *out)
 {
     pthread_mutex_lock(&p->lock);
@@ -777,11 +737,14 @@ void painter_stats(struct painter *p, struct dispatch_stats *out)
     pid_t pid = p->pid;
     pthread_mutex_unlock(&p->lock);
     if (pid > 0)
-        out->worker_memory += memory_of(pid);
+        out->worker_memory += child_memory(pid);
 }
 
-static void painter_free(struct painter *p)
+void painter_free(struct painter *p)
 {
+    if (!p)
+        return;
+    events_unsubscribe(p->subscription);
     child_free(p->child);
     if (p->wake >= 0)
         close(p->wake);
@@ -816,7 +779,6 @@ struct painter *painter_new(const struct app *app, const struct painter_patience
     return p;
 
 fail:
-    events_unsubscribe(p->subscription);
     painter_free(p);
     return NULL;
 }
@@ -831,6 +793,4 @@ void painter_stop(struct painter *p, int timeout_ms)
     pthread_mutex_unlock(&p->lock);
     wake_up(p);
     pthread_join(p->thread, NULL);
-    events_unsubscribe(p->subscription);
-    painter_free(p);
 }

@@ -26,8 +26,9 @@ extern const struct painter_patience painter_patience_default;
 struct painter *painter_new(const struct app *app, const struct painter_patience *patience,
                             struct err *err);
 
-/* As dispatch_stop. */
+/* As their namesakes in server/dispatch.h. */
 void painter_stop(struct painter *p, int timeout_ms);
+void painter_free(struct painter *p);
 
 /* If this job is ours: asks the queue now whether it shall go on. */
 void painter_ask(struct painter *p, const char *job_id);

@@ -11,6 +11,10 @@
 #include "server/queue.h"
 #include "server/registry.h"
 
+#define PREVIEW_SIDE 512 /* previews are latents, 1/8 of the picture: enlarged up to this */
+#define PREVIEW_FACTOR 4
+#define PREVIEW_QUALITY 80
+
 static bool encode(const struct job_params *p, const struct pictor_image *pixels, char *infotext,
                    struct image_file *file, struct err *err)
 {
@@ -54,6 +58,38 @@ bool result_store(const struct app *app, const struct claim *claim, const struct
     image_file_free(&file);
     free(image.infotext);
     return done;
+}
+
+static bool encode_preview(const struct pictor_image *latent, struct image_file *out)
+{
+    int side = latent->width > latent->height ? latent->width : latent->height;
+    int factor = PREVIEW_SIDE / side;
+    factor = factor < 1 ? 1 : factor > PREVIEW_FACTOR ? PREVIEW_FACTOR : factor;
+    struct pictor_image large = {0};
+    bool done = image_resize(latent, latent->width * factor, latent->height * factor,
+                             IMAGE_BICUBIC, &large, NULL) &&
+                image_encode_jpeg(&large, PREVIEW_QUALITY, NULL, out, NULL);
+    pictor_image_free(&large);
+    return done;
+}
+
+void result_progress(const struct app *app, const struct job *job,
+                     const struct job_progress *progress, const struct pictor_image *latent)
+{
+    struct image_file preview = {0};
+    if (latent && latent->pixels)
+        encode_preview(latent, &preview); /* without memory there is none */
+    struct event event = {
+        .kind = EVENT_PROGRESS,
+        .state = JOB_RUNNING,
+        .progress = *progress,
+        .preview = preview.data,
+        .preview_size = preview.size,
+    };
+    memcpy(event.job_id, job->id, sizeof event.job_id);
+    memcpy(event.key_id, job->key_id, sizeof event.key_id);
+    events_publish(app->events, &event);
+    image_file_free(&preview);
 }
 
 int result_missing(const struct job *job, int from)

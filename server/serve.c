@@ -103,9 +103,14 @@ static bool run(const struct settings *settings, struct err *err)
     greet(settings, http_port(http));
     wait_for_signals(&signals, app.registry);
     ok = true;
+    /* Asked a second time it goes at once: whatever is lost by that is done again at the next
+     * start, as after a crash. */
+    signal(SIGHUP, SIG_IGN);
+    pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
 done:
+    dispatch_stop(app.dispatch, DRAIN_MS); /* who waits for what is being painted gets it */
     http_stop(http);
-    dispatch_stop(app.dispatch, DRAIN_MS);
+    dispatch_free(app.dispatch);
     registry_free(app.registry);
     queue_free(app.queue);
     events_free(app.events);

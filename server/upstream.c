@@ -391,7 +391,10 @@ static void request_pictures(struct task *t)
     struct upstream *u = t->upstream;
     const struct settings_upstream *s = t->server->settings;
     struct upstream_request body = {0};
+    struct job_progress progress = {
+        .image = t->index, .steps = t->job.params.steps, .eta_seconds = -1};
     struct err err = {0};
+    result_progress(u->app, &t->job, &progress, NULL);
     if (!breaker_allows(&t->server->breaker, now_ms())) {
         int64_t left = t->server->breaker.open_until - now_ms();
         err_set(&err, ERR_UPSTREAM, "%s failed %d times in a row and is left alone for %lld s: %s",
@@ -468,17 +471,6 @@ static bool read_input(struct task *t, const char *name, bool wanted, void **dat
            queue_input(t->upstream->app->queue, t->job.id, name, data, size, err);
 }
 
-static void announce(const struct task *t)
-{
-    struct event event = {.kind = EVENT_PROGRESS,
-                          .state = JOB_RUNNING,
-                          .progress = {.image = t->index, .steps = t->job.params.steps,
-                                       .eta_seconds = -1}};
-    memcpy(event.job_id, t->job.id, sizeof event.job_id);
-    memcpy(event.key_id, t->job.key_id, sizeof event.key_id);
-    events_publish(t->upstream->app->events, &event);
-}
-
 static void begin_task(struct task *t)
 {
     struct upstream *u = t->upstream;
@@ -513,10 +505,8 @@ static void begin_task(struct task *t)
     else if (!read_input(t, "init", p->has_init, &t->init, &t->init_size, &err) ||
              !read_input(t, "mask", p->has_mask, &t->mask, &t->mask_size, &err))
         fail_task(t, &err);
-    else {
-        announce(t);
+    else
         request_pictures(t);
-    }
 }
 
 static void claim_jobs(struct upstream *u)
@@ -660,8 +650,11 @@ void upstream_stats(struct upstream *u, struct dispatch_stats *out)
     pthread_mutex_unlock(&u->lock);
 }
 
-static void upstream_free(struct upstream *u)
+void upstream_free(struct upstream *u)
 {
+    if (!u)
+        return;
+    events_unsubscribe(u->subscription);
     fetch_free(u->fetch);
     pthread_mutex_destroy(&u->lock);
     free(u->servers);
@@ -696,7 +689,6 @@ struct upstream *upstream_new(const struct app *app, struct err *err)
     return u;
 
 fail:
-    events_unsubscribe(u->subscription);
     upstream_free(u);
     return NULL;
 }
@@ -717,6 +709,4 @@ void upstream_stop(struct upstream *u)
     if (!u)
         return;
     pthread_join(u->thread, NULL);
-    events_unsubscribe(u->subscription);
-    upstream_free(u);
 }

@@ -21,8 +21,9 @@ struct upstream *upstream_new(const struct app *app, struct err *err);
 
 /* Claims nothing more; what runs has `timeout_ms` from now. Does not wait. */
 void upstream_drain(struct upstream *u, int timeout_ms);
-/* Waits for the end of that time at most, puts the rest back into the queue, frees. */
+/* Waits for the end of that time at most, then puts the rest back into the queue. */
 void upstream_stop(struct upstream *u);
+void upstream_free(struct upstream *u); /* after upstream_stop */
 
 /* If this job is ours: asks the queue now whether it shall go on. */
 void upstream_ask(struct upstream *u, const char *job_id);
