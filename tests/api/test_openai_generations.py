@@ -103,7 +103,9 @@ def test_safety_identifier_is_echoed(ai):
     assert "safety_identifier" not in ai.answer(TINY)
 
 
-@pytest.mark.parametrize("prompt", ["h\u00e9 \U0001f600 \"quoted\"\n\ttabs", "\u4e2d" * 32000])
+# The long one has as many characters as are allowed, but not more words than the engine takes.
+@pytest.mark.parametrize("prompt", ["h\u00e9 \U0001f600 \"quoted\"\n\ttabs",
+                                    "a" + "\u3000" * 31998 + "b"], ids=["odd", "long"])
 def test_prompts(ai, prompt):
     ai.answer({**TINY, "prompt": prompt})
     # Raw UTF-8 as well as \u escapes.
@@ -129,6 +131,12 @@ def test_chunked_body(ai):
 def test_any_key_without_keys(ai):
     for value in ("Bearer sk-test", "bearer sk-test", "Basic Og==", "x"):
         ai.answer(TINY, headers={"Authorization": value})
+
+
+def test_prompt_of_too_many_words(ai):
+    """What only the engine can count is found when the job runs, and not worth a retry."""
+    message = ai.error(400, "too_large", None, {**TINY, "prompt": "cat " * 8000})
+    assert "2400 tokens" in message
 
 
 # ---- refused ----

@@ -19,7 +19,8 @@ def check(model, id):
 def test_list(ai):
     for path in ("/v1/models", "/v1/models/", "/models"):
         response = ai.request("GET", path)
-        assert response.status_code == 200 and response.headers["Content-Type"] == "application/json"
+        assert response.status_code == 200
+        assert response.headers["Content-Type"] == "application/json"
         answer = response.json()
         assert answer["object"] == "list"
         ids = [model["id"] for model in answer["data"]]
@@ -28,9 +29,9 @@ def test_list(ai):
             check(model, model["id"])
 
 
-@pytest.mark.parametrize("path, id", [("pictor-mini", "pictor-mini"), ("gpt-image-1", "gpt-image-1"),
-                                      ("org%2Fname", "org/name"), ("org/name", "org/name"),
-                                      ("org%2fname/", "org/name")])
+@pytest.mark.parametrize("path, id", [
+    ("pictor-mini", "pictor-mini"), ("gpt-image-1", "gpt-image-1"), ("org%2Fname", "org/name"),
+    ("org/name", "org/name"), ("org%2fname/", "org/name")])
 def test_one(ai, path, id):
     check(ai.request("GET", "/v1/models/" + path).json(), id)
 
@@ -56,7 +57,8 @@ def test_delete(ai):
 def test_unknown_paths(ai):
     for method, path in (("POST", "/v1/images/foo"), ("GET", "/v1/nope"), ("GET", "/v1/assistants"),
                          ("POST", "/images/foo")):
-        assert ai.error(404, None, None, method=method, path=path) == f"Invalid URL ({method} {path})"
+        message = ai.error(404, None, None, method=method, path=path)
+        assert message == f"Invalid URL ({method} {path})"
 
 
 def test_wrong_methods(ai):

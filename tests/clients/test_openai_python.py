@@ -1,0 +1,160 @@
+"""OpenAI's SDK for Python, unmodified."""
+import base64
+import io
+import time
+
+import openai
+import pytest
+from openai_client import gradient, hole, png, wait_for
+from PIL import Image
+
+TINY = {"prompt": "a red cube", "size": "64x64"}
+EXTRA = {"steps": 2, "seed": 7}
+IMAGE, MASK = png(gradient()), png(hole())
+
+
+@pytest.fixture(scope="module")
+def own(serve_module, tmp_path_factory):
+    config = tmp_path_factory.mktemp("config") / "pictor.ini"
+    config.write_text("[alias]\norg/name = pictor-mini\n")
+    return serve_module(f"--config={config}")
+
+
+@pytest.fixture
+def ai(own):
+    return openai.OpenAI(base_url=own.url + "/v1", api_key="sk-test", max_retries=0)
+
+
+def picture(item):
+    image = Image.open(io.BytesIO(base64.b64decode(item.b64_json)))
+    image.load()
+    return image
+
+
+def test_generate(ai):
+    answer = ai.images.generate(**TINY, n=2, extra_body=EXTRA)
+    assert answer._request_id.startswith("req_")
+    assert [picture(item).size for item in answer.data] == [(64, 64)] * 2
+    assert answer.size == "64x64" and answer.usage.total_tokens > 0
+    again = ai.images.generate(**TINY, n=2, extra_body=EXTRA)
+    assert [item.b64_json for item in again.data] == [item.b64_json for item in answer.data]
+
+
+def test_base_urls(own):
+    for base in (own.url + "/v1/", own.url):
+        ai = openai.OpenAI(base_url=base, api_key="x", max_retries=0)
+        ai.images.generate(**TINY, extra_body=EXTRA)
+
+
+def test_stream(ai):
+    with ai.images.generate(prompt="x", size="256x256", stream=True, partial_images=2,
+                            extra_body={"steps": 30}) as stream:
+        *partials, last = list(stream)
+    assert last.type == "image_generation.completed" and picture(last).size == (256, 256)
+    assert [event.partial_image_index for event in partials] == list(range(len(partials)))
+    for event in partials:
+        assert event.type == "image_generation.partial_image"
+        assert picture(event).size == (256, 256)
+
+
+class Unseekable(io.RawIOBase):
+    """Makes the SDK send the file in chunks."""
+
+    def __init__(self, data):
+        self.file = io.BytesIO(data)
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        return self.file.readinto(buffer)
+
+
+@pytest.mark.parametrize("image", [
+    IMAGE, ("a.png", IMAGE), ("a.png", IMAGE, "image/png"), [IMAGE], [IMAGE, ("b.png", IMAGE)],
+    io.BytesIO(IMAGE), ("c.png", Unseekable(IMAGE))], ids=range(7))
+def test_edit(ai, image):
+    answer = ai.images.edit(image=image, prompt="p", extra_body=EXTRA)
+    assert picture(answer.data[0]).size == (64, 64)
+
+
+def test_edit_with_mask(ai):
+    answer = ai.images.edit(image=IMAGE, mask=MASK, prompt="p", n=2, size="128x128",
+                            output_format="webp", extra_body={**EXTRA, "strength": 0.9})
+    assert [picture(item).format for item in answer.data] == ["WEBP"] * 2
+
+
+def test_edit_stream(ai):
+    events = list(ai.images.edit(image=IMAGE, prompt="p", stream=True, extra_body=EXTRA))
+    assert [event.type for event in events] == ["image_edit.completed"]
+
+
+def test_variation(ai):
+    assert ai.images.create_variation(image=IMAGE, size="256x256").data[0].b64_json
+
+
+def test_models(ai):
+    assert {"pictor-mini", "org/name"} <= {model.id for model in ai.models.list()}
+    assert ai.models.retrieve("org/name").owned_by
+    with pytest.raises(openai.NotFoundError):
+        ai.models.retrieve("nope")
+    with pytest.raises(openai.PermissionDeniedError):
+        ai.models.delete("pictor-mini")
+
+
+@pytest.mark.parametrize("fields, kind, code, param", [
+    ({"size": "1000x1000"}, openai.BadRequestError, "invalid_value", "size"),
+    ({"n": 11}, openai.BadRequestError, "integer_above_max_value", "n"),
+    ({"model": "nope"}, openai.NotFoundError, "model_not_found", "model"),
+    ({"quality": "x", "stream": True}, openai.BadRequestError, "invalid_value", "quality"),
+])
+def test_errors(ai, fields, kind, code, param):
+    with pytest.raises(kind) as caught:
+        ai.images.generate(**{**TINY, **fields})
+    error = caught.value
+    assert (error.code, error.param, error.type) == (code, param, "invalid_request_error")
+    assert error.request_id.startswith("req_")
+
+
+def test_keys(serve):
+    server = serve()
+    key = server.add_key("user")
+    url = server.url + "/v1"
+    openai.OpenAI(base_url=url, api_key=key).images.generate(**TINY, extra_body=EXTRA)
+    with pytest.raises(openai.AuthenticationError) as caught:
+        openai.OpenAI(base_url=url, api_key="sk-wrong").models.list()
+    assert caught.value.code == "invalid_api_key"
+
+
+def requests_seen(server, path):
+    return server.log().count(f"path={path} ")
+
+
+def test_what_is_tried_again(own, serve):
+    """A request that is wrong is sent once; one that a full queue refuses, after Retry-After."""
+    ai = openai.OpenAI(base_url=own.url + "/v1", api_key="x", max_retries=2)
+    before = requests_seen(own, "/v1/images/generations")
+    with pytest.raises(openai.BadRequestError):
+        ai.images.generate(prompt="")
+    assert requests_seen(own, "/v1/images/generations") == before + 1
+
+    server = serve("--max-queue=1")
+    ai = openai.OpenAI(base_url=server.url + "/v1", api_key="x", max_retries=1)
+    jobs = [ai.post("/../api/jobs", cast_to=dict, body={
+        "prompt": "x", "width": 512, "height": 512, "steps": 150, "count": 16})]
+    state = lambda: ai.get("/../api/jobs/" + jobs[0]["id"], cast_to=dict)["state"]
+    wait_for(lambda: state() == "running")
+    ai.post("/../api/jobs", cast_to=dict, body={"prompt": "x"})
+    start = time.monotonic()
+    with pytest.raises(openai.RateLimitError):
+        ai.images.generate(**TINY)
+    assert requests_seen(server, "/v1/images/generations") == 2
+    assert time.monotonic() - start > 3
+
+
+def test_timeout_cancels(own):
+    ai = openai.OpenAI(base_url=own.url + "/v1", api_key="x", max_retries=0, timeout=1)
+    with pytest.raises(openai.APITimeoutError):
+        ai.images.generate(prompt="timed out", size="512x512", n=10, extra_body={"steps": 150})
+    get = lambda: ai.with_options(timeout=30).get("/../api/jobs?q=timed+out", cast_to=dict)
+    wait_for(lambda: get()["jobs"][0]["state"] == "cancelled", 20)
