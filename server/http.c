@@ -342,6 +342,8 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
     if (req->watched)
         hangup_forget(http->hangup, req->fd);
     events_unsubscribe(req->wait.subscription);
+    /* A resumed connection whose peer is gone may end here without another call of on_request. */
+    http_wait_abandon(req);
     if (req->wait.free_fn)
         req->wait.free_fn(req->wait.ctx);
 

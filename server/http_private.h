@@ -113,6 +113,9 @@ void http_wait_step(struct http_request *req);
 /* Answers 503. */
 void http_wait_refuse_stopping(struct http_request *req);
 
+/* The request ends while it still waits: its job is cancelled unless it was to be kept. */
+void http_wait_abandon(struct http_request *req);
+
 /* ---- http_reply.c ---- */
 
 /* Replaces the reply, if there is one; takes `response`. NULL (no memory) leaves none. */

@@ -78,6 +78,13 @@ static void give_up_job(struct http_request *req)
                   log_quote(quoted, sizeof quoted, err.msg));
 }
 
+void http_wait_abandon(struct http_request *req)
+{
+    if (req->wait.active)
+        give_up_job(req);
+    req->wait.active = false;
+}
+
 void http_wait_refuse_stopping(struct http_request *req)
 {
     struct http_problem problem = {503, ERR_BUSY, "the server is stopping", NULL};
@@ -93,8 +100,7 @@ void http_wait_step(struct http_request *req)
         bool gone = req->gone;
         pthread_mutex_unlock(&req->lock);
         if (gone || req->http->stopping) {
-            give_up_job(req);
-            req->wait.active = false;
+            http_wait_abandon(req);
             req->abandoned = gone;
             if (!gone)
                 http_wait_refuse_stopping(req);

@@ -101,11 +101,11 @@ static void reply_final(struct http_request *req, const struct job *job, void *c
 /* ---- the request ---- */
 
 /* Decodes one picture into `input`, or replies and returns false. */
-static bool read_input(struct http_request *req, const char *name, const cJSON *text,
+static bool read_input(struct http_request *req, const char *name, const char *text,
                        struct job_input *input)
 {
     void *data;
-    if (!sdapi_picture_read(req, cJSON_GetStringValue(text), &data, &input->size))
+    if (!sdapi_picture_read(req, text, &data, &input->size))
         return false;
     input->name = name;
     input->data = data;
@@ -162,13 +162,13 @@ static void submit(struct http_request *req, const struct sdapi_request *r, cons
     struct err err;
     struct waiting *w = NULL;
     if (params->has_init) {
-        if (!read_input(req, "init", cJSON_GetArrayItem(r->init_images, 0), &inputs[count]))
+        const char *text = cJSON_GetStringValue(cJSON_GetArrayItem(r->init_images, 0));
+        if (!read_input(req, "init", text, &inputs[count]))
             goto done;
         count++;
     }
     if (params->has_mask) {
-        cJSON mask = {.type = cJSON_String, .valuestring = (char *)r->mask};
-        if (!read_input(req, "mask", &mask, &inputs[count]))
+        if (!read_input(req, "mask", r->mask, &inputs[count]))
             goto done;
         count++;
     }
@@ -180,8 +180,6 @@ static void submit(struct http_request *req, const struct sdapi_request *r, cons
     bool keep = r->override_settings && !r->override_settings_restore_afterwards;
     if ((keep && !sdapi_options_save(app, http_key_id(req), options, &err)) ||
         !queue_submit(app->queue, http_key_id(req), 0, params, inputs, count, id, &err)) {
-        if (err.code == ERR_BUSY)
-            http_reply_header(req, "Retry-After", "10");
         sdapi_reply_err(req, &err, NULL);
         goto done;
     }

@@ -138,18 +138,22 @@ void sdapi_progress_get(struct http_request *req)
     bool skip;
     if (!skip_image(req, &skip))
         return;
-    size_t running, queued;
+    const struct app *app = http_app(req);
+    struct err err;
+    int queued = 0, started = 0;
+    size_t running;
+    /* Counted before looking, so that a job that starts in between is not overlooked. */
+    queue_depth(app->queue, http_visible_key(req), &queued, &started, &err);
     struct job *jobs = jobs_in(req, JOB_RUNNING, &running);
-    struct job *waiting = running ? NULL : jobs_in(req, JOB_QUEUED, &queued);
     const struct job *job = running ? &jobs[running - 1] : NULL;
     struct job_progress progress = {0};
     struct figures figures = {0};
     uint8_t *preview = NULL;
     size_t size = 0;
     /* Between accepting a job and starting it the WebUI shows a count of -1. */
-    int count = job ? job->params.count : waiting && queued ? -1 : 0;
+    int count = job ? job->params.count : queued ? -1 : 0;
     if (job) {
-        progress = last_progress(http_app(req), job, skip ? NULL : &preview, &size);
+        progress = last_progress(app, job, skip ? NULL : &preview, &size);
         figures = figures_of(job, &progress);
     } else if (count < 0) {
         figures.progress = 0.01;
@@ -166,8 +170,6 @@ void sdapi_progress_get(struct http_request *req)
     cJSON_AddNullToObject(json, "textinfo");
     free(text);
     free_jobs(jobs, running);
-    if (waiting)
-        free_jobs(waiting, queued);
     sdapi_reply_json(req, json);
 }
 
