@@ -7,12 +7,29 @@
 #include <strings.h>
 
 #include "engine/sample/dpm.h"
+#include "engine/sample/dpm_sde.h"
 #include "engine/sample/euler.h"
 #include "engine/sample/lms.h"
 #include "engine/sample/sampler_loop.h"
 
 static const struct sampler samplers[] = {
     {.info = {"DPM++ 2M", "k_dpmpp_2m", "karras"}, .buffers = 2, .loop = dpm_pp_2m},
+    {.info = {"DPM++ SDE", "k_dpmpp_sde", "karras"},
+     .second_order = true,
+     .ancestral = true,
+     .eta = 1,
+     .buffers = 6,
+     .loop = dpm_sde_single},
+    {.info = {"DPM++ 2M SDE", "k_dpmpp_2m_sde", "exponential"},
+     .ancestral = true,
+     .eta = 1,
+     .buffers = 5,
+     .loop = dpm_sde_2m},
+    {.info = {"DPM++ 2M SDE Heun", "k_dpmpp_2m_sde_heun", "exponential"},
+     .ancestral = true,
+     .eta = 1,
+     .buffers = 5,
+     .loop = dpm_sde_2m_heun},
     {.info = {"DPM++ 2S a", "k_dpmpp_2s_a", "karras"},
      .other_alias = "k_dpmpp_2s_ancestral",
      .second_order = true,
@@ -20,6 +37,12 @@ static const struct sampler samplers[] = {
      .eta = 1,
      .buffers = 3,
      .loop = dpm_pp_2s_ancestral},
+    {.info = {"DPM++ 3M SDE", "k_dpmpp_3m_sde", "exponential"},
+     .ancestral = true,
+     .discard_next_to_last = true,
+     .eta = 1,
+     .buffers = 6,
+     .loop = dpm_sde_3m},
     {.info = {"Euler a", "k_euler_a", "uniform"},
      .other_alias = "k_euler_ancestral",
      .ancestral = true,
@@ -139,6 +162,7 @@ static bool plan_sigmas(struct sampler_plan *plan, const struct sampler *sampler
         sigmas[count - 2] = sigmas[count - 1];
         count--;
     }
+    double high = sigmas[0], low = sigmas[sigmas[count - 1] > 0 ? count - 1 : count - 2];
     if (skip > count - 2)
         skip = count - 2;
     int kept = 0;
@@ -146,7 +170,14 @@ static bool plan_sigmas(struct sampler_plan *plan, const struct sampler *sampler
         if (kept == 0 || sigmas[i] < sigmas[kept - 1])
             sigmas[kept++] = sigmas[i];
     *plan = (struct sampler_plan){
-        .steps = kept - 1, .sigmas = sigmas, .init = 1, .noise = sigmas[0], .finish = 1};
+        .steps = kept - 1,
+        .sigmas = sigmas,
+        .init = 1,
+        .noise = sigmas[0],
+        .finish = 1,
+        .low = low,
+        .high = high,
+    };
     return true;
 }
 
@@ -271,16 +302,21 @@ void sampler_start(const struct sampler_plan *plan, float *x, const float *init,
         sampler_mix(x, n, plan->noise, noise, 0, noise);
 }
 
+void sampler_add_drawn(const struct sampler_state *s, float *x, double scale, const float *noise)
+{
+    size_t channels = (size_t)s->run->channels, pixels = s->run->pixels;
+    float f = (float)scale;
+    for (size_t k = 0; k < channels; k++)
+        for (size_t p = 0; p < pixels; p++)
+            x[p * channels + k] += f * noise[k * pixels + p];
+}
+
 void sampler_add_noise(const struct sampler_state *s, float *x, double scale, float *buffer)
 {
     if (!(scale > 0))
         return;
     noise_draw(s->run->noise, buffer, s->n);
-    size_t channels = (size_t)s->run->channels, pixels = s->run->pixels;
-    float f = (float)scale;
-    for (size_t k = 0; k < channels; k++)
-        for (size_t p = 0; p < pixels; p++)
-            x[p * channels + k] += f * buffer[k * pixels + p];
+    sampler_add_drawn(s, x, scale, buffer);
 }
 
 bool sampler_step_done(struct sampler_state *s, int i, struct err *err)
@@ -311,6 +347,7 @@ bool sampler_run(const struct sampler_run *run, float *x, float *scratch, struct
         .sigmas = run->plan->sigmas,
         .steps = run->plan->steps,
         .eta = sampler->ancestral ? eta : 0,
+        .brownian = {run->noise->kind, run->noise->seed, run->plan->low, run->plan->high},
         .n = run->pixels * (size_t)run->channels,
         .x = x,
         .x0 = scratch,

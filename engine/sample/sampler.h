@@ -57,6 +57,7 @@ struct sampler_plan {
     double *sigmas;     /* [steps + 1], falling; owned */
     double init, noise; /* x at the start = init * initial latent + noise * normal noise */
     double finish;      /* the result is scaled by this: 1, less for DDIM, which never reaches 0 */
+    double low, high;   /* of the whole schedule, 0 left out: where SDE samplers' noise runs */
 };
 
 /* Text to image. `kind` SCHEDULE_AUTOMATIC is the sampler's own. steps >= 1. */

@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "engine/sample/brownian.h"
 #include "engine/sample/sampler.h"
 
 struct sampler_state {
@@ -14,9 +15,10 @@ struct sampler_state {
     const double *sigmas; /* [steps + 1] */
     int steps;
     double eta;
-    size_t n;       /* pixels * channels */
-    float *x, *x0;  /* [n] the latent; the prediction that on_step is shown */
-    float *buffers; /* [sampler->buffers - 1, n] */
+    struct brownian brownian; /* over the whole schedule's sigmas */
+    size_t n;                 /* pixels * channels */
+    float *x, *x0;            /* [n] the latent; the prediction that on_step is shown */
+    float *buffers;           /* [sampler->buffers - 1, n] */
     bool finished;
 };
 
@@ -65,6 +67,9 @@ static inline double sampler_ancestral(double from, double to, double eta, doubl
     *down = sqrt(to * to - up * up);
     return up;
 }
+
+/* x += scale * noise, [channels, pixels] as it is drawn. */
+void sampler_add_drawn(const struct sampler_state *s, float *x, double scale, const float *noise);
 
 /* x += scale * the next draw, unless scale is 0. `buffer` [n] is overwritten. */
 void sampler_add_noise(const struct sampler_state *s, float *x, double scale, float *buffer);

@@ -1,5 +1,5 @@
-/* schedule.c: see schedule.h. Everything is computed in double from the float32 tables, as the
- * reference implementations hold them. */
+/* schedule.c: see schedule.h. The tables are rounded to float32 at each step, as the reference
+ * implementations hold them; everything from them is computed in double. */
 #include "engine/sample/schedule.h"
 
 #include <assert.h>
@@ -70,8 +70,8 @@ void schedule_init(struct schedule *s, double beta_start, double beta_end)
         product *= 1 - root * root;
         float ac = (float)product;
         s->alphas_cumprod[t] = ac;
-        s->sigmas[t] = (float)sqrt((1.0 - ac) / ac);
-        s->log_sigmas[t] = logf(s->sigmas[t]);
+        s->sigmas[t] = sqrtf((1.0f - ac) / ac);
+        s->log_sigmas[t] = (float)log(s->sigmas[t]);
     }
 }
 

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 import torch
+from torchsde._brownian import brownian_interval
 
 import sampling
 
@@ -40,6 +41,10 @@ class Noise:
         return torch.from_numpy(x.astype(np.float32).reshape(1, CHANNELS, SIDE, SIDE)).double()
 
 
+# The Brownian tree draws from its nodes' seeds with the WebUI's generator.
+brownian_interval._randn = lambda size, dtype, device, seed: Noise(int(seed))()
+
+
 def denoise(x, sigma):
     """The mean of what x may have been: data are +-MEAN with a spread of SPREAD."""
     s2, v = sigma ** 2, SPREAD ** 2
@@ -65,7 +70,20 @@ INIT = torch.tensor([0.8 * math.sin(i) for i in range(CHANNELS * SIDE * SIDE)]).
     1, CHANNELS, SIDE, SIDE)
 MASK = torch.tensor([float(i % 3 != 0) for i in range(SIDE * SIDE)]).double().reshape(1, 1, SIDE, SIDE)
 NAMES = {"euler": "Euler", "euler_a": "Euler a", "dpmpp_2m": "DPM++ 2M", "heun": "Heun", "lms": "LMS",
-         "dpm2": "DPM2", "dpm2_a": "DPM2 a", "dpmpp_2s_a": "DPM++ 2S a"}
+         "dpm2": "DPM2", "dpm2_a": "DPM2 a", "dpmpp_2s_a": "DPM++ 2S a", "dpmpp_sde": "DPM++ SDE",
+         "dpmpp_2m_sde": "DPM++ 2M SDE", "dpmpp_2m_sde_heun": "DPM++ 2M SDE Heun",
+         "dpmpp_3m_sde": "DPM++ 3M SDE"}
+
+
+def exact_sigmas(scheduler, n):
+    """In float64: the Brownian path is looked up by sigmas rounded to six decimals, which float32
+    does not give reliably."""
+    i = np.arange(n) / (n - 1)
+    ends = sampling.ALPHAS_CUMPROD[[0, -1]].numpy()
+    lo, hi = np.sqrt((1 - ends) / ends).astype(np.float64)
+    sigmas = {"karras": (hi ** (1 / 7) + i * (lo ** (1 / 7) - hi ** (1 / 7))) ** 7,
+              "exponential": np.exp(math.log(hi) + i * (math.log(lo) - math.log(hi)))}[scheduler]
+    return torch.from_numpy(np.append(sigmas, 0.0))
 
 
 def run(key, scheduler, steps, mode="text", strength=1.0, eta=None, masked=False):
@@ -89,11 +107,17 @@ def run(key, scheduler, steps, mode="text", strength=1.0, eta=None, masked=False
         end = sampling.run_ddim(model, x, times, eta or 0, draws)[-1]
         return len(times) - 1, end
 
-    function, draws = sampling.K_SAMPLERS[key]
-    discard = key in ("dpm2", "dpm2_a")
-    sigmas = sampling.schedules(total + discard)[scheduler].double()
+    function, draws = sampling.K_SAMPLERS[key.removesuffix("_heun")]
+    discard = key in ("dpm2", "dpm2_a", "dpmpp_3m_sde")
+    if "sde" in key:
+        sigmas = exact_sigmas(scheduler, total + discard)
+    else:
+        sigmas = sampling.schedules(total + discard)[scheduler].double()
     if discard:
         sigmas = torch.cat([sigmas[:-2], sigmas[-1:]])
+    if "sde" in key:
+        # The path runs over the whole schedule, also where only its end is walked.
+        noise = sampling.ksampling.BrownianTreeNoiseSampler(start, sigmas[sigmas > 0].min(), sigmas.max(), SEED)
     x = start * sigmas[0]
     if mode != "text":
         sigmas = sigmas[total - cut - 1:]
@@ -101,16 +125,20 @@ def run(key, scheduler, steps, mode="text", strength=1.0, eta=None, masked=False
     kwargs = {"noise_sampler": noise} if draws else {}
     if eta is not None:
         kwargs["eta"] = eta
+    if key.endswith("_heun"):
+        kwargs["solver_type"] = "heun"
     end = function(lambda x, s: keep(denoise(x, s[0])), x, sigmas, disable=True, **kwargs)
     return len(sigmas) - 1, keep(end)[0]
 
 
 def main():
-    cases = [(k, s, 10) for k in NAMES for s in ("uniform", "karras")]
+    cases = [(k, s, 10) for k in NAMES for s in ("exponential" if "sde" in k else "uniform", "karras")]
     cases += [("euler", s, 7) for s in ("exponential", "sgm_uniform", "simple", "ddim", "beta",
                                         "kl_optimal")]
     cases += [("euler_a", "karras", 10, "text", 1.0, eta) for eta in (0.0, 0.5)]
     cases += [("ddim", "uniform", n, "text", 1.0, eta) for n in (10, 30) for eta in (0.0, 0.7, 1.0)]
+    cases += [(k, "karras", 10, "text", 1.0, 0.4) for k in NAMES if "sde" in k]
+    cases += [(k, "exponential", 10, "image", 0.5) for k in NAMES if "sde" in k]
     for mode in ("image", "hires"):
         cases += [("euler", "uniform", 10, mode, 0.6), ("euler_a", "karras", 10, mode, 0.35),
                   ("dpmpp_2m", "karras", 10, mode, 0.75), ("dpm2", "karras", 10, mode, 0.5),

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "engine/sample/brownian.h"
+
 #define N (4 * 64 * 64)
 
 /* The originals are float32 with their own sin and log: the last two bits may differ. */
@@ -167,13 +169,60 @@ static void test_channels_last(void **state)
     assert_memory_equal(out, want, sizeof want);
 }
 
+/* torchsde's BrownianTree with the WebUI's Philox, seed 1234, shape (4, 8, 8): elements 0..3. */
+static void test_brownian(void **state)
+{
+    static const double sigmas[] = {14.614642, 3.088987, 0.652896, 0.137998, 0.029168};
+    static const double want[][4] = {{0.070555, -1.755705, 0.538080, -0.451670},
+                                     {-0.043943, 1.144196, -0.571707, -3.067582},
+                                     {0.259174, 0.092537, 0.324180, -0.263989},
+                                     {-1.929324, -1.132169, -0.081935, 0.320859}};
+    const struct brownian b = {PICTOR_RNG_NV, 1234, 0.029167533, 14.614642};
+    enum { COUNT = 4 * 8 * 8 };
+    float out[COUNT], scratch[2 * COUNT], whole[COUNT], sum[COUNT] = {0};
+    for (int i = 0; i < 4; i++) {
+        brownian_noise(&b, sigmas[i], sigmas[i + 1], out, scratch, COUNT);
+        for (int k = 0; k < 4; k++)
+            assert_float_equal(out[k], want[i][k], 3e-6); /* printed to 1e-6 */
+        for (int k = 0; k < COUNT; k++)
+            sum[k] += out[k] * (float)sqrt(sigmas[i] - sigmas[i + 1]);
+    }
+    /* It is one path: the steps add up to the whole way. */
+    brownian_noise(&b, sigmas[0], sigmas[4], whole, scratch, COUNT);
+    for (int k = 0; k < COUNT; k++)
+        assert_float_equal(sum[k], whole[k] * (float)sqrt(sigmas[0] - sigmas[4]), 1e-4);
+}
+
+/* Its variance is that of the time passed, on any scale and beyond the ends. */
+static void test_brownian_variance(void **state)
+{
+    static const double ends[][2] = {{14, 13}, {1, 0.5}, {0.51, 0.5}, {20, 10}, {0.1, 0.01}};
+    const struct brownian b = {PICTOR_RNG_CPU, 7, 0.03, 14.6};
+    float *out = malloc(N * sizeof *out), *scratch = malloc(2 * N * sizeof *scratch);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        double from = fmin(ends[i][0], b.high), to = fmax(ends[i][1], b.low);
+        double share = (from - to) / (ends[i][0] - ends[i][1]), square = 0;
+        brownian_noise(&b, ends[i][0], ends[i][1], out, scratch, N);
+        for (size_t k = 0; k < N; k++)
+            square += (double)out[k] * out[k] / N;
+        assert_float_equal(square, share, 0.05); /* 4.5 standard deviations of N squares */
+    }
+    free(out);
+    free(scratch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nv_small),      cmocka_unit_test(test_nv_seeds),
-        cmocka_unit_test(test_cpu_seeds),     cmocka_unit_test(test_cpu_sizes),
-        cmocka_unit_test(test_slerp),         cmocka_unit_test(test_slerp_degenerate),
+        cmocka_unit_test(test_nv_small),
+        cmocka_unit_test(test_nv_seeds),
+        cmocka_unit_test(test_cpu_seeds),
+        cmocka_unit_test(test_cpu_sizes),
+        cmocka_unit_test(test_slerp),
+        cmocka_unit_test(test_slerp_degenerate),
         cmocka_unit_test(test_channels_last),
+        cmocka_unit_test(test_brownian),
+        cmocka_unit_test(test_brownian_variance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

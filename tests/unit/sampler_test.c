@@ -309,6 +309,10 @@ static void test_names(void **state)
         {"dpmpp_2m", "DPM++ 2M", NULL},
         {"DPM++ 2M Karras", "DPM++ 2M", "automatic"}, /* its own */
         {"DPM++ 2M Exponential", "DPM++ 2M", "exponential"},
+        {"DPM++ SDE Karras", "DPM++ SDE", "automatic"},
+        {"DPM++ 2M SDE Karras", "DPM++ 2M SDE", "karras"},
+        {"DPM++ 2M SDE Heun", "DPM++ 2M SDE Heun", NULL},
+        {"DPM++ 2M SDE Heun Exponential", "DPM++ 2M SDE Heun", "automatic"},
         {"DPM++ 2M SGMUniform", "DPM++ 2M", "sgm_uniform"},
         {"dpm++ 2m sgm uniform", "DPM++ 2M", "sgm_uniform"},
         {"Euler a Align Your Steps", "Euler a", "align_your_steps"},
