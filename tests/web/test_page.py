@@ -1,0 +1,595 @@
+"""The page in a real browser, against a real server and the model inside it."""
+import base64
+import io
+import re
+from pathlib import Path
+
+import pytest
+from conftest import Api
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from playwright.sync_api import expect
+
+WEB = Path(__file__).resolve().parent.parent.parent / "web"
+CARD = "#pictures figure"
+ENDLESS = {"width": 512, "height": 512, "steps": 150, "count": 16, "preview_every": 1}
+ENDLESS_FIELDS = {"width": "512", "height": "512", "steps": "150", "count": "16"}
+PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
+pytestmark = pytest.mark.usefixtures("api")
+
+
+def paint(page, prompt, wait=True):
+    cards = page.locator(CARD).count()
+    page.fill("#prompt", prompt)
+    page.click("#paint")
+    if wait:
+        expect(page.locator(CARD)).to_have_count(cards + 1)
+
+
+def picture(size=(64, 64), color=(200, 30, 30), text=None):
+    out, info = io.BytesIO(), PngInfo()
+    if text:
+        info.add_text("parameters", text)
+    Image.new("RGB", size, color).save(out, "PNG", pnginfo=info)
+    return out.getvalue()
+
+
+def png_file(data, name="picture.png"):
+    return {"name": name, "mimeType": "image/png", "buffer": data}
+
+
+def decode(url):
+    assert url.startswith("data:image/png;base64,")
+    return Image.open(io.BytesIO(base64.b64decode(url.split(",")[1])))
+
+
+def drop(page, data):
+    page.evaluate("""(base64) => {
+        const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([bytes], 'x.png', {type: 'image/png'}));
+        for (const name of ['dragenter', 'dragover', 'drop'])
+            document.body.dispatchEvent(new DragEvent(name,
+                {dataTransfer: transfer, bubbles: true, cancelable: true}));
+    }""", base64.b64encode(data).decode())
+
+
+# ---- painting ----
+
+def test_weighs_less_than_100_kb():
+    files = [file for file in WEB.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 100_000
+    for file in files:
+        text = file.read_text()
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", text)
+        assert not re.search(r"(src|href)=\"(https?:)?//", text), file
+
+
+def test_paints_a_picture(page):
+    expect(page.locator("#prompt")).to_be_focused()
+    expect(page.locator("#empty")).to_be_visible()
+    paint(page, "a red circle")
+    image = page.locator(f"{CARD} img")
+    expect(image).to_have_attribute("alt", "a red circle")
+    page.wait_for_function("(i) => i.complete && i.naturalWidth === 64", arg=image.element_handle())
+    expect(page.locator("figcaption")).to_contain_text("64 × 64 · 3 steps · seed ")
+    expect(page.locator("#queue")).to_be_hidden()
+    expect(page.locator("#empty")).to_be_hidden()
+    expect(page.locator("#live")).to_have_text("Painted: a red circle")
+    expect(page).to_have_title("pictor")
+
+
+def test_frames_of_the_empty_wall_paint(page):
+    words = page.locator(".frame .label-prompt").first.inner_text()
+    page.locator(".frame").first.click()
+    expect(page.locator("figcaption .label-prompt")).to_have_text(words)
+
+
+def test_progress_moves_by_true_steps(open_page):
+    page = open_page(fields={"width": "128", "height": "128", "steps": "12", "count": "2"})
+    page.evaluate("""() => {
+        window.seen = [], window.titles = new Set(), window.previews = new Set();
+        new MutationObserver(() => {
+            const bar = document.querySelector('.running progress');
+            titles.add(document.title);
+            if (!bar || !bar.hasAttribute('value'))
+                return;
+            seen.push([bar.value, bar.max, document.querySelector('.running .now').textContent]);
+            previews.add(document.querySelector('.running .preview').src);
+        }).observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
+    }""")
+    page.fill("#prompt", "a green cube")
+    page.click("#paint")
+    expect(page.locator(CARD)).to_have_count(2)
+    seen = page.evaluate("seen")
+    values = [value for value, _, _ in seen]
+    assert values == sorted(values) and len(set(values)) >= 5
+    for value, most, words in seen:
+        found = re.match(r"picture (\d) of 2 · step (\d+) of 12", words)
+        if found:
+            assert most == 24
+            assert abs((int(found[1]) - 1) * 12 + int(found[2]) - value) <= 1
+    assert any("step" in words for _, _, words in seen)
+    assert any(re.match(r"\d+ % · pictor", title) for title in page.evaluate("[...titles]"))
+    assert any(p.startswith("data:image/jpeg;base64,") for p in page.evaluate("[...previews]"))
+
+
+def test_the_queue_takes_more_and_cancels(open_page, api):
+    page = open_page(fields=ENDLESS_FIELDS)
+    rows = page.locator("#queue-list > li")
+    for i in range(3):
+        page.fill("#prompt", f"long {i}")
+        expect(page.locator("#paint")).to_be_enabled()
+        page.keyboard.press("Control+Enter")
+        expect(rows).to_have_count(i + 1)
+    expect(rows.nth(0)).to_have_class(re.compile("running"))
+    expect(rows.nth(0).locator(".now")).to_contain_text("picture 1 of 16")
+    expect(rows.nth(1).locator(".now")).to_have_text("Next")
+    expect(rows.nth(2).locator(".now")).to_have_text("Waiting, 1 before it")
+    expect(page.locator("#status-text")).to_contain_text("2 waiting")
+    rows.nth(1).get_by_role("button", name="Cancel").click()
+    expect(rows).to_have_count(2)
+    expect(rows.nth(1)).to_contain_text("long 2")
+    expect(rows.nth(1).locator(".now")).to_have_text("Next")
+    rows.nth(0).get_by_role("button", name="Cancel").click()
+    expect(rows).to_have_count(1)
+    expect(rows.nth(0)).to_contain_text("long 2")
+    states = {job["params"]["prompt"]: job["state"] for job in api.call("GET")["jobs"]}
+    assert states["long 0"] == states["long 1"] == "cancelled"
+
+
+def test_finish_now_keeps_what_is_painted(open_page, api):
+    page = open_page(fields={**ENDLESS_FIELDS, "width": "128", "height": "128", "count": "1",
+                             "steps": "150"})
+    page.fill("#prompt", "unfinished")
+    page.click("#paint")
+    page.get_by_role("button", name="Finish now").click()
+    expect(page.locator(CARD)).to_have_count(1)
+    assert api.call("GET")["jobs"][0]["state"] == "done"
+
+
+def test_an_error_stands_beside_its_field(page):
+    page.expected.add(400)
+    page.fill("#prompt", "x")
+    expect(page.locator("#settings")).not_to_have_attribute("open", "")
+    page.evaluate("document.querySelector('#width').value = '7'")
+    page.click("#paint")
+    error = page.locator("[data-param=width] .error")
+    expect(error).to_have_text("width must be 64..4096, got 7")
+    expect(page.locator("#width")).to_be_focused()
+    expect(page.locator("#width")).to_have_attribute("aria-describedby", error.get_attribute("id"))
+    expect(page.locator("#width")).to_have_attribute("aria-invalid", "true")
+    page.fill("#width", "64")
+    expect(error).to_have_count(0)
+    page.fill("#seed", "12a")
+    page.click("#paint")
+    expect(page.locator("[data-param=seed] .error")).to_contain_text("whole number")
+    page.click("#seed-random")
+    paint(page, "fine now")
+
+
+def test_a_failed_job_says_why_and_is_tried_again(open_page, serve, tmp_path):
+    config = tmp_path / "pictor.ini"
+    config.write_text("[upstream away]\nkind = openai\nbase_url = http://127.0.0.1:9/v1\nkey = k\n"
+                      "models = away\nmax_retries = 0\n")
+    server = serve(f"--config={config}")
+    page = open_page(server.url, fields={"model": "away", "width": "64", "height": "64"})
+    expect(page.locator("#model")).to_have_value("away")
+    page.fill("#prompt", "far away")
+    page.click("#paint")
+    failed = page.locator("#pictures .failed")
+    expect(failed).to_have_count(1)
+    job = Api(server.url).call("GET")["jobs"][0]
+    assert job["error"]["message"]
+    expect(failed.locator(".error")).to_have_text(job["error"]["message"])
+    expect(page.locator("#alert")).to_contain_text("Not painted: far away")
+    failed.get_by_role("button", name="Retry").click()
+    expect(failed).to_have_count(2)
+    failed.first.get_by_role("button", name="Remove").click()
+    expect(failed).to_have_count(1)
+
+
+# ---- the wall ----
+
+def test_history_and_settings_survive_a_reload(page):
+    page.locator("#settings summary").click()
+    page.fill("#negative_prompt", "blue")
+    page.select_option("#sampler", "Euler")
+    paint(page, "a tree")
+    page.fill("#prompt", "another thought")
+    page.reload()
+    expect(page.locator("figcaption .label-prompt")).to_have_text("a tree")
+    expect(page.locator("#prompt")).to_have_value("another thought")
+    expect(page.locator("#sampler")).to_have_value("Euler")
+    expect(page.locator("#width")).to_have_value("64")
+
+
+def test_use_these_settings(open_page, api):
+    job = api.wait(api.submit("two dots", negative_prompt="lines", width=72, height=80, steps=2,
+                              guidance=3.5, sampler="Heun", seed=11, count=2, clip_skip=2))
+    page = open_page()
+    page.locator(CARD).nth(1).locator(".open").click()
+    expect(page.locator("#lightbox-facts")).to_contain_text("Heun")
+    page.locator("#lightbox").get_by_role("button", name="Use these settings").click()
+    expect(page.locator("#lightbox")).to_be_hidden()
+    expect(page.locator("#prompt")).to_be_focused()
+    for name, value in {"prompt": "two dots", "negative_prompt": "lines", "width": "72",
+                        "height": "80", "steps": "2", "guidance": "3.5", "sampler": "Heun",
+                        "seed": str(job["images"][1]["seed"]), "count": "1"}.items():
+        expect(page.locator(f"#{name}")).to_have_value(value)
+    expect(page.locator("#extras button")).to_have_text("clip skip 2 ×")
+    with page.expect_request("**/api/jobs") as sent:
+        page.click("#paint")
+    assert sent.value.post_data_json["clip_skip"] == 2
+    expect(page.locator(CARD)).to_have_count(3)
+    again = api.call("GET")["jobs"][0]["images"][0]
+    both = [page.request.get(f"{page.url}api/images/{image['id']}").body()
+            for image in (again, job["images"][1])]
+    assert Image.open(io.BytesIO(both[0])).tobytes() == Image.open(io.BytesIO(both[1])).tobytes()
+
+
+def test_download_and_copy(open_page):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    paint(page, "a kite")
+    page.locator(f"{CARD} .open").click()
+    with page.expect_download() as download:
+        page.locator("#lightbox").get_by_role("button", name="Download").click()
+    assert re.fullmatch(r"pictor-[0-9a-f]{12}\.png", download.value.suggested_filename)
+    image = Image.open(download.value.path())
+    assert image.size == (64, 64) and image.text["parameters"].startswith("a kite\nSteps: 3")
+    page.get_by_role("button", name="Copy prompt").click()
+    expect(page.locator(".toast").last).to_contain_text("Prompt copied")
+    assert page.evaluate("navigator.clipboard.readText()") == "a kite"
+    page.get_by_role("button", name="Copy seed").click()
+    expect(page.locator(".toast").last).to_contain_text("Seed copied")
+    seed = re.search(r"Seed: (\d+)", image.text["parameters"])[1]
+    assert page.evaluate("navigator.clipboard.readText()") == seed
+
+
+def test_delete_can_be_taken_back(page, api):
+    paint(page, "keep me")
+    paint(page, "lose me")
+    cards = page.locator(CARD)
+    cards.first.hover()
+    cards.first.locator("[aria-label=Delete]").click()
+    expect(cards).to_have_count(1)
+    page.get_by_role("button", name="Undo").click()
+    expect(cards).to_have_count(2)
+    cards.first.hover()
+    cards.first.locator("[aria-label=Delete]").click()
+    expect(cards).to_have_count(1)
+    page.reload()  # a page that goes away does not take it back
+    expect(cards).to_have_count(1)
+    expect(cards).to_contain_text("keep me")
+    assert [job["params"]["prompt"] for job in api.call("GET")["jobs"]] == ["keep me"]
+
+
+def test_search_and_older_pages(open_page, api):
+    jobs = [api.submit(f"number {i}", steps=1) for i in range(52)]
+    api.wait(jobs[-1])
+    page = open_page()
+    cards = page.locator(CARD)
+    expect(cards).not_to_have_count(0)
+    page.locator("#gallery").evaluate("() => scrollTo(0, document.body.scrollHeight)")
+    expect(cards).to_have_count(52)
+    expect(page.locator("#more")).to_be_hidden()
+    assert page.locator(f"{CARD} .label-prompt").all_inner_texts() == \
+        [f"number {i}" for i in reversed(range(52))]
+    page.fill("#search", "NUMBER 4")
+    expect(cards).to_have_count(11)
+    page.fill("#search", "nothing like it")
+    expect(cards).to_have_count(0)
+    expect(page.locator("#nothing")).to_be_visible()
+    page.fill("#search", "")
+    expect(cards).to_have_count(52)
+
+
+def test_other_clients_and_a_restarted_server(open_page, serve):
+    server = serve()
+    api = Api(server.url)
+    page = open_page(server.url)
+    page.expected.add("net")
+    api.submit("from elsewhere")
+    expect(page.locator("figcaption")).to_contain_text("from elsewhere")
+    server.stop()
+    expect(page.locator("#connection")).to_be_visible()
+    expect(page.locator("#connection-text")).to_contain_text("Trying")
+    page.fill("#prompt", "meanwhile")
+    page.click("#paint")
+    expect(page.locator("#form-error")).to_contain_text("does not answer")
+    server.start()
+    api.wait(api.submit("while it was away"))
+    page.click("#connection-now")
+    expect(page.locator("#connection")).to_be_hidden()
+    expect(page.locator("figcaption").first).to_contain_text("while it was away")
+    expect(page.locator(CARD)).to_have_count(2)
+    paint(page, "meanwhile")
+
+
+# ---- painting over ----
+
+def test_paints_over_a_picture_with_a_mask(page):
+    page.fill("#prompt", "a moon")
+    page.locator("#source summary").click()
+    page.set_input_files("#source-file", png_file(picture((128, 64))))
+    expect(page.locator("#source-set")).to_be_visible()
+    page.check("input[value=brush]")
+    page.expected.add(400)
+    page.click("#paint")
+    expect(page.locator("[data-param=mask] .error")).to_contain_text("Brush over the part")
+    box = page.locator("#mask").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.1, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] / 2, steps=4)
+    page.mouse.up()
+    with page.expect_request("**/api/jobs") as sent:
+        page.click("#paint")
+    body = sent.value.post_data_json
+    assert decode(body["init_image"]).getpixel((5, 5)) == (200, 30, 30)
+    mask = decode(body["mask"]).convert("L")
+    assert mask.size == (128, 64)
+    assert mask.getpixel((25, 32)) == 255 and mask.getpixel((100, 32)) == 0
+    assert 0 < sum(value > 127 for value in mask.tobytes()) < 128 * 64 / 2
+    assert body["strength"] == 0.75 and body["fit"] == "crop" and body["fill"] == "original"
+    expect(page.locator(CARD)).to_have_count(1)
+    page.locator(f"{CARD} .open").click()
+    expect(page.locator("#lightbox-facts")).to_contain_text("a picture and a mask, strength 0.75")
+
+
+def test_the_mask_by_keyboard(page):
+    page.locator("#source summary").click()
+    page.set_input_files("#source-file", png_file(picture()))
+    page.check("input[value=brush]")
+    page.locator("#mask").focus()
+    for key in ["ArrowLeft"] * 4 + ["Space"] + ["ArrowRight"] * 8 + ["Space", "u"]:
+        page.keyboard.press(key)
+    with page.expect_request("**/api/jobs") as sent:
+        page.keyboard.press("Control+Enter")
+    mask = decode(sent.value.post_data_json["mask"]).convert("L")
+    assert mask.getpixel((17, 32)) > 200 and mask.getpixel((47, 32)) == 0
+    expect(page.locator(CARD)).to_have_count(1)
+
+
+def test_paint_over_this_from_the_wall(page):
+    paint(page, "first layer")
+    page.locator(f"{CARD} .open").click()
+    page.locator("#lightbox").get_by_role("button", name="Paint over this").click()
+    expect(page.locator("#source-summary")).to_have_text("64 × 64")
+    expect(page.locator("#prompt")).to_have_value("first layer")
+    with page.expect_request("**/api/jobs") as sent:
+        page.click("#paint")
+    assert decode(sent.value.post_data_json["init_image"]).size == (64, 64)
+    assert "mask" not in sent.value.post_data_json
+    expect(page.locator(CARD)).to_have_count(2)
+
+
+INFOTEXT = """a dropped picture, (bold:1.2)
+second line
+Negative prompt: ugly
+Steps: 9, Sampler: DPM++ 2M Karras, CFG scale: 6.5, Seed: 42, Size: 96x72, Clip skip: 2"""
+
+
+@pytest.mark.parametrize("text", [INFOTEXT, INFOTEXT.replace("bold", "kühn")])
+def test_a_dropped_picture_fills_the_form(page, text):
+    drop(page, picture(text=text))  # tEXt, then iTXt: Pillow takes it beyond Latin-1
+    expect(page.locator("#drop-dialog")).to_be_visible()
+    page.get_by_role("button", name="Use its settings").click()
+    for name, value in {"prompt": "\n".join(text.split("\n")[:2]), "negative_prompt": "ugly",
+                        "steps": "9", "sampler": "DPM++ 2M", "scheduler": "karras",
+                        "guidance": "6.5", "seed": "42", "width": "96", "height": "72"}.items():
+        expect(page.locator(f"#{name}")).to_have_value(value)
+    expect(page.locator("#extras button")).to_have_text("clip skip 2 ×")
+
+
+def test_a_dropped_picture_without_settings_is_painted_over(page):
+    drop(page, picture((64, 128)))
+    expect(page.locator("#source-summary")).to_have_text("64 × 128")
+    assert int(page.input_value("#height")) > int(page.input_value("#width"))
+    drop(page, b"not a picture")
+    expect(page.locator(".toast.bad")).to_contain_text("not a picture")
+
+
+def test_pngs_made_to_break_the_reader(page):
+    data = picture(text=INFOTEXT)
+    at = data.index(b"tEXt") - 4
+    broken = [data[:40], data[:at] + b"\xff\xff\xff\xff" + data[at + 4:],
+              data[:at + 4] + b"iTXt" + data[at + 8:], data[:8]]
+    module = "import('/web/infotext.js')"
+    for each in broken:
+        text = page.evaluate(f"""async (bytes) => (await {module}).readInfotext(
+            new Blob([new Uint8Array(bytes)]))""", list(each))
+        assert text is None
+
+
+# ---- keys, hostile text ----
+
+def test_asks_for_the_key_and_keeps_it_to_itself(open_page, serve):
+    server = serve()
+    key = server.add_key("painter")
+    urls = []
+    page = open_page(server.url, ready=False)
+    page.expected.add(401)
+    page.on("request", lambda request: urls.append(request.url))
+    expect(page.locator("#key-dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#key-dialog")).to_be_visible()
+    page.fill("#key", "pk_" + "0" * 64)
+    page.keyboard.press("Enter")
+    expect(page.locator("#key-error")).not_to_be_empty()
+    page.fill("#key", key)
+    page.keyboard.press("Enter")
+    expect(page.locator("#key-dialog")).to_be_hidden()
+    paint(page, "a secret")
+    page.wait_for_function("() => document.querySelector('figure img').naturalWidth === 64")
+    page.locator(f"{CARD} .open").click()
+    page.wait_for_function("() => document.querySelector('#lightbox-picture').naturalWidth === 64")
+    with page.expect_download() as download:
+        page.locator("#lightbox").get_by_role("button", name="Download").click()
+    assert Image.open(download.value.path()).size == (64, 64)
+    assert not any(key in url for url in urls)
+    assert key not in page.evaluate("JSON.stringify(localStorage) + document.cookie")
+    page.reload()
+    expect(page.locator(CARD)).to_have_count(1)
+    page.click("#forget-key")
+    expect(page.locator("#key-dialog")).to_be_visible()
+    expect(page.locator(CARD)).to_have_count(0)
+    page.reload()
+    expect(page.locator("#key-dialog")).to_be_visible()
+
+
+def test_text_stays_text(open_page, api):
+    attack = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+    api.wait(api.submit(attack, negative_prompt=attack))
+    page = open_page()
+    expect(page.locator("figcaption .label-prompt")).to_have_text(attack)
+    page.locator(f"{CARD} .open").click()
+    expect(page.locator("#lightbox-prompt")).to_have_text(attack)
+    expect(page.locator("#lightbox-facts")).to_contain_text(attack)
+    page.keyboard.press("Escape")
+    paint(page, attack)
+    page.fill("#search", attack)
+    expect(page.locator(CARD)).to_have_count(2)
+    drop(page, picture(text=INFOTEXT.replace("a dropped picture", attack)))
+    expect(page.locator("#drop-prompt")).to_contain_text("<img src=x")
+    assert page.title() != "owned"
+    assert page.locator("img[src=x]").count() == 0
+
+
+# ---- for everybody ----
+
+def test_everything_by_keyboard(page):
+    page.keyboard.type("by hand")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(CARD)).to_have_count(1)
+    page.keyboard.press("Control+a")
+    page.keyboard.type("again")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(CARD)).to_have_count(2)
+    focused = "document.activeElement.className + '#' + document.activeElement.id"
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate(focused).startswith("open"):
+            break
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    expect(page.locator("#lightbox-prompt")).to_have_text("again")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#lightbox-prompt")).to_have_text("by hand")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#lightbox-prompt")).to_have_text("by hand")
+    page.keyboard.press("Escape")
+    expect(page.locator("#lightbox")).to_be_hidden()
+    expect(page.locator(f"{CARD} .open").nth(1)).to_be_focused()
+
+
+def sideways(page):
+    return page.evaluate("""() => [...document.querySelectorAll('body *')].filter((e) => {
+        const box = e.getBoundingClientRect();
+        return box.width > 1 && box.right > innerWidth + 1 && !e.closest('.ideas, .hidden');
+    }).map((e) => e.outerHTML.slice(0, 80)).concat(
+        document.documentElement.scrollWidth > innerWidth ? ['the page'] : [])""")
+
+
+def test_on_a_phone(open_page, api):
+    page = open_page(**PHONE)
+    expect(page.locator(".frame").first).to_be_visible()
+    assert sideways(page) == []
+    assert page.locator("#paint").bounding_box()["y"] < 600
+    api.wait(api.submit("a word" + "longer" * 60))
+    api.wait(api.submit("wide", width=128))
+    api.submit("on the easel", **ENDLESS)
+    api.submit("waiting " * 20, **ENDLESS)
+    expect(page.locator(CARD)).to_have_count(2)
+    expect(page.locator(".running .preview")).to_be_visible()
+    page.locator("#source summary").tap()
+    page.set_input_files("#source-file", png_file(picture((640, 480))))
+    page.check("input[value=brush]")
+    page.locator("#settings summary").tap()
+    assert sideways(page) == []
+    small = page.evaluate("""() => [...document.querySelectorAll('button, select, summary, .drop')]
+        .filter((e) => e.checkVisibility() && e.getBoundingClientRect().height < 43.5)
+        .map((e) => e.outerHTML.slice(0, 80))""")
+    assert small == []
+    page.locator(f"{CARD} .open").first.tap()
+    expect(page.locator("#lightbox")).to_be_visible()
+    assert sideways(page) == []
+
+
+NAMELESS = """() => [...document.querySelectorAll(
+    'button, a[href], input, select, textarea, canvas, dialog, progress, section, form')].filter((e) => {
+    const by = (e.getAttribute('aria-labelledby') ?? '').split(' ').map((id) =>
+        document.getElementById(id)?.textContent ?? '').join('');
+    const name = e.getAttribute('aria-label') || by || [...e.labels ?? []].map((l) =>
+        l.textContent).join('') || (/BUTTON|A/.test(e.tagName) ? e.textContent : '') ||
+        e.querySelector('img[alt]')?.alt;
+    return !name?.trim() && e.getAttribute('aria-hidden') !== 'true' && e.id !== 'key-form';
+}).map((e) => e.outerHTML.slice(0, 100)).concat(
+    [...document.querySelectorAll('img:not([alt])')].map((e) => e.outerHTML),
+    [...document.querySelectorAll('[id]')].map((e) => e.id).filter((id, i, all) => all.indexOf(id) !== i),
+    [...document.querySelectorAll('[for]')].map((e) => e.htmlFor).filter((id) =>
+        !document.getElementById(id)))"""
+
+PALE = """() => {
+    const context = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+    const rgba = (color) => {
+        context.clearRect(0, 0, 1, 1);
+        context.fillStyle = color;
+        context.fillRect(0, 0, 1, 1);
+        return [...context.getImageData(0, 0, 1, 1).data];
+    };
+    const light = (c) => c.slice(0, 3).map((v) => v / 255).map((v) =>
+        v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const behind = (e) => {
+        for (; e; e = e.parentElement) {
+            const color = rgba(getComputedStyle(e).backgroundColor);
+            if (color[3] > 250)
+                return color;
+        }
+        return [255, 255, 255, 255];
+    };
+    return [...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() &&
+        !e.closest('.hidden, .skip, dialog:not([open])') && ([...e.childNodes].some((n) =>
+            n.nodeType === 3 && n.textContent.trim()) || e.matches('input, textarea, select')))
+        .map((e) => {
+            const a = light(rgba(getComputedStyle(e).color)), b = light(behind(e));
+            const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+            return [ratio, e.outerHTML.slice(0, 80)];
+        }).filter(([ratio]) => ratio < 4.5);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_names_and_contrast(open_page, api, scheme):
+    page = open_page(color_scheme=scheme)
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    dark = sum(int(v) for v in re.findall(r"\d+", background)[:3]) < 150
+    assert dark == (scheme == "dark")
+    assert page.evaluate(PALE) == []
+    page.expected.add(400)
+    paint(page, "seen")
+    api.submit("on the easel", **ENDLESS)
+    api.submit("waiting", **ENDLESS)
+    expect(page.locator("#queue-list > li")).to_have_count(2)
+    page.locator("#source summary").click()
+    page.set_input_files("#source-file", png_file(picture(text=INFOTEXT)))
+    page.check("input[value=brush]")
+    page.locator("#settings summary").click()
+    page.fill("#width", "7")
+    page.evaluate("document.querySelector('input[value=all]').click()")
+    page.click("#paint")
+    expect(page.locator("[data-param=width] .error")).to_be_visible()
+    assert page.evaluate(NAMELESS) == []
+    assert page.evaluate(PALE) == []
+    page.locator(f"{CARD} .open").click()
+    page.get_by_role("button", name="Copy prompt").click()
+    assert page.evaluate(NAMELESS) == []
+    assert page.evaluate(PALE) == []
+
+
+def test_moves_less_when_asked(open_page):
+    page = open_page(reduced_motion="reduce")
+    paint(page, "calm")
+    assert page.evaluate("""[...document.querySelectorAll('*')].every((e) =>
+        parseFloat(getComputedStyle(e).transitionDuration) === 0 &&
+        getComputedStyle(e).animationName === 'none')""")

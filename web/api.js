@@ -1,0 +1,177 @@
+/* api.js: every request to the server, in one place.
+ *
+ * Addresses are relative, so the page works below any path of a proxy. The key goes in a header,
+ * never in an address; that is why event streams are read with fetch, and why pictures become blobs
+ * when there is a key: neither EventSource nor <img> can send a header. */
+
+const STORED = 'pictor.key';
+const SILENCE_MS = 40000; /* the server says something every 15 s */
+
+export class ApiError extends Error {
+  constructor(status, code, message, param = null, retryAfter = null) {
+    super(message);
+    Object.assign(this, { name: 'ApiError', status, code, param, retryAfter });
+  }
+}
+
+let key = sessionStorage.getItem(STORED);
+
+export const hasKey = () => Boolean(key);
+
+export function setKey(value) {
+  key = value;
+  if (key)
+    sessionStorage.setItem(STORED, key);
+  else
+    sessionStorage.removeItem(STORED);
+}
+
+async function errorOf(response) {
+  const retryAfter = Number(response.headers.get('Retry-After')) || null;
+  try {
+    const { code, message, param } = (await response.json()).error;
+    return new ApiError(response.status, code, message, param, retryAfter);
+  } catch {
+    const text = `The server answered with ${response.status} ${response.statusText}`.trim();
+    return new ApiError(response.status, 'internal', text, null, retryAfter);
+  }
+}
+
+async function send(path, options = {}) {
+  const headers = { ...options.headers };
+  if (key)
+    headers.Authorization = `Bearer ${key}`;
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers });
+  } catch (error) {
+    if (error.name === 'AbortError')
+      throw error;
+    throw new ApiError(0, 'io', 'The server does not answer');
+  }
+  if (!response.ok)
+    throw await errorOf(response);
+  return response;
+}
+
+export async function get(path) {
+  return (await send(path)).json();
+}
+
+export async function post(path, body) {
+  const response = await send(path, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify(body ?? {}),
+  });
+  return response.json();
+}
+
+/* `keepalive` lets it survive the page that asked. */
+export async function remove(path, keepalive = false) {
+  await send(path, { method: 'DELETE', keepalive });
+}
+
+/* Connects, then returns an async iterator of {event, data}; it ends when the server ends it and
+ * throws when the connection breaks or falls silent. */
+export async function openEvents(path) {
+  const abort = new AbortController();
+  let timer;
+  const alive = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => abort.abort(), SILENCE_MS);
+  };
+  alive();
+  const response = await send(path, { signal: abort.signal });
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+
+  async function* read() {
+    let rest = '';
+    try {
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done)
+          return;
+        alive();
+        const blocks = (rest + value).split('\n\n');
+        rest = blocks.pop();
+        for (const block of blocks) {
+          const event = parseEvent(block);
+          if (event)
+            yield event;
+        }
+      }
+    } finally {
+      clearTimeout(timer);
+      abort.abort();
+    }
+  }
+  return { events: read(), close: () => abort.abort() };
+}
+
+function parseEvent(block) {
+  let event = 'message', data = '';
+  for (const line of block.split('\n')) {
+    if (line.startsWith('event: '))
+      event = line.slice(7);
+    else if (line.startsWith('data: '))
+      data += line.slice(6);
+  }
+  return data && { event, data: JSON.parse(data) };
+}
+
+/* ---- pictures ---- */
+
+export const imagePath = (id) => `api/images/${encodeURIComponent(id)}`;
+
+export async function imageBlob(id) {
+  return (await send(imagePath(id))).blob();
+}
+
+const blobs = new Map(); /* id -> promise of an object URL, while there is a key */
+
+const near = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting)
+      continue;
+    near.unobserve(target);
+    fill(target, target.dataset.image);
+  }
+}, { rootMargin: '600px' });
+
+async function fill(element, id) {
+  if (!blobs.has(id))
+    blobs.set(id, imageBlob(id).then((blob) => URL.createObjectURL(blob)));
+  try {
+    const url = await blobs.get(id);
+    if (element.dataset.image === id)
+      element.src = url;
+  } catch {
+    blobs.delete(id);
+  }
+}
+
+/* Shows picture `id` in an <img>; `now`: even if it is out of sight. */
+export function showImage(element, id, now = false) {
+  element.dataset.image = id;
+  if (!key) {
+    element.loading = now ? 'eager' : 'lazy';
+    element.src = imagePath(id);
+  } else if (now) {
+    fill(element, id);
+  } else {
+    near.observe(element);
+  }
+}
+
+export async function forgetImage(id) {
+  const url = blobs.get(id);
+  blobs.delete(id);
+  if (url)
+    URL.revokeObjectURL(await url.catch(() => ''));
+}
+
+/* An address that saves the picture when followed. */
+export async function downloadUrl(id) {
+  return key ? URL.createObjectURL(await imageBlob(id)) : `${imagePath(id)}?download=1`;
+}

@@ -1,0 +1,105 @@
+/* dom.js: building elements, and telling the person what happened. Text from outside reaches the
+ * page as text nodes and attributes only; nothing here or elsewhere parses HTML. */
+
+export const $ = (id) => document.getElementById(id);
+
+/* h('button', {class: 'round', onclick: run, 'aria-label': name}, icon('close'), 'Close') */
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith('on'))
+      element.addEventListener(name.slice(2), value);
+    else if (value === true)
+      element.setAttribute(name, '');
+    else if (value !== false && value != null)
+      element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child != null && child !== false));
+  return element;
+}
+
+export function icon(name) {
+  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+  const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
+  use.setAttribute('href', `#i-${name}`);
+  svg.setAttribute('aria-hidden', 'true');
+  svg.append(use);
+  return svg;
+}
+
+/* Sets text only where it differs: a node that is written anew loses the reader's selection. */
+export function setText(element, text) {
+  if (element.textContent !== text)
+    element.textContent = text;
+}
+
+/* Makes `parent` show exactly `wanted`, moving only what is out of place, so that focus and
+ * scrolling survive. */
+export function arrange(parent, wanted) {
+  const keep = new Set(wanted);
+  for (const child of [...parent.children])
+    if (!keep.has(child))
+      child.remove();
+  let at = parent.firstElementChild;
+  for (const child of wanted) {
+    if (child === at)
+      at = at.nextElementSibling;
+    else
+      parent.insertBefore(child, at);
+  }
+}
+
+/* For screen readers; `urgent` interrupts what is being read. */
+export function announce(text, urgent = false) {
+  $(urgent ? 'alert' : 'live').textContent = text;
+}
+
+/* A modal dialog silences and covers all outside it: messages move into it while it is open. */
+export const hostMessages = (host = document.body) => host.append($('messages'));
+
+/* A note that goes away by itself, but not while the pointer or the focus is on it. `action` is
+ * {label, run}; `gone` is called when it went without the action. */
+export function toast(text, { action, gone, seconds = 5, bad = false } = {}) {
+  let timer;
+  const close = (acted) => {
+    clearTimeout(timer);
+    note.remove();
+    if (acted)
+      action.run();
+    else
+      gone?.();
+  };
+  const wait = () => {
+    clearTimeout(timer);
+    timer = setTimeout(close, seconds * 1000, false);
+  };
+  const hold = () => clearTimeout(timer);
+  const note = h('div', {
+    class: bad ? 'toast bad' : 'toast', onmouseenter: hold, onfocusin: hold, onmouseleave: wait,
+    onfocusout: wait,
+  }, h('span', {}, text),
+  action && h('button', { type: 'button', onclick: () => close(true) }, action.label));
+  $('toasts').append(note);
+  announce(text, bad);
+  wait();
+}
+
+export const complain = (error) => toast(error.message, { bad: true, seconds: 8 });
+
+/* The clipboard interface is there on localhost and https only; a server at home has neither. */
+export async function copyText(text) {
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(text);
+    return;
+  }
+  const area = h('textarea', { class: 'hidden' });
+  area.value = text;
+  $('messages').append(area);
+  const focused = document.activeElement;
+  area.select();
+  const copied = document.execCommand('copy');
+  area.remove();
+  focused?.focus();
+  if (!copied)
+    throw new Error('The browser did not let this page copy');
+}

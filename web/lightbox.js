@@ -1,0 +1,136 @@
+/* lightbox.js: one picture, large, with how it was made and all that can be done with it. A <dialog>:
+ * the browser keeps the focus inside, closes it on Esc and gives the focus back. */
+import { showImage } from './api.js';
+import { $, announce, h, hostMessages, icon, setText } from './dom.js';
+import {
+  cardOf, copy, download, onOpen, paintOver, pictures, removeJob, useSettings,
+} from './gallery.js';
+import { secondsText } from './queue.js';
+import { store } from './store.js';
+
+const dialog = $('lightbox');
+let shown = null; /* {job, image} */
+
+function facts({ job, image }) {
+  const { params } = job;
+  const seconds = job.finished_at && (job.finished_at - job.started_at) / 1000;
+  const rows = [
+    ['Size', `${image.width} × ${image.height}`],
+    ['Seed', String(image.seed), () => copy(String(image.seed), 'Seed')],
+    ['Steps', params.steps], ['Guidance', params.guidance], ['Sampler', params.sampler],
+    ['Schedule', params.scheduler], ['Model', params.model],
+    ['Began from', params.has_init &&
+      `a picture${params.has_mask ? ' and a mask' : ''}, strength ${params.strength}`],
+    ['Enlarged', params.hires_width > 0 && `to ${params.hires_width} × ${params.hires_height}`],
+    ['Variation', params.subseed_strength > 0 && `${params.subseed_strength} of ${params.subseed}`],
+    ['Clip skip', params.clip_skip > 1 && params.clip_skip],
+    ['Keep out', params.negative_prompt],
+    ['Painted', new Date(job.created_at).toLocaleString()],
+    ['Took', seconds > 0 && `${secondsText(seconds)}${params.count > 1 ? `, all ${params.count}` : ''}`],
+    ['File', `${image.format.toUpperCase()}, ${Math.ceil(image.bytes / 1024)} KB`],
+  ];
+  return rows.filter(([, value]) => value || value === 0).map(([name, value, run]) =>
+    h('div', {}, h('dt', {}, name), h('dd', {}, String(value),
+      run && h('button', { type: 'button', class: 'bare', onclick: run, title: 'Copy',
+        'aria-label': `Copy ${name.toLowerCase()}` }, icon('copy')))));
+}
+
+function actions(picture) {
+  const button = (name, label, run, leave = false) => h('button', {
+    type: 'button', onclick: () => {
+      if (leave)
+        dialog.close();
+      run(picture);
+    },
+  }, icon(name), label);
+  return [
+    button('sliders', 'Use these settings', useSettings, true),
+    button('brush', 'Paint over this', paintOver, true),
+    button('download', 'Download', download),
+    button('copy', 'Copy prompt', () => copy(picture.job.params.prompt, 'Prompt')),
+    button('trash', picture.job.images.length > 1 ? `Delete all ${picture.job.images.length}`
+      : 'Delete', remove),
+  ];
+}
+
+function show(picture) {
+  shown = picture;
+  const list = pictures();
+  const at = list.findIndex(({ image }) => image.id === picture.image.id);
+  const img = $('lightbox-picture');
+  img.removeAttribute('src');
+  img.alt = picture.job.params.prompt || 'Picture without words';
+  img.width = picture.image.width;
+  img.height = picture.image.height;
+  img.style.setProperty('--ratio', picture.image.width / picture.image.height);
+  showImage(img, picture.image.id, true);
+  setText($('lightbox-prompt'), picture.job.params.prompt);
+  $('lightbox-facts').replaceChildren(...facts(picture));
+  $('lightbox-actions').replaceChildren(...actions(picture));
+  $('lightbox-newer').hidden = at <= 0;
+  $('lightbox-older').hidden = at < 0 || (at === list.length - 1 && !store.hasMore);
+}
+
+async function go(by) {
+  const find = () => pictures().findIndex(({ image }) => image.id === shown.image.id);
+  const at = find();
+  if (at + by >= pictures().length && store.hasMore)
+    await store.more().catch(() => {});
+  const next = pictures()[find() + by];
+  if (at < 0 || !next)
+    return;
+  show(next);
+  announce(next.job.params.prompt);
+}
+
+function remove({ job }) {
+  const list = pictures();
+  const at = list.findIndex((each) => each.job.id === job.id);
+  const next = list[at + job.images.length] ?? list[at - 1];
+  removeJob(job);
+  if (next) {
+    show(next);
+    $('lightbox-actions').lastElementChild.focus();
+  } else {
+    dialog.close();
+  }
+}
+
+onOpen((picture) => {
+  show(picture);
+  dialog.showModal();
+  hostMessages(dialog);
+});
+
+$('lightbox-close').addEventListener('click', () => dialog.close());
+$('lightbox-newer').addEventListener('click', () => go(-1));
+$('lightbox-older').addEventListener('click', () => go(1));
+dialog.addEventListener('keydown', (event) => {
+  if (event.key === 'ArrowLeft')
+    go(-1);
+  else if (event.key === 'ArrowRight')
+    go(1);
+});
+/* A click beside the picture and its label is one on the wall behind. */
+dialog.addEventListener('click', (event) => {
+  if (event.target === dialog)
+    dialog.close();
+});
+/* The picture that is left is the one to go on from. */
+dialog.addEventListener('close', () => {
+  hostMessages();
+  const card = shown && cardOf(shown.image.id);
+  if (card?.isConnected && document.activeElement !== $('prompt'))
+    card.querySelector('.open').focus({ preventScroll: false });
+});
+
+let touchX = null;
+dialog.addEventListener('touchstart', (event) => {
+  touchX = event.touches.length === 1 && event.target.closest('.stage') ?
+    event.touches[0].clientX : null;
+}, { passive: true });
+dialog.addEventListener('touchend', (event) => {
+  const by = touchX === null ? 0 : event.changedTouches[0].clientX - touchX;
+  if (Math.abs(by) > 60)
+    go(by > 0 ? -1 : 1);
+});

@@ -1,0 +1,119 @@
+/* queue.js: the jobs at work and waiting, and the line in the header that is always in sight. */
+import { $, arrange, complain, h, icon, setText } from './dom.js';
+import { painter } from './form.js';
+import { store } from './store.js';
+
+const rows = new Map(); /* job id -> {element, ...parts} */
+
+export function secondsText(seconds) {
+  if (seconds < 60)
+    return `${Math.max(1, Math.ceil(seconds))} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/* 0..1 over all pictures of the job; null while nothing can be said. */
+export function fractionOf({ progress: { image, step, steps }, params: { count } }) {
+  return steps > 0 ? (image + step / steps) / count : null;
+}
+
+function wordsOf(job) {
+  if (job.stopping)
+    return job.stopping === 'cancel' ? 'Stopping…' : 'Finishing…';
+  if (job.state === 'queued') {
+    const { position } = job;
+    return position > 0 ? `Waiting, ${position} before it` : 'Next';
+  }
+  const { image, step, steps, eta_seconds: eta } = job.progress;
+  if (!steps)
+    return 'Mixing the colours…';
+  return [
+    job.params.count > 1 && `picture ${image + 1} of ${job.params.count}`,
+    `step ${step} of ${steps}`, eta !== null && step < steps && `${secondsText(eta)} left`,
+  ].filter(Boolean).join(' · ');
+}
+
+function makeRow(job) {
+  const act = (run) => () => run.call(store, job.id).catch(complain);
+  const row = {
+    preview: h('img', { alt: '', class: 'preview', hidden: true }),
+    prompt: h('p', { class: 'label-prompt' }, job.params.prompt || 'Without words'),
+    words: h('p', { class: 'now' }),
+    bar: h('progress', { 'aria-label': 'Progress' }),
+    finish: h('button', { type: 'button', onclick: act(store.interrupt),
+      title: 'Stop here and keep what is painted' }, icon('check'), 'Finish now'),
+    cancel: h('button', { type: 'button', onclick: act(store.cancel) }, icon('close'), 'Cancel'),
+    reuse: h('button', { type: 'button', title: 'Use these settings',
+      'aria-label': 'Use these settings', class: 'bare',
+      onclick: () => painter.apply(job.params) }, icon('sliders')),
+  };
+  const canvas = h('div', { class: 'canvas' }, row.preview);
+  canvas.style.aspectRatio = `${job.params.width} / ${job.params.height}`;
+  row.element = h('li', { class: 'job', 'data-job': job.id }, canvas,
+    h('div', { class: 'job-text' }, row.prompt, row.words, row.bar,
+      h('div', { class: 'job-buttons' }, row.finish, row.cancel, row.reuse)));
+  return row;
+}
+
+function update(job) {
+  const row = rows.get(job.id);
+  if (!row)
+    return;
+  const running = job.state === 'running', fraction = fractionOf(job);
+  row.element.classList.toggle('running', running);
+  setText(row.words, wordsOf(job));
+  row.bar.hidden = row.finish.hidden = !running;
+  if (fraction === null) {
+    row.bar.removeAttribute('value');
+  } else {
+    row.bar.max = job.params.count * job.progress.steps;
+    row.bar.value = job.progress.image * job.progress.steps + job.progress.step;
+    row.bar.setAttribute('aria-valuetext', row.words.textContent);
+  }
+  row.preview.hidden = !job.preview;
+  if (job.preview && row.preview.src !== job.preview)
+    row.preview.src = job.preview;
+}
+
+function updateStatus() {
+  const active = store.active();
+  const running = active.filter((job) => job.state === 'running');
+  const waiting = active.length - running.length;
+  $('status').hidden = active.length === 0;
+  const fraction = running.length ? fractionOf(running[0]) : null;
+  if (fraction === null)
+    $('status-bar').removeAttribute('value');
+  else
+    $('status-bar').value = fraction;
+  const { step, steps } = running[0]?.progress ?? {};
+  setText($('status-text'), [
+    running.length > 0 && (steps ? `${step} / ${steps}` : 'beginning'),
+    waiting > 0 && `${waiting} waiting`,
+  ].filter(Boolean).join(' · '));
+  const title = fraction === null ? '' : `${Math.floor(fraction * 100)} % · `;
+  document.title = active.length ? `${title || '… · '}pictor` : 'pictor';
+}
+
+store.addEventListener('change', () => {
+  const active = store.active();
+  const ids = new Set(active.map((job) => job.id));
+  for (const id of rows.keys())
+    if (!ids.has(id))
+      rows.delete(id);
+  for (const job of active) {
+    if (!rows.has(job.id))
+      rows.set(job.id, makeRow(job));
+    update(job);
+  }
+  const focused = $('queue-list').contains(document.activeElement);
+  arrange($('queue-list'), active.map((job) => rows.get(job.id).element));
+  if (focused && !$('queue-list').contains(document.activeElement))
+    (active.length ? $('queue') : $('prompt')).focus({ preventScroll: true });
+  $('queue').hidden = active.length === 0;
+  updateStatus();
+});
+
+store.addEventListener('progress', ({ detail }) => {
+  update(detail);
+  updateStatus();
+});

@@ -1,0 +1,178 @@
+/* source.js: the picture to paint over. It comes from a file, a drop, the clipboard or the wall. */
+import { mask } from './mask.js';
+import { $, announce, setText, toast } from './dom.js';
+import { readInfotext } from './infotext.js';
+import { store } from './store.js';
+
+const AS_IT_IS = /^image\/(png|jpeg|webp)$/; /* what the server reads */
+const SIDE_MAX = 2048;
+
+let picture = null; /* {blob, url, width, height, infotext} */
+
+const events = new EventTarget(); /* settings: detail is the infotext to take over; match: a size */
+const brushing = () => document.querySelector('input[name=repaint]:checked').value === 'brush';
+
+function readAsDataUrl(blob) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => reject(new Error('The picture could not be read'));
+    reader.readAsDataURL(blob);
+  });
+}
+
+/* A photograph is larger than what the server accepts, lies on its side, or has a format of its
+ * own: drawn anew, it is none of that. */
+async function prepare(blob) {
+  const bitmap = await createImageBitmap(blob);
+  const limit = store.info?.limits.max_pixels ?? SIDE_MAX * SIDE_MAX;
+  const scale = Math.min(1, SIDE_MAX / Math.max(bitmap.width, bitmap.height),
+    Math.sqrt(limit / (bitmap.width * bitmap.height)));
+  const width = Math.max(1, Math.floor(bitmap.width * scale));
+  const height = Math.max(1, Math.floor(bitmap.height * scale));
+  if (scale === 1 && AS_IT_IS.test(blob.type) && blob.type !== 'image/jpeg') {
+    bitmap.close();
+    return { blob, width, height };
+  }
+  const canvas = document.createElement('canvas');
+  canvas.width = width;
+  canvas.height = height;
+  canvas.getContext('2d').drawImage(bitmap, 0, 0, width, height);
+  bitmap.close();
+  const type = blob.type === 'image/jpeg' ? 'image/jpeg' : 'image/png';
+  return { blob: await new Promise((resolve) => canvas.toBlob(resolve, type, 0.95)), width, height };
+}
+
+function render() {
+  $('source-set').hidden = !picture;
+  $('source-drop').hidden = Boolean(picture);
+  setText($('source-summary'), picture ? `${picture.width} × ${picture.height}` : '');
+  $('mask').hidden = $('mask-tools').hidden = $('fill-field').hidden = $('area-field').hidden =
+    !picture || !brushing();
+  $('source-settings').hidden = !picture?.infotext;
+  if (picture) {
+    $('source-picture').src = picture.url;
+    $('board').style.aspectRatio = `${picture.width} / ${picture.height}`;
+  }
+}
+
+export const source = {
+  events,
+
+  get present() {
+    return picture !== null;
+  },
+
+  async set(blob) {
+    let ready;
+    try {
+      ready = await prepare(blob);
+    } catch {
+      toast('That is not a picture which this browser can read', { bad: true });
+      return false;
+    }
+    this.clear();
+    picture = { ...ready, url: URL.createObjectURL(ready.blob), infotext: await readInfotext(blob) };
+    mask.reset(picture.width, picture.height);
+    $('source').open = true;
+    render();
+    announce(`Painting over a picture of ${picture.width} by ${picture.height}`);
+    return true;
+  },
+
+  clear() {
+    if (picture)
+      URL.revokeObjectURL(picture.url);
+    picture = null;
+    $('source-file').value = '';
+    document.querySelector('input[name=repaint][value=all]').checked = true;
+    render();
+  },
+
+  /* The fields of a request; throws {param} when something is missing. */
+  async fields() {
+    if (!picture)
+      return {};
+    const fields = { init_image: await readAsDataUrl(picture.blob) };
+    if (brushing()) {
+      if (mask.empty)
+        throw Object.assign(new Error('Brush over the part to repaint, or choose "everything"'),
+          { param: 'mask' });
+      fields.mask = mask.toDataUrl(picture.width, picture.height);
+    }
+    return fields;
+  },
+};
+
+const match = () => events.dispatchEvent(new CustomEvent('match', { detail: picture }));
+
+$('source-file').addEventListener('change', (event) => {
+  const [file] = event.target.files;
+  if (file)
+    source.set(file).then((taken) => taken && match());
+});
+$('source-remove').addEventListener('click', () => {
+  source.clear();
+  $('source').querySelector('summary').focus();
+});
+$('source-match').addEventListener('click', match);
+$('source-settings').addEventListener('click', () =>
+  events.dispatchEvent(new CustomEvent('settings', { detail: picture.infotext })));
+for (const radio of document.querySelectorAll('input[name=repaint]'))
+  radio.addEventListener('change', render);
+
+/* ---- drop and paste, anywhere ---- */
+
+function ask(blob, text) {
+  const dialog = $('drop-dialog'), url = URL.createObjectURL(blob);
+  $('drop-picture').src = url;
+  setText($('drop-prompt'), text.split('\n')[0]);
+  const done = (act) => () => {
+    dialog.close();
+    act?.();
+  };
+  $('drop-settings').onclick = done(() =>
+    events.dispatchEvent(new CustomEvent('settings', { detail: text })));
+  $('drop-over').onclick = done(() => source.set(blob));
+  $('drop-cancel').onclick = done();
+  dialog.onclose = () => URL.revokeObjectURL(url);
+  dialog.showModal();
+}
+
+async function take(files) {
+  const file = [...files ?? []].find((each) => each.type.startsWith('image/'));
+  if (!file) {
+    toast('That is not a picture', { bad: true });
+    return;
+  }
+  const text = await readInfotext(file);
+  if (text)
+    ask(file, text);
+  else if (await source.set(file))
+    match();
+}
+
+const hasFiles = (event) => event.dataTransfer?.types.includes('Files');
+let depth = 0; /* dragenter and dragleave come for every element on the way */
+
+function veil(change) {
+  depth = change === 0 ? 0 : Math.max(0, depth + change);
+  $('drop-veil').hidden = depth === 0;
+}
+
+addEventListener('dragenter', (event) => hasFiles(event) && veil(1));
+addEventListener('dragleave', (event) => hasFiles(event) && veil(-1));
+addEventListener('dragover', (event) => hasFiles(event) && event.preventDefault());
+addEventListener('drop', (event) => {
+  if (!hasFiles(event))
+    return;
+  event.preventDefault();
+  veil(0);
+  take(event.dataTransfer.files);
+});
+addEventListener('paste', (event) => {
+  if (event.clipboardData.files.length === 0)
+    return;
+  event.preventDefault();
+  take(event.clipboardData.files);
+});

@@ -1,0 +1,371 @@
+/* store.js: what the server knows, as far as this page has heard of it.
+ *
+ * The server is the truth: this is a copy of its jobs that the event stream keeps fresh, and that
+ * is compared with the list again whenever the connection was lost. Events it sends:
+ *
+ *     ready       the server's info and models are known (again)
+ *     change      jobs came, went or changed; at most one a task
+ *     progress    detail: a job that made a step
+ *     finished    detail: a job that was seen at work and is final now
+ *     connection  state, retryAt changed */
+import { ApiError, forgetImage, get, hasKey, openEvents, post, remove } from './api.js';
+
+const PAGE = 48;
+
+const isActive = (job) => job.state === 'queued' || job.state === 'running';
+const newestFirst = (a, b) => b.created_at - a.created_at || (a.id < b.id ? 1 : -1);
+const place = (job) => job.progress.image * 10000 + job.progress.step;
+
+class Store extends EventTarget {
+  jobs = new Map();
+  mine = new Set(); /* ids of jobs that this page asked for */
+  info = null;
+  models = [];
+  state = 'connecting'; /* connecting, online, offline */
+  retryAt = 0;
+  problem = ''; /* why it is offline */
+  query = '';
+  loaded = false; /* the first page of history is there */
+  latestSeed = null;
+
+  #found = null; /* ids that the search gave, while there is one */
+  #next = null;  /* cursors of older pages */
+  #foundNext = null;
+  #hidden = new Set(); /* ids: deleted, unless that is taken back */
+  #changed = false;
+  #wake = null;
+  #close = null;
+  #queueTimer = null;
+  #loading = null;
+  #hurry = false;
+
+  #emit(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+
+  #touch() {
+    if (this.#changed)
+      return;
+    this.#changed = true;
+    queueMicrotask(() => {
+      this.#changed = false;
+      this.#emit('change');
+    });
+  }
+
+  /* ---- reading ---- */
+
+  /* Running first, then by position. */
+  active() {
+    return [...this.jobs.values()].filter(isActive).sort((a, b) =>
+      (a.state === 'queued') - (b.state === 'queued') || a.position - b.position ||
+      -newestFirst(a, b));
+  }
+
+  /* What hangs on the wall: pictures, and jobs that failed. */
+  history() {
+    const words = this.query.toLowerCase();
+    return [...this.jobs.values()].filter((job) =>
+      !this.#hidden.has(job.id) && (job.images.length > 0 || job.state === 'failed') &&
+      (!this.#found || this.#found.has(job.id) ||
+       (job.live && job.params.prompt.toLowerCase().includes(words)))).sort(newestFirst);
+  }
+
+  get hasMore() {
+    return (this.#found ? this.#foundNext : this.#next) !== null;
+  }
+
+  /* ---- the connection ---- */
+
+  /* Never returns. `askKey(message)` resolves when a key was set. */
+  async run(askKey) {
+    for (let failures = 0; ;) {
+      try {
+        await this.#connect(() => { failures = 0; });
+        this.problem = 'The server ended the connection';
+        failures++;
+      } catch (error) {
+        if (error.status === 401) {
+          await askKey(hasKey() ? error.message : '');
+          continue;
+        }
+        this.problem = error.name === 'ApiError' ? error.message : 'The connection was lost';
+        failures++;
+      }
+      if (this.#hurry) {
+        this.#hurry = false;
+        continue;
+      }
+      const seconds = Math.min(30, 2 ** (failures - 1)) * (0.75 + Math.random() / 2);
+      this.#connection('offline', Date.now() + seconds * 1000);
+      await new Promise((resolve) => {
+        this.#wake = resolve;
+        setTimeout(resolve, seconds * 1000);
+      });
+    }
+  }
+
+  #connection(state, retryAt = 0) {
+    this.state = state;
+    this.retryAt = retryAt;
+    this.#emit('connection');
+  }
+
+  /* Stops waiting for the next attempt. */
+  retryNow() {
+    this.#wake?.();
+  }
+
+  /* Ends the stream, so that the next one begins with what the key may see. */
+  reconnect() {
+    this.jobs.clear();
+    this.loaded = false;
+    this.#hurry = true;
+    this.#close?.();
+    this.#touch();
+  }
+
+  async #connect(connected) {
+    this.info = await get('api/info');
+    if (this.info.keys_required && !hasKey())
+      throw new ApiError(401, 'denied', '');
+    this.models = (await get('api/models')).models;
+    const stream = await openEvents('api/events');
+    this.#close = stream.close;
+    try {
+      this.#emit('ready');
+      await this.#refresh();
+      this.#connection('online');
+      connected();
+      for await (const { event, data } of stream.events)
+        this.#take(event, data);
+    } finally {
+      stream.close();
+    }
+  }
+
+  #take(event, data) {
+    if (event === 'job')
+      this.#upsert({ ...data, live: true });
+    else if (event === 'progress')
+      this.#progress(data);
+    else if (event === 'image')
+      this.#image(data);
+  }
+
+  #progress({ id, preview, ...progress }) {
+    const job = this.jobs.get(id);
+    if (!job || !isActive(job))
+      return;
+    if (preview || progress.image !== job.progress.image)
+      job.preview = preview;
+    job.progress = progress;
+    job.seen = performance.now();
+    this.#emit('progress', job);
+  }
+
+  #image({ id, image }) {
+    const job = this.jobs.get(id);
+    if (!job || job.images.some((known) => known.id === image.id))
+      return;
+    job.images = [...job.images, image].sort((a, b) => a.index - b.index);
+    this.#touch();
+  }
+
+  /* `asked`: when the answer that holds this copy was asked for. What an event said since then is
+   * newer. */
+  #upsert(job, asked = Infinity) {
+    const known = this.jobs.get(job.id);
+    if (known && known.seen > asked)
+      return;
+    if (known && job.state === 'running' && known.state === 'running' &&
+      known.attempts === job.attempts && place(known) > place(job))
+      job.progress = known.progress;
+    job.live ||= known?.live;
+    job.preview = isActive(job) ? known?.preview : null;
+    job.stopping = isActive(job) ? known?.stopping : null;
+    job.seen = performance.now();
+    this.jobs.set(job.id, job);
+    if (job.images.length > 0 && this.mine.has(job.id))
+      this.latestSeed = job.images.at(-1).seed;
+    this.#touch();
+    if (known && isActive(known) && !isActive(job))
+      this.#emit('finished', job);
+    if (known && known.state !== job.state)
+      this.#positions();
+  }
+
+  #drop(id) {
+    for (const image of this.jobs.get(id)?.images ?? [])
+      forgetImage(image.id);
+    this.jobs.delete(id);
+    this.#touch();
+  }
+
+  /* A job that leaves the queue moves all behind it, of which no event tells. */
+  #positions() {
+    clearTimeout(this.#queueTimer);
+    if (!this.active().some((job) => job.state === 'queued'))
+      return;
+    this.#queueTimer = setTimeout(async () => {
+      const asked = performance.now();
+      try {
+        for (const job of (await get('api/jobs?state=queued&limit=200')).jobs)
+          this.#upsert(job, asked);
+      } catch { /* the next change asks again */ }
+    }, 250);
+  }
+
+  /* ---- history ---- */
+
+  /* Compares with the newest page of the server's list. */
+  async #refresh() {
+    const asked = performance.now();
+    const { jobs, next } = await get(`api/jobs?limit=${PAGE}`);
+    const listed = new Set(jobs.map((job) => job.id));
+    const overlaps = jobs.some((job) => this.jobs.has(job.id));
+    const oldest = next === null ? -Infinity : jobs.at(-1).created_at;
+    for (const job of [...this.jobs.values()]) {
+      if (!listed.has(job.id) && isActive(job))
+        await this.#reread(job.id);
+      else if (!listed.has(job.id) && (job.created_at > oldest || !overlaps))
+        this.#drop(job.id);
+    }
+    for (const job of jobs)
+      this.#upsert(job, asked);
+    if (!overlaps || !this.loaded)
+      this.#next = next;
+    this.loaded = true;
+    this.#touch();
+  }
+
+  async #reread(id) {
+    const asked = performance.now();
+    try {
+      this.#upsert(await get(`api/jobs/${id}`), asked);
+    } catch (error) {
+      if (error.status !== 404)
+        throw error;
+      this.#drop(id);
+    }
+  }
+
+  /* The next older page; one at a time. */
+  more() {
+    this.#loading ??= this.#page().finally(() => { this.#loading = null; });
+    return this.#loading;
+  }
+
+  async #page() {
+    const query = this.query, asked = performance.now();
+    const before = this.#found ? this.#foundNext : this.#next;
+    if (before === null)
+      return;
+    const path = `api/jobs?limit=${PAGE}&before=${before}&q=${encodeURIComponent(query)}`;
+    const { jobs, next } = await get(path);
+    if (query !== this.query)
+      return;
+    this.#add(jobs, asked);
+    if (this.#found)
+      this.#foundNext = next;
+    else
+      this.#next = next;
+    this.#touch();
+  }
+
+  #add(jobs, asked) {
+    for (const job of jobs) {
+      this.#upsert(job, asked);
+      this.#found?.add(job.id);
+    }
+  }
+
+  async search(query) {
+    this.query = query;
+    if (!query) {
+      this.#found = null;
+      this.#touch();
+      return;
+    }
+    const asked = performance.now();
+    const { jobs, next } = await get(`api/jobs?limit=${PAGE}&q=${encodeURIComponent(query)}`);
+    if (query !== this.query)
+      return;
+    this.#found = new Set();
+    this.#foundNext = next;
+    this.#add(jobs, asked);
+    this.#touch();
+  }
+
+  /* ---- asking for something ---- */
+
+  async submit(request) {
+    return this.#accepted(await post('api/jobs', request));
+  }
+
+  async retry(id) {
+    return this.#accepted(await post(`api/jobs/${id}/retry`));
+  }
+
+  #accepted(job) {
+    this.mine.add(job.id);
+    if (!this.jobs.has(job.id)) /* events are faster, and newer, than answers */
+      this.#upsert({ ...job, live: true });
+    return this.jobs.get(job.id);
+  }
+
+  cancel(id) {
+    return this.#stop(id, 'cancel');
+  }
+
+  /* Ends it with what is painted so far. */
+  interrupt(id) {
+    return this.#stop(id, 'interrupt');
+  }
+
+  async #stop(id, how) {
+    const asked = performance.now();
+    const job = this.jobs.get(id);
+    job.stopping = how;
+    this.#touch();
+    try {
+      this.#upsert(await post(`api/jobs/${id}/${how}`), asked);
+    } catch (error) {
+      job.stopping = null;
+      await this.#reread(id);
+      if (error.status !== 409) /* final already, which is what was wanted */
+        throw error;
+    }
+  }
+
+  /* Takes a job off the wall; it is deleted when nobody takes that back. */
+  hide(id) {
+    this.#hidden.add(id);
+    this.#touch();
+  }
+
+  unhide(id) {
+    this.#hidden.delete(id);
+    this.#touch();
+  }
+
+  async remove(id, keepalive = false) {
+    try {
+      await remove(`api/jobs/${id}`, keepalive).catch((error) => {
+        if (error.status !== 404)
+          throw error;
+      });
+      this.#drop(id);
+    } finally {
+      this.unhide(id);
+    }
+  }
+
+  /* The page goes away: what was deleted shall not come back. */
+  removeHidden() {
+    for (const id of this.#hidden)
+      this.remove(id, true).catch(() => {});
+  }
+}
+
+export const store = new Store();
