@@ -85,6 +85,25 @@ static bool watched(void *ctx, const float *x, double sigma, float *x0, struct e
     return w->inner.denoise(w->inner.ctx, x, sigma, x0, err);
 }
 
+/* k-diffusion computes its sigmas in float32, a few 1e-7 from the true ones, which a picture at low
+ * noise multiplies by hundreds. Ours must agree to that; then both step through the same. */
+static void take_sigmas(const struct fixture *f, struct sampler_plan *plan, const char *golden)
+{
+    char name[96];
+    snprintf(name, sizeof name, "%s.sigmas", golden);
+    const struct raw_tensor *t = safetensors_find(f->st, name);
+    if (!t) /* DDIM */
+        return;
+    assert_int_equal(t->shape[0], plan->steps + 1);
+    for (int i = 0; i <= plan->steps; i++) {
+        float sigma;
+        memcpy(&sigma, (const char *)t->data + sizeof sigma * (size_t)i, sizeof sigma);
+        assert_true(fabs(plan->sigmas[i] - sigma) <= 1e-6 * sigma);
+        plan->sigmas[i] = sigma;
+    }
+    plan->noise = plan->sigmas[0];
+}
+
 enum start { TEXT, IMAGE, MASKED };
 
 static void run_case(struct fixture *f, const char *sampler_name, const char *scheduler_name,
@@ -108,6 +127,7 @@ static void run_case(struct fixture *f, const char *sampler_name, const char *sc
     if (!rows)
         fail_msg("no tensor %s", name);
     assert_int_equal(rows->shape[0], plan.steps + 1);
+    take_sigmas(f, &plan, golden);
 
     /* Seed 60 is the start, seed 61 the steps: what the generator draws must be what torch drew. */
     struct noise noise;
