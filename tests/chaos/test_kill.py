@@ -1,0 +1,133 @@
+"""`pictor serve` is killed (SIGKILL) again and again while clients submit jobs: afterwards every job
+that was accepted is done exactly once, with the pictures an undisturbed server paints.
+
+CHAOS_KILLS sets how often; the seed of the moments is printed and can be given as CHAOS_SEED."""
+import hashlib
+import os
+import random
+import threading
+import time
+
+import requests
+from processes import TINY, Jobs, fsck, size_of, until
+
+KILLS = int(os.environ.get("CHAOS_KILLS", "60"))
+SEED = int(os.environ.get("CHAOS_SEED", time.time_ns() % 1000000))
+CLIENTS = 3
+WAITING = 6        # jobs a client lets wait, so that the end does not take for ever
+PICTURES = (1, 2, 3)
+SEEDS = (7, 50)    # few, so that what each must look like is known
+FORBIDDEN = {"missing", "size", "short", "damage", "strange"}  # what no crash may leave
+
+
+def pixels(data):
+    assert size_of(data) == (64, 64)
+    return hashlib.sha256(data).hexdigest()
+
+
+class Client(threading.Thread):
+    """Submits jobs as fast as the server takes them, whatever happens to it."""
+
+    def __init__(self, url, seed):
+        super().__init__()
+        self.url, self.random = url, random.Random(seed)
+        self.accepted = {}  # id -> what was asked
+        self.stop = threading.Event()
+        self.error = None
+
+    def run(self):
+        session = requests.Session()
+        try:
+            while not self.stop.is_set():
+                self.submit(session)
+        except Exception as error:  # shown by the test
+            self.error = error
+
+    def submit(self, session):
+        asked = {**TINY, "seed": self.random.choice(SEEDS), "count": self.random.choice(PICTURES)}
+        try:
+            queued = session.get(self.url + "/api/jobs?state=queued&limit=50", timeout=10)
+            if len(queued.json()["jobs"]) >= WAITING * CLIENTS:
+                self.stop.wait(0.05)
+                return
+            answer = session.post(self.url + "/api/jobs", json=asked, timeout=10)
+        except (requests.RequestException, ValueError):
+            self.stop.wait(0.01)  # it was just killed; whether the job was accepted is unknown
+            return
+        assert answer.status_code == 202, answer.text
+        self.accepted[answer.json()["id"]] = asked
+
+
+def test_no_accepted_job_is_lost_or_done_twice(serve):
+    print(f"CHAOS_SEED={SEED}")
+    chance = random.Random(SEED)
+    server = serve("--max-attempts=100", "--log-level=warn")
+    jobs = Jobs(server.url)
+
+    wanted = {}  # seed -> what an undisturbed server paints
+    for seed in SEEDS:
+        job = jobs.state(jobs.submit(**{**TINY, "seed": seed, "count": max(PICTURES)}))
+        for image in job["images"]:
+            wanted[image["seed"]] = pixels(jobs.picture(image))
+
+    clients = [Client(server.url, SEED + n) for n in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    try:
+        for _ in range(KILLS):
+            time.sleep(chance.choice((0.02, 0.3, 1.5)) * chance.random())
+            server.process.kill()
+            server.process.wait()
+            server.start()
+    finally:
+        for client in clients:
+            client.stop.set()
+        for client in clients:
+            client.join()
+    assert [client.error for client in clients] == [None] * CLIENTS
+
+    accepted = {job: asked for client in clients for job, asked in client.accepted.items()}
+    print(f"{len(accepted)} jobs accepted over {KILLS} kills")
+    assert len(accepted) >= KILLS / 2
+    attempts = 0
+    for job, asked in accepted.items():
+        done = jobs.state(job, seconds=120)
+        assert done["state"] == "done", done
+        assert [i["index"] for i in done["images"]] == list(range(asked["count"]))
+        assert [i["seed"] for i in done["images"]] == [asked["seed"] + n
+                                                       for n in range(asked["count"])]
+        for image in done["images"]:
+            assert pixels(jobs.picture(image)) == wanted[image["seed"]]
+        attempts += done["attempts"]
+    print(f"{attempts} attempts")
+
+    # Jobs that were accepted without their client hearing of it are done, too: nothing hangs.
+    until(lambda: not any(requests.get(f"{server.url}/api/jobs?state={state}", timeout=30)
+                          .json()["jobs"] for state in ("queued", "running")), 120)
+    server.stop()
+    data = server.folder / "data"
+    status, kinds, text = fsck(data)
+    assert not kinds & FORBIDDEN, text
+    fsck(data, "--repair")
+    status, kinds, text = fsck(data)
+    assert status == 0, text
+    server.start()
+
+
+def test_killed_at_every_moment_of_one_job(serve):
+    """One job, killed a little later each time, until it is through."""
+    server = serve("--max-attempts=100", "--log-level=warn")
+    jobs = Jobs(server.url)
+    asked = {**TINY, "count": 4}
+    reference = [pixels(jobs.picture(i)) for i in jobs.state(jobs.submit(**asked))["images"]]
+    job = jobs.submit(**asked)
+    for n in range(200):
+        time.sleep(0.02 * n)
+        if jobs.get(job)["state"] == "done":
+            break
+        server.process.kill()
+        server.process.wait()
+        server.start()
+    done = jobs.get(job)
+    assert done["state"] == "done" and done["attempts"] >= 2
+    assert [pixels(jobs.picture(i)) for i in done["images"]] == reference
