@@ -1,0 +1,457 @@
+"""Jobs at an upstream: a stub that records every byte and misbehaves on request, and a second
+pictor."""
+import base64
+import io
+import json
+import re
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import requests
+from conftest import Server
+from PIL import Image
+from processes import TINY, Jobs, size_of, until
+
+KEY = "sk-secret-0123456789abcdef"
+
+
+def png(color=(200, 30, 30), size=(64, 64), mode="RGB"):
+    out = io.BytesIO()
+    Image.new(mode, size, color).save(out, "PNG")
+    return out.getvalue()
+
+
+def answer_of(*pictures):
+    return {"created": 1, "data": [{"b64_json": base64.b64encode(p).decode()} for p in pictures]}
+
+
+class Stub:
+    """`script` has a reply for each request in turn, and for the rest the last one:
+    (status, headers, body), a function of the handler, or None for one good picture."""
+
+    def __init__(self):
+        self.requests, self.script = [], [None]
+        stub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_any(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                stub.requests.append((self.command, self.path, dict(self.headers.items()), body))
+                step = stub.script.pop(0) if len(stub.script) > 1 else stub.script[0]
+                if callable(step):
+                    step = step(self)
+                if step == "gone":
+                    return
+                status, headers, reply = step or (200, {}, answer_of(png()))
+                if not isinstance(reply, bytes):
+                    reply = json.dumps(reply).encode()
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", len(reply))
+                self.end_headers()
+                try:
+                    self.wfile.write(reply)
+                except OSError:
+                    pass
+
+            do_GET = do_POST = handle_any
+
+            def log_message(self, *args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.port = self.server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def json(self, n=0):
+        return json.loads(self.requests[n][3])
+
+
+@pytest.fixture
+def stub():
+    stub = Stub()
+    yield stub
+    stub.close()
+
+
+@pytest.fixture
+def front(serve, tmp_path):
+    """front(url, settings...) is a server whose model "cloud" is remote-model at url."""
+    def start(url, *lines, models="cloud = remote-model", key=KEY):
+        config = tmp_path / "pictor.ini"
+        config.write_text("\n".join(["[upstream stub]", f"base_url = {url}", f"key = {key}",
+                                     f"models = {models}", *lines, ""]))
+        server = serve(f"--config={config}")
+        return server, Jobs(server.url)
+    return start
+
+
+def cloud(jobs, **more):
+    return jobs.state(jobs.submit(**{**TINY, "model": "cloud", **more}))
+
+
+def test_a_picture(front, stub):
+    server, jobs = front(stub.url)
+    job = cloud(jobs)
+    assert job["state"] == "done"
+    (method, path, headers, _), = stub.requests
+    assert (method, path) == ("POST", "/v1/images/generations")
+    assert headers["Authorization"] == f"Bearer {KEY}"
+    assert stub.json() == {"model": "remote-model", "prompt": "a red circle", "n": 1,
+                           "size": "64x64", "response_format": "b64_json"}
+    image = Image.open(io.BytesIO(jobs.picture(job["images"][0])))
+    assert image.size == (64, 64) and image.getpixel((5, 5)) == (200, 30, 30)
+    assert "a red circle" in image.text["parameters"]
+
+
+def test_gpt_image_is_not_asked_for_base64(front, stub):
+    _, jobs = front(stub.url, models="cloud = gpt-image-2")
+    assert cloud(jobs)["state"] == "done"
+    assert "response_format" not in stub.json()
+
+
+def test_extensions_only_where_they_are_understood(front, stub):
+    _, jobs = front(stub.url, "extensions = on")
+    assert cloud(jobs, negative_prompt="blue", guidance=4.5, seed=11)["state"] == "done"
+    sent = stub.json()
+    assert sent["seed"] == 11 and sent["steps"] == 2 and sent["guidance_scale"] == 4.5
+    assert sent["negative_prompt"] == "blue" and sent["sampler"] and sent["scheduler"]
+
+
+def test_several_pictures_and_fewer_than_asked(front, stub):
+    _, jobs = front(stub.url, "extensions = on")
+    stub.script = [(200, {}, answer_of(png((1, 1, 1)), png((2, 2, 2)))),
+                   (200, {}, answer_of(png((3, 3, 3)), png((4, 4, 4)), png((5, 5, 5))))]
+    job = cloud(jobs, count=4)
+    assert job["state"] == "done"
+    assert [stub.json(n)["n"] for n in (0, 1)] == [4, 2]
+    assert [stub.json(n)["seed"] for n in (0, 1)] == [7, 9]
+    colors = [Image.open(io.BytesIO(jobs.picture(i))).getpixel((0, 0))[0] for i in job["images"]]
+    assert colors == [1, 2, 3, 4]
+
+
+def test_formats_are_the_jobs_not_the_upstreams(front, stub):
+    _, jobs = front(stub.url)
+    out = io.BytesIO()
+    Image.new("RGBA", (70, 50), (0, 200, 0, 128)).save(out, "WEBP", lossless=True)
+    stub.script = [(200, {}, answer_of(out.getvalue()))]
+    job = cloud(jobs, format="jpeg")
+    data = jobs.picture(job["images"][0])
+    assert data[:2] == b"\xff\xd8" and size_of(data) == (70, 50)
+    assert (job["images"][0]["width"], job["images"][0]["height"]) == (70, 50)
+
+
+def test_edits(front, stub):
+    _, jobs = front(stub.url)
+    init, mask = Image.new("RGB", (64, 64), (9, 9, 9)), Image.new("L", (32, 32), 0)
+    mask.paste(255, (0, 0, 16, 32))  # the left half is repainted
+    texts = []
+    for image in (init, mask):
+        out = io.BytesIO()
+        image.save(out, "PNG")
+        texts.append(base64.b64encode(out.getvalue()).decode())
+    assert cloud(jobs, init_image=texts[0], mask=texts[1])["state"] == "done"
+    (_, path, headers, body), = stub.requests
+    assert path == "/v1/images/edits"
+    boundary = re.search("boundary=(.*)", headers["Content-Type"])[1].encode()
+    parts = {}
+    for part in body.split(b"--" + boundary)[1:-1]:
+        head, _, value = part.partition(b"\r\n\r\n")
+        parts[re.search(rb'name="(.*?)"', head)[1].decode()] = value[:-2]
+    assert parts["prompt"] == b"a red circle" and parts["n"] == b"1" and parts["size"] == b"64x64"
+    sent = Image.open(io.BytesIO(parts["mask"]))
+    assert sent.size == (64, 64) and sent.mode == "RGBA"
+    assert sent.getpixel((5, 5))[3] == 0 and sent.getpixel((60, 5))[3] == 255
+    assert Image.open(io.BytesIO(parts["image"])).getpixel((0, 0)) == (9, 9, 9)
+
+
+def test_addresses_of_its_own_are_fetched(front, stub):
+    _, jobs = front(stub.url)
+    for url in (f"http://127.0.0.1:{stub.port}/files/1.png", "/files/1.png"):
+        stub.requests.clear()
+        stub.script = [(200, {}, {"data": [{"url": url}]}), (200, {}, png())]
+        assert cloud(jobs)["state"] == "done"
+        assert stub.requests[1][:2] == ("GET", "/files/1.png")
+        assert stub.requests[1][2]["Authorization"] == f"Bearer {KEY}"
+
+
+def test_addresses_of_others_are_not(front, stub):
+    _, jobs = front(stub.url)
+    other = Stub()
+    for url in (other.url + "/1.png", f"http://localhost:{stub.port}/1.png",
+                f"https://127.0.0.1:{stub.port}/1.png", "file:///etc/passwd",
+                f"http://127.0.0.1:{stub.port}@127.0.0.1:{other.port}/", "//127.0.0.1/x", "x:y"):
+        stub.requests.clear()
+        stub.script = [(200, {}, {"data": [{"url": url}]})]
+        job = cloud(jobs)
+        assert job["state"] == "failed" and job["error"]["code"] == "upstream", url
+        assert len(stub.requests) == 1
+    assert other.requests == []
+    other.close()
+
+
+def test_redirects_are_not_followed_and_the_key_stays(front, stub):
+    server, jobs = front(stub.url)
+    other = Stub()
+    for status in (301, 302, 303, 307, 308):
+        stub.script = [(status, {"Location": other.url + "/images/generations"}, b"")]
+        job = cloud(jobs)
+        assert job["state"] == "failed" and "redirect" in job["error"]["message"]
+    stub.script = [(200, {}, {"data": [{"url": "/files/1.png"}]}),
+                   (302, {"Location": other.url + "/1.png"}, b"")]
+    assert cloud(jobs)["state"] == "failed"
+    assert other.requests == []
+    other.close()
+
+
+@pytest.mark.parametrize("status, body, words", [
+    (400, {"error": {"message": "Your prompt was refused.", "code": "moderation_blocked"}},
+     "Your prompt was refused."),
+    (401, {"error": {"message": "Incorrect API key"}}, "Incorrect API key"),
+    (404, {"detail": "no such model"}, "no such model"),
+    (422, {"error": "bad size"}, "bad size"),
+    (500, b"<html>oops</html>", "status 500"),
+    (502, b"", "status 502"),
+    (503, {"message": "starting"}, "starting"),
+    (200, b"not json", "no JSON"),
+    (200, {"data": []}, "no picture"),
+    (200, {"data": "x"}, "no picture"),
+    (200, {"nothing": 1}, "no picture"),
+    (200, {"data": [{}]}, "neither a picture nor an address"),
+    (200, {"data": [{"b64_json": "AAAA"}]}, "cannot be read"),
+    (200, {"data": [{"b64_json": base64.b64encode(png()[:-40]).decode()}]}, "cannot be read"),
+    (204, b"", "status 204"),
+])
+def test_errors_are_told_and_nothing_is_sent_twice(front, stub, status, body, words):
+    _, jobs = front(stub.url, "max_retries = 3")
+    stub.script = [(status, {}, body)]
+    job = cloud(jobs)
+    assert job["state"] == "failed" and job["error"]["code"] == "upstream"
+    assert words in job["error"]["message"], job["error"]
+    assert len(stub.requests) == 1
+
+
+def test_dialects_answer_502(front, stub):
+    server, _ = front(stub.url)
+    stub.script = [(500, {}, {"error": {"message": "out of paint"}})]
+    answer = requests.post(server.url + "/v1/images/generations", timeout=60,
+                           json={"prompt": "x", "model": "cloud", "size": "64x64"})
+    assert answer.status_code == 502 and "out of paint" in answer.text
+
+
+def test_the_key_is_nowhere(front, stub):
+    server, jobs = front(stub.url)
+    stub.script = [(401, {}, {"error": {"message": f"Incorrect API key provided: {KEY}."}}),
+                   (500, {}, KEY.encode()), None]
+    texts = [json.dumps(cloud(jobs)) for _ in range(3)]
+    texts.append(requests.get(server.url + "/api/models", timeout=30).text)
+    texts.append(requests.get(server.url + "/api/info", timeout=30).text)
+    texts.append(requests.get(server.url + "/metrics", timeout=30).text)
+    texts.append(server.log())
+    texts += [p.read_bytes().decode("latin-1") for p in server.folder.rglob("data/**/*")
+              if p.is_file()]
+    for text in texts:
+        assert KEY not in text and KEY[3:20] not in text
+
+
+def test_later_is_obeyed(front, stub):
+    _, jobs = front(stub.url, "max_retries = 2")
+    stub.script = [(429, {"Retry-After": "2"}, {"error": {"message": "slow down"}}), None]
+    began = time.monotonic()
+    assert cloud(jobs)["state"] == "done"
+    assert time.monotonic() - began >= 2 and len(stub.requests) == 2
+
+    stub.requests.clear()
+    stub.script = [(503, {"Retry-After": "0"}, b""), None]
+    assert cloud(jobs)["state"] == "done" and len(stub.requests) == 2
+
+    stub.requests.clear()  # as often as max_retries, not for ever
+    stub.script = [(429, {}, {"error": {"message": "slow down"}})]
+    job = cloud(jobs)
+    assert "slow down" in job["error"]["message"] and len(stub.requests) == 3
+
+    stub.requests.clear()  # tomorrow is too late
+    stub.script = [(429, {"Retry-After": "86400"}, {"error": {"message": "quota"}})]
+    assert "quota" in cloud(jobs)["error"]["message"] and len(stub.requests) == 1
+
+
+def test_a_request_that_may_have_been_acted_upon_is_not_repeated(front, stub):
+    _, jobs = front(stub.url, "max_retries = 3", "timeout_seconds = 2")
+
+    def hang_up(handler):
+        handler.close_connection = True
+        handler.connection.close()
+        return "gone"
+
+    def half(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        handler.wfile.write(b'{"data": [')
+        handler.close_connection = True
+        return "gone"
+
+    def silent(handler):
+        time.sleep(4)
+        return None
+
+    for trick in (hang_up, half, silent):
+        stub.requests.clear()
+        stub.script = [trick]
+        job = cloud(jobs)
+        assert job["state"] == "failed" and job["error"]["code"] == "upstream"
+        assert len(stub.requests) == 1, trick
+
+
+def test_a_connection_that_fails_is_tried_again(front):
+    import socket
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    server, jobs = front(f"http://127.0.0.1:{port}/v1", "max_retries = 1")
+    job = cloud(jobs)
+    assert job["state"] == "failed" and job["error"]["code"] == "upstream"
+    assert server.log().count("event=upstream_retry") == 1
+
+
+def test_answers_are_bounded(front, stub):
+    _, jobs = front(stub.url)
+
+    def endless(handler):
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        chunk = b"100000\r\n" + b" " * (1 << 20) + b"\r\n"
+        try:
+            for _ in range(1000):
+                handler.wfile.write(chunk)
+        except OSError:
+            pass
+        handler.close_connection = True
+        return "gone"
+
+    stub.script = [endless]
+    job = cloud(jobs)
+    assert job["state"] == "failed" and "larger than" in job["error"]["message"]
+
+
+def test_cancelling_aborts_the_transfer(front, stub):
+    server, jobs = front(stub.url)
+    gone = threading.Event()
+
+    def wait(handler):
+        handler.connection.settimeout(20)
+        try:
+            if handler.connection.recv(1) == b"":
+                gone.set()
+        except OSError:
+            pass
+        handler.close_connection = True
+        return "gone"
+
+    stub.script = [wait, None]
+    job = jobs.submit(**{**TINY, "model": "cloud"})
+    until(lambda: stub.requests)
+    assert jobs.post(job, "cancel").status_code == 200
+    assert gone.wait(2)
+    assert jobs.get(job)["state"] == "cancelled"
+    assert cloud(jobs)["state"] == "done"
+
+
+def test_a_failing_upstream_is_left_alone(front, stub):
+    server, jobs = front(stub.url)
+    stub.script = [(500, {}, {"error": {"message": "broken"}})]
+    for _ in range(5):
+        assert "broken" in cloud(jobs)["error"]["message"]
+    began = time.monotonic()
+    for _ in range(5):
+        assert "left alone" in cloud(jobs)["error"]["message"]
+    assert len(stub.requests) == 5 and time.monotonic() - began < 5
+    assert jobs.state(jobs.submit(**TINY))["state"] == "done", "local models are not concerned"
+    stub.script = [None]
+    until(lambda: cloud(jobs)["state"] == "done", 20)
+    assert len(stub.requests) == 6
+    assert cloud(jobs)["state"] == "done"
+
+
+def test_as_many_at_a_time_as_the_setting_says(front, stub):
+    _, jobs = front(stub.url, "concurrency = 3")
+    lock, now, most = threading.Lock(), [0], [0]
+
+    def slow(handler):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.3)
+        with lock:
+            now[0] -= 1
+        return None
+
+    stub.script = [slow]
+    ids = [jobs.submit(**{**TINY, "model": "cloud"}) for _ in range(8)]
+    assert all(jobs.state(job)["state"] == "done" for job in ids)
+    assert most[0] == 3
+
+
+def test_killed_server_asks_for_the_missing_pictures_only(front, stub):
+    server, jobs = front(stub.url, "extensions = on")
+
+    def stuck(handler):
+        time.sleep(30)
+        return None
+
+    stub.script = [(200, {}, answer_of(png())), stuck, None]
+    job = jobs.submit(**{**TINY, "model": "cloud", "count": 2})
+    until(lambda: len(stub.requests) == 2)
+    server.process.kill()
+    server.process.wait()
+    server.start()
+    done = jobs.state(job)
+    assert done["state"] == "done" and len(done["images"]) == 2
+    assert [stub.json(n)["n"] for n in range(3)] == [2, 1, 1]
+    assert stub.json(2)["seed"] == 8
+
+
+def test_stopping_releases_what_takes_too_long(front, stub):
+    server, jobs = front(stub.url)
+
+    def stuck(handler):
+        time.sleep(30)
+        return None
+
+    stub.script = [stuck, None]
+    job = jobs.submit(**{**TINY, "model": "cloud"})
+    until(lambda: stub.requests)
+    began = time.monotonic()
+    server.stop()
+    assert time.monotonic() - began < 15
+    server.start()
+    assert jobs.state(job)["state"] == "done"
+
+
+def test_another_pictor(front, tmp_path_factory):
+    behind = Server(tmp_path_factory.mktemp("behind"))
+    try:
+        key = behind.add_key("front")
+        server, jobs = front(behind.url + "/v1", "extensions = on", key=key,
+                             models="cloud = pictor-mini")
+        here = jobs.state(jobs.submit(**{**TINY, "seed": 11, "count": 3}))
+        there = cloud(jobs, seed=11, count=3)
+        assert there["state"] == "done"
+        for a, b in zip(here["images"], there["images"], strict=True):
+            assert a["seed"] == b["seed"]
+            one, two = (Image.open(io.BytesIO(jobs.picture(i))) for i in (a, b))
+            assert one.tobytes() == two.tobytes(), "the same picture, wherever it is painted"
+    finally:
+        behind.stop()
