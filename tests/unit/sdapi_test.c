@@ -332,6 +332,8 @@ static void test_sampler_names(void **state)
         {"{\"sampler_name\":\"euler A\"}", "Euler a", "automatic"},
         {"{\"sampler_name\":\"k_euler_a\"}", "Euler a", "automatic"},
         {"{\"sampler_name\":\"DPM++ 2M Karras\"}", "DPM++ 2M", "automatic"}, /* its own */
+        {"{\"sampler_name\":\"DPM++ 2M Karras\",\"scheduler\":\"Uniform\"}", "DPM++ 2M",
+         "automatic"},
         {"{\"sampler_name\":\"Euler Karras\"}", "Euler", "karras"},
         {"{\"sampler_name\":\"Euler a Karras\",\"scheduler\":\"Uniform\"}", "Euler a", "karras"},
         {"{\"sampler_name\":\"DPM++ 2M\",\"scheduler\":\"Karras\"}", "DPM++ 2M", "karras"},
