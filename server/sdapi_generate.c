@@ -1,15 +1,13 @@
 /* sdapi_generate.c: see sdapi_generate.h. What the answer needs of the request is made before the
- * job is submitted and waits beside the suspended connection; the body itself is let go. */
+ * job is submitted and waits beside the suspended connection; the parsed body is let go. */
 #include "server/sdapi_generate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include <cjson/cJSON.h>
 
-#include "engine/io/image.h"
 #include "server/app.h"
 #include "server/base64.h"
 #include "server/http.h"
@@ -20,7 +18,6 @@
 #include "server/sdapi_picture.h"
 #include "server/sdapi_reply.h"
 #include "server/sdapi_request.h"
-#include "server/settings.h"
 
 /* ---- the answer ---- */
 
@@ -123,7 +120,7 @@ static void reply_fault(struct http_request *req, const struct sdapi_fault *faul
         sdapi_reply_exception(req, fault->status, fault->message);
 }
 
-/* The options as this request has them; `*keep` is set when they are to stay so. NULL: replied. */
+/* The options as this request has them; owned. NULL: replied. */
 static cJSON *effective_options(struct http_request *req, const struct sdapi_request *r)
 {
     const struct app *app = http_app(req);

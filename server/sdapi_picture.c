@@ -2,7 +2,6 @@
  * the limits on pixels and count, and takes less than a denoising step. */
 #include "server/sdapi_picture.h"
 
-#include <ctype.h>
 #include <limits.h>
 #include <math.h>
 #include <stdint.h>

@@ -1,7 +1,6 @@
 /* sdapi_reply.c: see sdapi_reply.h. */
 #include "server/sdapi_reply.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
