@@ -1,4 +1,5 @@
 # pictor: `make run` starts it, `make test` tests it, `make help` lists the rest.
+.DEFAULT_GOAL := all
 BUILD ?= build
 CC ?= cc
 PKGS = libmicrohttpd libcjson libcurl libpng libjpeg libwebp libwebpmux sqlite3 libcrypto libutf8proc

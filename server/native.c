@@ -348,9 +348,10 @@ void native_info(struct http_request *req)
 {
     static const char *const examples[] = {
         "a red circle on a blue background",
-        "a lighthouse on a cliff at dawn",
-        "a bowl of fruit, oil painting",
-        "a small house under a starry sky",
+        "a yellow star on a navy background",
+        "a pink heart on a white background",
+        "a green triangle on a yellow background",
+        "an orange ring on a purple background",
     };
     const struct app *app = http_app(req);
     const struct settings *s = app->settings;
