@@ -13,6 +13,8 @@
 
 #include <cjson/cJSON.h>
 
+#include "server/job.h"
+#include "server/registry.h"
 #include "server/settings.h"
 #include "server/worker.h"
 
@@ -108,12 +110,91 @@ static void become_worker(int fd, char *const environment[])
     _exit(127);
 }
 
+/* ---- what it is told ---- */
+
+/* Takes json, which is NULL without memory. */
+static bool tell(struct child *c, cJSON *json, const void *binary, size_t size, struct err *err)
+{
+    bool done = json ? c->fd >= 0 || err_set(err, ERR_IO, "the worker is not running")
+                     : err_set(err, ERR_INTERNAL, "no memory for a message");
+    done = done && wire_write(c->fd, json, binary, size, SEND_MS, err);
+    cJSON_Delete(json);
+    return done;
+}
+
+static cJSON *message(const char *type)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "type", type);
+    return json;
+}
+
+static cJSON *message_serial(const char *type, int64_t serial)
+{
+    cJSON *json = message(type);
+    cJSON_AddNumberToObject(json, "serial", (double)serial);
+    return json;
+}
+
+static void add_model(cJSON *json, const struct registry_model *m)
+{
+    cJSON *model = cJSON_AddObjectToObject(json, "model");
+    cJSON_AddStringToObject(model, "name", m->name);
+    cJSON_AddStringToObject(model, "path", m->path);
+    cJSON_AddNumberToObject(model, "size", (double)m->size);
+    cJSON_AddNumberToObject(model, "mtime_ms", (double)m->mtime_ms);
+}
+
+bool child_load(struct child *c, const struct registry_model *model, struct err *err)
+{
+    cJSON *json = message("load");
+    add_model(json, model);
+    return tell(c, json, NULL, 0, err);
+}
+
+bool child_unload(struct child *c, struct err *err)
+{
+    return tell(c, message("unload"), NULL, 0, err);
+}
+
+bool child_cancel(struct child *c, int64_t serial, struct err *err)
+{
+    return tell(c, message_serial("cancel", serial), NULL, 0, err);
+}
+
+bool child_interrupt(struct child *c, int64_t serial, struct err *err)
+{
+    return tell(c, message_serial("interrupt", serial), NULL, 0, err);
+}
+
+bool child_generate(struct child *c, const struct child_request *r, struct err *err)
+{
+    size_t size = r->init_size + r->mask_size;
+    uint8_t *inputs = size ? malloc(size) : NULL;
+    if (size && !inputs)
+        return err_set(err, ERR_INTERNAL, "no memory for %zu bytes of inputs", size);
+    if (r->init_size)
+        memcpy(inputs, r->init, r->init_size);
+    if (r->mask_size)
+        memcpy(inputs + r->init_size, r->mask, r->mask_size);
+    cJSON *json = message_serial("generate", r->serial);
+    cJSON_AddNumberToObject(json, "index", r->index);
+    cJSON_AddNumberToObject(json, "init_size", (double)r->init_size);
+    cJSON_AddNumberToObject(json, "mask_size", (double)r->mask_size);
+    add_model(json, r->model);
+    cJSON_AddItemToObject(json, "params", job_params_to_json(r->params));
+    bool done = tell(c, json, inputs, size, err);
+    free(inputs);
+    return done;
+}
+
+/* ---- its life ---- */
+
 static bool send_start(struct child *c, struct err *err)
 {
     const struct settings *s = c->settings;
     double max_pixels = (double)s->max_pixels * MAX_INPUT_FACTOR;
-    cJSON *json = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "type", "start");
+    cJSON *json = message("start");
     cJSON_AddNumberToObject(json, "threads", s->threads);
     cJSON_AddStringToObject(json, "precision", s->precision);
     cJSON_AddStringToObject(json, "cpu", s->cpu);
@@ -121,9 +202,7 @@ static bool send_start(struct child *c, struct err *err)
     cJSON_AddNumberToObject(json, "idle_unload_seconds", s->idle_unload_seconds);
     cJSON_AddNumberToObject(json, "max_input_pixels", max_pixels);
     cJSON_AddStringToObject(json, "log_level", s->log_level);
-    bool done = child_send(c, json, NULL, 0, err);
-    cJSON_Delete(json);
-    return done;
+    return tell(c, json, NULL, 0, err);
 }
 
 bool child_start(struct child *c, struct err *err)
@@ -178,14 +257,6 @@ void child_kill(struct child *c, char how[64])
     close(c->fd);
     c->pid = -1;
     c->fd = -1;
-}
-
-bool child_send(struct child *c, const struct cJSON *json, const void *binary, size_t size,
-                struct err *err)
-{
-    if (c->fd < 0)
-        return err_set(err, ERR_IO, "the worker is not running");
-    return wire_write(c->fd, json, binary, size, SEND_MS, err);
 }
 
 enum wire_result child_read(struct child *c, struct wire_message *out, struct err *err)

@@ -11,8 +11,10 @@
 
 #include "server/wire.h"
 
-struct settings;
 struct child;
+struct job_params;
+struct registry_model;
+struct settings;
 
 struct child *child_new(const struct settings *settings, struct err *err);
 void child_free(struct child *c); /* kills it; NULL is fine */
@@ -29,9 +31,24 @@ pid_t child_pid(const struct child *c); /* -1: no process */
 /* Resident bytes of a worker; 0 when it is gone. Any thread. */
 size_t child_memory(pid_t pid);
 
-/* A failure of either means that the process is of no use any more: child_kill. */
-bool child_send(struct child *c, const struct cJSON *json, const void *binary, size_t size,
-                struct err *err);
+/* What a worker is told (server/worker.h has the messages). A failure of these and of child_read
+ * means that the process is of no use any more: child_kill. */
+bool child_load(struct child *c, const struct registry_model *model, struct err *err);
+bool child_unload(struct child *c, struct err *err);
+bool child_cancel(struct child *c, int64_t serial, struct err *err);
+bool child_interrupt(struct child *c, int64_t serial, struct err *err);
+
+/* Requests picture `index` of a job; init and mask are the inputs' bytes, size 0: none. */
+struct child_request {
+    int64_t serial;
+    int index;
+    const struct job_params *params;
+    const struct registry_model *model;
+    const void *init, *mask;
+    size_t init_size, mask_size;
+};
+bool child_generate(struct child *c, const struct child_request *request, struct err *err);
+
 enum wire_result child_read(struct child *c, struct wire_message *out, struct err *err);
 
 #endif

@@ -18,8 +18,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <cjson/cJSON.h>
-
 #include "engine/base/log.h"
 #include "engine/pictor.h"
 #include "server/app.h"
@@ -38,6 +36,8 @@
 #define SWEEP_MS 10000        /* between looks for jobs whose model is gone */
 #define SWEEP_JOBS 200
 #define PIXELS_SIDE_MAX 65535
+#define STEP_SECONDS_MAX 86400.0
+#define SERIAL_MAX (INT64_C(1) << 53)
 #define READ_AT_ONCE 64
 
 const struct painter_patience painter_patience_default = {
@@ -199,41 +199,21 @@ static void lose_worker(struct painter *p, const char *reason)
         release_task(p, text);
 }
 
-static bool tell(struct painter *p, cJSON *json, const void *binary, size_t size)
+/* After something was said to the worker. */
+static bool still_there(struct painter *p, bool done, const struct err *err)
 {
-    struct err err = {0};
-    bool done = json && child_send(p->child, json, binary, size, &err);
-    cJSON_Delete(json);
     if (!done)
-        lose_worker(p, json ? err.msg : "no memory for a message");
+        lose_worker(p, err->msg);
     return done;
-}
-
-static cJSON *message(const char *type)
-{
-    cJSON *json = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "type", type);
-    return json;
-}
-
-static void add_model(cJSON *json, const struct registry_model *m)
-{
-    cJSON *model = cJSON_AddObjectToObject(json, "model");
-    cJSON_AddStringToObject(model, "name", m->name);
-    cJSON_AddStringToObject(model, "path", m->path);
-    cJSON_AddNumberToObject(model, "size", (double)m->size);
-    cJSON_AddNumberToObject(model, "mtime_ms", (double)m->mtime_ms);
 }
 
 /* The default model is opened before anybody asks, so the first picture does not wait for it. */
 static void load_default(struct painter *p)
 {
     struct registry_model m;
-    if (!registry_resolve(p->app->registry, NULL, &m, NULL) || m.kind != REGISTRY_LOCAL)
-        return;
-    cJSON *json = message("load");
-    add_model(json, &m);
-    tell(p, json, NULL, 0);
+    struct err err;
+    if (registry_resolve(p->app->registry, NULL, &m, NULL) && m.kind == REGISTRY_LOCAL)
+        still_there(p, child_load(p->child, &m, &err), &err);
 }
 
 static void start_worker(struct painter *p)
@@ -252,12 +232,11 @@ static void start_worker(struct painter *p)
     }
 }
 
-/* Sends `type` for every request so far. */
-static bool tell_serial(struct painter *p, const char *type)
+/* Stops everything that was requested so far. */
+static bool cancel_requests(struct painter *p)
 {
-    cJSON *json = message(type);
-    cJSON_AddNumberToObject(json, "serial", (double)p->serial);
-    return tell(p, json, NULL, 0);
+    struct err err;
+    return still_there(p, child_cancel(p->child, p->serial, &err), &err);
 }
 
 static bool idle(const struct painter *p)
@@ -265,38 +244,23 @@ static bool idle(const struct painter *p)
     return p->answered == p->serial;
 }
 
-/* Requests picture `index` of the task. */
+/* Requests picture `index` of the task; false: that was the task's end. */
 static bool request(struct painter *p, int index)
 {
     struct task *t = p->task;
-    uint8_t *inputs = NULL;
-    size_t size = t->init_size + t->mask_size;
-    if (size > 0) {
-        inputs = malloc(size);
-        if (!inputs) {
-            struct err err;
-            err_set(&err, ERR_INTERNAL, "no memory for %zu bytes of inputs", size);
-            fail_task(p, &err);
-            return false;
-        }
-        if (t->init_size > 0)
-            memcpy(inputs, t->init, t->init_size);
-        if (t->mask_size > 0)
-            memcpy(inputs + t->init_size, t->mask, t->mask_size);
-    }
+    struct err err;
     if (idle(p))
         p->heard = now_ms();
     t->index = index;
-    cJSON *json = message("generate");
-    cJSON_AddNumberToObject(json, "serial", (double)++p->serial);
-    cJSON_AddNumberToObject(json, "index", index);
-    cJSON_AddNumberToObject(json, "init_size", (double)t->init_size);
-    cJSON_AddNumberToObject(json, "mask_size", (double)t->mask_size);
-    add_model(json, &t->model);
-    cJSON_AddItemToObject(json, "params", job_params_to_json(&t->job.params));
-    bool done = tell(p, json, inputs, size);
-    free(inputs);
-    return done;
+    struct child_request r = {.serial = ++p->serial,
+                              .index = index,
+                              .params = &t->job.params,
+                              .model = &t->model,
+                              .init = t->init,
+                              .init_size = t->init_size,
+                              .mask = t->mask,
+                              .mask_size = t->mask_size};
+    return still_there(p, child_generate(p->child, &r, &err), &err);
 }
 
 /* ---- what the worker says ---- */
@@ -329,7 +293,7 @@ static bool on_progress(struct painter *p, struct wire_message *m)
     int steps = (int)wire_integer(m, "steps", 1, 1000000, 0);
     int step = (int)wire_integer(m, "step", 0, steps, -1);
     double seconds = wire_number(m, "step_seconds", 0);
-    if (step < 0 || seconds < 0)
+    if (step < 0 || seconds < 0 || seconds > STEP_SECONDS_MAX)
         return false;
     struct pictor_image latent = {0};
     if (m->binary_size > 0 && !take_pixels(m, &latent))
@@ -354,7 +318,7 @@ static bool on_progress(struct painter *p, struct wire_message *m)
 /* The queue said no: the job is somebody else's or nobody's now. */
 static void give_up_task(struct painter *p, const struct err *err)
 {
-    if (!idle(p) && !tell_serial(p, "cancel"))
+    if (!idle(p) && !cancel_requests(p))
         return; /* losing the worker has ended the task, too */
     finish_task(p, "", false, err);
 }
@@ -377,7 +341,7 @@ static bool on_image(struct painter *p, struct wire_message *m)
     if (!stored && (err.code == ERR_CANCELLED || err.code == ERR_NOT_FOUND)) {
         give_up_task(p, &err);
     } else if (!stored) {
-        if (idle(p) || tell_serial(p, "cancel"))
+        if (idle(p) || cancel_requests(p))
             fail_task(p, &err);
     } else {
         t->pictures++;
@@ -433,7 +397,7 @@ static bool on_message(struct painter *p, struct wire_message *m)
         registry_set_loaded(p->app->registry, wire_string(m, "model"), NULL);
         return true;
     }
-    int64_t serial = wire_integer(m, "serial", 0, INT64_MAX, -1);
+    int64_t serial = wire_integer(m, "serial", 0, SERIAL_MAX, -1);
     struct err said;
     err_set(&said, err_code_of(wire_string(m, "code")), "%s", wire_string(m, "message"));
     json_text_mend(said.msg);
@@ -474,7 +438,9 @@ static void read_worker(struct painter *p)
             lose_worker(p, err.msg);
             return;
         }
-        p->heard = now_ms();
+        /* Progress of a job that was given up does not count: it should have stopped. */
+        if (p->task || strcmp(wire_type(&m), "progress") != 0)
+            p->heard = now_ms();
         bool sane = on_message(p, &m);
         wire_message_free(&m);
         if (!sane && child_fd(p->child) >= 0)
@@ -498,6 +464,10 @@ static void begin_task(struct painter *p)
     t->started = now_ms();
     p->heartbeat = t->started;
     set_job_id(p, t->job.id);
+    if (!result_check(&t->job, &err)) {
+        fail_task(p, &err);
+        return;
+    }
     log_event(LOG_INFO, "job_started", "job=%s attempt=%d model=%s", t->job.id, t->job.attempts,
               log_quote(text, sizeof text, t->job.params.model));
     int index = result_missing(&t->job, 0);
@@ -547,10 +517,9 @@ static void sweep(struct painter *p)
         const char *name = jobs[i].params.model;
         if (!name || !*name)
             continue;
-        if (registry_resolve(p->app->registry, name, &model, &err) &&
-            strcmp(model.name, name) == 0)
-            continue;
-        if (claim(p, &name, 1)) {
+        bool found = registry_resolve(p->app->registry, name, &model, &err);
+        bool here = found ? strcmp(model.name, name) == 0 : err.code != ERR_NOT_FOUND;
+        if (!here && claim(p, &name, 1)) {
             err_set(&err, ERR_NOT_FOUND, "there is no model \"%.150s\" any more", name);
             fail_task(p, &err);
         }
@@ -594,16 +563,17 @@ static void heartbeat(struct painter *p)
     }
     if (interrupted && !p->task->interrupted) {
         p->task->interrupted = true;
-        tell_serial(p, "interrupt");
+        still_there(p, child_interrupt(p->child, p->serial, &err), &err);
     }
 }
 
 /* ---- the loop ---- */
 
 /* When the worker has been silent for too long; INT64_MAX when it owes nothing. */
-static int64_t hangs_at(const struct painter *p)
+static int64_t hangs_at(struct painter *p)
 {
-    if (child_fd(p->child) < 0 || idle(p))
+    bool ready = painter_ready(p, NULL);
+    if (child_fd(p->child) < 0 || (ready && idle(p)))
         return INT64_MAX;
     if (p->slowest == 0)
         return p->heard + p->patience.first_ms;
@@ -630,6 +600,7 @@ static void wait_for_news(struct painter *p, int64_t until)
 static void *run(void *arg)
 {
     struct painter *p = arg;
+    struct err err;
     bool wanted = true; /* there may be a job */
     int64_t looked = 0;
     for (;;) {
@@ -645,7 +616,7 @@ static void *run(void *arg)
         if (child_fd(p->child) < 0 && now >= p->restart)
             start_worker(p);
         if (unload && child_fd(p->child) >= 0)
-            tell(p, message("unload"), NULL, 0);
+            still_there(p, child_unload(p->child, &err), &err);
         read_worker(p);
         if (p->task && (ask || now >= p->heartbeat))
             heartbeat(p);

@@ -162,8 +162,11 @@ static bool scan_folder(struct table *t, const char *path, const char *name, int
     DIR *dir = opendir(path);
     struct dirent *item;
     bool done = true;
+    if (!dir && depth == 1) /* a disk that is away must not look like an empty folder */
+        return err_set(err, ERR_IO, "cannot open the models folder %.150s: %s", path,
+                       strerror(errno));
     if (!dir) {
-        skip(*name ? name : path, strerror(errno));
+        skip(name, strerror(errno));
         return true;
     }
     while (done && (item = readdir(dir))) {

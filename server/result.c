@@ -15,6 +15,14 @@
 #define PREVIEW_FACTOR 4
 #define PREVIEW_QUALITY 80
 
+bool result_check(const struct job *job, struct err *err)
+{
+    const struct job_params *p = &job->params;
+    if (p->model && p->prompt && p->sampler && p->scheduler && p->format && p->count > 0)
+        return true;
+    return err_set(err, ERR_INTERNAL, "its stored request is damaged");
+}
+
 static bool encode(const struct job_params *p, const struct pictor_image *pixels, char *infotext,
                    struct image_file *file, struct err *err)
 {

@@ -108,7 +108,7 @@ static void end_task(struct task *t, const char *outcome, bool told, const struc
         log_failure("job_outcome_lost", t, err);
     log_event(LOG_INFO, "job_ended", "job=%s outcome=%s model=%s upstream=%s pictures=%d ms=%lld",
               t->job.id, told ? outcome : "taken_away",
-              log_quote(text, sizeof text, t->job.params.model),
+              log_quote(text, sizeof text, t->job.params.model ? t->job.params.model : ""),
               t->server ? t->server->settings->name : "none", t->pictures,
               (long long)(now_ms() - t->started));
     fetch_abort(t->transfer);
@@ -480,14 +480,15 @@ static void begin_task(struct task *t)
     char text[300];
     t->started = now_ms();
     log_event(LOG_INFO, "job_started", "job=%s attempt=%d model=%s", t->job.id, t->job.attempts,
-              log_quote(text, sizeof text, p->model));
+              log_quote(text, sizeof text, p->model ? p->model : ""));
     pthread_mutex_lock(&u->lock);
     t->next = u->tasks;
     u->tasks = t;
     u->running++;
     u->ask = true; /* what happened to it before it was in the list */
     pthread_mutex_unlock(&u->lock);
-    if (!registry_resolve(u->app->registry, p->model, &model, &err)) {
+    if (!result_check(&t->job, &err) ||
+        !registry_resolve(u->app->registry, p->model, &model, &err)) {
         fail_task(t, &err);
         return;
     }
