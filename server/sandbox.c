@@ -55,8 +55,8 @@ static bool refuse_calls(void)
 #ifdef __x86_64__
         BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1), /* the x32 numbers */
         REFUSE(ENOSYS),
-        DENY(fork),
-        DENY(vfork),
+        DENY(fork), DENY(vfork), DENY(chmod), DENY(chown), DENY(lchown), DENY(utime),
+        DENY(utimes), DENY(futimesat),
 #endif
         /* Threads are fine, processes are not. clone3 hides its flags in memory; without it libc
          * takes clone. */
