@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/landlock.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -18,6 +19,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -138,6 +140,12 @@ static int run(int (*doing)(void))
     return status;
 }
 
+/* Kernels before 5.13, and some containers, have no Landlock: files are then not protected. */
+static bool has_landlock(void)
+{
+    return syscall(__NR_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) > 0;
+}
+
 static void cannot(void **state)
 {
     static const struct {
@@ -151,6 +159,11 @@ static void cannot(void **state)
         {"limit_parent", limit_parent},   {"type_into_the_terminal", type_into_the_terminal},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bool files = strstr(cases[i].name, "_file") != NULL;
+        if (files && !has_landlock()) {
+            print_message("no Landlock here: %s is left out\n", cases[i].name);
+            continue;
+        }
         int status = run(cases[i].doing);
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
             fail_msg("%s: status 0x%x", cases[i].name, status);
