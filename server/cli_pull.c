@@ -222,7 +222,7 @@ static bool find_source(struct source *s, const char *ref, struct err *err)
                        "wanted https://..., hf:OWNER/REPO/FILE or civitai:VERSION, got \"%.100s\"",
                        ref);
     s->url = strdup(ref);
-    const char *path = strstr(ref, "://") + 3;
+    const char *host = strstr(ref, "://") + 3, *path = host + strcspn(host, "/?#");
     return s->url ? set_name(s, path, strcspn(path, "?#"), err)
                   : err_set(err, ERR_INTERNAL, "no memory");
 }
@@ -233,7 +233,7 @@ struct pull {
     char path[PATH_MAX], part[PATH_MAX], etag_path[PATH_MAX];
     FILE *out;
     char etag[200];
-    bool terminal;
+    bool locked, terminal;
     int64_t drawn;
     char problem[200]; /* why a callback stopped the transfer */
 };
@@ -316,6 +316,7 @@ static bool open_part(struct pull *p, struct err *err)
     }
     if (flock(fd, LOCK_EX | LOCK_NB) != 0)
         return err_set(err, ERR_BUSY, "another pull writes %.150s", p->part);
+    p->locked = true;
     if (fseeko(p->out, 0, SEEK_END) != 0)
         return err_set(err, ERR_IO, "%.150s: %s", p->part, strerror(errno));
     return true;
@@ -413,6 +414,9 @@ static bool pull(const struct settings *settings, const struct source *s, struct
                        why.msg);
 
 done:
+    if (p.locked && !done && fflush(p.out) == 0 && fstat(fileno(p.out), &st) == 0 &&
+        st.st_size == 0)
+        unlink(p.part); /* nothing came: nothing to go on with */
     if (p.out)
         fclose(p.out);
     return done;
