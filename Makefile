@@ -3,6 +3,10 @@
 BUILD ?= build
 CC ?= cc
 PKGS = libmicrohttpd libcjson libcurl libpng libjpeg libwebp libwebpmux sqlite3 libcrypto libutf8proc
+# `make V=1` shows whole commands.
+Q = $(if $(V),,@)
+say = $(if $(V),,@echo '  $(1)  $@')
+
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unused-parameter
 OPT ?= -O2 -g
 SAN ?=
@@ -53,24 +57,30 @@ test: ## install what is missing, build, and run every test
 	@tests/run.sh $(BUILD)
 
 $(BUILD)/pictor: $(BUILD)/server/main.o $(SERVER_OBJ) $(BUILD)/libpictor.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/libpictor.a: $(ENGINE_OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)
+	$(Q)$(AR) rcs $@ $^
 
 $(BUILD)/%_avx2.o: %_avx2.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(FLAGS_avx2) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(FLAGS_avx2) -MMD -MP -c -o $@ $<
 $(BUILD)/%_avx512.o: %_avx512.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(FLAGS_avx512) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(FLAGS_avx512) -MMD -MP -c -o $@ $<
 $(BUILD)/%_amx.o: %_amx.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(FLAGS_amx) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(FLAGS_amx) -MMD -MP -c -o $@ $<
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Files that objects hold by INCBIN, which the compiler does not report.
 $(BUILD)/engine/text/tokenizer.o: engine/text/clip_merges.bin
@@ -84,7 +94,8 @@ $(BUILD)/engine/text/tokenizer.o: engine/text/clip_merges.bin
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*_test.c))
 $(BUILD)/tests/%: tests/unit/%.c $(SERVER_OBJ) $(BUILD)/libpictor.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(SERVER_OBJ) $(BUILD)/libpictor.a $(LDLIBS) -lcmocka
+	$(call say,LD)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(SERVER_OBJ) $(BUILD)/libpictor.a $(LDLIBS) -lcmocka
 
 .PHONY: tests unit
 tests: $(UNIT)

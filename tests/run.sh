@@ -14,8 +14,8 @@ note() { printf '\n=== %s\n' "$*"; }
 # Adds what a part printed to the totals: cmocka's and pytest's closing lines.
 count() { # part, status, log
     local p f
-    p=$(sed -nE 's/^\[  PASSED  \] ([0-9]+) test.*/\1/p; s/^.*[ =]([0-9]+) passed.*/\1/p' "$3" | awk "{n += \$1} END {print n + 0}")
-    f=$(sed -nE 's/^\[  FAILED  \] ([0-9]+) test.*/\1/p; s/^.*[ =]([0-9]+) (failed|error).*/\1/p' "$3" | awk "{n += \$1} END {print n + 0}")
+    p=$(sed -nE 's/^\[  PASSED  \] ([0-9]+) test.*/\1/p; s/^(.*[ =,])?([0-9]+) passed.*/\2/p' "$3" | awk "{n += \$1} END {print n + 0}")
+    f=$(sed -nE 's/^\[  FAILED  \] ([0-9]+) test.*/\1/p; s/^(.*[ =,])?([0-9]+) (failed|error).*/\2/p' "$3" | awk "{n += \$1} END {print n + 0}")
     p=${p:-0} f=${f:-0}
     if [ "$2" != 0 ]; then
         broken="$broken $1"
