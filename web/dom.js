@@ -6,6 +6,8 @@ export const $ = (id) => document.getElementById(id);
 /* h('button', {class: 'round', onclick: run, 'aria-label': name}, icon('close'), 'Close') */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
+  if (tag === 'button')
+    element.type = 'button';
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith('on'))
       element.addEventListener(name.slice(2), value);
@@ -78,7 +80,7 @@ export function toast(text, { action, gone, seconds = 5, bad = false } = {}) {
     class: bad ? 'toast bad' : 'toast', onmouseenter: hold, onfocusin: hold, onmouseleave: wait,
     onfocusout: wait,
   }, h('span', {}, text),
-  action && h('button', { type: 'button', onclick: () => close(true) }, action.label));
+  action && h('button', { onclick: () => close(true) }, action.label));
   $('toasts').append(note);
   announce(text, bad);
   wait();

@@ -9,7 +9,8 @@ import { store } from './store.js';
 const STORED = 'pictor.settings', VERSION = 1;
 const TEXTS = ['prompt', 'negative_prompt'];
 const NUMBERS = ['width', 'height', 'steps', 'guidance', 'strength'];
-const WORDS = ['model', 'sampler', 'scheduler', 'format', 'fit', 'fill', 'count', 'hires'];
+const WORDS = ['model', 'sampler', 'scheduler', 'format', 'fit', 'fill'];
+const KEPT = [...TEXTS, ...NUMBERS, ...WORDS, 'count', 'enlarge', 'seed'];
 
 /* Settings without a field of their own: kept when they come with a picture, shown as chips. */
 const EXTRAS = {
@@ -26,60 +27,49 @@ let extras = {}, filled = false;
 const model = () => store.models.find((each) => each.name === $('model').value) ?? store.models[0];
 const round8 = (value) => Math.max(64, Math.round(value / 8) * 8);
 
+/* A size of this shape with the area that the model likes best. */
+function sidesOf(across, down) {
+  const scale = Math.sqrt(model().width * model().height / (across * down));
+  return [round8(across * scale), round8(down * scale)];
+}
+
 /* ---- lists ---- */
 
 function options(select, list) {
-  const value = select.value;
+  const { value } = select;
   select.replaceChildren(...list.map(([name, label]) => h('option', { value: name }, label)));
-  if (list.some(([name]) => String(name) === value))
+  if (has(select, value))
     select.value = value;
 }
 
+const has = (select, value) => [...select.options].some((option) => option.value === value);
+
 /* Chooses a value even if the list has not heard of it: another server's sampler, say. */
 function choose(select, value) {
-  const text = String(value);
-  if (![...select.options].some((option) => option.value === text))
-    select.append(h('option', { value: text }, text));
-  select.value = text;
+  if (!has(select, value))
+    select.append(h('option', { value }, value));
+  select.value = value;
 }
 
 function fillLists({ samplers, schedulers, limits }) {
   options($('model'), store.models.map(({ name, title, kind }) =>
     [name, kind === 'upstream' ? `${title} (elsewhere)` : title]));
   options($('sampler'), samplers.map(({ name }) => [name, name]));
-  options($('scheduler'), [
-    ...schedulers.some(({ name }) => name === 'automatic') ? [] : [['automatic', 'Automatic']],
-    ...schedulers.map(({ name, label }) => [name, label]),
-  ]);
+  options($('scheduler'), schedulers.map(({ name, label }) => [name, label]));
   options($('count'), Array.from({ length: limits.max_count }, (_, i) =>
-    [i + 1, i === 0 ? '1 picture' : `${i + 1} pictures`]));
+    [i + 1, i ? `${i + 1} pictures` : '1 picture']));
   $('width').max = $('height').max = limits.max_side;
   $('steps').max = limits.max_steps;
 }
 
 function fillShapes() {
-  const { width, height } = model();
-  const scale = Math.sqrt(width * height);
   $('shapes').replaceChildren(...SHAPES.map(([name, across, down]) => {
-    const side = Math.sqrt(across / down);
-    const w = across === down ? round8(scale) : round8(scale * side);
-    const tall = across === down ? round8(scale) : round8(scale / side);
+    const [w, tall] = sidesOf(across, down);
     const shape = h('span', { class: 'shape', 'aria-hidden': 'true' });
     shape.style.aspectRatio = `${across} / ${down}`;
     return h('label', {}, h('input', { type: 'radio', name: 'shape', value: `${w}x${tall}` }),
       shape, h('span', {}, name), h('small', {}, `${w} × ${tall}`));
   }));
-}
-
-function fillHires() {
-  const [width, height] = [Number($('width').value), Number($('height').value)];
-  const times = (factor) => `${round8(width * factor)}x${round8(height * factor)}`;
-  const factor = $('hires').selectedOptions[0]?.dataset.factor;
-  options($('hires'), [['', 'no'],
-    ...[1.5, 2].map((by) => [times(by), `${by}×, to ${times(by).replace('x', ' × ')}`])]);
-  [1.5, 2].forEach((by, i) => { $('hires').options[i + 1].dataset.factor = by; });
-  if (factor)
-    $('hires').value = times(Number(factor));
 }
 
 /* ---- what follows from the fields ---- */
@@ -90,7 +80,6 @@ function refresh() {
     radio.checked = radio.value === size;
   for (const range of form.querySelectorAll('[data-for]'))
     range.value = $(range.dataset.for).value;
-  fillHires();
   const preset = form.querySelector('input[name=shape]:checked');
   setText($('settings-summary'), [
     !preset && size !== 'x' && size.replace('x', ' × '), `${$('steps').value} steps`,
@@ -109,7 +98,7 @@ function showExtras() {
       changed();
       $('settings').querySelector('summary').focus();
     };
-    return h('button', { type: 'button', class: 'chip', onclick: drop,
+    return h('button', { class: 'chip', onclick: drop,
       'aria-label': `Remove ${name} ${value}` }, `${name.replaceAll('_', ' ')} ${value} ×`);
   }));
 }
@@ -126,9 +115,7 @@ function changed() {
 /* ---- remembering ---- */
 
 function save() {
-  const fields = {};
-  for (const name of [...TEXTS, ...NUMBERS, ...WORDS, 'seed'])
-    fields[name] = $(name).value;
+  const fields = Object.fromEntries(KEPT.map((name) => [name, $(name).value]));
   try {
     localStorage.setItem(STORED, JSON.stringify({ version: VERSION, fields, extras }));
   } catch { /* private browsing: forgotten, then */ }
@@ -139,14 +126,9 @@ function restore() {
     const saved = JSON.parse(localStorage.getItem(STORED));
     if (saved?.version !== VERSION)
       return;
-    for (const [name, value] of Object.entries(saved.fields)) {
-      const field = $(name);
-      if (!field || typeof value !== 'string')
-        continue;
-      if (name === 'hires' && value)
-        choose(field, value);
-      else if (field.tagName !== 'SELECT' ||
-           [...field.options].some((option) => option.value === value))
+    for (const name of KEPT) {
+      const value = saved.fields[name], field = $(name);
+      if (typeof value === 'string' && (!field.options || has(field, value)))
         field.value = value;
     }
     for (const name of Object.keys(EXTRAS))
@@ -156,21 +138,16 @@ function restore() {
 }
 
 function useModel() {
-  const { width, height, steps, guidance } = model();
-  $('width').value = width;
-  $('height').value = height;
-  $('steps').value = steps;
-  $('guidance').value = guidance;
+  for (const name of ['width', 'height', 'steps', 'guidance'])
+    $(name).value = model()[name];
   fillShapes();
 }
 
 function useDefaults() {
-  const { sampler, scheduler } = store.info.defaults;
-  choose($('sampler'), sampler);
-  choose($('scheduler'), scheduler);
-  $('hires').value = '';
+  for (const name of ['sampler', 'scheduler'])
+    choose($(name), store.info.defaults[name]);
+  $('enlarge').value = $('seed').value = '';
   $('format').value = 'png';
-  $('seed').value = '';
   extras = {};
   useModel();
 }
@@ -205,8 +182,7 @@ function showError({ message, param, status, retryAfter }) {
   }
   const id = `${name}-error`;
   field.append(h('p', { class: 'error', id }, text));
-  for (let fold = field.closest('details'); fold; fold = fold.parentElement.closest('details'))
-    fold.open = true;
+  field.closest('details')?.setAttribute('open', '');
   const control = field.querySelector('input:not([type=range]), textarea, select, canvas');
   control.setAttribute('aria-invalid', 'true');
   control.setAttribute('aria-describedby', id);
@@ -216,11 +192,13 @@ function showError({ message, param, status, retryAfter }) {
 
 /* ---- asking ---- */
 
+const blame = (param, message) => Object.assign(new Error(message), { param });
+
 function numberOf(name) {
-  const field = $(name);
-  if (field.validity.badInput)
-    throw Object.assign(new Error(`${name} must be a number`), { param: name });
-  return field.value === '' ? undefined : Number(field.value);
+  const { validity, value } = $(name);
+  if (validity.badInput)
+    throw blame(name, `${name} must be a number`);
+  return value === '' ? undefined : Number(value);
 }
 
 function seedOf() {
@@ -228,21 +206,20 @@ function seedOf() {
   if (text === '' || text === '-1')
     return undefined;
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(Number(text)))
-    throw Object.assign(new Error(`seed must be a whole number of 0..${Number.MAX_SAFE_INTEGER}`),
-      { param: 'seed' });
+    throw blame('seed', `seed must be a whole number of 0..${Number.MAX_SAFE_INTEGER}`);
   return Number(text);
 }
 
 async function request() {
-  const body = { seed: seedOf(), count: Number($('count').value), preview_every: 1 };
+  const body = { seed: seedOf(), count: Number($('count').value) || 1, preview_every: 1 };
   for (const name of TEXTS)
     body[name] = $(name).value.trim();
   for (const name of ['width', 'height', 'steps', 'guidance'])
     body[name] = numberOf(name);
   for (const name of ['model', 'sampler', 'scheduler', 'format'])
     body[name] = $(name).value || undefined;
-  if ($('hires').value)
-    [body.hires_width, body.hires_height] = $('hires').value.split('x').map(Number);
+  for (const side of $('enlarge').value ? ['width', 'height'] : [])
+    body[`hires_${side}`] = round8(body[side] * $('enlarge').value);
   Object.assign(body, extras, await source.fields());
   if (body.init_image) {
     body.strength = numberOf('strength');
@@ -259,9 +236,8 @@ async function request() {
 async function paint() {
   clearErrors();
   try {
-    const body = await request();
-    const job = await store.submit(body);
-    announce(job.position > 0 ? `In the queue, ${job.position} before it` : 'In the queue');
+    const { position } = await store.submit(await request());
+    announce(position > 0 ? `In the queue, ${position} before it` : 'In the queue');
   } catch (error) {
     if (!error.param && error.status === undefined)
       console.error(error);
@@ -273,6 +249,8 @@ async function paint() {
 
 /* `params` as in docs/api.md; what it does not name gets its default. */
 function apply(params) {
+  if (params.model)
+    choose($('model'), params.model);
   useDefaults();
   $('negative_prompt').value = '';
   $('count').value = '1';
@@ -280,12 +258,10 @@ function apply(params) {
     if (params[name] != null)
       $(name).value = params[name];
   for (const name of WORDS)
-    if (params[name] != null && name !== 'count')
+    if (params[name] != null)
       choose($(name), params[name]);
-  fillShapes();
-  fillHires();
   if (params.hires_width > 0)
-    choose($('hires'), `${params.hires_width}x${params.hires_height}`);
+    choose($('enlarge'), String(params.hires_width / params.width));
   for (const [name, usual] of Object.entries(EXTRAS))
     if (params[name] != null && params[name] !== usual)
       extras[name] = params[name];
@@ -296,10 +272,6 @@ function apply(params) {
       delete extras[name];
   clearErrors();
   changed();
-  reveal();
-}
-
-function reveal() {
   form.scrollIntoView({ block: 'start' });
   $('prompt').focus({ preventScroll: true });
 }
@@ -318,21 +290,20 @@ export const painter = {
     if (!await source.set(blob))
       return;
     apply({ ...job.params, width: image.width, height: image.height, seed: null,
-      strength: 0.75, hires_width: 0, mask_invert: false });
+      strength: 0.75, fit: 'crop', hires_width: 0, mask_invert: false });
     $('source').scrollIntoView({ block: 'nearest' });
   },
 
   useInfotext(text) {
+    if (!store.info)
+      return;
     apply(paramsOf(text, store.info, store.models));
     toast('Settings taken from the picture');
   },
 };
 
-/* The size nearest to the model's own area in the shape of the picture. */
 function matchShape({ width, height }) {
-  const scale = Math.sqrt(model().width * model().height / (width * height));
-  $('width').value = round8(width * scale);
-  $('height').value = round8(height * scale);
+  [$('width').value, $('height').value] = sidesOf(width, height);
   changed();
 }
 
@@ -340,14 +311,11 @@ store.addEventListener('ready', () => {
   fillLists(store.info);
   if (!filled) {
     filled = true;
-    const usual = store.models.find((each) => each.default);
-    if (usual)
-      $('model').value = usual.name;
+    $('model').value = (store.models.find((each) => each.default) ?? model()).name;
     useDefaults();
-    fillHires();
     restore();
     $('ideas').replaceChildren(...store.info.examples.map((words) => h('button', {
-      type: 'button', class: 'chip', onclick: () => {
+      class: 'chip', onclick: () => {
         $('prompt').value = words;
         changed();
         $('prompt').focus();
@@ -367,7 +335,7 @@ form.addEventListener('submit', (event) => {
   paint();
 });
 form.addEventListener('keydown', (event) => {
-  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
+  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && !event.repeat) {
     event.preventDefault();
     paint();
   }
@@ -390,13 +358,13 @@ $('seed-random').addEventListener('click', () => {
   changed();
 });
 $('seed-keep').addEventListener('click', () => {
-  const latest = store.latestSeed ?? store.history()[0]?.images.at(-1)?.seed;
-  if (latest == null) {
+  const latest = store.history().find((job) => job.images.length > 0);
+  if (latest) {
+    $('seed').value = latest.images.at(-1).seed;
+    changed();
+  } else {
     toast('There is no picture yet');
-    return;
   }
-  $('seed').value = latest;
-  changed();
 });
 $('reset').addEventListener('click', () => {
   useDefaults();

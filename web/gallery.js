@@ -65,35 +65,29 @@ export function removeJob(job) {
 
 /* ---- the wall ---- */
 
-export const factsText = ({ params }, image) =>
-  `${image.width} × ${image.height} · ${params.steps} steps · seed ${image.seed}`;
-
 function makeCard(picture) {
   const { job, image } = picture;
   const alt = job.params.prompt || 'Picture without words';
   const img = h('img', { alt, width: image.width, height: image.height, decoding: 'async' });
-  const short = (name, label, run) => h('button', {
-    type: 'button', class: 'round', tabindex: -1, title: label, 'aria-label': label,
-    onclick: () => run(picture),
-  }, icon(name));
+  const short = (name, label, run) => h('button', { class: 'round', tabindex: -1, title: label,
+    'aria-label': label, onclick: () => run(picture) }, icon(name));
   showImage(img, image.id);
   const card = h('figure', { class: job.live ? 'card fresh' : 'card', 'data-image': image.id },
-    h('button', { type: 'button', class: 'open', onclick: () => open(picture) }, img),
+    h('button', { class: 'open', onclick: () => open(picture) }, img),
     h('div', { class: 'short' },
       short('sliders', 'Use these settings', useSettings),
       short('brush', 'Paint over this', paintOver),
       short('download', 'Download', download),
       short('trash', 'Delete', () => removeJob(picture.job))),
     h('figcaption', {}, h('span', { class: 'label-prompt' }, job.params.prompt),
-      h('small', {}, factsText(job, image))));
-  hang(card, image.width / image.height);
-  return card;
+      h('small', {}, `${image.width} × ${image.height} · ${job.params.steps} steps · seed ${image.seed}`)));
+  return hang(card, image.width / image.height);
 }
 
 /* A card is as wide as its picture, and grows in that proportion to fill its row. */
 function hang(card, ratio) {
-  const shown = Math.min(2.4, Math.max(0.6, ratio));
-  card.style.setProperty('--ratio', shown);
+  card.style.setProperty('--ratio', Math.min(2.4, Math.max(0.6, ratio)));
+  return card;
 }
 
 function makeFailed({ job }) {
@@ -103,11 +97,10 @@ function makeFailed({ job }) {
     h('p', { class: 'label-prompt' }, job.params.prompt),
     h('p', { class: 'error' }, job.error?.message ?? 'It failed'),
     h('div', { class: 'tools' },
-      h('button', { type: 'button', onclick: again }, icon('again'), 'Retry'),
-      h('button', { type: 'button', onclick: () => painter.apply(job.params) }, 'Edit'),
-      h('button', { type: 'button', onclick: () => removeJob(job) }, 'Remove')));
-  hang(card, 1);
-  return card;
+      h('button', { onclick: again }, icon('again'), 'Retry'),
+      h('button', { onclick: () => painter.apply(job.params) }, 'Edit'),
+      h('button', { onclick: () => removeJob(job) }, 'Remove')));
+  return hang(card, 1);
 }
 
 function cardOnce(id, job, image, make) {
@@ -146,7 +139,7 @@ store.addEventListener('change', render);
 /* An empty wall: frames that wait for a picture. */
 store.addEventListener('ready', () => {
   $('frames').replaceChildren(...store.info.examples.slice(0, 4).map((words) => h('button', {
-    type: 'button', class: 'frame', onclick: () => painter.paintWords(words),
+    class: 'frame', onclick: () => painter.paintWords(words),
   }, h('span', { class: 'frame-canvas', 'aria-hidden': 'true' }, icon('brush')),
   h('span', { class: 'label-prompt' }, words), h('small', {}, 'Paint this'))));
 });
@@ -159,9 +152,15 @@ $('search').addEventListener('input', () => {
   typing = setTimeout(() => store.search($('search').value.trim()).catch(complain), 250);
 });
 
-const more = () => store.more().catch(complain);
+const more = () => store.more().then(watch, complain);
+const inSight = new IntersectionObserver(([entry]) => entry.isIntersecting && more(),
+  { rootMargin: '800px' });
+
+/* Begins anew each time: only what comes into sight is reported, not what stays there. */
+function watch() {
+  inSight.disconnect();
+  inSight.observe($('more'));
+}
+
 $('more').addEventListener('click', more);
-new IntersectionObserver((entries) => {
-  if (entries.some((entry) => entry.isIntersecting))
-    more();
-}, { rootMargin: '800px' }).observe($('more'));
+watch();

@@ -31,13 +31,13 @@ function facts({ job, image }) {
   ];
   return rows.filter(([, value]) => value || value === 0).map(([name, value, run]) =>
     h('div', {}, h('dt', {}, name), h('dd', {}, String(value),
-      run && h('button', { type: 'button', class: 'bare', onclick: run, title: 'Copy',
+      run && h('button', { class: 'bare', onclick: run, title: 'Copy',
         'aria-label': `Copy ${name.toLowerCase()}` }, icon('copy')))));
 }
 
 function actions(picture) {
   const button = (name, label, run, leave = false) => h('button', {
-    type: 'button', onclick: () => {
+    onclick: () => {
       if (leave)
         dialog.close();
       run(picture);
@@ -111,17 +111,17 @@ dialog.addEventListener('keydown', (event) => {
   else if (event.key === 'ArrowRight')
     go(1);
 });
-/* A click beside the picture and its label is one on the wall behind. */
+/* A click beside the picture is one on the wall behind. */
 dialog.addEventListener('click', (event) => {
-  if (event.target === dialog)
+  if (event.target.matches('dialog, .stage'))
     dialog.close();
 });
 /* The picture that is left is the one to go on from. */
 dialog.addEventListener('close', () => {
   hostMessages();
-  const card = shown && cardOf(shown.image.id);
-  if (card?.isConnected && document.activeElement !== $('prompt'))
-    card.querySelector('.open').focus({ preventScroll: false });
+  const card = cardOf(shown.image.id);
+  if (card && document.activeElement !== $('prompt'))
+    card.querySelector('.open').focus();
 });
 
 let touchX = null;

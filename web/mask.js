@@ -124,8 +124,6 @@ canvas.addEventListener('keydown', (event) => {
       x: clamp(cursor.x + move[0] * step),
       y: clamp(cursor.y + move[1] * step * canvas.width / canvas.height),
     };
-    if (event.shiftKey && strokes.length)
-      strokes.at(-1).points.push(cursor);
   } else if (event.key === ' ') {
     begin(cursor);
     current = null;

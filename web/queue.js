@@ -40,12 +40,12 @@ function makeRow(job) {
     prompt: h('p', { class: 'label-prompt' }, job.params.prompt || 'Without words'),
     words: h('p', { class: 'now' }),
     bar: h('progress', { 'aria-label': 'Progress' }),
-    finish: h('button', { type: 'button', onclick: act(store.interrupt),
+    finish: h('button', { onclick: act(store.interrupt),
       title: 'Stop here and keep what is painted' }, icon('check'), 'Finish now'),
-    cancel: h('button', { type: 'button', onclick: act(store.cancel) }, icon('close'), 'Cancel'),
-    reuse: h('button', { type: 'button', title: 'Use these settings',
-      'aria-label': 'Use these settings', class: 'bare',
-      onclick: () => painter.apply(job.params) }, icon('sliders')),
+    cancel: h('button', { onclick: act(store.cancel) }, icon('close'), 'Cancel'),
+    reuse: h('button', { class: 'bare', title: 'Use these settings',
+      'aria-label': 'Use these settings', onclick: () => painter.apply(job.params) },
+    icon('sliders')),
   };
   const canvas = h('div', { class: 'canvas' }, row.preview);
   canvas.style.aspectRatio = `${job.params.width} / ${job.params.height}`;

@@ -26,7 +26,6 @@ class Store extends EventTarget {
   problem = ''; /* why it is offline */
   query = '';
   loaded = false; /* the first page of history is there */
-  latestSeed = null;
 
   #found = null; /* ids that the search gave, while there is one */
   #next = null;  /* cursors of older pages */
@@ -79,6 +78,7 @@ class Store extends EventTarget {
 
   /* Never returns. `askKey(message)` resolves when a key was set. */
   async run(askKey) {
+    setInterval(() => this.#positions(), 15000); /* other people's jobs move them too */
     for (let failures = 0; ;) {
       try {
         await this.#connect(() => { failures = 0; });
@@ -186,8 +186,6 @@ class Store extends EventTarget {
     job.stopping = isActive(job) ? known?.stopping : null;
     job.seen = performance.now();
     this.jobs.set(job.id, job);
-    if (job.images.length > 0 && this.mine.has(job.id))
-      this.latestSeed = job.images.at(-1).seed;
     this.#touch();
     if (known && isActive(known) && !isActive(job))
       this.#emit('finished', job);
@@ -204,11 +202,11 @@ class Store extends EventTarget {
 
   /* A job that leaves the queue moves all behind it, of which no event tells. */
   #positions() {
-    clearTimeout(this.#queueTimer);
     if (!this.active().some((job) => job.state === 'queued'))
       return;
-    this.#queueTimer = setTimeout(async () => {
+    this.#queueTimer ??= setTimeout(async () => {
       const asked = performance.now();
+      this.#queueTimer = null;
       try {
         for (const job of (await get('api/jobs?state=queued&limit=200')).jobs)
           this.#upsert(job, asked);
@@ -309,9 +307,12 @@ class Store extends EventTarget {
 
   #accepted(job) {
     this.mine.add(job.id);
-    if (!this.jobs.has(job.id)) /* events are faster, and newer, than answers */
+    const known = this.jobs.get(job.id); /* from an event: faster, and newer, than this answer */
+    if (!known)
       this.#upsert({ ...job, live: true });
-    return this.jobs.get(job.id);
+    else if (!isActive(known))
+      this.#emit('finished', known);
+    return known ?? job;
   }
 
   cancel(id) {

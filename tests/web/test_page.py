@@ -34,8 +34,15 @@ def picture(size=(64, 64), color=(200, 30, 30), text=None):
     return out.getvalue()
 
 
-def png_file(data, name="picture.png"):
-    return {"name": name, "mimeType": "image/png", "buffer": data}
+def choose_source(page, size=(64, 64), text=None):
+    """Paint over a picture, small: choosing one sets the size that the model likes."""
+    if page.locator("#source").get_attribute("open") is None:
+        page.locator("#source summary").click()
+    page.set_input_files("#source-file", {"name": "picture.png", "mimeType": "image/png",
+                                          "buffer": picture(size, text=text)})
+    expect(page.locator("#source-set")).to_be_visible()
+    page.evaluate("for (const id of ['width', 'height']) document.getElementById(id).value = 64")
+    page.check("input[value=brush]")
 
 
 def decode(url):
@@ -310,11 +317,7 @@ def test_other_clients_and_a_restarted_server(open_page, serve):
 
 def test_paints_over_a_picture_with_a_mask(page):
     page.fill("#prompt", "a moon")
-    page.locator("#source summary").click()
-    page.set_input_files("#source-file", png_file(picture((128, 64))))
-    expect(page.locator("#source-set")).to_be_visible()
-    page.check("input[value=brush]")
-    page.expected.add(400)
+    choose_source(page, (128, 64))
     page.click("#paint")
     expect(page.locator("[data-param=mask] .error")).to_contain_text("Brush over the part")
     box = page.locator("#mask").bounding_box()
@@ -337,9 +340,7 @@ def test_paints_over_a_picture_with_a_mask(page):
 
 
 def test_the_mask_by_keyboard(page):
-    page.locator("#source summary").click()
-    page.set_input_files("#source-file", png_file(picture()))
-    page.check("input[value=brush]")
+    choose_source(page)
     page.locator("#mask").focus()
     for key in ["ArrowLeft"] * 4 + ["Space"] + ["ArrowRight"] * 8 + ["Space", "u"]:
         page.keyboard.press(key)
@@ -485,9 +486,9 @@ def test_everything_by_keyboard(page):
 def sideways(page):
     return page.evaluate("""() => [...document.querySelectorAll('body *')].filter((e) => {
         const box = e.getBoundingClientRect();
-        return box.width > 1 && box.right > innerWidth + 1 && !e.closest('.ideas, .hidden');
+        return box.width > 1 && box.right > screen.width + 1 && !e.closest('.ideas, .hidden');
     }).map((e) => e.outerHTML.slice(0, 80)).concat(
-        document.documentElement.scrollWidth > innerWidth ? ['the page'] : [])""")
+        document.documentElement.scrollWidth > screen.width ? ['the page'] : [])""")
 
 
 def test_on_a_phone(open_page, api):
@@ -501,9 +502,7 @@ def test_on_a_phone(open_page, api):
     api.submit("waiting " * 20, **ENDLESS)
     expect(page.locator(CARD)).to_have_count(2)
     expect(page.locator(".running .preview")).to_be_visible()
-    page.locator("#source summary").tap()
-    page.set_input_files("#source-file", png_file(picture((640, 480))))
-    page.check("input[value=brush]")
+    choose_source(page, (640, 480))
     page.locator("#settings summary").tap()
     assert sideways(page) == []
     small = page.evaluate("""() => [...document.querySelectorAll('button, select, summary, .drop')]
@@ -571,9 +570,7 @@ def test_names_and_contrast(open_page, api, scheme):
     api.submit("on the easel", **ENDLESS)
     api.submit("waiting", **ENDLESS)
     expect(page.locator("#queue-list > li")).to_have_count(2)
-    page.locator("#source summary").click()
-    page.set_input_files("#source-file", png_file(picture(text=INFOTEXT)))
-    page.check("input[value=brush]")
+    choose_source(page, text=INFOTEXT)
     page.locator("#settings summary").click()
     page.fill("#width", "7")
     page.evaluate("document.querySelector('input[value=all]').click()")
