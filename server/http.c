@@ -323,9 +323,10 @@ static void log_request(const struct http_request *req, int status, int64_t ms)
 {
     bool probe = strcmp(req->path, "/healthz") == 0 || strcmp(req->path, "/readyz") == 0 ||
                  strcmp(req->path, "/metrics") == 0;
-    char path[256];
+    char method[32], path[256];
     log_event(probe ? LOG_DEBUG : LOG_INFO, "http",
-              "method=%s path=%s status=%d bytes=%zu ms=%lld key=%s remote=%s req=%s", req->method,
+              "method=%s path=%s status=%d bytes=%zu ms=%lld key=%s remote=%s req=%s",
+              log_quote(method, sizeof method, req->method),
               log_quote(path, sizeof path, req->path), status, req->sent, (long long)ms,
               *req->grant.key.id ? req->grant.key.id : "-", req->remote, req->id);
 }
@@ -530,6 +531,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
     if (!req->dispatched) {
         req->dispatched = true;
         dispatch(req);
+        drop_body(req); /* whoever waits now shall not hold it for minutes */
     } else if (req->wait.active) {
         http_wait_step(req);
     }

@@ -99,13 +99,12 @@ void http_wait_step(struct http_request *req)
         req->wait.checked_ms = http_wait_clock();
         bool gone = req->gone;
         pthread_mutex_unlock(&req->lock);
-        if (gone || req->http->stopping) {
+        if (gone) {
             http_wait_abandon(req);
-            req->abandoned = gone;
-            if (!gone)
-                http_wait_refuse_stopping(req);
+            req->abandoned = true;
             return;
         }
+        bool stopping = req->http->stopping; /* before the look: what ended until then counts */
         struct job job;
         struct err err;
         if (!queue_get(req->http->app->queue, req->wait.job_id, NULL, &job, &err)) {
@@ -119,6 +118,11 @@ void http_wait_step(struct http_request *req)
             return;
         }
         job_free(&job);
+        if (stopping) {
+            http_wait_abandon(req);
+            http_wait_refuse_stopping(req);
+            return;
+        }
     } while (!http_wait_suspend(req));
 }
 
