@@ -1,6 +1,7 @@
 /* access.c: see access.h. */
 #include "server/access.h"
 
+#include <arpa/inet.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,12 @@ static bool list_has(const struct setting_list *list, const char *word)
     return false;
 }
 
+static bool is_address(const char *host)
+{
+    unsigned char bytes[sizeof(struct in6_addr)];
+    return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
+}
+
 bool access_check_host(const struct settings *s, bool loopback, const struct access_request *r,
                        struct err *err)
 {
@@ -26,9 +33,10 @@ bool access_check_host(const struct settings *s, bool loopback, const struct acc
         /* HTTP/1.0 needs no Host, and a page in a browser always sends one. */
         return !r->host || err_set(err, ERR_INVALID, "the Host header is malformed");
     }
-    if (!loopback && s->allowed_hosts.count == 0)
+    /* With keys, a page that points its name here lacks one, and any name may be ours. */
+    if (!loopback && s->allowed_hosts.count == 0 && !s->allow_unauthenticated)
         return true;
-    if (strcmp(host, "localhost") == 0 || strcmp(host, "127.0.0.1") == 0 ||
+    if ((!loopback && is_address(host)) || strcmp(host, "localhost") == 0 || strcmp(host, "127.0.0.1") == 0 ||
         strcmp(host, "::1") == 0 || list_has(&s->allowed_hosts, host))
         return true;
     return err_set(err, ERR_DENIED,

@@ -220,12 +220,20 @@ static void test_host(void **state)
             fail_msg("%s", rows[i].host);
     }
     struct access_request r = request("GET", "paint.example:80", NULL, NULL);
+    /* Without keys a foreign name is nobody's, also behind a published port. */
+    assert_true(settings_set(f->settings, "allow_unauthenticated", "on", "", NULL));
+    assert_false(access_check_host(f->settings, false, &r, NULL));
+    assert_true(settings_set(f->settings, "allow_unauthenticated", "off", "", NULL));
     assert_false(access_check_host(f->settings, true, &r, NULL));
     assert_true(settings_set(f->settings, "allowed_hosts", "paint.example", "", NULL));
     assert_true(access_check_host(f->settings, true, &r, NULL));
     assert_true(access_check_host(f->settings, false, &r, NULL));
     r.host = "other.example";
     assert_false(access_check_host(f->settings, false, &r, NULL));
+    r.host = "192.0.2.7:7860";
+    assert_true(access_check_host(f->settings, false, &r, NULL));
+    r.host = "[2001:db8::7]";
+    assert_true(access_check_host(f->settings, false, &r, NULL));
     assert_true(settings_set(f->settings, "allowed_hosts", "*", "", NULL));
     assert_true(access_check_host(f->settings, true, &r, NULL));
 }
