@@ -7,6 +7,7 @@
 
 #include "engine/base/log.h"
 #include "server/app.h"
+#include "server/json_text.h"
 #include "server/settings.h"
 
 void http_reply_header(struct http_request *req, const char *name, const char *value)
@@ -52,6 +53,9 @@ void http_reply_json(struct http_request *req, int status, struct cJSON *json)
 {
     char *text = json ? cJSON_PrintUnformatted(json) : NULL;
     cJSON_Delete(json);
+    /* Messages quote what came, cut to some length or not UTF-8 at all. */
+    if (text && status >= 400)
+        json_text_mend(text);
     if (text)
         http_reply_data(req, status, "application/json", text, strlen(text), cJSON_free);
 }

@@ -119,5 +119,11 @@ void json_text_mend(char *text)
     if (start > 0 && (unsigned char)text[start - 1] >= 0xc0)
         start--;
     if (!json_text_is_utf8(text + start, size - start, NULL))
-        text[start] = '\0';
+        text[size = start] = '\0';
+    for (size_t i = 0; i < size;) {
+        size_t n = sequence_length((const uint8_t *)text + i, size - i);
+        if (n == 0)
+            text[i] = '?';
+        i += n > 0 ? n : 1;
+    }
 }

@@ -22,7 +22,8 @@ struct cJSON *json_text_parse(const char *text, size_t size, int max_depth, stru
  * *code_points (may be NULL) counts the characters. */
 bool json_text_is_utf8(const char *text, size_t size, size_t *code_points);
 
-/* Cuts off a character that snprintf left incomplete at the end of UTF-8 text. */
+/* Makes UTF-8 of what snprintf and strangers left: a character that is incomplete at the end is cut
+ * off, any other byte that is no part of one becomes '?'. */
 void json_text_mend(char *text);
 
 #endif

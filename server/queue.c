@@ -19,6 +19,7 @@
 #include "engine/base/log.h"
 #include "server/blobs.h"
 #include "server/ids.h"
+#include "server/json_text.h"
 #include "server/settings.h"
 #include "server/store.h"
 
@@ -78,7 +79,12 @@ static void publish_state(struct queue *q, const char *id, const char *key_id, e
 static bool end_job(struct queue *q, const char *id, const char *key_id, enum job_state state,
                     const struct err *reason, struct err *err)
 {
-    if (!store_job_end(q->store, id, state, reason, now_ms(), err))
+    struct err clean = {0};
+    if (reason) { /* it goes into JSON */
+        clean = *reason;
+        json_text_mend(clean.msg);
+    }
+    if (!store_job_end(q->store, id, state, reason ? &clean : NULL, now_ms(), err))
         return false;
     publish_state(q, id, key_id, state);
     return true;
@@ -597,7 +603,9 @@ bool queue_finish(struct queue *q, const struct claim *claim, struct err *err)
     if (done && lease.images < lease.count && !lease.interrupted)
         done = err_set(err, ERR_INTERNAL, "job %s has %d of %d pictures", claim->job_id,
                        lease.images, lease.count);
-    done = done && end_job(q, claim->job_id, lease.key_id, JOB_DONE, NULL, err);
+    /* Interrupted before its first picture: there is nothing that it could be done with. */
+    enum job_state state = lease.images > 0 ? JOB_DONE : JOB_CANCELLED;
+    done = done && end_job(q, claim->job_id, lease.key_id, state, NULL, err);
     pthread_mutex_unlock(&q->lock);
     return done;
 }

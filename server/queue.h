@@ -99,6 +99,7 @@ bool queue_input(struct queue *q, const char *job_id, const char *name, void **d
 bool queue_store_image(struct queue *q, const struct claim *claim, struct job_image *image,
                        const void *data, size_t size, struct err *err);
 
+/* Done; cancelled when it was interrupted before it had a picture. */
 bool queue_finish(struct queue *q, const struct claim *claim, struct err *err);
 bool queue_fail(struct queue *q, const struct claim *claim, const struct err *reason,
                 struct err *err);

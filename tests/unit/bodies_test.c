@@ -149,6 +149,25 @@ static void test_json_text(void **state)
     assert_null(json_text_parse("\"a\0b\"", 5, 8, NULL));
 }
 
+static void test_json_text_mend(void **state)
+{
+    static const char *const rows[][2] = {
+        {"", ""},
+        {"a\xc3\xa9", "a\xc3\xa9"},
+        {"a\xc3", "a"},
+        {"a\xf0\x9f\x8e", "a"},
+        {"\xc3\"a\"", "?\"a\""},
+        {"\xffx\xa9y\xe2\x82", "?x?y"},
+        {"\xa9\xa9\xa9\xa9\xa9", "?"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[16];
+        strcpy(text, rows[i][0]);
+        json_text_mend(text);
+        assert_string_equal(text, rows[i][1]);
+    }
+}
+
 static void test_json_text_many(void **state)
 {
     struct err err;
@@ -352,6 +371,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_base64_encode),  cmocka_unit_test(test_base64_decode),
         cmocka_unit_test(test_base64_round),   cmocka_unit_test(test_json_text),
+        cmocka_unit_test(test_json_text_mend),
         cmocka_unit_test(test_json_text_many), cmocka_unit_test(test_code_points),
         cmocka_unit_test(test_form),           cmocka_unit_test(test_form_shapes),
         cmocka_unit_test(test_form_filenames), cmocka_unit_test(test_form_hostile),

@@ -307,6 +307,12 @@ static void interrupting(void **state)
     fixture_store_image(f, &claim, 0, "unfinished", &image);
     assert_ok(queue_finish(f->queue, &claim, &err), err); /* with one of four */
     assert_int_equal(fixture_state(f, id), JOB_DONE);
+    fixture_submit(f, "", 0, "p", 4, id);
+    fixture_claim(f, &job, &claim);
+    job_free(&job);
+    assert_ok(queue_interrupt(f->queue, id, NULL, &err), err);
+    assert_ok(queue_finish(f->queue, &claim, &err), err); /* with none */
+    assert_int_equal(fixture_state(f, id), JOB_CANCELLED);
 }
 
 static void released_jobs_are_tried_again_but_not_for_ever(void **state)
