@@ -15,13 +15,12 @@
 
 #include "server/job.h"
 #include "server/registry.h"
+#include "server/intake.h"
 #include "server/settings.h"
 #include "server/worker.h"
 
 #define SEND_MS 10000       /* a worker always reads; one that does not is stuck */
 #define JSON_BYTES 65536    /* of what a worker says */
-#define MAX_INPUT_FACTOR 4  /* an input may have this many times max_pixels, and so may a picture
-                               that is painted over it */
 #define ENVIRONMENT_MAX 16
 
 struct child {
@@ -193,14 +192,13 @@ bool child_generate(struct child *c, const struct child_request *r, struct err *
 static bool send_start(struct child *c, struct err *err)
 {
     const struct settings *s = c->settings;
-    double max_pixels = (double)s->max_pixels * MAX_INPUT_FACTOR;
     cJSON *json = message("start");
     cJSON_AddNumberToObject(json, "threads", s->threads);
     cJSON_AddStringToObject(json, "precision", s->precision);
     cJSON_AddStringToObject(json, "cpu", s->cpu);
     cJSON_AddNumberToObject(json, "memory_limit", (double)s->memory_limit_mb * 1048576);
     cJSON_AddNumberToObject(json, "idle_unload_seconds", s->idle_unload_seconds);
-    cJSON_AddNumberToObject(json, "max_input_pixels", max_pixels);
+    cJSON_AddNumberToObject(json, "max_input_pixels", (double)intake_pixels_max(s));
     cJSON_AddStringToObject(json, "log_level", s->log_level);
     return tell(c, json, NULL, 0, err);
 }
@@ -222,7 +220,8 @@ bool child_start(struct child *c, struct err *err)
         close(ends[0]);
         return err_set(err, ERR_IO, "no process for a worker: %s", strerror(why));
     }
-    size_t bytes = (size_t)c->settings->max_pixels * MAX_INPUT_FACTOR * 3;
+    /* A picture that is painted over another one may be as large as that. */
+    size_t bytes = intake_pixels_max(c->settings) * 3;
     struct wire_limits limits = {
         .json = JSON_BYTES, .binary = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX};
     fcntl(ends[0], F_SETFL, O_NONBLOCK);

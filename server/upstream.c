@@ -14,7 +14,6 @@
 #include <cjson/cJSON.h>
 
 #include "engine/base/log.h"
-#include "engine/io/image.h"
 #include "engine/pictor.h"
 #include "server/app.h"
 #include "server/backoff.h"
@@ -22,6 +21,7 @@
 #include "server/breaker.h"
 #include "server/dispatch.h"
 #include "server/fetch.h"
+#include "server/intake.h"
 #include "server/json_text.h"
 #include "server/queue.h"
 #include "server/registry.h"
@@ -36,7 +36,6 @@
 #define ANSWER_BYTES ((size_t)32 << 20)   /* of one picture in an answer */
 #define ANSWER_MOST ((size_t)256 << 20)
 #define ANSWER_DEPTH 16
-#define PIXELS_FACTOR 4                   /* as for pictures that clients send */
 
 struct server {
     const struct settings_upstream *settings;
@@ -127,10 +126,9 @@ static void end_task(struct task *t, const char *outcome, bool told, const struc
 
 static void fail_task(struct task *t, const struct err *why)
 {
-    struct err err = {0}, reason = *why;
-    json_text_mend(reason.msg);
-    log_failure("job_failed", t, &reason);
-    bool told = queue_fail(t->upstream->app->queue, &t->claim, &reason, &err);
+    struct err err = {0};
+    log_failure("job_failed", t, why);
+    bool told = queue_fail(t->upstream->app->queue, &t->claim, why, &err);
     end_task(t, "failed", told, &err);
 }
 
@@ -197,8 +195,7 @@ static bool store(struct task *t, const void *data, size_t size, struct err *err
 {
     struct upstream *u = t->upstream;
     struct pictor_image pixels;
-    size_t most = (size_t)u->app->settings->max_pixels * PIXELS_FACTOR;
-    if (!image_decode(data, size, most, &pixels, err)) {
+    if (!intake_picture(u->app->settings, data, size, &pixels, err)) {
         err->code = ERR_UPSTREAM;
         return err_prefix(err, "%s answered a picture that cannot be read",
                           t->server->settings->name);

@@ -45,7 +45,7 @@ int64_t wire_integer(const struct wire_message *m, const char *name, int64_t lea
                      int64_t fallback)
 {
     double d = wire_number(m, name, NAN);
-    return d >= (double)least && d <= (double)most ? (int64_t)d : fallback;
+    return d >= (double)least && d <= (double)most && d < 0x1p63 ? (int64_t)d : fallback;
 }
 
 void wire_add_text(struct cJSON *json, const char *name, const char *text)
