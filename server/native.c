@@ -79,6 +79,11 @@ void native_submit(struct http_request *req)
     }
     struct job_input inputs[2];
     size_t count = 0;
+    if (job.priority > 0 && !http_is_admin(req)) { /* it would go before everybody else's jobs */
+        err_set(&err, ERR_DENIED, "a priority above 0 needs a key with the right to administer");
+        http_reply_error(req, &err, "priority");
+        goto done;
+    }
     if (job.init.data)
         inputs[count++] = (struct job_input){"init", job.init.data, job.init.size};
     if (job.mask.data)
@@ -88,6 +93,7 @@ void native_submit(struct http_request *req)
         reply_job(req, 202, id);
     else
         http_reply_error(req, &err, NULL);
+done:
     native_job_free(&job);
     cJSON_Delete(body);
 }

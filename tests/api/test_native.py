@@ -414,3 +414,6 @@ def test_keys_see_their_own(serve):
     for stream in events:
         stream.stop()
     assert boss.request("DELETE", path).status_code == 204
+    # Nobody goes before the others without the right to.
+    assert alice.post("/api/jobs", {**TINY, "priority": 1}, 403)["param"] == "priority"
+    assert alice.done(priority=-1)["priority"] == -1 and boss.done(priority=1)["priority"] == 1
