@@ -62,9 +62,13 @@ export const hostMessages = (host = document.body) => host.append($('messages'))
 /* A note that goes away by itself, but not while the pointer or the focus is on it. `action` is
  * {label, run}; `gone` is called when it went without the action. */
 export function toast(text, { action, gone, seconds = 5, bad = false } = {}) {
-  let timer;
+  let timer, closed = false, before = null;
+  const hold = () => clearTimeout(timer);
   const close = (acted) => {
-    clearTimeout(timer);
+    hold();
+    closed = true; /* taking the focus away below would start the clock again */
+    if (note.contains(document.activeElement))
+      before?.focus();
     note.remove();
     if (acted)
       action.run();
@@ -72,13 +76,16 @@ export function toast(text, { action, gone, seconds = 5, bad = false } = {}) {
       gone?.();
   };
   const wait = () => {
-    clearTimeout(timer);
-    timer = setTimeout(close, seconds * 1000, false);
+    hold();
+    if (!closed)
+      timer = setTimeout(close, seconds * 1000, false);
   };
-  const hold = () => clearTimeout(timer);
   const note = h('div', {
-    class: bad ? 'toast bad' : 'toast', onmouseenter: hold, onfocusin: hold, onmouseleave: wait,
-    onfocusout: wait,
+    class: bad ? 'toast bad' : 'toast', onmouseenter: hold, onmouseleave: wait, onfocusout: wait,
+    onfocusin: (event) => {
+      before ??= event.relatedTarget;
+      hold();
+    },
   }, h('span', {}, text),
   action && h('button', { onclick: () => close(true) }, action.label));
   $('toasts').append(note);

@@ -242,6 +242,8 @@ async function paint() {
     if (!error.param && error.status === undefined)
       console.error(error);
     showError(error);
+    if (error.status === 401)
+      store.reconnect(); /* which asks for a key that is good */
   }
 }
 

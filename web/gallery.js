@@ -6,7 +6,7 @@ import { $, arrange, complain, copyText, h, icon, setText, toast } from './dom.j
 import { painter } from './form.js';
 import { store } from './store.js';
 
-const cards = new Map(); /* image id, or job id of a failed one -> {element, picture} */
+const cards = new Map(); /* id of an image, or of a job that failed -> {element, picture} */
 let open = () => {};     /* the lightbox, which imports this file */
 
 export const onOpen = (run) => { open = run; };

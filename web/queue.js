@@ -13,17 +13,15 @@ export function secondsText(seconds) {
 }
 
 /* 0..1 over all pictures of the job; null while nothing can be said. */
-export function fractionOf({ progress: { image, step, steps }, params: { count } }) {
+function fractionOf({ progress: { image, step, steps }, params: { count } }) {
   return steps > 0 ? (image + step / steps) / count : null;
 }
 
 function wordsOf(job) {
   if (job.stopping)
     return job.stopping === 'cancel' ? 'Stopping…' : 'Finishing…';
-  if (job.state === 'queued') {
-    const { position } = job;
-    return position > 0 ? `Waiting, ${position} before it` : 'Next';
-  }
+  if (job.state === 'queued')
+    return job.position > 0 ? `Waiting, ${job.position} before it` : 'Next';
   const { image, step, steps, eta_seconds: eta } = job.progress;
   if (!steps)
     return 'Mixing the colours…';
@@ -90,8 +88,8 @@ function updateStatus() {
     running.length > 0 && (steps ? `${step} / ${steps}` : 'beginning'),
     waiting > 0 && `${waiting} waiting`,
   ].filter(Boolean).join(' · '));
-  const title = fraction === null ? '' : `${Math.floor(fraction * 100)} % · `;
-  document.title = active.length ? `${title || '… · '}pictor` : 'pictor';
+  const percent = fraction === null ? '…' : `${Math.floor(fraction * 100)} %`;
+  document.title = active.length ? `${percent} · pictor` : 'pictor';
 }
 
 store.addEventListener('change', () => {

@@ -171,8 +171,9 @@ addEventListener('drop', (event) => {
   take(event.dataTransfer.files);
 });
 addEventListener('paste', (event) => {
-  if (event.clipboardData.files.length === 0)
+  const { files, types } = event.clipboardData;
+  if (files.length === 0 || types.includes('text/plain')) /* offices copy words as both */
     return;
   event.preventDefault();
-  take(event.clipboardData.files);
+  take(files);
 });

@@ -260,8 +260,12 @@ def test_delete_can_be_taken_back(page, api):
     cards.first.hover()
     cards.first.locator("[aria-label=Delete]").click()
     expect(cards).to_have_count(1)
+    page.clock.install()
     page.get_by_role("button", name="Undo").click()
     expect(cards).to_have_count(2)
+    page.clock.fast_forward(20000)
+    page.wait_for_timeout(200)
+    assert len(api.call("GET")["jobs"]) == 2
     cards.first.hover()
     cards.first.locator("[aria-label=Delete]").click()
     expect(cards).to_have_count(1)
