@@ -205,6 +205,28 @@ def test_too_large(serve):
     ai.answer(TINY)
 
 
+def test_who_waits_holds_no_body(serve):
+    """There is room for four of the largest bodies; more than four clients may wait."""
+    server = serve("--max-body-bytes=100K")
+    body = json.dumps({**TINY, "steps": 150, "size": "512x512", "padding": "x" * 90000}).encode()
+    waiting = []
+    for count in range(1, 9):
+        waiting.append(Raw(server).send(post("/v1/images/generations", body)))
+        wait_for(lambda: len(requests.get(server.url + "/api/jobs", timeout=30).json()["jobs"])
+                 == count, 20)
+
+
+def test_errors_are_utf8(own):
+    """What an error quotes of the request is cut to some number of bytes."""
+    for i in range(4):
+        name = "x" * i + "\u20ac" * 90
+        for field in ("model", "sampler", "size", "quality"):
+            answer = requests.post(own.url + "/v1/images/generations",
+                                   json={**TINY, field: name}, timeout=30)
+            assert 400 <= answer.status_code < 500
+            assert answer.content.decode() and name[:i + 1] in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("text", [
     b"\r\n\r\n\r\n", b"GET\r\n\r\n", b"GET /\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"\0" * 100,
     b"GET / HTTP/9.9\r\n\r\n", b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
