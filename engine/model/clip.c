@@ -38,12 +38,12 @@ struct clip *clip_load(struct device *dev, const struct checkpoint *cp, const st
     c->layers = arch->text.layers;
     c->vocab = arch->text.vocab;
     c->positions = arch->text.positions;
-    if (c->layers > MAX_LAYERS || w % 32 || w % c->heads || w / c->heads > LAYERS_MAX_HEAD) {
-        err_set(
-            err, ERR_UNSUPPORTED,
-            "text encoder of %d layers, width %d, %d heads: wanted at most %d layers and a width "
-            "that is a multiple of 32 and of the heads",
-            c->layers, w, c->heads, MAX_LAYERS);
+    if (c->layers > MAX_LAYERS || w > LAYERS_MAX_WIDTH || w % 32 || w % c->heads ||
+        w / c->heads > LAYERS_MAX_HEAD || arch->text.ff % 32) {
+        err_set(err, ERR_UNSUPPORTED,
+                "text encoder of %d layers, width %d, %d heads, %d inside: wanted at most %d "
+                "layers, widths in multiples of 32, and at most %d that the heads divide",
+                c->layers, w, c->heads, arch->text.ff, MAX_LAYERS, LAYERS_MAX_WIDTH);
         c->layers = 0;
         goto fail;
     }

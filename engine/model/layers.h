@@ -9,8 +9,9 @@
 #include "engine/compute/ops.h"
 #include "engine/io/checkpoint.h"
 
-#define LAYERS_GROUPS 32     /* groups of every group norm of SD */
-#define LAYERS_MAX_HEAD 1024 /* channels of one attention head */
+#define LAYERS_GROUPS 32      /* groups of every group norm of SD */
+#define LAYERS_MAX_HEAD 1024  /* channels of one attention head */
+#define LAYERS_MAX_WIDTH 8192 /* channels between layers: a device has scratch for rows of them */
 
 struct loader {
     struct device *dev;
@@ -35,7 +36,7 @@ struct norm {
 struct norm layers_norm(struct loader *l, const char *prefix, const char *name, int c);
 void layers_norm_free(struct norm *n);
 
-/* A tensor of any shape with n elements as floats; malloc'd. */
+/* A tensor of this shape as floats; malloc'd. */
 float *layers_floats(struct loader *l, const char *prefix, const char *name, int ndim,
                      const size_t *shape);
 

@@ -164,6 +164,13 @@ struct unet *unet_load(struct device *dev, const struct checkpoint *cp, const st
             goto fail;
         }
     }
+    if (mc != arch->unet.channels[0] || arch->unet.time_dim % 32) {
+        err_set(err, ERR_UNSUPPORTED,
+                "UNet that begins with %d channels, with %d at full resolution and a time "
+                "embedding of %d: wanted the first two equal, the last a multiple of 32",
+                mc, arch->unet.channels[0], arch->unet.time_dim);
+        goto fail;
+    }
     u->time1 = layers_linear(&l, root, "time_embed.0", arch->unet.time_dim, mc, true);
     u->time2 =
         layers_linear(&l, root, "time_embed.2", arch->unet.time_dim, arch->unet.time_dim, true);
