@@ -73,7 +73,7 @@ void pictor_engine_free(struct pictor_engine *engine);
 const char *pictor_engine_description(const struct pictor_engine *engine);
 
 /* Asks the picture being painted to stop; pictor_generate then fails with ERR_CANCELLED within
- * one step. Any thread, and async-signal-safe. Cleared when the next picture starts. */
+ * one step or stage. Any thread, and async-signal-safe. Cleared when the next picture starts. */
 void pictor_engine_cancel(struct pictor_engine *engine);
 
 /* Asks it to stop sampling and decode what is there: pictor_generate succeeds with an unfinished
@@ -146,7 +146,7 @@ struct pictor_params {
     void *ctx;
 };
 
-/* Defaults for this model (native size, its guidance and steps, Euler, automatic, NV noise).
+/* Defaults for this model (native size, its guidance and steps, Euler a, automatic, NV noise).
  * `model` may be NULL. */
 void pictor_params_init(struct pictor_params *params, const struct pictor_model *model);
 

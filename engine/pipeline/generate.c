@@ -5,8 +5,6 @@
  * arena, so the memory a picture needs is the largest stage's, which pictor_check finds by running
  * all of them dry. Latents between stages are plain floats, channels-last, in memory of their own.
  */
-#include <assert.h>
-#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,9 +179,12 @@ static enum sampler_verdict on_step(void *ctx, int step, const float *x0)
     return SAMPLER_CONTINUE;
 }
 
-/* Makes the arena ready for a stage that needs `bytes`. */
+/* Makes the arena ready for a stage that was planned to need `bytes`; between stages is also where
+ * a picture that is not sampling can be cancelled. */
 static bool stage(struct job *j, size_t bytes, struct err *err)
 {
+    if (atomic_load(&j->m->engine->cancel))
+        return err_set(err, ERR_CANCELLED, "cancelled");
     arena_free(&j->arena);
     return arena_init(&j->arena, bytes, err);
 }
@@ -237,6 +238,14 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* Latent pixels of the larger pass: the second need not be the one. */
+static size_t most_pixels(const struct pictor_params *p)
+{
+    size_t first = (size_t)(p->width / VAE_FACTOR) * (size_t)(p->height / VAE_FACTOR);
+    return larger(first,
+                  (size_t)(p->hires_width / VAE_FACTOR) * (size_t)(p->hires_height / VAE_FACTOR));
+}
+
 /* Bytes at the widest moment: the largest stage, and the floats that live between stages. */
 static bool plan(struct job *j, size_t *bytes, struct err *err)
 {
@@ -254,7 +263,7 @@ static bool plan(struct job *j, size_t *bytes, struct err *err)
     }
     if (p->preview_every)
         most = larger(most, plan_encode(j, PREVIEW_SIDE / VAE_FACTOR, PREVIEW_SIDE / VAE_FACTOR));
-    size_t pixels = (size_t)j->width * (size_t)j->height;
+    size_t pixels = most_pixels(p);
     size_t picture = pixels * VAE_FACTOR * VAE_FACTOR * 3 * (sizeof(float) + 2);
     *bytes = most + picture + pixels * CHANNELS * sizeof(float) * (size_t)(4 + j->sampler->buffers);
     size_t limit = j->m->engine->memory_limit, weights = j->m->info.weight_bytes;
@@ -477,10 +486,8 @@ static bool paint(struct job *j, struct pictor_image *out, struct err *err)
     bool hires = p->hires_width > 0, ok = false;
     j->width = p->width / VAE_FACTOR;
     j->height = p->height / VAE_FACTOR;
-    size_t preview = (size_t)(hires ? p->hires_width : p->width) / VAE_FACTOR *
-                     ((size_t)(hires ? p->hires_height : p->height) / VAE_FACTOR) * 3;
     j->latent = malloc((size_t)j->width * (size_t)j->height * CHANNELS * sizeof *j->latent);
-    j->preview.pixels = malloc(preview);
+    j->preview.pixels = malloc(most_pixels(p) * 3);
     if (!j->latent || !j->preview.pixels) {
         err_set(err, ERR_TOO_LARGE, "no memory for a latent of %dx%d", j->width, j->height);
         goto done;

@@ -112,6 +112,6 @@ void preview_paint(const struct pictor_model *m, const float *latent, int w, int
             float v = m->preview[4][c];
             for (int k = 0; k < 4; k++)
                 v += latent[4 * i + (size_t)k] * m->preview[k][c];
-            out->pixels[3 * i + (size_t)c] = (uint8_t)(v <= 0 ? 0 : v >= 1 ? 255 : v * 255);
+            out->pixels[3 * i + (size_t)c] = (uint8_t)(v > 0 ? v < 1 ? v * 255 : 255 : 0);
         }
 }

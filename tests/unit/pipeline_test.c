@@ -221,10 +221,44 @@ static void test_hires(void **state)
     pictor_engine_free(e);
 }
 
+static bool touch_preview(void *ctx, const struct pictor_progress *p)
+{
+    struct pictor_image *largest = ctx;
+    if (p->preview && p->preview->width > largest->width)
+        *largest = *p->preview;
+    return true;
+}
+
+/* The second pass may be the smaller one; what is shared by both has to hold the first. */
+static void test_hires_smaller(void **state)
+{
+    struct err err;
+    struct pictor_engine *e = engine_of(2, 0);
+    struct pictor_model *m = model_of(e);
+    struct pictor_params p = params_of(m);
+    struct pictor_image largest = {0};
+    size_t plain, both;
+    p.width = p.height = 512;
+    p.steps = 1;
+    p.preview_every = 1;
+    p.on_progress = touch_preview;
+    p.ctx = &largest;
+    assert_true(pictor_check(m, &p, &plain, &err));
+    p.hires_width = p.hires_height = 64;
+    assert_true(pictor_check(m, &p, &both, &err));
+    assert_true(both >= plain);
+    struct pictor_image image = paint(m, &p);
+    assert_int_equal(largest.width, 64);
+    assert_int_equal(image.width, 64);
+    pictor_image_free(&image);
+    pictor_model_free(m);
+    pictor_engine_free(e);
+}
+
 struct watch {
     struct pictor_engine *engine;
     int calls, previews, cancel_at, interrupt_at, last;
-    bool refuse;
+    bool refuse, cancel_first;
 };
 
 static bool on_progress(void *ctx, const struct pictor_progress *p)
@@ -239,7 +273,7 @@ static bool on_progress(void *ctx, const struct pictor_progress *p)
         assert_int_equal(p->preview->width, 12);
         assert_int_equal(p->preview->height, 8);
     }
-    if (w->cancel_at && p->step == w->cancel_at)
+    if (w->cancel_at ? p->step == w->cancel_at : w->cancel_first)
         pictor_engine_cancel(w->engine);
     if (w->interrupt_at && p->step == w->interrupt_at)
         pictor_engine_interrupt(w->engine);
@@ -268,6 +302,11 @@ static void test_progress_and_cancel(void **state)
     assert_int_equal(err.code, ERR_CANCELLED);
     assert_int_equal(w.last, 2); /* within the step */
     assert_null(image.pixels);
+
+    w = (struct watch){.engine = e, .cancel_first = true};
+    assert_false(pictor_generate(m, &p, &image, &err));
+    assert_int_equal(err.code, ERR_CANCELLED);
+    assert_int_equal(w.last, 0); /* no step is begun */
 
     w = (struct watch){.engine = e, .interrupt_at = 3};
     image = paint(m, &p);
@@ -384,10 +423,10 @@ static void test_memory_is_planned(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_repeatable),          cmocka_unit_test(test_every_parameter_matters),
-        cmocka_unit_test(test_painting_over),       cmocka_unit_test(test_hires),
-        cmocka_unit_test(test_progress_and_cancel), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_memory_is_planned),
+        cmocka_unit_test(test_repeatable),    cmocka_unit_test(test_every_parameter_matters),
+        cmocka_unit_test(test_painting_over), cmocka_unit_test(test_hires),
+        cmocka_unit_test(test_hires_smaller), cmocka_unit_test(test_progress_and_cancel),
+        cmocka_unit_test(test_refusals),      cmocka_unit_test(test_memory_is_planned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
