@@ -26,7 +26,7 @@ struct tensor {
 };
 
 /* New tensor in the arena; not cleared, border included. ld is c rounded up to 32: the gap is not
- * cleared either (tensor_zero does both). */
+ * cleared either, and a BF16 product reads it, so only what ops_from_nchw fills may have one. */
 struct tensor tensor_new(struct arena *a, enum dtype dtype, int b, int h, int w, int c, int pad);
 
 /* Channels [c0, c0 + c) of t. */

@@ -4,8 +4,6 @@
  * blocks; their size is the largest of the chain. */
 #include "engine/model/vae.h"
 
-#include <assert.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,8 +54,7 @@ static void load_resnet(struct loader *l, struct resnet *r, const char *prefix, 
         r->skip = layers_linear(l, prefix, "nin_shortcut", cout, cin, true);
 }
 
-/* `root` is "first_stage_model.encoder." or "...decoder."; the levels run from `first` by `step`.
- */
+/* `root` is "first_stage_model.encoder." or "...decoder."; the decoder's levels run backwards. */
 static void load_chain(struct loader *l, struct chain *ch, const char *root, const int *channels,
                        int levels, int blocks, bool decoder, int c_in, int c_out)
 {

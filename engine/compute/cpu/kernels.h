@@ -2,7 +2,7 @@
  *
  * Everything is written over a few inner loops on rows that sit in the first-level cache; these
  * are they. kernels_scalar.c is their definition in plain loops; the other files override it and
- * are tested against it (tests/unit/kernels_test.c).
+ * are tested against the same plain loops (tests/unit/ops_test.c).
  *
  * Packed weights, the same for every level: panels of PANEL output channels, zero-filled at the
  * end, [panel][tap][k][PANEL] as F32, or [panel][tap][k / 2][PANEL][2] as BF16 with k rounded up
