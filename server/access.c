@@ -36,8 +36,9 @@ bool access_check_host(const struct settings *s, bool loopback, const struct acc
     /* With keys, a page that points its name here lacks one, and any name may be ours. */
     if (!loopback && s->allowed_hosts.count == 0 && !s->allow_unauthenticated)
         return true;
-    if ((!loopback && is_address(host)) || strcmp(host, "localhost") == 0 || strcmp(host, "127.0.0.1") == 0 ||
-        strcmp(host, "::1") == 0 || list_has(&s->allowed_hosts, host))
+    if ((!loopback && is_address(host)) || strcmp(host, "localhost") == 0 ||
+        strcmp(host, "127.0.0.1") == 0 || strcmp(host, "::1") == 0 ||
+        list_has(&s->allowed_hosts, host))
         return true;
     return err_set(err, ERR_DENIED,
                    "this server does not answer to the name \"%.60s\"; add it to allowed_hosts",

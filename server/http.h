@@ -9,8 +9,8 @@
  *     http_stream_start(req, ...)                 answers with server-sent events
  *
  * A handler must not wait for anything slower than the disk; waiting for a job holds a suspended
- * connection and no thread. Strings and the body are borrowed from the request and live until the
- * reply is sent. Every reply carries x-request-id and the security headers. */
+ * connection and no thread. Strings are borrowed from the request and live as long as it; the body
+ * lives until the handler returns. Every reply carries x-request-id and the security headers. */
 #ifndef PICTOR_SERVER_HTTP_H
 #define PICTOR_SERVER_HTTP_H
 
