@@ -156,6 +156,13 @@ static void release_task(struct painter *p, const char *reason)
     finish_task(p, "released", told, &err);
 }
 
+static void put_back_task(struct painter *p)
+{
+    struct err err = {0};
+    bool told = queue_put_back(p->app->queue, &p->task->claim, "the server stops", &err);
+    finish_task(p, "put_back", told, &err);
+}
+
 /* ---- the worker ---- */
 
 static void set_ready(struct painter *p, bool ready, const struct err *trouble)
@@ -639,7 +646,7 @@ static void *run(void *arg)
         wait_for_news(p, least(until, hangs_at(p)));
     }
     if (p->task)
-        release_task(p, "the server stops");
+        put_back_task(p);
     child_kill(p->child, NULL);
     set_pid(p, 0);
     struct err trouble;

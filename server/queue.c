@@ -92,19 +92,19 @@ static bool end_job(struct queue *q, const char *id, const char *key_id, enum jo
 
 /* A running job whose runner is gone: queued again, or final if that makes no sense. */
 static bool give_back(struct queue *q, const char *id, const struct store_lease *lease,
-                      const char *reason, struct err *err)
+                      const char *reason, bool counts, struct err *err)
 {
     char text[200];
     log_event(LOG_WARN, "job_given_back", "job=%s attempt=%d reason=%s", id, lease->attempts,
               log_quote(text, sizeof text, reason));
     if (lease->interrupted) /* whoever interrupted it does not want it painted from the start */
         return end_job(q, id, lease->key_id, JOB_CANCELLED, NULL, err);
-    if (lease->attempts >= q->settings->max_attempts) {
+    if (counts && lease->attempts >= q->settings->max_attempts) {
         struct err why;
         err_set(&why, ERR_INTERNAL, "gave up after %d attempts: %s", lease->attempts, reason);
         return end_job(q, id, lease->key_id, JOB_FAILED, &why, err);
     }
-    if (!store_job_requeue(q->store, id, err))
+    if (!store_job_requeue(q->store, id, counts, err))
         return false;
     publish_state(q, id, lease->key_id, JOB_QUEUED);
     return true;
@@ -154,7 +154,7 @@ static bool give_back_expired(struct queue *q, int64_t now, const char *reason, 
         for (size_t i = 0; i < expired.count && done; i++) {
             struct store_lease lease;
             done = store_job_lease(q->store, expired.ids[i], &lease, err) &&
-                   give_back(q, expired.ids[i], &lease, reason, err);
+                   give_back(q, expired.ids[i], &lease, reason, true, err);
         }
         free(expired.ids);
         if (!done)
@@ -453,6 +453,12 @@ bool queue_depth(struct queue *q, const char *key_id, int *queued, int *running,
     return store_job_depth(q->store, key_id, queued, running, err);
 }
 
+bool queue_backlog(struct queue *q, struct queue_backlog *out, size_t max, size_t *count,
+                   struct err *err)
+{
+    return store_job_backlog(q->store, out, max, count, err);
+}
+
 /* ---- the runner's side ---- */
 
 /* Claims the job whose turn it is. False with ERR_NONE when none is there; *again when one was
@@ -621,14 +627,25 @@ bool queue_fail(struct queue *q, const struct claim *claim, const struct err *re
     return done;
 }
 
-bool queue_release(struct queue *q, const struct claim *claim, const char *reason, struct err *err)
+static bool release(struct queue *q, const struct claim *claim, const char *reason, bool counts,
+                    struct err *err)
 {
     struct store_lease lease;
     pthread_mutex_lock(&q->lock);
-    bool done =
-        check_claim(q, claim, &lease, err) && give_back(q, claim->job_id, &lease, reason, err);
+    bool done = check_claim(q, claim, &lease, err) &&
+                give_back(q, claim->job_id, &lease, reason, counts, err);
     pthread_mutex_unlock(&q->lock);
     return done;
+}
+
+bool queue_release(struct queue *q, const struct claim *claim, const char *reason, struct err *err)
+{
+    return release(q, claim, reason, true, err);
+}
+
+bool queue_put_back(struct queue *q, const struct claim *claim, const char *reason, struct err *err)
+{
+    return release(q, claim, reason, false, err);
 }
 
 /* ---- images ---- */

@@ -71,6 +71,16 @@ bool queue_delete(struct queue *q, const char *id, const char *key_id, struct er
 /* How many are queued and running, in all and for one key (NULL: all). */
 bool queue_depth(struct queue *q, const char *key_id, int *queued, int *running, struct err *err);
 
+/* What waits for each model, for the metrics: the number of jobs, and when the oldest was accepted
+ * (Unix milliseconds). Fills at most `max`, by name. */
+struct queue_backlog {
+    char model[200];
+    int queued;
+    int64_t oldest_ms;
+};
+bool queue_backlog(struct queue *q, struct queue_backlog *out, size_t max, size_t *count,
+                   struct err *err);
+
 /* ---- the runner's side (dispatcher) ---- */
 
 struct claim {
@@ -106,6 +116,9 @@ bool queue_fail(struct queue *q, const struct claim *claim, const struct err *re
 /* The runner died or gives up through no fault of the job: back to the queue, or failed when it
  * has had max_attempts. */
 bool queue_release(struct queue *q, const struct claim *claim, const char *reason, struct err *err);
+/* The runner stops in good order: as queue_release, but the attempt does not count. */
+bool queue_put_back(struct queue *q, const struct claim *claim, const char *reason,
+                    struct err *err);
 
 /* ---- images ---- */
 

@@ -70,6 +70,8 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_JOB_DEPTH] = "SELECT (SELECT count(*) FROM jobs WHERE state = 'queued' AND "
                       "(?1 IS NULL OR key_id = ?1)), (SELECT count(*) FROM jobs WHERE "
                       "state = 'running' AND (?1 IS NULL OR key_id = ?1))",
+    [SQL_JOB_BACKLOG] = "SELECT model, count(*), min(created_ms) FROM jobs WHERE state = 'queued' "
+                        "GROUP BY model ORDER BY model LIMIT ?1",
     [SQL_JOB_NEXT] = "SELECT id FROM jobs LEFT JOIN turns USING (key_id) WHERE state = 'queued' "
                      "AND (?1 IS NULL OR model IN (SELECT value FROM json_each(?1))) "
                      "ORDER BY priority DESC, coalesce(turn, 0), sequence LIMIT 1",
@@ -83,8 +85,8 @@ static const char *const statements[SQL_COUNT] = {
                       "FROM images WHERE job_id = jobs.id) FROM jobs WHERE id = ?1",
     [SQL_JOB_RENEW] = "UPDATE jobs SET lease_until = ?2 WHERE id = ?1 AND state = 'running'",
     [SQL_JOB_INTERRUPT] = "UPDATE jobs SET interrupted = 1 WHERE id = ?1 AND state = 'running'",
-    [SQL_JOB_REQUEUE] = "UPDATE jobs SET state = 'queued', owner = '', lease_until = 0 "
-                        "WHERE id = ?1 AND state = 'running'",
+    [SQL_JOB_REQUEUE] = "UPDATE jobs SET state = 'queued', owner = '', lease_until = 0, "
+                        "attempts = max(attempts - ?2, 0) WHERE id = ?1 AND state = 'running'",
     [SQL_JOB_END] = "UPDATE jobs SET state = ?2, finished_ms = ?3, error_code = ?4, "
                     "error_message = ?5, owner = '', lease_until = 0 WHERE id = ?1 "
                     "AND state IN ('queued', 'running')",

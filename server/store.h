@@ -56,6 +56,10 @@ bool store_job_list(struct store *st, const struct queue_filter *filter, struct 
 bool store_job_depth(struct store *st, const char *key_id, int *queued, int *running,
                      struct err *err);
 
+/* As queue_backlog. */
+bool store_job_backlog(struct store *st, struct queue_backlog *out, size_t max, size_t *count,
+                       struct err *err);
+
 /* The id of the queued job whose turn it is; "" when there is none. */
 bool store_job_next(struct store *st, const char *const *models, size_t model_count,
                     char id[JOB_ID_SIZE], struct err *err);
@@ -73,7 +77,8 @@ struct store_lease {
 bool store_job_lease(struct store *st, const char *id, struct store_lease *out, struct err *err);
 bool store_job_renew(struct store *st, const char *id, int64_t lease_until, struct err *err);
 bool store_job_interrupt(struct store *st, const char *id, struct err *err);
-bool store_job_requeue(struct store *st, const char *id, struct err *err);
+/* running -> queued; unless `counts`, the attempt is taken back. */
+bool store_job_requeue(struct store *st, const char *id, bool counts, struct err *err);
 /* To a final state. `reason` may be NULL unless failed. */
 bool store_job_end(struct store *st, const char *id, enum job_state state, const struct err *reason,
                    int64_t now_ms, struct err *err);

@@ -202,6 +202,24 @@ bool store_job_depth(struct store *st, const char *key_id, int *queued, int *run
     return !failed;
 }
 
+bool store_job_backlog(struct store *st, struct queue_backlog *out, size_t max, size_t *count,
+                       struct err *err)
+{
+    *count = 0;
+    store_lock(st);
+    sqlite3_stmt *s = store_sql_bind(st, SQL_JOB_BACKLOG, err, "i", (int64_t)max);
+    bool failed = !s;
+    while (s && *count < max && store_sql_row(st, s, &failed, err)) {
+        struct queue_backlog *b = &out[(*count)++];
+        snprintf(b->model, sizeof b->model, "%s", store_sql_text(s, 0));
+        b->queued = sqlite3_column_int(s, 1);
+        b->oldest_ms = sqlite3_column_int64(s, 2);
+    }
+    store_sql_done(s);
+    store_unlock(st);
+    return !failed;
+}
+
 bool store_job_next(struct store *st, const char *const *models, size_t model_count,
                     char id[JOB_ID_SIZE], struct err *err)
 {
@@ -299,10 +317,10 @@ bool store_job_interrupt(struct store *st, const char *id, struct err *err)
     return done;
 }
 
-bool store_job_requeue(struct store *st, const char *id, struct err *err)
+bool store_job_requeue(struct store *st, const char *id, bool counts, struct err *err)
 {
     store_lock(st);
-    bool ran = store_sql_run(st, SQL_JOB_REQUEUE, err, "t", id);
+    bool ran = store_sql_run(st, SQL_JOB_REQUEUE, err, "ti", id, (int64_t)!counts);
     bool done = changed_one(st, id, ran, err);
     store_unlock(st);
     return done;

@@ -143,11 +143,11 @@ static void finish_task(struct task *t)
     end_task(t, "done", told, &err);
 }
 
-static void release_task(struct task *t, const char *reason)
+static void put_back_task(struct task *t)
 {
     struct err err = {0};
-    bool told = queue_release(t->upstream->app->queue, &t->claim, reason, &err);
-    end_task(t, "released", told, &err);
+    bool told = queue_put_back(t->upstream->app->queue, &t->claim, "the server stops", &err);
+    end_task(t, "put_back", told, &err);
 }
 
 static void free_ended(struct upstream *u)
@@ -595,7 +595,7 @@ static void *run(void *arg)
     }
     for (struct task *t = u->tasks; t; t = t->next)
         if (!t->over)
-            release_task(t, "the server stops");
+            put_back_task(t);
     free_ended(u);
     return NULL;
 }

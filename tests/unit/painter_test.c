@@ -348,6 +348,7 @@ static void stop_gives_the_job_back(void **state)
     painter_stop(painter, 100);
     assert_true(queue_get(app.queue, id, NULL, &job, &err));
     assert_int_equal(job.state, JOB_QUEUED);
+    assert_int_equal(job.attempts, 0); /* it is not the job's fault */
     job_free(&job);
     assert_false(painter_ready(painter, &err));
     painter_free(painter);

@@ -349,6 +349,27 @@ static void released_jobs_are_tried_again_but_not_for_ever(void **state)
     job_free(&job);
 }
 
+static void jobs_put_back_lose_no_attempt(void **state)
+{
+    struct fixture *f = *state;
+    struct err err;
+    char id[JOB_ID_SIZE];
+    struct job job;
+    struct claim claim, old = {0};
+    f->settings->max_attempts = 1;
+    fixture_submit(f, "", 0, "p", 1, id);
+    for (int i = 0; i < 3; i++) {
+        fixture_claim(f, &job, &claim);
+        assert_int_equal(job.attempts, 1);
+        job_free(&job);
+        assert_true(claim.token > old.token);
+        assert_ok(queue_put_back(f->queue, &claim, "the server stops", &err), err);
+        assert_int_equal(fixture_state(f, id), JOB_QUEUED);
+        assert_false(queue_put_back(f->queue, &claim, "twice", &err));
+        old = claim;
+    }
+}
+
 static void failing_keeps_the_reason(void **state)
 {
     struct fixture *f = *state;
@@ -694,6 +715,7 @@ int main(void)
         TEST(cancelling),
         TEST(interrupting),
         TEST(released_jobs_are_tried_again_but_not_for_ever),
+        TEST(jobs_put_back_lose_no_attempt),
         TEST(failing_keeps_the_reason),
         TEST(a_silent_worker_loses_its_job),
         TEST(a_restart_gives_running_jobs_back),
