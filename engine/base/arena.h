@@ -21,7 +21,8 @@ struct arena {
     size_t size, used, peak;
 };
 
-/* A planning arena: arena_alloc returns a non-NULL pointer that must not be dereferenced. */
+/* A planning arena: arena_alloc returns a non-NULL pointer that must not be dereferenced. What `a`
+ * held before is forgotten, not freed. */
 void arena_plan(struct arena *a);
 
 /* A real arena of `size` bytes (zero is fine), from anonymous pages. */

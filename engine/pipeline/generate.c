@@ -185,7 +185,6 @@ static bool stage(struct job *j, size_t bytes, struct err *err)
 {
     if (atomic_load(&j->m->engine->cancel))
         return err_set(err, ERR_CANCELLED, "cancelled");
-    arena_free(&j->arena);
     return arena_init(&j->arena, bytes, err);
 }
 
@@ -193,6 +192,7 @@ static bool stage(struct job *j, size_t bytes, struct err *err)
 
 static struct arena *dry(struct job *j)
 {
+    arena_free(&j->arena); /* the stage before is over */
     arena_plan(&j->arena);
     return &j->arena;
 }

@@ -7,8 +7,10 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/pictor.h"
 
@@ -420,13 +422,48 @@ static void test_memory_is_planned(void **state)
     pictor_engine_free(e);
 }
 
+static size_t address_space(void)
+{
+    size_t pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%zu", &pages), 1);
+    fclose(f);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Arenas are mappings, which no leak checker counts. */
+static void test_memory_goes_back(void **state)
+{
+    struct err err;
+    struct pictor_engine *e = engine_of(1, 0);
+    struct pictor_model *m = model_of(e);
+    struct pictor_params p = params_of(m);
+    size_t before = 0, needed;
+    p.width = p.height = 512;
+    p.steps = 1;
+    assert_true(pictor_check(m, &p, &needed, &err));
+    for (int i = 0; i < 4; i++) {
+        struct pictor_image image = paint(m, &p);
+        pictor_image_free(&image);
+        if (i == 0)
+            before = address_space();
+    }
+    size_t after = address_space();
+    if (after > before + needed / 2)
+        fail_msg("three pictures of %zu bytes each left %zu behind", needed, after - before);
+    pictor_model_free(m);
+    pictor_engine_free(e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_repeatable),    cmocka_unit_test(test_every_parameter_matters),
-        cmocka_unit_test(test_painting_over), cmocka_unit_test(test_hires),
-        cmocka_unit_test(test_hires_smaller), cmocka_unit_test(test_progress_and_cancel),
-        cmocka_unit_test(test_refusals),      cmocka_unit_test(test_memory_is_planned),
+        cmocka_unit_test(test_repeatable),       cmocka_unit_test(test_every_parameter_matters),
+        cmocka_unit_test(test_painting_over),    cmocka_unit_test(test_hires),
+        cmocka_unit_test(test_hires_smaller),    cmocka_unit_test(test_progress_and_cancel),
+        cmocka_unit_test(test_refusals),         cmocka_unit_test(test_memory_is_planned),
+        cmocka_unit_test(test_memory_goes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
