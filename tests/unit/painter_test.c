@@ -164,15 +164,17 @@ static struct settings *settings;
 static struct app app;
 static struct painter *painter;
 
+/* Long enough for a good worker on a machine that is busy with other things. */
+static const struct painter_patience patience = {.first_ms = 2000, .least_ms = 1500};
+
 static int setup(void **state)
 {
-    static const struct painter_patience patience = {.first_ms = 300, .least_ms = 200};
     struct err err = {0};
     strcpy(root, "/tmp/painter_test.XXXXXX");
     assert_non_null(mkdtemp(root));
     settings = settings_new(&err);
     settings_set(settings, "data", root, "", &err);
-    settings_set(settings, "max_attempts", "2", "", &err);
+    settings_set(settings, "max_attempts", "1", "", &err);
     settings_set(settings, "lease_seconds", "1", "", &err);
     app = (struct app){.settings = settings};
     app.store = store_open(root, STORE_ALONE, &err);
@@ -262,7 +264,7 @@ static void good_worker(void **state)
     assert_false(painter_busy(painter));
 }
 
-/* Each of these costs the worker its life and the job its attempts; the server goes on. */
+/* Each of these costs the worker its life and the job its only attempt; the server goes on. */
 static void bad_workers(void **state)
 {
     static const struct {
@@ -291,7 +293,7 @@ static void bad_workers(void **state)
         submit(cases[i].prompt, 2, id);
         wait_for(id, true, &job);
         assert_int_equal(job.state, JOB_FAILED);
-        assert_int_equal(job.attempts, 2);
+        assert_int_equal(job.attempts, 1);
         assert_int_equal(job.image_count, 0);
         if (!strstr(job.error_message, cases[i].words))
             fail_msg("%s: \"%s\" does not say \"%s\"", cases[i].prompt, job.error_message,
@@ -299,6 +301,22 @@ static void bad_workers(void **state)
         job_free(&job);
         expect_done(1);
     }
+}
+
+static void second_attempt(void **state)
+{
+    struct dispatch_stats stats = {0};
+    char id[JOB_ID_SIZE];
+    struct job job;
+    settings->max_attempts = 2;
+    submit("die", 1, id);
+    wait_for(id, true, &job);
+    assert_int_equal(job.state, JOB_FAILED);
+    assert_int_equal(job.attempts, 2);
+    job_free(&job);
+    expect_done(1);
+    painter_stats(painter, &stats);
+    assert_int_equal(stats.worker_starts, 3);
 }
 
 static void error_is_the_jobs_own(void **state)
@@ -352,7 +370,6 @@ static void stop_gives_the_job_back(void **state)
     job_free(&job);
     assert_false(painter_ready(painter, &err));
     painter_free(painter);
-    static const struct painter_patience patience = {.first_ms = 300, .least_ms = 200};
     painter = painter_new(&app, &patience, &err);
     assert_non_null(painter);
     assert_true(queue_cancel(app.queue, id, NULL, &err) || err.code == ERR_INVALID);
@@ -365,6 +382,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(good_worker, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_workers, setup, teardown),
+        cmocka_unit_test_setup_teardown(second_attempt, setup, teardown),
         cmocka_unit_test_setup_teardown(error_is_the_jobs_own, setup, teardown),
         cmocka_unit_test_setup_teardown(flooding_worker, setup, teardown),
         cmocka_unit_test_setup_teardown(stop_gives_the_job_back, setup, teardown),
