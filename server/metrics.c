@@ -5,12 +5,15 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "engine/pictor.h"
 #include "server/app.h"
 #include "server/dispatch.h"
 #include "server/http.h"
 #include "server/queue.h"
+
+#define MODELS_MAX 100 /* lines of the queue; further models are left out */
 
 static void describe(FILE *out, const char *name, const char *type, const char *help)
 {
@@ -59,6 +62,38 @@ static void put_worker(FILE *out, const struct dispatch_stats *s, bool ready, bo
            (double)s->upstream_failures);
 }
 
+/* A label's value: a quote, a backslash and a line end are escaped. */
+static void put_label(FILE *out, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '\n')
+            fputs("\\n", out);
+        else if (*text == '"' || *text == '\\')
+            fprintf(out, "\\%c", *text);
+        else
+            putc(*text, out);
+    }
+}
+
+static void put_backlog(FILE *out, const struct queue_backlog *backlog, size_t count)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    describe(out, "queue_depth", "gauge", "Jobs waiting, by model.");
+    for (size_t i = 0; i < count; i++) {
+        fputs("pictor_queue_depth{model=\"", out);
+        put_label(out, backlog[i].model);
+        fprintf(out, "\"} %d\n", backlog[i].queued);
+    }
+    describe(out, "queue_oldest_seconds", "gauge", "How long the oldest of them has waited.");
+    for (size_t i = 0; i < count; i++) {
+        double age = (double)now.tv_sec - (double)backlog[i].oldest_ms / 1000;
+        fputs("pictor_queue_oldest_seconds{model=\"", out);
+        put_label(out, backlog[i].model);
+        fprintf(out, "\"} %.3f\n", age > 0 ? age : 0);
+    }
+}
+
 void metrics_serve(struct http_request *req)
 {
     const struct app *app = http_app(req);
@@ -66,7 +101,10 @@ void metrics_serve(struct http_request *req)
     struct dispatch_stats worker;
     struct err err;
     int queued, running;
-    if (!queue_depth(app->queue, NULL, &queued, &running, &err)) {
+    struct queue_backlog backlog[MODELS_MAX];
+    size_t models;
+    if (!queue_depth(app->queue, NULL, &queued, &running, &err) ||
+        !queue_backlog(app->queue, backlog, MODELS_MAX, &models, &err)) {
         http_reply_error(req, &err, NULL);
         return;
     }
@@ -86,6 +124,7 @@ void metrics_serve(struct http_request *req)
     describe(out, "jobs", "gauge", "Jobs that are not final, by state.");
     fprintf(out, "pictor_jobs{state=\"queued\"} %d\npictor_jobs{state=\"running\"} %d\n", queued,
             running);
+    put_backlog(out, backlog, models);
     put_worker(out, &worker, dispatch_ready(app->dispatch, NULL), dispatch_busy(app->dispatch));
     put_http(out, &http);
     if (fclose(out) == 0)

@@ -24,6 +24,7 @@ enum statement {
     SQL_JOB_ALL,
     SQL_JOB_POSITIONS,
     SQL_JOB_DEPTH,
+    SQL_JOB_BACKLOG,
     SQL_JOB_NEXT,
     SQL_JOB_START,
     SQL_JOB_TURN,

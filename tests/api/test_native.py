@@ -377,6 +377,14 @@ def test_probes(api):
 
 def test_metrics(api):
     api.done()
+    blocker, waiting = api.submit(**LONG), api.submit()
+    wait_for(lambda: api.job(blocker["id"])["state"] == "running")
+    text = api.request("GET", "/metrics").text
+    assert 'pictor_queue_depth{model="pictor-mini"} 1' in text
+    assert re.search(r'pictor_queue_oldest_seconds\{model="pictor-mini"\} \d+\.\d{3}\n', text)
+    assert 'pictor_jobs{state="queued"} 1\npictor_jobs{state="running"} 1\n' in text
+    api.stop(waiting)
+    api.stop(blocker)
     text = api.request("GET", "/metrics").text
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     for line in lines:
