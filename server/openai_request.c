@@ -207,12 +207,12 @@ done:
     return ok;
 }
 
-/* The picture's own size in steps of 16, at most four times the pixels the model is made for, since
- * a camera's picture has a hundred times as many. */
+/* The picture's own size in steps of 16, at most one and a half times the pixels the model is made
+ * for: beyond that it repeats itself, and a camera's picture has fifty times as many. */
 static void size_of_picture(const struct intake_model *model, const struct pictor_image *init,
                             struct job_params *p)
 {
-    double most = 4.0 * model->width * model->height;
+    double most = 1.5 * model->width * model->height;
     double pixels = (double)init->width * init->height;
     double scale = pixels > most ? sqrt(most / pixels) : 1;
     p->width = (int)(init->width * scale / SIDE_STEP + 0.5) * SIDE_STEP;

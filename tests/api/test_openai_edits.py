@@ -66,7 +66,7 @@ def test_auto_size(ai):
     width, height = map(int, edit(ai, [("image", ("a", png(gradient(3000, 2000))))],
                                   steps="1")["size"].split("x"))
     model = ai.request("GET", "/api/models").json()["models"][0]
-    assert width * height <= 4.2 * model["width"] * model["height"]
+    assert width * height <= 1.6 * model["width"] * model["height"]
     assert abs(width / height - 1.5) < 0.05
 
 
