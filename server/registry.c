@@ -560,6 +560,8 @@ static bool find_folder(struct registry *reg, struct err *err)
                        : snprintf(path, sizeof path, "%s/models", s->data);
     if (n < 0 || (size_t)n >= sizeof path)
         return err_set(err, ERR_INVALID, "the path of the models folder is too long");
+    /* Also before the first serve has made the data folder: `pictor generate`, `pictor models`. */
+    mkdir(s->data, 0700);
     if (mkdir(path, 0755) != 0 && errno != EEXIST)
         return err_set(err, ERR_IO, "cannot make the models folder %.150s: %s", path,
                        strerror(errno));

@@ -136,7 +136,8 @@ def main():
         "format": "pt", "modelspec.sai_model_spec": "1.0.0", "modelspec.title": "pictor mini",
         "modelspec.architecture": "stable-diffusion-v1", "modelspec.license": "MIT",
         "modelspec.implementation": "https://github.com/CompVis/stable-diffusion",
-        "modelspec.resolution": "64x64", "modelspec.prediction_type": "epsilon",
+        "modelspec.resolution": "128x128", "modelspec.prediction_type": "epsilon",
+        "pictor.guidance": "4", "pictor.steps": "20",
         "modelspec.description": "Small text to image model: flat coloured shapes. "
                                  "Trained from scratch on generated pictures."})
     print(f"{args.out}: {args.out.stat().st_size} bytes, {len(out)} tensors, "
