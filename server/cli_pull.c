@@ -39,20 +39,21 @@ static const char *const help_settings[] = {"config", "data", "models", NULL};
 
 static void help(FILE *out)
 {
-    fputs("usage: pictor pull REF [--name NAME] [--sha256 HEX] [settings]\n"
-          "\n"
-          "Fetches a checkpoint into the models folder; a call that was interrupted goes on.\n"
-          "\n"
-          "  https://HOST/FILE.safetensors\n"
-          "  hf:OWNER/REPO/FILE.safetensors      Hugging Face; @REVISION after REPO for another\n"
-          "                                      than main; HF_TOKEN for what needs a login\n"
-          "  civitai:VERSION                     CivitAI, the number of a model version;\n"
-          "                                      CIVITAI_TOKEN for what needs a login\n"
-          "\n"
-          "  --name NAME    what the model is called here\n"
-          "  --sha256 HEX   what the file must hash to; Hugging Face and CivitAI say it themselves\n"
-          "\n",
-          out);
+    fputs(
+        "usage: pictor pull REF [--name NAME] [--sha256 HEX] [settings]\n"
+        "\n"
+        "Fetches a checkpoint into the models folder; a call that was interrupted goes on.\n"
+        "\n"
+        "  https://HOST/FILE.safetensors\n"
+        "  hf:OWNER/REPO/FILE.safetensors      Hugging Face; @REVISION after REPO for another\n"
+        "                                      than main; HF_TOKEN for what needs a login\n"
+        "  civitai:VERSION                     CivitAI, the number of a model version;\n"
+        "                                      CIVITAI_TOKEN for what needs a login\n"
+        "\n"
+        "  --name NAME    what the model is called here\n"
+        "  --sha256 HEX   what the file must hash to; Hugging Face and CivitAI say it themselves\n"
+        "\n",
+        out);
     settings_help(out, help_settings);
 }
 
@@ -60,7 +61,7 @@ static void help(FILE *out)
 struct source {
     char *url;
     const char *key;
-    char name[NAME_SIZE]; /* of the file here */
+    char name[NAME_SIZE];         /* of the file here */
     char sha256[SHA256_HEX_SIZE]; /* "": not known */
 };
 
@@ -183,8 +184,7 @@ static bool from_civitai(struct source *s, const char *ref, struct err *err)
     if (!json)
         return err_prefix(err, "civitai:%s", ref);
     const cJSON *file, *found = NULL;
-    cJSON_ArrayForEach(file, cJSON_GetObjectItemCaseSensitive(json, "files"))
-    {
+    cJSON_ArrayForEach(file, cJSON_GetObjectItemCaseSensitive(json, "files")) {
         bool primary = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(file, "primary"));
         const char *name = text_of(file, "name");
         size_t n = strlen(name), ending = sizeof ENDING - 1;
@@ -296,7 +296,8 @@ static bool on_begin(void *ctx, bool restart, const char *etag, uint64_t total)
     off_t have = ftello(p->out);
     if (total > (uint64_t)have && fstatvfs(fileno(p->out), &disk) == 0 &&
         (uint64_t)disk.f_bavail * disk.f_frsize < total - (uint64_t)have) {
-        snprintf(p->problem, sizeof p->problem, "%.1f MB are missing, and the disk has %.1f MB left",
+        snprintf(p->problem, sizeof p->problem,
+                 "%.1f MB are missing, and the disk has %.1f MB left",
                  (double)(total - (uint64_t)have) / 1e6,
                  (double)disk.f_bavail * (double)disk.f_frsize / 1e6);
         return false;

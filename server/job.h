@@ -32,27 +32,27 @@ struct job_params {
     double guidance;
     char *sampler, *scheduler; /* canonical names: "Euler a", "karras" */
     double eta;                /* NAN: the sampler's own */
-    uint64_t seed;             /* resolved at submit: never "random" any more; < 2^53 so JSON keeps it */
+    uint64_t seed; /* resolved at submit: never "random" any more; < 2^53 so JSON keeps it */
     uint64_t subseed;
     double subseed_strength;
-    char *rng;                 /* "nv" or "cpu" */
+    char *rng; /* "nv" or "cpu" */
     int clip_skip;
-    int count;                 /* pictures; their seeds: job_seed, job_subseed */
-    bool has_init, has_mask;   /* the pixels are stored beside the job as inputs "init", "mask" */
+    int count;               /* pictures; their seeds: job_seed, job_subseed */
+    bool has_init, has_mask; /* the pixels are stored beside the job as inputs "init", "mask" */
     double strength;
-    int fit;                   /* enum pictor_fit */
-    int fill;                  /* enum pictor_fill */
+    int fit;  /* enum pictor_fit */
+    int fill; /* enum pictor_fill */
     double mask_blur;
     bool mask_invert, mask_only_area;
     int mask_padding;
     int hires_width, hires_height, hires_steps;
     double hires_strength;
     char *hires_upscaler;
-    char *format;              /* "png" "jpeg" "webp": how the pictures are stored and answered */
-    int quality;               /* 0..100 for jpeg and webp */
-    int preview_every;         /* steps between previews, 0: none */
-    char *dialect;             /* "openai" "sdapi" "native": for the log and the history only */
-    char *tag;                 /* the client's own id (force_task_id), or NULL */
+    char *format;      /* "png" "jpeg" "webp": how the pictures are stored and answered */
+    int quality;       /* 0..100 for jpeg and webp */
+    int preview_every; /* steps between previews, 0: none */
+    char *dialect;     /* "openai" "sdapi" "native": for the log and the history only */
+    char *tag;         /* the client's own id (force_task_id), or NULL */
 };
 
 /* The seeds of picture `index`, counted as SD WebUI does: variations of a seed differ by their
@@ -84,14 +84,14 @@ struct job_image {
     char id[JOB_ID_SIZE];
     int index, width, height;
     uint64_t seed, subseed;
-    char format[8];  /* "png" "jpeg" "webp" */
-    char *infotext;  /* what is in the PNG's `parameters` chunk */
+    char format[8]; /* "png" "jpeg" "webp" */
+    char *infotext; /* what is in the PNG's `parameters` chunk */
     size_t bytes;
 };
 
 struct job_progress {
-    int image;       /* which of `count`, from 0 */
-    int step, steps; /* of this picture */
+    int image;          /* which of `count`, from 0 */
+    int step, steps;    /* of this picture */
     double eta_seconds; /* of the whole job; < 0 unknown */
 };
 

@@ -34,9 +34,9 @@ struct job_input {
 
 /* Accepts a job. ERR_BUSY when the queue (or this key's share) is full. `id` is filled. `params`
  * stays the caller's. */
-bool queue_submit(struct queue *q, const char *key_id, int priority, const struct job_params *params,
-                  const struct job_input *inputs, size_t input_count, char id[JOB_ID_SIZE],
-                  struct err *err);
+bool queue_submit(struct queue *q, const char *key_id, int priority,
+                  const struct job_params *params, const struct job_input *inputs,
+                  size_t input_count, char id[JOB_ID_SIZE], struct err *err);
 
 /* Fills `out` (job_free). ERR_NOT_FOUND when there is none, or it is another key's
  * (`key_id` NULL: any). */

@@ -15,7 +15,8 @@ struct pictor_image;
 /* Whether the stored request has all that a picture of it needs: a database may be damaged. */
 bool result_check(const struct job *job, struct err *err);
 
-/* Encodes picture `index` of the job as its params say and stores it under the claim. Any thread. */
+/* Encodes picture `index` of the job as its params say and stores it under the claim. Any thread.
+ */
 bool result_store(const struct app *app, const struct claim *claim, const struct job *job,
                   int index, const struct pictor_image *pixels, struct err *err);
 

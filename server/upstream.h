@@ -4,8 +4,8 @@
  * One thread runs all transfers (server/fetch.h) and holds all their jobs. A request is sent again
  * only when the server cannot have acted upon it: the connection failed, or it said "later" (429,
  * 503 with Retry-After). An upstream that fails several times in a row is left alone for a while
- * (server/breaker.h). What comes back is decoded and encoded again before it is stored: no byte of a
- * foreign server's file reaches a client. */
+ * (server/breaker.h). What comes back is decoded and encoded again before it is stored: no byte of
+ * a foreign server's file reaches a client. */
 #ifndef PICTOR_SERVER_UPSTREAM_H
 #define PICTOR_SERVER_UPSTREAM_H
 

@@ -84,7 +84,8 @@ static void add_fields(struct fields *f, const struct job_params *p, int index, 
 static uint8_t white(const struct pictor_image *image, size_t pixel)
 {
     const uint8_t *at = image->pixels + pixel * (size_t)image->channels;
-    return image->channels < 3 ? at[0] : (uint8_t)((at[0] * 299 + at[1] * 587 + at[2] * 114) / 1000);
+    return image->channels < 3 ? at[0]
+                               : (uint8_t)((at[0] * 299 + at[1] * 587 + at[2] * 114) / 1000);
 }
 
 /* A job's mask is white where to repaint; OpenAI's is transparent there, and as large as the

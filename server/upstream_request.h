@@ -1,7 +1,7 @@
 /* upstream_request.h: a job as a request of OpenAI's images API.
  *
- * Only what every such server understands is sent: model, prompt, n, size; seed, steps, guidance and
- * the like only to one that is said to take them. A job with a picture to paint over becomes an
+ * Only what every such server understands is sent: model, prompt, n, size; seed, steps, guidance
+ * and the like only to one that is said to take them. A job with a picture to paint over becomes an
  * edit: a form with the picture and the mask as PNGs of one size. */
 #ifndef PICTOR_SERVER_UPSTREAM_REQUEST_H
 #define PICTOR_SERVER_UPSTREAM_REQUEST_H
@@ -18,11 +18,11 @@ struct job_params;
 #define UPSTREAM_REQUEST_PARTS 20
 
 struct upstream_request {
-    const char *path; /* "/images/generations" or "/images/edits" */
-    char *json;       /* the body; or NULL, and */
+    const char *path;                                /* "/images/generations" or "/images/edits" */
+    char *json;                                      /* the body; or NULL, and */
     struct fetch_part parts[UPSTREAM_REQUEST_PARTS]; /* the form */
     size_t part_count;
-    struct image_file image, mask;          /* what the parts point to */
+    struct image_file image, mask; /* what the parts point to */
     char texts[UPSTREAM_REQUEST_PARTS][64];
 };
 

@@ -29,8 +29,8 @@ void wire_message_free(struct wire_message *m); /* zeroes it */
 
 /* The member "type", or "" when it has none. */
 const char *wire_type(const struct wire_message *m);
-/* A number of the JSON as an integer in [least, most], both within +-2^53; `fallback` when it is not
- * there or not so. */
+/* A number of the JSON as an integer in [least, most], both within +-2^53; `fallback` when it is
+ * not there or not so. */
 int64_t wire_integer(const struct wire_message *m, const char *name, int64_t least, int64_t most,
                      int64_t fallback);
 double wire_number(const struct wire_message *m, const char *name, double fallback);
