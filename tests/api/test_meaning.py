@@ -1,5 +1,5 @@
-"""The built-in model paints what the words say, judged from pixels: the colour of the ground in the
-corners, the colour of the thing in the middle, and its shape from the outline. Fixed seeds, so a
+"""The built-in model paints what the words say, judged from pixels: the colour of the ground at the
+edges, the colour of the thing in the middle, and its shape from the outline. Fixed seeds, so a
 failure means that the engine or the model has changed, not that the dice fell badly."""
 import base64
 import io
@@ -32,6 +32,59 @@ def paint(server, prompt, seed, **more):
     return Image.open(io.BytesIO(data)).convert("RGB")
 
 
+def star(x, y):
+    """A point of five at the top, inner radius 0.4 of the outer one."""
+    angle = abs((math.atan2(x, -y) + math.pi / 5) % (2 * math.pi / 5) - math.pi / 5)
+    (ax, ay), (bx, by) = (1, 0), (0.4 * math.cos(math.pi / 5), 0.4 * math.sin(math.pi / 5))
+    px, py = math.hypot(x, y) * math.cos(angle), math.hypot(x, y) * math.sin(angle)
+    return (bx - ax) * (py - ay) - (by - ay) * (px - ax) >= 0
+
+
+# (x, y) in -1..1 over the thing's bounding box, y downwards: is the point inside?
+SHAPES = {
+    "circle": lambda x, y: math.hypot(x, y) <= 1,
+    "square": lambda x, y: True,
+    "triangle": lambda x, y: abs(x) <= (y + 1) / 2,
+    # The box of a five-pointed star of radius 1 reaches from -1 to cos 36 degrees.
+    "star": lambda x, y: star(0.951 * x, (0.809 + 1) / 2 * y - (1 - 0.809) / 2),
+    "heart": lambda x, y: abs(y + 0.1 - 0.55 * math.sqrt(abs(x))) <= 0.95 * math.sqrt(1 - x * x),
+}
+
+
+def shape_of(inside):
+    """The shape that the points overlap best, both stretched to the same box."""
+    left, right = min(x for x, _ in inside), max(x for x, _ in inside)
+    top, bottom = min(y for _, y in inside), max(y for _, y in inside)
+    points = set(inside)
+    best = {}
+    for name, holds in SHAPES.items():
+        common = either = 0
+        for x in range(left, right + 1):
+            for y in range(top, bottom + 1):
+                wanted = holds(2 * (x - left) / max(1, right - left) - 1,
+                               2 * (y - top) / max(1, bottom - top) - 1)
+                common += wanted and (x, y) in points
+                either += wanted or (x, y) in points
+        best[name] = common / either
+    return max(best, key=best.get)
+
+
+def largest(points):
+    """The largest connected part: a stray pixel must not stretch the box."""
+    left, parts = set(points), []
+    while left:
+        part, edge = [], [left.pop()]
+        while edge:
+            x, y = edge.pop()
+            part.append((x, y))
+            for near in ((x + 1, y), (x - 1, y), (x, y + 1), (x, y - 1)):
+                if near in left:
+                    left.remove(near)
+                    edge.append(near)
+        parts.append(part)
+    return max(parts, key=len)
+
+
 def read(image):
     """(colour of the thing, colour of the ground, outline) of one thing on a plain ground."""
     w, h = image.size
@@ -44,24 +97,35 @@ def read(image):
                      for y in range(h * 7 // 16, h * 9 // 16)])
     inside = [(x, y) for x in range(w) for y in range(h)
               if math.dist(at[x, y], centre) < math.dist(at[x, y], ground)]
-    return nearest(centre), nearest(ground), inside
+    return nearest(centre), nearest(ground), largest(inside)
 
 
 THINGS = [
-    ("a red circle on a blue background", "red", "blue"),
-    ("a yellow star on a navy background", "yellow", "navy"),
-    ("a pink heart on a white background", "pink", "white"),
-    ("a green triangle on a yellow background", "green", "yellow"),
-    ("a white square on a red background", "white", "red"),
-    ("an orange square on a purple background", "orange", "purple"),
+    ("a red circle on a blue background", 1, "red", "circle", "blue"),
+    ("a yellow star on a navy background", 1, "yellow", "star", "navy"),
+    ("a pink heart on a white background", 2, "pink", "heart", "white"),
+    ("a green triangle on a yellow background", 1, "green", "triangle", "yellow"),
+    ("a white square on a red background", 1, "white", "square", "red"),
+    ("an orange square on a purple background", 1, "orange", "square", "purple"),
 ]
 
 
-@pytest.mark.parametrize("prompt, colour, ground", THINGS)
-def test_colours_of_thing_and_ground(server, prompt, colour, ground):
-    got_colour, got_ground, inside = read(paint(server, prompt, 1))
-    assert (got_colour, got_ground) == (colour, ground)
-    assert len(inside) > 100
+@pytest.mark.parametrize("prompt, seed, colour, shape, ground", THINGS)
+def test_thing_and_ground(server, prompt, seed, colour, shape, ground):
+    got_colour, got_ground, inside = read(paint(server, prompt, seed))
+    assert (got_colour, shape_of(inside), got_ground) == (colour, shape, ground)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_judge_reads_drawn_shapes(shape):
+    """Drawn here, not painted: a judge that is wrong about these proves nothing above."""
+    image = Image.new("RGB", (64, 64), COLOURS["blue"])
+    for x in range(12, 53):
+        for y in range(12, 53):
+            if SHAPES[shape]((x - 32) / 20, (y - 32) / 20):
+                image.putpixel((x, y), COLOURS["red"])
+    colour, ground, inside = read(image)
+    assert (colour, shape_of(inside), ground) == ("red", shape, "blue")
 
 
 def test_other_words_other_picture(server):
