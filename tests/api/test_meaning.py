@@ -47,7 +47,7 @@ SHAPES = {
     "triangle": lambda x, y: abs(x) <= (y + 1) / 2,
     # The box of a five-pointed star of radius 1 reaches from -1 to cos 36 degrees.
     "star": lambda x, y: star(0.951 * x, (0.809 + 1) / 2 * y - (1 - 0.809) / 2),
-    "heart": lambda x, y: abs(y + 0.1 - 0.55 * math.sqrt(abs(x))) <= 0.95 * math.sqrt(1 - x * x),
+    "heart": lambda x, y: abs(y + 0.55 * math.sqrt(abs(x)) - 0.1) <= 0.95 * math.sqrt(1 - x * x),
 }
 
 
