@@ -16,7 +16,6 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cjson/cJSON.h>
@@ -27,6 +26,7 @@
 #include "server/cli.h"
 #include "server/fetch.h"
 #include "server/json_text.h"
+#include "server/now.h"
 #include "server/settings.h"
 
 #define ENDING ".safetensors"
@@ -237,13 +237,6 @@ struct pull {
     int64_t drawn;
     char problem[200]; /* why a callback stopped the transfer */
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static bool on_progress(void *ctx, uint64_t done, uint64_t total)
 {

@@ -4,6 +4,7 @@
  * waits for a call that runs. A watch has a number, and an event that was already on its way when
  * its descriptor got another watch has the old number. */
 #include "server/hangup.h"
+#include "server/now.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -12,7 +13,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 struct watch {
@@ -33,13 +33,6 @@ struct hangup {
 };
 
 #define STOP_EVENT UINT64_MAX
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
-}
 
 static void run_watch(struct hangup *h, uint64_t event)
 {

@@ -29,6 +29,7 @@
 #include "server/events.h"
 #include "server/hangup.h"
 #include "server/json_text.h"
+#include "server/now.h"
 #include "server/settings.h"
 #include "server/url.h"
 
@@ -39,13 +40,6 @@
 #define BODIES_IN_MEMORY 4           /* all bodies together: so many of max_body_bytes */
 #define LEAST_RATE 16                /* bytes per millisecond a body must come at */
 #define RECHECK_MS 5000              /* a waiting request looks at its job at least so often */
-
-static int64_t unix_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
-}
 
 /* ---- accessors ---- */
 
@@ -296,8 +290,8 @@ static struct http_request *request_new(struct http *http, struct MHD_Connection
     req->conn = conn;
     req->method = method;
     req->path = path;
-    req->created_ms = http_wait_clock();
-    req->started_ms = unix_ms();
+    req->created_ms = now_ms();
+    req->started_ms = now_unix_ms();
     req->fd = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     req->connection =
         MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
@@ -348,7 +342,7 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
     if (req->wait.free_fn)
         req->wait.free_fn(req->wait.ctx);
 
-    int64_t now = http_wait_clock(), ms = now - req->created_ms;
+    int64_t now = now_ms(), ms = now - req->created_ms;
     int status = req->queued ? req->status : 499; /* nginx's number for a client that left */
     pthread_mutex_lock(&http->lock);
     if (req->previous)
@@ -430,7 +424,7 @@ static enum MHD_Result take_body(struct http_request *req, const char *data, siz
     req->received += size;
     int64_t allowed_ms = req->http->app->settings->request_timeout * INT64_C(1000) +
                          (int64_t)(req->received / LEAST_RATE);
-    if (http_wait_clock() - req->created_ms > allowed_ms)
+    if (now_ms() - req->created_ms > allowed_ms)
         return MHD_NO;
     if (!req->refused && req->received > req->body_limit) {
         err_set(&err, ERR_TOO_LARGE, "the body must be at most %zu bytes", req->body_limit);
@@ -550,7 +544,7 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_
         if (!c)
             return;
         c->fd = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-        c->idle_since_ms = http_wait_clock();
+        c->idle_since_ms = now_ms();
         pthread_mutex_lock(&http->lock);
         c->next = http->connections;
         if (c->next)
@@ -577,7 +571,7 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_
 static void on_tick(void *ctx)
 {
     struct http *http = ctx;
-    int64_t now = http_wait_clock();
+    int64_t now = now_ms();
     int64_t timeout = http->app->settings->request_timeout * INT64_C(1000);
     pthread_mutex_lock(&http->lock);
     for (struct http_request *req = http->requests; req; req = req->next) {
@@ -697,7 +691,7 @@ int http_port(const struct http *http)
 /* Wakes whoever is suspended, until there is nobody, and until answers are out or `ms` is over. */
 static void wake_all(struct http *http, int ms)
 {
-    for (int64_t end = http_wait_clock() + ms;;) {
+    for (int64_t end = now_ms() + ms;;) {
         bool suspended = false;
         pthread_mutex_lock(&http->lock);
         for (struct http_request *req = http->requests; req; req = req->next) {
@@ -708,7 +702,7 @@ static void wake_all(struct http *http, int ms)
         }
         bool any = http->requests != NULL;
         pthread_mutex_unlock(&http->lock);
-        if (!any || (!suspended && http_wait_clock() > end))
+        if (!any || (!suspended && now_ms() > end))
             return;
         nanosleep(&(struct timespec){0, 10 * 1000 * 1000}, NULL);
     }

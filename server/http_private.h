@@ -96,7 +96,6 @@ struct http_request {
 
 /* ---- http_wait.c ---- */
 
-int64_t http_wait_clock(void); /* monotonic, milliseconds */
 
 /* Any thread: on_request or read_stream will be called again. */
 void http_wait_wake(struct http_request *req);

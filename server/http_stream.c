@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/now.h"
+
 #define STREAM_BUFFER_MAX (64 << 20)
 #define STREAM_BLOCK (32 << 10)
 #define PING_MS 15000
@@ -50,7 +52,7 @@ static bool append(struct http_stream *s, const char *data, size_t size)
     }
     memcpy(s->buffer + s->size, data, size);
     s->size += size;
-    s->sent_ms = http_wait_clock();
+    s->sent_ms = now_ms();
     return true;
 }
 
@@ -137,7 +139,7 @@ struct http_stream *http_stream_start(struct http_request *req, enum http_stream
         goto fail;
     }
     *s = (struct http_stream){
-        .req = req, .kind = kind, .produce = produce, .sent_ms = http_wait_clock(), .woken = true};
+        .req = req, .kind = kind, .produce = produce, .sent_ms = now_ms(), .woken = true};
     response =
         MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, s, NULL);
     if (!response) {

@@ -8,20 +8,13 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "engine/base/log.h"
 #include "server/app.h"
 #include "server/events.h"
 #include "server/hangup.h"
+#include "server/now.h"
 #include "server/queue.h"
-
-int64_t http_wait_clock(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
-}
 
 void http_wait_wake(struct http_request *req)
 {
@@ -96,7 +89,7 @@ void http_wait_step(struct http_request *req)
     do {
         pthread_mutex_lock(&req->lock);
         req->notified = false;
-        req->wait.checked_ms = http_wait_clock();
+        req->wait.checked_ms = now_ms();
         bool gone = req->gone;
         pthread_mutex_unlock(&req->lock);
         if (gone) {

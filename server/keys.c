@@ -3,11 +3,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "engine/base/log.h"
 #include "engine/base/sha256.h"
 #include "server/ids.h"
+#include "server/now.h"
 #include "server/store.h"
 
 #define PREFIX "pk_"
@@ -36,17 +36,10 @@ void keys_free(struct keys *keys)
     free(keys);
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 bool keys_create(struct keys *keys, const char *name, unsigned scopes, char plain[KEYS_PLAIN_SIZE],
                  struct key *out, struct err *err)
 {
-    struct key key = {.scopes = scopes, .created_ms = now_ms()};
+    struct key key = {.scopes = scopes, .created_ms = now_unix_ms()};
     unsigned char hash[SHA256_SIZE];
     size_t length = strlen(name);
     bool printable = length > 0 && length < sizeof key.name;
@@ -132,7 +125,7 @@ bool keys_revoke(struct keys *keys, const char *id_or_name, struct err *err)
                 id_or_name);
     else if (!done)
         err_set(err, ERR_NOT_FOUND, "there is no valid key \"%.64s\"", id_or_name);
-    done = done && store_key_revoke(keys->store, id, now_ms(), err);
+    done = done && store_key_revoke(keys->store, id, now_unix_ms(), err);
     free(list);
     return done;
 }

@@ -5,12 +5,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "engine/pictor.h"
 #include "server/app.h"
 #include "server/dispatch.h"
 #include "server/http.h"
+#include "server/now.h"
 #include "server/queue.h"
 
 #define MODELS_MAX 100 /* lines of the queue; further models are left out */
@@ -77,8 +77,6 @@ static void put_label(FILE *out, const char *text)
 
 static void put_backlog(FILE *out, const struct queue_backlog *backlog, size_t count)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
     describe(out, "queue_depth", "gauge", "Jobs waiting, by model.");
     for (size_t i = 0; i < count; i++) {
         fputs("pictor_queue_depth{model=\"", out);
@@ -87,7 +85,7 @@ static void put_backlog(FILE *out, const struct queue_backlog *backlog, size_t c
     }
     describe(out, "queue_oldest_seconds", "gauge", "How long the oldest of them has waited.");
     for (size_t i = 0; i < count; i++) {
-        double age = (double)now.tv_sec - (double)backlog[i].oldest_ms / 1000;
+        double age = ((double)now_unix_ms() - (double)backlog[i].oldest_ms) / 1000;
         fputs("pictor_queue_oldest_seconds{model=\"", out);
         put_label(out, backlog[i].model);
         fprintf(out, "\"} %.3f\n", age > 0 ? age : 0);

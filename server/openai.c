@@ -7,12 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "server/app.h"
 #include "server/http.h"
 #include "server/http_error.h"
 #include "server/ids.h"
+#include "server/now.h"
 #include "server/queue.h"
 #include "server/registry.h"
 #include "server/settings.h"
@@ -60,11 +60,8 @@ struct cJSON *openai_fault_json(const struct openai_fault *f)
 
 void openai_headers(struct http_request *req)
 {
-    struct timespec now;
     char ms[32];
-    clock_gettime(CLOCK_REALTIME, &now);
-    snprintf(ms, sizeof ms, "%" PRId64,
-             now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000 - http_started_ms(req));
+    snprintf(ms, sizeof ms, "%" PRId64, now_unix_ms() - http_started_ms(req));
     http_reply_header(req, "openai-version", "2020-10-01");
     http_reply_header(req, "openai-processing-ms", ms);
 }

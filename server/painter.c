@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "engine/base/log.h"
@@ -25,6 +24,7 @@
 #include "server/child.h"
 #include "server/dispatch.h"
 #include "server/json_text.h"
+#include "server/now.h"
 #include "server/queue.h"
 #include "server/registry.h"
 #include "server/result.h"
@@ -84,13 +84,6 @@ struct painter {
     int failures;             /* of the worker, since it last finished a picture */
     char said[256];           /* what the worker complained of outside of a request */
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static void wake_up(struct painter *p)
 {

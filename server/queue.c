@@ -20,6 +20,7 @@
 #include "server/blobs.h"
 #include "server/ids.h"
 #include "server/json_text.h"
+#include "server/now.h"
 #include "server/settings.h"
 #include "server/store.h"
 
@@ -40,21 +41,9 @@ struct queue {
     pthread_t sweeper;
 };
 
-static int64_t clock_ms(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static int64_t now_ms(void)
-{
-    return clock_ms(CLOCK_REALTIME);
-}
-
 static int64_t lease_end(const struct queue *q)
 {
-    return clock_ms(CLOCK_MONOTONIC) + (int64_t)q->settings->lease_seconds * 1000;
+    return now_ms() + (int64_t)q->settings->lease_seconds * 1000;
 }
 
 /* Waits under the lock until `deadline` on the monotonic clock; false when it has passed. */
@@ -84,7 +73,7 @@ static bool end_job(struct queue *q, const char *id, const char *key_id, enum jo
         clean = *reason;
         json_text_mend(clean.msg);
     }
-    if (!store_job_end(q->store, id, state, reason ? &clean : NULL, now_ms(), err))
+    if (!store_job_end(q->store, id, state, reason ? &clean : NULL, now_unix_ms(), err))
         return false;
     publish_state(q, id, key_id, state);
     return true;
@@ -172,7 +161,7 @@ static bool remove_old(struct queue *q)
     bool all = true;
     if (q->settings->keep_days == 0)
         return true;
-    if (!store_job_finished_before(q->store, now_ms() - q->settings->keep_days * DAY_MS,
+    if (!store_job_finished_before(q->store, now_unix_ms() - q->settings->keep_days * DAY_MS,
                                    RETENTION_BATCH, &old, &err)) {
         log_failure("retention_failed", &err);
         return true;
@@ -201,7 +190,7 @@ static void *sweep(void *arg)
              q->settings->lease_seconds);
     pthread_mutex_lock(&q->lock);
     while (!q->stop) {
-        int64_t now = clock_ms(CLOCK_MONOTONIC);
+        int64_t now = now_ms();
         if (!give_back_expired(q, now, reason, &err))
             log_failure("sweep_failed", &err);
         if (now >= retention) {
@@ -210,7 +199,7 @@ static void *sweep(void *arg)
                 retention = now + RETENTION_MS;
             pthread_mutex_lock(&q->lock);
         }
-        int64_t next = clock_ms(CLOCK_MONOTONIC) + SWEEP_MS;
+        int64_t next = now_ms() + SWEEP_MS;
         while (!q->stop && wait_until(q, &q->end, next))
             ;
     }
@@ -332,7 +321,7 @@ bool queue_submit(struct queue *q, const char *key_id, int priority,
                   const struct job_params *params, const struct job_input *inputs,
                   size_t input_count, char id[JOB_ID_SIZE], struct err *err)
 {
-    struct job job = {.priority = priority, .created_ms = now_ms(), .params = *params};
+    struct job job = {.priority = priority, .created_ms = now_unix_ms(), .params = *params};
     char path[BLOBS_PATH_SIZE];
     id[0] = '\0';
     if (!key_id || strlen(key_id) >= sizeof job.key_id)
@@ -475,7 +464,7 @@ static bool claim_next(struct queue *q, const char *owner, const char *const *mo
         return err_set(err, ERR_NONE, "no job waits");
     if (!store_begin(q->store, err))
         return false;
-    if (!store_job_start(q->store, claim->job_id, owner, now_ms(), lease_end(q), &claim->token,
+    if (!store_job_start(q->store, claim->job_id, owner, now_unix_ms(), lease_end(q), &claim->token,
                          err)) {
         store_rollback(q->store);
         return false;
@@ -502,7 +491,7 @@ bool queue_claim(struct queue *q, const char *owner, const char *const *models, 
                  int timeout_ms, struct job *job, struct claim *claim, struct err *err)
 {
     struct err none;
-    int64_t deadline = clock_ms(CLOCK_MONOTONIC) + timeout_ms;
+    int64_t deadline = now_ms() + timeout_ms;
     bool claimed = false, again, waited = true;
     if (!err)
         err = &none;

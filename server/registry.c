@@ -12,13 +12,13 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "engine/base/log.h"
 #include "engine/base/sha256.h"
 #include "engine/builtin/builtin.h"
 #include "engine/pictor.h"
 #include "server/json_text.h"
+#include "server/now.h"
 #include "server/settings.h"
 #include "server/store.h"
 
@@ -51,13 +51,6 @@ struct registry {
     atomic_bool stop;
     pthread_t hasher;
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static int compare(const void *a, const void *b)
 {

@@ -17,6 +17,7 @@
 #include "server/events.h"
 #include "server/http.h"
 #include "server/json_fields.h"
+#include "server/now.h"
 #include "server/pyjson.h"
 #include "server/queue.h"
 #include "server/sdapi_reply.h"
@@ -53,10 +54,7 @@ struct figures {
 
 static struct figures figures_of(const struct job *job, const struct job_progress *p)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    double elapsed =
-        (double)now.tv_sec + (double)now.tv_nsec / 1e9 - (double)job->started_ms / 1000;
+    double elapsed = ((double)now_unix_ms() - (double)job->started_ms) / 1000;
     int count = job->params.count > 0 ? job->params.count : 1;
     double done = 0.01 + (double)p->image / count;
     if (p->steps > 0)

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cjson/cJSON.h>
 
@@ -14,6 +13,7 @@
 #include "server/infotext.h"
 #include "server/job.h"
 #include "server/json_fields.h"
+#include "server/now.h"
 #include "server/pyjson.h"
 
 /* ---- errors ---- */
@@ -150,9 +150,7 @@ void sdapi_reply_err(struct http_request *req, const struct err *err, const char
 
 static void add_process_time(struct http_request *req)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    int64_t ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - http_started_ms(req);
+    int64_t ms = now_unix_ms() - http_started_ms(req);
     char seconds[PYJSON_FLOAT_SIZE];
     snprintf(seconds, sizeof seconds, "%.3f", ms > 0 ? (double)ms / 1000 : 0.0);
     http_reply_header(req, "X-Process-Time", seconds);

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cjson/cJSON.h>
 
@@ -23,6 +22,7 @@
 #include "server/fetch.h"
 #include "server/intake.h"
 #include "server/json_text.h"
+#include "server/now.h"
 #include "server/queue.h"
 #include "server/registry.h"
 #include "server/result.h"
@@ -80,13 +80,6 @@ struct upstream {
     int running; /* tasks */
     struct dispatch_stats stats;
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static void log_failure(const char *event, const struct task *t, const struct err *err)
 {

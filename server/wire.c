@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cjson/cJSON.h>
 
 #include "engine/io/utf8.h"
 #include "server/json_text.h"
+#include "server/now.h"
 
 #define JSON_DEPTH 8 /* ours nest three deep */
 
@@ -147,13 +147,6 @@ fail:
     free(body);
     wire_message_free(out);
     return WIRE_FAILED;
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 static bool send_all(int fd, const void *data, size_t size, int64_t deadline, struct err *err)
