@@ -52,17 +52,6 @@ void dispatch_free(struct dispatch *d)
     free(d);
 }
 
-void dispatch_cancel(struct dispatch *d, const char *job_id)
-{
-    painter_ask(d->painter, job_id);
-    upstream_ask(d->upstream, job_id);
-}
-
-void dispatch_interrupt(struct dispatch *d, const char *job_id)
-{
-    dispatch_cancel(d, job_id);
-}
-
 void dispatch_unload(struct dispatch *d)
 {
     painter_unload(d->painter);

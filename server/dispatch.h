@@ -23,12 +23,6 @@ struct dispatch *dispatch_new(const struct app *app, struct err *err);
 void dispatch_stop(struct dispatch *d, int timeout_ms);
 void dispatch_free(struct dispatch *d); /* after dispatch_stop; NULL is fine */
 
-/* Stop a running job now. The queue is asked separately (queue_cancel, queue_interrupt), which also
- * reaches the runner by itself; this only makes an interrupt arrive at once. Unknown ids are
- * ignored. */
-void dispatch_cancel(struct dispatch *d, const char *job_id);
-void dispatch_interrupt(struct dispatch *d, const char *job_id);
-
 /* Frees the models in the worker's memory, after the picture that is being painted. The next job
  * loads its model again. */
 void dispatch_unload(struct dispatch *d);

@@ -165,34 +165,28 @@ void native_get(struct http_request *req)
     reply_job(req, 200, http_param(req, "id"));
 }
 
-void native_cancel(struct http_request *req)
+static void stop_job(struct http_request *req,
+                     bool (*stop)(struct queue *q, const char *id, const char *key_id,
+                                  struct err *err))
 {
-    const struct app *app = http_app(req);
     const char *id = http_param(req, "id");
     struct err err;
-    if (queue_cancel(app->queue, id, http_visible_key(req), &err)) {
-        dispatch_cancel(app->dispatch, id);
+    if (stop(http_app(req)->queue, id, http_visible_key(req), &err))
         reply_job(req, 200, id);
-    } else if (err.code == ERR_INVALID) {
+    else if (err.code == ERR_INVALID)
         reply_conflict(req, &err);
-    } else {
+    else
         http_reply_error(req, &err, NULL);
-    }
+}
+
+void native_cancel(struct http_request *req)
+{
+    stop_job(req, queue_cancel);
 }
 
 void native_interrupt(struct http_request *req)
 {
-    const struct app *app = http_app(req);
-    const char *id = http_param(req, "id");
-    struct err err;
-    if (queue_interrupt(app->queue, id, http_visible_key(req), &err)) {
-        dispatch_interrupt(app->dispatch, id);
-        reply_job(req, 200, id);
-    } else if (err.code == ERR_INVALID) {
-        reply_conflict(req, &err);
-    } else {
-        http_reply_error(req, &err, NULL);
-    }
+    stop_job(req, queue_interrupt);
 }
 
 /* The pictures of a job once more, for its repetition. */

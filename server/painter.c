@@ -665,13 +665,6 @@ static void on_event(void *ctx, const struct event *event)
         wake_up(p);
 }
 
-void painter_ask(struct painter *p, const char *job_id)
-{
-    struct event event = {.kind = EVENT_STATE, .state = JOB_RUNNING};
-    snprintf(event.job_id, sizeof event.job_id, "%s", job_id);
-    on_event(p, &event);
-}
-
 void painter_unload(struct painter *p)
 {
     pthread_mutex_lock(&p->lock);

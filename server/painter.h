@@ -30,8 +30,6 @@ struct painter *painter_new(const struct app *app, const struct painter_patience
 void painter_stop(struct painter *p, int timeout_ms);
 void painter_free(struct painter *p);
 
-/* If this job is ours: asks the queue now whether it shall go on. */
-void painter_ask(struct painter *p, const char *job_id);
 void painter_unload(struct painter *p);
 bool painter_busy(struct painter *p);
 bool painter_ready(struct painter *p, struct err *err);

@@ -13,7 +13,6 @@
 #include "engine/io/image.h"
 #include "server/app.h"
 #include "server/base64.h"
-#include "server/dispatch.h"
 #include "server/events.h"
 #include "server/http.h"
 #include "server/json_fields.h"
@@ -174,10 +173,8 @@ void sdapi_progress_get(struct http_request *req)
 
 static void interrupt(const struct http_request *req, const struct job *job)
 {
-    const struct app *app = http_app(req);
     struct err err;
-    if (queue_interrupt(app->queue, job->id, http_visible_key(req), &err))
-        dispatch_interrupt(app->dispatch, job->id);
+    queue_interrupt(http_app(req)->queue, job->id, http_visible_key(req), &err);
 }
 
 void sdapi_progress_interrupt(struct http_request *req)

@@ -595,29 +595,20 @@ static void *run(void *arg)
 
 /* ---- what other threads call ---- */
 
-static void poke(struct upstream *u, const char *job_id, bool look)
+static void on_event(void *ctx, const struct event *event)
 {
+    struct upstream *u = ctx;
+    if (event->kind != EVENT_STATE)
+        return;
     pthread_mutex_lock(&u->lock);
-    bool ask = false;
+    bool look = event->state == JOB_QUEUED, ask = false;
     for (const struct task *t = u->tasks; t; t = t->next)
-        ask = ask || strcmp(t->job.id, job_id) == 0;
+        ask = ask || strcmp(t->job.id, event->job_id) == 0;
     u->look = u->look || look;
     u->ask = u->ask || ask;
     pthread_mutex_unlock(&u->lock);
     if (look || ask)
         fetch_wake(u->fetch);
-}
-
-static void on_event(void *ctx, const struct event *event)
-{
-    if (event->kind == EVENT_STATE)
-        poke(ctx, event->job_id, event->state == JOB_QUEUED);
-}
-
-void upstream_ask(struct upstream *u, const char *job_id)
-{
-    if (u)
-        poke(u, job_id, false);
 }
 
 bool upstream_busy(struct upstream *u)

@@ -25,8 +25,6 @@ void upstream_drain(struct upstream *u, int timeout_ms);
 void upstream_stop(struct upstream *u);
 void upstream_free(struct upstream *u); /* after upstream_stop */
 
-/* If this job is ours: asks the queue now whether it shall go on. */
-void upstream_ask(struct upstream *u, const char *job_id);
 bool upstream_busy(struct upstream *u);
 /* Adds its figures. */
 void upstream_stats(struct upstream *u, struct dispatch_stats *out);
