@@ -5,6 +5,7 @@
  * suspended. */
 #include "server/http_private.h"
 
+#include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,6 +74,15 @@ bool http_stream_send(struct http_stream *s, const char *event, const char *data
               append(s, "data: ", 6) && append(s, data, strlen(data)) && append(s, "\n\n", 2);
     pthread_mutex_unlock(&s->req->lock);
     http_wait_wake(s->req);
+    return ok;
+}
+
+bool http_stream_json(struct http_stream *s, const char *event, struct cJSON *json)
+{
+    char *text = json ? cJSON_PrintUnformatted(json) : NULL;
+    bool ok = text && http_stream_send(s, event, text);
+    cJSON_free(text);
+    cJSON_Delete(json);
     return ok;
 }
 

@@ -165,9 +165,8 @@ void native_get(struct http_request *req)
     reply_job(req, 200, http_param(req, "id"));
 }
 
-static void stop_job(struct http_request *req,
-                     bool (*stop)(struct queue *q, const char *id, const char *key_id,
-                                  struct err *err))
+static void stop_job(struct http_request *req, bool (*stop)(struct queue *q, const char *id,
+                                                            const char *key_id, struct err *err))
 {
     const char *id = http_param(req, "id");
     struct err err;
@@ -347,10 +346,8 @@ static void add_samplers(cJSON *json)
 void native_info(struct http_request *req)
 {
     static const char *const examples[] = {
-        "a red circle on a blue background",
-        "a yellow star on a navy background",
-        "a pink heart on a white background",
-        "a green triangle on a yellow background",
+        "a red circle on a blue background",     "a yellow star on a navy background",
+        "a pink heart on a white background",    "a green triangle on a yellow background",
         "an orange ring on a purple background",
     };
     const struct app *app = http_app(req);

@@ -112,16 +112,6 @@ static void on_event(void *ctx, const struct event *event)
     pthread_mutex_unlock(&feed->lock);
 }
 
-/* Takes `json`. */
-static bool send_json(struct http_stream *stream, const char *event, cJSON *json)
-{
-    char *text = json ? cJSON_PrintUnformatted(json) : NULL;
-    bool ok = text && http_stream_send(stream, event, text);
-    cJSON_free(text);
-    cJSON_Delete(json);
-    return ok;
-}
-
 static bool send_progress(struct http_stream *stream, const struct note *note)
 {
     static const char prefix[] = "data:image/jpeg;base64,";
@@ -145,7 +135,7 @@ static bool send_progress(struct http_stream *stream, const struct note *note)
         cJSON_AddNullToObject(json, "preview");
     }
     free(url);
-    return send_json(stream, "progress", json);
+    return http_stream_json(stream, "progress", json);
 }
 
 static bool send_images(struct http_stream *stream, const struct note *note, const struct job *job)
@@ -158,7 +148,7 @@ static bool send_images(struct http_stream *stream, const struct note *note, con
         cJSON_AddStringToObject(json, "id", job->id);
         cJSON_AddNumberToObject(json, "index", image->index);
         cJSON_AddItemToObject(json, "image", native_job_image_to_json(image));
-        if (!send_json(stream, "image", json))
+        if (!http_stream_json(stream, "image", json))
             return false;
     }
     return true;
@@ -176,7 +166,7 @@ static bool send_note(struct feed *feed, struct http_stream *stream, const struc
         return !*feed->job_id; /* deleted meanwhile */
     bool going = send_images(stream, note, &job);
     if (going && note->state)
-        going = send_json(stream, "job", native_job_to_json(&job)) &&
+        going = http_stream_json(stream, "job", native_job_to_json(&job)) &&
                 !(*feed->job_id && job_state_is_final(job.state));
     job_free(&job);
     return going;

@@ -259,21 +259,11 @@ static void stream_free(void *ctx)
     waiting_free(w);
 }
 
-/* Takes `json`. */
-static bool send_json(struct http_stream *stream, const char *event, cJSON *json)
-{
-    char *text = json ? cJSON_PrintUnformatted(json) : NULL;
-    bool ok = text && http_stream_send(stream, event, text);
-    cJSON_free(text);
-    cJSON_Delete(json);
-    return ok;
-}
-
 static bool send_fault(struct http_stream *stream, const struct openai_fault *f)
 {
     cJSON *json = openai_fault_json(f);
     cJSON_AddStringToObject(json, "type", "error");
-    return send_json(stream, "error", json);
+    return http_stream_json(stream, "error", json);
 }
 
 /* "image_generation.completed", "image_edit.partial_image" */
@@ -329,7 +319,7 @@ static bool send_partial(struct http_stream *stream, struct waiting *w, const st
     add_base64(json, file.data, file.size);
     image_file_free(&file);
     cJSON_AddNumberToObject(json, "partial_image_index", w->partials++);
-    return send_json(stream, event, json);
+    return http_stream_json(stream, event, json);
 }
 
 /* Takes the oldest preview, leaving those of later pictures for their turn. */
@@ -375,7 +365,7 @@ static bool send_completed(struct http_stream *stream, struct waiting *w, const 
     add_usage(json, w, job, 1);
     w->next_image++;
     w->partials = 0;
-    return send_json(stream, event, json);
+    return http_stream_json(stream, event, json);
 }
 
 static const struct job_image *image_at(const struct job *job, int index)

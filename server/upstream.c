@@ -32,8 +32,8 @@
 #define IDLE_MS 1000
 #define RETRY_LEAST_MS 500
 #define RETRY_MOST_MS 8000
-#define RETRY_AFTER_MOST 60               /* seconds; who says more gets no second request */
-#define ANSWER_BYTES ((size_t)32 << 20)   /* of one picture in an answer */
+#define RETRY_AFTER_MOST 60             /* seconds; who says more gets no second request */
+#define ANSWER_BYTES ((size_t)32 << 20) /* of one picture in an answer */
 #define ANSWER_MOST ((size_t)256 << 20)
 #define ANSWER_DEPTH 16
 
@@ -59,10 +59,10 @@ struct task {
     int index;            /* of the next picture */
     int pictures;         /* stored by us */
     int retries;
-    int64_t retry_at;     /* 0: no retry is due */
+    int64_t retry_at; /* 0: no retry is due */
     int64_t started, heartbeat;
-    bool asking;          /* the breaker let it through and waits to hear how it went */
-    bool over;            /* its outcome is told; freed by the loop */
+    bool asking; /* the breaker let it through and waits to hear how it went */
+    bool over;   /* its outcome is told; freed by the loop */
 };
 
 struct upstream {
@@ -457,8 +457,7 @@ static struct server *server_named(struct upstream *u, const char *name)
 static bool read_input(struct task *t, const char *name, bool wanted, void **data, size_t *size,
                        struct err *err)
 {
-    return !wanted ||
-           queue_input(t->upstream->app->queue, t->job.id, name, data, size, err);
+    return !wanted || queue_input(t->upstream->app->queue, t->job.id, name, data, size, err);
 }
 
 static void begin_task(struct task *t)
