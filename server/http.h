@@ -84,7 +84,7 @@ bool http_is_admin(const struct http_request *req);
 /* Adds a header to the reply that follows. */
 void http_reply_header(struct http_request *req, const char *name, const char *value);
 
-void http_reply_json(struct http_request *req, int status, struct cJSON *json);
+void http_reply_json(struct http_request *req, int status, struct cJSON *json); /* takes json */
 void http_reply_text(struct http_request *req, int status, const char *mime, const char *text);
 void http_reply_empty(struct http_request *req, int status);
 
@@ -133,8 +133,7 @@ void http_stream_wake(struct http_stream *stream);
  * ended) or memory is short. */
 bool http_stream_send(struct http_stream *stream, const char *event, const char *data);
 bool http_stream_write(struct http_stream *stream, const char *data, size_t size);
-bool http_stream_json(struct http_stream *stream, const char *event,
-                      struct cJSON *json); /* takes json */
+bool http_stream_json(struct http_stream *stream, const char *event, struct cJSON *json);
 
 /* ---- figures ---- */
 

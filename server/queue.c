@@ -644,17 +644,19 @@ bool queue_image(struct queue *q, const char *image_id, const char *key_id, stru
 {
     struct job_image found;
     char path[BLOBS_PATH_SIZE];
-    *data = NULL;
+    if (data)
+        *data = NULL;
     if (image)
         *image = (struct job_image){0};
     if (!store_image_get(q->store, image_id, key_id, &found, err))
         return false;
-    if (!blobs_image_path(path, store_data(q->store), found.id, found.format, err) ||
-        !blobs_read(path, found.bytes, data, err)) {
+    if (data && (!blobs_image_path(path, store_data(q->store), found.id, found.format, err) ||
+                 !blobs_read(path, found.bytes, data, err))) {
         free(found.infotext);
         return false;
     }
-    *size = found.bytes;
+    if (data)
+        *size = found.bytes;
     if (image)
         *image = found;
     else

@@ -122,8 +122,8 @@ bool queue_put_back(struct queue *q, const struct claim *claim, const char *reas
 
 /* ---- images ---- */
 
-/* Whole file of an image; *data malloc'd. `key_id` NULL: any. Fills *image if not NULL
- * (free image->infotext). */
+/* Whole file of an image; *data malloc'd; `data` NULL: its row alone. `key_id` NULL: any. Fills
+ * *image if not NULL (free image->infotext). */
 bool queue_image(struct queue *q, const char *image_id, const char *key_id, struct job_image *image,
                  void **data, size_t *size, struct err *err);
 

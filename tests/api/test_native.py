@@ -252,6 +252,17 @@ def test_picture(api):
         assert re.fullmatch(r'attachment; filename="pictor-[0-9a-f]+\.(png|jpg|webp)"', saved)
 
 
+def test_known_picture_is_not_read(serve):
+    server = serve()
+    api = Native(server.url)
+    image, = api.done()["images"]
+    etag = api.request("GET", image["url"]).headers["ETag"]
+    file, = server.folder.glob(f"data/images/*/{image['id']}.png")
+    file.unlink()
+    assert api.request("GET", image["url"], headers={"If-None-Match": etag}).status_code == 304
+    assert api.request("GET", image["url"]).status_code == 500
+
+
 # ---- events ----
 
 class Events(threading.Thread):
