@@ -21,7 +21,7 @@
 
 struct note {
     char job_id[JOB_ID_SIZE];
-    bool state, progressed;
+    bool state, progressed, deleted;
     struct job_progress progress;
     uint8_t *preview; /* NULL: none */
     size_t preview_size;
@@ -102,6 +102,8 @@ static void on_event(void *ctx, const struct event *event)
         note->state = true;
     else if (event->kind == EVENT_PROGRESS)
         take_progress(note, event);
+    else if (event->kind == EVENT_DELETED)
+        note->deleted = true;
     else {
         if (note->first_image > note->last_image)
             note->first_image = event->image_index;
@@ -138,6 +140,13 @@ static bool send_progress(struct http_stream *stream, const struct note *note)
     return http_stream_json(stream, "progress", json);
 }
 
+static bool send_deleted(struct http_stream *stream, const char *job_id)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "id", job_id);
+    return http_stream_json(stream, "deleted", json);
+}
+
 static bool send_images(struct http_stream *stream, const struct note *note, const struct job *job)
 {
     for (size_t i = 0; i < job->image_count; i++) {
@@ -157,6 +166,8 @@ static bool send_images(struct http_stream *stream, const struct note *note, con
 /* False ends the stream: the job of a one-job feed is final or gone, or the client is. */
 static bool send_note(struct feed *feed, struct http_stream *stream, const struct note *note)
 {
+    if (note->deleted) /* a feed of one job ended before: it was final */
+        return send_deleted(stream, note->job_id);
     if (note->progressed && !send_progress(stream, note))
         return false;
     if (!note->state && note->first_image > note->last_image)

@@ -53,12 +53,18 @@ static bool wait_until(struct queue *q, pthread_cond_t *cond, int64_t deadline)
     return pthread_cond_timedwait(cond, &q->lock, &t) != ETIMEDOUT;
 }
 
-static void publish_state(struct queue *q, const char *id, const char *key_id, enum job_state state)
+static void publish(struct queue *q, enum event_kind kind, const char *id, const char *key_id,
+                    enum job_state state)
 {
-    struct event event = {.kind = EVENT_STATE, .state = state};
+    struct event event = {.kind = kind, .state = state};
     snprintf(event.job_id, sizeof event.job_id, "%s", id);
     snprintf(event.key_id, sizeof event.key_id, "%s", key_id);
     events_publish(q->events, &event);
+}
+
+static void publish_state(struct queue *q, const char *id, const char *key_id, enum job_state state)
+{
+    publish(q, EVENT_STATE, id, key_id, state);
     if (state == JOB_QUEUED)
         pthread_cond_broadcast(&q->ready);
 }
@@ -426,6 +432,8 @@ bool queue_delete(struct queue *q, const char *id, const char *key_id, struct er
     if (done && !store_job_get(q->store, id, NULL, &job, &damage) && damage.code != ERR_INTERNAL)
         done = err_set(err, damage.code, "%s", damage.msg);
     done = done && store_job_delete(q->store, id, err);
+    if (done)
+        publish(q, EVENT_DELETED, id, lease.key_id, lease.state);
     pthread_mutex_unlock(&q->lock);
     /* The rows are gone first: a crash now leaves files without rows, never rows without files. */
     if (done) {

@@ -151,6 +151,8 @@ class Store extends EventTarget {
       this.#progress(data);
     else if (event === 'image')
       this.#image(data);
+    else if (event === 'deleted')
+      this.#drop(data.id);
   }
 
   #progress({ id, preview, ...progress }) {

@@ -344,6 +344,18 @@ def test_events_of_all(api):
     events.stop()
 
 
+def test_deleted_jobs_are_told(serve):
+    server = serve()
+    alice, bob = (Native(server.url, server.add_key(name)) for name in ("alice", "bob"))
+    events = [Events(who, "/api/events") for who in (alice, bob)]
+    job = alice.done()
+    assert alice.request("DELETE", "/api/jobs/" + job["id"]).status_code == 204
+    wait_for(lambda: events[0].found[-1:] == [("deleted", {"id": job["id"]})])
+    assert events[1].found == [], "another key's job"
+    for stream in events:
+        stream.stop()
+
+
 def test_reader_that_leaves_keeps_the_job(api):
     job = api.submit(**LONG)
     events = Events(api, f"/api/jobs/{job['id']}/events")

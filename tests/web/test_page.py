@@ -308,11 +308,13 @@ def test_other_clients_and_a_restarted_server(open_page, serve):
     page.click("#paint")
     expect(page.locator("#form-error")).to_contain_text("does not answer")
     server.start()
-    api.wait(api.submit("while it was away"))
+    away = api.wait(api.submit("while it was away"))
     page.click("#connection-now")
     expect(page.locator("#connection")).to_be_hidden()
     expect(page.locator("figcaption").first).to_contain_text("while it was away")
     expect(page.locator(CARD)).to_have_count(2)
+    api.call("DELETE", "/" + away["id"])
+    expect(page.locator(CARD)).to_have_count(1)
     paint(page, "meanwhile")
 
 
