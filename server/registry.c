@@ -22,9 +22,9 @@
 #include "server/settings.h"
 #include "server/store.h"
 
-#define SCAN_DEPTH 4       /* folders below the models folder */
-#define SCAN_MODELS 10000  /* a table larger than this is somebody's mistake */
-#define RESCAN_MS 1000     /* least time between scans caused by unknown names */
+#define SCAN_DEPTH 4      /* folders below the models folder */
+#define SCAN_MODELS 10000 /* a table larger than this is somebody's mistake */
+#define RESCAN_MS 1000    /* least time between scans caused by unknown names */
 #define ENDING ".safetensors"
 
 struct entry {
@@ -42,12 +42,13 @@ struct registry {
     struct store *store;
     struct pictor_model_info builtin;
     size_t builtin_size;
-    char folder[PATH_MAX]; /* absolute; of local models */
-    pthread_mutex_t scanning; /* held over a whole scan; taken before `lock` */
-    pthread_mutex_t lock;     /* the fields below */
-    pthread_cond_t work;      /* a hash is wanted, or stop */
+    char folder[PATH_MAX];    /* absolute; of local models */
+    pthread_mutex_t scanning; /* held over a whole scan; taken before `lock`; of these two: */
+    int64_t scanned_ms;
+    struct err trouble;   /* why the last scan failed; ERR_NONE */
+    pthread_mutex_t lock; /* the fields below */
+    pthread_cond_t work;  /* a hash is wanted, or stop */
     struct table table;
-    int64_t scanned_ms; /* monotonic */
     atomic_bool stop;
     pthread_t hasher;
 };
@@ -223,8 +224,8 @@ static void learn(struct registry_model *m, const struct pictor_model_info *info
 static bool scan(const struct registry *reg, struct table *t, struct err *err)
 {
     const struct settings *s = reg->settings;
-    struct registry_model *m = add(t, REGISTRY_BUILTIN, strlen(REGISTRY_BUILTIN), REGISTRY_LOCAL,
-                                   err);
+    struct registry_model *m =
+        add(t, REGISTRY_BUILTIN, strlen(REGISTRY_BUILTIN), REGISTRY_LOCAL, err);
     if (!m)
         return false;
     strcpy(m->path, "builtin");
@@ -255,40 +256,37 @@ static bool same_file(const struct registry_model *a, const struct registry_mode
            strcmp(a->path, b->path) == 0 && strcmp(a->upstream, b->upstream) == 0;
 }
 
-static bool refresh(struct registry *reg, size_t *count, struct err *err)
+/* Scans; with `spare` only if the last scan is old enough, or else says what that one said. */
+static bool refresh(struct registry *reg, bool spare, struct err *err)
 {
     struct table fresh = {0};
-    struct err local;
-    if (!err)
-        err = &local;
     pthread_mutex_lock(&reg->scanning);
-    bool done = scan(reg, &fresh, err);
-    if (done) {
+    bool due = !spare || now_ms() - reg->scanned_ms >= RESCAN_MS;
+    if (due && scan(reg, &fresh, &reg->trouble)) {
+        reg->trouble.code = ERR_NONE;
         pthread_mutex_lock(&reg->lock);
         for (size_t i = 0; i < fresh.count; i++) {
             const struct entry *old = find(&reg->table, fresh.entries[i].model.name);
             if (old && same_file(&old->model, &fresh.entries[i].model))
                 fresh.entries[i] = *old;
         }
-        *count = fresh.count;
         struct table old = reg->table;
         reg->table = fresh;
         fresh = old;
-        reg->scanned_ms = now_ms();
+        log_event(spare ? LOG_DEBUG : LOG_INFO, "models_scanned", "count=%zu", reg->table.count);
         pthread_mutex_unlock(&reg->lock);
     }
-    pthread_mutex_unlock(&reg->scanning);
+    if (due)
+        reg->scanned_ms = now_ms();
     free(fresh.entries);
-    return done;
+    struct err trouble = reg->trouble;
+    pthread_mutex_unlock(&reg->scanning);
+    return trouble.code == ERR_NONE || err_set(err, trouble.code, "%s", trouble.msg);
 }
 
 bool registry_refresh(struct registry *reg, struct err *err)
 {
-    size_t count;
-    if (!refresh(reg, &count, err))
-        return false;
-    log_event(LOG_INFO, "models_scanned", "count=%zu", count);
-    return true;
+    return refresh(reg, false, err);
 }
 
 /* ---- hashing ---- */
@@ -381,8 +379,7 @@ static void *hash_files(void *arg)
         }
         struct registry_model m = e->model;
         pthread_mutex_unlock(&reg->lock);
-        bool done = is_builtin(&m) ? hash_builtin(&m)
-                                   : recall_hash(reg, &m) || hash_file(reg, &m);
+        bool done = is_builtin(&m) ? hash_builtin(&m) : recall_hash(reg, &m) || hash_file(reg, &m);
         pthread_mutex_lock(&reg->lock);
         e = find(&reg->table, m.name); /* the table may be another one by now */
         if (e && same_file(&e->model, &m)) {
@@ -439,14 +436,13 @@ bool registry_resolve(struct registry *reg, const char *name, struct registry_mo
                       struct err *err)
 {
     char text[REGISTRY_NAME_SIZE];
-    size_t count;
     if (!name || !*name)
         name = default_name(reg);
     pthread_mutex_lock(&reg->lock);
     struct entry *e = look_up(reg, name);
-    if (!e && now_ms() - reg->scanned_ms >= RESCAN_MS) {
+    if (!e) {
         pthread_mutex_unlock(&reg->lock);
-        if (!refresh(reg, &count, err))
+        if (!refresh(reg, true, err))
             return false;
         pthread_mutex_lock(&reg->lock);
         e = look_up(reg, name);
@@ -564,8 +560,7 @@ static bool find_folder(struct registry *reg, struct err *err)
     return true;
 }
 
-struct registry *registry_new(const struct settings *settings, struct store *store,
-                              struct err *err)
+struct registry *registry_new(const struct settings *settings, struct store *store, struct err *err)
 {
     struct registry *reg = calloc(1, sizeof *reg);
     if (!reg) {

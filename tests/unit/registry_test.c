@@ -146,9 +146,9 @@ static void files_and_folders(void **state)
 
 static void names_are_not_paths(void **state)
 {
-    static const char *const bad[] = {"../models/b", "./b",  "b.safetensors", "/etc/passwd",
-                                      "sub/../b",    "b/",   "sub",           "B",
-                                      "b\n",         " b",   "*",             "builtin"};
+    static const char *const bad[] = {
+        "../models/b", "./b", "b.safetensors", "/etc/passwd", "sub/../b", "b/",
+        "sub",         "B",   "b\n",           " b",          "*",        "builtin"};
     put("b.safetensors", "1234567");
     put("sub/c.safetensors", "x");
     struct registry *reg = start();
@@ -174,6 +174,28 @@ static void unknown_names_rescan_at_most_once_a_second(void **state)
     struct err err;
     assert_true(registry_refresh(reg, &err));
     expect(reg, "later", "later");
+    registry_free(reg);
+}
+
+static void a_folder_that_is_away_is_not_asked_all_the_time(void **state)
+{
+    struct registry_model m;
+    struct err err;
+    char there[128], away[128];
+    snprintf(there, sizeof there, "%s/models", root);
+    snprintf(away, sizeof away, "%s/away", root);
+    struct registry *reg = start();
+    put("late.safetensors", "x");
+    assert_int_equal(rename(there, away), 0);
+    usleep(1100 * 1000);
+    assert_false(registry_resolve(reg, "late", &m, &err));
+    assert_int_equal(err.code, ERR_IO);
+    assert_int_equal(rename(away, there), 0);
+    assert_false(registry_resolve(reg, "late", &m, &err));
+    assert_int_equal(err.code, ERR_IO); /* nobody knows: "not found" would fail its jobs */
+    expect(reg, REGISTRY_BUILTIN, REGISTRY_BUILTIN);
+    usleep(1100 * 1000);
+    expect(reg, "late", "late");
     registry_free(reg);
 }
 
@@ -313,6 +335,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(files_and_folders, setup, teardown),
         cmocka_unit_test_setup_teardown(names_are_not_paths, setup, teardown),
         cmocka_unit_test_setup_teardown(unknown_names_rescan_at_most_once_a_second, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_folder_that_is_away_is_not_asked_all_the_time, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(upstreams_and_aliases, setup, teardown),
         cmocka_unit_test_setup_teardown(star_takes_every_unknown_name, setup, teardown),
