@@ -32,9 +32,8 @@
 
 #define RESTART_LEAST_MS 100
 #define RESTART_MOST_MS 10000
-#define IDLE_MS 1000          /* looks at the queue at least so often, should an event get lost */
-#define SWEEP_MS 10000        /* between looks for jobs whose model is gone */
-#define SWEEP_JOBS 200
+#define IDLE_MS 1000   /* looks at the queue at least so often, should an event get lost */
+#define SWEEP_MS 10000 /* between looks for jobs whose model is gone */
 #define PIXELS_SIDE_MAX 65535
 #define STEP_SECONDS_MAX 86400.0
 #define SERIAL_MAX (INT64_C(1) << 53)
@@ -52,8 +51,8 @@ struct task {
     struct registry_model model;
     void *init, *mask; /* the inputs' bytes */
     size_t init_size, mask_size;
-    int index;         /* of the picture requested last */
-    int pictures;      /* stored by us */
+    int index;    /* of the picture requested last */
+    int pictures; /* stored by us */
     bool interrupted;
     int64_t started;
 };
@@ -81,8 +80,8 @@ struct painter {
     int64_t heard;            /* when the worker said something, or was asked after silence */
     double slowest;           /* step of the request being painted; 0: none yet */
     int64_t heartbeat, sweep, restart; /* when due */
-    int failures;             /* of the worker, since it last finished a picture */
-    char said[256];           /* what the worker complained of outside of a request */
+    int failures;                      /* of the worker, since it last finished a picture */
+    char said[256];                    /* what the worker complained of outside of a request */
 };
 
 static void wake_up(struct painter *p)
@@ -499,34 +498,34 @@ static bool claim(struct painter *p, const char *const *names, size_t count)
     return false;
 }
 
-/* Jobs of models that are neither here nor at an upstream any more: nobody would claim them. */
+/* Whether nothing here or at an upstream can paint jobs of this model any more. */
+static bool is_gone(struct painter *p, const char *name)
+{
+    struct registry_model model;
+    struct err err = {0};
+    return registry_resolve(p->app->registry, name, &model, &err) ? strcmp(model.name, name) != 0
+                                                                  : err.code == ERR_NOT_FOUND;
+}
+
+/* Fails the jobs of models that are gone: nobody would claim them. */
 static void sweep(struct painter *p)
 {
-    struct queue_filter filter = {.state = JOB_QUEUED, .limit = SWEEP_JOBS};
-    struct registry_model model;
-    struct job *jobs;
-    size_t count;
-    int64_t next;
+    size_t most = (size_t)p->app->settings->max_queue, count;
+    struct queue_backlog *models = malloc(most * sizeof *models);
     struct err err = {0};
     p->sweep = now_ms() + SWEEP_MS;
-    if (!queue_list(p->app->queue, &filter, &jobs, &count, &next, &err)) {
+    if (!models || !queue_backlog(p->app->queue, models, most, &count, &err)) {
         log_failure("sweep_failed", "", &err);
-        return;
+        count = 0;
     }
     for (size_t i = 0; i < count; i++) {
-        const char *name = jobs[i].params.model;
-        if (!name || !*name)
-            continue;
-        bool found = registry_resolve(p->app->registry, name, &model, &err);
-        bool here = found ? strcmp(model.name, name) == 0 : err.code != ERR_NOT_FOUND;
-        if (!here && claim(p, &name, 1)) {
+        const char *name = models[i].model;
+        while (is_gone(p, name) && claim(p, &name, 1)) {
             err_set(&err, ERR_NOT_FOUND, "there is no model \"%.150s\" any more", name);
             fail_task(p, &err);
         }
     }
-    for (size_t i = 0; i < count; i++)
-        job_free(&jobs[i]);
-    free(jobs);
+    free(models);
 }
 
 /* Whether there was one. */
@@ -535,6 +534,8 @@ static bool look_for_job(struct painter *p)
     const char **names;
     size_t count;
     struct err err = {0};
+    if (now_ms() >= p->sweep)
+        sweep(p);
     if (!registry_names(p->app->registry, REGISTRY_LOCAL, &names, &count, &err)) {
         log_failure("claim_failed", "", &err);
         return false;
@@ -543,8 +544,6 @@ static bool look_for_job(struct painter *p)
     free(names);
     if (claimed)
         begin_task(p);
-    else if (now_ms() >= p->sweep)
-        sweep(p);
     return claimed;
 }
 
@@ -628,10 +627,10 @@ static void *run(void *arg)
             wanted = look_for_job(p);
             looked = now;
         }
-        int64_t until = p->task                 ? p->heartbeat
-                        : free_hands && wanted  ? now
-                        : free_hands            ? looked + IDLE_MS
-                                                : now + IDLE_MS;
+        int64_t until = p->task                ? p->heartbeat
+                        : free_hands && wanted ? now
+                        : free_hands           ? looked + IDLE_MS
+                                               : now + IDLE_MS;
         if (child_fd(p->child) < 0)
             until = least(until, p->restart);
         if (stop)

@@ -167,6 +167,10 @@ static struct painter *painter;
 /* Long enough for a good worker on a machine that is busy with other things. */
 static const struct painter_patience patience = {.first_ms = 2000, .least_ms = 1500};
 
+/* Nobody here forwards jobs to it: they wait. */
+static struct settings_upstream_model remote = {"remote", "remote"};
+static struct settings_upstream cloud = {.name = "cloud", .models = &remote, .model_count = 1};
+
 static int setup(void **state)
 {
     struct err err = {0};
@@ -176,6 +180,8 @@ static int setup(void **state)
     settings_set(settings, "data", root, "", &err);
     settings_set(settings, "max_attempts", "1", "", &err);
     settings_set(settings, "lease_seconds", "1", "", &err);
+    settings->upstreams = &cloud;
+    settings->upstream_count = 1;
     app = (struct app){.settings = settings};
     app.store = store_open(root, STORE_ALONE, &err);
     app.events = events_new(&err);
@@ -200,17 +206,19 @@ static int teardown(void **state)
     queue_free(app.queue);
     events_free(app.events);
     store_close(app.store);
+    settings->upstreams = NULL;
+    settings->upstream_count = 0;
     settings_free(settings);
     nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     return 0;
 }
 
-static void submit(const char *prompt, int count, char id[JOB_ID_SIZE])
+static void submit_for(const char *model, const char *prompt, int count, char id[JOB_ID_SIZE])
 {
     struct job_params p;
     struct err err = {0};
     job_params_init(&p);
-    p.model = strdup(REGISTRY_BUILTIN);
+    p.model = strdup(model);
     p.prompt = strdup(prompt);
     p.width = p.height = 64;
     p.steps = 4;
@@ -221,6 +229,11 @@ static void submit(const char *prompt, int count, char id[JOB_ID_SIZE])
     if (!queue_submit(app.queue, "", 0, &p, NULL, 0, id, &err))
         fail_msg("%s", err.msg);
     job_params_free(&p);
+}
+
+static void submit(const char *prompt, int count, char id[JOB_ID_SIZE])
+{
+    submit_for(REGISTRY_BUILTIN, prompt, count, id);
 }
 
 static void wait_for(const char *id, bool final, struct job *job)
@@ -375,6 +388,30 @@ static void stop_gives_the_job_back(void **state)
     assert_true(queue_cancel(app.queue, id, NULL, &err) || err.code == ERR_INVALID);
 }
 
+static void jobs_of_a_model_that_is_gone_fail_however_many_wait(void **state)
+{
+    char gone[2][JOB_ID_SIZE], waits[JOB_ID_SIZE];
+    struct job job;
+    struct err err;
+    painter_stop(painter, 100);
+    painter_free(painter);
+    submit_for("gone", "paint", 1, gone[0]);
+    submit_for("gone", "paint", 1, gone[1]);
+    for (int i = 0; i < 250; i++)
+        submit_for("remote", "paint", 1, waits);
+    painter = painter_new(&app, &patience, &err);
+    assert_non_null(painter);
+    for (int i = 0; i < 2; i++) {
+        wait_for(gone[i], true, &job);
+        assert_int_equal(job.error, ERR_NOT_FOUND);
+        job_free(&job);
+    }
+    expect_done(1);
+    assert_true(queue_get(app.queue, waits, NULL, &job, &err));
+    assert_int_equal(job.state, JOB_QUEUED);
+    job_free(&job);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "worker") == 0)
@@ -386,6 +423,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(error_is_the_jobs_own, setup, teardown),
         cmocka_unit_test_setup_teardown(flooding_worker, setup, teardown),
         cmocka_unit_test_setup_teardown(stop_gives_the_job_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(jobs_of_a_model_that_is_gone_fail_however_many_wait, setup,
+                                        teardown),
     };
     log_set_level(LOG_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
