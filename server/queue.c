@@ -138,6 +138,14 @@ static void log_failure(const char *event, const struct err *err)
     log_event(LOG_ERROR, event, "reason=%s", log_quote(text, sizeof text, err->msg));
 }
 
+/* A row that cannot be read shall not be in the way of the others. Under the lock. */
+static bool fail_damaged(struct queue *q, const char *id, const char *key_id,
+                         const struct err *damage, struct err *err)
+{
+    log_failure("job_damaged", damage);
+    return end_job(q, id, key_id, JOB_FAILED, damage, err);
+}
+
 /* Gives back the running jobs whose lease ended before `now`. Under the lock. */
 static bool give_back_expired(struct queue *q, int64_t now, const char *reason, struct err *err)
 {
@@ -147,9 +155,15 @@ static bool give_back_expired(struct queue *q, int64_t now, const char *reason, 
             return false;
         bool done = true;
         for (size_t i = 0; i < expired.count && done; i++) {
+            const char *id = expired.ids[i];
             struct store_lease lease;
-            done = store_job_lease(q->store, expired.ids[i], &lease, err) &&
-                   give_back(q, expired.ids[i], &lease, reason, true, err);
+            struct err damage = {0};
+            if (store_job_lease(q->store, id, &lease, &damage))
+                done = give_back(q, id, &lease, reason, true, err);
+            else if (damage.code == ERR_INTERNAL)
+                done = fail_damaged(q, id, lease.key_id, &damage, err);
+            else
+                done = err_set(err, damage.code, "%s", damage.msg);
         }
         free(expired.ids);
         if (!done)
@@ -234,7 +248,11 @@ struct queue *queue_new(struct store *store, struct events *events, const struct
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&q->lock, NULL);
     pthread_mutex_lock(&q->lock);
-    bool done = give_back_expired(q, INT64_MAX, "the server stopped while it ran", err);
+    int nameless;
+    bool done = store_job_nameless(store, &nameless, err) &&
+                give_back_expired(q, INT64_MAX, "the server stopped while it ran", err);
+    if (done && nameless > 0)
+        log_event(LOG_ERROR, "jobs_damaged", "count=%d reason=\"their ids are no ids\"", nameless);
     pthread_mutex_unlock(&q->lock);
     if (done && pthread_create(&q->sweeper, NULL, sweep, q) != 0)
         done = err_set(err, ERR_INTERNAL, "no thread for the queue");
@@ -479,12 +497,9 @@ static bool claim_next(struct queue *q, const char *owner, const char *const *mo
     }
     if (!store_job_get(q->store, claim->job_id, NULL, job, &damage)) {
         store_rollback(q->store);
-        if (damage.code == ERR_INTERNAL) {
-            log_failure("job_damaged", &damage);
-            *again = end_job(q, claim->job_id, job->key_id, JOB_FAILED, &damage, err);
-        } else if (err) {
-            *err = damage;
-        }
+        if (damage.code != ERR_INTERNAL)
+            return err_set(err, damage.code, "%s", damage.msg);
+        *again = fail_damaged(q, claim->job_id, job->key_id, &damage, err);
         return false;
     }
     if (!store_commit(q->store, err)) {

@@ -15,10 +15,22 @@
 #define PREVIEW_FACTOR 4
 #define PREVIEW_QUALITY 80
 
+/* No setting allows more; the limits themselves may have changed since a job was accepted. */
+#define COUNT_MAX 1000
+#define SIDE_MAX 16384
+
+static bool is_side(int side)
+{
+    return side > 0 && side <= SIDE_MAX;
+}
+
 bool result_check(const struct job *job, struct err *err)
 {
     const struct job_params *p = &job->params;
-    if (p->model && p->prompt && p->sampler && p->scheduler && p->format && p->count > 0)
+    if (p->model && p->prompt && p->sampler && p->scheduler && p->format && p->count > 0 &&
+        p->count <= COUNT_MAX && is_side(p->width) && is_side(p->height) &&
+        (p->hires_width == 0 || is_side(p->hires_width)) &&
+        (p->hires_height == 0 || is_side(p->hires_height)))
         return true;
     return err_set(err, ERR_INTERNAL, "its stored request is damaged");
 }
@@ -59,10 +71,10 @@ bool result_store(const struct app *app, const struct claim *claim, const struct
     };
     snprintf(image.format, sizeof image.format, "%s", p->format);
     image.infotext = infotext_write(p, &about);
-    bool done = image.infotext ? encode(p, pixels, image.infotext, &file, err) &&
-                                     queue_store_image(app->queue, claim, &image, file.data,
-                                                       file.size, err)
-                               : err_set(err, ERR_INTERNAL, "no memory for an infotext");
+    bool done = image.infotext
+                    ? encode(p, pixels, image.infotext, &file, err) &&
+                          queue_store_image(app->queue, claim, &image, file.data, file.size, err)
+                    : err_set(err, ERR_INTERNAL, "no memory for an infotext");
     image_file_free(&file);
     free(image.infotext);
     return done;
@@ -74,8 +86,8 @@ static bool encode_preview(const struct pictor_image *latent, struct image_file 
     int factor = PREVIEW_SIDE / side;
     factor = factor < 1 ? 1 : factor > PREVIEW_FACTOR ? PREVIEW_FACTOR : factor;
     struct pictor_image large = {0};
-    bool done = image_resize(latent, latent->width * factor, latent->height * factor,
-                             IMAGE_BICUBIC, &large, NULL) &&
+    bool done = image_resize(latent, latent->width * factor, latent->height * factor, IMAGE_BICUBIC,
+                             &large, NULL) &&
                 image_encode_jpeg(&large, PREVIEW_QUALITY, NULL, out, NULL);
     pictor_image_free(&large);
     return done;

@@ -100,6 +100,9 @@ static const char *const statements[SQL_COUNT] = {
                       "WHERE n < count AND interrupted = 0",
     [SQL_JOB_LOST] = "UPDATE jobs SET state = 'failed', error_code = 'io', error_message = "
                      "'its pictures were lost' WHERE id = ?1 AND state = 'done'",
+    [SQL_JOB_NAMELESS] = "UPDATE jobs SET state = 'failed', error_code = 'internal', "
+                         "error_message = 'its id is damaged' WHERE state IN ('queued', 'running') "
+                         "AND (length(CAST(id AS BLOB)) <> 32 OR id GLOB '*[^0-9a-f]*')",
     [SQL_IMAGE_AT] = "SELECT " IMAGE_COLUMNS " FROM images WHERE job_id = ?1 AND position = ?2",
     [SQL_IMAGE_DELETE] = "DELETE FROM images WHERE id = ?1",
     [SQL_IMAGE_INSERT] = "INSERT INTO images (id, job_id, position, width, height, seed, subseed, "

@@ -60,6 +60,9 @@ bool store_job_depth(struct store *st, const char *key_id, int *queued, int *run
 bool store_job_backlog(struct store *st, struct queue_backlog *out, size_t max, size_t *count,
                        struct err *err);
 
+/* Fails queued and running jobs whose id is damaged: they would be in everybody's way for ever. */
+bool store_job_nameless(struct store *st, int *count, struct err *err);
+
 /* The id of the queued job whose turn it is; "" when there is none. */
 bool store_job_next(struct store *st, const char *const *models, size_t model_count,
                     char id[JOB_ID_SIZE], struct err *err);

@@ -220,6 +220,15 @@ bool store_job_backlog(struct store *st, struct queue_backlog *out, size_t max, 
     return !failed;
 }
 
+bool store_job_nameless(struct store *st, int *count, struct err *err)
+{
+    store_lock(st);
+    bool done = store_sql_run(st, SQL_JOB_NAMELESS, err, "");
+    *count = done ? store_sql_changes(st) : 0;
+    store_unlock(st);
+    return done;
+}
+
 bool store_job_next(struct store *st, const char *const *models, size_t model_count,
                     char id[JOB_ID_SIZE], struct err *err)
 {

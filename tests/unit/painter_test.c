@@ -3,6 +3,7 @@
 #include "server/painter.h"
 
 #include <ftw.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -213,14 +214,17 @@ static int teardown(void **state)
     return 0;
 }
 
-static void submit_for(const char *model, const char *prompt, int count, char id[JOB_ID_SIZE])
+static void submit_sized(const char *model, const char *prompt, int width, int height, int count,
+                         char id[JOB_ID_SIZE])
 {
     struct job_params p;
     struct err err = {0};
     job_params_init(&p);
     p.model = strdup(model);
     p.prompt = strdup(prompt);
-    p.width = p.height = 64;
+    p.width = width;
+    p.height = height;
+    p.hires_width = p.hires_height = 64;
     p.steps = 4;
     p.count = count;
     p.sampler = strdup("Euler");
@@ -229,6 +233,11 @@ static void submit_for(const char *model, const char *prompt, int count, char id
     if (!queue_submit(app.queue, "", 0, &p, NULL, 0, id, &err))
         fail_msg("%s", err.msg);
     job_params_free(&p);
+}
+
+static void submit_for(const char *model, const char *prompt, int count, char id[JOB_ID_SIZE])
+{
+    submit_sized(model, prompt, 64, 64, count, id);
 }
 
 static void submit(const char *prompt, int count, char id[JOB_ID_SIZE])
@@ -388,6 +397,22 @@ static void stop_gives_the_job_back(void **state)
     assert_true(queue_cancel(app.queue, id, NULL, &err) || err.code == ERR_INVALID);
 }
 
+/* Nothing accepts such a job, but a database may hold one. */
+static void impossible_jobs_fail(void **state)
+{
+    static const int sizes[][3] = {{0, 64, 1}, {64, -1, 1}, {64, INT_MAX, 1}, {64, 64, INT_MAX}};
+    char id[JOB_ID_SIZE];
+    struct job job;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        submit_sized(REGISTRY_BUILTIN, "paint", sizes[i][0], sizes[i][1], sizes[i][2], id);
+        wait_for(id, true, &job);
+        assert_int_equal(job.state, JOB_FAILED);
+        assert_non_null(strstr(job.error_message, "damaged"));
+        job_free(&job);
+    }
+    expect_done(1);
+}
+
 static void jobs_of_a_model_that_is_gone_fail_however_many_wait(void **state)
 {
     char gone[2][JOB_ID_SIZE], waits[JOB_ID_SIZE];
@@ -423,6 +448,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(error_is_the_jobs_own, setup, teardown),
         cmocka_unit_test_setup_teardown(flooding_worker, setup, teardown),
         cmocka_unit_test_setup_teardown(stop_gives_the_job_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(impossible_jobs_fail, setup, teardown),
         cmocka_unit_test_setup_teardown(jobs_of_a_model_that_is_gone_fail_however_many_wait, setup,
                                         teardown),
     };

@@ -568,7 +568,9 @@ static void write_down(void *ctx, const struct event *event)
     struct heard *h = ctx;
     size_t n = strlen(h->text);
     snprintf(h->text + n, sizeof h->text - n, "%s ",
-             event->kind == EVENT_IMAGE ? "image" : job_state_name(event->state));
+             event->kind == EVENT_IMAGE     ? "image"
+             : event->kind == EVENT_DELETED ? "deleted"
+                                            : job_state_name(event->state));
 }
 
 static void changes_are_published(void **state)
@@ -593,7 +595,7 @@ static void changes_are_published(void **state)
     assert_false(queue_finish(f->queue, &claim, &err));
     assert_ok(queue_delete(f->queue, id, NULL, &err), err);
     events_unsubscribe(s);
-    assert_string_equal(heard.text, "queued running queued running image running done ");
+    assert_string_equal(heard.text, "queued running queued running image running done deleted ");
 }
 
 #define RUNNERS 4

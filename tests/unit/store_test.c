@@ -188,6 +188,37 @@ static void damaged_rows_are_not_believed(void **state)
     assert_ok(queue_delete(f->queue, broken, NULL, &err), err);
 }
 
+static void damaged_rows_are_in_nobodys_way(void **state)
+{
+    struct fixture *f = *state;
+    struct err err;
+    struct job job;
+    struct claim claim;
+    struct store_lease lease;
+    char running[JOB_ID_SIZE], nameless[3][JOB_ID_SIZE], good[JOB_ID_SIZE], sql[600];
+    fixture_submit(f, "", 0, "p", 1, running);
+    fixture_claim(f, &job, &claim);
+    job_free(&job);
+    for (int i = 0; i < 3; i++)
+        fixture_submit(f, "", 0, "p", 1, nameless[i]);
+    fixture_submit(f, "", 0, "p", 1, good);
+    fixture_close(f);
+    snprintf(
+        sql, sizeof sql,
+        "UPDATE jobs SET key_id = '0123456789012345678901234567890123456789' WHERE id = '%s'; "
+        "UPDATE jobs SET id = '../x' WHERE id = '%s'; UPDATE jobs SET id = '' WHERE id = '%s'; "
+        "UPDATE jobs SET id = id || char(0) WHERE id = '%s'",
+        running, nameless[0], nameless[1], nameless[2]);
+    tamper(f, sql);
+    log_set_level(LOG_ERROR + 1);
+    fixture_open(f);
+    fixture_claim(f, &job, &claim);
+    assert_string_equal(job.id, good);
+    job_free(&job);
+    assert_false(store_job_lease(f->store, running, &lease, &err));
+    assert_int_equal(lease.state, JOB_FAILED);
+}
+
 /* ---- random damage: anything but a crash ---- */
 
 static uint64_t random_state = 88172645463325252u;
@@ -334,6 +365,7 @@ int main(void)
         TEST(a_missing_table_is_an_error),
         TEST(a_file_that_is_no_database_is_refused),
         TEST(damaged_rows_are_not_believed),
+        TEST(damaged_rows_are_in_nobodys_way),
         TEST(any_damage_is_an_error_and_no_crash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
