@@ -289,8 +289,7 @@ static bool same_part(CURLU *a, CURLU *b, CURLUPart part)
 {
     char *x = NULL, *y = NULL;
     bool same = curl_url_get(a, part, &x, CURLU_DEFAULT_PORT) == CURLUE_OK &&
-                curl_url_get(b, part, &y, CURLU_DEFAULT_PORT) == CURLUE_OK &&
-                strcasecmp(x, y) == 0;
+                curl_url_get(b, part, &y, CURLU_DEFAULT_PORT) == CURLUE_OK && strcasecmp(x, y) == 0;
     curl_free(x);
     curl_free(y);
     return same;
@@ -320,14 +319,33 @@ struct download {
     const struct fetch_file *file;
     CURL *easy;
     bool begun, refused, full;
-    uint64_t base; /* where this answer's bytes begin */
+    uint64_t base;    /* where this answer's bytes begin */
+    struct err wrong; /* why this is not what was asked for; ERR_NONE */
 };
 
 static const char *header_of(CURL *easy, const char *name)
 {
     struct curl_header *header;
     return curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK ? header->value
-                                                                                  : "";
+                                                                                   : "";
+}
+
+/* A 206 must be the rest of the file from where we stand, to its end. From its beginning will do,
+ * too: some servers answer that to any range. */
+static bool check_range(struct download *d, bool *restart)
+{
+    const char *range = header_of(d->easy, "Content-Range");
+    unsigned long long first, last, total;
+    int n = sscanf(range, " bytes %llu-%llu/%llu", &first, &last, &total);
+    bool to_end = (n == 3 && total > 0 && last == total - 1) ||
+                  (n == 2 && strchr(range, '*')); /* it does not say how much there is */
+    if (to_end && first <= last && (first == d->file->from || first == 0)) {
+        *restart = first == 0;
+        return true;
+    }
+    return err_set(&d->wrong, ERR_UPSTREAM,
+                   "wanted the file from byte %llu to its end, the server sent \"%.80s\"",
+                   (unsigned long long)d->file->from, range);
 }
 
 /* The answer's head is complete: is it the rest of the file, the whole file, or an error? */
@@ -341,7 +359,9 @@ static bool begin(struct download *d)
     d->begun = true;
     if (status != 200 && status != 206)
         return false;
-    bool restart = status == 200;
+    bool restart = true;
+    if (status == 206 && !check_range(d, &restart))
+        return false;
     d->base = restart ? 0 : f->from;
     uint64_t total = length < 0 ? 0 : d->base + (uint64_t)length;
     return !f->begin || f->begin(f->ctx, restart, header_of(d->easy, "ETag"), total);
@@ -368,8 +388,7 @@ static int watch(void *ctx, curl_off_t total, curl_off_t now, curl_off_t unused1
     const struct fetch_file *f = d->file;
     if (!f->progress || !d->begun || d->refused)
         return 0;
-    return !f->progress(f->ctx, d->base + (uint64_t)now,
-                        total > 0 ? d->base + (uint64_t)total : 0);
+    return !f->progress(f->ctx, d->base + (uint64_t)now, total > 0 ? d->base + (uint64_t)total : 0);
 }
 
 static void set_status_error(struct err *err, long status)
@@ -399,8 +418,8 @@ bool fetch_file(const struct fetch_file *file, struct err *err)
     }
     snprintf(range, sizeof range, "Range: bytes=%llu-", (unsigned long long)file->from);
     snprintf(if_range, sizeof if_range, "If-Range: %s", file->etag);
-    if (file->from > 0 && (!add_header(&headers, range) ||
-                           (*file->etag && !add_header(&headers, if_range)))) {
+    if (file->from > 0 &&
+        (!add_header(&headers, range) || (*file->etag && !add_header(&headers, if_range)))) {
         no_memory(err);
         goto done;
     }
@@ -427,6 +446,8 @@ bool fetch_file(const struct fetch_file *file, struct err *err)
         done = true; /* there is nothing after what we have */
     else if (status != 0 && status != 200 && status != 206)
         set_status_error(err, status);
+    else if (d.wrong.code != ERR_NONE)
+        err_set(err, d.wrong.code, "%s", d.wrong.msg);
     else if (d.refused || code == CURLE_ABORTED_BY_CALLBACK)
         err_set(err, ERR_CANCELLED, "stopped");
     else if (code != CURLE_OK)

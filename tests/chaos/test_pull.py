@@ -18,7 +18,7 @@ class Hub:
 
     def __init__(self):
         self.files, self.redirects, self.breaks, self.requests = {}, {}, [], []
-        self.etag, self.ranges = '"one"', True
+        self.etag, self.ranges, self.lie = '"one"', True, None
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -46,7 +46,10 @@ class Hub:
                         self.end_headers()
                         return
                     self.send_response(206)
-                    self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+                    says = f"bytes {start}-{len(data) - 1}/{len(data)}"
+                    if hub.lie:
+                        says, start = hub.lie(start, len(data))
+                    self.send_header("Content-Range", says)
                 else:
                     self.send_response(200)
                 self.send_header("ETag", hub.etag)
@@ -131,6 +134,30 @@ def test_never_glues_two_versions(hub, pull):
 def test_server_without_ranges(hub, pull):
     hub.ranges, hub.breaks = False, [1000]
     assert pull(hub.url + "/m.safetensors").returncode == 1
+    assert pull(hub.url + "/m.safetensors").returncode == 0
+    assert (pull.folder / "m.safetensors").read_bytes() == MODEL
+
+
+@pytest.mark.parametrize("says, start", [("bytes 0-{last}/{size}", 0), ("bytes 1000-{last}/*", 1000)])
+def test_ranges_that_will_do(hub, pull, says, start):
+    hub.breaks = [1000]
+    hub.lie = lambda _, size: (says.format(last=size - 1, size=size), start)
+    assert pull(hub.url + "/m.safetensors").returncode == 1
+    assert pull(hub.url + "/m.safetensors").returncode == 0
+    assert (pull.folder / "m.safetensors").read_bytes() == MODEL
+
+
+@pytest.mark.parametrize("says", ["bytes 999-{last}/{size}", "bytes 1001-{last}/{size}", "",
+                                  "bytes 1000-1999/{size}", "bytes 1000-", "bytes */{size}",
+                                  "bytes 1000-{size}/{size}", "words 1000-{last}/{size}"])
+def test_another_range_than_asked_for(hub, pull, says):
+    hub.breaks = [1000]
+    hub.lie = lambda start, size: (says.format(last=size - 1, size=size), start)
+    assert pull(hub.url + "/m.safetensors").returncode == 1
+    done = pull(hub.url + "/m.safetensors")
+    assert done.returncode == 1 and "from byte 1000 to its end" in done.stderr
+    assert (pull.folder / "m.safetensors.part").stat().st_size == 1000
+    hub.lie = None
     assert pull(hub.url + "/m.safetensors").returncode == 0
     assert (pull.folder / "m.safetensors").read_bytes() == MODEL
 
