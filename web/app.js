@@ -26,19 +26,13 @@ function askKey(message) {
   return new Promise((resolve) => {
     $('key-form').onsubmit = (event) => {
       event.preventDefault();
-      const key = $('key').value.trim();
-      if (!key) {
-        setText($('key-error'), 'Enter the key first');
-        $('key').focus();
-        return;
-      }
-      setKey(key);
-      dialog.close();
-      resolve();
+      setKey($('key').value.trim());
+      resolve(); /* it closes when the key is good */
     };
   });
 }
 
+store.addEventListener('ready', () => $('key-dialog').close());
 $('forget-key').addEventListener('click', () => {
   setKey(null);
   store.reconnect();

@@ -115,6 +115,8 @@ function changed() {
 /* ---- remembering ---- */
 
 function save() {
+  if (!filled)
+    return; /* or it would forget what is not shown yet */
   const fields = Object.fromEntries(KEPT.map((name) => [name, $(name).value]));
   try {
     localStorage.setItem(STORED, JSON.stringify({ version: VERSION, fields, extras }));
@@ -128,6 +130,8 @@ function restore() {
       return;
     for (const name of KEPT) {
       const value = saved.fields[name], field = $(name);
+      if (TEXTS.includes(name) && field.value)
+        continue; /* written already */
       if (typeof value === 'string' && (!field.options || has(field, value)))
         field.value = value;
     }

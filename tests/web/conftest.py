@@ -24,10 +24,10 @@ def chromium():
 def open_page(chromium, server):
     """open_page(url, fields, **context options): the page, ready for use. `fields` are what the
     browser remembers of an earlier visit. `page.expected` holds statuses of answers that the test
-    provokes on purpose: browsers log them as errors."""
+    provokes on purpose: browsers log them as errors. Requests to `hold` wait for page.release()."""
     contexts, pages = [], []
 
-    def open(url=server.url, fields=SMALL, ready=True, **options):
+    def open(url=server.url, fields=SMALL, ready=True, hold=None, **options):
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         context.set_default_timeout(60000)
         contexts.append(context)
@@ -42,6 +42,15 @@ def open_page(chromium, server):
         page.on("console", lambda m: m.type == "error" and page.problems.append(m.text))
         page.on("pageerror", lambda error: page.problems.append(str(error)))
         pages.append(page)
+        if hold:
+            held = []
+            page.route(hold, lambda route: held.append(route))
+
+            def release():
+                for route in held:
+                    route.continue_()
+                page.unroute(hold)
+            page.release = release
         page.goto(url + "/")
         if ready:
             page.wait_for_selector("#empty:not([hidden]), #gallery-head:not([hidden])")

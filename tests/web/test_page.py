@@ -407,6 +407,14 @@ def test_pngs_made_to_break_the_reader(page):
         assert text is None
 
 
+def test_words_written_before_the_server_answers(open_page):
+    page = open_page(ready=False, hold="**/api/info")
+    page.fill("#prompt", "early words")
+    page.release()
+    expect(page.locator("#width")).to_have_value("64")
+    expect(page.locator("#prompt")).to_have_value("early words")
+
+
 # ---- keys, hostile text ----
 
 def test_asks_for_the_key_and_keeps_it_to_itself(open_page, serve):
