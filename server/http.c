@@ -39,7 +39,6 @@
 #define SMALL_BODY_MAX (1 << 20)     /* ROUTE_BODY_SMALL */
 #define BODIES_IN_MEMORY 4           /* all bodies together: so many of max_body_bytes */
 #define LEAST_RATE 16                /* bytes per millisecond a body must come at */
-#define RECHECK_MS 5000              /* a waiting request looks at its job at least so often */
 
 /* ---- accessors ---- */
 
@@ -576,8 +575,8 @@ static void on_tick(void *ctx)
     pthread_mutex_lock(&http->lock);
     for (struct http_request *req = http->requests; req; req = req->next) {
         pthread_mutex_lock(&req->lock);
-        bool due = req->suspended && (req->stream ? http_stream_ping(req->stream, now)
-                                                  : now - req->wait.checked_ms >= RECHECK_MS);
+        bool due = req->suspended && (req->stream ? http_stream_tick(req->stream, now)
+                                                  : now - req->wait.checked_ms >= HTTP_RECHECK_MS);
         pthread_mutex_unlock(&req->lock);
         if (due)
             http_wait_wake(req);

@@ -16,6 +16,7 @@
 #include "server/route.h"
 
 #define HTTP_HEADERS_MAX 16
+#define HTTP_RECHECK_MS 5000 /* whoever waits looks at his job at least so often */
 
 struct http_connection {
     int fd;
@@ -44,7 +45,7 @@ struct http_wait {
     void *ctx;
     void (*free_fn)(void *ctx);
     struct subscription *subscription;
-    int64_t checked_ms;
+    int64_t checked_ms, trouble_ms;
 };
 
 struct http_request {
@@ -127,8 +128,8 @@ enum MHD_Result http_reply_queue(struct http_request *req);
 
 /* ---- http_stream.c ---- */
 
-/* A keep-alive byte or two, when it is time. Under req->lock; true: wake it. */
-bool http_stream_ping(struct http_stream *s, int64_t now);
+/* A keep-alive byte or two and a look at the job, when it is time. Under req->lock; true: wake it. */
+bool http_stream_tick(struct http_stream *s, int64_t now);
 void http_stream_free(struct http_stream *s); /* NULL is fine */
 
 #endif

@@ -24,7 +24,7 @@ struct http_stream {
     /* under req->lock */
     char *buffer;
     size_t at, size, capacity;
-    int64_t sent_ms;
+    int64_t sent_ms, looked_ms;
     bool woken; /* the producer may have something */
     bool ended;
 };
@@ -118,6 +118,8 @@ static ssize_t read_stream(void *cls, uint64_t pos, char *out, size_t max)
         bool ended = s->ended, gone = req->gone, look = s->woken;
         if (n == 0)
             req->notified = s->woken = false;
+        if (n == 0 && look)
+            s->looked_ms = now_ms();
         pthread_mutex_unlock(&req->lock);
         if (n > 0)
             return (ssize_t)n;
@@ -148,8 +150,13 @@ struct http_stream *http_stream_start(struct http_request *req, enum http_stream
         err_set(&err, ERR_INTERNAL, "no memory for a stream");
         goto fail;
     }
-    *s = (struct http_stream){
-        .req = req, .kind = kind, .produce = produce, .sent_ms = now_ms(), .woken = true};
+    int64_t now = now_ms();
+    *s = (struct http_stream){.req = req,
+                              .kind = kind,
+                              .produce = produce,
+                              .sent_ms = now,
+                              .looked_ms = now,
+                              .woken = true};
     response =
         MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, s, NULL);
     if (!response) {
@@ -187,9 +194,11 @@ void http_stream_free(struct http_stream *s)
     free(s);
 }
 
-bool http_stream_ping(struct http_stream *s, int64_t now)
+bool http_stream_tick(struct http_stream *s, int64_t now)
 {
+    bool look = now - s->looked_ms >= HTTP_RECHECK_MS;
+    s->woken = s->woken || look;
     if (s->size > 0 || now - s->sent_ms < PING_MS)
-        return false;
+        return look;
     return s->kind == HTTP_STREAM_EVENTS ? append(s, ": ping\n\n", 8) : append(s, " ", 1);
 }

@@ -100,17 +100,22 @@ void http_wait_step(struct http_request *req)
         bool stopping = req->http->stopping; /* before the look: what ended until then counts */
         struct job job;
         struct err err;
-        if (!queue_get(req->http->app->queue, req->wait.job_id, NULL, &job, &err)) {
+        bool found = queue_get(req->http->app->queue, req->wait.job_id, NULL, &job, &err);
+        if (!found && !queue_ask_again(&req->wait.trouble_ms, &err)) {
+            http_wait_abandon(req);
             http_reply_error(req, &err, NULL);
             return;
         }
-        if (job_state_is_final(job.state)) {
+        if (found && job_state_is_final(job.state)) {
             req->wait.active = false;
             req->wait.fn(req, &job, req->wait.ctx);
             job_free(&job);
             return;
         }
-        job_free(&job);
+        if (found) {
+            req->wait.trouble_ms = 0;
+            job_free(&job);
+        }
         if (stopping) {
             http_wait_abandon(req);
             http_wait_refuse_stopping(req);

@@ -35,7 +35,7 @@ struct feed {
     bool every_key;
     char key_id[JOB_ID_SIZE];
     struct subscription *subscription;
-    bool snapshot;        /* is still to be sent; producer only */
+    int64_t trouble_ms;   /* producer only */
     pthread_mutex_t lock; /* what follows */
     struct http_stream *stream;
     struct note *notes;
@@ -163,24 +163,46 @@ static bool send_images(struct http_stream *stream, const struct note *note, con
     return true;
 }
 
-/* False ends the stream: the job of a one-job feed is final or gone, or the client is. */
-static bool send_note(struct feed *feed, struct http_stream *stream, const struct note *note)
+enum outcome {
+    GOING,
+    LATER, /* the job cannot be read now: the note is still to be sent */
+    OVER   /* the job of a one-job feed is final or gone, or the client is */
+};
+
+static enum outcome send_note(struct feed *feed, struct http_stream *stream, struct note *note)
 {
-    if (note->deleted) /* a feed of one job ended before: it was final */
-        return send_deleted(stream, note->job_id);
-    if (note->progressed && !send_progress(stream, note))
-        return false;
-    if (!note->state && note->first_image > note->last_image)
-        return true;
     struct job job;
-    if (!queue_get(feed->app->queue, note->job_id, NULL, &job, NULL))
-        return !*feed->job_id; /* deleted meanwhile */
+    struct err err;
+    if (note->deleted) /* a feed of one job ended before: it was final */
+        return send_deleted(stream, note->job_id) ? GOING : OVER;
+    if (note->progressed && !send_progress(stream, note))
+        return OVER;
+    note->progressed = false;
+    if (!note->state && note->first_image > note->last_image)
+        return GOING;
+    if (!queue_get(feed->app->queue, note->job_id, NULL, &job, &err)) {
+        if (queue_ask_again(&feed->trouble_ms, &err))
+            return LATER;
+        return *feed->job_id || feed->trouble_ms ? OVER : GOING; /* deleted meanwhile */
+    }
+    feed->trouble_ms = 0;
     bool going = send_images(stream, note, &job);
     if (going && note->state)
         going = http_stream_json(stream, "job", native_job_to_json(&job)) &&
                 !(*feed->job_id && job_state_is_final(job.state));
     job_free(&job);
-    return going;
+    return going ? GOING : OVER;
+}
+
+static void put_back(struct feed *feed, struct note *notes)
+{
+    struct note **end = &notes;
+    pthread_mutex_lock(&feed->lock);
+    for (; *end; end = &(*end)->next)
+        feed->count++;
+    *end = feed->notes;
+    feed->notes = notes;
+    pthread_mutex_unlock(&feed->lock);
 }
 
 static bool produce(struct http_stream *stream, void *ctx)
@@ -188,21 +210,25 @@ static bool produce(struct http_stream *stream, void *ctx)
     struct feed *feed = ctx;
     pthread_mutex_lock(&feed->lock);
     struct note *notes = feed->notes;
-    bool going = !feed->overflowed;
+    enum outcome outcome = feed->overflowed ? OVER : GOING;
     feed->notes = NULL;
     feed->count = 0;
     pthread_mutex_unlock(&feed->lock);
 
-    if (feed->snapshot) {
-        struct note now = {.state = true, .last_image = -1};
-        memcpy(now.job_id, feed->job_id, JOB_ID_SIZE);
-        feed->snapshot = false;
-        going = going && send_note(feed, stream, &now);
+    while (notes && outcome == GOING) {
+        outcome = send_note(feed, stream, notes);
+        if (outcome == LATER)
+            break;
+        struct note *next = notes->next;
+        notes->next = NULL;
+        notes_free(notes);
+        notes = next;
     }
-    for (const struct note *note = notes; note && going; note = note->next)
-        going = send_note(feed, stream, note);
-    notes_free(notes);
-    return going;
+    if (outcome == LATER)
+        put_back(feed, notes);
+    else
+        notes_free(notes);
+    return outcome != OVER;
 }
 
 static void start(struct http_request *req, const char *job_id)
@@ -222,9 +248,14 @@ static void start(struct http_request *req, const char *job_id)
         memcpy(feed->key_id, key_id, strlen(key_id) + 1);
     if (job_id)
         memcpy(feed->job_id, job_id, strlen(job_id) + 1);
-    feed->snapshot = job_id != NULL;
     pthread_mutex_init(&feed->lock, NULL);
-    feed->subscription = events_subscribe(app->events, job_id, on_event, feed, &err);
+    struct note *snapshot = job_id ? note_of(feed, job_id) : NULL;
+    if (snapshot)
+        snapshot->state = true;
+    if (job_id && !snapshot)
+        err_set(&err, ERR_INTERNAL, "no memory for a stream");
+    else
+        feed->subscription = events_subscribe(app->events, job_id, on_event, feed, &err);
     if (!feed->subscription) {
         feed_free(feed);
         http_reply_error(req, &err, NULL);

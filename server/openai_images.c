@@ -44,6 +44,7 @@ struct waiting {
     char job_id[JOB_ID_SIZE];
 
     /* streams */
+    int64_t trouble_ms; /* producer only */
     int next_image;     /* producer only */
     int partials;       /* sent of next_image; producer only */
     int partial_images; /* wanted of each */
@@ -383,11 +384,13 @@ static bool produce_events(struct http_stream *stream, void *ctx)
     struct job job;
     struct err err;
     if (!queue_get(w->app->queue, w->job_id, NULL, &job, &err)) {
-        w->finished = true;
+        if (queue_ask_again(&w->trouble_ms, &err))
+            return true;
         openai_fault(&f, 500, NULL, NULL, "%s", err.msg);
         send_fault(stream, &f);
         return false;
     }
+    w->trouble_ms = 0;
     w->finished = job_state_is_final(job.state);
     bool going = send_partials(stream, w, &job);
     const struct job_image *image = image_at(&job, w->next_image);
@@ -414,6 +417,7 @@ static bool produce_json(struct http_stream *stream, void *ctx)
     struct err err = {0};
     cJSON *json = NULL;
     if (queue_get(w->app->queue, w->job_id, NULL, &job, &err)) {
+        w->trouble_ms = 0;
         w->finished = job_state_is_final(job.state);
         if (job.state == JOB_DONE)
             json = answer_json(w, &job, &err);
@@ -425,8 +429,9 @@ static bool produce_json(struct http_stream *stream, void *ctx)
             return true;
         if (!json && done)
             openai_fault(&f, 500, NULL, NULL, "%s", err.msg);
+    } else if (queue_ask_again(&w->trouble_ms, &err)) {
+        return true;
     } else {
-        w->finished = true;
         openai_fault(&f, 500, NULL, NULL, "%s", err.msg);
     }
     if (!json)

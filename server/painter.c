@@ -133,19 +133,23 @@ static void finish_task(struct painter *p, const char *outcome, bool told, const
     drop_task(p);
 }
 
-static void fail_task(struct painter *p, const struct err *reason)
-{
-    struct err err = {0};
-    log_failure("job_failed", p->task->job.id, reason);
-    bool told = queue_fail(p->app->queue, &p->task->claim, reason, &err);
-    finish_task(p, "failed", told, &err);
-}
-
 static void release_task(struct painter *p, const char *reason)
 {
     struct err err = {0};
     bool told = queue_release(p->app->queue, &p->task->claim, reason, &err);
     finish_task(p, "released", told, &err);
+}
+
+static void fail_task(struct painter *p, const struct err *reason)
+{
+    struct err err = {0};
+    if (reason->code == ERR_BUSY) { /* the database is in use: not the job's fault */
+        release_task(p, reason->msg);
+        return;
+    }
+    log_failure("job_failed", p->task->job.id, reason);
+    bool told = queue_fail(p->app->queue, &p->task->claim, reason, &err);
+    finish_task(p, "failed", told, &err);
 }
 
 static void put_back_task(struct painter *p)

@@ -27,6 +27,7 @@
 #define SWEEP_MS 1000                 /* how late an expired lease may be seen */
 #define RETENTION_MS (10 * 60 * 1000) /* between looks for jobs older than keep_days */
 #define RETENTION_BATCH 50
+#define PATIENCE_MS 60000
 #define DAY_MS ((int64_t)24 * 60 * 60 * 1000)
 
 struct queue {
@@ -387,6 +388,16 @@ bool queue_get(struct queue *q, const char *id, const char *key_id, struct job *
         return false;
     add_progress(q, out);
     return true;
+}
+
+bool queue_ask_again(int64_t *since, const struct err *err)
+{
+    int64_t now = now_ms();
+    if (err->code != ERR_BUSY && err->code != ERR_IO)
+        return false;
+    if (*since == 0)
+        *since = now;
+    return now - *since < PATIENCE_MS;
 }
 
 bool queue_list(struct queue *q, const struct queue_filter *filter, struct job **jobs,

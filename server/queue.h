@@ -43,6 +43,11 @@ bool queue_submit(struct queue *q, const char *key_id, int priority,
 bool queue_get(struct queue *q, const char *id, const char *key_id, struct job *out,
                struct err *err);
 
+/* Whether whoever waits for a job shall ask again after `err`: the database may be in use, the disk
+ * may have a bad moment, but not for longer than a minute. *since is 0 until the first failure; set
+ * it to 0 after an answer. */
+bool queue_ask_again(int64_t *since, const struct err *err);
+
 struct queue_filter {
     const char *key_id;      /* NULL: any */
     const char *text;        /* substring of the prompt; NULL: any */
