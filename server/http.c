@@ -340,6 +340,8 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
     http_wait_abandon(req);
     if (req->wait.free_fn)
         req->wait.free_fn(req->wait.ctx);
+    if (req->wait.work)
+        http_work_leave(http->work, req->wait.work);
 
     int64_t now = now_ms(), ms = now - req->created_ms;
     int status = req->queued ? req->status : 499; /* nginx's number for a client that left */
@@ -656,7 +658,7 @@ struct http *http_start(const struct app *app, struct err *err)
     if (fd < 0)
         goto fail;
     http->hangup = hangup_new(on_tick, http, err);
-    if (!http->hangup)
+    if (!http->hangup || !(http->work = http_work_new(err)))
         goto fail;
     http->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
@@ -676,6 +678,7 @@ struct http *http_start(const struct app *app, struct err *err)
 fail:
     if (fd >= 0)
         close(fd);
+    http_work_free(http->work);
     hangup_free(http->hangup);
     pthread_mutex_destroy(&http->lock);
     free(http);
@@ -717,6 +720,7 @@ void http_stop(struct http *http)
     http->stopping = true;
     wake_all(http, 2000);
     MHD_stop_daemon(http->daemon);
+    http_work_free(http->work);
     hangup_free(http->hangup);
     pthread_mutex_destroy(&http->lock);
     free(http);

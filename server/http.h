@@ -7,6 +7,7 @@
  *     http_reply_*(req, ...)                      answers now
  *     http_wait_job(req, id, keep, fn, ctx, free) answers from `fn` when the job is final
  *     http_stream_start(req, ...)                 answers with server-sent events
+ *     http_work(req, work, reply, ctx, free)      answers from `reply` when `work` is done
  *
  * A handler must not wait for anything slower than the disk; waiting for a job holds a suspended
  * connection and no thread. Strings are borrowed from the request and live as long as it; the body
@@ -105,6 +106,18 @@ typedef void http_job_fn(struct http_request *req, const struct job *job, void *
  * always gets ctx at the end of the request. Call it last in the handler. */
 void http_wait_job(struct http_request *req, const char *job_id, bool keep, http_job_fn *fn,
                    void *ctx, void (*free_fn)(void *ctx));
+
+/* ---- work that takes longer than the disk ---- */
+
+typedef bool http_work_fn(void *ctx); /* does a piece; true: there is more */
+typedef void http_reply_fn(struct http_request *req, void *ctx);
+
+/* Suspends the connection while a thread for such things works, which does one piece at a time, of
+ * all requests in turn; then `reply` replies. Without `reply` when the client goes away first or
+ * the server stops. 429 when there is too much to do. `free_fn` always gets ctx, which must hold
+ * nothing of the request: it may outlive it. Call it last in the handler. */
+void http_work(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
+               void (*free_fn)(void *ctx));
 
 /* ---- replies that grow: server-sent events ---- */
 

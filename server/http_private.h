@@ -28,6 +28,7 @@ struct http {
     const struct app *app;
     struct MHD_Daemon *daemon;
     struct hangup *hangup;
+    struct http_work *work;
     int port;
     bool loopback;
     atomic_bool stopping;
@@ -38,8 +39,11 @@ struct http {
     struct http_stats stats;
 };
 
+struct http_work_item;
+
 struct http_wait {
     bool active, keep;
+    struct http_work_item *work; /* NULL: a job is waited for */
     char job_id[JOB_ID_SIZE];
     http_job_fn *fn;
     void *ctx;
@@ -125,6 +129,13 @@ void http_reply_problem(struct http_request *req, const struct http_problem *pro
 
 /* Hands the reply over, with the headers that every reply has. */
 enum MHD_Result http_reply_queue(struct http_request *req);
+
+/* ---- http_work.c ---- */
+
+struct http_work *http_work_new(struct err *err);
+void http_work_free(struct http_work *w);      /* no request is left; NULL is fine */
+bool http_work_reply(struct http_request *req); /* false: it is not done yet */
+void http_work_leave(struct http_work *w, struct http_work_item *item);
 
 /* ---- http_stream.c ---- */
 

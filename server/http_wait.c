@@ -73,7 +73,7 @@ static void give_up_job(struct http_request *req)
 
 void http_wait_abandon(struct http_request *req)
 {
-    if (req->wait.active)
+    if (req->wait.active && !req->wait.work)
         give_up_job(req);
     req->wait.active = false;
 }
@@ -82,6 +82,29 @@ void http_wait_refuse_stopping(struct http_request *req)
 {
     struct http_problem problem = {503, ERR_BUSY, "the server is stopping", NULL};
     http_reply_problem(req, &problem);
+}
+
+/* Looks at the job; whether there is an answer. */
+static bool look(struct http_request *req)
+{
+    struct http_wait *wait = &req->wait;
+    struct job job;
+    struct err err;
+    if (!queue_get(req->http->app->queue, wait->job_id, NULL, &job, &err)) {
+        if (queue_ask_again(&wait->trouble_ms, &err))
+            return false;
+        http_wait_abandon(req);
+        http_reply_error(req, &err, NULL);
+        return true;
+    }
+    bool final = job_state_is_final(job.state);
+    wait->trouble_ms = 0;
+    if (final) {
+        wait->active = false;
+        wait->fn(req, &job, wait->ctx);
+    }
+    job_free(&job);
+    return final;
 }
 
 void http_wait_step(struct http_request *req)
@@ -98,23 +121,9 @@ void http_wait_step(struct http_request *req)
             return;
         }
         bool stopping = req->http->stopping; /* before the look: what ended until then counts */
-        struct job job;
-        struct err err;
-        bool found = queue_get(req->http->app->queue, req->wait.job_id, NULL, &job, &err);
-        if (!found && !queue_ask_again(&req->wait.trouble_ms, &err)) {
-            http_wait_abandon(req);
-            http_reply_error(req, &err, NULL);
-            return;
-        }
-        if (found && job_state_is_final(job.state)) {
+        if (req->wait.work ? http_work_reply(req) : look(req)) {
             req->wait.active = false;
-            req->wait.fn(req, &job, req->wait.ctx);
-            job_free(&job);
             return;
-        }
-        if (found) {
-            req->wait.trouble_ms = 0;
-            job_free(&job);
         }
         if (stopping) {
             http_wait_abandon(req);

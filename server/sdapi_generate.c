@@ -106,7 +106,10 @@ static bool read_input(struct http_request *req, const char *name, const char *t
         return false;
     input->name = name;
     input->data = data;
-    return true;
+    if (sdapi_picture_check(req, data, input->size))
+        return true;
+    free(data);
+    return false;
 }
 
 static void reply_fault(struct http_request *req, const struct sdapi_fault *fault)

@@ -1,5 +1,4 @@
-/* sdapi_picture.c: see sdapi_picture.h. The work is done on the server's thread: it is bounded by
- * the limits on pixels and count, and takes less than a denoising step. */
+/* sdapi_picture.c: see sdapi_picture.h. Resizing a batch takes many seconds, so it is http_work. */
 #include "server/sdapi_picture.h"
 
 #include <limits.h>
@@ -51,6 +50,21 @@ bool sdapi_picture_read(struct http_request *req, const char *text, void **data,
     }
     *data = bytes;
     return true;
+}
+
+bool sdapi_picture_check(struct http_request *req, const void *data, size_t size)
+{
+    struct pictor_image image;
+    struct err err;
+    if (intake_picture(http_app(req)->settings, data, size, &image, &err)) {
+        pictor_image_free(&image);
+        return true;
+    }
+    if (err.code == ERR_INTERNAL)
+        sdapi_reply_err(req, &err, NULL);
+    else
+        sdapi_reply_exception(req, 500, "Invalid encoded image");
+    return false;
 }
 
 /* ---- png-info ---- */
@@ -105,6 +119,8 @@ done:
 }
 
 /* ---- extras ---- */
+
+#define BATCH_MAX 16
 
 struct extras {
     int resize_mode, width, height;
@@ -286,41 +302,103 @@ static void extras_infotext(const struct extras *x, enum upscaler first, enum up
                       second == UPSCALER_LANCZOS ? "Lanczos" : "Nearest");
 }
 
-/* One picture in, its base64 out (malloc'd); NULL: replied. */
-static char *postprocess(struct http_request *req, const struct extras *x, enum upscaler first,
-                         enum upscaler second, const char *text, char *infotext)
+/* What is to be done, without the request: it may be gone when it is. */
+struct task {
+    const struct settings *settings;
+    struct extras x; /* its texts are gone, too */
+    enum upscaler first, second;
+    bool batch;
+    struct {
+        void *data;
+        size_t size;
+    } pictures[BATCH_MAX];
+    int count, done;
+    struct pyjson infotext;
+    cJSON *images; /* results, base64 */
+    bool unreadable;
+    struct err err;
+};
+
+static void task_free(void *ctx)
+{
+    struct task *t = ctx;
+    for (int i = 0; i < t->count; i++)
+        free(t->pictures[i].data);
+    free(t->infotext.text);
+    cJSON_Delete(t->images);
+    free(t);
+}
+
+/* Its base64 as a JSON string; NULL: `t->err`. */
+static cJSON *postprocess(struct task *t, const void *data, size_t size)
 {
     struct image_texts kept = {0};
     struct pictor_image image = {0};
     struct image_file file = {0};
-    struct err err = {.code = ERR_INTERNAL, .msg = "no memory for a picture"};
-    char *result = NULL;
-    void *data;
-    size_t size;
-    if (!sdapi_picture_read(req, text, &data, &size))
-        return NULL;
-    const struct settings *settings = http_app(req)->settings;
-    if (!intake_picture(settings, data, size, &image, &err) ||
-        (first != UPSCALER_NONE && !resize(x, settings, first, second, &image, &err)))
+    struct err *err = &t->err;
+    char *text = NULL;
+    if (!intake_picture(t->settings, data, size, &image, err)) {
+        t->unreadable = err->code != ERR_INTERNAL;
+        goto done;
+    }
+    if (t->first != UPSCALER_NONE && !resize(&t->x, t->settings, t->first, t->second, &image, err))
         goto done;
     struct image_text items[2];
     struct image_texts texts = {items, 0};
-    if (*infotext)
-        items[texts.count++] = (struct image_text){"postprocessing", infotext};
-    if (image_texts_read(data, size, &kept, &err) && image_texts_get(&kept, "parameters"))
+    if (t->infotext.size)
+        items[texts.count++] = (struct image_text){"postprocessing", t->infotext.text};
+    if (image_texts_read(data, size, &kept, err) && image_texts_get(&kept, "parameters"))
         items[texts.count++] =
             (struct image_text){"parameters", (char *)image_texts_get(&kept, "parameters")};
-    if (!image_encode_png(&image, &texts, &file, &err))
+    if (!image_encode_png(&image, &texts, &file, err))
         goto done;
-    result = base64_encode(file.data, file.size);
+    text = base64_encode(file.data, file.size);
+    if (!text)
+        err_set(err, ERR_INTERNAL, "no memory for a picture");
 done:
-    if (!result)
-        sdapi_reply_err(req, &err, NULL);
     image_file_free(&file);
     image_texts_free(&kept);
     pictor_image_free(&image);
-    free(data);
-    return result;
+    cJSON *json = text ? cJSON_CreateString(text) : NULL;
+    free(text);
+    return json;
+}
+
+static bool postprocess_next(void *ctx)
+{
+    struct task *t = ctx;
+    cJSON *json = postprocess(t, t->pictures[t->done].data, t->pictures[t->done].size);
+    t->done++;
+    return cJSON_AddItemToArray(t->images, json) && t->done < t->count;
+}
+
+static void reply_extras(struct http_request *req, void *ctx)
+{
+    struct task *t = ctx;
+    if (t->unreadable) {
+        sdapi_reply_exception(req, 500, "Invalid encoded image");
+        return;
+    }
+    if (cJSON_GetArraySize(t->images) < t->count) {
+        if (t->err.code == ERR_NONE)
+            err_set(&t->err, ERR_INTERNAL, "no memory for a picture");
+        sdapi_reply_err(req, &t->err, NULL);
+        return;
+    }
+    cJSON *json = cJSON_CreateObject();
+    struct pyjson html = {0};
+    pyjson_puts(&html, "<p>");
+    pyjson_puts(&html, t->infotext.text);
+    pyjson_puts(&html, "</p>");
+    cJSON_AddStringToObject(json, "html_info", html.text);
+    free(html.text);
+    if (t->batch) {
+        cJSON_AddItemToObject(json, "images", t->images);
+        t->images = NULL;
+    } else {
+        cJSON_AddItemToObject(json, "image", cJSON_DetachItemFromArray(t->images, 0));
+    }
+    sdapi_reply_json(req, json);
 }
 
 /* The texts of imageList in `out` (at most `max`); false: replied. */
@@ -351,49 +429,43 @@ static bool list_images(struct http_request *req, const cJSON *list, const char 
     return !fault;
 }
 
-#define BATCH_MAX 16
-
 static void extras(struct http_request *req, bool batch)
 {
-    struct extras x;
-    enum upscaler first, second;
     const char *texts[BATCH_MAX];
     int count = 1;
-    struct pyjson infotext = {0};
-    cJSON *images = NULL, *body = sdapi_reply_body(req);
-    if (!body || !read_extras(req, body, &x) || !upscaler_of(req, x.upscaler_1, &first) ||
-        !upscaler_of(req, x.upscaler_2, &second))
-        goto done;
-    texts[0] = x.image;
-    if (batch && !list_images(req, x.list, texts, BATCH_MAX, &count))
-        goto done;
-    extras_infotext(&x, first, second, &infotext);
-    images = cJSON_CreateArray();
+    cJSON *body = sdapi_reply_body(req);
+    struct task *t = calloc(1, sizeof *t);
+    if (body && !t)
+        sdapi_reply_crash(req, "MemoryError", "out of memory");
+    if (!body || !t || !read_extras(req, body, &t->x) ||
+        !upscaler_of(req, t->x.upscaler_1, &t->first) ||
+        !upscaler_of(req, t->x.upscaler_2, &t->second))
+        goto fail;
+    texts[0] = t->x.image;
+    if (batch && !list_images(req, t->x.list, texts, BATCH_MAX, &count))
+        goto fail;
     for (int i = 0; i < count; i++) {
-        char *text = postprocess(req, &x, first, second, texts[i], infotext.text);
-        if (!text)
-            goto done;
-        cJSON_AddItemToArray(images, cJSON_CreateString(text));
-        free(text);
+        if (!sdapi_picture_read(req, texts[i], &t->pictures[i].data, &t->pictures[i].size))
+            goto fail;
+        t->count++;
     }
-    cJSON *json = cJSON_CreateObject();
-    struct pyjson html = {0};
-    pyjson_puts(&html, "<p>");
-    pyjson_puts(&html, infotext.text);
-    pyjson_puts(&html, "</p>");
-    cJSON_AddStringToObject(json, "html_info", html.text);
-    free(html.text);
-    if (batch) {
-        cJSON_AddItemToObject(json, "images", images);
-        images = NULL;
-    } else {
-        cJSON_AddItemToObject(json, "image", cJSON_DetachItemFromArray(images, 0));
-    }
-    sdapi_reply_json(req, json);
-done:
-    free(infotext.text);
-    cJSON_Delete(images);
     cJSON_Delete(body);
+    t->settings = http_app(req)->settings;
+    t->batch = batch;
+    t->images = cJSON_CreateArray();
+    extras_infotext(&t->x, t->first, t->second, &t->infotext);
+    if (count == 0) {
+        reply_extras(req, t);
+        task_free(t);
+        return;
+    }
+    http_work(req, postprocess_next, reply_extras, t, task_free);
+    return;
+
+fail:
+    cJSON_Delete(body);
+    if (t)
+        task_free(t);
 }
 
 void sdapi_picture_extras(struct http_request *req)

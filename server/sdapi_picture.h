@@ -12,6 +12,9 @@ struct http_request;
  * `text` may be NULL. */
 bool sdapi_picture_read(struct http_request *req, const char *text, void **data, size_t *size);
 
+/* Whether it can be decoded to its end; else the reply is sent. */
+bool sdapi_picture_check(struct http_request *req, const void *data, size_t size);
+
 /* Body: ROUTE_BODY_IMAGES. */
 void sdapi_picture_info(struct http_request *req);         /* POST /sdapi/v1/png-info */
 void sdapi_picture_extras(struct http_request *req);       /* POST .../extra-single-image */

@@ -1,10 +1,15 @@
 """SD WebUI dialect: png-info and extras."""
 import base64
+import http.client
 import io
+import json
+import select
+import time
 
 import pytest
+import requests
 from PIL import Image, PngImagePlugin
-from sdapi_client import encode, gradient
+from sdapi_client import Sdapi, encode, gradient, wait_for
 
 IMAGE = encode(gradient())
 
@@ -121,7 +126,50 @@ def test_extra_batch_images(sd):
             "upscaler_1": "Nearest"}
     answer = sd.post("extra-batch-images/", body)
     assert [decoded(x).size for x in answer["images"]] == [(128, 128)] * 2
+    assert sd.post("extra-batch-images", {**body, "imageList": []})["images"] == []
     sd.post("extra-batch-images", {}, 422)
     sd.post("extra-batch-images", {"imageList": [{"data": IMAGE}]}, 422)
     sd.post("extra-batch-images", {"imageList": [{"data": "AAAA", "name": "x"}]}, 500)
     sd.post("extra-batch-images", {"imageList": body["imageList"] * 100}, 422)
+
+
+def test_corrupt_pictures(sd):
+    whole = base64.b64decode(encode(gradient(256, 256)))
+    corrupt = base64.b64encode(whole[:len(whole) // 2]).decode()
+    before = len(requests.get(sd.url + "/api/jobs?limit=200", timeout=30).json()["jobs"])
+    for path, body in (("extra-single-image", {"image": corrupt}),
+                       ("img2img", {"init_images": [corrupt]}),
+                       ("img2img", {"init_images": [IMAGE], "mask": corrupt})):
+        assert sd.post(path, body, 500)["detail"] == "Invalid encoded image"
+    after = len(requests.get(sd.url + "/api/jobs?limit=200", timeout=30).json()["jobs"])
+    assert after == before, "a job that can only fail was accepted"
+
+
+def test_large_extras_keep_nobody_waiting(serve):
+    server = serve()
+    body = json.dumps({"imageList": [{"data": IMAGE, "name": "x"}] * 16, "upscaler_1": "Lanczos",
+                       "upscaling_resize": 32})
+    idle = [requests.Session() for _ in range(16)]  # connections on every thread of the server
+    for session in idle:
+        session.get(server.url + "/healthz", timeout=30)
+    clients = [http.client.HTTPConnection(f"127.0.0.1:{server.port}", timeout=60)
+               for _ in range(10)]
+    for client in clients:
+        client.request("POST", "/sdapi/v1/extra-batch-images", body)
+    sockets = [client.sock for client in clients]
+    wait_for(lambda: len(select.select(sockets, [], [], 0)[0]) == 5)
+    slowest = 0
+    for session in idle:
+        began = time.monotonic()
+        assert session.get(server.url + "/healthz", timeout=30).status_code == 200
+        slowest = max(slowest, time.monotonic() - began)
+    assert slowest < 1, "a picture takes about a second, and there are 80"
+    for client in clients:
+        if select.select([client.sock], [], [], 0)[0]:
+            response = client.getresponse()
+            assert response.status == 429 and response.headers["Retry-After"]
+            assert json.loads(response.read())["error"] == "HTTPException"
+        client.close()
+    began = time.monotonic()
+    assert Sdapi(server.url).post("extra-single-image", {"image": IMAGE})["image"]
+    assert time.monotonic() - began < 15, "what nobody waits for any more is not done"
