@@ -135,6 +135,6 @@ bool access_check_key(const struct settings *s, struct keys *keys, const struct 
         return err_set(err, ERR_DENIED,
                        "this server needs a key: send the header Authorization: Bearer KEY");
     }
-    out->admin = ok && (out->key.scopes & KEY_ADMIN) != 0;
+    out->admin = ok && out->key.admin;
     return ok;
 }

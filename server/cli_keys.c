@@ -29,7 +29,7 @@ static bool add(struct keys *keys, const char *name, bool admin, struct err *err
 {
     char plain[KEYS_PLAIN_SIZE];
     struct key key;
-    if (!keys_create(keys, name, admin ? KEY_GENERATE | KEY_ADMIN : KEY_GENERATE, plain, &key, err))
+    if (!keys_create(keys, name, admin, plain, &key, err))
         return false;
     /* Only the key on stdout, so that a script can keep it: KEY=$(pictor keys add ci). */
     fprintf(stderr, "key %s (%s) made; it is not shown again:\n", key.id, key.name);
@@ -56,8 +56,8 @@ static bool list(struct keys *keys, struct err *err)
         char made[16], revoked[16];
         print_day(all[i].created_ms, made, sizeof made);
         print_day(all[i].revoked_ms, revoked, sizeof revoked);
-        printf("%-18s %-10s %-11s %-11s %s\n", all[i].id,
-               all[i].scopes & KEY_ADMIN ? "admin" : "generate", made, revoked, all[i].name);
+        printf("%-18s %-10s %-11s %-11s %s\n", all[i].id, all[i].admin ? "admin" : "generate", made,
+               revoked, all[i].name);
     }
     free(all);
     return true;

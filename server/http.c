@@ -247,11 +247,6 @@ static void check_request(struct http_request *req)
             refuse(req, err.code == ERR_DENIED ? 401 : http_error_status(err.code), &err);
             return;
         }
-        if (req->route->access == ROUTE_ADMIN && !req->grant.admin) {
-            err_set(&err, ERR_DENIED, "this needs a key with the right to administer");
-            refuse(req, 403, &err);
-            return;
-        }
     }
     check_body_size(req);
 }

@@ -36,10 +36,10 @@ void keys_free(struct keys *keys)
     free(keys);
 }
 
-bool keys_create(struct keys *keys, const char *name, unsigned scopes, char plain[KEYS_PLAIN_SIZE],
+bool keys_create(struct keys *keys, const char *name, bool admin, char plain[KEYS_PLAIN_SIZE],
                  struct key *out, struct err *err)
 {
-    struct key key = {.scopes = scopes, .created_ms = now_unix_ms()};
+    struct key key = {.admin = admin, .created_ms = now_unix_ms()};
     unsigned char hash[SHA256_SIZE];
     size_t length = strlen(name);
     bool printable = length > 0 && length < sizeof key.name;
@@ -50,8 +50,6 @@ bool keys_create(struct keys *keys, const char *name, unsigned scopes, char plai
                        "a key's name must be 1..%zu bytes without control "
                        "characters",
                        sizeof key.name - 1);
-    if (!scopes || scopes & ~(unsigned)(KEY_GENERATE | KEY_ADMIN))
-        return err_set(err, ERR_INTERNAL, "a key with the scopes %#x", scopes);
     memcpy(key.name, name, length);
     memcpy(plain, PREFIX, sizeof PREFIX);
     if (!ids_random(plain + sizeof PREFIX - 1, SECRET_DIGITS, err) ||

@@ -16,15 +16,10 @@
 #define KEYS_NAME_SIZE 65  /* 1..64 bytes, no control characters, and NUL */
 #define KEYS_PLAIN_SIZE 68 /* "pk_", 64 hex digits and NUL */
 
-enum key_scope {
-    KEY_GENERATE = 1, /* paint, and see its own jobs and pictures */
-    KEY_ADMIN = 2     /* see and manage everybody's */
-};
-
 struct key {
     char id[KEYS_ID_SIZE]; /* not secret */
     char name[KEYS_NAME_SIZE];
-    unsigned scopes; /* enum key_scope, or-ed */
+    bool admin; /* sees and manages everybody's jobs; others paint and see their own */
     int64_t created_ms;
     int64_t revoked_ms; /* 0: valid */
 };
@@ -36,7 +31,7 @@ struct keys *keys_new(struct store *store, struct err *err); /* borrows the stor
 void keys_free(struct keys *keys);
 
 /* `plain` is the only copy of the key there will ever be; `out` may be NULL. */
-bool keys_create(struct keys *keys, const char *name, unsigned scopes, char plain[KEYS_PLAIN_SIZE],
+bool keys_create(struct keys *keys, const char *name, bool admin, char plain[KEYS_PLAIN_SIZE],
                  struct key *out, struct err *err);
 
 /* Oldest first, revoked ones too; *list is malloc'd. */

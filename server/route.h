@@ -14,9 +14,8 @@ struct http_problem;
 
 /* The zero value is the safe one: a row that forgets its access needs a key. */
 enum route_access {
-    ROUTE_KEY,   /* a valid key, when the server has any */
-    ROUTE_ADMIN, /* a key that may administer, when the server has any */
-    ROUTE_OPEN   /* anybody */
+    ROUTE_KEY, /* a valid key, when the server has any */
+    ROUTE_OPEN /* anybody */
 };
 
 /* Decides the shape of errors and whether HTTP Basic is offered. */

@@ -21,8 +21,10 @@
 #include "server/ids.h"
 #include "server/store_sql.h"
 
-#define APPLICATION_ID 0x70696374  /* "pict": tells our file from another program's */
-#define BUSY_MS 10000              /* `pictor keys` beside a server waits for its turn to write */
+#define APPLICATION_ID 0x70696374 /* "pict": tells our file from another program's */
+#define BUSY_MS 10000             /* `pictor keys` beside a server waits for its turn to write */
+#define SCOPE_PAINT 1             /* in keys.scopes: every key may */
+#define SCOPE_ADMIN 2
 #define VALUE_BYTES_MAX (64 << 20) /* no row needs more; a damaged one may claim gigabytes */
 
 INCBIN(store_migration_0001, "migrations/sqlite/0001_init.sql");
@@ -498,7 +500,8 @@ bool store_key_insert(struct store *st, const struct key *key,
 {
     store_lock(st);
     bool done = store_sql_run(st, SQL_KEY_INSERT, err, "ttiibi", key->id, key->name,
-                              (int64_t)key->scopes, hash_prefix(hash), hash, key->created_ms);
+                              (int64_t)(key->admin ? SCOPE_PAINT | SCOPE_ADMIN : SCOPE_PAINT),
+                              hash_prefix(hash), hash, key->created_ms);
     store_unlock(st);
     return done;
 }
@@ -511,7 +514,7 @@ bool store_key_each(struct store *st, const unsigned char *hash, store_key_fn *f
                            : store_sql_bind(st, SQL_KEY_ALL, err, "");
     bool failed = !s, more = true;
     while (s && more && store_sql_row(st, s, &failed, err)) {
-        struct key key = {.scopes = (unsigned)sqlite3_column_int(s, 2) & (KEY_GENERATE | KEY_ADMIN),
+        struct key key = {.admin = (sqlite3_column_int(s, 2) & SCOPE_ADMIN) != 0,
                           .created_ms = sqlite3_column_int64(s, 3),
                           .revoked_ms = sqlite3_column_int64(s, 4)};
         const unsigned char *stored = sqlite3_column_blob(s, 5);

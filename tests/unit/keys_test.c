@@ -37,8 +37,8 @@ static void a_key_opens_and_a_revoked_one_does_not(void **state)
     struct key key, found;
     char plain[KEYS_PLAIN_SIZE], other[KEYS_PLAIN_SIZE];
     assert_false(keys_required(r->keys));
-    assert_ok(keys_create(r->keys, "laptop", KEY_GENERATE, plain, &key, &err), err);
-    assert_ok(keys_create(r->keys, "boss", KEY_GENERATE | KEY_ADMIN, other, NULL, &err), err);
+    assert_ok(keys_create(r->keys, "laptop", false, plain, &key, &err), err);
+    assert_ok(keys_create(r->keys, "boss", true, other, NULL, &err), err);
     assert_true(keys_required(r->keys));
     assert_int_equal(strlen(plain), 67);
     assert_memory_equal(plain, "pk_", 3);
@@ -47,9 +47,9 @@ static void a_key_opens_and_a_revoked_one_does_not(void **state)
     assert_ok(keys_check(r->keys, plain, &found, &err), err);
     assert_string_equal(found.id, key.id);
     assert_string_equal(found.name, "laptop");
-    assert_int_equal(found.scopes, KEY_GENERATE);
+    assert_false(found.admin);
     assert_ok(keys_check(r->keys, other, &found, &err), err);
-    assert_true(found.scopes & KEY_ADMIN);
+    assert_true(found.admin);
     assert_ok(keys_revoke(r->keys, key.id, &err), err);
     assert_false(keys_check(r->keys, plain, &found, &err));
     assert_int_equal(err.code, ERR_DENIED);
@@ -67,7 +67,7 @@ static void wrong_keys_are_denied(void **state)
     struct err err;
     struct key found;
     char plain[KEYS_PLAIN_SIZE], huge[3000];
-    assert_ok(keys_create(r->keys, "k", KEY_GENERATE, plain, NULL, &err), err);
+    assert_ok(keys_create(r->keys, "k", false, plain, NULL, &err), err);
     memset(huge, 'a', sizeof huge);
     huge[sizeof huge - 1] = '\0';
     plain[66] = plain[66] == '0' ? '1' : '0';
@@ -87,12 +87,12 @@ static void names_are_checked(void **state)
     name[65] = '\0';
     const char *const wrong[] = {"", "line\nbreak", "tab\t", name};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        assert_false(keys_create(r->keys, wrong[i], KEY_GENERATE, plain, NULL, &err));
+        assert_false(keys_create(r->keys, wrong[i], false, plain, NULL, &err));
         assert_int_equal(err.code, ERR_INVALID);
     }
     name[64] = '\0';
-    assert_ok(keys_create(r->keys, name, KEY_GENERATE, plain, NULL, &err), err);
-    assert_ok(keys_create(r->keys, name, KEY_GENERATE, plain, NULL, &err), err);
+    assert_ok(keys_create(r->keys, name, false, plain, NULL, &err), err);
+    assert_ok(keys_create(r->keys, name, false, plain, NULL, &err), err);
     assert_false(keys_revoke(r->keys, name, &err)); /* which of the two? */
     assert_int_equal(err.code, ERR_INVALID);
     struct key *list;
@@ -110,7 +110,7 @@ static void the_file_does_not_hold_the_key(void **state)
     struct rig *r = *state;
     struct err err;
     char plain[KEYS_PLAIN_SIZE], path[100];
-    assert_ok(keys_create(r->keys, "k", KEY_GENERATE, plain, NULL, &err), err);
+    assert_ok(keys_create(r->keys, "k", false, plain, NULL, &err), err);
     for (int i = 0; i < 2; i++) {
         static char bytes[1 << 20];
         snprintf(path, sizeof path, "%s/pictor.db%s", r->f->data, i ? "-wal" : "");
@@ -159,7 +159,7 @@ static void the_command_works_beside_a_server(void **state)
     out[67] = '\0';
     assert_ok(keys_check(r->keys, out, &found, &err), err);
     assert_string_equal(found.name, "ci job");
-    assert_true(found.scopes & KEY_ADMIN);
+    assert_true(found.admin);
     char plain[KEYS_PLAIN_SIZE];
     memcpy(plain, out, sizeof plain);
     assert_int_equal(run(out, sizeof out, 4, (char *[]){"keys", "list", "--data", data, NULL}), 0);

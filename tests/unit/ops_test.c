@@ -167,6 +167,8 @@ static void conv(const struct fixture *f)
     conv_case(f, 2, 32, 9, 11, 32, 2, false);
     conv_case(f, 1, 32, 16, 34, 96, 2, true);
     conv_case(f, 1, 4, 33, 17, 3, 1, false);
+    conv_case(f, 2, 640, 12, 10, 40, 1, false); /* chunks of taps, several pieces a picture */
+    conv_case(f, 2, 32, 40, 48, 65, 1, false);  /* rows that are runs, more than a block */
 }
 
 static float act_of(float x, enum activation act)
@@ -226,8 +228,47 @@ static void linear_case(const struct fixture *f, int m, int k, int n1, int n2, e
     free(x), free(w), free(bias), free(add), free(old), free(got), free(want);
 }
 
+/* Values and gates from one matrix. */
+static void gated_case(const struct fixture *f, int m, int k, int n)
+{
+    struct err err;
+    size_t count = (size_t)m * (size_t)n;
+    float *x = randoms((size_t)(m * k), f->dtype), *w = randoms((size_t)(2 * n * k), f->dtype);
+    float *bias = randoms((size_t)(2 * n), DTYPE_F32);
+    float *got = malloc(count * 4), *want = malloc(count * 4);
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < n; j++) {
+            double v = bias[j], g = bias[n + j];
+            for (int c = 0; c < k; c++) {
+                v += (double)x[i * k + c] * w[j * k + c];
+                g += (double)x[i * k + c] * w[(n + j) * k + c];
+            }
+            want[i * n + j] = (float)v * act_of((float)g, ACT_GELU);
+        }
+    struct matrix_part part = {2 * n, DTYPE_F32, DTYPE_F32, w, bias};
+    struct matrix *mx = matrix_new_gated(f->dev, k, &part, &err);
+    assert_non_null(mx);
+    assert_int_equal(matrix_rows(mx), n);
+    WITH_ARENA(f, {
+        struct tensor in = tensor_new(o.arena, f->dtype, m, 1, 1, k, 0);
+        struct tensor y = tensor_new(o.arena, f->dtype, m, 1, 1, n, 0);
+        ops_from_nchw(&o, &in, x);
+        ops_linear(&o, &y, &in, mx, NULL);
+        ops_to_nchw(&o, got, &y);
+    });
+    char what[96];
+    snprintf(what, sizeof what, "gated m%d k%d n%d", m, k, n);
+    compare(f, what, got, want, count);
+    matrix_free(mx);
+    free(x), free(w), free(bias), free(got), free(want);
+}
+
 static void linear(const struct fixture *f)
 {
+    linear_case(f, 20, 6400, 33, 0, ACT_NONE); /* more than one chunk of k */
+    gated_case(f, 35, 64, 128);
+    gated_case(f, 70, 32, 33);
+    gated_case(f, 1, 96, 1);
     linear_case(f, 1, 32, 1, 0, ACT_NONE);
     linear_case(f, 77, 64, 64, 64, ACT_QUICK_GELU);
     linear_case(f, 33, 320, 40, 57, ACT_SILU);
@@ -368,20 +409,8 @@ static void norm(const struct fixture *f)
 static void rows(const struct fixture *f)
 {
     enum { B = 2, C = 48, H = 5, W = 7 };
-    size_t n = B * C * H * W, half = n / 2;
+    size_t n = B * C * H * W;
     float *x = randoms(n, f->dtype), *got = malloc(4 * n * 4), *want = malloc(4 * n * 4);
-    WITH_ARENA(f, {
-        struct tensor in = tensor_new(o.arena, f->dtype, B, H, W, C, 0);
-        struct tensor y = tensor_new(o.arena, f->dtype, B, H, W, C / 2, 0);
-        ops_from_nchw(&o, &in, x);
-        ops_geglu(&o, &y, &in);
-        ops_to_nchw(&o, got, &y);
-    });
-    for (size_t i = 0; i < half; i++) {
-        size_t area = H * W, b = i / (C / 2 * area), rest = i % (C / 2 * area);
-        want[i] = x[b * C * area + rest] * act_of(x[b * C * area + rest + C / 2 * area], ACT_GELU);
-    }
-    compare(f, "geglu", got, want, half);
     WITH_ARENA(f, {
         struct tensor in = tensor_new(o.arena, f->dtype, B, H, W, C, 0);
         struct tensor y = tensor_new(o.arena, f->dtype, B, 2 * H, 2 * W, C, 1);

@@ -312,8 +312,8 @@ static void test_keys(void **state)
     assert_true(allowed(f, keys, "Bearer anything", &grant));
     assert_true(allowed(f, keys, "Basic Og==", &grant));
 
-    assert_ok(keys_create(keys, "user", KEY_GENERATE, plain, &key, &err), err);
-    assert_ok(keys_create(keys, "boss", KEY_GENERATE | KEY_ADMIN, master, &admin, &err), err);
+    assert_ok(keys_create(keys, "user", false, plain, &key, &err), err);
+    assert_ok(keys_create(keys, "boss", true, master, &admin, &err), err);
     assert_false(allowed(f, keys, NULL, &grant));
     assert_true(grant.challenged);
     assert_false(allowed(f, keys, "Bearer anything", &grant));
