@@ -30,6 +30,7 @@
 #include "server/hangup.h"
 #include "server/json_text.h"
 #include "server/now.h"
+#include "server/rate.h"
 #include "server/settings.h"
 #include "server/url.h"
 
@@ -227,6 +228,24 @@ static void check_body_size(struct http_request *req)
     }
 }
 
+/* Without keys everybody is the same nobody, who has no limit. */
+static void check_rate(struct http_request *req)
+{
+    const char *key_id = req->grant.key.id;
+    char seconds[24];
+    struct err err;
+    int64_t wait = req->http->rate && req->route->paints && *key_id
+                       ? rate_take(req->http->rate, key_id, req->created_ms)
+                       : 0;
+    if (wait == 0)
+        return;
+    snprintf(seconds, sizeof seconds, "%lld", (long long)(wait + 999) / 1000);
+    http_reply_header(req, "Retry-After", seconds);
+    err_set(&err, ERR_BUSY, "this key may ask for pictures %d times a minute: wait %s s",
+            req->http->app->settings->max_requests_per_minute, seconds);
+    refuse(req, 429, &err);
+}
+
 /* The gates, cheapest first; the first that refuses decides the answer. */
 static void check_request(struct http_request *req)
 {
@@ -249,6 +268,8 @@ static void check_request(struct http_request *req)
         }
     }
     check_body_size(req);
+    if (!req->refused)
+        check_rate(req);
 }
 
 static void set_remote(struct http_request *req)
@@ -655,6 +676,9 @@ struct http *http_start(const struct app *app, struct err *err)
     http->hangup = hangup_new(on_tick, http, err);
     if (!http->hangup || !(http->work = http_work_new(err)))
         goto fail;
+    int per_minute = app->settings->max_requests_per_minute;
+    if (per_minute > 0 && !(http->rate = rate_new(per_minute, err)))
+        goto fail;
     http->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
         on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
@@ -673,6 +697,7 @@ struct http *http_start(const struct app *app, struct err *err)
 fail:
     if (fd >= 0)
         close(fd);
+    rate_free(http->rate);
     http_work_free(http->work);
     hangup_free(http->hangup);
     pthread_mutex_destroy(&http->lock);
@@ -715,6 +740,7 @@ void http_stop(struct http *http)
     http->stopping = true;
     wake_all(http, 2000);
     MHD_stop_daemon(http->daemon);
+    rate_free(http->rate);
     http_work_free(http->work);
     hangup_free(http->hangup);
     pthread_mutex_destroy(&http->lock);

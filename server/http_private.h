@@ -29,6 +29,7 @@ struct http {
     struct MHD_Daemon *daemon;
     struct hangup *hangup;
     struct http_work *work;
+    struct rate *rate; /* NULL: there is no limit */
     int port;
     bool loopback;
     atomic_bool stopping;

@@ -24,19 +24,20 @@
 #define GET .method = "GET"
 #define POST .method = "POST"
 #define DELETE .method = "DELETE"
+#define PAINTS ROUTE_BODY_IMAGES, .paints = true
 
 static const struct route routes[] = {
     {GET, "/", ROUTE_PAGE, assets_serve, .access = ROUTE_OPEN},
     {GET, "/web/{name...}", ROUTE_PAGE, assets_serve, .access = ROUTE_OPEN},
     {GET, "/favicon.ico", ROUTE_PAGE, assets_serve, .access = ROUTE_OPEN},
 
-    {POST, "/api/jobs", ROUTE_NATIVE, native_submit, ROUTE_BODY_IMAGES},
+    {POST, "/api/jobs", ROUTE_NATIVE, native_submit, PAINTS},
     {GET, "/api/jobs", ROUTE_NATIVE, native_list},
     {GET, "/api/jobs/{id}", ROUTE_NATIVE, native_get},
     {DELETE, "/api/jobs/{id}", ROUTE_NATIVE, native_delete},
     {POST, "/api/jobs/{id}/cancel", ROUTE_NATIVE, native_cancel},
     {POST, "/api/jobs/{id}/interrupt", ROUTE_NATIVE, native_interrupt},
-    {POST, "/api/jobs/{id}/retry", ROUTE_NATIVE, native_retry},
+    {POST, "/api/jobs/{id}/retry", ROUTE_NATIVE, native_retry, .paints = true},
     {GET, "/api/jobs/{id}/events", ROUTE_NATIVE, native_events_job},
     {GET, "/api/events", ROUTE_NATIVE, native_events_all},
     {GET, "/api/images/{id}", ROUTE_NATIVE, native_image},
@@ -47,27 +48,26 @@ static const struct route routes[] = {
     {GET, "/readyz", ROUTE_NATIVE, native_readyz, .access = ROUTE_OPEN},
     {GET, "/metrics", ROUTE_NATIVE, metrics_serve},
 
-    {POST, "/v1/images/generations", ROUTE_OPENAI, openai_images_generate, ROUTE_BODY_IMAGES},
-    {POST, "/v1/images/edits", ROUTE_OPENAI, openai_images_edit, ROUTE_BODY_IMAGES},
-    {POST, "/v1/images/variations", ROUTE_OPENAI, openai_images_vary, ROUTE_BODY_IMAGES},
+    {POST, "/v1/images/generations", ROUTE_OPENAI, openai_images_generate, PAINTS},
+    {POST, "/v1/images/edits", ROUTE_OPENAI, openai_images_edit, PAINTS},
+    {POST, "/v1/images/variations", ROUTE_OPENAI, openai_images_vary, PAINTS},
     {GET, "/v1/images/files/{file}", ROUTE_OPENAI, openai_file, .access = ROUTE_OPEN},
     {GET, "/v1/models", ROUTE_OPENAI, openai_models},
     {GET, "/v1/models/{model...}", ROUTE_OPENAI, openai_model},
     {DELETE, "/v1/models/{model...}", ROUTE_OPENAI, openai_model_delete},
     /* The same without /v1: users forget it in their base URL. */
-    {POST, "/images/generations", ROUTE_OPENAI, openai_images_generate, ROUTE_BODY_IMAGES},
-    {POST, "/images/edits", ROUTE_OPENAI, openai_images_edit, ROUTE_BODY_IMAGES},
-    {POST, "/images/variations", ROUTE_OPENAI, openai_images_vary, ROUTE_BODY_IMAGES},
+    {POST, "/images/generations", ROUTE_OPENAI, openai_images_generate, PAINTS},
+    {POST, "/images/edits", ROUTE_OPENAI, openai_images_edit, PAINTS},
+    {POST, "/images/variations", ROUTE_OPENAI, openai_images_vary, PAINTS},
     {GET, "/images/files/{file}", ROUTE_OPENAI, openai_file, .access = ROUTE_OPEN},
     {GET, "/models", ROUTE_OPENAI, openai_models},
     {GET, "/models/{model...}", ROUTE_OPENAI, openai_model},
     {DELETE, "/models/{model...}", ROUTE_OPENAI, openai_model_delete},
 
-    {POST, "/sdapi/v1/txt2img", ROUTE_SDAPI, sdapi_generate_txt2img, ROUTE_BODY_IMAGES},
-    {POST, "/sdapi/v1/img2img", ROUTE_SDAPI, sdapi_generate_img2img, ROUTE_BODY_IMAGES},
-    {POST, "/sdapi/v1/extra-single-image", ROUTE_SDAPI, sdapi_picture_extras, ROUTE_BODY_IMAGES},
-    {POST, "/sdapi/v1/extra-batch-images", ROUTE_SDAPI, sdapi_picture_extras_batch,
-     ROUTE_BODY_IMAGES},
+    {POST, "/sdapi/v1/txt2img", ROUTE_SDAPI, sdapi_generate_txt2img, PAINTS},
+    {POST, "/sdapi/v1/img2img", ROUTE_SDAPI, sdapi_generate_img2img, PAINTS},
+    {POST, "/sdapi/v1/extra-single-image", ROUTE_SDAPI, sdapi_picture_extras, PAINTS},
+    {POST, "/sdapi/v1/extra-batch-images", ROUTE_SDAPI, sdapi_picture_extras_batch, PAINTS},
     {POST, "/sdapi/v1/png-info", ROUTE_SDAPI, sdapi_picture_info, ROUTE_BODY_IMAGES},
     {POST, "/sdapi/v1/interrogate", ROUTE_SDAPI, sdapi_interrogate, ROUTE_BODY_IMAGES},
     {GET, "/sdapi/v1/progress", ROUTE_SDAPI, sdapi_progress_get},

@@ -34,6 +34,7 @@ struct route {
     route_fn *handler;
     enum route_body body;
     enum route_access access;
+    bool paints; /* counts against max_requests_per_minute */
 };
 
 /* The table, for the tests that walk it. */

@@ -55,6 +55,8 @@
       "unload a model unused for so long; 0: never")                                               \
     X(INT, queue, max_queue, "1000", 1, 10000, "", "jobs waiting, of all keys")                    \
     X(INT, queue, max_queue_per_key, "100", 1, 10000, "", "jobs waiting, of one key")              \
+    X(INT, queue, max_requests_per_minute, "0", 0, 60000, "",                                      \
+      "requests for pictures in a minute, of one key; 0: no limit")                                \
     X(INT, queue, max_attempts, "3", 1, 100, "",                                                   \
       "times a job is started before it fails, when workers die under it")                         \
     X(INT, queue, lease_seconds, "30", 1, 3600, "",                                                \

@@ -448,3 +448,44 @@ def test_keys_see_their_own(serve):
     # Nobody goes before the others without the right to.
     assert alice.post("/api/jobs", {**TINY, "priority": 1}, 403)["param"] == "priority"
     assert alice.done(priority=-1)["priority"] == -1 and boss.done(priority=1)["priority"] == 1
+
+
+def test_requests_a_minute(serve):
+    server = serve("--max-requests-per-minute=2")
+    alice, bob = server.add_key("alice"), server.add_key("bob")
+
+    def ask(path, key=alice, body=b"{}"):
+        return requests.post(server.url + path, body, timeout=60,
+                             headers={"Authorization": f"Bearer {key}"})
+
+    assert ask("/api/jobs", body=b"not json").status_code == 400  # counts as well
+    job = ask("/api/jobs", body=json.dumps(TINY).encode())
+    assert job.status_code == 202
+    for path in ("/api/jobs", f"/api/jobs/{job.json()['id']}/retry", "/v1/images/generations",
+                 "/images/edits", "/sdapi/v1/txt2img", "/sdapi/v1/extra-single-image"):
+        answer = ask(path)
+        assert answer.status_code == 429 and 1 <= int(answer.headers["Retry-After"]) <= 30, path
+        error = answer.json()
+        if path.startswith("/api"):
+            assert error["error"]["code"] == "busy"
+        elif path.startswith("/sdapi"):
+            assert error["error"] == "HTTPException" and "2 times a minute" in error["detail"]
+        else:
+            assert error["error"]["type"] == "rate_limit_error"
+            assert error["error"]["code"] == "rate_limit_exceeded"
+    assert ask(f"/api/jobs/{job.json()['id']}/cancel").status_code in (200, 409)
+    assert Native(server.url, alice).get("/api/jobs")["jobs"]
+    assert ask("/api/jobs", bob).status_code == 400, "each key by itself"
+
+
+def test_who_waits_as_told_is_served(serve):
+    server = serve("--max-requests-per-minute=60")
+    headers = {"Authorization": "Bearer " + server.add_key("alice")}
+    for _ in range(200):
+        answer = requests.post(server.url + "/api/jobs", b"", headers=headers, timeout=60)
+        if answer.status_code == 429:
+            break
+    assert answer.headers["Retry-After"] == "1"
+    time.sleep(1)
+    assert requests.post(server.url + "/api/jobs", b"", headers=headers,
+                         timeout=60).status_code == 400

@@ -1,0 +1,19 @@
+/* rate.h: how many requests a key may make in a minute. Thread-safe. */
+#ifndef PICTOR_SERVER_RATE_H
+#define PICTOR_SERVER_RATE_H
+
+#include <stdint.h>
+
+#include "engine/base/err.h"
+
+struct rate;
+
+/* `per_minute` at once, and then one whenever its share of a minute has passed. */
+struct rate *rate_new(int per_minute, struct err *err);
+void rate_free(struct rate *r); /* NULL is fine */
+
+/* Counts a request of a key at `now` (milliseconds of any steady clock) and returns 0; or does not
+ * and returns the milliseconds until the next one may come. */
+int64_t rate_take(struct rate *r, const char *key_id, int64_t now);
+
+#endif

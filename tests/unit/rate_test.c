@@ -1,0 +1,52 @@
+/* rate_test.c: so many at once, then one at a time, each key by itself. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "server/rate.h"
+
+static void so_many_at_once_and_then_one_each_share(void **state)
+{
+    struct err err;
+    struct rate *r = rate_new(3, &err);
+    int64_t now = 1000000;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(rate_take(r, "a", now), 0);
+    assert_int_equal(rate_take(r, "a", now), 20000);
+    assert_int_equal(rate_take(r, "a", now + 1), 19999); /* being refused costs nothing */
+    assert_int_equal(rate_take(r, "b", now), 0);
+    assert_int_equal(rate_take(r, "a", now + 20000), 0);
+    assert_int_equal(rate_take(r, "a", now + 20000), 20000);
+    now += 600000; /* no more than a minute's worth is saved up */
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(rate_take(r, "a", now), 0);
+    assert_true(rate_take(r, "a", now) > 0);
+    rate_free(r);
+}
+
+static void never_more_than_the_limit_and_a_burst(void **state)
+{
+    static const int limits[] = {1, 7, 60, 59999, 60000};
+    struct err err;
+    for (int i = 0; i < 5; i++) {
+        struct rate *r = rate_new(limits[i], &err);
+        long taken = 0;
+        for (int64_t now = 0; now < 180000; now++)
+            while (rate_take(r, "a", now) == 0 && taken < 1000000)
+                taken++;
+        assert_in_range(taken, 3L * limits[i], 4L * limits[i] + 4);
+        rate_free(r);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(so_many_at_once_and_then_one_each_share),
+        cmocka_unit_test(never_more_than_the_limit_and_a_burst),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
