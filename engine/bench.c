@@ -14,7 +14,7 @@
 #define CONTEXT 77
 #define HEADS 8
 
-enum kind { CONV, CONV_HALF, LINEAR, ATTENTION, CROSS, GROUP_NORM, LAYER_NORM, GEGLU };
+enum kind { CONV, CONV_HALF, LINEAR, GATED, ATTENTION, CROSS, GROUP_NORM, LAYER_NORM };
 
 struct shape {
     enum kind kind;
@@ -54,15 +54,15 @@ static void add_resnet(struct list *l, const char *part, int b, int side, int ci
 
 static void add_transformer(struct list *l, int side, int c)
 {
-    static const int widths[][2] = {{1, 1}, {1, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 8}, {4, 1}, {1, 1}};
+    static const int widths[][2] = {{1, 1}, {1, 3}, {1, 1}, {1, 1}, {1, 1}, {4, 1}, {1, 1}};
     add(l, "unet", GROUP_NORM, 2, side, c, 0);
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
         add(l, "unet", LINEAR, 2, side, widths[i][0] * c, widths[i][1] * c);
+    add(l, "unet", GATED, 2, side, c, 4 * c);
     for (int i = 0; i < 3; i++)
         add(l, "unet", LAYER_NORM, 2, side, c, 0);
     add(l, "unet", ATTENTION, 2, side, c / HEADS, HEADS);
     add(l, "unet", CROSS, 2, side, c / HEADS, HEADS);
-    add(l, "unet", GEGLU, 2, side, 8 * c, 0);
 }
 
 static void add_unet(struct list *l, int side)
@@ -167,13 +167,14 @@ static double flops_of(const struct shape *s)
         return 2 * 9 * pixels / 4 * s->k * s->n;
     case LINEAR:
         return 2 * pixels * s->k * s->n;
+    case GATED:
+        return 4 * pixels * s->k * s->n;
     case ATTENTION:
         return 4 * pixels * s->side * s->side * s->k * s->n;
     case CROSS:
         return 4 * pixels * CONTEXT * s->k * s->n;
     case GROUP_NORM:
     case LAYER_NORM:
-    case GEGLU:
         return 0; /* bound by memory; only the time counts */
     }
     return 0;
@@ -191,6 +192,9 @@ static void name_of(const struct shape *s, char *buf, size_t size)
     case LINEAR:
         snprintf(buf, size, "linear %d -> %d", s->k, s->n);
         break;
+    case GATED:
+        snprintf(buf, size, "linear + geglu %d -> %d", s->k, s->n);
+        break;
     case ATTENTION:
         snprintf(buf, size, "self-attention %d x %d", s->n, s->k);
         break;
@@ -202,9 +206,6 @@ static void name_of(const struct shape *s, char *buf, size_t size)
         break;
     case LAYER_NORM:
         snprintf(buf, size, "layer norm %d", s->k);
-        break;
-    case GEGLU:
-        snprintf(buf, size, "geglu %d", s->k);
         break;
     }
 }
@@ -223,10 +224,7 @@ static void run_shape(struct ops *o, const struct shape *s, const struct matrix 
     bool attends = s->kind == ATTENTION || s->kind == CROSS;
     bool conv = s->kind == CONV || s->kind == CONV_HALF;
     int cin = attends ? s->k * s->n : s->k;
-    int cout = s->kind == GROUP_NORM || s->kind == LAYER_NORM ? s->k
-               : s->kind == GEGLU                             ? s->k / 2
-               : attends                                      ? cin
-                                                              : s->n;
+    int cout = s->kind == GROUP_NORM || s->kind == LAYER_NORM ? s->k : attends ? cin : s->n;
     int side = s->kind == CONV_HALF ? s->side / 2 : s->side;
     struct tensor x = tensor_new(o->arena, dtype, s->b, s->side, s->side, cin, conv);
     struct tensor y = tensor_new(o->arena, dtype, s->b, side, side, cout, s->kind == GROUP_NORM);
@@ -247,6 +245,7 @@ static void run_shape(struct ops *o, const struct shape *s, const struct matrix 
             ops_conv3x3(o, &y, &x, m, 2, false, NULL);
             break;
         case LINEAR:
+        case GATED:
             ops_linear(o, &y, &x, m, NULL);
             break;
         case ATTENTION:
@@ -260,9 +259,6 @@ static void run_shape(struct ops *o, const struct shape *s, const struct matrix 
             break;
         case LAYER_NORM:
             ops_layer_norm(o, &y, &x, 1e-5f, norm, norm);
-            break;
-        case GEGLU:
-            ops_geglu(o, &y, &x);
             break;
         }
         if (times && i > 0) /* the first run brings the pages in */
@@ -278,12 +274,15 @@ static bool measure(struct bench *bench, const struct shape *s, struct bench_row
     struct ops o = {bench->dev, &arena};
     struct matrix *m = NULL;
     bool conv = s->kind == CONV || s->kind == CONV_HALF;
-    if (conv || s->kind == LINEAR) {
-        m = matrix_new(bench->dev, s->n, s->k, conv ? 9 : 1, DTYPE_F32, bench->random, DTYPE_F32,
-                       bench->random, err);
-        if (!m)
-            return false;
+    struct matrix_part part = {s->n, DTYPE_F32, DTYPE_F32, bench->random, bench->random};
+    if (s->kind == GATED) {
+        part.n *= 2;
+        m = matrix_new_gated(bench->dev, s->k, &part, err);
+    } else if (conv || s->kind == LINEAR) {
+        m = matrix_new_stacked(bench->dev, s->k, conv ? 9 : 1, &part, 1, err);
     }
+    if (!m && (conv || s->kind == LINEAR || s->kind == GATED))
+        return false;
     arena_plan(&arena);
     run_shape(&o, s, m, bench->random, NULL);
     bool ok = arena_init(&arena, arena.peak, err);

@@ -9,7 +9,8 @@ struct device_table {
     void (*free)(struct device *dev);
     double (*peak)(struct device *dev);
     struct matrix *(*matrix_new)(struct device *dev, int k, int taps,
-                                 const struct matrix_part *parts, int count, struct err *err);
+                                 const struct matrix_part *parts, int count, bool gated,
+                                 struct err *err);
     void (*matrix_free)(struct matrix *m);
     void (*linear)(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
                    const struct epilogue *e);
@@ -21,7 +22,6 @@ struct device_table {
                        const float *gamma, const float *beta);
     void (*attention)(struct ops *o, struct tensor *y, const struct tensor *q,
                       const struct tensor *k, const struct tensor *v, int heads, bool causal);
-    void (*geglu)(struct ops *o, struct tensor *y, const struct tensor *x);
     void (*activate)(struct ops *o, struct tensor *y, const struct tensor *x, enum activation act);
     void (*resize)(struct ops *o, struct tensor *y, const struct tensor *x);
     void (*from_nchw)(struct ops *o, struct tensor *y, const float *src);
@@ -40,6 +40,7 @@ struct device {
 struct matrix {
     const struct device_table *table;
     int n, k, taps;
+    bool gated;
     size_t bytes;
 };
 

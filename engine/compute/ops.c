@@ -40,7 +40,7 @@ double device_peak(struct device *dev)
 struct matrix *matrix_new_stacked(struct device *dev, int k, int taps,
                                   const struct matrix_part *parts, int count, struct err *err)
 {
-    return dev->table->matrix_new(dev, k, taps, parts, count, err);
+    return dev->table->matrix_new(dev, k, taps, parts, count, false, err);
 }
 
 struct matrix *matrix_new(struct device *dev, int n, int k, int taps, enum dtype w_dtype,
@@ -48,6 +48,13 @@ struct matrix *matrix_new(struct device *dev, int n, int k, int taps, enum dtype
 {
     struct matrix_part part = {n, w_dtype, bias_dtype, w, bias};
     return matrix_new_stacked(dev, k, taps, &part, 1, err);
+}
+
+struct matrix *matrix_new_gated(struct device *dev, int k, const struct matrix_part *part,
+                                struct err *err)
+{
+    assert(part->n % 2 == 0);
+    return dev->table->matrix_new(dev, k, 1, part, 1, true, err);
 }
 
 void matrix_free(struct matrix *m)
@@ -78,7 +85,7 @@ static bool same_shape(const struct tensor *a, const struct tensor *b)
 
 static void check_epilogue(const struct tensor *y, const struct matrix *w, const struct epilogue *e)
 {
-    assert(y->c == w->n && y->pad == 0);
+    assert(y->c == w->n && y->pad == 0 && !(w->gated && e));
     assert(!e || !e->residual || (same_shape(e->residual, y) && e->residual->pad == 0));
     assert(!e || !e->row || e->row_ld == 0 || e->row_ld >= (size_t)w->n);
 }
@@ -108,6 +115,7 @@ void ops_group_norm(struct ops *o, struct tensor *y, const struct tensor *x, int
                     const float *gamma, const float *beta, enum activation act)
 {
     assert(same_shape(x, y) && x->pad == 0 && x->c % groups == 0 && x->data != y->data);
+    assert(x->dtype == y->dtype);
     /* Needs scratch, so it looks at the arena itself. */
     o->dev->table->group_norm(o, y, x, groups, eps, gamma, beta, act);
 }
@@ -115,7 +123,7 @@ void ops_group_norm(struct ops *o, struct tensor *y, const struct tensor *x, int
 void ops_layer_norm(struct ops *o, struct tensor *y, const struct tensor *x, float eps,
                     const float *gamma, const float *beta)
 {
-    assert(same_shape(x, y) && x->pad == 0 && y->pad == 0);
+    assert(same_shape(x, y) && x->pad == 0 && y->pad == 0 && x->dtype == y->dtype);
     if (!arena_planning(o->arena))
         o->dev->table->layer_norm(o, y, x, eps, gamma, beta);
 }
@@ -130,16 +138,9 @@ void ops_attention(struct ops *o, struct tensor *y, const struct tensor *q, cons
     o->dev->table->attention(o, y, q, k, v, heads, causal);
 }
 
-void ops_geglu(struct ops *o, struct tensor *y, const struct tensor *x)
-{
-    assert(same_pixels(x, y) && x->c == 2 * y->c && x->pad == 0 && y->pad == 0);
-    if (!arena_planning(o->arena))
-        o->dev->table->geglu(o, y, x);
-}
-
 void ops_activate(struct ops *o, struct tensor *y, const struct tensor *x, enum activation act)
 {
-    assert(same_shape(x, y) && x->pad == 0 && y->pad == 0);
+    assert(same_shape(x, y) && x->pad == 0 && y->pad == 0 && x->dtype == y->dtype);
     if (!arena_planning(o->arena))
         o->dev->table->activate(o, y, x, act);
 }

@@ -50,9 +50,15 @@ struct matrix_part {
 };
 struct matrix *matrix_new_stacked(struct device *dev, int k, int taps,
                                   const struct matrix_part *parts, int count, struct err *err);
+
+/* A linear layer of which the first half of `part`'s rows are values and the second half gates:
+ * y = v gelu(g), half as many channels (GEGLU: Shazeer 2020). It takes no epilogue. */
+struct matrix *matrix_new_gated(struct device *dev, int k, const struct matrix_part *part,
+                                struct err *err);
+
 void matrix_free(struct matrix *m);
 size_t matrix_bytes(const struct matrix *m);
-int matrix_rows(const struct matrix *m);
+int matrix_rows(const struct matrix *m); /* channels that come out */
 
 enum activation { ACT_NONE, ACT_SILU, ACT_GELU, ACT_QUICK_GELU };
 
@@ -62,7 +68,7 @@ struct epilogue {
     enum activation act;
     const float *row;              /* [b, n]: added to every pixel of picture b, or NULL */
     size_t row_ld;                 /* elements from one picture's row to the next; 0: one for all */
-    const struct tensor *residual; /* same shape as y (may be y), or NULL */
+    const struct tensor *residual; /* same shape and dtype as y (may be y), or NULL */
 };
 
 /* What model code passes around: where to compute and where activations live. */
@@ -71,7 +77,8 @@ struct ops {
     struct arena *arena;
 };
 
-/* y[.., n] = x[.., k] w^T. x and y have pad 0 and as many pixels. `e` may be NULL. y may be F32. */
+/* y[.., n] = x[.., k] w^T. x and y have pad 0 and as many pixels. `e` may be NULL. y may be F32
+ * even where activations are not; elsewhere x and y have one dtype. */
 void ops_linear(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
                 const struct epilogue *e);
 
@@ -95,9 +102,6 @@ void ops_layer_norm(struct ops *o, struct tensor *y, const struct tensor *x, flo
  * is never stored. `causal`: query i sees keys 0..i. */
 void ops_attention(struct ops *o, struct tensor *y, const struct tensor *q, const struct tensor *k,
                    const struct tensor *v, int heads, bool causal);
-
-/* y[.., n] = x[.., :n] * gelu(x[.., n:2n]) (Shazeer 2020). */
-void ops_geglu(struct ops *o, struct tensor *y, const struct tensor *x);
 
 /* y = act(x), same shape; y may be x. */
 void ops_activate(struct ops *o, struct tensor *y, const struct tensor *x, enum activation act);

@@ -132,7 +132,7 @@ void clip_encode(struct ops *o, const struct clip *c, const int *ids, int n, int
         ops_linear(o, &x, &wide, y->down, &onto_x);
         arena_reset(o->arena, inner);
     }
-    struct tensor last = tensor_new(o->arena, DTYPE_F32, 1, 1, n, c->width, 0);
+    struct tensor last = tensor_new(o->arena, x.dtype, 1, 1, n, c->width, 0);
     layers_layer_norm(o, &last, &x, &c->final);
     last.b = n;
     last.w = 1;

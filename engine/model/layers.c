@@ -20,19 +20,23 @@ static bool get(struct loader *l, const char *prefix, const char *name, const ch
     return !l->failed;
 }
 
-static struct matrix *load(struct loader *l, const char *prefix, const char *const *names,
-                           int count, int n, int k, int taps, bool bias)
+enum kind { LINEAR, GATED, CONV };
+
+static struct matrix *load(struct loader *l, enum kind kind, const char *prefix,
+                           const char *const *names, int count, int n, int k, bool bias)
 {
     struct matrix_part parts[4];
     const size_t shape[4] = {(size_t)n, (size_t)k, 3, 3};
     for (int i = 0; i < count; i++) {
         struct raw_tensor w, b = {0};
-        if (!get(l, prefix, names[i], ".weight", taps == 9 ? 4 : 2, shape, &w) ||
+        if (!get(l, prefix, names[i], ".weight", kind == CONV ? 4 : 2, shape, &w) ||
             (bias && !get(l, prefix, names[i], ".bias", 1, shape, &b)))
             return NULL;
         parts[i] = (struct matrix_part){n, w.dtype, b.dtype, w.data, b.data};
     }
-    struct matrix *m = matrix_new_stacked(l->dev, k, taps, parts, count, l->err);
+    struct matrix *m =
+        kind == GATED ? matrix_new_gated(l->dev, k, parts, l->err)
+                      : matrix_new_stacked(l->dev, k, kind == CONV ? 9 : 1, parts, count, l->err);
     if (m)
         l->bytes += matrix_bytes(m);
     else
@@ -43,18 +47,23 @@ static struct matrix *load(struct loader *l, const char *prefix, const char *con
 struct matrix *layers_linear(struct loader *l, const char *prefix, const char *name, int n, int k,
                              bool bias)
 {
-    return load(l, prefix, &name, 1, n, k, 1, bias);
+    return load(l, LINEAR, prefix, &name, 1, n, k, bias);
+}
+
+struct matrix *layers_gated(struct loader *l, const char *prefix, const char *name, int n, int k)
+{
+    return load(l, GATED, prefix, &name, 1, 2 * n, k, true);
 }
 
 struct matrix *layers_conv3x3(struct loader *l, const char *prefix, const char *name, int n, int k)
 {
-    return load(l, prefix, &name, 1, n, k, 9, true);
+    return load(l, CONV, prefix, &name, 1, n, k, true);
 }
 
 struct matrix *layers_stacked(struct loader *l, const char *prefix, const char *const *names,
                               int count, int n, int k, bool bias)
 {
-    return load(l, prefix, names, count, n, k, 1, bias);
+    return load(l, LINEAR, prefix, names, count, n, k, bias);
 }
 
 struct norm layers_norm(struct loader *l, const char *prefix, const char *name, int c)

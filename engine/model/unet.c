@@ -18,7 +18,7 @@ struct transformer {
     struct matrix *in, *out;        /* 1x1 */
     struct matrix *qkv1, *out1;     /* self-attention; q, k and v stacked */
     struct matrix *q2, *kv2, *out2; /* cross-attention */
-    struct matrix *gate, *down;     /* feed-forward */
+    struct matrix *gated, *down;    /* feed-forward */
     int prompt;                     /* which of the prompt's keys and values */
 };
 
@@ -74,7 +74,7 @@ static void load_transformer(struct loader *l, struct unet *u, struct transforme
     t->kv2 = layers_stacked(l, prefix, cross, 2, c, u->arch.unet.context_dim, false);
     t->out2 = layers_linear(l, prefix, "transformer_blocks.0.attn2.to_out.0", c, c, true);
     t->norm3 = layers_norm(l, prefix, "transformer_blocks.0.norm3", c);
-    t->gate = layers_linear(l, prefix, "transformer_blocks.0.ff.net.0.proj", 8 * c, c, true);
+    t->gated = layers_gated(l, prefix, "transformer_blocks.0.ff.net.0.proj", 4 * c, c);
     t->down = layers_linear(l, prefix, "transformer_blocks.0.ff.net.2", c, 4 * c, true);
     t->out = layers_linear(l, prefix, "proj_out", c, c, true);
 }
@@ -194,8 +194,8 @@ static void block_free(struct block *b)
     struct norm *norms[] = {&t->norm, &t->norm1, &t->norm2, &t->norm3};
     for (size_t i = 0; i < sizeof norms / sizeof *norms; i++)
         layers_norm_free(norms[i]);
-    struct matrix *all[] = {t->in,  t->out,  t->qkv1, t->out1, t->q2,
-                            t->kv2, t->out2, t->gate, t->down, b->resample};
+    struct matrix *all[] = {t->in,  t->out,  t->qkv1,  t->out1, t->q2,
+                            t->kv2, t->out2, t->gated, t->down, b->resample};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         matrix_free(all[i]);
 }
@@ -295,11 +295,10 @@ static void run_transformer(struct ops *o, const struct transformer *t,
     ops_linear(o, &ht, &mixed, t->out2, &onto_h);
     arena_reset(o->arena, inner);
 
-    struct tensor wide = like(o, &ht, 8 * c), gated = like(o, &ht, 4 * c);
+    struct tensor wide = like(o, &ht, 4 * c);
     layers_layer_norm(o, &nt, &ht, &t->norm3);
-    ops_linear(o, &wide, &nt, t->gate, NULL);
-    ops_geglu(o, &gated, &wide);
-    ops_linear(o, &ht, &gated, t->down, &onto_h);
+    ops_linear(o, &wide, &nt, t->gated, NULL);
+    ops_linear(o, &ht, &wide, t->down, &onto_h);
     ops_linear(o, &xt, &ht, t->out, &onto_x);
     arena_reset(o->arena, mark);
 }

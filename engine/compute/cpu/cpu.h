@@ -29,15 +29,11 @@ static inline unsigned char *cpu_scratch(const struct cpu_device *d, int thread)
     return d->scratch + (size_t)thread * CPU_SCRATCH;
 }
 
-/* n elements of a tensor's dtype to and from F32. */
-void cpu_load(const struct kernels *k, float *dst, enum dtype dtype, const void *src, size_t n);
-void cpu_store(const struct kernels *k, enum dtype dtype, void *dst, const float *src, size_t n);
-
 /* Sets the border of a padded tensor to zero. */
 void cpu_clear_border(struct tensor *t);
 
 struct matrix *cpu_matmul_new(struct device *dev, int k, int taps, const struct matrix_part *parts,
-                              int count, struct err *err);
+                              int count, bool gated, struct err *err);
 void cpu_matmul_free(struct matrix *m);
 void cpu_matmul_linear(struct ops *o, struct tensor *y, const struct tensor *x,
                        const struct matrix *w, const struct epilogue *e);
@@ -49,7 +45,6 @@ void cpu_norm_layer(struct ops *o, struct tensor *y, const struct tensor *x, flo
                     const float *gamma, const float *beta);
 void cpu_attention(struct ops *o, struct tensor *y, const struct tensor *q, const struct tensor *k,
                    const struct tensor *v, int heads, bool causal);
-void cpu_rows_geglu(struct ops *o, struct tensor *y, const struct tensor *x);
 void cpu_rows_activate(struct ops *o, struct tensor *y, const struct tensor *x,
                        enum activation act);
 void cpu_rows_resize(struct ops *o, struct tensor *y, const struct tensor *x);

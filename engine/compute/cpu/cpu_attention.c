@@ -11,8 +11,9 @@
 
 #include "engine/compute/cpu/cpu.h"
 
-#define QUERIES 64
-#define KEYS 256
+#define QUERIES 64 /* rows a task */
+#define HALF 32    /* rows whose scores are in L1 at a time: two tiles */
+#define KEYS 128   /* a step: HALF x KEYS scores are 16 KiB */
 
 struct attention {
     struct cpu_device *dev;
@@ -34,36 +35,60 @@ static size_t round_up(size_t n, size_t to)
     return (n + to - 1) / to * to;
 }
 
-/* Element (row, column) of a packed panel. */
-static size_t packed_at(enum dtype dtype, size_t row, size_t column)
+/* BF16: keys and values of two neighbouring k lie side by side; see kernels.h. */
+static void pack_head_bf16(const struct attention *a, int b, int head, uint16_t *kp, uint16_t *vp)
 {
-    return dtype == DTYPE_BF16 ? row / 2 * 2 * PANEL + column * 2 + row % 2 : row * PANEL + column;
+    size_t d = (size_t)a->d, tokens = (size_t)a->k->w, offset = (size_t)head * d;
+    memset(kp, 0, a->k_head * sizeof *kp);
+    memset(vp, 0, a->v_head * sizeof *vp);
+    for (size_t t = 0; t < tokens; t++) {
+        const uint16_t *k = (const uint16_t *)tensor_at(a->k, b, 0, (int)t) + offset;
+        uint16_t *dst = kp + t / PANEL * a->k_panel + t % PANEL * 2;
+        for (size_t i = 0; i + 1 < d; i += 2)
+            memcpy(dst + i * PANEL, k + i, 2 * sizeof *k);
+        if (d % 2)
+            dst[(d - 1) * PANEL] = k[d - 1];
+    }
+    for (size_t t = 0; t < tokens; t += 2) {
+        const uint16_t *v0 = (const uint16_t *)tensor_at(a->v, b, 0, (int)t) + offset;
+        const uint16_t *v1 = t + 1 < tokens ? v0 + a->v->ld : NULL;
+        for (size_t i0 = 0; i0 < d; i0 += PANEL) {
+            uint16_t *dst = vp + i0 / PANEL * a->v_panel + t * PANEL;
+            size_t n = d - i0 < PANEL ? d - i0 : PANEL;
+            for (size_t i = 0; i < n; i++) {
+                dst[2 * i] = v0[i0 + i];
+                dst[2 * i + 1] = v1 ? v1[i0 + i] : 0;
+            }
+        }
+    }
 }
 
-static void put(const struct attention *a, unsigned char *panel, size_t at, const void *src)
+static void pack_head_f32(const struct attention *a, int b, int head, float *kp, float *vp)
 {
-    memcpy(panel + at * a->size, src, a->size);
+    size_t d = (size_t)a->d, tokens = (size_t)a->k->w, offset = (size_t)head * d;
+    memset(kp, 0, a->k_head * sizeof *kp);
+    memset(vp, 0, a->v_head * sizeof *vp);
+    for (size_t t = 0; t < tokens; t++) {
+        const float *k = (const float *)tensor_at(a->k, b, 0, (int)t) + offset;
+        const float *v = (const float *)tensor_at(a->v, b, 0, (int)t) + offset;
+        float *dst = kp + t / PANEL * a->k_panel + t % PANEL;
+        for (size_t i = 0; i < d; i++)
+            dst[i * PANEL] = k[i];
+        for (size_t i = 0; i < d; i++)
+            vp[i / PANEL * a->v_panel + t * PANEL + i % PANEL] = v[i];
+    }
 }
 
 static void pack_head(void *ctx, size_t task, int thread)
 {
     const struct attention *a = ctx;
     int b = (int)(task / (size_t)a->heads), head = (int)(task % (size_t)a->heads);
-    unsigned char *kp = a->k_packed + task * a->k_head * a->size;
-    unsigned char *vp = a->v_packed + task * a->v_head * a->size;
-    memset(kp, 0, a->k_head * a->size);
-    memset(vp, 0, a->v_head * a->size);
-    for (int t = 0; t < a->k->w; t++) {
-        size_t offset = (size_t)(head * a->d) * a->size;
-        const unsigned char *k = (const unsigned char *)tensor_at(a->k, b, 0, t) + offset;
-        const unsigned char *v = (const unsigned char *)tensor_at(a->v, b, 0, t) + offset;
-        unsigned char *k_panel = kp + (size_t)t / PANEL * a->k_panel * a->size;
-        for (size_t i = 0; i < (size_t)a->d; i++) {
-            put(a, k_panel, packed_at(a->dtype, i, (size_t)t % PANEL), k + i * a->size);
-            put(a, vp + i / PANEL * a->v_panel * a->size, packed_at(a->dtype, (size_t)t, i % PANEL),
-                v + i * a->size);
-        }
-    }
+    unsigned char *k = a->k_packed + task * a->k_head * a->size;
+    unsigned char *v = a->v_packed + task * a->v_head * a->size;
+    if (a->dtype == DTYPE_BF16)
+        pack_head_bf16(a, b, head, (uint16_t *)k, (uint16_t *)v);
+    else
+        pack_head_f32(a, b, head, (float *)k, (float *)v);
 }
 
 static void product(const struct attention *a, const struct gemm *g)
@@ -89,10 +114,9 @@ static void attend(void *ctx, size_t task, int thread)
 
     /* Scratch, all of it a multiple of 64 bytes. */
     size_t wide = round_up((size_t)a->d, PANEL);
-    float *scores = (float *)cpu_scratch(a->dev, thread);    /* [QUERIES, KEYS] */
-    float *sum = scores + (size_t)QUERIES * KEYS;            /* [QUERIES, wide] */
-    float *part = sum + (size_t)QUERIES * wide;              /* [QUERIES, wide] */
-    float *top = part + (size_t)QUERIES * wide;              /* [QUERIES] running maximum */
+    float *scores = (float *)cpu_scratch(a->dev, thread);    /* [HALF, KEYS] */
+    float *sum = scores + (size_t)HALF * KEYS;               /* [QUERIES, wide] */
+    float *top = sum + (size_t)QUERIES * wide;               /* [QUERIES] running maximum */
     float *total = top + QUERIES;                            /* [QUERIES] running sum */
     unsigned char *q = (unsigned char *)(total + QUERIES);   /* [QUERIES, wide] of dtype */
     unsigned char *p = q + (size_t)QUERIES * wide * a->size; /* [QUERIES, KEYS] of dtype */
@@ -105,68 +129,67 @@ static void attend(void *ctx, size_t task, int thread)
         top[i] = -INFINITY;
         total[i] = 0;
     }
-    memset(sum, 0, (size_t)rows * wide * sizeof *sum);
     float scale = 1 / sqrtf((float)a->d);
     int keys = a->causal && first + rows < a->k->w ? first + rows : a->k->w;
     for (int at = 0; at < keys; at += KEYS) {
         int n = keys - at < KEYS ? keys - at : KEYS;
         int wide_n = (int)round_up((size_t)n, PANEL);
-        struct gemm g = {
-            .a = q,
-            .lda = wide,
-            .m = rows,
-            .taps = 1,
-            .tap = no_tap,
-            .k = (int)a->pack_d,
-            .w = k_packed + (size_t)at / PANEL * a->k_panel * a->size,
-            .w_panel = a->k_panel,
-            .n = n,
-            .c = scores,
-            .ldc = KEYS,
-        };
-        product(a, &g);
-        for (int i = 0; i < rows; i++) {
-            float *s = scores + (size_t)i * KEYS;
-            size_t seen = (size_t)n;
-            if (a->causal && first + i - at + 1 < n)
-                seen = first + i - at + 1 > 0 ? (size_t)(first + i - at + 1) : 0;
-            if (seen) {
-                kn->scale(s, scale, seen);
-                float m = kn->max(s, seen);
-                if (m > top[i]) {
-                    float shrink = expf(top[i] - m);
-                    total[i] *= shrink;
-                    kn->scale(sum + (size_t)i * wide, shrink, wide);
-                    top[i] = m;
+        for (int half = 0; half < rows; half += HALF) {
+            int some = rows - half < HALF ? rows - half : HALF;
+            product(a, &(struct gemm){
+                           .a = q + (size_t)half * wide * a->size,
+                           .lda = wide,
+                           .m = some,
+                           .taps = 1,
+                           .tap = no_tap,
+                           .k = (int)a->pack_d,
+                           .w = k_packed + (size_t)at / PANEL * a->k_panel * a->size,
+                           .w_panel = a->k_panel,
+                           .n = n,
+                           .c = scores,
+                           .ldc = KEYS,
+                       });
+            for (int i = half; i < half + some; i++) {
+                const float *s = scores + (size_t)(i - half) * KEYS;
+                unsigned char *pi = p + (size_t)i * KEYS * a->size;
+                size_t seen = (size_t)n;
+                if (a->causal && first + i - at + 1 < n)
+                    seen = first + i - at + 1 > 0 ? (size_t)(first + i - at + 1) : 0;
+                if (seen) {
+                    float m = scale * kn->max(s, seen);
+                    if (m > top[i]) {
+                        float shrink = expf(top[i] - m);
+                        total[i] *= shrink;
+                        if (at > 0)
+                            kn->scale(sum + (size_t)i * wide, shrink, wide);
+                        top[i] = m;
+                    }
+                    total[i] += kn->exp(a->dtype, pi, s, scale, top[i], seen);
                 }
-                total[i] += kn->exp_sum(s, top[i], seen);
+                memset(pi + seen * a->size, 0, ((size_t)wide_n - seen) * a->size);
             }
-            memset(s + seen, 0, ((size_t)wide_n - seen) * sizeof *s);
-            cpu_store(kn, a->dtype, p + (size_t)i * KEYS * a->size, s, (size_t)wide_n);
         }
-        struct gemm h = {
-            .a = p,
-            .lda = KEYS,
-            .m = rows,
-            .taps = 1,
-            .tap = no_tap,
-            .k = wide_n,
-            .w = v_packed + (size_t)at * PANEL * a->size,
-            .w_panel = a->v_panel,
-            .n = (int)d,
-            .c = part,
-            .ldc = wide,
-        };
-        product(a, &h);
-        for (int i = 0; i < rows; i++)
-            kn->add(sum + (size_t)i * wide, part + (size_t)i * wide, d);
+        product(a, &(struct gemm){
+                       .a = p,
+                       .lda = KEYS,
+                       .m = rows,
+                       .taps = 1,
+                       .tap = no_tap,
+                       .k = wide_n,
+                       .w = v_packed + (size_t)at * PANEL * a->size,
+                       .w_panel = a->v_panel,
+                       .n = (int)d,
+                       .c = sum,
+                       .ldc = wide,
+                       .accumulate = at > 0,
+                   });
     }
     for (int i = 0; i < rows; i++) {
         kn->scale(sum + (size_t)i * wide, 1 / total[i], d);
-        cpu_store(kn, a->y->dtype,
-                  (unsigned char *)tensor_at(a->y, b, 0, first + i) +
-                      (size_t)head * d * dtype_size(a->y->dtype),
-                  sum + (size_t)i * wide, d);
+        kn->from_f32(a->y->dtype,
+                     (unsigned char *)tensor_at(a->y, b, 0, first + i) +
+                         (size_t)head * d * dtype_size(a->y->dtype),
+                     sum + (size_t)i * wide, d);
     }
 }
 

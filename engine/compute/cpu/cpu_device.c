@@ -64,7 +64,6 @@ static const struct device_table table = {
     .group_norm = cpu_norm_group,
     .layer_norm = cpu_norm_layer,
     .attention = cpu_attention,
-    .geglu = cpu_rows_geglu,
     .activate = cpu_rows_activate,
     .resize = cpu_rows_resize,
     .from_nchw = cpu_rows_from_nchw,
@@ -90,11 +89,14 @@ static bool has_avx512(void)
 
 static bool has_amx(void)
 {
-    /* CPUID leaf 7: EDX bit 22 AMX-BF16, bit 24 AMX-TILE; the compiler's names for them are not in
-     * every version. AMX comes with AVX-512 on every CPU so far, and our file uses both. */
+    /* CPUID leaf 7: EDX bit 22 AMX-BF16, bit 24 AMX-TILE; subleaf 1: EAX bit 5 AVX512-BF16. The
+     * compiler's names for them are not in every version. */
     unsigned a = 7, b = 0, c = 0, d = 0;
     __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-    return has_avx512() && (d >> 22 & 1) && (d >> 24 & 1) && kernels_amx_enable();
+    bool amx = (d >> 22 & 1) && (d >> 24 & 1);
+    a = 7, c = 1;
+    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    return has_avx512() && amx && (a >> 5 & 1) && kernels_amx_enable();
 }
 #endif
 
@@ -154,20 +156,4 @@ struct device *cpu_device_new(const struct device_options *options, struct err *
 fail:
     device_destroy(&d->base);
     return NULL;
-}
-
-void cpu_load(const struct kernels *k, float *dst, enum dtype dtype, const void *src, size_t n)
-{
-    if (dtype == DTYPE_BF16)
-        k->bf16_to_f32(dst, src, n);
-    else
-        memcpy(dst, src, n * sizeof *dst);
-}
-
-void cpu_store(const struct kernels *k, enum dtype dtype, void *dst, const float *src, size_t n)
-{
-    if (dtype == DTYPE_BF16)
-        k->f32_to_bf16(dst, src, n);
-    else
-        memcpy(dst, src, n * sizeof *src);
 }

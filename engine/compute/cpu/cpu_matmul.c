@@ -3,12 +3,14 @@
  * A product's rows are output pixels. In a linear layer they are evenly spaced in memory from the
  * first to the last; in a convolution along one row of the picture. Such a stretch is a run, and
  * the inner kernel takes a piece of one run at a time with a stride and, for a convolution, nine
- * offsets (taps) into the padded input. Sums land in a small block of F32 in the thread's scratch,
- * where the epilogue finishes them and writes the output.
+ * offsets (taps) into the padded input. Where rows are short, a picture is one run that passes
+ * through the borders between its rows: what is computed there is thrown away.
  *
- * A task is up to BLOCK_ROWS pixels by a range of panels. When there are few pixels (the deep
- * levels of the UNet, where weights outweigh activations) tasks split the panels instead, so that
- * every weight is read once. */
+ * A task is a block of pixels by a range of columns. It takes BLOCK_COLS columns at a time, and of
+ * their weights so much (a chunk) as stays in the second-level cache while all its pixels meet it.
+ * Sums wait in F32 in the thread's scratch until the last chunk; then the epilogue finishes them
+ * and writes the output. So weights are read from memory once a task, and every output is summed
+ * in the same order however the product is cut into tasks. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,15 +18,18 @@
 
 #include "engine/compute/cpu/cpu.h"
 
-#define PIECE 64       /* rows a kernel call: with BLOCK_COLS, sums of 16 KiB */
-#define BLOCK_COLS 64  /* columns a kernel call */
-#define BLOCK_ROWS 256 /* pixels a task: their inputs fit in the second-level cache */
-#define MIN_TASKS 32   /* fewer than this, and the panels are split too */
+#define PIECE 64         /* rows a kernel call: with BLOCK_COLS, sums of 16 KiB */
+#define BLOCK_COLS 64    /* columns a kernel call: two panels, so that a gate meets its value */
+#define BLOCK_ROWS 512   /* pixels a task: the more, the fewer times weights are read */
+#define CHUNK_K 6144     /* k times taps a chunk: BLOCK_COLS of BF16 are 768 KiB */
+#define TASKS_A_THREAD 8 /* at least, so that threads end together */
 
 struct cpu_matrix {
     struct matrix base;
     enum dtype dtype;
-    int pack_k;
+    int pack_k, panels;
+    /* Taps, or equal pieces of a linear layer's k; how many of them a chunk; chunks. */
+    int cut, chunk, chunks;
     size_t w_panel; /* elements a panel */
     size_t mapped;  /* bytes */
     void *w;
@@ -38,41 +43,68 @@ struct pack {
     int count;
 };
 
-/* Fills panel `task`: source rows are [k][taps], F32 on the way. */
+#define PACK_COLS 512 /* source elements a row that are packed together: 32 rows fit in L1 */
+
+/* Where row `n` of the stacked parts lies; `row` elements a row. */
+static const unsigned char *source_row(const struct pack *p, int n, size_t row, enum dtype *dtype,
+                                       float *bias)
+{
+    int part = 0;
+    while (n >= p->parts[part].n)
+        n -= p->parts[part++].n;
+    const struct matrix_part *q = &p->parts[part];
+    *dtype = q->dtype;
+    if (q->bias)
+        dtype_to_f32(q->bias_dtype,
+                     (const unsigned char *)q->bias + (size_t)n * dtype_size(q->bias_dtype), bias,
+                     1);
+    return (const unsigned char *)q->w + (size_t)n * row * dtype_size(q->dtype);
+}
+
+/* Fills panel `task`. Source rows are [k][taps]; a strip of all of them is converted, then turned
+ * so that the panel is written from front to back for each tap. */
 static void pack_panel(void *ctx, size_t task, int thread)
 {
     const struct pack *p = ctx;
     struct cpu_matrix *m = p->m;
-    size_t row = (size_t)m->base.k * (size_t)m->base.taps;
-    size_t chunk = CPU_SCRATCH / sizeof(float);
-    float *src = (float *)cpu_scratch(p->dev, thread);
-    int first = 0, part = 0;
-    for (int j = 0; j < PANEL; j++) {
-        int n = (int)task * PANEL + j;
+    const struct kernels *kn = p->dev->k;
+    size_t k = (size_t)m->base.k, taps = (size_t)m->base.taps, row = k * taps;
+    size_t size = dtype_size(m->dtype);
+    unsigned char *w = (unsigned char *)m->w + task * m->w_panel * size;
+    float *f32 = (float *)cpu_scratch(p->dev, thread);
+    unsigned char *strip = (unsigned char *)(f32 + PACK_COLS * 9); /* [PANEL][cols * taps] */
+    const unsigned char *src[PANEL];
+    enum dtype dtype[PANEL];
+    int rows = 0;
+    for (; rows < PANEL; rows++) {
+        /* Gated: values fill the even panels, gates the odd ones. */
+        int n = m->base.gated ? (int)task / 2 * PANEL + rows : (int)task * PANEL + rows;
         if (n >= m->base.n)
             break;
-        while (n >= first + p->parts[part].n)
-            first += p->parts[part++].n;
-        const struct matrix_part *q = &p->parts[part];
-        size_t size = dtype_size(q->dtype);
-        const unsigned char *w = (const unsigned char *)q->w + (size_t)(n - first) * row * size;
-        if (q->bias)
-            dtype_to_f32(q->bias_dtype,
-                         (const unsigned char *)q->bias +
-                             (size_t)(n - first) * dtype_size(q->bias_dtype),
-                         &m->bias[n], 1);
-        for (size_t at = 0; at < row; at += chunk) {
-            size_t len = row - at < chunk ? row - at : chunk;
-            dtype_to_f32(q->dtype, w + at * size, src, len);
-            for (size_t i = 0; i < len; i++) {
-                size_t k = (at + i) / (size_t)m->base.taps, t = (at + i) % (size_t)m->base.taps;
-                size_t at_k = t * (size_t)m->pack_k + k;
+        if (m->base.gated && task % 2)
+            n += m->base.n;
+        src[rows] = source_row(p, n, row, &dtype[rows], &m->bias[task * PANEL + (size_t)rows]);
+    }
+    size_t step = taps > 1 ? PACK_COLS / 8 : PACK_COLS;
+    for (size_t k0 = 0; k0 < k; k0 += step) {
+        size_t cols = k - k0 < step ? k - k0 : step, wide = cols * taps;
+        for (int j = 0; j < rows; j++) {
+            kn->to_f32(f32, dtype[j], src[j] + k0 * taps * dtype_size(dtype[j]), wide);
+            kn->from_f32(m->dtype, strip + (size_t)j * wide * size, f32, wide);
+        }
+        for (size_t t = 0; t < taps; t++) {
+            for (size_t i = 0; i < cols; i++) {
+                size_t at = t * (size_t)m->pack_k + k0 + i;
                 if (m->dtype == DTYPE_BF16) {
-                    uint16_t *dst = (uint16_t *)m->w + task * m->w_panel;
-                    p->dev->k->f32_to_bf16(dst + at_k / 2 * 2 * PANEL + (size_t)j * 2 + at_k % 2,
-                                           &src[i], 1);
+                    uint16_t *dst = (uint16_t *)w + at / 2 * 2 * PANEL + at % 2;
+                    const uint16_t *from = (const uint16_t *)strip + i * taps + t;
+                    for (int j = 0; j < rows; j++)
+                        dst[2 * j] = from[(size_t)j * wide];
                 } else {
-                    ((float *)m->w)[task * m->w_panel + at_k * PANEL + (size_t)j] = src[i];
+                    float *dst = (float *)w + at * PANEL;
+                    const float *from = (const float *)strip + i * taps + t;
+                    for (int j = 0; j < rows; j++)
+                        dst[j] = from[(size_t)j * wide];
                 }
             }
         }
@@ -80,7 +112,7 @@ static void pack_panel(void *ctx, size_t task, int thread)
 }
 
 struct matrix *cpu_matmul_new(struct device *dev, int k, int taps, const struct matrix_part *parts,
-                              int count, struct err *err)
+                              int count, bool gated, struct err *err)
 {
     struct cpu_matrix *m = calloc(1, sizeof *m);
     if (!m) {
@@ -90,13 +122,23 @@ struct matrix *cpu_matmul_new(struct device *dev, int k, int taps, const struct 
     m->base = (struct matrix){.table = dev->table, .k = k, .taps = taps};
     for (int i = 0; i < count; i++)
         m->base.n += parts[i].n;
+    m->base.gated = gated;
+    if (gated)
+        m->base.n /= 2;
     m->dtype = dev->dtype;
     m->pack_k = (int)kernels_pack_k(dev->dtype, (size_t)k);
-    size_t panels = ((size_t)m->base.n + PANEL - 1) / PANEL;
+    m->panels = (m->base.n + PANEL - 1) / PANEL * (gated ? 2 : 1);
+    int cut = taps; /* a linear layer's k is cut as if it had taps */
+    while (taps == 1 && m->pack_k / cut > CHUNK_K && m->pack_k % (2 * cut * PACK_K) == 0)
+        cut *= 2;
+    m->chunk = CHUNK_K / (m->pack_k * taps / cut);
+    m->chunk = m->chunk < 1 ? 1 : m->chunk > cut ? cut : m->chunk;
+    m->chunks = (cut + m->chunk - 1) / m->chunk;
+    m->cut = cut;
     m->w_panel = (size_t)taps * (size_t)m->pack_k * PANEL;
-    m->mapped = panels * m->w_panel * dtype_size(m->dtype);
-    m->base.bytes = m->mapped + panels * PANEL * sizeof *m->bias;
-    m->bias = calloc(panels * PANEL, sizeof *m->bias);
+    m->mapped = (size_t)m->panels * m->w_panel * dtype_size(m->dtype);
+    m->base.bytes = m->mapped + (size_t)m->panels * PANEL * sizeof *m->bias;
+    m->bias = calloc((size_t)m->panels * PANEL, sizeof *m->bias);
     /* Anonymous pages are zero, which is what the padding has to be. */
     m->w = mmap(NULL, m->mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (m->w == MAP_FAILED || !m->bias) {
@@ -109,7 +151,7 @@ struct matrix *cpu_matmul_new(struct device *dev, int k, int taps, const struct 
     madvise(m->w, m->mapped, MADV_HUGEPAGE);
 #endif
     struct pack p = {(struct cpu_device *)dev, m, parts, count};
-    pool_run(p.dev->pool, panels, pack_panel, &p);
+    pool_run(p.dev->pool, (size_t)m->panels, pack_panel, &p);
     return &m->base;
 }
 
@@ -128,128 +170,190 @@ struct product {
     const struct epilogue *e;
     struct tensor *y;
     const struct tensor *x;
-    /* Rows of y: `runs` runs of `length` pixels. */
-    size_t runs, length, pieces; /* pieces a run */
-    int stride, origin;          /* of a convolution; 0: linear */
+    /* Rows of the product: `runs` runs of `length`. Of every `period` of them in a run the first
+     * `kept` are pixels, the rest border. */
+    size_t runs, length, period, kept;
+    size_t pieces;             /* a run */
+    const unsigned char *base; /* of x: where the first run's first row reads tap 0 */
+    size_t lda;                /* elements of x from row to row */
     ptrdiff_t tap[9];
     size_t row_blocks, pieces_a_block;
-    int col_blocks, cols_a_block;
+    int col_blocks, cols_a_block; /* in columns of the packed matrix */
 };
 
-/* y = act(c + bias + row) + residual for `rows` pixels of one run. */
-static void finish(const struct product *p, float *c, size_t run, size_t at, size_t rows, int j,
-                   int n)
-{
-    const struct kernels *k = p->dev->k;
-    const struct epilogue *e = p->e;
-    size_t pixel = run * p->length + at;
-    size_t picture = (size_t)p->y->h * (size_t)p->y->w;
-    size_t y_size = dtype_size(p->y->dtype);
-    float residual[BLOCK_COLS];
-    for (size_t i = 0; i < rows; i++, pixel++, c += BLOCK_COLS) {
-        k->add(c, p->w->bias + j, (size_t)n);
-        if (e && e->row)
-            k->add(c, e->row + pixel / picture * e->row_ld + j, (size_t)n);
-        if (e && e->act != ACT_NONE)
-            k->activate(c, (size_t)n, e->act);
-        if (e && e->residual) {
-            const struct tensor *r = e->residual;
-            cpu_load(k, residual, r->dtype,
-                     (const unsigned char *)r->data +
-                         (pixel * (size_t)r->ld + (size_t)j) * dtype_size(r->dtype),
-                     (size_t)n);
-            k->add(c, residual, (size_t)n);
-        }
-        cpu_store(k, p->y->dtype,
-                  (unsigned char *)p->y->data + (pixel * (size_t)p->y->ld + (size_t)j) * y_size, c,
-                  (size_t)n);
-    }
-}
-
-static const void *input_at(const struct product *p, size_t run, size_t at)
+/* Where run `run` begins in x. */
+static const unsigned char *run_at(const struct product *p, size_t run)
 {
     const struct tensor *x = p->x;
-    if (!p->stride)
-        return (const unsigned char *)x->data +
-               (run * p->length + at) * (size_t)x->ld * dtype_size(x->dtype);
-    int b = (int)(run / (size_t)p->y->h), y = (int)(run % (size_t)p->y->h);
-    return tensor_at(x, b, y * p->stride + p->origin, (int)at * p->stride + p->origin);
+    if (p->runs == 1)
+        return p->base;
+    size_t a_picture = p->runs / (size_t)x->b, b = run / a_picture, row = run % a_picture;
+    size_t line = (size_t)(x->w + 2) * (size_t)x->ld, stride = p->lda / (size_t)x->ld;
+    return p->base + (b * (size_t)(x->h + 2) * line + row * stride * line) * dtype_size(x->dtype);
+}
+
+/* Writes rows [at, at + rows) of a run from their sums: stretch by stretch of pixels. */
+static void finish(const struct product *p, const float *c, size_t run, size_t at, size_t rows,
+                   int j, int n)
+{
+    const struct epilogue *e = p->e;
+    size_t size = dtype_size(p->y->dtype), picture = (size_t)p->y->h * (size_t)p->y->w;
+    size_t kept_a_run = p->length / p->period * p->kept;
+    if (p->length % p->period)
+        kept_a_run += p->kept;
+    for (size_t i = 0, len; i < rows; i += len) {
+        size_t line = (at + i) / p->period, in_line = (at + i) % p->period;
+        len = p->period - in_line < rows - i ? p->period - in_line : rows - i;
+        if (in_line >= p->kept)
+            continue;
+        size_t keep = p->kept - in_line < len ? p->kept - in_line : len;
+        size_t pixel = run * kept_a_run + line * p->kept + in_line;
+        while (keep) {
+            /* One picture at a time: `row` may differ. */
+            size_t some = picture - pixel % picture < keep ? picture - pixel % picture : keep;
+            struct finish f = {.c = c + i * BLOCK_COLS,
+                               .ldc = BLOCK_COLS,
+                               .rows = some,
+                               .n = (size_t)n,
+                               .bias = p->w->bias + (p->w->base.gated ? 2 * j : j),
+                               .gated = p->w->base.gated,
+                               .dtype = p->y->dtype,
+                               .y = (char *)p->y->data +
+                                    (pixel * (size_t)p->y->ld + (size_t)j) * size,
+                               .y_ld = (size_t)p->y->ld};
+            if (e) {
+                f.act = e->act;
+                if (e->row)
+                    f.row = e->row + pixel / picture * e->row_ld + j;
+                if (e->residual) {
+                    f.residual = (const char *)e->residual->data +
+                                 (pixel * (size_t)e->residual->ld + (size_t)j) * size;
+                    f.residual_ld = (size_t)e->residual->ld;
+                }
+            }
+            p->dev->k->finish(&f);
+            pixel += some;
+            keep -= some;
+            i += some;
+            len -= some;
+        }
+    }
 }
 
 static void product_task(void *ctx, size_t task, int thread)
 {
     const struct product *p = ctx;
     const struct cpu_matrix *w = p->w;
-    float *c = (float *)cpu_scratch(p->dev, thread);
+    float *scratch = (float *)cpu_scratch(p->dev, thread);
     size_t block = task / (size_t)p->col_blocks;
+    int columns = w->panels * PANEL;
     int j0 = (int)(task % (size_t)p->col_blocks) * p->cols_a_block;
-    int j1 = j0 + p->cols_a_block < w->base.n ? j0 + p->cols_a_block : w->base.n;
+    int j1 = j0 + p->cols_a_block < columns ? j0 + p->cols_a_block : columns;
     size_t first = block * p->pieces_a_block, last = first + p->pieces_a_block;
     if (last > p->runs * p->pieces)
         last = p->runs * p->pieces;
-    size_t w_size = dtype_size(w->dtype);
+    size_t size = dtype_size(w->dtype);
+    int k = w->pack_k * w->base.taps / w->cut;
     for (int j = j0; j < j1; j += BLOCK_COLS) {
         int n = j1 - j < BLOCK_COLS ? j1 - j : BLOCK_COLS;
-        for (size_t piece = first; piece < last; piece++) {
-            size_t run = piece / p->pieces, at = piece % p->pieces * PIECE;
-            size_t rows = p->length - at < PIECE ? p->length - at : PIECE;
-            struct gemm g = {
-                .a = input_at(p, run, at),
-                .lda = (size_t)p->x->ld * (size_t)(p->stride ? p->stride : 1),
-                .m = (int)rows,
-                .taps = w->base.taps,
-                .tap = p->tap,
-                .k = w->pack_k,
-                .w = (const unsigned char *)w->w + (size_t)(j / PANEL) * w->w_panel * w_size,
-                .w_panel = w->w_panel,
-                .n = n,
-                .c = c,
-                .ldc = BLOCK_COLS,
-            };
-            if (w->dtype == DTYPE_BF16)
-                p->dev->k->gemm_bf16(&g);
-            else
-                p->dev->k->gemm_f32(&g);
-            finish(p, c, run, at, rows, j, n);
+        /* The same in columns of y. */
+        int y_j = w->base.gated ? j / 2 : j, y_n = w->base.gated ? n / 2 : n;
+        if (y_n > w->base.n - y_j)
+            y_n = w->base.n - y_j;
+        for (int chunk = 0; chunk < w->chunks; chunk++) {
+            int tap = chunk * w->chunk, taps = w->cut - tap < w->chunk ? w->cut - tap : w->chunk;
+            for (size_t piece = first; piece < last; piece++) {
+                size_t run = piece / p->pieces, at = piece % p->pieces * PIECE;
+                size_t rows = p->length - at < PIECE ? p->length - at : PIECE;
+                /* With one chunk no sums wait, and one piece's room stays in L1. */
+                float *c = scratch;
+                if (w->chunks > 1)
+                    c += (piece - first) * PIECE * BLOCK_COLS;
+                struct gemm g = {
+                    .a = run_at(p, run) + at * p->lda * size,
+                    .lda = p->lda,
+                    .m = (int)rows,
+                    .taps = taps,
+                    .tap = p->tap + tap,
+                    .k = k,
+                    .w =
+                        (const unsigned char *)w->w +
+                        ((size_t)(j / PANEL) * w->w_panel + (size_t)tap * (size_t)k * PANEL) * size,
+                    .w_panel = w->w_panel,
+                    .n = n,
+                    .c = c,
+                    .ldc = BLOCK_COLS,
+                    .accumulate = chunk > 0,
+                };
+                if (w->dtype == DTYPE_BF16)
+                    p->dev->k->gemm_bf16(&g);
+                else
+                    p->dev->k->gemm_f32(&g);
+                if (chunk == w->chunks - 1)
+                    finish(p, c, run, at, rows, y_j, y_n);
+            }
         }
     }
 }
 
 static void run_product(struct product *p)
 {
-    p->pieces = (p->length + PIECE - 1) / PIECE;
     size_t piece_rows = p->length < PIECE ? p->length : PIECE;
-    p->pieces_a_block = (BLOCK_ROWS + piece_rows - 1) / piece_rows;
+    p->pieces = (p->length + PIECE - 1) / PIECE;
+    p->pieces_a_block = BLOCK_ROWS / piece_rows;
+    /* Sums that wait must fit in the scratch, whatever the pieces' size. */
+    if (p->pieces_a_block > BLOCK_ROWS / PIECE && p->w->chunks > 1)
+        p->pieces_a_block = CPU_SCRATCH / sizeof(float) / PIECE / BLOCK_COLS;
     p->row_blocks = (p->runs * p->pieces + p->pieces_a_block - 1) / p->pieces_a_block;
-    int blocks = (p->w->base.n + BLOCK_COLS - 1) / BLOCK_COLS;
-    int split = (int)((MIN_TASKS + p->row_blocks - 1) / p->row_blocks);
+    int blocks = (p->w->panels * PANEL + BLOCK_COLS - 1) / BLOCK_COLS;
+    int tasks = TASKS_A_THREAD * p->dev->base.threads;
+    int split = (tasks + (int)p->row_blocks - 1) / (int)p->row_blocks;
     int a_task = (blocks + split - 1) / split;
     p->cols_a_block = a_task * BLOCK_COLS;
-    p->col_blocks = (p->w->base.n + p->cols_a_block - 1) / p->cols_a_block;
+    p->col_blocks = (p->w->panels * PANEL + p->cols_a_block - 1) / p->cols_a_block;
     pool_run(p->dev->pool, p->row_blocks * (size_t)p->col_blocks, product_task, p);
+}
+
+static struct product product_of(struct ops *o, struct tensor *y, const struct tensor *x,
+                                 const struct matrix *w, const struct epilogue *e)
+{
+    struct product p = {
+        .dev = cpu_of(o), .w = (const struct cpu_matrix *)w, .e = e, .y = y, .x = x};
+    assert(x->dtype == p.w->dtype && x->ld >= p.w->pack_k);
+    assert(!e || !e->residual || e->residual->dtype == y->dtype);
+    return p;
 }
 
 void cpu_matmul_linear(struct ops *o, struct tensor *y, const struct tensor *x,
                        const struct matrix *w, const struct epilogue *e)
 {
-    struct product p = {
-        .dev = cpu_of(o), .w = (const struct cpu_matrix *)w, .e = e, .y = y, .x = x};
-    assert(x->dtype == p.w->dtype && x->ld >= p.w->pack_k);
+    struct product p = product_of(o, y, x, w, e);
     p.runs = 1;
-    p.length = (size_t)x->b * (size_t)x->h * (size_t)x->w;
+    p.length = p.period = p.kept = (size_t)x->b * (size_t)x->h * (size_t)x->w;
+    p.base = x->data;
+    p.lda = (size_t)x->ld;
+    for (int i = 0; i < p.w->cut; i++)
+        p.tap[i] = (ptrdiff_t)i * (p.w->pack_k / p.w->cut);
     run_product(&p);
 }
 
 void cpu_matmul_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x,
                         const struct matrix *w, int stride, bool even, const struct epilogue *e)
 {
-    struct product p = {
-        .dev = cpu_of(o), .w = (const struct cpu_matrix *)w, .e = e, .y = y, .x = x};
-    assert(x->dtype == p.w->dtype && x->ld >= p.w->pack_k);
-    p.stride = stride;
-    p.origin = even ? 0 : -1;
-    p.runs = (size_t)y->b * (size_t)y->h;
-    p.length = (size_t)y->w;
+    struct product p = product_of(o, y, x, w, e);
+    size_t height = (size_t)y->h, width = (size_t)y->w, wide = (size_t)x->w + 2;
+    int origin = even ? 0 : -1;
+    p.base = tensor_at(x, 0, origin, origin);
+    p.lda = (size_t)x->ld * (size_t)stride;
+    if (stride == 1 && (width < 32 || width % 16)) {
+        p.runs = (size_t)y->b;
+        p.length = height * wide - 2;
+        p.period = wide;
+    } else {
+        p.runs = (size_t)y->b * height;
+        p.length = p.period = width;
+    }
+    p.kept = width;
     for (int i = 0; i < 9; i++)
         p.tap[i] = (ptrdiff_t)(i / 3 * (x->w + 2) + i % 3) * x->ld;
     run_product(&p);

@@ -34,15 +34,8 @@ static void sum_chunk(void *ctx, size_t task, int thread)
     const unsigned char *px = (const unsigned char *)x->data + (task / g->chunks * g->pixels + at) *
                                                                    (size_t)x->ld *
                                                                    dtype_size(x->dtype);
-    float *row = (float *)cpu_scratch(g->dev, thread);
-    for (size_t i = 0; i < n; i++, px += (size_t)x->ld * dtype_size(x->dtype)) {
-        const float *values = (const float *)px;
-        if (x->dtype != DTYPE_F32) {
-            cpu_load(k, row, x->dtype, px, c);
-            values = row;
-        }
-        k->moments(sum, sum + c, values, g->pivots + task / g->chunks * c, c);
-    }
+    for (size_t i = 0; i < n; i++, px += (size_t)x->ld * dtype_size(x->dtype))
+        k->moments(x->dtype, sum, sum + c, px, g->pivots + task / g->chunks * c, c);
 }
 
 static void coefficients(struct group_norm *g, int groups, float eps, const float *gamma,
@@ -87,13 +80,9 @@ static void apply_row(void *ctx, size_t task, int thread)
     const struct tensor *x = g->x;
     size_t c = (size_t)x->c;
     int b = (int)(task / (size_t)x->h), row = (int)(task % (size_t)x->h);
-    float *v = (float *)cpu_scratch(g->dev, thread);
-    for (int i = 0; i < x->w; i++) {
-        cpu_load(k, v, x->dtype, tensor_at(x, b, row, i), c);
-        k->affine(v, v, g->a + (size_t)b * c, g->b + (size_t)b * c, c);
-        k->activate(v, c, g->act);
-        cpu_store(k, g->y->dtype, tensor_at(g->y, b, row, i), v, c);
-    }
+    for (int i = 0; i < x->w; i++)
+        k->affine(x->dtype, tensor_at(g->y, b, row, i), tensor_at(x, b, row, i),
+                  g->a + (size_t)b * c, g->b + (size_t)b * c, c, g->act);
 }
 
 void cpu_norm_group(struct ops *o, struct tensor *y, const struct tensor *x, int groups, float eps,
@@ -109,8 +98,8 @@ void cpu_norm_group(struct ops *o, struct tensor *y, const struct tensor *x, int
     g.b = arena_alloc(o->arena, bc, sizeof *g.b);
     if (!arena_planning(o->arena)) {
         for (int b = 0; b < x->b; b++)
-            cpu_load(g.dev->k, g.pivots + (size_t)b * (size_t)x->c, x->dtype, tensor_at(x, b, 0, 0),
-                     (size_t)x->c);
+            g.dev->k->to_f32(g.pivots + (size_t)b * (size_t)x->c, x->dtype, tensor_at(x, b, 0, 0),
+                             (size_t)x->c);
         pool_run(g.dev->pool, (size_t)x->b * g.chunks, sum_chunk, &g);
         coefficients(&g, groups, eps, gamma, beta);
         cpu_clear_border(y);
@@ -135,22 +124,11 @@ static void layer_rows(void *ctx, size_t task, int thread)
     const struct layer_norm *l = ctx;
     const struct kernels *k = l->dev->k;
     const struct tensor *x = l->x;
-    size_t c = (size_t)x->c;
-    float *v = (float *)cpu_scratch(l->dev, thread);
-    for (size_t i = task * LAYER_ROWS; i < l->pixels && i < (task + 1) * LAYER_ROWS; i++) {
-        cpu_load(k, v, x->dtype,
-                 (const unsigned char *)x->data + i * (size_t)x->ld * dtype_size(x->dtype), c);
-        float mean, var;
-        k->mean_var(&mean, &var, v, c);
-        float scale = 1 / sqrtf(var + l->eps);
-        for (size_t j = 0; j < c; j++)
-            v[j] -= mean;
-        k->scale(v, scale, c);
-        k->affine(v, v, l->gamma, l->beta, c);
-        cpu_store(k, l->y->dtype,
-                  (unsigned char *)l->y->data + i * (size_t)l->y->ld * dtype_size(l->y->dtype), v,
-                  c);
-    }
+    size_t size = dtype_size(x->dtype);
+    for (size_t i = task * LAYER_ROWS; i < l->pixels && i < (task + 1) * LAYER_ROWS; i++)
+        k->layer_norm(x->dtype, (unsigned char *)l->y->data + i * (size_t)l->y->ld * size,
+                      (const unsigned char *)x->data + i * (size_t)x->ld * size, l->gamma, l->beta,
+                      l->eps, (size_t)x->c);
 }
 
 void cpu_norm_layer(struct ops *o, struct tensor *y, const struct tensor *x, float eps,

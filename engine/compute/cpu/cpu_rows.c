@@ -1,4 +1,4 @@
-/* cpu_rows.c: the operations that touch every pixel once: gating, activation, resizing, layout. */
+/* cpu_rows.c: the operations that touch every pixel once: activation, resizing, layout. */
 #include <string.h>
 
 #include "engine/compute/cpu/cpu.h"
@@ -34,46 +34,14 @@ void cpu_clear_border(struct tensor *t)
     }
 }
 
-/* Tokens are one long row, so these two cut the row as well. */
-#define STRETCH 64
-
-static void geglu_stretch(void *ctx, size_t task, int thread)
-{
-    const struct rows *r = ctx;
-    const struct kernels *k = r->dev->k;
-    size_t n = (size_t)r->y->c, pixels = (size_t)r->x->b * (size_t)r->x->h * (size_t)r->x->w;
-    float *v = (float *)cpu_scratch(r->dev, thread);
-    size_t last = (task + 1) * STRETCH < pixels ? (task + 1) * STRETCH : pixels;
-    for (size_t i = task * STRETCH; i < last; i++) {
-        cpu_load(k, v, r->x->dtype,
-                 (const unsigned char *)r->x->data + i * (size_t)r->x->ld * dtype_size(r->x->dtype),
-                 2 * n);
-        k->gate(v, v, v + n, n);
-        cpu_store(k, r->y->dtype,
-                  (unsigned char *)r->y->data + i * (size_t)r->y->ld * dtype_size(r->y->dtype), v,
-                  n);
-    }
-}
-
-void cpu_rows_geglu(struct ops *o, struct tensor *y, const struct tensor *x)
-{
-    struct rows r = {.dev = cpu_of(o), .y = y, .x = x};
-    size_t pixels = (size_t)x->b * (size_t)x->h * (size_t)x->w;
-    pool_run(r.dev->pool, (pixels + STRETCH - 1) / STRETCH, geglu_stretch, &r);
-}
-
 static void activate_row(void *ctx, size_t task, int thread)
 {
     const struct rows *r = ctx;
     const struct kernels *k = r->dev->k;
-    size_t n = (size_t)r->x->c;
     int b = (int)(task / (size_t)r->x->h), y = (int)(task % (size_t)r->x->h);
-    float *v = (float *)cpu_scratch(r->dev, thread);
-    for (int i = 0; i < r->x->w; i++) {
-        cpu_load(k, v, r->x->dtype, tensor_at(r->x, b, y, i), n);
-        k->activate(v, n, r->act);
-        cpu_store(k, r->y->dtype, tensor_at(r->y, b, y, i), v, n);
-    }
+    for (int i = 0; i < r->x->w; i++)
+        k->activate(r->x->dtype, tensor_at(r->y, b, y, i), tensor_at(r->x, b, y, i),
+                    (size_t)r->x->c, r->act);
 }
 
 void cpu_rows_activate(struct ops *o, struct tensor *y, const struct tensor *x, enum activation act)
@@ -114,7 +82,7 @@ static void from_row(void *ctx, size_t task, int thread)
         for (int c = 0; c < y->c; c++)
             v[c] = r->src[((size_t)b * (size_t)y->c + (size_t)c) * plane +
                           (size_t)row * (size_t)y->w + (size_t)i];
-        cpu_store(r->dev->k, y->dtype, tensor_at(y, b, row, i), v, (size_t)y->ld);
+        r->dev->k->from_f32(y->dtype, tensor_at(y, b, row, i), v, (size_t)y->ld);
     }
 }
 
@@ -134,7 +102,7 @@ static void to_row(void *ctx, size_t task, int thread)
     size_t plane = (size_t)x->h * (size_t)x->w;
     float *v = (float *)cpu_scratch(r->dev, thread);
     for (int i = 0; i < x->w; i++) {
-        cpu_load(r->dev->k, v, x->dtype, tensor_at(x, b, row, i), (size_t)x->c);
+        r->dev->k->to_f32(v, x->dtype, tensor_at(x, b, row, i), (size_t)x->c);
         for (int c = 0; c < x->c; c++)
             r->dst[((size_t)b * (size_t)x->c + (size_t)c) * plane + (size_t)row * (size_t)x->w +
                    (size_t)i] = v[c];

@@ -24,9 +24,9 @@ static inline size_t kernels_pack_k(enum dtype dtype, size_t k)
     return dtype == DTYPE_BF16 ? (k + PACK_K - 1) / PACK_K * PACK_K : k;
 }
 
-/* c[i][j] = sum over taps t and k of a[i * lda + tap[t] + k] * w[panel of j][t][k][j], F32 sums.
- * BF16: k is a multiple of PACK_K and so many elements of a are readable for every row and tap.
- * c holds n columns rounded up to PANEL. */
+/* c[i][j] = sum over taps t and k of a[i * lda + tap[t] + k] * w[panel of j][t][k][j], F32 sums,
+ * onto what c holds if `accumulate`. BF16: k is a multiple of PACK_K and so many elements of a are
+ * readable for every row and tap. c holds n columns rounded up to PANEL. */
 struct gemm {
     const void *a;
     size_t lda; /* elements from row to row */
@@ -39,8 +39,28 @@ struct gemm {
     int n;          /* columns, any number of panels */
     float *c;
     size_t ldc; /* elements from row to row of c, a multiple of PANEL */
+    bool accumulate;
 };
 
+/* y[i][j] = act(c[i][j] + bias[j] + row[j]) + residual[i][j] for j < n. c and bias hold n rounded
+ * up to PANEL. Gated: c and bias hold panels of values and gates in turn, and y = v gelu(g) for
+ * the n values; without row, act and residual. */
+struct finish {
+    const float *c;
+    size_t ldc;
+    size_t rows, n;
+    const float *bias;
+    const float *row; /* or NULL */
+    enum activation act;
+    bool gated;
+    enum dtype dtype;     /* of residual and y */
+    const void *residual; /* or NULL; may be y */
+    size_t residual_ld;
+    void *y;
+    size_t y_ld;
+};
+
+/* Rows below are n numbers of `dtype`, F32 or BF16, that need no alignment. */
 struct kernels {
     const char *name;
     bool bf16_hardware; /* multiplies BF16 in hardware: worth using by default */
@@ -50,19 +70,23 @@ struct kernels {
     double (*peak_bf16)(size_t rounds);
     void (*gemm_f32)(const struct gemm *g);
     void (*gemm_bf16)(const struct gemm *g);
-    void (*bf16_to_f32)(float *dst, const uint16_t *src, size_t n);
-    void (*f32_to_bf16)(uint16_t *dst, const float *src, size_t n); /* to nearest even */
-    void (*activate)(float *x, size_t n, enum activation act);
-    void (*add)(float *x, const float *y, size_t n); /* x += y */
-    void (*scale)(float *x, float s, size_t n);      /* x *= s */
-    void (*affine)(float *y, const float *x, const float *a, const float *b,
-                   size_t n); /* x a + b */
+    void (*finish)(const struct finish *f);
+    void (*to_f32)(float *dst, enum dtype dtype, const void *src, size_t n);   /* any dtype */
+    void (*from_f32)(enum dtype dtype, void *dst, const float *src, size_t n); /* to nearest even */
+    void (*activate)(enum dtype dtype, void *y, const void *x, size_t n, enum activation act);
+    /* y = act(x a + b) */
+    void (*affine)(enum dtype dtype, void *y, const void *x, const float *a, const float *b,
+                   size_t n, enum activation act);
     /* d = x - pivot: sum += d, sum2 += d d */
-    void (*moments)(float *sum, float *sum2, const float *x, const float *pivot, size_t n);
-    void (*mean_var)(float *mean, float *var, const float *x, size_t n); /* of one row */
-    void (*gate)(float *y, const float *x, const float *g, size_t n);    /* x * gelu(g) */
+    void (*moments)(enum dtype dtype, float *sum, float *sum2, const void *x, const float *pivot,
+                    size_t n);
+    /* y = (x - mean) / sqrt(variance + eps) gamma + beta */
+    void (*layer_norm)(enum dtype dtype, void *y, const void *x, const float *gamma,
+                       const float *beta, float eps, size_t n);
+    void (*scale)(float *x, float s, size_t n); /* x *= s */
     float (*max)(const float *x, size_t n);
-    float (*exp_sum)(float *x, float max, size_t n); /* x = exp(x - max), returns their sum */
+    /* y = exp(x scale - top), returns their sum. What is summed is F32, what is stored `dtype`. */
+    float (*exp)(enum dtype dtype, void *y, const float *x, float scale, float top, size_t n);
 };
 
 extern const struct kernels kernels_scalar;

@@ -4,12 +4,16 @@
  * Two by two tiles of sums (32 rows, one panel) share two tiles of activations and two of weights,
  * so there are as many loads as products. Activations are loaded straight from their rows (the
  * tile load takes a stride), weights from the packed panel, whose layout is a tile's. */
+#include <immintrin.h>
+
 #define VL 16
 #define ROWS 12
+#define MAXV(a, b) ((vf)_mm512_max_ps((__m512)(a), (__m512)(b)))
+#define WIDEN_F16(p) ((vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(p))))
+#define NARROW(v) ((vh)_mm512_cvtneps_pbh((__m512)(v)))
 #define OWN_GEMM_BF16
 #include "engine/compute/cpu/kernels_simd.h"
 
-#include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -38,10 +42,17 @@ static void block_2x2(const struct gemm *g, int i, int j)
     const uint16_t *w = (const uint16_t *)g->w + (size_t)(j / PANEL) * g->w_panel;
     float *c = g->c + (size_t)i * g->ldc + j;
     size_t lda = g->lda * 2, ldc = g->ldc * 4;
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    if (g->accumulate) {
+        _tile_loadd(0, c, ldc);
+        _tile_loadd(1, c + 16, ldc);
+        _tile_loadd(2, c + 16 * g->ldc, ldc);
+        _tile_loadd(3, c + 16 * g->ldc + 16, ldc);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
     for (int t = 0; t < g->taps; t++) {
         const uint16_t *p = a0 + g->tap[t], *q = p + 16 * g->lda;
         for (int k = 0; k < g->k; k += 32, w += 32 * PANEL) {
@@ -67,8 +78,13 @@ static void block_1x2(const struct gemm *g, int i, int j)
     const uint16_t *w = (const uint16_t *)g->w + (size_t)(j / PANEL) * g->w_panel;
     float *c = g->c + (size_t)i * g->ldc + j;
     size_t lda = g->lda * 2, ldc = g->ldc * 4;
-    _tile_zero(0);
-    _tile_zero(1);
+    if (g->accumulate) {
+        _tile_loadd(0, c, ldc);
+        _tile_loadd(1, c + 16, ldc);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+    }
     for (int t = 0; t < g->taps; t++) {
         const uint16_t *p = a0 + g->tap[t];
         for (int k = 0; k < g->k; k += 32, w += 32 * PANEL) {

@@ -28,6 +28,8 @@ static void gemm_f32(const struct gemm *g)
         for (int j0 = 0; j0 < g->n; j0 += PANEL) {
             const float *w = (const float *)g->w + (size_t)(j0 / PANEL) * g->w_panel;
             float sum[PANEL] = {0};
+            if (g->accumulate)
+                memcpy(sum, g->c + (size_t)i * g->ldc + j0, sizeof sum);
             for (int t = 0; t < g->taps; t++) {
                 const float *row = a + (ptrdiff_t)((size_t)i * g->lda) + g->tap[t];
                 for (int k = 0; k < g->k; k++, w += PANEL)
@@ -46,6 +48,8 @@ static void gemm_bf16(const struct gemm *g)
         for (int j0 = 0; j0 < g->n; j0 += PANEL) {
             const uint16_t *w = (const uint16_t *)g->w + (size_t)(j0 / PANEL) * g->w_panel;
             float sum[PANEL] = {0};
+            if (g->accumulate)
+                memcpy(sum, g->c + (size_t)i * g->ldc + j0, sizeof sum);
             for (int t = 0; t < g->taps; t++) {
                 const uint16_t *row = a + (ptrdiff_t)((size_t)i * g->lda) + g->tap[t];
                 for (int k = 0; k < g->k; k += 2, w += 2 * PANEL) {
@@ -59,21 +63,28 @@ static void gemm_bf16(const struct gemm *g)
     }
 }
 
-static void bf16_to_f32(float *dst, const uint16_t *src, size_t n)
+static float get(enum dtype dtype, const void *p, size_t i)
 {
-    for (size_t i = 0; i < n; i++)
-        dst[i] = from_bf16(src[i]);
+    return dtype == DTYPE_BF16 ? from_bf16(((const uint16_t *)p)[i]) : ((const float *)p)[i];
 }
 
-static void f32_to_bf16(uint16_t *dst, const float *src, size_t n)
+static void put(enum dtype dtype, void *p, size_t i, float v)
 {
-    for (size_t i = 0; i < n; i++)
-        dst[i] = to_bf16(src[i]);
+    if (dtype == DTYPE_BF16)
+        ((uint16_t *)p)[i] = to_bf16(v);
+    else
+        ((float *)p)[i] = v;
 }
 
-static float silu(float x)
+static void to_f32(float *dst, enum dtype dtype, const void *src, size_t n)
 {
-    return x / (1 + expf(-x));
+    dtype_to_f32(dtype, src, dst, n);
+}
+
+static void from_f32(enum dtype dtype, void *dst, const float *src, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        put(dtype, dst, i, src[i]);
 }
 
 static float gelu(float x)
@@ -81,69 +92,81 @@ static float gelu(float x)
     return 0.5f * x * (1 + erff(x * 0.70710678f));
 }
 
-static void activate(float *x, size_t n, enum activation act)
+static float act_of(float x, enum activation act)
 {
     switch (act) {
     case ACT_NONE:
         break;
     case ACT_SILU:
-        for (size_t i = 0; i < n; i++)
-            x[i] = silu(x[i]);
-        break;
+        return x / (1 + expf(-x));
     case ACT_GELU:
-        for (size_t i = 0; i < n; i++)
-            x[i] = gelu(x[i]);
-        break;
+        return gelu(x);
     case ACT_QUICK_GELU: /* x * sigmoid(1.702 x), as CLIP has it */
-        for (size_t i = 0; i < n; i++)
-            x[i] = x[i] / (1 + expf(-1.702f * x[i]));
-        break;
+        return x / (1 + expf(-1.702f * x));
+    }
+    return x;
+}
+
+static void finish(const struct finish *f)
+{
+    for (size_t i = 0; i < f->rows; i++) {
+        const float *c = f->c + i * f->ldc;
+        for (size_t j = 0; j < f->n; j++) {
+            float v;
+            if (f->gated) {
+                size_t at = j / PANEL * 2 * PANEL + j % PANEL;
+                v = (c[at] + f->bias[at]) * gelu(c[at + PANEL] + f->bias[at + PANEL]);
+            } else {
+                v = act_of(c[j] + f->bias[j] + (f->row ? f->row[j] : 0), f->act);
+                if (f->residual)
+                    v += get(f->dtype, f->residual, i * f->residual_ld + j);
+            }
+            put(f->dtype, f->y, i * f->y_ld + j, v);
+        }
     }
 }
 
-static void add(float *x, const float *y, size_t n)
+static void activate(enum dtype dtype, void *y, const void *x, size_t n, enum activation act)
 {
     for (size_t i = 0; i < n; i++)
-        x[i] += y[i];
+        put(dtype, y, i, act_of(get(dtype, x, i), act));
+}
+
+static void affine(enum dtype dtype, void *y, const void *x, const float *a, const float *b,
+                   size_t n, enum activation act)
+{
+    for (size_t i = 0; i < n; i++)
+        put(dtype, y, i, act_of(get(dtype, x, i) * a[i] + b[i], act));
+}
+
+static void moments(enum dtype dtype, float *sum, float *sum2, const void *x, const float *pivot,
+                    size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float d = get(dtype, x, i) - pivot[i];
+        sum[i] += d;
+        sum2[i] += d * d;
+    }
+}
+
+static void layer_norm(enum dtype dtype, void *y, const void *x, const float *gamma,
+                       const float *beta, float eps, size_t n)
+{
+    double sum = 0, sum2 = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += get(dtype, x, i);
+    double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++)
+        sum2 += (get(dtype, x, i) - mean) * (get(dtype, x, i) - mean);
+    double scale = 1 / sqrt(sum2 / (double)n + eps);
+    for (size_t i = 0; i < n; i++)
+        put(dtype, y, i, (float)((get(dtype, x, i) - mean) * scale) * gamma[i] + beta[i]);
 }
 
 static void scale(float *x, float s, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         x[i] *= s;
-}
-
-static void affine(float *y, const float *x, const float *a, const float *b, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        y[i] = x[i] * a[i] + b[i];
-}
-
-static void moments(float *sum, float *sum2, const float *x, const float *pivot, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        float d = x[i] - pivot[i];
-        sum[i] += d;
-        sum2[i] += d * d;
-    }
-}
-
-static void mean_var(float *mean, float *var, const float *x, size_t n)
-{
-    double sum = 0, sum2 = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += x[i];
-    double m = sum / (double)n;
-    for (size_t i = 0; i < n; i++)
-        sum2 += (x[i] - m) * (x[i] - m);
-    *mean = (float)m;
-    *var = (float)(sum2 / (double)n);
-}
-
-static void gate(float *y, const float *x, const float *g, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        y[i] = x[i] * gelu(g[i]);
 }
 
 static float max_of(const float *x, size_t n)
@@ -154,11 +177,14 @@ static float max_of(const float *x, size_t n)
     return m;
 }
 
-static float exp_sum(float *x, float max, size_t n)
+static float exp_of(enum dtype dtype, void *y, const float *x, float scale, float top, size_t n)
 {
     float sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += x[i] = expf(x[i] - max);
+    for (size_t i = 0; i < n; i++) {
+        float e = expf(x[i] * scale - top);
+        put(dtype, y, i, e);
+        sum += e;
+    }
     return sum;
 }
 
@@ -182,15 +208,14 @@ const struct kernels kernels_scalar = {
     .peak_bf16 = peak,
     .gemm_f32 = gemm_f32,
     .gemm_bf16 = gemm_bf16,
-    .bf16_to_f32 = bf16_to_f32,
-    .f32_to_bf16 = f32_to_bf16,
+    .finish = finish,
+    .to_f32 = to_f32,
+    .from_f32 = from_f32,
     .activate = activate,
-    .add = add,
-    .scale = scale,
     .affine = affine,
     .moments = moments,
-    .mean_var = mean_var,
-    .gate = gate,
+    .layer_norm = layer_norm,
+    .scale = scale,
     .max = max_of,
-    .exp_sum = exp_sum,
+    .exp = exp_of,
 };

@@ -1,8 +1,10 @@
 /* kernels_simd.h: the inner loops over vectors of VL floats, compiled once an instruction set.
  *
- * Included by kernels_avx2.c and the others after they have defined VL and ROWS, and OWN_GEMM_BF16
- * if they bring that themselves. It uses the compilers' vector extension, not intrinsics: a vector
- * of VL floats is one register, and with contraction allowed a * b + c is one FMA.
+ * Included by kernels_avx2.c and the others after they have defined VL, ROWS, MAXV(a, b), the
+ * larger of each lane, and WIDEN_F16(p), VL of F16; NARROW(v), if there is an instruction that
+ * rounds to BF16; and OWN_GEMM_BF16 if they bring that themselves. It uses the compilers' vector
+ * extension, not intrinsics: a vector of VL floats is one register, and with contraction allowed a
+ * * b + c is one FMA.
  *
  * The matrix product keeps ROWS x PANEL_VECTORS sums in registers: 6 x 2 of the 16 of AVX2, 12 x 2
  * of the 32 of AVX-512; the rest holds the weights of one k and a broadcast activation. */
@@ -53,7 +55,8 @@ INLINE void block_f32(const struct gemm *g, int i, int rows, int j)
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
         for (int v = 0; v < NV; v++)
-            sum[r][v] = (vf){0};
+            sum[r][v] =
+                g->accumulate ? load(g->c + (size_t)(i + r) * g->ldc + j + v * VL) : (vf){0};
     for (int t = 0; t < g->taps; t++) {
         const float *at = a + g->tap[t];
         for (int k = 0; k < g->k; k++, w += PANEL) {
@@ -84,7 +87,8 @@ INLINE void block_bf16(const struct gemm *g, int i, int rows, int j)
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
         for (int v = 0; v < NV; v++)
-            sum[r][v] = (vf){0};
+            sum[r][v] =
+                g->accumulate ? load(g->c + (size_t)(i + r) * g->ldc + j + v * VL) : (vf){0};
     for (int t = 0; t < g->taps; t++) {
         const uint16_t *at = a + g->tap[t];
         for (int k = 0; k < g->k; k += 2, w += 2 * PANEL) {
@@ -134,6 +138,8 @@ GEMM(gemm_f32, block_f32)
 GEMM(gemm_bf16, block_bf16)
 #endif
 
+/* ---- rows of F32 or BF16 ---- */
+
 INLINE vf widen(const uint16_t *src)
 {
     vh h;
@@ -141,47 +147,125 @@ INLINE vf widen(const uint16_t *src)
     return bits(__builtin_convertvector(h, vu) << 16);
 }
 
-static void bf16_to_f32(float *dst, const uint16_t *src, size_t n)
+/* To nearest even, NaN stays NaN. */
+INLINE vh narrow(vf v)
 {
-    size_t i = 0;
-    for (; i + VL <= n; i += VL)
-        store(dst + i, widen(src + i));
-    kernels_scalar.bf16_to_f32(dst + i, src + i, n - i);
+#ifdef NARROW
+    return NARROW(v);
+#else
+    vu u = (vu)v;
+    vu rounded = (u + 0x7fff + (u >> 16 & 1)) >> 16;
+    vu nan = (vu)((vi)(u & 0x7fffffff) > 0x7f800000);
+    return __builtin_convertvector((rounded & ~nan) | ((u >> 16 | 0x40) & nan), vh);
+#endif
 }
 
-static void f32_to_bf16(uint16_t *dst, const float *src, size_t n)
+/* Elements i .. i + left of a row, left <= VL; lanes past them are zero. */
+INLINE vf get(enum dtype dtype, const void *p, size_t i, size_t left)
 {
-    size_t i = 0;
-    for (; i + VL <= n; i += VL) {
-        vu u = (vu)load(src + i);
-        vu rounded = (u + 0x7fff + (u >> 16 & 1)) >> 16;
-        vu nan = (vu)((vi)(u & 0x7fffffff) > 0x7f800000);
-        vh h = __builtin_convertvector((rounded & ~nan) | ((u >> 16 | 0x40) & nan), vh);
-        memcpy(dst + i, &h, sizeof h);
+    if (dtype == DTYPE_BF16) {
+        const uint16_t *src = (const uint16_t *)p + i;
+        if (left >= VL)
+            return widen(src);
+        uint16_t some[VL] = {0};
+        memcpy(some, src, left * sizeof *some);
+        return widen(some);
     }
-    kernels_scalar.f32_to_bf16(dst + i, src + i, n - i);
+    const float *src = (const float *)p + i;
+    if (left >= VL)
+        return load(src);
+    float some[VL] = {0};
+    memcpy(some, src, left * sizeof *some);
+    return load(some);
 }
 
-/* e^x for x <= 88, to 2 ulp: x = n ln 2 + r, |r| <= ln 2 / 2, Taylor polynomial of degree 7. */
+INLINE void put(enum dtype dtype, void *p, size_t i, size_t left, vf v)
+{
+    if (left > VL)
+        left = VL;
+    if (dtype == DTYPE_BF16) {
+        vh h = narrow(v);
+        if (left == VL)
+            memcpy((uint16_t *)p + i, &h, sizeof h);
+        else
+            memcpy((uint16_t *)p + i, &h, left * sizeof(uint16_t));
+    } else if (left == VL) {
+        store((float *)p + i, v);
+    } else {
+        memcpy((float *)p + i, &v, left * sizeof(float));
+    }
+}
+
+/* Runs `call` with D or A as a constant, so that it is compiled once for each. */
+#define WITH_DTYPE(of, call)                                                                       \
+    do {                                                                                           \
+        if ((of) == DTYPE_BF16) {                                                                  \
+            const enum dtype D = DTYPE_BF16;                                                       \
+            call;                                                                                  \
+        } else {                                                                                   \
+            const enum dtype D = DTYPE_F32;                                                        \
+            call;                                                                                  \
+        }                                                                                          \
+    } while (0)
+
+#define CASE_ACT(act, call)                                                                        \
+    case act: {                                                                                    \
+        const enum activation A = act;                                                             \
+        call;                                                                                      \
+        break;                                                                                     \
+    }
+
+#define WITH_ACT(of, call)                                                                         \
+    do {                                                                                           \
+        switch (of) {                                                                              \
+            CASE_ACT(ACT_NONE, call)                                                               \
+            CASE_ACT(ACT_SILU, call)                                                               \
+            CASE_ACT(ACT_GELU, call)                                                               \
+            CASE_ACT(ACT_QUICK_GELU, call)                                                         \
+        }                                                                                          \
+    } while (0)
+
+/* ---- functions ---- */
+
+/* 2^t for t <= 127, 0 below -126: t = n + f, |f| <= 1/2, Taylor polynomial of 2^f. `terms` 7: to 2
+ * ulp; 5: to 4e-5, a fiftieth of BF16's rounding. */
+INLINE vf exp2_v(vf t, int terms)
+{
+    static const float c[] = {1,
+                              6.93147181e-1f,
+                              2.40226507e-1f,
+                              5.55041087e-2f,
+                              9.61812911e-3f,
+                              1.33335581e-3f,
+                              1.54035304e-4f};
+    const vf magic = set1(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
+    vi seen = t >= set1(-126.0f);
+    t = MAXV(t, set1(-126.0f));
+    vf whole = t + magic;
+    vf f = t - (whole - magic);
+    vf p = set1(c[terms - 1]);
+#pragma GCC unroll 7
+    for (int i = terms - 2; i >= 0; i--)
+        p = p * f + set1(c[i]);
+    return (vf)(((vi)p + ((vi)whole << 23)) & seen);
+}
+
+/* e^x to about 2 ulp; x log2(e) in two parts, so that its error does not grow with x. */
 INLINE vf exp_v(vf x)
 {
-    const vf magic = set1(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
-    vi low = x<set1(-87.0f), high = x> set1(88.0f);
-    x = (vf)(((vi)set1(-87.0f) & low) | ((vi)x & ~low));
-    x = (vf)(((vi)set1(88.0f) & high) | ((vi)x & ~high));
-    vf t = x * set1(1.44269504f) + magic;
-    vf n = t - magic;
+    x = MAXV(-MAXV(-x, set1(-88.0f)), set1(-87.0f));
+    const vf magic = set1(12582912.0f);
+    vf whole = x * set1(1.44269504f) + magic;
+    vf n = whole - magic;
     vf r = x - n * set1(0.693145752f); /* ln 2 in two parts */
     r = r - n * set1(1.42860677e-6f);
-    vf p = set1(1.0f / 5040);
-    p = p * r + set1(1.0f / 720);
-    p = p * r + set1(1.0f / 120);
-    p = p * r + set1(1.0f / 24);
-    p = p * r + set1(1.0f / 6);
-    p = p * r + set1(0.5f);
-    p = p * r + set1(1.0f);
-    p = p * r + set1(1.0f);
-    return (vf)((vi)p + ((vi)t << 23));
+    static const float c[] = {1,         1,          1.0f / 2,   1.0f / 6,
+                              1.0f / 24, 1.0f / 120, 1.0f / 720, 1.0f / 5040};
+    vf p = set1(c[7]);
+#pragma GCC unroll 7
+    for (int i = 6; i >= 0; i--)
+        p = p * r + set1(c[i]);
+    return (vf)((vi)p + ((vi)whole << 23));
 }
 
 INLINE vf sigmoid_v(vf x)
@@ -205,73 +289,83 @@ INLINE vf gelu_v(vf x)
     return set1(0.5f) * x * (set1(1.0f) + e);
 }
 
-/* Runs body(vector) over x[0..n): whole vectors, then the rest through a padded one. */
-#define MAP(x, n, expression)                                                                      \
-    do {                                                                                           \
-        size_t i_ = 0;                                                                             \
-        for (; i_ + VL <= (n); i_ += VL) {                                                         \
-            vf v = load((x) + i_);                                                                 \
-            store((x) + i_, (expression));                                                         \
-        }                                                                                          \
-        if (i_ < (n)) {                                                                            \
-            float rest[VL] = {0};                                                                  \
-            memcpy(rest, (x) + i_, ((n)-i_) * sizeof *rest);                                       \
-            vf v = load(rest);                                                                     \
-            store(rest, (expression));                                                             \
-            memcpy((x) + i_, rest, ((n)-i_) * sizeof *rest);                                       \
-        }                                                                                          \
-    } while (0)
-
-static void activate(float *x, size_t n, enum activation act)
+INLINE vf act_v(vf x, enum activation act)
 {
     switch (act) {
     case ACT_NONE:
         break;
     case ACT_SILU:
-        MAP(x, n, v * sigmoid_v(v));
-        break;
+        return x * sigmoid_v(x);
     case ACT_GELU:
-        MAP(x, n, gelu_v(v));
-        break;
+        return gelu_v(x);
     case ACT_QUICK_GELU:
-        MAP(x, n, v * sigmoid_v(set1(1.702f) * v));
-        break;
+        return x * sigmoid_v(set1(1.702f) * x);
+    }
+    return x;
+}
+
+/* ---- kernels over rows ---- */
+
+static void to_f32(float *dst, enum dtype dtype, const void *src, size_t n)
+{
+    size_t i = 0;
+    if (dtype == DTYPE_BF16)
+        for (; i + VL <= n; i += VL)
+            store(dst + i, widen((const uint16_t *)src + i));
+    if (dtype == DTYPE_F16)
+        for (; i + VL <= n; i += VL)
+            store(dst + i, WIDEN_F16((const uint16_t *)src + i));
+    dtype_to_f32(dtype, (const char *)src + i * dtype_size(dtype), dst + i, n - i);
+}
+
+static void from_f32(enum dtype dtype, void *dst, const float *src, size_t n)
+{
+    for (size_t i = 0; i < n; i += VL)
+        put(dtype, dst, i, n - i, get(DTYPE_F32, src, i, n - i));
+}
+
+INLINE void activate_as(enum dtype d, void *y, const void *x, size_t n, enum activation act)
+{
+    for (size_t i = 0; i < n; i += VL)
+        put(d, y, i, n - i, act_v(get(d, x, i, n - i), act));
+}
+
+static void activate(enum dtype dtype, void *y, const void *x, size_t n, enum activation act)
+{
+    WITH_DTYPE(dtype, WITH_ACT(act, activate_as(D, y, x, n, A)));
+}
+
+INLINE void affine_as(enum dtype d, void *y, const void *x, const float *a, const float *b,
+                      size_t n, enum activation act)
+{
+    for (size_t i = 0; i < n; i += VL) {
+        size_t left = n - i;
+        vf v = get(d, x, i, left) * get(DTYPE_F32, a, i, left) + get(DTYPE_F32, b, i, left);
+        put(d, y, i, left, act_v(v, act));
     }
 }
 
-static void add(float *x, const float *y, size_t n)
+static void affine(enum dtype dtype, void *y, const void *x, const float *a, const float *b,
+                   size_t n, enum activation act)
 {
-    size_t i = 0;
-    for (; i + VL <= n; i += VL)
-        store(x + i, load(x + i) + load(y + i));
-    kernels_scalar.add(x + i, y + i, n - i);
+    WITH_DTYPE(dtype, WITH_ACT(act, affine_as(D, y, x, a, b, n, A)));
 }
 
-static void scale(float *x, float s, size_t n)
+INLINE void moments_as(enum dtype d, float *sum, float *sum2, const void *x, const float *pivot,
+                       size_t n)
 {
-    size_t i = 0;
-    for (; i + VL <= n; i += VL)
-        store(x + i, load(x + i) * set1(s));
-    kernels_scalar.scale(x + i, s, n - i);
-}
-
-static void affine(float *y, const float *x, const float *a, const float *b, size_t n)
-{
-    size_t i = 0;
-    for (; i + VL <= n; i += VL)
-        store(y + i, load(x + i) * load(a + i) + load(b + i));
-    kernels_scalar.affine(y + i, x + i, a + i, b + i, n - i);
-}
-
-static void moments(float *sum, float *sum2, const float *x, const float *pivot, size_t n)
-{
-    size_t i = 0;
-    for (; i + VL <= n; i += VL) {
-        vf d = load(x + i) - load(pivot + i);
-        store(sum + i, load(sum + i) + d);
-        store(sum2 + i, load(sum2 + i) + d * d);
+    for (size_t i = 0; i < n; i += VL) {
+        size_t left = n - i;
+        vf v = get(d, x, i, left) - get(DTYPE_F32, pivot, i, left);
+        put(DTYPE_F32, sum, i, left, get(DTYPE_F32, sum, i, left) + v);
+        put(DTYPE_F32, sum2, i, left, get(DTYPE_F32, sum2, i, left) + v * v);
     }
-    kernels_scalar.moments(sum + i, sum2 + i, x + i, pivot + i, n - i);
+}
+
+static void moments(enum dtype dtype, float *sum, float *sum2, const void *x, const float *pivot,
+                    size_t n)
+{
+    WITH_DTYPE(dtype, moments_as(D, sum, sum2, x, pivot, n));
 }
 
 INLINE float sum_of(vf v)
@@ -283,45 +377,48 @@ INLINE float sum_of(vf v)
     return sum;
 }
 
-static void mean_var(float *mean, float *var, const float *x, size_t n)
+INLINE void layer_norm_as(enum dtype d, void *y, const void *x, const float *gamma,
+                          const float *beta, float eps, size_t n)
 {
-    vf s = {0};
-    float rest = 0;
-    size_t i = 0;
-    for (; i + VL <= n; i += VL)
-        s += load(x + i);
-    for (; i < n; i++)
-        rest += x[i];
-    float m = (sum_of(s) + rest) / (float)n;
-    s = (vf){0};
-    rest = 0;
-    for (i = 0; i + VL <= n; i += VL) {
-        vf d = load(x + i) - set1(m);
-        s += d * d;
+    vf sum = {0}, sum2 = {0}, rest = {0};
+    size_t whole = n / VL * VL, left = n - whole;
+    for (size_t i = 0; i < whole; i += VL)
+        sum += get(d, x, i, VL);
+    if (left)
+        sum += rest = get(d, x, whole, left);
+    float mean = sum_of(sum) / (float)n;
+    for (size_t i = 0; i < whole; i += VL) {
+        vf v = get(d, x, i, VL) - set1(mean);
+        sum2 += v * v;
     }
-    for (; i < n; i++)
-        rest += (x[i] - m) * (x[i] - m);
-    *mean = m;
-    *var = (sum_of(s) + rest) / (float)n;
+    for (size_t i = 0; i < left; i++)
+        sum2[i] += (rest[i] - mean) * (rest[i] - mean);
+    float scale = 1 / sqrtf(sum_of(sum2) / (float)n + eps);
+    for (size_t i = 0; i < n; i += VL) {
+        left = n - i;
+        vf v = (get(d, x, i, left) - set1(mean)) * set1(scale);
+        put(d, y, i, left, v * get(DTYPE_F32, gamma, i, left) + get(DTYPE_F32, beta, i, left));
+    }
 }
 
-static void gate(float *y, const float *x, const float *g, size_t n)
+static void layer_norm(enum dtype dtype, void *y, const void *x, const float *gamma,
+                       const float *beta, float eps, size_t n)
 {
-    size_t i = 0;
-    for (; i + VL <= n; i += VL)
-        store(y + i, load(x + i) * gelu_v(load(g + i)));
-    kernels_scalar.gate(y + i, x + i, g + i, n - i);
+    WITH_DTYPE(dtype, layer_norm_as(D, y, x, gamma, beta, eps, n));
+}
+
+static void scale(float *x, float s, size_t n)
+{
+    for (size_t i = 0; i < n; i += VL)
+        put(DTYPE_F32, x, i, n - i, get(DTYPE_F32, x, i, n - i) * set1(s));
 }
 
 static float max_of(const float *x, size_t n)
 {
     vf m = set1(-INFINITY);
     size_t i = 0;
-    for (; i + VL <= n; i += VL) {
-        vf v = load(x + i);
-        vi more = v > m;
-        m = (vf)(((vi)v & more) | ((vi)m & ~more));
-    }
+    for (; i + VL <= n; i += VL)
+        m = MAXV(m, load(x + i));
     float lane[VL], best = kernels_scalar.max(x + i, n - i);
     store(lane, m);
     for (int j = 0; j < VL; j++)
@@ -329,16 +426,77 @@ static float max_of(const float *x, size_t n)
     return best;
 }
 
-static float exp_sum(float *x, float max, size_t n)
+INLINE float exp_as(enum dtype d, void *y, const float *x, float scale, float top, size_t n)
 {
-    vf s = {0};
+    const float log2e = 1.44269504f;
+    const int terms = d == DTYPE_BF16 ? 5 : 7;
+    vf sum = {0};
     size_t i = 0;
     for (; i + VL <= n; i += VL) {
-        vf e = exp_v(load(x + i) - set1(max));
-        store(x + i, e);
-        s += e;
+        vf t = load(x + i) * set1(scale) - set1(top);
+        vf e = exp2_v(t * set1(log2e), terms);
+        put(d, y, i, VL, e);
+        sum += e;
     }
-    return sum_of(s) + kernels_scalar.exp_sum(x + i, max, n - i);
+    if (i < n) {
+        vf t = get(DTYPE_F32, x, i, n - i) * set1(scale) - set1(top);
+        vf e = exp2_v(t * set1(log2e), terms);
+        put(d, y, i, n - i, e);
+        for (size_t j = 0; j < n - i; j++)
+            sum[j] += e[j];
+    }
+    return sum_of(sum);
+}
+
+static float exp_of(enum dtype dtype, void *y, const float *x, float scale, float top, size_t n)
+{
+    if (dtype == DTYPE_BF16)
+        return exp_as(DTYPE_BF16, y, x, scale, top, n);
+    return exp_as(DTYPE_F32, y, x, scale, top, n);
+}
+
+INLINE void finish_as(const struct finish *f, enum dtype d, enum activation act)
+{
+    size_t size = d == DTYPE_BF16 ? sizeof(uint16_t) : sizeof(float);
+    for (size_t i = 0; i < f->rows; i++) {
+        const float *c = f->c + i * f->ldc;
+        const char *residual =
+            f->residual ? (const char *)f->residual + i * f->residual_ld * size : NULL;
+        char *y = (char *)f->y + i * f->y_ld * size;
+        for (size_t j = 0; j < f->n; j += VL) {
+            size_t left = f->n - j;
+            vf v = load(c + j) + load(f->bias + j);
+            if (f->row)
+                v += get(DTYPE_F32, f->row, j, left);
+            v = act_v(v, act);
+            if (residual)
+                v += get(d, residual, j, left);
+            put(d, y, j, left, v);
+        }
+    }
+}
+
+INLINE void finish_gated(const struct finish *f, enum dtype d)
+{
+    size_t size = d == DTYPE_BF16 ? sizeof(uint16_t) : sizeof(float);
+    for (size_t i = 0; i < f->rows; i++) {
+        const float *c = f->c + i * f->ldc;
+        char *y = (char *)f->y + i * f->y_ld * size;
+        for (size_t j = 0; j < f->n; j += VL) {
+            size_t at = j / PANEL * 2 * PANEL + j % PANEL;
+            vf v = load(c + at) + load(f->bias + at);
+            vf g = load(c + at + PANEL) + load(f->bias + at + PANEL);
+            put(d, y, j, f->n - j, v * gelu_v(g));
+        }
+    }
+}
+
+static void finish(const struct finish *f)
+{
+    if (f->gated)
+        WITH_DTYPE(f->dtype, finish_gated(f, D));
+    else
+        WITH_DTYPE(f->dtype, WITH_ACT(f->act, finish_as(f, D, A)));
 }
 
 static double peak_f32(size_t rounds)
@@ -360,7 +518,6 @@ static double peak_f32(size_t rounds)
 }
 
 #define KERNELS_BASE                                                                               \
-    .peak_f32 = peak_f32, .gemm_f32 = gemm_f32, .gemm_bf16 = gemm_bf16,                            \
-    .bf16_to_f32 = bf16_to_f32, .f32_to_bf16 = f32_to_bf16, .activate = activate, .add = add,      \
-    .scale = scale, .affine = affine, .moments = moments, .mean_var = mean_var, .gate = gate,      \
-    .max = max_of, .exp_sum = exp_sum
+    .peak_f32 = peak_f32, .gemm_f32 = gemm_f32, .gemm_bf16 = gemm_bf16, .finish = finish,          \
+    .to_f32 = to_f32, .from_f32 = from_f32, .activate = activate, .affine = affine,                \
+    .moments = moments, .layer_norm = layer_norm, .scale = scale, .max = max_of, .exp = exp_of
