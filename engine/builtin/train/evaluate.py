@@ -1,126 +1,178 @@
-"""Stage 5: how often is the picture right?   python evaluate.py --model ../pictor-mini.safetensors
+"""Stage 8: how often is the picture right?   python evaluate.py --work W --model M
 
-Draws every held-out combination of colour, shape and background (or a sample of them) and reads the
-picture back: colours by distance, the shape by overlap with the renderer's own. Without --model it
-reads the newest checkpoint in --work. Writes a grid of the first pictures to --grid.
+Every bar of the model card, on prompts whose combination was held out of training where there is
+one, read back by the judges (judges.py), whose own accuracy is measured first. --part .2 takes a
+fifth of the prompts. Grids of the pictures go to --out.
 """
 import argparse
-import collections
 import pathlib
 import numpy as np
 import torch
-from PIL import Image
 import common
-import render
+import compose
+import export
+import judges
+import networks
 import sample
+import scenes
+
+args = argparse.ArgumentParser()
+args.add_argument("--work", default="build/train", type=pathlib.Path)
+args.add_argument("--model", required=True, type=pathlib.Path)
+args.add_argument("--size", default="small", choices=networks.SIZES)
+args.add_argument("--picture", default=128, type=int)
+args.add_argument("--guidance", default=4.0, type=float)
+args.add_argument("--part", default=1.0, type=float)
+args.add_argument("--only", nargs="+", help="names of the measures to make")
+args.add_argument("--out", type=pathlib.Path)
+args = args.parse_args()
+device = common.device()
+judge, things = judges.load(args.work, device)
+models = export.read(args.model, args.size, device)
+shapes = judges.templates()
+rng = np.random.default_rng(5)
 
 
-def nearest(rgb):
-    return min(COLOURS, key=lambda n: float(np.sum((COLOURS[n] - rgb) ** 2)))
+def share(n):
+    return max(4, int(n * args.part))
 
 
-def fit(m, side=48):
-    """A mask cut to its bounding box, centred in a square, [side, side] in 0..1."""
-    ys, xs = np.where(m > .5)
-    m = m[ys.min():ys.max() + 1, xs.min():xs.max() + 1]
-    n = max(m.shape)
-    box = np.zeros((n, n), np.float32)
-    y, x = (n - m.shape[0]) // 2, (n - m.shape[1]) // 2
-    box[y:y + m.shape[0], x:x + m.shape[1]] = m
-    return np.asarray(Image.fromarray(box).resize((side, side), Image.BILINEAR))
+def draw(name, prompts, **how):
+    images = sample.generate(models, prompts, args.picture, **{"guidance": args.guidance, **how})
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        sample.grid(images[:64]).save(args.out / f"{name}.png")
+        (args.out / f"{name}.txt").write_text("\n".join(prompts[:64]) + "\n")
+    return images
 
 
-COLOURS = {n: np.array(c[0], float) for n, c in render.COLOURS.items()}
-TEMPLATES = [(n, fit(render.mask(n, .5, .5, .3, a, 192))) for n in render.SHAPES
-             for a in (-.08, 0, .08)]
+@torch.no_grad()
+def said(images):
+    x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(device).float() / 255
+    return {k: v.cpu() for k, v in judge(x).items()}
 
 
-def read(img):
-    """(colour, shape, background) of a uint8 picture of one shape; shape None when there is none."""
-    p = img.astype(float)
-    edge = np.concatenate([p[:3].reshape(-1, 3), p[-3:].reshape(-1, 3), p[:, :3].reshape(-1, 3),
-                           p[:, -3:].reshape(-1, 3)])
-    ground = np.median(edge, 0)
-    far = np.sqrt(((p - ground) ** 2).sum(-1))
-    strong = far > max(40, .5 * np.percentile(far, 99))
-    if strong.mean() < .005:
-        return None, None, nearest(ground)
-    colour = np.median(p[far > .8 * np.percentile(far[strong], 60)], 0)
-    m = fit(strong.astype(np.float32))
-    score = lambda t: np.minimum(m, t).sum() / np.maximum(m, t).sum()
-    shape, best = max(((n, score(t)) for n, t in TEMPLATES), key=lambda s: s[1])
-    return nearest(colour), shape if best > .7 else None, nearest(ground)
+def tell(name, bar, **figures):
+    print(f"{name}: " + ", ".join(f"{k} {100 * np.mean(v):.1f}%" for k, v in figures.items()) +
+          f" (wanted: {bar}; {len(next(iter(figures.values())))} pictures)", flush=True)
 
 
-def load(args):
-    """(text, unet, vae, words, to_raw): to_raw takes sampled latents to the autoencoder's."""
-    words = common.Words()
-    text, unet = common.build_text(), common.build_unet()
-    if args.model:
-        import export
-        vae = common.build_vae()
-        export.read(args.model, text, unet, vae)
-        words.row, words.unknown = {i: i for i in range(49408)}, 0
-        to_raw = lambda z: z / common.LATENT_SCALE
-    else:
-        words.shrink(text)
-        c = common.load(args.work / "diffusion.pt")
-        print("step", c["step"])
-        params = list(text.parameters()) + list(unet.parameters())
-        common.Ema.copy_to(type("", (), {"shadow": c["ema"]}), params)
-        vae = common.load_vae(args.work)
-        mean, std = common.latent_stats(args.work)
-        to_raw = lambda z: z * std + mean
-    for m in (text, unet, vae):
-        m.eval()
-        m.requires_grad_(False)
-    unet.to(memory_format=torch.channels_last)
-    return text, unet, vae, words, to_raw
+def hits(images, nouns):
+    """Whether each noun is the judge's first, and among its first five."""
+    top = said(images)["noun"].topk(5).indices
+    want = torch.tensor([things.nouns.index(n) for n in nouns])[:, None]
+    return (top[:, :1] == want).any(1).numpy(), (top == want).any(1).numpy()
 
 
-def main():
-    args = argparse.ArgumentParser()
-    args.add_argument("--work", default="build/train", type=pathlib.Path)
-    args.add_argument("--model", type=pathlib.Path)
-    args.add_argument("--count", default=96, type=int)
-    args.add_argument("--size", default=128, type=int)
-    args.add_argument("--steps", default=20, type=int)
-    args.add_argument("--guidance", default=5.0, type=float)
-    args.add_argument("--seed", default=0, type=int)
-    args.add_argument("--grid", type=pathlib.Path)
-    args.add_argument("--prompts", type=pathlib.Path, help="draw these lines instead, no reading")
-    args = args.parse_args()
-    text, unet, vae, words, to_raw = load(args)
-
-    combos = [(c, s, g) for c in render.COLOURS for s in render.SHAPES for g in render.COLOURS
-              if render.distinct(c, g) and render.held_out(c, s, g)]
-    order = np.random.default_rng(3).permutation(len(combos))[:args.count]
-    combos = [combos[i] for i in order]
-    prompts = [f"{render.article(c + ' ' + s)} on {render.article(g)} background" for c, s, g in combos]
-    if args.prompts:
-        prompts = [p.strip() for p in args.prompts.read_text().splitlines() if p.strip()]
-    z = sample.latents(text, unet, words, prompts, args.size // 8, args.steps, args.guidance, args.seed)
-    images = sample.decode(vae, to_raw(z))
-    if args.grid:
-        n = min(len(images) // 8 * 8 or len(images), 96)
-        rows = [np.concatenate(list(images[i:i + 8]), 1) for i in range(0, n, 8)]
-        Image.fromarray(np.concatenate(rows)).save(args.grid)
-        args.grid.with_suffix(".txt").write_text("\n".join(prompts) + "\n")
-    if args.prompts:
-        return
-    right = collections.Counter()
-    wrong = collections.Counter()
-    for prompt, want, img in zip(prompts, combos, images):
-        got = read(img)
-        ok = [a == b for a, b in zip(want, got)]
-        right.update(k for k, o in zip(("colour", "shape", "background"), ok) if o)
-        right["all"] += all(ok)
-        wrong.update((a, b) for a, b in zip(want, got) if a != b)
-    n = len(prompts)
-    print(f"size {args.size} steps {args.steps} guidance {args.guidance} combinations {n}: " +
-          ", ".join(f"{k} {100 * right[k] / n:.1f}%" for k in ("colour", "shape", "background", "all")))
-    print("confused:", ", ".join(f"{a}->{b} {k}" for (a, b), k in wrong.most_common(8)))
+def a(noun):
+    return noun if noun.split()[-1].endswith("s") else scenes.article(noun)
 
 
-if __name__ == "__main__":
-    main()
+def colour_shape():
+    all_of = [(c, s, g) for c in scenes.COLOURS for s in scenes.SHAPES for g in scenes.COLOURS
+              if scenes.distinct(c, g) and scenes.held_out_shape(c, s, g)]
+    some = [all_of[i] for i in rng.permutation(len(all_of))[:share(96)]]
+    images = draw("shapes", [f"{scenes.article(c + ' ' + s)} on {scenes.article(g)} background"
+                             for c, s, g in some])
+    got = [judges.read_shape(i, shapes) for i in images]
+    tell("colour x shape, held out", "all 90%",
+         **{k: [w[i] == r[i] for w, r in zip(some, got)]
+            for i, k in enumerate(("colour", "shape", "ground"))},
+         all=[w == r for w, r in zip(some, got)])
+
+
+def subjects():
+    order = sorted(things.nouns, key=lambda n: -things.odds[things.all.index(n)])[:300]
+    order = order[::max(1, round(1 / args.part))]
+    first, five = hits(draw("subjects", [a(n) for n in order]), order)
+    tell("subjects", "top 5 75%, top 1 50%", top1=first, top5=five)
+    familiar = int(137 * len(order) / 300)
+    tell("  familiar ones of these", "-", top1=first[:familiar], top5=five[:familiar])
+
+
+def pairs():
+    all_of = [(n, p) for n in things.nouns[:300] for p in scenes.PLACES
+              if scenes.held_out(things, n, p)]
+    some = [all_of[i] for i in rng.permutation(len(all_of))[:share(100)]]
+    images = draw("pairs", [f"{a(n)} {scenes.PLACES[p][0]}" for n, p in some])
+    _, five = hits(images, [n for n, _ in some])
+    place = [judges.PLACES[i] == p for i, (_, p) in zip(said(images)["place"].argmax(1), some)]
+    tell("subject x background, held out", "both 60%", subject=five, background=place,
+         both=np.logical_and(five, place))
+
+
+def styles():
+    nouns = "cat house apple car tree fish flower guitar sun bird".split()
+    some = [(n, s) for n in nouns for s in scenes.STYLES][::max(1, round(1 / args.part))]
+    images = draw("styles", [f"{a(n)}, {scenes.STYLES[s][0]}" for n, s in some])
+    style = [judges.STYLES[i] == s for i, (_, s) in zip(said(images)["style"].argmax(1), some)]
+    tell("style", "80%", style=style, subject_top5=hits(images, [n for n, _ in some])[1])
+
+
+def counts():
+    some = [(k, n) for n in things.nouns[:share(25)] for k in range(3)]
+    images = draw("counts", [[a(n), f"two {scenes.plural(n)}", f"three {scenes.plural(n)}"][k]
+                             for k, n in some])
+    got = said(images)["count"].argmax(1).tolist()
+    tell("count", "70%", count=[i == k for i, (k, _) in zip(got, some)])
+
+
+def relations():
+    some = []
+    while len(some) < share(60):
+        c, d, g = (scenes.one_of(rng, list(scenes.COLOURS)) for _ in range(3))
+        if scenes.distinct(c, g) and scenes.distinct(d, g) and scenes.distinct(c, d):
+            some.append((c, scenes.one_of(rng, list(scenes.SHAPES)), d,
+                         scenes.one_of(rng, list(scenes.SHAPES)), g))
+    images = draw("relations", [f"{a(f'{c} {s}')} left of {a(f'{d} {t}')} on {a(g)} background"
+                                for c, s, d, t, g in some])
+    half = args.picture // 2
+    got = [[judges.read_shape(side, shapes)[:2] for side in (i[:, :half], i[:, half:])]
+           for i in images]
+    tell("left of, by colour", "70%",
+         colours=[(x[0], y[0]) == (w[0], w[2]) for w, (x, y) in zip(some, got)],
+         colours_and_shapes=[(*x, *y) == w[:4] for w, (x, y) in zip(some, got)])
+
+
+def synonyms():
+    some = [(w, n) for n in things.nouns for w in things.unseen[n]][:share(100)]
+    _, five = hits(draw("synonyms", [a(w) for w, _ in some]), [n for _, n in some])
+    tell("words of no caption", "top 5 40%", top5=five)
+
+
+def guidance():
+    some = things.nouns[:share(64)]
+    weak, strong = (hits(draw(f"guidance{g:g}", [a(n) for n in some], guidance=g), some)[1]
+                    for g in (1., 7.))
+    tell("guidance: subject in top 5", "more at 7", at1=weak, at7=strong)
+    prompts = ["a star"] * share(48)
+    grounds = [[judges.read_shape(i, shapes)[2] == "white" for i in
+                draw("negative", prompts, negative=n)] for n in ("", "white background")]
+    tell("negative prompt: white grounds", "fewer", without=grounds[0], with_it=grounds[1])
+
+
+def autoencoder():
+    seed = np.random.default_rng([8, 8])
+    for size in (128, 256):
+        atlas = compose.Atlas(args.work / "drawings.zip", min(size, 192), device)
+        errors, seams = [], []
+        for _ in range(share(64) // 8 + 1):
+            _, x = judges.painted(seed, things, atlas, size, 8, device)
+            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+                y = models["vae"].decode(models["vae"].encode((2 * x - 1).contiguous(
+                    memory_format=torch.channels_last))[0])
+            d = (y.float().clamp(-1, 1) + 1) / 2 - x
+            errors += d.square().mean((1, 2, 3)).tolist()
+            step = (d[..., 1:] - d[..., :-1]).abs().mean((0, 1, 2))
+            seams.append((step[7::8].mean() / step.mean()).item())
+        print(f"autoencoder at {size}: PSNR {-10 * np.log10(np.mean(errors)):.1f} dB (wanted: 26 at "
+              f"256; mean of each {np.mean(-10 * np.log10(errors)):.1f}), error steps at cell borders "
+              f"{np.mean(seams):.2f} of the average", flush=True)
+
+
+atlas = compose.Atlas(args.work / "drawings.zip", 128, device)
+judges.report(judge, things, atlas, device, share(2048))
+for measure in (colour_shape, subjects, pairs, styles, counts, relations, synonyms, guidance,
+                autoencoder):
+    if not args.only or measure.__name__ in args.only:
+        measure()

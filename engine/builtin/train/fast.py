@@ -156,15 +156,15 @@ ext = load_inline("pictor_group_norm", SOURCE, functions=["forward", "backward"]
 class GroupNormFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, gamma, beta, groups, eps):  # x [B, N, C] contiguous
-        y, mean, rstd = ext.forward(x, gamma, beta, groups, eps)
+        y, mean, rstd = ext.forward(x, gamma.float(), beta.float(), groups, eps)
         ctx.save_for_backward(x, gamma, mean, rstd)
         return y
 
     @staticmethod
     def backward(ctx, dy):
         x, gamma, mean, rstd = ctx.saved_tensors
-        dx, dgamma, dbeta = ext.backward(x, dy.to(x.dtype).contiguous(), gamma, mean, rstd)
-        return dx, dgamma, dbeta, None, None
+        dx, dgamma, dbeta = ext.backward(x, dy.to(x.dtype).contiguous(), gamma.float(), mean, rstd)
+        return dx, dgamma.to(gamma.dtype), dbeta.to(gamma.dtype), None, None
 
 
 def group_norm_forward(self, x):

@@ -1,46 +1,62 @@
-"""Stage 2: scenes as latents.   python latents.py --work build/train --size 64 --count 2048
+"""Stage 4: scenes as latents with captions.   python latents.py --work W --picture 64 --count 20000
 
-Writes shards of 256 scenes with the mean of their latents; existing shards are kept, so this can be
-repeated with a larger count. Stage 3 makes the ones at 128 pixels itself, a few at a time.
+Writes shards of 1024: the mean of each latent, standardised per channel (stats.pt), and the token
+ids of several captions. Existing shards are kept, so this can be repeated with a larger --count.
+With --workers so many processes make the scenes, that a GPU need not wait for them.
 """
 import argparse
 import pathlib
-import numpy as np
+import time
 import torch
 import common
-import fast
-import render
+import compose
+import networks
+import scenes
+import supply
 
-SHARD = 256
+SHARD = 1024
 
 
-def make_shard(vae, work, size, shard):
-    """Writes one shard unless it exists."""
-    folder = work / f"latents{size}"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{shard:04d}.pt"
-    if path.exists():
-        return
-    rng = np.random.default_rng([size, shard])
-    scenes = [render.scene(rng) for _ in range(SHARD)]
-    out = []
-    for i in range(0, SHARD, 16):
-        x = np.stack([render.render(s, size) for s in scenes[i:i + 16]])
-        x = torch.from_numpy(x).permute(0, 3, 1, 2).float() / 127.5 - 1
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            d = vae.encode(x.contiguous(memory_format=torch.channels_last)).latent_dist
-        out.append(d.mean.float())
-    common.save(path, scenes=scenes, latents=torch.cat(out))
+def main():
+    args = argparse.ArgumentParser()
+    args.add_argument("--work", default="build/train", type=pathlib.Path)
+    args.add_argument("--size", default="small", choices=networks.SIZES)
+    args.add_argument("--picture", default=128, type=int)
+    args.add_argument("--count", default=20480, type=int)
+    args.add_argument("--batch", default=32, type=int)
+    args.add_argument("--workers", default=0, type=int)
+    args.add_argument("--factor", default=4.0, type=float,
+                      help="how much oftener familiar nouns come")
+    args = args.parse_args()
+    device = common.device()
+    vae = common.load_vae(args.work, args.size, device, best=False)
+    archive = args.work / "drawings.zip"
+    atlas = compose.Atlas(archive, min(192, args.picture), device)
+    folder = args.work / f"latents{args.picture}"
+    folder.mkdir(exist_ok=True)
+    shards = [s for s in range(-(-args.count // SHARD)) if not (folder / f"{s:04d}.pt").exists()]
+    seeds = [[args.picture, s, k] for s in shards for k in range(SHARD // args.batch)]
+    made = supply.supply(scenes.Things(archive, args.factor), seeds, args.batch, args.workers)
+    start = time.time()
+    for shard in shards:
+        means, ids = [], []
+        for _ in range(SHARD // args.batch):
+            packed, rows = next(made)
+            packed = {k: v.to(device) for k, v in packed.items()}
+            x = 2 * compose.paint(packed, atlas, args.picture) - 1
+            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+                means.append(vae.encode(x.contiguous(memory_format=torch.channels_last))[0])
+            ids.append(torch.as_tensor(rows))
+        z = torch.cat(means)
+        if not (args.work / "stats.pt").exists():
+            common.save(args.work / "stats.pt", mean=z.mean((0, 2, 3)).cpu(),
+                        std=z.std((0, 2, 3)).cpu())
+        stats = common.load(args.work / "stats.pt", device)
+        z = (z - stats["mean"][:, None, None]) / stats["std"][:, None, None]
+        common.save(folder / f"{shard:04d}.pt", latents=z.half().cpu(), ids=torch.cat(ids))
+        if shard % 10 == 9 or shard == shards[-1]:
+            print(f"{args.picture}: shard {shard + 1} {time.time() - start:.0f}s", flush=True)
 
 
 if __name__ == "__main__":
-    args = argparse.ArgumentParser()
-    args.add_argument("--work", default="build/train", type=pathlib.Path)
-    args.add_argument("--size", default=64, type=int)
-    args.add_argument("--count", default=2048, type=int)
-    args = args.parse_args()
-    fast.install()
-    vae = common.load_vae(args.work / "vae.pt")
-    for shard in range(args.count // SHARD):
-        make_shard(vae, args.work, args.size, shard)
-        print(f"{args.size}: {shard + 1}/{args.count // SHARD}", flush=True)
+    main()

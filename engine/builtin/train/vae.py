@@ -1,109 +1,110 @@
-"""Stage 1: the autoencoder.   python vae.py --work build/train --minutes 12
+"""Stage 3: the autoencoder.   python vae.py --work W --minutes 18
 
-Trained on crops: it is convolutional but for one attention in the middle. Resumes from vae.pt.
-With --decoder the encoder stays as vae.pt has it and only the decoder goes on, into decoder.pt: its
-latents are fixed then, so stages 2 and 3 can run at the same time.
+Trained on crops of painted scenes. Resumes from vae.pt; a larger --minutes goes on. With --decoder
+the encoder stays as vae.pt has it and only the decoder is trained, into decoder.pt: its latents
+are fixed then, so that the stages after it hold.
 """
 import argparse
+import itertools
+import math
 import pathlib
 import time
 import numpy as np
 import torch
 import torch.nn.functional as F
 import common
-import fast
-import render
+import compose
+import networks
+import scenes
+import supply
 
 args = argparse.ArgumentParser()
 args.add_argument("--work", default="build/train", type=pathlib.Path)
-args.add_argument("--minutes", default=12, type=float)
-args.add_argument("--batch", default=16, type=int, help="of 32 pixel crops")
+args.add_argument("--size", default="small", choices=networks.SIZES)
+args.add_argument("--minutes", default=18, type=float)
+args.add_argument("--batch", default=8, type=int)
+args.add_argument("--picture", default=128, type=int)
+args.add_argument("--crop", default=64, type=int)
+args.add_argument("--rate", default=1e-3, type=float)
+args.add_argument("--workers", default=0, type=int)
 args.add_argument("--decoder", action="store_true")
 args = args.parse_args()
-args.work.mkdir(parents=True, exist_ok=True)
-LR = 1.2e-3
 path = args.work / ("decoder.pt" if args.decoder else "vae.pt")
 torch.manual_seed(1)
-fast.install()
+device = common.device()
+things = scenes.Things(args.work / "drawings.zip")
+atlas = compose.Atlas(args.work / "drawings.zip", min(192, args.picture), device)
 
 if args.decoder:
-    vae = common.load_vae(args.work / "vae.pt")
-    part = [vae.post_quant_conv, vae.decoder]
-    params = [p.requires_grad_() for m in part for p in m.parameters()]
+    vae = common.load_vae(args.work, args.size, device, best=False)
+    params = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
+    for p in params:
+        p.requires_grad_()
 else:
-    vae = common.calm(common.build_vae()).to(memory_format=torch.channels_last)
-    with torch.no_grad():  # begin nearly without noise: otherwise nothing fine is learnt
-        vae.quant_conv.bias[4:] -= 5
+    vae = networks.Autoencoder(networks.SIZES[args.size]["vae"])
+    vae = vae.to(device, memory_format=torch.channels_last)
     params = list(vae.parameters())
-opt = torch.optim.AdamW(params, lr=LR, betas=(0.9, 0.98), weight_decay=1e-4, fused=True)
-ema = common.Ema(list(vae.parameters()), 0.995)
+opt = torch.optim.AdamW(params, lr=args.rate, betas=(0.9, 0.98), weight_decay=1e-4, fused=True)
+ema = common.Ema(list(vae.parameters()), 0.997)
 step, spent = 0, 0.0
-if (c := common.load(path)):
+if (c := common.load(path, device)):
     vae.load_state_dict(c["vae"])
     opt.load_state_dict(c["opt"])
     ema.shadow, step, spent = c["ema"], c["step"], c["spent"]
 rng = np.random.default_rng(step)
+made = supply.supply(things, ([1, s] for s in itertools.count(step)), args.batch // 2, args.workers)
 
 
-def crop(n):
-    """An n pixel picture: some whole scenes drawn small, so that the middle sees layout."""
-    u = rng.random()
-    if u < .2:
-        return render.texture(rng, n)
-    if u < .4:
-        return render.render(render.scene(rng), n)
-    big = render.render(render.scene(rng), 128)
-    while True:  # mostly where something is to be seen
-        y, x = rng.integers(0, 129 - n, 2)
-        c = big[y:y + n, x:x + n]
-        if c.std((0, 1)).max() > 8 or rng.random() < .1:
-            return c
+def crops():
+    """[n, 3, side, side] in -1..1: mostly two parts of each large picture, or whole small ones."""
+    # colours are learnt first, on small crops, many steps of them; edges need the larger ones
+    side, whole = args.crop // (2 if spent < total / 5 else 1), rng.random() < .2
+    packed = {k: v.to(device) for k, v in next(made)[0].items()}
+    x = compose.paint(packed, atlas, side if whole else args.picture)
+    if not whole:
+        at = rng.integers(0, args.picture - side + 1, (2 * len(x), 2))
+        x = torch.stack([x[i // 2, :, a:a + side, b:b + side] for i, (a, b) in enumerate(at)])
+    return (2 * x - 1).contiguous(memory_format=torch.channels_last)
 
 
 def gradient(a):
     return a[..., 1:] - a[..., :-1], a[..., 1:, :] - a[..., :-1, :]
 
 
-start, seen = time.time() - spent, time.time()
-total = args.minutes * 60
-log = []
-threads = common.Threads()
+start, total, log = time.time() - spent, args.minutes * 60, []
 while spent < total:
-    threads.tune(step)
-    # colours first, on small crops; edges need the larger ones
-    n = 32 if step < 600 and not args.decoder else 64
-    batch = args.batch * 32 * 32 // (n * n)
-    x = torch.from_numpy(np.stack([crop(n) for _ in range(batch)])).permute(0, 3, 1, 2)
-    x = (x.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-    # warm up over 30 s, then a cosine to nothing over the time given
-    rate = min(spent / 30 + .05, 1) * (.5 + .5 * np.cos(np.pi * spent / total)) + .005
+    x = crops()
+    # warm up over 100 steps, then a cosine to nothing over the time given
+    rate = min((step + 1) / 100, 1) * (.5 + .5 * math.cos(math.pi * spent / total)) + .01
     for g in opt.param_groups:
-        g["lr"] = LR * rate
-    with torch.autocast("cpu", torch.bfloat16):
+        g["lr"] = args.rate * rate
+    with torch.autocast(device.type, torch.bfloat16):
         with torch.set_grad_enabled(not args.decoder):
-            d = vae.encode(x).latent_dist
-        y = vae.decode(d.sample()).sample
+            mean, var = vae.encode(x)
+        y = vae.decode(mean + torch.randn_like(mean) * (var / 2).exp())
     y = y.float()
-    l1 = (y - x).abs().mean()
+    l1, mse = (y - x).abs().mean(), F.mse_loss(y, x)
     grad = sum((p - q).abs().mean() for p, q in zip(gradient(y), gradient(x)))
-    mse = F.mse_loss(y, x)
-    kl = d.kl().mean() / (n * n // 16)
+    kl = .5 * (mean.square() + var.exp() - 1 - var).mean()
     # three latents are drawn to the mean colour of their cell: found by itself, one colour axis
     # after the other, this takes most of the training
-    hint = F.mse_loss(d.mean[:, :3].float(), 2 * F.avg_pool2d(x, 8))
-    loss = l1 + grad + 2 * mse + 1e-3 * kl + max(1 - 2 * spent / total, .1) * hint
+    hint = F.mse_loss(mean[:, :3], 2 * F.avg_pool2d(x, 8))
+    loss = l1 + grad + 2 * mse
+    if not args.decoder:
+        loss = loss + 1e-3 * kl + max(.5 - spent / total, .02) * hint
     opt.zero_grad()
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(params, 1.0)
     opt.step()
     step += 1
     ema.update(list(vae.parameters()), step)
-    log.append([l1.item(), grad.item(), mse.item(), kl.item(), hint.item()])
-    spent = time.time() - start
-    if step % 100 == 0:
-        l1, grad, mse, kl, hint = np.mean(log[-100:], 0)
-        print(f"step {step} {spent:.0f}s l1 {l1:.4f} grad {grad:.4f} mse {mse:.5f} kl {kl:.2f} hint {hint:.3f} "
-              f"gnorm {norm:.2f}", flush=True)
+    if step % 10 == 0:
+        log.append([v.item() for v in (l1, grad, mse, kl, hint, norm)])
+        spent = time.time() - start
     if step % 100 == 0 or spent >= total:
+        l1, grad, mse, kl, hint, norm = np.mean(log[-10:], 0)
+        print(f"step {step} {spent:.0f}s psnr {10 * np.log10(4 / mse):.2f} l1 {l1:.4f} "
+              f"grad {grad:.4f} kl {kl:.2f} hint {hint:.3f} gnorm {norm:.2f}", flush=True)
+    if step % 500 == 0 or spent >= total:
         common.save(path, vae=vae.state_dict(), opt=opt.state_dict(), ema=ema.shadow, step=step,
                     spent=spent)

@@ -1,0 +1,102 @@
+"""Stage 1: the drawings, as one small file.   python drawings.py --work W
+
+Fetches free icon sets from npm, keeps the drawings whose name is the name of an emoji of a thing
+(no flags, no skin tones, no signs), renders them with librsvg (rsvg-convert), trims them, and writes
+W/drawings.zip: NNNN.webp of 192 pixels with transparency, and index.json with the name and the set
+of each.
+"""
+import argparse
+import concurrent.futures
+import io
+import json
+import pathlib
+import re
+import subprocess
+import tarfile
+import zipfile
+from PIL import Image
+
+SETS = {"@iconify-json/fluent-emoji": "1.2.7", "@iconify-json/fluent-emoji-flat": "1.2.6",
+        "@iconify-json/noto": "1.2.9", "@iconify-json/noto-v1": "1.2.5",
+        "@iconify-json/twemoji": "1.2.5", "@iconify-json/emojione": "1.2.3",
+        "@iconify-json/fxemoji": "1.2.2", "@iconify-json/streamline-emojis": "1.2.4"}
+NAMES = ("emojibase-data", "17.0.0")
+GROUPS = {0, 3, 4, 5, 6, 7}  # faces, animals, food, places, activities, objects
+SKIP = re.compile(r"o’clock|thirty|globe|map of|castle of|with slash|oncoming|button")
+SIDE, LARGE = 192, 256
+
+
+def package(folder, name, version):
+    """The folder of an npm package, fetched once."""
+    into = folder / name.split("/")[-1]
+    if not into.exists():
+        spec = f"{name}@{version}"
+        made = subprocess.run(["npm", "pack", "--silent", "--pack-destination", folder, spec],
+                              check=True, capture_output=True, text=True).stdout.split()[-1]
+        with tarfile.open(folder / made) as tar:
+            tar.extractall(into, filter="data")
+    return into / "package" if (into / "package").exists() else into
+
+
+def plain(name):
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def draw(svg):
+    """WebP of an SVG, trimmed to what is opaque and centred; None when there is nothing to see."""
+    made = subprocess.run(["rsvg-convert", "-w", str(LARGE), "-h", str(LARGE)], input=svg.encode(),
+                          capture_output=True)
+    if made.returncode:  # a few of the sets' drawings are not valid
+        return None
+    img = Image.open(io.BytesIO(made.stdout)).convert("RGBA")
+    box = img.getchannel("A").point(lambda a: 255 * (a > 8)).getbbox()
+    if box is None:
+        return None
+    img = img.crop(box)
+    scale = (SIDE - 8) / max(img.size)
+    img = img.resize([max(1, round(n * scale)) for n in img.size], Image.LANCZOS)
+    out = Image.new("RGBA", (SIDE, SIDE))
+    out.paste(img, ((SIDE - img.width) // 2, (SIDE - img.height) // 2))
+    data = io.BytesIO()
+    out.save(data, "WEBP", quality=72, alpha_quality=60, method=5)
+    return data.getvalue()
+
+
+def main():
+    args = argparse.ArgumentParser()
+    args.add_argument("--work", default="build/train", type=pathlib.Path)
+    args.add_argument("--jobs", default=1, type=int)
+    args = args.parse_args()
+    folder = args.work / "icons"
+    folder.mkdir(parents=True, exist_ok=True)
+    emoji = json.loads((package(folder, *NAMES) / "en/data.json").read_text())
+    label = {plain(e["label"]): e["label"] for e in emoji
+             if e.get("group") in GROUPS and not SKIP.search(e["label"])}
+    jobs = []
+    for name, version in SETS.items():
+        icons = json.loads((package(folder, name, version) / "icons.json").read_text())
+        for slug, icon in icons["icons"].items():
+            thing = label.get(plain(re.sub(r"-\d$", "", slug)))
+            if thing is None:
+                continue
+            w, h = (icon.get(k, icons.get(k, 16)) for k in ("width", "height"))
+            jobs.append((thing, name.split("/")[1],
+                         f'<svg xmlns="http://www.w3.org/2000/svg" '
+                         f'xmlns:xlink="http://www.w3.org/1999/xlink" '
+                         f'viewBox="{icon.get("left", 0)} {icon.get("top", 0)} {w} {h}">'
+                         f'{icon["body"]}</svg>'))
+    index = []
+    with zipfile.ZipFile(args.work / "drawings.new", "w") as out, \
+            concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        for (thing, kind, _), data in zip(jobs, pool.map(draw, [svg for _, _, svg in jobs])):
+            if data:
+                out.writestr(f"{len(index):04d}.webp", data)
+                index.append([thing, kind])
+        out.writestr("index.json", json.dumps({"drawings": index}))
+    (args.work / "drawings.new").rename(args.work / "drawings.zip")
+    print(f"{len(index)} drawings of {len({n for n, _ in index})} things, "
+          f"{(args.work / 'drawings.zip').stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()
