@@ -77,7 +77,7 @@ static const char *schedule_label(const struct job_params *p)
 /* Eta is written only where the sampler uses one and it is not that sampler's usual one. */
 static void put_eta(struct pyjson *out, const struct job_params *p)
 {
-    if (isnan(p->eta))
+    if (isnan(p->eta) || !p->sampler)
         return;
     size_t n = strlen(p->sampler);
     bool ddim = strncmp(p->sampler, "DDIM", 4) == 0;
@@ -140,10 +140,14 @@ char *infotext_write(const struct job_params *p, const struct infotext_picture *
         pyjson_puts(&out, p->negative_prompt);
     }
     pyjson_puts(&out, "\n");
-    put_integer(&out, "Steps", p->steps);
-    put_text(&out, "Sampler", p->sampler);
-    put_text(&out, "Schedule type", schedule_label(p));
-    put_float(&out, "CFG scale", p->guidance);
+    if (p->steps > 0)
+        put_integer(&out, "Steps", p->steps);
+    if (p->sampler) {
+        put_text(&out, "Sampler", p->sampler);
+        put_text(&out, "Schedule type", schedule_label(p));
+    }
+    if (!isnan(p->guidance))
+        put_float(&out, "CFG scale", p->guidance);
     put_seed(&out, "Seed", picture->seed);
     put_size(&out, "Size", p->width, p->height);
     if (has(picture->model_hash)) {
@@ -157,7 +161,7 @@ char *infotext_write(const struct job_params *p, const struct infotext_picture *
         put_seed(&out, "Variation seed", picture->subseed);
         put_float(&out, "Variation seed strength", p->subseed_strength);
     }
-    if (p->has_init)
+    if (p->has_init && !isnan(p->strength))
         put_float(&out, "Denoising strength", p->strength);
     else if (p->hires_width > 0)
         put_float(&out, "Denoising strength", p->hires_strength);

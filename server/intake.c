@@ -2,15 +2,21 @@
 #include "server/intake.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "engine/io/image.h"
 #include "server/app.h"
+#include "server/job.h"
 #include "server/settings.h"
 
 #define PICTURE_FACTOR 8 /* times max_pixels */
+#define STEPS 20
+#define GUIDANCE 7
+#define STRENGTH 0.75
 
 void intake_model_of(const struct registry_model *model, struct intake_model *out)
 {
@@ -21,8 +27,8 @@ void intake_model_of(const struct registry_model *model, struct intake_model *ou
         .upstream = upstream,
         .width = model->native_width ? model->native_width : side,
         .height = model->native_height ? model->native_height : side,
-        .steps = model->default_steps ? model->default_steps : 20,
-        .guidance = model->default_guidance > 0 ? model->default_guidance : 7,
+        .steps = model->default_steps ? model->default_steps : STEPS,
+        .guidance = model->default_guidance > 0 ? model->default_guidance : GUIDANCE,
     };
     snprintf(out->name, sizeof out->name, "%s", model->name);
 }
@@ -34,6 +40,52 @@ bool intake_model(const struct app *app, const char *name, struct intake_model *
     if (!registry_resolve(app->registry, name, &model, err))
         return false;
     intake_model_of(&model, out);
+    return true;
+}
+
+static bool fill_text(char **text, const char *usual, struct err *err)
+{
+    if (!*text)
+        *text = strdup(usual);
+    return *text || err_set(err, ERR_INTERNAL, "no memory for a job");
+}
+
+bool intake_fill(const struct intake_model *model, struct job_params *p, struct err *err)
+{
+    if (p->steps == JOB_UNSET)
+        p->steps = model->steps;
+    if (isnan(p->guidance))
+        p->guidance = model->guidance;
+    if (isnan(p->strength))
+        p->strength = STRENGTH;
+    return fill_text(&p->sampler, INTAKE_SAMPLER, err) &&
+           fill_text(&p->scheduler, INTAKE_SCHEDULER, err);
+}
+
+bool intake_complete(const struct intake_model *model, const struct settings *settings,
+                     struct job_params *p, const char **param, struct err *err)
+{
+    bool steps = p->steps != JOB_UNSET, guidance = !isnan(p->guidance);
+    bool strength = !isnan(p->strength), sampler = p->sampler, scheduler = p->scheduler;
+    if (!intake_fill(model, p, err) || !job_params_check(p, settings, param, err))
+        return false;
+    if (!model->upstream)
+        return true;
+    if (!steps)
+        p->steps = JOB_UNSET;
+    if (!guidance)
+        p->guidance = NAN;
+    if (!strength)
+        p->strength = NAN;
+    if (!sampler) {
+        free(p->sampler);
+        p->sampler = NULL;
+    }
+    /* "DPM++ 2M Karras" names a scheduler, too. */
+    if (!scheduler && strcmp(p->scheduler, INTAKE_SCHEDULER) == 0) {
+        free(p->scheduler);
+        p->scheduler = NULL;
+    }
     return true;
 }
 

@@ -12,12 +12,17 @@
 #include "server/registry.h"
 
 struct app;
+struct job_params;
 struct settings;
+
+#define INTAKE_SAMPLER "Euler a"
+#define INTAKE_SCHEDULER "automatic"
 
 struct intake_model {
     char name[REGISTRY_NAME_SIZE]; /* what job_params.model wants */
     bool upstream;
-    int width, height, steps; /* the model's own, or the usual ones while they are unknown */
+    /* The model's own, or the usual ones while they are unknown. */
+    int width, height, steps;
     double guidance;
 };
 
@@ -27,6 +32,14 @@ bool intake_model(const struct app *app, const char *name, struct intake_model *
 
 /* The same for a model of the registry. */
 void intake_model_of(const struct registry_model *model, struct intake_model *out);
+
+/* Fills what the request left out (see job.h) with the model's own or the usual values. */
+bool intake_fill(const struct intake_model *model, struct job_params *p, struct err *err);
+
+/* The same, with job_params_check of all of it; but a job for an upstream keeps out what was left
+ * out. */
+bool intake_complete(const struct intake_model *model, const struct settings *settings,
+                     struct job_params *p, const char **param, struct err *err);
 
 /* Below 2^32, so that people can type it again. */
 bool intake_seed(uint64_t *seed, struct err *err);

@@ -130,6 +130,8 @@ static cJSON *field_to_json(const struct field *f, const void *value)
         return text ? cJSON_CreateString(text) : cJSON_CreateNull();
     }
     case WHOLE:
+        if (*(const int *)value == JOB_UNSET)
+            return cJSON_CreateNull();
         return cJSON_CreateNumber(*(const int *)value);
     case REAL: {
         double d = *(const double *)value;
@@ -206,6 +208,15 @@ static bool field_from_json(const struct field *f, void *value, const cJSON *ite
     return err_set(err, ERR_INTERNAL, "%s has no type", f->name);
 }
 
+/* null of a number says that it was left out; of anything else it is the default. */
+static void field_unset(const struct field *f, void *value)
+{
+    if (f->type == WHOLE)
+        *(int *)value = JOB_UNSET;
+    else if (f->type == REAL)
+        *(double *)value = NAN;
+}
+
 bool job_params_from_json(struct job_params *p, const struct cJSON *json, struct err *err)
 {
     job_params_init(p);
@@ -213,9 +224,10 @@ bool job_params_from_json(struct job_params *p, const struct cJSON *json, struct
         return err_set(err, ERR_INVALID, "a job must be a JSON object");
     for (size_t i = 0; i < FIELD_COUNT; i++) {
         const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, fields[i].name);
-        if (!item || cJSON_IsNull(item))
-            continue;
-        if (!field_from_json(&fields[i], (char *)p + fields[i].offset, item, err)) {
+        void *value = (char *)p + fields[i].offset;
+        if (cJSON_IsNull(item))
+            field_unset(&fields[i], value);
+        else if (item && !field_from_json(&fields[i], value, item, err)) {
             job_params_free(p);
             return false;
         }

@@ -6,6 +6,7 @@
 #ifndef PICTOR_SERVER_JOB_H
 #define PICTOR_SERVER_JOB_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,7 +25,12 @@ static inline bool job_state_is_final(enum job_state s)
     return s == JOB_DONE || s == JOB_FAILED || s == JOB_CANCELLED;
 }
 
-/* The request. Strings are owned (job_params_free); names as in engine/pictor.h. */
+/* The request. Strings are owned (job_params_free); names as in engine/pictor.h.
+ *
+ * Of a job for an upstream, what the client left out stays out, because the upstream has defaults of
+ * its own that nobody here knows: steps JOB_UNSET, guidance and strength NAN, sampler and scheduler
+ * NULL; each is null in JSON. Jobs of local models are complete (server/intake.h). */
+#define JOB_UNSET INT_MIN
 struct job_params {
     char *model; /* a name of the registry, already resolved from aliases and defaults */
     char *prompt, *negative_prompt;
@@ -78,6 +84,12 @@ struct settings;
  * On failure *param (may be NULL) names the field: "width". */
 bool job_params_check(struct job_params *p, const struct settings *settings, const char **param,
                       struct err *err);
+
+/* For progress: 0 while they are unknown. */
+static inline int job_steps(const struct job_params *p)
+{
+    return p->steps > 0 ? p->steps : 0;
+}
 
 /* A finished picture of a job. The file lies in the image folder under its id. */
 struct job_image {

@@ -220,8 +220,10 @@ void native_retry(struct http_request *req)
         return;
     }
     const char *param = NULL;
+    struct intake_model model;
     /* The limits may be tighter than when it was accepted. */
-    if (job_params_check(&job.params, app->settings, &param, &err) &&
+    if (intake_model(app, job.params.model, &model, &err) &&
+        intake_complete(&model, app->settings, &job.params, &param, &err) &&
         read_inputs(app, &job, inputs, &count, &err) &&
         queue_submit(app->queue, http_key_id(req), job.priority, &job.params, inputs, count, id,
                      &err))
@@ -293,8 +295,11 @@ static cJSON *model_json(const struct registry_model *model)
     cJSON_AddStringToObject(json, "architecture", model->architecture);
     cJSON_AddNumberToObject(json, "width", usual.width);
     cJSON_AddNumberToObject(json, "height", usual.height);
-    cJSON_AddNumberToObject(json, "guidance", usual.guidance);
-    cJSON_AddNumberToObject(json, "steps", usual.steps);
+    /* An upstream's own are not known here. */
+    cJSON_AddItemToObject(json, "guidance",
+                          usual.upstream ? cJSON_CreateNull() : cJSON_CreateNumber(usual.guidance));
+    cJSON_AddItemToObject(json, "steps",
+                          usual.upstream ? cJSON_CreateNull() : cJSON_CreateNumber(usual.steps));
     cJSON_AddBoolToObject(json, "loaded", model->loaded);
     cJSON_AddBoolToObject(json, "default", model->is_default);
     return json;
@@ -367,8 +372,8 @@ void native_info(struct http_request *req)
     cJSON *defaults = cJSON_AddObjectToObject(json, "defaults");
     cJSON_AddNumberToObject(defaults, "steps", usual.steps);
     cJSON_AddNumberToObject(defaults, "guidance", usual.guidance);
-    cJSON_AddStringToObject(defaults, "sampler", "Euler a");
-    cJSON_AddStringToObject(defaults, "scheduler", "automatic");
+    cJSON_AddStringToObject(defaults, "sampler", INTAKE_SAMPLER);
+    cJSON_AddStringToObject(defaults, "scheduler", INTAKE_SCHEDULER);
     job_params_free(&usual);
     cJSON_AddItemToObject(json, "examples",
                           cJSON_CreateStringArray(examples, sizeof examples / sizeof *examples));

@@ -13,6 +13,8 @@
 #include "server/json_fields.h"
 #include "server/settings.h"
 
+_Static_assert(JOB_UNSET == JSON_FIELD_NO_INT, "steps that are not given are not set");
+
 #define EXACT_MAX 9007199254740991.0 /* 2^53 - 1 */
 
 struct request {
@@ -47,7 +49,7 @@ static const struct json_field fields[] = {
      .most = EXACT_MAX},
     {PARAM(subseed_strength), .type = JSON_FIELD_DOUBLE},
     {PARAM(count), .type = JSON_FIELD_INT, .number = 1},
-    {PARAM(strength), .type = JSON_FIELD_DOUBLE, .number = 0.75},
+    {PARAM(strength), .type = JSON_FIELD_DOUBLE, .number = NAN},
     {"fit", .type = JSON_FIELD_STRING, AT(fit), .text = "stretch", .words = fit_words},
     {"fill", .type = JSON_FIELD_STRING, AT(fill), .text = "original", .words = fill_words},
     {PARAM(mask_blur), .type = JSON_FIELD_DOUBLE, .number = 4},
@@ -122,10 +124,6 @@ static bool complete(const struct app *app, struct request *r, char param[64], s
         p->width = model.width;
     if (p->height == JSON_FIELD_NO_INT)
         p->height = model.height;
-    if (p->steps == JSON_FIELD_NO_INT)
-        p->steps = model.steps;
-    if (isnan(p->guidance))
-        p->guidance = model.guidance;
     p->fit = index_of(fit_words, r->fit);
     p->fill = index_of(fill_words, r->fill);
     p->seed = (uint64_t)r->seed;
@@ -133,7 +131,13 @@ static bool complete(const struct app *app, struct request *r, char param[64], s
     if ((r->seed < 0 && !intake_seed(&p->seed, err)) ||
         (r->subseed < 0 && !intake_seed(&p->subseed, err)))
         return false;
-    return p->model || err_set(err, ERR_INTERNAL, "no memory for a job");
+    if (!p->model)
+        return err_set(err, ERR_INTERNAL, "no memory for a job");
+    const char *blamed = NULL;
+    if (intake_complete(&model, app->settings, p, &blamed, err))
+        return true;
+    snprintf(param, 64, "%s", blamed ? blamed : "");
+    return false;
 }
 
 bool native_job_read(const struct app *app, struct cJSON *body, struct native_job *out,
@@ -147,17 +151,12 @@ bool native_job_read(const struct app *app, struct cJSON *body, struct native_jo
         snprintf(param, 64, "%s", problem.name);
         return err_set(err, ERR_INVALID, "%s", problem.message);
     }
+    r.p.has_init = r.init_image != NULL;
+    r.p.has_mask = r.mask != NULL;
     bool ok = own_strings(&r) || err_set(err, ERR_INTERNAL, "no memory for a job");
     ok = ok && complete(app, &r, param, err);
     out->params = r.p;
     out->priority = r.priority;
-    out->params.has_init = r.init_image != NULL;
-    out->params.has_mask = r.mask != NULL;
-    const char *blamed = NULL;
-    if (ok && !job_params_check(&out->params, app->settings, &blamed, err)) {
-        snprintf(param, 64, "%s", blamed ? blamed : "");
-        ok = false;
-    }
     ok = ok &&
          read_picture(app->settings, "init_image", r.init_image, &out->init.data, &out->init.size,
                       param, err) &&

@@ -81,7 +81,7 @@ static const struct json_field table[] = {
     {FIELD(negative_prompt, STRING)},
     {FIELD(sampler, STRING)},
     {FIELD(scheduler, STRING)},
-    {FIELD(strength, DOUBLE), .number = 0.75},
+    {FIELD(strength, DOUBLE), .number = NAN},
     /* pictures in JSON edits */
     {FIELD(image, RAW)},
     {FIELD(images, RAW)},
@@ -486,25 +486,23 @@ static bool make_job(const struct app *app, const struct fields *in,
     p->dialect = strdup("openai");
     if (!p->model || !p->prompt || !p->negative_prompt || !p->format || !p->dialect)
         return no_memory(f);
-    p->steps = in->steps != JSON_FIELD_NO_INT                 ? in->steps
-               : in->num_inference_steps != JSON_FIELD_NO_INT ? in->num_inference_steps
-                                                              : model.steps;
-    p->guidance = isnan(in->guidance_scale) ? model.guidance : in->guidance_scale;
+    p->steps = in->steps != JSON_FIELD_NO_INT ? in->steps : in->num_inference_steps;
+    p->guidance = in->guidance_scale;
     p->count = in->n;
     p->quality = in->output_compression;
     p->strength = in->strength;
     p->fit = PICTOR_FIT_CROP;
     p->has_init = out->init != NULL;
     p->has_mask = out->mask != NULL;
-    if (in->stream && in->partial_images > 0)
-        p->preview_every =
-            p->steps > in->partial_images + 1 ? p->steps / (in->partial_images + 1) : 1;
     p->seed = (uint64_t)in->seed;
     if ((in->seed < 0 && !intake_seed(&p->seed, &err)) || !intake_seed(&p->subseed, &err))
         return openai_fault(f, 500, NULL, NULL, "%s", err.msg);
-    if (!job_params_check(p, app->settings, &param, &err))
+    if (!intake_complete(&model, app->settings, p, &param, &err))
         return openai_fault(f, err.code == ERR_INTERNAL ? 500 : 400, "invalid_value",
                             param_of(param), "Invalid value: %s.", err.msg);
+    if (in->stream && in->partial_images > 0)
+        p->preview_every =
+            p->steps > in->partial_images + 1 ? p->steps / (in->partial_images + 1) : 1;
     return true;
 }
 

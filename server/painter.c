@@ -23,6 +23,7 @@
 #include "server/backoff.h"
 #include "server/child.h"
 #include "server/dispatch.h"
+#include "server/intake.h"
 #include "server/json_text.h"
 #include "server/now.h"
 #include "server/queue.h"
@@ -479,7 +480,12 @@ static void begin_task(struct painter *p)
         finish_task(p, "done", told, &err);
         return;
     }
-    if (!registry_resolve(p->app->registry, t->job.params.model, &t->model, &err) ||
+    struct intake_model usual;
+    bool found = registry_resolve(p->app->registry, t->job.params.model, &t->model, &err);
+    if (found)
+        intake_model_of(&t->model, &usual);
+    /* An upstream's model when the job was accepted may be a local one now. */
+    if (!found || !intake_fill(&usual, &t->job.params, &err) ||
         !read_input(p, "init", t->job.params.has_init, &t->init, &t->init_size, &err) ||
         !read_input(p, "mask", t->job.params.has_mask, &t->mask, &t->mask_size, &err)) {
         fail_task(p, &err);

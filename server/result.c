@@ -27,7 +27,7 @@ static bool is_side(int side)
 bool result_check(const struct job *job, struct err *err)
 {
     const struct job_params *p = &job->params;
-    if (p->model && p->prompt && p->sampler && p->scheduler && p->format && p->count > 0 &&
+    if (p->model && p->prompt && p->format && p->count > 0 &&
         p->count <= COUNT_MAX && is_side(p->width) && is_side(p->height) &&
         (p->hires_width == 0 || is_side(p->hires_width)) &&
         (p->hires_height == 0 || is_side(p->hires_height)))

@@ -72,7 +72,7 @@ static struct job_progress last_progress(const struct app *app, const struct job
     if (preview)
         *preview = NULL;
     if (!events_last(app->events, job->id, &progress, preview, size))
-        progress = (struct job_progress){.steps = job->params.steps, .eta_seconds = -1};
+        progress = (struct job_progress){.steps = job_steps(&job->params), .eta_seconds = -1};
     return progress;
 }
 

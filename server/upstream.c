@@ -382,7 +382,7 @@ static void request_pictures(struct task *t)
     const struct settings_upstream *s = t->server->settings;
     struct upstream_request body = {0};
     struct job_progress progress = {
-        .image = t->index, .steps = t->job.params.steps, .eta_seconds = -1};
+        .image = t->index, .steps = job_steps(&t->job.params), .eta_seconds = -1};
     struct err err = {0};
     result_progress(u->app, &t->job, &progress, NULL);
     if (!breaker_allows(&t->server->breaker, now_ms())) {

@@ -1,6 +1,7 @@
 /* upstream_request.c: see upstream_request.h. */
 #include "server/upstream_request.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,13 +71,15 @@ static void add_fields(struct fields *f, const struct job_params *p, int index, 
     if (p->negative_prompt && *p->negative_prompt)
         add_text(f, "negative_prompt", p->negative_prompt);
     add_number(f, "seed", (double)job_seed(p, index));
-    add_number(f, "steps", p->steps);
-    add_number(f, "guidance_scale", p->guidance);
+    if (p->steps != JOB_UNSET)
+        add_number(f, "steps", p->steps);
+    if (!isnan(p->guidance))
+        add_number(f, "guidance_scale", p->guidance);
     if (p->sampler)
         add_text(f, "sampler", p->sampler);
     if (p->scheduler)
         add_text(f, "scheduler", p->scheduler);
-    if (p->has_init)
+    if (p->has_init && !isnan(p->strength))
         add_number(f, "strength", p->strength);
 }
 

@@ -80,7 +80,7 @@ function makeCard(picture) {
       short('download', 'Download', download),
       short('trash', 'Delete', () => removeJob(picture.job))),
     h('figcaption', {}, h('span', { class: 'label-prompt' }, job.params.prompt),
-      h('small', {}, `${image.width} × ${image.height} · ${job.params.steps} steps · seed ${image.seed}`)));
+      h('small', {}, `${image.width} × ${image.height} · ${job.params.steps ?? '?'} steps · seed ${image.seed}`)));
   return hang(card, image.width / image.height);
 }
 

@@ -123,10 +123,35 @@ def test_gpt_image_is_not_asked_for_base64(front, stub):
 
 def test_extensions_only_where_they_are_understood(front, stub):
     _, jobs = front(stub.url, "extensions = on")
-    assert cloud(jobs, negative_prompt="blue", guidance=4.5, seed=11)["state"] == "done"
+    assert cloud(jobs, negative_prompt="blue", guidance=4.5, seed=11, sampler="euler a",
+                 scheduler="karras")["state"] == "done"
     sent = stub.json()
     assert sent["seed"] == 11 and sent["steps"] == 2 and sent["guidance_scale"] == 4.5
-    assert sent["negative_prompt"] == "blue" and sent["sampler"] and sent["scheduler"]
+    assert sent["negative_prompt"] == "blue"
+    assert sent["sampler"] == "Euler a" and sent["scheduler"] == "karras"
+
+
+def test_what_the_client_left_out_is_not_sent(front, stub):
+    server, jobs = front(stub.url, "extensions = on")
+    job = jobs.state(jobs.submit(prompt="p", model="cloud", seed=3))
+    assert set(stub.json()) == {"model", "prompt", "n", "size", "response_format", "seed"}
+    unknown = ("steps", "guidance", "sampler", "scheduler", "strength")
+    assert [job["params"][name] for name in unknown] == [None] * 5
+    text = Image.open(io.BytesIO(jobs.picture(job["images"][0]))).text["parameters"]
+    assert "Seed: 3" in text and not re.search("Steps|CFG|Sampler|Schedule", text)
+    again = jobs.post(job["id"], "retry").json()
+    assert again["params"] == job["params"] and jobs.state(again["id"])["state"] == "done"
+    assert stub.json(1) == stub.json()
+    answer = requests.post(server.url + "/v1/images/generations", timeout=60,
+                           json={"prompt": "p", "model": "cloud", "n": 2, "sampler": "Euler Karras"})
+    assert answer.status_code == 200
+    assert {"steps", "guidance_scale"}.isdisjoint(stub.json(2))
+    assert (stub.json(2)["sampler"], stub.json(2)["scheduler"]) == ("Euler", "karras")
+    refused = requests.post(server.url + "/api/jobs", timeout=60,
+                            json={"prompt": "p", "model": "cloud", "steps": 0})
+    assert refused.status_code == 400, "what is given is checked"
+    models = requests.get(server.url + "/api/models", timeout=30).json()["models"]
+    assert [m["steps"] for m in models if m["name"] == "cloud"] == [None]
 
 
 def test_several_pictures_and_fewer_than_asked(front, stub):

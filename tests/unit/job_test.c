@@ -90,12 +90,14 @@ static void absent_fields_have_defaults(void **state)
     struct err err;
     cJSON *json = cJSON_Parse("{\"prompt\": \"x\", \"steps\": null, \"later\": [1]}");
     assert_true(job_params_from_json(&p, json, &err));
-    assert_int_equal(p.steps, 20);
+    assert_int_equal(p.steps, JOB_UNSET);
+    assert_true(p.guidance == 7);
     assert_int_equal(p.count, 1);
     assert_true(isnan(p.eta));
     assert_null(p.model);
     cJSON_Delete(json);
     json = job_params_to_json(&p);
+    assert_true(cJSON_IsNull(cJSON_GetObjectItem(json, "steps")));
     assert_true(cJSON_IsNull(cJSON_GetObjectItem(json, "eta")));
     assert_true(cJSON_IsNull(cJSON_GetObjectItem(json, "model")));
     cJSON_Delete(json);
