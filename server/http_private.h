@@ -140,7 +140,8 @@ void http_work_leave(struct http_work *w, struct http_work_item *item);
 
 /* ---- http_stream.c ---- */
 
-/* A keep-alive byte or two and a look at the job, when it is time. Under req->lock; true: wake it. */
+/* A keep-alive byte or two and a look at the job, when it is time. Under req->lock; true: wake
+ * it. */
 bool http_stream_tick(struct http_stream *s, int64_t now);
 void http_stream_free(struct http_stream *s); /* NULL is fine */
 

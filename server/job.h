@@ -27,9 +27,9 @@ static inline bool job_state_is_final(enum job_state s)
 
 /* The request. Strings are owned (job_params_free); names as in engine/pictor.h.
  *
- * Of a job for an upstream, what the client left out stays out, because the upstream has defaults of
- * its own that nobody here knows: steps JOB_UNSET, guidance and strength NAN, sampler and scheduler
- * NULL; each is null in JSON. Jobs of local models are complete (server/intake.h). */
+ * Of a job for an upstream, what the client left out stays out, because the upstream has defaults
+ * of its own that nobody here knows: steps JOB_UNSET, guidance and strength NAN, sampler and
+ * scheduler NULL; each is null in JSON. Jobs of local models are complete (server/intake.h). */
 #define JOB_UNSET INT_MIN
 struct job_params {
     char *model; /* a name of the registry, already resolved from aliases and defaults */

@@ -58,7 +58,8 @@ void registry_free(struct registry *reg);
 bool registry_refresh(struct registry *reg, struct err *err);
 
 /* `name` NULL or "": the default model. Unknown names cause a rescan, at most one a second; then
- * ERR_NOT_FOUND, or what that scan failed with. out->name is the name behind the alias: what job_params.model wants. */
+ * ERR_NOT_FOUND, or what that scan failed with. out->name is the name behind the alias: what
+ * job_params.model wants. */
 bool registry_resolve(struct registry *reg, const char *name, struct registry_model *out,
                       struct err *err);
 
