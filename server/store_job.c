@@ -132,6 +132,13 @@ bool store_job_get(struct store *st, const char *id, const char *key_id, struct 
     return done;
 }
 
+static void leave_out(struct job *job, const struct err *damage)
+{
+    char text[300];
+    job_free(job);
+    log_event(LOG_ERROR, "job_damaged", "reason=%s", log_quote(text, sizeof text, damage->msg));
+}
+
 bool store_job_list(struct store *st, const struct queue_filter *filter, struct job **jobs,
                     size_t *count, int64_t *next, struct err *err)
 {
@@ -160,18 +167,22 @@ bool store_job_list(struct store *st, const struct queue_filter *filter, struct 
             break;
         }
         last = sqlite3_column_int64(s, 11);
-        if (store_job_read(s, &all[n], &damage)) {
+        if (store_job_read(s, &all[n], &damage))
             n++;
-        } else {
-            char text[300];
-            job_free(&all[n]);
-            log_event(LOG_ERROR, "job_damaged", "reason=%s",
-                      log_quote(text, sizeof text, damage.msg));
-        }
+        else
+            leave_out(&all[n], &damage);
     }
     store_sql_done(s);
-    for (size_t i = 0; i < n && !failed; i++)
-        failed = !read_images(st, &all[i], err);
+    for (size_t i = 0; i < n && !failed;) {
+        if (read_images(st, &all[i], &damage)) {
+            i++;
+        } else if (damage.code == ERR_INTERNAL) {
+            leave_out(&all[i], &damage);
+            memmove(&all[i], &all[i + 1], (--n - i) * sizeof *all);
+        } else {
+            failed = !err_set(err, damage.code, "%s", damage.msg);
+        }
+    }
     failed = failed || !read_positions(st, all, n, err);
 fail:
     store_unlock(st);

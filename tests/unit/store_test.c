@@ -177,6 +177,11 @@ static void damaged_rows_are_not_believed(void **state)
     assert_string_equal(jobs[0].id, good);
     job_free(&jobs[0]);
     free(jobs);
+    queued.state = -1; /* nor is a job whose pictures cannot be read */
+    assert_ok(queue_list(f->queue, &queued, &jobs, &count, &next, &err), err);
+    assert_int_equal(count, 1);
+    job_free(&jobs[0]);
+    free(jobs);
     /* The broken one is in nobody's way: it fails, and the next is claimed. */
     log_set_level(LOG_ERROR + 1);
     fixture_claim(f, &job, &claim);
