@@ -3,8 +3,12 @@
  *
  * Keys and values of every head are packed once, like weights, so both products run on the same
  * inner kernel as every other layer. A task takes QUERIES rows of one head through all keys, KEYS
- * at a time: scores, their maximum, exponentials and the product with the values stay in the
- * thread's scratch; when the maximum grows, what was summed so far is scaled down. */
+ * at a time: scores, exponentials and the product with the values stay in the thread's scratch.
+ *
+ * A softmax may subtract any number from its scores as long as nothing overflows. The largest of
+ * the first KEYS scores nearly always serves the whole row, which saves finding the others. A sum
+ * that has grown too large shows when it does not: then the rows are done again, with a running
+ * maximum. */
 #include <assert.h>
 #include <math.h>
 #include <string.h>
@@ -14,6 +18,10 @@
 #define QUERIES 64 /* rows a task */
 #define HALF 32    /* rows whose scores are in L1 at a time: two tiles */
 #define KEYS 128   /* a step: HALF x KEYS scores are 16 KiB */
+#define GAP 16 /* floats after each row of scores or sums: rows at powers of two share L1 sets */
+#define LARGE 1e30f /* a sum of exponentials that leaves room for values up to 1e8 */
+#define LDS (KEYS + GAP)
+#define LDP (KEYS + 2 * GAP)
 
 struct attention {
     struct cpu_device *dev;
@@ -113,10 +121,10 @@ static void attend(void *ctx, size_t task, int thread)
     const unsigned char *v_packed = a->v_packed + kv * a->v_head * a->size;
 
     /* Scratch, all of it a multiple of 64 bytes. */
-    size_t wide = round_up((size_t)a->d, PANEL);
+    size_t wide = round_up((size_t)a->d, PANEL), ld_sum = wide + GAP;
     float *scores = (float *)cpu_scratch(a->dev, thread);    /* [HALF, KEYS] */
-    float *sum = scores + (size_t)HALF * KEYS;               /* [QUERIES, wide] */
-    float *top = sum + (size_t)QUERIES * wide;               /* [QUERIES] running maximum */
+    float *sum = scores + (size_t)HALF * LDS;                /* [QUERIES, wide] */
+    float *top = sum + (size_t)QUERIES * ld_sum;             /* [QUERIES] running maximum */
     float *total = top + QUERIES;                            /* [QUERIES] running sum */
     unsigned char *q = (unsigned char *)(total + QUERIES);   /* [QUERIES, wide] of dtype */
     unsigned char *p = q + (size_t)QUERIES * wide * a->size; /* [QUERIES, KEYS] of dtype */
@@ -126,70 +134,79 @@ static void attend(void *ctx, size_t task, int thread)
     for (int i = 0; i < rows; i++) {
         const unsigned char *src = (const unsigned char *)tensor_at(a->q, b, 0, first + i);
         memcpy(q + (size_t)i * wide * a->size, src + (size_t)head * d * a->size, d * a->size);
-        top[i] = -INFINITY;
-        total[i] = 0;
     }
     float scale = 1 / sqrtf((float)a->d);
     int keys = a->causal && first + rows < a->k->w ? first + rows : a->k->w;
-    for (int at = 0; at < keys; at += KEYS) {
-        int n = keys - at < KEYS ? keys - at : KEYS;
-        int wide_n = (int)round_up((size_t)n, PANEL);
-        for (int half = 0; half < rows; half += HALF) {
-            int some = rows - half < HALF ? rows - half : HALF;
+    bool good = false;
+    for (bool running = false; !good; running = true) {
+        for (int i = 0; i < rows; i++) {
+            top[i] = -INFINITY;
+            total[i] = 0;
+        }
+        for (int at = 0; at < keys; at += KEYS) {
+            int n = keys - at < KEYS ? keys - at : KEYS;
+            int wide_n = (int)round_up((size_t)n, PANEL);
+            for (int half = 0; half < rows; half += HALF) {
+                int some = rows - half < HALF ? rows - half : HALF;
+                product(a, &(struct gemm){
+                               .a = q + (size_t)half * wide * a->size,
+                               .lda = wide,
+                               .m = some,
+                               .taps = 1,
+                               .tap = no_tap,
+                               .k = (int)a->pack_d,
+                               .w = k_packed + (size_t)at / PANEL * a->k_panel * a->size,
+                               .w_panel = a->k_panel,
+                               .n = n,
+                               .c = scores,
+                               .ldc = LDS,
+                           });
+                kn->softmax(&(struct softmax){
+                    .s = scores,
+                    .lds = LDS,
+                    .rows = (size_t)some,
+                    .n = (size_t)n,
+                    .wide = (size_t)wide_n,
+                    .causal = a->causal,
+                    .seen = first + half - at,
+                    .scale = scale,
+                    .first = at == 0,
+                    .running = running,
+                    .top = top + half,
+                    .total = total + half,
+                    .sum = sum + (size_t)half * ld_sum,
+                    .sum_ld = ld_sum,
+                    .sum_n = at > 0 ? d : 0,
+                    .dtype = a->dtype,
+                    .p = p + (size_t)half * LDP * a->size,
+                    .ldp = LDP,
+                });
+            }
             product(a, &(struct gemm){
-                           .a = q + (size_t)half * wide * a->size,
-                           .lda = wide,
-                           .m = some,
+                           .a = p,
+                           .lda = LDP,
+                           .m = rows,
                            .taps = 1,
                            .tap = no_tap,
-                           .k = (int)a->pack_d,
-                           .w = k_packed + (size_t)at / PANEL * a->k_panel * a->size,
-                           .w_panel = a->k_panel,
-                           .n = n,
-                           .c = scores,
-                           .ldc = KEYS,
+                           .k = wide_n,
+                           .w = v_packed + (size_t)at * PANEL * a->size,
+                           .w_panel = a->v_panel,
+                           .n = (int)d,
+                           .c = sum,
+                           .ldc = ld_sum,
+                           .accumulate = at > 0,
                        });
-            for (int i = half; i < half + some; i++) {
-                const float *s = scores + (size_t)(i - half) * KEYS;
-                unsigned char *pi = p + (size_t)i * KEYS * a->size;
-                size_t seen = (size_t)n;
-                if (a->causal && first + i - at + 1 < n)
-                    seen = first + i - at + 1 > 0 ? (size_t)(first + i - at + 1) : 0;
-                if (seen) {
-                    float m = scale * kn->max(s, seen);
-                    if (m > top[i]) {
-                        float shrink = expf(top[i] - m);
-                        total[i] *= shrink;
-                        if (at > 0)
-                            kn->scale(sum + (size_t)i * wide, shrink, wide);
-                        top[i] = m;
-                    }
-                    total[i] += kn->exp(a->dtype, pi, s, scale, top[i], seen);
-                }
-                memset(pi + seen * a->size, 0, ((size_t)wide_n - seen) * a->size);
-            }
         }
-        product(a, &(struct gemm){
-                       .a = p,
-                       .lda = KEYS,
-                       .m = rows,
-                       .taps = 1,
-                       .tap = no_tap,
-                       .k = wide_n,
-                       .w = v_packed + (size_t)at * PANEL * a->size,
-                       .w_panel = a->v_panel,
-                       .n = (int)d,
-                       .c = sum,
-                       .ldc = wide,
-                       .accumulate = at > 0,
-                   });
+        good = true;
+        for (int i = 0; i < rows && !running; i++)
+            good = good && total[i] < LARGE;
     }
     for (int i = 0; i < rows; i++) {
-        kn->scale(sum + (size_t)i * wide, 1 / total[i], d);
+        kn->scale(sum + (size_t)i * ld_sum, 1 / total[i], d);
         kn->from_f32(a->y->dtype,
                      (unsigned char *)tensor_at(a->y, b, 0, first + i) +
                          (size_t)head * d * dtype_size(a->y->dtype),
-                     sum + (size_t)i * wide, d);
+                     sum + (size_t)i * ld_sum, d);
     }
 }
 

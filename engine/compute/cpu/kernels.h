@@ -10,6 +10,7 @@
 #ifndef PICTOR_ENGINE_COMPUTE_CPU_KERNELS_H
 #define PICTOR_ENGINE_COMPUTE_CPU_KERNELS_H
 
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -60,6 +61,46 @@ struct finish {
     size_t y_ld;
 };
 
+/* One step of a softmax over n more scores of each row. Row i sees scores 0 .. n - 1, or, if
+ * `causal`, 0 .. seen + i: p[i] = exp(scale s[i] - top[i]), which total[i] sums, and zero for what
+ * it does not see up to `wide`. top[i] is the largest score of the `first` step; or, if `running`
+ * (Milakov & Gimelshein 2018), of all so far: when it grows, total[i] and sum[i] shrink. */
+struct softmax {
+    const float *s; /* [rows, n] */
+    size_t lds;
+    size_t rows, n, wide;
+    bool causal;
+    ptrdiff_t seen;
+    float scale;
+    bool first, running;
+    float *top, *total; /* [rows] */
+    float *sum;         /* [rows, sum_n]: what was summed with the p so far */
+    size_t sum_ld, sum_n;
+    enum dtype dtype; /* of p */
+    void *p;          /* [rows, wide] */
+    size_t ldp;
+};
+
+static inline size_t kernels_seen(const struct softmax *f, size_t row)
+{
+    if (!f->causal)
+        return f->n;
+    ptrdiff_t n = f->seen + (ptrdiff_t)row + 1;
+    return n < 0 ? 0 : (size_t)n < f->n ? (size_t)n : f->n;
+}
+
+/* Row `row` has met a score of `top`. */
+static inline void kernels_top(const struct softmax *f, size_t row, float top)
+{
+    if (top > f->top[row]) {
+        float shrink = expf(f->top[row] - top);
+        f->total[row] *= shrink;
+        for (size_t j = 0; j < f->sum_n; j++)
+            f->sum[row * f->sum_ld + j] *= shrink;
+        f->top[row] = top;
+    }
+}
+
 /* Rows below are n numbers of `dtype`, F32 or BF16, that need no alignment. */
 struct kernels {
     const char *name;
@@ -84,9 +125,7 @@ struct kernels {
     void (*layer_norm)(enum dtype dtype, void *y, const void *x, const float *gamma,
                        const float *beta, float eps, size_t n);
     void (*scale)(float *x, float s, size_t n); /* x *= s */
-    float (*max)(const float *x, size_t n);
-    /* y = exp(x scale - top), returns their sum. What is summed is F32, what is stored `dtype`. */
-    float (*exp)(enum dtype dtype, void *y, const float *x, float scale, float top, size_t n);
+    void (*softmax)(const struct softmax *f);
 };
 
 extern const struct kernels kernels_scalar;

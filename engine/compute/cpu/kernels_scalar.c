@@ -169,23 +169,25 @@ static void scale(float *x, float s, size_t n)
         x[i] *= s;
 }
 
-static float max_of(const float *x, size_t n)
+static void softmax(const struct softmax *f)
 {
-    float m = -INFINITY;
-    for (size_t i = 0; i < n; i++)
-        m = x[i] > m ? x[i] : m;
-    return m;
-}
-
-static float exp_of(enum dtype dtype, void *y, const float *x, float scale, float top, size_t n)
-{
-    float sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        float e = expf(x[i] * scale - top);
-        put(dtype, y, i, e);
-        sum += e;
+    size_t size = dtype_size(f->dtype);
+    for (size_t i = 0; i < f->rows; i++) {
+        const float *s = f->s + i * f->lds;
+        char *p = (char *)f->p + i * f->ldp * size;
+        size_t n = kernels_seen(f, i);
+        float m = -INFINITY;
+        for (size_t j = 0; j < n; j++)
+            m = s[j] > m ? s[j] : m;
+        if (n && (f->first || f->running))
+            kernels_top(f, i, m * f->scale);
+        for (size_t j = 0; j < n; j++) {
+            float e = expf(s[j] * f->scale - f->top[i]);
+            put(f->dtype, p, j, e);
+            f->total[i] += e;
+        }
+        memset(p + n * size, 0, (f->wide - n) * size);
     }
-    return sum;
 }
 
 static double peak(size_t rounds)
@@ -216,6 +218,5 @@ const struct kernels kernels_scalar = {
     .moments = moments,
     .layer_norm = layer_norm,
     .scale = scale,
-    .max = max_of,
-    .exp = exp_of,
+    .softmax = softmax,
 };

@@ -1,9 +1,11 @@
 /* kernels_simd.h: the inner loops over vectors of VL floats, compiled once an instruction set.
  *
  * Included by kernels_avx2.c and the others after they have defined VL, ROWS, MAXV(a, b), the
- * larger of each lane, and WIDEN_F16(p), VL of F16; NARROW(v), if there is an instruction that
- * rounds to BF16; and OWN_GEMM_BF16 if they bring that themselves. It uses the compilers' vector
- * extension, not intrinsics: a vector of VL floats is one register, and with contraction allowed a
+ * larger of each lane, MAX_OF(v) and SUM_OF(v) over lanes, WIDEN_F16(p), VL of F16,
+ * FRACTION(t), t - floor(t), SCALE2(p, t), p 2^floor(t), and RECIPROCAL(v), to 2 ulp; NARROW(v), if
+ * there is an instruction that rounds to BF16; and OWN_GEMM_BF16 if they bring that themselves. It
+ * uses the compilers' vector extension, not intrinsics: a vector of VL floats is one register, and
+ * with contraction allowed a
  * * b + c is one FMA.
  *
  * The matrix product keeps ROWS x PANEL_VECTORS sums in registers: 6 x 2 of the 16 of AVX2, 12 x 2
@@ -227,27 +229,18 @@ INLINE void put(enum dtype dtype, void *p, size_t i, size_t left, vf v)
 
 /* ---- functions ---- */
 
-/* 2^t for t <= 127, 0 below -126: t = n + f, |f| <= 1/2, Taylor polynomial of 2^f. `terms` 7: to 2
- * ulp; 5: to 4e-5, a fiftieth of BF16's rounding. */
-INLINE vf exp2_v(vf t, int terms)
+/* 2^t, by a polynomial for 2^fraction(t): least squares of the relative error on Chebyshev nodes.
+ * Coarse: to 1.1e-4, a twentieth of BF16's rounding; else to F32's. */
+INLINE vf exp2_v(vf t, bool coarse)
 {
-    static const float c[] = {1,
-                              6.93147181e-1f,
-                              2.40226507e-1f,
-                              5.55041087e-2f,
-                              9.61812911e-3f,
-                              1.33335581e-3f,
-                              1.54035304e-4f};
-    const vf magic = set1(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
-    vi seen = t >= set1(-126.0f);
-    t = MAXV(t, set1(-126.0f));
-    vf whole = t + magic;
-    vf f = t - (whole - magic);
-    vf p = set1(c[terms - 1]);
-#pragma GCC unroll 7
-    for (int i = terms - 2; i >= 0; i--)
-        p = p * f + set1(c[i]);
-    return (vf)(((vi)p + ((vi)whole << 23)) & seen);
+    static const float c3[] = {0.999927819f, 0.695777118f, 0.226233199f, 0.0779071674f};
+    static const float c6[] = {1.0f,           0.693147004f,   0.2402298f,    0.0554835238f,
+                               0.00967847276f, 0.00124430819f, 0.00021690609f};
+    vf f = FRACTION(t), p = set1(coarse ? c3[3] : c6[6]);
+#pragma GCC unroll 6
+    for (int i = coarse ? 2 : 5; i >= 0; i--)
+        p = p * f + set1(coarse ? c3[i] : c6[i]);
+    return SCALE2(p, t);
 }
 
 /* e^x to about 2 ulp; x log2(e) in two parts, so that its error does not grow with x. */
@@ -270,7 +263,7 @@ INLINE vf exp_v(vf x)
 
 INLINE vf sigmoid_v(vf x)
 {
-    return set1(1.0f) / (set1(1.0f) + exp_v(-x));
+    return RECIPROCAL(set1(1.0f) + exp_v(-x));
 }
 
 /* x (1 + erf(x / sqrt 2)) / 2 with erf of Abramowitz & Stegun 7.1.26: |error| <= 1.5e-7. */
@@ -278,7 +271,7 @@ INLINE vf gelu_v(vf x)
 {
     vi sign = (vi)x & (int32_t)0x80000000;
     vf z = (vf)((vi)x ^ sign) * set1(0.70710678f);
-    vf t = set1(1.0f) / (set1(1.0f) + set1(0.3275911f) * z);
+    vf t = RECIPROCAL(set1(1.0f) + set1(0.3275911f) * z);
     vf p = set1(1.061405429f);
     p = p * t - set1(1.453152027f);
     p = p * t + set1(1.421413741f);
@@ -368,15 +361,6 @@ static void moments(enum dtype dtype, float *sum, float *sum2, const void *x, co
     WITH_DTYPE(dtype, moments_as(D, sum, sum2, x, pivot, n));
 }
 
-INLINE float sum_of(vf v)
-{
-    float lane[VL], sum = 0;
-    store(lane, v);
-    for (int i = 0; i < VL; i++)
-        sum += lane[i];
-    return sum;
-}
-
 INLINE void layer_norm_as(enum dtype d, void *y, const void *x, const float *gamma,
                           const float *beta, float eps, size_t n)
 {
@@ -386,14 +370,14 @@ INLINE void layer_norm_as(enum dtype d, void *y, const void *x, const float *gam
         sum += get(d, x, i, VL);
     if (left)
         sum += rest = get(d, x, whole, left);
-    float mean = sum_of(sum) / (float)n;
+    float mean = SUM_OF(sum) / (float)n;
     for (size_t i = 0; i < whole; i += VL) {
         vf v = get(d, x, i, VL) - set1(mean);
         sum2 += v * v;
     }
     for (size_t i = 0; i < left; i++)
         sum2[i] += (rest[i] - mean) * (rest[i] - mean);
-    float scale = 1 / sqrtf(sum_of(sum2) / (float)n + eps);
+    float scale = 1 / sqrtf(SUM_OF(sum2) / (float)n + eps);
     for (size_t i = 0; i < n; i += VL) {
         left = n - i;
         vf v = (get(d, x, i, left) - set1(mean)) * set1(scale);
@@ -413,46 +397,45 @@ static void scale(float *x, float s, size_t n)
         put(DTYPE_F32, x, i, n - i, get(DTYPE_F32, x, i, n - i) * set1(s));
 }
 
-static float max_of(const float *x, size_t n)
-{
-    vf m = set1(-INFINITY);
-    size_t i = 0;
-    for (; i + VL <= n; i += VL)
-        m = MAXV(m, load(x + i));
-    float lane[VL], best = kernels_scalar.max(x + i, n - i);
-    store(lane, m);
-    for (int j = 0; j < VL; j++)
-        best = lane[j] > best ? lane[j] : best;
-    return best;
-}
-
-INLINE float exp_as(enum dtype d, void *y, const float *x, float scale, float top, size_t n)
+INLINE void softmax_as(const struct softmax *f, enum dtype d)
 {
     const float log2e = 1.44269504f;
-    const int terms = d == DTYPE_BF16 ? 5 : 7;
-    vf sum = {0};
-    size_t i = 0;
-    for (; i + VL <= n; i += VL) {
-        vf t = load(x + i) * set1(scale) - set1(top);
-        vf e = exp2_v(t * set1(log2e), terms);
-        put(d, y, i, VL, e);
-        sum += e;
+    const bool coarse = d == DTYPE_BF16;
+    size_t size = d == DTYPE_BF16 ? sizeof(uint16_t) : sizeof(float);
+    for (size_t i = 0; i < f->rows; i++) {
+        const float *s = f->s + i * f->lds;
+        char *p = (char *)f->p + i * f->ldp * size;
+        size_t n = kernels_seen(f, i), whole = n / VL * VL, j;
+        vf sum = {0}, rest = {0};
+        if (n && (f->first || f->running)) {
+            vf most = set1(-INFINITY);
+            for (j = 0; j < whole; j += VL)
+                most = MAXV(most, load(s + j));
+            float m = MAX_OF(most);
+            for (; j < n; j++)
+                m = s[j] > m ? s[j] : m;
+            kernels_top(f, i, m * f->scale);
+        }
+        vf a = set1(f->scale * log2e), b = set1(f->top[i] * log2e);
+        for (j = 0; j < whole; j += VL) {
+            vf e = exp2_v(load(s + j) * a - b, coarse);
+            put(d, p, j, VL, e);
+            sum += e;
+        }
+        if (j < n) {
+            rest = exp2_v(get(DTYPE_F32, s, j, n - j) * a - b, coarse);
+            put(d, p, j, n - j, rest);
+            for (size_t l = 0; l < n - j; l++)
+                sum[l] += rest[l];
+        }
+        f->total[i] += SUM_OF(sum);
+        memset(p + n * size, 0, (f->wide - n) * size);
     }
-    if (i < n) {
-        vf t = get(DTYPE_F32, x, i, n - i) * set1(scale) - set1(top);
-        vf e = exp2_v(t * set1(log2e), terms);
-        put(d, y, i, n - i, e);
-        for (size_t j = 0; j < n - i; j++)
-            sum[j] += e[j];
-    }
-    return sum_of(sum);
 }
 
-static float exp_of(enum dtype dtype, void *y, const float *x, float scale, float top, size_t n)
+static void softmax(const struct softmax *f)
 {
-    if (dtype == DTYPE_BF16)
-        return exp_as(DTYPE_BF16, y, x, scale, top, n);
-    return exp_as(DTYPE_F32, y, x, scale, top, n);
+    WITH_DTYPE(f->dtype, softmax_as(f, D));
 }
 
 INLINE void finish_as(const struct finish *f, enum dtype d, enum activation act)
@@ -520,4 +503,4 @@ static double peak_f32(size_t rounds)
 #define KERNELS_BASE                                                                               \
     .peak_f32 = peak_f32, .gemm_f32 = gemm_f32, .gemm_bf16 = gemm_bf16, .finish = finish,          \
     .to_f32 = to_f32, .from_f32 = from_f32, .activate = activate, .affine = affine,                \
-    .moments = moments, .layer_norm = layer_norm, .scale = scale, .max = max_of, .exp = exp_of
+    .moments = moments, .layer_norm = layer_norm, .scale = scale, .softmax = softmax
