@@ -88,23 +88,27 @@ void http_wait_refuse_stopping(struct http_request *req)
 static bool look(struct http_request *req)
 {
     struct http_wait *wait = &req->wait;
+    struct queue *queue = req->http->app->queue;
+    enum job_state state;
     struct job job;
     struct err err;
-    if (!queue_get(req->http->app->queue, wait->job_id, NULL, &job, &err)) {
-        if (queue_ask_again(&wait->trouble_ms, &err))
-            return false;
-        http_wait_abandon(req);
-        http_reply_error(req, &err, NULL);
-        return true;
+    int images;
+    bool found = queue_glance(queue, wait->job_id, &state, &images, &err);
+    if (found && !job_state_is_final(state)) {
+        wait->trouble_ms = 0;
+        return false;
     }
-    bool final = job_state_is_final(job.state);
-    wait->trouble_ms = 0;
-    if (final) {
+    if (found && queue_get(queue, wait->job_id, NULL, &job, &err)) {
         wait->active = false;
         wait->fn(req, &job, wait->ctx);
+        job_free(&job);
+        return true;
     }
-    job_free(&job);
-    return final;
+    if (queue_ask_again(&wait->trouble_ms, &err))
+        return false;
+    http_wait_abandon(req);
+    http_reply_error(req, &err, NULL);
+    return true;
 }
 
 void http_wait_step(struct http_request *req)

@@ -377,21 +377,40 @@ static const struct job_image *image_at(const struct job *job, int index)
     return NULL;
 }
 
+/* 1: the job, which may have something to send; 0: not now; -1: never, `err` says why. */
+static int look(struct waiting *w, struct job *job, struct err *err)
+{
+    struct queue *queue = w->app->queue;
+    enum job_state state;
+    int images;
+    if (queue_glance(queue, w->job_id, &state, &images, err)) {
+        pthread_mutex_lock(&w->lock);
+        bool preview = w->preview_count > 0;
+        pthread_mutex_unlock(&w->lock);
+        bool news = preview || images > w->next_image || job_state_is_final(state);
+        if (!news || queue_get(queue, w->job_id, NULL, job, err)) {
+            w->trouble_ms = 0;
+            w->finished = news && job_state_is_final(job->state);
+            return news;
+        }
+    }
+    return queue_ask_again(&w->trouble_ms, err) ? 0 : -1;
+}
+
 static bool produce_events(struct http_stream *stream, void *ctx)
 {
     struct waiting *w = ctx;
     struct openai_fault f;
     struct job job;
     struct err err;
-    if (!queue_get(w->app->queue, w->job_id, NULL, &job, &err)) {
-        if (queue_ask_again(&w->trouble_ms, &err))
-            return true;
+    int found = look(w, &job, &err);
+    if (found == 0)
+        return true;
+    if (found < 0) {
         openai_fault(&f, 500, NULL, NULL, "%s", err.msg);
         send_fault(stream, &f);
         return false;
     }
-    w->trouble_ms = 0;
-    w->finished = job_state_is_final(job.state);
     bool going = send_partials(stream, w, &job);
     const struct job_image *image = image_at(&job, w->next_image);
     if (going && image) {
@@ -414,26 +433,25 @@ static bool produce_json(struct http_stream *stream, void *ctx)
     struct waiting *w = ctx;
     struct openai_fault f;
     struct job job;
-    struct err err = {0};
+    struct err err;
     cJSON *json = NULL;
-    if (queue_get(w->app->queue, w->job_id, NULL, &job, &err)) {
-        w->trouble_ms = 0;
-        w->finished = job_state_is_final(job.state);
-        if (job.state == JOB_DONE)
+    int found = look(w, &job, &err);
+    if (found == 0)
+        return true;
+    if (found > 0) {
+        bool done = job.state == JOB_DONE;
+        if (done)
             json = answer_json(w, &job, &err);
         else if (w->finished)
             fault_of_job(&job, &f);
-        bool done = job.state == JOB_DONE;
         job_free(&job);
         if (!w->finished)
             return true;
-        if (!json && done)
-            openai_fault(&f, 500, NULL, NULL, "%s", err.msg);
-    } else if (queue_ask_again(&w->trouble_ms, &err)) {
-        return true;
-    } else {
-        openai_fault(&f, 500, NULL, NULL, "%s", err.msg);
+        if (done && !json)
+            found = -1;
     }
+    if (found < 0)
+        openai_fault(&f, 500, NULL, NULL, "%s", err.msg);
     if (!json)
         json = openai_fault_json(&f);
     char *text = cJSON_PrintUnformatted(json);

@@ -390,6 +390,16 @@ bool queue_get(struct queue *q, const char *id, const char *key_id, struct job *
     return true;
 }
 
+bool queue_glance(struct queue *q, const char *id, enum job_state *state, int *images,
+                  struct err *err)
+{
+    struct store_lease lease;
+    bool done = store_job_lease(q->store, id, &lease, err);
+    *state = lease.state;
+    *images = lease.images;
+    return done;
+}
+
 bool queue_ask_again(int64_t *since, const struct err *err)
 {
     int64_t now = now_ms();

@@ -43,6 +43,11 @@ bool queue_submit(struct queue *q, const char *key_id, int priority,
 bool queue_get(struct queue *q, const char *id, const char *key_id, struct job *out,
                struct err *err);
 
+/* Its state and how many pictures it has, of anybody's job: cheap, for the many who wait, where
+ * queue_get also counts who is before it. */
+bool queue_glance(struct queue *q, const char *id, enum job_state *state, int *images,
+                  struct err *err);
+
 /* Whether whoever waits for a job shall ask again after `err`: the database may be in use, the disk
  * may have a bad moment, but not for longer than a minute. *since is 0 until the first failure; set
  * it to 0 after an answer. */
