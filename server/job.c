@@ -246,7 +246,7 @@ struct check {
 static bool refuse_number(struct check *c, const char *param, double least, double most, double got)
 {
     c->param = param;
-    return err_set(c->err, ERR_INVALID, "%s must be %.15g..%.15g, got %.15g", param, least, most,
+    return err_set(c->err, ERR_INVALID, "%s must be %.16g..%.16g, got %.16g", param, least, most,
                    got);
 }
 

@@ -41,7 +41,9 @@ static const char *kind_of(const cJSON *value)
     if (cJSON_IsBool(value))
         return "a boolean";
     if (cJSON_IsNumber(value))
-        return is_whole(value->valuedouble) ? "an integer" : "a decimal number";
+        return !isfinite(value->valuedouble)  ? "a number out of range"
+               : is_whole(value->valuedouble) ? "an integer"
+                                              : "a decimal number";
     if (cJSON_IsString(value))
         return "a string";
     if (cJSON_IsArray(value))
@@ -196,13 +198,13 @@ static bool store_number(const struct json_field *field, const cJSON *value, uns
     const char *noun = whole ? "integer" : "decimal";
     if (number < least)
         return fault(problem, JSON_FAULT_TOO_SMALL, field,
-                     "Invalid '%s': %s below minimum value. Expected a value >= %.15g, but got "
-                     "%.15g instead.",
+                     "Invalid '%s': %s below minimum value. Expected a value >= %.16g, but got "
+                     "%.16g instead.",
                      field->name, noun, least, number);
     if (number > most)
         return fault(problem, JSON_FAULT_TOO_LARGE, field,
-                     "Invalid '%s': %s above maximum value. Expected a value <= %.15g, but got "
-                     "%.15g instead.",
+                     "Invalid '%s': %s above maximum value. Expected a value <= %.16g, but got "
+                     "%.16g instead.",
                      field->name, noun, most, number);
     if (field->type == JSON_FIELD_INT)
         *(int *)at = (int)number;

@@ -73,7 +73,7 @@ static cJSON *out_of_range(const struct json_problem *problem)
     if (field->least == 0 && field->most == 0) /* only the C type was too narrow */
         return sdapi_reply_fault(field->name, problem->message, "value_error.number");
     char msg[96], limit[PYJSON_FLOAT_SIZE];
-    snprintf(limit, sizeof limit, "%.15g", low ? field->least : field->most);
+    snprintf(limit, sizeof limit, "%.16g", low ? field->least : field->most);
     snprintf(msg, sizeof msg, "ensure this value is %s than or equal to %s",
              low ? "greater" : "less", limit);
     cJSON *ctx = cJSON_CreateObject();

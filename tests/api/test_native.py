@@ -166,6 +166,10 @@ def test_other_errors(api):
     assert api.post("/api/jobs", {**TINY, "model": "nope"}, 404)["param"] == "model"
     error = api.post("/api/jobs", {**TINY, "width": 4096, "height": 4096}, 413)
     assert error["code"] == "too_large"
+    exact = api.post("/api/jobs", {**TINY, "seed": 2 ** 53}, 400)["message"]
+    assert "9007199254740991" in exact and "9007199254740992" in exact
+    assert "range" in api.answer(api.request("POST", "/api/jobs", data=b'{"prompt":"x","eta":1e999}'),
+                                 400)["message"]
     assert api.post("/api/jobs", {**TINY, "prompt": "x" * 200000}, 413)["param"] == "prompt"
     assert api.post("/api/jobs", status=400)["code"] == "invalid"
     for path in ("/api/jobs/x", "/api/jobs/" + "0" * 32, "/api/jobs/..%2f..%2fx", "/api/nope",
