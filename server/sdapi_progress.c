@@ -68,11 +68,12 @@ static struct figures figures_of(const struct job *job, const struct job_progres
 static struct job_progress last_progress(const struct app *app, const struct job *job,
                                          uint8_t **preview, size_t *size)
 {
-    struct job_progress progress;
+    struct job_progress progress = {.eta_seconds = -1};
     if (preview)
         *preview = NULL;
-    if (!events_last(app->events, job->id, &progress, preview, size))
-        progress = (struct job_progress){.steps = job_steps(&job->params), .eta_seconds = -1};
+    events_last(app->events, job->id, &progress, preview, size);
+    if (progress.steps == 0)
+        progress.steps = job_steps(&job->params);
     return progress;
 }
 
