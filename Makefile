@@ -102,10 +102,10 @@ tests: $(UNIT)
 unit: tests ## unit tests alone
 	@tests/run.sh $(BUILD) unit
 
-# The sanitizers' builds live beside the normal one and run the same tests. The inner loops share
-# nothing between threads, so ThreadSanitizer, which makes them 30 times slower, leaves them out.
-KERNEL_SAN = $(SAN)
-$(BUILD)/engine/compute/cpu/kernels_%.o: override SAN := $(KERNEL_SAN)
+# The sanitizers' builds live beside the normal one and run the same tests. The operations' tasks
+# share nothing, so ThreadSanitizer, which makes them 30 times slower, leaves them out.
+CPU_SAN = $(SAN)
+$(BUILD)/engine/compute/cpu/%.o: override SAN := $(CPU_SAN)
 ASAN = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 TSAN = -fsanitize=thread
 .PHONY: asan tsan
@@ -115,7 +115,7 @@ asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
 	@UBSAN_OPTIONS=print_stacktrace=1 tests/run.sh build/asan unit levels api
 tsan: ## the server's tests under ThreadSanitizer
 	@tests/setup.sh test
-	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=build/tsan SAN="$(TSAN)" KERNEL_SAN= \
+	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=build/tsan SAN="$(TSAN)" CPU_SAN= \
 	  OPT="-O1 -g" all tests
 	@tests/run.sh build/tsan unit api
 
