@@ -188,6 +188,12 @@ void checkpoint_free(struct checkpoint *cp)
     free(cp);
 }
 
+void checkpoint_release(const struct checkpoint *cp, const struct raw_tensor *t)
+{
+    for (int i = 0; i < 3 && cp->files[i]; i++)
+        safetensors_release(cp->files[i], t->data, t->bytes);
+}
+
 /* Looking up. */
 
 const struct raw_tensor *checkpoint_find(const struct checkpoint *cp, const char *ldm_name)

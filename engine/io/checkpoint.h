@@ -35,6 +35,9 @@ const struct raw_tensor *checkpoint_find(const struct checkpoint *cp, const char
 bool checkpoint_get(const struct checkpoint *cp, const char *ldm_name, int ndim,
                     const size_t *shape, struct raw_tensor *out, struct err *err);
 
+/* The tensor's bytes were read and are not needed for now: they need no longer take up memory. */
+void checkpoint_release(const struct checkpoint *cp, const struct raw_tensor *t);
+
 /* A string of the file's metadata (of the UNet's file in a folder), "modelspec.title" for example;
  * NULL when there is none. */
 const char *checkpoint_metadata(const struct checkpoint *cp, const char *key);

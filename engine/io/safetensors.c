@@ -308,6 +308,15 @@ void safetensors_close(struct safetensors *st)
     free(st);
 }
 
+void safetensors_release(const struct safetensors *st, const void *data, size_t bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)data;
+    uintptr_t first = (at + page - 1) / page * page, last = (at + bytes) / page * page;
+    bool inside = at >= (uintptr_t)st->data && at - (uintptr_t)st->data < st->size;
+    if (st->mapped && inside && first < last)
+        madvise((void *)first, last - first, MADV_DONTNEED);
+}
+
 const struct raw_tensor *safetensors_find(const struct safetensors *st, const char *name)
 {
     return raw_tensor_find(st->tensors, st->count, name);

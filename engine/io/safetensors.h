@@ -22,6 +22,10 @@ struct safetensors *safetensors_open_memory(const void *data, size_t size, struc
 
 void safetensors_close(struct safetensors *st);
 
+/* Gives back the memory of bytes that were read, if they lie in this file's mapping; reading them
+ * again is fine, but slower. */
+void safetensors_release(const struct safetensors *st, const void *data, size_t bytes);
+
 /* NULL when there is none. Tensors and names are valid until the close. */
 const struct raw_tensor *safetensors_find(const struct safetensors *st, const char *name);
 

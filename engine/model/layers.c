@@ -26,17 +26,20 @@ static struct matrix *load(struct loader *l, enum kind kind, const char *prefix,
                            const char *const *names, int count, int n, int k, bool bias)
 {
     struct matrix_part parts[4];
+    struct raw_tensor w[4];
     const size_t shape[4] = {(size_t)n, (size_t)k, 3, 3};
     for (int i = 0; i < count; i++) {
-        struct raw_tensor w, b = {0};
-        if (!get(l, prefix, names[i], ".weight", kind == CONV ? 4 : 2, shape, &w) ||
+        struct raw_tensor b = {0};
+        if (!get(l, prefix, names[i], ".weight", kind == CONV ? 4 : 2, shape, &w[i]) ||
             (bias && !get(l, prefix, names[i], ".bias", 1, shape, &b)))
             return NULL;
-        parts[i] = (struct matrix_part){n, w.dtype, b.dtype, w.data, b.data};
+        parts[i] = (struct matrix_part){n, w[i].dtype, b.dtype, w[i].data, b.data};
     }
     struct matrix *m =
         kind == GATED ? matrix_new_gated(l->dev, k, parts, l->err)
                       : matrix_new_stacked(l->dev, k, kind == CONV ? 9 : 1, parts, count, l->err);
+    for (int i = 0; i < count; i++)
+        checkpoint_release(l->cp, &w[i]);
     if (m)
         l->bytes += matrix_bytes(m);
     else
