@@ -136,6 +136,19 @@ def specks(x, chance, size, mask, rgb):
     return x + hit * (rgb - x)
 
 
+def lay(img, ok, things, where, tint):
+    """Puts things (premultiplied) onto the pictures `ok` at x, y, r, angle, flip."""
+    cx, cy, r, angle, flip = where.T
+    # a cell of the atlas holds 2.25 radii of a shape and a drawing alike
+    c, s = angle.cos() / (2.25 * r), angle.sin() / (2.25 * r)
+    dx, dy = 1 - 2 * cx, 1 - 2 * cy
+    theta = torch.stack([flip * c, flip * s, flip * (c * dx + s * dy),
+                         -s, c, c * dy - s * dx], 1).view(-1, 2, 3)
+    grid = F.affine_grid(theta, (len(ok), 4, *img.shape[2:]), align_corners=False)
+    t = F.grid_sample(things, grid, align_corners=False)
+    img[ok] = img[ok] * (1 - t[:, 3:]) + t[:, :3] * tint[:, :, None, None]
+
+
 @torch.no_grad()
 def paint(p, atlas, size):
     """[n, 3, size, size] in 0..1 of packed scenes (on the atlas' device)."""
@@ -167,25 +180,15 @@ def paint(p, atlas, size):
         below = (y > .66).float()
         img = specks(img, p["specks"][:, 1], size / 32, below, petals)
     for i in range(3):
-        ok = (p["thing"][:, i] >= 0).nonzero()[:, 0]
-        if not len(ok):
-            continue
-        where = p["where"][ok, i]
-        cx, cy, r, angle, flip = where.T
-        # the atlas cell holds 2.25 radii of a shape and a drawing alike
-        c, s = angle.cos() / (1.125 * r), angle.sin() / (1.125 * r)
-        dx, dy = .5 - cx, .5 - cy
-        theta = torch.stack([flip * c / 2, flip * s / 2, flip * (c * dx + s * dy),
-                             -s / 2, c / 2, c * dy - s * dx], 1).view(-1, 2, 3)
-        pictures = atlas.data[p["thing"][ok, i].to(atlas.data.device)].to(dev).float() / 255
-        pictures[:, :3] *= pictures[:, 3:]
-        # minified: average first, so that no line is lost
-        shrink = atlas.data.shape[-1] / (size * 2.25 * float(r.min()))
-        if shrink > 1.6:
-            pictures = F.avg_pool2d(pictures, min(4, round(shrink)))
-        grid = F.affine_grid(theta, (len(ok), 4, size, size), align_corners=False)
-        t = F.grid_sample(pictures, grid, align_corners=False)
-        img[ok] = img[ok] * (1 - t[:, 3:]) + t[:, :3] * p["tint"][ok, i, :, None, None] / 255
+        # minified: averaged first, so that no line is lost
+        shrink = atlas.data.shape[-1] / (size * 2.25 * p["where"][:, i, 2].clamp(min=.01))
+        for by, at_least, below in ((1, 0, 1.5), (2, 1.5, 3), (4, 3, 1e9)):
+            ok = (p["thing"][:, i] >= 0) & (shrink >= at_least) & (shrink < below)
+            ok = ok.nonzero()[:, 0]
+            if len(ok):
+                things = atlas.data[p["thing"][ok, i]].float() / 255
+                things[:, :3] *= things[:, 3:]
+                lay(img, ok, F.avg_pool2d(things, by), p["where"][ok, i], p["tint"][ok, i] / 255)
     if (p["specks"][:, 2] > 0).any():
         img = specks(img, p["specks"][:, 2] / 2, size / 40, 1, torch.ones_like(img))
     for k in p["style"].unique().tolist():

@@ -57,15 +57,20 @@ def tell(name, bar, **figures):
           f" (wanted: {bar}; {len(next(iter(figures.values())))} pictures)", flush=True)
 
 
-def hits(images, nouns):
-    """Whether each noun is the judge's first, and among its first five."""
-    top = said(images)["noun"].topk(5).indices
-    want = torch.tensor([things.nouns.index(n) for n in nouns])[:, None]
-    return (top[:, :1] == want).any(1).numpy(), (top == want).any(1).numpy()
+def hits(images, nouns, plain=True):
+    """Whether each noun is the judge's first, and among its first five; on a plain ground the
+    retriever judges."""
+    top = [retriever(i) for i in images] if plain else said(images)["noun"].topk(5).indices.tolist()
+    want = [things.nouns.index(n) for n in nouns]
+    return [w in t[:1] for w, t in zip(want, top)], [w in t for w, t in zip(want, top)]
 
 
 def a(noun):
     return noun if noun.split()[-1].endswith("s") else scenes.article(noun)
+
+
+def on_white(noun):
+    return f"{a(noun)} on a white background"
 
 
 def colour_shape():
@@ -84,7 +89,7 @@ def colour_shape():
 def subjects():
     order = sorted(things.nouns, key=lambda n: -things.odds[things.all.index(n)])[:300]
     order = order[::max(1, round(1 / args.part))]
-    first, five = hits(draw("subjects", [a(n) for n in order]), order)
+    first, five = hits(draw("subjects", [on_white(n) for n in order]), order)
     tell("subjects", "top 5 75%, top 1 50%", top1=first, top5=five)
     familiar = int(137 * len(order) / 300)
     tell("  familiar ones of these", "-", top1=first[:familiar], top5=five[:familiar])
@@ -95,7 +100,7 @@ def pairs():
               if scenes.held_out(things, n, p)]
     some = [all_of[i] for i in rng.permutation(len(all_of))[:share(100)]]
     images = draw("pairs", [f"{a(n)} {scenes.PLACES[p][0]}" for n, p in some])
-    _, five = hits(images, [n for n, _ in some])
+    _, five = hits(images, [n for n, _ in some], plain=False)
     place = [judges.PLACES[i] == p for i, (_, p) in zip(said(images)["place"].argmax(1), some)]
     tell("subject x background, held out", "both 60%", subject=five, background=place,
          both=np.logical_and(five, place))
@@ -106,7 +111,7 @@ def styles():
     some = [(n, s) for n in nouns for s in scenes.STYLES][::max(1, round(1 / args.part))]
     images = draw("styles", [f"{a(n)}, {scenes.STYLES[s][0]}" for n, s in some])
     style = [judges.STYLES[i] == s for i, (_, s) in zip(said(images)["style"].argmax(1), some)]
-    tell("style", "80%", style=style, subject_top5=hits(images, [n for n, _ in some])[1])
+    tell("style", "80%", style=style, subject_top5=hits(images, [n for n, _ in some], plain=False)[1])
 
 
 def counts():
@@ -136,16 +141,16 @@ def relations():
 
 def synonyms():
     some = [(w, n) for n in things.nouns for w in things.unseen[n]][:share(100)]
-    _, five = hits(draw("synonyms", [a(w) for w, _ in some]), [n for _, n in some])
+    _, five = hits(draw("synonyms", [on_white(w) for w, _ in some]), [n for _, n in some])
     tell("words of no caption", "top 5 40%", top5=five)
 
 
 def guidance():
     some = things.nouns[:share(64)]
-    weak, strong = (hits(draw(f"guidance{g:g}", [a(n) for n in some], guidance=g), some)[1]
+    weak, strong = (hits(draw(f"guidance{g:g}", [on_white(n) for n in some], guidance=g), some)[1]
                     for g in (1., 7.))
     tell("guidance: subject in top 5", "more at 7", at1=weak, at7=strong)
-    prompts = ["a star"] * share(48)
+    prompts = [a(n) for n in things.nouns[:share(48)]]  # grounds are then white most often
     grounds = [[judges.read_shape(i, shapes)[2] == "white" for i in
                 draw("negative", prompts, negative=n)] for n in ("", "white background")]
     tell("negative prompt: white grounds", "fewer", without=grounds[0], with_it=grounds[1])
@@ -171,6 +176,7 @@ def autoencoder():
 
 
 atlas = compose.Atlas(args.work / "drawings.zip", 128, device)
+retriever = judges.Retriever(things, atlas)
 judges.report(judge, things, atlas, device, share(2048))
 for measure in (colour_shape, subjects, pairs, styles, counts, relations, synonyms, guidance,
                 autoencoder):

@@ -1,8 +1,10 @@
 """Stage 6: judges.   python judges.py --work W --minutes 15
 
-One small network that names what it sees: the thing, the place, the style, how many. Trained on
-scenes of its own seeds, none held out; reports its accuracy on scenes of seeds that nobody trained
-on, so that it can be believed. Shapes need no training: read_shape() compares colours and outlines.
+Three that share nothing with the generator, and report first how often they are right on real scenes
+of seeds that nobody trained on, so that they can be believed:
+read_shape() reads a shape on a plain ground by comparing colours and outlines. Retriever names a
+thing on a plain ground by its nearest drawing. Judge, a small network trained here on scenes of its
+own seeds (none held out), names the thing anywhere, the place, the style, and how many.
 """
 import argparse
 import math
@@ -93,6 +95,51 @@ def read_shape(img, templates):
     return nearest(colour), shape if best > .7 else None, nearest(ground)
 
 
+class Retriever:
+    """Nouns by the nearest drawing: the picture is cut to what differs from its ground, and compared
+    with every drawing, both ways round, laid on the same ground."""
+
+    def __init__(self, things, atlas, side=20):
+        self.things, self.side, library, owner = things, side, [], []
+        for k, noun in enumerate(things.nouns):
+            for i in things.ids[noun]:
+                x = atlas.data[i].float().cpu()[None] / 255
+                ys, xs = (x[0, 3] > .05).nonzero().T
+                library.append(self.square(x, ys, xs)[0])
+                owner.append(k)
+        x = torch.stack(library)
+        x = torch.cat([x, x.flip(3)])
+        self.cover, self.ink = x[:, 3:], x[:, :3] * x[:, 3:]
+        self.owner = torch.tensor(owner * 2)
+
+    def square(self, x, ys, xs):
+        """[1, c, side, side]: the box around the points, centred in a square."""
+        x = x[:, :, ys.min():ys.max() + 1, xs.min():xs.max() + 1]
+        h, w = x.shape[2:]
+        n = max(h, w)
+        top, left = (n - h) // 2, (n - w) // 2
+        x = F.pad(x, (left, n - w - left, top, n - h - top))
+        return F.interpolate(x, size=(self.side, self.side), mode="area")
+
+    def __call__(self, img):
+        """Indices of the five nearest nouns for a uint8 [h, w, 3] picture; [] when it is empty."""
+        p = torch.from_numpy(img.astype(np.float32)) / 255
+        edge = torch.cat([p[:3].reshape(-1, 3), p[-3:].reshape(-1, 3), p[:, :3].reshape(-1, 3),
+                          p[:, -3:].reshape(-1, 3)])
+        ground = edge.median(0).values
+        far = (p - ground).norm(dim=2)
+        strong = far > max(.12, .35 * float(far.quantile(.99)))
+        if strong.float().mean() < .005:
+            return []
+        ys, xs = strong.nonzero().T
+        x = self.square((p - ground).permute(2, 0, 1)[None], ys, xs)
+        library = self.ink - self.cover * ground[:, None, None]
+        error = (library - x).square().mean((1, 2, 3))
+        best = torch.full((len(self.things.nouns),), 9.0)
+        best = best.scatter_reduce(0, self.owner, error, "amin")
+        return best.topk(5, largest=False).indices.tolist()
+
+
 def painted(rng, things, atlas, size, n, device, **how):
     batch = [scenes.scene(rng, things, whole=True, **how) for _ in range(n)]
     packed = {k: v.to(device) for k, v in compose.pack(batch).items()}
@@ -113,8 +160,16 @@ def report(judge, things, atlas, device, count=2048):
             right[k] += (said[k].argmax(1) == want[:, k])[ok].sum()
             seen[k] += ok.sum()
         top5 += (said[0].topk(5).indices == want[:, :1]).any(1).sum()
-    shapes = templates()
-    good = 0
+    shapes, retriever = templates(), Retriever(things, atlas)
+    good, first, five, all_of = 0, 0, 0, 0
+    while all_of < 300:
+        batch, x = painted(rng, things, atlas, 128, 1, device, mix=(0, 0, 1, 0))
+        s = batch[0]
+        if s["ground"]["name"] is None and not s["style"] and s["kind"] == "one" and \
+                s["names"][0] in things.nouns:
+            want = things.nouns.index(s["names"][0])
+            got = retriever((255 * x[0]).byte().permute(1, 2, 0).cpu().numpy())
+            first, five, all_of = first + (want in got[:1]), five + (want in got), all_of + 1
     for i in range(300):
         s = scenes.scene(rng, things, whole=True, mix=(1, 0, 0, 0))
         while s["kind"] != "one" or s["size"] == "small":
@@ -124,7 +179,8 @@ def report(judge, things, atlas, device, count=2048):
         good += got == (*s["names"][0], s["ground"]["colour"])
     print("judges on unseen real renders: " +
           ", ".join(f"{k} {100 * r / n:.1f}%" for k, r, n in zip(judge.heads, right, seen)) +
-          f", noun in top 5 {100 * top5 / seen[0]:.1f}%, colour x shape {100 * good / 300:.1f}%",
+          f", noun in top 5 {100 * top5 / seen[0]:.1f}%, retriever {first / 3:.1f}%, in top 5 "
+          f"{five / 3:.1f}%, colour x shape {good / 3:.1f}%",
           flush=True)
 
 

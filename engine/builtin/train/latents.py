@@ -27,6 +27,8 @@ def main():
     args.add_argument("--workers", default=0, type=int)
     args.add_argument("--factor", default=4.0, type=float,
                       help="how much oftener familiar nouns come")
+    args.add_argument("--mix", default=[.34, .03, .54, .09], type=float, nargs=4,
+                      help="shares of shapes, solids, things, landscapes")
     args = args.parse_args()
     device = common.device()
     vae = common.load_vae(args.work, args.size, device, best=False)
@@ -36,7 +38,8 @@ def main():
     folder.mkdir(exist_ok=True)
     shards = [s for s in range(-(-args.count // SHARD)) if not (folder / f"{s:04d}.pt").exists()]
     seeds = [[args.picture, s, k] for s in shards for k in range(SHARD // args.batch)]
-    made = supply.supply(scenes.Things(archive, args.factor), seeds, args.batch, args.workers)
+    made = supply.supply(scenes.Things(archive, args.factor), seeds, args.batch, args.workers,
+                         mix=args.mix)
     start = time.time()
     for shard in shards:
         means, ids = [], []
