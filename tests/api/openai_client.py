@@ -23,7 +23,7 @@ def pixels(data):
     return Image.open(io.BytesIO(data)).tobytes()
 
 
-def wait_for(condition, timeout=60):
+def wait_for(condition, timeout=300):
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, "waited too long"

@@ -10,7 +10,7 @@ from PIL import Image
 TINY = {"width": 64, "height": 64, "steps": 2, "seed": 1}
 
 
-def wait_for(condition, timeout=60):
+def wait_for(condition, timeout=300):
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, "waited too long"

@@ -313,7 +313,7 @@ def test_events_of_a_job(api):
     name, snapshot = events.found[0]
     assert name == "job" and check_job(snapshot)["id"] == job["id"]
     api.stop(blocker)
-    events.join(60)
+    events.join(300)
     assert events.ended
     name, last = events.found[-1]
     assert name == "job" and check_job(last)["state"] == "done"
