@@ -1,7 +1,7 @@
 /* pool.h: the engine's threads. A parallel loop over independent tasks, nothing else.
  *
- * Tasks are taken from a counter, so which thread runs which task varies, but a task's result
- * depends on its index alone: any number of threads gives the same bits.
+ * Tasks are taken from a counter, so which thread runs which task varies; a task's result must not
+ * depend on it.
  * A thread that finds no work spins for a short while (kernels follow each other within
  * microseconds) and then sleeps. One pool runs one loop at a time; the caller takes part. */
 #ifndef PICTOR_ENGINE_BASE_POOL_H

@@ -1,7 +1,7 @@
 /* cpu.h: the CPU device's inside, shared by the files that implement its operations.
  *
- * An operation cuts itself into tasks that depend on shapes alone, never on the number of threads,
- * and a task computes its outputs in a fixed order: so any thread count gives the same bits. */
+ * However an operation is cut into tasks, every output is computed by one of them, in an order that
+ * depends on shapes alone: so any thread count gives the same bits. */
 #ifndef PICTOR_ENGINE_COMPUTE_CPU_CPU_H
 #define PICTOR_ENGINE_COMPUTE_CPU_CPU_H
 

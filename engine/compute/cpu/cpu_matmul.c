@@ -61,6 +61,29 @@ static const unsigned char *source_row(const struct pack *p, int n, size_t row, 
     return (const unsigned char *)q->w + (size_t)n * row * dtype_size(q->dtype);
 }
 
+/* Turns `rows` rows of `cols` numbers, `taps` apart, so that rows lie side by side: dst [cols,
+ * PANEL]. */
+static void turn_f32(float *dst, const float *src, int rows, size_t cols, size_t taps, size_t ld)
+{
+    for (size_t i = 0; i < cols; i++, dst += PANEL)
+        for (int j = 0; j < rows; j++)
+            dst[j] = src[(size_t)j * ld + i * taps];
+}
+
+/* The same in pairs: dst [cols / 2, PANEL, 2]. */
+static void turn_bf16(uint16_t *dst, const uint16_t *src, int rows, size_t cols, size_t taps,
+                      size_t ld)
+{
+    for (size_t i = 0; i < cols; i += 2, dst += 2 * PANEL) {
+        const uint16_t *even = src + i * taps, *odd = even + taps;
+        bool pair = i + 1 < cols;
+        for (int j = 0; j < rows; j++) {
+            dst[2 * j] = even[(size_t)j * ld];
+            dst[2 * j + 1] = pair ? odd[(size_t)j * ld] : 0;
+        }
+    }
+}
+
 /* Fills panel `task`. Source rows are [k][taps]; a strip of all of them is converted, then turned
  * so that the panel is written from front to back for each tap. */
 static void pack_panel(void *ctx, size_t task, int thread)
@@ -93,20 +116,11 @@ static void pack_panel(void *ctx, size_t task, int thread)
             kn->from_f32(m->dtype, strip + (size_t)j * wide * size, f32, wide);
         }
         for (size_t t = 0; t < taps; t++) {
-            for (size_t i = 0; i < cols; i++) {
-                size_t at = t * (size_t)m->pack_k + k0 + i;
-                if (m->dtype == DTYPE_BF16) {
-                    uint16_t *dst = (uint16_t *)w + at / 2 * 2 * PANEL + at % 2;
-                    const uint16_t *from = (const uint16_t *)strip + i * taps + t;
-                    for (int j = 0; j < rows; j++)
-                        dst[2 * j] = from[(size_t)j * wide];
-                } else {
-                    float *dst = (float *)w + at * PANEL;
-                    const float *from = (const float *)strip + i * taps + t;
-                    for (int j = 0; j < rows; j++)
-                        dst[j] = from[(size_t)j * wide];
-                }
-            }
+            size_t at = (t * (size_t)m->pack_k + k0) * PANEL;
+            if (m->dtype == DTYPE_BF16)
+                turn_bf16((uint16_t *)w + at, (const uint16_t *)strip + t, rows, cols, taps, wide);
+            else
+                turn_f32((float *)w + at, (const float *)strip + t, rows, cols, taps, wide);
         }
     }
 }
