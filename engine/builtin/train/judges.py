@@ -1,6 +1,6 @@
 """Stage 6: judges.   python judges.py --work W --minutes 15
 
-Three that share nothing with the generator, and report first how often they are right on real scenes
+Three that never saw a generated picture, and report first how often they are right on real scenes
 of seeds that nobody trained on, so that they can be believed:
 read_shape() reads a shape on a plain ground by comparing colours and outlines. Retriever names a
 thing on a plain ground by its nearest drawing. Judge, a small network trained here on scenes of its
