@@ -3,13 +3,15 @@ that was accepted is done exactly once, with the pictures an undisturbed server 
 
 CHAOS_KILLS sets how often; the seed of the moments is printed and can be given as CHAOS_SEED."""
 import hashlib
+import io
 import os
 import random
 import threading
 import time
 
 import requests
-from processes import TINY, Jobs, fsck, size_of, until
+from PIL import Image
+from processes import TINY, Jobs, fsck, until
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "60"))
 SEED = int(os.environ.get("CHAOS_SEED", time.time_ns() % 1000000))
@@ -21,8 +23,10 @@ FORBIDDEN = {"missing", "size", "short", "damage", "strange"}  # what no crash m
 
 
 def pixels(data):
-    assert size_of(data) == (64, 64)
-    return hashlib.sha256(data).hexdigest()
+    """Of the pixels alone: the model's hash in the text is known only a moment after the start."""
+    image = Image.open(io.BytesIO(data))
+    assert image.size == (64, 64)
+    return hashlib.sha256(image.tobytes()).hexdigest()
 
 
 class Client(threading.Thread):
