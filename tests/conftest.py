@@ -61,6 +61,8 @@ class Server:
             self.process.kill()
             self.process.wait()
             raise
+        # ThreadSanitizer says what it saw and goes on.
+        assert "Sanitizer" not in self.log(), self.log()[-20000:]
 
     def restart(self):
         self.stop()
