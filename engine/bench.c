@@ -273,16 +273,15 @@ static bool measure(struct bench *bench, const struct shape *s, struct bench_row
     struct arena arena;
     struct ops o = {bench->dev, &arena};
     struct matrix *m = NULL;
-    bool conv = s->kind == CONV || s->kind == CONV_HALF;
-    struct matrix_part part = {s->n, DTYPE_F32, DTYPE_F32, bench->random, bench->random};
-    if (s->kind == GATED) {
-        part.n *= 2;
-        m = matrix_new_gated(bench->dev, s->k, &part, err);
-    } else if (conv || s->kind == LINEAR) {
-        m = matrix_new_stacked(bench->dev, s->k, conv ? 9 : 1, &part, 1, err);
+    bool conv = s->kind == CONV || s->kind == CONV_HALF, gated = s->kind == GATED;
+    if (conv || gated || s->kind == LINEAR) {
+        struct matrix_part part = {gated ? 2 * s->n : s->n, DTYPE_F32, DTYPE_F32, bench->random,
+                                   bench->random};
+        m = gated ? matrix_new_gated(bench->dev, s->k, &part, err)
+                  : matrix_new_stacked(bench->dev, s->k, conv ? 9 : 1, &part, 1, err);
+        if (!m)
+            return false;
     }
-    if (!m && (conv || s->kind == LINEAR || s->kind == GATED))
-        return false;
     arena_plan(&arena);
     run_shape(&o, s, m, bench->random, NULL);
     bool ok = arena_init(&arena, arena.peak, err);

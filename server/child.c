@@ -13,9 +13,9 @@
 
 #include <cjson/cJSON.h>
 
+#include "server/intake.h"
 #include "server/job.h"
 #include "server/registry.h"
-#include "server/intake.h"
 #include "server/settings.h"
 #include "server/worker.h"
 

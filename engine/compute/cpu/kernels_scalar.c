@@ -176,11 +176,12 @@ static void softmax(const struct softmax *f)
         const float *s = f->s + i * f->lds;
         char *p = (char *)f->p + i * f->ldp * size;
         size_t n = kernels_seen(f, i);
-        float m = -INFINITY;
-        for (size_t j = 0; j < n; j++)
-            m = s[j] > m ? s[j] : m;
-        if (n && (f->first || f->running))
+        if (n && (f->first || f->running)) {
+            float m = -INFINITY;
+            for (size_t j = 0; j < n; j++)
+                m = s[j] > m ? s[j] : m;
             kernels_top(f, i, m * f->scale);
+        }
         for (size_t j = 0; j < n; j++) {
             float e = expf(s[j] * f->scale - f->top[i]);
             put(f->dtype, p, j, e);

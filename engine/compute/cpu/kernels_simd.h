@@ -1,12 +1,11 @@
 /* kernels_simd.h: the inner loops over vectors of VL floats, compiled once an instruction set.
  *
- * Included by kernels_avx2.c and the others after they have defined VL, ROWS, MAXV(a, b), the
- * larger of each lane, MAX_OF(v) and SUM_OF(v) over lanes, WIDEN_F16(p), VL of F16,
- * FRACTION(t), t - floor(t), SCALE2(p, t), p 2^floor(t), and RECIPROCAL(v), to 2 ulp; NARROW(v), if
- * there is an instruction that rounds to BF16; and OWN_GEMM_BF16 if they bring that themselves. It
- * uses the compilers' vector extension, not intrinsics: a vector of VL floats is one register, and
- * with contraction allowed a
- * * b + c is one FMA.
+ * Included by kernels_avx2.c and kernels_vl16.h after they have defined VL, ROWS, MAXV(a, b), the
+ * larger of each lane, MAX_OF(v) and SUM_OF(v) over lanes, WIDEN_F16(p), VL of F16, FRACTION(t),
+ * t - floor(t), SCALE2(p, t), p 2^floor(t), and RECIPROCAL(v), to 2 ulp; NARROW(v), if there is an
+ * instruction that rounds to BF16; and OWN_GEMM_BF16 if they bring that themselves. The rest is the
+ * compilers' vector extension: a vector of VL floats is one register, and with contraction allowed
+ * x y + z is one FMA.
  *
  * The matrix product keeps ROWS x PANEL_VECTORS sums in registers: 6 x 2 of the 16 of AVX2, 12 x 2
  * of the 32 of AVX-512; the rest holds the weights of one k and a broadcast activation. */
