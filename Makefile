@@ -17,18 +17,18 @@ LDFLAGS += -pthread $(SAN)
 LDLIBS += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -linih -lm
 CPPFLAGS += $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 
-# A kernel file's name is its instruction set, and only that file gets the flag.
+# A kernel file's name is its instruction set, and only that file gets the flag: kernels_X.c is
+# compiled with FLAGS_X, on the architectures that have X.
+LEVELS_x86_64 = avx2 avx512 avx512bf16 amx
 FLAGS_avx2 = -mavx2 -mfma -mf16c -ffp-contract=fast
 FLAGS_avx512 = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -ffp-contract=fast
-FLAGS_amx = $(FLAGS_avx512) -mavx512bf16 -mamx-tile -mamx-bf16
+FLAGS_avx512bf16 = $(FLAGS_avx512) -mavx512bf16
+FLAGS_amx = $(FLAGS_avx512bf16) -mamx-tile -mamx-bf16
 
-ENGINE_ALL := $(wildcard engine/*.c engine/base/*.c engine/compute/*.c engine/compute/cpu/*.c \
-  engine/io/*.c engine/model/*.c engine/text/*.c engine/sample/*.c engine/pipeline/*.c engine/builtin/*.c)
-ifeq ($(ARCH),x86_64)
-ENGINE_SRC := $(ENGINE_ALL)
-else
-ENGINE_SRC := $(filter-out %_avx2.c %_avx512.c %_amx.c,$(ENGINE_ALL))
-endif
+LEVELS_NOT_HERE = $(filter-out $(LEVELS_$(ARCH)),$(LEVELS_x86_64))
+ENGINE_SRC := $(filter-out $(LEVELS_NOT_HERE:%=engine/compute/cpu/kernels_%.c),$(wildcard \
+  engine/*.c engine/base/*.c engine/compute/*.c engine/compute/cpu/*.c \
+  engine/io/*.c engine/model/*.c engine/text/*.c engine/sample/*.c engine/pipeline/*.c engine/builtin/*.c))
 SERVER_SRC := $(wildcard server/*.c server/*/*.c)
 ENGINE_OBJ := $(ENGINE_SRC:%.c=$(BUILD)/%.o)
 SERVER_OBJ := $(filter-out $(BUILD)/server/main.o,$(SERVER_SRC:%.c=$(BUILD)/%.o))
@@ -65,22 +65,10 @@ $(BUILD)/libpictor.a: $(ENGINE_OBJ)
 	$(call say,AR)
 	$(Q)$(AR) rcs $@ $^
 
-$(BUILD)/%_avx2.o: %_avx2.c
-	@mkdir -p $(@D)
-	$(call say,CC)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(FLAGS_avx2) -MMD -MP -c -o $@ $<
-$(BUILD)/%_avx512.o: %_avx512.c
-	@mkdir -p $(@D)
-	$(call say,CC)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(FLAGS_avx512) -MMD -MP -c -o $@ $<
-$(BUILD)/%_amx.o: %_amx.c
-	@mkdir -p $(@D)
-	$(call say,CC)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(FLAGS_amx) -MMD -MP -c -o $@ $<
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(FLAGS_$(@F:kernels_%.o=%)) -MMD -MP -c -o $@ $<
 
 # Files that objects hold by INCBIN, which the compiler does not report.
 $(BUILD)/engine/text/tokenizer.o: engine/text/clip_merges.bin

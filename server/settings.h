@@ -47,7 +47,7 @@
       "basic authentication of the SD WebUI API")                                                  \
     X(INT, workers, threads, "0", 0, 1024, "", "threads of the engine; 0: one for each CPU")       \
     X(WORD, workers, precision, "auto", 0, 0, "auto|bf16|f32", "arithmetic of the engine")         \
-    X(WORD, workers, cpu, "auto", 0, 0, "auto|scalar|avx2|avx512|amx",                             \
+    X(WORD, workers, cpu, "auto", 0, 0, "auto|scalar|avx2|avx512|avx512bf16|amx",                             \
       "highest instruction set to use")                                                            \
     X(INT, workers, memory_limit_mb, "0", 0, 16777216, "",                                         \
       "MiB of weights and activations; 0: no limit")                                               \

@@ -45,5 +45,6 @@ struct matrix {
 };
 
 struct device *cpu_device_new(const struct device_options *options, struct err *err);
+const char *cpu_device_level_name(int i);
 
 #endif

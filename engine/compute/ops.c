@@ -17,6 +17,11 @@ void device_free(struct device *dev)
         dev->table->free(dev);
 }
 
+const char *device_level_name(int i)
+{
+    return cpu_device_level_name(i);
+}
+
 const char *device_level(const struct device *dev)
 {
     return dev->level;

@@ -20,13 +20,16 @@ struct device;
 
 struct device_options {
     int threads;     /* 0: one per available CPU */
-    const char *cpu; /* cap: "scalar" "avx2" "avx512" "amx"; NULL: $PICTOR_CPU, else the best */
-    int bf16;        /* activations: 1 BF16, 0 F32, -1 BF16 where it is multiplied in hardware */
+    const char *cpu; /* cap: a device_level_name; NULL: $PICTOR_CPU, else the best */
+    int bf16;        /* activations: 1 BF16, 0 F32, -1 BF16 where it is the faster */
 };
 
 struct device *device_new(const struct device_options *options, struct err *err);
 void device_free(struct device *dev);
-const char *device_level(const struct device *dev); /* "scalar" "avx2" "avx512" "amx" */
+/* The i-th level that this program knows, worst to best; NULL behind the last. Every architecture
+ * has "scalar"; x86-64 also "avx2" "avx512" "avx512bf16" "amx", AArch64 "neon". */
+const char *device_level_name(int i);
+const char *device_level(const struct device *dev); /* the one in use */
 int device_threads(const struct device *dev);
 enum dtype device_dtype(const struct device *dev); /* of activations */
 

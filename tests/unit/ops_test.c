@@ -20,8 +20,6 @@
 
 #include "engine/compute/ops.h"
 
-static const char *const levels[] = {"scalar", "avx2", "avx512", "amx"};
-
 struct fixture {
     struct device *dev;
     enum dtype dtype;
@@ -430,19 +428,20 @@ static void rows(const struct fixture *f)
 static void at_every_level(void (*part)(const struct fixture *f))
 {
     const char *cap = getenv("PICTOR_CPU");
-    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+    for (int i = 0; device_level_name(i); i++) {
+        const char *level = device_level_name(i);
         for (int bf = 0; bf <= 1; bf++) {
             struct err err;
-            struct device_options options = {.threads = 2, .cpu = levels[i], .bf16 = bf};
+            struct device_options options = {.threads = 2, .cpu = level, .bf16 = bf};
             struct fixture f = {device_new(&options, &err), bf ? DTYPE_BF16 : DTYPE_F32};
             if (!f.dev)
                 fail_msg("%s", err.msg);
             seed = 7;
-            if (strcmp(device_level(f.dev), levels[i]) == 0)
+            if (strcmp(device_level(f.dev), level) == 0)
                 part(&f);
             device_free(f.dev);
         }
-        if (cap && strcmp(cap, levels[i]) == 0)
+        if (cap && strcmp(cap, level) == 0)
             break;
     }
 }

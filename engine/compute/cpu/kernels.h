@@ -104,7 +104,6 @@ static inline void kernels_top(const struct softmax *f, size_t row, float top)
 /* Rows below are n numbers of `dtype`, F32 or BF16, that need no alignment. */
 struct kernels {
     const char *name;
-    bool bf16_hardware; /* multiplies BF16 in hardware: worth using by default */
     /* Multiplies registers with each other `rounds` times, as fast as this level can, and returns
      * the floating point operations that were (a multiply-add is two). */
     double (*peak_f32)(size_t rounds);
@@ -130,7 +129,7 @@ struct kernels {
 
 extern const struct kernels kernels_scalar;
 #if defined(__x86_64__)
-extern const struct kernels kernels_avx2, kernels_avx512, kernels_amx;
+extern const struct kernels kernels_avx2, kernels_avx512, kernels_avx512bf16, kernels_amx;
 /* Asks the kernel for the AMX tile registers, once a process; false where there are none. */
 bool kernels_amx_enable(void);
 #endif

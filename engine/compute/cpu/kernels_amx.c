@@ -154,9 +154,4 @@ bool kernels_amx_enable(void)
     return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
 }
 
-const struct kernels kernels_amx = {
-    .name = "amx",
-    .bf16_hardware = true,
-    .peak_bf16 = peak_bf16,
-    KERNELS_BASE,
-};
+const struct kernels kernels_amx = {.name = "amx", .peak_bf16 = peak_bf16, KERNELS_BASE};

@@ -195,7 +195,7 @@ static double peak(size_t rounds)
 {
     enum { CHAINS = 8 };
     volatile float one = 1;
-    float sum[CHAINS] = {0}, x = one, total = 0;
+    float sum[CHAINS] = {0, 1, 2, 3, 4, 5, 6, 7}, x = one, total = 0;
     for (size_t i = 0; i < rounds; i++)
         for (int j = 0; j < CHAINS; j++)
             sum[j] = sum[j] * x + x;

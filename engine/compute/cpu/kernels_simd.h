@@ -2,10 +2,11 @@
  *
  * Included by kernels_avx2.c and kernels_vl16.h after they have defined VL, ROWS, MAXV(a, b), the
  * larger of each lane, MAX_OF(v) and SUM_OF(v) over lanes, WIDEN_F16(p), VL of F16, FRACTION(t),
- * t - floor(t), SCALE2(p, t), p 2^floor(t), and RECIPROCAL(v), to 2 ulp; NARROW(v), if there is an
- * instruction that rounds to BF16; and OWN_GEMM_BF16 if they bring that themselves. The rest is the
- * compilers' vector extension: a vector of VL floats is one register, and with contraction allowed
- * x y + z is one FMA.
+ * t - floor(t), SCALE2(p, t), p 2^floor(t), and RECIPROCAL(v), to 2 ulp; if there are instructions
+ * for it, NARROW(v), which rounds to BF16, and DOT(sum, x, w), which multiplies pairs of BF16 and
+ * adds both products to their lane's sum; and OWN_GEMM_BF16 if they bring that themselves. The rest
+ * is the compilers' vector extension: a vector of VL floats is one register, and with contraction
+ * allowed x y + z is one FMA.
  *
  * The matrix product keeps ROWS x PANEL_VECTORS sums in registers: 6 x 2 of the 16 of AVX2, 12 x 2
  * of the 32 of AVX-512; the rest holds the weights of one k and a broadcast activation. */
@@ -96,6 +97,16 @@ INLINE void block_bf16(const struct gemm *g, int i, int rows, int j)
             vu p0, p1;
             memcpy(&p0, w, sizeof p0);
             memcpy(&p1, w + 2 * VL, sizeof p1);
+#ifdef DOT
+#pragma GCC unroll 12
+            for (int r = 0; r < rows; r++) {
+                uint32_t pair;
+                memcpy(&pair, at + (size_t)r * g->lda + (size_t)k, sizeof pair);
+                vu both = pair - (vu){0};
+                sum[r][0] = DOT(sum[r][0], both, p0);
+                sum[r][1] = DOT(sum[r][1], both, p1);
+            }
+#else
             vf even0 = bits(p0 << 16), odd0 = bits(p0 & 0xffff0000u);
             vf even1 = bits(p1 << 16), odd1 = bits(p1 & 0xffff0000u);
 #pragma GCC unroll 12
@@ -109,6 +120,7 @@ INLINE void block_bf16(const struct gemm *g, int i, int rows, int j)
                 sum[r][0] += x1 * odd0;
                 sum[r][1] += x1 * odd1;
             }
+#endif
         }
     }
 #pragma GCC unroll 12
@@ -487,7 +499,7 @@ static double peak_f32(size_t rounds)
     vf sum[ROWS * NV], x = set1(one);
 #pragma GCC unroll 24
     for (int j = 0; j < ROWS * NV; j++)
-        sum[j] = x;
+        sum[j] = set1((float)j); /* equal chains would be computed as one */
     for (size_t i = 0; i < rounds; i++)
 #pragma GCC unroll 24
         for (int j = 0; j < ROWS * NV; j++)
