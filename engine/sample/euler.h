@@ -1,4 +1,4 @@
-/* euler.h: the samplers that walk straight lines: Euler, Euler a, DDIM and Heun. */
+/* euler.h: the samplers that walk straight lines: Euler, Euler a, DDIM, Heun and LCM. */
 #ifndef PICTOR_ENGINE_SAMPLE_EULER_H
 #define PICTOR_ENGINE_SAMPLE_EULER_H
 
@@ -6,5 +6,6 @@
 
 bool euler_ancestral(struct sampler_state *s, struct err *err); /* eta 0: Euler; also DDIM */
 bool euler_heun(struct sampler_state *s, struct err *err);
+bool euler_lcm(struct sampler_state *s, struct err *err);
 
 #endif

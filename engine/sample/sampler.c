@@ -71,8 +71,12 @@ static const struct sampler samplers[] = {
      .eta = 0,
      .buffers = 2,
      .loop = euler_ancestral},
+    {.info = {"LCM", "k_lcm", "simple"}, .distilled = true, .buffers = 2, .loop = euler_lcm},
 };
 #define SAMPLERS (sizeof samplers / sizeof *samplers)
+
+/* Of the 1000 levels, latent consistency models know t = 19, 39 ... 999 (Luo et al. 2023, 4.3). */
+#define DISTILLED_STRIDE 20
 
 #define STRENGTH_MAX 0.999 /* the SD WebUI's: int(0.999 * steps) + 1 is all of them */
 
@@ -145,6 +149,14 @@ pictor_sampler_find(const char *name, const struct pictor_scheduler_info **sched
 
 /* Plans. */
 
+/* The next noisier level that a distilled model knows. With it "simple" is what diffusers calls this
+ * sampler's timesteps: 999 - 20 floor(50 i / n). */
+static double distilled_sigma(const struct schedule *schedule, double sigma)
+{
+    double t = schedule_t_of_sigma(schedule, sigma);
+    return schedule->sigmas[DISTILLED_STRIDE * (int)ceil((t + 1) / DISTILLED_STRIDE) - 1];
+}
+
 /* A schedule of `steps`, of which the first `skip` are left out, as the SD WebUI cuts it for image
  * to image. Equal neighbours are merged: a step of no length would be a division by zero to the
  * samplers that look back. */
@@ -158,6 +170,8 @@ static bool plan_sigmas(struct sampler_plan *plan, const struct sampler *sampler
     double *sigmas = schedule_sigmas(schedule, kind, steps + discard, &count, err);
     if (!sigmas)
         return false;
+    for (int i = 0; sampler->distilled && i < count - 1; i++)
+        sigmas[i] = distilled_sigma(schedule, sigmas[i]);
     if (discard) {
         sigmas[count - 2] = sigmas[count - 1];
         count--;

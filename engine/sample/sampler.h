@@ -42,6 +42,7 @@ struct sampler {
     bool second_order; /* calls the denoiser twice a step */
     bool ancestral;    /* draws noise while it runs, scaled by eta */
     bool discard_next_to_last; /* leaves out the smallest sigma before 0 */
+    bool distilled;            /* LCM: calls the model at the levels it was distilled for alone */
     double eta;                /* its own */
     int buffers;               /* scratch it needs, in latents */
     bool (*loop)(struct sampler_state *s, struct err *err);

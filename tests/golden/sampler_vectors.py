@@ -3,12 +3,14 @@
     python3 tests/golden/sampler_vectors.py > tests/golden/sampler_vectors.h
 
 The data are a mixture of two Gaussians, so the best denoiser is known exactly and is not linear.
-The loops are k-diffusion's (see sampling.py), in float64; noise is Philox as the WebUI draws it.
+The loops are k-diffusion's (see sampling.py), LCM's is diffusers', in float64; noise is Philox as the
+WebUI draws it.
 """
 import math
 
 import numpy as np
 import torch
+from diffusers.schedulers import scheduling_lcm
 from torchsde._brownian import brownian_interval
 
 import sampling
@@ -72,7 +74,7 @@ MASK = torch.tensor([float(i % 3 != 0) for i in range(SIDE * SIDE)]).double().re
 NAMES = {"euler": "Euler", "euler_a": "Euler a", "dpmpp_2m": "DPM++ 2M", "heun": "Heun", "lms": "LMS",
          "dpm2": "DPM2", "dpm2_a": "DPM2 a", "dpmpp_2s_a": "DPM++ 2S a", "dpmpp_sde": "DPM++ SDE",
          "dpmpp_2m_sde": "DPM++ 2M SDE", "dpmpp_2m_sde_heun": "DPM++ 2M SDE Heun",
-         "dpmpp_3m_sde": "DPM++ 3M SDE"}
+         "dpmpp_3m_sde": "DPM++ 3M SDE", "lcm": "LCM"}
 
 
 def exact_sigmas(scheduler, n):
@@ -86,7 +88,24 @@ def exact_sigmas(scheduler, n):
     return torch.from_numpy(np.append(sigmas, 0.0))
 
 
+def run_lcm(steps):
+    """diffusers' LCMScheduler with its own timesteps; its latents are scaled by sqrt(a). The start is
+    the WebUI's, noise of sigma, where diffusers has sqrt(sigma^2 + 1)."""
+    noise, model = Noise(SEED), Timesteps()
+    scheduling_lcm.randn_tensor = lambda *_, **__: noise()
+    lcm = scheduling_lcm.LCMScheduler(1000, 0.00085, 0.012, "scaled_linear")
+    lcm.alphas_cumprod = sampling.ALPHAS_CUMPROD.double()
+    lcm.set_timesteps(steps)
+    x = noise() * (1 - lcm.alphas_cumprod[lcm.timesteps[0]]) ** 0.5
+    for t in lcm.timesteps:
+        x, eps = model.noise(x, t)
+        x = lcm.step(eps, t, x).prev_sample
+    return steps, x[0]
+
+
 def run(key, scheduler, steps, mode="text", strength=1.0, eta=None, masked=False):
+    if key == "lcm":
+        return run_lcm(steps)
     noise = Noise(SEED)
     start = noise()
     keep = (lambda x: x * MASK + INIT * (1 - MASK)) if masked else lambda x: x
@@ -132,7 +151,7 @@ def run(key, scheduler, steps, mode="text", strength=1.0, eta=None, masked=False
 
 
 def main():
-    cases = [(k, s, 10) for k in NAMES for s in ("exponential" if "sde" in k else "uniform", "karras")]
+    cases = [(k, s, 10) for k in NAMES if k != "lcm" for s in ("exponential" if "sde" in k else "uniform", "karras")]
     cases += [("euler", s, 7) for s in ("exponential", "sgm_uniform", "simple", "ddim", "beta",
                                         "kl_optimal")]
     cases += [("euler_a", "karras", 10, "text", 1.0, eta) for eta in (0.0, 0.5)]
@@ -146,6 +165,7 @@ def main():
     cases += [("euler", "uniform", 10, "image", 0.0), ("euler", "uniform", 10, "image", 1.0)]
     cases += [(k, s, 10, "image", 0.8, None, True)
               for k, s in (("euler", "uniform"), ("dpmpp_2m", "karras"), ("ddim", "uniform"))]
+    cases += [("lcm", "automatic", n) for n in (1, 2, 3, 4, 6, 8, 50)]
     print("/* sampler_vectors.h: written by sampler_vectors.py. `end` is [channels, pixels]. */")
     print("static const struct sampler_vector {")
     print("    const char *sampler, *scheduler;\n    int steps;\n    const char *mode;")
