@@ -108,6 +108,20 @@ struct pictor_progress {
     const struct pictor_image *preview; /* RGB at latent size (1/8), or NULL; borrowed */
 };
 
+/* Speed for exactness; the zero value is exact. What each costs is in docs/performance.md. */
+struct pictor_speed {
+    /* Noise levels (sigma, 0..1000) outside of which there is no guidance, which halves the work
+     * (Kynkaanniemi et al. 2024). high 0: no upper end. Alternate: below `low` every second call
+     * has guidance, as SD WebUI's "negative guidance minimum sigma". */
+    double guidance_low, guidance_high;
+    bool guidance_alternate;
+    /* The deep levels of the UNet run in every n-th call, in the others what they said last is
+     * taken (Ma et al. 2023, "DeepCache"); 0 and 1: in every one; at most 20. */
+    int reuse_every;
+    /* Share of the keys that self-attention at full resolution leaves out, 0..0.9. */
+    double token_merging;
+};
+
 struct pictor_params {
     const char *prompt, *negative_prompt; /* UTF-8; SD WebUI syntax: (x:1.2) [x] BREAK */
     int width, height;                    /* pixels; multiples of 8, 64..limits of memory */
@@ -139,6 +153,8 @@ struct pictor_params {
     int hires_steps;            /* 0: as steps */
     double hires_strength;      /* denoising strength of the second pass */
     const char *hires_upscaler; /* "Latent" or "Lanczos" */
+
+    struct pictor_speed speed;
 
     int preview_every; /* steps between previews; 0: none */
     /* Called on the calling thread; return false to cancel. May be NULL. */

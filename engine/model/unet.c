@@ -20,6 +20,7 @@ struct transformer {
     struct matrix *q2, *kv2, *out2; /* cross-attention */
     struct matrix *gated, *down;    /* feed-forward */
     int prompt;                     /* which of the prompt's keys and values */
+    bool full;                      /* at the latent's own resolution */
 };
 
 struct block {
@@ -56,14 +57,15 @@ static void load_resnet(struct loader *l, struct resnet *r, const char *prefix, 
 }
 
 static void load_transformer(struct loader *l, struct unet *u, struct transformer *t,
-                             const char *prefix, int c)
+                             const char *prefix, int c, bool full)
 {
     static const char *const self[] = {"transformer_blocks.0.attn1.to_q",
                                        "transformer_blocks.0.attn1.to_k",
                                        "transformer_blocks.0.attn1.to_v"};
     static const char *const cross[] = {"transformer_blocks.0.attn2.to_k",
                                         "transformer_blocks.0.attn2.to_v"};
-    *t = (struct transformer){.c = c, .heads = u->arch.unet.heads, .prompt = u->transformers++};
+    *t = (struct transformer){
+        .c = c, .heads = u->arch.unet.heads, .prompt = u->transformers++, .full = full};
     t->norm = layers_norm(l, prefix, "norm", c);
     t->in = layers_linear(l, prefix, "proj_in", c, c, true);
     t->norm1 = layers_norm(l, prefix, "transformer_blocks.0.norm1", c);
@@ -105,7 +107,7 @@ static void load_blocks(struct loader *l, struct unet *u)
             c = left[lefts++] = wide;
             if ((b->has_transformer = a->unet.attention[level]))
                 load_transformer(l, u, &b->transformer, member(p, sizeof p, "input_blocks", n, 1),
-                                 c);
+                                 c, level == 0);
         }
         if (level + 1 < a->unet.levels) {
             int n = u->in_count++;
@@ -115,7 +117,8 @@ static void load_blocks(struct loader *l, struct unet *u)
         }
     }
     load_resnet(l, &u->mid[0].resnet, "model.diffusion_model.middle_block.0.", c, c, time_dim);
-    load_transformer(l, u, &u->mid[0].transformer, "model.diffusion_model.middle_block.1.", c);
+    load_transformer(l, u, &u->mid[0].transformer, "model.diffusion_model.middle_block.1.", c,
+                     false);
     load_resnet(l, &u->mid[1].resnet, "model.diffusion_model.middle_block.2.", c, c, time_dim);
     u->mid[0].has_resnet = u->mid[0].has_transformer = u->mid[1].has_resnet = true;
     for (int level = a->unet.levels - 1; level >= 0; level--) {
@@ -129,7 +132,7 @@ static void load_blocks(struct loader *l, struct unet *u)
             c = wide;
             if ((b->has_transformer = a->unet.attention[level]))
                 load_transformer(l, u, &b->transformer, member(p, sizeof p, "output_blocks", n, 1),
-                                 c);
+                                 c, level == 0);
             if (level > 0 && i == a->unet.res_blocks)
                 b->resample = layers_conv3x3(
                     l, member(p, sizeof p, "output_blocks", n, b->has_transformer ? 2 : 1), "conv",
@@ -255,6 +258,18 @@ struct unet_prompt *unet_prompt_new(struct ops *o, const struct unet *u, int b, 
     return p;
 }
 
+struct unet_prompt *unet_prompt_first(const struct unet_prompt *p, int b)
+{
+    struct unet_prompt *first = calloc(1, sizeof *first);
+    if (!first)
+        return NULL;
+    *first = *p;
+    first->b = b;
+    for (int i = 0; i < 2 * MAX_BLOCKS; i++)
+        first->kv[i].b = b;
+    return first;
+}
+
 void unet_prompt_free(struct unet_prompt *p)
 {
     free(p);
@@ -265,9 +280,18 @@ static struct tensor like(struct ops *o, const struct tensor *x, int c)
     return tensor_new(o->arena, x->dtype, x->b, x->h, x->w, c, 0);
 }
 
+/* Keys and values [b, h, w, 2c] at `share` of their pixels: every so many, not their means. */
+static struct tensor fewer(struct ops *o, const struct tensor *kv, double share)
+{
+    int h = (int)ceil(kv->h * sqrt(share)), w = (int)ceil(kv->w * sqrt(share));
+    struct tensor y = tensor_new(o->arena, kv->dtype, kv->b, h, w, kv->c, 0);
+    ops_resize(o, &y, kv);
+    return y;
+}
+
 /* x is changed in place. */
 static void run_transformer(struct ops *o, const struct transformer *t,
-                            const struct unet_prompt *prompt, struct tensor *x)
+                            const struct unet_prompt *prompt, double merging, struct tensor *x)
 {
     size_t mark = arena_mark(o->arena);
     int c = t->c;
@@ -278,19 +302,22 @@ static void run_transformer(struct ops *o, const struct transformer *t,
     struct epilogue onto_h = {.residual = &ht}, onto_x = {.residual = &xt};
 
     size_t inner = arena_mark(o->arena);
-    struct tensor qkv = like(o, &ht, 3 * c), mixed = like(o, &ht, c);
+    struct tensor qkv = like(o, x, 3 * c), qkvt = tensor_tokens(&qkv), mixed = like(o, &ht, c);
     layers_layer_norm(o, &nt, &ht, &t->norm1);
-    ops_linear(o, &qkv, &nt, t->qkv1, NULL);
-    struct tensor q = tensor_slice(&qkv, 0, c), k = tensor_slice(&qkv, c, c),
-                  v = tensor_slice(&qkv, 2 * c, c);
+    ops_linear(o, &qkvt, &nt, t->qkv1, NULL);
+    struct tensor q = tensor_slice(&qkvt, 0, c), kv = tensor_slice(&qkv, c, 2 * c);
+    if (t->full && merging > 0)
+        kv = fewer(o, &kv, 1 - merging);
+    kv = tensor_tokens(&kv);
+    struct tensor k = tensor_slice(&kv, 0, c), v = tensor_slice(&kv, c, c);
     ops_attention(o, &mixed, &q, &k, &v, t->heads, false);
     ops_linear(o, &ht, &mixed, t->out1, &onto_h);
 
-    const struct tensor *kv = &prompt->kv[t->prompt];
+    const struct tensor *words = &prompt->kv[t->prompt];
     layers_layer_norm(o, &nt, &ht, &t->norm2);
     ops_linear(o, &q, &nt, t->q2, NULL);
-    k = tensor_slice(kv, 0, c);
-    v = tensor_slice(kv, c, c);
+    k = tensor_slice(words, 0, c);
+    v = tensor_slice(words, c, c);
     ops_attention(o, &mixed, &q, &k, &v, t->heads, false);
     ops_linear(o, &ht, &mixed, t->out2, &onto_h);
     arena_reset(o->arena, inner);
@@ -304,13 +331,13 @@ static void run_transformer(struct ops *o, const struct transformer *t,
 }
 
 static struct tensor run_block(struct ops *o, const struct block *b,
-                               const struct unet_prompt *prompt, const struct tensor *x,
-                               const struct tensor *emb)
+                               const struct unet_prompt *prompt, double merging,
+                               const struct tensor *x, const struct tensor *emb)
 {
     struct tensor y = like(o, x, b->resnet.cout);
     layers_resnet(o, &b->resnet, &y, x, emb);
     if (b->has_transformer)
-        run_transformer(o, &b->transformer, prompt, &y);
+        run_transformer(o, &b->transformer, prompt, merging, &y);
     return y;
 }
 
@@ -373,15 +400,42 @@ static struct tensor embed_time(struct ops *o, const struct unet *u, float t)
     return y;
 }
 
-void unet_forward(struct ops *o, const struct unet *u, const struct unet_prompt *prompt,
-                  const float *x, int h, int w, float t, float *eps)
+struct tensor unet_deep(struct ops *o, const struct unet *u, int b, int h, int w)
 {
+    int c = u->out[u->out_count - 1].resnet.cin - u->arch.unet.model_channels;
+    return tensor_new(o->arena, device_dtype(o->dev), b, h, w, c, 0);
+}
+
+/* From the first convolution's result to what the last block joins with it. */
+static struct tensor run_deep(struct ops *o, const struct unet *u, const struct unet_prompt *prompt,
+                              double merging, const struct tensor *first, const struct tensor *emb)
+{
+    struct tensor skips[MAX_BLOCKS], y = *first;
+    int count = 0;
+    skips[count++] = y;
+    for (int i = 1; i < u->in_count; i++)
+        y = skips[count++] = u->in[i].has_resnet ? run_block(o, &u->in[i], prompt, merging, &y, emb)
+                                                 : halve(o, u->in[i].resample, &y);
+    y = run_block(o, &u->mid[0], prompt, merging, &y, emb);
+    y = run_block(o, &u->mid[1], prompt, merging, &y, emb);
+    for (int i = 0; i < u->out_count - 1; i++) {
+        struct tensor joined = join(o, &y, &skips[--count]);
+        y = run_block(o, &u->out[i], prompt, merging, &joined, emb);
+        if (u->out[i].resample)
+            y = twice(o, u->out[i].resample, &y);
+    }
+    return y;
+}
+
+void unet_forward(struct ops *o, const struct unet *u, const struct unet_prompt *prompt,
+                  const float *x, int h, int w, float t, const struct unet_shortcuts *shortcuts,
+                  float *eps)
+{
+    struct unet_shortcuts s = shortcuts ? *shortcuts : (struct unet_shortcuts){0};
     size_t mark = arena_mark(o->arena);
     enum dtype dtype = device_dtype(o->dev);
     int b = prompt->b, in = u->arch.unet.in_channels, mc = u->arch.unet.model_channels;
     struct tensor emb = embed_time(o, u, t);
-    struct tensor skips[MAX_BLOCKS];
-    int count = 0;
 
     struct tensor first = tensor_new(o->arena, dtype, b, h, w, mc, 0);
     size_t inner = arena_mark(o->arena);
@@ -390,18 +444,12 @@ void unet_forward(struct ops *o, const struct unet *u, const struct unet_prompt 
     ops_conv3x3(o, &first, &input, u->conv_in, 1, false, NULL);
     arena_reset(o->arena, inner);
 
-    struct tensor y = skips[count++] = first;
-    for (int i = 1; i < u->in_count; i++)
-        y = skips[count++] = u->in[i].has_resnet ? run_block(o, &u->in[i], prompt, &y, &emb)
-                                                 : halve(o, u->in[i].resample, &y);
-    y = run_block(o, &u->mid[0], prompt, &y, &emb);
-    y = run_block(o, &u->mid[1], prompt, &y, &emb);
-    for (int i = 0; i < u->out_count; i++) {
-        struct tensor joined = join(o, &y, &skips[--count]);
-        y = run_block(o, &u->out[i], prompt, &joined, &emb);
-        if (u->out[i].resample)
-            y = twice(o, u->out[i].resample, &y);
-    }
+    struct tensor y = s.reuse ? *s.deep : run_deep(o, u, prompt, s.token_merging, &first, &emb);
+    if (s.deep && !s.reuse)
+        ops_resize(o, s.deep, &y);
+    struct tensor joined = join(o, &y, &first);
+    y = run_block(o, &u->out[u->out_count - 1], prompt, s.token_merging, &joined, &emb);
+
     struct tensor n = tensor_new(o->arena, dtype, b, h, w, mc, 1);
     struct tensor out = tensor_new(o->arena, DTYPE_F32, b, h, w, u->arch.unet.out_channels, 0);
     layers_group_norm(o, &n, &y, &u->norm_out, 1e-5f, ACT_SILU);

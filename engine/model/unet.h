@@ -19,11 +19,30 @@ struct unet_prompt;
 /* `context` is [b, tokens, context_dim], not touched while planning. NULL: out of memory. */
 struct unet_prompt *unet_prompt_new(struct ops *o, const struct unet *u, int b, int tokens,
                                     const float *context);
+/* The first b of the prompt's pictures; borrows its tensors. */
+struct unet_prompt *unet_prompt_first(const struct unet_prompt *p, int b);
 void unet_prompt_free(struct unet_prompt *p);
 
+/* Speed for exactness; zeros: none. */
+struct unet_shortcuts {
+    /* Share of its keys that self-attention at full resolution leaves out, 0..0.9: they are taken
+     * from a smaller picture (Smith et al. 2024, "ToDo: Token downsampling"). */
+    double token_merging;
+    /* What comes up from below the last block changes little from step to step (Ma et al. 2023,
+     * "DeepCache"). A call leaves it in `deep`, which is from unet_deep; with `reuse` it is taken
+     * from there, and only the first convolution and the last block run. NULL: neither. */
+    struct tensor *deep;
+    bool reuse;
+};
+
+/* Room for it, for b pictures; lives in the arena. */
+struct tensor unet_deep(struct ops *o, const struct unet *u, int b, int h, int w);
+
 /* eps = the noise in x at timestep t (0..999, fractions allowed). x and eps: [b, 4, h, w] with the
- * prompt's b; they may be the same memory. `x` and `eps` are not touched while planning. */
+ * prompt's b; they may be the same memory. `x` and `eps` are not touched while planning.
+ * `shortcuts` may be NULL. */
 void unet_forward(struct ops *o, const struct unet *u, const struct unet_prompt *prompt,
-                  const float *x, int h, int w, float t, float *eps);
+                  const float *x, int h, int w, float t, const struct unet_shortcuts *shortcuts,
+                  float *eps);
 
 #endif

@@ -24,6 +24,9 @@
 #define MIN_SIDE 64
 #define MAX_SIDE 8192 /* far beyond what the models do; memory is the real limit */
 #define MAX_STEPS 1000
+#define MAX_SIGMA 1000 /* of guidance_low and _high; a model's own begin at 15 */
+#define MAX_REUSE 20
+#define MAX_MERGING 0.9 /* the SD WebUI's */
 
 void pictor_params_init(struct pictor_params *p, const struct pictor_model *model)
 {
@@ -110,7 +113,11 @@ static bool check(struct job *j, struct err *err)
         !in_range("subseed_strength", p->subseed_strength, 0, 1, err) ||
         !in_range("clip_skip", p->clip_skip, 1, j->m->arch.text.layers, err) ||
         !in_range("mask_blur", p->mask_blur, 0, 64, err) ||
-        !in_range("mask_padding", p->mask_padding, 0, MAX_SIDE, err))
+        !in_range("mask_padding", p->mask_padding, 0, MAX_SIDE, err) ||
+        !in_range("guidance_low", p->speed.guidance_low, 0, MAX_SIGMA, err) ||
+        !in_range("guidance_high", p->speed.guidance_high, 0, MAX_SIGMA, err) ||
+        !in_range("reuse_every", p->speed.reuse_every, 0, MAX_REUSE, err) ||
+        !in_range("token_merging", p->speed.token_merging, 0, MAX_MERGING, err))
         return false;
     if (!isnan(p->eta) && !in_range("eta", p->eta, 0, 1, err))
         return false;
@@ -146,6 +153,7 @@ static struct guided_options guidance_of(struct job *j)
         .state_width = j->m->arch.text.width,
         .tokens = {j->tokens[0], j->tokens[1]},
         .states = {j->states[0], j->states[1]},
+        .speed = j->p->speed,
     };
 }
 

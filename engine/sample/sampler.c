@@ -149,8 +149,8 @@ pictor_sampler_find(const char *name, const struct pictor_scheduler_info **sched
 
 /* Plans. */
 
-/* The next noisier level that a distilled model knows. With it "simple" is what diffusers calls this
- * sampler's timesteps: 999 - 20 floor(50 i / n). */
+/* The next noisier level that a distilled model knows. With it "simple" is what diffusers calls
+ * this sampler's timesteps: 999 - 20 floor(50 i / n). */
 static double distilled_sigma(const struct schedule *schedule, double sigma)
 {
     double t = schedule_t_of_sigma(schedule, sigma);

@@ -330,11 +330,12 @@ static void test_refusals(void **state)
     struct pictor_model *m = model_of(e);
     static const struct {
         const char *name;
-    } cases[] = {{"width"},     {"height"},      {"steps"},    {"sampler"},
-                 {"scheduler"}, {"guidance"},    {"strength"}, {"clip_skip"},
-                 {"mask"},      {"hires_width"}, {"eta"},      {"width"}};
+    } cases[] = {{"width"},        {"height"},        {"steps"},       {"sampler"},
+                 {"scheduler"},    {"guidance"},      {"strength"},    {"clip_skip"},
+                 {"mask"},         {"hires_width"},   {"eta"},         {"width"},
+                 {"guidance_low"}, {"guidance_high"}, {"reuse_every"}, {"token_merging"}};
     struct pictor_image grey = {0};
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 16; i++) {
         struct pictor_params p = params_of(m);
         switch (i) {
         case 0:
@@ -373,6 +374,18 @@ static void test_refusals(void **state)
         case 11:
             p.width = 100;
             break;
+        case 12:
+            p.speed.guidance_low = -1;
+            break;
+        case 13:
+            p.speed.guidance_high = NAN;
+            break;
+        case 14:
+            p.speed.reuse_every = 21;
+            break;
+        case 15:
+            p.speed.token_merging = 1;
+            break;
         }
         size_t bytes;
         err = (struct err){0};
@@ -386,6 +399,66 @@ static void test_refusals(void **state)
     assert_null(pictor_model_open(e, "tests/golden/tiny/text.safetensors", &err));
     assert_null(pictor_model_open(e, "tests/golden/README.md", &err));
     assert_null(pictor_model_open(e, "no/such/file.safetensors", &err));
+    pictor_engine_free(e);
+}
+
+/* A picture at `speed`, held against `plain`. */
+static bool changes(struct pictor_model *m, struct pictor_params p, struct pictor_speed speed,
+                    const struct pictor_image *plain)
+{
+    p.speed = speed;
+    struct pictor_image image = paint(m, &p), again = paint(m, &p);
+    assert_true(same(&image, &again));
+    bool differs = !same(&image, plain);
+    pictor_image_free(&image);
+    pictor_image_free(&again);
+    return differs;
+}
+
+/* Shortcuts that leave nothing out change nothing, all others do; also where prompt and negative
+ * prompt are calls of their own, and where sides are odd on the way down. */
+static void test_speed(void **state)
+{
+    struct pictor_engine *e = engine_of(2, 0);
+    struct pictor_model *m = model_of(e);
+    char words[400] = "";
+    for (int i = 0; i < 80; i++)
+        strcat(words, "a b ");
+    for (int i = 0; i < 3; i++) {
+        struct pictor_params p = params_of(m), unguided, one_step;
+        p.negative_prompt = i == 1 ? words : "blurry";
+        p.width = i == 2 ? 72 : 96;
+        unguided = one_step = p;
+        unguided.guidance = 1;
+        one_step.steps = 1;
+        struct pictor_image plain = paint(m, &p), alone = paint(m, &unguided),
+                            one = paint(m, &one_step);
+        assert_false(changes(m, p, (struct pictor_speed){.reuse_every = 1}, &plain));
+        assert_false(changes(m, p, (struct pictor_speed){.guidance_low = .01}, &plain));
+        assert_false(changes(m, p, (struct pictor_speed){.guidance_high = 20}, &plain));
+        assert_false(changes(m, p, (struct pictor_speed){.guidance_low = 1000}, &alone));
+        assert_false(changes(m, p, (struct pictor_speed){.guidance_high = .01}, &alone));
+        assert_false(changes(m, one_step, (struct pictor_speed){.reuse_every = 2}, &one));
+
+        struct pictor_speed alternate = {.guidance_low = 1000, .guidance_alternate = true};
+        assert_true(changes(m, p, alternate, &plain));
+        assert_true(changes(m, p, alternate, &alone));
+        assert_false(changes(m, one_step, alternate, &one)); /* the first call has guidance */
+        assert_true(changes(m, p, (struct pictor_speed){.guidance_low = 3}, &plain));
+        assert_true(changes(m, p, (struct pictor_speed){.guidance_high = 3}, &plain));
+        assert_true(changes(m, p, (struct pictor_speed){.reuse_every = 2}, &plain));
+        assert_true(changes(m, p, (struct pictor_speed){.token_merging = .5}, &plain));
+
+        /* What is known of the prompt's half alone does not serve both. */
+        p.speed = (struct pictor_speed){.guidance_high = 3, .reuse_every = 20};
+        assert_true(changes(m, p, (struct pictor_speed){.reuse_every = 20}, &plain));
+        struct pictor_image image = paint(m, &p);
+        pictor_image_free(&image);
+        pictor_image_free(&plain);
+        pictor_image_free(&alone);
+        pictor_image_free(&one);
+    }
+    pictor_model_free(m);
     pictor_engine_free(e);
 }
 
@@ -459,11 +532,11 @@ static void test_memory_goes_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_repeatable),       cmocka_unit_test(test_every_parameter_matters),
-        cmocka_unit_test(test_painting_over),    cmocka_unit_test(test_hires),
-        cmocka_unit_test(test_hires_smaller),    cmocka_unit_test(test_progress_and_cancel),
-        cmocka_unit_test(test_refusals),         cmocka_unit_test(test_memory_is_planned),
-        cmocka_unit_test(test_memory_goes_back),
+        cmocka_unit_test(test_repeatable),    cmocka_unit_test(test_every_parameter_matters),
+        cmocka_unit_test(test_painting_over), cmocka_unit_test(test_hires),
+        cmocka_unit_test(test_hires_smaller), cmocka_unit_test(test_progress_and_cancel),
+        cmocka_unit_test(test_refusals),      cmocka_unit_test(test_memory_is_planned),
+        cmocka_unit_test(test_speed),         cmocka_unit_test(test_memory_goes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -366,8 +366,11 @@ static void test_lcm_levels(void **state)
 {
     for (int kind = 0; pictor_scheduler_at(kind); kind++)
         for (int steps = 1; steps <= 60; steps++) {
-            struct job job = {"LCM", pictor_scheduler_at(kind)->name, "text", steps, 1, -1, false,
-                              {knows_level, NULL}, NULL, NULL};
+            struct job job = {"LCM",  pictor_scheduler_at(kind)->name,
+                              "text", steps,
+                              1,      -1,
+                              false,  {knows_level, NULL},
+                              NULL,   NULL};
             float end[N];
             struct sampler_plan plan;
             assert_true(paint(&job, end, &plan, NULL));
