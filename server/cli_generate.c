@@ -16,14 +16,16 @@
 #include "engine/pictor.h"
 #include "server/cli.h"
 #include "server/infotext.h"
+#include "server/intake.h"
 #include "server/job_engine.h"
 #include "server/registry.h"
 #include "server/settings.h"
 
 #define BAR 24 /* characters of the progress bar */
 
-static const char *const help_settings[] = {"config",    "data", "models",          "threads",
-                                            "precision", "cpu",  "memory_limit_mb", NULL};
+static const char *const help_settings[] = {
+    "config",          "data",         "models",        "threads",     "precision",     "cpu",
+    "memory_limit_mb", "guidance_low", "guidance_high", "reuse_every", "token_merging", NULL};
 
 static void help(FILE *out)
 {
@@ -38,7 +40,7 @@ static void help(FILE *out)
         "      --width N --height N   pixels, multiples of 8; default: the model's own size\n"
         "      --steps N          denoising steps\n"
         "      --cfg X            guidance scale; 1 is none\n"
-        "      --sampler NAME     Euler a, Euler, DPM++ 2M, DDIM, ...\n"
+        "      --sampler NAME     Euler a, Euler, DPM++ 2M, DDIM, LCM, ...\n"
         "      --scheduler NAME   automatic, uniform, karras, ...\n"
         "      --seed N           default: a random one, which is printed\n"
         "      --rng nv|cpu       whose random numbers: CUDA's or torch's on a CPU\n"
@@ -415,6 +417,7 @@ static bool paint(struct options *o, const struct settings *settings, struct err
     }
     j->has_init = o->init != NULL;
     j->has_mask = o->mask != NULL;
+    intake_speed(settings, j);
     if (!replace(&j->model, found.name, err) || !job_params_check(j, settings, NULL, err))
         goto done;
     interrupted_engine = engine;

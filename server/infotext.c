@@ -88,6 +88,20 @@ static void put_eta(struct pyjson *out, const struct job_params *p)
         put_float(out, "Eta", p->eta);
 }
 
+/* NGMS is the WebUI's "negative guidance minimum sigma"; the other two are not of the WebUI. */
+static void put_speed(struct pyjson *out, const struct job_params *p)
+{
+    if (p->guidance_low > 0) { /* false for NAN */
+        put_float(out, "NGMS", p->guidance_low);
+        if (!p->guidance_alternate)
+            put_text(out, "NGMS all steps", "True");
+    }
+    if (p->guidance_high > 0)
+        put_float(out, "Guidance maximum sigma", p->guidance_high);
+    if (p->reuse_every > 1)
+        put_integer(out, "Feature reuse", p->reuse_every);
+}
+
 /* "Hires upscale: 2.0" when the target is a plain multiple (in twentieths, the step of the WebUI's
  * slider) of the first size, else "Hires resize: WxH". */
 static void put_hires(struct pyjson *out, const struct job_params *p)
@@ -167,6 +181,8 @@ char *infotext_write(const struct job_params *p, const struct infotext_picture *
         put_float(&out, "Denoising strength", p->hires_strength);
     if (p->clip_skip > 1)
         put_integer(&out, "Clip skip", p->clip_skip);
+    if (p->token_merging > 0)
+        put_float(&out, "Token merging ratio", p->token_merging);
     if (has(p->rng) && strcmp(p->rng, "cpu") == 0)
         put_text(&out, "RNG", "CPU");
     if (p->hires_width > 0)
@@ -174,6 +190,7 @@ char *infotext_write(const struct job_params *p, const struct infotext_picture *
     if (p->has_init && p->has_mask)
         put_mask(&out, p);
     put_eta(&out, p);
+    put_speed(&out, p);
     put_text(&out, "Version", "pictor-" PICTOR_VERSION);
     if (out.failed)
         return NULL;

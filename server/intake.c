@@ -50,8 +50,23 @@ static bool fill_text(char **text, const char *usual, struct err *err)
     return *text || err_set(err, ERR_INTERNAL, "no memory for a job");
 }
 
-bool intake_fill(const struct intake_model *model, struct job_params *p, struct err *err)
+void intake_speed(const struct settings *settings, struct job_params *p)
 {
+    if (isnan(p->guidance_low))
+        p->guidance_low = settings->guidance_low;
+    if (isnan(p->guidance_high))
+        p->guidance_high = settings->guidance_high;
+    if (p->reuse_every == JOB_UNSET)
+        p->reuse_every = settings->reuse_every;
+    if (isnan(p->token_merging))
+        p->token_merging = settings->token_merging;
+}
+
+bool intake_fill(const struct intake_model *model, const struct settings *settings,
+                 struct job_params *p, struct err *err)
+{
+    if (!model->upstream)
+        intake_speed(settings, p);
     if (p->steps == JOB_UNSET)
         p->steps = model->steps;
     if (isnan(p->guidance))
@@ -67,7 +82,7 @@ bool intake_complete(const struct intake_model *model, const struct settings *se
 {
     bool steps = p->steps != JOB_UNSET, guidance = !isnan(p->guidance);
     bool strength = !isnan(p->strength), sampler = p->sampler, scheduler = p->scheduler;
-    if (!intake_fill(model, p, err) || !job_params_check(p, settings, param, err))
+    if (!intake_fill(model, settings, p, err) || !job_params_check(p, settings, param, err))
         return false;
     if (!model->upstream)
         return true;

@@ -33,8 +33,13 @@ bool intake_model(const struct app *app, const char *name, struct intake_model *
 /* The same for a model of the registry. */
 void intake_model_of(const struct registry_model *model, struct intake_model *out);
 
-/* Fills what the request left out (see job.h) with the model's own or the usual values. */
-bool intake_fill(const struct intake_model *model, struct job_params *p, struct err *err);
+/* Fills what the request left out (see job.h) with the model's own or the usual values, and how a
+ * local model paints with the settings. */
+bool intake_fill(const struct intake_model *model, const struct settings *settings,
+                 struct job_params *p, struct err *err);
+
+/* The last of these alone. */
+void intake_speed(const struct settings *settings, struct job_params *p);
 
 /* The same, with job_params_check of all of it; but a job for an upstream keeps out what was left
  * out. */

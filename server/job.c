@@ -85,6 +85,11 @@ static const struct field fields[] = {
     {FIELD(WHOLE, hires_steps)},
     {FIELD(REAL, hires_strength)},
     {FIELD(TEXT, hires_upscaler)},
+    {FIELD(REAL, guidance_low)},
+    {FIELD(REAL, guidance_high)},
+    {FIELD(FLAG, guidance_alternate)},
+    {FIELD(WHOLE, reuse_every)},
+    {FIELD(REAL, token_merging)},
     {FIELD(TEXT, format)},
     {FIELD(WHOLE, quality)},
     {FIELD(WHOLE, preview_every)},
@@ -107,6 +112,10 @@ void job_params_init(struct job_params *p)
         .mask_blur = 4,
         .mask_padding = 32,
         .hires_strength = 0.7,
+        .guidance_low = NAN,
+        .guidance_high = NAN,
+        .reuse_every = JOB_UNSET,
+        .token_merging = NAN,
         .quality = 90,
     };
 }
@@ -378,6 +387,14 @@ static bool check_painting_over(struct check *c, const struct settings *s, struc
            one_of(c, "hires_upscaler", &p->hires_upscaler, upscalers);
 }
 
+static bool check_speed(struct check *c, const struct job_params *p)
+{
+    return (isnan(p->guidance_low) || in_range(c, "guidance_low", p->guidance_low, 0, 1000)) &&
+           (isnan(p->guidance_high) || in_range(c, "guidance_high", p->guidance_high, 0, 1000)) &&
+           (p->reuse_every == JOB_UNSET || in_range(c, "reuse_every", p->reuse_every, 1, 20)) &&
+           (isnan(p->token_merging) || in_range(c, "token_merging", p->token_merging, 0, 0.9));
+}
+
 bool job_params_check(struct job_params *p, const struct settings *settings, const char **param,
                       struct err *err)
 {
@@ -386,7 +403,7 @@ bool job_params_check(struct job_params *p, const struct settings *settings, con
     bool good = check_text(&c, settings, p) &&
                 check_size(&c, settings, "width", p->width, "height", p->height) &&
                 check_sampling(&c, settings, p) && check_painting_over(&c, settings, p) &&
-                one_of(&c, "format", &p->format, formats) &&
+                check_speed(&c, p) && one_of(&c, "format", &p->format, formats) &&
                 in_range(&c, "quality", p->quality, 0, 100) &&
                 in_range(&c, "preview_every", p->preview_every, 0, settings->max_steps);
     if (param)

@@ -29,7 +29,8 @@ static inline bool job_state_is_final(enum job_state s)
  *
  * Of a job for an upstream, what the client left out stays out, because the upstream has defaults
  * of its own that nobody here knows: steps JOB_UNSET, guidance and strength NAN, sampler and
- * scheduler NULL; each is null in JSON. Jobs of local models are complete (server/intake.h). */
+ * scheduler NULL; each is null in JSON. Jobs of local models are complete (server/intake.h), at the
+ * latest when they are painted. */
 #define JOB_UNSET INT_MIN
 struct job_params {
     char *model; /* a name of the registry, already resolved from aliases and defaults */
@@ -54,6 +55,11 @@ struct job_params {
     int hires_width, hires_height, hires_steps;
     double hires_strength;
     char *hires_upscaler;
+    /* As struct pictor_speed. Unset (NAN, JOB_UNSET): the server's settings. */
+    double guidance_low, guidance_high;
+    bool guidance_alternate;
+    int reuse_every;
+    double token_merging;
     char *format;      /* "png" "jpeg" "webp": how the pictures are stored and answered */
     int quality;       /* 0..100 for jpeg and webp */
     int preview_every; /* steps between previews, 0: none */

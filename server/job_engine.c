@@ -37,5 +37,12 @@ void job_engine_params(const struct job_params *job, int index, struct pictor_pa
     out->hires_strength = job->hires_strength;
     if (job->hires_upscaler)
         out->hires_upscaler = job->hires_upscaler;
+    out->speed = (struct pictor_speed){
+        .guidance_low = job->guidance_low,
+        .guidance_high = job->guidance_high,
+        .guidance_alternate = job->guidance_alternate,
+        .reuse_every = job->reuse_every,
+        .token_merging = job->token_merging,
+    };
     out->preview_every = job->preview_every;
 }

@@ -485,7 +485,7 @@ static void begin_task(struct painter *p)
     if (found)
         intake_model_of(&t->model, &usual);
     /* An upstream's model when the job was accepted may be a local one now. */
-    if (!found || !intake_fill(&usual, &t->job.params, &err) ||
+    if (!found || !intake_fill(&usual, p->app->settings, &t->job.params, &err) ||
         !read_input(p, "init", t->job.params.has_init, &t->init, &t->init_size, &err) ||
         !read_input(p, "mask", t->job.params.has_mask, &t->mask, &t->mask_size, &err)) {
         fail_task(p, &err);

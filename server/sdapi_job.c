@@ -157,8 +157,6 @@ static bool check_common(const struct sdapi_request *r, struct sdapi_fault *faul
         return unsupported(fault, "s_churn");
     if (!isnan(r->s_noise) && r->s_noise != 1)
         return unsupported(fault, "s_noise");
-    if (r->s_min_uncond > 0)
-        return unsupported(fault, "s_min_uncond");
     if (r->seed_resize_from_h > 0 && r->seed_resize_from_w > 0)
         return unsupported(fault, "seed_resize_from_h");
     return check_scripts(r, fault);
@@ -195,6 +193,19 @@ static bool make_sampling(const struct sdapi_request *r, const cJSON *options, s
                        ? r->clip_skip
                        : (int)sdapi_options_number(options, "CLIP_stop_at_last_layers");
     return p->sampler && p->scheduler && p->rng ? true : no_memory(fault);
+}
+
+/* What is 0 there is the WebUI's "not given", so the server's own settings stand (NAN). */
+static void make_speed(const struct sdapi_request *r, const cJSON *options, struct job_params *p)
+{
+    double low =
+        r->s_min_uncond > 0 ? r->s_min_uncond : sdapi_options_number(options, "s_min_uncond");
+    double merging = sdapi_options_number(options, "token_merging_ratio_img2img");
+    if (r->kind != SDAPI_IMG2IMG || !(merging > 0))
+        merging = sdapi_options_number(options, "token_merging_ratio");
+    p->guidance_low = low > 0 ? low : NAN;
+    p->guidance_alternate = low > 0 && !sdapi_options_flag(options, "s_min_uncond_all");
+    p->token_merging = merging > 0 ? merging : NAN;
 }
 
 static bool make_seed(int64_t wanted, uint64_t *out, struct sdapi_fault *fault)
@@ -389,6 +400,8 @@ static const char *request_name(const struct sdapi_request *r, const char *param
         {"quality", "override_settings"},
         {"preview_every", "override_settings"},
         {"sampler", "sampler_name"},
+        {"guidance_low", "s_min_uncond"},
+        {"token_merging", "override_settings"},
     };
     for (size_t i = 0; param && i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i][0], param) == 0)
@@ -404,6 +417,7 @@ bool sdapi_job_make(const struct sdapi_request *r, const struct cJSON *options, 
     out->width = eighths(r->width);
     out->height = eighths(r->height);
     out->subseed_strength = r->subseed_strength;
+    make_speed(r, options, out);
     const char *param = NULL;
     struct err err = {0};
     if (!check_common(r, fault) || !make_output(r, options, model, out, fault) ||

@@ -54,7 +54,7 @@ static const struct option options_table[] = {
     {"s_tmin", "0.0", FREE},
     {"s_tmax", "0.0", FREE},
     {"s_noise", "1.0", ONLY},
-    {"s_min_uncond", "0.0", ONLY},
+    {"s_min_uncond", "0.0", FREE},
     {"s_min_uncond_all", "false", FREE},
     {"sigma_min", "0.0", ONLY},
     {"sigma_max", "0.0", ONLY},
@@ -126,8 +126,8 @@ static const struct option options_table[] = {
     {"save_init_img", "false", FREE},
     {"send_seed", "true", FREE},
     {"send_size", "true", FREE},
-    {"token_merging_ratio", "0.0", ONLY},
-    {"token_merging_ratio_img2img", "0.0", ONLY},
+    {"token_merging_ratio", "0.0", FREE},
+    {"token_merging_ratio_img2img", "0.0", FREE},
     {"token_merging_ratio_hr", "0.0", ONLY},
     {"sdxl_crop_top", "0", FREE},
     {"sdxl_crop_left", "0", FREE},
@@ -249,6 +249,16 @@ static bool check(const struct option *option, const cJSON *value, struct err *e
 {
     static const char *const formats[] = {"png", "jpg", "jpeg", "webp", NULL};
     static const char *const sources[] = {"GPU", "NV", "CPU", NULL};
+    static const struct {
+        const char *name;
+        double most;
+    } ranges[] = {
+        {"s_min_uncond", 1000}, {"token_merging_ratio", 0.9}, {"token_merging_ratio_img2img", 0.9}};
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (strcmp(option->name, ranges[i].name) == 0 &&
+            !(value->valuedouble >= 0 && value->valuedouble <= ranges[i].most))
+            return err_set(err, ERR_INVALID, "option %s must be 0..%g, got %g", option->name,
+                           ranges[i].most, value->valuedouble);
     if (option->rule == ONLY && !is_default(option, value))
         return err_set(err, ERR_UNSUPPORTED, "option %s can only be %s here", option->name,
                        option->fallback);

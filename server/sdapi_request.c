@@ -42,8 +42,8 @@ enum kind {
     SDAPI_REQUEST_TXT2IMG(X) SDAPI_REQUEST_TASK(X) SDAPI_REQUEST_TAIL(X) SDAPI_REQUEST_ALIASES(X)
 #define IMG2IMG_FIELDS(X)                                                                          \
     SDAPI_REQUEST_COMMON(X, 0.75)                                                                  \
-    SDAPI_REQUEST_IMG2IMG(X) SDAPI_REQUEST_TASK(X) SDAPI_REQUEST_INCLUDE(X) SDAPI_REQUEST_TAIL(X)  \
-        SDAPI_REQUEST_ALIASES(X)
+    SDAPI_REQUEST_IMG2IMG(X)                                                                       \
+    SDAPI_REQUEST_TASK(X) SDAPI_REQUEST_INCLUDE(X) SDAPI_REQUEST_TAIL(X) SDAPI_REQUEST_ALIASES(X)
 
 static const struct json_field txt2img_fields[] = {TXT2IMG_FIELDS(FIELD)};
 static const enum kind txt2img_kinds[] = {TXT2IMG_FIELDS(KIND)};
@@ -99,6 +99,9 @@ static const char *const options_from_infotext[][2] = {
     {"RNG", "randn_source"},
     {"Eta", "eta_ancestral"},
     {"Eta DDIM", "eta_ddim"},
+    {"Token merging ratio", "token_merging_ratio"},
+    {"NGMS", "s_min_uncond"},
+    {"NGMS all steps", "s_min_uncond_all"},
     {"Emphasis", "emphasis"},
     {"Schedule min sigma", "sigma_min"},
     {"Schedule max sigma", "sigma_max"},

@@ -23,7 +23,7 @@
 #define NAME_MAX_LENGTH 48 /* inih cuts names and sections at 49 bytes without a word */
 #define KEY_FILE_MAX 4096
 
-enum type { STRING, INT, SIZE, BOOL, LIST, WORD };
+enum type { STRING, INT, SIZE, REAL, BOOL, LIST, WORD };
 
 struct entry {
     enum type type;
@@ -110,26 +110,32 @@ static bool list_add(struct setting_list *list, const char *text, struct err *er
     return true;
 }
 
-static bool parse_number(const char *text, bool suffix, long long least, long long most,
-                         long long *out, const char *where, struct err *err)
+/* An INT, SIZE or REAL into *out, which is of that type. */
+static bool parse_number(const char *text, enum type type, double least, double most, void *out,
+                         const char *where, struct err *err)
 {
+    /* strtod alone would take " 1", 0x1p3 and nan, too. */
     char *end;
-    errno = 0;
-    long long n = strtoll(text, &end, 10);
-    bool good = errno == 0 && end != text && !isspace((unsigned char)*text);
-    if (good && suffix && *end) {
+    double n = strtod(text, &end);
+    size_t length = strspn(text, type == REAL ? "+-.0123456789eE" : "+-0123456789");
+    bool good = end != text && length == (size_t)(end - text);
+    if (good && type == SIZE && *end) {
         const char *unit = strchr("KMG", toupper((unsigned char)*end));
-        int shift = unit ? 10 * (int)(unit - "KMG" + 1) : 0;
-        good = unit && n >= 0 && n <= LLONG_MAX >> shift;
-        if (good) {
-            n <<= shift;
+        good = unit;
+        if (unit) {
+            n *= 1 << 10 * (unit - "KMG" + 1);
             end++;
         }
     }
-    if (!good || *end || n < least || n > most)
-        return err_set(err, ERR_INVALID, "%s must be %lld..%lld, got \"%.60s\"", where, least, most,
-                       text);
-    *out = n;
+    if (!good || *end || !(n >= least && n <= most))
+        return err_set(err, ERR_INVALID, "%s must be %.16g..%.16g, got \"%.60s\"", where, least,
+                       most, text);
+    if (type == INT)
+        *(int *)out = (int)n;
+    else if (type == SIZE)
+        *(size_t *)out = (size_t)n;
+    else
+        *(double *)out = n;
     return true;
 }
 
@@ -162,7 +168,6 @@ static bool set_value(struct settings *s, const struct entry *e, const char *tex
 {
     void *member = (char *)s + e->offset;
     const struct setting_info *info = &e->info;
-    long long n;
     switch (e->type) {
     case STRING:
         return replace(member, text, err);
@@ -172,15 +177,9 @@ static bool set_value(struct settings *s, const struct entry *e, const char *tex
                            info->words, text);
         return replace(member, text, err);
     case INT:
-        if (!parse_number(text, false, info->least, info->most, &n, where, err))
-            return false;
-        *(int *)member = (int)n;
-        return true;
     case SIZE:
-        if (!parse_number(text, true, info->least, info->most, &n, where, err))
-            return false;
-        *(size_t *)member = (size_t)n;
-        return true;
+    case REAL:
+        return parse_number(text, e->type, info->least, info->most, member, where, err);
     case BOOL:
         return parse_bool(text, member, where, err);
     case LIST:
@@ -352,7 +351,6 @@ static bool read_key_file(const char *path, char **key, struct err *err)
 static bool set_upstream(struct settings_upstream *u, const char *name, const char *value,
                          struct err *err)
 {
-    long long n;
     if (strcmp(name, "base_url") == 0) {
         if (strncmp(value, "http://", 7) != 0 && strncmp(value, "https://", 8) != 0)
             return err_set(err, ERR_INVALID,
@@ -382,24 +380,12 @@ static bool set_upstream(struct settings_upstream *u, const char *name, const ch
         return read_key_file(value, &u->key, err);
     if (strcmp(name, "models") == 0)
         return add_models(u, value, err);
-    if (strcmp(name, "timeout_seconds") == 0) {
-        if (!parse_number(value, false, 1, 86400, &n, name, err))
-            return false;
-        u->timeout_seconds = (int)n;
-        return true;
-    }
-    if (strcmp(name, "max_retries") == 0) {
-        if (!parse_number(value, false, 0, 10, &n, name, err))
-            return false;
-        u->max_retries = (int)n;
-        return true;
-    }
-    if (strcmp(name, "concurrency") == 0) {
-        if (!parse_number(value, false, 1, 64, &n, name, err))
-            return false;
-        u->concurrency = (int)n;
-        return true;
-    }
+    if (strcmp(name, "timeout_seconds") == 0)
+        return parse_number(value, INT, 1, 86400, &u->timeout_seconds, name, err);
+    if (strcmp(name, "max_retries") == 0)
+        return parse_number(value, INT, 0, 10, &u->max_retries, name, err);
+    if (strcmp(name, "concurrency") == 0)
+        return parse_number(value, INT, 1, 64, &u->concurrency, name, err);
     if (strcmp(name, "extensions") == 0)
         return parse_bool(value, &u->extensions, name, err);
     return err_set(err, ERR_INVALID, "[upstream %s] has no setting \"%.60s\"", u->name, name);
@@ -729,6 +715,8 @@ void settings_help(FILE *out, const char *const *names)
             snprintf(value, sizeof value, "[=off]");
         else if (table[i].type == INT || table[i].type == SIZE)
             snprintf(value, sizeof value, " N");
+        else if (table[i].type == REAL)
+            snprintf(value, sizeof value, " X");
         else
             snprintf(value, sizeof value, " %s", info->words);
         int width = fprintf(out, "  %s%s", flag, value);
@@ -748,11 +736,11 @@ bool settings_listen_address(const struct settings *s, struct sockaddr_storage *
 {
     char host[256];
     const char *text = s->listen, *colon = strrchr(text, ':');
-    long long port;
+    int port;
     if (!colon)
         return err_set(err, ERR_INVALID, "listen must be HOST:PORT or [V6]:PORT, got \"%.100s\"",
                        text);
-    if (!parse_number(colon + 1, false, 0, 65535, &port, "the port of listen", err))
+    if (!parse_number(colon + 1, INT, 0, 65535, &port, "the port of listen", err))
         return false;
     const char *from = text, *to = colon;
     bool brackets = *from == '[' && to > from && to[-1] == ']';

@@ -7,8 +7,8 @@
  * PICTOR_* variables of other names, which container platforms invent by themselves.
  *
  * Types: STRING char * (never NULL), INT int, SIZE size_t (text may end in K, M or G, of 1024),
- * BOOL bool, LIST struct setting_list (commas), WORD char * out of the words in the last column.
- * Immutable after settings_load, so any thread may read it. */
+ * REAL double, BOOL bool, LIST struct setting_list (commas), WORD char * out of the words in the
+ * last column. Immutable after settings_load, so any thread may read it. */
 #ifndef PICTOR_SERVER_SETTINGS_H
 #define PICTOR_SERVER_SETTINGS_H
 
@@ -53,6 +53,13 @@
       "MiB of weights and activations; 0: no limit")                                               \
     X(INT, workers, idle_unload_seconds, "0", 0, 31536000, "",                                     \
       "unload a model unused for so long; 0: never")                                               \
+    X(REAL, speed, guidance_low, "0", 0, 1000, "",                                                 \
+      "noise level (sigma) below which there is no guidance")                                      \
+    X(REAL, speed, guidance_high, "0", 0, 1000, "",                                                \
+      "noise level (sigma) above which there is no guidance; 0: no such level")                    \
+    X(INT, speed, reuse_every, "1", 1, 20, "", "run the deep levels in every Nth step alone")      \
+    X(REAL, speed, token_merging, "0", 0, 0.9, "",                                                 \
+      "share of the keys that self-attention at full resolution leaves out")                       \
     X(INT, queue, max_queue, "1000", 1, 10000, "", "jobs waiting, of all keys")                    \
     X(INT, queue, max_queue_per_key, "100", 1, 10000, "", "jobs waiting, of one key")              \
     X(INT, queue, max_requests_per_minute, "0", 0, 60000, "",                                      \
@@ -100,6 +107,7 @@ struct settings_alias {
 #define SETTINGS_C_WORD char *
 #define SETTINGS_C_INT int
 #define SETTINGS_C_SIZE size_t
+#define SETTINGS_C_REAL double
 #define SETTINGS_C_BOOL bool
 #define SETTINGS_C_LIST struct setting_list
 #define SETTINGS_MEMBER(type, section, name, fallback, least, most, words, help)                   \
@@ -135,7 +143,7 @@ void settings_help(FILE *out, const char *const *names);
 /* The table, for tests and for lists: index from 0, NULL past the end. */
 struct setting_info {
     const char *section, *name, *type, *fallback, *words, *help;
-    long long least, most;
+    double least, most;
 };
 const struct setting_info *settings_at(size_t index);
 

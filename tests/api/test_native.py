@@ -126,13 +126,27 @@ def test_all_fields(api):
               "quality": 50, "preview_every": 1, "tag": "mine", "strength": 0.5,
               "fit": "pad", "fill": "noise", "mask_blur": 2.5, "mask_invert": True,
               "mask_only_area": True, "mask_padding": 8, "hires_width": 128, "hires_height": 128,
-              "hires_steps": 1, "hires_strength": 0.5, "hires_upscaler": "Lanczos"}
+              "hires_steps": 1, "hires_strength": 0.5, "hires_upscaler": "Lanczos",
+              "guidance_low": 0.5, "guidance_high": 5.5, "guidance_alternate": True,
+              "reuse_every": 2, "token_merging": 0.5}
     job = api.done(**fields, priority=3)
     for name, value in fields.items():
         assert job["params"][name] == value, name
     assert job["priority"] == 3 and job["params"]["has_init"] is False
     # With a variation it is the subseed that counts on.
     assert [i["seed"] for i in job["images"]] == [2 ** 53 - 10] * 2
+
+
+def test_speed_is_a_setting_and_a_field(serve):
+    """A job says itself, or the server does; either stands in the job and in the infotext."""
+    api = Native(serve("--reuse-every=2", "--token-merging=0.5").url)
+    fast, exact = api.done(), api.done(reuse_every=1, token_merging=0)
+    assert fast["params"]["reuse_every"] == 2 and fast["params"]["token_merging"] == 0.5
+    assert "Token merging ratio: 0.5, Feature reuse: 2," in fast["images"][0]["infotext"]
+    assert "Token" not in exact["images"][0]["infotext"]
+    pictures = [Image.open(io.BytesIO(api.request("GET", job["images"][0]["url"]).content))
+                for job in (fast, exact)]
+    assert pictures[0].tobytes() != pictures[1].tobytes()
 
 
 def test_painting_over(api):
@@ -154,7 +168,9 @@ def test_painting_over(api):
     ({"strength": 2}, "strength"), ({"mask": base64.b64encode(png(gradient())).decode()}, "mask"),
     ({"init_image": "!!!!"}, "init_image"), ({"init_image": "AAAA"}, "init_image"),
     ({"init_image": "http://127.0.0.1/x.png"}, "init_image"), ({"priority": 1000}, "priority"),
-    ({"tag": "x" * 200}, "tag"), ({"hires_width": 128}, "hires_height"),
+    ({"guidance_low": -1}, "guidance_low"), ({"guidance_high": 1001}, "guidance_high"),
+    ({"reuse_every": 0}, "reuse_every"), ({"token_merging": 0.91}, "token_merging"),
+    ({"token_merging": "x"}, "token_merging"), ({"tag": "x" * 200}, "tag"), ({"hires_width": 128}, "hires_height"),
 ])
 def test_wrong_fields(api, fields, param):
     body = {k: v for k, v in {**TINY, **fields}.items() if k != "prompt" or v is not None}

@@ -2,7 +2,7 @@
 import json
 
 import pytest
-from sdapi_client import TINY
+from sdapi_client import TINY, Painted
 
 INFO_KEYS = [
     "prompt", "all_prompts", "negative_prompt", "all_negative_prompts", "seed", "all_seeds",
@@ -194,10 +194,27 @@ def test_formats(sd):
 def test_infotext_field(sd):
     text = "a dog\nSteps: 3, Sampler: Euler a, CFG scale: 5, Seed: 7, Size: 64x64"
     body = {"infotext": text, "seed": 9}
-    from sdapi_client import Painted
     done = Painted(sd.post("txt2img", body))
     assert done.text.startswith("a dog\nSteps: 3, Sampler: Euler a, Schedule type: Automatic, "
                                 "CFG scale: 5.0, Seed: 9, Size: 64x64")
+
+
+def test_speed(sd):
+    exact = sd.txt2img(prompt="a cat", steps=4)
+    assert "NGMS" not in exact.text and "Token" not in exact.text
+    for off in ({"s_min_uncond": 0}, {"override_settings": {"token_merging_ratio": 0.0}},
+                {"override_settings": {"s_min_uncond_all": True}}):
+        assert sd.txt2img(prompt="a cat", steps=4, **off).files == exact.files
+    for on, text in (({"s_min_uncond": 5}, ", NGMS: 5.0, Version"),
+                     ({"s_min_uncond": 5, "override_settings": {"s_min_uncond_all": True}},
+                      ", NGMS: 5.0, NGMS all steps: True, Version"),
+                     ({"override_settings": {"token_merging_ratio": 0.5}},
+                      ", Token merging ratio: 0.5, Version")):
+        done = sd.txt2img(prompt="a cat", steps=4, **on)
+        assert text in done.text
+        assert done.image.tobytes() != exact.image.tobytes()
+        again = Painted(sd.post("txt2img", {"infotext": done.text}))
+        assert again.files == done.files
 
 
 def test_parameters_echo(sd):
@@ -224,6 +241,8 @@ def test_parameters_echo(sd):
     ({"cfg_scale": -1}, "cfg_scale", "value_error"),
     ({"enable_hr": True, "denoising_strength": -1}, "denoising_strength", "value_error"),
     ({"enable_hr": True, "denoising_strength": 2}, "denoising_strength", "value_error"),
+    ({"s_min_uncond": 2000}, "s_min_uncond", "value_error"),
+    ({"override_settings": {"token_merging_ratio": 2}}, "override_settings", "value_error"),
     ({"tiling": True}, "tiling", "value_error"),
     ({"restore_faces": True}, "restore_faces", "value_error"),
     ({"refiner_checkpoint": "x"}, "refiner_checkpoint", "value_error"),

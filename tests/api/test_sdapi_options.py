@@ -65,7 +65,7 @@ def test_checkpoint_names(own):
 
 @pytest.mark.parametrize("body", [{"tiling": True}, {"eta_noise_seed_delta": 31337},
                                   {"samples_format": "tiff"}, {"randn_source": "TPU"},
-                                  {"jpeg_quality": "high"}, {"send_seed": 7},
+                                  {"token_merging_ratio": 1}, {"s_min_uncond": -1}, {"jpeg_quality": "high"}, {"send_seed": 7},
                                   {"img2img_color_correction": "yes"}])
 def test_values_that_are_refused(own, body):
     before = own.get("options")

@@ -81,6 +81,21 @@ static void test_writes_extras(void **state)
                     "Seed: 1, Size: 64x64" TAIL ", Variation seed: 6, "
                     "Variation seed strength: 0.3, Clip skip: 2, RNG: CPU" VERSION);
     p = a_cat();
+    p.guidance_low = 2;
+    p.guidance_high = 5.42;
+    p.reuse_every = 3;
+    p.token_merging = 0.5;
+    expect_text(&p, "a cat\nSteps: 4, Sampler: Euler, Schedule type: Automatic, CFG scale: 7.0, "
+                    "Seed: 1, Size: 64x64" TAIL ", Token merging ratio: 0.5, NGMS: 2.0, "
+                    "NGMS all steps: True, Guidance maximum sigma: 5.42, Feature reuse: 3" VERSION);
+    p = a_cat();
+    p.guidance_low = 2;
+    p.guidance_alternate = true;
+    p.guidance_high = p.token_merging = NAN; /* of a job that an upstream painted */
+    p.reuse_every = JOB_UNSET;
+    expect_text(&p, "a cat\nSteps: 4, Sampler: Euler, Schedule type: Automatic, CFG scale: 7.0, "
+                    "Seed: 1, Size: 64x64" TAIL ", NGMS: 2.0" VERSION);
+    p = a_cat();
     p.hires_width = 128;
     p.hires_height = 128;
     p.hires_steps = 3;

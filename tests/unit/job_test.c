@@ -48,6 +48,11 @@ static void fill(struct job_params *p)
     p->hires_steps = 9;
     p->hires_strength = 0.4;
     p->hires_upscaler = strdup("Lanczos");
+    p->guidance_low = 0.5;
+    p->guidance_high = 5.42;
+    p->guidance_alternate = true;
+    p->reuse_every = 3;
+    p->token_merging = 0.75;
     p->format = strdup("webp");
     p->quality = 77;
     p->preview_every = 4;
@@ -68,7 +73,7 @@ static void json_keeps_every_field(void **state)
     cJSON *again = job_params_to_json(&q);
     assert_true(cJSON_Compare(json, again, true));
     /* One member a field: a field that was forgotten in the table is missed here. */
-    assert_int_equal(cJSON_GetArraySize(json), 35);
+    assert_int_equal(cJSON_GetArraySize(json), 40);
     assert_string_equal(q.prompt, p.prompt);
     assert_true(q.seed == p.seed && q.subseed == 12);
     assert_true(q.subseed_strength == 1.0 / 3 && q.guidance == 7.25 && q.eta == 0.1);
@@ -76,6 +81,7 @@ static void json_keeps_every_field(void **state)
     assert_int_equal(q.fill, PICTOR_FILL_NOTHING);
     assert_true(q.has_init && q.has_mask && q.mask_invert && q.mask_only_area);
     assert_int_equal(q.hires_height, 768);
+    assert_true(q.guidance_high == 5.42 && q.token_merging == 0.75);
     assert_string_equal(q.tag, "task(1)");
     cJSON_Delete(json);
     cJSON_Delete(again);
@@ -93,7 +99,8 @@ static void absent_fields_have_defaults(void **state)
     assert_int_equal(p.steps, JOB_UNSET);
     assert_true(p.guidance == 7);
     assert_int_equal(p.count, 1);
-    assert_true(isnan(p.eta));
+    assert_true(isnan(p.eta) && isnan(p.guidance_low) && isnan(p.token_merging));
+    assert_int_equal(p.reuse_every, JOB_UNSET);
     assert_null(p.model);
     cJSON_Delete(json);
     json = job_params_to_json(&p);

@@ -94,6 +94,7 @@ static void defaults(void **state)
     assert_string_equal(s->models, "data/models");
     assert_int_equal(s->max_body_bytes, 64 << 20);
     assert_int_equal(s->max_prompt_bytes, 128 << 10);
+    assert_true(s->guidance_low == 0 && s->reuse_every == 1 && s->token_merging == 0);
     assert_true(s->sdapi && s->openai && !s->early_headers && !s->allow_unauthenticated);
     assert_int_equal(s->cors_origins.count, 0);
     settings_free(s);
@@ -117,8 +118,10 @@ static void flag_before_environment_before_file_before_default(void **state)
     assert_int_equal(s->max_count, 12);
     assert_true(s->sdapi);
     settings_free(s);
-    s = load_ok("--max-steps 31 --sdapi=off");
+    s = load_ok("--max-steps 31 --sdapi=off --token-merging .25 --max-body-bytes 3M");
     assert_int_equal(s->max_steps, 31);
+    assert_true(s->token_merging == 0.25);
+    assert_int_equal(s->max_body_bytes, 3 << 20);
     assert_false(s->sdapi);
     settings_free(s);
 }
@@ -153,6 +156,13 @@ static void wrong_flags(void **state)
     expect_error("--max-steps 0", "--max-steps must be 1..1000, got \"0\"");
     expect_error("--max-steps 9x", "got \"9x\"");
     expect_error("--max-steps 99999999999999999999", "must be 1..1000");
+    expect_error("--max-steps 9.5", "got \"9.5\"");
+    expect_error("--max-steps 1e2", "got \"1e2\"");
+    expect_error("--max-steps 0x20", "got \"0x20\"");
+    expect_error("--token-merging 1", "--token-merging must be 0..0.9, got \"1\"");
+    expect_error("--token-merging 0x0p1", "--token-merging must be 0..0.9");
+    expect_error("--token-merging nan", "--token-merging must be 0..0.9");
+    expect_error("--guidance-low -1", "--guidance-low must be 0..1000");
     expect_error("--max-body-bytes 1T", "--max-body-bytes must be");
     expect_error("--max-body-bytes 8589934592G", "--max-body-bytes must be");
     expect_error("--max-body-bytes -1K", "--max-body-bytes must be");
