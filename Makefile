@@ -24,8 +24,11 @@ FLAGS_avx2 = -mavx2 -mfma -mf16c -ffp-contract=fast
 FLAGS_avx512 = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -ffp-contract=fast
 FLAGS_avx512bf16 = $(FLAGS_avx512) -mavx512bf16
 FLAGS_amx = $(FLAGS_avx512bf16) -mamx-tile -mamx-bf16
+LEVELS_aarch64 = neon
+# GCC would load a block's activations so early that sums are left without registers.
+FLAGS_neon = -ffp-contract=fast -fno-schedule-insns
 
-LEVELS_NOT_HERE = $(filter-out $(LEVELS_$(ARCH)),$(LEVELS_x86_64))
+LEVELS_NOT_HERE = $(filter-out $(LEVELS_$(ARCH)),$(LEVELS_x86_64) $(LEVELS_aarch64))
 ENGINE_SRC := $(filter-out $(LEVELS_NOT_HERE:%=engine/compute/cpu/kernels_%.c),$(wildcard \
   engine/*.c engine/base/*.c engine/compute/*.c engine/compute/cpu/*.c \
   engine/io/*.c engine/model/*.c engine/text/*.c engine/sample/*.c engine/pipeline/*.c engine/builtin/*.c))
@@ -107,6 +110,15 @@ tsan: ## the server's tests under ThreadSanitizer
 	  OPT="-O1 -g" all tests
 	@tests/run.sh build/tsan unit api
 
+# Debian's cross compiler and its libraries for arm64, beside this machine's own.
+.PHONY: arm64
+arm64: ## cross-compile for AArch64 and run the unit tests in an emulator
+	@tests/setup.sh arm64
+	@PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig:/usr/share/pkgconfig \
+	  $(MAKE) --no-print-directory -j$$(nproc) BUILD=build/arm64 CC=aarch64-linux-gnu-gcc \
+	  AR=aarch64-linux-gnu-ar all tests
+	@tests/run.sh build/arm64 arm64
+
 # make fuzz TARGET=safetensors SECONDS=600; needs clang and libclang-rt-14-dev.
 FUZZ = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 SECONDS ?= 60
@@ -149,6 +161,6 @@ install: all ## install to PREFIX=/usr/local
 clean: ## remove the build folder
 	rm -rf $(BUILD)
 help: ## this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
 -include $(ENGINE_OBJ:.o=.d) $(SERVER_OBJ:.o=.d) $(UNIT:=.d) $(BUILD)/server/main.d

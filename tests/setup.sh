@@ -2,18 +2,23 @@
 # setup.sh: installs what building and testing need on Debian 12, and only what is missing.
 #     tests/setup.sh run     the compiler and the libraries
 #     tests/setup.sh test    also what the tests need: cmocka, Python, Chromium, Node for the SDKs
+#     tests/setup.sh arm64   a cross compiler, the libraries for arm64, and an emulator
 # Works as root, or through sudo; on another system it says what to install.
 set -eu
 
-build="build-essential pkg-config ca-certificates libmicrohttpd-dev libcjson-dev
-libcurl4-openssl-dev libpng-dev libjpeg62-turbo-dev libwebp-dev libutf8proc-dev libsqlite3-dev
-libinih-dev libssl-dev"
+libraries="libmicrohttpd-dev libcjson-dev libcurl4-openssl-dev libpng-dev libjpeg62-turbo-dev
+libwebp-dev libutf8proc-dev libsqlite3-dev libinih-dev libssl-dev"
+build="build-essential pkg-config ca-certificates $libraries"
 test="libcmocka-dev python3 python3-venv python3-pip chromium curl fonts-dejavu-core"
 
 case "${1:-}" in
 run) wanted=$build ;;
 test) wanted="$build $test" ;;
-*) echo "usage: $0 run|test" >&2; exit 2 ;;
+arm64)
+    wanted="make pkg-config gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
+    for p in $libraries libcmocka-dev; do wanted="$wanted $p:arm64"; done
+    ;;
+*) echo "usage: $0 run|test|arm64" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
@@ -36,6 +41,7 @@ else
     exit 1
 fi
 echo "setup: installing$missing"
+[ "$1" != arm64 ] || $sudo dpkg --add-architecture arm64
 $sudo apt-get update -qq
 # shellcheck disable=SC2086
 $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing

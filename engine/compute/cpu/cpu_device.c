@@ -131,6 +131,8 @@ static const struct level {
     {&kernels_avx512, has_avx512, never},
     {&kernels_avx512bf16, has_avx512bf16, is_amd},
     {&kernels_amx, has_amx, always},
+#elif defined(__aarch64__)
+    {&kernels_neon, always, never},
 #endif
 };
 

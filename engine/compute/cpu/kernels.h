@@ -132,6 +132,8 @@ extern const struct kernels kernels_scalar;
 extern const struct kernels kernels_avx2, kernels_avx512, kernels_avx512bf16, kernels_amx;
 /* Asks the kernel for the AMX tile registers, once a process; false where there are none. */
 bool kernels_amx_enable(void);
+#elif defined(__aarch64__)
+extern const struct kernels kernels_neon;
 #endif
 
 #endif

@@ -34,6 +34,7 @@ static inline __m256 scale2(__m256 p, __m256 t)
 #define SUM_OF(v) _mm_cvtss_f32(halves((__m256)(v), added))
 #define WIDEN_F16(p) ((vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p))))
 #define ROWS 6
+#define NV 2
 #include "engine/compute/cpu/kernels_simd.h"
 
 const struct kernels kernels_avx2 = {.name = "avx2", .peak_bf16 = peak_f32, KERNELS_BASE};

@@ -1,15 +1,16 @@
 /* kernels_simd.h: the inner loops over vectors of VL floats, compiled once an instruction set.
  *
- * Included by kernels_avx2.c and kernels_vl16.h after they have defined VL, ROWS, MAXV(a, b), the
- * larger of each lane, MAX_OF(v) and SUM_OF(v) over lanes, WIDEN_F16(p), VL of F16, FRACTION(t),
- * t - floor(t), SCALE2(p, t), p 2^floor(t), and RECIPROCAL(v), to 2 ulp; if there are instructions
- * for it, NARROW(v), which rounds to BF16, and DOT(sum, x, w), which multiplies pairs of BF16 and
- * adds both products to their lane's sum; and OWN_GEMM_BF16 if they bring that themselves. The rest
- * is the compilers' vector extension: a vector of VL floats is one register, and with contraction
- * allowed x y + z is one FMA.
+ * Included by kernels_avx2.c, kernels_vl16.h and kernels_neon.c after they have defined VL, ROWS,
+ * NV, MAXV(a, b), the larger of each lane, MAX_OF(v) and SUM_OF(v) over lanes, WIDEN_F16(p), VL of
+ * F16, FRACTION(t), t - floor(t), SCALE2(p, t), p 2^floor(t), and RECIPROCAL(v), to 2 ulp; if there
+ * are instructions for it, NARROW(v), which rounds to BF16, and DOT(sum, x, w), which multiplies
+ * pairs of BF16 and adds both products to their lane's sum; and OWN_GEMM_BF16 if they bring that
+ * themselves. The rest is the compilers' vector extension: a vector of VL floats is one register,
+ * and with contraction allowed x y + z is one FMA.
  *
- * The matrix product keeps ROWS x PANEL_VECTORS sums in registers: 6 x 2 of the 16 of AVX2, 12 x 2
- * of the 32 of AVX-512; the rest holds the weights of one k and a broadcast activation. */
+ * The matrix product keeps ROWS x NV vectors of sums in registers: 6 x 2 of the 16 of AVX2, 12 x 2
+ * of the 32 of AVX-512, 5 x 4 of the 32 of NEON; the rest holds the weights of one k and a
+ * broadcast activation. */
 #include "engine/compute/cpu/kernels.h"
 
 #include <math.h>
@@ -20,7 +21,6 @@ typedef int32_t vi __attribute__((vector_size(VL * 4)));
 typedef uint32_t vu __attribute__((vector_size(VL * 4)));
 typedef uint16_t vh __attribute__((vector_size(VL * 2)));
 
-#define NV 2 /* vectors of sums a row: two FMA chains share one broadcast */
 #define COLS (NV * VL)
 
 #define INLINE static inline __attribute__((always_inline))
@@ -55,31 +55,45 @@ INLINE void block_f32(const struct gemm *g, int i, int rows, int j)
     const float *w = (const float *)g->w + (size_t)(j / PANEL) * g->w_panel + j % PANEL;
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
             sum[r][v] =
                 g->accumulate ? load(g->c + (size_t)(i + r) * g->ldc + j + v * VL) : (vf){0};
     for (int t = 0; t < g->taps; t++) {
         const float *at = a + g->tap[t];
         for (int k = 0; k < g->k; k++, w += PANEL) {
-            vf w0 = load(w), w1 = load(w + VL);
+            vf wv[NV];
+#pragma GCC unroll 4
+            for (int v = 0; v < NV; v++)
+                wv[v] = load(w + v * VL);
 #pragma GCC unroll 12
             for (int r = 0; r < rows; r++) {
                 vf x = set1(at[(size_t)r * g->lda + (size_t)k]);
-                sum[r][0] += x * w0;
-                sum[r][1] += x * w1;
+#pragma GCC unroll 4
+                for (int v = 0; v < NV; v++)
+                    sum[r][v] += x * wv[v];
             }
         }
     }
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
             store(g->c + (size_t)(i + r) * g->ldc + j + v * VL, sum[r][v]);
 }
 
 #ifndef OWN_GEMM_BF16
-/* BF16 is the upper half of F32, so a pair of k splits by a shift and a mask. */
+/* sum + x0 w0 + x1 w1 for pairs of BF16, the upper half of F32: a shift and a mask split them. */
+INLINE vf dot(vf sum, vu x, vu w)
+{
+#ifdef DOT
+    return DOT(sum, x, w);
+#else
+    sum += bits(x << 16) * bits(w << 16);
+    return sum + bits(x & 0xffff0000u) * bits(w & 0xffff0000u);
+#endif
+}
+
 INLINE void block_bf16(const struct gemm *g, int i, int rows, int j)
 {
     vf sum[ROWS][NV];
@@ -87,45 +101,31 @@ INLINE void block_bf16(const struct gemm *g, int i, int rows, int j)
     const uint16_t *w = (const uint16_t *)g->w + (size_t)(j / PANEL) * g->w_panel + j % PANEL * 2;
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
             sum[r][v] =
                 g->accumulate ? load(g->c + (size_t)(i + r) * g->ldc + j + v * VL) : (vf){0};
     for (int t = 0; t < g->taps; t++) {
         const uint16_t *at = a + g->tap[t];
         for (int k = 0; k < g->k; k += 2, w += 2 * PANEL) {
-            vu p0, p1;
-            memcpy(&p0, w, sizeof p0);
-            memcpy(&p1, w + 2 * VL, sizeof p1);
-#ifdef DOT
+            vu pairs[NV];
+#pragma GCC unroll 4
+            for (int v = 0; v < NV; v++)
+                memcpy(&pairs[v], w + 2 * v * VL, sizeof pairs[v]);
 #pragma GCC unroll 12
             for (int r = 0; r < rows; r++) {
                 uint32_t pair;
                 memcpy(&pair, at + (size_t)r * g->lda + (size_t)k, sizeof pair);
-                vu both = pair - (vu){0};
-                sum[r][0] = DOT(sum[r][0], both, p0);
-                sum[r][1] = DOT(sum[r][1], both, p1);
+                vu x = pair - (vu){0};
+#pragma GCC unroll 4
+                for (int v = 0; v < NV; v++)
+                    sum[r][v] = dot(sum[r][v], x, pairs[v]);
             }
-#else
-            vf even0 = bits(p0 << 16), odd0 = bits(p0 & 0xffff0000u);
-            vf even1 = bits(p1 << 16), odd1 = bits(p1 & 0xffff0000u);
-#pragma GCC unroll 12
-            for (int r = 0; r < rows; r++) {
-                uint32_t pair;
-                memcpy(&pair, at + (size_t)r * g->lda + (size_t)k, sizeof pair);
-                vu both = pair - (vu){0};
-                vf x0 = bits(both << 16), x1 = bits(both & 0xffff0000u);
-                sum[r][0] += x0 * even0;
-                sum[r][1] += x0 * even1;
-                sum[r][0] += x1 * odd0;
-                sum[r][1] += x1 * odd1;
-            }
-#endif
         }
     }
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
             store(g->c + (size_t)(i + r) * g->ldc + j + v * VL, sum[r][v]);
 }

@@ -11,6 +11,7 @@ static inline __m512 reciprocal512(__m512 v)
 
 #define VL 16
 #define ROWS 12
+#define NV 2
 #define MAXV(a, b) ((vf)_mm512_max_ps((__m512)(a), (__m512)(b)))
 #define FRACTION(t) ((vf)_mm512_reduce_ps((__m512)(t), _MM_FROUND_TO_NEG_INF))
 #define SCALE2(p, t) ((vf)_mm512_scalef_ps((__m512)(p), (__m512)(t)))
