@@ -19,6 +19,14 @@
 
 #include "engine/base/err.h"
 
+#if defined(__x86_64__)
+#define SETTINGS_CPU "auto|scalar|avx2|avx512|avx512bf16|amx"
+#elif defined(__aarch64__)
+#define SETTINGS_CPU "auto|scalar|neon"
+#else
+#define SETTINGS_CPU "auto|scalar"
+#endif
+
 /* X(type, section, name, default, least, most, words, help) */
 #define SETTINGS(X)                                                                                \
     X(STRING, server, listen, "127.0.0.1:7860", 0, 0, "HOST:PORT",                                 \
@@ -47,8 +55,7 @@
       "basic authentication of the SD WebUI API")                                                  \
     X(INT, workers, threads, "0", 0, 1024, "", "threads of the engine; 0: one for each CPU")       \
     X(WORD, workers, precision, "auto", 0, 0, "auto|bf16|f32", "arithmetic of the engine")         \
-    X(WORD, workers, cpu, "auto", 0, 0, "auto|scalar|avx2|avx512|avx512bf16|amx",                             \
-      "highest instruction set to use")                                                            \
+    X(WORD, workers, cpu, "auto", 0, 0, SETTINGS_CPU, "highest instruction set to use")            \
     X(INT, workers, memory_limit_mb, "0", 0, 16777216, "",                                         \
       "MiB of weights and activations; 0: no limit")                                               \
     X(INT, workers, idle_unload_seconds, "0", 0, 31536000, "",                                     \
