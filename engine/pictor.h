@@ -32,7 +32,7 @@ struct pictor_engine;
 struct pictor_model;
 
 enum pictor_precision {
-    PICTOR_PRECISION_AUTO, /* bf16 where the CPU multiplies it in hardware, else f32 */
+    PICTOR_PRECISION_AUTO, /* bf16 where the CPU multiplies it faster than f32 */
     PICTOR_PRECISION_BF16, /* weights and activations bf16, sums f32 */
     PICTOR_PRECISION_F32
 };
@@ -59,7 +59,7 @@ void pictor_image_free(struct pictor_image *image); /* frees pixels, zeroes the 
 
 struct pictor_engine_options {
     int threads;     /* 0: one per available CPU */
-    const char *cpu; /* NULL: best level; else "scalar" "avx2" "avx512" "amx": a cap */
+    const char *cpu; /* a cap: "scalar" "avx2" "avx512" "avx512bf16" "amx" or "neon"; NULL: none */
     enum pictor_precision precision;
     size_t memory_limit; /* bytes of weights plus activations, 0: no limit */
 };
