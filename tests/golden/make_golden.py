@@ -10,6 +10,7 @@ two are apart tells how precise a float32 engine can be (column "f64" of tiny/in
 
 import functools
 import json
+import math
 import os
 import sys
 
@@ -380,6 +381,36 @@ def make_unet(modules):
 
 
 @both_precisions
+def make_merging(modules):
+    """Self-attention at full resolution with the keys and values of a smaller picture."""
+    unet, out = modules["unet"], {}
+    context = like(unet, contexts(modules["text_encoder"])["c77"])
+    time = like(unet, torch.tensor(TIMES["t500.5"], dtype=torch.float32))
+    for i, size in ((10, (8, 8)), (12, (9, 12))):
+        x = like(unet, noise(i, 2, 4, *size))
+        for ratio in (0.5, 0.75):
+            rows, columns = (
+                [k * n // m for k in range(m)]
+                for n, m in ((n, math.ceil(n * math.sqrt(1 - ratio))) for n in size)
+            )
+            kept = torch.tensor([r * size[1] + c for r in rows for c in columns])
+            hooks = [
+                layer.register_forward_hook(lambda _, __, tokens: tokens[:, kept])
+                for stage in (unet.down_blocks[0], unet.up_blocks[3])
+                for attention in stage.attentions
+                for layer in (
+                    attention.transformer_blocks[0].attn1.to_k,
+                    attention.transformer_blocks[0].attn1.to_v,
+                )
+            ]
+            with webui_upsampling():
+                out[f"{size[0]}x{size[1]}.{ratio}.eps"] = unet(x, time, context).sample
+            for hook in hooks:
+                hook.remove()
+    return out
+
+
+@both_precisions
 def make_unet_stages(modules):
     """What passes between the blocks for latent 8x8, timestep 500.5, 77 tokens."""
     unet, out, hooks = modules["unet"], {}, []
@@ -620,7 +651,7 @@ def check_sensitivity():
 def main():
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True)
-    parts = sys.argv[1:] or ["model", "text", "unet", "vae", "schedules", "trajectories"]
+    parts = sys.argv[1:] or ["model", "text", "unet", "merging", "vae", "schedules", "trajectories"]
     if "model" in parts:
         make_model()
     index = os.path.join(TINY, "index.txt")
@@ -637,6 +668,8 @@ def main():
     if "unet" in parts:
         done("unet", *make_unet())
         done("unet-stages", *make_unet_stages())
+    if "merging" in parts:
+        done("merging", *make_merging())
     if "vae" in parts:
         done("vae", *make_vae())
     if "schedules" in parts:

@@ -162,6 +162,28 @@ static void unet_case(const struct fixture *f, const struct unet *u, const struc
     free(ctx);
 }
 
+static void merging_case(const struct fixture *f, const struct unet *u,
+                         const struct safetensors *st, const struct safetensors *merging,
+                         const char *size, double ratio)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s.latent", size);
+    const struct raw_tensor *x = want(st, name), *c = want(st, "c77");
+    float *in = floats(x->bytes / 4), *out = floats(x->bytes / 4), *ctx = floats(c->bytes / 4);
+    memcpy(in, x->data, x->bytes);
+    memcpy(ctx, c->data, c->bytes);
+    struct unet_prompt *prompt = NULL;
+    struct unet_shortcuts fewer = {.token_merging = ratio};
+    RUN(f, prompt = unet_prompt_new(&o, u, 2, 77, ctx);
+        unet_forward(&o, u, prompt, in, (int)x->shape[2], (int)x->shape[3], 500.5f, &fewer, out);
+        unet_prompt_free(prompt));
+    snprintf(name, sizeof name, "%s.%g.eps", size, ratio);
+    check(f, name, out, want(merging, name));
+    free(in);
+    free(out);
+    free(ctx);
+}
+
 static void unet(const struct fixture *f)
 {
     struct err err;
@@ -180,6 +202,13 @@ static void unet(const struct fixture *f)
     unet_case(f, u, st, "9x12", "t500.5", "c77");
     unet_case(f, u, st, "9x12", "t1", "c154");
     unet_case(f, u, st, "11x7", "tmix", "c77");
+
+    struct safetensors *merging = safetensors_open(DIR "merging.safetensors", &err);
+    if (!merging)
+        fail_msg("%s", err.msg);
+    for (int i = 0; i < 4; i++)
+        merging_case(f, u, st, merging, i % 2 ? "9x12" : "8x8", i < 2 ? 0.5 : 0.75);
+    safetensors_close(merging);
     safetensors_close(st);
     unet_free(u);
 }
