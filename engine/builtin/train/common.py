@@ -24,6 +24,14 @@ def device():
     return torch.device("cpu")
 
 
+def unet_cpu(device):
+    """The module that trains the UNet on a CPU with AMX, or None elsewhere."""
+    if device.type == "cuda" or not torch.cpu._is_amx_tile_supported():
+        return None
+    import unet_cpu
+    return unet_cpu if unet_cpu.ext.tiles() else None
+
+
 def alphas():
     """Stable Diffusion's schedule: the share of the picture left after each of 1000 timesteps."""
     betas = torch.linspace(.00085 ** .5, .012 ** .5, 1000, dtype=torch.float64) ** 2

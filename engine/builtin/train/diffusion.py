@@ -1,13 +1,17 @@
 """Stage 5: text encoder and UNet together.   python diffusion.py --work W --picture 64 --minutes 45
 
-Predicts the noise; min-SNR weights; one caption in ten is empty, for guidance. Goes on from
+Predicts the noise; min-SNR weights, and of --strong more, because what a word means is decided at
+strong noise, where they are nearly nothing; one caption in ten is empty, for guidance. Goes on from
 diffusion.pt: first at low resolution, where a step is cheap, then at the target; each run's
 learning rate falls from --rate to --end of it. Weights are kept in float32 and used in bfloat16.
+On a CPU with AMX fast.cpp makes the steps. Saved every three minutes, at the end, and on SIGTERM.
 """
 import argparse
 import copy
+import functools
 import math
 import pathlib
+import signal
 import time
 import numpy as np
 import torch
@@ -24,6 +28,7 @@ args.add_argument("--rate", default=1e-3, type=float)
 args.add_argument("--end", default=.02, type=float)
 args.add_argument("--decay", default=.998, type=float, help="of the averaged weights")
 args.add_argument("--length", default=24, type=int, help="of captions in tokens; 77 before release")
+args.add_argument("--strong", default=.25, type=float, help="least weight of the picture's error")
 args.add_argument("--compile", action="store_true")
 args = args.parse_args()
 path = args.work / "diffusion.pt"
@@ -35,17 +40,29 @@ table = common.load(args.work / "tokens.pt")
 text.tokens = table["tokens"].float() * table["scale"]
 unet = networks.UNet(size["unet"], size["text"])
 models = torch.nn.ModuleList([text, unet]).to(device, memory_format=torch.channels_last)
-master = list(models.parameters())
-opt = torch.optim.AdamW(master, lr=args.rate, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
+unet_cpu = common.unet_cpu(device)
+# the text encoder, queries and keys learn more slowly: with heads of few channels attention otherwise
+# becomes a choice of one token within minutes, and what a word means is never learnt
+slow = [p for n, p in models.named_parameters() if n[0] == "0" or ".to_q." in n or ".to_k." in n]
+fast = [p for n, p in models.named_parameters() if not (n[0] == "0" or ".to_q." in n or ".to_k." in n)]
+master = slow + fast
+opt = (unet_cpu or torch.optim).AdamW([dict(params=slow, part=.2), dict(params=fast, part=1.)],
+                                      lr=args.rate, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
 ema = common.Ema(master, args.decay)
-step, spent = 0, 0.0
+step, seen, spent = 0, 0, 0.0
 if (c := common.load(path, device)):
     models.load_state_dict(c["models"])
     opt.load_state_dict(c["opt"])
-    ema.shadow, step, spent = c["ema"], c["step"], c["spent"]
-used = copy.deepcopy(models).bfloat16().to(memory_format=torch.channels_last)
-params = list(used.parameters())
+    average = dict(zip(models.parameters(), c["ema"]))
+    ema.shadow, step, seen, spent = [average[p] for p in master], c["step"], c["seen"], c["spent"]
+used = models
+if not unet_cpu:
+    used = copy.deepcopy(models).bfloat16().to(memory_format=torch.channels_last)
+of = dict(zip(models.parameters(), used.parameters()))
+params = [of[p] for p in master]
 run_text, run_unet = map(torch.compile, used) if args.compile else used
+if unet_cpu:
+    run_text, run_unet = (functools.partial(f, m) for f, m in zip((unet_cpu.read, unet_cpu.run), models))
 torch.manual_seed(step)
 
 data = {}
@@ -53,7 +70,7 @@ for side in args.picture:
     shards = [common.load(f) for f in sorted((args.work / f"latents{side}").glob("*.pt"))]
     data[side] = (torch.cat([s["latents"] for s in shards]).to(device),
                   torch.cat([s["ids"] for s in shards]).to(device, torch.int32))
-    print(f"{side}: {len(data[side][0])} latents", flush=True)
+    print(f"{side}: {len(data[side][0])} latents, {seen} pictures seen", flush=True)
 empty = torch.from_numpy(common.Tokenizer().rows([""], args.length).astype(np.int64)).to(device)
 alphas = common.alphas().to(device)
 
@@ -68,13 +85,25 @@ def batch():
     return z[at].float(), torch.where(torch.rand(args.batch, 1, device=device) < .1, empty, rows)
 
 
+def save():
+    average = dict(zip(master, ema.shadow))
+    common.save(path, models=models.state_dict(), opt=opt.state_dict(), ema=[average[p] for p in models.parameters()], step=step,
+                seen=seen, spent=spent + took)
+
+
+def stop(*_):
+    global total
+    total = 0
+
+
+signal.signal(signal.SIGTERM, stop)
 start, first, total = time.time(), step, args.minutes * 60
-took, log = 0.0, []
+took, log, saved = 0.0, [], start
 while took < total:
     rate = min((step - first + 1) / 100, 1) * (args.end + (1 - args.end) * (.5 + .5 * math.cos(
         math.pi * took / total)))
     for g in opt.param_groups:
-        g["lr"] = args.rate * rate
+        g["lr"] = args.rate * rate * g["part"]
     z, ids = batch()
     # half of the pictures lean to strong noise, where layout and colour are decided
     t = torch.rand(args.batch, device=device)
@@ -84,24 +113,28 @@ while took < total:
     e = run_unet(x.contiguous(memory_format=torch.channels_last), t, run_text(ids)).float()
     snr = (a / (1 - a)).flatten()
     each = (e - noise).square().mean((1, 2, 3))
-    loss = (each * (snr.clamp(max=5) / snr)).mean()
+    loss = (each * ((snr.clamp(max=5) + args.strong) / snr).clamp(max=10)).mean()
     loss.backward()
-    for m, p in zip(master, params):
-        m.grad, p.grad = p.grad.float(), None
-    norm = torch.nn.utils.clip_grad_norm_(master, 1.0)
-    opt.step()
-    common.copy(params, master)
-    step += 1
-    ema.update(master, step)
+    step, seen = step + 1, seen + args.batch
+    if unet_cpu:
+        norm = opt.update(ema, step)
+    else:
+        for m, p in zip(master, params):
+            m.grad, p.grad = p.grad.float(), None
+        norm = torch.nn.utils.clip_grad_norm_(master, 1.0).item()
+        opt.step()
+        common.copy(params, master)
+        ema.update(master, step)
     if step % 10 == 0:
         # error of the picture at strong noise tells more about layout than the loss does
         strong = (t > 600) & (t < 900)
-        log.append([loss.item(), (each / snr)[strong].mean().item(), norm.item()])
+        log.append([loss.item(), (each / snr)[strong].mean().item(), norm])
         took = time.time() - start
-    if step % 100 == 0 or took >= total:
+    if step % 100 == 0:
         loss, x0, norm = np.nanmean(log[-10:], 0)
-        print(f"step {step} {spent + took:.0f}s loss {loss:.4f} x0 {x0:.3f} gnorm {norm:.2f} "
-              f"{(step - first) * args.batch / took:.1f}/s", flush=True)
-    if step % 500 == 0 or took >= total:
-        common.save(path, models=models.state_dict(), opt=opt.state_dict(), ema=ema.shadow,
-                    step=step, spent=spent + took)
+        print(f"step {step} seen {seen} {spent + took:.0f}s loss {loss:.4f} x0 {x0:.3f} gnorm {norm:.2f} "
+              f"{(step - first) * args.batch / (time.time() - start):.1f}/s", flush=True)
+    if time.time() - saved > 180:
+        save()
+        saved = time.time()
+save()

@@ -275,6 +275,8 @@ class TextLayer(nn.Module):
                                         for n in ("q", "k", "v", "out")})
         self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, 4 * width),
                                   "fc2": nn.Linear(4 * width, width)})
+        nn.init.zeros_(self.self_attn["out_proj"].weight)
+        nn.init.zeros_(self.mlp["fc2"].weight)
 
     def forward(self, x):
         n, a = self.layer_norm1(x), self.self_attn
@@ -295,9 +297,10 @@ class Text(nn.Module):
         super().__init__()
         self.register_buffer("tokens", torch.zeros(49408, width))
         self.turn = nn.Linear(width, width, bias=False)
-        nn.init.eye_(self.turn.weight)
+        with torch.no_grad():  # large beside what layers add, so that words stay distinct
+            nn.init.eye_(self.turn.weight).mul_(8)
         self.embeddings = nn.ModuleDict({"position_embedding": nn.Embedding(77, width)})
-        nn.init.normal_(self.embeddings["position_embedding"].weight, std=.02)
+        nn.init.normal_(self.embeddings["position_embedding"].weight, std=.1)
         self.encoder = nn.ModuleDict({"layers": nn.ModuleList(TextLayer(width)
                                                               for _ in range(layers))})
         self.final_layer_norm = nn.LayerNorm(width)
