@@ -27,6 +27,7 @@ def main():
     args.add_argument("--workers", default=0, type=int)
     args.add_argument("--factor", default=4.0, type=float,
                       help="how much oftener familiar nouns come")
+    args.add_argument("--focus", action="store_true", help="fewer drawings of a thing, larger")
     args.add_argument("--mix", default=[.34, .03, .54, .09], type=float, nargs=4,
                       help="shares of shapes, solids, things, landscapes")
     args = args.parse_args()
@@ -38,7 +39,7 @@ def main():
     folder.mkdir(exist_ok=True)
     shards = [s for s in range(-(-args.count // SHARD)) if not (folder / f"{s:04d}.pt").exists()]
     seeds = [[args.picture, s, k] for s in shards for k in range(SHARD // args.batch)]
-    made = supply.supply(scenes.Things(archive, args.factor), seeds, args.batch, args.workers,
+    made = supply.supply(scenes.Things(archive, args.factor, args.focus), seeds, args.batch, args.workers,
                          mix=args.mix)
     start = time.time()
     for shard in shards:

@@ -94,21 +94,25 @@ PLURAL = {"cross": "crosses", "plus": "pluses", "rhombus": "rhombuses", "wolf": 
           "mouse": "mice", "leaf": "leaves", "knife": "knives", "cherry": "cherries",
           "goose": "geese", "sheep": "sheep", "fish": "fish", "deer": "deer", "scarf": "scarves",
           "cactus": "cacti"}
+FOCUS = ("fluent-emoji-flat", "twemoji", "noto")
 CONTRAST = 95  # least distance in rgb between a shape and its ground
 LAYERS, PROFILE = 4, 64  # ridges of a landscape, points of each
 
 
 class Things:
     """What can be drawn: shapes, solids, then the drawings of the archive. Familiar nouns (marked *
-    in subjects.txt) are chosen `factor` times as often as the others."""
+    in subjects.txt) are chosen `factor` times as often as the others. With `focus` fewer drawings
+    are used: those of three flat hands, most often of a noun's first name; and things are larger."""
 
-    def __init__(self, archive, factor=4.0):
+    def __init__(self, archive, factor=4.0, focus=False):
+        self.focus, self.chance = focus, {}
         with zipfile.ZipFile(archive) as z:
             self.drawings = json.loads(z.read("index.json"))["drawings"]
         first = len(SHAPES) + len(SOLIDS)
-        of = {}
-        for i, (label, _) in enumerate(self.drawings):
+        of, plain = {}, {}
+        for i, (label, hand) in enumerate(self.drawings):
             of.setdefault(label, []).append(first + i)
+            plain[first + i] = hand in FOCUS
         self.ids, self.words, self.unseen, odds, used = {}, {}, {}, {}, set()
         for line in (pathlib.Path(__file__).parent / "subjects.txt").read_text().splitlines():
             if not line or line[0] == "#":
@@ -122,6 +126,9 @@ class Things:
                 continue
             words = [[w.strip() for w in part.split(",") if w.strip()] for part in words + ["", ""]]
             self.ids[noun], self.words[noun], self.unseen[noun] = ids, words[0], words[1]
+            if focus and any(plain[i] for i in ids):
+                chance = np.array([plain[i] * (4.0 if i in of.get(labels[0], []) else 1) for i in ids])
+                self.chance[noun] = chance / chance.sum()
             odds[noun] = factor if name[0] == "*" else 1.0
         self.nouns = list(self.ids)  # those that are measured; rarer ones follow
         for label, ids in of.items():
@@ -271,7 +278,7 @@ def scene(rng, things, whole=False, mix=(.34, .03, .54, .09)):
             with_it = [w for w in (at, s["style"]) if w]
             if whole or not any(held_out(things, n, w) for n in s["names"] for w in with_it):
                 break
-        ids = [int(one_of(rng, things.ids[n])) for n in s["names"]]
+        ids = [int(one_of(rng, things.ids[n], things.chance.get(n))) for n in s["names"]]
         if at:
             s["ground"] = place(rng, at, one_of(rng, TIMES, [.7, .15, .15]))
         else:
@@ -297,7 +304,7 @@ def scene(rng, things, whole=False, mix=(.34, .03, .54, .09)):
         return dict(made, flip=flip[i])
 
     if s["kind"] == "one":
-        s["size"] = one_of(rng, SIZES, [.15, .5, .35])
+        s["size"] = one_of(rng, SIZES, [.06, .34, .6] if things.focus else [.15, .5, .35])
         low = .1 * (s["ground"]["name"] not in (None, "space", "sky", "underwater"))
         s["items"] = [make(0, .5, .5 + low, rng.uniform(*SIZES[s["size"]]), .04)]
     elif s["kind"] == "spot":
