@@ -107,6 +107,14 @@ static void product(const struct attention *a, const struct gemm *g)
         a->dev->k->gemm_f32(g);
 }
 
+static float sum_of(const float *lanes)
+{
+    float sum = 0;
+    for (int i = 0; i < LANES; i++)
+        sum += lanes[i];
+    return sum;
+}
+
 static void attend(void *ctx, size_t task, int thread)
 {
     const struct attention *a = ctx;
@@ -125,8 +133,8 @@ static void attend(void *ctx, size_t task, int thread)
     float *scores = (float *)cpu_scratch(a->dev, thread);    /* [HALF, KEYS] */
     float *sum = scores + (size_t)HALF * LDS;                /* [QUERIES, wide] */
     float *top = sum + (size_t)QUERIES * ld_sum;             /* [QUERIES] running maximum */
-    float *total = top + QUERIES;                            /* [QUERIES] running sum */
-    unsigned char *q = (unsigned char *)(total + QUERIES);   /* [QUERIES, wide] of dtype */
+    float *total = top + QUERIES;                            /* [QUERIES, LANES] running sum */
+    unsigned char *q = (unsigned char *)(total + QUERIES * LANES); /* [QUERIES, wide] of dtype */
     unsigned char *p = q + (size_t)QUERIES * wide * a->size; /* [QUERIES, KEYS] of dtype */
 
     size_t d = (size_t)a->d;
@@ -139,10 +147,9 @@ static void attend(void *ctx, size_t task, int thread)
     int keys = a->causal && first + rows < a->k->w ? first + rows : a->k->w;
     bool good = false;
     for (bool running = false; !good; running = true) {
-        for (int i = 0; i < rows; i++) {
+        memset(total, 0, QUERIES * LANES * sizeof *total);
+        for (int i = 0; i < rows; i++)
             top[i] = -INFINITY;
-            total[i] = 0;
-        }
         for (int at = 0; at < keys; at += KEYS) {
             int n = keys - at < KEYS ? keys - at : KEYS;
             int wide_n = (int)round_up((size_t)n, PANEL);
@@ -173,7 +180,7 @@ static void attend(void *ctx, size_t task, int thread)
                     .first = at == 0,
                     .running = running,
                     .top = top + half,
-                    .total = total + half,
+                    .total = total + half * LANES,
                     .sum = sum + (size_t)half * ld_sum,
                     .sum_ld = ld_sum,
                     .sum_n = at > 0 ? d : 0,
@@ -199,10 +206,10 @@ static void attend(void *ctx, size_t task, int thread)
         }
         good = true;
         for (int i = 0; i < rows && !running; i++)
-            good = good && total[i] < LARGE;
+            good = good && sum_of(total + i * LANES) < LARGE;
     }
     for (int i = 0; i < rows; i++) {
-        kn->scale(sum + (size_t)i * ld_sum, 1 / total[i], d);
+        kn->scale(sum + (size_t)i * ld_sum, 1 / sum_of(total + i * LANES), d);
         kn->from_f32(a->y->dtype,
                      (unsigned char *)tensor_at(a->y, b, 0, first + i) +
                          (size_t)head * d * dtype_size(a->y->dtype),

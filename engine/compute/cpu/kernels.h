@@ -19,6 +19,7 @@
 
 #define PANEL 32
 #define PACK_K 32
+#define LANES 16 /* the widest vector, in floats */
 
 static inline size_t kernels_pack_k(enum dtype dtype, size_t k)
 {
@@ -62,8 +63,8 @@ struct finish {
 };
 
 /* One step of a softmax over n more scores of each row. Row i sees scores 0 .. n - 1, or, if
- * `causal`, 0 .. seen + i: p[i] = exp(scale s[i] - top[i]), which total[i] sums, and zero for what
- * it does not see up to `wide`. top[i] is the largest score of the `first` step; or, if `running`
+ * `causal`, 0 .. seen + i: p[i] = exp(scale s[i] - top[i]), and zero for what it does not see up to
+ * `wide`; their sum is that of the LANES numbers of total[i]. top[i] is the largest score of the `first` step; or, if `running`
  * (Milakov & Gimelshein 2018), of all so far: when it grows, total[i] and sum[i] shrink. */
 struct softmax {
     const float *s; /* [rows, n] */
@@ -73,7 +74,8 @@ struct softmax {
     ptrdiff_t seen;
     float scale;
     bool first, running;
-    float *top, *total; /* [rows] */
+    float *top;   /* [rows] */
+    float *total; /* [rows, LANES] */
     float *sum;         /* [rows, sum_n]: what was summed with the p so far */
     size_t sum_ld, sum_n;
     enum dtype dtype; /* of p */
@@ -94,7 +96,8 @@ static inline void kernels_top(const struct softmax *f, size_t row, float top)
 {
     if (top > f->top[row]) {
         float shrink = expf(f->top[row] - top);
-        f->total[row] *= shrink;
+        for (size_t j = 0; j < LANES; j++)
+            f->total[row * LANES + j] *= shrink;
         for (size_t j = 0; j < f->sum_n; j++)
             f->sum[row * f->sum_ld + j] *= shrink;
         f->top[row] = top;

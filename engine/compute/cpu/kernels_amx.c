@@ -5,6 +5,8 @@
  * so there are as many loads as products. Activations are loaded straight from their rows (the
  * tile load takes a stride), weights from the packed panel, whose layout is a tile's. */
 #define NARROW(v) ((vh)_mm512_cvtneps_pbh((__m512)(v)))
+#define NARROW2(p, v0, v1)                                                                         \
+    _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh((__m512)(v1), (__m512)(v0)))
 #define OWN_GEMM_BF16
 #include "engine/compute/cpu/kernels_vl16.h"
 
@@ -36,17 +38,21 @@ static void configure(int rows0, int rows1)
     __asm__ volatile("ldtilecfg %0" : : "m"(cfg));
 }
 
-static void block_2x2(const struct gemm *g, int i, int j)
+/* Sums of rows i .. i + 15, or 31 if `rows2`, and columns j .. j + 15, or 31 if `cols2`. */
+INLINE void block(const struct gemm *g, int i, int j, bool rows2, bool cols2)
 {
-    const uint16_t *a0 = (const uint16_t *)g->a + (size_t)i * g->lda;
+    const uint16_t *a = (const uint16_t *)g->a + (size_t)i * g->lda;
     const uint16_t *w = (const uint16_t *)g->w + (size_t)(j / PANEL) * g->w_panel;
-    float *c = g->c + (size_t)i * g->ldc + j;
+    float *c = g->c + (size_t)i * g->ldc + j, *c2 = c + 16 * g->ldc;
     size_t lda = g->lda * 2, ldc = g->ldc * 4;
     if (g->accumulate) {
         _tile_loadd(0, c, ldc);
-        _tile_loadd(1, c + 16, ldc);
-        _tile_loadd(2, c + 16 * g->ldc, ldc);
-        _tile_loadd(3, c + 16 * g->ldc + 16, ldc);
+        if (cols2)
+            _tile_loadd(1, c + 16, ldc);
+        if (rows2)
+            _tile_loadd(2, c2, ldc);
+        if (rows2 && cols2)
+            _tile_loadd(3, c2 + 16, ldc);
     } else {
         _tile_zero(0);
         _tile_zero(1);
@@ -54,49 +60,69 @@ static void block_2x2(const struct gemm *g, int i, int j)
         _tile_zero(3);
     }
     for (int t = 0; t < g->taps; t++) {
-        const uint16_t *p = a0 + g->tap[t], *q = p + 16 * g->lda;
+        const uint16_t *p = a + g->tap[t], *q = p + 16 * g->lda;
         for (int k = 0; k < g->k; k += 32, w += 32 * PANEL) {
             _tile_loadd(4, p + k, lda);
             _tile_loadd(6, w, 4 * PANEL);
-            _tile_loadd(7, w + PANEL, 4 * PANEL);
+            if (cols2)
+                _tile_loadd(7, w + PANEL, 4 * PANEL);
             _tile_dpbf16ps(0, 4, 6);
-            _tile_dpbf16ps(1, 4, 7);
-            _tile_loadd(5, q + k, lda);
-            _tile_dpbf16ps(2, 5, 6);
-            _tile_dpbf16ps(3, 5, 7);
+            if (cols2)
+                _tile_dpbf16ps(1, 4, 7);
+            if (rows2)
+                _tile_loadd(5, q + k, lda);
+            if (rows2)
+                _tile_dpbf16ps(2, 5, 6);
+            if (rows2 && cols2)
+                _tile_dpbf16ps(3, 5, 7);
         }
     }
     _tile_stored(0, c, ldc);
-    _tile_stored(1, c + 16, ldc);
-    _tile_stored(2, c + 16 * g->ldc, ldc);
-    _tile_stored(3, c + 16 * g->ldc + 16, ldc);
+    if (cols2)
+        _tile_stored(1, c + 16, ldc);
+    if (rows2)
+        _tile_stored(2, c2, ldc);
+    if (rows2 && cols2)
+        _tile_stored(3, c2 + 16, ldc);
 }
 
-static void block_1x2(const struct gemm *g, int i, int j)
+/* The same for 32 rows of up to 64 k and any columns: the rows stay in their tiles. */
+INLINE void block_held(const struct gemm *g, int i)
 {
-    const uint16_t *a0 = (const uint16_t *)g->a + (size_t)i * g->lda;
-    const uint16_t *w = (const uint16_t *)g->w + (size_t)(j / PANEL) * g->w_panel;
-    float *c = g->c + (size_t)i * g->ldc + j;
+    const uint16_t *a = (const uint16_t *)g->a + (size_t)i * g->lda + g->tap[0];
     size_t lda = g->lda * 2, ldc = g->ldc * 4;
-    if (g->accumulate) {
-        _tile_loadd(0, c, ldc);
-        _tile_loadd(1, c + 16, ldc);
-    } else {
+    bool k2 = g->k > 32;
+    _tile_loadd(2, a, lda);
+    _tile_loadd(3, a + 16 * g->lda, lda);
+    if (k2) {
+        _tile_loadd(4, a + 32, lda);
+        _tile_loadd(5, a + 16 * g->lda + 32, lda);
+    }
+    for (int j = 0; j < g->n; j += 16) {
+        const uint16_t *w = (const uint16_t *)g->w + (size_t)(j / PANEL) * g->w_panel + j % PANEL * 2;
+        float *c = g->c + (size_t)i * g->ldc + j;
         _tile_zero(0);
         _tile_zero(1);
-    }
-    for (int t = 0; t < g->taps; t++) {
-        const uint16_t *p = a0 + g->tap[t];
-        for (int k = 0; k < g->k; k += 32, w += 32 * PANEL) {
-            _tile_loadd(4, p + k, lda);
-            _tile_loadd(6, w, 4 * PANEL);
-            _tile_loadd(7, w + PANEL, 4 * PANEL);
-            _tile_dpbf16ps(0, 4, 6);
-            _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(6, w, 4 * PANEL);
+        _tile_dpbf16ps(0, 2, 6);
+        _tile_dpbf16ps(1, 3, 6);
+        if (k2) {
+            _tile_loadd(7, w + 32 * PANEL, 4 * PANEL);
+            _tile_dpbf16ps(0, 4, 7);
+            _tile_dpbf16ps(1, 5, 7);
         }
+        _tile_stored(0, c, ldc);
+        _tile_stored(1, c + 16 * g->ldc, ldc);
     }
-    _tile_stored(0, c, ldc);
-    _tile_stored(1, c + 16, ldc);
+}
+
+/* 16 rows, or 32 if `rows2`, from i on, and up to 32 columns from j on. */
+INLINE void blocks(const struct gemm *g, int i, int j, bool rows2)
+{
+    if (g->n - j > 16)
+        block(g, i, j, rows2, true);
+    else
+        block(g, i, j, rows2, false);
 }
 
 /* Rows left over (m modulo 32) are one pair of tiles with fewer rows, or one tile. */
@@ -105,18 +131,19 @@ static void gemm_bf16(const struct gemm *g)
     int whole = g->m / 32 * 32, rest = g->m - whole;
     if (whole) {
         configure(16, 16);
-        for (int j = 0; j < g->n; j += PANEL)
+        if (g->taps == 1 && g->k <= 64 && !g->accumulate) {
             for (int i = 0; i < whole; i += 32)
-                block_2x2(g, i, j);
+                block_held(g, i);
+        } else {
+            for (int j = 0; j < g->n; j += PANEL)
+                for (int i = 0; i < whole; i += 32)
+                    blocks(g, i, j, true);
+        }
     }
     if (rest) {
         configure(rest < 16 ? rest : 16, rest > 16 ? rest - 16 : 16);
-        for (int j = 0; j < g->n; j += PANEL) {
-            if (rest > 16)
-                block_2x2(g, whole, j);
-            else
-                block_1x2(g, whole, j);
-        }
+        for (int j = 0; j < g->n; j += PANEL)
+            blocks(g, whole, j, rest > 16);
     }
 }
 

@@ -185,7 +185,7 @@ static void softmax(const struct softmax *f)
         for (size_t j = 0; j < n; j++) {
             float e = expf(s[j] * f->scale - f->top[i]);
             put(f->dtype, p, j, e);
-            f->total[i] += e;
+            f->total[i * LANES] += e;
         }
         memset(p + n * size, 0, (f->wide - n) * size);
     }

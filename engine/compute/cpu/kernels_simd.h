@@ -209,6 +209,19 @@ INLINE void put(enum dtype dtype, void *p, size_t i, size_t left, vf v)
     }
 }
 
+/* Two vectors, elements i on. */
+INLINE void put2(enum dtype dtype, void *p, size_t i, vf v0, vf v1)
+{
+#ifdef NARROW2
+    if (dtype == DTYPE_BF16) {
+        NARROW2((uint16_t *)p + i, v0, v1);
+        return;
+    }
+#endif
+    put(dtype, p, i, VL, v0);
+    put(dtype, p, i + VL, VL, v1);
+}
+
 /* Runs `call` with D or A as a constant, so that it is compiled once for each. */
 #define WITH_DTYPE(of, call)                                                                       \
     do {                                                                                           \
@@ -417,7 +430,7 @@ INLINE void softmax_as(const struct softmax *f, enum dtype d)
         const float *s = f->s + i * f->lds;
         char *p = (char *)f->p + i * f->ldp * size;
         size_t n = kernels_seen(f, i), whole = n / VL * VL, j;
-        vf sum = {0}, rest = {0};
+        vf sum, rest;
         if (n && (f->first || f->running)) {
             vf most = set1(-INFINITY);
             for (j = 0; j < whole; j += VL)
@@ -428,7 +441,14 @@ INLINE void softmax_as(const struct softmax *f, enum dtype d)
             kernels_top(f, i, m * f->scale);
         }
         vf a = set1(f->scale * log2e), b = set1(f->top[i] * log2e);
-        for (j = 0; j < whole; j += VL) {
+        sum = load(f->total + i * LANES);
+        for (j = 0; j + 2 * VL <= n; j += 2 * VL) {
+            vf e0 = exp2_v(load(s + j) * a - b, coarse);
+            vf e1 = exp2_v(load(s + j + VL) * a - b, coarse);
+            put2(d, p, j, e0, e1);
+            sum += e0 + e1;
+        }
+        for (; j < whole; j += VL) {
             vf e = exp2_v(load(s + j) * a - b, coarse);
             put(d, p, j, VL, e);
             sum += e;
@@ -439,8 +459,9 @@ INLINE void softmax_as(const struct softmax *f, enum dtype d)
             for (size_t l = 0; l < n - j; l++)
                 sum[l] += rest[l];
         }
-        f->total[i] += SUM_OF(sum);
-        memset(p + n * size, 0, (f->wide - n) * size);
+        store(f->total + i * LANES, sum);
+        if (n < f->wide)
+            memset(p + n * size, 0, (f->wide - n) * size);
     }
 }
 
