@@ -222,6 +222,21 @@ INLINE void put2(enum dtype dtype, void *p, size_t i, vf v0, vf v1)
     put(dtype, p, i + VL, VL, v1);
 }
 
+/* Runs the statements for every vector of a row of n, from element i on with `left` elements; for
+ * whole vectors that is a constant. Asked each time, it kept every vector on the stack. */
+#define VECTORS(i, left, n, ...)                                                                   \
+    do {                                                                                           \
+        size_t i = 0;                                                                              \
+        for (; i + VL <= (n); i += VL) {                                                           \
+            const size_t left = VL;                                                                \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+        if (i < (n)) {                                                                             \
+            const size_t left = (n) - i;                                                           \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    } while (0)
+
 /* Runs `call` with D or A as a constant, so that it is compiled once for each. */
 #define WITH_DTYPE(of, call)                                                                       \
     do {                                                                                           \
@@ -335,16 +350,19 @@ static void to_f32(float *dst, enum dtype dtype, const void *src, size_t n)
     dtype_to_f32(dtype, (const char *)src + i * dtype_size(dtype), dst + i, n - i);
 }
 
+INLINE void from_f32_as(enum dtype d, void *dst, const float *src, size_t n)
+{
+    VECTORS(i, left, n, { put(d, dst, i, left, get(DTYPE_F32, src, i, left)); });
+}
+
 static void from_f32(enum dtype dtype, void *dst, const float *src, size_t n)
 {
-    for (size_t i = 0; i < n; i += VL)
-        put(dtype, dst, i, n - i, get(DTYPE_F32, src, i, n - i));
+    WITH_DTYPE(dtype, from_f32_as(D, dst, src, n));
 }
 
 INLINE void activate_as(enum dtype d, void *y, const void *x, size_t n, enum activation act)
 {
-    for (size_t i = 0; i < n; i += VL)
-        put(d, y, i, n - i, act_v(get(d, x, i, n - i), act));
+    VECTORS(i, left, n, { put(d, y, i, left, act_v(get(d, x, i, left), act)); });
 }
 
 static void activate(enum dtype dtype, void *y, const void *x, size_t n, enum activation act)
@@ -355,11 +373,10 @@ static void activate(enum dtype dtype, void *y, const void *x, size_t n, enum ac
 INLINE void affine_as(enum dtype d, void *y, const void *x, const float *a, const float *b,
                       size_t n, enum activation act)
 {
-    for (size_t i = 0; i < n; i += VL) {
-        size_t left = n - i;
+    VECTORS(i, left, n, {
         vf v = get(d, x, i, left) * get(DTYPE_F32, a, i, left) + get(DTYPE_F32, b, i, left);
         put(d, y, i, left, act_v(v, act));
-    }
+    });
 }
 
 static void affine(enum dtype dtype, void *y, const void *x, const float *a, const float *b,
@@ -371,12 +388,11 @@ static void affine(enum dtype dtype, void *y, const void *x, const float *a, con
 INLINE void moments_as(enum dtype d, float *sum, float *sum2, const void *x, const float *pivot,
                        size_t n)
 {
-    for (size_t i = 0; i < n; i += VL) {
-        size_t left = n - i;
+    VECTORS(i, left, n, {
         vf v = get(d, x, i, left) - get(DTYPE_F32, pivot, i, left);
         put(DTYPE_F32, sum, i, left, get(DTYPE_F32, sum, i, left) + v);
         put(DTYPE_F32, sum2, i, left, get(DTYPE_F32, sum2, i, left) + v * v);
-    }
+    });
 }
 
 static void moments(enum dtype dtype, float *sum, float *sum2, const void *x, const float *pivot,
@@ -402,11 +418,10 @@ INLINE void layer_norm_as(enum dtype d, void *y, const void *x, const float *gam
     for (size_t i = 0; i < left; i++)
         sum2[i] += (rest[i] - mean) * (rest[i] - mean);
     float scale = 1 / sqrtf(SUM_OF(sum2) / (float)n + eps);
-    for (size_t i = 0; i < n; i += VL) {
-        left = n - i;
-        vf v = (get(d, x, i, left) - set1(mean)) * set1(scale);
-        put(d, y, i, left, v * get(DTYPE_F32, gamma, i, left) + get(DTYPE_F32, beta, i, left));
-    }
+    VECTORS(i, some, n, {
+        vf v = (get(d, x, i, some) - set1(mean)) * set1(scale);
+        put(d, y, i, some, v * get(DTYPE_F32, gamma, i, some) + get(DTYPE_F32, beta, i, some));
+    });
 }
 
 static void layer_norm(enum dtype dtype, void *y, const void *x, const float *gamma,
@@ -417,8 +432,7 @@ static void layer_norm(enum dtype dtype, void *y, const void *x, const float *ga
 
 static void scale(float *x, float s, size_t n)
 {
-    for (size_t i = 0; i < n; i += VL)
-        put(DTYPE_F32, x, i, n - i, get(DTYPE_F32, x, i, n - i) * set1(s));
+    VECTORS(i, left, n, { put(DTYPE_F32, x, i, left, get(DTYPE_F32, x, i, left) * set1(s)); });
 }
 
 INLINE void softmax_as(const struct softmax *f, enum dtype d)
@@ -478,8 +492,7 @@ INLINE void finish_as(const struct finish *f, enum dtype d, enum activation act)
         const char *residual =
             f->residual ? (const char *)f->residual + i * f->residual_ld * size : NULL;
         char *y = (char *)f->y + i * f->y_ld * size;
-        for (size_t j = 0; j < f->n; j += VL) {
-            size_t left = f->n - j;
+        VECTORS(j, left, f->n, {
             vf v = load(c + j) + load(f->bias + j);
             if (f->row)
                 v += get(DTYPE_F32, f->row, j, left);
@@ -487,7 +500,7 @@ INLINE void finish_as(const struct finish *f, enum dtype d, enum activation act)
             if (residual)
                 v += get(d, residual, j, left);
             put(d, y, j, left, v);
-        }
+        });
     }
 }
 
@@ -497,12 +510,12 @@ INLINE void finish_gated(const struct finish *f, enum dtype d)
     for (size_t i = 0; i < f->rows; i++) {
         const float *c = f->c + i * f->ldc;
         char *y = (char *)f->y + i * f->y_ld * size;
-        for (size_t j = 0; j < f->n; j += VL) {
+        VECTORS(j, left, f->n, {
             size_t at = j / PANEL * 2 * PANEL + j % PANEL;
             vf v = load(c + at) + load(f->bias + at);
             vf g = load(c + at + PANEL) + load(f->bias + at + PANEL);
-            put(d, y, j, f->n - j, v * gelu_v(g));
-        }
+            put(d, y, j, left, v * gelu_v(g));
+        });
     }
 }
 
