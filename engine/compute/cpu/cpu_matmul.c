@@ -76,10 +76,10 @@ static void turn_bf16(uint16_t *dst, const uint16_t *src, int rows, size_t cols,
 {
     for (size_t i = 0; i < cols; i += 2, dst += 2 * PANEL) {
         const uint16_t *even = src + i * taps, *odd = even + taps;
-        bool pair = i + 1 < cols;
+        uint32_t mask = i + 1 < cols ? 0xffff : 0;
         for (int j = 0; j < rows; j++) {
-            dst[2 * j] = even[(size_t)j * ld];
-            dst[2 * j + 1] = pair ? odd[(size_t)j * ld] : 0;
+            uint32_t pair = even[(size_t)j * ld] | (odd[(size_t)j * ld] & mask) << 16;
+            memcpy(dst + 2 * j, &pair, sizeof pair);
         }
     }
 }
