@@ -142,8 +142,15 @@ fullsize: $(BUILD)/libpictor.a ## the engine against diffusers at SD 1.5's size:
 	$(BUILD)/fullsize_check $(DIR)
 
 .PHONY: bench
-bench: $(BUILD)/pictor ## this machine's figures as a table
+bench: $(BUILD)/pictor ## this machine's figures as a table; beside oneDNN's, if libdnnl-dev is there
 	$(BUILD)/pictor bench
+	@if echo '#include <dnnl.h>' | $(CC) -E - >/dev/null 2>&1; then \
+	  $(MAKE) --no-print-directory $(BUILD)/bench/onednn && $(BUILD)/bench/onednn; \
+	else echo "no dnnl.h (package libdnnl-dev): nothing to compare with"; fi
+$(BUILD)/bench/%: tests/bench/%.c $(BUILD)/libpictor.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libpictor.a $(LDLIBS) -ldnnl
 
 .PHONY: lint fmt
 lint: all ## layering, exported names, file sizes, columns

@@ -14,10 +14,8 @@
 #define CONTEXT 77
 #define HEADS 8
 
-enum kind { CONV, CONV_HALF, LINEAR, GATED, ATTENTION, CROSS, GROUP_NORM, LAYER_NORM };
-
 struct shape {
-    enum kind kind;
+    enum bench_kind kind;
     int b, side, k, n; /* side x side pixels; attention: n heads of k channels */
     int count;
     const char *part;
@@ -28,7 +26,7 @@ struct list {
     int count;
 };
 
-static void add(struct list *l, const char *part, enum kind kind, int b, int side, int k, int n)
+static void add(struct list *l, const char *part, enum bench_kind kind, int b, int side, int k, int n)
 {
     for (int i = 0; i < l->count; i++) {
         struct shape *s = &l->at[i];
@@ -44,32 +42,32 @@ static void add(struct list *l, const char *part, enum kind kind, int b, int sid
 
 static void add_resnet(struct list *l, const char *part, int b, int side, int cin, int cout)
 {
-    add(l, part, GROUP_NORM, b, side, cin, 0);
-    add(l, part, CONV, b, side, cin, cout);
-    add(l, part, GROUP_NORM, b, side, cout, 0);
-    add(l, part, CONV, b, side, cout, cout);
+    add(l, part, BENCH_GROUP_NORM, b, side, cin, 0);
+    add(l, part, BENCH_CONV, b, side, cin, cout);
+    add(l, part, BENCH_GROUP_NORM, b, side, cout, 0);
+    add(l, part, BENCH_CONV, b, side, cout, cout);
     if (cin != cout)
-        add(l, part, LINEAR, b, side, cin, cout);
+        add(l, part, BENCH_LINEAR, b, side, cin, cout);
 }
 
 static void add_transformer(struct list *l, int side, int c)
 {
     static const int widths[][2] = {{1, 1}, {1, 3}, {1, 1}, {1, 1}, {1, 1}, {4, 1}, {1, 1}};
-    add(l, "unet", GROUP_NORM, 2, side, c, 0);
+    add(l, "unet", BENCH_GROUP_NORM, 2, side, c, 0);
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
-        add(l, "unet", LINEAR, 2, side, widths[i][0] * c, widths[i][1] * c);
-    add(l, "unet", GATED, 2, side, c, 4 * c);
+        add(l, "unet", BENCH_LINEAR, 2, side, widths[i][0] * c, widths[i][1] * c);
+    add(l, "unet", BENCH_GATED, 2, side, c, 4 * c);
     for (int i = 0; i < 3; i++)
-        add(l, "unet", LAYER_NORM, 2, side, c, 0);
-    add(l, "unet", ATTENTION, 2, side, c / HEADS, HEADS);
-    add(l, "unet", CROSS, 2, side, c / HEADS, HEADS);
+        add(l, "unet", BENCH_LAYER_NORM, 2, side, c, 0);
+    add(l, "unet", BENCH_ATTENTION, 2, side, c / HEADS, HEADS);
+    add(l, "unet", BENCH_CROSS, 2, side, c / HEADS, HEADS);
 }
 
 static void add_unet(struct list *l, int side)
 {
     static const int channels[] = {320, 640, 1280, 1280};
     int left[16], lefts = 0, c = 320;
-    add(l, "unet", CONV, 2, side, 4, c);
+    add(l, "unet", BENCH_CONV, 2, side, 4, c);
     left[lefts++] = c;
     for (int level = 0; level < 4; level++, side = level < 4 ? side / 2 : side) {
         for (int i = 0; i < 2; i++) {
@@ -79,7 +77,7 @@ static void add_unet(struct list *l, int side)
                 add_transformer(l, side, c);
         }
         if (level < 3) {
-            add(l, "unet", CONV_HALF, 2, side, c, c);
+            add(l, "unet", BENCH_CONV_HALF, 2, side, c, c);
             left[lefts++] = c;
         }
     }
@@ -95,23 +93,23 @@ static void add_unet(struct list *l, int side)
         }
         if (level > 0) {
             side *= 2;
-            add(l, "unet", CONV, 2, side, c, c);
+            add(l, "unet", BENCH_CONV, 2, side, c, c);
         }
     }
-    add(l, "unet", GROUP_NORM, 2, side, c, 0);
-    add(l, "unet", CONV, 2, side, c, 4);
+    add(l, "unet", BENCH_GROUP_NORM, 2, side, c, 0);
+    add(l, "unet", BENCH_CONV, 2, side, c, 4);
 }
 
 static void add_decoder(struct list *l, int side)
 {
     static const int channels[] = {512, 512, 256, 128};
     int c = 512;
-    add(l, "vae", CONV, 1, side, 4, c);
+    add(l, "vae", BENCH_CONV, 1, side, 4, c);
     add_resnet(l, "vae", 1, side, c, c);
-    add(l, "vae", GROUP_NORM, 1, side, c, 0);
-    add(l, "vae", LINEAR, 1, side, c, 3 * c);
-    add(l, "vae", ATTENTION, 1, side, c, 1);
-    add(l, "vae", LINEAR, 1, side, c, c);
+    add(l, "vae", BENCH_GROUP_NORM, 1, side, c, 0);
+    add(l, "vae", BENCH_LINEAR, 1, side, c, 3 * c);
+    add(l, "vae", BENCH_ATTENTION, 1, side, c, 1);
+    add(l, "vae", BENCH_LINEAR, 1, side, c, c);
     add_resnet(l, "vae", 1, side, c, c);
     for (int level = 0; level < 4; level++) {
         for (int i = 0; i < 3; i++) {
@@ -120,11 +118,11 @@ static void add_decoder(struct list *l, int side)
         }
         if (level < 3) {
             side *= 2;
-            add(l, "vae", CONV, 1, side, c, c);
+            add(l, "vae", BENCH_CONV, 1, side, c, c);
         }
     }
-    add(l, "vae", GROUP_NORM, 1, side, c, 0);
-    add(l, "vae", CONV, 1, side, c, 3);
+    add(l, "vae", BENCH_GROUP_NORM, 1, side, c, 0);
+    add(l, "vae", BENCH_CONV, 1, side, c, 3);
 }
 
 static double now(void)
@@ -161,20 +159,20 @@ static double flops_of(const struct shape *s)
 {
     double pixels = (double)s->b * s->side * s->side;
     switch (s->kind) {
-    case CONV:
+    case BENCH_CONV:
         return 2 * 9 * pixels * s->k * s->n;
-    case CONV_HALF:
+    case BENCH_CONV_HALF:
         return 2 * 9 * pixels / 4 * s->k * s->n;
-    case LINEAR:
+    case BENCH_LINEAR:
         return 2 * pixels * s->k * s->n;
-    case GATED:
+    case BENCH_GATED:
         return 4 * pixels * s->k * s->n;
-    case ATTENTION:
+    case BENCH_ATTENTION:
         return 4 * pixels * s->side * s->side * s->k * s->n;
-    case CROSS:
+    case BENCH_CROSS:
         return 4 * pixels * CONTEXT * s->k * s->n;
-    case GROUP_NORM:
-    case LAYER_NORM:
+    case BENCH_GROUP_NORM:
+    case BENCH_LAYER_NORM:
         return 0; /* bound by memory; only the time counts */
     }
     return 0;
@@ -183,28 +181,28 @@ static double flops_of(const struct shape *s)
 static void name_of(const struct shape *s, char *buf, size_t size)
 {
     switch (s->kind) {
-    case CONV:
+    case BENCH_CONV:
         snprintf(buf, size, "conv 3x3 %d -> %d", s->k, s->n);
         break;
-    case CONV_HALF:
+    case BENCH_CONV_HALF:
         snprintf(buf, size, "conv 3x3 /2 %d -> %d", s->k, s->n);
         break;
-    case LINEAR:
+    case BENCH_LINEAR:
         snprintf(buf, size, "linear %d -> %d", s->k, s->n);
         break;
-    case GATED:
+    case BENCH_GATED:
         snprintf(buf, size, "linear + geglu %d -> %d", s->k, s->n);
         break;
-    case ATTENTION:
+    case BENCH_ATTENTION:
         snprintf(buf, size, "self-attention %d x %d", s->n, s->k);
         break;
-    case CROSS:
+    case BENCH_CROSS:
         snprintf(buf, size, "cross-attention %d x %d", s->n, s->k);
         break;
-    case GROUP_NORM:
+    case BENCH_GROUP_NORM:
         snprintf(buf, size, "group norm + silu %d", s->k);
         break;
-    case LAYER_NORM:
+    case BENCH_LAYER_NORM:
         snprintf(buf, size, "layer norm %d", s->k);
         break;
     }
@@ -221,15 +219,15 @@ static void run_shape(struct ops *o, const struct shape *s, const struct matrix 
 {
     size_t mark = arena_mark(o->arena);
     enum dtype dtype = device_dtype(o->dev);
-    bool attends = s->kind == ATTENTION || s->kind == CROSS;
-    bool conv = s->kind == CONV || s->kind == CONV_HALF;
+    bool attends = s->kind == BENCH_ATTENTION || s->kind == BENCH_CROSS;
+    bool conv = s->kind == BENCH_CONV || s->kind == BENCH_CONV_HALF;
     int cin = attends ? s->k * s->n : s->k;
-    int cout = s->kind == GROUP_NORM || s->kind == LAYER_NORM ? s->k : attends ? cin : s->n;
-    int side = s->kind == CONV_HALF ? s->side / 2 : s->side;
+    int cout = s->kind == BENCH_GROUP_NORM || s->kind == BENCH_LAYER_NORM ? s->k : attends ? cin : s->n;
+    int side = s->kind == BENCH_CONV_HALF ? s->side / 2 : s->side;
     struct tensor x = tensor_new(o->arena, dtype, s->b, s->side, s->side, cin, conv);
-    struct tensor y = tensor_new(o->arena, dtype, s->b, side, side, cout, s->kind == GROUP_NORM);
+    struct tensor y = tensor_new(o->arena, dtype, s->b, side, side, cout, s->kind == BENCH_GROUP_NORM);
     struct tensor kv = tensor_new(o->arena, dtype, s->b, 1,
-                                  s->kind == CROSS ? CONTEXT : s->side * s->side, 2 * cin, 0);
+                                  s->kind == BENCH_CROSS ? CONTEXT : s->side * s->side, 2 * cin, 0);
     if (!arena_planning(o->arena)) {
         memset(x.data, 0x3c, tensor_bytes(&x)); /* about 0.01 in either format */
         memset(kv.data, 0x3c, tensor_bytes(&kv));
@@ -238,26 +236,26 @@ static void run_shape(struct ops *o, const struct shape *s, const struct matrix 
     for (int i = 0; i < (times ? RUNS + 1 : 1); i++) {
         double began = now();
         switch (s->kind) {
-        case CONV:
+        case BENCH_CONV:
             ops_conv3x3(o, &y, &x, m, 1, false, NULL);
             break;
-        case CONV_HALF:
+        case BENCH_CONV_HALF:
             ops_conv3x3(o, &y, &x, m, 2, false, NULL);
             break;
-        case LINEAR:
-        case GATED:
+        case BENCH_LINEAR:
+        case BENCH_GATED:
             ops_linear(o, &y, &x, m, NULL);
             break;
-        case ATTENTION:
-        case CROSS: {
+        case BENCH_ATTENTION:
+        case BENCH_CROSS: {
             struct tensor q = tensor_tokens(&x), out = tensor_tokens(&y);
             ops_attention(o, &out, &q, &k, &v, s->n, false);
             break;
         }
-        case GROUP_NORM:
+        case BENCH_GROUP_NORM:
             ops_group_norm(o, &y, &x, 32, 1e-5f, norm, norm, ACT_SILU);
             break;
-        case LAYER_NORM:
+        case BENCH_LAYER_NORM:
             ops_layer_norm(o, &y, &x, 1e-5f, norm, norm);
             break;
         }
@@ -273,8 +271,8 @@ static bool measure(struct bench *bench, const struct shape *s, struct bench_row
     struct arena arena;
     struct ops o = {bench->dev, &arena};
     struct matrix *m = NULL;
-    bool conv = s->kind == CONV || s->kind == CONV_HALF, gated = s->kind == GATED;
-    if (conv || gated || s->kind == LINEAR) {
+    bool conv = s->kind == BENCH_CONV || s->kind == BENCH_CONV_HALF, gated = s->kind == BENCH_GATED;
+    if (conv || gated || s->kind == BENCH_LINEAR) {
         struct matrix_part part = {gated ? 2 * s->n : s->n, DTYPE_F32, DTYPE_F32, bench->random,
                                    bench->random};
         m = gated ? matrix_new_gated(bench->dev, s->k, &part, err)
@@ -291,6 +289,10 @@ static bool measure(struct bench *bench, const struct shape *s, struct bench_row
         double after = device_peak(bench->dev);
         *peak = (before + after) / 2;
         *row = (struct bench_row){.part = s->part,
+                                  .kind = s->kind,
+                                  .batch = s->b,
+                                  .k = s->k,
+                                  .n = s->n,
                                   .width = s->side,
                                   .height = s->side,
                                   .count = s->count,

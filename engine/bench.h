@@ -6,9 +6,22 @@
 
 #include "engine/pictor.h"
 
+enum bench_kind {
+    BENCH_CONV, /* 3x3 */
+    BENCH_CONV_HALF,
+    BENCH_LINEAR,
+    BENCH_GATED, /* linear to 2 n channels and GEGLU */
+    BENCH_ATTENTION,
+    BENCH_CROSS, /* attention to CONTEXT tokens */
+    BENCH_GROUP_NORM,
+    BENCH_LAYER_NORM
+};
+
 /* One row: an operation of a shape, with random weights. */
 struct bench_row {
     const char *part;  /* "unet" or "vae" */
+    enum bench_kind kind;
+    int batch, k, n;   /* channels in and out; attention: n heads of k channels */
     char name[64];     /* "conv 3x3 320 -> 320" */
     int width, height; /* pixels or tokens it works on, a picture */
     int count;         /* times it runs in one guided step, or in one decode */
