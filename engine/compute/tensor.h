@@ -25,8 +25,9 @@ struct tensor {
     int pad;        /* border of zeros around every picture: 0 or 1 */
 };
 
-/* New tensor in the arena; not cleared, border included. ld is c rounded up to 32: the gap is not
- * cleared either, and a BF16 product reads it, so only what ops_from_nchw fills may have one. */
+/* New tensor in the arena; not cleared, border included. ld is c rounded up to 32, or more: what is
+ * between them is not cleared either, and a BF16 product reads on to the next multiple of 32, so
+ * only what ops_from_nchw fills may have a c that is none. */
 struct tensor tensor_new(struct arena *a, enum dtype dtype, int b, int h, int w, int c, int pad);
 
 /* Channels [c0, c0 + c) of t. */

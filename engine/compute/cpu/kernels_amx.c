@@ -86,36 +86,6 @@ INLINE void block(const struct gemm *g, int i, int j, bool rows2, bool cols2)
         _tile_stored(3, c2 + 16, ldc);
 }
 
-/* The same for 32 rows of up to 64 k and any columns: the rows stay in their tiles. */
-INLINE void block_held(const struct gemm *g, int i)
-{
-    const uint16_t *a = (const uint16_t *)g->a + (size_t)i * g->lda + g->tap[0];
-    size_t lda = g->lda * 2, ldc = g->ldc * 4;
-    bool k2 = g->k > 32;
-    _tile_loadd(2, a, lda);
-    _tile_loadd(3, a + 16 * g->lda, lda);
-    if (k2) {
-        _tile_loadd(4, a + 32, lda);
-        _tile_loadd(5, a + 16 * g->lda + 32, lda);
-    }
-    for (int j = 0; j < g->n; j += 16) {
-        const uint16_t *w = (const uint16_t *)g->w + (size_t)(j / PANEL) * g->w_panel + j % PANEL * 2;
-        float *c = g->c + (size_t)i * g->ldc + j;
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_loadd(6, w, 4 * PANEL);
-        _tile_dpbf16ps(0, 2, 6);
-        _tile_dpbf16ps(1, 3, 6);
-        if (k2) {
-            _tile_loadd(7, w + 32 * PANEL, 4 * PANEL);
-            _tile_dpbf16ps(0, 4, 7);
-            _tile_dpbf16ps(1, 5, 7);
-        }
-        _tile_stored(0, c, ldc);
-        _tile_stored(1, c + 16 * g->ldc, ldc);
-    }
-}
-
 /* 16 rows, or 32 if `rows2`, from i on, and up to 32 columns from j on. */
 INLINE void blocks(const struct gemm *g, int i, int j, bool rows2)
 {
@@ -131,14 +101,9 @@ static void gemm_bf16(const struct gemm *g)
     int whole = g->m / 32 * 32, rest = g->m - whole;
     if (whole) {
         configure(16, 16);
-        if (g->taps == 1 && g->k <= 64 && !g->accumulate) {
+        for (int j = 0; j < g->n; j += PANEL)
             for (int i = 0; i < whole; i += 32)
-                block_held(g, i);
-        } else {
-            for (int j = 0; j < g->n; j += PANEL)
-                for (int i = 0; i < whole; i += 32)
-                    blocks(g, i, j, true);
-        }
+                blocks(g, i, j, true);
     }
     if (rest) {
         configure(rest < 16 ? rest : 16, rest > 16 ? rest - 16 : 16);
