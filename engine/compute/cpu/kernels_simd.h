@@ -300,13 +300,19 @@ INLINE vf exp_v(vf x)
     return (vf)((vi)p + ((vi)whole << 23));
 }
 
-INLINE vf sigmoid_v(vf x)
+/* e^-x; coarse as exp2_v, otherwise as exp_v. */
+INLINE vf exp_minus_v(vf x, bool coarse)
 {
-    return RECIPROCAL(set1(1.0f) + exp_v(-x));
+    return coarse ? exp2_v(-MAXV(x * set1(1.44269504f), set1(-127.0f)), true) : exp_v(-x);
+}
+
+INLINE vf sigmoid_v(vf x, bool coarse)
+{
+    return RECIPROCAL(set1(1.0f) + exp_minus_v(x, coarse));
 }
 
 /* x (1 + erf(x / sqrt 2)) / 2 with erf of Abramowitz & Stegun 7.1.26: |error| <= 1.5e-7. */
-INLINE vf gelu_v(vf x)
+INLINE vf gelu_v(vf x, bool coarse)
 {
     vi sign = (vi)x & (int32_t)0x80000000;
     vf z = (vf)((vi)x ^ sign) * set1(0.70710678f);
@@ -316,22 +322,22 @@ INLINE vf gelu_v(vf x)
     p = p * t + set1(1.421413741f);
     p = p * t - set1(0.284496736f);
     p = p * t + set1(0.254829592f);
-    vf e = set1(1.0f) - p * t * exp_v(-(z * z));
+    vf e = set1(1.0f) - p * t * exp_minus_v(z * z, coarse);
     e = (vf)((vi)e ^ sign);
     return set1(0.5f) * x * (set1(1.0f) + e);
 }
 
-INLINE vf act_v(vf x, enum activation act)
+INLINE vf act_v(vf x, enum activation act, bool coarse)
 {
     switch (act) {
     case ACT_NONE:
         break;
     case ACT_SILU:
-        return x * sigmoid_v(x);
+        return x * sigmoid_v(x, coarse);
     case ACT_GELU:
-        return gelu_v(x);
+        return gelu_v(x, coarse);
     case ACT_QUICK_GELU:
-        return x * sigmoid_v(set1(1.702f) * x);
+        return x * sigmoid_v(set1(1.702f) * x, coarse);
     }
     return x;
 }
@@ -362,7 +368,7 @@ static void from_f32(enum dtype dtype, void *dst, const float *src, size_t n)
 
 INLINE void activate_as(enum dtype d, void *y, const void *x, size_t n, enum activation act)
 {
-    VECTORS(i, left, n, { put(d, y, i, left, act_v(get(d, x, i, left), act)); });
+    VECTORS(i, left, n, { put(d, y, i, left, act_v(get(d, x, i, left), act, d == DTYPE_BF16)); });
 }
 
 static void activate(enum dtype dtype, void *y, const void *x, size_t n, enum activation act)
@@ -375,7 +381,7 @@ INLINE void affine_as(enum dtype d, void *y, const void *x, const float *a, cons
 {
     VECTORS(i, left, n, {
         vf v = get(d, x, i, left) * get(DTYPE_F32, a, i, left) + get(DTYPE_F32, b, i, left);
-        put(d, y, i, left, act_v(v, act));
+        put(d, y, i, left, act_v(v, act, d == DTYPE_BF16));
     });
 }
 
@@ -496,7 +502,7 @@ INLINE void finish_as(const struct finish *f, enum dtype d, enum activation act)
             vf v = load(c + j) + load(f->bias + j);
             if (f->row)
                 v += get(DTYPE_F32, f->row, j, left);
-            v = act_v(v, act);
+            v = act_v(v, act, d == DTYPE_BF16);
             if (residual)
                 v += get(d, residual, j, left);
             put(d, y, j, left, v);
@@ -514,7 +520,7 @@ INLINE void finish_gated(const struct finish *f, enum dtype d)
             size_t at = j / PANEL * 2 * PANEL + j % PANEL;
             vf v = load(c + at) + load(f->bias + at);
             vf g = load(c + at + PANEL) + load(f->bias + at + PANEL);
-            put(d, y, j, left, v * gelu_v(g));
+            put(d, y, j, left, v * gelu_v(g, d == DTYPE_BF16));
         });
     }
 }
