@@ -57,15 +57,16 @@ static void pack_head_bf16(const struct attention *a, int b, int head, uint16_t 
         if (d % 2)
             dst[(d - 1) * PANEL] = k[d - 1];
     }
+    static const uint16_t none[CPU_MAX_HEAD];
     for (size_t t = 0; t < tokens; t += 2) {
         const uint16_t *v0 = (const uint16_t *)tensor_at(a->v, b, 0, (int)t) + offset;
-        const uint16_t *v1 = t + 1 < tokens ? v0 + a->v->ld : NULL;
+        const uint16_t *v1 = t + 1 < tokens ? v0 + a->v->ld : none;
         for (size_t i0 = 0; i0 < d; i0 += PANEL) {
             uint16_t *dst = vp + i0 / PANEL * a->v_panel + t * PANEL;
             size_t n = d - i0 < PANEL ? d - i0 : PANEL;
             for (size_t i = 0; i < n; i++) {
-                dst[2 * i] = v0[i0 + i];
-                dst[2 * i + 1] = v1 ? v1[i0 + i] : 0;
+                uint32_t pair = v0[i0 + i] | (uint32_t)v1[i0 + i] << 16;
+                memcpy(dst + 2 * i, &pair, sizeof pair);
             }
         }
     }
@@ -209,11 +210,10 @@ static void attend(void *ctx, size_t task, int thread)
             good = good && sum_of(total + i * LANES) < LARGE;
     }
     for (int i = 0; i < rows; i++) {
-        kn->scale(sum + (size_t)i * ld_sum, 1 / sum_of(total + i * LANES), d);
-        kn->from_f32(a->y->dtype,
-                     (unsigned char *)tensor_at(a->y, b, 0, first + i) +
-                         (size_t)head * d * dtype_size(a->y->dtype),
-                     sum + (size_t)i * ld_sum, d);
+        kn->scale(a->y->dtype,
+                  (unsigned char *)tensor_at(a->y, b, 0, first + i) +
+                      (size_t)head * d * dtype_size(a->y->dtype),
+                  sum + (size_t)i * ld_sum, 1 / sum_of(total + i * LANES), d);
     }
 }
 

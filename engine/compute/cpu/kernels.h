@@ -126,7 +126,7 @@ struct kernels {
     /* y = (x - mean) / sqrt(variance + eps) gamma + beta */
     void (*layer_norm)(enum dtype dtype, void *y, const void *x, const float *gamma,
                        const float *beta, float eps, size_t n);
-    void (*scale)(float *x, float s, size_t n); /* x *= s */
+    void (*scale)(enum dtype dtype, void *y, const float *x, float s, size_t n); /* y = x s */
     void (*softmax)(const struct softmax *f);
 };
 

@@ -163,10 +163,10 @@ static void layer_norm(enum dtype dtype, void *y, const void *x, const float *ga
         put(dtype, y, i, (float)((get(dtype, x, i) - mean) * scale) * gamma[i] + beta[i]);
 }
 
-static void scale(float *x, float s, size_t n)
+static void scale(enum dtype dtype, void *y, const float *x, float s, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        x[i] *= s;
+        put(dtype, y, i, x[i] * s);
 }
 
 static void softmax(const struct softmax *f)

@@ -3,10 +3,11 @@
  * Included by kernels_avx2.c, kernels_vl16.h and kernels_neon.c after they have defined VL, ROWS,
  * NV, MAXV(a, b), the larger of each lane, MAX_OF(v) and SUM_OF(v) over lanes, WIDEN_F16(p), VL of
  * F16, FRACTION(t), t - floor(t), SCALE2(p, t), p 2^floor(t), and RECIPROCAL(v), to 2 ulp; if there
- * are instructions for it, NARROW(v), which rounds to BF16, and DOT(sum, x, w), which multiplies
- * pairs of BF16 and adds both products to their lane's sum; and OWN_GEMM_BF16 if they bring that
- * themselves. The rest is the compilers' vector extension: a vector of VL floats is one register,
- * and with contraction allowed x y + z is one FMA.
+ * are instructions for it, NARROW(v), which rounds to BF16, NARROW2(p, v0, v1), which stores two
+ * vectors so, GET_F32 and its like, which mask lanes, and DOT(sum, x, w), which multiplies pairs of
+ * BF16 and adds both products to their lane's sum; and OWN_GEMM_BF16 if they bring that themselves.
+ * The rest is the compilers' vector extension: a vector of VL floats is one register, and with
+ * contraction allowed x y + z is one FMA.
  *
  * The matrix product keeps ROWS x NV vectors of sums in registers: 6 x 2 of the 16 of AVX2, 12 x 2
  * of the 32 of AVX-512, 5 x 4 of the 32 of NEON; the rest holds the weights of one k and a
@@ -173,39 +174,52 @@ INLINE vh narrow(vf v)
 #endif
 }
 
+#ifndef GET_F32 /* the first `left` lanes only; the others of what is got are zero */
+#define GET_F32(p, left) get_some_f32(p, left)
+#define GET_16(p, left) get_some_16(p, left)
+#define PUT_F32(p, left, v) memcpy(p, &(v), (left) * sizeof(float))
+#define PUT_16(p, left, h) memcpy(p, &(h), (left) * sizeof(uint16_t))
+INLINE vf get_some_f32(const float *p, size_t left)
+{
+    vf v = {0};
+    memcpy(&v, p, left * sizeof *p);
+    return v;
+}
+
+INLINE vh get_some_16(const uint16_t *p, size_t left)
+{
+    vh v = {0};
+    memcpy(&v, p, left * sizeof *p);
+    return v;
+}
+#endif
+
 /* Elements i .. i + left of a row, left <= VL; lanes past them are zero. */
 INLINE vf get(enum dtype dtype, const void *p, size_t i, size_t left)
 {
     if (dtype == DTYPE_BF16) {
         const uint16_t *src = (const uint16_t *)p + i;
-        if (left >= VL)
+        if (left == VL)
             return widen(src);
-        uint16_t some[VL] = {0};
-        memcpy(some, src, left * sizeof *some);
-        return widen(some);
+        return bits(__builtin_convertvector(GET_16(src, left), vu) << 16);
     }
     const float *src = (const float *)p + i;
-    if (left >= VL)
-        return load(src);
-    float some[VL] = {0};
-    memcpy(some, src, left * sizeof *some);
-    return load(some);
+    return left == VL ? load(src) : GET_F32(src, left);
 }
 
 INLINE void put(enum dtype dtype, void *p, size_t i, size_t left, vf v)
 {
-    if (left > VL)
-        left = VL;
     if (dtype == DTYPE_BF16) {
+        uint16_t *dst = (uint16_t *)p + i;
         vh h = narrow(v);
         if (left == VL)
-            memcpy((uint16_t *)p + i, &h, sizeof h);
+            memcpy(dst, &h, sizeof h);
         else
-            memcpy((uint16_t *)p + i, &h, left * sizeof(uint16_t));
+            PUT_16(dst, left, h);
     } else if (left == VL) {
         store((float *)p + i, v);
     } else {
-        memcpy((float *)p + i, &v, left * sizeof(float));
+        PUT_F32((float *)p + i, left, v);
     }
 }
 
@@ -436,9 +450,14 @@ static void layer_norm(enum dtype dtype, void *y, const void *x, const float *ga
     WITH_DTYPE(dtype, layer_norm_as(D, y, x, gamma, beta, eps, n));
 }
 
-static void scale(float *x, float s, size_t n)
+INLINE void scale_as(enum dtype d, void *y, const float *x, float s, size_t n)
 {
-    VECTORS(i, left, n, { put(DTYPE_F32, x, i, left, get(DTYPE_F32, x, i, left) * set1(s)); });
+    VECTORS(i, left, n, { put(d, y, i, left, get(DTYPE_F32, x, i, left) * set1(s)); });
+}
+
+static void scale(enum dtype dtype, void *y, const float *x, float s, size_t n)
+{
+    WITH_DTYPE(dtype, scale_as(D, y, x, s, n));
 }
 
 INLINE void softmax_as(const struct softmax *f, enum dtype d)
@@ -450,7 +469,6 @@ INLINE void softmax_as(const struct softmax *f, enum dtype d)
         const float *s = f->s + i * f->lds;
         char *p = (char *)f->p + i * f->ldp * size;
         size_t n = kernels_seen(f, i), whole = n / VL * VL, j;
-        vf sum, rest;
         if (n && (f->first || f->running)) {
             vf most = set1(-INFINITY);
             for (j = 0; j < whole; j += VL)
@@ -461,7 +479,7 @@ INLINE void softmax_as(const struct softmax *f, enum dtype d)
             kernels_top(f, i, m * f->scale);
         }
         vf a = set1(f->scale * log2e), b = set1(f->top[i] * log2e);
-        sum = load(f->total + i * LANES);
+        vf sum = load(f->total + i * LANES);
         for (j = 0; j + 2 * VL <= n; j += 2 * VL) {
             vf e0 = exp2_v(load(s + j) * a - b, coarse);
             vf e1 = exp2_v(load(s + j + VL) * a - b, coarse);
@@ -473,15 +491,17 @@ INLINE void softmax_as(const struct softmax *f, enum dtype d)
             put(d, p, j, VL, e);
             sum += e;
         }
-        if (j < n) {
-            rest = exp2_v(get(DTYPE_F32, s, j, n - j) * a - b, coarse);
-            put(d, p, j, n - j, rest);
-            for (size_t l = 0; l < n - j; l++)
-                sum[l] += rest[l];
+        if (j < n) { /* lanes that are not there: 2^-large, which is zero */
+            vf last = set1(-1e30f);
+            memcpy(&last, s + j, (n - j) * sizeof *s);
+            vf e = exp2_v(last * a - b, coarse);
+            put(d, p, j, VL, e);
+            sum += e;
+            j += VL;
         }
         store(f->total + i * LANES, sum);
-        if (n < f->wide)
-            memset(p + n * size, 0, (f->wide - n) * size);
+        if (j < f->wide)
+            memset(p + j * size, 0, (f->wide - j) * size);
     }
 }
 
