@@ -26,7 +26,8 @@ struct list {
     int count;
 };
 
-static void add(struct list *l, const char *part, enum bench_kind kind, int b, int side, int k, int n)
+static void add(struct list *l, const char *part, enum bench_kind kind, int b, int side, int k,
+                int n)
 {
     for (int i = 0; i < l->count; i++) {
         struct shape *s = &l->at[i];
@@ -222,10 +223,13 @@ static void run_shape(struct ops *o, const struct shape *s, const struct matrix 
     bool attends = s->kind == BENCH_ATTENTION || s->kind == BENCH_CROSS;
     bool conv = s->kind == BENCH_CONV || s->kind == BENCH_CONV_HALF;
     int cin = attends ? s->k * s->n : s->k;
-    int cout = s->kind == BENCH_GROUP_NORM || s->kind == BENCH_LAYER_NORM ? s->k : attends ? cin : s->n;
+    int cout = s->kind == BENCH_GROUP_NORM || s->kind == BENCH_LAYER_NORM ? s->k
+               : attends                                                  ? cin
+                                                                          : s->n;
     int side = s->kind == BENCH_CONV_HALF ? s->side / 2 : s->side;
     struct tensor x = tensor_new(o->arena, dtype, s->b, s->side, s->side, cin, conv);
-    struct tensor y = tensor_new(o->arena, dtype, s->b, side, side, cout, s->kind == BENCH_GROUP_NORM);
+    struct tensor y =
+        tensor_new(o->arena, dtype, s->b, side, side, cout, s->kind == BENCH_GROUP_NORM);
     struct tensor kv = tensor_new(o->arena, dtype, s->b, 1,
                                   s->kind == BENCH_CROSS ? CONTEXT : s->side * s->side, 2 * cin, 0);
     if (!arena_planning(o->arena)) {

@@ -12,14 +12,14 @@ enum bench_kind {
     BENCH_LINEAR,
     BENCH_GATED, /* linear to 2 n channels and GEGLU */
     BENCH_ATTENTION,
-    BENCH_CROSS, /* attention to CONTEXT tokens */
+    BENCH_CROSS, /* attention to 77 tokens */
     BENCH_GROUP_NORM,
     BENCH_LAYER_NORM
 };
 
 /* One row: an operation of a shape, with random weights. */
 struct bench_row {
-    const char *part;  /* "unet" or "vae" */
+    const char *part; /* "unet" or "vae" */
     enum bench_kind kind;
     int batch, k, n;   /* channels in and out; attention: n heads of k channels */
     char name[64];     /* "conv 3x3 320 -> 320" */

@@ -188,8 +188,7 @@ int main(int argc, char **argv)
     check(dnnl_stream_create(&t.stream, t.engine, dnnl_stream_default_flags), "stream");
     printf("%-4s %-28s %-9s %3s  %12s  oneDNN %d.%d.%d  %6s\n", "part", "operation", "size", "n",
            "pictor", v->major, v->minor, v->patch, "ratio");
-    struct pictor_engine_options options = {.threads = threads,
-                                            .precision = PICTOR_PRECISION_BF16};
+    struct pictor_engine_options options = {.threads = threads, .precision = PICTOR_PRECISION_BF16};
     if (!bench_operations(&options, side, on_row, &t, &peak, &err)) {
         fprintf(stderr, "onednn: %s\n", err.msg);
         return 1;

@@ -131,12 +131,12 @@ static void attend(void *ctx, size_t task, int thread)
 
     /* Scratch, all of it a multiple of 64 bytes. */
     size_t wide = round_up((size_t)a->d, PANEL), ld_sum = wide + GAP;
-    float *scores = (float *)cpu_scratch(a->dev, thread);    /* [HALF, KEYS] */
-    float *sum = scores + (size_t)HALF * LDS;                /* [QUERIES, wide] */
-    float *top = sum + (size_t)QUERIES * ld_sum;             /* [QUERIES] running maximum */
-    float *total = top + QUERIES;                            /* [QUERIES, LANES] running sum */
+    float *scores = (float *)cpu_scratch(a->dev, thread); /* [HALF, KEYS] */
+    float *sum = scores + (size_t)HALF * LDS;             /* [QUERIES, wide] */
+    float *top = sum + (size_t)QUERIES * ld_sum;          /* [QUERIES] running maximum */
+    float *total = top + QUERIES;                         /* [QUERIES, LANES] running sum */
     unsigned char *q = (unsigned char *)(total + QUERIES * LANES); /* [QUERIES, wide] of dtype */
-    unsigned char *p = q + (size_t)QUERIES * wide * a->size; /* [QUERIES, KEYS] of dtype */
+    unsigned char *p = q + (size_t)QUERIES * wide * a->size;       /* [QUERIES, KEYS] of dtype */
 
     size_t d = (size_t)a->d;
     memset(q, 0, (size_t)QUERIES * wide * a->size);

@@ -64,8 +64,9 @@ struct finish {
 
 /* One step of a softmax over n more scores of each row. Row i sees scores 0 .. n - 1, or, if
  * `causal`, 0 .. seen + i: p[i] = exp(scale s[i] - top[i]), and zero for what it does not see up to
- * `wide`; their sum is that of the LANES numbers of total[i]. top[i] is the largest score of the `first` step; or, if `running`
- * (Milakov & Gimelshein 2018), of all so far: when it grows, total[i] and sum[i] shrink. */
+ * `wide`; their sum is that of the LANES numbers of total[i]. top[i] is the largest score of the
+ * `first` step; or, if `running` (Milakov & Gimelshein 2018), of all so far: when it grows,
+ * total[i] and sum[i] shrink. */
 struct softmax {
     const float *s; /* [rows, n] */
     size_t lds;
@@ -76,7 +77,7 @@ struct softmax {
     bool first, running;
     float *top;   /* [rows] */
     float *total; /* [rows, LANES] */
-    float *sum;         /* [rows, sum_n]: what was summed with the p so far */
+    float *sum;   /* [rows, sum_n]: what was summed with the p so far */
     size_t sum_ld, sum_n;
     enum dtype dtype; /* of p */
     void *p;          /* [rows, wide] */

@@ -246,7 +246,7 @@ INLINE void put2(enum dtype dtype, void *p, size_t i, vf v0, vf v1)
             __VA_ARGS__                                                                            \
         }                                                                                          \
         if (i < (n)) {                                                                             \
-            const size_t left = (n) - i;                                                           \
+            const size_t left = (n)-i;                                                             \
             __VA_ARGS__                                                                            \
         }                                                                                          \
     } while (0)
