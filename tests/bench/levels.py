@@ -4,7 +4,7 @@ usage: levels.py [--pictor build/pictor] [--model MODEL.safetensors] [--sizes 12
                  [--levels avx2,avx512,...] [--threads 1,2]
 
 One `pictor bench` a row, of the built-in model or MODEL, in the precision that a level has by
-itself; scalar, which takes hundreds of times as long, at the first size alone. A step is with
+itself; scalar, the slow definition of the others, at the first size alone. A step is with
 guidance.
 """
 
