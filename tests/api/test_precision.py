@@ -48,4 +48,5 @@ def test_bench_says_as_json_what_a_picture_takes():
     parts = row["text_seconds"] + 2 * row["step_seconds"] + row["decode_seconds"]
     assert 0 < row["load_seconds"] and parts <= row["seconds"] * 1.01
     assert parts >= row["seconds"] * 0.5
+    assert row["text_seconds"] > 0
     assert row["peak_bytes"] > row["activation_bytes"] > 0

@@ -48,7 +48,7 @@ def ready_venv():
 
 
 class Pictor:
-    """A `pictor bench` for each picture, which loads anew and has no warm step."""
+    """A `pictor bench` for each picture, which loads anew and has a warm step of its own."""
 
     def __init__(self, o):
         self.o, self.about = o, {}
