@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import common
 import networks
+import optimizer
 
 args = argparse.ArgumentParser()
 args.add_argument("--work", default="build/train", type=pathlib.Path)
@@ -41,13 +42,16 @@ text.tokens = table["tokens"].float() * table["scale"]
 unet = networks.UNet(size["unet"], size["text"])
 models = torch.nn.ModuleList([text, unet]).to(device, memory_format=torch.channels_last)
 unet_cpu = common.unet_cpu(device)
-# the text encoder, queries and keys learn more slowly: with heads of few channels attention otherwise
-# becomes a choice of one token within minutes, and what a word means is never learnt
-slow = [p for n, p in models.named_parameters() if n[0] == "0" or ".to_q." in n or ".to_k." in n]
-fast = [p for n, p in models.named_parameters() if not (n[0] == "0" or ".to_q." in n or ".to_k." in n)]
-master = slow + fast
-opt = (unet_cpu or torch.optim).AdamW([dict(params=slow, part=.2), dict(params=fast, part=1.)],
-                                      lr=args.rate, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
+# the text encoder, queries and keys learn more slowly: with heads of few channels attention
+# otherwise becomes a choice of one token within minutes, and what a word means is never learnt
+groups = [[], [], [], []]
+for n, p in models.named_parameters():
+    slow = n[0] == "0" or ".to_q." in n or ".to_k." in n
+    matrix = n[0] == "1" and p.dim() > 1 and min(p.shape[:2]) > 4 and "emb" not in n
+    groups[2 * matrix + slow].append(p)
+opt = optimizer.Optimizer([dict(params=g, part=(1., .2, 2., .2)[i], muon=i > 1)
+                           for i, g in enumerate(groups)])
+master = sum(groups, [])
 ema = common.Ema(master, args.decay)
 step, seen, spent = 0, 0, 0.0
 if (c := common.load(path, device)):
@@ -62,7 +66,7 @@ of = dict(zip(models.parameters(), used.parameters()))
 params = [of[p] for p in master]
 run_text, run_unet = map(torch.compile, used) if args.compile else used
 if unet_cpu:
-    run_text, run_unet = (functools.partial(f, m) for f, m in zip((unet_cpu.read, unet_cpu.run), models))
+    run_text, run_unet = map(functools.partial, (unet_cpu.read, unet_cpu.run), models)
 torch.manual_seed(step)
 
 data = {}
@@ -87,8 +91,8 @@ def batch():
 
 def save():
     average = dict(zip(master, ema.shadow))
-    common.save(path, models=models.state_dict(), opt=opt.state_dict(), ema=[average[p] for p in models.parameters()], step=step,
-                seen=seen, spent=spent + took)
+    common.save(path, models=models.state_dict(), opt=opt.state_dict(), step=step, seen=seen,
+                spent=spent + took, ema=[average[p] for p in models.parameters()])
 
 
 def stop(*_):
@@ -116,24 +120,20 @@ while took < total:
     loss = (each * ((snr.clamp(max=5) + args.strong) / snr).clamp(max=10)).mean()
     loss.backward()
     step, seen = step + 1, seen + args.batch
-    if unet_cpu:
-        norm = opt.update(ema, step)
-    else:
+    if not unet_cpu:
         for m, p in zip(master, params):
             m.grad, p.grad = p.grad.float(), None
-        norm = torch.nn.utils.clip_grad_norm_(master, 1.0).item()
-        opt.step()
+    norm = opt.update(ema, step, unet_cpu)
+    if not unet_cpu:
         common.copy(params, master)
-        ema.update(master, step)
-    if step % 10 == 0:
-        # error of the picture at strong noise tells more about layout than the loss does
-        strong = (t > 600) & (t < 900)
-        log.append([loss.item(), (each / snr)[strong].mean().item(), norm])
-        took = time.time() - start
+    # error of the picture at strong noise tells more about layout than the loss does
+    strong = (t > 600) & (t < 900)
+    log.append([loss.item(), (each / snr)[strong].mean().item(), norm])
+    took = time.time() - start
     if step % 100 == 0:
-        loss, x0, norm = np.nanmean(log[-10:], 0)
-        print(f"step {step} seen {seen} {spent + took:.0f}s loss {loss:.4f} x0 {x0:.3f} gnorm {norm:.2f} "
-              f"{(step - first) * args.batch / (time.time() - start):.1f}/s", flush=True)
+        loss, x0, norm = np.nanmean(log[-100:], 0)
+        print(f"step {step} seen {seen} {spent + took:.0f}s loss {loss:.4f} x0 {x0:.3f} gnorm "
+              f"{norm:.2f} {(step - first) * args.batch / took:.1f}/s", flush=True)
     if time.time() - saved > 180:
         save()
         saved = time.time()

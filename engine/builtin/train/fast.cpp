@@ -1,770 +1,7 @@
-/* The UNet's blocks, forward and backward, on a CPU with AMX; and AdamW in one pass.
- *
- * The one idea: activations are [pixel][picture][channel] in bfloat16. Sixteen pictures at one
- * pixel are then a tile's rows, so that a convolution is a sum of plain products over its taps: no
- * padding, no copies, and taps outside the picture are left out (at 1x1 pixels eight of nine). A
- * table of taps describes every kind of convolution, its transpose serves the gradient. Weights
- * come in float32 as [out][tap][in], and so do their gradients. Pictures and channels are multiples
- * of 32.
- *
- * Attention has heads of few channels, where exponentials and not products cost: 16 queries (or
- * keys) a vector, exp2 by a polynomial, the logarithm of the sum kept for the way back.
+/* The UNet's and the text encoder's blocks, forward and backward, on a CPU with AMX; and AdamW in
+ * one pass. What a block keeps for the way back is returned after its result.
  */
-#include <ATen/Parallel.h>
-#include <immintrin.h>
-#include <map>
-#include <sys/syscall.h>
-#include <torch/extension.h>
-#include <unistd.h>
-
-using at::Tensor;
-using List = std::vector<Tensor>;
-typedef at::BFloat16 bf;
-typedef __m512 vf;
-
-static vf ld(const bf *p)
-{
-    return _mm512_castsi512_ps(
-        _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16));
-}
-static vf ld(const float *p)
-{
-    return _mm512_loadu_ps(p);
-}
-static void st(bf *p, vf v)
-{
-    _mm256_storeu_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh(v));
-}
-static void st(float *p, vf v)
-{
-    _mm512_storeu_ps(p, v);
-}
-static vf all(float x)
-{
-    return _mm512_set1_ps(x);
-}
-
-/* 2^x, to 1e-4: finer than bfloat16 */
-static inline vf exp2v(vf x)
-{
-    vf f = _mm512_reduce_ps(x, 0);
-    vf p = _mm512_fmadd_ps(f, all(.0558342f), all(.2422152f));
-    p = _mm512_fmadd_ps(p, f, all(.6931218f));
-    p = _mm512_fmadd_ps(p, f, all(.9999249f));
-    return _mm512_scalef_ps(p, _mm512_roundscale_ps(x, 0));
-}
-static inline vf sigmoid(vf x)
-{
-    return all(1) / (all(1) + exp2v(x * all(-1.442695f)));
-}
-
-/* ---- taps ---- */
-
-enum { LINEAR, SAME, HALF, TWICE };
-struct Pair {
-    int from, tap;
-};
-struct Taps {
-    int64_t pin, pout, count;
-    std::vector<std::vector<Pair>> out,
-        in; /* of each pixel of the output; of the input, for gradients */
-    std::vector<std::vector<std::pair<int, int>>> each; /* of each tap: (output, input) */
-};
-
-static const Taps &taps(int kind, int64_t pin)
-{
-    static std::map<std::pair<int, int64_t>, Taps> cache;
-    Taps &t = cache[{kind, pin}];
-    if (!t.out.empty())
-        return t;
-    int s = (int)std::lround(std::sqrt((double)pin)), o = kind == HALF    ? (s + 1) / 2
-                                                          : kind == TWICE ? 2 * s
-                                                                          : s;
-    t.pin = pin;
-    t.pout = kind == LINEAR ? pin : o * o;
-    t.count = kind == LINEAR ? 1 : 9;
-    t.out.resize(t.pout);
-    t.in.resize(pin);
-    t.each.resize(t.count);
-    for (int p = 0; p < t.pout; p++)
-        for (int w = 0; w < t.count; w++) {
-            int y = kind == LINEAR ? 0 : p / o, x = kind == LINEAR ? p : p % o, q = p;
-            if (kind != LINEAR) {
-                int step = kind == HALF ? 2 : 1, lim = kind == TWICE ? o : s;
-                y = y * step + w / 3 - 1;
-                x = x * step + w % 3 - 1;
-                if (y < 0 || x < 0 || y >= lim || x >= lim)
-                    continue;
-                q = kind == TWICE ? (y / 2) * s + x / 2 : y * s + x;
-            }
-            t.out[p].push_back({q, w});
-            t.in[q].push_back({p, w});
-            t.each[w].push_back({p, q});
-        }
-    return t;
-}
-
-/* ---- products ---- */
-
-static void tiles_on(void)
-{
-    alignas(64) static const struct Config {
-        uint8_t palette = 1, start = 0, zero[14] = {0};
-        uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-        uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-    } config;
-    _tile_loadconfig(&config);
-}
-
-static void transpose(__m512i r[16])
-{
-    __m512i t[16];
-    for (int i = 0; i < 16; i += 4) {
-        __m512i a = _mm512_unpacklo_epi32(r[i], r[i + 1]),
-                b = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-        __m512i c = _mm512_unpacklo_epi32(r[i + 2], r[i + 3]),
-                d = _mm512_unpackhi_epi32(r[i + 2], r[i + 3]);
-        t[i] = _mm512_unpacklo_epi64(a, c);
-        t[i + 1] = _mm512_unpackhi_epi64(a, c);
-        t[i + 2] = _mm512_unpacklo_epi64(b, d);
-        t[i + 3] = _mm512_unpackhi_epi64(b, d);
-    }
-    for (int k = 0; k < 4; k++) {
-        __m512i a = _mm512_shuffle_i32x4(t[k], t[k + 4], 0x88),
-                b = _mm512_shuffle_i32x4(t[k], t[k + 4], 0xdd);
-        __m512i c = _mm512_shuffle_i32x4(t[k + 8], t[k + 12], 0x88);
-        __m512i d = _mm512_shuffle_i32x4(t[k + 8], t[k + 12], 0xdd);
-        r[k] = _mm512_shuffle_i32x4(a, c, 0x88);
-        r[k + 8] = _mm512_shuffle_i32x4(a, c, 0xdd);
-        r[k + 4] = _mm512_shuffle_i32x4(b, d, 0x88);
-        r[k + 12] = _mm512_shuffle_i32x4(b, d, 0xdd);
-    }
-}
-
-/* two rows of 16 numbers, interleaved */
-static __m512i pairs(__m256i a, __m256i b)
-{
-    return _mm512_or_si512(_mm512_cvtepu16_epi32(a),
-                           _mm512_slli_epi32(_mm512_cvtepu16_epi32(b), 16));
-}
-static __m256i half(const float *p)
-{
-    return (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(p));
-}
-
-/* Weights [N][taps][K] as right-hand tiles [tap][N / 32][K / 32][2]; back: to multiply with N and
- * give K. */
-static Tensor pack(const Tensor &weight, bool back)
-{
-    int64_t N = weight.size(0), T = weight.size(1), K = weight.size(2);
-    auto packed = at::empty({N * T * K}, at::kBFloat16);
-    const float *w = weight.data_ptr<float>();
-    char *to = (char *)packed.data_ptr();
-    TORCH_CHECK(weight.is_contiguous() && N % 32 == 0 && K % 32 == 0, "weights of 32 n channels");
-    for (int64_t t = 0; t < T; t++)
-        for (int64_t n = 0; n < (back ? K : N); n += 32)
-            for (int64_t k = 0; k < (back ? N : K); k += 32)
-                for (int64_t m = n; m < n + 32; m += 16, to += 1024) {
-                    __m512i r[16];
-                    for (int i = 0; i < 16; i++) {
-                        const float *p = w + ((m + i) * T + t) * K + k;
-                        const float *a = w + ((k + 2 * i) * T + t) * K + m;
-                        r[i] = back ? pairs(half(a), half(a + T * K))
-                                    : (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(p + 16),
-                                                                   _mm512_loadu_ps(p));
-                    }
-                    if (!back)
-                        transpose(r);
-                    for (int i = 0; i < 16; i++)
-                        _mm512_store_si512(to + 64 * i, r[i]);
-                }
-    return packed;
-}
-
-struct Then {
-    const float *bias = nullptr, *each = nullptr;
-    const bf *add = nullptr;
-}; /* [N], [B][N], [P][B][N] */
-
-/* out[p][b][n] = sum over (q, t) of lists[p]: x[q][b][:] w[t][:][n], and what comes then */
-static void product(const bf *x, const Tensor &weight, const std::vector<std::vector<Pair>> &lists,
-                    int64_t B, int64_t K, int64_t N, Then then, bf *out)
-{
-    const bf *w = weight.data_ptr<bf>();
-    int64_t blocks = B / 32;
-    at::parallel_for(0, (int64_t)lists.size() * blocks, 16, [&](int64_t from, int64_t to) {
-        alignas(64) float c[32 * 32];
-        tiles_on();
-        for (int64_t n = 0; n < N; n += 32)
-            for (int64_t i = from; i < to; i++) {
-                int64_t p = i / blocks, b = i % blocks * 32;
-                _tile_zero(0);
-                _tile_zero(1);
-                _tile_zero(2);
-                _tile_zero(3);
-                for (const Pair &e : lists[p]) {
-                    const bf *a = x + (e.from * B + b) * K, *r = w + ((int64_t)e.tap * N + n) * K;
-                    for (int64_t k = 0; k < K; k += 32, r += 1024) {
-                        _tile_loadd(4, a + k, 2 * K);
-                        _tile_loadd(6, r, 64);
-                        _tile_dpbf16ps(0, 4, 6);
-                        _tile_loadd(7, r + 512, 64);
-                        _tile_dpbf16ps(1, 4, 7);
-                        _tile_loadd(5, a + 16 * K + k, 2 * K);
-                        _tile_dpbf16ps(2, 5, 6);
-                        _tile_dpbf16ps(3, 5, 7);
-                    }
-                }
-                _tile_stored(0, c, 128);
-                _tile_stored(1, c + 16, 128);
-                _tile_stored(2, c + 512, 128);
-                _tile_stored(3, c + 528, 128);
-                vf b0 = then.bias ? ld(then.bias + n) : all(0),
-                   b1 = then.bias ? ld(then.bias + n + 16) : all(0);
-                for (int64_t r = 0; r < 32; r++) {
-                    vf v0 = _mm512_load_ps(c + 32 * r) + b0,
-                       v1 = _mm512_load_ps(c + 32 * r + 16) + b1;
-                    int64_t at = (p * B + b + r) * N + n;
-                    if (then.each) {
-                        v0 += ld(then.each + (b + r) * N + n);
-                        v1 += ld(then.each + (b + r) * N + n + 16);
-                    }
-                    if (then.add) {
-                        v0 += ld(then.add + at);
-                        v1 += ld(then.add + at + 16);
-                    }
-                    _mm512_storeu_si512(out + at, (__m512i)_mm512_cvtne2ps_pbh(v1, v0));
-                }
-            }
-        _tile_release();
-    });
-}
-
-/* Rows [R][C] as tiles [C / 16][R / 32]: pairs of rows interleaved, or turned to 16 channels of 32
- * rows */
-static void pack_rows(const bf *x, int64_t R, int64_t C, bool turn, char *to)
-{
-    for (int64_t r = 0; r < R; r += 32)
-        for (int64_t c = 0; c < C; c += 16) {
-            __m512i t[16];
-            char *tile = to + (c / 16 * (R / 32) + r / 32) * 1024;
-            for (int i = 0; i < 16; i++) {
-                const bf *p = x + (r + 2 * i) * C + c;
-                t[i] = pairs(_mm256_loadu_si256((const __m256i *)p),
-                             _mm256_loadu_si256((const __m256i *)(p + C)));
-            }
-            if (turn)
-                transpose(t);
-            for (int i = 0; i < 16; i++)
-                _mm512_store_si512(tile + 64 * i, t[i]);
-        }
-}
-
-static Tensor conv(const Tensor &x, const Tensor &w, const Taps &t, Then then)
-{
-    int64_t B = x.size(1), N = w.size(0), K = w.size(2);
-    TORCH_CHECK(x.is_contiguous() && x.size(0) == t.pin && x.size(2) == K && w.size(1) == t.count &&
-                    B % 32 == 0,
-                "pictures of 32 n, channels as the weights'");
-    auto y = at::empty({t.pout, B, N}, x.options());
-    product(x.data_ptr<bf>(), pack(w, false), t.out, B, K, N, then, y.data_ptr<bf>());
-    return y;
-}
-
-static Tensor conv_dx(const Tensor &dy, const Tensor &w, const Taps &t, const bf *add = nullptr)
-{
-    int64_t B = dy.size(1), N = w.size(0), K = w.size(2);
-    auto dx = at::empty({t.pin, B, K}, dy.options());
-    Then then;
-    then.add = add;
-    product(dy.data_ptr<bf>(), pack(w, true), t.in, B, N, K, then, dx.data_ptr<bf>());
-    return dx;
-}
-
-static Tensor conv_dw(const Tensor &dy, const Tensor &x, const Taps &t)
-{
-    int64_t B = x.size(1), N = dy.size(2), K = x.size(2), ro = t.pout * B, ri = t.pin * B,
-            blocks = B / 32;
-    auto dw = at::empty({N, t.count, K}, at::kFloat), left = at::empty({ro * N}, x.options());
-    auto right = at::empty({ri * K}, x.options());
-    char *l = (char *)left.data_ptr(), *r = (char *)right.data_ptr();
-    float *out = dw.data_ptr<float>();
-    pack_rows(dy.data_ptr<bf>(), ro, N, true, l);
-    pack_rows(x.data_ptr<bf>(), ri, K, false, r);
-    at::parallel_for(0, t.count * (N / 32), 1, [&](int64_t from, int64_t to) {
-        tiles_on();
-        for (int64_t i = from; i < to; i++) {
-            int64_t n = i % (N / 32) * 32, tap = i / (N / 32), so = ro / 32 * 1024,
-                    si = ri / 32 * 1024;
-            for (int64_t k = 0; k < K; k += 32) {
-                _tile_zero(0);
-                _tile_zero(1);
-                _tile_zero(2);
-                _tile_zero(3);
-                for (auto [p, q] : t.each[tap])
-                    for (int64_t b = 0; b < blocks; b++) {
-                        char *a = l + n / 16 * so + (p * blocks + b) * 1024;
-                        char *c = r + k / 16 * si + (q * blocks + b) * 1024;
-                        _tile_loadd(4, a, 64);
-                        _tile_loadd(6, c, 64);
-                        _tile_dpbf16ps(0, 4, 6);
-                        _tile_loadd(7, c + si, 64);
-                        _tile_dpbf16ps(1, 4, 7);
-                        _tile_loadd(5, a + so, 64);
-                        _tile_dpbf16ps(2, 5, 6);
-                        _tile_dpbf16ps(3, 5, 7);
-                    }
-                float *o = out + (n * t.count + tap) * K + k;
-                int64_t row = t.count * K;
-                _tile_stored(0, o, 4 * row);
-                _tile_stored(1, o + 16, 4 * row);
-                _tile_stored(2, o + 16 * row, 4 * row);
-                _tile_stored(3, o + 16 * row + 16, 4 * row);
-            }
-        }
-        _tile_release();
-    });
-    return dw;
-}
-
-/* sum over pixels of each picture [B][C], or over pictures, too: [C] */
-static Tensor sum_pixels(const Tensor &x)
-{
-    int64_t P = x.size(0), n = x.size(1) * x.size(2);
-    auto s = at::zeros({x.size(1), x.size(2)}, at::kFloat);
-    const bf *from = x.data_ptr<bf>();
-    float *to = s.data_ptr<float>();
-    for (int64_t p = 0; p < P; p++, from += n)
-        for (int64_t i = 0; i < n; i += 16)
-            st(to + i, ld(to + i) + ld(from + i));
-    return s;
-}
-
-static Tensor sum_rows(const Tensor &x)
-{
-    int64_t C = x.size(-1), R = x.numel() / C;
-    auto s = at::zeros({C}, at::kFloat);
-    const bf *p = x.data_ptr<bf>();
-    for (int64_t c = 0; c < C; c += 32) {
-        vf a = all(0), b = a;
-        for (int64_t r = 0; r < R; r++) {
-            a += ld(p + r * C + c);
-            b += ld(p + r * C + c + 16);
-        }
-        st(s.data_ptr<float>() + c, a);
-        st(s.data_ptr<float>() + c + 16, b);
-    }
-    return s;
-}
-
-/* ---- norms ---- */
-
-/* Group norm of x [P][B][C], then SiLU if wanted. Gives y and, for the way back, scale and offset
- * of each picture and channel [2][B][C] with mean and deviation [2][B][32]. */
-static List group_norm(const Tensor &x, const Tensor &gamma, const Tensor &beta, double eps,
-                       bool silu)
-{
-    int64_t P = x.size(0), B = x.size(1), C = x.size(2), G = 32, W = C / G;
-    auto y = at::empty_like(x), affine = at::empty({2, B, C}, at::kFloat),
-         stats = at::empty({2, B, G}, at::kFloat);
-    const bf *xp = x.data_ptr<bf>();
-    const float *gp = gamma.data_ptr<float>(), *bp = beta.data_ptr<float>();
-    bf *yp = y.data_ptr<bf>();
-    float *mul = affine.data_ptr<float>(), *add = mul + B * C, *mean = stats.data_ptr<float>(),
-          *dev = mean + B * G;
-    at::parallel_for(0, B, 8, [&](int64_t from, int64_t to) {
-        std::vector<float> sums(2 * C);
-        for (int64_t b = from; b < to; b++) {
-            for (int64_t c = 0; c < C; c += 16) {
-                vf s = all(0);
-                for (int64_t p = 0; p < P; p++)
-                    s += ld(xp + (p * B + b) * C + c);
-                st(sums.data() + c, s);
-            }
-            for (int64_t g = 0; g < G; g++) {
-                float s = 0;
-                for (int64_t c = g * W; c < (g + 1) * W; c++)
-                    s += sums[c];
-                mean[b * G + g] = s / (float)(W * P);
-                for (int64_t c = g * W; c < (g + 1) * W; c++)
-                    sums[C + c] = mean[b * G + g];
-            }
-            for (int64_t c = 0; c < C; c += 16) {
-                vf q = all(0), m = ld(sums.data() + C + c);
-                for (int64_t p = 0; p < P; p++) {
-                    vf v = ld(xp + (p * B + b) * C + c) - m;
-                    q = _mm512_fmadd_ps(v, v, q);
-                }
-                st(sums.data() + c, q);
-            }
-            for (int64_t g = 0; g < G; g++) {
-                float q = 0, m = mean[b * G + g];
-                for (int64_t c = g * W; c < (g + 1) * W; c++)
-                    q += sums[c];
-                float r = dev[b * G + g] = 1 / std::sqrt(q / (float)(W * P) + (float)eps);
-                for (int64_t c = g * W; c < (g + 1) * W; c++) {
-                    mul[b * C + c] = r * gp[c];
-                    add[b * C + c] = bp[c] - m * r * gp[c];
-                }
-            }
-            for (int64_t c = 0; c < C; c += 16) {
-                vf m = ld(mul + b * C + c), a = ld(add + b * C + c);
-                for (int64_t p = 0; p < P; p++) {
-                    int64_t at = (p * B + b) * C + c;
-                    vf v = _mm512_fmadd_ps(ld(xp + at), m, a);
-                    st(yp + at, silu ? v * sigmoid(v) : v);
-                }
-            }
-        }
-    });
-    return {y, affine, stats};
-}
-
-/* dx (and what is added to it), dgamma, dbeta. With x^ = (x - m) r, y = g x^ + b and n values in a
- * group, dx = r g dy - r S / n - r x^ T / n,  S = sum(g dy),  T = sum(g dy x^). */
-static List group_norm_back(const Tensor &x, const Tensor &dy, const Tensor &gamma,
-                            const Tensor &affine, const Tensor &stats, bool silu, const bf *plus)
-{
-    int64_t P = x.size(0), B = x.size(1), C = x.size(2), G = 32, W = C / G;
-    auto dx = at::empty_like(x), dg = at::zeros({C}, at::kFloat), db = at::zeros({C}, at::kFloat);
-    const bf *xp = x.data_ptr<bf>(), *dp = dy.data_ptr<bf>();
-    const float *gp = gamma.data_ptr<float>(), *mul = affine.data_ptr<float>(), *add = mul + B * C;
-    const float *mean = stats.data_ptr<float>(), *dev = mean + B * G;
-    float *dgp = dg.data_ptr<float>(), *dbp = db.data_ptr<float>();
-    bf *o = dx.data_ptr<bf>();
-    std::vector<float> sums(2 * C), k(3 * C);
-    for (int64_t b = 0; b < B; b++) {
-        auto slope = [&](int64_t at, vf v, vf m, vf a) {
-            vf d = ld(dp + at);
-            if (!silu)
-                return d;
-            vf z = _mm512_fmadd_ps(v, m, a), s = sigmoid(z);
-            return d * s * (all(1) + z * (all(1) - s));
-        };
-        for (int64_t c = 0; c < C; c += 16) {
-            vf m = ld(mul + b * C + c), a = ld(add + b * C + c), s = all(0), q = s;
-            for (int64_t p = 0; p < P; p++) {
-                int64_t at = (p * B + b) * C + c;
-                vf v = ld(xp + at), d = slope(at, v, m, a);
-                s += d;
-                q = _mm512_fmadd_ps(d, v, q);
-            }
-            st(sums.data() + c, s);
-            st(sums.data() + C + c, q);
-        }
-        for (int64_t g = 0; g < G; g++) {
-            float m = mean[b * G + g], r = dev[b * G + g], s1 = 0, s2 = 0, n = (float)(W * P);
-            for (int64_t c = g * W; c < (g + 1) * W; c++) {
-                s1 += gp[c] * sums[c];
-                s2 += gp[c] * sums[C + c];
-            }
-            float t = r * (s2 - m * s1);
-            for (int64_t c = g * W; c < (g + 1) * W; c++) {
-                k[c] = r * gp[c];
-                k[C + c] = -r * r * t / n;
-                k[2 * C + c] = -r * s1 / n + r * r * m * t / n;
-                dgp[c] += r * (sums[C + c] - m * sums[c]);
-                dbp[c] += sums[c];
-            }
-        }
-        for (int64_t c = 0; c < C; c += 16) {
-            vf m = ld(mul + b * C + c), a = ld(add + b * C + c);
-            vf k0 = ld(&k[c]), k1 = ld(&k[C + c]), k2 = ld(&k[2 * C + c]);
-            for (int64_t p = 0; p < P; p++) {
-                int64_t at = (p * B + b) * C + c;
-                vf v = ld(xp + at), d = slope(at, v, m, a) * k0 + v * k1 + k2;
-                st(o + at, plus ? d + ld(plus + at) : d);
-            }
-        }
-    }
-    return {dx, dg, db};
-}
-
-/* mean and 1 / deviation of a row */
-static std::pair<float, float> row_stats(const bf *x, int64_t C)
-{
-    vf s = all(0), q = s;
-    for (int64_t c = 0; c < C; c += 16)
-        s += ld(x + c);
-    float m = _mm512_reduce_add_ps(s) / C;
-    for (int64_t c = 0; c < C; c += 16) {
-        vf v = ld(x + c) - all(m);
-        q = _mm512_fmadd_ps(v, v, q);
-    }
-    return {m, 1 / std::sqrt(_mm512_reduce_add_ps(q) / C + 1e-5f)};
-}
-
-static Tensor layer_norm(const Tensor &x, const Tensor &gamma, const Tensor &beta)
-{
-    int64_t C = x.size(-1), R = x.numel() / C;
-    auto y = at::empty_like(x);
-    const float *g = gamma.data_ptr<float>(), *b = beta.data_ptr<float>();
-    const bf *p = x.data_ptr<bf>();
-    bf *o = y.data_ptr<bf>();
-    for (int64_t i = 0; i < R; i++, p += C, o += C) {
-        auto [m, r] = row_stats(p, C);
-        for (int64_t c = 0; c < C; c += 16)
-            st(o + c, (ld(p + c) - all(m)) * all(r) * ld(g + c) + ld(b + c));
-    }
-    return y;
-}
-
-/* dx plus what reached x past the norm, dgamma, dbeta */
-static List layer_norm_back(const Tensor &x, const Tensor &dy, const Tensor &gamma,
-                            const Tensor &plus)
-{
-    int64_t C = x.size(-1), R = x.numel() / C;
-    auto dx = at::empty_like(x), dg = at::zeros({C}, at::kFloat), db = at::zeros({C}, at::kFloat);
-    float *dgp = dg.data_ptr<float>(), *dbp = db.data_ptr<float>();
-    const float *g = gamma.data_ptr<float>();
-    const bf *p = x.data_ptr<bf>(), *d = dy.data_ptr<bf>(), *past = plus.data_ptr<bf>();
-    bf *o = dx.data_ptr<bf>();
-    for (int64_t i = 0; i < R; i++, p += C, d += C, past += C, o += C) {
-        auto [m, r] = row_stats(p, C);
-        vf s = all(0), t = s, mv = all(m), rv = all(r);
-        for (int64_t c = 0; c < C; c += 16) {
-            vf v = (ld(p + c) - mv) * rv, e = ld(d + c), ge = e * ld(g + c);
-            s += ge;
-            t = _mm512_fmadd_ps(ge, v, t);
-            st(dgp + c, ld(dgp + c) + e * v);
-            st(dbp + c, ld(dbp + c) + e);
-        }
-        vf s1 = all(_mm512_reduce_add_ps(s) / C), t1 = all(_mm512_reduce_add_ps(t) / C);
-        for (int64_t c = 0; c < C; c += 16) {
-            vf v = (ld(p + c) - mv) * rv, ge = ld(d + c) * ld(g + c);
-            st(o + c, (ge - s1 - v * t1) * rv + ld(past + c));
-        }
-    }
-    return {dx, dg, db};
-}
-
-/* the normal distribution's integral (Abramowitz and Stegun 7.1.26) and its density times x */
-static inline void normal(vf x, vf &whole, vf &slope)
-{
-    vf a = _mm512_abs_ps(x) * all(.70710678f), e = exp2v(x * x * all(-.72134752f));
-    vf t = all(1) / _mm512_fmadd_ps(a, all(.3275911f), all(1));
-    vf p = _mm512_fmadd_ps(t, all(1.061405429f), all(-1.453152027f));
-    p = _mm512_fmadd_ps(p, t, all(1.421413741f));
-    p = _mm512_fmadd_ps(p, t, all(-.284496736f));
-    p = _mm512_fmadd_ps(p, t, all(.254829592f)) * t * e * all(.5f);
-    whole = _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, all(0), _CMP_LT_OQ), all(1) - p, p);
-    slope = x * e * all(.39894228f);
-}
-
-static Tensor gate(const Tensor &u)
-{
-    int64_t C = u.size(2) / 2, R = u.numel() / (2 * C);
-    auto y = at::empty({u.size(0), u.size(1), C}, u.options());
-    const bf *p = u.data_ptr<bf>();
-    bf *o = y.data_ptr<bf>();
-    for (int64_t i = 0; i < R; i++, p += 2 * C, o += C)
-        for (int64_t c = 0; c < C; c += 16) {
-            vf w, s, b = ld(p + C + c);
-            normal(b, w, s);
-            st(o + c, ld(p + c) * b * w);
-        }
-    return y;
-}
-
-static Tensor gate_back(const Tensor &u, const Tensor &dy)
-{
-    int64_t C = u.size(2) / 2, R = u.numel() / (2 * C);
-    auto du = at::empty_like(u);
-    const bf *p = u.data_ptr<bf>(), *from = dy.data_ptr<bf>();
-    bf *o = du.data_ptr<bf>();
-    for (int64_t i = 0; i < R; i++, p += 2 * C, o += 2 * C, from += C)
-        for (int64_t c = 0; c < C; c += 16) {
-            vf w, s, b = ld(p + C + c), d = ld(from + c);
-            normal(b, w, s);
-            st(o + c, d * b * w);
-            st(o + C + c, d * ld(p + c) * (w + s));
-        }
-    return du;
-}
-
-/* ---- attention ---- */
-
-static const int HEADS = 8;
-static const float LOG2E = 1.44269504f, LIMIT = 80;
-
-static inline vf bound(vf s)
-{
-    return _mm512_max_ps(_mm512_min_ps(s, all(LIMIT)), all(-LIMIT));
-}
-/* the slope t of a score s, which has none outside the bounds */
-static inline vf within(vf s, vf t)
-{
-    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(_mm512_abs_ps(s), all(LIMIT), _CMP_LT_OQ), t);
-}
-
-/* rows i of one head, [n][D] with a step between rows, to float: as they are, or turned [D][n16] */
-template <int D>
-static void take(const bf *x, int64_t n, int64_t step, float scale, float *rows, float *turned)
-{
-    int64_t n16 = (n + 15) / 16 * 16;
-    for (int64_t i = 0; i < n; i++)
-        for (int c = 0; c < D; c++) {
-            float v = (float)x[i * step + c] * scale;
-            if (rows)
-                rows[i * D + c] = v;
-            if (turned)
-                turned[c * n16 + i] = v;
-        }
-    if (turned)
-        for (int c = 0; c < D; c++)
-            for (int64_t i = n; i < n16; i++)
-                turned[c * n16 + i] = 0;
-}
-
-template <int D> static void give(const float *turned, int64_t n, float scale, bf *x, int64_t step)
-{
-    int64_t n16 = (n + 15) / 16 * 16;
-    for (int64_t i = 0; i < n; i++)
-        for (int c = 0; c < D; c++)
-            x[i * step + c] = bf(turned[c * n16 + i] * scale);
-}
-
-struct Heads {
-    const bf *q, *k, *v;
-    int64_t nq, nk, B, ldq, ldk;
-}; /* rows [token][picture], ld channels apart */
-
-/* o [nq][B][C]; sums [B][HEADS][nq16]: logarithms of the sums */
-template <int D> static void attend(const Heads &h, bf *o, float *sums)
-{
-    int64_t nq = h.nq, nk = h.nk, q16 = (nq + 15) / 16 * 16, C = HEADS * D;
-    at::parallel_for(0, h.B, 4, [&](int64_t from, int64_t to) {
-        std::vector<float> q(D * q16), k(nk * D), v(nk * D), out(D * q16);
-        for (int64_t b = from; b < to; b++)
-            for (int head = 0; head < HEADS; head++) {
-                int64_t at = head * D;
-                take<D>(h.q + b * h.ldq + at, nq, h.B * h.ldq, LOG2E / std::sqrt((float)D), nullptr,
-                        q.data());
-                take<D>(h.k + b * h.ldk + at, nk, h.B * h.ldk, 1, k.data(), nullptr);
-                take<D>(h.v + b * h.ldk + at, nk, h.B * h.ldk, 1, v.data(), nullptr);
-                for (int64_t i = 0; i < q16; i += 16) {
-                    vf a[D], x[D], sum = all(0);
-                    for (int c = 0; c < D; c++) {
-                        x[c] = ld(&q[c * q16 + i]);
-                        a[c] = all(0);
-                    }
-                    for (int64_t j = 0; j < nk; j++) {
-                        vf s0 = all(0), s1 = s0;
-                        for (int c = 0; c < D; c += 2) {
-                            s0 = _mm512_fmadd_ps(x[c], all(k[j * D + c]), s0);
-                            s1 = _mm512_fmadd_ps(x[c + 1], all(k[j * D + c + 1]), s1);
-                        }
-                        vf p = exp2v(bound(s0 + s1));
-                        sum += p;
-                        for (int c = 0; c < D; c++)
-                            a[c] = _mm512_fmadd_ps(p, all(v[j * D + c]), a[c]);
-                    }
-                    alignas(64) float l[16];
-                    vf inverse = all(1) / sum;
-                    _mm512_store_ps(l, sum);
-                    for (int c = 0; c < D; c++)
-                        st(&out[c * q16 + i], a[c] * inverse);
-                    for (int n = 0; n < 16; n++)
-                        sums[(b * HEADS + head) * q16 + i + n] = std::log2(l[n]);
-                }
-                give<D>(out.data(), nq, 1, o + b * C + at, h.B * C);
-            }
-    });
-}
-
-/* dq, dk, dv lie as q, k, v do */
-template <int D>
-static void attend_back(const Heads &h, const bf *o, const bf *grad, const float *sums, bf *dq,
-                        bf *dk, bf *dv)
-{
-    int64_t nq = h.nq, nk = h.nk, q16 = (nq + 15) / 16 * 16, k16 = (nk + 15) / 16 * 16,
-            C = HEADS * D;
-    at::parallel_for(0, h.B, 4, [&](int64_t from, int64_t to) {
-        std::vector<float> q(nq * D), qt(D * q16), k(nk * D), kt(D * k16), v(nk * D), vt(D * k16);
-        std::vector<float> g(nq * D), gt(D * q16), dot(q16), dqt(D * q16), dkt(D * k16),
-            dvt(D * k16);
-        for (int64_t b = from; b < to; b++)
-            for (int head = 0; head < HEADS; head++) {
-                int64_t at = head * D;
-                const float *l = sums + (b * HEADS + head) * q16;
-                take<D>(h.q + b * h.ldq + at, nq, h.B * h.ldq, LOG2E / std::sqrt((float)D),
-                        q.data(), qt.data());
-                take<D>(h.k + b * h.ldk + at, nk, h.B * h.ldk, 1, k.data(), kt.data());
-                take<D>(h.v + b * h.ldk + at, nk, h.B * h.ldk, 1, v.data(), vt.data());
-                take<D>(grad + b * C + at, nq, h.B * C, 1, g.data(), gt.data());
-                for (int64_t i = 0; i < nq; i++) {
-                    const bf *r = o + (i * h.B + b) * C + at;
-                    float s = 0;
-                    for (int c = 0; c < D; c++)
-                        s += (float)r[c] * g[i * D + c];
-                    dot[i] = s;
-                }
-                for (int64_t i = 0; i < q16; i += 16) {
-                    vf x[D], e[D], a[D], lv = ld(l + i), dv = ld(&dot[i]);
-                    for (int c = 0; c < D; c++) {
-                        x[c] = ld(&qt[c * q16 + i]);
-                        e[c] = ld(&gt[c * q16 + i]);
-                        a[c] = all(0);
-                    }
-                    for (int64_t j = 0; j < nk; j++) {
-                        vf s = all(0), t = s;
-                        for (int c = 0; c < D; c++) {
-                            s = _mm512_fmadd_ps(x[c], all(k[j * D + c]), s);
-                            t = _mm512_fmadd_ps(e[c], all(v[j * D + c]), t);
-                        }
-                        t = within(s, exp2v(bound(s) - lv) * (t - dv));
-                        for (int c = 0; c < D; c++)
-                            a[c] = _mm512_fmadd_ps(t, all(k[j * D + c]), a[c]);
-                    }
-                    for (int c = 0; c < D; c++)
-                        st(&dqt[c * q16 + i], a[c]);
-                }
-                for (int64_t j = 0; j < k16; j += 16) {
-                    vf x[D], y[D], a[D], e[D];
-                    for (int c = 0; c < D; c++) {
-                        x[c] = ld(&kt[c * k16 + j]);
-                        y[c] = ld(&vt[c * k16 + j]);
-                        a[c] = e[c] = all(0);
-                    }
-                    for (int64_t i = 0; i < nq; i++) {
-                        vf s = all(0), t = s;
-                        for (int c = 0; c < D; c++) {
-                            s = _mm512_fmadd_ps(x[c], all(q[i * D + c]), s);
-                            t = _mm512_fmadd_ps(y[c], all(g[i * D + c]), t);
-                        }
-                        vf p = exp2v(bound(s) - all(l[i]));
-                        t = within(s, p * (t - all(dot[i])));
-                        for (int c = 0; c < D; c++) {
-                            a[c] = _mm512_fmadd_ps(t, all(q[i * D + c]), a[c]);
-                            e[c] = _mm512_fmadd_ps(p, all(g[i * D + c]), e[c]);
-                        }
-                    }
-                    for (int c = 0; c < D; c++) {
-                        st(&dkt[c * k16 + j], a[c]);
-                        st(&dvt[c * k16 + j], e[c]);
-                    }
-                }
-                give<D>(dqt.data(), nq, 1 / std::sqrt((float)D), dq + b * h.ldq + at, h.B * h.ldq);
-                give<D>(dkt.data(), nk, 1 / LOG2E, dk + b * h.ldk + at, h.B * h.ldk);
-                give<D>(dvt.data(), nk, 1, dv + b * h.ldk + at, h.B * h.ldk);
-            }
-    });
-}
-
-#define BY_WIDTH(C, CALL)                                                                          \
-    switch ((C) / HEADS) {                                                                         \
-    case 8:                                                                                        \
-        CALL(8);                                                                                   \
-        break;                                                                                     \
-    case 12:                                                                                       \
-        CALL(12);                                                                                  \
-        break;                                                                                     \
-    case 16:                                                                                       \
-        CALL(16);                                                                                  \
-        break;                                                                                     \
-    default:                                                                                       \
-        TORCH_CHECK(false, "heads of 8, 12 or 16 channels");                                       \
-    }
+#include "fast_parts.h"
 
 /* ---- blocks ---- */
 
@@ -856,18 +93,19 @@ enum {
 static Heads self(const Tensor &qkv, int64_t C)
 {
     const bf *q = qkv.data_ptr<bf>();
-    return {q, q + C, q + 2 * C, qkv.size(0), qkv.size(0), qkv.size(1), 3 * C, 3 * C};
+    return {q, q + C, q + 2 * C, qkv.size(0), qkv.size(0), qkv.size(1), 3 * C, 3 * C, C / HEADS};
 }
 static Heads cross(const Tensor &q, const Tensor &kv, int64_t C)
 {
     const bf *k = kv.data_ptr<bf>();
-    return {q.data_ptr<bf>(), k, k + C, q.size(0), kv.size(0), q.size(1), C, 2 * C};
+    return {q.data_ptr<bf>(), k, k + C, q.size(0), kv.size(0), q.size(1), C, 2 * C, C / HEADS};
 }
 
 /* x [P][B][C], context [T][B][D] */
 List transformer(Tensor x, Tensor context, List p)
 {
     TORCH_CHECK(p.size() == PARAMS && context.is_contiguous(), "a transformer's parameters");
+    TORCH_CHECK(x.size(2) % HEADS == 0 && x.size(2) / HEADS <= 16, "heads of 16 channels at most");
     int64_t P = x.size(0), B = x.size(1), C = x.size(2);
     Tensor none;
     auto n0 = group_norm(x, p[NORM], p[NORM + 1], 1e-6, false);
@@ -875,19 +113,15 @@ List transformer(Tensor x, Tensor context, List p)
     auto n1 = layer_norm(h0, p[LN1], p[LN1 + 1]);
     auto qkv = linear(n1, at::cat({p[QKV], p[QKV + 1], p[QKV + 2]}), none, none);
     auto o1 = at::empty_like(x), o2 = at::empty_like(x);
-    auto s1 = at::empty({B, HEADS, (P + 15) / 16 * 16}, at::kFloat), s2 = at::empty_like(s1);
+    auto s1 = at::empty({B, HEADS, up(P, 32)}, at::kFloat), s2 = at::empty_like(s1);
     Heads a = self(qkv, C);
-#define CALL(D) attend<D>(a, o1.data_ptr<bf>(), s1.data_ptr<float>())
-    BY_WIDTH(C, CALL)
-#undef CALL
+    attend(a, o1.data_ptr<bf>(), s1.data_ptr<float>());
     auto h1 = linear(o1, p[OUT1], p[OUT1 + 1], h0);
     auto n2 = layer_norm(h1, p[LN2], p[LN2 + 1]);
     auto q2 = linear(n2, p[Q2], none, none),
          kv2 = linear(context, at::cat({p[KV2], p[KV2 + 1]}), none, none);
     a = cross(q2, kv2, C);
-#define CALL(D) attend<D>(a, o2.data_ptr<bf>(), s2.data_ptr<float>())
-    BY_WIDTH(C, CALL)
-#undef CALL
+    attend(a, o2.data_ptr<bf>(), s2.data_ptr<float>());
     auto h2 = linear(o2, p[OUT2], p[OUT2 + 1], h1);
     auto n3 = layer_norm(h2, p[LN3], p[LN3 + 1]);
     auto u = linear(n3, p[FF1], p[FF1 + 1], none), g = gate(u);
@@ -927,11 +161,8 @@ List transformer_back(Tensor dy, Tensor x, Tensor context, List k, List p)
     auto d_o = linear_dx(dh, p[OUT2], none), dq = at::empty_like(q2), dkv = at::empty_like(kv2);
     Heads a = cross(q2, kv2, C);
     bf *dk = dkv.data_ptr<bf>();
-#define CALL(D)                                                                                    \
-    attend_back<D>(a, o2.data_ptr<bf>(), d_o.data_ptr<bf>(), s2.data_ptr<float>(),                 \
-                   dq.data_ptr<bf>(), dk, dk + C)
-    BY_WIDTH(C, CALL)
-#undef CALL
+    attend_back(a, o2.data_ptr<bf>(), d_o.data_ptr<bf>(), s2.data_ptr<float>(), dq.data_ptr<bf>(),
+                dk, dk + C);
     weights(Q2, dq, n2, false);
     auto both = linear_dw(dkv, context);
     d[KV2] = both.narrow(0, 0, C);
@@ -947,11 +178,8 @@ List transformer_back(Tensor dy, Tensor x, Tensor context, List k, List p)
     auto dqkv = at::empty_like(qkv);
     a = self(qkv, C);
     dk = dqkv.data_ptr<bf>();
-#define CALL(D)                                                                                    \
-    attend_back<D>(a, o1.data_ptr<bf>(), d_o.data_ptr<bf>(), s1.data_ptr<float>(), dk, dk + C,     \
-                   dk + 2 * C)
-    BY_WIDTH(C, CALL)
-#undef CALL
+    attend_back(a, o1.data_ptr<bf>(), d_o.data_ptr<bf>(), s1.data_ptr<float>(), dk, dk + C,
+                dk + 2 * C);
     auto three = linear_dw(dqkv, n1);
     for (int i = 0; i < 3; i++)
         d[QKV + i] = three.narrow(0, i * C, C);
@@ -1176,22 +404,6 @@ List norm(Tensor x, Tensor gamma, Tensor beta)
 
 /* ---- optimiser ---- */
 
-double length(List g)
-{
-    double square = 0;
-    for (auto &t : g) {
-        const float *p = t.data_ptr<float>();
-        vf s = all(0);
-        int64_t n = t.numel(), i = 0;
-        for (; i + 16 <= n; i += 16)
-            s = _mm512_fmadd_ps(ld(p + i), ld(p + i), s);
-        square += _mm512_reduce_add_ps(s);
-        for (; i < n; i++)
-            square += p[i] * p[i];
-    }
-    return std::sqrt(square);
-}
-
 /* AdamW of gradients times clip, and the running average of the weights */
 void adamw(List w, List g, List m, List v, List average, double clip, double rate, double b1,
            double b2, double eps, double decay, int64_t step, double keep)
@@ -1220,6 +432,44 @@ void adamw(List w, List g, List m, List v, List average, double clip, double rat
     }
 }
 
+/* Muon, before: momentum m, and what is to be made orthogonal (its look ahead), [k][numbers] */
+Tensor ahead(List g, List m, double clip, double beta)
+{
+    int64_t n = g[0].numel();
+    auto out = at::empty({(int64_t)g.size(), n}, at::kBFloat16);
+    float by = (float)clip, b = (float)beta;
+    for (size_t k = 0; k < g.size(); k++) {
+        TORCH_CHECK(g[k].strides() == m[k].strides() && g[k].numel() == n && n % 16 == 0,
+                    "gradients and momenta lie alike");
+        const float *gp = g[k].data_ptr<float>();
+        float *mp = m[k].data_ptr<float>();
+        bf *to = out.data_ptr<bf>() + k * n;
+        for (int64_t i = 0; i < n; i += 16) {
+            vf d = ld(gp + i) * all(by), v = ld(mp + i);
+            v += (d - v) * all(1 - b);
+            st(mp + i, v);
+            st(to + i, d + (v - d) * all(b));
+        }
+    }
+    return out;
+}
+
+/* and after: weights move against u [k][numbers], their running averages follow */
+void move(List w, Tensor u, List average, double shrink, double by, double keep)
+{
+    int64_t n = w[0].numel();
+    TORCH_CHECK(u.is_contiguous() && u.numel() == n * (int64_t)w.size(), "a step of each weight");
+    for (size_t k = 0; k < w.size(); k++) {
+        const bf *up = u.data_ptr<bf>() + k * n;
+        float *wp = w[k].data_ptr<float>(), *ap = average[k].data_ptr<float>();
+        for (int64_t i = 0; i < n; i += 16) {
+            vf v = ld(wp + i) * all((float)shrink) - ld(up + i) * all((float)by), a = ld(ap + i);
+            st(wp + i, v);
+            st(ap + i, a + (v - a) * all((float)(1 - keep)));
+        }
+    }
+}
+
 bool tiles(void)
 {
     return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18) == 0;
@@ -1238,6 +488,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module)
     module.def("convolution_back", &convolution_back);
     module.def("norm", &norm);
     module.def("norm_back", &norm_back);
-    module.def("length", &length);
+    module.def("ahead", &ahead);
+    module.def("move", &move);
     module.def("adamw", &adamw);
 }

@@ -14,8 +14,9 @@ import networks
 
 SAME, HALF, TWICE = 1, 2, 3
 NONE = torch.zeros(0)
-SOURCE = pathlib.Path(__file__).parent / "fast.cpp"
-ext = load("pictor_" + hashlib.sha1(SOURCE.read_bytes()).hexdigest()[:8], [str(SOURCE)],
+HERE = pathlib.Path(__file__).parent
+SOURCES = b"".join((HERE / f).read_bytes() for f in ("fast_tiles.h", "fast_parts.h", "fast.cpp"))
+ext = load("pictor_" + hashlib.sha1(SOURCES).hexdigest()[:8], [str(HERE / "fast.cpp")],
            extra_cflags=["-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"])
 
 
@@ -188,29 +189,10 @@ def run(unet, x, t, context):
     return x[..., :4].float().permute(1, 2, 0).unflatten(2, (side, side))
 
 
-class AdamW(torch.optim.AdamW):
-    """With clipping to norm 1 and the running average, in one pass; its state is AdamW's."""
-
-    @torch.no_grad()
-    def update(self, ema, step):
-        every, average = [], iter(ema.shadow)
-        for group in self.param_groups:
-            made = []
-            for p in group["params"]:
-                if p not in self.state:
-                    self.state[p] = dict(step=torch.zeros(()), exp_avg=torch.zeros_like(p),
-                                         exp_avg_sq=torch.zeros_like(p))
-                s = self.state[p]
-                s["step"] += 1
-                g = p.grad if p.grad.stride() == p.stride() else torch.empty_like(p).copy_(p.grad)
-                made.append((p.detach(), g, s["exp_avg"], s["exp_avg_sq"], next(average)))
-                p.grad = None
-            every.append([list(tensors) for tensors in zip(*made)])
-        norm = ext.length([g for tensors in every for g in tensors[1]])
-        if math.isfinite(norm):
-            for group, tensors in zip(self.param_groups, every):
-                count = int(self.state[group["params"][0]]["step"].item())
-                ext.adamw(*tensors, min(1, 1 / (norm + 1e-6)), group["lr"], *group["betas"],
-                          group["eps"], group["weight_decay"], count,
-                          min(ema.decay, (1 + step) / (10 + step)))
-        return norm
+def adamw(group, average, clip, keep, state):
+    """One step of a group's parameters and of their running averages."""
+    made = [(p.detach(), p.grad if p.grad.stride() == p.stride() else torch.empty_like(p).copy_(p.grad),
+             state[p]["exp_avg"], state[p]["exp_avg_sq"], a) for p, a in zip(group["params"], average)]
+    count = int(state[group["params"][0]]["step"].item())
+    ext.adamw(*(list(t) for t in zip(*made)), clip, group["lr"], *group["betas"], group["eps"],
+              group["weight_decay"], count, keep)
