@@ -94,7 +94,7 @@ static void add_unet(struct list *l, int side)
         }
         if (level > 0) {
             side *= 2;
-            add(l, "unet", BENCH_CONV, 2, side, c, c);
+            add(l, "unet", BENCH_UPSAMPLE, 2, side, c, c);
         }
     }
     add(l, "unet", BENCH_GROUP_NORM, 2, side, c, 0);
@@ -119,7 +119,7 @@ static void add_decoder(struct list *l, int side)
         }
         if (level < 3) {
             side *= 2;
-            add(l, "vae", BENCH_CONV, 1, side, c, c);
+            add(l, "vae", BENCH_UPSAMPLE, 1, side, c, c);
         }
     }
     add(l, "vae", BENCH_GROUP_NORM, 1, side, c, 0);
@@ -164,6 +164,8 @@ static double flops_of(const struct shape *s)
         return 2 * 9 * pixels * s->k * s->n;
     case BENCH_CONV_HALF:
         return 2 * 9 * pixels / 4 * s->k * s->n;
+    case BENCH_UPSAMPLE: /* what the sums of weights leave of nine taps */
+        return 2 * 4 * pixels * s->k * s->n;
     case BENCH_LINEAR:
         return 2 * pixels * s->k * s->n;
     case BENCH_GATED:
@@ -187,6 +189,9 @@ static void name_of(const struct shape *s, char *buf, size_t size)
         break;
     case BENCH_CONV_HALF:
         snprintf(buf, size, "conv 3x3 /2 %d -> %d", s->k, s->n);
+        break;
+    case BENCH_UPSAMPLE:
+        snprintf(buf, size, "upsample + conv 3x3 %d -> %d", s->k, s->n);
         break;
     case BENCH_LINEAR:
         snprintf(buf, size, "linear %d -> %d", s->k, s->n);
@@ -221,13 +226,14 @@ static void run_shape(struct ops *o, const struct shape *s, const struct matrix 
     size_t mark = arena_mark(o->arena);
     enum dtype dtype = device_dtype(o->dev);
     bool attends = s->kind == BENCH_ATTENTION || s->kind == BENCH_CROSS;
-    bool conv = s->kind == BENCH_CONV || s->kind == BENCH_CONV_HALF;
+    bool conv = s->kind <= BENCH_UPSAMPLE;
     int cin = attends ? s->k * s->n : s->k;
     int cout = s->kind == BENCH_GROUP_NORM || s->kind == BENCH_LAYER_NORM ? s->k
                : attends                                                  ? cin
                                                                           : s->n;
     int side = s->kind == BENCH_CONV_HALF ? s->side / 2 : s->side;
-    struct tensor x = tensor_new(o->arena, dtype, s->b, s->side, s->side, cin, conv);
+    int x_side = s->kind == BENCH_UPSAMPLE ? s->side / 2 : s->side;
+    struct tensor x = tensor_new(o->arena, dtype, s->b, x_side, x_side, cin, conv);
     struct tensor y =
         tensor_new(o->arena, dtype, s->b, side, side, cout, s->kind == BENCH_GROUP_NORM);
     struct tensor kv = tensor_new(o->arena, dtype, s->b, 1,
@@ -245,6 +251,9 @@ static void run_shape(struct ops *o, const struct shape *s, const struct matrix 
             break;
         case BENCH_CONV_HALF:
             ops_conv3x3(o, &y, &x, m, 2, false, NULL);
+            break;
+        case BENCH_UPSAMPLE:
+            ops_upsample(o, &y, &x, m);
             break;
         case BENCH_LINEAR:
         case BENCH_GATED:
@@ -275,12 +284,13 @@ static bool measure(struct bench *bench, const struct shape *s, struct bench_row
     struct arena arena;
     struct ops o = {bench->dev, &arena};
     struct matrix *m = NULL;
-    bool conv = s->kind == BENCH_CONV || s->kind == BENCH_CONV_HALF, gated = s->kind == BENCH_GATED;
-    if (conv || gated || s->kind == BENCH_LINEAR) {
-        struct matrix_part part = {gated ? 2 * s->n : s->n, DTYPE_F32, DTYPE_F32, bench->random,
-                                   bench->random};
-        m = gated ? matrix_new_gated(bench->dev, s->k, &part, err)
-                  : matrix_new_stacked(bench->dev, s->k, conv ? 9 : 1, &part, 1, err);
+    if (s->kind <= BENCH_GATED) {
+        enum matrix_kind kind = s->kind == BENCH_GATED      ? MATRIX_GATED
+                                : s->kind == BENCH_LINEAR   ? MATRIX_LINEAR
+                                : s->kind == BENCH_UPSAMPLE ? MATRIX_UPSAMPLE
+                                                            : MATRIX_CONV3X3;
+        m = matrix_new(bench->dev, kind, kind == MATRIX_GATED ? 2 * s->n : s->n, s->k, DTYPE_F32,
+                       bench->random, DTYPE_F32, bench->random, err);
         if (!m)
             return false;
     }

@@ -9,6 +9,7 @@
 enum bench_kind {
     BENCH_CONV, /* 3x3 */
     BENCH_CONV_HALF,
+    BENCH_UPSAMPLE, /* to twice the size, then 3x3 */
     BENCH_LINEAR,
     BENCH_GATED, /* linear to 2 n channels and GEGLU */
     BENCH_ATTENTION,

@@ -8,14 +8,15 @@
 struct device_table {
     void (*free)(struct device *dev);
     double (*peak)(struct device *dev);
-    struct matrix *(*matrix_new)(struct device *dev, int k, int taps,
-                                 const struct matrix_part *parts, int count, bool gated,
-                                 struct err *err);
+    struct matrix *(*matrix_new)(struct device *dev, enum matrix_kind kind, int k,
+                                 const struct matrix_part *parts, int count, struct err *err);
     void (*matrix_free)(struct matrix *m);
     void (*linear)(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
                    const struct epilogue *e);
     void (*conv3x3)(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
                     int stride, bool even, const struct epilogue *e);
+    void (*upsample)(struct ops *o, struct tensor *y, const struct tensor *x,
+                     const struct matrix *w);
     void (*group_norm)(struct ops *o, struct tensor *y, const struct tensor *x, int groups,
                        float eps, const float *gamma, const float *beta, enum activation act);
     void (*layer_norm)(struct ops *o, struct tensor *y, const struct tensor *x, float eps,
@@ -39,8 +40,8 @@ struct device {
 /* The first member of every device's matrix. */
 struct matrix {
     const struct device_table *table;
-    int n, k, taps;
-    bool gated;
+    enum matrix_kind kind;
+    int n, k; /* channels out and in */
     size_t bytes;
 };
 

@@ -42,24 +42,19 @@ double device_peak(struct device *dev)
     return dev->table->peak(dev);
 }
 
-struct matrix *matrix_new_stacked(struct device *dev, int k, int taps,
+struct matrix *matrix_new_stacked(struct device *dev, enum matrix_kind kind, int k,
                                   const struct matrix_part *parts, int count, struct err *err)
 {
-    return dev->table->matrix_new(dev, k, taps, parts, count, false, err);
+    assert(kind != MATRIX_GATED || (count == 1 && parts->n % 2 == 0));
+    return dev->table->matrix_new(dev, kind, k, parts, count, err);
 }
 
-struct matrix *matrix_new(struct device *dev, int n, int k, int taps, enum dtype w_dtype,
-                          const void *w, enum dtype bias_dtype, const void *bias, struct err *err)
+struct matrix *matrix_new(struct device *dev, enum matrix_kind kind, int n, int k,
+                          enum dtype w_dtype, const void *w, enum dtype bias_dtype,
+                          const void *bias, struct err *err)
 {
     struct matrix_part part = {n, w_dtype, bias_dtype, w, bias};
-    return matrix_new_stacked(dev, k, taps, &part, 1, err);
-}
-
-struct matrix *matrix_new_gated(struct device *dev, int k, const struct matrix_part *part,
-                                struct err *err)
-{
-    assert(part->n % 2 == 0);
-    return dev->table->matrix_new(dev, k, 1, part, 1, true, err);
+    return matrix_new_stacked(dev, kind, k, &part, 1, err);
 }
 
 void matrix_free(struct matrix *m)
@@ -90,7 +85,7 @@ static bool same_shape(const struct tensor *a, const struct tensor *b)
 
 static void check_epilogue(const struct tensor *y, const struct matrix *w, const struct epilogue *e)
 {
-    assert(y->c == w->n && y->pad == 0 && !(w->gated && e));
+    assert(y->c == w->n && y->pad == 0 && !(w->kind == MATRIX_GATED && e));
     assert(!e || !e->residual || (same_shape(e->residual, y) && e->residual->pad == 0));
     assert(!e || !e->row || e->row_ld == 0 || e->row_ld >= (size_t)w->n);
 }
@@ -99,7 +94,8 @@ void ops_linear(struct ops *o, struct tensor *y, const struct tensor *x, const s
                 const struct epilogue *e)
 {
     check_epilogue(y, w, e);
-    assert(w->taps == 1 && x->c == w->k && x->pad == 0 && same_pixels(x, y));
+    assert((w->kind == MATRIX_LINEAR || w->kind == MATRIX_GATED) && x->c == w->k && x->pad == 0 &&
+           same_pixels(x, y));
     if (!arena_planning(o->arena))
         o->dev->table->linear(o, y, x, w, e);
 }
@@ -108,12 +104,21 @@ void ops_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x, const 
                  int stride, bool even, const struct epilogue *e)
 {
     check_epilogue(y, w, e);
-    assert(w->taps == 9 && x->c == w->k && x->pad == 1 && x->b == y->b);
+    assert(w->kind == MATRIX_CONV3X3 && x->c == w->k && x->pad == 1 && x->b == y->b);
     assert((stride == 1 && !even && same_pixels(x, y)) ||
            (stride == 2 && !even && y->h == (x->h + 1) / 2 && y->w == (x->w + 1) / 2) ||
            (stride == 2 && even && y->h == x->h / 2 && y->w == x->w / 2));
     if (!arena_planning(o->arena))
         o->dev->table->conv3x3(o, y, x, w, stride, even, e);
+}
+
+void ops_upsample(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w)
+{
+    check_epilogue(y, w, NULL);
+    assert(w->kind == MATRIX_UPSAMPLE && x->c == w->k && x->pad == 1 && x->b == y->b);
+    assert(y->h == 2 * x->h && y->w == 2 * x->w);
+    if (!arena_planning(o->arena))
+        o->dev->table->upsample(o, y, x, w);
 }
 
 void ops_group_norm(struct ops *o, struct tensor *y, const struct tensor *x, int groups, float eps,

@@ -37,13 +37,21 @@ enum dtype device_dtype(const struct device *dev); /* of activations */
  * exceed. */
 double device_peak(struct device *dev);
 
-/* Weights packed for the device: [n, taps, k] with bias, in memory of their own. */
+/* Weights with their bias packed for the device, in memory of their own. */
 struct matrix;
 
-/* `w`: n x k row-major (PyTorch linear), or n x k x 3 x 3 for taps == 9 (PyTorch conv2d); `bias`:
- * n, or NULL. Both of any float dtype, possibly unaligned. Returns owned. */
-struct matrix *matrix_new(struct device *dev, int n, int k, int taps, enum dtype w_dtype,
-                          const void *w, enum dtype bias_dtype, const void *bias, struct err *err);
+enum matrix_kind {
+    MATRIX_LINEAR,  /* w: n x k row-major, as PyTorch's Linear has it */
+    MATRIX_GATED,   /* the same: the first half of the rows are values, the second half gates, and
+                     * y = v gelu(g) has half as many channels (GEGLU: Shazeer 2020) */
+    MATRIX_CONV3X3, /* w: n x k x 3 x 3, as Conv2d has it */
+    MATRIX_UPSAMPLE /* the same, after nearest-neighbour upsampling to twice the size */
+};
+
+/* `bias`: n, or NULL. Both of any float dtype, possibly unaligned. Returns owned. */
+struct matrix *matrix_new(struct device *dev, enum matrix_kind kind, int n, int k,
+                          enum dtype w_dtype, const void *w, enum dtype bias_dtype,
+                          const void *bias, struct err *err);
 
 /* Several matrices with the same k as one (to_q, to_k, to_v in one product): rows are stacked. */
 struct matrix_part {
@@ -51,13 +59,8 @@ struct matrix_part {
     enum dtype dtype, bias_dtype;
     const void *w, *bias;
 };
-struct matrix *matrix_new_stacked(struct device *dev, int k, int taps,
+struct matrix *matrix_new_stacked(struct device *dev, enum matrix_kind kind, int k,
                                   const struct matrix_part *parts, int count, struct err *err);
-
-/* A linear layer of which the first half of `part`'s rows are values and the second half gates:
- * y = v gelu(g), half as many channels (GEGLU: Shazeer 2020). It takes no epilogue. */
-struct matrix *matrix_new_gated(struct device *dev, int k, const struct matrix_part *part,
-                                struct err *err);
 
 void matrix_free(struct matrix *m);
 size_t matrix_bytes(const struct matrix *m);
@@ -80,8 +83,9 @@ struct ops {
     struct arena *arena;
 };
 
-/* y[.., n] = x[.., k] w^T. x and y have pad 0 and as many pixels. `e` may be NULL. y may be F32
- * even where activations are not; elsewhere x and y have one dtype. */
+/* y[.., n] = x[.., k] w^T, gated if w is. x and y have pad 0 and as many pixels. `e` may be NULL,
+ * and is for a gated w. y may be F32 even where activations are not; elsewhere x and y have one
+ * dtype. */
 void ops_linear(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
                 const struct epilogue *e);
 
@@ -90,6 +94,11 @@ void ops_linear(struct ops *o, struct tensor *y, const struct tensor *x, const s
  * the VAE's downsampler). */
 void ops_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
                  int stride, bool even, const struct epilogue *e);
+
+/* Nearest-neighbour upsampling of x to twice the size and a 3x3 convolution as one: each of the
+ * four pixels that one becomes sees 2x2 pixels of x, whose weights are sums of the nine, so there
+ * are 16 products where there were 36. x has pad 1. */
+void ops_upsample(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w);
 
 /* y = act(norm(x) * gamma + beta) over `groups` groups of channels (Wu & He 2018), act NONE or
  * SILU. y may have pad 1: its border is then cleared. y may not be x. */

@@ -20,24 +20,20 @@ static bool get(struct loader *l, const char *prefix, const char *name, const ch
     return !l->failed;
 }
 
-enum kind { LINEAR, GATED, CONV };
-
-static struct matrix *load(struct loader *l, enum kind kind, const char *prefix,
+static struct matrix *load(struct loader *l, enum matrix_kind kind, const char *prefix,
                            const char *const *names, int count, int n, int k, bool bias)
 {
-    struct matrix_part parts[4];
+    struct matrix_part parts[4] = {{0}};
     struct raw_tensor w[4];
     const size_t shape[4] = {(size_t)n, (size_t)k, 3, 3};
     for (int i = 0; i < count; i++) {
         struct raw_tensor b = {0};
-        if (!get(l, prefix, names[i], ".weight", kind == CONV ? 4 : 2, shape, &w[i]) ||
+        if (!get(l, prefix, names[i], ".weight", kind < MATRIX_CONV3X3 ? 2 : 4, shape, &w[i]) ||
             (bias && !get(l, prefix, names[i], ".bias", 1, shape, &b)))
             return NULL;
         parts[i] = (struct matrix_part){n, w[i].dtype, b.dtype, w[i].data, b.data};
     }
-    struct matrix *m =
-        kind == GATED ? matrix_new_gated(l->dev, k, parts, l->err)
-                      : matrix_new_stacked(l->dev, k, kind == CONV ? 9 : 1, parts, count, l->err);
+    struct matrix *m = matrix_new_stacked(l->dev, kind, k, parts, count, l->err);
     for (int i = 0; i < count; i++)
         checkpoint_release(l->cp, &w[i]);
     if (m)
@@ -50,23 +46,28 @@ static struct matrix *load(struct loader *l, enum kind kind, const char *prefix,
 struct matrix *layers_linear(struct loader *l, const char *prefix, const char *name, int n, int k,
                              bool bias)
 {
-    return load(l, LINEAR, prefix, &name, 1, n, k, bias);
+    return load(l, MATRIX_LINEAR, prefix, &name, 1, n, k, bias);
 }
 
 struct matrix *layers_gated(struct loader *l, const char *prefix, const char *name, int n, int k)
 {
-    return load(l, GATED, prefix, &name, 1, 2 * n, k, true);
+    return load(l, MATRIX_GATED, prefix, &name, 1, 2 * n, k, true);
 }
 
 struct matrix *layers_conv3x3(struct loader *l, const char *prefix, const char *name, int n, int k)
 {
-    return load(l, CONV, prefix, &name, 1, n, k, true);
+    return load(l, MATRIX_CONV3X3, prefix, &name, 1, n, k, true);
+}
+
+struct matrix *layers_upsample(struct loader *l, const char *prefix, const char *name, int n, int k)
+{
+    return load(l, MATRIX_UPSAMPLE, prefix, &name, 1, n, k, true);
 }
 
 struct matrix *layers_stacked(struct loader *l, const char *prefix, const char *const *names,
                               int count, int n, int k, bool bias)
 {
-    return load(l, LINEAR, prefix, names, count, n, k, bias);
+    return load(l, MATRIX_LINEAR, prefix, names, count, n, k, bias);
 }
 
 struct norm layers_norm(struct loader *l, const char *prefix, const char *name, int c)

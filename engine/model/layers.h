@@ -24,9 +24,11 @@ struct loader {
 /* A tensor is called PREFIX NAME ".weight" and ".bias". */
 struct matrix *layers_linear(struct loader *l, const char *prefix, const char *name, int n, int k,
                              bool bias);
-/* n values and n gates in, n channels out: see matrix_new_gated. */
+/* n values and n gates in, n channels out: see MATRIX_GATED. */
 struct matrix *layers_gated(struct loader *l, const char *prefix, const char *name, int n, int k);
 struct matrix *layers_conv3x3(struct loader *l, const char *prefix, const char *name, int n, int k);
+struct matrix *layers_upsample(struct loader *l, const char *prefix, const char *name, int n,
+                               int k);
 /* `count` linear layers of n x k each, without bias unless said, in one product. */
 struct matrix *layers_stacked(struct loader *l, const char *prefix, const char *const *names,
                               int count, int n, int k, bool bias);

@@ -134,7 +134,7 @@ static void load_blocks(struct loader *l, struct unet *u)
                 load_transformer(l, u, &b->transformer, member(p, sizeof p, "output_blocks", n, 1),
                                  c, level == 0);
             if (level > 0 && i == a->unet.res_blocks)
-                b->resample = layers_conv3x3(
+                b->resample = layers_upsample(
                     l, member(p, sizeof p, "output_blocks", n, b->has_transformer ? 2 : 1), "conv",
                     c, c);
         }
@@ -356,9 +356,9 @@ static struct tensor twice(struct ops *o, const struct matrix *conv, const struc
 {
     struct tensor y = tensor_new(o->arena, x->dtype, x->b, 2 * x->h, 2 * x->w, x->c, 0);
     size_t mark = arena_mark(o->arena);
-    struct tensor padded = tensor_new(o->arena, x->dtype, x->b, 2 * x->h, 2 * x->w, x->c, 1);
+    struct tensor padded = tensor_new(o->arena, x->dtype, x->b, x->h, x->w, x->c, 1);
     ops_resize(o, &padded, x);
-    ops_conv3x3(o, &y, &padded, conv, 1, false, NULL);
+    ops_upsample(o, &y, &padded, conv);
     arena_reset(o->arena, mark);
     return y;
 }

@@ -78,7 +78,7 @@ static void load_chain(struct loader *l, struct chain *ch, const char *root, con
         }
         if (i + 1 < levels) {
             snprintf(p, sizeof p, "%s%s.%d.%ssample.", root, list, at, list);
-            level->resample = layers_conv3x3(l, p, "conv", c, c);
+            level->resample = (decoder ? layers_upsample : layers_conv3x3)(l, p, "conv", c, c);
         }
     }
     int mid = ch->c_mid;
@@ -223,12 +223,15 @@ static void run_levels(struct ops *o, const struct chain *ch, struct turns *t, s
         }
         if (!level->resample)
             continue;
-        int h = decoder ? 2 * x->h : x->h, w = decoder ? 2 * x->w : x->w;
-        struct tensor y = decoder ? take(t, h, w, x->c) : take(t, h / 2, w / 2, x->c);
+        struct tensor y =
+            decoder ? take(t, 2 * x->h, 2 * x->w, x->c) : take(t, x->h / 2, x->w / 2, x->c);
         size_t mark = arena_mark(o->arena);
-        struct tensor padded = tensor_new(o->arena, x->dtype, 1, h, w, x->c, 1);
+        struct tensor padded = tensor_new(o->arena, x->dtype, 1, x->h, x->w, x->c, 1);
         ops_resize(o, &padded, x);
-        ops_conv3x3(o, &y, &padded, level->resample, decoder ? 1 : 2, !decoder, NULL);
+        if (decoder)
+            ops_upsample(o, &y, &padded, level->resample);
+        else
+            ops_conv3x3(o, &y, &padded, level->resample, 2, true, NULL);
         arena_reset(o->arena, mark);
         *x = y;
     }

@@ -4,7 +4,7 @@
  *
  * oneDNN may choose the layout of its weights; pictures stay channels-last, as in a network made of
  * both. Biases are added by both. A gated layer is a plain one of twice the width for oneDNN,
- * without its GELU. */
+ * without its GELU; an upsampling convolution is one over the picture that is upsampled already. */
 #include <math.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -141,7 +141,7 @@ struct turn {
 static void *take_turn(void *arg)
 {
     struct turn *turn = arg;
-    bool conv = turn->row->kind == BENCH_CONV || turn->row->kind == BENCH_CONV_HALF;
+    bool conv = turn->row->kind <= BENCH_UPSAMPLE;
     turn->seconds = (conv ? convolution : product)(turn->t, turn->row);
     return NULL;
 }

@@ -138,7 +138,8 @@ static void conv_case(const struct fixture *f, int b, int k, int h, int w, int n
     float *bias = randoms((size_t)n, DTYPE_F32), *got = malloc(count * 4),
           *want = malloc(count * 4);
     plain_conv(want, x, wt, bias, b, k, h, w, n, stride, even);
-    struct matrix *m = matrix_new(f->dev, n, k, 9, DTYPE_F32, wt, DTYPE_F32, bias, &err);
+    struct matrix *m =
+        matrix_new(f->dev, MATRIX_CONV3X3, n, k, DTYPE_F32, wt, DTYPE_F32, bias, &err);
     assert_non_null(m);
     WITH_ARENA(f, {
         struct tensor y = tensor_new(o.arena, f->dtype, b, oh, ow, n, 0);
@@ -167,6 +168,42 @@ static void conv(const struct fixture *f)
     conv_case(f, 1, 4, 33, 17, 3, 1, false);
     conv_case(f, 2, 640, 12, 10, 40, 1, false); /* chunks of taps, several pieces a picture */
     conv_case(f, 2, 32, 40, 48, 65, 1, false);  /* rows that are runs, more than a block */
+}
+
+static void upsample_case(const struct fixture *f, int b, int k, int h, int w, int n)
+{
+    struct err err;
+    size_t count = (size_t)(b * n * 4 * h * w);
+    float *x = randoms((size_t)(b * k * h * w), f->dtype),
+          *wt = randoms((size_t)(n * k * 9), f->dtype), *bias = randoms((size_t)n, DTYPE_F32);
+    float *big = malloc((size_t)(b * k * 4 * h * w) * 4), *got = malloc(count * 4),
+          *want = malloc(count * 4);
+    for (int i = 0; i < b * k * 4 * h * w; i++)
+        big[i] = x[(i / (4 * h * w) * h + i / (2 * w) % (2 * h) / 2) * w + i % (2 * w) / 2];
+    plain_conv(want, big, wt, bias, b, k, 2 * h, 2 * w, n, 1, false);
+    struct matrix *m =
+        matrix_new(f->dev, MATRIX_UPSAMPLE, n, k, DTYPE_F32, wt, DTYPE_F32, bias, &err);
+    assert_non_null(m);
+    WITH_ARENA(f, {
+        struct tensor y = tensor_new(o.arena, f->dtype, b, 2 * h, 2 * w, n, 0);
+        struct tensor in = tensor_new(o.arena, f->dtype, b, h, w, k, 1);
+        ops_from_nchw(&o, &in, x);
+        ops_upsample(&o, &y, &in, m);
+        ops_to_nchw(&o, got, &y);
+    });
+    char what[96];
+    snprintf(what, sizeof what, "upsample b%d k%d %dx%d n%d", b, k, h, w, n);
+    compare(f, what, got, want, count);
+    matrix_free(m);
+    free(x), free(wt), free(bias), free(big), free(got), free(want);
+}
+
+static void upsample(const struct fixture *f)
+{
+    upsample_case(f, 1, 32, 1, 1, 4);
+    upsample_case(f, 2, 32, 5, 7, 33); /* pictures as runs */
+    upsample_case(f, 2, 3, 6, 32, 64); /* rows as runs */
+    upsample_case(f, 1, 320, 9, 16, 40);
 }
 
 static float act_of(float x, enum activation act)
@@ -204,7 +241,7 @@ static void linear_case(const struct fixture *f, int m, int k, int n1, int n2, e
         }
     struct matrix_part parts[2] = {{n1, DTYPE_F32, DTYPE_F32, w, bias},
                                    {n2, DTYPE_F32, DTYPE_F32, w + n1 * k, bias + n1}};
-    struct matrix *mx = matrix_new_stacked(f->dev, k, 1, parts, n2 ? 2 : 1, &err);
+    struct matrix *mx = matrix_new_stacked(f->dev, MATRIX_LINEAR, k, parts, n2 ? 2 : 1, &err);
     assert_non_null(mx);
     WITH_ARENA(f, {
         struct tensor in = tensor_new(o.arena, f->dtype, b, 1, m, k, 0);
@@ -244,7 +281,7 @@ static void gated_case(const struct fixture *f, int m, int k, int n)
             want[i * n + j] = (float)v * act_of((float)g, ACT_GELU);
         }
     struct matrix_part part = {2 * n, DTYPE_F32, DTYPE_F32, w, bias};
-    struct matrix *mx = matrix_new_gated(f->dev, k, &part, &err);
+    struct matrix *mx = matrix_new_stacked(f->dev, MATRIX_GATED, k, &part, 1, &err);
     assert_non_null(mx);
     assert_int_equal(matrix_rows(mx), n);
     WITH_ARENA(f, {
@@ -453,6 +490,7 @@ static void at_every_level(void (*part)(const struct fixture *f))
     }
 
 TEST(conv)
+TEST(upsample)
 TEST(linear)
 TEST(attention)
 TEST(norm)
@@ -472,7 +510,8 @@ static void test_threads(void **state)
         struct fixture f = {device_new(&options, &err), DTYPE_F32};
         assert_non_null(f.dev);
         f.dtype = device_dtype(f.dev);
-        struct matrix *m = matrix_new(f.dev, N, K, 9, DTYPE_F32, w, DTYPE_F32, NULL, &err);
+        struct matrix *m =
+            matrix_new(f.dev, MATRIX_CONV3X3, N, K, DTYPE_F32, w, DTYPE_F32, NULL, &err);
         float ones[N];
         for (int j = 0; j < N; j++)
             ones[j] = 1;
@@ -508,10 +547,10 @@ static void test_unknown_level(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conv),          cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_attention),     cmocka_unit_test(test_norm),
-        cmocka_unit_test(test_rows),          cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_unknown_level),
+        cmocka_unit_test(test_conv),    cmocka_unit_test(test_upsample),
+        cmocka_unit_test(test_linear),  cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_norm),    cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_unknown_level),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

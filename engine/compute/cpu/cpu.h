@@ -32,13 +32,15 @@ static inline unsigned char *cpu_scratch(const struct cpu_device *d, int thread)
 /* Sets the border of a padded tensor to zero. */
 void cpu_clear_border(struct tensor *t);
 
-struct matrix *cpu_matmul_new(struct device *dev, int k, int taps, const struct matrix_part *parts,
-                              int count, bool gated, struct err *err);
+struct matrix *cpu_matmul_new(struct device *dev, enum matrix_kind kind, int k,
+                              const struct matrix_part *parts, int count, struct err *err);
 void cpu_matmul_free(struct matrix *m);
 void cpu_matmul_linear(struct ops *o, struct tensor *y, const struct tensor *x,
                        const struct matrix *w, const struct epilogue *e);
 void cpu_matmul_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x,
                         const struct matrix *w, int stride, bool even, const struct epilogue *e);
+void cpu_matmul_upsample(struct ops *o, struct tensor *y, const struct tensor *x,
+                         const struct matrix *w);
 void cpu_norm_group(struct ops *o, struct tensor *y, const struct tensor *x, int groups, float eps,
                     const float *gamma, const float *beta, enum activation act);
 void cpu_norm_layer(struct ops *o, struct tensor *y, const struct tensor *x, float eps,

@@ -65,6 +65,7 @@ static const struct device_table table = {
     .matrix_free = cpu_matmul_free,
     .linear = cpu_matmul_linear,
     .conv3x3 = cpu_matmul_conv3x3,
+    .upsample = cpu_matmul_upsample,
     .group_norm = cpu_norm_group,
     .layer_norm = cpu_norm_layer,
     .attention = cpu_attention,

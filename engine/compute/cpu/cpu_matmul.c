@@ -4,7 +4,8 @@
  * first to the last; in a convolution along one row of the picture. Such a stretch is a run, and
  * the inner kernel takes a piece of one run at a time with a stride and, for a convolution, nine
  * offsets (taps) into the padded input. Where rows are short, a picture is one run that passes
- * through the borders between its rows: what is computed there is thrown away.
+ * through the borders between its rows: what is computed there is thrown away. Convolutions that
+ * upsample are four products, one for each of the pixels that one becomes, with four taps each.
  *
  * A task is a block of pixels by a range of columns. It takes BLOCK_COLS columns at a time, and of
  * their weights so much (a chunk) as stays in the second-level cache while all its pixels meet it.
@@ -27,6 +28,7 @@
 struct cpu_matrix {
     struct matrix base;
     enum dtype dtype;
+    int taps, phases; /* phases: products, of `panels` panels each */
     int pack_k, panels;
     /* Taps, or equal pieces of a linear layer's k; how many of them a chunk; chunks. */
     int cut, chunk, chunks;
@@ -61,6 +63,20 @@ static const unsigned char *source_row(const struct pack *p, int n, size_t row, 
     return (const unsigned char *)q->w + (size_t)n * row * dtype_size(q->dtype);
 }
 
+/* Nine taps for each of `cols` become the four of phase 2 y + x, in place: source rows and columns
+ * that fall on the same pixel are added up. */
+static void fold(float *w, size_t cols, int phase)
+{
+    int y = phase / 2 + 1, x = phase % 2 + 1; /* rows and columns before them are of the first */
+    const float *src = w;
+    for (size_t i = 0; i < cols; i++, src += 9, w += 4) {
+        float sum[4] = {0};
+        for (int t = 0; t < 9; t++)
+            sum[(t / 3 >= y) * 2 + (t % 3 >= x)] += src[t];
+        memcpy(w, sum, sizeof sum);
+    }
+}
+
 /* Turns `rows` rows of `cols` numbers, `taps` apart, so that rows lie side by side: dst [cols,
  * PANEL]. */
 static void turn_f32(float *dst, const float *src, int rows, size_t cols, size_t taps, size_t ld)
@@ -84,14 +100,17 @@ static void turn_bf16(uint16_t *dst, const uint16_t *src, int rows, size_t cols,
     }
 }
 
-/* Fills panel `task`. Source rows are [k][taps]; a strip of all of them is converted, then turned
- * so that the panel is written from front to back for each tap. */
+/* Fills panel `task`, which counts through all phases. Source rows are [k][taps]; a strip of all of
+ * them is converted, then turned so that the panel is written from front to back for each tap. */
 static void pack_panel(void *ctx, size_t task, int thread)
 {
     const struct pack *p = ctx;
     struct cpu_matrix *m = p->m;
     const struct kernels *kn = p->dev->k;
-    size_t k = (size_t)m->base.k, taps = (size_t)m->base.taps, row = k * taps;
+    size_t k = (size_t)m->base.k, taps = (size_t)m->taps;
+    size_t src_taps = m->phases > 1 ? 9 : taps, row = k * src_taps;
+    int phase = (int)task / m->panels, panel = (int)task % m->panels;
+    bool gated = m->base.kind == MATRIX_GATED;
     size_t size = dtype_size(m->dtype);
     unsigned char *w = (unsigned char *)m->w + task * m->w_panel * size;
     float *f32 = (float *)cpu_scratch(p->dev, thread);
@@ -101,18 +120,24 @@ static void pack_panel(void *ctx, size_t task, int thread)
     int rows = 0;
     for (; rows < PANEL; rows++) {
         /* Gated: values fill the even panels, gates the odd ones. */
-        int n = m->base.gated ? (int)task / 2 * PANEL + rows : (int)task * PANEL + rows;
+        int n = gated ? panel / 2 * PANEL + rows : panel * PANEL + rows;
+        float bias = 0;
         if (n >= m->base.n)
             break;
-        if (m->base.gated && task % 2)
+        if (gated && panel % 2)
             n += m->base.n;
-        src[rows] = source_row(p, n, row, &dtype[rows], &m->bias[task * PANEL + (size_t)rows]);
+        src[rows] = source_row(p, n, row, &dtype[rows], &bias);
+        if (phase == 0)
+            m->bias[panel * PANEL + rows] = bias;
     }
     size_t step = taps > 1 ? PACK_COLS / 8 : PACK_COLS;
     for (size_t k0 = 0; k0 < k; k0 += step) {
         size_t cols = k - k0 < step ? k - k0 : step, wide = cols * taps;
         for (int j = 0; j < rows; j++) {
-            kn->to_f32(f32, dtype[j], src[j] + k0 * taps * dtype_size(dtype[j]), wide);
+            kn->to_f32(f32, dtype[j], src[j] + k0 * src_taps * dtype_size(dtype[j]),
+                       cols * src_taps);
+            if (m->phases > 1)
+                fold(f32, cols, phase);
             kn->from_f32(m->dtype, strip + (size_t)j * wide * size, f32, wide);
         }
         for (size_t t = 0; t < taps; t++) {
@@ -125,18 +150,21 @@ static void pack_panel(void *ctx, size_t task, int thread)
     }
 }
 
-struct matrix *cpu_matmul_new(struct device *dev, int k, int taps, const struct matrix_part *parts,
-                              int count, bool gated, struct err *err)
+struct matrix *cpu_matmul_new(struct device *dev, enum matrix_kind kind, int k,
+                              const struct matrix_part *parts, int count, struct err *err)
 {
+    bool gated = kind == MATRIX_GATED;
+    int taps = kind == MATRIX_CONV3X3 ? 9 : kind == MATRIX_UPSAMPLE ? 4 : 1;
     struct cpu_matrix *m = calloc(1, sizeof *m);
     if (!m) {
         err_set(err, ERR_INTERNAL, "no memory for a matrix");
         return NULL;
     }
-    m->base = (struct matrix){.table = dev->table, .k = k, .taps = taps};
+    m->base = (struct matrix){.table = dev->table, .kind = kind, .k = k};
+    m->taps = taps;
+    m->phases = kind == MATRIX_UPSAMPLE ? 4 : 1;
     for (int i = 0; i < count; i++)
         m->base.n += parts[i].n;
-    m->base.gated = gated;
     if (gated)
         m->base.n /= 2;
     m->dtype = dev->dtype;
@@ -150,7 +178,7 @@ struct matrix *cpu_matmul_new(struct device *dev, int k, int taps, const struct 
     m->chunks = (cut + m->chunk - 1) / m->chunk;
     m->cut = cut;
     m->w_panel = (size_t)taps * (size_t)m->pack_k * PANEL;
-    m->mapped = (size_t)m->panels * m->w_panel * dtype_size(m->dtype);
+    m->mapped = (size_t)m->phases * (size_t)m->panels * m->w_panel * dtype_size(m->dtype);
     m->base.bytes = m->mapped + (size_t)m->panels * PANEL * sizeof *m->bias;
     m->bias = calloc((size_t)m->panels * PANEL, sizeof *m->bias);
     /* Anonymous pages are zero, which is what the padding has to be. */
@@ -165,7 +193,7 @@ struct matrix *cpu_matmul_new(struct device *dev, int k, int taps, const struct 
     madvise(m->w, m->mapped, MADV_HUGEPAGE);
 #endif
     struct pack p = {(struct cpu_device *)dev, m, parts, count};
-    pool_run(p.dev->pool, (size_t)m->panels, pack_panel, &p);
+    pool_run(p.dev->pool, (size_t)m->phases * (size_t)m->panels, pack_panel, &p);
     return &m->base;
 }
 
@@ -184,6 +212,10 @@ struct product {
     const struct epilogue *e;
     struct tensor *y;
     const struct tensor *x;
+    int phase;
+    /* Where pixels are written: pictures of `picture` pixels in lines of `width`. In elements:
+     * where the first is, and steps from pixel to pixel, line to line and picture to picture. */
+    size_t picture, width, y_first, y_ld, y_line, y_picture;
     /* Rows of the product: `runs` runs of `length`. Of every `period` of them in a run the first
      * `kept` are pixels, the rest border. */
     size_t runs, length, period, kept;
@@ -211,8 +243,9 @@ static void finish(const struct product *p, const float *c, size_t run, size_t a
                    int j, int n)
 {
     const struct epilogue *e = p->e;
-    size_t size = dtype_size(p->y->dtype), picture = (size_t)p->y->h * (size_t)p->y->w;
+    size_t size = dtype_size(p->y->dtype), picture = p->picture;
     size_t kept_a_run = p->length / p->period * p->kept;
+    bool gated = p->w->base.kind == MATRIX_GATED;
     if (p->length % p->period)
         kept_a_run += p->kept;
     for (size_t i = 0, len; i < rows; i += len) {
@@ -229,12 +262,15 @@ static void finish(const struct product *p, const float *c, size_t run, size_t a
                                .ldc = BLOCK_COLS,
                                .rows = some,
                                .n = (size_t)n,
-                               .bias = p->w->bias + (p->w->base.gated ? 2 * j : j),
-                               .gated = p->w->base.gated,
+                               .bias = p->w->bias + (gated ? 2 * j : j),
+                               .gated = gated,
                                .dtype = p->y->dtype,
                                .y = (char *)p->y->data +
-                                    (pixel * (size_t)p->y->ld + (size_t)j) * size,
-                               .y_ld = (size_t)p->y->ld};
+                                    (p->y_first + pixel / picture * p->y_picture +
+                                     pixel % picture / p->width * p->y_line +
+                                     pixel % picture % p->width * p->y_ld + (size_t)j) *
+                                        size,
+                               .y_ld = p->y_ld};
             if (e) {
                 f.act = e->act;
                 if (e->row)
@@ -267,11 +303,14 @@ static void product_task(void *ctx, size_t task, int thread)
     if (last > p->runs * p->pieces)
         last = p->runs * p->pieces;
     size_t size = dtype_size(w->dtype);
-    int k = w->pack_k * w->base.taps / w->cut;
+    int k = w->pack_k * w->taps / w->cut;
+    bool gated = w->base.kind == MATRIX_GATED;
+    const unsigned char *weights =
+        (const unsigned char *)w->w + (size_t)(p->phase * w->panels) * w->w_panel * size;
     for (int j = j0; j < j1; j += BLOCK_COLS) {
         int n = j1 - j < BLOCK_COLS ? j1 - j : BLOCK_COLS;
         /* The same in columns of y. */
-        int y_j = w->base.gated ? j / 2 : j, y_n = w->base.gated ? n / 2 : n;
+        int y_j = gated ? j / 2 : j, y_n = gated ? n / 2 : n;
         if (y_n > w->base.n - y_j)
             y_n = w->base.n - y_j;
         for (int chunk = 0; chunk < w->chunks; chunk++) {
@@ -291,7 +330,7 @@ static void product_task(void *ctx, size_t task, int thread)
                     .tap = p->tap + tap,
                     .k = k,
                     .w =
-                        (const unsigned char *)w->w +
+                        weights +
                         ((size_t)(j / PANEL) * w->w_panel + (size_t)tap * (size_t)k * PANEL) * size,
                     .w_panel = w->w_panel,
                     .n = n,
@@ -344,6 +383,9 @@ void cpu_matmul_linear(struct ops *o, struct tensor *y, const struct tensor *x,
     struct product p = product_of(o, y, x, w, e);
     p.runs = 1;
     p.length = p.period = p.kept = (size_t)x->b * (size_t)x->h * (size_t)x->w;
+    p.picture = p.width = (size_t)x->h * (size_t)x->w;
+    p.y_ld = (size_t)y->ld;
+    p.y_picture = p.picture * p.y_ld;
     p.base = x->data;
     p.lda = (size_t)x->ld;
     for (int i = 0; i < p.w->cut; i++)
@@ -351,24 +393,53 @@ void cpu_matmul_linear(struct ops *o, struct tensor *y, const struct tensor *x,
     run_product(&p);
 }
 
+/* Pixels a run: lines of `height` x `width` output pixels in a padded x, `stride` apart. */
+static void cut_runs(struct product *p, size_t height, size_t width, int stride)
+{
+    const struct tensor *x = p->x;
+    size_t wide = (size_t)x->w + 2;
+    p->lda = (size_t)x->ld * (size_t)stride;
+    if (stride == 1 && (width < 32 || width % 16)) {
+        p->runs = (size_t)x->b;
+        p->length = height * wide - 2;
+        p->period = wide;
+    } else {
+        p->runs = (size_t)x->b * height;
+        p->length = p->period = width;
+    }
+    p->kept = p->width = width;
+    p->picture = height * width;
+}
+
 void cpu_matmul_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x,
                         const struct matrix *w, int stride, bool even, const struct epilogue *e)
 {
     struct product p = product_of(o, y, x, w, e);
-    size_t height = (size_t)y->h, width = (size_t)y->w, wide = (size_t)x->w + 2;
     int origin = even ? 0 : -1;
     p.base = tensor_at(x, 0, origin, origin);
-    p.lda = (size_t)x->ld * (size_t)stride;
-    if (stride == 1 && (width < 32 || width % 16)) {
-        p.runs = (size_t)y->b;
-        p.length = height * wide - 2;
-        p.period = wide;
-    } else {
-        p.runs = (size_t)y->b * height;
-        p.length = p.period = width;
-    }
-    p.kept = width;
+    cut_runs(&p, (size_t)y->h, (size_t)y->w, stride);
+    p.y_ld = (size_t)y->ld;
+    p.y_line = p.width * p.y_ld;
+    p.y_picture = p.picture * p.y_ld;
     for (int i = 0; i < 9; i++)
         p.tap[i] = (ptrdiff_t)(i / 3 * (x->w + 2) + i % 3) * x->ld;
     run_product(&p);
+}
+
+void cpu_matmul_upsample(struct ops *o, struct tensor *y, const struct tensor *x,
+                         const struct matrix *w)
+{
+    struct product p = product_of(o, y, x, w, NULL);
+    size_t ld = (size_t)y->ld;
+    cut_runs(&p, (size_t)x->h, (size_t)x->w, 1);
+    p.y_ld = 2 * ld;
+    p.y_line = 2 * (size_t)y->w * ld;
+    p.y_picture = (size_t)y->h * (size_t)y->w * ld;
+    for (int i = 0; i < 4; i++)
+        p.tap[i] = (ptrdiff_t)(i / 2 * (x->w + 2) + i % 2) * x->ld;
+    for (p.phase = 0; p.phase < 4; p.phase++) {
+        p.base = tensor_at(x, 0, p.phase / 2 - 1, p.phase % 2 - 1);
+        p.y_first = ((size_t)(p.phase / 2 * y->w) + (size_t)(p.phase % 2)) * ld;
+        run_product(&p);
+    }
 }
