@@ -13,16 +13,12 @@ void arena_plan(struct arena *a)
 
 bool arena_init(struct arena *a, size_t size, struct err *err)
 {
-    *a = (struct arena){.size = size};
-    if (size == 0)
-        size = ARENA_ALIGN;
-    /* Pages come zeroed and on first touch, and go back to the system at once on free: a
-     * long-lived worker does not keep the largest picture's memory for ever. */
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    *a = (struct arena){.size = size, .mapped = size ? size : ARENA_ALIGN};
+    void *p = mmap(NULL, a->mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         return err_set(err, ERR_TOO_LARGE, "no memory: %zu MiB of activations wanted", size >> 20);
 #ifdef MADV_HUGEPAGE
-    madvise(p, size, MADV_HUGEPAGE);
+    madvise(p, a->mapped, MADV_HUGEPAGE);
 #endif
     a->base = p;
     return true;
@@ -31,8 +27,27 @@ bool arena_init(struct arena *a, size_t size, struct err *err)
 void arena_free(struct arena *a)
 {
     if (a->base)
-        munmap(a->base, a->size ? a->size : ARENA_ALIGN);
+        munmap(a->base, a->mapped);
     *a = (struct arena){0};
+}
+
+bool arena_renew(struct arena *a, size_t size, struct err *err)
+{
+    if (!a->base || a->mapped < size) {
+        arena_free(a);
+        return arena_init(a, size, err);
+    }
+    a->size = size;
+    a->used = a->peak = 0;
+    return true;
+}
+
+void arena_rest(struct arena *a)
+{
+#ifdef MADV_FREE
+    if (a->base)
+        madvise(a->base, a->mapped, MADV_FREE);
+#endif
 }
 
 bool arena_planning(const struct arena *a)

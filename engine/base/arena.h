@@ -5,7 +5,7 @@
  * this picture take" is never a second formula that can drift from the first.
  *
  * Use: mark = arena_mark(a); p = arena_alloc(a, n); ... arena_reset(a, mark).
- * Not thread-safe; one arena a job. */
+ * Not thread-safe. */
 #ifndef PICTOR_ENGINE_BASE_ARENA_H
 #define PICTOR_ENGINE_BASE_ARENA_H
 
@@ -19,6 +19,7 @@
 struct arena {
     unsigned char *base; /* NULL while planning */
     size_t size, used, peak;
+    size_t mapped; /* bytes at base: size or more */
 };
 
 /* A planning arena: arena_alloc returns a non-NULL pointer that must not be dereferenced. What `a`
@@ -28,6 +29,13 @@ void arena_plan(struct arena *a);
 /* A real arena of `size` bytes (zero is fine), from anonymous pages. */
 bool arena_init(struct arena *a, size_t size, struct err *err);
 void arena_free(struct arena *a);
+
+/* The same in the pages that `a` (real, or zeroed) has, if they are enough: what was touched before
+ * need not be brought in and cleared again. */
+bool arena_renew(struct arena *a, size_t size, struct err *err);
+
+/* Lets the system have the pages back when it is short of memory; what they held may be lost. */
+void arena_rest(struct arena *a);
 
 bool arena_planning(const struct arena *a);
 

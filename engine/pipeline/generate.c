@@ -59,8 +59,8 @@ struct job {
     const struct pictor_params *p;
     const struct sampler *sampler;
     enum schedule_kind scheduler;
-    struct ops ops;
-    struct arena arena;
+    struct ops ops; /* its arena: `plan`, or the engine's */
+    struct arena plan;
     int tokens[2];           /* of the prompt and the negative */
     const float *states[2];  /* conditioning of both */
     int width, height;       /* of the latent being worked on */
@@ -193,16 +193,16 @@ static bool stage(struct job *j, size_t bytes, struct err *err)
 {
     if (atomic_load(&j->m->engine->cancel))
         return err_set(err, ERR_CANCELLED, "cancelled");
-    return arena_init(&j->arena, bytes, err);
+    j->ops.arena = &j->m->engine->arena;
+    return arena_renew(j->ops.arena, bytes, err);
 }
 
 /* ---- what each stage takes, by running it dry ---- */
 
 static struct arena *dry(struct job *j)
 {
-    arena_free(&j->arena); /* the stage before is over */
-    arena_plan(&j->arena);
-    return &j->arena;
+    arena_plan(&j->plan);
+    return j->ops.arena = &j->plan;
 }
 
 static size_t plan_text(struct job *j)
@@ -287,7 +287,7 @@ bool pictor_check(struct pictor_model *model, const struct pictor_params *params
                   struct err *err)
 {
     struct job j = {.m = model, .p = params};
-    j.ops = (struct ops){model->engine->dev, &j.arena};
+    j.ops.dev = model->engine->dev;
     size_t ignored;
     return check(&j, err) && plan(&j, bytes ? bytes : &ignored, err);
 }
@@ -546,7 +546,7 @@ done:
     canvas_free(&canvas);
     sampler_plan_free(&first);
     sampler_plan_free(&second);
-    arena_free(&j->arena);
+    arena_rest(&j->m->engine->arena);
     pictor_image_free(&j->preview);
     free(j->latent);
     return ok;
@@ -556,14 +556,14 @@ bool pictor_generate(struct pictor_model *model, const struct pictor_params *par
                      struct pictor_image *out, struct err *err)
 {
     struct job j = {.m = model, .p = params};
-    j.ops = (struct ops){model->engine->dev, &j.arena};
+    j.ops.dev = model->engine->dev;
     size_t bytes;
     *out = (struct pictor_image){0};
     if (!check(&j, err) || !plan(&j, &bytes, err))
         return false;
     atomic_store(&model->engine->cancel, false);
     atomic_store(&model->engine->interrupt, false);
-    j.arena = (struct arena){0};
     j.began = j.last_step = now();
-    return paint(&j, out, err);
+    /* Room for the largest stage at once, so that the others leave it warm pages. */
+    return arena_renew(&model->engine->arena, bytes, err) && paint(&j, out, err);
 }

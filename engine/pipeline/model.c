@@ -45,6 +45,7 @@ void pictor_engine_free(struct pictor_engine *e)
     if (!e)
         return;
     tokenizer_free(e->tokenizer);
+    arena_free(&e->arena);
     device_free(e->dev);
     free(e);
 }

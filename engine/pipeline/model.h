@@ -17,6 +17,7 @@ struct pictor_engine {
     struct device *dev;
     struct tokenizer *tokenizer;
     size_t memory_limit;
+    struct arena arena; /* of the job at work; its pages stay for the next */
     char description[64];
     atomic_bool cancel, interrupt;
 };
