@@ -1,7 +1,7 @@
 /* The UNet's and the text encoder's blocks, forward and backward, on a CPU with AMX; and AdamW in
  * one pass. What a block keeps for the way back is returned after its result.
  */
-#include "fast_parts.h"
+#include "fast_parts.hpp"
 
 /* ---- blocks ---- */
 

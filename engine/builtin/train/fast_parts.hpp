@@ -4,7 +4,7 @@
  * keys) a vector, exp2 by a polynomial, the logarithm of the sum kept for the way back.
  */
 #pragma once
-#include "fast_tiles.h"
+#include "fast_tiles.hpp"
 
 /* ---- norms ---- */
 
