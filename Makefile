@@ -23,7 +23,7 @@ LEVELS_x86_64 = avx2 avx512 avx512bf16 amx
 FLAGS_avx2 = -mavx2 -mfma -mf16c -ffp-contract=fast
 FLAGS_avx512 = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -ffp-contract=fast
 FLAGS_avx512bf16 = $(FLAGS_avx512) -mavx512bf16
-FLAGS_amx = $(FLAGS_avx512bf16) -mamx-tile -mamx-bf16
+FLAGS_amx = $(FLAGS_avx512bf16) -mamx-tile -mamx-bf16 -mamx-int8
 LEVELS_aarch64 = neon
 # GCC would load a block's activations so early that sums are left without registers.
 FLAGS_neon = -ffp-contract=fast -fno-schedule-insns

@@ -289,8 +289,11 @@ static bool measure(struct bench *bench, const struct shape *s, struct bench_row
                                 : s->kind == BENCH_LINEAR   ? MATRIX_LINEAR
                                 : s->kind == BENCH_UPSAMPLE ? MATRIX_UPSAMPLE
                                                             : MATRIX_CONV3X3;
-        m = matrix_new(bench->dev, kind, kind == MATRIX_GATED ? 2 * s->n : s->n, s->k, DTYPE_F32,
-                       bench->random, DTYPE_F32, bench->random, err);
+        struct matrix_part part = {kind == MATRIX_GATED ? 2 * s->n : s->n, DTYPE_F32, DTYPE_F32,
+                                   bench->random, bench->random};
+        /* Of the UNet all but the first and the last convolution may be coarse. */
+        bool coarse = strcmp(s->part, "unet") == 0 && s->k >= 64 && s->n >= 64;
+        m = (coarse ? matrix_new_coarse : matrix_new_stacked)(bench->dev, kind, s->k, &part, 1, err);
         if (!m)
             return false;
     }
@@ -325,7 +328,8 @@ bool bench_operations(const struct pictor_engine_options *options, int side,
                       struct err *err)
 {
     struct device_options device = {.threads = options->threads, .cpu = options->cpu};
-    device.bf16 = options->precision == PICTOR_PRECISION_AUTO
+    device.int8 = options->precision == PICTOR_PRECISION_INT8;
+    device.bf16 = options->precision == PICTOR_PRECISION_AUTO || device.int8
                       ? -1
                       : options->precision == PICTOR_PRECISION_BF16;
     struct bench bench = {.dev = device_new(&device, err)};

@@ -34,7 +34,8 @@ struct pictor_model;
 enum pictor_precision {
     PICTOR_PRECISION_AUTO, /* bf16 where the CPU multiplies it faster than f32 */
     PICTOR_PRECISION_BF16, /* weights and activations bf16, sums f32 */
-    PICTOR_PRECISION_F32
+    PICTOR_PRECISION_F32,
+    PICTOR_PRECISION_INT8 /* as AUTO, but most of the UNet's products int8; needs AMX-INT8 */
 };
 
 enum pictor_rng {

@@ -54,7 +54,7 @@
     X(LIST, access, api_auth, "", 0, 0, "USER:PASS,...",                                           \
       "basic authentication of the SD WebUI API")                                                  \
     X(INT, workers, threads, "0", 0, 1024, "", "threads of the engine; 0: one for each CPU")       \
-    X(WORD, workers, precision, "auto", 0, 0, "auto|bf16|f32", "arithmetic of the engine")         \
+    X(WORD, workers, precision, "auto", 0, 0, "auto|bf16|f32|int8", "arithmetic of the engine")    \
     X(WORD, workers, cpu, "auto", 0, 0, SETTINGS_CPU, "highest instruction set to use")            \
     X(INT, workers, memory_limit_mb, "0", 0, 16777216, "",                                         \
       "MiB of weights and activations; 0: no limit")                                               \

@@ -305,8 +305,9 @@ static size_t spare_memory(void)
 static enum pictor_precision precision_of(const char *word)
 {
     return strcmp(word, "bf16") == 0  ? PICTOR_PRECISION_BF16
-           : strcmp(word, "f32") == 0 ? PICTOR_PRECISION_F32
-                                      : PICTOR_PRECISION_AUTO;
+           : strcmp(word, "f32") == 0  ? PICTOR_PRECISION_F32
+           : strcmp(word, "int8") == 0 ? PICTOR_PRECISION_INT8
+                                       : PICTOR_PRECISION_AUTO;
 }
 
 /* Reads "start" and becomes what it says. */

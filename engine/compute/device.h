@@ -9,7 +9,8 @@ struct device_table {
     void (*free)(struct device *dev);
     double (*peak)(struct device *dev);
     struct matrix *(*matrix_new)(struct device *dev, enum matrix_kind kind, int k,
-                                 const struct matrix_part *parts, int count, struct err *err);
+                                 const struct matrix_part *parts, int count, bool coarse,
+                                 struct err *err);
     void (*matrix_free)(struct matrix *m);
     void (*linear)(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
                    const struct epilogue *e);
@@ -35,6 +36,7 @@ struct device {
     const char *level;
     int threads;
     enum dtype dtype;
+    bool int8; /* coarse matrices are int8 */
 };
 
 /* The first member of every device's matrix. */

@@ -46,7 +46,14 @@ struct matrix *matrix_new_stacked(struct device *dev, enum matrix_kind kind, int
                                   const struct matrix_part *parts, int count, struct err *err)
 {
     assert(kind != MATRIX_GATED || (count == 1 && parts->n % 2 == 0));
-    return dev->table->matrix_new(dev, kind, k, parts, count, err);
+    return dev->table->matrix_new(dev, kind, k, parts, count, false, err);
+}
+
+struct matrix *matrix_new_coarse(struct device *dev, enum matrix_kind kind, int k,
+                                 const struct matrix_part *parts, int count, struct err *err)
+{
+    assert(kind != MATRIX_GATED || (count == 1 && parts->n % 2 == 0));
+    return dev->table->matrix_new(dev, kind, k, parts, count, true, err);
 }
 
 struct matrix *matrix_new(struct device *dev, enum matrix_kind kind, int n, int k,
@@ -96,8 +103,8 @@ void ops_linear(struct ops *o, struct tensor *y, const struct tensor *x, const s
     check_epilogue(y, w, e);
     assert((w->kind == MATRIX_LINEAR || w->kind == MATRIX_GATED) && x->c == w->k && x->pad == 0 &&
            same_pixels(x, y));
-    if (!arena_planning(o->arena))
-        o->dev->table->linear(o, y, x, w, e);
+    /* May need scratch, so it looks at the arena itself. */
+    o->dev->table->linear(o, y, x, w, e);
 }
 
 void ops_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
@@ -108,8 +115,8 @@ void ops_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x, const 
     assert((stride == 1 && !even && same_pixels(x, y)) ||
            (stride == 2 && !even && y->h == (x->h + 1) / 2 && y->w == (x->w + 1) / 2) ||
            (stride == 2 && even && y->h == x->h / 2 && y->w == x->w / 2));
-    if (!arena_planning(o->arena))
-        o->dev->table->conv3x3(o, y, x, w, stride, even, e);
+    /* May need scratch, so it looks at the arena itself. */
+    o->dev->table->conv3x3(o, y, x, w, stride, even, e);
 }
 
 void ops_upsample(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w)

@@ -22,6 +22,7 @@ struct device_options {
     int threads;     /* 0: one per available CPU */
     const char *cpu; /* cap: a device_level_name; NULL: $PICTOR_CPU, else the best */
     int bf16;        /* activations: 1 BF16, 0 F32, -1 BF16 where it is the faster */
+    bool int8;       /* multiply by coarse matrices in int8; an error where that is no faster */
 };
 
 struct device *device_new(const struct device_options *options, struct err *err);
@@ -61,6 +62,12 @@ struct matrix_part {
 };
 struct matrix *matrix_new_stacked(struct device *dev, enum matrix_kind kind, int k,
                                   const struct matrix_part *parts, int count, struct err *err);
+
+/* The same, which a device of int8 holds as int8, one scale a row: activations are rounded to int8
+ * as they come, by one scale a pixel (a picture, in a convolution), and sums are exact. Not
+ * MATRIX_UPSAMPLE, which stays as it is, as everything does on other devices. */
+struct matrix *matrix_new_coarse(struct device *dev, enum matrix_kind kind, int k,
+                                 const struct matrix_part *parts, int count, struct err *err);
 
 void matrix_free(struct matrix *m);
 size_t matrix_bytes(const struct matrix *m);

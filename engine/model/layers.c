@@ -33,7 +33,8 @@ static struct matrix *load(struct loader *l, enum matrix_kind kind, const char *
             return NULL;
         parts[i] = (struct matrix_part){n, w[i].dtype, b.dtype, w[i].data, b.data};
     }
-    struct matrix *m = matrix_new_stacked(l->dev, kind, k, parts, count, l->err);
+    struct matrix *m = (l->coarse ? matrix_new_coarse : matrix_new_stacked)(l->dev, kind, k, parts,
+                                                                            count, l->err);
     for (int i = 0; i < count; i++)
         checkpoint_release(l->cp, &w[i]);
     if (m)

@@ -18,6 +18,7 @@ struct loader {
     const struct checkpoint *cp;
     struct err *err;
     bool failed;
+    bool coarse;  /* what is loaded now may be int8: see matrix_new_coarse */
     size_t bytes; /* packed weights so far */
 };
 

@@ -49,7 +49,9 @@ static void load_resnet(struct loader *l, struct resnet *r, const char *prefix, 
     *r = (struct resnet){.cin = cin, .cout = cout, .eps = 1e-5f};
     r->norm1 = layers_norm(l, prefix, "in_layers.0", cin);
     r->conv1 = layers_conv3x3(l, prefix, "in_layers.2", cout, cin);
+    l->coarse = false; /* one row a step */
     r->emb = layers_linear(l, prefix, "emb_layers.1", cout, time_dim, true);
+    l->coarse = true;
     r->norm2 = layers_norm(l, prefix, "out_layers.0", cout);
     r->conv2 = layers_conv3x3(l, prefix, "out_layers.3", cout, cout);
     if (cin != cout)
@@ -73,7 +75,9 @@ static void load_transformer(struct loader *l, struct unet *u, struct transforme
     t->out1 = layers_linear(l, prefix, "transformer_blocks.0.attn1.to_out.0", c, c, true);
     t->norm2 = layers_norm(l, prefix, "transformer_blocks.0.norm2", c);
     t->q2 = layers_linear(l, prefix, "transformer_blocks.0.attn2.to_q", c, c, false);
+    l->coarse = false; /* once a prompt */
     t->kv2 = layers_stacked(l, prefix, cross, 2, c, u->arch.unet.context_dim, false);
+    l->coarse = true;
     t->out2 = layers_linear(l, prefix, "transformer_blocks.0.attn2.to_out.0", c, c, true);
     t->norm3 = layers_norm(l, prefix, "transformer_blocks.0.norm3", c);
     t->gated = layers_gated(l, prefix, "transformer_blocks.0.ff.net.0.proj", 4 * c, c);
@@ -178,7 +182,9 @@ struct unet *unet_load(struct device *dev, const struct checkpoint *cp, const st
     u->time2 =
         layers_linear(&l, root, "time_embed.2", arch->unet.time_dim, arch->unet.time_dim, true);
     u->conv_in = layers_conv3x3(&l, root, "input_blocks.0.0", mc, arch->unet.in_channels);
+    l.coarse = true;
     load_blocks(&l, u);
+    l.coarse = false;
     u->norm_out = layers_norm(&l, root, "out.0", mc);
     u->conv_out = layers_conv3x3(&l, root, "out.2", arch->unet.out_channels, mc);
     if (l.failed)

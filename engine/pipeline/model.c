@@ -29,14 +29,19 @@ struct pictor_engine *pictor_engine_new(const struct pictor_engine_options *opti
     case PICTOR_PRECISION_F32:
         device.bf16 = 0;
         break;
+    case PICTOR_PRECISION_INT8:
+        device.bf16 = -1;
+        device.int8 = true;
+        break;
     }
     e->memory_limit = options->memory_limit;
     if (!(e->dev = device_new(&device, err)) || !(e->tokenizer = tokenizer_new(err))) {
         pictor_engine_free(e);
         return NULL;
     }
-    snprintf(e->description, sizeof e->description, "cpu %s %d threads %s", device_level(e->dev),
-             device_threads(e->dev), device_dtype(e->dev) == DTYPE_BF16 ? "bf16" : "f32");
+    snprintf(e->description, sizeof e->description, "cpu %s %d threads %s%s", device_level(e->dev),
+             device_threads(e->dev), device_dtype(e->dev) == DTYPE_BF16 ? "bf16" : "f32",
+             device.int8 ? " int8" : "");
     return e;
 }
 

@@ -5,7 +5,7 @@
  * F32 sums of n products of unit size, in another order, differ by about sqrt(n) * 2^-24; 1e-5 of
  * the result's norm leaves room at the largest n here (2880). BF16 inputs are exact here (they are
  * rounded before both sides see them), so only the output's rounding counts: 2^-9 = 2e-3 an
- * element. */
+ * element. Products in int8 are exact too once both sides have been rounded to it by the same rule. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -312,6 +312,131 @@ static void linear(const struct fixture *f)
     linear_case(f, 300, 32, 320, 3, ACT_NONE);
 }
 
+/* n numbers, `stride` apart, rounded to int8 by the largest of them; returns their scale. */
+static float rounded(float *x, size_t n, size_t stride)
+{
+    float most = 0;
+    for (size_t i = 0; i < n; i++)
+        most = fmaxf(most, fabsf(x[i * stride]));
+    float scale = most / 127, by = scale > 0 ? 1 / scale : 0;
+    for (size_t i = 0; i < n; i++)
+        x[i * stride] = (float)rint((double)x[i * stride] * by);
+    return scale;
+}
+
+/* A coarse linear layer: every pixel and every row of weights has its own scale. */
+static void coarse_linear_case(const struct fixture *f, int m, int k, int n, bool gated)
+{
+    struct err err;
+    int rows = gated ? 2 * n : n;
+    size_t count = (size_t)m * (size_t)n;
+    float *x = randoms((size_t)(m * k), f->dtype), *w = randoms((size_t)(rows * k), f->dtype);
+    float *bias = randoms((size_t)rows, DTYPE_F32), *got = malloc(count * 4);
+    float *want = malloc(count * 4), *old = randoms(count, f->dtype), *ws = malloc((size_t)rows * 4);
+    for (int i = 0; i < m; i++) /* pixels of very different size, one of zeros */
+        for (int c = 0; c < k; c++)
+            x[i * k + c] *= i % 5 == 4 ? 0 : ldexpf(1, i % 7);
+    struct matrix_part part = {rows, DTYPE_F32, DTYPE_F32, w, bias};
+    struct matrix *mx = matrix_new_coarse(
+        f->dev, gated ? MATRIX_GATED : MATRIX_LINEAR, k, &part, 1, &err);
+    assert_non_null(mx);
+    assert_int_equal(matrix_rows(mx), n);
+    WITH_ARENA(f, {
+        struct tensor in = tensor_new(o.arena, f->dtype, m, 1, 1, k, 0);
+        struct tensor y = tensor_new(o.arena, f->dtype, m, 1, 1, n, 0);
+        struct epilogue e = {.act = ACT_SILU, .residual = &y};
+        ops_from_nchw(&o, &in, x);
+        ops_from_nchw(&o, &y, old);
+        ops_linear(&o, &y, &in, mx, gated ? NULL : &e);
+        ops_to_nchw(&o, got, &y);
+    });
+    for (int j = 0; j < rows; j++)
+        ws[j] = rounded(w + j * k, (size_t)k, 1);
+    for (int i = 0; i < m; i++) {
+        float scale = rounded(x + i * k, (size_t)k, 1);
+        for (int j = 0; j < n; j++) {
+            double sum[2] = {0};
+            for (int g = 0; g <= gated; g++) {
+                for (int c = 0; c < k; c++)
+                    sum[g] += (double)x[i * k + c] * w[(g * n + j) * k + c];
+                sum[g] = sum[g] * scale * ws[g * n + j] + bias[g * n + j];
+            }
+            want[i * n + j] = gated ? (float)sum[0] * act_of((float)sum[1], ACT_GELU)
+                                    : act_of((float)sum[0], ACT_SILU) + old[i * n + j];
+        }
+    }
+    char what[96];
+    snprintf(what, sizeof what, "coarse linear m%d k%d n%d%s", m, k, n, gated ? " gated" : "");
+    compare(f, what, got, want, count);
+    matrix_free(mx);
+    free(x), free(w), free(bias), free(got), free(want), free(old), free(ws);
+}
+
+/* A coarse convolution: one scale a picture, of which the second is much the smaller. */
+static void coarse_conv_case(const struct fixture *f, int k, int h, int w, int n, int stride)
+{
+    struct err err;
+    int oh = (h + stride - 1) / stride, ow = (w + stride - 1) / stride;
+    size_t picture = (size_t)(k * h * w), out = (size_t)(n * oh * ow), filter = (size_t)k * 9;
+    float *x = randoms(2 * picture, f->dtype), *wt = randoms((size_t)n * filter, f->dtype);
+    float *none = calloc((size_t)n, 4), *got = malloc(2 * out * 4), *want = malloc(2 * out * 4);
+    for (size_t i = 0; i < picture; i++)
+        x[picture + i] *= 0.0625f;
+    struct matrix_part part = {n, DTYPE_F32, DTYPE_F32, wt, NULL};
+    struct matrix *m = matrix_new_coarse(f->dev, MATRIX_CONV3X3, k, &part, 1, &err);
+    assert_non_null(m);
+    WITH_ARENA(f, {
+        struct tensor y = tensor_new(o.arena, f->dtype, 2, oh, ow, n, 0);
+        struct tensor in = tensor_new(o.arena, f->dtype, 2, h, w, k, 1);
+        ops_from_nchw(&o, &in, x);
+        ops_conv3x3(&o, &y, &in, m, stride, false, NULL);
+        ops_to_nchw(&o, got, &y);
+    });
+    float scale[2] = {rounded(x, picture, 1), rounded(x + picture, picture, 1)};
+    float *ws = malloc((size_t)n * sizeof *ws);
+    for (int j = 0; j < n; j++)
+        ws[j] = rounded(wt + (size_t)j * filter, filter, 1);
+    plain_conv(want, x, wt, none, 2, k, h, w, n, stride, false);
+    for (size_t i = 0; i < 2 * out; i++)
+        want[i] *= scale[i / out] * ws[i / (size_t)(oh * ow) % (size_t)n];
+    char what[96];
+    snprintf(what, sizeof what, "coarse conv k%d %dx%d n%d stride %d", k, h, w, n, stride);
+    compare(f, what, got, want, 2 * out);
+    matrix_free(m);
+    free(x), free(wt), free(none), free(got), free(want), free(ws);
+}
+
+/* At every level that has products of int8; the others must say so. */
+static void test_coarse(void **state)
+{
+    const char *cap = getenv("PICTOR_CPU");
+    for (int i = 0; device_level_name(i); i++) {
+        for (int bf = 0; bf <= 1; bf++) {
+            struct err err;
+            struct device_options options = {
+                .threads = 2, .cpu = device_level_name(i), .bf16 = bf, .int8 = true};
+            struct fixture f = {device_new(&options, &err), bf ? DTYPE_BF16 : DTYPE_F32};
+            seed = 7;
+            if (!f.dev) {
+                assert_int_equal(err.code, ERR_UNSUPPORTED);
+                continue;
+            }
+            coarse_linear_case(&f, 1, 64, 32, false);
+            coarse_linear_case(&f, 35, 96, 33, false);
+            coarse_linear_case(&f, 20, 12800, 40, false); /* more than one chunk of k */
+            coarse_linear_case(&f, 70, 32, 33, true);
+            coarse_linear_case(&f, 35, 320, 128, true);
+            coarse_conv_case(&f, 64, 5, 7, 33, 1);
+            coarse_conv_case(&f, 32, 9, 11, 32, 2);
+            coarse_conv_case(&f, 96, 3, 48, 40, 1);
+            coarse_conv_case(&f, 1408, 4, 5, 32, 1); /* chunks of taps */
+            device_free(f.dev);
+        }
+        if (cap && strcmp(cap, device_level_name(i)) == 0)
+            break;
+    }
+}
+
 static void attention_case(const struct fixture *f, int b, int kb, int tq, int tk, int heads, int d,
                            bool causal)
 {
@@ -551,6 +676,7 @@ int main(void)
         cmocka_unit_test(test_linear),  cmocka_unit_test(test_attention),
         cmocka_unit_test(test_norm),    cmocka_unit_test(test_rows),
         cmocka_unit_test(test_threads), cmocka_unit_test(test_unknown_level),
+        cmocka_unit_test(test_coarse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

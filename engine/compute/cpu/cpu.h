@@ -33,7 +33,8 @@ static inline unsigned char *cpu_scratch(const struct cpu_device *d, int thread)
 void cpu_clear_border(struct tensor *t);
 
 struct matrix *cpu_matmul_new(struct device *dev, enum matrix_kind kind, int k,
-                              const struct matrix_part *parts, int count, struct err *err);
+                              const struct matrix_part *parts, int count, bool coarse,
+                              struct err *err);
 void cpu_matmul_free(struct matrix *m);
 void cpu_matmul_linear(struct ops *o, struct tensor *y, const struct tensor *x,
                        const struct matrix *w, const struct epilogue *e);
@@ -41,6 +42,10 @@ void cpu_matmul_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x,
                         const struct matrix *w, int stride, bool even, const struct epilogue *e);
 void cpu_matmul_upsample(struct ops *o, struct tensor *y, const struct tensor *x,
                          const struct matrix *w);
+/* x as int8 in the arena, its channels filled up with zeros to a multiple of PACK_K8, its border
+ * zero; `scale` (x = int8 scale) has one for each pixel, or each picture if x has a border, in the
+ * arena too. Nothing is computed while the arena is planning. */
+struct tensor cpu_quantize(struct ops *o, const struct tensor *x, float **scale);
 void cpu_norm_group(struct ops *o, struct tensor *y, const struct tensor *x, int groups, float eps,
                     const float *gamma, const float *beta, enum activation act);
 void cpu_norm_layer(struct ops *o, struct tensor *y, const struct tensor *x, float eps,

@@ -98,7 +98,8 @@ static bool has_avx512(void)
 }
 
 /* CPUID leaf 7, because the compiler's names for these are not in every version: subleaf 1, EAX
- * bit 5 is AVX512-BF16; subleaf 0, EDX bit 22 AMX-BF16 and bit 24 AMX-TILE. */
+ * bit 5 is AVX512-BF16; subleaf 0, EDX bit 22 AMX-BF16, bit 24 AMX-TILE and
+ * bit 25 AMX-INT8. */
 static bool has_avx512bf16(void)
 {
     unsigned a, b, c, d;
@@ -110,6 +111,12 @@ static bool has_amx(void)
     unsigned a, b, c, d;
     return has_avx512bf16() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 22 & 1) &&
            (d >> 24 & 1) && kernels_amx_enable();
+}
+
+static bool has_amx_int8(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 25 & 1);
 }
 
 /* VDPBF16PS multiplies twice as much as an F32 FMA, at the same rate on AMD's Zen 4, but at a
@@ -125,15 +132,16 @@ static const struct level {
     const struct kernels *kernels;
     bool (*present)(void);
     bool (*bf16)(void); /* multiplies BF16 faster than F32: worth using by default */
+    bool (*int8)(void); /* multiplies int8 faster than either; scalar: for the tests */
 } levels[] = {
-    {&kernels_scalar, always, never},
+    {&kernels_scalar, always, never, always},
 #if defined(__x86_64__)
-    {&kernels_avx2, has_avx2, never},
-    {&kernels_avx512, has_avx512, never},
-    {&kernels_avx512bf16, has_avx512bf16, is_amd},
-    {&kernels_amx, has_amx, always},
+    {&kernels_avx2, has_avx2, never, never},
+    {&kernels_avx512, has_avx512, never, never},
+    {&kernels_avx512bf16, has_avx512bf16, is_amd, never},
+    {&kernels_amx, has_amx, always, has_amx_int8},
 #elif defined(__aarch64__)
-    {&kernels_neon, always, never},
+    {&kernels_neon, always, never, never},
 #endif
 };
 
@@ -180,6 +188,11 @@ struct device *cpu_device_new(const struct device_options *options, struct err *
     d->k = level->kernels;
     d->base.level = d->k->name;
     d->base.threads = pool_threads(d->pool);
+    if (options->int8 && !level->int8()) {
+        err_set(err, ERR_UNSUPPORTED, "int8 at CPU level %s: wanted amx with AMX-INT8", d->k->name);
+        goto fail;
+    }
+    d->base.int8 = options->int8;
     bool bf16 = options->bf16 < 0 ? level->bf16() : options->bf16;
     d->base.dtype = bf16 ? DTYPE_BF16 : DTYPE_F32;
     d->scratch = aligned_alloc(64, (size_t)d->base.threads * CPU_SCRATCH);

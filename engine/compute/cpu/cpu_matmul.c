@@ -22,7 +22,7 @@
 #define PIECE 64         /* rows a kernel call: with BLOCK_COLS, sums of 16 KiB */
 #define BLOCK_COLS 64    /* columns a kernel call: two panels, so that a gate meets its value */
 #define BLOCK_ROWS 512   /* pixels a task: the more, the fewer times weights are read */
-#define CHUNK_K 6144     /* k times taps a chunk: BLOCK_COLS of BF16 are 768 KiB */
+#define CHUNK_K 6144     /* k times taps a chunk: BLOCK_COLS of BF16 are 768 KiB; of int8 twice */
 #define TASKS_A_THREAD 8 /* at least, so that threads end together */
 
 struct cpu_matrix {
@@ -35,7 +35,8 @@ struct cpu_matrix {
     size_t w_panel; /* elements a panel */
     size_t mapped;  /* bytes */
     void *w;
-    float *bias; /* padded with zeros to whole panels */
+    float *bias;  /* padded with zeros to whole panels */
+    float *scale; /* int8: of each column, behind the bias; else NULL */
 };
 
 struct pack {
@@ -100,6 +101,27 @@ static void turn_bf16(uint16_t *dst, const uint16_t *src, int rows, size_t cols,
     }
 }
 
+/* The same in fours: dst [cols / 4, PANEL, 4]. */
+static void turn_s8(int8_t *dst, const int8_t *src, int rows, size_t cols, size_t taps, size_t ld)
+{
+    for (size_t i = 0; i < cols; i++)
+        for (int j = 0; j < rows; j++)
+            dst[i / 4 * 4 * PANEL + 4 * (size_t)j + i % 4] = src[(size_t)j * ld + i * taps];
+}
+
+/* Of `n` stored numbers, converted to `f32` `step` at a time. */
+static float largest(const struct kernels *kn, enum dtype dtype, const unsigned char *src, size_t n,
+                     float *f32, size_t step)
+{
+    float most = 0;
+    for (size_t i = 0; i < n; i += step) {
+        size_t some = n - i < step ? n - i : step;
+        kn->to_f32(f32, dtype, src + i * dtype_size(dtype), some);
+        most = fmaxf(most, kn->amax(DTYPE_F32, f32, some));
+    }
+    return most;
+}
+
 /* Fills panel `task`, which counts through all phases. Source rows are [k][taps]; a strip of all of
  * them is converted, then turned so that the panel is written from front to back for each tap. */
 static void pack_panel(void *ctx, size_t task, int thread)
@@ -117,6 +139,7 @@ static void pack_panel(void *ctx, size_t task, int thread)
     unsigned char *strip = (unsigned char *)(f32 + PACK_COLS * 9); /* [PANEL][cols * taps] */
     const unsigned char *src[PANEL];
     enum dtype dtype[PANEL];
+    float *scale = m->scale ? m->scale + task * PANEL : NULL;
     int rows = 0;
     for (; rows < PANEL; rows++) {
         /* Gated: values fill the even panels, gates the odd ones. */
@@ -130,6 +153,8 @@ static void pack_panel(void *ctx, size_t task, int thread)
         if (phase == 0)
             m->bias[panel * PANEL + rows] = bias;
     }
+    for (int j = 0; j < rows && scale; j++)
+        scale[j] = largest(kn, dtype[j], src[j], row, f32, PACK_COLS) / 127;
     size_t step = taps > 1 ? PACK_COLS / 8 : PACK_COLS;
     for (size_t k0 = 0; k0 < k; k0 += step) {
         size_t cols = k - k0 < step ? k - k0 : step, wide = cols * taps;
@@ -138,11 +163,17 @@ static void pack_panel(void *ctx, size_t task, int thread)
                        cols * src_taps);
             if (m->phases > 1)
                 fold(f32, cols, phase);
-            kn->from_f32(m->dtype, strip + (size_t)j * wide * size, f32, wide);
+            unsigned char *to = strip + (size_t)j * wide * size;
+            if (scale)
+                kn->to_s8(DTYPE_F32, (int8_t *)to, f32, scale[j] > 0 ? 1 / scale[j] : 0, wide);
+            else
+                kn->from_f32(m->dtype, to, f32, wide);
         }
         for (size_t t = 0; t < taps; t++) {
             size_t at = (t * (size_t)m->pack_k + k0) * PANEL;
-            if (m->dtype == DTYPE_BF16)
+            if (scale)
+                turn_s8((int8_t *)w + at, (const int8_t *)strip + t, rows, cols, taps, wide);
+            else if (m->dtype == DTYPE_BF16)
                 turn_bf16((uint16_t *)w + at, (const uint16_t *)strip + t, rows, cols, taps, wide);
             else
                 turn_f32((float *)w + at, (const float *)strip + t, rows, cols, taps, wide);
@@ -151,7 +182,8 @@ static void pack_panel(void *ctx, size_t task, int thread)
 }
 
 struct matrix *cpu_matmul_new(struct device *dev, enum matrix_kind kind, int k,
-                              const struct matrix_part *parts, int count, struct err *err)
+                              const struct matrix_part *parts, int count, bool coarse,
+                              struct err *err)
 {
     bool gated = kind == MATRIX_GATED;
     int taps = kind == MATRIX_CONV3X3 ? 9 : kind == MATRIX_UPSAMPLE ? 4 : 1;
@@ -167,20 +199,23 @@ struct matrix *cpu_matmul_new(struct device *dev, enum matrix_kind kind, int k,
         m->base.n += parts[i].n;
     if (gated)
         m->base.n /= 2;
-    m->dtype = dev->dtype;
-    m->pack_k = (int)kernels_pack_k(dev->dtype, (size_t)k);
+    m->dtype = coarse && dev->int8 && m->phases == 1 ? DTYPE_I8 : dev->dtype;
+    m->pack_k = (int)kernels_pack_k(m->dtype, (size_t)k);
     m->panels = (m->base.n + PANEL - 1) / PANEL * (gated ? 2 : 1);
     int cut = taps; /* a linear layer's k is cut as if it had taps */
-    while (taps == 1 && m->pack_k / cut > CHUNK_K && m->pack_k % (2 * cut * PACK_K) == 0)
+    int most = m->dtype == DTYPE_I8 ? 2 * CHUNK_K : CHUNK_K;
+    while (taps == 1 && m->pack_k / cut > most && m->pack_k % (2 * cut * PACK_K8) == 0)
         cut *= 2;
-    m->chunk = CHUNK_K / (m->pack_k * taps / cut);
+    m->chunk = most / (m->pack_k * taps / cut);
     m->chunk = m->chunk < 1 ? 1 : m->chunk > cut ? cut : m->chunk;
     m->chunks = (cut + m->chunk - 1) / m->chunk;
     m->cut = cut;
     m->w_panel = (size_t)taps * (size_t)m->pack_k * PANEL;
     m->mapped = (size_t)m->phases * (size_t)m->panels * m->w_panel * dtype_size(m->dtype);
-    m->base.bytes = m->mapped + (size_t)m->panels * PANEL * sizeof *m->bias;
-    m->bias = calloc((size_t)m->panels * PANEL, sizeof *m->bias);
+    size_t columns = (size_t)m->panels * PANEL;
+    size_t floats = m->dtype == DTYPE_I8 ? 2 * columns : columns;
+    m->base.bytes = m->mapped + floats * sizeof *m->bias;
+    m->bias = calloc(floats, sizeof *m->bias);
     /* Anonymous pages are zero, which is what the padding has to be. */
     m->w = mmap(NULL, m->mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (m->w == MAP_FAILED || !m->bias) {
@@ -189,6 +224,8 @@ struct matrix *cpu_matmul_new(struct device *dev, enum matrix_kind kind, int k,
         cpu_matmul_free(&m->base);
         return NULL;
     }
+    if (m->dtype == DTYPE_I8)
+        m->scale = m->bias + columns;
 #ifdef MADV_HUGEPAGE
     madvise(m->w, m->mapped, MADV_HUGEPAGE);
 #endif
@@ -212,6 +249,7 @@ struct product {
     const struct epilogue *e;
     struct tensor *y;
     const struct tensor *x;
+    const float *scale; /* int8: of every pixel, or picture, of x */
     int phase;
     /* Where pixels are written: pictures of `picture` pixels in lines of `width`. In elements:
      * where the first is, and steps from pixel to pixel, line to line and picture to picture. */
@@ -271,6 +309,11 @@ static void finish(const struct product *p, const float *c, size_t run, size_t a
                                      pixel % picture % p->width * p->y_ld + (size_t)j) *
                                         size,
                                .y_ld = p->y_ld};
+            if (p->scale) {
+                f.scale = p->w->scale + (gated ? 2 * j : j);
+                f.row_step = p->w->taps == 1;
+                f.row_scale = p->scale + (f.row_step ? pixel : pixel / picture);
+            }
             if (e) {
                 f.act = e->act;
                 if (e->row)
@@ -338,7 +381,9 @@ static void product_task(void *ctx, size_t task, int thread)
                     .ldc = BLOCK_COLS,
                     .accumulate = chunk > 0,
                 };
-                if (w->dtype == DTYPE_BF16)
+                if (w->dtype == DTYPE_I8)
+                    p->dev->k->gemm_s8(&g);
+                else if (w->dtype == DTYPE_BF16)
                     p->dev->k->gemm_bf16(&g);
                 else
                     p->dev->k->gemm_f32(&g);
@@ -367,20 +412,31 @@ static void run_product(struct product *p)
     pool_run(p->dev->pool, p->row_blocks * (size_t)p->col_blocks, product_task, p);
 }
 
+/* For a coarse matrix x is rounded to `q`, which takes its place. */
 static struct product product_of(struct ops *o, struct tensor *y, const struct tensor *x,
-                                 const struct matrix *w, const struct epilogue *e)
+                                 const struct matrix *w, const struct epilogue *e,
+                                 struct tensor *q)
 {
     struct product p = {
         .dev = cpu_of(o), .w = (const struct cpu_matrix *)w, .e = e, .y = y, .x = x};
-    assert(x->dtype == p.w->dtype && x->ld >= p.w->pack_k);
     assert(!e || !e->residual || e->residual->dtype == y->dtype);
+    if (p.w->dtype == DTYPE_I8) {
+        float *scale;
+        *q = cpu_quantize(o, x, &scale);
+        p.scale = scale;
+        p.x = q;
+    }
+    assert(p.x->dtype == p.w->dtype && p.x->ld >= p.w->pack_k);
     return p;
 }
 
 void cpu_matmul_linear(struct ops *o, struct tensor *y, const struct tensor *x,
                        const struct matrix *w, const struct epilogue *e)
 {
-    struct product p = product_of(o, y, x, w, e);
+    size_t mark = arena_mark(o->arena);
+    struct tensor q;
+    struct product p = product_of(o, y, x, w, e, &q);
+    x = p.x;
     p.runs = 1;
     p.length = p.period = p.kept = (size_t)x->b * (size_t)x->h * (size_t)x->w;
     p.picture = p.width = (size_t)x->h * (size_t)x->w;
@@ -390,7 +446,9 @@ void cpu_matmul_linear(struct ops *o, struct tensor *y, const struct tensor *x,
     p.lda = (size_t)x->ld;
     for (int i = 0; i < p.w->cut; i++)
         p.tap[i] = (ptrdiff_t)i * (p.w->pack_k / p.w->cut);
-    run_product(&p);
+    if (!arena_planning(o->arena))
+        run_product(&p);
+    arena_reset(o->arena, mark);
 }
 
 /* Pixels a run: lines of `height` x `width` output pixels in a padded x, `stride` apart. */
@@ -414,7 +472,10 @@ static void cut_runs(struct product *p, size_t height, size_t width, int stride)
 void cpu_matmul_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x,
                         const struct matrix *w, int stride, bool even, const struct epilogue *e)
 {
-    struct product p = product_of(o, y, x, w, e);
+    size_t mark = arena_mark(o->arena);
+    struct tensor q;
+    struct product p = product_of(o, y, x, w, e, &q);
+    x = p.x;
     int origin = even ? 0 : -1;
     p.base = tensor_at(x, 0, origin, origin);
     cut_runs(&p, (size_t)y->h, (size_t)y->w, stride);
@@ -423,13 +484,16 @@ void cpu_matmul_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x,
     p.y_picture = p.picture * p.y_ld;
     for (int i = 0; i < 9; i++)
         p.tap[i] = (ptrdiff_t)(i / 3 * (x->w + 2) + i % 3) * x->ld;
-    run_product(&p);
+    if (!arena_planning(o->arena))
+        run_product(&p);
+    arena_reset(o->arena, mark);
 }
 
 void cpu_matmul_upsample(struct ops *o, struct tensor *y, const struct tensor *x,
                          const struct matrix *w)
 {
-    struct product p = product_of(o, y, x, w, NULL);
+    struct tensor q;
+    struct product p = product_of(o, y, x, w, NULL, &q);
     size_t ld = (size_t)y->ld;
     cut_runs(&p, (size_t)x->h, (size_t)x->w, 1);
     p.y_ld = 2 * ld;

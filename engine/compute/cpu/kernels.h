@@ -6,7 +6,8 @@
  *
  * Packed weights, the same for every level: panels of PANEL output channels, zero-filled at the
  * end, [panel][tap][k][PANEL] as F32, or [panel][tap][k / 2][PANEL][2] as BF16 with k rounded up
- * to PACK_K: pairs of k side by side are what VDPBF16PS and AMX's TDPBF16PS take. */
+ * to PACK_K: pairs of k side by side are what VDPBF16PS and AMX's TDPBF16PS take; or
+ * [panel][tap][k / 4][PANEL][4] as int8 with k rounded up to PACK_K8, for TDPBSSD. */
 #ifndef PICTOR_ENGINE_COMPUTE_CPU_KERNELS_H
 #define PICTOR_ENGINE_COMPUTE_CPU_KERNELS_H
 
@@ -19,16 +20,20 @@
 
 #define PANEL 32
 #define PACK_K 32
+#define PACK_K8 64
+#define ROUND_F32 12582912.0f /* 1.5 * 2^23: added, it rounds to an integer */
 #define LANES 16 /* the widest vector, in floats */
 
 static inline size_t kernels_pack_k(enum dtype dtype, size_t k)
 {
-    return dtype == DTYPE_BF16 ? (k + PACK_K - 1) / PACK_K * PACK_K : k;
+    size_t step = dtype == DTYPE_BF16 ? PACK_K : dtype == DTYPE_I8 ? PACK_K8 : 1;
+    return (k + step - 1) / step * step;
 }
 
 /* c[i][j] = sum over taps t and k of a[i * lda + tap[t] + k] * w[panel of j][t][k][j], F32 sums,
  * onto what c holds if `accumulate`. BF16: k is a multiple of PACK_K and so many elements of a are
- * readable for every row and tap. c holds n columns rounded up to PANEL. */
+ * readable for every row and tap; int8: of PACK_K8, and sums are int32_t, which hold 133152
+ * products of 127 by 127. c holds n columns rounded up to PANEL. */
 struct gemm {
     const void *a;
     size_t lda; /* elements from row to row */
@@ -39,18 +44,21 @@ struct gemm {
     const void *w;
     size_t w_panel; /* elements from panel to panel */
     int n;          /* columns, any number of panels */
-    float *c;
+    void *c;        /* float, or int32_t for int8 */
     size_t ldc; /* elements from row to row of c, a multiple of PANEL */
     bool accumulate;
 };
 
 /* y[i][j] = act(c[i][j] + bias[j] + row[j]) + residual[i][j] for j < n. c and bias hold n rounded
  * up to PANEL. Gated: c and bias hold panels of values and gates in turn, and y = v gelu(g) for
- * the n values; without row, act and residual. */
+ * the n values; without row, act and residual. With `scale`, c holds int32_t, and what stands for
+ * c[i][j] above is c[i][j] scale[j] row_scale[i row_step]. */
 struct finish {
-    const float *c;
+    const void *c; /* float or int32_t */
     size_t ldc;
     size_t rows, n;
+    const float *scale, *row_scale; /* or NULL both */
+    size_t row_step;
     const float *bias;
     const float *row; /* or NULL */
     enum activation act;
@@ -114,9 +122,13 @@ struct kernels {
     double (*peak_bf16)(size_t rounds);
     void (*gemm_f32)(const struct gemm *g);
     void (*gemm_bf16)(const struct gemm *g);
+    void (*gemm_s8)(const struct gemm *g);
     void (*finish)(const struct finish *f);
     void (*to_f32)(float *dst, enum dtype dtype, const void *src, size_t n);   /* any dtype */
     void (*from_f32)(enum dtype dtype, void *dst, const float *src, size_t n); /* to nearest even */
+    float (*amax)(enum dtype dtype, const void *x, size_t n); /* the largest |x| */
+    /* x by, rounded to nearest even as a fused multiply-add does it; |x by| < 128 */
+    void (*to_s8)(enum dtype dtype, int8_t *y, const void *x, float by, size_t n);
     void (*activate)(enum dtype dtype, void *y, const void *x, size_t n, enum activation act);
     /* y = act(x a + b) */
     void (*affine)(enum dtype dtype, void *y, const void *x, const float *a, const float *b,

@@ -24,19 +24,20 @@ static uint16_t to_bf16(float f)
 static void gemm_f32(const struct gemm *g)
 {
     const float *a = g->a;
+    float *c = g->c;
     for (int i = 0; i < g->m; i++) {
         for (int j0 = 0; j0 < g->n; j0 += PANEL) {
             const float *w = (const float *)g->w + (size_t)(j0 / PANEL) * g->w_panel;
             float sum[PANEL] = {0};
             if (g->accumulate)
-                memcpy(sum, g->c + (size_t)i * g->ldc + j0, sizeof sum);
+                memcpy(sum, c + (size_t)i * g->ldc + j0, sizeof sum);
             for (int t = 0; t < g->taps; t++) {
                 const float *row = a + (ptrdiff_t)((size_t)i * g->lda) + g->tap[t];
                 for (int k = 0; k < g->k; k++, w += PANEL)
                     for (int j = 0; j < PANEL; j++)
                         sum[j] += row[k] * w[j];
             }
-            memcpy(g->c + (size_t)i * g->ldc + j0, sum, sizeof sum);
+            memcpy(c + (size_t)i * g->ldc + j0, sum, sizeof sum);
         }
     }
 }
@@ -44,12 +45,13 @@ static void gemm_f32(const struct gemm *g)
 static void gemm_bf16(const struct gemm *g)
 {
     const uint16_t *a = g->a;
+    float *c = g->c;
     for (int i = 0; i < g->m; i++) {
         for (int j0 = 0; j0 < g->n; j0 += PANEL) {
             const uint16_t *w = (const uint16_t *)g->w + (size_t)(j0 / PANEL) * g->w_panel;
             float sum[PANEL] = {0};
             if (g->accumulate)
-                memcpy(sum, g->c + (size_t)i * g->ldc + j0, sizeof sum);
+                memcpy(sum, c + (size_t)i * g->ldc + j0, sizeof sum);
             for (int t = 0; t < g->taps; t++) {
                 const uint16_t *row = a + (ptrdiff_t)((size_t)i * g->lda) + g->tap[t];
                 for (int k = 0; k < g->k; k += 2, w += 2 * PANEL) {
@@ -58,7 +60,29 @@ static void gemm_bf16(const struct gemm *g)
                         sum[j] += a0 * from_bf16(w[2 * j]) + a1 * from_bf16(w[2 * j + 1]);
                 }
             }
-            memcpy(g->c + (size_t)i * g->ldc + j0, sum, sizeof sum);
+            memcpy(c + (size_t)i * g->ldc + j0, sum, sizeof sum);
+        }
+    }
+}
+
+static void gemm_s8(const struct gemm *g)
+{
+    const int8_t *a = g->a;
+    int32_t *c = g->c;
+    for (int i = 0; i < g->m; i++) {
+        for (int j0 = 0; j0 < g->n; j0 += PANEL) {
+            const int8_t *w = (const int8_t *)g->w + (size_t)(j0 / PANEL) * g->w_panel;
+            int32_t sum[PANEL] = {0};
+            if (g->accumulate)
+                memcpy(sum, c + (size_t)i * g->ldc + j0, sizeof sum);
+            for (int t = 0; t < g->taps; t++) {
+                const int8_t *row = a + (ptrdiff_t)((size_t)i * g->lda) + g->tap[t];
+                for (int k = 0; k < g->k; k += 4, w += 4 * PANEL)
+                    for (int j = 0; j < PANEL; j++)
+                        for (int l = 0; l < 4; l++)
+                            sum[j] += row[k + l] * w[4 * j + l];
+            }
+            memcpy(c + (size_t)i * g->ldc + j0, sum, sizeof sum);
         }
     }
 }
@@ -87,6 +111,20 @@ static void from_f32(enum dtype dtype, void *dst, const float *src, size_t n)
         put(dtype, dst, i, src[i]);
 }
 
+static float amax(enum dtype dtype, const void *x, size_t n)
+{
+    float most = 0;
+    for (size_t i = 0; i < n; i++)
+        most = fmaxf(most, fabsf(get(dtype, x, i)));
+    return most;
+}
+
+static void to_s8(enum dtype dtype, int8_t *y, const void *x, float by, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = (int8_t)(fmaf(get(dtype, x, i), by, ROUND_F32) - ROUND_F32);
+}
+
 static float gelu(float x)
 {
     return 0.5f * x * (1 + erff(x * 0.70710678f));
@@ -107,17 +145,25 @@ static float act_of(float x, enum activation act)
     return x;
 }
 
+static float sum_of(const struct finish *f, size_t i, size_t j)
+{
+    size_t at = i * f->ldc + j;
+    if (f->scale)
+        return (float)((const int32_t *)f->c)[at] * (f->scale[j] * f->row_scale[i * f->row_step]);
+    return ((const float *)f->c)[at];
+}
+
 static void finish(const struct finish *f)
 {
     for (size_t i = 0; i < f->rows; i++) {
-        const float *c = f->c + i * f->ldc;
         for (size_t j = 0; j < f->n; j++) {
             float v;
             if (f->gated) {
                 size_t at = j / PANEL * 2 * PANEL + j % PANEL;
-                v = (c[at] + f->bias[at]) * gelu(c[at + PANEL] + f->bias[at + PANEL]);
+                v = (sum_of(f, i, at) + f->bias[at]) *
+                    gelu(sum_of(f, i, at + PANEL) + f->bias[at + PANEL]);
             } else {
-                v = act_of(c[j] + f->bias[j] + (f->row ? f->row[j] : 0), f->act);
+                v = act_of(sum_of(f, i, j) + f->bias[j] + (f->row ? f->row[j] : 0), f->act);
                 if (f->residual)
                     v += get(f->dtype, f->residual, i * f->residual_ld + j);
             }
@@ -211,9 +257,12 @@ const struct kernels kernels_scalar = {
     .peak_bf16 = peak,
     .gemm_f32 = gemm_f32,
     .gemm_bf16 = gemm_bf16,
+    .gemm_s8 = gemm_s8,
     .finish = finish,
     .to_f32 = to_f32,
     .from_f32 = from_f32,
+    .amax = amax,
+    .to_s8 = to_s8,
     .activate = activate,
     .affine = affine,
     .moments = moments,

@@ -21,6 +21,7 @@ typedef float vf __attribute__((vector_size(VL * 4)));
 typedef int32_t vi __attribute__((vector_size(VL * 4)));
 typedef uint32_t vu __attribute__((vector_size(VL * 4)));
 typedef uint16_t vh __attribute__((vector_size(VL * 2)));
+typedef int8_t vb __attribute__((vector_size(VL)));
 
 #define COLS (NV * VL)
 
@@ -53,13 +54,14 @@ INLINE void block_f32(const struct gemm *g, int i, int rows, int j)
 {
     vf sum[ROWS][NV];
     const float *a = (const float *)g->a + (size_t)i * g->lda;
+    float *c = (float *)g->c + (size_t)i * g->ldc + j;
     const float *w = (const float *)g->w + (size_t)(j / PANEL) * g->w_panel + j % PANEL;
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
             sum[r][v] =
-                g->accumulate ? load(g->c + (size_t)(i + r) * g->ldc + j + v * VL) : (vf){0};
+                g->accumulate ? load(c + (size_t)r * g->ldc + v * VL) : (vf){0};
     for (int t = 0; t < g->taps; t++) {
         const float *at = a + g->tap[t];
         for (int k = 0; k < g->k; k++, w += PANEL) {
@@ -80,7 +82,7 @@ INLINE void block_f32(const struct gemm *g, int i, int rows, int j)
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
-            store(g->c + (size_t)(i + r) * g->ldc + j + v * VL, sum[r][v]);
+            store(c + (size_t)r * g->ldc + v * VL, sum[r][v]);
 }
 
 #ifndef OWN_GEMM_BF16
@@ -99,13 +101,14 @@ INLINE void block_bf16(const struct gemm *g, int i, int rows, int j)
 {
     vf sum[ROWS][NV];
     const uint16_t *a = (const uint16_t *)g->a + (size_t)i * g->lda;
+    float *c = (float *)g->c + (size_t)i * g->ldc + j;
     const uint16_t *w = (const uint16_t *)g->w + (size_t)(j / PANEL) * g->w_panel + j % PANEL * 2;
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
             sum[r][v] =
-                g->accumulate ? load(g->c + (size_t)(i + r) * g->ldc + j + v * VL) : (vf){0};
+                g->accumulate ? load(c + (size_t)r * g->ldc + v * VL) : (vf){0};
     for (int t = 0; t < g->taps; t++) {
         const uint16_t *at = a + g->tap[t];
         for (int k = 0; k < g->k; k += 2, w += 2 * PANEL) {
@@ -128,7 +131,7 @@ INLINE void block_bf16(const struct gemm *g, int i, int rows, int j)
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
-            store(g->c + (size_t)(i + r) * g->ldc + j + v * VL, sum[r][v]);
+            store(c + (size_t)r * g->ldc + v * VL, sum[r][v]);
 }
 #endif
 
@@ -300,7 +303,7 @@ INLINE vf exp2_v(vf t, bool coarse)
 INLINE vf exp_v(vf x)
 {
     x = MAXV(-MAXV(-x, set1(-88.0f)), set1(-87.0f));
-    const vf magic = set1(12582912.0f);
+    const vf magic = set1(ROUND_F32);
     vf whole = x * set1(1.44269504f) + magic;
     vf n = whole - magic;
     vf r = x - n * set1(0.693145752f); /* ln 2 in two parts */
@@ -378,6 +381,42 @@ INLINE void from_f32_as(enum dtype d, void *dst, const float *src, size_t n)
 static void from_f32(enum dtype dtype, void *dst, const float *src, size_t n)
 {
     WITH_DTYPE(dtype, from_f32_as(D, dst, src, n));
+}
+
+INLINE float amax_as(enum dtype d, const void *x, size_t n)
+{
+    size_t size = d == DTYPE_BF16 ? sizeof(uint16_t) : sizeof(float);
+    vf most = {0}, odd = {0}; /* a maximum waits for the last: two in turn */
+    for (; n >= 2 * VL; n -= 2 * VL, x = (const char *)x + 2 * VL * size) {
+        most = MAXV(most, (vf)((vi)get(d, x, 0, VL) & 0x7fffffff));
+        odd = MAXV(odd, (vf)((vi)get(d, x, VL, VL) & 0x7fffffff));
+    }
+    VECTORS(i, left, n, { most = MAXV(most, (vf)((vi)get(d, x, i, left) & 0x7fffffff)); });
+    return MAX_OF(MAXV(most, odd));
+}
+
+static float amax(enum dtype dtype, const void *x, size_t n)
+{
+    return dtype == DTYPE_BF16 ? amax_as(DTYPE_BF16, x, n) : amax_as(DTYPE_F32, x, n);
+}
+
+#ifndef LOW8 /* the low byte of each lane */
+#define LOW8(v) __builtin_convertvector(v, vb)
+#endif
+
+/* The integer is in the low bits of the sum. */
+INLINE void to_s8_as(enum dtype d, int8_t *y, const void *x, float by, size_t n)
+{
+    VECTORS(i, left, n, {
+        vi v = (vi)(get(d, x, i, left) * set1(by) + set1(ROUND_F32));
+        vb b = LOW8(v);
+        memcpy(y + i, &b, left);
+    });
+}
+
+static void to_s8(enum dtype dtype, int8_t *y, const void *x, float by, size_t n)
+{
+    WITH_DTYPE(dtype, to_s8_as(D, y, x, by, n));
 }
 
 INLINE void activate_as(enum dtype d, void *y, const void *x, size_t n, enum activation act)
@@ -510,16 +549,25 @@ static void softmax(const struct softmax *f)
     WITH_DTYPE(f->dtype, softmax_as(f, D));
 }
 
-INLINE void finish_as(const struct finish *f, enum dtype d, enum activation act)
+/* The sums of row i, columns j on. */
+INLINE vf sums(const struct finish *f, bool s8, size_t i, size_t j)
+{
+    vf v = load((const float *)f->c + i * f->ldc + j);
+    if (s8)
+        v = __builtin_convertvector((vi)v, vf) *
+            (load(f->scale + j) * set1(f->row_scale[i * f->row_step]));
+    return v;
+}
+
+INLINE void finish_as(const struct finish *f, enum dtype d, enum activation act, bool s8)
 {
     size_t size = d == DTYPE_BF16 ? sizeof(uint16_t) : sizeof(float);
     for (size_t i = 0; i < f->rows; i++) {
-        const float *c = f->c + i * f->ldc;
         const char *residual =
             f->residual ? (const char *)f->residual + i * f->residual_ld * size : NULL;
         char *y = (char *)f->y + i * f->y_ld * size;
         VECTORS(j, left, f->n, {
-            vf v = load(c + j) + load(f->bias + j);
+            vf v = sums(f, s8, i, j) + load(f->bias + j);
             if (f->row)
                 v += get(DTYPE_F32, f->row, j, left);
             v = act_v(v, act, d == DTYPE_BF16);
@@ -530,16 +578,15 @@ INLINE void finish_as(const struct finish *f, enum dtype d, enum activation act)
     }
 }
 
-INLINE void finish_gated(const struct finish *f, enum dtype d)
+INLINE void finish_gated(const struct finish *f, enum dtype d, bool s8)
 {
     size_t size = d == DTYPE_BF16 ? sizeof(uint16_t) : sizeof(float);
     for (size_t i = 0; i < f->rows; i++) {
-        const float *c = f->c + i * f->ldc;
         char *y = (char *)f->y + i * f->y_ld * size;
         VECTORS(j, left, f->n, {
             size_t at = j / PANEL * 2 * PANEL + j % PANEL;
-            vf v = load(c + at) + load(f->bias + at);
-            vf g = load(c + at + PANEL) + load(f->bias + at + PANEL);
+            vf v = sums(f, s8, i, at) + load(f->bias + at);
+            vf g = sums(f, s8, i, at + PANEL) + load(f->bias + at + PANEL);
             put(d, y, j, left, v * gelu_v(g, d == DTYPE_BF16));
         });
     }
@@ -547,10 +594,14 @@ INLINE void finish_gated(const struct finish *f, enum dtype d)
 
 static void finish(const struct finish *f)
 {
-    if (f->gated)
-        WITH_DTYPE(f->dtype, finish_gated(f, D));
+    if (f->gated && f->scale)
+        WITH_DTYPE(f->dtype, finish_gated(f, D, true));
+    else if (f->gated)
+        WITH_DTYPE(f->dtype, finish_gated(f, D, false));
+    else if (f->scale)
+        WITH_DTYPE(f->dtype, WITH_ACT(f->act, finish_as(f, D, A, true)));
     else
-        WITH_DTYPE(f->dtype, WITH_ACT(f->act, finish_as(f, D, A)));
+        WITH_DTYPE(f->dtype, WITH_ACT(f->act, finish_as(f, D, A, false)));
 }
 
 static double peak_f32(size_t rounds)
@@ -573,5 +624,6 @@ static double peak_f32(size_t rounds)
 
 #define KERNELS_BASE                                                                               \
     .peak_f32 = peak_f32, .gemm_f32 = gemm_f32, .gemm_bf16 = gemm_bf16, .finish = finish,          \
+    .amax = amax, .to_s8 = to_s8,                    \
     .to_f32 = to_f32, .from_f32 = from_f32, .activate = activate, .affine = affine,                \
     .moments = moments, .layer_norm = layer_norm, .scale = scale, .softmax = softmax

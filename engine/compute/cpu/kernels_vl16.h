@@ -24,4 +24,5 @@ static inline __m512 reciprocal512(__m512 v)
 #define GET_16(p, left) ((vh)_mm256_maskz_loadu_epi16(SOME(left), p))
 #define PUT_F32(p, left, v) _mm512_mask_storeu_ps(p, SOME(left), (__m512)(v))
 #define PUT_16(p, left, h) _mm256_mask_storeu_epi16(p, SOME(left), (__m256i)(h))
+#define LOW8(v) ((vb)_mm512_cvtepi32_epi8((__m512i)(v)))
 #include "engine/compute/cpu/kernels_simd.h"
