@@ -5,7 +5,7 @@
  * F32 sums of n products of unit size, in another order, differ by about sqrt(n) * 2^-24; 1e-5 of
  * the result's norm leaves room at the largest n here (2880). BF16 inputs are exact here (they are
  * rounded before both sides see them), so only the output's rounding counts: 2^-9 = 2e-3 an
- * element. Products in int8 are exact too once both sides have been rounded to it by the same rule. */
+ * element. Products in int8 are exact once both sides have been rounded by the same rule. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -332,7 +332,8 @@ static void coarse_linear_case(const struct fixture *f, int m, int k, int n, boo
     size_t count = (size_t)m * (size_t)n;
     float *x = randoms((size_t)(m * k), f->dtype), *w = randoms((size_t)(rows * k), f->dtype);
     float *bias = randoms((size_t)rows, DTYPE_F32), *got = malloc(count * 4);
-    float *want = malloc(count * 4), *old = randoms(count, f->dtype), *ws = malloc((size_t)rows * 4);
+    float *want = malloc(count * 4), *old = randoms(count, f->dtype);
+    float *ws = malloc((size_t)rows * sizeof *ws);
     for (int i = 0; i < m; i++) /* pixels of very different size, one of zeros */
         for (int c = 0; c < k; c++)
             x[i * k + c] *= i % 5 == 4 ? 0 : ldexpf(1, i % 7);

@@ -122,7 +122,7 @@ struct kernels {
     double (*peak_bf16)(size_t rounds);
     void (*gemm_f32)(const struct gemm *g);
     void (*gemm_bf16)(const struct gemm *g);
-    void (*gemm_s8)(const struct gemm *g);
+    void (*gemm_s8)(const struct gemm *g); /* NULL where it would be no faster */
     void (*finish)(const struct finish *f);
     void (*to_f32)(float *dst, enum dtype dtype, const void *src, size_t n);   /* any dtype */
     void (*from_f32)(enum dtype dtype, void *dst, const float *src, size_t n); /* to nearest even */

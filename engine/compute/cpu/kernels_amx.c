@@ -1,5 +1,5 @@
 /* kernels_amx.c: AMX-BF16: a 16 x 16 tile of F32 sums takes 16 x 32 by 32 x 16 BF16 an instruction.
- * Everything but the BF16 product is AVX-512's.
+ * AMX-INT8 likewise, of 16 x 64 by 64 x 16. Everything but these products is AVX-512's.
  *
  * Two by two tiles of sums (32 rows, one panel) share two tiles of activations and two of weights,
  * so there are as many loads as products. Activations are loaded straight from their rows (the
@@ -166,4 +166,5 @@ bool kernels_amx_enable(void)
     return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
 }
 
-const struct kernels kernels_amx = {.name = "amx", .peak_bf16 = peak_bf16, .gemm_s8 = gemm_s8, KERNELS_BASE};
+const struct kernels kernels_amx = {
+    .name = "amx", .peak_bf16 = peak_bf16, .gemm_s8 = gemm_s8, KERNELS_BASE};
