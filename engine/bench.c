@@ -293,7 +293,8 @@ static bool measure(struct bench *bench, const struct shape *s, struct bench_row
                                    bench->random, bench->random};
         /* Of the UNet all but the first and the last convolution may be coarse. */
         bool coarse = strcmp(s->part, "unet") == 0 && s->k >= 64 && s->n >= 64;
-        m = (coarse ? matrix_new_coarse : matrix_new_stacked)(bench->dev, kind, s->k, &part, 1, err);
+        m = coarse ? matrix_new_coarse(bench->dev, kind, s->k, &part, 1, err)
+                   : matrix_new_stacked(bench->dev, kind, s->k, &part, 1, err);
         if (!m)
             return false;
     }
