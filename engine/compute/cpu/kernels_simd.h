@@ -4,9 +4,9 @@
  * NV, MAXV(a, b), the larger of each lane, MAX_OF(v) and SUM_OF(v) over lanes, WIDEN_F16(p), VL of
  * F16, FRACTION(t), t - floor(t), SCALE2(p, t), p 2^floor(t), and RECIPROCAL(v), to 2 ulp; if there
  * are instructions for it, NARROW(v), which rounds to BF16, NARROW2(p, v0, v1), which stores two
- * vectors so, GET_F32 and its like, which mask lanes, and DOT(sum, x, w), which multiplies pairs of
- * BF16 and adds both products to their lane's sum; and OWN_GEMM_BF16 if they bring that themselves.
- * The rest is the compilers' vector extension: a vector of VL floats is one register, and with
+ * vectors so, GET_F32 and its like, which mask lanes, WIDE(h), 16 to 32 bits, and DOT(sum, x, w),
+ * which multiplies pairs of BF16 and adds both products to their lane's sum; and OWN_GEMM_BF16 if
+ * they bring that themselves. The rest is the compilers' vector extension: a vector of VL floats is one register, and with
  * contraction allowed x y + z is one FMA.
  *
  * The matrix product keeps ROWS x NV vectors of sums in registers: 6 x 2 of the 16 of AVX2, 12 x 2
@@ -157,11 +157,15 @@ GEMM(gemm_bf16, block_bf16)
 
 /* ---- rows of F32 or BF16 ---- */
 
+#ifndef WIDE
+#define WIDE(h) __builtin_convertvector(h, vu)
+#endif
+
 INLINE vf widen(const uint16_t *src)
 {
     vh h;
     memcpy(&h, src, sizeof h);
-    return bits(__builtin_convertvector(h, vu) << 16);
+    return bits(WIDE(h) << 16);
 }
 
 /* To nearest even, NaN stays NaN. */
@@ -204,7 +208,7 @@ INLINE vf get(enum dtype dtype, const void *p, size_t i, size_t left)
         const uint16_t *src = (const uint16_t *)p + i;
         if (left == VL)
             return widen(src);
-        return bits(__builtin_convertvector(GET_16(src, left), vu) << 16);
+        return bits(WIDE(GET_16(src, left)) << 16);
     }
     const float *src = (const float *)p + i;
     return left == VL ? load(src) : GET_F32(src, left);

@@ -19,6 +19,8 @@ static inline __m512 reciprocal512(__m512 v)
 #define MAX_OF(v) _mm512_reduce_max_ps((__m512)(v))
 #define SUM_OF(v) _mm512_reduce_add_ps((__m512)(v))
 #define WIDEN_F16(p) ((vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(p))))
+/* GCC 12 makes two halves of it otherwise. */
+#define WIDE(h) ((vu)_mm512_cvtepu16_epi32((__m256i)(h)))
 #define SOME(left) ((__mmask16)((1u << (left)) - 1))
 #define GET_F32(p, left) ((vf)_mm512_maskz_loadu_ps(SOME(left), p))
 #define GET_16(p, left) ((vh)_mm256_maskz_loadu_epi16(SOME(left), p))
