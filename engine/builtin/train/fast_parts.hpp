@@ -261,34 +261,32 @@ static int64_t up(int64_t n, int64_t to)
 /* One head's rows in the forms that tiles want. Rows and channels are padded with zeros to 32. */
 struct Rows {
     int64_t n;
-    Tensor plain, across, down, turned;
+    Tensor memory;
+    char *plain, *across, *down, *turned;
 
     explicit Rows(int64_t count) : n(up(count, 32))
     {
-        plain = at::empty({n * 32}, at::kBFloat16);
-        across = at::empty_like(plain);
-        down = at::empty_like(plain);
-        turned = at::empty_like(plain);
-    }
-    static char *p(const Tensor &t)
-    {
-        return (char *)t.data_ptr();
+        memory = at::empty({4 * n * 32}, at::kBFloat16);
+        plain = (char *)memory.data_ptr();
+        across = plain + 64 * n;
+        down = across + 64 * n;
+        turned = down + 64 * n;
     }
     char *row(int64_t i) const
     {
-        return p(plain) + 64 * i;
+        return plain + 64 * i;
     } /* [rows][32 channels] */
     char *column(int64_t i) const
     {
-        return p(across) + 64 * i;
+        return across + 64 * i;
     } /* right: 16 rows aside */
     char *pairs_of(int64_t i) const
     {
-        return p(down) + 32 * i;
+        return down + 32 * i;
     } /* right: 32 rows below */
     char *channels(int64_t i) const
     {
-        return p(turned) + 32 * i;
+        return turned + 32 * i;
     } /* left: 32 rows aside */
 
     void take(const bf *x, int64_t count, int64_t step, int64_t D, float scale)
