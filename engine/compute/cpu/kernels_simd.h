@@ -6,8 +6,8 @@
  * are instructions for it, NARROW(v), which rounds to BF16, NARROW2(p, v0, v1), which stores two
  * vectors so, GET_F32 and its like, which mask lanes, WIDE(h), 16 to 32 bits, and DOT(sum, x, w),
  * which multiplies pairs of BF16 and adds both products to their lane's sum; and OWN_GEMM_BF16 if
- * they bring that themselves. The rest is the compilers' vector extension: a vector of VL floats is one register, and with
- * contraction allowed x y + z is one FMA.
+ * they bring that themselves. The rest is the compilers' vector extension: a vector of VL floats is
+ * one register, and with contraction allowed x y + z is one FMA.
  *
  * The matrix product keeps ROWS x NV vectors of sums in registers: 6 x 2 of the 16 of AVX2, 12 x 2
  * of the 32 of AVX-512, 5 x 4 of the 32 of NEON; the rest holds the weights of one k and a
