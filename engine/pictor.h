@@ -38,6 +38,9 @@ enum pictor_precision {
     PICTOR_PRECISION_INT8 /* as AUTO, but most of the UNet's products int8; needs AMX-INT8 */
 };
 
+/* "bf16", "f32", "int8"; any other word is AUTO. */
+enum pictor_precision pictor_precision_of(const char *word);
+
 enum pictor_rng {
     PICTOR_RNG_NV, /* Philox as CUDA has it: what "GPU" seeds mean in SD WebUI */
     PICTOR_RNG_CPU /* Mersenne twister as torch on the CPU has it */
@@ -65,7 +68,8 @@ struct pictor_engine_options {
     size_t memory_limit; /* bytes of weights plus activations, 0: no limit */
 };
 
-/* `options` may be NULL. Fails on an unknown cpu word. Returns owned. */
+/* `options` may be NULL. Fails on an unknown cpu word, and where the CPU has no int8 that was asked
+ * for. Returns owned. */
 struct pictor_engine *pictor_engine_new(const struct pictor_engine_options *options,
                                         struct err *err);
 void pictor_engine_free(struct pictor_engine *engine);

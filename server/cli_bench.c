@@ -289,10 +289,7 @@ int bench_main(int argc, char **argv)
     struct pictor_engine_options options = {
         .threads = s->threads,
         .cpu = strcmp(s->cpu, "auto") == 0 ? NULL : s->cpu,
-        .precision = strcmp(s->precision, "f32") == 0    ? PICTOR_PRECISION_F32
-                     : strcmp(s->precision, "bf16") == 0 ? PICTOR_PRECISION_BF16
-                     : strcmp(s->precision, "int8") == 0 ? PICTOR_PRECISION_INT8
-                                                         : PICTOR_PRECISION_AUTO,
+        .precision = pictor_precision_of(s->precision),
     };
     t.json = o.json;
     t.rows = cJSON_CreateArray();

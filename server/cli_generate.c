@@ -386,10 +386,7 @@ static bool paint(struct options *o, const struct settings *settings, struct err
     struct pictor_engine_options options = {
         .threads = settings->threads,
         .cpu = strcmp(settings->cpu, "auto") == 0 ? NULL : settings->cpu,
-        .precision = strcmp(settings->precision, "f32") == 0    ? PICTOR_PRECISION_F32
-                     : strcmp(settings->precision, "bf16") == 0 ? PICTOR_PRECISION_BF16
-                     : strcmp(settings->precision, "int8") == 0 ? PICTOR_PRECISION_INT8
-                                                                : PICTOR_PRECISION_AUTO,
+        .precision = pictor_precision_of(settings->precision),
         .memory_limit = (size_t)settings->memory_limit_mb << 20,
     };
     struct bar bar = {.count = o->job.count, .shown = !o->quiet && isatty(STDERR_FILENO)};

@@ -119,6 +119,19 @@ done:
     return ok;
 }
 
+/* What no worker could start with is said now, not when the first client waits. */
+static bool check_engine(const struct settings *s, struct err *err)
+{
+    struct pictor_engine_options options = {
+        .threads = 1,
+        .cpu = strcmp(s->cpu, "auto") == 0 ? NULL : s->cpu,
+        .precision = pictor_precision_of(s->precision),
+    };
+    struct pictor_engine *engine = pictor_engine_new(&options, err);
+    pictor_engine_free(engine);
+    return engine != NULL;
+}
+
 int serve_main(int argc, char **argv)
 {
     struct err err = {0};
@@ -135,6 +148,8 @@ int serve_main(int argc, char **argv)
     }
     if (log_level_of(settings->log_level, &level))
         log_set_level(level);
+    if (!check_engine(settings, &err))
+        goto fail;
     status = 1;
     if (!run(settings, &err))
         goto fail;

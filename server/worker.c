@@ -302,14 +302,6 @@ static size_t spare_memory(void)
     return (size_t)(bytes / 2);
 }
 
-static enum pictor_precision precision_of(const char *word)
-{
-    return strcmp(word, "bf16") == 0  ? PICTOR_PRECISION_BF16
-           : strcmp(word, "f32") == 0  ? PICTOR_PRECISION_F32
-           : strcmp(word, "int8") == 0 ? PICTOR_PRECISION_INT8
-                                       : PICTOR_PRECISION_AUTO;
-}
-
 /* Reads "start" and becomes what it says. */
 static bool start(struct worker *w, struct err *err)
 {
@@ -329,7 +321,7 @@ static bool start(struct worker *w, struct err *err)
     struct pictor_engine_options options = {
         .threads = (int)wire_integer(&m, "threads", 0, 1024, 0),
         .cpu = *cpu && strcmp(cpu, "auto") != 0 ? cpu : NULL,
-        .precision = precision_of(wire_string(&m, "precision")),
+        .precision = pictor_precision_of(wire_string(&m, "precision")),
         .memory_limit = memory_limit,
     };
     w->max_input_pixels = (size_t)wire_integer(&m, "max_input_pixels", 1, SERIAL_MAX, 1);

@@ -7,6 +7,14 @@
 
 #include "engine/builtin/builtin.h"
 
+enum pictor_precision pictor_precision_of(const char *word)
+{
+    return strcmp(word, "bf16") == 0   ? PICTOR_PRECISION_BF16
+           : strcmp(word, "f32") == 0  ? PICTOR_PRECISION_F32
+           : strcmp(word, "int8") == 0 ? PICTOR_PRECISION_INT8
+                                       : PICTOR_PRECISION_AUTO;
+}
+
 struct pictor_engine *pictor_engine_new(const struct pictor_engine_options *options,
                                         struct err *err)
 {
