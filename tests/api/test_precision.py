@@ -63,8 +63,8 @@ def test_bench_says_as_json_what_a_picture_takes():
 
 
 def test_serve_says_at_its_start_what_the_cpu_has_not(tmp_path):
-    said = subprocess.run([PROGRAM, "serve", "--precision=int8", "--cpu=avx2", "--listen=127.0.0.1:0",
-                           f"--data={tmp_path}"], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
-                          timeout=20)
+    said = subprocess.run([PROGRAM, "serve", "--precision=int8", "--cpu=avx2",
+                           "--listen=127.0.0.1:0", f"--data={tmp_path}"],
+                          cwd=tmp_path, stderr=subprocess.PIPE, text=True, timeout=20)
     assert said.returncode == 2
     assert "int8 at CPU level avx2: wanted amx with AMX-INT8" in said.stderr
