@@ -126,7 +126,7 @@ static void add_decoder(struct list *l, int side)
     add(l, "vae", BENCH_CONV, 1, side, c, 3);
 }
 
-static double now(void)
+double bench_now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -139,7 +139,7 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(double *v, int n)
+double bench_median(double *v, int n)
 {
     qsort(v, (size_t)n, sizeof *v, by_value);
     return v[n / 2];
@@ -244,7 +244,7 @@ static void run_shape(struct ops *o, const struct shape *s, const struct matrix 
     }
     struct tensor k = tensor_slice(&kv, 0, cin), v = tensor_slice(&kv, cin, cin);
     for (int i = 0; i < (times ? RUNS + 1 : 1); i++) {
-        double began = now();
+        double began = bench_now();
         switch (s->kind) {
         case BENCH_CONV:
             ops_conv3x3(o, &y, &x, m, 1, false, NULL);
@@ -273,7 +273,7 @@ static void run_shape(struct ops *o, const struct shape *s, const struct matrix 
             break;
         }
         if (times && i > 0) /* the first run brings the pages in */
-            times[i - 1] = now() - began;
+            times[i - 1] = bench_now() - began;
     }
     arena_reset(o->arena, mark);
 }
@@ -316,7 +316,7 @@ static bool measure(struct bench *bench, const struct shape *s, struct bench_row
                                   .count = s->count,
                                   .flops = flops_of(s)};
         name_of(s, row->name, sizeof row->name);
-        row->seconds = median(times, RUNS);
+        row->seconds = bench_median(times, RUNS);
         row->share = row->flops / row->seconds / *peak;
         arena_free(&arena);
     }
@@ -354,7 +354,7 @@ bool bench_operations(const struct pictor_engine_options *options, int side,
             goto done;
         row(ctx, &r);
     }
-    *peak = median(peaks, list->count);
+    *peak = bench_median(peaks, list->count);
     ok = true;
 done:
     free(bench.random);

@@ -37,4 +37,9 @@ bool bench_operations(const struct pictor_engine_options *options, int side,
                       void (*row)(void *ctx, const struct bench_row *row), void *ctx, double *peak,
                       struct err *err);
 
+/* Seconds of a clock that only goes forward. */
+double bench_now(void);
+/* Sorts v. */
+double bench_median(double *v, int n);
+
 #endif

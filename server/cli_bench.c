@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "engine/base/log.h"
 #include "engine/bench.h"
@@ -79,13 +78,6 @@ static void print_row(void *ctx, const struct bench_row *r)
     fflush(stdout);
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 struct steps {
     double first_start, last_end, sum;
     int count;
@@ -150,10 +142,10 @@ static bool whole_picture(struct pictor_model *model, const char *path, int inde
     p.on_progress = on_progress;
     p.ctx = &s;
     peak_memory();
-    double began = now();
+    double began = bench_now();
     if (!pictor_generate(model, &p, &image, err))
         return false;
-    double whole = now() - began, decode = whole - s.last_end, peak = peak_memory();
+    double whole = bench_now() - began, decode = whole - s.last_end, peak = peak_memory();
     pictor_image_free(&image);
     if (t->json) {
         cJSON *o = cJSON_CreateObject();
@@ -184,13 +176,13 @@ static bool whole_pictures(const struct pictor_engine_options *options, const st
                            struct table *t, struct err *err)
 {
     bool ok = false;
-    double began = now();
+    double began = bench_now();
     const char *path = o->model ? o->model : "builtin";
     struct pictor_engine *engine = pictor_engine_new(options, err);
     struct pictor_model *model = engine ? pictor_model_open(engine, path, err) : NULL;
     if (!model)
         goto done;
-    double load = now() - began;
+    double load = bench_now() - began;
     snprintf(t->engine, sizeof t->engine, "%s", pictor_engine_description(engine));
     const struct pictor_model_info *info = pictor_model_info(model);
     int own = info->native_width, most = own < 768 ? 768 : own;

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <dnnl.h>
 
@@ -26,19 +25,6 @@ static void check(dnnl_status_t status, const char *what)
         fprintf(stderr, "onednn: %s: status %d\n", what, (int)status);
         exit(1);
     }
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 struct table {
@@ -82,18 +68,25 @@ static double time_of(struct table *t, dnnl_primitive_desc_t pd)
         args[i] = (dnnl_exec_arg_t){parts[i].arg, tensor_of(t, md)};
     }
     for (int i = 0; i <= RUNS; i++) {
-        double began = now();
+        double began = bench_now();
         check(dnnl_primitive_execute(primitive, t->stream, PARTS, args), "execute");
         check(dnnl_stream_wait(t->stream), "wait");
         if (i > 0) /* the first run brings the pages in */
-            times[i - 1] = now() - began;
+            times[i - 1] = bench_now() - began;
     }
     for (int i = 0; i < PARTS; i++)
         dnnl_memory_destroy(args[i].memory);
     dnnl_primitive_destroy(primitive);
     dnnl_primitive_desc_destroy(pd);
-    qsort(times, RUNS, sizeof *times, by_value);
-    return times[RUNS / 2];
+    return bench_median(times, RUNS);
+}
+
+static dnnl_memory_desc_t shape(int ndims, const dnnl_dims_t dims, dnnl_data_type_t type,
+                                dnnl_format_tag_t tag)
+{
+    dnnl_memory_desc_t md;
+    check(dnnl_memory_desc_init_by_tag(&md, ndims, dims, type, tag), "shape");
+    return md;
 }
 
 static double convolution(struct table *t, const struct bench_row *r)
@@ -102,13 +95,11 @@ static double convolution(struct table *t, const struct bench_row *r)
     const dnnl_dims_t x = {r->batch, r->k, r->height, r->width}, w = {r->n, r->k, 3, 3}, b = {r->n},
                       y = {r->batch, r->n, r->height / step, r->width / step},
                       strides = {step, step}, pad = {1, 1}, pad_end = {step == 1, step == 1};
-    dnnl_memory_desc_t xd, wd, bd, yd;
+    dnnl_memory_desc_t xd = shape(4, x, dnnl_bf16, dnnl_nhwc),
+                       wd = shape(4, w, dnnl_bf16, dnnl_format_tag_any),
+                       bd = shape(1, b, dnnl_f32, dnnl_a), yd = shape(4, y, dnnl_bf16, dnnl_nhwc);
     dnnl_convolution_desc_t d;
     dnnl_primitive_desc_t pd;
-    check(dnnl_memory_desc_init_by_tag(&xd, 4, x, dnnl_bf16, dnnl_nhwc), "source");
-    check(dnnl_memory_desc_init_by_tag(&wd, 4, w, dnnl_bf16, dnnl_format_tag_any), "weights");
-    check(dnnl_memory_desc_init_by_tag(&bd, 1, b, dnnl_f32, dnnl_a), "bias");
-    check(dnnl_memory_desc_init_by_tag(&yd, 4, y, dnnl_bf16, dnnl_nhwc), "destination");
     check(dnnl_convolution_forward_desc_init(&d, dnnl_forward_inference, dnnl_convolution_direct,
                                              &xd, &wd, &bd, &yd, strides, pad, pad_end),
           "convolution");
@@ -120,13 +111,11 @@ static double product(struct table *t, const struct bench_row *r)
 {
     int n = r->kind == BENCH_GATED ? 2 * r->n : r->n, rows = r->batch * r->width * r->height;
     const dnnl_dims_t x = {rows, r->k}, w = {r->k, n}, b = {1, n}, y = {rows, n};
-    dnnl_memory_desc_t xd, wd, bd, yd;
+    dnnl_memory_desc_t xd = shape(2, x, dnnl_bf16, dnnl_ab),
+                       wd = shape(2, w, dnnl_bf16, dnnl_format_tag_any),
+                       bd = shape(2, b, dnnl_f32, dnnl_ab), yd = shape(2, y, dnnl_bf16, dnnl_ab);
     dnnl_matmul_desc_t d;
     dnnl_primitive_desc_t pd;
-    check(dnnl_memory_desc_init_by_tag(&xd, 2, x, dnnl_bf16, dnnl_ab), "source");
-    check(dnnl_memory_desc_init_by_tag(&wd, 2, w, dnnl_bf16, dnnl_format_tag_any), "weights");
-    check(dnnl_memory_desc_init_by_tag(&bd, 2, b, dnnl_f32, dnnl_ab), "bias");
-    check(dnnl_memory_desc_init_by_tag(&yd, 2, y, dnnl_bf16, dnnl_ab), "destination");
     check(dnnl_matmul_desc_init(&d, &xd, &wd, &bd, &yd), "matmul");
     check(dnnl_primitive_desc_create(&pd, &d, NULL, t->engine, NULL), "matmul");
     return time_of(t, pd);
