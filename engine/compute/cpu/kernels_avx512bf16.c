@@ -6,20 +6,13 @@
 
 static double peak_bf16(size_t rounds)
 {
-    volatile uint32_t one = 0x3f803f80; /* in both of a pair */
-    vu x = one - (vu){0};
-    vf sum[ROWS * NV];
-#pragma GCC unroll 24
-    for (int j = 0; j < ROWS * NV; j++)
-        sum[j] = set1((float)j); /* equal chains would be computed as one */
-    for (size_t i = 0; i < rounds; i++)
-#pragma GCC unroll 24
-        for (int j = 0; j < ROWS * NV; j++)
-            sum[j] = DOT(sum[j], x, x);
-#pragma GCC unroll 24
-    for (int j = 1; j < ROWS * NV; j++)
-        sum[0] += sum[j];
-    one = (uint32_t)sum[0][0]; /* so that it has to be computed */
+    volatile float total;
+    volatile uint32_t ones = 0x3f803f80; /* in both of a pair */
+    vu x = ones - (vu){0};
+#define STEP(sum) DOT(sum, x, x)
+    CHAINS(total, rounds, STEP);
+#undef STEP
+    (void)total;
     return 4.0 * ROWS * NV * VL * (double)rounds;
 }
 

@@ -608,26 +608,30 @@ static void finish(const struct finish *f)
         WITH_DTYPE(f->dtype, WITH_ACT(f->act, finish_as(f, D, A, false)));
 }
 
+/* `rounds` times STEP, of `sum` and `x`, in as many chains as there are registers for, and their
+ * sum. They begin unlike: equal chains would be computed as one. */
+#define CHAINS(total, rounds, STEP)                                                                \
+    do {                                                                                           \
+        vf sums[ROWS * NV];                                                                        \
+        _Pragma("GCC unroll 24") for (int j = 0; j < ROWS * NV; j++) sums[j] = set1((float)j);     \
+        for (size_t i = 0; i < (rounds); i++)                                                      \
+            _Pragma("GCC unroll 24") for (int j = 0; j < ROWS * NV; j++) sums[j] = STEP(sums[j]);  \
+        _Pragma("GCC unroll 24") for (int j = 1; j < ROWS * NV; j++) sums[0] += sums[j];           \
+        (total) = sums[0][0]; /* volatile, so that it has to be computed */                        \
+    } while (0)
+
 static double peak_f32(size_t rounds)
 {
     volatile float one = 1;
-    vf sum[ROWS * NV], x = set1(one);
-#pragma GCC unroll 24
-    for (int j = 0; j < ROWS * NV; j++)
-        sum[j] = set1((float)j); /* equal chains would be computed as one */
-    for (size_t i = 0; i < rounds; i++)
-#pragma GCC unroll 24
-        for (int j = 0; j < ROWS * NV; j++)
-            sum[j] = sum[j] * x + x;
-#pragma GCC unroll 24
-    for (int j = 1; j < ROWS * NV; j++)
-        sum[0] += sum[j];
-    one = sum[0][0]; /* so that it has to be computed */
+    vf x = set1(one);
+#define STEP(sum) (sum) * x + x
+    CHAINS(one, rounds, STEP);
+#undef STEP
     return 2.0 * ROWS * NV * VL * (double)rounds;
 }
 
 #define KERNELS_BASE                                                                               \
     .peak_f32 = peak_f32, .gemm_f32 = gemm_f32, .gemm_bf16 = gemm_bf16, .finish = finish,          \
-    .amax = amax, .to_s8 = to_s8,                    \
+    .amax = amax, .to_s8 = to_s8,                                                                  \
     .to_f32 = to_f32, .from_f32 = from_f32, .activate = activate, .affine = affine,                \
     .moments = moments, .layer_norm = layer_norm, .scale = scale, .softmax = softmax
