@@ -136,6 +136,7 @@ struct pictor_model *pictor_model_open(struct pictor_engine *engine, const char 
         return NULL;
     }
     m->engine = engine;
+    arena_free(&engine->arena); /* the weights may need the room */
     m->cp = open_checkpoint(path, err);
     size_t *bytes = &m->info.weight_bytes;
     if (!m->cp || !checkpoint_sd1(m->cp, &m->arch, err) ||
@@ -169,6 +170,7 @@ void pictor_model_free(struct pictor_model *m)
 {
     if (!m)
         return;
+    arena_free(&m->engine->arena);
     conditioning_free(m->conditioning);
     clip_free(m->clip);
     unet_free(m->unet);

@@ -17,7 +17,7 @@ struct pictor_engine {
     struct device *dev;
     struct tokenizer *tokenizer;
     size_t memory_limit;
-    struct arena arena; /* of the job at work; its pages stay for the next */
+    struct arena arena; /* of the job at work; its pages stay for the next of the same models */
     char description[64];
     atomic_bool cancel, interrupt;
 };
