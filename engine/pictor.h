@@ -92,6 +92,7 @@ struct pictor_model_info {
     size_t weight_bytes; /* packed, in memory */
     float default_guidance;
     int default_steps;
+    bool one_size; /* cannot compose larger pictures: they are painted small and enlarged */
 };
 
 /* `path`: "builtin" for the model inside the binary, a .safetensors file in the single-file layout,

@@ -57,6 +57,7 @@ void pictor_params_init(struct pictor_params *p, const struct pictor_model *mode
 struct job {
     struct pictor_model *m;
     const struct pictor_params *p;
+    struct pictor_params small; /* what p points to when a model of one size paints smaller */
     const struct sampler *sampler;
     enum schedule_kind scheduler;
     struct ops ops; /* its arena: `plan`, or the engine's */
@@ -241,6 +242,12 @@ static size_t plan_encode(struct job *j, int h, int w)
     return a->peak;
 }
 
+static int near_side(double pixels)
+{
+    int side = VAE_FACTOR * (int)lround(pixels / VAE_FACTOR);
+    return side < MIN_SIDE ? MIN_SIDE : side;
+}
+
 static size_t larger(size_t a, size_t b)
 {
     return a > b ? a : b;
@@ -254,9 +261,26 @@ static size_t most_pixels(const struct pictor_params *p)
                   (size_t)(p->hires_width / VAE_FACTOR) * (size_t)(p->hires_height / VAE_FACTOR));
 }
 
+/* A model of one size repeats itself on larger canvases: from twice its pixels on, text to image is
+ * painted with its number of pixels in the shape asked for, and enlarged in the end. */
+static void fit_model(struct job *j)
+{
+    const struct pictor_model_info *info = &j->m->info;
+    double native = (double)info->native_width * info->native_height;
+    double scale = sqrt(native / ((double)j->p->width * j->p->height));
+    if (!info->one_size || j->p->init || j->p->hires_width || scale * scale > .5)
+        return;
+    j->small = *j->p;
+    j->small.width = near_side(j->p->width * scale);
+    j->small.height = near_side(j->p->height * scale);
+    j->p = &j->small;
+}
+
 /* Bytes at the widest moment: the largest stage, and the floats that live between stages. */
 static bool plan(struct job *j, size_t *bytes, struct err *err)
 {
+    size_t asked = (size_t)j->p->width * (size_t)j->p->height;
+    fit_model(j);
     const struct pictor_params *p = j->p;
     bool hires = p->hires_width > 0;
     size_t most = plan_text(j), one;
@@ -272,7 +296,7 @@ static bool plan(struct job *j, size_t *bytes, struct err *err)
     if (p->preview_every)
         most = larger(most, plan_encode(j, PREVIEW_SIDE / VAE_FACTOR, PREVIEW_SIDE / VAE_FACTOR));
     size_t pixels = most_pixels(p);
-    size_t picture = pixels * VAE_FACTOR * VAE_FACTOR * 3 * (sizeof(float) + 2);
+    size_t picture = larger(pixels * VAE_FACTOR * VAE_FACTOR, asked) * 3 * (sizeof(float) + 2);
     *bytes = most + picture + pixels * CHANNELS * sizeof(float) * (size_t)(4 + j->sampler->buffers);
     size_t limit = j->m->engine->memory_limit, weights = j->m->info.weight_bytes;
     if (limit && *bytes > limit - (weights < limit ? weights : limit))
@@ -552,6 +576,16 @@ done:
     return ok;
 }
 
+/* In place. On failure the picture is freed. */
+static bool enlarge(struct pictor_image *image, int width, int height, struct err *err)
+{
+    struct pictor_image small = *image;
+    *image = (struct pictor_image){0};
+    bool ok = image_resize(&small, width, height, IMAGE_LANCZOS, image, err);
+    pictor_image_free(&small);
+    return ok;
+}
+
 bool pictor_generate(struct pictor_model *model, const struct pictor_params *params,
                      struct pictor_image *out, struct err *err)
 {
@@ -565,5 +599,6 @@ bool pictor_generate(struct pictor_model *model, const struct pictor_params *par
     atomic_store(&model->engine->interrupt, false);
     j.began = j.last_step = now();
     /* Room for the largest stage at once, so that the others leave it warm pages. */
-    return arena_renew(&model->engine->arena, bytes, err) && paint(&j, out, err);
+    return arena_renew(&model->engine->arena, bytes, err) && paint(&j, out, err) &&
+           (j.p == params || enlarge(out, params->width, params->height, err));
 }
