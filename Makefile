@@ -73,12 +73,11 @@ $(BUILD)/%.o: %.c
 	$(call say,CC)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(FLAGS_$(@F:kernels_%.o=%)) -MMD -MP -c -o $@ $<
 
-# Files that objects hold by INCBIN, which the compiler does not report.
-$(BUILD)/engine/text/tokenizer.o: engine/text/clip_merges.bin
-
 # What is embedded with .incbin is not seen by -MMD.
 $(BUILD)/server/store.o: $(wildcard migrations/sqlite/*.sql)
 $(BUILD)/engine/builtin/builtin.o: engine/builtin/pictor-mini.safetensors
+$(BUILD)/engine/builtin/builtin.o: CPPFLAGS += \
+  -DBUILTIN_SHA256='"$(firstword $(shell sha256sum engine/builtin/pictor-mini.safetensors))"'
 $(BUILD)/engine/text/tokenizer.o: engine/text/clip_merges.bin
 
 # Unit tests: every tests/unit/X_test.c is a program over libpictor and the server's objects.

@@ -229,6 +229,7 @@ static bool scan(const struct registry *reg, struct table *t, struct err *err)
     if (!m)
         return false;
     strcpy(m->path, "builtin");
+    strcpy(m->sha256, builtin_sha256());
     m->size = reg->builtin_size;
     learn(m, &reg->builtin);
     for (size_t i = 0; i < s->upstream_count; i++) {
@@ -291,11 +292,6 @@ bool registry_refresh(struct registry *reg, struct err *err)
 
 /* ---- hashing ---- */
 
-static bool is_builtin(const struct registry_model *m)
-{
-    return strcmp(m->path, "builtin") == 0;
-}
-
 static void option_name(char *buf, size_t size, const char *path)
 {
     snprintf(buf, size, "sha256:%s", path);
@@ -329,17 +325,6 @@ static void remember_hash(struct registry *reg, const struct registry_model *m)
              (long long)m->mtime_ms, m->sha256);
     if (reg->store && !store_option_set(reg->store, name, value, &err))
         log_event(LOG_WARN, "hash_not_kept", "reason=\"%s\"", err.msg);
-}
-
-static bool hash_builtin(struct registry_model *m)
-{
-    unsigned char digest[SHA256_SIZE];
-    size_t size;
-    const void *data = builtin_model(&size);
-    if (!sha256_bytes(data, size, digest, NULL))
-        return false;
-    sha256_hex(digest, m->sha256);
-    return true;
 }
 
 /* False when the file cannot be read, changed since the scan, or we shall stop. */
@@ -379,7 +364,7 @@ static void *hash_files(void *arg)
         }
         struct registry_model m = e->model;
         pthread_mutex_unlock(&reg->lock);
-        bool done = is_builtin(&m) ? hash_builtin(&m) : recall_hash(reg, &m) || hash_file(reg, &m);
+        bool done = recall_hash(reg, &m) || hash_file(reg, &m);
         pthread_mutex_lock(&reg->lock);
         e = find(&reg->table, m.name); /* the table may be another one by now */
         if (e && same_file(&e->model, &m)) {
@@ -396,7 +381,7 @@ static void *hash_files(void *arg)
 static void want_hash(struct registry *reg, struct entry *e)
 {
     const struct registry_model *m = &e->model;
-    bool has_hash = m->kind == REGISTRY_LOCAL && (is_builtin(m) || stem(m->path));
+    bool has_hash = m->kind == REGISTRY_LOCAL && stem(m->path);
     if (has_hash && !m->sha256[0] && !e->hash_wanted) {
         e->hash_wanted = true;
         pthread_cond_signal(&reg->work);

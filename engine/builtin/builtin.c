@@ -10,3 +10,8 @@ const void *builtin_model(size_t *size)
     *size = INCBIN_SIZE(builtin_data);
     return builtin_data;
 }
+
+const char *builtin_sha256(void)
+{
+    return BUILTIN_SHA256; /* from the Makefile */
+}

@@ -6,4 +6,7 @@
 
 const void *builtin_model(size_t *size);
 
+/* Of its bytes, in hex. */
+const char *builtin_sha256(void);
+
 #endif
