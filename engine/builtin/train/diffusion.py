@@ -15,6 +15,7 @@ import signal
 import time
 import numpy as np
 import torch
+import torch.distributed as dist
 import common
 import networks
 import optimizer
@@ -42,15 +43,17 @@ text.tokens = table["tokens"].float() * table["scale"]
 unet = networks.UNet(size["unet"], size["text"])
 models = torch.nn.ModuleList([text, unet]).to(device, memory_format=torch.channels_last)
 unet_cpu = common.unet_cpu(device)
+if dist.is_torchelastic_launched():
+    dist.init_process_group("gloo")
+rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 # the text encoder, queries and keys learn more slowly: with heads of few channels attention
 # otherwise becomes a choice of one token within minutes, and what a word means is never learnt
-groups = [[], [], [], []]
+groups, parts = [[], [], [], []], (1., .5, 2., .2)
 for n, p in models.named_parameters():
     slow = n[0] == "0" or ".to_q." in n or ".to_k." in n
     matrix = n[0] == "1" and p.dim() > 1 and min(p.shape[:2]) > 4 and "emb" not in n
     groups[2 * matrix + slow].append(p)
-opt = optimizer.Optimizer([dict(params=g, part=(1., .2, 2., .2)[i], muon=i > 1)
-                           for i, g in enumerate(groups)])
+opt = optimizer.Optimizer([dict(params=g, muon=i > 1) for i, g in enumerate(groups)])
 master = sum(groups, [])
 ema = common.Ema(master, args.decay)
 step, seen, spent = 0, 0, 0.0
@@ -67,14 +70,15 @@ params = [of[p] for p in master]
 run_text, run_unet = map(torch.compile, used) if args.compile else used
 if unet_cpu:
     run_text, run_unet = map(functools.partial, (unet_cpu.read, unet_cpu.run), models)
-torch.manual_seed(step)
+torch.manual_seed(step * ranks + rank)
 
 data = {}
 for side in args.picture:
     shards = [common.load(f) for f in sorted((args.work / f"latents{side}").glob("*.pt"))]
     data[side] = (torch.cat([s["latents"] for s in shards]).to(device),
                   torch.cat([s["ids"] for s in shards]).to(device, torch.int32))
-    print(f"{side}: {len(data[side][0])} latents, {seen} pictures seen", flush=True)
+    if rank == 0:
+        print(f"{side}: {len(data[side][0])} latents, {seen} pictures seen", flush=True)
 empty = torch.from_numpy(common.Tokenizer().rows([""], args.length).astype(np.int64)).to(device)
 alphas = common.alphas().to(device)
 
@@ -90,6 +94,8 @@ def batch():
 
 
 def save():
+    if rank > 0:
+        return
     average = dict(zip(master, ema.shadow))
     common.save(path, models=models.state_dict(), opt=opt.state_dict(), step=step, seen=seen,
                 spent=spent + took, ema=[average[p] for p in models.parameters()])
@@ -106,8 +112,8 @@ took, log, saved = 0.0, [], start
 while took < total:
     rate = min((step - first + 1) / 100, 1) * (args.end + (1 - args.end) * (.5 + .5 * math.cos(
         math.pi * took / total)))
-    for g in opt.param_groups:
-        g["lr"] = args.rate * rate * g["part"]
+    for g, part in zip(opt.param_groups, parts):
+        g["lr"] = args.rate * rate * part
     z, ids = batch()
     # half of the pictures lean to strong noise, where layout and colour are decided
     t = torch.rand(args.batch, device=device)
@@ -119,21 +125,26 @@ while took < total:
     each = (e - noise).square().mean((1, 2, 3))
     loss = (each * ((snr.clamp(max=5) + args.strong) / snr).clamp(max=10)).mean()
     loss.backward()
-    step, seen = step + 1, seen + args.batch
+    step, seen = step + 1, seen + args.batch * ranks
     if not unet_cpu:
         for m, p in zip(master, params):
             m.grad, p.grad = p.grad.float(), None
+    if ranks > 1:
+        optimizer.share([p.grad for p in master])
     norm = opt.update(ema, step, unet_cpu)
     if not unet_cpu:
         common.copy(params, master)
     # error of the picture at strong noise tells more about layout than the loss does
     strong = (t > 600) & (t < 900)
     log.append([loss.item(), (each / snr)[strong].mean().item(), norm])
-    took = time.time() - start
-    if step % 100 == 0:
+    clock = torch.tensor([time.time() - start, total], dtype=torch.float64)
+    if ranks > 1:  # one clock, so that all have one learning rate and stop together
+        dist.broadcast(clock, 0)
+    took, total = clock.tolist()
+    if step % 100 == 0 and rank == 0:
         loss, x0, norm = np.nanmean(log[-100:], 0)
         print(f"step {step} seen {seen} {spent + took:.0f}s loss {loss:.4f} x0 {x0:.3f} gnorm "
-              f"{norm:.2f} {(step - first) * args.batch / took:.1f}/s", flush=True)
+              f"{norm:.2f} {(step - first) * args.batch * ranks / took:.1f}/s", flush=True)
     if time.time() - saved > 180:
         save()
         saved = time.time()

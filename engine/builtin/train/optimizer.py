@@ -6,6 +6,7 @@ Muon moves a matrix by its momentum made orthogonal (Newton-Schulz iterations; J
 AdamW's, so that both share a learning rate.
 """
 import torch
+import torch.distributed as dist
 
 
 def rows(t):
@@ -26,8 +27,31 @@ def orthogonal(x):
     return x.mT if turned else x
 
 
+@torch.no_grad()
+def share(grads):
+    """Means over all processes."""
+    same = [g.movedim(1, -1) if g.dim() == 4 else g for g in grads]  # their order in memory
+    flat = torch.cat([g.reshape(-1) for g in same])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for g, mean in zip(same, flat.split([g.numel() for g in same])):
+        g.copy_(mean.view(g.shape))
+
+
+def orthogonal_shared(x):
+    """orthogonal(), of which each process computes a part."""
+    if not dist.is_initialized():
+        return orthogonal(x)
+    ranks, count = dist.get_world_size(), len(x)
+    part = -(-count // ranks)
+    x = torch.nn.functional.pad(x, (0, 0, 0, 0, 0, part * ranks - count))
+    parts = [torch.empty_like(x[:part], dtype=torch.bfloat16) for _ in range(ranks)]
+    dist.all_gather(parts, orthogonal(x.split(part)[dist.get_rank()]).contiguous())
+    return torch.cat(parts)[:count]
+
+
 class Optimizer(torch.optim.Optimizer):
-    """Groups have part (of the learning rate) and muon."""
+    """Groups have muon or not."""
 
     def __init__(self, groups, **defaults):
         super().__init__(groups, dict(lr=1e-3, betas=(.9, .99), eps=1e-8, weight_decay=1e-2, **defaults))
@@ -83,7 +107,7 @@ class Optimizer(torch.optim.Optimizer):
             grads, momenta = [p.grad for p, _ in some], [self.state[p]["exp_avg"] for p, _ in some]
             shrink, by = 1 - group["lr"] * group["weight_decay"], group["lr"] * .2 * max(n, m) ** .5
             if cpu:
-                u = orthogonal(cpu.ext.ahead(grads, momenta, clip, .95).view(-1, n, m)).contiguous()
+                u = orthogonal_shared(cpu.ext.ahead(grads, momenta, clip, .95).view(-1, n, m)).contiguous()
                 cpu.ext.move(params, u, average, shrink, by, keep)
                 continue
             torch._foreach_lerp_(momenta, torch._foreach_mul(grads, clip), .05)
