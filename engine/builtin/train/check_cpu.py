@@ -17,7 +17,7 @@ def apart(a, b):
 
 def gradients(module, out, goal):
     (out.float() * goal).sum().backward()
-    got = {n: p.grad for n, p in module.named_parameters()}
+    got = {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
     module.zero_grad(set_to_none=True)
     return got
 
@@ -44,10 +44,12 @@ torch.manual_seed(0)
 size = networks.SIZES["small"]
 text = networks.Text(size["text"], size["layers"])
 unet = networks.UNet(size["unet"], size["text"])
-for p in (*text.parameters(), *unet.parameters()):
+vae = networks.Autoencoder(size["vae"])
+for p in (*text.parameters(), *unet.parameters(), *vae.parameters()):
     if p.dim() > 1 and not p.any():
         torch.nn.init.normal_(p, std=.03)
 unet.to(memory_format=torch.channels_last)
+vae.to(memory_format=torch.channels_last)
 text.tokens.normal_(std=.1)
 ids, goal = torch.randint(0, 49000, (32, 24)), torch.randn(32, 24, size["text"])
 compare("text", text, goal, lambda: text(ids), lambda: cpu.read(text, ids).transpose(0, 1))
@@ -56,3 +58,5 @@ for side in (16, 32):  # at 8 the middle's norms have three values a group: bflo
     x = torch.randn(32, 4, side, side).contiguous(memory_format=torch.channels_last)
     compare(f"unet {side}x{side}", unet, torch.randn_like(x), lambda: unet(x, t, context),
             lambda: cpu.run(unet, x, t, context.transpose(0, 1).bfloat16().contiguous()))
+z = torch.randn(32, 4, 8, 8)
+compare("decoder", vae, torch.randn(32, 3, 64, 64), lambda: vae.decode(z), lambda: cpu.decode(vae, z))

@@ -37,16 +37,18 @@ static Tensor linear_dw(const Tensor &dy, const Tensor &x)
     return conv_dw(flat(dy), flat(x), taps(LINEAR, 1)).squeeze(1);
 }
 
-/* x, e; p: norm1 2, conv1 2, norm2 2, conv2 2, skip 2 (if the width changes) */
+/* x, e (empty for the autoencoder's); p: norm1 2, conv1 2, norm2 2, conv2 2, skip 2 (if the width
+ * changes) */
 List resnet(Tensor x, Tensor e, List p)
 {
     const Taps &t = taps(SAME, x.size(0));
-    auto n1 = group_norm(x, p[0], p[1], 1e-5, true);
+    double eps = e.numel() ? 1e-5 : 1e-6;
+    auto n1 = group_norm(x, p[0], p[1], eps, true);
     Then then;
     then.bias = f(p[3]);
     then.each = f(e);
     auto h = conv(n1[0], p[2], t, then);
-    auto n2 = group_norm(h, p[4], p[5], 1e-5, true);
+    auto n2 = group_norm(h, p[4], p[5], eps, true);
     auto skip = p.size() > 8 ? linear(x, p[8], p[9], Tensor()) : x;
     then = Then();
     then.bias = f(p[7]);
@@ -397,9 +399,9 @@ List norm_back(Tensor x, Tensor dy, Tensor gamma, Tensor affine, Tensor stats)
 {
     return group_norm_back(x, dy, gamma, affine, stats, true, nullptr);
 }
-List norm(Tensor x, Tensor gamma, Tensor beta)
+List norm(Tensor x, Tensor gamma, Tensor beta, double eps)
 {
-    return group_norm(x, gamma, beta, 1e-5, true);
+    return group_norm(x, gamma, beta, eps, true);
 }
 
 /* ---- optimiser ---- */

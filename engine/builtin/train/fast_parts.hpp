@@ -8,63 +8,58 @@
 
 /* ---- norms ---- */
 
+/* f(at, i) for 16 numbers of every pixel, at = p R + i: pixel by pixel in strips of the row, so that
+ * memory is read in order and sums over pixels stay in the cache. */
+template <class F> static void strips(int64_t P, int64_t R, F f)
+{
+    const int64_t strip = 512;
+    at::parallel_for(0, (R + strip - 1) / strip, 1, [&](int64_t from, int64_t to) {
+        for (int64_t s = from; s < to; s++)
+            for (int64_t p = 0; p < P; p++)
+                for (int64_t i = s * strip; i < std::min(R, (s + 1) * strip); i += 16)
+                    f(p * R + i, i);
+    });
+}
+
 /* Group norm of x [P][B][C], then SiLU if wanted. Gives y and, for the way back, scale and offset
  * of each picture and channel [2][B][C] with mean and deviation [2][B][32]. */
 static List group_norm(const Tensor &x, const Tensor &gamma, const Tensor &beta, double eps,
                        bool silu)
 {
-    int64_t P = x.size(0), B = x.size(1), C = x.size(2), G = 32, W = C / G;
+    int64_t P = x.size(0), B = x.size(1), C = x.size(2), G = 32, W = C / G, R = B * C;
     auto y = at::empty_like(x), affine = at::empty({2, B, C}, at::kFloat),
          stats = at::empty({2, B, G}, at::kFloat);
     const bf *xp = x.data_ptr<bf>();
     const float *gp = gamma.data_ptr<float>(), *bp = beta.data_ptr<float>();
     bf *yp = y.data_ptr<bf>();
-    float *mul = affine.data_ptr<float>(), *add = mul + B * C, *mean = stats.data_ptr<float>(),
+    float *mul = affine.data_ptr<float>(), *add = mul + R, *mean = stats.data_ptr<float>(),
           *dev = mean + B * G;
-    at::parallel_for(0, B, 8, [&](int64_t from, int64_t to) {
-        std::vector<float> sums(2 * C);
-        for (int64_t b = from; b < to; b++) {
-            for (int64_t c = 0; c < C; c += 16) {
-                vf s = all(0);
-                for (int64_t p = 0; p < P; p++)
-                    s += ld(xp + (p * B + b) * C + c);
-                st(sums.data() + c, s);
-            }
-            for (int64_t g = 0; g < G; g++) {
-                float s = 0;
-                for (int64_t c = g * W; c < (g + 1) * W; c++)
-                    s += sums[c];
-                mean[b * G + g] = s / (float)(W * P);
-                for (int64_t c = g * W; c < (g + 1) * W; c++)
-                    sums[C + c] = mean[b * G + g];
-            }
-            for (int64_t c = 0; c < C; c += 16) {
-                vf q = all(0), m = ld(sums.data() + C + c);
-                for (int64_t p = 0; p < P; p++) {
-                    vf v = ld(xp + (p * B + b) * C + c) - m;
-                    q = _mm512_fmadd_ps(v, v, q);
-                }
-                st(sums.data() + c, q);
-            }
-            for (int64_t g = 0; g < G; g++) {
-                float q = 0, m = mean[b * G + g];
-                for (int64_t c = g * W; c < (g + 1) * W; c++)
-                    q += sums[c];
-                float r = dev[b * G + g] = 1 / std::sqrt(q / (float)(W * P) + (float)eps);
-                for (int64_t c = g * W; c < (g + 1) * W; c++) {
-                    mul[b * C + c] = r * gp[c];
-                    add[b * C + c] = bp[c] - m * r * gp[c];
-                }
-            }
-            for (int64_t c = 0; c < C; c += 16) {
-                vf m = ld(mul + b * C + c), a = ld(add + b * C + c);
-                for (int64_t p = 0; p < P; p++) {
-                    int64_t at = (p * B + b) * C + c;
-                    vf v = _mm512_fmadd_ps(ld(xp + at), m, a);
-                    st(yp + at, silu ? v * sigmoid(v) : v);
-                }
-            }
-        }
+    std::vector<float> sum(R), square(R);
+    auto group = [&](const std::vector<float> &v, int64_t g) { /* of B G: its mean over all */
+        float s = 0;
+        for (int64_t i = g * W; i < (g + 1) * W; i++)
+            s += v[i];
+        return s / (float)(W * P);
+    };
+    strips(P, R, [&](int64_t at, int64_t i) { st(&sum[i], ld(&sum[i]) + ld(xp + at)); });
+    for (int64_t g = 0; g < B * G; g++) {
+        mean[g] = group(sum, g);
+        std::fill(&sum[g * W], &sum[g * W] + W, mean[g]);
+    }
+    strips(P, R, [&](int64_t at, int64_t i) {
+        vf v = ld(xp + at) - ld(&sum[i]);
+        st(&square[i], _mm512_fmadd_ps(v, v, ld(&square[i])));
+    });
+    for (int64_t i = 0; i < R; i++) {
+        int64_t g = i / W, c = i % C;
+        if (i % W == 0)
+            dev[g] = 1 / std::sqrt(group(square, g) + (float)eps);
+        mul[i] = dev[g] * gp[c];
+        add[i] = bp[c] - mean[g] * mul[i];
+    }
+    strips(P, R, [&](int64_t at, int64_t i) {
+        vf v = _mm512_fmadd_ps(ld(xp + at), ld(mul + i), ld(add + i));
+        st(yp + at, silu ? v * sigmoid(v) : v);
     });
     return {y, affine, stats};
 }
@@ -74,58 +69,45 @@ static List group_norm(const Tensor &x, const Tensor &gamma, const Tensor &beta,
 static List group_norm_back(const Tensor &x, const Tensor &dy, const Tensor &gamma,
                             const Tensor &affine, const Tensor &stats, bool silu, const bf *plus)
 {
-    int64_t P = x.size(0), B = x.size(1), C = x.size(2), G = 32, W = C / G;
+    int64_t P = x.size(0), B = x.size(1), C = x.size(2), G = 32, W = C / G, R = B * C;
     auto dx = at::empty_like(x), dg = at::zeros({C}, at::kFloat), db = at::zeros({C}, at::kFloat);
     const bf *xp = x.data_ptr<bf>(), *dp = dy.data_ptr<bf>();
-    const float *gp = gamma.data_ptr<float>(), *mul = affine.data_ptr<float>(), *add = mul + B * C;
+    const float *gp = gamma.data_ptr<float>(), *mul = affine.data_ptr<float>(), *add = mul + R;
     const float *mean = stats.data_ptr<float>(), *dev = mean + B * G;
     float *dgp = dg.data_ptr<float>(), *dbp = db.data_ptr<float>();
     bf *o = dx.data_ptr<bf>();
-    std::vector<float> sums(2 * C), k(3 * C);
-    for (int64_t b = 0; b < B; b++) {
-        auto slope = [&](int64_t at, vf v, vf m, vf a) {
-            vf d = ld(dp + at);
-            if (!silu)
-                return d;
-            vf z = _mm512_fmadd_ps(v, m, a), s = sigmoid(z);
-            return d * s * (all(1) + z * (all(1) - s));
-        };
-        for (int64_t c = 0; c < C; c += 16) {
-            vf m = ld(mul + b * C + c), a = ld(add + b * C + c), s = all(0), q = s;
-            for (int64_t p = 0; p < P; p++) {
-                int64_t at = (p * B + b) * C + c;
-                vf v = ld(xp + at), d = slope(at, v, m, a);
-                s += d;
-                q = _mm512_fmadd_ps(d, v, q);
-            }
-            st(sums.data() + c, s);
-            st(sums.data() + C + c, q);
+    std::vector<float> sum(R), product(R), k(3 * R); /* of dy, of dy x; factors of dy, x, 1 */
+    auto slope = [&](int64_t at, int64_t i, vf v) {
+        vf d = ld(dp + at);
+        if (!silu)
+            return d;
+        vf z = _mm512_fmadd_ps(v, ld(mul + i), ld(add + i)), s = sigmoid(z);
+        return d * s * (all(1) + z * (all(1) - s));
+    };
+    strips(P, R, [&](int64_t at, int64_t i) {
+        vf v = ld(xp + at), d = slope(at, i, v);
+        st(&sum[i], ld(&sum[i]) + d);
+        st(&product[i], _mm512_fmadd_ps(d, v, ld(&product[i])));
+    });
+    for (int64_t g = 0; g < B * G; g++) {
+        float m = mean[g], r = dev[g], s1 = 0, s2 = 0, n = (float)(W * P);
+        for (int64_t i = g * W; i < (g + 1) * W; i++) {
+            s1 += gp[i % C] * sum[i];
+            s2 += gp[i % C] * product[i];
         }
-        for (int64_t g = 0; g < G; g++) {
-            float m = mean[b * G + g], r = dev[b * G + g], s1 = 0, s2 = 0, n = (float)(W * P);
-            for (int64_t c = g * W; c < (g + 1) * W; c++) {
-                s1 += gp[c] * sums[c];
-                s2 += gp[c] * sums[C + c];
-            }
-            float t = r * (s2 - m * s1);
-            for (int64_t c = g * W; c < (g + 1) * W; c++) {
-                k[c] = r * gp[c];
-                k[C + c] = -r * r * t / n;
-                k[2 * C + c] = -r * s1 / n + r * r * m * t / n;
-                dgp[c] += r * (sums[C + c] - m * sums[c]);
-                dbp[c] += sums[c];
-            }
-        }
-        for (int64_t c = 0; c < C; c += 16) {
-            vf m = ld(mul + b * C + c), a = ld(add + b * C + c);
-            vf k0 = ld(&k[c]), k1 = ld(&k[C + c]), k2 = ld(&k[2 * C + c]);
-            for (int64_t p = 0; p < P; p++) {
-                int64_t at = (p * B + b) * C + c;
-                vf v = ld(xp + at), d = slope(at, v, m, a) * k0 + v * k1 + k2;
-                st(o + at, plus ? d + ld(plus + at) : d);
-            }
+        float t = r * (s2 - m * s1);
+        for (int64_t i = g * W; i < (g + 1) * W; i++) {
+            k[i] = r * gp[i % C];
+            k[R + i] = -r * r * t / n;
+            k[2 * R + i] = -r * s1 / n + r * r * m * t / n;
+            dgp[i % C] += r * (product[i] - m * sum[i]);
+            dbp[i % C] += sum[i];
         }
     }
+    strips(P, R, [&](int64_t at, int64_t i) {
+        vf v = ld(xp + at), d = slope(at, i, v) * ld(&k[i]) + v * ld(&k[R + i]) + ld(&k[2 * R + i]);
+        st(o + at, plus ? d + ld(plus + at) : d);
+    });
     return {dx, dg, db};
 }
 

@@ -94,7 +94,7 @@ PLURAL = {"cross": "crosses", "plus": "pluses", "rhombus": "rhombuses", "wolf": 
           "mouse": "mice", "leaf": "leaves", "knife": "knives", "cherry": "cherries",
           "goose": "geese", "sheep": "sheep", "fish": "fish", "deer": "deer", "scarf": "scarves",
           "cactus": "cacti"}
-FOCUS = ("fluent-emoji-flat", "twemoji", "noto")
+FOCUS = "fluent-emoji-flat"
 CONTRAST = 95  # least distance in rgb between a shape and its ground
 LAYERS, PROFILE = 4, 64  # ridges of a landscape, points of each
 
@@ -102,17 +102,18 @@ LAYERS, PROFILE = 4, 64  # ridges of a landscape, points of each
 class Things:
     """What can be drawn: shapes, solids, then the drawings of the archive. Familiar nouns (marked *
     in subjects.txt) are chosen `factor` times as often as the others. With `focus` fewer drawings
-    are used: those of three flat hands, most often of a noun's first name; and things are larger."""
+    are used: one for each noun, in one flat hand and never mirrored; and things are larger."""
 
     def __init__(self, archive, factor=4.0, focus=False):
-        self.focus, self.chance = focus, {}
+        self.focus = focus
         with zipfile.ZipFile(archive) as z:
             self.drawings = json.loads(z.read("index.json"))["drawings"]
         first = len(SHAPES) + len(SOLIDS)
-        of, plain = {}, {}
+        of, focused = {}, {}
         for i, (label, hand) in enumerate(self.drawings):
             of.setdefault(label, []).append(first + i)
-            plain[first + i] = hand in FOCUS
+            if hand == FOCUS or label not in focused:
+                focused[label] = first + i
         self.ids, self.words, self.unseen, odds, used = {}, {}, {}, {}, set()
         for line in (pathlib.Path(__file__).parent / "subjects.txt").read_text().splitlines():
             if not line or line[0] == "#":
@@ -126,13 +127,12 @@ class Things:
                 continue
             words = [[w.strip() for w in part.split(",") if w.strip()] for part in words + ["", ""]]
             self.ids[noun], self.words[noun], self.unseen[noun] = ids, words[0], words[1]
-            if focus and any(plain[i] for i in ids):
-                chance = np.array([plain[i] * (4.0 if i in of.get(labels[0], []) else 1) for i in ids])
-                self.chance[noun] = chance / chance.sum()
+            if focus:
+                self.ids[noun] = [next(focused[s] for s in labels if s in focused)]
             odds[noun] = factor if name[0] == "*" else 1.0
         self.nouns = list(self.ids)  # those that are measured; rarer ones follow
         for label, ids in of.items():
-            if label not in used and label not in self.ids and len(ids) > 2:
+            if not focus and label not in used and label not in self.ids and len(ids) > 2:
                 self.ids[label], self.words[label] = ids, []
                 odds[label] = .1
         self.all = list(self.ids)
@@ -258,16 +258,17 @@ def arrange(rng, kind, make):
     return [make(0, ax, ay, r, .02), make(1, bx, by, r, .02)]
 
 
-def scene(rng, things, whole=False, mix=(.34, .03, .54, .09)):
-    """A random scene as a plain dict; `whole` holds no combination out, for judges."""
+def scene(rng, things, whole=False, mix=(.34, .03, .54, .09), style=.2):
+    """A random scene as a plain dict; `whole` holds no combination out, for judges; `style` is the
+    share of pictures in one."""
     what = one_of(rng, ["shape", "solid", "noun", "view"], mix)
     s = dict(what=what, kind="one", size="medium", spot="centre", style=None, names=[], items=[])
-    if what != "shape" and rng.random() < .15:
+    if what != "shape" and rng.random() < style:
         s["style"] = one_of(rng, STYLES)
     if what == "view":
         s["ground"] = place(rng, one_of(rng, PLACES), one_of(rng, TIMES, [.6, .2, .2]))
         return s
-    odds = [.48, .16, .09, .07, .14, .06] if what == "shape" else [.7, .08, .06, .04, .09, .03]
+    odds = [.4, .13, .08, .07, .25, .07] if what == "shape" else [.64, .08, .07, .05, .12, .04]
     s["kind"] = one_of(rng, ["one", "spot", "two", "three", "beside", "above"], odds)
     pair = s["kind"] in ("beside", "above")
     tints = [None, None]
@@ -278,7 +279,7 @@ def scene(rng, things, whole=False, mix=(.34, .03, .54, .09)):
             with_it = [w for w in (at, s["style"]) if w]
             if whole or not any(held_out(things, n, w) for n in s["names"] for w in with_it):
                 break
-        ids = [int(one_of(rng, things.ids[n], things.chance.get(n))) for n in s["names"]]
+        ids = [int(one_of(rng, things.ids[n])) for n in s["names"]]
         if at:
             s["ground"] = place(rng, at, one_of(rng, TIMES, [.7, .15, .15]))
         else:
@@ -297,7 +298,7 @@ def scene(rng, things, whole=False, mix=(.34, .03, .54, .09)):
         ids = [kinds.index(k) + (len(SHAPES) if what == "solid" else 0) for _, k in named]
         tints = [near(rng, COLOURS[c][0]) for c, _ in named]
         s["ground"] = plain(rng, ground)
-    flip = [bool(what == "noun" and rng.random() < .5) for _ in range(2)]
+    flip = [bool(what == "noun" and not things.focus and rng.random() < .5) for _ in range(2)]
 
     def make(i, x, y, r, jitter):
         made = item(rng, ids[i], tints[i], x, y, r, jitter)

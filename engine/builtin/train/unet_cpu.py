@@ -1,4 +1,5 @@
-"""networks.Text and UNet trained by fast.cpp: the same functions of the same parameters, in less time.
+"""networks.Text, UNet and the decoder trained by fast.cpp: the same functions of the same parameters,
+in less time.
 
 Parameters stay in float32 and are used in bfloat16; activations are [pixel, picture, channel]. Every
 block is one step of PyTorch's autograd.
@@ -102,24 +103,43 @@ class Norm(Function):
     """Group norm and SiLU."""
 
     @staticmethod
-    def forward(ctx, x, gamma, beta):
-        y, affine, stats = ext.norm(x, gamma, beta)
+    def forward(ctx, x, gamma, beta, eps):
+        y, affine, stats = ext.norm(x, gamma, beta, eps)
         ctx.save_for_backward(x, gamma, affine, stats)
         return y
 
     @staticmethod
     def backward(ctx, dy):
         x, gamma, affine, stats = ctx.saved_tensors
-        return tuple(ext.norm_back(x, dy.contiguous(), gamma, affine, stats))
+        return *ext.norm_back(x, dy.contiguous(), gamma, affine, stats), None
 
 
-def resnet(layer, x, e):
+def resnet(x, e, *modules):
+    """norm, convolution, norm, convolution, and what changes the width, if it changes"""
+    return Resnet.apply(x, e, *(p for m in modules for p in (m.weight, m.bias)))
+
+
+def unet_resnet(layer, x, e):
     norm1, _, conv1 = layer.in_layers
     norm2, _, _, conv2 = layer.out_layers
-    modules = [norm1, conv1, norm2, conv2]
-    if not isinstance(layer.skip_connection, torch.nn.Identity):
-        modules.append(layer.skip_connection)
-    return Resnet.apply(x, e, *(p for m in modules for p in (m.weight, m.bias)))
+    skip = layer.skip_connection
+    return resnet(x, e, norm1, conv1, norm2, conv2,
+                  *[skip] * (not isinstance(skip, torch.nn.Identity)))
+
+
+def first(layer, x):
+    """A convolution of four channels: among 32. x [n, 4, side, side]"""
+    x = F.pad(x.flatten(2).permute(2, 0, 1), (0, 28)).bfloat16().contiguous()
+    return Conv.apply(x, F.pad(layer.weight.movedim(1, -1), (0, 28)).movedim(-1, 1), layer.bias, SAME)
+
+
+def last(norm, layer, x):
+    """Group norm, SiLU and a convolution to few channels; float32 [n, few, side, side]."""
+    few, side = len(layer.bias), math.isqrt(len(x))
+    w = torch.cat([layer.weight, layer.weight.new_zeros(32 - few, *layer.weight.shape[1:])])
+    x = Norm.apply(x, norm.weight, norm.bias, norm.eps)
+    x = Conv.apply(x, w, F.pad(layer.bias, (0, 32 - few)), SAME)
+    return x[..., :few].float().permute(1, 2, 0).unflatten(2, (side, side))
 
 
 def transformer(layer, x, context):
@@ -151,7 +171,6 @@ def read(text, ids):
 
 def run(unet, x, t, context):
     """The noise [n, 4, side, side] in float32, for x of that shape and what read() gave."""
-    n, _, side, _ = x.shape
     half = unet.time_embed[0].in_features // 2
     angle = t[:, None].float() * torch.exp(-math.log(10000) / half * torch.arange(half))
     emb = F.silu(unet.time_embed(torch.cat([angle.cos(), angle.sin()], 1)))
@@ -163,19 +182,17 @@ def run(unet, x, t, context):
     def through(block, x):
         for layer in block:
             if isinstance(layer, networks.UNetResnet):
-                x = resnet(layer, x, every[layer])
+                x = unet_resnet(layer, x, every[layer])
             elif isinstance(layer, networks.Transformer):
                 x = transformer(layer, x, context)
             elif isinstance(layer, networks.Down):
                 x = Conv.apply(x, layer.op.weight, layer.op.bias, HALF)
             elif isinstance(layer, networks.Up):
                 x = Conv.apply(x, layer.conv.weight, layer.conv.bias, TWICE)
-            else:  # the first convolution: four channels among 32
-                w = F.pad(layer.weight.movedim(1, -1), (0, 28)).movedim(-1, 1)
-                x = Conv.apply(x, w, layer.bias, SAME)
+            else:
+                x = first(layer, x)
         return x
 
-    x = F.pad(x.flatten(2).permute(2, 0, 1), (0, 28)).bfloat16().contiguous()
     skips = []
     for block in unet.input_blocks:
         x = through(block, x)
@@ -183,10 +200,27 @@ def run(unet, x, t, context):
     x = through(unet.middle_block, x)
     for block in unet.output_blocks:
         x = through(block, torch.cat([x, skips.pop()], 2))
-    norm, _, last = unet.out
-    w = torch.cat([last.weight, last.weight.new_zeros(28, *last.weight.shape[1:])])
-    x = Conv.apply(Norm.apply(x, norm.weight, norm.bias), w, F.pad(last.bias, (0, 28)), SAME)
-    return x[..., :4].float().permute(1, 2, 0).unflatten(2, (side, side))
+    norm, _, conv = unet.out
+    return last(norm, conv, x)
+
+
+def decode(vae, z):
+    """The pictures [n, 3, 8 side, 8 side] in float32 of latents [n, 4, side, side]."""
+    def block(layer, x):
+        skip = [layer.nin_shortcut] if hasattr(layer, "nin_shortcut") else []
+        return resnet(x, NONE, layer.norm1, layer.conv1, layer.norm2, layer.conv2, *skip)
+
+    d, side = vae.decoder, z.shape[-1]
+    x = block(d.mid["block_1"], first(d.conv_in, vae.post_quant_conv(z)))
+    x = d.mid["attn_1"](x.float().permute(1, 2, 0).unflatten(2, (side, side)))
+    x = block(d.mid["block_2"], x.flatten(2).permute(2, 0, 1).bfloat16().contiguous())
+    for level in reversed(d.up):
+        for layer in level["block"]:
+            x = block(layer, x)
+        if "upsample" in level:
+            conv = level["upsample"].conv
+            x = Conv.apply(x, conv.weight, conv.bias, TWICE)
+    return last(d.norm_out, d.conv_out, x)
 
 
 def adamw(group, average, clip, keep, state):
