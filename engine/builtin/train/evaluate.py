@@ -57,10 +57,9 @@ def tell(name, bar, **figures):
           f" (wanted: {bar}; {len(next(iter(figures.values())))} pictures)", flush=True)
 
 
-def hits(images, nouns, plain=True):
-    """Whether each noun is the judge's first, and among its first five; on a plain ground the
-    retriever judges."""
-    top = [retriever(i) for i in images] if plain else said(images)["noun"].topk(5).indices.tolist()
+def hits(images, nouns):
+    """Whether each noun is the retriever's first, and among its first five."""
+    top = [retriever(i) for i in images]
     want = [things.nouns.index(n) for n in nouns]
     return [w in t[:1] for w, t in zip(want, top)], [w in t for w, t in zip(want, top)]
 
@@ -100,7 +99,7 @@ def pairs():
               if scenes.held_out(things, n, p)]
     some = [all_of[i] for i in rng.permutation(len(all_of))[:share(100)]]
     images = draw("pairs", [f"{a(n)} {scenes.PLACES[p][0]}" for n, p in some])
-    _, five = hits(images, [n for n, _ in some], plain=False)
+    _, five = hits(images, [n for n, _ in some])
     place = [judges.PLACES[i] == p for i, (_, p) in zip(said(images)["place"].argmax(1), some)]
     tell("subject x background, held out", "both 60%", subject=five, background=place,
          both=np.logical_and(five, place))
@@ -111,7 +110,7 @@ def styles():
     some = [(n, s) for n in nouns for s in scenes.STYLES][::max(1, round(1 / args.part))]
     images = draw("styles", [f"{a(n)}, {scenes.STYLES[s][0]}" for n, s in some])
     style = [judges.STYLES[i] == s for i, (_, s) in zip(said(images)["style"].argmax(1), some)]
-    tell("style", "80%", style=style, subject_top5=hits(images, [n for n, _ in some], plain=False)[1])
+    tell("style", "80%", style=style, subject_top5=hits(images, [n for n, _ in some])[1])
 
 
 def counts():
@@ -175,10 +174,13 @@ def autoencoder():
               f"{np.mean(seams):.2f} of the average", flush=True)
 
 
+def real():
+    judges.report(judge, retriever, atlas, device, share(2048))
+
+
 atlas = compose.Atlas(args.work / "drawings.zip", 128, device)
 retriever = judges.Retriever(things, atlas)
-judges.report(judge, things, atlas, device, share(2048))
-for measure in (colour_shape, subjects, pairs, styles, counts, relations, synonyms, guidance,
-                autoencoder):
+for measure in (real, colour_shape, subjects, pairs, styles, counts, relations, synonyms,
+                guidance, autoencoder):
     if not args.only or measure.__name__ in args.only:
         measure()

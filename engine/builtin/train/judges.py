@@ -3,8 +3,8 @@
 Three that never saw a generated picture, and report first how often they are right on real scenes
 of seeds that nobody trained on, so that they can be believed:
 read_shape() reads a shape on a plain ground by comparing colours and outlines. Retriever names a
-thing on a plain ground by its nearest drawing. Judge, a small network trained here on scenes of its
-own seeds (none held out), names the thing anywhere, the place, the style, and how many.
+thing by the drawing that explains the picture best. Judge, a small network trained here on scenes
+of its own seeds (none held out), names the place, the style, and how many things there are.
 """
 import argparse
 import math
@@ -19,21 +19,20 @@ import common
 import compose
 import scenes
 
-SIDE = 64  # every picture is brought to this before it is judged
+SIDE = 128  # every picture is brought to this before it is judged
 PLACES, STYLES = ["plain"] + list(scenes.PLACES), ["none"] + list(scenes.STYLES)
 COLOURS = {n: np.array(c[0], float) for n, c in scenes.COLOURS.items()}
 
 
 class Judge(nn.Module):
-    def __init__(self, nouns):
+    def __init__(self):
         super().__init__()
-        layers, c = [], 3
-        for w in (32, 64, 128, 256):
-            for cin, stride in ((c, 2), (w, 1)):
-                layers += [nn.Conv2d(cin, w, 3, stride, 1, bias=False), nn.BatchNorm2d(w), nn.ReLU()]
-            c = w
+        layers = []
+        for cin, c, stride in ((3, 16, 2), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1),
+                               (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1)):
+            layers += [nn.Conv2d(cin, c, 3, stride, 1, bias=False), nn.BatchNorm2d(c), nn.ReLU()]
         self.body = nn.Sequential(*layers)
-        self.heads = nn.ModuleDict({"noun": nn.Linear(c, nouns), "place": nn.Linear(c, len(PLACES)),
+        self.heads = nn.ModuleDict({"place": nn.Linear(c, len(PLACES)),
                                     "style": nn.Linear(c, len(STYLES)), "count": nn.Linear(c, 3)})
 
     def forward(self, x):
@@ -41,18 +40,16 @@ class Judge(nn.Module):
         return {k: head(h) for k, head in self.heads.items()}
 
 
-def labels(s, things):
+def labels(s):
     """What a judge should say of a scene; -100 where the question has no answer."""
-    single = s["what"] == "noun" and s["kind"] not in ("beside", "above")
-    noun = things.nouns.index(s["names"][0]) if single and s["names"][0] in things.nouns else -100
     count = {"one": 0, "spot": 0, "two": 1, "three": 2}.get(s["kind"], -100) if s["items"] else -100
     place, style = s["ground"]["name"] or "plain", s["style"] or "none"
-    return [noun, PLACES.index(place), STYLES.index(style), count]
+    return [PLACES.index(place), STYLES.index(style), count]
 
 
 def load(work, device):
     things = scenes.Things(work / "drawings.zip")
-    judge = Judge(len(things.nouns)).to(device)
+    judge = Judge().to(device)
     judge.load_state_dict(common.load(work / "judge.pt", device)["judge"])
     return judge.eval(), things
 
@@ -96,47 +93,50 @@ def read_shape(img, templates):
 
 
 class Retriever:
-    """Nouns by the nearest drawing: the picture is cut to what differs from its ground, and compared
-    with every drawing, both ways round, laid on the same ground."""
+    """Nouns by the drawing that explains a picture best: every drawing, both ways round, is laid at
+    every place and in six sizes onto the picture's ground (a colour for each row, from its sides),
+    and the least error names the noun. That error is, over what the drawing covers, the drawing's
+    minus the bare ground's, but for a constant: a convolution with the drawings.
+    """
 
-    def __init__(self, things, atlas, side=20):
-        self.things, self.side, library, owner = things, side, [], []
+    SIDE, SIZES = 32, (9, 12, 15, 18, 21, 24)
+
+    def __init__(self, things, atlas):
+        self.things, owner, cells, self.kernels = things, [], [], []
         for k, noun in enumerate(things.nouns):
             for i in things.ids[noun]:
-                x = atlas.data[i].float().cpu()[None] / 255
-                ys, xs = (x[0, 3] > .05).nonzero().T
-                library.append(self.square(x, ys, xs)[0])
+                cells.append(self.cut(atlas.data[i].float().cpu() / 255))
                 owner.append(k)
-        x = torch.stack(library)
-        x = torch.cat([x, x.flip(3)])
-        self.cover, self.ink = x[:, 3:], x[:, :3] * x[:, 3:]
         self.owner = torch.tensor(owner * 2)
+        for side in self.SIZES:
+            x = torch.cat([F.interpolate(c[None], size=(side, side), mode="area") for c in cells])
+            x = torch.cat([x, x.flip(3)])
+            cover, colour = x[:, 3:], x[:, :3]
+            self.kernels.append((torch.cat([cover, -2 * cover * colour], 1),
+                                 (cover * colour.square()).sum((1, 2, 3))))
 
-    def square(self, x, ys, xs):
-        """[1, c, side, side]: the box around the points, centred in a square."""
-        x = x[:, :, ys.min():ys.max() + 1, xs.min():xs.max() + 1]
-        h, w = x.shape[2:]
-        n = max(h, w)
-        top, left = (n - h) // 2, (n - w) // 2
-        x = F.pad(x, (left, n - w - left, top, n - h - top))
-        return F.interpolate(x, size=(self.side, self.side), mode="area")
+    @staticmethod
+    def cut(x):
+        """The square around what a drawing covers."""
+        ys, xs = (x[3] > .05).nonzero().T
+        (top, h), (left, w) = ((int(v.min()), int(v.max() - v.min()) + 1) for v in (ys, xs))
+        side = max(h, w)
+        x = F.pad(x, (side,) * 4)
+        top, left = top + side - (side - h) // 2, left + side - (side - w) // 2
+        return x[:, top:top + side, left:left + side]
 
+    @torch.no_grad()
     def __call__(self, img):
-        """Indices of the five nearest nouns for a uint8 [h, w, 3] picture; [] when it is empty."""
-        p = torch.from_numpy(img.astype(np.float32)) / 255
-        edge = torch.cat([p[:3].reshape(-1, 3), p[-3:].reshape(-1, 3), p[:, :3].reshape(-1, 3),
-                          p[:, -3:].reshape(-1, 3)])
-        ground = edge.median(0).values
-        far = (p - ground).norm(dim=2)
-        strong = far > max(.12, .35 * float(far.quantile(.99)))
-        if strong.float().mean() < .005:
-            return []
-        ys, xs = strong.nonzero().T
-        x = self.square((p - ground).permute(2, 0, 1)[None], ys, xs)
-        library = self.ink - self.cover * ground[:, None, None]
-        error = (library - x).square().mean((1, 2, 3))
-        best = torch.full((len(self.things.nouns),), 9.0)
-        best = best.scatter_reduce(0, self.owner, error, "amin")
+        """Indices of the five likeliest nouns for a uint8 [h, w, 3] picture."""
+        p = torch.from_numpy(img.astype(np.float32)).permute(2, 0, 1)[None] / 255
+        p = F.interpolate(p, size=(self.SIDE, self.SIDE), mode="area")
+        ground = torch.cat([p[..., :3], p[..., -3:]], 3).median(3, keepdim=True).values
+        bare = (p - ground).square().sum(1, keepdim=True)
+        x = torch.cat([p.square().sum(1, keepdim=True) - bare, p], 1)
+        best = torch.full((len(self.things.nouns),), 1e9)
+        for kernels, own in self.kernels:
+            error = F.conv2d(x, kernels)[0].amin((1, 2)) + own
+            best = best.scatter_reduce(0, self.owner, error, "amin")
         return best.topk(5, largest=False).indices.tolist()
 
 
@@ -146,30 +146,31 @@ def painted(rng, things, atlas, size, n, device, **how):
     return batch, compose.paint(packed, atlas, size)
 
 
-def report(judge, things, atlas, device, count=2048):
+def report(judge, retriever, atlas, device, count=2048):
     """Accuracy on scenes of seeds that nobody trained on."""
-    rng = np.random.default_rng([9, 9, 9])
-    right, top5, seen = np.zeros(4), 0, np.zeros(4)
+    rng, things = np.random.default_rng([9, 9, 9]), retriever.things
+    right, seen, styled = np.zeros(3), np.zeros(3), []
     for _ in range(count // 64):
         batch, x = painted(rng, things, atlas, 128, 64, device, mix=(.1, .02, .75, .13))
-        want = torch.tensor([labels(s, things) for s in batch])
+        want = torch.tensor([labels(s) for s in batch])
         with torch.no_grad():
-            said = [judge(x)[k].cpu() for k in ("noun", "place", "style", "count")]
-        for k in range(4):
+            said = [judge(x)[k].cpu() for k in judge.heads]
+        for k in range(3):
             ok = want[:, k] >= 0
             right[k] += (said[k].argmax(1) == want[:, k])[ok].sum()
             seen[k] += ok.sum()
-        top5 += (said[0].topk(5).indices == want[:, :1]).any(1).sum()
-    shapes, retriever = templates(), Retriever(things, atlas)
-    good, first, five, all_of = 0, 0, 0, 0
-    while all_of < 300:
+        styled += (said[1].argmax(1) == want[:, 1])[want[:, 1] > 0].tolist()
+    shapes, good = templates(), 0
+    named = {False: [], True: []}  # by whether the thing stands in a place
+    while min(len(v) for v in named.values()) < 150:
         batch, x = painted(rng, things, atlas, 128, 1, device, mix=(0, 0, 1, 0))
-        s = batch[0]
-        if s["ground"]["name"] is None and not s["style"] and s["kind"] == "one" and \
-                s["names"][0] in things.nouns:
-            want = things.nouns.index(s["names"][0])
-            got = retriever((255 * x[0]).byte().permute(1, 2, 0).cpu().numpy())
-            first, five, all_of = first + (want in got[:1]), five + (want in got), all_of + 1
+        s, placed = batch[0], batch[0]["ground"]["name"] is not None
+        if s["style"] or s["kind"] != "one" or s["names"][0] not in things.nouns or \
+                len(named[placed]) == 150:
+            continue
+        want = things.nouns.index(s["names"][0])
+        got = retriever((255 * x[0]).byte().permute(1, 2, 0).cpu().numpy())
+        named[placed].append((want in got[:1], want in got))
     for i in range(300):
         s = scenes.scene(rng, things, whole=True, mix=(1, 0, 0, 0))
         while s["kind"] != "one" or s["size"] == "small":
@@ -177,10 +178,11 @@ def report(judge, things, atlas, device, count=2048):
         x = compose.paint({k: v.to(device) for k, v in compose.pack([s]).items()}, atlas, 128)[0]
         got = read_shape((255 * x).byte().permute(1, 2, 0).cpu().numpy(), shapes)
         good += got == (*s["names"][0], s["ground"]["colour"])
-    print("judges on unseen real renders: " +
-          ", ".join(f"{k} {100 * r / n:.1f}%" for k, r, n in zip(judge.heads, right, seen)) +
-          f", noun in top 5 {100 * top5 / seen[0]:.1f}%, retriever {first / 3:.1f}%, in top 5 "
-          f"{five / 3:.1f}%, colour x shape {good / 3:.1f}%",
+    shares = [*zip(judge.heads, right / seen), ("style where there is one", np.mean(styled)),
+              ("colour x shape", good / 300)]
+    for where, v in zip(("on plain grounds", "in places"), named.values()):
+        shares += zip((f"retriever {where}", "top 5"), np.mean(v, 0))
+    print("judges on unseen real renders: " + ", ".join(f"{k} {100 * v:.1f}%" for k, v in shares),
           flush=True)
 
 
@@ -189,12 +191,12 @@ def main():
     args.add_argument("--work", default="build/train", type=pathlib.Path)
     args.add_argument("--minutes", default=15, type=float)
     args.add_argument("--batch", default=64, type=int)
-    args.add_argument("--picture", default=64, type=int, help="size that is painted for training")
+    args.add_argument("--picture", default=128, type=int, help="size that is painted for training")
     args = args.parse_args()
     device, path = common.device(), args.work / "judge.pt"
     things = scenes.Things(args.work / "drawings.zip", factor=1)
     atlas = compose.Atlas(args.work / "drawings.zip", 96, device)
-    judge = Judge(len(things.nouns)).to(device, memory_format=torch.channels_last)
+    judge = Judge().to(device, memory_format=torch.channels_last)
     opt = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=1e-2)
     step, spent = 0, 0.0
     if (c := common.load(path, device)):
@@ -209,7 +211,7 @@ def main():
         if len(kept) < 30 or rng.random() < .3:  # painting is dear: most pictures come again, shifted
             batch, x = painted(rng, things, atlas, args.picture, args.batch, device,
                                mix=(.08, .02, .8, .1))
-            kept.append((x, torch.tensor([labels(s, things) for s in batch], device=device)))
+            kept.append((x, torch.tensor([labels(s) for s in batch], device=device)))
             kept = kept[-150:]
         x, want = kept[rng.integers(len(kept))]
         shift = tuple(rng.integers(-3, 4, 2).tolist())
@@ -230,7 +232,7 @@ def main():
             common.save(path, judge=judge.state_dict(), opt=opt.state_dict(), step=step,
                         spent=spent)
     judge.eval()
-    report(judge, things, atlas, device)
+    report(judge, Retriever(things, atlas), atlas, device)
 
 
 if __name__ == "__main__":
