@@ -352,9 +352,9 @@ static void add_samplers(cJSON *json)
 void native_info(struct http_request *req)
 {
     static const char *const examples[] = {
-        "a red circle on a blue background",     "a yellow star on a navy background",
-        "a pink heart on a white background",    "a green triangle on a yellow background",
-        "an orange ring on a purple background",
+        "a castle in the mountains at sunset", "a penguin in the snow",
+        "a cat, neon sign",                    "a rocket in space",
+        "a guitar on a pink background",       "a yellow star on a navy background",
     };
     const struct app *app = http_app(req);
     const struct settings *s = app->settings;

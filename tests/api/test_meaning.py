@@ -4,10 +4,11 @@ failure means that the engine or the model has changed, not that the dice fell b
 import base64
 import io
 import math
+import pathlib
 
 import pytest
 import requests
-from PIL import Image
+from PIL import Image, ImageChops, ImageFilter, ImageStat
 
 COLOURS = {
     "red": (220, 30, 35), "orange": (245, 140, 20), "yellow": (250, 225, 40), "green": (30, 150, 70),
@@ -133,3 +134,55 @@ def test_other_words_other_picture(server):
     first = read(paint(server, "a red circle on a blue background", 3))[:2]
     second = read(paint(server, "a blue circle on a red background", 3))[:2]
     assert first == ("red", "blue") and second == ("blue", "red")
+
+
+# Drawings as the model has seen them, 32 by 32 each (tests/golden/things.py).
+NOUNS = ["apple", "banana", "car", "cat", "crown", "dog", "fish", "house", "mushroom", "penguin",
+         "rocket", "strawberry", "tree", "tulip", "umbrella", "watermelon"]
+SIDE = 32
+STRIP = Image.open(pathlib.Path(__file__).parents[1] / "golden/things.png").convert("RGB")
+DRAWINGS = {n: STRIP.crop((SIDE * k, 0, SIDE * k + SIDE, SIDE)) for k, n in enumerate(NOUNS)}
+
+
+def square(image):
+    """What is on the ground, as large as it can be in a white square of SIDE."""
+    w, h = image.size
+    ground = median([image.getpixel((x, y)) for x in (1, w - 2) for y in range(h)])
+    flat = Image.new("RGB", image.size, ground)
+    box = ImageChops.difference(image, flat).convert("L").point(lambda v: 255 * (v > 40)).getbbox()
+    thing = image.crop(box)
+    side = max(thing.size)
+    out = Image.new("RGB", (side, side), "white")
+    out.paste(thing, ((side - thing.width) // 2, (side - thing.height) // 2))
+    return out.resize((SIDE, SIDE), Image.Resampling.BOX)
+
+
+def noun_of(image):
+    """The noun whose drawing differs least."""
+    got = square(image).tobytes()
+    return min(NOUNS, key=lambda n: sum((a - b) ** 2 for a, b in
+                                        zip(got, square(DRAWINGS[n]).tobytes())))
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_the_judge_names_drawings(noun):
+    """Larger, blurred and off the middle."""
+    image = Image.new("RGB", (128, 128), "white")
+    image.paste(DRAWINGS[noun].resize((90, 90), Image.Resampling.BICUBIC), (25, 12))
+    assert noun_of(image.filter(ImageFilter.GaussianBlur(2))) == noun
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_things(server, noun):
+    article = "an" if noun[0] in "aeiou" else "a"
+    assert noun_of(paint(server, f"{article} {noun} on a white background", 1)) == noun
+
+
+def test_larger_pictures_are_the_same_enlarged(server):
+    """The model knows one size: on larger canvases it would repeat itself."""
+    words = "an apple on a white background"
+    small, large = paint(server, words, 1), paint(server, words, 1, size="512x512")
+    assert (small.size, large.size) == ((128, 128), (512, 512))
+    apart = ImageStat.Stat(ImageChops.difference(small, large.resize((128, 128), Image.BOX)))
+    assert max(apart.mean) < 2
+    assert paint(server, words, 1, size="256x128").size == (256, 128)

@@ -103,7 +103,7 @@ def main():
         "modelspec.implementation": "https://github.com/CompVis/stable-diffusion",
         "modelspec.resolution": f"{args.picture}x{args.picture}",
         "modelspec.prediction_type": "epsilon",
-        "pictor.guidance": f"{args.guidance:g}", "pictor.steps": "20",
+        "pictor.guidance": f"{args.guidance:g}", "pictor.steps": "20", "pictor.one_size": "1",
         "modelspec.description": "Small text to image model: things, shapes, colours, landscapes. "
                                  "Trained from scratch on composed pictures."})
     print(f"{args.out}: {args.out.stat().st_size} bytes, {len(out)} tensors, "
