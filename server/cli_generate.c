@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/base/log.h"
 #include "engine/io/image.h"
 #include "engine/pictor.h"
 #include "server/cli.h"
@@ -459,6 +460,7 @@ int generate_main(int argc, char **argv)
     struct options o = {0};
     int status = 2, option, index;
     job_params_init(&o.job);
+    log_set_level(LOG_WARN);
     struct settings *settings = settings_load(&argc, argv, own_flags, &err);
     if (!settings || !replace(&o.job.prompt, "", &err) ||
         !replace(&o.job.negative_prompt, "", &err) || !replace(&o.job.sampler, "Euler a", &err) ||
