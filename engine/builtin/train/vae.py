@@ -38,7 +38,6 @@ things = scenes.Things(args.work / "drawings.zip")
 atlas = compose.Atlas(args.work / "drawings.zip", min(192, args.picture), device)
 
 
-
 class Patches(torch.nn.Module):
     """Tells painted patches of about 20 pixels from decoded ones; gives what each layer says."""
 
