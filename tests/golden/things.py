@@ -13,8 +13,8 @@ HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1] / "engine/builtin/train"))
 import scenes  # noqa: E402
 
-NOUNS = ["apple", "banana", "car", "cat", "crown", "dog", "fish", "house", "mushroom", "penguin", "rocket", "strawberry",
-         "tree", "tulip", "umbrella", "watermelon"]
+NOUNS = ["apple", "banana", "car", "cat", "crown", "dog", "fish", "house", "mushroom", "penguin",
+         "rocket", "strawberry", "tree", "tulip", "umbrella", "watermelon"]
 SIDE = 32
 
 things = scenes.Things(sys.argv[1], focus=True)

@@ -5,6 +5,7 @@ Muon moves a matrix by its momentum made orthogonal (Newton-Schulz iterations; J
 2024), which uses all directions of a gradient alike; .2 sqrt(longer side) gives steps as long as
 AdamW's, so that both share a learning rate.
 """
+import math
 import torch
 import torch.distributed as dist
 
@@ -63,7 +64,7 @@ class Optimizer(torch.optim.Optimizer):
         grads = [p.grad for g in self.param_groups for p in g["params"]]
         norm = torch.stack(torch._foreach_norm(grads)).norm().item()
         clip = min(1, 1 / (norm + 1e-6))
-        for group in self.param_groups:
+        for group in self.param_groups if math.isfinite(norm) else ():
             params = group["params"]
             mine = [next(average) for _ in params]
             for p in params:

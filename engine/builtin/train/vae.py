@@ -66,7 +66,7 @@ else:
     params = list(vae.parameters())
 opt = torch.optim.AdamW(params, lr=args.rate, betas=(0.9, 0.98), weight_decay=1e-4, fused=True)
 ema = common.Ema(list(vae.parameters()), 0.997)
-patches = Patches().to(device, memory_format=torch.channels_last)
+patches = Patches().to(device, memory_format=torch.channels_last)  # of use with --decoder alone
 opt_patches = torch.optim.AdamW(patches.parameters(), lr=1e-3, betas=(.5, .9))
 step, spent = 0, 0.0
 if (c := common.load(path, device)):
@@ -100,25 +100,20 @@ def errors(y, x):
     return d.abs().mean(), d.square().mean(), steps
 
 
-def error(l1, mse, grad):
-    return l1 + grad + 2 * mse
-
-
-def with_patches(x, y, error, weight):
-    """The gradient at y of the error and of what patches say, and the discriminator's own step."""
-    got = y.detach().requires_grad_()
+def with_patches(x, got, error, weight):
+    """The gradient at got of its error and of what patches say, and the discriminator's own step."""
     for p in patches.parameters():
         p.requires_grad_(False)
     with torch.autocast(device.type, torch.bfloat16):
         real, fake = patches(x), patches(got)
         unlike = sum((a.float() - b.float()).abs().mean() for a, b in zip(fake[:-1], real))
         doubt = unlike - fake[-1].float().mean()
-    of_error, of_doubt = (torch.autograd.grad(v, got)[0] for v in (error(got), doubt))
+    of_error, of_doubt = (torch.autograd.grad(v, got)[0] for v in (error, doubt))
     for p in patches.parameters():
         p.requires_grad_()
     with torch.autocast(device.type, torch.bfloat16):
         loss = (F.relu(1 - patches(x)[-1].float()).mean() +
-                F.relu(1 + patches(y.detach())[-1].float()).mean())
+                F.relu(1 + patches(got.detach())[-1].float()).mean())
     opt_patches.zero_grad()
     loss.backward()
     opt_patches.step()
@@ -138,7 +133,9 @@ while spent < total:
         z = mean + torch.randn_like(mean) * (var / 2).exp()
         y = unet_cpu.decode(vae, z) if unet_cpu else vae.decode(z)
     y = y.float()
-    l1, mse, grad = errors(y, x)
+    got = y.detach().requires_grad_() if args.decoder else y
+    l1, mse, grad = errors(got, x)
+    loss = l1 + grad + 2 * mse
     kl = .5 * (mean.square() + var.exp() - 1 - var).mean()
     # three latents are drawn to the mean colour of their cell: found by itself, one colour axis
     # after the other, this takes most of the training
@@ -146,10 +143,10 @@ while spent < total:
     opt.zero_grad()
     said = 0.0
     if args.decoder:
-        slope, said = with_patches(x, y, lambda y: error(*errors(y, x)), .5 * min(step / 200, 1))
+        slope, said = with_patches(x, got, loss, .5 * min(step / 200, 1))
         y.backward(slope)
     else:
-        (error(l1, mse, grad) + 1e-3 * kl + max(.5 - spent / total, .02) * hint).backward()
+        (loss + 1e-3 * kl + max(.5 - spent / total, .02) * hint).backward()
     norm = torch.nn.utils.clip_grad_norm_(params, 1.0)
     opt.step()
     step += 1
