@@ -240,33 +240,33 @@ def watercolour(x):
 def oil(x):
     """Strokes: each cell of a jittered grid takes one colour, lit across the stroke."""
     s = x.shape[-1]
-    strokes = flow(x, (noise(x, s // 5, 2) - .5) * s / 16)
+    strokes = flow(x, (noise(x, s // 10, 2) - .5) * s / 8)
     strokes = (strokes * 9).round() / 9
-    relief = noise(x, s // 4)
-    relief = relief - torch.roll(relief, (1, 1), (2, 3))
+    relief = noise(x, s // 10)
+    relief = relief - torch.roll(relief, (s // 40, s // 40), (2, 3))
     return (strokes - .5) * 1.1 + .5 + .4 * relief
 
 
 def sketch(x):
+    """Contours over grey shades, which are hatched where the picture is dark."""
     grey = x.mean(1, keepdim=True)
     s = x.shape[-1]
-    line = 1 - 1.6 * edges(blur(x, s / 200)).clamp(0, .6)
-    ramp = torch.arange(s, device=x.device)
-    hatch = ((ramp[:, None] + ramp) % max(3, s // 24) < max(1, s // 64)).float()
-    shade = 1 - .3 * hatch * (1 - grey).clamp(0, 1)
-    return (line * shade * (.94 + .06 * noise(x, s // 2))).expand(-1, 3, -1, -1)
+    contour = 1 - 1.6 * edges(blur(x, s / 200)).clamp(0, .6)
+    ramp = torch.arange(s, device=x.device) * (2 * math.pi * 9 / s)
+    hatch = .5 + .5 * (ramp[:, None] + ramp).sin()
+    shade = 1 - (.25 + .35 * hatch) * (1 - grey)
+    return (contour * shade * (.9 + .1 * noise(x, s // 6))).expand(-1, 3, -1, -1)
 
 
 def pixel(x):
-    s = x.shape[-1]
-    small = F.interpolate(x, size=(16, 16) if s <= 64 else (24, 24), mode="area")
-    return F.interpolate((small * 6).round() / 6, size=(s, s), mode="nearest")
+    small = F.interpolate(x, size=(16, 16), mode="area")
+    return F.interpolate((small * 6).round() / 6, size=x.shape[2:], mode="nearest")
 
 
 def glass(x):
     """Cells of random points, each of one colour, with lead between them."""
     n, _, s, _ = x.shape
-    k = 9
+    k = 6
 
     def centres(m):
         ramp = (torch.arange(m, device=x.device) + .5) / m
@@ -277,7 +277,7 @@ def glass(x):
     where = (2 * at.flip(-1) - 1)[:, None]
     cell = F.grid_sample(blur(x, s / 60), where, align_corners=False)[:, :, 0]
     flat = cell.gather(2, which[..., 0][:, None].expand(-1, 3, -1)).reshape(n, 3, s, s)
-    lead = ((near[..., 1] - near[..., 0]) * s / 2.2).clamp(0, 1).reshape(n, 1, s, s)
+    lead = ((near[..., 1] - near[..., 0]) * s / 4.5).clamp(0, 1).reshape(n, 1, s, s)
     lead = lead * (1 - 2 * edges(blur(x, s / 128))).clamp(0, 1)
     return ((flat - .5) * 1.2 + .55) * lead
 
@@ -294,10 +294,10 @@ def neon(x):
 def photo(x):
     s = x.shape[-1]
     ramp = torch.linspace(-1, 1, s, device=x.device)
-    vignette = 1 - .3 * (ramp[:, None] ** 2 + ramp ** 2)
+    vignette = 1 - .4 * (ramp[:, None] ** 2 + ramp ** 2)
     soft = blur(x, s / 160)
     warm = torch.tensor([1.04, .98, .88], device=x.device)[:, None, None]
-    grain = torch.randn(len(x), 1, s, s, device=x.device) * .05
+    grain = (noise(x, s // 4) - .5) * .16
     return (soft * .8 + .1) * warm * vignette + grain
 
 

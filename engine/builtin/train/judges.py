@@ -210,7 +210,7 @@ def main():
             g["lr"] = 2e-3 * (.5 + .5 * math.cos(math.pi * spent / total)) + 1e-5
         if len(kept) < 30 or rng.random() < .3:  # painting is dear: most pictures come again, shifted
             batch, x = painted(rng, things, atlas, args.picture, args.batch, device,
-                               mix=(.08, .02, .8, .1))
+                               mix=(.08, .02, .8, .1), style=.5)
             kept.append((x, torch.tensor([labels(s) for s in batch], device=device)))
             kept = kept[-150:]
         x, want = kept[rng.integers(len(kept))]

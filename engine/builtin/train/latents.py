@@ -30,6 +30,7 @@ def main():
     args.add_argument("--focus", action="store_true", help="fewer drawings of a thing, larger")
     args.add_argument("--mix", default=[.34, .03, .54, .09], type=float, nargs=4,
                       help="shares of shapes, solids, things, landscapes")
+    args.add_argument("--style", default=.2, type=float, help="share of pictures in a style")
     args = args.parse_args()
     device = common.device()
     vae = common.load_vae(args.work, args.size, device, best=False)
@@ -40,7 +41,7 @@ def main():
     shards = [s for s in range(-(-args.count // SHARD)) if not (folder / f"{s:04d}.pt").exists()]
     seeds = [[args.picture, s, k] for s in shards for k in range(SHARD // args.batch)]
     made = supply.supply(scenes.Things(archive, args.factor, args.focus), seeds, args.batch, args.workers,
-                         mix=args.mix)
+                         mix=args.mix, style=args.style)
     start = time.time()
     for shard in shards:
         means, ids = [], []
