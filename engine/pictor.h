@@ -92,7 +92,10 @@ struct pictor_model_info {
     size_t weight_bytes; /* packed, in memory */
     float default_guidance;
     int default_steps;
-    bool one_size; /* cannot compose larger pictures: they are painted small and enlarged */
+    /* Side of the pictures that it can compose; 0: the native size. Larger ones are composed so,
+     * then enlarged and painted over at this strength, up to the native size. */
+    int compose_side;
+    double detail_strength;
 };
 
 /* `path`: "builtin" for the model inside the binary, a .safetensors file in the single-file layout,

@@ -56,8 +56,8 @@ void pictor_params_init(struct pictor_params *p, const struct pictor_model *mode
 /* One picture on its way. */
 struct job {
     struct pictor_model *m;
-    const struct pictor_params *p;
-    struct pictor_params small; /* what p points to when a model of one size paints smaller */
+    const struct pictor_params *asked, *p; /* p: asked, or `fitted` to what the model can compose */
+    struct pictor_params fitted;
     const struct sampler *sampler;
     enum schedule_kind scheduler;
     struct ops ops; /* its arena: `plan`, or the engine's */
@@ -261,25 +261,59 @@ static size_t most_pixels(const struct pictor_params *p)
                   (size_t)(p->hires_width / VAE_FACTOR) * (size_t)(p->hires_height / VAE_FACTOR));
 }
 
-/* A model of one size repeats itself on larger canvases: from twice its pixels on, text to image is
- * painted with its number of pixels in the shape asked for, and enlarged in the end. */
+/* What the picture measures in the end. */
+static int last_width(const struct pictor_params *p)
+{
+    return p->hires_width ? p->hires_width : p->width;
+}
+
+static int last_height(const struct pictor_params *p)
+{
+    return p->hires_width ? p->hires_height : p->height;
+}
+
+/* `side` x `side` pixels in the shape that the picture has in the end. */
+static void shape(const struct pictor_params *p, double side, int *width, int *height)
+{
+    double w = last_width(p), h = last_height(p), scale = side / sqrt(w * h);
+    *width = near_side(w * scale);
+    *height = near_side(h * scale);
+}
+
+/* A model that cannot compose large pictures repeats its subject on them. From twice the pixels
+ * that it can compose on, pictures are composed so, in the shape asked for; then enlarged and
+ * painted over for details, up to the model's native size; and enlarged to what was asked for in
+ * the end: a second pass that was asked for says no more than the size. Painting over a picture
+ * that leaves its composition begins with the details. */
 static void fit_model(struct job *j)
 {
     const struct pictor_model_info *info = &j->m->info;
+    const struct pictor_params *p = j->asked;
+    struct pictor_params *f = &j->fitted;
+    double asked = (double)last_width(p) * last_height(p), detail = info->detail_strength;
     double native = (double)info->native_width * info->native_height;
-    double scale = sqrt(native / ((double)j->p->width * j->p->height));
-    if (!info->one_size || j->p->init || j->p->hires_width || scale * scale > .5)
+    if (!info->compose_side || asked < 2.0 * info->compose_side * info->compose_side)
         return;
-    j->small = *j->p;
-    j->small.width = near_side(j->p->width * scale);
-    j->small.height = near_side(j->p->height * scale);
-    j->p = &j->small;
+    *f = *p;
+    j->p = f;
+    f->hires_width = f->hires_height = 0;
+    double side = sqrt(fmin(asked, native));
+    if (p->init && p->strength <= detail) {
+        shape(p, side, &f->width, &f->height);
+        return;
+    }
+    shape(p, info->compose_side, &f->width, &f->height);
+    if (detail > 0) {
+        shape(p, side, &f->hires_width, &f->hires_height);
+        f->hires_strength = detail;
+        f->hires_upscaler = "Lanczos";
+    }
 }
 
 /* Bytes at the widest moment: the largest stage, and the floats that live between stages. */
 static bool plan(struct job *j, size_t *bytes, struct err *err)
 {
-    size_t asked = (size_t)j->p->width * (size_t)j->p->height;
+    size_t asked = (size_t)last_width(j->asked) * (size_t)last_height(j->asked);
     fit_model(j);
     const struct pictor_params *p = j->p;
     bool hires = p->hires_width > 0;
@@ -310,7 +344,7 @@ static bool plan(struct job *j, size_t *bytes, struct err *err)
 bool pictor_check(struct pictor_model *model, const struct pictor_params *params, size_t *bytes,
                   struct err *err)
 {
-    struct job j = {.m = model, .p = params};
+    struct job j = {.m = model, .asked = params, .p = params};
     j.ops.dev = model->engine->dev;
     size_t ignored;
     return check(&j, err) && plan(&j, bytes ? bytes : &ignored, err);
@@ -351,10 +385,10 @@ static bool first_noise(struct job *j, struct noise *noise, float *out, struct e
     return true;
 }
 
-/* Samples j->latent: from nothing, or from what is in it (`init`, the same memory: painted over
- * where `mask` is 1). */
+/* Samples j->latent: from nothing, or from what is in it, painted over where `mask` is 1 (NULL:
+ * everywhere) and filled there as `fill` says. */
 static bool sample(struct job *j, const struct sampler_plan *plan, bool from_latent,
-                   const struct canvas *canvas, struct err *err)
+                   const float *mask, enum pictor_fill fill, struct err *err)
 {
     size_t pixels = (size_t)j->width * (size_t)j->height, n = pixels * CHANNELS, bytes;
     struct guided_options options = guidance_of(j);
@@ -367,13 +401,12 @@ static bool sample(struct job *j, const struct sampler_plan *plan, bool from_lat
         return err_set(err, ERR_TOO_LARGE, "no memory for latents");
     if (!plan_sampling(j, &bytes, err) || !stage(j, bytes, err) || !first_noise(j, &noise, x, err))
         goto done;
-    const float *mask = canvas ? canvas->mask : NULL;
     if (from_latent) {
         memcpy(init, j->latent, n * sizeof *init);
-        if (mask && (canvas->fill == PICTOR_FILL_NOISE || canvas->fill == PICTOR_FILL_NOTHING))
+        if (mask && (fill == PICTOR_FILL_NOISE || fill == PICTOR_FILL_NOTHING))
             for (size_t i = 0; i < n; i++) {
                 float m = mask[i / CHANNELS];
-                init[i] = init[i] * (1 - m) + (canvas->fill == PICTOR_FILL_NOISE ? m * x[i] : 0);
+                init[i] = init[i] * (1 - m) + (fill == PICTOR_FILL_NOISE ? m * x[i] : 0);
             }
     }
     if (!guided_new(&g, &options, err))
@@ -508,6 +541,37 @@ static bool enlarge_picture(struct job *j, int w, int h, struct err *err)
     return ok;
 }
 
+/* In place. On failure the picture is freed. */
+static bool resize(struct pictor_image *image, int width, int height, struct err *err)
+{
+    if (image->width == width && image->height == height)
+        return true;
+    struct pictor_image old = *image;
+    *image = (struct pictor_image){0};
+    bool ok = image_resize(&old, width, height, IMAGE_LANCZOS, image, err);
+    pictor_image_free(&old);
+    return ok;
+}
+
+/* The canvas' mask at the latent's size, which is not larger: 1 where any of it is. `out` is
+ * replaced. */
+static bool mask_for(struct job *j, const struct canvas *canvas, float **out, struct err *err)
+{
+    int w = j->asked->width / VAE_FACTOR, h = j->asked->height / VAE_FACTOR;
+    if (!canvas->mask)
+        return true;
+    float *mask = calloc((size_t)j->width * (size_t)j->height, sizeof *mask);
+    if (!mask)
+        return err_set(err, ERR_TOO_LARGE, "no memory for a mask");
+    for (int y = 0; y < h; y++)
+        for (int x = 0; x < w; x++)
+            if (canvas->mask[y * w + x] > 0)
+                mask[y * j->height / h * j->width + x * j->width / w] = 1;
+    free(*out);
+    *out = mask;
+    return true;
+}
+
 static bool paint(struct job *j, struct pictor_image *out, struct err *err)
 {
     const struct pictor_params *p = j->p;
@@ -515,6 +579,7 @@ static bool paint(struct job *j, struct pictor_image *out, struct err *err)
     struct sampler_plan first = {0}, second = {0};
     struct canvas canvas = {0};
     struct pictor_image painted = {0};
+    float *mask = NULL; /* at the size that is worked on */
     bool hires = p->hires_width > 0, ok = false;
     j->width = p->width / VAE_FACTOR;
     j->height = p->height / VAE_FACTOR;
@@ -545,18 +610,22 @@ static bool paint(struct job *j, struct pictor_image *out, struct err *err)
         err_set(err, ERR_CANCELLED, "cancelled");
         goto done;
     }
-    if (p->init && (!canvas_prepare(p, &canvas, err) || !encode_picture(j, &canvas.image, err)))
+    if (p->init && (!canvas_prepare(j->asked, &canvas, err) ||
+                    !resize(&canvas.image, p->width, p->height, err) ||
+                    !encode_picture(j, &canvas.image, err) || !mask_for(j, &canvas, &mask, err)))
         goto done;
-    if (!sample(j, &first, p->init != NULL, p->init ? &canvas : NULL, err))
+    if (!sample(j, &first, p->init != NULL, mask, canvas.fill, err))
         goto done;
     if (hires && !j->interrupted) {
         int w = p->hires_width / VAE_FACTOR, h = p->hires_height / VAE_FACTOR;
         bool latent = strcasecmp(p->hires_upscaler, "Latent") == 0;
         if (!(latent ? enlarge_latent(j, w, h, err) : enlarge_picture(j, w, h, err)) ||
-            (second.steps && !sample(j, &second, true, NULL, err)))
+            !mask_for(j, &canvas, &mask, err) ||
+            (second.steps && !sample(j, &second, true, mask, PICTOR_FILL_ORIGINAL, err)))
             goto done;
     }
-    if (!decode_picture(j, &painted, err))
+    if (!decode_picture(j, &painted, err) ||
+        (p != j->asked && !resize(&painted, last_width(j->asked), last_height(j->asked), err)))
         goto done;
     if (p->init) {
         ok = canvas_finish(&canvas, &painted, out, err);
@@ -566,6 +635,7 @@ static bool paint(struct job *j, struct pictor_image *out, struct err *err)
         ok = true;
     }
 done:
+    free(mask);
     pictor_image_free(&painted);
     canvas_free(&canvas);
     sampler_plan_free(&first);
@@ -576,20 +646,10 @@ done:
     return ok;
 }
 
-/* In place. On failure the picture is freed. */
-static bool enlarge(struct pictor_image *image, int width, int height, struct err *err)
-{
-    struct pictor_image small = *image;
-    *image = (struct pictor_image){0};
-    bool ok = image_resize(&small, width, height, IMAGE_LANCZOS, image, err);
-    pictor_image_free(&small);
-    return ok;
-}
-
 bool pictor_generate(struct pictor_model *model, const struct pictor_params *params,
                      struct pictor_image *out, struct err *err)
 {
-    struct job j = {.m = model, .p = params};
+    struct job j = {.m = model, .asked = params, .p = params};
     j.ops.dev = model->engine->dev;
     size_t bytes;
     *out = (struct pictor_image){0};
@@ -599,6 +659,5 @@ bool pictor_generate(struct pictor_model *model, const struct pictor_params *par
     atomic_store(&model->engine->interrupt, false);
     j.began = j.last_step = now();
     /* Room for the largest stage at once, so that the others leave it warm pages. */
-    return arena_renew(&model->engine->arena, bytes, err) && paint(&j, out, err) &&
-           (j.p == params || enlarge(out, params->width, params->height, err));
+    return arena_renew(&model->engine->arena, bytes, err) && paint(&j, out, err);
 }

@@ -104,7 +104,8 @@ static void describe(struct pictor_model *m)
     }
     i->default_guidance = (float)metadata_number(m->cp, "pictor.guidance", 1, 30, 7);
     i->default_steps = (int)metadata_number(m->cp, "pictor.steps", 1, 1000, 20);
-    i->one_size = metadata_number(m->cp, "pictor.one_size", 0, 1, 0) == 1;
+    i->compose_side = (int)metadata_number(m->cp, "pictor.compose", 64, 4096, 0);
+    i->detail_strength = metadata_number(m->cp, "pictor.detail", 0, 1, 0);
 }
 
 static struct checkpoint *open_checkpoint(const char *path, struct err *err)

@@ -23,7 +23,9 @@ import optimizer
 args = argparse.ArgumentParser()
 args.add_argument("--work", default="build/train", type=pathlib.Path)
 args.add_argument("--size", default="small", choices=networks.SIZES)
-args.add_argument("--picture", default=[64], type=int, nargs="+")
+args.add_argument("--picture", default=[64], type=int, nargs="+", help="sizes, one after the other")
+args.add_argument("--detail", default=550, type=int, help="timesteps of sizes after the first are less")
+args.add_argument("--crop", default=1024, type=int, help="largest part of a picture, in its pixels")
 args.add_argument("--minutes", default=45, type=float)
 args.add_argument("--batch", default=64, type=int)
 args.add_argument("--rate", default=1e-3, type=float)
@@ -83,14 +85,25 @@ empty = torch.from_numpy(common.Tokenizer().rows([""], args.length).astype(np.in
 alphas = common.alphas().to(device)
 
 
-def batch():
-    """Latents and token ids."""
-    z, ids = data[args.picture[torch.randint(len(args.picture), ()).item()]]
-    at = torch.randint(len(z), (args.batch,), device=device)
-    rows = ids[at, torch.randint(ids.shape[1], (args.batch,), device=device)].long()
+def batch(side):
+    """Latents, token ids and timesteps. Sizes after the first learn the details of pictures that
+    were painted in the first and enlarged, from parts of them: no strong noise."""
+    z, ids = data[side]
+    n = max(32, args.batch * args.picture[0] ** 2 // min(side, args.crop) ** 2 // 32 * 32)
+    at = torch.randint(len(z), (n,), device=device)
+    rows = ids[at, torch.randint(ids.shape[1], (n,), device=device)].long()
     pad = args.length - rows.shape[1]
     rows = torch.nn.functional.pad(rows, (0, pad), value=common.END)
-    return z[at].float(), torch.where(torch.rand(args.batch, 1, device=device) < .1, empty, rows)
+    # half of the pictures lean to strong noise, where layout and colour are decided
+    t = torch.rand(n, device=device)
+    if side == args.picture[0]:
+        t = torch.where(torch.rand_like(t) < .5, t, t.sqrt()) * 1000
+    else:
+        t = t * args.detail
+    part = min(side, args.crop) // 8
+    y, x = torch.randint(side // 8 - part + 1, (2,)).tolist()
+    return (z[at, :, y:y + part, x:x + part].float(),
+            torch.where(torch.rand(n, 1, device=device) < .1, empty, rows), t.long())
 
 
 def save():
@@ -107,17 +120,14 @@ def stop(*_):
 
 
 signal.signal(signal.SIGTERM, stop)
-start, first, total = time.time(), step, args.minutes * 60
+start, first, before, total = time.time(), step, seen, args.minutes * 60
 took, log, saved = 0.0, [], start
 while took < total:
     rate = min((step - first + 1) / 100, 1) * (args.end + (1 - args.end) * (.5 + .5 * math.cos(
         math.pi * took / total)))
     for g, part in zip(opt.param_groups, parts):
         g["lr"] = args.rate * rate * part
-    z, ids = batch()
-    # half of the pictures lean to strong noise, where layout and colour are decided
-    t = torch.rand(args.batch, device=device)
-    t = (torch.where(torch.rand_like(t) < .5, t, t.sqrt()) * 1000).long()
+    z, ids, t = batch(args.picture[step % len(args.picture)])
     a, noise = alphas[t][:, None, None, None], torch.randn_like(z)
     x = (a.sqrt() * z + (1 - a).sqrt() * noise).bfloat16()
     e = run_unet(x.contiguous(memory_format=torch.channels_last), t, run_text(ids)).float()
@@ -125,7 +135,7 @@ while took < total:
     each = (e - noise).square().mean((1, 2, 3))
     loss = (each * ((snr.clamp(max=5) + args.strong) / snr).clamp(max=10)).mean()
     loss.backward()
-    step, seen = step + 1, seen + args.batch * ranks
+    step, seen = step + 1, seen + len(z) * ranks
     if not unet_cpu:
         for m, p in zip(master, params):
             m.grad, p.grad = p.grad.float(), None
@@ -144,7 +154,7 @@ while took < total:
     if step % 100 == 0 and rank == 0:
         loss, x0, norm = np.nanmean(log[-100:], 0)
         print(f"step {step} seen {seen} {spent + took:.0f}s loss {loss:.4f} x0 {x0:.3f} gnorm "
-              f"{norm:.2f} {(step - first) * args.batch * ranks / took:.1f}/s", flush=True)
+              f"{norm:.2f} {(seen - before) / took:.1f}/s", flush=True)
     if time.time() - saved > 180:
         save()
         saved = time.time()

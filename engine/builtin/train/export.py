@@ -68,7 +68,7 @@ def main():
     args = argparse.ArgumentParser()
     args.add_argument("--work", default="build/train", type=pathlib.Path)
     args.add_argument("--size", default="small", choices=networks.SIZES)
-    args.add_argument("--picture", default=128, type=int)
+    args.add_argument("--picture", default=256, type=int)
     args.add_argument("--guidance", default=4.0, type=float)
     args.add_argument("--out", default="../pictor-mini.safetensors", type=pathlib.Path)
     args = args.parse_args()
@@ -103,7 +103,8 @@ def main():
         "modelspec.implementation": "https://github.com/CompVis/stable-diffusion",
         "modelspec.resolution": f"{args.picture}x{args.picture}",
         "modelspec.prediction_type": "epsilon",
-        "pictor.guidance": f"{args.guidance:g}", "pictor.steps": "20", "pictor.one_size": "1",
+        "pictor.guidance": f"{args.guidance:g}", "pictor.steps": "20",
+        "pictor.compose": str(common.COMPOSE), "pictor.detail": str(common.DETAIL),
         "modelspec.description": "Small text to image model: things, shapes, colours, landscapes. "
                                  "Trained from scratch on composed pictures."})
     print(f"{args.out}: {args.out.stat().st_size} bytes, {len(out)} tensors, "

@@ -3,9 +3,11 @@
 As a command, a grid of the lines of a file:   python sample.py --model M --prompts P --out grid.png
 """
 import argparse
+import functools
 import pathlib
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 import common
 import export
@@ -14,33 +16,59 @@ import networks
 TOKENIZER = common.Tokenizer()
 
 
+def denoise(models, x, times, context, guidance):
+    """DDIM from the first of the times to no noise; context: of nothing, then of the words."""
+    n, alphas = len(x), common.alphas().to(x.device)
+    if (cpu := common.unet_cpu(x.device)):
+        unet = functools.partial(cpu.run, models["unet"])
+        context = context.transpose(0, 1).bfloat16().contiguous()
+    else:
+        unet = models["unet"]
+    for k, t in enumerate(times):
+        both = torch.cat([x, x]).bfloat16().contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, torch.bfloat16, not cpu):
+            e = unet(both, t.expand(2 * n), context).float()
+        e = e[:n] + guidance * (e[n:] - e[:n])
+        a = alphas[t]
+        b = alphas[times[k + 1]] if k + 1 < len(times) else torch.ones((), device=x.device)
+        x = b.sqrt() * (x - (1 - a).sqrt() * e) / a.sqrt() + (1 - b).sqrt() * e
+    return x
+
+
+def decode(models, z):
+    with torch.autocast(z.device.type, torch.bfloat16):
+        y = models["vae"].decode(z / common.LATENT_SCALE)
+    return y.float().clamp(-1, 1)
+
+
 @torch.no_grad()
-def generate(models, prompts, picture=128, steps=20, guidance=4.0, seed=0, negative="", batch=32):
-    """uint8 [n, picture, picture, 3] from networks of export.read()."""
-    device = next(models["unet"].parameters()).device
-    alphas = common.alphas().to(device)
-    times = torch.linspace(999, 0, steps + 1).round().long().to(device)
+def generate(models, prompts, picture=common.COMPOSE, steps=20, guidance=4.0, seed=0, negative="", batch=32,
+             strength=common.DETAIL):
+    """uint8 [n, picture, picture, 3] from networks of export.read(). Larger ones than it can
+    compose are composed small, enlarged, and painted over."""
+    device, small = next(models["unet"].parameters()).device, min(picture, common.COMPOSE)
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(len(prompts), 4, picture // 8, picture // 8, generator=generator).to(device)
+    draws = [torch.randn(len(prompts) + 16, 4, side // 8, side // 8, generator=generator).to(device)
+             for side in (small, picture)]
+    times = torch.linspace(999, 0, steps + 1).round().long()[:-1].to(device)
+    again = torch.linspace(999 * strength, 0, round(steps * strength) + 1).long()[:-1].to(device)
     out = []
     for i in range(0, len(prompts), batch):
-        part, x = prompts[i:i + batch], noise[i:i + batch]
+        part = prompts[i:i + batch]
         n = len(part)
-        ids = torch.from_numpy(TOKENIZER.rows([negative] * n + part).astype(np.int64)).to(device)
+        part = part + part[:1] * (-n % 16)  # as many as fast.cpp takes
+        ids = TOKENIZER.rows([negative] * len(part) + part).astype(np.int64)
         with torch.autocast(device.type, torch.bfloat16):
-            context = models["text"](ids)
-        for k in range(steps):
+            context = models["text"](torch.from_numpy(ids).to(device))
+        y = decode(models, denoise(models, draws[0][i:i + len(part)], times, context, guidance))
+        if picture > small:
+            y = F.interpolate(y, size=picture, mode="bicubic", antialias=True)
             with torch.autocast(device.type, torch.bfloat16):
-                e = models["unet"](torch.cat([x, x]).contiguous(memory_format=torch.channels_last),
-                                   times[k].expand(2 * n), context)
-            e = e.float()[:n] + guidance * (e[n:] - e[:n]).float()
-            a = alphas[times[k]]
-            b = alphas[times[k + 1]] if k + 1 < steps else torch.ones((), device=device)
-            z = (x - (1 - a).sqrt() * e) / a.sqrt()
-            x = b.sqrt() * z + (1 - b).sqrt() * e
-        with torch.autocast(device.type, torch.bfloat16):
-            y = models["vae"].decode(x / common.LATENT_SCALE)
-        out.append(((y.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu())
+                z = models["vae"].encode(y.contiguous(memory_format=torch.channels_last))[0]
+            a = common.alphas()[again[0]].item()
+            z = a ** .5 * common.LATENT_SCALE * z.float() + (1 - a) ** .5 * draws[1][i:i + len(part)]
+            y = decode(models, denoise(models, z, again, context, guidance))
+        out.append(((y[:n] + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu())
     return torch.cat(out).numpy()
 
 
@@ -56,7 +84,7 @@ if __name__ == "__main__":
     args.add_argument("--size", default="small", choices=networks.SIZES)
     args.add_argument("--prompts", required=True, type=pathlib.Path)
     args.add_argument("--out", required=True, type=pathlib.Path)
-    args.add_argument("--picture", default=128, type=int)
+    args.add_argument("--picture", default=256, type=int)
     args.add_argument("--guidance", default=4.0, type=float)
     args.add_argument("--seed", default=0, type=int)
     args = args.parse_args()
