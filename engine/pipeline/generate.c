@@ -305,6 +305,7 @@ static void fit_model(struct job *j)
     shape(p, info->compose_side, &f->width, &f->height);
     if (detail > 0) {
         shape(p, side, &f->hires_width, &f->hires_height);
+        f->hires_steps = (int)fmax(1, round(detail * p->steps)); /* as long as those before */
         f->hires_strength = detail;
         f->hires_upscaler = "Lanczos";
     }
