@@ -313,6 +313,9 @@ def test_other_clients_and_a_restarted_server(open_page, serve):
     expect(page.locator("#connection")).to_be_hidden()
     expect(page.locator("figcaption").first).to_contain_text("while it was away")
     expect(page.locator(CARD)).to_have_count(2)
+    # a picture that goes while the browser fetches it is a 404
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('figure img')].every((i) => i.naturalWidth)")
     api.call("DELETE", "/" + away["id"])
     expect(page.locator(CARD)).to_have_count(1)
     paint(page, "meanwhile")
