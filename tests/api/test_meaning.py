@@ -9,6 +9,7 @@ import pathlib
 import pytest
 import requests
 from PIL import Image, ImageChops, ImageFilter, ImageStat
+from sdapi_client import encode
 
 COLOURS = {
     "red": (220, 30, 35), "orange": (245, 140, 20), "yellow": (250, 225, 40), "green": (30, 150, 70),
@@ -190,47 +191,36 @@ def test_larger_pictures_are_the_same(server):
     assert paint(server, words, 1, size="512x256").size == (512, 256)
 
 
-def sdapi(server, name, **body):
-    answer = requests.post(server.url + "/sdapi/v1/" + name, json={"seed": 1, **body}, timeout=120)
-    assert answer.status_code == 200, answer.text
-    return Image.open(io.BytesIO(base64.b64decode(answer.json()["images"][0]))).convert("RGB")
+def paint_over(sd, image, prompt, **more):
+    return sd.img2img(encode(image), prompt=prompt, width=image.width, height=image.height, steps=20,
+                      **more).image.convert("RGB")
 
 
-def png(image):
-    data = io.BytesIO()
-    image.save(data, "PNG")
-    return base64.b64encode(data.getvalue()).decode()
-
-
-def paint_over(server, image, prompt, **more):
-    return sdapi(server, "img2img", prompt=prompt, init_images=[png(image)], width=image.width,
-                 height=image.height, **more)
-
-
-def test_a_second_pass_at_a_larger_size(server):
-    got = sdapi(server, "txt2img", prompt="an apple on a white background", width=256, height=256,
-                enable_hr=True, hr_scale=2, hr_upscaler="Latent", denoising_strength=.7)
+def test_a_second_pass_at_a_larger_size(sd):
+    got = sd.txt2img(prompt="an apple on a white background", width=256, height=256, steps=20,
+                     enable_hr=True, hr_scale=2, hr_upscaler="Latent",
+                     denoising_strength=.7).image.convert("RGB")
     assert (got.size, noun_of(got)) == ((512, 512), "apple")
 
 
 @pytest.mark.parametrize("side", [256, 512])
-def test_painting_over_large_pictures(server, side):
+def test_painting_over_large_pictures(sd, side):
     """One thing comes, not a carpet of them; weak painting over leaves the composition."""
     blue = Image.new("RGB", (side, side), COLOURS["blue"])
     words = "a red circle on a blue background"
-    over = paint_over(server, blue, words, denoising_strength=1)
+    over = paint_over(sd, blue, words, denoising_strength=1)
     colour, ground, inside = read(over)
     assert (colour, shape_of(inside), ground) == ("red", "circle", "blue")
-    again = paint_over(server, over, words, denoising_strength=.3)
+    again = paint_over(sd, over, words, denoising_strength=.3)
     assert max(ImageStat.Stat(ImageChops.difference(over, again)).mean) < 12
 
 
-def test_inpainting_large_pictures(server):
+def test_inpainting_large_pictures(sd):
     side, box = 512, (128, 128, 384, 384)
     white, mask = Image.new("RGB", (side, side), "white"), Image.new("L", (side, side))
     mask.paste(255, box)
-    got = paint_over(server, white, "a red circle on a white background", denoising_strength=1,
-                     inpainting_fill=1, mask=png(mask), mask_blur=0)
+    got = paint_over(sd, white, "a red circle on a white background", denoising_strength=1,
+                     inpainting_fill=1, mask=encode(mask), mask_blur=0)
     colour, _, inside = read(got.crop(box))
     assert (colour, shape_of(inside)) == ("red", "circle")
     for edge in ((0, 0, side, 120), (0, 392, side, side), (0, 0, 120, side), (392, 0, side, side)):

@@ -42,7 +42,7 @@ def decode(models, z):
 
 
 @torch.no_grad()
-def generate(models, prompts, picture=common.COMPOSE, steps=20, guidance=4.0, seed=0, negative="", batch=32,
+def generate(models, prompts, picture, steps=20, guidance=4.0, seed=0, negative="", batch=32,
              strength=common.DETAIL):
     """uint8 [n, picture, picture, 3] from networks of export.read(). Larger ones than it can
     compose are composed small, enlarged, and painted over."""

@@ -78,8 +78,7 @@ def definitions(folder):
     for word, senses in seen.items():
         of_nouns = sorted(s[2:] for s in senses if not s[1])
         if of_nouns:
-            usual = min(senses)[1] is False
-            thing = usual and glosses[of_nouns[0][1]][0]
+            thing = not min(senses)[1] and glosses[of_nouns[0][1]][0]
             first = next((at for _, at in of_nouns if glosses[at][0]), of_nouns[0][1])
             out[word] = thing, glosses[first][1]
     return out
