@@ -32,17 +32,17 @@ LEVELS_NOT_HERE = $(filter-out $(LEVELS_$(ARCH)),$(LEVELS_x86_64) $(LEVELS_aarch
 ENGINE_SRC := $(filter-out $(LEVELS_NOT_HERE:%=engine/compute/cpu/kernels_%.c),$(wildcard \
   engine/*.c engine/base/*.c engine/compute/*.c engine/compute/cpu/*.c \
   engine/io/*.c engine/model/*.c engine/text/*.c engine/sample/*.c engine/pipeline/*.c engine/builtin/*.c))
-SERVER_SRC := $(wildcard server/*.c server/*/*.c)
+SERVER_SRC := $(wildcard server/*.c server/*/*.c server/*/*/*.c)
 ENGINE_OBJ := $(ENGINE_SRC:%.c=$(BUILD)/%.o)
 SERVER_OBJ := $(filter-out $(BUILD)/server/main.o,$(SERVER_SRC:%.c=$(BUILD)/%.o))
 
-# The web page goes into the binary as it is: server/assets.c includes a list of the files of web/.
+# The web page goes into the binary as it is: server/api/assets.c includes a list of the files of web/.
 WEB := $(sort $(shell find web -type f))
 $(BUILD)/gen/server/web_files.h: web $(WEB)
 	@mkdir -p $(@D)
 	@n=0; for f in $(WEB:web/%=%); do n=$$((n + 1)); echo "WEB_FILE($$n, \"$$f\")"; done > $@
-$(BUILD)/server/assets.o: $(BUILD)/gen/server/web_files.h
-$(BUILD)/server/assets.o: CPPFLAGS += -I$(BUILD)/gen
+$(BUILD)/server/api/assets.o: $(BUILD)/gen/server/web_files.h
+$(BUILD)/server/api/assets.o: CPPFLAGS += -I$(BUILD)/gen
 
 .PHONY: all
 all: $(BUILD)/pictor ## build the program (default)
@@ -74,7 +74,7 @@ $(BUILD)/%.o: %.c
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(FLAGS_$(@F:kernels_%.o=%)) -MMD -MP -c -o $@ $<
 
 # What is embedded with .incbin is not seen by -MMD.
-$(BUILD)/server/store.o: $(wildcard migrations/sqlite/*.sql)
+$(BUILD)/server/store/sqlite/store.o: $(wildcard migrations/sqlite/*.sql)
 $(BUILD)/engine/builtin/builtin.o: engine/builtin/pictor-mini.safetensors
 $(BUILD)/engine/builtin/builtin.o: CPPFLAGS += \
   -DBUILTIN_SHA256='"$(firstword $(shell sha256sum engine/builtin/pictor-mini.safetensors))"'

@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "engine/pictor.h"
-#include "server/cli.h"
-#include "server/fsck.h"
-#include "server/keys.h"
+#include "server/cli/cli.h"
+#include "server/store/fsck.h"
+#include "server/store/keys.h"
 
 static const struct command {
     const char *name;

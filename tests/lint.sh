@@ -19,7 +19,7 @@ allowed() { # folder -> folders it may include from
     engine/builtin) echo "engine/base engine/builtin" ;;
     engine/pipeline) echo "engine/" ;;
     engine) echo "engine/base engine/compute engine/bench.h engine/pictor.h" ;;
-    server) echo "engine/base engine/io engine/pictor.h engine/bench.h engine/builtin/builtin.h server web_files.h" ;;
+    server | server/*) echo "engine/base engine/io engine/pictor.h engine/bench.h engine/builtin/builtin.h server web_files.h" ;;
     esac
 }
 while read -r file; do

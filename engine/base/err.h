@@ -3,7 +3,7 @@
  * A function that can fail takes a `struct err *` last, returns false or NULL, and
  * says in `msg` what was wanted and what came. The caller owns the struct; passing NULL
  * is allowed where the reason does not matter. Codes are few and map to an HTTP status in
- * one table (server/http_error.c). */
+ * one table (server/http/http_error.c). */
 #ifndef PICTOR_ENGINE_BASE_ERR_H
 #define PICTOR_ENGINE_BASE_ERR_H
 

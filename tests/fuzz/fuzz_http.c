@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/base64.h"
-#include "server/json_fields.h"
-#include "server/json_text.h"
-#include "server/multipart.h"
-#include "server/route.h"
-#include "server/url.h"
+#include "server/api/route.h"
+#include "server/base/base64.h"
+#include "server/base/json_fields.h"
+#include "server/base/json_text.h"
+#include "server/base/url.h"
+#include "server/http/multipart.h"
 
 static void require(bool ok)
 {

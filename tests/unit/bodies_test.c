@@ -10,9 +10,9 @@
 #include <cjson/cJSON.h>
 #include <cmocka.h>
 
-#include "server/base64.h"
-#include "server/json_text.h"
-#include "server/multipart.h"
+#include "server/base/base64.h"
+#include "server/base/json_text.h"
+#include "server/http/multipart.h"
 
 /* ---- base64 ---- */
 

@@ -1,5 +1,5 @@
 /* breaker_test.c: pauses after failures, and servers that are left alone. */
-#include "server/breaker.h"
+#include "server/paint/breaker.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "server/backoff.h"
+#include "server/base/backoff.h"
 
 static void pauses_double_up_to_the_most(void **state)
 {

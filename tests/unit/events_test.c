@@ -12,7 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "server/events.h"
+#include "server/queue/events.h"
 
 #define JOB_A "0123456789abcdef0123456789abcdef"
 #define JOB_B "fedcba9876543210fedcba9876543210"

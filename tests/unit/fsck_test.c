@@ -5,8 +5,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "server/blobs.h"
-#include "server/fsck.h"
+#include "server/store/blobs.h"
+#include "server/store/fsck.h"
 
 static void write_file(const char *path, const char *text)
 {

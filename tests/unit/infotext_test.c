@@ -12,7 +12,7 @@
 #include <cjson/cJSON.h>
 
 #include "engine/pictor.h"
-#include "server/infotext.h"
+#include "server/job/infotext.h"
 
 #define HASH "6ce0161689b3853acaa03779ec93eafe75a02f4ced659bee03f50797806fa2fa"
 

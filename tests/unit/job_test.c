@@ -11,8 +11,8 @@
 #include <math.h>
 
 #include "engine/pictor.h"
-#include "server/job.h"
-#include "server/settings.h"
+#include "server/base/settings.h"
+#include "server/job/job.h"
 
 #define SEED_MOST (((uint64_t)1 << 53) - 1)
 

@@ -9,7 +9,7 @@
 #include <cjson/cJSON.h>
 #include <cmocka.h>
 
-#include "server/json_fields.h"
+#include "server/base/json_fields.h"
 
 struct out {
     const char *text, *word;

@@ -4,7 +4,7 @@
 #include <fcntl.h>
 
 #include "engine/base/sha256.h"
-#include "server/keys.h"
+#include "server/store/keys.h"
 
 struct rig {
     struct fixture *f;

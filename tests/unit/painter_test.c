@@ -1,6 +1,6 @@
 /* painter_test.c: the painter against a worker that does what the prompt says: hangs, dies, lies.
  * The worker is this program again, started as the painter starts a real one. */
-#include "server/painter.h"
+#include "server/paint/painter.h"
 
 #include <ftw.h>
 #include <limits.h>
@@ -17,14 +17,14 @@
 
 #include "engine/base/log.h"
 #include "server/app.h"
-#include "server/dispatch.h"
-#include "server/events.h"
-#include "server/queue.h"
-#include "server/registry.h"
-#include "server/settings.h"
-#include "server/store.h"
-#include "server/wire.h"
-#include "server/worker.h"
+#include "server/base/settings.h"
+#include "server/job/registry.h"
+#include "server/paint/dispatch.h"
+#include "server/queue/events.h"
+#include "server/queue/queue.h"
+#include "server/store/store.h"
+#include "server/worker/wire.h"
+#include "server/worker/worker.h"
 
 /* ---- the worker ---- */
 

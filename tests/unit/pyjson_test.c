@@ -8,7 +8,7 @@
 #include <cmocka.h>
 #include <cjson/cJSON.h>
 
-#include "server/pyjson.h"
+#include "server/base/pyjson.h"
 
 static void test_floats(void **state)
 {

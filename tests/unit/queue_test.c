@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
-#include "server/blobs.h"
+#include "server/store/blobs.h"
 
 static void claim_and_expect(struct fixture *f, const char *id)
 {

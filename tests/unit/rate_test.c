@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "server/rate.h"
+#include "server/http/rate.h"
 
 static void so_many_at_once_and_then_one_each_share(void **state)
 {

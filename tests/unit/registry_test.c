@@ -1,5 +1,5 @@
 /* registry_test.c: what a models folder, upstreams and aliases become; names are never paths. */
-#include "server/registry.h"
+#include "server/job/registry.h"
 
 #include <ftw.h>
 #include <setjmp.h>
@@ -15,7 +15,7 @@
 #include "engine/base/sha256.h"
 #include "engine/builtin/builtin.h"
 #include "engine/pictor.h"
-#include "server/settings.h"
+#include "server/base/settings.h"
 
 static char root[64];
 static struct settings *settings;

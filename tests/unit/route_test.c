@@ -1,10 +1,10 @@
 /* route_test.c: paths to handlers, and the gates in front of them: Host, Origin, key. */
 #include "server_fixture.h"
 
-#include "server/access.h"
-#include "server/base64.h"
-#include "server/route.h"
-#include "server/url.h"
+#include "server/api/route.h"
+#include "server/base/base64.h"
+#include "server/base/url.h"
+#include "server/http/access.h"
 
 /* ---- paths ---- */
 

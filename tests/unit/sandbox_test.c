@@ -1,6 +1,6 @@
 /* sandbox_test.c: what a process in the sandbox can and cannot do; each case in a process of its
  * own, because there is no way back. */
-#include "server/sandbox.h"
+#include "server/worker/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -13,12 +13,12 @@
 #include <cjson/cJSON.h>
 
 #include "engine/pictor.h"
-#include "server/sdapi_job.h"
-#include "server/sdapi_models.h"
-#include "server/sdapi_options.h"
-#include "server/sdapi_reply.h"
-#include "server/sdapi_request.h"
-#include "server/settings.h"
+#include "server/api/sdapi/sdapi_job.h"
+#include "server/api/sdapi/sdapi_models.h"
+#include "server/api/sdapi/sdapi_options.h"
+#include "server/api/sdapi/sdapi_reply.h"
+#include "server/api/sdapi/sdapi_request.h"
+#include "server/base/settings.h"
 
 static struct settings *settings;
 

@@ -14,10 +14,10 @@
 #include <cmocka.h>
 
 #include "engine/base/log.h"
-#include "server/events.h"
-#include "server/queue.h"
-#include "server/settings.h"
-#include "server/store.h"
+#include "server/base/settings.h"
+#include "server/queue/events.h"
+#include "server/queue/queue.h"
+#include "server/store/store.h"
 
 struct fixture {
     char data[64];

@@ -12,7 +12,7 @@
 #include <ctype.h>
 #include <netinet/in.h>
 
-#include "server/settings.h"
+#include "server/base/settings.h"
 
 #define FLAGS_MAX 16
 

@@ -1,5 +1,5 @@
 /* upstream_request_test.c: jobs as requests of OpenAI's API, and addresses in its answers. */
-#include "server/upstream_request.h"
+#include "server/paint/upstream_request.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +9,7 @@
 #include <cjson/cJSON.h>
 #include <cmocka.h>
 
-#include "server/job.h"
+#include "server/job/job.h"
 
 static struct job_params job(void)
 {

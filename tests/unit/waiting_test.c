@@ -9,9 +9,9 @@
 #include <sys/time.h>
 
 #include "server/app.h"
-#include "server/http.h"
-#include "server/keys.h"
-#include "server/registry.h"
+#include "server/http/http.h"
+#include "server/job/registry.h"
+#include "server/store/keys.h"
 
 /* ---- a database that fails on command ---- */
 

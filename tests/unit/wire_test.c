@@ -1,5 +1,5 @@
 /* wire_test.c: messages over a socket pair, whole, in pieces and hostile. */
-#include "server/wire.h"
+#include "server/worker/wire.h"
 
 #include <fcntl.h>
 #include <pthread.h>

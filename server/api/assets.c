@@ -1,0 +1,116 @@
+/* assets.c: see assets.h. The Makefile lists the files of web/ in web_files.h, one line each:
+ * WEB_FILE(number, "index.html"). */
+#include "server/api/assets.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/incbin.h"
+#include "server/http/http.h"
+#include "server/http/http_error.h"
+
+#define WEB_FILE(number, path) INCBIN(assets_file_##number, "web/" path);
+#include "server/web_files.h"
+#undef WEB_FILE
+
+static const struct asset {
+    const char *name;
+    const unsigned char *data, *end;
+} assets[] = {
+#define WEB_FILE(number, path) {path, assets_file_##number, assets_file_##number##_end},
+#include "server/web_files.h"
+#undef WEB_FILE
+    {NULL, NULL, NULL},
+};
+
+static const char PAGE_POLICY[] =
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const unsigned char *assets_find(const char *name, size_t *size)
+{
+    for (const struct asset *a = assets; a->name; a++) {
+        if (strcmp(a->name, name) == 0) {
+            *size = (size_t)(a->end - a->data);
+            return a->data;
+        }
+    }
+    return NULL;
+}
+
+static const char *mime_of(const char *name)
+{
+    static const struct {
+        const char *ending, *mime;
+    } types[] = {
+        {".html", "text/html; charset=utf-8"},
+        {".js", "text/javascript; charset=utf-8"},
+        {".mjs", "text/javascript; charset=utf-8"},
+        {".css", "text/css; charset=utf-8"},
+        {".json", "application/json"},
+        {".webmanifest", "application/manifest+json"},
+        {".svg", "image/svg+xml"},
+        {".png", "image/png"},
+        {".jpg", "image/jpeg"},
+        {".webp", "image/webp"},
+        {".ico", "image/x-icon"},
+        {".woff2", "font/woff2"},
+        {".txt", "text/plain; charset=utf-8"},
+        {".md", "text/plain; charset=utf-8"},
+    };
+    const char *ending = strrchr(name, '.');
+    for (size_t i = 0; ending && i < sizeof types / sizeof *types; i++)
+        if (strcmp(types[i].ending, ending) == 0)
+            return types[i].mime;
+    return "application/octet-stream";
+}
+
+/* FNV-1a: names a version of a file, guards nothing. */
+static uint64_t hash(const unsigned char *data, size_t size)
+{
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < size; i++)
+        h = (h ^ data[i]) * UINT64_C(0x100000001b3);
+    return h;
+}
+
+static const char *name_of(const struct http_request *req)
+{
+    if (strcmp(http_path(req), "/favicon.ico") == 0) {
+        size_t size;
+        return assets_find("favicon.ico", &size) ? "favicon.ico" : "favicon.svg";
+    }
+    const char *name = http_param(req, "name");
+    return *name ? name : "index.html";
+}
+
+void assets_serve(struct http_request *req)
+{
+    const char *name = name_of(req), *match = http_header(req, "If-None-Match");
+    size_t size;
+    const unsigned char *data = assets_find(name, &size);
+    if (!data) {
+        struct http_problem problem = {404, ERR_NOT_FOUND, "there is no such page", NULL};
+        assets_error(req, &problem);
+        return;
+    }
+    char etag[24];
+    snprintf(etag, sizeof etag, "\"%016" PRIx64 "\"", hash(data, size));
+    http_reply_header(req, "ETag", etag);
+    http_reply_header(req, "Cache-Control", "no-cache");
+    http_reply_header(req, "Content-Security-Policy", PAGE_POLICY);
+    if (match && strstr(match, etag))
+        http_reply_empty(req, 304);
+    else
+        http_reply_data(req, 200, mime_of(name), (void *)data, size, NULL);
+}
+
+void assets_error(struct http_request *req, const struct http_problem *problem)
+{
+    char text[400];
+    snprintf(text, sizeof text, "%d %s: %s\n", problem->status, http_error_phrase(problem->status),
+             problem->message);
+    http_reply_text(req, problem->status, "text/plain; charset=utf-8", text);
+}

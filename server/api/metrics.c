@@ -1,0 +1,132 @@
+/* metrics.c: see metrics.h. Names and units follow Prometheus' conventions: base units, _total for
+ * what only grows. */
+#include "server/api/metrics.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/pictor.h"
+#include "server/app.h"
+#include "server/base/now.h"
+#include "server/http/http.h"
+#include "server/paint/dispatch.h"
+#include "server/queue/queue.h"
+
+#define MODELS_MAX 100 /* lines of the queue; further models are left out */
+
+static void describe(FILE *out, const char *name, const char *type, const char *help)
+{
+    fprintf(out, "# HELP pictor_%s %s\n# TYPE pictor_%s %s\n", name, help, name, type);
+}
+
+static void single(FILE *out, const char *name, const char *type, const char *help, double value)
+{
+    describe(out, name, type, help);
+    fprintf(out, "pictor_%s %.17g\n", name, value);
+}
+
+static void put_http(FILE *out, const struct http_stats *s)
+{
+    static const char *const dialects[] = {"page", "native", "openai", "sdapi"};
+    describe(out, "http_requests_total", "counter", "Requests answered, by API and status class.");
+    for (int d = 0; d < 4; d++)
+        for (int c = 1; c < HTTP_STATS_CLASSES; c++)
+            if (s->requests[d][c] > 0)
+                fprintf(out, "pictor_http_requests_total{api=\"%s\",class=\"%dxx\"} %llu\n",
+                        dialects[d], c, s->requests[d][c]);
+    describe(out, "http_request_seconds_total", "counter",
+             "Seconds from a request's headers to the end of its answer, waiting included.");
+    for (int d = 0; d < 4; d++)
+        fprintf(out, "pictor_http_request_seconds_total{api=\"%s\"} %.3f\n", dialects[d],
+                s->seconds[d]);
+    single(out, "http_connections", "gauge", "Open connections.", s->connections);
+    single(out, "http_waiting", "gauge", "Requests waiting for a job.", s->waiting);
+    single(out, "http_streams", "gauge", "Quiet event streams.", s->streams);
+}
+
+static void put_worker(FILE *out, const struct dispatch_stats *s, bool ready, bool busy)
+{
+    single(out, "ready", "gauge", "1 when a worker has an engine.", ready);
+    single(out, "busy", "gauge", "1 while a picture is painted.", busy);
+    single(out, "pictures_total", "counter", "Pictures stored.", (double)s->pictures);
+    single(out, "steps_total", "counter", "Denoising steps of the local worker.", (double)s->steps);
+    single(out, "step_seconds_total", "counter", "Seconds spent in those steps.", s->step_seconds);
+    single(out, "worker_starts_total", "counter", "Worker processes started.",
+           (double)s->worker_starts);
+    single(out, "worker_resident_bytes", "gauge", "Memory of the worker process.",
+           (double)s->worker_memory);
+    single(out, "upstream_requests_total", "counter", "Requests sent to upstreams.",
+           (double)s->upstream_requests);
+    single(out, "upstream_failures_total", "counter", "Requests to upstreams that failed.",
+           (double)s->upstream_failures);
+}
+
+/* A label's value: a quote, a backslash and a line end are escaped. */
+static void put_label(FILE *out, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '\n')
+            fputs("\\n", out);
+        else if (*text == '"' || *text == '\\')
+            fprintf(out, "\\%c", *text);
+        else
+            putc(*text, out);
+    }
+}
+
+static void put_backlog(FILE *out, const struct queue_backlog *backlog, size_t count)
+{
+    describe(out, "queue_depth", "gauge", "Jobs waiting, by model.");
+    for (size_t i = 0; i < count; i++) {
+        fputs("pictor_queue_depth{model=\"", out);
+        put_label(out, backlog[i].model);
+        fprintf(out, "\"} %d\n", backlog[i].queued);
+    }
+    describe(out, "queue_oldest_seconds", "gauge", "How long the oldest of them has waited.");
+    for (size_t i = 0; i < count; i++) {
+        double age = ((double)now_unix_ms() - (double)backlog[i].oldest_ms) / 1000;
+        fputs("pictor_queue_oldest_seconds{model=\"", out);
+        put_label(out, backlog[i].model);
+        fprintf(out, "\"} %.3f\n", age > 0 ? age : 0);
+    }
+}
+
+void metrics_serve(struct http_request *req)
+{
+    const struct app *app = http_app(req);
+    struct http_stats http;
+    struct dispatch_stats worker;
+    struct err err;
+    int queued, running;
+    struct queue_backlog backlog[MODELS_MAX];
+    size_t models;
+    if (!queue_depth(app->queue, NULL, &queued, &running, &err) ||
+        !queue_backlog(app->queue, backlog, MODELS_MAX, &models, &err)) {
+        http_reply_error(req, &err, NULL);
+        return;
+    }
+    http_stats(req, &http);
+    dispatch_stats(app->dispatch, &worker);
+
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out) {
+        err_set(&err, ERR_INTERNAL, "no memory for the figures");
+        http_reply_error(req, &err, NULL);
+        return;
+    }
+    describe(out, "build_info", "gauge", "The version that runs.");
+    fprintf(out, "pictor_build_info{version=\"%s\"} 1\n", PICTOR_VERSION);
+    describe(out, "jobs", "gauge", "Jobs that are not final, by state.");
+    fprintf(out, "pictor_jobs{state=\"queued\"} %d\npictor_jobs{state=\"running\"} %d\n", queued,
+            running);
+    put_backlog(out, backlog, models);
+    put_worker(out, &worker, dispatch_ready(app->dispatch, NULL), dispatch_busy(app->dispatch));
+    put_http(out, &http);
+    if (fclose(out) == 0)
+        http_reply_data(req, 200, "text/plain; version=0.0.4", text, size, free);
+    else
+        free(text);
+}

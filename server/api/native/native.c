@@ -1,0 +1,403 @@
+/* native.c: see native.h. */
+#include "server/api/native/native.h"
+
+#include <cjson/cJSON.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/pictor.h"
+#include "server/api/native/native_job.h"
+#include "server/app.h"
+#include "server/base/settings.h"
+#include "server/http/http.h"
+#include "server/http/http_error.h"
+#include "server/job/intake.h"
+#include "server/paint/dispatch.h"
+#include "server/queue/queue.h"
+#include "server/store/keys.h"
+
+#define LIST_LIMIT 50
+#define LIST_LIMIT_MAX 200
+
+void native_error(struct http_request *req, const struct http_problem *problem)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON *error = cJSON_AddObjectToObject(json, "error");
+    cJSON_AddStringToObject(error, "code", err_name(problem->code));
+    cJSON_AddStringToObject(error, "message", problem->message);
+    if (problem->param && *problem->param)
+        cJSON_AddStringToObject(error, "param", problem->param);
+    else
+        cJSON_AddNullToObject(error, "param");
+    http_reply_json(req, problem->status, json);
+}
+
+static void reply_conflict(struct http_request *req, const struct err *err)
+{
+    struct http_problem problem = {409, err->code, err->msg, NULL};
+    native_error(req, &problem);
+}
+
+static void reply_invalid(struct http_request *req, const char *param, const char *message)
+{
+    struct http_problem problem = {400, ERR_INVALID, message, param};
+    native_error(req, &problem);
+}
+
+/* ---- jobs ---- */
+
+static void reply_job(struct http_request *req, int status, const char *id)
+{
+    struct job job;
+    struct err err;
+    if (!queue_get(http_app(req)->queue, id, http_visible_key(req), &job, &err)) {
+        http_reply_error(req, &err, NULL);
+        return;
+    }
+    if (status == 202) {
+        char location[64];
+        snprintf(location, sizeof location, "/api/jobs/%s", id);
+        http_reply_header(req, "Location", location);
+    }
+    http_reply_json(req, status, native_job_to_json(&job));
+    job_free(&job);
+}
+
+void native_submit(struct http_request *req)
+{
+    const struct app *app = http_app(req);
+    struct native_job job;
+    struct err err;
+    char param[64] = "", id[JOB_ID_SIZE];
+    cJSON *body = http_json(req, &err);
+    if (!body || !native_job_read(app, body, &job, param, &err)) {
+        http_reply_error(req, &err, param);
+        cJSON_Delete(body);
+        return;
+    }
+    struct job_input inputs[2];
+    size_t count = 0;
+    if (job.priority > 0 && !http_is_admin(req)) { /* it would go before everybody else's jobs */
+        err_set(&err, ERR_DENIED, "a priority above 0 needs a key with the right to administer");
+        http_reply_error(req, &err, "priority");
+        goto done;
+    }
+    if (job.init.data)
+        inputs[count++] = (struct job_input){"init", job.init.data, job.init.size};
+    if (job.mask.data)
+        inputs[count++] = (struct job_input){"mask", job.mask.data, job.mask.size};
+    if (queue_submit(app->queue, http_key_id(req), job.priority, &job.params, inputs, count, id,
+                     &err))
+        reply_job(req, 202, id);
+    else
+        http_reply_error(req, &err, NULL);
+done:
+    native_job_free(&job);
+    cJSON_Delete(body);
+}
+
+/* A query value as a whole number within bounds; `fallback` when it is absent. */
+static bool query_number(struct http_request *req, const char *name, int64_t least, int64_t most,
+                         int64_t fallback, int64_t *out)
+{
+    const char *text = http_query(req, name);
+    char *end;
+    *out = fallback;
+    if (!text || !*text)
+        return true;
+    long long value = strtoll(text, &end, 10);
+    if (*end == '\0' && value >= least && value <= most) {
+        *out = value;
+        return true;
+    }
+    char message[160];
+    snprintf(message, sizeof message, "%s must be %lld..%lld, got \"%.20s\"", name,
+             (long long)least, (long long)most, text);
+    reply_invalid(req, name, message);
+    return false;
+}
+
+void native_list(struct http_request *req)
+{
+    struct queue_filter filter = {.key_id = http_visible_key(req), .state = -1};
+    int64_t limit, before, next;
+    const char *state = http_query(req, "state"), *text = http_query(req, "q");
+    enum job_state wanted;
+    if (!query_number(req, "limit", 1, LIST_LIMIT_MAX, LIST_LIMIT, &limit) ||
+        !query_number(req, "before", 0, INT64_MAX, 0, &before))
+        return;
+    if (state && *state) {
+        if (!job_state_of(state, &wanted)) {
+            reply_invalid(req, "state", "state must be queued, running, done, failed or cancelled");
+            return;
+        }
+        filter.state = wanted;
+    }
+    filter.text = text && *text ? text : NULL;
+    filter.limit = (int)limit;
+    filter.before_sequence = before;
+
+    struct job *jobs;
+    size_t count;
+    struct err err;
+    if (!queue_list(http_app(req)->queue, &filter, &jobs, &count, &next, &err)) {
+        http_reply_error(req, &err, NULL);
+        return;
+    }
+    cJSON *json = cJSON_CreateObject();
+    cJSON *list = cJSON_AddArrayToObject(json, "jobs");
+    for (size_t i = 0; i < count; i++) {
+        cJSON_AddItemToArray(list, native_job_to_json(&jobs[i]));
+        job_free(&jobs[i]);
+    }
+    free(jobs);
+    if (next > 0)
+        cJSON_AddNumberToObject(json, "next", (double)next);
+    else
+        cJSON_AddNullToObject(json, "next");
+    http_reply_json(req, 200, json);
+}
+
+void native_get(struct http_request *req)
+{
+    reply_job(req, 200, http_param(req, "id"));
+}
+
+static void stop_job(struct http_request *req, bool (*stop)(struct queue *q, const char *id,
+                                                            const char *key_id, struct err *err))
+{
+    const char *id = http_param(req, "id");
+    struct err err;
+    if (stop(http_app(req)->queue, id, http_visible_key(req), &err))
+        reply_job(req, 200, id);
+    else if (err.code == ERR_INVALID)
+        reply_conflict(req, &err);
+    else
+        http_reply_error(req, &err, NULL);
+}
+
+void native_cancel(struct http_request *req)
+{
+    stop_job(req, queue_cancel);
+}
+
+void native_interrupt(struct http_request *req)
+{
+    stop_job(req, queue_interrupt);
+}
+
+/* The pictures of a job once more, for its repetition. */
+static bool read_inputs(const struct app *app, const struct job *job, struct job_input inputs[2],
+                        size_t *count, struct err *err)
+{
+    const char *names[] = {"init", "mask"};
+    bool wanted[] = {job->params.has_init, job->params.has_mask};
+    *count = 0;
+    for (int i = 0; i < 2; i++) {
+        void *data;
+        size_t size;
+        if (!wanted[i])
+            continue;
+        if (!queue_input(app->queue, job->id, names[i], &data, &size, err))
+            return false;
+        inputs[(*count)++] = (struct job_input){names[i], data, size};
+    }
+    return true;
+}
+
+void native_retry(struct http_request *req)
+{
+    const struct app *app = http_app(req);
+    struct job_input inputs[2];
+    size_t count = 0;
+    struct job job;
+    struct err err;
+    char id[JOB_ID_SIZE];
+    if (!queue_get(app->queue, http_param(req, "id"), http_visible_key(req), &job, &err)) {
+        http_reply_error(req, &err, NULL);
+        return;
+    }
+    const char *param = NULL;
+    struct intake_model model;
+    /* The limits may be tighter than when it was accepted. */
+    if (intake_model(app, job.params.model, &model, &err) &&
+        intake_complete(&model, app->settings, &job.params, &param, &err) &&
+        read_inputs(app, &job, inputs, &count, &err) &&
+        queue_submit(app->queue, http_key_id(req), job.priority, &job.params, inputs, count, id,
+                     &err))
+        reply_job(req, 202, id);
+    else
+        http_reply_error(req, &err, param);
+    for (size_t i = 0; i < count; i++)
+        free((void *)inputs[i].data);
+    job_free(&job);
+}
+
+void native_delete(struct http_request *req)
+{
+    struct err err;
+    if (queue_delete(http_app(req)->queue, http_param(req, "id"), http_visible_key(req), &err))
+        http_reply_empty(req, 204);
+    else if (err.code == ERR_INVALID)
+        reply_conflict(req, &err);
+    else
+        http_reply_error(req, &err, NULL);
+}
+
+/* ---- pictures ---- */
+
+void native_image(struct http_request *req)
+{
+    const char *id = http_param(req, "id");
+    const char *match = http_header(req, "If-None-Match");
+    struct job_image image = {0};
+    struct err err;
+    void *data = NULL;
+    size_t size;
+    char text[96];
+    /* A picture never changes: its id is its version, and who has that needs no file. */
+    snprintf(text, sizeof text, "\"%.40s\"", id);
+    bool known = match && strstr(match, text);
+    if (!queue_image(http_app(req)->queue, id, http_visible_key(req), &image, known ? NULL : &data,
+                     &size, &err)) {
+        http_reply_error(req, &err, NULL);
+        return;
+    }
+    free(image.infotext);
+    http_reply_header(req, "ETag", text);
+    http_reply_header(req, "Cache-Control", "private, max-age=31536000, immutable");
+    if (known) {
+        http_reply_empty(req, 304);
+        return;
+    }
+    const char *download = http_query(req, "download");
+    if (download && strcmp(download, "0") != 0) {
+        snprintf(text, sizeof text, "attachment; filename=\"pictor-%.12s.%s\"", image.id,
+                 strcmp(image.format, "jpeg") == 0 ? "jpg" : image.format);
+        http_reply_header(req, "Content-Disposition", text);
+    }
+    snprintf(text, sizeof text, "image/%s", image.format);
+    http_reply_data(req, 200, text, data, size, free);
+}
+
+/* ---- what there is ---- */
+
+static cJSON *model_json(const struct registry_model *model)
+{
+    struct intake_model usual;
+    intake_model_of(model, &usual);
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "name", model->name);
+    cJSON_AddStringToObject(json, "kind", model->kind == REGISTRY_LOCAL ? "local" : "upstream");
+    cJSON_AddStringToObject(json, "title", *model->title ? model->title : model->name);
+    cJSON_AddStringToObject(json, "architecture", model->architecture);
+    cJSON_AddNumberToObject(json, "width", usual.width);
+    cJSON_AddNumberToObject(json, "height", usual.height);
+    /* An upstream's own are not known here. */
+    cJSON_AddItemToObject(json, "guidance",
+                          usual.upstream ? cJSON_CreateNull() : cJSON_CreateNumber(usual.guidance));
+    cJSON_AddItemToObject(json, "steps",
+                          usual.upstream ? cJSON_CreateNull() : cJSON_CreateNumber(usual.steps));
+    cJSON_AddBoolToObject(json, "loaded", model->loaded);
+    cJSON_AddBoolToObject(json, "default", model->is_default);
+    return json;
+}
+
+void native_models(struct http_request *req)
+{
+    struct registry_model *models;
+    size_t count;
+    struct err err;
+    if (!registry_list(http_app(req)->registry, &models, &count, &err)) {
+        http_reply_error(req, &err, NULL);
+        return;
+    }
+    cJSON *json = cJSON_CreateObject();
+    cJSON *list = cJSON_AddArrayToObject(json, "models");
+    const char *fallback = NULL;
+    for (size_t i = 0; i < count; i++) {
+        cJSON_AddItemToArray(list, model_json(&models[i]));
+        if (models[i].is_default)
+            fallback = models[i].name;
+    }
+    cJSON_AddItemToObject(json, "default",
+                          fallback ? cJSON_CreateString(fallback) : cJSON_CreateNull());
+    free(models);
+    http_reply_json(req, 200, json);
+}
+
+static void add_samplers(cJSON *json)
+{
+    cJSON *list = cJSON_AddArrayToObject(json, "samplers");
+    const struct pictor_sampler_info *sampler;
+    for (int i = 0; (sampler = pictor_sampler_at(i)) != NULL; i++) {
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "name", sampler->name);
+        cJSON_AddStringToObject(item, "alias", sampler->alias);
+        cJSON_AddStringToObject(item, "default_scheduler", sampler->default_scheduler);
+        cJSON_AddItemToArray(list, item);
+    }
+    list = cJSON_AddArrayToObject(json, "schedulers");
+    const struct pictor_scheduler_info *scheduler;
+    for (int i = 0; (scheduler = pictor_scheduler_at(i)) != NULL; i++) {
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "name", scheduler->name);
+        cJSON_AddStringToObject(item, "label", scheduler->label);
+        cJSON_AddItemToArray(list, item);
+    }
+}
+
+void native_info(struct http_request *req)
+{
+    static const char *const examples[] = {
+        "a castle in the mountains at sunset",
+        "a penguin in the snow",
+        "a cat, neon sign",
+        "a rocket in space",
+        "a guitar on a pink background",
+        "a yellow star on a navy background",
+    };
+    const struct app *app = http_app(req);
+    const struct settings *s = app->settings;
+    struct job_params usual;
+    job_params_init(&usual);
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "version", PICTOR_VERSION);
+    add_samplers(json);
+    cJSON *limits = cJSON_AddObjectToObject(json, "limits");
+    cJSON_AddNumberToObject(limits, "max_pixels", s->max_pixels);
+    cJSON_AddNumberToObject(limits, "max_side", s->max_side);
+    cJSON_AddNumberToObject(limits, "max_steps", s->max_steps);
+    cJSON_AddNumberToObject(limits, "max_count", s->max_count);
+    cJSON_AddNumberToObject(limits, "max_body_bytes", (double)s->max_body_bytes);
+    cJSON *defaults = cJSON_AddObjectToObject(json, "defaults");
+    cJSON_AddNumberToObject(defaults, "steps", usual.steps);
+    cJSON_AddNumberToObject(defaults, "guidance", usual.guidance);
+    cJSON_AddStringToObject(defaults, "sampler", INTAKE_SAMPLER);
+    cJSON_AddStringToObject(defaults, "scheduler", INTAKE_SCHEDULER);
+    job_params_free(&usual);
+    cJSON_AddItemToObject(json, "examples",
+                          cJSON_CreateStringArray(examples, sizeof examples / sizeof *examples));
+    cJSON_AddBoolToObject(json, "keys_required", keys_required(app->keys) || s->api_auth.count > 0);
+    http_reply_json(req, 200, json);
+}
+
+/* ---- probes ---- */
+
+void native_healthz(struct http_request *req)
+{
+    http_reply_text(req, 200, "text/plain", "ok\n");
+}
+
+void native_readyz(struct http_request *req)
+{
+    struct err err;
+    if (dispatch_ready(http_app(req)->dispatch, &err)) {
+        http_reply_text(req, 200, "text/plain", "ready\n");
+        return;
+    }
+    struct http_problem problem = {503, err.code, err.msg, NULL};
+    native_error(req, &problem);
+}

@@ -1,0 +1,34 @@
+/* native_job.h: jobs in the native API's JSON, in both directions: docs/api.md. Thread-safe. */
+#ifndef PICTOR_SERVER_NATIVE_JOB_H
+#define PICTOR_SERVER_NATIVE_JOB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+#include "server/job/job.h"
+
+struct app;
+struct cJSON;
+
+/* A request, checked and complete. */
+struct native_job {
+    struct job_params params;
+    int priority;
+    struct {
+        uint8_t *data; /* malloc'd; NULL: none */
+        size_t size;
+    } init, mask;
+};
+
+/* `body` is changed. On failure *param names the field to blame, or is "" . */
+bool native_job_read(const struct app *app, struct cJSON *body, struct native_job *out,
+                     char param[64], struct err *err);
+void native_job_free(struct native_job *job);
+
+/* Owned by the caller; NULL only without memory. */
+struct cJSON *native_job_to_json(const struct job *job);
+struct cJSON *native_job_image_to_json(const struct job_image *image);
+
+#endif

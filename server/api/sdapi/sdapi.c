@@ -1,0 +1,220 @@
+/* sdapi.c: see sdapi.h. Lists say only what works here. */
+#include "server/api/sdapi/sdapi.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "engine/pictor.h"
+#include "server/api/sdapi/sdapi_reply.h"
+#include "server/app.h"
+#include "server/base/settings.h"
+#include "server/http/http.h"
+#include "server/http/http_error.h"
+#include "server/job/registry.h"
+#include "server/paint/dispatch.h"
+#include "server/queue/queue.h"
+
+/* ---- errors ---- */
+
+void sdapi_error(struct http_request *req, const struct http_problem *problem)
+{
+    /* The WebUI's framework answers these itself, in few words that clients look for. */
+    if (problem->status == 404 || problem->status == 405) {
+        cJSON *json = cJSON_CreateObject();
+        cJSON_AddStringToObject(json, "detail",
+                                problem->status == 404 ? "Not Found" : "Method Not Allowed");
+        cJSON_AddStringToObject(json, "message", problem->message);
+        http_reply_json(req, problem->status, json);
+        return;
+    }
+    struct err err = {.code = problem->code};
+    snprintf(err.msg, sizeof err.msg, "%s", problem->message);
+    bool basic = strncmp(err.msg, "Incorrect ", 10) == 0 || strncmp(err.msg, "Invalid ", 8) == 0;
+    if (problem->status == 400)
+        sdapi_reply_err(req, &err, problem->param);
+    else
+        sdapi_reply_exception(req, problem->status,
+                              problem->status == 401 && !basic ? "Not authenticated" : err.msg);
+}
+
+/* ---- what there is ---- */
+
+static cJSON *aliases_of(const struct pictor_sampler_info *sampler)
+{
+    cJSON *aliases = cJSON_CreateArray();
+    cJSON_AddItemToArray(aliases, cJSON_CreateString(sampler->alias));
+    return aliases;
+}
+
+void sdapi_samplers(struct http_request *req)
+{
+    cJSON *list = cJSON_CreateArray();
+    const struct pictor_sampler_info *sampler;
+    for (int i = 0; (sampler = pictor_sampler_at(i)); i++) {
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "name", sampler->name);
+        cJSON_AddItemToObject(item, "aliases", aliases_of(sampler));
+        cJSON *options = cJSON_AddObjectToObject(item, "options"); /* values are text */
+        if (strcmp(sampler->default_scheduler, "uniform") != 0)
+            cJSON_AddStringToObject(options, "scheduler", sampler->default_scheduler);
+        cJSON_AddItemToArray(list, item);
+    }
+    sdapi_reply_json(req, list);
+}
+
+void sdapi_schedulers(struct http_request *req)
+{
+    cJSON *list = cJSON_CreateArray();
+    const struct pictor_scheduler_info *scheduler;
+    for (int i = 0; (scheduler = pictor_scheduler_at(i)); i++) {
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "name", scheduler->name);
+        cJSON_AddStringToObject(item, "label", scheduler->label);
+        cJSON_AddNullToObject(item, "aliases");
+        cJSON_AddNumberToObject(item, "default_rho", scheduler->default_rho);
+        cJSON_AddBoolToObject(item, "need_inner_model", scheduler->needs_model);
+        cJSON_AddItemToArray(list, item);
+    }
+    sdapi_reply_json(req, list);
+}
+
+void sdapi_upscalers(struct http_request *req)
+{
+    static const char *const names[] = {"None", "Lanczos", "Nearest"};
+    cJSON *list = cJSON_CreateArray();
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "name", names[i]);
+        cJSON_AddNullToObject(item, "model_name");
+        cJSON_AddNullToObject(item, "model_path");
+        cJSON_AddNullToObject(item, "model_url");
+        cJSON_AddNumberToObject(item, "scale", 4);
+        cJSON_AddItemToArray(list, item);
+    }
+    sdapi_reply_json(req, list);
+}
+
+void sdapi_latent_upscale_modes(struct http_request *req)
+{
+    cJSON *list = cJSON_CreateArray(), *item = cJSON_CreateObject();
+    cJSON_AddStringToObject(item, "name", "Latent");
+    cJSON_AddItemToArray(list, item);
+    sdapi_reply_json(req, list);
+}
+
+void sdapi_embeddings(struct http_request *req)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddObjectToObject(json, "loaded");
+    cJSON_AddObjectToObject(json, "skipped");
+    sdapi_reply_json(req, json);
+}
+
+void sdapi_scripts(struct http_request *req)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddArrayToObject(json, "txt2img");
+    cJSON_AddArrayToObject(json, "img2img");
+    sdapi_reply_json(req, json);
+}
+
+void sdapi_empty_list(struct http_request *req)
+{
+    sdapi_reply_json(req, cJSON_CreateArray());
+}
+
+void sdapi_memory(struct http_request *req)
+{
+    double page = (double)sysconf(_SC_PAGESIZE);
+    double total = page * (double)sysconf(_SC_PHYS_PAGES);
+    double available = page * (double)sysconf(_SC_AVPHYS_PAGES);
+    cJSON *json = cJSON_CreateObject();
+    cJSON *ram = cJSON_AddObjectToObject(json, "ram");
+    cJSON_AddNumberToObject(ram, "free", available);
+    cJSON_AddNumberToObject(ram, "used", total - available);
+    cJSON_AddNumberToObject(ram, "total", total);
+    cJSON *cuda = cJSON_AddObjectToObject(json, "cuda");
+    cJSON_AddStringToObject(cuda, "error", "unavailable");
+    sdapi_reply_json(req, json);
+}
+
+void sdapi_cmd_flags(struct http_request *req)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddTrueToObject(json, "api");
+    cJSON_AddTrueToObject(json, "use_cpu");
+    cJSON_AddFalseToObject(json, "lowvram");
+    cJSON_AddFalseToObject(json, "medvram");
+    cJSON_AddNullToObject(json, "lora_dir");
+    cJSON_AddNullToObject(json, "embeddings_dir");
+    sdapi_reply_json(req, json);
+}
+
+/* ---- checkpoints ---- */
+
+void sdapi_refresh_checkpoints(struct http_request *req)
+{
+    struct err err;
+    if (registry_refresh(http_app(req)->registry, &err))
+        sdapi_reply_null(req);
+    else
+        sdapi_reply_err(req, &err, NULL);
+}
+
+void sdapi_refresh_nothing(struct http_request *req)
+{
+    sdapi_reply_null(req);
+}
+
+void sdapi_unload_checkpoint(struct http_request *req)
+{
+    /* Whoever has a key of his own shall not slow down everybody else. */
+    if (http_is_admin(req) || !*http_key_id(req))
+        dispatch_unload(http_app(req)->dispatch);
+    sdapi_reply_json(req, cJSON_CreateObject());
+}
+
+/* The next picture loads its model by itself. */
+void sdapi_reload_checkpoint(struct http_request *req)
+{
+    sdapi_reply_json(req, cJSON_CreateObject());
+}
+
+void sdapi_interrogate(struct http_request *req)
+{
+    sdapi_reply_exception(req, 404, "Model not found");
+}
+
+/* ---- is anybody there? ---- */
+
+void sdapi_queue_status(struct http_request *req)
+{
+    struct err err;
+    int queued = 0, running = 0;
+    queue_depth(http_app(req)->queue, http_visible_key(req), &queued, &running, &err);
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "msg", "estimation");
+    cJSON_AddNullToObject(json, "rank");
+    cJSON_AddNumberToObject(json, "queue_size", queued);
+    cJSON_AddNullToObject(json, "avg_event_process_time");
+    cJSON_AddNullToObject(json, "avg_event_concurrent_process_time");
+    cJSON_AddNullToObject(json, "rank_eta");
+    cJSON_AddNumberToObject(json, "queue_eta", 0);
+    sdapi_reply_json(req, json);
+}
+
+/* A number that is another one after a restart. */
+void sdapi_app_id(struct http_request *req)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddNumberToObject(json, "app_id", getpid());
+    sdapi_reply_json(req, json);
+}
+
+void sdapi_ping(struct http_request *req)
+{
+    sdapi_reply_json(req, cJSON_CreateObject());
+}

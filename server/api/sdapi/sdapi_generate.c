@@ -1,0 +1,237 @@
+/* sdapi_generate.c: see sdapi_generate.h. What the answer needs of the request is made before the
+ * job is submitted and waits beside the suspended connection; the parsed body is let go. */
+#include "server/api/sdapi/sdapi_generate.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "server/api/sdapi/sdapi_job.h"
+#include "server/api/sdapi/sdapi_models.h"
+#include "server/api/sdapi/sdapi_options.h"
+#include "server/api/sdapi/sdapi_picture.h"
+#include "server/api/sdapi/sdapi_reply.h"
+#include "server/api/sdapi/sdapi_request.h"
+#include "server/app.h"
+#include "server/base/base64.h"
+#include "server/http/http.h"
+#include "server/queue/queue.h"
+
+/* ---- the answer ---- */
+
+struct waiting {
+    cJSON *echo, *styles;
+    int batch_size;
+    bool send_images;
+    struct sdapi_model model;
+};
+
+static void waiting_free(void *ctx)
+{
+    struct waiting *w = ctx;
+    cJSON_Delete(w->echo);
+    cJSON_Delete(w->styles);
+    free(w);
+}
+
+/* Every stored picture of the job as base64. */
+static cJSON *read_images(const struct app *app, const struct job *job, struct err *err)
+{
+    cJSON *images = cJSON_CreateArray();
+    for (size_t i = 0; i < job->image_count; i++) {
+        void *data;
+        size_t size;
+        if (!queue_image(app->queue, job->images[i].id, NULL, NULL, &data, &size, err))
+            goto fail;
+        char *text = base64_encode(data, size);
+        free(data);
+        cJSON *item = text ? cJSON_CreateString(text) : NULL;
+        free(text);
+        if (!item || !cJSON_AddItemToArray(images, item)) {
+            err_set(err, ERR_INTERNAL, "no memory for pictures");
+            goto fail;
+        }
+    }
+    return images;
+fail:
+    cJSON_Delete(images);
+    return NULL;
+}
+
+static void reply_done(struct http_request *req, const struct job *job, struct waiting *w)
+{
+    struct err err = {.code = ERR_INTERNAL, .msg = "no memory for the answer"};
+    struct sdapi_reply_model model = {w->model.stem, w->model.sha256};
+    cJSON *images = w->send_images ? read_images(http_app(req), job, &err) : cJSON_CreateArray();
+    char *info = images ? sdapi_reply_info(job, w->batch_size, w->styles, &model) : NULL;
+    cJSON *body = info ? cJSON_CreateObject() : NULL;
+    if (!body) {
+        cJSON_Delete(images);
+        free(info);
+        sdapi_reply_err(req, &err, NULL);
+        return;
+    }
+    cJSON_AddItemToObject(body, "images", images);
+    cJSON_AddItemToObject(body, "parameters", w->echo);
+    w->echo = NULL;
+    cJSON_AddStringToObject(body, "info", info);
+    free(info);
+    sdapi_reply_json(req, body);
+}
+
+static void reply_final(struct http_request *req, const struct job *job, void *ctx)
+{
+    if (job->state == JOB_DONE) {
+        reply_done(req, job, ctx);
+        return;
+    }
+    struct err err = {.code = ERR_CANCELLED, .msg = "the job was cancelled"};
+    if (job->state == JOB_FAILED) {
+        err.code = job->error;
+        snprintf(err.msg, sizeof err.msg, "%s", job->error_message);
+    }
+    sdapi_reply_err(req, &err, NULL);
+}
+
+/* ---- the request ---- */
+
+/* Decodes one picture into `input`, or replies and returns false. */
+static bool read_input(struct http_request *req, const char *name, const char *text,
+                       struct job_input *input)
+{
+    void *data;
+    if (!sdapi_picture_read(req, text, &data, &input->size))
+        return false;
+    input->name = name;
+    input->data = data;
+    if (sdapi_picture_check(req, data, input->size))
+        return true;
+    free(data);
+    return false;
+}
+
+static void reply_fault(struct http_request *req, const struct sdapi_fault *fault)
+{
+    if (fault->crash)
+        sdapi_reply_crash(req, fault->crash, fault->message);
+    else if (fault->param && fault->status == 422)
+        sdapi_reply_unprocessable(req,
+                                  sdapi_reply_fault(fault->param, fault->message, "value_error"));
+    else
+        sdapi_reply_exception(req, fault->status, fault->message);
+}
+
+/* The options as this request has them; owned. NULL: replied. */
+static cJSON *effective_options(struct http_request *req, const struct sdapi_request *r)
+{
+    const struct app *app = http_app(req);
+    struct err err;
+    const char *name = NULL;
+    cJSON *options = sdapi_options_load(app, http_key_id(req), &err);
+    if (options && (!r->override_settings ||
+                    sdapi_options_apply(app, options, r->override_settings, &name, &err)))
+        return options;
+    cJSON_Delete(options);
+    sdapi_reply_err(req, &err, name ? "override_settings" : NULL);
+    return NULL;
+}
+
+static struct waiting *waiting_new(const struct sdapi_request *r, const struct sdapi_model *model)
+{
+    struct waiting *w = calloc(1, sizeof *w);
+    if (!w)
+        return NULL;
+    w->echo = sdapi_request_echo(r);
+    w->styles = r->styles ? cJSON_Duplicate(r->styles, true) : NULL;
+    w->batch_size = r->batch_size;
+    w->send_images = r->send_images;
+    w->model = *model;
+    return w;
+}
+
+/* Accepts the job and waits for it. */
+static void submit(struct http_request *req, const struct sdapi_request *r, const cJSON *options,
+                   const struct job_params *params, const struct sdapi_model *model)
+{
+    const struct app *app = http_app(req);
+    struct job_input inputs[2] = {{0}};
+    size_t count = 0;
+    char id[JOB_ID_SIZE];
+    struct err err;
+    struct waiting *w = NULL;
+    if (params->has_init) {
+        const char *text = cJSON_GetStringValue(cJSON_GetArrayItem(r->init_images, 0));
+        if (!read_input(req, "init", text, &inputs[count]))
+            goto done;
+        count++;
+    }
+    if (params->has_mask) {
+        if (!read_input(req, "mask", r->mask, &inputs[count]))
+            goto done;
+        count++;
+    }
+    w = waiting_new(r, model);
+    if (!w || !w->echo) {
+        sdapi_reply_crash(req, "MemoryError", "out of memory");
+        goto done;
+    }
+    bool keep = r->override_settings && !r->override_settings_restore_afterwards;
+    if ((keep && !sdapi_options_save(app, http_key_id(req), options, &err)) ||
+        !queue_submit(app->queue, http_key_id(req), 0, params, inputs, count, id, &err)) {
+        sdapi_reply_err(req, &err, NULL);
+        goto done;
+    }
+    http_wait_job(req, id, false, reply_final, w, waiting_free);
+    w = NULL;
+done:
+    if (w)
+        waiting_free(w);
+    for (size_t i = 0; i < count; i++)
+        free((void *)inputs[i].data);
+}
+
+static void generate(struct http_request *req, enum sdapi_request_kind kind)
+{
+    const struct app *app = http_app(req);
+    struct sdapi_request r;
+    struct sdapi_model model;
+    struct sdapi_fault fault;
+    struct job_params params;
+    cJSON *detail, *options = NULL, *body = sdapi_reply_body(req);
+    if (!body)
+        return;
+    if (!sdapi_request_parse(kind, body, &r, &detail)) {
+        sdapi_reply_unprocessable(req, detail);
+        goto done;
+    }
+    options = effective_options(req, &r);
+    if (!options)
+        goto done;
+    const char *wanted = sdapi_options_text(options, "sd_model_checkpoint");
+    /* A checkpoint that was chosen and then removed: the default paints. */
+    if (!sdapi_models_find(app, wanted, &model) && !sdapi_models_find(app, "", &model)) {
+        sdapi_reply_crash(req, "RuntimeError", "no checkpoint");
+        goto done;
+    }
+    if (!sdapi_job_make(&r, options, model.name, app->settings, &params, &fault)) {
+        reply_fault(req, &fault);
+        goto done;
+    }
+    submit(req, &r, options, &params, &model);
+    job_params_free(&params);
+done:
+    cJSON_Delete(options);
+    cJSON_Delete(body);
+}
+
+void sdapi_generate_txt2img(struct http_request *req)
+{
+    generate(req, SDAPI_TXT2IMG);
+}
+
+void sdapi_generate_img2img(struct http_request *req)
+{
+    generate(req, SDAPI_IMG2IMG);
+}

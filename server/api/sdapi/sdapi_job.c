@@ -1,0 +1,437 @@
+/* sdapi_job.c: see sdapi_job.h. */
+#include "server/api/sdapi/sdapi_job.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <cjson/cJSON.h>
+
+#include "engine/pictor.h"
+#include "server/api/sdapi/sdapi_options.h"
+#include "server/job/intake.h"
+
+static bool refuse(struct sdapi_fault *fault, int status, const char *param, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static bool refuse(struct sdapi_fault *fault, int status, const char *param, const char *fmt, ...)
+{
+    *fault = (struct sdapi_fault){.status = status, .param = param};
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(fault->message, sizeof fault->message, fmt, args);
+    va_end(args);
+    return false;
+}
+
+static bool no_memory(struct sdapi_fault *fault)
+{
+    refuse(fault, 500, NULL, "out of memory");
+    fault->crash = "MemoryError";
+    return false;
+}
+
+static bool has(const char *text)
+{
+    return text && *text;
+}
+
+/* ---- prompts ---- */
+
+/* Two passes of the WebUI in one: a comment line goes with the breaks around it, a comment behind
+ * words with the break after it, and either leaves one line break. */
+char *sdapi_job_strip_comments(const char *prompt)
+{
+    char *out = malloc(strlen(prompt) + 2), *end = out;
+    if (!out)
+        return NULL;
+    for (const char *s = prompt; *s;) {
+        if (*s != '#') {
+            *end++ = *s++;
+            continue;
+        }
+        if (end > out && end[-1] == '\n')
+            end--;
+        *end++ = '\n';
+        s += strcspn(s, "\n");
+        if (*s)
+            s++;
+    }
+    *end = '\0';
+    return out;
+}
+
+static bool is_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           (unsigned char)c >= 0x80;
+}
+
+/* Where the tag <word:anything> at `s` ends, or NULL. *closes is false once no '>' follows at all,
+ * so that many openers do not make many searches. */
+static const char *network_end(const char *s, bool *closes)
+{
+    const char *p = s + 1;
+    while (is_word(*p))
+        p++;
+    if (p == s + 1 || p[0] != ':' || !p[1] || p[1] == '>')
+        return NULL;
+    const char *end = strchr(p, '>');
+    *closes = end != NULL;
+    return end ? end + 1 : NULL;
+}
+
+char *sdapi_job_strip_networks(const char *prompt)
+{
+    char *out = malloc(strlen(prompt) + 1), *at = out;
+    if (!out)
+        return NULL;
+    bool closes = true;
+    for (const char *s = prompt; *s;) {
+        const char *end = *s == '<' && closes ? network_end(s, &closes) : NULL;
+        if (end)
+            s = end;
+        else
+            *at++ = *s++;
+    }
+    *at = '\0';
+    return out;
+}
+
+static bool make_prompts(const struct sdapi_request *r, const cJSON *options, struct job_params *p,
+                         struct sdapi_fault *fault)
+{
+    bool comments = sdapi_options_flag(options, "enable_prompt_comments");
+    char *prompt = comments ? sdapi_job_strip_comments(r->prompt) : strdup(r->prompt);
+    /* There are no LoRAs here, so every tag names one that is missing: the WebUI drops it and
+     * paints without. It does so in positive prompts only. */
+    p->prompt = prompt ? sdapi_job_strip_networks(prompt) : NULL;
+    free(prompt);
+    p->negative_prompt =
+        comments ? sdapi_job_strip_comments(r->negative_prompt) : strdup(r->negative_prompt);
+    return p->prompt && p->negative_prompt ? true : no_memory(fault);
+}
+
+/* ---- what is refused ---- */
+
+static bool unsupported(struct sdapi_fault *fault, const char *param)
+{
+    return refuse(fault, 422, param, "%s is not supported by this server", param);
+}
+
+/* Args that switch a script off: none, or a first one that is false. */
+static bool is_off(const cJSON *script)
+{
+    const cJSON *args = cJSON_GetObjectItemCaseSensitive(script, "args");
+    const cJSON *first = cJSON_IsArray(args) || cJSON_IsObject(args) ? args->child : NULL;
+    return !first || cJSON_IsFalse(first);
+}
+
+static bool check_scripts(const struct sdapi_request *r, struct sdapi_fault *fault)
+{
+    if (has(r->script_name))
+        return refuse(fault, 422, NULL, "Script '%.100s' not found", r->script_name);
+    const cJSON *script;
+    cJSON_ArrayForEach(script, r->alwayson_scripts) {
+        /* These two of the WebUI only draw its page. */
+        bool page =
+            strcasecmp(script->string, "seed") == 0 || strcasecmp(script->string, "sampler") == 0;
+        if (!page && !is_off(script))
+            return refuse(fault, 422, NULL, "Script '%.100s' not found", script->string);
+    }
+    return true;
+}
+
+static bool check_common(const struct sdapi_request *r, struct sdapi_fault *fault)
+{
+    if (sdapi_request_flag(r->restore_faces))
+        return unsupported(fault, "restore_faces");
+    if (sdapi_request_flag(r->tiling))
+        return unsupported(fault, "tiling");
+    if (has(r->refiner_checkpoint) && strcasecmp(r->refiner_checkpoint, "None") != 0)
+        return unsupported(fault, "refiner_checkpoint");
+    if (r->s_churn > 0) /* false for NAN */
+        return unsupported(fault, "s_churn");
+    if (!isnan(r->s_noise) && r->s_noise != 1)
+        return unsupported(fault, "s_noise");
+    if (r->seed_resize_from_h > 0 && r->seed_resize_from_w > 0)
+        return unsupported(fault, "seed_resize_from_h");
+    return check_scripts(r, fault);
+}
+
+/* ---- sampling ---- */
+
+static bool make_sampling(const struct sdapi_request *r, const cJSON *options, struct job_params *p,
+                          struct sdapi_fault *fault)
+{
+    const char *name = has(r->sampler_name) ? r->sampler_name : r->sampler_index;
+    const struct pictor_scheduler_info *scheduler = NULL;
+    const struct pictor_sampler_info *sampler = pictor_sampler_find(name, &scheduler);
+    if (!sampler)
+        return refuse(fault, 400, NULL, "Sampler not found");
+    if (!scheduler)
+        scheduler = pictor_scheduler_find(has(r->scheduler) ? r->scheduler : "automatic");
+    if (!scheduler)
+        return refuse(fault, 400, NULL, "Scheduler not found");
+    p->sampler = strdup(sampler->name);
+    p->scheduler = strdup(scheduler->name);
+
+    bool ddim = strncmp(sampler->name, "DDIM", 4) == 0;
+    double usual = ddim ? 0 : 1;
+    double eta =
+        isnan(r->eta) ? sdapi_options_number(options, ddim ? "eta_ddim" : "eta_ancestral") : r->eta;
+    p->eta = eta == usual ? NAN : eta;
+    p->steps = r->steps;
+    p->guidance = r->cfg_scale;
+    p->rng = strdup(strcmp(sdapi_options_text(options, "randn_source"), "CPU") == 0 ? "cpu" : "nv");
+    bool overridden =
+        cJSON_GetObjectItemCaseSensitive(r->override_settings, "CLIP_stop_at_last_layers");
+    p->clip_skip = r->clip_skip >= 1 && !overridden
+                       ? r->clip_skip
+                       : (int)sdapi_options_number(options, "CLIP_stop_at_last_layers");
+    return p->sampler && p->scheduler && p->rng ? true : no_memory(fault);
+}
+
+/* What is 0 there is the WebUI's "not given", so the server's own settings stand (NAN). */
+static void make_speed(const struct sdapi_request *r, const cJSON *options, struct job_params *p)
+{
+    double low =
+        r->s_min_uncond > 0 ? r->s_min_uncond : sdapi_options_number(options, "s_min_uncond");
+    double merging = sdapi_options_number(options, "token_merging_ratio_img2img");
+    if (r->kind != SDAPI_IMG2IMG || !(merging > 0))
+        merging = sdapi_options_number(options, "token_merging_ratio");
+    p->guidance_low = low > 0 ? low : NAN;
+    p->guidance_alternate = low > 0 && !sdapi_options_flag(options, "s_min_uncond_all");
+    p->token_merging = merging > 0 ? merging : NAN;
+}
+
+static bool make_seed(int64_t wanted, uint64_t *out, struct sdapi_fault *fault)
+{
+    struct err err;
+    *out = (uint64_t)wanted;
+    return wanted >= 0 || intake_seed(out, &err) || refuse(fault, 500, NULL, "%s", err.msg);
+}
+
+static bool make_count(const struct sdapi_request *r, struct job_params *p,
+                       struct sdapi_fault *fault)
+{
+    if (r->batch_size < 1 || r->n_iter < 1)
+        return refuse(fault, 422, r->batch_size < 1 ? "batch_size" : "n_iter",
+                      "batch_size and n_iter must be at least 1, got %d and %d", r->batch_size,
+                      r->n_iter);
+    long long count = (long long)r->batch_size * r->n_iter;
+    p->count = count < INT_MAX ? (int)count : INT_MAX;
+    return make_seed(r->seed, &p->seed, fault) && make_seed(r->subseed, &p->subseed, fault);
+}
+
+/* Latents are an eighth of the picture: what is over is cut off, as the WebUI does. */
+static int eighths(int side)
+{
+    return side - side % 8;
+}
+
+/* ---- txt2img ---- */
+
+static bool is_same(const char *name, const char *same)
+{
+    return !has(name) || strcasecmp(name, same) == 0;
+}
+
+static bool check_hires(const struct sdapi_request *r, const struct job_params *p,
+                        struct sdapi_fault *fault)
+{
+    if (!is_same(r->hr_checkpoint_name, "Use same checkpoint"))
+        return unsupported(fault, "hr_checkpoint_name");
+    if (!is_same(r->hr_sampler_name, "Use same sampler") &&
+        !is_same(r->hr_sampler_name, p->sampler))
+        return unsupported(fault, "hr_sampler_name");
+    if (!is_same(r->hr_scheduler, "Use same scheduler")) {
+        const struct pictor_scheduler_info *scheduler = pictor_scheduler_find(r->hr_scheduler);
+        if (!scheduler || strcmp(scheduler->name, p->scheduler) != 0)
+            return unsupported(fault, "hr_scheduler");
+    }
+    if (has(r->hr_prompt) && strcmp(r->hr_prompt, r->prompt) != 0)
+        return unsupported(fault, "hr_prompt");
+    if (has(r->hr_negative_prompt) && strcmp(r->hr_negative_prompt, r->negative_prompt) != 0)
+        return unsupported(fault, "hr_negative_prompt");
+    return true;
+}
+
+static bool make_upscaler(const char *name, struct job_params *p, struct sdapi_fault *fault)
+{
+    const char *found = NULL;
+    if (!name || strcasecmp(name, "Latent") == 0)
+        found = "Latent";
+    else if (strcasecmp(name, "Lanczos") == 0 || strcasecmp(name, "None") == 0)
+        found = "Lanczos"; /* "None" is a plain resize, and the WebUI's is Lanczos */
+    if (!found) {
+        refuse(fault, 500, NULL, "could not find upscaler named %.100s", name);
+        fault->crash = "Exception";
+        return false;
+    }
+    p->hires_upscaler = strdup(found);
+    return p->hires_upscaler ? true : no_memory(fault);
+}
+
+static int side_of(double value)
+{
+    return (int)fmax(0, fmin(value, INT_MAX));
+}
+
+/* The target's side when the other one is given: keeps the ratio. */
+static int proportional(int given, int side, int other)
+{
+    return other > 0 ? side_of((double)((long long)given * side / other)) : 0;
+}
+
+static bool make_hires(const struct sdapi_request *r, struct job_params *p,
+                       struct sdapi_fault *fault)
+{
+    if (!r->enable_hr)
+        return true;
+    if (!check_hires(r, p, fault) || !make_upscaler(r->hr_upscaler, p, fault))
+        return false;
+    int x = r->hr_resize_x, y = r->hr_resize_y, width = r->width, height = r->height;
+    if (r->firstphase_width || r->firstphase_height) {
+        x = width;
+        y = height;
+        width = r->firstphase_width;
+        height = r->firstphase_height;
+    } else if (!x && !y) {
+        if (!(r->hr_scale > 0 && r->hr_scale <= 64))
+            return refuse(fault, 422, "hr_scale", "hr_scale must be 0..64, got %g", r->hr_scale);
+        x = side_of(width * r->hr_scale);
+        y = side_of(height * r->hr_scale);
+    } else if (!y) {
+        y = proportional(x, height, width);
+    } else if (!x) {
+        x = proportional(y, width, height);
+    }
+    p->width = eighths(width);
+    p->height = eighths(height);
+    p->hires_width = eighths(x);
+    p->hires_height = eighths(y);
+    if (p->hires_width <= 0 || p->hires_height <= 0)
+        return refuse(fault, 422, "hr_resize_x", "the hires size must be positive, got %dx%d", x,
+                      y);
+    p->hires_steps = r->hr_second_pass_steps ? r->hr_second_pass_steps : r->hr_steps;
+    p->hires_strength = isnan(r->denoising_strength) ? 0.7 : r->denoising_strength;
+    return true;
+}
+
+/* ---- img2img ---- */
+
+static bool make_painting_over(const struct sdapi_request *r, struct job_params *p,
+                               struct sdapi_fault *fault)
+{
+    int count = cJSON_GetArraySize(r->init_images);
+    if (!r->init_images)
+        return refuse(fault, 404, NULL, "Init image not found");
+    if (count == 0)
+        return refuse(fault, 422, "init_images", "init_images must hold a picture");
+    if (count > 1)
+        return refuse(fault, 422, "init_images", "one picture can be painted over, got %d", count);
+    if (r->resize_mode < PICTOR_FIT_STRETCH || r->resize_mode > PICTOR_FIT_PAD)
+        return refuse(fault, 422, "resize_mode", "resize_mode must be 0..2, got %d",
+                      r->resize_mode);
+    if (!isnan(r->initial_noise_multiplier) && r->initial_noise_multiplier != 1)
+        return unsupported(fault, "initial_noise_multiplier");
+    p->has_init = true;
+    p->fit = r->resize_mode;
+    p->strength = r->denoising_strength;
+    if (!has(r->mask))
+        return true;
+
+    if (!r->mask_round)
+        return refuse(fault, 422, "mask_round", "mask_round can only be true here");
+    if (r->mask_blur == JSON_FIELD_NO_INT && r->mask_blur_x != r->mask_blur_y)
+        return refuse(fault, 422, "mask_blur_x", "mask_blur_x and mask_blur_y must be equal here");
+    p->has_mask = true;
+    p->mask_blur = r->mask_blur == JSON_FIELD_NO_INT ? r->mask_blur_x : r->mask_blur;
+    p->mask_invert = r->inpainting_mask_invert != 0;
+    p->mask_only_area = r->inpaint_full_res;
+    p->mask_padding = r->inpaint_full_res_padding;
+    if (r->inpainting_fill < PICTOR_FILL_BLUR || r->inpainting_fill > PICTOR_FILL_NOTHING)
+        return refuse(fault, 422, "inpainting_fill", "inpainting_fill must be 0..3, got %d",
+                      r->inpainting_fill);
+    p->fill = r->inpainting_fill;
+    return true;
+}
+
+/* ---- all of it ---- */
+
+static bool make_output(const struct sdapi_request *r, const cJSON *options, const char *model,
+                        struct job_params *p, struct sdapi_fault *fault)
+{
+    const char *format = sdapi_options_text(options, "samples_format");
+    p->format = strdup(strcmp(format, "jpg") == 0 ? "jpeg" : format);
+    p->quality = (int)sdapi_options_number(options, "jpeg_quality");
+    if (sdapi_options_flag(options, "live_previews_enable"))
+        p->preview_every = (int)sdapi_options_number(options, "show_progress_every_n_steps");
+    if (p->preview_every < 0)
+        p->preview_every = 0;
+    p->dialect = strdup("sdapi");
+    p->model = strdup(model);
+    p->tag = has(r->force_task_id) ? strdup(r->force_task_id) : NULL;
+    bool complete = p->format && p->dialect && p->model && (!has(r->force_task_id) || p->tag);
+    return complete ? true : no_memory(fault);
+}
+
+/* The field of a request that a job's field comes from. */
+static const char *request_name(const struct sdapi_request *r, const char *param)
+{
+    static const char *const names[][2] = {
+        {"guidance", "cfg_scale"},
+        {"count", "batch_size"},
+        {"strength", "denoising_strength"},
+        {"hires_strength", "denoising_strength"},
+        {"hires_width", "hr_resize_x"},
+        {"hires_height", "hr_resize_y"},
+        {"hires_steps", "hr_second_pass_steps"},
+        {"hires_upscaler", "hr_upscaler"},
+        {"tag", "force_task_id"},
+        {"fit", "resize_mode"},
+        {"fill", "inpainting_fill"},
+        {"mask_padding", "inpaint_full_res_padding"},
+        {"clip_skip", "override_settings"},
+        {"quality", "override_settings"},
+        {"preview_every", "override_settings"},
+        {"sampler", "sampler_name"},
+        {"guidance_low", "s_min_uncond"},
+        {"token_merging", "override_settings"},
+    };
+    for (size_t i = 0; param && i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i][0], param) == 0)
+            return names[i][1];
+    return param;
+}
+
+bool sdapi_job_make(const struct sdapi_request *r, const struct cJSON *options, const char *model,
+                    const struct settings *settings, struct job_params *out,
+                    struct sdapi_fault *fault)
+{
+    job_params_init(out);
+    out->width = eighths(r->width);
+    out->height = eighths(r->height);
+    out->subseed_strength = r->subseed_strength;
+    make_speed(r, options, out);
+    const char *param = NULL;
+    struct err err = {0};
+    if (!check_common(r, fault) || !make_output(r, options, model, out, fault) ||
+        !make_prompts(r, options, out, fault) || !make_sampling(r, options, out, fault) ||
+        !make_count(r, out, fault))
+        goto fail;
+    if (r->kind == SDAPI_TXT2IMG ? !make_hires(r, out, fault) : !make_painting_over(r, out, fault))
+        goto fail;
+    if (!job_params_check(out, settings, &param, &err)) {
+        refuse(fault, err.code == ERR_INTERNAL ? 500 : 422, request_name(r, param), "%s", err.msg);
+        goto fail;
+    }
+    return true;
+fail:
+    job_params_free(out);
+    return false;
+}

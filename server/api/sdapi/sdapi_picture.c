@@ -1,0 +1,479 @@
+/* sdapi_picture.c: see sdapi_picture.h. Resizing a batch takes many seconds, so it is http_work. */
+#include "server/api/sdapi/sdapi_picture.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <cjson/cJSON.h>
+
+#include "engine/io/image.h"
+#include "server/api/sdapi/sdapi_reply.h"
+#include "server/app.h"
+#include "server/base/base64.h"
+#include "server/base/json_fields.h"
+#include "server/base/pyjson.h"
+#include "server/base/settings.h"
+#include "server/http/http.h"
+#include "server/job/infotext.h"
+#include "server/job/intake.h"
+
+bool sdapi_picture_read(struct http_request *req, const char *text, void **data, size_t *size)
+{
+    if (!text)
+        text = "";
+    text += strspn(text, " \t\r\n");
+    if (strncasecmp(text, "http://", 7) == 0 || strncasecmp(text, "https://", 8) == 0) {
+        sdapi_reply_exception(req, 500, "Requests not allowed");
+        return false;
+    }
+    size_t limit = intake_pixels_max(http_app(req)->settings);
+    struct err err;
+    uint8_t *bytes = NULL;
+    struct image_header header;
+    if (!base64_decode(text, strlen(text), &bytes, size, &err) ||
+        !image_probe(bytes, *size, &header, &err)) {
+        free(bytes);
+        sdapi_reply_exception(req, 500, "Invalid encoded image");
+        return false;
+    }
+    if ((size_t)header.width * (size_t)header.height > limit) {
+        free(bytes);
+        err_set(&err, ERR_TOO_LARGE, "a picture may have at most %zu pixels, got %dx%d", limit,
+                header.width, header.height);
+        sdapi_reply_err(req, &err, NULL);
+        return false;
+    }
+    *data = bytes;
+    return true;
+}
+
+bool sdapi_picture_check(struct http_request *req, const void *data, size_t size)
+{
+    struct pictor_image image;
+    struct err err;
+    if (intake_picture(http_app(req)->settings, data, size, &image, &err)) {
+        pictor_image_free(&image);
+        return true;
+    }
+    if (err.code == ERR_INTERNAL)
+        sdapi_reply_err(req, &err, NULL);
+    else
+        sdapi_reply_exception(req, 500, "Invalid encoded image");
+    return false;
+}
+
+/* ---- png-info ---- */
+
+void sdapi_picture_info(struct http_request *req)
+{
+    cJSON *items = NULL, *parameters = NULL, *json = NULL, *body = sdapi_reply_body(req);
+    struct image_texts texts = {0};
+    struct infotext infotext;
+    struct err err;
+    void *data = NULL;
+    size_t size;
+    if (!body)
+        return;
+    const cJSON *image = cJSON_GetObjectItemCaseSensitive(body, "image");
+    if (!image || cJSON_IsNull(image)) {
+        sdapi_reply_unprocessable(
+            req, sdapi_reply_fault("image", "field required", "value_error.missing"));
+        goto done;
+    }
+    if (!cJSON_IsString(image)) {
+        sdapi_reply_unprocessable(
+            req, sdapi_reply_fault("image", "str type expected", "type_error.str"));
+        goto done;
+    }
+    if (!sdapi_picture_read(req, image->valuestring, &data, &size))
+        goto done;
+    if (!image_texts_read(data, size, &texts, &err)) {
+        sdapi_reply_err(req, &err, NULL);
+        goto done;
+    }
+    const char *text = image_texts_get(&texts, "parameters");
+    if (!text)
+        text = "";
+    items = cJSON_CreateObject();
+    for (size_t i = 0; i < texts.count; i++)
+        if (strcmp(texts.items[i].key, "parameters") != 0)
+            cJSON_AddStringToObject(items, texts.items[i].key, texts.items[i].value);
+    if (infotext_read(&infotext, text)) {
+        parameters = infotext_to_json(&infotext);
+        infotext_free(&infotext);
+    }
+    json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "info", text);
+    cJSON_AddItemToObject(json, "items", items);
+    cJSON_AddItemToObject(json, "parameters", parameters);
+    sdapi_reply_json(req, json);
+done:
+    image_texts_free(&texts);
+    free(data);
+    cJSON_Delete(body);
+}
+
+/* ---- extras ---- */
+
+#define BATCH_MAX 16
+
+struct extras {
+    int resize_mode, width, height;
+    bool show_results, crop, upscale_first;
+    double gfpgan, codeformer, codeformer_weight, scale, visibility_2;
+    const char *upscaler_1, *upscaler_2, *image;
+    cJSON *list;
+};
+
+#define AT(member) .offset = offsetof(struct extras, member)
+#define SHARE(key, member)                                                                         \
+    {                                                                                              \
+        .name = key, AT(member), .type = JSON_FIELD_DOUBLE, .most = 1                              \
+    }
+
+static const struct json_field extras_fields[] = {
+    {.name = "resize_mode", AT(resize_mode), .type = JSON_FIELD_INT},
+    {.name = "show_extras_results", AT(show_results), .type = JSON_FIELD_BOOL, .number = true},
+    SHARE("gfpgan_visibility", gfpgan),
+    SHARE("codeformer_visibility", codeformer),
+    SHARE("codeformer_weight", codeformer_weight),
+    {.name = "upscaling_resize", AT(scale), .type = JSON_FIELD_DOUBLE, .number = 2},
+    {.name = "upscaling_resize_w",
+     AT(width),
+     .type = JSON_FIELD_INT,
+     .number = 512,
+     .least = 1,
+     .most = INT_MAX},
+    {.name = "upscaling_resize_h",
+     AT(height),
+     .type = JSON_FIELD_INT,
+     .number = 512,
+     .least = 1,
+     .most = INT_MAX},
+    {.name = "upscaling_crop", AT(crop), .type = JSON_FIELD_BOOL, .number = true},
+    {.name = "upscaler_1", AT(upscaler_1), .type = JSON_FIELD_STRING, .text = "None"},
+    {.name = "upscaler_2", AT(upscaler_2), .type = JSON_FIELD_STRING, .text = "None"},
+    SHARE("extras_upscaler_2_visibility", visibility_2),
+    {.name = "upscale_first", AT(upscale_first), .type = JSON_FIELD_BOOL},
+    {.name = "image", AT(image), .type = JSON_FIELD_STRING, .text = ""},
+    {.name = "imageList", AT(list), .type = JSON_FIELD_RAW},
+};
+
+enum upscaler { UPSCALER_NONE, UPSCALER_LANCZOS, UPSCALER_NEAREST };
+
+static bool upscaler_of(struct http_request *req, const char *name, enum upscaler *out)
+{
+    static const char *const names[] = {"None", "Lanczos", "Nearest"};
+    for (int i = 0; i < 3; i++) {
+        if (strcasecmp(name, names[i]) == 0) {
+            *out = (enum upscaler)i;
+            return true;
+        }
+    }
+    char message[256];
+    snprintf(message, sizeof message, "could not find upscaler named %.100s", name);
+    sdapi_reply_crash(req, "AssertionError", message);
+    return false;
+}
+
+/* Replies and returns false when the request is not one that can be done. */
+static bool read_extras(struct http_request *req, cJSON *body, struct extras *x)
+{
+    struct json_problem problem;
+    cJSON *fault = NULL;
+    if (!json_fields_parse(extras_fields, sizeof extras_fields / sizeof *extras_fields, body,
+                           JSON_FIELDS_COERCE, x, &problem))
+        fault = sdapi_reply_problem(&problem);
+    else if (x->resize_mode != 0 && x->resize_mode != 1)
+        fault = sdapi_reply_fault("resize_mode", "unexpected value; permitted: 0, 1",
+                                  "value_error.const");
+    else if (!(x->scale > 0))
+        fault = sdapi_reply_fault("upscaling_resize", "ensure this value is greater than 0",
+                                  "value_error.number.not_gt");
+    else if (x->gfpgan > 0 || x->codeformer > 0)
+        fault =
+            sdapi_reply_fault(x->gfpgan > 0 ? "gfpgan_visibility" : "codeformer_visibility",
+                              "face restoration is not supported by this server", "value_error");
+    else
+        return true;
+    sdapi_reply_unprocessable(req, fault);
+    return false;
+}
+
+/* The size after scaling: by a factor, to multiples of 8; or so that width x height is covered. */
+static void target_size(const struct extras *x, const struct pictor_image *image, double *width,
+                        double *height)
+{
+    double w = image->width, h = image->height;
+    if (x->resize_mode == 0) {
+        *width = floor(floor(w * x->scale) / 8) * 8;
+        *height = floor(floor(h * x->scale) / 8) * 8;
+        return;
+    }
+    bool by_width = (double)x->width / w > (double)x->height / h;
+    *width = by_width ? x->width : ceil(w * x->height / h);
+    *height = by_width ? ceil(h * x->width / w) : x->height;
+}
+
+static bool upscale(const struct pictor_image *in, enum upscaler upscaler, int width, int height,
+                    struct pictor_image *out, struct err *err)
+{
+    return image_resize(in, width, height,
+                        upscaler == UPSCALER_NEAREST ? IMAGE_NEAREST : IMAGE_LANCZOS, out, err);
+}
+
+/* a = a * (1 - share) + b * share; both have one size. */
+static void blend(struct pictor_image *a, const struct pictor_image *b, double share)
+{
+    size_t n = (size_t)a->width * (size_t)a->height * (size_t)a->channels;
+    for (size_t i = 0; i < n; i++)
+        a->pixels[i] = (uint8_t)(a->pixels[i] * (1 - share) + b->pixels[i] * share);
+}
+
+/* The middle width x height of `in`, which is at least as large. */
+static bool crop(const struct pictor_image *in, int width, int height, struct pictor_image *out,
+                 struct err *err)
+{
+    if (!image_new(out, width, height, in->channels, err))
+        return false;
+    size_t row = (size_t)width * (size_t)in->channels;
+    size_t from_row = (size_t)in->width * (size_t)in->channels;
+    size_t left = (size_t)((in->width - width) / 2) * (size_t)in->channels;
+    size_t top = (size_t)((in->height - height) / 2);
+    for (size_t y = 0; y < (size_t)height; y++)
+        memcpy(out->pixels + y * row, in->pixels + (top + y) * from_row + left, row);
+    return true;
+}
+
+/* Replaces `image` by what the request makes of it. */
+static bool resize(const struct extras *x, const struct settings *settings, enum upscaler first,
+                   enum upscaler second, struct pictor_image *image, struct err *err)
+{
+    struct pictor_image a = {0}, b = {0};
+    double width, height;
+    target_size(x, image, &width, &height);
+    if (width < 1 || height < 1 || width > settings->max_side || height > settings->max_side ||
+        width * height > settings->max_pixels)
+        return err_set(err, ERR_TOO_LARGE,
+                       "the result must be at most %d pixels and %d on a side, got %.0fx%.0f",
+                       settings->max_pixels, settings->max_side, width, height);
+    if (!upscale(image, first, (int)width, (int)height, &a, err))
+        goto fail;
+    if (second != UPSCALER_NONE && x->visibility_2 > 0) {
+        if (!upscale(image, second, (int)width, (int)height, &b, err))
+            goto fail;
+        blend(&a, &b, x->visibility_2);
+        pictor_image_free(&b);
+    }
+    if (x->resize_mode == 1 && x->crop) {
+        if (!crop(&a, x->width, x->height, &b, err))
+            goto fail;
+        pictor_image_free(&a);
+        a = b;
+    }
+    pictor_image_free(image);
+    *image = a;
+    return true;
+fail:
+    pictor_image_free(&a);
+    return false;
+}
+
+static void extras_infotext(const struct extras *x, enum upscaler first, enum upscaler second,
+                            struct pyjson *out)
+{
+    char scale[PYJSON_FLOAT_SIZE];
+    pyjson_puts(out, "");
+    if (first == UPSCALER_NONE)
+        return;
+    if (x->resize_mode == 0)
+        pyjson_printf(out, "Postprocess upscale by: %s", pyjson_float(scale, x->scale));
+    else
+        pyjson_printf(out, "Postprocess upscale to: %dx%d", x->width, x->height);
+    pyjson_printf(out, ", Postprocess upscaler: %s",
+                  first == UPSCALER_LANCZOS ? "Lanczos" : "Nearest");
+    if (second != UPSCALER_NONE && x->visibility_2 > 0)
+        pyjson_printf(out, ", Postprocess upscaler 2: %s",
+                      second == UPSCALER_LANCZOS ? "Lanczos" : "Nearest");
+}
+
+/* What is to be done, without the request: it may be gone when it is. */
+struct task {
+    const struct settings *settings;
+    struct extras x; /* its texts are gone, too */
+    enum upscaler first, second;
+    bool batch;
+    struct {
+        void *data;
+        size_t size;
+    } pictures[BATCH_MAX];
+    int count, done;
+    struct pyjson infotext;
+    cJSON *images; /* results, base64 */
+    bool unreadable;
+    struct err err;
+};
+
+static void task_free(void *ctx)
+{
+    struct task *t = ctx;
+    for (int i = 0; i < t->count; i++)
+        free(t->pictures[i].data);
+    free(t->infotext.text);
+    cJSON_Delete(t->images);
+    free(t);
+}
+
+/* Its base64 as a JSON string; NULL: `t->err`. */
+static cJSON *postprocess(struct task *t, const void *data, size_t size)
+{
+    struct image_texts kept = {0};
+    struct pictor_image image = {0};
+    struct image_file file = {0};
+    struct err *err = &t->err;
+    char *text = NULL;
+    if (!intake_picture(t->settings, data, size, &image, err)) {
+        t->unreadable = err->code != ERR_INTERNAL;
+        goto done;
+    }
+    if (t->first != UPSCALER_NONE && !resize(&t->x, t->settings, t->first, t->second, &image, err))
+        goto done;
+    struct image_text items[2];
+    struct image_texts texts = {items, 0};
+    if (t->infotext.size)
+        items[texts.count++] = (struct image_text){"postprocessing", t->infotext.text};
+    if (image_texts_read(data, size, &kept, err) && image_texts_get(&kept, "parameters"))
+        items[texts.count++] =
+            (struct image_text){"parameters", (char *)image_texts_get(&kept, "parameters")};
+    if (!image_encode_png(&image, &texts, &file, err))
+        goto done;
+    text = base64_encode(file.data, file.size);
+    if (!text)
+        err_set(err, ERR_INTERNAL, "no memory for a picture");
+done:
+    image_file_free(&file);
+    image_texts_free(&kept);
+    pictor_image_free(&image);
+    cJSON *json = text ? cJSON_CreateString(text) : NULL;
+    free(text);
+    return json;
+}
+
+static bool postprocess_next(void *ctx)
+{
+    struct task *t = ctx;
+    cJSON *json = postprocess(t, t->pictures[t->done].data, t->pictures[t->done].size);
+    t->done++;
+    return cJSON_AddItemToArray(t->images, json) && t->done < t->count;
+}
+
+static void reply_extras(struct http_request *req, void *ctx)
+{
+    struct task *t = ctx;
+    if (t->unreadable) {
+        sdapi_reply_exception(req, 500, "Invalid encoded image");
+        return;
+    }
+    if (cJSON_GetArraySize(t->images) < t->count) {
+        if (t->err.code == ERR_NONE)
+            err_set(&t->err, ERR_INTERNAL, "no memory for a picture");
+        sdapi_reply_err(req, &t->err, NULL);
+        return;
+    }
+    cJSON *json = cJSON_CreateObject();
+    struct pyjson html = {0};
+    pyjson_puts(&html, "<p>");
+    pyjson_puts(&html, t->infotext.text);
+    pyjson_puts(&html, "</p>");
+    cJSON_AddStringToObject(json, "html_info", html.text);
+    free(html.text);
+    if (t->batch) {
+        cJSON_AddItemToObject(json, "images", t->images);
+        t->images = NULL;
+    } else {
+        cJSON_AddItemToObject(json, "image", cJSON_DetachItemFromArray(t->images, 0));
+    }
+    sdapi_reply_json(req, json);
+}
+
+/* The texts of imageList in `out` (at most `max`); false: replied. */
+static bool list_images(struct http_request *req, const cJSON *list, const char **out, int max,
+                        int *count)
+{
+    cJSON *fault = NULL;
+    const cJSON *item;
+    *count = 0;
+    if (!list)
+        fault = sdapi_reply_fault("imageList", "field required", "value_error.missing");
+    else if (!cJSON_IsArray(list))
+        fault = sdapi_reply_fault("imageList", "value is not a valid list", "type_error.list");
+    else if (cJSON_GetArraySize(list) > max)
+        fault = sdapi_reply_fault("imageList", "too many pictures", "value_error");
+    if (fault)
+        list = NULL;
+    cJSON_ArrayForEach(item, list) {
+        const char *data = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "data"));
+        if (!data || !cJSON_IsString(cJSON_GetObjectItemCaseSensitive(item, "name"))) {
+            fault = sdapi_reply_fault("imageList", "data and name required", "value_error.missing");
+            break;
+        }
+        out[(*count)++] = data;
+    }
+    if (fault)
+        sdapi_reply_unprocessable(req, fault);
+    return !fault;
+}
+
+static void extras(struct http_request *req, bool batch)
+{
+    const char *texts[BATCH_MAX];
+    int count = 1;
+    cJSON *body = sdapi_reply_body(req);
+    struct task *t = calloc(1, sizeof *t);
+    if (body && !t)
+        sdapi_reply_crash(req, "MemoryError", "out of memory");
+    if (!body || !t || !read_extras(req, body, &t->x) ||
+        !upscaler_of(req, t->x.upscaler_1, &t->first) ||
+        !upscaler_of(req, t->x.upscaler_2, &t->second))
+        goto fail;
+    texts[0] = t->x.image;
+    if (batch && !list_images(req, t->x.list, texts, BATCH_MAX, &count))
+        goto fail;
+    for (int i = 0; i < count; i++) {
+        if (!sdapi_picture_read(req, texts[i], &t->pictures[i].data, &t->pictures[i].size))
+            goto fail;
+        t->count++;
+    }
+    cJSON_Delete(body);
+    t->settings = http_app(req)->settings;
+    t->batch = batch;
+    t->images = cJSON_CreateArray();
+    extras_infotext(&t->x, t->first, t->second, &t->infotext);
+    if (count == 0) {
+        reply_extras(req, t);
+        task_free(t);
+        return;
+    }
+    http_work(req, postprocess_next, reply_extras, t, task_free);
+    return;
+
+fail:
+    cJSON_Delete(body);
+    if (t)
+        task_free(t);
+}
+
+void sdapi_picture_extras(struct http_request *req)
+{
+    extras(req, false);
+}
+
+void sdapi_picture_extras_batch(struct http_request *req)
+{
+    extras(req, true);
+}

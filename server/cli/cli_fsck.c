@@ -1,0 +1,83 @@
+/* cli_fsck.c: `pictor fsck`: the store against the disk. */
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/log.h"
+#include "server/base/settings.h"
+#include "server/store/fsck.h"
+#include "server/store/store.h"
+
+#define IN_THE_MAKING_SECONDS 60 /* longer than any picture takes to be written */
+
+static const char *const help_settings[] = {"config", "data", NULL};
+
+static void help(FILE *out)
+{
+    fputs("usage: pictor fsck [--repair]   compare the store with the files in its folder\n"
+          "\n"
+          "Exit status 0: all is well; 1: something was found, or it could not look.\n"
+          "\n"
+          "  --repair                           remove unfinished files and rows whose file is\n"
+          "                                     gone, move files that no row knows to DATA/lost;\n"
+          "                                     the server must not be running\n",
+          out);
+    settings_help(out, help_settings);
+}
+
+/* Alone when it can be had; beside a server only to look. */
+static struct store *open_store(const char *data, struct fsck_options *options, struct err *err)
+{
+    if (!store_exists(data)) {
+        err_set(err, ERR_NOT_FOUND, "there is no store in %.160s", data);
+        return NULL;
+    }
+    struct store *store = store_open(data, STORE_ALONE, err);
+    if (store || err->code != ERR_BUSY || options->repair)
+        return store;
+    fprintf(stderr, "%s; files of the last %d seconds are left out\n", err->msg,
+            IN_THE_MAKING_SECONDS);
+    options->ignore_seconds = IN_THE_MAKING_SECONDS;
+    return store_open(data, STORE_SHARED, err);
+}
+
+int fsck_main(int argc, char **argv)
+{
+    static const char *const own[] = {"--repair", NULL};
+    struct fsck_options options = {0};
+    struct fsck_result result;
+    struct err err;
+    struct settings *s = NULL;
+    struct store *store = NULL;
+    int status = 1;
+    log_set_level(LOG_WARN);
+    if (!(s = settings_load(&argc, argv, own, &err)))
+        goto fail;
+    for (int i = 1; i < argc; i++) {
+        bool repair = strcmp(argv[i], "--repair") == 0;
+        bool helps = strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
+        options.repair |= repair;
+        if (repair)
+            continue;
+        help(helps ? stdout : stderr);
+        status = helps ? 0 : 2;
+        goto done;
+    }
+    if (!(store = open_store(s->data, &options, &err)) ||
+        !fsck_run(store, &options, stdout, &result, &err))
+        goto fail;
+    printf("%zu pictures and %zu inputs looked at, %zu findings", result.images, result.inputs,
+           result.findings);
+    if (result.findings && options.repair)
+        printf(", %zu repaired", result.repaired);
+    else if (result.findings)
+        printf("; --repair would act on them");
+    printf("\n");
+    status = result.findings ? 1 : 0;
+    goto done;
+fail:
+    fprintf(stderr, "pictor fsck: %s\n", err.msg);
+done:
+    store_close(store);
+    settings_free(s);
+    return status;
+}

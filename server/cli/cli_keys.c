@@ -1,0 +1,121 @@
+/* cli_keys.c: `pictor keys`: make, list and revoke API keys, also while the server runs. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine/base/log.h"
+#include "server/base/settings.h"
+#include "server/store/keys.h"
+#include "server/store/store.h"
+
+static const char *const help_settings[] = {"config", "data", NULL};
+
+static void help(FILE *out)
+{
+    fputs("usage: pictor keys add NAME [--admin]   make a key and show it, this once\n"
+          "       pictor keys list                 all keys, without their secrets\n"
+          "       pictor keys revoke ID|NAME       a key is no longer accepted\n"
+          "\n"
+          "A running server knows of it at once. As soon as there is a key, every request needs\n"
+          "one, also after the last one was revoked.\n"
+          "\n"
+          "  --admin                            may also see and manage everybody's jobs\n",
+          out);
+    settings_help(out, help_settings);
+}
+
+static bool add(struct keys *keys, const char *name, bool admin, struct err *err)
+{
+    char plain[KEYS_PLAIN_SIZE];
+    struct key key;
+    if (!keys_create(keys, name, admin, plain, &key, err))
+        return false;
+    /* Only the key on stdout, so that a script can keep it: KEY=$(pictor keys add ci). */
+    fprintf(stderr, "key %s (%s) made; it is not shown again:\n", key.id, key.name);
+    printf("%s\n", plain);
+    return true;
+}
+
+static void print_day(int64_t ms, char *out, size_t size)
+{
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm utc;
+    if (ms == 0 || !gmtime_r(&seconds, &utc) || !strftime(out, size, "%Y-%m-%d", &utc))
+        snprintf(out, size, "-");
+}
+
+static bool list(struct keys *keys, struct err *err)
+{
+    struct key *all;
+    size_t count;
+    if (!keys_list(keys, &all, &count, err))
+        return false;
+    printf("%-18s %-10s %-11s %-11s %s\n", "id", "scope", "made", "revoked", "name");
+    for (size_t i = 0; i < count; i++) {
+        char made[16], revoked[16];
+        print_day(all[i].created_ms, made, sizeof made);
+        print_day(all[i].revoked_ms, revoked, sizeof revoked);
+        printf("%-18s %-10s %-11s %-11s %s\n", all[i].id, all[i].admin ? "admin" : "generate", made,
+               revoked, all[i].name);
+    }
+    free(all);
+    return true;
+}
+
+/* Takes a word out of argv; whether it was there. */
+static bool take_word(int *argc, char **argv, const char *word)
+{
+    for (int i = 1; i < *argc; i++) {
+        if (strcmp(argv[i], word) == 0) {
+            memmove(&argv[i], &argv[i + 1], (size_t)(*argc - i) * sizeof *argv);
+            --*argc;
+            return true;
+        }
+    }
+    return false;
+}
+
+int keys_main(int argc, char **argv)
+{
+    static const char *const own[] = {"--admin", NULL};
+    struct err err;
+    struct settings *s = NULL;
+    struct store *store = NULL;
+    struct keys *keys = NULL;
+    int status = 1;
+    log_set_level(LOG_WARN);
+    if (!(s = settings_load(&argc, argv, own, &err)))
+        goto fail;
+    if (take_word(&argc, argv, "--help") || take_word(&argc, argv, "-h")) {
+        help(stdout);
+        status = 0;
+        goto done;
+    }
+    bool admin = take_word(&argc, argv, "--admin");
+    const char *verb = argc > 1 ? argv[1] : "";
+    bool adds = strcmp(verb, "add") == 0 && argc == 3;
+    bool lists = strcmp(verb, "list") == 0 && argc == 2 && !admin;
+    bool revokes = strcmp(verb, "revoke") == 0 && argc == 3 && !admin;
+    if (!adds && !lists && !revokes) {
+        help(stderr);
+        status = 2;
+        goto done;
+    }
+    if (!(store = store_open(s->data, STORE_SHARED, &err)) || !(keys = keys_new(store, &err)))
+        goto fail;
+    bool done = adds    ? add(keys, argv[2], admin, &err)
+                : lists ? list(keys, &err)
+                        : keys_revoke(keys, argv[2], &err);
+    if (!done)
+        goto fail;
+    status = 0;
+    goto done;
+fail:
+    fprintf(stderr, "pictor keys: %s\n", err.msg);
+done:
+    keys_free(keys);
+    store_close(store);
+    settings_free(s);
+    return status;
+}

@@ -1,0 +1,748 @@
+/* http.c: see http.h. Requests come in, pass the gates, reach a handler, and end.
+ *
+ * A pool of libmicrohttpd's threads, each with its own epoll set, reads requests and runs handlers.
+ * It calls on_request first with the headers (the gates: Host, Origin, route, key, limits), then
+ * for each piece of the body, then once the request is complete (the handler), and again whenever a
+ * suspended connection was resumed (http_wait.c, http_stream.c).
+ *
+ * A request that a gate refuses still has its body read and dropped (up to a bound), so that the
+ * client sees the answer and not a reset connection.
+ *
+ * Locks, in the order they are taken: http->lock (lists) or a subscription's or hangup's own, then
+ * request->lock (notified, suspended, gone, the stream's buffer), then libmicrohttpd's. Everything
+ * else of a request belongs to the thread that libmicrohttpd calls us on. */
+#include "server/http/http_private.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/base/log.h"
+#include "server/app.h"
+#include "server/base/json_text.h"
+#include "server/base/now.h"
+#include "server/base/settings.h"
+#include "server/base/url.h"
+#include "server/http/hangup.h"
+#include "server/http/rate.h"
+#include "server/queue/events.h"
+
+#define THREADS 8                    /* handlers wait for the disk now and then, never for a job */
+#define CONNECTION_MEMORY (64 << 10) /* request line and headers must fit into half of it */
+#define IGNORED_BODY_MAX (64 << 10)  /* ROUTE_BODY_NONE */
+#define SMALL_BODY_MAX (1 << 20)     /* ROUTE_BODY_SMALL */
+#define BODIES_IN_MEMORY 4           /* all bodies together: so many of max_body_bytes */
+#define LEAST_RATE 16                /* bytes per millisecond a body must come at */
+
+/* ---- accessors ---- */
+
+const struct app *http_app(const struct http_request *req)
+{
+    return req->http->app;
+}
+
+const char *http_method(const struct http_request *req)
+{
+    return strcmp(req->method, "HEAD") == 0 ? "GET" : req->method;
+}
+
+const char *http_path(const struct http_request *req)
+{
+    return req->path;
+}
+
+const char *http_param(const struct http_request *req, const char *name)
+{
+    for (size_t i = 0; i < req->params.count; i++)
+        if (req->params.at[i].name_size == strlen(name) &&
+            memcmp(req->params.at[i].name, name, strlen(name)) == 0)
+            return req->params.at[i].value;
+    return "";
+}
+
+/* `size` bytes that live as long as the request; NULL without memory. */
+static char *keep_string(struct http_request *req, size_t size)
+{
+    struct string *s = malloc(sizeof *s + size);
+    if (!s)
+        return NULL;
+    s->next = req->strings;
+    req->strings = s;
+    return s->text;
+}
+
+const char *http_query(struct http_request *req, const char *name)
+{
+    const char *raw = NULL;
+    size_t size = 0;
+    if (MHD_lookup_connection_value_n(req->conn, MHD_GET_ARGUMENT_KIND, name, strlen(name), &raw,
+                                      &size) != MHD_YES)
+        return NULL;
+    char *text = raw ? keep_string(req, size + 1) : NULL;
+    return text && url_decode(text, raw, size, true) ? text : "";
+}
+
+const char *http_header(const struct http_request *req, const char *name)
+{
+    return MHD_lookup_connection_value(req->conn, MHD_HEADER_KIND, name);
+}
+
+const char *http_body(const struct http_request *req, size_t *size)
+{
+    *size = req->body_size;
+    return req->body ? req->body : "";
+}
+
+bool http_content_type_is(const struct http_request *req, const char *type)
+{
+    const char *got = http_header(req, "Content-Type");
+    if (!got)
+        return false;
+    got += strspn(got, " \t");
+    size_t n = strcspn(got, "; \t"), want = strlen(type);
+    if (n == want && strncasecmp(got, type, n) == 0)
+        return true;
+    return strcmp(type, "application/json") == 0 && n > 5 + 12 &&
+           strncasecmp(got, "application/", 12) == 0 && strncasecmp(got + n - 5, "+json", 5) == 0;
+}
+
+struct cJSON *http_json(const struct http_request *req, struct err *err)
+{
+    size_t size;
+    const char *body = http_body(req, &size);
+    return json_text_parse(body, size, req->http->app->settings->max_json_depth, err);
+}
+
+const char *http_request_id(const struct http_request *req)
+{
+    return req->id;
+}
+
+const char *http_remote(const struct http_request *req)
+{
+    return req->remote;
+}
+
+int64_t http_started_ms(const struct http_request *req)
+{
+    return req->started_ms;
+}
+
+const char *http_base_url(struct http_request *req)
+{
+    const struct settings *s = req->http->app->settings;
+    if (*s->public_url)
+        return s->public_url;
+    const char *proto = http_header(req, "X-Forwarded-Proto");
+    const char *scheme = proto && strcasecmp(proto, "https") == 0 ? "https" : "http";
+    char local[32];
+    snprintf(local, sizeof local, "127.0.0.1:%d", req->http->port);
+    const char *host = req->access.host ? req->access.host : local;
+    size_t size = strlen(scheme) + strlen(host) + 4;
+    char *url = keep_string(req, size);
+    if (url)
+        snprintf(url, size, "%s://%s", scheme, host);
+    return url ? url : "";
+}
+
+const char *http_key_id(const struct http_request *req)
+{
+    return req->grant.key.id;
+}
+
+const char *http_visible_key(const struct http_request *req)
+{
+    return req->grant.admin ? NULL : req->grant.key.id;
+}
+
+bool http_is_admin(const struct http_request *req)
+{
+    return req->grant.admin;
+}
+
+/* ---- a request comes in ---- */
+
+static void refuse(struct http_request *req, int status, const struct err *err)
+{
+    req->refused = true;
+    req->refusal_err = *err;
+    req->refusal = (struct http_problem){status, err->code, req->refusal_err.msg, NULL};
+}
+
+static bool dialect_is_on(const struct http_request *req, enum route_dialect dialect)
+{
+    const struct settings *s = req->http->app->settings;
+    return !(dialect == ROUTE_OPENAI && !s->openai) && !(dialect == ROUTE_SDAPI && !s->sdapi);
+}
+
+static size_t body_limit(const struct http_request *req)
+{
+    switch (req->route->body) {
+    case ROUTE_BODY_NONE:
+        return IGNORED_BODY_MAX;
+    case ROUTE_BODY_SMALL:
+        return SMALL_BODY_MAX;
+    case ROUTE_BODY_IMAGES:
+        return req->http->app->settings->max_body_bytes;
+    }
+    return 0;
+}
+
+static void check_route(struct http_request *req)
+{
+    struct err err;
+    bool preflight = strcmp(req->method, "OPTIONS") == 0;
+    enum route_result found = route_find(req->method, req->path, &req->route, &req->params,
+                                         req->allow, sizeof req->allow);
+    req->dialect = req->route ? req->route->dialect : route_dialect_of(req->path);
+    if (found == ROUTE_NO_PATH || !dialect_is_on(req, req->dialect)) {
+        err_set(&err, ERR_NOT_FOUND, "Invalid URL (%s %.120s)", req->method, req->path);
+        refuse(req, 404, &err);
+    } else if (found == ROUTE_NO_METHOD && !preflight) {
+        err_set(&err, ERR_INVALID,
+                "Not allowed to %s on %.80s. (HINT: Perhaps you meant to use a different HTTP "
+                "method?)",
+                req->method, req->path);
+        refuse(req, 405, &err);
+    } else if (found == ROUTE_NO_MEMORY) {
+        err_set(&err, ERR_INTERNAL, "out of memory");
+        refuse(req, 500, &err);
+    }
+}
+
+static void check_body_size(struct http_request *req)
+{
+    const char *length = http_header(req, "Content-Length");
+    struct err err;
+    if (length && strtoull(length, NULL, 10) > req->body_limit) {
+        err_set(&err, ERR_TOO_LARGE, "the body must be at most %zu bytes, got %.20s",
+                req->body_limit, length);
+        refuse(req, 413, &err);
+    }
+}
+
+/* Without keys everybody is the same nobody, who has no limit. */
+static void check_rate(struct http_request *req)
+{
+    const char *key_id = req->grant.key.id;
+    char seconds[24];
+    struct err err;
+    int64_t wait = req->http->rate && req->route->paints && *key_id
+                       ? rate_take(req->http->rate, key_id, req->created_ms)
+                       : 0;
+    if (wait == 0)
+        return;
+    snprintf(seconds, sizeof seconds, "%lld", (long long)(wait + 999) / 1000);
+    http_reply_header(req, "Retry-After", seconds);
+    err_set(&err, ERR_BUSY, "this key may ask for pictures %d times a minute: wait %s s",
+            req->http->app->settings->max_requests_per_minute, seconds);
+    refuse(req, 429, &err);
+}
+
+/* The gates, cheapest first; the first that refuses decides the answer. */
+static void check_request(struct http_request *req)
+{
+    const struct app *app = req->http->app;
+    struct err err;
+    req->dialect = route_dialect_of(req->path);
+    if (!access_check_host(app->settings, req->http->loopback, &req->access, &err) ||
+        !access_check_origin(app->settings, &req->access, &err)) {
+        refuse(req, err.code == ERR_DENIED ? 403 : 400, &err);
+        return;
+    }
+    check_route(req);
+    if (req->refused || strcmp(req->method, "OPTIONS") == 0)
+        return;
+    req->body_limit = body_limit(req);
+    if (req->route->access != ROUTE_OPEN) {
+        if (!access_check_key(app->settings, app->keys, &req->access, &req->grant, &err)) {
+            refuse(req, err.code == ERR_DENIED ? 401 : http_error_status(err.code), &err);
+            return;
+        }
+    }
+    check_body_size(req);
+    if (!req->refused)
+        check_rate(req);
+}
+
+static void set_remote(struct http_request *req)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(req->conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *a = info ? info->client_addr : NULL;
+    if (a && a->sa_family == AF_INET)
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)a)->sin_addr, req->remote,
+                  sizeof req->remote);
+    else if (a && a->sa_family == AF_INET6)
+        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)a)->sin6_addr, req->remote,
+                  sizeof req->remote);
+}
+
+static void set_id(struct http_request *req)
+{
+    unsigned char random[16];
+    if (getrandom(random, sizeof random, 0) != sizeof random)
+        memset(random, 0, sizeof random); /* an id for the log; nothing is secret about it */
+    memcpy(req->id, "req_", 4);
+    for (size_t i = 0; i < sizeof random; i++)
+        snprintf(req->id + 4 + 2 * i, 3, "%02x", random[i]);
+}
+
+static struct http_request *request_new(struct http *http, struct MHD_Connection *conn,
+                                        const char *method, const char *path)
+{
+    struct http_request *req = calloc(1, sizeof *req);
+    if (!req)
+        return NULL;
+    req->http = http;
+    req->conn = conn;
+    req->method = method;
+    req->path = path;
+    req->created_ms = now_ms();
+    req->started_ms = now_unix_ms();
+    req->fd = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    req->connection =
+        MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    pthread_mutex_init(&req->lock, NULL);
+    set_remote(req);
+    set_id(req);
+    req->access = (struct access_request){
+        method, http_header(req, "Host"), http_header(req, "Origin"),
+        http_header(req, "Sec-Fetch-Site"), http_header(req, "Authorization")};
+
+    pthread_mutex_lock(&http->lock);
+    req->next = http->requests;
+    if (req->next)
+        req->next->previous = req;
+    http->requests = req;
+    if (req->connection)
+        req->connection->idle_since_ms = 0;
+    pthread_mutex_unlock(&http->lock);
+    return req;
+}
+
+static void log_request(const struct http_request *req, int status, int64_t ms)
+{
+    bool probe = strcmp(req->path, "/healthz") == 0 || strcmp(req->path, "/readyz") == 0 ||
+                 strcmp(req->path, "/metrics") == 0;
+    char method[32], path[256];
+    log_event(probe ? LOG_DEBUG : LOG_INFO, "http",
+              "method=%s path=%s status=%d bytes=%zu ms=%lld key=%s remote=%s req=%s",
+              log_quote(method, sizeof method, req->method),
+              log_quote(path, sizeof path, req->path), status, req->sent, (long long)ms,
+              *req->grant.key.id ? req->grant.key.id : "-", req->remote, req->id);
+}
+
+/* The end of a request, whether it was answered or not: libmicrohttpd's last word about it. */
+static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
+                         enum MHD_RequestTerminationCode code)
+{
+    struct http *http = cls;
+    struct http_request *req = *con_cls;
+    if (!req)
+        return;
+    *con_cls = NULL;
+    if (req->watched)
+        hangup_forget(http->hangup, req->fd);
+    events_unsubscribe(req->wait.subscription);
+    /* A resumed connection whose peer is gone may end here without another call of on_request. */
+    http_wait_abandon(req);
+    if (req->wait.free_fn)
+        req->wait.free_fn(req->wait.ctx);
+    if (req->wait.work)
+        http_work_leave(http->work, req->wait.work);
+
+    int64_t now = now_ms(), ms = now - req->created_ms;
+    int status = req->queued ? req->status : 499; /* nginx's number for a client that left */
+    pthread_mutex_lock(&http->lock);
+    if (req->previous)
+        req->previous->next = req->next;
+    else
+        http->requests = req->next;
+    if (req->next)
+        req->next->previous = req->previous;
+    if (req->connection)
+        req->connection->idle_since_ms = now;
+    http->stats.requests[req->dialect][status / 100]++;
+    http->stats.seconds[req->dialect] += (double)ms / 1000;
+    pthread_mutex_unlock(&http->lock);
+
+    http_stream_free(req->stream);
+    log_request(req, status, ms);
+    if (req->response)
+        MHD_destroy_response(req->response);
+    for (size_t i = 0; i < req->header_count; i++) {
+        free(req->headers[i].name);
+        free(req->headers[i].value);
+    }
+    while (req->strings) {
+        struct string *s = req->strings;
+        req->strings = s->next;
+        free(s);
+    }
+    atomic_fetch_sub(&http->body_bytes, req->body_capacity);
+    free(req->body);
+    route_params_free(&req->params);
+    pthread_mutex_destroy(&req->lock);
+    free(req);
+}
+
+/* ---- its body ---- */
+
+static void drop_body(struct http_request *req)
+{
+    atomic_fetch_sub(&req->http->body_bytes, req->body_capacity);
+    free(req->body);
+    req->body = NULL;
+    req->body_size = req->body_capacity = 0;
+}
+
+/* Room for `size` bytes and a NUL. */
+static bool reserve_body(struct http_request *req, size_t size, struct err *err)
+{
+    struct http *http = req->http;
+    if (size < req->body_capacity)
+        return true;
+    size_t capacity = size < 4096 ? 8192 : 2 * size;
+    if (capacity > req->body_limit + 1)
+        capacity = req->body_limit + 1;
+    size_t more = capacity - req->body_capacity;
+    size_t most = BODIES_IN_MEMORY * http->app->settings->max_body_bytes;
+    if (atomic_fetch_add(&http->body_bytes, more) + more > most) {
+        atomic_fetch_sub(&http->body_bytes, more);
+        return err_set(err, ERR_BUSY, "too many large requests at the same time");
+    }
+    char *body = realloc(req->body, capacity);
+    if (!body) {
+        atomic_fetch_sub(&http->body_bytes, more);
+        return err_set(err, ERR_BUSY, "no memory for the body");
+    }
+    req->body = body;
+    req->body_capacity = capacity;
+    return true;
+}
+
+/* How much of a refused body is read for the sake of the answer. */
+static size_t drain_limit(const struct http_request *req)
+{
+    return 4 * req->body_limit + SMALL_BODY_MAX;
+}
+
+static enum MHD_Result take_body(struct http_request *req, const char *data, size_t size)
+{
+    struct err err;
+    req->received += size;
+    int64_t allowed_ms = req->http->app->settings->request_timeout * INT64_C(1000) +
+                         (int64_t)(req->received / LEAST_RATE);
+    if (now_ms() - req->created_ms > allowed_ms)
+        return MHD_NO;
+    if (!req->refused && req->received > req->body_limit) {
+        err_set(&err, ERR_TOO_LARGE, "the body must be at most %zu bytes", req->body_limit);
+        refuse(req, 413, &err);
+    }
+    if (req->refused) {
+        drop_body(req);
+        return req->received <= drain_limit(req) ? MHD_YES : MHD_NO;
+    }
+    if (req->route && req->route->body != ROUTE_BODY_NONE) {
+        if (!reserve_body(req, req->body_size + size, &err)) {
+            refuse(req, 503, &err);
+            drop_body(req);
+            return MHD_YES;
+        }
+        memcpy(req->body + req->body_size, data, size);
+        req->body_size += size;
+        req->body[req->body_size] = '\0';
+    }
+    return MHD_YES;
+}
+
+/* ---- its answer ---- */
+
+static void answer_options(struct http_request *req)
+{
+    char methods[80];
+    snprintf(methods, sizeof methods, "%s%sOPTIONS", req->allow, *req->allow ? ", " : "");
+    http_reply_header(req, "Allow", methods);
+    if (access_is_cors(req->http->app->settings, &req->access)) {
+        const char *wanted = http_header(req, "Access-Control-Request-Headers");
+        http_reply_header(req, "Access-Control-Allow-Methods", methods);
+        if (wanted)
+            http_reply_header(req, "Access-Control-Allow-Headers", wanted);
+        http_reply_header(req, "Access-Control-Max-Age", "600");
+        if (http_header(req, "Access-Control-Request-Private-Network"))
+            http_reply_header(req, "Access-Control-Allow-Private-Network", "true");
+    }
+    http_reply_empty(req, 204);
+}
+
+static void dispatch(struct http_request *req)
+{
+    if (req->refused)
+        http_reply_problem(req, &req->refusal);
+    else if (req->http->stopping)
+        http_wait_refuse_stopping(req);
+    else if (strcmp(req->method, "OPTIONS") == 0)
+        answer_options(req);
+    else
+        req->route->handler(req);
+}
+
+/* What became of the request on this call of libmicrohttpd's. */
+static enum MHD_Result finish(struct http_request *req)
+{
+    if (!req->response && req->wait.active)
+        return MHD_YES;
+    if (req->abandoned)
+        return MHD_NO;
+    if (!req->response) {
+        struct err err;
+        err_set(&err, ERR_INTERNAL, "out of memory");
+        http_reply_error(req, &err, NULL);
+    }
+    return req->response ? http_reply_queue(req) : MHD_NO;
+}
+
+/* A refusal before the body was sent at all, or with more to come than we would read. */
+static bool must_answer_early(const struct http_request *req)
+{
+    const char *length = http_header(req, "Content-Length");
+    return req->refused && (http_header(req, "Expect") ||
+                            (length && strtoull(length, NULL, 10) > drain_limit(req)));
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *url,
+                                  const char *method, const char *version, const char *data,
+                                  size_t *size, void **con_cls)
+{
+    struct http_request *req = *con_cls;
+    if (!req) {
+        req = *con_cls = request_new(cls, conn, method, url);
+        if (!req)
+            return MHD_NO;
+        check_request(req);
+        if (!must_answer_early(req))
+            return MHD_YES;
+        http_reply_header(req, "Connection", "close");
+        dispatch(req);
+        return finish(req);
+    }
+    if (*size > 0) {
+        size_t n = *size;
+        *size = 0;
+        return take_body(req, data, n);
+    }
+    if (!req->dispatched) {
+        req->dispatched = true;
+        dispatch(req);
+        drop_body(req); /* whoever waits now shall not hold it for minutes */
+    } else if (req->wait.active) {
+        http_wait_step(req);
+    }
+    return finish(req);
+}
+
+/* ---- the server ---- */
+
+static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct http *http = cls;
+    struct http_connection *c = *socket_context;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        *socket_context = c = calloc(1, sizeof *c);
+        if (!c)
+            return;
+        c->fd = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        c->idle_since_ms = now_ms();
+        pthread_mutex_lock(&http->lock);
+        c->next = http->connections;
+        if (c->next)
+            c->next->previous = c;
+        http->connections = c;
+        http->stats.connections++;
+        pthread_mutex_unlock(&http->lock);
+    } else if (c) {
+        pthread_mutex_lock(&http->lock);
+        if (c->previous)
+            c->previous->next = c->next;
+        else
+            http->connections = c->next;
+        if (c->next)
+            c->next->previous = c->previous;
+        http->stats.connections--;
+        pthread_mutex_unlock(&http->lock);
+        free(c);
+    }
+}
+
+/* Once a second: pings, a second look at waiting jobs, and headers that trickle in too slowly
+ * (libmicrohttpd's own timeout starts again with each byte). */
+static void on_tick(void *ctx)
+{
+    struct http *http = ctx;
+    int64_t now = now_ms();
+    int64_t timeout = http->app->settings->request_timeout * INT64_C(1000);
+    pthread_mutex_lock(&http->lock);
+    for (struct http_request *req = http->requests; req; req = req->next) {
+        pthread_mutex_lock(&req->lock);
+        bool due = req->suspended && (req->stream ? http_stream_tick(req->stream, now)
+                                                  : now - req->wait.checked_ms >= HTTP_RECHECK_MS);
+        pthread_mutex_unlock(&req->lock);
+        if (due)
+            http_wait_wake(req);
+    }
+    for (struct http_connection *c = http->connections; c; c = c->next)
+        if (c->idle_since_ms && now - c->idle_since_ms > timeout)
+            shutdown(c->fd, SHUT_RDWR);
+    pthread_mutex_unlock(&http->lock);
+}
+
+void http_stats(const struct http_request *req, struct http_stats *out)
+{
+    struct http *http = req->http;
+    pthread_mutex_lock(&http->lock);
+    *out = http->stats;
+    for (struct http_request *r = http->requests; r; r = r->next) {
+        pthread_mutex_lock(&r->lock);
+        if (r->suspended)
+            r->stream ? out->streams++ : out->waiting++;
+        pthread_mutex_unlock(&r->lock);
+    }
+    pthread_mutex_unlock(&http->lock);
+}
+
+/* Paths and queries are split before they are decoded, so libmicrohttpd must not. */
+static size_t no_unescape(void *cls, struct MHD_Connection *conn, char *text)
+{
+    return strlen(text);
+}
+
+__attribute__((format(printf, 2, 0))) static void on_log(void *cls, const char *fmt, va_list args)
+{
+    char line[256], quoted[300];
+    vsnprintf(line, sizeof line, fmt, args);
+    line[strcspn(line, "\n")] = '\0';
+    log_event(LOG_DEBUG, "microhttpd", "msg=%s", log_quote(quoted, sizeof quoted, line));
+}
+
+static int listen_on(struct http *http, struct err *err)
+{
+    struct sockaddr_storage address;
+    socklen_t size;
+    const struct settings *s = http->app->settings;
+    if (!settings_listen_address(s, &address, &size, err))
+        return -1;
+    http->loopback = settings_is_loopback(&address);
+    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1, off = 0;
+    if (fd < 0) {
+        err_set(err, ERR_IO, "cannot make a socket: %s", strerror(errno));
+        return -1;
+    }
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on); /* inherited: dead peers are found */
+    if (address.ss_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    if (bind(fd, (struct sockaddr *)&address, size) != 0 || listen(fd, SOMAXCONN) != 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &size) != 0) {
+        err_set(err, ERR_IO, "cannot listen on %s: %s", s->listen, strerror(errno));
+        close(fd);
+        return -1;
+    }
+    http->port = ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
+                                                     : ((struct sockaddr_in *)&address)->sin_port);
+    return fd;
+}
+
+struct http *http_start(const struct app *app, struct err *err)
+{
+    struct http *http = calloc(1, sizeof *http);
+    if (!http) {
+        err_set(err, ERR_INTERNAL, "no memory for the server");
+        return NULL;
+    }
+    http->app = app;
+    pthread_mutex_init(&http->lock, NULL);
+    int fd = listen_on(http, err);
+    if (fd < 0)
+        goto fail;
+    http->hangup = hangup_new(on_tick, http, err);
+    if (!http->hangup || !(http->work = http_work_new(err)))
+        goto fail;
+    int per_minute = app->settings->max_requests_per_minute;
+    if (per_minute > 0 && !(http->rate = rate_new(per_minute, err)))
+        goto fail;
+    http->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+        on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
+        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)app->settings->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)app->settings->request_timeout, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_UNESCAPE_CALLBACK, no_unescape,
+        NULL, MHD_OPTION_END);
+    if (!http->daemon) {
+        err_set(err, ERR_INTERNAL, "cannot start the server on %s", app->settings->listen);
+        goto fail;
+    }
+    return http;
+
+fail:
+    if (fd >= 0)
+        close(fd);
+    rate_free(http->rate);
+    http_work_free(http->work);
+    hangup_free(http->hangup);
+    pthread_mutex_destroy(&http->lock);
+    free(http);
+    return NULL;
+}
+
+int http_port(const struct http *http)
+{
+    return http->port;
+}
+
+/* Wakes whoever is suspended, until there is nobody, and until answers are out or `ms` is over. */
+static void wake_all(struct http *http, int ms)
+{
+    for (int64_t end = now_ms() + ms;;) {
+        bool suspended = false;
+        pthread_mutex_lock(&http->lock);
+        for (struct http_request *req = http->requests; req; req = req->next) {
+            pthread_mutex_lock(&req->lock);
+            suspended |= req->suspended;
+            pthread_mutex_unlock(&req->lock);
+            http_wait_wake(req);
+        }
+        bool any = http->requests != NULL;
+        pthread_mutex_unlock(&http->lock);
+        if (!any || (!suspended && now_ms() > end))
+            return;
+        nanosleep(&(struct timespec){0, 10 * 1000 * 1000}, NULL);
+    }
+}
+
+void http_stop(struct http *http)
+{
+    if (!http)
+        return;
+    MHD_socket fd = MHD_quiesce_daemon(http->daemon);
+    if (fd != MHD_INVALID_SOCKET)
+        close(fd);
+    http->stopping = true;
+    wake_all(http, 2000);
+    MHD_stop_daemon(http->daemon);
+    rate_free(http->rate);
+    http_work_free(http->work);
+    hangup_free(http->hangup);
+    pthread_mutex_destroy(&http->lock);
+    free(http);
+}

@@ -1,0 +1,147 @@
+/* http_private.h: what http.c, http_reply.c, http_wait.c and http_stream.c share. Nobody else
+ * includes it; together they are "the only file" that knows libmicrohttpd. */
+#ifndef PICTOR_SERVER_HTTP_PRIVATE_H
+#define PICTOR_SERVER_HTTP_PRIVATE_H
+
+#include "server/http/http.h"
+
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "server/api/route.h"
+#include "server/http/access.h"
+#include "server/http/http_error.h"
+#include "server/job/job.h"
+
+#define HTTP_HEADERS_MAX 16
+#define HTTP_RECHECK_MS 5000 /* whoever waits looks at his job at least so often */
+
+struct http_connection {
+    int fd;
+    int64_t idle_since_ms; /* monotonic; 0 while a request is served */
+    struct http_connection *next, *previous;
+};
+
+struct http {
+    const struct app *app;
+    struct MHD_Daemon *daemon;
+    struct hangup *hangup;
+    struct http_work *work;
+    struct rate *rate; /* NULL: there is no limit */
+    int port;
+    bool loopback;
+    atomic_bool stopping;
+    atomic_size_t body_bytes;
+    pthread_mutex_t lock; /* what follows */
+    struct http_request *requests;
+    struct http_connection *connections;
+    struct http_stats stats;
+};
+
+struct http_work_item;
+
+struct http_wait {
+    bool active, keep;
+    struct http_work_item *work; /* NULL: a job is waited for */
+    char job_id[JOB_ID_SIZE];
+    http_job_fn *fn;
+    void *ctx;
+    void (*free_fn)(void *ctx);
+    struct subscription *subscription;
+    int64_t checked_ms, trouble_ms;
+};
+
+struct http_request {
+    struct http *http;
+    struct MHD_Connection *conn;
+    struct http_connection *connection;
+    int fd;
+    const char *method, *path; /* libmicrohttpd's, as long as the request */
+    struct access_request access;
+    char id[37], remote[INET6_ADDRSTRLEN];
+    int64_t created_ms, started_ms; /* monotonic, Unix */
+    const struct route *route;
+    enum route_dialect dialect;
+    struct route_params params;
+    struct access_grant grant;
+
+    bool refused; /* by a gate: `refusal` is the answer */
+    struct http_problem refusal;
+    struct err refusal_err;
+    char allow[64];
+
+    char *body;
+    size_t body_size, body_capacity, body_limit, received;
+    bool dispatched;
+    bool abandoned; /* the client left while it waited: close */
+
+    struct MHD_Response *response;
+    int status;
+    bool queued;
+    size_t sent; /* body bytes of the answer */
+    struct {
+        char *name, *value;
+    } headers[HTTP_HEADERS_MAX];
+    size_t header_count;
+    struct string {
+        struct string *next;
+        char text[];
+    } * strings;
+
+    struct http_wait wait;
+    struct http_stream *stream;
+    bool watched;
+
+    pthread_mutex_t lock;
+    bool notified, suspended, gone;
+
+    struct http_request *next, *previous; /* under http->lock */
+};
+
+/* ---- http_wait.c ---- */
+
+/* Any thread: on_request or read_stream will be called again. */
+void http_wait_wake(struct http_request *req);
+
+/* On libmicrohttpd's thread. False when there is something to look at first. */
+bool http_wait_suspend(struct http_request *req);
+
+/* From now on a client that leaves wakes the request. */
+bool http_wait_watch(struct http_request *req, struct err *err);
+
+/* Replies if the job is final, else suspends (again). */
+void http_wait_step(struct http_request *req);
+
+/* Answers 503. */
+void http_wait_refuse_stopping(struct http_request *req);
+
+/* The request ends while it still waits: its job is cancelled unless it was to be kept. */
+void http_wait_abandon(struct http_request *req);
+
+/* ---- http_reply.c ---- */
+
+/* Replaces the reply, if there is one; takes `response`. NULL (no memory) leaves none. */
+void http_reply_set(struct http_request *req, int status, struct MHD_Response *response,
+                    const char *mime, size_t size);
+void http_reply_problem(struct http_request *req, const struct http_problem *problem);
+
+/* Hands the reply over, with the headers that every reply has. */
+enum MHD_Result http_reply_queue(struct http_request *req);
+
+/* ---- http_work.c ---- */
+
+struct http_work *http_work_new(struct err *err);
+void http_work_free(struct http_work *w);       /* no request is left; NULL is fine */
+bool http_work_reply(struct http_request *req); /* false: it is not done yet */
+void http_work_leave(struct http_work *w, struct http_work_item *item);
+
+/* ---- http_stream.c ---- */
+
+/* A keep-alive byte or two and a look at the job, when it is time. Under req->lock; true: wake
+ * it. */
+bool http_stream_tick(struct http_stream *s, int64_t now);
+void http_stream_free(struct http_stream *s); /* NULL is fine */
+
+#endif

@@ -1,0 +1,136 @@
+/* http_reply.c: answers, and the headers every answer has. */
+#include "server/http/http_private.h"
+
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/log.h"
+#include "server/app.h"
+#include "server/base/json_text.h"
+#include "server/base/settings.h"
+
+void http_reply_header(struct http_request *req, const char *name, const char *value)
+{
+    if (req->header_count == HTTP_HEADERS_MAX || strpbrk(value, "\r\n"))
+        return;
+    char *n = strdup(name), *v = strdup(value);
+    if (!n || !v) {
+        free(n);
+        free(v);
+        return;
+    }
+    req->headers[req->header_count].name = n;
+    req->headers[req->header_count++].value = v;
+}
+
+void http_reply_set(struct http_request *req, int status, struct MHD_Response *response,
+                    const char *mime, size_t size)
+{
+    if (!response)
+        return; /* no memory: finish() says so */
+    if (req->response)
+        MHD_destroy_response(req->response);
+    req->response = response;
+    req->status = status;
+    req->sent = size;
+    if (mime)
+        MHD_add_response_header(response, "Content-Type", mime);
+}
+
+void http_reply_data(struct http_request *req, int status, const char *mime, void *data,
+                     size_t size, void (*free_fn)(void *))
+{
+    struct MHD_Response *response =
+        free_fn ? MHD_create_response_from_buffer_with_free_callback(size, data, free_fn)
+                : MHD_create_response_from_buffer(size, data, MHD_RESPMEM_PERSISTENT);
+    if (!response && free_fn)
+        free_fn(data);
+    http_reply_set(req, status, response, mime, size);
+}
+
+void http_reply_json(struct http_request *req, int status, struct cJSON *json)
+{
+    char *text = json ? cJSON_PrintUnformatted(json) : NULL;
+    cJSON_Delete(json);
+    /* Messages quote what came, cut to some length or not UTF-8 at all. */
+    if (text && status >= 400)
+        json_text_mend(text);
+    if (text)
+        http_reply_data(req, status, "application/json", text, strlen(text), cJSON_free);
+}
+
+void http_reply_text(struct http_request *req, int status, const char *mime, const char *text)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(strlen(text), (void *)text, MHD_RESPMEM_MUST_COPY);
+    http_reply_set(req, status, response, mime, strlen(text));
+}
+
+void http_reply_empty(struct http_request *req, int status)
+{
+    http_reply_set(req, status, MHD_create_response_from_buffer(0, "", MHD_RESPMEM_PERSISTENT),
+                   NULL, 0);
+}
+
+void http_reply_problem(struct http_request *req, const struct http_problem *problem)
+{
+    req->wait.active = false;
+    route_error_of(req->dialect)(req, problem);
+}
+
+void http_reply_error(struct http_request *req, const struct err *err, const char *param)
+{
+    struct http_problem problem = {http_error_status(err->code), err->code, err->msg, param};
+    char quoted[600];
+    if (problem.status >= 500)
+        log_event(LOG_ERROR, "http_error", "req=%s code=%s msg=%s", req->id, err_name(err->code),
+                  log_quote(quoted, sizeof quoted, err->msg));
+    http_reply_problem(req, &problem);
+}
+
+static void add_default(struct MHD_Response *response, const char *name, const char *value)
+{
+    if (!MHD_get_response_header(response, name))
+        MHD_add_response_header(response, name, value);
+}
+
+static void add_headers(struct http_request *req)
+{
+    struct MHD_Response *r = req->response;
+    for (size_t i = 0; i < req->header_count; i++)
+        MHD_add_response_header(r, req->headers[i].name, req->headers[i].value);
+    MHD_add_response_header(r, "x-request-id", req->id);
+    if (req->status == 429 || req->status == 503)
+        add_default(r, "Retry-After", "5");
+    if (req->status == 405 && *req->allow)
+        add_default(r, "Allow", req->allow);
+    if (req->status == 401)
+        add_default(r, "WWW-Authenticate",
+                    req->dialect == ROUTE_SDAPI || req->http->app->settings->api_auth.count > 0
+                        ? "Basic realm=\"pictor\", charset=\"UTF-8\""
+                        : "Bearer realm=\"pictor\"");
+    add_default(r, "Cache-Control", "no-store");
+    add_default(r, "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
+    add_default(r, "Cross-Origin-Resource-Policy", "same-origin");
+    add_default(r, "X-Content-Type-Options", "nosniff");
+    add_default(r, "X-Frame-Options", "DENY");
+    add_default(r, "Referrer-Policy", "no-referrer");
+    if (req->http->app->settings->cors_origins.count > 0)
+        add_default(r, "Vary", "Origin");
+    if (access_is_cors(req->http->app->settings, &req->access)) {
+        add_default(r, "Access-Control-Allow-Origin", req->access.origin);
+        add_default(r, "Access-Control-Expose-Headers",
+                    "x-request-id, openai-processing-ms, retry-after");
+    }
+}
+
+enum MHD_Result http_reply_queue(struct http_request *req)
+{
+    add_headers(req);
+    enum MHD_Result ok = MHD_queue_response(req->conn, (unsigned)req->status, req->response);
+    MHD_destroy_response(req->response);
+    req->response = NULL;
+    req->queued = ok == MHD_YES;
+    return ok;
+}

@@ -1,0 +1,204 @@
+/* http_stream.c: answers that grow while the job runs.
+ *
+ * libmicrohttpd asks for more (read_stream) whenever the socket takes more: first from the buffer,
+ * then, if the stream was woken, from its producer; when neither has anything the connection is
+ * suspended. */
+#include "server/http/http_private.h"
+
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/base/now.h"
+
+#define STREAM_BUFFER_MAX (64 << 20)
+#define STREAM_BLOCK (32 << 10)
+#define PING_MS 15000
+
+struct http_stream {
+    struct http_request *req;
+    enum http_stream_kind kind;
+    http_stream_fn *produce;
+    void (*free_fn)(void *ctx);
+    void *ctx;
+    /* under req->lock */
+    char *buffer;
+    size_t at, size, capacity;
+    int64_t sent_ms, looked_ms;
+    bool woken; /* the producer may have something */
+    bool ended;
+};
+
+/* Under req->lock. */
+static bool append(struct http_stream *s, const char *data, size_t size)
+{
+    if (s->at > 0) {
+        memmove(s->buffer, s->buffer + s->at, s->size - s->at);
+        s->size -= s->at;
+        s->at = 0;
+    }
+    if (s->ended || size > STREAM_BUFFER_MAX || s->size + size > STREAM_BUFFER_MAX) {
+        s->ended = true;
+        return false;
+    }
+    if (s->size + size > s->capacity) {
+        size_t capacity = 2 * (s->size + size);
+        char *buffer = realloc(s->buffer, capacity);
+        if (!buffer) {
+            s->ended = true;
+            return false;
+        }
+        s->buffer = buffer;
+        s->capacity = capacity;
+    }
+    memcpy(s->buffer + s->size, data, size);
+    s->size += size;
+    s->sent_ms = now_ms();
+    return true;
+}
+
+bool http_stream_write(struct http_stream *s, const char *data, size_t size)
+{
+    pthread_mutex_lock(&s->req->lock);
+    bool ok = append(s, data, size);
+    pthread_mutex_unlock(&s->req->lock);
+    http_wait_wake(s->req);
+    return ok;
+}
+
+bool http_stream_send(struct http_stream *s, const char *event, const char *data)
+{
+    pthread_mutex_lock(&s->req->lock);
+    bool ok = (!event || (append(s, "event: ", 7) && append(s, event, strlen(event)) &&
+                          append(s, "\n", 1))) &&
+              append(s, "data: ", 6) && append(s, data, strlen(data)) && append(s, "\n\n", 2);
+    pthread_mutex_unlock(&s->req->lock);
+    http_wait_wake(s->req);
+    return ok;
+}
+
+bool http_stream_json(struct http_stream *s, const char *event, struct cJSON *json)
+{
+    char *text = json ? cJSON_PrintUnformatted(json) : NULL;
+    bool ok = text && http_stream_send(s, event, text);
+    cJSON_free(text);
+    cJSON_Delete(json);
+    return ok;
+}
+
+void http_stream_wake(struct http_stream *s)
+{
+    pthread_mutex_lock(&s->req->lock);
+    s->woken = true;
+    pthread_mutex_unlock(&s->req->lock);
+    http_wait_wake(s->req);
+}
+
+/* Takes what is buffered, up to `max`; 0 when nothing is. */
+static size_t take(struct http_stream *s, char *out, size_t max)
+{
+    size_t n = s->size - s->at < max ? s->size - s->at : max;
+    if (n > 0)
+        memcpy(out, s->buffer + s->at, n);
+    s->at += n;
+    s->req->sent += n;
+    if (s->at == s->size)
+        s->at = s->size = 0;
+    return n;
+}
+
+/* libmicrohttpd asks for more of the body. */
+static ssize_t read_stream(void *cls, uint64_t pos, char *out, size_t max)
+{
+    struct http_stream *s = cls;
+    struct http_request *req = s->req;
+    do {
+        pthread_mutex_lock(&req->lock);
+        size_t n = take(s, out, max);
+        bool ended = s->ended, gone = req->gone, look = s->woken;
+        if (n == 0)
+            req->notified = s->woken = false;
+        if (n == 0 && look)
+            s->looked_ms = now_ms();
+        pthread_mutex_unlock(&req->lock);
+        if (n > 0)
+            return (ssize_t)n;
+        if (gone)
+            return MHD_CONTENT_READER_END_WITH_ERROR;
+        /* What came before the server stopped is still told. */
+        if (ended || (!look && req->http->stopping))
+            return MHD_CONTENT_READER_END_OF_STREAM;
+        if (look && !s->produce(s, s->ctx)) {
+            pthread_mutex_lock(&req->lock);
+            s->ended = true;
+            n = take(s, out, max);
+            pthread_mutex_unlock(&req->lock);
+            return n > 0 ? (ssize_t)n : MHD_CONTENT_READER_END_OF_STREAM;
+        }
+    } while (!http_wait_suspend(req));
+    return 0;
+}
+
+struct http_stream *http_stream_start(struct http_request *req, enum http_stream_kind kind,
+                                      http_stream_fn *produce, void (*free_fn)(void *ctx),
+                                      void *ctx)
+{
+    struct err err;
+    struct MHD_Response *response = NULL;
+    struct http_stream *s = calloc(1, sizeof *s);
+    if (!s) {
+        err_set(&err, ERR_INTERNAL, "no memory for a stream");
+        goto fail;
+    }
+    int64_t now = now_ms();
+    *s = (struct http_stream){.req = req,
+                              .kind = kind,
+                              .produce = produce,
+                              .sent_ms = now,
+                              .looked_ms = now,
+                              .woken = true};
+    response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, s, NULL);
+    if (!response) {
+        err_set(&err, ERR_INTERNAL, "no memory for a stream");
+        goto fail;
+    }
+    if (!http_wait_watch(req, &err))
+        goto fail;
+    s->free_fn = free_fn;
+    s->ctx = ctx;
+    req->stream = s;
+    http_reply_set(req, 200, response,
+                   kind == HTTP_STREAM_EVENTS ? "text/event-stream" : "application/json", 0);
+    /* nginx would collect events until its buffer is full. */
+    http_reply_header(req, "X-Accel-Buffering", "no");
+    return s;
+
+fail:
+    if (response)
+        MHD_destroy_response(response);
+    free(s);
+    if (free_fn)
+        free_fn(ctx);
+    http_reply_error(req, &err, NULL);
+    return NULL;
+}
+
+void http_stream_free(struct http_stream *s)
+{
+    if (!s)
+        return;
+    if (s->free_fn)
+        s->free_fn(s->ctx);
+    free(s->buffer);
+    free(s);
+}
+
+bool http_stream_tick(struct http_stream *s, int64_t now)
+{
+    bool look = now - s->looked_ms >= HTTP_RECHECK_MS;
+    s->woken = s->woken || look;
+    if (s->size > 0 || now - s->sent_ms < PING_MS)
+        return look;
+    return s->kind == HTTP_STREAM_EVENTS ? append(s, ": ping\n\n", 8) : append(s, " ", 1);
+}

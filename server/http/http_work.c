@@ -1,0 +1,169 @@
+/* http_work.c: what takes longer than a handler may: one thread does it, a piece at a time and in
+ * turns, while the connection is suspended like one that waits for a job.
+ *
+ * A request leaves its work at its end, whatever became of it; work that is just being done is then
+ * freed by the thread. The lock is taken before a request's. */
+#include "server/http/http_private.h"
+
+#include <stdlib.h>
+
+#define WAITING_MAX 4 /* each holds pictures; more are told to come again */
+
+struct http_work_item {
+    http_work_fn *work;
+    http_reply_fn *reply;
+    void *ctx;
+    void (*free_fn)(void *ctx);
+    struct http_request *req; /* NULL: it has left */
+    bool done;
+    struct http_work_item *next;
+};
+
+struct http_work {
+    pthread_t thread;
+    pthread_mutex_t lock; /* what follows, and req and done of every item */
+    pthread_cond_t more;
+    struct http_work_item *first; /* in turn; without the one at work */
+    struct http_work_item *now;
+    int count; /* with it */
+    bool stop;
+};
+
+static void item_free(struct http_work_item *item)
+{
+    item->free_fn(item->ctx);
+    free(item);
+}
+
+static void append(struct http_work *w, struct http_work_item *item)
+{
+    struct http_work_item **end = &w->first;
+    while (*end)
+        end = &(*end)->next;
+    item->next = NULL;
+    *end = item;
+}
+
+static void *run(void *arg)
+{
+    struct http_work *w = arg;
+    pthread_mutex_lock(&w->lock);
+    while (!w->stop) {
+        struct http_work_item *item = w->now = w->first;
+        if (!item) {
+            pthread_cond_wait(&w->more, &w->lock);
+            continue;
+        }
+        w->first = item->next;
+        pthread_mutex_unlock(&w->lock);
+        bool more = item->work(item->ctx);
+        pthread_mutex_lock(&w->lock);
+        w->now = NULL;
+        if (item->req && more) {
+            append(w, item);
+            continue;
+        }
+        w->count--;
+        item->done = true;
+        if (item->req)
+            http_wait_wake(item->req);
+        else
+            item_free(item);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return NULL;
+}
+
+struct http_work *http_work_new(struct err *err)
+{
+    struct http_work *w = calloc(1, sizeof *w);
+    if (!w) {
+        err_set(err, ERR_INTERNAL, "no memory for the server");
+        return NULL;
+    }
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->more, NULL);
+    if (pthread_create(&w->thread, NULL, run, w) == 0)
+        return w;
+    err_set(err, ERR_INTERNAL, "no thread for the server");
+    pthread_cond_destroy(&w->more);
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+    return NULL;
+}
+
+void http_work_free(struct http_work *w)
+{
+    if (!w)
+        return;
+    pthread_mutex_lock(&w->lock);
+    w->stop = true;
+    pthread_cond_signal(&w->more);
+    pthread_mutex_unlock(&w->lock);
+    pthread_join(w->thread, NULL);
+    pthread_cond_destroy(&w->more);
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+}
+
+void http_work(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
+               void (*free_fn)(void *ctx))
+{
+    struct http_work *w = req->http->work;
+    struct err err = {.code = ERR_NONE};
+    struct http_work_item *item = malloc(sizeof *item);
+    if (!item || !http_wait_watch(req, &err)) {
+        if (!item)
+            err_set(&err, ERR_INTERNAL, "no memory for a request");
+        goto fail;
+    }
+    *item = (struct http_work_item){work, reply, ctx, free_fn, .req = req};
+    pthread_mutex_lock(&w->lock);
+    if (w->count > WAITING_MAX) {
+        err_set(&err, ERR_BUSY, "%d such requests are being worked on already", w->count);
+    } else {
+        w->count++;
+        append(w, item);
+        pthread_cond_signal(&w->more);
+    }
+    pthread_mutex_unlock(&w->lock);
+    if (err.code == ERR_NONE) {
+        req->wait = (struct http_wait){.active = true, .work = item};
+        http_wait_step(req);
+        return;
+    }
+
+fail:
+    free(item);
+    free_fn(ctx);
+    http_reply_error(req, &err, NULL);
+}
+
+bool http_work_reply(struct http_request *req)
+{
+    struct http_work *w = req->http->work;
+    struct http_work_item *item = req->wait.work;
+    pthread_mutex_lock(&w->lock);
+    bool done = item->done;
+    pthread_mutex_unlock(&w->lock);
+    if (done)
+        item->reply(req, item->ctx);
+    return done;
+}
+
+void http_work_leave(struct http_work *w, struct http_work_item *item)
+{
+    pthread_mutex_lock(&w->lock);
+    bool ours = item != w->now;
+    item->req = NULL;
+    for (struct http_work_item **at = &w->first; *at; at = &(*at)->next) {
+        if (*at == item) {
+            *at = item->next;
+            w->count--;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&w->lock);
+    if (ours)
+        item_free(item);
+}

@@ -1,0 +1,59 @@
+/* intake.h: what the dialects share on the way from a request to a job: what a request gets that
+ * leaves something out, and pictures that come with it. Thread-safe; no state. */
+#ifndef PICTOR_SERVER_INTAKE_H
+#define PICTOR_SERVER_INTAKE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+#include "engine/pictor.h"
+#include "server/job/registry.h"
+
+struct app;
+struct job_params;
+struct settings;
+
+#define INTAKE_SAMPLER "Euler a"
+#define INTAKE_SCHEDULER "automatic"
+
+struct intake_model {
+    char name[REGISTRY_NAME_SIZE]; /* what job_params.model wants */
+    bool upstream;
+    /* The model's own, or the usual ones while they are unknown. */
+    int width, height, steps;
+    double guidance;
+};
+
+/* `name` NULL or "": the default model. ERR_NOT_FOUND. */
+bool intake_model(const struct app *app, const char *name, struct intake_model *out,
+                  struct err *err);
+
+/* The same for a model of the registry. */
+void intake_model_of(const struct registry_model *model, struct intake_model *out);
+
+/* Fills what the request left out (see job.h) with the model's own or the usual values, and how a
+ * local model paints with the settings. */
+bool intake_fill(const struct intake_model *model, const struct settings *settings,
+                 struct job_params *p, struct err *err);
+
+/* The last of these alone. */
+void intake_speed(const struct settings *settings, struct job_params *p);
+
+/* The same, with job_params_check of all of it; but a job for an upstream keeps out what was left
+ * out. */
+bool intake_complete(const struct intake_model *model, const struct settings *settings,
+                     struct job_params *p, const char **param, struct err *err);
+
+/* Below 2^32, so that people can type it again. */
+bool intake_seed(uint64_t *seed, struct err *err);
+
+/* A photograph that is painted over may be larger than what is painted: its limit of pixels. */
+size_t intake_pixels_max(const struct settings *settings);
+
+/* Decodes a picture of a request, to pixels the caller owns. */
+bool intake_picture(const struct settings *settings, const void *data, size_t size,
+                    struct pictor_image *out, struct err *err);
+
+#endif

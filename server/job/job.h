@@ -1,0 +1,135 @@
+/* job.h: one picture request, whatever API it came by.
+ *
+ * Every dialect (openai, sdapi, native, command line) translates its request into this struct and
+ * the finished job back into its own answer; nothing behind a dialect knows which one it was. The
+ * struct is stored as JSON in the queue, so it can be run again later or elsewhere. */
+#ifndef PICTOR_SERVER_JOB_H
+#define PICTOR_SERVER_JOB_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+
+struct cJSON;
+
+#define JOB_ID_SIZE 33 /* 32 hex digits (128 random bits) and NUL: not guessable, never a path */
+
+enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_CANCELLED };
+const char *job_state_name(enum job_state state); /* "queued" ... */
+bool job_state_of(const char *name, enum job_state *out);
+static inline bool job_state_is_final(enum job_state s)
+{
+    return s == JOB_DONE || s == JOB_FAILED || s == JOB_CANCELLED;
+}
+
+/* The request. Strings are owned (job_params_free); names as in engine/pictor.h.
+ *
+ * Of a job for an upstream, what the client left out stays out, because the upstream has defaults
+ * of its own that nobody here knows: steps JOB_UNSET, guidance and strength NAN, sampler and
+ * scheduler NULL; each is null in JSON. Jobs of local models are complete (server/job/intake.h), at
+ * the latest when they are painted. */
+#define JOB_UNSET INT_MIN
+struct job_params {
+    char *model; /* a name of the registry, already resolved from aliases and defaults */
+    char *prompt, *negative_prompt;
+    int width, height, steps;
+    double guidance;
+    char *sampler, *scheduler; /* canonical names: "Euler a", "karras" */
+    double eta;                /* NAN: the sampler's own */
+    uint64_t seed; /* resolved at submit: never "random" any more; < 2^53 so JSON keeps it */
+    uint64_t subseed;
+    double subseed_strength;
+    char *rng; /* "nv" or "cpu" */
+    int clip_skip;
+    int count;               /* pictures; their seeds: job_seed, job_subseed */
+    bool has_init, has_mask; /* the pixels are stored beside the job as inputs "init", "mask" */
+    double strength;
+    int fit;  /* enum pictor_fit */
+    int fill; /* enum pictor_fill */
+    double mask_blur;
+    bool mask_invert, mask_only_area;
+    int mask_padding;
+    int hires_width, hires_height, hires_steps;
+    double hires_strength;
+    char *hires_upscaler;
+    /* As struct pictor_speed. Unset (NAN, JOB_UNSET): the server's settings. */
+    double guidance_low, guidance_high;
+    bool guidance_alternate;
+    int reuse_every;
+    double token_merging;
+    char *format;      /* "png" "jpeg" "webp": how the pictures are stored and answered */
+    int quality;       /* 0..100 for jpeg and webp */
+    int preview_every; /* steps between previews, 0: none */
+    char *dialect;     /* "openai" "sdapi" "native": for the log and the history only */
+    char *tag;         /* the client's own id (force_task_id), or NULL */
+};
+
+/* The seeds of picture `index`, counted as SD WebUI does: variations of a seed differ by their
+ * subseeds alone. */
+static inline uint64_t job_seed(const struct job_params *p, int index)
+{
+    return p->subseed_strength > 0 ? p->seed : p->seed + (uint64_t)index;
+}
+static inline uint64_t job_subseed(const struct job_params *p, int index)
+{
+    return p->subseed + (uint64_t)index;
+}
+
+void job_params_init(struct job_params *p); /* defaults; strings NULL */
+void job_params_free(struct job_params *p);
+
+/* JSON as the store and the native API have it: one member a field, same names. */
+struct cJSON *job_params_to_json(const struct job_params *p);
+bool job_params_from_json(struct job_params *p, const struct cJSON *json, struct err *err);
+
+struct settings;
+/* Ranges, limits of the settings, known sampler and scheduler; canonicalises the names.
+ * On failure *param (may be NULL) names the field: "width". */
+bool job_params_check(struct job_params *p, const struct settings *settings, const char **param,
+                      struct err *err);
+
+/* For progress: 0 while they are unknown. */
+static inline int job_steps(const struct job_params *p)
+{
+    return p->steps > 0 ? p->steps : 0;
+}
+
+/* A finished picture of a job. The file lies in the image folder under its id. */
+struct job_image {
+    char id[JOB_ID_SIZE];
+    int index, width, height;
+    uint64_t seed, subseed;
+    char format[8]; /* "png" "jpeg" "webp" */
+    char *infotext; /* what is in the PNG's `parameters` chunk */
+    size_t bytes;
+};
+
+struct job_progress {
+    int image;          /* which of `count`, from 0 */
+    int step, steps;    /* of this picture */
+    double eta_seconds; /* of the whole job; < 0 unknown */
+};
+
+/* What the store knows of a job. Owned by the caller: job_free. */
+struct job {
+    char id[JOB_ID_SIZE];
+    char key_id[JOB_ID_SIZE]; /* whose it is; "" without keys */
+    enum job_state state;
+    int priority;
+    int attempts;
+    int64_t created_ms, started_ms, finished_ms; /* Unix milliseconds, 0: not yet */
+    struct job_params params;
+    struct job_image *images;
+    size_t image_count;
+    enum err_code error; /* ERR_NONE unless failed */
+    char error_message[256];
+    int position; /* queued: how many are before it; else -1 */
+    struct job_progress progress;
+};
+
+void job_free(struct job *job);
+
+#endif

@@ -1,0 +1,54 @@
+/* child.h: one worker process, as the server sees it.
+ *
+ * Started by fork and exec of this very program (`pictor worker`), with a socket to the server as
+ * its only descriptor beside the standard ones, and almost no environment: the server's may hold
+ * keys. Nothing here waits: the caller polls child_fd. Not thread-safe; the thread that starts the
+ * process must outlive it, because the kernel kills it when that thread ends. */
+#ifndef PICTOR_SERVER_CHILD_H
+#define PICTOR_SERVER_CHILD_H
+
+#include <sys/types.h>
+
+#include "server/worker/wire.h"
+
+struct child;
+struct job_params;
+struct registry_model;
+struct settings;
+
+struct child *child_new(const struct settings *settings, struct err *err);
+void child_free(struct child *c); /* kills it; NULL is fine */
+
+/* Starts the process and tells it how to be. One that runs already is killed. */
+bool child_start(struct child *c, struct err *err);
+/* Kills and reaps. `how` (may be NULL) gets "was killed by signal 9 (Killed)", "ended with status
+ * 1"; what it died of, if it had died before. */
+void child_kill(struct child *c, char how[64]);
+
+int child_fd(const struct child *c);    /* -1: no process */
+pid_t child_pid(const struct child *c); /* -1: no process */
+
+/* Resident bytes of a worker; 0 when it is gone. Any thread. */
+size_t child_memory(pid_t pid);
+
+/* What a worker is told (server/worker/worker.h has the messages). A failure of these and of
+ * child_read means that the process is of no use any more: child_kill. */
+bool child_load(struct child *c, const struct registry_model *model, struct err *err);
+bool child_unload(struct child *c, struct err *err);
+bool child_cancel(struct child *c, int64_t serial, struct err *err);
+bool child_interrupt(struct child *c, int64_t serial, struct err *err);
+
+/* Requests picture `index` of a job; init and mask are the inputs' bytes, size 0: none. */
+struct child_request {
+    int64_t serial;
+    int index;
+    const struct job_params *params;
+    const struct registry_model *model;
+    const void *init, *mask;
+    size_t init_size, mask_size;
+};
+bool child_generate(struct child *c, const struct child_request *request, struct err *err);
+
+enum wire_result child_read(struct child *c, struct wire_message *out, struct err *err);
+
+#endif

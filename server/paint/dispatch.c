@@ -1,0 +1,75 @@
+/* dispatch.c: see dispatch.h. Who paints what is decided by the names that each of the two claims
+ * for: the painter those of local models, the upstreams theirs. */
+#include "server/paint/dispatch.h"
+
+#include <stdlib.h>
+
+#include "server/app.h"
+#include "server/base/settings.h"
+#include "server/paint/painter.h"
+#include "server/paint/upstream.h"
+
+struct dispatch {
+    struct painter *painter;
+    struct upstream *upstream; /* NULL: none in the settings */
+};
+
+struct dispatch *dispatch_new(const struct app *app, struct err *err)
+{
+    struct dispatch *d = calloc(1, sizeof *d);
+    if (!d) {
+        err_set(err, ERR_INTERNAL, "no memory for the dispatcher");
+        return NULL;
+    }
+    if (app->settings->upstream_count > 0 && !(d->upstream = upstream_new(app, err)))
+        goto fail;
+    d->painter = painter_new(app, &painter_patience_default, err);
+    if (!d->painter)
+        goto fail;
+    return d;
+
+fail:
+    dispatch_stop(d, 0);
+    dispatch_free(d);
+    return NULL;
+}
+
+void dispatch_stop(struct dispatch *d, int timeout_ms)
+{
+    if (!d)
+        return;
+    upstream_drain(d->upstream, timeout_ms); /* both at the same time */
+    painter_stop(d->painter, timeout_ms);
+    upstream_stop(d->upstream);
+}
+
+void dispatch_free(struct dispatch *d)
+{
+    if (!d)
+        return;
+    painter_free(d->painter);
+    upstream_free(d->upstream);
+    free(d);
+}
+
+void dispatch_unload(struct dispatch *d)
+{
+    painter_unload(d->painter);
+}
+
+bool dispatch_busy(struct dispatch *d)
+{
+    return painter_busy(d->painter) || upstream_busy(d->upstream);
+}
+
+bool dispatch_ready(struct dispatch *d, struct err *err)
+{
+    return painter_ready(d->painter, err);
+}
+
+void dispatch_stats(struct dispatch *d, struct dispatch_stats *out)
+{
+    *out = (struct dispatch_stats){0};
+    painter_stats(d->painter, out);
+    upstream_stats(d->upstream, out);
+}

@@ -1,0 +1,48 @@
+/* dispatch.h: takes jobs out of the queue and has them painted.
+ *
+ * One thread owns the worker process of this machine's device (server/paint/child.h), a second one
+ * the transfers to upstreams (server/paint/upstream.h). Both only hold what the queue's leases
+ * allow, so killing this process at any moment loses nothing: the next start goes on with the
+ * pictures that are missing. A worker that dies or hangs is replaced; its job goes back to the
+ * queue. */
+#ifndef PICTOR_SERVER_DISPATCH_H
+#define PICTOR_SERVER_DISPATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+
+struct app;
+struct dispatch;
+
+/* Starts to claim jobs. Uses app's settings, queue, events and registry. Returns owned. */
+struct dispatch *dispatch_new(const struct app *app, struct err *err);
+
+/* Claims nothing more, gives what runs up to `timeout_ms` to end, puts the rest back into the queue
+ * and stops the worker. What remains answers questions, until it is freed. NULL is fine. */
+void dispatch_stop(struct dispatch *d, int timeout_ms);
+void dispatch_free(struct dispatch *d); /* after dispatch_stop; NULL is fine */
+
+/* Frees the models in the worker's memory, after the picture that is being painted. The next job
+ * loads its model again. */
+void dispatch_unload(struct dispatch *d);
+
+/* Something is being painted. */
+bool dispatch_busy(struct dispatch *d);
+
+/* The worker is up and has an engine; for /readyz. Else `err` says what is wrong. */
+bool dispatch_ready(struct dispatch *d, struct err *err);
+
+/* Figures for /metrics, since the start. */
+struct dispatch_stats {
+    uint64_t pictures;      /* stored, local and upstream */
+    uint64_t steps;         /* denoising steps of the local worker */
+    double step_seconds;    /* their sum */
+    uint64_t worker_starts; /* 1 when nothing ever died */
+    uint64_t upstream_requests, upstream_failures;
+    uint64_t worker_memory; /* resident bytes now; 0 when there is no worker */
+};
+void dispatch_stats(struct dispatch *d, struct dispatch_stats *out);
+
+#endif

@@ -1,0 +1,509 @@
+/* fetch.c: see fetch.h. */
+#include "server/paint/fetch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <curl/curl.h>
+
+#include "engine/pictor.h"
+
+#define CONNECT_MS 10000
+#define FILE_REDIRECTS 10
+#define TEXT_REDIRECTS 5
+#define TEXT_MS 60000
+#define STALL_SECONDS 60 /* a download slower than 1 byte a second for so long has stalled */
+
+struct fetch {
+    CURLM *multi;
+    struct fetch_transfer *first;
+};
+
+struct fetch_transfer {
+    struct fetch *fetch;
+    struct fetch_transfer *next, **place;
+    CURL *easy;
+    struct curl_slist *headers;
+    curl_mime *form;
+    fetch_fn *fn;
+    void *ctx;
+    size_t max_answer;
+    bool too_large;
+    char *body;
+    size_t size, capacity;
+    char error[CURL_ERROR_SIZE];
+};
+
+static bool no_memory(struct err *err)
+{
+    return err_set(err, ERR_INTERNAL, "no memory for a transfer");
+}
+
+/* curl_global_init is not thread-safe in every build; the first caller is `serve` or `pull`, with
+ * one thread. It counts its calls. */
+struct fetch *fetch_new(struct err *err)
+{
+    struct fetch *f = calloc(1, sizeof *f);
+    if (!f || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        free(f);
+        no_memory(err);
+        return NULL;
+    }
+    f->multi = curl_multi_init();
+    if (f->multi)
+        return f;
+    curl_global_cleanup();
+    free(f);
+    no_memory(err);
+    return NULL;
+}
+
+static void transfer_free(struct fetch_transfer *t)
+{
+    if (t->place) {
+        *t->place = t->next;
+        if (t->next)
+            t->next->place = t->place;
+    }
+    if (t->easy) {
+        curl_multi_remove_handle(t->fetch->multi, t->easy);
+        curl_easy_cleanup(t->easy);
+    }
+    curl_mime_free(t->form);
+    curl_slist_free_all(t->headers);
+    free(t->body);
+    free(t);
+}
+
+void fetch_abort(struct fetch_transfer *t)
+{
+    if (t)
+        transfer_free(t);
+}
+
+void fetch_free(struct fetch *f)
+{
+    if (!f)
+        return;
+    while (f->first)
+        transfer_free(f->first);
+    curl_multi_cleanup(f->multi);
+    curl_global_cleanup();
+    free(f);
+}
+
+/* ---- what every transfer has ---- */
+
+static bool add_header(struct curl_slist **headers, const char *text)
+{
+    struct curl_slist *more = curl_slist_append(*headers, text);
+    if (more)
+        *headers = more;
+    return more != NULL;
+}
+
+/* Its own function, so that the key is in as few places as possible. */
+static bool add_key(struct curl_slist **headers, const char *key, struct err *err)
+{
+    if (!key || !*key)
+        return true;
+    for (const char *p = key; *p; p++)
+        if ((unsigned char)*p <= ' ' || *p == 0x7f)
+            return err_set(err, ERR_INVALID, "a key must not contain spaces or control characters");
+    char *text;
+    if (asprintf(&text, "Authorization: Bearer %s", key) < 0)
+        return no_memory(err);
+    bool done = add_header(headers, text) || no_memory(err);
+    explicit_bzero(text, strlen(text));
+    free(text);
+    return done;
+}
+
+static void set_common(CURL *easy, const char *url, struct curl_slist *headers, char *error)
+{
+    curl_easy_setopt(easy, CURLOPT_URL, url);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, "pictor/" PICTOR_VERSION);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, error);
+}
+
+/* What went wrong, in words. The URL is the operator's; it has no key in it. */
+static void set_error(struct err *err, CURLcode code, const char *error)
+{
+    err_set(err, ERR_UPSTREAM, "%s", *error ? error : curl_easy_strerror(code));
+}
+
+/* ---- transfers on a multi handle ---- */
+
+static size_t take_body(char *data, size_t one, size_t count, void *ctx)
+{
+    struct fetch_transfer *t = ctx;
+    size_t n = one * count;
+    if (n > t->max_answer - t->size) {
+        t->too_large = true;
+        return 0;
+    }
+    if (t->size + n + 1 > t->capacity) {
+        size_t capacity = t->capacity ? t->capacity : 16384;
+        while (capacity < t->size + n + 1)
+            capacity *= 2;
+        char *body = realloc(t->body, capacity);
+        if (!body)
+            return 0;
+        t->body = body;
+        t->capacity = capacity;
+    }
+    memcpy(t->body + t->size, data, n);
+    t->size += n;
+    t->body[t->size] = '\0';
+    return n;
+}
+
+static bool add_form(struct fetch_transfer *t, const struct fetch_request *r)
+{
+    t->form = curl_mime_init(t->easy);
+    for (size_t i = 0; t->form && i < r->part_count; i++) {
+        const struct fetch_part *in = &r->parts[i];
+        curl_mimepart *part = curl_mime_addpart(t->form);
+        if (!part || curl_mime_name(part, in->name) != CURLE_OK ||
+            curl_mime_data(part, in->data, in->size) != CURLE_OK ||
+            (in->file_name && curl_mime_filename(part, in->file_name) != CURLE_OK) ||
+            (in->type && curl_mime_type(part, in->type) != CURLE_OK))
+            return false;
+    }
+    return t->form && curl_easy_setopt(t->easy, CURLOPT_MIMEPOST, t->form) == CURLE_OK;
+}
+
+struct fetch_transfer *fetch_start(struct fetch *f, const struct fetch_request *r, fetch_fn *fn,
+                                   void *ctx, struct err *err)
+{
+    struct fetch_transfer *t = calloc(1, sizeof *t);
+    if (!t) {
+        no_memory(err);
+        return NULL;
+    }
+    t->fetch = f;
+    t->fn = fn;
+    t->ctx = ctx;
+    t->max_answer = r->max_answer;
+    t->easy = curl_easy_init();
+    if (!t->easy || !(t->body = calloc(1, 1))) {
+        no_memory(err);
+        goto fail;
+    }
+    t->capacity = 1;
+    if (!add_key(&t->headers, r->key, err))
+        goto fail;
+    /* No "Expect: 100-continue": servers that do not know it cost a second each time. */
+    if (!add_header(&t->headers, "Expect:") ||
+        (r->json && !add_header(&t->headers, "Content-Type: application/json")) ||
+        (r->parts && !add_form(t, r)) ||
+        (r->json && curl_easy_setopt(t->easy, CURLOPT_COPYPOSTFIELDS, r->json) != CURLE_OK)) {
+        no_memory(err);
+        goto fail;
+    }
+    set_common(t->easy, r->url, t->headers, t->error);
+    curl_easy_setopt(t->easy, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
+    curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 1L);
+    curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)r->timeout_ms);
+    curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, take_body);
+    curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
+    curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
+    if (curl_multi_add_handle(f->multi, t->easy) != CURLM_OK) {
+        no_memory(err);
+        goto fail;
+    }
+    t->next = f->first;
+    t->place = &f->first;
+    if (t->next)
+        t->next->place = &t->next;
+    f->first = t;
+    return t;
+
+fail:
+    transfer_free(t);
+    return NULL;
+}
+
+static int retry_after(CURL *easy)
+{
+    struct curl_header *header;
+    curl_off_t seconds = 0;
+    if (curl_easy_header(easy, "Retry-After", 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+        return -1;
+    curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &seconds);
+    return seconds < 0 ? -1 : seconds > 86400 ? 86400 : (int)seconds;
+}
+
+static void finish(struct fetch_transfer *t, CURLcode code)
+{
+    struct fetch_answer answer = {.retry_after = -1};
+    long sent = 0, status = 0;
+    curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &sent);
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    answer.sent = sent > 0;
+    answer.status = (int)status;
+    if (code == CURLE_OK) {
+        answer.retry_after = retry_after(t->easy);
+        answer.body = t->body;
+        answer.size = t->size;
+    } else if (t->too_large) {
+        err_set(&answer.err, ERR_UPSTREAM, "its answer is larger than %zu bytes", t->max_answer);
+    } else {
+        set_error(&answer.err, code, t->error);
+    }
+    t->fn(t->ctx, &answer);
+    transfer_free(t);
+}
+
+void fetch_run(struct fetch *f, int timeout_ms)
+{
+    int running, left;
+    curl_multi_perform(f->multi, &running);
+    for (CURLMsg *m; (m = curl_multi_info_read(f->multi, &left));) {
+        struct fetch_transfer *t = NULL;
+        CURLcode code = m->data.result; /* m dies with the handle */
+        if (m->msg != CURLMSG_DONE)
+            continue;
+        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
+        finish(t, code);
+        timeout_ms = 0; /* the callback may have made news */
+    }
+    curl_multi_poll(f->multi, NULL, 0, timeout_ms, NULL);
+}
+
+void fetch_wake(struct fetch *f)
+{
+    curl_multi_wakeup(f->multi);
+}
+
+/* ---- URLs ---- */
+
+static bool same_part(CURLU *a, CURLU *b, CURLUPart part)
+{
+    char *x = NULL, *y = NULL;
+    bool same = curl_url_get(a, part, &x, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+                curl_url_get(b, part, &y, CURLU_DEFAULT_PORT) == CURLUE_OK && strcasecmp(x, y) == 0;
+    curl_free(x);
+    curl_free(y);
+    return same;
+}
+
+char *fetch_url_within(const char *base, const char *url, struct err *err)
+{
+    char *text = NULL, *copy = NULL;
+    CURLU *a = curl_url(), *b = curl_url();
+    if (a && b && curl_url_set(a, CURLUPART_URL, base, 0) == CURLUE_OK &&
+        curl_url_set(b, CURLUPART_URL, base, 0) == CURLUE_OK &&
+        curl_url_set(b, CURLUPART_URL, url, CURLU_DISALLOW_USER) == CURLUE_OK && /* relative */
+        same_part(a, b, CURLUPART_SCHEME) && same_part(a, b, CURLUPART_HOST) &&
+        same_part(a, b, CURLUPART_PORT) && curl_url_get(b, CURLUPART_URL, &text, 0) == CURLUE_OK)
+        copy = strdup(text);
+    if (!copy)
+        err_set(err, ERR_UPSTREAM, "it answered a picture's address that is not its own");
+    curl_free(text);
+    curl_url_cleanup(a);
+    curl_url_cleanup(b);
+    return copy;
+}
+
+/* ---- one transfer, waiting ---- */
+
+struct download {
+    const struct fetch_file *file;
+    CURL *easy;
+    bool begun, refused, full;
+    uint64_t base;    /* where this answer's bytes begin */
+    struct err wrong; /* why this is not what was asked for; ERR_NONE */
+};
+
+static const char *header_of(CURL *easy, const char *name)
+{
+    struct curl_header *header;
+    return curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK ? header->value
+                                                                                   : "";
+}
+
+/* A 206 must be the rest of the file from where we stand, to its end. From its beginning will do,
+ * too: some servers answer that to any range. */
+static bool check_range(struct download *d, bool *restart)
+{
+    const char *range = header_of(d->easy, "Content-Range");
+    unsigned long long first, last, total;
+    int n = sscanf(range, " bytes %llu-%llu/%llu", &first, &last, &total);
+    bool to_end = (n == 3 && total > 0 && last == total - 1) ||
+                  (n == 2 && strchr(range, '*')); /* it does not say how much there is */
+    if (to_end && first <= last && (first == d->file->from || first == 0)) {
+        *restart = first == 0;
+        return true;
+    }
+    return err_set(&d->wrong, ERR_UPSTREAM,
+                   "wanted the file from byte %llu to its end, the server sent \"%.80s\"",
+                   (unsigned long long)d->file->from, range);
+}
+
+/* The answer's head is complete: is it the rest of the file, the whole file, or an error? */
+static bool begin(struct download *d)
+{
+    long status = 0;
+    curl_off_t length = -1;
+    const struct fetch_file *f = d->file;
+    curl_easy_getinfo(d->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(d->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    d->begun = true;
+    if (status != 200 && status != 206)
+        return false;
+    bool restart = true;
+    if (status == 206 && !check_range(d, &restart))
+        return false;
+    d->base = restart ? 0 : f->from;
+    uint64_t total = length < 0 ? 0 : d->base + (uint64_t)length;
+    return !f->begin || f->begin(f->ctx, restart, header_of(d->easy, "ETag"), total);
+}
+
+static size_t take_file(char *data, size_t one, size_t count, void *ctx)
+{
+    struct download *d = ctx;
+    if (!d->begun && !begin(d)) {
+        d->refused = true;
+        return 0;
+    }
+    if (fwrite(data, one, count, d->file->out) != count) {
+        d->full = true;
+        return 0;
+    }
+    return one * count;
+}
+
+static int watch(void *ctx, curl_off_t total, curl_off_t now, curl_off_t unused1,
+                 curl_off_t unused2)
+{
+    struct download *d = ctx;
+    const struct fetch_file *f = d->file;
+    if (!f->progress || !d->begun || d->refused)
+        return 0;
+    return !f->progress(f->ctx, d->base + (uint64_t)now, total > 0 ? d->base + (uint64_t)total : 0);
+}
+
+static void set_status_error(struct err *err, long status)
+{
+    enum err_code code = status == 401 || status == 403 ? ERR_DENIED
+                         : status == 404                ? ERR_NOT_FOUND
+                                                        : ERR_UPSTREAM;
+    err_set(err, code, "the server answered %ld%s", status,
+            status == 401 || status == 403 ? ": it wants a key, or another one"
+            : status == 404                ? ": it has no such file"
+                                           : "");
+}
+
+bool fetch_file(const struct fetch_file *file, struct err *err)
+{
+    struct download d = {.file = file};
+    struct curl_slist *headers = NULL;
+    char error[CURL_ERROR_SIZE] = "", range[64], if_range[260];
+    bool done = false;
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        return no_memory(err);
+    d.easy = curl_easy_init();
+    if (!d.easy || !add_key(&headers, file->key, err)) {
+        if (!d.easy)
+            no_memory(err);
+        goto done;
+    }
+    snprintf(range, sizeof range, "Range: bytes=%llu-", (unsigned long long)file->from);
+    snprintf(if_range, sizeof if_range, "If-Range: %s", file->etag);
+    if (file->from > 0 &&
+        (!add_header(&headers, range) || (*file->etag && !add_header(&headers, if_range)))) {
+        no_memory(err);
+        goto done;
+    }
+    set_common(d.easy, file->url, headers, error);
+    curl_easy_setopt(d.easy, CURLOPT_FOLLOWLOCATION, 1L);
+    curl_easy_setopt(d.easy, CURLOPT_MAXREDIRS, (long)FILE_REDIRECTS);
+    curl_easy_setopt(d.easy, CURLOPT_REDIR_PROTOCOLS_STR,
+                     strncasecmp(file->url, "https:", 6) == 0 ? "https" : "http,https");
+    curl_easy_setopt(d.easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(d.easy, CURLOPT_LOW_SPEED_TIME, (long)STALL_SECONDS);
+    curl_easy_setopt(d.easy, CURLOPT_WRITEFUNCTION, take_file);
+    curl_easy_setopt(d.easy, CURLOPT_WRITEDATA, &d);
+    curl_easy_setopt(d.easy, CURLOPT_XFERINFOFUNCTION, watch);
+    curl_easy_setopt(d.easy, CURLOPT_XFERINFODATA, &d);
+    curl_easy_setopt(d.easy, CURLOPT_NOPROGRESS, 0L);
+    CURLcode code = curl_easy_perform(d.easy);
+    long status = 0;
+    curl_easy_getinfo(d.easy, CURLINFO_RESPONSE_CODE, &status);
+    if (code == CURLE_OK && !d.begun)
+        d.refused = !begin(&d); /* a file of no bytes */
+    if (d.full)
+        err_set(err, ERR_IO, "cannot write the file: %s", strerror(errno));
+    else if (status == 416 && file->from > 0)
+        done = true; /* there is nothing after what we have */
+    else if (status != 0 && status != 200 && status != 206)
+        set_status_error(err, status);
+    else if (d.wrong.code != ERR_NONE)
+        err_set(err, d.wrong.code, "%s", d.wrong.msg);
+    else if (d.refused || code == CURLE_ABORTED_BY_CALLBACK)
+        err_set(err, ERR_CANCELLED, "stopped");
+    else if (code != CURLE_OK)
+        set_error(err, code, error);
+    else
+        done = true;
+
+done:
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(d.easy);
+    curl_global_cleanup();
+    return done;
+}
+
+bool fetch_text(const char *url, const char *key, size_t max, char **body, struct err *err)
+{
+    struct fetch_transfer t = {.max_answer = max};
+    bool done = false;
+    long status = 0;
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        return no_memory(err);
+    t.easy = curl_easy_init();
+    t.body = calloc(1, 1);
+    t.capacity = 1;
+    if (!t.easy || !t.body) {
+        no_memory(err);
+        goto done;
+    }
+    if (!add_key(&t.headers, key, err))
+        goto done;
+    set_common(t.easy, url, t.headers, t.error);
+    curl_easy_setopt(t.easy, CURLOPT_FOLLOWLOCATION, 1L);
+    curl_easy_setopt(t.easy, CURLOPT_MAXREDIRS, (long)TEXT_REDIRECTS);
+    curl_easy_setopt(t.easy, CURLOPT_REDIR_PROTOCOLS_STR,
+                     strncasecmp(url, "https:", 6) == 0 ? "https" : "http,https");
+    curl_easy_setopt(t.easy, CURLOPT_TIMEOUT_MS, (long)TEXT_MS);
+    curl_easy_setopt(t.easy, CURLOPT_WRITEFUNCTION, take_body);
+    curl_easy_setopt(t.easy, CURLOPT_WRITEDATA, &t);
+    CURLcode code = curl_easy_perform(t.easy);
+    curl_easy_getinfo(t.easy, CURLINFO_RESPONSE_CODE, &status);
+    if (t.too_large)
+        err_set(err, ERR_UPSTREAM, "its answer is larger than %zu bytes", max);
+    else if (code != CURLE_OK)
+        set_error(err, code, t.error);
+    else if (status != 200)
+        set_status_error(err, status);
+    else
+        done = true;
+
+done:
+    if (done)
+        *body = t.body;
+    else
+        free(t.body);
+    curl_slist_free_all(t.headers);
+    curl_easy_cleanup(t.easy);
+    curl_global_cleanup();
+    return done;
+}

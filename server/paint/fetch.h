@@ -1,0 +1,81 @@
+/* fetch.h: HTTP as a client. The only file that knows libcurl is fetch.c.
+ *
+ * A struct fetch runs any number of transfers on the thread that calls fetch_run; only fetch_wake
+ * may be called from others. Redirects are not followed, so a key goes nowhere but to the server it
+ * is for; certificates are checked; answers are bounded. A connection is never used twice: on a
+ * kept one that turns out to be dead, a request would be repeated behind our back. */
+#ifndef PICTOR_SERVER_FETCH_H
+#define PICTOR_SERVER_FETCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "engine/base/err.h"
+
+struct fetch;
+struct fetch_transfer;
+
+struct fetch *fetch_new(struct err *err);
+void fetch_free(struct fetch *f); /* aborts what runs; NULL is fine */
+
+/* Performs what can be done, then waits up to `timeout_ms` for more. Calls the callbacks. */
+void fetch_run(struct fetch *f, int timeout_ms);
+void fetch_wake(struct fetch *f); /* fetch_run returns soon; any thread */
+
+/* A part of a form; `file_name` NULL: plain text. */
+struct fetch_part {
+    const char *name, *file_name, *type;
+    const void *data;
+    size_t size;
+};
+
+/* Everything is copied. */
+struct fetch_request {
+    const char *url;                /* http: or https: */
+    const char *key;                /* sent as "Authorization: Bearer"; NULL or "": none */
+    const char *json;               /* body of a POST; or */
+    const struct fetch_part *parts; /* a form to POST; neither: GET */
+    size_t part_count;
+    int timeout_ms;    /* of the whole transfer */
+    size_t max_answer; /* bytes of its body */
+};
+
+struct fetch_answer {
+    struct err err; /* ERR_NONE when an HTTP answer came, whatever its status */
+    bool sent;      /* the server may have seen the request */
+    int status;
+    int retry_after; /* seconds; -1: not said */
+    char *body;      /* NUL-terminated, never NULL without err; freed after the callback */
+    size_t size;
+};
+typedef void fetch_fn(void *ctx, const struct fetch_answer *answer);
+
+/* `fn` is called by a later fetch_run, once. Valid until then, or fetch_abort. */
+struct fetch_transfer *fetch_start(struct fetch *f, const struct fetch_request *request,
+                                   fetch_fn *fn, void *ctx, struct err *err);
+void fetch_abort(struct fetch_transfer *t); /* without calling `fn`; NULL is fine */
+
+/* `url` (it may be relative) as an absolute one, if it has the scheme, host and port of `base`.
+ * malloc'd; NULL with ERR_UPSTREAM. */
+char *fetch_url_within(const char *base, const char *url, struct err *err);
+
+/* A file, to disk, waiting: follows up to 10 redirects (the key is not sent to another host). */
+struct fetch_file {
+    const char *url, *key;
+    FILE *out;        /* written from its position on */
+    uint64_t from;    /* bytes that are there already: asks for the rest */
+    const char *etag; /* of those bytes, or "": if it changed, everything comes again */
+    /* May be NULL; total 0: unknown. Returns false to stop. */
+    bool (*progress)(void *ctx, uint64_t done, uint64_t total);
+    void *ctx;
+    /* Called when the answer begins, before any byte: `restart` says that it is the whole file. */
+    bool (*begin)(void *ctx, bool restart, const char *etag, uint64_t total);
+};
+bool fetch_file(const struct fetch_file *file, struct err *err);
+
+/* GET, waiting, at most `max` bytes, up to 5 redirects. *body is malloc'd, NUL-terminated. */
+bool fetch_text(const char *url, const char *key, size_t max, char **body, struct err *err);
+
+#endif

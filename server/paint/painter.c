@@ -1,0 +1,769 @@
+/* painter.c: see painter.h.
+ *
+ * The next picture of a job is requested before the one that arrived is encoded and stored, so the
+ * engine does not wait for the disk. Requests carry serials; answers to requests of a job that was
+ * given up are recognised by them and dropped.
+ *
+ * `lock` covers what other threads touch and is never held while the queue or the events hub is
+ * called: they call back into on_event under locks of their own. */
+#include "server/paint/painter.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "engine/base/log.h"
+#include "engine/pictor.h"
+#include "server/app.h"
+#include "server/base/backoff.h"
+#include "server/base/json_text.h"
+#include "server/base/now.h"
+#include "server/base/settings.h"
+#include "server/job/intake.h"
+#include "server/job/registry.h"
+#include "server/paint/child.h"
+#include "server/paint/dispatch.h"
+#include "server/paint/result.h"
+#include "server/queue/queue.h"
+
+#define RESTART_LEAST_MS 100
+#define RESTART_MOST_MS 10000
+#define IDLE_MS 1000   /* looks at the queue at least so often, should an event get lost */
+#define SWEEP_MS 10000 /* between looks for jobs whose model is gone */
+#define PIXELS_SIDE_MAX 65535
+#define STEP_SECONDS_MAX 86400.0
+#define SERIAL_MAX (INT64_C(1) << 53)
+#define READ_AT_ONCE 64
+
+const struct painter_patience painter_patience_default = {
+    .first_ms = 15 * 60 * 1000, /* several GB from a slow disk, then a first step of minutes */
+    .least_ms = 2 * 60 * 1000,
+};
+
+/* The job being painted. */
+struct task {
+    struct job job;
+    struct claim claim;
+    struct registry_model model;
+    void *init, *mask; /* the inputs' bytes */
+    size_t init_size, mask_size;
+    int index;    /* of the picture requested last */
+    int pictures; /* stored by us */
+    bool interrupted;
+    int64_t started;
+};
+
+struct painter {
+    const struct app *app;
+    struct painter_patience patience;
+    int wake; /* eventfd */
+    pthread_t thread;
+    struct subscription *subscription;
+
+    pthread_mutex_t lock;
+    bool stop, unload, look, ask; /* look: a job may wait; ask: ours may be cancelled */
+    int64_t stop_at;              /* when to give up what runs */
+    char job_id[JOB_ID_SIZE];     /* ours; "" when idle */
+    bool ready;
+    struct err trouble; /* why it is not */
+    struct dispatch_stats stats;
+    pid_t pid; /* of the worker; 0: none */
+
+    /* The thread's own. */
+    struct child *child;
+    struct task *task;        /* NULL: idle */
+    int64_t serial, answered; /* of the last request sent, and answered */
+    int64_t heard;            /* when the worker said something, or was asked after silence */
+    double slowest;           /* step of the request being painted; 0: none yet */
+    int64_t heartbeat, sweep, restart; /* when due */
+    int failures;                      /* of the worker, since it last finished a picture */
+    char said[256];                    /* what the worker complained of outside of a request */
+};
+
+static void wake_up(struct painter *p)
+{
+    uint64_t one = 1;
+    ssize_t ignored = write(p->wake, &one, sizeof one);
+    (void)ignored;
+}
+
+static void log_failure(const char *event, const char *job_id, const struct err *err)
+{
+    char text[300];
+    log_event(LOG_WARN, event, "job=%s code=%s reason=%s", *job_id ? job_id : "none",
+              err_name(err->code), log_quote(text, sizeof text, err->msg));
+}
+
+/* ---- the task ---- */
+
+static void set_job_id(struct painter *p, const char *id)
+{
+    pthread_mutex_lock(&p->lock);
+    snprintf(p->job_id, sizeof p->job_id, "%s", id);
+    p->ask = *id != '\0'; /* what happened before we listened for this id */
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void drop_task(struct painter *p)
+{
+    struct task *t = p->task;
+    p->task = NULL;
+    set_job_id(p, "");
+    job_free(&t->job);
+    free(t->init);
+    free(t->mask);
+    free(t);
+}
+
+/* The outcome was told, or could not be told, to the queue; in the latter case the lease ends by
+ * itself and the job runs again. */
+static void finish_task(struct painter *p, const char *outcome, bool told, const struct err *err)
+{
+    const struct task *t = p->task;
+    char text[300];
+    if (!told && err->code != ERR_CANCELLED && err->code != ERR_NOT_FOUND)
+        log_failure("job_outcome_lost", t->job.id, err);
+    log_event(LOG_INFO, "job_ended", "job=%s outcome=%s model=%s pictures=%d ms=%lld", t->job.id,
+              told ? outcome : "taken_away", log_quote(text, sizeof text, t->model.name),
+              t->pictures, (long long)(now_ms() - t->started));
+    drop_task(p);
+}
+
+static void release_task(struct painter *p, const char *reason)
+{
+    struct err err = {0};
+    bool told = queue_release(p->app->queue, &p->task->claim, reason, &err);
+    finish_task(p, "released", told, &err);
+}
+
+static void fail_task(struct painter *p, const struct err *reason)
+{
+    struct err err = {0};
+    if (reason->code == ERR_BUSY) { /* the database is in use: not the job's fault */
+        release_task(p, reason->msg);
+        return;
+    }
+    log_failure("job_failed", p->task->job.id, reason);
+    bool told = queue_fail(p->app->queue, &p->task->claim, reason, &err);
+    finish_task(p, "failed", told, &err);
+}
+
+static void put_back_task(struct painter *p)
+{
+    struct err err = {0};
+    bool told = queue_put_back(p->app->queue, &p->task->claim, "the server stops", &err);
+    finish_task(p, "put_back", told, &err);
+}
+
+/* ---- the worker ---- */
+
+static void set_ready(struct painter *p, bool ready, const struct err *trouble)
+{
+    pthread_mutex_lock(&p->lock);
+    p->ready = ready;
+    if (trouble)
+        p->trouble = *trouble;
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void set_pid(struct painter *p, pid_t pid)
+{
+    pthread_mutex_lock(&p->lock);
+    p->pid = pid;
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* The worker is gone or useless: a new one after a pause, the job back into the queue. */
+static void lose_worker(struct painter *p, const char *reason)
+{
+    char how[64], text[400], quoted[400];
+    child_kill(p->child, how);
+    if (!*reason)
+        reason = p->said; /* its last words, if it had any */
+    snprintf(text, sizeof text, "the worker %s%s%s", how, *reason ? ": " : "", reason);
+    struct err trouble;
+    err_set(&trouble, ERR_INTERNAL, "%s", text);
+    set_ready(p, false, &trouble);
+    p->failures++;
+    int pause = backoff_ms(p->failures, RESTART_LEAST_MS, RESTART_MOST_MS);
+    p->restart = now_ms() + pause;
+    p->answered = p->serial;
+    p->slowest = 0;
+    p->said[0] = '\0';
+    set_pid(p, 0);
+    registry_set_unloaded(p->app->registry);
+    log_event(LOG_WARN, "worker_lost", "reason=%s restart_ms=%d",
+              log_quote(quoted, sizeof quoted, text), pause);
+    if (p->task)
+        release_task(p, text);
+}
+
+/* After something was said to the worker. */
+static bool still_there(struct painter *p, bool done, const struct err *err)
+{
+    if (!done)
+        lose_worker(p, err->msg);
+    return done;
+}
+
+/* The default model is opened before anybody asks, so the first picture does not wait for it. */
+static void load_default(struct painter *p)
+{
+    struct registry_model m;
+    struct err err;
+    if (registry_resolve(p->app->registry, NULL, &m, NULL) && m.kind == REGISTRY_LOCAL)
+        still_there(p, child_load(p->child, &m, &err), &err);
+}
+
+static void start_worker(struct painter *p)
+{
+    struct err err = {0};
+    pthread_mutex_lock(&p->lock);
+    p->stats.worker_starts++;
+    pthread_mutex_unlock(&p->lock);
+    p->heard = now_ms();
+    if (child_start(p->child, &err)) {
+        set_pid(p, child_pid(p->child));
+        log_event(LOG_INFO, "worker_started", "pid=%d", (int)child_pid(p->child));
+        load_default(p);
+    } else {
+        lose_worker(p, err.msg);
+    }
+}
+
+/* Stops everything that was requested so far. */
+static bool cancel_requests(struct painter *p)
+{
+    struct err err;
+    return still_there(p, child_cancel(p->child, p->serial, &err), &err);
+}
+
+static bool idle(const struct painter *p)
+{
+    return p->answered == p->serial;
+}
+
+/* Requests picture `index` of the task; false: that was the task's end. */
+static bool request(struct painter *p, int index)
+{
+    struct task *t = p->task;
+    struct err err;
+    if (idle(p))
+        p->heard = now_ms();
+    t->index = index;
+    struct child_request r = {.serial = ++p->serial,
+                              .index = index,
+                              .params = &t->job.params,
+                              .model = &t->model,
+                              .init = t->init,
+                              .init_size = t->init_size,
+                              .mask = t->mask,
+                              .mask_size = t->mask_size};
+    return still_there(p, child_generate(p->child, &r, &err), &err);
+}
+
+/* ---- what the worker says ---- */
+
+/* RGB of width x height in the binary part, taken out of the message. */
+static bool take_pixels(struct wire_message *m, struct pictor_image *out)
+{
+    int width = (int)wire_integer(m, "width", 1, PIXELS_SIDE_MAX, 0);
+    int height = (int)wire_integer(m, "height", 1, PIXELS_SIDE_MAX, 0);
+    if (width == 0 || height == 0 || m->binary_size != (size_t)width * (size_t)height * 3)
+        return false;
+    *out = (struct pictor_image){width, height, 3, m->binary};
+    m->binary = NULL;
+    return true;
+}
+
+/* Steps to come, this picture's and those of the pictures that are still missing, at the pace of
+ * the last step. */
+static double eta_seconds(const struct task *t, int step, int steps, double step_seconds)
+{
+    int left = steps - step;
+    for (int i = t->index; !t->interrupted && (i = result_missing(&t->job, i + 1)) >= 0;)
+        left += steps;
+    return step > 0 ? left * step_seconds : -1;
+}
+
+static bool on_progress(struct painter *p, struct wire_message *m)
+{
+    struct task *t = p->task;
+    int steps = (int)wire_integer(m, "steps", 1, 1000000, 0);
+    int step = (int)wire_integer(m, "step", 0, steps, -1);
+    double seconds = wire_number(m, "step_seconds", 0);
+    if (step < 0 || seconds < 0 || seconds > STEP_SECONDS_MAX)
+        return false;
+    struct pictor_image latent = {0};
+    if (m->binary_size > 0 && !take_pixels(m, &latent))
+        return false;
+    if (step > 0) {
+        if (seconds > p->slowest)
+            p->slowest = seconds;
+        pthread_mutex_lock(&p->lock);
+        p->stats.steps++;
+        p->stats.step_seconds += seconds;
+        pthread_mutex_unlock(&p->lock);
+    }
+    struct job_progress progress = {.image = t->index,
+                                    .step = step,
+                                    .steps = steps,
+                                    .eta_seconds = eta_seconds(t, step, steps, seconds)};
+    result_progress(p->app, &t->job, &progress, &latent);
+    pictor_image_free(&latent);
+    return true;
+}
+
+/* The queue said no: the job is somebody else's or nobody's now. */
+static void give_up_task(struct painter *p, const struct err *err)
+{
+    if (!idle(p) && !cancel_requests(p))
+        return; /* losing the worker has ended the task, too */
+    finish_task(p, "", false, err);
+}
+
+static bool on_image(struct painter *p, struct wire_message *m)
+{
+    struct task *t = p->task;
+    struct pictor_image pixels = {0};
+    struct err err = {0};
+    if (!take_pixels(m, &pixels))
+        return false;
+    p->failures = 0;
+    int index = t->index, next = t->interrupted ? -1 : result_missing(&t->job, index + 1);
+    if (next >= 0 && !request(p, next)) {
+        pictor_image_free(&pixels); /* the task is over; it will be painted again */
+        return true;
+    }
+    bool stored = result_store(p->app, &t->claim, &t->job, index, &pixels, &err);
+    pictor_image_free(&pixels);
+    if (!stored && (err.code == ERR_CANCELLED || err.code == ERR_NOT_FOUND)) {
+        give_up_task(p, &err);
+    } else if (!stored) {
+        if (idle(p) || cancel_requests(p))
+            fail_task(p, &err);
+    } else {
+        t->pictures++;
+        pthread_mutex_lock(&p->lock);
+        p->stats.pictures++;
+        pthread_mutex_unlock(&p->lock);
+        if (next < 0) {
+            bool told = queue_finish(p->app->queue, &t->claim, &err);
+            finish_task(p, "done", told, &err);
+        }
+    }
+    return true;
+}
+
+static void on_opened(struct painter *p, const struct wire_message *m)
+{
+    struct pictor_model_info info = {
+        .native_width = (int)wire_integer(m, "width", 0, PIXELS_SIDE_MAX, 0),
+        .native_height = (int)wire_integer(m, "height", 0, PIXELS_SIDE_MAX, 0),
+        .default_guidance = (float)wire_number(m, "guidance", 0),
+        .default_steps = (int)wire_integer(m, "steps", 0, 1000, 0),
+    };
+    char name[300];
+    snprintf(info.title, sizeof info.title, "%s", wire_string(m, "title"));
+    snprintf(info.architecture, sizeof info.architecture, "%s", wire_string(m, "architecture"));
+    registry_set_loaded(p->app->registry, wire_string(m, "model"), &info);
+    log_event(LOG_INFO, "model_opened", "model=%s mib=%lld",
+              log_quote(name, sizeof name, wire_string(m, "model")),
+              (long long)wire_integer(m, "bytes", 0, INT64_C(1) << 50, 0) >> 20);
+}
+
+static void on_ready(struct painter *p, const struct wire_message *m)
+{
+    char text[300];
+    log_event(LOG_INFO, "worker_ready", "engine=%s",
+              log_quote(text, sizeof text, wire_string(m, "description")));
+    set_ready(p, true, NULL);
+}
+
+/* False: it says what no worker of ours would say. */
+static bool on_message(struct painter *p, struct wire_message *m)
+{
+    const char *type = wire_type(m);
+    if (strcmp(type, "ready") == 0) {
+        on_ready(p, m);
+        return true;
+    }
+    if (strcmp(type, "opened") == 0) {
+        on_opened(p, m);
+        return true;
+    }
+    if (strcmp(type, "closed") == 0) {
+        registry_set_loaded(p->app->registry, wire_string(m, "model"), NULL);
+        return true;
+    }
+    int64_t serial = wire_integer(m, "serial", 0, SERIAL_MAX, -1);
+    struct err said;
+    err_set(&said, err_code_of(wire_string(m, "code")), "%s", wire_string(m, "message"));
+    json_text_mend(said.msg);
+    if (strcmp(type, "error") == 0 && serial == 0) {
+        log_failure("worker_error", "", &said);
+        memcpy(p->said, said.msg, sizeof p->said);
+        return true;
+    }
+    if (serial != p->answered + 1 || serial > p->serial)
+        return false; /* answers come in order */
+    bool ours = p->task && serial == p->serial;
+    if (strcmp(type, "progress") == 0)
+        return !ours || on_progress(p, m);
+    if (strcmp(type, "image") != 0 && strcmp(type, "error") != 0)
+        return false;
+    p->answered = serial;
+    p->slowest = 0;
+    if (!ours)
+        return true;
+    if (strcmp(type, "image") == 0)
+        return on_image(p, m);
+    if (said.code == ERR_CANCELLED || said.code == ERR_NONE)
+        said.code = ERR_INTERNAL; /* we did not cancel it */
+    fail_task(p, &said);
+    return true;
+}
+
+static void read_worker(struct painter *p)
+{
+    /* Not for ever: one that never stops talking must not keep us from everything else. */
+    for (int i = 0; i < READ_AT_ONCE && child_fd(p->child) >= 0; i++) {
+        struct wire_message m;
+        struct err err = {0};
+        enum wire_result result = child_read(p->child, &m, &err);
+        if (result == WIRE_AGAIN)
+            return;
+        if (result != WIRE_MESSAGE) {
+            lose_worker(p, err.msg);
+            return;
+        }
+        /* Progress of a job that was given up does not count: it should have stopped. */
+        if (p->task || strcmp(wire_type(&m), "progress") != 0)
+            p->heard = now_ms();
+        bool sane = on_message(p, &m);
+        wire_message_free(&m);
+        if (!sane && child_fd(p->child) >= 0)
+            lose_worker(p, "it sent a message that makes no sense");
+    }
+}
+
+/* ---- jobs ---- */
+
+static bool read_input(struct painter *p, const char *name, bool wanted, void **data, size_t *size,
+                       struct err *err)
+{
+    return !wanted || queue_input(p->app->queue, p->task->job.id, name, data, size, err);
+}
+
+static void begin_task(struct painter *p)
+{
+    struct task *t = p->task;
+    struct err err = {0};
+    char text[300];
+    t->started = now_ms();
+    p->heartbeat = t->started;
+    set_job_id(p, t->job.id);
+    if (!result_check(&t->job, &err)) {
+        fail_task(p, &err);
+        return;
+    }
+    log_event(LOG_INFO, "job_started", "job=%s attempt=%d model=%s", t->job.id, t->job.attempts,
+              log_quote(text, sizeof text, t->job.params.model));
+    int index = result_missing(&t->job, 0);
+    if (index < 0) { /* the server ended between the last picture and saying so */
+        bool told = queue_finish(p->app->queue, &t->claim, &err);
+        finish_task(p, "done", told, &err);
+        return;
+    }
+    struct intake_model usual;
+    bool found = registry_resolve(p->app->registry, t->job.params.model, &t->model, &err);
+    if (found)
+        intake_model_of(&t->model, &usual);
+    /* An upstream's model when the job was accepted may be a local one now. */
+    if (!found || !intake_fill(&usual, p->app->settings, &t->job.params, &err) ||
+        !read_input(p, "init", t->job.params.has_init, &t->init, &t->init_size, &err) ||
+        !read_input(p, "mask", t->job.params.has_mask, &t->mask, &t->mask_size, &err)) {
+        fail_task(p, &err);
+        return;
+    }
+    request(p, index);
+}
+
+static bool claim(struct painter *p, const char *const *names, size_t count)
+{
+    struct err err = {0};
+    struct task *t = calloc(1, sizeof *t);
+    if (t && queue_claim(p->app->queue, "local", names, count, 0, &t->job, &t->claim, &err)) {
+        p->task = t;
+        return true;
+    }
+    free(t);
+    if (err.code != ERR_NONE)
+        log_failure("claim_failed", "", &err);
+    return false;
+}
+
+/* Whether nothing here or at an upstream can paint jobs of this model any more. */
+static bool is_gone(struct painter *p, const char *name)
+{
+    struct registry_model model;
+    struct err err = {0};
+    return registry_resolve(p->app->registry, name, &model, &err) ? strcmp(model.name, name) != 0
+                                                                  : err.code == ERR_NOT_FOUND;
+}
+
+/* Fails the jobs of models that are gone: nobody would claim them. */
+static void sweep(struct painter *p)
+{
+    size_t most = (size_t)p->app->settings->max_queue, count;
+    struct queue_backlog *models = malloc(most * sizeof *models);
+    struct err err = {0};
+    p->sweep = now_ms() + SWEEP_MS;
+    if (!models || !queue_backlog(p->app->queue, models, most, &count, &err)) {
+        log_failure("sweep_failed", "", &err);
+        count = 0;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const char *name = models[i].model;
+        while (is_gone(p, name) && claim(p, &name, 1)) {
+            err_set(&err, ERR_NOT_FOUND, "there is no model \"%.150s\" any more", name);
+            fail_task(p, &err);
+        }
+    }
+    free(models);
+}
+
+/* Whether there was one. */
+static bool look_for_job(struct painter *p)
+{
+    const char **names;
+    size_t count;
+    struct err err = {0};
+    if (now_ms() >= p->sweep)
+        sweep(p);
+    if (!registry_names(p->app->registry, REGISTRY_LOCAL, &names, &count, &err)) {
+        log_failure("claim_failed", "", &err);
+        return false;
+    }
+    bool claimed = claim(p, names, count);
+    free(names);
+    if (claimed)
+        begin_task(p);
+    return claimed;
+}
+
+/* Keeps the lease, and learns what became of the job. */
+static void heartbeat(struct painter *p)
+{
+    struct err err = {0};
+    bool interrupted;
+    p->heartbeat = now_ms() + p->app->settings->lease_seconds * 1000 / 3;
+    if (!queue_heartbeat(p->app->queue, &p->task->claim, &interrupted, &err)) {
+        if (err.code == ERR_CANCELLED || err.code == ERR_NOT_FOUND)
+            give_up_task(p, &err);
+        else
+            log_failure("heartbeat_failed", p->task->job.id, &err);
+        return;
+    }
+    if (interrupted && !p->task->interrupted) {
+        p->task->interrupted = true;
+        still_there(p, child_interrupt(p->child, p->serial, &err), &err);
+    }
+}
+
+/* ---- the loop ---- */
+
+/* When the worker has been silent for too long; INT64_MAX when it owes nothing. */
+static int64_t hangs_at(struct painter *p)
+{
+    bool ready = painter_ready(p, NULL);
+    if (child_fd(p->child) < 0 || (ready && idle(p)))
+        return INT64_MAX;
+    if (p->slowest == 0)
+        return p->heard + p->patience.first_ms;
+    double ms = p->slowest * 1000 * PAINTER_SLOWEST;
+    return p->heard + (ms > p->patience.least_ms ? (int64_t)ms : p->patience.least_ms);
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void wait_for_news(struct painter *p, int64_t until)
+{
+    struct pollfd fds[2] = {{.fd = p->wake, .events = POLLIN},
+                            {.fd = child_fd(p->child), .events = POLLIN}};
+    int64_t ms = until - now_ms();
+    poll(fds, 2, ms < 0 ? 0 : ms > IDLE_MS ? IDLE_MS : (int)ms);
+    uint64_t count;
+    ssize_t ignored = read(p->wake, &count, sizeof count);
+    (void)ignored;
+}
+
+static void *run(void *arg)
+{
+    struct painter *p = arg;
+    struct err err;
+    bool wanted = true; /* there may be a job */
+    int64_t looked = 0;
+    for (;;) {
+        pthread_mutex_lock(&p->lock);
+        bool stop = p->stop, unload = p->unload, ask = p->ask;
+        int64_t stop_at = p->stop_at, now = now_ms();
+        wanted = wanted || p->look;
+        p->unload = p->look = p->ask = false;
+        pthread_mutex_unlock(&p->lock);
+
+        if (stop && (!p->task || now >= stop_at))
+            break;
+        if (child_fd(p->child) < 0 && now >= p->restart)
+            start_worker(p);
+        if (unload && child_fd(p->child) >= 0)
+            still_there(p, child_unload(p->child, &err), &err);
+        read_worker(p);
+        if (p->task && (ask || now >= p->heartbeat))
+            heartbeat(p);
+        if (now >= hangs_at(p))
+            lose_worker(p, "it was silent for too long");
+
+        bool free_hands = !stop && !p->task && idle(p) && painter_ready(p, NULL);
+        if (free_hands && (wanted || now - looked >= IDLE_MS)) {
+            wanted = look_for_job(p);
+            looked = now;
+        }
+        int64_t until = p->task                ? p->heartbeat
+                        : free_hands && wanted ? now
+                        : free_hands           ? looked + IDLE_MS
+                                               : now + IDLE_MS;
+        if (child_fd(p->child) < 0)
+            until = least(until, p->restart);
+        if (stop)
+            until = least(until, stop_at);
+        wait_for_news(p, least(until, hangs_at(p)));
+    }
+    if (p->task)
+        put_back_task(p);
+    child_kill(p->child, NULL);
+    set_pid(p, 0);
+    struct err trouble;
+    err_set(&trouble, ERR_BUSY, "the server stops");
+    set_ready(p, false, &trouble);
+    return NULL;
+}
+
+/* ---- what other threads call ---- */
+
+static void on_event(void *ctx, const struct event *event)
+{
+    struct painter *p = ctx;
+    if (event->kind != EVENT_STATE)
+        return;
+    pthread_mutex_lock(&p->lock);
+    bool look = event->state == JOB_QUEUED;
+    bool ask = p->job_id[0] && strcmp(p->job_id, event->job_id) == 0;
+    p->look = p->look || look;
+    p->ask = p->ask || ask;
+    pthread_mutex_unlock(&p->lock);
+    if (look || ask)
+        wake_up(p);
+}
+
+void painter_unload(struct painter *p)
+{
+    pthread_mutex_lock(&p->lock);
+    p->unload = true;
+    pthread_mutex_unlock(&p->lock);
+    wake_up(p);
+}
+
+bool painter_busy(struct painter *p)
+{
+    pthread_mutex_lock(&p->lock);
+    bool busy = p->job_id[0] != '\0';
+    pthread_mutex_unlock(&p->lock);
+    return busy;
+}
+
+bool painter_ready(struct painter *p, struct err *err)
+{
+    pthread_mutex_lock(&p->lock);
+    bool ready = p->ready;
+    if (!ready && err)
+        *err = p->trouble;
+    pthread_mutex_unlock(&p->lock);
+    return ready;
+}
+
+void painter_stats(struct painter *p, struct dispatch_stats *out)
+{
+    pthread_mutex_lock(&p->lock);
+    out->pictures += p->stats.pictures;
+    out->steps += p->stats.steps;
+    out->step_seconds += p->stats.step_seconds;
+    out->worker_starts += p->stats.worker_starts;
+    pid_t pid = p->pid;
+    pthread_mutex_unlock(&p->lock);
+    if (pid > 0)
+        out->worker_memory += child_memory(pid);
+}
+
+void painter_free(struct painter *p)
+{
+    if (!p)
+        return;
+    events_unsubscribe(p->subscription);
+    child_free(p->child);
+    if (p->wake >= 0)
+        close(p->wake);
+    pthread_mutex_destroy(&p->lock);
+    free(p);
+}
+
+struct painter *painter_new(const struct app *app, const struct painter_patience *patience,
+                            struct err *err)
+{
+    struct painter *p = calloc(1, sizeof *p);
+    if (!p) {
+        err_set(err, ERR_INTERNAL, "no memory for the painter");
+        return NULL;
+    }
+    p->app = app;
+    p->patience = *patience;
+    err_set(&p->trouble, ERR_BUSY, "the worker is starting");
+    pthread_mutex_init(&p->lock, NULL);
+    p->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    p->child = child_new(app->settings, err);
+    if (p->wake < 0)
+        err_set(err, ERR_IO, "no eventfd: %s", strerror(errno));
+    else if (p->child)
+        p->subscription = events_subscribe(app->events, NULL, on_event, p, err);
+    if (!p->subscription)
+        goto fail;
+    if (pthread_create(&p->thread, NULL, run, p) != 0) {
+        err_set(err, ERR_INTERNAL, "no thread for the painter");
+        goto fail;
+    }
+    return p;
+
+fail:
+    painter_free(p);
+    return NULL;
+}
+
+void painter_stop(struct painter *p, int timeout_ms)
+{
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->stop = true;
+    p->stop_at = now_ms() + timeout_ms;
+    pthread_mutex_unlock(&p->lock);
+    wake_up(p);
+    pthread_join(p->thread, NULL);
+}

@@ -1,0 +1,125 @@
+/* result.c: see result.h. */
+#include "server/paint/result.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/io/image.h"
+#include "server/app.h"
+#include "server/job/infotext.h"
+#include "server/job/registry.h"
+#include "server/queue/queue.h"
+
+#define PREVIEW_SIDE 512 /* previews are latents, 1/8 of the picture: enlarged up to this */
+#define PREVIEW_FACTOR 4
+#define PREVIEW_QUALITY 80
+
+/* No setting allows more; the limits themselves may have changed since a job was accepted. */
+#define COUNT_MAX 1000
+#define SIDE_MAX 16384
+
+static bool is_side(int side)
+{
+    return side > 0 && side <= SIDE_MAX;
+}
+
+bool result_check(const struct job *job, struct err *err)
+{
+    const struct job_params *p = &job->params;
+    if (p->model && p->prompt && p->format && p->count > 0 && p->count <= COUNT_MAX &&
+        is_side(p->width) && is_side(p->height) &&
+        (p->hires_width == 0 || is_side(p->hires_width)) &&
+        (p->hires_height == 0 || is_side(p->hires_height)))
+        return true;
+    return err_set(err, ERR_INTERNAL, "its stored request is damaged");
+}
+
+static bool encode(const struct job_params *p, const struct pictor_image *pixels, char *infotext,
+                   struct image_file *file, struct err *err)
+{
+    int quality = p->quality > 0 ? p->quality : 1; /* the encoders' range */
+    if (strcmp(p->format, "jpeg") == 0)
+        return image_encode_jpeg(pixels, quality, infotext, file, err);
+    if (strcmp(p->format, "webp") == 0)
+        return image_encode_webp(pixels, quality, infotext, file, err);
+    struct image_text text = {.key = (char[]){"parameters"}, .value = infotext};
+    struct image_texts texts = {.items = &text, .count = 1};
+    return image_encode_png(pixels, &texts, file, err);
+}
+
+bool result_store(const struct app *app, const struct claim *claim, const struct job *job,
+                  int index, const struct pictor_image *pixels, struct err *err)
+{
+    const struct job_params *p = &job->params;
+    struct image_file file = {0};
+    struct job_image image = {
+        .index = index,
+        .width = pixels->width,
+        .height = pixels->height,
+        .seed = job_seed(p, index),
+        .subseed = job_subseed(p, index),
+    };
+    struct registry_model model;
+    bool known = registry_resolve(app->registry, p->model, &model, NULL);
+    const char *name = p->model ? p->model : "", *slash = strrchr(name, '/');
+    struct infotext_picture about = {
+        .seed = image.seed,
+        .subseed = image.subseed,
+        .model_name = slash ? slash + 1 : name,
+        .model_hash = known ? model.sha256 : "",
+    };
+    snprintf(image.format, sizeof image.format, "%s", p->format);
+    image.infotext = infotext_write(p, &about);
+    bool done = image.infotext
+                    ? encode(p, pixels, image.infotext, &file, err) &&
+                          queue_store_image(app->queue, claim, &image, file.data, file.size, err)
+                    : err_set(err, ERR_INTERNAL, "no memory for an infotext");
+    image_file_free(&file);
+    free(image.infotext);
+    return done;
+}
+
+static bool encode_preview(const struct pictor_image *latent, struct image_file *out)
+{
+    int side = latent->width > latent->height ? latent->width : latent->height;
+    int factor = PREVIEW_SIDE / side;
+    factor = factor < 1 ? 1 : factor > PREVIEW_FACTOR ? PREVIEW_FACTOR : factor;
+    struct pictor_image large = {0};
+    bool done = image_resize(latent, latent->width * factor, latent->height * factor, IMAGE_BICUBIC,
+                             &large, NULL) &&
+                image_encode_jpeg(&large, PREVIEW_QUALITY, NULL, out, NULL);
+    pictor_image_free(&large);
+    return done;
+}
+
+void result_progress(const struct app *app, const struct job *job,
+                     const struct job_progress *progress, const struct pictor_image *latent)
+{
+    struct image_file preview = {0};
+    if (latent && latent->pixels)
+        encode_preview(latent, &preview); /* without memory there is none */
+    struct event event = {
+        .kind = EVENT_PROGRESS,
+        .state = JOB_RUNNING,
+        .progress = *progress,
+        .preview = preview.data,
+        .preview_size = preview.size,
+    };
+    memcpy(event.job_id, job->id, sizeof event.job_id);
+    memcpy(event.key_id, job->key_id, sizeof event.key_id);
+    events_publish(app->events, &event);
+    image_file_free(&preview);
+}
+
+int result_missing(const struct job *job, int from)
+{
+    for (int index = from; index < job->params.count; index++) {
+        bool there = false;
+        for (size_t i = 0; i < job->image_count; i++)
+            there = there || job->images[i].index == index;
+        if (!there)
+            return index;
+    }
+    return -1;
+}

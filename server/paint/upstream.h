@@ -1,0 +1,33 @@
+/* upstream.h: takes jobs of upstream models out of the queue and has them painted by OpenAI, or by
+ * any server that speaks its images API (another pictor among them).
+ *
+ * One thread runs all transfers (server/paint/fetch.h) and holds all their jobs. A request is sent
+ * again only when the server cannot have acted upon it: the connection failed, or it said "later"
+ * (429, 503 with Retry-After). An upstream that fails several times in a row is left alone for a
+ * while (server/paint/breaker.h). What comes back is decoded and encoded again before it is stored:
+ * no byte of a foreign server's file reaches a client. */
+#ifndef PICTOR_SERVER_UPSTREAM_H
+#define PICTOR_SERVER_UPSTREAM_H
+
+#include <stdbool.h>
+
+#include "engine/base/err.h"
+
+struct app;
+struct dispatch_stats;
+struct upstream;
+
+struct upstream *upstream_new(const struct app *app, struct err *err);
+
+/* Claims nothing more; what runs has `timeout_ms` from now. Does not wait. */
+void upstream_drain(struct upstream *u, int timeout_ms);
+/* Waits for the end of that time at most, then puts the rest back into the queue. */
+void upstream_stop(struct upstream *u);
+void upstream_free(struct upstream *u); /* after upstream_stop */
+
+bool upstream_busy(struct upstream *u);
+/* Adds its figures. */
+void upstream_stats(struct upstream *u, struct dispatch_stats *out);
+
+/* All but upstream_new take NULL: there are no upstreams. */
+#endif

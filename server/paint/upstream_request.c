@@ -1,0 +1,173 @@
+/* upstream_request.c: see upstream_request.h. */
+#include "server/paint/upstream_request.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "server/job/job.h"
+
+#define LEAK_LENGTH 8
+#define INPUT_PIXELS ((size_t)268435456) /* it was checked when the job was taken */
+
+/* The fields, in one order for JSON and form. */
+struct fields {
+    struct upstream_request *r;
+    cJSON *json; /* NULL: a form */
+};
+
+static void add_text(struct fields *f, const char *name, const char *value)
+{
+    if (f->json)
+        cJSON_AddStringToObject(f->json, name, value);
+    else
+        f->r->parts[f->r->part_count++] =
+            (struct fetch_part){.name = name, .data = value, .size = strlen(value)};
+}
+
+static void add_number(struct fields *f, const char *name, double value)
+{
+    if (f->json) {
+        cJSON_AddNumberToObject(f->json, name, value);
+        return;
+    }
+    char *text = f->r->texts[f->r->part_count];
+    snprintf(text, sizeof f->r->texts[0], "%.17g", value);
+    add_text(f, name, text);
+}
+
+static void add_file(struct upstream_request *r, const char *name, const char *file_name,
+                     const struct image_file *file)
+{
+    r->parts[r->part_count++] = (struct fetch_part){.name = name,
+                                                    .file_name = file_name,
+                                                    .type = "image/png",
+                                                    .data = file->data,
+                                                    .size = file->size};
+}
+
+static bool begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+static void add_fields(struct fields *f, const struct job_params *p, int index, int count,
+                       const char *model, bool extensions)
+{
+    char *size = f->r->texts[UPSTREAM_REQUEST_PARTS - 1];
+    snprintf(size, sizeof f->r->texts[0], "%dx%d", p->width, p->height);
+    add_text(f, "model", model);
+    add_text(f, "prompt", p->prompt ? p->prompt : "");
+    add_number(f, "n", count);
+    add_text(f, "size", size);
+    /* OpenAI's GPT models always answer base64 and refuse the question; all others are asked. */
+    if (!begins(model, "gpt-image") && !begins(model, "chatgpt-image"))
+        add_text(f, "response_format", "b64_json");
+    if (!extensions)
+        return;
+    if (p->negative_prompt && *p->negative_prompt)
+        add_text(f, "negative_prompt", p->negative_prompt);
+    add_number(f, "seed", (double)job_seed(p, index));
+    if (p->steps != JOB_UNSET)
+        add_number(f, "steps", p->steps);
+    if (!isnan(p->guidance))
+        add_number(f, "guidance_scale", p->guidance);
+    if (p->sampler)
+        add_text(f, "sampler", p->sampler);
+    if (p->scheduler)
+        add_text(f, "scheduler", p->scheduler);
+    if (p->has_init && !isnan(p->strength))
+        add_number(f, "strength", p->strength);
+}
+
+/* How white a pixel is, whatever its channels. */
+static uint8_t white(const struct pictor_image *image, size_t pixel)
+{
+    const uint8_t *at = image->pixels + pixel * (size_t)image->channels;
+    return image->channels < 3 ? at[0]
+                               : (uint8_t)((at[0] * 299 + at[1] * 587 + at[2] * 114) / 1000);
+}
+
+/* A job's mask is white where to repaint; OpenAI's is transparent there, and as large as the
+ * picture. */
+static bool convert_mask(const struct pictor_image *init, const void *data, size_t size,
+                         bool invert, struct image_file *out, struct err *err)
+{
+    struct pictor_image mask = {0}, fitted = {0}, clear = {0};
+    bool done = false;
+    if (!image_decode(data, size, INPUT_PIXELS, &mask, err) ||
+        !image_resize(&mask, init->width, init->height, IMAGE_BILINEAR, &fitted, err) ||
+        !image_new(&clear, init->width, init->height, 4, err))
+        goto done;
+    size_t pixels = (size_t)init->width * (size_t)init->height;
+    for (size_t i = 0; i < pixels; i++) {
+        uint8_t repaint = white(&fitted, i);
+        clear.pixels[4 * i + 3] = invert ? repaint : (uint8_t)(255 - repaint);
+    }
+    done = image_encode_png(&clear, NULL, out, err);
+
+done:
+    pictor_image_free(&mask);
+    pictor_image_free(&fitted);
+    pictor_image_free(&clear);
+    return done;
+}
+
+bool upstream_request_make(struct upstream_request *r, const struct job_params *p, int index,
+                           int count, const char *model, bool extensions, const void *init,
+                           size_t init_size, const void *mask, size_t mask_size, struct err *err)
+{
+    struct pictor_image picture = {0};
+    struct fields f = {.r = r};
+    bool done = false;
+    *r = (struct upstream_request){.path = init_size ? "/images/edits" : "/images/generations"};
+    if (!init_size) {
+        f.json = cJSON_CreateObject();
+        add_fields(&f, p, index, count, model, extensions);
+        r->json = cJSON_PrintUnformatted(f.json);
+        cJSON_Delete(f.json);
+        return r->json || err_set(err, ERR_INTERNAL, "no memory for a request");
+    }
+    add_fields(&f, p, index, count, model, extensions);
+    if (!image_decode(init, init_size, INPUT_PIXELS, &picture, err) ||
+        !image_encode_png(&picture, NULL, &r->image, err))
+        goto done;
+    add_file(r, "image", "image.png", &r->image);
+    if (mask_size > 0) {
+        if (!convert_mask(&picture, mask, mask_size, p->mask_invert, &r->mask, err))
+            goto done;
+        add_file(r, "mask", "mask.png", &r->mask);
+    }
+    done = true;
+
+done:
+    pictor_image_free(&picture);
+    if (!done)
+        upstream_request_free(r);
+    return done;
+}
+
+void upstream_request_free(struct upstream_request *r)
+{
+    free(r->json);
+    image_file_free(&r->image);
+    image_file_free(&r->mask);
+    *r = (struct upstream_request){0};
+}
+
+bool upstream_request_leaks(const char *message, const char *key)
+{
+    if (!message || strlen(key) < LEAK_LENGTH)
+        return false;
+    for (const char *at = key; strlen(at) >= LEAK_LENGTH; at++) {
+        char piece[LEAK_LENGTH + 1];
+        memcpy(piece, at, LEAK_LENGTH);
+        piece[LEAK_LENGTH] = '\0';
+        if (strstr(message, piece))
+            return true;
+    }
+    return false;
+}

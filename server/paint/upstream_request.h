@@ -1,0 +1,39 @@
+/* upstream_request.h: a job as a request of OpenAI's images API.
+ *
+ * Only what every such server understands is sent: model, prompt, n, size; seed, steps, guidance
+ * and the like only to one that is said to take them. A job with a picture to paint over becomes an
+ * edit: a form with the picture and the mask as PNGs of one size. */
+#ifndef PICTOR_SERVER_UPSTREAM_REQUEST_H
+#define PICTOR_SERVER_UPSTREAM_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "engine/io/image.h"
+#include "server/paint/fetch.h"
+
+struct job_params;
+
+#define UPSTREAM_REQUEST_COUNT_MAX 10 /* pictures in one request, OpenAI's own limit */
+#define UPSTREAM_REQUEST_PARTS 20
+
+struct upstream_request {
+    const char *path;                                /* "/images/generations" or "/images/edits" */
+    char *json;                                      /* the body; or NULL, and */
+    struct fetch_part parts[UPSTREAM_REQUEST_PARTS]; /* the form */
+    size_t part_count;
+    struct image_file image, mask; /* what the parts point to */
+    char texts[UPSTREAM_REQUEST_PARTS][64];
+};
+
+/* For pictures `index` to `index` + `count` - 1. init and mask are encoded files, size 0: none.
+ * Borrows params for as long as the request is used. */
+bool upstream_request_make(struct upstream_request *r, const struct job_params *params, int index,
+                           int count, const char *remote_model, bool extensions, const void *init,
+                           size_t init_size, const void *mask, size_t mask_size, struct err *err);
+void upstream_request_free(struct upstream_request *r);
+
+/* Whether a message of the server repeats the key, or enough of it to matter. */
+bool upstream_request_leaks(const char *message, const char *key);
+
+#endif

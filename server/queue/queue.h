@@ -1,0 +1,140 @@
+/* queue.h: jobs, from accepted to final, on top of the store.
+ *
+ * Invariants (checked by tests/chaos):
+ *  - queue_submit returns true only after the job and its inputs are committed to disk;
+ *  - a job is run by at most one claimant at a time: a claim is a lease with a deadline and a
+ *    fencing token that grows with each claim; whoever holds an old token changes nothing;
+ *  - a final state never changes; an image file is fsynced before its row says that it exists,
+ *    and a job is done only when all its images are;
+ *  - an expired or released lease puts the job back in the queue, at most `max_attempts` times,
+ *    then it fails and says so.
+ * Thread-safe. Publishes state changes to the events hub after they are committed, in the order in
+ * which they happened, so still under the queue's lock: a lock that a subscriber's callback takes
+ * must not be held while calling the queue. */
+#ifndef PICTOR_SERVER_QUEUE_H
+#define PICTOR_SERVER_QUEUE_H
+
+#include "server/job/job.h"
+#include "server/queue/events.h"
+
+struct store;
+struct settings;
+struct queue;
+
+struct queue *queue_new(struct store *store, struct events *events, const struct settings *settings,
+                        struct err *err);
+void queue_free(struct queue *q);
+
+/* Pixels that belong to a job: the encoded file as it came, already checked to decode. */
+struct job_input {
+    const char *name; /* "init" or "mask" */
+    const void *data;
+    size_t size;
+};
+
+/* Accepts a job. ERR_BUSY when the queue (or this key's share) is full. `id` is filled. `params`
+ * stays the caller's. */
+bool queue_submit(struct queue *q, const char *key_id, int priority,
+                  const struct job_params *params, const struct job_input *inputs,
+                  size_t input_count, char id[JOB_ID_SIZE], struct err *err);
+
+/* Fills `out` (job_free). ERR_NOT_FOUND when there is none, or it is another key's
+ * (`key_id` NULL: any). */
+bool queue_get(struct queue *q, const char *id, const char *key_id, struct job *out,
+               struct err *err);
+
+/* Its state and how many pictures it has, of anybody's job: cheap, for the many who wait, where
+ * queue_get also counts who is before it. */
+bool queue_glance(struct queue *q, const char *id, enum job_state *state, int *images,
+                  struct err *err);
+
+/* Whether whoever waits for a job shall ask again after `err`: the database may be in use, the disk
+ * may have a bad moment, but not for longer than a minute. *since is 0 until the first failure; set
+ * it to 0 after an answer. */
+bool queue_ask_again(int64_t *since, const struct err *err);
+
+struct queue_filter {
+    const char *key_id;      /* NULL: any */
+    const char *text;        /* substring of the prompt; NULL: any */
+    int state;               /* enum job_state, or -1: any */
+    int64_t before_sequence; /* paging: 0 is from the newest */
+    int limit;               /* 1..200 */
+};
+
+/* Newest first. *jobs is malloc'd (job_free each, then free). *next is the before_sequence of the
+ * next page, 0 when this was the last. */
+bool queue_list(struct queue *q, const struct queue_filter *filter, struct job **jobs,
+                size_t *count, int64_t *next, struct err *err);
+
+/* Queued: cancelled at once. Running: cancelled at once for everybody who asks; the runner is told
+ * to stop and its result is not taken. Final: ERR_INVALID. */
+bool queue_cancel(struct queue *q, const char *id, const char *key_id, struct err *err);
+
+/* Running: the runner stops sampling now, decodes what is painted so far, and the job is done with
+ * that (SD WebUI's interrupt). Queued: as queue_cancel. Published as "running" once more, so that
+ * the runner asks (queue_heartbeat) at once. */
+bool queue_interrupt(struct queue *q, const char *id, const char *key_id, struct err *err);
+
+/* Removes a final job, its images and inputs; ERR_INVALID when it is not final. */
+bool queue_delete(struct queue *q, const char *id, const char *key_id, struct err *err);
+
+/* How many are queued and running, in all and for one key (NULL: all). */
+bool queue_depth(struct queue *q, const char *key_id, int *queued, int *running, struct err *err);
+
+/* What waits for each model, for the metrics: the number of jobs, and when the oldest was accepted
+ * (Unix milliseconds). Fills at most `max`, by name. */
+struct queue_backlog {
+    char model[200];
+    int queued;
+    int64_t oldest_ms;
+};
+bool queue_backlog(struct queue *q, struct queue_backlog *out, size_t max, size_t *count,
+                   struct err *err);
+
+/* ---- the runner's side (dispatcher) ---- */
+
+struct claim {
+    char job_id[JOB_ID_SIZE];
+    int64_t token;
+};
+
+/* Takes the next job for one of `models` (NULL, 0: any), highest priority first, keys in turn, then
+ * oldest; `owner` is a name for the log. Waits up to `timeout_ms` for one; false with ERR_NONE when
+ * there is none, or when queue_wake was called. Fills job (job_free) and claim. */
+bool queue_claim(struct queue *q, const char *owner, const char *const *models, size_t model_count,
+                 int timeout_ms, struct job *job, struct claim *claim, struct err *err);
+void queue_wake(struct queue *q); /* makes every waiting queue_claim look again */
+
+/* Extends the lease; false with ERR_CANCELLED when the job was cancelled meanwhile, ERR_NOT_FOUND
+ * when the claim is no longer ours. *interrupted says that queue_interrupt was called. */
+bool queue_heartbeat(struct queue *q, const struct claim *claim, bool *interrupted,
+                     struct err *err);
+
+/* Reads an input's bytes; *data is malloc'd. */
+bool queue_input(struct queue *q, const char *job_id, const char *name, void **data, size_t *size,
+                 struct err *err);
+
+/* Stores one finished picture (encoded file): file first, fsync, then its row. `image` gives index,
+ * size, seed, format, infotext; its id and bytes are filled in. Repeating an index replaces it. */
+bool queue_store_image(struct queue *q, const struct claim *claim, struct job_image *image,
+                       const void *data, size_t size, struct err *err);
+
+/* Done; cancelled when it was interrupted before it had a picture. */
+bool queue_finish(struct queue *q, const struct claim *claim, struct err *err);
+bool queue_fail(struct queue *q, const struct claim *claim, const struct err *reason,
+                struct err *err);
+/* The runner died or gives up through no fault of the job: back to the queue, or failed when it
+ * has had max_attempts. */
+bool queue_release(struct queue *q, const struct claim *claim, const char *reason, struct err *err);
+/* The runner stops in good order: as queue_release, but the attempt does not count. */
+bool queue_put_back(struct queue *q, const struct claim *claim, const char *reason,
+                    struct err *err);
+
+/* ---- images ---- */
+
+/* Whole file of an image; *data malloc'd; `data` NULL: its row alone. `key_id` NULL: any. Fills
+ * *image if not NULL (free image->infotext). */
+bool queue_image(struct queue *q, const char *image_id, const char *key_id, struct job_image *image,
+                 void **data, size_t *size, struct err *err);
+
+#endif

@@ -1,0 +1,160 @@
+/* blobs.c: see blobs.h. */
+#include "server/store/blobs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/base/log.h"
+#include "server/base/ids.h"
+
+static bool fail_io(const char *path, struct err *err)
+{
+    return err_set(err, ERR_IO, "%.160s: %s", path, strerror(errno));
+}
+
+/* fsync of the folder that `path` lies in: makes a new name in it last. */
+static bool sync_parent(const char *path, struct err *err)
+{
+    char folder[BLOBS_PATH_SIZE];
+    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return fail_io(folder, err);
+    bool done = fsync(fd) == 0 || fail_io(folder, err);
+    close(fd);
+    return done;
+}
+
+static bool make_folder(const char *path, struct err *err)
+{
+    if (mkdir(path, 0700) == 0)
+        return sync_parent(path, err);
+    return errno == EEXIST || fail_io(path, err);
+}
+
+bool blobs_init(const char *data, struct err *err)
+{
+    char path[BLOBS_PATH_SIZE];
+    static const char *const folders[] = {"images", "inputs"};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        snprintf(path, sizeof path, "%s/%s", data, folders[i]);
+        if (!make_folder(path, err))
+            return false;
+    }
+    return true;
+}
+
+bool blobs_image_path(char path[BLOBS_PATH_SIZE], const char *data, const char *id,
+                      const char *format, struct err *err)
+{
+    bool known =
+        strcmp(format, "png") == 0 || strcmp(format, "jpeg") == 0 || strcmp(format, "webp") == 0;
+    if (!ids_valid(id) || !known)
+        return err_set(err, ERR_INVALID, "no picture is called %.40s.%.8s", id ? id : "", format);
+    int n = snprintf(path, BLOBS_PATH_SIZE, "%s/images/%.2s/%s.%s", data, id, id, format);
+    return n < BLOBS_PATH_SIZE || err_set(err, ERR_INVALID, "the data folder's path is too long");
+}
+
+bool blobs_input_path(char path[BLOBS_PATH_SIZE], const char *data, const char *job_id,
+                      const char *name, struct err *err)
+{
+    if (!ids_valid(job_id) || (strcmp(name, "init") != 0 && strcmp(name, "mask") != 0))
+        return err_set(err, ERR_INVALID, "no input is called %.40s.%.8s", job_id ? job_id : "",
+                       name);
+    int n = snprintf(path, BLOBS_PATH_SIZE, "%s/inputs/%s.%s", data, job_id, name);
+    return n < BLOBS_PATH_SIZE || err_set(err, ERR_INVALID, "the data folder's path is too long");
+}
+
+static bool write_all(int fd, const void *bytes, size_t size)
+{
+    const char *from = bytes;
+    while (size > 0) {
+        ssize_t n = write(fd, from, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return false;
+        from += n;
+        size -= (size_t)n;
+    }
+    return true;
+}
+
+bool blobs_write(const char *path, const void *bytes, size_t size, struct err *err)
+{
+    char temporary[BLOBS_PATH_SIZE + 8], folder[BLOBS_PATH_SIZE];
+    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
+    snprintf(temporary, sizeof temporary, "%s.tmp", path);
+    if (!make_folder(folder, err))
+        return false;
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return fail_io(temporary, err);
+    bool written = write_all(fd, bytes, size) && fsync(fd) == 0;
+    int reason = errno;
+    if (close(fd) != 0 && written) {
+        written = false;
+        reason = errno;
+    }
+    if (written && rename(temporary, path) != 0) {
+        written = false;
+        reason = errno;
+    }
+    if (!written) {
+        unlink(temporary);
+        errno = reason;
+        return fail_io(path, err);
+    }
+    return sync_parent(path, err);
+}
+
+bool blobs_read(const char *path, size_t size, void **bytes, struct err *err)
+{
+    struct stat info;
+    char *all = NULL;
+    *bytes = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return fail_io(path, err);
+    if (fstat(fd, &info) != 0) {
+        fail_io(path, err);
+        goto fail;
+    }
+    if (!S_ISREG(info.st_mode) || info.st_size < 0 || (size_t)info.st_size != size) {
+        err_set(err, ERR_IO, "%.160s has %lld bytes, the store says %zu", path,
+                (long long)info.st_size, size);
+        goto fail;
+    }
+    if (!(all = malloc(size ? size : 1))) {
+        err_set(err, ERR_INTERNAL, "no memory for %zu bytes", size);
+        goto fail;
+    }
+    for (size_t n = 0; n < size;) {
+        ssize_t got = read(fd, all + n, size - n);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0) {
+            err_set(err, ERR_IO, "%.160s: %s", path, got ? strerror(errno) : "it became shorter");
+            goto fail;
+        }
+        n += (size_t)got;
+    }
+    close(fd);
+    *bytes = all;
+    return true;
+fail:
+    free(all);
+    close(fd);
+    return false;
+}
+
+void blobs_remove(const char *path)
+{
+    if (unlink(path) != 0 && errno != ENOENT)
+        log_event(LOG_WARN, "file_not_removed", "reason=\"%s\"", strerror(errno));
+}

@@ -1,0 +1,287 @@
+/* fsck.c: see fsck.h.
+ *
+ * The rows are read first, into a sorted list of the files there should be; then the folders are
+ * walked and each file is looked up in it; what was not met on the walk is missing. */
+#include "server/store/fsck.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/store/blobs.h"
+#include "server/store/store.h"
+
+struct expected {
+    char *path;           /* whole */
+    char id[JOB_ID_SIZE]; /* of the picture, or of the input's job */
+    char input[8];        /* "init", "mask"; "": it is a picture */
+    size_t bytes;
+    bool met, wrong;
+};
+
+struct short_job {
+    char id[JOB_ID_SIZE];
+    int images, count;
+};
+
+struct fsck {
+    struct store *store;
+    const struct fsck_options *options;
+    FILE *out;
+    struct fsck_result *result;
+    struct expected *files;
+    size_t file_count;
+    struct short_job *short_jobs;
+    size_t short_count;
+    bool no_memory;
+};
+
+/* One line of the table; true when it is to be repaired. */
+static bool found(struct fsck *f, const char *problem, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static bool found(struct fsck *f, const char *problem, const char *format, ...)
+{
+    va_list ap;
+    if (f->result->findings++ == 0)
+        fprintf(f->out, "%-10s %s\n", "problem", "what");
+    fprintf(f->out, "%-10s ", problem);
+    va_start(ap, format);
+    vfprintf(f->out, format, ap);
+    va_end(ap);
+    fputc('\n', f->out);
+    return f->options->repair;
+}
+
+static void repaired(struct fsck *f, bool done, const struct err *err)
+{
+    if (done)
+        f->result->repaired++;
+    else
+        fprintf(f->out, "%-10s not repaired: %s\n", "", err->msg);
+}
+
+/* ---- the rows ---- */
+
+static void on_damage(void *ctx, const char *message)
+{
+    struct fsck *f = ctx;
+    found(f, "damage", "%s", message);
+}
+
+static void expect(struct fsck *f, const char *path, const char *id, const char *input,
+                   size_t bytes)
+{
+    if (f->file_count % 1024 == 0) {
+        struct expected *files = realloc(f->files, (f->file_count + 1024) * sizeof *files);
+        if (!files) {
+            f->no_memory = true;
+            return;
+        }
+        f->files = files;
+    }
+    struct expected *e = &f->files[f->file_count];
+    *e = (struct expected){.path = strdup(path), .bytes = bytes};
+    snprintf(e->id, sizeof e->id, "%s", id);
+    snprintf(e->input, sizeof e->input, "%s", input);
+    f->no_memory |= !e->path;
+    f->file_count += e->path != NULL;
+}
+
+static void on_image(void *ctx, const char *job_id, const struct job_image *image)
+{
+    struct fsck *f = ctx;
+    char path[BLOBS_PATH_SIZE];
+    f->result->images++;
+    if (!f->no_memory &&
+        blobs_image_path(path, store_data(f->store), image->id, image->format, NULL))
+        expect(f, path, image->id, "", image->bytes);
+}
+
+static void on_input(void *ctx, const char *job_id, const char *name, size_t bytes)
+{
+    struct fsck *f = ctx;
+    char path[BLOBS_PATH_SIZE];
+    f->result->inputs++;
+    if (!f->no_memory && blobs_input_path(path, store_data(f->store), job_id, name, NULL))
+        expect(f, path, job_id, name, bytes);
+}
+
+static void on_short_job(void *ctx, const char *job_id, int images, int count)
+{
+    struct fsck *f = ctx;
+    struct short_job *jobs = realloc(f->short_jobs, (f->short_count + 1) * sizeof *jobs);
+    if (!jobs) {
+        f->no_memory = true;
+        return;
+    }
+    f->short_jobs = jobs;
+    struct short_job *job = &jobs[f->short_count++];
+    *job = (struct short_job){.images = images, .count = count};
+    snprintf(job->id, sizeof job->id, "%s", job_id);
+}
+
+static int by_path(const void *a, const void *b)
+{
+    return strcmp(((const struct expected *)a)->path, ((const struct expected *)b)->path);
+}
+
+/* ---- the files ---- */
+
+/* Moves a file to DATA/lost, under its own name or one made different by a number. */
+static bool move_to_lost(struct fsck *f, const char *path, struct err *err)
+{
+    char folder[BLOBS_PATH_SIZE], to[BLOBS_PATH_SIZE + 300];
+    const char *name = strrchr(path, '/') + 1;
+    snprintf(folder, sizeof folder, "%s/lost", store_data(f->store));
+    if (mkdir(folder, 0700) != 0 && errno != EEXIST)
+        return err_set(err, ERR_IO, "%.160s: %s", folder, strerror(errno));
+    for (int i = 0; i < 1000; i++) {
+        snprintf(to, sizeof to, i ? "%s/%.250s.%d" : "%s/%.250s", folder, name, i);
+        /* link(2), unlike rename(2), never overwrites what is there. */
+        if (link(path, to) == 0)
+            return unlink(path) == 0 || err_set(err, ERR_IO, "%.160s: %s", path, strerror(errno));
+        if (errno != EEXIST)
+            break;
+    }
+    return err_set(err, ERR_IO, "%.160s: %s", to, strerror(errno));
+}
+
+static bool ends_in_tmp(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 4 && strcmp(name + n - 4, ".tmp") == 0;
+}
+
+static void check_file(struct fsck *f, const char *path, const struct stat *info)
+{
+    struct err err;
+    struct expected wanted = {.path = (char *)path};
+    struct expected *e = NULL;
+    if (f->files)
+        e = bsearch(&wanted, f->files, f->file_count, sizeof *f->files, by_path);
+    bool recent = time(NULL) - info->st_mtime < f->options->ignore_seconds;
+    if (e && S_ISREG(info->st_mode)) {
+        e->met = true;
+        e->wrong = (size_t)info->st_size != e->bytes;
+        if (e->wrong && found(f, "size", "%s has %lld bytes, its row says %zu", path,
+                              (long long)info->st_size, e->bytes))
+            repaired(f, move_to_lost(f, path, &err), &err);
+    } else if (!S_ISREG(info->st_mode)) {
+        found(f, "strange", "%s is not a file", path);
+    } else if (recent) {
+        return;
+    } else if (ends_in_tmp(path)) {
+        if (found(f, "temporary", "%s was not finished", path))
+            repaired(f, unlink(path) == 0 || err_set(&err, ERR_IO, "%s", strerror(errno)), &err);
+    } else if (found(f, "orphan", "%s has no row", path)) {
+        repaired(f, move_to_lost(f, path, &err), &err);
+    }
+}
+
+/* `depth` is how many levels of folders may lie below. */
+static bool walk(struct fsck *f, const char *folder, int depth, struct err *err)
+{
+    DIR *dir = opendir(folder);
+    if (!dir && errno == ENOENT) /* no server has run here yet */
+        return true;
+    if (!dir)
+        return err_set(err, ERR_IO, "%.160s: %s", folder, strerror(errno));
+    bool done = true;
+    struct dirent *entry;
+    while (done && (errno = 0, entry = readdir(dir)) != NULL) {
+        char path[BLOBS_PATH_SIZE];
+        struct stat info;
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        int n = snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        if (n >= (int)sizeof path || lstat(path, &info) != 0)
+            continue; /* gone since, or nothing of ours */
+        if (S_ISDIR(info.st_mode) && depth > 0)
+            done = walk(f, path, depth - 1, err);
+        else
+            check_file(f, path, &info);
+    }
+    if (done && errno)
+        done = err_set(err, ERR_IO, "%.160s: %s", folder, strerror(errno));
+    closedir(dir);
+    return done;
+}
+
+/* ---- rows without files ---- */
+
+/* A row that is still there: a running server may have removed it since, with its file. */
+static bool row_exists(struct fsck *f, const struct expected *e)
+{
+    struct job_image image;
+    size_t bytes;
+    if (e->input[0])
+        return store_input_bytes(f->store, e->id, e->input, &bytes, NULL);
+    bool exists = store_image_get(f->store, e->id, NULL, &image, NULL);
+    free(image.infotext);
+    return exists;
+}
+
+static void check_missing(struct fsck *f, const struct expected *e)
+{
+    struct err err;
+    if (e->met && !e->wrong)
+        return;
+    bool repair = f->options->repair; /* a wrong size was said on the walk */
+    if (!e->met) {
+        if (!row_exists(f, e))
+            return;
+        repair = found(f, "missing", "%s", e->path);
+    }
+    if (!repair)
+        return;
+    bool done = e->input[0] ? store_input_delete(f->store, e->id, e->input, &err)
+                            : store_image_delete(f->store, e->id, &err);
+    if (!e->met)
+        repaired(f, done, &err);
+    else if (!done)
+        fprintf(f->out, "%-10s its row was not removed: %s\n", "", err.msg);
+}
+
+static void check_short_job(struct fsck *f, const struct short_job *job)
+{
+    struct err err;
+    if (found(f, "short", "job %s is done with %d of %d pictures", job->id, job->images,
+              job->count))
+        repaired(f, store_job_lost(f->store, job->id, &err), &err);
+}
+
+bool fsck_run(struct store *store, const struct fsck_options *options, FILE *out,
+              struct fsck_result *result, struct err *err)
+{
+    struct fsck f = {.store = store, .options = options, .out = out, .result = result};
+    const struct store_check rows = {&f, on_damage, on_image, on_input, on_short_job};
+    char images[BLOBS_PATH_SIZE], inputs[BLOBS_PATH_SIZE];
+    *result = (struct fsck_result){0};
+    bool done = store_check(store, &rows, err);
+    if (done && f.no_memory)
+        done = err_set(err, ERR_INTERNAL, "no memory for a list of files");
+    if (done) {
+        if (f.files)
+            qsort(f.files, f.file_count, sizeof *f.files, by_path);
+        snprintf(images, sizeof images, "%s/images", store_data(store));
+        snprintf(inputs, sizeof inputs, "%s/inputs", store_data(store));
+        done = walk(&f, images, 1, err) && walk(&f, inputs, 0, err);
+    }
+    for (size_t i = 0; i < f.file_count && done; i++)
+        check_missing(&f, &f.files[i]);
+    /* Last, so that it sees the rows that were just removed. */
+    done = done && store_check_short(store, &rows, err);
+    for (size_t i = 0; i < f.short_count && done; i++)
+        check_short_job(&f, &f.short_jobs[i]);
+    for (size_t i = 0; i < f.file_count; i++)
+        free(f.files[i].path);
+    free(f.files);
+    free(f.short_jobs);
+    return done;
+}

@@ -1,0 +1,178 @@
+/* keys.c: see keys.h. */
+#include "server/store/keys.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/log.h"
+#include "engine/base/sha256.h"
+#include "server/base/ids.h"
+#include "server/base/now.h"
+#include "server/store/store.h"
+
+#define PREFIX "pk_"
+#define SECRET_DIGITS 64
+#define ID_DIGITS 16
+
+_Static_assert(KEYS_PLAIN_SIZE == sizeof PREFIX + SECRET_DIGITS, "a plain key fits its buffer");
+_Static_assert(SHA256_SIZE == STORE_HASH_SIZE, "the store keeps a whole hash");
+
+struct keys {
+    struct store *store;
+};
+
+struct keys *keys_new(struct store *store, struct err *err)
+{
+    struct keys *keys = malloc(sizeof *keys);
+    if (keys)
+        *keys = (struct keys){store};
+    else
+        err_set(err, ERR_INTERNAL, "no memory for keys");
+    return keys;
+}
+
+void keys_free(struct keys *keys)
+{
+    free(keys);
+}
+
+bool keys_create(struct keys *keys, const char *name, bool admin, char plain[KEYS_PLAIN_SIZE],
+                 struct key *out, struct err *err)
+{
+    struct key key = {.admin = admin, .created_ms = now_unix_ms()};
+    unsigned char hash[SHA256_SIZE];
+    size_t length = strlen(name);
+    bool printable = length > 0 && length < sizeof key.name;
+    for (size_t i = 0; i < length; i++)
+        printable &= (unsigned char)name[i] >= ' ' && name[i] != 0x7f;
+    if (!printable)
+        return err_set(err, ERR_INVALID,
+                       "a key's name must be 1..%zu bytes without control "
+                       "characters",
+                       sizeof key.name - 1);
+    memcpy(key.name, name, length);
+    memcpy(plain, PREFIX, sizeof PREFIX);
+    if (!ids_random(plain + sizeof PREFIX - 1, SECRET_DIGITS, err) ||
+        !ids_random(key.id, ID_DIGITS, err) ||
+        !sha256_bytes(plain, KEYS_PLAIN_SIZE - 1, hash, err) ||
+        !store_key_insert(keys->store, &key, hash, err))
+        return false;
+    if (out)
+        *out = key;
+    return true;
+}
+
+/* ---- lists ---- */
+
+struct listing {
+    struct key *list;
+    size_t count;
+    bool no_memory;
+};
+
+static bool add_to_list(void *ctx, const struct key *key, const unsigned char *hash)
+{
+    struct listing *l = ctx;
+    struct key *list = realloc(l->list, (l->count + 1) * sizeof *list);
+    l->no_memory = !list;
+    if (!list)
+        return false;
+    l->list = list;
+    list[l->count++] = *key;
+    return true;
+}
+
+bool keys_list(struct keys *keys, struct key **list, size_t *count, struct err *err)
+{
+    struct listing l = {0};
+    bool done = store_key_each(keys->store, NULL, add_to_list, &l, err);
+    if (done && l.no_memory)
+        done = err_set(err, ERR_INTERNAL, "no memory for a list of keys");
+    if (!done) {
+        free(l.list);
+        l = (struct listing){0};
+    }
+    *list = l.list;
+    *count = l.count;
+    return done;
+}
+
+bool keys_revoke(struct keys *keys, const char *id_or_name, struct err *err)
+{
+    struct key *list;
+    size_t count, matches = 0;
+    const char *id = NULL;
+    if (!keys_list(keys, &list, &count, err))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (list[i].revoked_ms)
+            continue;
+        if (strcmp(list[i].id, id_or_name) == 0) {
+            id = list[i].id;
+            matches = 1;
+            break;
+        }
+        if (strcmp(list[i].name, id_or_name) == 0) {
+            id = list[i].id;
+            matches++;
+        }
+    }
+    bool done = matches == 1;
+    if (matches > 1)
+        err_set(err, ERR_INVALID, "%zu keys are called \"%.64s\": give the id", matches,
+                id_or_name);
+    else if (!done)
+        err_set(err, ERR_NOT_FOUND, "there is no valid key \"%.64s\"", id_or_name);
+    done = done && store_key_revoke(keys->store, id, now_unix_ms(), err);
+    free(list);
+    return done;
+}
+
+/* ---- checks ---- */
+
+struct search {
+    const unsigned char *hash;
+    struct key *out;
+    bool found;
+};
+
+static bool compare(void *ctx, const struct key *key, const unsigned char *hash)
+{
+    struct search *s = ctx;
+    if (key->revoked_ms == 0 && sha256_equal(hash, s->hash)) {
+        s->found = true;
+        *s->out = *key;
+    }
+    return !s->found;
+}
+
+bool keys_check(struct keys *keys, const char *presented, struct key *out, struct err *err)
+{
+    unsigned char hash[SHA256_SIZE];
+    struct search s = {.hash = hash, .out = out};
+    *out = (struct key){0};
+    /* Any text is hashed, within reason: a wrong length takes no other way than a wrong key. */
+    if (!presented || !*presented || strlen(presented) > 1024)
+        return err_set(err, ERR_DENIED, "an API key is needed");
+    if (!sha256_bytes(presented, strlen(presented), hash, err) ||
+        !store_key_each(keys->store, hash, compare, &s, err))
+        return false;
+    return s.found || err_set(err, ERR_DENIED, "the API key is not valid");
+}
+
+static bool any_key(void *ctx, const struct key *key, const unsigned char *hash)
+{
+    *(bool *)ctx = true;
+    return false;
+}
+
+bool keys_required(struct keys *keys)
+{
+    struct err err;
+    bool any = false;
+    if (store_key_each(keys->store, NULL, any_key, &any, &err))
+        return any;
+    char text[300];
+    log_event(LOG_ERROR, "keys_unreadable", "reason=%s", log_quote(text, sizeof text, err.msg));
+    return true;
+}

@@ -1,0 +1,144 @@
+/* store.h: what must survive a crash, in SQLite. The only place that knows SQL.
+ *
+ * The store keeps rows and has no opinions: what may happen to a job is the queue's matter, which
+ * groups calls into transactions. One connection, one lock: every call is atomic by itself, and a
+ * thread between store_begin and store_commit has the store for itself. WAL with synchronous=FULL:
+ * committed means on disk.
+ * The file may be damaged or hostile: every failure of SQLite is ERR_IO, every value read is
+ * checked (ids that become paths above all), nothing asserts. Thread-safe. */
+#ifndef PICTOR_SERVER_STORE_H
+#define PICTOR_SERVER_STORE_H
+
+#include "server/job/job.h"
+#include "server/queue/queue.h"
+#include "server/store/keys.h"
+
+struct store;
+
+enum store_mode {
+    STORE_ALONE, /* takes the folder's lock: ERR_BUSY while another process has it */
+    STORE_SHARED /* beside a running server: keys, fsck without repair */
+};
+
+/* Opens DATA/pictor.db, creating folder (0700) and file (0600) when missing, and brings the schema
+ * up to date; a newer schema than ours is ERR_UNSUPPORTED. Returns owned. */
+struct store *store_open(const char *data, enum store_mode mode, struct err *err);
+/* Whether there is a store to open; store_open would make one. */
+bool store_exists(const char *data);
+void store_close(struct store *st);             /* NULL is fine */
+const char *store_data(const struct store *st); /* the folder; valid until closed */
+
+/* The lock is held by the calling thread from a successful begin to commit or rollback. A failed
+ * commit has rolled back. Not nested. */
+bool store_begin(struct store *st, struct err *err);
+bool store_commit(struct store *st, struct err *err);
+void store_rollback(struct store *st);
+
+/* ---- options: what clients may set and find again (POST /sdapi/v1/options) ---- */
+
+/* *value is malloc'd; NULL when the option was never set (true). */
+bool store_option_get(struct store *st, const char *name, char **value, struct err *err);
+bool store_option_set(struct store *st, const char *name, const char *value, struct err *err);
+
+/* ---- jobs ---- */
+
+/* Writes id, key_id, priority, created_ms and params as a queued job. */
+bool store_job_insert(struct store *st, const struct job *job, struct err *err);
+
+/* Fills `out` (job_free), position and images included. `key_id` NULL: any. ERR_NOT_FOUND;
+ * ERR_INTERNAL when the row is damaged (id, key_id and state are filled even then). */
+bool store_job_get(struct store *st, const char *id, const char *key_id, struct job *out,
+                   struct err *err);
+/* As queue_list. A damaged row is left out and logged. */
+bool store_job_list(struct store *st, const struct queue_filter *filter, struct job **jobs,
+                    size_t *count, int64_t *next, struct err *err);
+/* Number of queued and running jobs; `key_id` NULL: of all keys. */
+bool store_job_depth(struct store *st, const char *key_id, int *queued, int *running,
+                     struct err *err);
+
+/* As queue_backlog. */
+bool store_job_backlog(struct store *st, struct queue_backlog *out, size_t max, size_t *count,
+                       struct err *err);
+
+/* Fails queued and running jobs whose id is damaged: they would be in everybody's way for ever. */
+bool store_job_nameless(struct store *st, int *count, struct err *err);
+
+/* The id of the queued job whose turn it is; "" when there is none. */
+bool store_job_next(struct store *st, const char *const *models, size_t model_count,
+                    char id[JOB_ID_SIZE], struct err *err);
+/* queued -> running: one more attempt, a greater token, the key goes to the end of its line. */
+bool store_job_start(struct store *st, const char *id, const char *owner, int64_t now_ms,
+                     int64_t lease_until, int64_t *token, struct err *err);
+
+struct store_lease {
+    enum job_state state;
+    char key_id[JOB_ID_SIZE];
+    int64_t token;
+    int attempts, count, images; /* count: pictures asked for; images: stored */
+    bool interrupted;
+};
+bool store_job_lease(struct store *st, const char *id, struct store_lease *out, struct err *err);
+bool store_job_renew(struct store *st, const char *id, int64_t lease_until, struct err *err);
+bool store_job_interrupt(struct store *st, const char *id, struct err *err);
+/* running -> queued; unless `counts`, the attempt is taken back. */
+bool store_job_requeue(struct store *st, const char *id, bool counts, struct err *err);
+/* To a final state. `reason` may be NULL unless failed. */
+bool store_job_end(struct store *st, const char *id, enum job_state state, const struct err *reason,
+                   int64_t now_ms, struct err *err);
+/* The row and those that hang on it; the files are the caller's. */
+bool store_job_delete(struct store *st, const char *id, struct err *err);
+
+/* Ids, malloc'd, at most `limit`: of running jobs whose lease ended before `now`, and of final jobs
+ * that finished before `before_ms`. */
+struct store_ids {
+    char (*ids)[JOB_ID_SIZE];
+    size_t count;
+};
+bool store_job_expired(struct store *st, int64_t now, int limit, struct store_ids *out,
+                       struct err *err);
+bool store_job_finished_before(struct store *st, int64_t before_ms, int limit,
+                               struct store_ids *out, struct err *err);
+
+/* ---- pictures and inputs ---- */
+
+/* `replaced` gets the picture that had this index before; its id is "" when there was none. */
+bool store_image_put(struct store *st, const char *job_id, const struct job_image *image,
+                     struct job_image *replaced, struct err *err);
+/* `key_id` NULL: any. Free image->infotext. */
+bool store_image_get(struct store *st, const char *id, const char *key_id, struct job_image *image,
+                     struct err *err);
+bool store_image_delete(struct store *st, const char *id, struct err *err);
+bool store_input_put(struct store *st, const char *job_id, const char *name, size_t bytes,
+                     struct err *err);
+bool store_input_bytes(struct store *st, const char *job_id, const char *name, size_t *bytes,
+                       struct err *err);
+
+bool store_input_delete(struct store *st, const char *job_id, const char *name, struct err *err);
+
+/* ---- keys ---- */
+
+#define STORE_HASH_SIZE 32
+bool store_key_insert(struct store *st, const struct key *key,
+                      const unsigned char hash[STORE_HASH_SIZE], struct err *err);
+/* Calls fn for every key, oldest first, or for those whose hash begins as `hash` does. */
+typedef bool store_key_fn(void *ctx, const struct key *key, const unsigned char *hash);
+bool store_key_each(struct store *st, const unsigned char *hash, store_key_fn *fn, void *ctx,
+                    struct err *err);
+bool store_key_revoke(struct store *st, const char *id, int64_t now_ms, struct err *err);
+
+/* ---- fsck ---- */
+
+struct store_check {
+    void *ctx;
+    void (*damage)(void *ctx, const char *message); /* SQLite's integrity check, damaged rows */
+    void (*image)(void *ctx, const char *job_id, const struct job_image *image);
+    void (*input)(void *ctx, const char *job_id, const char *name, size_t bytes);
+    void (*short_job)(void *ctx, const char *job_id, int images, int count); /* done, but fewer */
+};
+/* All but short jobs. */
+bool store_check(struct store *st, const struct store_check *check, struct err *err);
+bool store_check_short(struct store *st, const struct store_check *check, struct err *err);
+/* The one way out of a final state: a done job whose pictures are lost has failed. */
+bool store_job_lost(struct store *st, const char *id, struct err *err);
+
+#endif

@@ -1,0 +1,385 @@
+/* worker.c: see worker.h. The main thread paints and writes; a second one reads, so that a request
+ * to stop arrives while the engine is busy. They share the list of requests, under a lock, and the
+ * serials up to which requests are cancelled or interrupted. */
+#include "server/worker/worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "engine/base/log.h"
+#include "engine/io/image.h"
+#include "engine/pictor.h"
+#include "server/cli/cli.h"
+#include "server/job/job_engine.h"
+#include "server/worker/sandbox.h"
+#include "server/worker/wire.h"
+#include "server/worker/worker_models.h"
+
+#define NICE 5 /* the server answers while every core paints */
+#define SERIAL_MAX (INT64_C(1) << 53)
+/* What the server sends was bounded by it: prompts and encoded pictures. */
+static const struct wire_limits limits = {.json = UINT32_MAX, .binary = UINT32_MAX};
+
+struct request {
+    struct wire_message message;
+    struct request *next;
+};
+
+struct worker {
+    struct wire_reader reader;
+    struct pictor_engine *engine;
+    struct worker_models *models;
+    size_t max_input_pixels;
+    int idle_unload_seconds;
+
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    struct request *first, *last;
+
+    _Atomic int64_t cancelled, interrupted; /* requests up to these serials */
+    _Atomic int64_t current;                /* being painted; 0: none */
+};
+
+/* ---- writing: the main thread only ---- */
+
+/* A server that cannot be written to is gone, and so is every reason to go on. */
+static void send_message(cJSON *json, const void *binary, size_t size)
+{
+    struct err err;
+    if (!json || !wire_write(WORKER_FD, json, binary, size, -1, &err))
+        _exit(1);
+    cJSON_Delete(json);
+}
+
+static cJSON *message(const char *type)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "type", type);
+    return json;
+}
+
+static void send_error(int64_t serial, const struct err *err)
+{
+    cJSON *json = message("error");
+    cJSON_AddNumberToObject(json, "serial", (double)serial);
+    cJSON_AddStringToObject(json, "code", err_name(err->code));
+    wire_add_text(json, "message", err->msg);
+    send_message(json, NULL, 0);
+}
+
+static void model_changed(void *ctx, const char *name, const struct pictor_model_info *info)
+{
+    cJSON *json = message(info ? "opened" : "closed");
+    cJSON_AddStringToObject(json, "model", name);
+    if (info) {
+        wire_add_text(json, "title", info->title);
+        wire_add_text(json, "architecture", info->architecture);
+        cJSON_AddNumberToObject(json, "width", info->native_width);
+        cJSON_AddNumberToObject(json, "height", info->native_height);
+        cJSON_AddNumberToObject(json, "guidance", (double)info->default_guidance);
+        cJSON_AddNumberToObject(json, "steps", info->default_steps);
+        cJSON_AddNumberToObject(json, "bytes", (double)info->weight_bytes);
+    }
+    send_message(json, NULL, 0);
+}
+
+static bool on_progress(void *ctx, const struct pictor_progress *progress)
+{
+    struct worker *w = ctx;
+    int64_t serial = w->current;
+    /* The engine forgets what was asked before a picture begins; here it is remembered. */
+    if (serial <= w->cancelled)
+        return false;
+    if (serial <= w->interrupted)
+        pictor_engine_interrupt(w->engine);
+    const struct pictor_image *preview = progress->preview;
+    cJSON *json = message("progress");
+    cJSON_AddNumberToObject(json, "serial", (double)serial);
+    cJSON_AddNumberToObject(json, "step", progress->step);
+    cJSON_AddNumberToObject(json, "steps", progress->steps);
+    cJSON_AddNumberToObject(json, "step_seconds", progress->step_seconds);
+    if (preview) {
+        cJSON_AddNumberToObject(json, "width", preview->width);
+        cJSON_AddNumberToObject(json, "height", preview->height);
+    }
+    send_message(json, preview ? preview->pixels : NULL,
+                 preview ? (size_t)preview->width * (size_t)preview->height * 3 : 0);
+    return true;
+}
+
+/* ---- requests ---- */
+
+static struct pictor_model *get_model(struct worker *w, const cJSON *json, struct err *err)
+{
+    struct wire_message m = {.json = cJSON_GetObjectItemCaseSensitive(json, "model")};
+    struct worker_model_ref ref = {
+        .name = wire_string(&m, "name"),
+        .path = wire_string(&m, "path"),
+        .size = (uint64_t)wire_integer(&m, "size", 0, SERIAL_MAX, 0),
+        .mtime_ms = wire_integer(&m, "mtime_ms", 0, SERIAL_MAX, 0),
+    };
+    return worker_models_get(w->models, &ref, err);
+}
+
+/* init and mask out of the binary part; a picture of size 0 is left out. */
+static bool decode_inputs(const struct worker *w, const struct wire_message *m,
+                          struct pictor_image *init, struct pictor_image *mask, struct err *err)
+{
+    int64_t total = (int64_t)m->binary_size;
+    int64_t init_size = wire_integer(m, "init_size", 0, total, 0);
+    int64_t mask_size = wire_integer(m, "mask_size", 0, total - init_size, 0);
+    if (init_size > 0 &&
+        !image_decode(m->binary, (size_t)init_size, w->max_input_pixels, init, err))
+        return err_prefix(err, "init image");
+    if (mask_size > 0 &&
+        !image_decode(m->binary + init_size, (size_t)mask_size, w->max_input_pixels, mask, err))
+        return err_prefix(err, "mask");
+    return true;
+}
+
+static void generate(struct worker *w, const struct wire_message *m)
+{
+    struct err err = {0};
+    struct job_params job;
+    struct pictor_params p;
+    struct pictor_image init = {0}, mask = {0}, image = {0};
+    int64_t serial = wire_integer(m, "serial", 1, SERIAL_MAX, 0);
+    bool done = false;
+    job_params_init(&job);
+    w->current = serial;
+    if (serial <= w->cancelled) {
+        err_set(&err, ERR_CANCELLED, "cancelled");
+        goto fail;
+    }
+    if (!job_params_from_json(&job, cJSON_GetObjectItemCaseSensitive(m->json, "params"), &err) ||
+        !decode_inputs(w, m, &init, &mask, &err))
+        goto fail;
+    struct pictor_model *model = get_model(w, m->json, &err);
+    if (!model)
+        goto fail;
+    job_engine_params(&job, (int)wire_integer(m, "index", 0, INT32_MAX, 0), &p);
+    p.init = init.pixels ? &init : NULL;
+    p.mask = mask.pixels ? &mask : NULL;
+    p.on_progress = on_progress;
+    p.ctx = w;
+    if (!pictor_generate(model, &p, &image, &err))
+        goto fail;
+    cJSON *json = message("image");
+    cJSON_AddNumberToObject(json, "serial", (double)serial);
+    cJSON_AddNumberToObject(json, "width", image.width);
+    cJSON_AddNumberToObject(json, "height", image.height);
+    send_message(json, image.pixels, (size_t)image.width * (size_t)image.height * 3);
+    done = true;
+
+fail:
+    w->current = 0;
+    if (!done)
+        send_error(serial, &err);
+    pictor_image_free(&image);
+    pictor_image_free(&mask);
+    pictor_image_free(&init);
+    job_params_free(&job);
+}
+
+static void handle(struct worker *w, const struct wire_message *m)
+{
+    const char *type = wire_type(m);
+    struct err err = {0};
+    if (strcmp(type, "generate") == 0)
+        generate(w, m);
+    else if (strcmp(type, "unload") == 0)
+        worker_models_close_all(w->models);
+    else if (strcmp(type, "load") == 0 && !get_model(w, m->json, &err))
+        send_error(0, &err);
+}
+
+/* The next request; NULL after idle_unload_seconds without one. */
+static struct request *next_request(struct worker *w)
+{
+    struct timespec deadline;
+    bool waits = w->idle_unload_seconds > 0 && worker_models_any(w->models);
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += w->idle_unload_seconds;
+    pthread_mutex_lock(&w->lock);
+    while (!w->first) {
+        if (!waits)
+            pthread_cond_wait(&w->more, &w->lock);
+        else if (pthread_cond_timedwait(&w->more, &w->lock, &deadline) == ETIMEDOUT)
+            break;
+    }
+    struct request *r = w->first;
+    if (r)
+        w->first = r->next;
+    pthread_mutex_unlock(&w->lock);
+    return r;
+}
+
+/* ---- reading ---- */
+
+static void add_request(struct worker *w, struct wire_message *m)
+{
+    struct request *r = calloc(1, sizeof *r);
+    if (!r)
+        _exit(1);
+    r->message = *m;
+    pthread_mutex_lock(&w->lock);
+    if (w->first)
+        w->last->next = r;
+    else
+        w->first = r;
+    w->last = r;
+    pthread_cond_signal(&w->more);
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* Stops requests up to the message's serial; also the one being painted, if it is among them. */
+static void stop(struct worker *w, const struct wire_message *m, _Atomic int64_t *upto,
+                 void (*engine_stop)(struct pictor_engine *))
+{
+    int64_t serial = wire_integer(m, "serial", 1, SERIAL_MAX, 0);
+    if (serial > *upto)
+        *upto = serial;
+    int64_t current = w->current;
+    if (current > 0 && current <= serial)
+        engine_stop(w->engine);
+}
+
+static void *read_requests(void *arg)
+{
+    struct worker *w = arg;
+    struct wire_message m;
+    struct err err;
+    for (;;) {
+        switch (wire_read(&w->reader, &m, &err)) {
+        case WIRE_MESSAGE:
+            break;
+        case WIRE_AGAIN:
+            continue;
+        case WIRE_CLOSED: /* the server is gone */
+            _exit(0);
+        case WIRE_FAILED:
+            log_event(LOG_ERROR, "worker_lost_server", "reason=\"%s\"", err.msg);
+            _exit(1);
+        }
+        if (strcmp(wire_type(&m), "cancel") == 0) {
+            stop(w, &m, &w->cancelled, pictor_engine_cancel);
+            wire_message_free(&m);
+        } else if (strcmp(wire_type(&m), "interrupt") == 0) {
+            stop(w, &m, &w->interrupted, pictor_engine_interrupt);
+            wire_message_free(&m);
+        } else {
+            add_request(w, &m);
+        }
+    }
+    return NULL;
+}
+
+/* ---- start ---- */
+
+/* Half of the memory there is, or that the container may use: for models that wait. */
+static size_t spare_memory(void)
+{
+    unsigned long long bytes = (unsigned long long)sysconf(_SC_PHYS_PAGES) *
+                               (unsigned long long)sysconf(_SC_PAGESIZE),
+                       most;
+    FILE *f = fopen("/sys/fs/cgroup/memory.max", "re");
+    if (f && fscanf(f, "%llu", &most) == 1 && most < bytes)
+        bytes = most;
+    if (f)
+        fclose(f);
+    return (size_t)(bytes / 2);
+}
+
+/* Reads "start" and becomes what it says. */
+static bool start(struct worker *w, struct err *err)
+{
+    struct wire_message m;
+    enum log_level level;
+    bool done = false;
+    wire_reader_init(&w->reader, WORKER_FD, limits);
+    if (wire_read(&w->reader, &m, err) != WIRE_MESSAGE || strcmp(wire_type(&m), "start") != 0)
+        return err_set(err, ERR_IO, "the server did not say how to start");
+    if (log_level_of(wire_string(&m, "log_level"), &level))
+        log_set_level(level);
+    size_t memory_limit = (size_t)wire_integer(&m, "memory_limit", 0, SERIAL_MAX, 0);
+    size_t budget = memory_limit ? memory_limit : spare_memory();
+    sandbox_enter(memory_limit);
+
+    const char *cpu = wire_string(&m, "cpu");
+    struct pictor_engine_options options = {
+        .threads = (int)wire_integer(&m, "threads", 0, 1024, 0),
+        .cpu = *cpu && strcmp(cpu, "auto") != 0 ? cpu : NULL,
+        .precision = pictor_precision_of(wire_string(&m, "precision")),
+        .memory_limit = memory_limit,
+    };
+    w->max_input_pixels = (size_t)wire_integer(&m, "max_input_pixels", 1, SERIAL_MAX, 1);
+    w->idle_unload_seconds = (int)wire_integer(&m, "idle_unload_seconds", 0, INT32_MAX, 0);
+    w->engine = pictor_engine_new(&options, err);
+    if (w->engine)
+        w->models = worker_models_new(w->engine, budget, model_changed, w, err);
+    done = w->models != NULL;
+    wire_message_free(&m);
+    return done;
+}
+
+static int usage(FILE *out, int status)
+{
+    fputs("usage: pictor worker\n"
+          "Paints for `pictor serve`, which starts it by itself. Not to be started by hand.\n",
+          out);
+    return status;
+}
+
+int worker_main(int argc, char **argv)
+{
+    int type;
+    socklen_t size = sizeof type;
+    pthread_t reader;
+    struct err err;
+    err_set(&err, ERR_INTERNAL, "no thread for the worker");
+    if (argc > 1)
+        return strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ? usage(stdout, 0)
+                                                                            : usage(stderr, 2);
+    if (getsockopt(WORKER_FD, SOL_SOCKET, SO_TYPE, &type, &size) != 0)
+        return usage(stderr, 2);
+    /* Ctrl-C and a service manager signal the whole group; the server says when to stop, by
+     * closing the socket, and the kernel if the server could not. */
+    prctl(PR_SET_NAME, "pictor-worker");
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    setpriority(PRIO_PROCESS, 0, NICE);
+
+    struct worker w = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
+    if (!start(&w, &err) || pthread_create(&reader, NULL, read_requests, &w) != 0) {
+        send_error(0, &err);
+        return 1;
+    }
+    cJSON *ready = message("ready");
+    cJSON_AddStringToObject(ready, "description", pictor_engine_description(w.engine));
+    send_message(ready, NULL, 0);
+    for (;;) { /* the reader ends the process */
+        struct request *r = next_request(&w);
+        if (!r) {
+            log_event(LOG_INFO, "models_unloaded", "idle_seconds=%d", w.idle_unload_seconds);
+            worker_models_close_all(w.models);
+            continue;
+        }
+        handle(&w, &r->message);
+        wire_message_free(&r->message);
+        free(r);
+    }
+}

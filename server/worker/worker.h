@@ -1,0 +1,32 @@
+/* worker.h: the process that paints. Started by server/paint/child.c with one end of a socket pair
+ * as descriptor 3; speaks server/worker/wire.h over it; ends when the other end does.
+ *
+ * From the server ("serial" counts requests and names them):
+ *
+ *     start      first of all: threads, precision, cpu, memory_limit, idle_unload_seconds,
+ *                max_input_pixels, log_level
+ *     load       model {name, path, size, mtime_ms}: open it, nothing else
+ *     generate   serial, model, params (server/job/job.h), index, init_size, mask_size;
+ *                binary: the files of init and mask, one after the other
+ *     cancel     serial: that request and all before it
+ *     interrupt  serial: that request and all before it end with what is painted
+ *     unload     close all models
+ *
+ * To the server:
+ *
+ *     ready      description: the engine is there
+ *     opened     model, title, architecture, width, height, guidance, steps, bytes
+ *     closed     model
+ *     progress   serial, step, steps, step_seconds; with a preview: width, height; binary: RGB
+ *     image      serial, width, height; binary: RGB
+ *     error      serial (0: of a load), code, message
+ *
+ * Every generate is answered by exactly one image or error, in order. */
+#ifndef PICTOR_SERVER_WORKER_H
+#define PICTOR_SERVER_WORKER_H
+
+#define WORKER_FD 3
+
+/* worker_main is in server/cli/cli.h. */
+
+#endif

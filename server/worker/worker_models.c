@@ -1,0 +1,140 @@
+/* worker_models.c: see worker_models.h. */
+#include "server/worker/worker_models.h"
+
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/pictor.h"
+
+#define MODELS_MAX 8
+
+struct open_model {
+    struct pictor_model *model; /* NULL: a free place */
+    char *name, *path;
+    uint64_t size;
+    int64_t mtime_ms;
+    uint64_t used; /* the larger, the later */
+};
+
+struct worker_models {
+    struct pictor_engine *engine;
+    size_t budget;
+    worker_models_fn *changed;
+    void *ctx;
+    uint64_t uses;
+    struct open_model open[MODELS_MAX];
+};
+
+struct worker_models *worker_models_new(struct pictor_engine *engine, size_t budget,
+                                        worker_models_fn *changed, void *ctx, struct err *err)
+{
+    struct worker_models *m = calloc(1, sizeof *m);
+    if (!m) {
+        err_set(err, ERR_INTERNAL, "no memory for the models");
+        return NULL;
+    }
+    m->engine = engine;
+    m->budget = budget;
+    m->changed = changed;
+    m->ctx = ctx;
+    return m;
+}
+
+static void clear(struct open_model *o)
+{
+    pictor_model_free(o->model);
+    free(o->name);
+    free(o->path);
+    *o = (struct open_model){0};
+}
+
+void worker_models_free(struct worker_models *m)
+{
+    if (!m)
+        return;
+    for (size_t i = 0; i < MODELS_MAX; i++)
+        clear(&m->open[i]);
+    free(m);
+}
+
+static void close_one(struct worker_models *m, struct open_model *o)
+{
+    m->changed(m->ctx, o->name, NULL);
+    clear(o);
+    malloc_trim(0); /* weights are returned to the system, not kept for the next malloc */
+}
+
+bool worker_models_any(const struct worker_models *m)
+{
+    for (size_t i = 0; i < MODELS_MAX; i++)
+        if (m->open[i].model)
+            return true;
+    return false;
+}
+
+void worker_models_close_all(struct worker_models *m)
+{
+    for (size_t i = 0; i < MODELS_MAX; i++)
+        if (m->open[i].model)
+            close_one(m, &m->open[i]);
+}
+
+static struct open_model *find(struct worker_models *m, const char *path)
+{
+    for (size_t i = 0; i < MODELS_MAX; i++)
+        if (m->open[i].model && strcmp(m->open[i].path, path) == 0)
+            return &m->open[i];
+    return NULL;
+}
+
+/* Closes those that waited longest until `bytes` more fit; returns a free place. */
+static struct open_model *make_room(struct worker_models *m, uint64_t bytes)
+{
+    for (;;) {
+        struct open_model *place = NULL, *oldest = NULL;
+        uint64_t sum = bytes;
+        for (size_t i = 0; i < MODELS_MAX; i++) {
+            struct open_model *o = &m->open[i];
+            if (!o->model) {
+                place = o;
+                continue;
+            }
+            sum += pictor_model_info(o->model)->weight_bytes;
+            if (!oldest || o->used < oldest->used)
+                oldest = o;
+        }
+        if (!oldest || (place && sum <= m->budget))
+            return place;
+        close_one(m, oldest);
+    }
+}
+
+struct pictor_model *worker_models_get(struct worker_models *m, const struct worker_model_ref *ref,
+                                       struct err *err)
+{
+    struct open_model *o = find(m, ref->path);
+    if (o && (o->size != ref->size || o->mtime_ms != ref->mtime_ms)) {
+        close_one(m, o);
+        o = NULL;
+    }
+    if (!o) {
+        /* The file's size is near enough to what its weights will take. */
+        o = make_room(m, ref->size);
+        *o = (struct open_model){.name = strdup(ref->name),
+                                 .path = strdup(ref->path),
+                                 .size = ref->size,
+                                 .mtime_ms = ref->mtime_ms};
+        if (!o->name || !o->path)
+            err_set(err, ERR_INTERNAL, "no memory for a model");
+        else
+            o->model = pictor_model_open(m->engine, ref->path, err);
+        if (!o->model) {
+            clear(o);
+            return NULL;
+        }
+        m->changed(m->ctx, o->name, pictor_model_info(o->model));
+    }
+    o->used = ++m->uses;
+    return o->model;
+}
