@@ -190,6 +190,12 @@ struct pictor_sampler_info {
     const char *name;              /* "DPM++ 2M" */
     const char *alias;             /* "k_dpmpp_2m" */
     const char *default_scheduler; /* what "automatic" means for it: "uniform" or "karras" */
+    const char *eta_name; /* what the SD WebUI's infotext calls its eta: "Eta", "Eta DDIM"; NULL:
+                             eta says nothing to it */
+    double default_eta;   /* how much fresh noise it adds where params.eta is NAN */
+    bool ancestral;       /* replaces noise by fresh noise in every step ("Euler a") */
+    bool sde;             /* its fresh noise is cut out of one path over sigma (DPM++ SDE) */
+    bool second_order;    /* calls the model twice a step */
 };
 const struct pictor_sampler_info *pictor_sampler_at(int index);
 

@@ -37,13 +37,10 @@ struct sampler_state; /* a run as the loops see it */
 struct sampler {
     struct pictor_sampler_info info;
     const char *other_alias; /* or NULL */
-    bool timesteps;    /* DDIM: walks the trained levels, has no scheduler; masks blend before the
-                          model is called (blend.h) */
-    bool second_order; /* calls the denoiser twice a step */
-    bool ancestral;    /* draws noise while it runs, scaled by eta */
+    bool timesteps; /* DDIM: walks the trained levels, has no scheduler; masks blend before the
+                       model is called (blend.h) */
     bool discard_next_to_last; /* leaves out the smallest sigma before 0 */
     bool distilled;            /* LCM: calls the model at the levels it was distilled for alone */
-    double eta;                /* its own */
     int buffers;               /* scratch it needs, in latents */
     bool (*loop)(struct sampler_state *s, struct err *err);
 };

@@ -378,13 +378,39 @@ static void test_lcm_levels(void **state)
         }
 }
 
+/* What programs need not read out of names. */
+static void test_facts(void **state)
+{
+    const struct pictor_sampler_info *s;
+    for (int i = 0; (s = pictor_sampler_at(i)); i++) {
+        size_t n = strlen(s->name);
+        bool ddim = strcmp(s->name, "DDIM") == 0;
+        bool ancestral = strcmp(s->name + n - 2, " a") == 0, sde = strstr(s->name, "SDE");
+        assert_int_equal(s->ancestral, ancestral);
+        assert_int_equal(s->sde, sde);
+        assert_non_null(pictor_scheduler_find(s->default_scheduler));
+        if (ddim)
+            assert_string_equal(s->eta_name, "Eta DDIM");
+        else if (ancestral || sde)
+            assert_string_equal(s->eta_name, "Eta");
+        else
+            assert_null(s->eta_name);
+        assert_true(s->default_eta == (ancestral || sde));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vectors),       cmocka_unit_test(test_all_finite),
-        cmocka_unit_test(test_strength_zero), cmocka_unit_test(test_one_step_is_the_prediction),
-        cmocka_unit_test(test_stopping),      cmocka_unit_test(test_failing_denoiser),
-        cmocka_unit_test(test_bad_plans),     cmocka_unit_test(test_names),
+        cmocka_unit_test(test_facts),
+        cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_all_finite),
+        cmocka_unit_test(test_strength_zero),
+        cmocka_unit_test(test_one_step_is_the_prediction),
+        cmocka_unit_test(test_stopping),
+        cmocka_unit_test(test_failing_denoiser),
+        cmocka_unit_test(test_bad_plans),
+        cmocka_unit_test(test_names),
         cmocka_unit_test(test_lcm_levels),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
