@@ -4,8 +4,7 @@
 
 #include "engine/pictor.h"
 #include "server/cli/cli.h"
-#include "server/store/fsck.h"
-#include "server/store/keys.h"
+#include "server/worker/worker.h"
 
 static const struct command {
     const char *name;

@@ -80,6 +80,27 @@ static void wait_for_signals(const sigset_t *signals, struct registry *registry)
     }
 }
 
+/* The hashes of model files, as options of the store. */
+static char *recall_hash(void *ctx, const char *name)
+{
+    char *value;
+    return store_option_get(ctx, name, &value, NULL) ? value : NULL;
+}
+
+static bool remember_hash(void *ctx, const char *name, const char *value, struct err *err)
+{
+    return store_option_set(ctx, name, value, err);
+}
+
+static bool start_painting(struct app *app, struct err *err)
+{
+    struct registry_hashes hashes = {app->store, recall_hash, remember_hash};
+    if (!(app->registry = registry_new(app->settings, &hashes, err)))
+        return false;
+    struct dispatch_parts parts = {app->settings, app->queue, app->events, app->registry};
+    return (app->dispatch = dispatch_new(&parts, err)) != NULL;
+}
+
 static bool run(const struct settings *settings, struct err *err)
 {
     struct app app = {.settings = settings};
@@ -97,8 +118,7 @@ static bool run(const struct settings *settings, struct err *err)
         !(app.keys = keys_new(app.store, err)) || !check_exposure(settings, app.keys, err) ||
         !(app.events = events_new(err)) ||
         !(app.queue = queue_new(app.store, app.events, settings, err)) ||
-        !(app.registry = registry_new(settings, app.store, err)) ||
-        !(app.dispatch = dispatch_new(&app, err)) || !(http = http_start(&app, err)))
+        !start_painting(&app, err) || !(http = http_start(&app, err)))
         goto done;
     greet(settings, http_port(http));
     wait_for_signals(&signals, app.registry);

@@ -7,7 +7,9 @@ bad=0
 say() { echo "lint: $*"; bad=1; }
 
 # Includes point one way: server -> pictor.h and base and io -> pipeline -> (model, text, sample, io)
-# -> compute -> base.
+# -> compute -> base. The rooms of the server: main and serve -> cli -> api/native, openai, sdapi
+# (never each other) -> api -> paint -> worker -> queue -> store -> job -> base; http knows base alone.
+picture="engine/base engine/io engine/pictor.h"
 allowed() { # folder -> folders it may include from
     case $1 in
     engine/base) echo "engine/base" ;;
@@ -19,7 +21,15 @@ allowed() { # folder -> folders it may include from
     engine/builtin) echo "engine/base engine/builtin" ;;
     engine/pipeline) echo "engine/" ;;
     engine) echo "engine/base engine/compute engine/bench.h engine/pictor.h" ;;
-    server | server/*) echo "engine/base engine/io engine/pictor.h engine/bench.h engine/builtin/builtin.h server web_files.h" ;;
+    server/base) echo "engine/base server/base" ;;
+    server/job) echo "$picture engine/builtin/builtin.h server/base server/job" ;;
+    server/store) echo "engine/base server/base server/job server/store" ;;
+    server/store/sqlite) echo "engine/base server/base server/job server/store" ;;
+    server/queue) echo "engine/base server/base server/job server/store server/queue" ;;
+    server/worker) echo "$picture server/base server/job server/worker" ;;
+    server/paint) echo "$picture server/base server/job server/queue server/worker server/paint" ;;
+    server/cli) echo "$picture engine/bench.h server/base server/job server/store server/paint server/cli" ;;
+    server | server/*) echo "engine/base engine/io engine/pictor.h server web_files.h" ;;
     esac
 }
 while read -r file; do

@@ -75,7 +75,7 @@ static void put_label(FILE *out, const char *text)
     }
 }
 
-static void put_backlog(FILE *out, const struct queue_backlog *backlog, size_t count)
+static void put_backlog(FILE *out, const struct job_backlog *backlog, size_t count)
 {
     describe(out, "queue_depth", "gauge", "Jobs waiting, by model.");
     for (size_t i = 0; i < count; i++) {
@@ -99,7 +99,7 @@ void metrics_serve(struct http_request *req)
     struct dispatch_stats worker;
     struct err err;
     int queued, running;
-    struct queue_backlog backlog[MODELS_MAX];
+    struct job_backlog backlog[MODELS_MAX];
     size_t models;
     if (!queue_depth(app->queue, NULL, &queued, &running, &err) ||
         !queue_backlog(app->queue, backlog, MODELS_MAX, &models, &err)) {

@@ -4,6 +4,7 @@
 
 #include "engine/base/log.h"
 #include "server/base/settings.h"
+#include "server/cli/cli.h"
 #include "server/store/fsck.h"
 #include "server/store/store.h"
 

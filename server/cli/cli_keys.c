@@ -6,6 +6,7 @@
 
 #include "engine/base/log.h"
 #include "server/base/settings.h"
+#include "server/cli/cli.h"
 #include "server/store/keys.h"
 #include "server/store/store.h"
 

@@ -9,7 +9,6 @@
 #include <sys/random.h>
 
 #include "engine/io/image.h"
-#include "server/app.h"
 #include "server/base/settings.h"
 #include "server/job/job.h"
 
@@ -33,11 +32,11 @@ void intake_model_of(const struct registry_model *model, struct intake_model *ou
     snprintf(out->name, sizeof out->name, "%s", model->name);
 }
 
-bool intake_model(const struct app *app, const char *name, struct intake_model *out,
+bool intake_model(struct registry *registry, const char *name, struct intake_model *out,
                   struct err *err)
 {
     struct registry_model model;
-    if (!registry_resolve(app->registry, name, &model, err))
+    if (!registry_resolve(registry, name, &model, err))
         return false;
     intake_model_of(&model, out);
     return true;

@@ -11,7 +11,6 @@
 #include "engine/pictor.h"
 #include "server/job/registry.h"
 
-struct app;
 struct job_params;
 struct settings;
 
@@ -27,7 +26,7 @@ struct intake_model {
 };
 
 /* `name` NULL or "": the default model. ERR_NOT_FOUND. */
-bool intake_model(const struct app *app, const char *name, struct intake_model *out,
+bool intake_model(struct registry *registry, const char *name, struct intake_model *out,
                   struct err *err);
 
 /* The same for a model of the registry. */

@@ -132,4 +132,20 @@ struct job {
 
 void job_free(struct job *job);
 
+/* Which jobs a list is asked for. */
+struct job_filter {
+    const char *key_id;      /* NULL: any */
+    const char *text;        /* substring of the prompt; NULL: any */
+    int state;               /* enum job_state, or -1: any */
+    int64_t before_sequence; /* paging: 0 is from the newest */
+    int limit;               /* 1..200 */
+};
+
+/* What waits for one model. */
+struct job_backlog {
+    char model[200];
+    int queued;
+    int64_t oldest_ms; /* when the oldest was accepted, Unix milliseconds */
+};
+
 #endif

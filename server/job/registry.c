@@ -20,7 +20,6 @@
 #include "server/base/json_text.h"
 #include "server/base/now.h"
 #include "server/base/settings.h"
-#include "server/store/store.h"
 
 #define SCAN_DEPTH 4      /* folders below the models folder */
 #define SCAN_MODELS 10000 /* a table larger than this is somebody's mistake */
@@ -39,7 +38,7 @@ struct table {
 
 struct registry {
     const struct settings *settings;
-    struct store *store;
+    struct registry_hashes hashes; /* zero: none */
     struct pictor_model_info builtin;
     size_t builtin_size;
     char folder[PATH_MAX];    /* absolute; of local models */
@@ -297,18 +296,18 @@ static void option_name(char *buf, size_t size, const char *path)
     snprintf(buf, size, "sha256:%s", path);
 }
 
-/* The hash as the store has it, if it is of this very file. */
+/* The hash that was remembered, if it is of this very file. */
 static bool recall_hash(struct registry *reg, struct registry_model *m)
 {
-    char name[PATH_MAX + 8], *value = NULL;
+    char name[PATH_MAX + 8];
     unsigned long long size;
     long long mtime;
     char hex[65];
     bool known = false;
     option_name(name, sizeof name, m->path);
-    if (reg->store && store_option_get(reg->store, name, &value, NULL) && value &&
-        sscanf(value, "%llu:%lld:%64[0-9a-f]", &size, &mtime, hex) == 3 && size == m->size &&
-        mtime == m->mtime_ms && strlen(hex) == 64) {
+    char *value = reg->hashes.recall ? reg->hashes.recall(reg->hashes.ctx, name) : NULL;
+    if (value && sscanf(value, "%llu:%lld:%64[0-9a-f]", &size, &mtime, hex) == 3 &&
+        size == m->size && mtime == m->mtime_ms && strlen(hex) == 64) {
         memcpy(m->sha256, hex, sizeof hex);
         known = true;
     }
@@ -323,7 +322,7 @@ static void remember_hash(struct registry *reg, const struct registry_model *m)
     option_name(name, sizeof name, m->path);
     snprintf(value, sizeof value, "%llu:%lld:%s", (unsigned long long)m->size,
              (long long)m->mtime_ms, m->sha256);
-    if (reg->store && !store_option_set(reg->store, name, value, &err))
+    if (reg->hashes.remember && !reg->hashes.remember(reg->hashes.ctx, name, value, &err))
         log_event(LOG_WARN, "hash_not_kept", "reason=\"%s\"", err.msg);
 }
 
@@ -545,7 +544,8 @@ static bool find_folder(struct registry *reg, struct err *err)
     return true;
 }
 
-struct registry *registry_new(const struct settings *settings, struct store *store, struct err *err)
+struct registry *registry_new(const struct settings *settings, const struct registry_hashes *hashes,
+                              struct err *err)
 {
     struct registry *reg = calloc(1, sizeof *reg);
     if (!reg) {
@@ -553,7 +553,8 @@ struct registry *registry_new(const struct settings *settings, struct store *sto
         return NULL;
     }
     reg->settings = settings;
-    reg->store = store;
+    if (hashes)
+        reg->hashes = *hashes;
     pthread_mutex_init(&reg->scanning, NULL);
     pthread_mutex_init(&reg->lock, NULL);
     pthread_cond_init(&reg->work, NULL);

@@ -7,7 +7,7 @@
  * of the upstreams. Aliases are other names of these; the alias "*" takes every unknown name.
  *
  * The SHA-256 of a file is computed in the background once somebody resolves the model, and kept
- * in the store under the file's size and time. Thread-safe: everything is copied out. */
+ * with the file's size and time. Thread-safe: everything is copied out. */
 #ifndef PICTOR_SERVER_REGISTRY_H
 #define PICTOR_SERVER_REGISTRY_H
 
@@ -23,7 +23,6 @@
 
 struct pictor_model_info;
 struct settings;
-struct store;
 struct registry;
 
 enum registry_kind { REGISTRY_LOCAL, REGISTRY_UPSTREAM };
@@ -48,9 +47,17 @@ struct registry_model {
     bool is_default; /* what a request without a model gets */
 };
 
-/* Scans once. Borrows both; `store` may be NULL: hashes are then kept in memory only. A models
- * folder that does not exist is created. Returns owned. */
-struct registry *registry_new(const struct settings *settings, struct store *store,
+/* Where hashes outlive the process: texts under names. Called by the hashing thread alone. */
+struct registry_hashes {
+    void *ctx;
+    /* malloc'd; NULL: there is none. */
+    char *(*recall)(void *ctx, const char *name);
+    bool (*remember)(void *ctx, const char *name, const char *value, struct err *err);
+};
+
+/* Scans once. Borrows the settings and copies `hashes`, which may be NULL: they are then kept in
+ * memory only. A models folder that does not exist is created. Returns owned. */
+struct registry *registry_new(const struct settings *settings, const struct registry_hashes *hashes,
                               struct err *err);
 void registry_free(struct registry *reg);
 

@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 
-#include "server/app.h"
 #include "server/base/settings.h"
 #include "server/paint/painter.h"
 #include "server/paint/upstream.h"
@@ -14,16 +13,16 @@ struct dispatch {
     struct upstream *upstream; /* NULL: none in the settings */
 };
 
-struct dispatch *dispatch_new(const struct app *app, struct err *err)
+struct dispatch *dispatch_new(const struct dispatch_parts *parts, struct err *err)
 {
     struct dispatch *d = calloc(1, sizeof *d);
     if (!d) {
         err_set(err, ERR_INTERNAL, "no memory for the dispatcher");
         return NULL;
     }
-    if (app->settings->upstream_count > 0 && !(d->upstream = upstream_new(app, err)))
+    if (parts->settings->upstream_count > 0 && !(d->upstream = upstream_new(parts, err)))
         goto fail;
-    d->painter = painter_new(app, &painter_patience_default, err);
+    d->painter = painter_new(parts, &painter_patience_default, err);
     if (!d->painter)
         goto fail;
     return d;

@@ -13,11 +13,22 @@
 
 #include "engine/base/err.h"
 
-struct app;
+struct events;
+struct queue;
+struct registry;
+struct settings;
 struct dispatch;
 
-/* Starts to claim jobs. Uses app's settings, queue, events and registry. Returns owned. */
-struct dispatch *dispatch_new(const struct app *app, struct err *err);
+/* What painting needs of the server. Borrowed for as long as something paints; copied. */
+struct dispatch_parts {
+    const struct settings *settings;
+    struct queue *queue;
+    struct events *events;
+    struct registry *registry;
+};
+
+/* Starts to claim jobs. Returns owned. */
+struct dispatch *dispatch_new(const struct dispatch_parts *parts, struct err *err);
 
 /* Claims nothing more, gives what runs up to `timeout_ms` to end, puts the rest back into the queue
  * and stops the worker. What remains answers questions, until it is freed. NULL is fine. */

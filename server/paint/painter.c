@@ -19,7 +19,6 @@
 
 #include "engine/base/log.h"
 #include "engine/pictor.h"
-#include "server/app.h"
 #include "server/base/backoff.h"
 #include "server/base/json_text.h"
 #include "server/base/now.h"
@@ -59,7 +58,7 @@ struct task {
 };
 
 struct painter {
-    const struct app *app;
+    struct dispatch_parts parts;
     struct painter_patience patience;
     int wake; /* eventfd */
     pthread_t thread;
@@ -137,7 +136,7 @@ static void finish_task(struct painter *p, const char *outcome, bool told, const
 static void release_task(struct painter *p, const char *reason)
 {
     struct err err = {0};
-    bool told = queue_release(p->app->queue, &p->task->claim, reason, &err);
+    bool told = queue_release(p->parts.queue, &p->task->claim, reason, &err);
     finish_task(p, "released", told, &err);
 }
 
@@ -149,14 +148,14 @@ static void fail_task(struct painter *p, const struct err *reason)
         return;
     }
     log_failure("job_failed", p->task->job.id, reason);
-    bool told = queue_fail(p->app->queue, &p->task->claim, reason, &err);
+    bool told = queue_fail(p->parts.queue, &p->task->claim, reason, &err);
     finish_task(p, "failed", told, &err);
 }
 
 static void put_back_task(struct painter *p)
 {
     struct err err = {0};
-    bool told = queue_put_back(p->app->queue, &p->task->claim, "the server stops", &err);
+    bool told = queue_put_back(p->parts.queue, &p->task->claim, "the server stops", &err);
     finish_task(p, "put_back", told, &err);
 }
 
@@ -196,7 +195,7 @@ static void lose_worker(struct painter *p, const char *reason)
     p->slowest = 0;
     p->said[0] = '\0';
     set_pid(p, 0);
-    registry_set_unloaded(p->app->registry);
+    registry_set_unloaded(p->parts.registry);
     log_event(LOG_WARN, "worker_lost", "reason=%s restart_ms=%d",
               log_quote(quoted, sizeof quoted, text), pause);
     if (p->task)
@@ -216,7 +215,7 @@ static void load_default(struct painter *p)
 {
     struct registry_model m;
     struct err err;
-    if (registry_resolve(p->app->registry, NULL, &m, NULL) && m.kind == REGISTRY_LOCAL)
+    if (registry_resolve(p->parts.registry, NULL, &m, NULL) && m.kind == REGISTRY_LOCAL)
         still_there(p, child_load(p->child, &m, &err), &err);
 }
 
@@ -314,7 +313,7 @@ static bool on_progress(struct painter *p, struct wire_message *m)
                                     .step = step,
                                     .steps = steps,
                                     .eta_seconds = eta_seconds(t, step, steps, seconds)};
-    result_progress(p->app, &t->job, &progress, &latent);
+    result_progress(p->parts.events, &t->job, &progress, &latent);
     pictor_image_free(&latent);
     return true;
 }
@@ -340,7 +339,7 @@ static bool on_image(struct painter *p, struct wire_message *m)
         pictor_image_free(&pixels); /* the task is over; it will be painted again */
         return true;
     }
-    bool stored = result_store(p->app, &t->claim, &t->job, index, &pixels, &err);
+    bool stored = result_store(&p->parts, &t->claim, &t->job, index, &pixels, &err);
     pictor_image_free(&pixels);
     if (!stored && (err.code == ERR_CANCELLED || err.code == ERR_NOT_FOUND)) {
         give_up_task(p, &err);
@@ -353,7 +352,7 @@ static bool on_image(struct painter *p, struct wire_message *m)
         p->stats.pictures++;
         pthread_mutex_unlock(&p->lock);
         if (next < 0) {
-            bool told = queue_finish(p->app->queue, &t->claim, &err);
+            bool told = queue_finish(p->parts.queue, &t->claim, &err);
             finish_task(p, "done", told, &err);
         }
     }
@@ -371,7 +370,7 @@ static void on_opened(struct painter *p, const struct wire_message *m)
     char name[300];
     snprintf(info.title, sizeof info.title, "%s", wire_string(m, "title"));
     snprintf(info.architecture, sizeof info.architecture, "%s", wire_string(m, "architecture"));
-    registry_set_loaded(p->app->registry, wire_string(m, "model"), &info);
+    registry_set_loaded(p->parts.registry, wire_string(m, "model"), &info);
     log_event(LOG_INFO, "model_opened", "model=%s mib=%lld",
               log_quote(name, sizeof name, wire_string(m, "model")),
               (long long)wire_integer(m, "bytes", 0, INT64_C(1) << 50, 0) >> 20);
@@ -398,7 +397,7 @@ static bool on_message(struct painter *p, struct wire_message *m)
         return true;
     }
     if (strcmp(type, "closed") == 0) {
-        registry_set_loaded(p->app->registry, wire_string(m, "model"), NULL);
+        registry_set_loaded(p->parts.registry, wire_string(m, "model"), NULL);
         return true;
     }
     int64_t serial = wire_integer(m, "serial", 0, SERIAL_MAX, -1);
@@ -457,7 +456,7 @@ static void read_worker(struct painter *p)
 static bool read_input(struct painter *p, const char *name, bool wanted, void **data, size_t *size,
                        struct err *err)
 {
-    return !wanted || queue_input(p->app->queue, p->task->job.id, name, data, size, err);
+    return !wanted || queue_input(p->parts.queue, p->task->job.id, name, data, size, err);
 }
 
 static void begin_task(struct painter *p)
@@ -476,16 +475,16 @@ static void begin_task(struct painter *p)
               log_quote(text, sizeof text, t->job.params.model));
     int index = result_missing(&t->job, 0);
     if (index < 0) { /* the server ended between the last picture and saying so */
-        bool told = queue_finish(p->app->queue, &t->claim, &err);
+        bool told = queue_finish(p->parts.queue, &t->claim, &err);
         finish_task(p, "done", told, &err);
         return;
     }
     struct intake_model usual;
-    bool found = registry_resolve(p->app->registry, t->job.params.model, &t->model, &err);
+    bool found = registry_resolve(p->parts.registry, t->job.params.model, &t->model, &err);
     if (found)
         intake_model_of(&t->model, &usual);
     /* An upstream's model when the job was accepted may be a local one now. */
-    if (!found || !intake_fill(&usual, p->app->settings, &t->job.params, &err) ||
+    if (!found || !intake_fill(&usual, p->parts.settings, &t->job.params, &err) ||
         !read_input(p, "init", t->job.params.has_init, &t->init, &t->init_size, &err) ||
         !read_input(p, "mask", t->job.params.has_mask, &t->mask, &t->mask_size, &err)) {
         fail_task(p, &err);
@@ -498,7 +497,7 @@ static bool claim(struct painter *p, const char *const *names, size_t count)
 {
     struct err err = {0};
     struct task *t = calloc(1, sizeof *t);
-    if (t && queue_claim(p->app->queue, "local", names, count, 0, &t->job, &t->claim, &err)) {
+    if (t && queue_claim(p->parts.queue, "local", names, count, 0, &t->job, &t->claim, &err)) {
         p->task = t;
         return true;
     }
@@ -513,18 +512,18 @@ static bool is_gone(struct painter *p, const char *name)
 {
     struct registry_model model;
     struct err err = {0};
-    return registry_resolve(p->app->registry, name, &model, &err) ? strcmp(model.name, name) != 0
-                                                                  : err.code == ERR_NOT_FOUND;
+    return registry_resolve(p->parts.registry, name, &model, &err) ? strcmp(model.name, name) != 0
+                                                                   : err.code == ERR_NOT_FOUND;
 }
 
 /* Fails the jobs of models that are gone: nobody would claim them. */
 static void sweep(struct painter *p)
 {
-    size_t most = (size_t)p->app->settings->max_queue, count;
-    struct queue_backlog *models = malloc(most * sizeof *models);
+    size_t most = (size_t)p->parts.settings->max_queue, count;
+    struct job_backlog *models = malloc(most * sizeof *models);
     struct err err = {0};
     p->sweep = now_ms() + SWEEP_MS;
-    if (!models || !queue_backlog(p->app->queue, models, most, &count, &err)) {
+    if (!models || !queue_backlog(p->parts.queue, models, most, &count, &err)) {
         log_failure("sweep_failed", "", &err);
         count = 0;
     }
@@ -546,7 +545,7 @@ static bool look_for_job(struct painter *p)
     struct err err = {0};
     if (now_ms() >= p->sweep)
         sweep(p);
-    if (!registry_names(p->app->registry, REGISTRY_LOCAL, &names, &count, &err)) {
+    if (!registry_names(p->parts.registry, REGISTRY_LOCAL, &names, &count, &err)) {
         log_failure("claim_failed", "", &err);
         return false;
     }
@@ -562,8 +561,8 @@ static void heartbeat(struct painter *p)
 {
     struct err err = {0};
     bool interrupted;
-    p->heartbeat = now_ms() + p->app->settings->lease_seconds * 1000 / 3;
-    if (!queue_heartbeat(p->app->queue, &p->task->claim, &interrupted, &err)) {
+    p->heartbeat = now_ms() + p->parts.settings->lease_seconds * 1000 / 3;
+    if (!queue_heartbeat(p->parts.queue, &p->task->claim, &interrupted, &err)) {
         if (err.code == ERR_CANCELLED || err.code == ERR_NOT_FOUND)
             give_up_task(p, &err);
         else
@@ -725,24 +724,24 @@ void painter_free(struct painter *p)
     free(p);
 }
 
-struct painter *painter_new(const struct app *app, const struct painter_patience *patience,
-                            struct err *err)
+struct painter *painter_new(const struct dispatch_parts *parts,
+                            const struct painter_patience *patience, struct err *err)
 {
     struct painter *p = calloc(1, sizeof *p);
     if (!p) {
         err_set(err, ERR_INTERNAL, "no memory for the painter");
         return NULL;
     }
-    p->app = app;
+    p->parts = *parts;
     p->patience = *patience;
     err_set(&p->trouble, ERR_BUSY, "the worker is starting");
     pthread_mutex_init(&p->lock, NULL);
     p->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    p->child = child_new(app->settings, err);
+    p->child = child_new(parts->settings, err);
     if (p->wake < 0)
         err_set(err, ERR_IO, "no eventfd: %s", strerror(errno));
     else if (p->child)
-        p->subscription = events_subscribe(app->events, NULL, on_event, p, err);
+        p->subscription = events_subscribe(parts->events, NULL, on_event, p, err);
     if (!p->subscription)
         goto fail;
     if (pthread_create(&p->thread, NULL, run, p) != 0) {

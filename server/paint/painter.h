@@ -11,7 +11,7 @@
 
 #include "engine/base/err.h"
 
-struct app;
+struct dispatch_parts;
 struct dispatch_stats;
 struct painter;
 
@@ -23,8 +23,8 @@ struct painter_patience {
 #define PAINTER_SLOWEST 20 /* decoding a picture takes the time of several steps, in silence */
 extern const struct painter_patience painter_patience_default;
 
-struct painter *painter_new(const struct app *app, const struct painter_patience *patience,
-                            struct err *err);
+struct painter *painter_new(const struct dispatch_parts *parts,
+                            const struct painter_patience *patience, struct err *err);
 
 /* As their namesakes in server/paint/dispatch.h. */
 void painter_stop(struct painter *p, int timeout_ms);

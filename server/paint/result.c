@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "engine/io/image.h"
-#include "server/app.h"
 #include "server/job/infotext.h"
 #include "server/job/registry.h"
+#include "server/paint/dispatch.h"
 #include "server/queue/queue.h"
 
 #define PREVIEW_SIDE 512 /* previews are latents, 1/8 of the picture: enlarged up to this */
@@ -48,8 +48,9 @@ static bool encode(const struct job_params *p, const struct pictor_image *pixels
     return image_encode_png(pixels, &texts, file, err);
 }
 
-bool result_store(const struct app *app, const struct claim *claim, const struct job *job,
-                  int index, const struct pictor_image *pixels, struct err *err)
+bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
+                  const struct job *job, int index, const struct pictor_image *pixels,
+                  struct err *err)
 {
     const struct job_params *p = &job->params;
     struct image_file file = {0};
@@ -61,7 +62,7 @@ bool result_store(const struct app *app, const struct claim *claim, const struct
         .subseed = job_subseed(p, index),
     };
     struct registry_model model;
-    bool known = registry_resolve(app->registry, p->model, &model, NULL);
+    bool known = registry_resolve(parts->registry, p->model, &model, NULL);
     const char *name = p->model ? p->model : "", *slash = strrchr(name, '/');
     struct infotext_picture about = {
         .seed = image.seed,
@@ -73,7 +74,7 @@ bool result_store(const struct app *app, const struct claim *claim, const struct
     image.infotext = infotext_write(p, &about);
     bool done = image.infotext
                     ? encode(p, pixels, image.infotext, &file, err) &&
-                          queue_store_image(app->queue, claim, &image, file.data, file.size, err)
+                          queue_store_image(parts->queue, claim, &image, file.data, file.size, err)
                     : err_set(err, ERR_INTERNAL, "no memory for an infotext");
     image_file_free(&file);
     free(image.infotext);
@@ -93,7 +94,7 @@ static bool encode_preview(const struct pictor_image *latent, struct image_file 
     return done;
 }
 
-void result_progress(const struct app *app, const struct job *job,
+void result_progress(struct events *events, const struct job *job,
                      const struct job_progress *progress, const struct pictor_image *latent)
 {
     struct image_file preview = {0};
@@ -108,7 +109,7 @@ void result_progress(const struct app *app, const struct job *job,
     };
     memcpy(event.job_id, job->id, sizeof event.job_id);
     memcpy(event.key_id, job->key_id, sizeof event.key_id);
-    events_publish(app->events, &event);
+    events_publish(events, &event);
     image_file_free(&preview);
 }
 

@@ -6,7 +6,8 @@
 
 #include "engine/base/err.h"
 
-struct app;
+struct dispatch_parts;
+struct events;
 struct claim;
 struct job;
 struct job_progress;
@@ -17,12 +18,13 @@ bool result_check(const struct job *job, struct err *err);
 
 /* Encodes picture `index` of the job as its params say and stores it under the claim. Any thread.
  */
-bool result_store(const struct app *app, const struct claim *claim, const struct job *job,
-                  int index, const struct pictor_image *pixels, struct err *err);
+bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
+                  const struct job *job, int index, const struct pictor_image *pixels,
+                  struct err *err);
 
 /* Publishes how far the picture job_progress.image of the job is. `latent` (RGB at latent size, may
  * be NULL) becomes the preview, enlarged. */
-void result_progress(const struct app *app, const struct job *job,
+void result_progress(struct events *events, const struct job *job,
                      const struct job_progress *progress, const struct pictor_image *latent);
 
 /* The index of the first picture that the job does not have yet, from `from` on; -1: none. */

@@ -14,7 +14,6 @@
 
 #include "engine/base/log.h"
 #include "engine/pictor.h"
-#include "server/app.h"
 #include "server/base/backoff.h"
 #include "server/base/base64.h"
 #include "server/base/json_text.h"
@@ -66,7 +65,7 @@ struct task {
 };
 
 struct upstream {
-    const struct app *app;
+    struct dispatch_parts parts;
     struct fetch *fetch;
     pthread_t thread;
     struct subscription *subscription;
@@ -121,14 +120,14 @@ static void fail_task(struct task *t, const struct err *why)
 {
     struct err err = {0};
     log_failure("job_failed", t, why);
-    bool told = queue_fail(t->upstream->app->queue, &t->claim, why, &err);
+    bool told = queue_fail(t->upstream->parts.queue, &t->claim, why, &err);
     end_task(t, "failed", told, &err);
 }
 
 static void finish_task(struct task *t)
 {
     struct err err = {0};
-    bool told = queue_finish(t->upstream->app->queue, &t->claim, &err);
+    bool told = queue_finish(t->upstream->parts.queue, &t->claim, &err);
     if (!told && err.code == ERR_INTERNAL) { /* pictures are missing: say so, do not hang */
         fail_task(t, &err);
         return;
@@ -139,7 +138,7 @@ static void finish_task(struct task *t)
 static void put_back_task(struct task *t)
 {
     struct err err = {0};
-    bool told = queue_put_back(t->upstream->app->queue, &t->claim, "the server stops", &err);
+    bool told = queue_put_back(t->upstream->parts.queue, &t->claim, "the server stops", &err);
     end_task(t, "put_back", told, &err);
 }
 
@@ -188,12 +187,12 @@ static bool store(struct task *t, const void *data, size_t size, struct err *err
 {
     struct upstream *u = t->upstream;
     struct pictor_image pixels;
-    if (!intake_picture(u->app->settings, data, size, &pixels, err)) {
+    if (!intake_picture(u->parts.settings, data, size, &pixels, err)) {
         err->code = ERR_UPSTREAM;
         return err_prefix(err, "%s answered a picture that cannot be read",
                           t->server->settings->name);
     }
-    bool done = result_store(u->app, &t->claim, &t->job, t->index, &pixels, err);
+    bool done = result_store(&u->parts, &t->claim, &t->job, t->index, &pixels, err);
     pictor_image_free(&pixels);
     if (!done)
         return false;
@@ -384,7 +383,7 @@ static void request_pictures(struct task *t)
     struct job_progress progress = {
         .image = t->index, .steps = job_steps(&t->job.params), .eta_seconds = -1};
     struct err err = {0};
-    result_progress(u->app, &t->job, &progress, NULL);
+    result_progress(u->parts.events, &t->job, &progress, NULL);
     if (!breaker_allows(&t->server->breaker, now_ms())) {
         int64_t left = t->server->breaker.open_until - now_ms();
         err_set(&err, ERR_UPSTREAM, "%s failed %d times in a row and is left alone for %lld s: %s",
@@ -457,7 +456,7 @@ static struct server *server_named(struct upstream *u, const char *name)
 static bool read_input(struct task *t, const char *name, bool wanted, void **data, size_t *size,
                        struct err *err)
 {
-    return !wanted || queue_input(t->upstream->app->queue, t->job.id, name, data, size, err);
+    return !wanted || queue_input(t->upstream->parts.queue, t->job.id, name, data, size, err);
 }
 
 static void begin_task(struct task *t)
@@ -477,7 +476,7 @@ static void begin_task(struct task *t)
     u->ask = true; /* what happened to it before it was in the list */
     pthread_mutex_unlock(&u->lock);
     if (!result_check(&t->job, &err) ||
-        !registry_resolve(u->app->registry, p->model, &model, &err)) {
+        !registry_resolve(u->parts.registry, p->model, &model, &err)) {
         fail_task(t, &err);
         return;
     }
@@ -506,8 +505,9 @@ static void claim_jobs(struct upstream *u)
         struct err err = {0};
         struct task *t = calloc(1, sizeof *t);
         size_t count = open_names(u, &names);
-        claimed = t && count > 0 &&
-                  queue_claim(u->app->queue, "upstream", names, count, 0, &t->job, &t->claim, &err);
+        claimed =
+            t && count > 0 &&
+            queue_claim(u->parts.queue, "upstream", names, count, 0, &t->job, &t->claim, &err);
         if (claimed) {
             t->upstream = u;
             begin_task(t);
@@ -527,8 +527,8 @@ static void heartbeat(struct task *t)
 {
     struct err err = {0};
     bool interrupted;
-    t->heartbeat = now_ms() + t->upstream->app->settings->lease_seconds * 1000 / 3;
-    if (!queue_heartbeat(t->upstream->app->queue, &t->claim, &interrupted, &err)) {
+    t->heartbeat = now_ms() + t->upstream->parts.settings->lease_seconds * 1000 / 3;
+    if (!queue_heartbeat(t->upstream->parts.queue, &t->claim, &interrupted, &err)) {
         if (err.code == ERR_CANCELLED || err.code == ERR_NOT_FOUND)
             end_task(t, "", false, &err);
         else
@@ -642,15 +642,15 @@ void upstream_free(struct upstream *u)
     free(u);
 }
 
-struct upstream *upstream_new(const struct app *app, struct err *err)
+struct upstream *upstream_new(const struct dispatch_parts *parts, struct err *err)
 {
-    const struct settings *s = app->settings;
+    const struct settings *s = parts->settings;
     struct upstream *u = calloc(1, sizeof *u);
     if (!u) {
         err_set(err, ERR_INTERNAL, "no memory for the upstreams");
         return NULL;
     }
-    u->app = app;
+    u->parts = *parts;
     pthread_mutex_init(&u->lock, NULL);
     u->servers = calloc(s->upstream_count, sizeof *u->servers);
     u->fetch = fetch_new(err);
@@ -660,7 +660,7 @@ struct upstream *upstream_new(const struct app *app, struct err *err)
     }
     for (size_t i = 0; i < s->upstream_count; i++)
         u->servers[u->server_count++].settings = &s->upstreams[i];
-    u->subscription = events_subscribe(app->events, NULL, on_event, u, err);
+    u->subscription = events_subscribe(parts->events, NULL, on_event, u, err);
     if (!u->subscription)
         goto fail;
     if (pthread_create(&u->thread, NULL, run, u) != 0) {

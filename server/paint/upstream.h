@@ -13,11 +13,11 @@
 
 #include "engine/base/err.h"
 
-struct app;
+struct dispatch_parts;
 struct dispatch_stats;
 struct upstream;
 
-struct upstream *upstream_new(const struct app *app, struct err *err);
+struct upstream *upstream_new(const struct dispatch_parts *parts, struct err *err);
 
 /* Claims nothing more; what runs has `timeout_ms` from now. Does not wait. */
 void upstream_drain(struct upstream *u, int timeout_ms);

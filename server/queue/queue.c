@@ -410,8 +410,8 @@ bool queue_ask_again(int64_t *since, const struct err *err)
     return now - *since < PATIENCE_MS;
 }
 
-bool queue_list(struct queue *q, const struct queue_filter *filter, struct job **jobs,
-                size_t *count, int64_t *next, struct err *err)
+bool queue_list(struct queue *q, const struct job_filter *filter, struct job **jobs, size_t *count,
+                int64_t *next, struct err *err)
 {
     if (!store_job_list(q->store, filter, jobs, count, next, err))
         return false;
@@ -489,7 +489,7 @@ bool queue_depth(struct queue *q, const char *key_id, int *queued, int *running,
     return store_job_depth(q->store, key_id, queued, running, err);
 }
 
-bool queue_backlog(struct queue *q, struct queue_backlog *out, size_t max, size_t *count,
+bool queue_backlog(struct queue *q, struct job_backlog *out, size_t max, size_t *count,
                    struct err *err)
 {
     return store_job_backlog(q->store, out, max, count, err);

@@ -53,18 +53,10 @@ bool queue_glance(struct queue *q, const char *id, enum job_state *state, int *i
  * it to 0 after an answer. */
 bool queue_ask_again(int64_t *since, const struct err *err);
 
-struct queue_filter {
-    const char *key_id;      /* NULL: any */
-    const char *text;        /* substring of the prompt; NULL: any */
-    int state;               /* enum job_state, or -1: any */
-    int64_t before_sequence; /* paging: 0 is from the newest */
-    int limit;               /* 1..200 */
-};
-
 /* Newest first. *jobs is malloc'd (job_free each, then free). *next is the before_sequence of the
  * next page, 0 when this was the last. */
-bool queue_list(struct queue *q, const struct queue_filter *filter, struct job **jobs,
-                size_t *count, int64_t *next, struct err *err);
+bool queue_list(struct queue *q, const struct job_filter *filter, struct job **jobs, size_t *count,
+                int64_t *next, struct err *err);
 
 /* Queued: cancelled at once. Running: cancelled at once for everybody who asks; the runner is told
  * to stop and its result is not taken. Final: ERR_INVALID. */
@@ -81,14 +73,8 @@ bool queue_delete(struct queue *q, const char *id, const char *key_id, struct er
 /* How many are queued and running, in all and for one key (NULL: all). */
 bool queue_depth(struct queue *q, const char *key_id, int *queued, int *running, struct err *err);
 
-/* What waits for each model, for the metrics: the number of jobs, and when the oldest was accepted
- * (Unix milliseconds). Fills at most `max`, by name. */
-struct queue_backlog {
-    char model[200];
-    int queued;
-    int64_t oldest_ms;
-};
-bool queue_backlog(struct queue *q, struct queue_backlog *out, size_t max, size_t *count,
+/* What waits for each model, by name; fills at most `max`. */
+bool queue_backlog(struct queue *q, struct job_backlog *out, size_t max, size_t *count,
                    struct err *err);
 
 /* ---- the runner's side (dispatcher) ---- */

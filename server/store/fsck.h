@@ -28,7 +28,4 @@ struct fsck_result {
 bool fsck_run(struct store *store, const struct fsck_options *options, FILE *out,
               struct fsck_result *result, struct err *err);
 
-/* `pictor fsck [--repair]`: 0 clean, 1 findings (repaired or not) or failed. In cli_fsck.c. */
-int fsck_main(int argc, char **argv);
-
 #endif

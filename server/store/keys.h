@@ -48,8 +48,4 @@ bool keys_check(struct keys *keys, const char *presented, struct key *out, struc
  * key closes the server instead of opening it. Fails closed: true when the store cannot be read. */
 bool keys_required(struct keys *keys);
 
-/* `pictor keys add NAME [--admin] | list | revoke ID`: returns the exit status. argv[0] is the
- * word "keys". */
-int keys_main(int argc, char **argv);
-
 #endif

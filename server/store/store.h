@@ -10,7 +10,6 @@
 #define PICTOR_SERVER_STORE_H
 
 #include "server/job/job.h"
-#include "server/queue/queue.h"
 #include "server/store/keys.h"
 
 struct store;
@@ -50,14 +49,14 @@ bool store_job_insert(struct store *st, const struct job *job, struct err *err);
 bool store_job_get(struct store *st, const char *id, const char *key_id, struct job *out,
                    struct err *err);
 /* As queue_list. A damaged row is left out and logged. */
-bool store_job_list(struct store *st, const struct queue_filter *filter, struct job **jobs,
+bool store_job_list(struct store *st, const struct job_filter *filter, struct job **jobs,
                     size_t *count, int64_t *next, struct err *err);
 /* Number of queued and running jobs; `key_id` NULL: of all keys. */
 bool store_job_depth(struct store *st, const char *key_id, int *queued, int *running,
                      struct err *err);
 
 /* As queue_backlog. */
-bool store_job_backlog(struct store *st, struct queue_backlog *out, size_t max, size_t *count,
+bool store_job_backlog(struct store *st, struct job_backlog *out, size_t max, size_t *count,
                        struct err *err);
 
 /* Fails queued and running jobs whose id is damaged: they would be in everybody's way for ever. */

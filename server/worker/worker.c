@@ -21,7 +21,6 @@
 #include "engine/base/log.h"
 #include "engine/io/image.h"
 #include "engine/pictor.h"
-#include "server/cli/cli.h"
 #include "server/job/job_engine.h"
 #include "server/worker/sandbox.h"
 #include "server/worker/wire.h"

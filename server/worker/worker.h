@@ -27,6 +27,7 @@
 
 #define WORKER_FD 3
 
-/* worker_main is in server/cli/cli.h. */
+/* `pictor worker`: started by the server, not by people. Returns the exit status. */
+int worker_main(int argc, char **argv);
 
 #endif

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "server/cli/cli.h"
 #include "server/store/blobs.h"
 #include "server/store/fsck.h"
 

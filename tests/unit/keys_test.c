@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "engine/base/sha256.h"
+#include "server/cli/cli.h"
 #include "server/store/keys.h"
 
 struct rig {

@@ -16,7 +16,6 @@
 #include <cmocka.h>
 
 #include "engine/base/log.h"
-#include "server/app.h"
 #include "server/base/settings.h"
 #include "server/job/registry.h"
 #include "server/paint/dispatch.h"
@@ -162,7 +161,8 @@ static int worker(void)
 
 static char root[64];
 static struct settings *settings;
-static struct app app;
+static struct store *store;
+static struct dispatch_parts parts;
 static struct painter *painter;
 
 /* Long enough for a good worker on a machine that is busy with other things. */
@@ -183,12 +183,12 @@ static int setup(void **state)
     settings_set(settings, "lease_seconds", "1", "", &err);
     settings->upstreams = &cloud;
     settings->upstream_count = 1;
-    app = (struct app){.settings = settings};
-    app.store = store_open(root, STORE_ALONE, &err);
-    app.events = events_new(&err);
-    app.queue = queue_new(app.store, app.events, settings, &err);
-    app.registry = registry_new(settings, app.store, &err);
-    painter = painter_new(&app, &patience, &err);
+    parts = (struct dispatch_parts){.settings = settings};
+    store = store_open(root, STORE_ALONE, &err);
+    parts.events = events_new(&err);
+    parts.queue = queue_new(store, parts.events, settings, &err);
+    parts.registry = registry_new(settings, NULL, &err);
+    painter = painter_new(&parts, &patience, &err);
     if (!painter)
         fail_msg("%s", err.msg);
     return 0;
@@ -203,10 +203,10 @@ static int teardown(void **state)
 {
     painter_stop(painter, 0);
     painter_free(painter);
-    registry_free(app.registry);
-    queue_free(app.queue);
-    events_free(app.events);
-    store_close(app.store);
+    registry_free(parts.registry);
+    queue_free(parts.queue);
+    events_free(parts.events);
+    store_close(store);
     settings->upstreams = NULL;
     settings->upstream_count = 0;
     settings_free(settings);
@@ -230,7 +230,7 @@ static void submit_sized(const char *model, const char *prompt, int width, int h
     p.sampler = strdup("Euler");
     p.scheduler = strdup("automatic");
     p.format = strdup("png");
-    if (!queue_submit(app.queue, "", 0, &p, NULL, 0, id, &err))
+    if (!queue_submit(parts.queue, "", 0, &p, NULL, 0, id, &err))
         fail_msg("%s", err.msg);
     job_params_free(&p);
 }
@@ -249,7 +249,7 @@ static void wait_for(const char *id, bool final, struct job *job)
 {
     struct err err = {0};
     for (int i = 0; i < 1000; i++) {
-        if (!queue_get(app.queue, id, NULL, job, &err))
+        if (!queue_get(parts.queue, id, NULL, job, &err))
             fail_msg("%s", err.msg);
         if (final ? job_state_is_final(job->state) : job->progress.step > 0)
             return;
@@ -369,11 +369,11 @@ static void flooding_worker(void **state)
     wait_for(id, false, &job);
     job_free(&job);
     sleep(2); /* twice the lease */
-    assert_true(queue_get(app.queue, id, NULL, &job, &err));
+    assert_true(queue_get(parts.queue, id, NULL, &job, &err));
     assert_int_equal(job.state, JOB_RUNNING);
     assert_int_equal(job.attempts, 1);
     job_free(&job);
-    assert_true(queue_cancel(app.queue, id, NULL, &err));
+    assert_true(queue_cancel(parts.queue, id, NULL, &err));
     expect_done(1);
 }
 
@@ -386,15 +386,15 @@ static void stop_gives_the_job_back(void **state)
     wait_for(id, false, &job);
     job_free(&job);
     painter_stop(painter, 100);
-    assert_true(queue_get(app.queue, id, NULL, &job, &err));
+    assert_true(queue_get(parts.queue, id, NULL, &job, &err));
     assert_int_equal(job.state, JOB_QUEUED);
     assert_int_equal(job.attempts, 0); /* it is not the job's fault */
     job_free(&job);
     assert_false(painter_ready(painter, &err));
     painter_free(painter);
-    painter = painter_new(&app, &patience, &err);
+    painter = painter_new(&parts, &patience, &err);
     assert_non_null(painter);
-    assert_true(queue_cancel(app.queue, id, NULL, &err) || err.code == ERR_INVALID);
+    assert_true(queue_cancel(parts.queue, id, NULL, &err) || err.code == ERR_INVALID);
 }
 
 /* Nothing accepts such a job, but a database may hold one. */
@@ -424,7 +424,7 @@ static void jobs_of_a_model_that_is_gone_fail_however_many_wait(void **state)
     submit_for("gone", "paint", 1, gone[1]);
     for (int i = 0; i < 250; i++)
         submit_for("remote", "paint", 1, waits);
-    painter = painter_new(&app, &patience, &err);
+    painter = painter_new(&parts, &patience, &err);
     assert_non_null(painter);
     for (int i = 0; i < 2; i++) {
         wait_for(gone[i], true, &job);
@@ -432,7 +432,7 @@ static void jobs_of_a_model_that_is_gone_fail_however_many_wait(void **state)
         job_free(&job);
     }
     expect_done(1);
-    assert_true(queue_get(app.queue, waits, NULL, &job, &err));
+    assert_true(queue_get(parts.queue, waits, NULL, &job, &err));
     assert_int_equal(job.state, JOB_QUEUED);
     job_free(&job);
 }

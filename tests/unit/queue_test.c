@@ -492,7 +492,7 @@ static void listing(void **state)
         snprintf(prompt, sizeof prompt, "Cat number %d%%", i);
         fixture_submit(f, i % 2 ? "odd" : "even", 0, prompt, 1, ids[i]);
     }
-    struct queue_filter filter = {.state = -1, .limit = 2};
+    struct job_filter filter = {.state = -1, .limit = 2};
     assert_ok(queue_list(f->queue, &filter, &jobs, &count, &next, &err), err);
     assert_int_equal(count, 2);
     assert_string_equal(jobs[0].id, ids[4]);
@@ -510,7 +510,7 @@ static void listing(void **state)
     for (size_t i = 0; i < count; i++)
         job_free(&jobs[i]);
     free(jobs);
-    filter = (struct queue_filter){
+    filter = (struct job_filter){
         .state = JOB_QUEUED, .limit = 9, .key_id = "odd", .text = "cat NUMBER 3%"};
     assert_ok(queue_list(f->queue, &filter, &jobs, &count, &next, &err), err);
     assert_int_equal(count, 1);

@@ -171,7 +171,7 @@ static void damaged_rows_are_not_believed(void **state)
     assert_false(queue_image(f->queue, "../../../../etc/passwd", NULL, NULL, &data, &size, &err));
     assert_int_equal(err.code, ERR_INTERNAL);
     assert_false(queue_get(f->queue, painted, NULL, &job, &err));
-    struct queue_filter queued = {.state = JOB_QUEUED, .limit = 10};
+    struct job_filter queued = {.state = JOB_QUEUED, .limit = 10};
     assert_ok(queue_list(f->queue, &queued, &jobs, &count, &next, &err), err);
     assert_int_equal(count, 1);
     assert_string_equal(jobs[0].id, good);
@@ -265,7 +265,7 @@ static void use(struct fixture *f, char ids[][JOB_ID_SIZE], int count)
     size_t n;
     int64_t next;
     if (q) {
-        struct queue_filter filter = {.state = -1, .limit = 200};
+        struct job_filter filter = {.state = -1, .limit = 200};
         if (queue_list(q, &filter, &jobs, &n, &next, &err)) {
             for (size_t i = 0; i < n; i++)
                 job_free(&jobs[i]);

@@ -106,7 +106,7 @@ static void nobody_is_lost_when_a_look_fails(void **state)
     assert_ok(settings_set(f->settings, "listen", "127.0.0.1:0", "", &err), err);
     struct app app = {f->settings, f->store, f->events, f->queue, NULL, NULL, NULL};
     assert_ok(app.keys = keys_new(f->store, &err), err);
-    assert_ok(app.registry = registry_new(f->settings, f->store, &err), err);
+    assert_ok(app.registry = registry_new(f->settings, NULL, &err), err);
     struct http *http = http_start(&app, &err);
     assert_ok(http, err);
     int fds[4];
@@ -115,7 +115,7 @@ static void nobody_is_lost_when_a_look_fails(void **state)
     fds[1] = ask(http, "POST", generations,
                  "{\"prompt\": \"x\", \"size\": \"64x64\", \"stream\": true}");
     fds[2] = ask(http, "POST", "/sdapi/v1/txt2img", "{\"width\": 64, \"height\": 64}");
-    struct queue_filter all = {.state = -1, .limit = 10};
+    struct job_filter all = {.state = -1, .limit = 10};
     for (int i = 0; i < 500 && count < 3; i++) {
         usleep(10 * 1000);
         assert_ok(queue_list(f->queue, &all, &jobs, &count, &next, &err), err);

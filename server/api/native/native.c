@@ -121,7 +121,7 @@ static bool query_number(struct http_request *req, const char *name, int64_t lea
 
 void native_list(struct http_request *req)
 {
-    struct queue_filter filter = {.key_id = http_visible_key(req), .state = -1};
+    struct job_filter filter = {.key_id = http_visible_key(req), .state = -1};
     int64_t limit, before, next;
     const char *state = http_query(req, "state"), *text = http_query(req, "q");
     enum job_state wanted;
@@ -222,7 +222,7 @@ void native_retry(struct http_request *req)
     const char *param = NULL;
     struct intake_model model;
     /* The limits may be tighter than when it was accepted. */
-    if (intake_model(app, job.params.model, &model, &err) &&
+    if (intake_model(app->registry, job.params.model, &model, &err) &&
         intake_complete(&model, app->settings, &job.params, &param, &err) &&
         read_inputs(app, &job, inputs, &count, &err) &&
         queue_submit(app->queue, http_key_id(req), job.priority, &job.params, inputs, count, id,

@@ -119,7 +119,7 @@ static bool complete(const struct app *app, struct request *r, char param[64], s
 {
     struct job_params *p = &r->p;
     struct intake_model model;
-    if (!intake_model(app, p->model, &model, err)) {
+    if (!intake_model(app->registry, p->model, &model, err)) {
         snprintf(param, 64, "model");
         return false;
     }

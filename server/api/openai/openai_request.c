@@ -465,7 +465,7 @@ static bool make_job(const struct app *app, const struct fields *in,
     struct intake_model model;
     struct err err;
     const char *param = NULL;
-    if (!intake_model(app, in->model, &model, &err)) {
+    if (!intake_model(app->registry, in->model, &model, &err)) {
         if (err.code != ERR_NOT_FOUND)
             return openai_fault(f, 500, NULL, NULL, "%s", err.msg);
         return openai_fault(f, 404, "model_not_found", "model",

@@ -33,7 +33,7 @@ static void free_jobs(struct job *jobs, size_t count)
 /* The jobs in one state that this client may see, newest first; NULL when there are none. */
 static struct job *jobs_in(const struct http_request *req, enum job_state state, size_t *count)
 {
-    struct queue_filter filter = {
+    struct job_filter filter = {
         .key_id = http_visible_key(req), .state = (int)state, .limit = TASKS_SEEN};
     struct job *jobs;
     int64_t next;
@@ -225,8 +225,7 @@ static const struct json_field task_fields[] = {
 /* The newest job with this task id among those that this client may see. Fills `out` (job_free). */
 static bool find_task(const struct http_request *req, const char *id, struct job *out)
 {
-    struct queue_filter filter = {
-        .key_id = http_visible_key(req), .state = -1, .limit = TASKS_SEEN};
+    struct job_filter filter = {.key_id = http_visible_key(req), .state = -1, .limit = TASKS_SEEN};
     struct job *jobs;
     size_t count, found;
     int64_t next;

@@ -139,7 +139,7 @@ static void leave_out(struct job *job, const struct err *damage)
     log_event(LOG_ERROR, "job_damaged", "reason=%s", log_quote(text, sizeof text, damage->msg));
 }
 
-bool store_job_list(struct store *st, const struct queue_filter *filter, struct job **jobs,
+bool store_job_list(struct store *st, const struct job_filter *filter, struct job **jobs,
                     size_t *count, int64_t *next, struct err *err)
 {
     const char *state = filter->state < 0 ? NULL : job_state_name((enum job_state)filter->state);
@@ -213,7 +213,7 @@ bool store_job_depth(struct store *st, const char *key_id, int *queued, int *run
     return !failed;
 }
 
-bool store_job_backlog(struct store *st, struct queue_backlog *out, size_t max, size_t *count,
+bool store_job_backlog(struct store *st, struct job_backlog *out, size_t max, size_t *count,
                        struct err *err)
 {
     *count = 0;
@@ -221,7 +221,7 @@ bool store_job_backlog(struct store *st, struct queue_backlog *out, size_t max, 
     sqlite3_stmt *s = store_sql_bind(st, SQL_JOB_BACKLOG, err, "i", (int64_t)max);
     bool failed = !s;
     while (s && *count < max && store_sql_row(st, s, &failed, err)) {
-        struct queue_backlog *b = &out[(*count)++];
+        struct job_backlog *b = &out[(*count)++];
         snprintf(b->model, sizeof b->model, "%s", store_sql_text(s, 0));
         b->queued = sqlite3_column_int(s, 1);
         b->oldest_ms = sqlite3_column_int64(s, 2);
