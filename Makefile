@@ -31,7 +31,7 @@ FLAGS_neon = -ffp-contract=fast -fno-schedule-insns
 LEVELS_NOT_HERE = $(filter-out $(LEVELS_$(ARCH)),$(LEVELS_x86_64) $(LEVELS_aarch64))
 ENGINE_SRC := $(filter-out $(LEVELS_NOT_HERE:%=engine/compute/cpu/kernels_%.c),$(wildcard \
   engine/*.c engine/base/*.c engine/compute/*.c engine/compute/cpu/*.c \
-  engine/io/*.c engine/model/*.c engine/text/*.c engine/sample/*.c engine/pipeline/*.c engine/builtin/*.c))
+  engine/io/*.c engine/family/*.c engine/model/*.c engine/text/*.c engine/sample/*.c engine/pipeline/*.c engine/builtin/*.c))
 SERVER_SRC := $(wildcard server/*.c server/*/*.c server/*/*/*.c)
 ENGINE_OBJ := $(ENGINE_SRC:%.c=$(BUILD)/%.o)
 SERVER_OBJ := $(filter-out $(BUILD)/server/main.o,$(SERVER_SRC:%.c=$(BUILD)/%.o))

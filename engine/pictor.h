@@ -92,10 +92,7 @@ struct pictor_model_info {
     size_t weight_bytes; /* packed, in memory */
     float default_guidance;
     int default_steps;
-    /* Side of the pictures that it can compose; 0: the native size. Larger ones are composed so,
-     * then enlarged and painted over at this strength, up to the native size. */
-    int compose_side;
-    double detail_strength;
+    char default_sampler[32], default_scheduler[32]; /* "": what is everybody's */
 };
 
 /* `path`: "builtin" for the model inside the binary, a .safetensors file in the single-file layout,
@@ -103,6 +100,15 @@ struct pictor_model_info {
  * engine. */
 struct pictor_model *pictor_model_open(struct pictor_engine *engine, const char *path,
                                        struct err *err);
+/* A model whose networks lie in several files: `role` is "unet", "vae" or "text_encoder", each in
+ * the diffusers or the single-file layout, or "model", a single file of which a network is replaced
+ * by one that is given by itself. As pictor_model_open otherwise. */
+struct pictor_part {
+    const char *role, *path;
+};
+struct pictor_model *pictor_model_open_parts(struct pictor_engine *engine,
+                                             const struct pictor_part *parts, int count,
+                                             struct err *err);
 void pictor_model_free(struct pictor_model *model);
 const struct pictor_model_info *pictor_model_info(const struct pictor_model *model);
 

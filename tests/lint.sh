@@ -6,9 +6,10 @@ build=$1
 bad=0
 say() { echo "lint: $*"; bad=1; }
 
-# Includes point one way: server -> pictor.h and base and io -> pipeline -> (model, text, sample, io)
-# -> compute -> base. The rooms of the server: main and serve -> cli -> api/native, openai, sdapi
-# (never each other) -> api -> paint -> worker -> queue -> store -> job -> base; http knows base alone.
+# Includes point one way: server -> pictor.h and base and io -> pipeline -> family -> (model, text,
+# sample, io) -> compute -> base. The rooms of the server: main and serve -> cli -> api/native, openai,
+# sdapi (never each other) -> api -> paint -> worker -> queue -> store -> job -> base; http knows base
+# alone.
 picture="engine/base engine/io engine/pictor.h"
 allowed() { # folder -> folders it may include from
     case $1 in
@@ -19,7 +20,9 @@ allowed() { # folder -> folders it may include from
     engine/sample) echo "engine/base engine/sample engine/pictor.h" ;;
     engine/model) echo "engine/base engine/compute engine/io engine/model" ;;
     engine/builtin) echo "engine/base engine/builtin" ;;
-    engine/pipeline) echo "engine/" ;;
+    engine/family) echo "engine/base engine/compute engine/family engine/io engine/model engine/pictor.h engine/sample engine/text" ;;
+    # Of a kind of model it knows family.h and nothing else: no network is named there.
+    engine/pipeline) echo "engine/base engine/builtin/builtin.h engine/compute engine/family/family.h engine/io engine/pictor.h engine/pipeline engine/sample" ;;
     engine) echo "engine/base engine/compute engine/bench.h engine/pictor.h" ;;
     server/base) echo "engine/base server/base" ;;
     server/job) echo "$picture engine/builtin/builtin.h server/base server/job" ;;
@@ -44,6 +47,9 @@ while read -r file; do
         [ $ok = 1 ] || say "$file includes $include"
     done < <(sed -nE 's/^#include "([^"]+)".*/\1/p' "$file")
 done < <(git ls-files 'engine/*.c' 'engine/*.h' 'server/*.c' 'server/*.h' | grep -v '^engine/pictor.h$')
+
+# A family does not lean on another one, and its networks know no family (the table above).
+grep -l '"engine/family/family_' engine/*/*.c engine/*/*.h | grep . && say "families are named in family.c alone"
 
 # An exported name starts with its file's name, or with its family's: image_png.c exports image_*.
 # (engine/pictor.h's names start with pictor_; ops.h has devices and matrices beside the operations.)

@@ -26,8 +26,8 @@ struct device_table {
                       const struct tensor *k, const struct tensor *v, int heads, bool causal);
     void (*activate)(struct ops *o, struct tensor *y, const struct tensor *x, enum activation act);
     void (*resize)(struct ops *o, struct tensor *y, const struct tensor *x);
-    void (*from_nchw)(struct ops *o, struct tensor *y, const float *src);
-    void (*to_nchw)(struct ops *o, float *dst, const struct tensor *x);
+    void (*from_floats)(struct ops *o, struct tensor *y, const float *src);
+    void (*to_floats)(struct ops *o, float *dst, const struct tensor *x);
 };
 
 /* The first member of every device. */

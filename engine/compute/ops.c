@@ -169,14 +169,14 @@ void ops_resize(struct ops *o, struct tensor *y, const struct tensor *x)
         o->dev->table->resize(o, y, x);
 }
 
-void ops_from_nchw(struct ops *o, struct tensor *y, const float *src)
+void ops_from_floats(struct ops *o, struct tensor *y, const float *src)
 {
     if (!arena_planning(o->arena))
-        o->dev->table->from_nchw(o, y, src);
+        o->dev->table->from_floats(o, y, src);
 }
 
-void ops_to_nchw(struct ops *o, float *dst, const struct tensor *x)
+void ops_to_floats(struct ops *o, float *dst, const struct tensor *x)
 {
     if (!arena_planning(o->arena))
-        o->dev->table->to_nchw(o, dst, x);
+        o->dev->table->to_floats(o, dst, x);
 }

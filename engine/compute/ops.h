@@ -129,9 +129,9 @@ void ops_activate(struct ops *o, struct tensor *y, const struct tensor *x, enum 
  * y may have pad 1 (its border is cleared), and be a slice. */
 void ops_resize(struct ops *o, struct tensor *y, const struct tensor *x);
 
-/* Between [b, c, h, w] floats in the caller's memory and a tensor; y's border and the channels past
- * c are cleared. */
-void ops_from_nchw(struct ops *o, struct tensor *y, const float *src);
-void ops_to_nchw(struct ops *o, float *dst, const struct tensor *x);
+/* Between [b, h, w, c] floats in the caller's memory, nothing between them, and a tensor; y's
+ * border and the channels past c are cleared. */
+void ops_from_floats(struct ops *o, struct tensor *y, const float *src);
+void ops_to_floats(struct ops *o, float *dst, const struct tensor *x);
 
 #endif

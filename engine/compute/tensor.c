@@ -24,16 +24,6 @@ struct tensor tensor_slice(const struct tensor *t, int c0, int c)
     return s;
 }
 
-struct tensor tensor_batch(const struct tensor *t, int b0, int b)
-{
-    assert(b0 >= 0 && b0 + b <= t->b);
-    struct tensor s = *t;
-    s.b = b0;
-    s.data = (unsigned char *)t->data + tensor_bytes(&s);
-    s.b = b;
-    return s;
-}
-
 struct tensor tensor_tokens(const struct tensor *t)
 {
     assert(t->pad == 0);

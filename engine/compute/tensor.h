@@ -27,14 +27,11 @@ struct tensor {
 
 /* New tensor in the arena; not cleared, border included. ld is c rounded up to 32, or more: what is
  * between them is not cleared either, and a BF16 product reads on to the next multiple of 32, so
- * only what ops_from_nchw fills may have a c that is none. */
+ * only what ops_from_floats fills may have a c that is none. */
 struct tensor tensor_new(struct arena *a, enum dtype dtype, int b, int h, int w, int c, int pad);
 
 /* Channels [c0, c0 + c) of t. */
 struct tensor tensor_slice(const struct tensor *t, int c0, int c);
-
-/* Pictures [b0, b0 + b) of t. */
-struct tensor tensor_batch(const struct tensor *t, int b0, int b);
 
 /* Same pixels as a row of tokens: [b, 1, h * w, c]; pad must be 0. */
 struct tensor tensor_tokens(const struct tensor *t);

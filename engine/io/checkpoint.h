@@ -1,4 +1,5 @@
-/* checkpoint.h: the weights of a Stable Diffusion model behind one face, however they are stored.
+/* checkpoint.h: the weights of a model behind one face, however many files they are stored in. What
+ * kind of model it is is for others to say (engine/family).
  *
  * Names are those of the single-file ("LDM") layout:
  *     model.diffusion_model.input_blocks.0.0.weight
@@ -13,12 +14,25 @@
 #include <stddef.h>
 
 #include "engine/base/err.h"
+#include "engine/io/names.h"
 #include "engine/io/raw_tensor.h"
 
 struct checkpoint;
 
 /* A .safetensors file or a diffusers folder. Returns owned. */
 struct checkpoint *checkpoint_open(const char *path, struct err *err);
+
+/* One of the files that make up a model: the whole of it, or a network in either layout. */
+struct checkpoint_part {
+    enum names_part part;
+    const char *path;
+};
+
+/* A network that is given by itself replaces the whole file's. Metadata is the first part's. At
+ * most CHECKPOINT_PARTS. Returns owned. */
+#define CHECKPOINT_PARTS 8
+struct checkpoint *checkpoint_open_parts(const struct checkpoint_part *parts, int count,
+                                         struct err *err);
 
 /* A single-file checkpoint in memory. Borrows `data` until checkpoint_free. */
 struct checkpoint *checkpoint_open_memory(const void *data, size_t size, struct err *err);
@@ -27,6 +41,11 @@ void checkpoint_free(struct checkpoint *cp);
 
 /* NULL when there is none. Valid until checkpoint_free. */
 const struct raw_tensor *checkpoint_find(const struct checkpoint *cp, const char *ldm_name);
+const struct raw_tensor *checkpoint_findf(const struct checkpoint *cp, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Whether some tensor's name begins so. */
+bool checkpoint_has(const struct checkpoint *cp, const char *prefix);
 
 /* The tensor, if it has `ndim` dimensions of the sizes in `shape` (0: any) and a dtype that
  * dtype_to_f32 converts. A linear layer [n, k] and a 1x1 convolution [n, k, 1, 1] stand for each
@@ -35,6 +54,12 @@ const struct raw_tensor *checkpoint_find(const struct checkpoint *cp, const char
 bool checkpoint_get(const struct checkpoint *cp, const char *ldm_name, int ndim,
                     const size_t *shape, struct raw_tensor *out, struct err *err);
 
+/* The dimensions of a tensor that has to be there with `ndim` of them, each
+ * 1..CHECKPOINT_SIZE_LIMIT, and otherwise as checkpoint_get wants it. */
+#define CHECKPOINT_SIZE_LIMIT (1 << 20) /* 20 times CLIP's vocabulary */
+bool checkpoint_sizes(const struct checkpoint *cp, const char *ldm_name, int ndim, int *out,
+                      struct err *err);
+
 /* The tensor's bytes were read and are not needed for now: they need no longer take up memory. */
 void checkpoint_release(const struct checkpoint *cp, const struct raw_tensor *t);
 
@@ -42,31 +67,8 @@ void checkpoint_release(const struct checkpoint *cp, const struct raw_tensor *t)
  * NULL when there is none. */
 const char *checkpoint_metadata(const struct checkpoint *cp, const char *key);
 
-#define CHECKPOINT_LEVELS 8 /* most resolutions of a UNet or VAE */
-
-/* The sizes of a Stable Diffusion 1.x model of any width. Channels are multiples of 32. */
-struct sd1_arch {
-    struct {
-        int width, layers, heads, ff, vocab, positions; /* heads = width / 64, at least 1 */
-    } text;
-    struct {
-        int in_channels, out_channels; /* both 4 */
-        int model_channels, time_dim;
-        int levels, channels[CHECKPOINT_LEVELS]; /* from the full resolution down */
-        int res_blocks;                          /* a level going down; one more going up */
-        bool attention[CHECKPOINT_LEVELS];       /* levels with spatial transformers */
-        int context_dim, heads;                  /* context_dim = text.width, heads = 8 */
-    } unet;
-    struct {
-        int z_channels, levels; /* 4, and 4: a latent pixel is 8x8 pixels */
-        int encoder_channels[CHECKPOINT_LEVELS], decoder_channels[CHECKPOINT_LEVELS];
-        /* both from the full resolution down, as in "down.0" and "up.0" */
-        int encoder_blocks, decoder_blocks; /* resnets a level: 2 and 3 */
-    } vae;
-};
-
-/* Recognises the architecture from names and shapes. What is not SD 1.x is refused with a message
- * that says what it is. Says nothing about tensors that checkpoint_get has still to fetch. */
-bool checkpoint_sd1(const struct checkpoint *cp, struct sd1_arch *out, struct err *err);
+/* A string of a folder's scheduler/scheduler_config.json, "prediction_type" for example; NULL when
+ * there is none. */
+const char *checkpoint_scheduler(const struct checkpoint *cp, const char *key);
 
 #endif

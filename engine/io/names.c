@@ -88,22 +88,47 @@ static bool emit(char *out, size_t size, const struct swap *swaps, const char *r
     return true;
 }
 
+static const struct {
+    const char *folder, *prefix;
+} networks[] = {
+    [NAMES_UNET] = {"unet", "model.diffusion_model."},
+    [NAMES_VAE] = {"vae", "first_stage_model."},
+    [NAMES_TEXT] = {"text_encoder", "cond_stage_model."},
+};
+
+const char *names_folder(int part)
+{
+    return part < NAMES_WHOLE ? networks[part].folder : NULL;
+}
+
+const char *names_prefix(enum names_part part)
+{
+    return part < NAMES_WHOLE ? networks[part].prefix : "";
+}
+
 void names_scan(struct names_layout *layout, enum names_part part, const char *name)
 {
     int n[2];
-    const char *rest;
+    const char *rest, *prefix = names_prefix(part);
+    layout->prefixed |= *prefix && match(name, prefix, n, &rest);
     switch (part) {
     case NAMES_UNET:
+        layout->diffusers |= match(name, "down_blocks.", n, &rest);
         if (match(name, "down_blocks.0.resnets.#.", n, &rest) && n[0] >= layout->unet_blocks)
             layout->unet_blocks = n[0] + 1;
         if (match(name, "up_blocks.#.attentions.#.", n, &rest) && n[0] < 32)
             layout->up_attention |= 1u << n[0];
         break;
     case NAMES_VAE:
+        layout->diffusers |= match(name, "decoder.up_blocks.", n, &rest);
         if (match(name, "decoder.up_blocks.#.", n, &rest) && n[0] >= layout->vae_levels)
             layout->vae_levels = n[0] + 1;
         break;
     case NAMES_TEXT:
+        layout->diffusers |= match(name, "encoder.layers.", n, &rest) ||
+                             match(name, "text_model.encoder.layers.", n, &rest);
+        break;
+    case NAMES_WHOLE:
         break;
     }
 }
@@ -188,8 +213,8 @@ static bool from_text(const char *name, char *out, size_t size)
                 prefixed ? "" : "text_model.");
 }
 
-bool names_from_diffusers(const struct names_layout *layout, enum names_part part, const char *name,
-                          char *out, size_t size)
+static bool from_diffusers(const struct names_layout *layout, enum names_part part,
+                           const char *name, char *out, size_t size)
 {
     switch (part) {
     case NAMES_UNET:
@@ -198,14 +223,30 @@ bool names_from_diffusers(const struct names_layout *layout, enum names_part par
         return from_vae(layout, name, out, size);
     case NAMES_TEXT:
         return from_text(name, out, size);
+    case NAMES_WHOLE:
+        break;
     }
     return false;
 }
 
-bool names_from_ldm(const char *name, char *out, size_t size)
+static bool from_ldm(const char *name, char *out, size_t size)
 {
     const char *rest;
     if (match(name, "cond_stage_model.transformer.", NULL, &rest))
         return from_text(rest, out, size);
     return emit(out, size, none, name, "%s", "");
+}
+
+bool names_to_ldm(const struct names_layout *layout, enum names_part part, const char *name,
+                  char *out, size_t size)
+{
+    char full[256];
+    const char *prefix = names_prefix(part);
+    if (strncmp(name, prefix, strlen(prefix)) == 0)
+        return from_ldm(name, out, size);
+    if (layout->prefixed)
+        return false;
+    if (layout->diffusers)
+        return from_diffusers(layout, part, name, out, size);
+    return emit(full, sizeof full, none, name, "%s", prefix) && from_ldm(full, out, size);
 }

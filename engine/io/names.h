@@ -8,26 +8,37 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum names_part { NAMES_UNET, NAMES_VAE, NAMES_TEXT };
+/* What a file holds. The networks come first, as names_folder counts them. */
+enum names_part { NAMES_UNET, NAMES_VAE, NAMES_TEXT, NAMES_WHOLE };
 
-/* What names alone do not say; starts as {0}. */
+/* The folder of a network in a diffusers folder, "unet"; NULL past the last network. */
+const char *names_folder(int part);
+
+/* What the LDM names of a network begin with, "model.diffusion_model."; "" of NAMES_WHOLE. */
+const char *names_prefix(enum names_part part);
+
+/* What a name alone does not say; starts as {0}. */
 struct names_layout {
+    /* Of a network's file: it is in diffusers' layout, or in LDM's with the prefix; then whatever
+     * lacks that is no part of the network. */
+    bool diffusers, prefixed;
     int unet_blocks; /* resnets a level on the way down */
     int vae_levels;
     unsigned up_attention; /* bit i: up_blocks.i of the UNet has attention */
 };
 
-/* Learns from one name; to be called with every name of a part before the first translation. */
+/* Learns from one name; to be called with every name of a file before the first translation. */
 void names_scan(struct names_layout *layout, enum names_part part, const char *name);
 
-/* The LDM name of a tensor in a diffusers folder, "model.diffusion_model.input_blocks.1.0..." for
- * "down_blocks.0.resnets.0...". False for a name that has no place there. Both kinds of VAE
- * attention names (query, to_q) and text encoder names with or without "text_model." are known. */
-bool names_from_diffusers(const struct names_layout *layout, enum names_part part, const char *name,
-                          char *out, size_t size);
-
-/* The usual name for one from a single file: the first SD 1.x files lack "text_model.". Other names
- * stay what they are. False when `out` is too small. */
-bool names_from_ldm(const char *name, char *out, size_t size);
+/* The LDM name of a tensor: of "down_blocks.0.resnets.0..." in a diffusers UNet it is
+ * "model.diffusion_model.input_blocks.1.0...". False for a name that has no place there, and when
+ * `out` is too small.
+ *
+ * A network by itself may be in the diffusers layout (both kinds of VAE attention names, query and
+ * to_q, and text encoder names with or without "text_model." are known) or in LDM's, with or
+ * without the prefix. Of a whole file's names those of the first SD 1.x files, which lack
+ * "text_model.", are brought to the usual form; others stay what they are. */
+bool names_to_ldm(const struct names_layout *layout, enum names_part part, const char *name,
+                  char *out, size_t size);
 
 #endif

@@ -1,4 +1,4 @@
-/* clip.c: see clip.h. Pre-norm transformer with causal attention and quick GELU. */
+/* clip.c: see clip.h. Pre-norm transformer with causal attention. */
 #include "engine/model/clip.h"
 
 #include <assert.h>
@@ -8,6 +8,9 @@
 #include "engine/model/layers.h"
 
 #define MAX_LAYERS 64
+#define VOCAB 49408 /* which the tokenizer's ids index */
+#define POSITIONS 77
+#define ROOT "cond_stage_model.transformer.text_model."
 
 struct layer {
     struct norm norm1, norm2;
@@ -16,56 +19,80 @@ struct layer {
 
 struct clip {
     int width, heads, layers, vocab, positions;
+    enum activation act;
     struct raw_tensor tokens; /* [vocab, width], in the checkpoint */
     float *places;            /* [positions, width] */
     struct layer layer[MAX_LAYERS];
     struct norm final;
 };
 
-struct clip *clip_load(struct device *dev, const struct checkpoint *cp, const struct sd1_arch *arch,
-                       size_t *bytes, struct err *err)
+bool clip_read(const struct checkpoint *cp, struct clip_config *c, struct err *err)
+{
+    int token[2] = {0}, position[2] = {0}, fc1[2] = {0};
+    *c = (struct clip_config){0};
+    if (!checkpoint_sizes(cp, ROOT "embeddings.token_embedding.weight", 2, token, err) ||
+        !checkpoint_sizes(cp, ROOT "embeddings.position_embedding.weight", 2, position, err) ||
+        !checkpoint_sizes(cp, ROOT "encoder.layers.0.mlp.fc1.weight", 2, fc1, err))
+        return false;
+    c->vocab = token[0];
+    c->width = token[1];
+    c->positions = position[0];
+    c->ff = fc1[0];
+    c->heads = c->width < 128 ? 1 : c->width / 64;
+    while (c->layers <= MAX_LAYERS &&
+           checkpoint_findf(cp, ROOT "encoder.layers.%d.mlp.fc1.weight", c->layers))
+        c->layers++;
+    if (c->vocab < VOCAB || c->positions < POSITIONS || c->width % c->heads != 0)
+        return err_set(err, ERR_INVALID,
+                       "text encoder: wanted %d tokens, %d positions and a width that %d heads "
+                       "divide, found %d, %d and %d",
+                       VOCAB, POSITIONS, c->heads, c->vocab, c->positions, c->width);
+    return true;
+}
+
+struct clip *clip_load(struct device *dev, const struct checkpoint *cp,
+                       const struct clip_config *config, size_t *bytes, struct err *err)
 {
     static const char *const qkv[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"};
-    const char *root = "cond_stage_model.transformer.text_model.";
     struct loader l = {.dev = dev, .cp = cp, .err = err};
     struct clip *c = calloc(1, sizeof *c);
     if (!c) {
         err_set(err, ERR_INTERNAL, "no memory for a text encoder");
         return NULL;
     }
-    int w = c->width = arch->text.width;
-    c->heads = arch->text.heads;
-    c->layers = arch->text.layers;
-    c->vocab = arch->text.vocab;
-    c->positions = arch->text.positions;
+    int w = c->width = config->width, ff = config->ff;
+    c->heads = config->heads;
+    c->layers = config->layers;
+    c->vocab = config->vocab;
+    c->positions = config->positions;
+    c->act = config->act;
     if (c->layers > MAX_LAYERS || w > LAYERS_MAX_WIDTH || w % 32 || w % c->heads ||
-        w / c->heads > LAYERS_MAX_HEAD || arch->text.ff % 32) {
+        w / c->heads > LAYERS_MAX_HEAD || ff % 32) {
         err_set(err, ERR_UNSUPPORTED,
                 "text encoder of %d layers, width %d, %d heads, %d inside: wanted at most %d "
                 "layers, widths in multiples of 32, and at most %d that the heads divide",
-                c->layers, w, c->heads, arch->text.ff, MAX_LAYERS, LAYERS_MAX_WIDTH);
+                c->layers, w, c->heads, ff, MAX_LAYERS, LAYERS_MAX_WIDTH);
         c->layers = 0;
         goto fail;
     }
     const size_t token_shape[2] = {(size_t)c->vocab, (size_t)w};
     const size_t place_shape[2] = {(size_t)c->positions, (size_t)w};
-    if (!checkpoint_get(cp,
-                        "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight",
-                        2, token_shape, &c->tokens, err))
+    if (!checkpoint_get(cp, ROOT "embeddings.token_embedding.weight", 2, token_shape, &c->tokens,
+                        err))
         goto fail;
-    c->places = layers_floats(&l, root, "embeddings.position_embedding.weight", 2, place_shape);
+    c->places = layers_floats(&l, ROOT, "embeddings.position_embedding.weight", 2, place_shape);
     for (int i = 0; i < c->layers; i++) {
         struct layer *y = &c->layer[i];
         char p[96];
-        snprintf(p, sizeof p, "%sencoder.layers.%d.", root, i);
+        snprintf(p, sizeof p, ROOT "encoder.layers.%d.", i);
         y->norm1 = layers_norm(&l, p, "layer_norm1", w);
         y->qkv = layers_stacked(&l, p, qkv, 3, w, w, true);
         y->out = layers_linear(&l, p, "self_attn.out_proj", w, w, true);
         y->norm2 = layers_norm(&l, p, "layer_norm2", w);
-        y->up = layers_linear(&l, p, "mlp.fc1", arch->text.ff, w, true);
-        y->down = layers_linear(&l, p, "mlp.fc2", w, arch->text.ff, true);
+        y->up = layers_linear(&l, p, "mlp.fc1", ff, w, true);
+        y->down = layers_linear(&l, p, "mlp.fc2", w, ff, true);
     }
-    c->final = layers_norm(&l, root, "final_layer_norm", w);
+    c->final = layers_norm(&l, ROOT, "final_layer_norm", w);
     if (l.failed)
         goto fail;
     *bytes += l.bytes;
@@ -93,6 +120,16 @@ void clip_free(struct clip *c)
     free(c);
 }
 
+int clip_layers(const struct clip *c)
+{
+    return c->layers;
+}
+
+int clip_width(const struct clip *c)
+{
+    return c->width;
+}
+
 void clip_encode(struct ops *o, const struct clip *c, const int *ids, int n, int skip, float *out)
 {
     assert(n > 0 && n <= c->positions && skip >= 1 && skip <= c->layers);
@@ -112,13 +149,10 @@ void clip_encode(struct ops *o, const struct clip *c, const int *ids, int n, int
     struct tensor x = tensor_new(o->arena, dtype, 1, 1, n, c->width, 0);
     struct tensor h = tensor_new(o->arena, dtype, 1, 1, n, c->width, 0);
     struct tensor qkv = tensor_new(o->arena, dtype, 1, 1, n, 3 * c->width, 0);
-    struct epilogue onto_x = {.residual = &x}, gelu = {.act = ACT_QUICK_GELU};
+    struct epilogue onto_x = {.residual = &x}, act = {.act = c->act};
     struct tensor q = tensor_slice(&qkv, 0, c->width), k = tensor_slice(&qkv, c->width, c->width),
                   v = tensor_slice(&qkv, 2 * c->width, c->width);
-    struct tensor rows = x; /* every token a picture of one pixel: [n, width, 1, 1] floats */
-    rows.b = n;
-    rows.w = 1;
-    ops_from_nchw(o, &rows, embedded);
+    ops_from_floats(o, &x, embedded);
     for (int i = 0; i < c->layers - (skip - 1); i++) {
         const struct layer *y = &c->layer[i];
         layers_layer_norm(o, &h, &x, &y->norm1);
@@ -128,14 +162,12 @@ void clip_encode(struct ops *o, const struct clip *c, const int *ids, int n, int
         layers_layer_norm(o, &h, &x, &y->norm2);
         size_t inner = arena_mark(o->arena);
         struct tensor wide = tensor_new(o->arena, dtype, 1, 1, n, matrix_rows(y->up), 0);
-        ops_linear(o, &wide, &h, y->up, &gelu);
+        ops_linear(o, &wide, &h, y->up, &act);
         ops_linear(o, &x, &wide, y->down, &onto_x);
         arena_reset(o->arena, inner);
     }
     struct tensor last = tensor_new(o->arena, x.dtype, 1, 1, n, c->width, 0);
     layers_layer_norm(o, &last, &x, &c->final);
-    last.b = n;
-    last.w = 1;
-    ops_to_nchw(o, out, &last);
+    ops_to_floats(o, out, &last);
     arena_reset(o->arena, mark);
 }

@@ -31,7 +31,7 @@ struct block {
 };
 
 struct unet {
-    struct sd1_arch arch;
+    struct unet_config config;
     struct matrix *time1, *time2, *conv_in, *conv_out;
     struct norm norm_out;
     struct block in[MAX_BLOCKS], mid[2], out[MAX_BLOCKS]; /* mid: resnet + transformer, resnet */
@@ -42,6 +42,95 @@ struct unet_prompt {
     int b, tokens;
     struct tensor kv[2 * MAX_BLOCKS]; /* [b, 1, tokens, 2 c]: keys, then values */
 };
+
+/* ---- sizes ---- */
+
+#define ROOT "model.diffusion_model."
+
+/* Reads the levels off the input blocks: resnets, each with or without attention behind it, and a
+ * downsampler that ends the level. */
+static bool read_levels(const struct checkpoint *cp, struct unet_config *c, struct err *err)
+{
+    int blocks = 0;
+    for (int n = 1;; n++) {
+        bool ends = checkpoint_findf(cp, ROOT "input_blocks.%d.0.op.weight", n);
+        const struct raw_tensor *conv =
+            checkpoint_findf(cp, ROOT "input_blocks.%d.0.in_layers.2.weight", n);
+        bool attention = checkpoint_findf(
+            cp, ROOT "input_blocks.%d.1.transformer_blocks.0.attn2.to_k.weight", n);
+        int level = c->levels;
+        if (!conv) { /* the level's end */
+            if (level == 0 && blocks > 0)
+                c->res_blocks = blocks;
+            if (blocks == 0 || blocks != c->res_blocks || level == UNET_LEVELS)
+                return err_set(err, ERR_INVALID,
+                               "UNet: wanted 1..%d levels of the same number of blocks, found %d "
+                               "blocks at input_blocks.%d",
+                               UNET_LEVELS, blocks, n);
+            c->levels++;
+            blocks = 0;
+            if (!ends)
+                return true;
+            continue;
+        }
+        if (level == UNET_LEVELS || conv->ndim != 4 || conv->shape[0] > CHECKPOINT_SIZE_LIMIT ||
+            conv->shape[0] % 32 != 0 || conv->shape[0] == 0)
+            return err_set(err, ERR_INVALID,
+                           "UNet: input_blocks.%d: wanted a convolution to a multiple of 32 "
+                           "channels in one of %d levels",
+                           n, UNET_LEVELS);
+        int channels = (int)conv->shape[0];
+        if (blocks++ == 0) {
+            c->channels[level] = channels;
+            c->attention[level] = attention;
+        } else if (channels != c->channels[level] || attention != c->attention[level]) {
+            return err_set(err, ERR_UNSUPPORTED,
+                           "UNet: input_blocks.%d differs in channels or attention from the "
+                           "block before it on its level",
+                           n);
+        }
+        if (blocks > MAX_BLOCKS)
+            return err_set(err, ERR_INVALID, "UNet: more than %d blocks a level", MAX_BLOCKS);
+    }
+}
+
+bool unet_read(const struct checkpoint *cp, struct unet_config *c, struct err *err)
+{
+    int in[4] = {0}, out[4] = {0}, time[2] = {0}, context[2] = {0};
+    *c = (struct unet_config){0};
+    if (!checkpoint_sizes(cp, ROOT "input_blocks.0.0.weight", 4, in, err) ||
+        !checkpoint_sizes(cp, ROOT "out.2.weight", 4, out, err) ||
+        !checkpoint_sizes(cp, ROOT "time_embed.0.weight", 2, time, err) ||
+        !checkpoint_sizes(cp, ROOT "middle_block.1.transformer_blocks.0.attn2.to_k.weight", 2,
+                          context, err) ||
+        !read_levels(cp, c, err))
+        return false;
+    c->model_channels = in[0];
+    c->in_channels = in[1];
+    c->out_channels = out[0];
+    c->time_dim = time[0];
+    c->context_dim = context[1];
+    if (checkpoint_find(cp, ROOT "middle_block.1.transformer_blocks.1.norm1.weight"))
+        return err_set(err, ERR_UNSUPPORTED,
+                       "UNet: more than one transformer block in a row is not supported");
+    if (in[0] % 32 != 0)
+        return err_set(err, ERR_INVALID, "UNet: wanted channels in multiples of 32, found %d",
+                       in[0]);
+    int up = c->levels * (c->res_blocks + 1);
+    if (!checkpoint_findf(cp, ROOT "output_blocks.%d.0.in_layers.2.weight", up - 1) ||
+        checkpoint_findf(cp, ROOT "output_blocks.%d.0.in_layers.2.weight", up))
+        return err_set(err, ERR_INVALID,
+                       "UNet: wanted %d output blocks for %d levels of %d input blocks", up,
+                       c->levels, c->res_blocks);
+    return true;
+}
+
+static int heads_of(const struct unet_config *c, int channels)
+{
+    return c->heads ? c->heads : channels / c->head_channels;
+}
+
+/* ---- loading ---- */
 
 static void load_resnet(struct loader *l, struct resnet *r, const char *prefix, int cin, int cout,
                         int time_dim)
@@ -67,7 +156,7 @@ static void load_transformer(struct loader *l, struct unet *u, struct transforme
     static const char *const cross[] = {"transformer_blocks.0.attn2.to_k",
                                         "transformer_blocks.0.attn2.to_v"};
     *t = (struct transformer){
-        .c = c, .heads = u->arch.unet.heads, .prompt = u->transformers++, .full = full};
+        .c = c, .heads = heads_of(&u->config, c), .prompt = u->transformers++, .full = full};
     t->norm = layers_norm(l, prefix, "norm", c);
     t->in = layers_linear(l, prefix, "proj_in", c, c, true);
     t->norm1 = layers_norm(l, prefix, "transformer_blocks.0.norm1", c);
@@ -76,7 +165,7 @@ static void load_transformer(struct loader *l, struct unet *u, struct transforme
     t->norm2 = layers_norm(l, prefix, "transformer_blocks.0.norm2", c);
     t->q2 = layers_linear(l, prefix, "transformer_blocks.0.attn2.to_q", c, c, false);
     l->coarse = false; /* once a prompt */
-    t->kv2 = layers_stacked(l, prefix, cross, 2, c, u->arch.unet.context_dim, false);
+    t->kv2 = layers_stacked(l, prefix, cross, 2, c, u->config.context_dim, false);
     l->coarse = true;
     t->out2 = layers_linear(l, prefix, "transformer_blocks.0.attn2.to_out.0", c, c, true);
     t->norm3 = layers_norm(l, prefix, "transformer_blocks.0.norm3", c);
@@ -94,26 +183,26 @@ static const char *member(char *buf, size_t size, const char *list, int i, int k
 
 static void load_blocks(struct loader *l, struct unet *u)
 {
-    const struct sd1_arch *a = &u->arch;
-    int time_dim = a->unet.time_dim, c = a->unet.model_channels;
+    const struct unet_config *a = &u->config;
+    int time_dim = a->time_dim, c = a->model_channels;
     int left[MAX_BLOCKS], lefts = 0; /* channels that the way down leaves for the way up */
     char p[96];
     left[lefts++] = c;
     u->in_count = 1; /* input block 0 is conv_in */
-    for (int level = 0; level < a->unet.levels; level++) {
-        int wide = a->unet.channels[level];
-        for (int i = 0; i < a->unet.res_blocks; i++) {
+    for (int level = 0; level < a->levels; level++) {
+        int wide = a->channels[level];
+        for (int i = 0; i < a->res_blocks; i++) {
             int n = u->in_count++;
             struct block *b = &u->in[n];
             b->has_resnet = true;
             load_resnet(l, &b->resnet, member(p, sizeof p, "input_blocks", n, 0), c, wide,
                         time_dim);
             c = left[lefts++] = wide;
-            if ((b->has_transformer = a->unet.attention[level]))
+            if ((b->has_transformer = a->attention[level]))
                 load_transformer(l, u, &b->transformer, member(p, sizeof p, "input_blocks", n, 1),
                                  c, level == 0);
         }
-        if (level + 1 < a->unet.levels) {
+        if (level + 1 < a->levels) {
             int n = u->in_count++;
             u->in[n].resample =
                 layers_conv3x3(l, member(p, sizeof p, "input_blocks", n, 0), "op", c, c);
@@ -125,19 +214,19 @@ static void load_blocks(struct loader *l, struct unet *u)
                      false);
     load_resnet(l, &u->mid[1].resnet, "model.diffusion_model.middle_block.2.", c, c, time_dim);
     u->mid[0].has_resnet = u->mid[0].has_transformer = u->mid[1].has_resnet = true;
-    for (int level = a->unet.levels - 1; level >= 0; level--) {
-        int wide = a->unet.channels[level];
-        for (int i = 0; i <= a->unet.res_blocks; i++) {
+    for (int level = a->levels - 1; level >= 0; level--) {
+        int wide = a->channels[level];
+        for (int i = 0; i <= a->res_blocks; i++) {
             int n = u->out_count++;
             struct block *b = &u->out[n];
             b->has_resnet = true;
             load_resnet(l, &b->resnet, member(p, sizeof p, "output_blocks", n, 0),
                         c + left[--lefts], wide, time_dim);
             c = wide;
-            if ((b->has_transformer = a->unet.attention[level]))
+            if ((b->has_transformer = a->attention[level]))
                 load_transformer(l, u, &b->transformer, member(p, sizeof p, "output_blocks", n, 1),
                                  c, level == 0);
-            if (level > 0 && i == a->unet.res_blocks)
+            if (level > 0 && i == a->res_blocks)
                 b->resample = layers_upsample(
                     l, member(p, sizeof p, "output_blocks", n, b->has_transformer ? 2 : 1), "conv",
                     c, c);
@@ -145,48 +234,47 @@ static void load_blocks(struct loader *l, struct unet *u)
     }
 }
 
-struct unet *unet_load(struct device *dev, const struct checkpoint *cp, const struct sd1_arch *arch,
-                       size_t *bytes, struct err *err)
+struct unet *unet_load(struct device *dev, const struct checkpoint *cp,
+                       const struct unet_config *config, size_t *bytes, struct err *err)
 {
-    const char *root = "model.diffusion_model.";
     struct loader l = {.dev = dev, .cp = cp, .err = err};
     struct unet *u = calloc(1, sizeof *u);
     if (!u) {
         err_set(err, ERR_INTERNAL, "no memory for a UNet");
         return NULL;
     }
-    u->arch = *arch;
-    int levels = arch->unet.levels, mc = arch->unet.model_channels;
-    if (levels * (arch->unet.res_blocks + 1) >= MAX_BLOCKS) {
+    u->config = *config;
+    int levels = config->levels, mc = config->model_channels;
+    if (levels * (config->res_blocks + 1) >= MAX_BLOCKS) {
         err_set(err, ERR_UNSUPPORTED, "UNet of %d levels with %d blocks each: wanted fewer than %d",
-                levels, arch->unet.res_blocks, MAX_BLOCKS);
+                levels, config->res_blocks, MAX_BLOCKS);
         goto fail;
     }
     for (int i = 0; i < levels; i++) {
-        int c = arch->unet.channels[i];
-        if (c % LAYERS_GROUPS || c / arch->unet.heads > LAYERS_MAX_HEAD) {
+        int c = config->channels[i], heads = heads_of(config, c);
+        if (c % LAYERS_GROUPS || heads == 0 || c % heads || c / heads > LAYERS_MAX_HEAD) {
             err_set(err, ERR_UNSUPPORTED,
-                    "UNet level %d has %d channels: wanted a multiple of %d, at most %d", i, c,
-                    LAYERS_GROUPS, LAYERS_MAX_HEAD * arch->unet.heads);
+                    "UNet level %d has %d channels: wanted a multiple of %d that the heads divide, "
+                    "a head being at most %d wide",
+                    i, c, LAYERS_GROUPS, LAYERS_MAX_HEAD);
             goto fail;
         }
     }
-    if (mc != arch->unet.channels[0] || arch->unet.time_dim % 32) {
+    if (mc != config->channels[0] || config->time_dim % 32) {
         err_set(err, ERR_UNSUPPORTED,
                 "UNet that begins with %d channels, with %d at full resolution and a time "
                 "embedding of %d: wanted the first two equal, the last a multiple of 32",
-                mc, arch->unet.channels[0], arch->unet.time_dim);
+                mc, config->channels[0], config->time_dim);
         goto fail;
     }
-    u->time1 = layers_linear(&l, root, "time_embed.0", arch->unet.time_dim, mc, true);
-    u->time2 =
-        layers_linear(&l, root, "time_embed.2", arch->unet.time_dim, arch->unet.time_dim, true);
-    u->conv_in = layers_conv3x3(&l, root, "input_blocks.0.0", mc, arch->unet.in_channels);
+    u->time1 = layers_linear(&l, ROOT, "time_embed.0", config->time_dim, mc, true);
+    u->time2 = layers_linear(&l, ROOT, "time_embed.2", config->time_dim, config->time_dim, true);
+    u->conv_in = layers_conv3x3(&l, ROOT, "input_blocks.0.0", mc, config->in_channels);
     l.coarse = true;
     load_blocks(&l, u);
     l.coarse = false;
-    u->norm_out = layers_norm(&l, root, "out.0", mc);
-    u->conv_out = layers_conv3x3(&l, root, "out.2", arch->unet.out_channels, mc);
+    u->norm_out = layers_norm(&l, ROOT, "out.0", mc);
+    u->conv_out = layers_conv3x3(&l, ROOT, "out.2", config->out_channels, mc);
     if (l.failed)
         goto fail;
     *bytes += l.bytes;
@@ -247,15 +335,9 @@ struct unet_prompt *unet_prompt_new(struct ops *o, const struct unet *u, int b, 
         return NULL;
     p->b = b;
     p->tokens = tokens;
-    int c = u->arch.unet.context_dim;
+    int c = u->config.context_dim;
     struct tensor x = tensor_new(o->arena, device_dtype(o->dev), b, 1, tokens, c, 0);
-    if (!arena_planning(o->arena)) {
-        /* [b, tokens, c] is already channels-last: a [b * tokens, c, 1, 1] picture each. */
-        struct tensor rows = x;
-        rows.b = b * tokens;
-        rows.w = 1;
-        ops_from_nchw(o, &rows, context);
-    }
+    ops_from_floats(o, &x, context);
     for (int i = 0; i < u->in_count; i++)
         prompt_keys(o, &u->in[i], p, &x);
     prompt_keys(o, &u->mid[0], p, &x);
@@ -384,7 +466,7 @@ static struct tensor join(struct ops *o, const struct tensor *x, const struct te
  * silu(embedding), which is what every resnet takes. */
 static struct tensor embed_time(struct ops *o, const struct unet *u, float t)
 {
-    int n = u->arch.unet.model_channels, dim = u->arch.unet.time_dim;
+    int n = u->config.model_channels, dim = u->config.time_dim;
     struct tensor y = tensor_new(o->arena, device_dtype(o->dev), 1, 1, 1, dim, 0);
     size_t mark = arena_mark(o->arena);
     struct tensor x = tensor_new(o->arena, device_dtype(o->dev), 1, 1, 1, n, 0);
@@ -399,7 +481,7 @@ static struct tensor embed_time(struct ops *o, const struct unet *u, float t)
         }
     }
     struct epilogue silu = {.act = ACT_SILU};
-    ops_from_nchw(o, &x, wave);
+    ops_from_floats(o, &x, wave);
     ops_linear(o, &h, &x, u->time1, &silu);
     ops_linear(o, &y, &h, u->time2, &silu);
     arena_reset(o->arena, mark);
@@ -408,7 +490,7 @@ static struct tensor embed_time(struct ops *o, const struct unet *u, float t)
 
 struct tensor unet_deep(struct ops *o, const struct unet *u, int b, int h, int w)
 {
-    int c = u->out[u->out_count - 1].resnet.cin - u->arch.unet.model_channels;
+    int c = u->out[u->out_count - 1].resnet.cin - u->config.model_channels;
     return tensor_new(o->arena, device_dtype(o->dev), b, h, w, c, 0);
 }
 
@@ -435,18 +517,18 @@ static struct tensor run_deep(struct ops *o, const struct unet *u, const struct 
 
 void unet_forward(struct ops *o, const struct unet *u, const struct unet_prompt *prompt,
                   const float *x, int h, int w, float t, const struct unet_shortcuts *shortcuts,
-                  float *eps)
+                  float *out)
 {
     struct unet_shortcuts s = shortcuts ? *shortcuts : (struct unet_shortcuts){0};
     size_t mark = arena_mark(o->arena);
     enum dtype dtype = device_dtype(o->dev);
-    int b = prompt->b, in = u->arch.unet.in_channels, mc = u->arch.unet.model_channels;
+    int b = prompt->b, in = u->config.in_channels, mc = u->config.model_channels;
     struct tensor emb = embed_time(o, u, t);
 
     struct tensor first = tensor_new(o->arena, dtype, b, h, w, mc, 0);
     size_t inner = arena_mark(o->arena);
     struct tensor input = tensor_new(o->arena, dtype, b, h, w, in, 1);
-    ops_from_nchw(o, &input, x);
+    ops_from_floats(o, &input, x);
     ops_conv3x3(o, &first, &input, u->conv_in, 1, false, NULL);
     arena_reset(o->arena, inner);
 
@@ -457,9 +539,9 @@ void unet_forward(struct ops *o, const struct unet *u, const struct unet_prompt 
     y = run_block(o, &u->out[u->out_count - 1], prompt, s.token_merging, &joined, &emb);
 
     struct tensor n = tensor_new(o->arena, dtype, b, h, w, mc, 1);
-    struct tensor out = tensor_new(o->arena, DTYPE_F32, b, h, w, u->arch.unet.out_channels, 0);
+    struct tensor last = tensor_new(o->arena, DTYPE_F32, b, h, w, u->config.out_channels, 0);
     layers_group_norm(o, &n, &y, &u->norm_out, 1e-5f, ACT_SILU);
-    ops_conv3x3(o, &out, &n, u->conv_out, 1, false, NULL);
-    ops_to_nchw(o, eps, &out);
+    ops_conv3x3(o, &last, &n, u->conv_out, 1, false, NULL);
+    ops_to_floats(o, out, &last);
     arena_reset(o->arena, mark);
 }

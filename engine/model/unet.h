@@ -1,16 +1,33 @@
-/* unet.h: the denoising network of Stable Diffusion 1.x (Rombach et al. 2022; the UNet of Dhariwal
- * & Nichol 2021 with spatial transformers). Any width: sizes come from the checkpoint. */
+/* unet.h: the denoising network of Stable Diffusion (Rombach et al. 2022; the UNet of Dhariwal &
+ * Nichol 2021 with spatial transformers). Any width: sizes come from the checkpoint. */
 #ifndef PICTOR_ENGINE_MODEL_UNET_H
 #define PICTOR_ENGINE_MODEL_UNET_H
 
 #include "engine/compute/ops.h"
 #include "engine/io/checkpoint.h"
 
+#define UNET_LEVELS 8 /* most resolutions */
+
+struct unet_config {
+    int in_channels, out_channels;
+    int model_channels, time_dim;
+    int levels, channels[UNET_LEVELS]; /* from the full resolution down; multiples of 32 */
+    int res_blocks;                    /* a level going down; one more going up */
+    bool attention[UNET_LEVELS];       /* levels with spatial transformers */
+    int context_dim;                   /* width of the prompt's states */
+    /* Attention has `heads` heads of whatever width, or else as many as are `head_channels` wide;
+     * the other is 0. The family says it, no file does. */
+    int heads, head_channels;
+};
+
+/* Sizes from names and shapes ("model.diffusion_model."); all but the heads. */
+bool unet_read(const struct checkpoint *cp, struct unet_config *out, struct err *err);
+
 struct unet;
 
 /* Packs the weights for the device; *bytes is increased by their size. Returns owned. */
-struct unet *unet_load(struct device *dev, const struct checkpoint *cp, const struct sd1_arch *arch,
-                       size_t *bytes, struct err *err);
+struct unet *unet_load(struct device *dev, const struct checkpoint *cp,
+                       const struct unet_config *config, size_t *bytes, struct err *err);
 void unet_free(struct unet *u);
 
 /* What the network knows of a prompt: keys and values of every cross-attention, computed once a
@@ -30,19 +47,21 @@ struct unet_shortcuts {
     double token_merging;
     /* What comes up from below the last block changes little from step to step (Ma et al. 2023,
      * "DeepCache"). A call leaves it in `deep`, which is from unet_deep; with `reuse` it is taken
-     * from there, and only the first convolution and the last block run. NULL: neither. */
+     * from there, and only the first convolution and the last block run. NULL: every call runs
+     * the whole network and nothing is kept. */
     struct tensor *deep;
     bool reuse;
 };
 
-/* Room for it, for b pictures; lives in the arena. */
+/* Room for what `deep` keeps of b pictures; lives in the arena. */
 struct tensor unet_deep(struct ops *o, const struct unet *u, int b, int h, int w);
 
-/* eps = the noise in x at timestep t (0..999, fractions allowed). x and eps: [b, 4, h, w] with the
- * prompt's b; they may be the same memory. `x` and `eps` are not touched while planning.
- * `shortcuts` may be NULL. */
+/* y = what the network says of x at timestep t (0..999, fractions allowed): the noise in it, or v;
+ * that is how it was trained. x: [b, h, w, in_channels] floats, y: [b, h, w, out_channels], with
+ * the prompt's b; they may be the same memory. Neither is touched while planning. `shortcuts` may
+ * be NULL. */
 void unet_forward(struct ops *o, const struct unet *u, const struct unet_prompt *prompt,
                   const float *x, int h, int w, float t, const struct unet_shortcuts *shortcuts,
-                  float *eps);
+                  float *y);
 
 #endif

@@ -1,7 +1,7 @@
 /* vae.c: see vae.h.
  *
  * Both directions are a chain, so two buffers that take turns hold every activation between
- * blocks; their size is the largest of the chain. */
+ * blocks; their size is the largest of the chain, which a dry walk along it finds. */
 #include "engine/model/vae.h"
 
 #include <stdio.h>
@@ -32,67 +32,67 @@ struct chain {
     struct matrix *conv_in, *conv_out;
     struct resnet mid1, mid2;
     struct attention attention;
-    struct level levels[CHECKPOINT_LEVELS];
+    struct level levels[VAE_LEVELS];
     struct norm norm_out;
     int c_in, c_first, c_mid, c_out, level_count;
 };
 
 struct vae {
-    int z;
+    int channels, factor;
+    float scale;
     struct chain encoder, decoder;
     struct matrix *quant, *post_quant;
 };
 
-static void load_resnet(struct loader *l, struct resnet *r, const char *prefix, int cin, int cout)
+/* ---- sizes ---- */
+
+/* Reads levels and blocks of one half; `stem` is "encoder.down" or "decoder.up". */
+static bool read_half(const struct checkpoint *cp, const char *stem, int *levels, int *channels,
+                      int *blocks, struct err *err)
 {
-    *r = (struct resnet){.cin = cin, .cout = cout, .eps = 1e-6f};
-    r->norm1 = layers_norm(l, prefix, "norm1", cin);
-    r->conv1 = layers_conv3x3(l, prefix, "conv1", cout, cin);
-    r->norm2 = layers_norm(l, prefix, "norm2", cout);
-    r->conv2 = layers_conv3x3(l, prefix, "conv2", cout, cout);
-    if (cin != cout)
-        r->skip = layers_linear(l, prefix, "nin_shortcut", cout, cin, true);
+    for (*levels = 0;; ++*levels) {
+        int n = 0;
+        const struct raw_tensor *conv;
+        for (; n <= MAX_RESNETS &&
+               (conv = checkpoint_findf(cp, "first_stage_model.%s.%d.block.%d.conv2.weight", stem,
+                                        *levels, n));
+             n++) {
+            if (*levels == VAE_LEVELS || conv->ndim != 4 ||
+                conv->shape[0] > CHECKPOINT_SIZE_LIMIT || conv->shape[0] % 32 != 0 ||
+                conv->shape[0] == 0 || (n > 0 && (size_t)channels[*levels] != conv->shape[0]))
+                return err_set(err, ERR_INVALID,
+                               "VAE: %s.%d.block.%d: wanted a convolution to the level's channels, "
+                               "a multiple of 32, in one of %d levels",
+                               stem, *levels, n, VAE_LEVELS);
+            channels[*levels] = (int)conv->shape[0];
+        }
+        if (n == 0)
+            return true;
+        if (*levels == 0)
+            *blocks = n;
+        if (n != *blocks)
+            return err_set(err, ERR_INVALID, "VAE: %s.%d: wanted %d blocks as above, found %d",
+                           stem, *levels, *blocks, n);
+    }
 }
 
-/* `root` is "first_stage_model.encoder." or "...decoder."; the decoder's levels run backwards. */
-static void load_chain(struct loader *l, struct chain *ch, const char *root, const int *channels,
-                       int levels, int blocks, bool decoder, int c_in, int c_out)
+bool vae_read(const struct checkpoint *cp, struct vae_config *c, struct err *err)
 {
-    static const char *const qkv[] = {"q", "k", "v"};
-    const char *list = decoder ? "up" : "down";
-    char p[96];
-    int c = decoder ? channels[levels - 1] : channels[0];
-    ch->c_in = c_in;
-    ch->c_out = c_out;
-    ch->c_first = c;
-    ch->c_mid = channels[levels - 1];
-    ch->level_count = levels;
-    ch->conv_in = layers_conv3x3(l, root, "conv_in", c, c_in);
-    for (int i = 0; i < levels; i++) {
-        int at = decoder ? levels - 1 - i : i; /* its number in the names */
-        struct level *level = &ch->levels[i];
-        for (int j = 0; j < blocks; j++) {
-            snprintf(p, sizeof p, "%s%s.%d.block.%d.", root, list, at, j);
-            load_resnet(l, &level->resnets[level->count++], p, c, channels[at]);
-            c = channels[at];
-        }
-        if (i + 1 < levels) {
-            snprintf(p, sizeof p, "%s%s.%d.%ssample.", root, list, at, list);
-            level->resample = (decoder ? layers_upsample : layers_conv3x3)(l, p, "conv", c, c);
-        }
-    }
-    int mid = ch->c_mid;
-    snprintf(p, sizeof p, "%smid.block_1.", root);
-    load_resnet(l, &ch->mid1, p, mid, mid);
-    snprintf(p, sizeof p, "%smid.block_2.", root);
-    load_resnet(l, &ch->mid2, p, mid, mid);
-    snprintf(p, sizeof p, "%smid.attn_1.", root);
-    ch->attention.c = mid;
-    ch->attention.norm = layers_norm(l, p, "norm", mid);
-    ch->attention.qkv = layers_stacked(l, p, qkv, 3, mid, mid, true);
-    ch->attention.out = layers_linear(l, p, "proj_out", mid, mid, true);
-    ch->norm_out = layers_norm(l, root, "norm_out", c);
-    ch->conv_out = layers_conv3x3(l, root, "conv_out", c_out, c);
+    int quant[2] = {0}, post[2] = {0}, up;
+    *c = (struct vae_config){0};
+    if (!checkpoint_sizes(cp, "first_stage_model.quant_conv.weight", 2, quant, err) ||
+        !checkpoint_sizes(cp, "first_stage_model.post_quant_conv.weight", 2, post, err) ||
+        !read_half(cp, "encoder.down", &c->levels, c->encoder_channels, &c->encoder_blocks, err) ||
+        !read_half(cp, "decoder.up", &up, c->decoder_channels, &c->decoder_blocks, err))
+        return false;
+    c->channels = post[1];
+    if (post[0] != 4 || post[1] != 4 || quant[0] != 8 || quant[1] != 8)
+        return err_set(err, ERR_UNSUPPORTED, "VAE: wanted 4 latent channels, found %d", post[1]);
+    if (c->levels != 4 || up != 4)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "VAE: wanted 4 levels (latent pixels of 8x8), found %d down and %d up",
+                       c->levels, up);
+    return true;
 }
 
 static bool check_channels(const int *channels, int levels, int blocks, struct err *err)
@@ -110,25 +110,108 @@ static bool check_channels(const int *channels, int levels, int blocks, struct e
     return true;
 }
 
-struct vae *vae_load(struct device *dev, const struct checkpoint *cp, const struct sd1_arch *arch,
-                     size_t *bytes, struct err *err)
+/* ---- loading ---- */
+
+static void load_resnet(struct loader *l, struct resnet *r, const char *prefix, int cin, int cout)
+{
+    *r = (struct resnet){.cin = cin, .cout = cout, .eps = 1e-6f};
+    r->norm1 = layers_norm(l, prefix, "norm1", cin);
+    r->conv1 = layers_conv3x3(l, prefix, "conv1", cout, cin);
+    r->norm2 = layers_norm(l, prefix, "norm2", cout);
+    r->conv2 = layers_conv3x3(l, prefix, "conv2", cout, cout);
+    if (cin != cout)
+        r->skip = layers_linear(l, prefix, "nin_shortcut", cout, cin, true);
+}
+
+/* Adds the level of number `n` in the names; `stem` is "first_stage_model.decoder.up". */
+static struct level *load_level(struct loader *l, struct chain *ch, const char *stem, int n,
+                                int blocks, int cin, int cout)
+{
+    struct level *level = &ch->levels[ch->level_count++];
+    for (; level->count < blocks; level->count++) {
+        char p[96];
+        snprintf(p, sizeof p, "%s.%d.block.%d.", stem, n, level->count);
+        load_resnet(l, &level->resnets[level->count], p, level->count ? cout : cin, cout);
+    }
+    return level;
+}
+
+/* What both have: the ends, of `c_first` and `c_last` channels on the inside, and the middle.
+ * `root`: "first_stage_model.encoder.". */
+static void load_rest(struct loader *l, struct chain *ch, const char *root, int c_last)
+{
+    static const char *const qkv[] = {"q", "k", "v"};
+    char p[96];
+    int mid = ch->c_mid;
+    ch->conv_in = layers_conv3x3(l, root, "conv_in", ch->c_first, ch->c_in);
+    snprintf(p, sizeof p, "%smid.block_1.", root);
+    load_resnet(l, &ch->mid1, p, mid, mid);
+    snprintf(p, sizeof p, "%smid.block_2.", root);
+    load_resnet(l, &ch->mid2, p, mid, mid);
+    snprintf(p, sizeof p, "%smid.attn_1.", root);
+    ch->attention.c = mid;
+    ch->attention.norm = layers_norm(l, p, "norm", mid);
+    ch->attention.qkv = layers_stacked(l, p, qkv, 3, mid, mid, true);
+    ch->attention.out = layers_linear(l, p, "proj_out", mid, mid, true);
+    ch->norm_out = layers_norm(l, root, "norm_out", c_last);
+    ch->conv_out = layers_conv3x3(l, root, "conv_out", ch->c_out, c_last);
+}
+
+static void load_encoder(struct loader *l, struct chain *ch, const struct vae_config *a)
+{
+    const int *channels = a->encoder_channels;
+    int last = a->levels - 1, c = channels[0];
+    *ch =
+        (struct chain){.c_in = 3, .c_first = c, .c_mid = channels[last], .c_out = 2 * a->channels};
+    for (int i = 0; i <= last; i++) {
+        struct level *level = load_level(l, ch, "first_stage_model.encoder.down", i,
+                                         a->encoder_blocks, c, channels[i]);
+        char p[96];
+        snprintf(p, sizeof p, "first_stage_model.encoder.down.%d.downsample.", i);
+        c = channels[i];
+        if (i < last)
+            level->resample = layers_conv3x3(l, p, "conv", c, c);
+    }
+    load_rest(l, ch, "first_stage_model.encoder.", c);
+}
+
+/* Its levels are numbered from the full resolution down, and run from the other end. */
+static void load_decoder(struct loader *l, struct chain *ch, const struct vae_config *a)
+{
+    const int *channels = a->decoder_channels;
+    int last = a->levels - 1, c = channels[last];
+    *ch = (struct chain){.c_in = a->channels, .c_first = c, .c_mid = c, .c_out = 3};
+    for (int i = last; i >= 0; i--) {
+        struct level *level =
+            load_level(l, ch, "first_stage_model.decoder.up", i, a->decoder_blocks, c, channels[i]);
+        char p[96];
+        snprintf(p, sizeof p, "first_stage_model.decoder.up.%d.upsample.", i);
+        c = channels[i];
+        if (i > 0)
+            level->resample = layers_upsample(l, p, "conv", c, c);
+    }
+    load_rest(l, ch, "first_stage_model.decoder.", c);
+}
+
+struct vae *vae_load(struct device *dev, const struct checkpoint *cp,
+                     const struct vae_config *config, size_t *bytes, struct err *err)
 {
     const char *root = "first_stage_model.";
     struct loader l = {.dev = dev, .cp = cp, .err = err};
-    int levels = arch->vae.levels, z = arch->vae.z_channels;
-    if (!check_channels(arch->vae.encoder_channels, levels, arch->vae.encoder_blocks, err) ||
-        !check_channels(arch->vae.decoder_channels, levels, arch->vae.decoder_blocks, err))
+    int levels = config->levels, z = config->channels;
+    if (!check_channels(config->encoder_channels, levels, config->encoder_blocks, err) ||
+        !check_channels(config->decoder_channels, levels, config->decoder_blocks, err))
         return NULL;
     struct vae *v = calloc(1, sizeof *v);
     if (!v) {
         err_set(err, ERR_INTERNAL, "no memory for an autoencoder");
         return NULL;
     }
-    v->z = z;
-    load_chain(&l, &v->encoder, "first_stage_model.encoder.", arch->vae.encoder_channels, levels,
-               arch->vae.encoder_blocks, false, 3, 2 * z);
-    load_chain(&l, &v->decoder, "first_stage_model.decoder.", arch->vae.decoder_channels, levels,
-               arch->vae.decoder_blocks, true, z, 3);
+    v->channels = z;
+    v->factor = 1 << (levels - 1);
+    v->scale = config->scale;
+    load_encoder(&l, &v->encoder, config);
+    load_decoder(&l, &v->decoder, config);
     v->quant = layers_linear(&l, root, "quant_conv", 2 * z, 2 * z, true);
     v->post_quant = layers_linear(&l, root, "post_quant_conv", z, z, true);
     if (l.failed) {
@@ -167,17 +250,27 @@ void vae_free(struct vae *v)
     free(v);
 }
 
+int vae_factor(const struct vae *v)
+{
+    return v->factor;
+}
+
+/* ---- the two walks ---- */
+
 /* Two buffers that take turns. */
 struct turns {
     enum dtype dtype;
     void *buffer[2];
     int next;
+    size_t most; /* elements of the largest that was taken */
 };
 
 static struct tensor take(struct turns *t, int h, int w, int c)
 {
     struct tensor y = {
         .data = t->buffer[t->next], .dtype = t->dtype, .b = 1, .h = h, .w = w, .c = c, .ld = c};
+    size_t n = (size_t)h * (size_t)w * (size_t)c;
+    t->most = n > t->most ? n : t->most;
     t->next ^= 1;
     return y;
 }
@@ -210,117 +303,155 @@ static void run_mid(struct ops *o, const struct chain *ch, struct turns *t, stru
     layers_resnet(o, &ch->mid2, x, &z, NULL);
 }
 
-/* Levels with their resampling. Returns through x. */
-static void run_levels(struct ops *o, const struct chain *ch, struct turns *t, struct tensor *x,
-                       bool decoder)
+static void run_resnets(struct ops *o, const struct level *level, struct turns *t, struct tensor *x)
 {
-    for (int i = 0; i < ch->level_count; i++) {
-        const struct level *level = &ch->levels[i];
-        for (int j = 0; j < level->count; j++) {
-            struct tensor y = take(t, x->h, x->w, level->resnets[j].cout);
-            layers_resnet(o, &level->resnets[j], &y, x, NULL);
-            *x = y;
-        }
-        if (!level->resample)
-            continue;
-        struct tensor y =
-            decoder ? take(t, 2 * x->h, 2 * x->w, x->c) : take(t, x->h / 2, x->w / 2, x->c);
-        size_t mark = arena_mark(o->arena);
-        struct tensor padded = tensor_new(o->arena, x->dtype, 1, x->h, x->w, x->c, 1);
-        ops_resize(o, &padded, x);
-        if (decoder)
-            ops_upsample(o, &y, &padded, level->resample);
-        else
-            ops_conv3x3(o, &y, &padded, level->resample, 2, true, NULL);
-        arena_reset(o->arena, mark);
+    for (int i = 0; i < level->count; i++) {
+        struct tensor y = take(t, x->h, x->w, level->resnets[i].cout);
+        layers_resnet(o, &level->resnets[i], &y, x, NULL);
         *x = y;
     }
 }
 
-/* Elements of the largest activation between blocks for h x w at the input. */
-static size_t largest(const struct chain *ch, int h, int w, bool decoder)
+static struct tensor with_border(struct ops *o, const struct tensor *x)
 {
-    size_t most = (size_t)h * (size_t)w * (size_t)ch->c_first;
-    for (int i = 0; i < ch->level_count; i++) {
-        int c = ch->levels[i].resnets[ch->levels[i].count - 1].cout;
-        size_t n = (size_t)h * (size_t)w * (size_t)c;
-        most = n > most ? n : most;
-        if (ch->levels[i].resample) {
-            h = decoder ? 2 * h : h / 2;
-            w = decoder ? 2 * w : w / 2;
-            n = (size_t)h * (size_t)w * (size_t)c;
-            most = n > most ? n : most;
-        }
-    }
-    return most;
+    struct tensor padded = tensor_new(o->arena, x->dtype, 1, x->h, x->w, x->c, 1);
+    ops_resize(o, &padded, x);
+    return padded;
 }
 
-/* out [c_out, ...] = chain(in [c_in, h, w]). */
-static void run_chain(struct ops *o, const struct chain *ch, const float *in, int h, int w,
-                      float *out, bool decoder)
+static void run_halving(struct ops *o, const struct level *level, struct turns *t, struct tensor *x)
+{
+    struct tensor y = take(t, x->h / 2, x->w / 2, x->c);
+    size_t mark = arena_mark(o->arena);
+    struct tensor padded = with_border(o, x);
+    ops_conv3x3(o, &y, &padded, level->resample, 2, true, NULL);
+    arena_reset(o->arena, mark);
+    *x = y;
+}
+
+static void run_doubling(struct ops *o, const struct level *level, struct turns *t,
+                         struct tensor *x)
+{
+    struct tensor y = take(t, 2 * x->h, 2 * x->w, x->c);
+    size_t mark = arena_mark(o->arena);
+    struct tensor padded = with_border(o, x);
+    ops_upsample(o, &y, &padded, level->resample);
+    arena_reset(o->arena, mark);
+    *x = y;
+}
+
+static struct tensor run_first(struct ops *o, const struct chain *ch, struct turns *t,
+                               const float *in, int h, int w)
+{
+    struct tensor x = take(t, h, w, ch->c_first);
+    size_t mark = arena_mark(o->arena);
+    struct tensor input = tensor_new(o->arena, t->dtype, 1, h, w, ch->c_in, 1);
+    ops_from_floats(o, &input, in);
+    ops_conv3x3(o, &x, &input, ch->conv_in, 1, false, NULL);
+    arena_reset(o->arena, mark);
+    return x;
+}
+
+static void run_last(struct ops *o, const struct chain *ch, const struct tensor *x, float *out)
+{
+    struct tensor n = tensor_new(o->arena, x->dtype, 1, x->h, x->w, x->c, 1);
+    struct tensor y = tensor_new(o->arena, DTYPE_F32, 1, x->h, x->w, ch->c_out, 0);
+    layers_group_norm(o, &n, x, &ch->norm_out, 1e-6f, ACT_SILU);
+    ops_conv3x3(o, &y, &n, ch->conv_out, 1, false, NULL);
+    ops_to_floats(o, out, &y);
+}
+
+/* Picture [h, w, 3] to moments [h / f, w / f, 2 channels]. */
+static void walk_down(struct ops *o, const struct vae *v, struct turns *t, const float *in, int h,
+                      int w, float *out)
+{
+    const struct chain *ch = &v->encoder;
+    struct tensor x = run_first(o, ch, t, in, h, w);
+    for (int i = 0; i < ch->level_count; i++) {
+        run_resnets(o, &ch->levels[i], t, &x);
+        if (ch->levels[i].resample)
+            run_halving(o, &ch->levels[i], t, &x);
+    }
+    run_mid(o, ch, t, &x);
+    run_last(o, ch, &x, out);
+}
+
+/* Latent [h, w, channels] to picture [f h, f w, 3]. */
+static void walk_up(struct ops *o, const struct vae *v, struct turns *t, const float *in, int h,
+                    int w, float *out)
+{
+    const struct chain *ch = &v->decoder;
+    struct tensor x = run_first(o, ch, t, in, h, w);
+    run_mid(o, ch, t, &x);
+    for (int i = 0; i < ch->level_count; i++) {
+        run_resnets(o, &ch->levels[i], t, &x);
+        if (ch->levels[i].resample)
+            run_doubling(o, &ch->levels[i], t, &x);
+    }
+    run_last(o, ch, &x, out);
+}
+
+typedef void walk_fn(struct ops *o, const struct vae *v, struct turns *t, const float *in, int h,
+                     int w, float *out);
+
+/* Walks with buffers of the size that a dry walk takes. */
+static void run_walk(struct ops *o, const struct vae *v, walk_fn *walk, const float *in, int h,
+                     int w, float *out)
 {
     size_t mark = arena_mark(o->arena);
+    struct arena plan;
+    struct ops dry = {o->dev, &plan};
     struct turns t = {.dtype = device_dtype(o->dev)};
-    size_t most = largest(ch, h, w, decoder);
+    arena_plan(&plan);
+    walk(&dry, v, &t, NULL, h, w, NULL);
     for (int i = 0; i < 2; i++)
-        t.buffer[i] = arena_alloc(o->arena, most + ARENA_ALIGN, dtype_size(t.dtype));
-    struct tensor x = take(&t, h, w, ch->c_first);
-    size_t inner = arena_mark(o->arena);
-    struct tensor input = tensor_new(o->arena, t.dtype, 1, h, w, ch->c_in, 1);
-    ops_from_nchw(o, &input, in);
-    ops_conv3x3(o, &x, &input, ch->conv_in, 1, false, NULL);
-    arena_reset(o->arena, inner);
-    if (decoder)
-        run_mid(o, ch, &t, &x);
-    run_levels(o, ch, &t, &x, decoder);
-    if (!decoder)
-        run_mid(o, ch, &t, &x);
-    struct tensor n = tensor_new(o->arena, t.dtype, 1, x.h, x.w, x.c, 1);
-    struct tensor y = tensor_new(o->arena, DTYPE_F32, 1, x.h, x.w, ch->c_out, 0);
-    layers_group_norm(o, &n, &x, &ch->norm_out, 1e-6f, ACT_SILU);
-    ops_conv3x3(o, &y, &n, ch->conv_out, 1, false, NULL);
-    ops_to_nchw(o, out, &y);
+        t.buffer[i] = arena_alloc(o->arena, t.most + ARENA_ALIGN, dtype_size(t.dtype));
+    t.next = 0;
+    walk(o, v, &t, in, h, w, out);
     arena_reset(o->arena, mark);
 }
 
-/* out [n, h, w] = matrix(in [k, h, w]), at every pixel. */
+/* out [h, w, n] = matrix(in [h, w, k]), at every pixel. */
 static void run_pixels(struct ops *o, const struct matrix *m, int k, int n, const float *in, int h,
                        int w, float *out)
 {
     size_t mark = arena_mark(o->arena);
     struct tensor x = tensor_new(o->arena, device_dtype(o->dev), 1, h, w, k, 0);
     struct tensor y = tensor_new(o->arena, DTYPE_F32, 1, h, w, n, 0);
-    ops_from_nchw(o, &x, in);
+    ops_from_floats(o, &x, in);
     ops_linear(o, &y, &x, m, NULL);
-    ops_to_nchw(o, out, &y);
+    ops_to_floats(o, out, &y);
     arena_reset(o->arena, mark);
 }
 
 static void decode_tile(struct ops *o, const struct vae *v, const float *z, int h, int w,
                         float *picture)
 {
-    size_t mark = arena_mark(o->arena), n = (size_t)v->z * (size_t)h * (size_t)w;
+    size_t mark = arena_mark(o->arena), n = (size_t)v->channels * (size_t)h * (size_t)w;
     float *scaled = arena_alloc(o->arena, n, sizeof *scaled);
     if (!arena_planning(o->arena))
         for (size_t i = 0; i < n; i++)
-            scaled[i] = z[i] / VAE_SCALE;
-    run_pixels(o, v->post_quant, v->z, v->z, scaled, h, w, scaled);
-    run_chain(o, &v->decoder, scaled, h, w, picture, true);
+            scaled[i] = z[i] / v->scale;
+    run_pixels(o, v->post_quant, v->channels, v->channels, scaled, h, w, scaled);
+    run_walk(o, v, walk_up, scaled, h, w, picture);
     arena_reset(o->arena, mark);
 }
 
 static void encode_tile(struct ops *o, const struct vae *v, const float *picture, int h, int w,
                         float *latent)
 {
-    size_t mark = arena_mark(o->arena), n = (size_t)v->z * (size_t)h * (size_t)w;
-    float *moments = arena_alloc(o->arena, 2 * n, sizeof *moments);
-    run_chain(o, &v->encoder, picture, h * VAE_FACTOR, w * VAE_FACTOR, moments, false);
-    run_pixels(o, v->quant, 2 * v->z, 2 * v->z, moments, h, w, moments);
+    size_t mark = arena_mark(o->arena), c = (size_t)v->channels, n = (size_t)h * (size_t)w;
+    float *moments = arena_alloc(o->arena, 2 * c * n, sizeof *moments);
+    run_walk(o, v, walk_down, picture, h * v->factor, w * v->factor, moments);
+    run_pixels(o, v->quant, 2 * v->channels, 2 * v->channels, moments, h, w, moments);
     if (!arena_planning(o->arena))
-        for (size_t i = 0; i < n; i++) /* the mean; log-variances follow it */
-            latent[i] = moments[i] * VAE_SCALE;
+        for (size_t i = 0; i < n; i++) /* the means; a pixel's log-variances follow them */
+            for (size_t k = 0; k < c; k++)
+                latent[i * c + k] = moments[i * 2 * c + k] * v->scale;
     arena_reset(o->arena, mark);
 }
+
+/* ---- tiles ---- */
 
 typedef void tile_fn(struct ops *o, const struct vae *v, const float *in, int h, int w, float *out);
 
@@ -347,13 +478,28 @@ static float ramp_at(int i, int n, int ramp, bool first, bool last)
     return a < b ? a : b;
 }
 
-/* [c, h, w] cut out of [c, ., stride]. */
-static void cut(float *dst, const float *src, int c, int h, int w, size_t plane, size_t stride)
+/* Where weighted tiles are summed up. */
+struct blending {
+    float *out, *weight; /* [height, width, c], [height, width] */
+    size_t width, c;
+    int ramp;
+};
+
+/* Adds a tile [oh, ow, c] whose corner lies at pixel (x, y). `inner`: whether another tile goes on
+ * above, below, left and right of it. */
+static void add_tile(const struct blending *b, const float *tile, int oh, int ow, int y, int x,
+                     const bool inner[4])
 {
-    for (int i = 0; i < c; i++)
-        for (int y = 0; y < h; y++)
-            memcpy(dst + ((size_t)i * (size_t)h + (size_t)y) * (size_t)w,
-                   src + (size_t)i * plane + (size_t)y * stride, (size_t)w * sizeof *dst);
+    for (int i = 0; i < oh; i++) {
+        float wy = ramp_at(i, oh, b->ramp, !inner[0], !inner[1]);
+        for (int j = 0; j < ow; j++) {
+            float wt = wy * ramp_at(j, ow, b->ramp, !inner[2], !inner[3]);
+            size_t p = (size_t)(y + i) * b->width + (size_t)(x + j);
+            b->weight[p] += wt;
+            for (size_t c = 0; c < b->c; c++)
+                b->out[p * b->c + c] += wt * tile[((size_t)i * (size_t)ow + (size_t)j) * b->c + c];
+        }
+    }
 }
 
 static void run(struct ops *o, const struct vae *v, const struct direction *d, const float *in,
@@ -365,64 +511,60 @@ static void run(struct ops *o, const struct vae *v, const struct direction *d, c
     }
     size_t mark = arena_mark(o->arena);
     int th = h < TILE ? h : TILE, tw = w < TILE ? w : TILE;
-    size_t in_plane = (size_t)(h * d->scale_in) * (size_t)(w * d->scale_in);
-    size_t out_w = (size_t)(w * d->scale_out), out_plane = (size_t)(h * d->scale_out) * out_w;
-    int oh = th * d->scale_out, ow = tw * d->scale_out, ramp = OVERLAP * d->scale_out;
-    float *tile_in = arena_alloc(
-        o->arena, (size_t)d->c_in * (size_t)(th * d->scale_in) * (size_t)(tw * d->scale_in),
-        sizeof *tile_in);
+    int ih = th * d->scale_in, iw = tw * d->scale_in, oh = th * d->scale_out,
+        ow = tw * d->scale_out;
+    size_t in_row = (size_t)(w * d->scale_in) * (size_t)d->c_in;
+    size_t out_pixels = (size_t)(h * d->scale_out) * (size_t)(w * d->scale_out);
+    size_t tile_row = (size_t)iw * (size_t)d->c_in;
+    float *tile_in = arena_alloc(o->arena, (size_t)ih * tile_row, sizeof *tile_in);
     float *tile_out =
         arena_alloc(o->arena, (size_t)d->c_out * (size_t)oh * (size_t)ow, sizeof *tile_out);
-    float *weight = arena_alloc(o->arena, out_plane, sizeof *weight);
+    struct blending blending = {
+        .out = out,
+        .weight = arena_alloc(o->arena, out_pixels, sizeof *blending.weight),
+        .width = (size_t)(w * d->scale_out),
+        .c = (size_t)d->c_out,
+        .ramp = OVERLAP * d->scale_out,
+    };
     if (arena_planning(o->arena)) {
         d->fn(o, v, tile_in, th, tw, tile_out);
         arena_reset(o->arena, mark);
         return;
     }
-    memset(out, 0, (size_t)d->c_out * out_plane * sizeof *out);
-    memset(weight, 0, out_plane * sizeof *weight);
+    memset(out, 0, out_pixels * blending.c * sizeof *out);
+    memset(blending.weight, 0, out_pixels * sizeof *blending.weight);
     for (int y = 0;; y = y + TILE - OVERLAP < h - th ? y + TILE - OVERLAP : h - th) {
         for (int x = 0;; x = x + TILE - OVERLAP < w - tw ? x + TILE - OVERLAP : w - tw) {
-            size_t at =
-                (size_t)(y * d->scale_in) * (size_t)(w * d->scale_in) + (size_t)(x * d->scale_in);
-            cut(tile_in, in + at, d->c_in, th * d->scale_in, tw * d->scale_in, in_plane,
-                (size_t)(w * d->scale_in));
+            const bool inner[4] = {y > 0, y<h - th, x> 0, x < w - tw};
+            const float *from =
+                in + (size_t)(y * d->scale_in) * in_row + (size_t)(x * d->scale_in * d->c_in);
+            for (int i = 0; i < ih; i++)
+                memcpy(tile_in + (size_t)i * tile_row, from + (size_t)i * in_row,
+                       tile_row * sizeof *tile_in);
             d->fn(o, v, tile_in, th, tw, tile_out);
-            for (int i = 0; i < oh; i++) {
-                float wy = ramp_at(i, oh, ramp, y == 0, y == h - th);
-                for (int j = 0; j < ow; j++) {
-                    float wt = wy * ramp_at(j, ow, ramp, x == 0, x == w - tw);
-                    size_t p = ((size_t)(y * d->scale_out) + (size_t)i) * out_w +
-                               (size_t)(x * d->scale_out) + (size_t)j;
-                    weight[p] += wt;
-                    for (int c = 0; c < d->c_out; c++)
-                        out[(size_t)c * out_plane + p] +=
-                            wt *
-                            tile_out[((size_t)c * (size_t)oh + (size_t)i) * (size_t)ow + (size_t)j];
-                }
-            }
+            add_tile(&blending, tile_out, oh, ow, y * d->scale_out, x * d->scale_out, inner);
             if (x == w - tw)
                 break;
         }
         if (y == h - th)
             break;
     }
-    for (int c = 0; c < d->c_out; c++)
-        for (size_t p = 0; p < out_plane; p++)
-            out[(size_t)c * out_plane + p] /= weight[p];
+    for (size_t p = 0; p < out_pixels; p++)
+        for (size_t c = 0; c < blending.c; c++)
+            out[p * blending.c + c] /= blending.weight[p];
     arena_reset(o->arena, mark);
 }
 
 void vae_decode(struct ops *o, const struct vae *v, const float *latent, int h, int w,
                 float *picture)
 {
-    struct direction d = {decode_tile, v->z, 1, 3, VAE_FACTOR};
+    struct direction d = {decode_tile, v->channels, 1, 3, v->factor};
     run(o, v, &d, latent, h, w, picture);
 }
 
 void vae_encode(struct ops *o, const struct vae *v, const float *picture, int h, int w,
                 float *latent)
 {
-    struct direction d = {encode_tile, 3, VAE_FACTOR, v->z, 1};
+    struct direction d = {encode_tile, 3, v->factor, v->channels, 1};
     run(o, v, &d, picture, h, w, latent);
 }

@@ -1,28 +1,44 @@
 /* vae.h: the autoencoder of Stable Diffusion (Rombach et al. 2022): pictures to latents of 1/8 the
- * side and back. Any width: sizes come from the checkpoint. */
+ * side and back. Any width: sizes come from the checkpoint. Pictures and latents are floats,
+ * channels-last. */
 #ifndef PICTOR_ENGINE_MODEL_VAE_H
 #define PICTOR_ENGINE_MODEL_VAE_H
 
 #include "engine/compute/ops.h"
 #include "engine/io/checkpoint.h"
 
-#define VAE_FACTOR 8
-#define VAE_SCALE 0.18215f /* latents of SD 1.x have about unit variance after it */
+#define VAE_LEVELS 8 /* most resolutions */
+
+struct vae_config {
+    int channels; /* of a latent */
+    int levels;   /* a latent pixel is 2^(levels - 1) pixels a side */
+    /* Both from the full resolution down, as in "down.0" and "up.0". */
+    int encoder_channels[VAE_LEVELS], decoder_channels[VAE_LEVELS];
+    int encoder_blocks, decoder_blocks; /* resnets a level: 2 and 3 */
+    float scale; /* latents are multiplied by it, so that their variance is about 1; the family
+                    says it, no file does */
+};
+
+/* Sizes from names and shapes ("first_stage_model."); all but `scale`. */
+bool vae_read(const struct checkpoint *cp, struct vae_config *out, struct err *err);
 
 struct vae;
 
 /* Packs the weights for the device; *bytes is increased by their size. Returns owned. */
-struct vae *vae_load(struct device *dev, const struct checkpoint *cp, const struct sd1_arch *arch,
-                     size_t *bytes, struct err *err);
+struct vae *vae_load(struct device *dev, const struct checkpoint *cp,
+                     const struct vae_config *config, size_t *bytes, struct err *err);
 void vae_free(struct vae *v);
 
-/* picture [3, 8h, 8w], -1..1 (not clamped), from a scaled latent [4, h, w]. Above a memory
+int vae_factor(const struct vae *v); /* pixels a side of one latent pixel */
+
+/* picture [f h, f w, 3], -1..1 (not clamped), from a scaled latent [h, w, channels]. Above a memory
  * threshold it works in overlapping tiles whose borders are blended. Neither pointer is touched
  * while planning. */
 void vae_decode(struct ops *o, const struct vae *v, const float *latent, int h, int w,
                 float *picture);
 
-/* Scaled latent [4, h, w]: the mean of the posterior, from a picture [3, 8h, 8w] in -1..1. */
+/* Scaled latent [h, w, channels]: the mean of the posterior, from a picture [f h, f w, 3] in -1..1.
+ */
 void vae_encode(struct ops *o, const struct vae *v, const float *picture, int h, int w,
                 float *latent);
 

@@ -11,7 +11,6 @@
 #include "engine/pipeline/canvas_fill.h"
 
 #define MASK_BLUR_MAX 64
-#define LATENT_SIDE 8 /* pixels a side of one latent pixel */
 
 struct region {
     int x, y, width, height;
@@ -197,18 +196,31 @@ static struct region region_expand(struct region r, int padding, int width, int 
     return r;
 }
 
-static bool mask_to_latent(const struct pictor_image *mask, float **out, struct err *err)
+static bool mask_to_latent(const struct pictor_image *mask, int factor, struct canvas *canvas,
+                           struct err *err)
 {
     struct pictor_image small;
-    if (!image_resize(mask, mask->width / LATENT_SIDE, mask->height / LATENT_SIDE, IMAGE_BICUBIC,
-                      &small, err))
+    if (!image_resize(mask, mask->width / factor, mask->height / factor, IMAGE_BICUBIC, &small,
+                      err))
         return false;
     size_t n = (size_t)small.width * (size_t)small.height;
-    *out = malloc(n * sizeof **out);
-    for (size_t i = 0; *out && i < n; i++)
-        (*out)[i] = small.pixels[i] >= 128;
+    canvas->mask = malloc(n * sizeof *canvas->mask);
+    canvas->mask_width = small.width;
+    canvas->mask_height = small.height;
+    for (size_t i = 0; canvas->mask && i < n; i++)
+        canvas->mask[i] = small.pixels[i] >= 128;
     pictor_image_free(&small);
-    return *out || err_set(err, ERR_TOO_LARGE, "no memory for a mask");
+    return canvas->mask || err_set(err, ERR_TOO_LARGE, "no memory for a mask");
+}
+
+void canvas_mask(const struct canvas *canvas, int width, int height, float *out)
+{
+    int w = canvas->mask_width, h = canvas->mask_height;
+    memset(out, 0, (size_t)width * (size_t)height * sizeof *out);
+    for (int y = 0; y < h; y++)
+        for (int x = 0; x < w; x++)
+            if (canvas->mask[y * w + x] > 0)
+                out[y * height / h * width + x * width / w] = 1;
 }
 
 /* Preparing. */
@@ -257,7 +269,7 @@ static bool prepare_area(const struct pictor_params *p, struct canvas *canvas, s
     return true;
 }
 
-static bool prepare_masked(const struct pictor_params *p, struct canvas *canvas,
+static bool prepare_masked(const struct pictor_params *p, int factor, struct canvas *canvas,
                            struct pictor_image *base, struct err *err)
 {
     struct pictor_image mask = {0}, work = {0};
@@ -283,18 +295,31 @@ static bool prepare_masked(const struct pictor_params *p, struct canvas *canvas,
     ok = (p->mask_only_area ? prepare_area(p, canvas, bounds, base, &mask, &work, err)
                             : prepare_whole(p, canvas, base, &mask, &work, err)) &&
          (p->fill == PICTOR_FILL_ORIGINAL || canvas_fill(&canvas->image, &work, err)) &&
-         mask_to_latent(&work, &canvas->mask, err);
+         mask_to_latent(&work, factor, canvas, err);
 done:
     pictor_image_free(&mask);
     pictor_image_free(&work);
     return ok;
 }
 
-bool canvas_prepare(const struct pictor_params *p, struct canvas *canvas, struct err *err)
+/* The picture that is worked on and, with a mask, original and overlay at the result's size, and
+ * the mask. */
+size_t canvas_bytes(const struct pictor_params *p)
+{
+    size_t pixels = (size_t)p->width * (size_t)p->height, result = pixels;
+    if (!p->mask)
+        return 3 * pixels;
+    if (p->mask_only_area)
+        result = (size_t)p->init->width * (size_t)p->init->height;
+    return 3 * pixels + 4 * result + pixels / 64 * sizeof(float);
+}
+
+bool canvas_prepare(const struct pictor_params *p, int factor, struct canvas *canvas,
+                    struct err *err)
 {
     struct pictor_image base = {0};
     *canvas = (struct canvas){.fill = p->fill};
-    assert(p->init && p->width >= LATENT_SIDE && p->height >= LATENT_SIDE);
+    assert(p->init && p->width >= factor && p->height >= factor);
     if (!(p->mask_blur >= 0 && p->mask_blur <= MASK_BLUR_MAX))
         return err_set(err, ERR_INVALID, "mask_blur must be 0..%d, got %g", MASK_BLUR_MAX,
                        (double)p->mask_blur);
@@ -302,7 +327,7 @@ bool canvas_prepare(const struct pictor_params *p, struct canvas *canvas, struct
         return err_set(err, ERR_INVALID, "mask_padding must be 0..%d, got %d", IMAGE_SIDE_MAX,
                        p->mask_padding);
     bool ok = image_convert(p->init, 3, &base, err) &&
-              (p->mask ? prepare_masked(p, canvas, &base, err)
+              (p->mask ? prepare_masked(p, factor, canvas, &base, err)
                        : fit(&base, p->fit, p->width, p->height, &canvas->image, err));
     pictor_image_free(&base);
     if (!ok)

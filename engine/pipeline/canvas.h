@@ -6,7 +6,7 @@
  * so that pixels outside the mask are the input's, bit for bit.
  *
  *     struct canvas canvas;
- *     canvas_prepare(params, &canvas, &err);
+ *     canvas_prepare(params, factor, &canvas, &err);
  *     init = encode(canvas.image); noise, sample with canvas.mask, decode -> painted
  *     canvas_finish(&canvas, &painted, &out, &err);
  *     canvas_free(&canvas);
@@ -22,9 +22,10 @@
 
 struct canvas {
     struct pictor_image image; /* RGB, params' width x height; filled under the mask as asked */
-    float *mask;               /* [height / 8, width / 8] 1: repaint, 0: keep; NULL: repaint all */
-    enum pictor_fill fill;     /* with a mask: FILL_NOISE asks for init = init * (1 - mask) + mask *
-                                  first draw of the seed, FILL_NOTHING for init * (1 - mask) */
+    float *mask; /* [mask_height, mask_width] 1: repaint, 0: keep; NULL: repaint all */
+    int mask_width, mask_height; /* latent pixels of params' width x height */
+    enum pictor_fill fill; /* with a mask: FILL_NOISE asks for init = init * (1 - mask) + mask *
+                              first draw of the seed, FILL_NOTHING for init * (1 - mask) */
 
     /* For canvas_finish. */
     struct pictor_image original; /* RGB, at the size of the result; empty without a mask */
@@ -32,9 +33,18 @@ struct canvas {
     int x, y, width, height;      /* where the painting goes in it */
 };
 
-/* Needs params->init. Fails on pictures of no size or odd channels and on mask_blur out of range;
- * `canvas` is then empty. An empty mask with mask_only_area means no mask at all. */
-bool canvas_prepare(const struct pictor_params *params, struct canvas *canvas, struct err *err);
+/* Needs params->init. A latent pixel is `factor` pixels a side. Fails on pictures of no size or odd
+ * channels and on mask_blur out of range; `canvas` is then empty. An empty mask with mask_only_area
+ * means no mask at all. */
+bool canvas_prepare(const struct pictor_params *params, int factor, struct canvas *canvas,
+                    struct err *err);
+
+/* Bytes that a prepared canvas holds at most. */
+size_t canvas_bytes(const struct pictor_params *params);
+
+/* The mask for a latent of another size, not larger: 1 where any of it is. Needs canvas->mask.
+ * out: [height, width]. */
+void canvas_mask(const struct canvas *canvas, int width, int height, float *out);
 
 /* `painted` is RGB of params' width x height. `out` is owned by the caller. */
 bool canvas_finish(const struct canvas *canvas, const struct pictor_image *painted,

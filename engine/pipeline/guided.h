@@ -1,49 +1,39 @@
-/* guided.h: the UNet with classifier-free guidance as the denoiser that samplers ask.
+/* guided.h: a model with classifier-free guidance as the denoiser that samplers ask.
  *
- * Both halves are one batch where the prompts have as many tokens; else each has its own call with
- * its own context length. At guidance 1 the negative prompt is not looked at, and calls may be left
- * without guidance or with a part of the UNet to be faster: see struct pictor_speed. */
+ * Prompt and negative prompt are one batch where they have as many tokens; else each has its own
+ * call. At guidance 1 the negative prompt is not looked at, and calls may be left without guidance
+ * or without a part of the network to be faster: see struct pictor_speed. */
 #ifndef PICTOR_ENGINE_PIPELINE_GUIDED_H
 #define PICTOR_ENGINE_PIPELINE_GUIDED_H
 
-#include "engine/model/unet.h"
-#include "engine/pictor.h"
+#include "engine/family/family.h"
 #include "engine/sample/sampler.h"
-
-#define GUIDED_CHANNELS 4 /* of a latent */
 
 struct guided_options {
     struct ops *ops;
-    const struct unet *unet;
+    const struct family_model *model;
     const struct schedule *schedule;
-    int width, height; /* of the latent */
-    float guidance;
-    int state_width;        /* channels of the text states */
-    int tokens[2];          /* of the prompt and its negative */
-    const float *states[2]; /* [tokens, state_width]; not touched while planning */
-    struct pictor_speed speed;
-};
-
-/* One call of the UNet: a half, or both as a batch. */
-struct guided_half {
-    struct unet_prompt *prompt;
-    struct tensor deep; /* what its deep levels said last */
+    struct family_picture picture;
+    struct family_words words[2]; /* of the prompt and its negative */
 };
 
 struct guided {
     struct guided_options o;
-    struct guided_half halves[2], alone; /* alone: the prompt's, for a call without guidance */
-    int count;      /* halves: 1 where both are one batch, or there is no guidance */
-    int calls;      /* made so far */
+    float guidance; /* 1: none */
+    /* Each half's call, or in the first place that of both as a batch; `alone`: the prompt's, for
+     * when there is no guidance. */
+    struct family_call *calls[2], *alone;
+    int count;      /* of `calls` */
+    int made;       /* calls of the network so far */
     int deep;       /* halves of which the deep levels are known: 0, 1 (the prompt's), 2 */
-    float *x, *eps; /* [2, 4, h, w] */
+    float *x, *out; /* [2, h, w, channels] */
 };
 
 /* Allocates in o->ops->arena, which must stay as it is until guided_free. */
 bool guided_new(struct guided *g, const struct guided_options *o, struct err *err);
 void guided_free(struct guided *g);
 
-/* Borrows g. Latents are [pixels, 4]. While planning, one call runs it dry. */
+/* Borrows g. Latents are [pixels, channels]. While planning, one call runs it dry. */
 struct denoiser guided_denoiser(struct guided *g);
 
 #endif

@@ -43,7 +43,7 @@ struct pictor_engine *pictor_engine_new(const struct pictor_engine_options *opti
         break;
     }
     e->memory_limit = options->memory_limit;
-    if (!(e->dev = device_new(&device, err)) || !(e->tokenizer = tokenizer_new(err))) {
+    if (!(e->dev = device_new(&device, err))) {
         pictor_engine_free(e);
         return NULL;
     }
@@ -57,7 +57,6 @@ void pictor_engine_free(struct pictor_engine *e)
 {
     if (!e)
         return;
-    tokenizer_free(e->tokenizer);
     arena_free(&e->arena);
     device_free(e->dev);
     free(e);
@@ -78,35 +77,7 @@ void pictor_engine_interrupt(struct pictor_engine *e)
     atomic_store(&e->interrupt, true);
 }
 
-static double metadata_number(const struct checkpoint *cp, const char *key, double low, double high,
-                              double otherwise)
-{
-    const char *text = checkpoint_metadata(cp, key);
-    char *end;
-    double v = text ? strtod(text, &end) : otherwise;
-    return text && (*end || !(v >= low && v <= high)) ? otherwise : v;
-}
-
-/* What a model says of itself (modelspec.* is the convention of published files), within reason. */
-static void describe(struct pictor_model *m)
-{
-    struct pictor_model_info *i = &m->info;
-    const char *title = checkpoint_metadata(m->cp, "modelspec.title");
-    const char *size = checkpoint_metadata(m->cp, "modelspec.resolution");
-    snprintf(i->architecture, sizeof i->architecture, "sd1");
-    snprintf(i->title, sizeof i->title, "%s", title ? title : "");
-    i->native_width = i->native_height = 512;
-    int w, h;
-    if (size && sscanf(size, "%dx%d", &w, &h) == 2 && w >= 64 && w <= 4096 && h >= 64 &&
-        h <= 4096 && w % VAE_FACTOR == 0 && h % VAE_FACTOR == 0) {
-        i->native_width = w;
-        i->native_height = h;
-    }
-    i->default_guidance = (float)metadata_number(m->cp, "pictor.guidance", 1, 30, 7);
-    i->default_steps = (int)metadata_number(m->cp, "pictor.steps", 1, 1000, 20);
-    i->compose_side = (int)metadata_number(m->cp, "pictor.compose", 64, 4096, 0);
-    i->detail_strength = metadata_number(m->cp, "pictor.detail", 0, 1, 0);
-}
+/* ---- models ---- */
 
 static struct checkpoint *open_checkpoint(const char *path, struct err *err)
 {
@@ -119,53 +90,73 @@ static struct checkpoint *open_checkpoint(const char *path, struct err *err)
 
 bool pictor_model_probe(const char *path, struct pictor_model_info *out, struct err *err)
 {
-    struct pictor_model m = {.cp = open_checkpoint(path, err)};
-    bool ok = m.cp && checkpoint_sd1(m.cp, &m.arch, err);
-    if (ok) {
-        describe(&m);
-        *out = m.info;
-    }
-    checkpoint_free(m.cp);
+    struct family_facts facts;
+    struct checkpoint *cp = open_checkpoint(path, err);
+    const struct family *family = cp ? family_of(cp, err) : NULL;
+    bool ok = family && family->read(cp, &facts, err);
+    if (ok)
+        *out = facts.info;
+    checkpoint_free(cp);
     return ok;
+}
+
+/* Takes `cp`, which may be NULL: then it could not be opened, and `err` is set. */
+static struct pictor_model *open_model(struct pictor_engine *engine, struct checkpoint *cp,
+                                       struct err *err)
+{
+    const struct family *family = cp ? family_of(cp, err) : NULL;
+    struct pictor_model *m = calloc(1, sizeof *m);
+    if (!m) {
+        err_set(err, ERR_INTERNAL, "no memory for a model");
+        checkpoint_free(cp);
+        return NULL;
+    }
+    m->engine = engine;
+    m->cp = cp;
+    arena_free(&engine->arena); /* the weights may need the room */
+    if (!family || !(m->family = family->open(engine->dev, cp, err)))
+        goto fail;
+    size_t bytes = m->family->facts.info.weight_bytes;
+    if (engine->memory_limit && bytes > engine->memory_limit) {
+        err_set(err, ERR_TOO_LARGE, "the model's weights take %zu MiB, the memory limit is %zu MiB",
+                bytes >> 20, engine->memory_limit >> 20);
+        goto fail;
+    }
+    return m;
+fail:
+    pictor_model_free(m);
+    return NULL;
 }
 
 struct pictor_model *pictor_model_open(struct pictor_engine *engine, const char *path,
                                        struct err *err)
 {
-    struct pictor_model *m = calloc(1, sizeof *m);
-    if (!m) {
-        err_set(err, ERR_INTERNAL, "no memory for a model");
+    return open_model(engine, open_checkpoint(path, err), err);
+}
+
+struct pictor_model *pictor_model_open_parts(struct pictor_engine *engine,
+                                             const struct pictor_part *parts, int count,
+                                             struct err *err)
+{
+    struct checkpoint_part files[CHECKPOINT_PARTS];
+    if (count < 1 || count > CHECKPOINT_PARTS) {
+        err_set(err, ERR_INVALID, "a model of %d files: wanted 1..%d", count, CHECKPOINT_PARTS);
         return NULL;
     }
-    m->engine = engine;
-    arena_free(&engine->arena); /* the weights may need the room */
-    m->cp = open_checkpoint(path, err);
-    size_t *bytes = &m->info.weight_bytes;
-    if (!m->cp || !checkpoint_sd1(m->cp, &m->arch, err) ||
-        !(m->clip = clip_load(engine->dev, m->cp, &m->arch, bytes, err)) ||
-        !(m->unet = unet_load(engine->dev, m->cp, &m->arch, bytes, err)) ||
-        !(m->vae = vae_load(engine->dev, m->cp, &m->arch, bytes, err)))
-        goto fail;
-    if (engine->memory_limit && *bytes > engine->memory_limit) {
-        err_set(err, ERR_TOO_LARGE, "the model's weights take %zu MiB, the memory limit is %zu MiB",
-                *bytes >> 20, engine->memory_limit >> 20);
-        goto fail;
+    for (int i = 0; i < count; i++) {
+        int part = 0;
+        while (names_folder(part) && strcmp(names_folder(part), parts[i].role) != 0)
+            part++;
+        if (!names_folder(part) && strcmp(parts[i].role, "model") != 0) {
+            err_set(err, ERR_INVALID,
+                    "part '%.32s' of a model: wanted model, unet, vae or "
+                    "text_encoder",
+                    parts[i].role);
+            return NULL;
+        }
+        files[i] = (struct checkpoint_part){names_folder(part) ? part : NAMES_WHOLE, parts[i].path};
     }
-    if (m->arch.text.vocab < TOKENIZER_VOCAB || m->arch.text.positions < CHUNK_LENGTH) {
-        err_set(err, ERR_UNSUPPORTED,
-                "text encoder of %d tokens and %d positions: wanted %d and %d", m->arch.text.vocab,
-                m->arch.text.positions, TOKENIZER_VOCAB, CHUNK_LENGTH);
-        goto fail;
-    }
-    m->conditioning = conditioning_new(m->clip, engine->tokenizer, m->arch.text.width, err);
-    if (!m->conditioning)
-        goto fail;
-    schedule_init(&m->schedule, SCHEDULE_BETA_START, SCHEDULE_BETA_END);
-    describe(m);
-    return m;
-fail:
-    pictor_model_free(m);
-    return NULL;
+    return open_model(engine, checkpoint_open_parts(files, count, err), err);
 }
 
 void pictor_model_free(struct pictor_model *m)
@@ -173,15 +164,13 @@ void pictor_model_free(struct pictor_model *m)
     if (!m)
         return;
     arena_free(&m->engine->arena);
-    conditioning_free(m->conditioning);
-    clip_free(m->clip);
-    unet_free(m->unet);
-    vae_free(m->vae);
+    if (m->family)
+        m->family->family->free(m->family);
     checkpoint_free(m->cp);
     free(m);
 }
 
 const struct pictor_model_info *pictor_model_info(const struct pictor_model *m)
 {
-    return &m->info;
+    return &m->family->facts.info;
 }

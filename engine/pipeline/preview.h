@@ -1,16 +1,20 @@
-/* preview.h: what a latent looks like, for the price of a 4 x 3 matrix a pixel. */
+/* preview.h: what a latent looks like, for the price of a small matrix a pixel. */
 #ifndef PICTOR_ENGINE_PIPELINE_PREVIEW_H
 #define PICTOR_ENGINE_PIPELINE_PREVIEW_H
 
-#include "engine/pipeline/model.h"
+#include "engine/family/family.h"
 
-/* Fits the model's latent-to-RGB matrix if it has none yet: least squares between a picture of
- * coloured patches and its encoding. `o` must be able to encode PREVIEW_SIDE squared pixels. */
-#define PREVIEW_SIDE 128
-void preview_fit(struct pictor_model *m, struct ops *o);
+struct preview {
+    bool known;
+    float matrix[FAMILY_CHANNELS + 1][3]; /* latent channels and a constant to RGB in 0..1 */
+};
 
-/* RGB of latent size from a latent [pixels, 4]; `out->pixels` must hold 3 * w * h bytes. */
-void preview_paint(const struct pictor_model *m, const float *latent, int w, int h,
+/* Takes the model's matrix, or fits one if there is none yet: least squares between a picture of
+ * coloured patches and its encoding. Planning counts what that takes. */
+void preview_fit(struct preview *p, const struct family_model *m, struct ops *o);
+
+/* RGB of latent size from a latent [pixels, channels]; `out->pixels` must hold 3 * w * h bytes. */
+void preview_paint(const struct preview *p, int channels, const float *latent, int w, int h,
                    struct pictor_image *out);
 
 #endif

@@ -62,8 +62,22 @@ enum schedule_kind schedule_kind_of(const struct pictor_scheduler_info *info)
     return (enum schedule_kind)(info - infos);
 }
 
+#define FLOW_MOST 1e6 /* sigma where a flow model's latent is all noise */
+
+/* Noise of a flow model's latent, 0..1, and of the sampler's. */
+static double flow_of_sigma(double sigma)
+{
+    return sigma / (1 + sigma);
+}
+
+static double sigma_of_flow(double f)
+{
+    return f < 1 ? fmin(f / (1 - f), FLOW_MOST) : FLOW_MOST;
+}
+
 void schedule_init(struct schedule *s, double beta_start, double beta_end)
 {
+    s->prediction = SCHEDULE_NOISE;
     double a = sqrt(beta_start), b = sqrt(beta_end), product = 1;
     for (int t = 0; t < SCHEDULE_LEVELS; t++) {
         double root = a + (b - a) * t / LAST;
@@ -73,6 +87,34 @@ void schedule_init(struct schedule *s, double beta_start, double beta_end)
         s->sigmas[t] = sqrtf((1.0f - ac) / ac);
         s->log_sigmas[t] = (float)log(s->sigmas[t]);
     }
+}
+
+void schedule_init_flow(struct schedule *s, double shift)
+{
+    s->prediction = SCHEDULE_VELOCITY;
+    for (int i = 0; i < SCHEDULE_LEVELS; i++) {
+        double t = (i + 1) / (double)SCHEDULE_LEVELS;
+        double sigma = sigma_of_flow(shift * t / (1 + (shift - 1) * t));
+        s->alphas_cumprod[i] = (float)(1 / (1 + sigma * sigma));
+        s->sigmas[i] = (float)sigma;
+        s->log_sigmas[i] = (float)log(sigma);
+    }
+}
+
+struct schedule_scales schedule_scales(const struct schedule *s, double sigma)
+{
+    double root = sqrt(sigma * sigma + 1);
+    switch (s->prediction) {
+    case SCHEDULE_NOISE:
+        return (struct schedule_scales){schedule_t_of_sigma(s, sigma), 1 / root, 1, -sigma};
+    case SCHEDULE_V:
+        return (struct schedule_scales){schedule_t_of_sigma(s, sigma), 1 / root,
+                                        1 / (sigma * sigma + 1), -sigma / root};
+    case SCHEDULE_VELOCITY:
+        break;
+    }
+    double f = flow_of_sigma(sigma);
+    return (struct schedule_scales){SCHEDULE_LEVELS * f, 1 - f, 1 - f, -f};
 }
 
 double schedule_t_of_sigma(const struct schedule *s, double sigma)
@@ -168,11 +210,23 @@ static int ddim_stride(int steps)
     return steps < SCHEDULE_LEVELS ? SCHEDULE_LEVELS / steps : 1;
 }
 
+/* Whether a schedule is a formula between the least and the most noise; others go by the table. */
+static bool is_formula(enum schedule_kind kind)
+{
+    return kind == SCHEDULE_KARRAS || kind == SCHEDULE_EXPONENTIAL ||
+           kind == SCHEDULE_POLYEXPONENTIAL || kind == SCHEDULE_KL_OPTIMAL || kind == SCHEDULE_BETA;
+}
+
 double *schedule_sigmas(const struct schedule *s, enum schedule_kind kind, int steps, int *count,
                         struct err *err)
 {
     assert(steps >= 1);
+    bool flow = s->prediction == SCHEDULE_VELOCITY && is_formula(kind);
     double lo = s->sigmas[0], hi = s->sigmas[LAST];
+    if (flow) { /* formulas are in the noise that the model sees */
+        lo = flow_of_sigma(lo);
+        hi = flow_of_sigma(hi);
+    }
     int n = steps;
     if (kind == SCHEDULE_DDIM)
         n = (LAST - 1) / ddim_stride(steps) + 1;
@@ -218,6 +272,8 @@ double *schedule_sigmas(const struct schedule *s, enum schedule_kind kind, int s
         }
     }
     out[n] = kind == SCHEDULE_KL_OPTIMAL ? lo : 0;
+    for (int i = 0; flow && i <= n; i++)
+        out[i] = sigma_of_flow(out[i]);
     *count = n + 1;
     return out;
 }

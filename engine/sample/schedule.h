@@ -1,9 +1,17 @@
 /* schedule.h: the noise levels of a diffusion model, and which of them a picture visits.
  *
- * The model was trained on 1000 levels t = 0..999 with alphas_cumprod[t] of the signal's power
- * left. Samplers count in sigma = sqrt((1 - ac) / ac): the noise on a latent whose signal is
- * unscaled. Between trained levels log sigma is linear in t, so t may be fractional. Read-only
- * after schedule_init; share it freely. */
+ * Samplers know one kind of latent, x = x0 + sigma noise, and count in sigma: the noise on a signal
+ * that is not scaled. A model's own latents are that, scaled; how, and what its network says of
+ * them, is in its schedule:
+ *
+ * - A diffusion model was trained on 1000 levels t = 0..999 with alphas_cumprod[t] of the signal's
+ *   power left, so sigma = sqrt((1 - ac) / ac).
+ * - A flow model (Lipman et al. 2022; rectified flow) sees (1 - f) x0 + f noise, f = 0..1, so sigma
+ *   = f / (1 - f). Of it there are 1000 levels too. Where f is 1 there is no signal; 1e6 stands for
+ *   its sigma.
+ *
+ * Between levels log sigma is linear in t, so t may be fractional. Read-only after schedule_init;
+ * share it freely. */
 #ifndef PICTOR_ENGINE_SAMPLE_SCHEDULE_H
 #define PICTOR_ENGINE_SAMPLE_SCHEDULE_H
 
@@ -14,20 +22,35 @@
 
 #define SCHEDULE_LEVELS 1000
 
-/* Stable Diffusion 1.x, 2.x and XL: betas are linear in their square root between these. */
-#define SCHEDULE_BETA_START 0.00085
-#define SCHEDULE_BETA_END 0.012
+/* What a network says. */
+enum schedule_prediction {
+    SCHEDULE_NOISE,   /* the noise in x */
+    SCHEDULE_V,       /* sqrt(ac) noise - sqrt(1 - ac) x0 (Salimans & Ho 2022) */
+    SCHEDULE_VELOCITY /* noise - x0: of a flow model */
+};
 
 struct schedule {
+    enum schedule_prediction prediction;
     float alphas_cumprod[SCHEDULE_LEVELS];
     float sigmas[SCHEDULE_LEVELS]; /* rising */
     float log_sigmas[SCHEDULE_LEVELS];
 };
 
-/* 0 < beta_start <= beta_end < 1. */
+/* A diffusion model that predicts noise. 0 < beta_start <= beta_end < 1. */
 void schedule_init(struct schedule *s, double beta_start, double beta_end);
 
-/* Clamped to the trained range 0..999. A sigma out of the table gives its t exactly. */
+/* A flow model whose times t = 1/1000..1 are shifted: f = shift t / (1 + (shift - 1) t) (Esser et
+ * al. 2024, eq. 23). shift > 0; 1 is none. */
+void schedule_init_flow(struct schedule *s, double shift);
+
+/* How a sampler's x at noise level sigma is put to the network, and its answer turned back:
+ * x0 = skip * x + out * network(in * x, t). */
+struct schedule_scales {
+    double t, in, skip, out;
+};
+struct schedule_scales schedule_scales(const struct schedule *s, double sigma);
+
+/* Clamped to the table's range 0..999. A sigma out of the table gives its t exactly. */
 double schedule_t_of_sigma(const struct schedule *s, double sigma);
 double schedule_sigma_of_t(const struct schedule *s, double t);
 

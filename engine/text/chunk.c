@@ -14,8 +14,9 @@
 
 struct builder {
     struct chunk_list *out; /* out->at[out->count] is the chunk that is being filled */
-    int used;               /* tokens in it */
-    int comma;              /* place of its last comma, -1: none */
+    int pad;
+    int used;  /* tokens in it */
+    int comma; /* place of its last comma, -1: none */
 };
 
 /* Ends the current chunk after `keep` tokens; the others begin the next. */
@@ -28,7 +29,7 @@ static void end_chunk(struct builder *b, int keep)
     c->ids[0] = TOKENIZER_START;
     c->weights[0] = 1;
     for (int i = 1 + keep; i < CHUNK_LENGTH; i++) {
-        c->ids[i] = TOKENIZER_END;
+        c->ids[i] = i == 1 + keep ? TOKENIZER_END : b->pad;
         c->weights[i] = 1;
     }
     b->used = moved;
@@ -70,7 +71,7 @@ static bool add_part(struct builder *b, const struct tokenizer *t, const struct 
     return true;
 }
 
-bool chunk_prompt(const struct tokenizer *t, const char *prompt, struct chunk_list *out,
+bool chunk_prompt(const struct tokenizer *t, const char *prompt, int pad, struct chunk_list *out,
                   struct err *err)
 {
     *out = (struct chunk_list){0};
@@ -78,7 +79,7 @@ bool chunk_prompt(const struct tokenizer *t, const char *prompt, struct chunk_li
     if (!prompt_parse(prompt, &parsed, err))
         return false;
     struct tokenizer_ids ids = {0};
-    struct builder b = {.out = out, .comma = -1};
+    struct builder b = {.out = out, .pad = pad, .comma = -1};
     out->at = calloc(CHUNK_LIMIT + 1, sizeof *out->at); /* one more, for what is not yet full */
     bool ok = out->at || err_set(err, ERR_INTERNAL, "out of memory for a prompt's chunks");
     for (size_t i = 0; ok && i < parsed.count; i++)

@@ -1,5 +1,5 @@
 /* chunk.h: a prompt as the text encoder takes it: chunks of 75 weighted tokens between a start and
- * an end token, the last one filled up with end tokens. */
+ * an end token, the last one filled up. */
 #ifndef PICTOR_ENGINE_TEXT_CHUNK_H
 #define PICTOR_ENGINE_TEXT_CHUNK_H
 
@@ -18,14 +18,15 @@ struct chunk {
 };
 
 struct chunk_list {
-    struct chunk *at; /* [count], count >= 1: an empty prompt is one chunk of end tokens */
+    struct chunk *at; /* [count], count >= 1: an empty prompt is one chunk of filling */
     size_t count;
     size_t tokens; /* of the prompt itself, for messages: filling before a BREAK counts too */
     bool weighted; /* some weight is not 1 */
 };
 
-/* SD WebUI syntax to chunks (see prompt.h). Fails with ERR_TOO_LARGE above CHUNK_LIMIT. */
-bool chunk_prompt(const struct tokenizer *t, const char *prompt, struct chunk_list *out,
+/* SD WebUI syntax to chunks (see prompt.h). `pad` fills up a chunk behind its end token:
+ * TOKENIZER_END for OpenAI's CLIP, 0 for OpenCLIP. Fails with ERR_TOO_LARGE above CHUNK_LIMIT. */
+bool chunk_prompt(const struct tokenizer *t, const char *prompt, int pad, struct chunk_list *out,
                   struct err *err);
 void chunk_list_free(struct chunk_list *list); /* frees what is inside, zeroes the struct */
 

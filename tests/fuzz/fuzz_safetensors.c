@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/family/stable.h"
 #include "engine/io/checkpoint.h"
 #include "engine/io/names.h"
 #include "engine/io/safetensors.h"
@@ -36,16 +37,16 @@ static void read_all(const struct raw_tensor *t)
     dtype_to_f32(t->dtype, (const char *)t->data + t->bytes - size, some, 1);
 }
 
-/* The names as those of each part of a diffusers folder. */
+/* The names as those of each kind of file. */
 static void translate_all(const struct safetensors *st)
 {
-    for (int part = NAMES_UNET; part <= NAMES_TEXT; part++) {
+    for (int part = NAMES_UNET; part <= NAMES_WHOLE; part++) {
         struct names_layout layout = {0};
         for (size_t i = 0; i < safetensors_count(st); i++)
             names_scan(&layout, part, safetensors_at(st, i)->name);
         for (size_t i = 0; i < safetensors_count(st); i++) {
             char out[128];
-            if (names_from_diffusers(&layout, part, safetensors_at(st, i)->name, out, sizeof out))
+            if (names_to_ldm(&layout, part, safetensors_at(st, i)->name, out, sizeof out))
                 require(strlen(out) < sizeof out);
         }
     }
@@ -75,10 +76,15 @@ static void check_checkpoint(const void *data, size_t size)
     require(cp || *err.msg);
     if (!cp)
         return;
-    struct sd1_arch a;
-    if (checkpoint_sd1(cp, &a, &err)) {
-        require(a.text.layers >= 0 && a.text.width % a.text.heads == 0 && a.text.vocab >= 49408);
-        require(a.unet.levels >= 1 && a.unet.levels <= CHECKPOINT_LEVELS && a.unet.res_blocks >= 1);
+    struct stable_config a;
+    struct family_facts facts;
+    const struct family *family = family_of(cp, &err);
+    require(family || *err.msg);
+    if (family && !family->read(cp, &facts, &err))
+        require(*err.msg);
+    if (stable_read(cp, "SD 1.x", &a, &err)) {
+        require(a.clip.layers >= 0 && a.clip.width % a.clip.heads == 0 && a.clip.vocab >= 49408);
+        require(a.unet.levels >= 1 && a.unet.levels <= UNET_LEVELS && a.unet.res_blocks >= 1);
         for (int i = 0; i < a.unet.levels; i++)
             require(a.unet.channels[i] > 0 && a.unet.channels[i] % 32 == 0);
         for (int i = 0; i < a.vae.levels; i++)

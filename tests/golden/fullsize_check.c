@@ -6,11 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/io/checkpoint.h"
+#include "engine/family/stable.h"
 #include "engine/io/safetensors.h"
-#include "engine/model/clip.h"
-#include "engine/model/unet.h"
-#include "engine/model/vae.h"
+#include "tests/unit/nchw.h"
 
 static int failures;
 
@@ -31,6 +29,7 @@ static struct safetensors *open_golden(const char *dir, const char *name)
     return st;
 }
 
+/* Pictures and latents as the engine has them, channels-last. */
 static float *read_tensor(const struct safetensors *st, const char *name, size_t *n)
 {
     const struct raw_tensor *t = safetensors_find(st, name);
@@ -39,7 +38,14 @@ static float *read_tensor(const struct safetensors *st, const char *name, size_t
         die(name);
     memcpy(f, t->data, t->bytes);
     *n = t->bytes / sizeof *f;
-    return f;
+    if (t->ndim != 4)
+        return f;
+    float *last = malloc(t->bytes);
+    if (!last)
+        die(name);
+    nchw_to_last(last, f, (int)t->shape[0], (int)t->shape[1], t->shape[2] * t->shape[3]);
+    free(f);
+    return last;
 }
 
 static void check(const struct device *dev, const char *name, const float *got,
@@ -74,17 +80,17 @@ static void check(const struct device *dev, const char *name, const float *got,
         arena_free(&arena_);                                                                       \
     } while (0)
 
-static void text(struct device *dev, const struct checkpoint *cp, const struct sd1_arch *arch,
-                 const char *dir)
+static void text(struct device *dev, const struct checkpoint *cp,
+                 const struct stable_config *config, const char *dir)
 {
     static const char *const names[] = {"empty", "prompt", "full"};
     struct err err;
     size_t bytes = 0, n;
     struct safetensors *st = open_golden(dir, "text.safetensors");
-    struct clip *clip = clip_load(dev, cp, arch, &bytes, &err);
+    struct clip *clip = clip_load(dev, cp, &config->clip, &bytes, &err);
     if (!clip)
         die(err.msg);
-    float *out = malloc((size_t)77 * (size_t)arch->text.width * sizeof *out);
+    float *out = malloc((size_t)77 * (size_t)config->clip.width * sizeof *out);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char name[64];
         snprintf(name, sizeof name, "%s.ids", names[i]);
@@ -104,8 +110,8 @@ static void text(struct device *dev, const struct checkpoint *cp, const struct s
     safetensors_close(st);
 }
 
-static void unet(struct device *dev, const struct checkpoint *cp, const struct sd1_arch *arch,
-                 const char *dir)
+static void unet(struct device *dev, const struct checkpoint *cp,
+                 const struct stable_config *config, const char *dir)
 {
     static const struct {
         const char *latent, *eps;
@@ -117,7 +123,7 @@ static void unet(struct device *dev, const struct checkpoint *cp, const struct s
     struct err err;
     size_t bytes = 0, n;
     struct safetensors *st = open_golden(dir, "unet.safetensors");
-    struct unet *u = unet_load(dev, cp, arch, &bytes, &err);
+    struct unet *u = unet_load(dev, cp, &config->unet, &bytes, &err);
     if (!u)
         die(err.msg);
     float *context = read_tensor(st, "c77", &n);
@@ -135,18 +141,18 @@ static void unet(struct device *dev, const struct checkpoint *cp, const struct s
     safetensors_close(st);
 }
 
-static void vae(struct device *dev, const struct checkpoint *cp, const struct sd1_arch *arch,
+static void vae(struct device *dev, const struct checkpoint *cp, const struct stable_config *config,
                 const char *dir)
 {
     struct err err;
     size_t bytes = 0, n;
     struct safetensors *st = open_golden(dir, "vae.safetensors");
-    struct vae *v = vae_load(dev, cp, arch, &bytes, &err);
+    struct vae *v = vae_load(dev, cp, &config->vae, &bytes, &err);
     if (!v)
         die(err.msg);
     for (int side = 256; side <= 512; side *= 2) {
         char name[64];
-        int small = side / VAE_FACTOR;
+        int small = side / 8;
         snprintf(name, sizeof name, "%dx%d.image", side, side);
         float *picture = read_tensor(st, name, &n);
         snprintf(name, sizeof name, "%dx%d.latent", side, side);
@@ -168,7 +174,7 @@ static void vae(struct device *dev, const struct checkpoint *cp, const struct sd
 int main(int argc, char **argv)
 {
     struct err err;
-    struct sd1_arch arch;
+    struct stable_config config;
     char path[4096];
     if (argc != 2) {
         fprintf(stderr, "usage: fullsize_check FOLDER   (made by tests/golden/fullsize.py)\n");
@@ -176,16 +182,19 @@ int main(int argc, char **argv)
     }
     snprintf(path, sizeof path, "%s/full-ldm.safetensors", argv[1]);
     struct checkpoint *cp = checkpoint_open(path, &err);
-    if (!cp || !checkpoint_sd1(cp, &arch, &err))
+    if (!cp || !stable_read(cp, "SD 1.x", &config, &err))
         die(err.msg);
+    config.clip.act = ACT_QUICK_GELU;
+    config.unet.heads = 8;
+    config.vae.scale = 0.18215f;
     for (int bf16 = 1; bf16 >= 0; bf16--) {
         struct device_options options = {.bf16 = bf16};
         struct device *dev = device_new(&options, &err);
         if (!dev)
             die(err.msg);
-        text(dev, cp, &arch, argv[1]);
-        unet(dev, cp, &arch, argv[1]);
-        vae(dev, cp, &arch, argv[1]);
+        text(dev, cp, &config, argv[1]);
+        unet(dev, cp, &config, argv[1]);
+        vae(dev, cp, &config, argv[1]);
         device_free(dev);
     }
     checkpoint_free(cp);

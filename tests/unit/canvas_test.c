@@ -77,7 +77,7 @@ static void test_vectors(void **state)
         p.mask_padding = v->padding;
         struct canvas canvas;
         struct err err;
-        if (!canvas_prepare(&p, &canvas, &err))
+        if (!canvas_prepare(&p, 8, &canvas, &err))
             fail_msg("vector %zu: %s", i, err.msg);
         assert_int_equal(canvas.image.width, 24);
         assert_int_equal(canvas.image.height, 16);
@@ -121,7 +121,7 @@ static void test_half(void **state)
             p.mask_invert = invert;
             p.fill = (enum pictor_fill)fill;
             struct canvas canvas;
-            assert_true(canvas_prepare(&p, &canvas, NULL));
+            assert_true(canvas_prepare(&p, 8, &canvas, NULL));
             for (int i = 0; i < 16 * 8; i++)
                 assert_true(canvas.mask[i] == ((i % 16 < 8) != invert));
             /* What is filled is filled under the mask only. */
@@ -153,7 +153,7 @@ static void test_only_area(void **state)
         p.mask_padding = 8;
         p.mask_blur = (float)blur;
         struct canvas canvas;
-        assert_true(canvas_prepare(&p, &canvas, NULL));
+        assert_true(canvas_prepare(&p, 8, &canvas, NULL));
         assert_int_equal(canvas.x, 92 - (blur ? 10 : 0)); /* as far as the blur reaches */
         assert_int_equal(canvas.width, 80 + (blur ? 20 : 0));
         assert_true(canvas_finish(&canvas, &painted, &out, NULL));
@@ -185,7 +185,7 @@ static void test_black_and_white_masks(void **state)
     struct pictor_params p = params_for(&init, &black, 64, 64);
     struct canvas canvas;
     p.mask_only_area = true;
-    assert_true(canvas_prepare(&p, &canvas, NULL)); /* nothing to paint: everything is painted */
+    assert_true(canvas_prepare(&p, 8, &canvas, NULL)); /* nothing to paint: everything is painted */
     assert_null(canvas.mask);
     assert_true(canvas_finish(&canvas, &painted, &out, NULL));
     assert_memory_equal(out.pixels, painted.pixels, 64 * 64 * 3);
@@ -197,7 +197,7 @@ static void test_black_and_white_masks(void **state)
             p = params_for(&init, &white, 64, 64);
             p.mask_only_area = area;
             p.fill = (enum pictor_fill)fill;
-            assert_true(canvas_prepare(&p, &canvas, NULL));
+            assert_true(canvas_prepare(&p, 8, &canvas, NULL));
             for (int i = 0; i < 64; i++)
                 assert_true(canvas.mask[i] == 1);
             assert_true(canvas_finish(&canvas, &painted, &out, NULL));
@@ -224,7 +224,7 @@ static void test_mask_kinds(void **state)
         }
         struct pictor_params p = params_for(&init, &mask, 64, 64);
         struct canvas canvas;
-        assert_true(canvas_prepare(&p, &canvas, NULL));
+        assert_true(canvas_prepare(&p, 8, &canvas, NULL));
         for (int i = 0; i < 64; i++)
             assert_true(canvas.mask[i] == ((i % 8 < 4) == opaque));
         canvas_free(&canvas);
@@ -239,7 +239,7 @@ static void test_transparent_init(void **state)
     assert_true(image_new(&init, 8, 8, 4, NULL));
     struct pictor_params p = params_for(&init, NULL, 16, 16);
     struct canvas canvas;
-    assert_true(canvas_prepare(&p, &canvas, NULL));
+    assert_true(canvas_prepare(&p, 8, &canvas, NULL));
     for (int i = 0; i < 16 * 16 * 3; i++)
         assert_int_equal(canvas.image.pixels[i], 255);
     canvas_free(&canvas);
@@ -266,7 +266,7 @@ static void test_awkward(void **state)
                 p.mask_padding = 1000;
                 struct canvas canvas;
                 struct err err;
-                if (!canvas_prepare(&p, &canvas, &err))
+                if (!canvas_prepare(&p, 8, &canvas, &err))
                     fail_msg("%s", err.msg);
                 assert_true(canvas_finish(&canvas, &painted, &out, &err));
                 bool keeps_size = p.mask_only_area && canvas.mask;
@@ -287,22 +287,22 @@ static void test_refused(void **state)
     struct canvas canvas;
     struct err err;
     struct pictor_params p = params_for(&empty, NULL, 64, 64);
-    assert_false(canvas_prepare(&p, &canvas, &err));
+    assert_false(canvas_prepare(&p, 8, &canvas, &err));
     p = params_for(&init, &empty, 64, 64);
-    assert_false(canvas_prepare(&p, &canvas, &err));
+    assert_false(canvas_prepare(&p, 8, &canvas, &err));
     static const float blurs[] = {-1, 65, NAN};
     for (int i = 0; i < 3; i++) {
         p = params_for(&init, &mask, 64, 64);
         p.mask_blur = blurs[i];
-        assert_false(canvas_prepare(&p, &canvas, &err));
+        assert_false(canvas_prepare(&p, 8, &canvas, &err));
         assert_int_equal(err.code, ERR_INVALID);
     }
     p = params_for(&init, &mask, 64, 64);
     p.mask_padding = -1;
-    assert_false(canvas_prepare(&p, &canvas, &err));
+    assert_false(canvas_prepare(&p, 8, &canvas, &err));
     p = params_for(&long_one, NULL, 64, 64); /* covering 64 rows would take 1,280,000 columns */
     p.fit = PICTOR_FIT_CROP;
-    assert_false(canvas_prepare(&p, &canvas, &err));
+    assert_false(canvas_prepare(&p, 8, &canvas, &err));
     assert_int_equal(err.code, ERR_TOO_LARGE);
     assert_null(canvas.image.pixels);
     pictor_image_free(&init);

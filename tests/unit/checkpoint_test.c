@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "engine/family/stable.h"
 #include "engine/io/names.h"
 #include "engine/io/safetensors.h"
 
@@ -125,7 +126,7 @@ static void every_name(void **state)
     assert_int_equal(layout.up_attention, 0xe);
     for (size_t i = 0; i < line_count; i++) {
         char got[256] = "";
-        if (!names_from_diffusers(&layout, part_of(&lines[i]), lines[i].name, got, sizeof got) ||
+        if (!names_to_ldm(&layout, part_of(&lines[i]), lines[i].name, got, sizeof got) ||
             strcmp(got, lines[i].ldm) != 0)
             fail_msg("%s: got %s, wanted %s", lines[i].name, got, lines[i].ldm);
     }
@@ -158,16 +159,25 @@ static void other_names(void **state)
     struct names_layout layout = layout_of_lines();
     char got[256];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        bool known = names_from_diffusers(&layout, cases[i].part, cases[i].name, got, sizeof got);
+        bool known = names_to_ldm(&layout, cases[i].part, cases[i].name, got, sizeof got);
         if (known != (cases[i].ldm != NULL) || (known && strcmp(got, cases[i].ldm) != 0))
             fail_msg("%s: got %s, wanted %s", cases[i].name, known ? got : "none",
                      cases[i].ldm ? cases[i].ldm : "none");
     }
     char small[20];
-    assert_false(names_from_diffusers(&layout, NAMES_TEXT, "x", small, sizeof small));
-    assert_false(names_from_ldm("twenty characters!!!", small, sizeof small));
-    assert_true(names_from_ldm("nineteen characters", small, sizeof small));
+    assert_false(names_to_ldm(&layout, NAMES_TEXT, "x", small, sizeof small));
+    struct names_layout none = {0};
+    assert_false(names_to_ldm(&none, NAMES_WHOLE, "twenty characters!!!", small, sizeof small));
+    assert_true(names_to_ldm(&none, NAMES_WHOLE, "nineteen characters", small, sizeof small));
     assert_string_equal(small, "nineteen characters");
+
+    /* A network by itself in the single file's layout, with the prefix and without. */
+    assert_true(names_to_ldm(&none, NAMES_VAE, "decoder.conv_in.bias", got, sizeof got));
+    assert_string_equal(got, VAE "decoder.conv_in.bias");
+    assert_true(names_to_ldm(&none, NAMES_VAE, VAE "decoder.conv_in.bias", got, sizeof got));
+    assert_string_equal(got, VAE "decoder.conv_in.bias");
+    assert_true(names_to_ldm(&none, NAMES_UNET, "time_embed.0.bias", got, sizeof got));
+    assert_string_equal(got, UNET "time_embed.0.bias");
 }
 
 /* Opening and looking up. */
@@ -175,33 +185,34 @@ static void other_names(void **state)
 static void check_arch(const struct checkpoint *cp)
 {
     struct err err;
-    struct sd1_arch a;
-    if (!checkpoint_sd1(cp, &a, &err))
+    struct clip_config text;
+    struct unet_config unet;
+    struct vae_config vae;
+    if (!clip_read(cp, &text, &err) || !unet_read(cp, &unet, &err) || !vae_read(cp, &vae, &err))
         fail_msg("%s", err.msg);
     static const int channels[] = {32, 32, 64, 64}, vae_channels[] = {32, 32, 64, 32};
     static const bool attention[] = {true, true, true, false};
-    assert_int_equal(a.text.width, 64);
-    assert_int_equal(a.text.layers, 2);
-    assert_int_equal(a.text.heads, 1);
-    assert_int_equal(a.text.ff, 256);
-    assert_int_equal(a.text.vocab, 49408);
-    assert_int_equal(a.text.positions, 77);
-    assert_int_equal(a.unet.in_channels, 4);
-    assert_int_equal(a.unet.out_channels, 4);
-    assert_int_equal(a.unet.model_channels, 32);
-    assert_int_equal(a.unet.time_dim, 128);
-    assert_int_equal(a.unet.levels, 4);
-    assert_memory_equal(a.unet.channels, channels, sizeof channels);
-    assert_int_equal(a.unet.res_blocks, 2);
-    assert_memory_equal(a.unet.attention, attention, sizeof attention);
-    assert_int_equal(a.unet.context_dim, 64);
-    assert_int_equal(a.unet.heads, 8);
-    assert_int_equal(a.vae.z_channels, 4);
-    assert_int_equal(a.vae.levels, 4);
-    assert_memory_equal(a.vae.encoder_channels, vae_channels, sizeof vae_channels);
-    assert_memory_equal(a.vae.decoder_channels, vae_channels, sizeof vae_channels);
-    assert_int_equal(a.vae.encoder_blocks, 2);
-    assert_int_equal(a.vae.decoder_blocks, 3);
+    assert_int_equal(text.width, 64);
+    assert_int_equal(text.layers, 2);
+    assert_int_equal(text.heads, 1);
+    assert_int_equal(text.ff, 256);
+    assert_int_equal(text.vocab, 49408);
+    assert_int_equal(text.positions, 77);
+    assert_int_equal(unet.in_channels, 4);
+    assert_int_equal(unet.out_channels, 4);
+    assert_int_equal(unet.model_channels, 32);
+    assert_int_equal(unet.time_dim, 128);
+    assert_int_equal(unet.levels, 4);
+    assert_memory_equal(unet.channels, channels, sizeof channels);
+    assert_int_equal(unet.res_blocks, 2);
+    assert_memory_equal(unet.attention, attention, sizeof attention);
+    assert_int_equal(unet.context_dim, 64);
+    assert_int_equal(vae.channels, 4);
+    assert_int_equal(vae.levels, 4);
+    assert_memory_equal(vae.encoder_channels, vae_channels, sizeof vae_channels);
+    assert_memory_equal(vae.decoder_channels, vae_channels, sizeof vae_channels);
+    assert_int_equal(vae.encoder_blocks, 2);
+    assert_int_equal(vae.decoder_blocks, 3);
 }
 
 static void single_file(void **state)
@@ -335,6 +346,63 @@ static void write_part(const struct safetensors *source, const char *folder, con
     free(data);
 }
 
+static void write_text(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* Every tensor of the golden file is there, by its LDM name. */
+static void check_tensors(const struct checkpoint *cp, const struct safetensors *source)
+{
+    for (size_t i = 0; i < line_count; i++) {
+        struct err err;
+        const struct raw_tensor *want = safetensors_find(source, lines[i].ldm);
+        struct raw_tensor got;
+        if (!checkpoint_get(cp, lines[i].ldm, want->ndim, want->shape, &got, &err))
+            fail_msg("%s", err.msg);
+        assert_int_equal(got.bytes, want->bytes);
+        assert_memory_equal(got.data, want->data, want->bytes);
+    }
+}
+
+/* The folder's files as a list of parts, and one of them in place of the whole file's network. */
+static void parts(const char *dir, const struct safetensors *source)
+{
+    struct err err;
+    char unet[512], vae[512], text[512];
+    snprintf(unet, sizeof unet, "%s/unet/diffusion_pytorch_model.fp16.safetensors", dir);
+    snprintf(vae, sizeof vae, "%s/vae/diffusion_pytorch_model.safetensors", dir);
+    snprintf(text, sizeof text, "%s/text_encoder/model.safetensors", dir);
+    const struct checkpoint_part list[] = {
+        {NAMES_TEXT, text}, {NAMES_VAE, vae}, {NAMES_UNET, unet}};
+    struct checkpoint *cp = checkpoint_open_parts(list, 3, &err);
+    if (!cp)
+        fail_msg("%s", err.msg);
+    check_arch(cp);
+    check_tensors(cp, source);
+    checkpoint_free(cp);
+
+    const struct checkpoint_part with_vae[] = {{NAMES_WHOLE, TINY}, {NAMES_VAE, vae}};
+    cp = checkpoint_open_parts(with_vae, 2, &err);
+    if (!cp)
+        fail_msg("%s", err.msg);
+    check_tensors(cp, source);
+    /* A linear layer in the folder, a convolution in the single file: it is the folder's. */
+    assert_int_equal(checkpoint_find(cp, VAE "decoder.mid.attn_1.q.weight")->ndim, 2);
+    checkpoint_free(cp);
+
+    /* A network that is missing is named by what is wanted of it. */
+    struct family_facts facts;
+    cp = checkpoint_open_parts(list + 1, 2, &err);
+    assert_non_null(cp);
+    assert_false(family_of(cp, &err)->read(cp, &facts, &err));
+    assert_non_null(strstr(err.msg, "token_embedding"));
+    checkpoint_free(cp);
+}
+
 static void folder(void **state)
 {
     char dir[] = P_tmpdir "/checkpoint_test.XXXXXX", path[512];
@@ -373,15 +441,28 @@ static void folder(void **state)
     if (!cp)
         fail_msg("%s", err.msg);
     check_arch(cp);
-    for (size_t i = 0; i < line_count; i++) {
-        const struct raw_tensor *want = safetensors_find(source, lines[i].ldm);
-        struct raw_tensor got;
-        if (!checkpoint_get(cp, lines[i].ldm, want->ndim, want->shape, &got, &err))
-            fail_msg("%s", err.msg);
-        assert_int_equal(got.bytes, want->bytes);
-        assert_memory_equal(got.data, want->data, want->bytes);
-    }
+    check_tensors(cp, source);
+    assert_null(checkpoint_scheduler(cp, "prediction_type"));
     checkpoint_free(cp);
+
+    /* What the folder says of its training. */
+    snprintf(path, sizeof path, "%s/scheduler", dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/scheduler/scheduler_config.json", dir);
+    write_text(path, "{\"prediction_type\": \"v_prediction\", \"steps_offset\": 1}");
+    cp = checkpoint_open(dir, &err);
+    assert_non_null(cp);
+    assert_string_equal(checkpoint_scheduler(cp, "prediction_type"), "v_prediction");
+    assert_null(checkpoint_scheduler(cp, "steps_offset")); /* not a string */
+    checkpoint_free(cp);
+    write_text(path, "{\"prediction_type\": ");
+    assert_null(checkpoint_open(dir, &err));
+    assert_int_equal(err.code, ERR_INVALID);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/scheduler", dir);
+    assert_int_equal(rmdir(path), 0);
+
+    parts(dir, source);
 
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         snprintf(path, sizeof path, "%s/%s", dir, others[i]);
@@ -413,9 +494,9 @@ static void refused(void **state)
         const char *message;
     } cases[] = {
         {TEXT "final_layer_norm.weight", "conditioner.embedders.1.model.ln_final.weight",
-         ERR_UNSUPPORTED, "this is an SDXL checkpoint; pictor runs SD 1.x"},
+         ERR_UNSUPPORTED, "this is an SDXL checkpoint, which pictor does not run"},
         {"cond_stage_model.transformer.text_model.", "cond_stage_model.model.transformer.",
-         ERR_UNSUPPORTED, "this is an SD 2.x checkpoint; pictor runs SD 1.x"},
+         ERR_UNSUPPORTED, "this is an SD 2.x checkpoint, which pictor does not run"},
         {"model.diffusion_model.input_blocks", "model.diffusion_model.joint_blocks",
          ERR_UNSUPPORTED, "this is an SD 3 checkpoint"},
         {"model.diffusion_model.input_blocks", "lora_unet_input_blocks", ERR_UNSUPPORTED,
@@ -425,11 +506,10 @@ static void refused(void **state)
         {"[32,4,3,3]", "[16,8,3,3]", ERR_UNSUPPORTED, "an SD 1.x InstructPix2Pix checkpoint"},
         {"[32,4,3,3]", "[128,9,1,1]", ERR_UNSUPPORTED, "an SD 1.x inpainting checkpoint (9 input"},
         {"[32,4,3,3]", "[64,2,3,3]", ERR_UNSUPPORTED, "wanted 4 channels in and out, found 2 in"},
-        {"[32,4,3,3]", "[24,16,3,1]", ERR_UNSUPPORTED, "found 16 in"},
+        {"[32,4,3,3]", "[24,16,3,1]", ERR_INVALID, "multiples of 32, found 24"},
         {"[4,32,3,3]", "[36,32,1,1]", ERR_UNSUPPORTED, "found 4 in and 36 out"},
         {"[49408,64]", "[98816,32]", ERR_INVALID, "takes text of width 64, but the text encoder's"},
         {"[49408,64]", "[24704,128]", ERR_INVALID, "wanted 49408 tokens"},
-        {"[49408,64]", "[3088,1024]", ERR_UNSUPPORTED, "this is an SD 2.x checkpoint"},
         {"[49408,64]", "[1,3162112]", ERR_INVALID, "wanted sizes of 1..1048576, found 3162112"},
         {TEXT "embeddings.token_embedding.weight", "gone", ERR_INVALID,
          "token_embedding.weight: wanted [any, any], but the file has none"},
@@ -458,9 +538,10 @@ static void refused(void **state)
         size_t size;
         unsigned char *file = patch(cases[i].from, cases[i].to, &size);
         struct err err = {0};
-        struct sd1_arch arch;
+        struct family_facts facts;
         struct checkpoint *cp = checkpoint_open_memory(file, size, &err);
-        if (cp && checkpoint_sd1(cp, &arch, &err))
+        const struct family *family = cp ? family_of(cp, &err) : NULL;
+        if (family && family->read(cp, &facts, &err))
             fail_msg("%s -> %s: accepted", cases[i].from, cases[i].to);
         if (err.code != cases[i].code || !strstr(err.msg, cases[i].message))
             fail_msg("%s -> %s: got %s \"%s\", wanted \"%s\"", cases[i].from, cases[i].to,
@@ -476,10 +557,10 @@ static void refused_dtype(void **state)
     size_t size;
     unsigned char *file = patch("\"dtype\":\"F16\"", "\"dtype\":\"I16\"", &size);
     struct err err = {0};
-    struct sd1_arch arch;
+    struct family_facts facts;
     struct checkpoint *cp = checkpoint_open_memory(file, size, &err);
     assert_non_null(cp);
-    assert_false(checkpoint_sd1(cp, &arch, &err));
+    assert_false(family_of(cp, &err)->read(cp, &facts, &err));
     assert_int_equal(err.code, ERR_UNSUPPORTED);
     assert_non_null(strstr(err.msg, "wanted F32, F16, BF16 or F8 numbers"));
     checkpoint_free(cp);

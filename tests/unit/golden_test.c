@@ -21,13 +21,16 @@
 #include "engine/model/clip.h"
 #include "engine/model/unet.h"
 #include "engine/model/vae.h"
+#include "tests/unit/nchw.h"
 
 #define DIR "tests/golden/tiny/"
 
 struct fixture {
     struct device *dev;
     struct checkpoint *cp;
-    struct sd1_arch arch;
+    struct clip_config clip;
+    struct unet_config unet;
+    struct vae_config vae;
     const char *arithmetic;
     double limit;
 };
@@ -60,6 +63,27 @@ static void check(const struct fixture *f, const char *name, const float *got,
     assert_true(e <= f->limit);
 }
 
+/* A golden [b, c, h, w] as the engine has it. */
+static void load(float *out, const struct raw_tensor *t)
+{
+    float *src = malloc(t->bytes);
+    assert_non_null(src);
+    memcpy(src, t->data, t->bytes);
+    nchw_to_last(out, src, (int)t->shape[0], (int)t->shape[1], t->shape[2] * t->shape[3]);
+    free(src);
+}
+
+/* The engine's [b, h, w, c] against a golden [b, c, h, w]. */
+static void check_nchw(const struct fixture *f, const char *name, const float *got,
+                       const struct raw_tensor *t)
+{
+    float *turned = malloc(t->bytes);
+    assert_non_null(turned);
+    nchw_from_last(turned, got, (int)t->shape[0], (int)t->shape[1], t->shape[2] * t->shape[3]);
+    check(f, name, turned, t);
+    free(turned);
+}
+
 /* Sizes the arena by a dry run, then runs for real. */
 #define RUN(f, ...)                                                                                \
     do {                                                                                           \
@@ -86,7 +110,7 @@ static void text(const struct fixture *f)
 {
     struct err err;
     size_t bytes = 0;
-    struct clip *c = clip_load(f->dev, f->cp, &f->arch, &bytes, &err);
+    struct clip *c = clip_load(f->dev, f->cp, &f->clip, &bytes, &err);
     struct safetensors *st = safetensors_open(DIR "text.safetensors", &err);
     assert_true(c && st);
     static const char *const names[] = {"empty", "prompt", "unicode", "full"};
@@ -127,7 +151,7 @@ static void unet_case(const struct fixture *f, const struct unet *u, const struc
     int h = (int)x->shape[2], w = (int)x->shape[3], tokens = (int)c->shape[1];
     float *in = floats(x->bytes / 4), *out = floats(x->bytes / 4), *ctx = floats(c->bytes / 4);
     float times[2];
-    memcpy(in, x->data, x->bytes);
+    load(in, x);
     memcpy(ctx, c->data, c->bytes);
     memcpy(times, t->data, sizeof times);
     struct unet_prompt *prompt = NULL;
@@ -156,7 +180,7 @@ static void unet_case(const struct fixture *f, const struct unet *u, const struc
                              out + (size_t)i * n);
                 unet_prompt_free(prompt));
     }
-    check(f, name, out, eps);
+    check_nchw(f, name, out, eps);
     free(in);
     free(out);
     free(ctx);
@@ -170,7 +194,7 @@ static void merging_case(const struct fixture *f, const struct unet *u,
     snprintf(name, sizeof name, "%s.latent", size);
     const struct raw_tensor *x = want(st, name), *c = want(st, "c77");
     float *in = floats(x->bytes / 4), *out = floats(x->bytes / 4), *ctx = floats(c->bytes / 4);
-    memcpy(in, x->data, x->bytes);
+    load(in, x);
     memcpy(ctx, c->data, c->bytes);
     struct unet_prompt *prompt = NULL;
     struct unet_shortcuts fewer = {.token_merging = ratio};
@@ -178,7 +202,7 @@ static void merging_case(const struct fixture *f, const struct unet *u,
         unet_forward(&o, u, prompt, in, (int)x->shape[2], (int)x->shape[3], 500.5f, &fewer, out);
         unet_prompt_free(prompt));
     snprintf(name, sizeof name, "%s.%g.eps", size, ratio);
-    check(f, name, out, want(merging, name));
+    check_nchw(f, name, out, want(merging, name));
     free(in);
     free(out);
     free(ctx);
@@ -188,7 +212,7 @@ static void unet(const struct fixture *f)
 {
     struct err err;
     size_t bytes = 0;
-    struct unet *u = unet_load(f->dev, f->cp, &f->arch, &bytes, &err);
+    struct unet *u = unet_load(f->dev, f->cp, &f->unet, &bytes, &err);
     struct safetensors *st = safetensors_open(DIR "unet.safetensors", &err);
     if (!u || !st)
         fail_msg("%s", err.msg);
@@ -217,7 +241,7 @@ static void vae(const struct fixture *f)
 {
     struct err err;
     size_t bytes = 0;
-    struct vae *v = vae_load(f->dev, f->cp, &f->arch, &bytes, &err);
+    struct vae *v = vae_load(f->dev, f->cp, &f->vae, &bytes, &err);
     struct safetensors *st = safetensors_open(DIR "vae.safetensors", &err);
     if (!v || !st)
         fail_msg("%s", err.msg);
@@ -229,15 +253,15 @@ static void vae(const struct fixture *f)
         int h = (int)image->shape[2] / 8, w = (int)image->shape[3] / 8;
         size_t n = 4 * (size_t)h * (size_t)w;
         float *picture = floats(image->bytes / 4), *latent = floats(n);
-        memcpy(picture, image->data, image->bytes);
+        load(picture, image);
         RUN(f, vae_encode(&o, v, picture, h, w, latent));
         snprintf(name, sizeof name, "%s.scaled", sizes[i]);
-        check(f, name, latent, want(st, name));
+        check_nchw(f, name, latent, want(st, name));
         snprintf(name, sizeof name, "%s.latent", sizes[i]);
-        memcpy(latent, want(st, name)->data, n * sizeof *latent);
+        load(latent, want(st, name));
         RUN(f, vae_decode(&o, v, latent, h, w, picture));
         snprintf(name, sizeof name, "%s.decoded", sizes[i]);
-        check(f, name, picture, want(st, name));
+        check_nchw(f, name, picture, want(st, name));
         free(picture);
         free(latent);
     }
@@ -265,8 +289,12 @@ static void at_every_level(void (*part)(const struct fixture *f))
                 fail_msg("%s", err.msg);
             bool here = strcmp(device_level(f.dev), level) == 0;
             f.cp = checkpoint_open(DIR "tiny-ldm.safetensors", &err);
-            if (!f.cp || !checkpoint_sd1(f.cp, &f.arch, &err))
+            if (!f.cp || !clip_read(f.cp, &f.clip, &err) || !unet_read(f.cp, &f.unet, &err) ||
+                !vae_read(f.cp, &f.vae, &err))
                 fail_msg("%s", err.msg);
+            f.clip.act = ACT_QUICK_GELU;
+            f.unet.heads = 8;
+            f.vae.scale = 0.18215f;
             if (here)
                 part(&f);
             checkpoint_free(f.cp);

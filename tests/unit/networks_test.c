@@ -76,15 +76,17 @@ static void try(const struct edit *edits, const char *extra, size_t extra_bytes,
 {
     struct err err = {0};
     size_t size, bytes = 0;
-    struct sd1_arch arch;
+    struct clip_config text;
+    struct unet_config net;
     unsigned char *file = remade(edits, extra, extra_bytes, &size);
     struct checkpoint *cp = checkpoint_open_memory(file, size, &err);
     struct device_options options = {.threads = 1, .bf16 = 1};
     struct device *dev = device_new(&options, &err);
-    if (!dev || !cp || !checkpoint_sd1(cp, &arch, &err))
+    if (!dev || !cp || !clip_read(cp, &text, &err) || !unet_read(cp, &net, &err))
         fail_msg("%s", err.msg);
-    struct clip *clip = clip_load(dev, cp, &arch, &bytes, &err);
-    struct unet *unet = clip ? unet_load(dev, cp, &arch, &bytes, &err) : NULL;
+    net.heads = 8;
+    struct clip *clip = clip_load(dev, cp, &text, &bytes, &err);
+    struct unet *unet = clip ? unet_load(dev, cp, &net, &bytes, &err) : NULL;
     if (!word != (unet != NULL))
         fail_msg("%s: %s", word ? word : "unchanged", unet ? "was loaded" : err.msg);
     if (word) {

@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 
 #include "engine/compute/ops.h"
+#include "tests/unit/nchw.h"
 
 struct fixture {
     struct device *dev;
@@ -158,9 +159,9 @@ static void conv_case(const struct fixture *f, int b, int k, int h, int w, int n
     WITH_ARENA(f, {
         struct tensor y = tensor_new(o.arena, f->dtype, b, oh, ow, n, 0);
         struct tensor in = tensor_new(o.arena, f->dtype, b, h, w, k, 1);
-        ops_from_nchw(&o, &in, x);
+        nchw_load(&o, &in, x);
         ops_conv3x3(&o, &y, &in, m, stride, even, NULL);
-        ops_to_nchw(&o, got, &y);
+        nchw_store(&o, got, &y);
     });
     char what[96];
     snprintf(what, sizeof what, "conv b%d k%d %dx%d n%d stride %d%s", b, k, h, w, n, stride,
@@ -201,9 +202,9 @@ static void upsample_case(const struct fixture *f, int b, int k, int h, int w, i
     WITH_ARENA(f, {
         struct tensor y = tensor_new(o.arena, f->dtype, b, 2 * h, 2 * w, n, 0);
         struct tensor in = tensor_new(o.arena, f->dtype, b, h, w, k, 1);
-        ops_from_nchw(&o, &in, x);
+        nchw_load(&o, &in, x);
         ops_upsample(&o, &y, &in, m);
-        ops_to_nchw(&o, got, &y);
+        nchw_store(&o, got, &y);
     });
     char what[96];
     snprintf(what, sizeof what, "upsample b%d k%d %dx%d n%d", b, k, h, w, n);
@@ -264,11 +265,11 @@ static void linear_case(const struct fixture *f, int m, int k, int n1, int n2, e
         struct tensor y_rows = y;
         in_rows.b = y_rows.b = b * m;
         in_rows.w = y_rows.w = 1;
-        ops_from_nchw(&o, &in_rows, x);
-        ops_from_nchw(&o, &y_rows, old);
+        nchw_load(&o, &in_rows, x);
+        nchw_load(&o, &y_rows, old);
         struct epilogue e = {.act = act, .row = add, .row_ld = (size_t)n, .residual = &y};
         ops_linear(&o, &y, &in, mx, &e);
-        ops_to_nchw(&o, got, &y_rows);
+        nchw_store(&o, got, &y_rows);
     });
     char what[96];
     snprintf(what, sizeof what, "linear m%d k%d n%d+%d act %d", m, k, n1, n2, act);
@@ -301,9 +302,9 @@ static void gated_case(const struct fixture *f, int m, int k, int n)
     WITH_ARENA(f, {
         struct tensor in = tensor_new(o.arena, f->dtype, m, 1, 1, k, 0);
         struct tensor y = tensor_new(o.arena, f->dtype, m, 1, 1, n, 0);
-        ops_from_nchw(&o, &in, x);
+        nchw_load(&o, &in, x);
         ops_linear(&o, &y, &in, mx, NULL);
-        ops_to_nchw(&o, got, &y);
+        nchw_store(&o, got, &y);
     });
     char what[96];
     snprintf(what, sizeof what, "gated m%d k%d n%d", m, k, n);
@@ -352,18 +353,18 @@ static void coarse_linear_case(const struct fixture *f, int m, int k, int n, boo
         for (int c = 0; c < k; c++)
             x[i * k + c] *= i % 5 == 4 ? 0 : ldexpf(1, i % 7);
     struct matrix_part part = {rows, DTYPE_F32, DTYPE_F32, w, bias};
-    struct matrix *mx = matrix_new_coarse(
-        f->dev, gated ? MATRIX_GATED : MATRIX_LINEAR, k, &part, 1, &err);
+    struct matrix *mx =
+        matrix_new_coarse(f->dev, gated ? MATRIX_GATED : MATRIX_LINEAR, k, &part, 1, &err);
     assert_non_null(mx);
     assert_int_equal(matrix_rows(mx), n);
     WITH_ARENA(f, {
         struct tensor in = tensor_new(o.arena, f->dtype, m, 1, 1, k, 0);
         struct tensor y = tensor_new(o.arena, f->dtype, m, 1, 1, n, 0);
         struct epilogue e = {.act = ACT_SILU, .residual = &y};
-        ops_from_nchw(&o, &in, x);
-        ops_from_nchw(&o, &y, old);
+        nchw_load(&o, &in, x);
+        nchw_load(&o, &y, old);
         ops_linear(&o, &y, &in, mx, gated ? NULL : &e);
-        ops_to_nchw(&o, got, &y);
+        nchw_store(&o, got, &y);
     });
     for (int j = 0; j < rows; j++)
         ws[j] = rounded(w + j * k, (size_t)k, 1);
@@ -403,9 +404,9 @@ static void coarse_conv_case(const struct fixture *f, int k, int h, int w, int n
     WITH_ARENA(f, {
         struct tensor y = tensor_new(o.arena, f->dtype, 2, oh, ow, n, 0);
         struct tensor in = tensor_new(o.arena, f->dtype, 2, h, w, k, 1);
-        ops_from_nchw(&o, &in, x);
+        nchw_load(&o, &in, x);
         ops_conv3x3(&o, &y, &in, m, stride, false, NULL);
-        ops_to_nchw(&o, got, &y);
+        nchw_store(&o, got, &y);
     });
     float scale[2] = {rounded(x, picture, 1), rounded(x + picture, picture, 1)};
     float *ws = malloc((size_t)n * sizeof *ws);
@@ -490,20 +491,20 @@ static void attention_case(const struct fixture *f, int b, int kb, int tq, int t
         struct tensor r = tq_;
         r.b = b * tq;
         r.w = 1;
-        ops_from_nchw(&o, &r, q);
+        nchw_load(&o, &r, q);
         r = tk_;
         r.b = kb * tk;
         r.w = 1;
-        ops_from_nchw(&o, &r, k);
+        nchw_load(&o, &r, k);
         r = tv_;
         r.b = kb * tk;
         r.w = 1;
-        ops_from_nchw(&o, &r, v);
+        nchw_load(&o, &r, v);
         ops_attention(&o, &y, &tq_, &tk_, &tv_, heads, causal);
         r = y;
         r.b = b * tq;
         r.w = 1;
-        ops_to_nchw(&o, got, &r);
+        nchw_store(&o, got, &r);
     });
     char what[96];
     snprintf(what, sizeof what, "attention b%d/%d %dx%d heads %d d %d%s", b, kb, tq, tk, heads, d,
@@ -556,12 +557,12 @@ static void norm_case(const struct fixture *f, int b, int c, int h, int w, int p
     WITH_ARENA(f, {
         struct tensor in = tensor_new(o.arena, f->dtype, b, h, w, c, 0);
         struct tensor y = tensor_new(o.arena, f->dtype, b, h, w, c, pad);
-        ops_from_nchw(&o, &in, x);
+        nchw_load(&o, &in, x);
         if (group)
             ops_group_norm(&o, &y, &in, 32, 1e-5f, gamma, beta, ACT_SILU);
         else
             ops_layer_norm(&o, &y, &in, 1e-5f, gamma, beta);
-        ops_to_nchw(&o, got, &y);
+        nchw_store(&o, got, &y);
         if (!planning && pad) {
             static const char zero[4];
             assert_memory_equal(tensor_at(&y, 0, -1, -1), zero, dtype_size(f->dtype));
@@ -589,10 +590,10 @@ static void rows(const struct fixture *f)
     WITH_ARENA(f, {
         struct tensor in = tensor_new(o.arena, f->dtype, B, H, W, C, 0);
         struct tensor y = tensor_new(o.arena, f->dtype, B, 2 * H, 2 * W, C, 1);
-        ops_from_nchw(&o, &in, x);
+        nchw_load(&o, &in, x);
         ops_activate(&o, &in, &in, ACT_SILU);
         ops_resize(&o, &y, &in);
-        ops_to_nchw(&o, got, &y);
+        nchw_store(&o, got, &y);
     });
     for (size_t i = 0; i < 4 * n; i++) {
         size_t xo = i % (2 * W), yo = i / (2 * W) % (2 * H), plane = i / (4 * W * H);
@@ -660,13 +661,13 @@ static void test_threads(void **state)
             struct tensor in = tensor_new(o.arena, f.dtype, 1, H, W, K, 1);
             struct tensor y = tensor_new(o.arena, f.dtype, 1, H, W, N, 0);
             struct tensor z = tensor_new(o.arena, f.dtype, 1, H, W, N, 0);
-            ops_from_nchw(&o, &in, x);
+            nchw_load(&o, &in, x);
             ops_conv3x3(&o, &y, &in, m, 1, false, NULL);
             ops_group_norm(&o, &z, &y, 32, 1e-5f, ones, ones, ACT_SILU);
             struct tensor t = tensor_tokens(&z);
             struct tensor a = tensor_tokens(&y);
             ops_attention(&o, &a, &t, &t, &t, 3, false);
-            ops_to_nchw(&o, out[i], &y);
+            nchw_store(&o, out[i], &y);
         });
         matrix_free(m);
         device_free(f.dev);

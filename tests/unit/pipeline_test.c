@@ -231,6 +231,13 @@ static bool touch_preview(void *ctx, const struct pictor_progress *p)
     return true;
 }
 
+static bool interrupt(void *ctx, const struct pictor_progress *p)
+{
+    if (p->step == 1)
+        pictor_engine_interrupt(ctx);
+    return true;
+}
+
 /* The second pass may be the smaller one; what is shared by both has to hold the first. */
 static void test_hires_smaller(void **state)
 {
@@ -252,6 +259,13 @@ static void test_hires_smaller(void **state)
     struct pictor_image image = paint(m, &p);
     assert_int_equal(largest.width, 64);
     assert_int_equal(image.width, 64);
+    pictor_image_free(&image);
+
+    /* Interrupted in the first pass, the picture is that pass's, which is the larger. */
+    p.on_progress = interrupt;
+    p.ctx = e;
+    image = paint(m, &p);
+    assert_int_equal(image.width, 512);
     pictor_image_free(&image);
     pictor_model_free(m);
     pictor_engine_free(e);
@@ -505,6 +519,70 @@ static size_t address_space(void)
     return pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
+static bool note_size(void *ctx, const struct pictor_progress *p)
+{
+    size_t *most = ctx, now = address_space();
+    *most = now > *most ? now : *most;
+    return true;
+}
+
+/* What is planned is what is taken: floats are not counted a second time, nor forgotten. */
+static void test_memory_is_counted_once(void **state)
+{
+    struct err err;
+    struct pictor_engine *e = engine_of(1, 0);
+    struct pictor_model *m = model_of(e);
+    struct pictor_params p = params_of(m);
+    uint8_t *grey = calloc(1024 * 1024, 3);
+    assert_non_null(grey);
+    struct pictor_image init = {1024, 1024, 3, grey};
+    size_t bytes, most = 0;
+    p.width = p.height = 768;
+    p.steps = 1;
+    p.guidance = 1;
+    p.speed.token_merging = 0.9;
+    p.init = &init;
+    p.sampler = "DPM++ SDE"; /* the one that needs most floats */
+    p.on_progress = note_size;
+    p.ctx = &most;
+    assert_true(pictor_check(m, &p, &bytes, &err));
+    size_t before = address_space();
+    struct pictor_image image = paint(m, &p);
+    size_t taken = most - before, tolerance = 2 << 20; /* the heap's own */
+    if (taken > bytes + tolerance || taken < bytes / 2)
+        fail_msg("planned %zu bytes, took %zu", bytes, taken);
+    pictor_image_free(&image);
+    free(grey);
+    pictor_model_free(m);
+    pictor_engine_free(e);
+}
+
+/* A model of three files paints what the one file does. */
+static void test_parts(void **state)
+{
+    struct err err;
+    struct pictor_engine *e = engine_of(2, 0);
+    struct pictor_model *whole = model_of(e);
+    struct pictor_params p = params_of(whole);
+    struct pictor_image a = paint(whole, &p);
+    const struct pictor_part parts[] = {{"text_encoder", MODEL}, {"unet", MODEL}, {"vae", MODEL}};
+    struct pictor_model *m = pictor_model_open_parts(e, parts, 3, &err);
+    if (!m)
+        fail_msg("%s", err.msg);
+    struct pictor_image b = paint(m, &p);
+    assert_true(same(&a, &b));
+    pictor_image_free(&a);
+    pictor_image_free(&b);
+    pictor_model_free(m);
+    pictor_model_free(whole);
+
+    const struct pictor_part unknown = {"brain", MODEL};
+    assert_null(pictor_model_open_parts(e, &unknown, 1, &err));
+    assert_non_null(strstr(err.msg, "brain"));
+    assert_null(pictor_model_open_parts(e, parts, 0, &err));
+    pictor_engine_free(e);
+}
+
 /* Arenas are mappings, which no leak checker counts. */
 static void test_memory_goes_back(void **state)
 {
@@ -532,11 +610,18 @@ static void test_memory_goes_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_repeatable),    cmocka_unit_test(test_every_parameter_matters),
-        cmocka_unit_test(test_painting_over), cmocka_unit_test(test_hires),
-        cmocka_unit_test(test_hires_smaller), cmocka_unit_test(test_progress_and_cancel),
-        cmocka_unit_test(test_refusals),      cmocka_unit_test(test_memory_is_planned),
-        cmocka_unit_test(test_speed),         cmocka_unit_test(test_memory_goes_back),
+        cmocka_unit_test(test_repeatable),
+        cmocka_unit_test(test_every_parameter_matters),
+        cmocka_unit_test(test_painting_over),
+        cmocka_unit_test(test_hires),
+        cmocka_unit_test(test_hires_smaller),
+        cmocka_unit_test(test_progress_and_cancel),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_memory_is_planned),
+        cmocka_unit_test(test_speed),
+        cmocka_unit_test(test_memory_goes_back),
+        cmocka_unit_test(test_memory_is_counted_once),
+        cmocka_unit_test(test_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

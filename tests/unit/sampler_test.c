@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "engine/family/stable.h"
 #include "engine/sample/blend.h"
 #include "tests/golden/sampler_vectors.h"
 
@@ -26,7 +27,7 @@ static struct schedule schedule;
 
 static int setup(void **state)
 {
-    schedule_init(&schedule, SCHEDULE_BETA_START, SCHEDULE_BETA_END);
+    schedule_init(&schedule, STABLE_BETA_START, STABLE_BETA_END);
     return 0;
 }
 
@@ -378,6 +379,49 @@ static void test_lcm_levels(void **state)
         }
 }
 
+/* Euler over a flow model in the samplers' units is Euler in its own: x += (f' - f) v. */
+static bool flow_denoise(void *ctx, const float *x, double sigma, float *x0, struct err *err)
+{
+    struct schedule_scales s = schedule_scales(ctx, sigma);
+    for (int i = 0; i < N; i++)
+        x0[i] = (float)(s.skip * x[i] + s.out * (0.5 * tanh(s.in * x[i]) + s.t / 1000));
+    return true;
+}
+
+static void test_flow(void **state)
+{
+    enum { STEPS = 8 };
+    struct err err;
+    struct schedule flow;
+    struct sampler_plan plan;
+    struct noise noise;
+    float x[N], start[N], scratch[2 * N];
+    const struct sampler *euler = sampler_find("Euler", NULL);
+    schedule_init_flow(&flow, 3);
+    assert_true(sampler_plan_text(&plan, euler, SCHEDULE_SIMPLE, &flow, STEPS, &err));
+    noise_init(&noise, PICTOR_RNG_NV, 5);
+    noise_draw(&noise, start, N);
+    sampler_start(&plan, x, NULL, start, N);
+    struct sampler_run run = {.sampler = euler,
+                              .plan = &plan,
+                              .pixels = PIXELS,
+                              .channels = CHANNELS,
+                              .denoiser = {flow_denoise, &flow},
+                              .noise = &noise,
+                              .eta = NAN};
+    assert_true(sampler_run(&run, x, scratch, &err));
+    for (int i = 0; i < N; i++) {
+        double want = start[i];
+        for (int k = 0; k < STEPS; k++) {
+            double t = 1 - (double)k / STEPS, next = 1 - (k + 1.0) / STEPS;
+            double f = 3 * t / (1 + 2 * t), to = 3 * next / (1 + 2 * next);
+            want += (to - f) * (0.5 * tanh(want) + f);
+        }
+        assert_true(fabs(x[i] - want) < 1e-5);
+    }
+    sampler_plan_free(&plan);
+}
+
 /* What programs need not read out of names. */
 static void test_facts(void **state)
 {
@@ -402,15 +446,11 @@ static void test_facts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_facts),
-        cmocka_unit_test(test_vectors),
-        cmocka_unit_test(test_all_finite),
-        cmocka_unit_test(test_strength_zero),
-        cmocka_unit_test(test_one_step_is_the_prediction),
-        cmocka_unit_test(test_stopping),
-        cmocka_unit_test(test_failing_denoiser),
-        cmocka_unit_test(test_bad_plans),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_facts),         cmocka_unit_test(test_flow),
+        cmocka_unit_test(test_vectors),       cmocka_unit_test(test_all_finite),
+        cmocka_unit_test(test_strength_zero), cmocka_unit_test(test_one_step_is_the_prediction),
+        cmocka_unit_test(test_stopping),      cmocka_unit_test(test_failing_denoiser),
+        cmocka_unit_test(test_bad_plans),     cmocka_unit_test(test_names),
         cmocka_unit_test(test_lcm_levels),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

@@ -10,11 +10,13 @@
 
 #include <cmocka.h>
 
+#include "engine/family/stable.h"
+
 static struct schedule schedule;
 
 static int setup(void **state)
 {
-    schedule_init(&schedule, SCHEDULE_BETA_START, SCHEDULE_BETA_END);
+    schedule_init(&schedule, STABLE_BETA_START, STABLE_BETA_END);
     return 0;
 }
 
@@ -177,12 +179,76 @@ static void test_names(void **state)
     assert_int_equal(n, SCHEDULE_BETA + 1);
 }
 
+/* Published sigmas of FLUX.2 klein in 4 steps at 512x512, whose shift is e^2.03069, and of Z-Image
+ * in 8 steps, whose shift is 3: noise of a flow model's latent, sigma of the samplers' over 1 +
+ * sigma. */
+static void test_flow(void **state)
+{
+    static const double klein[] = {1, 0.95809, 0.88398, 0.71750, 0};
+    static const double zimage[] = {1, 0.954545, 0.9, 0.833333, 0.75, 0.642857, 0.5, 0.3, 0};
+    const struct {
+        double shift;
+        int steps;
+        const double *want;
+    } cases[] = {{exp(2.03069), 4, klein}, {3, 8, zimage}};
+    struct schedule flow;
+    for (int i = 0; i < 2; i++) {
+        int count;
+        schedule_init_flow(&flow, cases[i].shift);
+        double *sigmas = schedule_sigmas(&flow, SCHEDULE_SIMPLE, cases[i].steps, &count, NULL);
+        assert_non_null(sigmas);
+        assert_int_equal(count, cases[i].steps + 1);
+        for (int k = 0; k < count; k++) {
+            struct schedule_scales s = schedule_scales(&flow, sigmas[k]);
+            double f = cases[i].want[k];
+            assert_true(fabs(s.t / 1000 - f) < 1e-5);
+            assert_true(fabs(s.in - (1 - f)) < 1e-5 && fabs(s.skip - (1 - f)) < 1e-5);
+            assert_true(fabs(s.out + f) < 1e-5);
+        }
+        free(sigmas);
+    }
+    /* A formula is in the noise that the model sees: the middle of three exponential steps. */
+    int count;
+    schedule_init_flow(&flow, 1);
+    double *sigmas = schedule_sigmas(&flow, SCHEDULE_EXPONENTIAL, 3, &count, NULL);
+    assert_non_null(sigmas);
+    assert_true(fabs(schedule_scales(&flow, sigmas[1]).t / 1000 - sqrt(0.001)) < 1e-6);
+    free(sigmas);
+}
+
+/* What is put in and what comes out: a network that is right gives the x0 that x was made from. */
+static void test_scales(void **state)
+{
+    struct schedule s = schedule;
+    const double x0 = 0.7, noise = -1.3;
+    for (int i = 0; i < 3; i++) {
+        enum schedule_prediction kinds[] = {SCHEDULE_NOISE, SCHEDULE_V, SCHEDULE_VELOCITY};
+        if (kinds[i] == SCHEDULE_VELOCITY)
+            schedule_init_flow(&s, 3);
+        s.prediction = kinds[i];
+        for (int t = 0; t < SCHEDULE_LEVELS - 1; t += 37) {
+            double sigma = s.sigmas[t], a = 1 / sqrt(1 + sigma * sigma), b = sigma * a;
+            struct schedule_scales c = schedule_scales(&s, sigma);
+            double answer = kinds[i] == SCHEDULE_NOISE ? noise
+                            : kinds[i] == SCHEDULE_V   ? a * noise - b * x0
+                                                       : noise - x0;
+            double x = x0 + sigma * noise;
+            assert_true(fabs(c.skip * x + c.out * answer - x0) < 1e-9 * (1 + sigma));
+            if (kinds[i] == SCHEDULE_VELOCITY)
+                assert_true(fabs(c.in - 1 / (1 + sigma)) < 1e-12);
+            else
+                assert_true(fabs(c.in - a) < 1e-12 && fabs(c.t - t) < 1e-9);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),     cmocka_unit_test(test_t_and_sigma),
         cmocka_unit_test(test_schedules), cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_names),     cmocka_unit_test(test_flow),
+        cmocka_unit_test(test_scales),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -16,7 +16,7 @@
 
 #include "engine/io/checkpoint.h"
 #include "engine/io/safetensors.h"
-#include "engine/model/unet.h"
+#include "engine/family/stable.h"
 #include "engine/pipeline/guided.h"
 #include "engine/sample/blend.h"
 #include "engine/sample/noise.h"
@@ -27,7 +27,7 @@ enum { W = 16, H = 8, C = 4, N = W * H * C, STEPS = 10 };
 struct fixture {
     struct device *dev;
     struct checkpoint *cp;
-    struct unet *unet;
+    struct family_model *model;
     struct safetensors *st;
     struct arena arena;
     struct ops ops;
@@ -205,29 +205,24 @@ static void all_cases(struct fixture *f)
 static void at_level(const char *level)
 {
     struct err err;
-    struct sd1_arch arch;
-    size_t bytes = 0;
+    const struct family *family = NULL;
+    struct pictor_params params = {.guidance = 7.5f};
     struct device_options options = {.threads = 2, .cpu = level, .bf16 = 0};
     struct fixture f = {.dev = device_new(&options, &err)};
     if (!f.dev || !(f.cp = checkpoint_open("tests/golden/tiny/tiny-ldm.safetensors", &err)) ||
-        !checkpoint_sd1(f.cp, &arch, &err) ||
-        !(f.unet = unet_load(f.dev, f.cp, &arch, &bytes, &err)) ||
+        !(family = family_of(f.cp, &err)) || !(f.model = family->open(f.dev, f.cp, &err)) ||
         !(f.st = safetensors_open("tests/golden/tiny/trajectories.safetensors", &err)))
         fail_msg("%s", err.msg);
-    schedule_init(&f.schedule, SCHEDULE_BETA_START, SCHEDULE_BETA_END);
+    family->schedule(f.model, 8 * W, 8 * H, STEPS, &f.schedule);
     tensor(&f, "cond", f.cond, 77 * 64);
     tensor(&f, "uncond", f.uncond, 77 * 64);
     f.ops = (struct ops){f.dev, &f.arena};
     struct guided_options o = {
         .ops = &f.ops,
-        .unet = f.unet,
+        .model = f.model,
         .schedule = &f.schedule,
-        .width = W,
-        .height = H,
-        .guidance = 7.5f,
-        .state_width = 64,
-        .tokens = {77, 77},
-        .states = {f.cond, f.uncond},
+        .picture = {W, H, &params},
+        .words = {{.tokens = 77, .states = f.cond}, {.tokens = 77, .states = f.uncond}},
     };
     arena_plan(&f.arena);
     assert_true(guided_new(&f.guided, &o, &err));
@@ -240,7 +235,7 @@ static void at_level(const char *level)
     all_cases(&f);
     guided_free(&f.guided);
     arena_free(&f.arena);
-    unet_free(f.unet);
+    family->free(f.model);
     safetensors_close(f.st);
     checkpoint_free(f.cp);
     device_free(f.dev);

@@ -55,7 +55,7 @@ void cpu_attention(struct ops *o, struct tensor *y, const struct tensor *q, cons
 void cpu_rows_activate(struct ops *o, struct tensor *y, const struct tensor *x,
                        enum activation act);
 void cpu_rows_resize(struct ops *o, struct tensor *y, const struct tensor *x);
-void cpu_rows_from_nchw(struct ops *o, struct tensor *y, const float *src);
-void cpu_rows_to_nchw(struct ops *o, float *dst, const struct tensor *x);
+void cpu_rows_from_floats(struct ops *o, struct tensor *y, const float *src);
+void cpu_rows_to_floats(struct ops *o, float *dst, const struct tensor *x);
 
 #endif

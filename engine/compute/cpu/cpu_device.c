@@ -71,8 +71,8 @@ static const struct device_table table = {
     .attention = cpu_attention,
     .activate = cpu_rows_activate,
     .resize = cpu_rows_resize,
-    .from_nchw = cpu_rows_from_nchw,
-    .to_nchw = cpu_rows_to_nchw,
+    .from_floats = cpu_rows_from_floats,
+    .to_floats = cpu_rows_to_floats,
 };
 
 static bool always(void)

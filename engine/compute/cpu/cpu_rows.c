@@ -1,4 +1,5 @@
-/* cpu_rows.c: the operations that touch every pixel once: activation, resizing, layout. */
+/* cpu_rows.c: the operations that touch every pixel once: activation, resizing, and to and
+ * from plain floats. */
 #include <string.h>
 
 #include "engine/compute/cpu/cpu.h"
@@ -8,7 +9,7 @@ struct rows {
     struct tensor *y;
     const struct tensor *x;
     enum activation act;
-    const float *src; /* [b, c, h, w] */
+    const float *src; /* [b, h, w, c] */
     float *dst;
 };
 
@@ -75,18 +76,16 @@ static void from_row(void *ctx, size_t task, int thread)
     const struct rows *r = ctx;
     struct tensor *y = r->y;
     int b = (int)(task / (size_t)y->h), row = (int)(task % (size_t)y->h);
-    size_t plane = (size_t)y->h * (size_t)y->w;
+    const float *src = r->src + task * (size_t)y->w * (size_t)y->c;
     float *v = (float *)cpu_scratch(r->dev, thread);
     memset(v, 0, (size_t)y->ld * sizeof *v);
     for (int i = 0; i < y->w; i++) {
-        for (int c = 0; c < y->c; c++)
-            v[c] = r->src[((size_t)b * (size_t)y->c + (size_t)c) * plane +
-                          (size_t)row * (size_t)y->w + (size_t)i];
+        memcpy(v, src + (size_t)i * (size_t)y->c, (size_t)y->c * sizeof *v);
         r->dev->k->from_f32(y->dtype, tensor_at(y, b, row, i), v, (size_t)y->ld);
     }
 }
 
-void cpu_rows_from_nchw(struct ops *o, struct tensor *y, const float *src)
+void cpu_rows_from_floats(struct ops *o, struct tensor *y, const float *src)
 {
     struct rows r = {.dev = cpu_of(o), .y = y, .src = src};
     if (y->pad)
@@ -99,17 +98,15 @@ static void to_row(void *ctx, size_t task, int thread)
     const struct rows *r = ctx;
     const struct tensor *x = r->x;
     int b = (int)(task / (size_t)x->h), row = (int)(task % (size_t)x->h);
-    size_t plane = (size_t)x->h * (size_t)x->w;
-    float *v = (float *)cpu_scratch(r->dev, thread);
+    float *dst = r->dst + task * (size_t)x->w * (size_t)x->c;
+    float *v = (float *)cpu_scratch(r->dev, thread); /* a kernel may write past c */
     for (int i = 0; i < x->w; i++) {
         r->dev->k->to_f32(v, x->dtype, tensor_at(x, b, row, i), (size_t)x->c);
-        for (int c = 0; c < x->c; c++)
-            r->dst[((size_t)b * (size_t)x->c + (size_t)c) * plane + (size_t)row * (size_t)x->w +
-                   (size_t)i] = v[c];
+        memcpy(dst + (size_t)i * (size_t)x->c, v, (size_t)x->c * sizeof *v);
     }
 }
 
-void cpu_rows_to_nchw(struct ops *o, float *dst, const struct tensor *x)
+void cpu_rows_to_floats(struct ops *o, float *dst, const struct tensor *x)
 {
     struct rows r = {.dev = cpu_of(o), .x = x, .dst = dst};
     run_rows(&r, x, to_row);

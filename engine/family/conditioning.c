@@ -2,10 +2,12 @@
  * the token axis. A token's weight scales its vector; the chunk's mean is then put back to what it
  * was, so that weights move attention about without brightening the picture (SD WebUI's "original"
  * emphasis). */
-#include "engine/pipeline/conditioning.h"
+#include "engine/family/conditioning.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "engine/text/chunk.h"
 
 #define KEPT 4
 
@@ -19,13 +21,13 @@ struct entry {
 struct conditioning {
     const struct clip *clip;
     const struct tokenizer *tokenizer;
-    int width;
+    int width, pad;
     unsigned clock;
     struct entry kept[KEPT];
 };
 
 struct conditioning *conditioning_new(const struct clip *clip, const struct tokenizer *tokenizer,
-                                      int width, struct err *err)
+                                      int pad, struct err *err)
 {
     struct conditioning *c = calloc(1, sizeof *c);
     if (!c) {
@@ -34,7 +36,8 @@ struct conditioning *conditioning_new(const struct clip *clip, const struct toke
     }
     c->clip = clip;
     c->tokenizer = tokenizer;
-    c->width = width;
+    c->width = clip_width(clip);
+    c->pad = pad;
     return c;
 }
 
@@ -52,16 +55,6 @@ void conditioning_free(struct conditioning *c)
     for (int i = 0; i < KEPT; i++)
         entry_free(&c->kept[i]);
     free(c);
-}
-
-bool conditioning_tokens(struct conditioning *c, const char *prompt, int *tokens, struct err *err)
-{
-    struct chunk_list list;
-    if (!chunk_prompt(c->tokenizer, prompt, &list, err))
-        return false;
-    *tokens = (int)list.count * CHUNK_LENGTH;
-    chunk_list_free(&list);
-    return true;
 }
 
 static double mean_of(const float *x, size_t n)
@@ -87,22 +80,40 @@ static void weigh(float *states, const struct chunk *chunk, int width)
         states[i] *= back;
 }
 
-bool conditioning_encode(struct conditioning *c, struct ops *o, const char *prompt, int skip,
-                         const float **out, struct err *err)
+/* A planning pass: how many tokens there are, and what a chunk takes. */
+static bool plan(const struct conditioning *c, struct ops *o, const char *prompt, int skip,
+                 struct family_words *out, struct err *err)
+{
+    struct chunk_list list;
+    if (!chunk_prompt(c->tokenizer, prompt, c->pad, &list, err))
+        return false;
+    *out = (struct family_words){.tokens = (int)list.count * CHUNK_LENGTH};
+    chunk_list_free(&list);
+    clip_encode(o, c->clip, NULL, CHUNK_LENGTH, skip, NULL);
+    return true;
+}
+
+/* The kept prompt, if it is one of them; else NULL, and *place is where it may go. */
+static struct entry *find(struct conditioning *c, const char *prompt, int skip,
+                          struct entry **place)
 {
     struct entry *oldest = &c->kept[0];
     for (int i = 0; i < KEPT; i++) {
         struct entry *e = &c->kept[i];
-        if (e->prompt && e->skip == skip && strcmp(e->prompt, prompt) == 0) {
-            e->used = ++c->clock;
-            *out = e->states;
-            return true;
-        }
+        if (e->prompt && e->skip == skip && strcmp(e->prompt, prompt) == 0)
+            return e;
         if (e->used < oldest->used)
             oldest = e;
     }
+    *place = oldest;
+    return NULL;
+}
+
+static bool encode(struct conditioning *c, struct ops *o, const char *prompt, int skip,
+                   struct entry *out, struct err *err)
+{
     struct chunk_list list;
-    if (!chunk_prompt(c->tokenizer, prompt, &list, err))
+    if (!chunk_prompt(c->tokenizer, prompt, c->pad, &list, err))
         return false;
     struct entry fresh = {.skip = skip, .tokens = (int)list.count * CHUNK_LENGTH};
     size_t chunk_size = (size_t)CHUNK_LENGTH * (size_t)c->width;
@@ -120,9 +131,23 @@ bool conditioning_encode(struct conditioning *c, struct ops *o, const char *prom
             weigh(states, &list.at[i], c->width);
     }
     chunk_list_free(&list);
-    entry_free(oldest);
-    fresh.used = ++c->clock;
-    *oldest = fresh;
-    *out = fresh.states;
+    entry_free(out);
+    *out = fresh;
+    return true;
+}
+
+bool conditioning_encode(struct conditioning *c, struct ops *o, const char *prompt, int skip,
+                         struct family_words *out, struct err *err)
+{
+    if (arena_planning(o->arena))
+        return plan(c, o, prompt, skip, out, err);
+    struct entry *place, *e = find(c, prompt, skip, &place);
+    if (!e) {
+        if (!encode(c, o, prompt, skip, place, err))
+            return false;
+        e = place;
+    }
+    e->used = ++c->clock;
+    *out = (struct family_words){.tokens = e->tokens, .states = e->states};
     return true;
 }

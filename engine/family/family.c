@@ -1,0 +1,70 @@
+/* family.c: which families there are, and what is known not to be one of them. */
+#include "engine/family/family.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct family *const families[] = {&family_sd1};
+
+/* What is known by a name but not run. The first that fits is the answer. */
+static const struct {
+    const char *prefix, *what;
+} others[] = {
+    {"cond_stage_model.model.", "an SD 2.x checkpoint"},
+    {"conditioner.embedders.1.", "an SDXL checkpoint"},
+    {"conditioner.embedders.0.", "an SDXL refiner checkpoint"},
+    {"model.diffusion_model.label_emb.", "an SDXL checkpoint"},
+    {"model.diffusion_model.joint_blocks.", "an SD 3 checkpoint"},
+    {"model.diffusion_model.double_blocks.", "a Flux checkpoint"},
+    {"double_blocks.", "a Flux checkpoint"},
+    {"control_model.", "a ControlNet"},
+    {"lora_unet_", "a LoRA"},
+    {"lora_te_", "a LoRA"},
+    {"down_blocks.", "a UNet alone, in the diffusers layout (give the folder that holds it)"},
+    {"decoder.", "a VAE alone"},
+};
+
+const struct family *family_of(const struct checkpoint *cp, struct err *err)
+{
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (families[i]->recognises(cp))
+            return families[i];
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (checkpoint_has(cp, others[i].prefix)) {
+            err_set(err, ERR_UNSUPPORTED, "this is %s, which pictor does not run", others[i].what);
+            return NULL;
+        }
+    err_set(err, ERR_INVALID,
+            "this is not a Stable Diffusion checkpoint: wanted tensors named "
+            "model.diffusion_model.input_blocks.*, found none");
+    return NULL;
+}
+
+double family_number(const struct checkpoint *cp, const char *key, double low, double high,
+                     double otherwise)
+{
+    const char *text = checkpoint_metadata(cp, key);
+    char *end;
+    double v = text ? strtod(text, &end) : otherwise;
+    return text && (*end || !(v >= low && v <= high)) ? otherwise : v;
+}
+
+void family_describe(const struct checkpoint *cp, const struct family *family, int side,
+                     float guidance, int steps, struct family_facts *facts)
+{
+    struct pictor_model_info *i = &facts->info;
+    const char *title = checkpoint_metadata(cp, "modelspec.title");
+    const char *size = checkpoint_metadata(cp, "modelspec.resolution");
+    snprintf(i->architecture, sizeof i->architecture, "%s", family->name);
+    snprintf(i->title, sizeof i->title, "%s", title ? title : "");
+    i->native_width = i->native_height = side;
+    int w, h;
+    if (size && sscanf(size, "%dx%d", &w, &h) == 2 && w >= 64 && w <= 4096 && h >= 64 &&
+        h <= 4096 && w % facts->multiple == 0 && h % facts->multiple == 0) {
+        i->native_width = w;
+        i->native_height = h;
+    }
+    i->default_guidance = (float)family_number(cp, "pictor.guidance", 1, 30, guidance);
+    i->default_steps = (int)family_number(cp, "pictor.steps", 1, 1000, steps);
+}

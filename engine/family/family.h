@@ -1,0 +1,117 @@
+/* family.h: the seam between the pipeline and the kinds of models there are.
+ *
+ * The pipeline, guidance, samplers and previews know a model by its facts and by these functions,
+ * and name no network. A family is a file of this folder, family_NAME.c, with one table of
+ * functions, and a line in family.c: it recognises its checkpoints, opens them, and says what words
+ * become, what the network answers, and how pictures become latents and back.
+ *
+ * Latents are floats [h, w, channels], pictures [factor h, factor w, 3] in -1..1. Whatever takes
+ * `struct ops` runs twice: over a planning arena, where no pointer to numbers is touched, and for
+ * real; both must allocate alike. One call at a time a device. */
+#ifndef PICTOR_ENGINE_FAMILY_FAMILY_H
+#define PICTOR_ENGINE_FAMILY_FAMILY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "engine/base/err.h"
+#include "engine/compute/ops.h"
+#include "engine/io/checkpoint.h"
+#include "engine/pictor.h"
+#include "engine/sample/schedule.h"
+
+#define FAMILY_CHANNELS 128 /* most that a latent may have */
+
+/* What the pipeline goes by. */
+struct family_facts {
+    struct pictor_model_info info; /* weight_bytes is 0 before the model is opened */
+    int channels;                  /* of a latent */
+    int factor;                    /* pixels a side of one latent pixel */
+    int multiple;                  /* sides of pictures, in pixels, are multiples of it */
+    bool guided;    /* takes a negative prompt: guidance is a second answer of the network */
+    int clip_skips; /* clip_skip may be 1..clip_skips */
+    /* Latent to RGB in 0..1, a row a channel and a constant; NULL: fitted when it is needed. */
+    const float (*preview)[3];
+};
+
+/* What a prompt became: what its states mean is the family's. Prompts of as many tokens can be
+ * answered in one batch. */
+struct family_words {
+    int tokens;
+    const float *states; /* [tokens, whatever the family has]; NULL while planning */
+    const float *pooled; /* of the prompt as a whole, where the family has that; or NULL */
+};
+
+/* The picture that a network is asked about. */
+struct family_picture {
+    int width, height; /* of the latent */
+    const struct pictor_params *params;
+};
+
+/* The first member of every family's model. */
+struct family_model {
+    const struct family *family;
+    struct family_facts facts;
+};
+
+struct family_call; /* a batch of one or two prompts that the network is ready to answer */
+
+struct family {
+    const char *name; /* "sd1" */
+
+    /* Whether a checkpoint is of this family, by names and shapes that no other family has. */
+    bool (*recognises)(const struct checkpoint *cp);
+    /* The facts, from the header alone. Every size that `open` relies on is checked here. */
+    bool (*read)(const struct checkpoint *cp, struct family_facts *facts, struct err *err);
+    /* Loads the weights; the checkpoint must outlive the model. Returns owned. */
+    struct family_model *(*open)(struct device *dev, const struct checkpoint *cp, struct err *err);
+    void (*free)(struct family_model *m);
+
+    /* The noise levels for a picture of this many pixels in this many steps. */
+    void (*schedule)(const struct family_model *m, int width, int height, int steps,
+                     struct schedule *out);
+    /* What is painted when `asked` is what was asked for, where a model has its own idea of that;
+     * false: `asked`. May be NULL. */
+    bool (*fit)(const struct family_model *m, const struct pictor_params *asked,
+                struct pictor_params *fitted);
+
+    /* `prompt` is one of the params'. What `out` points to is valid until the next call but one.
+     * Planning gives the tokens and finds every fault of a prompt. */
+    bool (*words)(struct family_model *m, struct ops *o, const struct pictor_params *params,
+                  const char *prompt, struct family_words *out, struct err *err);
+
+    /* The network made ready for b prompts of as many tokens each, in the arena. Returns owned. */
+    struct family_call *(*call_new)(const struct family_model *m, struct ops *o,
+                                    const struct family_picture *picture,
+                                    const struct family_words *words, int b, struct err *err);
+    /* The first prompt of a batch by itself; borrows from it. Returns owned. */
+    struct family_call *(*call_first)(const struct family_call *call, struct err *err);
+    void (*call_free)(struct family_call *call);
+    /* y [b, h, w, channels] = what the network says of x at its time t; what that means is the
+     * schedule's `prediction`. `reuse`: what the last call of this batch left may stand for a part
+     * of the work (params->speed.reuse_every). */
+    void (*predict)(const struct family_model *m, struct ops *o, struct family_call *call,
+                    const float *x, double t, bool reuse, float *y);
+
+    void (*decode)(const struct family_model *m, struct ops *o, const float *latent, int h, int w,
+                   float *picture);
+    void (*encode)(const struct family_model *m, struct ops *o, const float *picture, int h, int w,
+                   float *latent);
+};
+
+/* The family that a checkpoint is of; NULL with a message that says what it is instead. */
+const struct family *family_of(const struct checkpoint *cp, struct err *err);
+
+/* Fills facts->info from the checkpoint's metadata (modelspec.* is the convention of published
+ * files, pictor.* the built-in model's), where that is within reason; `side`, `guidance` and
+ * `steps` are the family's own. */
+void family_describe(const struct checkpoint *cp, const struct family *family, int side,
+                     float guidance, int steps, struct family_facts *facts);
+
+/* A number of the checkpoint's metadata; `otherwise` where there is none within low..high. */
+double family_number(const struct checkpoint *cp, const char *key, double low, double high,
+                     double otherwise);
+
+extern const struct family family_sd1;
+
+#endif

@@ -1,0 +1,63 @@
+/* family_sd1.c: Stable Diffusion 1.x, and the built-in model, which is one. */
+#include "engine/family/stable.h"
+#include "engine/text/tokenizer.h"
+
+/* Nothing that is known by another name has these. */
+static bool recognises(const struct checkpoint *cp)
+{
+    return checkpoint_has(cp, "model.diffusion_model.input_blocks.") &&
+           !checkpoint_has(cp, "model.diffusion_model.label_emb.") &&
+           !checkpoint_has(cp, "cond_stage_model.model.") && !checkpoint_has(cp, "conditioner.") &&
+           !checkpoint_has(cp, "control_model.");
+}
+
+static bool read_config(const struct checkpoint *cp, struct stable_config *c, struct err *err)
+{
+    if (!stable_read(cp, "SD 1.x", c, err))
+        return false;
+    c->clip.act = ACT_QUICK_GELU;
+    c->unet.heads = 8;
+    c->vae.scale = 0.18215f;
+    c->pad = TOKENIZER_END;
+    c->prediction = SCHEDULE_NOISE;
+    c->compose_side = (int)family_number(cp, "pictor.compose", 64, 4096, 0);
+    c->detail_strength = family_number(cp, "pictor.detail", 0, 1, 0);
+    return true;
+}
+
+static bool read_facts(const struct checkpoint *cp, struct family_facts *facts, struct err *err)
+{
+    struct stable_config c;
+    if (!read_config(cp, &c, err))
+        return false;
+    *facts = stable_facts(&c);
+    family_describe(cp, &family_sd1, 512, 7, 20, facts);
+    return true;
+}
+
+static struct family_model *open_model(struct device *dev, const struct checkpoint *cp,
+                                       struct err *err)
+{
+    struct stable_config c;
+    struct family_facts facts;
+    if (!read_config(cp, &c, err) || !read_facts(cp, &facts, err))
+        return NULL;
+    return stable_open(&family_sd1, dev, cp, &c, &facts, err);
+}
+
+const struct family family_sd1 = {
+    .name = "sd1",
+    .recognises = recognises,
+    .read = read_facts,
+    .open = open_model,
+    .free = stable_free,
+    .schedule = stable_schedule,
+    .fit = stable_fit,
+    .words = stable_words,
+    .call_new = stable_call_new,
+    .call_first = stable_call_first,
+    .call_free = stable_call_free,
+    .predict = stable_predict,
+    .decode = stable_decode,
+    .encode = stable_encode,
+};

@@ -1,0 +1,60 @@
+/* stable.h: what the Stable Diffusion families have in common: a CLIP text encoder, a UNet and an
+ * autoencoder. A family says how its three are made; the functions below fill its table. */
+#ifndef PICTOR_ENGINE_FAMILY_STABLE_H
+#define PICTOR_ENGINE_FAMILY_STABLE_H
+
+#include "engine/family/family.h"
+#include "engine/model/clip.h"
+#include "engine/model/unet.h"
+#include "engine/model/vae.h"
+
+/* Linear in their square root between these: what SD 1.x, 2.x and XL were trained on. */
+#define STABLE_BETA_START 0.00085
+#define STABLE_BETA_END 0.012
+
+struct stable_config {
+    struct clip_config clip;
+    struct unet_config unet;
+    struct vae_config vae;
+    int pad;          /* the token that fills up chunks */
+    int last_skipped; /* layers at the text encoder's end that are never run */
+    enum schedule_prediction prediction;
+    /* Composing small: see compose.h. */
+    int compose_side;
+    double detail_strength;
+};
+
+/* Reads the sizes of the three networks, and checks that they fit each other: 4 latent channels,
+ * text as wide as the UNet takes it. `name` ("SD 1.x") is for messages. */
+bool stable_read(const struct checkpoint *cp, const char *name, struct stable_config *out,
+                 struct err *err);
+
+/* The facts that follow from the configuration; not those of family_describe. */
+struct family_facts stable_facts(const struct stable_config *config);
+
+/* `facts` is what the family's `read` gave. Returns owned. */
+struct family_model *stable_open(const struct family *family, struct device *dev,
+                                 const struct checkpoint *cp, const struct stable_config *config,
+                                 const struct family_facts *facts, struct err *err);
+
+/* The functions of the table. */
+void stable_free(struct family_model *m);
+void stable_schedule(const struct family_model *m, int width, int height, int steps,
+                     struct schedule *out);
+bool stable_fit(const struct family_model *m, const struct pictor_params *asked,
+                struct pictor_params *fitted);
+bool stable_words(struct family_model *m, struct ops *o, const struct pictor_params *params,
+                  const char *prompt, struct family_words *out, struct err *err);
+struct family_call *stable_call_new(const struct family_model *m, struct ops *o,
+                                    const struct family_picture *picture,
+                                    const struct family_words *words, int b, struct err *err);
+struct family_call *stable_call_first(const struct family_call *call, struct err *err);
+void stable_call_free(struct family_call *call);
+void stable_predict(const struct family_model *m, struct ops *o, struct family_call *call,
+                    const float *x, double t, bool reuse, float *y);
+void stable_decode(const struct family_model *m, struct ops *o, const float *latent, int h, int w,
+                   float *picture);
+void stable_encode(const struct family_model *m, struct ops *o, const float *picture, int h, int w,
+                   float *latent);
+
+#endif

@@ -1,0 +1,106 @@
+/* params.c: see params.h. Defaults and limits. */
+#include "engine/pipeline/params.h"
+
+#include <math.h>
+#include <strings.h>
+
+#include "engine/pipeline/model.h"
+
+#define MAX_SIDE 8192 /* far beyond what the models do; memory is the real limit */
+#define MAX_STEPS 1000
+#define MAX_SIGMA 1000 /* of guidance_low and _high; a model's own begin at 15 */
+#define MAX_REUSE 20
+#define MAX_MERGING 0.9 /* the SD WebUI's */
+
+void pictor_params_init(struct pictor_params *p, const struct pictor_model *model)
+{
+    static const struct pictor_model_info plain = {
+        .native_width = 512, .native_height = 512, .default_guidance = 7, .default_steps = 20};
+    const struct pictor_model_info *info = model ? &model->family->facts.info : &plain;
+    *p = (struct pictor_params){
+        .prompt = "",
+        .negative_prompt = "",
+        .width = info->native_width,
+        .height = info->native_height,
+        .steps = info->default_steps,
+        .guidance = info->default_guidance,
+        .sampler = *info->default_sampler ? info->default_sampler : "Euler a",
+        .scheduler = *info->default_scheduler ? info->default_scheduler : "automatic",
+        .eta = NAN,
+        .clip_skip = 1,
+        .strength = 0.75,
+        .fill = PICTOR_FILL_ORIGINAL,
+        .mask_blur = 4,
+        .mask_padding = 32,
+        .hires_strength = 0.7,
+        .hires_upscaler = "Latent",
+    };
+}
+
+static bool in_range(const char *name, double value, double low, double high, struct err *err)
+{
+    if (value >= low && value <= high)
+        return true;
+    return err_set(err, ERR_INVALID, "%s must be %g..%g, got %g", name, low, high, value);
+}
+
+static bool check_side(const char *name, int value, int multiple, struct err *err)
+{
+    if (!in_range(name, value, PARAMS_MIN_SIDE, MAX_SIDE, err))
+        return false;
+    if (value % multiple)
+        return err_set(err, ERR_INVALID, "%s must be a multiple of %d, got %d", name, multiple,
+                       value);
+    return true;
+}
+
+static bool check_hires(const struct family_facts *facts, const struct pictor_params *p,
+                        struct err *err)
+{
+    if (!p->hires_width && !p->hires_height)
+        return true;
+    if (p->init)
+        return err_set(err, ERR_INVALID, "hires is for text to image: init was given too");
+    if (!check_side("hires_width", p->hires_width, facts->multiple, err) ||
+        !check_side("hires_height", p->hires_height, facts->multiple, err) ||
+        !in_range("hires_steps", p->hires_steps, 0, MAX_STEPS, err) ||
+        !in_range("hires_strength", p->hires_strength, 0, 1, err))
+        return false;
+    if (strcasecmp(p->hires_upscaler, "Latent") && strcasecmp(p->hires_upscaler, "Lanczos"))
+        return err_set(err, ERR_INVALID, "hires_upscaler must be Latent or Lanczos, got '%.64s'",
+                       p->hires_upscaler);
+    return true;
+}
+
+bool params_check(const struct family_facts *facts, const struct pictor_params *p,
+                  struct params_choice *out, struct err *err)
+{
+    const struct pictor_scheduler_info *named = NULL, *chosen;
+    *out = (struct params_choice){0};
+    if (!(out->sampler = sampler_find(p->sampler, &named)))
+        return err_set(err, ERR_INVALID, "sampler '%.64s' is not known", p->sampler);
+    if (!(chosen = pictor_scheduler_find(p->scheduler)))
+        return err_set(err, ERR_INVALID, "scheduler '%.64s' is not known", p->scheduler);
+    out->scheduler = schedule_kind_of(chosen);
+    if (out->scheduler == SCHEDULE_AUTOMATIC && named)
+        out->scheduler = schedule_kind_of(named);
+    if (!check_side("width", p->width, facts->multiple, err) ||
+        !check_side("height", p->height, facts->multiple, err) ||
+        !in_range("steps", p->steps, 1, MAX_STEPS, err) ||
+        !in_range("guidance", p->guidance, 0, 100, err) ||
+        !in_range("strength", p->strength, 0, 1, err) ||
+        !in_range("subseed_strength", p->subseed_strength, 0, 1, err) ||
+        !in_range("clip_skip", p->clip_skip, 1, facts->clip_skips, err) ||
+        !in_range("mask_blur", p->mask_blur, 0, 64, err) ||
+        !in_range("mask_padding", p->mask_padding, 0, MAX_SIDE, err) ||
+        !in_range("guidance_low", p->speed.guidance_low, 0, MAX_SIGMA, err) ||
+        !in_range("guidance_high", p->speed.guidance_high, 0, MAX_SIGMA, err) ||
+        !in_range("reuse_every", p->speed.reuse_every, 0, MAX_REUSE, err) ||
+        !in_range("token_merging", p->speed.token_merging, 0, MAX_MERGING, err))
+        return false;
+    if (!isnan(p->eta) && !in_range("eta", p->eta, 0, 1, err))
+        return false;
+    if (p->mask && !p->init)
+        return err_set(err, ERR_INVALID, "mask needs init: a picture to paint over");
+    return check_hires(facts, p, err);
+}

@@ -1,0 +1,20 @@
+/* params.h: what is asked for, held against what a model can do. */
+#ifndef PICTOR_ENGINE_PIPELINE_PARAMS_H
+#define PICTOR_ENGINE_PIPELINE_PARAMS_H
+
+#include "engine/family/family.h"
+#include "engine/sample/sampler.h"
+
+#define PARAMS_MIN_SIDE 64
+
+/* What the names in the parameters stand for. */
+struct params_choice {
+    const struct sampler *sampler;
+    enum schedule_kind scheduler;
+};
+
+/* Fails with the parameter's name, what was wanted and what came. Prompts are for the family. */
+bool params_check(const struct family_facts *facts, const struct pictor_params *p,
+                  struct params_choice *out, struct err *err);
+
+#endif
