@@ -9,7 +9,7 @@
 
 #include "engine/base/log.h"
 #include "engine/pictor.h"
-#include "server/app.h"
+#include "server/api/app.h"
 #include "server/base/settings.h"
 #include "server/cli/cli.h"
 #include "server/http/http.h"
@@ -17,6 +17,7 @@
 #include "server/paint/dispatch.h"
 #include "server/queue/events.h"
 #include "server/queue/queue.h"
+#include "server/routes.h"
 #include "server/store/keys.h"
 #include "server/store/store.h"
 
@@ -118,7 +119,7 @@ static bool run(const struct settings *settings, struct err *err)
         !(app.keys = keys_new(app.store, err)) || !check_exposure(settings, app.keys, err) ||
         !(app.events = events_new(err)) ||
         !(app.queue = queue_new(app.store, app.events, settings, err)) ||
-        !start_painting(&app, err) || !(http = http_start(&app, err)))
+        !start_painting(&app, err) || !(http = routes_serve(&app, err)))
         goto done;
     greet(settings, http_port(http));
     wait_for_signals(&signals, app.registry);

@@ -11,7 +11,8 @@ say() { echo "lint: $*"; bad=1; }
 # sdapi (never each other) -> api -> paint -> worker -> queue -> store -> job -> base; http knows base
 # alone.
 picture="engine/base engine/io engine/pictor.h"
-allowed() { # folder -> folders it may include from
+api="$picture server/base server/http server/job server/store server/queue server/paint server/api"
+allowed() { # folder -> the folders (without theirs; with them if / ends it) and files it may include
     case $1 in
     engine/base) echo "engine/base" ;;
     engine/compute | engine/compute/cpu) echo "engine/base engine/compute engine/compute/cpu" ;;
@@ -27,12 +28,15 @@ allowed() { # folder -> folders it may include from
     server/base) echo "engine/base server/base" ;;
     server/job) echo "$picture engine/builtin/builtin.h server/base server/job" ;;
     server/store) echo "engine/base server/base server/job server/store" ;;
-    server/store/sqlite) echo "engine/base server/base server/job server/store" ;;
+    server/store/sqlite) echo "engine/base server/base server/job server/store $1" ;;
     server/queue) echo "engine/base server/base server/job server/store server/queue" ;;
     server/worker) echo "$picture server/base server/job server/worker" ;;
     server/paint) echo "$picture server/base server/job server/queue server/worker server/paint" ;;
     server/cli) echo "$picture engine/bench.h server/base server/job server/store server/paint server/cli" ;;
-    server | server/*) echo "engine/base engine/io engine/pictor.h server web_files.h" ;;
+    server/http) echo "engine/base server/base server/http" ;;
+    server/api) echo "$api server/web_files.h" ;;
+    server/api/native | server/api/openai | server/api/sdapi) echo "$api $1" ;;
+    server) echo "engine/base engine/pictor.h server/" ;;
     esac
 }
 while read -r file; do
@@ -42,7 +46,10 @@ while read -r file; do
     while read -r include; do
         ok=0
         for r in $rules; do
-            case $include in "$r"* ) ok=1 ;; esac
+            case $r in
+            */) case $include in "$r"*) ok=1 ;; esac ;;
+            *) [ "$r" = "$include" ] || [ "$r" = "${include%/*}" ] && ok=1 ;;
+            esac
         done
         [ $ok = 1 ] || say "$file includes $include"
     done < <(sed -nE 's/^#include "([^"]+)".*/\1/p' "$file")

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "engine/pictor.h"
-#include "server/app.h"
+#include "server/api/app.h"
 #include "server/base/now.h"
 #include "server/http/http.h"
 #include "server/paint/dispatch.h"
@@ -28,18 +28,17 @@ static void single(FILE *out, const char *name, const char *type, const char *he
 
 static void put_http(FILE *out, const struct http_stats *s)
 {
-    static const char *const dialects[] = {"page", "native", "openai", "sdapi"};
     describe(out, "http_requests_total", "counter", "Requests answered, by API and status class.");
-    for (int d = 0; d < 4; d++)
+    for (int d = 0; d < s->dialect_count; d++)
         for (int c = 1; c < HTTP_STATS_CLASSES; c++)
-            if (s->requests[d][c] > 0)
+            if (s->dialects[d].requests[c] > 0)
                 fprintf(out, "pictor_http_requests_total{api=\"%s\",class=\"%dxx\"} %llu\n",
-                        dialects[d], c, s->requests[d][c]);
+                        s->dialects[d].name, c, s->dialects[d].requests[c]);
     describe(out, "http_request_seconds_total", "counter",
              "Seconds from a request's headers to the end of its answer, waiting included.");
-    for (int d = 0; d < 4; d++)
-        fprintf(out, "pictor_http_request_seconds_total{api=\"%s\"} %.3f\n", dialects[d],
-                s->seconds[d]);
+    for (int d = 0; d < s->dialect_count; d++)
+        fprintf(out, "pictor_http_request_seconds_total{api=\"%s\"} %.3f\n", s->dialects[d].name,
+                s->dialects[d].seconds);
     single(out, "http_connections", "gauge", "Open connections.", s->connections);
     single(out, "http_waiting", "gauge", "Requests waiting for a job.", s->waiting);
     single(out, "http_streams", "gauge", "Quiet event streams.", s->streams);

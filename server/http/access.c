@@ -1,13 +1,10 @@
-/* access.c: see access.h. */
+/* access.c: the Host and Origin gates. */
 #include "server/http/access.h"
 
 #include <arpa/inet.h>
-#include <openssl/crypto.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "server/base/base64.h"
 #include "server/base/settings.h"
 #include "server/base/url.h"
 
@@ -66,75 +63,4 @@ bool access_check_origin(const struct settings *s, const struct access_request *
     return err_set(err, ERR_DENIED,
                    "a page of another origin (%.80s) may not do this; add it to cors_origins",
                    r->origin ? r->origin : r->fetch_site);
-}
-
-static bool same_secret(const char *a, const char *b)
-{
-    size_t n = strlen(a);
-    return n == strlen(b) && CRYPTO_memcmp(a, b, n) == 0;
-}
-
-/* The part after "scheme ", or NULL. */
-static const char *credentials(const char *authorization, const char *scheme)
-{
-    size_t n = strlen(scheme);
-    if (!authorization || strncasecmp(authorization, scheme, n) != 0 || authorization[n] != ' ')
-        return NULL;
-    return authorization + n + strspn(authorization + n, " ");
-}
-
-static bool check_basic(const struct settings *s, struct keys *keys, const char *encoded,
-                        struct access_grant *out, struct err *err)
-{
-    uint8_t *text = NULL;
-    size_t size;
-    bool ok = false;
-    if (!base64_decode(encoded, strlen(encoded), &text, &size, NULL))
-        return err_set(err, ERR_DENIED, "Invalid authentication credentials");
-    char *pair = strndup((char *)text, size);
-    char *colon = pair ? strchr(pair, ':') : NULL;
-    if (!colon) {
-        err_set(err, ERR_DENIED, "Invalid authentication credentials");
-        goto done;
-    }
-    for (size_t i = 0; i < s->api_auth.count; i++)
-        ok |= same_secret(s->api_auth.items[i], pair);
-    if (!ok) {
-        ok = keys_check(keys, colon + 1, &out->key, err);
-        if (!ok && err->code == ERR_DENIED)
-            err_set(err, ERR_DENIED, "Incorrect username or password");
-    }
-done:
-    if (text)
-        OPENSSL_cleanse(text, size);
-    if (pair)
-        OPENSSL_cleanse(pair, strlen(pair));
-    free(pair);
-    free(text);
-    return ok;
-}
-
-bool access_check_key(const struct settings *s, struct keys *keys, const struct access_request *r,
-                      struct access_grant *out, struct err *err)
-{
-    *out = (struct access_grant){0};
-    out->required = keys_required(keys) || s->api_auth.count > 0;
-    if (!out->required) {
-        out->admin = true;
-        return true;
-    }
-    const char *bearer = credentials(r->authorization, "Bearer");
-    const char *basic = credentials(r->authorization, "Basic");
-    bool ok;
-    if (bearer) {
-        ok = keys_check(keys, bearer, &out->key, err);
-    } else if (basic) {
-        ok = check_basic(s, keys, basic, out, err);
-    } else {
-        out->challenged = true;
-        return err_set(err, ERR_DENIED,
-                       "this server needs a key: send the header Authorization: Bearer KEY");
-    }
-    out->admin = ok && out->key.admin;
-    return ok;
 }

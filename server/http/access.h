@@ -1,16 +1,15 @@
-/* access.h: who may ask for what, before a handler runs.
+/* access.h: whether a request may come in at all, before its key is looked at.
  *
- * Three gates. Host: a name that somebody else's DNS points at this machine must not reach a
+ * Two gates. Host: a name that somebody else's DNS points at this machine must not reach a
  * server that trusts its own machine (DNS rebinding). Origin: a page of another site must not
- * change anything here with the visitor's rights (CSRF), unless cors_origins names it. Key: every
- * route but the open ones, as soon as there are keys or api_auth. Thread-safe; no state. */
+ * change anything here with the visitor's rights (CSRF), unless cors_origins names it. The third
+ * gate, the key, is handed to http_start. Thread-safe; no state. */
 #ifndef PICTOR_SERVER_ACCESS_H
 #define PICTOR_SERVER_ACCESS_H
 
 #include <stdbool.h>
 
 #include "engine/base/err.h"
-#include "server/store/keys.h"
 
 struct settings;
 
@@ -29,15 +28,12 @@ bool access_is_cors(const struct settings *s, const struct access_request *r);
 
 bool access_check_origin(const struct settings *s, const struct access_request *r, struct err *err);
 
-struct access_grant {
-    bool required;   /* the server asks for keys at all */
-    struct key key;  /* whose request it is; id "" when not required, or for api_auth */
-    bool admin;      /* may see and manage everybody's jobs */
-    bool challenged; /* denied because nothing was presented */
-};
+#define ACCESS_KEY_ID_SIZE 33
 
-/* Bearer KEY, Basic USER:PASS of api_auth, or Basic with a key as the password. ERR_DENIED. */
-bool access_check_key(const struct settings *s, struct keys *keys, const struct access_request *r,
-                      struct access_grant *out, struct err *err);
+/* What the key of a request allows. */
+struct access_grant {
+    char key_id[ACCESS_KEY_ID_SIZE]; /* "": nobody's, when the server asks for no keys */
+    bool admin;                      /* may see and manage everybody's jobs */
+};
 
 #endif

@@ -1,4 +1,4 @@
-/* http.c: see http.h. Requests come in, pass the gates, reach a handler, and end.
+/* http.c: requests come in, pass the gates, reach a handler, and end.
  *
  * A pool of libmicrohttpd's threads, each with its own epoll set, reads requests and runs handlers.
  * It calls on_request first with the headers (the gates: Host, Origin, route, key, limits), then
@@ -25,14 +25,12 @@
 #include <unistd.h>
 
 #include "engine/base/log.h"
-#include "server/app.h"
 #include "server/base/json_text.h"
 #include "server/base/now.h"
 #include "server/base/settings.h"
 #include "server/base/url.h"
 #include "server/http/hangup.h"
 #include "server/http/rate.h"
-#include "server/queue/events.h"
 
 #define THREADS 8                    /* handlers wait for the disk now and then, never for a job */
 #define CONNECTION_MEMORY (64 << 10) /* request line and headers must fit into half of it */
@@ -45,12 +43,7 @@
 
 const struct app *http_app(const struct http_request *req)
 {
-    return req->http->app;
-}
-
-const char *http_method(const struct http_request *req)
-{
-    return strcmp(req->method, "HEAD") == 0 ? "GET" : req->method;
+    return req->http->options.app;
 }
 
 const char *http_path(const struct http_request *req)
@@ -117,17 +110,7 @@ struct cJSON *http_json(const struct http_request *req, struct err *err)
 {
     size_t size;
     const char *body = http_body(req, &size);
-    return json_text_parse(body, size, req->http->app->settings->max_json_depth, err);
-}
-
-const char *http_request_id(const struct http_request *req)
-{
-    return req->id;
-}
-
-const char *http_remote(const struct http_request *req)
-{
-    return req->remote;
+    return json_text_parse(body, size, req->http->options.settings->max_json_depth, err);
 }
 
 int64_t http_started_ms(const struct http_request *req)
@@ -137,7 +120,7 @@ int64_t http_started_ms(const struct http_request *req)
 
 const char *http_base_url(struct http_request *req)
 {
-    const struct settings *s = req->http->app->settings;
+    const struct settings *s = req->http->options.settings;
     if (*s->public_url)
         return s->public_url;
     const char *proto = http_header(req, "X-Forwarded-Proto");
@@ -154,12 +137,12 @@ const char *http_base_url(struct http_request *req)
 
 const char *http_key_id(const struct http_request *req)
 {
-    return req->grant.key.id;
+    return req->grant.key_id;
 }
 
 const char *http_visible_key(const struct http_request *req)
 {
-    return req->grant.admin ? NULL : req->grant.key.id;
+    return req->grant.admin ? NULL : req->grant.key_id;
 }
 
 bool http_is_admin(const struct http_request *req)
@@ -176,12 +159,6 @@ static void refuse(struct http_request *req, int status, const struct err *err)
     req->refusal = (struct http_problem){status, err->code, req->refusal_err.msg, NULL};
 }
 
-static bool dialect_is_on(const struct http_request *req, enum route_dialect dialect)
-{
-    const struct settings *s = req->http->app->settings;
-    return !(dialect == ROUTE_OPENAI && !s->openai) && !(dialect == ROUTE_SDAPI && !s->sdapi);
-}
-
 static size_t body_limit(const struct http_request *req)
 {
     switch (req->route->body) {
@@ -190,7 +167,7 @@ static size_t body_limit(const struct http_request *req)
     case ROUTE_BODY_SMALL:
         return SMALL_BODY_MAX;
     case ROUTE_BODY_IMAGES:
-        return req->http->app->settings->max_body_bytes;
+        return req->http->options.settings->max_body_bytes;
     }
     return 0;
 }
@@ -199,10 +176,11 @@ static void check_route(struct http_request *req)
 {
     struct err err;
     bool preflight = strcmp(req->method, "OPTIONS") == 0;
-    enum route_result found = route_find(req->method, req->path, &req->route, &req->params,
+    const struct route_table *routes = req->http->options.routes;
+    enum route_result found = route_find(routes, req->method, req->path, &req->route, &req->params,
                                          req->allow, sizeof req->allow);
-    req->dialect = req->route ? req->route->dialect : route_dialect_of(req->path);
-    if (found == ROUTE_NO_PATH || !dialect_is_on(req, req->dialect)) {
+    req->dialect = req->route ? req->route->dialect : routes->dialect_of(req->path);
+    if (found == ROUTE_NO_PATH || !routes->is_on(req->http->options.settings, req->dialect)) {
         err_set(&err, ERR_NOT_FOUND, "Invalid URL (%s %.120s)", req->method, req->path);
         refuse(req, 404, &err);
     } else if (found == ROUTE_NO_METHOD && !preflight) {
@@ -231,7 +209,7 @@ static void check_body_size(struct http_request *req)
 /* Without keys everybody is the same nobody, who has no limit. */
 static void check_rate(struct http_request *req)
 {
-    const char *key_id = req->grant.key.id;
+    const char *key_id = req->grant.key_id;
     char seconds[24];
     struct err err;
     int64_t wait = req->http->rate && req->route->paints && *key_id
@@ -242,18 +220,18 @@ static void check_rate(struct http_request *req)
     snprintf(seconds, sizeof seconds, "%lld", (long long)(wait + 999) / 1000);
     http_reply_header(req, "Retry-After", seconds);
     err_set(&err, ERR_BUSY, "this key may ask for pictures %d times a minute: wait %s s",
-            req->http->app->settings->max_requests_per_minute, seconds);
+            req->http->options.settings->max_requests_per_minute, seconds);
     refuse(req, 429, &err);
 }
 
 /* The gates, cheapest first; the first that refuses decides the answer. */
 static void check_request(struct http_request *req)
 {
-    const struct app *app = req->http->app;
+    const struct http_options *o = &req->http->options;
     struct err err;
-    req->dialect = route_dialect_of(req->path);
-    if (!access_check_host(app->settings, req->http->loopback, &req->access, &err) ||
-        !access_check_origin(app->settings, &req->access, &err)) {
+    req->dialect = o->routes->dialect_of(req->path);
+    if (!access_check_host(o->settings, req->http->loopback, &req->access, &err) ||
+        !access_check_origin(o->settings, &req->access, &err)) {
         refuse(req, err.code == ERR_DENIED ? 403 : 400, &err);
         return;
     }
@@ -262,7 +240,7 @@ static void check_request(struct http_request *req)
         return;
     req->body_limit = body_limit(req);
     if (req->route->access != ROUTE_OPEN) {
-        if (!access_check_key(app->settings, app->keys, &req->access, &req->grant, &err)) {
+        if (!o->gate(o->app, &req->access, &req->grant, &err)) {
             refuse(req, err.code == ERR_DENIED ? 401 : http_error_status(err.code), &err);
             return;
         }
@@ -330,14 +308,13 @@ static struct http_request *request_new(struct http *http, struct MHD_Connection
 
 static void log_request(const struct http_request *req, int status, int64_t ms)
 {
-    bool probe = strcmp(req->path, "/healthz") == 0 || strcmp(req->path, "/readyz") == 0 ||
-                 strcmp(req->path, "/metrics") == 0;
+    bool probe = req->route && req->route->probe;
     char method[32], path[256];
     log_event(probe ? LOG_DEBUG : LOG_INFO, "http",
               "method=%s path=%s status=%d bytes=%zu ms=%lld key=%s remote=%s req=%s",
               log_quote(method, sizeof method, req->method),
               log_quote(path, sizeof path, req->path), status, req->sent, (long long)ms,
-              *req->grant.key.id ? req->grant.key.id : "-", req->remote, req->id);
+              *req->grant.key_id ? req->grant.key_id : "-", req->remote, req->id);
 }
 
 /* The end of a request, whether it was answered or not: libmicrohttpd's last word about it. */
@@ -351,13 +328,10 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
     *con_cls = NULL;
     if (req->watched)
         hangup_forget(http->hangup, req->fd);
-    events_unsubscribe(req->wait.subscription);
     /* A resumed connection whose peer is gone may end here without another call of on_request. */
     http_wait_abandon(req);
-    if (req->wait.free_fn)
-        req->wait.free_fn(req->wait.ctx);
-    if (req->wait.work)
-        http_work_leave(http->work, req->wait.work);
+    if (req->wait.waiter)
+        req->wait.waiter->free(req->wait.ctx);
 
     int64_t now = now_ms(), ms = now - req->created_ms;
     int status = req->queued ? req->status : 499; /* nginx's number for a client that left */
@@ -370,8 +344,8 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
         req->next->previous = req->previous;
     if (req->connection)
         req->connection->idle_since_ms = now;
-    http->stats.requests[req->dialect][status / 100]++;
-    http->stats.seconds[req->dialect] += (double)ms / 1000;
+    http->stats.dialects[req->dialect].requests[status / 100]++;
+    http->stats.dialects[req->dialect].seconds += (double)ms / 1000;
     pthread_mutex_unlock(&http->lock);
 
     http_stream_free(req->stream);
@@ -414,7 +388,7 @@ static bool reserve_body(struct http_request *req, size_t size, struct err *err)
     if (capacity > req->body_limit + 1)
         capacity = req->body_limit + 1;
     size_t more = capacity - req->body_capacity;
-    size_t most = BODIES_IN_MEMORY * http->app->settings->max_body_bytes;
+    size_t most = BODIES_IN_MEMORY * http->options.settings->max_body_bytes;
     if (atomic_fetch_add(&http->body_bytes, more) + more > most) {
         atomic_fetch_sub(&http->body_bytes, more);
         return err_set(err, ERR_BUSY, "too many large requests at the same time");
@@ -439,7 +413,7 @@ static enum MHD_Result take_body(struct http_request *req, const char *data, siz
 {
     struct err err;
     req->received += size;
-    int64_t allowed_ms = req->http->app->settings->request_timeout * INT64_C(1000) +
+    int64_t allowed_ms = req->http->options.settings->request_timeout * INT64_C(1000) +
                          (int64_t)(req->received / LEAST_RATE);
     if (now_ms() - req->created_ms > allowed_ms)
         return MHD_NO;
@@ -471,7 +445,7 @@ static void answer_options(struct http_request *req)
     char methods[80];
     snprintf(methods, sizeof methods, "%s%sOPTIONS", req->allow, *req->allow ? ", " : "");
     http_reply_header(req, "Allow", methods);
-    if (access_is_cors(req->http->app->settings, &req->access)) {
+    if (access_is_cors(req->http->options.settings, &req->access)) {
         const char *wanted = http_header(req, "Access-Control-Request-Headers");
         http_reply_header(req, "Access-Control-Allow-Methods", methods);
         if (wanted)
@@ -583,13 +557,13 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_
     }
 }
 
-/* Once a second: pings, a second look at waiting jobs, and headers that trickle in too slowly
+/* Once a second: pings, a second look of those who wait, and headers that trickle in too slowly
  * (libmicrohttpd's own timeout starts again with each byte). */
 static void on_tick(void *ctx)
 {
     struct http *http = ctx;
     int64_t now = now_ms();
-    int64_t timeout = http->app->settings->request_timeout * INT64_C(1000);
+    int64_t timeout = http->options.settings->request_timeout * INT64_C(1000);
     pthread_mutex_lock(&http->lock);
     for (struct http_request *req = http->requests; req; req = req->next) {
         pthread_mutex_lock(&req->lock);
@@ -637,7 +611,7 @@ static int listen_on(struct http *http, struct err *err)
 {
     struct sockaddr_storage address;
     socklen_t size;
-    const struct settings *s = http->app->settings;
+    const struct settings *s = http->options.settings;
     if (!settings_listen_address(s, &address, &size, err))
         return -1;
     http->loopback = settings_is_loopback(&address);
@@ -661,14 +635,17 @@ static int listen_on(struct http *http, struct err *err)
     return fd;
 }
 
-struct http *http_start(const struct app *app, struct err *err)
+struct http *http_start(const struct http_options *options, struct err *err)
 {
     struct http *http = calloc(1, sizeof *http);
     if (!http) {
         err_set(err, ERR_INTERNAL, "no memory for the server");
         return NULL;
     }
-    http->app = app;
+    http->options = *options;
+    http->stats.dialect_count = options->routes->dialect_count;
+    for (int i = 0; i < http->stats.dialect_count; i++)
+        http->stats.dialects[i].name = options->routes->dialects[i].name;
     pthread_mutex_init(&http->lock, NULL);
     int fd = listen_on(http, err);
     if (fd < 0)
@@ -676,20 +653,20 @@ struct http *http_start(const struct app *app, struct err *err)
     http->hangup = hangup_new(on_tick, http, err);
     if (!http->hangup || !(http->work = http_work_new(err)))
         goto fail;
-    int per_minute = app->settings->max_requests_per_minute;
+    int per_minute = options->settings->max_requests_per_minute;
     if (per_minute > 0 && !(http->rate = rate_new(per_minute, err)))
         goto fail;
     http->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
         on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)app->settings->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)app->settings->request_timeout, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (unsigned)options->settings->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)options->settings->request_timeout, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_UNESCAPE_CALLBACK, no_unescape,
         NULL, MHD_OPTION_END);
     if (!http->daemon) {
-        err_set(err, ERR_INTERNAL, "cannot start the server on %s", app->settings->listen);
+        err_set(err, ERR_INTERNAL, "cannot start the server on %s", options->settings->listen);
         goto fail;
     }
     return http;

@@ -5,13 +5,13 @@
  * does exactly one of these, and returns:
  *
  *     http_reply_*(req, ...)                      answers now
- *     http_wait_job(req, id, keep, fn, ctx, free) answers from `fn` when the job is final
+ *     http_wait(req, waiter, ctx)                 answers from waiter->look when it has been woken
  *     http_stream_start(req, ...)                 answers with server-sent events
  *     http_work(req, work, reply, ctx, free)      answers from `reply` when `work` is done
  *
- * A handler must not wait for anything slower than the disk; waiting for a job holds a suspended
- * connection and no thread. Strings are borrowed from the request and live as long as it; the body
- * lives until the handler returns. Every reply carries x-request-id and the security headers. */
+ * A handler must not wait for anything slower than the disk; waiting holds a suspended connection
+ * and no thread. Strings are borrowed from the request and live as long as it; the body lives until
+ * the handler returns. Every reply carries x-request-id and the security headers. */
 #ifndef PICTOR_SERVER_HTTP_H
 #define PICTOR_SERVER_HTTP_H
 
@@ -20,16 +20,30 @@
 #include <stdint.h>
 
 #include "engine/base/err.h"
+#include "server/http/route.h"
 
+struct access_grant;
+struct access_request;
 struct app;
 struct cJSON;
-struct job;
 struct http;
 struct http_request;
 struct http_stream;
+struct settings;
 
-/* Listens where app->settings says and serves until http_stop. `app` is borrowed. */
-struct http *http_start(const struct app *app, struct err *err);
+/* Whether the key that a request presents opens the routes that need one; if so fills `out`. */
+typedef bool http_gate_fn(const struct app *app, const struct access_request *r,
+                          struct access_grant *out, struct err *err);
+
+struct http_options {
+    const struct settings *settings;
+    const struct app *app; /* what http_app gives the handlers; http knows nothing of it */
+    const struct route_table *routes;
+    http_gate_fn *gate;
+};
+
+/* Listens where the settings say and serves until http_stop. Borrows what the options name. */
+struct http *http_start(const struct http_options *options, struct err *err);
 
 /* The port that is listened on (settings may say 0: any free one). */
 int http_port(const struct http *http);
@@ -41,8 +55,7 @@ void http_stop(struct http *http);
 /* ---- the request ---- */
 
 const struct app *http_app(const struct http_request *req);
-const char *http_method(const struct http_request *req); /* "GET"; HEAD is served as GET */
-const char *http_path(const struct http_request *req);   /* as sent, without the query */
+const char *http_path(const struct http_request *req); /* as sent, without the query */
 
 /* The part of the path that matched `{name}` in the route, percent-decoded; "" if it has none. */
 const char *http_param(const struct http_request *req, const char *name);
@@ -65,9 +78,7 @@ bool http_content_type_is(const struct http_request *req, const char *type);
  * Returns owned (cJSON_Delete). */
 struct cJSON *http_json(const struct http_request *req, struct err *err);
 
-const char *http_request_id(const struct http_request *req); /* "req_" and 32 hex digits */
-const char *http_remote(const struct http_request *req);     /* "127.0.0.1" */
-int64_t http_started_ms(const struct http_request *req);     /* Unix milliseconds */
+int64_t http_started_ms(const struct http_request *req); /* Unix milliseconds */
 
 /* "http://host:port" as the client addressed us (Host, X-Forwarded-Proto): for links in answers. */
 const char *http_base_url(struct http_request *req);
@@ -96,16 +107,23 @@ void http_reply_data(struct http_request *req, int status, const char *mime, voi
 /* An error in the shape of the route's dialect. `param` names the field to blame, or is NULL. */
 void http_reply_error(struct http_request *req, const struct err *err, const char *param);
 
-/* ---- waiting for a job ---- */
+/* ---- waiting ---- */
 
-/* `job` is final and borrowed for the call; this function replies. */
-typedef void http_job_fn(struct http_request *req, const struct job *job, void *ctx);
+struct http_waiter {
+    /* On a server thread, at once, after http_wait_wake and every few seconds: whether there was
+     * what the request waits for; then it has replied. */
+    bool (*look)(struct http_request *req, void *ctx);
+    /* Without a reply of `look`: the client went away, or the server stops. May be NULL. */
+    void (*leave)(void *ctx);
+    /* At the end of the request, always. After it, nobody may wake the request. */
+    void (*free)(void *ctx);
+};
 
-/* Suspends the connection until the job is final. When the client goes away first, or the server
- * stops, `fn` is not called; then the job is cancelled unless `keep`. `free_fn` (may be NULL)
- * always gets ctx at the end of the request. Call it last in the handler. */
-void http_wait_job(struct http_request *req, const char *job_id, bool keep, http_job_fn *fn,
-                   void *ctx, void (*free_fn)(void *ctx));
+/* Suspends the connection until waiter->look replies. Call it last in the handler. */
+void http_wait(struct http_request *req, const struct http_waiter *waiter, void *ctx);
+
+/* Any thread, while the request waits or streams: it will look again soon. */
+void http_wait_wake(struct http_request *req);
 
 /* ---- work that takes longer than the disk ---- */
 
@@ -154,8 +172,12 @@ bool http_stream_json(struct http_stream *stream, const char *event, struct cJSO
 
 struct http_stats {
     int connections, waiting, streams;
-    unsigned long long requests[4][HTTP_STATS_CLASSES]; /* by enum route_dialect and class */
-    double seconds[4];                                  /* from first header to last byte */
+    int dialect_count; /* as in the table of routes */
+    struct http_stats_dialect {
+        const char *name;
+        unsigned long long requests[HTTP_STATS_CLASSES];
+        double seconds; /* from first header to last byte */
+    } dialects[ROUTE_DIALECTS_MAX];
 };
 void http_stats(const struct http_request *req, struct http_stats *out);
 

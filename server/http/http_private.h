@@ -10,13 +10,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "server/api/route.h"
 #include "server/http/access.h"
 #include "server/http/http_error.h"
-#include "server/job/job.h"
+#include "server/http/route.h"
 
 #define HTTP_HEADERS_MAX 16
-#define HTTP_RECHECK_MS 5000 /* whoever waits looks at his job at least so often */
+#define HTTP_RECHECK_MS 5000 /* a request that waits looks at least so often */
 
 struct http_connection {
     int fd;
@@ -25,7 +24,7 @@ struct http_connection {
 };
 
 struct http {
-    const struct app *app;
+    struct http_options options;
     struct MHD_Daemon *daemon;
     struct hangup *hangup;
     struct http_work *work;
@@ -40,17 +39,11 @@ struct http {
     struct http_stats stats;
 };
 
-struct http_work_item;
-
 struct http_wait {
-    bool active, keep;
-    struct http_work_item *work; /* NULL: a job is waited for */
-    char job_id[JOB_ID_SIZE];
-    http_job_fn *fn;
+    bool active;
+    const struct http_waiter *waiter; /* NULL: it never waited */
     void *ctx;
-    void (*free_fn)(void *ctx);
-    struct subscription *subscription;
-    int64_t checked_ms, trouble_ms;
+    int64_t checked_ms;
 };
 
 struct http_request {
@@ -63,7 +56,7 @@ struct http_request {
     char id[37], remote[INET6_ADDRSTRLEN];
     int64_t created_ms, started_ms; /* monotonic, Unix */
     const struct route *route;
-    enum route_dialect dialect;
+    int dialect;
     struct route_params params;
     struct access_grant grant;
 
@@ -102,22 +95,19 @@ struct http_request {
 
 /* ---- http_wait.c ---- */
 
-/* Any thread: on_request or read_stream will be called again. */
-void http_wait_wake(struct http_request *req);
-
 /* On libmicrohttpd's thread. False when there is something to look at first. */
 bool http_wait_suspend(struct http_request *req);
 
 /* From now on a client that leaves wakes the request. */
 bool http_wait_watch(struct http_request *req, struct err *err);
 
-/* Replies if the job is final, else suspends (again). */
+/* Replies if there is what it waits for, else suspends (again). */
 void http_wait_step(struct http_request *req);
 
 /* Answers 503. */
 void http_wait_refuse_stopping(struct http_request *req);
 
-/* The request ends while it still waits: its job is cancelled unless it was to be kept. */
+/* The request ends while it still waits. */
 void http_wait_abandon(struct http_request *req);
 
 /* ---- http_reply.c ---- */
@@ -133,13 +123,11 @@ enum MHD_Result http_reply_queue(struct http_request *req);
 /* ---- http_work.c ---- */
 
 struct http_work *http_work_new(struct err *err);
-void http_work_free(struct http_work *w);       /* no request is left; NULL is fine */
-bool http_work_reply(struct http_request *req); /* false: it is not done yet */
-void http_work_leave(struct http_work *w, struct http_work_item *item);
+void http_work_free(struct http_work *w); /* no request is left; NULL is fine */
 
 /* ---- http_stream.c ---- */
 
-/* A keep-alive byte or two and a look at the job, when it is time. Under req->lock; true: wake
+/* A keep-alive byte or two and a look by the producer, when it is time. Under req->lock; true: wake
  * it. */
 bool http_stream_tick(struct http_stream *s, int64_t now);
 void http_stream_free(struct http_stream *s); /* NULL is fine */

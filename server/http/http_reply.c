@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "engine/base/log.h"
-#include "server/app.h"
 #include "server/base/json_text.h"
 #include "server/base/settings.h"
 
@@ -76,7 +75,7 @@ void http_reply_empty(struct http_request *req, int status)
 void http_reply_problem(struct http_request *req, const struct http_problem *problem)
 {
     req->wait.active = false;
-    route_error_of(req->dialect)(req, problem);
+    req->http->options.routes->dialects[req->dialect].error(req, problem);
 }
 
 void http_reply_error(struct http_request *req, const struct err *err, const char *param)
@@ -107,7 +106,8 @@ static void add_headers(struct http_request *req)
         add_default(r, "Allow", req->allow);
     if (req->status == 401)
         add_default(r, "WWW-Authenticate",
-                    req->dialect == ROUTE_SDAPI || req->http->app->settings->api_auth.count > 0
+                    req->http->options.routes->dialects[req->dialect].basic ||
+                            req->http->options.settings->api_auth.count > 0
                         ? "Basic realm=\"pictor\", charset=\"UTF-8\""
                         : "Bearer realm=\"pictor\"");
     add_default(r, "Cache-Control", "no-store");
@@ -116,9 +116,9 @@ static void add_headers(struct http_request *req)
     add_default(r, "X-Content-Type-Options", "nosniff");
     add_default(r, "X-Frame-Options", "DENY");
     add_default(r, "Referrer-Policy", "no-referrer");
-    if (req->http->app->settings->cors_origins.count > 0)
+    if (req->http->options.settings->cors_origins.count > 0)
         add_default(r, "Vary", "Origin");
-    if (access_is_cors(req->http->app->settings, &req->access)) {
+    if (access_is_cors(req->http->options.settings, &req->access)) {
         add_default(r, "Access-Control-Allow-Origin", req->access.origin);
         add_default(r, "Access-Control-Expose-Headers",
                     "x-request-id, openai-processing-ms, retry-after");

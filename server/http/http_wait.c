@@ -6,15 +6,8 @@
  * again on its own thread, and only there anything is done. */
 #include "server/http/http_private.h"
 
-#include <stdio.h>
-#include <string.h>
-
-#include "engine/base/log.h"
-#include "server/app.h"
 #include "server/base/now.h"
 #include "server/http/hangup.h"
-#include "server/queue/events.h"
-#include "server/queue/queue.h"
 
 void http_wait_wake(struct http_request *req)
 {
@@ -55,26 +48,10 @@ bool http_wait_watch(struct http_request *req, struct err *err)
     return req->watched;
 }
 
-static void on_job_event(void *ctx, const struct event *event)
-{
-    if (event->kind == EVENT_STATE && job_state_is_final(event->state))
-        http_wait_wake(ctx);
-}
-
-static void give_up_job(struct http_request *req)
-{
-    struct err err;
-    char quoted[600];
-    if (!req->wait.keep && !queue_cancel(req->http->app->queue, req->wait.job_id, NULL, &err) &&
-        err.code != ERR_INVALID && err.code != ERR_NOT_FOUND)
-        log_event(LOG_WARN, "cancel_failed", "job=%s msg=%s", req->wait.job_id,
-                  log_quote(quoted, sizeof quoted, err.msg));
-}
-
 void http_wait_abandon(struct http_request *req)
 {
-    if (req->wait.active && !req->wait.work)
-        give_up_job(req);
+    if (req->wait.active && req->wait.waiter->leave)
+        req->wait.waiter->leave(req->wait.ctx);
     req->wait.active = false;
 }
 
@@ -82,33 +59,6 @@ void http_wait_refuse_stopping(struct http_request *req)
 {
     struct http_problem problem = {503, ERR_BUSY, "the server is stopping", NULL};
     http_reply_problem(req, &problem);
-}
-
-/* Looks at the job; whether there is an answer. */
-static bool look(struct http_request *req)
-{
-    struct http_wait *wait = &req->wait;
-    struct queue *queue = req->http->app->queue;
-    enum job_state state;
-    struct job job;
-    struct err err;
-    int images;
-    bool found = queue_glance(queue, wait->job_id, &state, &images, &err);
-    if (found && !job_state_is_final(state)) {
-        wait->trouble_ms = 0;
-        return false;
-    }
-    if (found && queue_get(queue, wait->job_id, NULL, &job, &err)) {
-        wait->active = false;
-        wait->fn(req, &job, wait->ctx);
-        job_free(&job);
-        return true;
-    }
-    if (queue_ask_again(&wait->trouble_ms, &err))
-        return false;
-    http_wait_abandon(req);
-    http_reply_error(req, &err, NULL);
-    return true;
 }
 
 void http_wait_step(struct http_request *req)
@@ -125,7 +75,7 @@ void http_wait_step(struct http_request *req)
             return;
         }
         bool stopping = req->http->stopping; /* before the look: what ended until then counts */
-        if (req->wait.work ? http_work_reply(req) : look(req)) {
+        if (req->wait.waiter->look(req, req->wait.ctx)) {
             req->wait.active = false;
             return;
         }
@@ -137,19 +87,14 @@ void http_wait_step(struct http_request *req)
     } while (!http_wait_suspend(req));
 }
 
-void http_wait_job(struct http_request *req, const char *job_id, bool keep, http_job_fn *fn,
-                   void *ctx, void (*free_fn)(void *ctx))
+void http_wait(struct http_request *req, const struct http_waiter *waiter, void *ctx)
 {
     struct err err;
-    req->wait =
-        (struct http_wait){.active = true, .keep = keep, .fn = fn, .ctx = ctx, .free_fn = free_fn};
-    snprintf(req->wait.job_id, sizeof req->wait.job_id, "%s", job_id);
-    req->wait.subscription =
-        events_subscribe(req->http->app->events, job_id, on_job_event, req, &err);
-    if (!req->wait.subscription || !http_wait_watch(req, &err)) {
-        give_up_job(req);
+    req->wait = (struct http_wait){.active = true, .waiter = waiter, .ctx = ctx};
+    if (http_wait_watch(req, &err)) {
+        http_wait_step(req);
+    } else {
+        http_wait_abandon(req);
         http_reply_error(req, &err, NULL);
-        return;
     }
-    http_wait_step(req);
 }

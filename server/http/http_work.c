@@ -1,5 +1,5 @@
 /* http_work.c: what takes longer than a handler may: one thread does it, a piece at a time and in
- * turns, while the connection is suspended like one that waits for a job.
+ * turns, while the connection is suspended.
  *
  * A request leaves its work at its end, whatever became of it; work that is just being done is then
  * freed by the thread. The lock is taken before a request's. */
@@ -14,6 +14,7 @@ struct http_work_item {
     http_reply_fn *reply;
     void *ctx;
     void (*free_fn)(void *ctx);
+    struct http_work *owner;
     struct http_request *req; /* NULL: it has left */
     bool done;
     struct http_work_item *next;
@@ -106,43 +107,10 @@ void http_work_free(struct http_work *w)
     free(w);
 }
 
-void http_work(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
-               void (*free_fn)(void *ctx))
+static bool look(struct http_request *req, void *ctx)
 {
-    struct http_work *w = req->http->work;
-    struct err err = {.code = ERR_NONE};
-    struct http_work_item *item = malloc(sizeof *item);
-    if (!item || !http_wait_watch(req, &err)) {
-        if (!item)
-            err_set(&err, ERR_INTERNAL, "no memory for a request");
-        goto fail;
-    }
-    *item = (struct http_work_item){work, reply, ctx, free_fn, .req = req};
-    pthread_mutex_lock(&w->lock);
-    if (w->count > WAITING_MAX) {
-        err_set(&err, ERR_BUSY, "%d such requests are being worked on already", w->count);
-    } else {
-        w->count++;
-        append(w, item);
-        pthread_cond_signal(&w->more);
-    }
-    pthread_mutex_unlock(&w->lock);
-    if (err.code == ERR_NONE) {
-        req->wait = (struct http_wait){.active = true, .work = item};
-        http_wait_step(req);
-        return;
-    }
-
-fail:
-    free(item);
-    free_fn(ctx);
-    http_reply_error(req, &err, NULL);
-}
-
-bool http_work_reply(struct http_request *req)
-{
-    struct http_work *w = req->http->work;
-    struct http_work_item *item = req->wait.work;
+    struct http_work_item *item = ctx;
+    struct http_work *w = item->owner;
     pthread_mutex_lock(&w->lock);
     bool done = item->done;
     pthread_mutex_unlock(&w->lock);
@@ -151,8 +119,11 @@ bool http_work_reply(struct http_request *req)
     return done;
 }
 
-void http_work_leave(struct http_work *w, struct http_work_item *item)
+/* At the end of the request, whatever became of it. */
+static void leave(void *ctx)
 {
+    struct http_work_item *item = ctx;
+    struct http_work *w = item->owner;
     pthread_mutex_lock(&w->lock);
     bool ours = item != w->now;
     item->req = NULL;
@@ -166,4 +137,37 @@ void http_work_leave(struct http_work *w, struct http_work_item *item)
     pthread_mutex_unlock(&w->lock);
     if (ours)
         item_free(item);
+}
+
+static const struct http_waiter waiter = {.look = look, .free = leave};
+
+void http_work(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
+               void (*free_fn)(void *ctx))
+{
+    struct http_work *w = req->http->work;
+    struct err err = {.code = ERR_NONE};
+    struct http_work_item *item = malloc(sizeof *item);
+    if (!item) {
+        err_set(&err, ERR_INTERNAL, "no memory for a request");
+        goto fail;
+    }
+    *item = (struct http_work_item){work, reply, ctx, free_fn, .owner = w, .req = req};
+    pthread_mutex_lock(&w->lock);
+    if (w->count > WAITING_MAX) {
+        err_set(&err, ERR_BUSY, "%d such requests are being worked on already", w->count);
+    } else {
+        w->count++;
+        append(w, item);
+        pthread_cond_signal(&w->more);
+    }
+    pthread_mutex_unlock(&w->lock);
+    if (err.code == ERR_NONE) {
+        http_wait(req, &waiter, item);
+        return;
+    }
+
+fail:
+    free(item);
+    free_fn(ctx);
+    http_reply_error(req, &err, NULL);
 }

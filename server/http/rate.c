@@ -1,18 +1,17 @@
-/* rate.c: see rate.h. A bucket of tokens that fills in a minute is one number: when it will be full
- * (the "generic cell rate algorithm"). There is an entry for each key that has asked; keys are made
- * by hand, so they are few. */
+/* rate.c: a bucket of tokens that fills in a minute is one number: when it will be full
+ * (the "generic cell rate algorithm"). There is an entry for each name that has asked; keys are
+ * made by hand, so they are few. */
 #include "server/http/rate.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/store/keys.h"
-
+#define NAME_SIZE 64
 #define MINUTE_MS 60000
 
 struct bucket {
-    char key_id[KEYS_ID_SIZE];
+    char name[NAME_SIZE];
     int64_t full; /* when it will be */
     struct bucket *next;
 };
@@ -48,24 +47,24 @@ void rate_free(struct rate *r)
     free(r);
 }
 
-static struct bucket *find(struct rate *r, const char *key_id)
+static struct bucket *find(struct rate *r, const char *name)
 {
     struct bucket *b = r->first;
-    while (b && strcmp(b->key_id, key_id) != 0)
+    while (b && strcmp(b->name, name) != 0)
         b = b->next;
-    if (!b && strlen(key_id) < sizeof b->key_id && (b = calloc(1, sizeof *b))) {
-        strcpy(b->key_id, key_id);
+    if (!b && strlen(name) < sizeof b->name && (b = calloc(1, sizeof *b))) {
+        strcpy(b->name, name);
         b->next = r->first;
         r->first = b;
     }
     return b;
 }
 
-int64_t rate_take(struct rate *r, const char *key_id, int64_t now)
+int64_t rate_take(struct rate *r, const char *name, int64_t now)
 {
     int64_t share = MINUTE_MS / r->per_minute, early = 0;
     pthread_mutex_lock(&r->lock);
-    struct bucket *b = find(r, key_id);
+    struct bucket *b = find(r, name);
     if (b) { /* without memory nobody is turned away */
         int64_t full = b->full > now ? b->full : now;
         early = full + share - now - MINUTE_MS;

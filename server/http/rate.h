@@ -1,4 +1,4 @@
-/* rate.h: how many requests a key may make in a minute. Thread-safe. */
+/* rate.h: how many requests each of some names may make in a minute. Thread-safe. */
 #ifndef PICTOR_SERVER_RATE_H
 #define PICTOR_SERVER_RATE_H
 
@@ -12,8 +12,8 @@ struct rate;
 struct rate *rate_new(int per_minute, struct err *err);
 void rate_free(struct rate *r); /* NULL is fine */
 
-/* Counts a request of a key at `now` (milliseconds of any steady clock) and returns 0; or does not
- * and returns the milliseconds until the next one may come. */
-int64_t rate_take(struct rate *r, const char *key_id, int64_t now);
+/* Counts a request of `name` (a key, an address) at `now` (milliseconds of any steady clock) and
+ * returns 0; or does not and returns the milliseconds until the next one may come. */
+int64_t rate_take(struct rate *r, const char *name, int64_t now);
 
 #endif

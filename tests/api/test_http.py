@@ -354,7 +354,7 @@ def test_stop_answers_who_waits(serve):
 # ---- who may ask ----
 
 def routes():
-    text = (ROOT / "server" / "route.c").read_text()
+    text = (ROOT / "server" / "routes.c").read_text()
     rows = re.findall(r'\{(GET|POST|DELETE), "([^"]+)",([^}]*)\}', text)
     assert len(rows) > 60
     return [(method, path, bool(re.search(r"ROUTE_OPEN\b", rest))) for method, path, rest in rows]

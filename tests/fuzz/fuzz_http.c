@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/api/route.h"
 #include "server/base/base64.h"
 #include "server/base/json_fields.h"
 #include "server/base/json_text.h"
 #include "server/base/url.h"
 #include "server/http/multipart.h"
+#include "server/routes.h"
 
 static void require(bool ok)
 {
@@ -132,13 +132,13 @@ static void check_path(const char *text, size_t size)
     static const char *const methods[] = {"GET", "POST", "DELETE", "PUT"};
     for (int i = 0; i < 4; i++) {
         enum route_result found =
-            route_find(methods[i], path, &route, &params, allow, sizeof allow);
+            route_find(&routes_table, methods[i], path, &route, &params, allow, sizeof allow);
         require(found == ROUTE_NO_PATH || route);
         for (size_t k = 0; k < params.count; k++)
             require(*params.at[k].value);
         route_params_free(&params);
     }
-    route_dialect_of(path);
+    routes_table.dialect_of(path);
     url_decode(host, text, size, true);
     if (url_host(host, size + 1, path))
         require(*host && strlen(host) <= size);

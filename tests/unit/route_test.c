@@ -1,17 +1,19 @@
 /* route_test.c: paths to handlers, and the gates in front of them: Host, Origin, key. */
 #include "server_fixture.h"
 
-#include "server/api/route.h"
+#include "server/api/gate.h"
 #include "server/base/base64.h"
 #include "server/base/url.h"
 #include "server/http/access.h"
+#include "server/routes.h"
+#include "server/store/keys.h"
 
 /* ---- paths ---- */
 
 static enum route_result find(const char *method, const char *path, const struct route **route,
                               struct route_params *params, char allow[64])
 {
-    return route_find(method, path, route, params, allow, 64);
+    return route_find(&routes_table, method, path, route, params, allow, 64);
 }
 
 static void test_found(void **state)
@@ -99,7 +101,7 @@ static void test_wrong_method(void **state)
     assert_int_equal(find("GET", "/v1/images/generations", &route, &params, allow),
                      ROUTE_NO_METHOD);
     assert_string_equal(allow, "POST");
-    assert_int_equal(route->dialect, ROUTE_OPENAI);
+    assert_int_equal(route->dialect, ROUTES_OPENAI);
     assert_int_equal(find("PATCH", "/api/jobs/x", &route, &params, allow), ROUTE_NO_METHOD);
     assert_string_equal(allow, "GET, HEAD, DELETE");
     assert_int_equal(find("post", "/api/jobs", &route, &params, allow), ROUTE_NO_METHOD);
@@ -108,15 +110,15 @@ static void test_wrong_method(void **state)
 /* What can be said of every row at once. */
 static void test_table(void **state)
 {
-    size_t count;
-    const struct route *table = route_table(&count);
+    size_t count = routes_table.count;
+    const struct route *table = routes_table.routes;
     int open = 0;
     for (size_t i = 0; i < count; i++) {
         const struct route *r = &table[i];
         assert_non_null(r->handler);
         assert_true(r->pattern[0] == '/');
-        assert_true(r->dialect < ROUTE_DIALECTS);
-        assert_non_null(route_error_of(r->dialect));
+        assert_in_range(r->dialect, 0, ROUTES_DIALECTS - 1);
+        assert_non_null(routes_table.dialects[r->dialect].error);
         bool post = strcmp(r->method, "POST") == 0;
         assert_true(post || strcmp(r->method, "GET") == 0 || strcmp(r->method, "DELETE") == 0);
         assert_true(post || r->body == ROUTE_BODY_NONE);
@@ -135,12 +137,12 @@ static void test_table(void **state)
 
 static void test_dialect_of(void **state)
 {
-    assert_int_equal(route_dialect_of("/api"), ROUTE_NATIVE);
-    assert_int_equal(route_dialect_of("/api/x"), ROUTE_NATIVE);
-    assert_int_equal(route_dialect_of("/v1/x"), ROUTE_OPENAI);
-    assert_int_equal(route_dialect_of("/v10"), ROUTE_SDAPI);
-    assert_int_equal(route_dialect_of("/sdapi/v1/x"), ROUTE_SDAPI);
-    assert_int_equal(route_dialect_of("/web/x"), ROUTE_PAGE);
+    assert_int_equal(routes_table.dialect_of("/api"), ROUTES_NATIVE);
+    assert_int_equal(routes_table.dialect_of("/api/x"), ROUTES_NATIVE);
+    assert_int_equal(routes_table.dialect_of("/v1/x"), ROUTES_OPENAI);
+    assert_int_equal(routes_table.dialect_of("/v10"), ROUTES_SDAPI);
+    assert_int_equal(routes_table.dialect_of("/sdapi/v1/x"), ROUTES_SDAPI);
+    assert_int_equal(routes_table.dialect_of("/web/x"), ROUTES_PAGE);
 }
 
 /* ---- addresses ---- */
@@ -280,7 +282,7 @@ static bool allowed(struct fixture *f, struct keys *keys, const char *authorizat
 {
     struct access_request r = {.method = "GET", .authorization = authorization};
     struct err err = {0};
-    bool ok = access_check_key(f->settings, keys, &r, grant, &err);
+    bool ok = gate_check(f->settings, keys, &r, grant, &err);
     if (!ok)
         assert_int_equal(err.code, ERR_DENIED);
     return ok;
@@ -308,21 +310,20 @@ static void test_keys(void **state)
 
     /* Without keys whatever a client sends is ignored. */
     assert_true(allowed(f, keys, NULL, &grant));
-    assert_true(grant.admin && !grant.required);
+    assert_true(grant.admin);
     assert_true(allowed(f, keys, "Bearer anything", &grant));
     assert_true(allowed(f, keys, "Basic Og==", &grant));
 
     assert_ok(keys_create(keys, "user", false, plain, &key, &err), err);
     assert_ok(keys_create(keys, "boss", true, master, &admin, &err), err);
     assert_false(allowed(f, keys, NULL, &grant));
-    assert_true(grant.challenged);
     assert_false(allowed(f, keys, "Bearer anything", &grant));
     assert_false(allowed(f, keys, "Bearer ", &grant));
     assert_false(allowed(f, keys, "Bearer", &grant));
     assert_false(allowed(f, keys, plain, &grant));
     snprintf(header, sizeof header, "bEARER   %s", plain);
     assert_true(allowed(f, keys, header, &grant));
-    assert_string_equal(grant.key.id, key.id);
+    assert_string_equal(grant.key_id, key.id);
     assert_false(grant.admin);
     snprintf(header, sizeof header, "Bearer %s", master);
     assert_true(allowed(f, keys, header, &grant));
@@ -331,7 +332,7 @@ static void test_keys(void **state)
     /* Basic: the key is the password, the name does not matter. */
     snprintf(header, sizeof header, "anybody:%s", plain);
     assert_true(allowed_basic(f, keys, header, &grant));
-    assert_string_equal(grant.key.id, key.id);
+    assert_string_equal(grant.key_id, key.id);
     assert_false(allowed_basic(f, keys, plain, &grant));
     assert_false(allowed_basic(f, keys, "a:b", &grant));
     assert_false(allowed_basic(f, keys, "", &grant));
@@ -339,7 +340,7 @@ static void test_keys(void **state)
 
     assert_ok(settings_set(f->settings, "api_auth", "ann:se:cret,bob:x", "", &err), err);
     assert_true(allowed_basic(f, keys, "ann:se:cret", &grant));
-    assert_string_equal(grant.key.id, "");
+    assert_string_equal(grant.key_id, "");
     assert_false(grant.admin);
     assert_true(allowed_basic(f, keys, "bob:x", &grant));
     assert_false(allowed_basic(f, keys, "ann:x", &grant));

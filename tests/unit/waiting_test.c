@@ -8,9 +8,10 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-#include "server/app.h"
+#include "server/api/app.h"
 #include "server/http/http.h"
 #include "server/job/registry.h"
+#include "server/routes.h"
 #include "server/store/keys.h"
 
 /* ---- a database that fails on command ---- */
@@ -107,7 +108,7 @@ static void nobody_is_lost_when_a_look_fails(void **state)
     struct app app = {f->settings, f->store, f->events, f->queue, NULL, NULL, NULL};
     assert_ok(app.keys = keys_new(f->store, &err), err);
     assert_ok(app.registry = registry_new(f->settings, NULL, &err), err);
-    struct http *http = http_start(&app, &err);
+    struct http *http = routes_serve(&app, &err);
     assert_ok(http, err);
     int fds[4];
     const char *generations = "/v1/images/generations";

@@ -9,7 +9,7 @@
 
 #include "engine/pictor.h"
 #include "server/api/native/native_job.h"
-#include "server/app.h"
+#include "server/api/app.h"
 #include "server/base/settings.h"
 #include "server/http/http.h"
 #include "server/http/http_error.h"

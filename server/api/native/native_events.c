@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "server/api/native/native_job.h"
-#include "server/app.h"
+#include "server/api/app.h"
 #include "server/base/base64.h"
 #include "server/http/http.h"
 #include "server/queue/events.h"

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/app.h"
+#include "server/api/app.h"
 #include "server/base/base64.h"
 #include "server/base/json_fields.h"
 #include "server/base/settings.h"

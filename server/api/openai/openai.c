@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/app.h"
+#include "server/api/app.h"
 #include "server/base/ids.h"
 #include "server/base/now.h"
 #include "server/base/settings.h"

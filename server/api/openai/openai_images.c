@@ -17,7 +17,8 @@
 #include "engine/pictor.h"
 #include "server/api/openai/openai.h"
 #include "server/api/openai/openai_request.h"
-#include "server/app.h"
+#include "server/api/app.h"
+#include "server/api/job_wait.h"
 #include "server/base/base64.h"
 #include "server/base/settings.h"
 #include "server/http/http.h"
@@ -512,7 +513,7 @@ static void serve(struct http_request *req, enum openai_kind kind)
     } else if (r.stream || app->settings->early_headers) {
         start_stream(req, w, r.stream);
     } else {
-        http_wait_job(req, w->job_id, false, reply_final, w, waiting_free);
+        job_wait(req, w->job_id, false, reply_final, w, waiting_free);
     }
     openai_request_free(&r);
 }

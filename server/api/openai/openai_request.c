@@ -13,7 +13,7 @@
 #include <strings.h>
 
 #include "engine/io/image.h"
-#include "server/app.h"
+#include "server/api/app.h"
 #include "server/base/base64.h"
 #include "server/base/json_fields.h"
 #include "server/base/json_text.h"

@@ -14,7 +14,8 @@
 #include "server/api/sdapi/sdapi_picture.h"
 #include "server/api/sdapi/sdapi_reply.h"
 #include "server/api/sdapi/sdapi_request.h"
-#include "server/app.h"
+#include "server/api/app.h"
+#include "server/api/job_wait.h"
 #include "server/base/base64.h"
 #include "server/http/http.h"
 #include "server/queue/queue.h"
@@ -183,7 +184,7 @@ static void submit(struct http_request *req, const struct sdapi_request *r, cons
         sdapi_reply_err(req, &err, NULL);
         goto done;
     }
-    http_wait_job(req, id, false, reply_final, w, waiting_free);
+    job_wait(req, id, false, reply_final, w, waiting_free);
     w = NULL;
 done:
     if (w)

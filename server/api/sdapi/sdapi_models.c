@@ -9,7 +9,7 @@
 #include <cjson/cJSON.h>
 
 #include "server/api/sdapi/sdapi_reply.h"
-#include "server/app.h"
+#include "server/api/app.h"
 #include "server/http/http.h"
 
 #define HASH_SIZE 10 /* digits of the SHA-256 in titles */

@@ -11,7 +11,7 @@
 #include "engine/base/log.h"
 #include "server/api/sdapi/sdapi_models.h"
 #include "server/api/sdapi/sdapi_reply.h"
-#include "server/app.h"
+#include "server/api/app.h"
 #include "server/base/json_fields.h"
 #include "server/base/json_text.h"
 #include "server/http/http.h"

@@ -13,7 +13,7 @@
 
 #include "engine/io/image.h"
 #include "server/api/sdapi/sdapi_reply.h"
-#include "server/app.h"
+#include "server/api/app.h"
 #include "server/base/base64.h"
 #include "server/base/json_fields.h"
 #include "server/base/pyjson.h"

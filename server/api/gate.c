@@ -1,0 +1,85 @@
+/* gate.c: reads the Authorization header and asks the keys. */
+#include "server/api/gate.h"
+
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "server/base/base64.h"
+#include "server/base/settings.h"
+#include "server/http/access.h"
+#include "server/store/keys.h"
+
+_Static_assert(ACCESS_KEY_ID_SIZE == KEYS_ID_SIZE, "a key's id is copied");
+
+static bool same_secret(const char *a, const char *b)
+{
+    size_t n = strlen(a);
+    return n == strlen(b) && CRYPTO_memcmp(a, b, n) == 0;
+}
+
+/* The part after "scheme ", or NULL. */
+static const char *credentials(const char *authorization, const char *scheme)
+{
+    size_t n = strlen(scheme);
+    if (!authorization || strncasecmp(authorization, scheme, n) != 0 || authorization[n] != ' ')
+        return NULL;
+    return authorization + n + strspn(authorization + n, " ");
+}
+
+static bool check_basic(const struct settings *s, struct keys *keys, const char *encoded,
+                        struct key *out, struct err *err)
+{
+    uint8_t *text = NULL;
+    size_t size;
+    bool ok = false;
+    if (!base64_decode(encoded, strlen(encoded), &text, &size, NULL))
+        return err_set(err, ERR_DENIED, "Invalid authentication credentials");
+    char *pair = strndup((char *)text, size);
+    char *colon = pair ? strchr(pair, ':') : NULL;
+    if (!colon) {
+        err_set(err, ERR_DENIED, "Invalid authentication credentials");
+        goto done;
+    }
+    for (size_t i = 0; i < s->api_auth.count; i++)
+        ok |= same_secret(s->api_auth.items[i], pair);
+    if (!ok) {
+        ok = keys_check(keys, colon + 1, out, err);
+        if (!ok && err->code == ERR_DENIED)
+            err_set(err, ERR_DENIED, "Incorrect username or password");
+    }
+done:
+    if (text)
+        OPENSSL_cleanse(text, size);
+    if (pair)
+        OPENSSL_cleanse(pair, strlen(pair));
+    free(pair);
+    free(text);
+    return ok;
+}
+
+bool gate_check(const struct settings *s, struct keys *keys, const struct access_request *r,
+                struct access_grant *out, struct err *err)
+{
+    *out = (struct access_grant){0};
+    if (!keys_required(keys) && s->api_auth.count == 0) {
+        out->admin = true;
+        return true;
+    }
+    const char *bearer = credentials(r->authorization, "Bearer");
+    const char *basic = credentials(r->authorization, "Basic");
+    struct key key = {0}; /* of api_auth there is none */
+    bool ok;
+    if (bearer) {
+        ok = keys_check(keys, bearer, &key, err);
+    } else if (basic) {
+        ok = check_basic(s, keys, basic, &key, err);
+    } else {
+        return err_set(err, ERR_DENIED,
+                       "this server needs a key: send the header Authorization: Bearer KEY");
+    }
+    out->admin = ok && key.admin;
+    memcpy(out->key_id, key.id, sizeof key.id);
+    return ok;
+}

@@ -1,0 +1,19 @@
+/* gate.h: the gate that asks for a key, as soon as the server has keys or api_auth. Thread-safe; no
+ * state. */
+#ifndef PICTOR_SERVER_GATE_H
+#define PICTOR_SERVER_GATE_H
+
+#include <stdbool.h>
+
+#include "engine/base/err.h"
+
+struct access_grant;
+struct access_request;
+struct keys;
+struct settings;
+
+/* Bearer KEY, Basic USER:PASS of api_auth, or Basic with a key as the password. ERR_DENIED. */
+bool gate_check(const struct settings *s, struct keys *keys, const struct access_request *r,
+                struct access_grant *out, struct err *err);
+
+#endif

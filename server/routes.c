@@ -1,0 +1,156 @@
+/* routes.c: the table of routes, what its dialects share, and the server that answers them.
+ * Constant; no state. */
+#include "server/routes.h"
+
+#include <string.h>
+
+#include "server/api/app.h"
+#include "server/api/assets.h"
+#include "server/api/gate.h"
+#include "server/api/metrics.h"
+#include "server/api/native/native.h"
+#include "server/api/native/native_events.h"
+#include "server/api/openai/openai.h"
+#include "server/api/openai/openai_images.h"
+#include "server/api/sdapi/sdapi.h"
+#include "server/api/sdapi/sdapi_generate.h"
+#include "server/api/sdapi/sdapi_models.h"
+#include "server/api/sdapi/sdapi_options.h"
+#include "server/api/sdapi/sdapi_picture.h"
+#include "server/api/sdapi/sdapi_progress.h"
+#include "server/base/settings.h"
+#include "server/http/access.h"
+#include "server/http/http.h"
+
+/* A designated first member, so that the compiler takes the rest of a row for zero on purpose. */
+#define GET .method = "GET"
+#define POST .method = "POST"
+#define DELETE .method = "DELETE"
+#define PAINTS ROUTE_BODY_IMAGES, .paints = true
+
+static const struct route routes[] = {
+    {GET, "/", ROUTES_PAGE, assets_serve, .access = ROUTE_OPEN},
+    {GET, "/web/{name...}", ROUTES_PAGE, assets_serve, .access = ROUTE_OPEN},
+    {GET, "/favicon.ico", ROUTES_PAGE, assets_serve, .access = ROUTE_OPEN},
+
+    {POST, "/api/jobs", ROUTES_NATIVE, native_submit, PAINTS},
+    {GET, "/api/jobs", ROUTES_NATIVE, native_list},
+    {GET, "/api/jobs/{id}", ROUTES_NATIVE, native_get},
+    {DELETE, "/api/jobs/{id}", ROUTES_NATIVE, native_delete},
+    {POST, "/api/jobs/{id}/cancel", ROUTES_NATIVE, native_cancel},
+    {POST, "/api/jobs/{id}/interrupt", ROUTES_NATIVE, native_interrupt},
+    {POST, "/api/jobs/{id}/retry", ROUTES_NATIVE, native_retry, .paints = true},
+    {GET, "/api/jobs/{id}/events", ROUTES_NATIVE, native_events_job},
+    {GET, "/api/events", ROUTES_NATIVE, native_events_all},
+    {GET, "/api/images/{id}", ROUTES_NATIVE, native_image},
+    {GET, "/api/models", ROUTES_NATIVE, native_models},
+    {GET, "/api/info", ROUTES_NATIVE, native_info, .access = ROUTE_OPEN},
+    {GET, "/healthz", ROUTES_NATIVE, native_healthz, .access = ROUTE_OPEN, .probe = true},
+    {GET, "/health", ROUTES_NATIVE, native_healthz, .access = ROUTE_OPEN},
+    {GET, "/readyz", ROUTES_NATIVE, native_readyz, .access = ROUTE_OPEN, .probe = true},
+    {GET, "/metrics", ROUTES_NATIVE, metrics_serve, .probe = true},
+
+    {POST, "/v1/images/generations", ROUTES_OPENAI, openai_images_generate, PAINTS},
+    {POST, "/v1/images/edits", ROUTES_OPENAI, openai_images_edit, PAINTS},
+    {POST, "/v1/images/variations", ROUTES_OPENAI, openai_images_vary, PAINTS},
+    {GET, "/v1/images/files/{file}", ROUTES_OPENAI, openai_file, .access = ROUTE_OPEN},
+    {GET, "/v1/models", ROUTES_OPENAI, openai_models},
+    {GET, "/v1/models/{model...}", ROUTES_OPENAI, openai_model},
+    {DELETE, "/v1/models/{model...}", ROUTES_OPENAI, openai_model_delete},
+    /* The same without /v1: users forget it in their base URL. */
+    {POST, "/images/generations", ROUTES_OPENAI, openai_images_generate, PAINTS},
+    {POST, "/images/edits", ROUTES_OPENAI, openai_images_edit, PAINTS},
+    {POST, "/images/variations", ROUTES_OPENAI, openai_images_vary, PAINTS},
+    {GET, "/images/files/{file}", ROUTES_OPENAI, openai_file, .access = ROUTE_OPEN},
+    {GET, "/models", ROUTES_OPENAI, openai_models},
+    {GET, "/models/{model...}", ROUTES_OPENAI, openai_model},
+    {DELETE, "/models/{model...}", ROUTES_OPENAI, openai_model_delete},
+
+    {POST, "/sdapi/v1/txt2img", ROUTES_SDAPI, sdapi_generate_txt2img, PAINTS},
+    {POST, "/sdapi/v1/img2img", ROUTES_SDAPI, sdapi_generate_img2img, PAINTS},
+    {POST, "/sdapi/v1/extra-single-image", ROUTES_SDAPI, sdapi_picture_extras, PAINTS},
+    {POST, "/sdapi/v1/extra-batch-images", ROUTES_SDAPI, sdapi_picture_extras_batch, PAINTS},
+    {POST, "/sdapi/v1/png-info", ROUTES_SDAPI, sdapi_picture_info, ROUTE_BODY_IMAGES},
+    {POST, "/sdapi/v1/interrogate", ROUTES_SDAPI, sdapi_interrogate, ROUTE_BODY_IMAGES},
+    {GET, "/sdapi/v1/progress", ROUTES_SDAPI, sdapi_progress_get},
+    {POST, "/sdapi/v1/interrupt", ROUTES_SDAPI, sdapi_progress_interrupt},
+    {POST, "/sdapi/v1/skip", ROUTES_SDAPI, sdapi_progress_skip},
+    {GET, "/sdapi/v1/options", ROUTES_SDAPI, sdapi_options_get},
+    {POST, "/sdapi/v1/options", ROUTES_SDAPI, sdapi_options_set, ROUTE_BODY_SMALL},
+    {GET, "/sdapi/v1/cmd-flags", ROUTES_SDAPI, sdapi_cmd_flags},
+    {GET, "/sdapi/v1/memory", ROUTES_SDAPI, sdapi_memory},
+    {GET, "/sdapi/v1/sd-models", ROUTES_SDAPI, sdapi_models_list},
+    {GET, "/sdapi/v1/samplers", ROUTES_SDAPI, sdapi_samplers},
+    {GET, "/sdapi/v1/schedulers", ROUTES_SDAPI, sdapi_schedulers},
+    {GET, "/sdapi/v1/upscalers", ROUTES_SDAPI, sdapi_upscalers},
+    {GET, "/sdapi/v1/latent-upscale-modes", ROUTES_SDAPI, sdapi_latent_upscale_modes},
+    {GET, "/sdapi/v1/embeddings", ROUTES_SDAPI, sdapi_embeddings},
+    {GET, "/sdapi/v1/scripts", ROUTES_SDAPI, sdapi_scripts},
+    {GET, "/sdapi/v1/sd-vae", ROUTES_SDAPI, sdapi_empty_list},
+    {GET, "/sdapi/v1/sd-modules", ROUTES_SDAPI, sdapi_empty_list},
+    {GET, "/sdapi/v1/loras", ROUTES_SDAPI, sdapi_empty_list},
+    {GET, "/sdapi/v1/hypernetworks", ROUTES_SDAPI, sdapi_empty_list},
+    {GET, "/sdapi/v1/face-restorers", ROUTES_SDAPI, sdapi_empty_list},
+    {GET, "/sdapi/v1/realesrgan-models", ROUTES_SDAPI, sdapi_empty_list},
+    {GET, "/sdapi/v1/prompt-styles", ROUTES_SDAPI, sdapi_empty_list},
+    {GET, "/sdapi/v1/script-info", ROUTES_SDAPI, sdapi_empty_list},
+    {GET, "/sdapi/v1/extensions", ROUTES_SDAPI, sdapi_empty_list},
+    {POST, "/sdapi/v1/refresh-checkpoints", ROUTES_SDAPI, sdapi_refresh_checkpoints},
+    {POST, "/sdapi/v1/refresh-loras", ROUTES_SDAPI, sdapi_refresh_nothing},
+    {POST, "/sdapi/v1/refresh-vae", ROUTES_SDAPI, sdapi_refresh_nothing},
+    {POST, "/sdapi/v1/refresh-embeddings", ROUTES_SDAPI, sdapi_refresh_nothing},
+    {POST, "/sdapi/v1/unload-checkpoint", ROUTES_SDAPI, sdapi_unload_checkpoint},
+    {POST, "/sdapi/v1/reload-checkpoint", ROUTES_SDAPI, sdapi_reload_checkpoint},
+    {POST, "/internal/progress", ROUTES_SDAPI, sdapi_progress_task, ROUTE_BODY_SMALL},
+    {GET, "/internal/pending-tasks", ROUTES_SDAPI, sdapi_progress_pending},
+    {GET, "/internal/ping", ROUTES_SDAPI, sdapi_ping, .access = ROUTE_OPEN},
+    {GET, "/queue/status", ROUTES_SDAPI, sdapi_queue_status},
+    {GET, "/app_id", ROUTES_SDAPI, sdapi_app_id},
+};
+
+/* What errors look like on a path that no route has. */
+static int dialect_of(const char *path)
+{
+    static const struct {
+        const char *prefix;
+        enum routes_dialect dialect;
+    } prefixes[] = {
+        {"/api", ROUTES_NATIVE},    {"/v1", ROUTES_OPENAI}, {"/images", ROUTES_OPENAI},
+        {"/models", ROUTES_OPENAI}, {"/web", ROUTES_PAGE},
+    };
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        size_t n = strlen(prefixes[i].prefix);
+        if (strncmp(path, prefixes[i].prefix, n) == 0 && (path[n] == '\0' || path[n] == '/'))
+            return prefixes[i].dialect;
+    }
+    /* Clients of the SD WebUI probe for its extensions all over the root. */
+    return ROUTES_SDAPI;
+}
+
+static bool is_on(const struct settings *s, int dialect)
+{
+    return !(dialect == ROUTES_OPENAI && !s->openai) && !(dialect == ROUTES_SDAPI && !s->sdapi);
+}
+
+static const struct route_dialect dialects[ROUTES_DIALECTS] = {
+    [ROUTES_PAGE] = {"page", assets_error, false},
+    [ROUTES_NATIVE] = {"native", native_error, false},
+    [ROUTES_OPENAI] = {"openai", openai_error, false},
+    [ROUTES_SDAPI] = {"sdapi", sdapi_error, true},
+};
+
+const struct route_table routes_table = {
+    routes, sizeof routes / sizeof *routes, dialects, ROUTES_DIALECTS, dialect_of, is_on,
+};
+
+static bool check_key(const struct app *app, const struct access_request *r,
+                      struct access_grant *out, struct err *err)
+{
+    return gate_check(app->settings, app->keys, r, out, err);
+}
+
+struct http *routes_serve(const struct app *app, struct err *err)
+{
+    struct http_options options = {app->settings, app, &routes_table, check_key};
+    return http_start(&options, err);
+}
