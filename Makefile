@@ -74,7 +74,7 @@ $(BUILD)/%.o: %.c
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(FLAGS_$(@F:kernels_%.o=%)) -MMD -MP -c -o $@ $<
 
 # What is embedded with .incbin is not seen by -MMD.
-$(BUILD)/server/store/sqlite/store.o: $(wildcard migrations/sqlite/*.sql)
+$(BUILD)/server/store/sqlite/sqlite.o: $(wildcard migrations/sqlite/*.sql)
 $(BUILD)/engine/builtin/builtin.o: engine/builtin/pictor-mini.safetensors
 $(BUILD)/engine/builtin/builtin.o: CPPFLAGS += \
   -DBUILTIN_SHA256='"$(firstword $(shell sha256sum engine/builtin/pictor-mini.safetensors))"'

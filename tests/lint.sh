@@ -27,7 +27,7 @@ allowed() { # folder -> the folders (without theirs; with them if / ends it) and
     engine) echo "engine/base engine/compute engine/bench.h engine/pictor.h" ;;
     server/base) echo "engine/base server/base" ;;
     server/job) echo "$picture engine/builtin/builtin.h server/base server/job" ;;
-    server/store) echo "engine/base server/base server/job server/store" ;;
+    server/store) echo "engine/base server/base server/job server/store server/store/sqlite/sqlite.h" ;;
     server/store/sqlite) echo "engine/base server/base server/job server/store $1" ;;
     server/queue) echo "engine/base server/base server/job server/store server/queue" ;;
     server/worker) echo "$picture server/base server/job server/worker" ;;

@@ -1,11 +1,22 @@
-/* store.h: what must survive a crash, in SQLite. The only place that knows SQL.
+/* store.h: what must survive a crash. A face over a table of functions (store_driver.h); the driver
+ * is sqlite/, and only drivers know SQL.
  *
  * The store keeps rows and has no opinions: what may happen to a job is the queue's matter, which
- * groups calls into transactions. One connection, one lock: every call is atomic by itself, and a
- * thread between store_begin and store_commit has the store for itself. WAL with synchronous=FULL:
- * committed means on disk.
- * The file may be damaged or hostile: every failure of SQLite is ERR_IO, every value read is
- * checked (ids that become paths above all), nothing asserts. Thread-safe. */
+ * groups calls into transactions. Every call is atomic by itself; committed means on disk. What is
+ * read may be damaged or hostile: values are checked (ids that become paths above all).
+ * Thread-safe.
+ *
+ * What the queue takes from being the one process on its data folder, and a store that several
+ * servers share must bring instead:
+ *  - leases end on this machine's monotonic clock (queue.c calls store_job_start, store_job_renew
+ *    and store_job_expired with it): the store's own clock;
+ *  - at its start the queue takes every running job for its own and gives it back, because nobody
+ *    else holds the folder's lock: only what has expired, or is owned by this server's name;
+ *  - events stay inside the process (queue/events.h): a way to tell the other servers that a job
+ *    changed (LISTEN/NOTIFY), and a poll in case that is lost;
+ *  - the queue's lock orders its decisions, such as "is there room? then insert" and "is the claim
+ *    still valid? then write": store_begin must keep the other servers out of what was read;
+ *  - pictures and inputs are files below store_data: every server must see them. */
 #ifndef PICTOR_SERVER_STORE_H
 #define PICTOR_SERVER_STORE_H
 

@@ -1,8 +1,12 @@
-/* store.c: see store.h. The connection, its schema and statements, options and keys; jobs,
- * pictures and inputs are in store_job.c, store_image.c and store_input.c.
+/* sqlite.c: the store's driver for SQLite: the connection, its schema and statements, options and
+ * keys; jobs, pictures and inputs are in sqlite_job.c and sqlite_image.c.
  *
- * The lock is recursive so that a call means the same alone and inside store_begin..commit. */
-#include "server/store/store.h"
+ * One connection, one lock: every call is atomic by itself, and a thread between store_begin and
+ * store_commit has the store for itself. The lock is recursive so that a call means the same alone
+ * and in between. WAL with synchronous=FULL: committed means on disk.
+ * The file may be damaged or hostile: every failure of SQLite is ERR_IO, every value read is
+ * checked (ids that become paths above all), nothing asserts. */
+#include "server/store/sqlite/sqlite.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +23,7 @@
 #include "engine/base/incbin.h"
 #include "engine/base/log.h"
 #include "server/base/ids.h"
-#include "server/store/sqlite/store_sql.h"
+#include "server/store/sqlite/sqlite_sql.h"
 
 #define APPLICATION_ID 0x70696374 /* "pict": tells our file from another program's */
 #define BUSY_MS 10000             /* `pictor keys` beside a server waits for its turn to write */
@@ -27,10 +31,10 @@
 #define SCOPE_ADMIN 2
 #define VALUE_BYTES_MAX (64 << 20) /* no row needs more; a damaged one may claim gigabytes */
 
-INCBIN(store_migration_0001, "migrations/sqlite/0001_init.sql");
+INCBIN(sqlite_migration_0001, "migrations/sqlite/0001_init.sql");
 
 /* Number i brings the schema from version i to i + 1. */
-static const unsigned char *const migrations[] = {store_migration_0001};
+static const unsigned char *const migrations[] = {sqlite_migration_0001};
 #define SCHEMA ((int)(sizeof migrations / sizeof *migrations))
 
 #define JOB_COLUMNS                                                                                \
@@ -123,8 +127,8 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_FOREIGN_KEYS] = "PRAGMA foreign_key_check",
 };
 
-struct store {
-    char *data;
+struct sqlite {
+    struct store store; /* first: the store's functions get a pointer to it */
     char path[4096];
     int lock_fd;
     pthread_mutex_t mutex;
@@ -132,24 +136,24 @@ struct store {
     sqlite3_stmt *statements[SQL_COUNT];
 };
 
-void store_lock(struct store *st)
+static struct sqlite *of(struct store *st)
 {
-    pthread_mutex_lock(&st->mutex);
+    return (struct sqlite *)st;
 }
 
-void store_unlock(struct store *st)
+void sqlite_lock(struct store *st)
 {
-    pthread_mutex_unlock(&st->mutex);
+    pthread_mutex_lock(&of(st)->mutex);
 }
 
-const char *store_data(const struct store *st)
+void sqlite_unlock(struct store *st)
 {
-    return st->data;
+    pthread_mutex_unlock(&of(st)->mutex);
 }
 
 /* ---- SQLite's answers ---- */
 
-static bool fail_sql(struct store *st, int rc, struct err *err)
+static bool fail_sql(const struct sqlite *st, int rc, struct err *err)
 {
     switch (rc & 0xff) {
     case SQLITE_CORRUPT:
@@ -168,7 +172,7 @@ static bool fail_sql(struct store *st, int rc, struct err *err)
     return err_set(err, ERR_IO, "%.120s: %s", st->path, sqlite3_errmsg(st->db));
 }
 
-static sqlite3_stmt *bind(struct store *st, enum statement which, struct err *err,
+static sqlite3_stmt *bind(struct sqlite *st, enum statement which, struct err *err,
                           const char *types, va_list ap)
 {
     sqlite3_stmt *s = st->statements[which];
@@ -184,30 +188,30 @@ static sqlite3_stmt *bind(struct store *st, enum statement which, struct err *er
     if (rc == SQLITE_OK)
         return s;
     fail_sql(st, rc, err);
-    store_sql_done(s);
+    sqlite_sql_done(s);
     return NULL;
 }
 
-sqlite3_stmt *store_sql_bind(struct store *st, enum statement which, struct err *err,
-                             const char *types, ...)
+sqlite3_stmt *sqlite_sql_bind(struct store *st, enum statement which, struct err *err,
+                              const char *types, ...)
 {
     va_list ap;
     va_start(ap, types);
-    sqlite3_stmt *s = bind(st, which, err, types, ap);
+    sqlite3_stmt *s = bind(of(st), which, err, types, ap);
     va_end(ap);
     return s;
 }
 
-bool store_sql_row(struct store *st, sqlite3_stmt *s, bool *failed, struct err *err)
+bool sqlite_sql_row(struct store *st, sqlite3_stmt *s, bool *failed, struct err *err)
 {
     int rc = sqlite3_step(s);
     *failed = rc != SQLITE_ROW && rc != SQLITE_DONE;
     if (*failed)
-        fail_sql(st, rc, err);
+        fail_sql(of(st), rc, err);
     return rc == SQLITE_ROW;
 }
 
-void store_sql_done(sqlite3_stmt *s)
+void sqlite_sql_done(sqlite3_stmt *s)
 {
     if (!s)
         return;
@@ -215,33 +219,33 @@ void store_sql_done(sqlite3_stmt *s)
     sqlite3_clear_bindings(s);
 }
 
-bool store_sql_run(struct store *st, enum statement which, struct err *err, const char *types, ...)
+bool sqlite_sql_run(struct store *st, enum statement which, struct err *err, const char *types, ...)
 {
     va_list ap;
     va_start(ap, types);
-    sqlite3_stmt *s = bind(st, which, err, types, ap);
+    sqlite3_stmt *s = bind(of(st), which, err, types, ap);
     va_end(ap);
     bool failed = !s;
-    while (s && store_sql_row(st, s, &failed, err))
+    while (s && sqlite_sql_row(st, s, &failed, err))
         ;
-    store_sql_done(s);
+    sqlite_sql_done(s);
     return !failed;
 }
 
-int store_sql_changes(struct store *st)
+int sqlite_sql_changes(struct store *st)
 {
-    return sqlite3_changes(st->db);
+    return sqlite3_changes(of(st)->db);
 }
 
-const char *store_sql_text(sqlite3_stmt *s, int column)
+const char *sqlite_sql_text(sqlite3_stmt *s, int column)
 {
     const unsigned char *text = sqlite3_column_text(s, column);
     return text ? (const char *)text : "";
 }
 
-bool store_sql_copy(sqlite3_stmt *s, int column, char *out, size_t size)
+bool sqlite_sql_copy(sqlite3_stmt *s, int column, char *out, size_t size)
 {
-    const char *text = store_sql_text(s, column);
+    const char *text = sqlite_sql_text(s, column);
     size_t length = strlen(text);
     if (length >= size)
         return false;
@@ -249,54 +253,54 @@ bool store_sql_copy(sqlite3_stmt *s, int column, char *out, size_t size)
     return true;
 }
 
-bool store_sql_id(sqlite3_stmt *s, int column, char out[JOB_ID_SIZE])
+bool sqlite_sql_id(sqlite3_stmt *s, int column, char out[JOB_ID_SIZE])
 {
-    return ids_valid(store_sql_text(s, column)) && store_sql_copy(s, column, out, JOB_ID_SIZE);
+    return ids_valid(sqlite_sql_text(s, column)) && sqlite_sql_copy(s, column, out, JOB_ID_SIZE);
 }
 
-bool store_sql_int(sqlite3_stmt *s, int column, int least, int *out)
+bool sqlite_sql_int(sqlite3_stmt *s, int column, int least, int *out)
 {
     sqlite3_int64 n = sqlite3_column_int64(s, column);
     *out = (int)n;
     return n >= least && n <= INT_MAX;
 }
 
-bool store_begin(struct store *st, struct err *err)
+static bool begin(struct store *st, struct err *err)
 {
-    store_lock(st);
-    if (store_sql_run(st, SQL_BEGIN, err, ""))
+    sqlite_lock(st);
+    if (sqlite_sql_run(st, SQL_BEGIN, err, ""))
         return true;
-    store_unlock(st);
+    sqlite_unlock(st);
     return false;
 }
 
-bool store_commit(struct store *st, struct err *err)
-{
-    bool done = store_sql_run(st, SQL_COMMIT, err, "");
-    if (done)
-        store_unlock(st);
-    else
-        store_rollback(st);
-    return done;
-}
-
-void store_rollback(struct store *st)
+static void rollback(struct store *st)
 {
     /* After some failures SQLite has rolled back by itself. */
-    if (!sqlite3_get_autocommit(st->db))
-        store_sql_run(st, SQL_ROLLBACK, NULL, "");
-    store_unlock(st);
+    if (!sqlite3_get_autocommit(of(st)->db))
+        sqlite_sql_run(st, SQL_ROLLBACK, NULL, "");
+    sqlite_unlock(st);
+}
+
+static bool commit(struct store *st, struct err *err)
+{
+    bool done = sqlite_sql_run(st, SQL_COMMIT, err, "");
+    if (done)
+        sqlite_unlock(st);
+    else
+        rollback(st);
+    return done;
 }
 
 /* ---- opening ---- */
 
-static bool execute(struct store *st, const char *sql, struct err *err)
+static bool execute(struct sqlite *st, const char *sql, struct err *err)
 {
     int rc = sqlite3_exec(st->db, sql, NULL, NULL, NULL);
     return rc == SQLITE_OK ? true : fail_sql(st, rc, err);
 }
 
-static bool pragma_int(struct store *st, const char *sql, int *out, struct err *err)
+static bool pragma_int(struct sqlite *st, const char *sql, int *out, struct err *err)
 {
     sqlite3_stmt *s = NULL;
     int rc = sqlite3_prepare_v2(st->db, sql, -1, &s, NULL);
@@ -311,7 +315,7 @@ static bool pragma_int(struct store *st, const char *sql, int *out, struct err *
 }
 
 /* Inside a write transaction, so that two processes that start at once do not both migrate. */
-static bool migrate_locked(struct store *st, struct err *err)
+static bool migrate_locked(struct sqlite *st, struct err *err)
 {
     int version, application, tables;
     if (!pragma_int(st, "PRAGMA user_version", &version, err) ||
@@ -337,7 +341,7 @@ static bool migrate_locked(struct store *st, struct err *err)
     return true;
 }
 
-static bool migrate(struct store *st, struct err *err)
+static bool migrate(struct sqlite *st, struct err *err)
 {
     if (!execute(st, "BEGIN IMMEDIATE", err))
         return false;
@@ -347,7 +351,7 @@ static bool migrate(struct store *st, struct err *err)
     return false;
 }
 
-static bool open_database(struct store *st, struct err *err)
+static bool open_database(struct sqlite *st, struct err *err)
 {
     /* Created here and not by SQLite, because of the mode; the WAL's files copy it. */
     int fd = open(st->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -381,10 +385,10 @@ static bool open_database(struct store *st, struct err *err)
     return true;
 }
 
-static bool take_folder(struct store *st, struct err *err)
+static bool take_folder(struct sqlite *st, struct err *err)
 {
     char path[sizeof st->path], pid[16] = "";
-    snprintf(path, sizeof path, "%s/lock", st->data);
+    snprintf(path, sizeof path, "%s/lock", st->store.data);
     st->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (st->lock_fd < 0)
         return err_set(err, ERR_IO, "%.160s: %s", path, strerror(errno));
@@ -392,8 +396,8 @@ static bool take_folder(struct store *st, struct err *err)
         ssize_t n = pread(st->lock_fd, pid, sizeof pid - 1, 0);
         pid[n > 0 ? n : 0] = '\0';
         pid[strspn(pid, "0123456789")] = '\0';
-        return err_set(err, ERR_BUSY, "%.160s is in use by another pictor, process %s", st->data,
-                       *pid ? pid : "unknown");
+        return err_set(err, ERR_BUSY, "%.160s is in use by another pictor, process %s",
+                       st->store.data, *pid ? pid : "unknown");
     }
     int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
     if (ftruncate(st->lock_fd, 0) != 0 || pwrite(st->lock_fd, pid, (size_t)n, 0) != n)
@@ -401,14 +405,27 @@ static bool take_folder(struct store *st, struct err *err)
     return true;
 }
 
-struct store *store_open(const char *data, enum store_mode mode, struct err *err)
+static void close_database(struct store *store)
 {
-    struct store *st = calloc(1, sizeof *st);
+    struct sqlite *st = of(store);
+    for (int i = 0; i < SQL_COUNT; i++)
+        sqlite3_finalize(st->statements[i]);
+    sqlite3_close(st->db);
+    if (st->lock_fd >= 0)
+        close(st->lock_fd);
+    pthread_mutex_destroy(&st->mutex);
+    free(st);
+}
+
+static struct store *open_folder(const char *data, enum store_mode mode, struct err *err)
+{
+    struct sqlite *st = calloc(1, sizeof *st);
     pthread_mutexattr_t recursive;
     if (!st) {
         err_set(err, ERR_INTERNAL, "no memory for the store");
         return NULL;
     }
+    st->store.data = data;
     st->lock_fd = -1;
     pthread_mutexattr_init(&recursive);
     pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
@@ -416,10 +433,6 @@ struct store *store_open(const char *data, enum store_mode mode, struct err *err
     pthread_mutexattr_destroy(&recursive);
     if (strlen(data) > sizeof st->path - 64) {
         err_set(err, ERR_INVALID, "the path of the data folder is too long");
-        goto fail;
-    }
-    if (!(st->data = strdup(data))) {
-        err_set(err, ERR_INTERNAL, "no memory for the store");
         goto fail;
     }
     snprintf(st->path, sizeof st->path, "%s/pictor.db", data);
@@ -431,57 +444,43 @@ struct store *store_open(const char *data, enum store_mode mode, struct err *err
         goto fail;
     if (!open_database(st, err))
         goto fail;
-    return st;
+    return &st->store;
 fail:
-    store_close(st);
+    close_database(&st->store);
     return NULL;
 }
 
-bool store_exists(const char *data)
+static bool is_there(const char *data)
 {
     char path[4096];
     int n = snprintf(path, sizeof path, "%s/pictor.db", data);
     return n < (int)sizeof path && access(path, F_OK) == 0;
 }
 
-void store_close(struct store *st)
-{
-    if (!st)
-        return;
-    for (int i = 0; i < SQL_COUNT; i++)
-        sqlite3_finalize(st->statements[i]);
-    sqlite3_close(st->db);
-    if (st->lock_fd >= 0)
-        close(st->lock_fd);
-    pthread_mutex_destroy(&st->mutex);
-    free(st->data);
-    free(st);
-}
-
 /* ---- options ---- */
 
-bool store_option_get(struct store *st, const char *name, char **value, struct err *err)
+static bool option_get(struct store *st, const char *name, char **value, struct err *err)
 {
     *value = NULL;
-    store_lock(st);
-    sqlite3_stmt *s = store_sql_bind(st, SQL_OPTION_GET, err, "t", name);
+    sqlite_lock(st);
+    sqlite3_stmt *s = sqlite_sql_bind(st, SQL_OPTION_GET, err, "t", name);
     bool failed = !s;
-    if (s && store_sql_row(st, s, &failed, err)) {
-        *value = strdup(store_sql_text(s, 0));
+    if (s && sqlite_sql_row(st, s, &failed, err)) {
+        *value = strdup(sqlite_sql_text(s, 0));
         failed = !*value;
         if (failed)
             err_set(err, ERR_INTERNAL, "no memory for an option");
     }
-    store_sql_done(s);
-    store_unlock(st);
+    sqlite_sql_done(s);
+    sqlite_unlock(st);
     return !failed;
 }
 
-bool store_option_set(struct store *st, const char *name, const char *value, struct err *err)
+static bool option_set(struct store *st, const char *name, const char *value, struct err *err)
 {
-    store_lock(st);
-    bool done = store_sql_run(st, SQL_OPTION_SET, err, "tt", name, value);
-    store_unlock(st);
+    sqlite_lock(st);
+    bool done = sqlite_sql_run(st, SQL_OPTION_SET, err, "tt", name, value);
+    sqlite_unlock(st);
     return done;
 }
 
@@ -495,48 +494,65 @@ static int64_t hash_prefix(const unsigned char *hash)
     return (int64_t)n;
 }
 
-bool store_key_insert(struct store *st, const struct key *key,
-                      const unsigned char hash[STORE_HASH_SIZE], struct err *err)
+static bool key_insert(struct store *st, const struct key *key,
+                       const unsigned char hash[STORE_HASH_SIZE], struct err *err)
 {
-    store_lock(st);
-    bool done = store_sql_run(st, SQL_KEY_INSERT, err, "ttiibi", key->id, key->name,
-                              (int64_t)(key->admin ? SCOPE_PAINT | SCOPE_ADMIN : SCOPE_PAINT),
-                              hash_prefix(hash), hash, key->created_ms);
-    store_unlock(st);
+    sqlite_lock(st);
+    bool done = sqlite_sql_run(st, SQL_KEY_INSERT, err, "ttiibi", key->id, key->name,
+                               (int64_t)(key->admin ? SCOPE_PAINT | SCOPE_ADMIN : SCOPE_PAINT),
+                               hash_prefix(hash), hash, key->created_ms);
+    sqlite_unlock(st);
     return done;
 }
 
-bool store_key_each(struct store *st, const unsigned char *hash, store_key_fn *fn, void *ctx,
-                    struct err *err)
+static bool key_each(struct store *st, const unsigned char *hash, store_key_fn *fn, void *ctx,
+                     struct err *err)
 {
-    store_lock(st);
-    sqlite3_stmt *s = hash ? store_sql_bind(st, SQL_KEY_PREFIX, err, "i", hash_prefix(hash))
-                           : store_sql_bind(st, SQL_KEY_ALL, err, "");
+    sqlite_lock(st);
+    sqlite3_stmt *s = hash ? sqlite_sql_bind(st, SQL_KEY_PREFIX, err, "i", hash_prefix(hash))
+                           : sqlite_sql_bind(st, SQL_KEY_ALL, err, "");
     bool failed = !s, more = true;
-    while (s && more && store_sql_row(st, s, &failed, err)) {
+    while (s && more && sqlite_sql_row(st, s, &failed, err)) {
         struct key key = {.admin = (sqlite3_column_int(s, 2) & SCOPE_ADMIN) != 0,
                           .created_ms = sqlite3_column_int64(s, 3),
                           .revoked_ms = sqlite3_column_int64(s, 4)};
         const unsigned char *stored = sqlite3_column_blob(s, 5);
-        if (!store_sql_copy(s, 0, key.id, sizeof key.id) || !*key.id ||
-            !store_sql_copy(s, 1, key.name, sizeof key.name) || !stored ||
+        if (!sqlite_sql_copy(s, 0, key.id, sizeof key.id) || !*key.id ||
+            !sqlite_sql_copy(s, 1, key.name, sizeof key.name) || !stored ||
             sqlite3_column_bytes(s, 5) != STORE_HASH_SIZE) {
             log_event(LOG_ERROR, "key_damaged", "hint=\"pictor fsck\"");
             continue;
         }
         more = fn(ctx, &key, stored);
     }
-    store_sql_done(s);
-    store_unlock(st);
+    sqlite_sql_done(s);
+    sqlite_unlock(st);
     return !failed;
 }
 
-bool store_key_revoke(struct store *st, const char *id, int64_t now_ms, struct err *err)
+static bool key_revoke(struct store *st, const char *id, int64_t now_ms, struct err *err)
 {
-    store_lock(st);
-    bool done = store_sql_run(st, SQL_KEY_REVOKE, err, "ti", id, now_ms);
-    if (done && store_sql_changes(st) == 0)
+    sqlite_lock(st);
+    bool done = sqlite_sql_run(st, SQL_KEY_REVOKE, err, "ti", id, now_ms);
+    if (done && sqlite_sql_changes(st) == 0)
         done = err_set(err, ERR_NOT_FOUND, "there is no valid key \"%.40s\"", id);
-    store_unlock(st);
+    sqlite_unlock(st);
     return done;
 }
+
+const struct store_driver sqlite_driver = {
+    .open = open_folder,
+    .close = close_database,
+    .exists = is_there,
+    .begin = begin,
+    .commit = commit,
+    .rollback = rollback,
+    .option_get = option_get,
+    .option_set = option_set,
+    .key_insert = key_insert,
+    .key_each = key_each,
+    .key_revoke = key_revoke,
+    .job = &sqlite_job,
+    .image = &sqlite_image,
+    .check = &sqlite_check,
+};

@@ -1,36 +1,35 @@
-/* store_check.c: every row is looked at, for `pictor fsck`; see store.h and store_sql.h. */
+/* sqlite_check.c: every row is looked at, for `pictor fsck`. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/base/ids.h"
-#include "server/store/sqlite/store_sql.h"
-#include "server/store/store.h"
+#include "server/store/sqlite/sqlite_sql.h"
 
 /* Calls `row` for every row of a statement without parameters. */
 static bool each(struct store *st, enum statement which,
                  void (*row)(const struct store_check *check, sqlite3_stmt *s),
                  const struct store_check *check, struct err *err)
 {
-    sqlite3_stmt *s = store_sql_bind(st, which, err, "");
+    sqlite3_stmt *s = sqlite_sql_bind(st, which, err, "");
     bool failed = !s;
-    while (s && store_sql_row(st, s, &failed, err))
+    while (s && sqlite_sql_row(st, s, &failed, err))
         row(check, s);
-    store_sql_done(s);
+    sqlite_sql_done(s);
     return !failed;
 }
 
 static void check_integrity(const struct store_check *check, sqlite3_stmt *s)
 {
-    if (strcmp(store_sql_text(s, 0), "ok") != 0)
-        check->damage(check->ctx, store_sql_text(s, 0));
+    if (strcmp(sqlite_sql_text(s, 0), "ok") != 0)
+        check->damage(check->ctx, sqlite_sql_text(s, 0));
 }
 
 static void check_reference(const struct store_check *check, sqlite3_stmt *s)
 {
     char text[128];
     snprintf(text, sizeof text, "a row of %.40s refers to a %.40s row that does not exist",
-             store_sql_text(s, 0), store_sql_text(s, 2));
+             sqlite_sql_text(s, 0), sqlite_sql_text(s, 2));
     check->damage(check->ctx, text);
 }
 
@@ -38,8 +37,8 @@ static void check_image(const struct store_check *check, sqlite3_stmt *s)
 {
     struct job_image image;
     struct err err = {0};
-    if (store_image_read(s, &image, &err) && ids_valid(store_sql_text(s, 9)))
-        check->image(check->ctx, store_sql_text(s, 9), &image);
+    if (sqlite_image_read(s, &image, &err) && ids_valid(sqlite_sql_text(s, 9)))
+        check->image(check->ctx, sqlite_sql_text(s, 9), &image);
     else
         check->damage(check->ctx, err.code == ERR_INTERNAL ? err.msg : "a picture of no job");
     free(image.infotext);
@@ -47,17 +46,18 @@ static void check_image(const struct store_check *check, sqlite3_stmt *s)
 
 static void check_input(const struct store_check *check, sqlite3_stmt *s)
 {
-    const char *name = store_sql_text(s, 1);
-    if (ids_valid(store_sql_text(s, 0)) && (strcmp(name, "init") == 0 || strcmp(name, "mask") == 0))
-        check->input(check->ctx, store_sql_text(s, 0), name, (size_t)sqlite3_column_int64(s, 2));
+    const char *name = sqlite_sql_text(s, 1);
+    if (ids_valid(sqlite_sql_text(s, 0)) &&
+        (strcmp(name, "init") == 0 || strcmp(name, "mask") == 0))
+        check->input(check->ctx, sqlite_sql_text(s, 0), name, (size_t)sqlite3_column_int64(s, 2));
     else
         check->damage(check->ctx, "the row of an input is damaged");
 }
 
 static void check_short(const struct store_check *check, sqlite3_stmt *s)
 {
-    if (ids_valid(store_sql_text(s, 0)))
-        check->short_job(check->ctx, store_sql_text(s, 0), sqlite3_column_int(s, 2),
+    if (ids_valid(sqlite_sql_text(s, 0)))
+        check->short_job(check->ctx, sqlite_sql_text(s, 0), sqlite3_column_int(s, 2),
                          sqlite3_column_int(s, 1));
 }
 
@@ -65,27 +65,29 @@ static void check_job(const struct store_check *check, sqlite3_stmt *s)
 {
     struct job job;
     struct err err;
-    if (!store_job_read(s, &job, &err))
+    if (!sqlite_job_read(s, &job, &err))
         check->damage(check->ctx, err.msg);
     job_free(&job);
 }
 
-bool store_check(struct store *st, const struct store_check *check, struct err *err)
+static bool check_all(struct store *st, const struct store_check *check, struct err *err)
 {
-    store_lock(st);
+    sqlite_lock(st);
     bool done = each(st, SQL_INTEGRITY, check_integrity, check, err) &&
                 each(st, SQL_FOREIGN_KEYS, check_reference, check, err) &&
                 each(st, SQL_JOB_ALL, check_job, check, err) &&
                 each(st, SQL_IMAGE_ALL, check_image, check, err) &&
                 each(st, SQL_INPUT_ALL, check_input, check, err);
-    store_unlock(st);
+    sqlite_unlock(st);
     return done;
 }
 
-bool store_check_short(struct store *st, const struct store_check *check, struct err *err)
+static bool check_short_jobs(struct store *st, const struct store_check *check, struct err *err)
 {
-    store_lock(st);
+    sqlite_lock(st);
     bool done = each(st, SQL_JOB_SHORT, check_short, check, err);
-    store_unlock(st);
+    sqlite_unlock(st);
     return done;
 }
+
+const struct store_driver_check sqlite_check = {check_all, check_short_jobs};

@@ -1,0 +1,225 @@
+/* store.c: calls the driver. The one file that names the drivers there are. */
+#include "server/store/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/store/sqlite/sqlite.h"
+#include "server/store/store_driver.h"
+
+/* A folder means SQLite; a second driver will be told by what the settings say instead. */
+static const struct store_driver *const driver = &sqlite_driver;
+
+struct store *store_open(const char *data, enum store_mode mode, struct err *err)
+{
+    char *folder = strdup(data);
+    struct store *st = folder ? driver->open(folder, mode, err) : NULL;
+    if (!folder)
+        err_set(err, ERR_INTERNAL, "no memory for the store");
+    if (!st) {
+        free(folder);
+        return NULL;
+    }
+    st->driver = driver;
+    st->data = folder;
+    return st;
+}
+
+bool store_exists(const char *data)
+{
+    return driver->exists(data);
+}
+
+void store_close(struct store *st)
+{
+    if (!st)
+        return;
+    char *folder = (char *)st->data;
+    st->driver->close(st);
+    free(folder);
+}
+
+const char *store_data(const struct store *st)
+{
+    return st->data;
+}
+
+bool store_begin(struct store *st, struct err *err)
+{
+    return st->driver->begin(st, err);
+}
+
+bool store_commit(struct store *st, struct err *err)
+{
+    return st->driver->commit(st, err);
+}
+
+void store_rollback(struct store *st)
+{
+    st->driver->rollback(st);
+}
+
+bool store_option_get(struct store *st, const char *name, char **value, struct err *err)
+{
+    return st->driver->option_get(st, name, value, err);
+}
+
+bool store_option_set(struct store *st, const char *name, const char *value, struct err *err)
+{
+    return st->driver->option_set(st, name, value, err);
+}
+
+bool store_job_insert(struct store *st, const struct job *job, struct err *err)
+{
+    return st->driver->job->insert(st, job, err);
+}
+
+bool store_job_get(struct store *st, const char *id, const char *key_id, struct job *out,
+                   struct err *err)
+{
+    return st->driver->job->get(st, id, key_id, out, err);
+}
+
+bool store_job_list(struct store *st, const struct job_filter *filter, struct job **jobs,
+                    size_t *count, int64_t *next, struct err *err)
+{
+    return st->driver->job->list(st, filter, jobs, count, next, err);
+}
+
+bool store_job_depth(struct store *st, const char *key_id, int *queued, int *running,
+                     struct err *err)
+{
+    return st->driver->job->depth(st, key_id, queued, running, err);
+}
+
+bool store_job_backlog(struct store *st, struct job_backlog *out, size_t max, size_t *count,
+                       struct err *err)
+{
+    return st->driver->job->backlog(st, out, max, count, err);
+}
+
+bool store_job_nameless(struct store *st, int *count, struct err *err)
+{
+    return st->driver->job->nameless(st, count, err);
+}
+
+bool store_job_next(struct store *st, const char *const *models, size_t model_count,
+                    char id[JOB_ID_SIZE], struct err *err)
+{
+    return st->driver->job->next(st, models, model_count, id, err);
+}
+
+bool store_job_start(struct store *st, const char *id, const char *owner, int64_t now_ms,
+                     int64_t lease_until, int64_t *token, struct err *err)
+{
+    return st->driver->job->start(st, id, owner, now_ms, lease_until, token, err);
+}
+
+bool store_job_lease(struct store *st, const char *id, struct store_lease *out, struct err *err)
+{
+    return st->driver->job->lease(st, id, out, err);
+}
+
+bool store_job_renew(struct store *st, const char *id, int64_t lease_until, struct err *err)
+{
+    return st->driver->job->renew(st, id, lease_until, err);
+}
+
+bool store_job_interrupt(struct store *st, const char *id, struct err *err)
+{
+    return st->driver->job->interrupt(st, id, err);
+}
+
+bool store_job_requeue(struct store *st, const char *id, bool counts, struct err *err)
+{
+    return st->driver->job->requeue(st, id, counts, err);
+}
+
+bool store_job_end(struct store *st, const char *id, enum job_state state, const struct err *reason,
+                   int64_t now_ms, struct err *err)
+{
+    return st->driver->job->end(st, id, state, reason, now_ms, err);
+}
+
+bool store_job_delete(struct store *st, const char *id, struct err *err)
+{
+    return st->driver->job->delete (st, id, err);
+}
+
+bool store_job_expired(struct store *st, int64_t now, int limit, struct store_ids *out,
+                       struct err *err)
+{
+    return st->driver->job->expired(st, now, limit, out, err);
+}
+
+bool store_job_finished_before(struct store *st, int64_t before_ms, int limit,
+                               struct store_ids *out, struct err *err)
+{
+    return st->driver->job->finished_before(st, before_ms, limit, out, err);
+}
+
+bool store_image_put(struct store *st, const char *job_id, const struct job_image *image,
+                     struct job_image *replaced, struct err *err)
+{
+    return st->driver->image->put(st, job_id, image, replaced, err);
+}
+
+bool store_image_get(struct store *st, const char *id, const char *key_id, struct job_image *image,
+                     struct err *err)
+{
+    return st->driver->image->get(st, id, key_id, image, err);
+}
+
+bool store_image_delete(struct store *st, const char *id, struct err *err)
+{
+    return st->driver->image->remove(st, id, err);
+}
+
+bool store_input_put(struct store *st, const char *job_id, const char *name, size_t bytes,
+                     struct err *err)
+{
+    return st->driver->image->input_put(st, job_id, name, bytes, err);
+}
+
+bool store_input_bytes(struct store *st, const char *job_id, const char *name, size_t *bytes,
+                       struct err *err)
+{
+    return st->driver->image->input_bytes(st, job_id, name, bytes, err);
+}
+
+bool store_input_delete(struct store *st, const char *job_id, const char *name, struct err *err)
+{
+    return st->driver->image->input_remove(st, job_id, name, err);
+}
+
+bool store_key_insert(struct store *st, const struct key *key,
+                      const unsigned char hash[STORE_HASH_SIZE], struct err *err)
+{
+    return st->driver->key_insert(st, key, hash, err);
+}
+
+bool store_key_each(struct store *st, const unsigned char *hash, store_key_fn *fn, void *ctx,
+                    struct err *err)
+{
+    return st->driver->key_each(st, hash, fn, ctx, err);
+}
+
+bool store_key_revoke(struct store *st, const char *id, int64_t now_ms, struct err *err)
+{
+    return st->driver->key_revoke(st, id, now_ms, err);
+}
+
+bool store_check(struct store *st, const struct store_check *check, struct err *err)
+{
+    return st->driver->check->all(st, check, err);
+}
+
+bool store_check_short(struct store *st, const struct store_check *check, struct err *err)
+{
+    return st->driver->check->short_jobs(st, check, err);
+}
+
+bool store_job_lost(struct store *st, const char *id, struct err *err)
+{
+    return st->driver->job->lost(st, id, err);
+}

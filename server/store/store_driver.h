@@ -1,0 +1,81 @@
+/* store_driver.h: what a driver of the store is: a table of functions, one for each of store.h,
+ * whose comments are their contract. For store.c and the drivers alone.
+ *
+ * A driver's own struct begins with a struct store. */
+#ifndef PICTOR_SERVER_STORE_DRIVER_H
+#define PICTOR_SERVER_STORE_DRIVER_H
+
+#include "server/store/store.h"
+
+struct store {
+    const struct store_driver *driver;
+    const char *data; /* the folder */
+};
+
+struct store_driver_job {
+    bool (*insert)(struct store *st, const struct job *job, struct err *err);
+    bool (*get)(struct store *st, const char *id, const char *key_id, struct job *out,
+                struct err *err);
+    bool (*list)(struct store *st, const struct job_filter *filter, struct job **jobs,
+                 size_t *count, int64_t *next, struct err *err);
+    bool (*depth)(struct store *st, const char *key_id, int *queued, int *running, struct err *err);
+    bool (*backlog)(struct store *st, struct job_backlog *out, size_t max, size_t *count,
+                    struct err *err);
+    bool (*nameless)(struct store *st, int *count, struct err *err);
+    bool (*next)(struct store *st, const char *const *models, size_t model_count,
+                 char id[JOB_ID_SIZE], struct err *err);
+    bool (*start)(struct store *st, const char *id, const char *owner, int64_t now_ms,
+                  int64_t lease_until, int64_t *token, struct err *err);
+    bool (*lease)(struct store *st, const char *id, struct store_lease *out, struct err *err);
+    bool (*renew)(struct store *st, const char *id, int64_t lease_until, struct err *err);
+    bool (*interrupt)(struct store *st, const char *id, struct err *err);
+    bool (*requeue)(struct store *st, const char *id, bool counts, struct err *err);
+    bool (*end)(struct store *st, const char *id, enum job_state state, const struct err *reason,
+                int64_t now_ms, struct err *err);
+    bool (*delete)(struct store *st, const char *id, struct err *err);
+    bool (*expired)(struct store *st, int64_t now, int limit, struct store_ids *out,
+                    struct err *err);
+    bool (*finished_before)(struct store *st, int64_t before_ms, int limit, struct store_ids *out,
+                            struct err *err);
+    bool (*lost)(struct store *st, const char *id, struct err *err);
+};
+
+struct store_driver_image {
+    bool (*put)(struct store *st, const char *job_id, const struct job_image *image,
+                struct job_image *replaced, struct err *err);
+    bool (*get)(struct store *st, const char *id, const char *key_id, struct job_image *image,
+                struct err *err);
+    bool (*remove)(struct store *st, const char *id, struct err *err);
+    bool (*input_put)(struct store *st, const char *job_id, const char *name, size_t bytes,
+                      struct err *err);
+    bool (*input_bytes)(struct store *st, const char *job_id, const char *name, size_t *bytes,
+                        struct err *err);
+    bool (*input_remove)(struct store *st, const char *job_id, const char *name, struct err *err);
+};
+
+struct store_driver_check {
+    bool (*all)(struct store *st, const struct store_check *check, struct err *err);
+    bool (*short_jobs)(struct store *st, const struct store_check *check, struct err *err);
+};
+
+struct store_driver {
+    /* `data` lives until close has returned; store.c fills the struct store. */
+    struct store *(*open)(const char *data, enum store_mode mode, struct err *err);
+    void (*close)(struct store *st);
+    bool (*exists)(const char *data);
+    bool (*begin)(struct store *st, struct err *err);
+    bool (*commit)(struct store *st, struct err *err);
+    void (*rollback)(struct store *st);
+    bool (*option_get)(struct store *st, const char *name, char **value, struct err *err);
+    bool (*option_set)(struct store *st, const char *name, const char *value, struct err *err);
+    bool (*key_insert)(struct store *st, const struct key *key,
+                       const unsigned char hash[STORE_HASH_SIZE], struct err *err);
+    bool (*key_each)(struct store *st, const unsigned char *hash, store_key_fn *fn, void *ctx,
+                     struct err *err);
+    bool (*key_revoke)(struct store *st, const char *id, int64_t now_ms, struct err *err);
+    const struct store_driver_job *job;
+    const struct store_driver_image *image;
+    const struct store_driver_check *check;
+};
+
+#endif
