@@ -62,6 +62,7 @@ static void help(FILE *out)
 struct options {
     struct job_params job;
     const char *model, *output, *init, *mask;
+    const char *wrong; /* the parameter that an error is about; NULL: no single one */
     bool has_width, has_height, has_steps, has_guidance, has_seed, quiet;
 };
 
@@ -237,12 +238,15 @@ static bool take_format(struct options *o, struct err *err)
 {
     static const char *const endings[][2] = {
         {".png", "png"}, {".jpg", "jpeg"}, {".jpeg", "jpeg"}, {".webp", "webp"}};
-    const char *dot = o->output ? strrchr(o->output, '.') : NULL;
+    if (!o->output)
+        return err_set(err, ERR_INVALID,
+                       "-o FILE is missing: the .png, .jpg or .webp file to write");
+    const char *dot = strrchr(o->output, '.');
     for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
         if (strcasecmp(dot, endings[i][0]) == 0)
             return replace(&o->job.format, endings[i][1], err);
     return err_set(err, ERR_INVALID, "-o must name a .png, .jpg or .webp file, got '%.128s'",
-                   o->output ? o->output : "nothing");
+                   o->output);
 }
 
 static bool find_model(const struct settings *settings, const char *name,
@@ -380,8 +384,11 @@ static bool paint(struct options *o, const struct settings *settings, struct err
     struct pictor_engine *engine = NULL;
     struct pictor_model *model = NULL;
     bool ok = false;
-    if (!find_model(settings, o->model, &found, err) ||
-        (o->init && !read_picture(o->init, (size_t)settings->max_pixels, &init, err)) ||
+    if (!find_model(settings, o->model, &found, err)) {
+        o->wrong = err->code == ERR_NOT_FOUND ? "model" : NULL;
+        goto done;
+    }
+    if ((o->init && !read_picture(o->init, (size_t)settings->max_pixels, &init, err)) ||
         (o->mask && !read_picture(o->mask, (size_t)settings->max_pixels, &mask, err)))
         goto done;
     struct pictor_engine_options options = {
@@ -417,7 +424,7 @@ static bool paint(struct options *o, const struct settings *settings, struct err
     j->has_init = o->init != NULL;
     j->has_mask = o->mask != NULL;
     intake_speed(settings, j);
-    if (!replace(&j->model, found.name, err) || !job_params_check(j, settings, NULL, err))
+    if (!replace(&j->model, found.name, err) || !job_params_check(j, settings, &o->wrong, err))
         goto done;
     interrupted_engine = engine;
     signal(SIGINT, on_signal);
@@ -452,6 +459,39 @@ done:
     pictor_model_free(model);
     pictor_engine_free(engine);
     return ok;
+}
+
+static void say_model_names(const struct settings *settings)
+{
+    struct registry *reg = registry_new(settings, NULL, NULL);
+    struct registry_model *models = NULL;
+    size_t count = 0, said = 0;
+    if (reg && registry_list(reg, &models, &count, NULL))
+        for (size_t i = 0; i < count; i++)
+            if (models[i].kind == REGISTRY_LOCAL)
+                fprintf(stderr, "%s%s", said++ ? ", " : "there are: ", models[i].name);
+    if (said)
+        fputc('\n', stderr);
+    free(models);
+    registry_free(reg);
+}
+
+/* After an error about `param`, one of a few names: which ones there are. */
+static void say_choices(const char *param, const struct settings *settings)
+{
+    const struct pictor_sampler_info *sampler;
+    const struct pictor_scheduler_info *scheduler;
+    if (strcmp(param, "sampler") == 0) {
+        for (int i = 0; (sampler = pictor_sampler_at(i)); i++)
+            fprintf(stderr, "%s%s", i ? ", " : "there are: ", sampler->name);
+        fputc('\n', stderr);
+    } else if (strcmp(param, "scheduler") == 0) {
+        for (int i = 0; (scheduler = pictor_scheduler_at(i)); i++)
+            fprintf(stderr, "%s%s", i ? ", " : "there are: ", scheduler->name);
+        fputc('\n', stderr);
+    } else if (strcmp(param, "model") == 0) {
+        say_model_names(settings);
+    }
 }
 
 int generate_main(int argc, char **argv)
@@ -498,6 +538,8 @@ int generate_main(int argc, char **argv)
     goto done;
 fail:
     fprintf(stderr, "pictor generate: %s\n", err.msg);
+    if (o.wrong)
+        say_choices(o.wrong, settings);
     if (status == 2)
         fputs("see pictor generate --help\n", stderr);
 done:

@@ -132,10 +132,21 @@ static void set_common(CURL *easy, const char *url, struct curl_slist *headers, 
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, error);
 }
 
-/* What went wrong, in words. The URL is the operator's; it has no key in it. */
+/* What went wrong, in words, and for who wants to know more in curl's and OpenSSL's. The URL is the
+ * operator's; it has no key in it. */
 static void set_error(struct err *err, CURLcode code, const char *error)
 {
-    err_set(err, ERR_UPSTREAM, "%s", *error ? error : curl_easy_strerror(code));
+    const char *raw = *error ? error : curl_easy_strerror(code);
+    if (code == CURLE_PEER_FAILED_VERIFICATION)
+        err_set(err, ERR_UPSTREAM, "this machine does not trust the server's certificate (%s)",
+                raw);
+    else if (code == CURLE_SSL_CONNECT_ERROR)
+        err_set(err, ERR_UPSTREAM, "no secure connection: is it https that is spoken there? (%s)",
+                raw);
+    else if (code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR || code == CURLE_GOT_NOTHING)
+        err_set(err, ERR_UPSTREAM, "the server broke the connection off (%s)", raw);
+    else
+        err_set(err, ERR_UPSTREAM, "%s", raw);
 }
 
 /* ---- transfers on a multi handle ---- */

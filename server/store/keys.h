@@ -30,14 +30,15 @@ struct keys;
 struct keys *keys_new(struct store *store, struct err *err); /* borrows the store */
 void keys_free(struct keys *keys);
 
-/* `plain` is the only copy of the key there will ever be; `out` may be NULL. */
+/* `plain` is the only copy of the key there will ever be; `out` may be NULL. No two valid keys have
+ * the same name, so that a name says which to revoke: ERR_INVALID. */
 bool keys_create(struct keys *keys, const char *name, bool admin, char plain[KEYS_PLAIN_SIZE],
                  struct key *out, struct err *err);
 
 /* Oldest first, revoked ones too; *list is malloc'd. */
 bool keys_list(struct keys *keys, struct key **list, size_t *count, struct err *err);
 
-/* By id, or by name when only one valid key has it. ERR_NOT_FOUND, ERR_INVALID when ambiguous. */
+/* By id or name. ERR_NOT_FOUND, ERR_INVALID when valid keys of an older pictor share the name. */
 bool keys_revoke(struct keys *keys, const char *id_or_name, struct err *err);
 
 /* Whose key this is. ERR_DENIED for an unknown, revoked or malformed one, ERR_IO when the store

@@ -2,6 +2,7 @@
 import hashlib
 import json
 import os
+import ssl
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -192,6 +193,20 @@ def test_used_wrongly(pull, words, status):
     done = pull(*words)
     assert done.returncode == status, done
     assert not pull.folder.exists() or names(pull) == []
+
+
+def test_no_secure_connection(hub, pull, tmp_path):
+    done = pull(hub.url.replace("http:", "https:") + "/m.safetensors")
+    assert done.returncode == 1 and "is it https that is spoken there?" in done.stderr
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
+                    "-subj", "/CN=localhost", "-keyout", tmp_path / "pem", "-out", tmp_path / "pem"],
+                   check=True, capture_output=True)
+    secure = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    secure.load_cert_chain(tmp_path / "pem")
+    hub.server.socket = secure.wrap_socket(hub.server.socket, server_side=True)
+    done = pull(hub.url.replace("http://127.0.0.1", "https://localhost") + "/m.safetensors")
+    assert done.returncode == 1 and "does not trust the server's certificate" in done.stderr
+    assert names(pull) == []
 
 
 def test_missing_file(hub, pull):

@@ -93,16 +93,32 @@ static void names_are_checked(void **state)
     }
     name[64] = '\0';
     assert_ok(keys_create(r->keys, name, false, plain, NULL, &err), err);
-    assert_ok(keys_create(r->keys, name, false, plain, NULL, &err), err);
-    assert_false(keys_revoke(r->keys, name, &err)); /* which of the two? */
-    assert_int_equal(err.code, ERR_INVALID);
+}
+
+static void a_name_says_which_key(void **state)
+{
+    struct rig *r = *state;
+    struct err err;
+    struct key first, found;
+    char plain[KEYS_PLAIN_SIZE], other[KEYS_PLAIN_SIZE];
+    assert_ok(keys_create(r->keys, "phone", false, plain, &first, &err), err);
+    const char *const taken[] = {"phone", first.id};
+    for (size_t i = 0; i < 2; i++) {
+        assert_false(keys_create(r->keys, taken[i], true, other, NULL, &err));
+        assert_int_equal(err.code, ERR_INVALID);
+        assert_non_null(strstr(err.msg, taken[i]));
+        assert_false(keys_check(r->keys, other, &found, &err));
+    }
+    assert_ok(keys_create(r->keys, "Phone", false, other, NULL, &err), err);
+    assert_ok(keys_revoke(r->keys, "phone", &err), err);
+    assert_ok(keys_create(r->keys, "phone", false, plain, NULL, &err), err);
+    assert_ok(keys_revoke(r->keys, "phone", &err), err);
     struct key *list;
     size_t count;
     assert_ok(keys_list(r->keys, &list, &count, &err), err);
-    assert_int_equal(count, 2);
-    assert_string_equal(list[1].name, name);
-    assert_ok(keys_revoke(r->keys, list[1].id, &err), err);
-    assert_ok(keys_revoke(r->keys, name, &err), err);
+    assert_int_equal(count, 3);
+    for (size_t i = 0; i < count; i++)
+        assert_true((list[i].revoked_ms != 0) == (strcmp(list[i].name, "phone") == 0));
     free(list);
 }
 
@@ -219,6 +235,7 @@ int main(void)
         TEST(a_key_opens_and_a_revoked_one_does_not),
         TEST(wrong_keys_are_denied),
         TEST(names_are_checked),
+        TEST(a_name_says_which_key),
         TEST(the_file_does_not_hold_the_key),
         TEST(the_command_works_beside_a_server),
         TEST(sha256_has_the_published_values),

@@ -53,7 +53,8 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_OPTION_SET] = "INSERT INTO options (name, value) VALUES (?1, ?2) "
                        "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
     [SQL_KEY_INSERT] = "INSERT INTO keys (id, name, scopes, prefix, hash, created_ms) "
-                       "VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                       "SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (SELECT 1 FROM keys "
+                       "WHERE ?2 IN (name, id) AND revoked_ms = 0)",
     [SQL_KEY_ALL] = "SELECT id, name, scopes, created_ms, revoked_ms, hash FROM keys "
                     "ORDER BY sequence",
     [SQL_KEY_PREFIX] = "SELECT id, name, scopes, created_ms, revoked_ms, hash FROM keys "
@@ -501,6 +502,10 @@ static bool key_insert(struct store *st, const struct key *key,
     bool done = sqlite_sql_run(st, SQL_KEY_INSERT, err, "ttiibi", key->id, key->name,
                                (int64_t)(key->admin ? SCOPE_PAINT | SCOPE_ADMIN : SCOPE_PAINT),
                                hash_prefix(hash), hash, key->created_ms);
+    if (done && sqlite3_changes(of(st)->db) == 0)
+        done = err_set(err, ERR_INVALID,
+                       "there is a valid key \"%.64s\" already: take another name, or revoke it",
+                       key->name);
     sqlite_unlock(st);
     return done;
 }
