@@ -25,6 +25,11 @@ def device():
     return torch.device("cpu")
 
 
+def has_bfloat16(device):
+    """Whether arithmetic in it is quick there."""
+    return device.type == "cuda" or torch.cpu._is_amx_tile_supported()
+
+
 def unet_cpu(device):
     """The module that trains the UNet on a CPU with AMX, or None elsewhere."""
     if device.type == "cuda" or not torch.cpu._is_amx_tile_supported():

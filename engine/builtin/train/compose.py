@@ -101,13 +101,50 @@ class Atlas:
         self.data = torch.from_numpy(np.ascontiguousarray(data)).to(device)
 
 
+LAYER = 256
+
+
+def polygons(some):
+    """Coloured polygons as one layer, colours times alpha: uint8 [4, LAYER, LAYER]."""
+    img = Image.new("RGBA", (2 * LAYER, 2 * LAYER))
+    draw = ImageDraw.Draw(img)
+    for rgb, points in some:
+        draw.polygon([(2 * LAYER * x, 2 * LAYER * y) for x, y in points], fill=(*rgb, 255))
+    return np.asarray(img.reduce(2)).transpose(2, 0, 1)
+
+
+def cover(img, layer, of):
+    if len(of):
+        layer = F.interpolate(layer.float() / 255, size=img.shape[2:], mode="area")
+        img[of] = img[of] * (1 - layer[:, 3:]) + layer[:, :3]
+
+
+def repaint(things, rgb):
+    """Drawings in another colour: its shades, but for what is nearly black or white."""
+    colour, alpha = things[:, :3], things[:, 3:].clamp(min=1e-3)
+    grey = (colour / alpha).mean(1, keepdim=True)
+    mean = (grey * alpha).sum((2, 3), keepdim=True) / alpha.sum((2, 3), keepdim=True)
+    shade = grey / mean.clamp(min=.2)
+    rgb = rgb[:, :, None, None]
+    new = torch.where(shade < 1, rgb * shade, rgb + (1 - rgb) * (shade - 1).clamp(0, .8) * .6)
+    keep = ((grey < .12) | (grey > .93)).float()
+    new = (keep * colour / alpha + (1 - keep) * new) * alpha
+    return torch.cat([torch.where(alpha > .01, new, 0 * colour), things[:, 3:]], 1)
+
+
 def pack(batch):
     """Scenes as tensors, for one transfer to the device."""
     n, ridges = len(batch), scenes.LAYERS
+    most = max([3, *(len(s["items"]) for s in batch)])
     p = dict(sky=np.zeros((n, 2, 3)), disc=np.zeros((n, 6)), specks=np.zeros((n, 3)),
              heights=np.full((n, ridges, scenes.PROFILE), 2.), colours=np.zeros((n, ridges, 2, 3)),
-             thing=np.full((n, 3), -1), where=np.zeros((n, 3, 5)), tint=np.full((n, 3, 3), 255.),
-             style=np.zeros(n))
+             thing=np.full((n, most), -1), where=np.zeros((n, most, 5)),
+             tint=np.full((n, most, 3), 255.), paint=np.full((n, most, 3), -1.), style=np.zeros(n))
+    for side in ("behind", "before"):  # of few pictures: their numbers and layers
+        some = [k for k, s in enumerate(batch) if s["ground"][side]]
+        layers = [polygons(batch[k]["ground"][side]) for k in some]
+        p[side + "_of"] = np.array(some, np.int64)
+        p[side] = np.stack(layers) if layers else np.zeros((0, 4, LAYER, LAYER), np.uint8)
     for k, s in enumerate(batch):
         g = s["ground"]
         p["sky"][k] = g["top"], g["low"]
@@ -121,8 +158,11 @@ def pack(batch):
             p["where"][k, i] = it["x"], it["y"], it["r"], it["angle"], 1 - 2 * it["flip"]
             if it["rgb"] is not None:
                 p["tint"][k, i] = it["rgb"]
+            if it.get("paint") is not None:
+                p["paint"][k, i] = it["paint"]
         p["style"][k] = 1 + list(scenes.STYLES).index(s["style"]) if s["style"] else 0
-    whole = {"thing": torch.long, "style": torch.long}
+    whole = {"thing": torch.long, "style": torch.long, "behind_of": torch.long, "before_of": torch.long,
+             "behind": torch.uint8, "before": torch.uint8}
     return {k: torch.from_numpy(v).to(whole.get(k, torch.float32)) for k, v in p.items()}
 
 
@@ -136,7 +176,7 @@ def specks(x, chance, size, mask, rgb):
     return x + hit * (rgb - x)
 
 
-def lay(img, ok, things, where, tint):
+def lay(img, ok, things, where, tint, rim):
     """Puts things (premultiplied) onto the pictures `ok` at x, y, r, angle, flip."""
     cx, cy, r, angle, flip = where.T
     # a cell of the atlas holds 2.25 radii of a shape and a drawing alike
@@ -146,6 +186,10 @@ def lay(img, ok, things, where, tint):
                          -s, c, c * dy - s * dx], 1).view(-1, 2, 3)
     grid = F.affine_grid(theta, (len(ok), 4, *img.shape[2:]), align_corners=False)
     t = F.grid_sample(things, grid, align_corners=False)
+    if rim.any():  # a sticker's white edge
+        wide = 2 * (img.shape[-1] // 48) + 1
+        edge = F.max_pool2d(t[:, 3:], wide, 1, wide // 2) * rim[:, None, None, None]
+        img[ok] = img[ok] * (1 - edge) + edge
     img[ok] = img[ok] * (1 - t[:, 3:]) + t[:, :3] * tint[:, :, None, None]
 
 
@@ -179,7 +223,9 @@ def paint(p, atlas, size):
         petals = F.interpolate((petals > .45).float(), size=(size, size))
         below = (y > .66).float()
         img = specks(img, p["specks"][:, 1], size / 32, below, petals)
-    for i in range(3):
+    cover(img, p["behind"], p["behind_of"])
+    sticker = 1 + list(scenes.STYLES).index("sticker")
+    for i in range(p["thing"].shape[1]):
         # minified: averaged first, so that no line is lost
         shrink = atlas.data.shape[-1] / (size * 2.25 * p["where"][:, i, 2].clamp(min=.01))
         for by, at_least, below in ((1, 0, 1.5), (2, 1.5, 3), (4, 3, 1e9)):
@@ -188,7 +234,12 @@ def paint(p, atlas, size):
             if len(ok):
                 things = atlas.data[p["thing"][ok, i]].float() / 255
                 things[:, :3] *= things[:, 3:]
-                lay(img, ok, F.avg_pool2d(things, by), p["where"][ok, i], p["tint"][ok, i] / 255)
+                new = (p["paint"][ok, i, 0] >= 0).nonzero()[:, 0]
+                if len(new):
+                    things[new] = repaint(things[new], p["paint"][ok, i][new] / 255)
+                lay(img, ok, F.avg_pool2d(things, by), p["where"][ok, i], p["tint"][ok, i] / 255,
+                    (p["style"][ok] == sticker).float())
+    cover(img, p["before"], p["before_of"])
     if (p["specks"][:, 2] > 0).any():
         img = specks(img, p["specks"][:, 2] / 2, size / 40, 1, torch.ones_like(img))
     for k in p["style"].unique().tolist():
@@ -240,7 +291,7 @@ def watercolour(x):
 def oil(x):
     """Strokes: each cell of a jittered grid takes one colour, lit across the stroke."""
     s = x.shape[-1]
-    strokes = flow(x, (noise(x, s // 10, 2) - .5) * s / 8)
+    strokes = flow(x, (noise(x, s // 10, 2) - .5) * s / 24)
     strokes = (strokes * 9).round() / 9
     relief = noise(x, s // 10)
     relief = relief - torch.roll(relief, (s // 40, s // 40), (2, 3))
@@ -277,8 +328,9 @@ def glass(x):
     where = (2 * at.flip(-1) - 1)[:, None]
     cell = F.grid_sample(blur(x, s / 60), where, align_corners=False)[:, :, 0]
     flat = cell.gather(2, which[..., 0][:, None].expand(-1, 3, -1)).reshape(n, 3, s, s)
+    flat = .35 * flat + .65 * (x * 5).round() / 5  # so that the thing can still be told
     lead = ((near[..., 1] - near[..., 0]) * s / 4.5).clamp(0, 1).reshape(n, 1, s, s)
-    lead = lead * (1 - 2 * edges(blur(x, s / 128))).clamp(0, 1)
+    lead = lead * (1 - 2.5 * edges(blur(x, s / 100))).clamp(0, 1)
     return ((flat - .5) * 1.2 + .55) * lead
 
 
@@ -306,5 +358,17 @@ def line(x):
     return (1 - (4 * e - .3).clamp(0, 1) * .95).expand(-1, 3, -1, -1)
 
 
+def cartoon(x):
+    """Few bright colours in black outlines."""
+    grey = x.mean(1, keepdim=True)
+    bright = (grey + 1.35 * (x - grey)).clamp(0, 1)
+    outline = (3 * edges(blur(x, x.shape[-1] / 160)) - .25).clamp(0, 1)
+    return (bright * 6).round() / 6 * (1 - F.max_pool2d(outline, 3, 1, 1))
+
+
+def same(x):
+    return x
+
+
 FILTERS = dict(watercolour=watercolour, oil=oil, sketch=sketch, pixel=pixel, glass=glass, neon=neon,
-               photo=photo, line=line)
+               photo=photo, line=line, cartoon=cartoon, sticker=same, clipart=same)

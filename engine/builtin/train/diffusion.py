@@ -4,7 +4,8 @@ Predicts the noise; min-SNR weights, and of --strong more, because what a word m
 strong noise, where they are nearly nothing; one caption in ten is empty, for guidance. Goes on from
 diffusion.pt: first at low resolution, where a step is cheap, then at the target; each run's
 learning rate falls from --rate to --end of it. Weights are kept in float32 and used in bfloat16.
-On a CPU with AMX fast.cpp makes the steps. Saved every three minutes, at the end, and on SIGTERM.
+On a CPU with AMX fast.cpp makes the steps, on another PyTorch in float32. Saved every --save minutes,
+at the end, and on SIGTERM; latents that came meanwhile are read then.
 """
 import argparse
 import copy
@@ -33,14 +34,15 @@ args.add_argument("--end", default=.02, type=float)
 args.add_argument("--decay", default=.998, type=float, help="of the averaged weights")
 args.add_argument("--length", default=24, type=int, help="of captions in tokens; 77 before release")
 args.add_argument("--strong", default=.25, type=float, help="least weight of the picture's error")
+args.add_argument("--save", default=3, type=float, help="minutes between checkpoints")
 args.add_argument("--compile", action="store_true")
 args = args.parse_args()
 path = args.work / "diffusion.pt"
 device = common.device()
 size = networks.SIZES[args.size]
 
-text = networks.Text(size["text"], size["layers"])
 table = common.load(args.work / "tokens.pt")
+text = networks.Text(size["text"], size["layers"], table.get("used", ()))
 text.tokens = table["tokens"].float() * table["scale"]
 unet = networks.UNet(size["unet"], size["text"])
 models = torch.nn.ModuleList([text, unet]).to(device, memory_format=torch.channels_last)
@@ -52,7 +54,7 @@ rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() 
 # otherwise becomes a choice of one token within minutes, and what a word means is never learnt
 groups, parts = [[], [], [], []], (1., .5, 2., .2)
 for n, p in models.named_parameters():
-    slow = n[0] == "0" or ".to_q." in n or ".to_k." in n
+    slow = n[0] == "0" and n != "0.own" or ".to_q." in n or ".to_k." in n
     matrix = n[0] == "1" and p.dim() > 1 and min(p.shape[:2]) > 4 and "emb" not in n
     groups[2 * matrix + slow].append(p)
 opt = optimizer.Optimizer([dict(params=g, muon=i > 1) for i, g in enumerate(groups)])
@@ -60,12 +62,20 @@ master = sum(groups, [])
 ema = common.Ema(master, args.decay)
 step, seen, spent = 0, 0, 0.0
 if (c := common.load(path, device)):
+    if c.get("used", table.get("used")) != table.get("used"):  # captions hold new words
+        at = {token: i for i, token in enumerate(c["used"])}
+        some = torch.tensor([at.get(token, len(at)) for token in [*table["used"], -1]], device=device)
+        mine = next(i for i, (n, _) in enumerate(models.named_parameters()) if n == "0.own")
+        for tensors, k in ((c["models"], "0.own"), (c["ema"], mine)):
+            tensors[k] = torch.cat([tensors[k][:-1], 0 * tensors[k][-1:]])[some]
+        c["opt"] = None
     models.load_state_dict(c["models"])
-    opt.load_state_dict(c["opt"])
+    if c["opt"]:
+        opt.load_state_dict(c["opt"])
     average = dict(zip(models.parameters(), c["ema"]))
     ema.shadow, step, seen, spent = [average[p] for p in master], c["step"], c["seen"], c["spent"]
-used = models
-if not unet_cpu:
+used, copied = models, device.type == "cuda"
+if copied:
     used = copy.deepcopy(models).bfloat16().to(memory_format=torch.channels_last)
 of = dict(zip(models.parameters(), used.parameters()))
 params = [of[p] for p in master]
@@ -74,13 +84,23 @@ if unet_cpu:
     run_text, run_unet = map(functools.partial, (unet_cpu.read, unet_cpu.run), models)
 torch.manual_seed(step * ranks + rank)
 
-data = {}
-for side in args.picture:
-    shards = [common.load(f) for f in sorted((args.work / f"latents{side}").glob("*.pt"))]
-    data[side] = (torch.cat([s["latents"] for s in shards]).to(device),
-                  torch.cat([s["ids"] for s in shards]).to(device, torch.int32))
-    if rank == 0:
-        print(f"{side}: {len(data[side][0])} latents, {seen} pictures seen", flush=True)
+data, files = {}, {}
+
+
+def read():
+    """The latents that there are; again when there are more."""
+    for side in args.picture:
+        found = sorted((args.work / f"latents{side}").glob("*.pt"))
+        if found == files.get(side):
+            continue
+        files[side], shards = found, [common.load(f) for f in found]
+        data[side] = (torch.cat([s["latents"] for s in shards]).to(device),
+                      torch.cat([s["ids"] for s in shards]).to(device, torch.int32))
+        if rank == 0:
+            print(f"{side}: {len(data[side][0])} latents, {seen} pictures seen", flush=True)
+
+
+read()
 empty = torch.from_numpy(common.Tokenizer().rows([""], args.length).astype(np.int64)).to(device)
 alphas = common.alphas().to(device)
 
@@ -111,7 +131,7 @@ def save():
         return
     average = dict(zip(master, ema.shadow))
     common.save(path, models=models.state_dict(), opt=opt.state_dict(), step=step, seen=seen,
-                spent=spent + took, ema=[average[p] for p in models.parameters()])
+                used=table.get("used"), spent=spent + took, ema=[average[p] for p in models.parameters()])
 
 
 def stop(*_):
@@ -129,20 +149,20 @@ while took < total:
         g["lr"] = args.rate * rate * part
     z, ids, t = batch(args.picture[step % len(args.picture)])
     a, noise = alphas[t][:, None, None, None], torch.randn_like(z)
-    x = (a.sqrt() * z + (1 - a).sqrt() * noise).bfloat16()
+    x = (a.sqrt() * z + (1 - a).sqrt() * noise).to(torch.bfloat16 if copied or unet_cpu else z.dtype)
     e = run_unet(x.contiguous(memory_format=torch.channels_last), t, run_text(ids)).float()
     snr = (a / (1 - a)).flatten()
     each = (e - noise).square().mean((1, 2, 3))
     loss = (each * ((snr.clamp(max=5) + args.strong) / snr).clamp(max=10)).mean()
     loss.backward()
     step, seen = step + 1, seen + len(z) * ranks
-    if not unet_cpu:
+    if copied:
         for m, p in zip(master, params):
             m.grad, p.grad = p.grad.float(), None
     if ranks > 1:
         optimizer.share([p.grad for p in master])
     norm = opt.update(ema, step, unet_cpu)
-    if not unet_cpu:
+    if copied:
         common.copy(params, master)
     # error of the picture at strong noise tells more about layout than the loss does
     strong = (t > 600) & (t < 900)
@@ -155,7 +175,8 @@ while took < total:
         loss, x0, norm = np.nanmean(log[-100:], 0)
         print(f"step {step} seen {seen} {spent + took:.0f}s loss {loss:.4f} x0 {x0:.3f} gnorm "
               f"{norm:.2f} {(seen - before) / took:.1f}/s", flush=True)
-    if time.time() - saved > 180:
+    if time.time() - saved > 60 * args.save:
         save()
+        read()
         saved = time.time()
 save()

@@ -1,12 +1,14 @@
 """Stage 1: the drawings, as one small file.   python drawings.py --work W
 
 Fetches free icon sets from npm, keeps the drawings whose name is the name of an emoji of a thing
-(no flags, no skin tones, no signs), renders them with librsvg (rsvg-convert), trims them, and writes
-W/drawings.zip: NNNN.webp of 192 pixels with transparency, and index.json with the name and the set
-of each.
+(no flags, no signs; people in two of their skin tones), adds this project's own (own.txt), renders
+them with librsvg (rsvg-convert), trims them, and writes W/drawings.zip: NNNN.webp of 192 pixels with
+transparency, and index.json with the name, the set, width and height (of 1) of each. Renderings are
+kept in W/rendered, so that a further set costs only itself.
 """
 import argparse
 import concurrent.futures
+import hashlib
 import io
 import json
 import pathlib
@@ -21,8 +23,11 @@ SETS = {"@iconify-json/fluent-emoji": "1.2.7", "@iconify-json/fluent-emoji-flat"
         "@iconify-json/twemoji": "1.2.5", "@iconify-json/emojione": "1.2.3",
         "@iconify-json/fxemoji": "1.2.2", "@iconify-json/streamline-emojis": "1.2.4"}
 NAMES = ("emojibase-data", "17.0.0")
-GROUPS = {0, 3, 4, 5, 6, 7}  # faces, animals, food, places, activities, objects
-SKIP = re.compile(r"o’clock|thirty|globe|map of|castle of|with slash|oncoming|button")
+GROUPS = {0, 1, 3, 4, 5, 6, 7}  # faces, people, animals, food, places, activities, objects
+SKIP = re.compile(r"o’clock|thirty|globe|map of|castle of|with slash|oncoming|button|facing right|"
+                  r"finger|gesturing|wheelchair|white cane|family:|kiss:|couple with heart:|deaf")
+TONE = re.compile(r"-(medium-light|medium-dark|medium|light|dark)(-skin-tone)?$")
+TONES = {"medium-light": "", "dark": ", dark"}  # people are drawn in the first where none is named
 SIDE, LARGE = 192, 256
 
 
@@ -42,8 +47,35 @@ def plain(name):
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def draw(svg):
+def own():
+    """(name, SVG) of each drawing in own.txt."""
+    made = {}
+    for line in (pathlib.Path(__file__).parent / "own.txt").read_text().splitlines():
+        if line.startswith("  "):
+            made[name] += line.strip()
+        elif line and line[0] != "#":
+            name = line.strip()
+            made[name] = ""
+    return [(name, f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">{body}</svg>')
+            for name, body in made.items()]
+
+
+def draw(svg, kept):
     """WebP of an SVG, trimmed to what is opaque and centred; None when there is nothing to see."""
+    path = kept / (hashlib.sha1(svg.encode()).hexdigest() + ".webp")
+    if not path.exists():
+        path.write_bytes(render(svg) or b"")
+    return path.read_bytes()
+
+
+def size(data):
+    """Width and height of what is opaque, of 1."""
+    img = Image.open(io.BytesIO(data)).convert("RGBA").getchannel("A")
+    left, top, right, bottom = img.point(lambda a: 255 * (a > 40)).getbbox()
+    return round((right - left) / SIDE, 2), round((bottom - top) / SIDE, 2)
+
+
+def render(svg):
     made = subprocess.run(["rsvg-convert", "-w", str(LARGE), "-h", str(LARGE)], input=svg.encode(),
                           capture_output=True)
     if made.returncode:  # a few of the sets' drawings are not valid
@@ -66,19 +98,27 @@ def main():
     args = argparse.ArgumentParser()
     args.add_argument("--work", default="build/train", type=pathlib.Path)
     args.add_argument("--jobs", default=1, type=int)
+    args.add_argument("--sets", nargs="+", choices=SETS, help="fewer than all")
     args = args.parse_args()
     folder = args.work / "icons"
     folder.mkdir(parents=True, exist_ok=True)
+    kept = args.work / "rendered"
+    kept.mkdir(exist_ok=True)
     emoji = json.loads((package(folder, *NAMES) / "en/data.json").read_text())
-    label = {plain(e["label"]): e["label"] for e in emoji
+    label = {plain(e["label"]): (e["label"], e["group"] == 1) for e in emoji
              if e.get("group") in GROUPS and not SKIP.search(e["label"])}
-    jobs = []
-    for name, version in SETS.items():
-        icons = json.loads((package(folder, name, version) / "icons.json").read_text())
+    jobs = [(name, "own", svg) for name, svg in own()]
+    for name in args.sets or SETS:
+        icons = json.loads((package(folder, name, SETS[name]) / "icons.json").read_text())
+        toned = {TONE.sub("", slug) for slug in icons["icons"] if TONE.search(slug)}
         for slug, icon in icons["icons"].items():
-            thing = label.get(plain(re.sub(r"-\d$", "", slug)))
-            if thing is None:
+            tone = TONE.search(slug)
+            bare = TONE.sub("", slug)
+            thing, person = label.get(plain(re.sub(r"-\d$", "", bare)), (None, False))
+            if thing is None or person and bare in toned and (not tone or tone[1] not in TONES):
                 continue
+            if tone and person:
+                thing += TONES[tone[1]]
             w, h = (icon.get(k, icons.get(k, 16)) for k in ("width", "height"))
             jobs.append((thing, name.split("/")[1],
                          f'<svg xmlns="http://www.w3.org/2000/svg" '
@@ -88,13 +128,14 @@ def main():
     index = []
     with zipfile.ZipFile(args.work / "drawings.new", "w") as out, \
             concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        for (thing, kind, _), data in zip(jobs, pool.map(draw, [svg for _, _, svg in jobs])):
+        made = pool.map(lambda job: draw(job[2], kept), jobs)
+        for (thing, kind, _), data in zip(jobs, made):
             if data:
                 out.writestr(f"{len(index):04d}.webp", data)
-                index.append([thing, kind])
+                index.append([thing, kind, *size(data)])
         out.writestr("index.json", json.dumps({"drawings": index}))
     (args.work / "drawings.new").rename(args.work / "drawings.zip")
-    print(f"{len(index)} drawings of {len({n for n, _ in index})} things, "
+    print(f"{len(index)} drawings of {len({n for n, *_ in index})} things, "
           f"{(args.work / 'drawings.zip').stat().st_size} bytes")
 
 

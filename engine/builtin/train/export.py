@@ -16,9 +16,9 @@ PREFIX = {"text": "cond_stage_model.transformer.text_model.", "unet": "model.dif
 TABLE = PREFIX["text"] + "embeddings.token_embedding.weight"
 
 
-def build(size):
+def build(size, used=()):
     s = networks.SIZES[size]
-    return {"text": networks.Text(s["text"], s["layers"]),
+    return {"text": networks.Text(s["text"], s["layers"], used),
             "unet": networks.UNet(s["unet"], s["text"]), "vae": networks.Autoencoder(s["vae"])}
 
 
@@ -72,8 +72,8 @@ def main():
     args.add_argument("--guidance", default=4.0, type=float)
     args.add_argument("--out", default="../pictor-mini.safetensors", type=pathlib.Path)
     args = args.parse_args()
-    models = build(args.size)
     table = common.load(args.work / "tokens.pt")
+    models = build(args.size, table.get("used", ()))
     models["text"].tokens = table["tokens"].float() * table["scale"]
     c = common.load(args.work / "diffusion.pt")
     common.copy([*models["text"].parameters(), *models["unet"].parameters()], c["ema"])
@@ -92,11 +92,14 @@ def main():
     out = {}
     for kind, model in models.items():
         for n, t in model.state_dict().items():
-            if kind == "text" and n in ("tokens", "turn.weight"):
+            if kind == "text" and n in ("tokens", "turn.weight", "own"):
                 continue
             assert t.isfinite().all(), n
             out[PREFIX[kind] + n] = t.half().contiguous()
-    out[TABLE] = models["text"].table().to(torch.float8_e4m3fn)
+    rows = models["text"].table()
+    for lost, known in table.get("settled", ()):  # words of no caption that mean one that some hold
+        rows[lost] = rows[known]
+    out[TABLE] = rows.to(torch.float8_e4m3fn)
     save_file(out, args.out, metadata={
         "format": "pt", "modelspec.sai_model_spec": "1.0.0", "modelspec.title": "pictor mini",
         "modelspec.architecture": "stable-diffusion-v1", "modelspec.license": "MIT",

@@ -20,7 +20,7 @@ import compose
 import scenes
 
 SIDE = 128  # every picture is brought to this before it is judged
-PLACES, STYLES = ["plain"] + list(scenes.PLACES), ["none"] + list(scenes.STYLES)
+PLACES, STYLES = ["plain", *scenes.PLACES], ["none", *scenes.STYLES]
 COLOURS = {n: np.array(c[0], float) for n, c in scenes.COLOURS.items()}
 
 
@@ -42,9 +42,11 @@ class Judge(nn.Module):
 
 def labels(s):
     """What a judge should say of a scene; -100 where the question has no answer."""
-    count = {"one": 0, "spot": 0, "two": 1, "three": 2}.get(s["kind"], -100) if s["items"] else -100
-    place, style = s["ground"]["name"] or "plain", s["style"] or "none"
-    return [PLACES.index(place), STYLES.index(style), count]
+    counted = s["items"] and s["what"] not in ("view", "pair")
+    count = {"one": 0, "spot": 0, "two": 1, "three": 2}.get(s["kind"], -100) if counted else -100
+    name = s["ground"]["name"]
+    place = 0 if name in (None, "soft") else PLACES.index(name) if name in PLACES else -100
+    return [place, STYLES.index(s["style"] or "none"), count]
 
 
 def load(work, device):
@@ -164,8 +166,8 @@ def report(judge, retriever, atlas, device, count=2048):
     named = {False: [], True: []}  # by whether the thing stands in a place
     while min(len(v) for v in named.values()) < 150:
         batch, x = painted(rng, things, atlas, 128, 1, device, mix=(0, 0, 1, 0))
-        s, placed = batch[0], batch[0]["ground"]["name"] is not None
-        if s["style"] or s["kind"] != "one" or s["names"][0] not in things.nouns or \
+        s, placed = batch[0], batch[0]["ground"]["name"] in scenes.PLACES
+        if s["style"] or s["colour"] or s["dark"] or s["kind"] != "one" or s["names"][0] not in things.nouns or \
                 len(named[placed]) == 150:
             continue
         want = things.nouns.index(s["names"][0])

@@ -28,8 +28,8 @@ def main():
     args.add_argument("--factor", default=4.0, type=float,
                       help="how much oftener familiar nouns come")
     args.add_argument("--focus", action="store_true", help="fewer drawings of a thing, larger")
-    args.add_argument("--mix", default=[.34, .03, .54, .09], type=float, nargs=4,
-                      help="shares of shapes, solids, things, landscapes")
+    args.add_argument("--mix", default=scenes.MIX, type=float, nargs=5,
+                      help="shares of shapes, solids, things, places, pairs")
     args.add_argument("--style", default=.2, type=float, help="share of pictures in a style")
     args = args.parse_args()
     device = common.device()
@@ -49,7 +49,7 @@ def main():
             packed, rows = next(made)
             packed = {k: v.to(device) for k, v in packed.items()}
             x = 2 * compose.paint(packed, atlas, args.picture) - 1
-            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, common.has_bfloat16(device)):
                 means.append(vae.encode(x.contiguous(memory_format=torch.channels_last))[0])
             ids.append(torch.as_tensor(rows))
         z = torch.cat(means)

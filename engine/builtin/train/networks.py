@@ -290,12 +290,18 @@ class TextLayer(nn.Module):
 class Text(nn.Module):
     """CLIP's text encoder. While it is trained, the table of tokens is fixed (text.py: it knows
     which words are alike) and what is learnt is one turn of it for all words together, so that
-    words never seen move along with those that are; table() is their product, as the file has it.
+    words never seen move along with those that are, and of each token that captions hold (`used`) a
+    difference of its own; table() is what comes of both, as the file has it.
     """
 
-    def __init__(self, width, layers):
+    def __init__(self, width, layers, used=()):
         super().__init__()
         self.register_buffer("tokens", torch.zeros(49408, width))
+        slot = torch.full((49408,), len(used))
+        slot[torch.as_tensor(used, dtype=torch.long)] = torch.arange(len(used))
+        self.register_buffer("slot", slot, persistent=False)
+        if len(used):
+            self.own = nn.Parameter(torch.zeros(len(used) + 1, width))  # the last is for no token
         self.turn = nn.Linear(width, width, bias=False)
         with torch.no_grad():  # large beside what layers add, so that words stay distinct
             nn.init.eye_(self.turn.weight).mul_(8)
@@ -305,11 +311,17 @@ class Text(nn.Module):
                                                               for _ in range(layers))})
         self.final_layer_norm = nn.LayerNorm(width)
 
+    def read(self, ids):
+        x = self.turn(self.tokens[ids])
+        return x + self.own[self.slot[ids]] if hasattr(self, "own") else x
+
     def table(self):
-        return self.turn(self.tokens)
+        if hasattr(self, "own"):
+            self.own[-1] = 0
+        return self.read(torch.arange(len(self.tokens), device=self.tokens.device))
 
     def forward(self, ids):
-        x = self.turn(self.tokens[ids])
+        x = self.read(ids)
         x = x + self.embeddings["position_embedding"].weight[:ids.shape[1]]
         for layer in self.encoder["layers"]:
             x = layer(x)

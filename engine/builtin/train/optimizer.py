@@ -8,6 +8,7 @@ AdamW's, so that both share a learning rate.
 import math
 import torch
 import torch.distributed as dist
+import common
 
 
 def rows(t):
@@ -19,7 +20,9 @@ def rows(t):
 def orthogonal(x):
     """[k, n, m] with singular values of about one."""
     turned = x.shape[1] > x.shape[2]
-    x = (x.mT if turned else x).bfloat16()
+    x = x.mT if turned else x
+    if common.has_bfloat16(x.device):
+        x = x.bfloat16()
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(5):
         a = x @ x.mT
@@ -46,8 +49,9 @@ def orthogonal_shared(x):
     ranks, count = dist.get_world_size(), len(x)
     part = -(-count // ranks)
     x = torch.nn.functional.pad(x, (0, 0, 0, 0, 0, part * ranks - count))
-    parts = [torch.empty_like(x[:part], dtype=torch.bfloat16) for _ in range(ranks)]
-    dist.all_gather(parts, orthogonal(x.split(part)[dist.get_rank()]).contiguous())
+    mine = orthogonal(x.split(part)[dist.get_rank()]).contiguous()
+    parts = [torch.empty_like(mine) for _ in range(ranks)]
+    dist.all_gather(parts, mine)
     return torch.cat(parts)[:count]
 
 

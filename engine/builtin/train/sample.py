@@ -18,15 +18,16 @@ TOKENIZER = common.Tokenizer()
 
 def denoise(models, x, times, context, guidance):
     """DDIM from the first of the times to no noise; context: of nothing, then of the words."""
-    n, alphas = len(x), common.alphas().to(x.device)
+    n, alphas, quick = len(x), common.alphas().to(x.device), common.has_bfloat16(x.device)
+    kind = torch.bfloat16 if quick else torch.float32
     if (cpu := common.unet_cpu(x.device)):
         unet = functools.partial(cpu.run, models["unet"])
         context = context.transpose(0, 1).bfloat16().contiguous()
     else:
         unet = models["unet"]
     for k, t in enumerate(times):
-        both = torch.cat([x, x]).bfloat16().contiguous(memory_format=torch.channels_last)
-        with torch.autocast(x.device.type, torch.bfloat16, not cpu):
+        both = torch.cat([x, x]).to(kind).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, torch.bfloat16, quick and not cpu):
             e = unet(both, t.expand(2 * n), context).float()
         e = e[:n] + guidance * (e[n:] - e[:n])
         a = alphas[t]
@@ -36,7 +37,7 @@ def denoise(models, x, times, context, guidance):
 
 
 def decode(models, z):
-    with torch.autocast(z.device.type, torch.bfloat16):
+    with torch.autocast(z.device.type, torch.bfloat16, common.has_bfloat16(z.device)):
         y = models["vae"].decode(z / common.LATENT_SCALE)
     return y.float().clamp(-1, 1)
 
@@ -47,7 +48,7 @@ def generate(models, prompts, picture, steps=20, guidance=4.0, seed=0, negative=
     """uint8 [n, picture, picture, 3] from networks of export.read(). Larger ones than it can
     compose are composed small, enlarged, and painted over."""
     device, small = next(models["unet"].parameters()).device, min(picture, common.COMPOSE)
-    generator = torch.Generator().manual_seed(seed)
+    generator, quick = torch.Generator().manual_seed(seed), common.has_bfloat16(device)
     draws = [torch.randn(len(prompts) + 16, 4, side // 8, side // 8, generator=generator).to(device)
              for side in (small, picture)]
     times = torch.linspace(999, 0, steps + 1).round().long()[:-1].to(device)
@@ -58,12 +59,12 @@ def generate(models, prompts, picture, steps=20, guidance=4.0, seed=0, negative=
         n = len(part)
         part = part + part[:1] * (-n % 16)  # as many as fast.cpp takes
         ids = TOKENIZER.rows([negative] * len(part) + part).astype(np.int64)
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, quick):
             context = models["text"](torch.from_numpy(ids).to(device))
         y = decode(models, denoise(models, draws[0][i:i + len(part)], times, context, guidance))
         if picture > small:
             y = F.interpolate(y, size=picture, mode="bicubic", antialias=True)
-            with torch.autocast(device.type, torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, quick):
                 z = models["vae"].encode(y.contiguous(memory_format=torch.channels_last))[0]
             a = common.alphas()[again[0]].item()
             z = a ** .5 * common.LATENT_SCALE * z.float() + (1 - a) ** .5 * draws[1][i:i + len(part)]

@@ -1,7 +1,8 @@
 """Scenes and captions: everything the built-in model knows is said here.
 
-A scene is a background, up to three things on it and a style, as plain numbers: compose.py paints
-many of them at once, caption() says one in many true ways. Coordinates and radii are fractions of
+A scene is a background, things on it and a style, as plain numbers: compose.py paints
+many of them at once, caption() says one in many true ways. Views (views.py) are places as subjects,
+pairs (pairs.py) two things in a relation. Coordinates and radii are fractions of
 the picture's side, so one scene paints at any size. Whole combinations are held out of training
 (held_out) to test composition.
 """
@@ -10,6 +11,8 @@ import math
 import pathlib
 import zipfile
 import numpy as np
+import pairs
+import views
 
 # name: (rgb, other words for it)
 COLOURS = {
@@ -48,7 +51,18 @@ PLACES = {
     "space": ["in space", "in outer space", "among the stars"],
     "underwater": ["under water", "underwater", "deep in the sea"],
     "sky": ["in the sky", "against the sky", "up in the blue sky"],
+    "table": ["on a table", "on a wooden table", "on the table"],
+    "room": ["in a room", "in a living room", "indoors", "at home"],
+    "road": ["on a road", "in the street", "on a street", "on the road"],
+    "lake": ["by a lake", "at a lake", "on the shore of a lake"],
+    "river": ["by a river", "at the river"],
+    "jungle": ["in the jungle", "in a rainforest"],
+    "moon": ["on the moon", "on the surface of the moon"],
+    "night": ["under the stars", "in the night sky"],
+    "autumn": ["in autumn", "in the fall", "in an autumn forest"],
 }
+HELD = list(PLACES)[:12]  # those of which some pairs with a noun are held out
+SOFT = ((236, 242, 248), (246, 240, 230), (232, 244, 236), (248, 236, 238), (242, 242, 244), (250, 246, 226))
 VIEWS = {
     "mountains": ["mountains", "a mountain landscape", "mountain peaks"],
     "sea": ["the sea", "the ocean", "a seascape"],
@@ -74,7 +88,10 @@ STYLES = {
     "glass": ["stained glass", "stained glass window"],
     "neon": ["neon sign", "neon lights", "neon"], "photo": ["grainy photo", "photograph", "photo"],
     "line": ["line art", "ink line drawing", "outline drawing"],
+    "cartoon": ["cartoon", "comic", "comic book"], "sticker": ["sticker", "die cut sticker"],
+    "clipart": ["clip art", "emoji"],
 }
+HANDS = {"clipart": "noto"}  # styles that are another hand's drawing of the thing
 SIZES = {"small": (.14, .19), "medium": (.26, .32), "large": (.36, .41)}
 SIZE_WORDS = {"small": ["small", "tiny", "little"], "large": ["large", "big", "huge"]}
 SPOTS = {
@@ -94,7 +111,9 @@ PLURAL = {"cross": "crosses", "plus": "pluses", "rhombus": "rhombuses", "wolf": 
           "mouse": "mice", "leaf": "leaves", "knife": "knives", "cherry": "cherries",
           "goose": "geese", "sheep": "sheep", "fish": "fish", "deer": "deer", "scarf": "scarves",
           "cactus": "cacti"}
-FOCUS = "fluent-emoji-flat"
+NO_ARTICLE = {"santa claus", "santa", "bread", "rice", "salad", "popcorn", "money", "snow", "rain", "fire",
+              "milk", "honey", "lightning", "cheese", "sushi", "spaghetti", "bacon", "meat", "yoga"}
+FOCUS = ("fluent-emoji-flat", "own")
 CONTRAST = 95  # least distance in rgb between a shape and its ground
 LAYERS, PROFILE = 4, 64  # ridges of a landscape, points of each
 
@@ -107,16 +126,22 @@ class Things:
     def __init__(self, archive, factor=4.0, focus=False):
         self.focus = focus
         with zipfile.ZipFile(archive) as z:
-            self.drawings = json.loads(z.read("index.json"))["drawings"]
+            drawings = json.loads(z.read("index.json"))["drawings"]
         first = len(SHAPES) + len(SOLIDS)
-        of, focused = {}, {}
-        for i, (label, hand) in enumerate(self.drawings):
+        self.wide = [1.] * first + [d[2] for d in drawings]  # what is opaque, of a drawing's side
+        self.high = [1.] * first + [d[3] for d in drawings]
+        of, focused, self.hand = {}, {}, {}
+        for i, (label, hand, *_) in enumerate(drawings):
             of.setdefault(label, []).append(first + i)
-            if hand == FOCUS or label not in focused:
+            if hand in FOCUS or label not in focused:
                 focused[label] = first + i
+            self.hand[label, hand] = first + i
         self.ids, self.words, self.unseen, odds, used = {}, {}, {}, {}, set()
+        self.suits, self.tint, self.label, self.dark, suit = {}, set(), {}, {}, ["soft"]
         for line in (pathlib.Path(__file__).parent / "subjects.txt").read_text().splitlines():
-            if not line or line[0] == "#":
+            if line.startswith("@"):
+                suit = line.split()[1:]
+            if not line or line[0] in "#@":
                 continue
             name, *words = (part.strip() for part in line.split("|"))
             noun, _, labels = name.lstrip("*").partition(":")
@@ -125,19 +150,32 @@ class Things:
             used.update(labels)
             if not ids:
                 continue
-            words = [[w.strip() for w in part.split(",") if w.strip()] for part in words + ["", ""]]
+            words = [[w.strip() for w in part.split(",") if w.strip()] for part in words + [""] * 3]
             self.ids[noun], self.words[noun], self.unseen[noun] = ids, words[0], words[1]
+            self.label[noun] = next(s for s in labels if s in focused)
             if focus:
-                self.ids[noun] = [next(focused[s] for s in labels if s in focused)]
+                self.ids[noun] = [focused[self.label[noun]]]
+            if self.label[noun] + ", dark" in focused:
+                self.dark[noun] = focused[self.label[noun] + ", dark"]
+            self.suits[noun] = words[2][0] if words[2] else suit[0]
+            if "tint" in suit:
+                self.tint.add(noun)
             odds[noun] = factor if name[0] == "*" else 1.0
         self.nouns = list(self.ids)  # those that are measured; rarer ones follow
         for label, ids in of.items():
             if not focus and label not in used and label not in self.ids and len(ids) > 2:
-                self.ids[label], self.words[label] = ids, []
-                odds[label] = .1
-        self.all = list(self.ids)
+                self.ids[label], self.words[label], self.suits[label] = ids, [], "soft"
+                self.label[label], odds[label] = label, .1
+        self.all, self.focused = list(self.ids), focused
         odds = np.array(list(odds.values()))
         self.odds = odds / odds.sum()
+
+    def drawing(self, name):
+        """The one drawing of a noun, or of an emoji's name after "body:"; None where there is none."""
+        body, name = name.startswith("body:"), name.removeprefix("body:")
+        if body and name in self.focused:
+            return self.focused[name]
+        return self.ids[name][0] if name in self.ids else self.focused.get(name)
 
 
 def held_out_shape(colour, shape, ground):
@@ -148,7 +186,9 @@ def held_out_shape(colour, shape, ground):
 
 def held_out(things, noun, other):
     """One pair in ten of a noun with a place or a style never occurs in training."""
-    k = (list(PLACES) + list(STYLES)).index(other)
+    if other not in HELD and other not in list(STYLES)[:8]:
+        return False
+    k = (HELD + list(STYLES)).index(other)
     return (3 * things.all.index(noun) + 7 * k) % 10 == 0
 
 
@@ -203,7 +243,25 @@ GROUNDS = {  # (kind, base, height, rgb) of the ridges, far to near
              ("flat", .92, 0, (60, 60, 65))],
     "space": [], "sky": [],
     "underwater": [("hills", .82, .12, (30, 90, 120)), ("hills", .93, .08, (190, 170, 110))],
+    "table": [("flat", .62, 0, (186, 128, 78))], "room": [("flat", .7, 0, (178, 132, 92))],
+    "road": [("towers", .72, .3, (150, 165, 185))], "rain": [("towers", .74, .45, (110, 120, 135))],
+    "lake": [("peaks", .52, .26, (105, 125, 150)), ("hills", .56, .08, (60, 125, 75)),
+             ("flat", .58, 0, (70, 150, 210)), ("hills", .9, .04, (90, 165, 70))],
+    "river": [("hills", .6, .14, (110, 175, 90)), ("flat", .62, 0, (95, 170, 75))],
+    "jungle": [("trees", .7, .5, (40, 120, 70)), ("hills", .75, .2, (30, 100, 55)),
+               ("hills", .93, .06, (60, 120, 50))],
+    "moon": [("hills", .72, .06, (165, 165, 172))], "night": [],
+    "autumn": [("trees", .62, .34, (215, 120, 45)), ("hills", .85, .2, (190, 85, 40)),
+               ("hills", .92, .05, (150, 105, 50))],
+    "harbour": [("hills", .47, .12, (95, 150, 95)), ("flat", .5, 0, (60, 130, 190))],
+    "hilltop": [("peaks", .7, .2, (120, 150, 170)), ("hills", .85, .06, (95, 160, 80))],
+    "cliff": [("flat", .62, 0, (40, 120, 190)), ("hills", .82, .03, (30, 100, 170))],
+    "path": [("hills", .6, .2, (70, 135, 80)), ("flat", .63, 0, (95, 165, 75))],
+    "autumn path": [("trees", .62, .3, (205, 120, 55)), ("flat", .64, 0, (190, 140, 60))],
+    "oasis": [("hills", .62, .14, (225, 180, 105)), ("hills", .72, .06, (215, 165, 90))],
+    "rails": [("hills", .6, .16, (105, 175, 90)), ("flat", .66, 0, (125, 180, 85))],
 }
+WALLS = [(238, 222, 190), (200, 220, 228), (226, 208, 214), (208, 224, 200), (232, 226, 214)]
 
 
 def place(rng, name, time):
@@ -215,6 +273,13 @@ def place(rng, name, time):
         top, low, stars, time = (5, 5, 18), (25, 10, 50), 110.0, "night"
     elif name == "underwater":
         top, low, stars = (60, 170, 215), (10, 60, 120), 0.0
+    elif name in ("moon", "night"):
+        top, low, stars, time = (6, 6, 22), (22, 24, 62), 90.0, "night"
+    elif name in ("room", "table"):
+        top = low = one_of(rng, WALLS)
+        stars, time = 0.0, "day"
+    elif name == "rain":
+        top, low, stars, time = (120, 132, 148), (165, 175, 188), 0.0, "day"
     elif rng.random() < .5:
         disc = (rng.uniform(.15, .85), rng.uniform(.1, .3), rng.uniform(.05, .1),
                 {"day": (255, 240, 150), "sunset": (255, 225, 120), "night": (235, 235, 215)}[time])
@@ -223,20 +288,29 @@ def place(rng, name, time):
     if name == "snow" and rng.random() < .6:
         snow = 70.0
     light = {"day": (1, 1, 1), "sunset": (.9, .7, .65), "night": (.32, .35, .5)}[time]
+    if name == "moon":
+        light = (1, 1, 1)
+    behind, before = views.extras(rng, name, np.array(light))
     layers = []
     for kind, base, height, rgb in GROUNDS[name]:
         h = ridge(rng, kind, base + rng.uniform(-.05, .05), height * rng.uniform(.7, 1.2))
         near_rgb = near(rng, rgb, 14) * light
         layers.append((h, near_rgb, near_rgb * rng.uniform(.55, .8)))
     return dict(name=name, time=time, top=near(rng, top), low=near(rng, low), disc=disc,
-                layers=layers, stars=stars, flowers=flowers, snow=snow)
+                layers=layers, stars=stars, flowers=flowers, snow=snow, behind=behind, before=before)
+
+
+def soft(rng):
+    """The pale ground of what has no place of its own."""
+    rgb = near(rng, one_of(rng, SOFT), 4)
+    return dict(plain(rng, "white"), name="soft", top=rgb, low=np.clip(rgb * .9, 0, 255))
 
 
 def plain(rng, colour, soft=False):
     rgb = near(rng, COLOURS[colour][0])
     low = np.clip(rgb * rng.uniform(.75, .95) + rng.uniform(0, 12), 0, 255) if soft else rgb
     return dict(name=None, colour=colour, top=rgb, low=low, disc=None, layers=[], stars=0.,
-                flowers=0., snow=0.)
+                flowers=0., snow=0., behind=[], before=[])
 
 
 def item(rng, thing, rgb, x, y, r, jitter=.03, tilt=.04):
@@ -258,33 +332,72 @@ def arrange(rng, kind, make):
     return [make(0, ax, ay, r, .02), make(1, bx, by, r, .02)]
 
 
-def scene(rng, things, whole=False, mix=(.34, .03, .54, .09), style=.2):
+def suiting(rng, things, noun, whole):
+    """The ground where none is asked for."""
+    name = things.suits[noun]
+    if name == "soft" or not whole and held_out(things, noun, name):
+        return soft(rng)
+    return place(rng, name, "night" if name == "night" else "day")
+
+
+def asked(rng, things, nouns, style, whole):
+    """A ground that captions always tell: a colour, or a place by some light."""
+    at = one_of(rng, PLACES)
+    if rng.random() < .45 or not whole and any(held_out(things, n, at) for n in nouns):
+        return plain(rng, one_of(rng, ["white", one_of(rng, COLOURS)], [.2, .8]), rng.random() < .3)
+    return place(rng, at, one_of(rng, TIMES, [.7, .15, .15]))
+
+
+MIX = (.12, .02, .58, .1, .18)
+
+
+def scene(rng, things, whole=False, mix=MIX, style=.2):
     """A random scene as a plain dict; `whole` holds no combination out, for judges; `style` is the
-    share of pictures in one."""
-    what = one_of(rng, ["shape", "solid", "noun", "view"], mix)
-    s = dict(what=what, kind="one", size="medium", spot="centre", style=None, names=[], items=[])
+    share of pictures in one; mix: shares of shapes, solids, things, places and pairs."""
+    what = one_of(rng, ["shape", "solid", "noun", "view", "pair"], [*mix, 0.][:5])
+    s = dict(what=what, kind="one", size="medium", spot="centre", style=None, names=[], items=[],
+             said=True, colour=None, dark=False)
     if what != "shape" and rng.random() < style:
         s["style"] = one_of(rng, STYLES)
     if what == "view":
-        s["ground"] = place(rng, one_of(rng, PLACES), one_of(rng, TIMES, [.6, .2, .2]))
+        if rng.random() < .25:
+            s["ground"] = place(rng, one_of(rng, list(PLACES)[:12]), one_of(rng, TIMES, [.6, .2, .2]))
+        else:
+            s["view"], where, time, s["items"] = views.view(rng, things)
+            s["ground"] = place(rng, where, time)
         return s
-    odds = [.4, .13, .08, .07, .25, .07] if what == "shape" else [.64, .08, .07, .05, .12, .04]
+    if what == "pair":
+        s["names"], s["items"], s["words"] = pairs.pair(rng, things)
+        s["said"] = rng.random() < .5
+        known = [n for n in s["names"] if n in things.ids]
+        if s["said"]:
+            s["ground"] = asked(rng, things, known, s["style"], whole)
+        else:
+            some = known and rng.random() < .7
+            s["ground"] = suiting(rng, things, known[0], whole) if some else soft(rng)
+        return s
+    odds = [.4, .13, .08, .07, .25, .07] if what == "shape" else [.68, .07, .07, .05, .1, .03]
     s["kind"] = one_of(rng, ["one", "spot", "two", "three", "beside", "above"], odds)
     pair = s["kind"] in ("beside", "above")
-    tints = [None, None]
+    tints, paints = [None, None], [None, None]
     if what == "noun":
         while True:
             s["names"] = [one_of(rng, things.all, things.odds) for _ in range(1 + pair)]
-            at = one_of(rng, PLACES) if rng.random() < .38 else None
-            with_it = [w for w in (at, s["style"]) if w]
-            if whole or not any(held_out(things, n, w) for n in s["names"] for w in with_it):
+            if whole or not s["style"] or not any(held_out(things, n, s["style"]) for n in s["names"]):
                 break
         ids = [int(one_of(rng, things.ids[n])) for n in s["names"]]
-        if at:
-            s["ground"] = place(rng, at, one_of(rng, TIMES, [.7, .15, .15]))
-        else:
-            s["ground"] = plain(rng, one_of(rng, ["white", one_of(rng, COLOURS)], [.2, .8]),
-                                rng.random() < .3)
+        n = s["names"][0]
+        if s["style"] in HANDS:
+            ids = [things.hand.get((things.label[n], HANDS[s["style"]]), i)
+                   for n, i in zip(s["names"], ids)]
+        elif n in things.dark and rng.random() < .2:
+            ids[0], s["dark"] = things.dark[n], True
+        elif n in things.tint and rng.random() < .2:
+            s["colour"] = one_of(rng, COLOURS)
+            paints[0] = near(rng, COLOURS[s["colour"]][0])
+        s["said"] = rng.random() < .55
+        s["ground"] = (asked(rng, things, s["names"], s["style"], whole) if s["said"] else
+                       suiting(rng, things, n, whole))
     else:
         kinds = list(SHAPES if what == "shape" else SOLIDS)
         while True:
@@ -302,12 +415,18 @@ def scene(rng, things, whole=False, mix=(.34, .03, .54, .09), style=.2):
 
     def make(i, x, y, r, jitter):
         made = item(rng, ids[i], tints[i], x, y, r, jitter)
-        return dict(made, flip=flip[i])
+        return dict(made, flip=flip[i], paint=paints[i])
 
     if s["kind"] == "one":
         s["size"] = one_of(rng, SIZES, [.06, .34, .6] if things.focus else [.15, .5, .35])
-        low = .1 * (s["ground"]["name"] not in (None, "space", "sky", "underwater"))
-        s["items"] = [make(0, .5, .5 + low, rng.uniform(*SIZES[s["size"]]), .04)]
+        r = rng.uniform(*SIZES[s["size"]])
+        if s["ground"]["name"] in (None, "soft", "space", "sky", "underwater", "night") or what != "noun":
+            s["items"] = [make(0, .5, .5, r, .04)]
+        else:  # it stands on the ground
+            foot = rng.uniform(.84, .92) - (.12 if s["size"] == "small" else .0)
+            s["items"] = [dict(views.stands(things, ids[0], .5 + rng.uniform(-.04, .04), foot, r,
+                                            rng.normal(0, .03)),
+                               rgb=tints[0], paint=paints[0], flip=flip[0])]
     elif s["kind"] == "spot":
         s["spot"] = one_of(rng, SPOTS)
         s["size"] = "small" if " " in s["spot"] or rng.random() < .5 else "medium"
@@ -322,12 +441,17 @@ def article(phrase):
     return ("an " if phrase[0] in "aeiou" else "a ") + phrase
 
 
+def many(word):
+    """Whether a word is a plural already."""
+    return word.endswith("s") and not word.endswith(("ss", "us", "is", "gas", "tennis"))
+
+
 def plural(word):
     if word in PLURAL:
         return PLURAL[word]
-    if word.endswith("s"):
+    if many(word):
         return word
-    return word + ("es" if word.endswith(("sh", "ch", "x")) else "s")
+    return word + ("es" if word.endswith(("sh", "ch", "x", "s")) else "s")
 
 
 def caption(s, rng, things):
@@ -342,18 +466,29 @@ def caption(s, rng, things):
         return other(name, COLOURS[name][1], .25)
 
     def called(name):
-        if s["what"] == "noun":
-            return other(name, things.words[name], .25)
+        if s["what"] in ("noun", "pair"):
+            word = other(name, things.words.get(name, []), .25)
+            if name == s["names"][0] and s["colour"]:
+                word = f"{colour(s['colour'])} {word}"
+            if name == s["names"][0] and s["dark"]:
+                word = pick(["black ", "african ", "dark skinned "]) + word
+            elif rng.random() < .05:
+                word = pick(["cute ", "beautiful ", "little ", "happy "]) + word
+            return word
         c, k = name
         return colour(c) + " " + other(k, (SHAPES if s["what"] == "shape" else SOLIDS)[k], .2)
 
     def single(name):
         word = called(name)
-        return word if word.split()[-1].endswith("s") and s["what"] == "noun" else article(word)
+        some = many(word) or word in NO_ARTICLE
+        return word if some and s["what"] in ("noun", "pair") else article(word)
 
     g = s["ground"]
     if s["what"] == "view":
-        thing = pick(VIEWS[g["name"]])
+        thing = pick(views.VIEWS[s["view"]][0]) if "view" in s else pick(VIEWS[g["name"]])
+    elif s["what"] == "pair":
+        a, b = (single(n) for n in s["names"])
+        thing = pick(s["words"]).format(a=a, b=b)
     elif s["kind"] in ("two", "three"):
         number = pick({"two": ["two", "two", "2", "a pair of"], "three": ["three", "3"]}[s["kind"]])
         thing = f"{number} {plural(called(s['names'][0]))}"
@@ -372,23 +507,26 @@ def caption(s, rng, things):
             thing = "a " + size + thing.removeprefix("an ").removeprefix("a ")
         if s["kind"] == "spot":
             thing += " " + pick(SPOT_WORDS[s["spot"]])
-    if g["name"]:
+    if not s["said"]:
+        if g["name"] in PLACES and rng.random() < .15:
+            thing += " " + pick(PLACES[g["name"]])
+    elif g["name"]:
         if s["what"] != "view":
-            thing += " " + (pick(PLACES[g["name"]]) if rng.random() < .85 else "")
-        if g["name"] not in ("space", "underwater"):
+            thing += " " + pick(PLACES[g["name"]])
+        if g["name"] not in ("space", "underwater", "room", "table", "moon", "night", "rain"):
             thing += " " + pick(TIMES[g["time"]])
         if g["snow"] and rng.random() < .3:
             thing += " " + pick(["while it snows", "with falling snow"])
     else:
         c, way = colour(g["colour"]), rng.random()
-        if way < .5:
+        if way < .6:
             thing += f" {pick(['on', 'on', 'on', 'against', 'with'])} {article(c)} " + \
                 pick(["background", "background", "background", "ground", "backdrop"])
-        elif way < .6:
-            thing += f" on {c}"
         elif way < .72:
+            thing += f" on {c}"
+        elif way < .86:
             thing += f", {c} background"
-        elif way < .8:
+        else:
             thing = f"{c} background with {thing}"
     if s["style"]:
         style = pick(STYLES[s["style"]])

@@ -2,9 +2,10 @@
 
 The table of CLIP's 49,408 tokens from a sentence encoder that a package carries (all-MiniLM-L6-v2,
 Apache-2.0): each token is read as a word, and the sentence vectors are turned to their main axes.
-Then words for things that no caption holds take the row of the likest word that some do hold, so
+Then words for things that no caption holds get the row of the likest word that some do hold, so
 that an automobile is a car: alike are words that the encoder reads alike, alone and with WordNet's
-definitions. Writes W/tokens.pt (int8 with a scale); a table that is there keeps the captions' rows.
+definitions. Writes W/tokens.pt (int8 with a scale, and which rows export.py copies); a table that is
+there keeps its rows.
 """
 import argparse
 import collections
@@ -42,7 +43,7 @@ class Reader:
             part = order[i:i + 256]
             batch = self.tokenizer([texts[k] for k in part], padding=True, truncation=True,
                                    max_length=48, return_tensors="pt").to(self.device)
-            with torch.autocast(self.device.type, torch.bfloat16):
+            with torch.autocast(self.device.type, torch.bfloat16, common.has_bfloat16(self.device)):
                 h = self.encoder(**batch).last_hidden_state.float()
             mask = batch["attention_mask"][..., None]
             mean = (h * mask).sum(1) / mask.sum(1)
@@ -84,8 +85,9 @@ def definitions(folder):
     return out
 
 
-def settle(tokens, read, tokenizer, words, things, known):
-    """Gives words for things that no caption holds the row of the likest word of the captions."""
+def settle(read, tokenizer, words, things, known):
+    """(token, the token whose row it gets) of words for things that no caption holds: the likest word
+    of the captions; and (word, likest, how like) of all of them."""
     rng = np.random.default_rng(2)
     held, ids = set(), tokenizer.ids
     for _ in range(60000):
@@ -102,11 +104,9 @@ def settle(tokens, read, tokenizer, words, things, known):
                                                      for w in them])
 
     alike = sum(a @ b.T for a, b in zip(both([words[i] for i in lost]), both(names)))
-    best, which = alike.max(1)
-    for i, score, k in zip(lost, best.tolist(), which.tolist()):
-        if score >= ALIKE:
-            tokens[i] = tokens[rows[k]]
-    return [(words[i], names[k], s) for i, k, s in zip(lost, which.tolist(), best.tolist())]
+    best, which = (t.tolist() for t in alike.max(1))
+    return ([(i, rows[k]) for i, s, k in zip(lost, best, which) if s >= ALIKE],
+            [(words[i], names[k], s) for i, k, s in zip(lost, which, best)])
 
 
 def main():
@@ -118,16 +118,15 @@ def main():
     tokenizer, path = common.Tokenizer(), args.work / "tokens.pt"
     words = [b.decode("utf-8", "replace") for b in tokenizer.bytes]
     read = Reader(common.device(), args.model)
-    if (c := common.load(path)):
-        tokens = c["tokens"].float() * c["scale"]
-    else:
+    if not (c := common.load(path)):
         tokens = table(read, tokenizer, words, networks.SIZES[args.size]["text"])
+        scale = tokens.abs().max() / 127
+        c = dict(tokens=(tokens / scale).round().to(torch.int8), scale=scale)
     known = definitions(drawings.package(args.work / "icons", *WORDNET) / "dict")
     things = scenes.Things(args.work / "drawings.zip", focus=True)
-    settled = settle(tokens, read, tokenizer, words, things, known)
-    scale = tokens.abs().max() / 127
-    common.save(path, tokens=(tokens / scale).round().to(torch.int8), scale=scale)
-    print(f"{sum(s >= ALIKE for *_, s in settled)} of {len(settled)} words for things that no caption "
+    moved, settled = settle(read, tokenizer, words, things, known)
+    common.save(path, **{**c, "settled": moved})
+    print(f"{len(moved)} of {len(settled)} words for things that no caption "
           "holds took the row of one that some do:", flush=True)
     for word, name, score in random.Random(1).sample(settled, 40):
         print(f"  {word}: {name} ({score:.2f}{'' if score >= ALIKE else ', left alone'})")

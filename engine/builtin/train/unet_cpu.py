@@ -159,7 +159,7 @@ def transformer(layer, x, context):
 def read(text, ids):
     """The context [tokens, n, width] in bfloat16 of ids [n, tokens]."""
     ids = ids.T
-    x = text.turn(text.tokens[ids]) + text.embeddings["position_embedding"].weight[:len(ids), None]
+    x = text.read(ids) + text.embeddings["position_embedding"].weight[:len(ids), None]
     x = x.bfloat16()
     for layer in text.encoder["layers"]:
         a, b = layer.self_attn, layer.mlp
