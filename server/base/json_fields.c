@@ -3,6 +3,7 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,7 +58,7 @@ static const char *wanted(const struct json_field *field)
     case JSON_FIELD_STRING:
         return "a string";
     case JSON_FIELD_INT:
-    case JSON_FIELD_INT64:
+    case JSON_FIELD_WHOLE:
         return "an integer";
     case JSON_FIELD_DOUBLE:
         return "a number";
@@ -108,6 +109,10 @@ static bool bool_of(const char *text, bool *out)
 static bool to_string(cJSON *value)
 {
     char buf[32];
+    if (cJSON_IsNumber(value) && value->valuestring) { /* its digits */
+        value->type = cJSON_String;
+        return true;
+    }
     if (cJSON_IsBool(value))
         snprintf(buf, sizeof buf, "%s", cJSON_IsTrue(value) ? "True" : "False");
     else if (is_whole(value->valuedouble) && fabs(value->valuedouble) < EXACT_MAX)
@@ -208,10 +213,52 @@ static bool store_number(const struct json_field *field, const cJSON *value, uns
                      field->name, noun, most, number);
     if (field->type == JSON_FIELD_INT)
         *(int *)at = (int)number;
-    else if (field->type == JSON_FIELD_INT64)
-        *(int64_t *)at = (int64_t)number;
     else
         *(double *)at = number;
+    return true;
+}
+
+/* The digits of a number or text, for json_number_parse; NULL: it is no whole number. */
+static const char *digits_of(const cJSON *value, bool coerce, char buf[64])
+{
+    double d = cJSON_IsBool(value) ? cJSON_IsTrue(value) : value->valuedouble;
+    const char *text = value->valuestring;
+    if (text && coerce)
+        text += strspn(text, " \t\r\n");
+    if (text && coerce && *text == '+')
+        text++;
+    if (text) {
+        size_t sign = *text == '-', n = strspn(text + sign, "0123456789");
+        size_t blank = coerce ? strspn(text + sign + n, " \t\r\n") : 0;
+        snprintf(buf, 64, "%.*s", (int)(sign + n < 63 ? sign + n : 63), text);
+        return n > 0 && !text[sign + n + blank] ? buf : NULL;
+    }
+    if (coerce)
+        d = trunc(d);
+    bool number = cJSON_IsNumber(value) || (coerce && cJSON_IsBool(value));
+    snprintf(buf, 64, fabs(d) < 1e40 ? "%.0f" : "%.16g", d);
+    return number && isfinite(d) && is_whole(d) ? buf : NULL;
+}
+
+static bool store_whole(const struct json_field *field, const cJSON *value, unsigned flags,
+                        struct json_whole *at, struct json_problem *problem)
+{
+    char buf[64];
+    const char *digits = digits_of(value, flags & JSON_FIELDS_COERCE, buf);
+    if (!digits)
+        return wrong_type(problem, field, value);
+    bool held = json_number_parse(digits, at);
+    bool low = held && at->negative && field->least != 0 && (double)at->magnitude > -field->least;
+    if (low || (!held && *digits == '-'))
+        return fault(problem, JSON_FAULT_TOO_SMALL, field,
+                     "Invalid '%s': integer below minimum value. Expected a value >= %.16g, but "
+                     "got %s instead.",
+                     field->name, field->least ? field->least : -0x1p64, digits);
+    if (!held)
+        return fault(problem, JSON_FAULT_TOO_LARGE, field,
+                     "Invalid '%s': integer above maximum value. Expected a value <= %" PRIu64
+                     ", but got %s instead.",
+                     field->name, UINT64_MAX, digits);
     return true;
 }
 
@@ -241,9 +288,10 @@ static bool store(const struct json_field *field, cJSON *value, unsigned flags, 
     case JSON_FIELD_STRING:
         return store_string(field, value, flags, at, problem);
     case JSON_FIELD_INT:
-    case JSON_FIELD_INT64:
     case JSON_FIELD_DOUBLE:
         return store_number(field, value, flags, at, problem);
+    case JSON_FIELD_WHOLE:
+        return store_whole(field, value, flags, at, problem);
     case JSON_FIELD_BOOL:
         return store_bool(field, value, flags, at, problem);
     case JSON_FIELD_RAW:
@@ -263,8 +311,9 @@ static void store_default(const struct json_field *field, void *out)
     case JSON_FIELD_INT:
         *(int *)at = (int)field->number;
         return;
-    case JSON_FIELD_INT64:
-        *(int64_t *)at = (int64_t)field->number;
+    case JSON_FIELD_WHOLE:
+        *(struct json_whole *)at =
+            (struct json_whole){(uint64_t)fabs(field->number), field->number < 0};
         return;
     case JSON_FIELD_DOUBLE:
         *(double *)at = field->number;
@@ -337,14 +386,11 @@ static cJSON *field_schema(const struct json_field *field)
             cJSON_AddStringToObject(schema, "default", field->text);
         break;
     case JSON_FIELD_INT:
-    case JSON_FIELD_INT64: {
+    case JSON_FIELD_WHOLE:
         cJSON_AddStringToObject(schema, "type", "integer");
-        bool none = field->type == JSON_FIELD_INT ? field->number == JSON_FIELD_NO_INT
-                                                  : field->number == (double)JSON_FIELD_NO_INT64;
-        if (!none && !field->required)
+        if (field->number != JSON_FIELD_NO_INT && !field->required)
             cJSON_AddNumberToObject(schema, "default", field->number);
         break;
-    }
     case JSON_FIELD_DOUBLE:
         cJSON_AddStringToObject(schema, "type", "number");
         if (!isnan(field->number) && !field->required)

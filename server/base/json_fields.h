@@ -13,21 +13,22 @@
 #include <stdint.h>
 
 #include "engine/base/err.h"
+#include "server/base/json_number.h"
 
 struct cJSON;
 
 enum json_field_type {
     JSON_FIELD_STRING, /* const char *, borrowed from the JSON; range is in characters */
     JSON_FIELD_INT,    /* int */
-    JSON_FIELD_INT64,  /* int64_t, exact within +-2^53 */
+    JSON_FIELD_WHOLE,  /* struct json_whole: 64 bits; a number, or text that is one. Of a range only
+                          `least` counts */
     JSON_FIELD_DOUBLE, /* double, finite */
     JSON_FIELD_BOOL,   /* bool */
     JSON_FIELD_RAW     /* struct cJSON *, borrowed, any type */
 };
 
-/* Defaults that mean "was not given". */
+/* Default that means "was not given". */
 #define JSON_FIELD_NO_INT INT_MIN
-#define JSON_FIELD_NO_INT64 INT64_MIN
 
 struct json_field {
     const char *name;
@@ -35,7 +36,7 @@ struct json_field {
     size_t offset;
     bool required;
     double least, most;       /* both 0: any */
-    double number;            /* default of INT, INT64, DOUBLE and BOOL; NAN is fine for DOUBLE */
+    double number;            /* default of INT, WHOLE, DOUBLE and BOOL; NAN is fine for DOUBLE */
     const char *text;         /* default of STRING */
     const char *const *words; /* what a STRING may be, NULL-terminated; NULL: anything */
 };

@@ -3,7 +3,12 @@
 
 #include <cjson/cJSON.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "server/base/json_number.h"
+
+#define DIGITS_EXACT 15 /* a double holds any whole number of so many digits */
 
 /* Length of the UTF-8 sequence at p (Unicode 15, table 3-7), 0 when it is not one. */
 static size_t sequence_length(const uint8_t *p, size_t left)
@@ -44,17 +49,21 @@ bool json_text_is_utf8(const char *text, size_t size, size_t *code_points)
     return true;
 }
 
-/* Not a validator: what is not JSON, cJSON finds. */
-static bool scan(const char *text, size_t size, int max_depth, struct err *err)
+/* Not a validator: what is not JSON, cJSON finds. *long_numbers: there may be whole numbers that a
+ * double does not hold. */
+static bool scan(const char *text, size_t size, int max_depth, bool *long_numbers, struct err *err)
 {
     bool in_string = false;
     int depth = 0;
-    size_t values = 1;
+    size_t values = 1, digits = 0;
+    *long_numbers = false;
     for (size_t i = 0; i < size;) {
         size_t n = sequence_length((const uint8_t *)text + i, size - i);
         if (n == 0)
             return err_set(err, ERR_INVALID, "the JSON is not UTF-8 at byte %zu", i);
         char c = text[i];
+        digits = !in_string && c >= '0' && c <= '9' ? digits + 1 : 0;
+        *long_numbers |= digits > DIGITS_EXACT;
         if (c == '\0')
             return err_set(err, ERR_INVALID, "the JSON has a NUL at byte %zu", i);
         if (in_string) {
@@ -86,9 +95,62 @@ static bool scan(const char *text, size_t size, int max_depth, struct err *err)
     return true;
 }
 
+struct span {
+    const char *at, *end;
+};
+
+static bool is_in(char c, const char *set)
+{
+    return c != '\0' && strchr(set, c);
+}
+
+/* Takes the next number from a text that cJSON has understood; empty when there is none. */
+static struct span take_number(struct span *text)
+{
+    const char *at = text->at, *end = text->end;
+    for (; at < end && !is_in(*at, "-0123456789"); at++)
+        if (*at == '"')
+            for (at++; at < end && *at != '"'; at++)
+                at += *at == '\\';
+    const char *begin = at < end ? at : end;
+    while (at < end && is_in(*at, "+-0123456789.eE"))
+        at++;
+    *text = (struct span){at, end};
+    return (struct span){begin, at};
+}
+
+static bool is_long_whole(struct span number)
+{
+    const char *first = number.at + (number.at < number.end && *number.at == '-');
+    if (number.end - first <= DIGITS_EXACT || *first == '0')
+        return false;
+    for (const char *at = first; at < number.end; at++)
+        if (!is_in(*at, "0123456789"))
+            return false;
+    return true;
+}
+
+/* Leaves the digits of long whole numbers in their items. The numbers of `item` are the next ones
+ * of `text`, in the order of the text. False without memory. */
+static bool keep_digits(cJSON *item, struct span *text)
+{
+    if (cJSON_IsNumber(item)) {
+        struct span number = take_number(text);
+        if (!is_long_whole(number))
+            return true;
+        item->valuestring = strndup(number.at, (size_t)(number.end - number.at));
+        return item->valuestring != NULL;
+    }
+    for (cJSON *child = item->child; child; child = child->next)
+        if (!keep_digits(child, text))
+            return false;
+    return true;
+}
+
 struct cJSON *json_text_parse(const char *text, size_t size, int max_depth, struct err *err)
 {
-    if (!scan(text, size, max_depth, err))
+    bool long_numbers;
+    if (!scan(text, size, max_depth, &long_numbers, err))
         return NULL;
     const char *end = NULL;
     cJSON *json = cJSON_ParseWithLengthOpts(text, size, &end, false);
@@ -108,7 +170,51 @@ struct cJSON *json_text_parse(const char *text, size_t size, int max_depth, stru
             return NULL;
         }
     }
+    struct span whole = {text, text + size};
+    if (long_numbers && !keep_digits(json, &whole)) {
+        cJSON_Delete(json);
+        err_set(err, ERR_INTERNAL, "no memory for the JSON");
+        return NULL;
+    }
     return json;
+}
+
+struct cJSON *json_text_constant(const char *text)
+{
+    return cJSON_Parse(text);
+}
+
+/* For the time of printing, numbers that cJSON prints with too few digits are raw text; such an
+ * item still has its number, which other raw text has not. */
+static void show_numbers(cJSON *item, bool *failed)
+{
+    char buf[JSON_NUMBER_TEXT];
+    for (; item; item = item->next) {
+        const char *text = cJSON_IsNumber(item) ? json_number_text(item, buf) : NULL;
+        if (text == buf && !(item->valuestring = strdup(buf)))
+            *failed = true;
+        else if (text)
+            item->type ^= cJSON_Number ^ cJSON_Raw;
+        show_numbers(item->child, failed);
+    }
+}
+
+static void hide_numbers(cJSON *item)
+{
+    for (; item; item = item->next) {
+        if (cJSON_IsRaw(item) && item->valuedouble != 0)
+            item->type ^= cJSON_Number ^ cJSON_Raw;
+        hide_numbers(item->child);
+    }
+}
+
+char *json_text_print(struct cJSON *json)
+{
+    bool failed = false;
+    show_numbers(json, &failed);
+    char *text = failed ? NULL : cJSON_PrintUnformatted(json);
+    hide_numbers(json);
+    return text;
 }
 
 void json_text_mend(char *text)

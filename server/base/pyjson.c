@@ -129,10 +129,13 @@ void pyjson_string(struct pyjson *out, const char *text, bool ascii)
     pyjson_put(out, "\"", 1);
 }
 
-static void dump_number(struct pyjson *out, double value)
+static void dump_number(struct pyjson *out, const cJSON *item)
 {
     char buf[PYJSON_FLOAT_SIZE];
-    if (value == floor(value) && fabs(value) < 9007199254740992.0)
+    double value = item->valuedouble;
+    if (item->valuestring) /* see json_number.h */
+        pyjson_puts(out, item->valuestring);
+    else if (value == floor(value) && fabs(value) < 9007199254740992.0)
         pyjson_printf(out, "%.0f", value);
     else if (isfinite(value))
         pyjson_puts(out, pyjson_float(buf, value));
@@ -143,7 +146,7 @@ static void dump_number(struct pyjson *out, double value)
 void pyjson_dump(struct pyjson *out, const struct cJSON *value)
 {
     if (cJSON_IsNumber(value)) {
-        dump_number(out, value->valuedouble);
+        dump_number(out, value);
     } else if (cJSON_IsString(value)) {
         pyjson_string(out, value->valuestring, true);
     } else if (cJSON_IsRaw(value)) {
@@ -173,11 +176,4 @@ struct cJSON *pyjson_float_item(double value)
 {
     char buf[PYJSON_FLOAT_SIZE];
     return isfinite(value) ? cJSON_CreateRaw(pyjson_float(buf, value)) : cJSON_CreateNull();
-}
-
-struct cJSON *pyjson_integer_item(unsigned long long value)
-{
-    char buf[24];
-    snprintf(buf, sizeof buf, "%llu", value);
-    return cJSON_CreateRaw(buf);
 }

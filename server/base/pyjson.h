@@ -38,7 +38,4 @@ void pyjson_dump(struct pyjson *out, const struct cJSON *value);
  * memory; NaN and infinities become null. */
 struct cJSON *pyjson_float_item(double value);
 
-/* An integer that prints with all its digits (cJSON's doubles lose those above 2^53). */
-struct cJSON *pyjson_integer_item(unsigned long long value);
-
 #endif

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include "engine/base/log.h"
 #include "engine/io/image.h"
 #include "engine/pictor.h"
+#include "server/base/json_number.h"
 #include "server/base/settings.h"
 #include "server/cli/cli.h"
 #include "server/job/infotext.h"
@@ -166,7 +168,7 @@ static bool take_option(struct options *o, int option, const char *name, const c
                         struct err *err)
 {
     struct job_params *j = &o->job;
-    long long seed;
+    struct json_whole seed;
     switch (option) {
     case 'p':
         return replace(&j->prompt, value, err);
@@ -198,10 +200,13 @@ static bool take_option(struct options *o, int option, const char *name, const c
     case OPT_SCHEDULER:
         return replace(&j->scheduler, value, err);
     case OPT_SEED:
-        if (!whole(name, value, -1, (1LL << 53) - 1, &seed, err))
-            return false;
-        o->has_seed = seed >= 0;
-        j->seed = (uint64_t)seed;
+        if (!json_number_parse(value, &seed) || (seed.negative && seed.magnitude != 1))
+            return err_set(err, ERR_INVALID,
+                           "--seed must be a whole number 0..%" PRIu64 ", or -1 for a random one, "
+                           "got '%.64s'",
+                           UINT64_MAX, value);
+        o->has_seed = !seed.negative;
+        j->seed = seed.magnitude;
         return true;
     case OPT_RNG:
         return replace(&j->rng, value, err);

@@ -50,7 +50,7 @@ void http_reply_data(struct http_request *req, int status, const char *mime, voi
 
 void http_reply_json(struct http_request *req, int status, struct cJSON *json)
 {
-    char *text = json ? cJSON_PrintUnformatted(json) : NULL;
+    char *text = json ? json_text_print(json) : NULL;
     cJSON_Delete(json);
     /* Messages quote what came, cut to some length or not UTF-8 at all. */
     if (text && status >= 400)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/json_text.h"
 #include "server/base/now.h"
 
 #define STREAM_BUFFER_MAX (64 << 20)
@@ -79,7 +80,7 @@ bool http_stream_send(struct http_stream *s, const char *event, const char *data
 
 bool http_stream_json(struct http_stream *s, const char *event, struct cJSON *json)
 {
-    char *text = json ? cJSON_PrintUnformatted(json) : NULL;
+    char *text = json ? json_text_print(json) : NULL;
     bool ok = text && http_stream_send(s, event, text);
     cJSON_free(text);
     cJSON_Delete(json);

@@ -8,6 +8,7 @@
 #include <cjson/cJSON.h>
 
 #include "engine/pictor.h"
+#include "server/base/json_text.h"
 #include "server/base/pyjson.h"
 
 /* ---- writing ---- */
@@ -318,7 +319,7 @@ fail:
 static char *unquote(struct span value)
 {
     if (value.at[0] == '"' && value.at[value.size - 1] == '"') {
-        cJSON *json = cJSON_ParseWithLength(value.at, value.size);
+        cJSON *json = json_text_parse(value.at, value.size, 1, NULL);
         if (cJSON_IsString(json)) {
             char *text = copy(json->valuestring, strlen(json->valuestring));
             cJSON_Delete(json);

@@ -6,15 +6,15 @@
 #include "server/job/job.h"
 
 #include <cjson/cJSON.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/pictor.h"
+#include "server/base/json_number.h"
 #include "server/base/settings.h"
-
-#define SEED_END ((uint64_t)1 << 53) /* JSON numbers are doubles: exact below it */
 
 static const char *const state_names[] = {
     [JOB_QUEUED] = "queued", [JOB_RUNNING] = "running",     [JOB_DONE] = "done",
@@ -147,7 +147,7 @@ static cJSON *field_to_json(const struct field *f, const void *value)
         return isfinite(d) ? cJSON_CreateNumber(d) : cJSON_CreateNull();
     }
     case SEED:
-        return cJSON_CreateNumber((double)*(const uint64_t *)value);
+        return json_number_item(*(const uint64_t *)value);
     case FLAG:
         return cJSON_CreateBool(*(const bool *)value);
     case WORD:
@@ -174,6 +174,7 @@ static bool field_from_json(const struct field *f, void *value, const cJSON *ite
 {
     double d = cJSON_IsNumber(item) ? item->valuedouble : NAN;
     bool whole = d == floor(d); /* false for NAN */
+    struct json_whole seed;
     switch (f->type) {
     case TEXT: {
         if (!cJSON_IsString(item))
@@ -196,9 +197,9 @@ static bool field_from_json(const struct field *f, void *value, const cJSON *ite
         *(double *)value = d;
         return true;
     case SEED:
-        if (!whole || d < 0 || d >= (double)SEED_END)
-            return err_set(err, ERR_INVALID, "%s must be a whole number of 0..2^53-1", f->name);
-        *(uint64_t *)value = (uint64_t)d;
+        if (!json_number_whole(item, &seed) || seed.negative)
+            return err_set(err, ERR_INVALID, "%s must be a whole number of 0..2^64-1", f->name);
+        *(uint64_t *)value = seed.magnitude;
         return true;
     case FLAG:
         if (!cJSON_IsBool(item))
@@ -339,6 +340,17 @@ static bool check_text(struct check *c, const struct settings *s, struct job_par
     return true;
 }
 
+/* The last picture has the seed + count - 1. */
+static bool check_seed(struct check *c, const char *param, uint64_t seed, int count)
+{
+    uint64_t most = UINT64_MAX - (uint64_t)count + 1;
+    if (seed <= most)
+        return true;
+    c->param = param;
+    return err_set(c->err, ERR_INVALID, "%s of %d pictures must be 0..%" PRIu64 ", got %" PRIu64,
+                   param, count, most, seed);
+}
+
 static bool check_sampling(struct check *c, const struct settings *s, struct job_params *p)
 {
     static const char *const rngs[] = {"nv", "cpu", NULL};
@@ -362,9 +374,8 @@ static bool check_sampling(struct check *c, const struct settings *s, struct job
            (isnan(p->eta) || in_range(c, "eta", p->eta, 0, 1)) && one_of(c, "rng", &p->rng, rngs) &&
            in_range(c, "clip_skip", p->clip_skip, 1, 12) &&
            in_range(c, "count", p->count, 1, s->max_count) &&
-           /* Picture number count - 1 has seed + count - 1, which must be exact too. */
-           in_range(c, "seed", (double)p->seed, 0, (double)(SEED_END - (uint64_t)p->count)) &&
-           in_range(c, "subseed", (double)p->subseed, 0, (double)(SEED_END - (uint64_t)p->count)) &&
+           check_seed(c, "seed", p->seed, p->count) &&
+           check_seed(c, "subseed", p->subseed, p->count) &&
            in_range(c, "subseed_strength", p->subseed_strength, 0, 1);
 }
 

@@ -39,7 +39,7 @@ struct job_params {
     double guidance;
     char *sampler, *scheduler; /* canonical names: "Euler a", "karras" */
     double eta;                /* NAN: the sampler's own */
-    uint64_t seed; /* resolved at submit: never "random" any more; < 2^53 so JSON keeps it */
+    uint64_t seed;             /* resolved at submit: never "random" any more */
     uint64_t subseed;
     double subseed_strength;
     char *rng; /* "nv" or "cpu" */

@@ -1,6 +1,7 @@
 /* upstream_request.c: see upstream_request.h. */
 #include "server/paint/upstream_request.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,8 @@
 
 #include <cjson/cJSON.h>
 
+#include "server/base/json_number.h"
+#include "server/base/json_text.h"
 #include "server/job/job.h"
 
 #define LEAK_LENGTH 8
@@ -36,6 +39,17 @@ static void add_number(struct fields *f, const char *name, double value)
     }
     char *text = f->r->texts[f->r->part_count];
     snprintf(text, sizeof f->r->texts[0], "%.17g", value);
+    add_text(f, name, text);
+}
+
+static void add_whole(struct fields *f, const char *name, uint64_t value)
+{
+    if (f->json) {
+        cJSON_AddItemToObject(f->json, name, json_number_item(value));
+        return;
+    }
+    char *text = f->r->texts[f->r->part_count];
+    snprintf(text, sizeof f->r->texts[0], "%" PRIu64, value);
     add_text(f, name, text);
 }
 
@@ -70,7 +84,7 @@ static void add_fields(struct fields *f, const struct job_params *p, int index, 
         return;
     if (p->negative_prompt && *p->negative_prompt)
         add_text(f, "negative_prompt", p->negative_prompt);
-    add_number(f, "seed", (double)job_seed(p, index));
+    add_whole(f, "seed", job_seed(p, index));
     if (p->steps != JOB_UNSET)
         add_number(f, "steps", p->steps);
     if (!isnan(p->guidance))
@@ -127,7 +141,7 @@ bool upstream_request_make(struct upstream_request *r, const struct job_params *
     if (!init_size) {
         f.json = cJSON_CreateObject();
         add_fields(&f, p, index, count, model, extensions);
-        r->json = cJSON_PrintUnformatted(f.json);
+        r->json = json_text_print(f.json);
         cJSON_Delete(f.json);
         return r->json || err_set(err, ERR_INTERNAL, "no memory for a request");
     }

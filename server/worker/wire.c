@@ -170,10 +170,10 @@ static bool send_all(int fd, const void *data, size_t size, int64_t deadline, st
     return true;
 }
 
-bool wire_write(int fd, const struct cJSON *json, const void *binary, size_t binary_size,
-                int timeout_ms, struct err *err)
+bool wire_write(int fd, struct cJSON *json, const void *binary, size_t binary_size, int timeout_ms,
+                struct err *err)
 {
-    char *text = cJSON_PrintUnformatted(json);
+    char *text = json_text_print(json);
     if (!text)
         return err_set(err, ERR_INTERNAL, "no memory for a message");
     bool ok = false;

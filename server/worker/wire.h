@@ -66,7 +66,7 @@ enum wire_result wire_read(struct wire_reader *r, struct wire_message *out, stru
 /* Sends one message; `json` stays the caller's. Waits while a non-blocking socket is full, up to
  * `timeout_ms` (negative: for ever), then ERR_IO. After a failure the stream is broken. Never
  * raises SIGPIPE. */
-bool wire_write(int fd, const struct cJSON *json, const void *binary, size_t binary_size,
-                int timeout_ms, struct err *err);
+bool wire_write(int fd, struct cJSON *json, const void *binary, size_t binary_size, int timeout_ms,
+                struct err *err);
 
 #endif

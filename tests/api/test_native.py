@@ -98,8 +98,8 @@ def test_submit_and_get(api):
     assert done["state"] == "done" and done["attempts"] == 1
     assert done["created_at"] <= done["started_at"] <= done["finished_at"]
     image, = done["images"]
-    assert list(image) == ["id", "index", "url", "width", "height", "seed", "format", "bytes",
-                           "infotext"]
+    assert list(image) == ["id", "index", "url", "width", "height", "seed", "subseed", "format",
+                           "bytes", "infotext"]
     assert (image["index"], image["width"], image["height"], image["seed"]) == (0, 64, 64, 7)
     assert image["url"] == "/api/images/" + image["id"] and image["infotext"]
 
@@ -137,6 +137,25 @@ def test_all_fields(api):
     assert [i["seed"] for i in job["images"]] == [2 ** 53 - 10] * 2
 
 
+@pytest.mark.parametrize("seed", [6004799503160661, 2 ** 53 + 1, 2 ** 63, 2 ** 64 - 4])
+def test_every_digit_of_a_seed(api, seed):
+    """As a number or as text, in JSON that is compared as text: Python's own integers are exact."""
+    for given in (seed, str(seed)):
+        job = api.done(seed=given, subseed=given, steps=1, count=4)
+        raw = api.request("GET", "/api/jobs/" + job["id"]).text
+        assert f'"seed":{seed},"subseed":{seed},' in raw and "e+" not in raw
+        assert [i["seed"] for i in job["images"]] == [seed + i for i in range(4)]
+        assert [i["subseed"] for i in job["images"]] == [seed + i for i in range(4)]
+        for i, image in enumerate(job["images"]):
+            assert f"Seed: {seed + i}," in image["infotext"]
+    again = api.post(f"/api/jobs/{job['id']}/retry", status=202)
+    assert again["params"]["seed"] == again["params"]["subseed"] == seed
+    body = {**TINY, "seed": seed, "steps": 1}
+    one, other = (requests.post(api.url + "/sdapi/v1/txt2img", json={**body, "seed": seed + i})
+                  .json()["images"] for i in range(2))
+    assert one != other
+
+
 def test_speed_is_a_setting_and_a_field(serve):
     """A job says itself, or the server does; either stands in the job and in the infotext."""
     api = Native(serve("--reuse-every=2", "--token-merging=0.5").url)
@@ -162,7 +181,8 @@ def test_painting_over(api):
     ({"prompt": None}, "prompt"), ({"prompt": 5}, "prompt"), ({"stepz": 1}, "stepz"),
     ({"width": 65}, "width"), ({"width": 8}, "width"), ({"height": "64"}, "height"),
     ({"steps": 0}, "steps"), ({"steps": 1.5}, "steps"), ({"count": 0}, "count"),
-    ({"count": 1000}, "count"), ({"seed": -2}, "seed"), ({"seed": 2 ** 53}, "seed"),
+    ({"count": 1000}, "count"), ({"seed": -2}, "seed"), ({"seed": 2 ** 64}, "seed"), ({"seed": "7x"}, "seed"), ({"seed": 1.5}, "seed"),
+    ({"seed": 2 ** 64 - 1, "count": 2}, "seed"), ({"subseed": -2 ** 70}, "subseed"),
     ({"sampler": "nope"}, "sampler"), ({"scheduler": "nope"}, "scheduler"),
     ({"format": "gif"}, "format"), ({"fit": "x"}, "fit"), ({"fill": "x"}, "fill"),
     ({"strength": 2}, "strength"), ({"mask": base64.b64encode(png(gradient())).decode()}, "mask"),
@@ -182,8 +202,8 @@ def test_other_errors(api):
     assert api.post("/api/jobs", {**TINY, "model": "nope"}, 404)["param"] == "model"
     error = api.post("/api/jobs", {**TINY, "width": 4096, "height": 4096}, 413)
     assert error["code"] == "too_large"
-    exact = api.post("/api/jobs", {**TINY, "seed": 2 ** 53}, 400)["message"]
-    assert "9007199254740991" in exact and "9007199254740992" in exact
+    exact = api.post("/api/jobs", {**TINY, "seed": 2 ** 64}, 400)["message"]
+    assert str(2 ** 64 - 1) in exact and str(2 ** 64) in exact
     assert "range" in api.answer(api.request("POST", "/api/jobs", data=b'{"prompt":"x","eta":1e999}'),
                                  400)["message"]
     assert api.post("/api/jobs", {**TINY, "prompt": "x" * 200000}, 413)["param"] == "prompt"

@@ -29,6 +29,13 @@ def test_native_size_is_the_default(ai):
     assert ai.answer({**TINY, "steps": 1, "size": "auto"})["size"] == native
 
 
+def test_every_digit_of_a_seed(ai):
+    for seed in (6004799503160661, 2 ** 64 - 2):
+        number = ai.images({**TINY, "seed": seed})
+        assert number == ai.images({**TINY, "seed": str(seed)})
+        assert number != ai.images({**TINY, "seed": seed + 1})
+
+
 def test_n_and_seed(ai):
     first = ai.images({**TINY, "n": 2})
     assert len(first) == 2 and first[0] != first[1]
@@ -190,7 +197,8 @@ def test_not_an_object(ai, body):
     ({"guidance_scale": -1}, "invalid_value", "guidance_scale"),
     ({"guidance_scale": "7"}, "invalid_type", "guidance_scale"),
     ({"seed": -2}, "integer_below_min_value", "seed"),
-    ({"seed": 2 ** 53}, "integer_above_max_value", "seed"),
+    ({"seed": 2 ** 64}, "integer_above_max_value", "seed"),
+    ({"seed": "x"}, "invalid_type", "seed"),
     ({"sampler": "nope"}, "invalid_value", "sampler"),
     ({"scheduler": "nope"}, "invalid_value", "scheduler"),
 ])

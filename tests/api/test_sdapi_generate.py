@@ -255,7 +255,7 @@ def test_what_is_refused(sd, body, name, kind):
 @pytest.mark.parametrize("body", [
     b'{"prompt":', b'"abc"', b"null", b"[" * 1000000, b'{"prompt":"\xff"}', b"[1]", b"",
     b'{"a":' * 10000 + b"1" + b"}" * 10000, b'{"cfg_scale":NaN}', b'{"cfg_scale":1e400}',
-    b'{"seed":9223372036854775808}'])
+    b'{"seed":18446744073709551616}'])
 def test_bodies_that_are_no_request(sd, body):
     sd.post("txt2img", data=body, headers={"Content-Type": "application/json"}, status=422)
     sd.get("samplers")
@@ -267,6 +267,17 @@ def test_scripts_are_not_found(sd):
     body = {**TINY, "alwayson_scripts": {"ControlNet": {"args": [{"model": "x"}]}}}
     assert sd.post("txt2img", body, 422)["detail"] == "Script 'ControlNet' not found"
     sd.txt2img(alwayson_scripts={"ADetailer": {"args": [False]}, "ControlNet": {"args": []}})
+
+
+@pytest.mark.parametrize("seed", [6004799503160661, 2 ** 53 + 1, 2 ** 64 - 1])
+def test_every_digit_of_a_seed(sd, seed):
+    text = f"p\nSteps: 1, Sampler: Euler, Seed: {seed}, Size: 64x64"
+    for body in ({**TINY, "seed": seed}, {**TINY, "seed": str(seed)}, {"infotext": text}):
+        done = Painted(sd.post("txt2img", {**body, "subseed": str(seed)}))
+        assert done.parameters["seed"] == done.parameters["subseed"] == seed
+        assert done.info["seed"] == done.info["subseed"] == done.info["all_seeds"][0] == seed
+        assert f"Seed: {seed}," in done.text
+    assert sd.txt2img(seed=seed).files[0] != sd.txt2img(seed=seed - 1).files[0]
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain"},

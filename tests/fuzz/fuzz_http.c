@@ -24,7 +24,7 @@ static void require(bool ok)
 struct fields {
     const char *text, *word;
     int n;
-    int64_t seed;
+    struct json_whole seed;
     double scale;
     bool flag;
     cJSON *raw;
@@ -36,7 +36,7 @@ static const struct json_field table[] = {
     {"t", JSON_FIELD_STRING, offsetof(struct fields, text), .least = 1, .most = 9, .text = "d"},
     {"w", JSON_FIELD_STRING, offsetof(struct fields, word), .words = words, .text = "low"},
     {"n", JSON_FIELD_INT, offsetof(struct fields, n), .least = -5, .most = 10},
-    {"s", JSON_FIELD_INT64, offsetof(struct fields, seed), .number = -1},
+    {"s", JSON_FIELD_WHOLE, offsetof(struct fields, seed), .number = -1},
     {"d", JSON_FIELD_DOUBLE, offsetof(struct fields, scale), .number = 1},
     {"f", JSON_FIELD_BOOL, .offset = offsetof(struct fields, flag)},
     {"r", JSON_FIELD_RAW, .offset = offsetof(struct fields, raw)},
@@ -56,7 +56,7 @@ static void check_fields(cJSON *json, unsigned flags)
     require(length >= 1 && length <= 9);
     require(strcmp(f.word, "low") == 0 || strcmp(f.word, "high") == 0);
     require(f.n >= -5 && f.n <= 10 && isfinite(f.scale));
-    require(llabs(f.seed) <= INT64_C(1) << 53);
+    require(!f.seed.negative || f.seed.magnitude > 0);
     require(f.flag == 0 || f.flag == 1);
 }
 
@@ -68,8 +68,14 @@ static void check_json(const char *text, size_t size)
     if (!json)
         return;
     require(json_text_is_utf8(text, size, NULL));
-    char *printed = cJSON_PrintUnformatted(json);
+    /* What was printed reads back as what prints so. */
+    char *printed = json_text_print(json);
     require(printed && json_text_is_utf8(printed, strlen(printed), NULL));
+    cJSON *again = json_text_parse(printed, strlen(printed), 32, &err);
+    char *printed_again = again ? json_text_print(again) : NULL;
+    require(printed_again && strcmp(printed, printed_again) == 0);
+    cJSON_Delete(again);
+    cJSON_free(printed_again);
     cJSON_free(printed);
     check_fields(json, 0);
     check_fields(json, JSON_FIELDS_STRICT);

@@ -14,7 +14,7 @@
 struct out {
     const char *text, *word;
     int n;
-    int64_t seed;
+    struct json_whole seed;
     double scale;
     bool flag;
     cJSON *raw;
@@ -27,7 +27,7 @@ static const struct json_field fields[] = {
      .most = 4},
     {"word", JSON_FIELD_STRING, offsetof(struct out, word), .words = words, .text = "low"},
     {"n", JSON_FIELD_INT, offsetof(struct out, n), .least = 1, .most = 10, .number = 3},
-    {"seed", JSON_FIELD_INT64, offsetof(struct out, seed), .number = -1},
+    {"seed", JSON_FIELD_WHOLE, offsetof(struct out, seed), .number = -1},
     {"scale", JSON_FIELD_DOUBLE, offsetof(struct out, scale), .number = NAN},
     {"flag", JSON_FIELD_BOOL, offsetof(struct out, flag), .number = 1},
     {"raw", JSON_FIELD_RAW, .offset = offsetof(struct out, raw)},
@@ -57,7 +57,7 @@ static void test_values(void **state)
     assert_string_equal(out.text, "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9");
     assert_string_equal(out.word, "high");
     assert_int_equal(out.n, 10);
-    assert_true(out.seed == INT64_C(9007199254740991));
+    assert_true(out.seed.magnitude == UINT64_C(9007199254740991) && !out.seed.negative);
     assert_true(out.scale == -2.5);
     assert_false(out.flag);
     assert_int_equal(cJSON_GetArraySize(out.raw), 1);
@@ -77,7 +77,7 @@ static void test_defaults(void **state)
     assert_string_equal(out.text, "b");
     assert_string_equal(out.word, "low");
     assert_int_equal(out.n, 3);
-    assert_true(out.seed == -1);
+    assert_true(out.seed.magnitude == 1 && out.seed.negative);
     assert_true(isnan(out.scale));
     assert_true(out.flag);
     assert_null(out.raw);
@@ -110,7 +110,7 @@ static const struct {
     {"{\"n\":1.5}", 0, JSON_FAULT_TYPE, "n", "a decimal number"},
     {"{\"n\":\"2\"}", 0, JSON_FAULT_TYPE, "n", "a string"},
     {"{\"n\":true}", 0, JSON_FAULT_TYPE, "n", "a boolean"},
-    {"{\"seed\":1e300}", 0, JSON_FAULT_TOO_LARGE, "seed", "9007199254740992"},
+    {"{\"seed\":1e300}", 0, JSON_FAULT_TOO_LARGE, "seed", "18446744073709551615"},
     {"{\"scale\":\"1\"}", 0, JSON_FAULT_TYPE, "scale", "a number"},
     {"{\"scale\":1e999}", 0, JSON_FAULT_TYPE, "scale", "a number"},
     {"{\"flag\":\"yes\"}", 0, JSON_FAULT_TYPE, "flag", "a boolean"},
@@ -153,7 +153,7 @@ static void test_coerce(void **state)
     assert_int_equal(parse(text, JSON_FIELDS_COERCE, &out, &problem, &json), JSON_FAULT_NONE);
     assert_string_equal(out.text, "5");
     assert_int_equal(out.n, 7);
-    assert_true(out.seed == -12);
+    assert_true(out.seed.magnitude == 12 && out.seed.negative);
     assert_true(out.scale == 15);
     assert_false(out.flag);
     cJSON_Delete(json);

@@ -18,6 +18,7 @@
 #include "server/api/sdapi/sdapi_options.h"
 #include "server/api/sdapi/sdapi_reply.h"
 #include "server/api/sdapi/sdapi_request.h"
+#include "server/base/json_text.h"
 #include "server/base/settings.h"
 
 static struct settings *settings;
@@ -41,7 +42,7 @@ static void parse(enum sdapi_request_kind kind, const char *text, cJSON **body,
                   struct sdapi_request *r)
 {
     cJSON *detail;
-    *body = cJSON_Parse(text);
+    *body = json_text_parse(text, strlen(text), 32, NULL);
     assert_non_null(*body);
     if (!sdapi_request_parse(kind, *body, r, &detail)) {
         char *why = cJSON_PrintUnformatted(detail);
@@ -60,7 +61,7 @@ static void test_coercion(void **state)
           "\"unknown\":{\"a\":[]},\"save_images\":0,\"subseed\":null}",
           &body, &r);
     assert_int_equal(r.steps, 20);
-    assert_int_equal(r.seed, 123);
+    assert_int_equal(r.seed.magnitude, 123);
     assert_true(r.hr_scale == 1);
     assert_true(sdapi_request_flag(r.restore_faces));
     assert_non_null(r.tiling);
@@ -71,7 +72,7 @@ static void test_coercion(void **state)
     assert_string_equal(r.negative_prompt, "True");
     assert_true(r.enable_hr);
     assert_false(r.send_images);
-    assert_int_equal(r.subseed, -1);
+    assert_true(r.subseed.magnitude == 1 && r.subseed.negative);
     cJSON_Delete(body);
 }
 
@@ -233,7 +234,7 @@ static void test_infotext_fills_gaps(void **state)
     assert_int_equal(r.steps, 3);
     assert_string_equal(r.sampler_name, "Euler a");
     assert_true(r.cfg_scale == 5);
-    assert_int_equal(r.seed, 9);
+    assert_int_equal(r.seed.magnitude, 9);
     assert_int_equal(r.width, 64);
     assert_int_equal(r.height, 128);
     assert_true(r.enable_hr);
@@ -474,7 +475,7 @@ static void test_refusals(void **state)
         {SDAPI_TXT2IMG, "{\"height\":100000}", 422, "height"},
         {SDAPI_TXT2IMG, "{\"cfg_scale\":-1}", 422, "cfg_scale"},
         {SDAPI_TXT2IMG, "{\"seed\":-5}", 0, NULL},
-        {SDAPI_TXT2IMG, "{\"seed\":9007199254740991,\"batch_size\":2}", 422, "seed"},
+        {SDAPI_TXT2IMG, "{\"seed\":18446744073709551615,\"batch_size\":2}", 422, "seed"},
         {SDAPI_IMG2IMG, "{}", 404, NULL},
         {SDAPI_IMG2IMG, "{\"init_images\":[]}", 422, "init_images"},
         {SDAPI_IMG2IMG, "{\"init_images\":[\"A\",\"B\"]}", 422, "init_images"},

@@ -23,7 +23,7 @@ static struct job_params job(void)
     p.guidance = 7.5;
     p.sampler = "Euler a";
     p.scheduler = "karras";
-    p.seed = 9007199254740900; /* near 2^53: must not lose digits */
+    p.seed = UINT64_MAX - 15; /* must not lose digits */
     return p;
 }
 
@@ -36,11 +36,7 @@ static void expect_json(const char *model, bool extensions, int index, int count
                                       &err));
     assert_string_equal(r.path, "/images/generations");
     assert_int_equal(r.part_count, 0);
-    cJSON *a = cJSON_Parse(r.json), *b = cJSON_Parse(want);
-    if (!cJSON_Compare(a, b, true))
-        fail_msg("got %s\nwanted %s", r.json, want);
-    cJSON_Delete(a);
-    cJSON_Delete(b);
+    assert_string_equal(r.json, want);
     upstream_request_free(&r);
     upstream_request_free(&r); /* twice is fine */
 }
@@ -56,7 +52,7 @@ static void generations(void **state)
     expect_json("x", true, 3, 1,
                 "{\"model\":\"x\",\"prompt\":\"a \\\"red\\\" circle\",\"n\":1,"
                 "\"size\":\"512x768\",\"response_format\":\"b64_json\","
-                "\"negative_prompt\":\"blue\",\"seed\":9007199254740903,\"steps\":30,"
+                "\"negative_prompt\":\"blue\",\"seed\":18446744073709551603,\"steps\":30,"
                 "\"guidance_scale\":7.5,\"sampler\":\"Euler a\",\"scheduler\":\"karras\"}");
 }
 
@@ -107,7 +103,7 @@ static void expect_alpha(int white, bool invert, int want)
     assert_null(r.json);
     expect_text(&r, "n", "1");
     expect_text(&r, "size", "512x768");
-    expect_text(&r, "seed", "9007199254740900");
+    expect_text(&r, "seed", "18446744073709551600");
     expect_text(&r, "guidance_scale", "7.5");
     expect_text(&r, "strength", "0.5");
     const struct fetch_part *m = part(&r, "mask");

@@ -15,11 +15,9 @@
 
 _Static_assert(JOB_UNSET == JSON_FIELD_NO_INT, "steps that are not given are not set");
 
-#define EXACT_MAX 9007199254740991.0 /* 2^53 - 1 */
-
 struct request {
     struct job_params p;
-    int64_t seed, subseed;
+    struct json_whole seed, subseed;
     int priority;
     const char *fit, *fill, *init_image, *mask;
 };
@@ -44,9 +42,8 @@ static const struct json_field fields[] = {
     {PARAM(eta), .type = JSON_FIELD_DOUBLE, .number = NAN},
     {PARAM(rng), .type = JSON_FIELD_STRING},
     {PARAM(clip_skip), .type = JSON_FIELD_INT, .number = 1},
-    {"seed", .type = JSON_FIELD_INT64, AT(seed), .number = -1, .least = -1, .most = EXACT_MAX},
-    {"subseed", .type = JSON_FIELD_INT64, AT(subseed), .number = -1, .least = -1,
-     .most = EXACT_MAX},
+    {"seed", .type = JSON_FIELD_WHOLE, AT(seed), .number = -1, .least = -1},
+    {"subseed", .type = JSON_FIELD_WHOLE, AT(subseed), .number = -1, .least = -1},
     {PARAM(subseed_strength), .type = JSON_FIELD_DOUBLE},
     {PARAM(count), .type = JSON_FIELD_INT, .number = 1},
     {PARAM(strength), .type = JSON_FIELD_DOUBLE, .number = NAN},
@@ -131,10 +128,10 @@ static bool complete(const struct app *app, struct request *r, char param[64], s
         p->height = model.height;
     p->fit = index_of(fit_words, r->fit);
     p->fill = index_of(fill_words, r->fill);
-    p->seed = (uint64_t)r->seed;
-    p->subseed = (uint64_t)r->subseed;
-    if ((r->seed < 0 && !intake_seed(&p->seed, err)) ||
-        (r->subseed < 0 && !intake_seed(&p->subseed, err)))
+    p->seed = r->seed.magnitude;
+    p->subseed = r->subseed.magnitude;
+    if ((r->seed.negative && !intake_seed(&p->seed, err)) ||
+        (r->subseed.negative && !intake_seed(&p->subseed, err)))
         return false;
     if (!p->model)
         return err_set(err, ERR_INTERNAL, "no memory for a job");
@@ -199,7 +196,8 @@ struct cJSON *native_job_image_to_json(const struct job_image *image)
     cJSON_AddStringToObject(json, "url", url);
     cJSON_AddNumberToObject(json, "width", image->width);
     cJSON_AddNumberToObject(json, "height", image->height);
-    cJSON_AddNumberToObject(json, "seed", (double)image->seed);
+    cJSON_AddItemToObject(json, "seed", json_number_item(image->seed));
+    cJSON_AddItemToObject(json, "subseed", json_number_item(image->subseed));
     cJSON_AddStringToObject(json, "format", image->format);
     cJSON_AddNumberToObject(json, "bytes", (double)image->bytes);
     cJSON_AddStringToObject(json, "infotext", image->infotext ? image->infotext : "");

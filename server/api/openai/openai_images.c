@@ -20,6 +20,7 @@
 #include "server/api/app.h"
 #include "server/api/job_wait.h"
 #include "server/base/base64.h"
+#include "server/base/json_text.h"
 #include "server/base/settings.h"
 #include "server/http/http.h"
 #include "server/http/http_error.h"
@@ -455,7 +456,7 @@ static bool produce_json(struct http_stream *stream, void *ctx)
         openai_fault(&f, 500, NULL, NULL, "%s", err.msg);
     if (!json)
         json = openai_fault_json(&f);
-    char *text = cJSON_PrintUnformatted(json);
+    char *text = json_text_print(json);
     if (text)
         http_stream_write(stream, text, strlen(text));
     cJSON_free(text);

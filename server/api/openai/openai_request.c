@@ -28,7 +28,6 @@
 #define SIDE_STEP 16
 #define SIDE_MIN 64
 #define INPUT_SIDE_MIN 16
-#define SEED_MAX 9007199254740991.0 /* 2^53 - 1 */
 
 /* ---- fields ---- */
 
@@ -37,7 +36,7 @@ struct fields {
     const char *response_format, *style, *user, *safety_identifier, *complexity, *input_fidelity;
     const char *negative_prompt, *sampler, *scheduler;
     int n, output_compression, partial_images, steps, num_inference_steps;
-    int64_t seed;
+    struct json_whole seed;
     double guidance_scale, strength;
     bool stream;
     cJSON *image, *images, *mask;
@@ -74,7 +73,7 @@ static const struct json_field table[] = {
     {FIELD(complexity, STRING), .words = complexities},
     {FIELD(input_fidelity, STRING), .words = fidelities},
     /* pictor's own */
-    {FIELD(seed, INT64), .least = -1, .most = SEED_MAX, .number = -1},
+    {FIELD(seed, WHOLE), .least = -1, .number = -1},
     {FIELD(steps, INT), .number = JSON_FIELD_NO_INT},
     {FIELD(num_inference_steps, INT), .number = JSON_FIELD_NO_INT},
     {FIELD(guidance_scale, DOUBLE), .number = NAN},
@@ -494,8 +493,8 @@ static bool make_job(const struct app *app, const struct fields *in,
     p->fit = PICTOR_FIT_CROP;
     p->has_init = out->init != NULL;
     p->has_mask = out->mask != NULL;
-    p->seed = (uint64_t)in->seed;
-    if ((in->seed < 0 && !intake_seed(&p->seed, &err)) || !intake_seed(&p->subseed, &err))
+    p->seed = in->seed.magnitude;
+    if ((in->seed.negative && !intake_seed(&p->seed, &err)) || !intake_seed(&p->subseed, &err))
         return openai_fault(f, 500, NULL, NULL, "%s", err.msg);
     if (!intake_complete(&model, app->settings, p, &param, &err))
         return openai_fault(f, err.code == ERR_INTERNAL ? 500 : 400, "invalid_value",

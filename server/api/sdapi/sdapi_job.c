@@ -208,11 +208,11 @@ static void make_speed(const struct sdapi_request *r, const cJSON *options, stru
     p->token_merging = merging > 0 ? merging : NAN;
 }
 
-static bool make_seed(int64_t wanted, uint64_t *out, struct sdapi_fault *fault)
+static bool make_seed(struct json_whole wanted, uint64_t *out, struct sdapi_fault *fault)
 {
     struct err err;
-    *out = (uint64_t)wanted;
-    return wanted >= 0 || intake_seed(out, &err) || refuse(fault, 500, NULL, "%s", err.msg);
+    *out = wanted.magnitude;
+    return !wanted.negative || intake_seed(out, &err) || refuse(fault, 500, NULL, "%s", err.msg);
 }
 
 static bool make_count(const struct sdapi_request *r, struct job_params *p,

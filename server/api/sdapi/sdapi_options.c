@@ -150,7 +150,7 @@ static cJSON *defaults(void)
     cJSON *options = cJSON_CreateObject();
     for (size_t i = 0; options && i < OPTION_COUNT; i++)
         if (!cJSON_AddItemToObjectCS(options, options_table[i].name,
-                                     cJSON_Parse(options_table[i].fallback))) {
+                                     json_text_constant(options_table[i].fallback))) {
             cJSON_Delete(options);
             options = NULL;
         }
@@ -190,7 +190,7 @@ static bool is_none(const char *text)
  * floats, and text for anything. */
 static cJSON *coerce(const struct option *option, const cJSON *value)
 {
-    cJSON *fallback = cJSON_Parse(option->fallback);
+    cJSON *fallback = json_text_constant(option->fallback);
     if (cJSON_IsArray(fallback)) {
         cJSON_Delete(fallback);
         return cJSON_IsArray(value) ? cJSON_Duplicate(value, true) : NULL;
@@ -229,7 +229,7 @@ done:
 
 static bool is_default(const struct option *option, const cJSON *value)
 {
-    cJSON *fallback = cJSON_Parse(option->fallback);
+    cJSON *fallback = json_text_constant(option->fallback);
     bool same = cJSON_Compare(value, fallback, true) ||
                 (cJSON_IsString(value) && cJSON_IsString(fallback) && is_none(value->valuestring) &&
                  is_none(fallback->valuestring));
@@ -347,7 +347,7 @@ bool sdapi_options_save(const struct app *app, const char *key_id, const struct 
         if (value && options_table[i].rule != READ && !is_default(&options_table[i], value))
             cJSON_AddItemToObjectCS(changed, options_table[i].name, cJSON_Duplicate(value, true));
     }
-    char *text = cJSON_PrintUnformatted(changed);
+    char *text = json_text_print(changed);
     cJSON_Delete(changed);
     if (!text)
         return err_set(err, ERR_INTERNAL, "no memory for options");

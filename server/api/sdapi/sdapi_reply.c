@@ -53,7 +53,7 @@ static cJSON *wrong_type(const struct json_field *field)
     case JSON_FIELD_STRING:
         return sdapi_reply_fault(field->name, "str type expected", "type_error.str");
     case JSON_FIELD_INT:
-    case JSON_FIELD_INT64:
+    case JSON_FIELD_WHOLE:
         return sdapi_reply_fault(field->name, "value is not a valid integer", "type_error.integer");
     case JSON_FIELD_DOUBLE:
         return sdapi_reply_fault(field->name, "value is not a valid float", "type_error.float");
@@ -267,8 +267,8 @@ char *sdapi_reply_info(const struct job *job, int batch_size, const struct cJSON
     }
     cJSON *seeds = cJSON_CreateArray(), *subseeds = cJSON_CreateArray();
     for (int i = 0; i < p->count; i++) {
-        cJSON_AddItemToArray(seeds, pyjson_integer_item(job_seed(p, i)));
-        cJSON_AddItemToArray(subseeds, pyjson_integer_item(job_subseed(p, i)));
+        cJSON_AddItemToArray(seeds, json_number_item(job_seed(p, i)));
+        cJSON_AddItemToArray(subseeds, json_number_item(job_subseed(p, i)));
     }
 
     cJSON *info = cJSON_CreateObject();
@@ -276,9 +276,9 @@ char *sdapi_reply_info(const struct job *job, int batch_size, const struct cJSON
     cJSON_AddItemToObject(info, "all_prompts", texts(p->prompt, p->count));
     cJSON_AddStringToObject(info, "negative_prompt", negative);
     cJSON_AddItemToObject(info, "all_negative_prompts", texts(negative, p->count));
-    cJSON_AddItemToObject(info, "seed", pyjson_integer_item(p->seed));
+    cJSON_AddItemToObject(info, "seed", json_number_item(p->seed));
     cJSON_AddItemToObject(info, "all_seeds", seeds);
-    cJSON_AddItemToObject(info, "subseed", pyjson_integer_item(p->subseed));
+    cJSON_AddItemToObject(info, "subseed", json_number_item(p->subseed));
     cJSON_AddItemToObject(info, "all_subseeds", subseeds);
     cJSON_AddItemToObject(info, "subseed_strength", pyjson_float_item(p->subseed_strength));
     cJSON_AddNumberToObject(info, "width", p->width);

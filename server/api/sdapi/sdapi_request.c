@@ -9,13 +9,14 @@
 #include <cjson/cJSON.h>
 
 #include "server/api/sdapi/sdapi_reply.h"
+#include "server/base/json_text.h"
 #include "server/base/pyjson.h"
 #include "server/job/infotext.h"
 
 enum kind {
     KIND_STRING,
     KIND_INT,
-    KIND_INT64,
+    KIND_WHOLE,
     KIND_DOUBLE,
     KIND_BOOL,
     KIND_FLAG,
@@ -27,7 +28,7 @@ enum kind {
 #define AT(member) .name = #member, .offset = offsetof(struct sdapi_request, member)
 #define FIELD_STRING(member, value) {AT(member), .type = JSON_FIELD_STRING, .text = (value)},
 #define FIELD_INT(member, value) {AT(member), .type = JSON_FIELD_INT, .number = (value)},
-#define FIELD_INT64(member, value) {AT(member), .type = JSON_FIELD_INT64, .number = (value)},
+#define FIELD_WHOLE(member, value) {AT(member), .type = JSON_FIELD_WHOLE, .number = (value)},
 #define FIELD_DOUBLE(member, value) {AT(member), .type = JSON_FIELD_DOUBLE, .number = (value)},
 #define FIELD_BOOL(member, value) {AT(member), .type = JSON_FIELD_BOOL, .number = (value)},
 #define FIELD_FLAG(member, value) {AT(member), .type = JSON_FIELD_RAW, .text = (value)},
@@ -200,7 +201,7 @@ static cJSON *check_kind(const struct json_field *field, enum kind kind, cJSON *
     case KIND_ANY:
     case KIND_STRING:
     case KIND_INT:
-    case KIND_INT64:
+    case KIND_WHOLE:
     case KIND_DOUBLE:
     case KIND_BOOL:
         return NULL;
@@ -252,8 +253,8 @@ static cJSON *echo_value(const struct json_field *field, enum kind kind,
         int number = *(const int *)at;
         return number == JSON_FIELD_NO_INT ? cJSON_CreateNull() : cJSON_CreateNumber(number);
     }
-    case KIND_INT64:
-        return cJSON_CreateNumber((double)*(const int64_t *)at); /* within +-2^53 */
+    case KIND_WHOLE:
+        return json_number_signed(*(const struct json_whole *)at);
     case KIND_DOUBLE:
         return pyjson_float_item(*(const double *)at);
     case KIND_BOOL:
@@ -263,7 +264,7 @@ static cJSON *echo_value(const struct json_field *field, enum kind kind,
     case KIND_DICT:
     case KIND_ANY: {
         const cJSON *value = *(const cJSON *const *)at;
-        return value ? cJSON_Duplicate(value, true) : cJSON_Parse(field->text);
+        return value ? cJSON_Duplicate(value, true) : json_text_constant(field->text);
     }
     }
     return NULL;

@@ -14,15 +14,15 @@
 
 struct cJSON;
 
-/* X(type, name, default). Types: STRING const char * (NULL: null), INT int (NO_INT: null), INT64,
+/* X(type, name, default). Types: STRING const char * (NULL: null), INT int (NO_INT: null), WHOLE,
  * DOUBLE (NAN: null), BOOL, and three kinds of struct cJSON * (NULL: the default, which is here as
  * JSON): FLAG true or false, LIST, DICT. ANY is a cJSON * that is not looked at. */
 #define SDAPI_REQUEST_COMMON(X, strength)                                                          \
     X(STRING, prompt, "")                                                                          \
     X(STRING, negative_prompt, "")                                                                 \
     X(LIST, styles, "null")                                                                        \
-    X(INT64, seed, -1)                                                                             \
-    X(INT64, subseed, -1)                                                                          \
+    X(WHOLE, seed, -1)                                                                             \
+    X(WHOLE, subseed, -1)                                                                          \
     X(DOUBLE, subseed_strength, 0)                                                                 \
     X(INT, seed_resize_from_h, -1)                                                                 \
     X(INT, seed_resize_from_w, -1)                                                                 \
@@ -105,7 +105,7 @@ struct cJSON;
 
 #define SDAPI_REQUEST_C_STRING const char *
 #define SDAPI_REQUEST_C_INT int
-#define SDAPI_REQUEST_C_INT64 int64_t
+#define SDAPI_REQUEST_C_WHOLE struct json_whole
 #define SDAPI_REQUEST_C_DOUBLE double
 #define SDAPI_REQUEST_C_BOOL bool
 #define SDAPI_REQUEST_C_FLAG struct cJSON *

@@ -6,13 +6,17 @@
 #include <string.h>
 
 #include "engine/base/log.h"
+#include "server/base/json_text.h"
 #include "server/store/sqlite/sqlite_sql.h"
+
+#define PARAMS_DEPTH 4
 
 /* ---- a row into a struct, believing nothing ---- */
 
 static bool read_params(sqlite3_stmt *s, int column, struct job_params *out, struct err *err)
 {
-    cJSON *json = cJSON_Parse(sqlite_sql_text(s, column));
+    const char *text = sqlite_sql_text(s, column);
+    cJSON *json = json_text_parse(text, strlen(text), PARAMS_DEPTH, err);
     bool done = job_params_from_json(out, json, err) && out->model && out->prompt;
     if (!done)
         err_set(err, ERR_INTERNAL, "its stored request is damaged");
@@ -96,7 +100,7 @@ static bool job_insert(struct store *st, const struct job *job, struct err *err)
 {
     const struct job_params *p = &job->params;
     cJSON *json = job_params_to_json(p);
-    char *text = json ? cJSON_PrintUnformatted(json) : NULL;
+    char *text = json ? json_text_print(json) : NULL;
     bool done = false;
     if (!text) {
         err_set(err, ERR_INTERNAL, "no memory for a job");
@@ -250,7 +254,7 @@ static bool job_next(struct store *st, const char *const *models, size_t model_c
         names = cJSON_CreateArray();
         for (size_t i = 0; i < model_count; i++)
             cJSON_AddItemToArray(names, cJSON_CreateString(models[i]));
-        text = cJSON_PrintUnformatted(names);
+        text = json_text_print(names);
         cJSON_Delete(names);
         if (!text)
             return err_set(err, ERR_INTERNAL, "no memory for the names of models");
