@@ -129,6 +129,8 @@ static bool run(const struct settings *settings, struct err *err)
     signal(SIGHUP, SIG_IGN);
     pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
 done:
+    if (app.queue)
+        queue_hurry(app.queue);
     dispatch_stop(app.dispatch, DRAIN_MS); /* who waits for what is being painted gets it */
     http_stop(http);
     dispatch_free(app.dispatch);

@@ -24,8 +24,8 @@ def free_port():
 class Server:
     """One server on a free port of this machine, with a data folder of its own."""
 
-    def __init__(self, folder, *flags):
-        self.folder, self.flags = Path(folder), flags
+    def __init__(self, folder, *flags, env=None):
+        self.folder, self.flags, self.env = Path(folder), flags, env or {}
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = None
@@ -37,7 +37,8 @@ class Server:
                 [PROGRAM, "serve", f"--listen=127.0.0.1:{self.port}",
                  f"--data={self.folder / 'data'}", *self.flags],
                 stdout=log, stderr=log, cwd=self.folder,
-                env={k: v for k, v in os.environ.items() if not k.startswith("PICTOR_")})
+                env={**{k: v for k, v in os.environ.items() if not k.startswith("PICTOR_")},
+                     **self.env})
         end = time.monotonic() + 30
         while not self.answers():
             assert self.process.poll() is None and time.monotonic() < end, self.log()[-4000:]
@@ -79,8 +80,8 @@ class Server:
 def factory(tmp_path_factory):
     servers = []
 
-    def start(*flags):
-        servers.append(Server(tmp_path_factory.mktemp("server"), *flags))
+    def start(*flags, env=None):
+        servers.append(Server(tmp_path_factory.mktemp("server"), *flags, env=env))
         return servers[-1]
 
     yield start

@@ -9,7 +9,8 @@ static const char *const names[] = {
     [ERR_NONE] = "none",           [ERR_INVALID] = "invalid",         [ERR_TOO_LARGE] = "too_large",
     [ERR_NOT_FOUND] = "not_found", [ERR_UNSUPPORTED] = "unsupported", [ERR_CANCELLED] = "cancelled",
     [ERR_BUSY] = "busy",           [ERR_DENIED] = "denied",           [ERR_IO] = "io",
-    [ERR_UPSTREAM] = "upstream",   [ERR_INTERNAL] = "internal",
+    [ERR_UPSTREAM] = "upstream",   [ERR_INTERNAL] = "internal",       [ERR_NO_ROOM] = "no_room",
+    [ERR_UNAVAILABLE] = "unavailable",
 };
 
 bool err_set(struct err *e, enum err_code code, const char *fmt, ...)

@@ -19,6 +19,8 @@ enum err_code {
     ERR_BUSY,        /* queue full, rate limit; try again later */
     ERR_DENIED,      /* key missing, wrong, or without the right */
     ERR_IO,          /* disk, socket, child process */
+    ERR_NO_ROOM,     /* the disk is full: nothing can be stored for now */
+    ERR_UNAVAILABLE, /* this machine cannot do it for now: descriptors, memory, a folder is gone */
     ERR_UPSTREAM,    /* a server that pictor forwards to failed */
     ERR_INTERNAL     /* our own bug or an exhausted resource */
 };
@@ -34,6 +36,12 @@ bool err_set(struct err *e, enum err_code code, const char *fmt, ...)
 
 /* Puts "prefix: " before the message already there. Returns false. */
 bool err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Trouble of the machine's own, which is nobody's fault and passes: the two codes above. */
+static inline bool err_is_passing(enum err_code code)
+{
+    return code == ERR_NO_ROOM || code == ERR_UNAVAILABLE;
+}
 
 /* Name of a code for logs and the wire: "invalid", "too_large", ... */
 const char *err_name(enum err_code code);

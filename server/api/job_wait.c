@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "engine/base/log.h"
 #include "server/api/app.h"
 #include "server/http/http.h"
 #include "server/queue/events.h"
@@ -26,24 +25,16 @@ struct job_wait {
 
 static void on_job_event(void *ctx, const struct event *event)
 {
-    if (event->kind == EVENT_STATE && job_state_is_final(event->state))
+    if (event->kind == EVENT_TROUBLE ||
+        (event->kind == EVENT_STATE && job_state_is_final(event->state)))
         http_wait_wake(ctx);
-}
-
-static void give_up_job(struct queue *queue, const char *job_id, bool keep)
-{
-    struct err err;
-    char quoted[600];
-    if (!keep && !queue_cancel(queue, job_id, NULL, &err) && err.code != ERR_INVALID &&
-        err.code != ERR_NOT_FOUND)
-        log_event(LOG_WARN, "cancel_failed", "job=%s msg=%s", job_id,
-                  log_quote(quoted, sizeof quoted, err.msg));
 }
 
 static void leave(void *ctx)
 {
     struct job_wait *w = ctx;
-    give_up_job(w->queue, w->job_id, w->keep);
+    if (!w->keep)
+        queue_abandon(w->queue, w->job_id);
 }
 
 static bool look(struct http_request *req, void *ctx)
@@ -56,7 +47,12 @@ static bool look(struct http_request *req, void *ctx)
     bool found = queue_glance(w->queue, w->job_id, &state, &images, &err);
     if (found && !job_state_is_final(state)) {
         w->trouble_ms = 0;
-        return false;
+        /* Who gets an answer asks again; who keeps the job waits for room. */
+        if (w->keep || queue_well(w->queue, &err))
+            return false;
+        leave(w);
+        http_reply_error(req, &err, NULL);
+        return true;
     }
     if (found && queue_get(w->queue, w->job_id, NULL, &job, &err)) {
         w->fn(req, &job, w->ctx);
@@ -96,7 +92,8 @@ void job_wait(struct http_request *req, const char *job_id, bool keep, job_wait_
         http_wait(req, &waiter, w);
         return;
     }
-    give_up_job(app->queue, job_id, keep);
+    if (!keep)
+        queue_abandon(app->queue, job_id);
     http_reply_error(req, &err, NULL);
     if (free_fn)
         free_fn(ctx);

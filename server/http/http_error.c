@@ -24,6 +24,10 @@ int http_error_status(enum err_code code)
     case ERR_IO:
     case ERR_INTERNAL:
         return 500;
+    case ERR_UNAVAILABLE:
+        return 503;
+    case ERR_NO_ROOM:
+        return 507;
     case ERR_UPSTREAM:
         return 502;
     }
@@ -49,6 +53,7 @@ const char *http_error_phrase(int status)
         {500, "Internal Server Error"},
         {502, "Bad Gateway"},
         {503, "Service Unavailable"},
+        {507, "Insufficient Storage"},
     };
     for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++)
         if (phrases[i].status == status)

@@ -100,7 +100,7 @@ static void add_headers(struct http_request *req)
     for (size_t i = 0; i < req->header_count; i++)
         MHD_add_response_header(r, req->headers[i].name, req->headers[i].value);
     MHD_add_response_header(r, "x-request-id", req->id);
-    if (req->status == 429 || req->status == 503)
+    if (req->status == 429 || req->status == 503 || req->status == 507)
         add_default(r, "Retry-After", "5");
     if (req->status == 405 && *req->allow)
         add_default(r, "Allow", req->allow);

@@ -143,10 +143,6 @@ static void release_task(struct painter *p, const char *reason)
 static void fail_task(struct painter *p, const struct err *reason)
 {
     struct err err = {0};
-    if (reason->code == ERR_BUSY) { /* the database is in use: not the job's fault */
-        release_task(p, reason->msg);
-        return;
-    }
     log_failure("job_failed", p->task->job.id, reason);
     bool told = queue_fail(p->parts.queue, &p->task->claim, reason, &err);
     finish_task(p, "failed", told, &err);
@@ -422,8 +418,8 @@ static bool on_message(struct painter *p, struct wire_message *m)
         return true;
     if (strcmp(type, "image") == 0)
         return on_image(p, m);
-    if (said.code == ERR_CANCELLED || said.code == ERR_NONE)
-        said.code = ERR_INTERNAL; /* we did not cancel it */
+    if (said.code == ERR_CANCELLED || said.code == ERR_NONE || err_is_passing(said.code))
+        said.code = ERR_INTERNAL; /* we did not cancel it, and the trouble was ours to see */
     fail_task(p, &said);
     return true;
 }
@@ -661,7 +657,7 @@ static void *run(void *arg)
 static void on_event(void *ctx, const struct event *event)
 {
     struct painter *p = ctx;
-    if (event->kind != EVENT_STATE)
+    if (event->kind != EVENT_STATE && event->kind != EVENT_TROUBLE)
         return;
     pthread_mutex_lock(&p->lock);
     bool look = event->state == JOB_QUEUED;

@@ -177,7 +177,7 @@ static bool remember(struct events *hub, const struct event *event)
 
 static void deliver(struct subscription *s, const struct event *event)
 {
-    if (s->job_id[0] && strcmp(s->job_id, event->job_id) != 0)
+    if (s->job_id[0] && event->kind != EVENT_TROUBLE && strcmp(s->job_id, event->job_id) != 0)
         return;
     pthread_mutex_lock(&s->lock);
     if (s->active)

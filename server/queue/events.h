@@ -14,7 +14,8 @@ enum event_kind {
     EVENT_STATE,    /* queued, running, done, failed, cancelled */
     EVENT_PROGRESS, /* a step is done; preview may come along */
     EVENT_IMAGE,    /* a picture of the job is stored */
-    EVENT_DELETED   /* the job is no more */
+    EVENT_DELETED,  /* the job is no more */
+    EVENT_TROUBLE   /* queue_well has changed; everybody hears it, its job_id is "" */
 };
 
 struct event {

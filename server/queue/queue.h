@@ -7,7 +7,10 @@
  *  - a final state never changes; an image file is fsynced before its row says that it exists,
  *    and a job is done only when all its images are;
  *  - an expired or released lease puts the job back in the queue, at most `max_attempts` times,
- *    then it fails and says so.
+ *    then it fails and says so;
+ *  - no job fails because this machine cannot write (err_is_passing: a full disk, no descriptors, a
+ *    folder that is gone): while that is so nothing is claimed, what a runner has to say waits, and
+ *    no lease ends. Probes find out when it is over.
  * Thread-safe. Publishes state changes to the events hub after they are committed, in the order in
  * which they happened, so still under the queue's lock: a lock that a subscriber's callback takes
  * must not be held while calling the queue. */
@@ -62,6 +65,17 @@ bool queue_list(struct queue *q, const struct job_filter *filter, struct job **j
  * to stop and its result is not taken. Final: ERR_INVALID. */
 bool queue_cancel(struct queue *q, const char *id, const char *key_id, struct err *err);
 
+/* Nobody waits for the job any more: cancelled now or, if that cannot be written, as soon as it
+ * can be. A job that is final or gone is left alone. */
+void queue_abandon(struct queue *q, const char *id);
+
+/* False while this machine cannot write: `err` (may be NULL) says why. Beginning and end are
+ * published as EVENT_TROUBLE. */
+bool queue_well(struct queue *q, struct err *err);
+
+/* The server is about to stop: from now on runners no longer wait for the end of a trouble. */
+void queue_hurry(struct queue *q);
+
 /* Running: the runner stops sampling now, decodes what is painted so far, and the job is done with
  * that (SD WebUI's interrupt). Queued: as queue_cancel. Published as "running" once more, so that
  * the runner asks (queue_heartbeat) at once. */
@@ -101,12 +115,14 @@ bool queue_input(struct queue *q, const char *job_id, const char *name, void **d
                  struct err *err);
 
 /* Stores one finished picture (encoded file): file first, fsync, then its row. `image` gives index,
- * size, seed, format, infotext; its id and bytes are filled in. Repeating an index replaces it. */
+ * size, seed, format, infotext; its id and bytes are filled in. Repeating an index replaces it.
+ * This and the verdicts below wait while the machine cannot write, until queue_hurry. */
 bool queue_store_image(struct queue *q, const struct claim *claim, struct job_image *image,
                        const void *data, size_t size, struct err *err);
 
 /* Done; cancelled when it was interrupted before it had a picture. */
 bool queue_finish(struct queue *q, const struct claim *claim, struct err *err);
+/* For a reason that is the job's; for one that passes (err_is_passing) it is put back. */
 bool queue_fail(struct queue *q, const struct claim *claim, const struct err *reason,
                 struct err *err);
 /* The runner died or gives up through no fault of the job: back to the queue, or failed when it

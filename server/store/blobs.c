@@ -14,7 +14,15 @@
 
 static bool fail_io(const char *path, struct err *err)
 {
-    return err_set(err, ERR_IO, "%.160s: %s", path, strerror(errno));
+    bool passing = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
+    return err_set(err, passing ? ERR_UNAVAILABLE : ERR_IO, "%.160s: %s", path, strerror(errno));
+}
+
+/* Whatever keeps us from writing where we always write is the machine's trouble, not the job's. */
+static bool fail_write(const char *path, struct err *err)
+{
+    enum err_code code = errno == ENOSPC || errno == EDQUOT ? ERR_NO_ROOM : ERR_UNAVAILABLE;
+    return err_set(err, code, "%.160s: %s", path, strerror(errno));
 }
 
 /* fsync of the folder that `path` lies in: makes a new name in it last. */
@@ -24,8 +32,8 @@ static bool sync_parent(const char *path, struct err *err)
     snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return fail_io(folder, err);
-    bool done = fsync(fd) == 0 || fail_io(folder, err);
+        return fail_write(folder, err);
+    bool done = fsync(fd) == 0 || fail_write(folder, err);
     close(fd);
     return done;
 }
@@ -34,7 +42,7 @@ static bool make_folder(const char *path, struct err *err)
 {
     if (mkdir(path, 0700) == 0)
         return sync_parent(path, err);
-    return errno == EEXIST || fail_io(path, err);
+    return errno == EEXIST || fail_write(path, err);
 }
 
 bool blobs_init(const char *data, struct err *err)
@@ -94,7 +102,7 @@ bool blobs_write(const char *path, const void *bytes, size_t size, struct err *e
         return false;
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
-        return fail_io(temporary, err);
+        return fail_write(temporary, err);
     bool written = write_all(fd, bytes, size) && fsync(fd) == 0;
     int reason = errno;
     if (close(fd) != 0 && written) {
@@ -108,9 +116,19 @@ bool blobs_write(const char *path, const void *bytes, size_t size, struct err *e
     if (!written) {
         unlink(temporary);
         errno = reason;
-        return fail_io(path, err);
+        return fail_write(path, err);
     }
-    return sync_parent(path, err);
+    if (sync_parent(path, err))
+        return true;
+    unlink(path); /* what nobody is told of is nobody's */
+    return false;
+}
+
+void blobs_remove_image(const char *data, const char *id, const char *format)
+{
+    char path[BLOBS_PATH_SIZE];
+    if (blobs_image_path(path, data, id, format, NULL))
+        blobs_remove(path);
 }
 
 bool blobs_read(const char *path, size_t size, void **bytes, struct err *err)
@@ -131,7 +149,7 @@ bool blobs_read(const char *path, size_t size, void **bytes, struct err *err)
         goto fail;
     }
     if (!(all = malloc(size ? size : 1))) {
-        err_set(err, ERR_INTERNAL, "no memory for %zu bytes", size);
+        err_set(err, ERR_UNAVAILABLE, "no memory for %zu bytes", size);
         goto fail;
     }
     for (size_t n = 0; n < size;) {
@@ -151,6 +169,20 @@ fail:
     free(all);
     close(fd);
     return false;
+}
+
+bool blobs_probe(const char *data, size_t size, struct err *err)
+{
+    char path[BLOBS_PATH_SIZE];
+    int n = snprintf(path, sizeof path, "%s/images/probe", data);
+    void *zeros = calloc(1, size);
+    bool done = n < (int)sizeof path && zeros && blobs_write(path, zeros, size, err);
+    if (n >= (int)sizeof path || !zeros)
+        err_set(err, ERR_UNAVAILABLE, "no memory to try the disk with %zu bytes", size);
+    free(zeros);
+    if (done)
+        blobs_remove(path);
+    return done;
 }
 
 void blobs_remove(const char *path)

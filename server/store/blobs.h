@@ -22,10 +22,16 @@ bool blobs_image_path(char path[BLOBS_PATH_SIZE], const char *data, const char *
 bool blobs_input_path(char path[BLOBS_PATH_SIZE], const char *data, const char *job_id,
                       const char *name, struct err *err);
 
+/* Fails with ERR_NO_ROOM, or with ERR_UNAVAILABLE for any other reason. */
 bool blobs_write(const char *path, const void *bytes, size_t size, struct err *err);
 
-/* *bytes is malloc'd. ERR_IO when the file is missing or has not `size` bytes. */
+/* Whether `size` bytes could be written now: writes them and takes them away again. */
+bool blobs_probe(const char *data, size_t size, struct err *err);
+
+/* *bytes is malloc'd. ERR_IO when the file is missing or has not `size` bytes; ERR_UNAVAILABLE
+ * when this process is short of descriptors or memory. */
 bool blobs_read(const char *path, size_t size, void **bytes, struct err *err);
 void blobs_remove(const char *path); /* a missing file is fine */
+void blobs_remove_image(const char *data, const char *id, const char *format);
 
 #endif

@@ -1,9 +1,11 @@
 /* store.c: calls the driver. The one file that names the drivers there are. */
 #include "server/store/store.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/now.h"
 #include "server/store/sqlite/sqlite.h"
 #include "server/store/store_driver.h"
 
@@ -42,6 +44,23 @@ void store_close(struct store *st)
 const char *store_data(const struct store *st)
 {
     return st->data;
+}
+
+bool store_present(struct store *st, struct err *err)
+{
+    return st->driver->present(st, err);
+}
+
+bool store_probe(struct store *st, struct err *err)
+{
+    char now[32];
+    snprintf(now, sizeof now, "%lld", (long long)now_unix_ms());
+    if (!store_begin(st, err))
+        return false;
+    if (store_option_set(st, "probe", now, err))
+        return store_commit(st, err);
+    store_rollback(st);
+    return false;
 }
 
 bool store_begin(struct store *st, struct err *err)

@@ -4,7 +4,8 @@
  * The store keeps rows and has no opinions: what may happen to a job is the queue's matter, which
  * groups calls into transactions. Every call is atomic by itself; committed means on disk. What is
  * read may be damaged or hostile: values are checked (ids that become paths above all).
- * Thread-safe.
+ * Thread-safe. Failures: ERR_NO_ROOM when the disk is full, ERR_UNAVAILABLE for what passes
+ * (another process holds it, no descriptors, it is gone), ERR_IO when it is damaged.
  *
  * What the queue takes from being the one process on its data folder, and a store that several
  * servers share must bring instead:
@@ -43,6 +44,11 @@ const char *store_data(const struct store *st); /* the folder; valid until close
 bool store_begin(struct store *st, struct err *err);
 bool store_commit(struct store *st, struct err *err);
 void store_rollback(struct store *st);
+
+/* Whether the database still lies where it was opened; else ERR_UNAVAILABLE. */
+bool store_present(struct store *st, struct err *err);
+/* Whether something could be committed now: commits a moment to the options. */
+bool store_probe(struct store *st, struct err *err);
 
 /* ---- options: what clients may set and find again (POST /sdapi/v1/options) ---- */
 

@@ -63,6 +63,7 @@ struct store_driver {
     struct store *(*open)(const char *data, enum store_mode mode, struct err *err);
     void (*close)(struct store *st);
     bool (*exists)(const char *data);
+    bool (*present)(struct store *st, struct err *err);
     bool (*begin)(struct store *st, struct err *err);
     bool (*commit)(struct store *st, struct err *err);
     void (*rollback)(struct store *st);

@@ -394,7 +394,7 @@ void native_healthz(struct http_request *req)
 void native_readyz(struct http_request *req)
 {
     struct err err;
-    if (dispatch_ready(http_app(req)->dispatch, &err)) {
+    if (queue_well(http_app(req)->queue, &err) && dispatch_ready(http_app(req)->dispatch, &err)) {
         http_reply_text(req, 200, "text/plain", "ready\n");
         return;
     }

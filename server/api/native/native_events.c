@@ -92,7 +92,8 @@ static void take_progress(struct note *note, const struct event *event)
 static void on_event(void *ctx, const struct event *event)
 {
     struct feed *feed = ctx;
-    if (!feed->every_key && strcmp(event->key_id, feed->key_id) != 0)
+    if (event->kind == EVENT_TROUBLE || /* the jobs of this API wait for its end */
+        (!feed->every_key && strcmp(event->key_id, feed->key_id) != 0))
         return;
     pthread_mutex_lock(&feed->lock);
     struct note *note = note_of(feed, event->job_id);

@@ -255,10 +255,9 @@ static void on_event(void *ctx, const struct event *event)
 static void stream_free(void *ctx)
 {
     struct waiting *w = ctx;
-    struct err err;
     events_unsubscribe(w->subscription);
     if (!w->finished)
-        queue_cancel(w->app->queue, w->job_id, NULL, &err); /* nobody waits for it any more */
+        queue_abandon(w->app->queue, w->job_id);
     waiting_free(w);
 }
 
@@ -390,6 +389,8 @@ static int look(struct waiting *w, struct job *job, struct err *err)
         bool preview = w->preview_count > 0;
         pthread_mutex_unlock(&w->lock);
         bool news = preview || images > w->next_image || job_state_is_final(state);
+        if (!news && !queue_well(queue, err))
+            return -1;
         if (!news || queue_get(queue, w->job_id, NULL, job, err)) {
             w->trouble_ms = 0;
             w->finished = news && job_state_is_final(job->state);
@@ -409,7 +410,7 @@ static bool produce_events(struct http_stream *stream, void *ctx)
     if (found == 0)
         return true;
     if (found < 0) {
-        openai_fault(&f, 500, NULL, NULL, "%s", err.msg);
+        openai_fault(&f, http_error_status(err.code), NULL, NULL, "%s", err.msg);
         send_fault(stream, &f);
         return false;
     }

@@ -163,12 +163,19 @@ static bool fail_sql(const struct sqlite *st, int rc, struct err *err)
         return err_set(err, ERR_IO, "%.120s is damaged: %s", st->path, sqlite3_errmsg(st->db));
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-        return err_set(err, ERR_BUSY, "%.120s is in use by another process", st->path);
+        return err_set(err, ERR_UNAVAILABLE, "%.120s is in use by another process", st->path);
     case SQLITE_CONSTRAINT:
     case SQLITE_MISUSE:
-    case SQLITE_NOMEM:
     case SQLITE_TOOBIG:
         return err_set(err, ERR_INTERNAL, "%.120s: %s", st->path, sqlite3_errmsg(st->db));
+    case SQLITE_FULL:
+        return err_set(err, ERR_NO_ROOM, "%.120s: %s", st->path, sqlite3_errmsg(st->db));
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_NOMEM:
+        return err_set(err, ERR_UNAVAILABLE, "%.120s: %s", st->path, sqlite3_errmsg(st->db));
     }
     return err_set(err, ERR_IO, "%.120s: %s", st->path, sqlite3_errmsg(st->db));
 }
@@ -266,10 +273,27 @@ bool sqlite_sql_int(sqlite3_stmt *s, int column, int least, int *out)
     return n >= least && n <= INT_MAX;
 }
 
+/* What is written to a file that has lost its name is lost with the process. */
+static bool in_place(struct store *st, struct err *err)
+{
+    int moved = 0;
+    sqlite3_file_control(of(st)->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+    return !moved ||
+           err_set(err, ERR_UNAVAILABLE, "%.120s was moved or deleted while in use", of(st)->path);
+}
+
+static bool present(struct store *st, struct err *err)
+{
+    sqlite_lock(st);
+    bool there = in_place(st, err);
+    sqlite_unlock(st);
+    return there;
+}
+
 static bool begin(struct store *st, struct err *err)
 {
     sqlite_lock(st);
-    if (sqlite_sql_run(st, SQL_BEGIN, err, ""))
+    if (in_place(st, err) && sqlite_sql_run(st, SQL_BEGIN, err, ""))
         return true;
     sqlite_unlock(st);
     return false;
@@ -549,6 +573,7 @@ const struct store_driver sqlite_driver = {
     .open = open_folder,
     .close = close_database,
     .exists = is_there,
+    .present = present,
     .begin = begin,
     .commit = commit,
     .rollback = rollback,

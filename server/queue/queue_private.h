@@ -1,0 +1,76 @@
+/* queue_private.h: what the files of the queue share: queue.c (accepting, asking, stopping),
+ * queue_run.c (a runner's side), queue_sweep.c (leases that end, old jobs, trouble) and
+ * queue_state.c (every change of state). Nobody else includes it. */
+#ifndef PICTOR_SERVER_QUEUE_PRIVATE_H
+#define PICTOR_SERVER_QUEUE_PRIVATE_H
+
+#include "server/queue/queue.h"
+
+#include <pthread.h>
+
+#include "server/store/store.h"
+
+struct queue {
+    struct store *store;
+    struct events *events;
+    const struct settings *settings;
+    pthread_mutex_t lock;
+    pthread_cond_t ready; /* a job became claimable, or queue_wake */
+    pthread_cond_t end;   /* the sweeper shall stop */
+    pthread_cond_t well;  /* the trouble is over, or nobody shall wait for that any more */
+    unsigned wakes;
+    bool stop, hurry, probing;      /* hurry: see queue_hurry */
+    struct err trouble;             /* ERR_NONE: there is none */
+    int probes;                     /* of this trouble */
+    size_t room;                    /* bytes of the largest file that could not be written */
+    char (*abandoned)[JOB_ID_SIZE]; /* to be cancelled as soon as that can be written */
+    size_t abandoned_count;
+    bool taken_over; /* what ran when the last server ended is in the queue again */
+    int64_t grace;   /* no lease ends before: it could not be renewed */
+    pthread_t sweeper;
+};
+
+/* ---- queue_state.c; under the lock, unless said otherwise ---- */
+
+int64_t queue_lease_end(const struct queue *q); /* of a lease that begins now */
+
+/* Waits until `deadline` on the monotonic clock; false when it has passed. */
+bool queue_wait_until(struct queue *q, pthread_cond_t *cond, int64_t deadline);
+
+void queue_publish(struct queue *q, enum event_kind kind, const char *id, const char *key_id,
+                   enum job_state state);
+void queue_publish_state(struct queue *q, const char *id, const char *key_id, enum job_state state);
+void queue_log_failure(const char *event, const struct err *err); /* any thread */
+
+/* To be said of what was written, or tried: notes the beginning of a trouble. Returns `done`. */
+bool queue_note(struct queue *q, bool done, const struct err *err);
+/* Without the lock: as queue_note, of a file of `size` bytes that could not be read or written. */
+void queue_note_file(struct queue *q, size_t size, const struct err *err);
+/* For what a runner has to say and could not: whether to say it (again), now that it can be
+ * written. */
+bool queue_wait_until_well(struct queue *q, const struct claim *claim, const struct err *err);
+
+/* To a final state; `reason` may be NULL unless failed. */
+bool queue_end_job(struct queue *q, const char *id, const char *key_id, enum job_state state,
+                   const struct err *reason, struct err *err);
+/* A running job whose runner is gone: queued again, or final if that makes no sense. `counts`: it
+ * was an attempt. */
+bool queue_give_back(struct queue *q, const char *id, const struct store_lease *lease,
+                     const char *reason, bool counts, struct err *err);
+/* A row that cannot be read shall not be in the way of the others. */
+bool queue_fail_damaged(struct queue *q, const char *id, const char *key_id,
+                        const struct err *damage, struct err *err);
+/* Whether the claim still holds its job. */
+bool queue_check_claim(struct queue *q, const struct claim *claim, struct store_lease *lease,
+                       struct err *err);
+
+/* ---- queue_sweep.c ---- */
+
+void *queue_sweep(void *q); /* the sweeper's thread, until q->stop */
+/* At the start, under the lock: every running job was another process's. */
+bool queue_take_over(struct queue *q, struct err *err);
+/* Under the lock, which it gives away for a while: tries the store and the disk. When both do, the
+ * trouble is over: the jobs given up meanwhile are cancelled, and everybody goes on. */
+void queue_probe(struct queue *q);
+
+#endif

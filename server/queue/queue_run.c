@@ -1,0 +1,231 @@
+/* queue_run.c: a runner's side of the queue: claims, pictures, and how it ended. */
+#include "server/queue/queue_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/base/ids.h"
+#include "server/base/now.h"
+#include "server/store/blobs.h"
+
+/* Claims the job whose turn it is. False with ERR_NONE when none is there; *again when one was
+ * there but could not be read, and has failed for it. Under the lock. */
+static bool claim_next(struct queue *q, const char *owner, const char *const *models,
+                       size_t model_count, struct job *job, struct claim *claim, bool *again,
+                       struct err *err)
+{
+    struct err damage = {0};
+    *again = false;
+    if (q->trouble.code != ERR_NONE)
+        return err_set(err, ERR_NONE, "nothing is claimed that could not be stored");
+    if (!store_job_next(q->store, models, model_count, claim->job_id, err))
+        return false;
+    if (!claim->job_id[0])
+        return err_set(err, ERR_NONE, "no job waits");
+    if (!store_begin(q->store, err))
+        return false;
+    if (!store_job_start(q->store, claim->job_id, owner, now_unix_ms(), queue_lease_end(q),
+                         &claim->token, err)) {
+        store_rollback(q->store);
+        return false;
+    }
+    if (!store_job_get(q->store, claim->job_id, NULL, job, &damage)) {
+        store_rollback(q->store);
+        if (damage.code != ERR_INTERNAL)
+            return err_set(err, damage.code, "%s", damage.msg);
+        *again = queue_fail_damaged(q, claim->job_id, job->key_id, &damage, err);
+        return false;
+    }
+    if (!store_commit(q->store, err)) {
+        job_free(job);
+        return false;
+    }
+    queue_publish_state(q, job->id, job->key_id, JOB_RUNNING);
+    return true;
+}
+
+bool queue_claim(struct queue *q, const char *owner, const char *const *models, size_t model_count,
+                 int timeout_ms, struct job *job, struct claim *claim, struct err *err)
+{
+    struct err none;
+    int64_t deadline = now_ms() + timeout_ms;
+    bool claimed = false, again, waited = true;
+    if (!err)
+        err = &none;
+    *job = (struct job){0};
+    *claim = (struct claim){0};
+    pthread_mutex_lock(&q->lock);
+    unsigned wakes = q->wakes;
+    while (!q->stop) {
+        err->code = ERR_NONE;
+        claimed = claim_next(q, owner, models, model_count, job, claim, &again, err);
+        queue_note(q, claimed, err);
+        if (again)
+            continue;
+        if (claimed || err->code != ERR_NONE || !waited || q->wakes != wakes)
+            break;
+        waited = queue_wait_until(q, &q->ready, deadline);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return claimed;
+}
+
+void queue_wake(struct queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    q->wakes++;
+    pthread_cond_broadcast(&q->ready);
+    pthread_mutex_unlock(&q->lock);
+}
+
+bool queue_heartbeat(struct queue *q, const struct claim *claim, bool *interrupted, struct err *err)
+{
+    struct store_lease lease;
+    pthread_mutex_lock(&q->lock);
+    bool done =
+        queue_check_claim(q, claim, &lease, err) &&
+        queue_note(q, store_job_renew(q->store, claim->job_id, queue_lease_end(q), err), err);
+    pthread_mutex_unlock(&q->lock);
+    *interrupted = done && lease.interrupted;
+    return done;
+}
+
+bool queue_input(struct queue *q, const char *job_id, const char *name, void **data, size_t *size,
+                 struct err *err)
+{
+    char path[BLOBS_PATH_SIZE];
+    *data = NULL;
+    bool done = store_input_bytes(q->store, job_id, name, size, err) &&
+                blobs_input_path(path, store_data(q->store), job_id, name, err) &&
+                blobs_read(path, *size, data, err);
+    if (!done)
+        queue_note_file(q, 0, err);
+    return done;
+}
+
+/* The row of a picture whose file is on disk. */
+static bool commit_image(struct queue *q, const struct claim *claim, const struct job_image *image,
+                         struct job_image *replaced, struct err *err)
+{
+    struct store_lease lease;
+    if (!queue_check_claim(q, claim, &lease, err) || !store_begin(q->store, err))
+        return false;
+    if (!store_image_put(q->store, claim->job_id, image, replaced, err)) {
+        store_rollback(q->store);
+        return false;
+    }
+    if (!store_commit(q->store, err))
+        return false;
+    struct event event = {.kind = EVENT_IMAGE, .state = JOB_RUNNING, .image_index = image->index};
+    memcpy(event.job_id, claim->job_id, sizeof event.job_id);
+    memcpy(event.key_id, lease.key_id, sizeof event.key_id);
+    memcpy(event.image_id, image->id, sizeof event.image_id);
+    events_publish(q->events, &event);
+    return true;
+}
+
+static bool store_image(struct queue *q, const struct claim *claim, struct job_image *image,
+                        const void *data, size_t size, struct err *err)
+{
+    struct store_lease lease;
+    struct job_image replaced = {0};
+    char path[BLOBS_PATH_SIZE];
+    pthread_mutex_lock(&q->lock);
+    bool done = queue_check_claim(q, claim, &lease, err);
+    pthread_mutex_unlock(&q->lock);
+    if (!done)
+        return false;
+    if (image->index < 0 || image->index >= lease.count)
+        return err_set(err, ERR_INTERNAL, "picture %d of a job of %d", image->index, lease.count);
+    image->bytes = size;
+    if (!ids_random(image->id, JOB_ID_SIZE - 1, err) ||
+        !blobs_image_path(path, store_data(q->store), image->id, image->format, err))
+        return false;
+    if (!blobs_write(path, data, size, err)) {
+        queue_note_file(q, size, err);
+        return false;
+    }
+    pthread_mutex_lock(&q->lock);
+    done = queue_note(q, commit_image(q, claim, image, &replaced, err), err);
+    pthread_mutex_unlock(&q->lock);
+    if (!done)
+        blobs_remove(path);
+    else if (replaced.id[0])
+        blobs_remove_image(store_data(q->store), replaced.id, replaced.format);
+    return done;
+}
+
+bool queue_store_image(struct queue *q, const struct claim *claim, struct job_image *image,
+                       const void *data, size_t size, struct err *err)
+{
+    while (!store_image(q, claim, image, data, size, err)) {
+        pthread_mutex_lock(&q->lock);
+        bool again = queue_wait_until_well(q, claim, err);
+        pthread_mutex_unlock(&q->lock);
+        if (!again)
+            return false;
+    }
+    return true;
+}
+
+/* What a runner says at the end, said until it is written. */
+enum verdict { FINISHED, FAILED, RELEASED, PUT_BACK };
+
+static bool finish(struct queue *q, const struct claim *claim, const struct store_lease *lease,
+                   struct err *err)
+{
+    if (lease->images < lease->count && !lease->interrupted)
+        return err_set(err, ERR_INTERNAL, "job %s has %d of %d pictures", claim->job_id,
+                       lease->images, lease->count);
+    /* Interrupted before its first picture: there is nothing that it could be done with. */
+    enum job_state state = lease->images > 0 ? JOB_DONE : JOB_CANCELLED;
+    return queue_end_job(q, claim->job_id, lease->key_id, state, NULL, err);
+}
+
+static bool conclude(struct queue *q, const struct claim *claim, enum verdict verdict,
+                     const struct err *why, struct err *err)
+{
+    struct store_lease lease;
+    struct err own;
+    bool done;
+    if (!err)
+        err = &own;
+    pthread_mutex_lock(&q->lock);
+    do {
+        done = queue_check_claim(q, claim, &lease, err);
+        if (done && verdict == FINISHED)
+            done = finish(q, claim, &lease, err);
+        else if (done && verdict == FAILED && !err_is_passing(why->code))
+            done = queue_end_job(q, claim->job_id, lease.key_id, JOB_FAILED, why, err);
+        else if (done)
+            done = queue_give_back(q, claim->job_id, &lease, why->msg, verdict == RELEASED, err);
+        queue_note(q, done, err);
+    } while (!done && queue_wait_until_well(q, claim, err));
+    pthread_mutex_unlock(&q->lock);
+    return done;
+}
+
+bool queue_finish(struct queue *q, const struct claim *claim, struct err *err)
+{
+    return conclude(q, claim, FINISHED, NULL, err);
+}
+
+bool queue_fail(struct queue *q, const struct claim *claim, const struct err *reason,
+                struct err *err)
+{
+    return conclude(q, claim, FAILED, reason, err);
+}
+
+bool queue_release(struct queue *q, const struct claim *claim, const char *reason, struct err *err)
+{
+    struct err why;
+    err_set(&why, ERR_INTERNAL, "%s", reason);
+    return conclude(q, claim, RELEASED, &why, err);
+}
+
+bool queue_put_back(struct queue *q, const struct claim *claim, const char *reason, struct err *err)
+{
+    struct err why;
+    err_set(&why, ERR_INTERNAL, "%s", reason);
+    return conclude(q, claim, PUT_BACK, &why, err);
+}

@@ -1,0 +1,200 @@
+/* queue_sweep.c: what happens without anybody asking: leases end, old jobs are removed, and
+ * trouble passes.
+ *
+ * Trouble: when this machine cannot write (a full disk, no descriptors, a folder that was taken
+ * away), no job pays for it. The first failure is noted (queue_note); until a probe succeeds, soon
+ * at first, then ever more seldom, nothing is claimed, no lease ends, what runners have to say
+ * waits, and the jobs that somebody gave up meanwhile are kept in mind. */
+#include "server/queue/queue_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/base/log.h"
+#include "server/base/backoff.h"
+#include "server/base/now.h"
+#include "server/base/settings.h"
+#include "server/store/blobs.h"
+
+#define SWEEP_MS 1000                 /* how late an expired lease may be seen */
+#define RETENTION_MS (10 * 60 * 1000) /* between looks for jobs older than keep_days */
+#define RETENTION_BATCH 50
+#define DAY_MS ((int64_t)24 * 60 * 60 * 1000)
+#define PROBE_BYTES (64 << 10) /* a small picture */
+#define PROBE_LEAST_MS 50
+#define PROBE_MOST_MS 3000
+
+/* Gives back the running jobs whose lease ended before `now`. Under the lock. */
+static bool give_back_expired(struct queue *q, int64_t now, const char *reason, struct err *err)
+{
+    struct store_ids expired;
+    do {
+        if (!store_job_expired(q->store, now, 100, &expired, err))
+            return false;
+        bool done = true;
+        for (size_t i = 0; i < expired.count && done; i++) {
+            const char *id = expired.ids[i];
+            struct store_lease lease;
+            struct err damage = {0};
+            if (store_job_lease(q->store, id, &lease, &damage))
+                done = queue_give_back(q, id, &lease, reason, true, err);
+            else if (damage.code == ERR_INTERNAL)
+                done = queue_fail_damaged(q, id, lease.key_id, &damage, err);
+            else
+                done = err_set(err, damage.code, "%s", damage.msg);
+        }
+        free(expired.ids);
+        if (!done)
+            return false;
+    } while (expired.count > 0);
+    return true;
+}
+
+/* Removes one batch of jobs older than keep_days; false when there may be more. Without the
+ * lock. */
+static bool remove_old(struct queue *q)
+{
+    struct store_ids old;
+    struct err err;
+    bool all = true;
+    if (q->settings->keep_days == 0)
+        return true;
+    if (!store_job_finished_before(q->store, now_unix_ms() - q->settings->keep_days * DAY_MS,
+                                   RETENTION_BATCH, &old, &err)) {
+        queue_log_failure("retention_failed", &err);
+        return true;
+    }
+    for (size_t i = 0; i < old.count; i++) {
+        if (!queue_delete(q, old.ids[i], NULL, &err) && err.code != ERR_NOT_FOUND) {
+            queue_log_failure("retention_failed", &err);
+            break;
+        }
+        all = old.count < RETENTION_BATCH;
+    }
+    if (old.count > 0)
+        log_event(LOG_INFO, "old_jobs_removed", "count=%zu keep_days=%d", old.count,
+                  q->settings->keep_days);
+    free(old.ids);
+    return all;
+}
+
+bool queue_take_over(struct queue *q, struct err *err)
+{
+    int nameless;
+    q->taken_over = store_job_nameless(q->store, &nameless, err) &&
+                    give_back_expired(q, INT64_MAX, "the server stopped while it ran", err);
+    if (q->taken_over && nameless > 0)
+        log_event(LOG_ERROR, "jobs_damaged", "count=%d reason=\"their ids are no ids\"", nameless);
+    return q->taken_over;
+}
+
+static bool cancel_abandoned(struct queue *q, struct err *err)
+{
+    while (q->abandoned_count > 0) {
+        const char *id = q->abandoned[q->abandoned_count - 1];
+        struct store_lease lease;
+        if (store_job_lease(q->store, id, &lease, err) && !job_state_is_final(lease.state))
+            queue_end_job(q, id, lease.key_id, JOB_CANCELLED, NULL, err);
+        if (err_is_passing(err->code))
+            return false;
+        q->abandoned_count--;
+    }
+    return true;
+}
+
+void queue_probe(struct queue *q)
+{
+    struct err err = {0};
+    size_t room = q->room > PROBE_BYTES ? q->room : PROBE_BYTES;
+    if (q->probing) {
+        while (q->probing)
+            pthread_cond_wait(&q->well, &q->lock);
+        return;
+    }
+    q->probing = true;
+    pthread_mutex_unlock(&q->lock);
+    bool well = store_probe(q->store, &err) && blobs_probe(store_data(q->store), room, &err);
+    pthread_mutex_lock(&q->lock);
+    q->probing = false;
+    pthread_cond_broadcast(&q->well);
+    if (!well || !(q->taken_over || queue_take_over(q, &err)) || !cancel_abandoned(q, &err)) {
+        queue_note(q, false, &err);
+        return;
+    }
+    log_event(LOG_WARN, "store_well", " ");
+    q->trouble = (struct err){0};
+    q->room = 0;
+    q->grace = queue_lease_end(q);
+    pthread_cond_broadcast(&q->ready);
+    queue_publish(q, EVENT_TROUBLE, "", "", JOB_QUEUED);
+}
+
+void *queue_sweep(void *arg)
+{
+    struct queue *q = arg;
+    struct err err;
+    char reason[80];
+    int64_t retention = 0;
+    snprintf(reason, sizeof reason, "its worker was silent for %d seconds",
+             q->settings->lease_seconds);
+    pthread_mutex_lock(&q->lock);
+    while (!q->stop) {
+        int64_t now = now_ms();
+        queue_note(q, store_present(q->store, &err), &err);
+        if (q->trouble.code != ERR_NONE)
+            queue_probe(q);
+        else if (now >= q->grace && !queue_note(q, give_back_expired(q, now, reason, &err), &err))
+            queue_log_failure("sweep_failed", &err);
+        if (now >= retention && q->trouble.code == ERR_NONE) {
+            pthread_mutex_unlock(&q->lock);
+            if (remove_old(q))
+                retention = now + RETENTION_MS;
+            pthread_mutex_lock(&q->lock);
+        }
+        bool trouble = q->trouble.code != ERR_NONE;
+        int64_t next = now_ms() + (trouble ? backoff_ms(++q->probes, PROBE_LEAST_MS, PROBE_MOST_MS)
+                                           : SWEEP_MS);
+        while (!q->stop && queue_wait_until(q, &q->end, next) &&
+               trouble == (q->trouble.code != ERR_NONE))
+            ;
+    }
+    pthread_mutex_unlock(&q->lock);
+    return NULL;
+}
+
+void queue_abandon(struct queue *q, const char *id)
+{
+    struct err err;
+    if (queue_cancel(q, id, NULL, &err) || err.code == ERR_INVALID || err.code == ERR_NOT_FOUND)
+        return;
+    queue_log_failure("cancel_later", &err);
+    pthread_mutex_lock(&q->lock);
+    size_t count = q->abandoned_count + 1;
+    void *grown = realloc(q->abandoned, count * sizeof *q->abandoned);
+    if (grown) {
+        q->abandoned = grown;
+        q->abandoned_count = count;
+        snprintf(q->abandoned[count - 1], sizeof *q->abandoned, "%s", id);
+        queue_note(q, false, &err);
+    }
+    pthread_cond_broadcast(&q->well);
+    pthread_mutex_unlock(&q->lock);
+}
+
+bool queue_well(struct queue *q, struct err *err)
+{
+    pthread_mutex_lock(&q->lock);
+    bool well = q->trouble.code == ERR_NONE;
+    if (!well && err)
+        *err = q->trouble;
+    pthread_mutex_unlock(&q->lock);
+    return well;
+}
+
+void queue_hurry(struct queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    q->hurry = true;
+    pthread_cond_broadcast(&q->well);
+    pthread_mutex_unlock(&q->lock);
+}
