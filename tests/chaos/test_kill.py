@@ -77,22 +77,24 @@ def test_no_accepted_job_is_lost_or_done_twice(serve):
     clients = [Client(server.url, SEED + n) for n in range(CLIENTS)]
     for client in clients:
         client.start()
+    kills = 0
     try:
-        for _ in range(KILLS):
+        # A slow machine accepts little between two kills.
+        while kills < KILLS or sum(len(c.accepted) for c in clients) < KILLS / 2:
             time.sleep(chance.choice((0.02, 0.3, 1.5)) * chance.random())
             server.process.kill()
             server.process.wait()
             server.start()
+            kills += 1
+            assert kills < 20 * KILLS and not any(c.error for c in clients)
     finally:
         for client in clients:
             client.stop.set()
         for client in clients:
             client.join()
     assert [client.error for client in clients] == [None] * CLIENTS
-
     accepted = {job: asked for client in clients for job, asked in client.accepted.items()}
-    print(f"{len(accepted)} jobs accepted over {KILLS} kills")
-    assert len(accepted) >= KILLS / 2
+    print(f"{len(accepted)} jobs accepted over {kills} kills")
     attempts = 0
     for job, asked in accepted.items():
         done = jobs.state(job, seconds=120)

@@ -23,7 +23,7 @@ class Api:
                                        **fields})
 
     def wait(self, job):
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while (job := self.call("GET", "/" + job["id"]))["state"] not in FINAL:
             assert time.monotonic() < end
             time.sleep(0.05)
@@ -33,5 +33,6 @@ class Api:
         """Nothing runs and nothing hangs on the wall."""
         for job in self.call("GET", "?limit=200")["jobs"]:
             if job["state"] not in FINAL:
-                self.call("POST", f"/{job['id']}/cancel")
+                requests.post(f"{self.url}/{job['id']}/cancel", headers=self.headers, timeout=60)
+                self.wait(job)  # it may have been done before it could be cancelled
             self.call("DELETE", "/" + job["id"])

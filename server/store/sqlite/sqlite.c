@@ -526,7 +526,7 @@ static bool key_insert(struct store *st, const struct key *key,
     bool done = sqlite_sql_run(st, SQL_KEY_INSERT, err, "ttiibi", key->id, key->name,
                                (int64_t)(key->admin ? SCOPE_PAINT | SCOPE_ADMIN : SCOPE_PAINT),
                                hash_prefix(hash), hash, key->created_ms);
-    if (done && sqlite3_changes(of(st)->db) == 0)
+    if (done && sqlite_sql_changes(st) == 0)
         done = err_set(err, ERR_INVALID,
                        "there is a valid key \"%.64s\" already: take another name, or revoke it",
                        key->name);
