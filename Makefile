@@ -54,10 +54,18 @@ run: ## install what is missing, build, and serve on http://127.0.0.1:7860
 	@$(BUILD)/pictor serve --config config/pictor.ini
 
 .PHONY: test
-test: ## install what is missing, build, and run every test
+test: ## install what is missing, build, and run every test that fits into minutes
 	@tests/setup.sh test
 	@$(MAKE) --no-print-directory -j$$(nproc) all tests
 	@tests/run.sh $(BUILD)
+
+.PHONY: test-long long
+test-long: ## what takes longer: sanitizers, fuzzing, hundreds of kills, 100,000 jobs, a soak
+	@$(MAKE) --no-print-directory -k long asan tsan fuzz
+long:
+	@tests/setup.sh test
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@mkdir -p $(BUILD)/tests && tests/run.sh $(BUILD) long
 
 $(BUILD)/pictor: $(BUILD)/server/main.o $(SERVER_OBJ) $(BUILD)/libpictor.a
 	$(call say,LD)
@@ -118,18 +126,22 @@ arm64: ## cross-compile for AArch64 and run the unit tests in an emulator
 	  AR=aarch64-linux-gnu-ar all tests
 	@tests/run.sh build/arm64 arm64
 
-# make fuzz TARGET=safetensors SECONDS=600; needs clang and libclang-rt-14-dev.
+# make fuzz TARGET=safetensors SECONDS=600; what a target fails on stays in build/fuzz.
 FUZZ = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 SECONDS ?= 60
 FUZZ_FLAGS = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 .PHONY: fuzz
 fuzz: ## each fuzz target for SECONDS=60 (TARGET=name for one)
+	@tests/setup.sh fuzz
 	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=build/fuzz CC=clang SAN="$(FUZZ_FLAGS)" OPT= \
 	  $(or $(TARGET:%=build/fuzz/fuzz/%),$(FUZZ:%=build/fuzz/fuzz/%))
-	@set -e; for t in $(or $(TARGET),$(FUZZ)); do \
+	@bad=; for t in $(or $(TARGET),$(FUZZ)); do \
 	  mkdir -p build/fuzz/corpus/$$t; echo "== $$t"; \
 	  build/fuzz/fuzz/$$t -max_total_time=$(SECONDS) -rss_limit_mb=4096 -print_final_stats=1 \
-	    build/fuzz/corpus/$$t tests/fuzz/corpus/$$t 2>&1 | tail -n 12; done
+	    -artifact_prefix=build/fuzz/$$t- build/fuzz/corpus/$$t tests/fuzz/corpus/$$t \
+	    >build/fuzz/$$t.log 2>&1 || bad="$$bad $$t"; \
+	  tail -n 12 build/fuzz/$$t.log; done; \
+	  [ -z "$$bad" ] || { echo "failed:$$bad"; exit 1; }
 $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c $(SERVER_OBJ) $(BUILD)/libpictor.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -fsanitize=fuzzer -o $@ $< $(SERVER_OBJ) $(BUILD)/libpictor.a $(LDLIBS)
@@ -167,6 +179,6 @@ install: all ## install to PREFIX=/usr/local
 clean: ## remove the build folder
 	rm -rf $(BUILD)
 help: ## this list
-	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
 -include $(ENGINE_OBJ:.o=.d) $(SERVER_OBJ:.o=.d) $(UNIT:=.d) $(BUILD)/server/main.d

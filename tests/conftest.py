@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = os.environ.get("PICTOR", str(ROOT / "build" / "pictor"))
-sys.path.insert(0, str(ROOT / "tests" / "api"))
+for shared in ("api", "chaos"):  # what tests of other folders use, too
+    sys.path.insert(0, str(ROOT / "tests" / shared))
 
 
 def free_port():

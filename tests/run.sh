@@ -1,6 +1,7 @@
 #!/bin/bash
-# run.sh: every test there is, against one build. `make test` calls it.
+# run.sh: tests against one build. `make test` calls it.
 #     tests/run.sh BUILD_DIR [unit] [levels] [api] [clients] [web] [chaos]      default: these
+#     tests/run.sh BUILD_DIR long         what takes too long for every day; of `make test-long`
 #     tests/run.sh build/arm64 arm64      unit tests of a cross-compiled build, emulated
 # Parts run one after another (they share two cores at worst); a failed part does not stop the
 # others. The last line counts: "N passed, N failed".
@@ -25,6 +26,10 @@ count() { # part, status, log
     passed=$((passed + p)) failed=$((failed + f))
 }
 
+# Servers and clients of the tests are on this machine, whatever proxy leads out of it.
+export no_proxy="127.0.0.1,localhost,::1${no_proxy:+,$no_proxy}"
+export NO_PROXY=$no_proxy
+
 log=$build/tests/log
 mkdir -p "$build/tests"
 
@@ -43,8 +48,7 @@ cmocka() { # name, program, environment...
     count "$name" $status "$log"
 }
 
-python_tests() { # folder
-    [ -d "tests/$1" ] && ls tests/"$1"/test_*.py >/dev/null 2>&1 || return 0
+python_tests() { # folder or file
     PICTOR=$PWD/$build/pictor "$venv/bin/python" -m pytest -q -x --durations=5 "tests/$1" 2>&1 | tee "$log"
     count "$1" "${PIPESTATUS[0]}" "$log"
 }
@@ -54,7 +58,8 @@ venv=build/venv
 python_ready() {
     if ! cmp -s tests/requirements.txt "$venv/requirements.txt"; then
         note "python packages"
-        python3 -m venv "$venv" && "$venv/bin/pip" install -q -r tests/requirements.txt &&
+        # Debian's, which setup.sh has installed, whatever else is called python3 here.
+        /usr/bin/python3 -m venv "$venv" && "$venv/bin/pip" install -q -r tests/requirements.txt &&
             cp tests/requirements.txt "$venv/requirements.txt" || exit 1
     fi
 }
@@ -83,6 +88,11 @@ for part in $parts; do
     api | clients | web | chaos)
         python_ready
         python_tests "$part"
+        ;;
+    long)
+        python_ready
+        CHAOS_KILLS="${CHAOS_KILLS:-600}" python_tests chaos/test_kill.py
+        python_tests long
         ;;
     *)
         echo "unknown part $part" >&2

@@ -2,6 +2,7 @@
 # setup.sh: installs what building and testing need on Debian 12, and only what is missing.
 #     tests/setup.sh run     the compiler and the libraries
 #     tests/setup.sh test    also what the tests need: cmocka, Python, Chromium, Node for the SDKs
+#     tests/setup.sh fuzz    also clang, by which a build is fuzzed
 #     tests/setup.sh arm64   a cross compiler, the libraries for arm64, and an emulator
 # Works as root, or through sudo; on another system it says what to install.
 set -eu
@@ -14,11 +15,12 @@ test="libcmocka-dev python3 python3-venv python3-pip chromium curl fonts-dejavu-
 case "${1:-}" in
 run) wanted=$build ;;
 test) wanted="$build $test" ;;
+fuzz) wanted="$build clang libclang-rt-14-dev" ;;
 arm64)
     wanted="make pkg-config gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
     for p in $libraries libcmocka-dev; do wanted="$wanted $p:arm64"; done
     ;;
-*) echo "usage: $0 run|test|arm64" >&2; exit 2 ;;
+*) echo "usage: $0 run|test|fuzz|arm64" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
