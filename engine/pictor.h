@@ -95,9 +95,29 @@ struct pictor_model_info {
     char default_sampler[32], default_scheduler[32]; /* "": what is everybody's */
 };
 
+/* What a model is made of, opened: also for a process that can open nothing itself and gets the
+ * descriptors from another one. No file at all is the model inside the binary. */
+#define PICTOR_FILES_MAX 8
+struct pictor_file {
+    char name[272]; /* "v1-5.safetensors"; in a folder "unet/diffusion_pytorch_model.safetensors" */
+    int fd;         /* to read from */
+};
+struct pictor_files {
+    struct pictor_file items[PICTOR_FILES_MAX];
+    size_t count;
+};
+
 /* `path`: "builtin" for the model inside the binary, a .safetensors file in the single-file layout,
- * or a folder in the diffusers layout. Everything in it is checked. Returns owned; free before the
+ * or a folder in the diffusers layout. Opens without reading. ERR_BUSY when there are no
+ * descriptors left. */
+bool pictor_files_open(const char *path, struct pictor_files *out, struct err *err);
+void pictor_files_close(struct pictor_files *files);
+
+/* Everything in the files is checked. They may be closed afterwards. Returns owned; free before the
  * engine. */
+struct pictor_model *pictor_model_open_files(struct pictor_engine *engine,
+                                             const struct pictor_files *files, struct err *err);
+/* All of these in one: `path` as above. */
 struct pictor_model *pictor_model_open(struct pictor_engine *engine, const char *path,
                                        struct err *err);
 /* A model whose networks lie in several files: `role` is "unet", "vae" or "text_encoder", each in

@@ -6,17 +6,16 @@
 
 #include <assert.h>
 #include <cjson/cJSON.h>
-#include <dirent.h>
-#include <errno.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "engine/io/safetensors.h"
+#include "engine/pictor.h"
 
 #define NAME_ROOM 256
 #define JSON_ROOM 65536 /* bytes of a scheduler_config.json; published ones have 700 */
@@ -99,80 +98,45 @@ static bool add_file(struct checkpoint *cp, enum names_part part, struct safeten
     return true;
 }
 
-/* How willingly a file of a folder is taken: 0 model.safetensors, 1 model.fp16.safetensors, 2 some
- * other *.safetensors; -1 not at all: another kind, one of several, or the unaveraged weights. */
-static int preference(const char *file)
+/* What else a folder says: how its network was trained. Mapped, because a sandboxed process may read
+ * no other way. */
+static bool read_scheduler(struct checkpoint *cp, const struct pictor_file *file, struct err *err)
 {
-    const char *dot = strchr(file, '.'), *end = strrchr(file, '.');
-    if (!dot || strcmp(end, ".safetensors") != 0 || strstr(file, "-of-") || strstr(file, "non_ema"))
-        return -1;
-    if (dot == end)
-        return 0;
-    return strncmp(dot, ".fp16.", 6) == 0 ? 1 : 2;
+    char text[JSON_ROOM];
+    off_t size = lseek(file->fd, 0, SEEK_END);
+    bool fits = size > 0 && size < (off_t)sizeof text;
+    void *data = fits ? mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, file->fd, 0) : MAP_FAILED;
+    if (data != MAP_FAILED) {
+        memcpy(text, data, (size_t)size);
+        munmap(data, (size_t)size);
+        text[size] = '\0';
+        cp->scheduler = cJSON_Parse(text);
+    }
+    return cp->scheduler || err_set(err, ERR_INVALID, "%s: wanted JSON of less than %d bytes",
+                                    file->name, JSON_ROOM);
 }
 
-static struct safetensors *open_part(const char *folder, const char *part, struct err *err)
+static const struct pictor_file *file_in(const struct pictor_files *files, const char *folder)
 {
-    char path[PATH_MAX], best[NAME_MAX + 1] = "";
-    int best_preference = INT_MAX;
-    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, part) >= sizeof path) {
-        err_set(err, ERR_INVALID, "path too long: %s", folder);
-        return NULL;
-    }
-    DIR *dir = opendir(path);
-    if (!dir) {
-        err_set(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO,
-                "%s: %s (a diffusers folder holds unet, vae and text_encoder)", path,
-                strerror(errno));
-        return NULL;
-    }
-    for (const struct dirent *d; (d = readdir(dir));) {
-        int p = preference(d->d_name);
-        if (p >= 0 &&
-            (p < best_preference || (p == best_preference && strcmp(d->d_name, best) < 0))) {
-            best_preference = p;
-            snprintf(best, sizeof best, "%s", d->d_name);
-        }
-    }
-    closedir(dir);
-    if (!*best) {
-        err_set(err, ERR_NOT_FOUND, "%s: wanted a .safetensors file, found none", path);
-        return NULL;
-    }
-    size_t used = strlen(path);
-    if ((size_t)snprintf(path + used, sizeof path - used, "/%s", best) >= sizeof path - used) {
-        err_set(err, ERR_INVALID, "path too long: %s", folder);
-        return NULL;
-    }
-    return safetensors_open(path, err);
+    size_t n = strlen(folder);
+    for (size_t i = 0; i < files->count; i++)
+        if (strncmp(files->items[i].name, folder, n) == 0 && files->items[i].name[n] == '/')
+            return &files->items[i];
+    return NULL;
 }
 
-/* What else a folder says: how its network was trained. None is no error. */
-static bool read_scheduler(struct checkpoint *cp, const char *folder, struct err *err)
+static bool open_folder(struct checkpoint *cp, const struct pictor_files *files, struct err *err)
 {
-    char path[PATH_MAX], text[JSON_ROOM];
-    if ((size_t)snprintf(path, sizeof path, "%s/scheduler/scheduler_config.json", folder) >=
-        sizeof path)
-        return true;
-    FILE *f = fopen(path, "rb");
-    if (!f)
-        return errno == ENOENT || errno == ENOTDIR ||
-               err_set(err, ERR_IO, "%s: %s", path, strerror(errno));
-    size_t n = fread(text, 1, sizeof text - 1, f);
-    fclose(f);
-    text[n] = '\0';
-    cp->scheduler = cJSON_Parse(text);
-    return cp->scheduler ||
-           err_set(err, ERR_INVALID, "%s: wanted JSON of less than %d bytes", path, JSON_ROOM);
-}
-
-static bool open_folder(struct checkpoint *cp, const char *path, struct err *err)
-{
+    const struct pictor_file *file;
     const char *folder;
-    for (int part = 0; (folder = names_folder(part)); part++)
-        if (!add_file(cp, part, open_part(path, folder, err)))
+    for (int part = 0; (folder = names_folder(part)); part++) {
+        if (!(file = file_in(files, folder)))
+            return err_set(err, ERR_NOT_FOUND, "wanted a file in %s, found none", folder);
+        if (!add_file(cp, part, safetensors_open_fd(file->fd, file->name, err)))
             return false;
-    return read_scheduler(cp, path, err) && index_files(cp, err);
+    }
+    file = file_in(files, "scheduler");
+    return (!file || read_scheduler(cp, file, err)) && index_files(cp, err);
 }
 
 static struct checkpoint *new_checkpoint(struct err *err)
@@ -203,13 +167,27 @@ struct checkpoint *checkpoint_open_parts(const struct checkpoint_part *parts, in
     return checked(cp, ok && index_files(cp, err));
 }
 
+struct checkpoint *checkpoint_open_files(const struct pictor_files *files, struct err *err)
+{
+    struct checkpoint *cp = new_checkpoint(err);
+    const struct pictor_file *first = &files->items[0];
+    bool whole = files->count == 1 && !strchr(first->name, '/'), ok = cp;
+    if (cp && whole)
+        ok = add_file(cp, NAMES_WHOLE, safetensors_open_fd(first->fd, first->name, err)) &&
+             index_files(cp, err);
+    else if (cp)
+        ok = open_folder(cp, files, err);
+    return checked(cp, ok);
+}
+
 struct checkpoint *checkpoint_open(const char *path, struct err *err)
 {
-    struct stat info;
-    if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
-        return checkpoint_open_parts(&(struct checkpoint_part){NAMES_WHOLE, path}, 1, err);
-    struct checkpoint *cp = new_checkpoint(err);
-    return checked(cp, cp && open_folder(cp, path, err));
+    struct pictor_files files;
+    if (!pictor_files_open(path, &files, err))
+        return NULL;
+    struct checkpoint *cp = checkpoint_open_files(&files, err);
+    pictor_files_close(&files);
+    return cp;
 }
 
 struct checkpoint *checkpoint_open_memory(const void *data, size_t size, struct err *err)

@@ -19,6 +19,11 @@
 
 struct checkpoint;
 
+struct pictor_files;
+
+/* What pictor_files_open opened: one file, or those of a folder. Returns owned. */
+struct checkpoint *checkpoint_open_files(const struct pictor_files *files, struct err *err);
+
 /* A .safetensors file or a diffusers folder. Returns owned. */
 struct checkpoint *checkpoint_open(const char *path, struct err *err);
 

@@ -274,24 +274,36 @@ struct safetensors *safetensors_open_memory(const void *data, size_t size, struc
     return open_bytes(data, size, false, err);
 }
 
+struct safetensors *safetensors_open_fd(int fd, const char *name, struct err *err)
+{
+    struct safetensors *st = NULL;
+    /* Not fstat: its system call also takes paths, which a sandbox cannot tell apart. */
+    off_t end = lseek(fd, 0, SEEK_END);
+    if (end < 8) {
+        err_set(err, ERR_INVALID, "%s: not a safetensors file", name);
+        return NULL;
+    }
+    size_t size = (size_t)end;
+    void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (data == MAP_FAILED)
+        err_set(err, ERR_IO, "%s: cannot map %zu bytes: %s", name, size, strerror(errno));
+    else if (!(st = open_bytes(data, size, true, err)))
+        err_prefix(err, "%s", name);
+    return st;
+}
+
 struct safetensors *safetensors_open(const char *path, struct err *err)
 {
     struct safetensors *st = NULL;
     /* Not blocking: `path` could be a FIFO. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat info;
-    if (fd < 0 || fstat(fd, &info) != 0) {
+    if (fd < 0 || fstat(fd, &info) != 0)
         err_set(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: %s", path, strerror(errno));
-    } else if (!S_ISREG(info.st_mode) || info.st_size < 8) {
+    else if (!S_ISREG(info.st_mode))
         err_set(err, ERR_INVALID, "%s: not a safetensors file", path);
-    } else {
-        size_t size = (size_t)info.st_size;
-        void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (data == MAP_FAILED)
-            err_set(err, ERR_IO, "%s: cannot map %zu bytes: %s", path, size, strerror(errno));
-        else if (!(st = open_bytes(data, size, true, err)))
-            err_prefix(err, "%s", path);
-    }
+    else
+        st = safetensors_open_fd(fd, path, err);
     if (fd >= 0)
         close(fd);
     return st;

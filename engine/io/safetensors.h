@@ -17,6 +17,9 @@ struct safetensors;
  * SIGBUS: that is one reason why models are read in the worker process. Returns owned. */
 struct safetensors *safetensors_open(const char *path, struct err *err);
 
+/* The same of a descriptor, which may be closed afterwards; `name` is for messages. */
+struct safetensors *safetensors_open_fd(int fd, const char *name, struct err *err);
+
 /* The same over bytes that are already in memory and outlive the result. Borrows `data`. */
 struct safetensors *safetensors_open_memory(const void *data, size_t size, struct err *err);
 

@@ -79,10 +79,10 @@ void pictor_engine_interrupt(struct pictor_engine *e)
 
 /* ---- models ---- */
 
-static struct checkpoint *open_checkpoint(const char *path, struct err *err)
+static struct checkpoint *open_checkpoint(const struct pictor_files *files, struct err *err)
 {
-    if (strcmp(path, "builtin") != 0)
-        return checkpoint_open(path, err);
+    if (files->count > 0)
+        return checkpoint_open_files(files, err);
     size_t size;
     const void *data = builtin_model(&size);
     return checkpoint_open_memory(data, size, err);
@@ -91,7 +91,11 @@ static struct checkpoint *open_checkpoint(const char *path, struct err *err)
 bool pictor_model_probe(const char *path, struct pictor_model_info *out, struct err *err)
 {
     struct family_facts facts;
-    struct checkpoint *cp = open_checkpoint(path, err);
+    struct pictor_files files;
+    if (!pictor_files_open(path, &files, err))
+        return false;
+    struct checkpoint *cp = open_checkpoint(&files, err);
+    pictor_files_close(&files);
     const struct family *family = cp ? family_of(cp, err) : NULL;
     bool ok = family && family->read(cp, &facts, err);
     if (ok)
@@ -128,10 +132,21 @@ fail:
     return NULL;
 }
 
+struct pictor_model *pictor_model_open_files(struct pictor_engine *engine,
+                                             const struct pictor_files *files, struct err *err)
+{
+    return open_model(engine, open_checkpoint(files, err), err);
+}
+
 struct pictor_model *pictor_model_open(struct pictor_engine *engine, const char *path,
                                        struct err *err)
 {
-    return open_model(engine, open_checkpoint(path, err), err);
+    struct pictor_files files;
+    if (!pictor_files_open(path, &files, err))
+        return NULL;
+    struct pictor_model *model = pictor_model_open_files(engine, &files, err);
+    pictor_files_close(&files);
+    return model;
 }
 
 struct pictor_model *pictor_model_open_parts(struct pictor_engine *engine,

@@ -19,6 +19,7 @@
 #include "engine/family/stable.h"
 #include "engine/io/names.h"
 #include "engine/io/safetensors.h"
+#include "engine/pictor.h"
 
 #define TINY "tests/golden/tiny/tiny-ldm.safetensors"
 #define NAMES "tests/golden/tiny/diffusers/names.tsv"
@@ -464,6 +465,11 @@ static void folder(void **state)
 
     parts(dir, source);
 
+    struct pictor_files files;
+    assert_true(pictor_files_open(dir, &files, &err));
+    assert_int_equal(files.count, 3);
+    assert_string_equal(files.items[0].name, "unet/diffusion_pytorch_model.fp16.safetensors");
+
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         snprintf(path, sizeof path, "%s/%s", dir, others[i]);
         unlink(path);
@@ -481,6 +487,13 @@ static void folder(void **state)
         assert_int_equal(remove(path), 0);
     }
     assert_int_equal(rmdir(dir), 0);
+    /* What is open needs no path any more. */
+    cp = checkpoint_open_files(&files, &err);
+    if (!cp)
+        fail_msg("%s", err.msg);
+    pictor_files_close(&files);
+    check_arch(cp);
+    checkpoint_free(cp);
     safetensors_close(source);
 }
 

@@ -1,0 +1,124 @@
+/* model_files.c: which files a model at some path is made of, opened and not read: pictor_files_*
+ * of pictor.h. Reading them is checkpoint.c's, perhaps in another process. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/io/names.h"
+#include "engine/pictor.h"
+
+/* How willingly a file of a folder is taken: 0 model.safetensors, 1 model.fp16.safetensors, 2 some
+ * other *.safetensors; -1 not at all: another kind, one of several, or the unaveraged weights. */
+static int preference(const char *file)
+{
+    const char *dot = strchr(file, '.'), *end = strrchr(file, '.');
+    if (!dot || strcmp(end, ".safetensors") != 0 || strstr(file, "-of-") || strstr(file, "non_ema"))
+        return -1;
+    if (dot == end)
+        return 0;
+    return strncmp(dot, ".fp16.", 6) == 0 ? 1 : 2;
+}
+
+static enum err_code code_of(int why)
+{
+    return why == ENOENT ? ERR_NOT_FOUND : why == EMFILE || why == ENFILE ? ERR_BUSY : ERR_IO;
+}
+
+/* Adds `path` under `name`. */
+static bool add(struct pictor_files *files, const char *path, const char *name, struct err *err)
+{
+    struct stat info;
+    struct pictor_file *file = &files->items[files->count];
+    if (files->count == PICTOR_FILES_MAX)
+        return err_set(err, ERR_INVALID, "%s: more than %d files", path, PICTOR_FILES_MAX);
+    /* Not blocking: it could be a FIFO. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &info) != 0)
+        err_set(err, code_of(errno), "%s: %s", path, strerror(errno));
+    else if (!S_ISREG(info.st_mode))
+        err_set(err, ERR_INVALID, "%s: not a safetensors file", path);
+    else if ((size_t)snprintf(file->name, sizeof file->name, "%s", name) >= sizeof file->name)
+        err_set(err, ERR_INVALID, "name too long: %s", name);
+    else {
+        file->fd = fd;
+        files->count++;
+        return true;
+    }
+    if (fd >= 0)
+        close(fd);
+    return false;
+}
+
+static bool add_part(struct pictor_files *files, const char *folder, const char *part,
+                     struct err *err)
+{
+    char path[PATH_MAX], name[2 * NAME_MAX], best[NAME_MAX + 1] = "";
+    int best_preference = INT_MAX;
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, part) >= sizeof path)
+        return err_set(err, ERR_INVALID, "path too long: %s", folder);
+    DIR *dir = opendir(path);
+    if (!dir)
+        return err_set(err, code_of(errno),
+                       "%s: %s (a diffusers folder holds unet, vae and text_encoder)", path,
+                       strerror(errno));
+    for (const struct dirent *d; (d = readdir(dir));) {
+        int p = preference(d->d_name);
+        if (p >= 0 &&
+            (p < best_preference || (p == best_preference && strcmp(d->d_name, best) < 0))) {
+            best_preference = p;
+            snprintf(best, sizeof best, "%s", d->d_name);
+        }
+    }
+    closedir(dir);
+    if (!*best)
+        return err_set(err, ERR_NOT_FOUND, "%s: wanted a .safetensors file, found none", path);
+    snprintf(name, sizeof name, "%s/%s", part, best);
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path)
+        return err_set(err, ERR_INVALID, "path too long: %s", folder);
+    return add(files, path, name, err);
+}
+
+/* How the network was trained; a folder that does not say is no error. */
+static bool add_scheduler(struct pictor_files *files, const char *folder, struct err *err)
+{
+    static const char name[] = "scheduler/scheduler_config.json";
+    char path[PATH_MAX];
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path ||
+        (access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR)))
+        return true;
+    return add(files, path, name, err);
+}
+
+bool pictor_files_open(const char *path, struct pictor_files *out, struct err *err)
+{
+    const char *folder;
+    struct stat info;
+    bool ok = true;
+    out->count = 0;
+    if (strcmp(path, "builtin") == 0)
+        return true;
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
+        for (int part = 0; ok && (folder = names_folder(part)); part++)
+            ok = add_part(out, path, folder, err);
+        ok = ok && add_scheduler(out, path, err);
+    } else {
+        const char *slash = strrchr(path, '/');
+        ok = add(out, path, slash ? slash + 1 : path, err);
+    }
+    if (!ok)
+        pictor_files_close(out);
+    return ok;
+}
+
+void pictor_files_close(struct pictor_files *files)
+{
+    for (size_t i = 0; i < files->count; i++)
+        close(files->items[i].fd);
+    files->count = 0;
+}
