@@ -20,6 +20,7 @@
 #include "server/routes.h"
 #include "server/store/keys.h"
 #include "server/store/store.h"
+#include "server/worker/sandbox.h"
 
 #define DRAIN_MS 10000 /* a picture that is nearly done may end; service managers wait longer */
 
@@ -47,6 +48,29 @@ static bool check_exposure(const struct settings *settings, struct keys *keys, s
                    "--listen %s lets other machines in, and there is no key: make one with "
                    "`pictor keys add NAME`, or say --allow-unauthenticated",
                    settings->listen);
+}
+
+/* Whatever strangers send is read in processes that are locked in: where the kernel cannot do that,
+ * only those who work on this machine are served, unless the operator says otherwise. */
+static bool check_sandbox(const struct settings *settings, struct err *err)
+{
+    struct sockaddr_storage address;
+    socklen_t size;
+    struct err why;
+    char quoted[sizeof why.msg * 2];
+    if (sandbox_possible(&why))
+        return true;
+    if (!settings_listen_address(settings, &address, &size, err))
+        return false;
+    if (!settings_is_loopback(&address) && !settings->allow_unconfined)
+        return err_set(err, ERR_DENIED,
+                       "--listen %s lets other machines in, and what reads their pictures cannot "
+                       "be locked in (%s): listen on this machine alone, or say "
+                       "--allow-unconfined",
+                       settings->listen, why.msg);
+    log_event(LOG_WARN, "workers_unconfined", "reason=%s",
+              log_quote(quoted, sizeof quoted, why.msg));
+    return true;
 }
 
 /* For people, beside the log: where to click. */
@@ -115,7 +139,8 @@ static bool run(const struct settings *settings, struct err *err)
     sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
-    if (!(app.store = store_open(settings->data, STORE_ALONE, err)) ||
+    if (!check_sandbox(settings, err) ||
+        !(app.store = store_open(settings->data, STORE_ALONE, err)) ||
         !(app.keys = keys_new(app.store, err)) || !check_exposure(settings, app.keys, err) ||
         !(app.events = events_new(err)) ||
         !(app.queue = queue_new(app.store, app.events, settings, err)) ||

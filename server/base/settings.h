@@ -47,6 +47,8 @@
       "answer long OpenAI requests with headers at once and spaces until the picture is done")     \
     X(BOOL, access, allow_unauthenticated, "off", 0, 0, "",                                        \
       "listen beyond this machine even though no key exists")                                      \
+    X(BOOL, access, allow_unconfined, "off", 0, 0, "",                                             \
+      "listen beyond this machine even though the kernel cannot lock the workers in (seccomp)")    \
     X(LIST, access, allowed_hosts, "", 0, 0, "NAMES",                                              \
       "further Host names to answer to, or *; against DNS rebinding")                              \
     X(LIST, access, cors_origins, "", 0, 0, "ORIGINS",                                             \

@@ -1,33 +1,26 @@
 /* child.c: see child.h. */
 #include "server/paint/child.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cjson/cJSON.h>
 
+#include "engine/pictor.h"
 #include "server/base/settings.h"
 #include "server/job/intake.h"
 #include "server/job/job.h"
 #include "server/job/registry.h"
-#include "server/worker/worker.h"
+#include "server/worker/process.h"
 
 #define SEND_MS 10000    /* a worker always reads; one that does not is stuck */
 #define JSON_BYTES 65536 /* of what a worker says */
-#define ENVIRONMENT_MAX 16
 
 struct child {
     const struct settings *settings;
-    pid_t pid;
-    int fd;
-    struct wire_reader reader;
+    struct process process;
 };
 
 struct child *child_new(const struct settings *settings, struct err *err)
@@ -38,8 +31,7 @@ struct child *child_new(const struct settings *settings, struct err *err)
         return NULL;
     }
     c->settings = settings;
-    c->pid = -1;
-    c->fd = -1;
+    c->process = PROCESS_NONE;
     return c;
 }
 
@@ -53,12 +45,17 @@ void child_free(struct child *c)
 
 int child_fd(const struct child *c)
 {
-    return c->fd;
+    return c->process.fd;
+}
+
+int child_log_fd(const struct child *c)
+{
+    return c->process.log;
 }
 
 pid_t child_pid(const struct child *c)
 {
-    return c->pid;
+    return c->process.pid;
 }
 
 size_t child_memory(pid_t pid)
@@ -75,50 +72,27 @@ size_t child_memory(pid_t pid)
     return resident * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* What a worker may know: where libraries lie, and how to run under a sanitizer. */
-static void pick_environment(char *out[ENVIRONMENT_MAX + 1])
-{
-    static const char *const names[] = {"PICTOR_CPU",   "LD_LIBRARY_PATH", "GLIBC_TUNABLES",
-                                        "ASAN_OPTIONS", "UBSAN_OPTIONS",   "LSAN_OPTIONS",
-                                        "TSAN_OPTIONS"};
-    size_t count = 0;
-    for (char **e = environ; *e; e++)
-        for (size_t i = 0; i < sizeof names / sizeof *names && count < ENVIRONMENT_MAX; i++) {
-            size_t n = strlen(names[i]);
-            if (strncmp(*e, names[i], n) == 0 && (*e)[n] == '=')
-                out[count++] = *e;
-        }
-    out[count] = NULL;
-}
-
-/* Between fork and exec, in a copy of a process with many threads: system calls only. */
-static void become_worker(int fd, char *const environment[])
-{
-    char *const argv[] = {"pictor", "worker", NULL};
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGPIPE, SIG_DFL);
-    int null = open("/dev/null", O_RDONLY);
-    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
-        _exit(127);
-    if (fd == WORKER_FD ? fcntl(fd, F_SETFD, 0) < 0 : dup2(fd, WORKER_FD) < 0)
-        _exit(127);
-    close_range(WORKER_FD + 1, ~0U, 0);
-    execve("/proc/self/exe", argv, environment);
-    _exit(127);
-}
-
 /* ---- what it is told ---- */
 
 /* Takes json, which is NULL without memory. */
-static bool tell(struct child *c, cJSON *json, const void *binary, size_t size, struct err *err)
+static bool tell_files(struct child *c, cJSON *json, const void *binary, size_t size,
+                       const struct pictor_files *files, struct err *err)
 {
-    bool done = json ? c->fd >= 0 || err_set(err, ERR_IO, "the worker is not running")
+    int fds[PICTOR_FILES_MAX];
+    for (size_t i = 0; i < files->count; i++)
+        fds[i] = files->items[i].fd;
+    int fd = c->process.fd;
+    bool done = json ? fd >= 0 || err_set(err, ERR_IO, "the worker is not running")
                      : err_set(err, ERR_INTERNAL, "no memory for a message");
-    done = done && wire_write(c->fd, json, binary, size, SEND_MS, err);
+    done = done && wire_write_fds(fd, json, binary, size, fds, files->count, SEND_MS, err);
     cJSON_Delete(json);
     return done;
+}
+
+static bool tell(struct child *c, cJSON *json, struct err *err)
+{
+    static const struct pictor_files none = {.count = 0};
+    return tell_files(c, json, NULL, 0, &none, err);
 }
 
 static cJSON *message(const char *type)
@@ -135,35 +109,38 @@ static cJSON *message_serial(const char *type, int64_t serial)
     return json;
 }
 
-static void add_model(cJSON *json, const struct registry_model *m)
+static void add_model(cJSON *json, const struct registry_model *m, const struct pictor_files *files)
 {
     cJSON *model = cJSON_AddObjectToObject(json, "model");
     cJSON_AddStringToObject(model, "name", m->name);
-    cJSON_AddStringToObject(model, "path", m->path);
     cJSON_AddNumberToObject(model, "size", (double)m->size);
     cJSON_AddNumberToObject(model, "mtime_ms", (double)m->mtime_ms);
+    cJSON *names = cJSON_AddArrayToObject(model, "files");
+    for (size_t i = 0; i < files->count; i++)
+        cJSON_AddItemToArray(names, cJSON_CreateString(files->items[i].name));
 }
 
-bool child_load(struct child *c, const struct registry_model *model, struct err *err)
+bool child_load(struct child *c, const struct registry_model *model,
+                const struct pictor_files *files, struct err *err)
 {
     cJSON *json = message("load");
-    add_model(json, model);
-    return tell(c, json, NULL, 0, err);
+    add_model(json, model, files);
+    return tell_files(c, json, NULL, 0, files, err);
 }
 
 bool child_unload(struct child *c, struct err *err)
 {
-    return tell(c, message("unload"), NULL, 0, err);
+    return tell(c, message("unload"), err);
 }
 
 bool child_cancel(struct child *c, int64_t serial, struct err *err)
 {
-    return tell(c, message_serial("cancel", serial), NULL, 0, err);
+    return tell(c, message_serial("cancel", serial), err);
 }
 
 bool child_interrupt(struct child *c, int64_t serial, struct err *err)
 {
-    return tell(c, message_serial("interrupt", serial), NULL, 0, err);
+    return tell(c, message_serial("interrupt", serial), err);
 }
 
 bool child_generate(struct child *c, const struct child_request *r, struct err *err)
@@ -180,14 +157,24 @@ bool child_generate(struct child *c, const struct child_request *r, struct err *
     cJSON_AddNumberToObject(json, "index", r->index);
     cJSON_AddNumberToObject(json, "init_size", (double)r->init_size);
     cJSON_AddNumberToObject(json, "mask_size", (double)r->mask_size);
-    add_model(json, r->model);
+    add_model(json, r->model, r->files);
     cJSON_AddItemToObject(json, "params", job_params_to_json(r->params));
-    bool done = tell(c, json, inputs, size, err);
+    bool done = tell_files(c, json, inputs, size, r->files, err);
     free(inputs);
     return done;
 }
 
 /* ---- its life ---- */
+
+/* Whether a worker may go on where the kernel has no seccomp; serve.c has refused to start, or
+ * warned, by then. */
+static bool may_be_unconfined(const struct settings *s)
+{
+    struct sockaddr_storage address;
+    socklen_t size;
+    return s->allow_unconfined || (settings_listen_address(s, &address, &size, NULL) &&
+                                   settings_is_loopback(&address));
+}
 
 static bool send_start(struct child *c, struct err *err)
 {
@@ -200,35 +187,17 @@ static bool send_start(struct child *c, struct err *err)
     cJSON_AddNumberToObject(json, "idle_unload_seconds", s->idle_unload_seconds);
     cJSON_AddNumberToObject(json, "max_input_pixels", (double)intake_pixels_max(s));
     cJSON_AddStringToObject(json, "log_level", s->log_level);
-    return tell(c, json, NULL, 0, err);
+    cJSON_AddNumberToObject(json, "unconfined", may_be_unconfined(s));
+    return tell(c, json, err);
 }
 
 bool child_start(struct child *c, struct err *err)
 {
-    char *environment[ENVIRONMENT_MAX + 1];
-    int ends[2];
-    child_kill(c, NULL);
-    pick_environment(environment);
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
-        return err_set(err, ERR_IO, "no socket for a worker: %s", strerror(errno));
-    pid_t pid = fork();
-    if (pid == 0)
-        become_worker(ends[1], environment);
-    int why = errno;
-    close(ends[1]);
-    if (pid < 0) {
-        close(ends[0]);
-        return err_set(err, ERR_IO, "no process for a worker: %s", strerror(why));
-    }
     /* A picture that is painted over another one may be as large as that. */
     size_t bytes = intake_pixels_max(c->settings) * 3;
     struct wire_limits limits = {.json = JSON_BYTES,
                                  .binary = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX};
-    fcntl(ends[0], F_SETFL, O_NONBLOCK);
-    c->pid = pid;
-    c->fd = ends[0];
-    wire_reader_init(&c->reader, c->fd, limits);
-    if (send_start(c, err))
+    if (process_start(&c->process, NULL, limits, err) && send_start(c, err))
         return true;
     child_kill(c, NULL);
     return false;
@@ -236,31 +205,17 @@ bool child_start(struct child *c, struct err *err)
 
 void child_kill(struct child *c, char how[64])
 {
-    int status = 0;
-    if (how)
-        snprintf(how, 64, "did not run");
-    if (c->pid < 0)
-        return;
-    /* If it ended by itself, that is how it ended. */
-    if (waitpid(c->pid, &status, WNOHANG) == 0) {
-        kill(c->pid, SIGKILL);
-        while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR)
-            ;
-    }
-    if (how && WIFSIGNALED(status))
-        snprintf(how, 64, "was killed by signal %d (%s)", WTERMSIG(status),
-                 strsignal(WTERMSIG(status)));
-    else if (how)
-        snprintf(how, 64, "ended with status %d", WEXITSTATUS(status));
-    wire_reader_free(&c->reader);
-    close(c->fd);
-    c->pid = -1;
-    c->fd = -1;
+    process_end(&c->process, how);
+}
+
+void child_relay_log(struct child *c)
+{
+    process_relay(&c->process);
 }
 
 enum wire_result child_read(struct child *c, struct wire_message *out, struct err *err)
 {
-    if (c->fd < 0)
+    if (c->process.fd < 0)
         return WIRE_CLOSED;
-    return wire_read(&c->reader, out, err);
+    return wire_read(&c->process.reader, out, err);
 }

@@ -1,9 +1,8 @@
-/* child.h: one worker process, as the server sees it.
- *
- * Started by fork and exec of this very program (`pictor worker`), with a socket to the server as
- * its only descriptor beside the standard ones, and almost no environment: the server's may hold
- * keys. Nothing here waits: the caller polls child_fd. Not thread-safe; the thread that starts the
- * process must outlive it, because the kernel kills it when that thread ends. */
+/* child.h: the worker process, as the painter sees it: a sandboxed process
+ * (server/worker/process.h) and what it is told (server/worker/worker.h has the messages). It can
+ * open nothing: the files of a model go along with each request. Nothing here waits: the caller
+ * polls child_fd and child_log_fd. Not thread-safe; the thread that starts the process must outlive
+ * it. */
 #ifndef PICTOR_SERVER_CHILD_H
 #define PICTOR_SERVER_CHILD_H
 
@@ -13,6 +12,7 @@
 
 struct child;
 struct job_params;
+struct pictor_files;
 struct registry_model;
 struct settings;
 
@@ -25,15 +25,20 @@ bool child_start(struct child *c, struct err *err);
  * 1"; what it died of, if it had died before. */
 void child_kill(struct child *c, char how[64]);
 
-int child_fd(const struct child *c);    /* -1: no process */
-pid_t child_pid(const struct child *c); /* -1: no process */
+int child_fd(const struct child *c);     /* -1: no process */
+int child_log_fd(const struct child *c); /* -1: no process */
+pid_t child_pid(const struct child *c);  /* -1: no process */
+
+/* Passes on what it has written to its log. */
+void child_relay_log(struct child *c);
 
 /* Resident bytes of a worker; 0 when it is gone. Any thread. */
 size_t child_memory(pid_t pid);
 
-/* What a worker is told (server/worker/worker.h has the messages). A failure of these and of
+/* What a worker is told. A failure of these and of
  * child_read means that the process is of no use any more: child_kill. */
-bool child_load(struct child *c, const struct registry_model *model, struct err *err);
+bool child_load(struct child *c, const struct registry_model *model,
+                const struct pictor_files *files, struct err *err);
 bool child_unload(struct child *c, struct err *err);
 bool child_cancel(struct child *c, int64_t serial, struct err *err);
 bool child_interrupt(struct child *c, int64_t serial, struct err *err);
@@ -44,6 +49,7 @@ struct child_request {
     int index;
     const struct job_params *params;
     const struct registry_model *model;
+    const struct pictor_files *files; /* of the model; stay the caller's */
     const void *init, *mask;
     size_t init_size, mask_size;
 };

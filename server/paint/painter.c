@@ -49,6 +49,7 @@ struct task {
     struct job job;
     struct claim claim;
     struct registry_model model;
+    struct pictor_files files; /* of the model, open for the whole job */
     void *init, *mask; /* the inputs' bytes */
     size_t init_size, mask_size;
     int index;    /* of the picture requested last */
@@ -114,6 +115,7 @@ static void drop_task(struct painter *p)
     p->task = NULL;
     set_job_id(p, "");
     job_free(&t->job);
+    pictor_files_close(&t->files);
     free(t->init);
     free(t->mask);
     free(t);
@@ -210,9 +212,16 @@ static bool still_there(struct painter *p, bool done, const struct err *err)
 static void load_default(struct painter *p)
 {
     struct registry_model m;
+    struct pictor_files files;
     struct err err;
-    if (registry_resolve(p->parts.registry, NULL, &m, NULL) && m.kind == REGISTRY_LOCAL)
-        still_there(p, child_load(p->child, &m, &err), &err);
+    if (!registry_resolve(p->parts.registry, NULL, &m, NULL) || m.kind != REGISTRY_LOCAL)
+        return;
+    if (!pictor_files_open(m.path, &files, &err)) {
+        log_failure("model_not_opened", "", &err);
+        return;
+    }
+    still_there(p, child_load(p->child, &m, &files, &err), &err);
+    pictor_files_close(&files);
 }
 
 static void start_worker(struct painter *p)
@@ -255,6 +264,7 @@ static bool request(struct painter *p, int index)
                               .index = index,
                               .params = &t->job.params,
                               .model = &t->model,
+                              .files = &t->files,
                               .init = t->init,
                               .init_size = t->init_size,
                               .mask = t->mask,
@@ -481,6 +491,7 @@ static void begin_task(struct painter *p)
         intake_model_of(&t->model, &usual);
     /* An upstream's model when the job was accepted may be a local one now. */
     if (!found || !intake_fill(&usual, p->parts.settings, &t->job.params, &err) ||
+        !pictor_files_open(t->model.path, &t->files, &err) ||
         !read_input(p, "init", t->job.params.has_init, &t->init, &t->init_size, &err) ||
         !read_input(p, "mask", t->job.params.has_mask, &t->mask, &t->mask_size, &err)) {
         fail_task(p, &err);
@@ -592,10 +603,11 @@ static int64_t least(int64_t a, int64_t b)
 
 static void wait_for_news(struct painter *p, int64_t until)
 {
-    struct pollfd fds[2] = {{.fd = p->wake, .events = POLLIN},
-                            {.fd = child_fd(p->child), .events = POLLIN}};
+    struct pollfd fds[3] = {{.fd = p->wake, .events = POLLIN},
+                            {.fd = child_fd(p->child), .events = POLLIN},
+                            {.fd = child_log_fd(p->child), .events = POLLIN}};
     int64_t ms = until - now_ms();
-    poll(fds, 2, ms < 0 ? 0 : ms > IDLE_MS ? IDLE_MS : (int)ms);
+    poll(fds, 3, ms < 0 ? 0 : ms > IDLE_MS ? IDLE_MS : (int)ms);
     uint64_t count;
     ssize_t ignored = read(p->wake, &count, sizeof count);
     (void)ignored;
@@ -622,6 +634,7 @@ static void *run(void *arg)
         if (unload && child_fd(p->child) >= 0)
             still_there(p, child_unload(p->child, &err), &err);
         read_worker(p);
+        child_relay_log(p->child);
         if (p->task && (ask || now >= p->heartbeat))
             heartbeat(p);
         if (now >= hangs_at(p))

@@ -17,10 +17,17 @@
 
 #define JSON_DEPTH 8 /* ours nest three deep */
 
+static void close_all(int *fds, size_t *count)
+{
+    while (*count > 0)
+        close(fds[--*count]);
+}
+
 void wire_message_free(struct wire_message *m)
 {
     cJSON_Delete(m->json);
     free(m->binary);
+    close_all(m->fds, &m->fd_count);
     *m = (struct wire_message){0};
 }
 
@@ -70,6 +77,39 @@ void wire_reader_free(struct wire_reader *r)
 {
     free(r->body);
     r->body = NULL;
+    close_all(r->fds, &r->fd_count);
+}
+
+/* Room for descriptors beside a message, as the kernel wants it. */
+union control {
+    struct cmsghdr header;
+    char room[CMSG_SPACE(WIRE_FDS_MAX * sizeof(int))];
+};
+
+/* As read(2), and keeps the descriptors that come along. */
+static ssize_t receive(struct wire_reader *r, void *at, size_t size)
+{
+    union control control;
+    struct iovec part = {.iov_base = at, .iov_len = size};
+    struct msghdr m = {.msg_iov = &part,
+                       .msg_iovlen = 1,
+                       .msg_control = &control,
+                       .msg_controllen = sizeof control};
+    ssize_t n = recvmsg(r->fd, &m, MSG_CMSG_CLOEXEC);
+    for (struct cmsghdr *c = n < 0 ? NULL : CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+            if (r->fd_count < WIRE_FDS_MAX)
+                r->fds[r->fd_count++] = fd;
+            else
+                close(fd);
+        }
+    }
+    return n;
 }
 
 /* Reads until `have` reaches `want` bytes counted from the message's start. */
@@ -77,7 +117,9 @@ static enum wire_result fill(struct wire_reader *r, uint8_t *at, size_t base, si
                              struct err *err)
 {
     while (r->have < want) {
-        ssize_t n = read(r->fd, at + (r->have - base), want - r->have);
+        uint8_t *to = at + (r->have - base);
+        size_t size = want - r->have;
+        ssize_t n = r->takes_fds ? receive(r, to, size) : read(r->fd, to, size);
         if (n > 0) {
             r->have += (size_t)n;
         } else if (n == 0) {
@@ -127,6 +169,9 @@ enum wire_result wire_read(struct wire_reader *r, struct wire_message *out, stru
     uint8_t *body = r->body;
     r->body = NULL;
     r->have = 0;
+    memcpy(out->fds, r->fds, sizeof out->fds);
+    out->fd_count = r->fd_count;
+    r->fd_count = 0;
     out->json = json_text_parse((const char *)body, json_size, JSON_DEPTH, err);
     if (!out->json || !cJSON_IsObject(out->json)) {
         if (out->json)
@@ -149,14 +194,35 @@ fail:
     return WIRE_FAILED;
 }
 
-static bool send_all(int fd, const void *data, size_t size, int64_t deadline, struct err *err)
+/* One call of send(2), with descriptors if there are any. */
+static ssize_t send_some(int fd, const void *data, size_t size, const int *fds, size_t fd_count)
+{
+    if (fd_count == 0)
+        return send(fd, data, size, MSG_NOSIGNAL);
+    union control control = {0};
+    struct iovec part = {.iov_base = (void *)data, .iov_len = size};
+    struct msghdr m = {.msg_iov = &part,
+                       .msg_iovlen = 1,
+                       .msg_control = &control,
+                       .msg_controllen = CMSG_SPACE(fd_count * sizeof *fds)};
+    control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(fd_count * sizeof *fds),
+                                      .cmsg_level = SOL_SOCKET,
+                                      .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(&control.header), fds, fd_count * sizeof *fds);
+    return sendmsg(fd, &m, MSG_NOSIGNAL);
+}
+
+/* The descriptors go with the first byte. */
+static bool send_all(int fd, const void *data, size_t size, const int *fds, size_t fd_count,
+                     int64_t deadline, struct err *err)
 {
     const char *p = data;
     while (size > 0) {
-        ssize_t n = send(fd, p, size, MSG_NOSIGNAL);
+        ssize_t n = send_some(fd, p, size, fds, fd_count);
         if (n >= 0) {
             p += n;
             size -= (size_t)n;
+            fd_count = 0;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             int64_t left = deadline < 0 ? -1 : deadline - now_ms();
             if (deadline >= 0 && left <= 0)
@@ -170,25 +236,32 @@ static bool send_all(int fd, const void *data, size_t size, int64_t deadline, st
     return true;
 }
 
-bool wire_write(int fd, struct cJSON *json, const void *binary, size_t binary_size, int timeout_ms,
-                struct err *err)
+bool wire_write_fds(int fd, struct cJSON *json, const void *binary, size_t binary_size,
+                    const int *fds, size_t fd_count, int timeout_ms, struct err *err)
 {
     char *text = json_text_print(json);
     if (!text)
         return err_set(err, ERR_INTERNAL, "no memory for a message");
     bool ok = false;
     size_t json_size = strlen(text);
-    if (json_size > UINT32_MAX || binary_size > UINT32_MAX) {
-        err_set(err, ERR_TOO_LARGE, "message of %zu and %zu bytes", json_size, binary_size);
+    if (json_size > UINT32_MAX || binary_size > UINT32_MAX || fd_count > WIRE_FDS_MAX) {
+        err_set(err, ERR_TOO_LARGE, "message of %zu and %zu bytes and %zu descriptors", json_size,
+                binary_size, fd_count);
         goto done;
     }
     int64_t deadline = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
     uint32_t header[2] = {(uint32_t)json_size, (uint32_t)binary_size};
-    ok = send_all(fd, header, sizeof header, deadline, err) &&
-         send_all(fd, text, json_size, deadline, err) &&
-         send_all(fd, binary, binary_size, deadline, err);
+    ok = send_all(fd, header, sizeof header, fds, fd_count, deadline, err) &&
+         send_all(fd, text, json_size, NULL, 0, deadline, err) &&
+         send_all(fd, binary, binary_size, NULL, 0, deadline, err);
 
 done:
     free(text);
     return ok;
+}
+
+bool wire_write(int fd, struct cJSON *json, const void *binary, size_t binary_size,
+                int timeout_ms, struct err *err)
+{
+    return wire_write_fds(fd, json, binary, binary_size, NULL, 0, timeout_ms, err);
 }

@@ -5,7 +5,8 @@
  * in the machine's byte order: both ends are the same program. The other end may be anything (the
  * worker parses strangers' model files), so lengths are held against limits before memory is taken,
  * and JSON is checked before it is parsed. A reader keeps what it has of a message between calls,
- * so a non-blocking socket never holds up its thread in the middle of one.
+ * so a non-blocking socket never holds up its thread in the middle of one. Descriptors may travel
+ * with a message; only a reader that says so takes them (the worker: serve takes none).
  *
  * Reading and writing may happen on different threads; two threads that write share a lock of
  * theirs. */
@@ -20,12 +21,16 @@
 
 struct cJSON;
 
+#define WIRE_FDS_MAX 8
+
 struct wire_message {
     struct cJSON *json; /* an object */
     uint8_t *binary;    /* NULL when there is none */
     size_t binary_size;
+    int fds[WIRE_FDS_MAX];
+    size_t fd_count;
 };
-void wire_message_free(struct wire_message *m); /* zeroes it */
+void wire_message_free(struct wire_message *m); /* closes its descriptors, zeroes it */
 
 /* The member "type", or "" when it has none. */
 const char *wire_type(const struct wire_message *m);
@@ -48,6 +53,9 @@ struct wire_limits {
 struct wire_reader {
     int fd;
     struct wire_limits limits;
+    bool takes_fds; /* false after wire_reader_init */
+    int fds[WIRE_FDS_MAX];
+    size_t fd_count;
     uint32_t header[2];
     uint8_t *body;
     size_t have; /* bytes of header and body so far */
@@ -68,5 +76,9 @@ enum wire_result wire_read(struct wire_reader *r, struct wire_message *out, stru
  * raises SIGPIPE. */
 bool wire_write(int fd, struct cJSON *json, const void *binary, size_t binary_size, int timeout_ms,
                 struct err *err);
+
+/* The same with copies of up to WIRE_FDS_MAX descriptors, which stay the caller's. */
+bool wire_write_fds(int fd, struct cJSON *json, const void *binary, size_t binary_size,
+                    const int *fds, size_t fd_count, int timeout_ms, struct err *err);
 
 #endif

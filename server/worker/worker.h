@@ -1,11 +1,12 @@
-/* worker.h: the process that paints. Started by server/paint/child.c with one end of a socket pair
- * as descriptor 3; speaks server/worker/wire.h over it; ends when the other end does.
+/* worker.h: the process that paints. Started by server/worker/process.c with one end of a socket
+ * pair as descriptor 3; speaks server/worker/wire.h over it; ends when the other end does.
  *
  * From the server ("serial" counts requests and names them):
  *
  *     start      first of all: threads, precision, cpu, memory_limit, idle_unload_seconds,
- *                max_input_pixels, log_level
- *     load       model {name, path, size, mtime_ms}: open it, nothing else
+ *                max_input_pixels, log_level, unconfined (1: goes on without seccomp)
+ *     load       model {name, size, mtime_ms, files [names]}, with the files' descriptors:
+ *                open it, nothing else
  *     generate   serial, model, params (server/job/job.h), index, init_size, mask_size;
  *                binary: the files of init and mask, one after the other
  *     cancel     serial: that request and all before it

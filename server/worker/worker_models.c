@@ -11,7 +11,7 @@
 
 struct open_model {
     struct pictor_model *model; /* NULL: a free place */
-    char *name, *path;
+    char *name;
     uint64_t size;
     int64_t mtime_ms;
     uint64_t used; /* the larger, the later */
@@ -45,7 +45,6 @@ static void clear(struct open_model *o)
 {
     pictor_model_free(o->model);
     free(o->name);
-    free(o->path);
     *o = (struct open_model){0};
 }
 
@@ -80,10 +79,10 @@ void worker_models_close_all(struct worker_models *m)
             close_one(m, &m->open[i]);
 }
 
-static struct open_model *find(struct worker_models *m, const char *path)
+static struct open_model *find(struct worker_models *m, const char *name)
 {
     for (size_t i = 0; i < MODELS_MAX; i++)
-        if (m->open[i].model && strcmp(m->open[i].path, path) == 0)
+        if (m->open[i].model && strcmp(m->open[i].name, name) == 0)
             return &m->open[i];
     return NULL;
 }
@@ -113,7 +112,7 @@ static struct open_model *make_room(struct worker_models *m, uint64_t bytes)
 struct pictor_model *worker_models_get(struct worker_models *m, const struct worker_model_ref *ref,
                                        struct err *err)
 {
-    struct open_model *o = find(m, ref->path);
+    struct open_model *o = find(m, ref->name);
     if (o && (o->size != ref->size || o->mtime_ms != ref->mtime_ms)) {
         close_one(m, o);
         o = NULL;
@@ -121,14 +120,12 @@ struct pictor_model *worker_models_get(struct worker_models *m, const struct wor
     if (!o) {
         /* The file's size is near enough to what its weights will take. */
         o = make_room(m, ref->size);
-        *o = (struct open_model){.name = strdup(ref->name),
-                                 .path = strdup(ref->path),
-                                 .size = ref->size,
-                                 .mtime_ms = ref->mtime_ms};
-        if (!o->name || !o->path)
+        *o = (struct open_model){
+            .name = strdup(ref->name), .size = ref->size, .mtime_ms = ref->mtime_ms};
+        if (!o->name)
             err_set(err, ERR_INTERNAL, "no memory for a model");
         else
-            o->model = pictor_model_open(m->engine, ref->path, err);
+            o->model = pictor_model_open_files(m->engine, ref->files, err);
         if (!o->model) {
             clear(o);
             return NULL;

@@ -13,15 +13,17 @@
 #include "engine/base/err.h"
 
 struct pictor_engine;
+struct pictor_files;
 struct pictor_model;
 struct pictor_model_info;
 struct worker_models;
 
-/* Which file, in which version. Strings are borrowed for a call. */
+/* Which model, in which version, and its open files. All borrowed for a call. */
 struct worker_model_ref {
-    const char *name, *path;
+    const char *name;
     uint64_t size;
     int64_t mtime_ms;
+    const struct pictor_files *files;
 };
 
 /* Called when a model was opened, or closed (`info` NULL). */

@@ -178,6 +178,57 @@ static void writer_gives_up_on_a_deaf_reader(void **state)
     free(big);
 }
 
+static int open_descriptors(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < 256; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+static void descriptors_travel(void **state)
+{
+    struct pair *p = *state;
+    struct wire_message m;
+    struct err err;
+    cJSON *json = cJSON_Parse("{\"type\":\"load\"}");
+    int before = open_descriptors(), ends[2], too_many[WIRE_FDS_MAX + 1] = {0};
+    char byte = 0;
+    assert_int_equal(pipe(ends), 0);
+    p->reader.takes_fds = true;
+    assert_true(wire_write(p->far, json, NULL, 0, 1000, &err));
+    assert_true(wire_write_fds(p->far, json, "ab", 2, ends, 2, 1000, &err));
+    assert_true(wire_write(p->far, json, NULL, 0, 1000, &err));
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(wire_read(&p->reader, &m, &err), WIRE_MESSAGE);
+        assert_int_equal(m.fd_count, i == 1 ? 2 : 0);
+        if (i == 1) {
+            assert_true(fcntl(m.fds[0], F_GETFD) & FD_CLOEXEC);
+            assert_int_equal(write(m.fds[1], "x", 1), 1);
+        }
+        wire_message_free(&m);
+    }
+    assert_int_equal(read(ends[0], &byte, 1), 1);
+    assert_int_equal(byte, 'x');
+    assert_false(wire_write_fds(p->far, json, NULL, 0, too_many, WIRE_FDS_MAX + 1, 1000, &err));
+
+    /* Who takes none gets none, and those of a message that was never whole are closed. */
+    p->reader.takes_fds = false;
+    assert_true(wire_write_fds(p->far, json, NULL, 0, ends, 2, 1000, &err));
+    assert_int_equal(wire_read(&p->reader, &m, &err), WIRE_MESSAGE);
+    assert_int_equal(m.fd_count, 0);
+    wire_message_free(&m);
+    p->reader.takes_fds = true;
+    assert_true(wire_write_fds(p->far, json, "ab", 2, ends, 2, 1000, &err));
+    p->reader.limits.binary = 1;
+    assert_int_equal(wire_read(&p->reader, &m, &err), WIRE_FAILED);
+    wire_reader_free(&p->reader);
+    close(ends[0]);
+    close(ends[1]);
+    assert_int_equal(open_descriptors(), before);
+    cJSON_Delete(json);
+}
+
 static void *write_large(void *arg)
 {
     struct pair *p = arg;
@@ -228,6 +279,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(not_an_object, setup, teardown),
         cmocka_unit_test_setup_teardown(cut_in_the_middle, setup, teardown),
         cmocka_unit_test_setup_teardown(writer_gives_up_on_a_deaf_reader, setup, teardown),
+        cmocka_unit_test_setup_teardown(descriptors_travel, setup, teardown),
         cmocka_unit_test_setup_teardown(larger_than_the_socket, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
