@@ -95,13 +95,14 @@ $(BUILD)/tests/%: tests/unit/%.c $(SERVER_OBJ) $(BUILD)/libpictor.a
 	$(call say,LD)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(SERVER_OBJ) $(BUILD)/libpictor.a $(LDLIBS) -lcmocka
 
-# The program with a door in its worker, through which tests/chaos makes system calls there.
-$(BUILD)/tests/door/worker.o: server/worker/worker.c
+# The program with a door in its workers, through which tests/chaos makes system calls there.
+DOOR = worker worker_codec
+$(BUILD)/tests/door/%.o: server/worker/%.c
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(CPPFLAGS) -DPICTOR_TEST_DOOR $(CFLAGS) -MMD -MP -c -o $@ $<
-$(BUILD)/tests/door/pictor: $(BUILD)/tests/door/worker.o $(BUILD)/server/main.o \
-  $(filter-out $(BUILD)/server/worker/worker.o,$(SERVER_OBJ)) $(BUILD)/libpictor.a
+$(BUILD)/tests/door/pictor: $(DOOR:%=$(BUILD)/tests/door/%.o) $(BUILD)/server/main.o \
+  $(filter-out $(DOOR:%=$(BUILD)/server/worker/%.o),$(SERVER_OBJ)) $(BUILD)/libpictor.a
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
@@ -191,4 +192,4 @@ clean: ## remove the build folder
 help: ## this list
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
--include $(BUILD)/tests/door/worker.d $(ENGINE_OBJ:.o=.d) $(SERVER_OBJ:.o=.d) $(UNIT:=.d) $(BUILD)/server/main.d
+-include $(DOOR:%=$(BUILD)/tests/door/%.d) $(ENGINE_OBJ:.o=.d) $(SERVER_OBJ:.o=.d) $(UNIT:=.d) $(BUILD)/server/main.d

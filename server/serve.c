@@ -13,6 +13,7 @@
 #include "server/base/settings.h"
 #include "server/cli/cli.h"
 #include "server/http/http.h"
+#include "server/job/intake.h"
 #include "server/job/registry.h"
 #include "server/paint/dispatch.h"
 #include "server/queue/events.h"
@@ -20,6 +21,7 @@
 #include "server/routes.h"
 #include "server/store/keys.h"
 #include "server/store/store.h"
+#include "server/worker/codec.h"
 #include "server/worker/sandbox.h"
 
 #define DRAIN_MS 10000 /* a picture that is nearly done may end; service managers wait longer */
@@ -54,15 +56,11 @@ static bool check_exposure(const struct settings *settings, struct keys *keys, s
  * only those who work on this machine are served, unless the operator says otherwise. */
 static bool check_sandbox(const struct settings *settings, struct err *err)
 {
-    struct sockaddr_storage address;
-    socklen_t size;
     struct err why;
     char quoted[sizeof why.msg * 2];
     if (sandbox_possible(&why))
         return true;
-    if (!settings_listen_address(settings, &address, &size, err))
-        return false;
-    if (!settings_is_loopback(&address) && !settings->allow_unconfined)
+    if (!sandbox_may_stay_open(settings))
         return err_set(err, ERR_DENIED,
                        "--listen %s lets other machines in, and what reads their pictures cannot "
                        "be locked in (%s): listen on this machine alone, or say "
@@ -120,9 +118,15 @@ static bool remember_hash(void *ctx, const char *name, const char *value, struct
 static bool start_painting(struct app *app, struct err *err)
 {
     struct registry_hashes hashes = {app->store, recall_hash, remember_hash};
-    if (!(app->registry = registry_new(app->settings, &hashes, err)))
+    if (!(app->registry = registry_new(app->settings, &hashes, err)) ||
+        !(app->codec = codec_new(sandbox_may_stay_open(app->settings),
+                                 intake_pixels_max(app->settings), err)))
         return false;
-    struct dispatch_parts parts = {app->settings, app->queue, app->events, app->registry};
+    struct dispatch_parts parts = {.settings = app->settings,
+                                   .queue = app->queue,
+                                   .events = app->events,
+                                   .registry = app->registry,
+                                   .codec = app->codec};
     return (app->dispatch = dispatch_new(&parts, err)) != NULL;
 }
 
@@ -159,6 +163,7 @@ done:
     dispatch_stop(app.dispatch, DRAIN_MS); /* who waits for what is being painted gets it */
     http_stop(http);
     dispatch_free(app.dispatch);
+    codec_free(app.codec);
     registry_free(app.registry);
     queue_free(app.queue);
     events_free(app.events);

@@ -98,8 +98,8 @@ static bool add_file(struct checkpoint *cp, enum names_part part, struct safeten
     return true;
 }
 
-/* What else a folder says: how its network was trained. Mapped, because a sandboxed process may read
- * no other way. */
+/* What else a folder says: how its network was trained. Mapped, because a sandboxed process may
+ * read in no other way. */
 static bool read_scheduler(struct checkpoint *cp, const struct pictor_file *file, struct err *err)
 {
     char text[JSON_ROOM];

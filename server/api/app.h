@@ -10,6 +10,7 @@ struct app {
     struct queue *queue;
     struct keys *keys;
     struct registry *registry;
+    struct codec *codec;
     struct dispatch *dispatch;
 };
 

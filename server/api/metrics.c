@@ -12,6 +12,7 @@
 #include "server/http/http.h"
 #include "server/paint/dispatch.h"
 #include "server/queue/queue.h"
+#include "server/worker/codec.h"
 
 #define MODELS_MAX 100 /* lines of the queue; further models are left out */
 
@@ -123,6 +124,8 @@ void metrics_serve(struct http_request *req)
             running);
     put_backlog(out, backlog, models);
     put_worker(out, &worker, dispatch_ready(app->dispatch, NULL), dispatch_busy(app->dispatch));
+    single(out, "codec_starts_total", "counter", "Processes started that read and write pictures.",
+           codec_starts(app->codec));
     put_http(out, &http);
     if (fclose(out) == 0)
         http_reply_data(req, 200, "text/plain; version=0.0.4", text, size, free);

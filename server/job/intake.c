@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "engine/io/image.h"
 #include "server/base/settings.h"
 #include "server/job/job.h"
 
@@ -115,10 +114,4 @@ bool intake_seed(uint64_t *seed, struct err *err)
 size_t intake_pixels_max(const struct settings *settings)
 {
     return (size_t)settings->max_pixels * PICTURE_FACTOR;
-}
-
-bool intake_picture(const struct settings *settings, const void *data, size_t size,
-                    struct pictor_image *out, struct err *err)
-{
-    return image_decode(data, size, intake_pixels_max(settings), out, err);
 }

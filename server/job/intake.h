@@ -51,8 +51,4 @@ bool intake_seed(uint64_t *seed, struct err *err);
 /* A photograph that is painted over may be larger than what is painted: its limit of pixels. */
 size_t intake_pixels_max(const struct settings *settings);
 
-/* Decodes a picture of a request, to pixels the caller owns. */
-bool intake_picture(const struct settings *settings, const void *data, size_t size,
-                    struct pictor_image *out, struct err *err);
-
 #endif

@@ -14,6 +14,7 @@
 #include "server/job/job.h"
 #include "server/job/registry.h"
 #include "server/worker/process.h"
+#include "server/worker/sandbox.h"
 
 #define SEND_MS 10000    /* a worker always reads; one that does not is stuck */
 #define JSON_BYTES 65536 /* of what a worker says */
@@ -166,16 +167,6 @@ bool child_generate(struct child *c, const struct child_request *r, struct err *
 
 /* ---- its life ---- */
 
-/* Whether a worker may go on where the kernel has no seccomp; serve.c has refused to start, or
- * warned, by then. */
-static bool may_be_unconfined(const struct settings *s)
-{
-    struct sockaddr_storage address;
-    socklen_t size;
-    return s->allow_unconfined || (settings_listen_address(s, &address, &size, NULL) &&
-                                   settings_is_loopback(&address));
-}
-
 static bool send_start(struct child *c, struct err *err)
 {
     const struct settings *s = c->settings;
@@ -187,7 +178,7 @@ static bool send_start(struct child *c, struct err *err)
     cJSON_AddNumberToObject(json, "idle_unload_seconds", s->idle_unload_seconds);
     cJSON_AddNumberToObject(json, "max_input_pixels", (double)intake_pixels_max(s));
     cJSON_AddStringToObject(json, "log_level", s->log_level);
-    cJSON_AddNumberToObject(json, "unconfined", may_be_unconfined(s));
+    cJSON_AddNumberToObject(json, "unconfined", sandbox_may_stay_open(s));
     return tell(c, json, err);
 }
 

@@ -13,6 +13,7 @@
 
 #include "engine/base/err.h"
 
+struct codec;
 struct events;
 struct queue;
 struct registry;
@@ -25,6 +26,7 @@ struct dispatch_parts {
     struct queue *queue;
     struct events *events;
     struct registry *registry;
+    struct codec *codec;
 };
 
 /* Starts to claim jobs. Returns owned. */

@@ -319,7 +319,7 @@ static bool on_progress(struct painter *p, struct wire_message *m)
                                     .step = step,
                                     .steps = steps,
                                     .eta_seconds = eta_seconds(t, step, steps, seconds)};
-    result_progress(p->parts.events, &t->job, &progress, &latent);
+    result_progress(&p->parts, &t->job, &progress, &latent);
     pictor_image_free(&latent);
     return true;
 }

@@ -10,6 +10,7 @@
 #include "server/job/registry.h"
 #include "server/paint/dispatch.h"
 #include "server/queue/queue.h"
+#include "server/worker/codec.h"
 
 #define PREVIEW_SIDE 512 /* previews are latents, 1/8 of the picture: enlarged up to this */
 #define PREVIEW_FACTOR 4
@@ -35,17 +36,17 @@ bool result_check(const struct job *job, struct err *err)
     return err_set(err, ERR_INTERNAL, "its stored request is damaged");
 }
 
-static bool encode(const struct job_params *p, const struct pictor_image *pixels, char *infotext,
-                   struct image_file *file, struct err *err)
+static bool encode(struct codec *codec, const struct job_params *p,
+                   const struct pictor_image *pixels, char *infotext, struct image_file *file,
+                   struct err *err)
 {
     int quality = p->quality > 0 ? p->quality : 1; /* the encoders' range */
-    if (strcmp(p->format, "jpeg") == 0)
-        return image_encode_jpeg(pixels, quality, infotext, file, err);
-    if (strcmp(p->format, "webp") == 0)
-        return image_encode_webp(pixels, quality, infotext, file, err);
+    enum image_format format = strcmp(p->format, "jpeg") == 0   ? IMAGE_JPEG
+                               : strcmp(p->format, "webp") == 0 ? IMAGE_WEBP
+                                                                : IMAGE_PNG;
     struct image_text text = {.key = (char[]){"parameters"}, .value = infotext};
     struct image_texts texts = {.items = &text, .count = 1};
-    return image_encode_png(pixels, &texts, file, err);
+    return codec_encode(codec, pixels, format, quality, &texts, file, err);
 }
 
 bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
@@ -73,7 +74,7 @@ bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
     snprintf(image.format, sizeof image.format, "%s", p->format);
     image.infotext = infotext_write(p, &about);
     bool done = image.infotext
-                    ? encode(p, pixels, image.infotext, &file, err) &&
+                    ? encode(parts->codec, p, pixels, image.infotext, &file, err) &&
                           queue_store_image(parts->queue, claim, &image, file.data, file.size, err)
                     : err_set(err, ERR_INTERNAL, "no memory for an infotext");
     image_file_free(&file);
@@ -81,7 +82,8 @@ bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
     return done;
 }
 
-static bool encode_preview(const struct pictor_image *latent, struct image_file *out)
+static bool encode_preview(struct codec *codec, const struct pictor_image *latent,
+                           struct image_file *out)
 {
     int side = latent->width > latent->height ? latent->width : latent->height;
     int factor = PREVIEW_SIDE / side;
@@ -89,17 +91,17 @@ static bool encode_preview(const struct pictor_image *latent, struct image_file 
     struct pictor_image large = {0};
     bool done = image_resize(latent, latent->width * factor, latent->height * factor, IMAGE_BICUBIC,
                              &large, NULL) &&
-                image_encode_jpeg(&large, PREVIEW_QUALITY, NULL, out, NULL);
+                codec_encode(codec, &large, IMAGE_JPEG, PREVIEW_QUALITY, NULL, out, NULL);
     pictor_image_free(&large);
     return done;
 }
 
-void result_progress(struct events *events, const struct job *job,
+void result_progress(const struct dispatch_parts *parts, const struct job *job,
                      const struct job_progress *progress, const struct pictor_image *latent)
 {
     struct image_file preview = {0};
     if (latent && latent->pixels)
-        encode_preview(latent, &preview); /* without memory there is none */
+        encode_preview(parts->codec, latent, &preview); /* without memory there is none */
     struct event event = {
         .kind = EVENT_PROGRESS,
         .state = JOB_RUNNING,
@@ -109,7 +111,7 @@ void result_progress(struct events *events, const struct job *job,
     };
     memcpy(event.job_id, job->id, sizeof event.job_id);
     memcpy(event.key_id, job->key_id, sizeof event.key_id);
-    events_publish(events, &event);
+    events_publish(parts->events, &event);
     image_file_free(&preview);
 }
 

@@ -7,7 +7,6 @@
 #include "engine/base/err.h"
 
 struct dispatch_parts;
-struct events;
 struct claim;
 struct job;
 struct job_progress;
@@ -24,7 +23,7 @@ bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
 
 /* Publishes how far the picture job_progress.image of the job is. `latent` (RGB at latent size, may
  * be NULL) becomes the preview, enlarged. */
-void result_progress(struct events *events, const struct job *job,
+void result_progress(const struct dispatch_parts *parts, const struct job *job,
                      const struct job_progress *progress, const struct pictor_image *latent);
 
 /* The index of the first picture that the job does not have yet, from `from` on; -1: none. */

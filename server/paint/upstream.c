@@ -27,6 +27,7 @@
 #include "server/paint/result.h"
 #include "server/paint/upstream_request.h"
 #include "server/queue/queue.h"
+#include "server/worker/codec.h"
 
 #define IDLE_MS 1000
 #define RETRY_LEAST_MS 500
@@ -187,8 +188,10 @@ static bool store(struct task *t, const void *data, size_t size, struct err *err
 {
     struct upstream *u = t->upstream;
     struct pictor_image pixels;
-    if (!intake_picture(u->parts.settings, data, size, &pixels, err)) {
-        err->code = ERR_UPSTREAM;
+    if (!codec_decode(u->parts.codec, data, size, intake_pixels_max(u->parts.settings), &pixels,
+                      err)) {
+        if (err->code != ERR_BUSY)
+            err->code = ERR_UPSTREAM;
         return err_prefix(err, "%s answered a picture that cannot be read",
                           t->server->settings->name);
     }
@@ -383,7 +386,7 @@ static void request_pictures(struct task *t)
     struct job_progress progress = {
         .image = t->index, .steps = job_steps(&t->job.params), .eta_seconds = -1};
     struct err err = {0};
-    result_progress(u->parts.events, &t->job, &progress, NULL);
+    result_progress(&u->parts, &t->job, &progress, NULL);
     if (!breaker_allows(&t->server->breaker, now_ms())) {
         int64_t left = t->server->breaker.open_until - now_ms();
         err_set(&err, ERR_UPSTREAM, "%s failed %d times in a row and is left alone for %lld s: %s",
@@ -397,8 +400,8 @@ static void request_pictures(struct task *t)
     while (count < UPSTREAM_REQUEST_COUNT_MAX &&
            result_missing(&t->job, t->index + count) == t->index + count)
         count++;
-    if (!upstream_request_make(&body, &t->job.params, t->index, count, t->remote, s->extensions,
-                               t->init, t->init_size, t->mask, t->mask_size, &err)) {
+    if (!upstream_request_make(&body, u->parts.codec, &t->job.params, t->index, count, t->remote,
+                               s->extensions, t->init, t->init_size, t->mask, t->mask_size, &err)) {
         fail_task(t, &err);
         return;
     }

@@ -12,6 +12,7 @@
 #include "server/base/json_number.h"
 #include "server/base/json_text.h"
 #include "server/job/job.h"
+#include "server/worker/codec.h"
 
 #define LEAK_LENGTH 8
 #define INPUT_PIXELS ((size_t)268435456) /* it was checked when the job was taken */
@@ -107,12 +108,12 @@ static uint8_t white(const struct pictor_image *image, size_t pixel)
 
 /* A job's mask is white where to repaint; OpenAI's is transparent there, and as large as the
  * picture. */
-static bool convert_mask(const struct pictor_image *init, const void *data, size_t size,
-                         bool invert, struct image_file *out, struct err *err)
+static bool convert_mask(struct codec *codec, const struct pictor_image *init, const void *data,
+                         size_t size, bool invert, struct image_file *out, struct err *err)
 {
     struct pictor_image mask = {0}, fitted = {0}, clear = {0};
     bool done = false;
-    if (!image_decode(data, size, INPUT_PIXELS, &mask, err) ||
+    if (!codec_decode(codec, data, size, INPUT_PIXELS, &mask, err) ||
         !image_resize(&mask, init->width, init->height, IMAGE_BILINEAR, &fitted, err) ||
         !image_new(&clear, init->width, init->height, 4, err))
         goto done;
@@ -121,7 +122,7 @@ static bool convert_mask(const struct pictor_image *init, const void *data, size
         uint8_t repaint = white(&fitted, i);
         clear.pixels[4 * i + 3] = invert ? repaint : (uint8_t)(255 - repaint);
     }
-    done = image_encode_png(&clear, NULL, out, err);
+    done = codec_encode(codec, &clear, IMAGE_PNG, 0, NULL, out, err);
 
 done:
     pictor_image_free(&mask);
@@ -130,9 +131,10 @@ done:
     return done;
 }
 
-bool upstream_request_make(struct upstream_request *r, const struct job_params *p, int index,
-                           int count, const char *model, bool extensions, const void *init,
-                           size_t init_size, const void *mask, size_t mask_size, struct err *err)
+bool upstream_request_make(struct upstream_request *r, struct codec *codec,
+                           const struct job_params *p, int index, int count, const char *model,
+                           bool extensions, const void *init, size_t init_size, const void *mask,
+                           size_t mask_size, struct err *err)
 {
     struct pictor_image picture = {0};
     struct fields f = {.r = r};
@@ -146,12 +148,12 @@ bool upstream_request_make(struct upstream_request *r, const struct job_params *
         return r->json || err_set(err, ERR_INTERNAL, "no memory for a request");
     }
     add_fields(&f, p, index, count, model, extensions);
-    if (!image_decode(init, init_size, INPUT_PIXELS, &picture, err) ||
-        !image_encode_png(&picture, NULL, &r->image, err))
+    if (!codec_decode(codec, init, init_size, INPUT_PIXELS, &picture, err) ||
+        !codec_encode(codec, &picture, IMAGE_PNG, 0, NULL, &r->image, err))
         goto done;
     add_file(r, "image", "image.png", &r->image);
     if (mask_size > 0) {
-        if (!convert_mask(&picture, mask, mask_size, p->mask_invert, &r->mask, err))
+        if (!convert_mask(codec, &picture, mask, mask_size, p->mask_invert, &r->mask, err))
             goto done;
         add_file(r, "mask", "mask.png", &r->mask);
     }

@@ -12,6 +12,7 @@
 #include "engine/io/image.h"
 #include "server/paint/fetch.h"
 
+struct codec;
 struct job_params;
 
 #define UPSTREAM_REQUEST_COUNT_MAX 10 /* pictures in one request, OpenAI's own limit */
@@ -28,8 +29,9 @@ struct upstream_request {
 
 /* For pictures `index` to `index` + `count` - 1. init and mask are encoded files, size 0: none.
  * Borrows params for as long as the request is used. */
-bool upstream_request_make(struct upstream_request *r, const struct job_params *params, int index,
-                           int count, const char *remote_model, bool extensions, const void *init,
+bool upstream_request_make(struct upstream_request *r, struct codec *codec,
+                           const struct job_params *params, int index, int count,
+                           const char *remote_model, bool extensions, const void *init,
                            size_t init_size, const void *mask, size_t mask_size, struct err *err);
 void upstream_request_free(struct upstream_request *r);
 

@@ -140,8 +140,7 @@ static void pass_line(struct process *p)
         (void)ignored;
     } else {
         snprintf(text, sizeof text, "%.*s", (int)p->length, p->line);
-        log_event(LOG_WARN, "worker_output", "text=%s",
-                  log_quote(quoted, sizeof quoted / 2, text));
+        log_event(LOG_WARN, "worker_output", "text=%s", log_quote(quoted, sizeof quoted / 2, text));
     }
 }
 

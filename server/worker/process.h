@@ -31,8 +31,7 @@ struct process {
 
 /* `word`: what the process is told on its command line, after "worker"; NULL: nothing. `limits` are
  * those of what it may say. One that runs already is ended. */
-bool process_start(struct process *p, const char *word, struct wire_limits limits,
-                   struct err *err);
+bool process_start(struct process *p, const char *word, struct wire_limits limits, struct err *err);
 
 /* Kills and reaps. `how` (may be NULL) gets "was killed by signal 9 (Killed)", "ended with status
  * 1"; what it died of, if it had died before. */

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "engine/base/log.h"
+#include "server/base/settings.h"
 #include "server/worker/sandbox_calls.h"
 
 /* Beside weights and activations: pictures, messages, stacks of threads. */
@@ -55,8 +56,7 @@ struct call {
 
 #define CALL(name, rule, reason) {__NR_##name, rule, #name, reason},
 static const struct call calls[] = {SANDBOX_CALLS(CALL)};
-static const struct call more_calls[] = {
-    SANDBOX_CALLS_SANITIZER(CALL){__NR_exit, ANY, "exit", ""}};
+static const struct call more_calls[] = {SANDBOX_CALLS_SANITIZER(CALL){__NR_exit, ANY, "exit", ""}};
 #undef CALL
 
 const char *sandbox_call_at(size_t index, const char **reason)
@@ -162,8 +162,16 @@ bool sandbox_possible(struct err *err)
     if (ARCH == 0)
         return err_set(err, ERR_UNSUPPORTED, "no sandbox for this architecture");
     return syscall(__NR_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0 ||
-           err_set(err, ERR_UNSUPPORTED, "the kernel takes no seccomp filter: %s",
-                   strerror(errno));
+           err_set(err, ERR_UNSUPPORTED, "the kernel takes no seccomp filter: %s", strerror(errno));
+}
+
+bool sandbox_may_stay_open(const struct settings *settings)
+{
+    struct sockaddr_storage address;
+    socklen_t size;
+    return settings->allow_unconfined ||
+           (settings_listen_address(settings, &address, &size, NULL) &&
+            settings_is_loopback(&address));
 }
 
 /* ---- Landlock ---- */
@@ -243,8 +251,10 @@ void sandbox_enter(size_t memory_limit)
     bool namespaces, landlock;
     be_first_to_go();
     lower(RLIMIT_CORE, 0); /* a core would hold prompts and pictures */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* whose own is larger */
     if (memory_limit > 0 && memory_limit < SIZE_MAX - MEMORY_SLACK)
         lower(RLIMIT_DATA, memory_limit + MEMORY_SLACK);
+#endif
     drop_privileges(&namespaces);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         log_event(LOG_WARN, "sandbox_incomplete", "without=no_new_privs reason=\"%s\"",

@@ -16,8 +16,14 @@
 
 #include "engine/base/err.h"
 
+struct settings;
+
 /* Whether sandbox_close will work on this machine: the kernel has seccomp filters. */
 bool sandbox_possible(struct err *err);
+
+/* Whether a process may go on where it does not: when only this machine is served, or the operator
+ * says so. serve.c has refused to start, or warned, by then. */
+bool sandbox_may_stay_open(const struct settings *settings);
 
 /* Gives up what has to be given up before there is a second thread: privileges, memory beyond
  * `memory_limit` bytes (0: no limit; the engine's own limit, the process gets some slack), paths,

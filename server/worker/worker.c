@@ -25,6 +25,8 @@
 #include "server/job/job_engine.h"
 #include "server/worker/sandbox.h"
 #include "server/worker/wire.h"
+#include "server/worker/worker_codec.h"
+#include "server/worker/worker_door.h"
 #include "server/worker/worker_models.h"
 
 #define NICE 5 /* the server answers while every core paints */
@@ -134,8 +136,7 @@ static struct pictor_model *get_model(struct worker *w, const struct wire_messag
         .files = &files,
     };
     const cJSON *name;
-    cJSON_ArrayForEach(name, cJSON_GetObjectItemCaseSensitive(m.json, "files"))
-    {
+    cJSON_ArrayForEach(name, cJSON_GetObjectItemCaseSensitive(m.json, "files")) {
         struct pictor_file *file = &files.items[files.count];
         if (!cJSON_IsString(name) || files.count == PICTOR_FILES_MAX ||
             files.count == message->fd_count) {
@@ -164,30 +165,6 @@ static bool decode_inputs(const struct worker *w, const struct wire_message *m,
     return true;
 }
 
-#ifdef PICTOR_TEST_DOOR
-/* A build for tests alone: the prompt "door:[NUMBER, ARGUMENT...]" makes that system call, to see
- * whether the sandbox holds; a text is passed as a pointer to it. The outcome is the error. */
-static bool knock(const char *prompt, struct err *err)
-{
-    long n[7] = {0};
-    int count = 0;
-    if (strncmp(prompt, "door:", 5) != 0)
-        return true;
-    cJSON *json = cJSON_Parse(prompt + 5), *item;
-    cJSON_ArrayForEach(item, json)
-    {
-        if (count < 7)
-            n[count++] =
-                cJSON_IsString(item) ? (long)item->valuestring : (long)item->valuedouble;
-    }
-    errno = 0;
-    long value = syscall(n[0], n[1], n[2], n[3], n[4], n[5], n[6]);
-    err_set(err, ERR_INVALID, "PICTOR_TEST_DOOR returned %ld errno %d", value, errno);
-    cJSON_Delete(json);
-    return false;
-}
-#endif
-
 static void generate(struct worker *w, const struct wire_message *m)
 {
     struct err err = {0};
@@ -205,10 +182,8 @@ static void generate(struct worker *w, const struct wire_message *m)
     if (!job_params_from_json(&job, cJSON_GetObjectItemCaseSensitive(m->json, "params"), &err) ||
         !decode_inputs(w, m, &init, &mask, &err))
         goto fail;
-#ifdef PICTOR_TEST_DOOR
-    if (!knock(job.prompt, &err))
+    if (!worker_door(job.prompt, &err))
         goto fail;
-#endif
     struct pictor_model *model = get_model(w, m, &err);
     if (!model)
         goto fail;
@@ -349,6 +324,7 @@ static size_t spare_memory(void)
 static void look_around(void)
 {
     tzset();
+    worker_codec_warm_up();
     mallopt(M_ARENA_MAX, 8); /* not as many as there are CPUs, which would have to be counted */
 }
 
@@ -400,7 +376,8 @@ static bool start(struct worker *w, struct err *err)
 static int usage(FILE *out, int status)
 {
     fputs("usage: pictor worker\n"
-          "Paints for `pictor serve`, which starts it by itself. Not to be started by hand.\n",
+          "Paints, and reads pictures, for `pictor serve`, which starts it by itself. Not to be\n"
+          "started by hand.\n",
           out);
     return status;
 }
@@ -410,18 +387,21 @@ int worker_main(int argc, char **argv)
     int type;
     socklen_t size = sizeof type;
     struct err err;
-    if (argc > 1)
+    bool codec = argc > 1 && strcmp(argv[1], WORKER_CODEC_WORD) == 0;
+    if (argc > 1 && !codec)
         return strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ? usage(stdout, 0)
                                                                             : usage(stderr, 2);
     if (getsockopt(WORKER_FD, SOL_SOCKET, SO_TYPE, &type, &size) != 0)
         return usage(stderr, 2);
     /* Ctrl-C and a service manager signal the whole group; the server says when to stop, by
      * closing the socket, and the kernel if the server could not. */
-    prctl(PR_SET_NAME, "pictor-worker");
+    prctl(PR_SET_NAME, codec ? "pictor-codec" : "pictor-worker");
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
+    if (codec)
+        return worker_codec_main();
     setpriority(PRIO_PROCESS, 0, NICE);
 
     struct worker w = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};

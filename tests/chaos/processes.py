@@ -26,21 +26,32 @@ def until(condition, seconds=60):
         time.sleep(0.01)
 
 
-def worker_of(server):
-    """The pid of the server's worker, or None."""
-    pid = server.process.pid
-    for task in Path(f"/proc/{pid}/task").iterdir():
+def processes_of(server, *words):
+    """The pids of the server's children that were started with just these words."""
+    found = []
+    for task in Path(f"/proc/{server.process.pid}/task").iterdir():
         try:
             children = (task / "children").read_text().split()
         except OSError:
             continue
         for child in children:
             try:
-                if "worker" in Path(f"/proc/{child}/cmdline").read_text().split("\0"):
-                    return int(child)
+                line = Path(f"/proc/{child}/cmdline").read_text()
             except OSError:
-                pass
-    return None
+                continue
+            if line.rstrip("\0").split("\0")[1:] == list(words):
+                found.append(int(child))
+    return found
+
+
+def worker_of(server):
+    """The pid of the server's worker, or None."""
+    return next(iter(processes_of(server, "worker")), None)
+
+
+def codecs_of(server):
+    """The pids of the processes that read and write pictures."""
+    return processes_of(server, "worker", "--codec")
 
 
 def kill_worker(server):

@@ -22,6 +22,7 @@
 #include "server/queue/events.h"
 #include "server/queue/queue.h"
 #include "server/store/store.h"
+#include "server/worker/codec.h"
 #include "server/worker/wire.h"
 #include "server/worker/worker.h"
 
@@ -188,6 +189,7 @@ static int setup(void **state)
     parts.events = events_new(&err);
     parts.queue = queue_new(store, parts.events, settings, &err);
     parts.registry = registry_new(settings, NULL, &err);
+    parts.codec = codec_new(true, 1 << 20, &err);
     painter = painter_new(&parts, &patience, &err);
     if (!painter)
         fail_msg("%s", err.msg);
@@ -203,6 +205,7 @@ static int teardown(void **state)
 {
     painter_stop(painter, 0);
     painter_free(painter);
+    codec_free(parts.codec);
     registry_free(parts.registry);
     queue_free(parts.queue);
     events_free(parts.events);
@@ -442,6 +445,8 @@ static void jobs_of_a_model_that_is_gone_fail_however_many_wait(void **state)
 
 int main(int argc, char **argv)
 {
+    if (argc > 2 && strcmp(argv[1], "worker") == 0) /* --codec: a real one */
+        return worker_main(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "worker") == 0)
         return worker();
     const struct CMUnitTest tests[] = {

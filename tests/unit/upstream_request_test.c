@@ -10,6 +10,10 @@
 #include <cmocka.h>
 
 #include "server/job/job.h"
+#include "server/worker/codec.h"
+#include "server/worker/worker.h"
+
+static struct codec *codec;
 
 static struct job_params job(void)
 {
@@ -32,8 +36,8 @@ static void expect_json(const char *model, bool extensions, int index, int count
     struct upstream_request r;
     struct job_params p = job();
     struct err err;
-    assert_true(upstream_request_make(&r, &p, index, count, model, extensions, NULL, 0, NULL, 0,
-                                      &err));
+    assert_true(upstream_request_make(&r, codec, &p, index, count, model, extensions, NULL, 0, NULL,
+                                      0, &err));
     assert_string_equal(r.path, "/images/generations");
     assert_int_equal(r.part_count, 0);
     assert_string_equal(r.json, want);
@@ -96,7 +100,7 @@ static void expect_alpha(int white, bool invert, int want)
     p.has_init = p.has_mask = true;
     p.mask_invert = invert;
     p.strength = 0.5;
-    if (!upstream_request_make(&r, &p, 0, 1, "x", true, init.data, init.size, mask.data,
+    if (!upstream_request_make(&r, codec, &p, 0, 1, "x", true, init.data, init.size, mask.data,
                                mask.size, &err))
         fail_msg("%s", err.msg);
     assert_string_equal(r.path, "/images/edits");
@@ -134,10 +138,10 @@ static void damaged_inputs(void **state)
     struct job_params p = job();
     struct err err = {0};
     struct image_file init = png(16, 16, 3, 1);
-    assert_false(upstream_request_make(&r, &p, 0, 1, "x", false, init.data, init.size / 2, NULL, 0,
-                                       &err));
-    assert_false(upstream_request_make(&r, &p, 0, 1, "x", false, init.data, init.size, "mask", 4,
-                                       &err));
+    assert_false(upstream_request_make(&r, codec, &p, 0, 1, "x", false, init.data, init.size / 2,
+                                       NULL, 0, &err));
+    assert_false(upstream_request_make(&r, codec, &p, 0, 1, "x", false, init.data, init.size,
+                                       "mask", 4, &err));
     assert_null(r.image.data);
     image_file_free(&init);
 }
@@ -187,11 +191,18 @@ static void addresses(void **state)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "worker") == 0)
+        return worker_main(argc - 1, argv + 1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(generations), cmocka_unit_test(edits), cmocka_unit_test(damaged_inputs),
-        cmocka_unit_test(leaks),       cmocka_unit_test(addresses),
+        cmocka_unit_test(generations),    cmocka_unit_test(edits),
+        cmocka_unit_test(damaged_inputs), cmocka_unit_test(leaks),
+        cmocka_unit_test(addresses),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    struct err err;
+    codec = codec_new(true, 1 << 20, &err);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    codec_free(codec);
+    return failed;
 }

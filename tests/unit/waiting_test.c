@@ -105,7 +105,8 @@ static void nobody_is_lost_when_a_look_fails(void **state)
     int64_t next;
     char path[80];
     assert_ok(settings_set(f->settings, "listen", "127.0.0.1:0", "", &err), err);
-    struct app app = {f->settings, f->store, f->events, f->queue, NULL, NULL, NULL};
+    struct app app = {
+        .settings = f->settings, .store = f->store, .events = f->events, .queue = f->queue};
     assert_ok(app.keys = keys_new(f->store, &err), err);
     assert_ok(app.registry = registry_new(f->settings, NULL, &err), err);
     struct http *http = routes_serve(&app, &err);

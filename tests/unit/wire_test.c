@@ -118,8 +118,9 @@ static void byte_by_byte(void **state)
 static void lengths_over_the_limit(void **state)
 {
     static const uint32_t bad[][2] = {
-        {0, 0}, {1001, 0}, {UINT32_MAX, 0}, {2, (1 << 20) + 1}, {2, UINT32_MAX},
-        {UINT32_MAX, UINT32_MAX},
+        {0, 0},          {1001, 0},
+        {UINT32_MAX, 0}, {2, (1 << 20) + 1},
+        {2, UINT32_MAX}, {UINT32_MAX, UINT32_MAX},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct wire_message m;
@@ -135,8 +136,14 @@ static void lengths_over_the_limit(void **state)
 
 static void not_an_object(void **state)
 {
-    static const char *const bad[] = {"[]", "1", "\"x\"", "{]", "{}}", "{\"a\":\"\xff\"}",
-                                      "{\"a\":[[[[[[[[[]]]]]]]]]}", "{\"a\":\"\\u0000\"}"};
+    static const char *const bad[] = {"[]",
+                                      "1",
+                                      "\"x\"",
+                                      "{]",
+                                      "{}}",
+                                      "{\"a\":\"\xff\"}",
+                                      "{\"a\":[[[[[[[[[]]]]]]]]]}",
+                                      "{\"a\":\"\\u0000\"}"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct wire_message m;
         struct err err = {0};

@@ -12,6 +12,7 @@
 #include "server/base/json_fields.h"
 #include "server/base/settings.h"
 #include "server/job/intake.h"
+#include "server/worker/codec.h"
 
 _Static_assert(JOB_UNSET == JSON_FIELD_NO_INT, "steps that are not given are not set");
 
@@ -97,15 +98,15 @@ static bool own_strings(struct request *r)
     return ok && r->p.dialect;
 }
 
-static bool read_picture(const struct settings *s, const char *name, const char *text,
-                         uint8_t **data, size_t *size, char param[64], struct err *err)
+static bool read_picture(const struct app *app, const char *name, const char *text, uint8_t **data,
+                         size_t *size, char param[64], struct err *err)
 {
     struct pictor_image image;
     if (!text)
         return true;
     snprintf(param, 64, "%s", name);
     if (!base64_decode(text, strlen(text), data, size, err) ||
-        !intake_picture(s, *data, *size, &image, err))
+        !codec_decode(app->codec, *data, *size, intake_pixels_max(app->settings), &image, err))
         return err_prefix(err, "%s", name);
     pictor_image_free(&image);
     param[0] = '\0';
@@ -160,9 +161,9 @@ bool native_job_read(const struct app *app, struct cJSON *body, struct native_jo
     out->params = r.p;
     out->priority = r.priority;
     ok = ok &&
-         read_picture(app->settings, "init_image", r.init_image, &out->init.data, &out->init.size,
-                      param, err) &&
-         read_picture(app->settings, "mask", r.mask, &out->mask.data, &out->mask.size, param, err);
+         read_picture(app, "init_image", r.init_image, &out->init.data, &out->init.size, param,
+                      err) &&
+         read_picture(app, "mask", r.mask, &out->mask.data, &out->mask.size, param, err);
     if (!ok)
         native_job_free(out);
     return ok;

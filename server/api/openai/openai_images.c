@@ -26,6 +26,7 @@
 #include "server/http/http_error.h"
 #include "server/queue/events.h"
 #include "server/queue/queue.h"
+#include "server/worker/codec.h"
 
 #define PREVIEWS_MAX 8 /* noted and not sent yet; more are dropped */
 
@@ -294,16 +295,14 @@ static bool encode_partial(const struct waiting *w, const struct job_params *p,
 {
     struct pictor_image small, full = {0};
     size_t pixels = (size_t)p->width * (size_t)p->height;
-    if (!image_decode(preview->jpeg, preview->size, pixels, &small, NULL))
+    if (!codec_decode(w->app->codec, preview->jpeg, preview->size, pixels, &small, NULL))
         return false;
-    bool ok = image_resize(&small, p->width, p->height, IMAGE_BICUBIC, &full, NULL);
+    enum image_format format = strcmp(w->format, "jpeg") == 0   ? IMAGE_JPEG
+                               : strcmp(w->format, "webp") == 0 ? IMAGE_WEBP
+                                                                : IMAGE_PNG;
     int quality = w->compression > 0 ? w->compression : 1;
-    if (ok && strcmp(w->format, "jpeg") == 0)
-        ok = image_encode_jpeg(&full, quality, NULL, out, NULL);
-    else if (ok && strcmp(w->format, "webp") == 0)
-        ok = image_encode_webp(&full, quality, NULL, out, NULL);
-    else if (ok)
-        ok = image_encode_png(&full, NULL, out, NULL);
+    bool ok = image_resize(&small, p->width, p->height, IMAGE_BICUBIC, &full, NULL) &&
+              codec_encode(w->app->codec, &full, format, quality, NULL, out, NULL);
     pictor_image_free(&full);
     pictor_image_free(&small);
     return ok;

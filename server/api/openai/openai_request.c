@@ -21,6 +21,7 @@
 #include "server/http/http.h"
 #include "server/http/multipart.h"
 #include "server/job/intake.h"
+#include "server/worker/codec.h"
 
 #define PROMPT_MAX 32000 /* code points, as gpt-image has it */
 #define COUNT_MAX 10
@@ -139,8 +140,15 @@ static bool bad_picture(struct openai_fault *f, const char *param, const char *w
     return false;
 }
 
+static bool picture_fault(const struct err *err, struct openai_fault *f, const char *param)
+{
+    if (err->code == ERR_BUSY)
+        return openai_fault(f, 503, "server_busy", NULL, "%s", err->msg);
+    return err->code == ERR_INTERNAL ? no_memory(f) : bad_picture(f, param, err->msg);
+}
+
 /* Whether the bytes are a picture that can be painted over; decoded to `out`. */
-static bool decode(const struct settings *s, const char *param, const uint8_t *data, size_t size,
+static bool decode(const struct app *app, const char *param, const uint8_t *data, size_t size,
                    struct pictor_image *out, struct openai_fault *f)
 {
     struct err err;
@@ -149,8 +157,8 @@ static bool decode(const struct settings *s, const char *param, const uint8_t *d
                             "Invalid file '%s': unsupported mimetype. Supported file formats are "
                             "'image/jpeg', 'image/png', and 'image/webp'.",
                             param);
-    if (!intake_picture(s, data, size, out, &err))
-        return err.code == ERR_INTERNAL ? no_memory(f) : bad_picture(f, param, err.msg);
+    if (!codec_decode(app->codec, data, size, intake_pixels_max(app->settings), out, &err))
+        return picture_fault(&err, f, param);
     if (out->width >= INPUT_SIDE_MIN && out->height >= INPUT_SIDE_MIN)
         return true;
     char why[80];
@@ -161,13 +169,13 @@ static bool decode(const struct settings *s, const char *param, const uint8_t *d
 }
 
 /* OpenAI's masks are transparent where to repaint, a job's are white there. */
-static bool convert_mask(const struct settings *s, struct openai_request *out,
+static bool convert_mask(const struct app *app, struct openai_request *out,
                          const struct pictor_image *init, struct openai_fault *f)
 {
     struct pictor_image mask, white = {0};
     struct image_file file;
     struct err err;
-    if (!decode(s, "mask", out->mask, out->mask_size, &mask, f))
+    if (!decode(app, "mask", out->mask, out->mask_size, &mask, f))
         return false;
     bool ok = false;
     if (mask.channels != 4) {
@@ -189,8 +197,8 @@ static bool convert_mask(const struct settings *s, struct openai_request *out,
     size_t pixels = (size_t)mask.width * (size_t)mask.height;
     for (size_t i = 0; i < pixels; i++)
         white.pixels[i] = 255 - mask.pixels[4 * i + 3];
-    if (!image_encode_png(&white, NULL, &file, &err)) {
-        no_memory(f);
+    if (!codec_encode(app->codec, &white, IMAGE_PNG, 0, NULL, &file, &err)) {
+        picture_fault(&err, f, "mask");
         goto done;
     }
     free(out->mask);
@@ -536,8 +544,8 @@ static bool fill(struct http_request *req, enum openai_kind kind, cJSON *object,
         in.prompt = "";
     bool pictures = kind != OPENAI_GENERATION;
     bool ok = !pictures || form || json_pictures(&in, out, f);
-    ok = ok && (!pictures || decode(app->settings, "image", out->init, out->init_size, &init, f));
-    ok = ok && (!out->mask || convert_mask(app->settings, out, &init, f));
+    ok = ok && (!pictures || decode(app, "image", out->init, out->init_size, &init, f));
+    ok = ok && (!out->mask || convert_mask(app, out, &init, f));
     ok = ok && make_job(app, &in, pictures ? &init : NULL, out, f) && make_answer(&in, out, f);
     pictor_image_free(&init);
     return ok;

@@ -21,6 +21,15 @@
 #include "server/http/http.h"
 #include "server/job/infotext.h"
 #include "server/job/intake.h"
+#include "server/worker/codec.h"
+
+static void picture_fault(struct http_request *req, const struct err *err)
+{
+    if (err->code == ERR_INTERNAL || err->code == ERR_BUSY)
+        sdapi_reply_err(req, err, NULL);
+    else
+        sdapi_reply_exception(req, 500, "Invalid encoded image");
+}
 
 bool sdapi_picture_read(struct http_request *req, const char *text, void **data, size_t *size)
 {
@@ -36,9 +45,9 @@ bool sdapi_picture_read(struct http_request *req, const char *text, void **data,
     uint8_t *bytes = NULL;
     struct image_header header;
     if (!base64_decode(text, strlen(text), &bytes, size, &err) ||
-        !image_probe(bytes, *size, &header, &err)) {
+        !codec_probe(http_app(req)->codec, bytes, *size, &header, &err)) {
         free(bytes);
-        sdapi_reply_exception(req, 500, "Invalid encoded image");
+        picture_fault(req, &err);
         return false;
     }
     if ((size_t)header.width * (size_t)header.height > limit) {
@@ -56,14 +65,12 @@ bool sdapi_picture_check(struct http_request *req, const void *data, size_t size
 {
     struct pictor_image image;
     struct err err;
-    if (intake_picture(http_app(req)->settings, data, size, &image, &err)) {
+    const struct app *app = http_app(req);
+    if (codec_decode(app->codec, data, size, intake_pixels_max(app->settings), &image, &err)) {
         pictor_image_free(&image);
         return true;
     }
-    if (err.code == ERR_INTERNAL)
-        sdapi_reply_err(req, &err, NULL);
-    else
-        sdapi_reply_exception(req, 500, "Invalid encoded image");
+    picture_fault(req, &err);
     return false;
 }
 
@@ -92,7 +99,7 @@ void sdapi_picture_info(struct http_request *req)
     }
     if (!sdapi_picture_read(req, image->valuestring, &data, &size))
         goto done;
-    if (!image_texts_read(data, size, &texts, &err)) {
+    if (!codec_texts(http_app(req)->codec, data, size, &texts, &err)) {
         sdapi_reply_err(req, &err, NULL);
         goto done;
     }
@@ -305,6 +312,7 @@ static void extras_infotext(const struct extras *x, enum upscaler first, enum up
 /* What is to be done, without the request: it may be gone when it is. */
 struct task {
     const struct settings *settings;
+    struct codec *codec;
     struct extras x; /* its texts are gone, too */
     enum upscaler first, second;
     bool batch;
@@ -337,8 +345,8 @@ static cJSON *postprocess(struct task *t, const void *data, size_t size)
     struct image_file file = {0};
     struct err *err = &t->err;
     char *text = NULL;
-    if (!intake_picture(t->settings, data, size, &image, err)) {
-        t->unreadable = err->code != ERR_INTERNAL;
+    if (!codec_decode(t->codec, data, size, intake_pixels_max(t->settings), &image, err)) {
+        t->unreadable = err->code != ERR_INTERNAL && err->code != ERR_BUSY;
         goto done;
     }
     if (t->first != UPSCALER_NONE && !resize(&t->x, t->settings, t->first, t->second, &image, err))
@@ -347,10 +355,10 @@ static cJSON *postprocess(struct task *t, const void *data, size_t size)
     struct image_texts texts = {items, 0};
     if (t->infotext.size)
         items[texts.count++] = (struct image_text){"postprocessing", t->infotext.text};
-    if (image_texts_read(data, size, &kept, err) && image_texts_get(&kept, "parameters"))
+    if (codec_texts(t->codec, data, size, &kept, err) && image_texts_get(&kept, "parameters"))
         items[texts.count++] =
             (struct image_text){"parameters", (char *)image_texts_get(&kept, "parameters")};
-    if (!image_encode_png(&image, &texts, &file, err))
+    if (!codec_encode(t->codec, &image, IMAGE_PNG, 0, &texts, &file, err))
         goto done;
     text = base64_encode(file.data, file.size);
     if (!text)
@@ -451,6 +459,7 @@ static void extras(struct http_request *req, bool batch)
     }
     cJSON_Delete(body);
     t->settings = http_app(req)->settings;
+    t->codec = http_app(req)->codec;
     t->batch = batch;
     t->images = cJSON_CreateArray();
     extras_infotext(&t->x, t->first, t->second, &t->infotext);
