@@ -136,7 +136,8 @@ const struct pictor_model_info *pictor_model_info(const struct pictor_model *mod
 bool pictor_model_probe(const char *path, struct pictor_model_info *out, struct err *err);
 
 /* What is known after each step. `step` counts finished denoising steps, 0..steps; every step of
- * a picture is reported, first {0, steps}. */
+ * a picture is reported, first {0, steps}. Details that a model paints over without being asked for
+ * a second pass are part of the steps, which take longer then, and are not more. */
 struct pictor_progress {
     int step, steps;
     double elapsed, step_seconds;       /* since the start; of the last step */

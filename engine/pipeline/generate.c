@@ -31,6 +31,7 @@ struct painting {
     size_t held, most_held;       /* bytes of 8-bit pictures: now, at most */
     struct family_words words[2]; /* of the prompt and its negative */
     int done, total;              /* steps, over both passes */
+    int steps, reported;          /* no more than asked for; how many of them were reported */
     double began, last_step;      /* seconds */
     struct pictor_image preview;
     bool interrupted;
@@ -75,18 +76,27 @@ static bool go_on(const struct painting *j, struct err *err)
 
 /* ---- progress ---- */
 
+static int steps_done(const struct painting *j)
+{
+    return j->total ? j->done * j->steps / j->total : 0;
+}
+
 /* `x0`, of width x height latent pixels, may be NULL: nothing to see yet. */
 static bool report(struct painting *j, const float *x0, int width, int height)
 {
     const struct pictor_params *p = j->p;
     if (is_dry(j) || !p->on_progress)
         return true;
-    struct pictor_progress progress = {.step = j->done, .steps = j->total};
+    int step = steps_done(j);
+    if (j->done && step == j->reported)
+        return true;
+    j->reported = step;
+    struct pictor_progress progress = {.step = step, .steps = j->steps};
     double t = now();
     progress.elapsed = t - j->began;
     progress.step_seconds = j->done ? t - j->last_step : 0;
     j->last_step = t;
-    if (x0 && p->preview_every && (j->done % p->preview_every == 0 || j->done == j->total)) {
+    if (x0 && p->preview_every && (step % p->preview_every == 0 || step == j->steps)) {
         preview_paint(&j->m->preview, facts_of(j)->channels, x0, width, height, &j->preview);
         progress.preview = &j->preview;
     }
@@ -156,7 +166,11 @@ static bool run_sampler(struct painting *j, const struct sampler_run *run, float
     float *scratch = arena_alloc(j->ops.arena, (size_t)run->sampler->buffers * n, sizeof *scratch);
     if (is_dry(j))
         return run->denoiser.denoise(run->denoiser.ctx, NULL, 1, NULL, err);
-    return sampler_run(run, x, scratch, err);
+    if (sampler_run(run, x, scratch, err))
+        return true;
+    if (err->code == ERR_CANCELLED)
+        err_set(err, ERR_CANCELLED, "cancelled after step %d of %d", steps_done(j), j->steps);
+    return false;
 }
 
 /* What is painted over: the latent, or what `fill` puts in its place under the mask. */
@@ -385,7 +399,9 @@ static bool run_stages(struct painting *j, const struct passes *passes, struct c
     struct arena *a = j->ops.arena;
     int factor = facts_of(j)->factor, channels = facts_of(j)->channels;
     struct latent latent = latent_new(a, p->width / factor, p->height / factor, channels);
-    j->total = passes->plan[0].steps + passes->plan[1].steps;
+    j->total = j->steps = passes->plan[0].steps + passes->plan[1].steps;
+    if (p != asked && !asked->hires_width)
+        j->steps = passes->plan[0].steps;
     if (!encode_words(j, err) || !begin_previews(j, err))
         return false;
     if (!report(j, NULL, 0, 0))

@@ -337,6 +337,35 @@ static void test_progress_and_cancel(void **state)
     pictor_engine_free(e);
 }
 
+/* The built-in model composes small and paints details over: that is part of the steps. */
+static void test_steps_are_those_asked_for(void **state)
+{
+    struct err err;
+    struct pictor_image image;
+    struct pictor_params p;
+    struct pictor_engine *e = engine_of(2, 0);
+    struct pictor_model *m = pictor_model_open(e, "builtin", &err);
+    struct watch w = {.engine = e};
+    if (!m)
+        fail_msg("%s", err.msg);
+    pictor_params_init(&p, m);
+    p.prompt = "a red cube";
+    p.on_progress = on_progress;
+    p.ctx = &w;
+    p.steps = 6;
+    image = paint(m, &p);
+    assert_int_equal(w.calls, 7);
+    assert_int_equal(w.last, 6);
+    pictor_image_free(&image);
+
+    w = (struct watch){.engine = e, .cancel_at = 5};
+    assert_false(pictor_generate(m, &p, &image, &err));
+    assert_int_equal(err.code, ERR_CANCELLED);
+    assert_string_equal(err.msg, "cancelled after step 5 of 6");
+    pictor_model_free(m);
+    pictor_engine_free(e);
+}
+
 static void test_refusals(void **state)
 {
     struct err err;
@@ -616,6 +645,7 @@ int main(void)
         cmocka_unit_test(test_hires),
         cmocka_unit_test(test_hires_smaller),
         cmocka_unit_test(test_progress_and_cancel),
+        cmocka_unit_test(test_steps_are_those_asked_for),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_memory_is_planned),
         cmocka_unit_test(test_speed),
