@@ -5,13 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct family *const families[] = {&family_sd1};
+static const struct family *const families[] = {&family_sd1, &family_sd2};
 
 /* What is known by a name but not run. The first that fits is the answer. */
 static const struct {
     const char *prefix, *what;
 } others[] = {
-    {"cond_stage_model.model.", "an SD 2.x checkpoint"},
     {"conditioner.embedders.1.", "an SDXL checkpoint"},
     {"conditioner.embedders.0.", "an SDXL refiner checkpoint"},
     {"model.diffusion_model.label_emb.", "an SDXL checkpoint"},

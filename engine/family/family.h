@@ -112,6 +112,6 @@ void family_describe(const struct checkpoint *cp, const struct family *family, i
 double family_number(const struct checkpoint *cp, const char *key, double low, double high,
                      double otherwise);
 
-extern const struct family family_sd1;
+extern const struct family family_sd1, family_sd2;
 
 #endif

@@ -2,13 +2,9 @@
 #include "engine/family/stable.h"
 #include "engine/text/tokenizer.h"
 
-/* Nothing that is known by another name has these. */
 static bool recognises(const struct checkpoint *cp)
 {
-    return checkpoint_has(cp, "model.diffusion_model.input_blocks.") &&
-           !checkpoint_has(cp, "model.diffusion_model.label_emb.") &&
-           !checkpoint_has(cp, "cond_stage_model.model.") && !checkpoint_has(cp, "conditioner.") &&
-           !checkpoint_has(cp, "control_model.");
+    return stable_is_unet(cp, false);
 }
 
 static bool read_config(const struct checkpoint *cp, struct stable_config *c, struct err *err)

@@ -26,6 +26,16 @@ struct family_call {
     struct tensor deep; /* b: pictures of the call */
 };
 
+bool stable_is_unet(const struct checkpoint *cp, bool linear)
+{
+    static const char name[] = "model.diffusion_model.middle_block.1.proj_in.weight";
+    const struct raw_tensor *in = checkpoint_find(cp, name);
+    return checkpoint_has(cp, "model.diffusion_model.input_blocks.") &&
+           !checkpoint_has(cp, "model.diffusion_model.label_emb.") &&
+           !checkpoint_has(cp, "conditioner.") && !checkpoint_has(cp, "control_model.") &&
+           linear == (in && in->ndim == 2);
+}
+
 static const struct stable *stable_of(const struct family_model *m)
 {
     return (const struct stable *)m;
@@ -135,7 +145,7 @@ bool stable_words(struct family_model *m, struct ops *o, const struct pictor_par
                   const char *prompt, struct family_words *out, struct err *err)
 {
     const struct stable *s = stable_of(m);
-    int skip = s->config.last_skipped ? 1 + s->config.last_skipped : params->clip_skip;
+    int skip = s->config.skip ? s->config.skip : params->clip_skip;
     return conditioning_encode(s->conditioning, o, prompt, skip, out, err);
 }
 

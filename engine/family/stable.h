@@ -16,13 +16,17 @@ struct stable_config {
     struct clip_config clip;
     struct unet_config unet;
     struct vae_config vae;
-    int pad;          /* the token that fills up chunks */
-    int last_skipped; /* layers at the text encoder's end that are never run */
+    int pad;  /* the token that fills up chunks */
+    int skip; /* which layer of the text encoder is read, counted from its end; 0: the request's */
     enum schedule_prediction prediction;
     /* Composing small: see compose.h. */
     int compose_side;
     double detail_strength;
 };
+
+/* Whether a checkpoint has a UNet with one text encoder that is known by no other name, and whose
+ * spatial transformers begin with a linear layer, as in SD 2.x, or with a convolution. */
+bool stable_is_unet(const struct checkpoint *cp, bool linear);
 
 /* Reads the sizes of the three networks, and checks that they fit each other: 4 latent channels,
  * text as wide as the UNet takes it. `name` ("SD 1.x") is for messages. */

@@ -41,6 +41,24 @@ static const struct swap vae_attention[] = {
     {"proj_attn.", "proj_out."}, {NULL, NULL},
 };
 
+/* OpenCLIP's text encoder; behind "resblocks.N." */
+static const struct swap open_clip_layer[] = {
+    {"ln_1.", "layer_norm1."},
+    {"ln_2.", "layer_norm2."},
+    {"mlp.c_fc.", "mlp.fc1."},
+    {"mlp.c_proj.", "mlp.fc2."},
+    {"attn.out_proj.", "self_attn.out_proj."},
+    {"attn.in_proj_", "self_attn.in_proj."}, /* queries, keys and values at once */
+    {NULL, NULL},
+};
+
+static const struct swap open_clip_stems[] = {
+    {"token_embedding.weight", "embeddings.token_embedding.weight"},
+    {"positional_embedding", "embeddings.position_embedding.weight"},
+    {"ln_final.", "final_layer_norm."},
+    {NULL, NULL},
+};
+
 static const struct swap none[] = {{NULL, NULL}};
 
 /* Whether `name` is `pattern`, in which # stands for a number of at most three digits, and which
@@ -86,6 +104,17 @@ static bool emit(char *out, size_t size, const struct swap *swaps, const char *r
         return false;
     strcpy(stpcpy(out + used, swapped), rest);
     return true;
+}
+
+/* OpenCLIP's names, behind "cond_stage_model.model.", as transformers has them. */
+static bool from_open_clip(const char *name, char *out, size_t size)
+{
+    int n[1];
+    const char *rest;
+    const char *p = "cond_stage_model.transformer.text_model";
+    if (match(name, "transformer.resblocks.#.", n, &rest))
+        return emit(out, size, open_clip_layer, rest, "%s.encoder.layers.%d.", p, n[0]);
+    return emit(out, size, open_clip_stems, name, "%s.", p);
 }
 
 static const struct {
@@ -234,6 +263,8 @@ static bool from_ldm(const char *name, char *out, size_t size)
     const char *rest;
     if (match(name, "cond_stage_model.transformer.", NULL, &rest))
         return from_text(rest, out, size);
+    if (match(name, "cond_stage_model.model.", NULL, &rest))
+        return from_open_clip(rest, out, size);
     return emit(out, size, none, name, "%s", "");
 }
 

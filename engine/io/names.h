@@ -37,7 +37,8 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
  * A network by itself may be in the diffusers layout (both kinds of VAE attention names, query and
  * to_q, and text encoder names with or without "text_model." are known) or in LDM's, with or
  * without the prefix. Of a whole file's names those of the first SD 1.x files, which lack
- * "text_model.", are brought to the usual form; others stay what they are. */
+ * "text_model.", and of OpenCLIP's text encoder (SD 2.x) are brought to the usual form; others stay
+ * what they are. */
 bool names_to_ldm(const struct names_layout *layout, enum names_part part, const char *name,
                   char *out, size_t size);
 

@@ -42,6 +42,7 @@ bool clip_read(const struct checkpoint *cp, struct clip_config *c, struct err *e
     while (c->layers <= MAX_LAYERS &&
            checkpoint_findf(cp, ROOT "encoder.layers.%d.mlp.fc1.weight", c->layers))
         c->layers++;
+    c->fused = checkpoint_find(cp, ROOT "encoder.layers.0.self_attn.in_proj.weight");
     if (c->vocab < VOCAB || c->positions < POSITIONS || c->width % c->heads != 0)
         return err_set(err, ERR_INVALID,
                        "text encoder: wanted %d tokens, %d positions and a width that %d heads "
@@ -86,7 +87,8 @@ struct clip *clip_load(struct device *dev, const struct checkpoint *cp,
         char p[96];
         snprintf(p, sizeof p, ROOT "encoder.layers.%d.", i);
         y->norm1 = layers_norm(&l, p, "layer_norm1", w);
-        y->qkv = layers_stacked(&l, p, qkv, 3, w, w, true);
+        y->qkv = config->fused ? layers_linear(&l, p, "self_attn.in_proj", 3 * w, w, true)
+                               : layers_stacked(&l, p, qkv, 3, w, w, true);
         y->out = layers_linear(&l, p, "self_attn.out_proj", w, w, true);
         y->norm2 = layers_norm(&l, p, "layer_norm2", w);
         y->up = layers_linear(&l, p, "mlp.fc1", ff, w, true);

@@ -7,6 +7,7 @@
 
 struct clip_config {
     int width, layers, heads, ff, vocab, positions; /* heads = width / 64, at least 1 */
+    bool fused;          /* queries, keys and values are one matrix, as OpenCLIP has them */
     enum activation act; /* of the feed-forward; the family says it, no file does */
 };
 

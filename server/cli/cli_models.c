@@ -14,7 +14,7 @@ static void help(FILE *out)
 {
     fputs("usage: pictor models     the models there are, the default one first\n"
           "\n"
-          "Put .safetensors checkpoints (Stable Diffusion 1.x) or diffusers folders into the\n"
+          "Put .safetensors checkpoints (Stable Diffusion 1.x, 2.x) or diffusers folders into the\n"
           "models folder, or fetch them with `pictor pull`.\n"
           "\n",
           out);

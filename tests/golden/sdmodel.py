@@ -156,7 +156,8 @@ def ldm_resnet(rest):
     return rest
 
 
-def ldm_unet(key):
+def ldm_unet(key, blocks=2, bare_levels=(0,)):
+    """`blocks`: resnets a level going down; `bare_levels`: levels going up without attention."""
     fixed = {
         "time_embedding.linear_1": "time_embed.0",
         "time_embedding.linear_2": "time_embed.2",
@@ -176,13 +177,14 @@ def ldm_unet(key):
     level, kind, j, rest = int(part[1]), part[2], int(part[3]), ".".join(part[4:])
     if part[0] == "down_blocks":
         if kind == "downsamplers":
-            return f"input_blocks.{3 * level + 3}.0.op.{leaf}"
-        block = f"input_blocks.{3 * level + 1 + j}"
+            return f"input_blocks.{(blocks + 1) * (level + 1)}.0.op.{leaf}"
+        block = f"input_blocks.{(blocks + 1) * level + 1 + j}"
     else:
         if kind == "upsamplers":
-            # The first level going up has no attention, so its upsampler sits one place earlier.
-            return f"output_blocks.{3 * level + 2}.{1 if level == 0 else 2}.conv.{leaf}"
-        block = f"output_blocks.{3 * level + j}"
+            # Without attention the upsampler sits one place earlier.
+            place = 1 if level in bare_levels else 2
+            return f"output_blocks.{(blocks + 1) * (level + 1) - 1}.{place}.conv.{leaf}"
+        block = f"output_blocks.{(blocks + 1) * level + j}"
     return f"{block}.0.{ldm_resnet(rest)}" if kind == "resnets" else f"{block}.1.{rest}"
 
 

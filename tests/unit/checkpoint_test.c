@@ -509,7 +509,7 @@ static void refused(void **state)
         {TEXT "final_layer_norm.weight", "conditioner.embedders.1.model.ln_final.weight",
          ERR_UNSUPPORTED, "this is an SDXL checkpoint, which pictor does not run"},
         {"cond_stage_model.transformer.text_model.", "cond_stage_model.model.transformer.",
-         ERR_UNSUPPORTED, "this is an SD 2.x checkpoint, which pictor does not run"},
+         ERR_INVALID, "token_embedding.weight: wanted [any, any], but the file has none"},
         {"model.diffusion_model.input_blocks", "model.diffusion_model.joint_blocks",
          ERR_UNSUPPORTED, "this is an SD 3 checkpoint"},
         {"model.diffusion_model.input_blocks", "lora_unet_input_blocks", ERR_UNSUPPORTED,

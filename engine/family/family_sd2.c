@@ -1,0 +1,97 @@
+/* family_sd2.c: Stable Diffusion 2.x: the text encoder is OpenCLIP's ViT-H, read before its last
+ * layer; heads are 64 wide; the models for 768x768 predict v. */
+#include <math.h>
+#include <string.h>
+
+#include "engine/family/stable.h"
+
+/* Above this the biases are those of a network that predicts v: 0.09 is what tells published models
+ * apart (ComfyUI's figure). */
+#define V_SPREAD 0.09
+
+static bool recognises(const struct checkpoint *cp)
+{
+    return stable_is_unet(cp, true);
+}
+
+static double spread(const struct raw_tensor *t)
+{
+    double sum = 0, squares = 0;
+    size_t n = t->shape[0];
+    for (size_t i = 0; i < n; i++) {
+        float v;
+        dtype_to_f32(t->dtype, (const char *)t->data + i * dtype_size(t->dtype), &v, 1);
+        sum += v;
+        squares += (double)v * v;
+    }
+    return sqrt(fmax(0, squares / (double)n - sum / (double)n * (sum / (double)n)));
+}
+
+/* A folder says it, some files do, in their metadata or by a tensor of that name; of others the
+ * biases in the last block's transformer tell. */
+static bool predicts_v(const struct checkpoint *cp, const struct unet_config *unet)
+{
+    const char *folder = checkpoint_scheduler(cp, "prediction_type");
+    const char *file = checkpoint_metadata(cp, "modelspec.prediction_type");
+    if (checkpoint_find(cp, "v_pred"))
+        return true;
+    if (folder)
+        return strcmp(folder, "v_prediction") == 0;
+    if (file)
+        return strcmp(file, "v") == 0;
+    const struct raw_tensor *bias = checkpoint_findf(
+        cp, "model.diffusion_model.output_blocks.%d.1.transformer_blocks.0.norm1.bias",
+        unet->levels * (unet->res_blocks + 1) - 1);
+    return bias && bias->ndim == 1 && bias->shape[0] > 0 && dtype_size(bias->dtype) > 0 &&
+           spread(bias) > V_SPREAD;
+}
+
+static bool read_config(const struct checkpoint *cp, struct stable_config *c, struct err *err)
+{
+    if (!stable_read(cp, "SD 2.x", c, err))
+        return false;
+    c->clip.act = ACT_GELU;
+    c->unet.head_channels = 64;
+    c->vae.scale = 0.18215f;
+    c->pad = 0;
+    /* A folder's text encoder ends with the layer that is read. */
+    c->skip = c->clip.fused ? 2 : 1;
+    c->prediction = predicts_v(cp, &c->unet) ? SCHEDULE_V : SCHEDULE_NOISE;
+    return true;
+}
+
+static bool read_facts(const struct checkpoint *cp, struct family_facts *facts, struct err *err)
+{
+    struct stable_config c;
+    if (!read_config(cp, &c, err))
+        return false;
+    *facts = stable_facts(&c);
+    family_describe(cp, &family_sd2, c.prediction == SCHEDULE_V ? 768 : 512, 7, 20, facts);
+    return true;
+}
+
+static struct family_model *open_model(struct device *dev, const struct checkpoint *cp,
+                                       struct err *err)
+{
+    struct stable_config c;
+    struct family_facts facts;
+    if (!read_config(cp, &c, err) || !read_facts(cp, &facts, err))
+        return NULL;
+    return stable_open(&family_sd2, dev, cp, &c, &facts, err);
+}
+
+const struct family family_sd2 = {
+    .name = "sd2",
+    .recognises = recognises,
+    .read = read_facts,
+    .open = open_model,
+    .free = stable_free,
+    .schedule = stable_schedule,
+    .words = stable_words,
+    .call_new = stable_call_new,
+    .call_first = stable_call_first,
+    .call_free = stable_call_free,
+    .predict = stable_predict,
+    .decode = stable_decode,
+    .encode = stable_encode,
+};
