@@ -74,8 +74,8 @@ def main():
     args = args.parse_args()
     table = common.load(args.work / "tokens.pt")
     models = build(args.size, table.get("used", ()))
-    models["text"].tokens = table["tokens"].float() * table["scale"]
     c = common.load(args.work / "diffusion.pt")
+    models["text"].tokens = c["models"]["0.tokens"]
     common.copy([*models["text"].parameters(), *models["unet"].parameters()], c["ema"])
     models["vae"] = vae = common.load_vae(args.work, args.size, "cpu")
 

@@ -1,6 +1,6 @@
 """Stage 4: scenes as latents with captions.   python latents.py --work W --picture 64 --count 20000
 
-Writes shards of 1024: the mean of each latent, standardised per channel (stats.pt), and the token
+Writes shards of 256: the mean of each latent, standardised per channel (stats.pt), and the token
 ids of several captions. Existing shards are kept, so this can be repeated with a larger --count.
 With --workers so many processes make the scenes, that a GPU need not wait for them.
 """
@@ -14,7 +14,7 @@ import networks
 import scenes
 import supply
 
-SHARD = 1024
+SHARD = 256
 
 
 def main():
@@ -59,7 +59,7 @@ def main():
         stats = common.load(args.work / "stats.pt", device)
         z = (z - stats["mean"][:, None, None]) / stats["std"][:, None, None]
         common.save(folder / f"{shard:04d}.pt", latents=z.half().cpu(), ids=torch.cat(ids))
-        if shard % 10 == 9 or shard == shards[-1]:
+        if shard % 4 == 3 or shard == shards[-1]:
             print(f"{args.picture}: shard {shard + 1} {time.time() - start:.0f}s", flush=True)
 
 

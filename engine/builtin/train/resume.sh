@@ -23,7 +23,10 @@ if [ "${2-}" = "" ] && [ -z "${PICTOR_TRAIN:-}" ]; then
     exit 0
 fi
 
+{  # read whole before it runs, so that it may be edited meanwhile
 cd "$here"
+# a session of its own is a group of its own to the scheduler, and weighs as much as any other: least, too
+echo 19 >/proc/self/autogroup 2>/dev/null || true
 echo "begun $(date -u +%FT%TZ)"
 if [ ! -x "$W/venv/bin/python" ]; then
     python3 -m venv "$W/venv"
@@ -35,7 +38,7 @@ export PYTHONUNBUFFERED=1
 [ -f "$W/diffusion.pt" ] || $P begin.py --work "$W"
 export OMP_WAIT_POLICY=passive
 # one core makes scenes while there are too few of them, the other trains; then both train
-OMP_NUM_THREADS=1 $P latents.py --work "$W" --picture 128 --count 1024 --factor 3 --focus --style .2
+OMP_NUM_THREADS=1 $P latents.py --work "$W" --picture 128 --count 512 --factor 3 --focus --style .2
 OMP_NUM_THREADS=1 $P latents.py --work "$W" --picture 128 --count "${COUNT:-40960}" --factor 3 --focus --style .2 &
 latents=$!
 trap 'kill -TERM $(jobs -p); wait; exit 0' TERM
@@ -47,3 +50,4 @@ train() {
 train 1 90
 while kill -0 $latents 2>/dev/null; do train 1 30; done
 while true; do train 2 600; done
+}
