@@ -6,7 +6,8 @@
  *    fencing token that grows with each claim; whoever holds an old token changes nothing;
  *  - a final state never changes; an image file is fsynced before its row says that it exists,
  *    and a job is done only when all its images are;
- *  - an expired or released lease puts the job back in the queue, at most `max_attempts` times,
+ *  - an expired or released lease puts the job back in the queue, at most `max_attempts` times
+ *    (the end of the server is no attempt: nothing says that the job was to blame),
  *    then it fails and says so;
  *  - no job fails because this machine cannot write (err_is_passing: a full disk, no descriptors, a
  *    folder that is gone): while that is so nothing is claimed, what a runner has to say waits, and

@@ -25,7 +25,8 @@
 #define PROBE_MOST_MS 3000
 
 /* Gives back the running jobs whose lease ended before `now`. Under the lock. */
-static bool give_back_expired(struct queue *q, int64_t now, const char *reason, struct err *err)
+static bool give_back_expired(struct queue *q, int64_t now, const char *reason, bool counts,
+                              struct err *err)
 {
     struct store_ids expired;
     do {
@@ -37,7 +38,7 @@ static bool give_back_expired(struct queue *q, int64_t now, const char *reason, 
             struct store_lease lease;
             struct err damage = {0};
             if (store_job_lease(q->store, id, &lease, &damage))
-                done = queue_give_back(q, id, &lease, reason, true, err);
+                done = queue_give_back(q, id, &lease, reason, counts, err);
             else if (damage.code == ERR_INTERNAL)
                 done = queue_fail_damaged(q, id, lease.key_id, &damage, err);
             else
@@ -82,7 +83,7 @@ bool queue_take_over(struct queue *q, struct err *err)
 {
     int nameless;
     q->taken_over = store_job_nameless(q->store, &nameless, err) &&
-                    give_back_expired(q, INT64_MAX, "the server stopped while it ran", err);
+                    give_back_expired(q, INT64_MAX, "the server stopped while it ran", false, err);
     if (q->taken_over && nameless > 0)
         log_event(LOG_ERROR, "jobs_damaged", "count=%d reason=\"their ids are no ids\"", nameless);
     return q->taken_over;
@@ -143,7 +144,8 @@ void *queue_sweep(void *arg)
         queue_note(q, store_present(q->store, &err), &err);
         if (q->trouble.code != ERR_NONE)
             queue_probe(q);
-        else if (now >= q->grace && !queue_note(q, give_back_expired(q, now, reason, &err), &err))
+        else if (now >= q->grace &&
+                 !queue_note(q, give_back_expired(q, now, reason, true, &err), &err))
             queue_log_failure("sweep_failed", &err);
         if (now >= retention && q->trouble.code == ERR_NONE) {
             pthread_mutex_unlock(&q->lock);
