@@ -85,6 +85,10 @@ void pictor_engine_cancel(struct pictor_engine *engine);
  * picture. Same rules. */
 void pictor_engine_interrupt(struct pictor_engine *engine);
 
+/* A number that grows while the engine gets on with something, with every operation of a network
+ * that it loads or runs. Any thread. */
+uint64_t pictor_engine_beats(const struct pictor_engine *engine);
+
 struct pictor_model_info {
     char architecture[32]; /* "sd1" */
     char title[64];        /* from the file's metadata, or "" */

@@ -28,6 +28,7 @@ struct pool {
     atomic_size_t done;
     atomic_bool stop;
     atomic_int sleeping;
+    _Atomic uint64_t loops;
     pthread_mutex_t lock;
     pthread_cond_t wake;
 };
@@ -165,6 +166,8 @@ int pool_threads(const struct pool *p)
 
 void pool_run(struct pool *p, size_t n, pool_fn *fn, void *ctx)
 {
+    if (p)
+        atomic_fetch_add_explicit(&p->loops, 1, memory_order_relaxed);
     if (!p || p->threads == 1 || n <= 1) {
         for (size_t i = 0; i < n; i++)
             fn(ctx, i, 0);
@@ -183,4 +186,9 @@ void pool_run(struct pool *p, size_t n, pool_fn *fn, void *ctx)
         if (i > SPINS)
             sched_yield(); /* whoever has the last task may need this CPU for it */
     }
+}
+
+uint64_t pool_loops(const struct pool *p)
+{
+    return atomic_load_explicit(&p->loops, memory_order_relaxed);
 }

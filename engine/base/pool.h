@@ -8,6 +8,7 @@
 #define PICTOR_ENGINE_BASE_POOL_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "engine/base/err.h"
 
@@ -23,5 +24,8 @@ typedef void pool_fn(void *ctx, size_t task, int thread);
 /* Runs fn(ctx, task, thread) for every task < n; thread is in [0, pool_threads). Returns when all
  * are done. `p` may be NULL: then the caller runs them all in order. */
 void pool_run(struct pool *p, size_t n, pool_fn *fn, void *ctx);
+
+/* How many loops were begun: a sign of life that any thread may look at. */
+uint64_t pool_loops(const struct pool *p);
 
 #endif

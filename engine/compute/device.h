@@ -8,6 +8,7 @@
 struct device_table {
     void (*free)(struct device *dev);
     double (*peak)(struct device *dev);
+    uint64_t (*beats)(const struct device *dev);
     struct matrix *(*matrix_new)(struct device *dev, enum matrix_kind kind, int k,
                                  const struct matrix_part *parts, int count, bool coarse,
                                  struct err *err);

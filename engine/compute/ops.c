@@ -32,6 +32,11 @@ int device_threads(const struct device *dev)
     return dev->threads;
 }
 
+uint64_t device_beats(const struct device *dev)
+{
+    return dev->table->beats(dev);
+}
+
 enum dtype device_dtype(const struct device *dev)
 {
     return dev->dtype;

@@ -32,6 +32,7 @@ void device_free(struct device *dev);
 const char *device_level_name(int i);
 const char *device_level(const struct device *dev); /* the one in use */
 int device_threads(const struct device *dev);
+uint64_t device_beats(const struct device *dev); /* operations so far, about; any thread */
 enum dtype device_dtype(const struct device *dev); /* of activations */
 
 /* FLOP/s of all threads multiplying registers, measured now, in about 10 ms: what no operation can

@@ -77,6 +77,11 @@ void pictor_engine_interrupt(struct pictor_engine *e)
     atomic_store(&e->interrupt, true);
 }
 
+uint64_t pictor_engine_beats(const struct pictor_engine *e)
+{
+    return device_beats(e->dev);
+}
+
 /* ---- models ---- */
 
 static struct checkpoint *open_checkpoint(const struct pictor_files *files, struct err *err)

@@ -16,7 +16,8 @@
 #include "server/worker/process.h"
 #include "server/worker/sandbox.h"
 
-#define SEND_MS 10000    /* a worker always reads; one that does not is stuck */
+#define SEND_MS 10000 /* a worker always reads; one that does not is stuck */
+#define PIXELS_SIDE_MAX 65535
 #define JSON_BYTES 65536 /* of what a worker says */
 
 struct child {
@@ -134,6 +135,11 @@ bool child_unload(struct child *c, struct err *err)
     return tell(c, message("unload"), err);
 }
 
+bool child_ask(struct child *c, struct err *err)
+{
+    return tell(c, message("ask"), err);
+}
+
 bool child_cancel(struct child *c, int64_t serial, struct err *err)
 {
     return tell(c, message_serial("cancel", serial), err);
@@ -209,4 +215,15 @@ enum wire_result child_read(struct child *c, struct wire_message *out, struct er
     if (c->process.fd < 0)
         return WIRE_CLOSED;
     return wire_read(&c->process.reader, out, err);
+}
+
+bool child_take_pixels(struct wire_message *m, struct pictor_image *out)
+{
+    int width = (int)wire_integer(m, "width", 1, PIXELS_SIDE_MAX, 0);
+    int height = (int)wire_integer(m, "height", 1, PIXELS_SIDE_MAX, 0);
+    if (width == 0 || height == 0 || m->binary_size != (size_t)width * (size_t)height * 3)
+        return false;
+    *out = (struct pictor_image){width, height, 3, m->binary};
+    m->binary = NULL;
+    return true;
 }

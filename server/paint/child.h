@@ -13,6 +13,7 @@
 struct child;
 struct job_params;
 struct pictor_files;
+struct pictor_image;
 struct registry_model;
 struct settings;
 
@@ -40,6 +41,7 @@ size_t child_memory(pid_t pid);
 bool child_load(struct child *c, const struct registry_model *model,
                 const struct pictor_files *files, struct err *err);
 bool child_unload(struct child *c, struct err *err);
+bool child_ask(struct child *c, struct err *err); /* whether it is alive */
 bool child_cancel(struct child *c, int64_t serial, struct err *err);
 bool child_interrupt(struct child *c, int64_t serial, struct err *err);
 
@@ -56,5 +58,8 @@ struct child_request {
 bool child_generate(struct child *c, const struct child_request *request, struct err *err);
 
 enum wire_result child_read(struct child *c, struct wire_message *out, struct err *err);
+
+/* RGB of width x height in the binary part, taken out of the message; false when it is not so. */
+bool child_take_pixels(struct wire_message *m, struct pictor_image *out);
 
 #endif

@@ -27,6 +27,7 @@
 #include "server/job/registry.h"
 #include "server/paint/child.h"
 #include "server/paint/dispatch.h"
+#include "server/paint/pulse.h"
 #include "server/paint/result.h"
 #include "server/queue/queue.h"
 
@@ -42,6 +43,7 @@
 const struct painter_patience painter_patience_default = {
     .first_ms = 15 * 60 * 1000, /* several GB from a slow disk, then a first step of minutes */
     .least_ms = 2 * 60 * 1000,
+    .pulse = true,
 };
 
 /* The job being painted. */
@@ -50,7 +52,7 @@ struct task {
     struct claim claim;
     struct registry_model model;
     struct pictor_files files; /* of the model, open for the whole job */
-    void *init, *mask; /* the inputs' bytes */
+    void *init, *mask;         /* the inputs' bytes */
     size_t init_size, mask_size;
     int index;    /* of the picture requested last */
     int pictures; /* stored by us */
@@ -81,6 +83,7 @@ struct painter {
     int64_t heard;            /* when the worker said something, or was asked after silence */
     double slowest;           /* step of the request being painted; 0: none yet */
     int64_t heartbeat, sweep, restart; /* when due */
+    struct pulse pulse;                /* of the worker */
     int failures;                      /* of the worker, since it last finished a picture */
     char said[256];                    /* what the worker complained of outside of a request */
 };
@@ -190,6 +193,7 @@ static void lose_worker(struct painter *p, const char *reason)
     int pause = backoff_ms(p->failures, RESTART_LEAST_MS, RESTART_MOST_MS);
     p->restart = now_ms() + pause;
     p->answered = p->serial;
+    p->pulse = (struct pulse){0};
     p->slowest = 0;
     p->said[0] = '\0';
     set_pid(p, 0);
@@ -231,6 +235,7 @@ static void start_worker(struct painter *p)
     p->stats.worker_starts++;
     pthread_mutex_unlock(&p->lock);
     p->heard = now_ms();
+    p->pulse = (struct pulse){0};
     if (child_start(p->child, &err)) {
         set_pid(p, child_pid(p->child));
         log_event(LOG_INFO, "worker_started", "pid=%d", (int)child_pid(p->child));
@@ -274,28 +279,6 @@ static bool request(struct painter *p, int index)
 
 /* ---- what the worker says ---- */
 
-/* RGB of width x height in the binary part, taken out of the message. */
-static bool take_pixels(struct wire_message *m, struct pictor_image *out)
-{
-    int width = (int)wire_integer(m, "width", 1, PIXELS_SIDE_MAX, 0);
-    int height = (int)wire_integer(m, "height", 1, PIXELS_SIDE_MAX, 0);
-    if (width == 0 || height == 0 || m->binary_size != (size_t)width * (size_t)height * 3)
-        return false;
-    *out = (struct pictor_image){width, height, 3, m->binary};
-    m->binary = NULL;
-    return true;
-}
-
-/* Steps to come, this picture's and those of the pictures that are still missing, at the pace of
- * the last step. */
-static double eta_seconds(const struct task *t, int step, int steps, double step_seconds)
-{
-    int left = steps - step;
-    for (int i = t->index; !t->interrupted && (i = result_missing(&t->job, i + 1)) >= 0;)
-        left += steps;
-    return step > 0 ? left * step_seconds : -1;
-}
-
 static bool on_progress(struct painter *p, struct wire_message *m)
 {
     struct task *t = p->task;
@@ -305,7 +288,7 @@ static bool on_progress(struct painter *p, struct wire_message *m)
     if (step < 0 || seconds < 0 || seconds > STEP_SECONDS_MAX)
         return false;
     struct pictor_image latent = {0};
-    if (m->binary_size > 0 && !take_pixels(m, &latent))
+    if (m->binary_size > 0 && !child_take_pixels(m, &latent))
         return false;
     if (step > 0) {
         if (seconds > p->slowest)
@@ -315,10 +298,11 @@ static bool on_progress(struct painter *p, struct wire_message *m)
         p->stats.step_seconds += seconds;
         pthread_mutex_unlock(&p->lock);
     }
-    struct job_progress progress = {.image = t->index,
-                                    .step = step,
-                                    .steps = steps,
-                                    .eta_seconds = eta_seconds(t, step, steps, seconds)};
+    struct job_progress progress = {
+        .image = t->index,
+        .step = step,
+        .steps = steps,
+        .eta_seconds = result_eta(&t->job, t->index, t->interrupted, step, steps, seconds)};
     result_progress(&p->parts, &t->job, &progress, &latent);
     pictor_image_free(&latent);
     return true;
@@ -337,7 +321,7 @@ static bool on_image(struct painter *p, struct wire_message *m)
     struct task *t = p->task;
     struct pictor_image pixels = {0};
     struct err err = {0};
-    if (!take_pixels(m, &pixels))
+    if (!child_take_pixels(m, &pixels))
         return false;
     p->failures = 0;
     int index = t->index, next = t->interrupted ? -1 : result_missing(&t->job, index + 1);
@@ -388,6 +372,38 @@ static void on_ready(struct painter *p, const struct wire_message *m)
     log_event(LOG_INFO, "worker_ready", "engine=%s",
               log_quote(text, sizeof text, wire_string(m, "description")));
     set_ready(p, true, NULL);
+    if (p->patience.pulse)
+        pulse_start(&p->pulse, now_ms());
+}
+
+static void on_alive(struct painter *p, const struct wire_message *m)
+{
+    if (pulse_answer(&p->pulse, wire_integer(m, "beats", 0, SERIAL_MAX, 0), !idle(p)))
+        set_ready(p, true, NULL);
+}
+
+static void feel_pulse(struct painter *p, int64_t now)
+{
+    struct err err;
+    switch (pulse_look(&p->pulse, now)) {
+    case PULSE_WAIT:
+        break;
+    case PULSE_ASK_LATE:
+        log_event(LOG_WARN, "worker_late", "pid=%d", (int)child_pid(p->child));
+        err_set(&err, ERR_BUSY, "the worker does not answer");
+        set_ready(p, false, &err);
+        still_there(p, child_ask(p->child, &err), &err);
+        break;
+    case PULSE_ASK:
+        still_there(p, child_ask(p->child, &err), &err);
+        break;
+    case PULSE_IS_LOST:
+        lose_worker(p, "it did not answer any more");
+        break;
+    case PULSE_IS_STUCK:
+        lose_worker(p, "its engine did not get on any more");
+        break;
+    }
 }
 
 /* False: it says what no worker of ours would say. */
@@ -404,6 +420,10 @@ static bool on_message(struct painter *p, struct wire_message *m)
     }
     if (strcmp(type, "closed") == 0) {
         registry_set_loaded(p->parts.registry, wire_string(m, "model"), NULL);
+        return true;
+    }
+    if (strcmp(type, "alive") == 0) {
+        on_alive(p, m);
         return true;
     }
     int64_t serial = wire_integer(m, "serial", 0, SERIAL_MAX, -1);
@@ -447,8 +467,10 @@ static void read_worker(struct painter *p)
             lose_worker(p, err.msg);
             return;
         }
-        /* Progress of a job that was given up does not count: it should have stopped. */
-        if (p->task || strcmp(wire_type(&m), "progress") != 0)
+        /* Progress of a job that was given up does not count: it should have stopped. Nor does
+         * that it is alive. */
+        const char *type = wire_type(&m);
+        if (strcmp(type, "alive") != 0 && (p->task || strcmp(type, "progress") != 0))
             p->heard = now_ms();
         bool sane = on_message(p, &m);
         wire_message_free(&m);
@@ -635,6 +657,7 @@ static void *run(void *arg)
             still_there(p, child_unload(p->child, &err), &err);
         read_worker(p);
         child_relay_log(p->child);
+        feel_pulse(p, now);
         if (p->task && (ask || now >= p->heartbeat))
             heartbeat(p);
         if (now >= hangs_at(p))
@@ -653,7 +676,7 @@ static void *run(void *arg)
             until = least(until, p->restart);
         if (stop)
             until = least(until, stop_at);
-        wait_for_news(p, least(until, hangs_at(p)));
+        wait_for_news(p, least(until, least(hangs_at(p), pulse_due(&p->pulse))));
     }
     if (p->task)
         put_back_task(p);

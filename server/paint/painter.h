@@ -19,6 +19,7 @@ struct painter;
 struct painter_patience {
     int first_ms; /* before the first step of a picture: its model may have to be loaded */
     int least_ms; /* afterwards: this, or PAINTER_SLOWEST times the slowest step if that is more */
+    bool pulse; /* ask it whether it is alive (server/paint/pulse.h) */
 };
 #define PAINTER_SLOWEST 20 /* decoding a picture takes the time of several steps, in silence */
 extern const struct painter_patience painter_patience_default;

@@ -47,6 +47,7 @@ struct worker {
     int idle_unload_seconds;
 
     pthread_mutex_t lock;
+    pthread_mutex_t writing; /* one message at a time */
     pthread_cond_t more;
     struct request *first, *last;
 
@@ -54,14 +55,16 @@ struct worker {
     _Atomic int64_t current;                /* being painted; 0: none */
 };
 
-/* ---- writing: the main thread only ---- */
+/* ---- writing ---- */
 
 /* A server that cannot be written to is gone, and so is every reason to go on. */
-static void send_message(cJSON *json, const void *binary, size_t size)
+static void send_message(struct worker *w, cJSON *json, const void *binary, size_t size)
 {
     struct err err;
+    pthread_mutex_lock(&w->writing);
     if (!json || !wire_write(WORKER_FD, json, binary, size, -1, &err))
         _exit(1);
+    pthread_mutex_unlock(&w->writing);
     cJSON_Delete(json);
 }
 
@@ -72,17 +75,18 @@ static cJSON *message(const char *type)
     return json;
 }
 
-static void send_error(int64_t serial, const struct err *err)
+static void send_error(struct worker *w, int64_t serial, const struct err *err)
 {
     cJSON *json = message("error");
     cJSON_AddNumberToObject(json, "serial", (double)serial);
     cJSON_AddStringToObject(json, "code", err_name(err->code));
     wire_add_text(json, "message", err->msg);
-    send_message(json, NULL, 0);
+    send_message(w, json, NULL, 0);
 }
 
 static void model_changed(void *ctx, const char *name, const struct pictor_model_info *info)
 {
+    struct worker *w = ctx;
     cJSON *json = message(info ? "opened" : "closed");
     cJSON_AddStringToObject(json, "model", name);
     if (info) {
@@ -94,7 +98,7 @@ static void model_changed(void *ctx, const char *name, const struct pictor_model
         cJSON_AddNumberToObject(json, "steps", info->default_steps);
         cJSON_AddNumberToObject(json, "bytes", (double)info->weight_bytes);
     }
-    send_message(json, NULL, 0);
+    send_message(w, json, NULL, 0);
 }
 
 static bool on_progress(void *ctx, const struct pictor_progress *progress)
@@ -116,7 +120,7 @@ static bool on_progress(void *ctx, const struct pictor_progress *progress)
         cJSON_AddNumberToObject(json, "width", preview->width);
         cJSON_AddNumberToObject(json, "height", preview->height);
     }
-    send_message(json, preview ? preview->pixels : NULL,
+    send_message(w, json, preview ? preview->pixels : NULL,
                  preview ? (size_t)preview->width * (size_t)preview->height * 3 : 0);
     return true;
 }
@@ -198,13 +202,13 @@ static void generate(struct worker *w, const struct wire_message *m)
     cJSON_AddNumberToObject(json, "serial", (double)serial);
     cJSON_AddNumberToObject(json, "width", image.width);
     cJSON_AddNumberToObject(json, "height", image.height);
-    send_message(json, image.pixels, (size_t)image.width * (size_t)image.height * 3);
+    send_message(w, json, image.pixels, (size_t)image.width * (size_t)image.height * 3);
     done = true;
 
 fail:
     w->current = 0;
     if (!done)
-        send_error(serial, &err);
+        send_error(w, serial, &err);
     pictor_image_free(&image);
     pictor_image_free(&mask);
     pictor_image_free(&init);
@@ -220,7 +224,7 @@ static void handle(struct worker *w, const struct wire_message *m)
     else if (strcmp(type, "unload") == 0)
         worker_models_close_all(w->models);
     else if (strcmp(type, "load") == 0 && !get_model(w, m, &err))
-        send_error(0, &err);
+        send_error(w, 0, &err);
 }
 
 /* The next request; NULL after idle_unload_seconds without one. */
@@ -291,7 +295,13 @@ static void *read_requests(void *arg)
             log_event(LOG_ERROR, "worker_lost_server", "reason=\"%s\"", err.msg);
             _exit(1);
         }
-        if (strcmp(wire_type(&m), "cancel") == 0) {
+        if (strcmp(wire_type(&m), "ask") == 0) {
+            cJSON *json = message("alive");
+            uint64_t beats = pictor_engine_beats(w->engine);
+            cJSON_AddNumberToObject(json, "beats", (double)(beats % SERIAL_MAX));
+            send_message(w, json, NULL, 0);
+            wire_message_free(&m);
+        } else if (strcmp(wire_type(&m), "cancel") == 0) {
             stop(w, &m, &w->cancelled, pictor_engine_cancel);
             wire_message_free(&m);
         } else if (strcmp(wire_type(&m), "interrupt") == 0) {
@@ -404,14 +414,16 @@ int worker_main(int argc, char **argv)
         return worker_codec_main();
     setpriority(PRIO_PROCESS, 0, NICE);
 
-    struct worker w = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
+    struct worker w = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                       .writing = PTHREAD_MUTEX_INITIALIZER,
+                       .more = PTHREAD_COND_INITIALIZER};
     if (!start(&w, &err)) {
-        send_error(0, &err);
+        send_error(&w, 0, &err);
         return 1;
     }
     cJSON *ready = message("ready");
     cJSON_AddStringToObject(ready, "description", pictor_engine_description(w.engine));
-    send_message(ready, NULL, 0);
+    send_message(&w, ready, NULL, 0);
     for (;;) { /* the reader ends the process */
         struct request *r = next_request(&w);
         if (!r) {

@@ -12,6 +12,7 @@
  *     cancel     serial: that request and all before it
  *     interrupt  serial: that request and all before it end with what is painted
  *     unload     close all models
+ *     ask        are you alive? Answered also while a picture is painted
  *
  * To the server:
  *
@@ -20,6 +21,7 @@
  *     closed     model
  *     progress   serial, step, steps, step_seconds; with a preview: width, height; binary: RGB
  *     image      serial, width, height; binary: RGB
+ *     alive      beats: grows with what the engine does
  *     error      serial (0: of a load), code, message
  *
  * Every generate is answered by exactly one image or error, in order. */

@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 import requests
 from processes import LONG, TINY, Jobs, gone, kill_worker, size_of, until, worker_of
 
@@ -110,6 +111,50 @@ def test_server_answers_while_the_worker_stands_still(serve):
     finally:
         os.kill(pid, signal.SIGCONT)
     assert jobs.state(jobs.submit(**TINY))["state"] == "done"
+
+
+def ready(server):
+    return requests.get(server.url + "/readyz", timeout=5)
+
+
+@pytest.mark.parametrize("painting", [True, False])
+def test_a_worker_that_stands_still_is_replaced(serve, painting):
+    server = serve()
+    jobs = Jobs(server.url)
+    until(lambda: ready(server).status_code == 200)
+    if painting:
+        job = jobs.submit(**LONG)
+        jobs.painting(job)
+    pid = worker_of(server)
+    began = time.monotonic()
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: ready(server).status_code == 503, 15)
+    assert "does not answer" in ready(server).text
+    until(lambda: worker_of(server) not in (None, pid), 30)
+    assert time.monotonic() - began < 30, "the queue stood still"
+    assert gone(pid) and "did not answer any more" in server.log()
+    until(lambda: ready(server).status_code == 200)
+    if painting:
+        jobs.state(job, "running")
+        assert jobs.get(job)["attempts"] == 2
+        jobs.post(job, "cancel")
+    assert jobs.state(jobs.submit(**TINY))["state"] == "done"
+
+
+def test_a_worker_that_goes_on_in_time_is_kept(serve):
+    server = serve()
+    jobs = Jobs(server.url)
+    job = jobs.submit(**LONG)
+    jobs.painting(job)
+    pid = worker_of(server)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        until(lambda: ready(server).status_code == 503, 15)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: ready(server).status_code == 200, 15)
+    assert worker_of(server) == pid and jobs.get(job)["attempts"] == 1
+    jobs.post(job, "cancel")
 
 
 def test_cancelling_frees_the_worker_within_a_step(serve):

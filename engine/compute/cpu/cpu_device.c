@@ -39,6 +39,11 @@ static void peak_task(void *ctx, size_t task, int thread)
     p->flops[task] = (p->dev->base.dtype == DTYPE_BF16 ? k->peak_bf16 : k->peak_f32)(p->rounds);
 }
 
+static uint64_t beats(const struct device *dev)
+{
+    return pool_loops(((const struct cpu_device *)dev)->pool);
+}
+
 static double peak(struct device *dev)
 {
     struct cpu_device *d = (struct cpu_device *)dev;
@@ -61,6 +66,7 @@ static double peak(struct device *dev)
 static const struct device_table table = {
     .free = device_destroy,
     .peak = peak,
+    .beats = beats,
     .matrix_new = cpu_matmul_new,
     .matrix_free = cpu_matmul_free,
     .linear = cpu_matmul_linear,
