@@ -22,6 +22,24 @@ static bool is_address(const char *host)
     return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
 }
 
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n > m && strcmp(text + n - m, end) == 0;
+}
+
+/* Names that nobody can register, so no page on the web has one: what containers of a network
+ * (`pictor`, `host.docker.internal`) and machines at home (`box.local`) are called. They are
+ * reserved by RFC 6761, 6762, 8375 and, for .internal, ICANN's resolution of 2024-07-29. A
+ * neighbour in the network can claim one, but reaches a server that listens beyond loopback without
+ * it; one on loopback he does not reach, so there they stay refused. */
+static bool is_private_name(const char *host)
+{
+    return (!strchr(host, '.') && !strchr(host, ':')) || ends_with(host, ".internal") ||
+           ends_with(host, ".local") || ends_with(host, ".localhost") ||
+           ends_with(host, ".home.arpa");
+}
+
 bool access_check_host(const struct settings *s, bool loopback, const struct access_request *r,
                        struct err *err)
 {
@@ -33,9 +51,9 @@ bool access_check_host(const struct settings *s, bool loopback, const struct acc
     /* With keys, a page that points its name here lacks one, and any name may be ours. */
     if (!loopback && s->allowed_hosts.count == 0 && !s->allow_unauthenticated)
         return true;
-    if ((!loopback && is_address(host)) || strcmp(host, "localhost") == 0 ||
-        strcmp(host, "127.0.0.1") == 0 || strcmp(host, "::1") == 0 ||
-        list_has(&s->allowed_hosts, host))
+    if ((!loopback && (is_address(host) || is_private_name(host))) ||
+        strcmp(host, "localhost") == 0 || strcmp(host, "127.0.0.1") == 0 ||
+        strcmp(host, "::1") == 0 || list_has(&s->allowed_hosts, host))
         return true;
     return err_set(err, ERR_DENIED,
                    "this server does not answer to the name \"%.60s\"; add it to allowed_hosts",

@@ -19,7 +19,8 @@ struct access_request {
 };
 
 /* With a loopback address only its own names and allowed_hosts are answered. With another one also
- * addresses (DNS leads to none), and any name as long as there is no list and a key is needed. */
+ * addresses (DNS leads to none) and names that nobody can register (`pictor`, `box.local`,
+ * `host.docker.internal`), and any name as long as there is no list and a key is needed. */
 bool access_check_host(const struct settings *s, bool loopback, const struct access_request *r,
                        struct err *err);
 

@@ -240,6 +240,51 @@ static void test_host(void **state)
     assert_true(access_check_host(f->settings, true, &r, NULL));
 }
 
+/* Names that no page on the web can have are answered beyond loopback, with and without keys. */
+static void test_private_names(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *host;
+        bool open;
+    } rows[] = {
+        {"pictor", true},
+        {"pictor:7860", true},
+        {"Pictor.:7860", true},
+        {"my_service-1:80", true},
+        {"host.docker.internal:7860", true},
+        {"metadata.internal", true},
+        {"box.local", true},
+        {"BOX.LOCAL:7860", true},
+        {"a.b.local.", true},
+        {"paint.localhost", true},
+        {"nas.home.arpa", true},
+        {"evil.example.com", false},
+        {"local.evil.example", false},
+        {"evillocal.example", false},
+        {"internal.com", false},
+        {"home.arpa.evil.example", false},
+        {"evil.arpa", false},
+        {"home.arpa", false},
+        {".local", false},
+        {".internal:7860", false},
+        {"box.lan", false}, /* nobody has reserved it */
+        {"fritz.box", false},
+        {"[pictor:x]", false},
+    };
+    assert_true(settings_set(f->settings, "allow_unauthenticated", "on", "", NULL));
+    for (int listed = 0; listed < 2; listed++) {
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            struct access_request r = request("GET", rows[i].host, NULL, NULL);
+            if (access_check_host(f->settings, false, &r, NULL) != rows[i].open)
+                fail_msg("%s", rows[i].host);
+            assert_false(access_check_host(f->settings, true, &r, NULL));
+        }
+        assert_true(settings_set(f->settings, "allowed_hosts", "paint.example", "", NULL));
+        assert_true(settings_set(f->settings, "allow_unauthenticated", "off", "", NULL));
+    }
+}
+
 static void test_origin(void **state)
 {
     struct fixture *f = *state;
@@ -374,6 +419,7 @@ int main(void)
         cmocka_unit_test(test_dialect_of),
         cmocka_unit_test(test_url),
         WITH_SERVER(test_host),
+        WITH_SERVER(test_private_names),
         WITH_SERVER(test_origin),
         WITH_SERVER(test_keys),
         WITH_SERVER(test_basic_alone),
