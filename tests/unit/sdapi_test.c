@@ -14,6 +14,7 @@
 
 #include "engine/pictor.h"
 #include "server/api/sdapi/sdapi_job.h"
+#include "server/api/sdapi/sdapi_prompt.h"
 #include "server/api/sdapi/sdapi_models.h"
 #include "server/api/sdapi/sdapi_options.h"
 #include "server/api/sdapi/sdapi_reply.h"
@@ -123,7 +124,7 @@ static void test_type_errors(void **state)
         {"{\"prompt\":[\"a\"]}", "prompt", "str type expected", "type_error.str"},
         {"{\"styles\":\"a\"}", "styles", "value is not a valid list", "type_error.list"},
         {"{\"styles\":[{}]}", "styles", "str type expected", "type_error.str"},
-        {"{\"override_settings\":[]}", "override_settings", "value is not a valid dict",
+        {"{\"override_settings\":[1]}", "override_settings", "value is not a valid dict",
          "type_error.dict"},
         {"{\"alwayson_scripts\":3}", "alwayson_scripts", "value is not a valid dict",
          "type_error.dict"},
@@ -445,9 +446,16 @@ static void test_refusals(void **state)
         {SDAPI_TXT2IMG, "{\"alwayson_scripts\":{\"x\":{\"args\":[]}}}", 0, NULL},
         {SDAPI_TXT2IMG, "{\"alwayson_scripts\":{\"x\":{}}}", 0, NULL},
         {SDAPI_TXT2IMG, "{\"alwayson_scripts\":{\"Seed\":{\"args\":[1]}}}", 0, NULL},
-        {SDAPI_TXT2IMG, "{\"s_churn\":1}", 422, "s_churn"},
-        {SDAPI_TXT2IMG, "{\"s_noise\":1.0,\"s_churn\":0,\"s_tmax\":0}", 0, NULL},
-        {SDAPI_TXT2IMG, "{\"s_noise\":0.9}", 422, "s_noise"},
+        {SDAPI_TXT2IMG, "{\"s_churn\":1}", 0, NULL}, /* the WebUI's settings win over them */
+        {SDAPI_TXT2IMG, "{\"s_noise\":0,\"s_churn\":0,\"s_tmax\":0,\"s_tmin\":0}", 0, NULL},
+        {SDAPI_TXT2IMG, "{\"s_noise\":0.9}", 0, NULL},
+        {SDAPI_TXT2IMG, "{\"override_settings\":[],\"comments\":[]}", 0, NULL}, /* PHP */
+        {SDAPI_TXT2IMG, "{\"alwayson_scripts\":[]}", 0, NULL},
+        {SDAPI_TXT2IMG, "{\"prompt\":\"a [b:c:0.5]\"}", 422, "prompt"},
+        {SDAPI_TXT2IMG, "{\"negative_prompt\":\"[b|c]\"}", 422, "negative_prompt"},
+        {SDAPI_TXT2IMG, "{\"prompt\":\"a AND b\"}", 422, "prompt"},
+        {SDAPI_TXT2IMG, "{\"negative_prompt\":\"a AND b\"}", 0, NULL},
+        {SDAPI_TXT2IMG, "{\"prompt\":\"a # [b|c] AND\"}", 0, NULL},
         {SDAPI_TXT2IMG, "{\"s_min_uncond\":2}", 0, NULL},
         {SDAPI_TXT2IMG, "{\"s_min_uncond\":2000}", 422, "s_min_uncond"},
         {SDAPI_TXT2IMG, "{\"seed_resize_from_h\":64,\"seed_resize_from_w\":64}", 422,
@@ -503,7 +511,95 @@ static void test_refusals(void **state)
     }
 }
 
+/* Scripts that would do nothing are let through, whatever their clients call them. */
+static void test_scripts(void **state)
+{
+    static const struct {
+        const char *script;
+        bool off;
+    } cases[] = {
+        {"{}", true},
+        {"[]", true},
+        {"null", true},
+        {"{\"args\":[]}", true},
+        {"{\"args\":{}}", true},
+        {"{\"args\":null}", true},
+        {"{\"args\":[false,{}]}", true},
+        {"{\"args\":[false,false,{\"ad_model\":\"None\"}]}", true},
+        {"{\"args\":[true,false,{\"ad_model\":\"None\"},{\"ad_model\":\"\"}]}", true},
+        {"{\"args\":[{\"ad_model\":\"None\"}]}", true},
+        {"{\"args\":[true,{\"ad_model\":\"face.pt\",\"ad_tab_enable\":false}]}", true},
+        {"{\"args\":[true,{\"ad_model\":\"face.pt\"}]}", false},
+        {"{\"args\":[{\"ad_model\":\"None\"},{\"ad_model\":\"face.pt\"}]}", false},
+        {"{\"args\":[{\"enabled\":false,\"module\":\"canny\",\"model\":\"x\"}]}", true},
+        {"{\"args\":[{\"enabled\":false},{\"enabled\":0},{\"enabled\":\"False\"}]}", true},
+        {"{\"args\":[{\"enabled\":false},null]}", true},
+        {"{\"args\":{\"0\":{\"enabled\":false}}}", true},
+        {"{\"args\":[{\"enabled\":false},{\"enabled\":true}]}", false},
+        {"{\"args\":[{\"enabled\":false},\"x\"]}", false},
+        {"{\"args\":[{\"module\":\"none\",\"model\":\"None\"}]}", false},
+        {"{\"args\":[{}]}", false},
+        {"{\"args\":[true]}", false},
+        {"{\"args\":[1,false]}", false},
+        {"{\"args\":[\"x\"]}", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct job_params p;
+        struct sdapi_fault fault;
+        char body[256];
+        snprintf(body, sizeof body, "{\"alwayson_scripts\":{\"ControlNet\":%s}}", cases[i].script);
+        if (make(SDAPI_TXT2IMG, body, &p, &fault) != (cases[i].off ? 0 : 422))
+            fail_msg("%s: %s", body, fault.message);
+        job_params_free(&p);
+    }
+}
+
 /* ---- prompts ---- */
+
+/* The vectors are SD WebUI's: what its grammar takes for an edit, and what it takes for text. */
+static void test_editing(void **state)
+{
+    static const char *const edits[] = {
+        "a [cat:dog:0.5] b",
+        "[cat:dog:10]",
+        "[cat:dog:.25]",
+        "[cat::5] x",
+        "[cat:5]",
+        "[cat|dog|bird]",
+        "[fe|]male",
+        "[|a]",
+        "[[a:b:0.25]:c:0.5]",
+        "(a [b:c:0.5]:1.3)",
+        "[a:(b:1.2):0.5]",
+        "[a:b:-5]",
+        "[a:b:+3]",
+        "a [b:c:1e1] d",
+        "[a : b : 0.5 ]",
+        "((x [a|b]",
+        ":) [a:1.5]",
+        "\\\\[a|b]",
+    };
+    static const char *const texts[] = {
+        "",         "[a|b:0.5]",  "\\[a:b:0.5\\]", "[a:b]",       "[a]",       "a:b",
+        "(a:1.5)",  "(a|b)",      "a|b",           "[a:b:c:0.5]", "[(a:0.5)]", "[a:b:0.5",
+        "a:b:0.5]", "[a:b:0.5x]", "[::]",          "[\\|]",       "\\",
+    };
+    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++)
+        if (!sdapi_prompt_has_editing(edits[i]))
+            fail_msg("%s", edits[i]);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (sdapi_prompt_has_editing(texts[i]))
+            fail_msg("%s", texts[i]);
+    char deep[200001];
+    memset(deep, '[', sizeof deep - 1);
+    deep[sizeof deep - 1] = '\0';
+    assert_false(sdapi_prompt_has_editing(deep));
+
+    assert_true(sdapi_prompt_has_and("a AND b"));
+    assert_true(sdapi_prompt_has_and("AND"));
+    assert_true(sdapi_prompt_has_and("SAND, a :1.2 AND b"));
+    assert_false(sdapi_prompt_has_and("band AN D SAND ANDY AND_ and"));
+}
 
 static void test_strips(void **state)
 {
@@ -526,12 +622,12 @@ static void test_strips(void **state)
         {"<<lora:x>>", "<>"},
     };
     for (size_t i = 0; i < sizeof comments / sizeof *comments; i++) {
-        char *text = sdapi_job_strip_comments(comments[i][0]);
+        char *text = sdapi_prompt_strip_comments(comments[i][0]);
         assert_string_equal(text, comments[i][1]);
         free(text);
     }
     for (size_t i = 0; i < sizeof networks / sizeof *networks; i++) {
-        char *text = sdapi_job_strip_networks(networks[i][0]);
+        char *text = sdapi_prompt_strip_networks(networks[i][0]);
         assert_string_equal(text, networks[i][1]);
         free(text);
     }
@@ -546,9 +642,9 @@ static void test_strips_are_linear(void **state)
         text[i] = "<a:"[i % 3];
     text[size] = '\0';
     clock_t start = clock();
-    free(sdapi_job_strip_networks(text));
+    free(sdapi_prompt_strip_networks(text));
     memset(text, '#', size);
-    free(sdapi_job_strip_comments(text));
+    free(sdapi_prompt_strip_comments(text));
     free(text);
     assert_true((double)(clock() - start) / CLOCKS_PER_SEC < 5);
 }
@@ -587,7 +683,7 @@ static void test_info(void **state)
         "mini", "6ce0161689b3853acaa03779ec93eafe75a02f4ced659bee03f50797806fa2fa"};
     setenv("TZ", "UTC", 1);
     tzset();
-    char *info = sdapi_reply_info(&job, 2, NULL, &model);
+    char *info = sdapi_reply_info(&job, 2, NULL, "", &model);
     assert_string_equal(
         info,
         "{\"prompt\": \"a c\\u00e4t\", \"all_prompts\": [\"a c\\u00e4t\", \"a c\\u00e4t\"], "
@@ -606,7 +702,7 @@ static void test_info(void **state)
     free(info);
 
     job.params.subseed_strength = 0.3;
-    info = sdapi_reply_info(&job, 2, NULL, &model);
+    info = sdapi_reply_info(&job, 2, NULL, NULL, &model);
     assert_non_null(strstr(info, "\"all_seeds\": [10, 10], \"subseed\": 5, "
                                  "\"all_subseeds\": [5, 6], \"subseed_strength\": 0.3"));
     free(info);
@@ -670,6 +766,8 @@ int main(void)
         cmocka_unit_test(test_hires),
         cmocka_unit_test(test_painting_over),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_scripts),
+        cmocka_unit_test(test_editing),
         cmocka_unit_test(test_strips),
         cmocka_unit_test(test_strips_are_linear),
         cmocka_unit_test(test_info),

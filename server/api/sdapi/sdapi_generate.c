@@ -8,6 +8,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "server/api/sdapi/sdapi_ignored.h"
 #include "server/api/sdapi/sdapi_job.h"
 #include "server/api/sdapi/sdapi_models.h"
 #include "server/api/sdapi/sdapi_options.h"
@@ -24,6 +25,7 @@
 
 struct waiting {
     cJSON *echo, *styles;
+    char *ignored;
     int batch_size;
     bool send_images;
     struct sdapi_model model;
@@ -34,6 +36,7 @@ static void waiting_free(void *ctx)
     struct waiting *w = ctx;
     cJSON_Delete(w->echo);
     cJSON_Delete(w->styles);
+    free(w->ignored);
     free(w);
 }
 
@@ -66,7 +69,8 @@ static void reply_done(struct http_request *req, const struct job *job, struct w
     struct err err = {.code = ERR_INTERNAL, .msg = "no memory for the answer"};
     struct sdapi_reply_model model = {w->model.stem, w->model.sha256};
     cJSON *images = w->send_images ? read_images(http_app(req), job, &err) : cJSON_CreateArray();
-    char *info = images ? sdapi_reply_info(job, w->batch_size, w->styles, &model) : NULL;
+    char *info =
+        images ? sdapi_reply_info(job, w->batch_size, w->styles, w->ignored, &model) : NULL;
     cJSON *body = info ? cJSON_CreateObject() : NULL;
     if (!body) {
         cJSON_Delete(images);
@@ -139,11 +143,17 @@ static cJSON *effective_options(struct http_request *req, const struct sdapi_req
     return NULL;
 }
 
-static struct waiting *waiting_new(const struct sdapi_request *r, const struct sdapi_model *model)
+/* Takes `ignored`. */
+static struct waiting *waiting_new(const struct sdapi_request *r, char *ignored,
+                                   const struct sdapi_model *model)
 {
     struct waiting *w = calloc(1, sizeof *w);
-    if (!w)
+    if (!w || !ignored) {
+        free(ignored);
+        free(w);
         return NULL;
+    }
+    w->ignored = ignored;
     w->echo = sdapi_request_echo(r);
     w->styles = r->styles ? cJSON_Duplicate(r->styles, true) : NULL;
     w->batch_size = r->batch_size;
@@ -153,8 +163,9 @@ static struct waiting *waiting_new(const struct sdapi_request *r, const struct s
 }
 
 /* Accepts the job and waits for it. */
-static void submit(struct http_request *req, const struct sdapi_request *r, const cJSON *options,
-                   const struct job_params *params, const struct sdapi_model *model)
+static void submit(struct http_request *req, const struct sdapi_request *r, const cJSON *body,
+                   const cJSON *options, const struct job_params *params,
+                   const struct sdapi_model *model)
 {
     const struct app *app = http_app(req);
     struct job_input inputs[2] = {{0}};
@@ -173,7 +184,7 @@ static void submit(struct http_request *req, const struct sdapi_request *r, cons
             goto done;
         count++;
     }
-    w = waiting_new(r, model);
+    w = waiting_new(r, sdapi_ignored(app, r, body, options), model);
     if (!w || !w->echo) {
         sdapi_reply_crash(req, "MemoryError", "out of memory");
         goto done;
@@ -220,7 +231,7 @@ static void generate(struct http_request *req, enum sdapi_request_kind kind)
         reply_fault(req, &fault);
         goto done;
     }
-    submit(req, &r, options, &params, &model);
+    submit(req, &r, body, options, &params, &model);
     job_params_free(&params);
 done:
     cJSON_Delete(options);

@@ -12,6 +12,7 @@
 
 #include "engine/pictor.h"
 #include "server/api/sdapi/sdapi_options.h"
+#include "server/api/sdapi/sdapi_prompt.h"
 #include "server/job/intake.h"
 
 static bool refuse(struct sdapi_fault *fault, int status, const char *param, const char *fmt, ...)
@@ -41,78 +42,34 @@ static bool has(const char *text)
 
 /* ---- prompts ---- */
 
-/* Two passes of the WebUI in one: a comment line goes with the breaks around it, a comment behind
- * words with the break after it, and either leaves one line break. */
-char *sdapi_job_strip_comments(const char *prompt)
+static bool check_prompt(const char *name, const char *prompt, struct sdapi_fault *fault)
 {
-    char *out = malloc(strlen(prompt) + 2), *end = out;
-    if (!out)
-        return NULL;
-    for (const char *s = prompt; *s;) {
-        if (*s != '#') {
-            *end++ = *s++;
-            continue;
-        }
-        if (end > out && end[-1] == '\n')
-            end--;
-        *end++ = '\n';
-        s += strcspn(s, "\n");
-        if (*s)
-            s++;
-    }
-    *end = '\0';
-    return out;
-}
-
-static bool is_word(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           (unsigned char)c >= 0x80;
-}
-
-/* Where the tag <word:anything> at `s` ends, or NULL. *closes is false once no '>' follows at all,
- * so that many openers do not make many searches. */
-static const char *network_end(const char *s, bool *closes)
-{
-    const char *p = s + 1;
-    while (is_word(*p))
-        p++;
-    if (p == s + 1 || p[0] != ':' || !p[1] || p[1] == '>')
-        return NULL;
-    const char *end = strchr(p, '>');
-    *closes = end != NULL;
-    return end ? end + 1 : NULL;
-}
-
-char *sdapi_job_strip_networks(const char *prompt)
-{
-    char *out = malloc(strlen(prompt) + 1), *at = out;
-    if (!out)
-        return NULL;
-    bool closes = true;
-    for (const char *s = prompt; *s;) {
-        const char *end = *s == '<' && closes ? network_end(s, &closes) : NULL;
-        if (end)
-            s = end;
-        else
-            *at++ = *s++;
-    }
-    *at = '\0';
-    return out;
+    if (sdapi_prompt_has_editing(prompt))
+        return refuse(fault, 422, name,
+                      "prompts that change while a picture is painted, [from:to:when] and [a|b], "
+                      "are not supported by this server; \\[ is a bracket");
+    return true;
 }
 
 static bool make_prompts(const struct sdapi_request *r, const cJSON *options, struct job_params *p,
                          struct sdapi_fault *fault)
 {
     bool comments = sdapi_options_flag(options, "enable_prompt_comments");
-    char *prompt = comments ? sdapi_job_strip_comments(r->prompt) : strdup(r->prompt);
+    char *prompt = comments ? sdapi_prompt_strip_comments(r->prompt) : strdup(r->prompt);
     /* There are no LoRAs here, so every tag names one that is missing: the WebUI drops it and
      * paints without. It does so in positive prompts only. */
-    p->prompt = prompt ? sdapi_job_strip_networks(prompt) : NULL;
+    p->prompt = prompt ? sdapi_prompt_strip_networks(prompt) : NULL;
     free(prompt);
     p->negative_prompt =
-        comments ? sdapi_job_strip_comments(r->negative_prompt) : strdup(r->negative_prompt);
-    return p->prompt && p->negative_prompt ? true : no_memory(fault);
+        comments ? sdapi_prompt_strip_comments(r->negative_prompt) : strdup(r->negative_prompt);
+    if (!p->prompt || !p->negative_prompt)
+        return no_memory(fault);
+    if (sdapi_prompt_has_and(p->prompt)) /* the WebUI looks for it in positive prompts only */
+        return refuse(fault, 422, "prompt",
+                      "several prompts in one, a AND b, are not supported by this server; \"and\" "
+                      "is a word");
+    return check_prompt("prompt", p->prompt, fault) &&
+           check_prompt("negative_prompt", p->negative_prompt, fault);
 }
 
 /* ---- what is refused ---- */
@@ -122,12 +79,40 @@ static bool unsupported(struct sdapi_fault *fault, const char *param)
     return refuse(fault, 422, param, "%s is not supported by this server", param);
 }
 
-/* Args that switch a script off: none, or a first one that is false. */
+static bool is_false(const cJSON *value)
+{
+    return cJSON_IsFalse(value) || cJSON_IsNull(value) ||
+           (cJSON_IsNumber(value) && value->valuedouble == 0) ||
+           (cJSON_IsString(value) && strcasecmp(value->valuestring, "false") == 0);
+}
+
+/* A unit of ControlNet that is not enabled; one of ADetailer without a model, or whose tab is off.
+ */
+static bool is_off_unit(const cJSON *unit)
+{
+    const cJSON *enabled = cJSON_GetObjectItemCaseSensitive(unit, "enabled");
+    const cJSON *tab = cJSON_GetObjectItemCaseSensitive(unit, "ad_tab_enable");
+    const cJSON *model = cJSON_GetObjectItemCaseSensitive(unit, "ad_model");
+    return (enabled && is_false(enabled)) || (tab && is_false(tab)) ||
+           (cJSON_IsString(model) &&
+            (!*model->valuestring || strcasecmp(model->valuestring, "None") == 0));
+}
+
+/* Args that switch a script off: none, a first one that is false, or units that all are off beside
+ * nothing but flags. */
 static bool is_off(const cJSON *script)
 {
-    const cJSON *args = cJSON_GetObjectItemCaseSensitive(script, "args");
+    const cJSON *args = cJSON_GetObjectItemCaseSensitive(script, "args"), *arg;
     const cJSON *first = cJSON_IsArray(args) || cJSON_IsObject(args) ? args->child : NULL;
-    return !first || cJSON_IsFalse(first);
+    if (!first || cJSON_IsFalse(first) || cJSON_IsNull(first))
+        return true;
+    int units = 0;
+    cJSON_ArrayForEach(arg, args) {
+        if (cJSON_IsObject(arg) ? !is_off_unit(arg) : !cJSON_IsBool(arg) && !cJSON_IsNull(arg))
+            return false;
+        units += cJSON_IsObject(arg);
+    }
+    return units > 0;
 }
 
 static bool check_scripts(const struct sdapi_request *r, struct sdapi_fault *fault)
@@ -153,10 +138,6 @@ static bool check_common(const struct sdapi_request *r, struct sdapi_fault *faul
         return unsupported(fault, "tiling");
     if (has(r->refiner_checkpoint) && strcasecmp(r->refiner_checkpoint, "None") != 0)
         return unsupported(fault, "refiner_checkpoint");
-    if (r->s_churn > 0) /* false for NAN */
-        return unsupported(fault, "s_churn");
-    if (!isnan(r->s_noise) && r->s_noise != 1)
-        return unsupported(fault, "s_noise");
     if (r->seed_resize_from_h > 0 && r->seed_resize_from_w > 0)
         return unsupported(fault, "seed_resize_from_h");
     return check_scripts(r, fault);

@@ -27,12 +27,4 @@ bool sdapi_job_make(const struct sdapi_request *request, const struct cJSON *opt
                     const char *model, const struct settings *settings, struct job_params *out,
                     struct sdapi_fault *fault);
 
-/* ---- its parts, for the tests ---- */
-
-/* "#..." to the end of its line is a comment. malloc'd, NULL without memory. */
-char *sdapi_job_strip_comments(const char *prompt);
-
-/* <lora:name:0.8> and the like. malloc'd, NULL without memory. */
-char *sdapi_job_strip_networks(const char *prompt);
-
 #endif

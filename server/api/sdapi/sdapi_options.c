@@ -145,6 +145,11 @@ static const struct option *find(const char *name)
     return NULL;
 }
 
+bool sdapi_options_known(const char *name)
+{
+    return find(name) != NULL;
+}
+
 static cJSON *defaults(void)
 {
     cJSON *options = cJSON_CreateObject();

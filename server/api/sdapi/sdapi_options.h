@@ -32,6 +32,9 @@ bool sdapi_options_apply(const struct app *app, struct cJSON *options, const str
 bool sdapi_options_save(const struct app *app, const char *key_id, const struct cJSON *options,
                         struct err *err);
 
+/* Whether there is an option of this name. */
+bool sdapi_options_known(const char *name);
+
 /* Values of a loaded set; the name is one of the table's. */
 const char *sdapi_options_text(const struct cJSON *options, const char *name); /* "" for null */
 double sdapi_options_number(const struct cJSON *options, const char *name);

@@ -253,7 +253,7 @@ static cJSON *denoising_strength(const struct job_params *p)
 }
 
 char *sdapi_reply_info(const struct job *job, int batch_size, const struct cJSON *styles,
-                       const struct sdapi_reply_model *model)
+                       const char *ignored, const struct sdapi_reply_model *model)
 {
     const struct job_params *p = &job->params;
     const char *negative = p->negative_prompt ? p->negative_prompt : "";
@@ -296,7 +296,10 @@ char *sdapi_reply_info(const struct job *job, int batch_size, const struct cJSON
     cJSON_AddNumberToObject(info, "seed_resize_from_w", -1);
     cJSON_AddNumberToObject(info, "seed_resize_from_h", -1);
     cJSON_AddItemToObject(info, "denoising_strength", denoising_strength(p));
-    cJSON_AddItemToObject(info, "extra_generation_params", extra_params(job));
+    cJSON *extra = extra_params(job);
+    if (ignored && *ignored)
+        cJSON_AddStringToObject(extra, "Ignored", ignored);
+    cJSON_AddItemToObject(info, "extra_generation_params", extra);
     cJSON_AddNumberToObject(info, "index_of_first_image", 0);
     cJSON_AddItemToObject(info, "infotexts", infotexts);
     cJSON_AddItemToObject(info, "styles",

@@ -49,9 +49,9 @@ struct sdapi_reply_model {
     const char *sha256; /* hex */
 };
 
-/* The text of "info": JSON as Python prints it. `styles` may be NULL. malloc'd, NULL only without
- * memory. */
+/* The text of "info": JSON as Python prints it. `styles` may be NULL; `ignored` (sdapi_ignored.h)
+ * may be NULL or "". malloc'd, NULL only without memory. */
 char *sdapi_reply_info(const struct job *job, int batch_size, const struct cJSON *styles,
-                       const struct sdapi_reply_model *model);
+                       const char *ignored, const struct sdapi_reply_model *model);
 
 #endif

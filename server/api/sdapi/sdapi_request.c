@@ -66,6 +66,15 @@ static struct table table_of(enum sdapi_request_kind kind)
                           sizeof img2img_kinds / sizeof *img2img_kinds};
 }
 
+bool sdapi_request_knows(enum sdapi_request_kind kind, const char *name)
+{
+    struct table table = table_of(kind);
+    for (size_t i = 0; i < table.count; i++)
+        if (strcmp(table.fields[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 /* ---- "infotext" ---- */
 
 /* Which pair of an infotext answers for which field, and for which option. */
@@ -93,6 +102,8 @@ static const char *const from_infotext[][2] = {
     {"Hires negative prompt", "hr_negative_prompt"},
     {"Refiner", "refiner_checkpoint"},
     {"Refiner switch at", "refiner_switch_at"},
+    {"Seed resize from-1", "seed_resize_from_w"},
+    {"Seed resize from-2", "seed_resize_from_h"},
 };
 static const char *const options_from_infotext[][2] = {
     {"Clip skip", "CLIP_stop_at_last_layers"},
@@ -107,6 +118,26 @@ static const char *const options_from_infotext[][2] = {
     {"Schedule min sigma", "sigma_min"},
     {"Schedule max sigma", "sigma_max"},
     {"Schedule rho", "rho"},
+    {"VAE", "sd_vae"},
+    {"Tiling", "tiling"},
+    {"Sigma churn", "s_churn"},
+    {"Sigma noise", "s_noise"},
+    {"Discard penultimate sigma", "always_discard_next_to_last_sigma"},
+    {"SGM noise multiplier", "sgm_noise_multiplier"},
+    {"UniPC variant", "uni_pc_variant"},
+    {"UniPC skip type", "uni_pc_skip_type"},
+    {"UniPC order", "uni_pc_order"},
+    {"UniPC lower order final", "uni_pc_lower_order_final"},
+    {"Skip Early CFG", "skip_early_cond"},
+    {"Pad conds", "pad_cond_uncond"},
+    {"Pad conds v0", "pad_cond_uncond_v0"},
+    {"Token merging ratio hr", "token_merging_ratio_hr"},
+    {"Noise multiplier", "initial_noise_multiplier"},
+    {"Extra noise", "img2img_extra_noise"},
+    {"Conditional mask weight", "inpainting_mask_weight"},
+    {"Noise Schedule", "sd_noise_schedule"},
+    {"Downcast alphas_cumprod", "use_downcasted_alpha_bar"},
+    {"Old prompt editing timelines", "use_old_scheduling"},
 };
 
 static void add_missing(cJSON *object, const char *name, const char *value)
@@ -133,6 +164,8 @@ static bool add_infotext(cJSON *body)
         (infotext_get(&t, "Hires upscale") || infotext_get(&t, "Hires upscaler") ||
          infotext_get(&t, "Hires resize-1")))
         add_missing(body, "enable_hr", "true");
+    if (infotext_get(&t, "Face restoration"))
+        add_missing(body, "restore_faces", "true");
 
     cJSON *options = cJSON_GetObjectItemCaseSensitive(body, "override_settings");
     for (size_t i = 0; i < sizeof options_from_infotext / sizeof *options_from_infotext; i++) {
@@ -195,6 +228,8 @@ static cJSON *check_kind(const struct json_field *field, enum kind kind, cJSON *
             return sdapi_reply_fault(field->name, "str type expected", "type_error.str");
         return NULL;
     case KIND_DICT:
+        if (cJSON_IsArray(value) && !value->child)
+            value->type = (value->type & ~cJSON_Array) | cJSON_Object;
         if (!cJSON_IsObject(value))
             return sdapi_reply_fault(field->name, "value is not a valid dict", "type_error.dict");
         return NULL;

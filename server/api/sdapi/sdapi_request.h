@@ -16,7 +16,8 @@ struct cJSON;
 
 /* X(type, name, default). Types: STRING const char * (NULL: null), INT int (NO_INT: null), WHOLE,
  * DOUBLE (NAN: null), BOOL, and three kinds of struct cJSON * (NULL: the default, which is here as
- * JSON): FLAG true or false, LIST, DICT. ANY is a cJSON * that is not looked at. */
+ * JSON): FLAG true or false, LIST, DICT (PHP writes an empty one as []). ANY is a cJSON * that is
+ * not looked at. */
 #define SDAPI_REQUEST_COMMON(X, strength)                                                          \
     X(STRING, prompt, "")                                                                          \
     X(STRING, negative_prompt, "")                                                                 \
@@ -132,6 +133,9 @@ struct sdapi_request {
  * not say itself). On failure *detail is the whole 422 answer, owned; NULL only without memory. */
 bool sdapi_request_parse(enum sdapi_request_kind kind, struct cJSON *body,
                          struct sdapi_request *out, struct cJSON **detail);
+
+/* Whether a request of this kind has such a field. */
+bool sdapi_request_knows(enum sdapi_request_kind kind, const char *name);
 
 /* The request with all defaults, in SD WebUI's order. Owned; NULL only without memory. */
 struct cJSON *sdapi_request_echo(const struct sdapi_request *request);

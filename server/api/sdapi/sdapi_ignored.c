@@ -1,0 +1,109 @@
+/* sdapi_ignored.c: see sdapi_ignored.h. */
+#include "server/api/sdapi/sdapi_ignored.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <cjson/cJSON.h>
+
+#include "server/api/sdapi/sdapi_models.h"
+#include "server/api/sdapi/sdapi_options.h"
+#include "server/api/sdapi/sdapi_prompt.h"
+#include "server/base/json_text.h"
+
+#define LIST_SIZE 2000 /* bytes; the rest of a longer list becomes "..." */
+#define NAME_SIZE 120  /* of one name in it */
+
+struct list {
+    char text[LIST_SIZE];
+    size_t used;
+    bool full;
+};
+
+static void add(struct list *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void add(struct list *list, const char *fmt, ...)
+{
+    char name[NAME_SIZE];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(name, sizeof name, fmt, args);
+    va_end(args);
+    json_text_mend(name); /* it may be cut within a character */
+    if (list->full)
+        return;
+    list->full = list->used + strlen(name) + sizeof ", , ..." > sizeof list->text;
+    list->used += (size_t)snprintf(list->text + list->used, sizeof list->text - list->used, "%s%s",
+                                   list->used ? ", " : "", list->full ? "..." : name);
+}
+
+/* What says nothing: clients send all fields of all servers with their neutral values. */
+static bool is_empty(const cJSON *value)
+{
+    return cJSON_IsNull(value) || cJSON_IsFalse(value) ||
+           (cJSON_IsString(value) &&
+            (!*value->valuestring || strcasecmp(value->valuestring, "None") == 0)) ||
+           ((cJSON_IsArray(value) || cJSON_IsObject(value)) && !value->child);
+}
+
+static void add_unknown_fields(struct list *list, const struct sdapi_request *r, const cJSON *body)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, body)
+        if (!is_empty(item) && !sdapi_request_knows(r->kind, item->string))
+            add(list, "%s", item->string);
+}
+
+static void add_options(struct list *list, const struct app *app, const struct sdapi_request *r,
+                        const cJSON *options)
+{
+    const cJSON *item =
+        cJSON_GetObjectItemCaseSensitive(r->override_settings, "sd_model_checkpoint");
+    struct sdapi_model model;
+    if (cJSON_IsString(item) && !is_empty(item) &&
+        !sdapi_models_find(app, item->valuestring, &model))
+        add(list, "sd_model_checkpoint %s", item->valuestring);
+    cJSON_ArrayForEach(item, r->override_settings)
+        if (!is_empty(item) && !sdapi_options_known(item->string))
+            add(list, "%s", item->string);
+    const char *vae = sdapi_options_text(options, "sd_vae");
+    if (*vae && strcasecmp(vae, "Automatic") != 0 && strcasecmp(vae, "None") != 0)
+        add(list, "sd_vae %s", vae);
+}
+
+static void add_networks(struct list *list, const char *prompt)
+{
+    const char *at = prompt;
+    for (size_t size; (at = sdapi_prompt_next_network(at, &size)); at += size)
+        add(list, "%.*s", (int)(size < NAME_SIZE ? size : NAME_SIZE), at);
+}
+
+char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const struct cJSON *body,
+                    const struct cJSON *options)
+{
+    struct list *list = calloc(1, sizeof *list);
+    if (!list)
+        return NULL;
+    const cJSON *style;
+    cJSON_ArrayForEach(style, r->styles)
+        if (!is_empty(style))
+            add(list, "style %s", style->valuestring);
+    add_networks(list, r->prompt);
+    /* The WebUI takes these from its settings alone, whatever a request says. */
+    if (r->s_churn > 0)
+        add(list, "s_churn");
+    if (r->s_noise > 0 && r->s_noise != 1)
+        add(list, "s_noise");
+    if (r->firstpass_image)
+        add(list, "firstpass_image");
+    if (r->latent_mask && *r->latent_mask)
+        add(list, "latent_mask");
+    add_options(list, app, r, options);
+    add_unknown_fields(list, r, body);
+    char *text = strdup(list->text);
+    free(list);
+    return text;
+}
