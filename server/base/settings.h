@@ -42,6 +42,8 @@
       "seconds a client may take to send a request")                                               \
     X(WORD, server, log_level, "info", 0, 0, "debug|info|warn|error", "least level logged")        \
     X(BOOL, api, openai, "on", 0, 0, "", "serve the OpenAI API at /v1")                            \
+    X(BOOL, api, openai_names, "on", 0, 0, "",                                                     \
+      "dall-e-3, gpt-image-1 and the like mean the default model when nothing else has the name")  \
     X(BOOL, api, sdapi, "on", 0, 0, "", "serve the SD WebUI API at /sdapi/v1")                     \
     X(BOOL, api, early_headers, "off", 0, 0, "",                                                   \
       "answer long OpenAI requests with headers at once and spaces until the picture is done")     \

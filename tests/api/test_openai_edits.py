@@ -255,6 +255,9 @@ def test_variations(ai):
                        data={"n": "2", "size": "64x64", "steps": "2", "response_format": "b64_json",
                              "model": "pictor-mini", "user": "u"})
     assert len(answer["data"]) == 2
+    item, = ai.answer(path="/v1/images/variations", files={"image": ("a.png", IMAGE)},
+                      data={"steps": "2"})["data"]
+    assert list(item) == ["url"], "as OpenAI's variations"
     ai.error(400, "missing_required_parameter", "image", path="/v1/images/variations",
              files={"x": ("a", b"")})
 

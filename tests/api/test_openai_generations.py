@@ -5,14 +5,16 @@ import pytest
 import requests
 from openai_client import TINY, OpenAI, pixels, wait_for
 
-LEGACY_NAMES = ("dall-e-2", "dall-e-3", "gpt-image-1", "gpt-image-1.5", "gpt-image-2.6-flare")
+DALL_E = ("dall-e-2", "dall-e-3")
+GPT_IMAGE = ("gpt-image-1", "gpt-image-1-mini", "gpt-image-1.5", "gpt-image-1.5-2025-12-16",
+             "gpt-image-2", "gpt-image-2-2026-04-21", "gpt-image-2.5-sunburst",
+             "gpt-image-2.5-sunburst-2026-09-08", "gpt-image-2.5-flare", "gpt-image-2.6-sunburst",
+             "gpt-image-2.6-flare", "chatgpt-image-latest")
 
 
 @pytest.fixture(scope="module")
-def ai(serve_module, tmp_path_factory):
-    config = tmp_path_factory.mktemp("config") / "pictor.ini"
-    config.write_text("[alias]\n" + "".join(f"{n} = pictor-mini\n" for n in LEGACY_NAMES))
-    return OpenAI(serve_module(f"--config={config}").url)
+def ai(server):
+    return OpenAI(server.url)
 
 
 # ---- accepted ----
@@ -82,6 +84,39 @@ def test_links(ai):
     other = ai.answer({**TINY, "response_format": "url"},
                       headers={"X-Forwarded-Proto": "https"})["data"][0]["url"]
     assert other.startswith("https://")
+
+
+@pytest.mark.parametrize("model", DALL_E + GPT_IMAGE + ("pictor-mini", None))
+def test_openais_own_models(ai, model):
+    """They mean the default model, and answer links where OpenAI does."""
+    item, = ai.answer({**TINY, "steps": 1, "model": model})["data"]
+    assert list(item) == (["url"] if model in DALL_E else ["b64_json"])
+    for wanted, key in (("url", "url"), ("b64_json", "b64_json")):
+        item, = ai.answer({**TINY, "steps": 1, "model": model, "response_format": wanted})["data"]
+        assert list(item) == [key]
+    if model:
+        found = ai.request("GET", "/v1/models/" + model).json()
+        assert found["id"] == model and found["owned_by"] == "pictor"
+
+
+def test_openais_own_models_mapped_and_forbidden(serve, tmp_path):
+    config = tmp_path / "pictor.ini"
+    config.write_text("[alias]\ndall-e-3 = pictor-mini\ndall-e-2 = none\n")
+    own = OpenAI(serve(f"--config={config}", "--default-model=gone").url)
+    own.answer({**TINY, "model": "dall-e-3"})
+    for model in ("dall-e-2", "gpt-image-1", None):  # forbidden; the default is gone
+        own.error(404, "model_not_found", "model", {**TINY, "model": model})
+    own = OpenAI(serve(f"--config={config}", "--openai-names=off").url)
+    own.answer({**TINY, "model": "dall-e-3"})
+    own.answer(TINY)
+    for model in ("dall-e-2", "gpt-image-1", "chatgpt-image-latest"):
+        own.error(404, "model_not_found", "model", {**TINY, "model": model})
+        own.error(404, "model_not_found", "model", method="GET", path="/v1/models/" + model)
+
+
+def test_streams_hold_pictures_whatever_the_model(ai):
+    (name, event), = ai.stream({**TINY, "model": "dall-e-3"})
+    assert name == "image_generation.completed" and event["b64_json"]
 
 
 @pytest.mark.parametrize("file", ["x", "0" * 32, "0" * 32 + ".png", "../../pictor.db",
@@ -223,7 +258,8 @@ def test_messages(ai):
 def test_unknown_model(ai):
     message = ai.error(404, "model_not_found", "model", {**TINY, "model": "nope"})
     assert message == "The model 'nope' does not exist."
-    for model in ("../../etc/passwd", "/etc/passwd", "pictor-mini/..", "x" * 200):
+    for model in ("../../etc/passwd", "/etc/passwd", "pictor-mini/..", "x" * 200, "dall-e", "gpt-5",
+                  "gpt-image", "my-dall-e-3", "DALL-E-3"):
         ai.error(404, "model_not_found", "model", {**TINY, "model": model})
     ai.error(400, "string_above_max_length", "model", {**TINY, "model": "x" * 201})
 

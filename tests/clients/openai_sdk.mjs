@@ -111,7 +111,8 @@ const checks = {
   async variation() {
     const answer = await ai.images.createVariation({
       image: fs.createReadStream(file("image.png")), size: "256x256" });
-    isPng(answer.data[0].b64_json);
+    const link = await fetch(answer.data[0].url);
+    isPng(Buffer.from(await link.arrayBuffer()).toString("base64"));
   },
 
   async models() {

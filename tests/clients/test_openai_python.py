@@ -90,7 +90,8 @@ def test_edit_stream(ai):
 
 
 def test_variation(ai):
-    assert ai.images.create_variation(image=IMAGE, size="256x256").data[0].b64_json
+    answer = ai.images.create_variation(image=IMAGE, size="256x256", response_format="b64_json")
+    assert picture(answer.data[0]).size == (256, 256)
 
 
 def test_models(ai):

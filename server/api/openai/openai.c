@@ -133,11 +133,44 @@ void openai_models(struct http_request *req)
     http_reply_json(req, 200, json);
 }
 
+static bool begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+bool openai_answers_links(const char *name)
+{
+    return name && begins(name, "dall-e-");
+}
+
+static bool is_openais(const char *name)
+{
+    return begins(name, "dall-e-") || begins(name, "gpt-image-") || begins(name, "chatgpt-image-");
+}
+
+/* Also when the alias leads nowhere: that forbids the name. */
+static bool is_alias(const struct settings *s, const char *name)
+{
+    for (size_t i = 0; i < s->alias_count; i++)
+        if (strcmp(s->aliases[i].name, name) == 0 || strcmp(s->aliases[i].name, "*") == 0)
+            return true;
+    return false;
+}
+
+bool openai_find_model(const struct app *app, const char *name, struct registry_model *out,
+                       struct err *err)
+{
+    if (registry_resolve(app->registry, name, out, err))
+        return true;
+    return err->code == ERR_NOT_FOUND && name && app->settings->openai_names && is_openais(name) &&
+           !is_alias(app->settings, name) && registry_resolve(app->registry, NULL, out, err);
+}
+
 static bool find_model(struct http_request *req, const char *name, struct registry_model *model)
 {
     struct openai_fault f;
     struct err err;
-    if (registry_resolve(http_app(req)->registry, name, model, &err))
+    if (openai_find_model(http_app(req), name, model, &err))
         return true;
     if (err.code == ERR_NOT_FOUND) {
         openai_fault(&f, 404, "model_not_found", "model", "The model '%.100s' does not exist.",

@@ -5,9 +5,11 @@
 
 #include "engine/base/err.h"
 
+struct app;
 struct cJSON;
 struct http_request;
 struct http_problem;
+struct registry_model;
 
 #define OPENAI_INVALID "invalid_request_error"
 
@@ -33,6 +35,15 @@ void openai_headers(struct http_request *req);
 
 /* What http.c, the queue and a failed job find wrong. */
 void openai_error(struct http_request *req, const struct http_problem *problem);
+
+/* The model that a request means by `name` (NULL or "": the default): the registry's, or, for
+ * OpenAI's own names (dall-e-3, gpt-image-1) that nothing there has, the default. ERR_NOT_FOUND. */
+bool openai_find_model(const struct app *app, const char *name, struct registry_model *out,
+                       struct err *err);
+
+/* Whether OpenAI would answer for the model of this name with links where nothing else was asked
+ * for. */
+bool openai_answers_links(const char *name);
 
 void openai_models(struct http_request *req);       /* GET /v1/models */
 void openai_model(struct http_request *req);        /* GET /v1/models/{model...} */

@@ -67,7 +67,7 @@ static const struct json_field table[] = {
     {FIELD(moderation, STRING), .words = moderations},
     {FIELD(stream, BOOL)},
     {FIELD(partial_images, INT), .least = 0, .most = 3},
-    {FIELD(response_format, STRING), .text = "b64_json", .words = response_formats},
+    {FIELD(response_format, STRING), .words = response_formats},
     {FIELD(style, STRING), .words = styles},
     {FIELD(user, STRING)},
     {FIELD(safety_identifier, STRING)},
@@ -469,15 +469,17 @@ static bool make_job(const struct app *app, const struct fields *in,
                      struct openai_fault *f)
 {
     struct job_params *p = &out->params;
+    struct registry_model found;
     struct intake_model model;
     struct err err;
     const char *param = NULL;
-    if (!intake_model(app->registry, in->model, &model, &err)) {
+    if (!openai_find_model(app, in->model, &found, &err)) {
         if (err.code != ERR_NOT_FOUND)
             return openai_fault(f, 500, NULL, NULL, "%s", err.msg);
         return openai_fault(f, 404, "model_not_found", "model",
                             "The model '%.100s' does not exist.", in->model ? in->model : "");
     }
+    intake_model_of(&found, &model);
     if (!set_size(app->settings, in, &model, init, p, f))
         return false;
     if (strcmp(in->background, "transparent") == 0)
@@ -513,7 +515,8 @@ static bool make_job(const struct app *app, const struct fields *in,
     return true;
 }
 
-static bool make_answer(const struct fields *in, struct openai_request *out, struct openai_fault *f)
+static bool make_answer(const struct fields *in, enum openai_kind kind, struct openai_request *out,
+                        struct openai_fault *f)
 {
     const char *quality = in->quality;
     if (strcmp(quality, "auto") == 0 || strcmp(quality, "hd") == 0)
@@ -521,7 +524,8 @@ static bool make_answer(const struct fields *in, struct openai_request *out, str
     else if (strcmp(quality, "standard") == 0)
         quality = "medium";
     snprintf(out->quality, sizeof out->quality, "%s", quality);
-    out->url = strcmp(in->response_format, "url") == 0;
+    bool links = kind == OPENAI_VARIATION || openai_answers_links(in->model); /* as OpenAI does */
+    out->url = in->response_format ? strcmp(in->response_format, "url") == 0 : links;
     out->stream = in->stream;
     out->partial_images = in->partial_images;
     out->safety_identifier = in->safety_identifier ? strdup(in->safety_identifier) : NULL;
@@ -546,7 +550,8 @@ static bool fill(struct http_request *req, enum openai_kind kind, cJSON *object,
     bool ok = !pictures || form || json_pictures(&in, out, f);
     ok = ok && (!pictures || decode(app, "image", out->init, out->init_size, &init, f));
     ok = ok && (!out->mask || convert_mask(app, out, &init, f));
-    ok = ok && make_job(app, &in, pictures ? &init : NULL, out, f) && make_answer(&in, out, f);
+    ok = ok && make_job(app, &in, pictures ? &init : NULL, out, f);
+    ok = ok && make_answer(&in, kind, out, f);
     pictor_image_free(&init);
     return ok;
 }
