@@ -140,6 +140,26 @@ def test_requests_of_all_ages(ai, fields):
     ai.answer({**TINY, **fields})
 
 
+def test_what_is_ignored_is_named(ai):
+    """In a header, since strict clients know every member of an answer."""
+    plain = ai.request("POST", "/v1/images/generations", json=TINY)
+    assert "x-ignored-parameters" not in plain.headers
+    for fields, names in (
+            ({"foo": 1, "frame_count": 3}, "foo, frame_count"),
+            ({"quality": "hd", "style": "natural"}, "quality, style"),
+            ({"complexity": "high", "strength": 0.4}, "complexity, strength"),
+            ({"f\u00e4rbe": 1, "image_size": "1024x1024"}, "f??rbe, image_size"),
+            ({"stream": True, "foo": 1}, "foo")):
+        answer = ai.request("POST", "/v1/images/generations", json={**TINY, **fields})
+        assert answer.status_code == 200 and answer.headers["x-ignored-parameters"] == names
+    for fields in ({"foo": None, "quality": "auto"}, {"style": "vivid", "user": "u"},
+                   {"quality": "standard", "moderation": "low", "output_compression": 30,
+                    "background": "opaque", "safety_identifier": None, "partial_images": 2}):
+        answer = ai.request("POST", "/v1/images/generations", json={**TINY, **fields})
+        assert "x-ignored-parameters" not in answer.headers, fields
+        assert answer.json()["data"] == plain.json()["data"]
+
+
 def test_safety_identifier_is_echoed(ai):
     assert ai.answer({**TINY, "safety_identifier": "s1"})["safety_identifier"] == "s1"
     assert "safety_identifier" not in ai.answer(TINY)

@@ -25,7 +25,8 @@
 bool openai_fault(struct openai_fault *f, int status, const char *code, const char *param,
                   const char *fmt, ...)
 {
-    *f = (struct openai_fault){.status = status, .code = code, .param = param};
+    *f = (struct openai_fault){.status = status, .code = code};
+    snprintf(f->param, sizeof f->param, "%s", param ? param : "");
     va_list args;
     va_start(args, fmt);
     vsnprintf(f->message, sizeof f->message, fmt, args);
@@ -53,7 +54,7 @@ struct cJSON *openai_fault_json(const struct openai_fault *f)
     cJSON *error = cJSON_AddObjectToObject(json, "error");
     cJSON_AddStringToObject(error, "message", f->message);
     cJSON_AddStringToObject(error, "type", f->type ? f->type : type_of(f->status));
-    add_text(error, "param", f->param);
+    add_text(error, "param", *f->param ? f->param : NULL);
     add_text(error, "code", f->code);
     return json;
 }

@@ -13,12 +13,12 @@ struct registry_model;
 
 #define OPENAI_INVALID "invalid_request_error"
 
-/* Why a request is answered with an error. Strings are constant, but for the message. */
+/* Why a request is answered with an error. `type` and `code` are constant. */
 struct openai_fault {
     int status;
-    const char *type;  /* NULL: by the status */
-    const char *code;  /* or NULL */
-    const char *param; /* or NULL */
+    const char *type; /* NULL: by the status */
+    const char *code; /* or NULL */
+    char param[64];   /* or "" */
     char message[400];
 };
 

@@ -40,7 +40,7 @@ struct waiting {
     const struct app *app;
     enum openai_kind kind;
     char *base_url, *safety_identifier, *size_text;
-    char format[8], quality[12];
+    char format[8], quality[12], ignored[500];
     int compression; /* of partial pictures too */
     bool url;
     int input_tokens, input_image_tokens;
@@ -100,6 +100,7 @@ static struct waiting *waiting_new(struct http_request *req, enum openai_kind ki
         w->size_text = NULL;
     snprintf(w->format, sizeof w->format, "%s", p->format);
     snprintf(w->quality, sizeof w->quality, "%s", r->quality);
+    snprintf(w->ignored, sizeof w->ignored, "%s", r->ignored);
     w->compression = p->quality;
     w->url = r->url;
     w->partial_images = r->partial_images;
@@ -209,6 +210,13 @@ static void fault_of_job(const struct job *job, struct openai_fault *f)
 
 /* ---- answers at once ---- */
 
+static void add_headers(struct http_request *req, const struct waiting *w)
+{
+    openai_headers(req);
+    if (*w->ignored)
+        http_reply_header(req, "x-ignored-parameters", w->ignored);
+}
+
 static void reply_final(struct http_request *req, const struct job *job, void *ctx)
 {
     const struct waiting *w = ctx;
@@ -225,7 +233,7 @@ static void reply_final(struct http_request *req, const struct job *job, void *c
         http_reply_error(req, &err, NULL);
         return;
     }
-    openai_headers(req);
+    add_headers(req, w);
     http_reply_json(req, 200, json);
 }
 
@@ -474,7 +482,7 @@ static void start_stream(struct http_request *req, struct waiting *w, bool event
         http_reply_error(req, &err, NULL);
         return;
     }
-    openai_headers(req);
+    add_headers(req, w);
     struct http_stream *stream =
         http_stream_start(req, events ? HTTP_STREAM_EVENTS : HTTP_STREAM_JSON,
                           events ? produce_events : produce_json, stream_free, w);
@@ -499,10 +507,10 @@ static void serve(struct http_request *req, enum openai_kind kind)
     }
     struct job_input inputs[2];
     size_t count = 0;
-    if (r.init)
-        inputs[count++] = (struct job_input){"init", r.init, r.init_size};
-    if (r.mask)
-        inputs[count++] = (struct job_input){"mask", r.mask, r.mask_size};
+    if (r.inputs.init)
+        inputs[count++] = (struct job_input){"init", r.inputs.init, r.inputs.init_size};
+    if (r.inputs.mask)
+        inputs[count++] = (struct job_input){"mask", r.inputs.mask, r.inputs.mask_size};
     struct waiting *w = waiting_new(req, kind, &r);
     if (!w) {
         err_set(&err, ERR_INTERNAL, "out of memory");

@@ -12,23 +12,20 @@
 #include <string.h>
 #include <strings.h>
 
-#include "engine/io/image.h"
 #include "server/api/app.h"
-#include "server/base/base64.h"
 #include "server/base/json_fields.h"
 #include "server/base/json_text.h"
 #include "server/base/settings.h"
 #include "server/http/http.h"
 #include "server/http/multipart.h"
 #include "server/job/intake.h"
-#include "server/worker/codec.h"
 
 #define PROMPT_MAX 32000 /* code points, as gpt-image has it */
 #define COUNT_MAX 10
-#define IMAGES_MAX 16
 #define SIDE_STEP 16
 #define SIDE_MIN 64
-#define INPUT_SIDE_MIN 16
+#define MEGAPIXEL 1048576.0
+#define LONGEST_WORD 40 /* in a field about pictures: a longer text is a picture */
 
 /* ---- fields ---- */
 
@@ -131,204 +128,86 @@ static bool no_memory(struct openai_fault *f)
     return openai_fault(f, 500, NULL, NULL, "out of memory");
 }
 
-static bool bad_picture(struct openai_fault *f, const char *param, const char *why)
+static int side_of(double side, int step, int most)
 {
-    openai_fault(f, 400, "invalid_image_file", param,
-                 "Invalid image file or mode for '%s', please check your image file: %s", param,
-                 why);
-    f->type = "image_generation_user_error";
-    return false;
+    int steps = (int)(side / step + 0.5);
+    while (steps * step > most)
+        steps--;
+    return steps * step < SIDE_MIN ? SIDE_MIN : steps * step;
 }
 
-static bool picture_fault(const struct err *err, struct openai_fault *f, const char *param)
+/* The picture's own size, in the steps that the model can paint. A larger picture than a megapixel,
+ * or than one and a half times what the model is made for, becomes smaller: beyond that models
+ * repeat themselves, and a camera's picture would take hours. */
+static void size_of_picture(const struct settings *s, const struct intake_model *model,
+                            const struct openai_inputs *in, struct job_params *p)
 {
-    if (err->code == ERR_BUSY)
-        return openai_fault(f, 503, "server_busy", NULL, "%s", err->msg);
-    return err->code == ERR_INTERNAL ? no_memory(f) : bad_picture(f, param, err->msg);
-}
-
-/* Whether the bytes are a picture that can be painted over; decoded to `out`. */
-static bool decode(const struct app *app, const char *param, const uint8_t *data, size_t size,
-                   struct pictor_image *out, struct openai_fault *f)
-{
-    struct err err;
-    if (image_sniff(data, size) == IMAGE_NONE)
-        return openai_fault(f, 400, "unsupported_file_mimetype", param,
-                            "Invalid file '%s': unsupported mimetype. Supported file formats are "
-                            "'image/jpeg', 'image/png', and 'image/webp'.",
-                            param);
-    if (!codec_decode(app->codec, data, size, intake_pixels_max(app->settings), out, &err))
-        return picture_fault(&err, f, param);
-    if (out->width >= INPUT_SIDE_MIN && out->height >= INPUT_SIDE_MIN)
-        return true;
-    char why[80];
-    snprintf(why, sizeof why, "it must be at least %dx%d, but is %dx%d", INPUT_SIDE_MIN,
-             INPUT_SIDE_MIN, out->width, out->height);
-    pictor_image_free(out);
-    return bad_picture(f, param, why);
-}
-
-/* OpenAI's masks are transparent where to repaint, a job's are white there. */
-static bool convert_mask(const struct app *app, struct openai_request *out,
-                         const struct pictor_image *init, struct openai_fault *f)
-{
-    struct pictor_image mask, white = {0};
-    struct image_file file;
-    struct err err;
-    if (!decode(app, "mask", out->mask, out->mask_size, &mask, f))
-        return false;
-    bool ok = false;
-    if (mask.channels != 4) {
-        openai_fault(f, 400, "invalid_value", "mask",
-                     "Invalid mask: it must have an alpha channel; what is transparent is "
-                     "repainted.");
-        goto done;
-    }
-    if (mask.width != init->width || mask.height != init->height) {
-        openai_fault(f, 400, "invalid_value", "mask",
-                     "Invalid mask: it must have the size of the image, %dx%d, but has %dx%d.",
-                     init->width, init->height, mask.width, mask.height);
-        goto done;
-    }
-    if (!image_new(&white, mask.width, mask.height, 1, &err)) {
-        no_memory(f);
-        goto done;
-    }
-    size_t pixels = (size_t)mask.width * (size_t)mask.height;
-    for (size_t i = 0; i < pixels; i++)
-        white.pixels[i] = 255 - mask.pixels[4 * i + 3];
-    if (!codec_encode(app->codec, &white, IMAGE_PNG, 0, NULL, &file, &err)) {
-        picture_fault(&err, f, "mask");
-        goto done;
-    }
-    free(out->mask);
-    out->mask = malloc(file.size);
-    out->mask_size = file.size;
-    ok = out->mask || no_memory(f);
-    if (ok)
-        memcpy(out->mask, file.data, file.size);
-    image_file_free(&file);
-done:
-    pictor_image_free(&white);
-    pictor_image_free(&mask);
-    return ok;
-}
-
-/* The picture's own size in steps of 16, at most one and a half times the pixels the model is made
- * for: beyond that it repeats itself, and a camera's picture has fifty times as many. */
-static void size_of_picture(const struct intake_model *model, const struct pictor_image *init,
-                            struct job_params *p)
-{
-    double most = 1.5 * model->width * model->height;
-    double pixels = (double)init->width * init->height;
+    double most = fmax(1.5 * model->width * model->height, MEGAPIXEL);
+    most = fmin(most, s->max_pixels);
+    double pixels = (double)in->width * in->height, longest = fmax(in->width, in->height);
     double scale = pixels > most ? sqrt(most / pixels) : 1;
-    p->width = (int)(init->width * scale / SIDE_STEP + 0.5) * SIDE_STEP;
-    p->height = (int)(init->height * scale / SIDE_STEP + 0.5) * SIDE_STEP;
-    p->width = p->width < SIDE_MIN ? SIDE_MIN : p->width;
-    p->height = p->height < SIDE_MIN ? SIDE_MIN : p->height;
+    scale = longest * scale > s->max_side ? s->max_side / longest : scale;
+    int step = model->upstream ? SIDE_STEP : 8;
+    p->width = side_of(in->width * scale, step, s->max_side);
+    p->height = side_of(in->height * scale, step, s->max_side);
+    while ((double)p->width * p->height > s->max_pixels && p->width > SIDE_MIN)
+        p->width -= step; /* both were rounded up */
 }
 
-/* ---- pictures in JSON ---- */
+/* ---- what nobody knows ---- */
 
-/* A string, or {"image_url": "data:..."}. */
-static bool json_picture(const cJSON *item, const char *param, uint8_t **data, size_t *size,
-                         struct openai_fault *f)
+/* A picture that would be dropped may be the very mask that protects another. */
+static bool unknown_picture(const char *name, struct openai_fault *f)
 {
-    struct err err;
-    const cJSON *url = cJSON_GetObjectItemCaseSensitive(item, "image_url");
-    const cJSON *id = cJSON_GetObjectItemCaseSensitive(item, "file_id");
-    if (cJSON_IsObject(item) && id && !cJSON_IsNull(id))
-        return openai_fault(f, 400, "invalid_value", param,
-                            url ? "Give exactly one of 'image_url' and 'file_id' in '%s'."
-                                : "'file_id' in '%s' is not supported here; send the picture "
-                                  "itself as a data: URL in 'image_url'.",
-                            param);
-    if (cJSON_IsObject(item))
-        item = url;
-    if (!cJSON_IsString(item))
-        return openai_fault(f, 400, "invalid_type", param,
-                            "Invalid type for '%s': expected a data: URL or base64.", param);
-    const char *text = item->valuestring + strspn(item->valuestring, " \t\r\n");
-    if (strncasecmp(text, "http:", 5) == 0 || strncasecmp(text, "https:", 6) == 0)
-        return openai_fault(f, 400, "invalid_value", param,
-                            "'%s' must be a data: URL; this server does not fetch pictures.",
-                            param);
-    if (!base64_decode(text, strlen(text), data, size, &err))
-        return openai_fault(f, 400, "invalid_value", param, "Invalid '%s': %s.", param, err.msg);
-    return true;
+    return openai_fault(f, 400, "unknown_parameter", name,
+                        "Unknown parameter: '%.60s'. Pictures are taken from 'image' and 'mask'.",
+                        name);
 }
 
-static bool json_pictures(const struct fields *in, struct openai_request *out,
-                          struct openai_fault *f)
+/* By its name and looks: "mask_url": "https://...", "reference_images": [...]. */
+static bool is_picture(const cJSON *item)
 {
-    const cJSON *first = in->image;
-    out->input_images = first != NULL;
-    if (cJSON_IsArray(in->images)) {
-        out->input_images = cJSON_GetArraySize(in->images);
-        first = in->images->child;
-    } else if (in->images) {
-        return openai_fault(f, 400, "invalid_type", "images",
-                            "Invalid type for 'images': expected an array.");
+    static const char *const names[] = {"image",     "mask",    "markup",      "init_image",
+                                        "reference", "control", "input_image", "ref_image",
+                                        "source",    "picture", "init_images", "url"};
+    const char *text = cJSON_GetStringValue(item);
+    if (text && strncasecmp(text, "data:", 5) == 0)
+        return true;
+    bool named = false;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        named = named || strncasecmp(item->string, names[i], strlen(names[i])) == 0;
+    return named && (item->child ||
+                     (text && (strncasecmp(text, "http", 4) == 0 || strlen(text) > LONGEST_WORD)));
+}
+
+static void add_ignored(struct openai_request *out, const char *name)
+{
+    size_t used = strlen(out->ignored);
+    if (used + strlen(name) + sizeof ", " > sizeof out->ignored)
+        return;
+    snprintf(out->ignored + used, sizeof out->ignored - used, "%s%s", used ? ", " : "", name);
+    for (char *at = out->ignored + used; *at; at++) /* it goes into a header */
+        if (*at < ' ' || *at > '~')
+            *at = '?';
+}
+
+static bool check_unknown(const cJSON *object, struct openai_request *out, struct openai_fault *f)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, object) {
+        bool known = false;
+        for (size_t i = 0; i < sizeof table / sizeof *table && !known; i++)
+            known = strcmp(table[i].name, item->string) == 0;
+        if (known || cJSON_IsNull(item))
+            continue;
+        if (is_picture(item))
+            return unknown_picture(item->string, f);
+        add_ignored(out, item->string);
     }
-    if (!first)
-        return openai_fault(f, 400, "missing_required_parameter", "images",
-                            "Missing required parameter: 'images'.");
-    if (out->input_images > IMAGES_MAX)
-        return openai_fault(f, 400, "array_above_max_length", "images",
-                            "Invalid 'images': array too long. Expected an array with maximum "
-                            "length %d, but got an array with length %d instead.",
-                            IMAGES_MAX, out->input_images);
-    return json_picture(first, in->images ? "images[0].image_url" : "image", &out->init,
-                        &out->init_size, f) &&
-           (!in->mask || json_picture(in->mask, "mask", &out->mask, &out->mask_size, f));
+    return true;
 }
 
 /* ---- forms ---- */
-
-static bool is_image_name(const char *name)
-{
-    if (strncmp(name, "image", 5) != 0)
-        return false;
-    name += 5;
-    if (*name == '\0')
-        return true;
-    if (*name++ != '[')
-        return false;
-    return strcmp(name + strspn(name, "0123456789"), "]") == 0;
-}
-
-static bool copy_part(const struct multipart_part *part, uint8_t **data, size_t *size,
-                      struct openai_fault *f)
-{
-    *data = malloc(part->size + 1);
-    *size = part->size;
-    if (!*data)
-        return no_memory(f);
-    memcpy(*data, part->data, part->size);
-    return true;
-}
-
-static bool file_part(const struct multipart_part *part, struct openai_request *out,
-                      struct openai_fault *f)
-{
-    bool mask = strcmp(part->name, "mask") == 0;
-    if (!part->filename)
-        return openai_fault(f, 400, "invalid_type", mask ? "mask" : "image",
-                            "Invalid type for '%s': expected %s, but got a string instead.",
-                            mask ? "mask" : "image",
-                            mask ? "a file" : "one of an array of files or file");
-    if (mask) {
-        if (out->mask)
-            return openai_fault(f, 400, "invalid_value", "mask", "Only one mask may be given.");
-        return copy_part(part, &out->mask, &out->mask_size, f);
-    }
-    if (++out->input_images > IMAGES_MAX)
-        return openai_fault(f, 400, "array_above_max_length", "image",
-                            "Invalid 'image': array too long. Expected an array with maximum "
-                            "length %d.",
-                            IMAGES_MAX);
-    return out->init || copy_part(part, &out->init, &out->init_size, f);
-}
 
 static bool text_part(const struct multipart_part *part, cJSON *object, struct openai_fault *f)
 {
@@ -343,8 +222,8 @@ static bool text_part(const struct multipart_part *part, cJSON *object, struct o
                               part->name);
 }
 
-/* The text parts as an object (owned), the files into `out`. NULL: `f` says why. */
-static cJSON *read_form(struct http_request *req, struct openai_request *out,
+/* The text parts as an object (owned), the files into `pictures`. NULL: `f` says why. */
+static cJSON *read_form(struct http_request *req, struct openai_pictures *pictures,
                         struct openai_fault *f)
 {
     struct multipart form;
@@ -360,14 +239,13 @@ static cJSON *read_form(struct http_request *req, struct openai_request *out,
     bool ok = object || no_memory(f);
     for (size_t i = 0; ok && i < form.count; i++) {
         const struct multipart_part *part = &form.parts[i];
-        if (is_image_name(part->name) || strcmp(part->name, "mask") == 0)
-            ok = file_part(part, out, f);
+        if (openai_pictures_is_part(part->name))
+            ok = openai_pictures_part(pictures, part, f);
         else if (!part->filename)
             ok = text_part(part, object, f);
+        else if (part->size > 0) /* an empty one holds nothing that could be missed */
+            ok = unknown_picture(part->name, f);
     }
-    if (ok && !out->init)
-        ok = openai_fault(f, 400, "missing_required_parameter", "image",
-                          "Missing required parameter: 'image'.");
     multipart_free(&form);
     if (ok)
         return object;
@@ -408,12 +286,12 @@ static bool parse_side(const char **text, int *side)
 }
 
 static bool set_size(const struct settings *s, const struct fields *in,
-                     const struct intake_model *model, const struct pictor_image *init,
+                     const struct intake_model *model, const struct openai_inputs *inputs,
                      struct job_params *p, struct openai_fault *f)
 {
     const char *at = in->size;
-    if (strcmp(at, "auto") == 0 && init) {
-        size_of_picture(model, init, p);
+    if (strcmp(at, "auto") == 0 && inputs->init) {
+        size_of_picture(s, model, inputs, p);
         return true;
     }
     if (strcmp(at, "auto") == 0) {
@@ -463,30 +341,56 @@ static const char *param_of(const char *field)
     return field;
 }
 
-/* Everything but the pictures' bytes, which are in `out` already; `init` NULL: there are none. */
+static bool find_model(const struct app *app, const struct fields *in, struct intake_model *out,
+                       struct openai_fault *f)
+{
+    struct registry_model found;
+    struct err err;
+    if (openai_find_model(app, in->model, &found, &err)) {
+        intake_model_of(&found, out);
+        return true;
+    }
+    if (err.code != ERR_NOT_FOUND)
+        return openai_fault(f, 500, NULL, NULL, "%s", err.msg);
+    return openai_fault(f, 404, "model_not_found", "model", "The model '%.100s' does not exist.",
+                        in->model ? in->model : "");
+}
+
+/* The pictures, if the request has any. */
+static bool make_inputs(const struct app *app, const struct fields *in, enum openai_kind kind,
+                        const struct intake_model *model, struct openai_pictures *pictures,
+                        bool form, struct openai_request *out, struct openai_fault *f)
+{
+    if (!form && !openai_pictures_json(pictures, in->image, in->images, in->mask, f))
+        return false;
+    const char *name = form ? "image" : "images";
+    if (pictures->count == 0 && (kind != OPENAI_GENERATION || pictures->mask.data))
+        return openai_fault(f, 400, "missing_required_parameter", name,
+                            "Missing required parameter: '%s'.", name);
+    if (pictures->count > 1 && model->upstream)
+        return openai_fault(f, 400, "array_above_max_length", name,
+                            "Invalid '%s': one picture can be sent on to the model '%.100s', got "
+                            "%d.",
+                            name, model->name, pictures->count);
+    out->input_images = pictures->count;
+    return pictures->count == 0 ||
+           openai_pictures_inputs(app, pictures, kind == OPENAI_EDIT, &out->inputs, f);
+}
+
 static bool make_job(const struct app *app, const struct fields *in,
-                     const struct pictor_image *init, struct openai_request *out,
+                     const struct intake_model *model, struct openai_request *out,
                      struct openai_fault *f)
 {
     struct job_params *p = &out->params;
-    struct registry_model found;
-    struct intake_model model;
     struct err err;
     const char *param = NULL;
-    if (!openai_find_model(app, in->model, &found, &err)) {
-        if (err.code != ERR_NOT_FOUND)
-            return openai_fault(f, 500, NULL, NULL, "%s", err.msg);
-        return openai_fault(f, 404, "model_not_found", "model",
-                            "The model '%.100s' does not exist.", in->model ? in->model : "");
-    }
-    intake_model_of(&found, &model);
-    if (!set_size(app->settings, in, &model, init, p, f))
+    if (!set_size(app->settings, in, model, &out->inputs, p, f))
         return false;
     if (strcmp(in->background, "transparent") == 0)
         return openai_fault(f, 400, "invalid_value", "background",
                             "Transparent background is not supported by the model '%.100s'.",
-                            model.name);
-    p->model = strdup(model.name);
+                            model->name);
+    p->model = strdup(model->name);
     p->prompt = strdup(in->prompt ? in->prompt : "");
     p->negative_prompt = strdup(in->negative_prompt ? in->negative_prompt : "");
     p->sampler = in->sampler ? strdup(in->sampler) : NULL;
@@ -501,12 +405,14 @@ static bool make_job(const struct app *app, const struct fields *in,
     p->quality = in->output_compression;
     p->strength = in->strength;
     p->fit = PICTOR_FIT_CROP;
-    p->has_init = out->init != NULL;
-    p->has_mask = out->mask != NULL;
+    p->has_init = out->inputs.init != NULL;
+    p->has_mask = out->inputs.mask != NULL;
+    if (out->inputs.clear) /* what is transparent has no colours to begin with */
+        p->fill = PICTOR_FILL_BLUR;
     p->seed = in->seed.magnitude;
     if ((in->seed.negative && !intake_seed(&p->seed, &err)) || !intake_seed(&p->subseed, &err))
         return openai_fault(f, 500, NULL, NULL, "%s", err.msg);
-    if (!intake_complete(&model, app->settings, p, &param, &err))
+    if (!intake_complete(model, app->settings, p, &param, &err))
         return openai_fault(f, err.code == ERR_INTERNAL ? 500 : 400, "invalid_value",
                             param_of(param), "Invalid value: %s.", err.msg);
     if (in->stream && in->partial_images > 0)
@@ -532,41 +438,62 @@ static bool make_answer(const struct fields *in, enum openai_kind kind, struct o
     return !in->safety_identifier || out->safety_identifier || no_memory(f);
 }
 
+/* What was said and checked and changes nothing, beside what nobody knows. */
+static void note_ignored(const struct fields *in, struct openai_request *out)
+{
+    if (strcmp(in->quality, "auto") != 0 && strcmp(in->quality, "standard") != 0)
+        add_ignored(out, "quality");
+    if (in->style && strcmp(in->style, "vivid") != 0)
+        add_ignored(out, "style");
+    if (in->complexity)
+        add_ignored(out, "complexity");
+    if (in->input_fidelity && strcmp(in->input_fidelity, "low") != 0)
+        add_ignored(out, "input_fidelity");
+    if (!isnan(in->strength) && !out->inputs.init)
+        add_ignored(out, "strength");
+}
+
 static bool fill(struct http_request *req, enum openai_kind kind, cJSON *object, bool form,
-                 struct openai_request *out, struct openai_fault *f)
+                 struct openai_pictures *pictures, struct openai_request *out,
+                 struct openai_fault *f)
 {
     const struct app *app = http_app(req);
     struct fields in;
+    struct intake_model model;
     struct json_problem problem;
-    struct pictor_image init = {0};
-    if (kind == OPENAI_VARIATION)
-        cJSON_AddStringToObject(object, "prompt", " "); /* it has none */
+    const cJSON *prompt = cJSON_GetObjectItemCaseSensitive(object, "prompt");
+    bool wordless = kind == OPENAI_VARIATION && (!prompt || cJSON_IsNull(prompt) ||
+                                                 (cJSON_IsString(prompt) && !*prompt->valuestring));
+    if (wordless) { /* which all others must not be */
+        cJSON_DeleteItemFromObjectCaseSensitive(object, "prompt");
+        cJSON_AddStringToObject(object, "prompt", " ");
+    }
     if (!json_fields_parse(table, sizeof table / sizeof *table, object,
                            form ? JSON_FIELDS_COERCE : 0, &in, &problem))
         return field_fault(&problem, f);
-    if (kind == OPENAI_VARIATION)
+    if (wordless)
         in.prompt = "";
-    bool pictures = kind != OPENAI_GENERATION;
-    bool ok = !pictures || form || json_pictures(&in, out, f);
-    ok = ok && (!pictures || decode(app, "image", out->init, out->init_size, &init, f));
-    ok = ok && (!out->mask || convert_mask(app, out, &init, f));
-    ok = ok && make_job(app, &in, pictures ? &init : NULL, out, f);
-    ok = ok && make_answer(&in, kind, out, f);
-    pictor_image_free(&init);
-    return ok;
+    if (!check_unknown(object, out, f) || !find_model(app, &in, &model, f) ||
+        !make_inputs(app, &in, kind, &model, pictures, form, out, f) ||
+        !make_job(app, &in, &model, out, f) || !make_answer(&in, kind, out, f))
+        return false;
+    note_ignored(&in, out);
+    return true;
 }
 
 bool openai_request_read(struct http_request *req, enum openai_kind kind,
                          struct openai_request *out, struct openai_fault *f)
 {
+    struct openai_pictures pictures = {0};
     *out = (struct openai_request){0};
     job_params_init(&out->params);
     bool form = kind != OPENAI_GENERATION && http_content_type_is(req, "multipart/form-data");
     if (!form && http_header(req, "Content-Type") && !http_content_type_is(req, "application/json"))
         return unsupported_type(
             req, kind == OPENAI_GENERATION ? "'application/json'" : "'multipart/form-data'", f);
-    cJSON *object = form ? read_form(req, out, f) : read_json(req, f);
-    bool ok = object && fill(req, kind, object, form, out, f);
+    cJSON *object = form ? read_form(req, &pictures, f) : read_json(req, f);
+    bool ok = object && fill(req, kind, object, form, &pictures, out, f);
+    openai_pictures_free(&pictures);
     cJSON_Delete(object);
     if (!ok)
         openai_request_free(out);
@@ -576,8 +503,7 @@ bool openai_request_read(struct http_request *req, enum openai_kind kind,
 void openai_request_free(struct openai_request *r)
 {
     job_params_free(&r->params);
-    free(r->init);
-    free(r->mask);
+    openai_pictures_inputs_free(&r->inputs);
     free(r->safety_identifier);
     *r = (struct openai_request){0};
 }

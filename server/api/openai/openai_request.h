@@ -4,10 +4,8 @@
 #define PICTOR_SERVER_OPENAI_REQUEST_H
 
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "server/api/openai/openai.h"
+#include "server/api/openai/openai_pictures.h"
 #include "server/job/job.h"
 
 struct http_request;
@@ -16,8 +14,7 @@ enum openai_kind { OPENAI_GENERATION, OPENAI_EDIT, OPENAI_VARIATION };
 
 struct openai_request {
     struct job_params params; /* complete and checked */
-    uint8_t *init, *mask;     /* encoded files, malloc'd, or NULL */
-    size_t init_size, mask_size;
+    struct openai_inputs inputs;
     int input_images; /* how many came */
 
     bool url; /* answer links instead of base64 */
@@ -25,6 +22,7 @@ struct openai_request {
     int partial_images;
     char quality[12];        /* for the answer: never "auto" */
     char *safety_identifier; /* echoed, or NULL; malloc'd */
+    char ignored[500];       /* names of what changes nothing, "foo, style" */
 };
 
 /* Reads the request's body. */
