@@ -211,6 +211,10 @@ void pictor_params_init(struct pictor_params *params, const struct pictor_model 
 bool pictor_check(struct pictor_model *model, const struct pictor_params *params, size_t *bytes,
                   struct err *err);
 
+/* Whether a model could read this prompt: what its brackets are, and whether it has at most 2400
+ * tokens (ERR_TOO_LARGE), as pictor_generate would say. Any thread; linear in the prompt. */
+bool pictor_prompt_check(const char *prompt, struct err *err);
+
 /* Paints one picture. `out` is RGB, owned by the caller afterwards. Same seed, same CPU level,
  * any thread count: the same bytes. */
 bool pictor_generate(struct pictor_model *model, const struct pictor_params *params,

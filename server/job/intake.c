@@ -75,12 +75,28 @@ bool intake_fill(const struct intake_model *model, const struct settings *settin
            fill_text(&p->scheduler, INTAKE_SCHEDULER, err);
 }
 
+bool intake_prompts(const struct intake_model *model, const struct job_params *p,
+                    const char **param, struct err *err)
+{
+    const char *names[] = {"prompt", "negative_prompt"};
+    const char *texts[] = {p->prompt, p->negative_prompt};
+    for (int i = 0; i < 2 && !model->upstream; i++) {
+        if (texts[i] && !pictor_prompt_check(texts[i], err)) {
+            if (param)
+                *param = names[i];
+            return false;
+        }
+    }
+    return true;
+}
+
 bool intake_complete(const struct intake_model *model, const struct settings *settings,
                      struct job_params *p, const char **param, struct err *err)
 {
     bool steps = p->steps != JOB_UNSET, guidance = !isnan(p->guidance);
     bool strength = !isnan(p->strength), sampler = p->sampler, scheduler = p->scheduler;
-    if (!intake_fill(model, settings, p, err) || !job_params_check(p, settings, param, err))
+    if (!intake_fill(model, settings, p, err) || !job_params_check(p, settings, param, err) ||
+        !intake_prompts(model, p, param, err))
         return false;
     if (!model->upstream)
         return true;

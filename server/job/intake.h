@@ -45,6 +45,11 @@ void intake_speed(const struct settings *settings, struct job_params *p);
 bool intake_complete(const struct intake_model *model, const struct settings *settings,
                      struct job_params *p, const char **param, struct err *err);
 
+/* Whether a local model can read the job's prompts; *param (may be NULL) names the one it cannot.
+ * intake_complete does this, too. */
+bool intake_prompts(const struct intake_model *model, const struct job_params *p,
+                    const char **param, struct err *err);
+
 /* Below 2^32, so that people can type it again. */
 bool intake_seed(uint64_t *seed, struct err *err);
 

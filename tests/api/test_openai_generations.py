@@ -196,9 +196,17 @@ def test_any_key_without_keys(ai):
 
 
 def test_prompt_of_too_many_words(ai):
-    """What only the engine can count is found when the job runs, and not worth a retry."""
-    message = ai.error(400, "too_large", None, {**TINY, "prompt": "cat " * 8000})
+    """What only the engine can count is counted before there is a job."""
+    jobs = ai.request("GET", "/api/jobs").json()["jobs"]
+    message = ai.error(400, "string_above_max_length", "prompt", {**TINY, "prompt": "cat " * 8000})
     assert "2400 tokens" in message
+    ai.error(400, "string_above_max_length", "negative_prompt",
+             {**TINY, "negative_prompt": "cat " * 8000})
+    ai.error(400, "invalid_value", "prompt", {**TINY, "prompt": "(" * 100 + "cat"})
+    ai.error(400, "invalid_value", "prompt", {**TINY, "prompt": "(cat:9" + "9" * 60 + ")"})
+    ai.error(400, "string_above_max_length", "prompt",
+             {**TINY, "prompt": "cat " * 8000, "stream": True})
+    assert ai.request("GET", "/api/jobs").json()["jobs"] == jobs
 
 
 # ---- refused ----

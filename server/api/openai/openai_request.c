@@ -413,7 +413,10 @@ static bool make_job(const struct app *app, const struct fields *in,
     if ((in->seed.negative && !intake_seed(&p->seed, &err)) || !intake_seed(&p->subseed, &err))
         return openai_fault(f, 500, NULL, NULL, "%s", err.msg);
     if (!intake_complete(model, app->settings, p, &param, &err))
-        return openai_fault(f, err.code == ERR_INTERNAL ? 500 : 400, "invalid_value",
+        return openai_fault(f, err.code == ERR_INTERNAL ? 500 : 400,
+                            param && strstr(param, "prompt") && err.code == ERR_TOO_LARGE
+                                ? "string_above_max_length"
+                                : "invalid_value",
                             param_of(param), "Invalid value: %s.", err.msg);
     if (in->stream && in->partial_images > 0)
         p->preview_every =

@@ -19,6 +19,7 @@
 #include "server/api/job_wait.h"
 #include "server/base/base64.h"
 #include "server/http/http.h"
+#include "server/job/intake.h"
 #include "server/queue/queue.h"
 
 /* ---- the answer ---- */
@@ -204,6 +205,19 @@ done:
         free((void *)inputs[i].data);
 }
 
+/* Before it is queued; replies when the model could not read them. */
+static bool check_prompts(struct http_request *req, const struct job_params *params)
+{
+    struct intake_model model;
+    const char *param = NULL;
+    struct err err;
+    if (intake_model(http_app(req)->registry, params->model, &model, &err) &&
+        intake_prompts(&model, params, &param, &err))
+        return true;
+    sdapi_reply_err(req, &err, param);
+    return false;
+}
+
 static void generate(struct http_request *req, enum sdapi_request_kind kind)
 {
     const struct app *app = http_app(req);
@@ -231,7 +245,8 @@ static void generate(struct http_request *req, enum sdapi_request_kind kind)
         reply_fault(req, &fault);
         goto done;
     }
-    submit(req, &r, body, options, &params, &model);
+    if (check_prompts(req, &params))
+        submit(req, &r, body, options, &params, &model);
     job_params_free(&params);
 done:
     cJSON_Delete(options);
