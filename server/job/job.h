@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "engine/base/err.h"
+#include "server/job/refusal.h"
 
 struct cJSON;
 
@@ -126,6 +127,7 @@ struct job {
     size_t image_count;
     enum err_code error; /* ERR_NONE unless failed */
     char error_message[256];
+    struct refusal refusal; /* failed, at an upstream that said why */
     int position; /* queued: how many are before it; else -1 */
     struct job_progress progress;
 };

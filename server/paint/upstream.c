@@ -37,10 +37,17 @@
 #define ANSWER_MOST ((size_t)256 << 20)
 #define ANSWER_DEPTH 16
 
+/* Something that may be well or not, and why it was not. */
+struct health {
+    struct breaker breaker;
+    char last_error[256];
+};
+
+/* A model that cannot be loaded there says nothing about its neighbours, so each has a breaker of
+ * its own; the server's is for what concerns all: it cannot be reached, or refuses our key. */
 struct server {
     const struct settings_upstream *settings;
-    struct breaker breaker;
-    char last_error[256]; /* for the breaker's message */
+    struct health health, *models; /* as many as settings->models, and one more for no model */
     int running;
 };
 
@@ -50,6 +57,7 @@ struct task {
     struct job job;
     struct claim claim;
     struct server *server;
+    struct health *model; /* of the server's models; never NULL when server is not */
     char remote[REGISTRY_NAME_SIZE];
     void *init, *mask;
     size_t init_size, mask_size;
@@ -107,8 +115,10 @@ static void end_task(struct task *t, const char *outcome, bool told, const struc
     t->transfer = NULL;
     if (t->server) {
         t->server->running--;
-        if (t->asking)
-            breaker_unknown(&t->server->breaker);
+        if (t->asking) {
+            breaker_unknown(&t->server->health.breaker);
+            breaker_unknown(&t->model->breaker);
+        }
     }
     t->over = true;
     pthread_mutex_lock(&u->lock);
@@ -117,12 +127,18 @@ static void end_task(struct task *t, const char *outcome, bool told, const struc
     pthread_mutex_unlock(&u->lock);
 }
 
-static void fail_task(struct task *t, const struct err *why)
+/* `refusal` NULL: the upstream did not say anything. */
+static void refuse_task(struct task *t, const struct err *why, const struct refusal *refusal)
 {
     struct err err = {0};
     log_failure("job_failed", t, why);
-    bool told = queue_fail(t->upstream->parts.queue, &t->claim, why, &err);
+    bool told = queue_refuse(t->upstream->parts.queue, &t->claim, why, refusal, &err);
     end_task(t, "failed", told, &err);
+}
+
+static void fail_task(struct task *t, const struct err *why)
+{
+    refuse_task(t, why, NULL);
 }
 
 static void finish_task(struct task *t)
@@ -162,26 +178,71 @@ static void free_ended(struct upstream *u)
     }
 }
 
-/* The server itself failed, not this request. */
-static void count_failure(struct task *t, const struct err *err)
+/* The server, or the model, itself failed, not this request. */
+static void count_failure(struct task *t, struct health *h, const struct err *err)
 {
     struct upstream *u = t->upstream;
-    struct server *s = t->server;
-    bool was_open = s->breaker.failures >= BREAKER_FAILURES;
-    breaker_failure(&s->breaker, now_ms());
-    snprintf(s->last_error, sizeof s->last_error, "%s", err->msg);
-    if (!was_open && s->breaker.failures >= BREAKER_FAILURES)
-        log_event(LOG_ERROR, "upstream_left_alone", "upstream=%s failures=%d", s->settings->name,
-                  s->breaker.failures);
+    bool was_open = h->breaker.failures >= BREAKER_FAILURES;
+    breaker_failure(&h->breaker, now_ms());
+    snprintf(h->last_error, sizeof h->last_error, "%s", err->msg);
+    if (!was_open && h->breaker.failures >= BREAKER_FAILURES)
+        log_event(LOG_ERROR, "upstream_left_alone", "upstream=%s model=%s failures=%d",
+                  t->server->settings->name, h == t->model ? t->remote : "all",
+                  h->breaker.failures);
     pthread_mutex_lock(&u->lock);
     u->stats.upstream_failures++;
     pthread_mutex_unlock(&u->lock);
+}
+
+/* Whether neither the server nor the model is left alone now; else `err` says so. */
+static bool may_ask(struct task *t, struct err *err)
+{
+    struct health *h = t->model;
+    if (breaker_allows(&h->breaker, now_ms())) {
+        h = &t->server->health;
+        if (breaker_allows(&h->breaker, now_ms()))
+            return true;
+        breaker_unknown(&t->model->breaker);
+    }
+    int64_t left = h->breaker.open_until - now_ms();
+    return err_set(
+        err, ERR_UPSTREAM, "%s%s%.60s failed %d times in a row and is left alone for %lld s: %s",
+        t->server->settings->name, h == t->model ? "'s model " : "", h == t->model ? t->remote : "",
+        h->breaker.failures, left > 0 ? (long long)(left / 1000 + 1) : 1, h->last_error);
+}
+
+/* What an answer, or its absence, says of the server and of the model. */
+static void judge(struct task *t, const struct fetch_answer *answer, const struct err *err)
+{
+    struct breaker *server = &t->server->health.breaker, *model = &t->model->breaker;
+    bool answered = answer->err.code == ERR_NONE;
+    if (err->code == ERR_NONE) {
+        breaker_success(server);
+        breaker_success(model);
+    } else if ((!answered && !answer->sent) || (answered && answer->status == 401)) {
+        count_failure(t, &t->server->health, err); /* not reached, or it does not take our key */
+        breaker_unknown(model);
+    } else if (answered && answer->status >= 400 && answer->status < 500 && answer->status != 403) {
+        breaker_success(server); /* it is about the request: whoever answers it is well */
+        breaker_success(model);
+    } else {
+        count_failure(t, t->model, err);
+        if (answered)
+            breaker_success(server);
+        else
+            breaker_unknown(server);
+    }
 }
 
 /* ---- pictures ---- */
 
 static void request_pictures(struct task *t);
 static void take_pictures(struct task *t);
+static bool is_success(int status)
+{
+    return status >= 200 && status < 300;
+}
+
 static void on_download(void *ctx, const struct fetch_answer *answer);
 
 static bool store(struct task *t, const void *data, size_t size, struct err *err)
@@ -238,6 +299,10 @@ static bool take_item(struct task *t, const cJSON *item, bool *later, struct err
     const char *url = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "url"));
     uint8_t *data;
     size_t size;
+    if (text && !*text) /* Go writes fields that it does not use as empty strings */
+        text = NULL;
+    if (url && !*url)
+        url = NULL;
     if (!text && url && strncmp(url, "data:", 5) == 0)
         text = url;
     if (!text && url) {
@@ -284,7 +349,7 @@ static void on_download(void *ctx, const struct fetch_answer *answer)
     struct task *t = ctx;
     struct err err = answer->err;
     t->transfer = NULL;
-    if (err.code == ERR_NONE && answer->status != 200)
+    if (err.code == ERR_NONE && !is_success(answer->status))
         err_set(&err, ERR_UPSTREAM, "status %d", answer->status);
     if (err.code != ERR_NONE) {
         err_prefix(&err, "%s does not hand out its picture", t->server->settings->name);
@@ -298,40 +363,67 @@ static void on_download(void *ctx, const struct fetch_answer *answer)
 
 /* ---- requests ---- */
 
-/* What the server says is wrong: {"error": {"message"}}, {"error": "..."}, {"detail": "..."},
- * {"message": "..."}, or the status alone. */
-static void explain(const struct task *t, const struct fetch_answer *answer, struct err *err)
+static const cJSON *member(const cJSON *object, const char *name)
 {
-    const char *name = t->server->settings->name, *message = NULL;
+    return cJSON_GetObjectItemCaseSensitive(object, name);
+}
+
+/* What is wrong in its own words, or NULL: {"error": {"message"}}, {"error": "..."},
+ * {"detail": "..."}, {"detail": [{"msg"}]}, {"message": "..."}. */
+static const char *message_of(const cJSON *json)
+{
+    const cJSON *places[] = {
+        member(member(json, "error"), "message"),
+        member(json, "error"),
+        member(json, "detail"),
+        member(cJSON_GetArrayItem(member(json, "detail"), 0), "msg"),
+        member(json, "message"),
+    };
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (cJSON_IsString(places[i]) && *places[i]->valuestring)
+            return places[i]->valuestring;
+    return NULL;
+}
+
+/* Whether a text shows our key, or parts of it with asterisks between. */
+static bool shows_key(const struct task *t, const char *text)
+{
+    return upstream_request_leaks(text, t->server->settings->key) || (text && strstr(text, "***"));
+}
+
+static void explain(const struct task *t, const struct fetch_answer *answer,
+                    struct refusal *refusal, struct err *err)
+{
+    const char *name = t->server->settings->name;
     cJSON *json = json_text_parse(answer->body, answer->size, ANSWER_DEPTH, NULL);
-    const cJSON *error = cJSON_GetObjectItemCaseSensitive(json, "error");
-    if (cJSON_IsObject(error))
-        message = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(error, "message"));
-    if (!message)
-        message = cJSON_GetStringValue(error);
-    if (!message)
-        message = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "detail"));
-    if (!message)
-        message = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "message"));
-    if (answer->status >= 300 && answer->status < 400)
+    const char *message = message_of(json);
+    bool secret = shows_key(t, message);
+    int status = answer->status;
+    refusal_set(refusal, status, answer->retry_after, member(json, "error"));
+    char *text = refusal_to_text(refusal);
+    if (shows_key(t, text))
+        refusal_set(refusal, status, answer->retry_after, NULL);
+    free(text);
+    if (status >= 300 && status < 400)
         err_set(err, ERR_UPSTREAM,
                 "%s answered status %d, a redirect, which is not followed: its base_url is wrong",
-                name, answer->status);
-    else if (upstream_request_leaks(message, t->server->settings->key))
-        err_set(err, ERR_UPSTREAM, "%s answered status %d (its message repeats our key)", name,
-                answer->status);
+                name, status);
     else
-        err_set(err, ERR_UPSTREAM, "%s answered status %d%s%.150s", name, answer->status,
-                message ? ": " : "", message ? message : "");
+        err_set(err, ERR_UPSTREAM, "%s %s status %d%s%s%.150s", name,
+                status == 401 ? "refused this server's key with" : "answered", status,
+                secret ? " (its message shows our key)" : "", message && !secret ? ": " : "",
+                message && !secret ? message : "");
     cJSON_Delete(json);
 }
 
 /* Whether the request is to be sent again, and when. */
-static bool retry(struct task *t, const struct fetch_answer *answer)
+static bool retry(struct task *t, const struct fetch_answer *answer, const struct refusal *refusal)
 {
     int status = answer->err.code == ERR_NONE ? answer->status : 0;
     bool later = status == 429 || (status == 503 && answer->retry_after >= 0);
     bool unsent = answer->err.code != ERR_NONE && !answer->sent;
+    if (strcmp(refusal->code, "insufficient_quota") == 0) /* waiting does not fill an account */
+        later = false;
     if ((!later && !unsent) || t->retries >= t->server->settings->max_retries ||
         answer->retry_after > RETRY_AFTER_MOST)
         return false;
@@ -348,18 +440,20 @@ static void on_answer(void *ctx, const struct fetch_answer *answer)
 {
     struct task *t = ctx;
     struct err err = answer->err;
+    struct refusal refusal = {0};
     t->transfer = NULL;
     t->asking = false;
     if (err.code != ERR_NONE)
         err_prefix(&err, "%s", t->server->settings->name);
-    else if (answer->status != 200)
-        explain(t, answer, &err);
+    else if (!is_success(answer->status))
+        explain(t, answer, &refusal, &err);
     else if (!(t->answer = json_text_parse(answer->body, answer->size, ANSWER_DEPTH, &err)))
-        err_prefix(&err, "%s answered no JSON", t->server->settings->name);
-    else if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(t->answer, "data")) == 0)
+        err_prefix(&err, "%s answered status %d and no JSON", t->server->settings->name,
+                   answer->status);
+    else if (cJSON_GetArraySize(member(t->answer, "data")) == 0)
         err_set(&err, ERR_UPSTREAM, "%s answered no picture", t->server->settings->name);
+    judge(t, answer, &err);
     if (err.code == ERR_NONE) {
-        breaker_success(&t->server->breaker);
         t->item = 0;
         t->retries = 0;
         take_pictures(t);
@@ -368,13 +462,8 @@ static void on_answer(void *ctx, const struct fetch_answer *answer)
     err.code = ERR_UPSTREAM;
     cJSON_Delete(t->answer);
     t->answer = NULL;
-    /* 4xx is about the request: whoever answers it is well. */
-    if (answer->err.code == ERR_NONE && answer->status >= 400 && answer->status < 500)
-        breaker_success(&t->server->breaker);
-    else
-        count_failure(t, &err);
-    if (!retry(t, answer))
-        fail_task(t, &err);
+    if (!retry(t, answer, &refusal))
+        refuse_task(t, &err, &refusal);
 }
 
 /* Asks for the missing pictures from t->index on, as many as are missing in a row. */
@@ -387,11 +476,7 @@ static void request_pictures(struct task *t)
         .image = t->index, .steps = job_steps(&t->job.params), .eta_seconds = -1};
     struct err err = {0};
     result_progress(&u->parts, &t->job, &progress, NULL);
-    if (!breaker_allows(&t->server->breaker, now_ms())) {
-        int64_t left = t->server->breaker.open_until - now_ms();
-        err_set(&err, ERR_UPSTREAM, "%s failed %d times in a row and is left alone for %lld s: %s",
-                s->name, t->server->breaker.failures, left > 0 ? (long long)(left / 1000 + 1) : 1,
-                t->server->last_error);
+    if (!may_ask(t, &err)) {
         fail_task(t, &err);
         return;
     }
@@ -456,6 +541,14 @@ static struct server *server_named(struct upstream *u, const char *name)
     return NULL;
 }
 
+static struct health *health_of(struct server *s, const char *model)
+{
+    for (size_t i = 0; i < s->settings->model_count; i++)
+        if (strcmp(s->settings->models[i].local, model) == 0)
+            return &s->models[i];
+    return &s->models[s->settings->model_count];
+}
+
 static bool read_input(struct task *t, const char *name, bool wanted, void **data, size_t *size,
                        struct err *err)
 {
@@ -489,6 +582,7 @@ static void begin_task(struct task *t)
         fail_task(t, &err);
         return;
     }
+    t->model = health_of(t->server, p->model);
     t->server->running++;
     memcpy(t->remote, model.remote, sizeof t->remote);
     t->index = result_missing(&t->job, 0);
@@ -641,6 +735,8 @@ void upstream_free(struct upstream *u)
     events_unsubscribe(u->subscription);
     fetch_free(u->fetch);
     pthread_mutex_destroy(&u->lock);
+    for (size_t i = 0; i < u->server_count; i++)
+        free(u->servers[i].models);
     free(u->servers);
     free(u);
 }
@@ -661,8 +757,15 @@ struct upstream *upstream_new(const struct dispatch_parts *parts, struct err *er
         err_set(err, ERR_INTERNAL, "no memory for the upstreams");
         goto fail;
     }
-    for (size_t i = 0; i < s->upstream_count; i++)
-        u->servers[u->server_count++].settings = &s->upstreams[i];
+    for (size_t i = 0; i < s->upstream_count; i++) {
+        struct server *server = &u->servers[u->server_count++];
+        server->settings = &s->upstreams[i];
+        server->models = calloc(server->settings->model_count + 1, sizeof *server->models);
+        if (!server->models) {
+            err_set(err, ERR_INTERNAL, "no memory for the upstreams");
+            goto fail;
+        }
+    }
     u->subscription = events_subscribe(parts->events, NULL, on_event, u, err);
     if (!u->subscription)
         goto fail;

@@ -98,10 +98,23 @@ static void add_fields(struct fields *f, const struct job_params *p, int index, 
         add_number(f, "strength", p->strength);
 }
 
-/* How white a pixel is, whatever its channels. */
-static uint8_t white(const struct pictor_image *image, size_t pixel)
+/* Whether the mask is drawn with alpha, which then counts instead of its colours: the rule that the
+ * engine paints by (engine/pipeline/canvas.c). */
+static bool is_drawn_with_alpha(const struct pictor_image *mask)
+{
+    size_t pixels = (size_t)mask->width * (size_t)mask->height;
+    for (size_t i = 0; mask->channels == 4 && i < pixels; i++)
+        if (mask->pixels[4 * i + 3] != 255)
+            return true;
+    return false;
+}
+
+/* How much a pixel is to be repainted, whatever its channels. */
+static uint8_t white(const struct pictor_image *image, size_t pixel, bool alpha)
 {
     const uint8_t *at = image->pixels + pixel * (size_t)image->channels;
+    if (alpha)
+        return at[3] > 128 ? 255 : 0;
     return image->channels < 3 ? at[0]
                                : (uint8_t)((at[0] * 299 + at[1] * 587 + at[2] * 114) / 1000);
 }
@@ -118,8 +131,9 @@ static bool convert_mask(struct codec *codec, const struct pictor_image *init, c
         !image_new(&clear, init->width, init->height, 4, err))
         goto done;
     size_t pixels = (size_t)init->width * (size_t)init->height;
+    bool alpha = is_drawn_with_alpha(&mask);
     for (size_t i = 0; i < pixels; i++) {
-        uint8_t repaint = white(&fitted, i);
+        uint8_t repaint = white(&fitted, i, alpha);
         clear.pixels[4 * i + 3] = invert ? repaint : (uint8_t)(255 - repaint);
     }
     done = codec_encode(codec, &clear, IMAGE_PNG, 0, NULL, out, err);

@@ -126,6 +126,9 @@ bool queue_finish(struct queue *q, const struct claim *claim, struct err *err);
 /* For a reason that is the job's; for one that passes (err_is_passing) it is put back. */
 bool queue_fail(struct queue *q, const struct claim *claim, const struct err *reason,
                 struct err *err);
+/* The same, with what an upstream said. */
+bool queue_refuse(struct queue *q, const struct claim *claim, const struct err *reason,
+                  const struct refusal *refusal, struct err *err);
 /* The runner died or gives up through no fault of the job: back to the queue, or failed when it
  * has had max_attempts. */
 bool queue_release(struct queue *q, const struct claim *claim, const char *reason, struct err *err);

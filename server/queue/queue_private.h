@@ -53,6 +53,9 @@ bool queue_wait_until_well(struct queue *q, const struct claim *claim, const str
 /* To a final state; `reason` may be NULL unless failed. */
 bool queue_end_job(struct queue *q, const char *id, const char *key_id, enum job_state state,
                    const struct err *reason, struct err *err);
+/* The same, with what an upstream said (JSON, may be NULL). */
+bool queue_end_refused(struct queue *q, const char *id, const char *key_id, enum job_state state,
+                       const struct err *reason, const char *refusal, struct err *err);
 /* A running job whose runner is gone: queued again, or final if that makes no sense. `counts`: it
  * was an attempt. */
 bool queue_give_back(struct queue *q, const char *id, const struct store_lease *lease,

@@ -183,7 +183,7 @@ static bool finish(struct queue *q, const struct claim *claim, const struct stor
 }
 
 static bool conclude(struct queue *q, const struct claim *claim, enum verdict verdict,
-                     const struct err *why, struct err *err)
+                     const struct err *why, const char *refusal, struct err *err)
 {
     struct store_lease lease;
     struct err own;
@@ -196,7 +196,7 @@ static bool conclude(struct queue *q, const struct claim *claim, enum verdict ve
         if (done && verdict == FINISHED)
             done = finish(q, claim, &lease, err);
         else if (done && verdict == FAILED && !err_is_passing(why->code))
-            done = queue_end_job(q, claim->job_id, lease.key_id, JOB_FAILED, why, err);
+            done = queue_end_refused(q, claim->job_id, lease.key_id, JOB_FAILED, why, refusal, err);
         else if (done)
             done = queue_give_back(q, claim->job_id, &lease, why->msg, verdict == RELEASED, err);
         queue_note(q, done, err);
@@ -207,25 +207,34 @@ static bool conclude(struct queue *q, const struct claim *claim, enum verdict ve
 
 bool queue_finish(struct queue *q, const struct claim *claim, struct err *err)
 {
-    return conclude(q, claim, FINISHED, NULL, err);
+    return conclude(q, claim, FINISHED, NULL, NULL, err);
 }
 
 bool queue_fail(struct queue *q, const struct claim *claim, const struct err *reason,
                 struct err *err)
 {
-    return conclude(q, claim, FAILED, reason, err);
+    return conclude(q, claim, FAILED, reason, NULL, err);
+}
+
+bool queue_refuse(struct queue *q, const struct claim *claim, const struct err *reason,
+                  const struct refusal *refusal, struct err *err)
+{
+    char *text = refusal ? refusal_to_text(refusal) : NULL;
+    bool done = conclude(q, claim, FAILED, reason, text, err);
+    free(text);
+    return done;
 }
 
 bool queue_release(struct queue *q, const struct claim *claim, const char *reason, struct err *err)
 {
     struct err why;
     err_set(&why, ERR_INTERNAL, "%s", reason);
-    return conclude(q, claim, RELEASED, &why, err);
+    return conclude(q, claim, RELEASED, &why, NULL, err);
 }
 
 bool queue_put_back(struct queue *q, const struct claim *claim, const char *reason, struct err *err)
 {
     struct err why;
     err_set(&why, ERR_INTERNAL, "%s", reason);
-    return conclude(q, claim, PUT_BACK, &why, err);
+    return conclude(q, claim, PUT_BACK, &why, NULL, err);
 }

@@ -86,18 +86,24 @@ bool queue_wait_until_well(struct queue *q, const struct claim *claim, const str
     return !q->hurry;
 }
 
-bool queue_end_job(struct queue *q, const char *id, const char *key_id, enum job_state state,
-                   const struct err *reason, struct err *err)
+bool queue_end_refused(struct queue *q, const char *id, const char *key_id, enum job_state state,
+                       const struct err *reason, const char *refusal, struct err *err)
 {
     struct err clean = {0};
     if (reason) { /* it goes into JSON */
         clean = *reason;
         json_text_mend(clean.msg);
     }
-    if (!store_job_end(q->store, id, state, reason ? &clean : NULL, now_unix_ms(), err))
+    if (!store_job_end(q->store, id, state, reason ? &clean : NULL, refusal, now_unix_ms(), err))
         return false;
     queue_publish_state(q, id, key_id, state);
     return true;
+}
+
+bool queue_end_job(struct queue *q, const char *id, const char *key_id, enum job_state state,
+                   const struct err *reason, struct err *err)
+{
+    return queue_end_refused(q, id, key_id, state, reason, NULL, err);
 }
 
 bool queue_give_back(struct queue *q, const char *id, const struct store_lease *lease,

@@ -155,9 +155,9 @@ bool store_job_requeue(struct store *st, const char *id, bool counts, struct err
 }
 
 bool store_job_end(struct store *st, const char *id, enum job_state state, const struct err *reason,
-                   int64_t now_ms, struct err *err)
+                   const char *refusal, int64_t now_ms, struct err *err)
 {
-    return st->driver->job->end(st, id, state, reason, now_ms, err);
+    return st->driver->job->end(st, id, state, reason, refusal, now_ms, err);
 }
 
 bool store_job_delete(struct store *st, const char *id, struct err *err)

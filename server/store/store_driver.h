@@ -31,7 +31,7 @@ struct store_driver_job {
     bool (*interrupt)(struct store *st, const char *id, struct err *err);
     bool (*requeue)(struct store *st, const char *id, bool counts, struct err *err);
     bool (*end)(struct store *st, const char *id, enum job_state state, const struct err *reason,
-                int64_t now_ms, struct err *err);
+                const char *refusal, int64_t now_ms, struct err *err);
     bool (*delete)(struct store *st, const char *id, struct err *err);
     bool (*expired)(struct store *st, int64_t now, int limit, struct store_ids *out,
                     struct err *err);

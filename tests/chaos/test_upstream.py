@@ -249,6 +249,7 @@ def test_redirects_are_not_followed_and_the_key_stays(front, stub):
     (500, b"<html>oops</html>", "status 500"),
     (502, b"", "status 502"),
     (503, {"message": "starting"}, "starting"),
+    (201, b"not json", "no JSON"),
     (200, b"not json", "no JSON"),
     (200, {"data": []}, "no picture"),
     (200, {"data": "x"}, "no picture"),
@@ -267,6 +268,136 @@ def test_errors_are_told_and_nothing_is_sent_twice(front, stub, status, body, wo
     assert len(stub.requests) == 1
 
 
+def painted(server, **more):
+    return requests.post(server.url + "/v1/images/generations", timeout=60, json={
+        "prompt": "x", "model": "cloud", "size": "64x64", **more})
+
+
+@pytest.mark.parametrize("item", [
+    lambda stub: {"url": f"http://127.0.0.1:{stub.port}/1.png", "b64_json": "", "revised_prompt": ""},
+    lambda stub: {"url": "/1.png", "b64_json": None},
+    lambda stub: {"url": "", "b64_json": base64.b64encode(png()).decode()},
+    lambda stub: {"url": "data:image/png;base64," + base64.b64encode(png()).decode(), "b64_json": ""},
+])
+@pytest.mark.parametrize("status", [200, 201, 202, 203])
+def test_what_is_empty_is_not_there(front, stub, item, status):
+    """Servers write fields that they do not use as empty strings, and POST is 201 to some."""
+    server, _ = front(stub.url)
+    stub.script = [(status, {}, {"created": 1, "data": [item(stub)]}), (status, {}, png())]
+    answer = painted(server)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["data"][0]["b64_json"]
+
+
+REFUSAL = {"message": "Your request was rejected by the safety system.",
+           "type": "image_generation_user_error", "param": None, "code": "moderation_blocked",
+           "moderation_details": {"moderation_stage": "input", "categories": ["violence"]}}
+
+
+@pytest.mark.parametrize("status, error, want", [
+    (400, REFUSAL, (400, "image_generation_user_error", None, "moderation_blocked")),
+    (400, {"message": "no", "type": "invalid_request_error", "param": "prompt",
+           "code": "content_policy_violation"},
+     (400, "invalid_request_error", "prompt", "content_policy_violation")),
+    (400, {"message": "Invalid size", "param": "size", "code": "invalid_value"},
+     (400, "invalid_request_error", "size", "invalid_value")),
+    (400, "bad", (400, "invalid_request_error", None, None)),
+    (413, {"message": "too big"}, (413, "invalid_request_error", None, None)),
+    (422, {"message": "no such size", "code": 7}, (422, "invalid_request_error", None, None)),
+    (429, {"message": "quota", "type": "insufficient_quota", "code": "insufficient_quota"},
+     (429, "insufficient_quota", None, "insufficient_quota")),
+    (401, {"message": "Incorrect API key", "code": "invalid_api_key"},
+     (502, "server_error", None, "upstream")),
+    (403, {"message": "no access"}, (502, "server_error", None, "upstream")),
+    (404, {"message": "no such model", "param": "model", "code": "model_not_found"},
+     (502, "server_error", None, "upstream")),
+    (500, {"message": "oops", "code": "x"}, (502, "server_error", None, "upstream")),
+])
+def test_the_upstreams_truth(front, stub, status, error, want):
+    """Its status, type, param and code reach the client, where they are about the request."""
+    server, jobs = front(stub.url)
+    stub.script = [(status, {}, {"error": error})]
+    answer = painted(server)
+    said = answer.json()["error"]
+    assert (answer.status_code, said["type"], said["param"], said["code"]) == want
+    assert answer.headers["x-should-retry"] == "false" and len(stub.requests) == 1
+    if isinstance(error, dict):
+        assert error["message"] in said["message"]
+        assert said.get("moderation_details") == error.get("moderation_details")
+    if status == 401:
+        assert "refused this server's key" in said["message"]
+    answer = painted(server, stream=True)
+    event = json.loads(re.search(r"^data: (.*)$", answer.text, re.M)[1])
+    assert answer.text.startswith("event: error\n") and event["error"]["code"] == said["code"]
+    answer = requests.post(server.url + "/sdapi/v1/txt2img", timeout=60, json={
+        "prompt": "x", "width": 64, "height": 64,
+        "override_settings": {"sd_model_checkpoint": "cloud"}})
+    assert answer.status_code == want[0] and said["message"] in answer.json()["detail"]
+    failed = cloud(jobs)["error"]
+    assert failed["code"] == "upstream" and failed["upstream"]["status"] == status
+
+
+def test_when_to_come_again(front, stub):
+    server, _ = front(stub.url, "max_retries = 0")
+    for status in (429, 503):
+        for after in ("7", "3600"):
+            stub.script = [(status, {"Retry-After": after}, {"error": {"message": "slow down"}})]
+            answer = painted(server)
+            assert answer.status_code == status and answer.headers["Retry-After"] == after
+            assert "x-should-retry" not in answer.headers
+    assert answer.json()["error"]["code"] is None
+    stub.script = [(429, {}, {"error": {"message": "slow down"}})]
+    answer = painted(server)
+    assert answer.json()["error"]["code"] == "rate_limit_exceeded" and "Retry-After" in answer.headers
+    stub.script = [(503, {}, {"error": {"message": "starting"}})]
+    assert painted(server).status_code == 503
+
+
+def test_masks_drawn_with_alpha(front, stub):
+    """As the engine reads them: what is opaque is repainted, whatever its colour."""
+    _, jobs = front(stub.url)
+    mask = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
+    mask.paste((0, 0, 0, 255), (0, 0, 32, 64))
+    out = io.BytesIO()
+    mask.save(out, "PNG")
+    texts = [base64.b64encode(data).decode() for data in (png(), out.getvalue())]
+    for invert in (False, True):
+        stub.requests.clear()
+        assert cloud(jobs, init_image=texts[0], mask=texts[1], mask_invert=invert)["state"] == "done"
+        body = stub.requests[0][3]
+        sent = body[body.index(b"PNG", body.index(b'name="mask"')) - 1:]
+        sent = Image.open(io.BytesIO(sent)).getchannel("A")
+        assert (sent.getpixel((5, 5)), sent.getpixel((60, 5))) == ((255, 0) if invert else (0, 255))
+
+
+def test_models_of_an_upstream_fail_by_themselves(front, stub):
+    server, jobs = front(stub.url, models="cloud = broken, other = fine", key=KEY)
+
+    def by_model(handler):
+        broken = b'"broken"' in stub.requests[-1][3]
+        return (500, {}, {"error": {"message": "cannot load"}}) if broken else None
+
+    stub.script = [by_model]
+    other = lambda: jobs.state(jobs.submit(**{**TINY, "model": "other"}))
+    for _ in range(5):
+        assert "cannot load" in cloud(jobs)["error"]["message"]
+    assert "left alone" in cloud(jobs)["error"]["message"] and len(stub.requests) == 5
+    assert other()["state"] == "done", "its neighbour is well"
+    assert "left alone" in cloud(jobs)["error"]["message"]
+
+
+@pytest.mark.parametrize("why", ["key", "connection"])
+def test_what_concerns_all_models_closes_all(front, stub, why):
+    if why == "connection":
+        stub.close()
+    server, jobs = front(stub.url, "max_retries = 0", models="cloud = a, other = b")
+    stub.script = [(401, {}, {"error": {"message": "Incorrect API key"}})]
+    for _ in range(5):
+        assert "left alone" not in cloud(jobs)["error"]["message"]
+    failed = jobs.state(jobs.submit(**{**TINY, "model": "other"}))
+    assert "left alone" in failed["error"]["message"]
+
+
 def test_dialects_answer_502(front, stub):
     server, _ = front(stub.url)
     stub.script = [(500, {}, {"error": {"message": "out of paint"}})]
@@ -278,8 +409,11 @@ def test_dialects_answer_502(front, stub):
 def test_the_key_is_nowhere(front, stub):
     server, jobs = front(stub.url)
     stub.script = [(401, {}, {"error": {"message": f"Incorrect API key provided: {KEY}."}}),
+                   (401, {}, {"error": {"message": f"Incorrect key: {KEY[:5]}****{KEY[-4:]}."}}),
+                   (400, {}, {"error": {"message": "no", "code": KEY, "param": KEY[:12]}}),
                    (500, {}, KEY.encode()), None]
-    texts = [json.dumps(cloud(jobs)) for _ in range(3)]
+    texts = [json.dumps(cloud(jobs)) for _ in range(5)]
+    assert not any(KEY[-4:] in text for text in texts)
     texts.append(requests.get(server.url + "/api/models", timeout=30).text)
     texts.append(requests.get(server.url + "/api/info", timeout=30).text)
     texts.append(requests.get(server.url + "/metrics", timeout=30).text)

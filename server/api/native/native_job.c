@@ -234,6 +234,9 @@ struct cJSON *native_job_to_json(const struct job *job)
         cJSON *error = cJSON_AddObjectToObject(json, "error");
         cJSON_AddStringToObject(error, "code", err_name(job->error));
         cJSON_AddStringToObject(error, "message", job->error_message);
+        cJSON *refusal = refusal_to_json(&job->refusal);
+        if (refusal)
+            cJSON_AddItemToObject(error, "upstream", refusal);
     } else {
         cJSON_AddNullToObject(json, "error");
     }

@@ -10,6 +10,7 @@
 
 #include "server/api/app.h"
 #include "server/base/ids.h"
+#include "server/base/json_text.h"
 #include "server/base/now.h"
 #include "server/base/settings.h"
 #include "server/http/http.h"
@@ -56,6 +57,9 @@ struct cJSON *openai_fault_json(const struct openai_fault *f)
     cJSON_AddStringToObject(error, "type", f->type ? f->type : type_of(f->status));
     add_text(error, "param", *f->param ? f->param : NULL);
     add_text(error, "code", f->code);
+    if (*f->moderation)
+        cJSON_AddItemToObject(error, "moderation_details",
+                              json_text_parse(f->moderation, strlen(f->moderation), 8, NULL));
     return json;
 }
 
@@ -69,6 +73,10 @@ void openai_headers(struct http_request *req)
 
 void openai_reply_fault(struct http_request *req, const struct openai_fault *f)
 {
+    char seconds[16];
+    snprintf(seconds, sizeof seconds, "%d", f->retry_after);
+    if (f->retry_after > 0)
+        http_reply_header(req, "Retry-After", seconds);
     openai_headers(req);
     http_reply_json(req, f->status, openai_fault_json(f));
 }

@@ -13,12 +13,14 @@ struct registry_model;
 
 #define OPENAI_INVALID "invalid_request_error"
 
-/* Why a request is answered with an error. `type` and `code` are constant. */
+/* Why a request is answered with an error. `type` and `code` are borrowed. */
 struct openai_fault {
     int status;
-    const char *type; /* NULL: by the status */
-    const char *code; /* or NULL */
-    char param[64];   /* or "" */
+    const char *type;     /* NULL: by the status */
+    const char *code;     /* or NULL */
+    char param[64];       /* or "" */
+    int retry_after;      /* seconds, for the header; 0: none */
+    char moderation[512]; /* moderation_details as JSON, or "" */
     char message[400];
 };
 

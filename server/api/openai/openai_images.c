@@ -191,12 +191,33 @@ static cJSON *answer_json(const struct waiting *w, const struct job *job, struct
     return json;
 }
 
-/* Why a final job has no pictures. What would fail again is not worth a retry, and that is all the
- * queue has not retried itself. */
+static const char *or_null(const char *text)
+{
+    return *text ? text : NULL;
+}
+
+/* What an upstream said, as it said it. */
+static void fault_of_refusal(const struct job *job, struct openai_fault *f)
+{
+    const struct refusal *r = &job->refusal;
+    int status = refusal_status(r);
+    openai_fault(f, status, or_null(r->code), or_null(r->param), "%s", job->error_message);
+    f->type = or_null(r->type);
+    f->retry_after = r->retry_after > 0 ? r->retry_after : r->retry_after == 0;
+    snprintf(f->moderation, sizeof f->moderation, "%s", r->moderation);
+    if (status == 429 && !f->code)
+        f->code = "rate_limit_exceeded";
+}
+
+/* Why a final job has no pictures; `f` borrows from it. */
 static void fault_of_job(const struct job *job, struct openai_fault *f)
 {
     if (job->state == JOB_CANCELLED) {
         openai_fault(f, 409, "cancelled", NULL, "The job was cancelled.");
+        return;
+    }
+    if (job->refusal.status && refusal_status(&job->refusal) != 502) {
+        fault_of_refusal(job, f);
         return;
     }
     int status = http_error_status(job->error);
@@ -217,6 +238,11 @@ static void add_headers(struct http_request *req, const struct waiting *w)
         http_reply_header(req, "x-ignored-parameters", w->ignored);
 }
 
+static bool is_quota(const struct openai_fault *f)
+{
+    return f->code && strcmp(f->code, "insufficient_quota") == 0;
+}
+
 static void reply_final(struct http_request *req, const struct job *job, void *ctx)
 {
     const struct waiting *w = ctx;
@@ -224,7 +250,10 @@ static void reply_final(struct http_request *req, const struct job *job, void *c
     if (job->state != JOB_DONE) {
         struct openai_fault f;
         fault_of_job(job, &f);
-        http_reply_header(req, "x-should-retry", "false");
+        /* What would fail again is not worth a retry, and that is all the queue has not retried
+         * itself; but for an upstream that said when to come again. */
+        if ((f.status != 429 && f.status != 503) || is_quota(&f))
+            http_reply_header(req, "x-should-retry", "false");
         openai_reply_fault(req, &f);
         return;
     }

@@ -87,6 +87,16 @@ static void reply_done(struct http_request *req, const struct job *job, struct w
     sdapi_reply_json(req, body);
 }
 
+/* What an upstream said, as it said it. */
+static void reply_refusal(struct http_request *req, const struct job *job)
+{
+    char seconds[16];
+    snprintf(seconds, sizeof seconds, "%d", job->refusal.retry_after);
+    if (job->refusal.retry_after >= 0)
+        http_reply_header(req, "Retry-After", seconds);
+    sdapi_reply_exception(req, refusal_status(&job->refusal), job->error_message);
+}
+
 static void reply_final(struct http_request *req, const struct job *job, void *ctx)
 {
     if (job->state == JOB_DONE) {
@@ -94,6 +104,10 @@ static void reply_final(struct http_request *req, const struct job *job, void *c
         return;
     }
     struct err err = {.code = ERR_CANCELLED, .msg = "the job was cancelled"};
+    if (job->state == JOB_FAILED && job->refusal.status) {
+        reply_refusal(req, job);
+        return;
+    }
     if (job->state == JOB_FAILED) {
         err.code = job->error;
         snprintf(err.msg, sizeof err.msg, "%s", job->error_message);

@@ -32,14 +32,15 @@
 #define VALUE_BYTES_MAX (64 << 20) /* no row needs more; a damaged one may claim gigabytes */
 
 INCBIN(sqlite_migration_0001, "migrations/sqlite/0001_init.sql");
+INCBIN(sqlite_migration_0002, "migrations/sqlite/0002_refusal.sql");
 
 /* Number i brings the schema from version i to i + 1. */
-static const unsigned char *const migrations[] = {sqlite_migration_0001};
+static const unsigned char *const migrations[] = {sqlite_migration_0001, sqlite_migration_0002};
 #define SCHEMA ((int)(sizeof migrations / sizeof *migrations))
 
 #define JOB_COLUMNS                                                                                \
     "id, key_id, state, priority, attempts, created_ms, started_ms, finished_ms, error_code, "     \
-    "error_message, params, sequence"
+    "error_message, params, sequence, refusal"
 #define JOB_FILTER                                                                                 \
     "(?2 IS NULL OR state = ?2) AND (?3 IS NULL OR instr(lower(prompt), lower(?3)) > 0) "          \
     "AND (?4 = 0 OR sequence < ?4) ORDER BY sequence DESC LIMIT ?5"
@@ -95,7 +96,7 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_JOB_REQUEUE] = "UPDATE jobs SET state = 'queued', owner = '', lease_until = 0, "
                         "attempts = max(attempts - ?2, 0) WHERE id = ?1 AND state = 'running'",
     [SQL_JOB_END] = "UPDATE jobs SET state = ?2, finished_ms = ?3, error_code = ?4, "
-                    "error_message = ?5, owner = '', lease_until = 0 WHERE id = ?1 "
+                    "error_message = ?5, refusal = ?6, owner = '', lease_until = 0 WHERE id = ?1 "
                     "AND state IN ('queued', 'running')",
     [SQL_JOB_DELETE] = "DELETE FROM jobs WHERE id = ?1",
     [SQL_JOB_EXPIRED] = "SELECT id FROM jobs WHERE state = 'running' AND lease_until < ?1 "

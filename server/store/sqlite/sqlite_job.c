@@ -39,6 +39,7 @@ bool sqlite_job_read(sqlite3_stmt *s, struct job *out, struct err *err)
     if (out->state == JOB_FAILED) {
         out->error = err_code_of(sqlite_sql_text(s, 8));
         snprintf(out->error_message, sizeof out->error_message, "%s", sqlite_sql_text(s, 9));
+        refusal_from_text(&out->refusal, sqlite_sql_text(s, 12));
     }
     if (!read_params(s, 10, &out->params, err))
         return err_prefix(err, "job %s", out->id);
@@ -350,11 +351,12 @@ static bool job_requeue(struct store *st, const char *id, bool counts, struct er
 }
 
 static bool job_end(struct store *st, const char *id, enum job_state state,
-                    const struct err *reason, int64_t now_ms, struct err *err)
+                    const struct err *reason, const char *refusal, int64_t now_ms, struct err *err)
 {
     sqlite_lock(st);
-    bool ran = sqlite_sql_run(st, SQL_JOB_END, err, "ttitt", id, job_state_name(state), now_ms,
-                              reason ? err_name(reason->code) : "", reason ? reason->msg : "");
+    bool ran = sqlite_sql_run(st, SQL_JOB_END, err, "ttittt", id, job_state_name(state), now_ms,
+                              reason ? err_name(reason->code) : "", reason ? reason->msg : "",
+                              refusal ? refusal : "");
     bool done = changed_one(st, id, ran, err);
     sqlite_unlock(st);
     return done;
