@@ -1,22 +1,26 @@
-/* bench.c: see bench.h. The list of operations is made by walking the network's structure, so it
- * adds up to the whole; equal shapes are measured once and counted. */
+/* bench.c: see bench.h. The list of operations is what the model asks for while it is planned on a
+ * device without weights, so it adds up to the whole; equal shapes are measured once and counted.
+ */
 #include "engine/bench.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "engine/compute/hollow.h"
 #include "engine/compute/ops.h"
+#include "engine/family/family.h"
 
 #define MAX_ROWS 160
-#define RUNS 5 /* the median of */
-#define CONTEXT 77
-#define HEADS 8
+#define RUNS 5     /* the median of */
+#define CONTEXT 77 /* tokens of a prompt */
 
 struct shape {
     enum bench_kind kind;
     int b, side, k, n; /* side x side pixels; attention: n heads of k channels */
+    bool coarse;       /* the weights may be int8 */
     int count;
     const char *part;
 };
@@ -24,106 +28,93 @@ struct shape {
 struct list {
     struct shape at[MAX_ROWS];
     int count;
+    const char *part;          /* of what is noted now */
+    const struct arena *arena; /* what is planned over it is noted */
 };
 
-static void add(struct list *l, const char *part, enum bench_kind kind, int b, int side, int k,
-                int n)
+static enum bench_kind kind_of(const struct hollow_note *n)
 {
+    switch (n->kind) {
+    case HOLLOW_LINEAR:
+        return matrix_kind_of(n->w) == MATRIX_GATED ? BENCH_GATED : BENCH_LINEAR;
+    case HOLLOW_CONV3X3:
+        return n->y->h < n->x->h ? BENCH_CONV_HALF : BENCH_CONV;
+    case HOLLOW_UPSAMPLE:
+        return BENCH_UPSAMPLE;
+    case HOLLOW_ATTENTION:
+        return n->keys->w == n->x->w ? BENCH_ATTENTION : BENCH_CROSS;
+    case HOLLOW_GROUP_NORM:
+        return BENCH_GROUP_NORM;
+    case HOLLOW_LAYER_NORM:
+        return BENCH_LAYER_NORM;
+    }
+    return BENCH_LINEAR;
+}
+
+/* The picture is a square, and so are its tokens. Products of a single pixel, which embed the time,
+ * take no time worth a row. */
+static void add(void *ctx, const struct hollow_note *n)
+{
+    struct list *l = ctx;
+    if (n->arena != l->arena)
+        return;
+    enum bench_kind kind = kind_of(n);
+    const struct tensor *t = kind == BENCH_CONV_HALF ? n->x : n->y;
+    struct shape s = {.kind = kind, .b = t->b, .k = n->x->c, .n = n->y->c, .part = l->part};
+    s.side = (int)lround(sqrt((double)t->h * t->w));
+    s.coarse = n->w && matrix_is_coarse(n->w);
+    if (s.b * s.side == 1)
+        return;
+    if (kind == BENCH_ATTENTION || kind == BENCH_CROSS) {
+        s.k = n->x->c / n->heads;
+        s.n = n->heads;
+    } else if (kind == BENCH_GROUP_NORM || kind == BENCH_LAYER_NORM) {
+        s.n = 0;
+    }
     for (int i = 0; i < l->count; i++) {
-        struct shape *s = &l->at[i];
-        if (s->kind == kind && s->b == b && s->side == side && s->k == k && s->n == n &&
-            s->part == part) {
-            s->count++;
+        struct shape *o = &l->at[i];
+        if (o->kind == s.kind && o->b == s.b && o->side == s.side && o->k == s.k && o->n == s.n &&
+            o->part == s.part) {
+            o->count++;
             return;
         }
     }
+    s.count = 1;
     if (l->count < MAX_ROWS)
-        l->at[l->count++] = (struct shape){kind, b, side, k, n, 1, part};
+        l->at[l->count++] = s;
 }
 
-static void add_resnet(struct list *l, const char *part, int b, int side, int cin, int cout)
+/* A guided call of the network, both prompts as a batch, and a decode. */
+static bool list_operations(struct list *l, enum dtype dtype, int side, struct err *err)
 {
-    add(l, part, BENCH_GROUP_NORM, b, side, cin, 0);
-    add(l, part, BENCH_CONV, b, side, cin, cout);
-    add(l, part, BENCH_GROUP_NORM, b, side, cout, 0);
-    add(l, part, BENCH_CONV, b, side, cout, cout);
-    if (cin != cout)
-        add(l, part, BENCH_LINEAR, b, side, cin, cout);
-}
-
-static void add_transformer(struct list *l, int side, int c)
-{
-    static const int widths[][2] = {{1, 1}, {1, 3}, {1, 1}, {1, 1}, {1, 1}, {4, 1}, {1, 1}};
-    add(l, "unet", BENCH_GROUP_NORM, 2, side, c, 0);
-    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
-        add(l, "unet", BENCH_LINEAR, 2, side, widths[i][0] * c, widths[i][1] * c);
-    add(l, "unet", BENCH_GATED, 2, side, c, 4 * c);
-    for (int i = 0; i < 3; i++)
-        add(l, "unet", BENCH_LAYER_NORM, 2, side, c, 0);
-    add(l, "unet", BENCH_ATTENTION, 2, side, c / HEADS, HEADS);
-    add(l, "unet", BENCH_CROSS, 2, side, c / HEADS, HEADS);
-}
-
-static void add_unet(struct list *l, int side)
-{
-    static const int channels[] = {320, 640, 1280, 1280};
-    int left[16], lefts = 0, c = 320;
-    add(l, "unet", BENCH_CONV, 2, side, 4, c);
-    left[lefts++] = c;
-    for (int level = 0; level < 4; level++, side = level < 4 ? side / 2 : side) {
-        for (int i = 0; i < 2; i++) {
-            add_resnet(l, "unet", 2, side, c, channels[level]);
-            c = left[lefts++] = channels[level];
-            if (level < 3)
-                add_transformer(l, side, c);
-        }
-        if (level < 3) {
-            add(l, "unet", BENCH_CONV_HALF, 2, side, c, c);
-            left[lefts++] = c;
-        }
-    }
-    add_resnet(l, "unet", 2, side, c, c);
-    add_transformer(l, side, c);
-    add_resnet(l, "unet", 2, side, c, c);
-    for (int level = 3; level >= 0; level--) {
-        for (int i = 0; i < 3; i++) {
-            add_resnet(l, "unet", 2, side, c + left[--lefts], channels[level]);
-            c = channels[level];
-            if (level < 3)
-                add_transformer(l, side, c);
-        }
-        if (level > 0) {
-            side *= 2;
-            add(l, "unet", BENCH_UPSAMPLE, 2, side, c, c);
-        }
-    }
-    add(l, "unet", BENCH_GROUP_NORM, 2, side, c, 0);
-    add(l, "unet", BENCH_CONV, 2, side, c, 4);
-}
-
-static void add_decoder(struct list *l, int side)
-{
-    static const int channels[] = {512, 512, 256, 128};
-    int c = 512;
-    add(l, "vae", BENCH_CONV, 1, side, 4, c);
-    add_resnet(l, "vae", 1, side, c, c);
-    add(l, "vae", BENCH_GROUP_NORM, 1, side, c, 0);
-    add(l, "vae", BENCH_LINEAR, 1, side, c, 3 * c);
-    add(l, "vae", BENCH_ATTENTION, 1, side, c, 1);
-    add(l, "vae", BENCH_LINEAR, 1, side, c, c);
-    add_resnet(l, "vae", 1, side, c, c);
-    for (int level = 0; level < 4; level++) {
-        for (int i = 0; i < 3; i++) {
-            add_resnet(l, "vae", 1, side, c, channels[level]);
-            c = channels[level];
-        }
-        if (level < 3) {
-            side *= 2;
-            add(l, "vae", BENCH_UPSAMPLE, 1, side, c, c);
-        }
-    }
-    add(l, "vae", BENCH_GROUP_NORM, 1, side, c, 0);
-    add(l, "vae", BENCH_CONV, 1, side, c, 3);
+    const struct family *family = &family_sd1;
+    struct device *dev = hollow_new(dtype, add, l, err);
+    struct family_model *m = dev ? family->sketch(dev, err) : NULL;
+    bool ok = false;
+    if (!m)
+        goto done;
+    struct arena arena;
+    struct ops o = {.dev = dev, .arena = &arena};
+    struct pictor_params params = {0};
+    int n = side / m->facts.factor;
+    struct family_picture picture = {n, n, &params};
+    const struct family_words words[2] = {{.tokens = CONTEXT}, {.tokens = CONTEXT}};
+    arena_plan(&arena);
+    struct family_call *call = family->call_new(m, &o, &picture, words, 2, err);
+    if (!call)
+        goto done;
+    l->arena = &arena;
+    l->part = "unet";
+    family->predict(m, &o, call, NULL, 0, false, NULL);
+    family->call_free(call);
+    l->part = "vae";
+    family->decode(m, &o, NULL, n, n, NULL);
+    ok = true;
+done:
+    if (m)
+        family->free(m);
+    device_free(dev);
+    return ok;
 }
 
 double bench_now(void)
@@ -291,10 +282,8 @@ static bool measure(struct bench *bench, const struct shape *s, struct bench_row
                                                             : MATRIX_CONV3X3;
         struct matrix_part part = {kind == MATRIX_GATED ? 2 * s->n : s->n, DTYPE_F32, DTYPE_F32,
                                    bench->random, bench->random};
-        /* Of the UNet all but the first and the last convolution may be coarse. */
-        bool coarse = strcmp(s->part, "unet") == 0 && s->k >= 64 && s->n >= 64;
-        m = coarse ? matrix_new_coarse(bench->dev, kind, s->k, &part, 1, err)
-                   : matrix_new_stacked(bench->dev, kind, s->k, &part, 1, err);
+        m = s->coarse ? matrix_new_coarse(bench->dev, kind, s->k, &part, 1, err)
+                      : matrix_new_stacked(bench->dev, kind, s->k, &part, 1, err);
         if (!m)
             return false;
     }
@@ -346,8 +335,8 @@ bool bench_operations(const struct pictor_engine_options *options, int side,
         goto done;
     }
     fill(bench.random, largest);
-    add_unet(list, side / 8);
-    add_decoder(list, side / 8);
+    if (!list_operations(list, device_dtype(bench.dev), side, err))
+        goto done;
     for (int i = 0; i < list->count; i++) {
         struct bench_row r;
         if (!measure(&bench, &list->at[i], &r, &peaks[i], err))

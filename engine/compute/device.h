@@ -1,5 +1,6 @@
 /* device.h: what a device must bring: one function an operation of ops.h, same arguments.
- * ops.c has checked the shapes before any of these runs. */
+ * ops.c has checked the shapes before any of these runs. Those from linear to attention are called
+ * while planning too and look at the arena themselves. */
 #ifndef PICTOR_ENGINE_COMPUTE_DEVICE_H
 #define PICTOR_ENGINE_COMPUTE_DEVICE_H
 
@@ -44,7 +45,8 @@ struct device {
 struct matrix {
     const struct device_table *table;
     enum matrix_kind kind;
-    int n, k; /* channels out and in */
+    int n, k;    /* channels out and in */
+    bool coarse; /* may be int8, whether the device has that or not */
     size_t bytes;
 };
 

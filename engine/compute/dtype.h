@@ -11,7 +11,7 @@ enum dtype {
     DTYPE_F8_E4M3, /* the "fn" kind of safetensors and torch: no infinity, 0x7f and 0xff are NaN */
     DTYPE_F8_E5M2,
     DTYPE_I64,
-    DTYPE_I8, /* inside products only: what it is scaled by lies elsewhere */
+    DTYPE_I8,   /* inside products only: what it is scaled by lies elsewhere */
     DTYPE_OTHER /* in the file, but nothing here reads it; size 0 */
 };
 

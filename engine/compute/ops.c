@@ -85,6 +85,16 @@ int matrix_rows(const struct matrix *m)
     return m->n;
 }
 
+enum matrix_kind matrix_kind_of(const struct matrix *m)
+{
+    return m->kind;
+}
+
+bool matrix_is_coarse(const struct matrix *m)
+{
+    return m->coarse;
+}
+
 static bool same_pixels(const struct tensor *a, const struct tensor *b)
 {
     return a->b == b->b && a->h == b->h && a->w == b->w;
@@ -108,7 +118,6 @@ void ops_linear(struct ops *o, struct tensor *y, const struct tensor *x, const s
     check_epilogue(y, w, e);
     assert((w->kind == MATRIX_LINEAR || w->kind == MATRIX_GATED) && x->c == w->k && x->pad == 0 &&
            same_pixels(x, y));
-    /* May need scratch, so it looks at the arena itself. */
     o->dev->table->linear(o, y, x, w, e);
 }
 
@@ -120,7 +129,6 @@ void ops_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x, const 
     assert((stride == 1 && !even && same_pixels(x, y)) ||
            (stride == 2 && !even && y->h == (x->h + 1) / 2 && y->w == (x->w + 1) / 2) ||
            (stride == 2 && even && y->h == x->h / 2 && y->w == x->w / 2));
-    /* May need scratch, so it looks at the arena itself. */
     o->dev->table->conv3x3(o, y, x, w, stride, even, e);
 }
 
@@ -129,8 +137,7 @@ void ops_upsample(struct ops *o, struct tensor *y, const struct tensor *x, const
     check_epilogue(y, w, NULL);
     assert(w->kind == MATRIX_UPSAMPLE && x->c == w->k && x->pad == 1 && x->b == y->b);
     assert(y->h == 2 * x->h && y->w == 2 * x->w);
-    if (!arena_planning(o->arena))
-        o->dev->table->upsample(o, y, x, w);
+    o->dev->table->upsample(o, y, x, w);
 }
 
 void ops_group_norm(struct ops *o, struct tensor *y, const struct tensor *x, int groups, float eps,
@@ -138,7 +145,6 @@ void ops_group_norm(struct ops *o, struct tensor *y, const struct tensor *x, int
 {
     assert(same_shape(x, y) && x->pad == 0 && x->c % groups == 0 && x->data != y->data);
     assert(x->dtype == y->dtype);
-    /* Needs scratch, so it looks at the arena itself. */
     o->dev->table->group_norm(o, y, x, groups, eps, gamma, beta, act);
 }
 
@@ -146,8 +152,7 @@ void ops_layer_norm(struct ops *o, struct tensor *y, const struct tensor *x, flo
                     const float *gamma, const float *beta)
 {
     assert(same_shape(x, y) && x->pad == 0 && y->pad == 0 && x->dtype == y->dtype);
-    if (!arena_planning(o->arena))
-        o->dev->table->layer_norm(o, y, x, eps, gamma, beta);
+    o->dev->table->layer_norm(o, y, x, eps, gamma, beta);
 }
 
 void ops_attention(struct ops *o, struct tensor *y, const struct tensor *q, const struct tensor *k,
@@ -156,7 +161,6 @@ void ops_attention(struct ops *o, struct tensor *y, const struct tensor *q, cons
     assert(same_shape(q, y) && same_shape(k, v) && q->c == k->c && q->c % heads == 0);
     assert(q->h == 1 && k->h == 1 && !q->pad && !k->pad && !v->pad && !y->pad);
     assert(k->b == q->b || k->b == 1);
-    /* Needs scratch, so it looks at the arena itself. */
     o->dev->table->attention(o, y, q, k, v, heads, causal);
 }
 

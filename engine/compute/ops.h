@@ -73,6 +73,8 @@ struct matrix *matrix_new_coarse(struct device *dev, enum matrix_kind kind, int 
 void matrix_free(struct matrix *m);
 size_t matrix_bytes(const struct matrix *m);
 int matrix_rows(const struct matrix *m); /* channels that come out */
+enum matrix_kind matrix_kind_of(const struct matrix *m);
+bool matrix_is_coarse(const struct matrix *m); /* made by matrix_new_coarse */
 
 enum activation { ACT_NONE, ACT_SILU, ACT_GELU, ACT_QUICK_GELU };
 

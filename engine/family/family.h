@@ -66,6 +66,9 @@ struct family {
     /* Loads the weights; the checkpoint must outlive the model. Returns owned. */
     struct family_model *(*open)(struct device *dev, const struct checkpoint *cp, struct err *err);
     void (*free)(struct family_model *m);
+    /* A model of the published size without weights, for a hollow device (compute/hollow.h).
+     * May be NULL. Returns owned. */
+    struct family_model *(*sketch)(struct device *dev, struct err *err);
 
     /* The noise levels for a picture of this many pixels in this many steps. */
     void (*schedule)(const struct family_model *m, int width, int height, int steps,

@@ -41,12 +41,39 @@ static struct family_model *open_model(struct device *dev, const struct checkpoi
     return stable_open(&family_sd1, dev, cp, &c, &facts, err);
 }
 
+/* SD 1.5's sizes. */
+static struct family_model *sketch(struct device *dev, struct err *err)
+{
+    static const struct stable_config config = {
+        .clip = {.width = 768},
+        .unet = {.in_channels = 4,
+                 .out_channels = 4,
+                 .model_channels = 320,
+                 .time_dim = 1280,
+                 .levels = 4,
+                 .channels = {320, 640, 1280, 1280},
+                 .res_blocks = 2,
+                 .attention = {true, true, true, false},
+                 .context_dim = 768,
+                 .heads = 8},
+        .vae = {.channels = 4,
+                .levels = 4,
+                .encoder_channels = {128, 256, 512, 512},
+                .decoder_channels = {128, 256, 512, 512},
+                .encoder_blocks = 2,
+                .decoder_blocks = 3,
+                .scale = 0.18215f},
+    };
+    return stable_sketch(&family_sd1, dev, &config, err);
+}
+
 const struct family family_sd1 = {
     .name = "sd1",
     .recognises = recognises,
     .read = read_facts,
     .open = open_model,
     .free = stable_free,
+    .sketch = sketch,
     .schedule = stable_schedule,
     .fit = stable_fit,
     .words = stable_words,

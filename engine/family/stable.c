@@ -111,6 +111,24 @@ struct family_model *stable_open(const struct family *family, struct device *dev
     return NULL;
 }
 
+struct family_model *stable_sketch(const struct family *family, struct device *dev,
+                                   const struct stable_config *config, struct err *err)
+{
+    struct stable *s = calloc(1, sizeof *s);
+    if (!s) {
+        err_set(err, ERR_INTERNAL, "no memory for a model");
+        return NULL;
+    }
+    s->base = (struct family_model){family, stable_facts(config)};
+    s->config = *config;
+    size_t bytes = 0;
+    if ((s->unet = unet_load(dev, NULL, &config->unet, &bytes, err)) &&
+        (s->vae = vae_load(dev, NULL, &config->vae, &bytes, err)))
+        return &s->base;
+    stable_free(&s->base);
+    return NULL;
+}
+
 void stable_free(struct family_model *m)
 {
     struct stable *s = (struct stable *)m;

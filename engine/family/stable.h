@@ -41,6 +41,10 @@ struct family_model *stable_open(const struct family *family, struct device *dev
                                  const struct checkpoint *cp, const struct stable_config *config,
                                  const struct family_facts *facts, struct err *err);
 
+/* UNet and autoencoder alone, for a hollow device. Returns owned. */
+struct family_model *stable_sketch(const struct family *family, struct device *dev,
+                                   const struct stable_config *config, struct err *err);
+
 /* The functions of the table. */
 void stable_free(struct family_model *m);
 void stable_schedule(const struct family_model *m, int width, int height, int steps,

@@ -12,6 +12,10 @@ static bool get(struct loader *l, const char *prefix, const char *name, const ch
     char full[NAME_SIZE];
     if (l->failed)
         return false;
+    if (!l->cp) {
+        *out = (struct raw_tensor){.dtype = DTYPE_F32, .ndim = ndim};
+        return true;
+    }
     int n = snprintf(full, sizeof full, "%s%s%s", prefix, name, suffix);
     if (n < 0 || (size_t)n >= sizeof full)
         l->failed = !err_set(l->err, ERR_INTERNAL, "tensor name too long: %s", full);
@@ -33,9 +37,9 @@ static struct matrix *load(struct loader *l, enum matrix_kind kind, const char *
             return NULL;
         parts[i] = (struct matrix_part){n, w[i].dtype, b.dtype, w[i].data, b.data};
     }
-    struct matrix *m = (l->coarse ? matrix_new_coarse : matrix_new_stacked)(l->dev, kind, k, parts,
-                                                                            count, l->err);
-    for (int i = 0; i < count; i++)
+    struct matrix *m =
+        (l->coarse ? matrix_new_coarse : matrix_new_stacked)(l->dev, kind, k, parts, count, l->err);
+    for (int i = 0; i < count && l->cp; i++)
         checkpoint_release(l->cp, &w[i]);
     if (m)
         l->bytes += matrix_bytes(m);
@@ -79,14 +83,16 @@ struct norm layers_norm(struct loader *l, const char *prefix, const char *name, 
     if (!get(l, prefix, name, ".weight", 1, shape, &w) ||
         !get(l, prefix, name, ".bias", 1, shape, &b))
         return n;
-    n.gamma = malloc(2 * (size_t)c * sizeof *n.gamma);
+    n.gamma = calloc(2 * (size_t)c, sizeof *n.gamma);
     if (!n.gamma) {
         l->failed = !err_set(l->err, ERR_INTERNAL, "no memory for a norm of %d channels", c);
         return n;
     }
     n.beta = n.gamma + c;
-    dtype_to_f32(w.dtype, w.data, n.gamma, (size_t)c);
-    dtype_to_f32(b.dtype, b.data, n.beta, (size_t)c);
+    if (l->cp) {
+        dtype_to_f32(w.dtype, w.data, n.gamma, (size_t)c);
+        dtype_to_f32(b.dtype, b.data, n.beta, (size_t)c);
+    }
     return n;
 }
 

@@ -15,7 +15,7 @@
 
 struct loader {
     struct device *dev;
-    const struct checkpoint *cp;
+    const struct checkpoint *cp; /* NULL: every tensor is there and of zeros, for a hollow device */
     struct err *err;
     bool failed;
     bool coarse;  /* what is loaded now may be int8: see matrix_new_coarse */

@@ -526,30 +526,29 @@ static void run(struct ops *o, const struct vae *v, const struct direction *d, c
         .c = (size_t)d->c_out,
         .ramp = OVERLAP * d->scale_out,
     };
-    if (arena_planning(o->arena)) {
-        d->fn(o, v, tile_in, th, tw, tile_out);
-        arena_reset(o->arena, mark);
-        return;
+    bool real = !arena_planning(o->arena);
+    if (real) {
+        memset(out, 0, out_pixels * blending.c * sizeof *out);
+        memset(blending.weight, 0, out_pixels * sizeof *blending.weight);
     }
-    memset(out, 0, out_pixels * blending.c * sizeof *out);
-    memset(blending.weight, 0, out_pixels * sizeof *blending.weight);
     for (int y = 0;; y = y + TILE - OVERLAP < h - th ? y + TILE - OVERLAP : h - th) {
         for (int x = 0;; x = x + TILE - OVERLAP < w - tw ? x + TILE - OVERLAP : w - tw) {
             const bool inner[4] = {y > 0, y<h - th, x> 0, x < w - tw};
             const float *from =
                 in + (size_t)(y * d->scale_in) * in_row + (size_t)(x * d->scale_in * d->c_in);
-            for (int i = 0; i < ih; i++)
+            for (int i = 0; i < ih && real; i++)
                 memcpy(tile_in + (size_t)i * tile_row, from + (size_t)i * in_row,
                        tile_row * sizeof *tile_in);
             d->fn(o, v, tile_in, th, tw, tile_out);
-            add_tile(&blending, tile_out, oh, ow, y * d->scale_out, x * d->scale_out, inner);
+            if (real)
+                add_tile(&blending, tile_out, oh, ow, y * d->scale_out, x * d->scale_out, inner);
             if (x == w - tw)
                 break;
         }
         if (y == h - th)
             break;
     }
-    for (size_t p = 0; p < out_pixels; p++)
+    for (size_t p = 0; p < out_pixels && real; p++)
         for (size_t c = 0; c < blending.c; c++)
             out[p * blending.c + c] /= blending.weight[p];
     arena_reset(o->arena, mark);

@@ -192,7 +192,7 @@ struct matrix *cpu_matmul_new(struct device *dev, enum matrix_kind kind, int k,
         err_set(err, ERR_INTERNAL, "no memory for a matrix");
         return NULL;
     }
-    m->base = (struct matrix){.table = dev->table, .kind = kind, .k = k};
+    m->base = (struct matrix){.table = dev->table, .kind = kind, .k = k, .coarse = coarse};
     m->taps = taps;
     m->phases = kind == MATRIX_UPSAMPLE ? 4 : 1;
     for (int i = 0; i < count; i++)
@@ -492,6 +492,8 @@ void cpu_matmul_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x,
 void cpu_matmul_upsample(struct ops *o, struct tensor *y, const struct tensor *x,
                          const struct matrix *w)
 {
+    if (arena_planning(o->arena))
+        return;
     struct tensor q;
     struct product p = product_of(o, y, x, w, NULL, &q);
     size_t ld = (size_t)y->ld;

@@ -134,6 +134,8 @@ static void layer_rows(void *ctx, size_t task, int thread)
 void cpu_norm_layer(struct ops *o, struct tensor *y, const struct tensor *x, float eps,
                     const float *gamma, const float *beta)
 {
+    if (arena_planning(o->arena))
+        return;
     struct layer_norm l = {cpu_of(o), y, x, gamma, beta, eps, 0};
     l.pixels = (size_t)x->b * (size_t)x->h * (size_t)x->w;
     pool_run(l.dev->pool, (l.pixels + LAYER_ROWS - 1) / LAYER_ROWS, layer_rows, &l);
