@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <inttypes.h>
 #include <math.h>
 #include <signal.h>
@@ -136,11 +137,12 @@ static bool whole(const char *name, const char *text, long long low, long long h
     return true;
 }
 
+/* Whether it is in its range is said where the others' are. */
 static bool whole_int(const char *name, const char *text, int *out, struct err *err)
 {
     long long v;
-    if (!whole(name, text, -1000000, 1000000, &v, err))
-        return false;
+    if (!whole(name, text, INT_MIN, INT_MAX, &v, NULL))
+        return err_set(err, ERR_INVALID, "--%s must be a whole number, got '%.64s'", name, text);
     *out = (int)v;
     return true;
 }
@@ -252,6 +254,18 @@ static bool take_format(struct options *o, struct err *err)
             return replace(&o->job.format, endings[i][1], err);
     return err_set(err, ERR_INVALID, "-o must name a .png, .jpg or .webp file, got '%.128s'",
                    o->output);
+}
+
+/* Before minutes are spent on a picture that could not be written. */
+static bool check_folder(const struct options *o, struct err *err)
+{
+    const char *slash = strrchr(o->output, '/');
+    char folder[4096] = ".";
+    if (slash)
+        snprintf(folder, sizeof folder, "%.*s", (int)(slash - o->output) + 1, o->output);
+    if (access(folder, W_OK) != 0)
+        return err_set(err, ERR_IO, "cannot write %.128s: %s", o->output, strerror(errno));
+    return true;
 }
 
 static bool find_model(const struct settings *settings, const char *name,
@@ -537,7 +551,7 @@ int generate_main(int argc, char **argv)
     if (!take_format(&o, &err))
         goto fail;
     status = 1;
-    if (!paint(&o, settings, &err))
+    if (!check_folder(&o, &err) || !paint(&o, settings, &err))
         goto fail;
     status = 0;
     goto done;

@@ -103,6 +103,10 @@ int keys_main(int argc, char **argv)
         status = 2;
         goto done;
     }
+    if (!adds && !store_exists(s->data)) { /* it would be made, and found to be empty */
+        err_set(&err, ERR_NOT_FOUND, "there is no store in %.160s", s->data);
+        goto fail;
+    }
     if (!(store = store_open(s->data, STORE_SHARED, &err)) || !(keys = keys_new(store, &err)))
         goto fail;
     bool done = adds    ? add(keys, argv[2], admin, &err)

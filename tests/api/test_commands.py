@@ -38,3 +38,13 @@ def test_a_name_for_two_keys(run):
     assert '"phone" already' in run("keys", "add", "phone", status=1)
     run("keys", "revoke", "phone")
     run("keys", "add", "phone")
+
+
+def test_mistakes_are_named_before_anything_is_done(run, tmp_path):
+    said = run("generate", "-p", "a cat", "-o", "nowhere/a.png", status=1)
+    assert said == "pictor generate: cannot write nowhere/a.png: No such file or directory\n"
+    said = run("generate", "-p", "a cat", "-o", "a.png", "--steps", "20x", status=2)
+    assert "--steps must be a whole number, got '20x'" in said
+    for words in (["list"], ["revoke", "phone"]):
+        assert "there is no store in typo" in run("keys", *words, "--data", "typo", status=1)
+    assert not (tmp_path / "typo").exists()
