@@ -1,4 +1,4 @@
-/* painter.c: see painter.h.
+/* painter.c: the loop around one worker.
  *
  * The next picture of a job is requested before the one that arrived is encoded and stored, so the
  * engine does not wait for the disk. Requests carry serials; answers to requests of a job that was
@@ -526,7 +526,7 @@ static bool claim(struct painter *p, const char *const *names, size_t count)
 {
     struct err err = {0};
     struct task *t = calloc(1, sizeof *t);
-    if (t && queue_claim(p->parts.queue, "local", names, count, 0, &t->job, &t->claim, &err)) {
+    if (t && queue_claim(p->parts.queue, "local", names, count, &t->job, &t->claim, &err)) {
         p->task = t;
         return true;
     }

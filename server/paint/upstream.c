@@ -1,8 +1,8 @@
-/* upstream.c: see upstream.h.
+/* upstream.c: the loop around all transfers.
  *
  * A job is a struct task, which has at most one transfer at a time: the request for its missing
- * pictures, or the download of one that was answered as an address. All tasks belong to the
- * thread; other threads only leave flags under `lock` and wake it. */
+ * pictures, or the download of one that was answered as an address. All tasks belong to the thread;
+ * other threads only leave flags under `lock` and wake it. */
 #include "server/paint/upstream.h"
 
 #include <pthread.h>
@@ -602,9 +602,8 @@ static void claim_jobs(struct upstream *u)
         struct err err = {0};
         struct task *t = calloc(1, sizeof *t);
         size_t count = open_names(u, &names);
-        claimed =
-            t && count > 0 &&
-            queue_claim(u->parts.queue, "upstream", names, count, 0, &t->job, &t->claim, &err);
+        claimed = t && count > 0 &&
+                  queue_claim(u->parts.queue, "upstream", names, count, &t->job, &t->claim, &err);
         if (claimed) {
             t->upstream = u;
             begin_task(t);

@@ -1,8 +1,8 @@
-/* events.c: see events.h.
+/* events.c: the subscriptions, and the last progress of running jobs.
  *
- * The subscriptions are a list under the hub's lock. A publisher walks it without holding that
- * lock during callbacks: it counts itself in at the subscription it stands on, and one that is
- * counted in stays linked, so its successor is still right afterwards. Whoever counts out last
+ * The subscriptions are a list under the hub's lock. A publisher walks it without holding that lock
+ * during callbacks: it counts itself in at the subscription it stands on, and one that is counted
+ * in stays linked, so its successor is still right afterwards. The user that counts out last
  * unlinks a cancelled one. A subscription's own lock is held during its callback; unsubscribing
  * takes it, so it waits for a callback that runs and none follows.
  *

@@ -38,7 +38,6 @@ struct queue *queue_new(struct store *store, struct events *events, const struct
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&q->ready, &monotonic);
     pthread_cond_init(&q->end, &monotonic);
     pthread_cond_init(&q->well, &monotonic);
     pthread_condattr_destroy(&monotonic);
@@ -54,7 +53,6 @@ struct queue *queue_new(struct store *store, struct events *events, const struct
         done = err_set(err, ERR_INTERNAL, "no thread for the queue");
     if (done)
         return q;
-    pthread_cond_destroy(&q->ready);
     pthread_cond_destroy(&q->end);
     pthread_cond_destroy(&q->well);
     pthread_mutex_destroy(&q->lock);
@@ -69,10 +67,8 @@ void queue_free(struct queue *q)
     pthread_mutex_lock(&q->lock);
     q->stop = true;
     pthread_cond_broadcast(&q->end);
-    pthread_cond_broadcast(&q->ready);
     pthread_mutex_unlock(&q->lock);
     pthread_join(q->sweeper, NULL);
-    pthread_cond_destroy(&q->ready);
     pthread_cond_destroy(&q->end);
     pthread_cond_destroy(&q->well);
     pthread_mutex_destroy(&q->lock);
@@ -98,7 +94,7 @@ static bool check_room(struct queue *q, const char *key_id, struct err *err)
         return false;
     if (queued >= q->settings->max_queue)
         return err_set(err, ERR_BUSY, "the queue is full: %d jobs wait", queued);
-    if (!*key_id) /* without keys everybody is the same nobody, who may fill the whole queue */
+    if (!*key_id) /* without keys all clients are one, and may fill the whole queue */
         return true;
     if (!store_job_depth(q->store, key_id, &queued, &running, err))
         return false;
@@ -245,7 +241,7 @@ static bool stop_job(struct queue *q, const char *id, const char *key_id, bool i
         done = err_set(err, ERR_INVALID, "the job is already %s", job_state_name(lease.state));
     } else if (done && interrupt && lease.state == JOB_RUNNING) {
         done = store_job_interrupt(q->store, id, err);
-        /* Still running, but its runner shall ask now. */
+        /* Still running; the event makes its runner ask (queue_heartbeat). */
         if (done)
             queue_publish_state(q, id, lease.key_id, JOB_RUNNING);
     } else if (done) {

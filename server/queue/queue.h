@@ -3,7 +3,7 @@
  * Invariants (checked by tests/chaos):
  *  - queue_submit returns true only after the job and its inputs are committed to disk;
  *  - a job is run by at most one claimant at a time: a claim is a lease with a deadline and a
- *    fencing token that grows with each claim; whoever holds an old token changes nothing;
+ *    fencing token that grows with each claim; a claimant with an old token changes nothing;
  *  - a final state never changes; an image file is fsynced before its row says that it exists,
  *    and a job is done only when all its images are;
  *  - an expired or released lease puts the job back in the queue, at most `max_attempts` times
@@ -47,14 +47,14 @@ bool queue_submit(struct queue *q, const char *key_id, int priority,
 bool queue_get(struct queue *q, const char *id, const char *key_id, struct job *out,
                struct err *err);
 
-/* Its state and how many pictures it has, of anybody's job: cheap, for the many who wait, where
- * queue_get also counts who is before it. */
+/* The state of anybody's job and how many pictures it has. Cheap, for the many clients that wait;
+ * queue_get also counts the jobs before it. */
 bool queue_glance(struct queue *q, const char *id, enum job_state *state, int *images,
                   struct err *err);
 
-/* Whether whoever waits for a job shall ask again after `err`: the database may be in use, the disk
- * may have a bad moment, but not for longer than a minute. *since is 0 until the first failure; set
- * it to 0 after an answer. */
+/* Whether a client that waits for a job should ask again after queue_get or queue_glance has failed
+ * with `err`: the database may be in use or the disk have a bad moment, but not for longer than a
+ * minute. *since is 0 until the first failure; set it to 0 after an answer. */
 bool queue_ask_again(int64_t *since, const struct err *err);
 
 /* Newest first. *jobs is malloc'd (job_free each, then free). *next is the before_sequence of the
@@ -100,11 +100,10 @@ struct claim {
 };
 
 /* Takes the next job for one of `models` (NULL, 0: any), highest priority first, keys in turn, then
- * oldest; `owner` is a name for the log. Waits up to `timeout_ms` for one; false with ERR_NONE when
- * there is none, or when queue_wake was called. Fills job (job_free) and claim. */
+ * oldest; `owner` is a name for the log. Does not wait: false with ERR_NONE when there is none; a
+ * job that becomes claimable is published as queued. Fills job (job_free) and claim. */
 bool queue_claim(struct queue *q, const char *owner, const char *const *models, size_t model_count,
-                 int timeout_ms, struct job *job, struct claim *claim, struct err *err);
-void queue_wake(struct queue *q); /* makes every waiting queue_claim look again */
+                 struct job *job, struct claim *claim, struct err *err);
 
 /* Extends the lease; false with ERR_CANCELLED when the job was cancelled meanwhile, ERR_NOT_FOUND
  * when the claim is no longer ours. *interrupted says that queue_interrupt was called. */

@@ -15,14 +15,12 @@ struct queue {
     struct events *events;
     const struct settings *settings;
     pthread_mutex_t lock;
-    pthread_cond_t ready; /* a job became claimable, or queue_wake */
-    pthread_cond_t end;   /* the sweeper shall stop */
-    pthread_cond_t well;  /* the trouble is over, or nobody shall wait for that any more */
-    unsigned wakes;
-    bool stop, hurry, probing;      /* hurry: see queue_hurry */
-    struct err trouble;             /* ERR_NONE: there is none */
-    int probes;                     /* of this trouble */
-    size_t room;                    /* bytes of the largest file that could not be written */
+    pthread_cond_t end;        /* the sweeper is to stop, or to look at a trouble */
+    pthread_cond_t well;       /* the trouble is over, or nobody is to wait for that any more */
+    bool stop, hurry, probing; /* hurry: see queue_hurry */
+    struct err trouble;        /* ERR_NONE: there is none */
+    int probes;                /* of this trouble */
+    size_t room;               /* bytes of the largest file that could not be written */
     char (*abandoned)[JOB_ID_SIZE]; /* to be cancelled as soon as that can be written */
     size_t abandoned_count;
     bool taken_over; /* what ran when the last server ended is in the queue again */
@@ -33,9 +31,6 @@ struct queue {
 /* ---- queue_state.c; under the lock, unless said otherwise ---- */
 
 int64_t queue_lease_end(const struct queue *q); /* of a lease that begins now */
-
-/* Waits until `deadline` on the monotonic clock; false when it has passed. */
-bool queue_wait_until(struct queue *q, pthread_cond_t *cond, int64_t deadline);
 
 void queue_publish(struct queue *q, enum event_kind kind, const char *id, const char *key_id,
                    enum job_state state);
@@ -60,7 +55,7 @@ bool queue_end_refused(struct queue *q, const char *id, const char *key_id, enum
  * was an attempt. */
 bool queue_give_back(struct queue *q, const char *id, const struct store_lease *lease,
                      const char *reason, bool counts, struct err *err);
-/* A row that cannot be read shall not be in the way of the others. */
+/* A row that cannot be read must not be in the way of the others. */
 bool queue_fail_damaged(struct queue *q, const char *id, const char *key_id,
                         const struct err *damage, struct err *err);
 /* Whether the claim still holds its job. */

@@ -45,37 +45,19 @@ static bool claim_next(struct queue *q, const char *owner, const char *const *mo
 }
 
 bool queue_claim(struct queue *q, const char *owner, const char *const *models, size_t model_count,
-                 int timeout_ms, struct job *job, struct claim *claim, struct err *err)
+                 struct job *job, struct claim *claim, struct err *err)
 {
-    struct err none;
-    int64_t deadline = now_ms() + timeout_ms;
-    bool claimed = false, again, waited = true;
-    if (!err)
-        err = &none;
+    bool claimed, again;
     *job = (struct job){0};
     *claim = (struct claim){0};
     pthread_mutex_lock(&q->lock);
-    unsigned wakes = q->wakes;
-    while (!q->stop) {
+    do {
         err->code = ERR_NONE;
         claimed = claim_next(q, owner, models, model_count, job, claim, &again, err);
         queue_note(q, claimed, err);
-        if (again)
-            continue;
-        if (claimed || err->code != ERR_NONE || !waited || q->wakes != wakes)
-            break;
-        waited = queue_wait_until(q, &q->ready, deadline);
-    }
+    } while (again);
     pthread_mutex_unlock(&q->lock);
     return claimed;
-}
-
-void queue_wake(struct queue *q)
-{
-    pthread_mutex_lock(&q->lock);
-    q->wakes++;
-    pthread_cond_broadcast(&q->ready);
-    pthread_mutex_unlock(&q->lock);
 }
 
 bool queue_heartbeat(struct queue *q, const struct claim *claim, bool *interrupted, struct err *err)

@@ -2,10 +2,8 @@
  * and whether this machine can write at all (see queue_sweep.c). */
 #include "server/queue/queue_private.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "engine/base/log.h"
 #include "server/base/json_text.h"
@@ -15,12 +13,6 @@
 int64_t queue_lease_end(const struct queue *q)
 {
     return now_ms() + (int64_t)q->settings->lease_seconds * 1000;
-}
-
-bool queue_wait_until(struct queue *q, pthread_cond_t *cond, int64_t deadline)
-{
-    struct timespec t = {.tv_sec = deadline / 1000, .tv_nsec = deadline % 1000 * 1000000};
-    return pthread_cond_timedwait(cond, &q->lock, &t) != ETIMEDOUT;
 }
 
 void queue_publish(struct queue *q, enum event_kind kind, const char *id, const char *key_id,
@@ -35,8 +27,6 @@ void queue_publish(struct queue *q, enum event_kind kind, const char *id, const 
 void queue_publish_state(struct queue *q, const char *id, const char *key_id, enum job_state state)
 {
     queue_publish(q, EVENT_STATE, id, key_id, state);
-    if (state == JOB_QUEUED)
-        pthread_cond_broadcast(&q->ready);
 }
 
 void queue_log_failure(const char *event, const struct err *err)
@@ -112,7 +102,7 @@ bool queue_give_back(struct queue *q, const char *id, const struct store_lease *
     char text[200];
     log_event(LOG_WARN, "job_given_back", "job=%s attempt=%d reason=%s", id, lease->attempts,
               log_quote(text, sizeof text, reason));
-    if (lease->interrupted) /* whoever interrupted it does not want it painted from the start */
+    if (lease->interrupted) /* who interrupts a job does not want it painted from the start */
         return queue_end_job(q, id, lease->key_id, JOB_CANCELLED, NULL, err);
     if (counts && lease->attempts >= q->settings->max_attempts) {
         struct err why;

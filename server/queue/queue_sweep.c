@@ -7,8 +7,10 @@
  * waits, and the jobs that somebody gave up meanwhile are kept in mind. */
 #include "server/queue/queue_private.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "engine/base/log.h"
 #include "server/base/backoff.h"
@@ -126,8 +128,14 @@ void queue_probe(struct queue *q)
     q->trouble = (struct err){0};
     q->room = 0;
     q->grace = queue_lease_end(q);
-    pthread_cond_broadcast(&q->ready);
     queue_publish(q, EVENT_TROUBLE, "", "", JOB_QUEUED);
+}
+
+/* Waits under the lock until `deadline` on the monotonic clock; false when it has passed. */
+static bool wait_until(struct queue *q, int64_t deadline)
+{
+    struct timespec t = {.tv_sec = deadline / 1000, .tv_nsec = deadline % 1000 * 1000000};
+    return pthread_cond_timedwait(&q->end, &q->lock, &t) != ETIMEDOUT;
 }
 
 void *queue_sweep(void *arg)
@@ -156,8 +164,7 @@ void *queue_sweep(void *arg)
         bool trouble = q->trouble.code != ERR_NONE;
         int64_t next = now_ms() + (trouble ? backoff_ms(++q->probes, PROBE_LEAST_MS, PROBE_MOST_MS)
                                            : SWEEP_MS);
-        while (!q->stop && queue_wait_until(q, &q->end, next) &&
-               trouble == (q->trouble.code != ERR_NONE))
+        while (!q->stop && wait_until(q, next) && trouble == (q->trouble.code != ERR_NONE))
             ;
     }
     pthread_mutex_unlock(&q->lock);

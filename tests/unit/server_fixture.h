@@ -102,7 +102,7 @@ static inline void fixture_submit(struct fixture *f, const char *key_id, int pri
 static inline void fixture_claim(struct fixture *f, struct job *job, struct claim *claim)
 {
     struct err err;
-    assert_ok(queue_claim(f->queue, "test", NULL, 0, 0, job, claim, &err), err);
+    assert_ok(queue_claim(f->queue, "test", NULL, 0, job, claim, &err), err);
 }
 
 static inline enum job_state fixture_state(struct fixture *f, const char *id)

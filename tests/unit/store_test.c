@@ -280,7 +280,7 @@ static void use(struct fixture *f, char ids[][JOB_ID_SIZE], int count)
                 queue_delete(q, ids[i], NULL, &err);
         }
         for (int i = 0; i < 4; i++) {
-            if (queue_claim(q, "t", NULL, 0, 0, &job, &claim, &err)) {
+            if (queue_claim(q, "t", NULL, 0, &job, &claim, &err)) {
                 job_free(&job);
                 queue_release(q, &claim, "x", &err);
             }
