@@ -57,7 +57,7 @@ static const struct route routes[] = {
     {GET, "/v1/models", ROUTES_OPENAI, openai_models},
     {GET, "/v1/models/{model...}", ROUTES_OPENAI, openai_model},
     {DELETE, "/v1/models/{model...}", ROUTES_OPENAI, openai_model_delete},
-    /* The same without /v1: users forget it in their base URL. */
+    /* OpenAI's paths without /v1: users forget it in their base URL. */
     {POST, "/images/generations", ROUTES_OPENAI, openai_images_generate, PAINTS},
     {POST, "/images/edits", ROUTES_OPENAI, openai_images_edit, PAINTS},
     {POST, "/images/variations", ROUTES_OPENAI, openai_images_vary, PAINTS},

@@ -14,6 +14,7 @@
 #include "server/cli/cli.h"
 #include "server/http/http.h"
 #include "server/job/intake.h"
+#include "server/job/job_engine.h"
 #include "server/job/registry.h"
 #include "server/paint/dispatch.h"
 #include "server/queue/events.h"
@@ -175,11 +176,8 @@ done:
 /* What no worker could start with is said now, not when the first client waits. */
 static bool check_engine(const struct settings *s, struct err *err)
 {
-    struct pictor_engine_options options = {
-        .threads = 1,
-        .cpu = strcmp(s->cpu, "auto") == 0 ? NULL : s->cpu,
-        .precision = pictor_precision_of(s->precision),
-    };
+    struct pictor_engine_options options;
+    job_engine_options(1, s->cpu, s->precision, 0, &options);
     struct pictor_engine *engine = pictor_engine_new(&options, err);
     pictor_engine_free(engine);
     return engine != NULL;

@@ -1,5 +1,5 @@
-/* assets.c: see assets.h. The Makefile lists the files of web/ in web_files.h, one line each:
- * WEB_FILE(number, "index.html"). */
+/* assets.c: the Makefile lists the files of web/ in web_files.h, one line each: WEB_FILE(number,
+ * "index.html"). */
 #include "server/api/assets.h"
 
 #include <inttypes.h>
@@ -29,7 +29,7 @@ static const char PAGE_POLICY[] =
     "connect-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-const unsigned char *assets_find(const char *name, size_t *size)
+static const unsigned char *find(const char *name, size_t *size)
 {
     for (const struct asset *a = assets; a->name; a++) {
         if (strcmp(a->name, name) == 0) {
@@ -80,7 +80,7 @@ static const char *name_of(const struct http_request *req)
 {
     if (strcmp(http_path(req), "/favicon.ico") == 0) {
         size_t size;
-        return assets_find("favicon.ico", &size) ? "favicon.ico" : "favicon.svg";
+        return find("favicon.ico", &size) ? "favicon.ico" : "favicon.svg";
     }
     const char *name = http_param(req, "name");
     return *name ? name : "index.html";
@@ -90,7 +90,7 @@ void assets_serve(struct http_request *req)
 {
     const char *name = name_of(req), *match = http_header(req, "If-None-Match");
     size_t size;
-    const unsigned char *data = assets_find(name, &size);
+    const unsigned char *data = find(name, &size);
     if (!data) {
         struct http_problem problem = {404, ERR_NOT_FOUND, "there is no such page", NULL};
         assets_error(req, &problem);

@@ -2,9 +2,6 @@
 #ifndef PICTOR_SERVER_ASSETS_H
 #define PICTOR_SERVER_ASSETS_H
 
-#include <stdbool.h>
-#include <stddef.h>
-
 struct http_request;
 struct http_problem;
 
@@ -14,8 +11,5 @@ void assets_serve(struct http_request *req);
 
 /* Errors as plain text. */
 void assets_error(struct http_request *req, const struct http_problem *problem);
-
-/* "index.html"; NULL when there is none. */
-const unsigned char *assets_find(const char *name, size_t *size);
 
 #endif

@@ -1,5 +1,5 @@
-/* metrics.c: see metrics.h. Names and units follow Prometheus' conventions: base units, _total for
- * what only grows. */
+/* metrics.c: names and units follow Prometheus' conventions: base units, _total for what only
+ * grows. */
 #include "server/api/metrics.h"
 
 #include <inttypes.h>

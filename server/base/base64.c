@@ -1,5 +1,5 @@
-/* base64.c: see base64.h. Decoding reads four letters at a time as long as all four are letters,
- * and one at a time around anything else. Thread-safe; no state. */
+/* base64.c: decoding reads four letters at a time as long as all four are letters, and one at a
+ * time around anything else. Thread-safe; no state. */
 #include "server/base/base64.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* ids.c: see ids.h. */
+/* ids.c: random hex digits from the kernel. */
 #include "server/base/ids.h"
 
 #include <assert.h>

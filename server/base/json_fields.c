@@ -1,4 +1,4 @@
-/* json_fields.c: see json_fields.h. Thread-safe; no state. */
+/* json_fields.c: walks a table of fields over a JSON object. Thread-safe; no state. */
 #include "server/base/json_fields.h"
 
 #include <cjson/cJSON.h>

@@ -1,4 +1,4 @@
-/* json_text.c: see json_text.h. Thread-safe; no state. */
+/* json_text.c: checks a text before cJSON sees it. Thread-safe; no state. */
 #include "server/base/json_text.h"
 
 #include <cjson/cJSON.h>

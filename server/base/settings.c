@@ -1,4 +1,4 @@
-/* settings.c: see settings.h.
+/* settings.c: values from four places into one struct.
  *
  * Everything arrives as text (default, file, environment, flag) and goes through set_value, so a
  * value is checked the same way wherever it comes from. inih calls back without a line number but
@@ -25,7 +25,7 @@
 
 enum type { STRING, INT, SIZE, REAL, BOOL, LIST, WORD };
 
-struct entry {
+struct setting_row {
     enum type type;
     size_t offset;
     struct setting_info info;
@@ -42,7 +42,7 @@ struct entry {
       .help = text,                                                                                \
       .least = low,                                                                                \
       .most = high}},
-static const struct entry table[] = {SETTINGS(ENTRY)};
+static const struct setting_row table[] = {SETTINGS(ENTRY)};
 #define TABLE_SIZE (sizeof table / sizeof *table)
 
 const struct setting_info *settings_at(size_t index)
@@ -50,7 +50,7 @@ const struct setting_info *settings_at(size_t index)
     return index < TABLE_SIZE ? &table[index].info : NULL;
 }
 
-static const struct entry *find(const char *section, const char *name)
+static const struct setting_row *find(const char *section, const char *name)
 {
     for (size_t i = 0; i < TABLE_SIZE; i++)
         if (strcmp(name, table[i].info.name) == 0 &&
@@ -163,7 +163,7 @@ static bool is_word_of(const char *words, const char *text)
 }
 
 /* `add`: items of a list are added to those that are there. */
-static bool set_value(struct settings *s, const struct entry *e, const char *text, bool add,
+static bool set_value(struct settings *s, const struct setting_row *e, const char *text, bool add,
                       const char *where, struct err *err)
 {
     void *member = (char *)s + e->offset;
@@ -193,7 +193,7 @@ static bool set_value(struct settings *s, const struct entry *e, const char *tex
 bool settings_set(struct settings *s, const char *name, const char *text, const char *where,
                   struct err *err)
 {
-    const struct entry *e = find(NULL, name);
+    const struct setting_row *e = find(NULL, name);
     if (!e)
         return err_set(err, ERR_INVALID, "%s: there is no setting \"%.60s\"", where, name);
     return set_value(s, e, text, false, where, err);
@@ -420,12 +420,12 @@ static bool set_from_file(struct reading *r, const char *section, const char *na
             find_upstream(r->s, section + 9 + strspn(section + 9, " \t"), err);
         return u && set_upstream(u, name, value, err);
     }
-    const struct entry *e = find(section, name);
+    const struct setting_row *e = find(section, name);
     if (!e) {
         bool known = false;
         for (size_t i = 0; i < TABLE_SIZE; i++)
             known |= strcmp(section, table[i].info.section) == 0;
-        const struct entry *elsewhere = find(NULL, name);
+        const struct setting_row *elsewhere = find(NULL, name);
         if (!known && *section)
             return err_set(err, ERR_INVALID, "there is no section [%s]", section);
         if (elsewhere)
@@ -534,12 +534,12 @@ static bool read_environment(struct settings *s, struct err *err)
 }
 
 struct flag {
-    const struct entry *entry;
+    const struct setting_row *entry;
     const char *text;
 };
 
 /* "--max-steps" or "--max-steps=9": the entry of max_steps. */
-static const struct entry *find_flag(const char *word)
+static const struct setting_row *find_flag(const char *word)
 {
     char name[64];
     size_t n = strcspn(word + 2, "=");
@@ -599,7 +599,7 @@ static bool take_flags(int *argc, char **argv, const char *const *own, struct fl
             continue;
         }
         bool is_config = strcmp(word, "--config") == 0 || strncmp(word, "--config=", 9) == 0;
-        const struct entry *e = strncmp(word, "--", 2) == 0 ? find_flag(word) : NULL;
+        const struct setting_row *e = strncmp(word, "--", 2) == 0 ? find_flag(word) : NULL;
         if (!e && !is_config)
             return err_set(err, ERR_INVALID, "there is no flag %.60s; --help lists them", word);
         const char *equals = strchr(word, '='), *text = equals ? equals + 1 : NULL;
@@ -619,7 +619,7 @@ static bool take_flags(int *argc, char **argv, const char *const *own, struct fl
     return true;
 }
 
-static void flag_name(const struct entry *e, char *buf, size_t size)
+static void flag_name(const struct setting_row *e, char *buf, size_t size)
 {
     snprintf(buf, size, "--%s", e->info.name);
     for (char *p = buf; *p; p++)

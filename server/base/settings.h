@@ -145,7 +145,8 @@ bool settings_set(struct settings *s, const char *name, const char *text, const 
  * one), the environment and the flags. Takes its flags out of argv[1..*argc) and leaves the words
  * that do not begin with '-', `--help` and `-h`, what follows `--` (which is dropped), and the
  * flags in `own` (NULL-terminated; "-o=" is one that takes a value; may be NULL). Any other flag is
- * an error. `--name VALUE` and `--name=VALUE` are the same; a BOOL is `--name` or `--name=off`. */
+ * an error. `--name VALUE` and `--name=VALUE` mean one thing; a BOOL is `--name` or `--name=off`.
+ */
 struct settings *settings_load(int *argc, char **argv, const char *const *own, struct err *err);
 
 /* The settings' part of --help. `names` (NULL-terminated) picks some; NULL: all. */

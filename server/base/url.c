@@ -1,4 +1,4 @@
-/* url.c: see url.h. Thread-safe; no state. */
+/* url.c: percent-decoding, and the parts of addresses. Thread-safe; no state. */
 #include "server/base/url.h"
 
 #include <string.h>

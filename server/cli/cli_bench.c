@@ -10,6 +10,7 @@
 #include "engine/bench.h"
 #include "server/base/settings.h"
 #include "server/cli/cli.h"
+#include "server/job/job_engine.h"
 
 static const char *const help_settings[] = {"threads", "precision", "cpu", NULL};
 static const char *const own_flags[] = {
@@ -17,7 +18,7 @@ static const char *const own_flags[] = {
 
 #define MAX_SIZES 8
 
-struct options {
+struct bench_options {
     bool json, operations;
     const char *model;
     int side;             /* of the operations */
@@ -46,7 +47,7 @@ static void help(FILE *out)
     settings_help(out, help_settings);
 }
 
-struct table {
+struct results {
     bool json;
     cJSON *rows;
     double unet, vae; /* seconds: the sum of what was measured */
@@ -55,7 +56,7 @@ struct table {
 
 static void print_row(void *ctx, const struct bench_row *r)
 {
-    struct table *t = ctx;
+    struct results *t = ctx;
     *(strcmp(r->part, "vae") == 0 ? &t->vae : &t->unet) += r->seconds * r->count;
     if (t->json) {
         cJSON *o = cJSON_CreateObject();
@@ -119,7 +120,7 @@ static double peak_memory(void)
 
 /* A picture after one of a single step that does not count, as a server that runs has had one. */
 static bool whole_picture(struct pictor_model *model, const char *path, int index, int side,
-                          int steps, double load, struct table *t, struct err *err)
+                          int steps, double load, struct results *t, struct err *err)
 {
     struct steps s = {0};
     struct pictor_image image;
@@ -172,8 +173,8 @@ static bool whole_picture(struct pictor_model *model, const char *path, int inde
     return true;
 }
 
-static bool whole_pictures(const struct pictor_engine_options *options, const struct options *o,
-                           struct table *t, struct err *err)
+static bool whole_pictures(const struct pictor_engine_options *options,
+                           const struct bench_options *o, struct results *t, struct err *err)
 {
     bool ok = false;
     double began = bench_now();
@@ -213,7 +214,7 @@ static bool whole_number(const char *text, int *out, const char **rest)
     return end != text && v > 0 && v <= 4096;
 }
 
-static bool take_option(struct options *o, int option, const char *value, struct err *err)
+static bool take_option(struct bench_options *o, int option, const char *value, struct err *err)
 {
     const char *rest = value;
     switch (option) {
@@ -255,8 +256,8 @@ int bench_main(int argc, char **argv)
         {"help", no_argument, NULL, 'h'},        {0},
     };
     struct err err;
-    struct table t = {0};
-    struct options o = {.operations = true, .side = 512};
+    struct results t = {0};
+    struct bench_options o = {.operations = true, .side = 512};
     int status = 2, option;
     double peak = 0;
     log_set_level(LOG_WARN);
@@ -278,11 +279,8 @@ int bench_main(int argc, char **argv)
         goto fail;
     }
     status = 1;
-    struct pictor_engine_options options = {
-        .threads = s->threads,
-        .cpu = strcmp(s->cpu, "auto") == 0 ? NULL : s->cpu,
-        .precision = pictor_precision_of(s->precision),
-    };
+    struct pictor_engine_options options;
+    job_engine_options(s->threads, s->cpu, s->precision, 0, &options);
     t.json = o.json;
     t.rows = cJSON_CreateArray();
     if (o.operations) {

@@ -117,7 +117,7 @@ static const struct option long_options[] = {
     {0},
 };
 
-/* The same options as settings_load wants to know them. */
+/* The options of `generate` as settings_load wants to know them. */
 static const char *const own_flags[] = {
     "-p=",          "-n=",        "-m=",          "-o=",         "-q",        "--prompt=",
     "--negative=",  "--model=",   "--output=",    "--width=",    "--height=", "--steps=",
@@ -410,12 +410,9 @@ static bool paint(struct options *o, const struct settings *settings, struct err
     if ((o->init && !read_picture(o->init, (size_t)settings->max_pixels, &init, err)) ||
         (o->mask && !read_picture(o->mask, (size_t)settings->max_pixels, &mask, err)))
         goto done;
-    struct pictor_engine_options options = {
-        .threads = settings->threads,
-        .cpu = strcmp(settings->cpu, "auto") == 0 ? NULL : settings->cpu,
-        .precision = pictor_precision_of(settings->precision),
-        .memory_limit = (size_t)settings->memory_limit_mb << 20,
-    };
+    struct pictor_engine_options options;
+    job_engine_options(settings->threads, settings->cpu, settings->precision,
+                       (size_t)settings->memory_limit_mb << 20, &options);
     struct bar bar = {.count = o->job.count, .shown = !o->quiet && isatty(STDERR_FILENO)};
     if (bar.shown)
         fprintf(stderr, "loading %s ...", found.name);

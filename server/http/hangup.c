@@ -1,4 +1,4 @@
-/* hangup.c: see hangup.h.
+/* hangup.c: one thread, one epoll set.
  *
  * Watches are an array by descriptor, under one lock, which is held while fn runs; so forgetting
  * waits for a call that runs. A watch has a number, and an event that was already on its way when

@@ -12,7 +12,7 @@
 
 struct hangup;
 
-/* `tick` (may be NULL) is called about once a second on the same thread. */
+/* `tick` (may be NULL) is called about once a second on the thread that calls the watches. */
 struct hangup *hangup_new(void (*tick)(void *ctx), void *ctx, struct err *err);
 void hangup_free(struct hangup *h); /* stops the thread; NULL is fine */
 

@@ -206,7 +206,7 @@ static void check_body_size(struct http_request *req)
     }
 }
 
-/* Without keys everybody is the same nobody, who has no limit. */
+/* Without keys clients cannot be told apart, so they have no limit. */
 static void check_rate(struct http_request *req)
 {
     const char *key_id = req->grant.key_id;
@@ -516,7 +516,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
     if (!req->dispatched) {
         req->dispatched = true;
         dispatch(req);
-        drop_body(req); /* whoever waits now shall not hold it for minutes */
+        drop_body(req); /* a request that waits now may wait for minutes */
     } else if (req->wait.active) {
         http_wait_step(req);
     }
@@ -687,7 +687,7 @@ int http_port(const struct http *http)
     return http->port;
 }
 
-/* Wakes whoever is suspended, until there is nobody, and until answers are out or `ms` is over. */
+/* Wakes every suspended request, until there is none, and until answers are out or `ms` is over. */
 static void wake_all(struct http *http, int ms)
 {
     for (int64_t end = now_ms() + ms;;) {

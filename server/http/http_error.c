@@ -1,4 +1,4 @@
-/* http_error.c: see http_error.h. */
+/* http_error.c: the table of statuses, and their phrases. */
 #include "server/http/http_error.h"
 
 #include <stddef.h>

@@ -67,7 +67,7 @@ bool http_stream_write(struct http_stream *s, const char *data, size_t size)
     return ok;
 }
 
-bool http_stream_send(struct http_stream *s, const char *event, const char *data)
+static bool send_event(struct http_stream *s, const char *event, const char *data)
 {
     pthread_mutex_lock(&s->req->lock);
     bool ok = (!event || (append(s, "event: ", 7) && append(s, event, strlen(event)) &&
@@ -81,7 +81,7 @@ bool http_stream_send(struct http_stream *s, const char *event, const char *data
 bool http_stream_json(struct http_stream *s, const char *event, struct cJSON *json)
 {
     char *text = json ? json_text_print(json) : NULL;
-    bool ok = text && http_stream_send(s, event, text);
+    bool ok = text && send_event(s, event, text);
     cJSON_free(text);
     cJSON_Delete(json);
     return ok;

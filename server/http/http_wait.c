@@ -1,9 +1,9 @@
 /* http_wait.c: connections that wait hold no thread: suspending, waking, and clients that leave.
  *
- * Whoever has news for a request wakes it. request->notified remembers a wake that comes while the
- * request is not suspended, so none is lost: what is looked at after `notified` was cleared is not
- * older than the clearing. Resuming makes libmicrohttpd call on_request (or the stream's reader)
- * again on its own thread, and only there anything is done. */
+ * A thread that has news for a request wakes it. request->notified remembers a wake that comes
+ * while the request is not suspended, so none is lost: what is looked at after `notified` was
+ * cleared is not older than the clearing. Resuming makes libmicrohttpd call on_request (or the
+ * stream's reader) again on its own thread, and only there anything is done. */
 #include "server/http/http_private.h"
 
 #include "server/base/now.h"

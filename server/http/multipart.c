@@ -1,5 +1,5 @@
-/* multipart.c: see multipart.h. Finds "\r\n--boundary" with memmem, then reads the part's few
- * header lines. Thread-safe; no state. */
+/* multipart.c: finds "\r\n--boundary" with memmem, then reads the part's few header lines. Thread-
+ * safe; no state. */
 #include "server/http/multipart.h"
 
 #include <stdint.h>

@@ -1,4 +1,4 @@
-/* intake.c: see intake.h. */
+/* intake.c: fills requests from models and settings. */
 #include "server/job/intake.h"
 
 #include <errno.h>

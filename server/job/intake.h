@@ -1,5 +1,5 @@
-/* intake.h: what the dialects share on the way from a request to a job: what a request gets that
- * leaves something out, and pictures that come with it. Thread-safe; no state. */
+/* intake.h: what the dialects share on the way from a request to a job: the values of what a
+ * request leaves out, and the pictures that come with it. Thread-safe; no state. */
 #ifndef PICTOR_SERVER_INTAKE_H
 #define PICTOR_SERVER_INTAKE_H
 
@@ -29,7 +29,7 @@ struct intake_model {
 bool intake_model(struct registry *registry, const char *name, struct intake_model *out,
                   struct err *err);
 
-/* The same for a model of the registry. */
+/* What intake_model fills, of a model that the registry has returned already. */
 void intake_model_of(const struct registry_model *model, struct intake_model *out);
 
 /* Fills what the request left out (see job.h) with the model's own or the usual values, and how a
@@ -37,11 +37,12 @@ void intake_model_of(const struct registry_model *model, struct intake_model *ou
 bool intake_fill(const struct intake_model *model, const struct settings *settings,
                  struct job_params *p, struct err *err);
 
-/* The last of these alone. */
+/* Fills only how a local model paints (guidance interval, reuse, token merging) with the settings.
+ */
 void intake_speed(const struct settings *settings, struct job_params *p);
 
-/* The same, with job_params_check of all of it; but a job for an upstream keeps out what was left
- * out. */
+/* intake_fill, then job_params_check of the whole request. A job for an upstream is checked as
+ * filled, but what the request left out stays out (see job.h). */
 bool intake_complete(const struct intake_model *model, const struct settings *settings,
                      struct job_params *p, const char **param, struct err *err);
 

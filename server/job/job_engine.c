@@ -1,4 +1,4 @@
-/* job_engine.c: see job_engine.h. */
+/* job_engine.c: words of a job into the engine's enumerations. */
 #include "server/job/job_engine.h"
 
 #include <string.h>
@@ -45,4 +45,15 @@ void job_engine_params(const struct job_params *job, int index, struct pictor_pa
         .token_merging = job->token_merging,
     };
     out->preview_every = job->preview_every;
+}
+
+void job_engine_options(int threads, const char *cpu, const char *precision, size_t memory_limit,
+                        struct pictor_engine_options *out)
+{
+    *out = (struct pictor_engine_options){
+        .threads = threads,
+        .cpu = *cpu && strcmp(cpu, "auto") != 0 ? cpu : NULL,
+        .precision = pictor_precision_of(precision),
+        .memory_limit = memory_limit,
+    };
 }

@@ -1,6 +1,5 @@
-/* registry.c: see registry.h. One table, sorted by name, under one lock; a scan builds a new table
- * and takes over what is known of files that did not change. A second thread hashes files, one at
- * a time. */
+/* registry.c: one table, sorted by name, under one lock; a scan builds a new table and takes over
+ * what is known of files that did not change. A second thread hashes files, one at a time. */
 #include "server/job/registry.h"
 
 #include <dirent.h>
@@ -326,7 +325,8 @@ static void remember_hash(struct registry *reg, const struct registry_model *m)
         log_event(LOG_WARN, "hash_not_kept", "reason=\"%s\"", err.msg);
 }
 
-/* False when the file cannot be read, changed since the scan, or we shall stop. */
+/* False when the file cannot be read, changed since the scan, or the registry is being
+ * freed. */
 static bool hash_file(struct registry *reg, struct registry_model *m)
 {
     unsigned char digest[SHA256_SIZE];

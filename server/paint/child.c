@@ -1,4 +1,4 @@
-/* child.c: see child.h. */
+/* child.c: fork, exec and the messages of the server's side. */
 #include "server/paint/child.h"
 
 #include <stdio.h>

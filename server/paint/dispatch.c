@@ -1,5 +1,6 @@
-/* dispatch.c: see dispatch.h. Who paints what is decided by the names that each of the two claims
- * for: the painter those of local models, the upstreams theirs. */
+/* dispatch.c: starts and stops the painter and the upstreams. Who paints what is decided by the
+ * names that each of the two claims for: the painter those of local models, the upstreams theirs.
+ * */
 #include "server/paint/dispatch.h"
 
 #include <stdlib.h>
@@ -37,7 +38,7 @@ void dispatch_stop(struct dispatch *d, int timeout_ms)
 {
     if (!d)
         return;
-    upstream_drain(d->upstream, timeout_ms); /* both at the same time */
+    upstream_drain(d->upstream, timeout_ms); /* while the painter drains, too */
     painter_stop(d->painter, timeout_ms);
     upstream_stop(d->upstream);
 }

@@ -1,4 +1,4 @@
-/* fetch.c: see fetch.h. */
+/* fetch.c: libcurl, its multi interface for many transfers and its easy one for a file. */
 #include "server/paint/fetch.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* result.c: see result.h. */
+/* result.c: encodes pictures and previews. */
 #include "server/paint/result.h"
 
 #include <stdio.h>

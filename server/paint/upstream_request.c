@@ -1,4 +1,4 @@
-/* upstream_request.c: see upstream_request.h. */
+/* upstream_request.c: writes the JSON, or the form with its pictures as PNG. */
 #include "server/paint/upstream_request.h"
 
 #include <inttypes.h>
@@ -18,12 +18,12 @@
 #define INPUT_PIXELS ((size_t)268435456) /* it was checked when the job was taken */
 
 /* The fields, in one order for JSON and form. */
-struct fields {
+struct form_fields {
     struct upstream_request *r;
     cJSON *json; /* NULL: a form */
 };
 
-static void add_text(struct fields *f, const char *name, const char *value)
+static void add_text(struct form_fields *f, const char *name, const char *value)
 {
     if (f->json)
         cJSON_AddStringToObject(f->json, name, value);
@@ -32,7 +32,7 @@ static void add_text(struct fields *f, const char *name, const char *value)
             (struct fetch_part){.name = name, .data = value, .size = strlen(value)};
 }
 
-static void add_number(struct fields *f, const char *name, double value)
+static void add_number(struct form_fields *f, const char *name, double value)
 {
     if (f->json) {
         cJSON_AddNumberToObject(f->json, name, value);
@@ -43,7 +43,7 @@ static void add_number(struct fields *f, const char *name, double value)
     add_text(f, name, text);
 }
 
-static void add_whole(struct fields *f, const char *name, uint64_t value)
+static void add_whole(struct form_fields *f, const char *name, uint64_t value)
 {
     if (f->json) {
         cJSON_AddItemToObject(f->json, name, json_number_item(value));
@@ -69,7 +69,7 @@ static bool begins(const char *text, const char *with)
     return strncmp(text, with, strlen(with)) == 0;
 }
 
-static void add_fields(struct fields *f, const struct job_params *p, int index, int count,
+static void add_fields(struct form_fields *f, const struct job_params *p, int index, int count,
                        const char *model, bool extensions)
 {
     char *size = f->r->texts[UPSTREAM_REQUEST_PARTS - 1];
@@ -151,7 +151,7 @@ bool upstream_request_make(struct upstream_request *r, struct codec *codec,
                            size_t mask_size, struct err *err)
 {
     struct pictor_image picture = {0};
-    struct fields f = {.r = r};
+    struct form_fields f = {.r = r};
     bool done = false;
     *r = (struct upstream_request){.path = init_size ? "/images/edits" : "/images/generations"};
     if (!init_size) {

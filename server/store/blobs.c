@@ -1,4 +1,4 @@
-/* blobs.c: see blobs.h. */
+/* blobs.c: paths from ids, and files that are whole or not there. */
 #include "server/store/blobs.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* fsck.c: see fsck.h.
+/* fsck.c: rows against files.
  *
  * The rows are read first, into a sorted list of the files there should be; then the folders are
  * walked and each file is looked up in it; what was not met on the walk is missing. */

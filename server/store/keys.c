@@ -1,4 +1,4 @@
-/* keys.c: see keys.h. */
+/* keys.c: makes, finds and revokes keys; the rows are the store's. */
 #include "server/store/keys.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* wire.c: see wire.h. */
+/* wire.c: frames a message, and checks one before it is believed. */
 #include "server/worker/wire.h"
 
 #include <errno.h>

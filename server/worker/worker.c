@@ -1,6 +1,6 @@
-/* worker.c: see worker.h. The main thread paints and writes; a second one reads, so that a request
- * to stop arrives while the engine is busy. They share the list of requests, under a lock, and the
- * serials up to which requests are cancelled or interrupted. */
+/* worker.c: the main thread paints and writes; a second one reads, so that a request to stop
+ * arrives while the engine is busy. They share the list of requests, under a lock, and the serials
+ * up to which requests are cancelled or interrupted. */
 #include "server/worker/worker.h"
 
 #include <errno.h>
@@ -34,9 +34,9 @@
 /* What the server sends was bounded by it: prompts and encoded pictures. */
 static const struct wire_limits limits = {.json = UINT32_MAX, .binary = UINT32_MAX};
 
-struct request {
+struct picture_request {
     struct wire_message message;
-    struct request *next;
+    struct picture_request *next;
 };
 
 struct worker {
@@ -49,7 +49,7 @@ struct worker {
     pthread_mutex_t lock;
     pthread_mutex_t writing; /* one message at a time */
     pthread_cond_t more;
-    struct request *first, *last;
+    struct picture_request *first, *last;
 
     _Atomic int64_t cancelled, interrupted; /* requests up to these serials */
     _Atomic int64_t current;                /* being painted; 0: none */
@@ -228,7 +228,7 @@ static void handle(struct worker *w, const struct wire_message *m)
 }
 
 /* The next request; NULL after idle_unload_seconds without one. */
-static struct request *next_request(struct worker *w)
+static struct picture_request *next_request(struct worker *w)
 {
     struct timespec deadline;
     bool waits = w->idle_unload_seconds > 0 && worker_models_any(w->models);
@@ -241,7 +241,7 @@ static struct request *next_request(struct worker *w)
         else if (pthread_cond_timedwait(&w->more, &w->lock, &deadline) == ETIMEDOUT)
             break;
     }
-    struct request *r = w->first;
+    struct picture_request *r = w->first;
     if (r)
         w->first = r->next;
     pthread_mutex_unlock(&w->lock);
@@ -252,7 +252,7 @@ static struct request *next_request(struct worker *w)
 
 static void add_request(struct worker *w, struct wire_message *m)
 {
-    struct request *r = calloc(1, sizeof *r);
+    struct picture_request *r = calloc(1, sizeof *r);
     if (!r)
         _exit(1);
     r->message = *m;
@@ -358,12 +358,9 @@ static bool start(struct worker *w, struct err *err)
     sandbox_enter(memory_limit);
 
     const char *cpu = wire_string(&m, "cpu");
-    struct pictor_engine_options options = {
-        .threads = (int)wire_integer(&m, "threads", 0, 1024, 0),
-        .cpu = *cpu && strcmp(cpu, "auto") != 0 ? cpu : NULL,
-        .precision = pictor_precision_of(wire_string(&m, "precision")),
-        .memory_limit = memory_limit,
-    };
+    struct pictor_engine_options options;
+    job_engine_options((int)wire_integer(&m, "threads", 0, 1024, 0), cpu,
+                       wire_string(&m, "precision"), memory_limit, &options);
     w->max_input_pixels = (size_t)wire_integer(&m, "max_input_pixels", 1, SERIAL_MAX, 1);
     w->idle_unload_seconds = (int)wire_integer(&m, "idle_unload_seconds", 0, INT32_MAX, 0);
     w->engine = pictor_engine_new(&options, err);
@@ -425,7 +422,7 @@ int worker_main(int argc, char **argv)
     cJSON_AddStringToObject(ready, "description", pictor_engine_description(w.engine));
     send_message(&w, ready, NULL, 0);
     for (;;) { /* the reader ends the process */
-        struct request *r = next_request(&w);
+        struct picture_request *r = next_request(&w);
         if (!r) {
             log_event(LOG_INFO, "models_unloaded", "idle_seconds=%d", w.idle_unload_seconds);
             worker_models_close_all(w.models);

@@ -1,4 +1,4 @@
-/* worker_models.c: see worker_models.h. */
+/* worker_models.c: the models that are open, the last used first. */
 #include "server/worker/worker_models.h"
 
 #include <malloc.h>
@@ -46,15 +46,6 @@ static void clear(struct open_model *o)
     pictor_model_free(o->model);
     free(o->name);
     *o = (struct open_model){0};
-}
-
-void worker_models_free(struct worker_models *m)
-{
-    if (!m)
-        return;
-    for (size_t i = 0; i < MODELS_MAX; i++)
-        clear(&m->open[i]);
-    free(m);
 }
 
 static void close_one(struct worker_models *m, struct open_model *o)

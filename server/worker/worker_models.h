@@ -29,10 +29,9 @@ struct worker_model_ref {
 /* Called when a model was opened, or closed (`info` NULL). */
 typedef void worker_models_fn(void *ctx, const char *name, const struct pictor_model_info *info);
 
-/* `budget`: bytes of weights. Borrows the engine. Returns owned. */
+/* `budget`: bytes of weights. Borrows the engine. Lives as long as the process. */
 struct worker_models *worker_models_new(struct pictor_engine *engine, size_t budget,
                                         worker_models_fn *changed, void *ctx, struct err *err);
-void worker_models_free(struct worker_models *models); /* without calling `changed` */
 
 /* Opens it unless it is open. Valid until the next call. */
 struct pictor_model *worker_models_get(struct worker_models *models,

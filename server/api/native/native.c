@@ -1,4 +1,4 @@
-/* native.c: see native.h. */
+/* native.c: the handlers of /api, each a call of the queue or the registry. */
 #include "server/api/native/native.h"
 
 #include <cjson/cJSON.h>

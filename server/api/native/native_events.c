@@ -1,4 +1,4 @@
-/* native_events.c: see native_events.h.
+/* native_events.c: event streams of one job or of all.
  *
  * A subscriber's callback only notes what happened, one entry a job: a later progress replaces an
  * earlier one, so a client that reads slowly gets fewer events, not late ones. The producer turns

@@ -1,4 +1,4 @@
-/* openai.c: see openai.h. */
+/* openai.c: models, links to pictures, and errors in OpenAI's shape. */
 #include "server/api/openai/openai.h"
 
 #include <cjson/cJSON.h>

@@ -1,4 +1,4 @@
-/* openai_images.c: see openai_images.h.
+/* openai_images.c: the three ways to ask for pictures, and their answers, whole or streamed.
  *
  * What the answer needs of the request (struct waiting) is made before the job is submitted and
  * belongs to the connection. A streamed answer notes previews as they are published and turns them

@@ -1,4 +1,4 @@
-/* openai_request.c: see openai_request.h.
+/* openai_request.c: reads JSON and forms.
  *
  * A form becomes a JSON object of its text parts, and from there one table of fields reads both.
  * Pictures stay beside it. Fields that OpenAI's models know and a local one cannot use (user,

@@ -1,4 +1,4 @@
-/* sdapi.c: see sdapi.h. Lists say only what works here. */
+/* sdapi.c: lists say only what works here. */
 #include "server/api/sdapi/sdapi.h"
 
 #include <stdio.h>
@@ -171,7 +171,7 @@ void sdapi_refresh_nothing(struct http_request *req)
 
 void sdapi_unload_checkpoint(struct http_request *req)
 {
-    /* Whoever has a key of his own shall not slow down everybody else. */
+    /* A client with a key of its own must not slow down the others. */
     if (http_is_admin(req) || !*http_key_id(req))
         dispatch_unload(http_app(req)->dispatch);
     sdapi_reply_json(req, cJSON_CreateObject());

@@ -1,5 +1,5 @@
-/* sdapi_generate.c: see sdapi_generate.h. What the answer needs of the request is made before the
- * job is submitted and waits beside the suspended connection; the parsed body is let go. */
+/* sdapi_generate.c: what the answer needs of the request is made before the job is submitted and
+ * waits beside the suspended connection; the parsed body is let go. */
 #include "server/api/sdapi/sdapi_generate.h"
 
 #include <stdio.h>
@@ -24,7 +24,7 @@
 
 /* ---- the answer ---- */
 
-struct waiting {
+struct generation {
     cJSON *echo, *styles;
     char *ignored;
     int batch_size;
@@ -34,7 +34,7 @@ struct waiting {
 
 static void waiting_free(void *ctx)
 {
-    struct waiting *w = ctx;
+    struct generation *w = ctx;
     cJSON_Delete(w->echo);
     cJSON_Delete(w->styles);
     free(w->ignored);
@@ -65,7 +65,7 @@ fail:
     return NULL;
 }
 
-static void reply_done(struct http_request *req, const struct job *job, struct waiting *w)
+static void reply_done(struct http_request *req, const struct job *job, struct generation *w)
 {
     struct err err = {.code = ERR_INTERNAL, .msg = "no memory for the answer"};
     struct sdapi_reply_model model = {w->model.stem, w->model.sha256};
@@ -159,10 +159,10 @@ static cJSON *effective_options(struct http_request *req, const struct sdapi_req
 }
 
 /* Takes `ignored`. */
-static struct waiting *waiting_new(const struct sdapi_request *r, char *ignored,
-                                   const struct sdapi_model *model)
+static struct generation *waiting_new(const struct sdapi_request *r, char *ignored,
+                                      const struct sdapi_model *model)
 {
-    struct waiting *w = calloc(1, sizeof *w);
+    struct generation *w = calloc(1, sizeof *w);
     if (!w || !ignored) {
         free(ignored);
         free(w);
@@ -187,7 +187,7 @@ static void submit(struct http_request *req, const struct sdapi_request *r, cons
     size_t count = 0;
     char id[JOB_ID_SIZE];
     struct err err;
-    struct waiting *w = NULL;
+    struct generation *w = NULL;
     if (params->has_init) {
         const char *text = cJSON_GetStringValue(cJSON_GetArrayItem(r->init_images, 0));
         if (!read_input(req, "init", text, &inputs[count]))

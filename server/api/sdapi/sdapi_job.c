@@ -1,4 +1,4 @@
-/* sdapi_job.c: see sdapi_job.h. */
+/* sdapi_job.c: the WebUI's fields into those of a job; refuses what would paint something else. */
 #include "server/api/sdapi/sdapi_job.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-/* sdapi_models.c: see sdapi_models.h. */
+/* sdapi_models.c: checkpoints by title, name, file or hash, as clients of the WebUI write them. */
 #include "server/api/sdapi/sdapi_models.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* sdapi_options.c: see sdapi_options.h. One table: every option's name and default (whose JSON type
- * is the option's type), and whether another value than the default can be honoured. */
+/* sdapi_options.c: one table: every option's name and default (whose JSON type is the option's
+ * type), and whether another value than the default can be honoured. */
 #include "server/api/sdapi/sdapi_options.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* sdapi_picture.c: see sdapi_picture.h. Resizing a batch takes many seconds, so it is http_work. */
+/* sdapi_picture.c: resizing a batch takes many seconds, so it is http_work. */
 #include "server/api/sdapi/sdapi_picture.h"
 
 #include <limits.h>
@@ -310,7 +310,7 @@ static void extras_infotext(const struct extras *x, enum upscaler first, enum up
 }
 
 /* What is to be done, without the request: it may be gone when it is. */
-struct task {
+struct upscaling {
     const struct settings *settings;
     struct codec *codec;
     struct extras x; /* its texts are gone, too */
@@ -329,7 +329,7 @@ struct task {
 
 static void task_free(void *ctx)
 {
-    struct task *t = ctx;
+    struct upscaling *t = ctx;
     for (int i = 0; i < t->count; i++)
         free(t->pictures[i].data);
     free(t->infotext.text);
@@ -338,7 +338,7 @@ static void task_free(void *ctx)
 }
 
 /* Its base64 as a JSON string; NULL: `t->err`. */
-static cJSON *postprocess(struct task *t, const void *data, size_t size)
+static cJSON *postprocess(struct upscaling *t, const void *data, size_t size)
 {
     struct image_texts kept = {0};
     struct pictor_image image = {0};
@@ -374,7 +374,7 @@ done:
 
 static bool postprocess_next(void *ctx)
 {
-    struct task *t = ctx;
+    struct upscaling *t = ctx;
     cJSON *json = postprocess(t, t->pictures[t->done].data, t->pictures[t->done].size);
     t->done++;
     return cJSON_AddItemToArray(t->images, json) && t->done < t->count;
@@ -382,7 +382,7 @@ static bool postprocess_next(void *ctx)
 
 static void reply_extras(struct http_request *req, void *ctx)
 {
-    struct task *t = ctx;
+    struct upscaling *t = ctx;
     if (t->unreadable) {
         sdapi_reply_exception(req, 500, "Invalid encoded image");
         return;
@@ -442,7 +442,7 @@ static void extras(struct http_request *req, bool batch)
     const char *texts[BATCH_MAX];
     int count = 1;
     cJSON *body = sdapi_reply_body(req);
-    struct task *t = calloc(1, sizeof *t);
+    struct upscaling *t = calloc(1, sizeof *t);
     if (body && !t)
         sdapi_reply_crash(req, "MemoryError", "out of memory");
     if (!body || !t || !read_extras(req, body, &t->x) ||

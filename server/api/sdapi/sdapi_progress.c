@@ -1,6 +1,6 @@
-/* sdapi_progress.c: see sdapi_progress.h. The WebUI paints one thing at a time and its progress is
- * that of the whole program; here it is that of the oldest running job this client may see. Each
- * picture of a job counts as one of the WebUI's jobs. Nothing here waits. */
+/* sdapi_progress.c: the WebUI paints one thing at a time and its progress is that of the whole
+ * program; here it is that of the oldest running job this client may see. Each picture of a job
+ * counts as one of the WebUI's jobs. Nothing here waits. */
 #include "server/api/sdapi/sdapi_progress.h"
 
 #include <stdio.h>
@@ -204,20 +204,20 @@ void sdapi_progress_skip(struct http_request *req)
 
 /* ---- POST /internal/progress, GET /internal/pending-tasks ---- */
 
-struct task {
+struct webui_task {
     const char *id;
     int live_preview_id;
     bool live_preview;
 };
 
 static const struct json_field task_fields[] = {
-    {.name = "id_task", .offset = offsetof(struct task, id), .type = JSON_FIELD_STRING},
+    {.name = "id_task", .offset = offsetof(struct webui_task, id), .type = JSON_FIELD_STRING},
     {.name = "id_live_preview",
-     .offset = offsetof(struct task, live_preview_id),
+     .offset = offsetof(struct webui_task, live_preview_id),
      .type = JSON_FIELD_INT,
      .number = -1},
     {.name = "live_preview",
-     .offset = offsetof(struct task, live_preview),
+     .offset = offsetof(struct webui_task, live_preview),
      .type = JSON_FIELD_BOOL,
      .number = true},
 };
@@ -261,8 +261,8 @@ static cJSON *preview_json(const uint8_t *preview, size_t size)
     return json;
 }
 
-static void add_task(const struct http_request *req, const struct task *task, const struct job *job,
-                     cJSON *json)
+static void add_task(const struct http_request *req, const struct webui_task *task,
+                     const struct job *job, cJSON *json)
 {
     bool active = job && job->state == JOB_RUNNING, queued = job && job->state == JOB_QUEUED;
     cJSON *progress = NULL, *eta = NULL, *preview = NULL;
@@ -299,7 +299,7 @@ static void add_task(const struct http_request *req, const struct task *task, co
 
 void sdapi_progress_task(struct http_request *req)
 {
-    struct task task;
+    struct webui_task task;
     struct json_problem problem;
     struct job job;
     cJSON *body = sdapi_reply_body(req);

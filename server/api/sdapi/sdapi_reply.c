@@ -1,4 +1,4 @@
-/* sdapi_reply.c: see sdapi_reply.h. */
+/* sdapi_reply.c: errors, the echoed parameters and the info text. */
 #include "server/api/sdapi/sdapi_reply.h"
 
 #include <stdio.h>
@@ -197,7 +197,7 @@ struct cJSON *sdapi_reply_body(struct http_request *req)
 
 /* ---- info ---- */
 
-/* n times the same text. */
+/* An array of n copies of a text. */
 static cJSON *texts(const char *text, int n)
 {
     cJSON *list = cJSON_CreateArray();

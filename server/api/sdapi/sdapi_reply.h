@@ -17,7 +17,7 @@ struct sdapi_request;
  * body itself. Owned, NULL only without memory. */
 struct cJSON *sdapi_reply_fault(const char *name, const char *msg, const char *type);
 
-/* The same for what json_fields found, in pydantic's words. */
+/* Replies 422 for what json_fields found, in pydantic's words. */
 struct cJSON *sdapi_reply_problem(const struct json_problem *problem);
 
 /* 422 with such a body; takes it (NULL: 500). */

@@ -1,5 +1,5 @@
-/* sdapi_request.c: see sdapi_request.h. The table becomes two arrays: what json_fields needs, and
- * the finer kinds (list, object, nullable boolean) that are checked and echoed here. */
+/* sdapi_request.c: the table becomes two arrays: what json_fields needs, and the finer kinds (list,
+ * object, nullable boolean) that are checked and echoed here. */
 #include "server/api/sdapi/sdapi_request.h"
 
 #include <stdio.h>
@@ -51,24 +51,24 @@ static const enum kind txt2img_kinds[] = {TXT2IMG_FIELDS(KIND)};
 static const struct json_field img2img_fields[] = {IMG2IMG_FIELDS(FIELD)};
 static const enum kind img2img_kinds[] = {IMG2IMG_FIELDS(KIND)};
 
-struct table {
+struct field_table {
     const struct json_field *fields;
     const enum kind *kinds;
     size_t count;
 };
 
-static struct table table_of(enum sdapi_request_kind kind)
+static struct field_table table_of(enum sdapi_request_kind kind)
 {
     if (kind == SDAPI_TXT2IMG)
-        return (struct table){txt2img_fields, txt2img_kinds,
-                              sizeof txt2img_kinds / sizeof *txt2img_kinds};
-    return (struct table){img2img_fields, img2img_kinds,
-                          sizeof img2img_kinds / sizeof *img2img_kinds};
+        return (struct field_table){txt2img_fields, txt2img_kinds,
+                                    sizeof txt2img_kinds / sizeof *txt2img_kinds};
+    return (struct field_table){img2img_fields, img2img_kinds,
+                                sizeof img2img_kinds / sizeof *img2img_kinds};
 }
 
 bool sdapi_request_knows(enum sdapi_request_kind kind, const char *name)
 {
-    struct table table = table_of(kind);
+    struct field_table table = table_of(kind);
     for (size_t i = 0; i < table.count; i++)
         if (strcmp(table.fields[i].name, name) == 0)
             return true;
@@ -247,7 +247,7 @@ static cJSON *check_kind(const struct json_field *field, enum kind kind, cJSON *
 bool sdapi_request_parse(enum sdapi_request_kind kind, struct cJSON *body,
                          struct sdapi_request *out, struct cJSON **detail)
 {
-    struct table table = table_of(kind);
+    struct field_table table = table_of(kind);
     struct json_problem problem;
     *out = (struct sdapi_request){.kind = kind};
     *detail = NULL;
@@ -307,7 +307,7 @@ static cJSON *echo_value(const struct json_field *field, enum kind kind,
 
 struct cJSON *sdapi_request_echo(const struct sdapi_request *request)
 {
-    struct table table = table_of(request->kind);
+    struct field_table table = table_of(request->kind);
     cJSON *echo = cJSON_CreateObject();
     if (!echo)
         return NULL;
