@@ -15,6 +15,7 @@
 #ifndef PICTOR_SERVER_HTTP_H
 #define PICTOR_SERVER_HTTP_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -127,13 +128,14 @@ void http_wait_wake(struct http_request *req);
 
 /* ---- work that takes longer than the disk ---- */
 
-typedef bool http_work_fn(void *ctx); /* does a piece; true: there is more */
+/* Does a piece; true: there is more. *gone becomes true when nobody waits for it any more. */
+typedef bool http_work_fn(void *ctx, const atomic_bool *gone);
 typedef void http_reply_fn(struct http_request *req, void *ctx);
 
-/* Suspends the connection while a thread for such things works, which does one piece at a time, of
- * all requests in turn; then `reply` replies. Without `reply` when the client goes away first or
- * the server stops. 429 when there is too much to do. `free_fn` always gets ctx, which must hold
- * nothing of the request: it may outlive it. Call it last in the handler. */
+/* Suspends the connection while one of a few threads for such things works, each on one piece at a
+ * time, of all requests in turn; then `reply` replies. Without `reply` when the client goes away
+ * first or the server stops. 429 when there is too much to do. `free_fn` always gets ctx, which
+ * must hold nothing of the request: it may outlive it. Call it last in the handler. */
 void http_work(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
                void (*free_fn)(void *ctx));
 

@@ -1,5 +1,5 @@
-/* http_work.c: what takes longer than a handler may: one thread does it, a piece at a time and in
- * turns, while the connection is suspended.
+/* http_work.c: what takes longer than a handler may: threads do it, a piece at a time and in turns,
+ * while the connection is suspended.
  *
  * A request leaves its work at its end, whatever became of it; work that is just being done is then
  * freed by the thread. The lock is taken before a request's. */
@@ -7,7 +7,8 @@
 
 #include <stdlib.h>
 
-#define WAITING_MAX 4 /* each holds pictures; more are told to come again */
+#define THREADS 2     /* one may resize pictures for seconds while the other one searches */
+#define WAITING_MAX 4 /* each may hold pictures; more are told to come again */
 
 struct http_work_item {
     http_work_fn *work;
@@ -16,17 +17,17 @@ struct http_work_item {
     void (*free_fn)(void *ctx);
     struct http_work *owner;
     struct http_request *req; /* NULL: it has left */
-    bool done;
+    bool busy, done;
+    atomic_bool gone; /* `req` has left, for the work that is just being done */
     struct http_work_item *next;
 };
 
 struct http_work {
-    pthread_t thread;
-    pthread_mutex_t lock; /* what follows, and req and done of every item */
+    pthread_t threads[THREADS];
+    pthread_mutex_t lock; /* what follows, and req, busy and done of every item */
     pthread_cond_t more;
-    struct http_work_item *first; /* in turn; without the one at work */
-    struct http_work_item *now;
-    int count; /* with it */
+    struct http_work_item *first; /* in turn; without those at work */
+    int count;                    /* with them */
     bool stop;
 };
 
@@ -50,16 +51,17 @@ static void *run(void *arg)
     struct http_work *w = arg;
     pthread_mutex_lock(&w->lock);
     while (!w->stop) {
-        struct http_work_item *item = w->now = w->first;
+        struct http_work_item *item = w->first;
         if (!item) {
             pthread_cond_wait(&w->more, &w->lock);
             continue;
         }
         w->first = item->next;
+        item->busy = true;
         pthread_mutex_unlock(&w->lock);
-        bool more = item->work(item->ctx);
+        bool more = item->work(item->ctx, &item->gone);
         pthread_mutex_lock(&w->lock);
-        w->now = NULL;
+        item->busy = false;
         if (item->req && more) {
             append(w, item);
             continue;
@@ -75,6 +77,19 @@ static void *run(void *arg)
     return NULL;
 }
 
+static void stop(struct http_work *w, int threads)
+{
+    pthread_mutex_lock(&w->lock);
+    w->stop = true;
+    pthread_cond_broadcast(&w->more);
+    pthread_mutex_unlock(&w->lock);
+    for (int i = 0; i < threads; i++)
+        pthread_join(w->threads[i], NULL);
+    pthread_cond_destroy(&w->more);
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+}
+
 struct http_work *http_work_new(struct err *err)
 {
     struct http_work *w = calloc(1, sizeof *w);
@@ -84,27 +99,20 @@ struct http_work *http_work_new(struct err *err)
     }
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->more, NULL);
-    if (pthread_create(&w->thread, NULL, run, w) == 0)
-        return w;
-    err_set(err, ERR_INTERNAL, "no thread for the server");
-    pthread_cond_destroy(&w->more);
-    pthread_mutex_destroy(&w->lock);
-    free(w);
-    return NULL;
+    for (int i = 0; i < THREADS; i++) {
+        if (pthread_create(&w->threads[i], NULL, run, w) != 0) {
+            err_set(err, ERR_INTERNAL, "no thread for the server");
+            stop(w, i);
+            return NULL;
+        }
+    }
+    return w;
 }
 
 void http_work_free(struct http_work *w)
 {
-    if (!w)
-        return;
-    pthread_mutex_lock(&w->lock);
-    w->stop = true;
-    pthread_cond_signal(&w->more);
-    pthread_mutex_unlock(&w->lock);
-    pthread_join(w->thread, NULL);
-    pthread_cond_destroy(&w->more);
-    pthread_mutex_destroy(&w->lock);
-    free(w);
+    if (w)
+        stop(w, THREADS);
 }
 
 static bool look(struct http_request *req, void *ctx)
@@ -125,8 +133,9 @@ static void leave(void *ctx)
     struct http_work_item *item = ctx;
     struct http_work *w = item->owner;
     pthread_mutex_lock(&w->lock);
-    bool ours = item != w->now;
+    bool ours = !item->busy;
     item->req = NULL;
+    atomic_store(&item->gone, true);
     for (struct http_work_item **at = &w->first; *at; at = &(*at)->next) {
         if (*at == item) {
             *at = item->next;

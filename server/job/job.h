@@ -7,6 +7,7 @@
 #define PICTOR_SERVER_JOB_H
 
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -134,10 +135,13 @@ struct job {
 
 void job_free(struct job *job);
 
+#define JOB_SEARCH_MAX 200
+
 /* Which jobs a list is asked for. */
 struct job_filter {
     const char *key_id;      /* NULL: any */
-    const char *text;        /* substring of the prompt; NULL: any */
+    const char *text;        /* substring of the prompt, JOB_SEARCH_MAX bytes at most; NULL: any */
+    const atomic_bool *gone; /* of a search: set when nobody waits for it any more; may be NULL */
     int state;               /* enum job_state, or -1: any */
     int64_t before_sequence; /* paging: 0 is from the newest */
     int limit;               /* 1..200 */

@@ -18,6 +18,7 @@
 #include "server/base/ids.h"
 #include "server/base/now.h"
 #include "server/base/settings.h"
+#include "server/queue/queue_line.h"
 #include "server/store/blobs.h"
 
 #define PATIENCE_MS 60000
@@ -28,8 +29,10 @@ struct queue *queue_new(struct store *store, struct events *events, const struct
     if (!blobs_init(store_data(store), err))
         return NULL;
     struct queue *q = calloc(1, sizeof *q);
-    if (!q) {
-        err_set(err, ERR_INTERNAL, "no memory for the queue");
+    if (!q || !(q->line = queue_line_new(store, err))) {
+        if (!q)
+            err_set(err, ERR_INTERNAL, "no memory for the queue");
+        free(q);
         return NULL;
     }
     q->store = store;
@@ -56,6 +59,7 @@ struct queue *queue_new(struct store *store, struct events *events, const struct
     pthread_cond_destroy(&q->end);
     pthread_cond_destroy(&q->well);
     pthread_mutex_destroy(&q->lock);
+    queue_line_free(q->line);
     free(q);
     return NULL;
 }
@@ -72,6 +76,7 @@ void queue_free(struct queue *q)
     pthread_cond_destroy(&q->end);
     pthread_cond_destroy(&q->well);
     pthread_mutex_destroy(&q->lock);
+    queue_line_free(q->line);
     free(q->abandoned);
     free(q);
 }
@@ -197,7 +202,10 @@ bool queue_get(struct queue *q, const char *id, const char *key_id, struct job *
     if (!store_job_get(q->store, id, key_id, out, err))
         return false;
     add_progress(q, out);
-    return true;
+    if (queue_line_place(q->line, out, 1, err))
+        return true;
+    job_free(out);
+    return false;
 }
 
 bool queue_glance(struct queue *q, const char *id, enum job_state *state, int *images,
@@ -227,7 +235,14 @@ bool queue_list(struct queue *q, const struct job_filter *filter, struct job **j
         return false;
     for (size_t i = 0; i < *count; i++)
         add_progress(q, &(*jobs)[i]);
-    return true;
+    if (queue_line_place(q->line, *jobs, *count, err))
+        return true;
+    for (size_t i = 0; i < *count; i++)
+        job_free(&(*jobs)[i]);
+    free(*jobs);
+    *jobs = NULL;
+    *count = 0;
+    return false;
 }
 
 /* Cancels; or, with `interrupt`, lets a running job end with what is painted. */

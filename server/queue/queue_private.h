@@ -12,6 +12,7 @@
 
 struct queue {
     struct store *store;
+    struct queue_line *line;
     struct events *events;
     const struct settings *settings;
     pthread_mutex_t lock;

@@ -9,6 +9,7 @@
 #include "server/base/json_text.h"
 #include "server/base/now.h"
 #include "server/base/settings.h"
+#include "server/queue/queue_line.h"
 
 int64_t queue_lease_end(const struct queue *q)
 {
@@ -19,6 +20,7 @@ void queue_publish(struct queue *q, enum event_kind kind, const char *id, const 
                    enum job_state state)
 {
     struct event event = {.kind = kind, .state = state};
+    queue_line_changed(q->line);
     snprintf(event.job_id, sizeof event.job_id, "%s", id);
     snprintf(event.key_id, sizeof event.key_id, "%s", key_id);
     events_publish(q->events, &event);

@@ -39,7 +39,7 @@ struct fsck {
     size_t file_count;
     struct short_job *short_jobs;
     size_t short_count;
-    bool no_memory;
+    bool no_memory, reindex;
 };
 
 /* One line of the table; true when it is to be repaired. */
@@ -110,6 +110,12 @@ static void on_input(void *ctx, const char *job_id, const char *name, size_t byt
     f->result->inputs++;
     if (!f->no_memory && blobs_input_path(path, store_data(f->store), job_id, name, NULL))
         expect(f, path, job_id, name, bytes);
+}
+
+static void on_index(void *ctx)
+{
+    struct fsck *f = ctx;
+    f->reindex = found(f, "index", "the index of prompts does not fit the jobs");
 }
 
 static void on_short_job(void *ctx, const char *job_id, int images, int count)
@@ -260,12 +266,16 @@ bool fsck_run(struct store *store, const struct fsck_options *options, FILE *out
               struct fsck_result *result, struct err *err)
 {
     struct fsck f = {.store = store, .options = options, .out = out, .result = result};
-    const struct store_check rows = {&f, on_damage, on_image, on_input, on_short_job};
+    const struct store_check rows = {&f, on_damage, on_index, on_image, on_input, on_short_job};
     char images[BLOBS_PATH_SIZE], inputs[BLOBS_PATH_SIZE];
     *result = (struct fsck_result){0};
     bool done = store_check(store, &rows, err);
     if (done && f.no_memory)
         done = err_set(err, ERR_INTERNAL, "no memory for a list of files");
+    if (done && f.reindex) {
+        struct err trouble;
+        repaired(&f, store_reindex(store, &trouble), &trouble);
+    }
     if (done) {
         if (f.files)
             qsort(f.files, f.file_count, sizeof *f.files, by_path);

@@ -165,6 +165,11 @@ bool store_job_delete(struct store *st, const char *id, struct err *err)
     return st->driver->job->delete (st, id, err);
 }
 
+bool store_job_line(struct store *st, struct store_ids *out, struct err *err)
+{
+    return st->driver->job->line(st, out, err);
+}
+
 bool store_job_expired(struct store *st, int64_t now, int limit, struct store_ids *out,
                        struct err *err)
 {
@@ -223,6 +228,11 @@ bool store_key_each(struct store *st, const unsigned char *hash, store_key_fn *f
     return st->driver->key_each(st, hash, fn, ctx, err);
 }
 
+bool store_key_any(struct store *st, bool *any, struct err *err)
+{
+    return st->driver->key_any(st, any, err);
+}
+
 bool store_key_revoke(struct store *st, const char *id, int64_t now_ms, struct err *err)
 {
     return st->driver->key_revoke(st, id, now_ms, err);
@@ -236,6 +246,11 @@ bool store_check(struct store *st, const struct store_check *check, struct err *
 bool store_check_short(struct store *st, const struct store_check *check, struct err *err)
 {
     return st->driver->check->short_jobs(st, check, err);
+}
+
+bool store_reindex(struct store *st, struct err *err)
+{
+    return st->driver->check->reindex(st, err);
 }
 
 bool store_job_lost(struct store *st, const char *id, struct err *err)

@@ -61,11 +61,11 @@ bool store_option_set(struct store *st, const char *name, const char *value, str
 /* Writes id, key_id, priority, created_ms and params as a queued job. */
 bool store_job_insert(struct store *st, const struct job *job, struct err *err);
 
-/* Fills `out` (job_free), position and images included. `key_id` NULL: any. ERR_NOT_FOUND;
+/* Fills `out` (job_free), images included, without its position. `key_id` NULL: any. ERR_NOT_FOUND;
  * ERR_INTERNAL when the row is damaged (id, key_id and state are filled even then). */
 bool store_job_get(struct store *st, const char *id, const char *key_id, struct job *out,
                    struct err *err);
-/* As queue_list. A damaged row is left out and logged. */
+/* As queue_list, without positions. A damaged row is left out and logged. */
 bool store_job_list(struct store *st, const struct job_filter *filter, struct job **jobs,
                     size_t *count, int64_t *next, struct err *err);
 /* Number of queued and running jobs; `key_id` NULL: of all keys. */
@@ -104,12 +104,15 @@ bool store_job_end(struct store *st, const char *id, enum job_state state, const
 /* The row and those that hang on it; the files are the caller's. */
 bool store_job_delete(struct store *st, const char *id, struct err *err);
 
-/* Ids, malloc'd, at most `limit`: of running jobs whose lease ended before `now`, and of final jobs
- * that finished before `before_ms`. */
+/* Ids, malloc'd. */
 struct store_ids {
     char (*ids)[JOB_ID_SIZE];
     size_t count;
 };
+/* All queued jobs in the order in which they will run if nothing else comes. */
+bool store_job_line(struct store *st, struct store_ids *out, struct err *err);
+/* At most `limit`: running jobs whose lease ended before `now`; final jobs that finished before
+ * `before_ms`. */
 bool store_job_expired(struct store *st, int64_t now, int limit, struct store_ids *out,
                        struct err *err);
 bool store_job_finished_before(struct store *st, int64_t before_ms, int limit,
@@ -140,13 +143,16 @@ bool store_key_insert(struct store *st, const struct key *key,
 typedef bool store_key_fn(void *ctx, const struct key *key, const unsigned char *hash);
 bool store_key_each(struct store *st, const unsigned char *hash, store_key_fn *fn, void *ctx,
                     struct err *err);
+/* Whether there is a row of a key, also a revoked or damaged one. */
+bool store_key_any(struct store *st, bool *any, struct err *err);
 bool store_key_revoke(struct store *st, const char *id, int64_t now_ms, struct err *err);
 
 /* ---- fsck ---- */
 
 struct store_check {
     void *ctx;
-    void (*damage)(void *ctx, const char *message); /* SQLite's integrity check, damaged rows */
+    void (*damage)(void *ctx, const char *message); /* the database's own check, damaged rows */
+    void (*index)(void *ctx); /* searches would not find what is there: store_reindex */
     void (*image)(void *ctx, const char *job_id, const struct job_image *image);
     void (*input)(void *ctx, const char *job_id, const char *name, size_t bytes);
     void (*short_job)(void *ctx, const char *job_id, int images, int count); /* done, but fewer */
@@ -154,6 +160,8 @@ struct store_check {
 /* All but short jobs. */
 bool store_check(struct store *st, const struct store_check *check, struct err *err);
 bool store_check_short(struct store *st, const struct store_check *check, struct err *err);
+/* Makes what searches use anew, from the rows. */
+bool store_reindex(struct store *st, struct err *err);
 /* The one way out of a final state: a done job whose pictures are lost has failed. */
 bool store_job_lost(struct store *st, const char *id, struct err *err);
 

@@ -33,6 +33,7 @@ struct store_driver_job {
     bool (*end)(struct store *st, const char *id, enum job_state state, const struct err *reason,
                 const char *refusal, int64_t now_ms, struct err *err);
     bool (*delete)(struct store *st, const char *id, struct err *err);
+    bool (*line)(struct store *st, struct store_ids *out, struct err *err);
     bool (*expired)(struct store *st, int64_t now, int limit, struct store_ids *out,
                     struct err *err);
     bool (*finished_before)(struct store *st, int64_t before_ms, int limit, struct store_ids *out,
@@ -56,6 +57,7 @@ struct store_driver_image {
 struct store_driver_check {
     bool (*all)(struct store *st, const struct store_check *check, struct err *err);
     bool (*short_jobs)(struct store *st, const struct store_check *check, struct err *err);
+    bool (*reindex)(struct store *st, struct err *err);
 };
 
 struct store_driver {
@@ -73,6 +75,7 @@ struct store_driver {
                        const unsigned char hash[STORE_HASH_SIZE], struct err *err);
     bool (*key_each)(struct store *st, const unsigned char *hash, store_key_fn *fn, void *ctx,
                      struct err *err);
+    bool (*key_any)(struct store *st, bool *any, struct err *err);
     bool (*key_revoke)(struct store *st, const char *id, int64_t now_ms, struct err *err);
     const struct store_driver_job *job;
     const struct store_driver_image *image;

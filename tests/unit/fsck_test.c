@@ -3,6 +3,7 @@
 #include "tests/unit/server_fixture.h"
 
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <sys/stat.h>
 
 #include "server/cli/cli.h"
@@ -152,6 +153,39 @@ static void what_is_not_a_file_is_only_reported(void **state)
     assert_non_null(strstr(text, "strange"));
 }
 
+static void execute(struct fixture *f, const char *sql)
+{
+    char path[200];
+    sqlite3 *db;
+    snprintf(path, sizeof path, "%s/pictor.db", f->data);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static void an_index_that_does_not_fit_is_made_anew(void **state)
+{
+    struct fixture *f = *state;
+    char text[2000], id[JOB_ID_SIZE];
+    fixture_submit(f, "", 0, "a green frog", 1, id);
+    execute(f, "UPDATE jobs SET prompt = 'a red frog'");
+    struct fsck_result r = check(f, false, 0, text, sizeof text);
+    assert_int_equal(r.findings, 1);
+    assert_non_null(strstr(text, "index"));
+    assert_int_equal(check(f, true, 0, text, sizeof text).repaired, 1);
+    assert_int_equal(check(f, false, 0, text, sizeof text).findings, 0);
+}
+
+static void a_damaged_key_is_reported(void **state)
+{
+    struct fixture *f = *state;
+    char text[2000];
+    execute(f, "INSERT INTO keys (id, name, scopes, prefix, hash, created_ms) "
+               "VALUES ('k', 'k', 1, 0, x'00', 0)");
+    assert_int_equal(check(f, true, 0, text, sizeof text).findings, 1);
+    assert_non_null(strstr(text, "key \"k\" is damaged"));
+}
+
 /* ---- the command ---- */
 
 static int run(struct fixture *f, const char *flag)
@@ -199,6 +233,8 @@ int main(void)
         TEST(rows_without_files),
         TEST(a_file_of_another_size),
         TEST(what_is_not_a_file_is_only_reported),
+        TEST(an_index_that_does_not_fit_is_made_anew),
+        TEST(a_damaged_key_is_reported),
         TEST(exit_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

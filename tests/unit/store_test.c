@@ -238,6 +238,10 @@ static uint64_t next_random(void) /* xorshift64, Marsaglia 2003 */
 static void ignore_damage(void *ctx, const char *message)
 {
 }
+static void ignore_index(void *ctx)
+{
+}
+
 static void ignore_image(void *ctx, const char *job_id, const struct job_image *image)
 {
 }
@@ -285,8 +289,8 @@ static void use(struct fixture *f, char ids[][JOB_ID_SIZE], int count)
                 queue_release(q, &claim, "x", &err);
             }
         }
-        const struct store_check check = {NULL, ignore_damage, ignore_image, ignore_input,
-                                          ignore_short};
+        const struct store_check check = {NULL,         ignore_damage, ignore_index,
+                                          ignore_image, ignore_input,  ignore_short};
         store_check(st, &check, &err);
         store_key_each(st, NULL, any_key, NULL, &err);
         struct job_params p;

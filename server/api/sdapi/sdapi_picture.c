@@ -372,7 +372,7 @@ done:
     return json;
 }
 
-static bool postprocess_next(void *ctx)
+static bool postprocess_next(void *ctx, const atomic_bool *gone)
 {
     struct upscaling *t = ctx;
     cJSON *json = postprocess(t, t->pictures[t->done].data, t->pictures[t->done].size);

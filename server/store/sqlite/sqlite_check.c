@@ -7,13 +7,13 @@
 #include "server/store/sqlite/sqlite_sql.h"
 
 /* Calls `row` for every row of a statement without parameters. */
-static bool each(struct store *st, enum statement which,
+static bool each(struct sqlite_connection *c, enum statement which,
                  void (*row)(const struct store_check *check, sqlite3_stmt *s),
                  const struct store_check *check, struct err *err)
 {
-    sqlite3_stmt *s = sqlite_sql_bind(st, which, err, "");
+    sqlite3_stmt *s = sqlite_sql_bind(c, which, err, "");
     bool failed = !s;
-    while (s && sqlite_sql_row(st, s, &failed, err))
+    while (s && sqlite_sql_row(c, s, &failed, err))
         row(check, s);
     sqlite_sql_done(s);
     return !failed;
@@ -70,24 +70,54 @@ static void check_job(const struct store_check *check, sqlite3_stmt *s)
     job_free(&job);
 }
 
+static void check_key(const struct store_check *check, sqlite3_stmt *s)
+{
+    struct key key;
+    char text[128];
+    snprintf(text, sizeof text, "the row of key \"%.40s\" is damaged", sqlite_sql_text(s, 0));
+    if (!sqlite_key_read(s, &key))
+        check->damage(check->ctx, text);
+}
+
+static bool check_search(struct sqlite_connection *c, const struct store_check *check,
+                         struct err *err)
+{
+    struct err damage;
+    if (sqlite_sql_run(c, SQL_SEARCH_CHECK, &damage, ""))
+        return true;
+    if (damage.code != ERR_IO)
+        return err_set(err, damage.code, "%s", damage.msg);
+    check->index(check->ctx);
+    return true;
+}
+
 static bool check_all(struct store *st, const struct store_check *check, struct err *err)
 {
-    sqlite_lock(st);
-    bool done = each(st, SQL_INTEGRITY, check_integrity, check, err) &&
-                each(st, SQL_FOREIGN_KEYS, check_reference, check, err) &&
-                each(st, SQL_JOB_ALL, check_job, check, err) &&
-                each(st, SQL_IMAGE_ALL, check_image, check, err) &&
-                each(st, SQL_INPUT_ALL, check_input, check, err);
-    sqlite_unlock(st);
+    struct sqlite_connection *c = sqlite_writer(st);
+    bool done = each(c, SQL_INTEGRITY, check_integrity, check, err) &&
+                each(c, SQL_FOREIGN_KEYS, check_reference, check, err) &&
+                each(c, SQL_JOB_ALL, check_job, check, err) &&
+                each(c, SQL_IMAGE_ALL, check_image, check, err) &&
+                each(c, SQL_INPUT_ALL, check_input, check, err) &&
+                each(c, SQL_KEY_ALL, check_key, check, err) && check_search(c, check, err);
+    sqlite_release(c);
     return done;
 }
 
 static bool check_short_jobs(struct store *st, const struct store_check *check, struct err *err)
 {
-    sqlite_lock(st);
-    bool done = each(st, SQL_JOB_SHORT, check_short, check, err);
-    sqlite_unlock(st);
+    struct sqlite_connection *c = sqlite_writer(st);
+    bool done = each(c, SQL_JOB_SHORT, check_short, check, err);
+    sqlite_release(c);
     return done;
 }
 
-const struct store_driver_check sqlite_check = {check_all, check_short_jobs};
+static bool reindex(struct store *st, struct err *err)
+{
+    struct sqlite_connection *c = sqlite_writer(st);
+    bool done = sqlite_sql_run(c, SQL_SEARCH_REBUILD, err, "");
+    sqlite_release(c);
+    return done;
+}
+
+const struct store_driver_check sqlite_check = {check_all, check_short_jobs, reindex};

@@ -28,22 +28,22 @@ static bool image_put(struct store *st, const char *job_id, const struct job_ima
                       struct job_image *replaced, struct err *err)
 {
     *replaced = (struct job_image){0};
-    sqlite_lock(st);
-    sqlite3_stmt *s = sqlite_sql_bind(st, SQL_IMAGE_AT, err, "ti", job_id, (int64_t)image->index);
+    struct sqlite_connection *c = sqlite_writer(st);
+    sqlite3_stmt *s = sqlite_sql_bind(c, SQL_IMAGE_AT, err, "ti", job_id, (int64_t)image->index);
     bool failed = !s;
-    if (s && sqlite_sql_row(st, s, &failed, err))
+    if (s && sqlite_sql_row(c, s, &failed, err))
         failed = !sqlite_image_read(s, replaced, err);
     sqlite_sql_done(s);
     free(replaced->infotext);
     replaced->infotext = NULL;
     if (!failed && replaced->id[0])
-        failed = !sqlite_sql_run(st, SQL_IMAGE_DELETE, err, "t", replaced->id);
+        failed = !sqlite_sql_run(c, SQL_IMAGE_DELETE, err, "t", replaced->id);
     bool done = !failed &&
-                sqlite_sql_run(st, SQL_IMAGE_INSERT, err, "ttiiiiitit", image->id, job_id,
+                sqlite_sql_run(c, SQL_IMAGE_INSERT, err, "ttiiiiitit", image->id, job_id,
                                (int64_t)image->index, (int64_t)image->width, (int64_t)image->height,
                                (int64_t)image->seed, (int64_t)image->subseed, image->format,
                                (int64_t)image->bytes, image->infotext ? image->infotext : "");
-    sqlite_unlock(st);
+    sqlite_release(c);
     return done;
 }
 
@@ -51,31 +51,31 @@ static bool image_get(struct store *st, const char *id, const char *key_id, stru
                       struct err *err)
 {
     *image = (struct job_image){0};
-    sqlite_lock(st);
-    sqlite3_stmt *s = sqlite_sql_bind(st, SQL_IMAGE_GET, err, "tt", id, key_id);
-    bool failed = !s, found = s && sqlite_sql_row(st, s, &failed, err);
+    struct sqlite_connection *c = sqlite_reader(st);
+    sqlite3_stmt *s = sqlite_sql_bind(c, SQL_IMAGE_GET, err, "tt", id, key_id);
+    bool failed = !s, found = s && sqlite_sql_row(c, s, &failed, err);
     bool done = found && sqlite_image_read(s, image, err);
     if (!found && !failed)
         err_set(err, ERR_NOT_FOUND, "there is no picture \"%.40s\"", id);
     sqlite_sql_done(s);
-    sqlite_unlock(st);
+    sqlite_release(c);
     return done;
 }
 
 static bool image_delete(struct store *st, const char *id, struct err *err)
 {
-    sqlite_lock(st);
-    bool done = sqlite_sql_run(st, SQL_IMAGE_DELETE, err, "t", id);
-    sqlite_unlock(st);
+    struct sqlite_connection *c = sqlite_writer(st);
+    bool done = sqlite_sql_run(c, SQL_IMAGE_DELETE, err, "t", id);
+    sqlite_release(c);
     return done;
 }
 
 static bool input_put(struct store *st, const char *job_id, const char *name, size_t bytes,
                       struct err *err)
 {
-    sqlite_lock(st);
-    bool done = sqlite_sql_run(st, SQL_INPUT_PUT, err, "tti", job_id, name, (int64_t)bytes);
-    sqlite_unlock(st);
+    struct sqlite_connection *c = sqlite_writer(st);
+    bool done = sqlite_sql_run(c, SQL_INPUT_PUT, err, "tti", job_id, name, (int64_t)bytes);
+    sqlite_release(c);
     return done;
 }
 
@@ -83,23 +83,23 @@ static bool input_bytes(struct store *st, const char *job_id, const char *name, 
                         struct err *err)
 {
     *bytes = 0;
-    sqlite_lock(st);
-    sqlite3_stmt *s = sqlite_sql_bind(st, SQL_INPUT_BYTES, err, "tt", job_id, name);
-    bool failed = !s, found = s && sqlite_sql_row(st, s, &failed, err);
+    struct sqlite_connection *c = sqlite_reader(st);
+    sqlite3_stmt *s = sqlite_sql_bind(c, SQL_INPUT_BYTES, err, "tt", job_id, name);
+    bool failed = !s, found = s && sqlite_sql_row(c, s, &failed, err);
     if (found)
         *bytes = (size_t)sqlite3_column_int64(s, 0);
     else if (!failed)
         err_set(err, ERR_NOT_FOUND, "job %.40s has no input \"%.20s\"", job_id, name);
     sqlite_sql_done(s);
-    sqlite_unlock(st);
+    sqlite_release(c);
     return found;
 }
 
 static bool input_delete(struct store *st, const char *job_id, const char *name, struct err *err)
 {
-    sqlite_lock(st);
-    bool done = sqlite_sql_run(st, SQL_INPUT_DELETE, err, "tt", job_id, name);
-    sqlite_unlock(st);
+    struct sqlite_connection *c = sqlite_writer(st);
+    bool done = sqlite_sql_run(c, SQL_INPUT_DELETE, err, "tt", job_id, name);
+    sqlite_release(c);
     return done;
 }
 

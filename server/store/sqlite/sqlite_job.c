@@ -46,13 +46,13 @@ bool sqlite_job_read(sqlite3_stmt *s, struct job *out, struct err *err)
     return true;
 }
 
-static bool read_images(struct store *st, struct job *job, struct err *err)
+static bool read_images(struct sqlite_connection *c, struct job *job, struct err *err)
 {
     bool failed;
-    sqlite3_stmt *s = sqlite_sql_bind(st, SQL_IMAGES_OF_JOB, err, "t", job->id);
+    sqlite3_stmt *s = sqlite_sql_bind(c, SQL_IMAGES_OF_JOB, err, "t", job->id);
     if (!s)
         return false;
-    while (sqlite_sql_row(st, s, &failed, err)) {
+    while (sqlite_sql_row(c, s, &failed, err)) {
         struct job_image *images = realloc(job->images, (job->image_count + 1) * sizeof *images);
         if (images)
             job->images = images;
@@ -70,31 +70,6 @@ static bool read_images(struct store *st, struct job *job, struct err *err)
     return !failed;
 }
 
-/* Gives queued jobs their place in the line. */
-static bool read_positions(struct store *st, struct job *jobs, size_t count, struct err *err)
-{
-    size_t wanted = 0;
-    bool failed;
-    for (size_t i = 0; i < count; i++)
-        wanted += jobs[i].state == JOB_QUEUED;
-    if (wanted == 0)
-        return true;
-    sqlite3_stmt *s = sqlite_sql_bind(st, SQL_JOB_POSITIONS, err, "");
-    if (!s)
-        return false;
-    for (int position = 0; wanted && sqlite_sql_row(st, s, &failed, err); position++) {
-        const char *id = sqlite_sql_text(s, 0);
-        for (size_t i = 0; i < count; i++) {
-            if (strcmp(jobs[i].id, id) == 0) {
-                jobs[i].position = position;
-                wanted--;
-            }
-        }
-    }
-    sqlite_sql_done(s);
-    return !failed;
-}
-
 /* ---- jobs ---- */
 
 static bool job_insert(struct store *st, const struct job *job, struct err *err)
@@ -107,11 +82,15 @@ static bool job_insert(struct store *st, const struct job *job, struct err *err)
         err_set(err, ERR_INTERNAL, "no memory for a job");
         goto fail;
     }
-    sqlite_lock(st);
-    done = sqlite_sql_run(st, SQL_JOB_INSERT, err, "ttittiti", job->id, job->key_id,
-                          (int64_t)job->priority, p->model, p->prompt, (int64_t)p->count, text,
-                          job->created_ms);
-    sqlite_unlock(st);
+    struct sqlite_connection *c = sqlite_writer(st);
+    done = sqlite_sql_save(c, err) &&
+           sqlite_sql_keep(c,
+                           sqlite_sql_run(c, SQL_JOB_INSERT, err, "ttittiti", job->id, job->key_id,
+                                          (int64_t)job->priority, p->model, p->prompt,
+                                          (int64_t)p->count, text, job->created_ms) &&
+                               sqlite_sql_run(c, SQL_JOB_INDEX, err, "t", job->id),
+                           err);
+    sqlite_release(c);
 fail:
     cJSON_free(text);
     cJSON_Delete(json);
@@ -122,15 +101,15 @@ static bool job_get(struct store *st, const char *id, const char *key_id, struct
                     struct err *err)
 {
     *out = (struct job){0};
-    sqlite_lock(st);
-    sqlite3_stmt *s = sqlite_sql_bind(st, SQL_JOB_GET, err, "tt", id, key_id);
-    bool failed = !s, found = s && sqlite_sql_row(st, s, &failed, err);
+    struct sqlite_connection *c = sqlite_reader(st);
+    sqlite3_stmt *s = sqlite_sql_bind(c, SQL_JOB_GET, err, "tt", id, key_id);
+    bool failed = !s, found = s && sqlite_sql_row(c, s, &failed, err);
     if (!found && !failed)
         err_set(err, ERR_NOT_FOUND, "there is no job \"%.40s\"", id);
     bool done = found && sqlite_job_read(s, out, err);
     sqlite_sql_done(s);
-    done = done && read_images(st, out, err) && read_positions(st, out, 1, err);
-    sqlite_unlock(st);
+    done = done && read_images(c, out, err);
+    sqlite_release(c);
     if (!done)
         job_free(out);
     return done;
@@ -143,29 +122,111 @@ static void leave_out(struct job *job, const struct err *damage)
     log_event(LOG_ERROR, "job_damaged", "reason=%s", log_quote(text, sizeof text, damage->msg));
 }
 
-static bool job_list(struct store *st, const struct job_filter *filter, struct job **jobs,
-                     size_t *count, int64_t *next, struct err *err)
+/* ---- lists ---- */
+
+/* How the rows of a state are found: few by an index of their own, the others along the history. */
+enum list_state { LIST_ANY, LIST_QUEUED, LIST_RUNNING, LIST_DONE, LIST_ENDED, LIST_STATES };
+
+/* TEXT_SHORT has no three characters in a row for the index: every prompt is read. */
+enum list_text { TEXT_NONE, TEXT_SHORT, TEXT_INDEXED, LIST_TEXTS };
+
+_Static_assert(2 * LIST_STATES * LIST_TEXTS == SQLITE_LISTS, "a slot for each kind of list");
+
+#define TRIGRAMS_MAX 12
+#define MATCH_SIZE (TRIGRAMS_MAX * 24)
+
+/* The statement of a kind of list. Parameters: key, state, text, match, before, limit. */
+static void list_sql(bool of_key, enum list_state state, enum list_text text, char *sql,
+                     size_t size)
 {
-    const char *state = filter->state < 0 ? NULL : job_state_name((enum job_state)filter->state);
-    int limit = filter->limit < 1 ? 1 : filter->limit > 200 ? 200 : filter->limit, rows = 0;
+    static const struct {
+        const char *index, *where;
+    } states[LIST_STATES] = {
+        [LIST_ANY] = {"", ""},
+        [LIST_QUEUED] = {" INDEXED BY jobs_queued", " AND state = 'queued'"},
+        [LIST_RUNNING] = {" INDEXED BY jobs_running", " AND state = 'running'"},
+        [LIST_DONE] = {"", " AND state = ?2"},
+        [LIST_ENDED] = {" INDEXED BY jobs_ended",
+                        " AND state IN ('failed', 'cancelled') AND state = ?2"},
+    };
+    bool indexed = text == TEXT_INDEXED;
+    snprintf(sql, size,
+             "SELECT " SQLITE_JOB_COLUMNS " FROM %sjobs%s WHERE %ssequence < ?5%s%s%s "
+             "ORDER BY %s DESC LIMIT ?6",
+             indexed ? "jobs_search CROSS JOIN " : "", indexed ? "" : states[state].index,
+             indexed ? "jobs_search MATCH ?4 AND jobs_search.rowid < ?5 AND "
+                       "jobs.sequence = jobs_search.rowid AND "
+                     : "",
+             states[state].where, of_key ? " AND key_id = ?1" : "",
+             text == TEXT_NONE ? "" : " AND instr(lower(jobs.prompt), lower(?3)) > 0",
+             indexed ? "jobs_search.rowid" : "sequence");
+}
+
+/* Bytes of the character at p (UTF-8, checked before); 0 at the end. */
+static size_t character(const char *p)
+{
+    unsigned char c = (unsigned char)*p;
+    return c == 0 ? 0 : c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+}
+
+/* The text's trigrams as a query of the index: "abc" AND "bcd". Only some of a long text's, spread
+ * over it: what they find is compared with the whole text anyway. False when there are none. */
+static bool match_query(const char *text, char match[MATCH_SIZE])
+{
+    size_t starts[JOB_SEARCH_MAX + 1], count = 0, n = 0;
+    for (const char *p = text; *p; p += character(p))
+        starts[count++] = (size_t)(p - text);
+    starts[count] = strlen(text);
+    if (count < 3)
+        return false;
+    size_t trigrams = count - 2, used = trigrams < TRIGRAMS_MAX ? trigrams : TRIGRAMS_MAX;
+    for (size_t i = 0; i < used; i++) {
+        size_t at = i * trigrams / used;
+        n += (size_t)snprintf(match + n, MATCH_SIZE - n, "%s\"", i ? " AND " : "");
+        for (size_t k = starts[at]; k < starts[at + 3]; k++) {
+            if (text[k] == '"')
+                match[n++] = '"';
+            match[n++] = text[k];
+        }
+        match[n++] = '"';
+        match[n] = '\0';
+    }
+    return true;
+}
+
+static sqlite3_stmt *bind_list(struct sqlite_connection *c, const struct job_filter *filter,
+                               int limit, struct err *err)
+{
+    char sql[800], match[MATCH_SIZE] = "";
+    enum list_state state = LIST_ANY;
+    enum list_text text = TEXT_NONE;
+    if (filter->state >= 0)
+        state = filter->state == JOB_QUEUED    ? LIST_QUEUED
+                : filter->state == JOB_RUNNING ? LIST_RUNNING
+                : filter->state == JOB_DONE    ? LIST_DONE
+                                               : LIST_ENDED;
+    if (filter->text)
+        text = match_query(filter->text, match) ? TEXT_INDEXED : TEXT_SHORT;
+    int which = ((filter->key_id != NULL) * LIST_STATES + (int)state) * LIST_TEXTS + (int)text;
+    list_sql(filter->key_id != NULL, state, text, sql, sizeof sql);
+    return sqlite_sql_bind_list(
+        c, which, sql, err, "ttttii", filter->key_id,
+        filter->state < 0 ? NULL : job_state_name((enum job_state)filter->state), filter->text,
+        match, filter->before_sequence ? filter->before_sequence : INT64_MAX, (int64_t)limit);
+}
+
+/* Reads up to `limit` rows and their pictures. */
+static bool read_list(struct sqlite_connection *c, const struct job_filter *filter, int limit,
+                      struct job *all, size_t *count, int64_t *next, struct err *err)
+{
     int64_t last = 0;
+    int rows = 0;
     bool failed = true;
     struct err damage;
-    struct job *all = calloc((size_t)limit, sizeof *all);
     size_t n = 0;
-    *jobs = NULL;
-    *count = 0;
-    *next = 0;
-    if (!all)
-        return err_set(err, ERR_INTERNAL, "no memory for a list of jobs");
-    sqlite_lock(st);
     /* One more than asked for tells whether there is another page. */
-    sqlite3_stmt *s = sqlite_sql_bind(st, filter->key_id ? SQL_JOB_LIST_OF_KEY : SQL_JOB_LIST, err,
-                                      "tttii", filter->key_id, state, filter->text,
-                                      filter->before_sequence, (int64_t)limit + 1);
-    if (!s)
-        goto fail;
-    while (sqlite_sql_row(st, s, &failed, err)) {
+    sqlite3_stmt *s = bind_list(c, filter, limit + 1, err);
+    while (s && sqlite_sql_row(c, s, &failed, err)) {
         if (rows++ == limit) {
             *next = last;
             break;
@@ -178,7 +239,7 @@ static bool job_list(struct store *st, const struct job_filter *filter, struct j
     }
     sqlite_sql_done(s);
     for (size_t i = 0; i < n && !failed;) {
-        if (read_images(st, &all[i], &damage)) {
+        if (read_images(c, &all[i], &damage)) {
             i++;
         } else if (damage.code == ERR_INTERNAL) {
             leave_out(&all[i], &damage);
@@ -187,10 +248,30 @@ static bool job_list(struct store *st, const struct job_filter *filter, struct j
             failed = !err_set(err, damage.code, "%s", damage.msg);
         }
     }
-    failed = failed || !read_positions(st, all, n, err);
-fail:
-    sqlite_unlock(st);
-    if (failed) {
+    *count = n;
+    return !failed;
+}
+
+static bool job_list(struct store *st, const struct job_filter *filter, struct job **jobs,
+                     size_t *count, int64_t *next, struct err *err)
+{
+    int limit = filter->limit < 1 ? 1 : filter->limit > 200 ? 200 : filter->limit;
+    *jobs = NULL;
+    *count = 0;
+    *next = 0;
+    if (filter->text && (strlen(filter->text) > JOB_SEARCH_MAX ||
+                         !json_text_is_utf8(filter->text, strlen(filter->text), NULL)))
+        return err_set(err, ERR_INVALID, "a search is for at most %d bytes of UTF-8",
+                       JOB_SEARCH_MAX);
+    struct job *all = calloc((size_t)limit, sizeof *all);
+    size_t n = 0;
+    if (!all)
+        return err_set(err, ERR_INTERNAL, "no memory for a list of jobs");
+    struct sqlite_connection *c =
+        filter->text ? sqlite_searcher(st, filter->gone) : sqlite_reader(st);
+    bool done = read_list(c, filter, limit, all, &n, next, err);
+    sqlite_release(c);
+    if (!done) {
         for (size_t i = 0; i < n; i++)
             job_free(&all[i]);
         free(all);
@@ -205,15 +286,15 @@ static bool job_depth(struct store *st, const char *key_id, int *queued, int *ru
                       struct err *err)
 {
     *queued = *running = 0;
-    sqlite_lock(st);
-    sqlite3_stmt *s = sqlite_sql_bind(st, SQL_JOB_DEPTH, err, "t", key_id);
+    struct sqlite_connection *c = sqlite_reader(st);
+    sqlite3_stmt *s = sqlite_sql_bind(c, SQL_JOB_DEPTH, err, "t", key_id);
     bool failed = !s;
-    if (s && sqlite_sql_row(st, s, &failed, err)) {
+    if (s && sqlite_sql_row(c, s, &failed, err)) {
         *queued = sqlite3_column_int(s, 0);
         *running = sqlite3_column_int(s, 1);
     }
     sqlite_sql_done(s);
-    sqlite_unlock(st);
+    sqlite_release(c);
     return !failed;
 }
 
@@ -221,26 +302,26 @@ static bool job_backlog(struct store *st, struct job_backlog *out, size_t max, s
                         struct err *err)
 {
     *count = 0;
-    sqlite_lock(st);
-    sqlite3_stmt *s = sqlite_sql_bind(st, SQL_JOB_BACKLOG, err, "i", (int64_t)max);
+    struct sqlite_connection *c = sqlite_reader(st);
+    sqlite3_stmt *s = sqlite_sql_bind(c, SQL_JOB_BACKLOG, err, "i", (int64_t)max);
     bool failed = !s;
-    while (s && *count < max && sqlite_sql_row(st, s, &failed, err)) {
+    while (s && *count < max && sqlite_sql_row(c, s, &failed, err)) {
         struct job_backlog *b = &out[(*count)++];
         snprintf(b->model, sizeof b->model, "%s", sqlite_sql_text(s, 0));
         b->queued = sqlite3_column_int(s, 1);
         b->oldest_ms = sqlite3_column_int64(s, 2);
     }
     sqlite_sql_done(s);
-    sqlite_unlock(st);
+    sqlite_release(c);
     return !failed;
 }
 
 static bool job_nameless(struct store *st, int *count, struct err *err)
 {
-    sqlite_lock(st);
-    bool done = sqlite_sql_run(st, SQL_JOB_NAMELESS, err, "");
-    *count = done ? sqlite_sql_changes(st) : 0;
-    sqlite_unlock(st);
+    struct sqlite_connection *c = sqlite_writer(st);
+    bool done = sqlite_sql_run(c, SQL_JOB_NAMELESS, err, "");
+    *count = done ? sqlite_sql_changes(c) : 0;
+    sqlite_release(c);
     return done;
 }
 
@@ -260,14 +341,14 @@ static bool job_next(struct store *st, const char *const *models, size_t model_c
         if (!text)
             return err_set(err, ERR_INTERNAL, "no memory for the names of models");
     }
-    sqlite_lock(st);
-    sqlite3_stmt *s = sqlite_sql_bind(st, SQL_JOB_NEXT, err, "t", text);
+    struct sqlite_connection *c = sqlite_reader(st);
+    sqlite3_stmt *s = sqlite_sql_bind(c, SQL_JOB_NEXT, err, "t", text);
     failed = !s;
-    if (s && sqlite_sql_row(st, s, &failed, err) && !sqlite_sql_id(s, 0, id))
+    if (s && sqlite_sql_row(c, s, &failed, err) && !sqlite_sql_id(s, 0, id))
         failed = !err_set(err, ERR_INTERNAL, "a queued job has the damaged id \"%.40s\"",
                           sqlite_sql_text(s, 0));
     sqlite_sql_done(s);
-    sqlite_unlock(st);
+    sqlite_release(c);
     cJSON_free(text);
     return !failed;
 }
@@ -275,28 +356,28 @@ static bool job_next(struct store *st, const char *const *models, size_t model_c
 static bool job_start(struct store *st, const char *id, const char *owner, int64_t now_ms,
                       int64_t lease_until, int64_t *token, struct err *err)
 {
-    sqlite_lock(st);
+    struct sqlite_connection *c = sqlite_writer(st);
     sqlite3_stmt *s =
-        sqlite_sql_bind(st, SQL_JOB_START, err, "ttii", id, owner, now_ms, lease_until);
+        sqlite_sql_bind(c, SQL_JOB_START, err, "ttii", id, owner, now_ms, lease_until);
     bool failed = !s, started = false;
-    while (s && sqlite_sql_row(st, s, &failed, err)) {
+    while (s && sqlite_sql_row(c, s, &failed, err)) {
         *token = sqlite3_column_int64(s, 0);
         started = true;
     }
     sqlite_sql_done(s);
     if (!failed && !started)
         err_set(err, ERR_NOT_FOUND, "job %.40s is not queued", id);
-    bool done = started && !failed && sqlite_sql_run(st, SQL_JOB_TURN, err, "t", id);
-    sqlite_unlock(st);
+    bool done = started && !failed && sqlite_sql_run(c, SQL_JOB_TURN, err, "t", id);
+    sqlite_release(c);
     return done;
 }
 
 static bool job_lease(struct store *st, const char *id, struct store_lease *out, struct err *err)
 {
     *out = (struct store_lease){0};
-    sqlite_lock(st);
-    sqlite3_stmt *s = sqlite_sql_bind(st, SQL_JOB_LEASE, err, "t", id);
-    bool failed = !s, found = s && sqlite_sql_row(st, s, &failed, err);
+    struct sqlite_connection *c = sqlite_reader(st);
+    sqlite3_stmt *s = sqlite_sql_bind(c, SQL_JOB_LEASE, err, "t", id);
+    bool failed = !s, found = s && sqlite_sql_row(c, s, &failed, err);
     bool done = found && job_state_of(sqlite_sql_text(s, 0), &out->state) &&
                 sqlite_sql_copy(s, 1, out->key_id, sizeof out->key_id);
     if (done) {
@@ -311,63 +392,67 @@ static bool job_lease(struct store *st, const char *id, struct store_lease *out,
         err_set(err, ERR_NOT_FOUND, "there is no job \"%.40s\"", id);
     }
     sqlite_sql_done(s);
-    sqlite_unlock(st);
+    sqlite_release(c);
     return done;
 }
 
 /* An update that must find its row in the state that the statement names. */
-static bool changed_one(struct store *st, const char *id, bool ran, struct err *err)
+static bool changed_one(struct sqlite_connection *c, const char *id, bool ran, struct err *err)
 {
-    if (ran && sqlite_sql_changes(st) == 0)
+    if (ran && sqlite_sql_changes(c) == 0)
         return err_set(err, ERR_NOT_FOUND, "job %.40s is not in the state for that", id);
     return ran;
 }
 
 static bool job_renew(struct store *st, const char *id, int64_t lease_until, struct err *err)
 {
-    sqlite_lock(st);
-    bool ran = sqlite_sql_run(st, SQL_JOB_RENEW, err, "ti", id, lease_until);
-    bool done = changed_one(st, id, ran, err);
-    sqlite_unlock(st);
+    struct sqlite_connection *c = sqlite_writer(st);
+    bool ran = sqlite_sql_run(c, SQL_JOB_RENEW, err, "ti", id, lease_until);
+    bool done = changed_one(c, id, ran, err);
+    sqlite_release(c);
     return done;
 }
 
 static bool job_interrupt(struct store *st, const char *id, struct err *err)
 {
-    sqlite_lock(st);
-    bool ran = sqlite_sql_run(st, SQL_JOB_INTERRUPT, err, "t", id);
-    bool done = changed_one(st, id, ran, err);
-    sqlite_unlock(st);
+    struct sqlite_connection *c = sqlite_writer(st);
+    bool ran = sqlite_sql_run(c, SQL_JOB_INTERRUPT, err, "t", id);
+    bool done = changed_one(c, id, ran, err);
+    sqlite_release(c);
     return done;
 }
 
 static bool job_requeue(struct store *st, const char *id, bool counts, struct err *err)
 {
-    sqlite_lock(st);
-    bool ran = sqlite_sql_run(st, SQL_JOB_REQUEUE, err, "ti", id, (int64_t)!counts);
-    bool done = changed_one(st, id, ran, err);
-    sqlite_unlock(st);
+    struct sqlite_connection *c = sqlite_writer(st);
+    bool ran = sqlite_sql_run(c, SQL_JOB_REQUEUE, err, "ti", id, (int64_t)!counts);
+    bool done = changed_one(c, id, ran, err);
+    sqlite_release(c);
     return done;
 }
 
 static bool job_end(struct store *st, const char *id, enum job_state state,
                     const struct err *reason, const char *refusal, int64_t now_ms, struct err *err)
 {
-    sqlite_lock(st);
-    bool ran = sqlite_sql_run(st, SQL_JOB_END, err, "ttittt", id, job_state_name(state), now_ms,
+    struct sqlite_connection *c = sqlite_writer(st);
+    bool ran = sqlite_sql_run(c, SQL_JOB_END, err, "ttittt", id, job_state_name(state), now_ms,
                               reason ? err_name(reason->code) : "", reason ? reason->msg : "",
                               refusal ? refusal : "");
-    bool done = changed_one(st, id, ran, err);
-    sqlite_unlock(st);
+    bool done = changed_one(c, id, ran, err);
+    sqlite_release(c);
     return done;
 }
 
 static bool job_delete(struct store *st, const char *id, struct err *err)
 {
-    sqlite_lock(st);
-    bool ran = sqlite_sql_run(st, SQL_JOB_DELETE, err, "t", id);
-    bool done = changed_one(st, id, ran, err);
-    sqlite_unlock(st);
+    struct sqlite_connection *c = sqlite_writer(st);
+    bool done = sqlite_sql_save(c, err);
+    if (done) {
+        bool ran = sqlite_sql_run(c, SQL_JOB_UNINDEX, err, "t", id) &&
+                   sqlite_sql_run(c, SQL_JOB_DELETE, err, "t", id);
+        done = sqlite_sql_keep(c, changed_one(c, id, ran, err), err);
+    }
+    sqlite_release(c);
     return done;
 }
 
@@ -377,14 +462,46 @@ static bool read_ids(struct store *st, enum statement which, int64_t before, int
     *out = (struct store_ids){.ids = malloc((size_t)limit * sizeof *out->ids)};
     if (!out->ids)
         return err_set(err, ERR_INTERNAL, "no memory for %d job ids", limit);
-    sqlite_lock(st);
-    sqlite3_stmt *s = sqlite_sql_bind(st, which, err, "ii", before, (int64_t)limit);
+    struct sqlite_connection *c = sqlite_reader(st);
+    sqlite3_stmt *s = sqlite_sql_bind(c, which, err, "ii", before, (int64_t)limit);
     bool failed = !s;
-    while (s && sqlite_sql_row(st, s, &failed, err))
+    while (s && sqlite_sql_row(c, s, &failed, err))
         if (sqlite_sql_id(s, 0, out->ids[out->count]))
             out->count++;
     sqlite_sql_done(s);
-    sqlite_unlock(st);
+    sqlite_release(c);
+    if (failed) {
+        free(out->ids);
+        *out = (struct store_ids){0};
+    }
+    return !failed;
+}
+
+static bool job_line(struct store *st, struct store_ids *out, struct err *err)
+{
+    size_t room = 0;
+    bool failed;
+    *out = (struct store_ids){0};
+    struct sqlite_connection *c = sqlite_reader(st);
+    sqlite3_stmt *s = sqlite_sql_bind(c, SQL_JOB_LINE, err, "");
+    failed = !s;
+    while (s && sqlite_sql_row(c, s, &failed, err)) {
+        if (out->count == room) {
+            room = room ? 2 * room : 64;
+            void *more = realloc(out->ids, room * sizeof *out->ids);
+            if (!more) {
+                failed = !err_set(err, ERR_INTERNAL, "no memory for the queue's line");
+                break;
+            }
+            out->ids = more;
+        }
+        /* A damaged id has a place, too, in which nobody looks for it. */
+        if (!sqlite_sql_id(s, 0, out->ids[out->count]))
+            out->ids[out->count][0] = '\0';
+        out->count++;
+    }
+    sqlite_sql_done(s);
+    sqlite_release(c);
     if (failed) {
         free(out->ids);
         *out = (struct store_ids){0};
@@ -406,10 +523,10 @@ static bool job_finished_before(struct store *st, int64_t before_ms, int limit,
 
 static bool job_lost(struct store *st, const char *id, struct err *err)
 {
-    sqlite_lock(st);
-    bool ran = sqlite_sql_run(st, SQL_JOB_LOST, err, "t", id);
-    bool done = changed_one(st, id, ran, err);
-    sqlite_unlock(st);
+    struct sqlite_connection *c = sqlite_writer(st);
+    bool ran = sqlite_sql_run(c, SQL_JOB_LOST, err, "t", id);
+    bool done = changed_one(c, id, ran, err);
+    sqlite_release(c);
     return done;
 }
 
@@ -428,6 +545,7 @@ const struct store_driver_job sqlite_job = {
     .requeue = job_requeue,
     .end = job_end,
     .delete = job_delete,
+    .line = job_line,
     .expired = job_expired,
     .finished_before = job_finished_before,
     .lost = job_lost,

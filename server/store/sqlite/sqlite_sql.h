@@ -3,26 +3,33 @@
 #ifndef PICTOR_SERVER_SQLITE_SQL_H
 #define PICTOR_SERVER_SQLITE_SQL_H
 
+#include <pthread.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 
 #include "server/store/store_driver.h"
 
 enum statement {
     SQL_BEGIN,
+    SQL_BEGIN_READ,
     SQL_COMMIT,
     SQL_ROLLBACK,
+    SQL_SAVE,
+    SQL_SAVE_KEEP,
+    SQL_SAVE_UNDO,
     SQL_OPTION_GET,
     SQL_OPTION_SET,
     SQL_KEY_INSERT,
     SQL_KEY_ALL,
     SQL_KEY_PREFIX,
+    SQL_KEY_ANY,
     SQL_KEY_REVOKE,
     SQL_JOB_INSERT,
     SQL_JOB_GET,
-    SQL_JOB_LIST,
-    SQL_JOB_LIST_OF_KEY,
+    SQL_JOB_INDEX,
+    SQL_JOB_UNINDEX,
     SQL_JOB_ALL,
-    SQL_JOB_POSITIONS,
+    SQL_JOB_LINE,
     SQL_JOB_DEPTH,
     SQL_JOB_BACKLOG,
     SQL_JOB_NEXT,
@@ -51,24 +58,83 @@ enum statement {
     SQL_INPUT_ALL,
     SQL_INTEGRITY,
     SQL_FOREIGN_KEYS,
+    SQL_SEARCH_CHECK,
+    SQL_SEARCH_REBUILD,
     SQL_COUNT
 };
 
-void sqlite_lock(struct store *st); /* recursive */
-void sqlite_unlock(struct store *st);
+#define SQLITE_JOB_COLUMNS                                                                         \
+    "id, key_id, state, priority, attempts, created_ms, started_ms, finished_ms, error_code, "     \
+    "error_message, params, sequence, refusal"
+
+#define SQLITE_READERS                                                                             \
+    4                   /* reads take microseconds: more would wait for the disk, not for a turn   \
+                         */
+#define SQLITE_LISTS 30 /* kinds of lists, numbered by sqlite_job.c */
+
+/* One way into the database, with statements of its own, prepared when they are first needed; used
+ * by one thread at a time. */
+struct sqlite_connection {
+    struct sqlite *owner;
+    sqlite3 *db;
+    sqlite3_stmt *statements[SQL_COUNT], *lists[SQLITE_LISTS];
+    bool busy;               /* a reader: under `reading` */
+    int64_t deadline;        /* of a reader at work, now_ms */
+    const atomic_bool *gone; /* nobody waits for its answer any more; NULL: somebody does */
+};
+
+struct sqlite {
+    struct store store; /* first: the store's functions get a pointer to it */
+    char path[4096];
+    int lock_fd;
+    pthread_mutex_t writing;   /* taken while the writer is used; over all of a transaction */
+    _Atomic(pthread_t) holder; /* the thread inside store_begin..commit; 0: none */
+    struct sqlite_connection writer;
+    pthread_mutex_t reading; /* who has which reader */
+    pthread_cond_t freed;
+    struct sqlite_connection readers[SQLITE_READERS];
+    pthread_mutex_t searching;
+    struct sqlite_connection searcher;
+};
+
+struct sqlite *sqlite_of(struct store *st);
+
+bool sqlite_sql_open(struct sqlite *owner, struct sqlite_connection *c, bool writes,
+                     struct err *err);
+void sqlite_sql_close(struct sqlite_connection *c);
+bool sqlite_sql_prepare_all(struct sqlite_connection *c, struct err *err);
+bool sqlite_sql_execute(struct sqlite_connection *c, const char *sql, struct err *err);
+/* Puts what SQLite says into `err`; false. */
+bool sqlite_sql_fail(const struct sqlite_connection *c, int rc, struct err *err);
+
+/* Each is given back by sqlite_release. The writer may be taken again by the thread that has it. */
+struct sqlite_connection *sqlite_writer(struct store *st);
+/* Sees what was committed when it was taken, and nothing later; inside store_begin..commit it is
+ * the writer, which sees what the thread has written. */
+struct sqlite_connection *sqlite_reader(struct store *st);
+/* A reader for what may take long: it has a deadline, and `gone` (may be NULL) ends it earlier. */
+struct sqlite_connection *sqlite_searcher(struct store *st, const atomic_bool *gone);
+void sqlite_release(struct sqlite_connection *c);
 
 /* Binds by `types`, a letter a parameter: t const char * (NULL is SQL NULL), i int64_t, b hash of
- * STORE_HASH_SIZE bytes. The statement stays in use until sqlite_sql_done; NULL on failure. Under
- * the lock, like all below. Text is borrowed until then. */
-sqlite3_stmt *sqlite_sql_bind(struct store *st, enum statement which, struct err *err,
+ * STORE_HASH_SIZE bytes. The statement stays in use until sqlite_sql_done; NULL on failure. Text is
+ * borrowed until then. */
+sqlite3_stmt *sqlite_sql_bind(struct sqlite_connection *c, enum statement which, struct err *err,
                               const char *types, ...);
+/* Likewise for list `which`, whose text is made by sqlite_job.c. */
+sqlite3_stmt *sqlite_sql_bind_list(struct sqlite_connection *c, int which, const char *sql,
+                                   struct err *err, const char *types, ...);
 /* Steps to the next row. False at the end and on failure, which sets *failed. */
-bool sqlite_sql_row(struct store *st, sqlite3_stmt *s, bool *failed, struct err *err);
+bool sqlite_sql_row(struct sqlite_connection *c, sqlite3_stmt *s, bool *failed, struct err *err);
 void sqlite_sql_done(sqlite3_stmt *s); /* NULL is fine */
 /* Binds, runs to the end, done: for statements without rows. */
-bool sqlite_sql_run(struct store *st, enum statement which, struct err *err, const char *types,
-                    ...);
-int sqlite_sql_changes(struct store *st); /* rows the last statement changed */
+bool sqlite_sql_run(struct sqlite_connection *c, enum statement which, struct err *err,
+                    const char *types, ...);
+/* All statements between these two, or none; inside of a transaction or alone. `done`: whether they
+ * went well; returns whether all did. */
+bool sqlite_sql_save(struct sqlite_connection *c, struct err *err);
+bool sqlite_sql_keep(struct sqlite_connection *c, bool done, struct err *err);
+int sqlite_sql_changes(struct sqlite_connection *c); /* rows the last statement changed */
 
 const char *sqlite_sql_text(sqlite3_stmt *s, int column); /* never NULL */
 /* Copies a text column; false when it does not fit. */
@@ -85,6 +151,8 @@ extern const struct store_driver_check sqlite_check;
 
 /* A row of JOB_COLUMNS, without pictures and position; job_free also after failure. */
 bool sqlite_job_read(sqlite3_stmt *s, struct job *out, struct err *err);
+/* A row of SQL_KEY_ALL; false when it is damaged. */
+bool sqlite_key_read(sqlite3_stmt *s, struct key *out);
 /* A row of IMAGE_COLUMNS; free out->infotext. */
 bool sqlite_image_read(sqlite3_stmt *s, struct job_image *out, struct err *err);
 

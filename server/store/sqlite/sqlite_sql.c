@@ -1,0 +1,410 @@
+/* sqlite_sql.c: connections, the table of statements, and what SQLite answers.
+ *
+ * WAL lets readers go on while one connection writes, so there is one writer, a few readers for
+ * what is quick, and one searcher, so that searches wait for each other and for nobody else. A
+ * reader's statements run in one read transaction: they see one state of the database. */
+#include "server/store/sqlite/sqlite_sql.h"
+
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "server/base/ids.h"
+#include "server/base/now.h"
+
+#define BUSY_MS 10000              /* `pictor keys` beside a server waits for its turn to write */
+#define VALUE_BYTES_MAX (64 << 20) /* no row needs more; a damaged one may claim gigabytes */
+#define READ_MS 10000 /* far more than a read takes: a bound for what nobody thought of */
+#define SEARCH_MS 2000
+#define OPCODES 200 /* of SQLite's machine between looks at the clock; most take less than 1 us */
+
+#define IMAGE_COLUMNS "id, position, width, height, seed, subseed, format, bytes, infotext"
+
+static const char *const statements[SQL_COUNT] = {
+    [SQL_BEGIN] = "BEGIN IMMEDIATE",
+    [SQL_BEGIN_READ] = "BEGIN",
+    [SQL_COMMIT] = "COMMIT",
+    [SQL_ROLLBACK] = "ROLLBACK",
+    [SQL_SAVE] = "SAVEPOINT one",
+    [SQL_SAVE_KEEP] = "RELEASE one",
+    [SQL_SAVE_UNDO] = "ROLLBACK TO one",
+    [SQL_OPTION_GET] = "SELECT value FROM options WHERE name = ?1",
+    [SQL_OPTION_SET] = "INSERT INTO options (name, value) VALUES (?1, ?2) "
+                       "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    [SQL_KEY_INSERT] = "INSERT INTO keys (id, name, scopes, prefix, hash, created_ms) "
+                       "SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (SELECT 1 FROM keys "
+                       "WHERE ?2 IN (name, id) AND revoked_ms = 0)",
+    [SQL_KEY_ALL] = "SELECT id, name, scopes, created_ms, revoked_ms, hash FROM keys "
+                    "ORDER BY sequence",
+    [SQL_KEY_PREFIX] = "SELECT id, name, scopes, created_ms, revoked_ms, hash FROM keys "
+                       "WHERE prefix = ?1 ORDER BY sequence",
+    [SQL_KEY_ANY] = "SELECT EXISTS (SELECT 1 FROM keys)",
+    [SQL_KEY_REVOKE] = "UPDATE keys SET revoked_ms = ?2 WHERE id = ?1 AND revoked_ms = 0",
+    [SQL_JOB_INSERT] = "INSERT INTO jobs (id, key_id, priority, model, prompt, count, params, "
+                       "created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    [SQL_JOB_INDEX] = "INSERT INTO jobs_search (rowid, prompt) "
+                      "SELECT sequence, prompt FROM jobs WHERE id = ?1",
+    [SQL_JOB_UNINDEX] = "INSERT INTO jobs_search (jobs_search, rowid, prompt) "
+                        "SELECT 'delete', sequence, prompt FROM jobs WHERE id = ?1",
+    [SQL_JOB_GET] = "SELECT " SQLITE_JOB_COLUMNS " FROM jobs WHERE id = ?1 "
+                    "AND (?2 IS NULL OR key_id = ?2)",
+    [SQL_JOB_ALL] = "SELECT " SQLITE_JOB_COLUMNS " FROM jobs",
+    /* In the order they will run if nothing else comes: within a priority the keys take turns, so
+     * the n-th job of each key is in round n. */
+    [SQL_JOB_LINE] =
+        "WITH q AS (SELECT id, priority, sequence, coalesce(turn, 0) AS turn, row_number() OVER "
+        "(PARTITION BY key_id, priority ORDER BY sequence) AS round FROM jobs "
+        "LEFT JOIN turns USING (key_id) WHERE state = 'queued') "
+        "SELECT id FROM q ORDER BY priority DESC, round, turn, sequence",
+    [SQL_JOB_DEPTH] = "SELECT (SELECT count(*) FROM jobs WHERE state = 'queued' AND "
+                      "(?1 IS NULL OR key_id = ?1)), (SELECT count(*) FROM jobs WHERE "
+                      "state = 'running' AND (?1 IS NULL OR key_id = ?1))",
+    [SQL_JOB_BACKLOG] = "SELECT model, count(*), min(created_ms) FROM jobs WHERE state = 'queued' "
+                        "GROUP BY model ORDER BY model LIMIT ?1",
+    [SQL_JOB_NEXT] = "SELECT id FROM jobs LEFT JOIN turns USING (key_id) WHERE state = 'queued' "
+                     "AND (?1 IS NULL OR model IN (SELECT value FROM json_each(?1))) "
+                     "ORDER BY priority DESC, coalesce(turn, 0), sequence LIMIT 1",
+    [SQL_JOB_START] = "UPDATE jobs SET state = 'running', attempts = attempts + 1, "
+                      "token = token + 1, owner = ?2, started_ms = ?3, lease_until = ?4, "
+                      "interrupted = 0 WHERE id = ?1 AND state = 'queued' RETURNING token",
+    [SQL_JOB_TURN] = "INSERT INTO turns (key_id, turn) SELECT key_id, (SELECT "
+                     "coalesce(max(turn), 0) + 1 FROM turns) FROM jobs WHERE id = ?1 "
+                     "ON CONFLICT (key_id) DO UPDATE SET turn = excluded.turn",
+    [SQL_JOB_LEASE] = "SELECT state, key_id, token, attempts, count, interrupted, (SELECT count(*) "
+                      "FROM images WHERE job_id = jobs.id) FROM jobs WHERE id = ?1",
+    [SQL_JOB_RENEW] = "UPDATE jobs SET lease_until = ?2 WHERE id = ?1 AND state = 'running'",
+    [SQL_JOB_INTERRUPT] = "UPDATE jobs SET interrupted = 1 WHERE id = ?1 AND state = 'running'",
+    [SQL_JOB_REQUEUE] = "UPDATE jobs SET state = 'queued', owner = '', lease_until = 0, "
+                        "attempts = max(attempts - ?2, 0) WHERE id = ?1 AND state = 'running'",
+    [SQL_JOB_END] = "UPDATE jobs SET state = ?2, finished_ms = ?3, error_code = ?4, "
+                    "error_message = ?5, refusal = ?6, owner = '', lease_until = 0 WHERE id = ?1 "
+                    "AND state IN ('queued', 'running')",
+    [SQL_JOB_DELETE] = "DELETE FROM jobs WHERE id = ?1",
+    [SQL_JOB_EXPIRED] = "SELECT id FROM jobs WHERE state = 'running' AND lease_until < ?1 "
+                        "ORDER BY lease_until LIMIT ?2",
+    [SQL_JOB_FINISHED_BEFORE] = "SELECT id FROM jobs WHERE finished_ms > 0 AND finished_ms < ?1 "
+                                "ORDER BY finished_ms LIMIT ?2",
+    [SQL_JOB_SHORT] = "SELECT id, count, n FROM (SELECT id, count, interrupted, (SELECT count(*) "
+                      "FROM images WHERE job_id = jobs.id) AS n FROM jobs WHERE state = 'done') "
+                      "WHERE n < count AND interrupted = 0",
+    [SQL_JOB_LOST] = "UPDATE jobs SET state = 'failed', error_code = 'io', error_message = "
+                     "'its pictures were lost' WHERE id = ?1 AND state = 'done'",
+    [SQL_JOB_NAMELESS] = "UPDATE jobs SET state = 'failed', error_code = 'internal', "
+                         "error_message = 'its id is damaged' WHERE state IN ('queued', 'running') "
+                         "AND (length(CAST(id AS BLOB)) <> 32 OR id GLOB '*[^0-9a-f]*')",
+    [SQL_IMAGE_AT] = "SELECT " IMAGE_COLUMNS " FROM images WHERE job_id = ?1 AND position = ?2",
+    [SQL_IMAGE_DELETE] = "DELETE FROM images WHERE id = ?1",
+    [SQL_IMAGE_INSERT] = "INSERT INTO images (id, job_id, position, width, height, seed, subseed, "
+                         "format, bytes, infotext) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
+                         "?10)",
+    [SQL_IMAGE_GET] = "SELECT " IMAGE_COLUMNS " FROM images WHERE id = ?1 AND (?2 IS NULL OR "
+                      "job_id IN (SELECT id FROM jobs WHERE key_id = ?2))",
+    [SQL_IMAGES_OF_JOB] = "SELECT " IMAGE_COLUMNS " FROM images WHERE job_id = ?1 "
+                          "ORDER BY position",
+    [SQL_IMAGE_ALL] = "SELECT " IMAGE_COLUMNS ", job_id FROM images",
+    [SQL_INPUT_PUT] = "INSERT INTO inputs (job_id, name, bytes) VALUES (?1, ?2, ?3)",
+    [SQL_INPUT_BYTES] = "SELECT bytes FROM inputs WHERE job_id = ?1 AND name = ?2",
+    [SQL_INPUT_DELETE] = "DELETE FROM inputs WHERE job_id = ?1 AND name = ?2",
+    [SQL_INPUT_ALL] = "SELECT job_id, name, bytes FROM inputs",
+    [SQL_INTEGRITY] = "PRAGMA integrity_check(20)",
+    [SQL_FOREIGN_KEYS] = "PRAGMA foreign_key_check",
+    [SQL_SEARCH_CHECK] = "INSERT INTO jobs_search (jobs_search, rank) "
+                         "VALUES ('integrity-check', 1)",
+    [SQL_SEARCH_REBUILD] = "INSERT INTO jobs_search (jobs_search) VALUES ('rebuild')",
+};
+
+/* ---- opening ---- */
+
+/* Called by SQLite while a reader works; true interrupts it. */
+static int is_late(void *ctx)
+{
+    struct sqlite_connection *c = ctx;
+    return (c->gone && atomic_load(c->gone)) || (c->deadline && now_ms() > c->deadline);
+}
+
+bool sqlite_sql_open(struct sqlite *owner, struct sqlite_connection *c, bool writes,
+                     struct err *err)
+{
+    c->owner = owner;
+    int rc =
+        sqlite3_open_v2(owner->path, &c->db,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+    if (rc != SQLITE_OK)
+        return sqlite_sql_fail(c, rc, err);
+    sqlite3_busy_timeout(c->db, BUSY_MS);
+    sqlite3_limit(c->db, SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX);
+    sqlite3_db_config(c->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    if (!writes)
+        sqlite3_progress_handler(c->db, OPCODES, is_late, c);
+    /* The schema of a file that somebody else wrote must not call functions of its choice, and
+     * pages are checked before they are believed. */
+    return sqlite_sql_execute(c,
+                              "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; "
+                              "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY",
+                              err) &&
+           sqlite_sql_execute(c,
+                              writes ? "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL"
+                                     : "PRAGMA query_only = ON",
+                              err);
+}
+
+void sqlite_sql_close(struct sqlite_connection *c)
+{
+    for (int i = 0; i < SQL_COUNT; i++)
+        sqlite3_finalize(c->statements[i]);
+    for (int i = 0; i < SQLITE_LISTS; i++)
+        sqlite3_finalize(c->lists[i]);
+    sqlite3_close(c->db);
+}
+
+/* ---- taking turns ---- */
+
+struct sqlite *sqlite_of(struct store *st)
+{
+    return (struct sqlite *)st;
+}
+
+static bool is_mine(struct sqlite *st)
+{
+    return pthread_equal(atomic_load(&st->holder), pthread_self());
+}
+
+struct sqlite_connection *sqlite_writer(struct store *store)
+{
+    struct sqlite *st = sqlite_of(store);
+    if (!is_mine(st))
+        pthread_mutex_lock(&st->writing);
+    return &st->writer;
+}
+
+static void start_reading(struct sqlite_connection *c, int ms, const atomic_bool *gone)
+{
+    c->deadline = now_ms() + ms;
+    c->gone = gone;
+    sqlite_sql_run(c, SQL_BEGIN_READ, NULL, ""); /* without, each statement reads by itself */
+}
+
+struct sqlite_connection *sqlite_reader(struct store *store)
+{
+    struct sqlite *st = sqlite_of(store);
+    struct sqlite_connection *c = NULL;
+    if (is_mine(st))
+        return &st->writer;
+    pthread_mutex_lock(&st->reading);
+    for (;;) {
+        for (int i = 0; i < SQLITE_READERS && !c; i++)
+            if (!st->readers[i].busy)
+                c = &st->readers[i];
+        if (c)
+            break;
+        pthread_cond_wait(&st->freed, &st->reading);
+    }
+    c->busy = true;
+    pthread_mutex_unlock(&st->reading);
+    start_reading(c, READ_MS, NULL);
+    return c;
+}
+
+struct sqlite_connection *sqlite_searcher(struct store *store, const atomic_bool *gone)
+{
+    struct sqlite *st = sqlite_of(store);
+    pthread_mutex_lock(&st->searching);
+    start_reading(&st->searcher, SEARCH_MS, gone);
+    return &st->searcher;
+}
+
+void sqlite_release(struct sqlite_connection *c)
+{
+    struct sqlite *st = c->owner;
+    if (c == &st->writer) {
+        if (!is_mine(st))
+            pthread_mutex_unlock(&st->writing);
+        return;
+    }
+    c->deadline = 0;
+    c->gone = NULL;
+    if (!sqlite3_get_autocommit(c->db))
+        sqlite_sql_run(c, SQL_ROLLBACK, NULL, "");
+    if (c == &st->searcher) {
+        pthread_mutex_unlock(&st->searching);
+        return;
+    }
+    pthread_mutex_lock(&st->reading);
+    c->busy = false;
+    pthread_cond_signal(&st->freed);
+    pthread_mutex_unlock(&st->reading);
+}
+
+/* ---- statements ---- */
+
+bool sqlite_sql_fail(const struct sqlite_connection *c, int rc, struct err *err)
+{
+    const char *path = c->owner->path;
+    switch (rc & 0xff) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_FORMAT:
+        return err_set(err, ERR_IO, "%.120s is damaged: %s", path, sqlite3_errmsg(c->db));
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return err_set(err, ERR_UNAVAILABLE, "%.120s is in use by another process", path);
+    case SQLITE_INTERRUPT:
+        if (c == &c->owner->searcher)
+            return err_set(err, ERR_BUSY, "the search took too long: ask for something rarer");
+        return err_set(err, ERR_UNAVAILABLE, "%.120s took too long to answer", path);
+    case SQLITE_CONSTRAINT:
+    case SQLITE_MISUSE:
+    case SQLITE_TOOBIG:
+        return err_set(err, ERR_INTERNAL, "%.120s: %s", path, sqlite3_errmsg(c->db));
+    case SQLITE_FULL:
+        return err_set(err, ERR_NO_ROOM, "%.120s: %s", path, sqlite3_errmsg(c->db));
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_NOMEM:
+        return err_set(err, ERR_UNAVAILABLE, "%.120s: %s", path, sqlite3_errmsg(c->db));
+    }
+    return err_set(err, ERR_IO, "%.120s: %s", path, sqlite3_errmsg(c->db));
+}
+
+bool sqlite_sql_execute(struct sqlite_connection *c, const char *sql, struct err *err)
+{
+    int rc = sqlite3_exec(c->db, sql, NULL, NULL, NULL);
+    return rc == SQLITE_OK ? true : sqlite_sql_fail(c, rc, err);
+}
+
+static bool prepare(struct sqlite_connection *c, sqlite3_stmt **slot, const char *sql,
+                    struct err *err)
+{
+    int rc = *slot ? SQLITE_OK
+                   : sqlite3_prepare_v3(c->db, sql, -1, SQLITE_PREPARE_PERSISTENT, slot, NULL);
+    return rc == SQLITE_OK ? true : sqlite_sql_fail(c, rc, err);
+}
+
+bool sqlite_sql_prepare_all(struct sqlite_connection *c, struct err *err)
+{
+    for (int i = 0; i < SQL_COUNT; i++)
+        if (!prepare(c, &c->statements[i], statements[i], err))
+            return false;
+    return true;
+}
+
+static bool bind(struct sqlite_connection *c, sqlite3_stmt *s, struct err *err, const char *types,
+                 va_list ap)
+{
+    int rc = SQLITE_OK;
+    for (int i = 1; *types && rc == SQLITE_OK; i++, types++) {
+        if (*types == 't')
+            rc = sqlite3_bind_text(s, i, va_arg(ap, const char *), -1, SQLITE_STATIC);
+        else if (*types == 'i')
+            rc = sqlite3_bind_int64(s, i, va_arg(ap, int64_t));
+        else
+            rc = sqlite3_bind_blob(s, i, va_arg(ap, const void *), STORE_HASH_SIZE, SQLITE_STATIC);
+    }
+    if (rc == SQLITE_OK)
+        return true;
+    sqlite_sql_fail(c, rc, err);
+    sqlite_sql_done(s);
+    return false;
+}
+
+sqlite3_stmt *sqlite_sql_bind(struct sqlite_connection *c, enum statement which, struct err *err,
+                              const char *types, ...)
+{
+    va_list ap;
+    va_start(ap, types);
+    sqlite3_stmt **s = &c->statements[which];
+    bool done = prepare(c, s, statements[which], err) && bind(c, *s, err, types, ap);
+    va_end(ap);
+    return done ? *s : NULL;
+}
+
+sqlite3_stmt *sqlite_sql_bind_list(struct sqlite_connection *c, int which, const char *sql,
+                                   struct err *err, const char *types, ...)
+{
+    va_list ap;
+    va_start(ap, types);
+    sqlite3_stmt **s = &c->lists[which];
+    bool done = prepare(c, s, sql, err) && bind(c, *s, err, types, ap);
+    va_end(ap);
+    return done ? *s : NULL;
+}
+
+bool sqlite_sql_row(struct sqlite_connection *c, sqlite3_stmt *s, bool *failed, struct err *err)
+{
+    int rc = sqlite3_step(s);
+    *failed = rc != SQLITE_ROW && rc != SQLITE_DONE;
+    if (*failed)
+        sqlite_sql_fail(c, rc, err);
+    return rc == SQLITE_ROW;
+}
+
+void sqlite_sql_done(sqlite3_stmt *s)
+{
+    if (!s)
+        return;
+    sqlite3_reset(s);
+    sqlite3_clear_bindings(s);
+}
+
+bool sqlite_sql_run(struct sqlite_connection *c, enum statement which, struct err *err,
+                    const char *types, ...)
+{
+    va_list ap;
+    va_start(ap, types);
+    sqlite3_stmt *s = c->statements[which];
+    bool failed = !prepare(c, &c->statements[which], statements[which], err) ||
+                  !bind(c, s = c->statements[which], err, types, ap);
+    va_end(ap);
+    while (!failed && sqlite_sql_row(c, s, &failed, err))
+        ;
+    sqlite_sql_done(s);
+    return !failed;
+}
+
+bool sqlite_sql_save(struct sqlite_connection *c, struct err *err)
+{
+    return sqlite_sql_run(c, SQL_SAVE, err, "");
+}
+
+bool sqlite_sql_keep(struct sqlite_connection *c, bool done, struct err *err)
+{
+    if (!done)
+        sqlite_sql_run(c, SQL_SAVE_UNDO, NULL, "");
+    return sqlite_sql_run(c, SQL_SAVE_KEEP, done ? err : NULL, "") && done;
+}
+
+int sqlite_sql_changes(struct sqlite_connection *c)
+{
+    return sqlite3_changes(c->db);
+}
+
+const char *sqlite_sql_text(sqlite3_stmt *s, int column)
+{
+    const unsigned char *text = sqlite3_column_text(s, column);
+    return text ? (const char *)text : "";
+}
+
+bool sqlite_sql_copy(sqlite3_stmt *s, int column, char *out, size_t size)
+{
+    const char *text = sqlite_sql_text(s, column);
+    size_t length = strlen(text);
+    if (length >= size)
+        return false;
+    memcpy(out, text, length + 1);
+    return true;
+}
+
+bool sqlite_sql_id(sqlite3_stmt *s, int column, char out[JOB_ID_SIZE])
+{
+    return ids_valid(sqlite_sql_text(s, column)) && sqlite_sql_copy(s, column, out, JOB_ID_SIZE);
+}
+
+bool sqlite_sql_int(sqlite3_stmt *s, int column, int least, int *out)
+{
+    sqlite3_int64 n = sqlite3_column_int64(s, column);
+    *out = (int)n;
+    return n >= least && n <= INT_MAX;
+}
