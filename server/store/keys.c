@@ -160,19 +160,13 @@ bool keys_check(struct keys *keys, const char *presented, struct key *out, struc
     return s.found || err_set(err, ERR_DENIED, "the API key is not valid");
 }
 
-static bool any_key(void *ctx, const struct key *key, const unsigned char *hash)
-{
-    *(bool *)ctx = true;
-    return false;
-}
-
 bool keys_required(struct keys *keys)
 {
     struct err err;
-    bool any = false;
-    if (store_key_each(keys->store, NULL, any_key, &any, &err))
-        return any;
+    bool any;
     char text[300];
+    if (store_key_any(keys->store, &any, &err))
+        return any;
     log_event(LOG_ERROR, "keys_unreadable", "reason=%s", log_quote(text, sizeof text, err.msg));
     return true;
 }

@@ -46,7 +46,8 @@ bool keys_revoke(struct keys *keys, const char *id_or_name, struct err *err);
 bool keys_check(struct keys *keys, const char *presented, struct key *out, struct err *err);
 
 /* Whether requests need a key: once there is a row, also a revoked one, so that revoking the last
- * key closes the server instead of opening it. Fails closed: true when the store cannot be read. */
+ * key closes the server instead of opening it. Fails closed: true when the store cannot be read,
+ * and a damaged row opens nothing and still is a row. */
 bool keys_required(struct keys *keys);
 
 #endif

@@ -2,6 +2,7 @@
 #include "tests/unit/server_fixture.h"
 
 #include <fcntl.h>
+#include <sqlite3.h>
 
 #include "engine/base/sha256.h"
 #include "server/cli/cli.h"
@@ -60,6 +61,32 @@ static void a_key_opens_and_a_revoked_one_does_not(void **state)
     assert_true(keys_required(r->keys)); /* closed, not open */
     assert_false(keys_revoke(r->keys, "boss", &err));
     assert_int_equal(err.code, ERR_NOT_FOUND);
+}
+
+static void a_damaged_row_closes(void **state)
+{
+    static const char *const damages[] = {
+        "UPDATE keys SET hash = x'00'",
+        "UPDATE keys SET hash = x''",
+        "UPDATE keys SET id = ''",
+        "UPDATE keys SET name = hex(zeroblob(100))",
+    };
+    struct rig *r = *state;
+    struct err err;
+    struct key found;
+    char plain[KEYS_PLAIN_SIZE], path[100];
+    sqlite3 *db;
+    assert_ok(keys_create(r->keys, "only", false, plain, NULL, &err), err);
+    snprintf(path, sizeof path, "%s/pictor.db", r->f->data);
+    log_set_level(LOG_ERROR + 1);
+    for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
+        assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+        assert_int_equal(sqlite3_exec(db, damages[i], NULL, NULL, NULL), SQLITE_OK);
+        sqlite3_close(db);
+        assert_true(keys_required(r->keys));
+        assert_false(keys_check(r->keys, plain, &found, &err));
+        assert_int_equal(err.code, ERR_DENIED);
+    }
 }
 
 static void wrong_keys_are_denied(void **state)
@@ -233,6 +260,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_key_opens_and_a_revoked_one_does_not),
+        TEST(a_damaged_row_closes),
         TEST(wrong_keys_are_denied),
         TEST(names_are_checked),
         TEST(a_name_says_which_key),
