@@ -10,6 +10,7 @@
 #include "engine/base/log.h"
 #include "engine/pictor.h"
 #include "server/api/app.h"
+#include "server/api/native/native_feed.h"
 #include "server/base/settings.h"
 #include "server/cli/cli.h"
 #include "server/http/http.h"
@@ -149,7 +150,8 @@ static bool run(const struct settings *settings, struct err *err)
         !(app.keys = keys_new(app.store, err)) || !check_exposure(settings, app.keys, err) ||
         !(app.events = events_new(err)) ||
         !(app.queue = queue_new(app.store, app.events, settings, err)) ||
-        !start_painting(&app, err) || !(http = routes_serve(&app, err)))
+        !(app.feed = native_feed_new(app.queue, app.events, err)) || !start_painting(&app, err) ||
+        !(http = routes_serve(&app, err)))
         goto done;
     greet(settings, http_port(http));
     wait_for_signals(&signals, app.registry);
@@ -166,6 +168,7 @@ done:
     dispatch_free(app.dispatch);
     codec_free(app.codec);
     registry_free(app.registry);
+    native_feed_free(app.feed);
     queue_free(app.queue);
     events_free(app.events);
     keys_free(app.keys);

@@ -1,10 +1,12 @@
 /* events.c: the subscriptions, and the last progress of running jobs.
  *
- * The subscriptions are a list under the hub's lock. A publisher walks it without holding that lock
- * during callbacks: it counts itself in at the subscription it stands on, and one that is counted
- * in stays linked, so its successor is still right afterwards. The user that counts out last
- * unlinks a cancelled one. A subscription's own lock is held during its callback; unsubscribing
- * takes it, so it waits for a callback that runs and none follows.
+ * The subscriptions are lists under the hub's lock: one of those to all jobs, and the others by
+ * their job's id, because a thousand may wait, each for a job of its own. A publisher walks the two
+ * lists that concern its job, without holding that lock during callbacks: it counts itself in at
+ * the subscription it stands on, and one that is counted in stays linked, so its successor is still
+ * right afterwards. The user that counts out last unlinks a cancelled one. A subscription's own
+ * lock is held during its callback; unsubscribing takes it, so it waits for a callback that runs
+ * and none follows.
  *
  * What is known of running jobs is a second list: jobs enter it when they are published as running
  * and leave it with the next state. */
@@ -14,9 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BUCKETS 256
+
 struct subscription {
     struct events *hub;
     char job_id[JOB_ID_SIZE]; /* "": all */
+    struct subscription **list;
     events_fn *fn;
     void *ctx;
     pthread_mutex_t lock;
@@ -35,7 +40,7 @@ struct running {
 
 struct events {
     pthread_mutex_t lock;
-    struct subscription *first;
+    struct subscription *lists[1 + BUCKETS]; /* of all jobs; by id */
     struct running *running;
 };
 
@@ -69,6 +74,14 @@ void events_free(struct events *hub)
     free(hub);
 }
 
+static struct subscription **list_of(struct events *hub, const char *job_id)
+{
+    unsigned hash = 5381;
+    while (*job_id)
+        hash = hash * 33 + (unsigned char)*job_id++;
+    return &hub->lists[1 + hash % BUCKETS];
+}
+
 struct subscription *events_subscribe(struct events *hub, const char *job_id, events_fn *fn,
                                       void *ctx, struct err *err)
 {
@@ -90,24 +103,25 @@ struct subscription *events_subscribe(struct events *hub, const char *job_id, ev
         strcpy(s->job_id, job_id);
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_lock(&hub->lock);
-    s->next = hub->first;
+    s->list = job_id ? list_of(hub, job_id) : &hub->lists[0];
+    s->next = *s->list;
     if (s->next)
         s->next->previous = s;
-    hub->first = s;
+    *s->list = s;
     pthread_mutex_unlock(&hub->lock);
     return s;
 }
 
 /* Counts one user out; the last one takes it off the list. Under the hub's lock; the subscription
  * to free, or NULL. */
-static struct subscription *leave(struct events *hub, struct subscription *s)
+static struct subscription *leave(struct subscription *s)
 {
     if (--s->users > 0)
         return NULL;
     if (s->previous)
         s->previous->next = s->next;
     else
-        hub->first = s->next;
+        *s->list = s->next;
     if (s->next)
         s->next->previous = s->previous;
     return s;
@@ -130,7 +144,7 @@ void events_unsubscribe(struct subscription *s)
     s->active = false;
     pthread_mutex_unlock(&s->lock);
     pthread_mutex_lock(&hub->lock);
-    struct subscription *dead = leave(hub, s);
+    struct subscription *dead = leave(s);
     pthread_mutex_unlock(&hub->lock);
     subscription_free(dead);
 }
@@ -189,10 +203,10 @@ static void deliver(struct subscription *s, const struct event *event)
     pthread_mutex_unlock(&s->lock);
 }
 
-void events_publish(struct events *hub, const struct event *event)
+static void publish_to(struct events *hub, struct subscription **list, const struct event *event)
 {
     pthread_mutex_lock(&hub->lock);
-    struct subscription *s = remember(hub, event) ? hub->first : NULL;
+    struct subscription *s = *list;
     if (s)
         s->users++;
     pthread_mutex_unlock(&hub->lock);
@@ -202,11 +216,25 @@ void events_publish(struct events *hub, const struct event *event)
         struct subscription *next = s->next;
         if (next)
             next->users++;
-        struct subscription *dead = leave(hub, s);
+        struct subscription *dead = leave(s);
         pthread_mutex_unlock(&hub->lock);
         subscription_free(dead);
         s = next;
     }
+}
+
+void events_publish(struct events *hub, const struct event *event)
+{
+    pthread_mutex_lock(&hub->lock);
+    bool wanted = remember(hub, event);
+    pthread_mutex_unlock(&hub->lock);
+    if (!wanted)
+        return;
+    publish_to(hub, &hub->lists[0], event);
+    for (size_t i = 1; i <= BUCKETS && event->kind == EVENT_TROUBLE; i++)
+        publish_to(hub, &hub->lists[i], event);
+    if (event->kind != EVENT_TROUBLE)
+        publish_to(hub, list_of(hub, event->job_id), event);
 }
 
 bool events_last(struct events *hub, const char *job_id, struct job_progress *progress,

@@ -224,6 +224,9 @@ def test_list(api):
     assert [job["id"] for job in rest["jobs"]] == ids[:1] and rest["next"] is None
     assert api.get("/api/jobs?q=listed%20two")["jobs"][0]["id"] == ids[1]
     assert api.get("/api/jobs?q=100%25_nothing")["jobs"] == []
+    assert api.get("/api/jobs?q=" + "l" * 200)["jobs"] == []
+    answer = api.request("GET", "/api/jobs?q=" + "l" * 201)
+    assert answer.status_code == 400 and answer.json()["error"]["param"] == "q"
     assert all(job["state"] == "done" for job in api.get("/api/jobs?state=done")["jobs"])
     assert api.get("/api/jobs?state=failed")["jobs"] == []
     for query, param in (("state=x", "state"), ("limit=0", "limit"), ("limit=201", "limit"),

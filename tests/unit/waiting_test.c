@@ -9,6 +9,7 @@
 #include <sys/time.h>
 
 #include "server/api/app.h"
+#include "server/api/native/native_feed.h"
 #include "server/http/http.h"
 #include "server/job/registry.h"
 #include "server/routes.h"
@@ -107,6 +108,7 @@ static void nobody_is_lost_when_a_look_fails(void **state)
     assert_ok(settings_set(f->settings, "listen", "127.0.0.1:0", "", &err), err);
     struct app app = {
         .settings = f->settings, .store = f->store, .events = f->events, .queue = f->queue};
+    assert_ok(app.feed = native_feed_new(f->queue, f->events, &err), err);
     assert_ok(app.keys = keys_new(f->store, &err), err);
     assert_ok(app.registry = registry_new(f->settings, NULL, &err), err);
     struct http *http = routes_serve(&app, &err);
@@ -140,6 +142,7 @@ static void nobody_is_lost_when_a_look_fails(void **state)
     http_stop(http);
     registry_free(app.registry);
     keys_free(app.keys);
+    native_feed_free(app.feed);
 }
 
 int main(void)
