@@ -1,4 +1,7 @@
-/* queue_line.c: the ids of the queued jobs, sorted, each with its place. */
+/* queue_line.c: the ids of the queued jobs, sorted, each with its place.
+ *
+ * A line that took long to read, because it is long, is read again only after a multiple of that
+ * time: in a long line nobody sees whether he is the 8,000th or the 8,003rd. */
 #include "server/queue/queue_line.h"
 
 #include <pthread.h>
@@ -6,7 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/now.h"
 #include "server/store/store.h"
+
+#define LONG_MS 5 /* some thousands of jobs */
+#define REST 10   /* times what reading took */
 
 struct place {
     char id[JOB_ID_SIZE];
@@ -18,7 +25,8 @@ struct queue_line {
     atomic_uint changes;
     pthread_mutex_t lock; /* what follows; held while the store is read, so that it is read once */
     bool read;
-    unsigned read_at; /* changes before it was read */
+    unsigned read_at;   /* changes before it was read */
+    int64_t rest_until; /* now_ms */
     struct place *places;
     size_t count;
 };
@@ -59,7 +67,8 @@ static bool read_line(struct queue_line *line, struct err *err)
 {
     unsigned changes = atomic_load(&line->changes); /* before: what changes now is read again */
     struct store_ids ids;
-    if (line->read && line->read_at == changes)
+    int64_t began = now_ms();
+    if (line->read && (line->read_at == changes || began < line->rest_until))
         return true;
     if (!store_job_line(line->store, &ids, err))
         return false;
@@ -78,6 +87,8 @@ static bool read_line(struct queue_line *line, struct err *err)
     line->count = count;
     line->read = true;
     line->read_at = changes;
+    int64_t took = now_ms() - began;
+    line->rest_until = took > LONG_MS ? began + took * REST : 0;
     return true;
 }
 
@@ -97,8 +108,9 @@ bool queue_line_place(struct queue_line *line, struct job *jobs, size_t count, s
             jobs[i].state == JOB_QUEUED
                 ? bsearch(&key, line->places, line->count, sizeof key, compare)
                 : NULL;
-        if (jobs[i].state == JOB_QUEUED) /* one that has just left the line was the next */
-            jobs[i].position = found ? found->position : 0;
+        /* Who is not in it has joined since it was read, or has just left its head. */
+        if (jobs[i].state == JOB_QUEUED)
+            jobs[i].position = found ? found->position : line->rest_until ? (int)line->count : 0;
     }
     pthread_mutex_unlock(&line->lock);
     return done;
