@@ -9,6 +9,17 @@
 #include "engine/io/image_png.h"
 #include "engine/io/image_webp.h"
 
+const char *const image_formats[] = {
+    [IMAGE_PNG] = "png", [IMAGE_JPEG] = "jpeg", [IMAGE_WEBP] = "webp", NULL};
+
+enum image_format image_format_of(const char *word)
+{
+    for (int i = 0; image_formats[i]; i++)
+        if (strcmp(word, image_formats[i]) == 0)
+            return (enum image_format)i;
+    return IMAGE_NONE;
+}
+
 enum image_format image_sniff(const void *data, size_t size)
 {
     const char *d = data;
@@ -234,6 +245,25 @@ void image_file_free(struct image_file *file)
 {
     free(file->data);
     *file = (struct image_file){0};
+}
+
+bool image_encode(const struct pictor_image *image, enum image_format format, int quality,
+                  const struct image_texts *texts, struct image_file *out, struct err *err)
+{
+    const char *parameters = texts ? image_texts_get(texts, "parameters") : NULL;
+    if (quality < 1)
+        quality = 1;
+    switch (format) {
+    case IMAGE_PNG:
+        return image_encode_png(image, texts, out, err);
+    case IMAGE_JPEG:
+        return image_encode_jpeg(image, quality, parameters, out, err);
+    case IMAGE_WEBP:
+        return image_encode_webp(image, quality, parameters, out, err);
+    case IMAGE_NONE:
+        break;
+    }
+    return err_set(err, ERR_INVALID, "a picture can be PNG, JPEG or WebP");
 }
 
 bool image_convert(const struct pictor_image *in, int channels, struct pictor_image *out,

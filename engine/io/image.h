@@ -18,7 +18,11 @@
 /* Larger than any side the three formats share (WebP has 14 bits, PNG 31). */
 #define IMAGE_SIDE_MAX 32768
 
-enum image_format { IMAGE_NONE, IMAGE_PNG, IMAGE_JPEG, IMAGE_WEBP };
+enum image_format { IMAGE_NONE = -1, IMAGE_PNG, IMAGE_JPEG, IMAGE_WEBP };
+
+/* "png" "jpeg" "webp", by enum image_format, then NULL. */
+extern const char *const image_formats[];
+enum image_format image_format_of(const char *word); /* IMAGE_NONE: none of these words */
 
 /* By the first bytes; IMAGE_NONE when it is none of the three. */
 enum image_format image_sniff(const void *data, size_t size);
@@ -85,6 +89,11 @@ bool image_encode_jpeg(const struct pictor_image *image, int quality, const char
                        struct image_file *out, struct err *err);
 bool image_encode_webp(const struct pictor_image *image, int quality, const char *parameters,
                        struct image_file *out, struct err *err);
+
+/* Any of the three. `quality` is no matter to PNG, and 0 is 1; JPEG and WebP have room for one text
+ * alone, which is "parameters". */
+bool image_encode(const struct pictor_image *image, enum image_format format, int quality,
+                  const struct image_texts *texts, struct image_file *out, struct err *err);
 
 /* To `channels` 1 or 3; RGBA is flattened on white. Returns a copy even when nothing changes. */
 bool image_convert(const struct pictor_image *in, int channels, struct pictor_image *out,

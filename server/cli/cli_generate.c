@@ -243,15 +243,16 @@ static bool take_option(struct options *o, int option, const char *name, const c
 /* By the output file's ending. */
 static bool take_format(struct options *o, struct err *err)
 {
-    static const char *const endings[][2] = {
-        {".png", "png"}, {".jpg", "jpeg"}, {".jpeg", "jpeg"}, {".webp", "webp"}};
     if (!o->output)
         return err_set(err, ERR_INVALID,
                        "-o FILE is missing: the .png, .jpg or .webp file to write");
     const char *dot = strrchr(o->output, '.');
-    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
-        if (strcasecmp(dot, endings[i][0]) == 0)
-            return replace(&o->job.format, endings[i][1], err);
+    for (int i = 0; dot && image_formats[i]; i++) {
+        o->job.format = i;
+        if (strcasecmp(dot + 1, image_formats[i]) == 0 ||
+            strcasecmp(dot + 1, image_extension((enum image_format)i)) == 0)
+            return true;
+    }
     return err_set(err, ERR_INVALID, "-o must name a .png, .jpg or .webp file, got '%.128s'",
                    o->output);
 }
@@ -374,16 +375,10 @@ static bool write_picture(const struct options *o, const struct registry_model *
     char *text = infotext_write(&o->job, &about);
     if (!text)
         return err_set(err, ERR_INTERNAL, "no memory for the infotext");
-    char key[] = "parameters";
-    struct image_text item = {key, text};
-    struct image_texts texts = {&item, 1};
-    bool ok;
-    if (strcmp(o->job.format, "png") == 0)
-        ok = image_encode_png(image, &texts, &file, err);
-    else if (strcmp(o->job.format, "jpeg") == 0)
-        ok = image_encode_jpeg(image, o->job.quality, text, &file, err);
-    else
-        ok = image_encode_webp(image, o->job.quality, text, &file, err);
+    struct image_text item = {.key = (char[]){"parameters"}, .value = text};
+    struct image_texts texts = {.items = &item, .count = 1};
+    bool ok =
+        image_encode(image, (enum image_format)o->job.format, o->job.quality, &texts, &file, err);
     if (ok) {
         output_name(o, index, path, sizeof path);
         FILE *out = fopen(path, "wb");

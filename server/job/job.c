@@ -90,7 +90,7 @@ static const struct field fields[] = {
     {FIELD(FLAG, guidance_alternate)},
     {FIELD(WHOLE, reuse_every)},
     {FIELD(REAL, token_merging)},
-    {FIELD(TEXT, format)},
+    {WORDS(format, image_formats)},
     {FIELD(WHOLE, quality)},
     {FIELD(WHOLE, preview_every)},
     {FIELD(TEXT, dialect)},
@@ -409,12 +409,11 @@ static bool check_speed(struct check *c, const struct job_params *p)
 bool job_params_check(struct job_params *p, const struct settings *settings, const char **param,
                       struct err *err)
 {
-    static const char *const formats[] = {"png", "jpeg", "webp", NULL};
     struct check c = {.err = err};
     bool good = check_text(&c, settings, p) &&
                 check_size(&c, settings, "width", p->width, "height", p->height) &&
                 check_sampling(&c, settings, p) && check_painting_over(&c, settings, p) &&
-                check_speed(&c, p) && one_of(&c, "format", &p->format, formats) &&
+                check_speed(&c, p) && in_range(&c, "format", p->format, IMAGE_PNG, IMAGE_WEBP) &&
                 in_range(&c, "quality", p->quality, 0, 100) &&
                 in_range(&c, "preview_every", p->preview_every, 0, settings->max_steps);
     if (param)

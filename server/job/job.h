@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "engine/base/err.h"
+#include "engine/io/image.h"
 #include "server/job/refusal.h"
 
 struct cJSON;
@@ -62,7 +63,7 @@ struct job_params {
     bool guidance_alternate;
     int reuse_every;
     double token_merging;
-    char *format;      /* "png" "jpeg" "webp": how the pictures are stored and answered */
+    int format;        /* enum image_format: how the pictures are stored and answered */
     int quality;       /* 0..100 for jpeg and webp */
     int preview_every; /* steps between previews, 0: none */
     char *dialect;     /* "openai" "sdapi" "native": for the log and the history only */
@@ -104,7 +105,7 @@ struct job_image {
     char id[JOB_ID_SIZE];
     int index, width, height;
     uint64_t seed, subseed;
-    char format[8]; /* "png" "jpeg" "webp" */
+    enum image_format format;
     char *infotext; /* what is in the PNG's `parameters` chunk */
     size_t bytes;
 };

@@ -28,25 +28,11 @@ static bool is_side(int side)
 bool result_check(const struct job *job, struct err *err)
 {
     const struct job_params *p = &job->params;
-    if (p->model && p->prompt && p->format && p->count > 0 && p->count <= COUNT_MAX &&
-        is_side(p->width) && is_side(p->height) &&
-        (p->hires_width == 0 || is_side(p->hires_width)) &&
+    if (p->model && p->prompt && p->count > 0 && p->count <= COUNT_MAX && is_side(p->width) &&
+        is_side(p->height) && (p->hires_width == 0 || is_side(p->hires_width)) &&
         (p->hires_height == 0 || is_side(p->hires_height)))
         return true;
     return err_set(err, ERR_INTERNAL, "its stored request is damaged");
-}
-
-static bool encode(struct codec *codec, const struct job_params *p,
-                   const struct pictor_image *pixels, char *infotext, struct image_file *file,
-                   struct err *err)
-{
-    int quality = p->quality > 0 ? p->quality : 1; /* the encoders' range */
-    enum image_format format = strcmp(p->format, "jpeg") == 0   ? IMAGE_JPEG
-                               : strcmp(p->format, "webp") == 0 ? IMAGE_WEBP
-                                                                : IMAGE_PNG;
-    struct image_text text = {.key = (char[]){"parameters"}, .value = infotext};
-    struct image_texts texts = {.items = &text, .count = 1};
-    return codec_encode(codec, pixels, format, quality, &texts, file, err);
 }
 
 bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
@@ -71,12 +57,15 @@ bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
         .model_name = slash ? slash + 1 : name,
         .model_hash = known ? model.sha256 : "",
     };
-    snprintf(image.format, sizeof image.format, "%s", p->format);
+    image.format = (enum image_format)p->format;
     image.infotext = infotext_write(p, &about);
-    bool done = image.infotext
-                    ? encode(parts->codec, p, pixels, image.infotext, &file, err) &&
-                          queue_store_image(parts->queue, claim, &image, file.data, file.size, err)
-                    : err_set(err, ERR_INTERNAL, "no memory for an infotext");
+    struct image_text text = {.key = (char[]){"parameters"}, .value = image.infotext};
+    struct image_texts texts = {.items = &text, .count = 1};
+    bool done =
+        image.infotext
+            ? codec_encode(parts->codec, pixels, image.format, p->quality, &texts, &file, err) &&
+                  queue_store_image(parts->queue, claim, &image, file.data, file.size, err)
+            : err_set(err, ERR_INTERNAL, "no memory for an infotext");
     image_file_free(&file);
     free(image.infotext);
     return done;

@@ -58,13 +58,12 @@ bool blobs_init(const char *data, struct err *err)
 }
 
 bool blobs_image_path(char path[BLOBS_PATH_SIZE], const char *data, const char *id,
-                      const char *format, struct err *err)
+                      enum image_format format, struct err *err)
 {
-    bool known =
-        strcmp(format, "png") == 0 || strcmp(format, "jpeg") == 0 || strcmp(format, "webp") == 0;
-    if (!ids_valid(id) || !known)
-        return err_set(err, ERR_INVALID, "no picture is called %.40s.%.8s", id ? id : "", format);
-    int n = snprintf(path, BLOBS_PATH_SIZE, "%s/images/%.2s/%s.%s", data, id, id, format);
+    if (!ids_valid(id) || format < IMAGE_PNG || format > IMAGE_WEBP)
+        return err_set(err, ERR_INVALID, "no picture is called %.40s", id ? id : "");
+    int n = snprintf(path, BLOBS_PATH_SIZE, "%s/images/%.2s/%s.%s", data, id, id,
+                     image_formats[format]);
     return n < BLOBS_PATH_SIZE || err_set(err, ERR_INVALID, "the data folder's path is too long");
 }
 
@@ -124,7 +123,7 @@ bool blobs_write(const char *path, const void *bytes, size_t size, struct err *e
     return false;
 }
 
-void blobs_remove_image(const char *data, const char *id, const char *format)
+void blobs_remove_image(const char *data, const char *id, enum image_format format)
 {
     char path[BLOBS_PATH_SIZE];
     if (blobs_image_path(path, data, id, format, NULL))

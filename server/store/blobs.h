@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "engine/base/err.h"
+#include "server/job/job.h" /* enum image_format */
 
 #define BLOBS_PATH_SIZE 4096
 
@@ -18,7 +19,7 @@ bool blobs_init(const char *data, struct err *err);
 
 /* False with ERR_INVALID when id, format or name is none of ours. */
 bool blobs_image_path(char path[BLOBS_PATH_SIZE], const char *data, const char *id,
-                      const char *format, struct err *err);
+                      enum image_format format, struct err *err);
 bool blobs_input_path(char path[BLOBS_PATH_SIZE], const char *data, const char *job_id,
                       const char *name, struct err *err);
 
@@ -32,6 +33,6 @@ bool blobs_probe(const char *data, size_t size, struct err *err);
  * when this process is short of descriptors or memory. */
 bool blobs_read(const char *path, size_t size, void **bytes, struct err *err);
 void blobs_remove(const char *path); /* a missing file is fine */
-void blobs_remove_image(const char *data, const char *id, const char *format);
+void blobs_remove_image(const char *data, const char *id, enum image_format format);
 
 #endif

@@ -187,7 +187,8 @@ static int side(const struct wire_message *m, const char *name)
 static bool read_header(struct wire_message *m, void *out)
 {
     struct image_header *header = out;
-    header->format = (enum image_format)wire_integer(m, "format", IMAGE_PNG, IMAGE_WEBP, 0);
+    header->format =
+        (enum image_format)wire_integer(m, "format", IMAGE_PNG, IMAGE_WEBP, IMAGE_NONE);
     header->width = side(m, "width");
     header->height = side(m, "height");
     return header->format != IMAGE_NONE && header->width && header->height;

@@ -33,8 +33,7 @@ bool codec_decode(struct codec *c, const void *data, size_t size, size_t max_pix
 bool codec_texts(struct codec *c, const void *data, size_t size, struct image_texts *out,
                  struct err *err);
 
-/* As image_encode_*. `quality` is no matter to PNG, and JPEG and WebP have room for one text alone,
- * which is "parameters". */
+/* As image_encode. */
 bool codec_encode(struct codec *c, const struct pictor_image *image, enum image_format format,
                   int quality, const struct image_texts *texts, struct image_file *out,
                   struct err *err);

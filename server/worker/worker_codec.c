@@ -101,23 +101,6 @@ static bool texts(const struct wire_message *m)
     return ok;
 }
 
-static bool encode_as(enum image_format format, const struct pictor_image *image, int quality,
-                      const struct image_texts *list, struct image_file *file, struct err *err)
-{
-    const char *parameters = image_texts_get(list, "parameters");
-    switch (format) {
-    case IMAGE_PNG:
-        return image_encode_png(image, list, file, err);
-    case IMAGE_JPEG:
-        return image_encode_jpeg(image, quality, parameters, file, err);
-    case IMAGE_WEBP:
-        return image_encode_webp(image, quality, parameters, file, err);
-    case IMAGE_NONE:
-        break;
-    }
-    return err_set(err, ERR_INTERNAL, "no such format");
-}
-
 static bool encode(const struct wire_message *m)
 {
     struct pictor_image image = {
@@ -126,6 +109,8 @@ static bool encode(const struct wire_message *m)
         .channels = (int)wire_integer(m, "channels", 1, 4, 0),
         .pixels = m->binary,
     };
+    enum image_format format =
+        (enum image_format)wire_integer(m, "format", IMAGE_PNG, IMAGE_WEBP, IMAGE_NONE);
     const cJSON *array = cJSON_GetObjectItemCaseSensitive(m->json, "texts"), *item;
     size_t room = (size_t)cJSON_GetArraySize(array);
     struct image_texts list = {.items = calloc(room + 1, sizeof *list.items)};
@@ -141,8 +126,8 @@ static bool encode(const struct wire_message *m)
               m->binary_size == (size_t)image.width * (size_t)image.height * (size_t)image.channels;
     if (!ok)
         err_set(&err, ERR_INTERNAL, "no memory, or pixels of another size");
-    ok = ok && encode_as((enum image_format)wire_integer(m, "format", 0, IMAGE_WEBP, 0), &image,
-                         (int)wire_integer(m, "quality", 1, 100, 90), &list, &file, &err);
+    ok = ok && image_encode(&image, format, (int)wire_integer(m, "quality", 0, 100, 90), &list,
+                            &file, &err);
     ok = ok ? answer(message("done"), file.data, file.size) : answer_error(&err);
     image_file_free(&file);
     free(list.items);
@@ -159,7 +144,7 @@ void worker_codec_warm_up(void)
     for (int format = IMAGE_PNG; format <= IMAGE_WEBP; format++) {
         struct image_file file = {0};
         struct pictor_image image = {0};
-        if (encode_as((enum image_format)format, &small, 90, &none, &file, NULL))
+        if (image_encode(&small, (enum image_format)format, 90, &none, &file, NULL))
             image_decode(file.data, file.size, 64, &image, NULL);
         pictor_image_free(&image);
         image_file_free(&file);

@@ -101,7 +101,7 @@ static void rows_without_files(void **state)
     char id[JOB_ID_SIZE], text[2000], path[BLOBS_PATH_SIZE];
     struct job_image image;
     paint(f, id, &image);
-    assert_ok(blobs_image_path(path, f->data, image.id, "png", &err), err);
+    assert_ok(blobs_image_path(path, f->data, image.id, IMAGE_PNG, &err), err);
     assert_int_equal(unlink(path), 0);
     assert_ok(blobs_input_path(path, f->data, id, "init", &err), err);
     assert_int_equal(unlink(path), 0);
@@ -129,7 +129,7 @@ static void a_file_of_another_size(void **state)
     void *data;
     size_t size;
     paint(f, id, &image);
-    assert_ok(blobs_image_path(path, f->data, image.id, "png", &err), err);
+    assert_ok(blobs_image_path(path, f->data, image.id, IMAGE_PNG, &err), err);
     write_file(path, "short");
     assert_false(queue_image(f->queue, image.id, NULL, NULL, &data, &size, &err));
     assert_int_equal(err.code, ERR_IO);

@@ -54,7 +54,7 @@ static void fill(struct job_params *p)
     p->guidance_alternate = true;
     p->reuse_every = 3;
     p->token_merging = 0.75;
-    p->format = strdup("webp");
+    p->format = IMAGE_WEBP;
     p->quality = 77;
     p->preview_every = 4;
     p->dialect = strdup("sdapi");
@@ -126,6 +126,7 @@ static void wrong_types_are_refused(void **state)
         "{\"seed\": \"7x\"}",
         "{\"fit\": \"x\"}",
         "{\"fit\": 1}",
+        "{\"format\": \"gif\"}",
         "{\"has_init\": 1}",
         "{\"guidance\": 1e999}",
         "{\"guidance\": true}",
@@ -160,7 +161,7 @@ static void the_check_fills_in_and_canonicalises(void **state)
     assert_string_equal(p.sampler, "Euler a");
     assert_string_equal(p.scheduler, "automatic");
     assert_string_equal(p.rng, "nv");
-    assert_string_equal(p.format, "png");
+    assert_int_equal(p.format, IMAGE_PNG);
     assert_string_equal(p.hires_upscaler, "Latent");
     free(p.sampler);
     p.sampler = strdup("DPM++ 2M Karras");
@@ -247,7 +248,7 @@ static void the_check_names_the_field(void **state)
     REFUSED(p.hires_steps = 151, "hires_steps", ERR_INVALID);
     REFUSED(p.hires_strength = -0.1, "hires_strength", ERR_INVALID);
     REFUSED(set(&p.hires_upscaler, "ESRGAN"), "hires_upscaler", ERR_INVALID);
-    REFUSED(set(&p.format, "gif"), "format", ERR_INVALID);
+    REFUSED(p.format = IMAGE_NONE, "format", ERR_INVALID);
     REFUSED(p.quality = 101, "quality", ERR_INVALID);
     REFUSED(p.preview_every = -1, "preview_every", ERR_INVALID);
     settings_free(s);

@@ -232,7 +232,7 @@ static void submit_sized(const char *model, const char *prompt, int width, int h
     p.count = count;
     p.sampler = strdup("Euler");
     p.scheduler = strdup("automatic");
-    p.format = strdup("png");
+    p.format = IMAGE_PNG;
     if (!queue_submit(parts.queue, "", 0, &p, NULL, 0, id, &err))
         fail_msg("%s", err.msg);
     job_params_free(&p);

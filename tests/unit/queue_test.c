@@ -238,16 +238,16 @@ static void storing_an_index_again_replaces_it(void **state)
     fixture_store_image(f, &claim, 0, "one", &first);
     fixture_store_image(f, &claim, 0, "other", &again);
     assert_string_not_equal(first.id, again.id);
-    assert_true(blobs_image_path(path, f->data, first.id, "png", &err));
+    assert_true(blobs_image_path(path, f->data, first.id, IMAGE_PNG, &err));
     assert_int_equal(access(path, F_OK), -1);
-    assert_true(blobs_image_path(path, f->data, again.id, "png", &err));
+    assert_true(blobs_image_path(path, f->data, again.id, IMAGE_PNG, &err));
     assert_int_equal(access(path, F_OK), 0);
     struct stat info;
     assert_int_equal(stat(path, &info), 0);
     assert_int_equal(info.st_mode & 0777, 0600);
-    struct job_image bad = {.index = 1, .format = "png"};
+    struct job_image bad = {.index = 1, .format = IMAGE_PNG};
     assert_false(queue_store_image(f->queue, &claim, &bad, "x", 1, &err));
-    bad = (struct job_image){.index = 0, .format = "exe"};
+    bad = (struct job_image){.index = 0, .format = IMAGE_NONE};
     assert_false(queue_store_image(f->queue, &claim, &bad, "x", 1, &err));
     assert_ok(queue_finish(f->queue, &claim, &err), err);
 }
@@ -276,7 +276,7 @@ static void cancelling(void **state)
     assert_int_equal(fixture_state(f, waiting), JOB_CANCELLED);
     assert_false(queue_heartbeat(f->queue, &claim, &interrupted, &err));
     assert_int_equal(err.code, ERR_CANCELLED);
-    struct job_image image = {.format = "png", .width = 1, .height = 1};
+    struct job_image image = {.format = IMAGE_PNG, .width = 1, .height = 1};
     assert_false(queue_store_image(f->queue, &claim, &image, "x", 1, &err));
     assert_int_equal(err.code, ERR_CANCELLED);
     assert_false(queue_finish(f->queue, &claim, &err));
@@ -334,7 +334,7 @@ static void released_jobs_are_tried_again_but_not_for_ever(void **state)
     job_free(&job);
     assert_true(claim.token > old.token);
     bool interrupted;
-    struct job_image image = {.format = "png", .width = 1, .height = 1};
+    struct job_image image = {.format = IMAGE_PNG, .width = 1, .height = 1};
     assert_false(queue_heartbeat(f->queue, &old, &interrupted, &err)); /* fenced off */
     assert_int_equal(err.code, ERR_NOT_FOUND);
     assert_false(queue_store_image(f->queue, &old, &image, "x", 1, &err));
@@ -487,7 +487,7 @@ static void deleting(void **state)
     fixture_store_image(f, &claim, 0, "picture", &image);
     assert_false(queue_delete(f->queue, id, NULL, &err));
     assert_ok(queue_finish(f->queue, &claim, &err), err);
-    assert_true(blobs_image_path(picture, f->data, image.id, "png", &err));
+    assert_true(blobs_image_path(picture, f->data, image.id, IMAGE_PNG, &err));
     assert_true(blobs_input_path(input, f->data, id, "init", &err));
     assert_int_equal(access(picture, F_OK) | access(input, F_OK), 0);
     assert_ok(queue_delete(f->queue, id, NULL, &err), err);
@@ -603,7 +603,7 @@ static void *run_jobs(void *arg)
     while (atomic_load(&c->done) < SUBMITTERS * JOBS) {
         struct job job;
         struct claim claim;
-        struct job_image image = {.width = 1, .height = 1, .format = "webp", .infotext = ""};
+        struct job_image image = {.width = 1, .height = 1, .format = IMAGE_WEBP, .infotext = ""};
         if (!queue_claim(c->f->queue, "t", NULL, 0, &job, &claim, &err)) {
             assert_int_equal(err.code, ERR_NONE);
             usleep(1000);

@@ -281,7 +281,7 @@ static void test_job_of_defaults(void **state)
     assert_string_equal(p.sampler, "Euler");
     assert_string_equal(p.scheduler, "automatic");
     assert_string_equal(p.rng, "nv");
-    assert_string_equal(p.format, "jpeg");
+    assert_int_equal(p.format, IMAGE_JPEG);
     assert_string_equal(p.dialect, "sdapi");
     assert_null(p.tag);
     assert_int_equal(p.width, 512);

@@ -122,7 +122,7 @@ static inline void fixture_store_image(struct fixture *f, const struct claim *cl
                                 .width = 64,
                                 .height = 64,
                                 .seed = 7,
-                                .format = "png",
+                                .format = IMAGE_PNG,
                                 .infotext = "prompt"};
     assert_ok(queue_store_image(f->queue, claim, image, bytes, strlen(bytes), &err), err);
 }

@@ -349,11 +349,10 @@ void native_image(struct http_request *req)
     const char *download = http_query(req, "download");
     if (download && strcmp(download, "0") != 0) {
         snprintf(text, sizeof text, "attachment; filename=\"pictor-%.12s.%s\"", image.id,
-                 strcmp(image.format, "jpeg") == 0 ? "jpg" : image.format);
+                 image_extension(image.format));
         http_reply_header(req, "Content-Disposition", text);
     }
-    snprintf(text, sizeof text, "image/%s", image.format);
-    http_reply_data(req, 200, text, data, size, free);
+    http_reply_data(req, 200, image_mime(image.format), data, size, free);
 }
 
 /* ---- what there is ---- */

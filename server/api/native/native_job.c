@@ -20,7 +20,7 @@ struct request {
     struct job_params p;
     struct json_whole seed, subseed;
     int priority;
-    const char *fit, *fill, *init_image, *mask;
+    const char *fit, *fill, *format, *init_image, *mask;
 };
 
 static const char *const fit_words[] = {"stretch", "crop", "pad", NULL};
@@ -64,7 +64,7 @@ static const struct json_field fields[] = {
     {PARAM(guidance_alternate), .type = JSON_FIELD_BOOL},
     {PARAM(reuse_every), .type = JSON_FIELD_INT, .number = JSON_FIELD_NO_INT},
     {PARAM(token_merging), .type = JSON_FIELD_DOUBLE, .number = NAN},
-    {PARAM(format), .type = JSON_FIELD_STRING},
+    {"format", .type = JSON_FIELD_STRING, AT(format), .text = "png", .words = image_formats},
     {PARAM(quality), .type = JSON_FIELD_INT, .number = 90},
     {PARAM(preview_every), .type = JSON_FIELD_INT},
     {PARAM(tag), .type = JSON_FIELD_STRING},
@@ -129,6 +129,7 @@ static bool complete(const struct app *app, struct request *r, char param[64], s
         p->height = model.height;
     p->fit = index_of(fit_words, r->fit);
     p->fill = index_of(fill_words, r->fill);
+    p->format = image_format_of(r->format);
     p->seed = r->seed.magnitude;
     p->subseed = r->subseed.magnitude;
     if ((r->seed.negative && !intake_seed(&p->seed, err)) ||
@@ -199,7 +200,7 @@ struct cJSON *native_job_image_to_json(const struct job_image *image)
     cJSON_AddNumberToObject(json, "height", image->height);
     cJSON_AddItemToObject(json, "seed", json_number_item(image->seed));
     cJSON_AddItemToObject(json, "subseed", json_number_item(image->subseed));
-    cJSON_AddStringToObject(json, "format", image->format);
+    cJSON_AddStringToObject(json, "format", image_formats[image->format]);
     cJSON_AddNumberToObject(json, "bytes", (double)image->bytes);
     cJSON_AddStringToObject(json, "infotext", image->infotext ? image->infotext : "");
     return json;

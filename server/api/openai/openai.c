@@ -225,7 +225,7 @@ void openai_file(struct http_request *req)
     struct err err = {.code = ERR_NOT_FOUND};
     void *data = NULL;
     size_t size;
-    char id[JOB_ID_SIZE] = "", mime[24];
+    char id[JOB_ID_SIZE] = "";
     if (dot && dot - file == JOB_ID_SIZE - 1)
         memcpy(id, file, JOB_ID_SIZE - 1);
     bool found =
@@ -235,14 +235,13 @@ void openai_file(struct http_request *req)
         http_reply_error(req, &err, NULL);
         return;
     }
-    if (!found || strcmp(dot + 1, image.format) != 0) {
+    if (!found || strcmp(dot + 1, image_formats[image.format]) != 0) {
         free(data);
         openai_fault(&f, 404, NULL, NULL, "There is no picture '%.60s'.", file);
         openai_reply_fault(req, &f);
         return;
     }
-    snprintf(mime, sizeof mime, "image/%s", image.format);
     http_reply_header(req, "Cache-Control", "private, max-age=3600");
     http_reply_header(req, "Cross-Origin-Resource-Policy", "cross-origin");
-    http_reply_data(req, 200, mime, data, size, free);
+    http_reply_data(req, 200, image_mime(image.format), data, size, free);
 }

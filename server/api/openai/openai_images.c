@@ -40,7 +40,8 @@ struct waiting {
     const struct app *app;
     enum openai_kind kind;
     char *base_url, *safety_identifier, *size_text;
-    char format[8], quality[12], ignored[500];
+    enum image_format format;
+    char quality[12], ignored[500];
     int compression; /* of partial pictures too */
     bool url;
     int input_tokens, input_image_tokens;
@@ -98,7 +99,7 @@ static struct waiting *waiting_new(struct http_request *req, enum openai_kind ki
     r->safety_identifier = NULL;
     if (asprintf(&w->size_text, "%dx%d", p->width, p->height) < 0)
         w->size_text = NULL;
-    snprintf(w->format, sizeof w->format, "%s", p->format);
+    w->format = (enum image_format)p->format;
     snprintf(w->quality, sizeof w->quality, "%s", r->quality);
     snprintf(w->ignored, sizeof w->ignored, "%s", r->ignored);
     w->compression = p->quality;
@@ -133,7 +134,7 @@ static void add_usage(cJSON *json, const struct waiting *w, const struct job *jo
 static void add_description(cJSON *json, const struct waiting *w)
 {
     cJSON_AddStringToObject(json, "background", "opaque");
-    cJSON_AddStringToObject(json, "output_format", w->format);
+    cJSON_AddStringToObject(json, "output_format", image_formats[w->format]);
     cJSON_AddStringToObject(json, "quality", w->quality);
     cJSON_AddStringToObject(json, "size", w->size_text);
     if (w->safety_identifier)
@@ -164,7 +165,8 @@ static bool add_link(cJSON *json, const struct waiting *w, const struct job_imag
                      struct err *err)
 {
     char *url;
-    if (asprintf(&url, "%s/v1/images/files/%s.%s", w->base_url, image->id, image->format) < 0)
+    if (asprintf(&url, "%s/v1/images/files/%s.%s", w->base_url, image->id,
+                 image_formats[image->format]) < 0)
         return err_set(err, ERR_INTERNAL, "no memory for a link");
     cJSON_AddStringToObject(json, "url", url);
     free(url);
@@ -334,12 +336,8 @@ static bool encode_partial(const struct waiting *w, const struct job_params *p,
     size_t pixels = (size_t)p->width * (size_t)p->height;
     if (!codec_decode(w->app->codec, preview->jpeg, preview->size, pixels, &small, NULL))
         return false;
-    enum image_format format = strcmp(w->format, "jpeg") == 0   ? IMAGE_JPEG
-                               : strcmp(w->format, "webp") == 0 ? IMAGE_WEBP
-                                                                : IMAGE_PNG;
-    int quality = w->compression > 0 ? w->compression : 1;
     bool ok = image_resize(&small, p->width, p->height, IMAGE_BICUBIC, &full, NULL) &&
-              codec_encode(w->app->codec, &full, format, quality, NULL, out, NULL);
+              codec_encode(w->app->codec, &full, w->format, w->compression, NULL, out, NULL);
     pictor_image_free(&full);
     pictor_image_free(&small);
     return ok;

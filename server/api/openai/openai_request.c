@@ -42,7 +42,6 @@ struct fields {
 
 static const char *const qualities[] = {"auto", "low", "medium",   "high", "xhigh",
                                         "max",  "hd",  "standard", NULL};
-static const char *const formats[] = {"png", "jpeg", "webp", NULL};
 static const char *const backgrounds[] = {"transparent", "opaque", "auto", NULL};
 static const char *const moderations[] = {"low", "auto", NULL};
 static const char *const response_formats[] = {"url", "b64_json", NULL};
@@ -58,7 +57,7 @@ static const struct json_field table[] = {
     {FIELD(n, INT), .least = 1, .most = COUNT_MAX, .number = 1},
     {FIELD(size, STRING), .text = "auto"},
     {FIELD(quality, STRING), .text = "auto", .words = qualities},
-    {FIELD(output_format, STRING), .text = "png", .words = formats},
+    {FIELD(output_format, STRING), .text = "png", .words = image_formats},
     {FIELD(output_compression, INT), .least = 0, .most = 100, .number = 100},
     {FIELD(background, STRING), .text = "auto", .words = backgrounds},
     {FIELD(moderation, STRING), .words = moderations},
@@ -395,9 +394,9 @@ static bool make_job(const struct app *app, const struct fields *in,
     p->negative_prompt = strdup(in->negative_prompt ? in->negative_prompt : "");
     p->sampler = in->sampler ? strdup(in->sampler) : NULL;
     p->scheduler = in->scheduler ? strdup(in->scheduler) : NULL;
-    p->format = strdup(in->output_format);
+    p->format = image_format_of(in->output_format);
     p->dialect = strdup("openai");
-    if (!p->model || !p->prompt || !p->negative_prompt || !p->format || !p->dialect)
+    if (!p->model || !p->prompt || !p->negative_prompt || !p->dialect)
         return no_memory(f);
     p->steps = in->steps != JSON_FIELD_NO_INT ? in->steps : in->num_inference_steps;
     p->guidance = in->guidance_scale;

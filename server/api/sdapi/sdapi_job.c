@@ -348,7 +348,7 @@ static bool make_output(const struct sdapi_request *r, const cJSON *options, con
                         struct job_params *p, struct sdapi_fault *fault)
 {
     const char *format = sdapi_options_text(options, "samples_format");
-    p->format = strdup(strcmp(format, "jpg") == 0 ? "jpeg" : format);
+    p->format = image_format_of(strcmp(format, "jpg") == 0 ? "jpeg" : format);
     p->quality = (int)sdapi_options_number(options, "jpeg_quality");
     if (sdapi_options_flag(options, "live_previews_enable"))
         p->preview_every = (int)sdapi_options_number(options, "show_progress_every_n_steps");
@@ -357,7 +357,7 @@ static bool make_output(const struct sdapi_request *r, const cJSON *options, con
     p->dialect = strdup("sdapi");
     p->model = strdup(model);
     p->tag = has(r->force_task_id) ? strdup(r->force_task_id) : NULL;
-    bool complete = p->format && p->dialect && p->model && (!has(r->force_task_id) || p->tag);
+    bool complete = p->dialect && p->model && (!has(r->force_task_id) || p->tag);
     return complete ? true : no_memory(fault);
 }
 

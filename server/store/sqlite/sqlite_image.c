@@ -7,16 +7,13 @@
 
 bool sqlite_image_read(sqlite3_stmt *s, struct job_image *out, struct err *err)
 {
-    static const char *const formats[] = {"png", "jpeg", "webp"};
     *out = (struct job_image){.seed = (uint64_t)sqlite3_column_int64(s, 4),
                               .subseed = (uint64_t)sqlite3_column_int64(s, 5),
+                              .format = image_format_of(sqlite_sql_text(s, 6)),
                               .bytes = (size_t)sqlite3_column_int64(s, 7)};
-    bool format = false;
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
-        format |= strcmp(sqlite_sql_text(s, 6), formats[i]) == 0;
     if (!sqlite_sql_id(s, 0, out->id) || !sqlite_sql_int(s, 1, 0, &out->index) ||
         !sqlite_sql_int(s, 2, 1, &out->width) || !sqlite_sql_int(s, 3, 1, &out->height) ||
-        !format || !sqlite_sql_copy(s, 6, out->format, sizeof out->format) ||
+        out->format == IMAGE_NONE ||
         sqlite3_column_int64(s, 7) < 0)
         return err_set(err, ERR_INTERNAL, "the row of picture \"%.40s\" is damaged",
                        sqlite_sql_text(s, 0));
@@ -41,7 +38,8 @@ static bool image_put(struct store *st, const char *job_id, const struct job_ima
     bool done = !failed &&
                 sqlite_sql_run(c, SQL_IMAGE_INSERT, err, "ttiiiiitit", image->id, job_id,
                                (int64_t)image->index, (int64_t)image->width, (int64_t)image->height,
-                               (int64_t)image->seed, (int64_t)image->subseed, image->format,
+                               (int64_t)image->seed, (int64_t)image->subseed,
+                               image_formats[image->format],
                                (int64_t)image->bytes, image->infotext ? image->infotext : "");
     sqlite_release(c);
     return done;
