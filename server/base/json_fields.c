@@ -56,6 +56,7 @@ static const char *wanted(const struct json_field *field)
 {
     switch (field->type) {
     case JSON_FIELD_STRING:
+    case JSON_FIELD_WORD:
         return "a string";
     case JSON_FIELD_INT:
     case JSON_FIELD_WHOLE:
@@ -127,6 +128,22 @@ static bool to_string(cJSON *value)
     return true;
 }
 
+/* The index of a word, -1 for a fault. */
+static int word_of(const struct json_field *field, const char *text, struct json_problem *problem)
+{
+    char list[160] = "";
+    for (int i = 0; field->words[i]; i++) {
+        if (strcmp(field->words[i], text) == 0)
+            return i;
+        size_t used = strlen(list);
+        const char *comma = i == 0 ? "" : field->words[i + 1] ? ", " : ", and ";
+        snprintf(list + used, sizeof list - used, "%s'%s'", comma, field->words[i]);
+    }
+    fault(problem, JSON_FAULT_WORD, field, "Invalid value: '%.40s'. Supported values are: %s.",
+          text, list);
+    return -1;
+}
+
 static bool store_string(const struct json_field *field, cJSON *value, unsigned flags, void *at,
                          struct json_problem *problem)
 {
@@ -137,22 +154,16 @@ static bool store_string(const struct json_field *field, cJSON *value, unsigned 
         return wrong_type(problem, field, value);
     const char *text = value->valuestring;
 
+    int word = field->words ? word_of(field, text, problem) : 0;
+    if (word < 0)
+        return false;
+    if (field->type == JSON_FIELD_WORD) {
+        *(int *)at = word;
+        return true;
+    }
     if (field->words) {
-        char list[160] = "";
-        for (const char *const *w = field->words; *w; w++) {
-            if (strcmp(*w, text) == 0) {
-                *(const char **)at = text;
-                return true;
-            }
-            size_t used = strlen(list);
-            snprintf(list + used, sizeof list - used, "%s%s'%s'",
-                     w == field->words ? ""
-                     : w[1]            ? ", "
-                                       : ", and ",
-                     "", *w);
-        }
-        return fault(problem, JSON_FAULT_WORD, field,
-                     "Invalid value: '%.40s'. Supported values are: %s.", text, list);
+        *(const char **)at = text;
+        return true;
     }
 
     size_t length = 0;
@@ -283,9 +294,17 @@ static bool store_bool(const struct json_field *field, const cJSON *value, unsig
 static bool store(const struct json_field *field, cJSON *value, unsigned flags, void *out,
                   struct json_problem *problem)
 {
-    void *at = (char *)out + field->offset;
+    union {
+        const char *text;
+        cJSON *raw;
+        struct json_whole whole;
+        double number;
+    } nowhere;
+    void *at =
+        field->offset == JSON_FIELD_NOWHERE ? &nowhere : (void *)((char *)out + field->offset);
     switch (field->type) {
     case JSON_FIELD_STRING:
+    case JSON_FIELD_WORD:
         return store_string(field, value, flags, at, problem);
     case JSON_FIELD_INT:
     case JSON_FIELD_DOUBLE:
@@ -303,12 +322,15 @@ static bool store(const struct json_field *field, cJSON *value, unsigned flags, 
 
 static void store_default(const struct json_field *field, void *out)
 {
+    if (field->offset == JSON_FIELD_NOWHERE)
+        return;
     void *at = (char *)out + field->offset;
     switch (field->type) {
     case JSON_FIELD_STRING:
         *(const char **)at = field->text;
         return;
     case JSON_FIELD_INT:
+    case JSON_FIELD_WORD:
         *(int *)at = (int)field->number;
         return;
     case JSON_FIELD_WHOLE:
@@ -384,6 +406,10 @@ static cJSON *field_schema(const struct json_field *field)
         high = "maxLength";
         if (field->text)
             cJSON_AddStringToObject(schema, "default", field->text);
+        break;
+    case JSON_FIELD_WORD:
+        cJSON_AddStringToObject(schema, "type", "string");
+        cJSON_AddStringToObject(schema, "default", field->words[(int)field->number]);
         break;
     case JSON_FIELD_INT:
     case JSON_FIELD_WHOLE:

@@ -24,8 +24,12 @@ enum json_field_type {
                           `least` counts */
     JSON_FIELD_DOUBLE, /* double, finite */
     JSON_FIELD_BOOL,   /* bool */
+    JSON_FIELD_WORD,   /* int: which of `words` the string is */
     JSON_FIELD_RAW     /* struct cJSON *, borrowed, any type */
 };
+
+/* An `offset` of what is checked, but not stored. */
+#define JSON_FIELD_NOWHERE SIZE_MAX
 
 /* Default that means "was not given". */
 #define JSON_FIELD_NO_INT INT_MIN
@@ -36,9 +40,9 @@ struct json_field {
     size_t offset;
     bool required;
     double least, most;       /* both 0: any */
-    double number;            /* default of INT, WHOLE, DOUBLE and BOOL; NAN is fine for DOUBLE */
+    double number;            /* default of all but STRING; NAN is fine for DOUBLE */
     const char *text;         /* default of STRING */
-    const char *const *words; /* what a STRING may be, NULL-terminated; NULL: anything */
+    const char *const *words; /* of a WORD, or all that a STRING may be; NULL-terminated */
 };
 
 enum json_fault {

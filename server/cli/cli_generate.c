@@ -2,27 +2,23 @@
  * process, with a progress bar where stderr is a terminal. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
-#include <limits.h>
-#include <inttypes.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/base/log.h"
 #include "engine/io/image.h"
 #include "engine/pictor.h"
-#include "server/base/json_number.h"
 #include "server/base/settings.h"
 #include "server/cli/cli.h"
-#include "server/job/infotext.h"
+#include "server/job/infotext_job.h"
 #include "server/job/intake.h"
 #include "server/job/job_engine.h"
+#include "server/job/job_flags.h"
 #include "server/job/registry.h"
 
 #define BAR 24 /* characters of the progress bar */
@@ -30,131 +26,6 @@
 static const char *const help_settings[] = {
     "config",          "data",         "models",        "threads",     "precision",     "cpu",
     "memory_limit_mb", "guidance_low", "guidance_high", "reuse_every", "token_merging", NULL};
-
-static void help(FILE *out)
-{
-    fputs(
-        "usage: pictor generate --prompt TEXT -o FILE [options]\n"
-        "\n"
-        "  -p, --prompt TEXT      what to paint; (word:1.2) and [word] weigh, BREAK splits\n"
-        "  -n, --negative TEXT    what to keep away from\n"
-        "  -m, --model NAME|PATH  a model of `pictor models`, a .safetensors file or a diffusers\n"
-        "                         folder; default: the built-in model\n"
-        "  -o, --output FILE      .png, .jpg or .webp; with --count, FILE-1.png and so on\n"
-        "      --width N --height N   pixels, multiples of 8; default: the model's own size\n"
-        "      --steps N          denoising steps\n"
-        "      --cfg X            guidance scale; 1 is none\n"
-        "      --sampler NAME     Euler a, Euler, DPM++ 2M, DDIM, LCM, ...\n"
-        "      --scheduler NAME   automatic, uniform, karras, ...\n"
-        "      --seed N           default: a random one, which is printed\n"
-        "      --rng nv|cpu       whose random numbers: CUDA's or torch's on a CPU\n"
-        "      --eta X            noise that ancestral samplers and DDIM add\n"
-        "      --clip-skip N      1 is the text encoder's last layer\n"
-        "      --count N          pictures, with seeds N, N + 1, ...\n"
-        "      --init FILE        paint over this picture (PNG, JPEG, WebP)\n"
-        "      --strength X       how much of it to change, 0..1; default 0.75\n"
-        "      --mask FILE        repaint only where this is white\n"
-        "      --mask-blur X      pixels by which the mask's edge is softened; default 4\n"
-        "      --hires WxH        paint again at this size\n"
-        "      --quality N        of JPEG and WebP, 1..100; default 90\n"
-        "  -q, --quiet            no progress\n",
-        out);
-    settings_help(out, help_settings);
-}
-
-struct options {
-    struct job_params job;
-    const char *model, *output, *init, *mask;
-    const char *wrong; /* the parameter that an error is about; NULL: no single one */
-    bool has_width, has_height, has_steps, has_guidance, has_seed, quiet;
-};
-
-enum {
-    OPT_WIDTH = 256,
-    OPT_HEIGHT,
-    OPT_STEPS,
-    OPT_CFG,
-    OPT_SAMPLER,
-    OPT_SCHEDULER,
-    OPT_SEED,
-    OPT_RNG,
-    OPT_ETA,
-    OPT_CLIP_SKIP,
-    OPT_COUNT,
-    OPT_INIT,
-    OPT_STRENGTH,
-    OPT_MASK,
-    OPT_MASK_BLUR,
-    OPT_HIRES,
-    OPT_QUALITY,
-    OPT_HELP
-};
-
-static const struct option long_options[] = {
-    {"prompt", required_argument, NULL, 'p'},
-    {"negative", required_argument, NULL, 'n'},
-    {"model", required_argument, NULL, 'm'},
-    {"output", required_argument, NULL, 'o'},
-    {"width", required_argument, NULL, OPT_WIDTH},
-    {"height", required_argument, NULL, OPT_HEIGHT},
-    {"steps", required_argument, NULL, OPT_STEPS},
-    {"cfg", required_argument, NULL, OPT_CFG},
-    {"sampler", required_argument, NULL, OPT_SAMPLER},
-    {"scheduler", required_argument, NULL, OPT_SCHEDULER},
-    {"seed", required_argument, NULL, OPT_SEED},
-    {"rng", required_argument, NULL, OPT_RNG},
-    {"eta", required_argument, NULL, OPT_ETA},
-    {"clip-skip", required_argument, NULL, OPT_CLIP_SKIP},
-    {"count", required_argument, NULL, OPT_COUNT},
-    {"init", required_argument, NULL, OPT_INIT},
-    {"strength", required_argument, NULL, OPT_STRENGTH},
-    {"mask", required_argument, NULL, OPT_MASK},
-    {"mask-blur", required_argument, NULL, OPT_MASK_BLUR},
-    {"hires", required_argument, NULL, OPT_HIRES},
-    {"quality", required_argument, NULL, OPT_QUALITY},
-    {"quiet", no_argument, NULL, 'q'},
-    {"help", no_argument, NULL, 'h'},
-    {0},
-};
-
-/* The options of `generate` as settings_load wants to know them. */
-static const char *const own_flags[] = {
-    "-p=",          "-n=",        "-m=",          "-o=",         "-q",        "--prompt=",
-    "--negative=",  "--model=",   "--output=",    "--width=",    "--height=", "--steps=",
-    "--cfg=",       "--sampler=", "--scheduler=", "--seed=",     "--rng=",    "--eta=",
-    "--clip-skip=", "--count=",   "--init=",      "--strength=", "--mask=",   "--mask-blur=",
-    "--hires=",     "--quality=", "--quiet",      NULL};
-
-static bool whole(const char *name, const char *text, long long low, long long high, long long *out,
-                  struct err *err)
-{
-    char *end;
-    errno = 0;
-    *out = strtoll(text, &end, 10);
-    if (errno || end == text || *end || *out < low || *out > high)
-        return err_set(err, ERR_INVALID, "--%s must be a whole number %lld..%lld, got '%.64s'",
-                       name, low, high, text);
-    return true;
-}
-
-/* Whether it is in its range is said where the others' are. */
-static bool whole_int(const char *name, const char *text, int *out, struct err *err)
-{
-    long long v;
-    if (!whole(name, text, INT_MIN, INT_MAX, &v, NULL))
-        return err_set(err, ERR_INVALID, "--%s must be a whole number, got '%.64s'", name, text);
-    *out = (int)v;
-    return true;
-}
-
-static bool real(const char *name, const char *text, double *out, struct err *err)
-{
-    char *end;
-    *out = strtod(text, &end);
-    if (end == text || *end || !isfinite(*out))
-        return err_set(err, ERR_INVALID, "--%s must be a number, got '%.64s'", name, text);
-    return true;
-}
 
 static bool replace(char **field, const char *text, struct err *err)
 {
@@ -166,78 +37,93 @@ static bool replace(char **field, const char *text, struct err *err)
     return true;
 }
 
-static bool take_option(struct options *o, int option, const char *name, const char *value,
-                        struct err *err)
+/* The command's own flags, beside those of a job's fields. */
+static const struct job_flag own_flags[] = {
+    {"output", 'o', "FILE", ".png, .jpg or .webp; with --count, FILE-1.png and so on"},
+    {"init", 0, "FILE", "paint over this picture (PNG, JPEG, WebP)"},
+    {"mask", 0, "FILE", "repaint only where this is white"},
+    {"quiet", 'q', NULL, "no progress"},
+    {"help", 'h', NULL, "this text"},
+};
+
+static void help(const struct job_flags *flags, FILE *out)
+{
+    fputs("usage: pictor generate --prompt TEXT -o FILE [options]\n\n", out);
+    job_flags_help(flags, out);
+    fputs(
+        "\n--model takes a name of `pictor models`, a .safetensors file or a diffusers folder.\n\n",
+        out);
+    settings_help(out, help_settings);
+}
+
+struct options {
+    struct job_params job;
+    const char *output, *init, *mask;
+    const char *wrong; /* the field that an error is about; NULL: no single one */
+    bool quiet, help, given[JOB_FLAGS_MAX];
+};
+
+static void take_own(struct options *o, const char *flag, const char *value)
+{
+    if (strcmp(flag, "output") == 0)
+        o->output = value;
+    else if (strcmp(flag, "init") == 0)
+        o->init = value;
+    else if (strcmp(flag, "mask") == 0)
+        o->mask = value;
+    else if (strcmp(flag, "quiet") == 0)
+        o->quiet = true;
+    else if (strcmp(flag, "help") == 0)
+        o->help = true;
+}
+
+static bool take_options(struct options *o, const struct job_flags *flags, int argc, char **argv,
+                         struct err *err)
+{
+    int option;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, flags->letters, flags->options, NULL)) != -1) {
+        int i = job_flags_find(flags, option);
+        if (i < 0)
+            return err_set(err, ERR_INVALID, "unknown option or missing value: %.64s",
+                           argv[optind - 1]);
+        const struct job_field *f = flags->fields[i];
+        bool random = f && f->type == JOB_SEED && strcmp(optarg, "-1") == 0;
+        o->given[i] = !random;
+        if (!f)
+            take_own(o, flags->flags[i].name, optarg);
+        else if (!random && !job_flags_take(flags, i, &o->job, optarg, err))
+            return false;
+    }
+    return optind >= argc ||
+           err_set(err, ERR_INVALID, "unexpected word '%.64s'; is the prompt in quotes?",
+                   argv[optind]);
+}
+
+/* What was left out is what the model or the usual thing is; seeds are random. */
+static bool complete(struct options *o, const struct job_flags *flags,
+                     const struct settings *settings, const struct pictor_model_info *model,
+                     struct err *err)
 {
     struct job_params *j = &o->job;
-    struct json_whole seed;
-    switch (option) {
-    case 'p':
-        return replace(&j->prompt, value, err);
-    case 'n':
-        return replace(&j->negative_prompt, value, err);
-    case 'm':
-        o->model = value;
-        return true;
-    case 'o':
-        o->output = value;
-        return true;
-    case 'q':
-        o->quiet = true;
-        return true;
-    case OPT_WIDTH:
-        o->has_width = true;
-        return whole_int(name, value, &j->width, err);
-    case OPT_HEIGHT:
-        o->has_height = true;
-        return whole_int(name, value, &j->height, err);
-    case OPT_STEPS:
-        o->has_steps = true;
-        return whole_int(name, value, &j->steps, err);
-    case OPT_CFG:
-        o->has_guidance = true;
-        return real(name, value, &j->guidance, err);
-    case OPT_SAMPLER:
-        return replace(&j->sampler, value, err);
-    case OPT_SCHEDULER:
-        return replace(&j->scheduler, value, err);
-    case OPT_SEED:
-        if (!json_number_parse(value, &seed) || (seed.negative && seed.magnitude != 1))
-            return err_set(err, ERR_INVALID,
-                           "--seed must be a whole number 0..%" PRIu64 ", or -1 for a random one, "
-                           "got '%.64s'",
-                           UINT64_MAX, value);
-        o->has_seed = !seed.negative;
-        j->seed = seed.magnitude;
-        return true;
-    case OPT_RNG:
-        return replace(&j->rng, value, err);
-    case OPT_ETA:
-        return real(name, value, &j->eta, err);
-    case OPT_CLIP_SKIP:
-        return whole_int(name, value, &j->clip_skip, err);
-    case OPT_COUNT:
-        return whole_int(name, value, &j->count, err);
-    case OPT_INIT:
-        o->init = value;
-        return true;
-    case OPT_STRENGTH:
-        return real(name, value, &j->strength, err);
-    case OPT_MASK:
-        o->mask = value;
-        return true;
-    case OPT_MASK_BLUR:
-        return real(name, value, &j->mask_blur, err);
-    case OPT_HIRES: {
-        char rest;
-        if (sscanf(value, "%dx%d%c", &j->hires_width, &j->hires_height, &rest) != 2)
-            return err_set(err, ERR_INVALID, "--hires must be WxH, got '%.64s'", value);
-        return true;
+    if (j->width == JOB_UNSET)
+        j->width = model->native_width;
+    if (j->height == JOB_UNSET)
+        j->height = model->native_height;
+    if (j->steps == JOB_UNSET)
+        j->steps = model->default_steps;
+    if (isnan(j->guidance))
+        j->guidance = model->default_guidance;
+    for (size_t i = 0; i < flags->count; i++) {
+        const struct job_field *f = flags->fields[i];
+        if (f && f->type == JOB_SEED && !o->given[i] &&
+            !intake_seed((uint64_t *)((char *)j + f->offset), err))
+            return false;
     }
-    case OPT_QUALITY:
-        return whole_int(name, value, &j->quality, err);
-    }
-    return err_set(err, ERR_INVALID, "unknown option");
+    j->has_init = o->init != NULL;
+    j->has_mask = o->mask != NULL;
+    intake_speed(settings, j);
+    return job_field_fill(&job_table, j, err) && (j->prompt || replace(&j->prompt, "", err));
 }
 
 /* By the output file's ending. */
@@ -391,14 +277,15 @@ static bool write_picture(const struct options *o, const struct registry_model *
     return ok;
 }
 
-static bool paint(struct options *o, const struct settings *settings, struct err *err)
+static bool paint(struct options *o, const struct job_flags *flags, const struct settings *settings,
+                  struct err *err)
 {
     struct registry_model found;
     struct pictor_image init = {0}, mask = {0}, out = {0};
     struct pictor_engine *engine = NULL;
     struct pictor_model *model = NULL;
     bool ok = false;
-    if (!find_model(settings, o->model, &found, err)) {
+    if (!find_model(settings, o->job.model, &found, err)) {
         o->wrong = err->code == ERR_NOT_FOUND ? "model" : NULL;
         goto done;
     }
@@ -414,28 +301,9 @@ static bool paint(struct options *o, const struct settings *settings, struct err
     if (!(engine = pictor_engine_new(&options, err)) ||
         !(model = pictor_model_open(engine, found.path, err)))
         goto done;
-    const struct pictor_model_info *info = pictor_model_info(model);
     struct job_params *j = &o->job;
-    if (!o->has_width)
-        j->width = info->native_width;
-    if (!o->has_height)
-        j->height = info->native_height;
-    if (!o->has_steps)
-        j->steps = info->default_steps;
-    if (!o->has_guidance)
-        j->guidance = info->default_guidance;
-    if (!o->has_seed) {
-        uint32_t random;
-        if (getrandom(&random, sizeof random, 0) != sizeof random) {
-            err_set(err, ERR_INTERNAL, "no random seed: %s", strerror(errno));
-            goto done;
-        }
-        j->seed = random;
-    }
-    j->has_init = o->init != NULL;
-    j->has_mask = o->mask != NULL;
-    intake_speed(settings, j);
-    if (!replace(&j->model, found.name, err) || !job_params_check(j, settings, &o->wrong, err))
+    if (!complete(o, flags, settings, pictor_model_info(model), err) ||
+        !replace(&j->model, found.name, err) || !job_params_check(j, settings, &o->wrong, err))
         goto done;
     interrupted_engine = engine;
     signal(SIGINT, on_signal);
@@ -490,15 +358,10 @@ static void say_model_names(const struct settings *settings)
 /* After an error about `param`, one of a few names: which ones there are. */
 static void say_choices(const char *param, const struct settings *settings)
 {
-    const struct pictor_sampler_info *sampler;
-    const struct pictor_scheduler_info *scheduler;
-    if (strcmp(param, "sampler") == 0) {
-        for (int i = 0; (sampler = pictor_sampler_at(i)); i++)
-            fprintf(stderr, "%s%s", i ? ", " : "there are: ", sampler->name);
-        fputc('\n', stderr);
-    } else if (strcmp(param, "scheduler") == 0) {
-        for (int i = 0; (scheduler = pictor_scheduler_at(i)); i++)
-            fprintf(stderr, "%s%s", i ? ", " : "there are: ", scheduler->name);
+    const struct job_field *f = job_field_find(&job_table, param);
+    if (f && f->known) {
+        for (int i = 0; f->known(i); i++)
+            fprintf(stderr, "%s%s", i ? ", " : "there are: ", f->known(i));
         fputc('\n', stderr);
     } else if (strcmp(param, "model") == 0) {
         say_model_names(settings);
@@ -509,41 +372,27 @@ int generate_main(int argc, char **argv)
 {
     struct err err = {0};
     struct options o = {0};
-    int status = 2, option, index;
+    struct job_flags flags = {0};
+    int status = 2;
+    job_flags_add_fields(&flags, &job_table);
+    job_flags_add(&flags, own_flags, sizeof own_flags / sizeof *own_flags);
     job_params_init(&o.job);
+    for (size_t i = 0; i < job_table.count; i++)
+        if (job_table.fields[i].optional)
+            job_field_clear(&job_table.fields[i], &o.job);
     log_set_level(LOG_WARN);
-    struct settings *settings = settings_load(&argc, argv, own_flags, &err);
-    if (!settings || !replace(&o.job.prompt, "", &err) ||
-        !replace(&o.job.negative_prompt, "", &err) || !replace(&o.job.sampler, "Euler a", &err) ||
-        !replace(&o.job.scheduler, "automatic", &err) || !replace(&o.job.rng, "nv", &err))
+    struct settings *settings = settings_load(&argc, argv, flags.own, &err);
+    if (!settings || !take_options(&o, &flags, argc, argv, &err))
         goto fail;
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, "p:n:m:o:qh", long_options, &index)) != -1) {
-        if (option == 'h') {
-            help(stdout);
-            status = 0;
-            goto done;
-        }
-        const char *name = "option";
-        for (const struct option *l = long_options; l->name; l++)
-            if (l->val == option)
-                name = l->name;
-        if (option == '?' || option == ':') {
-            err_set(&err, ERR_INVALID, "unknown option or missing value: %.64s", argv[optind - 1]);
-            goto fail;
-        }
-        if (!take_option(&o, option, name, optarg, &err))
-            goto fail;
-    }
-    if (optind < argc) {
-        err_set(&err, ERR_INVALID, "unexpected word '%.64s'; is the prompt in quotes?",
-                argv[optind]);
-        goto fail;
+    if (o.help) {
+        help(&flags, stdout);
+        status = 0;
+        goto done;
     }
     if (!take_format(&o, &err))
         goto fail;
     status = 1;
-    if (!check_folder(&o, &err) || !paint(&o, settings, &err))
+    if (!check_folder(&o, &err) || !paint(&o, &flags, settings, &err))
         goto fail;
     status = 0;
     goto done;

@@ -4,26 +4,18 @@
  *     Negative prompt: blurry
  *     Steps: 20, Sampler: Euler a, Schedule type: Automatic, CFG scale: 7.0, Seed: 7, ...
  *
- * Written when a picture is stored; read by png-info and by requests that say "make that again".
- * The reader takes text from strangers: it runs in linear time and keeps at most
- * INFOTEXT_PAIRS_MAX pairs. Thread-safe; nothing is shared. */
+ * Here is how such a text is read; what a job has to do with it is in infotext_job.h. The reader
+ * takes text from strangers: it runs in linear time and keeps at most INFOTEXT_PAIRS_MAX pairs.
+ * Thread-safe; nothing is shared. */
 #ifndef PICTOR_SERVER_INFOTEXT_H
 #define PICTOR_SERVER_INFOTEXT_H
 
-#include "server/job/job.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+struct cJSON;
 
 #define INFOTEXT_PAIRS_MAX 256
-
-/* What the text of one picture is made from, beside the job's parameters. */
-struct infotext_picture {
-    uint64_t seed, subseed; /* this picture's own */
-    const char *model_name; /* file stem, "pictor-mini"; NULL or "": left out */
-    const char *model_hash; /* sha256 of the file in hex, its first ten digits are written;
-                               NULL or "": left out */
-};
-
-/* UTF-8, malloc'd. NULL only without memory. */
-char *infotext_write(const struct job_params *params, const struct infotext_picture *picture);
 
 struct infotext_pair {
     char *key, *value;

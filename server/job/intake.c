@@ -12,21 +12,20 @@
 #include "server/job/job.h"
 
 #define PICTURE_FACTOR 8 /* times max_pixels */
-#define STEPS 20
-#define GUIDANCE 7
-#define STRENGTH 0.75
 
 void intake_model_of(const struct registry_model *model, struct intake_model *out)
 {
     /* What it is painted with when it does not say: SD 1.x is made for 512, upstreams for 1024. */
     bool upstream = model->kind == REGISTRY_UPSTREAM;
+    struct job_params usual;
+    job_params_init(&usual);
     int side = upstream ? 1024 : 512;
     *out = (struct intake_model){
         .upstream = upstream,
         .width = model->native_width ? model->native_width : side,
         .height = model->native_height ? model->native_height : side,
-        .steps = model->default_steps ? model->default_steps : STEPS,
-        .guidance = model->default_guidance > 0 ? model->default_guidance : GUIDANCE,
+        .steps = model->default_steps ? model->default_steps : usual.steps,
+        .guidance = model->default_guidance > 0 ? model->default_guidance : usual.guidance,
     };
     snprintf(out->name, sizeof out->name, "%s", model->name);
 }
@@ -41,23 +40,9 @@ bool intake_model(struct registry *registry, const char *name, struct intake_mod
     return true;
 }
 
-static bool fill_text(char **text, const char *usual, struct err *err)
-{
-    if (!*text)
-        *text = strdup(usual);
-    return *text || err_set(err, ERR_INTERNAL, "no memory for a job");
-}
-
 void intake_speed(const struct settings *settings, struct job_params *p)
 {
-    if (isnan(p->guidance_low))
-        p->guidance_low = settings->guidance_low;
-    if (isnan(p->guidance_high))
-        p->guidance_high = settings->guidance_high;
-    if (p->reuse_every == JOB_UNSET)
-        p->reuse_every = settings->reuse_every;
-    if (isnan(p->token_merging))
-        p->token_merging = settings->token_merging;
+    job_field_fill_settings(&job_table, p, settings);
 }
 
 bool intake_fill(const struct intake_model *model, const struct settings *settings,
@@ -69,10 +54,7 @@ bool intake_fill(const struct intake_model *model, const struct settings *settin
         p->steps = model->steps;
     if (isnan(p->guidance))
         p->guidance = model->guidance;
-    if (isnan(p->strength))
-        p->strength = STRENGTH;
-    return fill_text(&p->sampler, INTAKE_SAMPLER, err) &&
-           fill_text(&p->scheduler, INTAKE_SCHEDULER, err);
+    return job_field_fill(&job_table, p, err);
 }
 
 bool intake_prompts(const struct intake_model *model, const struct job_params *p,
@@ -93,27 +75,18 @@ bool intake_prompts(const struct intake_model *model, const struct job_params *p
 bool intake_complete(const struct intake_model *model, const struct settings *settings,
                      struct job_params *p, const char **param, struct err *err)
 {
-    bool steps = p->steps != JOB_UNSET, guidance = !isnan(p->guidance);
-    bool strength = !isnan(p->strength), sampler = p->sampler, scheduler = p->scheduler;
+    bool given[JOB_TABLE_MAX];
+    for (size_t i = 0; i < job_table.count; i++)
+        given[i] = !job_field_is_empty(&job_table.fields[i], p);
     if (!intake_fill(model, settings, p, err) || !job_params_check(p, settings, param, err) ||
         !intake_prompts(model, p, param, err))
         return false;
-    if (!model->upstream)
-        return true;
-    if (!steps)
-        p->steps = JOB_UNSET;
-    if (!guidance)
-        p->guidance = NAN;
-    if (!strength)
-        p->strength = NAN;
-    if (!sampler) {
-        free(p->sampler);
-        p->sampler = NULL;
-    }
-    /* "DPM++ 2M Karras" names a scheduler, too. */
-    if (!scheduler && strcmp(p->scheduler, INTAKE_SCHEDULER) == 0) {
-        free(p->scheduler);
-        p->scheduler = NULL;
+    for (size_t i = 0; model->upstream && i < job_table.count; i++) {
+        const struct job_field *f = &job_table.fields[i];
+        /* "DPM++ 2M Karras" as the sampler names a scheduler, too. */
+        bool named = f->type == JOB_TEXT && f->text && strcmp(job_field_text(f, p), f->text) != 0;
+        if (f->optional && !given[i] && !named)
+            job_field_clear(f, p);
     }
     return true;
 }

@@ -14,9 +14,6 @@
 struct job_params;
 struct settings;
 
-#define INTAKE_SAMPLER "Euler a"
-#define INTAKE_SCHEDULER "automatic"
-
 struct intake_model {
     char name[REGISTRY_NAME_SIZE]; /* what job_params.model wants */
     bool upstream;

@@ -6,7 +6,6 @@
 #ifndef PICTOR_SERVER_JOB_H
 #define PICTOR_SERVER_JOB_H
 
-#include <limits.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,6 +13,7 @@
 
 #include "engine/base/err.h"
 #include "engine/io/image.h"
+#include "server/job/job_field.h"
 #include "server/job/refusal.h"
 
 struct cJSON;
@@ -28,46 +28,25 @@ static inline bool job_state_is_final(enum job_state s)
     return s == JOB_DONE || s == JOB_FAILED || s == JOB_CANCELLED;
 }
 
-/* The request. Strings are owned (job_params_free); names as in engine/pictor.h.
+/* The request: a member a line of fields.h, which says what it means. Strings are owned
+ * (job_params_free). `model` is a name of the registry, already resolved from aliases and defaults;
+ * `sampler` and `scheduler` are canonical ("Euler a", "karras"); seeds are resolved at submit,
+ * never "random" any more. The pixels of a picture to begin from and of a mask are stored beside
+ * the job, as inputs "init" and "mask".
  *
  * Of a job for an upstream, what the client left out stays out, because the upstream has defaults
  * of its own that nobody here knows: steps JOB_UNSET, guidance and strength NAN, sampler and
- * scheduler NULL; each is null in JSON. Jobs of local models are complete (server/job/intake.h), at
- * the latest when they are painted. */
-#define JOB_UNSET INT_MIN
+ * scheduler NULL (`optional` in fields.h); each is null in JSON. Jobs of local models are complete
+ * (server/job/intake.h), at the latest when they are painted. */
 struct job_params {
-    char *model; /* a name of the registry, already resolved from aliases and defaults */
-    char *prompt, *negative_prompt;
-    int width, height, steps;
-    double guidance;
-    char *sampler, *scheduler; /* canonical names: "Euler a", "karras" */
-    double eta;                /* NAN: the sampler's own */
-    uint64_t seed;             /* resolved at submit: never "random" any more */
-    uint64_t subseed;
-    double subseed_strength;
-    char *rng; /* "nv" or "cpu" */
-    int clip_skip;
-    int count;               /* pictures; their seeds: job_seed, job_subseed */
-    bool has_init, has_mask; /* the pixels are stored beside the job as inputs "init", "mask" */
-    double strength;
-    int fit;  /* enum pictor_fit */
-    int fill; /* enum pictor_fill */
-    double mask_blur;
-    bool mask_invert, mask_only_area;
-    int mask_padding;
-    int hires_width, hires_height, hires_steps;
-    double hires_strength;
-    char *hires_upscaler;
-    /* As struct pictor_speed. Unset (NAN, JOB_UNSET): the server's settings. */
-    double guidance_low, guidance_high;
-    bool guidance_alternate;
-    int reuse_every;
-    double token_merging;
-    int format;        /* enum image_format: how the pictures are stored and answered */
-    int quality;       /* 0..100 for jpeg and webp */
-    int preview_every; /* steps between previews, 0: none */
-    char *dialect;     /* "openai" "sdapi" "native": for the log and the history only */
-    char *tag;         /* the client's own id (force_task_id), or NULL */
+#define JOB_C_TEXT char *
+#define JOB_C_WHOLE int
+#define JOB_C_REAL double
+#define JOB_C_SEED uint64_t
+#define JOB_C_FLAG bool
+#define JOB_C_WORD int
+#define JOB_FIELD(type, name, ...) JOB_C_##type name;
+#include "server/job/fields.h"
 };
 
 /* The seeds of picture `index`, counted as SD WebUI does: variations of a seed differ by their
@@ -86,7 +65,7 @@ void job_params_free(struct job_params *p);
 
 /* JSON as the store and the native API have it: one member a field, same names. */
 struct cJSON *job_params_to_json(const struct job_params *p);
-bool job_params_from_json(struct job_params *p, const struct cJSON *json, struct err *err);
+bool job_params_from_json(struct job_params *p, struct cJSON *json, struct err *err);
 
 struct settings;
 /* Ranges, limits of the settings, known sampler and scheduler; canonicalises the names.

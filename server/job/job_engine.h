@@ -14,4 +14,7 @@ void job_engine_params(const struct job_params *job, int index, struct pictor_pa
 void job_engine_options(int threads, const char *cpu, const char *precision, size_t memory_limit,
                         struct pictor_engine_options *out);
 
+/* What of this the table says: each field to its place in `engine`, but for empty texts. */
+void job_engine_copy(const struct job_table *table, const void *job, void *engine);
+
 #endif

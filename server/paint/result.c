@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "engine/io/image.h"
-#include "server/job/infotext.h"
+#include "server/job/infotext_job.h"
 #include "server/job/registry.h"
 #include "server/paint/dispatch.h"
 #include "server/queue/queue.h"

@@ -12,7 +12,7 @@
 #include <cjson/cJSON.h>
 
 #include "engine/pictor.h"
-#include "server/job/infotext.h"
+#include "server/job/infotext_job.h"
 
 #define HASH "6ce0161689b3853acaa03779ec93eafe75a02f4ced659bee03f50797806fa2fa"
 
@@ -29,10 +29,10 @@ static struct job_params a_cat(void)
         .scheduler = "automatic",
         .eta = NAN,
         .seed = 1,
-        .rng = "nv",
         .clip_skip = 1,
         .count = 1,
         .fill = PICTOR_FILL_ORIGINAL,
+        .reuse_every = 1,
     };
 }
 
@@ -76,7 +76,7 @@ static void test_writes_extras(void **state)
     struct job_params p = a_cat();
     p.subseed_strength = 0.3;
     p.clip_skip = 2;
-    p.rng = "cpu";
+    p.rng = PICTOR_RNG_CPU;
     expect_text(&p, "a cat\nSteps: 4, Sampler: Euler, Schedule type: Automatic, CFG scale: 7.0, "
                     "Seed: 1, Size: 64x64" TAIL ", Variation seed: 6, "
                     "Variation seed strength: 0.3, Clip skip: 2, RNG: CPU" VERSION);
@@ -100,7 +100,6 @@ static void test_writes_extras(void **state)
     p.hires_height = 128;
     p.hires_steps = 3;
     p.hires_strength = 0.7;
-    p.hires_upscaler = "Latent";
     expect_text(&p, "a cat\nSteps: 4, Sampler: Euler, Schedule type: Automatic, CFG scale: 7.0, "
                     "Seed: 1, Size: 64x64" TAIL ", Denoising strength: 0.7, Hires upscale: 2.0, "
                     "Hires steps: 3, Hires upscaler: Latent" VERSION);

@@ -34,7 +34,7 @@ static void fill(struct job_params *p)
     p->seed = SEED_MOST - 5;
     p->subseed = 12;
     p->subseed_strength = 1.0 / 3;
-    p->rng = strdup("cpu");
+    p->rng = PICTOR_RNG_CPU;
     p->clip_skip = 2;
     p->count = 5;
     p->has_init = p->has_mask = true;
@@ -48,7 +48,7 @@ static void fill(struct job_params *p)
     p->hires_height = 768;
     p->hires_steps = 9;
     p->hires_strength = 0.4;
-    p->hires_upscaler = strdup("Lanczos");
+    p->hires_upscaler = JOB_LANCZOS;
     p->guidance_low = 0.5;
     p->guidance_high = 5.42;
     p->guidance_alternate = true;
@@ -160,9 +160,9 @@ static void the_check_fills_in_and_canonicalises(void **state)
     assert_string_equal(p.negative_prompt, "");
     assert_string_equal(p.sampler, "Euler a");
     assert_string_equal(p.scheduler, "automatic");
-    assert_string_equal(p.rng, "nv");
+    assert_int_equal(p.rng, PICTOR_RNG_NV);
     assert_int_equal(p.format, IMAGE_PNG);
-    assert_string_equal(p.hires_upscaler, "Latent");
+    assert_int_equal(p.hires_upscaler, JOB_LATENT);
     free(p.sampler);
     p.sampler = strdup("DPM++ 2M Karras");
     assert_true(job_params_check(&p, s, NULL, &err));
@@ -233,7 +233,7 @@ static void the_check_names_the_field(void **state)
     REFUSED(p.seed = SEED_MOST - 3, "seed", ERR_INVALID); /* of 5 pictures, one is over */
     REFUSED(p.subseed = SEED_MOST, "subseed", ERR_INVALID);
     REFUSED(p.subseed_strength = 1.1, "subseed_strength", ERR_INVALID);
-    REFUSED(set(&p.rng, "gpu"), "rng", ERR_INVALID);
+    REFUSED(p.rng = 2, "rng", ERR_INVALID);
     REFUSED(p.clip_skip = 0, "clip_skip", ERR_INVALID);
     REFUSED(p.count = 0, "count", ERR_INVALID);
     REFUSED(p.count = 17, "count", ERR_INVALID);
@@ -247,7 +247,7 @@ static void the_check_names_the_field(void **state)
     REFUSED(p.hires_height = 4100, "hires_height", ERR_INVALID);
     REFUSED(p.hires_steps = 151, "hires_steps", ERR_INVALID);
     REFUSED(p.hires_strength = -0.1, "hires_strength", ERR_INVALID);
-    REFUSED(set(&p.hires_upscaler, "ESRGAN"), "hires_upscaler", ERR_INVALID);
+    REFUSED(p.hires_upscaler = -1, "hires_upscaler", ERR_INVALID);
     REFUSED(p.format = IMAGE_NONE, "format", ERR_INVALID);
     REFUSED(p.quality = 101, "quality", ERR_INVALID);
     REFUSED(p.preview_every = -1, "preview_every", ERR_INVALID);

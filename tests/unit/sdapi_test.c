@@ -280,7 +280,7 @@ static void test_job_of_defaults(void **state)
     assert_string_equal(p.prompt, "");
     assert_string_equal(p.sampler, "Euler");
     assert_string_equal(p.scheduler, "automatic");
-    assert_string_equal(p.rng, "nv");
+    assert_int_equal(p.rng, PICTOR_RNG_NV);
     assert_int_equal(p.format, IMAGE_JPEG);
     assert_string_equal(p.dialect, "sdapi");
     assert_null(p.tag);
@@ -389,7 +389,7 @@ static void test_hires(void **state)
         assert_int_equal(p.height, cases[i].height);
         assert_int_equal(p.hires_width, cases[i].hires_width);
         assert_int_equal(p.hires_height, cases[i].hires_height);
-        assert_string_equal(p.hires_upscaler, i % 2 ? "Lanczos" : "Latent");
+        assert_int_equal(p.hires_upscaler, i % 2 ? JOB_LANCZOS : JOB_LATENT);
         assert_true(p.hires_strength == 0.7);
         job_params_free(&p);
     }

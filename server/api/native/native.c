@@ -448,8 +448,8 @@ void native_info(struct http_request *req)
     cJSON *defaults = cJSON_AddObjectToObject(json, "defaults");
     cJSON_AddNumberToObject(defaults, "steps", usual.steps);
     cJSON_AddNumberToObject(defaults, "guidance", usual.guidance);
-    cJSON_AddStringToObject(defaults, "sampler", INTAKE_SAMPLER);
-    cJSON_AddStringToObject(defaults, "scheduler", INTAKE_SCHEDULER);
+    cJSON_AddStringToObject(defaults, "sampler", job_field_find(&job_table, "sampler")->text);
+    cJSON_AddStringToObject(defaults, "scheduler", job_field_find(&job_table, "scheduler")->text);
     job_params_free(&usual);
     cJSON_AddItemToObject(json, "examples",
                           cJSON_CreateStringArray(examples, sizeof examples / sizeof *examples));

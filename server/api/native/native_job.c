@@ -1,5 +1,6 @@
-/* native_job.c: see native_job.h. The fields are parsed straight into struct job_params, where
- * strings first point into the JSON and are copied once all is parsed. */
+/* native_job.c: see native_job.h. A request has the fields of server/job/fields.h and three more.
+ * They are parsed straight into struct job_params, where strings first point into the JSON and are
+ * copied once all is parsed. */
 #include "server/api/native/native_job.h"
 
 #include <cjson/cJSON.h>
@@ -14,88 +15,44 @@
 #include "server/job/intake.h"
 #include "server/worker/codec.h"
 
-_Static_assert(JOB_UNSET == JSON_FIELD_NO_INT, "steps that are not given are not set");
+_Static_assert(JOB_UNSET == JSON_FIELD_NO_INT, "what is not given is not set");
 
 struct request {
     struct job_params p;
-    struct json_whole seed, subseed;
     int priority;
-    const char *fit, *fill, *format, *init_image, *mask;
+    const char *init_image, *mask;
 };
 
-static const char *const fit_words[] = {"stretch", "crop", "pad", NULL};
-static const char *const fill_words[] = {"blur", "original", "noise", "nothing", NULL};
-
 #define AT(member) .offset = offsetof(struct request, member)
-#define PARAM(member) #member, .offset = offsetof(struct request, p.member)
 
-/* Ranges are job_params_check's matter. */
-static const struct json_field fields[] = {
-    {PARAM(prompt), .type = JSON_FIELD_STRING, .required = true},
-    {PARAM(negative_prompt), .type = JSON_FIELD_STRING, .text = ""},
-    {PARAM(model), .type = JSON_FIELD_STRING},
-    {PARAM(width), .type = JSON_FIELD_INT, .number = JSON_FIELD_NO_INT},
-    {PARAM(height), .type = JSON_FIELD_INT, .number = JSON_FIELD_NO_INT},
-    {PARAM(steps), .type = JSON_FIELD_INT, .number = JSON_FIELD_NO_INT},
-    {PARAM(guidance), .type = JSON_FIELD_DOUBLE, .number = NAN},
-    {PARAM(sampler), .type = JSON_FIELD_STRING},
-    {PARAM(scheduler), .type = JSON_FIELD_STRING},
-    {PARAM(eta), .type = JSON_FIELD_DOUBLE, .number = NAN},
-    {PARAM(rng), .type = JSON_FIELD_STRING},
-    {PARAM(clip_skip), .type = JSON_FIELD_INT, .number = 1},
-    {"seed", .type = JSON_FIELD_WHOLE, AT(seed), .number = -1, .least = -1},
-    {"subseed", .type = JSON_FIELD_WHOLE, AT(subseed), .number = -1, .least = -1},
-    {PARAM(subseed_strength), .type = JSON_FIELD_DOUBLE},
-    {PARAM(count), .type = JSON_FIELD_INT, .number = 1},
-    {PARAM(strength), .type = JSON_FIELD_DOUBLE, .number = NAN},
-    {"fit", .type = JSON_FIELD_STRING, AT(fit), .text = "stretch", .words = fit_words},
-    {"fill", .type = JSON_FIELD_STRING, AT(fill), .text = "original", .words = fill_words},
-    {PARAM(mask_blur), .type = JSON_FIELD_DOUBLE, .number = 4},
-    {PARAM(mask_invert), .type = JSON_FIELD_BOOL},
-    {PARAM(mask_only_area), .type = JSON_FIELD_BOOL},
-    {PARAM(mask_padding), .type = JSON_FIELD_INT, .number = 32},
-    {PARAM(hires_width), .type = JSON_FIELD_INT},
-    {PARAM(hires_height), .type = JSON_FIELD_INT},
-    {PARAM(hires_steps), .type = JSON_FIELD_INT},
-    {PARAM(hires_strength), .type = JSON_FIELD_DOUBLE, .number = 0.7},
-    {PARAM(hires_upscaler), .type = JSON_FIELD_STRING},
-    {PARAM(guidance_low), .type = JSON_FIELD_DOUBLE, .number = NAN},
-    {PARAM(guidance_high), .type = JSON_FIELD_DOUBLE, .number = NAN},
-    {PARAM(guidance_alternate), .type = JSON_FIELD_BOOL},
-    {PARAM(reuse_every), .type = JSON_FIELD_INT, .number = JSON_FIELD_NO_INT},
-    {PARAM(token_merging), .type = JSON_FIELD_DOUBLE, .number = NAN},
-    {"format", .type = JSON_FIELD_STRING, AT(format), .text = "png", .words = image_formats},
-    {PARAM(quality), .type = JSON_FIELD_INT, .number = 90},
-    {PARAM(preview_every), .type = JSON_FIELD_INT},
-    {PARAM(tag), .type = JSON_FIELD_STRING},
+/* What a request has besides the job's fields. */
+static const struct json_field own_fields[] = {
     {"priority", .type = JSON_FIELD_INT, AT(priority), .least = -100, .most = 100},
     {"init_image", .type = JSON_FIELD_STRING, AT(init_image)},
     {"mask", .type = JSON_FIELD_STRING, AT(mask)},
 };
-#define FIELD_COUNT (sizeof fields / sizeof *fields)
+#define OWN_COUNT (sizeof own_fields / sizeof *own_fields)
 
-static int index_of(const char *const *words, const char *word)
+/* Ranges are job_params_check's matter. */
+static bool parse(struct request *r, cJSON *body, char param[64], struct err *err)
 {
-    int i = 0;
-    while (strcmp(words[i], word) != 0)
-        i++;
-    return i;
-}
-
-/* Copies the strings of `r->p`, which point into the JSON. On failure those not copied are NULL. */
-static bool own_strings(struct request *r)
-{
-    bool ok = true;
-    for (size_t i = 0; i < FIELD_COUNT; i++) {
-        bool in_params = fields[i].offset < offsetof(struct request, seed);
-        if (fields[i].type != JSON_FIELD_STRING || !in_params)
-            continue;
-        char **text = (char **)((char *)r + fields[i].offset);
-        if (*text && !(*text = strdup(*text)))
-            ok = false;
+    struct json_field rows[JOB_TABLE_MAX + OWN_COUNT];
+    struct json_problem problem;
+    size_t count = job_field_rows(&job_table, rows);
+    memcpy(rows + count, own_fields, sizeof own_fields);
+    *r = (struct request){0};
+    job_params_init(&r->p);
+    if (!json_fields_parse(rows, count + OWN_COUNT, body, JSON_FIELDS_STRICT, r, &problem)) {
+        snprintf(param, 64, "%s", problem.name);
+        job_params_init(&r->p); /* its texts are the JSON's */
+        return err_set(err, ERR_INVALID, "%s", problem.message);
     }
+    r->p.has_init = r->init_image != NULL;
+    r->p.has_mask = r->mask != NULL;
+    if (!job_field_own(&job_table, &r->p, body, err))
+        return false;
     r->p.dialect = strdup("native");
-    return ok && r->p.dialect;
+    return r->p.dialect || err_set(err, ERR_INTERNAL, "no memory for a job");
 }
 
 static bool read_picture(const struct app *app, const char *name, const char *text, uint8_t **data,
@@ -113,28 +70,19 @@ static bool read_picture(const struct app *app, const char *name, const char *te
     return true;
 }
 
-static bool complete(const struct app *app, struct request *r, char param[64], struct err *err)
+static bool complete(const struct app *app, struct job_params *p, char param[64], struct err *err)
 {
-    struct job_params *p = &r->p;
     struct intake_model model;
     if (!intake_model(app->registry, p->model, &model, err)) {
         snprintf(param, 64, "model");
         return false;
     }
+    if (p->width == JOB_UNSET)
+        p->width = model.width;
+    if (p->height == JOB_UNSET)
+        p->height = model.height;
     free(p->model);
     p->model = strdup(model.name);
-    if (p->width == JSON_FIELD_NO_INT)
-        p->width = model.width;
-    if (p->height == JSON_FIELD_NO_INT)
-        p->height = model.height;
-    p->fit = index_of(fit_words, r->fit);
-    p->fill = index_of(fill_words, r->fill);
-    p->format = image_format_of(r->format);
-    p->seed = r->seed.magnitude;
-    p->subseed = r->subseed.magnitude;
-    if ((r->seed.negative && !intake_seed(&p->seed, err)) ||
-        (r->subseed.negative && !intake_seed(&p->subseed, err)))
-        return false;
     if (!p->model)
         return err_set(err, ERR_INTERNAL, "no memory for a job");
     const char *blamed = NULL;
@@ -147,18 +95,10 @@ static bool complete(const struct app *app, struct request *r, char param[64], s
 bool native_job_read(const struct app *app, struct cJSON *body, struct native_job *out,
                      char param[64], struct err *err)
 {
-    struct json_problem problem;
-    struct request r = {0};
+    struct request r;
     *out = (struct native_job){0};
     param[0] = '\0';
-    if (!json_fields_parse(fields, FIELD_COUNT, body, JSON_FIELDS_STRICT, &r, &problem)) {
-        snprintf(param, 64, "%s", problem.name);
-        return err_set(err, ERR_INVALID, "%s", problem.message);
-    }
-    r.p.has_init = r.init_image != NULL;
-    r.p.has_mask = r.mask != NULL;
-    bool ok = own_strings(&r) || err_set(err, ERR_INTERNAL, "no memory for a job");
-    ok = ok && complete(app, &r, param, err);
+    bool ok = parse(&r, body, param, err) && complete(app, &r.p, param, err);
     out->params = r.p;
     out->priority = r.priority;
     ok = ok &&

@@ -160,20 +160,21 @@ static bool make_sampling(const struct sdapi_request *r, const cJSON *options, s
     p->sampler = strdup(sampler->name);
     p->scheduler = strdup(scheduler->name);
 
-    bool ddim = strncmp(sampler->name, "DDIM", 4) == 0;
-    double usual = ddim ? 0 : 1;
-    double eta =
-        isnan(r->eta) ? sdapi_options_number(options, ddim ? "eta_ddim" : "eta_ancestral") : r->eta;
-    p->eta = eta == usual ? NAN : eta;
+    const char *option = sampler->eta_name && strcmp(sampler->eta_name, "Eta DDIM") == 0
+                             ? "eta_ddim"
+                             : "eta_ancestral";
+    double eta = isnan(r->eta) ? sdapi_options_number(options, option) : r->eta;
+    p->eta = !sampler->eta_name || eta == sampler->default_eta ? NAN : eta;
     p->steps = r->steps;
     p->guidance = r->cfg_scale;
-    p->rng = strdup(strcmp(sdapi_options_text(options, "randn_source"), "CPU") == 0 ? "cpu" : "nv");
+    p->rng = strcmp(sdapi_options_text(options, "randn_source"), "CPU") == 0 ? PICTOR_RNG_CPU
+                                                                             : PICTOR_RNG_NV;
     bool overridden =
         cJSON_GetObjectItemCaseSensitive(r->override_settings, "CLIP_stop_at_last_layers");
     p->clip_skip = r->clip_skip >= 1 && !overridden
                        ? r->clip_skip
                        : (int)sdapi_options_number(options, "CLIP_stop_at_last_layers");
-    return p->sampler && p->scheduler && p->rng ? true : no_memory(fault);
+    return p->sampler && p->scheduler ? true : no_memory(fault);
 }
 
 /* What is 0 there is the WebUI's "not given", so the server's own settings stand (NAN). */
@@ -243,18 +244,14 @@ static bool check_hires(const struct sdapi_request *r, const struct job_params *
 
 static bool make_upscaler(const char *name, struct job_params *p, struct sdapi_fault *fault)
 {
-    const char *found = NULL;
-    if (!name || strcasecmp(name, "Latent") == 0)
-        found = "Latent";
-    else if (strcasecmp(name, "Lanczos") == 0 || strcasecmp(name, "None") == 0)
-        found = "Lanczos"; /* "None" is a plain resize, and the WebUI's is Lanczos */
-    if (!found) {
-        refuse(fault, 500, NULL, "could not find upscaler named %.100s", name);
-        fault->crash = "Exception";
-        return false;
-    }
-    p->hires_upscaler = strdup(found);
-    return p->hires_upscaler ? true : no_memory(fault);
+    bool latent = !name || strcasecmp(name, "Latent") == 0;
+    p->hires_upscaler = latent ? JOB_LATENT : JOB_LANCZOS;
+    /* "None" is a plain resize, and the WebUI's is Lanczos. */
+    if (latent || strcasecmp(name, "Lanczos") == 0 || strcasecmp(name, "None") == 0)
+        return true;
+    refuse(fault, 500, NULL, "could not find upscaler named %.100s", name);
+    fault->crash = "Exception";
+    return false;
 }
 
 static int side_of(double value)

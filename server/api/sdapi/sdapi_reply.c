@@ -51,6 +51,7 @@ static cJSON *wrong_type(const struct json_field *field)
 {
     switch (field->type) {
     case JSON_FIELD_STRING:
+    case JSON_FIELD_WORD:
         return sdapi_reply_fault(field->name, "str type expected", "type_error.str");
     case JSON_FIELD_INT:
     case JSON_FIELD_WHOLE:

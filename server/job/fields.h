@@ -1,0 +1,128 @@
+/* fields.h: the fields of a job. A field's home is its line here:
+ *
+ *     JOB_FIELD(type, name, members of struct job_field...)
+ *
+ * job_field.h says what the members mean and what is made of them. Whoever includes this file has
+ * defined JOB_FIELD and takes from each line what it needs; the file ends that definition. So there
+ * is no guard.
+ *
+ * The order is that of the infotext, which SD WebUI has laid down. What the infotext does not have
+ * comes last. */
+
+JOB_FIELD(TEXT, prompt, .required = true, .limit = JOB_MAX_PROMPT, ENGINE(prompt), .flag = "prompt",
+          .letter = 'p', .value = "TEXT",
+          .doc = "what to paint; (word:1.2) and [word] weigh, BREAK splits")
+JOB_FIELD(TEXT, negative_prompt, .text = "", .limit = JOB_MAX_PROMPT, ENGINE(negative_prompt),
+          .flag = "negative", .letter = 'n', .value = "TEXT", .doc = "what to keep away from")
+JOB_FIELD(WHOLE, steps, .optional = true, .of_model = true, .usual = 20, .least = 1,
+          .limit = JOB_MAX_STEPS, ENGINE(steps), .infotext = "Steps", .always = true,
+          .flag = "steps", .value = "N", .doc = "denoising steps")
+JOB_FIELD(TEXT, sampler, .optional = true, .text = "Euler a", .known = sampler_name,
+          ENGINE(sampler), .infotext = "Sampler", .flag = "sampler", .value = "NAME",
+          .doc = "how noise is taken away: Euler a, DPM++ 2M, DDIM, LCM, ...")
+JOB_FIELD(TEXT, scheduler, .optional = true, .text = "automatic", .known = scheduler_name,
+          ENGINE(scheduler), .infotext = "Schedule type", .form = JOB_FORM_SCHEDULE,
+          .flag = "scheduler", .value = "NAME",
+          .doc = "how much noise each step leaves: uniform, karras, ...")
+JOB_FIELD(REAL, guidance, .optional = true, .of_model = true, .usual = 7, .most = 100,
+          ENGINE(guidance), .infotext = "CFG scale", .always = true, .flag = "cfg", .value = "X",
+          .doc = "guidance: how closely to follow the words; 1 is none")
+JOB_FIELD(SEED, seed, ENGINE(seed), .infotext = "Seed", .flag = "seed", .value = "N",
+          .doc = "which of all pictures; a job's next one has seed + 1")
+JOB_FIELD(WHOLE, width, .optional = true, .of_model = true, .least = 64, .limit = JOB_MAX_SIDE,
+          .multiple = 8, ENGINE(width), .infotext = "Size", .form = JOB_FORM_SIZE, .flag = "width",
+          .value = "N", .doc = "pixels, a multiple of 8")
+JOB_FIELD(WHOLE, height, .optional = true, .of_model = true, .least = 64, .limit = JOB_MAX_SIDE,
+          .multiple = 8, ENGINE(height), .form = JOB_FORM_SECOND, .flag = "height", .value = "N",
+          .doc = "pixels, a multiple of 8")
+JOB_FIELD(TEXT, model, .infotext = "Model", .form = JOB_FORM_MODEL, .flag = "model", .letter = 'm',
+          .value = "NAME|PATH", .doc = "which model paints; left out: the default one")
+
+/* A variation: noise between that of the seed and that of another one. */
+JOB_FIELD(SEED, subseed, ENGINE(subseed), .part = JOB_OF_VARIATION, .infotext = "Variation seed",
+          .flag = "subseed", .value = "N",
+          .doc = "seed of the variation; a job's next picture has subseed + 1")
+JOB_FIELD(REAL, subseed_strength, .most = 1, ENGINE(subseed_strength), .part = JOB_OF_VARIATION,
+          .infotext = "Variation seed strength", .always = true, .flag = "subseed-strength",
+          .value = "X", .doc = "how far to go from the seed's noise to the subseed's, 0..1")
+
+JOB_FIELD(REAL, strength, .optional = true, .usual = 0.75, .most = 1, ENGINE(strength),
+          .part = JOB_OF_INIT, .infotext = "Denoising strength", .form = JOB_FORM_STRENGTH,
+          .flag = "strength", .value = "X",
+          .doc = "how much of the picture begun from to change, 0..1")
+JOB_FIELD(WHOLE, clip_skip, .usual = 1, .least = 1, .most = 12, ENGINE(clip_skip),
+          .infotext = "Clip skip", .silent = 1, .flag = "clip-skip", .value = "N",
+          .doc = "layer of the text encoder that speaks; 1 is the last")
+JOB_FIELD(REAL, token_merging, .usual = JOB_NO_REAL, .most = 0.9, SETTING(token_merging),
+          ENGINE(speed.token_merging), .infotext = "Token merging ratio",
+          .doc = "share of the keys that self-attention at full resolution leaves out")
+JOB_FIELD(WORD, rng, .words = rngs, ENGINE(rng), .infotext = "RNG", .labels = rng_labels,
+          .flag = "rng", .doc = "whose random numbers: CUDA's or torch's on a CPU")
+
+/* A second pass at a larger size. */
+JOB_FIELD(WHOLE, hires_width, .limit = JOB_MAX_SIDE, .multiple = 8, ENGINE(hires_width),
+          .part = JOB_OF_HIRES, .infotext = "Hires resize", .form = JOB_FORM_HIRES, .flag = "hires",
+          .value = "WxH", .doc = "paint again at this size; 0 is no second pass")
+JOB_FIELD(WHOLE, hires_height, .limit = JOB_MAX_SIDE, .multiple = 8, ENGINE(hires_height),
+          .part = JOB_OF_HIRES, .form = JOB_FORM_SECOND, .doc = "height of the second pass")
+JOB_FIELD(WHOLE, hires_steps, .limit = JOB_MAX_STEPS, ENGINE(hires_steps), .part = JOB_OF_HIRES,
+          .infotext = "Hires steps", .flag = "hires-steps", .value = "N",
+          .doc = "steps of the second pass; 0: as many as of the first")
+JOB_FIELD(WORD, hires_upscaler, .words = upscalers, ENGINE(hires_upscaler), .part = JOB_OF_HIRES,
+          .infotext = "Hires upscaler", .always = true, .flag = "hires-upscaler",
+          .doc = "how the first pass is enlarged")
+JOB_FIELD(REAL, hires_strength, .usual = 0.7, .most = 1, ENGINE(hires_strength),
+          .part = JOB_OF_HIRES, .infotext = "Hires denoising strength",
+          .form = JOB_FORM_HIRES_STRENGTH, .flag = "hires-strength", .value = "X",
+          .doc = "how much the second pass may change, 0..1")
+
+JOB_FIELD(FLAG, mask_invert, ENGINE(mask_invert), .part = JOB_OF_MASK, .infotext = "Mask mode",
+          .labels = mask_modes, .flag = "mask-invert", .doc = "repaint where the mask is black")
+JOB_FIELD(REAL, mask_blur, .usual = 4, .most = 64, ENGINE(mask_blur), .part = JOB_OF_MASK,
+          .infotext = "Mask blur", .form = JOB_FORM_SHORT, .flag = "mask-blur", .value = "X",
+          .doc = "pixels by which the mask's edge is softened")
+JOB_FIELD(FLAG, mask_only_area, ENGINE(mask_only_area), .part = JOB_OF_MASK,
+          .infotext = "Inpaint area", .labels = mask_areas, .flag = "mask-only-area",
+          .doc = "paint the mask's surroundings alone, at full size")
+JOB_FIELD(WHOLE, mask_padding, .usual = 32, .limit = JOB_MAX_SIDE, ENGINE(mask_padding),
+          .part = JOB_OF_AREA, .infotext = "Masked area padding", .always = true,
+          .flag = "mask-padding", .value = "N",
+          .doc = "pixels around the mask that belong to its surroundings")
+JOB_FIELD(WORD, fill, .usual = PICTOR_FILL_ORIGINAL, .words = fills, ENGINE(fill),
+          .part = JOB_OF_MASK, .infotext = "Masked content", .labels = fill_labels,
+          .silent = PICTOR_FILL_ORIGINAL, .flag = "fill", .doc = "what the masked part begins with")
+
+JOB_FIELD(REAL, eta, .usual = JOB_NO_REAL, .most = 1, ENGINE(eta), .infotext = "Eta",
+          .form = JOB_FORM_ETA, .flag = "eta", .value = "X",
+          .doc = "noise that ancestral samplers and DDIM add; left out: the sampler's own")
+JOB_FIELD(REAL, guidance_low, .usual = JOB_NO_REAL, .most = 1000, SETTING(guidance_low),
+          ENGINE(speed.guidance_low), .infotext = "NGMS",
+          .doc = "noise level (sigma) below which there is no guidance")
+JOB_FIELD(FLAG, guidance_alternate, ENGINE(speed.guidance_alternate), .part = JOB_OF_LOW,
+          .infotext = "NGMS all steps", .labels = alternate_labels, .silent = 1,
+          .flag = "guidance-alternate", .doc = "below guidance_low, guidance in every second step")
+JOB_FIELD(REAL, guidance_high, .usual = JOB_NO_REAL, .most = 1000, SETTING(guidance_high),
+          ENGINE(speed.guidance_high), .infotext = "Guidance maximum sigma",
+          .doc = "noise level (sigma) above which there is no guidance; 0: no such level")
+JOB_FIELD(WHOLE, reuse_every, .usual = JOB_UNSET, .least = 1, .most = 20, SETTING(reuse_every),
+          ENGINE(speed.reuse_every), .infotext = "Feature reuse", .silent = 1,
+          .doc = "run the deep levels in every Nth step alone")
+
+/* Not in the infotext: WebUI does not say how a picture was fitted, and the rest does not change
+ * what is painted. */
+JOB_FIELD(WORD, fit, .words = fits, ENGINE(fit), .part = JOB_OF_INIT, .flag = "fit",
+          .doc = "what is done to a picture begun from that has another shape")
+JOB_FIELD(WORD, format, .words = image_formats, .doc = "the file's format")
+JOB_FIELD(WHOLE, quality, .usual = 90, .most = 100, .flag = "quality", .value = "N",
+          .doc = "of JPEG and WebP, 0..100")
+JOB_FIELD(WHOLE, count, .usual = 1, .least = 1, .limit = JOB_MAX_COUNT, .about = JOB_REQUEST,
+          .flag = "count", .value = "N", .doc = "pictures of the job")
+JOB_FIELD(WHOLE, preview_every, .limit = JOB_MAX_STEPS, ENGINE(preview_every), .about = JOB_REQUEST,
+          .doc = "steps between previews; 0: none")
+JOB_FIELD(TEXT, tag, .optional = true, .most = 128, .about = JOB_REQUEST,
+          .doc = "the client's own name for the job")
+JOB_FIELD(FLAG, has_init, .about = JOB_STATE, .doc = "begun from a picture")
+JOB_FIELD(FLAG, has_mask, .about = JOB_STATE, .doc = "a mask says where to repaint")
+JOB_FIELD(TEXT, dialect, .about = JOB_STATE, .doc = "the API that the job came by")
+
+#undef JOB_FIELD
