@@ -10,6 +10,7 @@
 #include "server/api/metrics.h"
 #include "server/api/native/native.h"
 #include "server/api/native/native_events.h"
+#include "server/api/native/native_fields.h"
 #include "server/api/openai/openai.h"
 #include "server/api/openai/openai_images.h"
 #include "server/api/sdapi/sdapi.h"
@@ -44,6 +45,8 @@ static const struct route routes[] = {
     {GET, "/api/events", ROUTES_NATIVE, native_events_all},
     {GET, "/api/images/{id}", ROUTES_NATIVE, native_image},
     {GET, "/api/models", ROUTES_NATIVE, native_models},
+    {GET, "/api/schema", ROUTES_NATIVE, native_fields_schema},
+    {POST, "/api/infotext", ROUTES_NATIVE, native_fields_infotext, ROUTE_BODY_SMALL},
     {GET, "/api/info", ROUTES_NATIVE, native_info, .access = ROUTE_OPEN},
     {GET, "/healthz", ROUTES_NATIVE, native_healthz, .access = ROUTE_OPEN, .probe = true},
     {GET, "/health", ROUTES_NATIVE, native_healthz, .access = ROUTE_OPEN},

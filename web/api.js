@@ -26,10 +26,19 @@ export function setKey(value) {
     sessionStorage.removeItem(STORED);
 }
 
+/* Whole numbers that JavaScript does not hold to the last digit (seeds have 64 bits) become text. */
+function parse(json) {
+  return JSON.parse(!/\d{16}/.test(json) ? json : json.replace(
+    /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?/g, (token) =>
+      /^-?\d{16,}$/.test(token) && !Number.isSafeInteger(Number(token)) ? `"${token}"` : token));
+}
+
+const jsonOf = async (response) => parse(await response.text());
+
 async function errorOf(response) {
   const retryAfter = Number(response.headers.get('Retry-After')) || null;
   try {
-    const { code, message, param } = (await response.json()).error;
+    const { code, message, param } = (await jsonOf(response)).error;
     return new ApiError(response.status, code, message, param, retryAfter);
   } catch {
     const text = `The server answered with ${response.status} ${response.statusText}`.trim();
@@ -55,7 +64,7 @@ async function send(path, options = {}) {
 }
 
 export async function get(path) {
-  return (await send(path)).json();
+  return jsonOf(await send(path));
 }
 
 export async function post(path, body) {
@@ -64,7 +73,7 @@ export async function post(path, body) {
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify(body ?? {}),
   });
-  return response.json();
+  return jsonOf(response);
 }
 
 /* `keepalive` lets it survive the page that asked. */
@@ -117,7 +126,7 @@ function parseEvent(block) {
     else if (line.startsWith('data: '))
       data += line.slice(6);
   }
-  return data && { event, data: JSON.parse(data) };
+  return data && { event, data: parse(data) };
 }
 
 /* ---- pictures ---- */

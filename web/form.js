@@ -1,28 +1,46 @@
-/* form.js: what to paint. Fields bear the names of docs/api.md; a field that is left empty is left
- * out, so the model's or the server's default holds. The server checks, and says which field is to
- * blame; its words are shown there. What was set is remembered in this browser. */
-import { $, announce, h, setText, toast } from './dom.js';
-import { paramsOf } from './infotext.js';
+/* form.js: what to paint. The server says which fields there are (docs/api.md); those that the form
+ * has a control for bear its name. A field that is left empty is left out, so the model's or the
+ * server's default holds. The server checks, and says which field is to blame; its words are shown
+ * there. What was set is remembered in this browser. */
+import { $, announce, complain, h, setText, toast } from './dom.js';
 import { source } from './source.js';
 import { store } from './store.js';
 
 const STORED = 'pictor.settings', VERSION = 1;
-const TEXTS = ['prompt', 'negative_prompt'];
-const NUMBERS = ['width', 'height', 'steps', 'guidance', 'strength'];
-const WORDS = ['model', 'sampler', 'scheduler', 'format', 'fit', 'fill'];
-const KEPT = [...TEXTS, ...NUMBERS, ...WORDS, 'count', 'enlarge', 'seed'];
-
-/* Settings without a field of their own: kept when they come with a picture, shown as chips. */
-const EXTRAS = {
-  eta: null, rng: 'nv', clip_skip: 1, subseed: null, subseed_strength: 0, quality: 90,
-  hires_steps: 0, hires_strength: 0.7, hires_upscaler: 'Latent', mask_blur: 4, mask_invert: false,
-  mask_padding: 32,
-};
-
 const SHAPES = [['Square', 1, 1], ['Portrait', 3, 4], ['Landscape', 4, 3], ['Wide', 16, 9]];
 
 const form = $('form');
+
+/* Settings without a control of their own: kept when they come with a picture, shown as chips. */
 let extras = {}, filled = false;
+
+const controlOf = (name) => form.elements.namedItem(name);
+const isText = (name) => controlOf(name)?.localName === 'textarea';
+const isNumber = (name) => ['integer', 'number'].includes(store.fields[name].type);
+const isSeed = (name) => Array.isArray(store.fields[name].type); /* a number or text */
+
+/* The fields that have a control, in the server's order. */
+const controlled = () => Object.keys(store.fields).filter(controlOf);
+
+/* The fields that say how a picture is made. */
+const settings = () => Object.keys(store.fields).filter((name) =>
+  store.fields[name]['x-about'] === 'picture');
+
+/* Whether a field says anything of a picture made so. */
+const PARTS = {
+  all: () => true,
+  variation: (params) => params.subseed_strength > 0,
+  init: (params) => params.has_init !== false,
+  mask: (params) => params.has_mask !== false,
+  area: (params) => params.has_mask !== false && params.mask_only_area,
+  hires: (params) => params.hires_width > 0,
+  low: (params) => params.guidance_low > 0,
+};
+const applies = (name, params) => (PARTS[store.fields[name]['x-part']] ?? PARTS.all)(params);
+
+/* What holds when the field is left out. */
+const usual = (name) => (store.fields[name]['x-of-model'] ? model()[name]
+  : store.fields[name].default) ?? '';
 
 const model = () => store.models.find((each) => each.name === $('model').value) ?? store.models[0];
 const round8 = (value) => Math.max(64, Math.round(value / 8) * 8);
@@ -51,6 +69,15 @@ function choose(select, value) {
   select.value = value;
 }
 
+function put(control, value) {
+  if (control.type === 'checkbox')
+    control.checked = value === true;
+  else if (control.options)
+    choose(control, String(value));
+  else
+    control.value = value;
+}
+
 function fillLists({ samplers, schedulers, limits }) {
   options($('model'), store.models.map(({ name, title, kind }) =>
     [name, kind === 'upstream' ? `${title} (elsewhere)` : title]));
@@ -58,8 +85,14 @@ function fillLists({ samplers, schedulers, limits }) {
   options($('scheduler'), schedulers.map(({ name, label }) => [name, label]));
   options($('count'), Array.from({ length: limits.max_count }, (_, i) =>
     [i + 1, i ? `${i + 1} pictures` : '1 picture']));
-  $('width').max = $('height').max = limits.max_side;
-  $('steps').max = limits.max_steps;
+  for (const name of controlled()) {
+    const control = controlOf(name), { minimum, maximum, enum: words = [] } = store.fields[name];
+    if (control.type === 'number')
+      Object.assign(control, { min: minimum ?? '', max: maximum ?? '' });
+    for (const word of control.options ? words : [])
+      if (!has(control, word))
+        control.append(h('option', { value: word }, word));
+  }
 }
 
 function fillShapes() {
@@ -95,6 +128,8 @@ function showExtras() {
   $('extras').replaceChildren(...Object.entries(extras).map(([name, value]) => {
     const drop = () => {
       delete extras[name];
+      if (name === 'hires_width' || name === 'hires_height') /* one is nothing without the other */
+        delete extras.hires_width, delete extras.hires_height;
       changed();
       $('settings').querySelector('summary').focus();
     };
@@ -114,10 +149,13 @@ function changed() {
 
 /* ---- remembering ---- */
 
+const kept = () => [...controlled(), 'enlarge'].filter((name) =>
+  controlOf(name).type !== 'checkbox');
+
 function save() {
   if (!filled)
     return; /* or it would forget what is not shown yet */
-  const fields = Object.fromEntries(KEPT.map((name) => [name, $(name).value]));
+  const fields = Object.fromEntries(kept().map((name) => [name, controlOf(name).value]));
   try {
     localStorage.setItem(STORED, JSON.stringify({ version: VERSION, fields, extras }));
   } catch { /* private browsing: forgotten, then */ }
@@ -128,30 +166,34 @@ function restore() {
     const saved = JSON.parse(localStorage.getItem(STORED));
     if (saved?.version !== VERSION)
       return;
-    for (const name of KEPT) {
-      const value = saved.fields[name], field = $(name);
-      if (TEXTS.includes(name) && field.value)
+    for (const name of kept()) {
+      const value = saved.fields[name], field = controlOf(name);
+      if (isText(name) && field.value)
         continue; /* written already */
       if (typeof value === 'string' && (!field.options || has(field, value)))
         field.value = value;
     }
-    for (const name of Object.keys(EXTRAS))
+    for (const name of settings())
       if (saved.extras?.[name] != null)
         extras[name] = saved.extras[name];
   } catch { /* not ours, or broken: the defaults are fine */ }
 }
 
+function setUsual(which) {
+  for (const name of controlled().filter(which))
+    put(controlOf(name), usual(name));
+}
+
 function useModel() {
-  for (const name of ['width', 'height', 'steps', 'guidance'])
-    $(name).value = model()[name];
+  setUsual((name) => store.fields[name]['x-of-model']);
   fillShapes();
 }
 
+/* All but what to paint, on what, and by which model. */
 function useDefaults() {
-  for (const name of ['sampler', 'scheduler'])
-    choose($(name), store.info.defaults[name]);
-  $('enlarge').value = $('seed').value = '';
-  $('format').value = 'png';
+  setUsual((name) => store.fields[name]['x-part'] === 'all' && !isText(name) && name !== 'model' &&
+    store.fields[name]['x-about'] === 'picture');
+  $('enlarge').value = '';
   extras = {};
   useModel();
 }
@@ -198,42 +240,37 @@ function showError({ message, param, status, retryAfter }) {
 
 const blame = (param, message) => Object.assign(new Error(message), { param });
 
-function numberOf(name) {
-  const { validity, value } = $(name);
+/* What a control holds, as the field wants it; undefined: it is left out. */
+function valueOf(name) {
+  const { type, checked, validity, value } = controlOf(name);
+  const text = value.trim();
+  if (type === 'checkbox')
+    return checked;
+  if (isSeed(name)) {
+    const { maximum } = store.fields[name];
+    if (text === '' || text === '-1')
+      return undefined;
+    if (!/^\d+$/.test(text) || BigInt(text) > BigInt(maximum))
+      throw blame(name, `${name} must be a whole number of 0..${maximum}`);
+    return text;
+  }
+  if (!isNumber(name))
+    return isText(name) ? text : text || undefined;
   if (validity.badInput)
     throw blame(name, `${name} must be a number`);
-  return value === '' ? undefined : Number(value);
-}
-
-function seedOf() {
-  const text = $('seed').value.trim();
-  if (text === '' || text === '-1')
-    return undefined;
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(Number(text)))
-    throw blame('seed', `seed must be a whole number of 0..${Number.MAX_SAFE_INTEGER}`);
-  return Number(text);
+  return text === '' ? undefined : Number(text);
 }
 
 async function request() {
-  const body = { seed: seedOf(), count: Number($('count').value) || 1, preview_every: 1 };
-  for (const name of TEXTS)
-    body[name] = $(name).value.trim();
-  for (const name of ['width', 'height', 'steps', 'guidance'])
-    body[name] = numberOf(name);
-  for (const name of ['model', 'sampler', 'scheduler', 'format'])
-    body[name] = $(name).value || undefined;
+  const body = { preview_every: 1 }, pictures = await source.fields();
+  const made = { has_init: Boolean(pictures.init_image), has_mask: Boolean(pictures.mask),
+    mask_only_area: true };
+  for (const name of controlled())
+    if (applies(name, made))
+      body[name] = valueOf(name);
   for (const side of $('enlarge').value ? ['width', 'height'] : [])
     body[`hires_${side}`] = round8(body[side] * $('enlarge').value);
-  Object.assign(body, extras, await source.fields());
-  if (body.init_image) {
-    body.strength = numberOf('strength');
-    body.fit = $('fit').value;
-  }
-  if (body.mask) {
-    body.fill = $('fill').value;
-    body.mask_only_area = $('mask_only_area').checked;
-  }
-  return body;
+  return Object.assign(body, extras, pictures);
 }
 
 /* Never waits for an earlier one: what comes while another is painted joins the queue. */
@@ -253,6 +290,12 @@ async function paint() {
 
 /* ---- taking settings over ---- */
 
+/* The second pass as a factor, if it is one. */
+function factorOf({ width, height, hires_width: across, hires_height: down }) {
+  const factor = across / width;
+  return round8(width * factor) === across && round8(height * factor) === down ? factor : null;
+}
+
 /* `params` as in docs/api.md; what it does not name gets its default. */
 function apply(params) {
   if (params.model)
@@ -260,22 +303,18 @@ function apply(params) {
   useDefaults();
   $('negative_prompt').value = '';
   $('count').value = '1';
-  for (const name of [...TEXTS, ...NUMBERS, 'seed'])
-    if (params[name] != null)
-      $(name).value = params[name];
-  for (const name of WORDS)
-    if (params[name] != null)
-      choose($(name), params[name]);
-  if (params.hires_width > 0)
-    choose($('enlarge'), String(params.hires_width / params.width));
-  for (const [name, usual] of Object.entries(EXTRAS))
-    if (params[name] != null && params[name] !== usual)
+  for (const name of settings().filter((each) => params[each] != null && applies(each, params))) {
+    if (controlOf(name))
+      put(controlOf(name), params[name]);
+    else if (params[name] !== usual(name))
       extras[name] = params[name];
-  if (!(extras.subseed_strength > 0))
-    delete extras.subseed;
-  if (!params.hires_width)
-    for (const name of ['hires_steps', 'hires_strength', 'hires_upscaler'])
-      delete extras[name];
+  }
+  const factor = extras.hires_width && factorOf(params);
+  if (factor) {
+    choose($('enlarge'), String(factor));
+    delete extras.hires_width;
+    delete extras.hires_height;
+  }
   clearErrors();
   changed();
   form.scrollIntoView({ block: 'start' });
@@ -295,16 +334,18 @@ export const painter = {
   async paintOver(blob, job, image) {
     if (!await source.set(blob))
       return;
-    apply({ ...job.params, width: image.width, height: image.height, seed: null,
+    apply({ ...job.params, width: image.width, height: image.height, seed: null, has_init: true,
       strength: 0.75, fit: 'crop', hires_width: 0, mask_invert: false });
     $('source').scrollIntoView({ block: 'nearest' });
   },
 
-  useInfotext(text) {
-    if (!store.info)
-      return;
-    apply(paramsOf(text, store.info, store.models));
-    toast('Settings taken from the picture');
+  async useInfotext(text) {
+    try {
+      apply(await store.paramsOf(text));
+      toast('Settings taken from the picture');
+    } catch (error) {
+      complain(error);
+    }
   },
 };
 

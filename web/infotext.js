@@ -1,4 +1,5 @@
-/* infotext.js: the settings that pictor and the SD WebUI write into a PNG, as a request.
+/* infotext.js: the text that pictor and the SD WebUI write into a PNG. What it means, the server
+ * says.
  *
  *     a red circle
  *     Negative prompt: blurry
@@ -42,76 +43,4 @@ export async function readInfotext(blob) {
     at += size + 12;
   }
   return null;
-}
-
-function pairsOf(line) {
-  const pairs = new Map();
-  for (const [, key, value] of line.matchAll(/(\w[\w \-/]{1,60}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)/g))
-    pairs.set(key, value.trim());
-  return pairs;
-}
-
-/* The fields of docs/api.md that the text speaks of. `info`, `models`: what this server has. */
-export function paramsOf(text, info, models) {
-  const lines = text.trim().split('\n');
-  const pairs = pairsOf(lines.at(-1));
-  if (pairs.size < 3)
-    pairs.clear();
-  else
-    lines.pop();
-  const negative = lines.findIndex((line) => line.startsWith('Negative prompt:'));
-  const split = negative < 0 ? lines.length : negative;
-  const params = {
-    prompt: lines.slice(0, split).join('\n').trim(),
-    negative_prompt: lines.slice(split).join('\n').replace(/^Negative prompt:/, '').trim(),
-  };
-  const number = (name, key) => {
-    const value = Number.parseFloat(pairs.get(key));
-    if (Number.isFinite(value))
-      params[name] = value;
-  };
-  const size = (width, height, key) => {
-    const sides = /^(\d+)x(\d+)$/.exec(pairs.get(key) ?? '');
-    if (sides && Number(sides[1]) > 0)
-      [params[width], params[height]] = [Number(sides[1]), Number(sides[2])];
-  };
-  number('steps', 'Steps');
-  number('guidance', 'CFG scale');
-  number('seed', 'Seed');
-  number('clip_skip', 'Clip skip');
-  number('eta', 'Eta');
-  number('subseed', 'Variation seed');
-  number('subseed_strength', 'Variation seed strength');
-  number('hires_steps', 'Hires steps');
-  size('width', 'height', 'Size');
-  size('hires_width', 'hires_height', 'Hires resize');
-  const factor = Number.parseFloat(pairs.get('Hires upscale'));
-  if (factor > 1 && params.width) {
-    params.hires_width = Math.round(params.width * factor / 8) * 8;
-    params.hires_height = Math.round(params.height * factor / 8) * 8;
-  }
-  number(params.hires_width ? 'hires_strength' : 'strength', 'Denoising strength');
-  if (pairs.get('RNG') === 'CPU')
-    params.rng = 'cpu';
-  if (models.some((model) => model.name === pairs.get('Model')))
-    params.model = pairs.get('Model');
-  if (['Latent', 'Lanczos'].includes(pairs.get('Hires upscaler')))
-    params.hires_upscaler = pairs.get('Hires upscaler');
-  Object.assign(params, sampling(pairs, info));
-  return params;
-}
-
-/* Older texts name both at once: "DPM++ 2M Karras". */
-function sampling(pairs, info) {
-  const name = pairs.get('Sampler') ?? '', label = pairs.get('Schedule type') ?? '';
-  const same = (a, b) => a.toLowerCase() === b.toLowerCase();
-  let sampler = info.samplers.find((known) => same(known.name, name));
-  let scheduler = info.schedulers.find((known) => same(known.label, label) ||
-                          same(known.name, label));
-  for (const known of sampler ? [] : info.schedulers) {
-    const both = info.samplers.find((s) => same(`${s.name} ${known.label}`, name));
-    if (both)
-      [sampler, scheduler] = [both, known];
-  }
-  return { sampler: sampler?.name, scheduler: scheduler?.name };
 }

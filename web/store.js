@@ -3,7 +3,7 @@
  * The server is the truth: this is a copy of its jobs that the event stream keeps fresh, and that
  * is compared with the list again whenever the connection was lost. Events it sends:
  *
- *     ready       the server's info and models are known (again)
+ *     ready       the server's info, models and fields are known (again)
  *     change      jobs came, went or changed; at most one a task
  *     progress    detail: a job that made a step
  *     finished    detail: a job that was seen at work and is final now
@@ -21,6 +21,7 @@ class Store extends EventTarget {
   mine = new Set(); /* ids of jobs that this page asked for */
   info = null;
   models = [];
+  fields = {}; /* of a request: name -> JSON Schema, in the order of the server */
   state = 'connecting'; /* connecting, online, offline */
   retryAt = 0;
   problem = ''; /* why it is offline */
@@ -130,6 +131,7 @@ class Store extends EventTarget {
     if (this.info.keys_required && !hasKey())
       throw new ApiError(401, 'denied', '');
     this.models = (await get('api/models')).models;
+    this.fields = (await get('api/schema')).properties;
     const stream = await openEvents('api/events');
     this.#close = stream.close;
     try {
@@ -298,6 +300,11 @@ class Store extends EventTarget {
   }
 
   /* ---- asking for something ---- */
+
+  /* The fields that a picture's text speaks of. */
+  async paramsOf(text) {
+    return (await post('api/infotext', { text })).params;
+  }
 
   async submit(request) {
     return this.#accepted(await post('api/jobs', request));

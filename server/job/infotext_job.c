@@ -261,7 +261,6 @@ static bool take_hires(struct reading *r, const struct job_field *f)
     return good;
 }
 
-/* Older texts name both at once: "DPM++ 2M Karras". */
 static bool take_sampler(struct reading *r, const struct job_field *f)
 {
     const char *text = infotext_get(r->t, f->infotext);
@@ -270,20 +269,18 @@ static bool take_sampler(struct reading *r, const struct job_field *f)
     return sampler && take(r, f, sampler->name);
 }
 
+/* Older texts name the schedule behind the sampler: "DPM++ 2M Karras". */
 static bool take_schedule(struct reading *r, const struct job_field *f)
 {
-    const char *text = infotext_get(r->t, f->infotext);
-    const char *sampler = infotext_get(r->t, "Sampler");
-    const struct pictor_scheduler_info *named = NULL, *found = NULL, *info;
-    if (sampler)
-        pictor_sampler_find(sampler, &named);
-    for (int i = 0; text && !found && (info = pictor_scheduler_at(i)); i++)
+    const struct job_params *p = r->job;
+    const char *text = infotext_get(r->t, f->infotext), *both = infotext_get(r->t, "Sampler");
+    size_t size = p->sampler ? strlen(p->sampler) : 0;
+    if (!text && both && size && strncasecmp(both, p->sampler, size) == 0 && both[size] == ' ')
+        text = both + size + 1;
+    const struct pictor_scheduler_info *found = text ? pictor_scheduler_find(text) : NULL, *info;
+    for (int i = 0; text && (info = pictor_scheduler_at(i)); i++)
         if (strcasecmp(info->label, text) == 0)
             found = info;
-    if (text && !found)
-        found = pictor_scheduler_find(text);
-    if (!found)
-        found = named;
     return found && take(r, f, found->name);
 }
 

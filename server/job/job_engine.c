@@ -1,6 +1,8 @@
 /* job_engine.c: words of a job into the engine's enumerations. */
 #include "server/job/job_engine.h"
 
+#include <string.h>
+
 void job_engine_copy(const struct job_table *table, const void *job, void *engine)
 {
     for (size_t i = 0; i < table->count; i++) {

@@ -142,7 +142,7 @@ static void what_an_older_version_wrote_is_found(void **state)
     char id[JOB_ID_SIZE];
     fixture_submit(f, "", 0, "a green frog", 1, id);
     fixture_close(f);
-    execute(f, "DROP TABLE jobs_search; DROP INDEX jobs_ended; PRAGMA user_version = 1");
+    execute(f, "DROP TABLE jobs_search; DROP INDEX jobs_ended; PRAGMA user_version = 2");
     fixture_open(f);
     assert_int_equal(search(f, "frog", NULL, -1), 1);
 }

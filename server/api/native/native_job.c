@@ -110,6 +110,35 @@ bool native_job_read(const struct app *app, struct cJSON *body, struct native_jo
     return ok;
 }
 
+struct cJSON *native_job_schema(const struct settings *settings)
+{
+    static const char *const docs[] = {
+        "-100..100, higher first; above 0 it takes a key that may administer",
+        "the picture to begin from: base64 or a data: URL of PNG, JPEG or WebP",
+        "where to repaint: white; as init_image",
+    };
+    cJSON *schema = cJSON_CreateObject();
+    cJSON_AddStringToObject(schema, "$schema", "https://json-schema.org/draft/2020-12/schema");
+    cJSON_AddStringToObject(schema, "title", "A request for pictures");
+    cJSON_AddStringToObject(schema, "type", "object");
+    cJSON *properties = job_field_schema(&job_table, settings);
+    cJSON *own = json_fields_schema(own_fields, OWN_COUNT);
+    cJSON *own_properties = cJSON_GetObjectItemCaseSensitive(own, "properties");
+    for (size_t i = 0; i < OWN_COUNT; i++) {
+        const char *name = own_fields[i].name;
+        cJSON *property = cJSON_DetachItemFromObjectCaseSensitive(own_properties, name);
+        cJSON_AddStringToObject(property, "description", docs[i]);
+        cJSON_AddStringToObject(property, "x-about", "request");
+        cJSON_AddItemToObject(properties, name, property);
+    }
+    cJSON_Delete(own);
+    cJSON_AddItemToObject(schema, "properties", properties);
+    cJSON *required = cJSON_AddArrayToObject(schema, "required");
+    cJSON_AddItemToArray(required, cJSON_CreateString("prompt"));
+    cJSON_AddBoolToObject(schema, "additionalProperties", false);
+    return schema;
+}
+
 void native_job_free(struct native_job *job)
 {
     job_params_free(&job->params);

@@ -11,6 +11,7 @@
 
 struct app;
 struct cJSON;
+struct settings;
 
 /* A request, checked and complete. */
 struct native_job {
@@ -26,6 +27,9 @@ struct native_job {
 bool native_job_read(const struct app *app, struct cJSON *body, struct native_job *out,
                      char param[64], struct err *err);
 void native_job_free(struct native_job *job);
+
+/* JSON Schema of a request, with this server's limits and defaults. Owned. */
+struct cJSON *native_job_schema(const struct settings *settings);
 
 /* Owned by the caller; NULL only without memory. */
 struct cJSON *native_job_to_json(const struct job *job);
