@@ -98,9 +98,7 @@ static void wait_for_signals(const sigset_t *signals, struct registry *registry)
         if (registry_refresh(registry, &err)) {
             log_event(LOG_INFO, "models_refreshed", " ");
         } else {
-            char quoted[sizeof err.msg * 2];
-            log_event(LOG_WARN, "models_refresh_failed", "error=%s",
-                      log_quote(quoted, sizeof quoted, err.msg));
+            log_err(LOG_WARN, "models_refresh_failed", &err, " ");
         }
     }
 }
@@ -210,7 +208,7 @@ int serve_main(int argc, char **argv)
     status = 0;
     goto done;
 fail:
-    fprintf(stderr, "pictor serve: %s\n", err.msg);
+    err_print(&err, "pictor serve");
 done:
     settings_free(settings);
     return status;

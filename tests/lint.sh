@@ -75,6 +75,14 @@ done < <(find "$build/engine" "$build/server" -name '*.o')
 git grep -nE 'cJSON_(Print|Parse)' -- 'server/*.c' ':!server/base/json_text.c' ':!server/cli/cli_bench.c' |
     sed 's/^/lint: json_text.h reads and prints JSON: /' | grep . && bad=1
 
+# A path is for the log, never for a client: err_at keeps it apart from the message. (Commands talk to
+# the operator alone; settings are read before anybody can ask.)
+for f in $(git ls-files 'engine/*.c' 'server/*.c' | grep -vE '^server/(cli/|base/settings|main)'); do
+    tr '\n' ' ' <"$f" | grep -oE 'err_(set|prefix)\([^;]*;' |
+        grep -E ', *([a-z]+(->|\.))?(path|folder|file_name|temporary|place|data)( *,|\))' | grep -v 'req->path' |
+        sed "s|^|lint: $f has a path in an error's message: |" | grep . && bad=1
+done
+
 # File names are unique; long files are split by meaning; no trailing blanks.
 git ls-files 'engine/*.c' 'server/*.c' | xargs -n1 basename | sort | uniq -d |
     while read -r f; do echo "lint: two files are called $f"; done | grep . && bad=1

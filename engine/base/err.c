@@ -13,15 +13,44 @@ static const char *const names[] = {
     [ERR_UNAVAILABLE] = "unavailable",
 };
 
+static void set(struct err *e, const char *where, enum err_code code, const char *fmt, va_list ap)
+{
+    e->code = code;
+    vsnprintf(e->msg, sizeof e->msg, fmt, ap);
+    snprintf(e->where, sizeof e->where, "%s", where);
+}
+
 bool err_set(struct err *e, enum err_code code, const char *fmt, ...)
 {
-    if (!e)
-        return false;
-    e->code = code;
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(e->msg, sizeof e->msg, fmt, ap);
+    if (e)
+        set(e, "", code, fmt, ap);
     va_end(ap);
+    return false;
+}
+
+bool err_at(struct err *e, const char *where, enum err_code code, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    if (e)
+        set(e, where, code, fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+bool err_about(struct err *e, const char *where)
+{
+    if (e && !*e->where)
+        snprintf(e->where, sizeof e->where, "%s", where);
+    return false;
+}
+
+bool err_copy(struct err *to, const struct err *from)
+{
+    if (to && from && to != from)
+        *to = *from;
     return false;
 }
 
@@ -39,6 +68,18 @@ bool err_prefix(struct err *e, const char *fmt, ...)
         snprintf(e->msg + n, sizeof e->msg - (size_t)n, ": %.*s", (int)(sizeof e->msg - (size_t)n),
                  old);
     return false;
+}
+
+const char *err_text(const struct err *e, char buf[ERR_TEXT_SIZE])
+{
+    snprintf(buf, ERR_TEXT_SIZE, "%s%s%s", e->where, *e->where ? ": " : "", e->msg);
+    return buf;
+}
+
+void err_print(const struct err *e, const char *who)
+{
+    char text[ERR_TEXT_SIZE];
+    fprintf(stderr, "%s: %s\n", who, err_text(e, text));
 }
 
 const char *err_name(enum err_code code)

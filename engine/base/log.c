@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/base/err.h"
+
 static _Atomic int threshold = LOG_INFO;
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
@@ -50,6 +52,19 @@ void log_event(enum log_level level, const char *event, const char *fmt, ...)
     line[n++] = '\n';
     ssize_t ignored = write(STDERR_FILENO, line, n);
     (void)ignored;
+}
+
+void log_err(enum log_level level, const char *event, const struct err *err, const char *fmt, ...)
+{
+    char more[768], where[2 * sizeof err->where], reason[2 * sizeof err->msg];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(more, sizeof more, fmt, ap);
+    va_end(ap);
+    log_event(level, event, "code=%s%s%s reason=%s %s", err_name(err->code),
+              *err->where ? " where=" : "",
+              *err->where ? log_quote(where, sizeof where, err->where) : "",
+              log_quote(reason, sizeof reason, err->msg), more);
 }
 
 const char *log_quote(char *buf, size_t size, const char *s)

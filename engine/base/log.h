@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct err;
+
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 void log_set_level(enum log_level level);
@@ -16,6 +18,11 @@ bool log_level_of(const char *name, enum log_level *out); /* "debug" "info" "war
 /* Thread-safe; one write(2) a line. */
 void log_event(enum log_level level, const char *event, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* The same, with what went wrong before it: code=io where=/srv/models reason="...". Nothing to add
+ * is " ". */
+void log_err(enum log_level level, const char *event, const struct err *err, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /* Writes `s` into `buf` as a logfmt value: quoted when it must be, control bytes escaped,
  * cut at the buffer's size. Returns buf. */

@@ -26,8 +26,7 @@ bool sha256_file(const char *path, const atomic_bool *stop, unsigned char out[SH
     bool done = false;
     FILE *f = fopen(path, "rbe");
     if (!f)
-        return err_set(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%.160s: %s", path,
-                       strerror(errno));
+        return err_at(err, path, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s", strerror(errno));
     hash = EVP_MD_CTX_new();
     chunk = malloc(CHUNK);
     if (!hash || !chunk || EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1) {
@@ -36,20 +35,20 @@ bool sha256_file(const char *path, const atomic_bool *stop, unsigned char out[SH
     }
     for (size_t n; (n = fread(chunk, 1, CHUNK, f)) > 0;) {
         if (EVP_DigestUpdate(hash, chunk, n) != 1) {
-            err_set(err, ERR_INTERNAL, "the SHA-256 of %.160s failed", path);
+            err_at(err, path, ERR_INTERNAL, "its SHA-256 failed");
             goto fail;
         }
         if (stop && atomic_load(stop)) {
-            err_set(err, ERR_CANCELLED, "stopped hashing %.160s", path);
+            err_at(err, path, ERR_CANCELLED, "stopped hashing");
             goto fail;
         }
     }
     if (ferror(f)) {
-        err_set(err, ERR_IO, "%.160s: %s", path, strerror(errno));
+        err_at(err, path, ERR_IO, "%s", strerror(errno));
         goto fail;
     }
     done = EVP_DigestFinal_ex(hash, out, NULL) == 1 ||
-           err_set(err, ERR_INTERNAL, "the SHA-256 of %.160s failed", path);
+           err_at(err, path, ERR_INTERNAL, "its SHA-256 failed");
 fail:
     EVP_MD_CTX_free(hash);
     free(chunk);

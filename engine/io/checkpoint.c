@@ -128,10 +128,10 @@ static const struct pictor_file *file_in(const struct pictor_files *files, const
 static bool open_folder(struct checkpoint *cp, const struct pictor_files *files, struct err *err)
 {
     const struct pictor_file *file;
-    const char *folder;
-    for (int part = 0; (folder = names_folder(part)); part++) {
-        if (!(file = file_in(files, folder)))
-            return err_set(err, ERR_NOT_FOUND, "wanted a file in %s, found none", folder);
+    const char *network;
+    for (int part = 0; (network = names_folder(part)); part++) {
+        if (!(file = file_in(files, network)))
+            return err_set(err, ERR_NOT_FOUND, "wanted a file in %s, found none", network);
         if (!add_file(cp, part, safetensors_open_fd(file->fd, file->name, err)))
             return false;
     }
@@ -173,7 +173,7 @@ struct checkpoint *checkpoint_open_files(const struct pictor_files *files, struc
     const struct pictor_file *first = &files->items[0];
     bool whole = files->count == 1 && !strchr(first->name, '/'), ok = cp;
     if (cp && whole)
-        ok = add_file(cp, NAMES_WHOLE, safetensors_open_fd(first->fd, first->name, err)) &&
+        ok = add_file(cp, NAMES_WHOLE, safetensors_open_fd(first->fd, NULL, err)) &&
              index_files(cp, err);
     else if (cp)
         ok = open_folder(cp, files, err);

@@ -36,15 +36,15 @@ static bool add(struct pictor_files *files, const char *path, const char *name, 
     struct stat info;
     struct pictor_file *file = &files->items[files->count];
     if (files->count == PICTOR_FILES_MAX)
-        return err_set(err, ERR_INVALID, "%s: more than %d files", path, PICTOR_FILES_MAX);
+        return err_at(err, path, ERR_INVALID, "more than %d files", PICTOR_FILES_MAX);
     /* Not blocking: it could be a FIFO. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &info) != 0)
-        err_set(err, code_of(errno), "%s: %s", path, strerror(errno));
+        err_at(err, path, code_of(errno), "%s", strerror(errno));
     else if (!S_ISREG(info.st_mode))
-        err_set(err, ERR_INVALID, "%s: not a safetensors file", path);
+        err_at(err, path, ERR_INVALID, "not a file");
     else if ((size_t)snprintf(file->name, sizeof file->name, "%s", name) >= sizeof file->name)
-        err_set(err, ERR_INVALID, "name too long: %s", name);
+        err_at(err, path, ERR_INVALID, "its name is too long");
     else {
         file->fd = fd;
         files->count++;
@@ -61,12 +61,12 @@ static bool add_part(struct pictor_files *files, const char *folder, const char 
     char path[PATH_MAX], name[2 * NAME_MAX], best[NAME_MAX + 1] = "";
     int best_preference = INT_MAX;
     if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, part) >= sizeof path)
-        return err_set(err, ERR_INVALID, "path too long: %s", folder);
+        return err_at(err, folder, ERR_INVALID, "the path is too long");
     DIR *dir = opendir(path);
     if (!dir)
-        return err_set(err, code_of(errno),
-                       "%s: %s (a diffusers folder holds unet, vae and text_encoder)", path,
-                       strerror(errno));
+        return err_at(err, path, code_of(errno),
+                      "%s: %s (a diffusers folder holds unet, vae and text_encoder)", part,
+                      strerror(errno));
     for (const struct dirent *d; (d = readdir(dir));) {
         int p = preference(d->d_name);
         if (p >= 0 &&
@@ -77,10 +77,10 @@ static bool add_part(struct pictor_files *files, const char *folder, const char 
     }
     closedir(dir);
     if (!*best)
-        return err_set(err, ERR_NOT_FOUND, "%s: wanted a .safetensors file, found none", path);
+        return err_at(err, path, ERR_NOT_FOUND, "%s: wanted a .safetensors file, found none", part);
     snprintf(name, sizeof name, "%s/%s", part, best);
     if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path)
-        return err_set(err, ERR_INVALID, "path too long: %s", folder);
+        return err_at(err, folder, ERR_INVALID, "the path is too long");
     return add(files, path, name, err);
 }
 

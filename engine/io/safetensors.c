@@ -279,15 +279,15 @@ struct safetensors *safetensors_open_fd(int fd, const char *name, struct err *er
     struct safetensors *st = NULL;
     /* Not fstat: its system call also takes paths, which a sandbox cannot tell apart. */
     off_t end = lseek(fd, 0, SEEK_END);
-    if (end < 8) {
-        err_set(err, ERR_INVALID, "%s: not a safetensors file", name);
-        return NULL;
-    }
     size_t size = (size_t)end;
-    void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (data == MAP_FAILED)
-        err_set(err, ERR_IO, "%s: cannot map %zu bytes: %s", name, size, strerror(errno));
-    else if (!(st = open_bytes(data, size, true, err)))
+    void *data = end < 8 ? MAP_FAILED : mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (end < 8)
+        err_set(err, ERR_INVALID, "not a safetensors file");
+    else if (data == MAP_FAILED)
+        err_set(err, ERR_IO, "cannot map %zu bytes: %s", size, strerror(errno));
+    else
+        st = open_bytes(data, size, true, err);
+    if (!st && name)
         err_prefix(err, "%s", name);
     return st;
 }
@@ -299,13 +299,15 @@ struct safetensors *safetensors_open(const char *path, struct err *err)
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat info;
     if (fd < 0 || fstat(fd, &info) != 0)
-        err_set(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: %s", path, strerror(errno));
+        err_set(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s", strerror(errno));
     else if (!S_ISREG(info.st_mode))
-        err_set(err, ERR_INVALID, "%s: not a safetensors file", path);
+        err_set(err, ERR_INVALID, "not a safetensors file");
     else
-        st = safetensors_open_fd(fd, path, err);
+        st = safetensors_open_fd(fd, NULL, err);
     if (fd >= 0)
         close(fd);
+    if (!st)
+        err_about(err, path);
     return st;
 }
 

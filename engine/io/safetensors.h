@@ -17,7 +17,7 @@ struct safetensors;
  * SIGBUS: that is one reason why models are read in the worker process. Returns owned. */
 struct safetensors *safetensors_open(const char *path, struct err *err);
 
-/* The same of a descriptor, which may be closed afterwards; `name` is for messages. */
+/* The same of a descriptor, which may be closed afterwards; `name` is for messages, or NULL. */
 struct safetensors *safetensors_open_fd(int fd, const char *name, struct err *err);
 
 /* The same over bytes that are already in memory and outlive the result. Borrows `data`. */

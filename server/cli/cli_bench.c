@@ -310,7 +310,7 @@ int bench_main(int argc, char **argv)
     status = 0;
     goto done;
 fail:
-    fprintf(stderr, "pictor bench: %s\n", err.msg);
+    err_print(&err, "pictor bench");
 done:
     cJSON_Delete(t.rows);
     settings_free(s);

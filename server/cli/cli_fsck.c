@@ -29,14 +29,14 @@ static void help(FILE *out)
 static struct store *open_store(const char *data, struct fsck_options *options, struct err *err)
 {
     if (!store_exists(data)) {
-        err_set(err, ERR_NOT_FOUND, "there is no store in %.160s", data);
+        err_at(err, data, ERR_NOT_FOUND, "there is no store");
         return NULL;
     }
     struct store *store = store_open(data, STORE_ALONE, err);
     if (store || err->code != ERR_BUSY || options->repair)
         return store;
-    fprintf(stderr, "%s; files of the last %d seconds are left out\n", err->msg,
-            IN_THE_MAKING_SECONDS);
+    err_print(err, "pictor fsck");
+    fprintf(stderr, "files of the last %d seconds are left out\n", IN_THE_MAKING_SECONDS);
     options->ignore_seconds = IN_THE_MAKING_SECONDS;
     return store_open(data, STORE_SHARED, err);
 }
@@ -76,7 +76,7 @@ int fsck_main(int argc, char **argv)
     status = result.findings ? 1 : 0;
     goto done;
 fail:
-    fprintf(stderr, "pictor fsck: %s\n", err.msg);
+    err_print(&err, "pictor fsck");
 done:
     store_close(store);
     settings_free(s);

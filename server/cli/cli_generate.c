@@ -397,7 +397,7 @@ int generate_main(int argc, char **argv)
     status = 0;
     goto done;
 fail:
-    fprintf(stderr, "pictor generate: %s\n", err.msg);
+    err_print(&err, "pictor generate");
     if (o.wrong)
         say_choices(o.wrong, settings);
     if (status == 2)

@@ -117,7 +117,7 @@ int keys_main(int argc, char **argv)
     status = 0;
     goto done;
 fail:
-    fprintf(stderr, "pictor keys: %s\n", err.msg);
+    err_print(&err, "pictor keys");
 done:
     keys_free(keys);
     store_close(store);

@@ -41,7 +41,7 @@ int models_main(int argc, char **argv)
     log_set_level(LOG_WARN);
     struct settings *s = settings_load(&argc, argv, NULL, &err);
     if (!s) {
-        fprintf(stderr, "pictor models: %s\n", err.msg);
+        err_print(&err, "pictor models");
         return 2;
     }
     if (argc > 1) {
@@ -54,7 +54,7 @@ int models_main(int argc, char **argv)
             print_model(&list[i]);
         status = 0;
     } else {
-        fprintf(stderr, "pictor models: %s\n", err.msg);
+        err_print(&err, "pictor models");
     }
     free(list);
     registry_free(reg);

@@ -457,7 +457,7 @@ int pull_main(int argc, char **argv)
     goto done;
 
 fail:
-    fprintf(stderr, "pictor pull: %s\n", err.msg);
+    err_print(&err, "pictor pull");
 done:
     free(source.url);
     settings_free(settings);

@@ -81,10 +81,8 @@ void http_reply_problem(struct http_request *req, const struct http_problem *pro
 void http_reply_error(struct http_request *req, const struct err *err, const char *param)
 {
     struct http_problem problem = {http_error_status(err->code), err->code, err->msg, param};
-    char quoted[600];
     if (problem.status >= 500)
-        log_event(LOG_ERROR, "http_error", "req=%s code=%s msg=%s", req->id, err_name(err->code),
-                  log_quote(quoted, sizeof quoted, err->msg));
+        log_err(LOG_ERROR, "http_error", err, "req=%s", req->id);
     http_reply_problem(req, &problem);
 }
 

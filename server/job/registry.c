@@ -155,8 +155,7 @@ static bool scan_folder(struct table *t, const char *path, const char *name, int
     struct dirent *item;
     bool done = true;
     if (!dir && depth == 1) /* a disk that is away must not look like an empty folder */
-        return err_set(err, ERR_IO, "cannot open the models folder %.150s: %s", path,
-                       strerror(errno));
+        return err_at(err, path, ERR_IO, "cannot open the models folder: %s", strerror(errno));
     if (!dir) {
         skip(name, strerror(errno));
         return true;
@@ -280,7 +279,7 @@ static bool refresh(struct registry *reg, bool spare, struct err *err)
     free(fresh.entries);
     struct err trouble = reg->trouble;
     pthread_mutex_unlock(&reg->scanning);
-    return trouble.code == ERR_NONE || err_set(err, trouble.code, "%s", trouble.msg);
+    return trouble.code == ERR_NONE || err_copy(err, &trouble);
 }
 
 bool registry_refresh(struct registry *reg, struct err *err)
@@ -322,7 +321,7 @@ static void remember_hash(struct registry *reg, const struct registry_model *m)
     snprintf(value, sizeof value, "%llu:%lld:%s", (unsigned long long)m->size,
              (long long)m->mtime_ms, m->sha256);
     if (reg->hashes.remember && !reg->hashes.remember(reg->hashes.ctx, name, value, &err))
-        log_event(LOG_WARN, "hash_not_kept", "reason=\"%s\"", err.msg);
+        log_err(LOG_WARN, "hash_not_kept", &err, " ");
 }
 
 /* False when the file cannot be read, changed since the scan, or the registry is being
@@ -335,7 +334,7 @@ static bool hash_file(struct registry *reg, struct registry_model *m)
     struct err err;
     if (!sha256_file(m->path, &reg->stop, digest, &err)) {
         if (err.code != ERR_CANCELLED)
-            log_event(LOG_WARN, "hash_failed", "reason=\"%s\"", err.msg);
+            log_err(LOG_WARN, "hash_failed", &err, " ");
         return false;
     }
     if (stat(m->path, &st) != 0)
@@ -536,11 +535,9 @@ static bool find_folder(struct registry *reg, struct err *err)
     /* Also before the first serve has made the data folder: `pictor generate`, `pictor models`. */
     mkdir(s->data, 0700);
     if (mkdir(path, 0755) != 0 && errno != EEXIST)
-        return err_set(err, ERR_IO, "cannot make the models folder %.150s: %s", path,
-                       strerror(errno));
+        return err_at(err, path, ERR_IO, "cannot make the models folder: %s", strerror(errno));
     if (!realpath(path, reg->folder))
-        return err_set(err, ERR_IO, "cannot open the models folder %.150s: %s", path,
-                       strerror(errno));
+        return err_at(err, path, ERR_IO, "cannot open the models folder: %s", strerror(errno));
     return true;
 }
 

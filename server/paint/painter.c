@@ -97,9 +97,7 @@ static void wake_up(struct painter *p)
 
 static void log_failure(const char *event, const char *job_id, const struct err *err)
 {
-    char text[300];
-    log_event(LOG_WARN, event, "job=%s code=%s reason=%s", *job_id ? job_id : "none",
-              err_name(err->code), log_quote(text, sizeof text, err->msg));
+    log_err(LOG_WARN, event, err, "job=%s", *job_id ? job_id : "none");
 }
 
 /* ---- the task ---- */
@@ -428,7 +426,8 @@ static bool on_message(struct painter *p, struct wire_message *m)
     }
     int64_t serial = wire_integer(m, "serial", 0, SERIAL_MAX, -1);
     struct err said;
-    err_set(&said, err_code_of(wire_string(m, "code")), "%s", wire_string(m, "message"));
+    const char *where = *wire_string(m, "where") && p->task ? p->task->model.path : "";
+    err_at(&said, where, err_code_of(wire_string(m, "code")), "%s", wire_string(m, "message"));
     json_text_mend(said.msg);
     if (strcmp(type, "error") == 0 && serial == 0) {
         log_failure("worker_error", "", &said);
@@ -513,7 +512,8 @@ static void begin_task(struct painter *p)
         intake_model_of(&t->model, &usual);
     /* An upstream's model when the job was accepted may be a local one now. */
     if (!found || !intake_fill(&usual, p->parts.settings, &t->job.params, &err) ||
-        !pictor_files_open(t->model.path, &t->files, &err) ||
+        (!pictor_files_open(t->model.path, &t->files, &err) &&
+         !err_prefix(&err, "%s", t->model.name)) ||
         !read_input(p, "init", t->job.params.has_init, &t->init, &t->init_size, &err) ||
         !read_input(p, "mask", t->job.params.has_mask, &t->mask, &t->mask_size, &err)) {
         fail_task(p, &err);

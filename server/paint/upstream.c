@@ -91,10 +91,8 @@ struct upstream {
 
 static void log_failure(const char *event, const struct task *t, const struct err *err)
 {
-    char text[300];
-    log_event(LOG_WARN, event, "job=%s upstream=%s code=%s reason=%s", t ? t->job.id : "none",
-              t && t->server ? t->server->settings->name : "none", err_name(err->code),
-              log_quote(text, sizeof text, err->msg));
+    log_err(LOG_WARN, event, err, "job=%s upstream=%s", t ? t->job.id : "none",
+            t && t->server ? t->server->settings->name : "none");
 }
 
 /* ---- how a task ends ---- */

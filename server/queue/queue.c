@@ -287,7 +287,7 @@ bool queue_delete(struct queue *q, const char *id, const char *key_id, struct er
         done = err_set(err, ERR_INVALID, "the job is still %s", job_state_name(lease.state));
     /* A job whose request cannot be read can still be removed; fsck finds its pictures. */
     if (done && !store_job_get(q->store, id, NULL, &job, &damage) && damage.code != ERR_INTERNAL)
-        done = err_set(err, damage.code, "%s", damage.msg);
+        done = err_copy(err, &damage);
     done = done && store_job_delete(q->store, id, err);
     if (done)
         queue_publish(q, EVENT_DELETED, id, lease.key_id, lease.state);

@@ -32,7 +32,7 @@ static bool claim_next(struct queue *q, const char *owner, const char *const *mo
     if (!store_job_get(q->store, claim->job_id, NULL, job, &damage)) {
         store_rollback(q->store);
         if (damage.code != ERR_INTERNAL)
-            return err_set(err, damage.code, "%s", damage.msg);
+            return err_copy(err, &damage);
         *again = queue_fail_damaged(q, claim->job_id, job->key_id, &damage, err);
         return false;
     }

@@ -33,8 +33,7 @@ void queue_publish_state(struct queue *q, const char *id, const char *key_id, en
 
 void queue_log_failure(const char *event, const struct err *err)
 {
-    char text[300];
-    log_event(LOG_ERROR, event, "reason=%s", log_quote(text, sizeof text, err->msg));
+    log_err(LOG_ERROR, event, err, " ");
 }
 
 bool queue_note(struct queue *q, bool done, const struct err *err)

@@ -44,7 +44,7 @@ static bool give_back_expired(struct queue *q, int64_t now, const char *reason, 
             else if (damage.code == ERR_INTERNAL)
                 done = queue_fail_damaged(q, id, lease.key_id, &damage, err);
             else
-                done = err_set(err, damage.code, "%s", damage.msg);
+                done = err_copy(err, &damage);
         }
         free(expired.ids);
         if (!done)

@@ -15,14 +15,15 @@
 static bool fail_io(const char *path, struct err *err)
 {
     bool passing = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
-    return err_set(err, passing ? ERR_UNAVAILABLE : ERR_IO, "%.160s: %s", path, strerror(errno));
+    return err_at(err, path, passing ? ERR_UNAVAILABLE : ERR_IO,
+                  "a picture's file cannot be read: %s", strerror(errno));
 }
 
 /* Whatever keeps us from writing where we always write is the machine's trouble, not the job's. */
 static bool fail_write(const char *path, struct err *err)
 {
     enum err_code code = errno == ENOSPC || errno == EDQUOT ? ERR_NO_ROOM : ERR_UNAVAILABLE;
-    return err_set(err, code, "%.160s: %s", path, strerror(errno));
+    return err_at(err, path, code, "a picture's file cannot be written: %s", strerror(errno));
 }
 
 /* fsync of the folder that `path` lies in: makes a new name in it last. */
@@ -143,8 +144,8 @@ bool blobs_read(const char *path, size_t size, void **bytes, struct err *err)
         goto fail;
     }
     if (!S_ISREG(info.st_mode) || info.st_size < 0 || (size_t)info.st_size != size) {
-        err_set(err, ERR_IO, "%.160s has %lld bytes, the store says %zu", path,
-                (long long)info.st_size, size);
+        err_at(err, path, ERR_IO, "a picture's file has %lld bytes, the store says %zu",
+               (long long)info.st_size, size);
         goto fail;
     }
     if (!(all = malloc(size ? size : 1))) {
@@ -156,7 +157,8 @@ bool blobs_read(const char *path, size_t size, void **bytes, struct err *err)
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0) {
-            err_set(err, ERR_IO, "%.160s: %s", path, got ? strerror(errno) : "it became shorter");
+            err_at(err, path, ERR_IO, "a picture's file cannot be read: %s",
+                   got ? strerror(errno) : "it became shorter");
             goto fail;
         }
         n += (size_t)got;

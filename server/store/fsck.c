@@ -63,7 +63,7 @@ static void repaired(struct fsck *f, bool done, const struct err *err)
     if (done)
         f->result->repaired++;
     else
-        fprintf(f->out, "%-10s not repaired: %s\n", "", err->msg);
+        fprintf(f->out, "%-10s not repaired: %s\n", "", err_text(err, (char[ERR_TEXT_SIZE]){0}));
 }
 
 /* ---- the rows ---- */
@@ -146,16 +146,16 @@ static bool move_to_lost(struct fsck *f, const char *path, struct err *err)
     const char *name = strrchr(path, '/') + 1;
     snprintf(folder, sizeof folder, "%s/lost", store_data(f->store));
     if (mkdir(folder, 0700) != 0 && errno != EEXIST)
-        return err_set(err, ERR_IO, "%.160s: %s", folder, strerror(errno));
+        return err_at(err, folder, ERR_IO, "%s", strerror(errno));
     for (int i = 0; i < 1000; i++) {
         snprintf(to, sizeof to, i ? "%s/%.250s.%d" : "%s/%.250s", folder, name, i);
         /* link(2), unlike rename(2), never overwrites what is there. */
         if (link(path, to) == 0)
-            return unlink(path) == 0 || err_set(err, ERR_IO, "%.160s: %s", path, strerror(errno));
+            return unlink(path) == 0 || err_at(err, path, ERR_IO, "%s", strerror(errno));
         if (errno != EEXIST)
             break;
     }
-    return err_set(err, ERR_IO, "%.160s: %s", to, strerror(errno));
+    return err_at(err, to, ERR_IO, "%s", strerror(errno));
 }
 
 static bool ends_in_tmp(const char *name)
@@ -197,7 +197,7 @@ static bool walk(struct fsck *f, const char *folder, int depth, struct err *err)
     if (!dir && errno == ENOENT) /* no server has run here yet */
         return true;
     if (!dir)
-        return err_set(err, ERR_IO, "%.160s: %s", folder, strerror(errno));
+        return err_at(err, folder, ERR_IO, "%s", strerror(errno));
     bool done = true;
     struct dirent *entry;
     while (done && (errno = 0, entry = readdir(dir)) != NULL) {
@@ -214,7 +214,7 @@ static bool walk(struct fsck *f, const char *folder, int depth, struct err *err)
             check_file(f, path, &info);
     }
     if (done && errno)
-        done = err_set(err, ERR_IO, "%.160s: %s", folder, strerror(errno));
+        done = err_at(err, folder, ERR_IO, "%s", strerror(errno));
     closedir(dir);
     return done;
 }

@@ -164,9 +164,8 @@ bool keys_required(struct keys *keys)
 {
     struct err err;
     bool any;
-    char text[300];
     if (store_key_any(keys->store, &any, &err))
         return any;
-    log_event(LOG_ERROR, "keys_unreadable", "reason=%s", log_quote(text, sizeof text, err.msg));
+    log_err(LOG_ERROR, "keys_unreadable", &err, " ");
     return true;
 }

@@ -348,10 +348,9 @@ static void restart(struct codec *c, struct slot *s)
     struct err err = {0};
     bool ok = start(c, s, &err);
     if (!ok) {
-        char how[64], quoted[500];
+        char how[64];
         process_end(&s->process, how);
-        log_event(LOG_ERROR, "codec_not_started", "how=\"%s\" reason=%s", how,
-                  log_quote(quoted, sizeof quoted, err.msg));
+        log_err(LOG_ERROR, "codec_not_started", &err, "how=\"%s\"", how);
     }
     pthread_mutex_lock(&c->lock);
     c->starts++;

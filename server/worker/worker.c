@@ -81,6 +81,7 @@ static void send_error(struct worker *w, int64_t serial, const struct err *err)
     cJSON_AddNumberToObject(json, "serial", (double)serial);
     cJSON_AddStringToObject(json, "code", err_name(err->code));
     wire_add_text(json, "message", err->msg);
+    wire_add_text(json, "where", err->where);
     send_message(w, json, NULL, 0);
 }
 
@@ -292,7 +293,7 @@ static void *read_requests(void *arg)
         case WIRE_CLOSED: /* the server is gone */
             _exit(0);
         case WIRE_FAILED:
-            log_event(LOG_ERROR, "worker_lost_server", "reason=\"%s\"", err.msg);
+            log_err(LOG_ERROR, "worker_lost_server", &err, " ");
             _exit(1);
         }
         if (strcmp(wire_type(&m), "ask") == 0) {
@@ -374,7 +375,7 @@ static bool start(struct worker *w, struct err *err)
     if (done && !sandbox_close(err)) {
         done = may_stand_open;
         if (done)
-            log_event(LOG_WARN, "sandbox_open", "reason=\"%s\"", err->msg);
+            log_err(LOG_WARN, "sandbox_open", err, " ");
     }
     wire_message_free(&m);
     return done;

@@ -119,6 +119,8 @@ struct pictor_model *worker_models_get(struct worker_models *m, const struct wor
             o->model = pictor_model_open_files(m->engine, ref->files, err);
         if (!o->model) {
             clear(o);
+            err_about(err, ref->name); /* the server knows where that is */
+            err_prefix(err, "%s", ref->name);
             return NULL;
         }
         m->changed(m->ctx, o->name, pictor_model_info(o->model));

@@ -416,7 +416,9 @@ static void folder(void **state)
     struct err err;
     assert_null(checkpoint_open(dir, &err));
     assert_int_equal(err.code, ERR_NOT_FOUND);
-    assert_non_null(strstr(err.msg, "/text_encoder: No such file"));
+    assert_non_null(strstr(err.msg, "text_encoder: No such file"));
+    assert_null(strstr(err.msg, dir));
+    assert_non_null(strstr(err.where, dir));
     snprintf(path, sizeof path, "%s/text_encoder", dir);
     assert_int_equal(mkdir(path, 0700), 0);
     assert_null(checkpoint_open(dir, &err));

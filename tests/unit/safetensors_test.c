@@ -261,13 +261,15 @@ static void files(void **state)
 
     assert_null(safetensors_open("tests/golden/none.safetensors", &err));
     assert_int_equal(err.code, ERR_NOT_FOUND);
-    assert_non_null(strstr(err.msg, "none.safetensors: No such file"));
+    assert_string_equal(err.msg, "No such file or directory");
+    assert_string_equal(err.where, "tests/golden/none.safetensors");
     assert_null(safetensors_open("tests/golden", &err));
     assert_int_equal(err.code, ERR_INVALID);
     assert_null(safetensors_open("/dev/zero", &err));
     assert_int_equal(err.code, ERR_INVALID);
     assert_null(safetensors_open("tests/golden/tiny/index.txt", &err));
-    assert_non_null(strstr(err.msg, "index.txt: not a safetensors file"));
+    assert_non_null(strstr(err.msg, "not a safetensors file"));
+    assert_string_equal(err.where, "tests/golden/tiny/index.txt");
     safetensors_close(NULL);
 }
 

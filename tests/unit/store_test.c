@@ -153,7 +153,7 @@ static void damaged_rows_are_not_believed(void **state)
     fixture_claim(f, &job, &claim);
     job_free(&job);
     fixture_store_image(f, &claim, 0, "x", &image);
-    assert_ok(queue_fail(f->queue, &claim, &(struct err){ERR_IO, "x"}, &err), err);
+    assert_ok(queue_fail(f->queue, &claim, &(struct err){.code = ERR_IO, .msg = "x"}, &err), err);
     fixture_submit(f, "", 0, "p", 1, broken);
     fixture_submit(f, "", 0, "p", 1, good);
     fixture_close(f);

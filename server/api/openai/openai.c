@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/err.h"
+#include "engine/base/log.h"
 #include "server/api/app.h"
 #include "server/base/ids.h"
 #include "server/base/json_text.h"
@@ -33,6 +35,12 @@ bool openai_fault(struct openai_fault *f, int status, const char *code, const ch
     vsnprintf(f->message, sizeof f->message, fmt, args);
     va_end(args);
     return false;
+}
+
+bool openai_fault_own(struct openai_fault *f, const struct err *err)
+{
+    log_err(LOG_ERROR, "http_error", err, " ");
+    return openai_fault(f, http_error_status(err->code), NULL, NULL, "%s", err->msg);
 }
 
 static const char *type_of(int status)

@@ -28,6 +28,9 @@ struct openai_fault {
 bool openai_fault(struct openai_fault *f, int status, const char *code, const char *param,
                   const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
+/* The server's own trouble, and a line in the log. Returns false. */
+bool openai_fault_own(struct openai_fault *f, const struct err *err);
+
 /* {"error": {"message", "type", "param", "code"}}; owned. */
 struct cJSON *openai_fault_json(const struct openai_fault *f);
 void openai_reply_fault(struct http_request *req, const struct openai_fault *f);

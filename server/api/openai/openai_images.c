@@ -394,7 +394,7 @@ static bool send_completed(struct http_stream *stream, struct waiting *w, const 
     cJSON *json = event_json(w, event, job);
     if (!add_picture(json, w, image, &err)) {
         cJSON_Delete(json);
-        openai_fault(&f, 500, NULL, NULL, "%s", err.msg);
+        openai_fault_own(&f, &err);
         send_fault(stream, &f);
         return false;
     }
@@ -444,7 +444,7 @@ static bool produce_events(struct http_stream *stream, void *ctx)
     if (found == 0)
         return true;
     if (found < 0) {
-        openai_fault(&f, http_error_status(err.code), NULL, NULL, "%s", err.msg);
+        openai_fault_own(&f, &err);
         send_fault(stream, &f);
         return false;
     }
@@ -488,7 +488,7 @@ static bool produce_json(struct http_stream *stream, void *ctx)
             found = -1;
     }
     if (found < 0)
-        openai_fault(&f, 500, NULL, NULL, "%s", err.msg);
+        openai_fault_own(&f, &err);
     if (!json)
         json = openai_fault_json(&f);
     char *text = json_text_print(json);

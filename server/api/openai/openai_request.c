@@ -410,7 +410,7 @@ static bool make_job(const struct app *app, const struct fields *in,
         p->fill = PICTOR_FILL_BLUR;
     p->seed = in->seed.magnitude;
     if ((in->seed.negative && !intake_seed(&p->seed, &err)) || !intake_seed(&p->subseed, &err))
-        return openai_fault(f, 500, NULL, NULL, "%s", err.msg);
+        return openai_fault_own(f, &err);
     if (!intake_complete(model, app->settings, p, &param, &err))
         return openai_fault(f, err.code == ERR_INTERNAL ? 500 : 400,
                             param && strstr(param, "prompt") && err.code == ERR_TOO_LARGE

@@ -7,6 +7,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "engine/base/log.h"
 #include "engine/pictor.h"
 #include "server/base/json_fields.h"
 #include "server/base/now.h"
@@ -141,10 +142,14 @@ void sdapi_reply_err(struct http_request *req, const struct err *err, const char
 {
     bool ours =
         err->code == ERR_INVALID || err->code == ERR_TOO_LARGE || err->code == ERR_UNSUPPORTED;
-    if (ours && param)
+    int status = ours ? 422 : http_error_status(err->code);
+    if (ours && param) {
         sdapi_reply_unprocessable(req, sdapi_reply_fault(param, err->msg, "value_error"));
-    else
-        sdapi_reply_exception(req, ours ? 422 : http_error_status(err->code), err->msg);
+        return;
+    }
+    if (status >= 500)
+        log_err(LOG_ERROR, "http_error", err, " ");
+    sdapi_reply_exception(req, status, err->msg);
 }
 
 /* ---- answers ---- */

@@ -30,7 +30,7 @@ INCBIN(sqlite_migration_0003, "migrations/sqlite/0003_search.sql");
 
 /* Number i brings the schema from version i to i + 1. */
 static const unsigned char *const migrations[] = {sqlite_migration_0001, sqlite_migration_0002,
-                                                sqlite_migration_0003};
+                                                  sqlite_migration_0003};
 #define SCHEMA ((int)(sizeof migrations / sizeof *migrations))
 
 /* What is written to a file that has lost its name is lost with the process. */
@@ -38,8 +38,8 @@ static bool in_place(struct sqlite_connection *c, struct err *err)
 {
     int moved = 0;
     sqlite3_file_control(c->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
-    return !moved || err_set(err, ERR_UNAVAILABLE, "%.120s was moved or deleted while in use",
-                             c->owner->path);
+    return !moved || err_at(err, c->owner->path, ERR_UNAVAILABLE,
+                            "the database was moved or deleted while in use");
 }
 
 static bool present(struct store *st, struct err *err)
@@ -112,13 +112,13 @@ static bool migrate_locked(struct sqlite *st, struct err *err)
         !pragma_int(st, "SELECT count(*) FROM sqlite_schema", &tables, err))
         return false;
     if (application != APPLICATION_ID && (tables > 0 || version != 0))
-        return err_set(err, ERR_INVALID, "%.160s is a database of another program", st->path);
+        return err_at(err, st->path, ERR_INVALID, "this is a database of another program");
     if (version > SCHEMA)
-        return err_set(err, ERR_UNSUPPORTED,
-                       "%.120s has schema %d, this pictor knows up to %d: use a newer pictor",
-                       st->path, version, SCHEMA);
+        return err_at(err, st->path, ERR_UNSUPPORTED,
+                      "the database has schema %d, this pictor knows up to %d: use a newer pictor",
+                      version, SCHEMA);
     if (version < 0)
-        return err_set(err, ERR_IO, "%.160s has schema %d", st->path, version);
+        return err_at(err, st->path, ERR_IO, "the database has schema %d", version);
     char sql[96];
     for (; version < SCHEMA; version++) {
         snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d",
@@ -148,7 +148,7 @@ static bool open_database(struct sqlite *st, struct err *err)
     if (fd >= 0)
         close(fd);
     else if (errno != EEXIST)
-        return err_set(err, ERR_IO, "%.160s: %s", st->path, strerror(errno));
+        return err_at(err, st->path, ERR_IO, "%s", strerror(errno));
     if (!sqlite_sql_open(st, &st->writer, true, err) || !migrate(st, err) ||
         !sqlite_sql_prepare_all(&st->writer, err) ||
         !sqlite_sql_open(st, &st->searcher, false, err))
@@ -166,17 +166,17 @@ static bool take_folder(struct sqlite *st, struct err *err)
     snprintf(path, sizeof path, "%s/lock", st->store.data);
     st->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (st->lock_fd < 0)
-        return err_set(err, ERR_IO, "%.160s: %s", path, strerror(errno));
+        return err_at(err, path, ERR_IO, "%s", strerror(errno));
     if (flock(st->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         ssize_t n = pread(st->lock_fd, pid, sizeof pid - 1, 0);
         pid[n > 0 ? n : 0] = '\0';
         pid[strspn(pid, "0123456789")] = '\0';
-        return err_set(err, ERR_BUSY, "%.160s is in use by another pictor, process %s",
-                       st->store.data, *pid ? pid : "unknown");
+        return err_at(err, st->store.data, ERR_BUSY, "in use by another pictor, process %s",
+                      *pid ? pid : "unknown");
     }
     int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
     if (ftruncate(st->lock_fd, 0) != 0 || pwrite(st->lock_fd, pid, (size_t)n, 0) != n)
-        return err_set(err, ERR_IO, "%.160s: %s", path, strerror(errno));
+        return err_at(err, path, ERR_IO, "%s", strerror(errno));
     return true;
 }
 
@@ -215,7 +215,7 @@ static struct store *open_folder(const char *data, enum store_mode mode, struct 
     }
     snprintf(st->path, sizeof st->path, "%s/pictor.db", data);
     if (mkdir(data, 0700) != 0 && errno != EEXIST) {
-        err_set(err, ERR_IO, "data folder %.160s: %s", data, strerror(errno));
+        err_at(err, data, ERR_IO, "the data folder cannot be made: %s", strerror(errno));
         goto fail;
     }
     if (mode == STORE_ALONE && !take_folder(st, err))

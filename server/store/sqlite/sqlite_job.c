@@ -117,9 +117,8 @@ static bool job_get(struct store *st, const char *id, const char *key_id, struct
 
 static void leave_out(struct job *job, const struct err *damage)
 {
-    char text[300];
     job_free(job);
-    log_event(LOG_ERROR, "job_damaged", "reason=%s", log_quote(text, sizeof text, damage->msg));
+    log_err(LOG_ERROR, "job_damaged", damage, " ");
 }
 
 /* ---- lists ---- */
@@ -245,7 +244,7 @@ static bool read_list(struct sqlite_connection *c, const struct job_filter *filt
             leave_out(&all[i], &damage);
             memmove(&all[i], &all[i + 1], (--n - i) * sizeof *all);
         } else {
-            failed = !err_set(err, damage.code, "%s", damage.msg);
+            failed = !err_copy(err, &damage);
         }
     }
     *count = n;

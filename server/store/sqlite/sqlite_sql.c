@@ -245,28 +245,28 @@ bool sqlite_sql_fail(const struct sqlite_connection *c, int rc, struct err *err)
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
     case SQLITE_FORMAT:
-        return err_set(err, ERR_IO, "%.120s is damaged: %s", path, sqlite3_errmsg(c->db));
+        return err_at(err, path, ERR_IO, "the database is damaged: %s", sqlite3_errmsg(c->db));
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-        return err_set(err, ERR_UNAVAILABLE, "%.120s is in use by another process", path);
+        return err_at(err, path, ERR_UNAVAILABLE, "the database is in use by another process");
     case SQLITE_INTERRUPT:
         if (c == &c->owner->searcher)
             return err_set(err, ERR_BUSY, "the search took too long: ask for something rarer");
-        return err_set(err, ERR_UNAVAILABLE, "%.120s took too long to answer", path);
+        return err_at(err, path, ERR_UNAVAILABLE, "the database took too long to answer");
     case SQLITE_CONSTRAINT:
     case SQLITE_MISUSE:
     case SQLITE_TOOBIG:
-        return err_set(err, ERR_INTERNAL, "%.120s: %s", path, sqlite3_errmsg(c->db));
+        return err_at(err, path, ERR_INTERNAL, "the database: %s", sqlite3_errmsg(c->db));
     case SQLITE_FULL:
-        return err_set(err, ERR_NO_ROOM, "%.120s: %s", path, sqlite3_errmsg(c->db));
+        return err_at(err, path, ERR_NO_ROOM, "the database: %s", sqlite3_errmsg(c->db));
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_NOMEM:
-        return err_set(err, ERR_UNAVAILABLE, "%.120s: %s", path, sqlite3_errmsg(c->db));
+        return err_at(err, path, ERR_UNAVAILABLE, "the database: %s", sqlite3_errmsg(c->db));
     }
-    return err_set(err, ERR_IO, "%.120s: %s", path, sqlite3_errmsg(c->db));
+    return err_at(err, path, ERR_IO, "the database: %s", sqlite3_errmsg(c->db));
 }
 
 bool sqlite_sql_execute(struct sqlite_connection *c, const char *sql, struct err *err)
