@@ -6,15 +6,37 @@
 #include <sqlite3.h>
 #include <stdatomic.h>
 
-static void execute(struct fixture *f, const char *sql)
+/* Makes the database what the first version would have written. */
+static void make_old(struct fixture *f)
 {
-    char path[100];
+    char path[100], old[100], sql[4000], *first = NULL;
+    size_t size = 0;
     sqlite3 *db;
+    sqlite3_stmt *columns;
+    FILE *file = fopen("migrations/sqlite/0001_init.sql", "r");
+    assert_non_null(file);
+    assert_true(getdelim(&first, &size, '\0', file) > 0);
+    fclose(file);
     snprintf(path, sizeof path, "%s/pictor.db", f->data);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    snprintf(old, sizeof old, "%s/old.db", f->data);
+    assert_int_equal(sqlite3_open(old, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, first, NULL, NULL, NULL), SQLITE_OK);
+    free(first);
+    assert_int_equal(sqlite3_prepare_v2(db,
+                                        "SELECT group_concat(name) FROM pragma_table_info('jobs')",
+                                        -1, &columns, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(columns), SQLITE_ROW);
+    const char *names = (const char *)sqlite3_column_text(columns, 0);
+    snprintf(sql, sizeof sql,
+             "ATTACH '%s' AS new; INSERT INTO main.jobs (%s) SELECT %s FROM new.jobs; DETACH new; "
+             "PRAGMA application_id = %d; PRAGMA user_version = 1",
+             path, names, names, 0x70696374);
+    sqlite3_finalize(columns);
     if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
         fail_msg("%s: %s", sql, sqlite3_errmsg(db));
     sqlite3_close(db);
+    assert_int_equal(rename(old, path), 0);
 }
 
 static size_t search(struct fixture *f, const char *text, const char *key_id, int state)
@@ -142,7 +164,7 @@ static void what_an_older_version_wrote_is_found(void **state)
     char id[JOB_ID_SIZE];
     fixture_submit(f, "", 0, "a green frog", 1, id);
     fixture_close(f);
-    execute(f, "DROP TABLE jobs_search; DROP INDEX jobs_ended; PRAGMA user_version = 2");
+    make_old(f);
     fixture_open(f);
     assert_int_equal(search(f, "frog", NULL, -1), 1);
 }
