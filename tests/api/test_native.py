@@ -381,9 +381,9 @@ def test_events_of_a_final_job(api):
 def test_events_of_all(api):
     events = Events(api, "/api/events")
     first, second = api.done(), api.done()
-    wait_for(lambda: len([1 for name, d in events.found
-                          if name == "job" and d["state"] == "done"]) == 2)
-    assert {d["id"] for _, d in events.found} == {first["id"], second["id"]}
+    ours = {first["id"], second["id"]}  # a job of the test before may still come to its end
+    wait_for(lambda: {d["id"] for name, d in events.found
+                      if name == "job" and d["state"] == "done"} >= ours)
     assert "image" in events.names()
     events.stop()
 
