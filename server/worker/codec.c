@@ -24,7 +24,7 @@
 #define MOST 4
 #define START_MS 20000
 #define WAIT_MS 30000 /* for an idle process */
-#define WORK_MS 60000 /* the largest picture takes a few seconds */
+#define WORK_MS 20000 /* the largest picture takes a few seconds; a thread of HTTP waits for it */
 #define RESTART_LEAST_MS 100
 #define RESTART_MOST_MS 10000
 #define JSON_BYTES 65536
@@ -71,7 +71,7 @@ static bool receive(struct process *p, int timeout_ms, struct wire_message *out,
             return false;
         int64_t left = deadline - now_ms();
         if (left <= 0)
-            return err_set(err, ERR_IO, "it was silent for too long");
+            return err_set(err, ERR_BUSY, "it was silent for too long");
         struct pollfd fds[2] = {{.fd = p->fd, .events = POLLIN}, {.fd = p->log, .events = POLLIN}};
         poll(fds, 2, (int)left);
     }
@@ -123,53 +123,64 @@ static struct slot *take(struct codec *c, struct err *err)
     return NULL;
 }
 
-static bool misbehaved(struct err *err)
-{
-    return err_set(err, ERR_IO, "it sent a message that makes no sense");
-}
-
 /* What the answer is made into; false: no honest process would say so. */
 typedef bool read_fn(struct wire_message *m, void *out);
 
-/* Takes json. Sends the request and has `read` look at the answer of type "done". */
-static bool ask(struct codec *c, cJSON *json, const void *data, size_t size, read_fn *read,
-                void *out, struct err *err)
+enum outcome { DONE, REFUSED, LOST, KILLED };
+
+/* Asks one process. LOST: it died, or had to; `err` says how. KILLED: somebody killed it, the
+ * kernel when memory ran out for one. */
+static enum outcome ask_once(struct codec *c, cJSON *json, const void *data, size_t size,
+                             read_fn *read, void *out, struct err *err)
 {
     struct wire_message m = {0};
     struct err why = {0};
-    bool done = false, broken = false;
-    struct slot *s = json ? take(c, err) : NULL;
-    if (!json)
-        err_set(err, ERR_INTERNAL, "no memory for a picture");
-    if (!s) {
-        cJSON_Delete(json);
-        return false;
+    enum outcome outcome = LOST;
+    struct slot *s = take(c, err);
+    if (!s)
+        return REFUSED;
+    if (wire_write(s->process.fd, json, data, size, WORK_MS, &why) &&
+        receive(&s->process, WORK_MS, &m, &why)) {
+        if (strcmp(wire_type(&m), "error") == 0) {
+            err_set(err, err_code_of(wire_string(&m, "code")), "%s", wire_string(&m, "message"));
+            json_text_mend(err->msg);
+            if (err->code == ERR_NONE)
+                err->code = ERR_INTERNAL;
+            outcome = REFUSED;
+        } else if (strcmp(wire_type(&m), "done") == 0 && read(&m, out)) {
+            outcome = DONE;
+        } else {
+            err_set(&why, ERR_INVALID, "it sent a message that makes no sense");
+        }
     }
-    if (!wire_write(s->process.fd, json, data, size, WORK_MS, &why) ||
-        !receive(&s->process, WORK_MS, &m, &why)) {
-        broken = true;
-    } else if (strcmp(wire_type(&m), "done") == 0) {
-        done = read(&m, out);
-        broken = !done && !misbehaved(&why);
-    } else if (strcmp(wire_type(&m), "error") == 0) {
-        err_set(err, err_code_of(wire_string(&m, "code")), "%s", wire_string(&m, "message"));
-        json_text_mend(err->msg);
-        if (err->code == ERR_NONE)
-            err->code = ERR_INTERNAL;
-    } else {
-        broken = !misbehaved(&why);
-    }
-    if (broken) {
+    if (outcome == LOST) {
         char how[64], text[400], quoted[420];
         process_end(&s->process, how);
         snprintf(text, sizeof text, "it %s: %s", how, why.msg);
         log_event(LOG_WARN, "codec_lost", "reason=%s", log_quote(quoted, sizeof quoted, text));
         err_set(err, ERR_INVALID, "the picture cannot be read: its decoder %s", how);
+        if (why.code == ERR_IO && strncmp(how, PROCESS_WAS_KILLED, strlen(PROCESS_WAS_KILLED)) == 0)
+            outcome = KILLED;
     }
-    give(c, s, broken);
+    give(c, s, outcome == LOST || outcome == KILLED);
     wire_message_free(&m);
+    return outcome;
+}
+
+/* Takes json. Sends the request and has `read` look at the answer of type "done". A picture whose
+ * process was killed by others gets a second one. */
+static bool ask(struct codec *c, cJSON *json, const void *data, size_t size, read_fn *read,
+                void *out, struct err *err)
+{
+    struct err ignored;
+    enum outcome outcome = REFUSED;
+    err = err ? err : &ignored;
+    if (!json)
+        err_set(err, ERR_INTERNAL, "no memory for a picture");
+    for (int i = 0; json && i < 2 && (i == 0 || outcome == KILLED); i++)
+        outcome = ask_once(c, json, data, size, read, out, err);
     cJSON_Delete(json);
-    return done;
+    return outcome == DONE;
 }
 
 static cJSON *message(const char *type)

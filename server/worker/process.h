@@ -33,6 +33,8 @@ struct process {
  * those of what it may say. One that runs already is ended. */
 bool process_start(struct process *p, const char *word, struct wire_limits limits, struct err *err);
 
+#define PROCESS_WAS_KILLED "was killed by signal 9"
+
 /* Kills and reaps. `how` (may be NULL) gets "was killed by signal 9 (Killed)", "ended with status
  * 1"; what it died of, if it had died before. */
 void process_end(struct process *p, char how[64]);

@@ -5,8 +5,8 @@ import json
 import os
 import signal
 import subprocess
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,8 @@ def test_they_are_locked_in(serve):
     server = serve()
     assert submit(server, png()).status_code == 202
     for pid in all_there(server):
-        status = Path(f"/proc/{pid}/status").read_text()
+        status = until(lambda: "Seccomp:\t2" in (t := Path(f"/proc/{pid}/status").read_text())
+                       and t)
         for line in ("NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000",
                      "CapPrm:\t0000000000000000", "Threads:\t1\n"):
             assert line in status or SANITIZED, line
@@ -49,7 +50,7 @@ def test_they_are_locked_in(serve):
 def test_the_server_itself_reads_no_picture():
     """Only what runs in a worker, and what people call by hand, has a decoder in it."""
     found = subprocess.run(
-        ["grep", "-rlE", r"\bimage_(probe|decode|texts_read|encode_[a-z]+)\(", "server"],
+        ["grep", "-rlE", r"\bimage_(probe|decode|texts_read|encode[a-z_]*)\(", "server"],
         cwd=Path(__file__).parents[2], capture_output=True, text=True).stdout.split()
     assert set(found) == {"server/worker/worker.c", "server/worker/worker_codec.c",
                           "server/cli/cli_generate.c"}
@@ -66,25 +67,22 @@ def test_one_that_dies_idle_is_replaced_and_nobody_notices(serve):
         assert jobs.state(answer.json()["id"])["state"] == "done"
 
 
-def test_one_that_stands_still_does_not_hold_up_the_others(serve):
+def test_one_that_stands_still_is_replaced(serve):
     server = serve()
     assert submit(server, png()).status_code == 202
-    pids = all_there(server)
-    os.kill(pids[0], signal.SIGSTOP)
-    try:
-        began = time.monotonic()
-        answers = []
-        threads = [threading.Thread(target=lambda: answers.append(submit(server, png(256))))
-                   for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        until(lambda: sum(a.status_code == 202 for a in answers) >= 3, 30)
-        assert time.monotonic() - began < 30
-    finally:
-        os.kill(pids[0], signal.SIGCONT)
-        for thread in threads:
-            thread.join()
-    assert [a.status_code for a in answers] == [202] * 4
+    pid = all_there(server)[0]
+    os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: submit(server, png(256)), range(4)))
+    assert time.monotonic() - began < 50
+    # Whoever has met it hears of it; the others wait at most for a thread that waits for it.
+    assert sorted(a.status_code for a in answers) in ([202, 202, 202, 202], [202, 202, 202, 400])
+    if any(a.status_code == 400 for a in answers):
+        until(lambda: gone(pid))
+    else:
+        os.kill(pid, signal.SIGCONT)
+    assert submit(server, png()).status_code == 202
 
 
 def test_they_read_while_the_worker_paints(serve):

@@ -110,6 +110,7 @@ static void there_and_back(void **state)
     }
     assert_false(codec_decode(codec, "", 0, PIXELS, &back, &err));
     assert_false(codec_texts(codec, "what", 4, &found, &err));
+    assert_false(codec_decode(codec, "what", 4, PIXELS, &back, NULL)); /* nobody asks why */
     assert_true(codec_encode(codec, &picture, IMAGE_PNG, 0, NULL, &file, &err));
     assert_true(codec_texts(codec, file.data, file.size, &found, &err));
     assert_int_equal(found.count, 0);
