@@ -65,15 +65,22 @@ class Client:
         self.ask("POST", "/v1/images/edits", files=files,
                  data={"prompt": "a", "size": "64x64", **({"model": model} if model else {})})
         for job in jobs:
-            end = time.monotonic() + 30
-            while time.monotonic() < end:
-                r = self.ask("GET", "/api/jobs/" + job)
-                if r.status_code != 200 or r.json()["state"] in ("done", "failed", "cancelled"):
-                    break
-                time.sleep(0.02)
-            self.failed += r.status_code == 200 and r.json()["state"] == "failed"
-            self.ask("GET", f"/api/jobs/{job}/events")
-            self.ask("POST", f"/api/jobs/{job}/retry")
+            state = self.state(job)
+            if state in ("queued", "running"):  # it waits for the trouble to end
+                self.ask("POST", f"/api/jobs/{job}/cancel")
+                state = "failed" if self.state(job) == "cancelled" else state
+            self.failed += state == "failed"
+            if state != "running":
+                self.ask("GET", f"/api/jobs/{job}/events")
+                self.ask("POST", f"/api/jobs/{job}/retry")
+
+    def state(self, job, seconds=5):
+        end = time.monotonic() + seconds
+        while True:
+            state = self.ask("GET", "/api/jobs/" + job).json().get("state", "lost")
+            if state not in ("queued", "running") or time.monotonic() > end:
+                return state
+            time.sleep(0.02)
 
     def look(self):
         for path in LISTS:
