@@ -49,7 +49,7 @@ cmocka() { # name, program, environment...
 }
 
 python_tests() { # folder or file
-    PICTOR=$PWD/$build/pictor "$venv/bin/python" -m pytest -q -x --durations=5 "tests/$1" 2>&1 | tee "$log"
+    PICTOR=$PWD/$build/pictor "$venv/bin/python" -m pytest -q --maxfail=10 --durations=5 "tests/$1" 2>&1 | tee "$log"
     count "$1" "${PIPESTATUS[0]}" "$log"
 }
 

@@ -148,7 +148,20 @@ const near = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: '600px' });
 
-async function fill(element, id) {
+/* A picture that did not come (its server restarts, or is busy) is asked for again, later each
+ * time, for four minutes while `element` still stands for it. */
+async function fill(element, id, tries = 1) {
+  element.onerror = () => {
+    if (tries < 8)
+      setTimeout(() => {
+        if (element.isConnected && element.dataset.image === id)
+          fill(element, id, tries + 1);
+      }, 1000 * 2 ** tries);
+  };
+  if (!key) {
+    element.src = imagePath(id);
+    return;
+  }
   if (!blobs.has(id))
     blobs.set(id, imageBlob(id).then((blob) => URL.createObjectURL(blob)));
   try {
@@ -157,20 +170,18 @@ async function fill(element, id) {
       element.src = url;
   } catch {
     blobs.delete(id);
+    element.onerror();
   }
 }
 
 /* Shows picture `id` in an <img>; `now`: even if it is out of sight. */
 export function showImage(element, id, now = false) {
   element.dataset.image = id;
-  if (!key) {
-    element.loading = now ? 'eager' : 'lazy';
-    element.src = imagePath(id);
-  } else if (now) {
-    fill(element, id);
-  } else {
+  element.loading = now ? 'eager' : 'lazy';
+  if (key && !now)
     near.observe(element);
-  }
+  else
+    fill(element, id);
 }
 
 export async function forgetImage(id) {

@@ -412,7 +412,8 @@ def test_reader_that_leaves_keeps_the_job(api):
 
 def test_ping(api):
     with requests.get(api.url + "/api/events", stream=True, timeout=40) as response:
-        assert next(response.iter_content(None)) == b": ping\n\n"
+        # An earlier test's job may still have an event or two; after them it is quiet.
+        assert ": ping" in response.iter_lines(decode_unicode=True)
 
 
 # ---- lists and probes ----

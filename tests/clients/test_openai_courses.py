@@ -161,14 +161,17 @@ def run(server, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("script, size", [
-    (GENERATE, (512, 512)), (GENERATE_3, (1024, 1024)), (GPT_IMAGE, None), (PARTIAL, None),
-    (VARIATION, (256, 256)), (OLDEST_VARIATION, (256, 256)),
+@pytest.mark.parametrize("script, size, contrast", [
+    (GENERATE, (512, 512), 5), (GENERATE_3, (1024, 1024), 5), (GPT_IMAGE, None, 5),
+    (PARTIAL, None, 5),
+    # Without words the model may paint little more than a ground, and the seed is any.
+    (VARIATION, (256, 256), 0.5), (OLDEST_VARIATION, (256, 256), 0.5),
 ], ids=["dall-e-2", "dall-e-3", "gpt-image", "partial", "variation", "oldest-variation"])
-def test_scripts(run, script, size):
+def test_scripts(run, script, size, contrast):
     image = run(script)
     assert image.format == "PNG" and (size is None or image.size == size)
-    assert max(ImageStat.Stat(image.convert("RGB")).stddev) > 5, "it is a picture of something"
+    stddev = max(ImageStat.Stat(image.convert("RGB")).stddev)
+    assert stddev > contrast, "it is a picture of something"
 
 
 @pytest.mark.parametrize("script", [EDIT, EDIT_GPT], ids=["dall-e-2", "gpt-image"])

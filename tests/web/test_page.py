@@ -365,6 +365,23 @@ def test_other_clients_and_a_restarted_server(open_page, serve):
 
 # ---- painting over ----
 
+def test_a_picture_that_does_not_come_is_asked_for_again(open_page):
+    page = open_page()
+    page.expected.add(503)
+    refused = []
+
+    def refuse_once(route):
+        if route.request.url in refused:
+            route.continue_()
+        else:
+            refused.append(route.request.url)
+            route.fulfill(status=503)
+    page.route("**/api/images/*", refuse_once)
+    paint(page, "comes the second time")
+    page.wait_for_function("() => document.querySelector('figure img').naturalWidth > 0")
+    assert refused
+
+
 def test_paints_over_a_picture_with_a_mask(page):
     page.fill("#prompt", "a moon")
     choose_source(page, (128, 64))
