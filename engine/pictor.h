@@ -115,24 +115,21 @@ struct pictor_files {
  * or a folder in the diffusers layout. Opens without reading. ERR_BUSY when there are no
  * descriptors left. */
 bool pictor_files_open(const char *path, struct pictor_files *out, struct err *err);
+/* One more file of a model, opened without reading. `role` says what it holds: "model", all of it
+ * in the single-file layout; "unet", "vae" or "text_encoder", one network in either layout, which
+ * takes the place of the whole file's; or "scheduler", a folder's scheduler_config.json. Other
+ * errors as above; the list stays as it was then. */
+bool pictor_files_add(struct pictor_files *files, const char *role, const char *path,
+                      struct err *err);
 void pictor_files_close(struct pictor_files *files);
 
 /* Everything in the files is checked. They may be closed afterwards. Returns owned; free before the
  * engine. */
 struct pictor_model *pictor_model_open_files(struct pictor_engine *engine,
                                              const struct pictor_files *files, struct err *err);
-/* All of these in one: `path` as above. */
+/* pictor_files_open, pictor_model_open_files and pictor_files_close in one. */
 struct pictor_model *pictor_model_open(struct pictor_engine *engine, const char *path,
                                        struct err *err);
-/* A model whose networks lie in several files: `role` is "unet", "vae" or "text_encoder", each in
- * the diffusers or the single-file layout, or "model", a single file of which a network is replaced
- * by one that is given by itself. As pictor_model_open otherwise. */
-struct pictor_part {
-    const char *role, *path;
-};
-struct pictor_model *pictor_model_open_parts(struct pictor_engine *engine,
-                                             const struct pictor_part *parts, int count,
-                                             struct err *err);
 void pictor_model_free(struct pictor_model *model);
 const struct pictor_model_info *pictor_model_info(const struct pictor_model *model);
 

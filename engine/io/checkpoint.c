@@ -4,7 +4,6 @@
  * they came in is forgotten then. */
 #include "engine/io/checkpoint.h"
 
-#include <assert.h>
 #include <cjson/cJSON.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -26,7 +25,7 @@ struct file {
 };
 
 struct checkpoint {
-    struct file files[CHECKPOINT_PARTS];
+    struct file files[PICTOR_FILES_MAX];
     int file_count;
     struct raw_tensor *tensors; /* in order of name; they own their names */
     size_t count;
@@ -116,27 +115,22 @@ static bool read_scheduler(struct checkpoint *cp, const struct pictor_file *file
                                     file->name, JSON_ROOM);
 }
 
-static const struct pictor_file *file_in(const struct pictor_files *files, const char *folder)
+/* What a file of the list is, by the folder in its name; see pictor_files_add. */
+static bool add_listed(struct checkpoint *cp, const struct pictor_file *file, struct err *err)
 {
-    size_t n = strlen(folder);
-    for (size_t i = 0; i < files->count; i++)
-        if (strncmp(files->items[i].name, folder, n) == 0 && files->items[i].name[n] == '/')
-            return &files->items[i];
-    return NULL;
-}
-
-static bool open_folder(struct checkpoint *cp, const struct pictor_files *files, struct err *err)
-{
-    const struct pictor_file *file;
+    size_t n = strcspn(file->name, "/");
     const char *network;
-    for (int part = 0; (network = names_folder(part)); part++) {
-        if (!(file = file_in(files, network)))
-            return err_set(err, ERR_NOT_FOUND, "wanted a file in %s, found none", network);
-        if (!add_file(cp, part, safetensors_open_fd(file->fd, file->name, err)))
-            return false;
-    }
-    file = file_in(files, "scheduler");
-    return (!file || read_scheduler(cp, file, err)) && index_files(cp, err);
+    int part = 0;
+    if (!file->name[n])
+        return add_file(cp, NAMES_WHOLE, safetensors_open_fd(file->fd, NULL, err));
+    if (n == strlen("scheduler") && strncmp(file->name, "scheduler", n) == 0)
+        return read_scheduler(cp, file, err);
+    while ((network = names_folder(part)) &&
+           (strlen(network) != n || strncmp(file->name, network, n) != 0))
+        part++;
+    if (!network)
+        return err_set(err, ERR_INVALID, "%s: no part of a model", file->name);
+    return add_file(cp, part, safetensors_open_fd(file->fd, file->name, err));
 }
 
 static struct checkpoint *new_checkpoint(struct err *err)
@@ -156,28 +150,15 @@ static struct checkpoint *checked(struct checkpoint *cp, bool ok)
     return NULL;
 }
 
-struct checkpoint *checkpoint_open_parts(const struct checkpoint_part *parts, int count,
-                                         struct err *err)
-{
-    assert(count <= CHECKPOINT_PARTS);
-    struct checkpoint *cp = new_checkpoint(err);
-    bool ok = cp;
-    for (int i = 0; ok && i < count; i++)
-        ok = add_file(cp, parts[i].part, safetensors_open(parts[i].path, err));
-    return checked(cp, ok && index_files(cp, err));
-}
-
 struct checkpoint *checkpoint_open_files(const struct pictor_files *files, struct err *err)
 {
     struct checkpoint *cp = new_checkpoint(err);
-    const struct pictor_file *first = &files->items[0];
-    bool whole = files->count == 1 && !strchr(first->name, '/'), ok = cp;
-    if (cp && whole)
-        ok = add_file(cp, NAMES_WHOLE, safetensors_open_fd(first->fd, NULL, err)) &&
-             index_files(cp, err);
-    else if (cp)
-        ok = open_folder(cp, files, err);
-    return checked(cp, ok);
+    bool ok = cp;
+    for (size_t i = 0; ok && i < files->count; i++)
+        ok = add_listed(cp, &files->items[i], err);
+    if (ok && cp->file_count == 0)
+        ok = err_set(err, ERR_INVALID, "a model of no file");
+    return checked(cp, ok && index_files(cp, err));
 }
 
 struct checkpoint *checkpoint_open(const char *path, struct err *err)

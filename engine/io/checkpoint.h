@@ -21,23 +21,12 @@ struct checkpoint;
 
 struct pictor_files;
 
-/* What pictor_files_open opened: one file, or those of a folder. Returns owned. */
+/* What pictor_files_open opened or pictor_files_add put together. A network that is given by itself
+ * replaces the whole file's; metadata is the first file's. Returns owned. */
 struct checkpoint *checkpoint_open_files(const struct pictor_files *files, struct err *err);
 
 /* A .safetensors file or a diffusers folder. Returns owned. */
 struct checkpoint *checkpoint_open(const char *path, struct err *err);
-
-/* One of the files that make up a model: the whole of it, or a network in either layout. */
-struct checkpoint_part {
-    enum names_part part;
-    const char *path;
-};
-
-/* A network that is given by itself replaces the whole file's. Metadata is the first part's. At
- * most CHECKPOINT_PARTS. Returns owned. */
-#define CHECKPOINT_PARTS 8
-struct checkpoint *checkpoint_open_parts(const struct checkpoint_part *parts, int count,
-                                         struct err *err);
 
 /* A single-file checkpoint in memory. Borrows `data` until checkpoint_free. */
 struct checkpoint *checkpoint_open_memory(const void *data, size_t size, struct err *err);

@@ -55,10 +55,36 @@ static bool add(struct pictor_files *files, const char *path, const char *name, 
     return false;
 }
 
+/* Whether a file may be added under this name of pictor_files_add. */
+static bool is_role(const char *role)
+{
+    const char *folder;
+    for (int part = 0; (folder = names_folder(part)); part++)
+        if (strcmp(folder, role) == 0)
+            return true;
+    return strcmp(role, "model") == 0 || strcmp(role, "scheduler") == 0;
+}
+
+bool pictor_files_add(struct pictor_files *files, const char *role, const char *path,
+                      struct err *err)
+{
+    char name[2 * NAME_MAX];
+    const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
+    if (!is_role(role))
+        return err_set(err, ERR_INVALID,
+                       "part '%.32s' of a model: wanted model, unet, vae, text_encoder or "
+                       "scheduler",
+                       role);
+    if (strcmp(role, "model") == 0)
+        return add(files, path, file, err);
+    snprintf(name, sizeof name, "%s/%s", role, file);
+    return add(files, path, name, err);
+}
+
 static bool add_part(struct pictor_files *files, const char *folder, const char *part,
                      struct err *err)
 {
-    char path[PATH_MAX], name[2 * NAME_MAX], best[NAME_MAX + 1] = "";
+    char path[PATH_MAX], best[NAME_MAX + 1] = "";
     int best_preference = INT_MAX;
     if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, part) >= sizeof path)
         return err_at(err, folder, ERR_INVALID, "the path is too long");
@@ -78,21 +104,20 @@ static bool add_part(struct pictor_files *files, const char *folder, const char 
     closedir(dir);
     if (!*best)
         return err_at(err, path, ERR_NOT_FOUND, "%s: wanted a .safetensors file, found none", part);
-    snprintf(name, sizeof name, "%s/%s", part, best);
-    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path)
+    if ((size_t)snprintf(path, sizeof path, "%s/%s/%s", folder, part, best) >= sizeof path)
         return err_at(err, folder, ERR_INVALID, "the path is too long");
-    return add(files, path, name, err);
+    return pictor_files_add(files, part, path, err);
 }
 
 /* How the network was trained; a folder that does not say is no error. */
 static bool add_scheduler(struct pictor_files *files, const char *folder, struct err *err)
 {
-    static const char name[] = "scheduler/scheduler_config.json";
     char path[PATH_MAX];
-    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path ||
+    if ((size_t)snprintf(path, sizeof path, "%s/scheduler/scheduler_config.json", folder) >=
+            sizeof path ||
         (access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR)))
         return true;
-    return add(files, path, name, err);
+    return pictor_files_add(files, "scheduler", path, err);
 }
 
 bool pictor_files_open(const char *path, struct pictor_files *out, struct err *err)
@@ -108,8 +133,7 @@ bool pictor_files_open(const char *path, struct pictor_files *out, struct err *e
             ok = add_part(out, path, folder, err);
         ok = ok && add_scheduler(out, path, err);
     } else {
-        const char *slash = strrchr(path, '/');
-        ok = add(out, path, slash ? slash + 1 : path, err);
+        ok = pictor_files_add(out, "model", path, err);
     }
     if (!ok)
         pictor_files_close(out);

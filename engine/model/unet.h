@@ -56,10 +56,9 @@ struct unet_shortcuts {
 /* Room for what `deep` keeps of b pictures; lives in the arena. */
 struct tensor unet_deep(struct ops *o, const struct unet *u, int b, int h, int w);
 
-/* y = what the network says of x at timestep t (0..999, fractions allowed): the noise in it, or v;
- * that is how it was trained. x: [b, h, w, in_channels] floats, y: [b, h, w, out_channels], with
- * the prompt's b; they may be the same memory. Neither is touched while planning. `shortcuts` may
- * be NULL. */
+/* y = what the network says of x at timestep t (0..999, fractions allowed): the noise in x, or v,
+ * whichever it was trained to say. x: [b, h, w, in_channels] floats, y: [b, h, w, out_channels],
+ * with the prompt's b; y may be x. Planning touches neither x nor y. `shortcuts` may be NULL. */
 void unet_forward(struct ops *o, const struct unet *u, const struct unet_prompt *prompt,
                   const float *x, int h, int w, float t, const struct unet_shortcuts *shortcuts,
                   float *y);

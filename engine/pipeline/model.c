@@ -154,31 +154,6 @@ struct pictor_model *pictor_model_open(struct pictor_engine *engine, const char 
     return model;
 }
 
-struct pictor_model *pictor_model_open_parts(struct pictor_engine *engine,
-                                             const struct pictor_part *parts, int count,
-                                             struct err *err)
-{
-    struct checkpoint_part files[CHECKPOINT_PARTS];
-    if (count < 1 || count > CHECKPOINT_PARTS) {
-        err_set(err, ERR_INVALID, "a model of %d files: wanted 1..%d", count, CHECKPOINT_PARTS);
-        return NULL;
-    }
-    for (int i = 0; i < count; i++) {
-        int part = 0;
-        while (names_folder(part) && strcmp(names_folder(part), parts[i].role) != 0)
-            part++;
-        if (!names_folder(part) && strcmp(parts[i].role, "model") != 0) {
-            err_set(err, ERR_INVALID,
-                    "part '%.32s' of a model: wanted model, unet, vae or "
-                    "text_encoder",
-                    parts[i].role);
-            return NULL;
-        }
-        files[i] = (struct checkpoint_part){names_folder(part) ? part : NAMES_WHOLE, parts[i].path};
-    }
-    return open_model(engine, checkpoint_open_parts(files, count, err), err);
-}
-
 void pictor_model_free(struct pictor_model *m)
 {
     if (!m)

@@ -64,7 +64,7 @@ static bool two_steps(struct sampler_state *s, bool heun, struct err *err)
             return false;
         if (to > 0) {
             struct weights w = weights_of(s, i);
-            double change = 0; /* weight of the prediction's change since the last step */
+            double change = 0; /* weight of what the prediction changed by since the step before */
             if (i > 0)
                 change = (heun ? 1 - w.x0 / (w.h * (1 + s->eta)) : 0.5 * w.x0) * w.h / h_old;
             sampler_mix3(s->x, s->n, w.x, s->x, w.x0 + change, s->x0, -change, i ? old : s->x0);
@@ -93,7 +93,7 @@ bool dpm_sde_2m_heun(struct sampler_state *s, struct err *err)
 bool dpm_sde_3m(struct sampler_state *s, struct err *err)
 {
     float *old = sampler_buffer(s, 0), *older = sampler_buffer(s, 1), *noise = sampler_buffer(s, 2);
-    double h1 = 0, h2 = 0; /* of the last step and the one before */
+    double h1 = 0, h2 = 0; /* lengths of step i - 1 and of step i - 2 */
     for (int i = 0; i < s->steps && !s->finished; i++) {
         double from = s->sigmas[i], to = s->sigmas[i + 1];
         if (!sampler_predict(s, s->x, from, s->x0, err))
@@ -106,9 +106,8 @@ bool dpm_sde_3m(struct sampler_state *s, struct err *err)
                 double c = phi2 * w.h / h1;
                 sampler_mix3(s->x, s->n, 1, s->x, c, s->x0, -c, old);
             } else if (i > 1) {
-                /* Divided differences of the last three predictions: d1 is the slope here, d2
-                 * the curvature; `a` and `b` are their weights for the last and the change before.
-                 */
+                /* The predictions of steps i, i - 1 and i - 2 give a slope and a curvature by
+                 * divided differences. In terms of them x0 - old weighs `a`, old - older `b`. */
                 double r0 = h1 / w.h, r1 = h2 / w.h;
                 double a = (phi2 * (1 + r0 / (r0 + r1)) - phi3 / (r0 + r1)) / r0;
                 double b = (phi3 / (r0 + r1) - phi2 * r0 / (r0 + r1)) / r1;

@@ -369,6 +369,21 @@ static void check_tensors(const struct checkpoint *cp, const struct safetensors 
     }
 }
 
+/* A checkpoint of files under their roles, which end with a NULL. */
+static struct checkpoint *open_parts(const char *const (*parts)[2])
+{
+    struct err err;
+    struct pictor_files files = {.count = 0};
+    for (; (*parts)[0]; parts++)
+        if (!pictor_files_add(&files, (*parts)[0], (*parts)[1], &err))
+            fail_msg("%s", err.msg);
+    struct checkpoint *cp = checkpoint_open_files(&files, &err);
+    pictor_files_close(&files);
+    if (!cp)
+        fail_msg("%s", err.msg);
+    return cp;
+}
+
 /* The folder's files as a list of parts, and one of them in place of the whole file's network. */
 static void parts(const char *dir, const struct safetensors *source)
 {
@@ -377,19 +392,15 @@ static void parts(const char *dir, const struct safetensors *source)
     snprintf(unet, sizeof unet, "%s/unet/diffusion_pytorch_model.fp16.safetensors", dir);
     snprintf(vae, sizeof vae, "%s/vae/diffusion_pytorch_model.safetensors", dir);
     snprintf(text, sizeof text, "%s/text_encoder/model.safetensors", dir);
-    const struct checkpoint_part list[] = {
-        {NAMES_TEXT, text}, {NAMES_VAE, vae}, {NAMES_UNET, unet}};
-    struct checkpoint *cp = checkpoint_open_parts(list, 3, &err);
-    if (!cp)
-        fail_msg("%s", err.msg);
+    const char *const all[][2] = {
+        {"text_encoder", text}, {"vae", vae}, {"unet", unet}, {NULL, NULL}};
+    struct checkpoint *cp = open_parts(all);
     check_arch(cp);
     check_tensors(cp, source);
     checkpoint_free(cp);
 
-    const struct checkpoint_part with_vae[] = {{NAMES_WHOLE, TINY}, {NAMES_VAE, vae}};
-    cp = checkpoint_open_parts(with_vae, 2, &err);
-    if (!cp)
-        fail_msg("%s", err.msg);
+    const char *const with_vae[][2] = {{"model", TINY}, {"vae", vae}, {NULL, NULL}};
+    cp = open_parts(with_vae);
     check_tensors(cp, source);
     /* A linear layer in the folder, a convolution in the single file: it is the folder's. */
     assert_int_equal(checkpoint_find(cp, VAE "decoder.mid.attn_1.q.weight")->ndim, 2);
@@ -397,11 +408,14 @@ static void parts(const char *dir, const struct safetensors *source)
 
     /* A network that is missing is named by what is wanted of it. */
     struct family_facts facts;
-    cp = checkpoint_open_parts(list + 1, 2, &err);
-    assert_non_null(cp);
+    cp = open_parts(all + 1);
     assert_false(family_of(cp, &err)->read(cp, &facts, &err));
     assert_non_null(strstr(err.msg, "token_embedding"));
     checkpoint_free(cp);
+
+    struct pictor_files none = {.count = 0};
+    assert_null(checkpoint_open_files(&none, &err));
+    assert_int_equal(err.code, ERR_INVALID);
 }
 
 static void folder(void **state)

@@ -594,8 +594,11 @@ static void test_parts(void **state)
     struct pictor_model *whole = model_of(e);
     struct pictor_params p = params_of(whole);
     struct pictor_image a = paint(whole, &p);
-    const struct pictor_part parts[] = {{"text_encoder", MODEL}, {"unet", MODEL}, {"vae", MODEL}};
-    struct pictor_model *m = pictor_model_open_parts(e, parts, 3, &err);
+    struct pictor_files files = {.count = 0};
+    assert_true(pictor_files_add(&files, "text_encoder", MODEL, &err));
+    assert_true(pictor_files_add(&files, "unet", MODEL, &err));
+    assert_true(pictor_files_add(&files, "vae", MODEL, &err));
+    struct pictor_model *m = pictor_model_open_files(e, &files, &err);
     if (!m)
         fail_msg("%s", err.msg);
     struct pictor_image b = paint(m, &p);
@@ -605,10 +608,12 @@ static void test_parts(void **state)
     pictor_model_free(m);
     pictor_model_free(whole);
 
-    const struct pictor_part unknown = {"brain", MODEL};
-    assert_null(pictor_model_open_parts(e, &unknown, 1, &err));
+    assert_false(pictor_files_add(&files, "brain", MODEL, &err));
     assert_non_null(strstr(err.msg, "brain"));
-    assert_null(pictor_model_open_parts(e, parts, 0, &err));
+    assert_false(pictor_files_add(&files, "vae", MODEL ".gone", &err));
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    assert_int_equal(files.count, 3);
+    pictor_files_close(&files);
     pictor_engine_free(e);
 }
 
