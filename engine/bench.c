@@ -1,6 +1,5 @@
-/* bench.c: see bench.h. The list of operations is what the model asks for while it is planned on a
- * device without weights, so it adds up to the whole; equal shapes are measured once and counted.
- */
+/* bench.c: The list of operations is what the model asks for while it is planned on a device
+ * without weights, so it adds up to the whole; equal shapes are measured once and counted. */
 #include "engine/bench.h"
 
 #include <math.h>

@@ -1,4 +1,3 @@
-/* err.c: see err.h. */
 #include "engine/base/err.h"
 
 #include <stdarg.h>

@@ -1,8 +1,6 @@
-/* pool.c: see pool.h.
- *
- * One 64-bit ticket holds the loop's number above and the next task below, so taking a task and
- * making sure that it still belongs to the loop one has looked at is a single compare-and-swap. The
- * caller waits for tasks, not for threads: on a busy machine a thread that is not running takes
+/* pool.c: One 64-bit ticket holds the loop's number above and the next task below, so taking a task
+ * and making sure that it still belongs to the loop one has looked at is a single compare-and-swap.
+ * The caller waits for tasks, not for threads: on a busy machine a thread that is not running takes
  * nothing and delays nothing; only one that was stopped in the middle of a task is waited for. */
 #include "engine/base/pool.h"
 

@@ -1,4 +1,3 @@
-/* sha256.c: see sha256.h. */
 #include "engine/base/sha256.h"
 
 #include <errno.h>

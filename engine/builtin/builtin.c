@@ -1,4 +1,3 @@
-/* builtin.c: see builtin.h. */
 #include "engine/builtin/builtin.h"
 
 #include "engine/base/incbin.h"

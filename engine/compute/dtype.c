@@ -1,4 +1,3 @@
-/* dtype.c: see dtype.h. */
 #include "engine/compute/dtype.h"
 
 #include <assert.h>

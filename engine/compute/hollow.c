@@ -1,4 +1,3 @@
-/* hollow.c: see hollow.h. */
 #include "engine/compute/hollow.h"
 
 #include <stdlib.h>

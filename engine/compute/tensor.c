@@ -1,4 +1,3 @@
-/* tensor.c: see tensor.h. */
 #include "engine/compute/tensor.h"
 
 #include <assert.h>

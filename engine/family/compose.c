@@ -1,4 +1,3 @@
-/* compose.c: see compose.h. */
 #include "engine/family/compose.h"
 
 #include <math.h>

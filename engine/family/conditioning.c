@@ -1,7 +1,6 @@
-/* conditioning.c: see conditioning.h. Chunks are encoded one by one and stand one after another on
- * the token axis. A token's weight scales its vector; the chunk's mean is then put back to what it
- * was, so that weights move attention about without brightening the picture (SD WebUI's "original"
- * emphasis). */
+/* conditioning.c: Chunks are encoded one by one and stand one after another on the token axis. A
+ * token's weight scales its vector; the chunk's mean is then put back to what it was, so that
+ * weights move attention about without brightening the picture (SD WebUI's "original" emphasis). */
 #include "engine/family/conditioning.h"
 
 #include <stdlib.h>

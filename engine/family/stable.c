@@ -1,4 +1,3 @@
-/* stable.c: see stable.h. */
 #include "engine/family/stable.h"
 
 #include <stdlib.h>

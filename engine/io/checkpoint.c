@@ -1,7 +1,5 @@
-/* checkpoint.c: see checkpoint.h.
- *
- * Opening makes one table, in order of LDM names, over the tensors of all files; whatever layout
- * they came in is forgotten then. */
+/* checkpoint.c: Opening makes one table, in order of LDM names, over the tensors of all files;
+ * whatever layout they came in is forgotten then. */
 #include "engine/io/checkpoint.h"
 
 #include <cjson/cJSON.h>

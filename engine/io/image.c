@@ -1,4 +1,4 @@
-/* image.c: see image.h. What does not depend on the format. */
+/* image.c: What does not depend on the format. */
 #include "engine/io/image.h"
 
 #include <stdlib.h>

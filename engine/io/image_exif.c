@@ -1,6 +1,6 @@
-/* image_exif.c: see image_exif.h. EXIF 2.3 within TIFF 6.0: a header says the byte order and where
- * the first directory is; a directory is a count and entries of 12 bytes (tag, type, count, and the
- * value or its offset). Every offset is held against the block's size before it is followed. */
+/* image_exif.c: EXIF 2.3 within TIFF 6.0: a header says the byte order and where the first
+ * directory is; a directory is a count and entries of 12 bytes (tag, type, count, and the value or
+ * its offset). Every offset is held against the block's size before it is followed. */
 #include "engine/io/image_exif.h"
 
 #include <stdbool.h>

@@ -1,7 +1,5 @@
-/* image_jpeg.c: see image_jpeg.h.
- *
- * libjpeg reports errors by longjmp; as in image_png.c, whatever outlives one is in a struct of the
- * caller of the function that calls setjmp. */
+/* image_jpeg.c: libjpeg reports errors by longjmp; as in image_png.c, whatever outlives one is in a
+ * struct of the caller of the function that calls setjmp. */
 #include "engine/io/image_jpeg.h"
 
 #include <setjmp.h>

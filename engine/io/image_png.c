@@ -1,7 +1,6 @@
-/* image_png.c: see image_png.h.
- *
- * libpng reports errors by longjmp. Each function that calls setjmp has no locals of its own that
- * change between the two: everything lives in a struct of its caller, who frees it either way. */
+/* image_png.c: libpng reports errors by longjmp. Each function that calls setjmp has no locals of
+ * its own that change between the two: everything lives in a struct of its caller, who frees it
+ * either way. */
 #include "engine/io/image_png.h"
 
 #include <png.h>

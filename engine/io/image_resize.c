@@ -1,8 +1,6 @@
-/* image_resize.c: see image_resize.h.
- *
- * Two passes, across and then down, each a weighted sum of source pixels per target pixel. The
- * weights of a row are computed once; they and the sums are integers with WEIGHT_BITS of fraction,
- * laid out so that 8-bit pixels times weights stay within 32 bits. */
+/* image_resize.c: Two passes, across and then down, each a weighted sum of source pixels per target
+ * pixel. The weights of a row are computed once; they and the sums are integers with WEIGHT_BITS of
+ * fraction, laid out so that 8-bit pixels times weights stay within 32 bits. */
 #include "engine/io/image_resize.h"
 
 #include <math.h>

@@ -1,5 +1,4 @@
-/* image_webp.c: see image_webp.h. Pixels go through libwebp, the container with its EXIF chunk
- * through libwebpmux. */
+/* image_webp.c: Pixels go through libwebp, the container with its EXIF chunk through libwebpmux. */
 #include "engine/io/image_webp.h"
 
 #include <stdlib.h>

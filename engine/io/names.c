@@ -1,4 +1,3 @@
-/* names.c: see names.h. */
 #include "engine/io/names.h"
 
 #include <stdarg.h>

@@ -1,4 +1,3 @@
-/* raw_tensor.c: see raw_tensor.h. */
 #include "engine/io/raw_tensor.h"
 
 #include <stdio.h>

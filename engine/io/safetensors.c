@@ -1,9 +1,6 @@
-/* safetensors.c: see safetensors.h.
- *
- * A file is 8 bytes of header length (little-endian), a JSON object, and the data:
- *     {"__metadata__": {"k": "v"},
- *      "name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [0, 12]}, ...}
- * with offsets counted from the end of the header.
+/* safetensors.c: A file is 8 bytes of header length (little-endian), a JSON object, and the data:
+ * {"__metadata__": {"k": "v"}, "name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [0, 12]},
+ * ...} with offsets counted from the end of the header.
  *
  * The header is copied before it is read, because a mapped file can change under us. A scan over
  * the copy bounds nesting and the number of values, so that the JSON library can be given hostile

@@ -1,4 +1,4 @@
-/* clip.c: see clip.h. Pre-norm transformer with causal attention. */
+/* clip.c: Pre-norm transformer with causal attention. */
 #include "engine/model/clip.h"
 
 #include <assert.h>

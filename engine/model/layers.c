@@ -1,4 +1,3 @@
-/* layers.c: see layers.h. */
 #include "engine/model/layers.h"
 
 #include <stdio.h>

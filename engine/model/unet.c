@@ -1,5 +1,5 @@
-/* unet.c: see unet.h. Block numbers are those of the checkpoint's names: input_blocks go down,
- * output_blocks come up, each taking what the input block of the same size left behind. */
+/* unet.c: Block numbers are those of the checkpoint's names: input_blocks go down, output_blocks
+ * come up, each taking what the input block of the same size left behind. */
 #include "engine/model/unet.h"
 
 #include <math.h>

@@ -1,6 +1,4 @@
-/* vae.c: see vae.h.
- *
- * Both directions are a chain, so two buffers that take turns hold every activation between
+/* vae.c: Both directions are a chain, so two buffers that take turns hold every activation between
  * blocks; their size is the largest of the chain, which a dry walk along it finds. */
 #include "engine/model/vae.h"
 

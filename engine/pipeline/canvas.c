@@ -1,4 +1,3 @@
-/* canvas.c: see canvas.h. */
 #include "engine/pipeline/canvas.h"
 
 #include <assert.h>

@@ -1,9 +1,7 @@
-/* canvas_fill.c: see canvas_fill.h.
- *
- * The masked part is cut out (made transparent) and what is left is blurred with smaller and
- * smaller radii, each blur laid over the ones before. Far from the edge only the widest blurs
- * reach, so colours become vaguer with distance. Pixels are premultiplied floats [red green blue
- * alpha]. */
+/* canvas_fill.c: The masked part is cut out (made transparent) and what is left is blurred with
+ * smaller and smaller radii, each blur laid over the ones before. Far from the edge only the widest
+ * blurs reach, so colours become vaguer with distance. Pixels are premultiplied floats [red green
+ * blue alpha]. */
 #include "engine/pipeline/canvas_fill.h"
 
 #include <math.h>

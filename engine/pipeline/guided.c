@@ -1,4 +1,3 @@
-/* guided.c: see guided.h. */
 #include "engine/pipeline/guided.h"
 
 #include <string.h>

@@ -1,4 +1,3 @@
-/* latent.c: see latent.h. */
 #include "engine/pipeline/latent.h"
 
 #include <math.h>

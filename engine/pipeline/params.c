@@ -1,4 +1,4 @@
-/* params.c: see params.h. Defaults and limits. */
+/* params.c: Defaults and limits. */
 #include "engine/pipeline/params.h"
 
 #include <math.h>

@@ -1,4 +1,3 @@
-/* preview.c: see preview.h. */
 #include "engine/pipeline/preview.h"
 
 #include <math.h>

@@ -1,4 +1,3 @@
-/* blend.c: see blend.h. */
 #include "engine/sample/blend.h"
 
 #include <math.h>

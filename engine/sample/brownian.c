@@ -1,10 +1,8 @@
-/* brownian.c: see brownian.h.
- *
- * The interval is halved again and again. Of a node with increment W over a left part of length l
- * and a right part of length r, the left part's increment is W l / (l + r) + sqrt(l r / (l + r)) N
- * and the right part's is the rest (Lévy's construction). N comes from a seed of the node's own,
- * so that nothing has to be kept: a query walks from the root to its two ends. Times are rounded to
- * DIGITS decimals, which is also where the halving ends. */
+/* brownian.c: The interval is halved again and again. Of a node with increment W over a left part
+ * of length l and a right part of length r, the left part's increment is W l / (l + r) + sqrt(l r /
+ * (l + r)) N and the right part's is the rest (Lévy's construction). N comes from a seed of the
+ * node's own, so that nothing has to be kept: a query walks from the root to its two ends. Times
+ * are rounded to DIGITS decimals, which is also where the halving ends. */
 #include "engine/sample/brownian.h"
 
 #include <math.h>

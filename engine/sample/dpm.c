@@ -1,6 +1,6 @@
-/* dpm.c: see dpm.h. DPM-Solver (Lu et al. 2022) and DPM-Solver++ (Lu et al. 2022b), written in
- * sigma: with t = -log sigma and h = t' - t the papers' exp(-h) is sigma' / sigma, and their
- * exponential step with a constant prediction is sampler_euler. */
+/* dpm.c: DPM-Solver (Lu et al. 2022) and DPM-Solver++ (Lu et al. 2022b), written in sigma: with t =
+ * -log sigma and h = t' - t the papers' exp(-h) is sigma' / sigma, and their exponential step with
+ * a constant prediction is sampler_euler. */
 #include "engine/sample/dpm.h"
 
 #include "engine/sample/sampler_loop.h"

@@ -1,7 +1,7 @@
-/* dpm_sde.c: see dpm_sde.h. DPM-Solver++ for the diffusion SDE (Lu et al. 2022b, appendix), with
- * eta saying how much of the noise is renewed: with h = log(sigma / sigma'), a step keeps
- * exp(-h (1 + eta)) of x and adds noise of sigma' sqrt(1 - exp(-2 h eta)). Noise comes from one
- * Brownian path over sigma (brownian.h). */
+/* dpm_sde.c: DPM-Solver++ for the diffusion SDE (Lu et al. 2022b, appendix), with eta saying how
+ * much of the noise is renewed: with h = log(sigma / sigma'), a step keeps exp(-h (1 + eta)) of x
+ * and adds noise of sigma' sqrt(1 - exp(-2 h eta)). Noise comes from one Brownian path over sigma
+ * (brownian.h). */
 #include "engine/sample/dpm_sde.h"
 
 #include <string.h>

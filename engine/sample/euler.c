@@ -1,4 +1,4 @@
-/* euler.c: see euler.h. Karras et al. 2022, algorithms 1 and 2, without churn.
+/* euler.c: Karras et al. 2022, algorithms 1 and 2, without churn.
  *
  * DDIM (Song et al. 2020, equation 12) is the same walk in other units: divided by sqrt(a), its
  * update becomes x0 + sqrt(sigma'^2 - up^2) e + up N with the very `up` of the ancestral step. So

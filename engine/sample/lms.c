@@ -1,5 +1,5 @@
-/* lms.c: see lms.h. Adams-Bashforth over uneven steps: the slopes of the last four steps are
- * joined by a polynomial in sigma, which is integrated over the next step. */
+/* lms.c: Adams-Bashforth over uneven steps: the slopes of the last four steps are joined by a
+ * polynomial in sigma, which is integrated over the next step. */
 #include "engine/sample/lms.h"
 
 #include "engine/sample/sampler_loop.h"

@@ -1,7 +1,5 @@
-/* noise.c: see noise.h.
- *
- * Both generators are exact in their integers; the normals are computed in double (NV) or float
- * (CPU, as torch does), so they agree with the originals to the last bit or two. */
+/* noise.c: Both generators are exact in their integers; the normals are computed in double (NV) or
+ * float (CPU, as torch does), so they agree with the originals to the last bit or two. */
 #include "engine/sample/noise.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-/* sampler.c: see sampler.h. The table, how names find it, plans, and what all loops share. */
+/* sampler.c: The table, how names find it, plans, and what all loops share. */
 #include "engine/sample/sampler.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
-/* schedule.c: see schedule.h. The tables are rounded to float32 at each step, as the reference
- * implementations hold them; everything from them is computed in double. */
+/* schedule.c: The tables are rounded to float32 at each step, as the reference implementations hold
+ * them; everything from them is computed in double. */
 #include "engine/sample/schedule.h"
 
 #include <assert.h>

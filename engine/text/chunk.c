@@ -1,7 +1,5 @@
-/* chunk.c: see chunk.h.
- *
- * A chunk that is full is cut behind its last comma, if that is near enough, so that a phrase is
- * rarely torn apart: what stood behind the comma moves to the next chunk. */
+/* chunk.c: A chunk that is full is cut behind its last comma, if that is near enough, so that a
+ * phrase is rarely torn apart: what stood behind the comma moves to the next chunk. */
 #include "engine/text/chunk.h"
 
 #include <stdlib.h>

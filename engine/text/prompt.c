@@ -1,9 +1,8 @@
-/* prompt.c: see prompt.h.
- *
- * One pass over the text makes parts of weight 1 and keeps two stacks, of round and of square
- * brackets, whose entries say with which part a bracket began; a closing bracket multiplies the
- * weights from there on. Depth is bounded, so a part is multiplied a bounded number of times. Parts
- * stand one behind the other in one buffer, so that merging two is adding up their lengths. */
+/* prompt.c: One pass over the text makes parts of weight 1 and keeps two stacks, of round and of
+ * square brackets, whose entries say with which part a bracket began; a closing bracket multiplies
+ * the weights from there on. Depth is bounded, so a part is multiplied a bounded number of times.
+ * Parts stand one behind the other in one buffer, so that merging two is adding up their
+ * lengths. */
 #include "engine/text/prompt.h"
 
 #include <math.h>

@@ -1,9 +1,8 @@
-/* tokenizer.c: see tokenizer.h.
- *
- * Text is cut into words (runs of letters, single digits, runs of anything else), a word into
- * bytes, and the bytes of a word are merged, lowest rank first, until no neighbours have a merge.
- * Tokens are ids throughout: 0..255 is a byte, 256..511 a byte that ends a word, 512 + r what merge
- * r makes, so the vocabulary's strings are not needed, only a table from two ids to a third.
+/* tokenizer.c: Text is cut into words (runs of letters, single digits, runs of anything else), a
+ * word into bytes, and the bytes of a word are merged, lowest rank first, until no neighbours have
+ * a merge. Tokens are ids throughout: 0..255 is a byte, 256..511 a byte that ends a word, 512 + r
+ * what merge r makes, so the vocabulary's strings are not needed, only a table from two ids to a
+ * third.
  *
  * Merging keeps the candidates in a heap, so that a word of a hundred thousand letters is no
  * quadratic trouble. A candidate is rank and place; one whose place has changed meanwhile is stale,

@@ -1,4 +1,3 @@
-/* unicode.c: see unicode.h. */
 #include "engine/text/unicode.h"
 
 #include <stdlib.h>

@@ -1,4 +1,3 @@
-/* json_number.c: see json_number.h. */
 #include "server/base/json_number.h"
 
 #include <cjson/cJSON.h>

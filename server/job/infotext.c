@@ -1,4 +1,3 @@
-/* infotext.c: see infotext.h. */
 #include "server/job/infotext.h"
 
 #include <stdlib.h>

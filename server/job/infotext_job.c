@@ -1,4 +1,3 @@
-/* infotext_job.c: see infotext_job.h. */
 #include "server/job/infotext_job.h"
 
 #include <inttypes.h>

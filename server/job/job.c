@@ -1,6 +1,5 @@
-/* job.c: see job.h. What concerns one field by itself is job_field.c's; here is what concerns
- * several. A stored job is read without either: today's limits are not those it was accepted under.
- */
+/* job.c: What concerns one field by itself is job_field.c's; here is what concerns several. A
+ * stored job is read without either: today's limits are not those it was accepted under. */
 #include "server/job/job.h"
 
 #include <cjson/cJSON.h>

@@ -1,4 +1,3 @@
-/* job_field.c: see job_field.h. */
 #include "server/job/job_field.h"
 
 #include <cjson/cJSON.h>

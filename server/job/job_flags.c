@@ -1,4 +1,3 @@
-/* job_flags.c: see job_flags.h. */
 #include "server/job/job_flags.h"
 
 #include <stdlib.h>

@@ -1,4 +1,3 @@
-/* refusal.c: see refusal.h. */
 #include "server/job/refusal.h"
 
 #include <cjson/cJSON.h>

@@ -1,4 +1,3 @@
-/* pulse.c: see pulse.h. */
 #include "server/paint/pulse.h"
 
 void pulse_start(struct pulse *p, int64_t now_ms)

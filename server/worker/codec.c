@@ -1,7 +1,5 @@
-/* codec.c: see codec.h.
- *
- * One thread, the keeper, starts the processes and replaces those that broke; whoever calls takes
- * an idle one, speaks with it, and puts it back or marks it broken. */
+/* codec.c: One thread, the keeper, starts the processes and replaces those that broke; whoever
+ * calls takes an idle one, speaks with it, and puts it back or marks it broken. */
 #include "server/worker/codec.h"
 
 #include <poll.h>

@@ -1,4 +1,3 @@
-/* process.c: see process.h. */
 #include "server/worker/process.h"
 
 #include <errno.h>

@@ -1,4 +1,3 @@
-/* sandbox.c: see sandbox.h. */
 #include "server/worker/sandbox.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* worker_codec.c: see worker_codec.h. One thread that reads, works and writes. */
+/* worker_codec.c: One thread that reads, works and writes. */
 #include "server/worker/worker_codec.h"
 
 #include <malloc.h>

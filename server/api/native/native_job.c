@@ -1,6 +1,6 @@
-/* native_job.c: see native_job.h. A request has the fields of server/job/fields.h and three more.
- * They are parsed straight into struct job_params, where strings first point into the JSON and are
- * copied once all is parsed. */
+/* native_job.c: A request has the fields of server/job/fields.h and three more. They are parsed
+ * straight into struct job_params, where strings first point into the JSON and are copied once all
+ * is parsed. */
 #include "server/api/native/native_job.h"
 
 #include <cjson/cJSON.h>

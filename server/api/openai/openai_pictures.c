@@ -1,4 +1,3 @@
-/* openai_pictures.c: see openai_pictures.h. */
 #include "server/api/openai/openai_pictures.h"
 
 #include <cjson/cJSON.h>

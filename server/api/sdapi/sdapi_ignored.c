@@ -1,4 +1,3 @@
-/* sdapi_ignored.c: see sdapi_ignored.h. */
 #include "server/api/sdapi/sdapi_ignored.h"
 
 #include <stdarg.h>

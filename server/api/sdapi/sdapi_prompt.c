@@ -1,4 +1,3 @@
-/* sdapi_prompt.c: see sdapi_prompt.h. */
 #include "server/api/sdapi/sdapi_prompt.h"
 
 #include <stdlib.h>
