@@ -156,12 +156,13 @@ static bool check_folder(const struct options *o, struct err *err)
 }
 
 static bool find_model(const struct settings *settings, const char *name,
-                       struct registry_model *out, struct err *err)
+                       struct registry_model *out, char path[PATH_MAX], struct err *err)
 {
     struct stat st;
     if (name && (strchr(name, '/') || strstr(name, ".safetensors")) && stat(name, &st) == 0) {
         *out = (struct registry_model){.kind = REGISTRY_LOCAL};
-        snprintf(out->path, sizeof out->path, "%s", name);
+        if ((size_t)snprintf(path, PATH_MAX, "%s", name) >= PATH_MAX)
+            return err_set(err, ERR_INVALID, "the path of the model is too long");
         const char *base = strrchr(name, '/');
         snprintf(out->name, sizeof out->name, "%s", base && base[1] ? base + 1 : name);
         char *dot = strstr(out->name, ".safetensors");
@@ -171,6 +172,8 @@ static bool find_model(const struct settings *settings, const char *name,
     }
     struct registry *reg = registry_new(settings, NULL, err);
     bool ok = reg && registry_resolve(reg, name, out, err);
+    if (ok)
+        registry_path(reg, out, path);
     registry_free(reg);
     if (ok && out->kind != REGISTRY_LOCAL)
         return err_set(err, ERR_UNSUPPORTED,
@@ -281,11 +284,12 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
                   struct err *err)
 {
     struct registry_model found;
+    char model_path[PATH_MAX];
     struct pictor_image init = {0}, mask = {0}, out = {0};
     struct pictor_engine *engine = NULL;
     struct pictor_model *model = NULL;
     bool ok = false;
-    if (!find_model(settings, o->job.model, &found, err)) {
+    if (!find_model(settings, o->job.model, &found, model_path, err)) {
         o->wrong = err->code == ERR_NOT_FOUND ? "model" : NULL;
         goto done;
     }
@@ -299,7 +303,7 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
     if (bar.shown)
         fprintf(stderr, "loading %s ...", found.name);
     if (!(engine = pictor_engine_new(&options, err)) ||
-        !(model = pictor_model_open(engine, found.path, err)))
+        !(model = pictor_model_open(engine, model_path, err)))
         goto done;
     struct job_params *j = &o->job;
     if (!complete(o, flags, settings, pictor_model_info(model), err) ||

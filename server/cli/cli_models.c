@@ -21,13 +21,14 @@ static void help(FILE *out)
     settings_help(out, help_settings);
 }
 
-static void print_model(const struct registry_model *m)
+static void print_model(const struct registry *reg, const struct registry_model *m)
 {
-    char size[32] = "-";
+    char size[32] = "-", path[PATH_MAX];
     if (m->size)
         snprintf(size, sizeof size, "%.1f MB", (double)m->size / 1e6);
+    registry_path(reg, m, path);
     printf("%-32s %-9s %10s  %s%s\n", m->name, m->kind == REGISTRY_LOCAL ? "local" : "upstream",
-           size, m->kind == REGISTRY_LOCAL ? m->path : m->upstream,
+           size, m->kind == REGISTRY_LOCAL ? path : m->upstream,
            m->is_default ? "  (default)" : "");
 }
 
@@ -51,7 +52,7 @@ int models_main(int argc, char **argv)
     } else if ((reg = registry_new(s, NULL, &err)) && registry_list(reg, &list, &count, &err)) {
         printf("%-32s %-9s %10s  %s\n", "name", "kind", "size", "from");
         for (size_t i = 0; i < count; i++)
-            print_model(&list[i]);
+            print_model(reg, &list[i]);
         status = 0;
     } else {
         err_print(&err, "pictor models");

@@ -2,9 +2,11 @@
  *
  * A name is only ever looked up in a table made by scanning the models folder and reading the
  * settings; it is never a path. The table holds: the built-in model "pictor-mini"; every
- * .safetensors file below the models folder, named by its place without the ending
+ * .safetensors file up to 16 folders below the models folder, named by its place without the ending
  * ("v1-5" or "anime/v2"); every folder that has a unet/ inside (diffusers layout); and the models
  * of the upstreams. Aliases are other names of these; the alias "*" takes every unknown name.
+ * Links are followed. What links, or hard links, make reachable by several names is one model: it
+ * has the name of its place, and the others are found, too, but not listed.
  *
  * The SHA-256 of a file is computed in the background once somebody resolves the model, and kept
  * with the file's size and time. Thread-safe: everything is copied out. */
@@ -21,6 +23,7 @@
 #define REGISTRY_NAME_SIZE 200
 #define REGISTRY_BUILTIN "pictor-mini"
 
+struct pictor_files;
 struct pictor_model_info;
 struct settings;
 struct registry;
@@ -30,7 +33,7 @@ enum registry_kind { REGISTRY_LOCAL, REGISTRY_UPSTREAM };
 struct registry_model {
     char name[REGISTRY_NAME_SIZE];
     enum registry_kind kind;
-    char path[PATH_MAX];             /* local: "builtin", or an absolute path; upstream: "" */
+    char ending[16]; /* of a file's name, ".safetensors" in some case; "": it is none */
     char upstream[40];               /* upstream: its name in the settings; local: "" */
     char remote[REGISTRY_NAME_SIZE]; /* upstream: the model's name there */
     uint64_t size;                   /* bytes of the file or folder; 0 when unknown */
@@ -64,11 +67,18 @@ void registry_free(struct registry *reg);
 /* Looks at the models folder again. On failure the old table stays. */
 bool registry_refresh(struct registry *reg, struct err *err);
 
-/* `name` NULL or "": the default model. Unknown names cause a rescan, at most one a second; then
- * ERR_NOT_FOUND, or what that scan failed with. out->name is the name behind the alias: what
- * job_params.model wants. */
+/* `name` NULL or "": the default model. Unknown names cause a rescan, at most one a second, less
+ * often where it takes long; then ERR_NOT_FOUND, or ERR_UNAVAILABLE while the models folder cannot
+ * be read. out->name is the name behind the alias: what job_params.model wants. */
 bool registry_resolve(struct registry *reg, const char *name, struct registry_model *out,
                       struct err *err);
+
+/* What pictor_files_open wants, for a local model: "builtin", or an absolute path. The second opens
+ * it, and says in its error which model it was. */
+void registry_path(const struct registry *reg, const struct registry_model *model,
+                   char path[PATH_MAX]);
+bool registry_open(const struct registry *reg, const struct registry_model *model,
+                   struct pictor_files *files, struct err *err);
 
 /* The default first, then by name. *list is malloc'd. */
 bool registry_list(struct registry *reg, struct registry_model **list, size_t *count,

@@ -218,7 +218,7 @@ static void load_default(struct painter *p)
     struct err err;
     if (!registry_resolve(p->parts.registry, NULL, &m, NULL) || m.kind != REGISTRY_LOCAL)
         return;
-    if (!pictor_files_open(m.path, &files, &err)) {
+    if (!registry_open(p->parts.registry, &m, &files, &err)) {
         log_failure("model_not_opened", "", &err);
         return;
     }
@@ -426,7 +426,9 @@ static bool on_message(struct painter *p, struct wire_message *m)
     }
     int64_t serial = wire_integer(m, "serial", 0, SERIAL_MAX, -1);
     struct err said;
-    const char *where = *wire_string(m, "where") && p->task ? p->task->model.path : "";
+    char where[PATH_MAX] = "";
+    if (*wire_string(m, "where") && p->task)
+        registry_path(p->parts.registry, &p->task->model, where);
     err_at(&said, where, err_code_of(wire_string(m, "code")), "%s", wire_string(m, "message"));
     json_text_mend(said.msg);
     if (strcmp(type, "error") == 0 && serial == 0) {
@@ -508,12 +510,10 @@ static void begin_task(struct painter *p)
     }
     struct intake_model usual;
     bool found = registry_resolve(p->parts.registry, t->job.params.model, &t->model, &err);
-    if (found)
-        intake_model_of(&t->model, &usual);
+    intake_model_of(&t->model, &usual);
     /* An upstream's model when the job was accepted may be a local one now. */
     if (!found || !intake_fill(&usual, p->parts.settings, &t->job.params, &err) ||
-        (!pictor_files_open(t->model.path, &t->files, &err) &&
-         !err_prefix(&err, "%s", t->model.name)) ||
+        !registry_open(p->parts.registry, &t->model, &t->files, &err) ||
         !read_input(p, "init", t->job.params.has_init, &t->init, &t->init_size, &err) ||
         !read_input(p, "mask", t->job.params.has_mask, &t->mask, &t->mask_size, &err)) {
         fail_task(p, &err);

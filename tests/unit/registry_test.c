@@ -1,6 +1,7 @@
 /* registry_test.c: what a models folder, upstreams and aliases become; names are never paths. */
 #include "server/job/registry.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -85,6 +86,13 @@ static void expect(struct registry *reg, const char *name, const char *want)
     }
 }
 
+static const char *path_of(struct registry *reg, const struct registry_model *m)
+{
+    static char path[PATH_MAX];
+    registry_path(reg, m, path);
+    return path;
+}
+
 static void empty_folder_has_the_builtin(void **state)
 {
     struct registry *reg = start();
@@ -93,7 +101,7 @@ static void empty_folder_has_the_builtin(void **state)
     struct err err;
     assert_true(registry_list(reg, &list, &count, &err));
     assert_int_equal(count, 1);
-    assert_string_equal(list[0].path, "builtin");
+    assert_string_equal(path_of(reg, &list[0]), "builtin");
     assert_true(list[0].is_default);
     free(list);
     expect(reg, NULL, REGISTRY_BUILTIN);
@@ -127,13 +135,14 @@ static void files_and_folders(void **state)
     put("bad\nname.safetensors", "x");
     put("bad\xffname.safetensors", "x");
     put("pictor-mini.safetensors", "must not replace the built-in one");
-    put("1/2/3/deep.safetensors", "x");
-    put("1/2/3/4/deeper.safetensors", "x");
+    put("1/2/3/4/5/6/7/8/9/a/b/c/d/e/f/g/deep.safetensors", "x");
+    put("1/2/3/4/5/6/7/8/9/a/b/c/d/e/f/g/h/deeper.safetensors", "x"); /* 17: the log says it */
     struct registry *reg = start();
     struct registry_model *list;
     size_t count;
     struct err err;
-    static const char *const want[] = {REGISTRY_BUILTIN, "1/2/3/deep", "A", "b", "d", "sub/c"};
+    static const char *const want[] = {
+        REGISTRY_BUILTIN, "1/2/3/4/5/6/7/8/9/a/b/c/d/e/f/g/deep", "A", "b", "d", "sub/c"};
     assert_true(registry_list(reg, &list, &count, &err));
     assert_int_equal(count, 6);
     for (size_t i = 0; i < count; i++)
@@ -141,10 +150,99 @@ static void files_and_folders(void **state)
     assert_int_equal(list[3].size, 7);
     assert_true(list[3].mtime_ms > 0);
     assert_int_equal(list[4].size, 8);
-    assert_int_equal(list[4].path[0], '/');
-    assert_string_equal(list[0].path, "builtin");
+    assert_string_equal(list[2].ending, ".SafeTensors");
+    assert_string_equal(list[4].ending, "");
+    for (size_t i = 1; i < count; i++)
+        assert_int_equal(access(path_of(reg, &list[i]), R_OK), 0);
+    assert_string_equal(path_of(reg, &list[0]), "builtin");
     free(list);
     expect(reg, "sub/c", "sub/c");
+    registry_free(reg);
+}
+
+static void link_to(const char *target, const char *name)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/models/%s", root, name);
+    assert_int_equal(symlink(target, path), 0);
+}
+
+static void expect_list(struct registry *reg, const char *const *want, size_t count)
+{
+    struct registry_model *list;
+    size_t n;
+    struct err err;
+    assert_true(registry_list(reg, &list, &n, &err));
+    for (size_t i = 0; i < n && i < count; i++)
+        assert_string_equal(list[i].name, want[i]);
+    assert_int_equal(n, count);
+    free(list);
+}
+
+static void a_file_is_listed_once_however_many_links_lead_to_it(void **state)
+{
+    char outside[128], path[4096], other[4096];
+    put("one.safetensors", "1");
+    put("a/two.safetensors", "22");
+    put("d/unet/x.safetensors", "333");
+    snprintf(outside, sizeof outside, "%s/outside", root);
+    assert_int_equal(mkdir(outside, 0755), 0);
+    snprintf(path, sizeof path, "%s/three.safetensors", outside);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fclose(f);
+    link_to(".", "all");          /* itself */
+    link_to("..", "a/up");        /* above */
+    link_to("a", "0");            /* before what it leads to, in order of name */
+    link_to("d", "0d");           /* a model that is a folder */
+    link_to("one.safetensors", "0ne.safetensors");
+    link_to("../outside", "more"); /* elsewhere, by two ways */
+    link_to("../../outside", "a/more");
+    link_to("nowhere", "gone");
+    link_to("loop", "loop");
+    snprintf(path, sizeof path, "%s/back", outside);
+    snprintf(other, sizeof other, "%s/models", root);
+    assert_int_equal(symlink(other, path), 0);
+    snprintf(path, sizeof path, "%s/models/one.safetensors", root);
+    snprintf(other, sizeof other, "%s/models/z.safetensors", root);
+    assert_int_equal(link(path, other), 0);
+    struct registry *reg = start();
+    static const char *const want[] = {REGISTRY_BUILTIN, "a/more/three", "a/two", "d", "one"};
+    expect_list(reg, want, 5);
+    expect(reg, "0ne", "one"); /* a name that somebody gave it is understood */
+    expect(reg, "z", "one");
+    expect(reg, "0d", "d");
+    expect(reg, "0/two", NULL);
+    expect(reg, "all/one", NULL);
+    registry_free(reg);
+}
+
+/* Sixty thousand files and a thousand folders: quadratic work over them takes minutes. */
+static void a_large_folder_is_no_trouble(void **state)
+{
+    struct registry_model *list;
+    char name[64];
+    size_t count;
+    struct err err;
+    for (int i = 0; i < 1000; i++) {
+        snprintf(name, sizeof name, "%03d/0.safetensors", i);
+        put(name, "x");
+        char folder[128], to[256];
+        snprintf(folder, sizeof folder, "%s/models/%03d", root, i);
+        for (int j = 1; j < 60; j++) {
+            snprintf(to, sizeof to, "%s/%d.safetensors", folder, j);
+            int fd = open(to, O_CREAT | O_WRONLY, 0644);
+            assert_true(fd >= 0);
+            close(fd);
+        }
+    }
+    struct registry *reg = start();
+    assert_true(registry_list(reg, &list, &count, &err));
+    assert_int_equal(count, 60001);
+    free(list);
+    assert_true(registry_refresh(reg, &err));
+    expect(reg, "999/59", "999/59");
+    expect(reg, "999/60", NULL);
     registry_free(reg);
 }
 
@@ -193,10 +291,10 @@ static void a_folder_that_is_away_is_not_asked_all_the_time(void **state)
     assert_int_equal(rename(there, away), 0);
     usleep(1100 * 1000);
     assert_false(registry_resolve(reg, "late", &m, &err));
-    assert_int_equal(err.code, ERR_IO);
+    assert_int_equal(err.code, ERR_UNAVAILABLE);
     assert_int_equal(rename(away, there), 0);
     assert_false(registry_resolve(reg, "late", &m, &err));
-    assert_int_equal(err.code, ERR_IO); /* nobody knows: "not found" would fail its jobs */
+    assert_int_equal(err.code, ERR_UNAVAILABLE); /* nobody knows: "not found" would fail its jobs */
     expect(reg, REGISTRY_BUILTIN, REGISTRY_BUILTIN);
     usleep(1100 * 1000);
     expect(reg, "late", "late");
@@ -225,7 +323,6 @@ static void upstreams_and_aliases(void **state)
     assert_int_equal(m.kind, REGISTRY_UPSTREAM);
     assert_string_equal(m.upstream, "cloud");
     assert_string_equal(m.remote, "remote-paint");
-    assert_string_equal(m.path, "");
     assert_true(registry_resolve(reg, "b", &m, &err)); /* a name comes before an alias */
     assert_string_equal(m.remote, "b2");
     expect(reg, "chain", NULL);
@@ -337,6 +434,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(empty_folder_has_the_builtin, setup, teardown),
         cmocka_unit_test_setup_teardown(files_and_folders, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_is_listed_once_however_many_links_lead_to_it, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_large_folder_is_no_trouble, setup, teardown),
         cmocka_unit_test_setup_teardown(names_are_not_paths, setup, teardown),
         cmocka_unit_test_setup_teardown(unknown_names_rescan_at_most_once_a_second, setup,
                                         teardown),

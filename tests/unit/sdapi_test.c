@@ -714,7 +714,7 @@ static void test_checkpoint_names(void **state)
 {
     static struct registry_model known = {
         .name = "Anime/v2",
-        .path = "/models/Anime/v2.safetensors",
+        .ending = ".safetensors",
         .sha256 = "6ce0161689b3853acaa03779ec93eafe75a02f4ced659bee03f50797806fa2fa"};
     struct sdapi_model m;
     sdapi_models_of(&known, &m);
@@ -745,7 +745,7 @@ static void test_checkpoint_names(void **state)
     assert_true(sdapi_models_match(&m, "v2", true));
     assert_true(sdapi_models_match(&m, "v2.safetensors", true));
 
-    static struct registry_model builtin = {.name = "pictor-mini", .path = "builtin"};
+    static struct registry_model builtin = {.name = "pictor-mini"};
     sdapi_models_of(&builtin, &m);
     assert_string_equal(m.title, "pictor-mini");
     assert_false(sdapi_models_match(&m, "", true));

@@ -16,22 +16,20 @@
 
 void sdapi_models_of(const struct registry_model *model, struct sdapi_model *out)
 {
-    static const char ending[] = ".safetensors";
-    size_t n = strlen(model->path), e = sizeof ending - 1;
-    bool is_file = n > e && strcasecmp(model->path + n - e, ending) == 0;
+    const char *ending = *model->ending ? ".safetensors" : "";
     const char *slash = strrchr(model->name, '/');
 
     *out = (struct sdapi_model){0};
     snprintf(out->name, sizeof out->name, "%s", model->name);
     snprintf(out->sha256, sizeof out->sha256, "%s", model->sha256);
-    snprintf(out->file, sizeof out->file, "%s%s", model->name, is_file ? ending : "");
+    snprintf(out->file, sizeof out->file, "%s%s", model->name, ending);
     snprintf(out->flat, sizeof out->flat, "%s", model->name);
     for (char *c = out->flat; *c; c++)
         if (*c == '/')
             *c = '_';
     snprintf(out->stem, sizeof out->stem, "%s", slash ? slash + 1 : model->name);
     if (*out->sha256)
-        snprintf(out->title, sizeof out->title, "%s%s [%.*s]", model->name, is_file ? ending : "",
+        snprintf(out->title, sizeof out->title, "%s%s [%.*s]", model->name, ending,
                  HASH_SIZE, out->sha256);
     else
         snprintf(out->title, sizeof out->title, "%s", out->file);

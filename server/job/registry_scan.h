@@ -1,0 +1,57 @@
+/* registry_scan.h: the registry's table of models, and what a models folder adds to it.
+ *
+ * A table is filled in any order, its first entry of a name being the one that counts, and sorted
+ * once. No state, no threads. */
+#ifndef PICTOR_SERVER_REGISTRY_SCAN_H
+#define PICTOR_SERVER_REGISTRY_SCAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+#include "server/job/registry.h"
+
+#define REGISTRY_SCAN_DEPTH 16      /* folders below the models folder */
+#define REGISTRY_SCAN_MODELS 100000 /* more than this is somebody's mistake */
+#define REGISTRY_SCAN_ITEMS 2000000 /* looked at: a link may lead to a whole disk */
+
+struct registry_entry {
+    struct registry_model model;
+    uint64_t device, inode; /* of the file or folder; 0: there is none */
+    bool linked;            /* a link led here */
+    bool hash_wanted;
+    size_t rank; /* which came first */
+    size_t same; /* in a sorted table: the entry under which this file is listed, itself unless
+                    the file has several names */
+};
+
+/* Zero is an empty table. */
+struct registry_table {
+    struct registry_entry *entries; /* sorted: by name */
+    size_t count, room;
+};
+
+/* A new entry, valid until the next; NULL: it cannot be a name (logged), or err, which must not be
+ * NULL, is set. */
+struct registry_entry *registry_scan_add(struct registry_table *t, const char *name, size_t length,
+                                         enum registry_kind kind, struct err *err);
+
+/* Adds what is below `folder`, an absolute path. A folder is entered once, by its own name rather
+ * than by a link's. What is too deep or too much is left out, and logged. Fails when the folder
+ * itself cannot be read (ERR_UNAVAILABLE), or without memory. */
+bool registry_scan_folder(struct registry_table *t, const char *folder, struct err *err);
+
+/* Sorts, and finds out which entries are other names of a file. */
+bool registry_scan_sort(struct registry_table *t, struct err *err);
+
+/* In a sorted table; NULL when there is none. */
+struct registry_entry *registry_scan_find(const struct registry_table *t, const char *name);
+
+/* Adds a file's size and time to the model's. */
+struct stat;
+void registry_scan_measure(struct registry_entry *e, const struct stat *st);
+
+void registry_scan_free(struct registry_table *t);
+
+#endif
