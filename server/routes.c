@@ -35,7 +35,7 @@ static const struct route routes[] = {
     {GET, "/favicon.ico", ROUTES_PAGE, assets_serve, .access = ROUTE_OPEN},
 
     {POST, "/api/jobs", ROUTES_NATIVE, native_submit, PAINTS},
-    {GET, "/api/jobs", ROUTES_NATIVE, native_list},
+    {GET, "/api/jobs", ROUTES_NATIVE, native_list, .query = "limit before state q"},
     {GET, "/api/jobs/{id}", ROUTES_NATIVE, native_get},
     {DELETE, "/api/jobs/{id}", ROUTES_NATIVE, native_delete},
     {POST, "/api/jobs/{id}/cancel", ROUTES_NATIVE, native_cancel},
@@ -43,7 +43,7 @@ static const struct route routes[] = {
     {POST, "/api/jobs/{id}/retry", ROUTES_NATIVE, native_retry, .paints = true},
     {GET, "/api/jobs/{id}/events", ROUTES_NATIVE, native_events_job},
     {GET, "/api/events", ROUTES_NATIVE, native_events_all},
-    {GET, "/api/images/{id}", ROUTES_NATIVE, native_image},
+    {GET, "/api/images/{id}", ROUTES_NATIVE, native_image, .query = "download"},
     {GET, "/api/models", ROUTES_NATIVE, native_models},
     {GET, "/api/schema", ROUTES_NATIVE, native_fields_schema},
     {POST, "/api/infotext", ROUTES_NATIVE, native_fields_infotext, ROUTE_BODY_SMALL},
@@ -75,7 +75,7 @@ static const struct route routes[] = {
     {POST, "/sdapi/v1/extra-batch-images", ROUTES_SDAPI, sdapi_picture_extras_batch, PAINTS},
     {POST, "/sdapi/v1/png-info", ROUTES_SDAPI, sdapi_picture_info, ROUTE_BODY_IMAGES},
     {POST, "/sdapi/v1/interrogate", ROUTES_SDAPI, sdapi_interrogate, ROUTE_BODY_IMAGES},
-    {GET, "/sdapi/v1/progress", ROUTES_SDAPI, sdapi_progress_get},
+    {GET, "/sdapi/v1/progress", ROUTES_SDAPI, sdapi_progress_get, .query = "skip_current_image"},
     {POST, "/sdapi/v1/interrupt", ROUTES_SDAPI, sdapi_progress_interrupt},
     {POST, "/sdapi/v1/skip", ROUTES_SDAPI, sdapi_progress_skip},
     {GET, "/sdapi/v1/options", ROUTES_SDAPI, sdapi_options_get},
@@ -136,10 +136,10 @@ static bool is_on(const struct settings *s, int dialect)
 }
 
 static const struct route_dialect dialects[ROUTES_DIALECTS] = {
-    [ROUTES_PAGE] = {"page", assets_error, false},
-    [ROUTES_NATIVE] = {"native", native_error, false},
-    [ROUTES_OPENAI] = {"openai", openai_error, false},
-    [ROUTES_SDAPI] = {"sdapi", sdapi_error, true},
+    [ROUTES_PAGE] = {"page", assets_error},
+    [ROUTES_NATIVE] = {"native", native_error, .strict_query = true},
+    [ROUTES_OPENAI] = {"openai", openai_error},
+    [ROUTES_SDAPI] = {"sdapi", sdapi_error, .basic = true},
 };
 
 const struct route_table routes_table = {

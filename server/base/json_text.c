@@ -179,6 +179,44 @@ struct cJSON *json_text_parse(const char *text, size_t size, int max_depth, stru
     return json;
 }
 
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static const char *repeated_member(const cJSON *object, bool *ok)
+{
+    const cJSON *item;
+    const char *found = NULL;
+    size_t count = 0;
+    cJSON_ArrayForEach(item, object)
+        count++;
+    const char **names = count > 1 ? malloc(count * sizeof *names) : NULL;
+    if (!names) {
+        *ok = *ok && count <= 1;
+        return NULL;
+    }
+    count = 0;
+    cJSON_ArrayForEach(item, object)
+        names[count++] = item->string;
+    qsort(names, count, sizeof *names, by_text);
+    for (size_t i = 1; i < count && !found; i++)
+        if (strcmp(names[i - 1], names[i]) == 0)
+            found = names[i];
+    free(names);
+    return found;
+}
+
+const char *json_text_repeated(const struct cJSON *json, bool *ok)
+{
+    const cJSON *item;
+    *ok = true;
+    const char *found = cJSON_IsObject(json) ? repeated_member(json, ok) : NULL;
+    for (item = json->child; item && *ok && !found; item = item->next)
+        found = json_text_repeated(item, ok);
+    return found;
+}
+
 struct cJSON *json_text_constant(const char *text)
 {
     return cJSON_Parse(text);

@@ -6,6 +6,7 @@
 #ifndef PICTOR_SERVER_JSON_TEXT_H
 #define PICTOR_SERVER_JSON_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "engine/base/err.h"
@@ -17,6 +18,10 @@ struct cJSON;
 /* Parses one value of any type and nothing after it but white space. ERR_INVALID says what is wrong
  * and where; ERR_TOO_LARGE for the number of values. Returns owned (cJSON_Delete). */
 struct cJSON *json_text_parse(const char *text, size_t size, int max_depth, struct err *err);
+
+/* A name that an object in it has twice (parsers differ in which one counts), or NULL. Borrows
+ * from `json`. *ok is false without memory. */
+const char *json_text_repeated(const struct cJSON *json, bool *ok);
 
 /* A text of the program's own. Returned owned; NULL only without memory. */
 struct cJSON *json_text_constant(const char *text);

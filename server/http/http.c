@@ -14,6 +14,7 @@
 #include "server/http/http_private.h"
 
 #include <arpa/inet.h>
+#include <cjson/cJSON.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,8 +61,7 @@ const char *http_param(const struct http_request *req, const char *name)
     return "";
 }
 
-/* `size` bytes that live as long as the request; NULL without memory. */
-static char *keep_string(struct http_request *req, size_t size)
+char *http_keep_string(struct http_request *req, size_t size)
 {
     struct string *s = malloc(sizeof *s + size);
     if (!s)
@@ -78,7 +78,7 @@ const char *http_query(struct http_request *req, const char *name)
     if (MHD_lookup_connection_value_n(req->conn, MHD_GET_ARGUMENT_KIND, name, strlen(name), &raw,
                                       &size) != MHD_YES)
         return NULL;
-    char *text = raw ? keep_string(req, size + 1) : NULL;
+    char *text = raw ? http_keep_string(req, size + 1) : NULL;
     return text && url_decode(text, raw, size, true) ? text : "";
 }
 
@@ -110,7 +110,17 @@ struct cJSON *http_json(const struct http_request *req, struct err *err)
 {
     size_t size;
     const char *body = http_body(req, &size);
-    return json_text_parse(body, size, req->http->options.settings->max_json_depth, err);
+    cJSON *json = json_text_parse(body, size, req->http->options.settings->max_json_depth, err);
+    bool ok = true;
+    const char *twice = json ? json_text_repeated(json, &ok) : NULL;
+    if (!twice && ok)
+        return json;
+    if (twice)
+        err_set(err, ERR_INVALID, "an object of the JSON has the name \"%.60s\" twice", twice);
+    else
+        err_set(err, ERR_INTERNAL, "no memory for the JSON");
+    cJSON_Delete(json);
+    return NULL;
 }
 
 int64_t http_started_ms(const struct http_request *req)
@@ -129,7 +139,7 @@ const char *http_base_url(struct http_request *req)
     snprintf(local, sizeof local, "127.0.0.1:%d", req->http->port);
     const char *host = req->access.host ? req->access.host : local;
     size_t size = strlen(scheme) + strlen(host) + 4;
-    char *url = keep_string(req, size);
+    char *url = http_keep_string(req, size);
     if (url)
         snprintf(url, size, "%s://%s", scheme, host);
     return url ? url : "";
@@ -225,11 +235,18 @@ static void check_rate(struct http_request *req)
 }
 
 /* The gates, cheapest first; the first that refuses decides the answer. */
-static void check_request(struct http_request *req)
+static void check_request(struct http_request *req, const char *version)
 {
     const struct http_options *o = &req->http->options;
+    const char *param;
     struct err err;
+    int status = http_head_check(req, version, &err);
     req->dialect = o->routes->dialect_of(req->path);
+    if (status) {
+        req->broken = status != 415;
+        refuse(req, status, &err);
+        return;
+    }
     if (!access_check_host(o->settings, req->http->loopback, &req->access, &err) ||
         !access_check_origin(o->settings, &req->access, &err)) {
         refuse(req, err.code == ERR_DENIED ? 403 : 400, &err);
@@ -244,6 +261,11 @@ static void check_request(struct http_request *req)
             refuse(req, err.code == ERR_DENIED ? 401 : http_error_status(err.code), &err);
             return;
         }
+    }
+    if (!http_head_query(req, &param, &err)) {
+        refuse(req, 400, &err);
+        req->refusal.param = param;
+        return;
     }
     check_body_size(req);
     if (!req->refused)
@@ -488,8 +510,9 @@ static enum MHD_Result finish(struct http_request *req)
 static bool must_answer_early(const struct http_request *req)
 {
     const char *length = http_header(req, "Content-Length");
-    return req->refused && (http_header(req, "Expect") ||
-                            (length && strtoull(length, NULL, 10) > drain_limit(req)));
+    return req->broken ||
+           (req->refused && (http_header(req, "Expect") ||
+                             (length && strtoull(length, NULL, 10) > drain_limit(req))));
 }
 
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *url,
@@ -501,7 +524,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
         req = *con_cls = request_new(cls, conn, method, url);
         if (!req)
             return MHD_NO;
-        check_request(req);
+        check_request(req, version);
         if (!must_answer_early(req))
             return MHD_YES;
         http_reply_header(req, "Connection", "close");

@@ -56,7 +56,7 @@ void http_stop(struct http *http);
 /* ---- the request ---- */
 
 const struct app *http_app(const struct http_request *req);
-const char *http_path(const struct http_request *req); /* as sent, without the query */
+const char *http_path(const struct http_request *req); /* without the query */
 
 /* The part of the path that matched `{name}` in the route, percent-decoded; "" if it has none. */
 const char *http_param(const struct http_request *req, const char *name);
@@ -75,7 +75,8 @@ const char *http_body(const struct http_request *req, size_t *size);
 bool http_content_type_is(const struct http_request *req, const char *type);
 
 /* The body as JSON of any type, whatever the Content-Type says. Refuses (ERR_INVALID) invalid
- * UTF-8, \u0000, nesting deeper than max_json_depth, text after the value, and an empty body.
+ * UTF-8, \u0000, nesting deeper than max_json_depth, a name twice in an object, text after the
+ * value, and an empty body.
  * Returns owned (cJSON_Delete). */
 struct cJSON *http_json(const struct http_request *req, struct err *err);
 

@@ -1,4 +1,4 @@
-/* http_private.h: what http.c, http_reply.c, http_wait.c and http_stream.c share. Nobody else
+/* http_private.h: what http.c and http_*.c share. Nobody else
  * includes it; together they are "the only file" that knows libmicrohttpd. */
 #ifndef PICTOR_SERVER_HTTP_PRIVATE_H
 #define PICTOR_SERVER_HTTP_PRIVATE_H
@@ -51,7 +51,7 @@ struct http_request {
     struct MHD_Connection *conn;
     struct http_connection *connection;
     int fd;
-    const char *method, *path; /* libmicrohttpd's, as long as the request */
+    const char *method, *path; /* as long as the request; the path without runs of slashes */
     struct access_request access;
     char id[37], remote[INET6_ADDRSTRLEN];
     int64_t created_ms, started_ms; /* monotonic, Unix */
@@ -61,6 +61,7 @@ struct http_request {
     struct access_grant grant;
 
     bool refused; /* by a gate: `refusal` is the answer */
+    bool broken;  /* where it ends is unknown: answered at once, and closed */
     struct http_problem refusal;
     struct err refusal_err;
     char allow[64];
@@ -92,6 +93,20 @@ struct http_request {
 
     struct http_request *next, *previous; /* under http->lock */
 };
+
+/* ---- http.c ---- */
+
+/* `size` bytes that live as long as the request; NULL without memory. */
+char *http_keep_string(struct http_request *req, size_t size);
+
+/* ---- http_head.c ---- */
+
+/* Before everything else: 0, or the status of the refusal. Sets the request's path and Host. */
+int http_head_check(struct http_request *req, const char *version, struct err *err);
+
+/* Whether the query has only parameters that the route knows, else *param is the first other one;
+ * a dialect that is not strict about them has them named in the answer. */
+bool http_head_query(struct http_request *req, const char **param, struct err *err);
 
 /* ---- http_wait.c ---- */
 

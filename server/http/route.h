@@ -35,6 +35,7 @@ struct route {
     enum route_body body;
     enum route_access access;
     bool paints; /* counts against max_requests_per_minute */
+    const char *query; /* its parameters, between blanks; NULL: none */
     bool probe;  /* asked again and again by machines: logged at debug level */
 };
 
@@ -45,6 +46,8 @@ struct route_dialect {
     const char *name; /* in the metrics */
     route_error_fn *error;
     bool basic; /* 401 offers HTTP Basic, for browsers, instead of Bearer */
+    bool strict_query; /* a parameter that a route does not know is an error; else it is named in
+                        * x-ignored-parameters */
 };
 
 #define ROUTE_DIALECTS_MAX 8

@@ -210,6 +210,9 @@ static bool check_unknown(const cJSON *object, struct openai_request *out, struc
 
 static bool text_part(const struct multipart_part *part, cJSON *object, struct openai_fault *f)
 {
+    if (cJSON_GetObjectItemCaseSensitive(object, part->name) && !strchr(part->name, '['))
+        return openai_fault(f, 400, "invalid_value", NULL, "The form has '%.60s' twice.",
+                            part->name);
     char *text = strndup(part->data, part->size);
     if (!text)
         return no_memory(f);

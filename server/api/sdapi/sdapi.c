@@ -33,7 +33,7 @@ void sdapi_error(struct http_request *req, const struct http_problem *problem)
     struct err err = {.code = problem->code};
     snprintf(err.msg, sizeof err.msg, "%s", problem->message);
     bool basic = strncmp(err.msg, "Incorrect ", 10) == 0 || strncmp(err.msg, "Invalid ", 8) == 0;
-    if (problem->status == 400)
+    if (problem->status == 400 && problem->param)
         sdapi_reply_err(req, &err, problem->param);
     else
         sdapi_reply_exception(req, problem->status,

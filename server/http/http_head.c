@@ -1,0 +1,94 @@
+/* http_head.c: the first gate: the head of a request as head.h and the route's row want it. */
+#include "server/http/http_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/http/head.h"
+
+#define NAMES_SIZE 200 /* of parameters that nobody knows; more are left out */
+
+static enum MHD_Result on_header(void *ctx, enum MHD_ValueKind kind, const char *name,
+                                 size_t name_size, const char *value, size_t value_size)
+{
+    head_add(ctx, name, name_size, value ? value : "", value_size);
+    return MHD_YES;
+}
+
+/* The path as the routes have it; an absolute target's authority is the Host (RFC 9112, 3.2.2). */
+static int set_target(struct http_request *req, struct err *err)
+{
+    size_t size = strlen(req->path) + 2;
+    char *path = http_keep_string(req, size), *authority = http_keep_string(req, size);
+    if (!path || !authority) {
+        err_set(err, ERR_INTERNAL, "out of memory");
+        return 500;
+    }
+    if (!head_target(req->path, path, authority)) {
+        err_set(err, ERR_INVALID, "the request's target must begin with a slash, got \"%.80s\"",
+                req->path);
+        return 400;
+    }
+    req->path = path;
+    if (*authority)
+        req->access.host = authority;
+    return 0;
+}
+
+int http_head_check(struct http_request *req, const char *version, struct err *err)
+{
+    struct head head = {0};
+    MHD_get_connection_values_n(req->conn, MHD_HEADER_KIND, on_header, &head);
+    int status = head_check(&head, version, err);
+    if (status == 415)
+        http_reply_header(req, "Accept-Encoding", "identity");
+    return status ? status : set_target(req, err);
+}
+
+/* ---- the query ---- */
+
+struct unknown {
+    const char *known; /* words between blanks */
+    const char *first;
+    char names[NAMES_SIZE];
+};
+
+static bool has_word(const char *words, const char *word, size_t size)
+{
+    for (const char *at = words; size > 0 && (at = strstr(at, word)); at += size)
+        if ((at == words || at[-1] == ' ') && (at[size] == ' ' || at[size] == '\0'))
+            return true;
+    return false;
+}
+
+static enum MHD_Result on_argument(void *ctx, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
+{
+    struct unknown *u = ctx;
+    size_t used = strlen(u->names);
+    if (has_word(u->known, name, strlen(name)))
+        return MHD_YES;
+    u->first = u->first ? u->first : name;
+    if (*name && used + strlen(name) + sizeof ", " < sizeof u->names)
+        snprintf(u->names + used, sizeof u->names - used, "%s%s", used ? ", " : "", name);
+    return MHD_YES;
+}
+
+bool http_head_query(struct http_request *req, const char **param, struct err *err)
+{
+    struct unknown u = {.known = req->route->query ? req->route->query : ""};
+    MHD_get_connection_values(req->conn, MHD_GET_ARGUMENT_KIND, on_argument, &u);
+    if (!u.first || req->route->probe) /* what watches over servers adds words of its own */
+        return true;
+    *param = u.first;
+    if (req->http->options.routes->dialects[req->dialect].strict_query)
+        return err_set(err, ERR_INVALID, "the query has no parameter \"%.60s\"; it can have: %s",
+                       u.first, *u.known ? u.known : "none");
+    for (char *at = u.names; *at; at++)
+        if (*at < ' ' || *at > '~')
+            *at = '?';
+    if (*u.names)
+        http_reply_header(req, "x-ignored-parameters", u.names);
+    return true;
+}
