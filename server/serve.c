@@ -13,6 +13,7 @@
 #include "server/api/native/native_feed.h"
 #include "server/base/settings.h"
 #include "server/cli/cli.h"
+#include "server/descriptors.h"
 #include "server/http/http.h"
 #include "server/job/intake.h"
 #include "server/job/job_engine.h"
@@ -200,7 +201,7 @@ int serve_main(int argc, char **argv)
     }
     if (log_level_of(settings->log_level, &level))
         log_set_level(level);
-    if (!check_engine(settings, &err))
+    if (!descriptors_check(settings, &err) || !check_engine(settings, &err))
         goto fail;
     status = 1;
     if (!run(settings, &err))

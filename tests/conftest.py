@@ -25,8 +25,10 @@ def free_port():
 class Server:
     """One server on a free port of this machine, with a data folder of its own."""
 
-    def __init__(self, folder, *flags, env=None):
+    def __init__(self, folder, *flags, env=None, under=()):
+        """`under`: a command that runs the server, such as prlimit."""
         self.folder, self.flags, self.env = Path(folder), flags, env or {}
+        self.under = under
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = None
@@ -35,7 +37,7 @@ class Server:
     def start(self):
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                [PROGRAM, "serve", f"--listen=127.0.0.1:{self.port}",
+                [*self.under, PROGRAM, "serve", f"--listen=127.0.0.1:{self.port}",
                  f"--data={self.folder / 'data'}", *self.flags],
                 stdout=log, stderr=log, cwd=self.folder,
                 env={**{k: v for k, v in os.environ.items() if not k.startswith("PICTOR_")},
@@ -81,8 +83,8 @@ class Server:
 def factory(tmp_path_factory):
     servers = []
 
-    def start(*flags, env=None):
-        servers.append(Server(tmp_path_factory.mktemp("server"), *flags, env=env))
+    def start(*flags, **options):
+        servers.append(Server(tmp_path_factory.mktemp("server"), *flags, **options))
         return servers[-1]
 
     yield start

@@ -322,8 +322,6 @@ static struct http_request *request_new(struct http *http, struct MHD_Connection
     if (req->next)
         req->next->previous = req;
     http->requests = req;
-    if (req->connection)
-        req->connection->idle_since_ms = 0;
     pthread_mutex_unlock(&http->lock);
     return req;
 }
@@ -364,8 +362,7 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
         http->requests = req->next;
     if (req->next)
         req->next->previous = req->previous;
-    if (req->connection)
-        req->connection->idle_since_ms = now;
+    http_connection_waits(req->connection, now);
     http->stats.dialects[req->dialect].requests[status / 100]++;
     http->stats.dialects[req->dialect].seconds += (double)ms / 1000;
     pthread_mutex_unlock(&http->lock);
@@ -435,6 +432,7 @@ static enum MHD_Result take_body(struct http_request *req, const char *data, siz
 {
     struct err err;
     req->received += size;
+    http_connection_waits(req->connection, now_ms());
     int64_t allowed_ms = req->http->options.settings->request_timeout * INT64_C(1000) +
                          (int64_t)(req->received / LEAST_RATE);
     if (now_ms() - req->created_ms > allowed_ms)
@@ -481,6 +479,7 @@ static void answer_options(struct http_request *req)
 
 static void dispatch(struct http_request *req)
 {
+    http_connection_waits(req->connection, 0);
     if (req->refused)
         http_reply_problem(req, &req->refusal);
     else if (req->http->stopping)
@@ -548,45 +547,11 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 
 /* ---- the server ---- */
 
-static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_context,
-                          enum MHD_ConnectionNotificationCode code)
-{
-    struct http *http = cls;
-    struct http_connection *c = *socket_context;
-    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        *socket_context = c = calloc(1, sizeof *c);
-        if (!c)
-            return;
-        c->fd = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-        c->idle_since_ms = now_ms();
-        pthread_mutex_lock(&http->lock);
-        c->next = http->connections;
-        if (c->next)
-            c->next->previous = c;
-        http->connections = c;
-        http->stats.connections++;
-        pthread_mutex_unlock(&http->lock);
-    } else if (c) {
-        pthread_mutex_lock(&http->lock);
-        if (c->previous)
-            c->previous->next = c->next;
-        else
-            http->connections = c->next;
-        if (c->next)
-            c->next->previous = c->previous;
-        http->stats.connections--;
-        pthread_mutex_unlock(&http->lock);
-        free(c);
-    }
-}
-
-/* Once a second: pings, a second look of those who wait, and headers that trickle in too slowly
- * (libmicrohttpd's own timeout starts again with each byte). */
+/* Once a second: pings, a second look of those who wait, and clients that send no request. */
 static void on_tick(void *ctx)
 {
     struct http *http = ctx;
     int64_t now = now_ms();
-    int64_t timeout = http->options.settings->request_timeout * INT64_C(1000);
     pthread_mutex_lock(&http->lock);
     for (struct http_request *req = http->requests; req; req = req->next) {
         pthread_mutex_lock(&req->lock);
@@ -596,10 +561,8 @@ static void on_tick(void *ctx)
         if (due)
             http_wait_wake(req);
     }
-    for (struct http_connection *c = http->connections; c; c = c->next)
-        if (c->idle_since_ms && now - c->idle_since_ms > timeout)
-            shutdown(c->fd, SHUT_RDWR);
     pthread_mutex_unlock(&http->lock);
+    http_connection_tick(http, now);
 }
 
 void http_stats(const struct http_request *req, struct http_stats *out)
@@ -685,7 +648,7 @@ struct http *http_start(const struct http_options *options, struct err *err)
         MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)options->settings->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)options->settings->request_timeout, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_CONNECTION, http_connection_notify, http,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_UNESCAPE_CALLBACK, no_unescape,
         NULL, MHD_OPTION_END);
     if (!http->daemon) {

@@ -1,5 +1,5 @@
-/* http_private.h: what http.c and http_*.c share. Nobody else
- * includes it; together they are "the only file" that knows libmicrohttpd. */
+/* http_private.h: what the files http*.c share. Nobody else includes it; together they are "the
+ * only file" that knows libmicrohttpd. */
 #ifndef PICTOR_SERVER_HTTP_PRIVATE_H
 #define PICTOR_SERVER_HTTP_PRIVATE_H
 
@@ -19,7 +19,9 @@
 
 struct http_connection {
     int fd;
-    int64_t idle_since_ms; /* monotonic; 0 while a request is served */
+    /* Monotonic: when its last byte came, as far as we are told, of a request that is not complete;
+     * 0 while one is served. */
+    _Atomic int64_t waits_since;
     struct http_connection *next, *previous;
 };
 
@@ -107,6 +109,16 @@ int http_head_check(struct http_request *req, const char *version, struct err *e
 /* Whether the query has only parameters that the route knows, else *param is the first other one;
  * a dialect that is not strict about them has them named in the answer. */
 bool http_head_query(struct http_request *req, const char **param, struct err *err);
+
+/* ---- http_connection.c ---- */
+
+/* A connection begins or ends: what libmicrohttpd calls. */
+void http_connection_notify(void *cls, struct MHD_Connection *conn, void **context,
+                            enum MHD_ConnectionNotificationCode code);
+/* More of a request has come (`now`), or all of it (0). `c` NULL: there was no memory for it. */
+void http_connection_waits(struct http_connection *c, int64_t now);
+/* Once a second: ends connections from which no request will come. */
+void http_connection_tick(struct http *http, int64_t now);
 
 /* ---- http_wait.c ---- */
 
