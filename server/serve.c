@@ -1,6 +1,7 @@
 /* serve.c: `pictor serve`: puts the parts of the server together, waits for a signal, takes them
  * apart again in the opposite order. */
 #include <errno.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
@@ -27,6 +28,7 @@
 #include "server/worker/codec.h"
 #include "server/worker/sandbox.h"
 
+#define LARGE_BLOCK (256 << 10) /* bytes */
 #define DRAIN_MS 10000 /* a picture that is nearly done may end; service managers wait longer */
 
 static void help(FILE *out)
@@ -185,6 +187,14 @@ static bool check_engine(const struct settings *s, struct err *err)
     return engine != NULL;
 }
 
+/* What bodies and answers needed for a moment goes back to the system when it is freed. By itself
+ * the C library learns from the first large block to keep those that follow. */
+static void return_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+    mallopt(M_TRIM_THRESHOLD, 4 * LARGE_BLOCK);
+}
+
 int serve_main(int argc, char **argv)
 {
     struct err err = {0};
@@ -203,6 +213,7 @@ int serve_main(int argc, char **argv)
         log_set_level(level);
     if (!descriptors_check(settings, &err) || !check_engine(settings, &err))
         goto fail;
+    return_memory();
     status = 1;
     if (!run(settings, &err))
         goto fail;

@@ -82,6 +82,8 @@
     X(INT, queue, keep_days, "0", 0, 36500, "",                                                    \
       "days until finished jobs and their pictures are removed; 0: kept for ever")                 \
     X(SIZE, limits, max_body_bytes, "64M", 1024, 2147483647, "", "bytes of a request's body")      \
+    X(SIZE, limits, max_answers_bytes, "256M", 65536, 1099511627776, "",                           \
+      "bytes of answers in memory that their clients have not read yet, of all clients")           \
     X(INT, limits, max_pixels, "4194304", 4096, 268435456, "", "width x height of a picture")      \
     X(INT, limits, max_side, "4096", 64, 16384, "", "width or height of a picture")                \
     X(INT, limits, max_steps, "150", 1, 1000, "", "denoising steps of a picture")                  \

@@ -380,6 +380,8 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
         req->strings = s->next;
         free(s);
     }
+    http_reply_hold(req, 0);
+    http_body_forget(req);
     atomic_fetch_sub(&http->body_bytes, req->body_capacity);
     free(req->body);
     route_params_free(&req->params);

@@ -10,8 +10,10 @@
  *     http_work(req, work, reply, ctx, free)      answers from `reply` when `work` is done
  *
  * A handler must not wait for anything slower than the disk; waiting holds a suspended connection
- * and no thread. Strings are borrowed from the request and live as long as it; the body lives until
- * the handler returns. Every reply carries x-request-id and the security headers. */
+ * and no thread. An answer that lies in memory until its client has read it counts against
+ * max_answers_bytes; without room there the client gets 503 instead. Strings are borrowed from the
+ * request and live as long as it; the body lives until the handler returns. Every reply carries
+ * x-request-id and the security headers. */
 #ifndef PICTOR_SERVER_HTTP_H
 #define PICTOR_SERVER_HTTP_H
 
@@ -105,6 +107,14 @@ void http_reply_empty(struct http_request *req, int status);
 /* `free_fn` NULL: the bytes are constant and outlive the server; else it takes `data`. */
 void http_reply_data(struct http_request *req, int status, const char *mime, void *data,
                      size_t size, void (*free_fn)(void *));
+
+/* A file of `size` bytes, sent from the disk as the client reads. Takes the descriptor. */
+void http_reply_file(struct http_request *req, int status, const char *mime, int fd, size_t size);
+
+/* A string for the JSON of this request's reply whose text will be the file's `size` bytes in
+ * base64, read as the client reads. They are asked for in the order in which they stand in the
+ * JSON. Takes `path` (malloc'd); NULL only without memory. */
+struct cJSON *http_reply_base64(struct http_request *req, char *path, size_t size);
 
 /* An error in the shape of the route's dialect. `param` names the field to blame, or is NULL. */
 void http_reply_error(struct http_request *req, const struct err *err, const char *param);

@@ -34,7 +34,7 @@ struct http {
     int port;
     bool loopback;
     atomic_bool stopping;
-    atomic_size_t body_bytes;
+    atomic_size_t body_bytes, answer_bytes;
     pthread_mutex_t lock; /* what follows */
     struct http_request *requests;
     struct http_connection *connections;
@@ -77,6 +77,8 @@ struct http_request {
     int status;
     bool queued;
     size_t sent; /* body bytes of the answer */
+    size_t held; /* of the answer, in memory */
+    struct http_file *files; /* whose base64 it has */
     struct {
         char *name, *value;
     } headers[HTTP_HEADERS_MAX];
@@ -146,6 +148,19 @@ void http_reply_problem(struct http_request *req, const struct http_problem *pro
 
 /* Hands the reply over, with the headers that every reply has. */
 enum MHD_Result http_reply_queue(struct http_request *req);
+
+/* Counts what an answer holds in memory, instead of what it held before. False: there is no room
+ * for it now; http_reply_full then says so to the client. */
+bool http_reply_hold(struct http_request *req, size_t size);
+void http_reply_full(struct http_request *req);
+/* Whether there is no room for more than small answers. */
+bool http_reply_no_room(const struct http *http);
+
+/* ---- http_body.c ---- */
+
+/* Replies with `text` (cJSON's, taken), the files of http_reply_base64 in their places. */
+void http_body_reply(struct http_request *req, int status, const char *mime, char *text);
+void http_body_forget(struct http_request *req);
 
 /* ---- http_work.c ---- */
 

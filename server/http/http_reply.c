@@ -9,6 +9,9 @@
 #include "server/base/json_text.h"
 #include "server/base/settings.h"
 
+/* What errors, and answers about a single thing, have. They are made whatever else waits. */
+#define ANSWER_SMALL (16 << 10)
+
 void http_reply_header(struct http_request *req, const char *name, const char *value)
 {
     if (req->header_count == HTTP_HEADERS_MAX || strpbrk(value, "\r\n"))
@@ -37,9 +40,39 @@ void http_reply_set(struct http_request *req, int status, struct MHD_Response *r
         MHD_add_response_header(response, "Content-Type", mime);
 }
 
+bool http_reply_hold(struct http_request *req, size_t size)
+{
+    struct http *http = req->http;
+    size_t most = http->options.settings->max_answers_bytes;
+    size_t was = atomic_fetch_sub(&http->answer_bytes, req->held) - req->held;
+    req->held = 0;
+    if (size > ANSWER_SMALL && was > 0 && was + size > most)
+        return false;
+    atomic_fetch_add(&http->answer_bytes, size);
+    req->held = size;
+    return true;
+}
+
+bool http_reply_no_room(const struct http *http)
+{
+    return http->answer_bytes > http->options.settings->max_answers_bytes;
+}
+
+void http_reply_full(struct http_request *req)
+{
+    struct http_problem problem = {503, ERR_BUSY, "too many answers wait for their clients to read",
+                                   NULL};
+    http_reply_problem(req, &problem);
+}
+
 void http_reply_data(struct http_request *req, int status, const char *mime, void *data,
                      size_t size, void (*free_fn)(void *))
 {
+    if (free_fn && !http_reply_hold(req, size)) {
+        free_fn(data);
+        http_reply_full(req);
+        return;
+    }
     struct MHD_Response *response =
         free_fn ? MHD_create_response_from_buffer_with_free_callback(size, data, free_fn)
                 : MHD_create_response_from_buffer(size, data, MHD_RESPMEM_PERSISTENT);
@@ -55,7 +88,9 @@ void http_reply_json(struct http_request *req, int status, struct cJSON *json)
     /* Messages quote what came, cut to some length or not UTF-8 at all. */
     if (text && status >= 400)
         json_text_mend(text);
-    if (text)
+    if (text && req->files && status < 400)
+        http_body_reply(req, status, "application/json", text);
+    else if (text)
         http_reply_data(req, status, "application/json", text, strlen(text), cJSON_free);
 }
 

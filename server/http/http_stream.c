@@ -49,6 +49,7 @@ static bool append(struct http_stream *s, const char *data, size_t size)
             s->ended = true;
             return false;
         }
+        atomic_fetch_add(&s->req->http->answer_bytes, capacity - s->capacity);
         s->buffer = buffer;
         s->capacity = capacity;
     }
@@ -95,6 +96,14 @@ void http_stream_wake(struct http_stream *s)
     http_wait_wake(s->req);
 }
 
+static void drop_buffer(struct http_stream *s)
+{
+    atomic_fetch_sub(&s->req->http->answer_bytes, s->capacity);
+    free(s->buffer);
+    s->buffer = NULL;
+    s->capacity = 0;
+}
+
 /* Takes what is buffered, up to `max`; 0 when nothing is. */
 static size_t take(struct http_stream *s, char *out, size_t max)
 {
@@ -105,6 +114,8 @@ static size_t take(struct http_stream *s, char *out, size_t max)
     s->req->sent += n;
     if (s->at == s->size)
         s->at = s->size = 0;
+    if (s->size == 0 && s->capacity > STREAM_BLOCK)
+        drop_buffer(s);
     return n;
 }
 
@@ -116,10 +127,14 @@ static ssize_t read_stream(void *cls, uint64_t pos, char *out, size_t max)
     do {
         pthread_mutex_lock(&req->lock);
         size_t n = take(s, out, max);
-        bool ended = s->ended, gone = req->gone, look = s->woken;
+        /* While there is no room, s->woken stays for http_stream_tick. */
+        bool ended = s->ended, gone = req->gone;
+        bool look = s->woken && !http_reply_no_room(req->http);
         if (n == 0)
-            req->notified = s->woken = false;
+            req->notified = false;
         if (n == 0 && look)
+            s->woken = false;
+        if (n == 0)
             s->looked_ms = now_ms();
         pthread_mutex_unlock(&req->lock);
         if (n > 0)
@@ -191,7 +206,7 @@ void http_stream_free(struct http_stream *s)
         return;
     if (s->free_fn)
         s->free_fn(s->ctx);
-    free(s->buffer);
+    drop_buffer(s);
     free(s);
 }
 

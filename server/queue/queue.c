@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "engine/base/log.h"
 #include "server/base/ids.h"
@@ -336,4 +337,31 @@ bool queue_image(struct queue *q, const char *image_id, const char *key_id, stru
     else
         free(found.infotext);
     return true;
+}
+
+static int open_image(struct queue *q, const struct job_image *image, char path[BLOBS_PATH_SIZE],
+                      struct err *err)
+{
+    return blobs_image_path(path, store_data(q->store), image->id, image->format, err)
+               ? blobs_open(path, image->bytes, err)
+               : -1;
+}
+
+int queue_image_open(struct queue *q, const struct job_image *image, struct err *err)
+{
+    char path[BLOBS_PATH_SIZE];
+    return open_image(q, image, path, err);
+}
+
+char *queue_image_path(struct queue *q, const struct job_image *image, struct err *err)
+{
+    char path[BLOBS_PATH_SIZE];
+    int fd = open_image(q, image, path, err);
+    if (fd < 0)
+        return NULL;
+    close(fd);
+    char *copy = strdup(path);
+    if (!copy)
+        err_set(err, ERR_INTERNAL, "no memory for a picture's name");
+    return copy;
 }

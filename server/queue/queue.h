@@ -142,4 +142,9 @@ bool queue_put_back(struct queue *q, const struct claim *claim, const char *reas
 bool queue_image(struct queue *q, const char *image_id, const char *key_id, struct job_image *image,
                  void **data, size_t *size, struct err *err);
 
+/* Of an image's row: a descriptor to read its file (-1: `err`), or the file's path (malloc'd),
+ * after a look whether it is there. */
+int queue_image_open(struct queue *q, const struct job_image *image, struct err *err);
+char *queue_image_path(struct queue *q, const struct job_image *image, struct err *err);
+
 #endif

@@ -131,23 +131,29 @@ void blobs_remove_image(const char *data, const char *id, enum image_format form
         blobs_remove(path);
 }
 
-bool blobs_read(const char *path, size_t size, void **bytes, struct err *err)
+int blobs_open(const char *path, size_t size, struct err *err)
 {
     struct stat info;
-    char *all = NULL;
-    *bytes = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return fail_io(path, err);
-    if (fstat(fd, &info) != 0) {
+    if (fd < 0 || fstat(fd, &info) != 0)
         fail_io(path, err);
-        goto fail;
-    }
-    if (!S_ISREG(info.st_mode) || info.st_size < 0 || (size_t)info.st_size != size) {
+    else if (!S_ISREG(info.st_mode) || info.st_size < 0 || (size_t)info.st_size != size)
         err_at(err, path, ERR_IO, "a picture's file has %lld bytes, the store says %zu",
                (long long)info.st_size, size);
-        goto fail;
-    }
+    else
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+bool blobs_read(const char *path, size_t size, void **bytes, struct err *err)
+{
+    char *all = NULL;
+    *bytes = NULL;
+    int fd = blobs_open(path, size, err);
+    if (fd < 0)
+        return false;
     if (!(all = malloc(size ? size : 1))) {
         err_set(err, ERR_UNAVAILABLE, "no memory for %zu bytes", size);
         goto fail;

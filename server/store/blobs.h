@@ -29,8 +29,11 @@ bool blobs_write(const char *path, const void *bytes, size_t size, struct err *e
 /* Whether `size` bytes could be written now: writes them and takes them away again. */
 bool blobs_probe(const char *data, size_t size, struct err *err);
 
-/* *bytes is malloc'd. ERR_IO when the file is missing or has not `size` bytes; ERR_UNAVAILABLE
- * when this process is short of descriptors or memory. */
+/* The file's descriptor, to read; -1: ERR_IO when it is missing or has not `size` bytes;
+ * ERR_UNAVAILABLE when this process is short of descriptors. */
+int blobs_open(const char *path, size_t size, struct err *err);
+
+/* The same, and its bytes; *bytes is malloc'd. ERR_UNAVAILABLE also when memory is short. */
 bool blobs_read(const char *path, size_t size, void **bytes, struct err *err);
 void blobs_remove(const char *path); /* a missing file is fine */
 void blobs_remove_image(const char *data, const char *id, enum image_format format);

@@ -328,18 +328,19 @@ void native_image(struct http_request *req)
     const char *match = http_header(req, "If-None-Match");
     struct job_image image = {0};
     struct err err;
-    void *data = NULL;
-    size_t size;
+    int fd = -1;
     char text[96];
     /* A picture never changes: its id is its version, and who has that needs no file. */
     snprintf(text, sizeof text, "\"%.40s\"", id);
     bool known = match && strstr(match, text);
-    if (!queue_image(http_app(req)->queue, id, http_visible_key(req), &image, known ? NULL : &data,
-                     &size, &err)) {
+    struct queue *queue = http_app(req)->queue;
+    bool found = queue_image(queue, id, http_visible_key(req), &image, NULL, NULL, &err) &&
+                 (known || (fd = queue_image_open(queue, &image, &err)) >= 0);
+    free(image.infotext);
+    if (!found) {
         http_reply_error(req, &err, NULL);
         return;
     }
-    free(image.infotext);
     http_reply_header(req, "ETag", text);
     http_reply_header(req, "Cache-Control", "private, max-age=31536000, immutable");
     if (known) {
@@ -352,7 +353,7 @@ void native_image(struct http_request *req)
                  image_extension(image.format));
         http_reply_header(req, "Content-Disposition", text);
     }
-    http_reply_data(req, 200, image_mime(image.format), data, size, free);
+    http_reply_file(req, 200, image_mime(image.format), fd, image.bytes);
 }
 
 /* ---- what there is ---- */

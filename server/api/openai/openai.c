@@ -231,25 +231,24 @@ void openai_file(struct http_request *req)
     struct job_image image = {0};
     struct openai_fault f;
     struct err err = {.code = ERR_NOT_FOUND};
-    void *data = NULL;
-    size_t size;
+    struct queue *queue = http_app(req)->queue;
     char id[JOB_ID_SIZE] = "";
     if (dot && dot - file == JOB_ID_SIZE - 1)
         memcpy(id, file, JOB_ID_SIZE - 1);
-    bool found =
-        ids_valid(id) && queue_image(http_app(req)->queue, id, NULL, &image, &data, &size, &err);
+    bool found = ids_valid(id) && queue_image(queue, id, NULL, &image, NULL, NULL, &err) &&
+                 strcmp(dot + 1, image_formats[image.format]) == 0;
+    int fd = found ? queue_image_open(queue, &image, &err) : -1;
     free(image.infotext);
-    if (!found && err.code != ERR_NOT_FOUND) {
+    if (fd < 0 && err.code != ERR_NOT_FOUND) {
         http_reply_error(req, &err, NULL);
         return;
     }
-    if (!found || strcmp(dot + 1, image_formats[image.format]) != 0) {
-        free(data);
+    if (fd < 0) {
         openai_fault(&f, 404, NULL, NULL, "There is no picture '%.60s'.", file);
         openai_reply_fault(req, &f);
         return;
     }
     http_reply_header(req, "Cache-Control", "private, max-age=3600");
     http_reply_header(req, "Cross-Origin-Resource-Policy", "cross-origin");
-    http_reply_data(req, 200, image_mime(image.format), data, size, free);
+    http_reply_file(req, 200, image_mime(image.format), fd, image.bytes);
 }

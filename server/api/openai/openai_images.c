@@ -141,6 +141,7 @@ static void add_description(cJSON *json, const struct waiting *w)
         cJSON_AddStringToObject(json, "safety_identifier", w->safety_identifier);
 }
 
+/* Now, in memory: for streams, which send one picture after the other. */
 static bool add_base64(cJSON *json, const void *data, size_t size)
 {
     char *text = base64_encode(data, size);
@@ -161,6 +162,17 @@ static bool add_picture(cJSON *json, const struct waiting *w, const struct job_i
     return ok || err_set(err, ERR_INTERNAL, "no memory for a picture");
 }
 
+/* Read from the disk when the client reads the answer to `req`. */
+static bool add_file(cJSON *json, const struct waiting *w, const struct job_image *image,
+                     struct http_request *req, struct err *err)
+{
+    char *path = queue_image_path(w->app->queue, image, err);
+    cJSON *item = path ? http_reply_base64(req, path, image->bytes) : NULL;
+    if (path && !item)
+        err_set(err, ERR_INTERNAL, "no memory for a picture");
+    return item && cJSON_AddItemToObject(json, "b64_json", item);
+}
+
 static bool add_link(cJSON *json, const struct waiting *w, const struct job_image *image,
                      struct err *err)
 {
@@ -173,8 +185,9 @@ static bool add_link(cJSON *json, const struct waiting *w, const struct job_imag
     return true;
 }
 
-/* Owned; NULL: `err` says why. */
-static cJSON *answer_json(const struct waiting *w, const struct job *job, struct err *err)
+/* Owned; NULL: `err` says why. `req` NULL: the answer is written into a stream. */
+static cJSON *answer_json(const struct waiting *w, const struct job *job, struct http_request *req,
+                          struct err *err)
 {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddNumberToObject(json, "created", (double)(job->finished_ms / 1000));
@@ -184,6 +197,7 @@ static cJSON *answer_json(const struct waiting *w, const struct job *job, struct
         cJSON *item = cJSON_CreateObject();
         cJSON_AddItemToArray(data, item);
         if (!(w->url ? add_link(item, w, &job->images[i], err)
+              : req  ? add_file(item, w, &job->images[i], req, err)
                      : add_picture(item, w, &job->images[i], err))) {
             cJSON_Delete(json);
             return NULL;
@@ -259,7 +273,7 @@ static void reply_final(struct http_request *req, const struct job *job, void *c
         openai_reply_fault(req, &f);
         return;
     }
-    cJSON *json = answer_json(w, job, &err);
+    cJSON *json = answer_json(w, job, req, &err);
     if (!json) {
         http_reply_error(req, &err, NULL);
         return;
@@ -478,7 +492,7 @@ static bool produce_json(struct http_stream *stream, void *ctx)
     if (found > 0) {
         bool done = job.state == JOB_DONE;
         if (done)
-            json = answer_json(w, &job, &err);
+            json = answer_json(w, &job, NULL, &err);
         else if (w->finished)
             fault_of_job(&job, &f);
         job_free(&job);

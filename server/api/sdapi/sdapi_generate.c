@@ -17,7 +17,6 @@
 #include "server/api/sdapi/sdapi_request.h"
 #include "server/api/app.h"
 #include "server/api/job_wait.h"
-#include "server/base/base64.h"
 #include "server/http/http.h"
 #include "server/job/intake.h"
 #include "server/queue/queue.h"
@@ -41,19 +40,15 @@ static void waiting_free(void *ctx)
     free(w);
 }
 
-/* Every stored picture of the job as base64. */
-static cJSON *read_images(const struct app *app, const struct job *job, struct err *err)
+/* Every stored picture of the job as base64, read when the client reads the answer. */
+static cJSON *image_list(struct http_request *req, const struct job *job, struct err *err)
 {
     cJSON *images = cJSON_CreateArray();
     for (size_t i = 0; i < job->image_count; i++) {
-        void *data;
-        size_t size;
-        if (!queue_image(app->queue, job->images[i].id, NULL, NULL, &data, &size, err))
+        char *path = queue_image_path(http_app(req)->queue, &job->images[i], err);
+        if (!path)
             goto fail;
-        char *text = base64_encode(data, size);
-        free(data);
-        cJSON *item = text ? cJSON_CreateString(text) : NULL;
-        free(text);
+        cJSON *item = http_reply_base64(req, path, job->images[i].bytes);
         if (!item || !cJSON_AddItemToArray(images, item)) {
             err_set(err, ERR_INTERNAL, "no memory for pictures");
             goto fail;
@@ -69,7 +64,7 @@ static void reply_done(struct http_request *req, const struct job *job, struct g
 {
     struct err err = {.code = ERR_INTERNAL, .msg = "no memory for the answer"};
     struct sdapi_reply_model model = {w->model.stem, w->model.sha256};
-    cJSON *images = w->send_images ? read_images(http_app(req), job, &err) : cJSON_CreateArray();
+    cJSON *images = w->send_images ? image_list(req, job, &err) : cJSON_CreateArray();
     char *info =
         images ? sdapi_reply_info(job, w->batch_size, w->styles, w->ignored, &model) : NULL;
     cJSON *body = info ? cJSON_CreateObject() : NULL;

@@ -1,0 +1,212 @@
+/* http_body.c: bodies that lie on the disk until the client reads them: slow ones hold no memory.
+ *
+ * A whole file is the kernel's matter (sendfile). JSON with pictures in it is a list of pieces:
+ * texts, and files that are turned to base64 as they are asked for. Such a file's place in the JSON
+ * is held by a string of random letters, which nobody could have put into a prompt. One file a
+ * connection is open at a time (server/descriptors.c counts on it). */
+#include "server/http/http_private.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/log.h"
+#include "server/base/base64.h"
+#include "server/base/ids.h"
+
+#define BLOCK (32 << 10) /* characters that libmicrohttpd asks for at once, at most */
+#define MARK_DIGITS 32
+
+struct http_file {
+    char mark[MARK_DIGITS + 1];
+    char *path;
+    size_t size;
+    struct http_file *next;
+};
+
+struct piece {
+    const char *text; /* in body->text; NULL: a file */
+    char *path;
+    size_t file_size;
+    size_t size; /* of the answer */
+};
+
+struct body {
+    char *text;
+    struct piece *pieces;
+    size_t count, at;
+    uint64_t begin; /* of pieces[at] in the answer */
+    int fd;         /* of pieces[at]; -1: not open */
+};
+
+void http_reply_file(struct http_request *req, int status, const char *mime, int fd, size_t size)
+{
+    struct MHD_Response *response = MHD_create_response_from_fd64(size, fd);
+    if (!response)
+        close(fd);
+    http_reply_set(req, status, response, mime, size);
+}
+
+struct cJSON *http_reply_base64(struct http_request *req, char *path, size_t size)
+{
+    struct http_file *file = calloc(1, sizeof *file), **end = &req->files;
+    cJSON *item = NULL;
+    if (!file || !ids_random(file->mark, MARK_DIGITS, NULL) ||
+        !(item = cJSON_CreateString(file->mark))) {
+        free(file);
+        free(path);
+        return NULL;
+    }
+    file->path = path;
+    file->size = size;
+    while (*end)
+        end = &(*end)->next;
+    *end = file;
+    return item;
+}
+
+void http_body_forget(struct http_request *req)
+{
+    while (req->files) {
+        struct http_file *file = req->files;
+        req->files = file->next;
+        free(file->path);
+        free(file);
+    }
+}
+
+/* ---- reading ---- */
+
+static void close_file(struct body *b)
+{
+    if (b->fd >= 0)
+        close(b->fd);
+    b->fd = -1;
+}
+
+static void body_free(void *cls)
+{
+    struct body *b = cls;
+    close_file(b);
+    for (size_t i = 0; i < b->count; i++)
+        free(b->pieces[i].path);
+    free(b->pieces);
+    cJSON_free(b->text);
+    free(b);
+}
+
+static bool read_at(struct body *b, const struct piece *p, void *out, size_t size, size_t at)
+{
+    if (b->fd < 0)
+        b->fd = open(p->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    while (b->fd >= 0 && size > 0) {
+        ssize_t n = pread(b->fd, out, size, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        out = (char *)out + n;
+        at += (size_t)n;
+        size -= (size_t)n;
+    }
+    return b->fd >= 0 && size == 0;
+}
+
+/* Up to `max` of the file's characters from the one at `offset` on; 0: it cannot be read. */
+static size_t read_base64(struct body *b, const struct piece *p, size_t offset, char *out,
+                          size_t max)
+{
+    unsigned char raw[BLOCK / 4 * 3];
+    char group[4];
+    size_t at = offset / 4 * 3, skip = offset % 4, want = max / 4 * 3;
+    bool part = skip > 0 || want == 0; /* of four characters */
+    want = part ? 3 : want < sizeof raw ? want : sizeof raw;
+    if (want > p->file_size - at)
+        want = p->file_size - at;
+    if (!read_at(b, p, raw, want, at))
+        return 0;
+    if (!part)
+        return (size_t)(base64_encode_to(out, raw, want) - out);
+    base64_encode_to(group, raw, want);
+    size_t n = max < 4 - skip ? max : 4 - skip;
+    memcpy(out, group + skip, n);
+    return n;
+}
+
+static ssize_t read_body(void *cls, uint64_t pos, char *out, size_t max)
+{
+    struct body *b = cls;
+    while (pos - b->begin >= b->pieces[b->at].size) {
+        b->begin += b->pieces[b->at].size;
+        close_file(b);
+        if (++b->at == b->count)
+            return MHD_CONTENT_READER_END_OF_STREAM;
+    }
+    const struct piece *p = &b->pieces[b->at];
+    size_t offset = (size_t)(pos - b->begin), left = p->size - offset;
+    size_t n = left < max ? left : max;
+    if (p->text)
+        memcpy(out, p->text + offset, n);
+    else
+        n = read_base64(b, p, offset, out, n);
+    if (n > 0)
+        return (ssize_t)n;
+    log_event(LOG_WARN, "answer_cut", "reason=\"a picture went away while it was sent\"");
+    return MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
+/* ---- making ---- */
+
+static size_t count_files(const struct http_request *req)
+{
+    size_t count = 0;
+    for (const struct http_file *f = req->files; f; f = f->next)
+        count++;
+    return count;
+}
+
+/* Cuts b->text at the marks. False when one is missing. */
+static bool cut(struct http_request *req, struct body *b)
+{
+    const char *at = b->text;
+    for (struct http_file *f = req->files; f; f = f->next) {
+        const char *mark = strstr(at, f->mark);
+        if (!mark)
+            return false;
+        b->pieces[b->count++] = (struct piece){.text = at, .size = (size_t)(mark - at)};
+        b->pieces[b->count++] = (struct piece){
+            .path = f->path, .file_size = f->size, .size = base64_encoded_size(f->size)};
+        f->path = NULL;
+        at = mark + MARK_DIGITS;
+    }
+    b->pieces[b->count++] = (struct piece){.text = at, .size = strlen(at)};
+    return true;
+}
+
+void http_body_reply(struct http_request *req, int status, const char *mime, char *text)
+{
+    bool room = http_reply_hold(req, strlen(text));
+    struct body *b = room ? calloc(1, sizeof *b) : NULL;
+    struct MHD_Response *response = NULL;
+    size_t size = 0;
+    if (!b) {
+        cJSON_free(text);
+        if (!room)
+            http_reply_full(req);
+        return;
+    }
+    b->text = text;
+    b->fd = -1;
+    b->pieces = calloc(2 * count_files(req) + 1, sizeof *b->pieces);
+    if (b->pieces && cut(req, b)) {
+        for (size_t i = 0; i < b->count; i++)
+            size += b->pieces[i].size;
+        response = MHD_create_response_from_callback(size, BLOCK, read_body, b, body_free);
+    }
+    if (!response)
+        body_free(b);
+    http_reply_set(req, status, response, mime, size);
+}
