@@ -1,8 +1,10 @@
-/* conditioning.c: Chunks are encoded one by one and stand one after another on the token axis. A
- * token's weight scales its vector; the chunk's mean is then put back to what it was, so that
- * weights move attention about without brightening the picture (SD WebUI's "original" emphasis). */
+/* conditioning.c: Chunks are encoded one by one and stand one after another on the token axis,
+ * encoders side by side on the channel axis. A token's weight scales its vector; the chunk's mean
+ * is then put back to what it was, so that weights move attention about without brightening the
+ * picture (SD WebUI's "original" emphasis). */
 #include "engine/family/conditioning.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,31 +15,40 @@
 struct entry {
     char *prompt;
     int skip, tokens;
-    float *states; /* [tokens, width] */
+    float *states; /* [tokens, width], then what is pooled */
     unsigned used; /* clock of the last use */
 };
 
 struct conditioning {
-    const struct clip *clip;
+    struct conditioning_encoder encoders[CONDITIONING_ENCODERS];
+    int count;
     const struct tokenizer *tokenizer;
-    int width, pad;
+    size_t width, pooled; /* of all encoders; of the last */
+    float *zeros;         /* a chunk's states and what is pooled */
     unsigned clock;
     struct entry kept[KEPT];
 };
 
-struct conditioning *conditioning_new(const struct clip *clip, const struct tokenizer *tokenizer,
-                                      int pad, struct err *err)
+struct conditioning *conditioning_new(const struct conditioning_encoder *encoders, int count,
+                                      const struct tokenizer *tokenizer, struct err *err)
 {
     struct conditioning *c = calloc(1, sizeof *c);
-    if (!c) {
-        err_set(err, ERR_INTERNAL, "no memory for conditioning");
-        return NULL;
+    assert(count >= 1 && count <= CONDITIONING_ENCODERS);
+    if (c) {
+        c->count = count;
+        c->tokenizer = tokenizer;
+        for (int i = 0; i < count; i++) {
+            c->encoders[i] = encoders[i];
+            c->width += (size_t)clip_width(encoders[i].clip);
+        }
+        c->pooled = (size_t)clip_projection(encoders[count - 1].clip);
+        c->zeros = calloc(CHUNK_LENGTH * c->width + c->pooled, sizeof *c->zeros);
     }
-    c->clip = clip;
-    c->tokenizer = tokenizer;
-    c->width = clip_width(clip);
-    c->pad = pad;
-    return c;
+    if (c && c->zeros)
+        return c;
+    err_set(err, ERR_INTERNAL, "no memory for conditioning");
+    conditioning_free(c);
+    return NULL;
 }
 
 static void entry_free(struct entry *e)
@@ -53,6 +64,7 @@ void conditioning_free(struct conditioning *c)
         return;
     for (int i = 0; i < KEPT; i++)
         entry_free(&c->kept[i]);
+    free(c->zeros);
     free(c);
 }
 
@@ -64,13 +76,13 @@ static double mean_of(const float *x, size_t n)
     return sum / (double)n;
 }
 
-static void weigh(float *states, const struct chunk *chunk, int width)
+static void weigh(float *states, const struct chunk *chunk, size_t width)
 {
-    size_t n = (size_t)CHUNK_LENGTH * (size_t)width;
+    size_t n = CHUNK_LENGTH * width;
     double before = mean_of(states, n);
-    for (int i = 0; i < CHUNK_LENGTH; i++)
-        for (int j = 0; j < width; j++)
-            states[(size_t)i * (size_t)width + (size_t)j] *= chunk->weights[i];
+    for (size_t i = 0; i < CHUNK_LENGTH; i++)
+        for (size_t j = 0; j < width; j++)
+            states[i * width + j] *= chunk->weights[i];
     double after = mean_of(states, n);
     if (after == 0) /* every weight was zero */
         return;
@@ -79,16 +91,23 @@ static void weigh(float *states, const struct chunk *chunk, int width)
         states[i] *= back;
 }
 
+static int layer_of(const struct conditioning_encoder *e, int skip)
+{
+    return e->skip ? e->skip : skip;
+}
+
 /* A planning pass: how many tokens there are, and what a chunk takes. */
 static bool plan(const struct conditioning *c, struct ops *o, const char *prompt, int skip,
                  struct family_words *out, struct err *err)
 {
     struct chunk_list list;
-    if (!chunk_prompt(c->tokenizer, prompt, c->pad, &list, err))
+    if (!chunk_prompt(c->tokenizer, prompt, c->encoders[0].pad, &list, err))
         return false;
     *out = (struct family_words){.tokens = (int)list.count * CHUNK_LENGTH};
     chunk_list_free(&list);
-    clip_encode(o, c->clip, NULL, CHUNK_LENGTH, skip, NULL);
+    for (int i = 0; i < c->count; i++)
+        clip_encode(o, c->encoders[i].clip, NULL, CHUNK_LENGTH, layer_of(&c->encoders[i], skip),
+                    NULL, NULL);
     return true;
 }
 
@@ -108,31 +127,71 @@ static struct entry *find(struct conditioning *c, const char *prompt, int skip,
     return NULL;
 }
 
+/* One encoder's share of all chunks: states [.., c->width] from column `at` on. `buffer`: a chunk
+ * of the encoder's states, and what it pools. */
+static void encode_chunks(const struct conditioning *c, struct ops *o,
+                          const struct conditioning_encoder *e, int skip,
+                          const struct chunk_list *list, size_t at, float *states, float *pooled,
+                          float *buffer)
+{
+    size_t width = (size_t)clip_width(e->clip);
+    float *other = buffer + CHUNK_LENGTH * width;
+    for (size_t i = 0; i < list->count; i++) {
+        clip_encode(o, e->clip, list->at[i].ids, CHUNK_LENGTH, layer_of(e, skip), buffer,
+                    i == 0 && pooled ? pooled : other);
+        if (list->weighted)
+            weigh(buffer, &list->at[i], width);
+        for (size_t j = 0; j < CHUNK_LENGTH; j++)
+            memcpy(states + (i * CHUNK_LENGTH + j) * c->width + at, buffer + j * width,
+                   width * sizeof *states);
+    }
+}
+
 static bool encode(struct conditioning *c, struct ops *o, const char *prompt, int skip,
                    struct entry *out, struct err *err)
 {
-    struct chunk_list list;
-    if (!chunk_prompt(c->tokenizer, prompt, c->pad, &list, err))
-        return false;
-    struct entry fresh = {.skip = skip, .tokens = (int)list.count * CHUNK_LENGTH};
-    size_t chunk_size = (size_t)CHUNK_LENGTH * (size_t)c->width;
-    fresh.prompt = strdup(prompt);
-    fresh.states = malloc(list.count * chunk_size * sizeof *fresh.states);
-    if (!fresh.prompt || !fresh.states) {
+    struct entry fresh = {.skip = skip, .prompt = strdup(prompt)};
+    size_t at = 0;
+    bool ok = true;
+    for (int i = 0; ok && i < c->count; i++) {
+        const struct conditioning_encoder *e = &c->encoders[i];
+        size_t width = (size_t)clip_width(e->clip), pooled = (size_t)clip_projection(e->clip);
+        struct chunk_list list;
+        if (!(ok = chunk_prompt(c->tokenizer, prompt, e->pad, &list, err)))
+            break;
+        size_t tokens = list.count * CHUNK_LENGTH;
+        fresh.tokens = (int)tokens;
+        if (i == 0)
+            fresh.states = malloc((tokens * c->width + c->pooled) * sizeof *fresh.states);
+        float *buffer = malloc((CHUNK_LENGTH * width + pooled) * sizeof *buffer);
+        ok = (fresh.prompt && fresh.states && buffer) ||
+             err_set(err, ERR_INTERNAL, "no memory for a prompt of %zu tokens", tokens);
+        if (ok)
+            encode_chunks(c, o, e, skip, &list, at, fresh.states,
+                          i == c->count - 1 ? fresh.states + tokens * c->width : NULL, buffer);
+        at += width;
+        free(buffer);
         chunk_list_free(&list);
+    }
+    if (!ok) {
         entry_free(&fresh);
-        return err_set(err, ERR_INTERNAL, "no memory for a prompt of %d tokens", fresh.tokens);
+        return false;
     }
-    for (size_t i = 0; i < list.count; i++) {
-        float *states = fresh.states + i * chunk_size;
-        clip_encode(o, c->clip, list.at[i].ids, CHUNK_LENGTH, skip, states);
-        if (list.weighted)
-            weigh(states, &list.at[i], c->width);
-    }
-    chunk_list_free(&list);
     entry_free(out);
     *out = fresh;
     return true;
+}
+
+static struct family_words words_of(const struct conditioning *c, int tokens, const float *states)
+{
+    return (struct family_words){.tokens = tokens,
+                                 .states = states,
+                                 .pooled = c->pooled ? states + (size_t)tokens * c->width : NULL};
+}
+
+void conditioning_zeros(const struct conditioning *c, struct family_words *out)
+{
+    *out = words_of(c, CHUNK_LENGTH, c->zeros);
 }
 
 bool conditioning_encode(struct conditioning *c, struct ops *o, const char *prompt, int skip,
@@ -147,6 +206,6 @@ bool conditioning_encode(struct conditioning *c, struct ops *o, const char *prom
         e = place;
     }
     e->used = ++c->clock;
-    *out = (struct family_words){.tokens = e->tokens, .states = e->states};
+    *out = words_of(c, e->tokens, e->states);
     return true;
 }

@@ -10,14 +10,27 @@
  */
 struct conditioning;
 
-/* Borrows both. `pad`: the token that fills up a chunk. Returns owned. */
-struct conditioning *conditioning_new(const struct clip *clip, const struct tokenizer *tokenizer,
-                                      int pad, struct err *err);
+#define CONDITIONING_ENCODERS 2
+
+/* A text encoder and how it is read. */
+struct conditioning_encoder {
+    const struct clip *clip; /* borrowed */
+    int pad;                 /* the token that fills up a chunk */
+    int skip; /* which of its layers is read, counted from its end; 0: the request says it */
+};
+
+/* Of 1..CONDITIONING_ENCODERS encoders, whose states stand side by side. Borrows the tokenizer.
+ * Returns owned. */
+struct conditioning *conditioning_new(const struct conditioning_encoder *encoders, int count,
+                                      const struct tokenizer *tokenizer, struct err *err);
 void conditioning_free(struct conditioning *c);
 
-/* States of the text encoder's last layer but skip - 1; 77 tokens a chunk. As struct family's
- * `words`, planning included. */
+/* States of the last layer but skip - 1, where an encoder does not say itself which is read; 77
+ * tokens a chunk. `pooled` is the first chunk's, of the last encoder. As struct family's `words`,
+ * planning included. */
 bool conditioning_encode(struct conditioning *c, struct ops *o, const char *prompt, int skip,
                          struct family_words *out, struct err *err);
+/* One chunk whose states, and what is pooled, are zeros. */
+void conditioning_zeros(const struct conditioning *c, struct family_words *out);
 
 #endif

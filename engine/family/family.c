@@ -5,15 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct family *const families[] = {&family_sd1, &family_sd2};
+static const struct family *const families[] = {&family_sd1, &family_sd2, &family_sdxl,
+                                                &family_sdxl_refiner};
 
 /* What is known by a name but not run. The first that fits is the answer. */
 static const struct {
     const char *prefix, *what;
 } others[] = {
-    {"conditioner.embedders.1.", "an SDXL checkpoint"},
-    {"conditioner.embedders.0.", "an SDXL refiner checkpoint"},
-    {"model.diffusion_model.label_emb.", "an SDXL checkpoint"},
+    {"model.diffusion_model.label_emb.", "a UNet that takes labels, without SDXL's text encoders"},
     {"model.diffusion_model.joint_blocks.", "an SD 3 checkpoint"},
     {"model.diffusion_model.double_blocks.", "a Flux checkpoint"},
     {"double_blocks.", "a Flux checkpoint"},

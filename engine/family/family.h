@@ -40,6 +40,7 @@ struct family_words {
     int tokens;
     const float *states; /* [tokens, whatever the family has]; NULL while planning */
     const float *pooled; /* of the prompt as a whole, where the family has that; or NULL */
+    bool negative;       /* what the picture is led away from */
 };
 
 /* The picture that a network is asked about. */
@@ -78,10 +79,10 @@ struct family {
     bool (*fit)(const struct family_model *m, const struct pictor_params *asked,
                 struct pictor_params *fitted);
 
-    /* `prompt` is one of the params'. What `out` points to is valid until the next call but one.
-     * Planning gives the tokens and finds every fault of a prompt. */
+    /* `prompt` is one of the params', `negative` says which. What `out` points to is valid until
+     * the next call but one. Planning gives the tokens and finds every fault of a prompt. */
     bool (*words)(struct family_model *m, struct ops *o, const struct pictor_params *params,
-                  const char *prompt, struct family_words *out, struct err *err);
+                  const char *prompt, bool negative, struct family_words *out, struct err *err);
 
     /* The network made ready for b prompts of as many tokens each, in the arena. Returns owned. */
     struct family_call *(*call_new)(const struct family_model *m, struct ops *o,
@@ -115,6 +116,6 @@ void family_describe(const struct checkpoint *cp, const struct family *family, i
 double family_number(const struct checkpoint *cp, const char *key, double low, double high,
                      double otherwise);
 
-extern const struct family family_sd1, family_sd2;
+extern const struct family family_sd1, family_sd2, family_sdxl, family_sdxl_refiner;
 
 #endif

@@ -9,12 +9,13 @@ static bool recognises(const struct checkpoint *cp)
 
 static bool read_config(const struct checkpoint *cp, struct stable_config *c, struct err *err)
 {
-    if (!stable_read(cp, "SD 1.x", c, err))
+    static const char *const roots[] = {CLIP_FIRST, NULL};
+    if (!stable_read(cp, "SD 1.x", roots, c, err))
         return false;
-    c->clip.act = ACT_QUICK_GELU;
+    c->clip[0].act = ACT_QUICK_GELU;
     c->unet.heads = 8;
     c->vae.scale = 0.18215f;
-    c->pad = TOKENIZER_END;
+    c->pad[0] = TOKENIZER_END;
     c->prediction = SCHEDULE_NOISE;
     c->compose_side = (int)family_number(cp, "pictor.compose", 64, 4096, 0);
     c->detail_strength = family_number(cp, "pictor.detail", 0, 1, 0);
@@ -45,7 +46,6 @@ static struct family_model *open_model(struct device *dev, const struct checkpoi
 static struct family_model *sketch(struct device *dev, struct err *err)
 {
     static const struct stable_config config = {
-        .clip = {.width = 768},
         .unet = {.in_channels = 4,
                  .out_channels = 4,
                  .model_channels = 320,
@@ -53,7 +53,8 @@ static struct family_model *sketch(struct device *dev, struct err *err)
                  .levels = 4,
                  .channels = {320, 640, 1280, 1280},
                  .res_blocks = 2,
-                 .attention = {true, true, true, false},
+                 .depth = {1, 1, 1, 0},
+                 .mid_depth = 1,
                  .context_dim = 768,
                  .heads = 8},
         .vae = {.channels = 4,

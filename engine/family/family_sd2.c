@@ -48,16 +48,16 @@ static bool predicts_v(const struct checkpoint *cp, const struct unet_config *un
 
 static bool read_config(const struct checkpoint *cp, struct stable_config *c, struct err *err)
 {
-    if (!stable_read(cp, "SD 2.x", c, err))
+    static const char *const roots[] = {CLIP_FIRST, NULL};
+    if (!stable_read(cp, "SD 2.x", roots, c, err))
         return false;
-    c->clip.act = ACT_GELU;
+    c->clip[0].act = ACT_GELU;
     c->unet.head_channels = 64;
     c->vae.scale = 0.18215f;
-    c->pad = 0;
     /* A folder's text encoder ends with the layer that is read. */
-    c->skip = c->clip.fused ? 2 : 1;
+    c->skip[0] = c->clip[0].fused ? 2 : 1;
     c->prediction = predicts_v(cp, &c->unet) ? SCHEDULE_V : SCHEDULE_NOISE;
-    return true;
+    return stable_check_layers(c, err);
 }
 
 static bool read_facts(const struct checkpoint *cp, struct family_facts *facts, struct err *err)

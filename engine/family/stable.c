@@ -4,14 +4,13 @@
 #include <string.h>
 
 #include "engine/family/compose.h"
-#include "engine/family/conditioning.h"
-#include "engine/text/chunk.h"
+#include "engine/model/layers.h"
 
 struct stable {
     struct family_model base;
     struct stable_config config;
     struct tokenizer *tokenizer;
-    struct clip *clip;
+    struct clip *clip[CONDITIONING_ENCODERS];
     struct unet *unet;
     struct vae *vae;
     struct conditioning *conditioning;
@@ -31,7 +30,7 @@ bool stable_is_unet(const struct checkpoint *cp, bool linear)
     const struct raw_tensor *in = checkpoint_find(cp, name);
     return checkpoint_has(cp, "model.diffusion_model.input_blocks.") &&
            !checkpoint_has(cp, "model.diffusion_model.label_emb.") &&
-           !checkpoint_has(cp, "conditioner.") && !checkpoint_has(cp, "control_model.") &&
+           !checkpoint_has(cp, CLIP_SECOND) && !checkpoint_has(cp, "control_model.") &&
            linear == (in && in->ndim == 2);
 }
 
@@ -42,10 +41,24 @@ static const struct stable *stable_of(const struct family_model *m)
 
 /* ---- opening ---- */
 
-bool stable_read(const struct checkpoint *cp, const char *name, struct stable_config *c,
-                 struct err *err)
+/* What the UNet's label holds besides what is pooled. */
+static bool read_label(struct stable_config *c, struct err *err)
 {
-    int in[4] = {0};
+    int pooled = c->clip[c->encoders - 1].projection;
+    c->numbers = c->encoders > 1 ? 6 : 5;
+    c->number_dim = (c->unet.label_dim - pooled) / c->numbers;
+    if (pooled && c->number_dim > 0 && c->number_dim % 2 == 0 &&
+        c->unet.label_dim == pooled + c->numbers * c->number_dim)
+        return true;
+    return err_set(err, ERR_INVALID,
+                   "UNet: wanted a label of %d channels and %d times an even number more, found %d",
+                   pooled, c->numbers, c->unet.label_dim);
+}
+
+bool stable_read(const struct checkpoint *cp, const char *name, const char *const *roots,
+                 struct stable_config *c, struct err *err)
+{
+    int in[4] = {0}, width = 0;
     *c = (struct stable_config){0};
     if (!checkpoint_sizes(cp, "model.diffusion_model.input_blocks.0.0.weight", 4, in, err))
         return false;
@@ -53,38 +66,56 @@ bool stable_read(const struct checkpoint *cp, const char *name, struct stable_co
         return err_set(err, ERR_UNSUPPORTED,
                        "this is an %s %s checkpoint (%d input channels); pictor runs %s with 4",
                        name, in[1] == 9 ? "inpainting" : "InstructPix2Pix", in[1], name);
-    if (!clip_read(cp, &c->clip, err) || !unet_read(cp, &c->unet, err) ||
-        !vae_read(cp, &c->vae, err))
+    for (; roots[c->encoders]; c->encoders++) {
+        if (!clip_read(cp, roots[c->encoders], &c->clip[c->encoders], err))
+            return false;
+        width += c->clip[c->encoders].width;
+    }
+    if (!unet_read(cp, &c->unet, err) || !vae_read(cp, &c->vae, err))
         return false;
     int z = c->vae.channels;
     if (c->unet.in_channels != z || c->unet.out_channels != z)
         return err_set(err, ERR_UNSUPPORTED,
                        "UNet: wanted %d channels in and out, found %d in and %d out", z,
                        c->unet.in_channels, c->unet.out_channels);
-    if (c->unet.context_dim != c->clip.width)
+    if (c->unet.context_dim != width)
         return err_set(err, ERR_INVALID,
                        "UNet: takes text of width %d, but the text encoder's is %d",
-                       c->unet.context_dim, c->clip.width);
+                       c->unet.context_dim, width);
+    return !c->unet.label_dim || read_label(c, err);
+}
+
+bool stable_check_layers(const struct stable_config *c, struct err *err)
+{
+    for (int i = 0; i < c->encoders; i++)
+        if (c->clip[i].layers < c->skip[i])
+            return err_set(err, ERR_INVALID, "text encoder: wanted %d layers or more, found %d",
+                           c->skip[i], c->clip[i].layers);
     return true;
 }
 
 struct family_facts stable_facts(const struct stable_config *c)
 {
-    /* For the autoencoder that all published SD 1.x and 2.x models share, fitted on photographs:
-     * the figures that SD front ends agree on, halved. Other autoencoders are fitted. */
-    static const float published[5][3] = {{.298f / 2, .207f / 2, .208f / 2},
-                                          {.187f / 2, .286f / 2, .173f / 2},
-                                          {-.158f / 2, .189f / 2, .264f / 2},
-                                          {-.184f / 2, -.271f / 2, -.473f / 2},
-                                          {.5f, .5f, .5f}};
+    /* For the autoencoder that all published SD 1.x and 2.x models share, and for SDXL's, fitted on
+     * photographs: the figures that SD front ends agree on, halved. Others are fitted. */
+    static const float published[2][5][3] = {{{.298f / 2, .207f / 2, .208f / 2},
+                                              {.187f / 2, .286f / 2, .173f / 2},
+                                              {-.158f / 2, .189f / 2, .264f / 2},
+                                              {-.184f / 2, -.271f / 2, -.473f / 2},
+                                              {.5f, .5f, .5f}},
+                                             {{.3448f / 2, .4168f / 2, .4395f / 2},
+                                              {-.1953f / 2, -.029f / 2, .025f / 2},
+                                              {.1074f / 2, .0886f / 2, -.0163f / 2},
+                                              {-.373f / 2, -.2499f / 2, -.2088f / 2},
+                                              {.5f, .5f, .5f}}};
     int factor = 1 << (c->vae.levels - 1);
     return (struct family_facts){
         .channels = c->vae.channels,
         .factor = factor,
         .multiple = factor,
         .guided = true,
-        .clip_skips = c->clip.layers,
-        .preview = c->vae.encoder_channels[0] == 128 ? published : NULL,
+        .clip_skips = c->clip[0].layers,
+        .preview = c->vae.encoder_channels[0] == 128 ? published[c->sdxl] : NULL,
     };
 }
 
@@ -100,11 +131,15 @@ struct family_model *stable_open(const struct family *family, struct device *dev
     s->base = (struct family_model){family, *facts};
     s->config = *config;
     size_t *bytes = &s->base.facts.info.weight_bytes;
-    if ((s->tokenizer = tokenizer_new(err)) &&
-        (s->clip = clip_load(dev, cp, &config->clip, bytes, err)) &&
-        (s->unet = unet_load(dev, cp, &config->unet, bytes, err)) &&
+    struct conditioning_encoder encoders[CONDITIONING_ENCODERS];
+    bool ok = (s->tokenizer = tokenizer_new(err));
+    for (int i = 0; ok && i < config->encoders; i++) {
+        ok = (s->clip[i] = clip_load(dev, cp, &config->clip[i], bytes, err));
+        encoders[i] = (struct conditioning_encoder){s->clip[i], config->pad[i], config->skip[i]};
+    }
+    if (ok && (s->unet = unet_load(dev, cp, &config->unet, bytes, err)) &&
         (s->vae = vae_load(dev, cp, &config->vae, bytes, err)) &&
-        (s->conditioning = conditioning_new(s->clip, s->tokenizer, config->pad, err)))
+        (s->conditioning = conditioning_new(encoders, config->encoders, s->tokenizer, err)))
         return &s->base;
     stable_free(&s->base);
     return NULL;
@@ -136,7 +171,8 @@ void stable_free(struct family_model *m)
     conditioning_free(s->conditioning);
     vae_free(s->vae);
     unet_free(s->unet);
-    clip_free(s->clip);
+    for (int i = 0; i < CONDITIONING_ENCODERS; i++)
+        clip_free(s->clip[i]);
     tokenizer_free(s->tokenizer);
     free(s);
 }
@@ -144,8 +180,12 @@ void stable_free(struct family_model *m)
 void stable_schedule(const struct family_model *m, int width, int height, int steps,
                      struct schedule *out)
 {
+    const struct stable_config *c = &stable_of(m)->config;
     schedule_init(out, STABLE_BETA_START, STABLE_BETA_END);
-    out->prediction = stable_of(m)->config.prediction;
+    out->prediction = c->prediction;
+    out->sdxl = c->sdxl;
+    if (c->zero_terminal)
+        schedule_zero_terminal(out);
 }
 
 bool stable_fit(const struct family_model *m, const struct pictor_params *asked,
@@ -159,14 +199,55 @@ bool stable_fit(const struct family_model *m, const struct pictor_params *asked,
 /* ---- words ---- */
 
 bool stable_words(struct family_model *m, struct ops *o, const struct pictor_params *params,
-                  const char *prompt, struct family_words *out, struct err *err)
+                  const char *prompt, bool negative, struct family_words *out, struct err *err)
 {
     const struct stable *s = stable_of(m);
-    int skip = s->config.skip ? s->config.skip : params->clip_skip;
-    return conditioning_encode(s->conditioning, o, prompt, skip, out, err);
+    if (negative && s->config.zero_empty && !*prompt)
+        conditioning_zeros(s->conditioning, out);
+    else if (!conditioning_encode(s->conditioning, o, prompt, params->clip_skip, out, err))
+        return false;
+    out->negative = negative;
+    return true;
 }
 
 /* ---- the network ---- */
+
+/* How beautiful a picture is that the refiner leads to, and that it leads away from. */
+#define AESTHETIC 6.0
+#define UNAESTHETIC 2.5
+
+/* One prompt's label, as the networks with one were trained: the picture is a whole one of the size
+ * that was asked for. */
+static void write_label(const struct stable *s, const struct family_picture *picture,
+                        const struct family_words *words, float *out)
+{
+    const struct stable_config *c = &s->config;
+    double height = (double)picture->height * s->base.facts.factor;
+    double width = (double)picture->width * s->base.facts.factor;
+    double beauty = words->negative ? UNAESTHETIC : AESTHETIC;
+    const double numbers[6] = {height, width, 0, 0, c->numbers == 6 ? height : beauty, width};
+    size_t pooled = (size_t)c->clip[c->encoders - 1].projection;
+    memcpy(out, words->pooled, pooled * sizeof *out);
+    for (int i = 0; i < c->numbers; i++)
+        layers_sinusoids(numbers[i], c->number_dim, out + pooled + i * c->number_dim);
+}
+
+/* What the UNet takes of b prompts of as many tokens; in the arena. */
+static struct unet_prompt *prompt_new(const struct stable *s, struct ops *o,
+                                      const struct family_picture *picture,
+                                      const struct family_words *words, int b)
+{
+    const struct unet_config *u = &s->config.unet;
+    size_t n = (size_t)words->tokens * (size_t)u->context_dim, label_dim = (size_t)u->label_dim;
+    float *states = arena_alloc(o->arena, (size_t)b * n, sizeof *states);
+    float *label = label_dim ? arena_alloc(o->arena, (size_t)b * label_dim, sizeof *label) : NULL;
+    for (int i = 0; i < b && !arena_planning(o->arena); i++) {
+        memcpy(states + (size_t)i * n, words[i].states, n * sizeof *states);
+        if (label)
+            write_label(s, picture, &words[i], label + (size_t)i * label_dim);
+    }
+    return unet_prompt_new(o, s->unet, b, words->tokens, states, label);
+}
 
 struct family_call *stable_call_new(const struct family_model *m, struct ops *o,
                                     const struct family_picture *picture,
@@ -179,16 +260,8 @@ struct family_call *stable_call_new(const struct family_model *m, struct ops *o,
         err_set(err, ERR_INTERNAL, "no memory for a prompt");
         return NULL;
     }
-    const float *states = words->states;
-    if (b > 1) {
-        size_t n = (size_t)words->tokens * (size_t)s->config.clip.width;
-        float *all = arena_alloc(o->arena, (size_t)b * n, sizeof *all);
-        for (int i = 0; i < b && !arena_planning(o->arena); i++)
-            memcpy(all + (size_t)i * n, words[i].states, n * sizeof *all);
-        states = all;
-    }
     call->token_merging = speed->token_merging;
-    call->prompt = unet_prompt_new(o, s->unet, b, words->tokens, states);
+    call->prompt = prompt_new(s, o, picture, words, b);
     if (!call->prompt) {
         err_set(err, ERR_INTERNAL, "no memory for a prompt");
         free(call);

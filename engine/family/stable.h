@@ -1,8 +1,9 @@
-/* stable.h: what the Stable Diffusion families have in common: a CLIP text encoder, a UNet and an
- * autoencoder. A family says how its three are made; the functions below fill its table. */
+/* stable.h: what the Stable Diffusion families have in common: one or two CLIP text encoders, a
+ * UNet and an autoencoder. A family says how they are made; the functions below fill its table. */
 #ifndef PICTOR_ENGINE_FAMILY_STABLE_H
 #define PICTOR_ENGINE_FAMILY_STABLE_H
 
+#include "engine/family/conditioning.h"
 #include "engine/family/family.h"
 #include "engine/model/clip.h"
 #include "engine/model/unet.h"
@@ -13,12 +14,20 @@
 #define STABLE_BETA_END 0.012
 
 struct stable_config {
-    struct clip_config clip;
+    /* Text encoders; whose layers are read is told as conditioning.h has it. */
+    int encoders;
+    struct clip_config clip[CONDITIONING_ENCODERS];
+    int pad[CONDITIONING_ENCODERS], skip[CONDITIONING_ENCODERS];
     struct unet_config unet;
     struct vae_config vae;
-    int pad;  /* the token that fills up chunks */
-    int skip; /* which layer of the text encoder is read, counted from its end; 0: the request's */
+    /* The UNet's label: what the last text encoder pools, and sinusoids of `numbers` numbers, each
+     * `number_dim` wide: heights and widths of the picture that was asked for, where it was cut
+     * out, and either its size or (5 numbers) how beautiful it is. */
+    int numbers, number_dim;
+    bool zero_empty; /* an empty negative prompt is zeros, not what encoders make of it */
     enum schedule_prediction prediction;
+    bool zero_terminal; /* see schedule_zero_terminal */
+    bool sdxl;          /* as schedule.h has it */
     /* Composing small: see compose.h. */
     int compose_side;
     double detail_strength;
@@ -28,10 +37,14 @@ struct stable_config {
  * spatial transformers begin with a linear layer, as in SD 2.x, or with a convolution. */
 bool stable_is_unet(const struct checkpoint *cp, bool linear);
 
-/* Reads the sizes of the three networks, and checks that they fit each other: 4 latent channels,
- * text as wide as the UNet takes it. `name` ("SD 1.x") is for messages. */
-bool stable_read(const struct checkpoint *cp, const char *name, struct stable_config *out,
-                 struct err *err);
+/* Reads the sizes of the networks, and checks that they fit each other: 4 latent channels, text as
+ * wide as the UNet takes it. The text encoders are those whose names begin with `roots`, which ends
+ * with a NULL; `name` ("SD 1.x") is for messages. */
+bool stable_read(const struct checkpoint *cp, const char *name, const char *const *roots,
+                 struct stable_config *out, struct err *err);
+
+/* Whether the text encoders have the layers that `skip` says are read. */
+bool stable_check_layers(const struct stable_config *config, struct err *err);
 
 /* The facts that follow from the configuration; not those of family_describe. */
 struct family_facts stable_facts(const struct stable_config *config);
@@ -52,7 +65,7 @@ void stable_schedule(const struct family_model *m, int width, int height, int st
 bool stable_fit(const struct family_model *m, const struct pictor_params *asked,
                 struct pictor_params *fitted);
 bool stable_words(struct family_model *m, struct ops *o, const struct pictor_params *params,
-                  const char *prompt, struct family_words *out, struct err *err);
+                  const char *prompt, bool negative, struct family_words *out, struct err *err);
 struct family_call *stable_call_new(const struct family_model *m, struct ops *o,
                                     const struct family_picture *picture,
                                     const struct family_words *words, int b, struct err *err);

@@ -241,6 +241,11 @@ const char *checkpoint_scheduler(const struct checkpoint *cp, const char *key)
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(cp->scheduler, key));
 }
 
+bool checkpoint_scheduler_is(const struct checkpoint *cp, const char *key)
+{
+    return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(cp->scheduler, key));
+}
+
 const struct raw_tensor *checkpoint_findf(const struct checkpoint *cp, const char *fmt, ...)
 {
     char name[NAME_ROOM];

@@ -5,7 +5,8 @@
  *     model.diffusion_model.input_blocks.0.0.weight
  *     first_stage_model.decoder.conv_in.weight
  *     cond_stage_model.transformer.text_model.final_layer_norm.weight
- * A diffusers folder (unet/ vae/ text_encoder/) is translated to them when it is opened.
+ * A diffusers folder (unet/ vae/ text_encoder/ text_encoder_2/) is translated to them when it is
+ * opened; what text encoders are called is in names.h.
  * Read-only after opening: any number of threads may look tensors up. */
 #ifndef PICTOR_ENGINE_IO_CHECKPOINT_H
 #define PICTOR_ENGINE_IO_CHECKPOINT_H
@@ -64,5 +65,7 @@ const char *checkpoint_metadata(const struct checkpoint *cp, const char *key);
 /* A string of a folder's scheduler/scheduler_config.json, "prediction_type" for example; NULL when
  * there is none. */
 const char *checkpoint_scheduler(const struct checkpoint *cp, const char *key);
+/* Whether the value of `key` there is true. */
+bool checkpoint_scheduler_is(const struct checkpoint *cp, const char *key);
 
 #endif

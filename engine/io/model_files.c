@@ -72,8 +72,8 @@ bool pictor_files_add(struct pictor_files *files, const char *role, const char *
     const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
     if (!is_role(role))
         return err_set(err, ERR_INVALID,
-                       "part '%.32s' of a model: wanted model, unet, vae, text_encoder or "
-                       "scheduler",
+                       "part '%.32s' of a model: wanted model, unet, vae, text_encoder, "
+                       "text_encoder_2 or scheduler",
                        role);
     if (strcmp(role, "model") == 0)
         return add(files, path, file, err);
@@ -109,6 +109,22 @@ static bool add_part(struct pictor_files *files, const char *folder, const char 
     return pictor_files_add(files, part, path, err);
 }
 
+static bool has_part(const char *folder, const char *part)
+{
+    char path[PATH_MAX];
+    return (size_t)snprintf(path, sizeof path, "%s/%s", folder, part) < sizeof path &&
+           access(path, F_OK) == 0;
+}
+
+/* SDXL has two text encoders, its refiner the second alone, others the first. */
+static bool needs_part(const char *folder, int part)
+{
+    bool second = has_part(folder, names_folder(NAMES_TEXT_2));
+    return part == NAMES_TEXT_2 ? second
+           : part == NAMES_TEXT ? !second || has_part(folder, names_folder(part))
+                                : true;
+}
+
 /* How the network was trained; a folder that does not say is no error. */
 static bool add_scheduler(struct pictor_files *files, const char *folder, struct err *err)
 {
@@ -130,7 +146,7 @@ bool pictor_files_open(const char *path, struct pictor_files *out, struct err *e
         return true;
     if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
         for (int part = 0; ok && (folder = names_folder(part)); part++)
-            ok = add_part(out, path, folder, err);
+            ok = !needs_part(path, part) || add_part(out, path, folder, err);
         ok = ok && add_scheduler(out, path, err);
     } else {
         ok = pictor_files_add(out, "model", path, err);

@@ -11,7 +11,7 @@ struct swap {
 static const struct swap unet_stems[] = {
     {"time_embedding.linear_1.", "time_embed.0."},
     {"time_embedding.linear_2.", "time_embed.2."},
-    {"add_embedding.linear_1.", "label_emb.0.0."}, /* SDXL: there to be recognised */
+    {"add_embedding.linear_1.", "label_emb.0.0."},
     {"add_embedding.linear_2.", "label_emb.0.2."},
     {"conv_in.", "input_blocks.0.0."},
     {"conv_norm_out.", "out.0."},
@@ -105,15 +105,18 @@ static bool emit(char *out, size_t size, const struct swap *swaps, const char *r
     return true;
 }
 
-/* OpenCLIP's names, behind "cond_stage_model.model.", as transformers has them. */
-static bool from_open_clip(const char *name, char *out, size_t size)
+/* OpenCLIP's names as transformers has them, behind `p`. OpenCLIP's projection stays apart: it is
+ * the transpose of transformers' "text_projection.weight". */
+static bool from_open_clip(const char *p, const char *name, char *out, size_t size)
 {
     int n[1];
     const char *rest;
-    const char *p = "cond_stage_model.transformer.text_model";
+    if (strcmp(name, "text_projection") == 0)
+        return emit(out, size, none, name, "%stransformer.", p);
     if (match(name, "transformer.resblocks.#.", n, &rest))
-        return emit(out, size, open_clip_layer, rest, "%s.encoder.layers.%d.", p, n[0]);
-    return emit(out, size, open_clip_stems, name, "%s.", p);
+        return emit(out, size, open_clip_layer, rest, "%stransformer.text_model.encoder.layers.%d.",
+                    p, n[0]);
+    return emit(out, size, open_clip_stems, name, "%stransformer.text_model.", p);
 }
 
 static const struct {
@@ -122,6 +125,7 @@ static const struct {
     [NAMES_UNET] = {"unet", "model.diffusion_model."},
     [NAMES_VAE] = {"vae", "first_stage_model."},
     [NAMES_TEXT] = {"text_encoder", "cond_stage_model."},
+    [NAMES_TEXT_2] = {"text_encoder_2", "conditioner.embedders.1."},
 };
 
 const char *names_folder(int part)
@@ -153,6 +157,7 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
             layout->vae_levels = n[0] + 1;
         break;
     case NAMES_TEXT:
+    case NAMES_TEXT_2:
         layout->diffusers |= match(name, "encoder.layers.", n, &rest) ||
                              match(name, "text_model.encoder.layers.", n, &rest);
         break;
@@ -234,11 +239,10 @@ static bool from_vae(const struct names_layout *layout, const char *name, char *
 }
 
 /* Newer versions of transformers write the text encoder without its prefix, as the first did. */
-static bool from_text(const char *name, char *out, size_t size)
+static bool from_text(const char *p, const char *name, char *out, size_t size)
 {
-    bool prefixed = strncmp(name, "text_model.", 11) == 0;
-    return emit(out, size, none, name, "cond_stage_model.transformer.%s",
-                prefixed ? "" : "text_model.");
+    bool bare = strncmp(name, "text_model.", 11) != 0 && strncmp(name, "text_projection.", 16) != 0;
+    return emit(out, size, none, name, "%stransformer.%s", p, bare ? "text_model." : "");
 }
 
 static bool from_diffusers(const struct names_layout *layout, enum names_part part,
@@ -250,7 +254,8 @@ static bool from_diffusers(const struct names_layout *layout, enum names_part pa
     case NAMES_VAE:
         return from_vae(layout, name, out, size);
     case NAMES_TEXT:
-        return from_text(name, out, size);
+    case NAMES_TEXT_2:
+        return from_text(names_prefix(part), name, out, size);
     case NAMES_WHOLE:
         break;
     }
@@ -259,11 +264,15 @@ static bool from_diffusers(const struct names_layout *layout, enum names_part pa
 
 static bool from_ldm(const char *name, char *out, size_t size)
 {
-    const char *rest;
-    if (match(name, "cond_stage_model.transformer.", NULL, &rest))
-        return from_text(rest, out, size);
+    const char *rest, *first = names_prefix(NAMES_TEXT), *second = names_prefix(NAMES_TEXT_2);
+    if (match(name, "cond_stage_model.transformer.", NULL, &rest) ||
+        match(name, "conditioner.embedders.0.transformer.", NULL, &rest))
+        return from_text(first, rest, out, size);
     if (match(name, "cond_stage_model.model.", NULL, &rest))
-        return from_open_clip(rest, out, size);
+        return from_open_clip(first, rest, out, size);
+    if (match(name, "conditioner.embedders.0.model.", NULL, &rest) ||
+        match(name, "conditioner.embedders.1.model.", NULL, &rest))
+        return from_open_clip(second, rest, out, size);
     return emit(out, size, none, name, "%s", "");
 }
 

@@ -9,7 +9,7 @@
 #include <stddef.h>
 
 /* What a file holds. The networks come first, as names_folder counts them. */
-enum names_part { NAMES_UNET, NAMES_VAE, NAMES_TEXT, NAMES_WHOLE };
+enum names_part { NAMES_UNET, NAMES_VAE, NAMES_TEXT, NAMES_TEXT_2, NAMES_WHOLE };
 
 /* The folder of a network in a diffusers folder, "unet"; NULL past the last network. */
 const char *names_folder(int part);
@@ -36,9 +36,10 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
  *
  * A network by itself may be in the diffusers layout (both kinds of VAE attention names, query and
  * to_q, and text encoder names with or without "text_model." are known) or in LDM's, with or
- * without the prefix. Of a whole file's names those of the first SD 1.x files, which lack
- * "text_model.", and of OpenCLIP's text encoder (SD 2.x) are brought to the usual form; others stay
- * what they are. */
+ * without the prefix. Of a whole file's names those of text encoders are brought to one form: of
+ * the first SD 1.x files, which lack "text_model.", of OpenCLIP's (SD 2.x) and of SDXL's two, of
+ * which OpenAI's is called as in SD 1.x and OpenCLIP's "conditioner.embedders.1.transformer.", in
+ * the refiner too. Others stay what they are. */
 bool names_to_ldm(const struct names_layout *layout, enum names_part part, const char *name,
                   char *out, size_t size);
 

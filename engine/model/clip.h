@@ -5,14 +5,23 @@
 #include "engine/compute/ops.h"
 #include "engine/io/checkpoint.h"
 
+/* What the names of a model's text encoders begin with (io/names.h). */
+#define CLIP_FIRST "cond_stage_model.transformer."
+#define CLIP_SECOND "conditioner.embedders.1.transformer."
+
 struct clip_config {
+    const char *root;                               /* CLIP_FIRST or CLIP_SECOND */
     int width, layers, heads, ff, vocab, positions; /* heads = width / 64, at least 1 */
-    bool fused;          /* queries, keys and values are one matrix, as OpenCLIP has them */
-    enum activation act; /* of the feed-forward; the family says it, no file does */
+    int projection; /* width of what a prompt as a whole becomes; 0: the encoder does not say it */
+    bool fused;     /* queries, keys and values are one matrix, as OpenCLIP has them */
+    /* The family says these, no file does. */
+    enum activation act; /* of the feed-forward */
+    bool bare;           /* states come without the final layer norm */
 };
 
-/* Sizes from names and shapes ("cond_stage_model.transformer.text_model."); all but `act`. */
-bool clip_read(const struct checkpoint *cp, struct clip_config *out, struct err *err);
+/* Sizes from names and shapes; all but what the family says. `root` must outlive the result. */
+bool clip_read(const struct checkpoint *cp, const char *root, struct clip_config *out,
+               struct err *err);
 
 struct clip;
 
@@ -24,9 +33,13 @@ void clip_free(struct clip *c);
 
 int clip_layers(const struct clip *c);
 int clip_width(const struct clip *c);
+int clip_projection(const struct clip *c);
 
 /* out [n, width] = hidden states of `n` token ids (n <= positions, ids < vocab) after all but the
- * last `skip - 1` layers, through the final layer norm. Neither is touched while planning. */
-void clip_encode(struct ops *o, const struct clip *c, const int *ids, int n, int skip, float *out);
+ * last `skip - 1` layers, through the final layer norm unless they are bare. pooled [projection] =
+ * the last layer's state of the first end token, through the final layer norm and the projection;
+ * not written where there is none. Planning touches none of them. */
+void clip_encode(struct ops *o, const struct clip *c, const int *ids, int n, int skip, float *out,
+                 float *pooled);
 
 #endif

@@ -1,5 +1,6 @@
 #include "engine/model/layers.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -118,6 +119,16 @@ float *layers_floats(struct loader *l, const char *prefix, const char *name, int
     return f;
 }
 
+void layers_sinusoids(double x, int n, float *out)
+{
+    int half = n / 2;
+    for (int i = 0; i < half; i++) {
+        double angle = x * exp(-log(10000.0) * i / half);
+        out[i] = (float)cos(angle);
+        out[half + i] = (float)sin(angle);
+    }
+}
+
 void layers_group_norm(struct ops *o, struct tensor *y, const struct tensor *x,
                        const struct norm *n, float eps, enum activation act)
 {
@@ -138,9 +149,10 @@ void layers_resnet(struct ops *o, const struct resnet *r, struct tensor *y, cons
     struct epilogue first = {0}, last = {.residual = x};
     struct tensor row;
     if (r->emb) {
-        row = tensor_new(o->arena, DTYPE_F32, 1, 1, 1, r->cout, 0);
+        row = tensor_new(o->arena, DTYPE_F32, emb->b, 1, 1, r->cout, 0);
         ops_linear(o, &row, emb, r->emb, NULL);
         first.row = row.data;
+        first.row_ld = emb->b > 1 ? (size_t)row.ld : 0;
     }
     size_t padded = arena_mark(o->arena);
     struct tensor h1 = tensor_new(o->arena, x->dtype, x->b, x->h, x->w, r->cin, 1);

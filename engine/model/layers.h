@@ -56,10 +56,14 @@ struct resnet {
 };
 
 /* y: [b, h, w, cout]; x: [b, h, w, cin], neither overlapping the other. `emb`: silu(time
- * embedding), [1, 1, 1, time_dim], or NULL. */
+ * embedding), [b or 1, 1, 1, time_dim] (one serves all), or NULL. */
 void layers_resnet(struct ops *o, const struct resnet *r, struct tensor *y, const struct tensor *x,
                    const struct tensor *emb);
 void layers_resnet_free(struct resnet *r);
+
+/* Sinusoids of a number (Vaswani et al. 2017, 3.5; cosines first) for a network to take it by:
+ * out [n], n even. */
+void layers_sinusoids(double x, int n, float *out);
 
 void layers_group_norm(struct ops *o, struct tensor *y, const struct tensor *x,
                        const struct norm *n, float eps, enum activation act);

@@ -11,20 +11,28 @@
 
 #define MAX_BLOCKS 64
 
+#define MAX_DEPTH 64
+
 /* Self-attention, cross-attention to the prompt, gated feed-forward, each around a residual. */
-struct transformer {
-    int c, heads;
-    struct norm norm, norm1, norm2, norm3;
-    struct matrix *in, *out;        /* 1x1 */
+struct layer {
+    struct norm norm1, norm2, norm3;
     struct matrix *qkv1, *out1;     /* self-attention; q, k and v stacked */
     struct matrix *q2, *kv2, *out2; /* cross-attention */
     struct matrix *gated, *down;    /* feed-forward */
     int prompt;                     /* which of the prompt's keys and values */
-    bool full;                      /* at the latent's own resolution */
+};
+
+/* Layers between two 1x1 convolutions, around a residual. */
+struct transformer {
+    int c, heads, depth; /* depth 0: there is none */
+    bool full;           /* at the latent's own resolution */
+    struct norm norm;
+    struct matrix *in, *out;
+    struct layer *layers; /* [depth] */
 };
 
 struct block {
-    bool has_resnet, has_transformer;
+    bool has_resnet;
     struct resnet resnet;
     struct transformer transformer;
     struct matrix *resample; /* convolution that halves (input) or follows doubling (output) */
@@ -33,19 +41,32 @@ struct block {
 struct unet {
     struct unet_config config;
     struct matrix *time1, *time2, *conv_in, *conv_out;
+    struct matrix *label1, *label2; /* NULL without a label */
     struct norm norm_out;
     struct block in[MAX_BLOCKS], mid[2], out[MAX_BLOCKS]; /* mid: resnet + transformer, resnet */
-    int in_count, out_count, transformers;
+    int in_count, out_count, layers;                      /* layers: of all transformers */
 };
 
 struct unet_prompt {
     int b, tokens;
-    struct tensor kv[2 * MAX_BLOCKS]; /* [b, 1, tokens, 2 c]: keys, then values */
+    struct tensor label; /* [b, 1, 1, time_dim], F32: what is added to the time's embedding */
+    int count;
+    struct tensor kv[]; /* of each layer [b, 1, tokens, 2 c]: keys, then values */
 };
 
 /* ---- sizes ---- */
 
 #define ROOT "model.diffusion_model."
+
+/* Layers of the transformer that is called so. */
+static int read_depth(const struct checkpoint *cp, const char *name)
+{
+    int depth = 0;
+    while (depth <= MAX_DEPTH &&
+           checkpoint_findf(cp, "%s.transformer_blocks.%d.attn2.to_k.weight", name, depth))
+        depth++;
+    return depth;
+}
 
 /* Reads the levels off the input blocks: resnets, each with or without attention behind it, and a
  * downsampler that ends the level. */
@@ -56,9 +77,9 @@ static bool read_levels(const struct checkpoint *cp, struct unet_config *c, stru
         bool ends = checkpoint_findf(cp, ROOT "input_blocks.%d.0.op.weight", n);
         const struct raw_tensor *conv =
             checkpoint_findf(cp, ROOT "input_blocks.%d.0.in_layers.2.weight", n);
-        bool attention = checkpoint_findf(
-            cp, ROOT "input_blocks.%d.1.transformer_blocks.0.attn2.to_k.weight", n);
-        int level = c->levels;
+        char transformer[64];
+        snprintf(transformer, sizeof transformer, ROOT "input_blocks.%d.1", n);
+        int depth = read_depth(cp, transformer), level = c->levels;
         if (!conv) { /* the level's end */
             if (level == 0 && blocks > 0)
                 c->res_blocks = blocks;
@@ -82,12 +103,13 @@ static bool read_levels(const struct checkpoint *cp, struct unet_config *c, stru
         int channels = (int)conv->shape[0];
         if (blocks++ == 0) {
             c->channels[level] = channels;
-            c->attention[level] = attention;
-        } else if (channels != c->channels[level] || attention != c->attention[level]) {
-            return err_set(err, ERR_UNSUPPORTED,
-                           "UNet: input_blocks.%d differs in channels or attention from the "
-                           "block before it on its level",
-                           n);
+            c->depth[level] = depth;
+        } else if (channels != c->channels[level] || depth != c->depth[level]) {
+            return err_set(
+                err, ERR_UNSUPPORTED,
+                "UNet: input_blocks.%d differs in channels or layers of attention from the "
+                "block before it on its level",
+                n);
         }
         if (blocks > MAX_BLOCKS)
             return err_set(err, ERR_INVALID, "UNet: more than %d blocks a level", MAX_BLOCKS);
@@ -96,13 +118,15 @@ static bool read_levels(const struct checkpoint *cp, struct unet_config *c, stru
 
 bool unet_read(const struct checkpoint *cp, struct unet_config *c, struct err *err)
 {
-    int in[4] = {0}, out[4] = {0}, time[2] = {0}, context[2] = {0};
+    int in[4] = {0}, out[4] = {0}, time[2] = {0}, context[2] = {0}, label[2] = {0};
     *c = (struct unet_config){0};
     if (!checkpoint_sizes(cp, ROOT "input_blocks.0.0.weight", 4, in, err) ||
         !checkpoint_sizes(cp, ROOT "out.2.weight", 4, out, err) ||
         !checkpoint_sizes(cp, ROOT "time_embed.0.weight", 2, time, err) ||
         !checkpoint_sizes(cp, ROOT "middle_block.1.transformer_blocks.0.attn2.to_k.weight", 2,
                           context, err) ||
+        (checkpoint_has(cp, ROOT "label_emb.") &&
+         !checkpoint_sizes(cp, ROOT "label_emb.0.0.weight", 2, label, err)) ||
         !read_levels(cp, c, err))
         return false;
     c->model_channels = in[0];
@@ -110,9 +134,8 @@ bool unet_read(const struct checkpoint *cp, struct unet_config *c, struct err *e
     c->out_channels = out[0];
     c->time_dim = time[0];
     c->context_dim = context[1];
-    if (checkpoint_find(cp, ROOT "middle_block.1.transformer_blocks.1.norm1.weight"))
-        return err_set(err, ERR_UNSUPPORTED,
-                       "UNet: more than one transformer block in a row is not supported");
+    c->label_dim = label[1];
+    c->mid_depth = read_depth(cp, ROOT "middle_block.1");
     if (in[0] % 32 != 0)
         return err_set(err, ERR_INVALID, "UNet: wanted channels in multiples of 32, found %d",
                        in[0]);
@@ -147,30 +170,44 @@ static void load_resnet(struct loader *l, struct resnet *r, const char *prefix, 
         r->skip = layers_linear(l, prefix, "skip_connection", cout, cin, true);
 }
 
-static void load_transformer(struct loader *l, struct unet *u, struct transformer *t,
-                             const char *prefix, int c, bool full)
+static void load_layer(struct loader *l, struct unet *u, struct layer *y, const char *prefix, int c)
 {
-    static const char *const self[] = {"transformer_blocks.0.attn1.to_q",
-                                       "transformer_blocks.0.attn1.to_k",
-                                       "transformer_blocks.0.attn1.to_v"};
-    static const char *const cross[] = {"transformer_blocks.0.attn2.to_k",
-                                        "transformer_blocks.0.attn2.to_v"};
-    *t = (struct transformer){
-        .c = c, .heads = heads_of(&u->config, c), .prompt = u->transformers++, .full = full};
+    static const char *const self[] = {"attn1.to_q", "attn1.to_k", "attn1.to_v"};
+    static const char *const cross[] = {"attn2.to_k", "attn2.to_v"};
+    y->prompt = u->layers++;
+    y->norm1 = layers_norm(l, prefix, "norm1", c);
+    y->qkv1 = layers_stacked(l, prefix, self, 3, c, c, false);
+    y->out1 = layers_linear(l, prefix, "attn1.to_out.0", c, c, true);
+    y->norm2 = layers_norm(l, prefix, "norm2", c);
+    y->q2 = layers_linear(l, prefix, "attn2.to_q", c, c, false);
+    l->coarse = false; /* once a prompt */
+    y->kv2 = layers_stacked(l, prefix, cross, 2, c, u->config.context_dim, false);
+    l->coarse = true;
+    y->out2 = layers_linear(l, prefix, "attn2.to_out.0", c, c, true);
+    y->norm3 = layers_norm(l, prefix, "norm3", c);
+    y->gated = layers_gated(l, prefix, "ff.net.0.proj", 4 * c, c);
+    y->down = layers_linear(l, prefix, "ff.net.2", c, 4 * c, true);
+}
+
+static void load_transformer(struct loader *l, struct unet *u, struct transformer *t,
+                             const char *prefix, int c, int depth, bool full)
+{
+    if (!depth || l->failed)
+        return;
+    *t = (struct transformer){.c = c, .heads = heads_of(&u->config, c), .full = full};
+    t->layers = calloc((size_t)depth, sizeof *t->layers);
+    if (!t->layers) {
+        l->failed = !err_set(l->err, ERR_INTERNAL, "no memory for %d layers", depth);
+        return;
+    }
+    t->depth = depth;
     t->norm = layers_norm(l, prefix, "norm", c);
     t->in = layers_linear(l, prefix, "proj_in", c, c, true);
-    t->norm1 = layers_norm(l, prefix, "transformer_blocks.0.norm1", c);
-    t->qkv1 = layers_stacked(l, prefix, self, 3, c, c, false);
-    t->out1 = layers_linear(l, prefix, "transformer_blocks.0.attn1.to_out.0", c, c, true);
-    t->norm2 = layers_norm(l, prefix, "transformer_blocks.0.norm2", c);
-    t->q2 = layers_linear(l, prefix, "transformer_blocks.0.attn2.to_q", c, c, false);
-    l->coarse = false; /* once a prompt */
-    t->kv2 = layers_stacked(l, prefix, cross, 2, c, u->config.context_dim, false);
-    l->coarse = true;
-    t->out2 = layers_linear(l, prefix, "transformer_blocks.0.attn2.to_out.0", c, c, true);
-    t->norm3 = layers_norm(l, prefix, "transformer_blocks.0.norm3", c);
-    t->gated = layers_gated(l, prefix, "transformer_blocks.0.ff.net.0.proj", 4 * c, c);
-    t->down = layers_linear(l, prefix, "transformer_blocks.0.ff.net.2", c, 4 * c, true);
+    for (int i = 0; i < depth; i++) {
+        char p[128];
+        snprintf(p, sizeof p, "%stransformer_blocks.%d.", prefix, i);
+        load_layer(l, u, &t->layers[i], p, c);
+    }
     t->out = layers_linear(l, prefix, "proj_out", c, c, true);
 }
 
@@ -198,9 +235,8 @@ static void load_blocks(struct loader *l, struct unet *u)
             load_resnet(l, &b->resnet, member(p, sizeof p, "input_blocks", n, 0), c, wide,
                         time_dim);
             c = left[lefts++] = wide;
-            if ((b->has_transformer = a->attention[level]))
-                load_transformer(l, u, &b->transformer, member(p, sizeof p, "input_blocks", n, 1),
-                                 c, level == 0);
+            load_transformer(l, u, &b->transformer, member(p, sizeof p, "input_blocks", n, 1), c,
+                             a->depth[level], level == 0);
         }
         if (level + 1 < a->levels) {
             int n = u->in_count++;
@@ -211,9 +247,9 @@ static void load_blocks(struct loader *l, struct unet *u)
     }
     load_resnet(l, &u->mid[0].resnet, "model.diffusion_model.middle_block.0.", c, c, time_dim);
     load_transformer(l, u, &u->mid[0].transformer, "model.diffusion_model.middle_block.1.", c,
-                     false);
+                     a->mid_depth, false);
     load_resnet(l, &u->mid[1].resnet, "model.diffusion_model.middle_block.2.", c, c, time_dim);
-    u->mid[0].has_resnet = u->mid[0].has_transformer = u->mid[1].has_resnet = true;
+    u->mid[0].has_resnet = u->mid[1].has_resnet = true;
     for (int level = a->levels - 1; level >= 0; level--) {
         int wide = a->channels[level];
         for (int i = 0; i <= a->res_blocks; i++) {
@@ -223,13 +259,12 @@ static void load_blocks(struct loader *l, struct unet *u)
             load_resnet(l, &b->resnet, member(p, sizeof p, "output_blocks", n, 0),
                         c + left[--lefts], wide, time_dim);
             c = wide;
-            if ((b->has_transformer = a->attention[level]))
-                load_transformer(l, u, &b->transformer, member(p, sizeof p, "output_blocks", n, 1),
-                                 c, level == 0);
+            load_transformer(l, u, &b->transformer, member(p, sizeof p, "output_blocks", n, 1), c,
+                             a->depth[level], level == 0);
             if (level > 0 && i == a->res_blocks)
                 b->resample = layers_upsample(
-                    l, member(p, sizeof p, "output_blocks", n, b->has_transformer ? 2 : 1), "conv",
-                    c, c);
+                    l, member(p, sizeof p, "output_blocks", n, a->depth[level] ? 2 : 1), "conv", c,
+                    c);
         }
     }
 }
@@ -251,12 +286,18 @@ struct unet *unet_load(struct device *dev, const struct checkpoint *cp,
         goto fail;
     }
     for (int i = 0; i < levels; i++) {
-        int c = config->channels[i], heads = heads_of(config, c);
+        int c = config->channels[i];
+        int heads = config->depth[i] || i == levels - 1 ? heads_of(config, c) : 1;
         if (c % LAYERS_GROUPS || heads == 0 || c % heads || c / heads > LAYERS_MAX_HEAD) {
             err_set(err, ERR_UNSUPPORTED,
                     "UNet level %d has %d channels: wanted a multiple of %d that the heads divide, "
                     "a head being at most %d wide",
                     i, c, LAYERS_GROUPS, LAYERS_MAX_HEAD);
+            goto fail;
+        }
+        if (config->depth[i] > MAX_DEPTH || config->mid_depth > MAX_DEPTH) {
+            err_set(err, ERR_UNSUPPORTED, "UNet: wanted at most %d layers a transformer",
+                    MAX_DEPTH);
             goto fail;
         }
     }
@@ -269,6 +310,12 @@ struct unet *unet_load(struct device *dev, const struct checkpoint *cp,
     }
     u->time1 = layers_linear(&l, ROOT, "time_embed.0", config->time_dim, mc, true);
     u->time2 = layers_linear(&l, ROOT, "time_embed.2", config->time_dim, config->time_dim, true);
+    if (config->label_dim) {
+        u->label1 =
+            layers_linear(&l, ROOT, "label_emb.0.0", config->time_dim, config->label_dim, true);
+        u->label2 =
+            layers_linear(&l, ROOT, "label_emb.0.2", config->time_dim, config->time_dim, true);
+    }
     u->conv_in = layers_conv3x3(&l, ROOT, "input_blocks.0.0", mc, config->in_channels);
     l.coarse = true;
     load_blocks(&l, u);
@@ -284,17 +331,27 @@ fail:
     return NULL;
 }
 
+static void layer_free(struct layer *y)
+{
+    struct norm *norms[] = {&y->norm1, &y->norm2, &y->norm3};
+    for (size_t i = 0; i < sizeof norms / sizeof *norms; i++)
+        layers_norm_free(norms[i]);
+    struct matrix *all[] = {y->qkv1, y->out1, y->q2, y->kv2, y->out2, y->gated, y->down};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        matrix_free(all[i]);
+}
+
 static void block_free(struct block *b)
 {
     struct transformer *t = &b->transformer;
     layers_resnet_free(&b->resnet);
-    struct norm *norms[] = {&t->norm, &t->norm1, &t->norm2, &t->norm3};
-    for (size_t i = 0; i < sizeof norms / sizeof *norms; i++)
-        layers_norm_free(norms[i]);
-    struct matrix *all[] = {t->in,  t->out,  t->qkv1,  t->out1, t->q2,
-                            t->kv2, t->out2, t->gated, t->down, b->resample};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        matrix_free(all[i]);
+    for (int i = 0; i < t->depth; i++)
+        layer_free(&t->layers[i]);
+    free(t->layers);
+    layers_norm_free(&t->norm);
+    matrix_free(t->in);
+    matrix_free(t->out);
+    matrix_free(b->resample);
 }
 
 void unet_free(struct unet *u)
@@ -310,6 +367,8 @@ void unet_free(struct unet *u)
     layers_norm_free(&u->norm_out);
     matrix_free(u->time1);
     matrix_free(u->time2);
+    matrix_free(u->label1);
+    matrix_free(u->label2);
     matrix_free(u->conv_in);
     matrix_free(u->conv_out);
     free(u);
@@ -318,23 +377,42 @@ void unet_free(struct unet *u)
 static void prompt_keys(struct ops *o, const struct block *b, struct unet_prompt *p,
                         const struct tensor *context)
 {
-    if (!b->has_transformer)
-        return;
     const struct transformer *t = &b->transformer;
-    struct tensor *kv = &p->kv[t->prompt];
-    *kv = tensor_new(o->arena, device_dtype(o->dev), p->b, 1, p->tokens, 2 * t->c, 0);
-    ops_linear(o, kv, context, t->kv2, NULL);
+    for (int i = 0; i < t->depth; i++) {
+        struct tensor *kv = &p->kv[t->layers[i].prompt];
+        *kv = tensor_new(o->arena, device_dtype(o->dev), p->b, 1, p->tokens, 2 * t->c, 0);
+        ops_linear(o, kv, context, t->layers[i].kv2, NULL);
+    }
+}
+
+static struct tensor embed_label(struct ops *o, const struct unet *u, int b, const float *label)
+{
+    int n = u->config.label_dim, dim = u->config.time_dim;
+    enum dtype dtype = device_dtype(o->dev);
+    struct tensor y = tensor_new(o->arena, DTYPE_F32, b, 1, 1, dim, 0);
+    size_t mark = arena_mark(o->arena);
+    struct tensor x = tensor_new(o->arena, dtype, b, 1, 1, n, 0);
+    struct tensor h = tensor_new(o->arena, dtype, b, 1, 1, dim, 0);
+    struct epilogue silu = {.act = ACT_SILU};
+    ops_from_floats(o, &x, label);
+    ops_linear(o, &h, &x, u->label1, &silu);
+    ops_linear(o, &y, &h, u->label2, NULL);
+    arena_reset(o->arena, mark);
+    return y;
 }
 
 struct unet_prompt *unet_prompt_new(struct ops *o, const struct unet *u, int b, int tokens,
-                                    const float *context)
+                                    const float *context, const float *label)
 {
     /* The bookkeeping is needed while planning too, where the arena has no memory to lend. */
-    struct unet_prompt *p = calloc(1, sizeof *p);
+    struct unet_prompt *p = calloc(1, sizeof *p + (size_t)u->layers * sizeof *p->kv);
     if (!p)
         return NULL;
     p->b = b;
     p->tokens = tokens;
+    p->count = u->layers;
+    if (u->config.label_dim)
+        p->label = embed_label(o, u, b, label);
     int c = u->config.context_dim;
     struct tensor x = tensor_new(o->arena, device_dtype(o->dev), b, 1, tokens, c, 0);
     ops_from_floats(o, &x, context);
@@ -348,12 +426,13 @@ struct unet_prompt *unet_prompt_new(struct ops *o, const struct unet *u, int b, 
 
 struct unet_prompt *unet_prompt_first(const struct unet_prompt *p, int b)
 {
-    struct unet_prompt *first = calloc(1, sizeof *first);
+    size_t size = sizeof *p + (size_t)p->count * sizeof *p->kv;
+    struct unet_prompt *first = malloc(size);
     if (!first)
         return NULL;
-    *first = *p;
-    first->b = b;
-    for (int i = 0; i < 2 * MAX_BLOCKS; i++)
+    memcpy(first, p, size);
+    first->b = first->label.b = b;
+    for (int i = 0; i < p->count; i++)
         first->kv[i].b = b;
     return first;
 }
@@ -377,44 +456,55 @@ static struct tensor fewer(struct ops *o, const struct tensor *kv, double share)
     return y;
 }
 
-/* x is changed in place. */
-static void run_transformer(struct ops *o, const struct transformer *t,
-                            const struct unet_prompt *prompt, double merging, struct tensor *x)
+/* `h` is changed in place; `n`: as large, for what comes in between. */
+static void run_layer(struct ops *o, const struct transformer *t, const struct layer *y,
+                      const struct unet_prompt *prompt, double merging, struct tensor *h,
+                      struct tensor *n)
 {
     size_t mark = arena_mark(o->arena);
     int c = t->c;
-    struct tensor n = like(o, x, c), h = like(o, x, c);
-    layers_group_norm(o, &n, x, &t->norm, 1e-6f, ACT_NONE);
-    ops_linear(o, &h, &n, t->in, NULL);
-    struct tensor ht = tensor_tokens(&h), nt = tensor_tokens(&n), xt = tensor_tokens(x);
-    struct epilogue onto_h = {.residual = &ht}, onto_x = {.residual = &xt};
+    struct tensor ht = tensor_tokens(h), nt = tensor_tokens(n);
+    struct epilogue onto_h = {.residual = &ht};
 
-    size_t inner = arena_mark(o->arena);
-    struct tensor qkv = like(o, x, 3 * c), qkvt = tensor_tokens(&qkv), mixed = like(o, &ht, c);
-    layers_layer_norm(o, &nt, &ht, &t->norm1);
-    ops_linear(o, &qkvt, &nt, t->qkv1, NULL);
+    struct tensor qkv = like(o, h, 3 * c), qkvt = tensor_tokens(&qkv), mixed = like(o, &ht, c);
+    layers_layer_norm(o, &nt, &ht, &y->norm1);
+    ops_linear(o, &qkvt, &nt, y->qkv1, NULL);
     struct tensor q = tensor_slice(&qkvt, 0, c), kv = tensor_slice(&qkv, c, 2 * c);
     if (t->full && merging > 0)
         kv = fewer(o, &kv, 1 - merging);
     kv = tensor_tokens(&kv);
     struct tensor k = tensor_slice(&kv, 0, c), v = tensor_slice(&kv, c, c);
     ops_attention(o, &mixed, &q, &k, &v, t->heads, false);
-    ops_linear(o, &ht, &mixed, t->out1, &onto_h);
+    ops_linear(o, &ht, &mixed, y->out1, &onto_h);
 
-    const struct tensor *words = &prompt->kv[t->prompt];
-    layers_layer_norm(o, &nt, &ht, &t->norm2);
-    ops_linear(o, &q, &nt, t->q2, NULL);
+    const struct tensor *words = &prompt->kv[y->prompt];
+    layers_layer_norm(o, &nt, &ht, &y->norm2);
+    ops_linear(o, &q, &nt, y->q2, NULL);
     k = tensor_slice(words, 0, c);
     v = tensor_slice(words, c, c);
     ops_attention(o, &mixed, &q, &k, &v, t->heads, false);
-    ops_linear(o, &ht, &mixed, t->out2, &onto_h);
-    arena_reset(o->arena, inner);
+    ops_linear(o, &ht, &mixed, y->out2, &onto_h);
+    arena_reset(o->arena, mark);
 
     struct tensor wide = like(o, &ht, 4 * c);
-    layers_layer_norm(o, &nt, &ht, &t->norm3);
-    ops_linear(o, &wide, &nt, t->gated, NULL);
-    ops_linear(o, &ht, &wide, t->down, &onto_h);
-    ops_linear(o, &xt, &ht, t->out, &onto_x);
+    layers_layer_norm(o, &nt, &ht, &y->norm3);
+    ops_linear(o, &wide, &nt, y->gated, NULL);
+    ops_linear(o, &ht, &wide, y->down, &onto_h);
+    arena_reset(o->arena, mark);
+}
+
+/* x is changed in place. */
+static void run_transformer(struct ops *o, const struct transformer *t,
+                            const struct unet_prompt *prompt, double merging, struct tensor *x)
+{
+    size_t mark = arena_mark(o->arena);
+    struct tensor n = like(o, x, t->c), h = like(o, x, t->c);
+    struct epilogue onto_x = {.residual = x};
+    layers_group_norm(o, &n, x, &t->norm, 1e-6f, ACT_NONE);
+    ops_linear(o, &h, &n, t->in, NULL);
+    for (int i = 0; i < t->depth; i++)
+        run_layer(o, t, &t->layers[i], prompt, merging, &h, &n);
+    ops_linear(o, x, &h, t->out, &onto_x);
     arena_reset(o->arena, mark);
 }
 
@@ -424,7 +514,7 @@ static struct tensor run_block(struct ops *o, const struct block *b,
 {
     struct tensor y = like(o, x, b->resnet.cout);
     layers_resnet(o, &b->resnet, &y, x, emb);
-    if (b->has_transformer)
+    if (b->transformer.depth)
         run_transformer(o, &b->transformer, prompt, merging, &y);
     return y;
 }
@@ -462,28 +552,29 @@ static struct tensor join(struct ops *o, const struct tensor *x, const struct te
     return y;
 }
 
-/* Sinusoids of the timestep (Vaswani et al. 2017, 3.5; cosines first), then two layers; returns
- * silu(embedding), which is what every resnet takes. */
-static struct tensor embed_time(struct ops *o, const struct unet *u, float t)
+/* The timestep's sinusoids through two layers, and the prompt's label; returns silu(embedding),
+ * which is what every resnet takes: one for all pictures, or one each where they have labels. */
+static struct tensor embed_time(struct ops *o, const struct unet *u,
+                                const struct unet_prompt *prompt, float t)
 {
     int n = u->config.model_channels, dim = u->config.time_dim;
-    struct tensor y = tensor_new(o->arena, device_dtype(o->dev), 1, 1, 1, dim, 0);
+    int b = u->config.label_dim ? prompt->b : 1;
+    enum dtype dtype = device_dtype(o->dev);
+    struct tensor y = tensor_new(o->arena, dtype, b, 1, 1, dim, 0);
     size_t mark = arena_mark(o->arena);
-    struct tensor x = tensor_new(o->arena, device_dtype(o->dev), 1, 1, 1, n, 0);
-    struct tensor h = tensor_new(o->arena, device_dtype(o->dev), 1, 1, 1, dim, 0);
-    float *wave = arena_alloc(o->arena, (size_t)n, sizeof *wave);
-    if (!arena_planning(o->arena)) {
-        int half = n / 2;
-        for (int i = 0; i < half; i++) {
-            double angle = t * exp(-log(10000.0) * i / half);
-            wave[i] = (float)cos(angle);
-            wave[half + i] = (float)sin(angle);
-        }
+    struct tensor x = tensor_new(o->arena, dtype, b, 1, 1, n, 0);
+    struct tensor h = tensor_new(o->arena, dtype, b, 1, 1, dim, 0);
+    float *wave = arena_alloc(o->arena, (size_t)b * (size_t)n, sizeof *wave);
+    for (int i = 0; i < b && !arena_planning(o->arena); i++)
+        layers_sinusoids(t, n, wave + (size_t)i * (size_t)n);
+    struct epilogue silu = {.act = ACT_SILU}, labelled = {.act = ACT_SILU};
+    if (u->config.label_dim) {
+        labelled.row = prompt->label.data;
+        labelled.row_ld = (size_t)prompt->label.ld;
     }
-    struct epilogue silu = {.act = ACT_SILU};
     ops_from_floats(o, &x, wave);
     ops_linear(o, &h, &x, u->time1, &silu);
-    ops_linear(o, &y, &h, u->time2, &silu);
+    ops_linear(o, &y, &h, u->time2, &labelled);
     arena_reset(o->arena, mark);
     return y;
 }
@@ -523,7 +614,7 @@ void unet_forward(struct ops *o, const struct unet *u, const struct unet_prompt 
     size_t mark = arena_mark(o->arena);
     enum dtype dtype = device_dtype(o->dev);
     int b = prompt->b, in = u->config.in_channels, mc = u->config.model_channels;
-    struct tensor emb = embed_time(o, u, t);
+    struct tensor emb = embed_time(o, u, prompt, t);
 
     struct tensor first = tensor_new(o->arena, dtype, b, h, w, mc, 0);
     size_t inner = arena_mark(o->arena);

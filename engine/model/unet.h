@@ -13,8 +13,10 @@ struct unet_config {
     int model_channels, time_dim;
     int levels, channels[UNET_LEVELS]; /* from the full resolution down; multiples of 32 */
     int res_blocks;                    /* a level going down; one more going up */
-    bool attention[UNET_LEVELS];       /* levels with spatial transformers */
+    int depth[UNET_LEVELS];            /* layers of each spatial transformer of a level; 0: none */
+    int mid_depth;                     /* of the one in the middle; 1 or more */
     int context_dim;                   /* width of the prompt's states */
+    int label_dim; /* width of what a picture as a whole is described by; 0: it is not */
     /* Attention has `heads` heads of whatever width, or else as many as are `head_channels` wide;
      * the other is 0. The family says it, no file does. */
     int heads, head_channels;
@@ -30,12 +32,13 @@ struct unet *unet_load(struct device *dev, const struct checkpoint *cp,
                        const struct unet_config *config, size_t *bytes, struct err *err);
 void unet_free(struct unet *u);
 
-/* What the network knows of a prompt: keys and values of every cross-attention, computed once a
- * job. The tensors live in the arena. */
+/* What the network knows of a prompt: keys and values of every cross-attention and the embedding of
+ * its label, computed once a job. The tensors live in the arena. */
 struct unet_prompt;
-/* `context` is [b, tokens, context_dim], not touched while planning. NULL: out of memory. */
+/* `context` is [b, tokens, context_dim], `label` [b, label_dim]; planning touches neither. NULL:
+ * out of memory. */
 struct unet_prompt *unet_prompt_new(struct ops *o, const struct unet *u, int b, int tokens,
-                                    const float *context);
+                                    const float *context, const float *label);
 /* The first b of the prompt's pictures; borrows its tensors. */
 struct unet_prompt *unet_prompt_first(const struct unet_prompt *p, int b);
 void unet_prompt_free(struct unet_prompt *p);

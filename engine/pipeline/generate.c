@@ -152,8 +152,8 @@ static bool encode_words(struct painting *j, struct err *err)
     if (!go_on(j, err))
         return false;
     for (int i = 0; i < 2; i++)
-        if (!j->m->family->family->words(j->m->family, &j->ops, j->p, prompts[i], &j->words[i],
-                                         err))
+        if (!j->m->family->family->words(j->m->family, &j->ops, j->p, prompts[i], i == 1,
+                                         &j->words[i], err))
             return false;
     arena_reset(j->ops.arena, mark);
     return true;

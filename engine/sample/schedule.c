@@ -75,23 +75,40 @@ static double sigma_of_flow(double f)
     return f < 1 ? fmin(f / (1 - f), FLOW_MOST) : FLOW_MOST;
 }
 
+static void set_level(struct schedule *s, int t, float ac)
+{
+    s->alphas_cumprod[t] = ac;
+    s->sigmas[t] = sqrtf((1.0f - ac) / ac);
+    s->log_sigmas[t] = (float)log(s->sigmas[t]);
+}
+
 void schedule_init(struct schedule *s, double beta_start, double beta_end)
 {
     s->prediction = SCHEDULE_NOISE;
+    s->sdxl = false;
     double a = sqrt(beta_start), b = sqrt(beta_end), product = 1;
     for (int t = 0; t < SCHEDULE_LEVELS; t++) {
         double root = a + (b - a) * t / LAST;
         product *= 1 - root * root;
-        float ac = (float)product;
-        s->alphas_cumprod[t] = ac;
-        s->sigmas[t] = sqrtf((1.0f - ac) / ac);
-        s->log_sigmas[t] = (float)log(s->sigmas[t]);
+        set_level(s, t, (float)product);
     }
+}
+
+/* Roots of alphas_cumprod shifted so that the last is 0 and scaled so that the first stays. */
+void schedule_zero_terminal(struct schedule *s)
+{
+    float first = sqrtf(s->alphas_cumprod[0]), last = sqrtf(s->alphas_cumprod[LAST]);
+    for (int t = 0; t < LAST; t++) {
+        float root = (sqrtf(s->alphas_cumprod[t]) - last) * (first / (first - last));
+        set_level(s, t, root * root);
+    }
+    set_level(s, LAST, 4.8973451890853435e-08f);
 }
 
 void schedule_init_flow(struct schedule *s, double shift)
 {
     s->prediction = SCHEDULE_VELOCITY;
+    s->sdxl = false;
     for (int i = 0; i < SCHEDULE_LEVELS; i++) {
         double t = (i + 1) / (double)SCHEDULE_LEVELS;
         double sigma = sigma_of_flow(shift * t / (1 + (shift - 1) * t));
@@ -154,11 +171,14 @@ static double ramp(double a, double b, int i, int n)
     return n > 1 ? a + (b - a) * i / (n - 1) : a;
 }
 
-/* Sabour et al. 2024, "Align your steps", the ten-step table for SD 1.5, log-linear in between. */
-static double align_your_steps(int i, int n)
+/* Sabour et al. 2024, "Align your steps", the ten-step tables for SD 1.5 and SDXL, log-linear in
+ * between. */
+static double align_your_steps(bool sdxl, int i, int n)
 {
-    static const double table[] = {14.615, 6.475, 3.861, 2.697, 1.886, 1.396,
-                                   0.963,  0.652, 0.399, 0.152, 0.029};
+    static const double tables[2][11] = {
+        {14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029},
+        {14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029}};
+    const double *table = tables[sdxl];
     double at = ramp(0, 10, i, n);
     int low = at < 10 ? (int)at : 9;
     double w = at - low;
@@ -258,7 +278,7 @@ double *schedule_sigmas(const struct schedule *s, enum schedule_kind kind, int s
             out[i] = tan(ramp(atan(hi), atan(lo), i, n + 1));
             break;
         case SCHEDULE_ALIGN_YOUR_STEPS:
-            out[i] = align_your_steps(i, n);
+            out[i] = align_your_steps(s->sdxl, i, n);
             break;
         case SCHEDULE_SIMPLE: /* more steps than levels repeat the lowest */
             out[i] = s->sigmas[LAST - (int)((double)i * SCHEDULE_LEVELS / n)];

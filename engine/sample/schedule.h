@@ -34,10 +34,16 @@ struct schedule {
     float alphas_cumprod[SCHEDULE_LEVELS];
     float sigmas[SCHEDULE_LEVELS]; /* rising */
     float log_sigmas[SCHEDULE_LEVELS];
+    bool sdxl; /* Align Your Steps takes the table for SDXL */
 };
 
 /* A diffusion model that predicts noise. 0 < beta_start <= beta_end < 1. */
 void schedule_init(struct schedule *s, double beta_start, double beta_end);
+
+/* Moves the levels of a diffusion model so that nothing is left of the signal at the last, t = 999
+ * (Lin et al. 2023, "zero terminal SNR"), or rather 4.9e-8 of its power, as the SD WebUI has it:
+ * sigma is 4519. */
+void schedule_zero_terminal(struct schedule *s);
 
 /* A flow model whose times t = 1/1000..1 are shifted: f = shift t / (1 + (shift - 1) t) (Esser et
  * al. 2024, eq. 23). shift > 0; 1 is none. */

@@ -87,10 +87,10 @@ static void text(struct device *dev, const struct checkpoint *cp,
     struct err err;
     size_t bytes = 0, n;
     struct safetensors *st = open_golden(dir, "text.safetensors");
-    struct clip *clip = clip_load(dev, cp, &config->clip, &bytes, &err);
+    struct clip *clip = clip_load(dev, cp, &config->clip[0], &bytes, &err);
     if (!clip)
         die(err.msg);
-    float *out = malloc((size_t)77 * (size_t)config->clip.width * sizeof *out);
+    float *out = malloc((size_t)77 * (size_t)config->clip[0].width * sizeof *out);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char name[64];
         snprintf(name, sizeof name, "%s.ids", names[i]);
@@ -101,7 +101,7 @@ static void text(struct device *dev, const struct checkpoint *cp,
         free(floats);
         for (int skip = 1; skip <= 2; skip++) {
             snprintf(name, sizeof name, "%s.skip%d", names[i], skip);
-            RUN(dev, clip_encode(&o, clip, ids, 77, skip, out));
+            RUN(dev, clip_encode(&o, clip, ids, 77, skip, out, NULL));
             check(dev, name, out, st);
         }
     }
@@ -130,7 +130,7 @@ static void unet(struct device *dev, const struct checkpoint *cp,
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         float *x = read_tensor(st, cases[i].latent, &n);
         struct unet_prompt *p;
-        RUN(dev, p = unet_prompt_new(&o, u, cases[i].b, 77, context);
+        RUN(dev, p = unet_prompt_new(&o, u, cases[i].b, 77, context, NULL);
             unet_forward(&o, u, p, x, cases[i].h, cases[i].w, cases[i].t, NULL, x);
             unet_prompt_free(p));
         check(dev, cases[i].eps, x, st);

@@ -189,10 +189,11 @@ static void check_arch(const struct checkpoint *cp)
     struct clip_config text;
     struct unet_config unet;
     struct vae_config vae;
-    if (!clip_read(cp, &text, &err) || !unet_read(cp, &unet, &err) || !vae_read(cp, &vae, &err))
+    if (!clip_read(cp, CLIP_FIRST, &text, &err) || !unet_read(cp, &unet, &err) ||
+        !vae_read(cp, &vae, &err))
         fail_msg("%s", err.msg);
     static const int channels[] = {32, 32, 64, 64}, vae_channels[] = {32, 32, 64, 32};
-    static const bool attention[] = {true, true, true, false};
+    static const int depth[] = {1, 1, 1, 0};
     assert_int_equal(text.width, 64);
     assert_int_equal(text.layers, 2);
     assert_int_equal(text.heads, 1);
@@ -206,7 +207,9 @@ static void check_arch(const struct checkpoint *cp)
     assert_int_equal(unet.levels, 4);
     assert_memory_equal(unet.channels, channels, sizeof channels);
     assert_int_equal(unet.res_blocks, 2);
-    assert_memory_equal(unet.attention, attention, sizeof attention);
+    assert_memory_equal(unet.depth, depth, sizeof depth);
+    assert_int_equal(unet.mid_depth, 1);
+    assert_int_equal(unet.label_dim, 0);
     assert_int_equal(unet.context_dim, 64);
     assert_int_equal(vae.channels, 4);
     assert_int_equal(vae.levels, 4);
@@ -522,8 +525,8 @@ static void refused(void **state)
         enum err_code code;
         const char *message;
     } cases[] = {
-        {TEXT "final_layer_norm.weight", "conditioner.embedders.1.model.ln_final.weight",
-         ERR_UNSUPPORTED, "this is an SDXL checkpoint, which pictor does not run"},
+        {UNET "time_embed.0.bias", UNET "label_emb.0.0.bias", ERR_UNSUPPORTED,
+         "this is a UNet that takes labels, without SDXL's text encoders"},
         {"cond_stage_model.transformer.text_model.", "cond_stage_model.model.transformer.",
          ERR_INVALID, "token_embedding.weight: wanted [any, any], but the file has none"},
         {"model.diffusion_model.input_blocks", "model.diffusion_model.joint_blocks",
@@ -548,13 +551,11 @@ static void refused(void **state)
          "found 1 blocks at input_blocks.5"},
         {"input_blocks.9.0.op.weight", "gone", ERR_INVALID, "wanted 9 output blocks for 3 levels"},
         {"input_blocks.5.1.transformer_blocks.0.attn2.to_k.weight", "gone", ERR_UNSUPPORTED,
-         "input_blocks.5 differs in channels or attention"},
+         "input_blocks.5 differs in channels or layers of attention"},
         {"output_blocks.11.0.in_layers.2.weight", "gone", ERR_INVALID,
          "wanted 12 output blocks for 4 levels of 2 input blocks"},
         {"output_blocks.11.0.skip_connection.weight", "output_blocks.12.0.in_layers.2.weight",
          ERR_INVALID, "wanted 12 output blocks"},
-        {"middle_block.1.norm.bias", "middle_block.1.transformer_blocks.1.norm1.weight",
-         ERR_UNSUPPORTED, "more than one transformer block in a row"},
         {"first_stage_model.", "x.", ERR_INVALID, "quant_conv.weight"},
         {"decoder.up.3.block.0.conv2.weight", "gone", ERR_UNSUPPORTED, "4 down and 3 up"},
         {"decoder.up.2.block.2.conv2.weight", "gone", ERR_INVALID,

@@ -127,7 +127,7 @@ static void text(const struct fixture *f)
         }
         for (int skip = 1; skip <= 2; skip++) {
             snprintf(name, sizeof name, "%s.skip%d", names[i], skip);
-            RUN(f, clip_encode(&o, c, ids, 77, skip, out));
+            RUN(f, clip_encode(&o, c, ids, 77, skip, out, NULL));
             check(f, name, out, want(st, name));
         }
     }
@@ -162,7 +162,7 @@ static void unet_case(const struct fixture *f, const struct unet *u, const struc
         struct tensor deep;
         struct unet_shortcuts keep = {.deep = &deep}, reuse = {.deep = &deep, .reuse = true};
         float *again = floats(x->bytes / 4), *alone = floats(x->bytes / 8);
-        RUN(f, prompt = unet_prompt_new(&o, u, 2, tokens, ctx);
+        RUN(f, prompt = unet_prompt_new(&o, u, 2, tokens, ctx, NULL);
             first = unet_prompt_first(prompt, 1); deep = unet_deep(&o, u, 2, h, w);
             unet_forward(&o, u, prompt, in, h, w, times[0], &keep, out);
             unet_forward(&o, u, prompt, in, h, w, times[0], &reuse, again); deep.b = 1;
@@ -175,7 +175,7 @@ static void unet_case(const struct fixture *f, const struct unet *u, const struc
     } else { /* the engine runs one timestep a call */
         size_t n = x->bytes / 8;
         for (int i = 0; i < 2; i++)
-            RUN(f, prompt = unet_prompt_new(&o, u, 1, tokens, ctx + (size_t)i * c->bytes / 8);
+            RUN(f, prompt = unet_prompt_new(&o, u, 1, tokens, ctx + (size_t)i * c->bytes / 8, NULL);
                 unet_forward(&o, u, prompt, in + (size_t)i * n, h, w, times[i], NULL,
                              out + (size_t)i * n);
                 unet_prompt_free(prompt));
@@ -198,7 +198,7 @@ static void merging_case(const struct fixture *f, const struct unet *u,
     memcpy(ctx, c->data, c->bytes);
     struct unet_prompt *prompt = NULL;
     struct unet_shortcuts fewer = {.token_merging = ratio};
-    RUN(f, prompt = unet_prompt_new(&o, u, 2, 77, ctx);
+    RUN(f, prompt = unet_prompt_new(&o, u, 2, 77, ctx, NULL);
         unet_forward(&o, u, prompt, in, (int)x->shape[2], (int)x->shape[3], 500.5f, &fewer, out);
         unet_prompt_free(prompt));
     snprintf(name, sizeof name, "%s.%g.eps", size, ratio);
@@ -289,8 +289,8 @@ static void at_every_level(void (*part)(const struct fixture *f))
                 fail_msg("%s", err.msg);
             bool here = strcmp(device_level(f.dev), level) == 0;
             f.cp = checkpoint_open(DIR "tiny-ldm.safetensors", &err);
-            if (!f.cp || !clip_read(f.cp, &f.clip, &err) || !unet_read(f.cp, &f.unet, &err) ||
-                !vae_read(f.cp, &f.vae, &err))
+            if (!f.cp || !clip_read(f.cp, CLIP_FIRST, &f.clip, &err) ||
+                !unet_read(f.cp, &f.unet, &err) || !vae_read(f.cp, &f.vae, &err))
                 fail_msg("%s", err.msg);
             f.clip.act = ACT_QUICK_GELU;
             f.unet.heads = 8;

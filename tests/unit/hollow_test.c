@@ -1,5 +1,5 @@
-/* hollow_test.c: what a model is seen to do on a device without weights: what is known of SD 1.5 by
- * other means is found. */
+/* hollow_test.c: what a model is seen to do on a device without weights: what is known of SD 1.5
+ * and SDXL by other means is found. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +15,7 @@ struct seen {
     const struct arena *arena;
     int count[HOLLOW_ATTENTION + 1], cross;
     double multiplied; /* of products: multiplications */
+    double weights;    /* of products */
 };
 
 static void see(void *ctx, const struct hollow_note *n)
@@ -28,8 +29,11 @@ static void see(void *ctx, const struct hollow_note *n)
     /* Doubling and convolving is 9 taps to everybody else. */
     int taps = n->kind == HOLLOW_CONV3X3 || n->kind == HOLLOW_UPSAMPLE ? 9 : 1;
     int gated = n->w && matrix_kind_of(n->w) == MATRIX_GATED ? 2 : 1;
-    if (n->w)
-        s->multiplied += (double)n->y->b * n->y->h * n->y->w * n->y->c * n->x->c * taps * gated;
+    if (n->w) {
+        double weights = (double)n->y->c * n->x->c * taps * gated;
+        s->weights += weights;
+        s->multiplied += weights * n->y->b * n->y->h * n->y->w;
+    }
 }
 
 static void test_sd1(void **state)
@@ -71,8 +75,39 @@ static void test_sd1(void **state)
     device_free(dev);
 }
 
+static void test_sdxl(void **state)
+{
+    struct err err;
+    struct arena arena;
+    struct seen s = {.arena = &arena};
+    struct device *dev = hollow_new(DTYPE_F32, see, &s, &err);
+    struct family_model *m = family_sdxl.sketch(dev, &err);
+    assert_non_null(m);
+    struct ops o = {dev, &arena};
+    struct pictor_params params = {0};
+    struct family_picture picture = {128, 128, &params};
+    struct family_words words = {.tokens = 77};
+    arena_plan(&arena);
+    struct family_call *call = family_sdxl.call_new(m, &o, &picture, &words, 1, &err);
+    assert_non_null(call);
+    assert_int_equal(s.count[HOLLOW_LINEAR], 70 + 2); /* the prompt's, and its label's */
+    family_sdxl.predict(m, &o, call, NULL, 0, false, NULL);
+    /* 11 transformers of 70 layers in all; 17 resnets, one convolution at each end, 2 halvings. */
+    assert_int_equal(s.count[HOLLOW_ATTENTION], 2 * 70);
+    assert_int_equal(s.cross, 70);
+    assert_int_equal(s.count[HOLLOW_CONV3X3], 2 * 17 + 2 + 2);
+    assert_int_equal(s.count[HOLLOW_UPSAMPLE], 2);
+    assert_int_equal(s.count[HOLLOW_LAYER_NORM], 3 * 70);
+    assert_int_equal(s.count[HOLLOW_GROUP_NORM], 2 * 17 + 11 + 1);
+    /* All of its published parameters but biases and norms, which are few. */
+    assert_true(fabs(s.weights / 2567463684.0 - 1) < 2e-3);
+    family_sdxl.call_free(call);
+    family_sdxl.free(m);
+    device_free(dev);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sd1)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sd1), cmocka_unit_test(test_sdxl)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

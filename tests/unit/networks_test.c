@@ -82,7 +82,7 @@ static void try(const struct edit *edits, const char *extra, size_t extra_bytes,
     struct checkpoint *cp = checkpoint_open_memory(file, size, &err);
     struct device_options options = {.threads = 1, .bf16 = 1};
     struct device *dev = device_new(&options, &err);
-    if (!dev || !cp || !clip_read(cp, &text, &err) || !unet_read(cp, &net, &err))
+    if (!dev || !cp || !clip_read(cp, CLIP_FIRST, &text, &err) || !unet_read(cp, &net, &err))
         fail_msg("%s", err.msg);
     net.heads = 8;
     struct clip *clip = clip_load(dev, cp, &text, &bytes, &err);

@@ -159,6 +159,35 @@ static void test_shapes(void **state)
     assert_int_equal(count, 32);
 }
 
+/* The SD WebUI's ten steps for SDXL. */
+static void test_align_your_steps_sdxl(void **state)
+{
+    static const double want[] = {14.615,  5.96340, 3.33897, 1.85505, 1.10233, 0.67496,
+                                  0.43114, 0.26062, 0.12252, 0.029,   0};
+    struct schedule s = schedule;
+    s.sdxl = true;
+    int count;
+    double *sigmas = schedule_sigmas(&s, SCHEDULE_ALIGN_YOUR_STEPS, 10, &count, NULL);
+    assert_non_null(sigmas);
+    assert_int_equal(count, 11);
+    for (int i = 0; i < count; i++)
+        assert_true(fabs(sigmas[i] - want[i]) < 1e-5);
+    free(sigmas);
+}
+
+/* The first level stays, the last is nearly all noise, and t and sigma still are each other's. */
+static void test_zero_terminal(void **state)
+{
+    struct schedule s = schedule;
+    schedule_zero_terminal(&s);
+    assert_true(fabs(s.sigmas[0] / schedule.sigmas[0] - 1) < 1e-3);
+    assert_true(fabs(s.sigmas[SCHEDULE_LEVELS - 1] - 4518.7) < 0.2);
+    for (int t = 1; t < SCHEDULE_LEVELS; t++) {
+        assert_true(s.sigmas[t] > s.sigmas[t - 1]);
+        assert_true(schedule_t_of_sigma(&s, s.sigmas[t]) == t);
+    }
+}
+
 static void test_names(void **state)
 {
     static const char *const same[] = {"sgm_uniform", "SGM Uniform", "SGMUniform", "sgm uniform"};
@@ -245,10 +274,11 @@ static void test_scales(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),     cmocka_unit_test(test_t_and_sigma),
-        cmocka_unit_test(test_schedules), cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_names),     cmocka_unit_test(test_flow),
-        cmocka_unit_test(test_scales),
+        cmocka_unit_test(test_table),         cmocka_unit_test(test_t_and_sigma),
+        cmocka_unit_test(test_schedules),     cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_names),         cmocka_unit_test(test_flow),
+        cmocka_unit_test(test_scales),        cmocka_unit_test(test_align_your_steps_sdxl),
+        cmocka_unit_test(test_zero_terminal),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

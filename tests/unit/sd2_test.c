@@ -10,106 +10,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/family/family.h"
-#include "engine/io/safetensors.h"
-#include "engine/pipeline/guided.h"
-#include "tests/unit/nchw.h"
+#include "tests/unit/golden_model.h"
 
-#define TINY "tests/golden/tiny/tiny-ldm.safetensors"
-#define TINY_NAMES "tests/golden/tiny/diffusers/names.tsv"
 #define SD2 "tests/golden/sd2/"
-#define TOKENS "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
 #define BIAS "model.diffusion_model.output_blocks.3.1.transformer_blocks.0.norm1.bias"
-
-/* ---- files ---- */
-
-/* A .safetensors file in the making. */
-struct file {
-    char *header;
-    unsigned char *data;
-    size_t header_used, used;
-};
-
-static struct file file_new(const char *metadata)
-{
-    struct file f = {malloc(1 << 20), malloc(32 << 20), 0, 0};
-    assert_true(f.header && f.data);
-    f.header_used = (size_t)sprintf(f.header, "{\"__metadata__\":{%s}", metadata);
-    return f;
-}
-
-/* `shape`: "64,64"; `third`: which third of its rows, -1: all. */
-static void file_add(struct file *f, const char *name, const char *shape, int third,
-                     const struct raw_tensor *t)
-{
-    size_t bytes = third < 0 ? t->bytes : t->bytes / 3;
-    size_t from = third < 0 ? 0 : (size_t)third * bytes;
-    f->header_used +=
-        (size_t)sprintf(f->header + f->header_used,
-                        ",\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
-                        name, dtype_name(t->dtype), shape, f->used, f->used + bytes);
-    memcpy(f->data + f->used, (const unsigned char *)t->data + from, bytes);
-    f->used += bytes;
-}
-
-static void file_add_whole(struct file *f, const char *name, const struct raw_tensor *t)
-{
-    char shape[96] = "";
-    for (int i = 0; i < t->ndim; i++)
-        sprintf(shape + strlen(shape), "%s%zu", i ? "," : "", t->shape[i]);
-    file_add(f, name, shape, -1, t);
-}
-
-/* The file's bytes; frees what made it. */
-static unsigned char *file_bytes(struct file *f, size_t *size)
-{
-    f->header[f->header_used++] = '}';
-    *size = 8 + f->header_used + f->used;
-    unsigned char *out = malloc(*size);
-    assert_non_null(out);
-    for (int i = 0; i < 8; i++)
-        out[i] = (unsigned char)((uint64_t)f->header_used >> 8 * i);
-    memcpy(out + 8, f->header, f->header_used);
-    memcpy(out + 8 + f->header_used, f->data, f->used);
-    free(f->header);
-    free(f->data);
-    return out;
-}
-
-static void file_write(struct file *f, const char *path)
-{
-    size_t size;
-    unsigned char *bytes = file_bytes(f, &size);
-    FILE *out = fopen(path, "wb");
-    assert_non_null(out);
-    assert_int_equal(fwrite(bytes, 1, size, out), size);
-    assert_int_equal(fclose(out), 0);
-    free(bytes);
-}
-
-static struct safetensors *open_file(const char *path)
-{
-    struct err err;
-    struct safetensors *st = safetensors_open(path, &err);
-    if (!st)
-        fail_msg("%s", err.msg);
-    return st;
-}
-
-static const struct raw_tensor *want(const struct safetensors *st, const char *name)
-{
-    const struct raw_tensor *t = safetensors_find(st, name);
-    if (!t)
-        fail_msg("no tensor %s", name);
-    return t;
-}
 
 /* The single file. `bias` takes the place of the one by which v is told, if it is not NULL;
  * `marker`: there is a tensor "v_pred". */
@@ -204,61 +111,6 @@ static void remove_folder(const char *dir)
 
 /* ---- the model against the golden tensors ---- */
 
-struct fixture {
-    struct device *dev;
-    struct family_model *m;
-    struct safetensors *golden;
-    struct pictor_params params;
-    double limit;
-};
-
-/* `got` is channels-last where the golden tensor is of four dimensions. */
-static void check(const struct fixture *f, const char *name, const float *got,
-                  const struct raw_tensor *t)
-{
-    size_t n = t->bytes / sizeof(float);
-    float *expected = malloc(t->bytes), *turned = malloc(t->bytes);
-    assert_true(expected && turned);
-    memcpy(expected, t->data, t->bytes);
-    if (t->ndim == 4)
-        nchw_from_last(turned, got, (int)t->shape[0], (int)t->shape[1], t->shape[2] * t->shape[3]);
-    else
-        memcpy(turned, got, t->bytes);
-    double diff = 0, norm = 0;
-    for (size_t i = 0; i < n; i++) {
-        diff += ((double)turned[i] - expected[i]) * ((double)turned[i] - expected[i]);
-        norm += (double)expected[i] * expected[i];
-    }
-    double e = sqrt(diff / norm);
-    printf("%-7s %-28s %.2e\n", device_level(f->dev), name, e);
-    assert_true(e <= f->limit);
-    free(expected);
-    free(turned);
-}
-
-static float *floats_of(const struct raw_tensor *t)
-{
-    float *f = malloc(t->bytes);
-    assert_non_null(f);
-    memcpy(f, t->data, t->bytes);
-    return f;
-}
-
-/* Runs the statements over a planning arena and for real. */
-#define RUN(f, ...)                                                                                \
-    do {                                                                                           \
-        struct err err;                                                                            \
-        struct arena arena;                                                                        \
-        struct ops o = {(f)->dev, &arena};                                                         \
-        arena_plan(&arena);                                                                        \
-        for (int real = 0; real < 2; real++) {                                                     \
-            __VA_ARGS__;                                                                           \
-            if (!real)                                                                             \
-                assert_true(arena_init(&arena, arena.peak, &err));                                 \
-        }                                                                                          \
-        arena_free(&arena);                                                                        \
-    } while (0)
-
 /* Tokens, padding, the layer that is read, activation: all at once. */
 static void check_words(struct fixture *f)
 {
@@ -270,8 +122,8 @@ static void check_words(struct fixture *f)
         char name[64];
         struct family_words words;
         for (f->params.clip_skip = 1; f->params.clip_skip <= 2; f->params.clip_skip++) {
-            RUN(f, assert_true(
-                       f->m->family->words(f->m, &o, &f->params, prompts[i][1], &words, &err)));
+            RUN(f, assert_true(f->m->family->words(f->m, &o, &f->params, prompts[i][1], false,
+                                                   &words, &err)));
             assert_int_equal(words.tokens, 77);
             snprintf(name, sizeof name, "%s.states", prompts[i][0]);
             check(f, name, words.states, want(f->golden, name));
@@ -279,97 +131,31 @@ static void check_words(struct fixture *f)
     }
 }
 
-static void check_network(struct fixture *f)
+static void check_networks(struct fixture *f)
 {
     static const struct {
-        const char *size, *time;
+        const char *size, *golden;
         double t;
-    } cases[] = {{"8x8", "t999", 999}, {"8x8", "t500.5", 500.5}, {"9x12", "t999", 999}};
-    float *states[2] = {floats_of(want(f->golden, "prompt.states")),
-                        floats_of(want(f->golden, "unicode.states"))};
-    for (int i = 0; i < 3; i++) {
-        char name[64];
-        snprintf(name, sizeof name, "%s.latent", cases[i].size);
-        const struct raw_tensor *t = want(f->golden, name);
-        float *nchw = floats_of(t), *x = malloc(t->bytes), *y = malloc(t->bytes);
-        assert_true(x && y);
-        nchw_to_last(x, nchw, 2, 4, t->shape[2] * t->shape[3]);
-        struct family_words words[2] = {{.tokens = 77, .states = states[0]},
-                                        {.tokens = 77, .states = states[1]}};
-        struct family_picture picture = {(int)t->shape[3], (int)t->shape[2], &f->params};
-        struct family_call *call;
-        RUN(f, call = f->m->family->call_new(f->m, &o, &picture, words, 2, &err);
-            assert_non_null(call); f->m->family->predict(f->m, &o, call, x, cases[i].t, false, y);
-            f->m->family->call_free(call));
-        snprintf(name, sizeof name, "%s.%s", cases[i].size, cases[i].time);
-        check(f, name, y, want(f->golden, name));
-        free(nchw);
-        free(x);
-        free(y);
-    }
-    free(states[0]);
-    free(states[1]);
+    } cases[] = {
+        {"8x8", "8x8.t999", 999}, {"8x8", "8x8.t500.5", 500.5}, {"9x12", "9x12.t999", 999}};
+    struct family_words words[2] = {
+        {.tokens = 77, .states = floats_of(want(f->golden, "prompt.states"))},
+        {.tokens = 77, .states = floats_of(want(f->golden, "unicode.states"))}};
+    for (int i = 0; i < 3; i++)
+        check_network(f, cases[i].size, cases[i].t, cases[i].golden, words);
+    free((float *)words[0].states);
+    free((float *)words[1].states);
 }
 
-/* A whole picture's latent, last and first to be held against. */
-static void check_trajectory(struct fixture *f, const char *sampler_name, const char *scheduler,
-                             const char *golden)
+static void check_trajectories(struct fixture *f)
 {
-    enum { W = 16, H = 8, C = 4, N = W * H * C, STEPS = 10 };
-    char name[64];
-    float x[N], scratch[4 * N];
-    float *start = floats_of(want(f->golden, "start_noise"));
-    float *states[2] = {floats_of(want(f->golden, "prompt.states")),
-                        floats_of(want(f->golden, "empty.states"))};
-    const struct sampler *sampler = sampler_find(sampler_name, NULL);
-    struct schedule schedule;
-    struct sampler_plan plan;
-    struct noise noise;
-    f->m->family->schedule(f->m, 8 * W, 8 * H, STEPS, &schedule);
-    assert_true(sampler_plan_text(&plan, sampler,
-                                  schedule_kind_of(pictor_scheduler_find(scheduler)), &schedule,
-                                  STEPS, NULL));
-    /* k-diffusion's sigmas are float32; see trajectory_test.c. */
-    snprintf(name, sizeof name, "%s.sigmas", golden);
-    float *sigmas = floats_of(want(f->golden, name));
-    for (int i = 0; i <= STEPS; i++) {
-        assert_true(fabs(plan.sigmas[i] - sigmas[i]) <= 1e-6 * sigmas[i]);
-        plan.sigmas[i] = sigmas[i];
-    }
-    nchw_to_last(x, start, 1, C, W * H);
-    for (int i = 0; i < N; i++)
-        x[i] *= sigmas[0];
-    noise_init(&noise, PICTOR_RNG_CPU, 0);
-    struct guided g;
-    bool ok = false;
-    RUN(f, struct guided_options options = {.ops = &o,
-                                            .model = f->m,
-                                            .schedule = &schedule,
-                                            .picture = {W, H, &f->params},
-                                            .words = {{.tokens = 77, .states = states[0]},
-                                                      {.tokens = 77, .states = states[1]}}};
-        assert_true(guided_new(&g, &options, &err)); struct denoiser d = guided_denoiser(&g);
-        struct sampler_run run = {.sampler = sampler,
-                                  .plan = &plan,
-                                  .pixels = W * H,
-                                  .channels = C,
-                                  .denoiser = d,
-                                  .noise = &noise,
-                                  .eta = NAN};
-        ok = arena_planning(&arena) ? d.denoise(d.ctx, NULL, 1, NULL, &err)
-                                    : sampler_run(&run, x, scratch, &err);
-        assert_true(ok); guided_free(&g));
-    snprintf(name, sizeof name, "%s.latents", golden);
-    struct raw_tensor last = *want(f->golden, name); /* [steps + 1, C, H, W] */
-    last.shape[0] = 1;
-    last.bytes /= STEPS + 1;
-    last.data = (const char *)last.data + STEPS * last.bytes;
-    check(f, golden, x, &last);
-    sampler_plan_free(&plan);
-    free(sigmas);
-    free(start);
-    free(states[0]);
-    free(states[1]);
+    struct family_words words[2] = {
+        {.tokens = 77, .states = floats_of(want(f->golden, "prompt.states"))},
+        {.tokens = 77, .states = floats_of(want(f->golden, "empty.states"))}};
+    check_trajectory(f, "Euler", "uniform", "euler.uniform", words);
+    check_trajectory(f, "DPM++ 2M", "karras", "dpmpp_2m.karras", words);
+    free((float *)words[0].states);
+    free((float *)words[1].states);
 }
 
 static void check_model(const struct checkpoint *cp, const char *level, bool trajectories)
@@ -386,11 +172,9 @@ static void check_model(const struct checkpoint *cp, const char *level, bool tra
     assert_string_equal(f.m->facts.info.architecture, "sd2");
     assert_int_equal(f.m->facts.info.native_width, 768);
     check_words(&f);
-    check_network(&f);
-    if (trajectories) {
-        check_trajectory(&f, "Euler", "uniform", "euler.uniform");
-        check_trajectory(&f, "DPM++ 2M", "karras", "dpmpp_2m.karras");
-    }
+    check_networks(&f);
+    if (trajectories)
+        check_trajectories(&f);
     family->free(f.m);
     safetensors_close(f.golden);
     device_free(f.dev);
