@@ -189,7 +189,7 @@ struct pictor_params {
     int hires_width, hires_height;
     int hires_steps;            /* 0: as steps */
     double hires_strength;      /* denoising strength of the second pass */
-    const char *hires_upscaler; /* "Latent" or "Lanczos" */
+    const char *hires_upscaler; /* "Latent", its five kinds, "Lanczos", "Nearest" */
 
     struct pictor_speed speed;
 

@@ -7,7 +7,6 @@
  * of 8 bits come from libraries and are counted where they are made. */
 #include <math.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
 #include "engine/io/image.h"
@@ -17,6 +16,7 @@
 #include "engine/pipeline/model.h"
 #include "engine/pipeline/params.h"
 #include "engine/pipeline/preview.h"
+#include "engine/pipeline/upscaler.h"
 #include "engine/sample/blend.h"
 #include "engine/sample/noise.h"
 #include "engine/sample/sampler.h"
@@ -292,7 +292,7 @@ static bool decode(struct painting *j, const struct latent *latent, struct picto
 
 /* In place; held before and after. On failure the picture is freed. */
 static bool resize(struct painting *j, struct pictor_image *image, int width, int height,
-                   struct err *err)
+                   enum image_filter filter, struct err *err)
 {
     if (image->width == width && image->height == height)
         return true;
@@ -301,25 +301,26 @@ static bool resize(struct painting *j, struct pictor_image *image, int width, in
     hold(j, (size_t)width * (size_t)height * 3);
     *image = (struct pictor_image){width, height, 3, NULL};
     if (!is_dry(j))
-        ok = image_resize(&old, width, height, IMAGE_LANCZOS, image, err);
+        ok = image_resize(&old, width, height, filter, image, err);
     drop(j, (size_t)old.width * (size_t)old.height * 3);
     pictor_image_free(&old);
     return ok;
 }
 
-/* For the second pass; by way of pixels unless the upscaler is "Latent". */
+/* For the second pass, in the latent or by way of pixels. */
 static bool enlarge(struct painting *j, const struct latent *small, struct latent *large,
                     struct err *err)
 {
     int factor = facts_of(j)->factor;
-    if (strcasecmp(j->p->hires_upscaler, "Latent") == 0) {
-        if (!is_dry(j))
-            latent_resize(small, large);
+    const struct upscaler *upscaler = upscaler_find(j->p->hires_upscaler);
+    if (upscaler->latent) {
+        upscaler_latent(upscaler, j->ops.arena, small, large);
         return true;
     }
     struct pictor_image image = {0};
     bool ok = decode(j, small, &image, err) &&
-              resize(j, &image, large->width * factor, large->height * factor, err) &&
+              resize(j, &image, large->width * factor, large->height * factor, upscaler->image,
+                     err) &&
               encode(j, &image, large, err);
     drop(j, (size_t)image.width * (size_t)image.height * 3);
     pictor_image_free(&image);
@@ -335,7 +336,7 @@ static bool begin_canvas(struct painting *j, struct canvas *canvas, struct laten
         return true;
     hold(j, canvas_bytes(j->asked));
     return (is_dry(j) || canvas_prepare(j->asked, facts_of(j)->factor, canvas, err)) &&
-           resize(j, &canvas->image, p->width, p->height, err) &&
+           resize(j, &canvas->image, p->width, p->height, IMAGE_LANCZOS, err) &&
            encode(j, &canvas->image, latent, err);
 }
 
@@ -426,7 +427,7 @@ static bool run_stages(struct painting *j, const struct passes *passes, struct c
     if (p == asked)
         return true;
     return resize(j, painted, asked->hires_width ? asked->hires_width : asked->width,
-                  asked->hires_width ? asked->hires_height : asked->height, err);
+                  asked->hires_width ? asked->hires_height : asked->height, IMAGE_LANCZOS, err);
 }
 
 /* In j->ops.arena. While planning `out` is left alone. */

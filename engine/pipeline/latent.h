@@ -19,8 +19,4 @@ size_t latent_size(const struct latent *l); /* floats */
 void latent_draw(struct arena *a, const struct pictor_params *p, struct noise *noise,
                  struct latent *out);
 
-/* `out` from `in` at another size: bilinear, half-pixel centres, no antialiasing, which is what
- * "Latent" means in the SD WebUI. As many channels. */
-void latent_resize(const struct latent *in, struct latent *out);
-
 #endif

@@ -2,9 +2,9 @@
 #include "engine/pipeline/params.h"
 
 #include <math.h>
-#include <strings.h>
 
 #include "engine/pipeline/model.h"
+#include "engine/pipeline/upscaler.h"
 
 #define MAX_SIDE 8192 /* far beyond what the models do; memory is the real limit */
 #define MAX_STEPS 1000
@@ -66,9 +66,10 @@ static bool check_hires(const struct family_facts *facts, const struct pictor_pa
         !in_range("hires_steps", p->hires_steps, 0, MAX_STEPS, err) ||
         !in_range("hires_strength", p->hires_strength, 0, 1, err))
         return false;
-    if (strcasecmp(p->hires_upscaler, "Latent") && strcasecmp(p->hires_upscaler, "Lanczos"))
-        return err_set(err, ERR_INVALID, "hires_upscaler must be Latent or Lanczos, got '%.64s'",
-                       p->hires_upscaler);
+    char names[200];
+    if (!upscaler_find(p->hires_upscaler))
+        return err_set(err, ERR_INVALID, "hires_upscaler must be one of %s, got '%.64s'",
+                       upscaler_names(names, sizeof names), p->hires_upscaler);
     return true;
 }
 

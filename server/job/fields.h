@@ -68,8 +68,9 @@ JOB_FIELD(WHOLE, hires_height, .limit = JOB_MAX_SIDE, .multiple = 8, ENGINE(hire
 JOB_FIELD(WHOLE, hires_steps, .limit = JOB_MAX_STEPS, ENGINE(hires_steps), .part = JOB_OF_HIRES,
           .infotext = "Hires steps", .flag = "hires-steps", .value = "N",
           .doc = "steps of the second pass; 0: as many as of the first")
-JOB_FIELD(WORD, hires_upscaler, .words = upscalers, ENGINE(hires_upscaler), .part = JOB_OF_HIRES,
-          .infotext = "Hires upscaler", .always = true, .flag = "hires-upscaler",
+JOB_FIELD(WORD, hires_upscaler, .words = job_upscalers, ENGINE(hires_upscaler),
+          .part = JOB_OF_HIRES, .infotext = "Hires upscaler", .always = true,
+          .flag = "hires-upscaler",
           .doc = "how the first pass is enlarged")
 JOB_FIELD(REAL, hires_strength, .usual = 0.7, .most = 1, ENGINE(hires_strength),
           .part = JOB_OF_HIRES, .infotext = "Hires denoising strength",

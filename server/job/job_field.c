@@ -17,7 +17,15 @@
 
 static const char *const rngs[] = {[PICTOR_RNG_NV] = "nv", [PICTOR_RNG_CPU] = "cpu", NULL};
 static const char *const rng_labels[] = {"GPU", "CPU", NULL};
-static const char *const upscalers[] = {[JOB_LATENT] = "Latent", [JOB_LANCZOS] = "Lanczos", NULL};
+const char *const job_upscalers[] = {[JOB_LATENT] = "Latent",
+                                     [JOB_LANCZOS] = "Lanczos",
+                                     "Nearest",
+                                     "Latent (antialiased)",
+                                     "Latent (bicubic)",
+                                     "Latent (bicubic antialiased)",
+                                     "Latent (nearest)",
+                                     "Latent (nearest-exact)",
+                                     NULL};
 static const char *const mask_modes[] = {"Inpaint masked", "Inpaint not masked", NULL};
 static const char *const mask_areas[] = {"Whole picture", "Only masked", NULL};
 static const char *const alternate_labels[] = {"True", "False", NULL}; /* "all steps" is not it */

@@ -67,7 +67,9 @@ enum job_form {
     JOB_FORM_ETA             /* the key is the sampler's */
 };
 
+/* What a second pass begins from; engine/pipeline/upscaler.c knows them by these names. */
 enum job_upscaler { JOB_LATENT, JOB_LANCZOS };
+extern const char *const job_upscalers[]; /* their words, NULL last */
 
 /* A place in another struct: the engine's parameters or the settings. */
 enum job_place_type {

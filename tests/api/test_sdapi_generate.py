@@ -150,15 +150,26 @@ def test_options_that_pictor_cannot_honour(sd):
     assert "eta_noise_seed_delta can only be 0" in detail[0]["msg"]
 
 
-@pytest.mark.parametrize("upscaler", ["Latent", "None", "Lanczos", None])
-def test_hires(sd, upscaler):
-    done = sd.txt2img(enable_hr=True, hr_scale=2, hr_upscaler=upscaler, denoising_strength=0.7,
-                      hr_second_pass_steps=3)
-    assert done.image.size == (128, 128)
-    assert done.info["width"] == 64
-    name = "Latent" if upscaler in ("Latent", None) else "Lanczos"
-    assert f"Hires upscale: 2.0, Hires steps: 3, Hires upscaler: {name}" in done.text
-    assert "Denoising strength: 0.7" in done.text
+def test_hires(sd):
+    """Whatever a list offers; a picture each."""
+    listed = [u["name"] for u in sd.get("latent-upscale-modes") + sd.get("upscalers")]
+    assert len(listed) == 9 and len(set(listed)) == 9
+    seen = {}
+    for upscaler in [*listed, None, "latent (NEAREST)"]:
+        done = sd.txt2img(enable_hr=True, hr_scale=2, hr_upscaler=upscaler, denoising_strength=0.7,
+                          hr_second_pass_steps=3)
+        assert done.image.size == (128, 128)
+        assert done.info["width"] == 64
+        name = {"None": "Lanczos", None: "Latent", "latent (NEAREST)": "Latent (nearest)"}.get(
+            upscaler, upscaler)
+        assert f"Hires upscale: 2.0, Hires steps: 3, Hires upscaler: {name}, " in done.text
+        assert "Denoising strength: 0.7" in done.text
+        assert seen.setdefault(name, done.image.tobytes()) == done.image.tobytes()
+    assert len(seen) == 8
+    # At twice the size both take the same pixel, and nothing is there to be smoothed.
+    assert seen.pop("Latent (nearest)") == seen["Latent (nearest-exact)"]
+    assert seen.pop("Latent (antialiased)") == seen["Latent"]
+    assert len(set(seen.values())) == 6
 
 
 def test_hires_sizes(sd):

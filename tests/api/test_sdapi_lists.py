@@ -47,7 +47,9 @@ def test_upscalers(sd):
     upscalers = sd.get("upscalers")
     assert upscalers[0]["name"] == "None"  # SillyTavern puts the latent modes behind it
     assert "Lanczos" in [u["name"] for u in upscalers]
-    assert {"name": "Latent"} in sd.get("latent-upscale-modes")
+    assert sd.get("latent-upscale-modes") == [{"name": name} for name in (
+        "Latent", "Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)",
+        "Latent (nearest)", "Latent (nearest-exact)")]
 
 
 def test_models(sd):

@@ -13,6 +13,7 @@
 #include "server/base/settings.h"
 #include "server/http/http.h"
 #include "server/http/http_error.h"
+#include "server/job/job_field.h"
 #include "server/job/registry.h"
 #include "server/paint/dispatch.h"
 #include "server/queue/queue.h"
@@ -99,9 +100,14 @@ void sdapi_upscalers(struct http_request *req)
 
 void sdapi_latent_upscale_modes(struct http_request *req)
 {
-    cJSON *list = cJSON_CreateArray(), *item = cJSON_CreateObject();
-    cJSON_AddStringToObject(item, "name", "Latent");
-    cJSON_AddItemToArray(list, item);
+    cJSON *list = cJSON_CreateArray();
+    for (int i = 0; job_upscalers[i]; i++) {
+        if (strncmp(job_upscalers[i], "Latent", 6) != 0)
+            continue;
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "name", job_upscalers[i]);
+        cJSON_AddItemToArray(list, item);
+    }
     sdapi_reply_json(req, list);
 }
 

@@ -244,11 +244,11 @@ static bool check_hires(const struct sdapi_request *r, const struct job_params *
 
 static bool make_upscaler(const char *name, struct job_params *p, struct sdapi_fault *fault)
 {
-    bool latent = !name || strcasecmp(name, "Latent") == 0;
-    p->hires_upscaler = latent ? JOB_LATENT : JOB_LANCZOS;
     /* "None" is a plain resize, and the WebUI's is Lanczos. */
-    if (latent || strcasecmp(name, "Lanczos") == 0 || strcasecmp(name, "None") == 0)
-        return true;
+    const char *wanted = !name ? "Latent" : strcasecmp(name, "None") == 0 ? "Lanczos" : name;
+    for (p->hires_upscaler = 0; job_upscalers[p->hires_upscaler]; p->hires_upscaler++)
+        if (strcasecmp(job_upscalers[p->hires_upscaler], wanted) == 0)
+            return true;
     refuse(fault, 500, NULL, "could not find upscaler named %.100s", name);
     fault->crash = "Exception";
     return false;
