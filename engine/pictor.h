@@ -130,6 +130,21 @@ struct pictor_model *pictor_model_open_files(struct pictor_engine *engine,
 /* pictor_files_open, pictor_model_open_files and pictor_files_close in one. */
 struct pictor_model *pictor_model_open(struct pictor_engine *engine, const char *path,
                                        struct err *err);
+
+/* A LoRA: a small file that changes a model's weights. */
+#define PICTOR_LORAS_MAX 16
+struct pictor_lora {
+    const char *name;  /* for messages */
+    int fd;            /* of the .safetensors file, to read from */
+    double unet, text; /* how much of it, in the UNet and in text encoders; 0: nothing */
+};
+
+/* From now on the model is what was opened with these LoRAs, and no others, merged into it, one
+ * after another; of none, bit for bit what was opened. At most PICTOR_LORAS_MAX; their files may be
+ * closed afterwards. On failure (ERR_INVALID, ERR_UNSUPPORTED) the model has none. */
+bool pictor_model_merge(struct pictor_model *model, const struct pictor_lora *loras, size_t count,
+                        struct err *err);
+
 void pictor_model_free(struct pictor_model *model);
 const struct pictor_model_info *pictor_model_info(const struct pictor_model *model);
 

@@ -10,9 +10,12 @@ struct device_table {
     void (*free)(struct device *dev);
     double (*peak)(struct device *dev);
     uint64_t (*beats)(const struct device *dev);
+    void (*run)(struct device *dev, size_t n, pool_fn *fn, void *ctx);
     struct matrix *(*matrix_new)(struct device *dev, enum matrix_kind kind, int k,
                                  const struct matrix_part *parts, int count, bool coarse,
                                  struct err *err);
+    void (*matrix_refill)(struct device *dev, struct matrix *m, const struct matrix_part *parts,
+                          int count);
     void (*matrix_free)(struct matrix *m);
     void (*linear)(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
                    const struct epilogue *e);

@@ -47,6 +47,11 @@ double device_peak(struct device *dev)
     return dev->table->peak(dev);
 }
 
+void device_run(struct device *dev, size_t n, pool_fn *fn, void *ctx)
+{
+    dev->table->run(dev, n, fn, ctx);
+}
+
 struct matrix *matrix_new_stacked(struct device *dev, enum matrix_kind kind, int k,
                                   const struct matrix_part *parts, int count, struct err *err)
 {
@@ -67,6 +72,15 @@ struct matrix *matrix_new(struct device *dev, enum matrix_kind kind, int n, int 
 {
     struct matrix_part part = {n, w_dtype, bias_dtype, w, bias};
     return matrix_new_stacked(dev, kind, k, &part, 1, err);
+}
+
+void matrix_refill(struct device *dev, struct matrix *m, const struct matrix_part *parts, int count)
+{
+    int n = 0;
+    for (int i = 0; i < count; i++)
+        n += parts[i].n;
+    assert(n == (m->kind == MATRIX_GATED ? 2 * m->n : m->n));
+    dev->table->matrix_refill(dev, m, parts, count);
 }
 
 void matrix_free(struct matrix *m)

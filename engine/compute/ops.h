@@ -14,6 +14,7 @@
 
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
+#include "engine/base/pool.h"
 #include "engine/compute/tensor.h"
 
 struct device;
@@ -32,8 +33,11 @@ void device_free(struct device *dev);
 const char *device_level_name(int i);
 const char *device_level(const struct device *dev); /* the one in use */
 int device_threads(const struct device *dev);
-uint64_t device_beats(const struct device *dev); /* operations so far, about; any thread */
+uint64_t device_beats(const struct device *dev);   /* operations so far, about; any thread */
 enum dtype device_dtype(const struct device *dev); /* of activations */
+
+/* Runs fn(ctx, task, thread) for every task < n on the device's threads. */
+void device_run(struct device *dev, size_t n, pool_fn *fn, void *ctx);
 
 /* FLOP/s of all threads multiplying registers, measured now, in about 10 ms: what no operation can
  * exceed. */
@@ -69,6 +73,10 @@ struct matrix *matrix_new_stacked(struct device *dev, enum matrix_kind kind, int
  * MATRIX_UPSAMPLE, which stays as it is, as everything does on other devices. */
 struct matrix *matrix_new_coarse(struct device *dev, enum matrix_kind kind, int k,
                                  const struct matrix_part *parts, int count, struct err *err);
+
+/* Packs other weights into a matrix: parts as many and of the sizes that it was made of. */
+void matrix_refill(struct device *dev, struct matrix *m, const struct matrix_part *parts,
+                   int count);
 
 void matrix_free(struct matrix *m);
 size_t matrix_bytes(const struct matrix *m);

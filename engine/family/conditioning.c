@@ -58,12 +58,17 @@ static void entry_free(struct entry *e)
     *e = (struct entry){0};
 }
 
+void conditioning_forget(struct conditioning *c)
+{
+    for (int i = 0; i < KEPT; i++)
+        entry_free(&c->kept[i]);
+}
+
 void conditioning_free(struct conditioning *c)
 {
     if (!c)
         return;
-    for (int i = 0; i < KEPT; i++)
-        entry_free(&c->kept[i]);
+    conditioning_forget(c);
     free(c->zeros);
     free(c);
 }

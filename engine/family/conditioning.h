@@ -25,6 +25,9 @@ struct conditioning *conditioning_new(const struct conditioning_encoder *encoder
                                       const struct tokenizer *tokenizer, struct err *err);
 void conditioning_free(struct conditioning *c);
 
+/* Forgets prompts: the text encoders are other ones now. */
+void conditioning_forget(struct conditioning *c);
+
 /* States of the last layer but skip - 1, where an encoder does not say itself which is read; 77
  * tokens a chunk. `pooled` is the first chunk's, of the last encoder. As struct family's `words`,
  * planning included. */

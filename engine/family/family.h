@@ -67,6 +67,10 @@ struct family {
     /* Loads the weights; the checkpoint must outlive the model. Returns owned. */
     struct family_model *(*open)(struct device *dev, const struct checkpoint *cp, struct err *err);
     void (*free)(struct family_model *m);
+    /* From now on the weights are the checkpoint's with these LoRAs, whatever they were; on failure
+     * the checkpoint's alone. NULL: the family has no LoRAs. */
+    bool (*merge)(struct family_model *m, const struct pictor_lora *loras, size_t count,
+                  struct err *err);
     /* A model of the published size without weights, for a hollow device (compute/hollow.h).
      * May be NULL. Returns owned. */
     struct family_model *(*sketch)(struct device *dev, struct err *err);

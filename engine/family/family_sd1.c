@@ -74,6 +74,7 @@ const struct family family_sd1 = {
     .read = read_facts,
     .open = open_model,
     .free = stable_free,
+    .merge = stable_merge,
     .sketch = sketch,
     .schedule = stable_schedule,
     .fit = stable_fit,

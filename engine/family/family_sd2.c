@@ -86,6 +86,7 @@ const struct family family_sd2 = {
     .read = read_facts,
     .open = open_model,
     .free = stable_free,
+    .merge = stable_merge,
     .schedule = stable_schedule,
     .words = stable_words,
     .call_new = stable_call_new,

@@ -9,6 +9,9 @@
 struct stable {
     struct family_model base;
     struct stable_config config;
+    struct device *dev;          /* borrowed, as the checkpoint is */
+    const struct checkpoint *cp; /* NULL of a sketch */
+    struct weights weights;
     struct tokenizer *tokenizer;
     struct clip *clip[CONDITIONING_ENCODERS];
     struct unet *unet;
@@ -130,17 +133,20 @@ struct family_model *stable_open(const struct family *family, struct device *dev
     }
     s->base = (struct family_model){family, *facts};
     s->config = *config;
-    size_t *bytes = &s->base.facts.info.weight_bytes;
+    s->dev = dev;
+    s->cp = cp;
     struct conditioning_encoder encoders[CONDITIONING_ENCODERS];
     bool ok = (s->tokenizer = tokenizer_new(err));
     for (int i = 0; ok && i < config->encoders; i++) {
-        ok = (s->clip[i] = clip_load(dev, cp, &config->clip[i], bytes, err));
+        ok = (s->clip[i] = clip_load(dev, cp, &config->clip[i], &s->weights, err));
         encoders[i] = (struct conditioning_encoder){s->clip[i], config->pad[i], config->skip[i]};
     }
-    if (ok && (s->unet = unet_load(dev, cp, &config->unet, bytes, err)) &&
-        (s->vae = vae_load(dev, cp, &config->vae, bytes, err)) &&
-        (s->conditioning = conditioning_new(encoders, config->encoders, s->tokenizer, err)))
+    if (ok && (s->unet = unet_load(dev, cp, &config->unet, &s->weights, err)) &&
+        (s->vae = vae_load(dev, cp, &config->vae, &s->weights, err)) &&
+        (s->conditioning = conditioning_new(encoders, config->encoders, s->tokenizer, err))) {
+        s->base.facts.info.weight_bytes = s->weights.bytes;
         return &s->base;
+    }
     stable_free(&s->base);
     return NULL;
 }
@@ -155,9 +161,8 @@ struct family_model *stable_sketch(const struct family *family, struct device *d
     }
     s->base = (struct family_model){family, stable_facts(config)};
     s->config = *config;
-    size_t bytes = 0;
-    if ((s->unet = unet_load(dev, NULL, &config->unet, &bytes, err)) &&
-        (s->vae = vae_load(dev, NULL, &config->vae, &bytes, err)))
+    if ((s->unet = unet_load(dev, NULL, &config->unet, NULL, err)) &&
+        (s->vae = vae_load(dev, NULL, &config->vae, NULL, err)))
         return &s->base;
     stable_free(&s->base);
     return NULL;
@@ -174,7 +179,29 @@ void stable_free(struct family_model *m)
     for (int i = 0; i < CONDITIONING_ENCODERS; i++)
         clip_free(s->clip[i]);
     tokenizer_free(s->tokenizer);
+    weights_free(&s->weights);
     free(s);
+}
+
+bool stable_merge(struct family_model *m, const struct pictor_lora *loras, size_t count,
+                  struct err *err)
+{
+    struct stable *s = (struct stable *)m;
+    struct lora *open[PICTOR_LORAS_MAX] = {NULL};
+    struct lora_use uses[PICTOR_LORAS_MAX];
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++) {
+        ok = (open[i] = lora_open(loras[i].fd, loras[i].name, s->cp, err)) != NULL;
+        uses[i] = (struct lora_use){open[i], loras[i].unet, loras[i].text};
+    }
+    if (ok)
+        ok = weights_merge(&s->weights, s->dev, s->cp, uses, count, err);
+    else
+        weights_merge(&s->weights, s->dev, s->cp, NULL, 0, NULL);
+    conditioning_forget(s->conditioning);
+    for (size_t i = 0; i < count; i++)
+        lora_free(open[i]);
+    return ok;
 }
 
 void stable_schedule(const struct family_model *m, int width, int height, int steps,

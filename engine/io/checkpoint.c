@@ -256,6 +256,16 @@ const struct raw_tensor *checkpoint_findf(const struct checkpoint *cp, const cha
     return checkpoint_find(cp, name);
 }
 
+size_t checkpoint_count(const struct checkpoint *cp)
+{
+    return cp->count;
+}
+
+const struct raw_tensor *checkpoint_at(const struct checkpoint *cp, size_t i)
+{
+    return &cp->tensors[i];
+}
+
 bool checkpoint_has(const struct checkpoint *cp, const char *prefix)
 {
     for (size_t i = 0; i < cp->count; i++)

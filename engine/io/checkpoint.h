@@ -39,6 +39,10 @@ const struct raw_tensor *checkpoint_find(const struct checkpoint *cp, const char
 const struct raw_tensor *checkpoint_findf(const struct checkpoint *cp, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Every tensor, in order of name: i < checkpoint_count. */
+size_t checkpoint_count(const struct checkpoint *cp);
+const struct raw_tensor *checkpoint_at(const struct checkpoint *cp, size_t i);
+
 /* Whether some tensor's name begins so. */
 bool checkpoint_has(const struct checkpoint *cp, const char *prefix);
 

@@ -112,10 +112,10 @@ static void load_projection(struct loader *l, struct clip *c, const char *root)
 }
 
 struct clip *clip_load(struct device *dev, const struct checkpoint *cp,
-                       const struct clip_config *config, size_t *bytes, struct err *err)
+                       const struct clip_config *config, struct weights *weights, struct err *err)
 {
     static const char *const qkv[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"};
-    struct loader l = {.dev = dev, .cp = cp, .err = err};
+    struct loader l = {.dev = dev, .cp = cp, .err = err, .weights = weights};
     struct clip *c = calloc(1, sizeof *c);
     if (!c) {
         err_set(err, ERR_INTERNAL, "no memory for a text encoder");
@@ -162,7 +162,6 @@ struct clip *clip_load(struct device *dev, const struct checkpoint *cp,
         load_projection(&l, c, config->root);
     if (l.failed)
         goto fail;
-    *bytes += l.bytes;
     return c;
 fail:
     clip_free(c);

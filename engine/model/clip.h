@@ -4,6 +4,7 @@
 
 #include "engine/compute/ops.h"
 #include "engine/io/checkpoint.h"
+#include "engine/model/weights.h"
 
 /* What the names of a model's text encoders begin with (io/names.h). */
 #define CLIP_FIRST "cond_stage_model.transformer."
@@ -25,10 +26,10 @@ bool clip_read(const struct checkpoint *cp, const char *root, struct clip_config
 
 struct clip;
 
-/* Packs the weights for the device; *bytes is increased by their size. The token embeddings stay
- * in the checkpoint, which must outlive it. Returns owned. */
+/* Packs the weights for the device and lists them in `weights`, which may be NULL. The token
+ * embeddings stay in the checkpoint, which must outlive it. Returns owned. */
 struct clip *clip_load(struct device *dev, const struct checkpoint *cp,
-                       const struct clip_config *config, size_t *bytes, struct err *err);
+                       const struct clip_config *config, struct weights *weights, struct err *err);
 void clip_free(struct clip *c);
 
 int clip_layers(const struct clip *c);

@@ -27,24 +27,20 @@ static bool get(struct loader *l, const char *prefix, const char *name, const ch
 static struct matrix *load(struct loader *l, enum matrix_kind kind, const char *prefix,
                            const char *const *names, int count, int n, int k, bool bias)
 {
-    struct matrix_part parts[4] = {{0}};
-    struct raw_tensor w[4];
+    struct matrix_part parts[WEIGHTS_PARTS] = {{0}};
+    struct raw_tensor w[WEIGHTS_PARTS], b[WEIGHTS_PARTS] = {{0}};
     const size_t shape[4] = {(size_t)n, (size_t)k, 3, 3};
     for (int i = 0; i < count; i++) {
-        struct raw_tensor b = {0};
         if (!get(l, prefix, names[i], ".weight", kind < MATRIX_CONV3X3 ? 2 : 4, shape, &w[i]) ||
-            (bias && !get(l, prefix, names[i], ".bias", 1, shape, &b)))
+            (bias && !get(l, prefix, names[i], ".bias", 1, shape, &b[i])))
             return NULL;
-        parts[i] = (struct matrix_part){n, w[i].dtype, b.dtype, w[i].data, b.data};
+        parts[i] = (struct matrix_part){n, w[i].dtype, b[i].dtype, w[i].data, b[i].data};
     }
     struct matrix *m =
         (l->coarse ? matrix_new_coarse : matrix_new_stacked)(l->dev, kind, k, parts, count, l->err);
     for (int i = 0; i < count && l->cp; i++)
         checkpoint_release(l->cp, &w[i]);
-    if (m)
-        l->bytes += matrix_bytes(m);
-    else
-        l->failed = true;
+    l->failed = !m || (l->cp && l->weights && !weights_add(l->weights, m, w, b, count, l->err));
     return m;
 }
 
@@ -115,7 +111,8 @@ float *layers_floats(struct loader *l, const char *prefix, const char *name, int
         return NULL;
     }
     dtype_to_f32(t.dtype, t.data, f, n);
-    l->bytes += n * sizeof *f;
+    if (l->weights)
+        l->weights->bytes += n * sizeof *f;
     return f;
 }
 

@@ -8,6 +8,7 @@
 
 #include "engine/compute/ops.h"
 #include "engine/io/checkpoint.h"
+#include "engine/model/weights.h"
 
 #define LAYERS_GROUPS 32      /* groups of every group norm of SD */
 #define LAYERS_MAX_HEAD 1024  /* channels of one attention head */
@@ -18,8 +19,8 @@ struct loader {
     const struct checkpoint *cp; /* NULL: every tensor is there and of zeros, for a hollow device */
     struct err *err;
     bool failed;
-    bool coarse;  /* what is loaded now may be int8: see matrix_new_coarse */
-    size_t bytes; /* packed weights so far */
+    bool coarse;             /* what is loaded now may be int8: see matrix_new_coarse */
+    struct weights *weights; /* what is loaded is listed there; may be NULL */
 };
 
 /* A tensor is called PREFIX NAME ".weight" and ".bias". */

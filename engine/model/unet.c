@@ -270,9 +270,9 @@ static void load_blocks(struct loader *l, struct unet *u)
 }
 
 struct unet *unet_load(struct device *dev, const struct checkpoint *cp,
-                       const struct unet_config *config, size_t *bytes, struct err *err)
+                       const struct unet_config *config, struct weights *weights, struct err *err)
 {
-    struct loader l = {.dev = dev, .cp = cp, .err = err};
+    struct loader l = {.dev = dev, .cp = cp, .err = err, .weights = weights};
     struct unet *u = calloc(1, sizeof *u);
     if (!u) {
         err_set(err, ERR_INTERNAL, "no memory for a UNet");
@@ -324,7 +324,6 @@ struct unet *unet_load(struct device *dev, const struct checkpoint *cp,
     u->conv_out = layers_conv3x3(&l, ROOT, "out.2", config->out_channels, mc);
     if (l.failed)
         goto fail;
-    *bytes += l.bytes;
     return u;
 fail:
     unet_free(u);

@@ -5,6 +5,7 @@
 
 #include "engine/compute/ops.h"
 #include "engine/io/checkpoint.h"
+#include "engine/model/weights.h"
 
 #define UNET_LEVELS 8 /* most resolutions */
 
@@ -27,9 +28,10 @@ bool unet_read(const struct checkpoint *cp, struct unet_config *out, struct err 
 
 struct unet;
 
-/* Packs the weights for the device; *bytes is increased by their size. Returns owned. */
+/* Packs the weights for the device and lists them in `weights`, which may be NULL. Returns owned.
+ */
 struct unet *unet_load(struct device *dev, const struct checkpoint *cp,
-                       const struct unet_config *config, size_t *bytes, struct err *err);
+                       const struct unet_config *config, struct weights *weights, struct err *err);
 void unet_free(struct unet *u);
 
 /* What the network knows of a prompt: keys and values of every cross-attention and the embedding of

@@ -192,10 +192,10 @@ static void load_decoder(struct loader *l, struct chain *ch, const struct vae_co
 }
 
 struct vae *vae_load(struct device *dev, const struct checkpoint *cp,
-                     const struct vae_config *config, size_t *bytes, struct err *err)
+                     const struct vae_config *config, struct weights *weights, struct err *err)
 {
     const char *root = "first_stage_model.";
-    struct loader l = {.dev = dev, .cp = cp, .err = err};
+    struct loader l = {.dev = dev, .cp = cp, .err = err, .weights = weights};
     int levels = config->levels, z = config->channels;
     if (!check_channels(config->encoder_channels, levels, config->encoder_blocks, err) ||
         !check_channels(config->decoder_channels, levels, config->decoder_blocks, err))
@@ -216,7 +216,6 @@ struct vae *vae_load(struct device *dev, const struct checkpoint *cp,
         vae_free(v);
         return NULL;
     }
-    *bytes += l.bytes;
     return v;
 }
 

@@ -6,6 +6,7 @@
 
 #include "engine/compute/ops.h"
 #include "engine/io/checkpoint.h"
+#include "engine/model/weights.h"
 
 #define VAE_LEVELS 8 /* most resolutions */
 
@@ -24,9 +25,10 @@ bool vae_read(const struct checkpoint *cp, struct vae_config *out, struct err *e
 
 struct vae;
 
-/* Packs the weights for the device; *bytes is increased by their size. Returns owned. */
+/* Packs the weights for the device and lists them in `weights`, which may be NULL. Returns owned.
+ */
 struct vae *vae_load(struct device *dev, const struct checkpoint *cp,
-                     const struct vae_config *config, size_t *bytes, struct err *err);
+                     const struct vae_config *config, struct weights *weights, struct err *err);
 void vae_free(struct vae *v);
 
 int vae_factor(const struct vae *v); /* pixels a side of one latent pixel */

@@ -85,9 +85,9 @@ static void text(struct device *dev, const struct checkpoint *cp,
 {
     static const char *const names[] = {"empty", "prompt", "full"};
     struct err err;
-    size_t bytes = 0, n;
+    size_t n;
     struct safetensors *st = open_golden(dir, "text.safetensors");
-    struct clip *clip = clip_load(dev, cp, &config->clip[0], &bytes, &err);
+    struct clip *clip = clip_load(dev, cp, &config->clip[0], NULL, &err);
     if (!clip)
         die(err.msg);
     float *out = malloc((size_t)77 * (size_t)config->clip[0].width * sizeof *out);
@@ -121,9 +121,9 @@ static void unet(struct device *dev, const struct checkpoint *cp,
                  {"latent", "t500.5.eps", 2, 64, 64, 500.5f},
                  {"small.latent", "small.t20.25.eps", 1, 24, 32, 20.25f}};
     struct err err;
-    size_t bytes = 0, n;
+    size_t n;
     struct safetensors *st = open_golden(dir, "unet.safetensors");
-    struct unet *u = unet_load(dev, cp, &config->unet, &bytes, &err);
+    struct unet *u = unet_load(dev, cp, &config->unet, NULL, &err);
     if (!u)
         die(err.msg);
     float *context = read_tensor(st, "c77", &n);
@@ -145,9 +145,9 @@ static void vae(struct device *dev, const struct checkpoint *cp, const struct st
                 const char *dir)
 {
     struct err err;
-    size_t bytes = 0, n;
+    size_t n;
     struct safetensors *st = open_golden(dir, "vae.safetensors");
-    struct vae *v = vae_load(dev, cp, &config->vae, &bytes, &err);
+    struct vae *v = vae_load(dev, cp, &config->vae, NULL, &err);
     if (!v)
         die(err.msg);
     for (int side = 256; side <= 512; side *= 2) {

@@ -109,8 +109,7 @@ static float *floats(size_t n)
 static void text(const struct fixture *f)
 {
     struct err err;
-    size_t bytes = 0;
-    struct clip *c = clip_load(f->dev, f->cp, &f->clip, &bytes, &err);
+    struct clip *c = clip_load(f->dev, f->cp, &f->clip, NULL, &err);
     struct safetensors *st = safetensors_open(DIR "text.safetensors", &err);
     assert_true(c && st);
     static const char *const names[] = {"empty", "prompt", "unicode", "full"};
@@ -211,8 +210,7 @@ static void merging_case(const struct fixture *f, const struct unet *u,
 static void unet(const struct fixture *f)
 {
     struct err err;
-    size_t bytes = 0;
-    struct unet *u = unet_load(f->dev, f->cp, &f->unet, &bytes, &err);
+    struct unet *u = unet_load(f->dev, f->cp, &f->unet, NULL, &err);
     struct safetensors *st = safetensors_open(DIR "unet.safetensors", &err);
     if (!u || !st)
         fail_msg("%s", err.msg);
@@ -240,8 +238,7 @@ static void unet(const struct fixture *f)
 static void vae(const struct fixture *f)
 {
     struct err err;
-    size_t bytes = 0;
-    struct vae *v = vae_load(f->dev, f->cp, &f->vae, &bytes, &err);
+    struct vae *v = vae_load(f->dev, f->cp, &f->vae, NULL, &err);
     struct safetensors *st = safetensors_open(DIR "vae.safetensors", &err);
     if (!v || !st)
         fail_msg("%s", err.msg);

@@ -75,7 +75,7 @@ static unsigned char *remade(const struct edit *edits, const char *extra, size_t
 static void try(const struct edit *edits, const char *extra, size_t extra_bytes, const char *word)
 {
     struct err err = {0};
-    size_t size, bytes = 0;
+    size_t size;
     struct clip_config text;
     struct unet_config net;
     unsigned char *file = remade(edits, extra, extra_bytes, &size);
@@ -85,8 +85,8 @@ static void try(const struct edit *edits, const char *extra, size_t extra_bytes,
     if (!dev || !cp || !clip_read(cp, CLIP_FIRST, &text, &err) || !unet_read(cp, &net, &err))
         fail_msg("%s", err.msg);
     net.heads = 8;
-    struct clip *clip = clip_load(dev, cp, &text, &bytes, &err);
-    struct unet *unet = clip ? unet_load(dev, cp, &net, &bytes, &err) : NULL;
+    struct clip *clip = clip_load(dev, cp, &text, NULL, &err);
+    struct unet *unet = clip ? unet_load(dev, cp, &net, NULL, &err) : NULL;
     if (!word != (unet != NULL))
         fail_msg("%s: %s", word ? word : "unchanged", unet ? "was loaded" : err.msg);
     if (word) {

@@ -1,10 +1,6 @@
 /* sdxl_test.c: Stable Diffusion XL and its refiner against transformers, diffusers and k-diffusion
  * (tests/golden, "sdxl"): words, network and whole trajectories, from both layouts; and how a
- * checkpoint says what it predicts.
- *
- * The model is put together here: its text encoders and UNet are sdxl/weights.safetensors, in the
- * refiner some of them from sdxl/refiner.safetensors, the table of tokens and the autoencoder those
- * of the tiny SD 1.x model. */
+ * checkpoint says what it predicts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,84 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/unit/golden_model.h"
-
-#define SDXL "tests/golden/sdxl/"
-#define FIRST "conditioner.embedders.0."
-#define SECOND "conditioner.embedders.1."
-#define PROMPT "a photo of an astronaut riding a horse on mars"
-#define CAT "a cat \xf0\x9f\x90\xb1 and a dog\xf0\x9f\x90\xb6!"
-
-enum { NARROW = 64, WIDE = 128, TOKENS_A_CHUNK = 77 }; /* states of one text encoder, of two */
+#include "tests/unit/golden_sdxl.h"
 
 /* ---- files ---- */
-
-static bool starts(const char *name, const char *with)
-{
-    return strncmp(name, with, strlen(with)) == 0;
-}
-
-static void add_marker(struct file *f, const char *name)
-{
-    static unsigned char nothing[4];
-    struct raw_tensor t = {.dtype = DTYPE_F32, .data = nothing, .bytes = 4};
-    file_add(f, name, "", -1, &t);
-}
-
-/* The refiner's one text encoder is SDXL's second, and is called the first. */
-static void add_for_refiner(struct file *f, const struct raw_tensor *t,
-                            const struct safetensors *refiner)
-{
-    char name[160];
-    const struct raw_tensor *other = safetensors_find(refiner, t->name);
-    if (starts(t->name, SECOND)) {
-        snprintf(name, sizeof name, FIRST "%s", t->name + strlen(SECOND));
-        file_add_whole(f, name, t);
-    } else if (!starts(t->name, FIRST)) {
-        file_add_whole(f, t->name, other ? other : t);
-    }
-}
-
-/* `markers`: names of empty tensors, which end with a NULL. */
-static struct checkpoint *single_file(bool refiner, const char *metadata,
-                                      const char *const *markers, unsigned char **bytes)
-{
-    struct err err;
-    size_t size;
-    struct safetensors *tiny = open_file(TINY), *sdxl = open_file(SDXL "weights.safetensors"),
-                       *other = open_file(SDXL "refiner.safetensors");
-    struct file f = file_new(metadata);
-    for (size_t i = 0; i < safetensors_count(sdxl); i++) {
-        const struct raw_tensor *t = safetensors_at(sdxl, i);
-        if (refiner)
-            add_for_refiner(&f, t, other);
-        else
-            file_add_whole(&f, t->name, t);
-    }
-    for (size_t i = 0; i < safetensors_count(tiny); i++) {
-        const struct raw_tensor *t = safetensors_at(tiny, i);
-        if (starts(t->name, "first_stage_model."))
-            file_add_whole(&f, t->name, t);
-    }
-    const struct raw_tensor *tokens = want(tiny, TOKENS);
-    if (refiner) {
-        file_add_whole(&f, FIRST "model.token_embedding.weight", tokens);
-    } else {
-        file_add_whole(&f, FIRST "transformer.text_model.embeddings.token_embedding.weight",
-                       tokens);
-        file_add_whole(&f, SECOND "model.token_embedding.weight", tokens);
-    }
-    for (; *markers; markers++)
-        add_marker(&f, *markers);
-    *bytes = file_bytes(&f, &size);
-    struct checkpoint *cp = checkpoint_open_memory(*bytes, size, &err);
-    if (!cp)
-        fail_msg("%s", err.msg);
-    safetensors_close(other);
-    safetensors_close(sdxl);
-    safetensors_close(tiny);
-    return cp;
-}
 
 static const char *const folders[] = {"unet", "vae", "text_encoder", "text_encoder_2", "scheduler"};
 static const char *const weights[] = {"diffusion_pytorch_model.safetensors",
@@ -200,18 +121,6 @@ static void fixture_free(struct fixture *f)
     device_free(f->dev);
 }
 
-/* Columns [from, from + width) of a golden tensor's rows. */
-static float *columns(const struct raw_tensor *t, int from, int width)
-{
-    size_t rows = t->shape[0], all = t->shape[1];
-    float *whole = floats_of(t), *out = malloc(rows * (size_t)width * sizeof *out);
-    assert_non_null(out);
-    for (size_t i = 0; i < rows; i++)
-        memcpy(out + i * (size_t)width, whole + i * all + from, (size_t)width * sizeof *out);
-    free(whole);
-    return out;
-}
-
 /* A chunk's states: of the second text encoder alone, or of both. */
 static void check_states(const struct fixture *f, const char *name, int width, const float *got)
 {
@@ -268,25 +177,6 @@ static void check_words(struct fixture *f, int width)
         assert_true(words.pooled[i] == 0);
     words = words_of(f, PROMPT, true);
     check_states(f, "prompt.states", width, words.states);
-}
-
-/* One of the golden tensors' prompts as the network takes it. Owns its numbers. */
-static struct family_words golden_words(const struct fixture *f, const char *prompt, int width,
-                                        bool negative)
-{
-    char name[64];
-    snprintf(name, sizeof name, "%s.states", prompt);
-    struct family_words words = {.tokens = TOKENS_A_CHUNK, .negative = negative};
-    words.states = columns(want(f->golden, name), WIDE - width, width);
-    snprintf(name, sizeof name, "%s.pooled", prompt);
-    words.pooled = floats_of(want(f->golden, name));
-    return words;
-}
-
-static void words_free(struct family_words *words)
-{
-    free((float *)words->states);
-    free((float *)words->pooled);
 }
 
 static void check_networks(struct fixture *f, int width, const char *suffix)

@@ -63,11 +63,18 @@ static double peak(struct device *dev)
     return sum / took;
 }
 
+static void device_tasks(struct device *dev, size_t n, pool_fn *fn, void *ctx)
+{
+    pool_run(((struct cpu_device *)dev)->pool, n, fn, ctx);
+}
+
 static const struct device_table table = {
     .free = device_destroy,
     .peak = peak,
     .beats = beats,
+    .run = device_tasks,
     .matrix_new = cpu_matmul_new,
+    .matrix_refill = cpu_matmul_refill,
     .matrix_free = cpu_matmul_free,
     .linear = cpu_matmul_linear,
     .conv3x3 = cpu_matmul_conv3x3,

@@ -181,6 +181,14 @@ static void pack_panel(void *ctx, size_t task, int thread)
     }
 }
 
+void cpu_matmul_refill(struct device *dev, struct matrix *matrix, const struct matrix_part *parts,
+                       int count)
+{
+    struct cpu_matrix *m = (struct cpu_matrix *)matrix;
+    struct pack p = {(struct cpu_device *)dev, m, parts, count};
+    pool_run(p.dev->pool, (size_t)m->phases * (size_t)m->panels, pack_panel, &p);
+}
+
 struct matrix *cpu_matmul_new(struct device *dev, enum matrix_kind kind, int k,
                               const struct matrix_part *parts, int count, bool coarse,
                               struct err *err)
@@ -229,8 +237,7 @@ struct matrix *cpu_matmul_new(struct device *dev, enum matrix_kind kind, int k,
 #ifdef MADV_HUGEPAGE
     madvise(m->w, m->mapped, MADV_HUGEPAGE);
 #endif
-    struct pack p = {(struct cpu_device *)dev, m, parts, count};
-    pool_run(p.dev->pool, (size_t)m->phases * (size_t)m->panels, pack_panel, &p);
+    cpu_matmul_refill(dev, &m->base, parts, count);
     return &m->base;
 }
 
@@ -414,8 +421,7 @@ static void run_product(struct product *p)
 
 /* For a coarse matrix x is rounded to `q`, which takes its place. */
 static struct product product_of(struct ops *o, struct tensor *y, const struct tensor *x,
-                                 const struct matrix *w, const struct epilogue *e,
-                                 struct tensor *q)
+                                 const struct matrix *w, const struct epilogue *e, struct tensor *q)
 {
     struct product p = {
         .dev = cpu_of(o), .w = (const struct cpu_matrix *)w, .e = e, .y = y, .x = x};

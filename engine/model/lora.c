@@ -1,0 +1,453 @@
+/* lora.c: All layouts come down to one: a module's key, in which dots are underscores,
+ * "unet_input_blocks_4_1_proj_in" or "te2_text_model_encoder_layers_0_mlp_fc1". The checkpoint's
+ * weights have such keys, too, and are looked up by them. */
+#include "engine/model/lora.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/io/safetensors.h"
+#include "engine/model/clip.h"
+
+#define KEY_SIZE 256
+#define UNET "model.diffusion_model."
+
+/* A weight of the checkpoint under its key. */
+struct target {
+    char *key;
+    const struct raw_tensor *tensor;
+    int third; /* of its rows that are meant, 0..2; -1: all */
+};
+
+struct module {
+    char *key;
+    const struct raw_tensor *parts[LORA_PARTS]; /* in the file */
+    const struct target *target;
+};
+
+struct lora {
+    struct safetensors *st;
+    struct target *targets; /* in order of key */
+    struct module *modules; /* those with a target, in order of the target's tensor */
+    size_t target_count, module_count;
+    int left;
+};
+
+/* ---- keys of the checkpoint ---- */
+
+static void flatten(char *s)
+{
+    for (; *s; s++)
+        if (*s == '.')
+            *s = '_';
+}
+
+static bool add_target(struct lora *l, const struct raw_tensor *t, const char *kind,
+                       const char *name, int third)
+{
+    char key[KEY_SIZE];
+    if ((size_t)snprintf(key, sizeof key, "%s_%s", kind, name) >= sizeof key)
+        return true; /* longer than any that a file could ask for */
+    flatten(key);
+    l->targets[l->target_count] = (struct target){strdup(key), t, third};
+    return l->targets[l->target_count++].key;
+}
+
+/* `name` without the root and without ".weight". */
+static bool add_targets_of(struct lora *l, const struct raw_tensor *t, const char *kind,
+                           const char *name)
+{
+    static const char *const thirds[] = {"q_proj", "k_proj", "v_proj"};
+    const char *fused = strstr(name, "in_proj");
+    if (strcmp(kind, "unet") == 0 || !fused)
+        return add_target(l, t, kind, name, -1);
+    for (int i = 0; i < 3; i++) {
+        char third[KEY_SIZE];
+        snprintf(third, sizeof third, "%.*s%s", (int)(fused - name), name, thirds[i]);
+        if (!add_target(l, t, kind, third, i))
+            return false;
+    }
+    return true;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct target *)a)->key, ((const struct target *)b)->key);
+}
+
+static bool list_targets(struct lora *l, const struct checkpoint *cp, struct err *err)
+{
+    static const struct {
+        const char *root, *kind;
+    } roots[] = {{UNET, "unet"}, {CLIP_FIRST, "te1"}, {CLIP_SECOND, "te2"}};
+    size_t count = checkpoint_count(cp);
+    l->targets = calloc(3 * count + 1, sizeof *l->targets);
+    bool ok = l->targets;
+    for (size_t i = 0; ok && i < count; i++) {
+        const struct raw_tensor *t = checkpoint_at(cp, i);
+        size_t n = strlen(t->name), end = strlen(".weight");
+        char name[KEY_SIZE];
+        if ((t->ndim != 2 && t->ndim != 4) || n < end || n >= sizeof name ||
+            strstr(t->name, "embeddings.") || strcmp(t->name + n - end, ".weight") != 0)
+            continue;
+        for (size_t k = 0; ok && k < sizeof roots / sizeof *roots; k++) {
+            size_t root = strlen(roots[k].root);
+            if (strncmp(t->name, roots[k].root, root) != 0 || n < root + end)
+                continue;
+            snprintf(name, sizeof name, "%.*s", (int)(n - root - end), t->name + root);
+            ok = add_targets_of(l, t, roots[k].kind, name);
+        }
+    }
+    if (!ok)
+        return err_set(err, ERR_INTERNAL, "no memory for a LoRA");
+    qsort(l->targets, l->target_count, sizeof *l->targets, by_key);
+    return true;
+}
+
+static const struct target *find_target(const struct lora *l, const char *key)
+{
+    struct target wanted = {.key = (char *)key};
+    return bsearch(&wanted, l->targets, l->target_count, sizeof *l->targets, by_key);
+}
+
+/* ---- keys of the file ---- */
+
+/* What a name ends with, and which part of a module that is. The longest that fits counts. */
+static const struct {
+    const char *end;
+    int part;
+    const char *then; /* what belongs to the module still */
+} ends[] = {
+    {".lora_down.weight", LORA_DOWN, ""},
+    {".lora_up.weight", LORA_UP, ""},
+    {".lora_mid.weight", LORA_MID, ""},
+    {".lora_A.weight", LORA_DOWN, ""},
+    {".lora_B.weight", LORA_UP, ""},
+    {".lora_A.default.weight", LORA_DOWN, ""},
+    {".lora_B.default.weight", LORA_UP, ""},
+    {".lora_A.default_0.weight", LORA_DOWN, ""},
+    {".lora_B.default_0.weight", LORA_UP, ""},
+    {".lora.down.weight", LORA_DOWN, ""},
+    {".lora.up.weight", LORA_UP, ""},
+    {".lora_linear_layer.down.weight", LORA_DOWN, ""},
+    {".lora_linear_layer.up.weight", LORA_UP, ""},
+    {".processor.to_q_lora.down.weight", LORA_DOWN, ".to_q"},
+    {".processor.to_q_lora.up.weight", LORA_UP, ".to_q"},
+    {".processor.to_k_lora.down.weight", LORA_DOWN, ".to_k"},
+    {".processor.to_k_lora.up.weight", LORA_UP, ".to_k"},
+    {".processor.to_v_lora.down.weight", LORA_DOWN, ".to_v"},
+    {".processor.to_v_lora.up.weight", LORA_UP, ".to_v"},
+    {".processor.to_out_lora.down.weight", LORA_DOWN, ".to_out.0"},
+    {".processor.to_out_lora.up.weight", LORA_UP, ".to_out.0"},
+    {".lora_magnitude_vector", LORA_MAGNITUDE, ""},
+    {".lora_magnitude_vector.weight", LORA_MAGNITUDE, ""},
+    {".lora_magnitude_vector.default.weight", LORA_MAGNITUDE, ""},
+    {".dora_scale", LORA_DORA, ""},
+    {".alpha", LORA_ALPHA, ""},
+    {".scale", LORA_SCALE, ""},
+    {".diff", LORA_DIFF, ""},
+    {".hada_w1_a", LORA_W1_A, ""},
+    {".hada_w1_b", LORA_W1_B, ""},
+    {".hada_w2_a", LORA_W2_A, ""},
+    {".hada_w2_b", LORA_W2_B, ""},
+    {".hada_t1", LORA_T1, ""},
+    {".hada_t2", LORA_T2, ""},
+    {".lokr_w1", LORA_KR_W1, ""},
+    {".lokr_w2", LORA_KR_W2, ""},
+    {".lokr_w1_a", LORA_KR_W1_A, ""},
+    {".lokr_w1_b", LORA_KR_W1_B, ""},
+    {".lokr_w2_a", LORA_KR_W2_A, ""},
+    {".lokr_w2_b", LORA_KR_W2_B, ""},
+    {".lokr_t2", LORA_KR_T2, ""},
+};
+
+/* Kinds that are known by name and not merged. */
+static const struct {
+    const char *has, *what;
+} others[] = {
+    {".oft_blocks", "OFT"},
+    {".oft_diag", "OFT"},
+    {".oft_R.", "OFT"},
+    {".boft_", "BOFT"},
+    {".on_input", "IA3"},
+    {".a1.weight", "GLoRA"},
+    {".b1.weight", "GLoRA"},
+    {".w_norm", "a norm's weights"},
+    {".b_norm", "a norm's weights"},
+    {".diff_b", "a change of a bias"},
+    {".lora_B.bias", "a change of a bias"},
+    {".lora_embedding_", "a change of an embedding"},
+};
+
+/* The part, and in `module` what is before it; -1: the name ends with none. */
+static int split(const char *name, char *module)
+{
+    size_t n = strlen(name), longest = 0;
+    int part = -1;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        size_t end = strlen(ends[i].end);
+        if (end <= longest || end >= n || strcmp(name + n - end, ends[i].end) != 0 ||
+            n - end + strlen(ends[i].then) >= KEY_SIZE)
+            continue;
+        longest = end;
+        part = ends[i].part;
+        snprintf(module, KEY_SIZE, "%.*s%s", (int)(n - end), name, ends[i].then);
+    }
+    return part;
+}
+
+/* Which network a module is of, by how its name begins. */
+static const struct {
+    const char *start, *kind;
+} starts[] = {
+    {"lora_unet_", "unet"},        {"lycoris_", "unet"},
+    {"lora_te_", "te1"},           {"lora_te1_", "te1"},
+    {"lora_te2_", "te2"},          {"base_model.model.unet.", "unet"},
+    {"base_model.model.", "unet"}, {"unet.", "unet"},
+    {"text_encoder.", "te1"},      {"text_encoder_2.", "te2"},
+    {"diffusion_model.", "unet"},  {UNET, "unet"},
+};
+
+/* "down_blocks_1_attentions_0_proj_in" as diffusers spells it as far as names_to_ldm looks: numbers
+ * between dots, and so what is before and behind "block" and "embedding". */
+static void unflatten(const char *flat, char *out, size_t size)
+{
+    static const char *const heads[] = {"mid_block_", "time_embedding_", "add_embedding_"};
+    size_t used = 0;
+    snprintf(out, size, "%s", flat);
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+        if (strncmp(flat, heads[i], strlen(heads[i])) == 0)
+            out[strlen(heads[i]) - 1] = '.';
+    for (; out[used]; used++) {
+        size_t digits = out[used] == '_' ? strspn(out + used + 1, "0123456789") : 0;
+        if (digits && out[used + 1 + digits] == '_')
+            out[used] = out[used + 1 + digits] = '.';
+    }
+}
+
+/* How many blocks a level of the checkpoint's UNet has, which diffusers' names count by level. */
+static struct names_layout layout_of(const struct checkpoint *cp)
+{
+    struct names_layout layout = {.diffusers = true};
+    int n = 1;
+    while (checkpoint_findf(cp, UNET "input_blocks.%d.0.in_layers.2.weight", n))
+        n++;
+    layout.unet_blocks = n - 1;
+    for (int level = 0; level < 32; level++)
+        if (checkpoint_findf(cp, UNET "output_blocks.%d.1.proj_in.weight", n * level))
+            layout.up_attention |= 1u << level;
+    return layout;
+}
+
+/* The target of a module that is called so in the file; NULL: this model has none. */
+static const struct target *target_of(const struct lora *l, const struct names_layout *layout,
+                                      const char *module)
+{
+    char key[KEY_SIZE], dotted[KEY_SIZE], ldm[KEY_SIZE];
+    size_t best = sizeof starts / sizeof *starts;
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+        if (strncmp(module, starts[i].start, strlen(starts[i].start)) == 0 &&
+            (best == sizeof starts / sizeof *starts ||
+             strlen(starts[i].start) > strlen(starts[best].start)))
+            best = i;
+    bool bare = best == sizeof starts / sizeof *starts; /* a UNet's, without a beginning */
+    const char *rest = bare ? module : module + strlen(starts[best].start);
+    const char *kind = bare ? "unet" : starts[best].kind;
+    bool text = strcmp(kind, "unet") != 0;
+    bool model = strncmp(rest, "text_model", strlen("text_model")) == 0;
+    if ((size_t)snprintf(key, sizeof key, "%s_%s%s", kind, text && !model ? "text_model_" : "",
+                         rest) >= sizeof key)
+        return NULL;
+    flatten(key);
+    const struct target *found = find_target(l, key);
+    if (found || text)
+        return found;
+    unflatten(key + strlen("unet_"), dotted, sizeof dotted - 1);
+    strcat(dotted, ".");
+    if (!names_to_ldm(layout, NAMES_UNET, dotted, ldm, sizeof ldm))
+        return NULL;
+    ldm[strlen(ldm) - 1] = '\0';
+    if ((size_t)snprintf(key, sizeof key, "unet_%s", ldm + strlen(UNET)) >= sizeof key)
+        return NULL;
+    flatten(key);
+    return find_target(l, key);
+}
+
+static const char *show(char *buf, size_t size, const char *key)
+{
+    return raw_tensor_show(buf, size, key);
+}
+
+/* In order of name a module's tensors follow each other, but for those of modules inside of it. */
+#define INSIDE 16
+static struct module *module_of(struct lora *l, const char *key)
+{
+    size_t n = l->module_count;
+    for (size_t i = n; i-- > 0 && n - i <= INSIDE;)
+        if (strcmp(l->modules[i].key, key) == 0)
+            return &l->modules[i];
+    struct module *m = &l->modules[l->module_count];
+    *m = (struct module){.key = strdup(key)};
+    if (m->key)
+        l->module_count++;
+    return m->key ? m : NULL;
+}
+
+static bool list_modules(struct lora *l, struct err *err)
+{
+    size_t count = safetensors_count(l->st);
+    l->modules = calloc(count + 1, sizeof *l->modules);
+    if (!l->modules)
+        return err_set(err, ERR_INTERNAL, "no memory for a LoRA");
+    for (size_t i = 0; i < count; i++) {
+        const struct raw_tensor *t = safetensors_at(l->st, i);
+        char key[KEY_SIZE], shown[64];
+        for (size_t k = 0; k < sizeof others / sizeof *others; k++)
+            if (strstr(t->name, others[k].has))
+                return err_set(err, ERR_UNSUPPORTED, "%s: this is %s, which is not merged",
+                               show(shown, sizeof shown, t->name), others[k].what);
+        int part = split(t->name, key);
+        if (part < 0)
+            return err_set(err, ERR_UNSUPPORTED, "%s is no part of a LoRA that is known",
+                           show(shown, sizeof shown, t->name));
+        struct module *m = module_of(l, key);
+        if (!m)
+            return err_set(err, ERR_INTERNAL, "no memory for a LoRA");
+        m->parts[part] = t;
+    }
+    return true;
+}
+
+/* ---- opening ---- */
+
+static struct lora_shape shape_of(const struct target *t)
+{
+    const size_t *s = t->tensor->shape;
+    return (struct lora_shape){t->third < 0 ? s[0] : s[0] / 3, s[1],
+                               t->tensor->ndim == 4 ? s[2] * s[3] : 1};
+}
+
+static int by_target(const void *a, const void *b)
+{
+    const struct module *x = a, *y = b;
+    return strcmp(x->target->tensor->name, y->target->tensor->name);
+}
+
+/* Leaves modules that change a weight, each of which is checked. */
+static bool match_modules(struct lora *l, const struct checkpoint *cp, struct err *err)
+{
+    struct names_layout layout = layout_of(cp);
+    size_t kept = 0, count = l->module_count;
+    bool ok = true;
+    for (size_t i = 0; i < count; i++) {
+        struct module m = l->modules[i];
+        m.target = ok ? target_of(l, &layout, m.key) : NULL;
+        if (m.target) {
+            struct lora_shape shape = shape_of(m.target);
+            struct err why;
+            struct lora_delta *d = lora_delta_new(m.parts, &shape, &why);
+            char shown[96];
+            if (!d)
+                ok = err_set(err, why.code, "%s: %s", show(shown, sizeof shown, m.key), why.msg);
+            lora_delta_free(d);
+            l->modules[kept++] = m;
+        } else {
+            free(m.key);
+        }
+    }
+    l->module_count = kept;
+    l->left = (int)(count - kept);
+    if (!ok)
+        return false;
+    qsort(l->modules, kept, sizeof *l->modules, by_target);
+    return kept > 0 || err_set(err, ERR_INVALID,
+                               "none of its %zu parts changes a weight of this model (is it for "
+                               "another kind?)",
+                               count);
+}
+
+struct lora *lora_open(int fd, const char *name, const struct checkpoint *cp, struct err *err)
+{
+    struct lora *l = calloc(1, sizeof *l);
+    if (!l) {
+        err_set(err, ERR_INTERNAL, "no memory for a LoRA");
+        return NULL;
+    }
+    if ((l->st = safetensors_open_fd(fd, NULL, err)) && list_targets(l, cp, err) &&
+        list_modules(l, err) && match_modules(l, cp, err))
+        return l;
+    struct err why = *err;
+    err_set(err, why.code, "LoRA %s: %s", name, why.msg);
+    lora_free(l);
+    return NULL;
+}
+
+void lora_free(struct lora *l)
+{
+    if (!l)
+        return;
+    for (size_t i = 0; i < l->target_count; i++)
+        free(l->targets[i].key);
+    for (size_t i = 0; i < l->module_count; i++)
+        free(l->modules[i].key);
+    free(l->targets);
+    free(l->modules);
+    safetensors_close(l->st);
+    free(l);
+}
+
+int lora_modules(const struct lora *l)
+{
+    return (int)l->module_count;
+}
+
+int lora_left(const struct lora *l)
+{
+    return l->left;
+}
+
+/* ---- adding ---- */
+
+/* The first module of a tensor; its others follow. NULL: none. */
+static const struct module *first_module(const struct lora *l, const char *name)
+{
+    size_t low = 0, high = l->module_count;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (strcmp(l->modules[mid].target->tensor->name, name) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < l->module_count && strcmp(l->modules[low].target->tensor->name, name) == 0
+               ? &l->modules[low]
+               : NULL;
+}
+
+static double strength_of(const struct lora_use *use, const char *name)
+{
+    return strncmp(name, UNET, strlen(UNET)) == 0 ? use->unet : use->text;
+}
+
+bool lora_changes(const struct lora_use *use, const char *name)
+{
+    return strength_of(use, name) != 0 && first_module(use->lora, name);
+}
+
+bool lora_add(const struct lora_use *use, struct device *dev, const struct raw_tensor *t, float *w,
+              struct err *err)
+{
+    const struct lora *l = use->lora;
+    const struct module *m = first_module(l, t->name), *end = l->modules + l->module_count;
+    bool ok = true;
+    for (; ok && m && m < end && strcmp(m->target->tensor->name, t->name) == 0; m++) {
+        struct lora_shape shape = shape_of(m->target);
+        size_t at = m->target->third < 0 ? 0 : (size_t)m->target->third * shape.n;
+        struct lora_delta *d = lora_delta_new(m->parts, &shape, err);
+        ok = d &&
+             lora_delta_add(d, dev, strength_of(use, t->name), w + at * shape.k * shape.taps, err);
+        lora_delta_free(d);
+    }
+    return ok;
+}

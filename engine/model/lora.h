@@ -1,0 +1,37 @@
+/* lora.h: a LoRA file (a small file that changes a model's weights) and which weights it changes.
+ *
+ * Known are the layouts of kohya's scripts ("lora_unet_down_blocks_0_...", "lora_te1_...", the
+ * UNet's blocks by diffusers' or by the single file's names), of diffusers and PEFT
+ * ("unet.down_blocks.0...lora_A.weight") and of LyCORIS; the kinds are those of lora_delta.h. */
+#ifndef PICTOR_ENGINE_MODEL_LORA_H
+#define PICTOR_ENGINE_MODEL_LORA_H
+
+#include "engine/io/checkpoint.h"
+#include "engine/model/lora_delta.h"
+
+struct lora;
+
+/* Reads the file and finds its modules' weights in `cp`, which must outlive the result, as the
+ * descriptor need not. A module that this model has no weight for (of a text encoder that it lacks)
+ * is left out; that none is left, a kind that is not known, or factors that do not fit the weight
+ * are ERR_INVALID or ERR_UNSUPPORTED. Returns owned. */
+struct lora *lora_open(int fd, const char *name, const struct checkpoint *cp, struct err *err);
+void lora_free(struct lora *l);
+
+int lora_modules(const struct lora *l); /* that change a weight */
+int lora_left(const struct lora *l);    /* that were left out */
+
+/* A LoRA and how much of it, in the UNet and in text encoders. */
+struct lora_use {
+    const struct lora *lora;
+    double unet, text;
+};
+
+/* Whether it changes the tensor of the checkpoint that is called so. */
+bool lora_changes(const struct lora_use *use, const char *name);
+
+/* Adds what it does to tensor `t` to `w`, which are t's numbers. */
+bool lora_add(const struct lora_use *use, struct device *dev, const struct raw_tensor *t, float *w,
+              struct err *err);
+
+#endif

@@ -1,0 +1,110 @@
+/* weights.c: The checkpoint is mapped, so packing a matrix again reads its tensors
+ * from the page cache, as long as the system keeps them there. */
+#include "engine/model/weights.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct weights_entry {
+    struct matrix *m;
+    int count;
+    bool changed; /* something is merged into it */
+    struct raw_tensor tensors[WEIGHTS_PARTS], biases[WEIGHTS_PARTS];
+};
+
+void weights_free(struct weights *w)
+{
+    free(w->at);
+    *w = (struct weights){0};
+}
+
+bool weights_add(struct weights *w, struct matrix *m, const struct raw_tensor *tensors,
+                 const struct raw_tensor *biases, int count, struct err *err)
+{
+    if (w->count == w->room) {
+        size_t room = w->room ? 2 * w->room : 64;
+        struct weights_entry *at = realloc(w->at, room * sizeof *at);
+        if (!at)
+            return err_set(err, ERR_INTERNAL, "no memory for a list of weights");
+        w->at = at;
+        w->room = room;
+    }
+    struct weights_entry *e = &w->at[w->count++];
+    *e = (struct weights_entry){.m = m, .count = count};
+    memcpy(e->tensors, tensors, (size_t)count * sizeof *tensors);
+    memcpy(e->biases, biases, (size_t)count * sizeof *biases);
+    w->bytes += matrix_bytes(m);
+    return true;
+}
+
+static bool changes(const struct lora_use *loras, size_t count, const struct raw_tensor *t)
+{
+    for (size_t i = 0; i < count; i++)
+        if (lora_changes(&loras[i], t->name))
+            return true;
+    return false;
+}
+
+/* A tensor's numbers with the LoRAs added; malloc'd. */
+static float *merged(struct device *dev, const struct raw_tensor *t, const struct lora_use *loras,
+                     size_t count, struct err *err)
+{
+    size_t n = t->bytes / dtype_size(t->dtype);
+    float *w = malloc(n * sizeof *w);
+    bool ok = w || err_set(err, ERR_TOO_LARGE, "no memory to merge %zu weights", n);
+    if (ok)
+        dtype_to_f32(t->dtype, t->data, w, n);
+    for (size_t i = 0; ok && i < count; i++)
+        if (lora_changes(&loras[i], t->name))
+            ok = lora_add(&loras[i], dev, t, w, err);
+    if (ok)
+        return w;
+    free(w);
+    return NULL;
+}
+
+/* Packs an entry's matrix again; NULL loras: as it is in the checkpoint. */
+static bool pack(struct weights_entry *e, struct device *dev, const struct checkpoint *cp,
+                 const struct lora_use *loras, size_t lora_count, struct err *err)
+{
+    struct matrix_part parts[WEIGHTS_PARTS];
+    float *own[WEIGHTS_PARTS] = {NULL};
+    bool ok = true, changed = false;
+    for (int i = 0; ok && i < e->count; i++) {
+        const struct raw_tensor *t = &e->tensors[i], *b = &e->biases[i];
+        parts[i] = (struct matrix_part){(int)t->shape[0], t->dtype, b->dtype, t->data, b->data};
+        if (!changes(loras, lora_count, t))
+            continue;
+        ok = (own[i] = merged(dev, t, loras, lora_count, err)) != NULL;
+        parts[i].dtype = DTYPE_F32;
+        parts[i].w = own[i];
+        changed = true;
+    }
+    if (ok) {
+        matrix_refill(dev, e->m, parts, e->count);
+        e->changed = changed;
+    }
+    for (int i = 0; i < e->count; i++) {
+        free(own[i]);
+        checkpoint_release(cp, &e->tensors[i]);
+    }
+    return ok;
+}
+
+bool weights_merge(struct weights *w, struct device *dev, const struct checkpoint *cp,
+                   const struct lora_use *loras, size_t lora_count, struct err *err)
+{
+    bool ok = true;
+    for (size_t i = 0; i < w->count && ok; i++) {
+        struct weights_entry *e = &w->at[i];
+        bool touched = e->changed;
+        for (int k = 0; k < e->count && !touched; k++)
+            touched = changes(loras, lora_count, &e->tensors[k]);
+        if (touched)
+            ok = pack(e, dev, cp, loras, lora_count, err);
+    }
+    for (size_t i = 0; i < w->count && !ok; i++)
+        if (w->at[i].changed)
+            pack(&w->at[i], dev, cp, NULL, 0, NULL);
+    return ok;
+}

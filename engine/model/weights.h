@@ -1,0 +1,31 @@
+/* weights.h: which tensors every matrix of a model was packed from, so that it can be packed again
+ * with LoRAs merged into them, or without. */
+#ifndef PICTOR_ENGINE_MODEL_WEIGHTS_H
+#define PICTOR_ENGINE_MODEL_WEIGHTS_H
+
+#include "engine/model/lora.h"
+
+#define WEIGHTS_PARTS 4 /* most tensors that are stacked in one matrix */
+
+struct weights_entry;
+
+/* Starts as {0}. The matrices and the checkpoint must outlive it. */
+struct weights {
+    size_t bytes; /* packed, in memory */
+    struct weights_entry *at;
+    size_t count, room;
+};
+
+void weights_free(struct weights *w);
+
+/* Remembers that `m` was packed from `count` tensors stacked, `bias` NULL or one for each. */
+bool weights_add(struct weights *w, struct matrix *m, const struct raw_tensor *tensors,
+                 const struct raw_tensor *biases, int count, struct err *err);
+
+/* From now on the matrices are those of the checkpoint with these LoRAs merged into them, one after
+ * another, whatever was merged before; with none of them, bit for bit what was first packed. Packs
+ * only what differs. On failure they are the checkpoint's. */
+bool weights_merge(struct weights *w, struct device *dev, const struct checkpoint *cp,
+                   const struct lora_use *loras, size_t lora_count, struct err *err);
+
+#endif
