@@ -49,7 +49,8 @@ static bool check_exposure(const struct settings *settings, struct keys *keys, s
     socklen_t size;
     if (!settings_listen_address(settings, &address, &size, err))
         return false;
-    if (settings_is_loopback(&address) || keys_required(keys) || settings->allow_unauthenticated)
+    if (settings_is_loopback(&address) || keys_required(keys, NULL) ||
+        settings->allow_unauthenticated)
         return true;
     return err_set(err, ERR_DENIED,
                    "--listen %s lets other machines in, and there is no key: make one with "

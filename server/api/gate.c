@@ -63,10 +63,13 @@ bool gate_check(const struct settings *s, struct keys *keys, const struct access
                 struct access_grant *out, struct err *err)
 {
     *out = (struct access_grant){0};
-    if (!keys_required(keys) && s->api_auth.count == 0) {
+    struct err unreadable;
+    if (!keys_required(keys, &unreadable) && s->api_auth.count == 0) {
         out->admin = true;
         return true;
     }
+    if (unreadable.code != ERR_NONE)
+        return err_copy(err, &unreadable);
     const char *bearer = credentials(r->authorization, "Bearer");
     const char *basic = credentials(r->authorization, "Basic");
     struct key key = {0}; /* of api_auth there is none */

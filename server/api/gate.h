@@ -12,7 +12,8 @@ struct access_request;
 struct keys;
 struct settings;
 
-/* Bearer KEY, Basic USER:PASS of api_auth, or Basic with a key as the password. ERR_DENIED. */
+/* Bearer KEY, Basic USER:PASS of api_auth, or Basic with a key as the password. ERR_DENIED; the
+ * store's error when the keys cannot be read. */
 bool gate_check(const struct settings *s, struct keys *keys, const struct access_request *r,
                 struct access_grant *out, struct err *err);
 

@@ -168,8 +168,10 @@ bool queue_submit(struct queue *q, const char *key_id, int priority,
     pthread_mutex_unlock(&q->lock);
     /* Asked again when it counts; here it saves writing pixels that will not be taken. */
     if (!check_inputs(params, inputs, input_count, err) || !check_room(q, key_id, err) ||
-        !ids_random(job.id, JOB_ID_SIZE - 1, err))
+        !ids_random(job.id, JOB_ID_SIZE - 1, err)) {
+        queue_note_file(q, 0, err);
         return false;
+    }
     bool done = true;
     for (size_t i = 0; i < input_count && done; i++)
         done = blobs_input_path(path, store_data(q->store), job.id, inputs[i].name, err) &&
@@ -263,6 +265,7 @@ static bool stop_job(struct queue *q, const char *id, const char *key_id, bool i
     } else if (done) {
         done = queue_end_job(q, id, lease.key_id, JOB_CANCELLED, NULL, err);
     }
+    queue_note(q, done, err);
     pthread_mutex_unlock(&q->lock);
     return done;
 }
@@ -292,6 +295,7 @@ bool queue_delete(struct queue *q, const char *id, const char *key_id, struct er
     done = done && store_job_delete(q->store, id, err);
     if (done)
         queue_publish(q, EVENT_DELETED, id, lease.key_id, lease.state);
+    queue_note(q, done, err);
     pthread_mutex_unlock(&q->lock);
     /* The rows are gone first: a crash now leaves files without rows, never rows without files. */
     if (done) {

@@ -160,12 +160,15 @@ bool keys_check(struct keys *keys, const char *presented, struct key *out, struc
     return s.found || err_set(err, ERR_DENIED, "the API key is not valid");
 }
 
-bool keys_required(struct keys *keys)
+bool keys_required(struct keys *keys, struct err *err)
 {
-    struct err err;
-    bool any;
-    if (store_key_any(keys->store, &any, &err))
-        return any;
-    log_err(LOG_ERROR, "keys_unreadable", &err, " ");
-    return true;
+    struct err why = {0};
+    bool any = true;
+    if (!store_key_any(keys->store, &any, &why)) {
+        log_err(LOG_ERROR, "keys_unreadable", &why, " ");
+        any = true;
+    }
+    if (err)
+        *err = why;
+    return any;
 }

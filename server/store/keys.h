@@ -47,7 +47,8 @@ bool keys_check(struct keys *keys, const char *presented, struct key *out, struc
 
 /* Whether requests need a key: once there is a row, also a revoked one, so that revoking the last
  * key closes the server instead of opening it. Fails closed: true when the store cannot be read,
- * and a damaged row opens nothing and still is a row. */
-bool keys_required(struct keys *keys);
+ * which `err` (may be NULL) tells then and is ERR_NONE otherwise; and a damaged row opens nothing
+ * and still is a row. */
+bool keys_required(struct keys *keys, struct err *err);
 
 #endif

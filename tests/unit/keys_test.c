@@ -38,10 +38,10 @@ static void a_key_opens_and_a_revoked_one_does_not(void **state)
     struct err err;
     struct key key, found;
     char plain[KEYS_PLAIN_SIZE], other[KEYS_PLAIN_SIZE];
-    assert_false(keys_required(r->keys));
+    assert_false(keys_required(r->keys, NULL));
     assert_ok(keys_create(r->keys, "laptop", false, plain, &key, &err), err);
     assert_ok(keys_create(r->keys, "boss", true, other, NULL, &err), err);
-    assert_true(keys_required(r->keys));
+    assert_true(keys_required(r->keys, NULL));
     assert_int_equal(strlen(plain), 67);
     assert_memory_equal(plain, "pk_", 3);
     assert_int_equal(strspn(plain + 3, "0123456789abcdef"), 64);
@@ -58,7 +58,7 @@ static void a_key_opens_and_a_revoked_one_does_not(void **state)
     assert_string_equal(found.id, "");
     assert_ok(keys_check(r->keys, other, &found, &err), err);
     assert_ok(keys_revoke(r->keys, "boss", &err), err);
-    assert_true(keys_required(r->keys)); /* closed, not open */
+    assert_true(keys_required(r->keys, NULL)); /* closed, not open */
     assert_false(keys_revoke(r->keys, "boss", &err));
     assert_int_equal(err.code, ERR_NOT_FOUND);
 }
@@ -83,7 +83,7 @@ static void a_damaged_row_closes(void **state)
         assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
         assert_int_equal(sqlite3_exec(db, damages[i], NULL, NULL, NULL), SQLITE_OK);
         sqlite3_close(db);
-        assert_true(keys_required(r->keys));
+        assert_true(keys_required(r->keys, NULL));
         assert_false(keys_check(r->keys, plain, &found, &err));
         assert_int_equal(err.code, ERR_DENIED);
     }

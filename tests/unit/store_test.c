@@ -3,7 +3,10 @@
 
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* Runs SQL on the closed store, as a hand or another program might. */
 static void tamper(struct fixture *f, const char *sql)
@@ -53,6 +56,27 @@ static void one_server_a_folder(void **state)
     assert_ok(store_option_get(f->store, "from", &value, &err), err);
     assert_string_equal(value, "outside");
     free(value);
+}
+
+/* A killed server's children hold its lock for a moment longer than it lives. */
+static void the_next_server_waits_for_the_lock(void **state)
+{
+    struct fixture *f = *state;
+    char path[100];
+    struct err err;
+    fixture_close(f);
+    snprintf(path, sizeof path, "%s/lock", f->data);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        usleep(300000);
+        _exit(0);
+    }
+    close(fd);
+    assert_ok(f->store = store_open(f->data, STORE_ALONE, &err), err);
+    waitpid(child, NULL, 0);
 }
 
 static void options_are_kept(void **state)
@@ -367,6 +391,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(files_are_private),
         TEST(one_server_a_folder),
+        TEST(the_next_server_waits_for_the_lock),
         TEST(options_are_kept),
         TEST(a_rolled_back_change_did_not_happen),
         TEST(a_newer_schema_is_refused),

@@ -454,7 +454,8 @@ void native_info(struct http_request *req)
     job_params_free(&usual);
     cJSON_AddItemToObject(json, "examples",
                           cJSON_CreateStringArray(examples, sizeof examples / sizeof *examples));
-    cJSON_AddBoolToObject(json, "keys_required", keys_required(app->keys) || s->api_auth.count > 0);
+    cJSON_AddBoolToObject(json, "keys_required",
+                          keys_required(app->keys, NULL) || s->api_auth.count > 0);
     http_reply_json(req, 200, json);
 }
 

@@ -3,7 +3,7 @@
  *
  * A thread between store_begin and store_commit is the only one that writes. WAL with
  * synchronous=FULL: committed means on disk.
- * The file may be damaged or hostile: every failure of SQLite is ERR_IO, every value read is
+ * The file may be damaged or hostile: every failure of SQLite is an error, every value read is
  * checked (ids that become paths above all), nothing asserts. */
 #include "server/store/sqlite/sqlite.h"
 
@@ -14,12 +14,15 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/base/incbin.h"
 #include "engine/base/log.h"
+#include "server/base/now.h"
 #include "server/store/sqlite/sqlite_sql.h"
 
+#define LOCK_MS 2000              /* how long a killed server's last processes may keep the lock */
 #define APPLICATION_ID 0x70696374 /* "pict": tells our file from another program's */
 #define SCOPE_PAINT 1             /* in keys.scopes: every key may */
 #define SCOPE_ADMIN 2
@@ -160,6 +163,18 @@ static bool open_database(struct sqlite *st, struct err *err)
     return true;
 }
 
+/* A process that a killed server had just forked holds the lock, too, until it notices: a server
+ * that is started again at once waits for that. */
+static bool take_lock(int fd)
+{
+    int64_t deadline = now_ms() + LOCK_MS;
+    bool taken;
+    while (!(taken = flock(fd, LOCK_EX | LOCK_NB) == 0) && errno == EWOULDBLOCK &&
+           now_ms() < deadline)
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    return taken;
+}
+
 static bool take_folder(struct sqlite *st, struct err *err)
 {
     char path[sizeof st->path], pid[16] = "";
@@ -167,7 +182,7 @@ static bool take_folder(struct sqlite *st, struct err *err)
     st->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (st->lock_fd < 0)
         return err_at(err, path, ERR_IO, "%s", strerror(errno));
-    if (flock(st->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+    if (!take_lock(st->lock_fd)) {
         ssize_t n = pread(st->lock_fd, pid, sizeof pid - 1, 0);
         pid[n > 0 ? n : 0] = '\0';
         pid[strspn(pid, "0123456789")] = '\0';

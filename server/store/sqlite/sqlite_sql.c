@@ -5,6 +5,7 @@
  * reader's statements run in one read transaction: they see one state of the database. */
 #include "server/store/sqlite/sqlite_sql.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -242,7 +243,12 @@ bool sqlite_sql_fail(const struct sqlite_connection *c, int rc, struct err *err)
 {
     const char *path = c->owner->path;
     switch (rc & 0xff) {
-    case SQLITE_CORRUPT:
+    case SQLITE_CORRUPT: {
+        /* So SQLite calls a disk that cannot be read, too, and that may pass. */
+        bool index = sqlite3_extended_errcode(c->db) == SQLITE_CORRUPT_VTAB;
+        return err_at(err, path, index ? ERR_IO : ERR_UNAVAILABLE, "the database is damaged: %s",
+                      sqlite3_errmsg(c->db));
+    }
     case SQLITE_NOTADB:
     case SQLITE_FORMAT:
         return err_at(err, path, ERR_IO, "the database is damaged: %s", sqlite3_errmsg(c->db));
@@ -263,8 +269,12 @@ bool sqlite_sql_fail(const struct sqlite_connection *c, int rc, struct err *err)
     case SQLITE_CANTOPEN:
     case SQLITE_READONLY:
     case SQLITE_PERM:
-    case SQLITE_NOMEM:
-        return err_at(err, path, ERR_UNAVAILABLE, "the database: %s", sqlite3_errmsg(c->db));
+    case SQLITE_NOMEM: {
+        int number = sqlite3_system_errno(c->db);
+        bool full = number == ENOSPC || number == EDQUOT;
+        return err_at(err, path, full ? ERR_NO_ROOM : ERR_UNAVAILABLE, "the database: %s",
+                      full ? strerror(number) : sqlite3_errmsg(c->db));
+    }
     }
     return err_at(err, path, ERR_IO, "the database: %s", sqlite3_errmsg(c->db));
 }
