@@ -28,6 +28,9 @@ LEVELS_aarch64 = neon
 # GCC would load a block's activations so early that sums are left without registers.
 FLAGS_neon = -ffp-contract=fast -fno-schedule-insns
 
+# Adding a LoRA to a model is one loop over a billion weights, which -O2 would not vectorise.
+$(BUILD)/engine/model/lora_delta.o: CFLAGS += -O3
+
 LEVELS_NOT_HERE = $(filter-out $(LEVELS_$(ARCH)),$(LEVELS_x86_64) $(LEVELS_aarch64))
 ENGINE_SRC := $(filter-out $(LEVELS_NOT_HERE:%=engine/compute/cpu/kernels_%.c),$(wildcard \
   engine/*.c engine/base/*.c engine/compute/*.c engine/compute/cpu/*.c \

@@ -76,14 +76,16 @@ static void check_checkpoint(const void *data, size_t size)
     require(cp || *err.msg);
     if (!cp)
         return;
+    static const char *const roots[] = {CLIP_FIRST, NULL};
     struct stable_config a;
     struct family_facts facts;
     const struct family *family = family_of(cp, &err);
     require(family || *err.msg);
     if (family && !family->read(cp, &facts, &err))
         require(*err.msg);
-    if (stable_read(cp, "SD 1.x", &a, &err)) {
-        require(a.clip.layers >= 0 && a.clip.width % a.clip.heads == 0 && a.clip.vocab >= 49408);
+    if (stable_read(cp, "SD 1.x", roots, &a, &err)) {
+        require(a.clip[0].layers >= 0 && a.clip[0].width % a.clip[0].heads == 0 &&
+                a.clip[0].vocab >= 49408);
         require(a.unet.levels >= 1 && a.unet.levels <= UNET_LEVELS && a.unet.res_blocks >= 1);
         for (int i = 0; i < a.unet.levels; i++)
             require(a.unet.channels[i] > 0 && a.unet.channels[i] % 32 == 0);

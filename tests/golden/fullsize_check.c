@@ -182,9 +182,10 @@ int main(int argc, char **argv)
     }
     snprintf(path, sizeof path, "%s/full-ldm.safetensors", argv[1]);
     struct checkpoint *cp = checkpoint_open(path, &err);
-    if (!cp || !stable_read(cp, "SD 1.x", &config, &err))
+    static const char *const roots[] = {CLIP_FIRST, NULL};
+    if (!cp || !stable_read(cp, "SD 1.x", roots, &config, &err))
         die(err.msg);
-    config.clip.act = ACT_QUICK_GELU;
+    config.clip[0].act = ACT_QUICK_GELU;
     config.unet.heads = 8;
     config.vae.scale = 0.18215f;
     for (int bf16 = 1; bf16 >= 0; bf16--) {

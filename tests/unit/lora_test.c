@@ -404,7 +404,7 @@ static struct raw_tensor tensor_of(const float *data, int ndim, size_t a, size_t
 /* LoCon with a tensor in the middle: up (mid (down x)). */
 static void test_middle(void **state)
 {
-    enum { N = 3, K = 5, R = 2, Q = 4, T = 9 };
+    enum { N = 3, K = 5, R = 6, Q = 4, T = 9 }; /* a rank that is no multiple of four */
     float up[N * R], mid[R * Q * T], down[Q * K], w[N * K * T], got[N * K * T], alpha = 3;
     struct raw_tensor tensors[] = {tensor_of(numbers(up, N * R, 1), 4, N, R, 1, 1),
                                    tensor_of(numbers(down, Q * K, 2), 4, Q, K, 1, 1),
