@@ -91,7 +91,7 @@ static const struct route routes[] = {
     {GET, "/sdapi/v1/scripts", ROUTES_SDAPI, sdapi_scripts},
     {GET, "/sdapi/v1/sd-vae", ROUTES_SDAPI, sdapi_empty_list},
     {GET, "/sdapi/v1/sd-modules", ROUTES_SDAPI, sdapi_empty_list},
-    {GET, "/sdapi/v1/loras", ROUTES_SDAPI, sdapi_empty_list},
+    {GET, "/sdapi/v1/loras", ROUTES_SDAPI, sdapi_loras},
     {GET, "/sdapi/v1/hypernetworks", ROUTES_SDAPI, sdapi_empty_list},
     {GET, "/sdapi/v1/face-restorers", ROUTES_SDAPI, sdapi_empty_list},
     {GET, "/sdapi/v1/realesrgan-models", ROUTES_SDAPI, sdapi_empty_list},

@@ -627,6 +627,19 @@ static void flag_name(const struct setting_row *e, char *buf, size_t size)
             *p = '-';
 }
 
+/* An empty folder is one in the data folder. */
+static bool fill_folder(const struct settings *s, char **folder, const char *name, struct err *err)
+{
+    char *path;
+    if (**folder)
+        return true;
+    if (asprintf(&path, "%s/%s", s->data, name) < 0)
+        return no_memory(err);
+    free(*folder);
+    *folder = path;
+    return true;
+}
+
 /* What a range cannot say. */
 static bool check_whole(struct settings *s, struct err *err)
 {
@@ -636,15 +649,8 @@ static bool check_whole(struct settings *s, struct err *err)
         return false;
     if (!*s->data)
         return err_set(err, ERR_INVALID, "data must name a folder");
-    if (!*s->models) {
-        size_t n = strlen(s->data) + sizeof "/models";
-        char *path = malloc(n);
-        if (!path)
-            return no_memory(err);
-        snprintf(path, n, "%s/models", s->data);
-        free(s->models);
-        s->models = path;
-    }
+    if (!fill_folder(s, &s->models, "models", err) || !fill_folder(s, &s->loras, "loras", err))
+        return false;
     if (*s->public_url && strncmp(s->public_url, "http://", 7) != 0 &&
         strncmp(s->public_url, "https://", 8) != 0)
         return err_set(err, ERR_INVALID,

@@ -33,6 +33,7 @@
       "address to serve on; [::1]:7860 for IPv6")                                                  \
     X(STRING, server, data, "data", 0, 0, "DIR", "folder of the database and the pictures")        \
     X(STRING, server, models, "", 0, 0, "DIR", "folder of checkpoints; empty: DATA/models")        \
+    X(STRING, server, loras, "", 0, 0, "DIR", "folder of LoRAs; empty: DATA/loras")                \
     X(STRING, server, default_model, "", 0, 0, "NAME",                                             \
       "model of a request that names none; empty: the built-in one")                               \
     X(STRING, server, public_url, "", 0, 0, "URL",                                                 \

@@ -19,13 +19,24 @@
 #include "server/job/intake.h"
 #include "server/job/job_engine.h"
 #include "server/job/job_flags.h"
+#include "server/job/loras.h"
 #include "server/job/registry.h"
 
 #define BAR 24 /* characters of the progress bar */
 
-static const char *const help_settings[] = {
-    "config",          "data",         "models",        "threads",     "precision",     "cpu",
-    "memory_limit_mb", "guidance_low", "guidance_high", "reuse_every", "token_merging", NULL};
+static const char *const help_settings[] = {"config",
+                                            "data",
+                                            "models",
+                                            "threads",
+                                            "precision",
+                                            "cpu",
+                                            "memory_limit_mb",
+                                            "guidance_low",
+                                            "guidance_high",
+                                            "reuse_every",
+                                            "token_merging",
+                                            "loras",
+                                            NULL};
 
 static bool replace(char **field, const char *text, struct err *err)
 {
@@ -280,6 +291,25 @@ static bool write_picture(const struct options *o, const struct registry_model *
     return ok;
 }
 
+/* Merges what the prompt's tags name; *words is the prompt without them, owned. */
+static bool merge_loras(const struct settings *settings, struct pictor_model *model,
+                        const char *prompt, char **words, struct err *err)
+{
+    struct loras loras;
+    struct lora_tags tags;
+    struct pictor_lora list[PICTOR_LORAS_MAX];
+    if (!(*words = lora_tags_take(prompt, &tags, err)) ||
+        !loras_open(settings, prompt, &loras, err))
+        return false;
+    for (size_t i = 0; i < loras.count; i++) {
+        const struct lora_file *l = &loras.at[i];
+        list[i] = (struct pictor_lora){l->tag.name, l->fd, l->tag.unet, l->tag.text};
+    }
+    bool done = pictor_model_merge(model, list, loras.count, err);
+    loras_close(&loras);
+    return done;
+}
+
 static bool paint(struct options *o, const struct job_flags *flags, const struct settings *settings,
                   struct err *err)
 {
@@ -288,6 +318,7 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
     struct pictor_image init = {0}, mask = {0}, out = {0};
     struct pictor_engine *engine = NULL;
     struct pictor_model *model = NULL;
+    char *words = NULL;
     bool ok = false;
     if (!find_model(settings, o->job.model, &found, model_path, err)) {
         o->wrong = err->code == ERR_NOT_FOUND ? "model" : NULL;
@@ -307,7 +338,8 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
         goto done;
     struct job_params *j = &o->job;
     if (!complete(o, flags, settings, pictor_model_info(model), err) ||
-        !replace(&j->model, found.name, err) || !job_params_check(j, settings, &o->wrong, err))
+        !replace(&j->model, found.name, err) || !job_params_check(j, settings, &o->wrong, err) ||
+        !merge_loras(settings, model, j->prompt, &words, err))
         goto done;
     interrupted_engine = engine;
     signal(SIGINT, on_signal);
@@ -315,6 +347,7 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
     for (bar.index = 0; bar.index < j->count; bar.index++) {
         struct pictor_params p;
         job_engine_params(j, bar.index, &p);
+        p.prompt = words;
         p.init = o->init ? &init : NULL;
         p.mask = o->mask ? &mask : NULL;
         p.on_progress = show_progress;
@@ -341,6 +374,7 @@ done:
     pictor_image_free(&mask);
     pictor_model_free(model);
     pictor_engine_free(engine);
+    free(words);
     return ok;
 }
 

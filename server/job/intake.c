@@ -10,6 +10,7 @@
 
 #include "server/base/settings.h"
 #include "server/job/job.h"
+#include "server/job/lora_tags.h"
 
 #define PICTURE_FACTOR 8 /* times max_pixels */
 
@@ -60,16 +61,19 @@ bool intake_fill(const struct intake_model *model, const struct settings *settin
 bool intake_prompts(const struct intake_model *model, const struct job_params *p,
                     const char **param, struct err *err)
 {
-    const char *names[] = {"prompt", "negative_prompt"};
-    const char *texts[] = {p->prompt, p->negative_prompt};
-    for (int i = 0; i < 2 && !model->upstream; i++) {
-        if (texts[i] && !pictor_prompt_check(texts[i], err)) {
-            if (param)
-                *param = names[i];
-            return false;
-        }
-    }
-    return true;
+    const char *wrong = NULL;
+    struct lora_tags tags;
+    if (model->upstream)
+        return true;
+    char *words = lora_tags_take(p->prompt ? p->prompt : "", &tags, err);
+    if (!words || !pictor_prompt_check(words, err))
+        wrong = "prompt";
+    else if (p->negative_prompt && !pictor_prompt_check(p->negative_prompt, err))
+        wrong = "negative_prompt";
+    free(words);
+    if (wrong && param)
+        *param = wrong;
+    return !wrong;
 }
 
 bool intake_complete(const struct intake_model *model, const struct settings *settings,

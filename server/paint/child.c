@@ -1,6 +1,7 @@
 /* child.c: fork, exec and the messages of the server's side. */
 #include "server/paint/child.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "server/base/settings.h"
 #include "server/job/intake.h"
 #include "server/job/job.h"
+#include "server/job/loras.h"
 #include "server/job/registry.h"
 #include "server/worker/process.h"
 #include "server/worker/sandbox.h"
@@ -76,17 +78,24 @@ size_t child_memory(pid_t pid)
 
 /* ---- what it is told ---- */
 
+static const struct loras no_loras;
+
+static_assert(PICTOR_FILES_MAX + PICTOR_LORAS_MAX <= WIRE_FDS_MAX, "all of them go along");
+
 /* Takes json, which is NULL without memory. */
 static bool tell_files(struct child *c, cJSON *json, const void *binary, size_t size,
-                       const struct pictor_files *files, struct err *err)
+                       const struct pictor_files *files, const struct loras *loras, struct err *err)
 {
-    int fds[PICTOR_FILES_MAX];
+    int fds[WIRE_FDS_MAX];
+    size_t count = 0;
     for (size_t i = 0; i < files->count; i++)
-        fds[i] = files->items[i].fd;
+        fds[count++] = files->items[i].fd;
+    for (size_t i = 0; i < loras->count; i++)
+        fds[count++] = loras->at[i].fd;
     int fd = c->process.fd;
     bool done = json ? fd >= 0 || err_set(err, ERR_IO, "the worker is not running")
                      : err_set(err, ERR_INTERNAL, "no memory for a message");
-    done = done && wire_write_fds(fd, json, binary, size, fds, files->count, SEND_MS, err);
+    done = done && wire_write_fds(fd, json, binary, size, fds, count, SEND_MS, err);
     cJSON_Delete(json);
     return done;
 }
@@ -94,7 +103,7 @@ static bool tell_files(struct child *c, cJSON *json, const void *binary, size_t 
 static bool tell(struct child *c, cJSON *json, struct err *err)
 {
     static const struct pictor_files none = {.count = 0};
-    return tell_files(c, json, NULL, 0, &none, err);
+    return tell_files(c, json, NULL, 0, &none, &no_loras, err);
 }
 
 static cJSON *message(const char *type)
@@ -122,12 +131,27 @@ static void add_model(cJSON *json, const struct registry_model *m, const struct 
         cJSON_AddItemToArray(names, cJSON_CreateString(files->items[i].name));
 }
 
+static void add_loras(cJSON *json, const struct loras *loras)
+{
+    cJSON *list = cJSON_AddArrayToObject(json, "loras");
+    for (size_t i = 0; i < loras->count; i++) {
+        const struct lora_file *l = &loras->at[i];
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "name", l->tag.name);
+        cJSON_AddNumberToObject(item, "unet", l->tag.unet);
+        cJSON_AddNumberToObject(item, "text", l->tag.text);
+        cJSON_AddNumberToObject(item, "size", (double)l->size);
+        cJSON_AddNumberToObject(item, "mtime_ms", (double)l->mtime_ms);
+        cJSON_AddItemToArray(list, item);
+    }
+}
+
 bool child_load(struct child *c, const struct registry_model *model,
                 const struct pictor_files *files, struct err *err)
 {
     cJSON *json = message("load");
     add_model(json, model, files);
-    return tell_files(c, json, NULL, 0, files, err);
+    return tell_files(c, json, NULL, 0, files, &no_loras, err);
 }
 
 bool child_unload(struct child *c, struct err *err)
@@ -166,7 +190,8 @@ bool child_generate(struct child *c, const struct child_request *r, struct err *
     cJSON_AddNumberToObject(json, "mask_size", (double)r->mask_size);
     add_model(json, r->model, r->files);
     cJSON_AddItemToObject(json, "params", job_params_to_json(r->params));
-    bool done = tell_files(c, json, inputs, size, r->files, err);
+    add_loras(json, r->loras);
+    bool done = tell_files(c, json, inputs, size, r->files, r->loras, err);
     free(inputs);
     return done;
 }

@@ -12,6 +12,7 @@
 
 struct child;
 struct job_params;
+struct loras;
 struct pictor_files;
 struct pictor_image;
 struct registry_model;
@@ -51,7 +52,8 @@ struct child_request {
     int index;
     const struct job_params *params;
     const struct registry_model *model;
-    const struct pictor_files *files; /* of the model; stay the caller's */
+    const struct pictor_files *files; /* of the model; stay the caller's, as the LoRAs' do */
+    const struct loras *loras;
     const void *init, *mask;
     size_t init_size, mask_size;
 };

@@ -23,12 +23,12 @@
 #include "server/base/json_text.h"
 #include "server/base/now.h"
 #include "server/base/settings.h"
-#include "server/job/intake.h"
 #include "server/job/registry.h"
 #include "server/paint/child.h"
 #include "server/paint/dispatch.h"
 #include "server/paint/pulse.h"
 #include "server/paint/result.h"
+#include "server/paint/task.h"
 #include "server/queue/queue.h"
 
 #define RESTART_LEAST_MS 100
@@ -44,20 +44,6 @@ const struct painter_patience painter_patience_default = {
     .first_ms = 15 * 60 * 1000, /* several GB from a slow disk, then a first step of minutes */
     .least_ms = 2 * 60 * 1000,
     .pulse = true,
-};
-
-/* The job being painted. */
-struct task {
-    struct job job;
-    struct claim claim;
-    struct registry_model model;
-    struct pictor_files files; /* of the model, open for the whole job */
-    void *init, *mask;         /* the inputs' bytes */
-    size_t init_size, mask_size;
-    int index;    /* of the picture requested last */
-    int pictures; /* stored by us */
-    bool interrupted;
-    int64_t started;
 };
 
 struct painter {
@@ -115,11 +101,7 @@ static void drop_task(struct painter *p)
     struct task *t = p->task;
     p->task = NULL;
     set_job_id(p, "");
-    job_free(&t->job);
-    pictor_files_close(&t->files);
-    free(t->init);
-    free(t->mask);
-    free(t);
+    task_free(t);
 }
 
 /* The outcome was told, or could not be told, to the queue; in the latter case the lease ends by
@@ -268,6 +250,7 @@ static bool request(struct painter *p, int index)
                               .params = &t->job.params,
                               .model = &t->model,
                               .files = &t->files,
+                              .loras = &t->loras,
                               .init = t->init,
                               .init_size = t->init_size,
                               .mask = t->mask,
@@ -482,12 +465,6 @@ static void read_worker(struct painter *p)
 
 /* ---- jobs ---- */
 
-static bool read_input(struct painter *p, const char *name, bool wanted, void **data, size_t *size,
-                       struct err *err)
-{
-    return !wanted || queue_input(p->parts.queue, p->task->job.id, name, data, size, err);
-}
-
 static void begin_task(struct painter *p)
 {
     struct task *t = p->task;
@@ -508,14 +485,7 @@ static void begin_task(struct painter *p)
         finish_task(p, "done", told, &err);
         return;
     }
-    struct intake_model usual;
-    bool found = registry_resolve(p->parts.registry, t->job.params.model, &t->model, &err);
-    intake_model_of(&t->model, &usual);
-    /* An upstream's model when the job was accepted may be a local one now. */
-    if (!found || !intake_fill(&usual, p->parts.settings, &t->job.params, &err) ||
-        !registry_open(p->parts.registry, &t->model, &t->files, &err) ||
-        !read_input(p, "init", t->job.params.has_init, &t->init, &t->init_size, &err) ||
-        !read_input(p, "mask", t->job.params.has_mask, &t->mask, &t->mask_size, &err)) {
+    if (!task_open(t, &p->parts, &err)) {
         fail_task(p, &err);
         return;
     }

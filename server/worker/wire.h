@@ -21,7 +21,7 @@
 
 struct cJSON;
 
-#define WIRE_FDS_MAX 8
+#define WIRE_FDS_MAX 24 /* a model's files and a picture's LoRAs */
 
 struct wire_message {
     struct cJSON *json; /* an object */

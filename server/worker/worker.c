@@ -23,6 +23,7 @@
 #include "engine/io/image.h"
 #include "engine/pictor.h"
 #include "server/job/job_engine.h"
+#include "server/job/lora_tags.h"
 #include "server/worker/sandbox.h"
 #include "server/worker/wire.h"
 #include "server/worker/worker_codec.h"
@@ -154,6 +155,31 @@ static struct pictor_model *get_model(struct worker *w, const struct wire_messag
     return worker_models_get(w->models, &ref, err);
 }
 
+/* Merges the LoRAs of the message, whose descriptors come behind the model's. */
+static bool merge(struct worker *w, const struct wire_message *m, struct pictor_model *model,
+                  struct err *err)
+{
+    const cJSON *files = cJSON_GetObjectItemCaseSensitive(
+        cJSON_GetObjectItemCaseSensitive(m->json, "model"), "files");
+    struct worker_lora loras[PICTOR_LORAS_MAX];
+    size_t count = 0, fd = (size_t)cJSON_GetArraySize(files);
+    cJSON *item;
+    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(m->json, "loras")) {
+        struct wire_message l = {.json = item};
+        if (count == PICTOR_LORAS_MAX || fd >= m->fd_count)
+            return err_set(err, ERR_INTERNAL, "the LoRAs do not come with their files");
+        loras[count++] = (struct worker_lora){
+            .lora = {.name = wire_string(&l, "name"),
+                     .fd = m->fds[fd++],
+                     .unet = wire_number(&l, "unet", 0),
+                     .text = wire_number(&l, "text", 0)},
+            .size = (uint64_t)wire_integer(&l, "size", 0, SERIAL_MAX, 0),
+            .mtime_ms = wire_integer(&l, "mtime_ms", 0, SERIAL_MAX, 0),
+        };
+    }
+    return worker_models_merge(w->models, model, loras, count, err);
+}
+
 /* init and mask out of the binary part; a picture of size 0 is left out. */
 static bool decode_inputs(const struct worker *w, const struct wire_message *m,
                           struct pictor_image *init, struct pictor_image *mask, struct err *err)
@@ -176,6 +202,8 @@ static void generate(struct worker *w, const struct wire_message *m)
     struct job_params job;
     struct pictor_params p;
     struct pictor_image init = {0}, mask = {0}, image = {0};
+    struct lora_tags tags;
+    char *prompt = NULL;
     int64_t serial = wire_integer(m, "serial", 1, SERIAL_MAX, 0);
     bool done = false;
     job_params_init(&job);
@@ -190,9 +218,11 @@ static void generate(struct worker *w, const struct wire_message *m)
     if (!worker_door(job.prompt, &err))
         goto fail;
     struct pictor_model *model = get_model(w, m, &err);
-    if (!model)
+    if (!model || !merge(w, m, model, &err) ||
+        !(prompt = lora_tags_take(job.prompt ? job.prompt : "", &tags, &err)))
         goto fail;
     job_engine_params(&job, (int)wire_integer(m, "index", 0, INT32_MAX, 0), &p);
+    p.prompt = prompt;
     p.init = init.pixels ? &init : NULL;
     p.mask = mask.pixels ? &mask : NULL;
     p.on_progress = on_progress;
@@ -214,6 +244,7 @@ fail:
     pictor_image_free(&mask);
     pictor_image_free(&init);
     job_params_free(&job);
+    free(prompt);
 }
 
 static void handle(struct worker *w, const struct wire_message *m)

@@ -2,10 +2,9 @@
 #include "server/worker/worker_models.h"
 
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "engine/pictor.h"
 
 #define MODELS_MAX 8
 
@@ -15,6 +14,7 @@ struct open_model {
     uint64_t size;
     int64_t mtime_ms;
     uint64_t used; /* the larger, the later */
+    char *merged;  /* which LoRAs are in it; NULL: none */
 };
 
 struct worker_models {
@@ -45,6 +45,7 @@ static void clear(struct open_model *o)
 {
     pictor_model_free(o->model);
     free(o->name);
+    free(o->merged);
     *o = (struct open_model){0};
 }
 
@@ -127,4 +128,46 @@ struct pictor_model *worker_models_get(struct worker_models *m, const struct wor
     }
     o->used = ++m->uses;
     return o->model;
+}
+
+/* A text that two lists have in common only if they are the same; NULL without memory. */
+static char *describe(const struct worker_lora *loras, size_t count)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    for (size_t i = 0; f && i < count; i++)
+        fprintf(f, "%s\n%llu %lld %a %a\n", loras[i].lora.name, (unsigned long long)loras[i].size,
+                (long long)loras[i].mtime_ms, loras[i].lora.unet, loras[i].lora.text);
+    if (f && fclose(f) != 0) {
+        free(text);
+        text = NULL;
+    }
+    return text;
+}
+
+bool worker_models_merge(struct worker_models *m, struct pictor_model *model,
+                         const struct worker_lora *loras, size_t count, struct err *err)
+{
+    struct pictor_lora list[PICTOR_LORAS_MAX];
+    struct open_model *o = m->open;
+    while (o->model != model)
+        o++;
+    if (count == 0 && !o->merged)
+        return true;
+    char *merged = describe(loras, count);
+    if (!merged)
+        return err_set(err, ERR_INTERNAL, "no memory for the LoRAs");
+    if (o->merged && strcmp(o->merged, merged) == 0) {
+        free(merged);
+        return true;
+    }
+    for (size_t i = 0; i < count; i++)
+        list[i] = loras[i].lora;
+    bool done = pictor_model_merge(model, list, count, err);
+    free(o->merged);
+    o->merged = done && count > 0 ? merged : NULL;
+    if (!o->merged)
+        free(merged);
+    return done;
 }

@@ -10,12 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/base/err.h"
+#include "engine/pictor.h"
 
-struct pictor_engine;
-struct pictor_files;
-struct pictor_model;
-struct pictor_model_info;
 struct worker_models;
 
 /* Which model, in which version, and its open files. All borrowed for a call. */
@@ -36,6 +32,19 @@ struct worker_models *worker_models_new(struct pictor_engine *engine, size_t bud
 /* Opens it unless it is open. Valid until the next call. */
 struct pictor_model *worker_models_get(struct worker_models *models,
                                        const struct worker_model_ref *ref, struct err *err);
+
+/* A LoRA in which version, as worker_model_ref. */
+struct worker_lora {
+    struct pictor_lora lora;
+    uint64_t size;
+    int64_t mtime_ms;
+};
+
+/* The model, which worker_models_get gave, has these LoRAs from now on and no others; nothing is
+ * done where it has them. */
+bool worker_models_merge(struct worker_models *models, struct pictor_model *model,
+                         const struct worker_lora *loras, size_t count, struct err *err);
+
 bool worker_models_any(const struct worker_models *models);
 void worker_models_close_all(struct worker_models *models);
 

@@ -14,6 +14,7 @@
 #include "server/http/http.h"
 #include "server/http/http_error.h"
 #include "server/job/job_field.h"
+#include "server/job/loras.h"
 #include "server/job/registry.h"
 #include "server/paint/dispatch.h"
 #include "server/queue/queue.h"
@@ -130,6 +131,33 @@ void sdapi_scripts(struct http_request *req)
 void sdapi_empty_list(struct http_request *req)
 {
     sdapi_reply_json(req, cJSON_CreateArray());
+}
+
+/* Metadata stays unread: files of strangers are read by workers alone. */
+void sdapi_loras(struct http_request *req)
+{
+    struct registry_table table;
+    struct err err;
+    if (!loras_scan(http_app(req)->settings, &table, &err)) {
+        sdapi_reply_err(req, &err, NULL);
+        return;
+    }
+    cJSON *json = cJSON_CreateArray();
+    for (size_t i = 0; i < table.count; i++) {
+        const struct registry_entry *e = &table.entries[i];
+        char path[REGISTRY_NAME_SIZE + sizeof e->model.ending];
+        if (e->same != i || !*e->model.ending)
+            continue;
+        snprintf(path, sizeof path, "%s%s", e->model.name, e->model.ending);
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "name", loras_stem(e));
+        cJSON_AddStringToObject(item, "alias", loras_stem(e));
+        cJSON_AddStringToObject(item, "path", path);
+        cJSON_AddObjectToObject(item, "metadata");
+        cJSON_AddItemToArray(json, item);
+    }
+    registry_scan_free(&table);
+    sdapi_reply_json(req, json);
 }
 
 void sdapi_memory(struct http_request *req)

@@ -24,7 +24,10 @@ void sdapi_embeddings(struct http_request *req);           /* embeddings */
 void sdapi_scripts(struct http_request *req);              /* scripts */
 void sdapi_memory(struct http_request *req);               /* memory */
 void sdapi_cmd_flags(struct http_request *req);            /* cmd-flags */
-/* sd-vae, sd-modules, loras, hypernetworks, face-restorers, realesrgan-models, prompt-styles,
+/* GET /sdapi/v1/loras. */
+void sdapi_loras(struct http_request *req);
+
+/* sd-vae, sd-modules, hypernetworks, face-restorers, realesrgan-models, prompt-styles,
  * script-info, extensions: pictor has none */
 void sdapi_empty_list(struct http_request *req);
 

@@ -8,10 +8,12 @@
 
 #include <cjson/cJSON.h>
 
+#include "engine/base/log.h"
 #include "server/api/sdapi/sdapi_models.h"
 #include "server/api/sdapi/sdapi_options.h"
-#include "server/api/sdapi/sdapi_prompt.h"
+#include "server/api/app.h"
 #include "server/base/json_text.h"
+#include "server/job/loras.h"
 
 #define LIST_SIZE 2000 /* bytes; the rest of a longer list becomes "..." */
 #define NAME_SIZE 120  /* of one name in it */
@@ -73,11 +75,32 @@ static void add_options(struct list *list, const struct app *app, const struct s
         add(list, "sd_vae %s", vae);
 }
 
-static void add_networks(struct list *list, const char *prompt)
+static bool is_known_lora(const struct registry_table *loras, const char *tag, size_t size)
 {
+    char name[LORA_TAGS_NAME];
+    const char *from = strchr(tag, ':') + 1;
+    size_t n = strcspn(from, ":>");
+    if (!lora_tags_is_lora(tag) || n >= sizeof name)
+        return false;
+    snprintf(name, sizeof name, "%.*s", (int)n, from);
+    return loras_find(loras, name);
+}
+
+/* Tags but those of LoRAs that there are. */
+static void add_networks(struct list *list, const struct settings *settings, const char *prompt)
+{
+    struct registry_table loras = {0};
+    struct err err;
     const char *at = prompt;
-    for (size_t size; (at = sdapi_prompt_next_network(at, &size)); at += size)
-        add(list, "%.*s", (int)(size < NAME_SIZE ? size : NAME_SIZE), at);
+    size_t size;
+    if (!lora_tags_next(prompt, &size))
+        return;
+    if (!loras_scan(settings, &loras, &err))
+        log_err(LOG_WARN, "loras_not_read", &err, " ");
+    for (; (at = lora_tags_next(at, &size)); at += size)
+        if (!is_known_lora(&loras, at, size))
+            add(list, "%.*s", (int)(size < NAME_SIZE ? size : NAME_SIZE), at);
+    registry_scan_free(&loras);
 }
 
 char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const struct cJSON *body,
@@ -90,7 +113,7 @@ char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const 
     cJSON_ArrayForEach(style, r->styles)
         if (!is_empty(style))
             add(list, "style %s", style->valuestring);
-    add_networks(list, r->prompt);
+    add_networks(list, app->settings, r->prompt);
     /* The WebUI takes these from its settings alone, whatever a request says. */
     if (r->s_churn > 0)
         add(list, "s_churn");

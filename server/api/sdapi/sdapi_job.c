@@ -13,6 +13,7 @@
 #include "engine/pictor.h"
 #include "server/api/sdapi/sdapi_options.h"
 #include "server/api/sdapi/sdapi_prompt.h"
+#include "server/job/lora_tags.h"
 #include "server/job/intake.h"
 
 static bool refuse(struct sdapi_fault *fault, int status, const char *param, const char *fmt, ...)
@@ -55,21 +56,25 @@ static bool make_prompts(const struct sdapi_request *r, const cJSON *options, st
                          struct sdapi_fault *fault)
 {
     bool comments = sdapi_options_flag(options, "enable_prompt_comments");
-    char *prompt = comments ? sdapi_prompt_strip_comments(r->prompt) : strdup(r->prompt);
-    /* There are no LoRAs here, so every tag names one that is missing: the WebUI drops it and
-     * paints without. It does so in positive prompts only. */
-    p->prompt = prompt ? sdapi_prompt_strip_networks(prompt) : NULL;
-    free(prompt);
+    p->prompt = comments ? sdapi_prompt_strip_comments(r->prompt) : strdup(r->prompt);
     p->negative_prompt =
         comments ? sdapi_prompt_strip_comments(r->negative_prompt) : strdup(r->negative_prompt);
     if (!p->prompt || !p->negative_prompt)
         return no_memory(fault);
-    if (sdapi_prompt_has_and(p->prompt)) /* the WebUI looks for it in positive prompts only */
+    struct lora_tags tags;
+    struct err err;
+    char *words = lora_tags_take(p->prompt, &tags, &err); /* tags are no words of the prompt */
+    bool many = words && sdapi_prompt_has_and(words);
+    bool steady = words && check_prompt("prompt", words, fault);
+    free(words);
+    if (!words)
+        return err.code == ERR_INVALID ? refuse(fault, 422, "prompt", "%s", err.msg)
+                                       : no_memory(fault);
+    if (many) /* the WebUI looks for it in positive prompts only */
         return refuse(fault, 422, "prompt",
                       "several prompts in one, a AND b, are not supported by this server; \"and\" "
                       "is a word");
-    return check_prompt("prompt", p->prompt, fault) &&
-           check_prompt("negative_prompt", p->negative_prompt, fault);
+    return steady && check_prompt("negative_prompt", p->negative_prompt, fault);
 }
 
 /* ---- what is refused ---- */

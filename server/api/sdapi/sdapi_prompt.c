@@ -28,51 +28,6 @@ char *sdapi_prompt_strip_comments(const char *prompt)
     return out;
 }
 
-static bool is_word(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           (unsigned char)c >= 0x80;
-}
-
-/* Where the tag <word:anything> at `s` ends, or NULL. *closes is false once no '>' follows at all,
- * so that many openers do not make many searches. */
-static const char *network_end(const char *s, bool *closes)
-{
-    const char *p = s + 1;
-    while (is_word(*p))
-        p++;
-    if (p == s + 1 || p[0] != ':' || !p[1] || p[1] == '>')
-        return NULL;
-    const char *end = strchr(p, '>');
-    *closes = end != NULL;
-    return end ? end + 1 : NULL;
-}
-
-const char *sdapi_prompt_next_network(const char *prompt, size_t *size)
-{
-    bool closes = true;
-    for (const char *s = prompt; closes && (s = strchr(s, '<')); s++) {
-        const char *end = network_end(s, &closes);
-        if (end) {
-            *size = (size_t)(end - s);
-            return s;
-        }
-    }
-    return NULL;
-}
-
-char *sdapi_prompt_strip_networks(const char *prompt)
-{
-    char *out = malloc(strlen(prompt) + 1), *at = out;
-    if (!out)
-        return NULL;
-    const char *tag;
-    for (size_t size; (tag = sdapi_prompt_next_network(prompt, &size)); prompt = tag + size)
-        at = mempcpy(at, prompt, (size_t)(tag - prompt));
-    strcpy(at, prompt);
-    return out;
-}
-
 /* ---- what is not done ---- */
 
 #define DEPTH 64 /* the engine refuses prompts nested deeper (engine/text/prompt.h) */
@@ -134,6 +89,12 @@ bool sdapi_prompt_has_editing(const char *prompt)
         }
     }
     return false;
+}
+
+static bool is_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           (unsigned char)c >= 0x80;
 }
 
 bool sdapi_prompt_has_and(const char *prompt)

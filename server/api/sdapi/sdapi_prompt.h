@@ -10,12 +10,6 @@
 /* "#..." to the end of its line is a comment. malloc'd, NULL without memory. */
 char *sdapi_prompt_strip_comments(const char *prompt);
 
-/* The first tag such as <lora:name:0.8> at or behind `prompt`, of `size` bytes; NULL: none. */
-const char *sdapi_prompt_next_network(const char *prompt, size_t *size);
-
-/* Without those tags. malloc'd, NULL without memory. */
-char *sdapi_prompt_strip_networks(const char *prompt);
-
 /* Whether the prompt changes while it is painted: [from:to:when], [to:when], [from::when] or
  * [a|b]. */
 bool sdapi_prompt_has_editing(const char *prompt);

@@ -1,0 +1,31 @@
+/* task.h: a job being painted, and all that a worker needs for it: files, open for the whole job.
+ */
+#ifndef PICTOR_SERVER_TASK_H
+#define PICTOR_SERVER_TASK_H
+
+#include "engine/pictor.h"
+#include "server/job/job.h"
+#include "server/job/loras.h"
+#include "server/job/registry.h"
+#include "server/paint/dispatch.h"
+#include "server/queue/queue.h"
+
+struct task {
+    struct job job;
+    struct claim claim;
+    struct registry_model model;
+    struct pictor_files files; /* of the model */
+    struct loras loras;        /* that the prompt names */
+    void *init, *mask;         /* the inputs' bytes */
+    size_t init_size, mask_size;
+    int index;    /* of the picture requested last */
+    int pictures; /* stored by us */
+    bool interrupted;
+    int64_t started;
+};
+
+/* Finds the job's model, fills in what the job leaves to it, opens files and reads inputs. */
+bool task_open(struct task *t, const struct dispatch_parts *parts, struct err *err);
+void task_free(struct task *t);
+
+#endif
