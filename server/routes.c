@@ -51,7 +51,7 @@ static const struct route routes[] = {
     {GET, "/healthz", ROUTES_NATIVE, native_healthz, .access = ROUTE_OPEN, .probe = true},
     {GET, "/health", ROUTES_NATIVE, native_healthz, .access = ROUTE_OPEN},
     {GET, "/readyz", ROUTES_NATIVE, native_readyz, .access = ROUTE_OPEN, .probe = true},
-    {GET, "/metrics", ROUTES_NATIVE, metrics_serve, .probe = true},
+    {GET, "/metrics", ROUTES_NATIVE, metrics_serve, .admin = true, .probe = true},
 
     {POST, "/v1/images/generations", ROUTES_OPENAI, openai_images_generate, PAINTS},
     {POST, "/v1/images/edits", ROUTES_OPENAI, openai_images_edit, PAINTS},
@@ -102,7 +102,7 @@ static const struct route routes[] = {
     {POST, "/sdapi/v1/refresh-loras", ROUTES_SDAPI, sdapi_refresh_nothing},
     {POST, "/sdapi/v1/refresh-vae", ROUTES_SDAPI, sdapi_refresh_nothing},
     {POST, "/sdapi/v1/refresh-embeddings", ROUTES_SDAPI, sdapi_refresh_nothing},
-    {POST, "/sdapi/v1/unload-checkpoint", ROUTES_SDAPI, sdapi_unload_checkpoint},
+    {POST, "/sdapi/v1/unload-checkpoint", ROUTES_SDAPI, sdapi_unload_checkpoint, .admin = true},
     {POST, "/sdapi/v1/reload-checkpoint", ROUTES_SDAPI, sdapi_reload_checkpoint},
     {POST, "/internal/progress", ROUTES_SDAPI, sdapi_progress_task, ROUTE_BODY_SMALL},
     {GET, "/internal/pending-tasks", ROUTES_SDAPI, sdapi_progress_pending},

@@ -261,6 +261,11 @@ static void check_request(struct http_request *req, const char *version)
             refuse(req, err.code == ERR_DENIED ? 401 : http_error_status(err.code), &err);
             return;
         }
+        if (req->route->admin && !req->grant.admin && *req->grant.key_id) {
+            err_set(&err, ERR_DENIED, "this needs a key with the right to administer");
+            refuse(req, 403, &err);
+            return;
+        }
     }
     if (!http_head_query(req, &param, &err)) {
         refuse(req, 400, &err);
@@ -305,7 +310,7 @@ static struct http_request *request_new(struct http *http, struct MHD_Connection
     req->conn = conn;
     req->method = method;
     req->path = path;
-    req->created_ms = now_ms();
+    req->created_ms = req->allowed_ms = now_ms();
     req->started_ms = now_unix_ms();
     req->fd = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     req->connection =

@@ -57,6 +57,7 @@ struct http_request {
     struct access_request access;
     char id[37], remote[INET6_ADDRSTRLEN];
     int64_t created_ms, started_ms; /* monotonic, Unix */
+    int64_t allowed_ms;             /* when its key was looked at; monotonic */
     const struct route *route;
     int dialect;
     struct route_params params;
@@ -132,6 +133,10 @@ bool http_wait_watch(struct http_request *req, struct err *err);
 
 /* Replies if there is what it waits for, else suspends (again). */
 void http_wait_step(struct http_request *req);
+
+/* Whether its key still opens its route; looked at every HTTP_RECHECK_MS. On libmicrohttpd's
+ * thread. */
+bool http_wait_allowed(struct http_request *req);
 
 /* Answers 503. */
 void http_wait_refuse_stopping(struct http_request *req);

@@ -144,6 +144,8 @@ static ssize_t read_stream(void *cls, uint64_t pos, char *out, size_t max)
         /* What came before the server stopped is still told. */
         if (ended || (!look && req->http->stopping))
             return MHD_CONTENT_READER_END_OF_STREAM;
+        if (!http_wait_allowed(req))
+            return MHD_CONTENT_READER_END_OF_STREAM;
         if (look && !s->produce(s, s->ctx)) {
             pthread_mutex_lock(&req->lock);
             s->ended = true;

@@ -55,6 +55,18 @@ void http_wait_abandon(struct http_request *req)
     req->wait.active = false;
 }
 
+bool http_wait_allowed(struct http_request *req)
+{
+    const struct http_options *o = &req->http->options;
+    struct access_grant grant;
+    struct err err;
+    int64_t now = now_ms();
+    if (req->route->access == ROUTE_OPEN || now - req->allowed_ms < HTTP_RECHECK_MS)
+        return true;
+    req->allowed_ms = now;
+    return o->gate(o->app, &req->access, &grant, &err) || err.code != ERR_DENIED;
+}
+
 void http_wait_refuse_stopping(struct http_request *req)
 {
     struct http_problem problem = {503, ERR_BUSY, "the server is stopping", NULL};
@@ -72,6 +84,12 @@ void http_wait_step(struct http_request *req)
         if (gone) {
             http_wait_abandon(req);
             req->abandoned = true;
+            return;
+        }
+        if (!http_wait_allowed(req)) {
+            struct http_problem problem = {401, ERR_DENIED, "the key is not valid any more", NULL};
+            http_wait_abandon(req);
+            http_reply_problem(req, &problem);
             return;
         }
         bool stopping = req->http->stopping; /* before the look: what ended until then counts */

@@ -34,6 +34,7 @@ struct route {
     route_fn *handler;
     enum route_body body;
     enum route_access access;
+    bool admin;  /* the key must have the right to administer */
     bool paints; /* counts against max_requests_per_minute */
     const char *query; /* its parameters, between blanks; NULL: none */
     bool probe;  /* asked again and again by machines: logged at debug level */

@@ -47,7 +47,7 @@ struct queue *queue_new(struct store *store, struct events *events, const struct
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&q->lock, NULL);
     pthread_mutex_lock(&q->lock);
-    bool done = queue_take_over(q, err);
+    bool done = queue_take_over(q, err) && blobs_reserve(store_data(store), err);
     if (!done && err_is_passing(err->code)) {
         queue_note(q, false, err);
         done = true;
@@ -280,6 +280,19 @@ bool queue_interrupt(struct queue *q, const char *id, const char *key_id, struct
     return stop_job(q, id, key_id, true, err);
 }
 
+/* The job's rows. A full disk has no room to write that they are gone: then there is what was kept
+ * for that, which the end of the trouble gives back. Under the lock. */
+static bool delete_rows(struct queue *q, const char *id, struct err *err)
+{
+    if (store_job_delete(q->store, id, err))
+        return true;
+    if (err->code != ERR_NO_ROOM)
+        return false;
+    blobs_reserve_free(store_data(q->store));
+    queue_note(q, false, err);
+    return store_job_delete(q->store, id, err);
+}
+
 bool queue_delete(struct queue *q, const char *id, const char *key_id, struct err *err)
 {
     struct store_lease lease;
@@ -292,7 +305,7 @@ bool queue_delete(struct queue *q, const char *id, const char *key_id, struct er
     /* A job whose request cannot be read can still be removed; fsck finds its pictures. */
     if (done && !store_job_get(q->store, id, NULL, &job, &damage) && damage.code != ERR_INTERNAL)
         done = err_copy(err, &damage);
-    done = done && store_job_delete(q->store, id, err);
+    done = done && delete_rows(q, id, err);
     if (done)
         queue_publish(q, EVENT_DELETED, id, lease.key_id, lease.state);
     queue_note(q, done, err);

@@ -1,5 +1,5 @@
-/* queue_sweep.c: what happens without anybody asking: leases end, old jobs are removed, and
- * trouble passes.
+/* queue_sweep.c: what happens without anybody asking: leases end, old jobs are removed, jobs of
+ * revoked keys end, and trouble passes.
  *
  * Trouble: when this machine cannot write (a full disk, no descriptors, a folder that was taken
  * away), no job pays for it. The first failure is noted (queue_note); until a probe succeeds, soon
@@ -51,6 +51,22 @@ static bool give_back_expired(struct queue *q, int64_t now, const char *reason, 
             return false;
     } while (expired.count > 0);
     return true;
+}
+
+/* Cancels the jobs of revoked keys: nobody may have their pictures. Under the lock. */
+static bool cancel_keyless(struct queue *q, struct err *err)
+{
+    struct store_ids ids;
+    if (!store_job_keyless(q->store, 100, &ids, err))
+        return false;
+    bool done = true;
+    for (size_t i = 0; i < ids.count && done; i++) {
+        struct store_lease lease;
+        done = store_job_lease(q->store, ids.ids[i], &lease, err) &&
+               queue_end_job(q, ids.ids[i], lease.key_id, JOB_CANCELLED, NULL, err);
+    }
+    free(ids.ids);
+    return done;
 }
 
 /* Removes one batch of jobs older than keep_days; false when there may be more. Without the
@@ -116,7 +132,9 @@ void queue_probe(struct queue *q)
     }
     q->probing = true;
     pthread_mutex_unlock(&q->lock);
-    bool well = store_probe(q->store, &err) && blobs_probe(store_data(q->store), room, &err);
+    const char *data = store_data(q->store);
+    bool well = store_probe(q->store, &err) && blobs_reserve(data, &err) &&
+                blobs_probe(data, room, &err);
     pthread_mutex_lock(&q->lock);
     q->probing = false;
     pthread_cond_broadcast(&q->well);
@@ -152,8 +170,10 @@ void *queue_sweep(void *arg)
         queue_note(q, store_present(q->store, &err), &err);
         if (q->trouble.code != ERR_NONE)
             queue_probe(q);
-        else if (now >= q->grace &&
-                 !queue_note(q, give_back_expired(q, now, reason, true, &err), &err))
+        else if (now >= q->grace && !queue_note(q,
+                                                give_back_expired(q, now, reason, true, &err) &&
+                                                    cancel_keyless(q, &err),
+                                                &err))
             queue_log_failure("sweep_failed", &err);
         if (now >= retention && q->trouble.code == ERR_NONE) {
             pthread_mutex_unlock(&q->lock);

@@ -12,6 +12,9 @@
 #include "engine/base/log.h"
 #include "server/base/ids.h"
 
+#define RESERVE "reserve"
+#define RESERVE_BYTES (1 << 20) /* pages that change when a job goes are some fifty KB */
+
 static bool fail_io(const char *path, struct err *err)
 {
     bool passing = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
@@ -178,18 +181,47 @@ fail:
     return false;
 }
 
+static bool write_zeros(char path[BLOBS_PATH_SIZE], const char *data, const char *name, size_t size,
+                        struct err *err)
+{
+    int n = snprintf(path, BLOBS_PATH_SIZE, "%s/%s", data, name);
+    void *zeros = calloc(1, size);
+    bool done = n < BLOBS_PATH_SIZE && zeros && blobs_write(path, zeros, size, err);
+    if (n >= BLOBS_PATH_SIZE || !zeros)
+        err_set(err, ERR_UNAVAILABLE, "no memory to try the disk with %zu bytes", size);
+    free(zeros);
+    return done;
+}
+
 bool blobs_probe(const char *data, size_t size, struct err *err)
 {
     char path[BLOBS_PATH_SIZE];
-    int n = snprintf(path, sizeof path, "%s/images/probe", data);
-    void *zeros = calloc(1, size);
-    bool done = n < (int)sizeof path && zeros && blobs_write(path, zeros, size, err);
-    if (n >= (int)sizeof path || !zeros)
-        err_set(err, ERR_UNAVAILABLE, "no memory to try the disk with %zu bytes", size);
-    free(zeros);
+    bool done = write_zeros(path, data, "images/probe", size, err);
     if (done)
         blobs_remove(path);
     return done;
+}
+
+/* False: the path is too long, so that there is nothing. */
+static bool reserve_path(char path[BLOBS_PATH_SIZE], const char *data)
+{
+    return snprintf(path, BLOBS_PATH_SIZE, "%s/" RESERVE, data) < BLOBS_PATH_SIZE;
+}
+
+bool blobs_reserve(const char *data, struct err *err)
+{
+    char path[BLOBS_PATH_SIZE];
+    struct stat info;
+    return (reserve_path(path, data) && stat(path, &info) == 0 &&
+            info.st_size == RESERVE_BYTES) ||
+           write_zeros(path, data, RESERVE, RESERVE_BYTES, err);
+}
+
+void blobs_reserve_free(const char *data)
+{
+    char path[BLOBS_PATH_SIZE];
+    if (reserve_path(path, data))
+        blobs_remove(path);
 }
 
 void blobs_remove(const char *path)

@@ -29,6 +29,12 @@ bool blobs_write(const char *path, const void *bytes, size_t size, struct err *e
 /* Whether `size` bytes could be written now: writes them and takes them away again. */
 bool blobs_probe(const char *data, size_t size, struct err *err);
 
+/* Room that is kept for removing jobs from a full disk, which takes some: DATA/reserve. Makes it
+ * unless it is there; ERR_NO_ROOM. */
+bool blobs_reserve(const char *data, struct err *err);
+/* Gives the room up. */
+void blobs_reserve_free(const char *data);
+
 /* The file's descriptor, to read; -1: ERR_IO when it is missing or has not `size` bytes;
  * ERR_UNAVAILABLE when this process is short of descriptors. */
 int blobs_open(const char *path, size_t size, struct err *err);

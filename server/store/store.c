@@ -182,6 +182,11 @@ bool store_job_finished_before(struct store *st, int64_t before_ms, int limit,
     return st->driver->job->finished_before(st, before_ms, limit, out, err);
 }
 
+bool store_job_keyless(struct store *st, int limit, struct store_ids *out, struct err *err)
+{
+    return st->driver->job->keyless(st, limit, out, err);
+}
+
 bool store_image_put(struct store *st, const char *job_id, const struct job_image *image,
                      struct job_image *replaced, struct err *err)
 {

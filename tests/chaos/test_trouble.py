@@ -158,3 +158,35 @@ def test_data_folder_deleted_under_the_server(faulty):
     until(lambda: ready(server)[0] == 503, 10)
     answer = requests.post(server.url + "/v1/images/generations", json={"prompt": "a"}, timeout=30)
     assert answer.status_code == 503, answer.text
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own that can be filled; takes root."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder],
+                      capture_output=True).returncode:
+        pytest.skip("a small file system takes root")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_jobs_are_removed_from_a_full_disk(serve, small_disk):
+    """Removing makes room, so it must not need any."""
+    server = serve(f"--data={small_disk}")
+    ids = []
+    for seed in range(8):
+        ids.append(submit(server, seed))
+        assert final(server, ids[-1])["state"] == "done"
+    with open(small_disk / "filler", "wb", 0) as filler, pytest.raises(OSError):
+        while True:
+            filler.write(bytes(4096))
+    for job in ids:
+        answer = requests.delete(f"{server.url}/api/jobs/{job}", timeout=30)
+        assert answer.status_code == 204, answer.text
+    assert requests.get(server.url + "/api/jobs", timeout=30).json()["jobs"] == []
+    assert not list((small_disk / "images").rglob("*.png"))
+    (small_disk / "filler").unlink()
+    until(lambda: ready(server)[0] == 200)
+    assert final(server, submit(server, 99))["state"] == "done"

@@ -205,9 +205,7 @@ void sdapi_refresh_nothing(struct http_request *req)
 
 void sdapi_unload_checkpoint(struct http_request *req)
 {
-    /* A client with a key of its own must not slow down the others. */
-    if (http_is_admin(req) || !*http_key_id(req))
-        dispatch_unload(http_app(req)->dispatch);
+    dispatch_unload(http_app(req)->dispatch);
     sdapi_reply_json(req, cJSON_CreateObject());
 }
 

@@ -520,6 +520,11 @@ static bool job_finished_before(struct store *st, int64_t before_ms, int limit,
     return read_ids(st, SQL_JOB_FINISHED_BEFORE, before_ms, limit, out, err);
 }
 
+static bool job_keyless(struct store *st, int limit, struct store_ids *out, struct err *err)
+{
+    return read_ids(st, SQL_JOB_KEYLESS, 0, limit, out, err);
+}
+
 static bool job_lost(struct store *st, const char *id, struct err *err)
 {
     struct sqlite_connection *c = sqlite_writer(st);
@@ -547,5 +552,6 @@ const struct store_driver_job sqlite_job = {
     .line = job_line,
     .expired = job_expired,
     .finished_before = job_finished_before,
+    .keyless = job_keyless,
     .lost = job_lost,
 };

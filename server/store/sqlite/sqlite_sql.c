@@ -86,6 +86,9 @@ static const char *const statements[SQL_COUNT] = {
                         "ORDER BY lease_until LIMIT ?2",
     [SQL_JOB_FINISHED_BEFORE] = "SELECT id FROM jobs WHERE finished_ms > 0 AND finished_ms < ?1 "
                                 "ORDER BY finished_ms LIMIT ?2",
+    [SQL_JOB_KEYLESS] = "SELECT jobs.id FROM jobs JOIN keys ON keys.id = jobs.key_id "
+                        "WHERE jobs.state IN ('queued', 'running') AND keys.revoked_ms > ?1 "
+                        "LIMIT ?2",
     [SQL_JOB_SHORT] = "SELECT id, count, n FROM (SELECT id, count, interrupted, (SELECT count(*) "
                       "FROM images WHERE job_id = jobs.id) AS n FROM jobs WHERE state = 'done') "
                       "WHERE n < count AND interrupted = 0",
@@ -381,9 +384,13 @@ bool sqlite_sql_save(struct sqlite_connection *c, struct err *err)
 
 bool sqlite_sql_keep(struct sqlite_connection *c, bool done, struct err *err)
 {
-    if (!done)
-        sqlite_sql_run(c, SQL_SAVE_UNDO, NULL, "");
-    return sqlite_sql_run(c, SQL_SAVE_KEEP, done ? err : NULL, "") && done;
+    if (done && sqlite_sql_run(c, SQL_SAVE_KEEP, err, ""))
+        return true;
+    /* A commit that failed leaves its transaction open: what is written next would be in there,
+     * seem to be kept, and be seen by nobody. */
+    sqlite_sql_run(c, SQL_SAVE_UNDO, NULL, "");
+    sqlite_sql_run(c, SQL_SAVE_KEEP, NULL, "");
+    return false;
 }
 
 int sqlite_sql_changes(struct sqlite_connection *c)
