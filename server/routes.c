@@ -2,6 +2,8 @@
  * Constant; no state. */
 #include "server/routes.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "server/api/app.h"
@@ -29,10 +31,13 @@
 #define DELETE .method = "DELETE"
 #define PAINTS ROUTE_BODY_IMAGES, .paints = true
 
+static void serve_docs(struct http_request *req);
+
 static const struct route routes[] = {
     {GET, "/", ROUTES_PAGE, assets_serve, .access = ROUTE_OPEN},
     {GET, "/web/{name...}", ROUTES_PAGE, assets_serve, .access = ROUTE_OPEN},
     {GET, "/favicon.ico", ROUTES_PAGE, assets_serve, .access = ROUTE_OPEN},
+    {GET, "/docs", ROUTES_PAGE, serve_docs, .access = ROUTE_OPEN},
 
     {POST, "/api/jobs", ROUTES_NATIVE, native_submit, PAINTS},
     {GET, "/api/jobs", ROUTES_NATIVE, native_list, .query = "limit before state q"},
@@ -133,6 +138,31 @@ static int dialect_of(const char *path)
 static bool is_on(const struct settings *s, int dialect)
 {
     return !(dialect == ROUTES_OPENAI && !s->openai) && !(dialect == ROUTES_SDAPI && !s->sdapi);
+}
+
+/* Where people look whether the WebUI's API is on: every row as a line. */
+static void serve_docs(struct http_request *req)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return; /* no reply is "out of memory" */
+    fputs("<!doctype html><html lang=en><meta charset=utf-8><title>pictor: API</title>"
+          "<h1>pictor: API</h1><table><tr><th>method<th>path<th>key\n",
+          out);
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
+        if (is_on(http_app(req)->settings, routes[i].dialect))
+            fprintf(out, "<tr><td>%s<td><code>%s</code><td>%s\n", routes[i].method,
+                    routes[i].pattern,
+                    routes[i].access == ROUTE_OPEN ? "none"
+                    : routes[i].admin              ? "admin"
+                                                   : "any");
+    fputs("</table>\n", out);
+    if (fclose(out) == 0)
+        http_reply_data(req, 200, "text/html; charset=utf-8", text, size, free);
+    else
+        free(text);
 }
 
 static const struct route_dialect dialects[ROUTES_DIALECTS] = {

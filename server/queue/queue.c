@@ -211,6 +211,13 @@ bool queue_get(struct queue *q, const char *id, const char *key_id, struct job *
     return false;
 }
 
+bool queue_get_tagged(struct queue *q, const char *tag, const char *key_id, struct job *out,
+                      struct err *err)
+{
+    char id[JOB_ID_SIZE];
+    return store_job_tagged(q->store, tag, key_id, id, err) && queue_get(q, id, key_id, out, err);
+}
+
 bool queue_glance(struct queue *q, const char *id, enum job_state *state, int *images,
                   struct err *err)
 {

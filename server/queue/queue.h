@@ -47,6 +47,10 @@ bool queue_submit(struct queue *q, const char *key_id, int priority,
 bool queue_get(struct queue *q, const char *id, const char *key_id, struct job *out,
                struct err *err);
 
+/* The newest job that its client calls `tag`, as queue_get. ERR_NOT_FOUND. */
+bool queue_get_tagged(struct queue *q, const char *tag, const char *key_id, struct job *out,
+                      struct err *err);
+
 /* The state of anybody's job and how many pictures it has. Cheap, for the many clients that wait;
  * queue_get also counts the jobs before it. */
 bool queue_glance(struct queue *q, const char *id, enum job_state *state, int *images,

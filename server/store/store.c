@@ -139,6 +139,12 @@ bool store_job_lease(struct store *st, const char *id, struct store_lease *out, 
     return st->driver->job->lease(st, id, out, err);
 }
 
+bool store_job_tagged(struct store *st, const char *tag, const char *key_id, char id[JOB_ID_SIZE],
+                      struct err *err)
+{
+    return st->driver->job->tagged(st, tag, key_id, id, err);
+}
+
 bool store_job_renew(struct store *st, const char *id, int64_t lease_until, struct err *err)
 {
     return st->driver->job->renew(st, id, lease_until, err);

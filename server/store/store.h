@@ -94,6 +94,9 @@ struct store_lease {
     bool interrupted;
 };
 bool store_job_lease(struct store *st, const char *id, struct store_lease *out, struct err *err);
+/* The newest job that its client calls `tag`; `key_id` NULL: anybody's. ERR_NOT_FOUND. */
+bool store_job_tagged(struct store *st, const char *tag, const char *key_id, char id[JOB_ID_SIZE],
+                      struct err *err);
 bool store_job_renew(struct store *st, const char *id, int64_t lease_until, struct err *err);
 bool store_job_interrupt(struct store *st, const char *id, struct err *err);
 /* running -> queued; unless `counts`, the attempt is taken back. */

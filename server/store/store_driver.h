@@ -26,6 +26,8 @@ struct store_driver_job {
                  char id[JOB_ID_SIZE], struct err *err);
     bool (*start)(struct store *st, const char *id, const char *owner, int64_t now_ms,
                   int64_t lease_until, int64_t *token, struct err *err);
+    bool (*tagged)(struct store *st, const char *tag, const char *key_id, char id[JOB_ID_SIZE],
+                   struct err *err);
     bool (*lease)(struct store *st, const char *id, struct store_lease *out, struct err *err);
     bool (*renew)(struct store *st, const char *id, int64_t lease_until, struct err *err);
     bool (*interrupt)(struct store *st, const char *id, struct err *err);

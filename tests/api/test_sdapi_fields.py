@@ -98,6 +98,7 @@ NAMED = [
             {"prompt": "a red circle<lora:Moody:0.8>"}, {"prompt": "<hypernet:Moody:1>a red circle"},
             {"Moody": 1}, {"Moody": {"a": 1}}, {"Moody": "x"}),
     Verdict({"firstpass_image": "Moody"}, {"s_churn": 0.3}, {"s_noise": 0.9}, {"distilled_cfg_scale": 3.5},
+            {"restore_faces": True}, {"restore_faces": 1},
             {"hr_cfg": 4}, {"lora": [{"path": "x", "multiplier": 1}]}, {"init_images": ["x"]},
             {"controlnet_units": [{"model": "x"}]}),
     Verdict({"latent_mask": "Moody"}, {"enable_hr": True}, {"hr_scale": 2}, base=PAINT_OVER, kind="img2img"),
@@ -105,7 +106,7 @@ NAMED = [
 
 # What would be another picture and cannot be painted.
 REFUSED = [
-    Verdict({"restore_faces": True}, {"tiling": True}, {"refiner_checkpoint": "x"},
+    Verdict({"tiling": True}, {"refiner_checkpoint": "x"},
             {"seed_resize_from_h": 64, "seed_resize_from_w": 64}, {"script_name": "x/y/z plot"},
             {"sampler_name": "x"}, {"scheduler": "x"}, {"prompt": "a [cat:dog:0.5]"},
             {"prompt": "a [cat|dog]"}, {"prompt": "a cat AND a dog"},
@@ -116,7 +117,7 @@ REFUSED = [
             {"alwayson_scripts": {"ADetailer": {"args": [{"ad_model": "face.pt"}]}}},
             {"alwayson_scripts": {"Dynamic Thresholding": {"args": [True, 7]}}},
             {"infotext": "a\nSteps: 3, Sampler: Euler a, Seed: 1, Size: 64x64, Tiling: True"},
-            {"infotext": "a\nSteps: 3, Sampler: Euler a, Seed: 1, Face restoration: CodeFormer"}),
+            {"infotext": "a\nSteps: 3, Sampler: Euler a, Seed: 1, Tiling: True"}),
     Verdict({"hr_checkpoint_name": "x"}, {"hr_sampler_name": "DDIM"}, {"hr_scheduler": "karras"},
             {"hr_prompt": "x"}, {"hr_negative_prompt": "x"}, {"hr_upscaler": "ESRGAN_4x"},
             base=HIRES),

@@ -229,8 +229,10 @@ def test_speed(sd):
 
 
 def test_parameters_echo(sd):
-    done = sd.txt2img(steps="2", hr_scale="1.0", restore_faces=0, width=64.0, unknown={"a": 1})
-    assert done.parameters["steps"] == 2 and done.parameters["restore_faces"] is False
+    done = sd.txt2img(steps="2", seed="123", hr_scale="1.0", restore_faces=1, width=64.0,
+                      unknown={"a": 1})
+    assert done.parameters["steps"] == 2 and done.parameters["restore_faces"] is True
+    assert done.info["seed"] == 123
     assert "unknown" not in done.parameters
     assert list(done.parameters)[:12] == [
         "prompt", "negative_prompt", "styles", "seed", "subseed", "subseed_strength",
@@ -255,7 +257,6 @@ def test_parameters_echo(sd):
     ({"s_min_uncond": 2000}, "s_min_uncond", "value_error"),
     ({"override_settings": {"token_merging_ratio": 2}}, "override_settings", "value_error"),
     ({"tiling": True}, "tiling", "value_error"),
-    ({"restore_faces": True}, "restore_faces", "value_error"),
     ({"refiner_checkpoint": "x"}, "refiner_checkpoint", "value_error"),
 ])
 def test_what_is_refused(sd, body, name, kind):

@@ -1,5 +1,6 @@
 """SD WebUI dialect: the lists, and the small endpoints that clients look for a server with."""
 import pytest
+import requests
 
 ARRAYS = ["samplers", "schedulers", "upscalers", "latent-upscale-modes", "sd-models", "sd-vae",
           "sd-modules", "loras", "hypernetworks", "face-restorers", "realesrgan-models",
@@ -98,3 +99,13 @@ def test_unknown_paths_and_methods(sd):
     assert response.status_code == 405 and "POST" in response.headers["Allow"]
     assert response.json()["detail"] == "Method Not Allowed"
     assert sd.post("interrogate", {"image": ""}, 404)["detail"] == "Model not found"
+
+
+def test_docs_name_every_route(serve):
+    """People look there whether the API is on."""
+    page = requests.get(serve().url + "/docs", timeout=30)
+    assert page.status_code == 200 and page.headers["Content-Type"] == "text/html; charset=utf-8"
+    for path in ("/sdapi/v1/txt2img", "/v1/images/generations", "/api/jobs/{id}", "/metrics"):
+        assert f"<code>{path}</code>" in page.text
+    off = requests.get(serve("--sdapi=off").url + "/docs", timeout=30)
+    assert off.status_code == 200 and "sdapi" not in off.text and "/api/jobs" in off.text

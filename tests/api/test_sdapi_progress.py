@@ -80,6 +80,24 @@ def test_busy(sd):
     assert sd.progress()["progress"] == 0
 
 
+def test_busy_with_a_second_pass(sd):
+    """Each pass is a job of the WebUI's, with steps of its own."""
+    job = Background(sd, width=64, height=64, steps=100, n_iter=2, enable_hr=True, hr_scale=2,
+                     hr_second_pass_steps=50, sampler_name="Euler")
+    seen = []
+    while job.is_alive():
+        progress = sd.progress()
+        state = progress["state"]
+        if state["job_count"] > 0:
+            assert state["job_count"] == 4
+            assert state["sampling_steps"] == (50 if state["job_no"] % 2 else 100), state
+            assert 0 <= state["sampling_step"] <= state["sampling_steps"]
+            seen.append((state["job_no"], state["sampling_step"], progress["progress"]))
+    job.done()
+    assert seen == sorted(seen) and [s[2] for s in seen] == sorted(s[2] for s in seen)
+    assert {s[0] for s in seen} == {0, 1, 2, 3}
+
+
 def test_preview(sd):
     job = Background(sd, **LONG, override_settings={"show_progress_every_n_steps": 1})
     pictures = []
@@ -174,3 +192,31 @@ def test_task_id(sd):
     assert 0 < active["progress"] <= 1
     second.done()
     assert state()["completed"]
+
+
+def test_task_id_among_many_jobs(serve):
+    """A task is found however many jobs came after it, by those alone who may see it."""
+    server = serve("--max-queue-per-key=1000")
+    users = [{"Authorization": f"Bearer {server.add_key(name)}"} for name in ("one", "two")]
+
+    def post(path, user, **body):
+        answer = requests.post(server.url + path, json=body, headers=users[user], timeout=60)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def state(user, task):
+        answer = post("/internal/progress", user, id_task=task)
+        return [name for name in ("active", "queued", "completed") if answer[name]]
+
+    fields = {"prompt": "x", "steps": 1, "width": 64, "height": 64}
+    for user in (0, 1):
+        post("/sdapi/v1/txt2img", user, **fields, force_task_id="both")
+    post("/sdapi/v1/txt2img", 0, **fields, force_task_id="mine")
+    post("/api/jobs", 0, **{**fields, "steps": 150, "count": 16, "width": 512, "height": 512})
+    for _ in range(210):
+        post("/api/jobs", 0, **fields)
+    assert state(0, "mine") == ["completed"] and state(1, "mine") == []
+    assert state(0, "both") == state(1, "both") == ["completed"]
+    post("/api/jobs", 0, **fields, tag="both")
+    assert state(0, "both") == ["queued"] and state(1, "both") == ["completed"]
+    assert state(0, "") == []

@@ -435,7 +435,6 @@ static void test_refusals(void **state)
     } cases[] = {
         {SDAPI_TXT2IMG, "{\"tiling\":true}", 422, "tiling"},
         {SDAPI_TXT2IMG, "{\"tiling\":false}", 0, NULL},
-        {SDAPI_TXT2IMG, "{\"restore_faces\":true}", 422, "restore_faces"},
         {SDAPI_TXT2IMG, "{\"refiner_checkpoint\":\"x\"}", 422, "refiner_checkpoint"},
         {SDAPI_TXT2IMG, "{\"refiner_checkpoint\":\"\"}", 0, NULL},
         {SDAPI_TXT2IMG, "{\"refiner_checkpoint\":\"None\"}", 0, NULL},

@@ -114,6 +114,9 @@ char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const 
         if (!is_empty(style))
             add(list, "style %s", style->valuestring);
     add_networks(list, app->settings, r->prompt);
+    /* Without a model that could (/face-restorers is empty) the WebUI changes nothing, either. */
+    if (sdapi_request_flag(r->restore_faces))
+        add(list, "restore_faces");
     /* The WebUI takes these from its settings alone, whatever a request says. */
     if (r->s_churn > 0)
         add(list, "s_churn");

@@ -137,8 +137,6 @@ static bool check_scripts(const struct sdapi_request *r, struct sdapi_fault *fau
 
 static bool check_common(const struct sdapi_request *r, struct sdapi_fault *fault)
 {
-    if (sdapi_request_flag(r->restore_faces))
-        return unsupported(fault, "restore_faces");
     if (sdapi_request_flag(r->tiling))
         return unsupported(fault, "tiling");
     if (has(r->refiner_checkpoint) && strcasecmp(r->refiner_checkpoint, "None") != 0)

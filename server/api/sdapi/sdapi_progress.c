@@ -1,6 +1,6 @@
 /* sdapi_progress.c: the WebUI paints one thing at a time and its progress is that of the whole
  * program; here it is that of the oldest running job this client may see. Each picture of a job
- * counts as one of the WebUI's jobs. Nothing here waits. */
+ * counts as one of the WebUI's jobs, with a second pass as two. Nothing here waits. */
 #include "server/api/sdapi/sdapi_progress.h"
 
 #include <stdio.h>
@@ -21,7 +21,7 @@
 #include "server/queue/events.h"
 #include "server/queue/queue.h"
 
-#define TASKS_SEEN 200 /* newest jobs in which a task id is looked for */
+#define JOBS_SEEN 200 /* of one state */
 
 static void free_jobs(struct job *jobs, size_t count)
 {
@@ -34,7 +34,7 @@ static void free_jobs(struct job *jobs, size_t count)
 static struct job *jobs_in(const struct http_request *req, enum job_state state, size_t *count)
 {
     struct job_filter filter = {
-        .key_id = http_visible_key(req), .state = (int)state, .limit = TASKS_SEEN};
+        .key_id = http_visible_key(req), .state = (int)state, .limit = JOBS_SEEN};
     struct job *jobs;
     int64_t next;
     struct err err;
@@ -46,6 +46,21 @@ static struct job *jobs_in(const struct http_request *req, enum job_state state,
 
 /* ---- figures ---- */
 
+/* A job of ours as jobs of the WebUI's: one a picture, two with a second pass. */
+struct webui_jobs {
+    int count, number, step, steps;
+};
+
+static struct webui_jobs webui_jobs_of(const struct job *job, const struct job_progress *p)
+{
+    int count = job->params.count > 0 ? job->params.count : 1, first = job_steps(&job->params);
+    if (!job->params.hires_width)
+        return (struct webui_jobs){count, p->image, p->step, p->steps};
+    if (p->step > first)
+        return (struct webui_jobs){2 * count, 2 * p->image + 1, p->step - first, p->steps - first};
+    return (struct webui_jobs){2 * count, 2 * p->image, p->step, first};
+}
+
 /* 0.01..1, and seconds to go: elapsed / done - elapsed, as the WebUI guesses. */
 struct figures {
     double progress, eta;
@@ -54,10 +69,10 @@ struct figures {
 static struct figures figures_of(const struct job *job, const struct job_progress *p)
 {
     double elapsed = ((double)now_unix_ms() - (double)job->started_ms) / 1000;
-    int count = job->params.count > 0 ? job->params.count : 1;
-    double done = 0.01 + (double)p->image / count;
-    if (p->steps > 0)
-        done += (double)p->step / ((double)count * p->steps);
+    struct webui_jobs jobs = webui_jobs_of(job, p);
+    double done = 0.01 + (double)jobs.number / jobs.count;
+    if (jobs.steps > 0)
+        done += (double)jobs.step / ((double)jobs.count * jobs.steps);
     if (done > 1)
         done = 1;
     double eta = elapsed > 0 ? elapsed / done - elapsed : 0;
@@ -85,7 +100,7 @@ static void timestamp(const struct job *job, char text[32])
         strcpy(text, "0");
 }
 
-static cJSON *state_json(const struct job *job, int count, const struct job_progress *p)
+static cJSON *state_json(const struct job *job, const struct webui_jobs *jobs)
 {
     char at[32] = "0";
     const char *name = "";
@@ -98,11 +113,11 @@ static cJSON *state_json(const struct job *job, int count, const struct job_prog
     cJSON_AddFalseToObject(state, "interrupted");
     cJSON_AddFalseToObject(state, "stopping_generation");
     cJSON_AddStringToObject(state, "job", name);
-    cJSON_AddNumberToObject(state, "job_count", count);
+    cJSON_AddNumberToObject(state, "job_count", jobs->count);
     cJSON_AddStringToObject(state, "job_timestamp", at);
-    cJSON_AddNumberToObject(state, "job_no", p->image);
-    cJSON_AddNumberToObject(state, "sampling_step", p->step);
-    cJSON_AddNumberToObject(state, "sampling_steps", p->steps);
+    cJSON_AddNumberToObject(state, "job_no", jobs->number);
+    cJSON_AddNumberToObject(state, "sampling_step", jobs->step);
+    cJSON_AddNumberToObject(state, "sampling_steps", jobs->steps);
     return state;
 }
 
@@ -143,16 +158,16 @@ void sdapi_progress_get(struct http_request *req)
     queue_depth(app->queue, http_visible_key(req), &queued, &started, &err);
     struct job *jobs = jobs_in(req, JOB_RUNNING, &running);
     const struct job *job = running ? &jobs[running - 1] : NULL;
-    struct job_progress progress = {0};
     struct figures figures = {0};
     uint8_t *preview = NULL;
     size_t size = 0;
     /* Between accepting a job and starting it the WebUI shows a count of -1. */
-    int count = job ? job->params.count : queued ? -1 : 0;
+    struct webui_jobs shown = {.count = queued ? -1 : 0};
     if (job) {
-        progress = last_progress(app, job, skip ? NULL : &preview, &size);
+        struct job_progress progress = last_progress(app, job, skip ? NULL : &preview, &size);
+        shown = webui_jobs_of(job, &progress);
         figures = figures_of(job, &progress);
-    } else if (count < 0) {
+    } else if (queued) {
         figures.progress = 0.01;
     }
     char *text = preview ? base64_encode(preview, size) : NULL;
@@ -161,7 +176,7 @@ void sdapi_progress_get(struct http_request *req)
     cJSON *json = cJSON_CreateObject();
     cJSON_AddItemToObject(json, "progress", pyjson_float_item(figures.progress));
     cJSON_AddItemToObject(json, "eta_relative", pyjson_float_item(figures.eta));
-    cJSON_AddItemToObject(json, "state", state_json(job, count, &progress));
+    cJSON_AddItemToObject(json, "state", state_json(job, &shown));
     cJSON_AddItemToObject(json, "current_image",
                           text ? cJSON_CreateString(text) : cJSON_CreateNull());
     cJSON_AddNullToObject(json, "textinfo");
@@ -221,28 +236,6 @@ static const struct json_field task_fields[] = {
      .type = JSON_FIELD_BOOL,
      .number = true},
 };
-
-/* The newest job with this task id among those that this client may see. Fills `out` (job_free). */
-static bool find_task(const struct http_request *req, const char *id, struct job *out)
-{
-    struct job_filter filter = {.key_id = http_visible_key(req), .state = -1, .limit = TASKS_SEEN};
-    struct job *jobs;
-    size_t count, found;
-    int64_t next;
-    struct err err;
-    if (!id || !queue_list(http_app(req)->queue, &filter, &jobs, &count, &next, &err))
-        return false;
-    for (found = 0; found < count; found++)
-        if (jobs[found].params.tag && strcmp(jobs[found].params.tag, id) == 0)
-            break;
-    bool ok = found < count;
-    if (ok) {
-        *out = jobs[found];
-        jobs[found] = jobs[--count];
-    }
-    free_jobs(jobs, count);
-    return ok;
-}
 
 /* "data:image/jpeg;base64,..." owned, or null. */
 static cJSON *preview_json(const uint8_t *preview, size_t size)
@@ -307,7 +300,9 @@ void sdapi_progress_task(struct http_request *req)
         return;
     if (json_fields_parse(task_fields, sizeof task_fields / sizeof *task_fields, body,
                           JSON_FIELDS_COERCE, &task, &problem)) {
-        bool found = find_task(req, task.id, &job);
+        struct err err;
+        bool found = task.id && queue_get_tagged(http_app(req)->queue, task.id,
+                                                 http_visible_key(req), &job, &err);
         cJSON *json = cJSON_CreateObject();
         add_task(req, &task, found ? &job : NULL, json);
         if (found)

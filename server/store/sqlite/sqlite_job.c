@@ -85,9 +85,10 @@ static bool job_insert(struct store *st, const struct job *job, struct err *err)
     struct sqlite_connection *c = sqlite_writer(st);
     done = sqlite_sql_save(c, err) &&
            sqlite_sql_keep(c,
-                           sqlite_sql_run(c, SQL_JOB_INSERT, err, "ttittiti", job->id, job->key_id,
+                           sqlite_sql_run(c, SQL_JOB_INSERT, err, "ttittitit", job->id, job->key_id,
                                           (int64_t)job->priority, p->model, p->prompt,
-                                          (int64_t)p->count, text, job->created_ms) &&
+                                          (int64_t)p->count, text, job->created_ms,
+                                          p->tag ? p->tag : "") &&
                                sqlite_sql_run(c, SQL_JOB_INDEX, err, "t", job->id),
                            err);
     sqlite_release(c);
@@ -371,6 +372,20 @@ static bool job_start(struct store *st, const char *id, const char *owner, int64
     return done;
 }
 
+static bool job_tagged(struct store *st, const char *tag, const char *key_id, char id[JOB_ID_SIZE],
+                       struct err *err)
+{
+    struct sqlite_connection *c = sqlite_reader(st);
+    sqlite3_stmt *s = sqlite_sql_bind(c, SQL_JOB_TAGGED, err, "tt", tag, key_id);
+    bool failed = !s, found = s && sqlite_sql_row(c, s, &failed, err);
+    bool done = found && sqlite_sql_id(s, 0, id);
+    if (!done && !failed)
+        err_set(err, ERR_NOT_FOUND, "there is no job of this tag");
+    sqlite_sql_done(s);
+    sqlite_release(c);
+    return done;
+}
+
 static bool job_lease(struct store *st, const char *id, struct store_lease *out, struct err *err)
 {
     *out = (struct store_lease){0};
@@ -543,6 +558,7 @@ const struct store_driver_job sqlite_job = {
     .nameless = job_nameless,
     .next = job_next,
     .start = job_start,
+    .tagged = job_tagged,
     .lease = job_lease,
     .renew = job_renew,
     .interrupt = job_interrupt,

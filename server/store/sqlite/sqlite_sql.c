@@ -43,13 +43,15 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_KEY_ANY] = "SELECT EXISTS (SELECT 1 FROM keys)",
     [SQL_KEY_REVOKE] = "UPDATE keys SET revoked_ms = ?2 WHERE id = ?1 AND revoked_ms = 0",
     [SQL_JOB_INSERT] = "INSERT INTO jobs (id, key_id, priority, model, prompt, count, params, "
-                       "created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                       "created_ms, tag) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     [SQL_JOB_INDEX] = "INSERT INTO jobs_search (rowid, prompt) "
                       "SELECT sequence, prompt FROM jobs WHERE id = ?1",
     [SQL_JOB_UNINDEX] = "INSERT INTO jobs_search (jobs_search, rowid, prompt) "
                         "SELECT 'delete', sequence, prompt FROM jobs WHERE id = ?1",
     [SQL_JOB_GET] = "SELECT " SQLITE_JOB_COLUMNS " FROM jobs WHERE id = ?1 "
                     "AND (?2 IS NULL OR key_id = ?2)",
+    [SQL_JOB_TAGGED] = "SELECT id FROM jobs WHERE tag = ?1 AND tag > '' "
+                       "AND (?2 IS NULL OR key_id = ?2) ORDER BY sequence DESC LIMIT 1",
     [SQL_JOB_ALL] = "SELECT " SQLITE_JOB_COLUMNS " FROM jobs",
     /* In the order they will run if nothing else comes: within a priority the keys take turns, so
      * the n-th job of each key is in round n. */

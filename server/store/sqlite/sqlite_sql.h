@@ -28,6 +28,7 @@ enum statement {
     SQL_JOB_GET,
     SQL_JOB_INDEX,
     SQL_JOB_UNINDEX,
+    SQL_JOB_TAGGED,
     SQL_JOB_ALL,
     SQL_JOB_LINE,
     SQL_JOB_DEPTH,
