@@ -186,7 +186,9 @@ struct pictor_params {
     uint64_t subseed;        /* variation: slerp(noise(seed), noise(subseed)) */
     double subseed_strength; /* 0..1; 0 is none */
     enum pictor_rng rng;
-    int clip_skip; /* 1 is the last layer */
+    int noise_seed_delta; /* added to the seed of the noise that is drawn while sampling, 0..: the
+                             SD WebUI's ENSD; 0: the first draw's generator goes on */
+    int clip_skip;        /* 1 is the last layer */
 
     /* Painting over a picture: NULL init is text to image. */
     const struct pictor_image *init; /* RGB or RGBA (flattened on white), any size */

@@ -27,6 +27,8 @@ void latent_draw(struct arena *a, const struct pictor_params *p, struct noise *n
             noise_slerp(draw, draw, draw + n, p->subseed_strength, out->channels, out->height,
                         out->width);
         }
+        if (p->noise_seed_delta)
+            noise_init(noise, p->rng, p->seed + (uint64_t)p->noise_seed_delta);
         noise_channels_last(out->at, draw, out->channels, (size_t)out->width * (size_t)out->height);
     }
     arena_reset(a, mark);

@@ -15,7 +15,8 @@ struct latent {
 struct latent latent_new(struct arena *a, int width, int height, int channels);
 size_t latent_size(const struct latent *l); /* floats */
 
-/* The seed's first draw, mixed with the subseed's; `noise` is left after it. Planning counts. */
+/* The seed's first draw, mixed with the subseed's; `noise` is left after it, or begins anew with
+ * noise_seed_delta. Planning counts. */
 void latent_draw(struct arena *a, const struct pictor_params *p, struct noise *noise,
                  struct latent *out);
 

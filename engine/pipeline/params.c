@@ -1,6 +1,7 @@
 /* params.c: Defaults and limits. */
 #include "engine/pipeline/params.h"
 
+#include <limits.h>
 #include <math.h>
 
 #include "engine/pipeline/model.h"
@@ -91,6 +92,7 @@ bool params_check(const struct family_facts *facts, const struct pictor_params *
         !in_range("guidance", p->guidance, 0, 100, err) ||
         !in_range("strength", p->strength, 0, 1, err) ||
         !in_range("subseed_strength", p->subseed_strength, 0, 1, err) ||
+        !in_range("noise_seed_delta", p->noise_seed_delta, 0, INT_MAX, err) ||
         !in_range("clip_skip", p->clip_skip, 1, facts->clip_skips, err) ||
         !in_range("mask_blur", p->mask_blur, 0, 64, err) ||
         !in_range("mask_padding", p->mask_padding, 0, MAX_SIDE, err) ||

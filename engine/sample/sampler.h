@@ -94,6 +94,7 @@ struct sampler_run {
     int channels;
     struct denoiser denoiser;
     struct noise *noise; /* after the initial draw; the run draws on */
+    int seed_delta;      /* in noise->seed; a Brownian path has the seed without it */
     double eta;          /* NAN: the sampler's own */
     /* After each step: `step` of plan->steps are done, x0 [pixels, channels] is the last predicted
      * clean latent. May be NULL. */

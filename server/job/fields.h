@@ -53,6 +53,9 @@ JOB_FIELD(REAL, strength, .optional = true, .usual = 0.75, .most = 1, ENGINE(str
 JOB_FIELD(WHOLE, clip_skip, .usual = 1, .least = 1, .most = 12, ENGINE(clip_skip),
           .infotext = "Clip skip", .silent = 1, .flag = "clip-skip", .value = "N",
           .doc = "layer of the text encoder that speaks; 1 is the last")
+JOB_FIELD(WHOLE, noise_seed_delta, .most = INT_MAX, ENGINE(noise_seed_delta), .infotext = "ENSD",
+          .flag = "noise-seed-delta", .value = "N",
+          .doc = "added to the seed for the noise that ancestral samplers draw")
 JOB_FIELD(REAL, token_merging, .usual = JOB_NO_REAL, .most = 0.9, SETTING(token_merging),
           ENGINE(speed.token_merging), .infotext = "Token merging ratio",
           .doc = "share of the keys that self-attention at full resolution leaves out")

@@ -204,7 +204,7 @@ def test_many_ignored_names_are_bounded(sd):
 # With a value that changes the picture, or the file.
 OPTIONS_USED = {"samples_format": "webp", "sd_model_checkpoint": None, "randn_source": "CPU",
                 "CLIP_stop_at_last_layers": 2, "eta_ancestral": 0.5, "s_min_uncond": 5,
-                "token_merging_ratio": 0.5}
+                "token_merging_ratio": 0.5, "eta_noise_seed_delta": 31337}
 OPTIONS_ELSEWHERE = {"jpeg_quality", "eta_ddim", "s_min_uncond_all", "enable_prompt_comments",
                      "token_merging_ratio_img2img", "live_previews_enable",
                      "show_progress_every_n_steps"}

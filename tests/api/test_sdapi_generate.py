@@ -145,9 +145,24 @@ def test_kobold_override_settings(sd):
 
 
 def test_options_that_pictor_cannot_honour(sd):
-    body = {**TINY, "override_settings": {"eta_noise_seed_delta": 31337}}
+    body = {**TINY, "override_settings": {"sgm_noise_multiplier": True}}
     detail = sd.post("txt2img", body, 422)["detail"]
-    assert "eta_noise_seed_delta can only be 0" in detail[0]["msg"]
+    assert "sgm_noise_multiplier can only be" in detail[0]["msg"]
+
+
+def test_seed_of_later_noise(sd):
+    """eta_noise_seed_delta (ENSD) is for noise that is drawn while sampling, which Euler does not."""
+    novel = {"override_settings": {"eta_noise_seed_delta": 31337}}
+    for sampler, differs in (("Euler a", True), ("DPM++ SDE", False), ("Euler", False)):
+        plain = sd.txt2img(sampler_name=sampler)
+        done = sd.txt2img(sampler_name=sampler, **novel)
+        assert (done.image.tobytes() != plain.image.tobytes()) == differs, sampler
+        assert "ENSD: 31337" in done.text and "ENSD" not in plain.text
+        assert Painted(sd.post("txt2img", {"infotext": done.text})).files == done.files
+    assert sd.txt2img(sampler_name="Euler a", eta=0, **novel).image.tobytes() == sd.txt2img(
+        sampler_name="Euler a", eta=0).image.tobytes()
+    body = {**TINY, "override_settings": {"eta_noise_seed_delta": -1}}
+    assert "eta_noise_seed_delta" in sd.post("txt2img", body, 422)["message"]
 
 
 def test_hires(sd):

@@ -172,6 +172,11 @@ static bool make_sampling(const struct sdapi_request *r, const cJSON *options, s
     p->guidance = r->cfg_scale;
     p->rng = strcmp(sdapi_options_text(options, "randn_source"), "CPU") == 0 ? PICTOR_RNG_CPU
                                                                              : PICTOR_RNG_NV;
+    double delta = sdapi_options_number(options, "eta_noise_seed_delta");
+    if (!(delta >= 0 && delta <= INT_MAX))
+        return refuse(fault, 422, "override_settings",
+                      "eta_noise_seed_delta must be 0..%d, got %g", INT_MAX, delta);
+    p->noise_seed_delta = (int)delta;
     bool overridden =
         cJSON_GetObjectItemCaseSensitive(r->override_settings, "CLIP_stop_at_last_layers");
     p->clip_skip = r->clip_skip >= 1 && !overridden

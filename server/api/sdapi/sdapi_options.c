@@ -46,7 +46,7 @@ static const struct option options_table[] = {
     {"CLIP_stop_at_last_layers", "1", FREE},
     {"sdxl_clip_l_skip", "false", FREE},
     {"randn_source", "\"GPU\"", FREE},
-    {"eta_noise_seed_delta", "0", ONLY},
+    {"eta_noise_seed_delta", "0", FREE},
     {"eta_ddim", "0.0", FREE},
     {"eta_ancestral", "1.0", FREE},
     {"ddim_discretize", "\"uniform\"", ONLY},
