@@ -8,19 +8,26 @@
 static const struct family *const families[] = {&family_sd1, &family_sd2, &family_sdxl,
                                                 &family_sdxl_refiner};
 
-/* What is known by a name but not run. The first that fits is the answer. */
+#define NOT_RUN ", which pictor does not run"
+#define LORA "a LoRA: it belongs into the folder of LoRAs, and is named in prompts"
+
+/* What is known by a name but is no model here. The first that fits is the answer. */
 static const struct {
     const char *prefix, *what;
 } others[] = {
-    {"model.diffusion_model.label_emb.", "a UNet that takes labels, without SDXL's text encoders"},
-    {"model.diffusion_model.joint_blocks.", "an SD 3 checkpoint"},
-    {"model.diffusion_model.double_blocks.", "a Flux checkpoint"},
-    {"double_blocks.", "a Flux checkpoint"},
-    {"control_model.", "a ControlNet"},
-    {"lora_unet_", "a LoRA"},
-    {"lora_te_", "a LoRA"},
-    {"down_blocks.", "a UNet alone, in the diffusers layout (give the folder that holds it)"},
-    {"decoder.", "a VAE alone"},
+    {"model.diffusion_model.label_emb.",
+     "a UNet that takes labels, without SDXL's text encoders" NOT_RUN},
+    {"model.diffusion_model.joint_blocks.", "an SD 3 checkpoint" NOT_RUN},
+    {"model.diffusion_model.double_blocks.", "a Flux checkpoint" NOT_RUN},
+    {"double_blocks.", "a Flux checkpoint" NOT_RUN},
+    {"control_model.", "a ControlNet" NOT_RUN},
+    {"lora_", LORA},
+    {"unet.", LORA},
+    {"text_encoder.", LORA},
+    {"base_model.model.", LORA},
+    {"down_blocks.",
+     "a UNet alone, in the diffusers layout (give the folder that holds it)" NOT_RUN},
+    {"decoder.", "a VAE alone" NOT_RUN},
 };
 
 const struct family *family_of(const struct checkpoint *cp, struct err *err)
@@ -30,7 +37,7 @@ const struct family *family_of(const struct checkpoint *cp, struct err *err)
             return families[i];
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (checkpoint_has(cp, others[i].prefix)) {
-            err_set(err, ERR_UNSUPPORTED, "this is %s, which pictor does not run", others[i].what);
+            err_set(err, ERR_UNSUPPORTED, "this is %s", others[i].what);
             return NULL;
         }
     err_set(err, ERR_INVALID,
