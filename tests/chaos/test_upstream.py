@@ -154,6 +154,17 @@ def test_what_the_client_left_out_is_not_sent(front, stub):
     assert [m["steps"] for m in models if m["name"] == "cloud"] == [None]
 
 
+def test_tags_of_the_webui_are_not_sent(front, stub):
+    server, _ = front(stub.url)
+    answer = requests.post(server.url + "/sdapi/v1/txt2img", timeout=60, json={
+        "prompt": "a red<lora:style:0.8> circle", "width": 64, "height": 64,
+        "override_settings": {"sd_model_checkpoint": "cloud"}})
+    assert answer.status_code == 200, answer.text
+    assert stub.json()["prompt"] == "a red circle"
+    extra = json.loads(answer.json()["info"])["extra_generation_params"]
+    assert extra["Ignored"] == "<lora:style:0.8>"
+
+
 def test_several_pictures_and_fewer_than_asked(front, stub):
     _, jobs = front(stub.url, "extensions = on")
     stub.script = [(200, {}, answer_of(png((1, 1, 1)), png((2, 2, 2)))),

@@ -19,6 +19,7 @@
 #include "server/api/job_wait.h"
 #include "server/http/http.h"
 #include "server/job/intake.h"
+#include "server/job/lora_tags.h"
 #include "server/queue/queue.h"
 
 /* ---- the answer ---- */
@@ -194,7 +195,7 @@ static void submit(struct http_request *req, const struct sdapi_request *r, cons
             goto done;
         count++;
     }
-    w = waiting_new(r, sdapi_ignored(app, r, body, options), model);
+    w = waiting_new(r, sdapi_ignored(app, r, body, options, model->upstream), model);
     if (!w || !w->echo) {
         sdapi_reply_crash(req, "MemoryError", "out of memory");
         goto done;
@@ -214,14 +215,27 @@ done:
         free((void *)inputs[i].data);
 }
 
+/* An upstream has none of our LoRAs: it gets the prompt's words alone. */
+static bool drop_tags(struct job_params *p, struct err *err)
+{
+    struct lora_tags tags;
+    char *words = lora_tags_take(p->prompt, &tags, err);
+    if (!words)
+        return false;
+    free(p->prompt);
+    p->prompt = words;
+    return true;
+}
+
 /* Before it is queued; replies when the model could not read them. */
-static bool check_prompts(struct http_request *req, const struct job_params *params)
+static bool check_prompts(struct http_request *req, struct job_params *params)
 {
     struct intake_model model;
     const char *param = NULL;
     struct err err;
     if (intake_model(http_app(req)->registry, params->model, &model, &err) &&
-        intake_prompts(&model, params, &param, &err))
+        intake_prompts(&model, params, &param, &err) &&
+        (!model.upstream || drop_tags(params, &err)))
         return true;
     sdapi_reply_err(req, &err, param);
     return false;

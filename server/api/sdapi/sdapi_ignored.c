@@ -87,7 +87,8 @@ static bool is_known_lora(const struct registry_table *loras, const char *tag, s
 }
 
 /* Tags but those of LoRAs that there are. */
-static void add_networks(struct list *list, const struct settings *settings, const char *prompt)
+static void add_networks(struct list *list, const struct settings *settings, const char *prompt,
+                         bool upstream)
 {
     struct registry_table loras = {0};
     struct err err;
@@ -95,7 +96,7 @@ static void add_networks(struct list *list, const struct settings *settings, con
     size_t size;
     if (!lora_tags_next(prompt, &size))
         return;
-    if (!loras_scan(settings, &loras, &err))
+    if (!upstream && !loras_scan(settings, &loras, &err))
         log_err(LOG_WARN, "loras_not_read", &err, " ");
     for (; (at = lora_tags_next(at, &size)); at += size)
         if (!is_known_lora(&loras, at, size))
@@ -104,7 +105,7 @@ static void add_networks(struct list *list, const struct settings *settings, con
 }
 
 char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const struct cJSON *body,
-                    const struct cJSON *options)
+                    const struct cJSON *options, bool upstream)
 {
     struct list *list = calloc(1, sizeof *list);
     if (!list)
@@ -113,7 +114,7 @@ char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const 
     cJSON_ArrayForEach(style, r->styles)
         if (!is_empty(style))
             add(list, "style %s", style->valuestring);
-    add_networks(list, app->settings, r->prompt);
+    add_networks(list, app->settings, r->prompt, upstream);
     /* Without a model that could (/face-restorers is empty) the WebUI changes nothing, either. */
     if (sdapi_request_flag(r->restore_faces))
         add(list, "restore_faces");

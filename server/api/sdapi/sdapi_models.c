@@ -19,7 +19,7 @@ void sdapi_models_of(const struct registry_model *model, struct sdapi_model *out
     const char *ending = *model->ending ? ".safetensors" : "";
     const char *slash = strrchr(model->name, '/');
 
-    *out = (struct sdapi_model){0};
+    *out = (struct sdapi_model){.upstream = model->kind == REGISTRY_UPSTREAM};
     snprintf(out->name, sizeof out->name, "%s", model->name);
     snprintf(out->sha256, sizeof out->sha256, "%s", model->sha256);
     snprintf(out->file, sizeof out->file, "%s%s", model->name, ending);
@@ -29,8 +29,8 @@ void sdapi_models_of(const struct registry_model *model, struct sdapi_model *out
             *c = '_';
     snprintf(out->stem, sizeof out->stem, "%s", slash ? slash + 1 : model->name);
     if (*out->sha256)
-        snprintf(out->title, sizeof out->title, "%s%s [%.*s]", model->name, ending,
-                 HASH_SIZE, out->sha256);
+        snprintf(out->title, sizeof out->title, "%s%s [%.*s]", model->name, ending, HASH_SIZE,
+                 out->sha256);
     else
         snprintf(out->title, sizeof out->title, "%s", out->file);
 }

@@ -20,6 +20,7 @@ struct sdapi_model {
     char flat[REGISTRY_NAME_SIZE];       /* "anime_v2": model_name of sd-models */
     char stem[REGISTRY_NAME_SIZE];       /* "v2": Model of an infotext */
     char sha256[65];                     /* hex, "" while it is not known */
+    bool upstream;
 };
 
 /* By any of its names, case ignored; "" is the default model. False when there is none. */
