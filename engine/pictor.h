@@ -96,6 +96,7 @@ struct pictor_model_info {
     size_t weight_bytes; /* packed, in memory */
     float default_guidance;
     int default_steps;
+    int clip_skips; /* clip_skip may be 1..clip_skips; 0: not known */
     char default_sampler[32], default_scheduler[32]; /* "": what is everybody's */
 };
 

@@ -71,5 +71,6 @@ void family_describe(const struct checkpoint *cp, const struct family *family, i
         i->native_height = h;
     }
     i->default_guidance = (float)family_number(cp, "pictor.guidance", 1, 30, guidance);
+    i->clip_skips = facts->clip_skips;
     i->default_steps = (int)family_number(cp, "pictor.steps", 1, 1000, steps);
 }

@@ -25,6 +25,7 @@ void intake_model_of(const struct registry_model *model, struct intake_model *ou
         .upstream = upstream,
         .width = model->native_width ? model->native_width : side,
         .height = model->native_height ? model->native_height : side,
+        .clip_skips = model->clip_skips,
         .steps = model->default_steps ? model->default_steps : usual.steps,
         .guidance = model->default_guidance > 0 ? model->default_guidance : usual.guidance,
     };
@@ -66,10 +67,15 @@ bool intake_prompts(const struct intake_model *model, const struct job_params *p
     if (model->upstream)
         return true;
     char *words = lora_tags_take(p->prompt ? p->prompt : "", &tags, err);
-    if (!words || !pictor_prompt_check(words, err))
+    if (!words || !pictor_prompt_check(words, err)) {
         wrong = "prompt";
-    else if (p->negative_prompt && !pictor_prompt_check(p->negative_prompt, err))
+    } else if (p->negative_prompt && !pictor_prompt_check(p->negative_prompt, err)) {
         wrong = "negative_prompt";
+    } else if (model->clip_skips > 0 && p->clip_skip > model->clip_skips) {
+        wrong = "clip_skip";
+        err_set(err, ERR_INVALID, "clip_skip must be 1..%d for this model, got %d",
+                model->clip_skips, p->clip_skip);
+    }
     free(words);
     if (wrong && param)
         *param = wrong;

@@ -19,6 +19,7 @@ struct intake_model {
     bool upstream;
     /* The model's own, or the usual ones while they are unknown. */
     int width, height, steps;
+    int clip_skips; /* the most that clip_skip may be; 0: not known */
     double guidance;
 };
 
@@ -43,7 +44,8 @@ void intake_speed(const struct settings *settings, struct job_params *p);
 bool intake_complete(const struct intake_model *model, const struct settings *settings,
                      struct job_params *p, const char **param, struct err *err);
 
-/* Whether a local model can read the job's prompts; *param (may be NULL) names the one it cannot.
+/* Whether a local model can read the job's prompts, with the job's clip_skip; *param (may be NULL)
+ * names what it cannot.
  * intake_complete does this, too. */
 bool intake_prompts(const struct intake_model *model, const struct job_params *p,
                     const char **param, struct err *err);

@@ -55,6 +55,8 @@ static void learn(struct registry_model *m, const struct pictor_model_info *info
     m->native_height = info->native_height;
     m->default_guidance = (double)info->default_guidance;
     m->default_steps = info->default_steps;
+    if (info->clip_skips)
+        m->clip_skips = info->clip_skips;
 }
 
 /* What the settings name stands before what lies in a folder: no file takes the place of something

@@ -45,6 +45,7 @@ struct registry_model {
     int native_width, native_height;
     double default_guidance;
     int default_steps;
+    int clip_skips; /* the most that clip_skip may be */
 
     bool loaded;     /* a worker holds it in memory now */
     bool is_default; /* what a request without a model gets */

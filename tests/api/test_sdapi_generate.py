@@ -2,6 +2,7 @@
 import json
 
 import pytest
+import requests
 from sdapi_client import TINY, Painted
 
 INFO_KEYS = [
@@ -322,6 +323,20 @@ def test_prompts_that_are_too_long_are_not_queued(sd):
         answer = sd.post("txt2img", {**TINY, **body}, 422)
         assert answer["detail"][0]["loc"] == ["body", name]
     assert sd.get("/api/jobs")["jobs"] == jobs
+
+
+def test_layers_that_the_model_lacks_are_not_queued(sd):
+    """Known from the model's header: the built-in one's text encoder has three layers."""
+    jobs = sd.get("/api/jobs")["jobs"]
+    for body in ({"clip_skip": 4}, {"override_settings": {"CLIP_stop_at_last_layers": 12}}):
+        answer = sd.post("txt2img", {**TINY, **body}, 422)
+        assert answer["detail"][0]["loc"] == ["body", "clip_skip"]
+        assert "must be 1..3 for this model" in answer["message"]
+    native = requests.post(sd.url + "/api/jobs", timeout=30,
+                           json={"prompt": "x", "steps": 1, "clip_skip": 4})
+    assert native.status_code == 400 and native.json()["error"]["param"] == "clip_skip"
+    assert sd.get("/api/jobs")["jobs"] == jobs
+    assert sd.txt2img(clip_skip=3).info["clip_skip"] == 3
 
 
 def test_huge_prompt_is_bounded(sd):
