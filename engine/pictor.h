@@ -149,7 +149,8 @@ bool pictor_model_merge(struct pictor_model *model, const struct pictor_lora *lo
 void pictor_model_free(struct pictor_model *model);
 const struct pictor_model_info *pictor_model_info(const struct pictor_model *model);
 
-/* What pictor_model_info would say, from the header alone; weight_bytes is 0. */
+/* What pictor_model_info would say, from the files' headers alone; weight_bytes is 0. Nothing is
+ * mapped: no file can harm the process that asks. */
 bool pictor_model_probe(const char *path, struct pictor_model_info *out, struct err *err);
 
 /* What is known after each step. `step` counts finished denoising steps, 0..steps; every step of

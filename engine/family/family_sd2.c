@@ -8,19 +8,24 @@
 /* Above this the biases are those of a network that predicts v: 0.09 is what tells published models
  * apart (ComfyUI's figure). */
 #define V_SPREAD 0.09
+#define SPREAD_ROOM 32768 /* bytes; SD 2.x has 320 numbers */
 
 static bool recognises(const struct checkpoint *cp)
 {
     return stable_is_unet(cp, true);
 }
 
+/* 0 when the numbers cannot be read. */
 static double spread(const struct raw_tensor *t)
 {
     double sum = 0, squares = 0;
-    size_t n = t->shape[0];
+    size_t n = t->shape[0], size = dtype_size(t->dtype);
+    char numbers[SPREAD_ROOM];
+    if (t->bytes > sizeof numbers || !raw_tensor_read(t, numbers, NULL))
+        return 0;
     for (size_t i = 0; i < n; i++) {
         float v;
-        dtype_to_f32(t->dtype, (const char *)t->data + i * dtype_size(t->dtype), &v, 1);
+        dtype_to_f32(t->dtype, numbers + i * size, &v, 1);
         sum += v;
         squares += (double)v * v;
     }

@@ -95,17 +95,30 @@ static bool add_file(struct checkpoint *cp, enum names_part part, struct safeten
     return true;
 }
 
-/* What else a folder says: how its network was trained. Mapped, because a sandboxed process may
- * read in no other way. */
-static bool read_scheduler(struct checkpoint *cp, const struct pictor_file *file, struct err *err)
+typedef struct safetensors *open_fn(int fd, const char *name, struct err *err);
+
+/* Mapped where the weights are: a sandboxed process may read in no other way. */
+static bool read_text(int fd, char *text, size_t size, open_fn *open, struct err *err)
+{
+    if (open == safetensors_open_header)
+        return raw_tensor_read_at(fd, 0, text, size, err);
+    void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (data == MAP_FAILED)
+        return err_set(err, ERR_IO, "cannot map %zu bytes", size);
+    memcpy(text, data, size);
+    munmap(data, size);
+    return true;
+}
+
+/* What else a folder says: how its network was trained. */
+static bool read_scheduler(struct checkpoint *cp, const struct pictor_file *file, open_fn *open,
+                           struct err *err)
 {
     char text[JSON_ROOM];
     off_t size = lseek(file->fd, 0, SEEK_END);
-    bool fits = size > 0 && size < (off_t)sizeof text;
-    void *data = fits ? mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, file->fd, 0) : MAP_FAILED;
-    if (data != MAP_FAILED) {
-        memcpy(text, data, (size_t)size);
-        munmap(data, (size_t)size);
+    if (size > 0 && size < (off_t)sizeof text) {
+        if (!read_text(file->fd, text, (size_t)size, open, err))
+            return err_prefix(err, "%s", file->name);
         text[size] = '\0';
         cp->scheduler = cJSON_Parse(text);
     }
@@ -114,21 +127,22 @@ static bool read_scheduler(struct checkpoint *cp, const struct pictor_file *file
 }
 
 /* What a file of the list is, by the folder in its name; see pictor_files_add. */
-static bool add_listed(struct checkpoint *cp, const struct pictor_file *file, struct err *err)
+static bool add_listed(struct checkpoint *cp, const struct pictor_file *file, open_fn *open,
+                       struct err *err)
 {
     size_t n = strcspn(file->name, "/");
     const char *network;
     int part = 0;
     if (!file->name[n])
-        return add_file(cp, NAMES_WHOLE, safetensors_open_fd(file->fd, NULL, err));
+        return add_file(cp, NAMES_WHOLE, open(file->fd, NULL, err));
     if (n == strlen("scheduler") && strncmp(file->name, "scheduler", n) == 0)
-        return read_scheduler(cp, file, err);
+        return read_scheduler(cp, file, open, err);
     while ((network = names_folder(part)) &&
            (strlen(network) != n || strncmp(file->name, network, n) != 0))
         part++;
     if (!network)
         return err_set(err, ERR_INVALID, "%s: no part of a model", file->name);
-    return add_file(cp, part, safetensors_open_fd(file->fd, file->name, err));
+    return add_file(cp, part, open(file->fd, file->name, err));
 }
 
 static struct checkpoint *new_checkpoint(struct err *err)
@@ -148,15 +162,26 @@ static struct checkpoint *checked(struct checkpoint *cp, bool ok)
     return NULL;
 }
 
-struct checkpoint *checkpoint_open_files(const struct pictor_files *files, struct err *err)
+static struct checkpoint *open_files(const struct pictor_files *files, open_fn *open,
+                                     struct err *err)
 {
     struct checkpoint *cp = new_checkpoint(err);
     bool ok = cp;
     for (size_t i = 0; ok && i < files->count; i++)
-        ok = add_listed(cp, &files->items[i], err);
+        ok = add_listed(cp, &files->items[i], open, err);
     if (ok && cp->file_count == 0)
         ok = err_set(err, ERR_INVALID, "a model of no file");
     return checked(cp, ok && index_files(cp, err));
+}
+
+struct checkpoint *checkpoint_open_files(const struct pictor_files *files, struct err *err)
+{
+    return open_files(files, safetensors_open_fd, err);
+}
+
+struct checkpoint *checkpoint_open_headers(const struct pictor_files *files, struct err *err)
+{
+    return open_files(files, safetensors_open_header, err);
 }
 
 struct checkpoint *checkpoint_open(const char *path, struct err *err)

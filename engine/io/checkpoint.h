@@ -26,6 +26,10 @@ struct pictor_files;
  * replaces the whole file's; metadata is the first file's. Returns owned. */
 struct checkpoint *checkpoint_open_files(const struct pictor_files *files, struct err *err);
 
+/* The same from the files' headers alone: tensors have no data (raw_tensor.h), and nothing is
+ * mapped. Borrows `files`. */
+struct checkpoint *checkpoint_open_headers(const struct pictor_files *files, struct err *err);
+
 /* A .safetensors file or a diffusers folder. Returns owned. */
 struct checkpoint *checkpoint_open(const char *path, struct err *err);
 

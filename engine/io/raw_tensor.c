@@ -1,8 +1,10 @@
 #include "engine/io/raw_tensor.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int by_name(const void *a, const void *b)
 {
@@ -25,6 +27,28 @@ const struct raw_tensor *raw_tensor_find(const struct raw_tensor *tensors, size_
 {
     struct raw_tensor key = {.name = name};
     return count ? bsearch(&key, tensors, count, sizeof key, by_name) : NULL;
+}
+
+bool raw_tensor_read_at(int fd, size_t from, void *to, size_t bytes, struct err *err)
+{
+    for (size_t got = 0; got < bytes;) {
+        ssize_t n = pread(fd, (char *)to + got, bytes - got, (off_t)(from + got));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return err_set(err, ERR_IO, "cannot read the file: %s",
+                           n ? strerror(errno) : "it became shorter");
+        got += (size_t)n;
+    }
+    return true;
+}
+
+bool raw_tensor_read(const struct raw_tensor *t, void *to, struct err *err)
+{
+    if (!t->data)
+        return raw_tensor_read_at(t->fd, t->offset, to, t->bytes, err);
+    memcpy(to, t->data, t->bytes);
+    return true;
 }
 
 const char *raw_tensor_shape(char *buf, size_t size, int ndim, const size_t *shape)

@@ -15,9 +15,18 @@ struct raw_tensor {
     enum dtype dtype;
     int ndim;                      /* 0..RAW_TENSOR_DIMS; 0 is one number */
     size_t shape[RAW_TENSOR_DIMS]; /* row-major, slowest first */
-    const void *data;              /* read-only, little-endian, *not* always aligned */
+    const void *data;              /* read-only, little-endian, *not* always aligned; NULL: it lies
+                                      in `fd` from `offset` on, and was not read */
     size_t bytes;                  /* = product of shape * dtype_size, checked by the reader */
+    int fd;
+    size_t offset;
 };
+
+/* Copies t->bytes to `to`, wherever they are. */
+bool raw_tensor_read(const struct raw_tensor *t, void *to, struct err *err);
+
+/* `bytes` of a file; ERR_IO when it has become shorter, or cannot be read. */
+bool raw_tensor_read_at(int fd, size_t from, void *to, size_t bytes, struct err *err);
 
 /* Puts tensors in order of name; a name that is there twice is an error. */
 bool raw_tensor_sort(struct raw_tensor *tensors, size_t count, struct err *err);

@@ -2,7 +2,8 @@
  * {"__metadata__": {"k": "v"}, "name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [0, 12]},
  * ...} with offsets counted from the end of the header.
  *
- * The header is copied before it is read, because a mapped file can change under us. A scan over
+ * The header is copied before it is read, because a mapped file can change under us; where the
+ * header is all that is wanted, nothing is mapped. A scan over
  * the copy bounds nesting and the number of values, so that the JSON library can be given hostile
  * text: it never recurses deeply nor builds a tree a hundred times the size of the file. Tensors
  * are kept in order of name; lookup is a binary search. */
@@ -19,14 +20,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define HEADER_LIMIT 100000000 /* bytes; the limit of the format's own library */
+#include "engine/io/sniff.h"
+
 #define DEPTH_LIMIT 4          /* a well-formed header nests 3 deep */
 #define VALUE_LIMIT 1000000    /* JSON values: 100,000 tensors; SDXL has 2,600 */
 
 struct safetensors {
-    const unsigned char *data; /* the whole file */
+    const unsigned char *data; /* the whole file; NULL: only its header was read */
     size_t size;
     bool mapped;
+    int fd; /* borrowed, of a file without data; or -1 */
     cJSON *header; /* owns the names */
     struct raw_tensor *tensors;
     size_t count;
@@ -115,8 +118,8 @@ static void read_dtype(const char *name, enum dtype *dtype, size_t *size)
         }
 }
 
-/* The tensor that `item` describes; `data` is what follows the header, `size` bytes. */
-static bool read_tensor(const cJSON *item, const unsigned char *data, size_t size,
+/* The tensor that `item` describes; from byte `start` of the file on there are `size` bytes. */
+static bool read_tensor(const struct safetensors *st, const cJSON *item, size_t start, size_t size,
                         struct raw_tensor *out, struct err *err)
 {
     char name[64];
@@ -151,7 +154,9 @@ static bool read_tensor(const cJSON *item, const unsigned char *data, size_t siz
         return err_set(err, ERR_INVALID,
                        "%s ends at byte %zu of the data, but the file has only %zu (cut short?)",
                        name, end, size);
-    out->data = data + begin;
+    out->fd = st->fd;
+    out->offset = start + begin;
+    out->data = st->data ? st->data + out->offset : NULL;
     out->bytes = end - begin;
     size_t want;
     if (element && (__builtin_mul_overflow(count, element, &want) || want != out->bytes))
@@ -164,8 +169,8 @@ static bool read_tensor(const cJSON *item, const unsigned char *data, size_t siz
 static int by_place(const void *a, const void *b)
 {
     const struct raw_tensor *x = a, *y = b;
-    if (x->data != y->data)
-        return (uintptr_t)x->data < (uintptr_t)y->data ? -1 : 1;
+    if (x->offset != y->offset)
+        return x->offset < y->offset ? -1 : 1;
     return x->bytes < y->bytes ? -1 : x->bytes > y->bytes;
 }
 
@@ -174,9 +179,8 @@ static bool check_overlap(const struct safetensors *st, struct err *err)
     struct raw_tensor *t = st->tensors;
     qsort(t, st->count, sizeof *t, by_place);
     for (size_t i = 1; i < st->count; i++) {
-        const unsigned char *end = (const unsigned char *)t[i - 1].data + t[i - 1].bytes;
         char a[64], b[64];
-        if ((uintptr_t)t[i].data < (uintptr_t)end)
+        if (t[i].offset < t[i - 1].offset + t[i - 1].bytes)
             return err_set(err, ERR_INVALID, "%s and %s overlap",
                            raw_tensor_show(a, sizeof a, t[i - 1].name),
                            raw_tensor_show(b, sizeof b, t[i].name));
@@ -195,8 +199,7 @@ static bool read_metadata(const cJSON *metadata, struct err *err)
     return true;
 }
 
-static bool read_all(struct safetensors *st, const unsigned char *data, size_t size,
-                     struct err *err)
+static bool read_all(struct safetensors *st, size_t start, struct err *err)
 {
     size_t room = (size_t)cJSON_GetArraySize(st->header), metadata = 0;
     st->tensors = calloc(room + 1, sizeof *st->tensors);
@@ -209,46 +212,50 @@ static bool read_all(struct safetensors *st, const unsigned char *data, size_t s
                 return err_set(err, ERR_INVALID, "__metadata__ is there twice");
             if (!read_metadata(item, err))
                 return false;
-        } else if (!read_tensor(item, data, size, &st->tensors[st->count++], err)) {
+        } else if (!read_tensor(st, item, start, st->size - start, &st->tensors[st->count++],
+                                err)) {
             return false;
         }
     }
     return check_overlap(st, err) && raw_tensor_sort(st->tensors, st->count, err);
 }
 
+/* Bytes of the file, which the caller knows to be there; of a file that is not mapped they may have
+ * gone by now. */
+static bool copy(const struct safetensors *st, size_t from, void *to, size_t bytes, struct err *err)
+{
+    if (st->data) {
+        memcpy(to, st->data + from, bytes);
+        return true;
+    }
+    return raw_tensor_read_at(st->fd, from, to, bytes, err);
+}
+
 static bool parse(struct safetensors *st, struct err *err)
 {
-    if (st->size < 8)
-        return err_set(err, ERR_INVALID, "not a safetensors file: only %zu bytes", st->size);
-    if (memcmp(st->data, "PK\3\4", 4) == 0 || memcmp(st->data, "GGUF", 4) == 0)
-        return err_set(err, ERR_UNSUPPORTED, "this is a %s file; pictor reads safetensors",
-                       st->data[0] == 'P' ? "PyTorch (.ckpt, .pth)" : "GGUF");
-    uint64_t len = 0;
+    unsigned char head[SNIFF_BYTES];
+    size_t have = st->size < sizeof head ? st->size : sizeof head, len = 0;
+    if (!copy(st, 0, head, have, err) || !sniff_safetensors(head, have, st->size, err))
+        return false;
     for (int i = 7; i >= 0; i--)
-        len = len << 8 | st->data[i];
-    if (len > HEADER_LIMIT || len > st->size - 8)
-        return err_set(err, ERR_INVALID,
-                       "not a safetensors file, or cut short: header of %llu bytes, file of %zu",
-                       (unsigned long long)len, st->size);
-
+        len = len << 8 | head[i];
     char *text = malloc(len + 1);
     if (!text)
-        return err_set(err, ERR_INTERNAL, "out of memory for a header of %llu bytes",
-                       (unsigned long long)len);
-    memcpy(text, st->data + 8, len);
+        return err_set(err, ERR_INTERNAL, "out of memory for a header of %zu bytes", len);
+    bool ok = copy(st, 8, text, len, err) && scan_header(text, len, err);
     text[len] = '\0';
-    bool ok = scan_header(text, len, err);
     if (ok) {
         st->header = cJSON_ParseWithOpts(text, NULL, true);
         if (!cJSON_IsObject(st->header))
             ok = err_set(err, ERR_INVALID, "safetensors header: not a JSON object");
     }
     free(text);
-    return ok && read_all(st, st->data + 8 + len, st->size - 8 - len, err);
+    return ok && read_all(st, 8 + len, err);
 }
 
 /* Takes the bytes, also when it fails. */
-static struct safetensors *open_bytes(const void *data, size_t size, bool mapped, struct err *err)
+static struct safetensors *open_bytes(const void *data, size_t size, bool mapped, int fd,
+                                      struct err *err)
 {
     struct safetensors *st = calloc(1, sizeof *st);
     if (!st) {
@@ -260,6 +267,7 @@ static struct safetensors *open_bytes(const void *data, size_t size, bool mapped
     st->data = data;
     st->size = size;
     st->mapped = mapped;
+    st->fd = fd;
     if (parse(st, err))
         return st;
     safetensors_close(st);
@@ -268,22 +276,40 @@ static struct safetensors *open_bytes(const void *data, size_t size, bool mapped
 
 struct safetensors *safetensors_open_memory(const void *data, size_t size, struct err *err)
 {
-    return open_bytes(data, size, false, err);
+    return open_bytes(data, size, false, -1, err);
+}
+
+/* The size of an open file. Not by fstat: its system call also takes paths, which a sandbox cannot
+ * tell apart. */
+static bool size_of(int fd, size_t *size, struct err *err)
+{
+    off_t end = lseek(fd, 0, SEEK_END);
+    if (end < 0)
+        return err_set(err, ERR_INVALID, "not a file");
+    *size = (size_t)end;
+    return true;
 }
 
 struct safetensors *safetensors_open_fd(int fd, const char *name, struct err *err)
 {
     struct safetensors *st = NULL;
-    /* Not fstat: its system call also takes paths, which a sandbox cannot tell apart. */
-    off_t end = lseek(fd, 0, SEEK_END);
-    size_t size = (size_t)end;
-    void *data = end < 8 ? MAP_FAILED : mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (end < 8)
-        err_set(err, ERR_INVALID, "not a safetensors file");
-    else if (data == MAP_FAILED)
+    size_t size = 0;
+    bool ok = size_of(fd, &size, err);
+    void *data = ok && size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
+    if (ok && size && data == MAP_FAILED)
         err_set(err, ERR_IO, "cannot map %zu bytes: %s", size, strerror(errno));
-    else
-        st = open_bytes(data, size, true, err);
+    else if (ok)
+        st = size ? open_bytes(data, size, true, -1, err) : open_bytes("", 0, false, -1, err);
+    if (!st && name)
+        err_prefix(err, "%s", name);
+    return st;
+}
+
+struct safetensors *safetensors_open_header(int fd, const char *name, struct err *err)
+{
+    size_t size = 0;
+    struct safetensors *st =
+        size_of(fd, &size, err) ? open_bytes(NULL, size, false, fd, err) : NULL;
     if (!st && name)
         err_prefix(err, "%s", name);
     return st;

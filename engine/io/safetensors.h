@@ -20,6 +20,10 @@ struct safetensors *safetensors_open(const char *path, struct err *err);
 /* The same of a descriptor, which may be closed afterwards; `name` is for messages, or NULL. */
 struct safetensors *safetensors_open_fd(int fd, const char *name, struct err *err);
 
+/* Reads the header alone and maps nothing, for processes that a file must not be able to kill.
+ * Tensors are checked as above but have no data: raw_tensor_read fetches it. Borrows `fd`. */
+struct safetensors *safetensors_open_header(int fd, const char *name, struct err *err);
+
 /* The same over bytes that are already in memory and outlive the result. Borrows `data`. */
 struct safetensors *safetensors_open_memory(const void *data, size_t size, struct err *err);
 

@@ -99,13 +99,14 @@ bool pictor_model_probe(const char *path, struct pictor_model_info *out, struct 
     struct pictor_files files;
     if (!pictor_files_open(path, &files, err))
         return false;
-    struct checkpoint *cp = open_checkpoint(&files, err);
-    pictor_files_close(&files);
+    struct checkpoint *cp =
+        files.count > 0 ? checkpoint_open_headers(&files, err) : open_checkpoint(&files, err);
     const struct family *family = cp ? family_of(cp, err) : NULL;
-    bool ok = family && family->read(cp, &facts, err);
+    bool ok = (family && family->read(cp, &facts, err)) || err_about(err, path);
     if (ok)
         *out = facts.info;
     checkpoint_free(cp);
+    pictor_files_close(&files);
     return ok;
 }
 

@@ -27,17 +27,36 @@ static void print_model(const struct registry *reg, const struct registry_model 
     if (m->size)
         snprintf(size, sizeof size, "%.1f MB", (double)m->size / 1e6);
     registry_path(reg, m, path);
-    printf("%-32s %-9s %10s  %s%s\n", m->name, m->kind == REGISTRY_LOCAL ? "local" : "upstream",
-           size, m->kind == REGISTRY_LOCAL ? path : m->upstream,
+    bool local = m->kind == REGISTRY_LOCAL;
+    const char *kind = !local ? "upstream" : m->fault ? "-" : m->architecture;
+    printf("%-32s %-9s %10s  %s%s\n", m->name, kind, size, local ? path : m->upstream,
            m->is_default ? "  (default)" : "");
+    if (m->fault)
+        printf("%-32s %s\n", "", m->problem);
+}
+
+static bool print_models(const struct settings *s, struct err *err)
+{
+    struct registry_model *list;
+    size_t count;
+    struct registry *reg = registry_new(s, NULL, err);
+    if (!reg)
+        return false;
+    registry_await(reg, INT_MAX);
+    bool done = registry_list(reg, &list, &count, err);
+    if (done) {
+        printf("%-32s %-9s %10s  %s\n", "name", "kind", "size", "from");
+        for (size_t i = 0; i < count; i++)
+            print_model(reg, &list[i]);
+        free(list);
+    }
+    registry_free(reg);
+    return done;
 }
 
 int models_main(int argc, char **argv)
 {
     struct err err;
-    struct registry *reg = NULL;
-    struct registry_model *list = NULL;
-    size_t count = 0;
     int status = 1;
     log_set_level(LOG_WARN);
     struct settings *s = settings_load(&argc, argv, NULL, &err);
@@ -49,16 +68,11 @@ int models_main(int argc, char **argv)
         bool asked = strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0;
         help(asked ? stdout : stderr);
         status = asked ? 0 : 2;
-    } else if ((reg = registry_new(s, NULL, &err)) && registry_list(reg, &list, &count, &err)) {
-        printf("%-32s %-9s %10s  %s\n", "name", "kind", "size", "from");
-        for (size_t i = 0; i < count; i++)
-            print_model(reg, &list[i]);
+    } else if (print_models(s, &err)) {
         status = 0;
     } else {
         err_print(&err, "pictor models");
     }
-    free(list);
-    registry_free(reg);
     settings_free(s);
     return status;
 }

@@ -1,5 +1,6 @@
 /* registry.c: one table, sorted by name, under one lock; a scan builds a new table and takes over
- * what is known of files that did not change. A second thread hashes files, one at a time. */
+ * what is known of files that did not change. A second thread reads the headers of files, then
+ * hashes those that are used, one at a time; who cannot wait for it reads a header itself. */
 #include "server/job/registry.h"
 
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "engine/base/log.h"
 #include "engine/base/sha256.h"
@@ -32,10 +34,13 @@ struct registry {
     int64_t rescan_ms;      /* unknown names cause no scan before that */
     struct err trouble;   /* why the last scan failed; ERR_NONE */
     pthread_mutex_t lock; /* the fields below */
-    pthread_cond_t work;  /* a hash is wanted, or stop */
+    pthread_cond_t work;  /* a new table, a hash is wanted, or stop */
+    pthread_cond_t done;  /* all headers of the table were read */
     struct registry_table table;
+    size_t unread; /* entries before this one were read, but for the one that is being read */
+    bool reading;
     atomic_bool stop;
-    pthread_t hasher;
+    pthread_t reader;
 };
 
 /* ---- scanning ---- */
@@ -73,6 +78,7 @@ static bool add_upstream(struct registry_table *t, const struct settings_upstrea
         if (e) {
             snprintf(e->model.upstream, sizeof e->model.upstream, "%s", u->name);
             snprintf(e->model.remote, sizeof e->model.remote, "%s", u->models[i].remote);
+            e->was_read = true;
         }
     }
     return true;
@@ -88,6 +94,7 @@ static bool scan(const struct registry *reg, struct registry_table *t, struct er
     strcpy(e->model.sha256, builtin_sha256());
     e->model.size = reg->builtin_size;
     learn(&e->model, &reg->builtin);
+    e->was_read = true;
     for (size_t i = 0; i < s->upstream_count; i++)
         if (!add_upstream(t, &s->upstreams[i], err))
             return false;
@@ -110,6 +117,7 @@ static void take_over(struct registry_table *fresh, const struct registry_table 
         const struct registry_entry *old = registry_scan_find(table, e->model.name);
         if (old && same_file(old, e)) {
             e->model = old->model;
+            e->was_read = old->was_read;
             e->hash_wanted = old->hash_wanted;
         }
     }
@@ -129,6 +137,8 @@ static bool refresh(struct registry *reg, bool spare, struct err *err)
         struct registry_table old = reg->table;
         reg->table = fresh;
         fresh = old;
+        reg->unread = 0;
+        pthread_cond_signal(&reg->work);
         log_event(spare ? LOG_DEBUG : LOG_INFO, "models_scanned", "count=%zu ms=%lld",
                   reg->table.count, (long long)(now_ms() - begun));
         pthread_mutex_unlock(&reg->lock);
@@ -227,35 +237,120 @@ static bool hash_file(struct registry *reg, struct registry_model *m, const char
     return true;
 }
 
-static void *hash_files(void *arg)
+/* ---- headers ---- */
+
+/* Fills in what the file says, also when that is nothing good. Fails when it cannot be said now. */
+static bool read_header(struct registry *reg, struct registry_model *m, struct err *err)
+{
+    char path[PATH_MAX];
+    struct pictor_model_info info;
+    struct err why;
+    registry_path(reg, m, path);
+    if (*m->ending && !*m->sha256)
+        recall_hash(reg, m, path);
+    if (pictor_model_probe(path, &info, &why)) {
+        learn(m, &info);
+        return true;
+    }
+    bool folder_lacks = why.code == ERR_NOT_FOUND && !*m->ending;
+    if (why.code != ERR_INVALID && why.code != ERR_UNSUPPORTED && why.code != ERR_TOO_LARGE &&
+        !folder_lacks) {
+        log_err(LOG_WARN, "model_not_read", &why, " ");
+        return err_copy(err, &why) || err_prefix(err, "%s", m->name);
+    }
+    m->fault = why.code == ERR_UNSUPPORTED ? ERR_UNSUPPORTED : ERR_INVALID;
+    copy_text(m->problem, sizeof m->problem, why.msg);
+    return true;
+}
+
+/* Reads the header of what `e` is without the lock, which is held before and after. Returns the
+ * entry of this name in what may be another table by then; NULL with an error. */
+static struct registry_entry *read_entry(struct registry *reg, const struct registry_entry *e,
+                                         struct err *err)
+{
+    struct registry_entry was = *e;
+    pthread_mutex_unlock(&reg->lock);
+    was.was_read = read_header(reg, &was.model, err);
+    pthread_mutex_lock(&reg->lock);
+    if (!was.was_read)
+        return NULL;
+    struct registry_entry *now = registry_scan_find(&reg->table, was.model.name);
+    if (now && !now->was_read && same_file(now, &was)) {
+        was.model.loaded = now->model.loaded;
+        now->model = was.model;
+        now->was_read = true;
+    }
+    if (!now || !now->was_read)
+        err_set(err, ERR_UNAVAILABLE, "%s: its file changed while it was read", was.model.name);
+    return now && now->was_read ? now : NULL;
+}
+
+/* Under the lock. */
+static void hash_entry(struct registry *reg, const struct registry_entry *e)
+{
+    char path[PATH_MAX];
+    struct registry_entry was = *e;
+    struct registry_model *m = &was.model;
+    pthread_mutex_unlock(&reg->lock);
+    registry_path(reg, m, path);
+    bool done = recall_hash(reg, m, path) || hash_file(reg, m, path);
+    pthread_mutex_lock(&reg->lock);
+    struct registry_entry *now = registry_scan_find(&reg->table, m->name);
+    if (now && same_file(now, &was)) {
+        now->hash_wanted = false;
+        if (done)
+            memcpy(now->model.sha256, m->sha256, sizeof m->sha256);
+    }
+}
+
+static struct registry_entry *next_hash(const struct registry *reg)
+{
+    for (size_t i = 0; i < reg->table.count; i++)
+        if (reg->table.entries[i].hash_wanted)
+            return &reg->table.entries[i];
+    return NULL;
+}
+
+static void *read_files(void *arg)
 {
     struct registry *reg = arg;
     pthread_mutex_lock(&reg->lock);
     while (!reg->stop) {
-        struct registry_entry *e = NULL;
-        char path[PATH_MAX];
-        for (size_t i = 0; i < reg->table.count && !e; i++)
-            if (reg->table.entries[i].hash_wanted)
-                e = &reg->table.entries[i];
-        if (!e) {
+        struct registry_entry *e;
+        if (reg->unread < reg->table.count) {
+            size_t i = reg->unread++; /* meanwhile a new table may begin again at 0 */
+            e = &reg->table.entries[i];
+            reg->reading = true;
+            if (!e->was_read && e->same == i)
+                read_entry(reg, e, NULL);
+            reg->reading = false;
+            if (reg->unread == reg->table.count)
+                pthread_cond_broadcast(&reg->done);
+        } else if ((e = next_hash(reg))) {
+            hash_entry(reg, e);
+        } else {
             pthread_cond_wait(&reg->work, &reg->lock);
-            continue;
-        }
-        struct registry_entry was = *e;
-        struct registry_model *m = &was.model;
-        pthread_mutex_unlock(&reg->lock);
-        registry_path(reg, m, path);
-        bool done = recall_hash(reg, m, path) || hash_file(reg, m, path);
-        pthread_mutex_lock(&reg->lock);
-        e = registry_scan_find(&reg->table, m->name); /* the table may be another one by now */
-        if (e && same_file(e, &was)) {
-            e->hash_wanted = false;
-            if (done)
-                memcpy(e->model.sha256, m->sha256, sizeof m->sha256);
         }
     }
     pthread_mutex_unlock(&reg->lock);
     return NULL;
+}
+
+void registry_await(struct registry *reg, int ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_mutex_lock(&reg->lock);
+    while ((reg->unread < reg->table.count || reg->reading) &&
+           pthread_cond_timedwait(&reg->done, &reg->lock, &until) == 0)
+        ;
+    pthread_mutex_unlock(&reg->lock);
 }
 
 /* Under the lock. */
@@ -299,34 +394,49 @@ static struct registry_entry *look_up(const struct registry *reg, const char *na
 }
 
 
+/* By name or alias or "*", what is listed in the models folder now. Returns under the lock. */
+static struct registry_entry *find_and_lock(struct registry *reg, const char *name,
+                                            struct err *err)
+{
+    pthread_mutex_lock(&reg->lock);
+    struct registry_entry *e = look_up(reg, name);
+    if (e)
+        return e;
+    pthread_mutex_unlock(&reg->lock);
+    bool scanned = refresh(reg, true, err);
+    pthread_mutex_lock(&reg->lock);
+    if (!scanned)
+        return NULL;
+    const char *any = behind_alias(reg, "*");
+    char text[REGISTRY_NAME_SIZE];
+    if (!(e = look_up(reg, name)) && (!any || !(e = find(reg, any))))
+        err_set(err, ERR_NOT_FOUND, "there is no model %s", log_quote(text, sizeof text, name));
+    return e;
+}
+
 bool registry_resolve(struct registry *reg, const char *name, struct registry_model *out,
                       struct err *err)
 {
-    char text[REGISTRY_NAME_SIZE];
+    char path[PATH_MAX];
     if (!name || !*name)
         name = default_name(reg);
-    pthread_mutex_lock(&reg->lock);
-    struct registry_entry *e = look_up(reg, name);
-    if (!e) {
-        pthread_mutex_unlock(&reg->lock);
-        if (!refresh(reg, true, err))
-            return false;
-        pthread_mutex_lock(&reg->lock);
-        e = look_up(reg, name);
-    }
-    const char *any = e ? NULL : behind_alias(reg, "*");
-    if (any)
-        e = find(reg, any);
+    struct registry_entry *e = find_and_lock(reg, name, err);
+    if (e && !e->was_read)
+        e = read_entry(reg, e, err);
     if (e) {
-        want_hash(reg, e);
+        if (e->model.fault == ERR_NONE)
+            want_hash(reg, e);
         *out = e->model;
         out->is_default = e == look_up(reg, default_name(reg));
     }
     pthread_mutex_unlock(&reg->lock);
-    if (!e)
-        return err_set(err, ERR_NOT_FOUND, "there is no model %s",
-                       log_quote(text, sizeof text, name));
-    return true;
+    if (!e || out->fault == ERR_NONE)
+        return e;
+    struct err why;
+    registry_path(reg, out, path);
+    err_at(&why, path, out->fault, "%s: %s", out->name, out->problem);
+    log_err(LOG_WARN, "model_refused", &why, " ");
+    return err_copy(err, &why);
 }
 
 /* Whether entry `i` is listed: it is no other name of another one. */
@@ -392,15 +502,12 @@ bool registry_names(struct registry *reg, enum registry_kind kind, const char **
 
 /* ---- the dispatcher's side ---- */
 
-void registry_set_loaded(struct registry *reg, const char *name,
-                         const struct pictor_model_info *info)
+void registry_set_loaded(struct registry *reg, const char *name, bool loaded)
 {
     pthread_mutex_lock(&reg->lock);
     struct registry_entry *e = find(reg, name);
-    if (e && info)
-        learn(&e->model, info);
     if (e)
-        e->model.loaded = info != NULL;
+        e->model.loaded = loaded;
     pthread_mutex_unlock(&reg->lock);
 }
 
@@ -447,10 +554,15 @@ struct registry *registry_new(const struct settings *settings, const struct regi
     pthread_mutex_init(&reg->scanning, NULL);
     pthread_mutex_init(&reg->lock, NULL);
     pthread_cond_init(&reg->work, NULL);
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&reg->done, &clock);
+    pthread_condattr_destroy(&clock);
     builtin_model(&reg->builtin_size);
     bool done = find_folder(reg, err) && pictor_model_probe("builtin", &reg->builtin, err) &&
                 registry_refresh(reg, err);
-    if (done && pthread_create(&reg->hasher, NULL, hash_files, reg) != 0)
+    if (done && pthread_create(&reg->reader, NULL, read_files, reg) != 0)
         done = err_set(err, ERR_INTERNAL, "no thread for the registry");
     if (done)
         return reg;
@@ -467,8 +579,9 @@ void registry_free(struct registry *reg)
     reg->stop = true;
     pthread_cond_signal(&reg->work);
     pthread_mutex_unlock(&reg->lock);
-    pthread_join(reg->hasher, NULL);
+    pthread_join(reg->reader, NULL);
     pthread_cond_destroy(&reg->work);
+    pthread_cond_destroy(&reg->done);
     pthread_mutex_destroy(&reg->lock);
     pthread_mutex_destroy(&reg->scanning);
     registry_scan_free(&reg->table);

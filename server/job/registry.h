@@ -8,7 +8,10 @@
  * Links are followed. What links, or hard links, make reachable by several names is one model: it
  * has the name of its place, and the others are found, too, but not listed.
  *
- * The SHA-256 of a file is computed in the background once somebody resolves the model, and kept
+ * What a file's header says is read in the background, or by who resolves the model first, and read
+ * again when the file's size, time or inode changes: what a job is painted with depends on the file
+ * alone, not on what a worker has opened by then. The SHA-256 of a file is computed once somebody
+ * resolves the model, and kept
  * with the file's size and time. Thread-safe: everything is copied out. */
 #ifndef PICTOR_SERVER_REGISTRY_H
 #define PICTOR_SERVER_REGISTRY_H
@@ -24,7 +27,6 @@
 #define REGISTRY_BUILTIN "pictor-mini"
 
 struct pictor_files;
-struct pictor_model_info;
 struct settings;
 struct registry;
 
@@ -40,18 +42,21 @@ struct registry_model {
     int64_t mtime_ms;                /* newest file in it, Unix milliseconds; 0 when unknown */
     char sha256[65];                 /* hex; "" while unknown, and for folders and upstreams */
 
-    /* Known once a worker has opened the model; "" and 0 before. */
+    /* What its header says, once it was read (registry_resolve, registry_await); "" and 0 before,
+     * of upstreams, and of what cannot be painted with. */
     char title[64], architecture[32];
     int native_width, native_height;
     double default_guidance;
     int default_steps;
     int clip_skips; /* the most that clip_skip may be */
+    enum err_code fault; /* of a file that cannot be painted with, and why; ERR_NONE */
+    char problem[256];
 
     bool loaded;     /* a worker holds it in memory now */
     bool is_default; /* what a request without a model gets */
 };
 
-/* Where hashes outlive the process: texts under names. Called by the hashing thread alone. */
+/* Where hashes outlive the process: texts under names. Called by any thread. */
 struct registry_hashes {
     void *ctx;
     /* malloc'd; NULL: there is none. */
@@ -68,9 +73,13 @@ void registry_free(struct registry *reg);
 /* Looks at the models folder again. On failure the old table stays. */
 bool registry_refresh(struct registry *reg, struct err *err);
 
+/* Waits until the headers of all files were read, or `ms` have passed. */
+void registry_await(struct registry *reg, int ms);
+
 /* `name` NULL or "": the default model. Unknown names cause a rescan, at most one a second, less
  * often where it takes long; then ERR_NOT_FOUND, or ERR_UNAVAILABLE while the models folder cannot
- * be read. out->name is the name behind the alias: what job_params.model wants. */
+ * be read. A file that cannot be painted with fails with what it is instead; *out is filled then,
+ * too. out->name is the name behind the alias: what job_params.model wants. */
 bool registry_resolve(struct registry *reg, const char *name, struct registry_model *out,
                       struct err *err);
 
@@ -91,9 +100,8 @@ bool registry_list(struct registry *reg, struct registry_model **list, size_t *c
 bool registry_names(struct registry *reg, enum registry_kind kind, const char ***names,
                     size_t *count, struct err *err);
 
-/* A worker has opened the model (`info` is copied), or closed it (`info` NULL). */
-void registry_set_loaded(struct registry *reg, const char *name,
-                         const struct pictor_model_info *info);
+/* A worker has opened the model, or closed it. */
+void registry_set_loaded(struct registry *reg, const char *name, bool loaded);
 /* The worker is gone: nothing is loaded. */
 void registry_set_unloaded(struct registry *reg);
 

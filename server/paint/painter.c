@@ -35,7 +35,6 @@
 #define RESTART_MOST_MS 10000
 #define IDLE_MS 1000   /* looks at the queue at least so often, should an event get lost */
 #define SWEEP_MS 10000 /* between looks for jobs whose model is gone */
-#define PIXELS_SIDE_MAX 65535
 #define STEP_SECONDS_MAX 86400.0
 #define SERIAL_MAX (INT64_C(1) << 53)
 #define READ_AT_ONCE 64
@@ -332,16 +331,8 @@ static bool on_image(struct painter *p, struct wire_message *m)
 
 static void on_opened(struct painter *p, const struct wire_message *m)
 {
-    struct pictor_model_info info = {
-        .native_width = (int)wire_integer(m, "width", 0, PIXELS_SIDE_MAX, 0),
-        .native_height = (int)wire_integer(m, "height", 0, PIXELS_SIDE_MAX, 0),
-        .default_guidance = (float)wire_number(m, "guidance", 0),
-        .default_steps = (int)wire_integer(m, "steps", 0, 1000, 0),
-    };
     char name[300];
-    snprintf(info.title, sizeof info.title, "%s", wire_string(m, "title"));
-    snprintf(info.architecture, sizeof info.architecture, "%s", wire_string(m, "architecture"));
-    registry_set_loaded(p->parts.registry, wire_string(m, "model"), &info);
+    registry_set_loaded(p->parts.registry, wire_string(m, "model"), true);
     log_event(LOG_INFO, "model_opened", "model=%s mib=%lld",
               log_quote(name, sizeof name, wire_string(m, "model")),
               (long long)wire_integer(m, "bytes", 0, INT64_C(1) << 50, 0) >> 20);
@@ -400,7 +391,7 @@ static bool on_message(struct painter *p, struct wire_message *m)
         return true;
     }
     if (strcmp(type, "closed") == 0) {
-        registry_set_loaded(p->parts.registry, wire_string(m, "model"), NULL);
+        registry_set_loaded(p->parts.registry, wire_string(m, "model"), false);
         return true;
     }
     if (strcmp(type, "alive") == 0) {

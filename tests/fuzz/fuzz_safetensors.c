@@ -1,9 +1,12 @@
-/* fuzz_safetensors.c: any bytes as a checkpoint, once as a whole file and once as the header of one
- * whose data is zeros, so that mutations of names and shapes get past the length field.
- * Whatever is found must be readable to its last byte. `make fuzz TARGET=safetensors` */
+/* fuzz_safetensors.c: any bytes as a checkpoint, mapped and by its header alone: once as a whole
+ * file and once as the header of one whose data is zeros, so that mutations of names and shapes get
+ * past the length field. Whatever is found must be readable to its last byte.
+ * `make fuzz TARGET=safetensors` */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "engine/family/stable.h"
 #include "engine/io/checkpoint.h"
@@ -69,20 +72,42 @@ static void check_safetensors(const void *data, size_t size)
     safetensors_close(st);
 }
 
-static void check_checkpoint(const void *data, size_t size)
+/* Of a file of `size` bytes that begins with `have` bytes and goes on with zeros, its header alone
+ * says what the whole of it says. */
+static void check_header(const void *data, size_t have, size_t size, bool opens, bool runs)
+{
+    static struct pictor_files files = {.items = {{.name = "x.safetensors", .fd = -1}}, .count = 1};
+    struct err err = {0};
+    struct family_facts facts;
+    int *fd = &files.items[0].fd;
+    if (*fd < 0)
+        *fd = memfd_create("fuzz", MFD_CLOEXEC);
+    require(ftruncate(*fd, 0) == 0 && ftruncate(*fd, (off_t)size) == 0);
+    require(pwrite(*fd, data, have, 0) == (ssize_t)have);
+    struct checkpoint *cp = checkpoint_open_headers(&files, &err);
+    require((cp != NULL) == opens && (cp || *err.msg));
+    const struct family *family = cp ? family_of(cp, &err) : NULL;
+    require((family && family->read(cp, &facts, &err)) == runs);
+    checkpoint_free(cp);
+}
+
+static void check_checkpoint(const void *data, size_t have, size_t size)
 {
     struct err err = {0};
     struct checkpoint *cp = checkpoint_open_memory(data, size, &err);
     require(cp || *err.msg);
-    if (!cp)
+    if (!cp) {
+        check_header(data, have, size, false, false);
         return;
+    }
     static const char *const roots[] = {CLIP_FIRST, NULL};
     struct stable_config a;
     struct family_facts facts;
     const struct family *family = family_of(cp, &err);
     require(family || *err.msg);
-    if (family && !family->read(cp, &facts, &err))
-        require(*err.msg);
+    bool runs = family && family->read(cp, &facts, &err);
+    require(runs || *err.msg);
+    check_header(data, have, size, true, runs);
     if (stable_read(cp, "SD 1.x", roots, &a, &err)) {
         require(a.clip[0].layers >= 0 && a.clip[0].width % a.clip[0].heads == 0 &&
                 a.clip[0].vocab >= 49408);
@@ -106,14 +131,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     check_safetensors(data, size);
-    check_checkpoint(data, size);
+    check_checkpoint(data, size, size);
     if (size <= HEADER_ROOM) {
         unsigned char *start = file + HEADER_ROOM - size; /* so that the data stays where it is */
         memcpy(start + 8, data, size);
         for (int i = 0; i < 8; i++)
             start[i] = (unsigned char)((uint64_t)size >> 8 * i);
         check_safetensors(start, 8 + size + DATA);
-        check_checkpoint(start, 8 + size + DATA);
+        check_checkpoint(start, 8 + size, 8 + size + DATA);
     }
     return 0;
 }

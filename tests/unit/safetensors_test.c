@@ -1,6 +1,7 @@
 /* safetensors_test.c: good files, and a table of hostile ones. */
 #include "engine/io/safetensors.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -212,14 +213,45 @@ static void bad_lengths(void **state)
     static const unsigned char all_ones[9] = {255, 255, 255, 255, 255, 255, 255, 255, '{'};
     static const unsigned char past_end[10] = {3, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
     static const unsigned char huge[10] = {0, 0, 0, 0, 0, 0, 0, 128, '{', '}'};
-    assert_refused(zeros, 0, ERR_INVALID, "only 0 bytes", "nothing");
-    assert_refused(zeros, 7, ERR_INVALID, "only 7 bytes", "7 bytes");
-    assert_refused(zeros, 8, ERR_INVALID, "not a JSON object", "no header");
+    assert_refused(zeros, 0, ERR_INVALID, "empty", "nothing");
+    assert_refused(zeros, 7, ERR_INVALID, "zeros", "7 bytes");
+    assert_refused(zeros, 8, ERR_INVALID, "zeros", "no header");
     assert_refused(all_ones, 9, ERR_INVALID, "cut short", "length 2^64 - 1");
     assert_refused(past_end, 10, ERR_INVALID, "cut short", "header past the end");
     assert_refused(huge, 10, ERR_INVALID, "cut short", "length 2^63");
-    assert_refused("PK\3\4zip, as torch.save does it", 20, ERR_UNSUPPORTED, "PyTorch", "a zip");
-    assert_refused("GGUF\3\0\0\0\0\0\0\0", 12, ERR_UNSUPPORTED, "GGUF", "GGUF");
+}
+
+/* What people have in their folders in place of a model, and what it is called. */
+static void other_files(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t size;
+        enum err_code code;
+        const char *message;
+    } files[] = {
+#define F(bytes, code, message) {bytes, sizeof bytes - 1, code, message}
+        F("version https://git-lfs.github.com/spec/v1\noid sha256:00\n", ERR_INVALID, "Git LFS"),
+        F("<!DOCTYPE html><html>Sign in</html>", ERR_INVALID, "web page (HTML)"),
+        F("\xef\xbb\xbf \r\n<HTML lang=de>", ERR_INVALID, "web page (HTML)"),
+        F("<?xml version=\"1.0\"?><Error>", ERR_INVALID, "XML"),
+        F("{\"error\": \"not found\"}", ERR_INVALID, "JSON"),
+        F("Entry not found", ERR_INVALID, "a text"),
+        F("PK\3\4\0\0\10\10xxxxxxxxxxxxxxxxxx\20\0\0\0archive/data.pkl", ERR_UNSUPPORTED,
+          "PyTorch checkpoint"),
+        F("PK\3\4\0\0\10\10xxxxxxxxxxxxxxxxxx\7\0\0\0foo.txt", ERR_UNSUPPORTED, "zip archive"),
+        F("\x80\2\x8a\nl\xfc\x9c", ERR_UNSUPPORTED, "pickle"),
+        F("GGUF\3\0\0\0\0\0\0\0", ERR_UNSUPPORTED, "GGUF"),
+        F("\x1f\x8b\10\0", ERR_UNSUPPORTED, "gzip"),
+        F("\x89PNG\r\n\x1a\n", ERR_UNSUPPORTED, "picture"),
+        F("\0\0\0\0\0\0\0\0\0\0\0\0", ERR_INVALID, "zeros"),
+        F("\x40\0\0\0\0\0\0\0{\"a\":", ERR_INVALID, "cut short"),
+        F("\0\0\0\0\1\0\0\0{\"a\":", ERR_INVALID, "cut short"),
+#undef F
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        assert_refused(files[i].bytes, files[i].size, files[i].code, files[i].message,
+                       files[i].message);
 }
 
 /* A real file, cut at every place in the header and at some in the data, is refused. */
@@ -243,6 +275,51 @@ static void truncated(void **state)
             fail_msg("cut to %zu bytes: accepted", n);
         free(cut);
     }
+}
+
+/* The header alone says as much as the file, and what is asked for is fetched. */
+static void header_alone(void **state)
+{
+    struct err err = {0};
+    char name[] = "/tmp/safetensors_test.XXXXXX";
+    int fd = open(GOLDEN, O_RDONLY), cut = mkstemp(name);
+    struct safetensors *whole = safetensors_open(GOLDEN, &err);
+    struct safetensors *st = safetensors_open_header(fd, NULL, &err);
+    assert_non_null(whole);
+    assert_non_null(st);
+    assert_int_equal(safetensors_count(st), safetensors_count(whole));
+    for (size_t i = 0; i < safetensors_count(st); i++) {
+        const struct raw_tensor *a = safetensors_at(st, i), *b = safetensors_at(whole, i);
+        assert_string_equal(a->name, b->name);
+        assert_null(a->data);
+        assert_int_equal(a->bytes, b->bytes);
+        void *bytes = malloc(a->bytes + 1);
+        assert_non_null(bytes);
+        assert_true(raw_tensor_read(a, bytes, &err));
+        assert_memory_equal(bytes, b->data, b->bytes);
+        free(bytes);
+    }
+    safetensors_close(st);
+    safetensors_close(whole);
+    close(fd);
+
+    /* A file that becomes shorter is an error, not a signal. */
+    size_t size;
+    static const char json[] = ONE("F32", "[1]", "[0,4]");
+    unsigned char *file = make(json, sizeof json - 1, 4, &size);
+    assert_int_equal(write(cut, file, size), size);
+    st = safetensors_open_header(cut, NULL, &err);
+    assert_non_null(st);
+    assert_int_equal(ftruncate(cut, (off_t)size - 1), 0);
+    float f;
+    assert_false(raw_tensor_read(safetensors_at(st, 0), &f, &err));
+    assert_int_equal(err.code, ERR_IO);
+    safetensors_close(st);
+    assert_null(safetensors_open_header(cut, NULL, &err)); /* its data is cut short */
+    assert_non_null(strstr(err.msg, "cut short"));
+    free(file);
+    close(cut);
+    unlink(name);
 }
 
 static void files(void **state)
@@ -282,7 +359,9 @@ int main(void)
         cmocka_unit_test(nul_bytes),
         cmocka_unit_test(too_many_values),
         cmocka_unit_test(bad_lengths),
+        cmocka_unit_test(other_files),
         cmocka_unit_test(truncated),
+        cmocka_unit_test(header_alone),
         cmocka_unit_test(files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,6 +20,7 @@
 
 #define LIST_LIMIT 50
 #define LIST_LIMIT_MAX 200
+#define HEADERS_MS 10000 /* a list of models waits so long for what their files say */
 
 void native_error(struct http_request *req, const struct http_problem *problem)
 {
@@ -374,6 +375,8 @@ static cJSON *model_json(const struct registry_model *model)
                           usual.upstream ? cJSON_CreateNull() : cJSON_CreateNumber(usual.guidance));
     cJSON_AddItemToObject(json, "steps",
                           usual.upstream ? cJSON_CreateNull() : cJSON_CreateNumber(usual.steps));
+    cJSON_AddItemToObject(json, "problem",
+                          model->fault ? cJSON_CreateString(model->problem) : cJSON_CreateNull());
     cJSON_AddBoolToObject(json, "loaded", model->loaded);
     cJSON_AddBoolToObject(json, "default", model->is_default);
     return json;
@@ -384,6 +387,7 @@ void native_models(struct http_request *req)
     struct registry_model *models;
     size_t count;
     struct err err;
+    registry_await(http_app(req)->registry, HEADERS_MS);
     if (!registry_list(http_app(req)->registry, &models, &count, &err)) {
         http_reply_error(req, &err, NULL);
         return;

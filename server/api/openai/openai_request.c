@@ -17,6 +17,7 @@
 #include "server/base/json_text.h"
 #include "server/base/settings.h"
 #include "server/http/http.h"
+#include "server/http/http_error.h"
 #include "server/http/multipart.h"
 #include "server/job/intake.h"
 
@@ -353,7 +354,7 @@ static bool find_model(const struct app *app, const struct fields *in, struct in
         return true;
     }
     if (err.code != ERR_NOT_FOUND)
-        return openai_fault(f, 500, NULL, NULL, "%s", err.msg);
+        return openai_fault(f, http_error_status(err.code), NULL, "model", "%s", err.msg);
     return openai_fault(f, 404, "model_not_found", "model", "The model '%.100s' does not exist.",
                         in->model ? in->model : "");
 }

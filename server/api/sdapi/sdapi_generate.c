@@ -64,7 +64,10 @@ fail:
 static void reply_done(struct http_request *req, const struct job *job, struct generation *w)
 {
     struct err err = {.code = ERR_INTERNAL, .msg = "no memory for the answer"};
-    struct sdapi_reply_model model = {w->model.stem, w->model.sha256};
+    struct registry_model now;
+    /* The hash of a file that nobody had used was not known when the request came. */
+    bool known = registry_resolve(http_app(req)->registry, w->model.name, &now, NULL);
+    struct sdapi_reply_model model = {w->model.stem, known ? now.sha256 : w->model.sha256};
     cJSON *images = w->send_images ? image_list(req, job, &err) : cJSON_CreateArray();
     char *info =
         images ? sdapi_reply_info(job, w->batch_size, w->styles, w->ignored, &model) : NULL;
