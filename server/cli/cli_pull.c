@@ -1,9 +1,10 @@
 /* cli_pull.c: `pictor pull`: fetches a checkpoint into the models folder.
  *
- * The file grows as NAME.safetensors.part and gets its name when it is complete and its SHA-256 is
- * the one that was promised. Beside it lies NAME.safetensors.part.etag: which version of the file
- * the part is of, so that a second call goes on where the first one stopped and never glues two
- * versions together. What is fetched is data; it is only read by the engine's checked readers. */
+ * The file grows as NAME.safetensors.part and gets its name when it is one: complete, with a sound
+ * header, of the SHA-256 that was promised. Beside it lies NAME.safetensors.part.etag: which
+ * version of which address the part is of, so that a second call goes on where the first one
+ * stopped and never glues two files together. What is fetched is data; it is only read by the
+ * engine's checked readers. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -16,24 +17,23 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
-
-#include <cjson/cJSON.h>
 
 #include "engine/base/log.h"
 #include "engine/base/sha256.h"
+#include "engine/io/safetensors.h"
+#include "engine/io/sniff.h"
 #include "engine/pictor.h"
-#include "server/base/json_text.h"
 #include "server/base/now.h"
 #include "server/base/settings.h"
 #include "server/cli/cli.h"
+#include "server/cli/pull_source.h"
 #include "server/paint/fetch.h"
 
-#define ENDING ".safetensors"
-#define NAME_SIZE 200
-#define ANSWER_BYTES ((size_t)16 << 20)
-#define ANSWER_DEPTH 32
 #define BAR_MS 200
+#define TRIES 10 /* of a transfer that breaks off, as long as each gets further */
+#define TRY_MS 1000
 
 static const char *const help_settings[] = {"config", "data", "models", NULL};
 
@@ -46,7 +46,8 @@ static void help(FILE *out)
         "\n"
         "  https://HOST/FILE.safetensors\n"
         "  hf:OWNER/REPO/FILE.safetensors      Hugging Face; @REVISION after REPO for another\n"
-        "                                      than main; HF_TOKEN for what needs a login\n"
+        "                                      than main (a slash in it is %2F); HF_TOKEN for\n"
+        "                                      what needs a login\n"
         "  civitai:VERSION                     CivitAI, the number of a model version;\n"
         "                                      CIVITAI_TOKEN for what needs a login\n"
         "\n"
@@ -57,191 +58,37 @@ static void help(FILE *out)
     settings_help(out, help_settings);
 }
 
-/* What is to be fetched. */
-struct source {
-    char *url;
-    const char *key;
-    char name[NAME_SIZE];         /* of the file here */
-    char sha256[SHA256_HEX_SIZE]; /* "": not known */
-};
-
-/* ---- where it comes from ---- */
-
-static const char *environment(const char *name, const char *fallback)
-{
-    const char *value = getenv(name);
-    return value && *value ? value : fallback;
-}
-
-/* The last part of a path or of what a server calls the file, unless --name said it; one that could
- * be anything but a plain file name is refused. */
-static bool set_name(struct source *s, const char *path, size_t length, struct err *err)
-{
-    char name[NAME_SIZE];
-    if (*s->name)
-        return true;
-    while (length > 0 && path[length - 1] == '/')
-        length--;
-    const char *start = path + length;
-    while (start > path && start[-1] != '/')
-        start--;
-    length -= (size_t)(start - path);
-    bool plain = length > 0 && length < sizeof name - sizeof ENDING && *start != '.' &&
-                 json_text_is_utf8(start, length, NULL);
-    for (size_t i = 0; plain && i < length; i++)
-        plain = (unsigned char)start[i] >= ' ' && start[i] != 0x7f && start[i] != '\\';
-    if (!plain)
-        return err_set(err, ERR_INVALID,
-                       "\"%.*s\" cannot be a file's name here; choose one with --name",
-                       (int)(length < 80 ? length : 80), start);
-    snprintf(name, sizeof name, "%.*s", (int)length, start);
-    size_t ending = sizeof ENDING - 1;
-    bool has = length > ending && strcasecmp(name + length - ending, ENDING) == 0;
-    snprintf(s->name, sizeof s->name, "%.*s" ENDING, (int)(has ? length - ending : length), name);
-    return true;
-}
-
-static bool is_hex64(const char *text)
-{
-    return strlen(text) == 64 && strspn(text, "0123456789abcdefABCDEF") == 64;
-}
-
-static bool set_sha256(struct source *s, const char *text, struct err *err)
-{
-    if (!is_hex64(text))
-        return err_set(err, ERR_INVALID, "a SHA-256 has 64 hex digits, got \"%.80s\"", text);
-    for (int i = 0; i < 64; i++)
-        s->sha256[i] = (char)(text[i] >= 'A' && text[i] <= 'F' ? text[i] + 32 : text[i]);
-    return true;
-}
-
-static cJSON *ask(const char *url, const char *key, struct err *err)
-{
-    char *body;
-    if (!fetch_text(url, key, ANSWER_BYTES, &body, err))
-        return NULL;
-    cJSON *json = json_text_parse(body, strlen(body), ANSWER_DEPTH, err);
-    free(body);
-    return json;
-}
-
-static const char *text_of(const cJSON *json, const char *name)
-{
-    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, name));
-    return text ? text : "";
-}
-
-/* hf:OWNER/REPO[@REVISION]/PATH. The list of the repository's files says the SHA-256. */
-static bool from_hugging_face(struct source *s, const char *ref, struct err *err)
-{
-    char repo[NAME_SIZE], revision[NAME_SIZE] = "main", *url = NULL;
-    const char *slash = strchr(ref, '/'), *path = slash ? strchr(slash + 1, '/') : NULL;
-    const char *at = path ? memchr(ref, '@', (size_t)(path - ref)) : NULL;
-    size_t length = path ? (size_t)((at ? at : path) - ref) : 0;
-    if (!path || !path[1] || length >= sizeof repo || path - ref >= NAME_SIZE ||
-        strspn(ref, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-/@") <
-            (size_t)(path - ref))
-        return err_set(err, ERR_INVALID, "wanted hf:OWNER/REPO/FILE, got \"hf:%.100s\"", ref);
-    snprintf(repo, sizeof repo, "%.*s", (int)length, ref);
-    if (at)
-        snprintf(revision, sizeof revision, "%.*s", (int)(path - at - 1), at + 1);
-    path++;
-    const char *base = environment("HF_ENDPOINT", "https://huggingface.co");
-    s->key = environment("HF_TOKEN", "");
-    if (!set_name(s, path, strlen(path), err))
-        return false;
-    if (asprintf(&url, "%s/api/models/%s/revision/%s?blobs=true", base, repo, revision) < 0 ||
-        asprintf(&s->url, "%s/%s/resolve/%s/%s", base, repo, revision, path) < 0)
-        return err_set(err, ERR_INTERNAL, "no memory");
-    cJSON *json = ask(url, s->key, err);
-    free(url);
-    if (!json)
-        return err_prefix(err, "hf:%s", repo);
-    const cJSON *file, *found = NULL;
-    cJSON_ArrayForEach(file, cJSON_GetObjectItemCaseSensitive(json, "siblings"))
-        if (strcmp(text_of(file, "rfilename"), path) == 0)
-            found = file;
-    const char *sha256 = text_of(cJSON_GetObjectItemCaseSensitive(found, "lfs"), "sha256");
-    bool done = found || err_set(err, ERR_NOT_FOUND, "hf:%s has no file \"%.100s\"", repo, path);
-    if (done && *sha256)
-        done = set_sha256(s, sha256, err);
-    cJSON_Delete(json);
-    return done;
-}
-
-/* civitai:VERSION. The version's own description names its file. */
-static bool from_civitai(struct source *s, const char *ref, struct err *err)
-{
-    char *url = NULL;
-    if (!*ref || strlen(ref) > 12 || strspn(ref, "0123456789") != strlen(ref))
-        return err_set(err, ERR_INVALID, "wanted civitai:VERSION, a number, got \"%.60s\"", ref);
-    s->key = environment("CIVITAI_TOKEN", "");
-    const char *base = environment("CIVITAI_ENDPOINT", "https://civitai.com");
-    if (asprintf(&url, "%s/api/v1/model-versions/%s", base, ref) < 0)
-        return err_set(err, ERR_INTERNAL, "no memory");
-    cJSON *json = ask(url, s->key, err);
-    free(url);
-    if (!json)
-        return err_prefix(err, "civitai:%s", ref);
-    const cJSON *file, *found = NULL;
-    cJSON_ArrayForEach(file, cJSON_GetObjectItemCaseSensitive(json, "files")) {
-        bool primary = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(file, "primary"));
-        const char *name = text_of(file, "name");
-        size_t n = strlen(name), ending = sizeof ENDING - 1;
-        if (n > ending && strcasecmp(name + n - ending, ENDING) == 0 && (!found || primary))
-            found = file;
-    }
-    const char *address = text_of(found, "downloadUrl"), *name = text_of(found, "name");
-    const char *sha256 = text_of(cJSON_GetObjectItemCaseSensitive(found, "hashes"), "SHA256");
-    bool done = found || err_set(err, ERR_NOT_FOUND,
-                                 "civitai:%s has no .safetensors file; others are not read", ref);
-    if (done && strncmp(address, "https://", 8) != 0 && strncmp(address, "http://", 7) != 0)
-        done = err_set(err, ERR_UPSTREAM, "civitai:%s names no address to fetch from", ref);
-    done = done && set_name(s, name, strlen(name), err) && (!*sha256 || set_sha256(s, sha256, err));
-    if (done) {
-        /* The token is for CivitAI, wherever its answer points. */
-        char *own = fetch_url_within(base, address, NULL);
-        if (!own)
-            s->key = "";
-        free(own);
-        s->url = strdup(address);
-    }
-    cJSON_Delete(json);
-    return done && (s->url || err_set(err, ERR_INTERNAL, "no memory"));
-}
-
-static bool find_source(struct source *s, const char *ref, struct err *err)
-{
-    s->key = "";
-    if (strncmp(ref, "hf:", 3) == 0)
-        return from_hugging_face(s, ref + 3, err);
-    if (strncmp(ref, "civitai:", 8) == 0)
-        return from_civitai(s, ref + 8, err);
-    if (strncmp(ref, "https://", 8) != 0 && strncmp(ref, "http://", 7) != 0)
-        return err_set(err, ERR_INVALID,
-                       "wanted https://..., hf:OWNER/REPO/FILE or civitai:VERSION, got \"%.100s\"",
-                       ref);
-    s->url = strdup(ref);
-    const char *host = strstr(ref, "://") + 3, *path = host + strcspn(host, "/?#");
-    return s->url ? set_name(s, path, strcspn(path, "?#"), err)
-                  : err_set(err, ERR_INTERNAL, "no memory");
-}
-
 /* ---- the file ---- */
 
 struct pull {
+    const struct pull_source *source;
     char path[PATH_MAX], part[PATH_MAX], etag_path[PATH_MAX];
     FILE *out;
     char etag[200];
-    bool locked, terminal;
+    bool locked, terminal, sniffed;
     int64_t drawn;
-    char problem[200]; /* why a callback stopped the transfer */
+    struct err problem; /* why a callback stopped the transfer */
 };
+
+/* What begins like another kind of file is not fetched to its end. */
+static bool sniff(struct pull *p)
+{
+    char head[SNIFF_BYTES];
+    p->sniffed = true;
+    if (fflush(p->out) != 0 || pread(fileno(p->out), head, sizeof head, 0) != sizeof head ||
+        sniff_safetensors(head, sizeof head, SNIFF_SIZE_UNKNOWN, &p->problem))
+        return true;
+    unlink(p->part);
+    unlink(p->etag_path);
+    return false;
+}
 
 static bool on_progress(void *ctx, uint64_t done, uint64_t total)
 {
     struct pull *p = ctx;
     int64_t now = now_ms();
+    if (!p->sniffed && done >= SNIFF_BYTES && !sniff(p))
+        return false;
     if (!p->terminal || (now - p->drawn < BAR_MS && done != total))
         return true;
     p->drawn = now;
@@ -255,48 +102,75 @@ static bool on_progress(void *ctx, uint64_t done, uint64_t total)
     return true;
 }
 
+/* What the part is of: its ETag, and the address without what is signed into it. */
 static void write_etag(const struct pull *p, const char *etag)
 {
+    const char *url = p->source->url;
     FILE *f = fopen(p->etag_path, "we");
     if (!f)
         return;
-    fputs(etag, f);
+    fprintf(f, "%s\n%.*s\n", etag, (int)strcspn(url, "?#"), url);
     fclose(f);
 }
 
-static void read_etag(struct pull *p)
+/* Whether the part is of this address; then its ETag is read, which may be "". */
+static bool read_etag(struct pull *p)
 {
+    const char *url = p->source->url;
+    size_t length = strcspn(url, "?#");
+    char *line = NULL;
+    size_t room = 0;
     FILE *f = fopen(p->etag_path, "re");
+    bool same = false;
     p->etag[0] = '\0';
     if (!f)
-        return;
-    size_t n = fread(p->etag, 1, sizeof p->etag - 1, f);
-    p->etag[n] = '\0';
+        return false;
+    ssize_t n = getline(&line, &room, f);
+    if (n > 0 && (size_t)n <= sizeof p->etag && line[n - 1] == '\n' && !strchr(line, '\r')) {
+        snprintf(p->etag, sizeof p->etag, "%.*s", (int)n - 1, line);
+        n = getline(&line, &room, f);
+        same = n > 0 && (size_t)n == length + 1 && strncmp(line, url, length) == 0;
+    }
+    free(line);
     fclose(f);
-    if (strpbrk(p->etag, "\r\n")) /* it goes into a header */
+    if (!same)
         p->etag[0] = '\0';
+    return same;
 }
 
-static bool on_begin(void *ctx, bool restart, const char *etag, uint64_t total)
+/* Whether the disk takes so many bytes more. */
+static bool has_room(struct pull *p, uint64_t missing)
+{
+    struct statvfs disk;
+    if (fstatvfs(fileno(p->out), &disk) != 0)
+        return true;
+    uint64_t left = (uint64_t)disk.f_bavail * disk.f_frsize;
+    return left >= missing ||
+           err_set(&p->problem, ERR_NO_ROOM, "%.1f MB are missing, and the disk has %.1f MB left",
+                   (double)missing / 1e6, (double)left / 1e6);
+}
+
+static bool on_begin(void *ctx, const struct fetch_head *head)
 {
     struct pull *p = ctx;
-    struct statvfs disk;
-    if (restart && (fflush(p->out) != 0 || ftruncate(fileno(p->out), 0) != 0 ||
-                    fseeko(p->out, 0, SEEK_SET) != 0)) {
-        snprintf(p->problem, sizeof p->problem, "cannot begin the file again: %s", strerror(errno));
-        return false;
-    }
+    uint64_t wanted = p->source->size;
+    if (strncasecmp(head->type, "text/html", 9) == 0)
+        return err_set(&p->problem, ERR_INVALID,
+                       "a web page came (text/html) instead of a file: it may want a login "
+                       "(HF_TOKEN, CIVITAI_TOKEN), or that is the address of a page about it");
+    if (wanted && head->total && head->total != wanted)
+        return err_set(&p->problem, ERR_UPSTREAM,
+                       "the server sends a file of %llu bytes, wanted one of %llu",
+                       (unsigned long long)head->total, (unsigned long long)wanted);
+    if (head->restart &&
+        (fflush(p->out) != 0 || ftruncate(fileno(p->out), 0) != 0 ||
+         fseeko(p->out, 0, SEEK_SET) != 0))
+        return err_set(&p->problem, ERR_IO, "cannot begin the file again: %s", strerror(errno));
     off_t have = ftello(p->out);
-    if (total > (uint64_t)have && fstatvfs(fileno(p->out), &disk) == 0 &&
-        (uint64_t)disk.f_bavail * disk.f_frsize < total - (uint64_t)have) {
-        snprintf(p->problem, sizeof p->problem,
-                 "%.1f MB are missing, and the disk has %.1f MB left",
-                 (double)(total - (uint64_t)have) / 1e6,
-                 (double)disk.f_bavail * (double)disk.f_frsize / 1e6);
+    if (head->total > (uint64_t)have && !has_room(p, head->total - (uint64_t)have))
         return false;
-    }
-    if (restart)
-        write_etag(p, etag);
+    if (head->restart)
+        write_etag(p, head->etag);
     return true;
 }
 
@@ -316,13 +190,14 @@ static bool open_part(struct pull *p, struct err *err)
     return true;
 }
 
-/* Fetches what is missing of the part. */
-static bool fetch(struct pull *p, const struct source *s, struct err *err)
+/* Fetches what is missing of the part, once. */
+static bool fetch_rest(struct pull *p, struct err *err)
 {
-    read_etag(p);
+    const struct pull_source *s = p->source;
+    bool known = read_etag(p);
     off_t have = ftello(p->out);
     /* Without knowing what the part is a part of, it is worth nothing. */
-    if (have > 0 && !*p->etag && !*s->sha256) {
+    if (have > 0 && (!known || (!*p->etag && !*s->sha256))) {
         if (ftruncate(fileno(p->out), 0) != 0 || fseeko(p->out, 0, SEEK_SET) != 0)
             return err_set(err, ERR_IO, "%.150s: %s", p->part, strerror(errno));
         have = 0;
@@ -338,26 +213,72 @@ static bool fetch(struct pull *p, const struct source *s, struct err *err)
     bool done = fetch_file(&f, err);
     if (p->terminal)
         fputc('\n', stderr);
-    if (p->problem[0])
-        return err_set(err, ERR_IO, "%s", p->problem);
-    if (done && (fflush(p->out) != 0 || fsync(fileno(p->out)) != 0))
-        done = err_set(err, ERR_IO, "cannot write %.150s: %s", p->part, strerror(errno));
+    if (p->problem.code != ERR_NONE)
+        return err_copy(err, &p->problem);
+    if (fflush(p->out) != 0 || (done && fsync(fileno(p->out)) != 0))
+        done = err_set(err, errno == ENOSPC ? ERR_NO_ROOM : ERR_IO, "cannot write %.150s: %s",
+                       p->part, strerror(errno));
     return done;
 }
 
-static bool verify(struct pull *p, const struct source *s, char hex[SHA256_HEX_SIZE],
-                   struct err *err)
+static uint64_t part_size(const struct pull *p)
+{
+    struct stat st;
+    return fstat(fileno(p->out), &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+/* Goes on after a connection broke, as long as each one brings something. */
+static bool fetch(struct pull *p, struct err *err)
+{
+    const struct timespec pause = {TRY_MS / 1000, 0};
+    for (int i = 1;; i++) {
+        uint64_t before = part_size(p);
+        if (fetch_rest(p, err))
+            return true;
+        if (i == TRIES || err->code != ERR_UPSTREAM || part_size(p) <= before)
+            return false;
+        nanosleep(&pause, NULL);
+    }
+}
+
+/* The file's own words for being a .safetensors file, whatever is in it. */
+static bool is_sound(const char *path, struct err *err)
+{
+    struct safetensors *st = safetensors_open(path, err);
+    safetensors_close(st);
+    return st;
+}
+
+static bool hash_of(const char *path, char hex[SHA256_HEX_SIZE], struct err *err)
 {
     unsigned char hash[SHA256_SIZE];
-    if (!sha256_file(p->part, NULL, hash, err))
+    if (!sha256_file(path, NULL, hash, err))
         return false;
     sha256_hex(hash, hex);
-    if (!*s->sha256 || strcmp(hex, s->sha256) == 0)
-        return true;
-    unlink(p->part); /* more of the same would not make it right */
-    unlink(p->etag_path);
-    return err_set(err, ERR_INVALID, "the file hashes to %.64s, wanted %.64s; it was removed", hex,
-                   s->sha256);
+    return true;
+}
+
+/* What is not what was promised goes: more of it would not make it right. */
+static bool verify(struct pull *p, char hex[SHA256_HEX_SIZE], struct err *err)
+{
+    const struct pull_source *s = p->source;
+    uint64_t size = part_size(p);
+    if (!hash_of(p->part, hex, err))
+        return false;
+    bool right = true;
+    if (s->size && size != s->size)
+        right = err_set(err, ERR_INVALID, "the file has %llu bytes, wanted %llu; it was removed",
+                        (unsigned long long)size, (unsigned long long)s->size);
+    else if (!is_sound(p->part, err))
+        right = err_prefix(err, "what came is no model and was removed");
+    else if (*s->sha256 && strcmp(hex, s->sha256) != 0)
+        right = err_set(err, ERR_INVALID,
+                        "the file hashes to %.64s, wanted %.64s; it was removed", hex, s->sha256);
+    if (!right) {
+        unlink(p->part);
+        unlink(p->etag_path);
+    }
+    return right;
 }
 
 static bool set_paths(struct pull *p, const struct settings *settings, const char *name,
@@ -378,39 +299,57 @@ static bool set_paths(struct pull *p, const struct settings *settings, const cha
     return true;
 }
 
-static bool pull(const struct settings *settings, const struct source *s, struct err *err)
+/* Whether it is there already: a model, and the one that is wanted. What has its name and is no
+ * model is fetched again. `err` is set when it is another model. */
+static bool is_there(const struct pull *p, struct err *err)
 {
-    struct pull p = {.terminal = isatty(STDERR_FILENO)};
-    struct pictor_model_info info;
-    struct stat st;
     char hex[SHA256_HEX_SIZE];
-    bool done = false;
+    const char *wanted = p->source->sha256;
+    struct err why;
+    err->code = ERR_NONE;
+    if (!is_sound(p->path, &why))
+        return why.code != ERR_NOT_FOUND && why.code != ERR_INVALID &&
+               why.code != ERR_UNSUPPORTED && err_copy(err, &why);
+    if (*wanted && !hash_of(p->path, hex, err))
+        return false;
+    return !*wanted || strcmp(hex, wanted) == 0 ||
+           err_set(err, ERR_INVALID,
+                   "another model has this name: it hashes to %.64s, wanted %.64s; choose one with "
+                   "--name", hex, wanted);
+}
+
+static bool keep(struct pull *p, const char *hex, struct err *err)
+{
+    const struct pull_source *s = p->source;
+    struct pictor_model_info info;
+    struct err why;
+    if (rename(p->part, p->path) != 0)
+        return err_set(err, ERR_IO, "cannot rename %.150s: %s", p->part, strerror(errno));
+    unlink(p->etag_path);
+    printf("%s\nsha256 %s%s\n", p->path, hex, *s->sha256 ? " (as promised)" : "");
+    if (!pictor_model_probe(p->path, &info, &why))
+        return err_set(err, ERR_UNSUPPORTED, "it is there, but cannot be painted with: %.180s",
+                       why.msg);
+    printf("model %.*s\n", (int)(strlen(s->name) - sizeof PULL_SOURCE_ENDING + 1), s->name);
+    return true;
+}
+
+static bool pull(const struct settings *settings, const struct pull_source *s, struct err *err)
+{
+    struct pull p = {.source = s, .terminal = isatty(STDERR_FILENO)};
+    char hex[SHA256_HEX_SIZE];
     if (!set_paths(&p, settings, s->name, err))
         return false;
-    if (stat(p.path, &st) == 0) {
+    if (is_there(&p, err)) {
         printf("%s is there already\n", p.path);
         return true;
     }
-    if (!open_part(&p, err) || !fetch(&p, s, err) || !verify(&p, s, hex, err))
-        goto done;
-    if (rename(p.part, p.path) != 0) {
-        err_set(err, ERR_IO, "cannot rename %.150s: %s", p.part, strerror(errno));
-        goto done;
-    }
-    unlink(p.etag_path);
-    printf("%s\nsha256 %s%s\n", p.path, hex, *s->sha256 ? " (as promised)" : "");
-    done = true;
-    struct err why;
-    if (pictor_model_probe(p.path, &info, &why))
-        printf("model %.*s\n", (int)(strlen(s->name) - sizeof ENDING + 1), s->name);
-    else
-        done = err_set(err, ERR_UNSUPPORTED, "it is there, but cannot be painted with: %.180s",
-                       why.msg);
-
-done:
-    if (p.locked && !done && fflush(p.out) == 0 && fstat(fileno(p.out), &st) == 0 &&
-        st.st_size == 0)
+    bool done = err->code == ERR_NONE && open_part(&p, err) && fetch(&p, err) &&
+                verify(&p, hex, err) && keep(&p, hex, err);
+    if (p.locked && !done && part_size(&p) == 0) {
         unlink(p.part); /* nothing came: nothing to go on with */
+        unlink(p.etag_path);
+    }
     if (p.out)
         fclose(p.out);
     return done;
@@ -425,7 +364,7 @@ int pull_main(int argc, char **argv)
         {"help", no_argument, NULL, 'h'},
         {0},
     };
-    struct source source = {0};
+    struct pull_source source = {0};
     struct err err = {0};
     const char *name = NULL, *sha256 = NULL;
     int status = 2, option;
@@ -449,9 +388,10 @@ int pull_main(int argc, char **argv)
         goto done;
     }
     status = 1;
-    if ((name && !set_name(&source, name, strlen(name), &err)) ||
-        !find_source(&source, argv[optind], &err) ||
-        (sha256 && !set_sha256(&source, sha256, &err)) || !pull(settings, &source, &err))
+    if ((name && !pull_source_set_name(&source, name, &err)) ||
+        !pull_source_find(&source, argv[optind], &err) ||
+        (sha256 && !pull_source_set_sha256(&source, sha256, &err)) ||
+        !pull(settings, &source, &err))
         goto fail;
     status = 0;
     goto done;

@@ -6,14 +6,17 @@
 #include <string.h>
 #include <strings.h>
 
+#include <cjson/cJSON.h>
 #include <curl/curl.h>
 
 #include "engine/pictor.h"
+#include "server/base/json_text.h"
 
 #define CONNECT_MS 10000
 #define FILE_REDIRECTS 10
 #define TEXT_REDIRECTS 5
 #define TEXT_MS 60000
+#define SAID_BYTES 2048
 #define STALL_SECONDS 60 /* a download slower than 1 byte a second for so long has stalled */
 
 struct fetch {
@@ -143,7 +146,20 @@ static void set_error(struct err *err, CURLcode code, const char *error)
     else if (code == CURLE_SSL_CONNECT_ERROR)
         err_set(err, ERR_UPSTREAM, "no secure connection: is it https that is spoken there? (%s)",
                 raw);
-    else if (code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR || code == CURLE_GOT_NOTHING)
+    else if (code == CURLE_SSL_CACERT_BADFILE)
+        err_set(err, ERR_UPSTREAM,
+                "this machine has no list of certificates to trust; its package is usually called "
+                "ca-certificates (%s)",
+                raw);
+    else if (code == CURLE_COULDNT_RESOLVE_HOST)
+        err_set(err, ERR_UPSTREAM, "no machine of that name was found: is there a network? (%s)",
+                raw);
+    else if (code == CURLE_COULDNT_CONNECT)
+        err_set(err, ERR_UPSTREAM, "nobody answers there (%s)", raw);
+    else if (code == CURLE_OPERATION_TIMEDOUT)
+        err_set(err, ERR_UPSTREAM, "nothing came for too long (%s)", raw);
+    else if (code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR || code == CURLE_GOT_NOTHING ||
+             code == CURLE_PARTIAL_FILE)
         err_set(err, ERR_UPSTREAM, "the server broke the connection off (%s)", raw);
     else
         err_set(err, ERR_UPSTREAM, "%s", raw);
@@ -330,8 +346,12 @@ struct download {
     const struct fetch_file *file;
     CURL *easy;
     bool begun, refused, full;
+    int why; /* errno of a full disk, say */
+    bool changed;          /* the rest of another version of the file was sent */
     uint64_t base;    /* where this answer's bytes begin */
     struct err wrong; /* why this is not what was asked for; ERR_NONE */
+    char said[SAID_BYTES]; /* the beginning of an error's body */
+    size_t said_size;
 };
 
 static const char *header_of(CURL *easy, const char *name)
@@ -370,23 +390,42 @@ static bool begin(struct download *d)
     d->begun = true;
     if (status != 200 && status != 206)
         return false;
-    bool restart = true;
-    if (status == 206 && !check_range(d, &restart))
+    struct fetch_head head = {.restart = true,
+                              .etag = header_of(d->easy, "ETag"),
+                              .type = header_of(d->easy, "Content-Type")};
+    if (status == 206 && !check_range(d, &head.restart))
         return false;
-    d->base = restart ? 0 : f->from;
-    uint64_t total = length < 0 ? 0 : d->base + (uint64_t)length;
-    return !f->begin || f->begin(f->ctx, restart, header_of(d->easy, "ETag"), total);
+    if (!head.restart && *f->etag && *head.etag && strcmp(f->etag, head.etag) != 0) {
+        d->changed = true;
+        return false;
+    }
+    d->base = head.restart ? 0 : f->from;
+    head.total = length < 0 ? 0 : d->base + (uint64_t)length;
+    return !f->begin || f->begin(f->ctx, &head);
+}
+
+static size_t keep_said(struct download *d, const char *data, size_t n)
+{
+    size_t room = sizeof d->said - 1 - d->said_size;
+    memcpy(d->said + d->said_size, data, n < room ? n : room);
+    d->said_size += n < room ? n : room;
+    return n < room ? n : 0; /* enough was said */
 }
 
 static size_t take_file(char *data, size_t one, size_t count, void *ctx)
 {
     struct download *d = ctx;
+    long status = 0;
+    curl_easy_getinfo(d->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status != 200 && status != 206)
+        return keep_said(d, data, one * count);
     if (!d->begun && !begin(d)) {
         d->refused = true;
         return 0;
     }
     if (fwrite(data, one, count, d->file->out) != count) {
         d->full = true;
+        d->why = errno;
         return 0;
     }
     return one * count;
@@ -402,18 +441,57 @@ static int watch(void *ctx, curl_off_t total, curl_off_t now, curl_off_t unused1
     return !f->progress(f->ctx, d->base + (uint64_t)now, total > 0 ? d->base + (uint64_t)total : 0);
 }
 
-static void set_status_error(struct err *err, long status)
+/* What a server's error says in words: a header of Hugging Face's, or JSON's "error" or "message".
+ * Cut, and without what a terminal would obey. */
+static void words_of(CURL *easy, const char *body, char *words, size_t size)
 {
-    enum err_code code = status == 401 || status == 403 ? ERR_DENIED
-                         : status == 404                ? ERR_NOT_FOUND
-                                                        : ERR_UPSTREAM;
-    err_set(err, code, "the server answered %ld%s", status,
-            status == 401 || status == 403 ? ": it wants a key, or another one"
-            : status == 404                ? ": it has no such file"
-                                           : "");
+    const char *text = header_of(easy, "X-Error-Message");
+    cJSON *json = *text ? NULL : json_text_parse(body, strlen(body), 8, NULL);
+    const cJSON *error = cJSON_GetObjectItemCaseSensitive(json, "error");
+    if (!cJSON_IsString(error))
+        error = cJSON_GetObjectItemCaseSensitive(cJSON_IsObject(error) ? error : json, "message");
+    if (cJSON_IsString(error))
+        text = error->valuestring;
+    snprintf(words, size, "%s%.*s", *text ? ": " : "", (int)size - 3, text);
+    json_text_mend(words);
+    for (char *c = words; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = ' ';
+    cJSON_Delete(json);
 }
 
-bool fetch_file(const struct fetch_file *file, struct err *err)
+static void set_status_error(CURL *easy, long status, const char *body, struct err *err)
+{
+    char words[160], wait[40] = "later";
+    int seconds = retry_after(easy);
+    words_of(easy, body, words, sizeof words);
+    if (seconds >= 0)
+        snprintf(wait, sizeof wait, "in %d seconds", seconds);
+    if (status == 401)
+        err_set(err, ERR_DENIED, "the server answered 401, it wants a key, or another one%s",
+                words);
+    else if (status == 403)
+        err_set(err, ERR_DENIED, "the server answered 403, this key may not have it%s", words);
+    else if (status == 404 || status == 410)
+        err_set(err, ERR_NOT_FOUND, "the server answered %ld, it has no such file%s", status,
+                words);
+    else if (status == 429 || status == 503)
+        err_set(err, ERR_BUSY, "the server answered %ld, it has too much to do; try again %s%s",
+                status, wait, words);
+    else
+        err_set(err, ERR_UPSTREAM, "the server answered %ld%s", status, words);
+}
+
+/* Nothing comes after what is there: right if that is all there is. */
+static bool is_whole(const struct download *d)
+{
+    unsigned long long total;
+    return sscanf(header_of(d->easy, "Content-Range"), " bytes */%llu", &total) == 1 &&
+           total == d->file->from;
+}
+
+/* *again: the whole file has to be fetched, and no error is set. */
+static bool transfer(const struct fetch_file *file, bool *again, struct err *err)
 {
     struct download d = {.file = file};
     struct curl_slist *headers = NULL;
@@ -449,14 +527,19 @@ bool fetch_file(const struct fetch_file *file, struct err *err)
     CURLcode code = curl_easy_perform(d.easy);
     long status = 0;
     curl_easy_getinfo(d.easy, CURLINFO_RESPONSE_CODE, &status);
-    if (code == CURLE_OK && !d.begun)
+    bool fine = status == 200 || status == 206;
+    if (code == CURLE_OK && fine && !d.begun)
         d.refused = !begin(&d); /* a file of no bytes */
+    *again = d.changed || (status == 416 && file->from > 0 && !is_whole(&d));
     if (d.full)
-        err_set(err, ERR_IO, "cannot write the file: %s", strerror(errno));
+        err_set(err, d.why == ENOSPC || d.why == EDQUOT ? ERR_NO_ROOM : ERR_IO,
+                "cannot write the file: %s", strerror(d.why));
     else if (status == 416 && file->from > 0)
-        done = true; /* there is nothing after what we have */
-    else if (status != 0 && status != 200 && status != 206)
-        set_status_error(err, status);
+        done = !*again;
+    else if (*again)
+        done = false;
+    else if (status != 0 && !fine)
+        set_status_error(d.easy, status, d.said, err);
     else if (d.wrong.code != ERR_NONE)
         err_set(err, d.wrong.code, "%s", d.wrong.msg);
     else if (d.refused || code == CURLE_ABORTED_BY_CALLBACK)
@@ -471,6 +554,17 @@ done:
     curl_easy_cleanup(d.easy);
     curl_global_cleanup();
     return done;
+}
+
+bool fetch_file(const struct fetch_file *file, struct err *err)
+{
+    struct fetch_file whole = *file;
+    bool again = false;
+    if (transfer(file, &again, err))
+        return true;
+    whole.from = 0;
+    whole.etag = "";
+    return again && transfer(&whole, &again, err);
 }
 
 bool fetch_text(const char *url, const char *key, size_t max, char **body, struct err *err)
@@ -504,7 +598,7 @@ bool fetch_text(const char *url, const char *key, size_t max, char **body, struc
     else if (code != CURLE_OK)
         set_error(err, code, t.error);
     else if (status != 200)
-        set_status_error(err, status);
+        set_status_error(t.easy, status, t.body, err);
     else
         done = true;
 

@@ -61,6 +61,14 @@ void fetch_abort(struct fetch_transfer *t); /* without calling `fn`; NULL is fin
  * malloc'd; NULL with ERR_UPSTREAM. */
 char *fetch_url_within(const char *base, const char *url, struct err *err);
 
+/* What an answer says of the file that it begins; all borrowed. */
+struct fetch_head {
+    bool restart;     /* it is the whole file, not the rest of it */
+    const char *etag; /* or "" */
+    const char *type; /* its Content-Type, or "" */
+    uint64_t total;   /* bytes of the whole file; 0: unknown */
+};
+
 /* A file, to disk, waiting: follows up to 10 redirects (the key is not sent to another host). */
 struct fetch_file {
     const char *url, *key;
@@ -70,9 +78,11 @@ struct fetch_file {
     /* May be NULL; total 0: unknown. Returns false to stop. */
     bool (*progress)(void *ctx, uint64_t done, uint64_t total);
     void *ctx;
-    /* Called when the answer begins, before any byte: `restart` says that it is the whole file. */
-    bool (*begin)(void *ctx, bool restart, const char *etag, uint64_t total);
+    /* Called when the answer begins, before any byte. Returns false to stop. */
+    bool (*begin)(void *ctx, const struct fetch_head *head);
 };
+/* ERR_UPSTREAM when the connection broke, among others: what came is in the file. ERR_NO_ROOM when
+ * the disk is full. */
 bool fetch_file(const struct fetch_file *file, struct err *err);
 
 /* GET, waiting, at most `max` bytes, up to 5 redirects. *body is malloc'd, NUL-terminated. */

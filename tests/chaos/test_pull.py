@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import quote
 
 import pytest
 from conftest import PROGRAM, ROOT
@@ -20,6 +21,7 @@ class Hub:
     def __init__(self):
         self.files, self.redirects, self.breaks, self.requests = {}, {}, [], []
         self.etag, self.ranges, self.lie = '"one"', True, None
+        self.errors, self.headers, self.compares = {}, {}, True
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -34,15 +36,25 @@ class Hub:
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return
+                if path in hub.errors:
+                    status, headers, body = hub.errors[path]
+                    self.send_response(status)
+                    for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                        self.send_header(name, value)
+                    self.end_headers()
+                    self.wfile.write(body)
+                    return
                 data = hub.files.get(path)
                 if data is None:
                     self.send_error(404)
                     return
                 start, asked = 0, self.headers.get("Range")
-                if asked and hub.ranges and self.headers.get("If-Range") in (None, hub.etag):
+                same = not hub.compares or self.headers.get("If-Range") in (None, hub.etag)
+                if asked and hub.ranges and same:
                     start = int(asked.removeprefix("bytes=").removesuffix("-"))
                     if start >= len(data):
                         self.send_response(416)
+                        self.send_header("Content-Range", f"bytes */{len(data)}")
                         self.send_header("Content-Length", "0")
                         self.end_headers()
                         return
@@ -54,6 +66,8 @@ class Hub:
                 else:
                     self.send_response(200)
                 self.send_header("ETag", hub.etag)
+                for name, value in hub.headers.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(data) - start))
                 self.end_headers()
                 end = start + hub.breaks.pop(0) if hub.breaks else len(data)
@@ -96,6 +110,12 @@ def pull(tmp_path):
     return run
 
 
+def small(tensor):
+    """A sound file of one tensor."""
+    head = json.dumps({tensor: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    return len(head).to_bytes(8, "little") + head + bytes(4)
+
+
 def names(pull):
     return sorted(p.name for p in pull.folder.iterdir())
 
@@ -113,27 +133,44 @@ def test_whole_file(hub, pull):
 
 
 def test_goes_on_where_it_stopped(hub, pull):
-    hub.breaks = [1000, 5_000_000]
-    for have in (1000, 5_001_000):
-        assert pull(hub.url + "/m.safetensors").returncode == 1
-        assert (pull.folder / "m.safetensors.part").stat().st_size == have
+    hub.breaks = [1000, 0]  # nothing more comes: it gives up for now
+    assert pull(hub.url + "/m.safetensors").returncode == 1
+    assert (pull.folder / "m.safetensors.part").stat().st_size == 1000
     assert pull(hub.url + "/m.safetensors").returncode == 0
-    assert [h.get("Range") for _, h in hub.requests] == [None, "bytes=1000-", "bytes=5001000-"]
+    assert [h.get("Range") for _, h in hub.requests] == [None, "bytes=1000-", "bytes=1000-"]
     assert (pull.folder / "m.safetensors").read_bytes() == MODEL
     assert names(pull) == ["m.safetensors"]
 
 
+def test_goes_on_by_itself_while_something_comes(hub, pull):
+    hub.breaks = [1000, 5_000_000]
+    assert pull(hub.url + "/m.safetensors").returncode == 0
+    assert [h.get("Range") for _, h in hub.requests] == [None, "bytes=1000-", "bytes=5001000-"]
+    assert (pull.folder / "m.safetensors").read_bytes() == MODEL
+
+
 def test_never_glues_two_versions(hub, pull):
-    hub.breaks = [1000]
-    hub.files["/m.safetensors"] = b"\0" * len(MODEL)
-    assert pull(hub.url + "/m.safetensors").returncode == 1
-    hub.files["/m.safetensors"], hub.etag = MODEL, '"two"'
+    for hub.compares in (True, False):  # not every server knows If-Range
+        hub.breaks, hub.etag = [5000, 0], '"one"'
+        hub.files["/m.safetensors"] = MODEL[:1000] + b"\0" * (len(MODEL) - 1000)
+        assert pull(hub.url + "/m.safetensors").returncode == 1
+        hub.files["/m.safetensors"], hub.etag = MODEL, '"two"'
+        assert pull(hub.url + "/m.safetensors").returncode == 0
+        assert (pull.folder / "m.safetensors").read_bytes() == MODEL
+        (pull.folder / "m.safetensors").unlink()
+
+
+def test_never_glues_two_files(hub, pull):
+    """The ETags of two servers may be the same, and mean nothing to each other."""
+    hub.files["/other/m.safetensors"] = MODEL[:1000] + b"\0" * (len(MODEL) - 1000)
+    hub.breaks = [5000, 0]
+    assert pull(hub.url + "/other/m.safetensors").returncode == 1
     assert pull(hub.url + "/m.safetensors").returncode == 0
     assert (pull.folder / "m.safetensors").read_bytes() == MODEL
 
 
 def test_server_without_ranges(hub, pull):
-    hub.ranges, hub.breaks = False, [1000]
+    hub.ranges, hub.breaks = False, [1000, 0]
     assert pull(hub.url + "/m.safetensors").returncode == 1
     assert pull(hub.url + "/m.safetensors").returncode == 0
     assert (pull.folder / "m.safetensors").read_bytes() == MODEL
@@ -141,7 +178,7 @@ def test_server_without_ranges(hub, pull):
 
 @pytest.mark.parametrize("says, start", [("bytes 0-{last}/{size}", 0), ("bytes 1000-{last}/*", 1000)])
 def test_ranges_that_will_do(hub, pull, says, start):
-    hub.breaks = [1000]
+    hub.breaks = [1000, 0]
     hub.lie = lambda _, size: (says.format(last=size - 1, size=size), start)
     assert pull(hub.url + "/m.safetensors").returncode == 1
     assert pull(hub.url + "/m.safetensors").returncode == 0
@@ -152,7 +189,7 @@ def test_ranges_that_will_do(hub, pull, says, start):
                                   "bytes 1000-1999/{size}", "bytes 1000-", "bytes */{size}",
                                   "bytes 1000-{size}/{size}", "words 1000-{last}/{size}"])
 def test_another_range_than_asked_for(hub, pull, says):
-    hub.breaks = [1000]
+    hub.breaks = [1000, 0]
     hub.lie = lambda start, size: (says.format(last=size - 1, size=size), start)
     assert pull(hub.url + "/m.safetensors").returncode == 1
     done = pull(hub.url + "/m.safetensors")
@@ -166,9 +203,19 @@ def test_another_range_than_asked_for(hub, pull, says):
 def test_part_that_was_complete(hub, pull):
     pull.folder.mkdir(parents=True)
     (pull.folder / "m.safetensors.part").write_bytes(MODEL)
-    (pull.folder / "m.safetensors.part.etag").write_text(hub.etag)
+    known = f"{hub.etag}\n{hub.url}/m.safetensors\n"
+    (pull.folder / "m.safetensors.part.etag").write_text(known)
     assert pull(hub.url + "/m.safetensors").returncode == 0
-    assert names(pull) == ["m.safetensors"]
+    assert names(pull) == ["m.safetensors"] and len(hub.requests) == 1
+
+
+def test_part_that_was_too_long(hub, pull):
+    pull.folder.mkdir(parents=True)
+    (pull.folder / "m.safetensors.part").write_bytes(MODEL + b"more")
+    known = f"{hub.etag}\n{hub.url}/m.safetensors\n"
+    (pull.folder / "m.safetensors.part.etag").write_text(known)
+    assert pull(hub.url + "/m.safetensors").returncode == 0
+    assert (pull.folder / "m.safetensors").read_bytes() == MODEL and len(hub.requests) == 2
 
 
 def test_hash_must_be_the_promised_one(hub, pull):
@@ -177,10 +224,78 @@ def test_hash_must_be_the_promised_one(hub, pull):
     assert pull(hub.url + "/m.safetensors", "--sha256", SHA.upper()).returncode == 0
 
 
-def test_file_that_is_no_model(hub, pull):
-    hub.files["/page.safetensors"] = b"<html>please log in</html>"
-    done = pull(hub.url + "/page.safetensors")
+NO_MODELS = {
+    "page": (b"<html>please log in</html>", "a web page (HTML)"),
+    "long-page": (b"<!DOCTYPE html><html>" + b"<p>please log in</p>" * 100_000, "a web page (HTML)"),
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
+    "pickle": (b"\x80\x02}q\x00." + bytes(60), "a PyTorch checkpoint"),
+    "empty": (b"", "empty"),
+    "short": (MODEL[:-1], "cut short"),
+    "stub": (MODEL[:1000], "cut short"),
+    "other": (bytes(5000), "zeros"),
+}
+
+
+@pytest.mark.parametrize("name", NO_MODELS)
+def test_file_that_is_no_model(hub, pull, name):
+    hub.files["/m.safetensors"], says = NO_MODELS[name]
+    for more in ((), ("--sha256", hashlib.sha256(NO_MODELS[name][0]).hexdigest())):
+        done = pull(hub.url + "/m.safetensors", *more)
+        assert done.returncode == 1 and says in done.stderr and names(pull) == []
+    hub.files["/m.safetensors"] = MODEL
+    assert pull(hub.url + "/m.safetensors").returncode == 0
+    assert (pull.folder / "m.safetensors").read_bytes() == MODEL
+
+
+def test_page_in_place_of_the_rest(hub, pull):
+    hub.breaks = [1000, 0]
+    assert pull(hub.url + "/m.safetensors").returncode == 1
+    hub.headers, hub.etag = {"Content-Type": "text/html; charset=utf-8"}, '"page"'
+    done = pull(hub.url + "/m.safetensors")
+    assert done.returncode == 1 and "text/html" in done.stderr and "login" in done.stderr
+    hub.headers, hub.etag = {}, '"one"'
+    assert pull(hub.url + "/m.safetensors").returncode == 0
+    assert hub.requests[-1][1]["Range"] == "bytes=1000-", "what had come was worth keeping"
+
+
+def test_what_has_the_name_already(hub, pull):
+    pull.folder.mkdir(parents=True)
+    there = pull.folder / "m.safetensors"
+    there.write_bytes(NO_MODELS["page"][0])  # as earlier versions left it
+    assert pull(hub.url + "/m.safetensors").returncode == 0
+    assert there.read_bytes() == MODEL
+    other = small("a")
+    there.write_bytes(other)
+    done = pull(hub.url + "/m.safetensors", "--sha256", SHA)
+    assert done.returncode == 1 and "another model has this name" in done.stderr
+    assert there.read_bytes() == other, "somebody's model is not overwritten"
+
+
+def test_valid_file_that_cannot_be_painted_with(hub, pull):
+    hub.files["/m.safetensors"] = small("lora_unet_a")
+    done = pull(hub.url + "/m.safetensors")
     assert done.returncode == 1 and "cannot be painted with" in done.stderr
+    assert names(pull) == ["m.safetensors"]
+
+
+@pytest.mark.parametrize("status, headers, body, says", [
+    (401, {"X-Error-Message": "Access to model me/repo is restricted."}, b"",
+     ["401", "wants a key", "is restricted"]),
+    (401, {}, b'{"error": "Invalid \x1b[31mcredentials"}', ["401"]),
+    (403, {}, b'{"error": "Your request to access this model is awaiting a review"}',
+     ["403", "awaiting a review"]),
+    (403, {"Content-Type": "text/html"}, b"<html>" + b"x" * 100_000, ["403"]),
+    (404, {}, b"Entry not found", ["404", "no such file"]),
+    (429, {"Retry-After": "17"}, b"", ["429", "in 17 seconds"]),
+    (503, {}, b"", ["503", "later"]), (500, {}, b'{"message": "oops"}', ["500", "oops"])])
+def test_refusals(hub, pull, status, headers, body, says):
+    hub.errors["/m.safetensors"] = (status, headers, body)
+    done = pull(hub.url + "/m.safetensors")
+    assert done.returncode == 1 and names(pull) == []
+    assert all(word in done.stderr for word in says) and "\x1b" not in done.stderr, done.stderr
+    hub.errors["/api/models/me/repo/revision/main"] = (status, headers, body)
+    done = pull("hf:me/repo/m.safetensors", HF_ENDPOINT=hub.url)
+    assert done.returncode == 1 and all(word in done.stderr for word in says), done.stderr
 
 
 @pytest.mark.parametrize("words, status", [
@@ -228,6 +343,54 @@ def test_hugging_face(hub, pull):
     assert "as promised" in done.stdout and names(pull) == ["model.safetensors"]
     assert all(h.get("Authorization") == "Bearer hf_secret" for _, h in hub.requests)
     assert "Authorization" not in other.requests[0][1], "the token went to another host"
+
+
+@pytest.mark.parametrize("ref, revision, path", [
+    ("hf:me/repo/a b/My Model v1.safetensors", "main", "a b/My Model v1.safetensors"),
+    ("hf:me/repo/v1#2.safetensors", "main", "v1#2.safetensors"),
+    ("hf:me/repo/a?b.safetensors", "main", "a?b.safetensors"),
+    ("hf:me/repo/100%25.safetensors", "main", "100%25.safetensors"),
+    ("hf:me/repo/a@b.safetensors", "main", "a@b.safetensors"),
+    ("hf:me/repo/k\u00e4se.safetensors", "main", "k\u00e4se.safetensors"),
+    ("hf:me/repo@v 2/m.safetensors", "v 2", "m.safetensors"),
+    ("hf:me/repo@refs/pr/1/sub/m.safetensors", "refs/pr/1", "sub/m.safetensors"),
+    ("hf:me/repo@my%2Fbranch/m.safetensors", "my/branch", "m.safetensors"),
+    ("{url}/me/repo/blob/main/a%20b.safetensors?download=true", "main", "a b.safetensors"),
+    ("{url}/me/repo/resolve/refs%2Fpr%2F1/m.safetensors", "refs/pr/1", "m.safetensors")])
+def test_hugging_face_paths(hub, pull, ref, revision, path):
+    quoted = quote(revision, safe="")
+    hub.files[f"/api/models/me/repo/revision/{quoted}"] = json.dumps({"siblings": [
+        {"rfilename": path, "lfs": {"sha256": SHA, "size": len(MODEL)}}]}).encode()
+    hub.files[f"/me/repo/resolve/{quoted}/{quote(path)}"] = MODEL
+    done = pull(ref.format(url=hub.url), HF_ENDPOINT=hub.url)
+    assert done.returncode == 0, done.stderr
+    assert names(pull) == [path.split("/")[-1]]
+
+
+@pytest.mark.parametrize("path, name", [
+    ("/files/My%20Model.safetensors", "My Model.safetensors"),
+    ("/a/b c.safetensors", "b c.safetensors"),
+    ("/x%2Fy.safetensors", "y.safetensors"), ("/100%zz", "100%zz.safetensors"),
+    ("/%2e%2e%2fevil.safetensors", "evil.safetensors"), ("/k%C3%A4se", "k\u00e4se.safetensors")])
+def test_names_out_of_addresses(hub, pull, path, name):
+    hub.files[path.replace(" ", "%20")] = MODEL
+    assert pull(hub.url + path).returncode == 0
+    assert names(pull) == [name]
+
+
+@pytest.mark.parametrize("path", ["/%2e%2e", "/a%0Ab.safetensors", "/a%ff.safetensors",
+                                  "/%2Ehidden", "/a%5Cb"])
+def test_names_that_are_none(hub, pull, path):
+    done = pull(hub.url + path)
+    assert done.returncode == 1 and "--name" in done.stderr and hub.requests == []
+
+
+def test_wrong_size(hub, pull):
+    hub.files["/api/models/me/repo/revision/main"] = json.dumps({"siblings": [
+        {"rfilename": "m.safetensors", "lfs": {"size": len(MODEL) + 1}}]}).encode()
+    hub.files["/me/repo/resolve/main/m.safetensors"] = MODEL
+    done = pull("hf:me/repo/m.safetensors", HF_ENDPOINT=hub.url)
+    assert done.returncode == 1 and str(len(MODEL) + 1) in done.stderr and names(pull) == []
 
 
 def test_hugging_face_lies(hub, pull):

@@ -1,0 +1,32 @@
+/* pull_source.h: what `pictor pull` is told to fetch, as an address, a name and a promise. */
+#ifndef PICTOR_SERVER_PULL_SOURCE_H
+#define PICTOR_SERVER_PULL_SOURCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/base/err.h"
+#include "engine/base/sha256.h"
+
+#define PULL_SOURCE_ENDING ".safetensors"
+#define PULL_SOURCE_NAME 200
+
+struct pull_source {
+    char *url;       /* owned */
+    const char *key; /* from the environment, "" for none */
+    char name[PULL_SOURCE_NAME];  /* of the file here, with the ending */
+    char sha256[SHA256_HEX_SIZE]; /* "": not known */
+    uint64_t size;                /* 0: not known */
+};
+
+/* Fills `s`, which is zero but for a name that was set, from https://..., hf:OWNER/REPO/FILE or
+ * civitai:VERSION; the latter two ask Hugging Face and CivitAI. */
+bool pull_source_find(struct pull_source *s, const char *ref, struct err *err);
+
+/* The last part of `path`, unless there is a name already; what could be anything but a plain file
+ * name is refused. */
+bool pull_source_set_name(struct pull_source *s, const char *path, struct err *err);
+
+bool pull_source_set_sha256(struct pull_source *s, const char *hex, struct err *err);
+
+#endif
