@@ -28,6 +28,7 @@
 #include "server/base/now.h"
 #include "server/base/settings.h"
 #include "server/cli/cli.h"
+#include "server/cli/pull_catalogue.h"
 #include "server/cli/pull_source.h"
 #include "server/paint/fetch.h"
 
@@ -40,10 +41,12 @@ static const char *const help_settings[] = {"config", "data", "models", NULL};
 static void help(FILE *out)
 {
     fputs(
-        "usage: pictor pull REF [--name NAME] [--sha256 HEX] [settings]\n"
+        "usage: pictor pull                        what there is under a short name\n"
+        "       pictor pull REF [--name NAME] [--sha256 HEX] [settings]\n"
         "\n"
         "Fetches a checkpoint into the models folder; a call that was interrupted goes on.\n"
         "\n"
+        "  sd15, sdxl, ...                     a short name\n"
         "  https://HOST/FILE.safetensors\n"
         "  hf:OWNER/REPO/FILE.safetensors      Hugging Face; @REVISION after REPO for another\n"
         "                                      than main (a slash in it is %2F); HF_TOKEN for\n"
@@ -383,13 +386,25 @@ int pull_main(int argc, char **argv)
             goto done;
         }
     }
+    if (argc == 1) {
+        pull_catalogue_print(stdout);
+        status = 0;
+        goto done;
+    }
     if (optind != argc - 1) {
         help(stderr);
         goto done;
     }
     status = 1;
+    const char *ref = argv[optind];
+    const struct pull_catalogue_entry *known = pull_catalogue_find(ref);
+    if (known) {
+        name = name ? name : known->name;
+        sha256 = sha256 || !*known->sha256 ? sha256 : known->sha256;
+        ref = known->ref;
+    }
     if ((name && !pull_source_set_name(&source, name, &err)) ||
-        !pull_source_find(&source, argv[optind], &err) ||
+        !pull_source_find(&source, ref, &err) ||
         (sha256 && !pull_source_set_sha256(&source, sha256, &err)) ||
         !pull(settings, &source, &err))
         goto fail;

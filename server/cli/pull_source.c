@@ -303,6 +303,7 @@ bool pull_source_find(struct pull_source *s, const char *ref, struct err *err)
     if (strncmp(ref, "https://", 8) == 0 || strncmp(ref, "http://", 7) == 0)
         return from_address(s, ref, err);
     return err_set(err, ERR_INVALID,
-                   "wanted https://..., hf:OWNER/REPO/FILE or civitai:VERSION, got \"%.100s\"",
+                   "wanted https://..., hf:OWNER/REPO/FILE, civitai:VERSION or a short name that "
+                   "`pictor pull` lists, got \"%.100s\"",
                    ref);
 }

@@ -73,7 +73,9 @@ void registry_free(struct registry *reg);
 /* Looks at the models folder again. On failure the old table stays. */
 bool registry_refresh(struct registry *reg, struct err *err);
 
-/* Waits until the headers of all files were read, or `ms` have passed. */
+/* Waits until the headers of all files were read, or `ms` have passed. Lists for clients wait no
+ * longer than so. */
+#define REGISTRY_AWAIT_MS 10000
 void registry_await(struct registry *reg, int ms);
 
 /* `name` NULL or "": the default model. Unknown names cause a rescan, at most one a second, less

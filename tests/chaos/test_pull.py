@@ -2,6 +2,8 @@
 import hashlib
 import json
 import os
+import re
+import resource
 import ssl
 import subprocess
 import threading
@@ -299,7 +301,7 @@ def test_refusals(hub, pull, status, headers, body, says):
 
 
 @pytest.mark.parametrize("words, status", [
-    ((), 2), (("a", "b"), 2), (("--what", "a"), 2), (("--help",), 0), (("ftp://x/y",), 1),
+    ((), 0), (("a", "b"), 2), (("--what", "a"), 2), (("--help",), 0), (("ftp://x/y",), 1),
     (("hf:a",), 1), (("hf:a/b",), 1), (("hf:a/b/",), 1), (("civitai:x",), 1), (("civitai:",), 1),
     (("http://127.0.0.1:1/m.safetensors",), 1), (("http://127.0.0.1:1/",), 1),
     (("http://127.0.0.1:1/..",), 1), (("http://127.0.0.1:1/m", "--name", "../m"), 1),
@@ -428,3 +430,43 @@ def test_two_at_a_time(hub, pull):
         fcntl.flock(part, fcntl.LOCK_EX)
         done = pull(hub.url + "/m.safetensors")
         assert done.returncode == 1 and "another pull" in done.stderr
+
+
+def test_short_names(hub, pull):
+    listed = pull().stdout
+    assert pull.folder.exists() is False
+    names_here = re.findall(r"^([a-z0-9-]+) +(sd1|sd2|sdxl) +\d+\.\d GB  \S", listed, re.M)
+    refs = re.findall(r"hf:(\S+/\S+)/(\S+\.safetensors);", listed)
+    assert len(names_here) == len(refs) >= 7
+    assert {"sd15", "sdxl", "sdxl-turbo", "lcm"} <= {name for name, _ in names_here}
+    repo, file = dict(zip([name for name, _ in names_here], refs))["sd-turbo"]
+    assert repo == "stabilityai/sd-turbo"
+    hub.files[f"/api/models/{repo}/revision/main"] = json.dumps({"siblings": [
+        {"rfilename": file, "lfs": {"sha256": SHA, "size": len(MODEL)}}]}).encode()
+    hub.files[f"/{repo}/resolve/main/{file}"] = MODEL
+    done = pull("sd-turbo", HF_ENDPOINT=hub.url)
+    assert done.returncode == 0 and names(pull) == ["sd-turbo.safetensors"], done.stderr
+
+
+def test_short_name_whose_file_is_another(hub, pull):
+    file = "v1-5-pruned-emaonly.safetensors"
+    repo = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    hub.files[f"/api/models/{repo}/revision/main"] = json.dumps({"siblings": [
+        {"rfilename": file, "lfs": {"sha256": SHA, "size": len(MODEL)}}]}).encode()
+    hub.files[f"/{repo}/resolve/main/{file}"] = MODEL
+    done = pull("sd15", HF_ENDPOINT=hub.url)
+    assert done.returncode == 1 and "wanted 6ce0161689" in done.stderr and names(pull) == []
+
+
+def test_disk_that_takes_no_more(hub, pull, tmp_path):
+    def limit():  # as a quota does it; Python leaves SIGXFSZ ignored
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+    done = subprocess.run([PROGRAM, "pull", f"--data={tmp_path}", hub.url + "/m.safetensors"],
+                          preexec_fn=limit, restore_signals=False, capture_output=True, text=True,
+                          timeout=60)
+    assert done.returncode == 1 and "cannot write the file" in done.stderr, done
+    assert len(hub.requests) == 1, "trying again would not help"
+    assert "m.safetensors" not in names(pull)
+    assert pull(hub.url + "/m.safetensors").returncode == 0
+    assert (pull.folder / "m.safetensors").read_bytes() == MODEL
+    assert hub.requests[-1][1].get("Range"), "what had come was kept"

@@ -20,7 +20,6 @@
 
 #define LIST_LIMIT 50
 #define LIST_LIMIT_MAX 200
-#define HEADERS_MS 10000 /* a list of models waits so long for what their files say */
 
 void native_error(struct http_request *req, const struct http_problem *problem)
 {
@@ -387,7 +386,7 @@ void native_models(struct http_request *req)
     struct registry_model *models;
     size_t count;
     struct err err;
-    registry_await(http_app(req)->registry, HEADERS_MS);
+    registry_await(http_app(req)->registry, REGISTRY_AWAIT_MS);
     if (!registry_list(http_app(req)->registry, &models, &count, &err)) {
         http_reply_error(req, &err, NULL);
         return;

@@ -104,6 +104,7 @@ void sdapi_models_list(struct http_request *req)
     struct registry_model *list;
     size_t count;
     struct err err;
+    registry_await(http_app(req)->registry, REGISTRY_AWAIT_MS);
     if (!registry_list(http_app(req)->registry, &list, &count, &err)) {
         sdapi_reply_err(req, &err, NULL);
         return;

