@@ -7,6 +7,14 @@ import requests
 from conftest import ROOT
 
 MINI = ROOT / "engine/builtin/pictor-mini.safetensors"
+
+
+def small(tensor):
+    """A sound file of one tensor."""
+    head = json.dumps({tensor: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    return len(head).to_bytes(8, "little") + head + bytes(4)
+
+
 OTHERS = {
     "page": (b"<!DOCTYPE html><html><p>sign in</p></html>", "a web page (HTML)"),
     "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "a Git LFS pointer"),
@@ -15,8 +23,7 @@ OTHERS = {
     "gguf": (b"GGUF" + bytes(60), "a GGUF file"),
     "empty": (b"", "empty"),
     "short": (b"\x40\0\0\0\0\0\0\0{", "cut short"),
-    "sdxl": (b"\x8f\0\0\0\0\0\0\0" + json.dumps({"conditioner.embedders.1.model.x": {
-        "dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode().ljust(0x8f) + bytes(4), "an SDXL checkpoint"),
+    "flux": (small("double_blocks.0.img_attn.qkv.weight"), "a Flux checkpoint"),
 }
 
 
