@@ -143,3 +143,13 @@ def test_a_name_twice(server):
     form = [("prompt", (None, "a")), ("prompt", (None, "b"))]
     answer = requests.post(server.url + "/v1/images/edits", files=form, timeout=30)
     assert answer.status_code == 400 and "'prompt' twice" in answer.text
+
+
+def test_too_large_in_each_shape(serve):
+    server = serve("--max-body-bytes=100K")
+    for path in ("/api/jobs", "/v1/images/generations", "/v1/images/edits", "/sdapi/v1/txt2img"):
+        for body in (b"x" * 200000, iter([b"x" * 1000] * 200)):  # announced, and in chunks
+            answer = requests.post(server.url + path, data=body, timeout=30,
+                                   headers={"Content-Type": "application/json"})
+            assert answer.status_code == 413, (path, answer.text)
+            assert "at most 102400 bytes" in message(path, 413, answer.content)
