@@ -29,7 +29,7 @@ static const char *credentials(const char *authorization, const char *scheme)
 }
 
 static bool check_basic(const struct settings *s, struct keys *keys, const char *encoded,
-                        struct key *out, struct err *err)
+                        bool throttled, struct key *out, struct err *err)
 {
     uint8_t *text = NULL;
     size_t size;
@@ -42,7 +42,7 @@ static bool check_basic(const struct settings *s, struct keys *keys, const char 
         err_set(err, ERR_DENIED, "Invalid authentication credentials");
         goto done;
     }
-    for (size_t i = 0; i < s->api_auth.count; i++)
+    for (size_t i = 0; i < s->api_auth.count && !throttled; i++)
         ok |= same_secret(s->api_auth.items[i], pair);
     if (!ok) {
         ok = keys_check(keys, colon + 1, out, err);
@@ -77,7 +77,7 @@ bool gate_check(const struct settings *s, struct keys *keys, const struct access
     if (bearer) {
         ok = keys_check(keys, bearer, &key, err);
     } else if (basic) {
-        ok = check_basic(s, keys, basic, &key, err);
+        ok = check_basic(s, keys, basic, r->throttled, &key, err);
     } else {
         return err_set(err, ERR_DENIED,
                        "this server needs a key: send the header Authorization: Bearer KEY");

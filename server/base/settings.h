@@ -39,6 +39,14 @@
     X(STRING, server, public_url, "", 0, 0, "URL",                                                 \
       "how clients reach this server, for links in answers; empty: from the request")              \
     X(INT, server, max_connections, "1024", 8, 65536, "", "connections open at the same time")     \
+    X(INT, server, max_connections_per_address, "256", 1, 65536, "",                               \
+      "connections of one address that have not shown a key yet")                                  \
+    X(INT, server, reserved_connections, "128", 0, 65536, "",                                      \
+      "connections kept for clients that have shown a key; at most half of all")                   \
+    X(INT, server, header_timeout, "15", 1, 86400, "",                                             \
+      "seconds in which a new connection must have sent the head of a request")                    \
+    X(SIZE, server, min_body_rate, "16K", 1, 1073741824, "",                                       \
+      "bytes a second at which a body that takes longer than request_timeout must come")           \
     X(INT, server, request_timeout, "60", 1, 86400, "",                                            \
       "seconds a client may take to send a request")                                               \
     X(WORD, server, log_level, "info", 0, 0, "debug|info|warn|error", "least level logged")        \
@@ -56,6 +64,8 @@
       "further Host names to answer to, or *; against DNS rebinding")                              \
     X(LIST, access, cors_origins, "", 0, 0, "ORIGINS",                                             \
       "web origins whose pages may call the APIs, or *; empty: none")                              \
+    X(INT, access, max_failures_per_minute, "60", 1, 60000, "",                                    \
+      "wrong passwords (HTTP Basic) in a minute, of one address")                                  \
     X(LIST, access, api_auth, "", 0, 0, "USER:PASS,...",                                           \
       "basic authentication of the SD WebUI API")                                                  \
     X(INT, workers, threads, "0", 0, 1024, "", "threads of the engine; 0: one for each CPU")       \
@@ -74,6 +84,10 @@
       "share of the keys that self-attention at full resolution leaves out")                       \
     X(INT, queue, max_queue, "1000", 1, 10000, "", "jobs waiting, of all keys")                    \
     X(INT, queue, max_queue_per_key, "100", 1, 10000, "", "jobs waiting, of one key")              \
+    X(SIZE, queue, max_input_bytes_per_key, "1G", 1024, 1099511627776, "",                         \
+      "bytes of pictures that jobs of one key start from, until they are done")                    \
+    X(INT, queue, max_open_requests_per_key, "256", 1, 65536, "",                                  \
+      "requests open at the same time, of one key")                                                \
     X(INT, queue, max_requests_per_minute, "0", 0, 60000, "",                                      \
       "requests for pictures in a minute, of one key; 0: no limit")                                \
     X(INT, queue, max_attempts, "3", 1, 100, "",                                                   \

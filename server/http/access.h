@@ -16,6 +16,7 @@ struct settings;
 /* What of a request the gates look at; NULL: the header is absent. */
 struct access_request {
     const char *method, *host, *origin, *fetch_site, *authorization;
+    bool throttled; /* no password is tried: too many from there were wrong */
 };
 
 /* With a loopback address only its own names and allowed_hosts are answered. With another one also

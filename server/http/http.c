@@ -16,6 +16,7 @@
 #include <arpa/inet.h>
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,8 +38,6 @@
 #define CONNECTION_MEMORY (64 << 10) /* request line and headers must fit into half of it */
 #define IGNORED_BODY_MAX (64 << 10)  /* ROUTE_BODY_NONE */
 #define SMALL_BODY_MAX (1 << 20)     /* ROUTE_BODY_SMALL */
-#define BODIES_IN_MEMORY 4           /* all bodies together: so many of max_body_bytes */
-#define LEAST_RATE 16                /* bytes per millisecond a body must come at */
 
 /* ---- accessors ---- */
 
@@ -216,22 +215,77 @@ static void check_body_size(struct http_request *req)
     }
 }
 
+static void refuse_for_now(struct http_request *req, int64_t ms, const struct err *err)
+{
+    char seconds[24];
+    snprintf(seconds, sizeof seconds, "%lld", (long long)(ms + 999) / 1000);
+    http_reply_header(req, "Retry-After", seconds);
+    refuse(req, 429, err);
+}
+
 /* Without keys clients cannot be told apart, so they have no limit. */
 static void check_rate(struct http_request *req)
 {
     const char *key_id = req->grant.key_id;
-    char seconds[24];
     struct err err;
     int64_t wait = req->http->rate && req->route->paints && *key_id
                        ? rate_take(req->http->rate, key_id, req->created_ms)
                        : 0;
     if (wait == 0)
         return;
-    snprintf(seconds, sizeof seconds, "%lld", (long long)(wait + 999) / 1000);
-    http_reply_header(req, "Retry-After", seconds);
-    err_set(&err, ERR_BUSY, "this key may ask for pictures %d times a minute: wait %s s",
-            req->http->options.settings->max_requests_per_minute, seconds);
-    refuse(req, 429, &err);
+    err_set(&err, ERR_BUSY, "this key may ask for pictures %d times a minute: wait %lld s",
+            req->http->options.settings->max_requests_per_minute, (long long)(wait + 999) / 1000);
+    refuse_for_now(req, wait, &err);
+}
+
+static bool check_right(struct http_request *req)
+{
+    struct err err;
+    if (!req->route->admin || req->grant.admin || !*req->grant.key_id)
+        return true;
+    err_set(&err, ERR_DENIED, "this needs a key with the right to administer");
+    refuse(req, 403, &err);
+    return false;
+}
+
+/* The key. Who has sent many wrong passwords cannot try more of them for a while, but a key, which
+ * nobody guesses, opens as ever and is not counted: behind a proxy all have one address. */
+static bool check_gate(struct http_request *req)
+{
+    const struct http_options *o = &req->http->options;
+    const struct http_client *address = req->connection ? req->connection->address : NULL;
+    const char *name = address ? address->name : "";
+    struct err err;
+    req->access.throttled = rate_wait(req->http->failures, name, req->created_ms) > 0;
+    if (o->gate(o->app, &req->access, &req->grant, &err)) {
+        http_connection_known(req->http, req->connection);
+        return check_right(req);
+    }
+    const char *sent = req->access.authorization;
+    bool wrong = err.code == ERR_DENIED && sent && strncasecmp(sent, "Basic ", 6) == 0;
+    int64_t wait = wrong ? rate_take(req->http->failures, name, req->created_ms) : 0;
+    if (wait > 0) {
+        err_set(&err, ERR_BUSY, "too many wrong passwords from this address");
+        refuse_for_now(req, wait, &err);
+    } else {
+        refuse(req, err.code == ERR_DENIED ? 401 : http_error_status(err.code), &err);
+    }
+    return false;
+}
+
+/* A key's requests that are open at the same time. */
+static void check_open(struct http_request *req)
+{
+    int most = req->http->options.settings->max_open_requests_per_key;
+    char name[sizeof req->client->name];
+    struct err err;
+    if (!*req->grant.key_id)
+        return;
+    snprintf(name, sizeof name, "key %s", req->grant.key_id);
+    if (http_client_enter(req, name, most))
+        return;
+    err_set(&err, ERR_BUSY, "this key has %d requests open: end some of them first", most);
+    refuse_for_now(req, 5000, &err);
 }
 
 /* The gates, cheapest first; the first that refuses decides the answer. */
@@ -256,23 +310,16 @@ static void check_request(struct http_request *req, const char *version)
     if (req->refused || strcmp(req->method, "OPTIONS") == 0)
         return;
     req->body_limit = body_limit(req);
-    if (req->route->access != ROUTE_OPEN) {
-        if (!o->gate(o->app, &req->access, &req->grant, &err)) {
-            refuse(req, err.code == ERR_DENIED ? 401 : http_error_status(err.code), &err);
-            return;
-        }
-        if (req->route->admin && !req->grant.admin && *req->grant.key_id) {
-            err_set(&err, ERR_DENIED, "this needs a key with the right to administer");
-            refuse(req, 403, &err);
-            return;
-        }
-    }
+    if (req->route->access != ROUTE_OPEN && !check_gate(req))
+        return;
     if (!http_head_query(req, &param, &err)) {
         refuse(req, 400, &err);
         req->refusal.param = param;
         return;
     }
     check_body_size(req);
+    if (!req->refused)
+        check_open(req);
     if (!req->refused)
         check_rate(req);
 }
@@ -300,6 +347,14 @@ static void set_id(struct http_request *req)
         snprintf(req->id + 4 + 2 * i, 3, "%02x", random[i]);
 }
 
+/* When all of it must have come: who sends at least so many bytes a second has the time for it. */
+static int64_t deadline_of(const struct http_request *req)
+{
+    const struct settings *s = req->http->options.settings;
+    return req->created_ms + s->request_timeout * INT64_C(1000) +
+           (int64_t)(req->received * 1000 / s->min_body_rate);
+}
+
 static struct http_request *request_new(struct http *http, struct MHD_Connection *conn,
                                         const char *method, const char *path)
 {
@@ -319,8 +374,11 @@ static struct http_request *request_new(struct http *http, struct MHD_Connection
     set_remote(req);
     set_id(req);
     req->access = (struct access_request){
-        method, http_header(req, "Host"), http_header(req, "Origin"),
-        http_header(req, "Sec-Fetch-Site"), http_header(req, "Authorization")};
+        .method = method,
+        .host = http_header(req, "Host"),
+        .origin = http_header(req, "Origin"),
+        .fetch_site = http_header(req, "Sec-Fetch-Site"),
+        .authorization = http_header(req, "Authorization")};
 
     pthread_mutex_lock(&http->lock);
     req->next = http->requests;
@@ -328,7 +386,18 @@ static struct http_request *request_new(struct http *http, struct MHD_Connection
         req->next->previous = req;
     http->requests = req;
     pthread_mutex_unlock(&http->lock);
+    http_connection_deadline(req->connection, deadline_of(req));
+    if (req->connection && req->connection->address)
+        http_client_enter(req, req->connection->address->name, INT_MAX);
     return req;
+}
+
+static void drop_body(struct http_request *req)
+{
+    http_client_hold(req, HTTP_BODIES, req->body_capacity, 0);
+    free(req->body);
+    req->body = NULL;
+    req->body_size = req->body_capacity = 0;
 }
 
 static void log_request(const struct http_request *req, int status, int64_t ms)
@@ -367,7 +436,8 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
         http->requests = req->next;
     if (req->next)
         req->next->previous = req->previous;
-    http_connection_waits(req->connection, now);
+    http_connection_deadline(req->connection,
+                             now + http->options.settings->request_timeout * INT64_C(1000));
     http->stats.dialects[req->dialect].requests[status / 100]++;
     http->stats.dialects[req->dialect].seconds += (double)ms / 1000;
     pthread_mutex_unlock(&http->lock);
@@ -387,8 +457,8 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
     }
     http_reply_hold(req, 0);
     http_body_forget(req);
-    atomic_fetch_sub(&http->body_bytes, req->body_capacity);
-    free(req->body);
+    drop_body(req);
+    http_client_exit(req);
     route_params_free(&req->params);
     pthread_mutex_destroy(&req->lock);
     free(req);
@@ -396,32 +466,19 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
 
 /* ---- its body ---- */
 
-static void drop_body(struct http_request *req)
-{
-    atomic_fetch_sub(&req->http->body_bytes, req->body_capacity);
-    free(req->body);
-    req->body = NULL;
-    req->body_size = req->body_capacity = 0;
-}
-
 /* Room for `size` bytes and a NUL. */
 static bool reserve_body(struct http_request *req, size_t size, struct err *err)
 {
-    struct http *http = req->http;
     if (size < req->body_capacity)
         return true;
     size_t capacity = size < 4096 ? 8192 : 2 * size;
     if (capacity > req->body_limit + 1)
         capacity = req->body_limit + 1;
-    size_t more = capacity - req->body_capacity;
-    size_t most = BODIES_IN_MEMORY * http->options.settings->max_body_bytes;
-    if (atomic_fetch_add(&http->body_bytes, more) + more > most) {
-        atomic_fetch_sub(&http->body_bytes, more);
+    if (!http_client_hold(req, HTTP_BODIES, req->body_capacity, capacity))
         return err_set(err, ERR_BUSY, "too many large requests at the same time");
-    }
     char *body = realloc(req->body, capacity);
     if (!body) {
-        atomic_fetch_sub(&http->body_bytes, more);
+        http_client_hold(req, HTTP_BODIES, capacity, req->body_capacity);
         return err_set(err, ERR_BUSY, "no memory for the body");
     }
     req->body = body;
@@ -439,11 +496,7 @@ static enum MHD_Result take_body(struct http_request *req, const char *data, siz
 {
     struct err err;
     req->received += size;
-    http_connection_waits(req->connection, now_ms());
-    int64_t allowed_ms = req->http->options.settings->request_timeout * INT64_C(1000) +
-                         (int64_t)(req->received / LEAST_RATE);
-    if (now_ms() - req->created_ms > allowed_ms)
-        return MHD_NO;
+    http_connection_deadline(req->connection, deadline_of(req));
     if (!req->refused && req->received > req->body_limit) {
         err_set(&err, ERR_TOO_LARGE, "the body must be at most %zu bytes", req->body_limit);
         refuse(req, 413, &err);
@@ -486,7 +539,7 @@ static void answer_options(struct http_request *req)
 
 static void dispatch(struct http_request *req)
 {
-    http_connection_waits(req->connection, 0);
+    http_connection_deadline(req->connection, 0);
     if (req->refused)
         http_reply_problem(req, &req->refusal);
     else if (req->http->stopping)
@@ -647,7 +700,8 @@ struct http *http_start(const struct http_options *options, struct err *err)
     if (!http->hangup || !(http->work = http_work_new(err)))
         goto fail;
     int per_minute = options->settings->max_requests_per_minute;
-    if (per_minute > 0 && !(http->rate = rate_new(per_minute, err)))
+    if ((per_minute > 0 && !(http->rate = rate_new(per_minute, err))) ||
+        !(http->failures = rate_new(options->settings->max_failures_per_minute, err)))
         goto fail;
     http->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
@@ -668,6 +722,7 @@ fail:
     if (fd >= 0)
         close(fd);
     rate_free(http->rate);
+    rate_free(http->failures);
     http_work_free(http->work);
     hangup_free(http->hangup);
     pthread_mutex_destroy(&http->lock);
@@ -711,6 +766,7 @@ void http_stop(struct http *http)
     wake_all(http, 2000);
     MHD_stop_daemon(http->daemon);
     rate_free(http->rate);
+    rate_free(http->failures);
     http_work_free(http->work);
     hangup_free(http->hangup);
     pthread_mutex_destroy(&http->lock);

@@ -17,12 +17,24 @@
 #define HTTP_HEADERS_MAX 16
 #define HTTP_RECHECK_MS 5000 /* a request that waits looks at least so often */
 
+enum http_memory { HTTP_BODIES, HTTP_ANSWERS, HTTP_MEMORY_KINDS };
+
+/* An address or a key, and what it holds. Under http->lock. */
+struct http_client {
+    char name[80];  /* "address 192.0.2.1", "key 0123456789abcdef" */
+    int users;      /* who point here */
+    int strangers;  /* its connections that have not shown yet that they may be here */
+    int requests;   /* that are being served */
+    size_t held[HTTP_MEMORY_KINDS];
+    struct http_client *next;
+};
+
 struct http_connection {
     int fd;
-    /* Monotonic: when its last byte came, as far as we are told, of a request that is not complete;
-     * 0 while one is served. */
-    _Atomic int64_t waits_since;
-    struct http_connection *next, *previous;
+    _Atomic int64_t deadline;     /* monotonic: of a complete request; 0 while one is served */
+    bool stranger;                /* none of its requests has passed the gate; under http->lock */
+    struct http_client *address;  /* NULL: no memory for it */
+    struct http_connection *next, *previous; /* newest first */
 };
 
 struct http {
@@ -30,12 +42,15 @@ struct http {
     struct MHD_Daemon *daemon;
     struct hangup *hangup;
     struct http_work *work;
-    struct rate *rate; /* NULL: there is no limit */
+    struct rate *rate;     /* of a key's requests; NULL: there is no limit */
+    struct rate *failures; /* of an address's wrong passwords */
     int port;
     bool loopback;
     atomic_bool stopping;
-    atomic_size_t body_bytes, answer_bytes;
-    pthread_mutex_t lock; /* what follows */
+    atomic_size_t held[HTTP_MEMORY_KINDS]; /* bytes, of all clients */
+    pthread_mutex_t lock;                  /* what follows */
+    struct http_client *clients;
+    int strangers;
     struct http_request *requests;
     struct http_connection *connections;
     struct http_stats stats;
@@ -52,6 +67,7 @@ struct http_request {
     struct http *http;
     struct MHD_Connection *conn;
     struct http_connection *connection;
+    struct http_client *client; /* NULL: no memory for it, or it was sent away */
     int fd;
     const char *method, *path; /* as long as the request; the path without runs of slashes */
     struct access_request access;
@@ -118,10 +134,28 @@ bool http_head_query(struct http_request *req, const char **param, struct err *e
 /* A connection begins or ends: what libmicrohttpd calls. */
 void http_connection_notify(void *cls, struct MHD_Connection *conn, void **context,
                             enum MHD_ConnectionNotificationCode code);
-/* More of a request has come (`now`), or all of it (0). `c` NULL: there was no memory for it. */
-void http_connection_waits(struct http_connection *c, int64_t now);
+/* By when a complete request must have come; 0: it has. `c` NULL: there was no memory for it. */
+void http_connection_deadline(struct http_connection *c, int64_t deadline);
+/* A request of it has passed the gate. */
+void http_connection_known(struct http *http, struct http_connection *c);
 /* Once a second: ends connections from which no request will come. */
 void http_connection_tick(struct http *http, int64_t now);
+
+/* ---- http_client.c ---- */
+
+/* With the lock held. NULL without memory. */
+struct http_client *http_client_join(struct http *http, const char *name);
+void http_client_leave(struct http *http, struct http_client *client); /* NULL is fine */
+
+/* From now on the request is this client's. False, and nobody's: more than `most` would be open. */
+bool http_client_enter(struct http_request *req, const char *name, int most);
+void http_client_exit(struct http_request *req);
+
+/* The request holds `now` bytes and no longer `was`. False: its client has its share. Less is
+ * always fine. */
+bool http_client_hold(struct http_request *req, enum http_memory kind, size_t was, size_t now);
+/* Whether all clients together hold too much. */
+bool http_client_full(const struct http *http, enum http_memory kind);
 
 /* ---- http_wait.c ---- */
 
@@ -158,8 +192,6 @@ enum MHD_Result http_reply_queue(struct http_request *req);
  * for it now; http_reply_full then says so to the client. */
 bool http_reply_hold(struct http_request *req, size_t size);
 void http_reply_full(struct http_request *req);
-/* Whether there is no room for more than small answers. */
-bool http_reply_no_room(const struct http *http);
 
 /* ---- http_body.c ---- */
 

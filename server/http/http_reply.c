@@ -42,20 +42,11 @@ void http_reply_set(struct http_request *req, int status, struct MHD_Response *r
 
 bool http_reply_hold(struct http_request *req, size_t size)
 {
-    struct http *http = req->http;
-    size_t most = http->options.settings->max_answers_bytes;
-    size_t was = atomic_fetch_sub(&http->answer_bytes, req->held) - req->held;
-    req->held = 0;
-    if (size > ANSWER_SMALL && was > 0 && was + size > most)
-        return false;
-    atomic_fetch_add(&http->answer_bytes, size);
-    req->held = size;
-    return true;
-}
-
-bool http_reply_no_room(const struct http *http)
-{
-    return http->answer_bytes > http->options.settings->max_answers_bytes;
+    size = size > ANSWER_SMALL ? size : 0;
+    bool room = http_client_hold(req, HTTP_ANSWERS, req->held, size);
+    if (room)
+        req->held = size;
+    return room;
 }
 
 void http_reply_full(struct http_request *req)

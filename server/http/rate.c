@@ -1,13 +1,15 @@
 /* rate.c: a bucket of tokens that fills in a minute is one number: when it will be full
- * (the "generic cell rate algorithm"). There is an entry for each name that has asked; keys are
- * made by hand, so they are few. */
+ * (the "generic cell rate algorithm"). There is an entry for each name that has asked in the last
+ * minute, up to a number: addresses are as many as strangers like. */
 #include "server/http/rate.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define NAME_SIZE 64
+#define NAME_SIZE 80
+#define NAMES_MAX 4096
+#define OTHERS "" /* the name of those beyond */
 #define MINUTE_MS 60000
 
 struct bucket {
@@ -20,6 +22,7 @@ struct rate {
     int per_minute;
     pthread_mutex_t lock;
     struct bucket *first;
+    int count;
 };
 
 struct rate *rate_new(int per_minute, struct err *err)
@@ -47,30 +50,61 @@ void rate_free(struct rate *r)
     free(r);
 }
 
-static struct bucket *find(struct rate *r, const char *name)
+/* The bucket of `name`, or where a new one belongs; forgets those that are full on the way. */
+static struct bucket **find(struct rate *r, const char *name, int64_t now)
 {
-    struct bucket *b = r->first;
-    while (b && strcmp(b->name, name) != 0)
-        b = b->next;
-    if (!b && strlen(name) < sizeof b->name && (b = calloc(1, sizeof *b))) {
-        strcpy(b->name, name);
-        b->next = r->first;
-        r->first = b;
+    struct bucket **at = &r->first;
+    while (*at && strcmp((*at)->name, name) != 0) {
+        struct bucket *b = *at;
+        if (b->full > now) {
+            at = &b->next;
+            continue;
+        }
+        *at = b->next;
+        r->count--;
+        free(b);
     }
-    return b;
+    return at;
+}
+
+static struct bucket *find_or_make(struct rate *r, const char *name, int64_t now)
+{
+    struct bucket **at = find(r, name, now);
+    if (!*at && (r->count >= NAMES_MAX || strlen(name) >= NAME_SIZE))
+        at = find(r, OTHERS, now);
+    if (!*at && (*at = calloc(1, sizeof **at))) {
+        strcpy((*at)->name, r->count >= NAMES_MAX || strlen(name) >= NAME_SIZE ? OTHERS : name);
+        r->count++;
+    }
+    return *at;
+}
+
+/* Milliseconds that one more comes too early; at most 0 when it does not. `b` NULL: none came. */
+static int64_t early(const struct rate *r, const struct bucket *b, int64_t now)
+{
+    int64_t full = b && b->full > now ? b->full : now;
+    return full + MINUTE_MS / r->per_minute - now - MINUTE_MS;
+}
+
+int64_t rate_wait(struct rate *r, const char *name, int64_t now)
+{
+    pthread_mutex_lock(&r->lock);
+    struct bucket *b = *find(r, name, now);
+    int64_t wait = early(r, b ? b : *find(r, OTHERS, now), now);
+    pthread_mutex_unlock(&r->lock);
+    return wait > 0 ? wait : 0;
 }
 
 int64_t rate_take(struct rate *r, const char *name, int64_t now)
 {
-    int64_t share = MINUTE_MS / r->per_minute, early = 0;
+    int64_t wait = 0;
     pthread_mutex_lock(&r->lock);
-    struct bucket *b = find(r, name);
+    struct bucket *b = find_or_make(r, name, now);
     if (b) { /* without memory nobody is turned away */
-        int64_t full = b->full > now ? b->full : now;
-        early = full + share - now - MINUTE_MS;
-        if (early <= 0)
-            b->full = full + share;
+        wait = early(r, b, now);
+        if (wait <= 0)
+            b->full = (b->full > now ? b->full : now) + MINUTE_MS / r->per_minute;
     }
     pthread_mutex_unlock(&r->lock);
-    return early > 0 ? early : 0;
+    return wait > 0 ? wait : 0;
 }

@@ -93,8 +93,9 @@ static bool find_job(struct queue *q, const char *id, const char *key_id, struct
     return true;
 }
 
-static bool check_room(struct queue *q, const char *key_id, struct err *err)
+static bool check_room(struct queue *q, const char *key_id, size_t input_bytes, struct err *err)
 {
+    size_t most = q->settings->max_input_bytes_per_key, waiting;
     int queued, running;
     if (!store_job_depth(q->store, NULL, &queued, &running, err))
         return false;
@@ -107,7 +108,22 @@ static bool check_room(struct queue *q, const char *key_id, struct err *err)
     if (queued >= q->settings->max_queue_per_key)
         return err_set(err, ERR_BUSY, "this key's share of the queue is full: %d jobs wait",
                        queued);
+    if (input_bytes > 0 && !store_input_waiting(q->store, key_id, &waiting, err))
+        return false;
+    /* The first job is taken whatever it has: it could not come later either. */
+    if (input_bytes > 0 && waiting > 0 && waiting + input_bytes > most)
+        return err_set(err, ERR_BUSY,
+                       "pictures of this key's jobs that are not done have %zu bytes of %zu",
+                       waiting, most);
     return true;
+}
+
+static size_t bytes_of(const struct job_input *inputs, size_t count)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        bytes += inputs[i].size;
+    return bytes;
 }
 
 static bool check_inputs(const struct job_params *params, const struct job_input *inputs,
@@ -133,7 +149,8 @@ static bool insert_job(struct queue *q, const struct job *job, const struct job_
 {
     if (!store_begin(q->store, err))
         return false;
-    bool done = check_room(q, job->key_id, err) && store_job_insert(q->store, job, err);
+    bool done = check_room(q, job->key_id, bytes_of(inputs, input_count), err) &&
+                store_job_insert(q->store, job, err);
     for (size_t i = 0; i < input_count && done; i++)
         done = store_input_put(q->store, job->id, inputs[i].name, inputs[i].size, err);
     if (done)
@@ -167,7 +184,8 @@ bool queue_submit(struct queue *q, const char *key_id, int priority,
         queue_probe(q);
     pthread_mutex_unlock(&q->lock);
     /* Asked again when it counts; here it saves writing pixels that will not be taken. */
-    if (!check_inputs(params, inputs, input_count, err) || !check_room(q, key_id, err) ||
+    if (!check_inputs(params, inputs, input_count, err) ||
+        !check_room(q, key_id, bytes_of(inputs, input_count), err) ||
         !ids_random(job.id, JOB_ID_SIZE - 1, err)) {
         queue_note_file(q, 0, err);
         return false;

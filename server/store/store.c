@@ -222,6 +222,11 @@ bool store_input_bytes(struct store *st, const char *job_id, const char *name, s
     return st->driver->image->input_bytes(st, job_id, name, bytes, err);
 }
 
+bool store_input_waiting(struct store *st, const char *key_id, size_t *bytes, struct err *err)
+{
+    return st->driver->image->input_waiting(st, key_id, bytes, err);
+}
+
 bool store_input_delete(struct store *st, const char *job_id, const char *name, struct err *err)
 {
     return st->driver->image->input_remove(st, job_id, name, err);

@@ -136,7 +136,8 @@ bool store_input_put(struct store *st, const char *job_id, const char *name, siz
                      struct err *err);
 bool store_input_bytes(struct store *st, const char *job_id, const char *name, size_t *bytes,
                        struct err *err);
-
+/* Of all of the key's jobs that are queued or running. */
+bool store_input_waiting(struct store *st, const char *key_id, size_t *bytes, struct err *err);
 bool store_input_delete(struct store *st, const char *job_id, const char *name, struct err *err);
 
 /* ---- keys ---- */

@@ -54,6 +54,7 @@ struct store_driver_image {
                       struct err *err);
     bool (*input_bytes)(struct store *st, const char *job_id, const char *name, size_t *bytes,
                         struct err *err);
+    bool (*input_waiting)(struct store *st, const char *key_id, size_t *bytes, struct err *err);
     bool (*input_remove)(struct store *st, const char *job_id, const char *name, struct err *err);
 };
 

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -27,6 +28,39 @@ static void so_many_at_once_and_then_one_each_share(void **state)
     rate_free(r);
 }
 
+static void looking_counts_nothing(void **state)
+{
+    struct err err;
+    struct rate *r = rate_new(2, &err);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(rate_wait(r, "a", 1000), 0);
+    assert_int_equal(rate_take(r, "a", 1000), 0);
+    assert_int_equal(rate_take(r, "a", 1000), 0);
+    assert_int_equal(rate_wait(r, "a", 1000), 30000);
+    assert_int_equal(rate_take(r, "a", 1000), 30000);
+    assert_int_equal(rate_wait(r, "b", 1000), 0);
+    rate_free(r);
+}
+
+/* As many names as strangers like: those beyond the first thousands share, nobody grows a list. */
+static void very_many_names_share(void **state)
+{
+    char name[32];
+    struct err err;
+    struct rate *r = rate_new(1, &err);
+    int taken = 0;
+    for (int i = 0; i < 10000; i++) {
+        snprintf(name, sizeof name, "address %d", i);
+        taken += rate_take(r, name, 1000) == 0;
+    }
+    assert_in_range(taken, 4000, 4200);
+    assert_true(rate_wait(r, "another one", 1000) > 0);
+    /* A minute later all of them are forgotten. */
+    assert_int_equal(rate_take(r, "another one", 70000), 0);
+    assert_int_equal(rate_wait(r, "address 9999", 70000), 0);
+    rate_free(r);
+}
+
 static void never_more_than_the_limit_and_a_burst(void **state)
 {
     static const int limits[] = {1, 7, 60, 59999, 60000};
@@ -46,6 +80,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(so_many_at_once_and_then_one_each_share),
+        cmocka_unit_test(looking_counts_nothing),
+        cmocka_unit_test(very_many_names_share),
         cmocka_unit_test(never_more_than_the_limit_and_a_burst),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -193,7 +193,8 @@ static void test_url(void **state)
 static struct access_request request(const char *method, const char *host, const char *origin,
                                      const char *fetch_site)
 {
-    return (struct access_request){method, host, origin, fetch_site, NULL};
+    return (struct access_request){
+        .method = method, .host = host, .origin = origin, .fetch_site = fetch_site};
 }
 
 static void test_host(void **state)

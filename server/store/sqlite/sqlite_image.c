@@ -93,6 +93,19 @@ static bool input_bytes(struct store *st, const char *job_id, const char *name, 
     return found;
 }
 
+static bool input_waiting(struct store *st, const char *key_id, size_t *bytes, struct err *err)
+{
+    *bytes = 0;
+    struct sqlite_connection *c = sqlite_reader(st);
+    sqlite3_stmt *s = sqlite_sql_bind(c, SQL_INPUT_WAITING, err, "t", key_id);
+    bool failed = !s;
+    if (s && sqlite_sql_row(c, s, &failed, err))
+        *bytes = (size_t)sqlite3_column_int64(s, 0);
+    sqlite_sql_done(s);
+    sqlite_release(c);
+    return !failed;
+}
+
 static bool input_delete(struct store *st, const char *job_id, const char *name, struct err *err)
 {
     struct sqlite_connection *c = sqlite_writer(st);
@@ -107,5 +120,6 @@ const struct store_driver_image sqlite_image = {
     .remove = image_delete,
     .input_put = input_put,
     .input_bytes = input_bytes,
+    .input_waiting = input_waiting,
     .input_remove = input_delete,
 };

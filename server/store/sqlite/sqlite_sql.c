@@ -111,6 +111,8 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_IMAGE_ALL] = "SELECT " IMAGE_COLUMNS ", job_id FROM images",
     [SQL_INPUT_PUT] = "INSERT INTO inputs (job_id, name, bytes) VALUES (?1, ?2, ?3)",
     [SQL_INPUT_BYTES] = "SELECT bytes FROM inputs WHERE job_id = ?1 AND name = ?2",
+    [SQL_INPUT_WAITING] = "SELECT coalesce(sum(bytes), 0) FROM jobs JOIN inputs ON job_id = id "
+                          "WHERE state IN ('queued', 'running') AND key_id = ?1",
     [SQL_INPUT_DELETE] = "DELETE FROM inputs WHERE job_id = ?1 AND name = ?2",
     [SQL_INPUT_ALL] = "SELECT job_id, name, bytes FROM inputs",
     [SQL_INTEGRITY] = "PRAGMA integrity_check(20)",
