@@ -1,0 +1,369 @@
+/* upstream_order.c: pictures that are asked for, and what comes back.
+ *
+ * An errand has at most one transfer at a time: the order of its missing pictures, or the download
+ * of one that was answered as an address. Each ends in the next one, or in the errand's end. */
+#include "server/paint/upstream_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "engine/base/log.h"
+#include "engine/pictor.h"
+#include "server/base/backoff.h"
+#include "server/base/base64.h"
+#include "server/base/json_text.h"
+#include "server/base/now.h"
+#include "server/base/settings.h"
+#include "server/job/intake.h"
+#include "server/paint/fetch.h"
+#include "server/paint/result.h"
+#include "server/paint/upstream_request.h"
+#include "server/worker/codec.h"
+
+#define RETRY_LEAST_MS 500
+#define RETRY_MOST_MS 8000
+#define RETRY_AFTER_MOST 60             /* seconds; who says more gets no second request */
+#define ANSWER_BYTES ((size_t)32 << 20) /* of one picture in an answer */
+#define ANSWER_MOST ((size_t)256 << 20)
+#define ANSWER_DEPTH 16
+
+/* ---- who is left alone ---- */
+
+/* The server, or the model, itself failed, not this request. */
+static void count_failure(struct errand *e, struct health *h, const struct err *err)
+{
+    struct upstream *u = e->upstream;
+    bool was_open = h->breaker.failures >= BREAKER_FAILURES;
+    breaker_failure(&h->breaker, now_ms());
+    snprintf(h->last_error, sizeof h->last_error, "%s", err->msg);
+    if (!was_open && h->breaker.failures >= BREAKER_FAILURES)
+        log_event(LOG_ERROR, "upstream_left_alone", "upstream=%s model=%s failures=%d",
+                  e->server->settings->name, h == e->model ? e->remote : "all",
+                  h->breaker.failures);
+    pthread_mutex_lock(&u->lock);
+    u->stats.upstream_failures++;
+    pthread_mutex_unlock(&u->lock);
+}
+
+/* Whether neither the server nor the model is left alone now; else `err` says so. */
+static bool may_ask(struct errand *e, struct err *err)
+{
+    struct health *h = e->model;
+    if (breaker_allows(&h->breaker, now_ms())) {
+        h = &e->server->health;
+        if (breaker_allows(&h->breaker, now_ms()))
+            return true;
+        breaker_unknown(&e->model->breaker);
+    }
+    int64_t left = h->breaker.open_until - now_ms();
+    return err_set(
+        err, ERR_UPSTREAM, "%s%s%.60s failed %d times in a row and is left alone for %lld s: %s",
+        e->server->settings->name, h == e->model ? "'s model " : "", h == e->model ? e->remote : "",
+        h->breaker.failures, left > 0 ? (long long)(left / 1000 + 1) : 1, h->last_error);
+}
+
+/* What an answer, or its absence, says of the server and of the model. */
+static void judge(struct errand *e, const struct fetch_answer *answer, const struct err *err)
+{
+    struct breaker *server = &e->server->health.breaker, *model = &e->model->breaker;
+    bool answered = answer->err.code == ERR_NONE;
+    if (err->code == ERR_NONE) {
+        breaker_success(server);
+        breaker_success(model);
+    } else if ((!answered && !answer->sent) || (answered && answer->status == 401)) {
+        count_failure(e, &e->server->health, err); /* not reached, or it does not take our key */
+        breaker_unknown(model);
+    } else if (answered && answer->status >= 400 && answer->status < 500 && answer->status != 403) {
+        breaker_success(server); /* it is about the request: whoever answers it is well */
+        breaker_success(model);
+    } else {
+        count_failure(e, e->model, err);
+        if (answered)
+            breaker_success(server);
+        else
+            breaker_unknown(server);
+    }
+}
+
+/* ---- pictures ---- */
+
+static void take_pictures(struct errand *e);
+static bool is_success(int status)
+{
+    return status >= 200 && status < 300;
+}
+
+static void on_download(void *ctx, const struct fetch_answer *answer);
+
+static bool store(struct errand *e, const void *data, size_t size, struct err *err)
+{
+    struct upstream *u = e->upstream;
+    struct pictor_image pixels;
+    if (!codec_decode(u->parts.codec, data, size, intake_pixels_max(u->parts.settings), &pixels,
+                      err)) {
+        if (err->code != ERR_BUSY)
+            err->code = ERR_UPSTREAM;
+        return err_prefix(err, "%s answered a picture that cannot be read",
+                          e->server->settings->name);
+    }
+    bool done = result_store(&u->parts, &e->claim, &e->job, e->index, &pixels, err);
+    pictor_image_free(&pixels);
+    if (!done)
+        return false;
+    e->pictures++;
+    e->index = result_missing(&e->job, e->index + 1);
+    pthread_mutex_lock(&u->lock);
+    u->stats.pictures++;
+    pthread_mutex_unlock(&u->lock);
+    return true;
+}
+
+/* What could not be stored ends the task; one that was taken away from us needs no verdict. */
+static void end_badly(struct errand *e, const struct err *err)
+{
+    if (err->code == ERR_CANCELLED || err->code == ERR_NOT_FOUND)
+        upstream_end(e, "", false, err);
+    else
+        upstream_fail(e, err);
+}
+
+static bool start_download(struct errand *e, const char *address, struct err *err)
+{
+    const struct settings_upstream *s = e->server->settings;
+    char *url = fetch_url_within(s->base_url, address, err);
+    if (!url)
+        return false;
+    struct fetch_request r = {.url = url,
+                              .key = s->key,
+                              .timeout_ms = s->timeout_seconds * 1000,
+                              .max_answer = ANSWER_BYTES};
+    e->transfer = fetch_start(e->upstream->fetch, &r, on_download, e, err);
+    free(url);
+    return e->transfer != NULL;
+}
+
+/* One item of the answer's data. *later: its picture is being downloaded. */
+static bool take_item(struct errand *e, const cJSON *item, bool *later, struct err *err)
+{
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "b64_json"));
+    const char *url = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "url"));
+    uint8_t *data;
+    size_t size;
+    if (text && !*text) /* Go writes fields that it does not use as empty strings */
+        text = NULL;
+    if (url && !*url)
+        url = NULL;
+    if (!text && url && strncmp(url, "data:", 5) == 0)
+        text = url;
+    if (!text && url) {
+        *later = true;
+        return start_download(e, url, err);
+    }
+    if (!text)
+        return err_set(err, ERR_UPSTREAM, "%s answered neither a picture nor an address",
+                       e->server->settings->name);
+    if (!base64_decode(text, strlen(text), &data, &size, err)) {
+        err->code = ERR_UPSTREAM;
+        return false;
+    }
+    bool done = store(e, data, size, err);
+    free(data);
+    return done;
+}
+
+/* The answer's pictures, from e->item on; then the job is done, or more are requested. */
+static void take_pictures(struct errand *e)
+{
+    struct err err = {0};
+    const cJSON *data = cJSON_GetObjectItemCaseSensitive(e->answer, "data"), *item;
+    while (e->index >= 0 && (item = cJSON_GetArrayItem(data, e->item))) {
+        bool later = false;
+        e->item++;
+        if (!take_item(e, item, &later, &err)) {
+            end_badly(e, &err);
+            return;
+        }
+        if (later)
+            return;
+    }
+    cJSON_Delete(e->answer);
+    e->answer = NULL;
+    if (e->index < 0)
+        upstream_finish(e);
+    else
+        upstream_order_next(e);
+}
+
+static void on_download(void *ctx, const struct fetch_answer *answer)
+{
+    struct errand *e = ctx;
+    struct err err = answer->err;
+    e->transfer = NULL;
+    if (err.code == ERR_NONE && !is_success(answer->status))
+        err_set(&err, ERR_UPSTREAM, "status %d", answer->status);
+    if (err.code != ERR_NONE) {
+        err_prefix(&err, "%s does not hand out its picture", e->server->settings->name);
+        upstream_fail(e, &err);
+    } else if (!store(e, answer->body, answer->size, &err)) {
+        end_badly(e, &err);
+    } else {
+        take_pictures(e);
+    }
+}
+
+/* ---- requests ---- */
+
+static const cJSON *member(const cJSON *object, const char *name)
+{
+    return cJSON_GetObjectItemCaseSensitive(object, name);
+}
+
+/* What is wrong in its own words, or NULL: {"error": {"message"}}, {"error": "..."},
+ * {"detail": "..."}, {"detail": [{"msg"}]}, {"message": "..."}. */
+static const char *message_of(const cJSON *json)
+{
+    const cJSON *places[] = {
+        member(member(json, "error"), "message"),
+        member(json, "error"),
+        member(json, "detail"),
+        member(cJSON_GetArrayItem(member(json, "detail"), 0), "msg"),
+        member(json, "message"),
+    };
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (cJSON_IsString(places[i]) && *places[i]->valuestring)
+            return places[i]->valuestring;
+    return NULL;
+}
+
+/* Whether a text shows our key, or parts of it with asterisks between. */
+static bool shows_key(const struct errand *e, const char *text)
+{
+    return upstream_request_leaks(text, e->server->settings->key) || (text && strstr(text, "***"));
+}
+
+static void explain(const struct errand *e, const struct fetch_answer *answer,
+                    struct refusal *refusal, struct err *err)
+{
+    const char *name = e->server->settings->name;
+    cJSON *json = json_text_parse(answer->body, answer->size, ANSWER_DEPTH, NULL);
+    const char *message = message_of(json);
+    bool secret = shows_key(e, message);
+    int status = answer->status;
+    refusal_set(refusal, status, answer->retry_after, member(json, "error"));
+    char *text = refusal_to_text(refusal);
+    if (shows_key(e, text))
+        refusal_set(refusal, status, answer->retry_after, NULL);
+    free(text);
+    if (status >= 300 && status < 400)
+        err_set(err, ERR_UPSTREAM,
+                "%s answered status %d, a redirect, which is not followed: its base_url is wrong",
+                name, status);
+    else
+        err_set(err, ERR_UPSTREAM, "%s %s status %d%s%s%.150s", name,
+                status == 401 ? "refused this server's key with" : "answered", status,
+                secret ? " (its message shows our key)" : "", message && !secret ? ": " : "",
+                message && !secret ? message : "");
+    cJSON_Delete(json);
+}
+
+/* Whether the request is to be sent again, and when. */
+static bool retry(struct errand *e, const struct fetch_answer *answer, const struct refusal *refusal)
+{
+    int status = answer->err.code == ERR_NONE ? answer->status : 0;
+    bool later = status == 429 || (status == 503 && answer->retry_after >= 0);
+    bool unsent = answer->err.code != ERR_NONE && !answer->sent;
+    if (strcmp(refusal->code, "insufficient_quota") == 0) /* waiting does not fill an account */
+        later = false;
+    if ((!later && !unsent) || e->retries >= e->server->settings->max_retries ||
+        answer->retry_after > RETRY_AFTER_MOST)
+        return false;
+    int pause = backoff_ms(++e->retries, RETRY_LEAST_MS, RETRY_MOST_MS);
+    if (answer->retry_after >= 0 && answer->retry_after * 1000 > pause)
+        pause = answer->retry_after * 1000;
+    e->retry_at = now_ms() + pause;
+    log_event(LOG_INFO, "upstream_retry", "job=%s upstream=%s status=%d pause_ms=%d", e->job.id,
+              e->server->settings->name, status, pause);
+    return true;
+}
+
+static void on_answer(void *ctx, const struct fetch_answer *answer)
+{
+    struct errand *e = ctx;
+    struct err err = answer->err;
+    struct refusal refusal = {0};
+    e->transfer = NULL;
+    e->asking = false;
+    if (err.code != ERR_NONE)
+        err_prefix(&err, "%s", e->server->settings->name);
+    else if (!is_success(answer->status))
+        explain(e, answer, &refusal, &err);
+    else if (!(e->answer = json_text_parse(answer->body, answer->size, ANSWER_DEPTH, &err)))
+        err_prefix(&err, "%s answered status %d and no JSON", e->server->settings->name,
+                   answer->status);
+    else if (cJSON_GetArraySize(member(e->answer, "data")) == 0)
+        err_set(&err, ERR_UPSTREAM, "%s answered no picture", e->server->settings->name);
+    judge(e, answer, &err);
+    if (err.code == ERR_NONE) {
+        e->item = 0;
+        e->retries = 0;
+        take_pictures(e);
+        return;
+    }
+    err.code = ERR_UPSTREAM;
+    cJSON_Delete(e->answer);
+    e->answer = NULL;
+    if (!retry(e, answer, &refusal))
+        upstream_refuse(e, &err, &refusal);
+}
+
+void upstream_order_next(struct errand *e)
+{
+    struct upstream *u = e->upstream;
+    const struct settings_upstream *s = e->server->settings;
+    struct upstream_request body = {0};
+    struct job_progress progress = {
+        .image = e->index, .steps = job_steps(&e->job.params), .eta_seconds = -1};
+    struct err err = {0};
+    result_progress(&u->parts, &e->job, &progress, NULL);
+    if (!may_ask(e, &err)) {
+        upstream_fail(e, &err);
+        return;
+    }
+    e->asking = true;
+    int count = 1;
+    while (count < UPSTREAM_REQUEST_COUNT_MAX &&
+           result_missing(&e->job, e->index + count) == e->index + count)
+        count++;
+    if (!upstream_request_make(&body, u->parts.codec, &e->job.params, e->index, count, e->remote,
+                               s->extensions, e->init, e->init_size, e->mask, e->mask_size, &err)) {
+        upstream_fail(e, &err);
+        return;
+    }
+    char *url;
+    size_t most = ANSWER_BYTES * (size_t)count;
+    if (asprintf(&url, "%s%s", s->base_url, body.path) < 0) {
+        url = NULL;
+        err_set(&err, ERR_INTERNAL, "no memory for a request");
+    } else {
+        struct fetch_request r = {.url = url,
+                                  .key = s->key,
+                                  .json = body.json,
+                                  .parts = body.part_count ? body.parts : NULL,
+                                  .part_count = body.part_count,
+                                  .timeout_ms = s->timeout_seconds * 1000,
+                                  .max_answer = most < ANSWER_MOST ? most : ANSWER_MOST};
+        e->transfer = fetch_start(u->fetch, &r, on_answer, e, &err);
+    }
+    free(url);
+    upstream_request_free(&body);
+    if (!e->transfer) {
+        upstream_fail(e, &err);
+        return;
+    }
+    pthread_mutex_lock(&u->lock);
+    u->stats.upstream_requests++;
+    pthread_mutex_unlock(&u->lock);
+}
