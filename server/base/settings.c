@@ -386,6 +386,8 @@ static bool set_upstream(struct settings_upstream *u, const char *name, const ch
         return parse_number(value, INT, 0, 10, &u->max_retries, name, err);
     if (strcmp(name, "concurrency") == 0)
         return parse_number(value, INT, 1, 64, &u->concurrency, name, err);
+    if (strcmp(name, "retry_unknown") == 0)
+        return parse_bool(value, &u->retry_unknown, name, err);
     if (strcmp(name, "extensions") == 0)
         return parse_bool(value, &u->extensions, name, err);
     return err_set(err, ERR_INVALID, "[upstream %s] has no setting \"%.60s\"", u->name, name);

@@ -123,6 +123,7 @@ struct settings_upstream {
     size_t model_count;
     int timeout_seconds, max_retries;
     int concurrency; /* jobs there at the same time */
+    bool retry_unknown; /* order again what may have been painted and lost */
     bool extensions; /* it also takes seed, steps, negative_prompt, guidance_scale... */
 };
 

@@ -89,6 +89,12 @@ struct job_image {
     size_t bytes;
 };
 
+/* Pictures that were ordered at an upstream. */
+struct job_order {
+    char token[JOB_ID_SIZE]; /* names the order, also to the upstream; "": none */
+    int index, count;        /* of the first one, and how many */
+};
+
 struct job_progress {
     int image;          /* which of `count`, from 0 */
     int step, steps;    /* of this picture */

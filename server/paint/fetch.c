@@ -124,6 +124,13 @@ static bool add_key(struct curl_slist **headers, const char *key, struct err *er
     return done;
 }
 
+static bool add_token(struct curl_slist **headers, const char *token)
+{
+    char text[128];
+    snprintf(text, sizeof text, "Idempotency-Key: %s", token);
+    return add_header(headers, text);
+}
+
 static void set_common(CURL *easy, const char *url, struct curl_slist *headers, char *error)
 {
     curl_easy_setopt(easy, CURLOPT_URL, url);
@@ -227,7 +234,7 @@ struct fetch_transfer *fetch_start(struct fetch *f, const struct fetch_request *
     if (!add_key(&t->headers, r->key, err))
         goto fail;
     /* No "Expect: 100-continue": servers that do not know it cost a second each time. */
-    if (!add_header(&t->headers, "Expect:") ||
+    if (!add_header(&t->headers, "Expect:") || (r->token && !add_token(&t->headers, r->token)) ||
         (r->json && !add_header(&t->headers, "Content-Type: application/json")) ||
         (r->parts && !add_form(t, r)) ||
         (r->json && curl_easy_setopt(t->easy, CURLOPT_COPYPOSTFIELDS, r->json) != CURLE_OK)) {

@@ -35,6 +35,7 @@ struct fetch_part {
 struct fetch_request {
     const char *url;                /* http: or https: */
     const char *key;                /* sent as "Authorization: Bearer"; NULL or "": none */
+    const char *token;              /* sent as "Idempotency-Key"; NULL: none */
     const char *json;               /* body of a POST; or */
     const struct fetch_part *parts; /* a form to POST; neither: GET */
     size_t part_count;

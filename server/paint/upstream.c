@@ -84,6 +84,14 @@ void upstream_put_back(struct errand *e)
     upstream_end(e, "put_back", told, &err);
 }
 
+bool upstream_stops(struct upstream *u)
+{
+    pthread_mutex_lock(&u->lock);
+    bool stop = u->stop;
+    pthread_mutex_unlock(&u->lock);
+    return stop;
+}
+
 static void free_ended(struct upstream *u)
 {
     for (struct errand **place = &u->errands; *place;) {
@@ -175,7 +183,8 @@ static void begin_errand(struct errand *e)
     e->index = result_missing(&e->job, 0);
     if (e->index < 0)
         upstream_finish(e);
-    else if (!read_input(e, "init", p->has_init, &e->init, &e->init_size, &err) ||
+    else if (!upstream_order_allowed(e, &err) ||
+             !read_input(e, "init", p->has_init, &e->init, &e->init_size, &err) ||
              !read_input(e, "mask", p->has_mask, &e->mask, &e->mask_size, &err))
         upstream_fail(e, &err);
     else

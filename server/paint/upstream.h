@@ -3,11 +3,12 @@
  *
  * One thread runs all transfers (server/paint/fetch.h) and holds all their jobs. A request is sent
  * again only when the server cannot have acted upon it: the connection failed, or it said "later"
- * (429, 503 with Retry-After). A model that fails several times in a row is left alone for a while
- * (server/paint/breaker.h), and so is the whole upstream when it cannot be reached or refuses the
- * key. What it says is wrong with a request stays with the job (server/job/refusal.h). What comes
- * back is decoded and encoded again before it is stored: no byte of a foreign server's file reaches
- * a client. */
+ * (429, 503 with Retry-After). An order is noted in the store before it is sent, so that a server
+ * that was killed knows that it may have been carried out, and does not pay twice. A model that
+ * fails several times in a row is left alone for a while (server/paint/breaker.h), and so is the
+ * whole upstream when it cannot be reached or refuses the key. What it says is wrong with a request
+ * stays with the job (server/job/refusal.h). What comes back is decoded and encoded again before it
+ * is stored: no byte of a foreign server's file reaches a client. */
 #ifndef PICTOR_SERVER_UPSTREAM_H
 #define PICTOR_SERVER_UPSTREAM_H
 

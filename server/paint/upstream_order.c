@@ -14,6 +14,7 @@
 #include "engine/pictor.h"
 #include "server/base/backoff.h"
 #include "server/base/base64.h"
+#include "server/base/ids.h"
 #include "server/base/json_text.h"
 #include "server/base/now.h"
 #include "server/base/settings.h"
@@ -86,6 +87,56 @@ static void judge(struct errand *e, const struct fetch_answer *answer, const str
         else
             breaker_unknown(server);
     }
+}
+
+/* ---- what is noted of an order ---- */
+
+static bool note_order(struct errand *e, int count, struct err *err)
+{
+    struct job_order *o = &e->order;
+    /* What was not carried out, or may have been lost, is the order that it was. */
+    if (!*o->token || o->index != e->index || o->count != count) {
+        *o = (struct job_order){.index = e->index, .count = count};
+        if (!ids_random(o->token, JOB_ID_SIZE - 1, err))
+            return false;
+    }
+    return queue_order_note(e->upstream->parts.queue, &e->claim, o, err);
+}
+
+/* What came of it is known, or all of it is stored. */
+static void forget_order(struct errand *e)
+{
+    struct err err = {0};
+    if (!queue_order_forget(e->upstream->parts.queue, &e->claim, &err))
+        upstream_log("order_not_forgotten", e, &err);
+}
+
+static bool has_all_of(const struct job *job, const struct job_order *o)
+{
+    int at = o->index;
+    while (at < o->index + o->count && at < job->params.count && result_missing(job, at) != at)
+        at++;
+    return at == o->index + o->count;
+}
+
+bool upstream_order_allowed(struct errand *e, struct err *err)
+{
+    const struct settings_upstream *s = e->server->settings;
+    struct job_order o;
+    if (!queue_order_find(e->upstream->parts.queue, &e->claim, &o, err))
+        return false;
+    if (!*o.token || has_all_of(&e->job, &o))
+        return true;
+    log_event(LOG_WARN, "order_unknown", "job=%s upstream=%s token=%s again=%d", e->job.id, s->name,
+              o.token, s->retry_unknown);
+    if (!s->retry_unknown)
+        return err_set(err, ERR_UPSTREAM,
+                       "this server ended after it had asked %s for pictures, and cannot know "
+                       "whether they were painted: they are not ordered again (retry_unknown)",
+                       s->name);
+    if (ids_valid(o.token))
+        e->order = o;
+    return true;
 }
 
 /* ---- pictures ---- */
@@ -270,7 +321,8 @@ static void explain(const struct errand *e, const struct fetch_answer *answer,
 }
 
 /* Whether the request is to be sent again, and when. */
-static bool retry(struct errand *e, const struct fetch_answer *answer, const struct refusal *refusal)
+static bool retry(struct errand *e, const struct fetch_answer *answer,
+                  const struct refusal *refusal)
 {
     int status = answer->err.code == ERR_NONE ? answer->status : 0;
     bool later = status == 429 || (status == 503 && answer->retry_after >= 0);
@@ -307,6 +359,7 @@ static void on_answer(void *ctx, const struct fetch_answer *answer)
         err_set(&err, ERR_UPSTREAM, "%s answered no picture", e->server->settings->name);
     judge(e, answer, &err);
     if (err.code == ERR_NONE) {
+        e->order.token[0] = '\0';
         e->item = 0;
         e->retries = 0;
         take_pictures(e);
@@ -315,7 +368,9 @@ static void on_answer(void *ctx, const struct fetch_answer *answer)
     err.code = ERR_UPSTREAM;
     cJSON_Delete(e->answer);
     e->answer = NULL;
-    if (!retry(e, answer, &refusal))
+    if (retry(e, answer, &refusal))
+        forget_order(e);
+    else
         upstream_refuse(e, &err, &refusal);
 }
 
@@ -327,6 +382,12 @@ void upstream_order_next(struct errand *e)
     struct job_progress progress = {
         .image = e->index, .steps = job_steps(&e->job.params), .eta_seconds = -1};
     struct err err = {0};
+    if (upstream_stops(u)) { /* what is out may come; no more goes out */
+        if (!*e->order.token)
+            forget_order(e);
+        upstream_put_back(e);
+        return;
+    }
     result_progress(&u->parts, &e->job, &progress, NULL);
     if (!may_ask(e, &err)) {
         upstream_fail(e, &err);
@@ -347,9 +408,10 @@ void upstream_order_next(struct errand *e)
     if (asprintf(&url, "%s%s", s->base_url, body.path) < 0) {
         url = NULL;
         err_set(&err, ERR_INTERNAL, "no memory for a request");
-    } else {
+    } else if (note_order(e, count, &err)) {
         struct fetch_request r = {.url = url,
                                   .key = s->key,
+                                  .token = e->order.token,
                                   .json = body.json,
                                   .parts = body.part_count ? body.parts : NULL,
                                   .part_count = body.part_count,
@@ -360,7 +422,7 @@ void upstream_order_next(struct errand *e)
     free(url);
     upstream_request_free(&body);
     if (!e->transfer) {
-        upstream_fail(e, &err);
+        end_badly(e, &err);
         return;
     }
     pthread_mutex_lock(&u->lock);

@@ -46,6 +46,7 @@ struct errand {
     int item;             /* the next of them */
     int index;            /* of the next picture */
     int pictures;         /* stored by us */
+    struct job_order order; /* that is out, or was not carried out; token "": none */
     int retries;
     int64_t retry_at; /* 0: no retry is due */
     int64_t started, heartbeat;
@@ -69,7 +70,7 @@ struct upstream {
     struct dispatch_stats stats;
 };
 
-/* ---- upstream.c: how an errand ends; the loop frees it, its caller may still be at work with it */
+/* ---- upstream.c: how an errand ends; the loop frees it, its caller may still be at work ---- */
 
 /* `e` NULL: it is about none. */
 void upstream_log(const char *event, const struct errand *e, const struct err *err);
@@ -80,8 +81,12 @@ void upstream_refuse(struct errand *e, const struct err *why, const struct refus
 void upstream_fail(struct errand *e, const struct err *why);
 void upstream_finish(struct errand *e);
 void upstream_put_back(struct errand *e);
+bool upstream_stops(struct upstream *u);
 
 /* ---- upstream_order.c ---- */
+
+/* Whether pictures may be ordered: not while nobody knows what came of an earlier order. */
+bool upstream_order_allowed(struct errand *e, struct err *err);
 
 /* Orders the missing pictures from e->index on, as many as are missing in a row. */
 void upstream_order_next(struct errand *e);

@@ -118,6 +118,15 @@ bool queue_heartbeat(struct queue *q, const struct claim *claim, bool *interrupt
 bool queue_input(struct queue *q, const char *job_id, const char *name, void **data, size_t *size,
                  struct err *err);
 
+/* Pictures of the job are about to be ordered elsewhere, for money: noted before it is done. Until
+ * it is forgotten a later runner of the job finds it (token "": none), and that it does not know
+ * what came of it. False: nothing may be ordered. */
+bool queue_order_note(struct queue *q, const struct claim *claim, const struct job_order *order,
+                      struct err *err);
+bool queue_order_forget(struct queue *q, const struct claim *claim, struct err *err);
+bool queue_order_find(struct queue *q, const struct claim *claim, struct job_order *order,
+                      struct err *err);
+
 /* Stores one finished picture (encoded file): file first, fsync, then its row. `image` gives index,
  * size, seed, format, infotext; its id and bytes are filled in. Repeating an index replaces it.
  * This and the verdicts below wait while the machine cannot write, until queue_hurry. */

@@ -85,6 +85,31 @@ bool queue_input(struct queue *q, const char *job_id, const char *name, void **d
     return done;
 }
 
+bool queue_order_note(struct queue *q, const struct claim *claim, const struct job_order *order,
+                      struct err *err)
+{
+    struct store_lease lease;
+    pthread_mutex_lock(&q->lock);
+    bool done = queue_check_claim(q, claim, &lease, err) &&
+                queue_note(q, store_order_put(q->store, claim->job_id, order, err), err);
+    pthread_mutex_unlock(&q->lock);
+    return done;
+}
+
+bool queue_order_forget(struct queue *q, const struct claim *claim, struct err *err)
+{
+    pthread_mutex_lock(&q->lock);
+    bool done = queue_note(q, store_order_delete(q->store, claim->job_id, err), err);
+    pthread_mutex_unlock(&q->lock);
+    return done;
+}
+
+bool queue_order_find(struct queue *q, const struct claim *claim, struct job_order *order,
+                      struct err *err)
+{
+    return store_order_get(q->store, claim->job_id, order, err);
+}
+
 /* The row of a picture whose file is on disk. */
 static bool commit_image(struct queue *q, const struct claim *claim, const struct job_image *image,
                          struct job_image *replaced, struct err *err)

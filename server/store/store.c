@@ -232,6 +232,22 @@ bool store_input_delete(struct store *st, const char *job_id, const char *name, 
     return st->driver->image->input_remove(st, job_id, name, err);
 }
 
+bool store_order_put(struct store *st, const char *job_id, const struct job_order *order,
+                     struct err *err)
+{
+    return st->driver->image->order_put(st, job_id, order, err);
+}
+
+bool store_order_get(struct store *st, const char *job_id, struct job_order *order, struct err *err)
+{
+    return st->driver->image->order_get(st, job_id, order, err);
+}
+
+bool store_order_delete(struct store *st, const char *job_id, struct err *err)
+{
+    return st->driver->image->order_remove(st, job_id, err);
+}
+
 bool store_key_insert(struct store *st, const struct key *key,
                       const unsigned char hash[STORE_HASH_SIZE], struct err *err)
 {

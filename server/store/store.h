@@ -140,6 +140,15 @@ bool store_input_bytes(struct store *st, const char *job_id, const char *name, s
 bool store_input_waiting(struct store *st, const char *key_id, size_t *bytes, struct err *err);
 bool store_input_delete(struct store *st, const char *job_id, const char *name, struct err *err);
 
+/* ---- orders: one a job ---- */
+
+/* In place of an earlier one. */
+bool store_order_put(struct store *st, const char *job_id, const struct job_order *order,
+                     struct err *err);
+bool store_order_get(struct store *st, const char *job_id, struct job_order *order,
+                     struct err *err);
+bool store_order_delete(struct store *st, const char *job_id, struct err *err);
+
 /* ---- keys ---- */
 
 #define STORE_HASH_SIZE 32

@@ -56,6 +56,11 @@ struct store_driver_image {
                         struct err *err);
     bool (*input_waiting)(struct store *st, const char *key_id, size_t *bytes, struct err *err);
     bool (*input_remove)(struct store *st, const char *job_id, const char *name, struct err *err);
+    bool (*order_put)(struct store *st, const char *job_id, const struct job_order *order,
+                      struct err *err);
+    bool (*order_get)(struct store *st, const char *job_id, struct job_order *order,
+                      struct err *err);
+    bool (*order_remove)(struct store *st, const char *job_id, struct err *err);
 };
 
 struct store_driver_check {

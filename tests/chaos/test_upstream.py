@@ -575,7 +575,7 @@ def test_as_many_at_a_time_as_the_setting_says(front, stub):
 
 
 def test_killed_server_asks_for_the_missing_pictures_only(front, stub):
-    server, jobs = front(stub.url, "extensions = on")
+    server, jobs = front(stub.url, "extensions = on", "retry_unknown = on")
 
     def stuck(handler):
         time.sleep(30)
@@ -594,7 +594,7 @@ def test_killed_server_asks_for_the_missing_pictures_only(front, stub):
 
 
 def test_stopping_releases_what_takes_too_long(front, stub):
-    server, jobs = front(stub.url)
+    server, jobs = front(stub.url, "retry_unknown = on")
 
     def stuck(handler):
         time.sleep(30)

@@ -114,6 +114,44 @@ static bool input_delete(struct store *st, const char *job_id, const char *name,
     return done;
 }
 
+/* ---- orders ---- */
+
+static bool order_put(struct store *st, const char *job_id, const struct job_order *order,
+                      struct err *err)
+{
+    struct sqlite_connection *c = sqlite_writer(st);
+    bool done = sqlite_sql_run(c, SQL_ORDER_PUT, err, "ttii", job_id, order->token,
+                               (int64_t)order->index, (int64_t)order->count);
+    sqlite_release(c);
+    return done;
+}
+
+static bool order_get(struct store *st, const char *job_id, struct job_order *order,
+                      struct err *err)
+{
+    *order = (struct job_order){.token = ""};
+    struct sqlite_connection *c = sqlite_reader(st);
+    sqlite3_stmt *s = sqlite_sql_bind(c, SQL_ORDER_GET, err, "t", job_id);
+    bool failed = !s;
+    if (s && sqlite_sql_row(c, s, &failed, err)) {
+        if (!sqlite_sql_id(s, 0, order->token)) /* all the same there was an order */
+            strcpy(order->token, "damaged");
+        order->index = sqlite3_column_int(s, 1);
+        order->count = sqlite3_column_int(s, 2);
+    }
+    sqlite_sql_done(s);
+    sqlite_release(c);
+    return !failed;
+}
+
+static bool order_delete(struct store *st, const char *job_id, struct err *err)
+{
+    struct sqlite_connection *c = sqlite_writer(st);
+    bool done = sqlite_sql_run(c, SQL_ORDER_DELETE, err, "t", job_id);
+    sqlite_release(c);
+    return done;
+}
+
 const struct store_driver_image sqlite_image = {
     .put = image_put,
     .get = image_get,
@@ -122,4 +160,7 @@ const struct store_driver_image sqlite_image = {
     .input_bytes = input_bytes,
     .input_waiting = input_waiting,
     .input_remove = input_delete,
+    .order_put = order_put,
+    .order_get = order_get,
+    .order_remove = order_delete,
 };

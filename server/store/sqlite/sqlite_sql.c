@@ -115,6 +115,10 @@ static const char *const statements[SQL_COUNT] = {
                           "WHERE state IN ('queued', 'running') AND key_id = ?1",
     [SQL_INPUT_DELETE] = "DELETE FROM inputs WHERE job_id = ?1 AND name = ?2",
     [SQL_INPUT_ALL] = "SELECT job_id, name, bytes FROM inputs",
+    [SQL_ORDER_PUT] = "INSERT OR REPLACE INTO orders (job_id, token, position, count) "
+                      "VALUES (?1, ?2, ?3, ?4)",
+    [SQL_ORDER_GET] = "SELECT token, position, count FROM orders WHERE job_id = ?1",
+    [SQL_ORDER_DELETE] = "DELETE FROM orders WHERE job_id = ?1",
     [SQL_INTEGRITY] = "PRAGMA integrity_check(20)",
     [SQL_FOREIGN_KEYS] = "PRAGMA foreign_key_check",
     [SQL_SEARCH_CHECK] = "INSERT INTO jobs_search (jobs_search, rank) "
