@@ -1,6 +1,6 @@
 #!/bin/bash
 # run.sh: tests against one build. `make test` calls it.
-#     tests/run.sh BUILD_DIR [unit] [levels] [api] [clients] [web] [chaos]      default: these
+#     tests/run.sh BUILD_DIR [unit] [levels] [api] [clients] [web] [chaos] [load]    default: these
 #     tests/run.sh BUILD_DIR long         what takes too long for every day; of `make test-long`
 #     tests/run.sh build/arm64 arm64      unit tests of a cross-compiled build, emulated
 # Parts run one after another (they share two cores at worst); a failed part does not stop the
@@ -8,7 +8,7 @@
 set -u
 build=$1
 shift
-parts=${*:-unit levels api clients web chaos}
+parts=${*:-unit levels api clients web chaos load}
 passed=0 failed=0 broken=""
 
 note() { printf '\n=== %s\n' "$*"; }
@@ -85,7 +85,7 @@ for part in $parts; do
         done
         emulator=""
         ;;
-    api | clients | web | chaos)
+    api | clients | web | chaos | load)
         python_ready
         python_tests "$part"
         ;;
@@ -93,6 +93,7 @@ for part in $parts; do
         python_ready
         CHAOS_KILLS="${CHAOS_KILLS:-600}" python_tests chaos/test_kill.py
         python_tests long
+        LOAD=long python_tests load
         ;;
     *)
         echo "unknown part $part" >&2
