@@ -2,7 +2,6 @@
  * apart again in the opposite order. */
 #include <errno.h>
 #include <malloc.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 #include "server/base/settings.h"
 #include "server/cli/cli.h"
 #include "server/descriptors.h"
+#include "server/exposure.h"
 #include "server/http/http.h"
 #include "server/job/intake.h"
 #include "server/job/job_engine.h"
@@ -41,40 +41,6 @@ static void help(FILE *out)
           "\n",
           out);
     settings_help(out, NULL);
-}
-
-static bool check_exposure(const struct settings *settings, struct keys *keys, struct err *err)
-{
-    struct sockaddr_storage address;
-    socklen_t size;
-    if (!settings_listen_address(settings, &address, &size, err))
-        return false;
-    if (settings_is_loopback(&address) || keys_required(keys, NULL) ||
-        settings->allow_unauthenticated)
-        return true;
-    return err_set(err, ERR_DENIED,
-                   "--listen %s lets other machines in, and there is no key: make one with "
-                   "`pictor keys add NAME`, or say --allow-unauthenticated",
-                   settings->listen);
-}
-
-/* Whatever strangers send is read in processes that are locked in: where the kernel cannot do that,
- * only those who work on this machine are served, unless the operator says otherwise. */
-static bool check_sandbox(const struct settings *settings, struct err *err)
-{
-    struct err why;
-    char quoted[sizeof why.msg * 2];
-    if (sandbox_possible(&why))
-        return true;
-    if (!sandbox_may_stay_open(settings))
-        return err_set(err, ERR_DENIED,
-                       "--listen %s lets other machines in, and what reads their pictures cannot "
-                       "be locked in (%s): listen on this machine alone, or say "
-                       "--allow-unconfined",
-                       settings->listen, why.msg);
-    log_event(LOG_WARN, "workers_unconfined", "reason=%s",
-              log_quote(quoted, sizeof quoted, why.msg));
-    return true;
 }
 
 /* For people, beside the log: where to click. */
@@ -147,10 +113,12 @@ static bool run(const struct settings *settings, struct err *err)
     sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
-    if (!check_sandbox(settings, err) ||
+    if (!exposure_check_sandbox(settings, err) ||
         !(app.store = store_open(settings->data, STORE_ALONE, err)) ||
-        !(app.keys = keys_new(app.store, err)) || !check_exposure(settings, app.keys, err) ||
-        !(app.events = events_new(err)) ||
+        !(app.keys = keys_new(app.store, err)) || !exposure_check_keys(settings, app.keys, err))
+        goto done;
+    exposure_warn(settings, app.keys);
+    if (!(app.events = events_new(err)) ||
         !(app.queue = queue_new(app.store, app.events, settings, err)) ||
         !(app.feed = native_feed_new(app.queue, app.events, err)) || !start_painting(&app, err) ||
         !(http = routes_serve(&app, err)))
