@@ -1,4 +1,4 @@
-/* now.h: the two clocks, in milliseconds. */
+/* now.h: the clocks, in milliseconds. */
 #ifndef PICTOR_SERVER_NOW_H
 #define PICTOR_SERVER_NOW_H
 
@@ -10,6 +10,14 @@ static inline int64_t now_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
+}
+
+/* The same, and it goes on while the machine sleeps. */
+static inline int64_t now_boot_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_BOOTTIME, &t);
     return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
 }
 

@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+#include "server/queue/steady.h"
 #include "server/store/store.h"
 
 struct queue {
@@ -26,6 +27,7 @@ struct queue {
     size_t abandoned_count;
     bool taken_over; /* what ran when the last server ended is in the queue again */
     int64_t grace;   /* no lease ends before: it could not be renewed */
+    struct steady clock; /* the sweeper's */
     pthread_t sweeper;
 };
 

@@ -76,7 +76,13 @@ static bool remove_old(struct queue *q)
     struct store_ids old;
     struct err err;
     bool all = true;
+    bool jumped, believed = steady_believes(&q->clock, now_unix_ms(), now_boot_ms(), &jumped);
     if (q->settings->keep_days == 0)
+        return true;
+    if (jumped)
+        log_event(LOG_WARN, "clock_jumped", "keep_days=%d reason=\"nothing is removed for a day\"",
+                  q->settings->keep_days);
+    if (!believed)
         return true;
     if (!store_job_finished_before(q->store, now_unix_ms() - q->settings->keep_days * DAY_MS,
                                    RETENTION_BATCH, &old, &err)) {
