@@ -2,6 +2,7 @@
 import base64
 import os
 import re
+import shutil
 import signal
 import threading
 import time
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 import requests
+from conftest import ROOT
 from processes import LONG, TINY, Jobs, gone, kill_worker, size_of, until, worker_of
+
+MINI = ROOT / "engine/builtin/pictor-mini.safetensors"
 
 
 def openai(server, **fields):
@@ -271,7 +275,7 @@ def test_worker_ends_with_a_server_that_is_killed(serve):
 def test_model_that_vanished_fails_its_job(serve, tmp_path):
     models = tmp_path / "models"
     models.mkdir()
-    (models / "gone.safetensors").write_bytes(b"\0" * 16)
+    shutil.copy(MINI, models / "gone.safetensors")
     server = serve(f"--models={models}")
     jobs = Jobs(server.url)
     slow = jobs.submit(**LONG)
@@ -285,15 +289,25 @@ def test_model_that_vanished_fails_its_job(serve, tmp_path):
 
 
 def test_file_that_is_no_model_fails_its_job_and_nothing_else(serve, tmp_path):
+    """It was one when the job was accepted, or the request would have been refused."""
     models = tmp_path / "models"
     models.mkdir()
-    (models / "zeros.safetensors").write_bytes(b"\0" * 1000)
-    (models / "text.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{\"\xff\xfe\": not json" + b"x" * 99)
+    others = {"zeros": b"\0" * 1000,
+              "text": b"\x10\0\0\0\0\0\0\0{\"\xff\xfe\": not json" + b"x" * 99}
+    for name in others:
+        shutil.copy(MINI, models / f"{name}.safetensors")
     server = serve(f"--models={models}")
     jobs = Jobs(server.url)
     pid = until(lambda: worker_of(server))
-    for name in ("zeros", "text"):
-        failed = jobs.state(jobs.submit(**{**TINY, "model": name}))
+    slow = jobs.submit(**LONG)
+    jobs.painting(slow)
+    accepted = [jobs.submit(**{**TINY, "model": name}) for name in others]
+    for name, data in others.items():
+        (models / "new").write_bytes(data)
+        (models / "new").rename(models / f"{name}.safetensors")
+    jobs.post(slow, "cancel")
+    for job in accepted:
+        failed = jobs.state(job)
         assert failed["state"] == "failed" and failed["attempts"] == 1, failed
     assert jobs.state(jobs.submit(**TINY))["state"] == "done"
     assert worker_of(server) == pid
