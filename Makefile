@@ -178,7 +178,8 @@ $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/libpictor.a
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libpictor.a $(LDLIBS) -ldnnl
 
 .PHONY: lint fmt
-lint: all ## layering, exported names, file sizes, columns
+lint: all ## layering, exported names, file sizes, columns, what only `make fuzz` compiles
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -fsyntax-only $(wildcard tests/fuzz/*.c tests/golden/*.c)
 	@tests/lint.sh $(BUILD)
 fmt: ## clang-format over the C sources
 	@git ls-files '*.c' '*.h' | grep -v vectors.h | xargs clang-format -i
