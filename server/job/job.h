@@ -92,7 +92,7 @@ struct job_image {
 /* Pictures that were ordered at an upstream. */
 struct job_order {
     char token[JOB_ID_SIZE]; /* names the order, also to the upstream; "": none */
-    int index, count;        /* of the first one, and how many */
+    int index, count;        /* of the first one, and how many; 0: not known any more */
 };
 
 struct job_progress {

@@ -35,6 +35,13 @@ bool result_check(const struct job *job, struct err *err)
     return err_set(err, ERR_INTERNAL, "its stored request is damaged");
 }
 
+bool result_input(const struct dispatch_parts *parts, const struct job *job, const char *name,
+                  void **data, size_t *size, struct err *err)
+{
+    bool wanted = strcmp(name, "mask") == 0 ? job->params.has_mask : job->params.has_init;
+    return !wanted || queue_input(parts->queue, job->id, name, data, size, err);
+}
+
 bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
                   const struct job *job, int index, const struct pictor_image *pixels,
                   struct err *err)

@@ -1,8 +1,10 @@
-/* result.h: a painted picture becomes a stored one: its infotext, its file format, its row. */
+/* result.h: what every runner does with a job: reads what it starts from, and makes a painted
+ * picture a stored one: its infotext, its file format, its row. */
 #ifndef PICTOR_SERVER_RESULT_H
 #define PICTOR_SERVER_RESULT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "engine/base/err.h"
 
@@ -14,6 +16,10 @@ struct pictor_image;
 
 /* Whether the stored request has all that a picture of it needs: a database may be damaged. */
 bool result_check(const struct job *job, struct err *err);
+
+/* As queue_input; fills nothing when the job has no input of that name. */
+bool result_input(const struct dispatch_parts *parts, const struct job *job, const char *name,
+                  void **data, size_t *size, struct err *err);
 
 /* Encodes picture `index` of the job as its params say and stores it under the claim. Any thread.
  */

@@ -3,11 +3,16 @@
 #include <stdlib.h>
 
 #include "server/job/intake.h"
+#include "server/paint/result.h"
 
-static bool read_input(const struct task *t, const struct dispatch_parts *parts, const char *name,
-                       bool wanted, void **data, size_t *size, struct err *err)
+/* The LoRAs' folder is the operator's: no probe of the data folder finds out when it can be read
+ * again, and jobs without LoRAs need not wait for it. So the job fails. */
+static bool open_loras(struct task *t, const struct dispatch_parts *parts, struct err *err)
 {
-    return !wanted || queue_input(parts->queue, t->job.id, name, data, size, err);
+    bool done = loras_open(parts->settings, t->job.params.prompt, &t->loras, err);
+    if (!done && err_is_passing(err->code))
+        err->code = ERR_IO;
+    return done;
 }
 
 bool task_open(struct task *t, const struct dispatch_parts *parts, struct err *err)
@@ -20,9 +25,9 @@ bool task_open(struct task *t, const struct dispatch_parts *parts, struct err *e
     /* An upstream's model when the job was accepted may be a local one now. */
     return intake_fill(&usual, parts->settings, p, err) &&
            registry_open(parts->registry, &t->model, &t->files, err) &&
-           loras_open(parts->settings, p->prompt, &t->loras, err) &&
-           read_input(t, parts, "init", p->has_init, &t->init, &t->init_size, err) &&
-           read_input(t, parts, "mask", p->has_mask, &t->mask, &t->mask_size, err);
+           open_loras(t, parts, err) &&
+           result_input(parts, &t->job, "init", &t->init, &t->init_size, err) &&
+           result_input(parts, &t->job, "mask", &t->mask, &t->mask_size, err);
 }
 
 void task_free(struct task *t)

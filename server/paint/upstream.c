@@ -144,12 +144,6 @@ static struct health *health_of(struct server *s, const char *model)
     return &s->models[s->settings->model_count];
 }
 
-static bool read_input(struct errand *e, const char *name, bool wanted, void **data, size_t *size,
-                       struct err *err)
-{
-    return !wanted || queue_input(e->upstream->parts.queue, e->job.id, name, data, size, err);
-}
-
 static void begin_errand(struct errand *e)
 {
     struct upstream *u = e->upstream;
@@ -184,8 +178,8 @@ static void begin_errand(struct errand *e)
     if (e->index < 0)
         upstream_finish(e);
     else if (!upstream_order_allowed(e, &err) ||
-             !read_input(e, "init", p->has_init, &e->init, &e->init_size, &err) ||
-             !read_input(e, "mask", p->has_mask, &e->mask, &e->mask_size, &err))
+             !result_input(&u->parts, &e->job, "init", &e->init, &e->init_size, &err) ||
+             !result_input(&u->parts, &e->job, "mask", &e->mask, &e->mask_size, &err))
         upstream_fail(e, &err);
     else
         upstream_order_next(e);
@@ -193,7 +187,7 @@ static void begin_errand(struct errand *e)
 
 static void claim_jobs(struct upstream *u)
 {
-    for (bool claimed = true; claimed;) {
+    for (bool claimed = true; claimed && !upstream_stops(u);) {
         const char **names;
         struct err err = {0};
         struct errand *e = calloc(1, sizeof *e);
@@ -203,6 +197,7 @@ static void claim_jobs(struct upstream *u)
         if (claimed) {
             e->upstream = u;
             begin_errand(e);
+            claimed = !e->over; /* what it gave back is not ours again before the next turn */
         } else {
             free(e);
         }

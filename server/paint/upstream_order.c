@@ -78,7 +78,7 @@ static void judge(struct errand *e, const struct fetch_answer *answer, const str
         count_failure(e, &e->server->health, err); /* not reached, or it does not take our key */
         breaker_unknown(model);
     } else if (answered && answer->status >= 400 && answer->status < 500 && answer->status != 403) {
-        breaker_success(server); /* it is about the request: whoever answers it is well */
+        breaker_success(server); /* it is about the request: a server that answers it is well */
         breaker_success(model);
     } else {
         count_failure(e, e->model, err);
@@ -103,7 +103,8 @@ static bool note_order(struct errand *e, int count, struct err *err)
     return queue_order_note(e->upstream->parts.queue, &e->claim, o, err);
 }
 
-/* What came of it is known, or all of it is stored. */
+/* To be called when what came of the order is known, or all of it is stored, while the job goes
+ * on; with the job's end its order is forgotten anyway. */
 static void forget_order(struct errand *e)
 {
     struct err err = {0};
@@ -114,6 +115,8 @@ static void forget_order(struct errand *e)
 static bool has_all_of(const struct job *job, const struct job_order *o)
 {
     int at = o->index;
+    if (o->count < 1)
+        return false;
     while (at < o->index + o->count && at < job->params.count && result_missing(job, at) != at)
         at++;
     return at == o->index + o->count;
@@ -141,7 +144,6 @@ bool upstream_order_allowed(struct errand *e, struct err *err)
 
 /* ---- pictures ---- */
 
-static void take_pictures(struct errand *e);
 static bool is_success(int status)
 {
     return status >= 200 && status < 300;

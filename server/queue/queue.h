@@ -119,8 +119,8 @@ bool queue_input(struct queue *q, const char *job_id, const char *name, void **d
                  struct err *err);
 
 /* Pictures of the job are about to be ordered elsewhere, for money: noted before it is done. Until
- * it is forgotten a later runner of the job finds it (token "": none), and that it does not know
- * what came of it. False: nothing may be ordered. */
+ * it is forgotten, or the job ends, a later runner of the job finds it (token "": none), and that
+ * it does not know what came of it. False: nothing may be ordered. */
 bool queue_order_note(struct queue *q, const struct claim *claim, const struct job_order *order,
                       struct err *err);
 bool queue_order_forget(struct queue *q, const struct claim *claim, struct err *err);
@@ -129,13 +129,15 @@ bool queue_order_find(struct queue *q, const struct claim *claim, struct job_ord
 
 /* Stores one finished picture (encoded file): file first, fsync, then its row. `image` gives index,
  * size, seed, format, infotext; its id and bytes are filled in. Repeating an index replaces it.
- * This and the verdicts below wait while the machine cannot write, until queue_hurry. */
+ * This, queue_order_note and the verdicts below wait while the machine cannot write, until
+ * queue_hurry. */
 bool queue_store_image(struct queue *q, const struct claim *claim, struct job_image *image,
                        const void *data, size_t size, struct err *err);
 
 /* Done; cancelled when it was interrupted before it had a picture. */
 bool queue_finish(struct queue *q, const struct claim *claim, struct err *err);
-/* For a reason that is the job's; for one that passes (err_is_passing) it is put back. */
+/* For a reason that is the job's; for one that passes (err_is_passing) it is put back, and nothing
+ * is claimed until a probe has found the machine well. */
 bool queue_fail(struct queue *q, const struct claim *claim, const struct err *reason,
                 struct err *err);
 /* The same, with what an upstream said. */

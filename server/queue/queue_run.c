@@ -89,17 +89,22 @@ bool queue_order_note(struct queue *q, const struct claim *claim, const struct j
                       struct err *err)
 {
     struct store_lease lease;
+    bool done;
     pthread_mutex_lock(&q->lock);
-    bool done = queue_check_claim(q, claim, &lease, err) &&
-                queue_note(q, store_order_put(q->store, claim->job_id, order, err), err);
+    do
+        done = queue_check_claim(q, claim, &lease, err) &&
+               queue_note(q, store_order_put(q->store, claim->job_id, order, err), err);
+    while (!done && queue_wait_until_well(q, claim, err));
     pthread_mutex_unlock(&q->lock);
     return done;
 }
 
 bool queue_order_forget(struct queue *q, const struct claim *claim, struct err *err)
 {
+    struct store_lease lease;
     pthread_mutex_lock(&q->lock);
-    bool done = queue_note(q, store_order_delete(q->store, claim->job_id, err), err);
+    bool done = queue_check_claim(q, claim, &lease, err) &&
+                queue_note(q, store_order_delete(q->store, claim->job_id, err), err);
     pthread_mutex_unlock(&q->lock);
     return done;
 }
@@ -107,7 +112,10 @@ bool queue_order_forget(struct queue *q, const struct claim *claim, struct err *
 bool queue_order_find(struct queue *q, const struct claim *claim, struct job_order *order,
                       struct err *err)
 {
-    return store_order_get(q->store, claim->job_id, order, err);
+    bool done = store_order_get(q->store, claim->job_id, order, err);
+    if (!done)
+        queue_note_file(q, 0, err);
+    return done;
 }
 
 /* The row of a picture whose file is on disk. */
@@ -198,6 +206,9 @@ static bool conclude(struct queue *q, const struct claim *claim, enum verdict ve
     if (!err)
         err = &own;
     pthread_mutex_lock(&q->lock);
+    /* Whoever met the trouble may not have noted it: the job would be claimed again at once. */
+    if (verdict == FAILED)
+        queue_note(q, false, why);
     do {
         done = queue_check_claim(q, claim, &lease, err);
         if (done && verdict == FINISHED)

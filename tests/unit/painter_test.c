@@ -364,6 +364,25 @@ static void error_is_the_jobs_own(void **state)
     assert_int_equal(stats.worker_starts, 1);
 }
 
+/* Its job is not given back, to be claimed again at once for ever. */
+static void a_loras_folder_that_cannot_be_read_fails_the_job(void **state)
+{
+    struct err err;
+    char id[JOB_ID_SIZE], path[100];
+    struct job job;
+    snprintf(path, sizeof path, "%s/no folder", root);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fclose(file);
+    assert_true(settings_set(settings, "loras", path, "", &err));
+    submit("<lora:x:1>", 1, id);
+    wait_for(id, true, &job);
+    assert_int_equal(job.state, JOB_FAILED);
+    assert_int_equal(job.error, ERR_IO);
+    job_free(&job);
+    expect_done(1);
+}
+
 /* It never stops talking: the lease is kept all the same; and when it pays no attention to its job
  * being cancelled, it is replaced. */
 static void flooding_worker(void **state)
@@ -454,6 +473,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(bad_workers, setup, teardown),
         cmocka_unit_test_setup_teardown(second_attempt, setup, teardown),
         cmocka_unit_test_setup_teardown(error_is_the_jobs_own, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_loras_folder_that_cannot_be_read_fails_the_job, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(flooding_worker, setup, teardown),
         cmocka_unit_test_setup_teardown(stop_gives_the_job_back, setup, teardown),
         cmocka_unit_test_setup_teardown(impossible_jobs_fail, setup, teardown),

@@ -389,6 +389,43 @@ static void failing_keeps_the_reason(void **state)
     job_free(&job);
 }
 
+static void count_trouble(void *ctx, const struct event *event)
+{
+    int *count = ctx;
+    *count += event->kind == EVENT_TROUBLE;
+}
+
+/* A runner that gives a job back for trouble would get it again at once if the queue did not know
+ * of any. */
+static void what_is_given_back_for_trouble_waits_until_it_is_over(void **state)
+{
+    struct fixture *f = *state;
+    static const enum err_code passing[] = {ERR_UNAVAILABLE, ERR_NO_ROOM};
+    struct err err, reason;
+    char id[JOB_ID_SIZE];
+    struct job job;
+    struct claim claim;
+    int count = 0;
+    struct subscription *s = events_subscribe(f->events, NULL, count_trouble, &count, &err);
+    fixture_submit(f, "", 0, "p", 1, id);
+    for (int i = 0; i < 2; i++) {
+        while (!queue_claim(f->queue, "t", NULL, 0, &job, &claim, &err))
+            usleep(1000);
+        assert_int_equal(job.attempts, 1);
+        job_free(&job);
+        err_set(&reason, passing[i], "a folder is gone");
+        assert_ok(queue_fail(f->queue, &claim, &reason, &err), err);
+        assert_int_equal(fixture_state(f, id), JOB_QUEUED);
+        while (!queue_well(f->queue, NULL))
+            usleep(1000);
+        events_unsubscribe(s);
+        assert_int_equal(count, 2); /* its beginning and its end */
+        count = 0;
+        s = events_subscribe(f->events, NULL, count_trouble, &count, &err);
+    }
+    events_unsubscribe(s);
+}
+
 static void a_silent_worker_loses_its_job(void **state)
 {
     struct fixture *f = *state;
@@ -708,6 +745,7 @@ int main(void)
         TEST(released_jobs_are_tried_again_but_not_for_ever),
         TEST(jobs_put_back_lose_no_attempt),
         TEST(failing_keeps_the_reason),
+        TEST(what_is_given_back_for_trouble_waits_until_it_is_over),
         TEST(a_silent_worker_loses_its_job),
         TEST(a_restart_gives_running_jobs_back),
         TEST(deleting),

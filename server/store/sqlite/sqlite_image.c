@@ -1,5 +1,6 @@
 /* sqlite_image.c: the rows of pictures, and of inputs, the pictures that jobs start from. The files
  * are in blobs.c. */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -134,10 +135,11 @@ static bool order_get(struct store *st, const char *job_id, struct job_order *or
     sqlite3_stmt *s = sqlite_sql_bind(c, SQL_ORDER_GET, err, "t", job_id);
     bool failed = !s;
     if (s && sqlite_sql_row(c, s, &failed, err)) {
-        if (!sqlite_sql_id(s, 0, order->token)) /* all the same there was an order */
-            strcpy(order->token, "damaged");
-        order->index = sqlite3_column_int(s, 1);
-        order->count = sqlite3_column_int(s, 2);
+        bool sane = sqlite_sql_id(s, 0, order->token) && sqlite_sql_int(s, 1, 0, &order->index) &&
+                    sqlite_sql_int(s, 2, 1, &order->count) &&
+                    order->count <= INT_MAX - order->index;
+        if (!sane) /* all the same something was ordered */
+            *order = (struct job_order){.token = "damaged"};
     }
     sqlite_sql_done(s);
     sqlite_release(c);

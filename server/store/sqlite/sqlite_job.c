@@ -449,10 +449,16 @@ static bool job_end(struct store *st, const char *id, enum job_state state,
                     const struct err *reason, const char *refusal, int64_t now_ms, struct err *err)
 {
     struct sqlite_connection *c = sqlite_writer(st);
-    bool ran = sqlite_sql_run(c, SQL_JOB_END, err, "ttittt", id, job_state_name(state), now_ms,
-                              reason ? err_name(reason->code) : "", reason ? reason->msg : "",
-                              refusal ? refusal : "");
-    bool done = changed_one(c, id, ran, err);
+    bool done = sqlite_sql_save(c, err);
+    if (done) {
+        bool ran = sqlite_sql_run(c, SQL_JOB_END, err, "ttittt", id, job_state_name(state), now_ms,
+                                  reason ? err_name(reason->code) : "", reason ? reason->msg : "",
+                                  refusal ? refusal : "");
+        done = sqlite_sql_keep(c,
+                               changed_one(c, id, ran, err) &&
+                                   sqlite_sql_run(c, SQL_ORDER_DELETE, err, "t", id),
+                               err);
+    }
     sqlite_release(c);
     return done;
 }
