@@ -256,15 +256,17 @@ static bool check_gate(struct http_request *req)
     const struct http_client *address = req->connection ? req->connection->address : NULL;
     const char *name = address ? address->name : "";
     struct err err;
-    req->access.throttled = rate_wait(req->http->failures, name, req->created_ms) > 0;
+    int64_t wait = rate_wait(req->http->failures, name, req->created_ms);
+    req->access.throttled = wait > 0;
     if (o->gate(o->app, &req->access, &req->grant, &err)) {
         http_connection_known(req->http, req->connection);
         return check_right(req);
     }
     const char *sent = req->access.authorization;
     bool wrong = err.code == ERR_DENIED && sent && strncasecmp(sent, "Basic ", 6) == 0;
-    int64_t wait = wrong ? rate_take(req->http->failures, name, req->created_ms) : 0;
-    if (wait > 0) {
+    if (wrong && wait == 0)
+        wait = rate_take(req->http->failures, name, req->created_ms);
+    if (wrong && wait > 0) { /* also a right one, which was not tried */
         err_set(&err, ERR_BUSY, "too many wrong passwords from this address");
         refuse_for_now(req, wait, &err);
     } else {

@@ -84,16 +84,22 @@ bool http_client_hold(struct http_request *req, enum http_memory kind, size_t wa
     size_t ours = client ? client->held[kind] - was + now : now;
     /* What is larger than a share is taken when nobody else holds anything. */
     bool room = now <= was || all == now || (all <= budget && ours <= budget - all);
-    if (room) {
-        http->held[kind] += now - was;
-        if (client)
-            client->held[kind] += now - was;
-    }
+    if (room)
+        http_client_count(req, kind, was, now);
     pthread_mutex_unlock(&http->lock);
     return room;
 }
 
-bool http_client_full(const struct http *http, enum http_memory kind)
+void http_client_count(struct http_request *req, enum http_memory kind, size_t was, size_t now)
 {
-    return http->held[kind] > budget_of(http, kind);
+    req->http->held[kind] += now - was;
+    if (req->client)
+        req->client->held[kind] += now - was;
+}
+
+bool http_client_full(const struct http_request *req, enum http_memory kind)
+{
+    size_t budget = budget_of(req->http, kind), all = req->http->held[kind];
+    size_t ours = req->client ? req->client->held[kind] : 0;
+    return all > budget || ours > budget - all;
 }

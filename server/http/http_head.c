@@ -56,7 +56,9 @@ struct unknown {
 
 static bool has_word(const char *words, const char *word, size_t size)
 {
-    for (const char *at = words; size > 0 && (at = strstr(at, word)); at += size)
+    if (size == 0 || strchr(word, ' ')) /* two words in a row are none */
+        return false;
+    for (const char *at = words; (at = strstr(at, word)); at += size)
         if ((at == words || at[-1] == ' ') && (at[size] == ' ' || at[size] == '\0'))
             return true;
     return false;

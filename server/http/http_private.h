@@ -25,7 +25,7 @@ struct http_client {
     int users;      /* who point here */
     int strangers;  /* its connections that have not shown yet that they may be here */
     int requests;   /* that are being served */
-    size_t held[HTTP_MEMORY_KINDS];
+    atomic_size_t held[HTTP_MEMORY_KINDS]; /* bytes; http_client_count needs no lock */
     struct http_client *next;
 };
 
@@ -154,8 +154,11 @@ void http_client_exit(struct http_request *req);
 /* The request holds `now` bytes and no longer `was`. False: its client has its share. Less is
  * always fine. */
 bool http_client_hold(struct http_request *req, enum http_memory kind, size_t was, size_t now);
-/* Whether all clients together hold too much. */
-bool http_client_full(const struct http *http, enum http_memory kind);
+/* As http_client_hold, for what is there already and cannot be refused. Any thread, with any lock
+ * held, between the gates and http_client_exit. */
+void http_client_count(struct http_request *req, enum http_memory kind, size_t was, size_t now);
+/* Whether the request's client holds its share, or all clients together hold too much. */
+bool http_client_full(const struct http_request *req, enum http_memory kind);
 
 /* ---- http_wait.c ---- */
 

@@ -49,7 +49,7 @@ static bool append(struct http_stream *s, const char *data, size_t size)
             s->ended = true;
             return false;
         }
-        atomic_fetch_add(&s->req->http->held[HTTP_ANSWERS], capacity - s->capacity);
+        http_client_count(s->req, HTTP_ANSWERS, s->capacity, capacity);
         s->buffer = buffer;
         s->capacity = capacity;
     }
@@ -98,7 +98,7 @@ void http_stream_wake(struct http_stream *s)
 
 static void drop_buffer(struct http_stream *s)
 {
-    atomic_fetch_sub(&s->req->http->held[HTTP_ANSWERS], s->capacity);
+    http_client_count(s->req, HTTP_ANSWERS, s->capacity, 0);
     free(s->buffer);
     s->buffer = NULL;
     s->capacity = 0;
@@ -129,7 +129,7 @@ static ssize_t read_stream(void *cls, uint64_t pos, char *out, size_t max)
         size_t n = take(s, out, max);
         /* While there is no room, s->woken stays for http_stream_tick. */
         bool ended = s->ended, gone = req->gone;
-        bool look = s->woken && !http_client_full(req->http, HTTP_ANSWERS);
+        bool look = s->woken && !http_client_full(req, HTTP_ANSWERS);
         if (n == 0)
             req->notified = false;
         if (n == 0 && look)

@@ -67,13 +67,19 @@ static struct bucket **find(struct rate *r, const char *name, int64_t now)
     return at;
 }
 
+/* The name under which a request of `name` is counted: its own, as long as there is room for it. */
+static const char *counted_name(struct rate *r, const char *name, int64_t now)
+{
+    bool room = *find(r, name, now) || (r->count < NAMES_MAX && strlen(name) < NAME_SIZE);
+    return room ? name : OTHERS;
+}
+
 static struct bucket *find_or_make(struct rate *r, const char *name, int64_t now)
 {
+    name = counted_name(r, name, now);
     struct bucket **at = find(r, name, now);
-    if (!*at && (r->count >= NAMES_MAX || strlen(name) >= NAME_SIZE))
-        at = find(r, OTHERS, now);
     if (!*at && (*at = calloc(1, sizeof **at))) {
-        strcpy((*at)->name, r->count >= NAMES_MAX || strlen(name) >= NAME_SIZE ? OTHERS : name);
+        strcpy((*at)->name, name);
         r->count++;
     }
     return *at;
@@ -89,8 +95,7 @@ static int64_t early(const struct rate *r, const struct bucket *b, int64_t now)
 int64_t rate_wait(struct rate *r, const char *name, int64_t now)
 {
     pthread_mutex_lock(&r->lock);
-    struct bucket *b = *find(r, name, now);
-    int64_t wait = early(r, b ? b : *find(r, OTHERS, now), now);
+    int64_t wait = early(r, *find(r, counted_name(r, name, now), now), now);
     pthread_mutex_unlock(&r->lock);
     return wait > 0 ? wait : 0;
 }

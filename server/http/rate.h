@@ -17,7 +17,7 @@ void rate_free(struct rate *r); /* NULL is fine */
  * returns 0; or does not and returns the milliseconds until the next one may come. */
 int64_t rate_take(struct rate *r, const char *name, int64_t now);
 
-/* The same, without counting anything. */
+/* What rate_take would return, without counting anything. */
 int64_t rate_wait(struct rate *r, const char *name, int64_t now);
 
 #endif

@@ -114,7 +114,7 @@ def test_misspelt_queries(server):
         return requests.get(server.url + path, timeout=30)
 
     for query, name in (("limitt=3", "limitt"), ("limit=3&Before=1", "Before"), ("x", "x"),
-                        ("limit=1&q=a&%6cimit2=1", None)):
+                        ("limit=1&q=a&%6cimit2=1", None), ("limit+before=1", "limit before")):
         answer = get("/api/jobs?" + query)
         assert answer.status_code == 400
         error = answer.json()["error"]

@@ -191,3 +191,30 @@ def test_what_nobody_reads_has_a_budget(serve):
     for method, path, body in asks:
         until(lambda: requests.request(method, server.url + path, json=body,
                                        timeout=60).status_code == 200)
+
+
+def test_streams_of_one_key_that_nobody_reads_leave_room_for_others(serve, tmp_path):
+    stub = Stub()
+    stub.script = [(200, {}, answer_of(noise(1200)))]  # 12 MiB of room for its event
+    config = tmp_path / "pictor.ini"
+    config.write_text(f"[upstream stub]\nbase_url = {stub.url}\nmodels = cloud\n")
+    server = serve(f"--config={config}", "--max-answers-bytes=32M")
+    alice, bob = (f"Authorization: Bearer {server.add_key(name)}" for name in ("alice", "bob"))
+    body = {"prompt": "p", "model": "cloud", "stream": True}
+
+    def follow(key):
+        return Slow(server, "POST", "/v1/images/generations", body, [key])
+
+    def has_event(client):
+        return b"\r\n\r\n" in (seen := client.begins().socket.recv(2048, socket.MSG_PEEK)) and \
+            b"data: " in seen
+    streams = [follow(alice) for _ in range(6)]
+    until(lambda: sum(map(has_event, streams)) >= 2)
+    # She has no more than she leaves to others, so what they follow comes.
+    head, data = follow(bob).read()
+    assert b" 200 " in head and b"image_generation.completed" in data and len(data) > 4 * MIB
+    # What waited for room comes when there is some.
+    for client in streams:
+        head, data = client.read()
+        assert b"image_generation.completed" in data and len(data) > 4 * MIB
+    stub.close()

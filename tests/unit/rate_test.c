@@ -61,6 +61,23 @@ static void very_many_names_share(void **state)
     rate_free(r);
 }
 
+/* What the others have used up concerns nobody for whom there is room. */
+static void a_new_name_is_none_of_the_others(void **state)
+{
+    char name[32];
+    struct err err;
+    struct rate *r = rate_new(60, &err);
+    for (int i = 0; i < 4096; i++) {
+        snprintf(name, sizeof name, "address %d", i);
+        assert_int_equal(rate_take(r, name, 1000), 0);
+    }
+    while (rate_take(r, "late", 1999) == 0)
+        ;
+    assert_true(rate_wait(r, "later", 1999) > 0); /* both are others */
+    assert_int_equal(rate_wait(r, "later", 2000), 0); /* there is room again */
+    rate_free(r);
+}
+
 static void never_more_than_the_limit_and_a_burst(void **state)
 {
     static const int limits[] = {1, 7, 60, 59999, 60000};
@@ -82,6 +99,7 @@ int main(void)
         cmocka_unit_test(so_many_at_once_and_then_one_each_share),
         cmocka_unit_test(looking_counts_nothing),
         cmocka_unit_test(very_many_names_share),
+        cmocka_unit_test(a_new_name_is_none_of_the_others),
         cmocka_unit_test(never_more_than_the_limit_and_a_burst),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
