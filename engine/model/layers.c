@@ -30,6 +30,10 @@ static struct matrix *load(struct loader *l, enum matrix_kind kind, const char *
     struct matrix_part parts[WEIGHTS_PARTS] = {{0}};
     struct raw_tensor w[WEIGHTS_PARTS], b[WEIGHTS_PARTS] = {{0}};
     const size_t shape[4] = {(size_t)n, (size_t)k, 3, 3};
+    if (!l->failed && (k < 1 || k > LAYERS_MAX_K))
+        l->failed = !err_set(l->err, ERR_UNSUPPORTED,
+                             "%s%s.weight: wanted 1..%d channels to take in, found %d", prefix,
+                             names[0], LAYERS_MAX_K, k);
     for (int i = 0; i < count; i++) {
         if (!get(l, prefix, names[i], ".weight", kind < MATRIX_CONV3X3 ? 2 : 4, shape, &w[i]) ||
             (bias && !get(l, prefix, names[i], ".bias", 1, shape, &b[i])))

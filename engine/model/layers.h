@@ -13,6 +13,7 @@
 #define LAYERS_GROUPS 32      /* groups of every group norm of SD */
 #define LAYERS_MAX_HEAD 1024  /* channels of one attention head */
 #define LAYERS_MAX_WIDTH 8192 /* channels between layers: a device has scratch for rows of them */
+#define LAYERS_MAX_K (4 * LAYERS_MAX_WIDTH) /* that a weight takes in: inside of a feed-forward */
 
 struct loader {
     struct device *dev;
@@ -23,7 +24,8 @@ struct loader {
     struct weights *weights; /* what is loaded is listed there; may be NULL */
 };
 
-/* A tensor is called PREFIX NAME ".weight" and ".bias". */
+/* A tensor is called PREFIX NAME ".weight" and ".bias". k beyond 1..LAYERS_MAX_K is
+ * ERR_UNSUPPORTED, as devices are made for no more. */
 struct matrix *layers_linear(struct loader *l, const char *prefix, const char *name, int n, int k,
                              bool bias);
 /* n values and n gates in, n channels out: see MATRIX_GATED. */

@@ -288,11 +288,12 @@ struct unet *unet_load(struct device *dev, const struct checkpoint *cp,
     for (int i = 0; i < levels; i++) {
         int c = config->channels[i];
         int heads = config->depth[i] || i == levels - 1 ? heads_of(config, c) : 1;
-        if (c % LAYERS_GROUPS || heads == 0 || c % heads || c / heads > LAYERS_MAX_HEAD) {
+        if (c % LAYERS_GROUPS || heads == 0 || c % heads || c / heads > LAYERS_MAX_HEAD ||
+            c > LAYERS_MAX_WIDTH) {
             err_set(err, ERR_UNSUPPORTED,
                     "UNet level %d has %d channels: wanted a multiple of %d that the heads divide, "
-                    "a head being at most %d wide",
-                    i, c, LAYERS_GROUPS, LAYERS_MAX_HEAD);
+                    "%d at most, a head being at most %d wide",
+                    i, c, LAYERS_GROUPS, LAYERS_MAX_WIDTH, LAYERS_MAX_HEAD);
             goto fail;
         }
         if (config->depth[i] > MAX_DEPTH || config->mid_depth > MAX_DEPTH) {
@@ -300,6 +301,12 @@ struct unet *unet_load(struct device *dev, const struct checkpoint *cp,
                     MAX_DEPTH);
             goto fail;
         }
+    }
+    if (config->time_dim > LAYERS_MAX_WIDTH || config->label_dim > LAYERS_MAX_WIDTH) {
+        err_set(err, ERR_UNSUPPORTED,
+                "UNet with a time embedding of %d channels and a label of %d: wanted at most %d",
+                config->time_dim, config->label_dim, LAYERS_MAX_WIDTH);
+        goto fail;
     }
     if (mc != config->channels[0] || config->time_dim % 32) {
         err_set(err, ERR_UNSUPPORTED,

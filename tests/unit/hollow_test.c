@@ -10,6 +10,8 @@
 
 #include "engine/compute/hollow.h"
 #include "engine/family/family.h"
+#include "engine/model/layers.h"
+#include "engine/model/unet.h"
 
 struct seen {
     const struct arena *arena;
@@ -106,8 +108,51 @@ static void test_sdxl(void **state)
     device_free(dev);
 }
 
+/* Sizes that a file may name and no device has scratch for. */
+static void test_too_wide(void **state)
+{
+    static const struct unet_config usual = {.in_channels = 4,
+                                             .out_channels = 4,
+                                             .model_channels = 64,
+                                             .time_dim = 32,
+                                             .levels = 1,
+                                             .channels = {64},
+                                             .res_blocks = 1,
+                                             .depth = {1},
+                                             .mid_depth = 1,
+                                             .context_dim = 64,
+                                             .label_dim = 64,
+                                             .head_channels = 64};
+    struct unet_config wide[] = {usual, usual, usual, usual, usual};
+    struct err err;
+    struct device *dev = hollow_new(DTYPE_F32, see, &(struct seen){.arena = NULL}, &err);
+    struct unet *u = unet_load(dev, NULL, &usual, NULL, &err);
+    assert_non_null(u);
+    unet_free(u);
+    wide[0].label_dim = 1 << 17;
+    wide[1].label_dim = LAYERS_MAX_WIDTH + 64;
+    wide[2].time_dim = LAYERS_MAX_WIDTH + 32;
+    wide[3].model_channels = wide[3].channels[0] = LAYERS_MAX_WIDTH + 64;
+    wide[4].context_dim = LAYERS_MAX_K + 1;
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
+        err = (struct err){0};
+        if (unet_load(dev, NULL, &wide[i], NULL, &err) || err.code != ERR_UNSUPPORTED)
+            fail_msg("case %zu: got %s \"%s\"", i, err_name(err.code), err.msg);
+    }
+    /* Whatever the network. */
+    struct loader l = {.dev = dev, .err = &err};
+    matrix_free(layers_linear(&l, "mlp.", "fc2", 64, LAYERS_MAX_K, true));
+    assert_false(l.failed);
+    assert_null(layers_linear(&l, "mlp.", "fc2", 64, LAYERS_MAX_K + 1, true));
+    assert_true(l.failed && err.code == ERR_UNSUPPORTED);
+    assert_string_equal(err.msg,
+                        "mlp.fc2.weight: wanted 1..32768 channels to take in, found 32769");
+    device_free(dev);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sd1), cmocka_unit_test(test_sdxl)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sd1), cmocka_unit_test(test_sdxl),
+                                       cmocka_unit_test(test_too_wide)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

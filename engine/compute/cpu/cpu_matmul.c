@@ -23,6 +23,7 @@
 #define BLOCK_COLS 64    /* columns a kernel call: two panels, so that a gate meets its value */
 #define BLOCK_ROWS 512   /* pixels a task: the more, the fewer times weights are read */
 #define CHUNK_K 6144     /* k times taps a chunk: BLOCK_COLS of BF16 are 768 KiB; of int8 twice */
+#define MAX_TAPS 9       /* or pieces, of which a k of 8 CHUNK_K has no more */
 #define TASKS_A_THREAD 8 /* at least, so that threads end together */
 
 struct cpu_matrix {
@@ -217,6 +218,7 @@ struct matrix *cpu_matmul_new(struct device *dev, enum matrix_kind kind, int k,
     m->chunk = most / (m->pack_k * taps / cut);
     m->chunk = m->chunk < 1 ? 1 : m->chunk > cut ? cut : m->chunk;
     m->chunks = (cut + m->chunk - 1) / m->chunk;
+    assert(cut <= MAX_TAPS);
     m->cut = cut;
     m->w_panel = (size_t)taps * (size_t)m->pack_k * PANEL;
     m->mapped = (size_t)m->phases * (size_t)m->panels * m->w_panel * dtype_size(m->dtype);
@@ -267,7 +269,7 @@ struct product {
     size_t pieces;             /* a run */
     const unsigned char *base; /* of x: where the first run's first row reads tap 0 */
     size_t lda;                /* elements of x from row to row */
-    ptrdiff_t tap[9];
+    ptrdiff_t tap[MAX_TAPS];
     size_t row_blocks, pieces_a_block;
     int col_blocks, cols_a_block; /* in columns of the packed matrix */
 };

@@ -1,5 +1,6 @@
 /* cpu_rows.c: the operations that touch every pixel once: activation, resizing, and to and
  * from plain floats. */
+#include <assert.h>
 #include <string.h>
 
 #include "engine/compute/cpu/cpu.h"
@@ -88,6 +89,7 @@ static void from_row(void *ctx, size_t task, int thread)
 void cpu_rows_from_floats(struct ops *o, struct tensor *y, const float *src)
 {
     struct rows r = {.dev = cpu_of(o), .y = y, .src = src};
+    assert((size_t)y->ld <= CPU_SCRATCH / sizeof *src);
     if (y->pad)
         memset(y->data, 0, tensor_bytes(y));
     run_rows(&r, y, from_row);
