@@ -62,6 +62,8 @@ static bool add_targets_of(struct lora *l, const struct raw_tensor *t, const cha
     const char *fused = strstr(name, "in_proj");
     if (strcmp(kind, "unet") == 0 || !fused)
         return add_target(l, t, kind, name, -1);
+    if (t->shape[0] % 3 != 0)
+        return true;
     for (int i = 0; i < 3; i++) {
         char third[KEY_SIZE];
         snprintf(third, sizeof third, "%.*s%s", (int)(fused - name), name, thirds[i]);
@@ -76,6 +78,18 @@ static int by_key(const void *a, const void *b)
     return strcmp(((const struct target *)a)->key, ((const struct target *)b)->key);
 }
 
+/* A matrix or convolution whose numbers can be read. A file may hold more than its model, and there
+ * a tensor without numbers may claim any size, for 0 times that is 0. */
+static bool is_target(const struct raw_tensor *t)
+{
+    if ((t->ndim != 2 && t->ndim != 4) || t->dtype == DTYPE_OTHER)
+        return false;
+    for (int i = 0; i < t->ndim; i++)
+        if (t->shape[i] < 1 || t->shape[i] > CHECKPOINT_SIZE_LIMIT)
+            return false;
+    return true;
+}
+
 static bool list_targets(struct lora *l, const struct checkpoint *cp, struct err *err)
 {
     static const struct {
@@ -88,7 +102,7 @@ static bool list_targets(struct lora *l, const struct checkpoint *cp, struct err
         const struct raw_tensor *t = checkpoint_at(cp, i);
         size_t n = strlen(t->name), end = strlen(".weight");
         char name[KEY_SIZE];
-        if ((t->ndim != 2 && t->ndim != 4) || n < end || n >= sizeof name ||
+        if (!is_target(t) || n < end || n >= sizeof name ||
             strstr(t->name, "embeddings.") || strcmp(t->name + n - end, ".weight") != 0)
             continue;
         for (size_t k = 0; ok && k < sizeof roots / sizeof *roots; k++) {

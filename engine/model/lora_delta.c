@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define MAX_RANK 65536
+#define MAX_SIDE (1u << 20) /* of a weight */
 #define ROWS 16 /* a task */
 
 /* left [rows, rank] right [rank, cols]; `right` alone is a matrix without factors. */
@@ -212,11 +213,21 @@ static bool read_dora(struct lora_delta *d, const struct raw_tensor *const *part
     return (d->dora = floats_of(t, err)) != NULL;
 }
 
+/* Then no product of them, a rank and a float's size wraps, and a part with a dimension of 0 has
+ * not the numbers that are wanted of it. */
+static bool in_range(const struct lora_shape *s)
+{
+    return s->n - 1 < MAX_SIDE && s->k - 1 < MAX_SIDE && s->taps - 1 < MAX_SIDE;
+}
+
 struct lora_delta *lora_delta_new(const struct raw_tensor *const *parts,
                                   const struct lora_shape *shape, struct err *err)
 {
     struct lora_delta *d = calloc(1, sizeof *d);
     bool ok = d || err_set(err, ERR_INTERNAL, "no memory for a LoRA");
+    if (ok && !in_range(shape))
+        ok = err_set(err, ERR_INVALID, "the weight is %zu x %zu x %zu: wanted 1..%zu of each",
+                     shape->n, shape->k, shape->taps, (size_t)MAX_SIDE);
     for (int i = 0; ok && i < LORA_PARTS; i++)
         if (parts[i] && parts[i]->dtype == DTYPE_OTHER)
             ok = err_set(err, ERR_UNSUPPORTED, "wanted F32, F16, BF16 or F8 numbers");

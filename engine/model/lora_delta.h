@@ -53,7 +53,7 @@ struct lora_shape {
 struct lora_delta;
 
 /* `parts` [LORA_PARTS], NULL where the module has none. ERR_INVALID: they do not fit each other or
- * the weight; the message begins with what. Returns owned. */
+ * the weight, or a size of that is not 1..2^20; the message begins with what. Returns owned. */
 struct lora_delta *lora_delta_new(const struct raw_tensor *const *parts,
                                   const struct lora_shape *shape, struct err *err);
 void lora_delta_free(struct lora_delta *d);

@@ -381,16 +381,6 @@ static void test_refusals(void **state)
     model_free(&m);
 }
 
-/* ---- kinds that PEFT does not have, from their definition ---- */
-
-/* Numbers that differ. */
-static float *numbers(float *at, size_t n, unsigned seed)
-{
-    for (size_t i = 0; i < n; i++)
-        at[i] = (float)((i * 7919 + seed * 104729) % 31) / 16 - 1;
-    return at;
-}
-
 static struct raw_tensor tensor_of(const float *data, int ndim, size_t a, size_t b, size_t h,
                                    size_t w)
 {
@@ -399,6 +389,69 @@ static struct raw_tensor tensor_of(const float *data, int ndim, size_t a, size_t
                                .shape = {a, b, h, w},
                                .data = data,
                                .bytes = a * b * h * w * sizeof *data};
+}
+
+/* The model's file may hold more than the model, with sizes whose product wraps: none of that is
+ * changed, whatever the LoRA claims to bring. */
+static void test_targets(void **state)
+{
+    static const char *const targets[][2] = {{"[0,9007199254740992]", "F16"},
+                                             {"[9007199254740992,0]", "F32"},
+                                             {"[2097152,2048]", "I4"},
+                                             {"[8,8]", "I4"},
+                                             {"[0,0,4294967296,4294967296]", "F16"}};
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+        struct err err;
+        char header[256];
+        unsigned char bytes[264] = {0};
+        int n = snprintf(header, sizeof header,
+                         "{\"model.diffusion_model.evil.weight\":{\"dtype\":\"%s\",\"shape\":%s,"
+                         "\"data_offsets\":[0,0]}}",
+                         targets[i][1], targets[i][0]);
+        memcpy(bytes, (uint64_t[]){(uint64_t)n}, 8); /* little-endian, as our machines are */
+        memcpy(bytes + 8, header, (size_t)n);
+        struct checkpoint *cp = checkpoint_open_memory(bytes, 8 + (size_t)n, &err);
+        if (!cp)
+            fail_msg("%s", err.msg);
+        struct file f = file_new("");
+        add_zeros(&f, "lora_unet_evil.lora_up.weight", "0,2048", 0);
+        add_zeros(&f, "lora_unet_evil.lora_down.weight", "2048,0", 0);
+        struct raw_tensor mid = {
+            .dtype = DTYPE_F32, .data = calloc(2048 * 2048, 4), .bytes = 2048 * 2048 * 4};
+        file_add(&f, "lora_unet_evil.lora_mid.weight", "2048,2048", -1, &mid);
+        free((void *)mid.data);
+        int fd = file_fd(&f);
+        assert_null(lora_open(fd, "evil", cp, &err));
+        if (!strstr(err.msg, "of its 1 parts"))
+            fail_msg("case %zu: %s", i, err.msg);
+        close(fd);
+        checkpoint_free(cp);
+    }
+}
+
+/* The same of a change by itself. */
+static void test_sizes(void **state)
+{
+    static const struct lora_shape shapes[] = {
+        {0, 4, 1}, {4, 0, 1}, {4, 4, 0}, {4, (size_t)1 << 53, 1}, {(size_t)1 << 62, 4, 1}};
+    float numbers[16] = {0};
+    struct raw_tensor diff = tensor_of(numbers, 2, 4, 4, 1, 1);
+    const struct raw_tensor *parts[LORA_PARTS] = {[LORA_DIFF] = &diff};
+    struct err err;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        assert_null(lora_delta_new(parts, &shapes[i], &err));
+        assert_non_null(strstr(err.msg, "wanted 1..1048576 of each"));
+    }
+}
+
+/* ---- kinds that PEFT does not have, from their definition ---- */
+
+/* Numbers that differ. */
+static float *numbers(float *at, size_t n, unsigned seed)
+{
+    for (size_t i = 0; i < n; i++)
+        at[i] = (float)((i * 7919 + seed * 104729) % 31) / 16 - 1;
+    return at;
 }
 
 /* LoCon with a tensor in the middle: up (mid (down x)). */
@@ -475,6 +528,7 @@ int main(void)
         cmocka_unit_test(test_kinds),   cmocka_unit_test(test_strengths),
         cmocka_unit_test(test_exact),   cmocka_unit_test(test_names),
         cmocka_unit_test(test_layouts), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_targets), cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_middle),  cmocka_unit_test(test_dora_columns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
