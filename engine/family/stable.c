@@ -189,7 +189,8 @@ bool stable_merge(struct family_model *m, const struct pictor_lora *loras, size_
     struct stable *s = (struct stable *)m;
     struct lora *open[PICTOR_LORAS_MAX] = {NULL};
     struct lora_use uses[PICTOR_LORAS_MAX];
-    bool ok = true;
+    bool ok = count <= PICTOR_LORAS_MAX || err_set(err, ERR_INVALID, "%zu LoRAs: wanted at most %d",
+                                                   count, PICTOR_LORAS_MAX);
     for (size_t i = 0; ok && i < count; i++) {
         ok = (open[i] = lora_open(loras[i].fd, loras[i].name, s->cp, err)) != NULL;
         uses[i] = (struct lora_use){open[i], loras[i].unet, loras[i].text};
@@ -199,7 +200,7 @@ bool stable_merge(struct family_model *m, const struct pictor_lora *loras, size_
     else
         weights_merge(&s->weights, s->dev, s->cp, NULL, 0, NULL);
     conditioning_forget(s->conditioning);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < PICTOR_LORAS_MAX; i++)
         lora_free(open[i]);
     return ok;
 }

@@ -159,8 +159,6 @@ bool pictor_model_merge(struct pictor_model *m, const struct pictor_lora *loras,
                         struct err *err)
 {
     const struct family *family = m->family->family;
-    if (count > PICTOR_LORAS_MAX)
-        return err_set(err, ERR_INVALID, "%zu LoRAs: wanted at most %d", count, PICTOR_LORAS_MAX);
     if (!family->merge)
         return count == 0 || err_set(err, ERR_UNSUPPORTED, "a model of the family %s takes no LoRA",
                                      family->name);

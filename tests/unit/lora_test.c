@@ -378,6 +378,12 @@ static void test_refusals(void **state)
     /* The model has none then, not what it had before. */
     answer(&m.f, m.sdxl, after);
     assert_memory_equal(before, after, sizeof after);
+    struct pictor_lora many[PICTOR_LORAS_MAX + 1] = {{0}};
+    merge_one(&m.f, "kohya", 1, 1);
+    assert_false(m.f.m->family->merge(m.f.m, many, PICTOR_LORAS_MAX + 1, &err));
+    assert_string_equal(err.msg, "17 LoRAs: wanted at most 16");
+    answer(&m.f, m.sdxl, after);
+    assert_memory_equal(before, after, sizeof after);
     model_free(&m);
 }
 
