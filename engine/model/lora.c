@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/log.h"
 #include "engine/io/safetensors.h"
 #include "engine/model/clip.h"
 
@@ -31,7 +32,8 @@ struct lora {
     struct target *targets; /* in order of key */
     struct module *modules; /* those with a target, in order of the target's tensor */
     size_t target_count, module_count;
-    int left;
+    size_t left;
+    char *first_left; /* its name, NULL when there is none */
 };
 
 /* ---- keys of the checkpoint ---- */
@@ -84,6 +86,8 @@ static bool is_target(const struct raw_tensor *t)
 {
     if ((t->ndim != 2 && t->ndim != 4) || t->dtype == DTYPE_OTHER)
         return false;
+    if (strstr(t->name, "embeddings.") || strstr(t->name, "text_projection"))
+        return false; /* not among `struct weights`, which are merged */
     for (int i = 0; i < t->ndim; i++)
         if (t->shape[i] < 1 || t->shape[i] > CHECKPOINT_SIZE_LIMIT)
             return false;
@@ -103,7 +107,7 @@ static bool list_targets(struct lora *l, const struct checkpoint *cp, struct err
         size_t n = strlen(t->name), end = strlen(".weight");
         char name[KEY_SIZE];
         if (!is_target(t) || n < end || n >= sizeof name ||
-            strstr(t->name, "embeddings.") || strcmp(t->name + n - end, ".weight") != 0)
+            strcmp(t->name + n - end, ".weight") != 0)
             continue;
         for (size_t k = 0; ok && k < sizeof roots / sizeof *roots; k++) {
             size_t root = strlen(roots[k].root);
@@ -366,19 +370,32 @@ static bool match_modules(struct lora *l, const struct checkpoint *cp, struct er
                 ok = err_set(err, why.code, "%s: %s", show(shown, sizeof shown, m.key), why.msg);
             lora_delta_free(d);
             l->modules[kept++] = m;
-        } else {
+        } else if (l->first_left) {
             free(m.key);
+        } else {
+            l->first_left = m.key;
         }
     }
     l->module_count = kept;
-    l->left = (int)(count - kept);
+    l->left = count - kept;
     if (!ok)
         return false;
     qsort(l->modules, kept, sizeof *l->modules, by_target);
-    return kept > 0 || err_set(err, ERR_INVALID,
-                               "none of its %zu parts changes a weight of this model (is it for "
-                               "another kind?)",
-                               count);
+    /* Families share names, and the sizes of some weights. */
+    return (kept > 0 && kept >= l->left) ||
+           err_set(err, ERR_INVALID,
+                   "%zu of its %zu parts change a weight of this model, wanted half of them or "
+                   "more (is it for another kind?)",
+                   kept, count);
+}
+
+static void log_left(const struct lora *l, const char *name)
+{
+    char lora[96], first[2 * KEY_SIZE];
+    if (l->left)
+        log_event(LOG_WARN, "lora_left", "name=%s parts=%zu merged=%zu first_left=%s",
+                  log_quote(lora, sizeof lora, name), l->left, l->module_count,
+                  log_quote(first, sizeof first, l->first_left));
 }
 
 struct lora *lora_open(int fd, const char *name, const struct checkpoint *cp, struct err *err)
@@ -389,8 +406,10 @@ struct lora *lora_open(int fd, const char *name, const struct checkpoint *cp, st
         return NULL;
     }
     if ((l->st = safetensors_open_fd(fd, NULL, err)) && list_targets(l, cp, err) &&
-        list_modules(l, err) && match_modules(l, cp, err))
+        list_modules(l, err) && match_modules(l, cp, err)) {
+        log_left(l, name);
         return l;
+    }
     struct err why = *err;
     err_set(err, why.code, "LoRA %s: %s", name, why.msg);
     lora_free(l);
@@ -407,18 +426,9 @@ void lora_free(struct lora *l)
         free(l->modules[i].key);
     free(l->targets);
     free(l->modules);
+    free(l->first_left);
     safetensors_close(l->st);
     free(l);
-}
-
-int lora_modules(const struct lora *l)
-{
-    return (int)l->module_count;
-}
-
-int lora_left(const struct lora *l)
-{
-    return l->left;
 }
 
 /* ---- adding ---- */

@@ -12,14 +12,12 @@
 struct lora;
 
 /* Reads the file and finds its modules' weights in `cp`, which must outlive the result, as the
- * descriptor need not. A module that this model has no weight for (of a text encoder that it lacks)
- * is left out; that none is left, a kind that is not known, or factors that do not fit the weight
- * are ERR_INVALID or ERR_UNSUPPORTED. Returns owned. */
+ * descriptor need not. Modules that this model has no weight for (of a text encoder that it lacks),
+ * or none that is merged (a text encoder's text_projection), are left out, and the log says how
+ * many. That they are more than the others, a kind that is not known, or factors that do not fit
+ * the weight are ERR_INVALID or ERR_UNSUPPORTED. Returns owned. */
 struct lora *lora_open(int fd, const char *name, const struct checkpoint *cp, struct err *err);
 void lora_free(struct lora *l);
-
-int lora_modules(const struct lora *l); /* that change a weight */
-int lora_left(const struct lora *l);    /* that were left out */
 
 /* A LoRA and how much of it, in the UNet and in text encoders. */
 struct lora_use {

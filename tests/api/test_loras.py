@@ -120,7 +120,7 @@ def test_unknown_names_are_said_and_negative_prompts_are_text(api):
     ("<lora:style:1e9>", "wanted a strength of -100..100"),
     ("<lora:style:0.1>" * 17, "more than 16 LoRAs"),
     ("<lora:broken:1>", "LoRA broken: "),
-    ("<lora:other:1>", "LoRA other: none of its"),
+    ("<lora:other:1>", "LoRA other: 0 of its"),
 ])
 def test_errors(api, tag, says):
     answer = api.request("POST", "txt2img", json={**TINY, "prompt": "a red circle" + tag})

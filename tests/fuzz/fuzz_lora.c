@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "engine/base/log.h"
 #include "engine/model/lora.h"
 
 #define MODEL "tests/golden/tiny/tiny-ldm.safetensors"
@@ -39,7 +40,7 @@ static void merge(const struct lora *l)
         free(w);
         changed++;
     }
-    require(changed > 0 && lora_modules(l) > 0 && lora_left(l) >= 0);
+    require(changed > 0);
 }
 
 static void check(const void *data, size_t size)
@@ -66,6 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         cp = checkpoint_open(MODEL, &err);
         dev = device_new(&options, &err);
         require(cp && dev);
+        log_set_level(LOG_ERROR); /* not of each that fits in part */
     }
     check(data, size);
     if (size <= HEADER_ROOM) {

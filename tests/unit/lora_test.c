@@ -10,10 +10,12 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "engine/model/clip.h"
 #include "engine/model/lora.h"
 #include "tests/unit/golden_sdxl.h"
 
 #define LORA "tests/golden/lora/"
+#define MODULE "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
 #define ANSWER (2 * 4 * 8 * 8) /* numbers of the network's answer */
 
 static int open_fd(const char *path)
@@ -193,6 +195,26 @@ static void add_zeros(struct file *f, const char *name, const char *shape, size_
     file_add(f, name, shape, -1, &t);
 }
 
+/* Opens the file as a LoRA; `log` [LOG_ROOM] is what that logged. */
+#define LOG_ROOM 1024
+static struct lora *open_logged(struct file *f, const struct checkpoint *cp, char *log,
+                                struct err *err)
+{
+    int ends[2], saved = dup(STDERR_FILENO), fd = file_fd(f);
+    assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
+    fflush(stderr);
+    dup2(ends[1], STDERR_FILENO);
+    struct lora *l = lora_open(fd, "partly", cp, err);
+    dup2(saved, STDERR_FILENO);
+    ssize_t n = read(ends[0], log, LOG_ROOM - 1);
+    log[n > 0 ? n : 0] = '\0';
+    close(ends[0]);
+    close(ends[1]);
+    close(saved);
+    close(fd);
+    return l;
+}
+
 /* An up and a down weight of rank 1 for a weight of this shape; false: it is no matrix. */
 static bool add_module(struct file *f, const char *module, const char *down, const char *up,
                        const char *shape)
@@ -222,7 +244,7 @@ static void flat(char *s)
  * found in the model's single file. `thirds`: the list has a fifth column. */
 static void check_names(const struct checkpoint *cp, const char *list, bool thirds, bool kohya)
 {
-    char where[64], name[160], ldm[160], shape[32], third[8], module[256];
+    char where[64], name[160], ldm[160], shape[32], third[8], module[256], log[LOG_ROOM];
     struct file f = file_new("");
     struct err err;
     int count = 0;
@@ -245,14 +267,11 @@ static void check_names(const struct checkpoint *cp, const char *list, bool thir
     }
     fclose(names);
     assert_true(count > 50);
-    int fd = file_fd(&f);
-    struct lora *l = lora_open(fd, "all", cp, &err);
+    struct lora *l = open_logged(&f, cp, log, &err);
     if (!l)
         fail_msg("%s", err.msg);
-    assert_int_equal(lora_left(l), 0);
-    assert_int_equal(lora_modules(l), count);
+    assert_string_equal(log, ""); /* none was left */
     lora_free(l);
-    close(fd);
 }
 
 static void test_names(void **state)
@@ -288,6 +307,7 @@ static void test_layouts(void **state)
          "lora_linear_layer.up"},
         {"text_encoder.encoder.layers.0.self_attn.q_proj", "lora_A", "lora_B"},
         {"lora_te1_text_model_encoder_layers_0_self_attn_q_proj", "lora_down", "lora_up"}};
+    char log[LOG_ROOM];
     struct err err;
     struct checkpoint *cp = checkpoint_open(TINY, &err);
     assert_non_null(cp);
@@ -296,21 +316,81 @@ static void test_layouts(void **state)
         add_module(&f, modules[i][0], modules[i][1], modules[i][2], "64,64");
         add_module(&f, "lora_te2_text_model_encoder_layers_0_mlp_fc1", "lora_down", "lora_up",
                    "64,64");
-        int fd = file_fd(&f);
-        struct lora *l = lora_open(fd, modules[i][0], cp, &err);
+        struct lora *l = open_logged(&f, cp, log, &err);
         if (!l)
-            fail_msg("%s", err.msg);
-        assert_int_equal(lora_modules(l), 1);
-        assert_int_equal(lora_left(l), 1);
+            fail_msg("%s: %s", modules[i][0], err.msg);
+        assert_non_null(strstr(log, "parts=1 merged=1 first_left=lora_te2_"));
         lora_free(l);
-        close(fd);
     }
     checkpoint_free(cp);
 }
 
-/* ---- refusals ---- */
+/* Opens a LoRA of `count` modules for weights of 64 x 64. */
+static struct lora *open_modules(const struct checkpoint *cp, const char *const *modules,
+                                 size_t count, char *log, struct err *err)
+{
+    struct file f = file_new("");
+    for (size_t i = 0; i < count; i++)
+        add_module(&f, modules[i], "lora_down", "lora_up", "64,64");
+    return open_logged(&f, cp, log, err);
+}
 
-#define MODULE "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
+/* Parts that are not merged are said: the first by its name. When they are most of them, the LoRA
+ * is for another kind of model. */
+static void test_left(void **state)
+{
+    static const char *const modules[] = {
+        MODULE, "lora_te_text_model_encoder_layers_0_self_attn_q_proj", "lora_te2_text_projection",
+        "lora_te2_text_model_encoder_layers_0_mlp_fc1", "lora_unet_nowhere"};
+    char log[LOG_ROOM];
+    struct err err;
+    struct checkpoint *cp = checkpoint_open(TINY, &err);
+    assert_non_null(cp);
+    lora_free(open_modules(cp, modules, 2, log, &err));
+    assert_string_equal(log, "");
+    lora_free(open_modules(cp, modules, 4, log, &err));
+    assert_non_null(strstr(log, "level=warn event=lora_left name=partly parts=2 merged=2 "
+                                "first_left=lora_te2_text_model_encoder_layers_0_mlp_fc1\n"));
+    assert_null(open_modules(cp, modules, 5, log, &err));
+    assert_string_equal(log, "");
+    assert_int_equal(err.code, ERR_INVALID);
+    assert_non_null(strstr(err.msg, "2 of its 5 parts change a weight of this model"));
+    checkpoint_free(cp);
+}
+
+/* What a text encoder's pooled state is multiplied by is not merged, and so not counted, whether
+ * the model has it or not. */
+static void test_text_projection(void **state)
+{
+    static const char *const spellings[] = {
+        "lora_te2_text_projection", "text_encoder_2.text_projection",
+        "lora_te2_text_model_text_projection"};
+    static float zeros[64 * 64];
+    struct raw_tensor t = {.dtype = DTYPE_F32, .data = zeros, .bytes = sizeof zeros};
+    for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
+        const char *const modules[] = {"lora_te2_text_model_encoder_layers_0_mlp_fc1",
+                                       spellings[i]};
+        char log[LOG_ROOM], wanted[160];
+        struct err err;
+        size_t size;
+        struct file f = file_new("");
+        file_add(&f, CLIP_SECOND "text_projection.weight", "64,64", -1, &t);
+        file_add(&f, CLIP_SECOND "text_model.text_projection.weight", "64,64", -1, &t);
+        file_add(&f, CLIP_SECOND "text_model.encoder.layers.0.mlp.fc1.weight", "64,64", -1, &t);
+        unsigned char *bytes = file_bytes(&f, &size);
+        struct checkpoint *cp = checkpoint_open_memory(bytes, size, &err);
+        assert_non_null(cp);
+        struct lora *l = open_modules(cp, modules, 2, log, &err);
+        assert_non_null(l);
+        snprintf(wanted, sizeof wanted, "parts=1 merged=1 first_left=%s\n", spellings[i]);
+        assert_non_null(strstr(log, wanted));
+        lora_free(l);
+        checkpoint_free(cp);
+        free(bytes);
+    }
+}
+
+/* ---- refusals ---- */
 
 static void test_refusals(void **state)
 {
@@ -326,7 +406,7 @@ static void test_refusals(void **state)
          {"1,64", "64,1"},
          {64, 64},
          ERR_INVALID,
-         "none of its 1 parts changes a weight of this model"},
+         "0 of its 1 parts change a weight of this model"},
         {{MODULE ".lora_down.weight"}, {"1,64"}, {64}, ERR_INVALID, "both an up and a down weight"},
         {{MODULE ".lora_down.weight", MODULE ".lora_up.weight"},
          {"1,63", "64,1"},
@@ -535,6 +615,7 @@ int main(void)
         cmocka_unit_test(test_exact),   cmocka_unit_test(test_names),
         cmocka_unit_test(test_layouts), cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_targets), cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_left),    cmocka_unit_test(test_text_projection),
         cmocka_unit_test(test_middle),  cmocka_unit_test(test_dora_columns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
