@@ -1,7 +1,6 @@
 /* family_sd2.c: Stable Diffusion 2.x: the text encoder is OpenCLIP's ViT-H, read before its last
  * layer; heads are 64 wide; the models for 768x768 predict v. */
 #include <math.h>
-#include <string.h>
 
 #include "engine/family/stable.h"
 
@@ -32,18 +31,9 @@ static double spread(const struct raw_tensor *t)
     return sqrt(fmax(0, squares / (double)n - sum / (double)n * (sum / (double)n)));
 }
 
-/* A folder says it, some files do, in their metadata or by a tensor of that name; of others the
- * biases in the last block's transformer tell. */
-static bool predicts_v(const struct checkpoint *cp, const struct unet_config *unet)
+/* The biases in the last block's transformer tell. */
+static bool looks_like_v(const struct checkpoint *cp, const struct unet_config *unet)
 {
-    const char *folder = checkpoint_scheduler(cp, "prediction_type");
-    const char *file = checkpoint_metadata(cp, "modelspec.prediction_type");
-    if (checkpoint_find(cp, "v_pred"))
-        return true;
-    if (folder)
-        return strcmp(folder, "v_prediction") == 0;
-    if (file)
-        return strcmp(file, "v") == 0;
     const struct raw_tensor *bias = checkpoint_findf(
         cp, "model.diffusion_model.output_blocks.%d.1.transformer_blocks.0.norm1.bias",
         unet->levels * (unet->res_blocks + 1) - 1);
@@ -61,7 +51,8 @@ static bool read_config(const struct checkpoint *cp, struct stable_config *c, st
     c->vae.scale = 0.18215f;
     /* A folder's text encoder ends with the layer that is read. */
     c->skip[0] = c->clip[0].fused ? 2 : 1;
-    c->prediction = predicts_v(cp, &c->unet) ? SCHEDULE_V : SCHEDULE_NOISE;
+    if (!stable_says_prediction(cp, &c->prediction))
+        c->prediction = looks_like_v(cp, &c->unet) ? SCHEDULE_V : SCHEDULE_NOISE;
     return stable_check_layers(c, err);
 }
 

@@ -1,8 +1,6 @@
 /* family_sdxl.c: Stable Diffusion XL (Podell et al. 2023) and its refiner. SDXL reads a prompt by
  * OpenAI's ViT-L and OpenCLIP's ViT-bigG, the refiner by the latter alone, both before their last
  * layer; the UNet is told the picture's size besides (the refiner: how beautiful it is). */
-#include <string.h>
-
 #include "engine/family/stable.h"
 #include "engine/text/tokenizer.h"
 
@@ -21,15 +19,6 @@ static bool is_base(const struct checkpoint *cp)
 static bool is_refiner(const struct checkpoint *cp)
 {
     return has_label(cp) && !checkpoint_has(cp, CLIP_FIRST);
-}
-
-/* A folder says it, files do in their metadata or by a tensor of that name. */
-static bool predicts_v(const struct checkpoint *cp)
-{
-    const char *folder = checkpoint_scheduler(cp, "prediction_type");
-    const char *file = checkpoint_metadata(cp, "modelspec.prediction_type");
-    return checkpoint_find(cp, "v_pred") || (folder && strcmp(folder, "v_prediction") == 0) ||
-           (file && strcmp(file, "v") == 0);
 }
 
 static bool read_config(const struct checkpoint *cp, struct stable_config *c, struct err *err)
@@ -51,7 +40,8 @@ static bool read_config(const struct checkpoint *cp, struct stable_config *c, st
     c->vae.scale = 0.13025f;
     c->zero_empty = true;
     c->sdxl = true;
-    c->prediction = predicts_v(cp) ? SCHEDULE_V : SCHEDULE_NOISE;
+    if (!stable_says_prediction(cp, &c->prediction))
+        c->prediction = SCHEDULE_NOISE;
     c->zero_terminal =
         checkpoint_find(cp, "ztsnr") || checkpoint_scheduler_is(cp, "rescale_betas_zero_snr");
     return stable_check_layers(c, err);

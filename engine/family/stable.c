@@ -97,6 +97,16 @@ bool stable_check_layers(const struct stable_config *c, struct err *err)
     return true;
 }
 
+bool stable_says_prediction(const struct checkpoint *cp, enum schedule_prediction *out)
+{
+    const char *folder = checkpoint_scheduler(cp, "prediction_type");
+    const char *file = checkpoint_metadata(cp, "modelspec.prediction_type");
+    bool v = checkpoint_find(cp, "v_pred") ||
+             (folder ? strcmp(folder, "v_prediction") == 0 : file && strcmp(file, "v") == 0);
+    *out = v ? SCHEDULE_V : SCHEDULE_NOISE;
+    return v || folder || file;
+}
+
 struct family_facts stable_facts(const struct stable_config *c)
 {
     /* For the autoencoder that all published SD 1.x and 2.x models share, and for SDXL's, fitted on

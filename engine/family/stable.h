@@ -46,6 +46,10 @@ bool stable_read(const struct checkpoint *cp, const char *name, const char *cons
 /* Whether the text encoders have the layers that `skip` says are read. */
 bool stable_check_layers(const struct stable_config *config, struct err *err);
 
+/* What the checkpoint says its network predicts: by a tensor "v_pred", else in a folder's scheduler,
+ * else in the file's metadata; false: nowhere. */
+bool stable_says_prediction(const struct checkpoint *cp, enum schedule_prediction *out);
+
 /* The facts that follow from the configuration; not those of family_describe. */
 struct family_facts stable_facts(const struct stable_config *config);
 

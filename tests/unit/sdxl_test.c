@@ -42,14 +42,15 @@ static void write_text(const char *dir, const char *text)
     assert_int_equal(fclose(f), 0);
 }
 
-/* The diffusers folder, at `dir`, which exists. */
+/* The diffusers folder, at `dir`, which exists. Its UNet's metadata say v, for the scheduler's file
+ * to overrule. */
 static void write_folder(const char *dir)
 {
     struct safetensors *tiny = open_file(TINY), *sdxl = open_file(SDXL "weights.safetensors");
     char path[512], where[64], name[160], ldm[160], shape[32], third[8];
     struct file files[4];
     for (int i = 0; i < 4; i++)
-        files[i] = file_new("");
+        files[i] = file_new(i ? "" : "\"modelspec.prediction_type\":\"v\"");
     FILE *names = fopen(SDXL "names.tsv", "r");
     assert_non_null(names);
     while (fscanf(names, "%63s %159s %159s %31s %7s", where, name, ldm, shape, third) == 5) {
