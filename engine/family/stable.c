@@ -218,10 +218,14 @@ bool stable_merge(struct family_model *m, const struct pictor_lora *loras, size_
 void stable_schedule(const struct family_model *m, int width, int height, int steps,
                      struct schedule *out)
 {
+    /* Align Your Steps (Sabour et al. 2024) for SDXL. */
+    static const double aligned[SCHEDULE_ALIGNED] = {14.615, 6.315, 3.771, 2.181, 1.342, 0.862,
+                                                     0.555,  0.380, 0.234, 0.113, 0.029};
     const struct stable_config *c = &stable_of(m)->config;
     schedule_init(out, STABLE_BETA_START, STABLE_BETA_END);
     out->prediction = c->prediction;
-    out->sdxl = c->sdxl;
+    if (c->sdxl)
+        out->aligned = aligned;
     if (c->zero_terminal)
         schedule_zero_terminal(out);
 }

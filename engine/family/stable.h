@@ -27,7 +27,7 @@ struct stable_config {
     bool zero_empty; /* an empty negative prompt is zeros, not what encoders make of it */
     enum schedule_prediction prediction;
     bool zero_terminal; /* see schedule_zero_terminal */
-    bool sdxl;          /* as schedule.h has it */
+    bool sdxl;          /* figures that were fitted to SDXL: of previews, and Align Your Steps */
     /* Composing small: see compose.h. */
     int compose_side;
     double detail_strength;
@@ -46,8 +46,8 @@ bool stable_read(const struct checkpoint *cp, const char *name, const char *cons
 /* Whether the text encoders have the layers that `skip` says are read. */
 bool stable_check_layers(const struct stable_config *config, struct err *err);
 
-/* What the checkpoint says its network predicts: by a tensor "v_pred", else in a folder's scheduler,
- * else in the file's metadata; false: nowhere. */
+/* What the checkpoint says that its network predicts: by a tensor "v_pred", else in a folder's
+ * scheduler, else in the file's metadata; false: nowhere. */
 bool stable_says_prediction(const struct checkpoint *cp, enum schedule_prediction *out);
 
 /* The facts that follow from the configuration; not those of family_describe. */

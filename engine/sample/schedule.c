@@ -62,6 +62,10 @@ enum schedule_kind schedule_kind_of(const struct pictor_scheduler_info *info)
     return (enum schedule_kind)(info - infos);
 }
 
+/* Sabour et al. 2024, "Align your steps". */
+static const double aligned[SCHEDULE_ALIGNED] = {14.615, 6.475, 3.861, 2.697, 1.886, 1.396,
+                                                 0.963,  0.652, 0.399, 0.152, 0.029};
+
 #define FLOW_MOST 1e6 /* sigma where a flow model's latent is all noise */
 
 /* Noise of a flow model's latent, 0..1, and of the sampler's. */
@@ -85,7 +89,7 @@ static void set_level(struct schedule *s, int t, float ac)
 void schedule_init(struct schedule *s, double beta_start, double beta_end)
 {
     s->prediction = SCHEDULE_NOISE;
-    s->sdxl = false;
+    s->aligned = aligned;
     double a = sqrt(beta_start), b = sqrt(beta_end), product = 1;
     for (int t = 0; t < SCHEDULE_LEVELS; t++) {
         double root = a + (b - a) * t / LAST;
@@ -108,7 +112,7 @@ void schedule_zero_terminal(struct schedule *s)
 void schedule_init_flow(struct schedule *s, double shift)
 {
     s->prediction = SCHEDULE_VELOCITY;
-    s->sdxl = false;
+    s->aligned = aligned;
     for (int i = 0; i < SCHEDULE_LEVELS; i++) {
         double t = (i + 1) / (double)SCHEDULE_LEVELS;
         double sigma = sigma_of_flow(shift * t / (1 + (shift - 1) * t));
@@ -171,16 +175,11 @@ static double ramp(double a, double b, int i, int n)
     return n > 1 ? a + (b - a) * i / (n - 1) : a;
 }
 
-/* Sabour et al. 2024, "Align your steps", the ten-step tables for SD 1.5 and SDXL, log-linear in
- * between. */
-static double align_your_steps(bool sdxl, int i, int n)
+/* Log-linear between the table's. */
+static double align_your_steps(const double *table, int i, int n)
 {
-    static const double tables[2][11] = {
-        {14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029},
-        {14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029}};
-    const double *table = tables[sdxl];
-    double at = ramp(0, 10, i, n);
-    int low = at < 10 ? (int)at : 9;
+    double at = ramp(0, SCHEDULE_ALIGNED - 1, i, n);
+    int low = at < SCHEDULE_ALIGNED - 1 ? (int)at : SCHEDULE_ALIGNED - 2;
     double w = at - low;
     return exp((1 - w) * log(table[low]) + w * log(table[low + 1]));
 }
@@ -278,7 +277,7 @@ double *schedule_sigmas(const struct schedule *s, enum schedule_kind kind, int s
             out[i] = tan(ramp(atan(hi), atan(lo), i, n + 1));
             break;
         case SCHEDULE_ALIGN_YOUR_STEPS:
-            out[i] = align_your_steps(s->sdxl, i, n);
+            out[i] = align_your_steps(s->aligned, i, n);
             break;
         case SCHEDULE_SIMPLE: /* more steps than levels repeat the lowest */
             out[i] = s->sigmas[LAST - (int)((double)i * SCHEDULE_LEVELS / n)];

@@ -15,12 +15,11 @@
 #ifndef PICTOR_ENGINE_SAMPLE_SCHEDULE_H
 #define PICTOR_ENGINE_SAMPLE_SCHEDULE_H
 
-#include <stdbool.h>
-
 #include "engine/base/err.h"
 #include "engine/pictor.h"
 
 #define SCHEDULE_LEVELS 1000
+#define SCHEDULE_ALIGNED 11
 
 /* What a network says. */
 enum schedule_prediction {
@@ -34,7 +33,9 @@ struct schedule {
     float alphas_cumprod[SCHEDULE_LEVELS];
     float sigmas[SCHEDULE_LEVELS]; /* rising */
     float log_sigmas[SCHEDULE_LEVELS];
-    bool sdxl; /* Align Your Steps takes the table for SDXL */
+    /* Align Your Steps' sigmas of ten steps, from the most noise to the least, [SCHEDULE_ALIGNED],
+     * borrowed: at first those for SD 1.5, which SD front ends take where there are no others. */
+    const double *aligned;
 };
 
 /* A diffusion model that predicts noise. 0 < beta_start <= beta_end < 1. */

@@ -228,6 +228,20 @@ static void test_single_file(void **state)
     free(bytes);
 }
 
+/* The SD WebUI's ten Align Your Steps for SDXL. */
+static void check_aligned(const struct schedule *s)
+{
+    static const double want[] = {14.615,  5.96340, 3.33897, 1.85505, 1.10233, 0.67496,
+                                  0.43114, 0.26062, 0.12252, 0.029,   0};
+    int count;
+    double *sigmas = schedule_sigmas(s, SCHEDULE_ALIGN_YOUR_STEPS, 10, &count, NULL);
+    assert_non_null(sigmas);
+    assert_int_equal(count, 11);
+    for (int i = 0; i < count; i++)
+        assert_true(fabs(sigmas[i] - want[i]) < 1e-5);
+    free(sigmas);
+}
+
 /* What the schedule of a checkpoint says. */
 static void check_schedule(const struct checkpoint *cp, bool v, bool zero_terminal)
 {
@@ -237,7 +251,7 @@ static void check_schedule(const struct checkpoint *cp, bool v, bool zero_termin
     assert_int_equal(s.prediction, v ? SCHEDULE_V : SCHEDULE_NOISE);
     assert_true(zero_terminal ? s.sigmas[SCHEDULE_LEVELS - 1] > 4500
                               : s.sigmas[SCHEDULE_LEVELS - 1] < 15);
-    assert_true(s.sdxl);
+    check_aligned(&s);
     fixture_free(&f);
 }
 
