@@ -187,11 +187,6 @@ void clip_free(struct clip *c)
     free(c);
 }
 
-int clip_layers(const struct clip *c)
-{
-    return c->layers;
-}
-
 int clip_width(const struct clip *c)
 {
     return c->width;

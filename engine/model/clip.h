@@ -32,7 +32,6 @@ struct clip *clip_load(struct device *dev, const struct checkpoint *cp,
                        const struct clip_config *config, struct weights *weights, struct err *err);
 void clip_free(struct clip *c);
 
-int clip_layers(const struct clip *c);
 int clip_width(const struct clip *c);
 int clip_projection(const struct clip *c);
 
