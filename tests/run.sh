@@ -3,12 +3,12 @@
 #     tests/run.sh BUILD_DIR [unit] [levels] [api] [clients] [web] [chaos] [load]    default: these
 #     tests/run.sh BUILD_DIR long         what takes too long for every day; of `make test-long`
 #     tests/run.sh build/arm64 arm64      unit tests of a cross-compiled build, emulated
-# Parts run one after another (they share two cores at worst); a failed part does not stop the
-# others. The last line counts: "N passed, N failed".
+# Parts run one after another; of a whole run chaos and clients, which wait more than they work, run
+# beside others. A failed part does not stop the others. The last line counts: "N passed, N failed".
 set -u
 build=$1
 shift
-parts=${*:-unit levels api clients web chaos load}
+parts=${*:-beside unit levels api web together load}
 passed=0 failed=0 broken=""
 
 note() { printf '\n=== %s\n' "$*"; }
@@ -30,7 +30,8 @@ count() { # part, status, log
 export no_proxy="127.0.0.1,localhost,::1${no_proxy:+,$no_proxy}"
 export NO_PROXY=$no_proxy
 
-log=$build/tests/log
+log=$build/tests/log.$$
+trap 'rm -f "$log"; kill $(jobs -p) 2>/dev/null' EXIT
 mkdir -p "$build/tests"
 
 emulator=""
@@ -64,9 +65,20 @@ python_ready() {
     fi
 }
 
+said=$build/tests/beside.log
 for part in $parts; do
     note "$part"
     case $part in
+    beside)
+        python_ready
+        "$0" "$build" chaos clients >"$said" 2>&1 &
+        ;;
+    together) # the last line counts; the one before may say what failed
+        wait
+        sed '$d; /^failed:/d' "$said"
+        read -r p _ f _ <<<"$(tail -n 1 "$said")"
+        passed=$((passed + p)) failed=$((failed + f)) broken="$broken$(sed -n 's/^failed://p' "$said")"
+        ;;
     unit)
         for t in "$build"/tests/*_test; do
             cmocka "$(basename "$t")" "$t" X=
@@ -92,6 +104,7 @@ for part in $parts; do
     long)
         python_ready
         CHAOS_KILLS="${CHAOS_KILLS:-600}" python_tests chaos/test_kill.py
+        CHAOS_EVERY=1 python_tests chaos/test_trouble.py
         python_tests long
         LOAD=long python_tests load
         ;;
