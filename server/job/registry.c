@@ -393,14 +393,14 @@ static struct registry_entry *look_up(const struct registry *reg, const char *na
     return model ? find(reg, model) : e;
 }
 
-
-/* By name or alias or "*", what is listed in the models folder now. Returns under the lock. */
+/* By name or alias or "*", what is listed in the models folder now; a file that could not be
+ * painted with may be whole by now. Returns under the lock. */
 static struct registry_entry *find_and_lock(struct registry *reg, const char *name,
                                             struct err *err)
 {
     pthread_mutex_lock(&reg->lock);
     struct registry_entry *e = look_up(reg, name);
-    if (e)
+    if (e && e->model.fault == ERR_NONE)
         return e;
     pthread_mutex_unlock(&reg->lock);
     bool scanned = refresh(reg, true, err);

@@ -9,10 +9,10 @@
  * has the name of its place, and the others are found, too, but not listed.
  *
  * What a file's header says is read in the background, or by who resolves the model first, and read
- * again when the file's size, time or inode changes: what a job is painted with depends on the file
- * alone, not on what a worker has opened by then. The SHA-256 of a file is computed once somebody
- * resolves the model, and kept
- * with the file's size and time. Thread-safe: everything is copied out. */
+ * again when a scan finds another size, time or inode: what a job is painted with depends on the
+ * file alone, not on what a worker has opened by then. The SHA-256 of a file is computed once
+ * somebody resolves the model, and kept with the file's size and time. Thread-safe: everything is
+ * copied out. */
 #ifndef PICTOR_SERVER_REGISTRY_H
 #define PICTOR_SERVER_REGISTRY_H
 
@@ -78,7 +78,8 @@ bool registry_refresh(struct registry *reg, struct err *err);
 #define REGISTRY_AWAIT_MS 10000
 void registry_await(struct registry *reg, int ms);
 
-/* `name` NULL or "": the default model. Unknown names cause a rescan, at most one a second, less
+/* `name` NULL or "": the default model. Unknown names, and those of files that could not be painted
+ * with (one that is being copied is not there yet), cause a rescan, at most one a second, less
  * often where it takes long; then ERR_NOT_FOUND, or ERR_UNAVAILABLE while the models folder cannot
  * be read. A file that cannot be painted with fails with what it is instead; *out is filled then,
  * too. out->name is the name behind the alias: what job_params.model wants. */

@@ -476,6 +476,26 @@ static void header_is_read_again_when_the_file_is_another(void **state)
     registry_free(reg);
 }
 
+/* Nobody asks for a refresh: a copy that was seen half done is a model once it is whole. */
+static void what_could_not_be_painted_with_is_looked_at_again(void **state)
+{
+    struct registry_model m;
+    struct err err;
+    char path[128];
+    put_model("b.safetensors", "");
+    snprintf(path, sizeof path, "%s/models/b.safetensors", root);
+    assert_int_equal(truncate(path, 100000), 0);
+    struct registry *reg = start();
+    assert_false(registry_resolve(reg, "b", &m, &err));
+    assert_int_equal(err.code, ERR_INVALID);
+    put_model("b.safetensors", "");
+    for (int i = 0; i < 6000 && !registry_resolve(reg, "b", &m, &err); i++)
+        usleep(10 * 1000);
+    assert_int_equal(m.fault, ERR_NONE);
+    assert_string_equal(m.architecture, "sd1");
+    registry_free(reg);
+}
+
 static void hash_comes_after_the_first_use(void **state)
 {
     struct registry_model *list, m;
@@ -522,6 +542,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(upstreams_and_aliases, setup, teardown),
         cmocka_unit_test_setup_teardown(star_takes_every_unknown_name, setup, teardown),
         cmocka_unit_test_setup_teardown(default_model, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_could_not_be_painted_with_is_looked_at_again, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(hash_comes_after_the_first_use, setup, teardown),
         cmocka_unit_test_setup_teardown(header_is_known_before_anything_is_opened, setup, teardown),
         cmocka_unit_test_setup_teardown(header_is_read_again_when_the_file_is_another, setup,
