@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "engine/base/log.h"
+#include "engine/io/names.h"
 #include "server/base/json_text.h"
 
 #define ENDING ".safetensors"
@@ -253,25 +254,32 @@ static struct registry_entry *add(struct walk *w, const char *name, size_t lengt
     return e;
 }
 
-/* A folder in the diffusers layout, with the size and time of its parts. */
+/* Adds the files of one part of a model's folder, if it has that. */
+static void measure_part(struct registry_entry *e, int fd, const char *name)
+{
+    int part = openat(fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = part < 0 ? NULL : fdopendir(part);
+    struct dirent *item;
+    struct stat file;
+    while (dir && (item = readdir(dir)))
+        if (fstatat(dirfd(dir), item->d_name, &file, 0) == 0 && S_ISREG(file.st_mode))
+            registry_scan_measure(e, &file);
+    if (dir)
+        closedir(dir);
+    else if (part >= 0)
+        close(part);
+}
+
+/* A folder in the diffusers layout, with the size and time of all that pictor_files_open opens. */
 static bool add_model_folder(struct walk *w, int fd, const char *name, bool linked,
                              const struct stat *st)
 {
-    static const char *const parts[] = {"unet", "vae", "text_encoder"};
+    const char *part;
     struct registry_entry *e = add(w, name, strlen(name), linked, st);
-    for (size_t i = 0; e && i < sizeof parts / sizeof *parts; i++) {
-        int part = openat(fd, parts[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        DIR *dir = part < 0 ? NULL : fdopendir(part);
-        struct dirent *item;
-        struct stat file;
-        while (dir && (item = readdir(dir)))
-            if (fstatat(dirfd(dir), item->d_name, &file, 0) == 0 && S_ISREG(file.st_mode))
-                registry_scan_measure(e, &file);
-        if (dir)
-            closedir(dir);
-        else if (part >= 0)
-            close(part);
-    }
+    for (int i = 0; e && (part = names_folder(i)); i++)
+        measure_part(e, fd, part);
+    if (e)
+        measure_part(e, fd, "scheduler");
     return e || w->err->code == ERR_NONE;
 }
 

@@ -126,6 +126,9 @@ static void files_and_folders(void **state)
     put("sub/c.safetensors", "x");
     put("d/unet/x.safetensors", "12345");
     put("d/vae/y.safetensors", "123");
+    put("d/text_encoder/y.safetensors", "12");
+    put("d/text_encoder_2/y.safetensors", "1234567890");
+    put("d/scheduler/scheduler_config.json", "{}");
     put("d/z.safetensors", "not a model: inside of one");
     put("e.safetensors.part", "x");
     put(".hidden.safetensors", "x");
@@ -148,7 +151,7 @@ static void files_and_folders(void **state)
         assert_string_equal(list[i].name, want[i]);
     assert_int_equal(list[3].size, 7);
     assert_true(list[3].mtime_ms > 0);
-    assert_int_equal(list[4].size, 8);
+    assert_int_equal(list[4].size, 5 + 3 + 2 + 10 + 2); /* a change in any of them is seen */
     assert_string_equal(list[2].ending, ".SafeTensors");
     assert_string_equal(list[4].ending, "");
     for (size_t i = 1; i < count; i++)
