@@ -177,6 +177,15 @@ static bool on_begin(void *ctx, const struct fetch_head *head)
     return true;
 }
 
+/* Whether the name is still that of the file that is open: the pull that held its lock before may
+ * have made a model of it. */
+static bool is_part(const struct pull *p)
+{
+    struct stat named, open;
+    return lstat(p->part, &named) == 0 && fstat(fileno(p->out), &open) == 0 &&
+           named.st_dev == open.st_dev && named.st_ino == open.st_ino;
+}
+
 static bool open_part(struct pull *p, struct err *err)
 {
     int fd = open(p->part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
@@ -185,7 +194,7 @@ static bool open_part(struct pull *p, struct err *err)
             close(fd);
         return err_set(err, ERR_IO, "cannot write %.150s: %s", p->part, strerror(errno));
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 || !is_part(p))
         return err_set(err, ERR_BUSY, "another pull writes %.150s", p->part);
     p->locked = true;
     if (fseeko(p->out, 0, SEEK_END) != 0)
@@ -321,18 +330,25 @@ static bool is_there(const struct pull *p, struct err *err)
                    "--name", hex, wanted);
 }
 
+/* What is sound may still be something else than a model that pictor runs. */
+static bool can_paint(const struct pull *p, struct err *err)
+{
+    struct pictor_model_info info;
+    struct err why;
+    return pictor_model_probe(p->path, &info, &why) ||
+           err_set(err, ERR_UNSUPPORTED, "it is there, but cannot be painted with: %.180s",
+                   why.msg);
+}
+
 static bool keep(struct pull *p, const char *hex, struct err *err)
 {
     const struct pull_source *s = p->source;
-    struct pictor_model_info info;
-    struct err why;
     if (rename(p->part, p->path) != 0)
         return err_set(err, ERR_IO, "cannot rename %.150s: %s", p->part, strerror(errno));
     unlink(p->etag_path);
     printf("%s\nsha256 %s%s\n", p->path, hex, *s->sha256 ? " (as promised)" : "");
-    if (!pictor_model_probe(p->path, &info, &why))
-        return err_set(err, ERR_UNSUPPORTED, "it is there, but cannot be painted with: %.180s",
-                       why.msg);
+    if (!can_paint(p, err))
+        return false;
     printf("model %.*s\n", (int)(strlen(s->name) - sizeof PULL_SOURCE_ENDING + 1), s->name);
     return true;
 }
@@ -345,7 +361,7 @@ static bool pull(const struct settings *settings, const struct pull_source *s, s
         return false;
     if (is_there(&p, err)) {
         printf("%s is there already\n", p.path);
-        return true;
+        return can_paint(&p, err);
     }
     bool done = err->code == ERR_NONE && open_part(&p, err) && fetch(&p, err) &&
                 verify(&p, hex, err) && keep(&p, hex, err);

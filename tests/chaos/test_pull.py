@@ -275,9 +275,11 @@ def test_what_has_the_name_already(hub, pull):
 
 def test_valid_file_that_cannot_be_painted_with(hub, pull):
     hub.files["/m.safetensors"] = small("lora_unet_a")
-    done = pull(hub.url + "/m.safetensors")
-    assert done.returncode == 1 and "cannot be painted with" in done.stderr
-    assert names(pull) == ["m.safetensors"]
+    for _ in range(2):  # the second time it is there already, and that is no success either
+        done = pull(hub.url + "/m.safetensors")
+        assert done.returncode == 1 and "cannot be painted with" in done.stderr
+        assert names(pull) == ["m.safetensors"]
+    assert len(hub.requests) == 1
 
 
 @pytest.mark.parametrize("status, headers, body, says", [
@@ -430,6 +432,34 @@ def test_two_at_a_time(hub, pull):
         fcntl.flock(part, fcntl.LOCK_EX)
         done = pull(hub.url + "/m.safetensors")
         assert done.returncode == 1 and "another pull" in done.stderr
+
+
+FINISH = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int flock(int fd, int how)
+{
+    rename(getenv("FINISH_PART"), getenv("FINISH_MODEL"));
+    return (int)syscall(SYS_flock, fd, how);
+}
+"""
+
+
+def test_another_that_finishes_just_then(hub, pull, tmp_path):
+    """Between opening the part and locking it the other pull makes it a model, which stays whole."""
+    library, source = tmp_path / "finish.so", tmp_path / "finish.c"
+    source.write_text(FINISH)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    pull.folder.mkdir(parents=True)
+    part, model = pull.folder / "m.safetensors.part", pull.folder / "m.safetensors"
+    part.write_bytes(MODEL)
+    done = pull(hub.url + "/m.safetensors", LD_PRELOAD=str(library), FINISH_PART=str(part),
+                FINISH_MODEL=str(model))
+    assert done.returncode == 1 and "another pull" in done.stderr
+    assert model.read_bytes() == MODEL and hub.requests == []
 
 
 def test_short_names(hub, pull):
