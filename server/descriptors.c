@@ -17,17 +17,19 @@
 
 /* Of the rest, rounded up; tests/chaos/test_descriptors.py counts what is really open. */
 enum {
-    STORE = 40,                     /* six connections to a database, its log, its lock, journals */
-    HTTP = 40,                      /* eight threads with two each; what comes beyond the limit */
-    WORKERS = PICTOR_FILES_MAX + 8, /* the ends of a socket pair and a pipe, and a model's files */
-    CODECS = 4 * 2 + 8,             /* as many as codec.c starts, and one that is being replaced */
-    FILES = 64,                     /* what handlers, the painter and the sweeper open */
-    UPSTREAMS = 8                   /* what the loop around all transfers waits with */
+    STORE = 40, /* six connections to a database, its log, its lock, journals */
+    HTTP = 40,  /* eight threads with two each; what comes beyond the limit */
+    PROBES = 9 * PICTOR_FILES_MAX, /* each of those and the registry may read a model's headers */
+    /* The ends of a socket pair and a pipe, and the files of a job. */
+    WORKERS = PICTOR_FILES_MAX + PICTOR_LORAS_MAX + 8,
+    CODECS = 4 * 2 + 8, /* as many as codec.c starts, and one that is being replaced */
+    FILES = 64,         /* what handlers, the painter and the sweeper open */
+    UPSTREAMS = 8       /* what the loop around all transfers waits with */
 };
 
 int descriptors_reserved(const struct settings *s)
 {
-    int count = STORE + HTTP + WORKERS + CODECS + FILES + UPSTREAMS;
+    int count = STORE + HTTP + PROBES + WORKERS + CODECS + FILES + UPSTREAMS;
     for (size_t i = 0; i < s->upstream_count; i++)
         count += s->upstreams[i].concurrency * AN_ORDER;
     return count;

@@ -56,6 +56,12 @@ def test_what_is_said_to_fit_does(tmp_path, serve):
     assert "needs" in refusal(tmp_path, 1000, int(fit) + 1)
 
 
+def test_headers_and_loras_are_counted(needed):
+    # At once: eight files of a model on each of eight threads that serve and on one that reads in
+    # the background, eight and 16 LoRAs on their way to the worker; 100 hold database and codecs.
+    assert needed - 2 * CONNECTIONS >= 9 * 8 + 8 + 16 + 100
+
+
 def test_the_limit_is_raised_as_far_as_allowed(serve):
     server = serve(under=prlimit(64, 4096))
     limits = Path(f"/proc/{server.process.pid}/limits").read_text()
