@@ -12,6 +12,7 @@
 
 #include "engine/base/log.h"
 #include "server/base/json_text.h"
+#include "server/base/url.h"
 #include "server/paint/fetch.h"
 
 #define ANSWER_BYTES ((size_t)16 << 20)
@@ -46,27 +47,14 @@ static char *encode(const char *text, size_t length, const char *keep)
     return out;
 }
 
-static int digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                  : -1;
-}
-
-/* What is no %XX stays as it is; a NUL becomes "_". Owned. */
+/* As url_decode has it; what has a NUL stays as it is, all of it. Owned. */
 static char *decode(const char *text, size_t length)
 {
-    char *out = strndup(text, length), *to = out;
-    for (const char *p = out; p && *p; p++) {
-        int high = *p == '%' ? digit(p[1]) : -1, low = high >= 0 ? digit(p[2]) : -1;
-        char c = low >= 0 ? (char)(high << 4 | low) : *p;
-        *to++ = c ? c : '_';
-        p += low >= 0 ? 2 : 0;
-    }
-    if (out)
-        *to = '\0';
-    return out;
+    char *out = malloc(length + 1);
+    if (!out || url_decode(out, text, length, false))
+        return out;
+    free(out);
+    return strndup(text, length);
 }
 
 /* ---- names and promises ---- */

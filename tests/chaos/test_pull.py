@@ -375,6 +375,7 @@ def test_hugging_face_paths(hub, pull, ref, revision, path):
     ("/files/My%20Model.safetensors", "My Model.safetensors"),
     ("/a/b c.safetensors", "b c.safetensors"),
     ("/x%2Fy.safetensors", "y.safetensors"), ("/100%zz", "100%zz.safetensors"),
+    ("/a%00b%20c", "a%00b%20c.safetensors"),
     ("/%2e%2e%2fevil.safetensors", "evil.safetensors"), ("/k%C3%A4se", "k\u00e4se.safetensors")])
 def test_names_out_of_addresses(hub, pull, path, name):
     hub.files[path.replace(" ", "%20")] = MODEL

@@ -133,7 +133,7 @@ void sdapi_empty_list(struct http_request *req)
     sdapi_reply_json(req, cJSON_CreateArray());
 }
 
-/* Metadata stays unread: files of strangers are read by workers alone. */
+/* Metadata stays unread: that would be the header of every file, for each list. */
 void sdapi_loras(struct http_request *req)
 {
     struct registry_table table;
