@@ -104,7 +104,7 @@ static const struct route routes[] = {
     {GET, "/sdapi/v1/script-info", ROUTES_SDAPI, sdapi_empty_list},
     {GET, "/sdapi/v1/extensions", ROUTES_SDAPI, sdapi_empty_list},
     {POST, "/sdapi/v1/refresh-checkpoints", ROUTES_SDAPI, sdapi_refresh_checkpoints},
-    {POST, "/sdapi/v1/refresh-loras", ROUTES_SDAPI, sdapi_refresh_nothing},
+    {POST, "/sdapi/v1/refresh-loras", ROUTES_SDAPI, sdapi_refresh_loras},
     {POST, "/sdapi/v1/refresh-vae", ROUTES_SDAPI, sdapi_refresh_nothing},
     {POST, "/sdapi/v1/refresh-embeddings", ROUTES_SDAPI, sdapi_refresh_nothing},
     {POST, "/sdapi/v1/unload-checkpoint", ROUTES_SDAPI, sdapi_unload_checkpoint, .admin = true},

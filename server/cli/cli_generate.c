@@ -298,8 +298,11 @@ static bool merge_loras(const struct settings *settings, struct pictor_model *mo
     struct loras loras;
     struct lora_tags tags;
     struct pictor_lora list[PICTOR_LORAS_MAX];
-    if (!(*words = lora_tags_take(prompt, &tags, err)) ||
-        !loras_open(settings, prompt, &loras, err))
+    struct loras_folder *folder = loras_folder_new(settings, err);
+    bool opened = folder && (*words = lora_tags_take(prompt, &tags, err)) &&
+                  loras_open(folder, prompt, &loras, err);
+    loras_folder_free(folder);
+    if (!opened)
         return false;
     for (size_t i = 0; i < loras.count; i++) {
         const struct lora_file *l = &loras.at[i];

@@ -19,14 +19,13 @@
 #include "server/base/json_text.h"
 #include "server/base/now.h"
 #include "server/base/settings.h"
+#include "server/job/loras.h"
 #include "server/job/registry_scan.h"
-
-#define RESCAN_MS 1000 /* least time between scans caused by unknown names */
-#define RESCAN_TIMES 4 /* of what a scan takes, if that is more */
 
 struct registry {
     const struct settings *settings;
     struct registry_hashes hashes; /* zero: none */
+    struct loras_folder *loras;
     struct pictor_model_info builtin;
     size_t builtin_size;
     char folder[PATH_MAX];    /* absolute; of local models */
@@ -143,10 +142,8 @@ static bool refresh(struct registry *reg, bool spare, struct err *err)
                   reg->table.count, (long long)(now_ms() - begun));
         pthread_mutex_unlock(&reg->lock);
     }
-    if (due) {
-        int64_t now = now_ms(), pause = RESCAN_TIMES * (now - begun);
-        reg->rescan_ms = now + (pause > RESCAN_MS ? pause : RESCAN_MS);
-    }
+    if (due)
+        reg->rescan_ms = registry_scan_again_ms(begun);
     registry_scan_free(&fresh);
     struct err trouble = reg->trouble;
     pthread_mutex_unlock(&reg->scanning);
@@ -156,6 +153,11 @@ static bool refresh(struct registry *reg, bool spare, struct err *err)
 bool registry_refresh(struct registry *reg, struct err *err)
 {
     return refresh(reg, false, err);
+}
+
+struct loras_folder *registry_loras(const struct registry *reg)
+{
+    return reg->loras;
 }
 
 /* ---- files ---- */
@@ -560,13 +562,14 @@ struct registry *registry_new(const struct settings *settings, const struct regi
     pthread_cond_init(&reg->done, &clock);
     pthread_condattr_destroy(&clock);
     builtin_model(&reg->builtin_size);
-    bool done = find_folder(reg, err) && pictor_model_probe("builtin", &reg->builtin, err) &&
+    bool done = (reg->loras = loras_folder_new(settings, err)) && find_folder(reg, err) && pictor_model_probe("builtin", &reg->builtin, err) &&
                 registry_refresh(reg, err);
     if (done && pthread_create(&reg->reader, NULL, read_files, reg) != 0)
         done = err_set(err, ERR_INTERNAL, "no thread for the registry");
     if (done)
         return reg;
     registry_scan_free(&reg->table);
+    loras_folder_free(reg->loras);
     free(reg);
     return NULL;
 }
@@ -585,5 +588,6 @@ void registry_free(struct registry *reg)
     pthread_mutex_destroy(&reg->lock);
     pthread_mutex_destroy(&reg->scanning);
     registry_scan_free(&reg->table);
+    loras_folder_free(reg->loras);
     free(reg);
 }

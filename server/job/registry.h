@@ -26,6 +26,7 @@
 #define REGISTRY_NAME_SIZE 200
 #define REGISTRY_BUILTIN "pictor-mini"
 
+struct loras_folder;
 struct pictor_files;
 struct settings;
 struct registry;
@@ -77,6 +78,9 @@ bool registry_refresh(struct registry *reg, struct err *err);
  * longer than so. */
 #define REGISTRY_AWAIT_MS 10000
 void registry_await(struct registry *reg, int ms);
+
+/* The LoRAs beside the models (server/job/loras.h). Lives as long as the registry. */
+struct loras_folder *registry_loras(const struct registry *reg);
 
 /* `name` NULL or "": the default model. Unknown names, and those of files that could not be painted
  * with (one that is being copied is not there yet), cause a rescan, at most one a second, less

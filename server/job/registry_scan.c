@@ -18,8 +18,11 @@
 #include "engine/base/log.h"
 #include "engine/io/names.h"
 #include "server/base/json_text.h"
+#include "server/base/now.h"
 
 #define ENDING ".safetensors"
+#define RESCAN_MS 1000 /* least time between scans that nobody asked for */
+#define RESCAN_TIMES 4 /* of what a scan takes, if that is more */
 #define SAID_MOST 20 /* lines about what a scan leaves out; then how many more */
 
 /* ---- the table ---- */
@@ -391,6 +394,12 @@ static bool walk_all(struct walk *w)
             qsort(w->now.list, w->now.count, sizeof *w->now.list, by_place);
     }
     return done;
+}
+
+int64_t registry_scan_again_ms(int64_t begun)
+{
+    int64_t now = now_ms(), pause = RESCAN_TIMES * (now - begun);
+    return now + (pause > RESCAN_MS ? pause : RESCAN_MS);
 }
 
 bool registry_scan_folder(struct registry_table *t, const char *folder, struct err *err)

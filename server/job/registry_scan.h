@@ -46,6 +46,10 @@ bool registry_scan_folder(struct registry_table *t, const char *folder, struct e
 /* Sorts, and finds out which entries are other names of a file. */
 bool registry_scan_sort(struct registry_table *t, struct err *err);
 
+/* When a scan that nobody asked for may follow one that begun at `begun` (now_ms) and ends now: a
+ * second later, or more where scans take long. */
+int64_t registry_scan_again_ms(int64_t begun);
+
 /* In a sorted table; NULL when there is none. */
 struct registry_entry *registry_scan_find(const struct registry_table *t, const char *name);
 

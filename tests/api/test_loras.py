@@ -81,6 +81,20 @@ def test_list(api):
     assert all(x["metadata"] == {} for x in listed)
 
 
+def test_refresh(loras, api):
+    late = loras.folder / "data" / "loras" / "zz" / "late.safetensors"
+    listed = [x["name"] for x in api.get("loras")]  # the next list within a second scans nothing
+    late.parent.mkdir()
+    late.write_bytes(b"")
+    try:
+        api.post("refresh-loras", {})
+        assert [x["name"] for x in api.get("loras")] == [*listed, "late"]
+    finally:
+        late.unlink()
+        api.post("refresh-loras", {})
+    assert [x["name"] for x in api.get("loras")] == listed
+
+
 def test_changes_the_picture_and_leaves_nothing_behind(api):
     plain = pixels(paint(api, "a red circle")[0])
     png, info = paint(api, "a red circle<lora:style:1>")

@@ -138,7 +138,7 @@ void sdapi_loras(struct http_request *req)
 {
     struct registry_table table;
     struct err err;
-    if (!loras_scan(http_app(req)->settings, &table, &err)) {
+    if (!loras_list(registry_loras(http_app(req)->registry), &table, &err)) {
         sdapi_reply_err(req, &err, NULL);
         return;
     }
@@ -193,6 +193,15 @@ void sdapi_refresh_checkpoints(struct http_request *req)
 {
     struct err err;
     if (registry_refresh(http_app(req)->registry, &err))
+        sdapi_reply_null(req);
+    else
+        sdapi_reply_err(req, &err, NULL);
+}
+
+void sdapi_refresh_loras(struct http_request *req)
+{
+    struct err err;
+    if (loras_refresh(registry_loras(http_app(req)->registry), &err))
         sdapi_reply_null(req);
     else
         sdapi_reply_err(req, &err, NULL);

@@ -31,9 +31,10 @@ void sdapi_loras(struct http_request *req);
  * script-info, extensions: pictor has none */
 void sdapi_empty_list(struct http_request *req);
 
-/* POST /sdapi/v1/refresh-checkpoints; refresh-loras, refresh-vae and refresh-embeddings have
+/* POST /sdapi/v1/refresh-checkpoints, refresh-loras; refresh-vae and refresh-embeddings have
  * nothing to refresh. No body is read. */
 void sdapi_refresh_checkpoints(struct http_request *req);
+void sdapi_refresh_loras(struct http_request *req);
 void sdapi_refresh_nothing(struct http_request *req);
 
 /* POST /sdapi/v1/unload-checkpoint, reload-checkpoint */

@@ -75,7 +75,8 @@ static void add_options(struct list *list, const struct app *app, const struct s
         add(list, "sd_vae %s", vae);
 }
 
-static bool is_known_lora(const struct registry_table *loras, const char *tag, size_t size)
+/* Also says so, in the log, when the folder cannot be read. */
+static bool is_known_lora(struct loras_folder *loras, const char *tag, size_t size)
 {
     char name[LORA_TAGS_NAME];
     const char *from = strchr(tag, ':') + 1;
@@ -83,25 +84,21 @@ static bool is_known_lora(const struct registry_table *loras, const char *tag, s
     if (!lora_tags_is_lora(tag) || n >= sizeof name)
         return false;
     snprintf(name, sizeof name, "%.*s", (int)n, from);
-    return loras_find(loras, name);
+    struct err err;
+    bool known = loras_has(loras, name, &err);
+    if (!known && err.code != ERR_NOT_FOUND)
+        log_err(LOG_WARN, "loras_not_read", &err, " ");
+    return known;
 }
 
 /* Tags but those of LoRAs that there are. */
-static void add_networks(struct list *list, const struct settings *settings, const char *prompt,
+static void add_networks(struct list *list, struct loras_folder *loras, const char *prompt,
                          bool upstream)
 {
-    struct registry_table loras = {0};
-    struct err err;
-    const char *at = prompt;
     size_t size;
-    if (!lora_tags_next(prompt, &size))
-        return;
-    if (!upstream && !loras_scan(settings, &loras, &err))
-        log_err(LOG_WARN, "loras_not_read", &err, " ");
-    for (; (at = lora_tags_next(at, &size)); at += size)
-        if (!is_known_lora(&loras, at, size))
+    for (const char *at = prompt; (at = lora_tags_next(at, &size)); at += size)
+        if (upstream || !is_known_lora(loras, at, size))
             add(list, "%.*s", (int)(size < NAME_SIZE ? size : NAME_SIZE), at);
-    registry_scan_free(&loras);
 }
 
 char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const struct cJSON *body,
@@ -114,7 +111,7 @@ char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const 
     cJSON_ArrayForEach(style, r->styles)
         if (!is_empty(style))
             add(list, "style %s", style->valuestring);
-    add_networks(list, app->settings, r->prompt, upstream);
+    add_networks(list, registry_loras(app->registry), r->prompt, upstream);
     /* Without a model that could (/face-restorers is empty) the WebUI changes nothing, either. */
     if (sdapi_request_flag(r->restore_faces))
         add(list, "restore_faces");
