@@ -34,7 +34,7 @@ struct registry {
     struct err trouble;   /* why the last scan failed; ERR_NONE */
     pthread_mutex_t lock; /* the fields below */
     pthread_cond_t work;  /* a new table, a hash is wanted, or stop */
-    pthread_cond_t done;  /* all headers of the table were read */
+    pthread_cond_t done;  /* a header was read, or all of the table */
     struct registry_table table;
     size_t unread; /* entries before this one were read, but for the one that is being read */
     bool reading;
@@ -117,6 +117,7 @@ static void take_over(struct registry_table *fresh, const struct registry_table 
         if (old && same_file(old, e)) {
             e->model = old->model;
             e->was_read = old->was_read;
+            e->being_read = old->being_read;
             e->hash_wanted = old->hash_wanted;
         }
     }
@@ -265,18 +266,32 @@ static bool read_header(struct registry *reg, struct registry_model *m, struct e
     return true;
 }
 
-/* Reads the header of what `e` is without the lock, which is held before and after. Returns the
- * entry of this name in what may be another table by then; NULL with an error. */
-static struct registry_entry *read_entry(struct registry *reg, const struct registry_entry *e,
+/* Reads the header of what `e` is, or waits for who does that already, without the lock, which is
+ * held before and after. Returns the entry of this name in what may be another table by then; NULL
+ * with an error. */
+static struct registry_entry *read_entry(struct registry *reg, struct registry_entry *e,
                                          struct err *err)
 {
     struct registry_entry was = *e;
+    while (e && !e->was_read && e->being_read) {
+        pthread_cond_wait(&reg->done, &reg->lock);
+        e = registry_scan_find(&reg->table, was.model.name);
+    }
+    if (!e)
+        err_set(err, ERR_UNAVAILABLE, "%s: its file is gone", was.model.name);
+    if (!e || e->was_read)
+        return e;
+    e->being_read = true;
+    was = *e;
     pthread_mutex_unlock(&reg->lock);
     was.was_read = read_header(reg, &was.model, err);
     pthread_mutex_lock(&reg->lock);
+    struct registry_entry *now = registry_scan_find(&reg->table, was.model.name);
+    if (now && same_file(now, &was))
+        now->being_read = false;
+    pthread_cond_broadcast(&reg->done);
     if (!was.was_read)
         return NULL;
-    struct registry_entry *now = registry_scan_find(&reg->table, was.model.name);
     if (now && !now->was_read && same_file(now, &was)) {
         was.model.loaded = now->model.loaded;
         now->model = was.model;

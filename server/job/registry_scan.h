@@ -21,6 +21,7 @@ struct registry_entry {
     uint64_t device, inode; /* of the file or folder; 0: there is none */
     bool linked;            /* a link led here */
     bool was_read;  /* the model's header, or there is none: what it says is in `model` */
+    bool being_read; /* now, by some thread */
     bool hash_wanted;
     size_t rank; /* which came first */
     size_t same; /* in a sorted table: the entry under which this file is listed, itself unless

@@ -3,8 +3,10 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -499,6 +501,50 @@ static void what_could_not_be_painted_with_is_looked_at_again(void **state)
     registry_free(reg);
 }
 
+static atomic_int recalls;
+static atomic_bool held;
+
+/* Asked for on the way to a header: who reads one stays here for a while. */
+static char *recall_slowly(void *ctx, const char *name)
+{
+    recalls++;
+    while (held)
+        usleep(1000);
+    return NULL;
+}
+
+static void *resolve_b(void *arg)
+{
+    struct registry_model m;
+    return registry_resolve(arg, "b", &m, NULL) ? "" : NULL;
+}
+
+/* A header may have 16 MB: as many requests as there are read it once. */
+static void one_reads_a_header_and_the_others_wait(void **state)
+{
+    const struct registry_hashes hashes = {.recall = recall_slowly};
+    pthread_t threads[4];
+    struct err err = {0};
+    void *found;
+    put_model("b.safetensors", "");
+    recalls = 0;
+    held = true;
+    struct registry *reg = registry_new(settings, &hashes, &err);
+    assert_non_null(reg);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, resolve_b, reg), 0);
+    for (int i = 0; i < 500 && recalls < 2; i++)
+        usleep(1000);
+    int readers = recalls;
+    held = false;
+    for (int i = 0; i < 4; i++) {
+        pthread_join(threads[i], &found);
+        assert_non_null(found);
+    }
+    assert_in_range(readers, 0, 1); /* none: all of them were late */
+    registry_free(reg);
+}
+
 static void hash_comes_after_the_first_use(void **state)
 {
     struct registry_model *list, m;
@@ -547,6 +593,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(default_model, setup, teardown),
         cmocka_unit_test_setup_teardown(what_could_not_be_painted_with_is_looked_at_again, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(one_reads_a_header_and_the_others_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(hash_comes_after_the_first_use, setup, teardown),
         cmocka_unit_test_setup_teardown(header_is_known_before_anything_is_opened, setup, teardown),
         cmocka_unit_test_setup_teardown(header_is_read_again_when_the_file_is_another, setup,
