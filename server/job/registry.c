@@ -577,8 +577,8 @@ struct registry *registry_new(const struct settings *settings, const struct regi
     pthread_cond_init(&reg->done, &clock);
     pthread_condattr_destroy(&clock);
     builtin_model(&reg->builtin_size);
-    bool done = (reg->loras = loras_folder_new(settings, err)) && find_folder(reg, err) && pictor_model_probe("builtin", &reg->builtin, err) &&
-                registry_refresh(reg, err);
+    bool done = (reg->loras = loras_folder_new(settings, err)) && find_folder(reg, err) &&
+                pictor_model_probe("builtin", &reg->builtin, err) && registry_refresh(reg, err);
     if (done && pthread_create(&reg->reader, NULL, read_files, reg) != 0)
         done = err_set(err, ERR_INTERNAL, "no thread for the registry");
     if (done)
