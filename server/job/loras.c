@@ -108,7 +108,7 @@ const char *loras_stem(const struct registry_entry *entry)
     return slash ? slash + 1 : entry->model.name;
 }
 
-/* Where the file of this name is, if it is known and there. */
+/* Where the file of this name is, if that is known. */
 static bool find(struct loras_folder *f, const char *name, char path[PATH_MAX])
 {
     pthread_mutex_lock(&f->lock);
@@ -121,14 +121,17 @@ static bool find(struct loras_folder *f, const char *name, char path[PATH_MAX])
                  snprintf(path, PATH_MAX, "%s/%s%s", f->settings->loras, e->model.name,
                           e->model.ending) < PATH_MAX;
     pthread_mutex_unlock(&f->lock);
-    return found && access(path, F_OK) == 0;
+    return found;
 }
 
 static bool look_up(struct loras_folder *f, const char *name, char path[PATH_MAX], struct err *err)
 {
-    return find(f, name, path) ||
-           (refresh(f, true, err) && (find(f, name, path) ||
-                                      err_set(err, ERR_NOT_FOUND, "there is no such LoRA")));
+    bool known = find(f, name, path);
+    if (known && (access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR)))
+        return true;
+    /* A name whose file is gone costs one scan: it is not known any more then. */
+    return refresh(f, !known, err) &&
+           (find(f, name, path) || err_set(err, ERR_NOT_FOUND, "there is no such LoRA"));
 }
 
 bool loras_has(struct loras_folder *f, const char *name, struct err *err)

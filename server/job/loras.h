@@ -1,8 +1,8 @@
 /* loras.h: the LoRAs that lie in a folder (`loras` of the settings; one that is not there is
  * empty), and those that a prompt wants, opened.
  *
- * The folder is scanned when a name is not known or its file is gone, and for lists, at most once a
- * second, less often where it takes long; what is known costs no scan. Thread-safe. */
+ * The folder is scanned for names that are not known and for lists, at most once a second, less
+ * often where it takes long, and when a file is gone; what is known costs no scan. Thread-safe. */
 #ifndef PICTOR_SERVER_LORAS_H
 #define PICTOR_SERVER_LORAS_H
 
