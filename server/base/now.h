@@ -13,7 +13,7 @@ static inline int64_t now_ms(void)
     return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
 }
 
-/* The same, and it goes on while the machine sleeps. */
+/* Of the clock that, unlike the monotonic one, goes on while the machine sleeps. */
 static inline int64_t now_boot_ms(void)
 {
     struct timespec t;

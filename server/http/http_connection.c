@@ -2,8 +2,8 @@
  *
  * A connection is a stranger's until one of its requests has passed the gate. Strangers have a
  * share of all connections, and each address has a share of that; beyond it the oldest goes, not
- * the newest: whoever means to send a request does so at once, and what keeps its slot in silence
- * makes room for it.
+ * the newest: a client that means to send a request does so at once, and a connection that keeps
+ * its slot in silence makes room for it.
  *
  * libmicrohttpd's own timeout begins again with each byte of a request. And what had come, and was
  * over, before it accepted a connection it may never learn: after the first bytes, which were fewer

@@ -8,7 +8,7 @@
 
 #define ARGUMENT 64 /* bytes of a strength */
 
-static bool is_word(char c)
+bool lora_tags_is_word(char c)
 {
     return isalnum((unsigned char)c) || c == '_' || (unsigned char)c >= 0x80;
 }
@@ -18,7 +18,7 @@ static bool is_word(char c)
 static const char *tag_end(const char *s, bool *closes)
 {
     const char *p = s + 1;
-    while (is_word(*p))
+    while (lora_tags_is_word(*p))
         p++;
     if (p == s + 1 || p[0] != ':' || !p[1] || p[1] == '>')
         return NULL;

@@ -22,6 +22,9 @@ struct lora_tags {
     size_t count;
 };
 
+/* Whether it is of a word: a letter, a digit, an underscore, or beyond ASCII. */
+bool lora_tags_is_word(char c);
+
 /* The first tag at or behind `prompt`, of `size` bytes; NULL: none. A tag is <kind:arguments> with
  * a kind of letters, digits and underscores. Linear in the prompt until the tag's end. */
 const char *lora_tags_next(const char *prompt, size_t *size);

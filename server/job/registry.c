@@ -353,7 +353,7 @@ static void *read_files(void *arg)
     return NULL;
 }
 
-void registry_await(struct registry *reg, int ms)
+bool registry_await(struct registry *reg, int ms)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -364,10 +364,12 @@ void registry_await(struct registry *reg, int ms)
         until.tv_nsec -= 1000000000;
     }
     pthread_mutex_lock(&reg->lock);
-    while ((reg->unread < reg->table.count || reg->reading) &&
+    bool read;
+    while (!(read = reg->unread >= reg->table.count && !reg->reading) &&
            pthread_cond_timedwait(&reg->done, &reg->lock, &until) == 0)
         ;
     pthread_mutex_unlock(&reg->lock);
+    return read;
 }
 
 /* Under the lock. */

@@ -74,10 +74,8 @@ void registry_free(struct registry *reg);
 /* Looks at the models folder again. On failure the old table stays. */
 bool registry_refresh(struct registry *reg, struct err *err);
 
-/* Waits until the headers of all files were read, or `ms` have passed. Lists for clients wait no
- * longer than so. */
-#define REGISTRY_AWAIT_MS 10000
-void registry_await(struct registry *reg, int ms);
+/* Waits until the headers of all files were read, or `ms` have passed: whether they were. */
+bool registry_await(struct registry *reg, int ms);
 
 /* The LoRAs beside the models (server/job/loras.h). Lives as long as the registry. */
 struct loras_folder *registry_loras(const struct registry *reg);

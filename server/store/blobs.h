@@ -39,7 +39,8 @@ void blobs_reserve_free(const char *data);
  * ERR_UNAVAILABLE when this process is short of descriptors. */
 int blobs_open(const char *path, size_t size, struct err *err);
 
-/* The same, and its bytes; *bytes is malloc'd. ERR_UNAVAILABLE also when memory is short. */
+/* The bytes of a file that blobs_open opens; *bytes is malloc'd. ERR_UNAVAILABLE also when memory
+ * is short. */
 bool blobs_read(const char *path, size_t size, void **bytes, struct err *err);
 void blobs_remove(const char *path); /* a missing file is fine */
 void blobs_remove_image(const char *data, const char *id, enum image_format format);

@@ -2,7 +2,9 @@
 import base64
 import io
 import json
+import select
 import socket
+import subprocess
 import time
 
 import pytest
@@ -227,3 +229,49 @@ def test_inputs_of_one_key(serve):
     assert submit(alice).status_code == 202
     assert requests.post(f"{server.url}/api/jobs/{painting.json()['id']}/cancel",
                          headers=bearer(bob), timeout=60).status_code == 200
+
+
+SLOW_DISK = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define OPEN(name)                                                             \
+    int name(const char *path, int flags, ...)                                 \
+    {                                                                          \
+        va_list ap;                                                            \
+        va_start(ap, flags);                                                   \
+        mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(ap, mode_t) : 0;  \
+        va_end(ap);                                                            \
+        while (strstr(path, "slow.safetensors") && access(getenv("SLOW"), F_OK) == 0) \
+            usleep(10000);                                                     \
+        return ((__typeof__(&name))dlsym(RTLD_NEXT, #name))(path, flags, mode); \
+    }
+OPEN(open)
+OPEN(open64)
+"""
+
+
+def test_lists_that_wait_for_the_disk_take_no_threads(serve, tmp_path):
+    (tmp_path / "slow.c").write_text(SLOW_DISK)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "slow.so", tmp_path / "slow.c",
+                    "-ldl"], check=True)
+    models, slow = tmp_path / "models", tmp_path / "slow"
+    models.mkdir()
+    server = serve(f"--models={models}", env={"LD_PRELOAD": str(tmp_path / "slow.so"),
+                                              "SLOW": str(slow)})
+    slow.touch()
+    (models / "slow.safetensors").write_bytes(b"no header")
+    assert requests.post(server.url + "/sdapi/v1/refresh-checkpoints",
+                         timeout=60).status_code == 200
+    paths = ["/api/models", "/sdapi/v1/sd-models"] * 10  # more than there are threads
+    lists = [connect(server, head("GET", path)) for path in paths]
+    for _ in range(10):
+        assert requests.get(server.url + "/healthz", timeout=60).status_code == 200
+    assert select.select(lists, [], [], 0)[0] == []
+    slow.unlink()
+    assert [status_of(s) for s in lists] == [200] * len(lists)

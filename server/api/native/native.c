@@ -10,6 +10,7 @@
 #include "engine/pictor.h"
 #include "server/api/native/native_job.h"
 #include "server/api/app.h"
+#include "server/api/models_wait.h"
 #include "server/base/settings.h"
 #include "server/http/http.h"
 #include "server/http/http_error.h"
@@ -381,12 +382,11 @@ static cJSON *model_json(const struct registry_model *model)
     return json;
 }
 
-void native_models(struct http_request *req)
+static void reply_models(struct http_request *req)
 {
     struct registry_model *models;
     size_t count;
     struct err err;
-    registry_await(http_app(req)->registry, REGISTRY_AWAIT_MS);
     if (!registry_list(http_app(req)->registry, &models, &count, &err)) {
         http_reply_error(req, &err, NULL);
         return;
@@ -403,6 +403,11 @@ void native_models(struct http_request *req)
                           fallback ? cJSON_CreateString(fallback) : cJSON_CreateNull());
     free(models);
     http_reply_json(req, 200, json);
+}
+
+void native_models(struct http_request *req)
+{
+    models_wait(req, reply_models);
 }
 
 static void add_samplers(cJSON *json)

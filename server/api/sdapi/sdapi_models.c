@@ -10,6 +10,7 @@
 
 #include "server/api/sdapi/sdapi_reply.h"
 #include "server/api/app.h"
+#include "server/api/models_wait.h"
 #include "server/http/http.h"
 
 #define HASH_SIZE 10 /* digits of the SHA-256 in titles */
@@ -99,12 +100,11 @@ static cJSON *model_json(const struct sdapi_model *m)
     return json;
 }
 
-void sdapi_models_list(struct http_request *req)
+static void reply_list(struct http_request *req)
 {
     struct registry_model *list;
     size_t count;
     struct err err;
-    registry_await(http_app(req)->registry, REGISTRY_AWAIT_MS);
     if (!registry_list(http_app(req)->registry, &list, &count, &err)) {
         sdapi_reply_err(req, &err, NULL);
         return;
@@ -117,4 +117,9 @@ void sdapi_models_list(struct http_request *req)
     }
     free(list);
     sdapi_reply_json(req, json);
+}
+
+void sdapi_models_list(struct http_request *req)
+{
+    models_wait(req, reply_list);
 }

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/job/lora_tags.h"
+
 /* ---- what is taken out ---- */
 
 /* Two passes of the WebUI in one: a comment line goes with the breaks around it, a comment behind
@@ -91,16 +93,10 @@ bool sdapi_prompt_has_editing(const char *prompt)
     return false;
 }
 
-static bool is_word(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           (unsigned char)c >= 0x80;
-}
-
 bool sdapi_prompt_has_and(const char *prompt)
 {
     for (const char *s = prompt; (s = strstr(s, "AND")); s += 3)
-        if ((s == prompt || !is_word(s[-1])) && !is_word(s[3]))
+        if ((s == prompt || !lora_tags_is_word(s[-1])) && !lora_tags_is_word(s[3]))
             return true;
     return false;
 }
