@@ -225,6 +225,17 @@ static void heartbeat(struct errand *e)
     }
 }
 
+void upstream_keep_leases(struct upstream *u)
+{
+    int64_t now = now_ms();
+    for (struct errand *e = u->errands; e; e = e->next) {
+        struct err err;
+        bool interrupted;
+        if (!e->over && now >= e->heartbeat)
+            queue_heartbeat(u->parts.queue, &e->claim, &interrupted, &err);
+    }
+}
+
 /* Does what is due; returns when the next thing is. */
 static int64_t look_after(struct upstream *u, bool ask)
 {

@@ -155,6 +155,7 @@ static bool store(struct errand *e, const void *data, size_t size, struct err *e
 {
     struct upstream *u = e->upstream;
     struct pictor_image pixels;
+    upstream_keep_leases(u); /* many pictures take longer than a lease lasts */
     if (!codec_decode(u->parts.codec, data, size, intake_pixels_max(u->parts.settings), &pixels,
                       err)) {
         if (err->code != ERR_BUSY)

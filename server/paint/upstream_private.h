@@ -81,6 +81,9 @@ void upstream_refuse(struct errand *e, const struct err *why, const struct refus
 void upstream_fail(struct errand *e, const struct err *why);
 void upstream_finish(struct errand *e);
 void upstream_put_back(struct errand *e);
+/* Prolongs the leases for which it is time, while the thread is at work on something long; what
+ * became of the jobs is asked after that, as ever. */
+void upstream_keep_leases(struct upstream *u);
 bool upstream_stops(struct upstream *u);
 
 /* ---- upstream_order.c ---- */
