@@ -76,7 +76,7 @@ static void add_options(struct list *list, const struct app *app, const struct s
 }
 
 /* Also says so, in the log, when the folder cannot be read. */
-static bool is_known_lora(struct loras_folder *loras, const char *tag, size_t size)
+static bool is_known_lora(struct loras_folder *loras, const char *tag)
 {
     char name[LORA_TAGS_NAME];
     const char *from = strchr(tag, ':') + 1;
@@ -97,7 +97,7 @@ static void add_networks(struct list *list, struct loras_folder *loras, const ch
 {
     size_t size;
     for (const char *at = prompt; (at = lora_tags_next(at, &size)); at += size)
-        if (upstream || !is_known_lora(loras, at, size))
+        if (upstream || !is_known_lora(loras, at))
             add(list, "%.*s", (int)(size < NAME_SIZE ? size : NAME_SIZE), at);
 }
 
