@@ -47,14 +47,20 @@ static bool read_config(const struct checkpoint *cp, struct stable_config *c, st
     return stable_check_layers(c, err);
 }
 
+static bool read_both(const struct checkpoint *cp, struct stable_config *c,
+                      struct family_facts *facts, struct err *err)
+{
+    if (!read_config(cp, c, err))
+        return false;
+    *facts = stable_facts(c);
+    family_describe(cp, is_refiner(cp) ? &family_sdxl_refiner : &family_sdxl, 1024, 7, 20, facts);
+    return true;
+}
+
 static bool read_facts(const struct checkpoint *cp, struct family_facts *facts, struct err *err)
 {
     struct stable_config c;
-    if (!read_config(cp, &c, err))
-        return false;
-    *facts = stable_facts(&c);
-    family_describe(cp, is_refiner(cp) ? &family_sdxl_refiner : &family_sdxl, 1024, 7, 20, facts);
-    return true;
+    return read_both(cp, &c, facts, err);
 }
 
 static struct family_model *open_model(struct device *dev, const struct checkpoint *cp,
@@ -62,7 +68,7 @@ static struct family_model *open_model(struct device *dev, const struct checkpoi
 {
     struct stable_config c;
     struct family_facts facts;
-    if (!read_config(cp, &c, err) || !read_facts(cp, &facts, err))
+    if (!read_both(cp, &c, &facts, err))
         return NULL;
     return stable_open(is_refiner(cp) ? &family_sdxl_refiner : &family_sdxl, dev, cp, &c, &facts,
                        err);
