@@ -651,7 +651,12 @@ static bool check_whole(struct settings *s, struct err *err)
         return false;
     if (!*s->data)
         return err_set(err, ERR_INVALID, "data must name a folder");
-    if (!fill_folder(s, &s->models, "models", err) || !fill_folder(s, &s->loras, "loras", err))
+    if (!fill_folder(s, &s->models, "models", err) || !fill_folder(s, &s->loras, "loras", err) ||
+        !fill_folder(s, &s->vaes, "vaes", err) ||
+        !fill_folder(s, &s->upscalers, "upscalers", err) ||
+        !fill_folder(s, &s->embeddings, "embeddings", err) ||
+        !fill_folder(s, &s->controlnets, "controlnets", err) ||
+        !fill_folder(s, &s->text_encoders, "text_encoders", err))
         return false;
     if (*s->public_url && strncmp(s->public_url, "http://", 7) != 0 &&
         strncmp(s->public_url, "https://", 8) != 0)

@@ -34,6 +34,16 @@
     X(STRING, server, data, "data", 0, 0, "DIR", "folder of the database and the pictures")        \
     X(STRING, server, models, "", 0, 0, "DIR", "folder of checkpoints; empty: DATA/models")        \
     X(STRING, server, loras, "", 0, 0, "DIR", "folder of LoRAs; empty: DATA/loras")                \
+    X(STRING, server, vaes, "", 0, 0, "DIR", "folder of VAEs; empty: DATA/vaes")                   \
+    X(STRING, server, upscalers, "", 0, 0, "DIR", "folder of upscalers; empty: DATA/upscalers")    \
+    X(STRING, server, embeddings, "", 0, 0, "DIR",                                                 \
+      "folder of textual inversions; empty: DATA/embeddings")                                      \
+    X(STRING, server, controlnets, "", 0, 0, "DIR",                                                \
+      "folder of ControlNets; empty: DATA/controlnets")                                            \
+    X(STRING, server, text_encoders, "", 0, 0, "DIR",                                              \
+      "folder of text encoders; empty: DATA/text_encoders")                                        \
+    X(LIST, server, model_paths, "", 0, 0, "DIRS",                                                 \
+      "folders of A1111, ComfyUI and the like, whose files are used where they lie")               \
     X(STRING, server, default_model, "", 0, 0, "NAME",                                             \
       "model of a request that names none; empty: the built-in one")                               \
     X(STRING, server, public_url, "", 0, 0, "URL",                                                 \

@@ -298,10 +298,12 @@ static bool merge_loras(const struct settings *settings, struct pictor_model *mo
     struct loras loras;
     struct lora_tags tags;
     struct pictor_lora list[PICTOR_LORAS_MAX];
-    struct loras_folder *folder = loras_folder_new(settings, err);
-    bool opened = folder && (*words = lora_tags_take(prompt, &tags, err)) &&
-                  loras_open(folder, prompt, &loras, err);
-    loras_folder_free(folder);
+    struct folders *folders = folders_new(settings, err);
+    struct files *files = folders ? files_new(folders, FOLDERS_LORA, err) : NULL;
+    bool opened = files && (*words = lora_tags_take(prompt, &tags, err)) &&
+                  loras_open(files, prompt, &loras, err);
+    files_free(files);
+    folders_free(folders);
     if (!opened)
         return false;
     for (size_t i = 0; i < loras.count; i++) {

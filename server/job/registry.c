@@ -19,13 +19,15 @@
 #include "server/base/json_text.h"
 #include "server/base/now.h"
 #include "server/base/settings.h"
-#include "server/job/loras.h"
+#include "server/job/files.h"
+#include "server/job/folders.h"
 #include "server/job/registry_scan.h"
 
 struct registry {
     const struct settings *settings;
     struct registry_hashes hashes; /* zero: none */
-    struct loras_folder *loras;
+    struct folders *folders;
+    struct files *files[FOLDERS_KINDS]; /* but of models */
     struct pictor_model_info builtin;
     size_t builtin_size;
     char folder[PATH_MAX];    /* absolute; of local models */
@@ -83,6 +85,31 @@ static bool add_upstream(struct registry_table *t, const struct settings_upstrea
     return true;
 }
 
+/* The models folder has to be there; another program's may be away. */
+static bool scan_places(const struct registry *reg, struct registry_table *t, struct err *err)
+{
+    struct folders_list list;
+    struct err why;
+    bool ok = folders_of(reg->folders, FOLDERS_MODEL, &list, err);
+    for (size_t i = 0; ok && i < list.count; i++) {
+        struct registry_scan_place place = {.path = i ? list.at[i].path : reg->folder,
+                                            .prefix = list.at[i].prefix,
+                                            .endings = folders_endings(FOLDERS_MODEL),
+                                            .models = true,
+                                            .flat = list.at[i].flat,
+                                            .order = (int)i,
+                                            .folders = reg->folders};
+        if (registry_scan_folder(t, &place, &why))
+            continue;
+        if (i == 0 || why.code != ERR_UNAVAILABLE)
+            ok = err_copy(err, &why);
+        else
+            log_err(LOG_WARN, "models_away", &why, " ");
+    }
+    folders_list_free(&list);
+    return ok;
+}
+
 static bool scan(const struct registry *reg, struct registry_table *t, struct err *err)
 {
     const struct settings *s = reg->settings;
@@ -91,13 +118,14 @@ static bool scan(const struct registry *reg, struct registry_table *t, struct er
     if (!e)
         return false;
     strcpy(e->model.sha256, builtin_sha256());
+    e->model.path = "builtin";
     e->model.size = reg->builtin_size;
     learn(&e->model, &reg->builtin);
     e->was_read = true;
     for (size_t i = 0; i < s->upstream_count; i++)
         if (!add_upstream(t, &s->upstreams[i], err))
             return false;
-    return registry_scan_folder(t, reg->folder, err) && registry_scan_sort(t, err);
+    return scan_places(reg, t, err) && registry_scan_sort(t, err);
 }
 
 static bool same_file(const struct registry_entry *a, const struct registry_entry *b)
@@ -156,20 +184,17 @@ bool registry_refresh(struct registry *reg, struct err *err)
     return refresh(reg, false, err);
 }
 
-struct loras_folder *registry_loras(const struct registry *reg)
+struct files *registry_files(const struct registry *reg, enum folders_kind kind)
 {
-    return reg->loras;
+    return reg->files[kind];
 }
 
 /* ---- files ---- */
 
 void registry_path(const struct registry *reg, const struct registry_model *m, char path[PATH_MAX])
 {
-    if (strcmp(m->name, REGISTRY_BUILTIN) == 0) /* nothing else gets this name */
-        strcpy(path, "builtin");
-    else if ((size_t)snprintf(path, PATH_MAX, "%s/%s%s", reg->folder, m->name, m->ending) >=
-             PATH_MAX)
-        path[0] = '\0';
+    (void)reg;
+    snprintf(path, PATH_MAX, "%s", m->path ? m->path : "");
 }
 
 bool registry_open(const struct registry *reg, const struct registry_model *m,
@@ -559,6 +584,19 @@ static bool find_folder(struct registry *reg, struct err *err)
     return true;
 }
 
+static void free_parts(struct registry *reg)
+{
+    pthread_cond_destroy(&reg->work);
+    pthread_cond_destroy(&reg->done);
+    pthread_mutex_destroy(&reg->lock);
+    pthread_mutex_destroy(&reg->scanning);
+    registry_scan_free(&reg->table);
+    for (int kind = 0; kind < FOLDERS_KINDS; kind++)
+        files_free(reg->files[kind]);
+    folders_free(reg->folders);
+    free(reg);
+}
+
 struct registry *registry_new(const struct settings *settings, const struct registry_hashes *hashes,
                               struct err *err)
 {
@@ -579,15 +617,15 @@ struct registry *registry_new(const struct settings *settings, const struct regi
     pthread_cond_init(&reg->done, &clock);
     pthread_condattr_destroy(&clock);
     builtin_model(&reg->builtin_size);
-    bool done = (reg->loras = loras_folder_new(settings, err)) && find_folder(reg, err) &&
+    bool done = (reg->folders = folders_new(settings, err)) && find_folder(reg, err) &&
                 pictor_model_probe("builtin", &reg->builtin, err) && registry_refresh(reg, err);
+    for (int kind = FOLDERS_MODEL + 1; done && kind < FOLDERS_KINDS; kind++)
+        done = (reg->files[kind] = files_new(reg->folders, kind, err)) != NULL;
     if (done && pthread_create(&reg->reader, NULL, read_files, reg) != 0)
         done = err_set(err, ERR_INTERNAL, "no thread for the registry");
     if (done)
         return reg;
-    registry_scan_free(&reg->table);
-    loras_folder_free(reg->loras);
-    free(reg);
+    free_parts(reg);
     return NULL;
 }
 
@@ -600,11 +638,5 @@ void registry_free(struct registry *reg)
     pthread_cond_signal(&reg->work);
     pthread_mutex_unlock(&reg->lock);
     pthread_join(reg->reader, NULL);
-    pthread_cond_destroy(&reg->work);
-    pthread_cond_destroy(&reg->done);
-    pthread_mutex_destroy(&reg->lock);
-    pthread_mutex_destroy(&reg->scanning);
-    registry_scan_free(&reg->table);
-    loras_folder_free(reg->loras);
-    free(reg);
+    free_parts(reg);
 }

@@ -22,11 +22,12 @@
 #include <stdint.h>
 
 #include "engine/base/err.h"
+#include "server/job/folders.h"
 
 #define REGISTRY_NAME_SIZE 200
 #define REGISTRY_BUILTIN "pictor-mini"
 
-struct loras_folder;
+struct files;
 struct pictor_files;
 struct settings;
 struct registry;
@@ -37,6 +38,8 @@ struct registry_model {
     char name[REGISTRY_NAME_SIZE];
     enum registry_kind kind;
     char ending[16]; /* of a file's name, ".safetensors" in some case; "": it is none */
+    bool named_whole; /* `name` has the ending in it: there is a better file without it */
+    const char *path; /* local: what pictor_files_open wants, as long as the registry lives */
     char upstream[40];               /* upstream: its name in the settings; local: "" */
     char remote[REGISTRY_NAME_SIZE]; /* upstream: the model's name there */
     uint64_t size;                   /* bytes of the file or folder; 0 when unknown */
@@ -77,8 +80,9 @@ bool registry_refresh(struct registry *reg, struct err *err);
 /* Waits until the headers of all files were read, or `ms` have passed: whether they were. */
 bool registry_await(struct registry *reg, int ms);
 
-/* The LoRAs beside the models (server/job/loras.h). Lives as long as the registry. */
-struct loras_folder *registry_loras(const struct registry *reg);
+/* The files of a kind beside the models (server/job/files.h); NULL of FOLDERS_MODEL. Lives as long
+ * as the registry. */
+struct files *registry_files(const struct registry *reg, enum folders_kind kind);
 
 /* `name` NULL or "": the default model. Unknown names, and those of files that could not be painted
  * with (one that is being copied is not there yet), cause a rescan, at most one a second, less

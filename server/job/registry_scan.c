@@ -19,8 +19,8 @@
 #include "engine/io/names.h"
 #include "server/base/json_text.h"
 #include "server/base/now.h"
+#include "server/job/folders.h"
 
-#define ENDING ".safetensors"
 #define RESCAN_MS 1000 /* least time between scans that nobody asked for */
 #define RESCAN_TIMES 4 /* of what a scan takes, if that is more */
 #define SAID_MOST 20 /* lines about what a scan leaves out; then how many more */
@@ -89,8 +89,13 @@ static int by_name(const void *a, const void *b)
 {
     const struct registry_entry *x = a, *y = b;
     int order = strcmp(x->model.name, y->model.name);
-    if (!order && x->inode && y->inode) /* "a", "a.safetensors": not as the disk lists them */
-        order = strcmp(x->model.ending, y->model.ending);
+    if (!order && x->inode && y->inode) { /* not as the disk lists them */
+        order = (x->place > y->place) - (x->place < y->place);
+        if (!order)
+            order = (x->preference > y->preference) - (x->preference < y->preference);
+        if (!order)
+            order = strcmp(x->model.ending, y->model.ending);
+    }
     return order ? order : x->rank < y->rank ? -1 : x->rank > y->rank;
 }
 
@@ -108,6 +113,30 @@ static int by_file(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* "v1-5.ckpt" where there is a better "v1-5": it is called so. */
+static bool rename_second(const struct registry_entry *first, struct registry_entry *e)
+{
+    size_t n = strlen(e->model.name), more = strlen(e->model.ending);
+    if (!first->inode || !more || first->preference == e->preference ||
+        first->place != e->place || n + more >= sizeof e->model.name)
+        return false;
+    memcpy(e->model.name + n, e->model.ending, more + 1);
+    return e->model.named_whole = true;
+}
+
+/* Whether some were renamed: the table is no longer in order then. */
+static bool rename_seconds(struct registry_table *t)
+{
+    bool any = false;
+    for (size_t i = 0, first = 0; i < t->count; i++) {
+        if (strcmp(t->entries[first].model.name, t->entries[i].model.name) != 0)
+            first = i;
+        else if (i != first)
+            any = rename_second(&t->entries[first], &t->entries[i]) || any;
+    }
+    return any;
+}
+
 static void drop_taken_names(struct registry_table *t)
 {
     size_t kept = 0;
@@ -123,6 +152,8 @@ static void drop_taken_names(struct registry_table *t)
 bool registry_scan_sort(struct registry_table *t, struct err *err)
 {
     qsort(t->entries, t->count, sizeof *t->entries, by_name);
+    if (rename_seconds(t))
+        qsort(t->entries, t->count, sizeof *t->entries, by_name);
     drop_taken_names(t);
     struct registry_entry **files = malloc((t->count + 1) * sizeof *files);
     if (!files)
@@ -171,7 +202,7 @@ struct folders {
 
 struct walk {
     struct registry_table *table;
-    const char *root;
+    const struct registry_scan_place *place;
     struct folders now, later; /* later: those that links lead to */
     void *entered;             /* a tree of struct place */
     size_t items, skipped;
@@ -228,31 +259,52 @@ static bool push(struct walk *w, struct folders *to, const char *name, int depth
     return true;
 }
 
-/* The stem's length, or 0 when the name has another ending. */
-static size_t stem(const char *name)
+/* The stem's length, or 0 when the name has another ending; *preference: which one it has. */
+static size_t stem(const struct walk *w, const char *name, int *preference)
 {
-    size_t n = strlen(name), ending = sizeof ENDING - 1;
-    return n > ending && strcasecmp(name + n - ending, ENDING) == 0 ? n - ending : 0;
+    const char *const *endings = w->place->endings;
+    size_t n = strlen(name);
+    for (int i = 0; endings[i]; i++) {
+        size_t ending = strlen(endings[i]);
+        if (n > ending && strcasecmp(name + n - ending, endings[i]) == 0) {
+            *preference = i + 1;
+            return n - ending;
+        }
+    }
+    return 0;
 }
 
-/* A model is named by its place, `name`, without the ending. */
+/* What lies at `name` in the place, the first `length` bytes of which, behind the place's prefix,
+ * are its name; NULL as registry_scan_add. */
 static struct registry_entry *add(struct walk *w, const char *name, size_t length, bool linked,
                                   const struct stat *st)
 {
-    const char *fault = fault_of(name, length);
+    char path[PATH_MAX], full[PATH_MAX];
+    const char *prefix = w->place->prefix, *slash = *prefix && length ? "/" : "";
+    int n = snprintf(full, sizeof full, "%s%s%.*s", prefix, slash, (int)length, name);
+    const char *fault = n < 0 || n >= PATH_MAX ? "its path is too long" : fault_of(full, (size_t)n);
     if (!fault && w->table->count >= REGISTRY_SCAN_MODELS)
         fault = "too many models";
+    if (!fault && (size_t)snprintf(path, sizeof path, "%s%s%s", w->place->path, *name ? "/" : "",
+                                   name) >= sizeof path)
+        fault = "its path is too long";
     w->err->code = ERR_NONE;
     if (fault) {
         skip(w, name, fault);
         return NULL;
     }
-    struct registry_entry *e = append(w->table, name, length, REGISTRY_LOCAL, w->err);
+    struct registry_entry *e = append(w->table, full, (size_t)n, REGISTRY_LOCAL, w->err);
     if (e) {
         snprintf(e->model.ending, sizeof e->model.ending, "%s", name + length);
+        e->model.path = folders_keep(w->place->folders, path);
         e->device = st->st_dev;
         e->inode = st->st_ino;
         e->linked = linked;
+        e->place = w->place->order;
+    }
+    if (e && !e->model.path) {
+        err_set(w->err, ERR_INTERNAL, "no memory for a path");
+        return NULL;
     }
     return e;
 }
@@ -288,19 +340,29 @@ static bool add_model_folder(struct walk *w, int fd, const char *name, bool link
 
 static bool found_file(struct walk *w, const char *name, bool linked, const struct stat *st)
 {
-    struct registry_entry *e = add(w, name, stem(name), linked, st);
-    if (e)
+    int preference = 0;
+    struct registry_entry *e = add(w, name, stem(w, name, &preference), linked, st);
+    if (e) {
+        e->preference = preference;
         registry_scan_measure(e, st);
+    }
     return e || w->err->code == ERR_NONE;
+}
+
+static bool is_model_folder(int fd)
+{
+    struct stat unet;
+    return fd >= 0 && fstatat(fd, "unet", &unet, 0) == 0 && S_ISDIR(unet.st_mode);
 }
 
 /* `name` has a slash at the end. */
 static bool found_folder(struct walk *w, int parent, const char *item, char *name,
                          const struct folder *in, bool link, const struct stat *st)
 {
-    struct stat unet;
-    int fd = openat(parent, item, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0 && fstatat(fd, "unet", &unet, 0) == 0 && S_ISDIR(unet.st_mode)) {
+    int fd = w->place->flat && !w->place->models
+                 ? -1
+                 : openat(parent, item, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (w->place->models && is_model_folder(fd)) {
         name[strlen(name) - 1] = '\0';
         bool done = add_model_folder(w, fd, name, in->linked || link, st);
         close(fd);
@@ -308,6 +370,8 @@ static bool found_folder(struct walk *w, int parent, const char *item, char *nam
     }
     if (fd >= 0)
         close(fd);
+    if (w->place->flat)
+        return true;
     if (in->depth < REGISTRY_SCAN_DEPTH)
         return push(w, link ? &w->later : &w->now, name, in->depth + 1, in->linked || link);
     char why[80];
@@ -321,9 +385,10 @@ static bool found(struct walk *w, DIR *dir, const struct dirent *item, const str
 {
     char name[PATH_MAX];
     struct stat st, own;
+    int unused;
     bool may_be_folder = item->d_type != DT_REG;
     int n = snprintf(name, sizeof name, "%s%s/", in->name, item->d_name);
-    if (item->d_name[0] == '.' || (!may_be_folder && !stem(item->d_name)))
+    if (item->d_name[0] == '.' || (!may_be_folder && !stem(w, item->d_name, &unused)))
         return true;
     if (n < 0 || (size_t)n >= sizeof name) {
         skip(w, item->d_name, "its path is too long");
@@ -338,7 +403,8 @@ static bool found(struct walk *w, DIR *dir, const struct dirent *item, const str
     if (S_ISDIR(st.st_mode))
         return found_folder(w, dirfd(dir), item->d_name, name, in, link, &st);
     name[n - 1] = '\0';
-    return !S_ISREG(st.st_mode) || !stem(name) || found_file(w, name, in->linked || link, &st);
+    return !S_ISREG(st.st_mode) || !stem(w, name, &unused) ||
+           found_file(w, name, in->linked || link, &st);
 }
 
 static bool walk_folder(struct walk *w, const struct folder *in)
@@ -347,10 +413,10 @@ static bool walk_folder(struct walk *w, const struct folder *in)
     struct stat st;
     struct dirent *item;
     bool done = true;
-    int n = snprintf(path, sizeof path, "%s/%s", w->root, in->name);
+    int n = snprintf(path, sizeof path, "%s/%s", w->place->path, in->name);
     DIR *dir = n > 0 && (size_t)n < sizeof path ? opendir(path) : NULL;
     if (!dir && !*in->name) /* a disk that is away must not look like an empty folder */
-        return err_at(w->err, w->root, ERR_UNAVAILABLE, "cannot open the models folder: %s",
+        return err_at(w->err, w->place->path, ERR_UNAVAILABLE, "cannot open the models folder: %s",
                       strerror(errno));
     if (!dir) {
         skip(w, in->name, strerror(errno));
@@ -402,11 +468,29 @@ int64_t registry_scan_again_ms(int64_t begun)
     return now + (pause > RESCAN_MS ? pause : RESCAN_MS);
 }
 
-bool registry_scan_folder(struct registry_table *t, const char *folder, struct err *err)
+/* A place that is a model itself, and not a folder of models. */
+static bool is_whole(struct walk *w, bool *done)
+{
+    struct stat st;
+    int fd = *w->place->prefix && w->place->models
+                 ? open(w->place->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+                 : -1;
+    bool is = is_model_folder(fd) && fstat(fd, &st) == 0;
+    if (is)
+        *done = add_model_folder(w, fd, "", false, &st);
+    if (fd >= 0)
+        close(fd);
+    return is;
+}
+
+bool registry_scan_folder(struct registry_table *t, const struct registry_scan_place *place,
+                          struct err *err)
 {
     struct err unused;
-    struct walk w = {.table = t, .root = folder, .err = err ? err : &unused};
-    bool done = walk_all(&w);
+    struct walk w = {.table = t, .place = place, .err = err ? err : &unused};
+    bool done;
+    if (!is_whole(&w, &done))
+        done = walk_all(&w);
     if (w.skipped > SAID_MOST)
         log_event(LOG_WARN, "models_skipped", "count=%zu more=%zu", w.skipped,
                   w.skipped - SAID_MOST);

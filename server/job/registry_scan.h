@@ -1,4 +1,4 @@
-/* registry_scan.h: the registry's table of models, and what a models folder adds to it.
+/* registry_scan.h: a table of models or other files by name, and what a folder adds to it.
  *
  * A table is filled in any order, its first entry of a name being the one that counts, and sorted
  * once. No state, no threads. */
@@ -24,6 +24,7 @@ struct registry_entry {
     bool being_read; /* now, by some thread */
     bool hash_wanted;
     size_t rank; /* which came first */
+    int place, preference; /* of two of one name: the smaller place, then the smaller ending */
     size_t same; /* in a sorted table: the entry under which this file is listed, itself unless
                     the file has several names */
 };
@@ -39,12 +40,25 @@ struct registry_table {
 struct registry_entry *registry_scan_add(struct registry_table *t, const char *name, size_t length,
                                          enum registry_kind kind, struct err *err);
 
-/* Adds what is below `folder`, an absolute path. A folder is entered once, by its own name rather
- * than by a link's. What is too deep or too much is left out, and logged. Fails when the folder
- * itself cannot be read (ERR_UNAVAILABLE), or without memory. */
-bool registry_scan_folder(struct registry_table *t, const char *folder, struct err *err);
+/* A folder, an absolute path, of files of one kind. Borrowed for a call. */
+struct registry_scan_place {
+    const char *path;
+    const char *prefix;         /* of names, without the slash that follows; "": none */
+    const char *const *endings; /* what files are taken; NULL-terminated */
+    bool models;                /* folders in the diffusers layout are taken, too */
+    bool flat;                  /* the folders in it are left alone */
+    int order;                  /* the smaller, the more a name is its file's */
+    struct folders *folders;    /* keeps the paths of what is found */
+};
 
-/* Sorts, and finds out which entries are other names of a file. */
+/* Adds what is below the place. A folder is entered once, by its own name rather than by a link's.
+ * What is too deep or too much is left out, and logged. Fails when the folder itself cannot be read
+ * (ERR_UNAVAILABLE), or without memory. */
+bool registry_scan_folder(struct registry_table *t, const struct registry_scan_place *place,
+                          struct err *err);
+
+/* Sorts, and finds out which entries are other names of a file. Of two files of one place that
+ * differ in their endings alone the less wanted is called by its whole name, "v1-5.ckpt". */
 bool registry_scan_sort(struct registry_table *t, struct err *err);
 
 /* When a scan that nobody asked for may follow one that begun at `begun` (now_ms) and ends now: a

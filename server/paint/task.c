@@ -9,7 +9,8 @@
  * again, and jobs without LoRAs need not wait for it. So the job fails. */
 static bool open_loras(struct task *t, const struct dispatch_parts *parts, struct err *err)
 {
-    bool done = loras_open(registry_loras(parts->registry), t->job.params.prompt, &t->loras, err);
+    struct files *files = registry_files(parts->registry, FOLDERS_LORA);
+    bool done = loras_open(files, t->job.params.prompt, &t->loras, err);
     if (!done && err_is_passing(err->code))
         err->code = ERR_IO;
     return done;

@@ -1,6 +1,7 @@
 /* loras_test.c: which file a tag opens while the LoRAs' folder changes. */
 #include "server/job/loras.h"
 
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,7 +23,7 @@ static void put(const char *name, const char *text)
 }
 
 /* The size of what the prompt's one tag opens; 0: nothing. */
-static uint64_t opened(struct loras_folder *f, const char *prompt)
+static uint64_t opened(struct files *f, const char *prompt)
 {
     struct loras l;
     struct err err = {0};
@@ -36,12 +37,13 @@ static uint64_t opened(struct loras_folder *f, const char *prompt)
 static void known_names_cost_no_scan_and_others_are_found(void **state)
 {
     struct err err = {0};
-    char root[] = "/tmp/loras_test.XXXXXX";
+    char path[PATH_MAX], root[] = "/tmp/loras_test.XXXXXX";
     assert_non_null(mkdtemp(root));
     assert_int_equal(chdir(root), 0);
     struct settings *settings = settings_new(&err);
     assert_true(settings_set(settings, "loras", "loras", "", &err));
-    struct loras_folder *f = loras_folder_new(settings, &err);
+    struct folders *folders = folders_new(settings, &err);
+    struct files *f = files_new(folders, FOLDERS_LORA, &err);
     assert_non_null(f);
     assert_int_equal(opened(f, "a cat"), 0);
     mkdir("loras", 0755);
@@ -53,7 +55,7 @@ static void known_names_cost_no_scan_and_others_are_found(void **state)
     /* A scan would find this one first. */
     put("loras/b/style.safetensors", "123");
     assert_int_equal(opened(f, "<lora:style:1>"), 5);
-    assert_true(loras_refresh(f, &err));
+    assert_true(files_refresh(f, &err));
     assert_int_equal(opened(f, "<lora:style:1>"), 3);
     assert_int_equal(opened(f, "<lora:z/style:1>"), 5);
 
@@ -63,7 +65,7 @@ static void known_names_cost_no_scan_and_others_are_found(void **state)
 
     /* Nobody asks for a refresh, and it is found within a second or so. */
     put("loras/new.safetensors", "1");
-    for (int i = 0; i < 6000 && !loras_has(f, "new", &err); i++)
+    for (int i = 0; i < 6000 && !files_find(f, "new", path, &err); i++)
         usleep(10 * 1000);
     assert_int_equal(opened(f, "<lora:new:1>"), 1);
     assert_int_equal(rename("loras/new.safetensors", "loras/z/new.safetensors"), 0);
@@ -79,11 +81,12 @@ static void known_names_cost_no_scan_and_others_are_found(void **state)
     assert_int_equal(rename("away", "loras"), 0);
 
     assert_int_equal(unlink("loras/z/new.safetensors"), 0);
-    assert_false(loras_has(f, "new", &err));
+    assert_false(files_find(f, "new", path, &err));
     assert_int_equal(err.code, ERR_NOT_FOUND);
     assert_int_equal(opened(f, "<lora:new:1>"), 0);
 
-    loras_folder_free(f);
+    files_free(f);
+    folders_free(folders);
     settings_free(settings);
     unlink("loras/b/style.safetensors");
     unlink("loras/z/style.safetensors");

@@ -138,7 +138,7 @@ void sdapi_loras(struct http_request *req)
 {
     struct registry_table table;
     struct err err;
-    if (!loras_list(registry_loras(http_app(req)->registry), &table, &err)) {
+    if (!files_list(registry_files(http_app(req)->registry, FOLDERS_LORA), &table, &err)) {
         sdapi_reply_err(req, &err, NULL);
         return;
     }
@@ -146,12 +146,13 @@ void sdapi_loras(struct http_request *req)
     for (size_t i = 0; i < table.count; i++) {
         const struct registry_entry *e = &table.entries[i];
         char path[REGISTRY_NAME_SIZE + sizeof e->model.ending];
-        if (e->same != i || !*e->model.ending)
+        if (e->same != i)
             continue;
-        snprintf(path, sizeof path, "%s%s", e->model.name, e->model.ending);
+        snprintf(path, sizeof path, "%s%s", e->model.name,
+                 e->model.named_whole ? "" : e->model.ending);
         cJSON *item = cJSON_CreateObject();
-        cJSON_AddStringToObject(item, "name", loras_stem(e));
-        cJSON_AddStringToObject(item, "alias", loras_stem(e));
+        cJSON_AddStringToObject(item, "name", files_stem(e));
+        cJSON_AddStringToObject(item, "alias", files_stem(e));
         cJSON_AddStringToObject(item, "path", path);
         cJSON_AddObjectToObject(item, "metadata");
         cJSON_AddItemToArray(json, item);
@@ -201,7 +202,7 @@ void sdapi_refresh_checkpoints(struct http_request *req)
 void sdapi_refresh_loras(struct http_request *req)
 {
     struct err err;
-    if (loras_refresh(registry_loras(http_app(req)->registry), &err))
+    if (files_refresh(registry_files(http_app(req)->registry, FOLDERS_LORA), &err))
         sdapi_reply_null(req);
     else
         sdapi_reply_err(req, &err, NULL);

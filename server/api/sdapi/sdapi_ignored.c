@@ -76,23 +76,23 @@ static void add_options(struct list *list, const struct app *app, const struct s
 }
 
 /* Also says so, in the log, when the folder cannot be read. */
-static bool is_known_lora(struct loras_folder *loras, const char *tag)
+static bool is_known_lora(struct files *loras, const char *tag)
 {
-    char name[LORA_TAGS_NAME];
+    char name[LORA_TAGS_NAME], path[PATH_MAX];
     const char *from = strchr(tag, ':') + 1;
     size_t n = strcspn(from, ":>");
     if (!lora_tags_is_lora(tag) || n >= sizeof name)
         return false;
     snprintf(name, sizeof name, "%.*s", (int)n, from);
     struct err err;
-    bool known = loras_has(loras, name, &err);
+    bool known = files_find(loras, name, path, &err);
     if (!known && err.code != ERR_NOT_FOUND)
         log_err(LOG_WARN, "loras_not_read", &err, " ");
     return known;
 }
 
 /* Tags but those of LoRAs that there are. */
-static void add_networks(struct list *list, struct loras_folder *loras, const char *prompt,
+static void add_networks(struct list *list, struct files *loras, const char *prompt,
                          bool upstream)
 {
     size_t size;
@@ -111,7 +111,7 @@ char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const 
     cJSON_ArrayForEach(style, r->styles)
         if (!is_empty(style))
             add(list, "style %s", style->valuestring);
-    add_networks(list, registry_loras(app->registry), r->prompt, upstream);
+    add_networks(list, registry_files(app->registry, FOLDERS_LORA), r->prompt, upstream);
     /* Without a model that could (/face-restorers is empty) the WebUI changes nothing, either. */
     if (sdapi_request_flag(r->restore_faces))
         add(list, "restore_faces");

@@ -17,7 +17,7 @@
 
 void sdapi_models_of(const struct registry_model *model, struct sdapi_model *out)
 {
-    const char *ending = *model->ending ? ".safetensors" : "";
+    const char *ending = model->named_whole ? "" : model->ending;
     const char *slash = strrchr(model->name, '/');
 
     *out = (struct sdapi_model){.upstream = model->kind == REGISTRY_UPSTREAM};

@@ -1,0 +1,174 @@
+/* files.c: one table under a lock of its own; who scans holds another one meanwhile, so that names
+ * that are known are found without waiting for it. */
+#include "server/job/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/base/log.h"
+#include "server/base/now.h"
+
+struct files {
+    struct folders *folders;
+    enum folders_kind kind;
+    pthread_mutex_t scanning; /* held over a whole scan; taken before `lock`; of these two: */
+    int64_t rescan_ms;        /* unless it is asked for, there is no scan before that */
+    struct err trouble;       /* why the last scan failed; ERR_NONE */
+    pthread_mutex_t lock;     /* the table */
+    struct registry_table table;
+};
+
+struct files *files_new(struct folders *folders, enum folders_kind kind, struct err *err)
+{
+    struct files *f = calloc(1, sizeof *f);
+    if (!f) {
+        err_set(err, ERR_INTERNAL, "no memory for a list of files");
+        return NULL;
+    }
+    f->folders = folders;
+    f->kind = kind;
+    pthread_mutex_init(&f->scanning, NULL);
+    pthread_mutex_init(&f->lock, NULL);
+    return f;
+}
+
+void files_free(struct files *f)
+{
+    if (!f)
+        return;
+    pthread_mutex_destroy(&f->scanning);
+    pthread_mutex_destroy(&f->lock);
+    registry_scan_free(&f->table);
+    free(f);
+}
+
+/* ---- the table ---- */
+
+static bool scan_place(struct files *f, const struct folders_place *at, int order,
+                       struct registry_table *out, struct err *err)
+{
+    char folder[PATH_MAX];
+    if (!realpath(at->path, folder))
+        return errno == ENOENT || err_at(err, at->path, ERR_UNAVAILABLE, "the folder of %ss: %s",
+                                         folders_kind_name(f->kind), strerror(errno));
+    struct registry_scan_place place = {.path = folder,
+                                        .prefix = at->prefix,
+                                        .endings = folders_endings(f->kind),
+                                        .flat = at->flat,
+                                        .order = order,
+                                        .folders = f->folders};
+    return registry_scan_folder(out, &place, err);
+}
+
+static bool scan(struct files *f, struct registry_table *out, struct err *err)
+{
+    struct folders_list list;
+    bool ok = folders_of(f->folders, f->kind, &list, err);
+    for (size_t i = 0; ok && i < list.count; i++)
+        ok = scan_place(f, &list.at[i], (int)i, out, err);
+    folders_list_free(&list);
+    return ok && registry_scan_sort(out, err);
+}
+
+/* Scans; with `spare` only if the last scan is old enough, or else says what that one said. */
+static bool refresh(struct files *f, bool spare, struct err *err)
+{
+    struct registry_table fresh = {0};
+    pthread_mutex_lock(&f->scanning);
+    int64_t begun = now_ms();
+    if (!spare || begun >= f->rescan_ms) {
+        if (scan(f, &fresh, &f->trouble)) {
+            f->trouble.code = ERR_NONE;
+            pthread_mutex_lock(&f->lock);
+            struct registry_table old = f->table;
+            f->table = fresh;
+            fresh = old;
+            pthread_mutex_unlock(&f->lock);
+        }
+        f->rescan_ms = registry_scan_again_ms(begun);
+    }
+    registry_scan_free(&fresh);
+    struct err trouble = f->trouble;
+    pthread_mutex_unlock(&f->scanning);
+    return trouble.code == ERR_NONE || err_copy(err, &trouble);
+}
+
+bool files_refresh(struct files *f, struct err *err)
+{
+    return refresh(f, false, err);
+}
+
+bool files_list(struct files *f, struct registry_table *out, struct err *err)
+{
+    *out = (struct registry_table){0};
+    if (!refresh(f, true, err))
+        return false;
+    pthread_mutex_lock(&f->lock);
+    size_t count = f->table.count;
+    out->entries = malloc((count + 1) * sizeof *out->entries);
+    if (out->entries && count) {
+        memcpy(out->entries, f->table.entries, count * sizeof *out->entries);
+        out->count = out->room = count;
+    }
+    pthread_mutex_unlock(&f->lock);
+    return out->entries || err_set(err, ERR_INTERNAL, "no memory for %zu %ss", count,
+                                   folders_kind_name(f->kind));
+}
+
+const char *files_stem(const struct registry_entry *entry)
+{
+    const char *slash = strrchr(entry->model.name, '/');
+    return slash ? slash + 1 : entry->model.name;
+}
+
+/* Where the file of this name is, if that is known. */
+static bool find(struct files *f, const char *name, char path[PATH_MAX])
+{
+    pthread_mutex_lock(&f->lock);
+    const struct registry_table *t = &f->table;
+    const struct registry_entry *e = registry_scan_find(t, name);
+    for (size_t i = 0; i < t->count && !e; i++)
+        if (strcmp(files_stem(&t->entries[i]), name) == 0)
+            e = &t->entries[i];
+    if (e)
+        snprintf(path, PATH_MAX, "%s", e->model.path);
+    pthread_mutex_unlock(&f->lock);
+    return e;
+}
+
+bool files_find(struct files *f, const char *name, char path[PATH_MAX], struct err *err)
+{
+    bool known = find(f, name, path);
+    if (known && (access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR)))
+        return true;
+    /* A name whose file is gone costs one scan: it is not known any more then. */
+    return refresh(f, !known, err) &&
+           (find(f, name, path) || err_set(err, ERR_NOT_FOUND, "there is no such %s",
+                                           folders_kind_name(f->kind)));
+}
+
+bool files_open(struct files *f, const char *name, struct files_open *out, struct err *err)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    struct registry_entry now = {0};
+    if (!files_find(f, name, path, err))
+        return false;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        err_at(err, path, errno == EMFILE || errno == ENFILE ? ERR_BUSY : ERR_IO, "%s %s: %s",
+               folders_kind_name(f->kind), name, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    registry_scan_measure(&now, &st);
+    *out = (struct files_open){fd, now.model.size, now.model.mtime_ms};
+    return true;
+}
