@@ -243,7 +243,7 @@ static void run_shape(struct ops *o, const struct shape *s, const struct matrix 
             ops_conv3x3(o, &y, &x, m, 2, false, NULL);
             break;
         case BENCH_UPSAMPLE:
-            ops_upsample(o, &y, &x, m);
+            ops_upsample(o, &y, &x, m, NULL);
             break;
         case BENCH_LINEAR:
         case BENCH_GATED:

@@ -22,7 +22,7 @@ struct device_table {
     void (*conv3x3)(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
                     int stride, bool even, const struct epilogue *e);
     void (*upsample)(struct ops *o, struct tensor *y, const struct tensor *x,
-                     const struct matrix *w);
+                     const struct matrix *w, const struct epilogue *e);
     void (*group_norm)(struct ops *o, struct tensor *y, const struct tensor *x, int groups,
                        float eps, const float *gamma, const float *beta, enum activation act);
     void (*layer_norm)(struct ops *o, struct tensor *y, const struct tensor *x, float eps,
@@ -30,6 +30,7 @@ struct device_table {
     void (*attention)(struct ops *o, struct tensor *y, const struct tensor *q,
                       const struct tensor *k, const struct tensor *v, int heads, bool causal);
     void (*activate)(struct ops *o, struct tensor *y, const struct tensor *x, enum activation act);
+    void (*add)(struct ops *o, struct tensor *y, const struct tensor *x, float s);
     void (*resize)(struct ops *o, struct tensor *y, const struct tensor *x);
     void (*from_floats)(struct ops *o, struct tensor *y, const float *src);
     void (*to_floats)(struct ops *o, float *dst, const struct tensor *x);

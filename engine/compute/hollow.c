@@ -61,7 +61,7 @@ static void conv3x3(struct ops *o, struct tensor *y, const struct tensor *x, con
 }
 
 static void upsample(struct ops *o, struct tensor *y, const struct tensor *x,
-                     const struct matrix *w)
+                     const struct matrix *w, const struct epilogue *e)
 {
     note(o, (struct hollow_note){o->arena, HOLLOW_UPSAMPLE, y, x, NULL, w, 0});
 }

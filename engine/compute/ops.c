@@ -121,8 +121,8 @@ static bool same_shape(const struct tensor *a, const struct tensor *b)
 
 static void check_epilogue(const struct tensor *y, const struct matrix *w, const struct epilogue *e)
 {
-    assert(y->c == w->n && y->pad == 0 && !(w->kind == MATRIX_GATED && e));
-    assert(!e || !e->residual || (same_shape(e->residual, y) && e->residual->pad == 0));
+    assert(y->c == w->n && !(w->kind == MATRIX_GATED && e));
+    assert(!e || !e->residual || same_shape(e->residual, y));
     assert(!e || !e->row || e->row_ld == 0 || e->row_ld >= (size_t)w->n);
 }
 
@@ -131,7 +131,7 @@ void ops_linear(struct ops *o, struct tensor *y, const struct tensor *x, const s
 {
     check_epilogue(y, w, e);
     assert((w->kind == MATRIX_LINEAR || w->kind == MATRIX_GATED) && x->c == w->k && x->pad == 0 &&
-           same_pixels(x, y));
+           y->pad == 0 && same_pixels(x, y) && (!e || !e->residual || e->residual->pad == 0));
     o->dev->table->linear(o, y, x, w, e);
 }
 
@@ -146,12 +146,13 @@ void ops_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x, const 
     o->dev->table->conv3x3(o, y, x, w, stride, even, e);
 }
 
-void ops_upsample(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w)
+void ops_upsample(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
+                  const struct epilogue *e)
 {
-    check_epilogue(y, w, NULL);
+    check_epilogue(y, w, e);
     assert(w->kind == MATRIX_UPSAMPLE && x->c == w->k && x->pad == 1 && x->b == y->b);
     assert(y->h == 2 * x->h && y->w == 2 * x->w);
-    o->dev->table->upsample(o, y, x, w);
+    o->dev->table->upsample(o, y, x, w, e);
 }
 
 void ops_group_norm(struct ops *o, struct tensor *y, const struct tensor *x, int groups, float eps,
@@ -183,6 +184,13 @@ void ops_activate(struct ops *o, struct tensor *y, const struct tensor *x, enum 
     assert(same_shape(x, y) && x->pad == 0 && y->pad == 0 && x->dtype == y->dtype);
     if (!arena_planning(o->arena))
         o->dev->table->activate(o, y, x, act);
+}
+
+void ops_add(struct ops *o, struct tensor *y, const struct tensor *x, float s)
+{
+    assert(same_shape(x, y) && x->dtype == y->dtype);
+    if (!arena_planning(o->arena))
+        o->dev->table->add(o, y, x, s);
 }
 
 void ops_resize(struct ops *o, struct tensor *y, const struct tensor *x)

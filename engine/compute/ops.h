@@ -86,13 +86,14 @@ bool matrix_is_coarse(const struct matrix *m); /* made by matrix_new_coarse */
 
 enum activation { ACT_NONE, ACT_SILU, ACT_GELU, ACT_QUICK_GELU };
 
-/* What happens to a product while it is still in registers: y = act(x w + bias + row) + residual.
- */
+/* What happens to a product while it is still in registers: y = act(x w + bias + row) + residual,
+ * where a `slope` multiplies what is below zero after `act`. */
 struct epilogue {
     enum activation act;
-    const float *row;              /* [b, n]: added to every pixel of picture b, or NULL */
-    size_t row_ld;                 /* elements from one picture's row to the next; 0: one for all */
-    const struct tensor *residual; /* same shape and dtype as y (may be y), or NULL */
+    const float *slope; /* PReLU's (He et al. 2015), a channel each, rounded up to 32; or NULL */
+    const float *row;   /* [b, n]: added to every pixel of picture b, or NULL */
+    size_t row_ld;      /* elements from one picture's row to the next; 0: one for all */
+    const struct tensor *residual; /* same shape and dtype as y (may be y), any pad, or NULL */
 };
 
 /* What model code passes around: where to compute and where activations live. */
@@ -107,7 +108,8 @@ struct ops {
 void ops_linear(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
                 const struct epilogue *e);
 
-/* 3x3 convolution. x has pad 1. stride 1: y has x's size. stride 2: half of it (rounded up), with
+/* 3x3 convolution. x has pad 1. y may have pad 1 (its border is then cleared) and be other channels
+ * of what x is a slice of. stride 1: y has x's size. stride 2: half of it (rounded up), with
  * one zero on each side (`even` false: PyTorch padding=1), or only right and below (`even` true:
  * the VAE's downsampler). */
 void ops_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
@@ -115,8 +117,9 @@ void ops_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x, const 
 
 /* Nearest-neighbour upsampling of x to twice the size and a 3x3 convolution as one: each of the
  * four pixels that one becomes sees 2x2 pixels of x, whose weights are sums of the nine, so there
- * are 16 products where there were 36. x has pad 1. */
-void ops_upsample(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w);
+ * are 16 products where there were 36. x has pad 1, and y may, as above. */
+void ops_upsample(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
+                  const struct epilogue *e);
 
 /* y = act(norm(x) * gamma + beta) over `groups` groups of channels (Wu & He 2018), act NONE or
  * SILU. y may have pad 1: its border is then cleared. y may not be x. */
@@ -135,6 +138,9 @@ void ops_attention(struct ops *o, struct tensor *y, const struct tensor *q, cons
 
 /* y = act(x), same shape; y may be x. */
 void ops_activate(struct ops *o, struct tensor *y, const struct tensor *x, enum activation act);
+
+/* y += s x, same shape and dtype; either may have pad 1: borders stay as they are. */
+void ops_add(struct ops *o, struct tensor *y, const struct tensor *x, float s);
 
 /* Nearest-neighbour resize to y's size (PyTorch's floor rule), which may be the same: then a copy.
  * y may have pad 1 (its border is cleared), and be a slice. */

@@ -542,7 +542,7 @@ static struct tensor twice(struct ops *o, const struct matrix *conv, const struc
     size_t mark = arena_mark(o->arena);
     struct tensor padded = tensor_new(o->arena, x->dtype, x->b, x->h, x->w, x->c, 1);
     ops_resize(o, &padded, x);
-    ops_upsample(o, &y, &padded, conv);
+    ops_upsample(o, &y, &padded, conv, NULL);
     arena_reset(o->arena, mark);
     return y;
 }

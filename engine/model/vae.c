@@ -332,7 +332,7 @@ static void run_doubling(struct ops *o, const struct level *level, struct turns 
     struct tensor y = take(t, 2 * x->h, 2 * x->w, x->c);
     size_t mark = arena_mark(o->arena);
     struct tensor padded = with_border(o, x);
-    ops_upsample(o, &y, &padded, level->resample);
+    ops_upsample(o, &y, &padded, level->resample, NULL);
     arena_reset(o->arena, mark);
     *x = y;
 }

@@ -171,6 +171,56 @@ static void conv_case(const struct fixture *f, int b, int k, int h, int w, int n
     free(x), free(wt), free(bias), free(got), free(want);
 }
 
+/* PReLU, a residual and y in padded tensors of which they are slices; then the same once more from
+ * the one slice into the next, as dense blocks do. */
+static void dense_case(const struct fixture *f, int h, int w)
+{
+    enum { K = 32, N = 32 };
+    struct err err;
+    size_t count = (size_t)(K * h * w);
+    float *x = randoms(count, f->dtype), *wt = randoms((size_t)N * K * 9, f->dtype);
+    float *bias = randoms(N, DTYPE_F32), *slope = randoms(N, DTYPE_F32);
+    float *got = malloc(count * 4), *want = malloc(count * 4);
+    plain_conv(want, x, wt, bias, 1, K, h, w, N, 1, false);
+    for (size_t i = 0; i < count; i++) {
+        float fallen = want[i] < 0 ? want[i] * slope[i / (size_t)(h * w)] : want[i];
+        want[i] = fallen + x[i] - 0.5f * x[i];
+    }
+    struct matrix *m =
+        matrix_new(f->dev, MATRIX_CONV3X3, N, K, DTYPE_F32, wt, DTYPE_F32, bias, &err);
+    assert_non_null(m);
+    WITH_ARENA(f, {
+        struct tensor all = tensor_new(o.arena, f->dtype, 1, h, w, K + N, 1);
+        struct tensor in = tensor_slice(&all, 0, K);
+        struct tensor y = tensor_slice(&all, K, N);
+        struct tensor wide = tensor_new(o.arena, f->dtype, 1, h, w, K, 1);
+        struct epilogue e = {.slope = slope, .residual = &in};
+        nchw_load(&o, &wide, x);
+        if (!planning)
+            memset(all.data, 0, tensor_bytes(&all));
+        ops_add(&o, &in, &wide, 1);
+        ops_conv3x3(&o, &y, &in, m, 1, false, &e);
+        ops_add(&o, &y, &wide, -0.5f);
+        nchw_store(&o, got, &y);
+        if (!planning) {
+            static const char zero[4];
+            assert_memory_equal(tensor_at(&y, 0, -1, -1), zero, dtype_size(f->dtype));
+            assert_memory_equal(tensor_at(&y, 0, h, w), zero, dtype_size(f->dtype));
+        }
+    });
+    char what[96];
+    snprintf(what, sizeof what, "dense %dx%d", h, w);
+    compare_to(f, what, got, want, count, f->dtype == DTYPE_F32 ? 1e-5 : 8e-3);
+    matrix_free(m);
+    free(x), free(wt), free(bias), free(slope), free(got), free(want);
+}
+
+static void dense(const struct fixture *f)
+{
+    dense_case(f, 5, 7);   /* pictures as runs */
+    dense_case(f, 20, 48); /* rows as runs */
+}
+
 static void conv(const struct fixture *f)
 {
     conv_case(f, 1, 3, 8, 8, 32, 1, false);
@@ -185,9 +235,10 @@ static void conv(const struct fixture *f)
     conv_case(f, 2, 32, 40, 48, 65, 1, false);  /* rows that are runs, more than a block */
 }
 
-static void upsample_case(const struct fixture *f, int b, int k, int h, int w, int n)
+static void upsample_case(const struct fixture *f, int b, int k, int h, int w, int n, int pad)
 {
     struct err err;
+    float slope[64];
     size_t count = (size_t)(b * n * 4 * h * w);
     float *x = randoms((size_t)(b * k * h * w), f->dtype),
           *wt = randoms((size_t)(n * k * 9), f->dtype), *bias = randoms((size_t)n, DTYPE_F32);
@@ -196,14 +247,19 @@ static void upsample_case(const struct fixture *f, int b, int k, int h, int w, i
     for (int i = 0; i < b * k * 4 * h * w; i++)
         big[i] = x[(i / (4 * h * w) * h + i / (2 * w) % (2 * h) / 2) * w + i % (2 * w) / 2];
     plain_conv(want, big, wt, bias, b, k, 2 * h, 2 * w, n, 1, false);
+    for (int i = 0; i < 64; i++)
+        slope[i] = random_float();
+    for (int i = 0; i < (int)count && pad; i++)
+        want[i] *= want[i] < 0 ? slope[i / (4 * h * w) % n] : 1;
     struct matrix *m =
         matrix_new(f->dev, MATRIX_UPSAMPLE, n, k, DTYPE_F32, wt, DTYPE_F32, bias, &err);
     assert_non_null(m);
     WITH_ARENA(f, {
-        struct tensor y = tensor_new(o.arena, f->dtype, b, 2 * h, 2 * w, n, 0);
+        struct tensor y = tensor_new(o.arena, f->dtype, b, 2 * h, 2 * w, n, pad);
         struct tensor in = tensor_new(o.arena, f->dtype, b, h, w, k, 1);
+        struct epilogue falls = {.slope = slope};
         nchw_load(&o, &in, x);
-        ops_upsample(&o, &y, &in, m);
+        ops_upsample(&o, &y, &in, m, pad ? &falls : NULL);
         nchw_store(&o, got, &y);
     });
     char what[96];
@@ -215,10 +271,12 @@ static void upsample_case(const struct fixture *f, int b, int k, int h, int w, i
 
 static void upsample(const struct fixture *f)
 {
-    upsample_case(f, 1, 32, 1, 1, 4);
-    upsample_case(f, 2, 32, 5, 7, 33); /* pictures as runs */
-    upsample_case(f, 2, 3, 6, 32, 64); /* rows as runs */
-    upsample_case(f, 1, 320, 9, 16, 40);
+    upsample_case(f, 1, 32, 1, 1, 4, 0);
+    upsample_case(f, 2, 32, 5, 7, 33, 0); /* pictures as runs */
+    upsample_case(f, 2, 3, 6, 32, 64, 0); /* rows as runs */
+    upsample_case(f, 1, 320, 9, 16, 40, 0);
+    upsample_case(f, 2, 32, 5, 7, 33, 1); /* with PReLU and a border */
+    upsample_case(f, 1, 64, 6, 32, 64, 1);
 }
 
 static float act_of(float x, enum activation act)
@@ -631,6 +689,7 @@ static void at_every_level(void (*part)(const struct fixture *f))
     }
 
 TEST(conv)
+TEST(dense)
 TEST(upsample)
 TEST(linear)
 TEST(attention)
@@ -692,7 +751,7 @@ int main(void)
         cmocka_unit_test(test_linear),  cmocka_unit_test(test_attention),
         cmocka_unit_test(test_norm),    cmocka_unit_test(test_rows),
         cmocka_unit_test(test_threads), cmocka_unit_test(test_unknown_level),
-        cmocka_unit_test(test_coarse),
+        cmocka_unit_test(test_coarse),  cmocka_unit_test(test_dense),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,7 +43,7 @@ void cpu_matmul_linear(struct ops *o, struct tensor *y, const struct tensor *x,
 void cpu_matmul_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x,
                         const struct matrix *w, int stride, bool even, const struct epilogue *e);
 void cpu_matmul_upsample(struct ops *o, struct tensor *y, const struct tensor *x,
-                         const struct matrix *w);
+                         const struct matrix *w, const struct epilogue *e);
 /* x as int8 in the arena, its channels filled up with zeros to a multiple of PACK_K8, its border
  * zero; `scale` (x = int8 scale) has one for each pixel, or each picture if x has a border, in the
  * arena too. Nothing is computed while the arena is planning. */
@@ -56,6 +56,7 @@ void cpu_attention(struct ops *o, struct tensor *y, const struct tensor *q, cons
                    const struct tensor *v, int heads, bool causal);
 void cpu_rows_activate(struct ops *o, struct tensor *y, const struct tensor *x,
                        enum activation act);
+void cpu_rows_add(struct ops *o, struct tensor *y, const struct tensor *x, float s);
 void cpu_rows_resize(struct ops *o, struct tensor *y, const struct tensor *x);
 void cpu_rows_from_floats(struct ops *o, struct tensor *y, const float *src);
 void cpu_rows_to_floats(struct ops *o, float *dst, const struct tensor *x);

@@ -83,6 +83,7 @@ static const struct device_table table = {
     .layer_norm = cpu_norm_layer,
     .attention = cpu_attention,
     .activate = cpu_rows_activate,
+    .add = cpu_rows_add,
     .resize = cpu_rows_resize,
     .from_floats = cpu_rows_from_floats,
     .to_floats = cpu_rows_to_floats,

@@ -263,6 +263,7 @@ struct product {
     /* Where pixels are written: pictures of `picture` pixels in lines of `width`. In elements:
      * where the first is, and steps from pixel to pixel, line to line and picture to picture. */
     size_t picture, width, y_first, y_ld, y_line, y_picture;
+    size_t r_first, r_line, r_picture; /* where the residual's are */
     /* Rows of the product: `runs` runs of `length`. Of every `period` of them in a run the first
      * `kept` are pixels, the rest border. */
     size_t runs, length, period, kept;
@@ -327,10 +328,15 @@ static void finish(const struct product *p, const float *c, size_t run, size_t a
                 f.act = e->act;
                 if (e->row)
                     f.row = e->row + pixel / picture * e->row_ld + j;
+                if (e->slope)
+                    f.slope = e->slope + j;
                 if (e->residual) {
-                    f.residual = (const char *)e->residual->data +
-                                 (pixel * (size_t)e->residual->ld + (size_t)j) * size;
                     f.residual_ld = (size_t)e->residual->ld;
+                    f.residual = (const char *)e->residual->data +
+                                 (p->r_first + pixel / picture * p->r_picture +
+                                  pixel % picture / p->width * p->r_line +
+                                  pixel % picture % p->width * f.residual_ld + (size_t)j) *
+                                     size;
                 }
             }
             p->dev->k->finish(&f);
@@ -450,6 +456,8 @@ void cpu_matmul_linear(struct ops *o, struct tensor *y, const struct tensor *x,
     p.picture = p.width = (size_t)x->h * (size_t)x->w;
     p.y_ld = (size_t)y->ld;
     p.y_picture = p.picture * p.y_ld;
+    if (e && e->residual)
+        p.r_picture = p.picture * (size_t)e->residual->ld;
     p.base = x->data;
     p.lda = (size_t)x->ld;
     for (int i = 0; i < p.w->cut; i++)
@@ -477,6 +485,15 @@ static void cut_runs(struct product *p, size_t height, size_t width, int stride)
     p->picture = height * width;
 }
 
+/* Elements from a tensor's data to its first pixel, and from line to line and picture to picture.
+ */
+static void strides(const struct tensor *t, size_t *first, size_t *line, size_t *picture)
+{
+    *line = (size_t)(t->w + 2 * t->pad) * (size_t)t->ld;
+    *picture = (size_t)(t->h + 2 * t->pad) * *line;
+    *first = (size_t)t->pad * (*line + (size_t)t->ld);
+}
+
 void cpu_matmul_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x,
                         const struct matrix *w, int stride, bool even, const struct epilogue *e)
 {
@@ -488,32 +505,37 @@ void cpu_matmul_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x,
     p.base = tensor_at(x, 0, origin, origin);
     cut_runs(&p, (size_t)y->h, (size_t)y->w, stride);
     p.y_ld = (size_t)y->ld;
-    p.y_line = p.width * p.y_ld;
-    p.y_picture = p.picture * p.y_ld;
+    strides(y, &p.y_first, &p.y_line, &p.y_picture);
+    if (e && e->residual)
+        strides(e->residual, &p.r_first, &p.r_line, &p.r_picture);
     for (int i = 0; i < 9; i++)
         p.tap[i] = (ptrdiff_t)(i / 3 * (x->w + 2) + i % 3) * x->ld;
-    if (!arena_planning(o->arena))
+    if (!arena_planning(o->arena)) {
+        cpu_clear_border(y);
         run_product(&p);
+    }
     arena_reset(o->arena, mark);
 }
 
 void cpu_matmul_upsample(struct ops *o, struct tensor *y, const struct tensor *x,
-                         const struct matrix *w)
+                         const struct matrix *w, const struct epilogue *e)
 {
     if (arena_planning(o->arena))
         return;
     struct tensor q;
-    struct product p = product_of(o, y, x, w, NULL, &q);
-    size_t ld = (size_t)y->ld;
+    struct product p = product_of(o, y, x, w, e, &q);
+    size_t ld = (size_t)y->ld, first, line;
+    assert(!e || !e->residual);
+    cpu_clear_border(y);
     cut_runs(&p, (size_t)x->h, (size_t)x->w, 1);
+    strides(y, &first, &line, &p.y_picture);
     p.y_ld = 2 * ld;
-    p.y_line = 2 * (size_t)y->w * ld;
-    p.y_picture = (size_t)y->h * (size_t)y->w * ld;
+    p.y_line = 2 * line;
     for (int i = 0; i < 4; i++)
         p.tap[i] = (ptrdiff_t)(i / 2 * (x->w + 2) + i % 2) * x->ld;
     for (p.phase = 0; p.phase < 4; p.phase++) {
         p.base = tensor_at(x, 0, p.phase / 2 - 1, p.phase % 2 - 1);
-        p.y_first = ((size_t)(p.phase / 2 * y->w) + (size_t)(p.phase % 2)) * ld;
+        p.y_first = first + (size_t)(p.phase / 2) * line + (size_t)(p.phase % 2) * ld;
         run_product(&p);
     }
 }

@@ -10,6 +10,7 @@ struct rows {
     struct tensor *y;
     const struct tensor *x;
     enum activation act;
+    float s;
     const float *src; /* [b, h, w, c] */
     float *dst;
 };
@@ -50,6 +51,29 @@ void cpu_rows_activate(struct ops *o, struct tensor *y, const struct tensor *x, 
 {
     struct rows r = {.dev = cpu_of(o), .y = y, .x = x, .act = act};
     run_rows(&r, x, activate_row);
+}
+
+static void add_row(void *ctx, size_t task, int thread)
+{
+    const struct rows *r = ctx;
+    const struct kernels *k = r->dev->k;
+    struct tensor *y = r->y;
+    int b = (int)(task / (size_t)y->h), row = (int)(task % (size_t)y->h), c = y->c;
+    float *v = (float *)cpu_scratch(r->dev, thread), *s = v + (c + LANES) / LANES * LANES;
+    for (int i = 0; i < c; i++)
+        s[i] = r->s;
+    for (int i = 0; i < y->w; i++) {
+        k->to_f32(v, y->dtype, tensor_at(y, b, row, i), (size_t)c);
+        k->affine(y->dtype, tensor_at(y, b, row, i), tensor_at(r->x, b, row, i), s, v, (size_t)c,
+                  ACT_NONE);
+    }
+}
+
+void cpu_rows_add(struct ops *o, struct tensor *y, const struct tensor *x, float s)
+{
+    struct rows r = {.dev = cpu_of(o), .y = y, .x = x, .s = s};
+    assert((size_t)(y->c + LANES) * 2 <= CPU_SCRATCH / sizeof s);
+    run_rows(&r, y, add_row);
 }
 
 static void resize_row(void *ctx, size_t task, int thread)

@@ -49,10 +49,11 @@ struct gemm {
     bool accumulate;
 };
 
-/* y[i][j] = act(c[i][j] + bias[j] + row[j]) + residual[i][j] for j < n. c and bias hold n rounded
- * up to PANEL. Gated: c and bias hold panels of values and gates in turn, and y = v gelu(g) for
- * the n values; without row, act and residual. With `scale`, c holds int32_t, and what stands for
- * c[i][j] above is c[i][j] scale[j] row_scale[i row_step]. */
+/* y[i][j] = act(c[i][j] + bias[j] + row[j]) + residual[i][j] for j < n, where what act leaves below
+ * zero is multiplied by slope[j]. c, bias and slope hold n rounded up to PANEL. Gated: c and bias
+ * hold panels of values and gates in turn, and y = v gelu(g) for the n values; without row, act,
+ * slope and residual. With `scale`, c holds int32_t, and what stands for c[i][j] above is
+ * c[i][j] scale[j] row_scale[i row_step]. */
 struct finish {
     const void *c; /* float or int32_t */
     size_t ldc;
@@ -62,6 +63,7 @@ struct finish {
     const float *bias;
     const float *row; /* or NULL */
     enum activation act;
+    const float *slope; /* or NULL */
     bool gated;
     enum dtype dtype;     /* of residual and y */
     const void *residual; /* or NULL; may be y */

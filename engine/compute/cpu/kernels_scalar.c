@@ -164,6 +164,8 @@ static void finish(const struct finish *f)
                     gelu(sum_of(f, i, at + PANEL) + f->bias[at + PANEL]);
             } else {
                 v = act_of(sum_of(f, i, j) + f->bias[j] + (f->row ? f->row[j] : 0), f->act);
+                if (f->slope && v < 0)
+                    v *= f->slope[j];
                 if (f->residual)
                     v += get(f->dtype, f->residual, i * f->residual_ld + j);
             }

@@ -575,6 +575,8 @@ INLINE void finish_as(const struct finish *f, enum dtype d, enum activation act,
             if (f->row)
                 v += get(DTYPE_F32, f->row, j, left);
             v = act_v(v, act, d == DTYPE_BF16);
+            if (act == ACT_NONE && f->slope) /* no network has both */
+                v = MAXV(v, set1(0)) - load(f->slope + j) * MAXV(-v, set1(0));
             if (residual)
                 v += get(d, residual, j, left);
             put(d, y, j, left, v);
