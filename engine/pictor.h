@@ -96,7 +96,10 @@ struct pictor_model_info {
     size_t weight_bytes; /* packed, in memory */
     float default_guidance;
     int default_steps;
-    int clip_skips; /* clip_skip may be 1..clip_skips; 0: not known */
+    int clip_skips;               /* clip_skip may be 1..clip_skips; 0: not known */
+    float default_image_guidance; /* 0: image_guidance says nothing to it; else it edits pictures,
+                                     and paints none without one to begin from */
+    bool masked;                  /* it is shown the mask: mask_weight says something to it */
     char default_sampler[32], default_scheduler[32]; /* "": what is everybody's */
 };
 
@@ -181,9 +184,11 @@ struct pictor_params {
     int width, height;                    /* pixels; multiples of 8, 64..limits of memory */
     int steps;                            /* 1..1000 */
     float guidance;                       /* classifier-free guidance scale; 1 is none */
-    const char *sampler;                  /* name or alias, case ignored: "Euler a", "k_euler_a" */
-    const char *scheduler;                /* "automatic" (the sampler's own), "uniform", "karras" */
-    double eta;                           /* ancestral / DDIM noise; NAN: the sampler's own */
+    float image_guidance;  /* how closely an edited picture follows the one before, of models that
+                              edit; 1: no such guidance, NAN: the model's own */
+    const char *sampler;   /* name or alias, case ignored: "Euler a", "k_euler_a" */
+    const char *scheduler; /* "automatic" (the sampler's own), "uniform", "karras" */
+    double eta;            /* ancestral / DDIM noise; NAN: the sampler's own */
     uint64_t seed;
     uint64_t subseed;        /* variation: slerp(noise(seed), noise(subseed)) */
     double subseed_strength; /* 0..1; 0 is none */
@@ -203,6 +208,8 @@ struct pictor_params {
     bool mask_only_area; /* paint the mask's surroundings at full width x height, then paste back;
                             the picture then keeps the size of `init` */
     int mask_padding;    /* pixels around the mask for mask_only_area */
+    double mask_weight;  /* how much of the picture is hidden from a model that is shown what the
+                            mask leaves, 0..1; NAN: 1 */
 
     /* Second pass at a larger size ("hires fix"); hires_width 0: none. */
     int hires_width, hires_height;

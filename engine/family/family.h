@@ -30,6 +30,9 @@ struct family_facts {
     int multiple;                  /* sides of pictures, in pixels, are multiples of it */
     bool guided;    /* takes a negative prompt: guidance is a second answer of the network */
     int clip_skips; /* clip_skip may be 1..clip_skips */
+    /* Channels that the network takes beside the latent's, of what it paints over: see `beside`
+     * below; 0: none. */
+    int beside;
     /* Latent to RGB in 0..1, a row a channel and a constant; NULL: fitted when it is needed. */
     const float (*preview)[3];
 };
@@ -47,6 +50,16 @@ struct family_words {
 struct family_picture {
     int width, height; /* of the latent */
     const struct pictor_params *params;
+    const float *beside; /* [height, width, facts.beside]; NULL: zeros */
+};
+
+/* What is painted over, for a network that is shown it. While planning, a pointer that is not NULL
+ * says that something will be there. */
+struct family_source {
+    int width, height;    /* of the latent */
+    const float *picture; /* [factor height, factor width, 3]; NULL: there is none */
+    const float *mask;    /* [factor height, factor width], 1: repainted, 0: kept; NULL: all is 1 */
+    double mask_weight;   /* how much of the picture is hidden under the mask, 0..1 */
 };
 
 /* The first member of every family's model. */
@@ -100,6 +113,11 @@ struct family {
      * of the work (params->speed.reuse_every). */
     void (*predict)(const struct family_model *m, struct ops *o, struct family_call *call,
                     const float *x, double t, bool reuse, float *y);
+
+    /* out [height, width, facts.beside]: what the network takes beside the latent. NULL where
+     * facts.beside is 0. */
+    void (*beside)(const struct family_model *m, struct ops *o, const struct family_source *source,
+                   float *out);
 
     void (*decode)(const struct family_model *m, struct ops *o, const float *latent, int h, int w,
                    float *picture);

@@ -89,6 +89,7 @@ const struct family family_sd1 = {
     .call_first = stable_call_first,
     .call_free = stable_call_free,
     .predict = stable_predict,
+    .beside = stable_beside,
     .decode = stable_decode,
     .encode = stable_encode,
 };

@@ -6,6 +6,8 @@
 #include "engine/family/compose.h"
 #include "engine/model/layers.h"
 
+#define IMAGE_GUIDANCE 1.5f /* InstructPix2Pix's own default */
+
 struct stable {
     struct family_model base;
     struct stable_config config;
@@ -22,9 +24,10 @@ struct stable {
 struct family_call {
     struct unet_prompt *prompt;
     double token_merging;
-    int height, width;
-    bool keep;          /* what the deep levels say, in `deep` */
-    struct tensor deep; /* b: pictures of the call */
+    int b, height, width;
+    const float *beside; /* as struct family_picture's */
+    bool keep;           /* what the deep levels say, in `deep` */
+    struct tensor deep;  /* b: pictures of the call */
 };
 
 bool stable_is_unet(const struct checkpoint *cp, bool linear)
@@ -61,14 +64,8 @@ static bool read_label(struct stable_config *c, struct err *err)
 bool stable_read(const struct checkpoint *cp, const char *name, const char *const *roots,
                  struct stable_config *c, struct err *err)
 {
-    int in[4] = {0}, width = 0;
+    int width = 0;
     *c = (struct stable_config){0};
-    if (!checkpoint_sizes(cp, "model.diffusion_model.input_blocks.0.0.weight", 4, in, err))
-        return false;
-    if (in[1] == 9 || in[1] == 8)
-        return err_set(err, ERR_UNSUPPORTED,
-                       "this is an %s %s checkpoint (%d input channels); pictor runs %s with 4",
-                       name, in[1] == 9 ? "inpainting" : "InstructPix2Pix", in[1], name);
     for (; roots[c->encoders]; c->encoders++) {
         if (!clip_read(cp, roots[c->encoders], &c->clip[c->encoders], err))
             return false;
@@ -76,11 +73,13 @@ bool stable_read(const struct checkpoint *cp, const char *name, const char *cons
     }
     if (!unet_read(cp, &c->unet, err) || !vae_read(cp, &c->vae, err))
         return false;
-    int z = c->vae.channels;
-    if (c->unet.in_channels != z || c->unet.out_channels != z)
+    int z = c->vae.channels, in = c->unet.in_channels;
+    c->beside = in == 2 * z + 1 ? STABLE_MASKED : in == 2 * z ? STABLE_EDITED : STABLE_NOTHING;
+    if ((!c->beside && in != z) || c->unet.out_channels != z)
         return err_set(err, ERR_UNSUPPORTED,
-                       "UNet: wanted %d channels in and out, found %d in and %d out", z,
-                       c->unet.in_channels, c->unet.out_channels);
+                       "this is %s whose UNet takes %d channels and says %d: wanted %d to be said, "
+                       "of %d, of %d (InstructPix2Pix) or of %d (inpainting)",
+                       name, in, c->unet.out_channels, z, z, 2 * z, 2 * z + 1);
     if (c->unet.context_dim != width)
         return err_set(err, ERR_INVALID,
                        "UNet: takes text of width %d, but the text encoder's is %d",
@@ -128,7 +127,10 @@ struct family_facts stable_facts(const struct stable_config *c)
         .multiple = factor,
         .guided = true,
         .clip_skips = c->clip[0].layers,
+        .beside = c->unet.in_channels - c->vae.channels,
         .preview = c->vae.encoder_channels[0] == 128 ? published[c->sdxl] : NULL,
+        .info = {.default_image_guidance = c->beside == STABLE_EDITED ? IMAGE_GUIDANCE : 0,
+                 .masked = c->beside == STABLE_MASKED},
     };
 }
 
@@ -199,8 +201,8 @@ bool stable_merge(struct family_model *m, const struct pictor_lora *loras, size_
     struct stable *s = (struct stable *)m;
     struct lora *open[PICTOR_LORAS_MAX] = {NULL};
     struct lora_use uses[PICTOR_LORAS_MAX];
-    bool ok = count <= PICTOR_LORAS_MAX || err_set(err, ERR_INVALID, "%zu LoRAs: wanted at most %d",
-                                                   count, PICTOR_LORAS_MAX);
+    bool ok = count <= PICTOR_LORAS_MAX ||
+              err_set(err, ERR_INVALID, "%zu LoRAs: wanted at most %d", count, PICTOR_LORAS_MAX);
     for (size_t i = 0; ok && i < count; i++) {
         ok = (open[i] = lora_open(loras[i].fd, loras[i].name, s->cp, err)) != NULL;
         uses[i] = (struct lora_use){open[i], loras[i].unet, loras[i].text};
@@ -312,8 +314,10 @@ struct family_call *stable_call_new(const struct family_model *m, struct ops *o,
     call->keep = speed->reuse_every > 1;
     if (call->keep)
         call->deep = unet_deep(o, s->unet, b, picture->height, picture->width);
+    call->b = b;
     call->height = picture->height;
     call->width = picture->width;
+    call->beside = picture->beside;
     return call;
 }
 
@@ -322,6 +326,7 @@ struct family_call *stable_call_first(const struct family_call *call, struct err
     struct family_call *first = calloc(1, sizeof *first);
     if (first) {
         *first = *call;
+        first->b = 1;
         first->deep.b = 1;
         first->prompt = unet_prompt_first(call->prompt, 1);
     }
@@ -340,12 +345,76 @@ void stable_call_free(struct family_call *call)
     free(call);
 }
 
+/* x [b, h, w, channels] with what stands beside it, in the arena. */
+static const float *with_beside(const struct stable *s, struct ops *o,
+                                const struct family_call *call, const float *x)
+{
+    size_t pixels = (size_t)call->height * (size_t)call->width;
+    size_t z = (size_t)s->base.facts.channels, more = (size_t)s->base.facts.beside;
+    float *joined = arena_alloc(o->arena, (size_t)call->b * pixels * (z + more), sizeof *joined);
+    if (arena_planning(o->arena))
+        return NULL;
+    float *to = joined;
+    for (size_t i = 0; i < (size_t)call->b * pixels; i++, to += z + more) {
+        memcpy(to, x + i * z, z * sizeof *to);
+        if (call->beside)
+            memcpy(to + z, call->beside + i % pixels * more, more * sizeof *to);
+        else
+            memset(to + z, 0, more * sizeof *to);
+    }
+    return joined;
+}
+
 void stable_predict(const struct family_model *m, struct ops *o, struct family_call *call,
                     const float *x, double t, bool reuse, float *y)
 {
+    const struct stable *s = stable_of(m);
     struct unet_shortcuts shortcuts = {call->token_merging, call->keep ? &call->deep : NULL, reuse};
-    unet_forward(o, stable_of(m)->unet, call->prompt, x, call->height, call->width, (float)t,
-                 &shortcuts, y);
+    size_t mark = arena_mark(o->arena);
+    if (s->base.facts.beside)
+        x = with_beside(s, o, call, x);
+    unet_forward(o, s->unet, call->prompt, x, call->height, call->width, (float)t, &shortcuts, y);
+    arena_reset(o->arena, mark);
+}
+
+/* What of the source the network may see: what a mask hides is grey, as is a picture that is not
+ * there. out [factor h, factor w, 3] */
+static void hide(const struct family_source *source, size_t pixels, float *out)
+{
+    float weight = (float)source->mask_weight;
+    for (size_t i = 0; i < pixels; i++) {
+        float kept = 1 - weight * (source->mask ? source->mask[i] : 1);
+        for (size_t k = 0; k < 3; k++)
+            out[3 * i + k] = source->picture ? kept * source->picture[3 * i + k] : 0;
+    }
+}
+
+void stable_beside(const struct family_model *m, struct ops *o, const struct family_source *source,
+                   float *out)
+{
+    const struct stable *s = stable_of(m);
+    int h = source->height, w = source->width, f = s->base.facts.factor;
+    size_t pixels = (size_t)h * (size_t)w, z = (size_t)s->base.facts.channels;
+    size_t mark = arena_mark(o->arena), more = (size_t)s->base.facts.beside;
+    bool real = !arena_planning(o->arena), masked = s->config.beside == STABLE_MASKED;
+    const float *picture = source->picture;
+    if (masked || !picture) {
+        size_t all = pixels * (size_t)(f * f);
+        float *shown = arena_alloc(o->arena, 3 * all, sizeof *shown);
+        if (real)
+            hide(source, all, shown);
+        picture = shown;
+    }
+    float *latent = arena_alloc(o->arena, pixels * z, sizeof *latent);
+    vae_encode(o, s->vae, picture, h, w, latent);
+    for (size_t i = 0; i < pixels && real; i++, out += more) {
+        size_t y = i / (size_t)w * (size_t)f, x = i % (size_t)w * (size_t)f;
+        if (masked)
+            out[0] = source->mask ? source->mask[y * (size_t)(w * f) + x] : 1;
+        for (size_t k = 0; k < z; k++)
+            out[more - z + k] = latent[i * z + k] / (masked ? 1 : s->config.vae.scale);
+    }
+    arena_reset(o->arena, mark);
 }
 
 void stable_decode(const struct family_model *m, struct ops *o, const float *latent, int h, int w,

@@ -13,12 +13,20 @@
 #define STABLE_BETA_START 0.00085
 #define STABLE_BETA_END 0.012
 
+/* What the UNet is shown of what it paints over, in channels beside the latent's. */
+enum stable_beside {
+    STABLE_NOTHING,
+    STABLE_MASKED, /* the mask, and the latent of what it leaves: the inpainting models */
+    STABLE_EDITED  /* the latent of the whole, not scaled (InstructPix2Pix: Brooks et al. 2023) */
+};
+
 struct stable_config {
     /* Text encoders; whose layers are read is told as conditioning.h has it. */
     int encoders;
     struct clip_config clip[CONDITIONING_ENCODERS];
     int pad[CONDITIONING_ENCODERS], skip[CONDITIONING_ENCODERS];
     struct unet_config unet;
+    enum stable_beside beside;
     struct vae_config vae;
     /* The UNet's label: what the last text encoder pools, and sinusoids of `numbers` numbers, each
      * `number_dim` wide: heights and widths of the picture that was asked for, where it was cut
@@ -79,6 +87,8 @@ struct family_call *stable_call_first(const struct family_call *call, struct err
 void stable_call_free(struct family_call *call);
 void stable_predict(const struct family_model *m, struct ops *o, struct family_call *call,
                     const float *x, double t, bool reuse, float *y);
+void stable_beside(const struct family_model *m, struct ops *o, const struct family_source *source,
+                   float *out);
 void stable_decode(const struct family_model *m, struct ops *o, const float *latent, int h, int w,
                    float *picture);
 void stable_encode(const struct family_model *m, struct ops *o, const float *picture, int h, int w,

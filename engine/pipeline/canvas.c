@@ -222,6 +222,14 @@ void canvas_mask(const struct canvas *canvas, int width, int height, float *out)
                 out[y * height / h * width + x * width / w] = 1;
 }
 
+void canvas_area(const struct canvas *canvas, int width, int height, float *out)
+{
+    size_t w = (size_t)canvas->area.width, h = (size_t)canvas->area.height;
+    for (size_t y = 0; y < (size_t)height; y++)
+        for (size_t x = 0; x < (size_t)width; x++)
+            *out++ = canvas->area.pixels[y * h / (size_t)height * w + x * w / (size_t)width] >= 128;
+}
+
 /* Preparing. */
 
 /* The whole picture is painted: picture and mask at the size that is worked on. */
@@ -295,6 +303,8 @@ static bool prepare_masked(const struct pictor_params *p, int factor, struct can
                             : prepare_whole(p, canvas, base, &mask, &work, err)) &&
          (p->fill == PICTOR_FILL_ORIGINAL || canvas_fill(&canvas->image, &work, err)) &&
          mask_to_latent(&work, factor, canvas, err);
+    canvas->area = work;
+    work = (struct pictor_image){0};
 done:
     pictor_image_free(&mask);
     pictor_image_free(&work);
@@ -302,7 +312,7 @@ done:
 }
 
 /* The picture that is worked on and, with a mask, original and overlay at the result's size, and
- * the mask. */
+ * the mask over pixels and over latent pixels. */
 size_t canvas_bytes(const struct pictor_params *p)
 {
     size_t pixels = (size_t)p->width * (size_t)p->height, result = pixels;
@@ -310,7 +320,7 @@ size_t canvas_bytes(const struct pictor_params *p)
         return 3 * pixels;
     if (p->mask_only_area)
         result = (size_t)p->init->width * (size_t)p->init->height;
-    return 3 * pixels + 4 * result + pixels / 64 * sizeof(float);
+    return 4 * pixels + 4 * result + pixels / 64 * sizeof(float);
 }
 
 bool canvas_prepare(const struct pictor_params *p, int factor, struct canvas *canvas,
@@ -339,6 +349,7 @@ void canvas_free(struct canvas *canvas)
     pictor_image_free(&canvas->image);
     pictor_image_free(&canvas->original);
     pictor_image_free(&canvas->overlay);
+    pictor_image_free(&canvas->area);
     free(canvas->mask);
     *canvas = (struct canvas){0};
 }

@@ -24,6 +24,7 @@ struct canvas {
     struct pictor_image image; /* RGB, params' width x height; filled under the mask as asked */
     float *mask; /* [mask_height, mask_width] 1: repaint, 0: keep; NULL: repaint all */
     int mask_width, mask_height; /* latent pixels of params' width x height */
+    struct pictor_image area;    /* grey, as `image`: that mask over pixels; empty without one */
     enum pictor_fill fill; /* with a mask: FILL_NOISE asks for init = init * (1 - mask) + mask *
                               first draw of the seed, FILL_NOTHING for init * (1 - mask) */
 
@@ -45,6 +46,9 @@ size_t canvas_bytes(const struct pictor_params *params);
 /* The mask for a latent of another size, not larger: 1 where any of it is. Needs canvas->mask.
  * out: [height, width]. */
 void canvas_mask(const struct canvas *canvas, int width, int height, float *out);
+
+/* The same over pixels, of width x height that need not be params': 1 or 0. */
+void canvas_area(const struct canvas *canvas, int width, int height, float *out);
 
 /* `painted` is RGB of params' width x height. `out` is owned by the caller. */
 bool canvas_finish(const struct canvas *canvas, const struct pictor_image *painted,

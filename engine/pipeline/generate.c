@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "engine/io/image.h"
+#include "engine/pipeline/beside.h"
 #include "engine/pipeline/canvas.h"
 #include "engine/pipeline/guided.h"
 #include "engine/pipeline/latent.h"
@@ -186,10 +187,11 @@ static void fill_masked(float *init, const float *mask, const float *noise, enum
 }
 
 /* Samples the latent: from nothing, or from what is in it, painted over where `mask` is 1 (NULL:
- * everywhere) and filled there as `fill` says. */
+ * everywhere) and filled there as `fill` says. `canvas` is as beside_new takes it. */
 static bool sample(struct painting *j, const struct schedule *schedule,
                    const struct sampler_plan *plan, struct latent *latent, bool from_latent,
-                   const float *mask, enum pictor_fill fill, struct err *err)
+                   const struct canvas *canvas, const float *mask, enum pictor_fill fill,
+                   struct err *err)
 {
     struct arena *a = j->ops.arena;
     size_t pixels = (size_t)latent->width * (size_t)latent->height, n = latent_size(latent);
@@ -197,6 +199,7 @@ static bool sample(struct painting *j, const struct schedule *schedule,
     struct noise noise;
     if (!go_on(j, err))
         return false;
+    const float *beside = beside_new(j->m->family, &j->ops, j->p, canvas, latent, from_latent);
     struct latent x = latent_new(a, latent->width, latent->height, latent->channels);
     float *init = arena_alloc(a, n, sizeof *init), *shown = arena_alloc(a, n, sizeof *shown);
     latent_draw(a, j->p, &noise, &x);
@@ -210,7 +213,7 @@ static bool sample(struct painting *j, const struct schedule *schedule,
         .ops = &j->ops,
         .model = j->m->family,
         .schedule = schedule,
-        .picture = {latent->width, latent->height, j->p},
+        .picture = {latent->width, latent->height, j->p, beside},
         .words = {j->words[0], j->words[1]},
     };
     struct guided guided;
@@ -319,10 +322,10 @@ static bool enlarge(struct painting *j, const struct latent *small, struct laten
         return true;
     }
     struct pictor_image image = {0};
-    bool ok = decode(j, small, &image, err) &&
-              resize(j, &image, large->width * factor, large->height * factor, upscaler->image,
-                     err) &&
-              encode(j, &image, large, err);
+    bool ok =
+        decode(j, small, &image, err) &&
+        resize(j, &image, large->width * factor, large->height * factor, upscaler->image, err) &&
+        encode(j, &image, large, err);
     drop(j, (size_t)image.width * (size_t)image.height * 3);
     pictor_image_free(&image);
     return ok;
@@ -409,7 +412,7 @@ static bool run_stages(struct painting *j, const struct passes *passes, struct c
     if (!report(j, NULL, 0, 0))
         return err_set(err, ERR_CANCELLED, "cancelled");
     if (!begin_canvas(j, canvas, &latent, err) ||
-        !sample(j, &passes->schedule[0], &passes->plan[0], &latent, p->init != NULL,
+        !sample(j, &passes->schedule[0], &passes->plan[0], &latent, p->init != NULL, canvas,
                 mask_for(j, canvas, &latent), canvas->fill, err))
         return false;
     if (p->hires_width && !j->interrupted) {
@@ -419,7 +422,7 @@ static bool run_stages(struct painting *j, const struct passes *passes, struct c
         latent = latent_new(a, p->hires_width / factor, p->hires_height / factor, channels);
         if (!enlarge(j, &small, &latent, err) ||
             (passes->plan[1].steps &&
-             !sample(j, &passes->schedule[1], &passes->plan[1], &latent, true,
+             !sample(j, &passes->schedule[1], &passes->plan[1], &latent, true, canvas,
                      mask_for(j, canvas, &latent), PICTOR_FILL_ORIGINAL, err)))
             return false;
     }

@@ -25,6 +25,7 @@ void pictor_params_init(struct pictor_params *p, const struct pictor_model *mode
         .height = info->native_height,
         .steps = info->default_steps,
         .guidance = info->default_guidance,
+        .image_guidance = NAN,
         .sampler = *info->default_sampler ? info->default_sampler : "Euler a",
         .scheduler = *info->default_scheduler ? info->default_scheduler : "automatic",
         .eta = NAN,
@@ -33,6 +34,7 @@ void pictor_params_init(struct pictor_params *p, const struct pictor_model *mode
         .fill = PICTOR_FILL_ORIGINAL,
         .mask_blur = 4,
         .mask_padding = 32,
+        .mask_weight = NAN,
         .hires_strength = 0.7,
         .hires_upscaler = "Latent",
     };
@@ -101,6 +103,11 @@ bool params_check(const struct family_facts *facts, const struct pictor_params *
         !in_range("reuse_every", p->speed.reuse_every, 0, MAX_REUSE, err) ||
         !in_range("token_merging", p->speed.token_merging, 0, MAX_MERGING, err))
         return false;
+    if ((!isnan(p->mask_weight) && !in_range("mask_weight", p->mask_weight, 0, 1, err)) ||
+        (!isnan(p->image_guidance) && !in_range("image_guidance", p->image_guidance, 0, 100, err)))
+        return false;
+    if (facts->info.default_image_guidance > 0 && !p->init)
+        return err_set(err, ERR_INVALID, "this model edits pictures: wanted one to begin from");
     if (!isnan(p->eta) && !in_range("eta", p->eta, 0, 1, err))
         return false;
     if (p->mask && !p->init)

@@ -125,6 +125,10 @@ static bool complete(struct options *o, const struct job_flags *flags,
         j->steps = model->default_steps;
     if (isnan(j->guidance))
         j->guidance = model->default_guidance;
+    if (isnan(j->image_guidance) && model->default_image_guidance > 0)
+        j->image_guidance = model->default_image_guidance;
+    if (isnan(j->mask_weight) && model->masked)
+        j->mask_weight = 1;
     for (size_t i = 0; i < flags->count; i++) {
         const struct job_field *f = flags->fields[i];
         if (f && f->type == JOB_SEED && !o->given[i] &&

@@ -27,6 +27,10 @@ JOB_FIELD(TEXT, scheduler, .optional = true, .text = "automatic", .known = sched
 JOB_FIELD(REAL, guidance, .optional = true, .of_model = true, .usual = 7, .most = 100,
           ENGINE(guidance), .infotext = "CFG scale", .always = true, .flag = "cfg", .value = "X",
           .doc = "guidance: how closely to follow the words; 1 is none")
+JOB_FIELD(REAL, image_guidance, .optional = true, .of_model = true, .usual = 1, .most = 100,
+          ENGINE(image_guidance), .part = JOB_OF_INIT, .infotext = "Image CFG scale", .silent = 1,
+          .flag = "image-cfg", .value = "X",
+          .doc = "how closely a model that edits keeps to the picture; 1 is no such guidance")
 JOB_FIELD(SEED, seed, ENGINE(seed), .infotext = "Seed", .flag = "seed", .value = "N",
           .doc = "which of all pictures; a job's next one has seed + 1")
 JOB_FIELD(WHOLE, width, .optional = true, .of_model = true, .least = 64, .limit = JOB_MAX_SIDE,
@@ -50,6 +54,10 @@ JOB_FIELD(REAL, strength, .optional = true, .usual = 0.75, .most = 1, ENGINE(str
           .part = JOB_OF_INIT, .infotext = "Denoising strength", .form = JOB_FORM_STRENGTH,
           .flag = "strength", .value = "X",
           .doc = "how much of the picture begun from to change, 0..1")
+JOB_FIELD(REAL, mask_weight, .optional = true, .of_model = true, .usual = JOB_NO_REAL, .most = 1,
+          ENGINE(mask_weight), .infotext = "Conditional mask weight", .always = true,
+          .flag = "mask-weight", .value = "X",
+          .doc = "how much an inpainting model is not to see of what the mask covers, 0..1")
 JOB_FIELD(WHOLE, clip_skip, .usual = 1, .least = 1, .most = 12, ENGINE(clip_skip),
           .infotext = "Clip skip", .silent = 1, .flag = "clip-skip", .value = "N",
           .doc = "layer of the text encoder that speaks; 1 is the last")

@@ -26,6 +26,8 @@ void intake_model_of(const struct registry_model *model, struct intake_model *ou
         .width = model->native_width ? model->native_width : side,
         .height = model->native_height ? model->native_height : side,
         .clip_skips = model->clip_skips,
+        .image_guidance = model->default_image_guidance,
+        .masked = model->masked,
         .steps = model->default_steps ? model->default_steps : usual.steps,
         .guidance = model->default_guidance > 0 ? model->default_guidance : usual.guidance,
     };
@@ -47,11 +49,26 @@ void intake_speed(const struct settings *settings, struct job_params *p)
     job_field_fill_settings(&job_table, p, settings);
 }
 
+void intake_over(const struct intake_model *model, struct job_params *p)
+{
+    bool known = model->clip_skips > 0; /* as is all that its header says */
+    if (model->image_guidance > 0 && isnan(p->image_guidance))
+        p->image_guidance = model->image_guidance;
+    else if (known && model->image_guidance == 0)
+        p->image_guidance = 1;
+    if (model->masked && isnan(p->mask_weight))
+        p->mask_weight = 1;
+    else if (known && !model->masked)
+        p->mask_weight = JOB_NO_REAL;
+}
+
 bool intake_fill(const struct intake_model *model, const struct settings *settings,
                  struct job_params *p, struct err *err)
 {
-    if (!model->upstream)
+    if (!model->upstream) {
         intake_speed(settings, p);
+        intake_over(model, p);
+    }
     if (p->steps == JOB_UNSET)
         p->steps = model->steps;
     if (isnan(p->guidance))
@@ -71,6 +88,9 @@ bool intake_prompts(const struct intake_model *model, const struct job_params *p
         wrong = "prompt";
     } else if (p->negative_prompt && !pictor_prompt_check(p->negative_prompt, err)) {
         wrong = "negative_prompt";
+    } else if (model->image_guidance > 0 && !p->has_init) {
+        wrong = "model";
+        err_set(err, ERR_INVALID, "this model edits pictures: wanted one to begin from");
     } else if (model->clip_skips > 0 && p->clip_skip > model->clip_skips) {
         wrong = "clip_skip";
         err_set(err, ERR_INVALID, "clip_skip must be 1..%d for this model, got %d",

@@ -21,6 +21,8 @@ struct intake_model {
     int width, height, steps;
     int clip_skips; /* the most that clip_skip may be; 0: not known */
     double guidance;
+    double image_guidance; /* 0: it edits no pictures, or that is not known */
+    bool masked;           /* it is shown the mask */
 };
 
 /* `name` NULL or "": the default model. ERR_NOT_FOUND. */
@@ -34,6 +36,10 @@ void intake_model_of(const struct registry_model *model, struct intake_model *ou
  * local model paints with the settings. */
 bool intake_fill(const struct intake_model *model, const struct settings *settings,
                  struct job_params *p, struct err *err);
+
+/* Of a local model, how pictures are painted over: its own image guidance and mask weight where the
+ * request left them out; where they say nothing to it, they are none. */
+void intake_over(const struct intake_model *model, struct job_params *p);
 
 /* Fills only how a local model paints (guidance interval, reuse, token merging) with the settings.
  */

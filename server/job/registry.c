@@ -61,6 +61,8 @@ static void learn(struct registry_model *m, const struct pictor_model_info *info
     m->native_height = info->native_height;
     m->default_guidance = (double)info->default_guidance;
     m->default_steps = info->default_steps;
+    m->default_image_guidance = (double)info->default_image_guidance;
+    m->masked = info->masked;
     if (info->clip_skips)
         m->clip_skips = info->clip_skips;
 }

@@ -53,6 +53,8 @@ struct registry_model {
     double default_guidance;
     int default_steps;
     int clip_skips; /* the most that clip_skip may be */
+    double default_image_guidance; /* as struct pictor_model_info's */
+    bool masked;
     enum err_code fault; /* of a file that cannot be painted with, and why; ERR_NONE */
     char problem[256];
 

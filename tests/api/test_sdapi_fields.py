@@ -207,7 +207,7 @@ OPTIONS_USED = {"samples_format": "webp", "sd_model_checkpoint": None, "randn_so
                 "token_merging_ratio": 0.5, "eta_noise_seed_delta": 31337}
 OPTIONS_ELSEWHERE = {"jpeg_quality", "eta_ddim", "s_min_uncond_all", "enable_prompt_comments",
                      "token_merging_ratio_img2img", "live_previews_enable",
-                     "show_progress_every_n_steps"}
+                     "show_progress_every_n_steps", "inpainting_mask_weight"}
 OPTIONS_NAMED = {"sd_vae": "Moody.safetensors"}
 
 

@@ -33,6 +33,8 @@ static struct job_params a_cat(void)
         .count = 1,
         .fill = PICTOR_FILL_ORIGINAL,
         .reuse_every = 1,
+        .image_guidance = 1,
+        .mask_weight = NAN,
     };
 }
 
@@ -80,6 +82,17 @@ static void test_writes_extras(void **state)
     expect_text(&p, "a cat\nSteps: 4, Sampler: Euler, Schedule type: Automatic, CFG scale: 7.0, "
                     "Seed: 1, Size: 64x64" TAIL ", Variation seed: 6, "
                     "Variation seed strength: 0.3, Clip skip: 2, RNG: CPU" VERSION);
+    p = a_cat();
+    p.mask_weight = 1;
+    expect_text(&p, "a cat\nSteps: 4, Sampler: Euler, Schedule type: Automatic, CFG scale: 7.0, "
+                    "Seed: 1, Size: 64x64" TAIL ", Conditional mask weight: 1.0" VERSION);
+    p = a_cat();
+    p.has_init = true;
+    p.strength = 1;
+    p.image_guidance = 1.5;
+    expect_text(&p, "a cat\nSteps: 4, Sampler: Euler, Schedule type: Automatic, CFG scale: 7.0, "
+                    "Image CFG scale: 1.5, Seed: 1, Size: 64x64" TAIL
+                    ", Denoising strength: 1.0" VERSION);
     p = a_cat();
     p.guidance_low = 2;
     p.guidance_high = 5.42;

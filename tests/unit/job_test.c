@@ -51,6 +51,8 @@ static void fill(struct job_params *p)
     p->hires_upscaler = JOB_LANCZOS;
     p->guidance_low = 0.5;
     p->guidance_high = 5.42;
+    p->image_guidance = 1.25;
+    p->mask_weight = 0.5;
     p->guidance_alternate = true;
     p->reuse_every = 3;
     p->token_merging = 0.75;
@@ -74,7 +76,7 @@ static void json_keeps_every_field(void **state)
     cJSON *again = job_params_to_json(&q);
     assert_true(cJSON_Compare(json, again, true));
     /* One member a field: a field that was forgotten in the table is missed here. */
-    assert_int_equal(cJSON_GetArraySize(json), 41);
+    assert_int_equal(cJSON_GetArraySize(json), 43);
     assert_string_equal(q.prompt, p.prompt);
     assert_true(q.seed == p.seed && q.subseed == 12);
     assert_true(q.subseed_strength == 1.0 / 3 && q.guidance == 7.25 && q.eta == 0.1);
@@ -83,6 +85,7 @@ static void json_keeps_every_field(void **state)
     assert_true(q.has_init && q.has_mask && q.mask_invert && q.mask_only_area);
     assert_int_equal(q.hires_height, 768);
     assert_true(q.guidance_high == 5.42 && q.token_merging == 0.75);
+    assert_true(q.image_guidance == 1.25 && q.mask_weight == 0.5);
     assert_string_equal(q.tag, "task(1)");
     cJSON_Delete(json);
     cJSON_Delete(again);

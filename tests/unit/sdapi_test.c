@@ -643,6 +643,7 @@ static void test_info(void **state)
                       .created_ms = 1700000000000,
                       .started_ms = 1700000001000};
     job.params = (struct job_params){
+        .mask_weight = NAN,
         .prompt = "a c\xc3\xa4t",
         .negative_prompt = "",
         .width = 64,

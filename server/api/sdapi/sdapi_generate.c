@@ -238,8 +238,13 @@ static bool check_prompts(struct http_request *req, struct job_params *params)
     struct err err;
     if (intake_model(http_app(req)->registry, params->model, &model, &err) &&
         intake_prompts(&model, params, &param, &err) &&
-        (!model.upstream || drop_tags(params, &err)))
+        (!model.upstream || drop_tags(params, &err))) {
+        if (model.upstream)
+            params->mask_weight = JOB_NO_REAL;
+        else
+            intake_over(&model, params);
         return true;
+    }
     sdapi_reply_err(req, &err, param);
     return false;
 }

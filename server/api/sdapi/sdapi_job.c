@@ -170,13 +170,19 @@ static bool make_sampling(const struct sdapi_request *r, const cJSON *options, s
     p->eta = !sampler->eta_name || eta == sampler->default_eta ? NAN : eta;
     p->steps = r->steps;
     p->guidance = r->cfg_scale;
+    p->image_guidance =
+        r->kind == SDAPI_IMG2IMG && !isnan(r->image_cfg_scale) ? r->image_cfg_scale : 1;
     p->rng = strcmp(sdapi_options_text(options, "randn_source"), "CPU") == 0 ? PICTOR_RNG_CPU
                                                                              : PICTOR_RNG_NV;
     double delta = sdapi_options_number(options, "eta_noise_seed_delta");
     if (!(delta >= 0 && delta <= INT_MAX))
-        return refuse(fault, 422, "override_settings",
-                      "eta_noise_seed_delta must be 0..%d, got %g", INT_MAX, delta);
+        return refuse(fault, 422, "override_settings", "eta_noise_seed_delta must be 0..%d, got %g",
+                      INT_MAX, delta);
     p->noise_seed_delta = (int)delta;
+    p->mask_weight = sdapi_options_number(options, "inpainting_mask_weight");
+    if (!(p->mask_weight >= 0 && p->mask_weight <= 1))
+        return refuse(fault, 422, "override_settings",
+                      "inpainting_mask_weight must be 0..1, got %g", p->mask_weight);
     bool overridden =
         cJSON_GetObjectItemCaseSensitive(r->override_settings, "CLIP_stop_at_last_layers");
     p->clip_skip = r->clip_skip >= 1 && !overridden
@@ -371,6 +377,8 @@ static const char *request_name(const struct sdapi_request *r, const char *param
 {
     static const char *const names[][2] = {
         {"guidance", "cfg_scale"},
+        {"image_guidance", "image_cfg_scale"},
+        {"mask_weight", "override_settings"},
         {"count", "batch_size"},
         {"strength", "denoising_strength"},
         {"hires_strength", "denoising_strength"},

@@ -1,6 +1,7 @@
 /* sdapi_reply.c: errors, the echoed parameters and the info text. */
 #include "server/api/sdapi/sdapi_reply.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -312,7 +313,7 @@ char *sdapi_reply_info(const struct job *job, int batch_size, const struct cJSON
                           styles ? cJSON_Duplicate(styles, true) : cJSON_CreateArray());
     cJSON_AddItemToObject(info, "job_timestamp", timestamp(job));
     cJSON_AddNumberToObject(info, "clip_skip", p->clip_skip);
-    cJSON_AddFalseToObject(info, "is_using_inpainting_conditioning");
+    cJSON_AddBoolToObject(info, "is_using_inpainting_conditioning", !isnan(p->mask_weight));
     cJSON_AddStringToObject(info, "version", "pictor-" PICTOR_VERSION);
 
     struct pyjson text = {0};
