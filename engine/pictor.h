@@ -156,6 +156,35 @@ const struct pictor_model_info *pictor_model_info(const struct pictor_model *mod
  * mapped: no file can harm the process that asks. */
 bool pictor_model_probe(const char *path, struct pictor_model_info *out, struct err *err);
 
+/* What a file is, told from its names and shapes, whatever it is called and wherever it lies. */
+enum pictor_kind {
+    PICTOR_KIND_MODEL,
+    PICTOR_KIND_LORA,
+    PICTOR_KIND_VAE,
+    PICTOR_KIND_UPSCALER,
+    PICTOR_KIND_EMBEDDING,
+    PICTOR_KIND_CONTROLNET,
+    PICTOR_KIND_TEXT_ENCODER,
+    PICTOR_KIND_UNKNOWN
+};
+
+struct pictor_file_info {
+    enum pictor_kind kind;
+    bool readable;     /* its header is sound */
+    char family[32];   /* what it goes with, where that can be told: "sd1", "flux"; or "" */
+    char title[64];    /* from the file's metadata, or "" */
+    char trigger[256]; /* words that a LoRA wants in prompts, from its metadata, or "" */
+    struct pictor_model_info model; /* of a model that can be painted with */
+};
+
+/* Tells the kind from the headers alone, as pictor_model_probe. Fails for what cannot be read, with
+ * kind PICTOR_KIND_UNKNOWN; for models that cannot be painted with; and for what is of no kind. Of
+ * other kinds than models only the kind is looked at: they may still turn out broken. */
+bool pictor_file_probe(const char *path, struct pictor_file_info *out, struct err *err);
+
+/* "model", "lora", "vae", "upscaler", "embedding", "controlnet", "text-encoder", "unknown". */
+const char *pictor_kind_name(enum pictor_kind kind);
+
 /* What is known after each step. `step` counts finished denoising steps, 0..steps; every step of
  * a picture is reported, first {0, steps}. Details that a model paints over without being asked for
  * a second pass are part of the steps, which take longer then, and are not more. */

@@ -303,7 +303,7 @@ static bool merge_loras(const struct settings *settings, struct pictor_model *mo
     struct lora_tags tags;
     struct pictor_lora list[PICTOR_LORAS_MAX];
     struct folders *folders = folders_new(settings, err);
-    struct files *files = folders ? files_new(folders, FOLDERS_LORA, err) : NULL;
+    struct files *files = folders ? files_new(folders, FOLDERS_LORA, NULL, err) : NULL;
     bool opened = files && (*words = lora_tags_take(prompt, &tags, err)) &&
                   loras_open(files, prompt, &loras, err);
     files_free(files);

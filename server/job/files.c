@@ -13,10 +13,17 @@
 
 #include "engine/base/log.h"
 #include "server/base/now.h"
+#include "server/job/facts.h"
+#include "server/job/registry.h"
+
+#define STRAY_PLACE 1000000 /* behind every folder of the kind */
+#define READ_MS 300         /* how long a list reads headers */
+#define STRAYS_MS 500       /* how long a name waits for those of the models to be read */
 
 struct files {
     struct folders *folders;
     enum folders_kind kind;
+    struct registry *registry; /* or NULL */
     pthread_mutex_t scanning; /* held over a whole scan; taken before `lock`; of these two: */
     int64_t rescan_ms;        /* unless it is asked for, there is no scan before that */
     struct err trouble;       /* why the last scan failed; ERR_NONE */
@@ -24,7 +31,8 @@ struct files {
     struct registry_table table;
 };
 
-struct files *files_new(struct folders *folders, enum folders_kind kind, struct err *err)
+struct files *files_new(struct folders *folders, enum folders_kind kind, struct registry *registry,
+                        struct err *err)
 {
     struct files *f = calloc(1, sizeof *f);
     if (!f) {
@@ -33,6 +41,7 @@ struct files *files_new(struct folders *folders, enum folders_kind kind, struct 
     }
     f->folders = folders;
     f->kind = kind;
+    f->registry = registry;
     pthread_mutex_init(&f->scanning, NULL);
     pthread_mutex_init(&f->lock, NULL);
     return f;
@@ -61,6 +70,7 @@ static bool scan_place(struct files *f, const struct folders_place *at, int orde
                                         .prefix = at->prefix,
                                         .endings = folders_endings(f->kind),
                                         .flat = at->flat,
+                                        .quiet = at->quiet,
                                         .order = order,
                                         .folders = f->folders};
     return registry_scan_folder(out, &place, err);
@@ -73,6 +83,10 @@ static bool scan(struct files *f, struct registry_table *out, struct err *err)
     for (size_t i = 0; ok && i < list.count; i++)
         ok = scan_place(f, &list.at[i], (int)i, out, err);
     folders_list_free(&list);
+    size_t own = out->count;
+    ok = ok && (!f->registry || registry_strays(f->registry, f->kind, out, err));
+    for (size_t i = own; ok && i < out->count; i++)
+        out->entries[i].place += STRAY_PLACE;
     return ok && registry_scan_sort(out, err);
 }
 
@@ -104,6 +118,48 @@ bool files_refresh(struct files *f, struct err *err)
     return refresh(f, false, err);
 }
 
+/* What is known of a file, into its entry. */
+static void learn(const struct files *f, struct registry_model *m, const struct facts *known)
+{
+    const struct pictor_file_info *info = &known->info;
+    m->holds = info->kind;
+    memcpy(m->title, info->title, sizeof m->title);
+    memcpy(m->architecture, info->family, sizeof m->architecture);
+    memcpy(m->trigger, info->trigger, sizeof m->trigger);
+    m->fault = ERR_NONE;
+    if (!info->readable) {
+        m->fault = known->fault;
+        memcpy(m->problem, known->problem, sizeof m->problem);
+    } else if (info->kind != PICTOR_KIND_UNKNOWN && (int)info->kind != (int)f->kind) {
+        m->fault = ERR_INVALID;
+        snprintf(m->problem, sizeof m->problem, "this is a file of kind %s",
+                 pictor_kind_name(info->kind));
+    }
+}
+
+static void read_headers(struct files *f, struct registry_table *t)
+{
+    int64_t until = now_ms() + READ_MS;
+    struct facts_store *store = f->registry ? registry_facts(f->registry) : NULL;
+    bool fresh = false;
+    for (size_t i = 0; store && i < t->count; i++) {
+        struct registry_model *m = &t->entries[i].model;
+        struct facts_version version = {m->size, t->entries[i].inode, m->mtime_ms};
+        struct facts known;
+        struct err err;
+        bool is = facts_known(store, m->path, version, &known);
+        if (!is && t->entries[i].same == i && now_ms() < until) {
+            is = facts_of(store, m->path, version, &known, &err);
+            fresh = fresh || is;
+        }
+        if (is)
+            learn(f, m, &known);
+        t->entries[i].was_read = is;
+    }
+    if (fresh)
+        facts_save(store);
+}
+
 bool files_list(struct files *f, struct registry_table *out, struct err *err)
 {
     *out = (struct registry_table){0};
@@ -117,6 +173,8 @@ bool files_list(struct files *f, struct registry_table *out, struct err *err)
         out->count = out->room = count;
     }
     pthread_mutex_unlock(&f->lock);
+    if (out->entries)
+        read_headers(f, out);
     return out->entries || err_set(err, ERR_INTERNAL, "no memory for %zu %ss", count,
                                    folders_kind_name(f->kind));
 }
@@ -147,6 +205,8 @@ bool files_find(struct files *f, const char *name, char path[PATH_MAX], struct e
     bool known = find(f, name, path);
     if (known && (access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR)))
         return true;
+    if (!known && f->registry)
+        registry_await(f->registry, STRAYS_MS);
     /* A name whose file is gone costs one scan: it is not known any more then. */
     return refresh(f, !known, err) &&
            (find(f, name, path) || err_set(err, ERR_NOT_FOUND, "there is no such %s",

@@ -14,15 +14,21 @@
 
 struct files;
 
-/* Borrows the folders; scans nothing yet. Returns owned. */
-struct files *files_new(struct folders *folders, enum folders_kind kind, struct err *err);
+struct registry;
+
+/* Borrows the folders, and the registry, in whose folders of models some may lie as well (NULL:
+ * none do); scans nothing yet. Returns owned. */
+struct files *files_new(struct folders *folders, enum folders_kind kind, struct registry *registry,
+                        struct err *err);
 void files_free(struct files *f); /* NULL is fine */
 
 /* Looks at the folders now. On failure what was known stays. */
 bool files_refresh(struct files *f, struct err *err);
 
 /* A copy of what there is; entries whose `same` is not their own index are other names of a file.
- * registry_scan_free(out). */
+ * Of those that were read, which is known by `was_read`, architecture is what they go with, and
+ * `fault` and `problem` say what is wrong. A list reads headers for a while; what is left then is
+ * read by the next. registry_scan_free(out). */
 bool files_list(struct files *f, struct registry_table *out, struct err *err);
 
 /* "style" of "anime/style": what prompts and lists call it. */

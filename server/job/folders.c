@@ -15,6 +15,7 @@
 
 #include "engine/base/log.h"
 #include "server/base/settings.h"
+#include "server/job/extra_paths.h"
 
 struct folders {
     const struct settings *settings;
@@ -148,12 +149,12 @@ void folders_list_free(struct folders_list *list)
 }
 
 static bool add(struct folders_list *list, const char *path, const char *prefix, bool flat,
-                struct err *err)
+                bool quiet, struct err *err)
 {
     struct folders_place *more = realloc(list->at, (list->count + 1) * sizeof *more);
     if (more)
         list->at = more;
-    struct folders_place p = {strdup(path), strdup(prefix), flat};
+    struct folders_place p = {strdup(path), strdup(prefix), flat, quiet};
     if (!more || !p.path || !p.prefix) {
         free(p.path);
         free(p.prefix);
@@ -197,7 +198,7 @@ static bool add_known(struct folders_list *out, const char *base, enum folders_k
         int n = snprintf(path, sizeof path, "%s/%s", base, items[i]->d_name);
         if (ok && kind_of_folder(items[i]->d_name, &holds) && n < PATH_MAX && is_folder(path)) {
             *any = true;
-            ok = holds != kind || add(out, path, "", false, err);
+            ok = holds != kind || add(out, path, "", false, false, err);
         }
         free(items[i]);
     }
@@ -206,25 +207,164 @@ static bool add_known(struct folders_list *out, const char *base, enum folders_k
     return ok;
 }
 
+/* ---- the cache of Hugging Face's libraries ---- */
+
+/* Where they keep it; "": nowhere. */
+static void hub_cache(char *path, size_t size)
+{
+    const char *cache = getenv("HF_HUB_CACHE"), *hf = getenv("HF_HOME");
+    const char *xdg = getenv("XDG_CACHE_HOME"), *user = getenv("HOME");
+    if (cache && *cache)
+        snprintf(path, size, "%s", cache);
+    else if (hf && *hf)
+        snprintf(path, size, "%s/hub", hf);
+    else if (xdg && *xdg)
+        snprintf(path, size, "%s/huggingface/hub", xdg);
+    else
+        snprintf(path, size, "%s%s", user ? user : "", user ? "/.cache/huggingface/hub" : "");
+}
+
+/* The folder of the repository's revision that is meant by no name: what main is, or else what came
+ * last. */
+static bool find_snapshot(const char *repo, char *path, size_t size)
+{
+    char text[PATH_MAX], revision[128] = "";
+    struct dirent **items;
+    struct stat st;
+    time_t newest = 0;
+    if ((size_t)snprintf(text, sizeof text, "%s/refs/main", repo) >= sizeof text)
+        return false;
+    FILE *f = fopen(text, "re");
+    if (f && !fgets(revision, sizeof revision, f))
+        *revision = '\0';
+    if (f)
+        fclose(f);
+    revision[strcspn(revision, "\r\n/")] = '\0';
+    if (*revision && (size_t)snprintf(path, size, "%s/snapshots/%s", repo, revision) < size &&
+        is_folder(path))
+        return true;
+    if ((size_t)snprintf(text, sizeof text, "%s/snapshots", repo) >= sizeof text)
+        return false;
+    *path = '\0';
+    int count = scandir(text, &items, NULL, by_name);
+    for (int i = 0; i < count; i++) {
+        char one[PATH_MAX];
+        if (items[i]->d_name[0] != '.' &&
+            (size_t)snprintf(one, sizeof one, "%s/%s", text, items[i]->d_name) < sizeof one &&
+            stat(one, &st) == 0 && S_ISDIR(st.st_mode) && (!*path || st.st_mtime > newest)) {
+            newest = st.st_mtime;
+            snprintf(path, size, "%s", one);
+        }
+        free(items[i]);
+    }
+    if (count >= 0)
+        free(items);
+    return *path;
+}
+
+#define REPO "models--"
+
+/* "models--owner--name" holds "owner/name". *any: there is some. */
+static bool add_hub(struct folders_list *out, const char *hub, enum folders_kind kind, bool *any,
+                    struct err *err)
+{
+    struct dirent **items;
+    char repo[PATH_MAX], snapshot[PATH_MAX], name[NAME_MAX + 1];
+    bool ok = true;
+    int count = scandir(hub, &items, NULL, by_name);
+    for (int i = 0; i < count; i++) {
+        const char *item = items[i]->d_name;
+        if (strncmp(item, REPO, strlen(REPO)) == 0) {
+            *any = true;
+            snprintf(name, sizeof name, "%s", item + strlen(REPO));
+            char *dashes = strstr(name, "--");
+            if (dashes) {
+                *dashes = '/';
+                memmove(dashes + 1, dashes + 2, strlen(dashes + 2) + 1);
+            }
+            if (ok && kind == FOLDERS_MODEL && /* of other kinds are those that are told apart */
+                (size_t)snprintf(repo, sizeof repo, "%s/%s", hub, item) < sizeof repo &&
+                find_snapshot(repo, snapshot, sizeof snapshot))
+                ok = add(out, snapshot, name, false, true, err);
+        }
+        free(items[i]);
+    }
+    if (count >= 0)
+        free(items);
+    return ok;
+}
+
+/* ---- roots ---- */
+
+struct extra {
+    struct folders_list *out;
+    enum folders_kind kind;
+    struct err *err;
+};
+
+static bool add_extra(void *ctx, const char *name, const char *folder)
+{
+    const struct extra *e = ctx;
+    enum folders_kind holds;
+    return !kind_of_folder(name, &holds) || holds != e->kind ||
+           add(e->out, folder, "", false, false, e->err);
+}
+
+static bool add_yaml(struct folders_list *out, const char *path, enum folders_kind kind,
+                     struct err *err)
+{
+    struct extra e = {out, kind, err};
+    struct err why = {0};
+    err->code = ERR_NONE;
+    if (extra_paths_read(path, add_extra, &e, &why) || err->code != ERR_NONE)
+        return err->code == ERR_NONE;
+    if (kind == FOLDERS_MODEL) /* once a look */
+        log_err(LOG_WARN, "model_paths", &why, " ");
+    return true;
+}
+
+static bool ends_in(const char *text, const char *ending)
+{
+    size_t n = strlen(text), m = strlen(ending);
+    return n > m && strcasecmp(text + n - m, ending) == 0;
+}
+
 /* A folder of another program: what it keeps below itself or below its "models"; or any folder,
  * which is one of models. */
 static bool add_root(struct folders_list *out, const char *root, enum folders_kind kind,
                      struct err *err)
 {
-    char models[PATH_MAX], index[PATH_MAX];
+    char path[PATH_MAX];
     bool any = false;
     const char *slash = strrchr(root, '/');
-    if ((size_t)snprintf(index, sizeof index, "%s/model_index.json", root) < sizeof index &&
-        access(index, F_OK) == 0) /* one model, in the diffusers layout */
-        return kind != FOLDERS_MODEL || add(out, root, slash ? slash + 1 : root, false, err);
-    bool fits = (size_t)snprintf(models, sizeof models, "%s/models", root) < sizeof models;
-    if (!add_known(out, root, kind, &any, err) ||
-        (fits && !add_known(out, models, kind, &any, err)))
+    if (strlen(root) + sizeof "/extra_model_paths.yaml" > sizeof path)
+        return err_set(err, ERR_INVALID, "a path of model_paths is too long");
+    if (strcmp(root, FOLDERS_HUGGINGFACE) == 0) {
+        hub_cache(path, sizeof path);
+        return add_hub(out, path, kind, &any, err);
+    }
+    if (ends_in(root, ".yaml") || ends_in(root, ".yml"))
+        return add_yaml(out, root, kind, err);
+    sprintf(path, "%s/model_index.json", root);
+    if (access(path, F_OK) == 0) /* one model, in the diffusers layout */
+        return kind != FOLDERS_MODEL ||
+               add(out, root, slash ? slash + 1 : root, false, false, err);
+    if (!add_hub(out, root, kind, &any, err))
         return false;
-    if (kind != FOLDERS_MODEL)
+    sprintf(path, "%s/hub", root);
+    if (!add_hub(out, path, kind, &any, err))
+        return false;
+    if (any)
         return true;
-    return add(out, root, "", any, err) &&
-           (!any || !fits || !is_folder(models) || add(out, models, "", true, err));
+    sprintf(path, "%s/extra_model_paths.yaml", root);
+    if (access(path, F_OK) == 0 && !add_yaml(out, path, kind, err))
+        return false;
+    sprintf(path, "%s/models", root);
+    if (!add_known(out, root, kind, &any, err) || !add_known(out, path, kind, &any, err))
+        return false;
+    return kind != FOLDERS_MODEL ||
+           (add(out, root, "", any, false, err) &&
+            (!any || !is_folder(path) || add(out, path, "", true, false, err)));
 }
 
 bool folders_of(struct folders *f, enum folders_kind kind, struct folders_list *out,
@@ -232,7 +372,7 @@ bool folders_of(struct folders *f, enum folders_kind kind, struct folders_list *
 {
     const struct setting_list *roots = &f->settings->model_paths;
     *out = (struct folders_list){0};
-    bool ok = add(out, folders_own(f, kind), "", false, err);
+    bool ok = add(out, folders_own(f, kind), "", false, false, err);
     for (size_t i = 0; ok && i < roots->count; i++)
         ok = add_root(out, roots->items[i], kind, err);
     if (!ok)

@@ -11,17 +11,21 @@
 #include <stddef.h>
 
 #include "engine/base/err.h"
+#include "engine/pictor.h"
 
 enum folders_kind {
-    FOLDERS_MODEL,
-    FOLDERS_LORA,
-    FOLDERS_VAE,
-    FOLDERS_UPSCALER,
-    FOLDERS_EMBEDDING,
-    FOLDERS_CONTROLNET,
-    FOLDERS_TEXT_ENCODER,
-    FOLDERS_KINDS
+    FOLDERS_MODEL = PICTOR_KIND_MODEL,
+    FOLDERS_LORA = PICTOR_KIND_LORA,
+    FOLDERS_VAE = PICTOR_KIND_VAE,
+    FOLDERS_UPSCALER = PICTOR_KIND_UPSCALER,
+    FOLDERS_EMBEDDING = PICTOR_KIND_EMBEDDING,
+    FOLDERS_CONTROLNET = PICTOR_KIND_CONTROLNET,
+    FOLDERS_TEXT_ENCODER = PICTOR_KIND_TEXT_ENCODER,
+    FOLDERS_KINDS = PICTOR_KIND_UNKNOWN
 };
+
+/* In model_paths: the cache of Hugging Face's libraries, wherever they keep it. */
+#define FOLDERS_HUGGINGFACE "huggingface"
 
 struct settings;
 struct folders;
@@ -43,6 +47,7 @@ struct folders_place {
     char *path;
     char *prefix; /* of the names of what lies there, "" or "OWNER/REPO" */
     bool flat;    /* the folders in it are no part of it */
+    bool quiet;   /* it holds other things, too: what is not understood there is no problem */
 };
 
 /* Where files of the kind lie now, the settings' own first; a place that there is not may be among

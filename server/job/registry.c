@@ -19,6 +19,7 @@
 #include "server/base/json_text.h"
 #include "server/base/now.h"
 #include "server/base/settings.h"
+#include "server/job/facts.h"
 #include "server/job/files.h"
 #include "server/job/folders.h"
 #include "server/job/registry_scan.h"
@@ -27,6 +28,7 @@ struct registry {
     const struct settings *settings;
     struct registry_hashes hashes; /* zero: none */
     struct folders *folders;
+    struct facts_store *facts;
     struct files *files[FOLDERS_KINDS]; /* but of models */
     struct pictor_model_info builtin;
     size_t builtin_size;
@@ -34,6 +36,7 @@ struct registry {
     pthread_mutex_t scanning; /* held over a whole scan; taken before `lock`; of these two: */
     int64_t rescan_ms;      /* unknown names cause no scan before that */
     struct err trouble;   /* why the last scan failed; ERR_NONE */
+    bool away, said_away; /* some folder of model_paths is; the log says so */
     pthread_mutex_t lock; /* the fields below */
     pthread_cond_t work;  /* a new table, a hash is wanted, or stop */
     pthread_cond_t done;  /* a header was read, or all of the table */
@@ -87,32 +90,48 @@ static bool add_upstream(struct registry_table *t, const struct settings_upstrea
     return true;
 }
 
-/* The models folder has to be there; another program's may be away. */
-static bool scan_places(const struct registry *reg, struct registry_table *t, struct err *err)
+/* A folder of another program, unless it is away. */
+static bool scan_other(struct registry *reg, struct registry_table *t, const char *path,
+                       struct registry_scan_place *place, struct err *err)
+{
+    char folder[PATH_MAX];
+    struct err why;
+    place->path = folder;
+    if (!realpath(path, folder))
+        err_at(&why, path, ERR_UNAVAILABLE, "%s", strerror(errno));
+    else if (registry_scan_folder(t, place, &why))
+        return true;
+    if (why.code != ERR_UNAVAILABLE)
+        return err_copy(err, &why);
+    if (!reg->said_away)
+        log_err(LOG_WARN, "models_away", &why, " ");
+    return reg->away = true;
+}
+
+/* The models folder has to be there. */
+static bool scan_places(struct registry *reg, struct registry_table *t, struct err *err)
 {
     struct folders_list list;
-    struct err why;
     bool ok = folders_of(reg->folders, FOLDERS_MODEL, &list, err);
+    reg->away = false;
     for (size_t i = 0; ok && i < list.count; i++) {
-        struct registry_scan_place place = {.path = i ? list.at[i].path : reg->folder,
+        struct registry_scan_place place = {.path = reg->folder,
                                             .prefix = list.at[i].prefix,
                                             .endings = folders_endings(FOLDERS_MODEL),
                                             .models = true,
                                             .flat = list.at[i].flat,
+                                            .quiet = list.at[i].quiet,
                                             .order = (int)i,
                                             .folders = reg->folders};
-        if (registry_scan_folder(t, &place, &why))
-            continue;
-        if (i == 0 || why.code != ERR_UNAVAILABLE)
-            ok = err_copy(err, &why);
-        else
-            log_err(LOG_WARN, "models_away", &why, " ");
+        ok = i ? scan_other(reg, t, list.at[i].path, &place, err)
+               : registry_scan_folder(t, &place, err);
     }
+    reg->said_away = reg->away;
     folders_list_free(&list);
     return ok;
 }
 
-static bool scan(const struct registry *reg, struct registry_table *t, struct err *err)
+static bool scan(struct registry *reg, struct registry_table *t, struct err *err)
 {
     const struct settings *s = reg->settings;
     struct registry_entry *e =
@@ -269,27 +288,40 @@ static bool hash_file(struct registry *reg, struct registry_model *m, const char
 
 /* ---- headers ---- */
 
-/* Fills in what the file says, also when that is nothing good. Fails when it cannot be said now. */
-static bool read_header(struct registry *reg, struct registry_model *m, struct err *err)
+/* What is no model is no broken one: it is used from where it lies. */
+static void refuse_stray(struct registry_model *m)
 {
-    char path[PATH_MAX];
-    struct pictor_model_info info;
+    m->fault = ERR_UNSUPPORTED;
+    snprintf(m->problem, sizeof m->problem, "this is no model but a file of kind %s%s",
+             pictor_kind_name(m->holds),
+             m->holds == PICTOR_KIND_LORA ? ": it is named in prompts" : "");
+}
+
+/* Fills in what the file says, also when that is nothing good. Fails when it cannot be said now. */
+static bool read_header(struct registry *reg, struct registry_entry *e, struct err *err)
+{
+    struct registry_model *m = &e->model;
+    struct facts_version version = {m->size, e->inode, m->mtime_ms};
+    struct facts f;
     struct err why;
-    registry_path(reg, m, path);
     if (*m->ending && !*m->sha256)
-        recall_hash(reg, m, path);
-    if (pictor_model_probe(path, &info, &why)) {
-        learn(m, &info);
-        return true;
-    }
-    bool folder_lacks = why.code == ERR_NOT_FOUND && !*m->ending;
-    if (why.code != ERR_INVALID && why.code != ERR_UNSUPPORTED && why.code != ERR_TOO_LARGE &&
-        !folder_lacks) {
+        recall_hash(reg, m, m->path);
+    if (!facts_of(reg->facts, m->path, version, &f, &why)) {
         log_err(LOG_WARN, "model_not_read", &why, " ");
         return err_copy(err, &why) || err_prefix(err, "%s", m->name);
     }
-    m->fault = why.code == ERR_UNSUPPORTED ? ERR_UNSUPPORTED : ERR_INVALID;
-    copy_text(m->problem, sizeof m->problem, why.msg);
+    m->holds = f.info.kind;
+    m->fault = f.fault;
+    copy_text(m->problem, sizeof m->problem, f.problem);
+    if (f.fault == ERR_NONE && m->holds == PICTOR_KIND_MODEL) {
+        learn(m, &f.info.model);
+        return true;
+    }
+    copy_text(m->title, sizeof m->title, f.info.title);
+    copy_text(m->architecture, sizeof m->architecture, f.info.family);
+    copy_text(m->trigger, sizeof m->trigger, f.info.trigger);
+    if (m->holds < PICTOR_KIND_UNKNOWN && m->holds != PICTOR_KIND_MODEL)
+        refuse_stray(m);
     return true;
 }
 
@@ -311,7 +343,7 @@ static struct registry_entry *read_entry(struct registry *reg, struct registry_e
     e->being_read = true;
     was = *e;
     pthread_mutex_unlock(&reg->lock);
-    was.was_read = read_header(reg, &was.model, err);
+    was.was_read = read_header(reg, &was, err);
     pthread_mutex_lock(&reg->lock);
     struct registry_entry *now = registry_scan_find(&reg->table, was.model.name);
     if (now && same_file(now, &was))
@@ -368,8 +400,12 @@ static void *read_files(void *arg)
             if (!e->was_read && e->same == i)
                 read_entry(reg, e, NULL);
             reg->reading = false;
-            if (reg->unread == reg->table.count)
+            if (reg->unread == reg->table.count) {
                 pthread_cond_broadcast(&reg->done);
+                pthread_mutex_unlock(&reg->lock);
+                facts_save(reg->facts);
+                pthread_mutex_lock(&reg->lock);
+            }
         } else if ((e = next_hash(reg))) {
             hash_entry(reg, e);
         } else {
@@ -485,10 +521,32 @@ bool registry_resolve(struct registry *reg, const char *name, struct registry_mo
     return err_copy(err, &why);
 }
 
-/* Whether entry `i` is listed: it is no other name of another one. */
+/* Whether entry `i` is listed: it is no other name of another one, and no file of another kind. */
 static bool is_listed(const struct registry_table *t, size_t i)
 {
-    return t->entries[i].same == i;
+    const struct registry_entry *e = &t->entries[i];
+    if (e->model.holds == PICTOR_KIND_UNKNOWN)
+        return e->same == i && !e->quiet;
+    return e->same == i && e->model.holds == PICTOR_KIND_MODEL;
+}
+
+bool registry_strays(struct registry *reg, enum folders_kind kind, struct registry_table *out,
+                     struct err *err)
+{
+    bool ok = true;
+    pthread_mutex_lock(&reg->lock);
+    for (size_t i = 0; ok && i < reg->table.count; i++) {
+        const struct registry_entry *e = &reg->table.entries[i];
+        if (e->was_read && (int)e->model.holds == (int)kind && e->same == i && e->inode)
+            ok = registry_scan_copy(out, e, err);
+    }
+    pthread_mutex_unlock(&reg->lock);
+    return ok;
+}
+
+struct facts_store *registry_facts(const struct registry *reg)
+{
+    return reg->facts;
 }
 
 bool registry_list(struct registry *reg, struct registry_model **list, size_t *count,
@@ -586,6 +644,15 @@ static bool find_folder(struct registry *reg, struct err *err)
     return true;
 }
 
+static bool open_facts(struct registry *reg, struct err *err)
+{
+    char path[PATH_MAX];
+    if ((size_t)snprintf(path, sizeof path, "%s/model-facts", reg->settings->data) >= sizeof path)
+        return err_set(err, ERR_INVALID, "the path of the data folder is too long");
+    reg->facts = facts_new(path, err);
+    return reg->facts;
+}
+
 static void free_parts(struct registry *reg)
 {
     pthread_cond_destroy(&reg->work);
@@ -596,6 +663,7 @@ static void free_parts(struct registry *reg)
     for (int kind = 0; kind < FOLDERS_KINDS; kind++)
         files_free(reg->files[kind]);
     folders_free(reg->folders);
+    facts_free(reg->facts);
     free(reg);
 }
 
@@ -620,9 +688,10 @@ struct registry *registry_new(const struct settings *settings, const struct regi
     pthread_condattr_destroy(&clock);
     builtin_model(&reg->builtin_size);
     bool done = (reg->folders = folders_new(settings, err)) && find_folder(reg, err) &&
-                pictor_model_probe("builtin", &reg->builtin, err) && registry_refresh(reg, err);
+                open_facts(reg, err) && pictor_model_probe("builtin", &reg->builtin, err) &&
+                registry_refresh(reg, err);
     for (int kind = FOLDERS_MODEL + 1; done && kind < FOLDERS_KINDS; kind++)
-        done = (reg->files[kind] = files_new(reg->folders, kind, err)) != NULL;
+        done = (reg->files[kind] = files_new(reg->folders, kind, reg, err)) != NULL;
     if (done && pthread_create(&reg->reader, NULL, read_files, reg) != 0)
         done = err_set(err, ERR_INTERNAL, "no thread for the registry");
     if (done)

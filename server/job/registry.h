@@ -27,8 +27,10 @@
 #define REGISTRY_NAME_SIZE 200
 #define REGISTRY_BUILTIN "pictor-mini"
 
+struct facts_store;
 struct files;
 struct pictor_files;
+struct registry_table;
 struct settings;
 struct registry;
 
@@ -48,7 +50,9 @@ struct registry_model {
 
     /* What its header says, once it was read (registry_resolve, registry_await); "" and 0 before,
      * of upstreams, and of what cannot be painted with. */
+    enum pictor_kind holds; /* of a file in a folder of models: what it is; before, a model */
     char title[64], architecture[32];
+    char trigger[256]; /* of LoRAs and the like */
     int native_width, native_height;
     double default_guidance;
     int default_steps;
@@ -79,6 +83,13 @@ void registry_free(struct registry *reg);
 /* Looks at the models folder again. On failure the old table stays. */
 bool registry_refresh(struct registry *reg, struct err *err);
 
+/* Adds the files of another kind that lie among models, as far as they were read. */
+bool registry_strays(struct registry *reg, enum folders_kind kind, struct registry_table *out,
+                     struct err *err);
+
+/* What is known of files, of every kind. Lives as long as the registry. */
+struct facts_store *registry_facts(const struct registry *reg);
+
 /* Waits until the headers of all files were read, or `ms` have passed: whether they were. */
 bool registry_await(struct registry *reg, int ms);
 
@@ -101,7 +112,8 @@ void registry_path(const struct registry *reg, const struct registry_model *mode
 bool registry_open(const struct registry *reg, const struct registry_model *model,
                    struct pictor_files *files, struct err *err);
 
-/* The default first, then by name. *list is malloc'd. */
+/* The default first, then by name. What lies among models and is of another kind is left out: it is
+ * in the list of its kind. *list is malloc'd. */
 bool registry_list(struct registry *reg, struct registry_model **list, size_t *count,
                    struct err *err);
 

@@ -76,6 +76,18 @@ struct registry_entry *registry_scan_add(struct registry_table *t, const char *n
     return NULL;
 }
 
+bool registry_scan_copy(struct registry_table *t, const struct registry_entry *e, struct err *err)
+{
+    const char *name = e->model.name;
+    struct registry_entry *copy = append(t, name, strlen(name), e->model.kind, err);
+    if (!copy)
+        return false;
+    size_t rank = copy->rank;
+    *copy = *e;
+    copy->rank = rank;
+    return true;
+}
+
 void registry_scan_measure(struct registry_entry *e, const struct stat *st)
 {
     struct registry_model *m = &e->model;
@@ -300,6 +312,7 @@ static struct registry_entry *add(struct walk *w, const char *name, size_t lengt
         e->device = st->st_dev;
         e->inode = st->st_ino;
         e->linked = linked;
+        e->quiet = w->place->quiet;
         e->place = w->place->order;
     }
     if (e && !e->model.path) {

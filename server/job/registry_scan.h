@@ -20,6 +20,7 @@ struct registry_entry {
     struct registry_model model;
     uint64_t device, inode; /* of the file or folder; 0: there is none */
     bool linked;            /* a link led here */
+    bool quiet;             /* listed only if something is known of it: a cache holds anything */
     bool was_read;  /* the model's header, or there is none: what it says is in `model` */
     bool being_read; /* now, by some thread */
     bool hash_wanted;
@@ -40,6 +41,9 @@ struct registry_table {
 struct registry_entry *registry_scan_add(struct registry_table *t, const char *name, size_t length,
                                          enum registry_kind kind, struct err *err);
 
+/* A copy of an entry of another table. */
+bool registry_scan_copy(struct registry_table *t, const struct registry_entry *e, struct err *err);
+
 /* A folder, an absolute path, of files of one kind. Borrowed for a call. */
 struct registry_scan_place {
     const char *path;
@@ -47,6 +51,7 @@ struct registry_scan_place {
     const char *const *endings; /* what files are taken; NULL-terminated */
     bool models;                /* folders in the diffusers layout are taken, too */
     bool flat;                  /* the folders in it are left alone */
+    bool quiet;                 /* of the entries */
     int order;                  /* the smaller, the more a name is its file's */
     struct folders *folders;    /* keeps the paths of what is found */
 };

@@ -75,7 +75,7 @@ static const char *names(struct rig *r, enum folders_kind kind)
     static char text[2048];
     struct registry_table table;
     struct err err = {0};
-    struct files *f = files_new(r->folders, kind, &err);
+    struct files *f = files_new(r->folders, kind, NULL, &err);
     text[0] = '\0';
     assert_non_null(f);
     if (!files_list(f, &table, &err))
@@ -151,6 +151,60 @@ static void a_comfyui_folder_and_one_of_nobody(void **state)
     assert_string_equal(names(r, FOLDERS_UPSCALER), "4x=1");
 }
 
+static void extra_model_paths(void **state)
+{
+    struct rig *r = *state;
+    put("comfy/extra_model_paths.yaml", "# where other programs keep theirs\n"
+                                        "a111:\n"
+                                        "    base_path: ../webui/   # beside it\n"
+                                        "    is_default: true\n"
+                                        "    checkpoints: models/Stable-diffusion\n"
+                                        "    vae: 'models/VAE'\n"
+                                        "    loras: |\n"
+                                        "         models/Lora\n"
+                                        "         models/LyCORIS\n"
+                                        "    hypernetworks: models/hypernetworks\n"
+                                        "\n"
+                                        "other:\n"
+                                        "    checkpoints: /nowhere/at/all\n");
+    put("webui/models/Stable-diffusion/a.safetensors", "1");
+    put("webui/models/VAE/v.safetensors", "1");
+    put("webui/models/Lora/l.safetensors", "1");
+    put("webui/models/LyCORIS/y.safetensors", "12");
+    put("comfy/models/checkpoints/c.safetensors", "1");
+    use(r, "comfy");
+    assert_string_equal(names(r, FOLDERS_MODEL), "a=1 c=1");
+    assert_string_equal(names(r, FOLDERS_VAE), "v=1");
+    assert_string_equal(names(r, FOLDERS_LORA), "l=1 y=2");
+    use(r, "comfy/extra_model_paths.yaml");
+    assert_string_equal(names(r, FOLDERS_MODEL), "a=1");
+    put("comfy/extra_model_paths.yaml", "a111:\n  what is this\n");
+    assert_string_equal(names(r, FOLDERS_MODEL), "");
+}
+
+static void the_cache_of_huggingface(void **state)
+{
+    struct rig *r = *state;
+    put("hf/hub/models--me--art/refs/main", "aaa");
+    put("hf/hub/models--me--art/blobs/1234", "12345");
+    put("hf/hub/models--me--art/snapshots/bbb/old.safetensors", "1");
+    put("hf/hub/models--me--art/snapshots/aaa/sub/readme.txt", "1");
+    assert_int_equal(symlink("../../../blobs/1234",
+                             "hf/hub/models--me--art/snapshots/aaa/sub/art.safetensors"), 0);
+    put("hf/hub/models--gpt/snapshots/x/model.safetensors", "1");
+    put("hf/hub/datasets--me--art/snapshots/x/data.safetensors", "1");
+    use(r, "hf");
+    assert_string_equal(names(r, FOLDERS_MODEL), "gpt/model=1 me/art/sub/art=5");
+    setenv("HF_HOME", "hf", 1);
+    unsetenv("HF_HUB_CACHE");
+    use(r, "huggingface");
+    assert_string_equal(names(r, FOLDERS_MODEL), "gpt/model=1 me/art/sub/art=5");
+    setenv("HF_HUB_CACHE", "nowhere", 1);
+    assert_string_equal(names(r, FOLDERS_MODEL), "");
+    unsetenv("HF_HOME");
+    unsetenv("HF_HUB_CACHE");
+}
+
 static void files_are_found_by_name_and_stem(void **state)
 {
     struct rig *r = *state;
@@ -159,7 +213,7 @@ static void files_are_found_by_name_and_stem(void **state)
     char path[PATH_MAX];
     put("ComfyUI/models/vae/sub/ft.pt", "123");
     use(r, "ComfyUI");
-    struct files *f = files_new(r->folders, FOLDERS_VAE, &err);
+    struct files *f = files_new(r->folders, FOLDERS_VAE, NULL, &err);
     assert_true(files_open(f, "sub/ft", &opened, &err));
     assert_int_equal(opened.size, 3);
     close(opened.fd);
@@ -176,6 +230,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_a1111_folder, setup, teardown),
         cmocka_unit_test_setup_teardown(a_comfyui_folder_and_one_of_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(extra_model_paths, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_cache_of_huggingface, setup, teardown),
         cmocka_unit_test_setup_teardown(files_are_found_by_name_and_stem, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

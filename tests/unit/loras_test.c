@@ -43,7 +43,7 @@ static void known_names_cost_no_scan_and_others_are_found(void **state)
     struct settings *settings = settings_new(&err);
     assert_true(settings_set(settings, "loras", "loras", "", &err));
     struct folders *folders = folders_new(settings, &err);
-    struct files *f = files_new(folders, FOLDERS_LORA, &err);
+    struct files *f = files_new(folders, FOLDERS_LORA, NULL, &err);
     assert_non_null(f);
     assert_int_equal(opened(f, "a cat"), 0);
     mkdir("loras", 0755);

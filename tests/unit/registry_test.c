@@ -18,6 +18,7 @@
 #include "engine/base/sha256.h"
 #include "engine/builtin/builtin.h"
 #include "server/base/settings.h"
+#include "server/job/files.h"
 
 static char root[64];
 static struct settings *settings;
@@ -575,6 +576,56 @@ static void hash_comes_after_the_first_use(void **state)
     registry_free(reg);
 }
 
+/* A LoRA among models is no broken model; and what is known of files outlives the process. */
+static void a_lora_among_models_is_listed_as_one(void **state)
+{
+    static const char lora[] = "{\"lora_unet_x.lora_up.weight\":{\"dtype\":\"F16\",\"shape\":"
+                               "[1],\"data_offsets\":[0,2]}}  ";
+    struct registry_model m, *list;
+    struct registry_table table;
+    struct err err = {0};
+    size_t count;
+    uint64_t size = sizeof lora - 1;
+    char path[PATH_MAX], facts[PATH_MAX];
+    put_model("b.safetensors", "\"pictor.steps\":\"11\",");
+    put("sub/style.safetensors", "");
+    snprintf(path, sizeof path, "%s/models/sub/style.safetensors", root);
+    FILE *f = fopen(path, "wb");
+    fwrite(&size, 8, 1, f);
+    fwrite(lora, 1, size, f);
+    fwrite("..", 1, 2, f);
+    fclose(f);
+    for (int turn = 0; turn < 2; turn++) { /* the second one reads no header */
+        struct registry *reg = start();
+        assert_true(registry_await(reg, 10000));
+        assert_true(registry_list(reg, &list, &count, &err));
+        assert_int_equal(count, 2); /* and the built-in one */
+        assert_string_equal(list[1].name, "b");
+        assert_int_equal(list[1].default_steps, 11);
+        free(list);
+        assert_false(registry_resolve(reg, "sub/style", &m, &err));
+        assert_int_equal(err.code, ERR_UNSUPPORTED);
+        struct files *loras = registry_files(reg, FOLDERS_LORA);
+        assert_true(files_list(loras, &table, &err));
+        assert_int_equal(table.count, 1);
+        assert_string_equal(table.entries[0].model.name, "sub/style");
+        assert_true(table.entries[0].was_read);
+        assert_int_equal(table.entries[0].model.fault, ERR_NONE);
+        registry_scan_free(&table);
+        assert_true(files_find(loras, "style", path, &err));
+        registry_free(reg);
+        snprintf(facts, sizeof facts, "%s/model-facts", root);
+        assert_int_equal(access(facts, R_OK), 0);
+    }
+    /* What is broken there is not believed, and no trouble. */
+    f = fopen(facts, "a");
+    fputs("x\ty\n\t\t\t\n/a\t1\t2\t3\t99\n", f);
+    fclose(f);
+    struct registry *reg = start();
+    assert_true(registry_resolve(reg, "b", &m, &err));
+    registry_free(reg);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -594,6 +645,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_could_not_be_painted_with_is_looked_at_again, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(one_reads_a_header_and_the_others_wait, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lora_among_models_is_listed_as_one, setup, teardown),
         cmocka_unit_test_setup_teardown(hash_comes_after_the_first_use, setup, teardown),
         cmocka_unit_test_setup_teardown(header_is_known_before_anything_is_opened, setup, teardown),
         cmocka_unit_test_setup_teardown(header_is_read_again_when_the_file_is_another, setup,
