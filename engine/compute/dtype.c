@@ -9,8 +9,9 @@ static const struct {
     size_t size;
 } dtypes[] = {
     [DTYPE_F32] = {"F32", 4},         [DTYPE_F16] = {"F16", 2},         [DTYPE_BF16] = {"BF16", 2},
-    [DTYPE_F8_E4M3] = {"F8_E4M3", 1}, [DTYPE_F8_E5M2] = {"F8_E5M2", 1}, [DTYPE_I64] = {"I64", 8},
-    [DTYPE_I8] = {"I8", 1},           [DTYPE_OTHER] = {"other", 0},
+    [DTYPE_F8_E4M3] = {"F8_E4M3", 1}, [DTYPE_F8_E5M2] = {"F8_E5M2", 1}, [DTYPE_F64] = {"F64", 8},
+    [DTYPE_I64] = {"I64", 8},         [DTYPE_I8] = {"I8", 1},
+    [DTYPE_OTHER] = {"other", 0},
 };
 
 size_t dtype_size(enum dtype dtype)
@@ -78,6 +79,8 @@ void dtype_to_f32(enum dtype dtype, const void *src, float *dst, size_t n)
         EACH(uint8_t, f32_of_e4m3(x));
     case DTYPE_F8_E5M2: /* the upper half of a float16 */
         EACH(uint8_t, f32_of_f16((uint16_t)(x << 8)));
+    case DTYPE_F64:
+        EACH(double, (float)x);
     case DTYPE_I64:
         EACH(int64_t, (float)x);
     case DTYPE_I8:

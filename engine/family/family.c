@@ -20,6 +20,7 @@ static const struct {
     {"model.diffusion_model.joint_blocks.", "an SD 3 checkpoint" NOT_RUN},
     {"model.diffusion_model.double_blocks.", "a Flux checkpoint" NOT_RUN},
     {"double_blocks.", "a Flux checkpoint" NOT_RUN},
+    {"model_ema.", "a checkpoint of averaged weights alone (model_ema.*)" NOT_RUN},
     {"control_model.", "a ControlNet" NOT_RUN},
     {"lora_", LORA},
     {"unet.", LORA},

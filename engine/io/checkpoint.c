@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "engine/io/safetensors.h"
+#include "engine/io/tensor_file.h"
 #include "engine/pictor.h"
 
 #define NAME_ROOM 256
@@ -19,7 +19,7 @@
 
 struct file {
     enum names_part part;
-    struct safetensors *st;
+    struct tensor_file *tf;
 };
 
 struct checkpoint {
@@ -58,11 +58,11 @@ static bool is_replaced(const struct checkpoint *cp, const char *ldm_name)
 static bool index_file(struct checkpoint *cp, const struct file *file, struct err *err)
 {
     struct names_layout layout = {0};
-    for (size_t i = 0; i < safetensors_count(file->st); i++)
-        names_scan(&layout, file->part, safetensors_at(file->st, i)->name);
-    for (size_t i = 0; i < safetensors_count(file->st); i++) {
+    for (size_t i = 0; i < tensor_file_count(file->tf); i++)
+        names_scan(&layout, file->part, tensor_file_at(file->tf, i)->name);
+    for (size_t i = 0; i < tensor_file_count(file->tf); i++) {
         char name[NAME_ROOM];
-        const struct raw_tensor *t = safetensors_at(file->st, i);
+        const struct raw_tensor *t = tensor_file_at(file->tf, i);
         if (!names_to_ldm(&layout, file->part, t->name, name, sizeof name) ||
             (file->part == NAMES_WHOLE && is_replaced(cp, name)))
             continue;
@@ -76,7 +76,7 @@ static bool index_files(struct checkpoint *cp, struct err *err)
 {
     size_t room = 1;
     for (int i = 0; i < cp->file_count; i++)
-        room += safetensors_count(cp->files[i].st);
+        room += tensor_file_count(cp->files[i].tf);
     cp->tensors = calloc(room, sizeof *cp->tensors);
     if (!cp->tensors)
         return err_set(err, ERR_INTERNAL, "out of memory for %zu tensors", room);
@@ -86,21 +86,21 @@ static bool index_files(struct checkpoint *cp, struct err *err)
     return raw_tensor_sort(cp->tensors, cp->count, err);
 }
 
-/* Takes `st`, which may be NULL: then it could not be opened, and `err` is set. */
-static bool add_file(struct checkpoint *cp, enum names_part part, struct safetensors *st)
+/* Takes `tf`, which may be NULL: then it could not be opened, and `err` is set. */
+static bool add_file(struct checkpoint *cp, enum names_part part, struct tensor_file *tf)
 {
-    if (!st)
+    if (!tf)
         return false;
-    cp->files[cp->file_count++] = (struct file){part, st};
+    cp->files[cp->file_count++] = (struct file){part, tf};
     return true;
 }
 
-typedef struct safetensors *open_fn(int fd, const char *name, struct err *err);
+typedef struct tensor_file *open_fn(int fd, const char *name, struct err *err);
 
 /* Mapped where the weights are: a sandboxed process may read in no other way. */
 static bool read_text(int fd, char *text, size_t size, open_fn *open, struct err *err)
 {
-    if (open == safetensors_open_header)
+    if (open == tensor_file_open_header)
         return raw_tensor_read_at(fd, 0, text, size, err);
     void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (data == MAP_FAILED)
@@ -176,12 +176,12 @@ static struct checkpoint *open_files(const struct pictor_files *files, open_fn *
 
 struct checkpoint *checkpoint_open_files(const struct pictor_files *files, struct err *err)
 {
-    return open_files(files, safetensors_open_fd, err);
+    return open_files(files, tensor_file_open_fd, err);
 }
 
 struct checkpoint *checkpoint_open_headers(const struct pictor_files *files, struct err *err)
 {
-    return open_files(files, safetensors_open_header, err);
+    return open_files(files, tensor_file_open_header, err);
 }
 
 struct checkpoint *checkpoint_open(const char *path, struct err *err)
@@ -197,7 +197,7 @@ struct checkpoint *checkpoint_open(const char *path, struct err *err)
 struct checkpoint *checkpoint_open_memory(const void *data, size_t size, struct err *err)
 {
     struct checkpoint *cp = new_checkpoint(err);
-    return checked(cp, cp && add_file(cp, NAMES_WHOLE, safetensors_open_memory(data, size, err)) &&
+    return checked(cp, cp && add_file(cp, NAMES_WHOLE, tensor_file_open_memory(data, size, err)) &&
                            index_files(cp, err));
 }
 
@@ -209,7 +209,7 @@ void checkpoint_free(struct checkpoint *cp)
         free((char *)cp->tensors[i].name);
     free(cp->tensors);
     for (int i = 0; i < cp->file_count; i++)
-        safetensors_close(cp->files[i].st);
+        tensor_file_close(cp->files[i].tf);
     cJSON_Delete(cp->scheduler);
     free(cp);
 }
@@ -217,7 +217,7 @@ void checkpoint_free(struct checkpoint *cp)
 void checkpoint_release(const struct checkpoint *cp, const struct raw_tensor *t)
 {
     for (int i = 0; i < cp->file_count; i++)
-        safetensors_release(cp->files[i].st, t->data, t->bytes);
+        tensor_file_release(cp->files[i].tf, t->data, t->bytes);
 }
 
 /* ---- looking up ---- */
@@ -258,7 +258,7 @@ bool checkpoint_get(const struct checkpoint *cp, const char *ldm_name, int ndim,
 
 const char *checkpoint_metadata(const struct checkpoint *cp, const char *key)
 {
-    return safetensors_metadata(cp->files[0].st, key);
+    return tensor_file_metadata(cp->files[0].tf, key);
 }
 
 const char *checkpoint_scheduler(const struct checkpoint *cp, const char *key)

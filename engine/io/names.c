@@ -3,6 +3,21 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
+
+static const char *const endings[] = {".safetensors", ".sft", ".gguf",
+                                      ".ckpt",        ".pth", ".pt"};
+
+const char *names_ending(const char *file)
+{
+    size_t n = strlen(file);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t length = strlen(endings[i]);
+        if (n > length && strcasecmp(file + n - length, endings[i]) == 0)
+            return endings[i];
+    }
+    return NULL;
+}
 
 struct swap {
     const char *from, *to;

@@ -8,6 +8,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* The ending of a file's name, in lower case, if files that hold a model have it: ".safetensors",
+ * ".ckpt"... NULL: it has another one, or nothing in front of it. */
+const char *names_ending(const char *file);
+
 /* What a file holds. The networks come first, as names_folder counts them. */
 enum names_part { NAMES_UNET, NAMES_VAE, NAMES_TEXT, NAMES_TEXT_2, NAMES_WHOLE };
 

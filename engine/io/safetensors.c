@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,10 +25,7 @@
 #define VALUE_LIMIT 1000000    /* JSON values: 100,000 tensors; SDXL has 2,600 */
 
 struct safetensors {
-    const unsigned char *data; /* the whole file; NULL: only its header was read */
-    size_t size;
-    bool mapped;
-    int fd; /* borrowed, of a file without data; or -1 */
+    struct file_bytes bytes; /* of a file that is not mapped only the header is read */
     cJSON *header; /* owns the names */
     struct raw_tensor *tensors;
     size_t count;
@@ -105,7 +101,7 @@ static void read_dtype(const char *name, enum dtype *dtype, size_t *size)
     } known[] = {
         {"F32", DTYPE_F32, 4},         {"F16", DTYPE_F16, 2},         {"BF16", DTYPE_BF16, 2},
         {"F8_E4M3", DTYPE_F8_E4M3, 1}, {"F8_E5M2", DTYPE_F8_E5M2, 1}, {"I64", DTYPE_I64, 8},
-        {"F64", DTYPE_OTHER, 8},       {"U64", DTYPE_OTHER, 8},       {"I32", DTYPE_OTHER, 4},
+        {"F64", DTYPE_F64, 8},         {"U64", DTYPE_OTHER, 8},       {"I32", DTYPE_OTHER, 4},
         {"U32", DTYPE_OTHER, 4},       {"I16", DTYPE_OTHER, 2},       {"U16", DTYPE_OTHER, 2},
         {"I8", DTYPE_OTHER, 1},        {"U8", DTYPE_OTHER, 1},        {"BOOL", DTYPE_OTHER, 1},
     };
@@ -154,9 +150,9 @@ static bool read_tensor(const struct safetensors *st, const cJSON *item, size_t 
         return err_set(err, ERR_INVALID,
                        "%s ends at byte %zu of the data, but the file has only %zu (cut short?)",
                        name, end, size);
-    out->fd = st->fd;
+    out->fd = st->bytes.fd;
     out->offset = start + begin;
-    out->data = st->data ? st->data + out->offset : NULL;
+    out->data = st->bytes.data ? st->bytes.data + out->offset : NULL;
     out->bytes = end - begin;
     size_t want;
     if (element && (__builtin_mul_overflow(count, element, &want) || want != out->bytes))
@@ -212,7 +208,7 @@ static bool read_all(struct safetensors *st, size_t start, struct err *err)
                 return err_set(err, ERR_INVALID, "__metadata__ is there twice");
             if (!read_metadata(item, err))
                 return false;
-        } else if (!read_tensor(st, item, start, st->size - start, &st->tensors[st->count++],
+        } else if (!read_tensor(st, item, start, st->bytes.size - start, &st->tensors[st->count++],
                                 err)) {
             return false;
         }
@@ -220,29 +216,19 @@ static bool read_all(struct safetensors *st, size_t start, struct err *err)
     return check_overlap(st, err) && raw_tensor_sort(st->tensors, st->count, err);
 }
 
-/* Bytes of the file, which the caller knows to be there; of a file that is not mapped they may have
- * gone by now. */
-static bool copy(const struct safetensors *st, size_t from, void *to, size_t bytes, struct err *err)
-{
-    if (st->data) {
-        memcpy(to, st->data + from, bytes);
-        return true;
-    }
-    return raw_tensor_read_at(st->fd, from, to, bytes, err);
-}
-
 static bool parse(struct safetensors *st, struct err *err)
 {
     unsigned char head[SNIFF_BYTES];
-    size_t have = st->size < sizeof head ? st->size : sizeof head, len = 0;
-    if (!copy(st, 0, head, have, err) || !sniff_safetensors(head, have, st->size, err))
+    size_t size = st->bytes.size, have = size < sizeof head ? size : sizeof head, len = 0;
+    if (!file_bytes_read(&st->bytes, 0, head, have, err) ||
+        !sniff_safetensors(head, have, size, err))
         return false;
     for (int i = 7; i >= 0; i--)
         len = len << 8 | head[i];
     char *text = malloc(len + 1);
     if (!text)
         return err_set(err, ERR_INTERNAL, "out of memory for a header of %zu bytes", len);
-    bool ok = copy(st, 8, text, len, err) && scan_header(text, len, err);
+    bool ok = file_bytes_read(&st->bytes, 8, text, len, err) && scan_header(text, len, err);
     text[len] = '\0';
     if (ok) {
         st->header = cJSON_ParseWithOpts(text, NULL, true);
@@ -253,21 +239,15 @@ static bool parse(struct safetensors *st, struct err *err)
     return ok && read_all(st, 8 + len, err);
 }
 
-/* Takes the bytes, also when it fails. */
-static struct safetensors *open_bytes(const void *data, size_t size, bool mapped, int fd,
-                                      struct err *err)
+struct safetensors *safetensors_open_bytes(struct file_bytes *bytes, struct err *err)
 {
     struct safetensors *st = calloc(1, sizeof *st);
     if (!st) {
-        if (mapped)
-            munmap((void *)data, size);
+        file_bytes_close(bytes);
         err_set(err, ERR_INTERNAL, "out of memory");
         return NULL;
     }
-    st->data = data;
-    st->size = size;
-    st->mapped = mapped;
-    st->fd = fd;
+    st->bytes = *bytes;
     if (parse(st, err))
         return st;
     safetensors_close(st);
@@ -276,30 +256,16 @@ static struct safetensors *open_bytes(const void *data, size_t size, bool mapped
 
 struct safetensors *safetensors_open_memory(const void *data, size_t size, struct err *err)
 {
-    return open_bytes(data, size, false, -1, err);
-}
-
-/* The size of an open file. Not by fstat: its system call also takes paths, which a sandbox cannot
- * tell apart. */
-static bool size_of(int fd, size_t *size, struct err *err)
-{
-    off_t end = lseek(fd, 0, SEEK_END);
-    if (end < 0)
-        return err_set(err, ERR_INVALID, "not a file");
-    *size = (size_t)end;
-    return true;
+    struct file_bytes bytes;
+    file_bytes_memory(&bytes, data, size);
+    return safetensors_open_bytes(&bytes, err);
 }
 
 struct safetensors *safetensors_open_fd(int fd, const char *name, struct err *err)
 {
-    struct safetensors *st = NULL;
-    size_t size = 0;
-    bool ok = size_of(fd, &size, err);
-    void *data = ok && size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
-    if (ok && size && data == MAP_FAILED)
-        err_set(err, ERR_IO, "cannot map %zu bytes: %s", size, strerror(errno));
-    else if (ok)
-        st = size ? open_bytes(data, size, true, -1, err) : open_bytes("", 0, false, -1, err);
+    struct file_bytes bytes;
+    struct safetensors *st =
+        file_bytes_map(&bytes, fd, err) ? safetensors_open_bytes(&bytes, err) : NULL;
     if (!st && name)
         err_prefix(err, "%s", name);
     return st;
@@ -307,9 +273,9 @@ struct safetensors *safetensors_open_fd(int fd, const char *name, struct err *er
 
 struct safetensors *safetensors_open_header(int fd, const char *name, struct err *err)
 {
-    size_t size = 0;
+    struct file_bytes bytes;
     struct safetensors *st =
-        size_of(fd, &size, err) ? open_bytes(NULL, size, false, fd, err) : NULL;
+        file_bytes_unmapped(&bytes, fd, err) ? safetensors_open_bytes(&bytes, err) : NULL;
     if (!st && name)
         err_prefix(err, "%s", name);
     return st;
@@ -340,18 +306,13 @@ void safetensors_close(struct safetensors *st)
         return;
     free(st->tensors);
     cJSON_Delete(st->header);
-    if (st->mapped)
-        munmap((void *)st->data, st->size);
+    file_bytes_close(&st->bytes);
     free(st);
 }
 
 void safetensors_release(const struct safetensors *st, const void *data, size_t bytes)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)data;
-    uintptr_t first = (at + page - 1) / page * page, last = (at + bytes) / page * page;
-    bool inside = at >= (uintptr_t)st->data && at - (uintptr_t)st->data < st->size;
-    if (st->mapped && inside && first < last)
-        madvise((void *)first, last - first, MADV_DONTNEED);
+    file_bytes_release(&st->bytes, data, bytes);
 }
 
 const struct raw_tensor *safetensors_find(const struct safetensors *st, const char *name)

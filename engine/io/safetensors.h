@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "engine/base/err.h"
+#include "engine/io/file_bytes.h"
 #include "engine/io/raw_tensor.h"
 
 struct safetensors;
@@ -26,6 +27,9 @@ struct safetensors *safetensors_open_header(int fd, const char *name, struct err
 
 /* The same over bytes that are already in memory and outlive the result. Borrows `data`. */
 struct safetensors *safetensors_open_memory(const void *data, size_t size, struct err *err);
+
+/* The same of bytes that were opened one way or another; takes them, also when it fails. */
+struct safetensors *safetensors_open_bytes(struct file_bytes *bytes, struct err *err);
 
 void safetensors_close(struct safetensors *st);
 

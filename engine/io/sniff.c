@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define READS "safetensors and checkpoints of PyTorch"
+
 /* Where a kind of file has its mark, and what it is called. */
 static const struct {
     size_t at;
@@ -13,12 +15,7 @@ static const struct {
     const char *what;
 } binaries[] = {
     {0, "GGUF", 4, "a GGUF file"},
-    {0, "PK\3\4", 4, "a zip archive"},
-    {0, "PK\5\6", 4, "a zip archive"},
-    {0, "\x80\2", 2, "a PyTorch checkpoint (.ckpt, .pt, .pth: a pickle)"},
-    {0, "\x80\3", 2, "a PyTorch checkpoint (.ckpt, .pt, .pth: a pickle)"},
-    {0, "\x80\4", 2, "a PyTorch checkpoint (.ckpt, .pt, .pth: a pickle)"},
-    {0, "\x80\5", 2, "a PyTorch checkpoint (.ckpt, .pt, .pth: a pickle)"},
+    {0, "PK\5\6", 4, "an empty zip archive"},
     {0, "\x89HDF", 4, "an HDF5 file"},
     {0, "\x93NUMPY", 6, "a NumPy file"},
     {0, "\x1f\x8b", 2, "a gzip archive"},
@@ -49,19 +46,16 @@ static bool has(const unsigned char *head, size_t have, size_t at, const char *m
     return have >= at + length && memcmp(head + at, mark, length) == 0;
 }
 
-/* A zip archive in which PyTorch keeps a pickle: the first name in it is NAME/data.pkl. */
-static bool is_torch_zip(const unsigned char *head, size_t have)
+/* A zip archive; or a pickle, which begins with its protocol and ends with a dot. Whose they are is
+ * seen when they are read. */
+static bool is_torch(const unsigned char *head, size_t have)
 {
-    size_t length = have > 30 ? head[26] | (size_t)head[27] << 8 : 0;
-    static const char name[] = "/data.pkl";
-    return has(head, have, 0, "PK\3\4", 4) && length >= sizeof name - 1 && 30 + length <= have &&
-           memcmp(head + 30 + length - (sizeof name - 1), name, sizeof name - 1) == 0;
+    return has(head, have, 0, "PK\3\4", 4) ||
+           (have > 2 && head[0] == 0x80 && head[1] >= 2 && head[1] <= 5);
 }
 
 static const char *binary_kind(const unsigned char *head, size_t have)
 {
-    if (is_torch_zip(head, have))
-        return "a PyTorch checkpoint (.ckpt, .pt, .pth)";
     for (size_t i = 0; i < sizeof binaries / sizeof *binaries; i++)
         if (has(head, have, binaries[i].at, binaries[i].mark, binaries[i].length))
             return binaries[i].what;
@@ -107,7 +101,8 @@ static bool is_zeros(const unsigned char *head, size_t have)
     return true;
 }
 
-bool sniff_safetensors(const void *data, size_t have, uint64_t size, struct err *err)
+bool sniff_weights(const void *data, size_t have, uint64_t size, enum sniff_kind *kind,
+                   struct err *err)
 {
     const unsigned char *head = data;
     const char *what;
@@ -115,6 +110,7 @@ bool sniff_safetensors(const void *data, size_t have, uint64_t size, struct err 
     for (size_t i = 8; i-- > 0;)
         length = length << 8 | (i < have ? head[i] : 0);
     have = have < SNIFF_BYTES ? have : SNIFF_BYTES;
+    *kind = SNIFF_SAFETENSORS;
     bool fits = size >= 8 && length <= size - 8;
     if (have > 8 && head[8] == '{' && length <= SNIFF_HEADER)
         return fits || err_set(err, ERR_INVALID,
@@ -122,19 +118,34 @@ bool sniff_safetensors(const void *data, size_t have, uint64_t size, struct err 
                                (unsigned long long)size, (unsigned long long)length);
     if (size == 0)
         return err_set(err, ERR_INVALID, "this file is empty");
+    if (is_torch(head, have)) {
+        *kind = SNIFF_TORCH;
+        return true;
+    }
     if ((what = binary_kind(head, have)))
-        return err_set(err, ERR_UNSUPPORTED, "this is %s; pictor reads safetensors", what);
+        return err_set(err, ERR_UNSUPPORTED, "this is %s; pictor reads " READS, what);
     if ((what = text_kind(head, have)))
-        return err_set(err, ERR_INVALID, "this is %s; not a safetensors file", what);
+        return err_set(err, ERR_INVALID, "this is %s; not a file of weights", what);
     if (is_zeros(head, have))
         return err_set(err, ERR_INVALID,
-                       "this file begins with zeros, as unfinished downloads do; not a safetensors "
-                       "file");
+                       "this file begins with zeros, as unfinished downloads do; not a file of "
+                       "weights");
     if (length > SNIFF_HEADER && have > 8 && head[8] == '{' && fits)
         return err_set(err, ERR_TOO_LARGE, "a header of %llu bytes; pictor reads %d at most",
                        (unsigned long long)length, SNIFF_HEADER);
     return (fits && length <= SNIFF_HEADER) ||
            err_set(err, ERR_INVALID,
-                   "not a safetensors file, or cut short: header of %llu bytes, file of %llu",
+                   "no file of weights (" READS "), or cut short: header of %llu bytes, "
+                   "file of %llu",
                    (unsigned long long)length, (unsigned long long)size);
+}
+
+bool sniff_safetensors(const void *head, size_t have, uint64_t size, struct err *err)
+{
+    enum sniff_kind kind;
+    return sniff_weights(head, have, size, &kind, err) &&
+           (kind == SNIFF_SAFETENSORS ||
+            err_set(err, ERR_UNSUPPORTED,
+                    "this is a PyTorch checkpoint (.ckpt, .pt, .pth: a zip archive or a pickle); "
+                    "wanted safetensors"));
 }

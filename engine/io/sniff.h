@@ -14,9 +14,19 @@
                                      their training's captions have some MB */
 #define SNIFF_SIZE_UNKNOWN UINT64_MAX
 
-/* Whether a file of `size` bytes that begins with `head` (the first SNIFF_BYTES or more of it, or
- * all of it) may be a .safetensors file. If not, ERR_INVALID or ERR_UNSUPPORTED says what it is:
- * "this is a web page (HTML), ...". */
+/* The kinds of files that are read. */
+enum sniff_kind {
+    SNIFF_SAFETENSORS,
+    SNIFF_TORCH /* what PyTorch writes: a pickle, or a zip archive with one in it */
+};
+
+/* Which of them a file of `size` bytes is that begins with `head` (the first SNIFF_BYTES or more of
+ * it, or all of it), as far as they say. If it is none, ERR_INVALID or ERR_UNSUPPORTED says what it
+ * is: "this is a web page (HTML), ...". */
+bool sniff_weights(const void *head, size_t have, uint64_t size, enum sniff_kind *kind,
+                   struct err *err);
+
+/* The same where nothing but a .safetensors file will do. */
 bool sniff_safetensors(const void *head, size_t have, uint64_t size, struct err *err);
 
 #endif

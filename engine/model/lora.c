@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "engine/base/log.h"
-#include "engine/io/safetensors.h"
+#include "engine/io/tensor_file.h"
 #include "engine/model/clip.h"
 
 #define KEY_SIZE 256
@@ -28,7 +28,7 @@ struct module {
 };
 
 struct lora {
-    struct safetensors *st;
+    struct tensor_file *tf;
     struct target *targets; /* in order of key */
     struct module *modules; /* those with a target, in order of the target's tensor */
     size_t target_count, module_count;
@@ -314,12 +314,12 @@ static struct module *module_of(struct lora *l, const char *key)
 
 static bool list_modules(struct lora *l, struct err *err)
 {
-    size_t count = safetensors_count(l->st);
+    size_t count = tensor_file_count(l->tf);
     l->modules = calloc(count + 1, sizeof *l->modules);
     if (!l->modules)
         return err_set(err, ERR_INTERNAL, "no memory for a LoRA");
     for (size_t i = 0; i < count; i++) {
-        const struct raw_tensor *t = safetensors_at(l->st, i);
+        const struct raw_tensor *t = tensor_file_at(l->tf, i);
         char key[KEY_SIZE], shown[64];
         for (size_t k = 0; k < sizeof others / sizeof *others; k++)
             if (strstr(t->name, others[k].has))
@@ -405,7 +405,7 @@ struct lora *lora_open(int fd, const char *name, const struct checkpoint *cp, st
         err_set(err, ERR_INTERNAL, "no memory for a LoRA");
         return NULL;
     }
-    if ((l->st = safetensors_open_fd(fd, NULL, err)) && list_targets(l, cp, err) &&
+    if ((l->tf = tensor_file_open_fd(fd, NULL, err)) && list_targets(l, cp, err) &&
         list_modules(l, err) && match_modules(l, cp, err)) {
         log_left(l, name);
         return l;
@@ -427,7 +427,7 @@ void lora_free(struct lora *l)
     free(l->targets);
     free(l->modules);
     free(l->first_left);
-    safetensors_close(l->st);
+    tensor_file_close(l->tf);
     free(l);
 }
 

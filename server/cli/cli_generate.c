@@ -12,6 +12,7 @@
 
 #include "engine/base/log.h"
 #include "engine/io/image.h"
+#include "engine/io/names.h"
 #include "engine/pictor.h"
 #include "server/base/settings.h"
 #include "server/cli/cli.h"
@@ -62,7 +63,8 @@ static void help(const struct job_flags *flags, FILE *out)
     fputs("usage: pictor generate --prompt TEXT -o FILE [options]\n\n", out);
     job_flags_help(flags, out);
     fputs(
-        "\n--model takes a name of `pictor models`, a .safetensors file or a diffusers folder.\n\n",
+        "\n--model takes a name of `pictor models`, a .safetensors or .ckpt file or a diffusers "
+        "folder.\n\n",
         out);
     settings_help(out, help_settings);
 }
@@ -174,15 +176,15 @@ static bool find_model(const struct settings *settings, const char *name,
                        struct registry_model *out, char path[PATH_MAX], struct err *err)
 {
     struct stat st;
-    if (name && (strchr(name, '/') || strstr(name, ".safetensors")) && stat(name, &st) == 0) {
+    if (name && (strchr(name, '/') || names_ending(name)) && stat(name, &st) == 0) {
         *out = (struct registry_model){.kind = REGISTRY_LOCAL};
         if ((size_t)snprintf(path, PATH_MAX, "%s", name) >= PATH_MAX)
             return err_set(err, ERR_INVALID, "the path of the model is too long");
         const char *base = strrchr(name, '/');
         snprintf(out->name, sizeof out->name, "%s", base && base[1] ? base + 1 : name);
-        char *dot = strstr(out->name, ".safetensors");
-        if (dot)
-            *dot = '\0';
+        const char *ending = names_ending(out->name);
+        if (ending)
+            out->name[strlen(out->name) - strlen(ending)] = '\0';
         return true;
     }
     struct registry *reg = registry_new(settings, NULL, err);

@@ -14,8 +14,8 @@ static void help(FILE *out)
 {
     fputs("usage: pictor models     the models there are, the default one first\n"
           "\n"
-          "Put .safetensors checkpoints (Stable Diffusion 1.x, 2.x) or diffusers folders into the\n"
-          "models folder, or fetch them with `pictor pull`.\n"
+          "Put checkpoints (.safetensors, .ckpt: Stable Diffusion 1.x, 2.x, XL) or diffusers\n"
+          "folders into the models folder, or fetch them with `pictor pull`.\n"
           "\n",
           out);
     settings_help(out, help_settings);

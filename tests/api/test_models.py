@@ -18,8 +18,8 @@ def small(tensor):
 OTHERS = {
     "page": (b"<!DOCTYPE html><html><p>sign in</p></html>", "a web page (HTML)"),
     "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "a Git LFS pointer"),
-    "pickle": (b"\x80\x02}q\x00." + bytes(60), "a PyTorch checkpoint"),
-    "zip": (b"PK\3\4" + bytes(60), "a zip archive"),
+    "pickle": (b"\x80\x02}q\x00." + bytes(60), "none that PyTorch wrote"),
+    "zip": (b"PK\3\4" + bytes(60), "a zip archive without its directory"),
     "gguf": (b"GGUF" + bytes(60), "a GGUF file"),
     "empty": (b"", "empty"),
     "short": (b"\x40\0\0\0\0\0\0\0{", "cut short"),

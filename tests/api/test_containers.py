@@ -1,0 +1,167 @@
+"""Kinds of files: the same weights in another container paint the same picture, and a file that would harm
+is refused with what it is, by a server that goes on."""
+import base64
+import io
+import pathlib
+import sys
+import zipfile
+
+import pytest
+import requests
+from PIL import Image
+from conftest import ROOT
+from sdapi_client import TINY, Sdapi
+from test_loras import UNET, write_lora
+
+sys.path.insert(0, str(ROOT / "tests" / "golden"))
+import torchfile  # noqa: E402
+from torchfile import Call, Name, Storage, Tensor  # noqa: E402
+
+MINI = ROOT / "engine/builtin/pictor-mini.safetensors"
+CONV = "model.diffusion_model.input_blocks.0.0.weight"
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return torchfile.read_safetensors(MINI)
+
+
+def paint(server, model, prompt="a red circle"):
+    """The pixels; or what was wrong."""
+    answer = requests.post(server.url + "/v1/images/generations", timeout=120, json={
+        "prompt": prompt, "model": model, "seed": 1, "steps": 2})
+    if answer.status_code != 200:
+        return answer.status_code, answer.json()["error"]["message"]
+    return base64.b64decode(answer.json()["data"][0]["b64_json"])
+
+
+def pixels(png):
+    return Image.open(io.BytesIO(png)).convert("RGB").tobytes()
+
+
+def extras(weights):
+    """A checkpoint as trainers leave it: other things around the weights, averaged ones among them."""
+    ema = {"model_ema." + k[len("model."):].replace(".", ""): Tensor("F16", [1], b"\0\0")
+           for k in weights if k.startswith("model.diffusion_model.")}
+    return {"epoch": 3, "callbacks": {Name("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint"): {
+        "best_model_score": Tensor("F32", [], b"\0\0\0\0")}}, "state_dict": {**weights, **ema}}
+
+
+def turned(weights):
+    """Weights that lie the other way round in their storages, and all of them in one."""
+    out, whole = {}, b""
+    for name, t in weights.items():
+        data, size = t.storage.data, 2
+        if t.storage.dtype != "F16" or len(t.shape) != 2:
+            out[name] = t
+            continue
+        rows, cols = t.shape
+        turned = b"".join(data[(r * cols + c) * size:(r * cols + c + 1) * size]
+                          for c in range(cols) for r in range(rows)) if rows * cols < 100000 else None
+        if turned:
+            out[name] = (len(whole) // size, turned, (rows, cols), (1, rows))
+            whole += turned
+        else:
+            out[name] = t
+    storage = Storage("F16", whole)
+    return {k: v if isinstance(v, Tensor) else Tensor("F16", v[2], None, v[0], v[3], storage)
+            for k, v in out.items()}
+
+
+def test_the_same_picture(serve, weights):
+    server = serve()
+    models = server.folder / "data" / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    torchfile.zipped(weights, models / "bare.pt")
+    torchfile.zipped(extras(weights), models / "full.ckpt")
+    torchfile.legacy({"state_dict": weights}, models / "old.CKPT")
+    torchfile.zipped(turned(weights), models / "turned.pth")
+    torchfile.write_safetensors(weights, models / "both.safetensors")
+    torchfile.write_safetensors(weights, models / "twin.safetensors")
+    (models / "both.ckpt").write_bytes(b"not this one")
+    want = pixels(paint(server, "twin"))
+    for name in ("bare", "full", "old", "turned", "both"):
+        got = paint(server, name)
+        assert isinstance(got, bytes), (name, got)
+        assert pixels(got) == want, name
+    listed = {m["model_name"]: m for m in Sdapi(server.url).get("sd-models")}
+    assert listed["full"]["title"].startswith("full.ckpt") and listed["old"]["filename"].endswith("old.CKPT")
+    assert len(listed["full"]["sha256"]) == 64
+
+
+# ---- what is refused ----
+
+HOSTILE = {
+    # Called when it is unpickled, as the real ones do it.
+    "code": (lambda w: {"state_dict": w, "x": Call(Name("posix", "system"), "touch /tmp/pictor-was-here")},
+             "names posix.system"),
+    "eval": (lambda w: {**w, "x": Call(Name("builtins", "eval"), "1")}, "names builtins.eval"),
+    "import": (lambda w: [Call(Name("runpy", "_run_code"), "1", {})], "names runpy._run_code"),
+    "list": (lambda w: list(w.values()), "wanted a dict of tensors"),
+    "nothing": (lambda w: {"state_dict": {}}, "no tensor in it"),
+    "shape": (lambda w: {**w, CONV: Tensor("F16", [3, 3], bytes(18))}, "UNet: wanted channels"),
+    "beyond": (lambda w: {**w, CONV: Tensor("F16", [320, 4, 3, 3], bytes(18))}, "reaches element 11520"),
+    "short": (lambda w: {**w, CONV: Tensor("F16", [9], None, storage=Storage("F16", bytes(4), 9))},
+              "wanted 9 elements"),
+    "huge": (lambda w: {**w, CONV: Tensor("F16", [1 << 40, 1 << 40], bytes(4))}, "shape too large"),
+    "bomb": (lambda w: {"x": Tensor("F16", [1 << 20, 1 << 20], bytes(4), strides=[0, 0])}, "larger than the file"),
+    "another": (lambda w: {"x": Tensor("F32", [2], bytes(8))}, "not a Stable Diffusion checkpoint"),
+    "ema": (lambda w: {"model_ema.diffusion_modelout2bias": Tensor("F32", [2], bytes(8))}, "averaged weights alone"),
+}
+
+
+@pytest.fixture(scope="module")
+def hostile(serve_module, weights, tmp_path_factory):
+    data = tmp_path_factory.mktemp("hostile")
+    models = data / "models"
+    models.mkdir()
+    for name, (make, _) in HOSTILE.items():
+        torchfile.zipped(make(weights), models / (name + ".ckpt"))
+    torchfile.legacy(HOSTILE["code"][0](weights), models / "old-code.pt")
+    torchfile.zipped(weights, models / "deflated.ckpt", zipfile.ZIP_DEFLATED)
+    torchfile.zipped(weights, models / "cut.ckpt")
+    whole = (models / "cut.ckpt").read_bytes()
+    (models / "cut.ckpt").write_bytes(whole[:len(whole) // 2])
+    torchfile.legacy(weights, models / "old-cut.ckpt")
+    whole = (models / "old-cut.ckpt").read_bytes()
+    (models / "old-cut.ckpt").write_bytes(whole[:len(whole) // 2])
+    with zipfile.ZipFile(models / "zipbomb.ckpt", "w", zipfile.ZIP_DEFLATED) as z:
+        z.writestr("archive/data.pkl", bytes(50_000_000))
+    with zipfile.ZipFile(models / "photos.ckpt", "w") as z:
+        z.writestr("holiday.jpg", b"...")
+    return serve_module(f"--data={data}")
+
+
+@pytest.mark.parametrize("name,says", [(k, v[1]) for k, v in HOSTILE.items()] + [
+    ("old-code", "names posix.system"), ("deflated", "compressed (deflate"), ("cut", "cut short"),
+    ("old-cut", "cut short"), ("zipbomb", "compressed (deflate"), ("photos", "no data.pkl")])
+def test_hostile(hostile, name, says):
+    problem = {m["name"]: m for m in requests.get(hostile.url + "/api/models").json()["models"]}[name]["problem"]
+    assert says in problem
+    status, message = paint(hostile, name)
+    assert status in (400, 422) and says in message, message
+
+
+def test_it_goes_on_and_no_code_ran(hostile):
+    assert isinstance(paint(hostile, "pictor-mini"), bytes)
+    assert not pathlib.Path("/tmp/pictor-was-here").exists()
+
+
+# ---- LoRAs ----
+
+def test_lora(serve):
+    server = serve()
+    folder = server.folder / "data" / "loras"
+    write_lora(folder / "a.safetensors", "lora_unet_", UNET, "attn2.to_v", 1)
+    torchfile.zipped(torchfile.read_safetensors(folder / "a.safetensors"), folder / "b.pt")
+    torchfile.zipped({"x": Call(Name("os", "system"), "true")}, folder / "evil.pt")
+    api = Sdapi(server.url)
+    assert [x["path"] for x in api.get("loras")] == ["a.safetensors", "b.pt", "evil.pt"]
+
+    def picture(prompt):
+        return pixels(base64.b64decode(api.post("txt2img", {**TINY, "prompt": prompt})["images"][0]))
+    plain, a, b = picture("a cat"), picture("a cat <lora:a:1>"), picture("a cat <lora:b:1>")
+    assert a == b != plain
+    answer = requests.post(server.url + "/sdapi/v1/txt2img", json={**TINY, "prompt": "a cat <lora:evil:1>"})
+    assert answer.status_code >= 400 and "names os.system" in answer.text
+    assert picture("a cat") == plain
