@@ -22,22 +22,15 @@
 #include "server/job/job_flags.h"
 #include "server/job/loras.h"
 #include "server/job/registry.h"
+#include "server/job/vaes.h"
 
 #define BAR 24 /* characters of the progress bar */
 
-static const char *const help_settings[] = {"config",
-                                            "data",
-                                            "models",
-                                            "threads",
-                                            "precision",
-                                            "cpu",
-                                            "memory_limit_mb",
-                                            "guidance_low",
-                                            "guidance_high",
-                                            "reuse_every",
-                                            "token_merging",
-                                            "loras",
-                                            NULL};
+static const char *const help_settings[] = {
+    "config",        "data",        "models",          "threads",
+    "precision",     "cpu",         "memory_limit_mb", "guidance_low",
+    "guidance_high", "reuse_every", "token_merging",   "loras",
+    "vaes",          NULL};
 
 static bool replace(char **field, const char *text, struct err *err)
 {
@@ -321,6 +314,32 @@ static bool merge_loras(const struct settings *settings, struct pictor_model *mo
     return done;
 }
 
+/* Opens the model, with the VAE that is asked for, whose file's name is then the job's. */
+static struct pictor_model *open_model(struct pictor_engine *engine,
+                                       const struct settings *settings, const char *path,
+                                       const char *name, struct job_params *j, struct err *err)
+{
+    struct pictor_files model = {.count = 0};
+    struct pictor_model *opened = NULL;
+    struct vaes_choice choice = {.name = ""};
+    struct vaes_version version;
+    bool builtin = strcmp(path, "builtin") == 0;
+    struct folders *folders = folders_new(settings, err);
+    struct files *files = folders ? files_new(folders, FOLDERS_VAE, NULL, err) : NULL;
+    if (files && (builtin && !j->vae ? true : vaes_choose(files, name, j->vae, &choice, err)) &&
+        pictor_files_open(path, &model, err) && vaes_add(&choice, &model, &version, err)) {
+        opened = pictor_model_open_files(engine, &model, err);
+        if (!opened)
+            err_about(err, path);
+    }
+    pictor_files_close(&model);
+    files_free(files);
+    folders_free(folders);
+    free(j->vae);
+    j->vae = opened && *choice.name ? strdup(choice.name) : NULL;
+    return opened;
+}
+
 static bool paint(struct options *o, const struct job_flags *flags, const struct settings *settings,
                   struct err *err)
 {
@@ -345,7 +364,7 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
     if (bar.shown)
         fprintf(stderr, "loading %s ...", found.name);
     if (!(engine = pictor_engine_new(&options, err)) ||
-        !(model = pictor_model_open(engine, model_path, err)))
+        !(model = open_model(engine, settings, model_path, found.name, &o->job, err)))
         goto done;
     struct job_params *j = &o->job;
     if (!complete(o, flags, settings, pictor_model_info(model), err) ||

@@ -42,6 +42,9 @@ JOB_FIELD(WHOLE, height, .optional = true, .of_model = true, .least = 64, .limit
 JOB_FIELD(TEXT, model, .infotext = "Model", .form = JOB_FORM_MODEL, .flag = "model", .letter = 'm',
           .value = "NAME|PATH", .doc = "which model paints; left out: the default one")
 
+JOB_FIELD(TEXT, vae, .most = 255, .infotext = "VAE", .flag = "vae", .value = "NAME",
+          .doc = "what decodes: automatic, none (the VAE of the model) or a VAE file")
+
 /* A variation: noise between that of the seed and that of another one. */
 JOB_FIELD(SEED, subseed, ENGINE(subseed), .part = JOB_OF_VARIATION, .infotext = "Variation seed",
           .flag = "subseed", .value = "N",

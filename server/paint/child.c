@@ -14,6 +14,7 @@
 #include "server/job/intake.h"
 #include "server/job/job.h"
 #include "server/job/loras.h"
+#include "server/job/vaes.h"
 #include "server/job/registry.h"
 #include "server/worker/process.h"
 #include "server/worker/sandbox.h"
@@ -120,12 +121,18 @@ static cJSON *message_serial(const char *type, int64_t serial)
     return json;
 }
 
-static void add_model(cJSON *json, const struct registry_model *m, const struct pictor_files *files)
+static void add_model(cJSON *json, const struct registry_model *m, const struct pictor_files *files,
+                      const struct vaes_version *vae)
 {
     cJSON *model = cJSON_AddObjectToObject(json, "model");
     cJSON_AddStringToObject(model, "name", m->name);
     cJSON_AddNumberToObject(model, "size", (double)m->size);
     cJSON_AddNumberToObject(model, "mtime_ms", (double)m->mtime_ms);
+    if (vae) {
+        wire_add_text(model, "vae", vae->name);
+        cJSON_AddNumberToObject(model, "vae_size", (double)vae->size);
+        cJSON_AddNumberToObject(model, "vae_mtime_ms", (double)vae->mtime_ms);
+    }
     cJSON *names = cJSON_AddArrayToObject(model, "files");
     for (size_t i = 0; i < files->count; i++)
         cJSON_AddItemToArray(names, cJSON_CreateString(files->items[i].name));
@@ -150,7 +157,7 @@ bool child_load(struct child *c, const struct registry_model *model,
                 const struct pictor_files *files, struct err *err)
 {
     cJSON *json = message("load");
-    add_model(json, model, files);
+    add_model(json, model, files, NULL);
     return tell_files(c, json, NULL, 0, files, &no_loras, err);
 }
 
@@ -188,7 +195,7 @@ bool child_generate(struct child *c, const struct child_request *r, struct err *
     cJSON_AddNumberToObject(json, "index", r->index);
     cJSON_AddNumberToObject(json, "init_size", (double)r->init_size);
     cJSON_AddNumberToObject(json, "mask_size", (double)r->mask_size);
-    add_model(json, r->model, r->files);
+    add_model(json, r->model, r->files, r->vae);
     cJSON_AddItemToObject(json, "params", job_params_to_json(r->params));
     add_loras(json, r->loras);
     bool done = tell_files(c, json, inputs, size, r->files, r->loras, err);

@@ -13,6 +13,7 @@
 struct child;
 struct job_params;
 struct loras;
+struct vaes_version;
 struct pictor_files;
 struct pictor_image;
 struct registry_model;
@@ -53,6 +54,7 @@ struct child_request {
     const struct job_params *params;
     const struct registry_model *model;
     const struct pictor_files *files; /* of the model; stay the caller's, as the LoRAs' do */
+    const struct vaes_version *vae;   /* among the files */
     const struct loras *loras;
     const void *init, *mask;
     size_t init_size, mask_size;

@@ -249,6 +249,7 @@ static bool request(struct painter *p, int index)
                               .params = &t->job.params,
                               .model = &t->model,
                               .files = &t->files,
+                              .vae = &t->vae,
                               .loras = &t->loras,
                               .init = t->init,
                               .init_size = t->init_size,

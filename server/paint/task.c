@@ -1,6 +1,8 @@
 #include "server/paint/task.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 
 #include "server/job/intake.h"
 #include "server/paint/result.h"
@@ -16,6 +18,25 @@ static bool open_loras(struct task *t, const struct dispatch_parts *parts, struc
     return done;
 }
 
+/* As for LoRAs. The picture's text names a VAE only where a file is used. */
+static bool add_vae(struct task *t, const struct dispatch_parts *parts, struct err *err)
+{
+    struct vaes_choice choice;
+    char **vae = &t->job.params.vae;
+    if (t->model.kind != REGISTRY_LOCAL)
+        return true;
+    bool done = vaes_choose(registry_files(parts->registry, FOLDERS_VAE), t->model.name, *vae,
+                            &choice, err);
+    if (done && t->files.count == 0 && (!*vae || strcasecmp(*vae, "automatic") == 0))
+        choice = (struct vaes_choice){.name = ""};
+    done = done && vaes_add(&choice, &t->files, &t->vae, err);
+    if (!done && err_is_passing(err->code))
+        err->code = ERR_IO;
+    free(*vae);
+    *vae = done && *choice.name ? strdup(choice.name) : NULL;
+    return done;
+}
+
 bool task_open(struct task *t, const struct dispatch_parts *parts, struct err *err)
 {
     struct intake_model usual;
@@ -25,7 +46,7 @@ bool task_open(struct task *t, const struct dispatch_parts *parts, struct err *e
     intake_model_of(&t->model, &usual);
     /* An upstream's model when the job was accepted may be a local one now. */
     return intake_fill(&usual, parts->settings, p, err) &&
-           registry_open(parts->registry, &t->model, &t->files, err) &&
+           registry_open(parts->registry, &t->model, &t->files, err) && add_vae(t, parts, err) &&
            open_loras(t, parts, err) &&
            result_input(parts, &t->job, "init", &t->init, &t->init_size, err) &&
            result_input(parts, &t->job, "mask", &t->mask, &t->mask_size, err);

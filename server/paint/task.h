@@ -7,6 +7,7 @@
 #include "server/job/job.h"
 #include "server/job/loras.h"
 #include "server/job/registry.h"
+#include "server/job/vaes.h"
 #include "server/paint/dispatch.h"
 #include "server/queue/queue.h"
 
@@ -15,6 +16,7 @@ struct task {
     struct claim claim;
     struct registry_model model;
     struct pictor_files files; /* of the model */
+    struct vaes_version vae;   /* that is among them in the place of the model's own */
     struct loras loras;        /* that the prompt names */
     void *init, *mask;         /* the inputs' bytes */
     size_t init_size, mask_size;

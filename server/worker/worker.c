@@ -139,6 +139,9 @@ static struct pictor_model *get_model(struct worker *w, const struct wire_messag
         .name = wire_string(&m, "name"),
         .size = (uint64_t)wire_integer(&m, "size", 0, SERIAL_MAX, 0),
         .mtime_ms = wire_integer(&m, "mtime_ms", 0, SERIAL_MAX, 0),
+        .vae = wire_string(&m, "vae"),
+        .vae_size = (uint64_t)wire_integer(&m, "vae_size", 0, SERIAL_MAX, 0),
+        .vae_mtime_ms = wire_integer(&m, "vae_mtime_ms", 0, SERIAL_MAX, 0),
         .files = &files,
     };
     const cJSON *name;

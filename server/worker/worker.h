@@ -5,7 +5,8 @@
  *
  *     start      first of all: threads, precision, cpu, memory_limit, idle_unload_seconds,
  *                max_input_pixels, log_level, unconfined (1: goes on without seccomp)
- *     load       model {name, size, mtime_ms, files [names]}, with the files' descriptors:
+ *     load       model {name, size, mtime_ms, files [names], and of a VAE among them that
+ *                is not the model's own: vae, vae_size, vae_mtime_ms}, with the files' descriptors:
  *                open it, nothing else
  *     generate   serial, model, params (server/job/job.h), index, init_size, mask_size;
  *                binary: the files of init and mask, one after the other

@@ -13,6 +13,9 @@ struct open_model {
     char *name;
     uint64_t size;
     int64_t mtime_ms;
+    char *vae;
+    uint64_t vae_size;
+    int64_t vae_mtime_ms;
     uint64_t used; /* the larger, the later */
     char *merged;  /* which LoRAs are in it; NULL: none */
 };
@@ -45,6 +48,7 @@ static void clear(struct open_model *o)
 {
     pictor_model_free(o->model);
     free(o->name);
+    free(o->vae);
     free(o->merged);
     *o = (struct open_model){0};
 }
@@ -101,26 +105,38 @@ static struct open_model *make_room(struct worker_models *m, uint64_t bytes)
     }
 }
 
+static bool is_same(const struct open_model *o, const struct worker_model_ref *ref)
+{
+    return o->size == ref->size && o->mtime_ms == ref->mtime_ms && strcmp(o->vae, ref->vae) == 0 &&
+           o->vae_size == ref->vae_size && o->vae_mtime_ms == ref->vae_mtime_ms;
+}
+
 struct pictor_model *worker_models_get(struct worker_models *m, const struct worker_model_ref *ref,
                                        struct err *err)
 {
     struct open_model *o = find(m, ref->name);
-    if (o && (o->size != ref->size || o->mtime_ms != ref->mtime_ms)) {
+    if (o && !is_same(o, ref)) {
         close_one(m, o);
         o = NULL;
     }
     if (!o) {
         /* The file's size is near enough to what its weights will take. */
         o = make_room(m, ref->size);
-        *o = (struct open_model){
-            .name = strdup(ref->name), .size = ref->size, .mtime_ms = ref->mtime_ms};
-        if (!o->name)
+        *o = (struct open_model){.name = strdup(ref->name),
+                                 .size = ref->size,
+                                 .mtime_ms = ref->mtime_ms,
+                                 .vae = strdup(ref->vae),
+                                 .vae_size = ref->vae_size,
+                                 .vae_mtime_ms = ref->vae_mtime_ms};
+        if (!o->name || !o->vae)
             err_set(err, ERR_INTERNAL, "no memory for a model");
         else
             o->model = pictor_model_open_files(m->engine, ref->files, err);
         if (!o->model) {
             clear(o);
             err_about(err, ref->name); /* the server knows where that is */
+            if (*ref->vae)
+                err_prefix(err, "with the VAE %s", ref->vae);
             err_prefix(err, "%s", ref->name);
             return NULL;
         }

@@ -1,7 +1,8 @@
 /* worker_models.h: the models a worker holds in memory.
  *
  * The last one used stays open, and others beside it as long as all of them fit into the budget;
- * the one that waited longest goes first. A file that changed on disk is opened again.
+ * the one that waited longest goes first. A file that changed on disk is opened again, and so is a
+ * model that is to have another VAE.
  * Not thread-safe. */
 #ifndef PICTOR_SERVER_WORKER_MODELS_H
 #define PICTOR_SERVER_WORKER_MODELS_H
@@ -19,6 +20,9 @@ struct worker_model_ref {
     const char *name;
     uint64_t size;
     int64_t mtime_ms;
+    const char *vae; /* the file among them that takes the place of its VAE; "": none */
+    uint64_t vae_size;
+    int64_t vae_mtime_ms;
     const struct pictor_files *files;
 };
 

@@ -262,9 +262,10 @@ static void draw_field(const struct job_field *f, struct job_params *p, const st
         int known = 0;
         while (f->known && f->known(known))
             known++;
-        char *text = known                       ? strdup(f->known((int)draw((uint64_t)known)))
-                     : f->form == JOB_FORM_MODEL ? draw_name()
-                                                 : draw_prompt();
+        bool name = f->form == JOB_FORM_MODEL || strcmp(f->name, "vae") == 0;
+        char *text = known  ? strdup(f->known((int)draw((uint64_t)known)))
+                     : name ? draw_name()
+                            : draw_prompt();
         assert_true(job_field_set_text(f, p, text, &err));
         free(text);
         break;

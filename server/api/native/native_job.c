@@ -13,6 +13,7 @@
 #include "server/base/json_fields.h"
 #include "server/base/settings.h"
 #include "server/job/intake.h"
+#include "server/job/vaes.h"
 #include "server/worker/codec.h"
 
 _Static_assert(JOB_UNSET == JSON_FIELD_NO_INT, "what is not given is not set");
@@ -86,8 +87,15 @@ static bool complete(const struct app *app, struct job_params *p, char param[64]
     if (!p->model)
         return err_set(err, ERR_INTERNAL, "no memory for a job");
     const char *blamed = NULL;
-    if (intake_complete(&model, app->settings, p, &blamed, err))
-        return true;
+    struct vaes_choice vae;
+    if (intake_complete(&model, app->settings, p, &blamed, err)) {
+        if (model.upstream ||
+            vaes_choose(registry_files(app->registry, FOLDERS_VAE), model.name, p->vae, &vae, err))
+            return true;
+        blamed = "vae";
+        if (err->code == ERR_NOT_FOUND) /* it is no route that was not found */
+            err->code = ERR_INVALID;
+    }
     snprintf(param, 64, "%s", blamed ? blamed : "");
     return false;
 }

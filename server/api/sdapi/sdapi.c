@@ -161,6 +161,42 @@ void sdapi_loras(struct http_request *req)
     sdapi_reply_json(req, json);
 }
 
+void sdapi_vaes(struct http_request *req)
+{
+    struct registry_table table;
+    struct err err;
+    if (!files_list(registry_files(http_app(req)->registry, FOLDERS_VAE), &table, &err)) {
+        sdapi_reply_err(req, &err, NULL);
+        return;
+    }
+    cJSON *json = cJSON_CreateArray();
+    for (size_t i = 0; i < table.count; i++) {
+        const struct registry_entry *e = &table.entries[i];
+        char file[REGISTRY_NAME_SIZE + sizeof e->model.ending];
+        if (e->same != i)
+            continue;
+        snprintf(file, sizeof file, "%s%s", files_stem(e),
+                 e->model.named_whole ? "" : e->model.ending);
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "model_name", file);
+        snprintf(file, sizeof file, "%s%s", e->model.name,
+                 e->model.named_whole ? "" : e->model.ending);
+        cJSON_AddStringToObject(item, "filename", file);
+        cJSON_AddItemToArray(json, item);
+    }
+    registry_scan_free(&table);
+    sdapi_reply_json(req, json);
+}
+
+void sdapi_refresh_vaes(struct http_request *req)
+{
+    struct err err;
+    if (files_refresh(registry_files(http_app(req)->registry, FOLDERS_VAE), &err))
+        sdapi_reply_null(req);
+    else
+        sdapi_reply_err(req, &err, NULL);
+}
+
 void sdapi_memory(struct http_request *req)
 {
     double page = (double)sysconf(_SC_PAGESIZE);

@@ -26,6 +26,7 @@ void sdapi_memory(struct http_request *req);               /* memory */
 void sdapi_cmd_flags(struct http_request *req);            /* cmd-flags */
 /* GET /sdapi/v1/loras. */
 void sdapi_loras(struct http_request *req);
+void sdapi_vaes(struct http_request *req);
 
 /* sd-vae, sd-modules, hypernetworks, face-restorers, realesrgan-models, prompt-styles,
  * script-info, extensions: pictor has none */
@@ -35,6 +36,7 @@ void sdapi_empty_list(struct http_request *req);
  * nothing to refresh. No body is read. */
 void sdapi_refresh_checkpoints(struct http_request *req);
 void sdapi_refresh_loras(struct http_request *req);
+void sdapi_refresh_vaes(struct http_request *req);
 void sdapi_refresh_nothing(struct http_request *req);
 
 /* POST /sdapi/v1/unload-checkpoint, reload-checkpoint */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <cjson/cJSON.h>
 
@@ -20,6 +21,7 @@
 #include "server/http/http.h"
 #include "server/job/intake.h"
 #include "server/job/lora_tags.h"
+#include "server/job/vaes.h"
 #include "server/queue/queue.h"
 
 /* ---- the answer ---- */
@@ -230,6 +232,23 @@ static bool drop_tags(struct job_params *p, struct err *err)
     return true;
 }
 
+/* What the option sd_vae comes to: a file's name, the checkpoint's own, or automatic, where there
+ * is no such file (sdapi_ignored names it). */
+static bool settle_vae(const struct app *app, const struct intake_model *model,
+                       struct job_params *p, struct err *err)
+{
+    struct vaes_choice choice = {.name = ""};
+    bool known = model->upstream || vaes_choose(registry_files(app->registry, FOLDERS_VAE),
+                                                model->name, p->vae, &choice, err);
+    if (!known && err->code != ERR_NOT_FOUND)
+        return false;
+    if (known && !model->upstream && !*choice.name && p->vae && strcasecmp(p->vae, "none") == 0)
+        return true;
+    free(p->vae);
+    p->vae = *choice.name ? strdup(choice.name) : NULL;
+    return true;
+}
+
 /* Before it is queued; replies when the model could not read them. */
 static bool check_prompts(struct http_request *req, struct job_params *params)
 {
@@ -238,6 +257,7 @@ static bool check_prompts(struct http_request *req, struct job_params *params)
     struct err err;
     if (intake_model(http_app(req)->registry, params->model, &model, &err) &&
         intake_prompts(&model, params, &param, &err) &&
+        settle_vae(http_app(req), &model, params, &err) &&
         (!model.upstream || drop_tags(params, &err))) {
         if (model.upstream)
             params->mask_weight = JOB_NO_REAL;

@@ -14,6 +14,7 @@
 #include "server/api/app.h"
 #include "server/base/json_text.h"
 #include "server/job/loras.h"
+#include "server/job/vaes.h"
 
 #define LIST_SIZE 2000 /* bytes; the rest of a longer list becomes "..." */
 #define NAME_SIZE 120  /* of one name in it */
@@ -59,7 +60,7 @@ static void add_unknown_fields(struct list *list, const struct sdapi_request *r,
 }
 
 static void add_options(struct list *list, const struct app *app, const struct sdapi_request *r,
-                        const cJSON *options)
+                        const cJSON *options, bool upstream)
 {
     const cJSON *item =
         cJSON_GetObjectItemCaseSensitive(r->override_settings, "sd_model_checkpoint");
@@ -71,7 +72,11 @@ static void add_options(struct list *list, const struct app *app, const struct s
         if (!is_empty(item) && !sdapi_options_known(item->string))
             add(list, "%s", item->string);
     const char *vae = sdapi_options_text(options, "sd_vae");
-    if (*vae && strcasecmp(vae, "Automatic") != 0 && strcasecmp(vae, "None") != 0)
+    struct vaes_choice choice;
+    struct err err;
+    if (*vae && strcasecmp(vae, "Automatic") != 0 && strcasecmp(vae, "None") != 0 &&
+        (upstream ||
+         !vaes_choose(registry_files(app->registry, FOLDERS_VAE), "", vae, &choice, &err)))
         add(list, "sd_vae %s", vae);
 }
 
@@ -124,7 +129,7 @@ char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const 
         add(list, "firstpass_image");
     if (r->latent_mask && *r->latent_mask)
         add(list, "latent_mask");
-    add_options(list, app, r, options);
+    add_options(list, app, r, options, upstream);
     add_unknown_fields(list, r, body);
     char *text = strdup(list->text);
     free(list);

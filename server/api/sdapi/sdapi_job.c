@@ -367,8 +367,11 @@ static bool make_output(const struct sdapi_request *r, const cJSON *options, con
         p->preview_every = 0;
     p->dialect = strdup("sdapi");
     p->model = strdup(model);
+    const char *vae = sdapi_options_text(options, "sd_vae");
+    p->vae = has(vae) ? strdup(vae) : NULL;
     p->tag = has(r->force_task_id) ? strdup(r->force_task_id) : NULL;
-    bool complete = p->dialect && p->model && (!has(r->force_task_id) || p->tag);
+    bool complete =
+        p->dialect && p->model && (p->vae || !has(vae)) && (!has(r->force_task_id) || p->tag);
     return complete ? true : no_memory(fault);
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <cjson/cJSON.h>
 
@@ -298,7 +299,8 @@ char *sdapi_reply_info(const struct job *job, int batch_size, const struct cJSON
     cJSON_AddNullToObject(info, "face_restoration_model");
     cJSON_AddItemToObject(info, "sd_model_name", text_or_null(model->name));
     cJSON_AddItemToObject(info, "sd_model_hash", text_or_null(hash));
-    cJSON_AddNullToObject(info, "sd_vae_name");
+    bool own_vae = !p->vae || strcasecmp(p->vae, "none") == 0;
+    cJSON_AddItemToObject(info, "sd_vae_name", text_or_null(own_vae ? NULL : p->vae));
     cJSON_AddNullToObject(info, "sd_vae_hash");
     cJSON_AddNumberToObject(info, "seed_resize_from_w", -1);
     cJSON_AddNumberToObject(info, "seed_resize_from_h", -1);
