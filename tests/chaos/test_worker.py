@@ -311,3 +311,56 @@ def test_file_that_is_no_model_fails_its_job_and_nothing_else(serve, tmp_path):
         assert failed["state"] == "failed" and failed["attempts"] == 1, failed
     assert jobs.state(jobs.submit(**TINY))["state"] == "done"
     assert worker_of(server) == pid
+
+
+def resident(pid):
+    """MiB in memory that are the process's own."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"RssAnon:\s+(\d+) kB", status)[1]) / 1024
+
+
+def loaded(server):
+    models = requests.get(server.url + "/api/models", timeout=30).json()["models"]
+    return sorted(m["name"] for m in models if m["loaded"])
+
+
+def test_models_swap_within_the_limit_and_memory_stays_flat(serve, tmp_path):
+    """Of three models those that fit stay; one that goes leaves nothing behind."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for name in "abc":
+        shutil.copy(MINI, folder / f"{name}.safetensors")
+    server = serve("--memory-limit-mb=120", "--precision=f32", "--default-model=a",
+                   f"--models={folder}")
+    jobs = Jobs(server.url)
+
+    def paint(name):
+        job = jobs.state(jobs.submit(**TINY, model=name))
+        assert job["state"] == "done", job
+    for name in "abc":
+        paint(name)
+    pid = worker_of(server)
+    few = loaded(server)
+    assert 1 <= len(few) < 3 and "c" in few
+    for i in range(6):
+        paint("abc"[i % 3])
+    before = resident(pid)
+    for i in range(50):
+        paint("abc"[i % 3])
+    after = resident(pid)
+    assert worker_of(server) == pid and len(loaded(server)) == len(few)
+    assert after <= before * 1.05 + 4, f"{before:.0f} MiB before 50 swaps, {after:.0f} MiB after"
+
+
+def test_unload_and_reload(serve):
+    server = serve("--idle-unload-seconds=2")
+    until(lambda: loaded(server) == ["pictor-mini"])
+    post = lambda word: requests.post(f"{server.url}/sdapi/v1/{word}-checkpoint", timeout=30)  # noqa: E731
+    pid = worker_of(server)
+    assert post("unload").json() == {}
+    until(lambda: loaded(server) == [])
+    assert resident(pid) < 60
+    assert post("reload").json() == {}
+    until(lambda: loaded(server) == ["pictor-mini"])
+    until(lambda: loaded(server) == [])  # by itself, as nobody asks for a picture
+    assert worker_of(server) == pid
