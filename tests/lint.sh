@@ -8,10 +8,10 @@ say() { echo "lint: $*"; bad=1; }
 
 # Includes point one way: server -> pictor.h and base and io -> pipeline -> family -> (model, text,
 # sample, io) -> compute -> base. The rooms of the server: main and serve -> cli -> api/native, openai,
-# sdapi (never each other) -> api -> paint -> worker -> queue -> store -> job -> base; http knows base
-# alone.
+# sdapi (never each other) -> api -> pull, paint -> worker -> queue -> store -> job -> base; http knows
+# base alone.
 picture="engine/base engine/io engine/pictor.h"
-api="$picture server/base server/http server/job server/store server/queue server/worker/codec.h server/paint server/api"
+api="$picture server/base server/http server/job server/store server/queue server/worker/codec.h server/paint server/pull server/api"
 allowed() { # folder -> the folders (without theirs; with them if / ends it) and files it may include
     case $1 in
     engine/base) echo "engine/base" ;;
@@ -32,7 +32,8 @@ allowed() { # folder -> the folders (without theirs; with them if / ends it) and
     server/queue) echo "engine/base server/base server/job server/store server/queue" ;;
     server/worker) echo "$picture server/base server/job server/worker" ;;
     server/paint) echo "$picture server/base server/job server/queue server/worker server/paint" ;;
-    server/cli) echo "$picture engine/bench.h server/base server/job server/store server/paint server/cli" ;;
+    server/pull) echo "$picture server/base server/job server/paint/fetch.h server/pull" ;;
+    server/cli) echo "$picture engine/bench.h server/base server/job server/store server/paint server/pull server/cli" ;;
     server/http) echo "engine/base server/base server/http" ;;
     server/api) echo "$api server/web_files.h" ;;
     server/api/native | server/api/openai | server/api/sdapi) echo "$api $1" ;;

@@ -85,6 +85,12 @@
       "MiB of weights and activations; 0: no limit")                                               \
     X(INT, workers, idle_unload_seconds, "0", 0, 31536000, "",                                     \
       "unload a model unused for so long; 0: never")                                               \
+    X(STRING, pull, hf_token, "", 0, 0, "TOKEN",                                                   \
+      "of Hugging Face, for models that need a login; empty: HF_TOKEN of the environment")         \
+    X(STRING, pull, civitai_token, "", 0, 0, "TOKEN",                                              \
+      "of CivitAI; empty: CIVITAI_TOKEN of the environment")                                       \
+    X(BOOL, pull, pull_private, "off", 0, 0, "",                                                   \
+      "let POST /api/pulls fetch from this machine and its network")                               \
     X(REAL, speed, guidance_low, "0", 0, 1000, "",                                                 \
       "noise level (sigma) below which there is no guidance")                                      \
     X(REAL, speed, guidance_high, "0", 0, 1000, "",                                                \

@@ -1,6 +1,7 @@
 /* fetch.c: libcurl, its multi interface for many transfers and its easy one for a file. */
 #include "server/paint/fetch.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,6 +141,72 @@ static void set_common(CURL *easy, const char *url, struct curl_slist *headers, 
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, error);
+}
+
+/* ---- addresses ---- */
+
+static bool is_inside4(uint32_t a)
+{
+    static const struct {
+        uint32_t net, mask;
+    } nets[] = {
+        {0x00000000, 0xff000000}, {0x0a000000, 0xff000000}, {0x64400000, 0xffc00000},
+        {0x7f000000, 0xff000000}, {0xa9fe0000, 0xffff0000}, {0xac100000, 0xfff00000},
+        {0xc0000000, 0xffffff00}, {0xc0a80000, 0xffff0000}, {0xc6120000, 0xfffe0000},
+        {0xe0000000, 0xe0000000},
+    }; /* RFC 6890, and multicast */
+    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++)
+        if ((a & nets[i].mask) == nets[i].net)
+            return true;
+    return false;
+}
+
+/* Whether an address is not one of the internet's. Of IPv6 only 2000::/3 is, without what leads to
+ * addresses of IPv4: 2002::/16 (6to4), 2001::/32 (Teredo). */
+static bool is_inside(const struct sockaddr *address)
+{
+    struct sockaddr_in four;
+    struct sockaddr_in6 six;
+    if (address->sa_family == AF_INET) {
+        memcpy(&four, address, sizeof four);
+        return is_inside4(ntohl(four.sin_addr.s_addr));
+    }
+    if (address->sa_family != AF_INET6)
+        return true;
+    memcpy(&six, address, sizeof six);
+    const unsigned char *a = six.sin6_addr.s6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(&six.sin6_addr))
+        return is_inside4((uint32_t)a[12] << 24 | (uint32_t)a[13] << 16 | (uint32_t)a[14] << 8 |
+                          a[15]);
+    return (a[0] & 0xe0) != 0x20 || (a[0] == 0x20 && a[1] == 0x02) ||
+           (a[0] == 0x20 && a[1] == 0x01 && a[2] == 0 && a[3] == 0);
+}
+
+/* Called for every address that is connected to: whatever a name resolves to by then, and behind
+ * redirects. */
+static curl_socket_t open_outside(void *inside, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    (void)purpose;
+    if (is_inside(&address->addr)) {
+        *(bool *)inside = true;
+        return CURL_SOCKET_BAD;
+    }
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/* Without a proxy, which would be connected to instead. */
+static void stay_outside(CURL *easy, bool *inside)
+{
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_outside);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, inside);
+    curl_easy_setopt(easy, CURLOPT_PROXY, "");
+}
+
+static void set_inside(struct err *err)
+{
+    err_set(err, ERR_DENIED,
+            "this address is one of the server's own network, which pull_private in its settings "
+            "would allow");
 }
 
 /* What went wrong, in words, and for who wants to know more in curl's and OpenSSL's. The URL is the
@@ -503,7 +570,7 @@ static bool transfer(const struct fetch_file *file, bool *again, struct err *err
     struct download d = {.file = file};
     struct curl_slist *headers = NULL;
     char error[CURL_ERROR_SIZE] = "", range[64], if_range[260];
-    bool done = false;
+    bool done = false, inside = false;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return no_memory(err);
     d.easy = curl_easy_init();
@@ -520,6 +587,8 @@ static bool transfer(const struct fetch_file *file, bool *again, struct err *err
         goto done;
     }
     set_common(d.easy, file->url, headers, error);
+    if (file->public_only)
+        stay_outside(d.easy, &inside);
     curl_easy_setopt(d.easy, CURLOPT_FOLLOWLOCATION, 1L);
     curl_easy_setopt(d.easy, CURLOPT_MAXREDIRS, (long)FILE_REDIRECTS);
     curl_easy_setopt(d.easy, CURLOPT_REDIR_PROTOCOLS_STR,
@@ -538,7 +607,9 @@ static bool transfer(const struct fetch_file *file, bool *again, struct err *err
     if (code == CURLE_OK && fine && !d.begun)
         d.refused = !begin(&d); /* a file of no bytes */
     *again = d.changed || (status == 416 && file->from > 0 && !is_whole(&d));
-    if (d.full)
+    if (inside)
+        set_inside(err);
+    else if (d.full)
         err_set(err, d.why == ENOSPC || d.why == EDQUOT ? ERR_NO_ROOM : ERR_IO,
                 "cannot write the file: %s", strerror(d.why));
     else if (status == 416 && file->from > 0)
@@ -574,10 +645,11 @@ bool fetch_file(const struct fetch_file *file, struct err *err)
     return again && transfer(&whole, &again, err);
 }
 
-bool fetch_text(const char *url, const char *key, size_t max, char **body, struct err *err)
+bool fetch_text(const char *url, const char *key, bool public_only, size_t max, char **body,
+                struct err *err)
 {
     struct fetch_transfer t = {.max_answer = max};
-    bool done = false;
+    bool done = false, inside = false;
     long status = 0;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return no_memory(err);
@@ -591,6 +663,8 @@ bool fetch_text(const char *url, const char *key, size_t max, char **body, struc
     if (!add_key(&t.headers, key, err))
         goto done;
     set_common(t.easy, url, t.headers, t.error);
+    if (public_only)
+        stay_outside(t.easy, &inside);
     curl_easy_setopt(t.easy, CURLOPT_FOLLOWLOCATION, 1L);
     curl_easy_setopt(t.easy, CURLOPT_MAXREDIRS, (long)TEXT_REDIRECTS);
     curl_easy_setopt(t.easy, CURLOPT_REDIR_PROTOCOLS_STR,
@@ -600,7 +674,9 @@ bool fetch_text(const char *url, const char *key, size_t max, char **body, struc
     curl_easy_setopt(t.easy, CURLOPT_WRITEDATA, &t);
     CURLcode code = curl_easy_perform(t.easy);
     curl_easy_getinfo(t.easy, CURLINFO_RESPONSE_CODE, &status);
-    if (t.too_large)
+    if (inside)
+        set_inside(err);
+    else if (t.too_large)
         err_set(err, ERR_UPSTREAM, "its answer is larger than %zu bytes", max);
     else if (code != CURLE_OK)
         set_error(err, code, t.error);

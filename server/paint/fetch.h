@@ -76,6 +76,7 @@ struct fetch_file {
     FILE *out;        /* written from its position on */
     uint64_t from;    /* bytes that are there already: asks for the rest */
     const char *etag; /* of those bytes, or "": if it changed, everything comes again */
+    bool public_only; /* addresses that are not the internet's are refused, behind redirects too */
     /* May be NULL; total 0: unknown. Returns false to stop. */
     bool (*progress)(void *ctx, uint64_t done, uint64_t total);
     void *ctx;
@@ -87,6 +88,7 @@ struct fetch_file {
 bool fetch_file(const struct fetch_file *file, struct err *err);
 
 /* GET, waiting, at most `max` bytes, up to 5 redirects. *body is malloc'd, NUL-terminated. */
-bool fetch_text(const char *url, const char *key, size_t max, char **body, struct err *err);
+bool fetch_text(const char *url, const char *key, bool public_only, size_t max, char **body,
+                struct err *err);
 
 #endif

@@ -274,11 +274,28 @@ def test_what_has_the_name_already(hub, pull):
 
 
 def test_valid_file_that_cannot_be_painted_with(hub, pull):
-    hub.files["/m.safetensors"] = small("lora_unet_a")
+    hub.files["/m.safetensors"] = small("model.diffusion_model.joint_blocks.0")
     for _ in range(2):  # the second time it is there already, and that is no success either
         done = pull(hub.url + "/m.safetensors")
         assert done.returncode == 1 and "cannot be painted with" in done.stderr
         assert names(pull) == ["m.safetensors"]
+    assert len(hub.requests) == 1
+
+
+@pytest.mark.parametrize("tensor, folder", [
+    ("lora_unet_a.lora_up.weight", "loras"), ("decoder.conv_in.weight", "vaes"),
+    ("conv_first.weight", "upscalers"), ("emb_params", "embeddings"),
+    ("control_model.input_hint_block.0.weight", "controlnets"),
+    ("text_model.final_layer_norm.weight", "text_encoders")])
+def test_each_kind_has_its_folder(hub, pull, tensor, folder):
+    hub.files["/m.safetensors"] = small(tensor)
+    done = pull(hub.url + "/m.safetensors")
+    assert done.returncode == 0, done.stderr
+    there = pull.folder.parent / folder / "m.safetensors"
+    assert there.read_bytes() == hub.files["/m.safetensors"] and names(pull) == []
+    assert str(there.relative_to(pull.folder.parent)) in done.stdout
+    again = pull(hub.url + "/m.safetensors")
+    assert again.returncode == 0 and "is there already" in again.stdout
     assert len(hub.requests) == 1
 
 

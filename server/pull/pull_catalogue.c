@@ -1,6 +1,6 @@
 /* pull_catalogue.c: the list. Only families that run; each file's SHA-256 as several people wrote
  * it down who fetched it, and none where only its publisher says it. */
-#include "server/cli/pull_catalogue.h"
+#include "server/pull/pull_catalogue.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* pull_source.c: references to addresses. A path of a repository is a path, of whatever characters:
  * each is percent-encoded on its way into an address, and what comes out of an address is decoded
  * before it is a name. */
-#include "server/cli/pull_source.h"
+#include "server/pull/pull_source.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +12,7 @@
 
 #include "engine/base/log.h"
 #include "server/base/json_text.h"
+#include "server/base/settings.h"
 #include "server/base/url.h"
 #include "server/paint/fetch.h"
 
@@ -98,10 +99,10 @@ bool pull_source_set_sha256(struct pull_source *s, const char *hex, struct err *
 
 /* ---- Hugging Face ---- */
 
-static cJSON *ask(const char *url, const char *key, struct err *err)
+static cJSON *ask(const char *url, const struct pull_source *s, struct err *err)
 {
     char *body;
-    if (!fetch_text(url, key, ANSWER_BYTES, &body, err))
+    if (!fetch_text(url, s->key, s->public_only, ANSWER_BYTES, &body, err))
         return NULL;
     cJSON *json = json_text_parse(body, strlen(body), ANSWER_DEPTH, err);
     free(body);
@@ -114,22 +115,22 @@ static const char *text_of(const cJSON *json, const char *name)
     return text ? text : "";
 }
 
-/* A file of a repository; `revision` and `path` as they are there, not as in an address. */
+/* A file of a repository; `revision` and `inner` as they are there, not as in an address. */
 struct hub_file {
     const char *repo; /* OWNER/NAME */
-    char *revision, *path;
+    char *revision, *inner;
 };
 
 /* The list of the repository's files says the SHA-256 and the size. */
 static bool look_up(struct pull_source *s, const struct hub_file *f, const char *url,
                     struct err *err)
 {
-    cJSON *json = ask(url, s->key, err);
+    cJSON *json = ask(url, s, err);
     if (!json)
         return err_prefix(err, "hf:%s", f->repo);
     const cJSON *file, *found = NULL;
     cJSON_ArrayForEach(file, cJSON_GetObjectItemCaseSensitive(json, "siblings"))
-        if (strcmp(text_of(file, "rfilename"), f->path) == 0)
+        if (strcmp(text_of(file, "rfilename"), f->inner) == 0)
             found = file;
     const cJSON *lfs = cJSON_GetObjectItemCaseSensitive(found, "lfs");
     const char *sha256 = text_of(lfs, "sha256");
@@ -137,7 +138,7 @@ static bool look_up(struct pull_source *s, const struct hub_file *f, const char 
     if (size > 0 && size < 0x1p53)
         s->size = (uint64_t)size;
     bool done = found ||
-                err_set(err, ERR_NOT_FOUND, "hf:%s has no file \"%.100s\"", f->repo, f->path);
+                err_set(err, ERR_NOT_FOUND, "hf:%s has no file \"%.100s\"", f->repo, f->inner);
     if (done && *sha256)
         done = pull_source_set_sha256(s, sha256, err);
     cJSON_Delete(json);
@@ -148,13 +149,13 @@ static bool from_hub(struct pull_source *s, const struct hub_file *f, struct err
 {
     const char *base = environment("HF_ENDPOINT", "https://huggingface.co");
     char *revision = encode(f->revision, strlen(f->revision), ""), *url = NULL;
-    char *path = encode(f->path, strlen(f->path), "/");
+    char *path = encode(f->inner, strlen(f->inner), "/");
     bool done = revision && path &&
                 asprintf(&url, "%s/api/models/%s/revision/%s?blobs=true", base, f->repo,
                          revision) >= 0 &&
                 asprintf(&s->url, "%s/%s/resolve/%s/%s", base, f->repo, revision, path) >= 0;
-    s->key = environment("HF_TOKEN", "");
-    done = done ? pull_source_set_name(s, f->path, err) && look_up(s, f, url, err)
+    s->key = s->hf_token;
+    done = done ? pull_source_set_name(s, f->inner, err) && look_up(s, f, url, err)
                 : no_memory(err);
     free(revision);
     free(path);
@@ -186,9 +187,9 @@ static bool from_hugging_face(struct pull_source *s, const char *ref, struct err
     snprintf(repo, sizeof repo, "%.*s", (int)length, ref);
     struct hub_file f = {repo, at ? decode(at + 1, (size_t)(path - at - 1)) : strdup("main"),
                          strdup(path + 1)};
-    bool done = f.revision && f.path ? from_hub(s, &f, err) : no_memory(err);
+    bool done = f.revision && f.inner ? from_hub(s, &f, err) : no_memory(err);
     free(f.revision);
-    free(f.path);
+    free(f.inner);
     return done;
 }
 
@@ -223,11 +224,11 @@ static bool from_civitai(struct pull_source *s, const char *ref, struct err *err
     char *url = NULL;
     if (!*ref || strlen(ref) > 12 || strspn(ref, "0123456789") != strlen(ref))
         return err_set(err, ERR_INVALID, "wanted civitai:VERSION, a number, got \"%.60s\"", ref);
-    s->key = environment("CIVITAI_TOKEN", "");
+    s->key = s->civitai_token;
     const char *base = environment("CIVITAI_ENDPOINT", "https://civitai.com");
     if (asprintf(&url, "%s/api/v1/model-versions/%s", base, ref) < 0)
         return no_memory(err);
-    cJSON *json = ask(url, s->key, err);
+    cJSON *json = ask(url, s, err);
     free(url);
     if (!json)
         return err_prefix(err, "civitai:%s", ref);
@@ -267,9 +268,9 @@ static bool from_address(struct pull_source *s, const char *ref, struct err *err
     char repo[PULL_SOURCE_NAME];
     struct hub_file f = {0};
     if (is_hub_address(ref, repo, &f)) {
-        bool done = f.revision && f.path ? from_hub(s, &f, err) : no_memory(err);
+        bool done = f.revision && f.inner ? from_hub(s, &f, err) : no_memory(err);
         free(f.revision);
-        free(f.path);
+        free(f.inner);
         return done;
     }
     const char *host = strstr(ref, "://") + 3, *path = host + strcspn(host, "/?#");
@@ -281,9 +282,13 @@ static bool from_address(struct pull_source *s, const char *ref, struct err *err
     return done;
 }
 
-bool pull_source_find(struct pull_source *s, const char *ref, struct err *err)
+bool pull_source_find(struct pull_source *s, const struct settings *settings, const char *ref,
+                      struct err *err)
 {
     s->key = "";
+    s->hf_token = *settings->hf_token ? settings->hf_token : environment("HF_TOKEN", "");
+    s->civitai_token =
+        *settings->civitai_token ? settings->civitai_token : environment("CIVITAI_TOKEN", "");
     if (strncmp(ref, "hf:", 3) == 0)
         return from_hugging_face(s, ref + 3, err);
     if (strncmp(ref, "civitai:", 8) == 0)

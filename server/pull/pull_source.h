@@ -11,17 +11,23 @@
 #define PULL_SOURCE_ENDING ".safetensors"
 #define PULL_SOURCE_NAME 200
 
+struct settings;
+
 struct pull_source {
     char *url;       /* owned */
-    const char *key; /* from the environment, "" for none */
+    const char *key; /* from the settings or the environment, "" for none; borrowed */
+    const char *hf_token, *civitai_token; /* which may become it */
+    bool public_only; /* hubs and addresses on the local network are refused: to be set */
     char name[PULL_SOURCE_NAME];  /* of the file here, with the ending */
     char sha256[SHA256_HEX_SIZE]; /* "": not known */
     uint64_t size;                /* 0: not known */
 };
 
-/* Fills `s`, which is zero but for a name that was set, from https://..., hf:OWNER/REPO/FILE or
- * civitai:VERSION; the latter two ask Hugging Face and CivitAI. */
-bool pull_source_find(struct pull_source *s, const char *ref, struct err *err);
+/* Fills `s`, which is zero but for a name, a hash and public_only that were set, from https://...,
+ * hf:OWNER/REPO/FILE or civitai:VERSION; the latter two ask Hugging Face and CivitAI. Keys are
+ * borrowed from the settings. */
+bool pull_source_find(struct pull_source *s, const struct settings *settings, const char *ref,
+                      struct err *err);
 
 /* The last part of `path`, unless there is a name already; what could be anything but a plain file
  * name is refused. */
