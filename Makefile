@@ -86,7 +86,7 @@ $(BUILD)/%.o: %.c
 
 # What is embedded with .incbin is not seen by -MMD.
 $(BUILD)/server/store/sqlite/sqlite.o: $(wildcard migrations/sqlite/*.sql)
-$(BUILD)/engine/builtin/builtin.o: engine/builtin/pictor-mini.safetensors
+$(BUILD)/engine/builtin/builtin.o: $(wildcard engine/builtin/*.safetensors)
 $(BUILD)/engine/builtin/builtin.o: CPPFLAGS += \
   -DBUILTIN_SHA256='"$(firstword $(shell sha256sum engine/builtin/pictor-mini.safetensors))"'
 $(BUILD)/engine/text/tokenizer.o: engine/text/clip_merges.bin

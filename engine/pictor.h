@@ -185,6 +185,35 @@ bool pictor_file_probe(const char *path, struct pictor_file_info *out, struct er
 /* "model", "lora", "vae", "upscaler", "embedding", "controlnet", "text-encoder", "unknown". */
 const char *pictor_kind_name(enum pictor_kind kind);
 
+/* A network that enlarges pictures: ESRGAN, Real-ESRGAN (RRDBNet) or SRVGGNetCompact. */
+struct pictor_upscaler;
+struct pictor_upscaler_info {
+    int scale;           /* pixels a side that one becomes */
+    size_t weight_bytes; /* packed, in memory */
+};
+
+/* Names the one inside the binary, x4, where an upscaler has a name (hires_upscaler). */
+#define PICTOR_UPSCALER "realesr-animevideov3"
+
+/* One file; none is the one inside the binary. Everything in it is checked; it may be closed
+ * afterwards. Returns owned; free before the engine. */
+struct pictor_upscaler *pictor_upscaler_open_files(struct pictor_engine *engine,
+                                                   const struct pictor_files *files,
+                                                   struct err *err);
+void pictor_upscaler_free(struct pictor_upscaler *upscaler);
+const struct pictor_upscaler_info *pictor_upscaler_info(const struct pictor_upscaler *upscaler);
+
+/* Called on the calling thread with how much is done, 0..1; return false to cancel. */
+typedef bool pictor_upscale_fn(void *ctx, double share);
+
+/* `in` at another size: enlarged by the network as often as that takes, three times at most, and
+ * brought to the size by Lanczos. `out` is RGB, owned by the caller. `fn` may be NULL. As
+ * pictor_generate, it is stopped by pictor_engine_cancel. ERR_TOO_LARGE: beyond the memory limit,
+ * which also decides how large the tiles are that are enlarged at once. */
+bool pictor_upscale(struct pictor_upscaler *upscaler, const struct pictor_image *in, int width,
+                    int height, pictor_upscale_fn *fn, void *ctx, struct pictor_image *out,
+                    struct err *err);
+
 /* What is known after each step. `step` counts finished denoising steps, 0..steps; every step of
  * a picture is reported, first {0, steps}. Details that a model paints over without being asked for
  * a second pass are part of the steps, which take longer then, and are not more. */
@@ -242,14 +271,17 @@ struct pictor_params {
 
     /* Second pass at a larger size ("hires fix"); hires_width 0: none. */
     int hires_width, hires_height;
-    int hires_steps;            /* 0: as steps */
-    double hires_strength;      /* denoising strength of the second pass */
-    const char *hires_upscaler; /* "Latent", its five kinds, "Lanczos", "Nearest" */
+    int hires_steps;       /* 0: as steps */
+    double hires_strength; /* denoising strength of the second pass */
+    const char
+        *hires_upscaler; /* "Latent", its five kinds, "Lanczos", "Nearest", PICTOR_UPSCALER */
+    const struct pictor_upscaler *hires_network; /* NULL; or what that names where it is none */
 
     struct pictor_speed speed;
 
     int preview_every; /* steps between previews; 0: none */
-    /* Called on the calling thread; return false to cancel. May be NULL. */
+    /* Called on the calling thread; return false to cancel. May be NULL. While a network enlarges
+     * the picture it is called with the last step again, every second or so, of 0 seconds. */
     bool (*on_progress)(void *ctx, const struct pictor_progress *progress);
     void *ctx;
 };

@@ -1,4 +1,5 @@
-/* builtin.h: the model that ships inside the binary, a safetensors file like any other. */
+/* builtin.h: the model that ships inside the binary, a safetensors file like any other, and the
+ * network that enlarges pictures, another one. */
 #ifndef PICTOR_ENGINE_BUILTIN_BUILTIN_H
 #define PICTOR_ENGINE_BUILTIN_BUILTIN_H
 
@@ -6,7 +7,9 @@
 
 const void *builtin_model(size_t *size);
 
-/* Of its bytes, in hex. */
+const void *builtin_upscaler(size_t *size);
+
+/* Of the model's bytes, in hex. */
 const char *builtin_sha256(void);
 
 #endif

@@ -32,14 +32,16 @@ static void shape(const struct family_facts *facts, struct size like, double sid
 }
 
 bool compose_fit(const struct family_facts *facts, int side, double detail,
-                 const struct pictor_params *asked, struct pictor_params *f)
+                 const struct pictor_params *asked, struct family_fitted *fitted)
 {
+    struct pictor_params *f = &fitted->params;
     struct size size = size_of(asked);
     double pixels = size.width * size.height;
     double native = (double)facts->info.native_width * facts->info.native_height;
     if (pixels < 2.0 * side * side)
         return false;
     *f = *asked;
+    fitted->network = true;
     f->hires_width = f->hires_height = 0;
     double most = sqrt(fmin(pixels, native));
     if (asked->init && asked->strength <= detail) {

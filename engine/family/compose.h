@@ -9,8 +9,8 @@
  * asked for; then enlarged and painted over for details, at strength `detail`, up to the model's
  * native size; a second pass that was asked for says no more than the size. Painting over a picture
  * at a strength that leaves its composition begins with the details. What comes out is enlarged to
- * what was asked for by the pipeline. False: `asked` is small enough. */
+ * what was asked for by the network inside the binary. False: `asked` is small enough. */
 bool compose_fit(const struct family_facts *facts, int side, double detail,
-                 const struct pictor_params *asked, struct pictor_params *fitted);
+                 const struct pictor_params *asked, struct family_fitted *fitted);
 
 #endif

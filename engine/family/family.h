@@ -68,6 +68,13 @@ struct family_model {
     struct family_facts facts;
 };
 
+/* What is painted in the place of what was asked for. */
+struct family_fitted {
+    struct pictor_params params;
+    bool network; /* what comes out is enlarged to what was asked for by the network inside the
+                     binary; else by Lanczos */
+};
+
 struct family_call; /* a batch of one or two prompts that the network is ready to answer */
 
 struct family {
@@ -94,7 +101,7 @@ struct family {
     /* What is painted when `asked` is what was asked for, where a model has its own idea of that;
      * false: `asked`. May be NULL. */
     bool (*fit)(const struct family_model *m, const struct pictor_params *asked,
-                struct pictor_params *fitted);
+                struct family_fitted *fitted);
 
     /* `prompt` is one of the params', `negative` says which. What `out` points to is valid until
      * the next call but one. Planning gives the tokens and finds every fault of a prompt. */

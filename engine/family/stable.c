@@ -233,7 +233,7 @@ void stable_schedule(const struct family_model *m, int width, int height, int st
 }
 
 bool stable_fit(const struct family_model *m, const struct pictor_params *asked,
-                struct pictor_params *fitted)
+                struct family_fitted *fitted)
 {
     const struct stable_config *c = &stable_of(m)->config;
     return c->compose_side &&

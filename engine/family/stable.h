@@ -77,7 +77,7 @@ bool stable_merge(struct family_model *m, const struct pictor_lora *loras, size_
 void stable_schedule(const struct family_model *m, int width, int height, int steps,
                      struct schedule *out);
 bool stable_fit(const struct family_model *m, const struct pictor_params *asked,
-                struct pictor_params *fitted);
+                struct family_fitted *fitted);
 bool stable_words(struct family_model *m, struct ops *o, const struct pictor_params *params,
                   const char *prompt, bool negative, struct family_words *out, struct err *err);
 struct family_call *stable_call_new(const struct family_model *m, struct ops *o,

@@ -12,6 +12,7 @@
 #include "engine/io/image.h"
 #include "engine/pipeline/beside.h"
 #include "engine/pipeline/canvas.h"
+#include "engine/pipeline/enlarger.h"
 #include "engine/pipeline/guided.h"
 #include "engine/pipeline/latent.h"
 #include "engine/pipeline/model.h"
@@ -22,14 +23,16 @@
 #include "engine/sample/noise.h"
 #include "engine/sample/sampler.h"
 
+#define SILENCE 1.0 /* seconds without a word while a picture is enlarged */
+
 /* One picture on its way. */
 struct painting {
     struct pictor_model *m;
     const struct pictor_params *asked, *p; /* p: what is painted: asked, or `fitted` */
-    struct pictor_params fitted;
+    struct family_fitted fitted;
     struct params_choice choice;
     struct ops ops;
-    size_t held, most_held;       /* bytes of 8-bit pictures: now, at most */
+    struct enlarger_held held;    /* 8-bit pictures */
     struct family_words words[2]; /* of the prompt and its negative */
     int done, total;              /* steps, over both passes */
     int steps, reported;          /* no more than asked for; how many of them were reported */
@@ -58,14 +61,12 @@ static const struct family_facts *facts_of(const struct painting *j)
 /* Counts a picture in memory that is not the arena's. */
 static void hold(struct painting *j, size_t bytes)
 {
-    j->held += bytes;
-    if (j->held > j->most_held)
-        j->most_held = j->held;
+    enlarger_hold(&j->held, bytes);
 }
 
 static void drop(struct painting *j, size_t bytes)
 {
-    j->held -= bytes;
+    enlarger_drop(&j->held, bytes);
 }
 
 /* Between stages is where a picture that is not sampling can be cancelled. */
@@ -294,21 +295,49 @@ static bool decode(struct painting *j, const struct latent *latent, struct picto
     return true;
 }
 
-/* In place; held before and after. On failure the picture is freed. */
-static bool resize(struct painting *j, struct pictor_image *image, int width, int height,
-                   enum image_filter filter, struct err *err)
+/* A network at work may be cancelled, and says now and then that it lives. */
+static bool go_on_enlarging(void *ctx, double share)
 {
-    if (image->width == width && image->height == height)
+    struct painting *j = ctx;
+    const struct pictor_params *p = j->p;
+    double t = now();
+    if (atomic_load(&j->m->engine->cancel))
+        return false;
+    if (!p->on_progress || t - j->last_step < SILENCE)
         return true;
-    struct pictor_image old = *image;
-    bool ok = true;
-    hold(j, (size_t)width * (size_t)height * 3);
-    *image = (struct pictor_image){width, height, 3, NULL};
-    if (!is_dry(j))
-        ok = image_resize(&old, width, height, filter, image, err);
-    drop(j, (size_t)old.width * (size_t)old.height * 3);
-    pictor_image_free(&old);
-    return ok;
+    j->last_step = t;
+    struct pictor_progress progress = {
+        .step = j->reported, .steps = j->steps, .elapsed = t - j->began};
+    return p->on_progress(p->ctx, &progress);
+}
+
+/* In place; held before and after. On failure the picture is freed. `network`: of which the pixels
+ * come, NULL: `filter` alone. */
+static bool resize(struct painting *j, struct pictor_image *image, int width, int height,
+                   const struct pictor_upscaler *network, enum image_filter filter, struct err *err)
+{
+    const struct esrgan_watch watch = {go_on_enlarging, j};
+    struct enlarger e = {.ops = &j->ops,
+                         .held = &j->held,
+                         .upscaler = network,
+                         .filter = filter,
+                         .weights = facts_of(j)->info.weight_bytes,
+                         .watch = &watch};
+    return enlarger_run(&e, image, width, height, err);
+}
+
+/* The network of an upscaler that has one; false: it could not be opened. */
+static bool network_of(struct painting *j, const struct upscaler *upscaler,
+                       const struct pictor_upscaler **out, struct err *err)
+{
+    *out = NULL;
+    if (j->p->hires_network)
+        *out = j->p->hires_network;
+    else if (upscaler->network && !(*out = enlarger_builtin(j->m->engine, err)))
+        return false;
+    if (*out)
+        hold(j, (*out)->info.weight_bytes);
+    return true;
 }
 
 /* For the second pass, in the latent or by way of pixels. */
@@ -317,16 +346,21 @@ static bool enlarge(struct painting *j, const struct latent *small, struct laten
 {
     int factor = facts_of(j)->factor;
     const struct upscaler *upscaler = upscaler_find(j->p->hires_upscaler);
-    if (upscaler->latent) {
+    const struct pictor_upscaler *network;
+    if (!j->p->hires_network && upscaler->latent) {
         upscaler_latent(upscaler, j->ops.arena, small, large);
         return true;
     }
+    if (!network_of(j, upscaler, &network, err))
+        return false;
     struct pictor_image image = {0};
-    bool ok =
-        decode(j, small, &image, err) &&
-        resize(j, &image, large->width * factor, large->height * factor, upscaler->image, err) &&
-        encode(j, &image, large, err);
+    bool ok = decode(j, small, &image, err) &&
+              resize(j, &image, large->width * factor, large->height * factor, network,
+                     network ? IMAGE_LANCZOS : upscaler->image, err) &&
+              encode(j, &image, large, err);
     drop(j, (size_t)image.width * (size_t)image.height * 3);
+    if (network)
+        drop(j, network->info.weight_bytes);
     pictor_image_free(&image);
     return ok;
 }
@@ -340,7 +374,7 @@ static bool begin_canvas(struct painting *j, struct canvas *canvas, struct laten
         return true;
     hold(j, canvas_bytes(j->asked));
     return (is_dry(j) || canvas_prepare(j->asked, facts_of(j)->factor, canvas, err)) &&
-           resize(j, &canvas->image, p->width, p->height, IMAGE_LANCZOS, err) &&
+           resize(j, &canvas->image, p->width, p->height, NULL, IMAGE_LANCZOS, err) &&
            encode(j, &canvas->image, latent, err);
 }
 
@@ -396,6 +430,24 @@ static bool plan_interrupt(struct painting *j, const struct latent *latent, stru
     return true;
 }
 
+/* From the size that was painted to the one that was asked for. */
+static bool finish_fitted(struct painting *j, struct pictor_image *painted, struct err *err)
+{
+    const struct pictor_params *asked = j->asked;
+    const struct pictor_upscaler *network = NULL;
+    int width = asked->hires_width ? asked->hires_width : asked->width;
+    int height = asked->hires_width ? asked->hires_height : asked->height;
+    bool smaller = painted->width < width || painted->height < height;
+    if (j->fitted.network && smaller && !(network = enlarger_builtin(j->m->engine, err)))
+        return false;
+    if (network)
+        hold(j, network->info.weight_bytes);
+    bool ok = resize(j, painted, width, height, network, IMAGE_LANCZOS, err);
+    if (network)
+        drop(j, network->info.weight_bytes);
+    return ok;
+}
+
 /* All of a picture but what it began with. */
 static bool run_stages(struct painting *j, const struct passes *passes, struct canvas *canvas,
                        struct pictor_image *painted, struct err *err)
@@ -428,10 +480,7 @@ static bool run_stages(struct painting *j, const struct passes *passes, struct c
     }
     if (!decode(j, &latent, painted, err))
         return false;
-    if (p == asked)
-        return true;
-    return resize(j, painted, asked->hires_width ? asked->hires_width : asked->width,
-                  asked->hires_width ? asked->hires_height : asked->height, IMAGE_LANCZOS, err);
+    return p == asked || finish_fitted(j, painted, err);
 }
 
 /* In j->ops.arena. While planning `out` is left alone. */
@@ -470,7 +519,7 @@ static void fit(struct painting *j)
 {
     const struct family *family = j->m->family->family;
     if (family->fit && family->fit(j->m->family, j->asked, &j->fitted))
-        j->p = &j->fitted;
+        j->p = &j->fitted.params;
 }
 
 /* Checks and runs dry; then the arena's peak is known, and `bytes` is that and the pictures. */
@@ -481,7 +530,7 @@ static bool plan(struct painting *j, size_t *bytes, struct err *err)
     fit(j);
     if (!paint(j, NULL, err))
         return false;
-    *bytes = j->ops.arena->peak + j->most_held;
+    *bytes = j->ops.arena->peak + j->held.most;
     size_t limit = j->m->engine->memory_limit, weights = facts_of(j)->info.weight_bytes;
     if (limit && *bytes > limit - (weights < limit ? weights : limit))
         return err_set(

@@ -58,6 +58,7 @@ void pictor_engine_free(struct pictor_engine *e)
     if (!e)
         return;
     arena_free(&e->arena);
+    pictor_upscaler_free(e->upscaler);
     device_free(e->dev);
     free(e);
 }

@@ -14,6 +14,7 @@ struct pictor_engine {
     struct arena arena; /* of the picture at work; its pages stay for the next of one size */
     char description[64];
     atomic_bool cancel, interrupt;
+    struct pictor_upscaler *upscaler; /* the one inside the binary, once it was asked for */
 };
 
 struct pictor_model {

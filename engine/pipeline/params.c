@@ -69,8 +69,8 @@ static bool check_hires(const struct family_facts *facts, const struct pictor_pa
         !in_range("hires_steps", p->hires_steps, 0, MAX_STEPS, err) ||
         !in_range("hires_strength", p->hires_strength, 0, 1, err))
         return false;
-    char names[200];
-    if (!upscaler_find(p->hires_upscaler))
+    char names[256];
+    if (!p->hires_network && !upscaler_find(p->hires_upscaler))
         return err_set(err, ERR_INVALID, "hires_upscaler must be one of %s, got '%.64s'",
                        upscaler_names(names, sizeof names), p->hires_upscaler);
     return true;

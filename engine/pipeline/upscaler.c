@@ -16,6 +16,7 @@ static const struct upscaler upscalers[] = {
     {"Latent (nearest-exact)", true, .filter = UPSCALER_NEAREST_EXACT},
     {"Lanczos", false, .image = IMAGE_LANCZOS},
     {"Nearest", false, .image = IMAGE_NEAREST},
+    {PICTOR_UPSCALER, false, .network = true},
 };
 
 const struct upscaler *upscaler_find(const char *name)

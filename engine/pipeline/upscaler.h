@@ -19,10 +19,11 @@ enum upscaler_filter {
 
 struct upscaler {
     const char *name;
-    bool latent; /* resamples the latent; else the decoded picture */
+    bool latent;                 /* resamples the latent; else the decoded picture */
     enum upscaler_filter filter; /* of the latent */
     bool antialias;
     enum image_filter image; /* of the picture */
+    bool network;            /* the one inside the binary */
 };
 
 /* Any case; NULL: there is none of this name. */

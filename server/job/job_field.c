@@ -20,6 +20,7 @@ static const char *const rng_labels[] = {"GPU", "CPU", NULL};
 const char *const job_upscalers[] = {[JOB_LATENT] = "Latent",
                                      [JOB_LANCZOS] = "Lanczos",
                                      "Nearest",
+                                     PICTOR_UPSCALER,
                                      "Latent (antialiased)",
                                      "Latent (bicubic)",
                                      "Latent (bicubic antialiased)",

@@ -273,7 +273,7 @@ static bool on_progress(struct painter *p, struct wire_message *m)
     struct pictor_image latent = {0};
     if (m->binary_size > 0 && !child_take_pixels(m, &latent))
         return false;
-    if (step > 0) {
+    if (step > 0 && seconds > 0) { /* of none it is a sign of life */
         if (seconds > p->slowest)
             p->slowest = seconds;
         pthread_mutex_lock(&p->lock);
