@@ -83,6 +83,8 @@ function fillLists({ samplers, schedulers, limits }) {
     [name, kind === 'upstream' ? `${title} (elsewhere)` : title]));
   options($('sampler'), samplers.map(({ name }) => [name, name]));
   options($('scheduler'), schedulers.map(({ name, label }) => [name, label]));
+  options($('hires_upscaler'), (store.fields.hires_upscaler.examples ?? []).map((name) =>
+    [name, name]));
   options($('count'), Array.from({ length: limits.max_count }, (_, i) =>
     [i + 1, i ? `${i + 1} pictures` : '1 picture']));
   for (const name of controlled()) {
@@ -194,6 +196,7 @@ function useDefaults() {
   setUsual((name) => store.fields[name]['x-part'] === 'all' && !isText(name) && name !== 'model' &&
     store.fields[name]['x-about'] === 'picture');
   $('enlarge').value = '';
+  put($('hires_upscaler'), usual('hires_upscaler'));
   extras = {};
   useModel();
 }
@@ -264,7 +267,7 @@ function valueOf(name) {
 async function request() {
   const body = { preview_every: 1 }, pictures = await source.fields();
   const made = { has_init: Boolean(pictures.init_image), has_mask: Boolean(pictures.mask),
-    mask_only_area: true };
+    mask_only_area: true, hires_width: $('enlarge').value || (extras.hires_width ?? 0) };
   for (const name of controlled())
     if (applies(name, made))
       body[name] = valueOf(name);

@@ -21,6 +21,7 @@
 #include "server/job/job_engine.h"
 #include "server/job/job_flags.h"
 #include "server/job/loras.h"
+#include "server/job/upscalers.h"
 #include "server/job/registry.h"
 #include "server/job/vaes.h"
 
@@ -340,6 +341,29 @@ static struct pictor_model *open_model(struct pictor_engine *engine,
     return opened;
 }
 
+/* The network in a file that the second pass wants, if it does. */
+static bool open_upscaler(const struct settings *settings, struct pictor_engine *engine,
+                          const struct job_params *job, struct pictor_upscaler **out,
+                          struct err *err)
+{
+    struct upscaler_file file = {.fd = -1};
+    struct pictor_files list = {.count = 1};
+    struct folders *folders = folders_new(settings, err);
+    struct files *files = folders ? files_new(folders, FOLDERS_UPSCALER, NULL, err) : NULL;
+    bool ok = files && upscalers_open_job(files, job, &file, err);
+    files_free(files);
+    folders_free(folders);
+    if (ok && *file.name) {
+        const char *slash = strrchr(file.name, '/'); /* folders would be parts of a model */
+        snprintf(list.items[0].name, sizeof list.items[0].name, "%s",
+                 slash ? slash + 1 : file.name);
+        list.items[0].fd = file.fd;
+        ok = (*out = pictor_upscaler_open_files(engine, &list, err));
+    }
+    upscalers_close(&file);
+    return ok || err_prefix(err, "hires_upscaler");
+}
+
 static bool paint(struct options *o, const struct job_flags *flags, const struct settings *settings,
                   struct err *err)
 {
@@ -348,6 +372,7 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
     struct pictor_image init = {0}, mask = {0}, out = {0};
     struct pictor_engine *engine = NULL;
     struct pictor_model *model = NULL;
+    struct pictor_upscaler *upscaler = NULL;
     char *words = NULL;
     bool ok = false;
     if (!find_model(settings, o->job.model, &found, model_path, err)) {
@@ -369,7 +394,8 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
     struct job_params *j = &o->job;
     if (!complete(o, flags, settings, pictor_model_info(model), err) ||
         !replace(&j->model, found.name, err) || !job_params_check(j, settings, &o->wrong, err) ||
-        !merge_loras(settings, model, j->prompt, &words, err))
+        !merge_loras(settings, model, j->prompt, &words, err) ||
+        !open_upscaler(settings, engine, j, &upscaler, err))
         goto done;
     interrupted_engine = engine;
     signal(SIGINT, on_signal);
@@ -378,6 +404,7 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
         struct pictor_params p;
         job_engine_params(j, bar.index, &p);
         p.prompt = words;
+        p.hires_network = upscaler;
         p.init = o->init ? &init : NULL;
         p.mask = o->mask ? &mask : NULL;
         p.on_progress = show_progress;
@@ -402,6 +429,7 @@ done:
     pictor_image_free(&out);
     pictor_image_free(&init);
     pictor_image_free(&mask);
+    pictor_upscaler_free(upscaler);
     pictor_model_free(model);
     pictor_engine_free(engine);
     free(words);

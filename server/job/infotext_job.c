@@ -152,6 +152,7 @@ static void put(struct pyjson *out, const struct job_field *f, const void *job,
     switch (f->form) {
     case JOB_FORM_PLAIN:
     case JOB_FORM_SHORT:
+    case JOB_FORM_SAMPLER:
         put_plain(out, f, job, picture);
         break;
     case JOB_FORM_SIZE:
@@ -316,9 +317,9 @@ static bool take_field(struct reading *r, const struct job_field *f)
     switch (f->form) {
     case JOB_FORM_PLAIN:
     case JOB_FORM_SHORT:
-        if (f->known)
-            return take_sampler(r, f);
         return take(r, f, infotext_get(r->t, f->infotext));
+    case JOB_FORM_SAMPLER:
+        return take_sampler(r, f);
     case JOB_FORM_MODEL:
         return take(r, f, infotext_get(r->t, f->infotext));
     case JOB_FORM_SIZE:

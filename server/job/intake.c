@@ -10,7 +10,9 @@
 
 #include "server/base/settings.h"
 #include "server/job/job.h"
+#include "server/job/folders.h"
 #include "server/job/lora_tags.h"
+#include "server/job/upscalers.h"
 
 #define PICTURE_FACTOR 8 /* times max_pixels */
 
@@ -119,6 +121,18 @@ bool intake_complete(const struct intake_model *model, const struct settings *se
             job_field_clear(f, p);
     }
     return true;
+}
+
+bool intake_files(const struct registry *registry, const struct intake_model *model,
+                  const struct job_params *p, const char **param, struct err *err)
+{
+    struct err why;
+    if (model->upstream || p->hires_width <= 0 || !p->hires_upscaler ||
+        upscalers_check(registry_files(registry, FOLDERS_UPSCALER), p->hires_upscaler, &why))
+        return true;
+    if (param)
+        *param = "hires_upscaler";
+    return err_copy(err, &why) || err_prefix(err, "hires_upscaler");
 }
 
 bool intake_seed(uint64_t *seed, struct err *err)

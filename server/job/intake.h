@@ -56,6 +56,11 @@ bool intake_complete(const struct intake_model *model, const struct settings *se
 bool intake_prompts(const struct intake_model *model, const struct job_params *p,
                     const char **param, struct err *err);
 
+/* Whether there are the files that a local model's job names (its upscaler); *param (may be NULL)
+ * says which field there is none of. */
+bool intake_files(const struct registry *registry, const struct intake_model *model,
+                  const struct job_params *p, const char **param, struct err *err);
+
 /* Below 2^32, so that people can type it again. */
 bool intake_seed(uint64_t *seed, struct err *err);
 

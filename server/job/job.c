@@ -11,6 +11,7 @@
 
 #include "engine/pictor.h"
 #include "server/base/settings.h"
+#include "server/job/upscalers.h"
 
 #define SIDE_MIN 64
 
@@ -113,6 +114,13 @@ static bool check_sampler(struct check *c, struct job_params *p)
            set_text(c, "scheduler", p, named ? named->name : scheduler->name);
 }
 
+/* Whether a file has the name that is not known is for who knows the folders (intake_files). */
+static bool check_upscaler(struct check *c, struct job_params *p)
+{
+    const char *name = upscalers_canonical(p->hires_upscaler);
+    return !name || set_text(c, "hires_upscaler", p, name);
+}
+
 /* The last picture has the seed + count - 1. */
 static bool check_seed(struct check *c, const char *param, uint64_t seed, int count)
 {
@@ -150,6 +158,7 @@ bool job_params_check(struct job_params *p, const struct settings *settings, con
     struct check c = {.err = err};
     bool good = check_text(&c, p) && job_field_check(&job_table, p, settings, &c.param, err) &&
                 check_pixels(&c, settings, size, p->width, p->height) && check_sampler(&c, p) &&
+                check_upscaler(&c, p) &&
                 check_seed(&c, "seed", p->seed, p->count) &&
                 check_seed(&c, "subseed", p->subseed, p->count) &&
                 (p->has_init || !p->has_mask || bad(&c, ERR_INVALID, "mask", "needs init_image")) &&

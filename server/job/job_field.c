@@ -12,21 +12,12 @@
 #include "server/base/settings.h"
 #include "server/job/intake.h"
 #include "server/job/job.h"
+#include "server/job/upscalers.h"
 
 /* ---- the table ---- */
 
 static const char *const rngs[] = {[PICTOR_RNG_NV] = "nv", [PICTOR_RNG_CPU] = "cpu", NULL};
 static const char *const rng_labels[] = {"GPU", "CPU", NULL};
-const char *const job_upscalers[] = {[JOB_LATENT] = "Latent",
-                                     [JOB_LANCZOS] = "Lanczos",
-                                     "Nearest",
-                                     PICTOR_UPSCALER,
-                                     "Latent (antialiased)",
-                                     "Latent (bicubic)",
-                                     "Latent (bicubic antialiased)",
-                                     "Latent (nearest)",
-                                     "Latent (nearest-exact)",
-                                     NULL};
 static const char *const mask_modes[] = {"Inpaint masked", "Inpaint not masked", NULL};
 static const char *const mask_areas[] = {"Whole picture", "Only masked", NULL};
 static const char *const alternate_labels[] = {"True", "False", NULL}; /* "all steps" is not it */

@@ -56,6 +56,7 @@ enum job_about {
 /* How the infotext says it, where a key and a value are not all. */
 enum job_form {
     JOB_FORM_PLAIN,
+    JOB_FORM_SAMPLER,        /* under any of its names */
     JOB_FORM_SHORT,          /* a number without ".0" */
     JOB_FORM_SIZE,           /* "WxH" of this field and the next one, */
     JOB_FORM_SECOND,         /* which is this */
@@ -66,10 +67,6 @@ enum job_form {
     JOB_FORM_HIRES_STRENGTH, /* has a key of its own beside that */
     JOB_FORM_ETA             /* the key is the sampler's */
 };
-
-/* What a second pass begins from; engine/pipeline/upscaler.c knows them by these names. */
-enum job_upscaler { JOB_LATENT, JOB_LANCZOS };
-extern const char *const job_upscalers[]; /* their words, NULL last */
 
 /* A place in another struct: the engine's parameters or the settings. */
 enum job_place_type {

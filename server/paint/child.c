@@ -16,6 +16,7 @@
 #include "server/job/loras.h"
 #include "server/job/vaes.h"
 #include "server/job/registry.h"
+#include "server/job/upscalers.h"
 #include "server/worker/process.h"
 #include "server/worker/sandbox.h"
 
@@ -80,12 +81,14 @@ size_t child_memory(pid_t pid)
 /* ---- what it is told ---- */
 
 static const struct loras no_loras;
+static const struct upscaler_file no_upscaler;
 
-static_assert(PICTOR_FILES_MAX + PICTOR_LORAS_MAX <= WIRE_FDS_MAX, "all of them go along");
+static_assert(PICTOR_FILES_MAX + PICTOR_LORAS_MAX + 1 <= WIRE_FDS_MAX, "all of them go along");
 
 /* Takes json, which is NULL without memory. */
 static bool tell_files(struct child *c, cJSON *json, const void *binary, size_t size,
-                       const struct pictor_files *files, const struct loras *loras, struct err *err)
+                       const struct pictor_files *files, const struct loras *loras,
+                       const struct upscaler_file *upscaler, struct err *err)
 {
     int fds[WIRE_FDS_MAX];
     size_t count = 0;
@@ -93,6 +96,8 @@ static bool tell_files(struct child *c, cJSON *json, const void *binary, size_t 
         fds[count++] = files->items[i].fd;
     for (size_t i = 0; i < loras->count; i++)
         fds[count++] = loras->at[i].fd;
+    if (*upscaler->name)
+        fds[count++] = upscaler->fd;
     int fd = c->process.fd;
     bool done = json ? fd >= 0 || err_set(err, ERR_IO, "the worker is not running")
                      : err_set(err, ERR_INTERNAL, "no memory for a message");
@@ -104,7 +109,7 @@ static bool tell_files(struct child *c, cJSON *json, const void *binary, size_t 
 static bool tell(struct child *c, cJSON *json, struct err *err)
 {
     static const struct pictor_files none = {.count = 0};
-    return tell_files(c, json, NULL, 0, &none, &no_loras, err);
+    return tell_files(c, json, NULL, 0, &none, &no_loras, &no_upscaler, err);
 }
 
 static cJSON *message(const char *type)
@@ -153,12 +158,20 @@ static void add_loras(cJSON *json, const struct loras *loras)
     }
 }
 
+static void add_upscaler(cJSON *json, const struct upscaler_file *file)
+{
+    cJSON *item = cJSON_AddObjectToObject(json, "upscaler");
+    cJSON_AddStringToObject(item, "name", file->name);
+    cJSON_AddNumberToObject(item, "size", (double)file->size);
+    cJSON_AddNumberToObject(item, "mtime_ms", (double)file->mtime_ms);
+}
+
 bool child_load(struct child *c, const struct registry_model *model,
                 const struct pictor_files *files, struct err *err)
 {
     cJSON *json = message("load");
     add_model(json, model, files, NULL);
-    return tell_files(c, json, NULL, 0, files, &no_loras, err);
+    return tell_files(c, json, NULL, 0, files, &no_loras, &no_upscaler, err);
 }
 
 bool child_unload(struct child *c, struct err *err)
@@ -198,7 +211,9 @@ bool child_generate(struct child *c, const struct child_request *r, struct err *
     add_model(json, r->model, r->files, r->vae);
     cJSON_AddItemToObject(json, "params", job_params_to_json(r->params));
     add_loras(json, r->loras);
-    bool done = tell_files(c, json, inputs, size, r->files, r->loras, err);
+    if (*r->upscaler->name)
+        add_upscaler(json, r->upscaler);
+    bool done = tell_files(c, json, inputs, size, r->files, r->loras, r->upscaler, err);
     free(inputs);
     return done;
 }

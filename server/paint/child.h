@@ -13,6 +13,7 @@
 struct child;
 struct job_params;
 struct loras;
+struct upscaler_file;
 struct vaes_version;
 struct pictor_files;
 struct pictor_image;
@@ -56,6 +57,7 @@ struct child_request {
     const struct pictor_files *files; /* of the model; stay the caller's, as the LoRAs' do */
     const struct vaes_version *vae;   /* among the files */
     const struct loras *loras;
+    const struct upscaler_file *upscaler;
     const void *init, *mask;
     size_t init_size, mask_size;
 };

@@ -253,6 +253,7 @@ static bool request(struct painter *p, int index)
                               .files = &t->files,
                               .vae = &t->vae,
                               .loras = &t->loras,
+                              .upscaler = &t->upscaler,
                               .init = t->init,
                               .init_size = t->init_size,
                               .mask = t->mask,

@@ -37,6 +37,16 @@ static bool add_vae(struct task *t, const struct dispatch_parts *parts, struct e
     return done;
 }
 
+/* The same goes for the upscalers'. */
+static bool open_upscaler(struct task *t, const struct dispatch_parts *parts, struct err *err)
+{
+    bool done = upscalers_open_job(registry_files(parts->registry, FOLDERS_UPSCALER),
+                                   &t->job.params, &t->upscaler, err);
+    if (!done && err_is_passing(err->code))
+        err->code = ERR_IO;
+    return done || err_prefix(err, "hires_upscaler");
+}
+
 bool task_open(struct task *t, const struct dispatch_parts *parts, struct err *err)
 {
     struct intake_model usual;
@@ -47,7 +57,7 @@ bool task_open(struct task *t, const struct dispatch_parts *parts, struct err *e
     /* An upstream's model when the job was accepted may be a local one now. */
     return intake_fill(&usual, parts->settings, p, err) &&
            registry_open(parts->registry, &t->model, &t->files, err) && add_vae(t, parts, err) &&
-           open_loras(t, parts, err) &&
+           open_loras(t, parts, err) && open_upscaler(t, parts, err) &&
            result_input(parts, &t->job, "init", &t->init, &t->init_size, err) &&
            result_input(parts, &t->job, "mask", &t->mask, &t->mask_size, err);
 }
@@ -57,6 +67,7 @@ void task_free(struct task *t)
     job_free(&t->job);
     pictor_files_close(&t->files);
     loras_close(&t->loras);
+    upscalers_close(&t->upscaler);
     free(t->init);
     free(t->mask);
     free(t);

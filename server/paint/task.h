@@ -7,6 +7,7 @@
 #include "server/job/job.h"
 #include "server/job/loras.h"
 #include "server/job/registry.h"
+#include "server/job/upscalers.h"
 #include "server/job/vaes.h"
 #include "server/paint/dispatch.h"
 #include "server/queue/queue.h"
@@ -18,6 +19,7 @@ struct task {
     struct pictor_files files; /* of the model */
     struct vaes_version vae;   /* that is among them in the place of the model's own */
     struct loras loras;        /* that the prompt names */
+    struct upscaler_file upscaler; /* between the passes */
     void *init, *mask;         /* the inputs' bytes */
     size_t init_size, mask_size;
     int index;    /* of the picture requested last */

@@ -29,6 +29,7 @@
 #include "server/worker/worker_codec.h"
 #include "server/worker/worker_door.h"
 #include "server/worker/worker_models.h"
+#include "server/worker/worker_upscaler.h"
 
 #define NICE 5 /* the server answers while every core paints */
 #define SERIAL_MAX (INT64_C(1) << 53)
@@ -44,6 +45,7 @@ struct worker {
     struct wire_reader reader;
     struct pictor_engine *engine;
     struct worker_models *models;
+    struct worker_upscaler upscaler;
     size_t max_input_pixels;
     int idle_unload_seconds;
 
@@ -183,6 +185,17 @@ static bool merge(struct worker *w, const struct wire_message *m, struct pictor_
     return worker_models_merge(w->models, model, loras, count, err);
 }
 
+/* The network between the passes, whose descriptor comes behind the LoRAs'. */
+static bool get_upscaler(struct worker *w, const struct wire_message *m,
+                         struct pictor_upscaler **out, struct err *err)
+{
+    const cJSON *model = cJSON_GetObjectItemCaseSensitive(m->json, "model");
+    const cJSON *files = cJSON_GetObjectItemCaseSensitive(model, "files");
+    const cJSON *loras = cJSON_GetObjectItemCaseSensitive(m->json, "loras");
+    size_t fd = (size_t)(cJSON_GetArraySize(files) + cJSON_GetArraySize(loras));
+    return worker_upscaler_get(&w->upscaler, w->engine, m, fd, out, err);
+}
+
 /* init and mask out of the binary part; a picture of size 0 is left out. */
 static bool decode_inputs(const struct worker *w, const struct wire_message *m,
                           struct pictor_image *init, struct pictor_image *mask, struct err *err)
@@ -206,6 +219,7 @@ static void generate(struct worker *w, const struct wire_message *m)
     struct pictor_params p;
     struct pictor_image init = {0}, mask = {0}, image = {0};
     struct lora_tags tags;
+    struct pictor_upscaler *network;
     char *prompt = NULL;
     int64_t serial = wire_integer(m, "serial", 1, SERIAL_MAX, 0);
     bool done = false;
@@ -221,11 +235,12 @@ static void generate(struct worker *w, const struct wire_message *m)
     if (!worker_door(job.prompt, &err))
         goto fail;
     struct pictor_model *model = get_model(w, m, &err);
-    if (!model || !merge(w, m, model, &err) ||
+    if (!model || !merge(w, m, model, &err) || !get_upscaler(w, m, &network, &err) ||
         !(prompt = lora_tags_take(job.prompt ? job.prompt : "", &tags, &err)))
         goto fail;
     job_engine_params(&job, (int)wire_integer(m, "index", 0, INT32_MAX, 0), &p);
     p.prompt = prompt;
+    p.hires_network = network;
     p.init = init.pixels ? &init : NULL;
     p.mask = mask.pixels ? &mask : NULL;
     p.on_progress = on_progress;
@@ -253,6 +268,12 @@ fail:
     free(prompt);
 }
 
+static void close_all(struct worker *w)
+{
+    worker_models_close_all(w->models);
+    worker_upscaler_close(&w->upscaler);
+}
+
 static void handle(struct worker *w, const struct wire_message *m)
 {
     const char *type = wire_type(m);
@@ -260,7 +281,7 @@ static void handle(struct worker *w, const struct wire_message *m)
     if (strcmp(type, "generate") == 0)
         generate(w, m);
     else if (strcmp(type, "unload") == 0)
-        worker_models_close_all(w->models);
+        close_all(w);
     else if (strcmp(type, "load") == 0 && !get_model(w, m, &err))
         send_error(w, 0, &err);
 }
@@ -463,7 +484,7 @@ int worker_main(int argc, char **argv)
         struct picture_request *r = next_request(&w);
         if (!r) {
             log_event(LOG_INFO, "models_unloaded", "idle_seconds=%d", w.idle_unload_seconds);
-            worker_models_close_all(w.models);
+            close_all(&w);
             continue;
         }
         handle(&w, &r->message);

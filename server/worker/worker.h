@@ -8,7 +8,8 @@
  *     load       model {name, size, mtime_ms, files [names], and of a VAE among them that
  *                is not the model's own: vae, vae_size, vae_mtime_ms}, with the files' descriptors:
  *                open it, nothing else
- *     generate   serial, model, params (server/job/job.h), index, init_size, mask_size;
+ *     generate   serial, model, loras and upscaler {name, size, mtime_ms}, whose descriptors come
+ *                behind the model's, params (server/job/job.h), index, init_size, mask_size;
  *                binary: the files of init and mask, one after the other
  *     cancel     serial: that request and all before it
  *     interrupt  serial: that request and all before it end with what is painted

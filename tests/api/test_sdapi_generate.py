@@ -169,7 +169,7 @@ def test_seed_of_later_noise(sd):
 def test_hires(sd):
     """Whatever a list offers; a picture each."""
     listed = [u["name"] for u in sd.get("latent-upscale-modes") + sd.get("upscalers")]
-    assert len(listed) == 9 and len(set(listed)) == 9
+    assert len(listed) == 10 and len(set(listed)) == 10
     seen = {}
     for upscaler in [*listed, None, "latent (NEAREST)"]:
         done = sd.txt2img(enable_hr=True, hr_scale=2, hr_upscaler=upscaler, denoising_strength=0.7,

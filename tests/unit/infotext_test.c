@@ -113,6 +113,7 @@ static void test_writes_extras(void **state)
     p.hires_height = 128;
     p.hires_steps = 3;
     p.hires_strength = 0.7;
+    p.hires_upscaler = "Latent";
     expect_text(&p, "a cat\nSteps: 4, Sampler: Euler, Schedule type: Automatic, CFG scale: 7.0, "
                     "Seed: 1, Size: 64x64" TAIL ", Denoising strength: 0.7, Hires upscale: 2.0, "
                     "Hires steps: 3, Hires upscaler: Latent" VERSION);

@@ -48,7 +48,7 @@ static void fill(struct job_params *p)
     p->hires_height = 768;
     p->hires_steps = 9;
     p->hires_strength = 0.4;
-    p->hires_upscaler = JOB_LANCZOS;
+    p->hires_upscaler = strdup("Lanczos");
     p->guidance_low = 0.5;
     p->guidance_high = 5.42;
     p->image_guidance = 1.25;
@@ -165,7 +165,7 @@ static void the_check_fills_in_and_canonicalises(void **state)
     assert_string_equal(p.scheduler, "automatic");
     assert_int_equal(p.rng, PICTOR_RNG_NV);
     assert_int_equal(p.format, IMAGE_PNG);
-    assert_int_equal(p.hires_upscaler, JOB_LATENT);
+    assert_string_equal(p.hires_upscaler, "Latent");
     free(p.sampler);
     p.sampler = strdup("DPM++ 2M Karras");
     assert_true(job_params_check(&p, s, NULL, &err));
@@ -250,7 +250,6 @@ static void the_check_names_the_field(void **state)
     REFUSED(p.hires_height = 4100, "hires_height", ERR_INVALID);
     REFUSED(p.hires_steps = 151, "hires_steps", ERR_INVALID);
     REFUSED(p.hires_strength = -0.1, "hires_strength", ERR_INVALID);
-    REFUSED(p.hires_upscaler = -1, "hires_upscaler", ERR_INVALID);
     REFUSED(p.format = IMAGE_NONE, "format", ERR_INVALID);
     REFUSED(p.quality = 101, "quality", ERR_INVALID);
     REFUSED(p.preview_every = -1, "preview_every", ERR_INVALID);

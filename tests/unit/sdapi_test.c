@@ -389,7 +389,7 @@ static void test_hires(void **state)
         assert_int_equal(p.height, cases[i].height);
         assert_int_equal(p.hires_width, cases[i].hires_width);
         assert_int_equal(p.hires_height, cases[i].hires_height);
-        assert_int_equal(p.hires_upscaler, i % 2 ? JOB_LANCZOS : JOB_LATENT);
+        assert_string_equal(p.hires_upscaler, i % 2 ? "Lanczos" : "Latent");
         assert_true(p.hires_strength == 0.7);
         job_params_free(&p);
     }
@@ -460,8 +460,8 @@ static void test_refusals(void **state)
         {SDAPI_TXT2IMG, "{\"seed_resize_from_h\":64,\"seed_resize_from_w\":64}", 422,
          "seed_resize_from_h"},
         {SDAPI_TXT2IMG, "{\"seed_resize_from_h\":64}", 0, NULL},
-        {SDAPI_TXT2IMG, "{\"enable_hr\":true,\"hr_upscaler\":\"ESRGAN_4x\"}", 500, NULL},
-        {SDAPI_TXT2IMG, "{\"enable_hr\":false,\"hr_upscaler\":\"ESRGAN_4x\"}", 0, NULL},
+        {SDAPI_TXT2IMG, "{\"enable_hr\":true,\"hr_upscaler\":\"\"}", 500, NULL},
+        {SDAPI_TXT2IMG, "{\"enable_hr\":false,\"hr_upscaler\":\"\"}", 0, NULL},
         {SDAPI_TXT2IMG, "{\"enable_hr\":true,\"hr_sampler_name\":\"DDIM\"}", 422,
          "hr_sampler_name"},
         {SDAPI_TXT2IMG, "{\"enable_hr\":true,\"hr_sampler_name\":\"Use same sampler\"}", 0, NULL},

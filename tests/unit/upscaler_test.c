@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "engine/pipeline/upscaler.h"
-#include "server/job/job_field.h"
+#include "server/job/upscalers.h"
 #include "tests/golden/upscaler_vectors.h"
 
 /* Sums of at most 81 products of values below 3, in float, in another order than torch's. */
@@ -52,10 +52,11 @@ static void test_jobs(void **state)
 {
     char names[200];
     size_t length = 0;
-    for (int i = 0; job_upscalers[i]; i++) {
-        const struct upscaler *u = upscaler_find(job_upscalers[i]);
+    const char *name;
+    for (int i = 0; (name = upscalers_known(i)); i++) {
+        const struct upscaler *u = upscaler_find(name);
         assert_non_null(u);
-        assert_string_equal(u->name, job_upscalers[i]);
+        assert_string_equal(u->name, name);
         length += strlen(u->name) + (i ? strlen(", ") : 0);
     }
     assert_int_equal(strlen(upscaler_names(names, sizeof names)), length);
@@ -63,7 +64,7 @@ static void test_jobs(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_latents),
-                                       cmocka_unit_test(test_names), cmocka_unit_test(test_jobs)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_latents), cmocka_unit_test(test_names),
+                                       cmocka_unit_test(test_jobs)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

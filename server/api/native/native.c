@@ -299,6 +299,7 @@ void native_retry(struct http_request *req)
     /* The limits may be tighter than when it was accepted. */
     if (intake_model(app->registry, job.params.model, &model, &err) &&
         intake_complete(&model, app->settings, &job.params, &param, &err) &&
+        intake_files(app->registry, &model, &job.params, &param, &err) &&
         read_inputs(app, &job, inputs, &count, &err) &&
         queue_submit(app->queue, http_key_id(req), job.priority, &job.params, inputs, count, id,
                      &err))

@@ -6,17 +6,40 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/log.h"
 #include "server/api/native/native_job.h"
 #include "server/api/app.h"
 #include "server/base/json_fields.h"
 #include "server/http/http.h"
 #include "server/http/http_error.h"
+#include "server/job/files.h"
 #include "server/job/infotext_job.h"
 #include "server/job/registry.h"
 
+/* The names of files beside those that the table knows. */
+static void add_upscalers(cJSON *schema, struct files *files)
+{
+    struct registry_table table;
+    cJSON *properties = cJSON_GetObjectItemCaseSensitive(schema, "properties");
+    cJSON *field = cJSON_GetObjectItemCaseSensitive(properties, "hires_upscaler");
+    cJSON *names = cJSON_GetObjectItemCaseSensitive(field, "examples");
+    struct err err;
+    if (!files_list(files, &table, &err)) {
+        log_err(LOG_WARN, "upscalers_not_read", &err, " ");
+        return;
+    }
+    for (size_t i = 0; i < table.count; i++)
+        if (table.entries[i].same == i)
+            cJSON_AddItemToArray(names, cJSON_CreateString(table.entries[i].model.name));
+    registry_scan_free(&table);
+}
+
 void native_fields_schema(struct http_request *req)
 {
-    http_reply_json(req, 200, native_job_schema(http_app(req)->settings));
+    const struct app *app = http_app(req);
+    cJSON *schema = native_job_schema(app->settings);
+    add_upscalers(schema, registry_files(app->registry, FOLDERS_UPSCALER));
+    http_reply_json(req, 200, schema);
 }
 
 /* The registry's name of a model that a text names by its file's stem, or NULL. Owned. */

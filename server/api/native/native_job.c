@@ -88,7 +88,8 @@ static bool complete(const struct app *app, struct job_params *p, char param[64]
         return err_set(err, ERR_INTERNAL, "no memory for a job");
     const char *blamed = NULL;
     struct vaes_choice vae;
-    if (intake_complete(&model, app->settings, p, &blamed, err)) {
+    if (intake_complete(&model, app->settings, p, &blamed, err) &&
+        intake_files(app->registry, &model, p, &blamed, err)) {
         if (model.upstream ||
             vaes_choose(registry_files(app->registry, FOLDERS_VAE), model.name, p->vae, &vae, err))
             return true;

@@ -18,6 +18,7 @@
 #include "server/job/job_field.h"
 #include "server/job/loras.h"
 #include "server/job/registry.h"
+#include "server/job/upscalers.h"
 #include "server/paint/dispatch.h"
 #include "server/queue/queue.h"
 
@@ -85,30 +86,47 @@ void sdapi_schedulers(struct http_request *req)
     sdapi_reply_json(req, list);
 }
 
+static void add_upscaler(cJSON *list, const char *name)
+{
+    cJSON *item = cJSON_CreateObject();
+    cJSON_AddStringToObject(item, "name", name);
+    cJSON_AddNullToObject(item, "model_name");
+    cJSON_AddNullToObject(item, "model_path");
+    cJSON_AddNullToObject(item, "model_url");
+    cJSON_AddNumberToObject(item, "scale", 4);
+    cJSON_AddItemToArray(list, item);
+}
+
 void sdapi_upscalers(struct http_request *req)
 {
-    static const char *const names[] = {"None", "Lanczos", "Nearest"};
-    cJSON *list = cJSON_CreateArray();
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        cJSON *item = cJSON_CreateObject();
-        cJSON_AddStringToObject(item, "name", names[i]);
-        cJSON_AddNullToObject(item, "model_name");
-        cJSON_AddNullToObject(item, "model_path");
-        cJSON_AddNullToObject(item, "model_url");
-        cJSON_AddNumberToObject(item, "scale", 4);
-        cJSON_AddItemToArray(list, item);
+    struct registry_table table;
+    struct err err;
+    if (!files_list(registry_files(http_app(req)->registry, FOLDERS_UPSCALER), &table, &err)) {
+        sdapi_reply_err(req, &err, NULL);
+        return;
     }
+    cJSON *list = cJSON_CreateArray();
+    const char *name;
+    add_upscaler(list, "None");
+    for (int i = 0; (name = upscalers_known(i)); i++)
+        if (strncmp(name, "Latent", 6) != 0)
+            add_upscaler(list, name);
+    for (size_t i = 0; i < table.count; i++)
+        if (table.entries[i].same == i)
+            add_upscaler(list, table.entries[i].model.name);
+    registry_scan_free(&table);
     sdapi_reply_json(req, list);
 }
 
 void sdapi_latent_upscale_modes(struct http_request *req)
 {
     cJSON *list = cJSON_CreateArray();
-    for (int i = 0; job_upscalers[i]; i++) {
-        if (strncmp(job_upscalers[i], "Latent", 6) != 0)
+    const char *name;
+    for (int i = 0; (name = upscalers_known(i)); i++) {
+        if (strncmp(name, "Latent", 6) != 0)
             continue;
         cJSON *item = cJSON_CreateObject();
-        cJSON_AddStringToObject(item, "name", job_upscalers[i]);
+        cJSON_AddStringToObject(item, "name", name);
         cJSON_AddItemToArray(list, item);
     }
     sdapi_reply_json(req, list);

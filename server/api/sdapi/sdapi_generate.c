@@ -255,15 +255,24 @@ static bool check_prompts(struct http_request *req, struct job_params *params)
     struct intake_model model;
     const char *param = NULL;
     struct err err;
-    if (intake_model(http_app(req)->registry, params->model, &model, &err) &&
+    struct registry *registry = http_app(req)->registry;
+    if (intake_model(registry, params->model, &model, &err) &&
         intake_prompts(&model, params, &param, &err) &&
         settle_vae(http_app(req), &model, params, &err) &&
+        intake_files(registry, &model, params, &param, &err) &&
         (!model.upstream || drop_tags(params, &err))) {
         if (model.upstream)
             params->mask_weight = JOB_NO_REAL;
         else
             intake_over(&model, params);
         return true;
+    }
+    if (err.code == ERR_INVALID && param && strcmp(param, "hires_upscaler") == 0) {
+        char message[160];
+        snprintf(message, sizeof message, "could not find upscaler named %.100s",
+                 params->hires_upscaler);
+        sdapi_reply_crash(req, "Exception", message);
+        return false;
     }
     sdapi_reply_err(req, &err, param);
     return false;

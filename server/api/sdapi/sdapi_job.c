@@ -260,10 +260,9 @@ static bool make_upscaler(const char *name, struct job_params *p, struct sdapi_f
 {
     /* "None" is a plain resize, and the WebUI's is Lanczos. */
     const char *wanted = !name ? "Latent" : strcasecmp(name, "None") == 0 ? "Lanczos" : name;
-    for (p->hires_upscaler = 0; job_upscalers[p->hires_upscaler]; p->hires_upscaler++)
-        if (strcasecmp(job_upscalers[p->hires_upscaler], wanted) == 0)
-            return true;
-    refuse(fault, 500, NULL, "could not find upscaler named %.100s", name);
+    if (*wanted)
+        return (p->hires_upscaler = strdup(wanted)) || no_memory(fault);
+    refuse(fault, 500, NULL, "could not find upscaler named ");
     fault->crash = "Exception";
     return false;
 }
