@@ -90,7 +90,8 @@ static bool start_painting(struct app *app, struct err *err)
     struct registry_hashes hashes = {app->store, recall_hash, remember_hash};
     if (!(app->registry = registry_new(app->settings, &hashes, err)) ||
         !(app->codec = codec_new(sandbox_may_stay_open(app->settings),
-                                 intake_pixels_max(app->settings), err)))
+                                 intake_pixels_max(app->settings), app->settings->threads,
+                                 err)))
         return false;
     struct dispatch_parts parts = {.settings = app->settings,
                                    .queue = app->queue,

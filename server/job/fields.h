@@ -18,7 +18,8 @@ JOB_FIELD(WHOLE, steps, .optional = true, .of_model = true, .usual = 20, .least 
           .limit = JOB_MAX_STEPS, ENGINE(steps), .infotext = "Steps", .always = true,
           .flag = "steps", .value = "N", .doc = "denoising steps")
 JOB_FIELD(TEXT, sampler, .optional = true, .text = "Euler a", .known = sampler_name,
-          ENGINE(sampler), .infotext = "Sampler", .form = JOB_FORM_SAMPLER, .flag = "sampler", .value = "NAME",
+          ENGINE(sampler), .infotext = "Sampler", .form = JOB_FORM_SAMPLER, .flag = "sampler",
+          .value = "NAME",
           .doc = "how noise is taken away: Euler a, DPM++ 2M, DDIM, LCM, ...")
 JOB_FIELD(TEXT, scheduler, .optional = true, .text = "automatic", .known = scheduler_name,
           ENGINE(scheduler), .infotext = "Schedule type", .form = JOB_FORM_SCHEDULE,
@@ -85,7 +86,7 @@ JOB_FIELD(WHOLE, hires_steps, .limit = JOB_MAX_STEPS, ENGINE(hires_steps), .part
 JOB_FIELD(TEXT, hires_upscaler, .text = "Latent", .most = UPSCALERS_NAME - 1,
           .known = upscalers_known, ENGINE(hires_upscaler), .part = JOB_OF_HIRES,
           .infotext = "Hires upscaler", .flag = "hires-upscaler", .value = "NAME",
-          .doc = "how the first pass is enlarged: Latent, Lanczos, realesr-animevideov3, a file's name")
+          .doc = "how the first pass is enlarged: Latent, Lanczos, realesr-animevideov3, a file")
 JOB_FIELD(REAL, hires_strength, .usual = 0.7, .most = 1, ENGINE(hires_strength),
           .part = JOB_OF_HIRES, .infotext = "Hires denoising strength",
           .form = JOB_FORM_HIRES_STRENGTH, .flag = "hires-strength", .value = "X",

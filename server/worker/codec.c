@@ -15,6 +15,7 @@
 #include "server/base/backoff.h"
 #include "server/base/json_text.h"
 #include "server/base/now.h"
+#include "server/job/upscalers.h"
 #include "server/worker/process.h"
 #include "server/worker/worker_codec.h"
 
@@ -29,6 +30,7 @@
 /* A picture's texts, or an encoded picture, which is hardly larger than its pixels. */
 #define BYTES_MORE ((size_t)256 << 20)
 #define BYTES_A_PIXEL 4
+#define UPSCALE_BYTES ((size_t)1 << 30) /* that enlarging a picture may take */
 
 enum state { BROKEN, STARTING, IDLE, TAKEN };
 
@@ -47,10 +49,19 @@ struct codec {
     pthread_cond_t idle;   /* a slot is */
     pthread_cond_t broken; /* a slot is, or stop */
     bool stop;
+    int threads;
+    bool upscaling; /* one of them is */
     unsigned starts;
     size_t count;
     struct slot slots[MOST];
 };
+
+static cJSON *message(const char *type)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "type", type);
+    return json;
+}
 
 /* ---- talking ---- */
 
@@ -126,10 +137,38 @@ typedef bool read_fn(struct wire_message *m, void *out);
 
 enum outcome { DONE, REFUSED, LOST, KILLED };
 
+/* What is asked of a process. */
+struct question {
+    cJSON *json;
+    const void *data;
+    size_t size;
+    int fd;                  /* goes along; -1: none */
+    const atomic_bool *gone; /* when it says "progress" it is told whether to go on */
+};
+
+/* Sends the question and waits for the answer, which may be preceded by signs of life. */
+static bool talk(struct slot *s, const struct question *q, struct wire_message *m, struct err *err)
+{
+    int fd = s->process.fd;
+    if (!wire_write_fds(fd, q->json, q->data, q->size, &q->fd, q->fd >= 0, WORK_MS, err))
+        return false;
+    while (receive(&s->process, WORK_MS, m, err)) {
+        if (!q->gone || strcmp(wire_type(m), "progress") != 0)
+            return true;
+        wire_message_free(m);
+        cJSON *json = message(atomic_load(q->gone) ? "stop" : "on");
+        bool told = json && wire_write(fd, json, NULL, 0, WORK_MS, err);
+        cJSON_Delete(json);
+        if (!told)
+            return false;
+    }
+    return false;
+}
+
 /* Asks one process. LOST: it died, or had to; `err` says how. KILLED: somebody killed it, the
  * kernel when memory ran out for one. */
-static enum outcome ask_once(struct codec *c, cJSON *json, const void *data, size_t size,
-                             read_fn *read, void *out, struct err *err)
+static enum outcome ask_once(struct codec *c, const struct question *q, read_fn *read, void *out,
+                             struct err *err)
 {
     struct wire_message m = {0};
     struct err why = {0};
@@ -137,8 +176,7 @@ static enum outcome ask_once(struct codec *c, cJSON *json, const void *data, siz
     struct slot *s = take(c, err);
     if (!s)
         return REFUSED;
-    if (wire_write(s->process.fd, json, data, size, WORK_MS, &why) &&
-        receive(&s->process, WORK_MS, &m, &why)) {
+    if (talk(s, q, &m, &why)) {
         if (strcmp(wire_type(&m), "error") == 0) {
             err_set(err, err_code_of(wire_string(&m, "code")), "%s", wire_string(&m, "message"));
             json_text_mend(err->msg);
@@ -156,7 +194,8 @@ static enum outcome ask_once(struct codec *c, cJSON *json, const void *data, siz
         process_end(&s->process, how);
         snprintf(text, sizeof text, "it %s: %s", how, why.msg);
         log_event(LOG_WARN, "codec_lost", "reason=%s", log_quote(quoted, sizeof quoted, text));
-        err_set(err, ERR_INVALID, "the picture cannot be read: its decoder %s", how);
+        err_set(err, ERR_INVALID, "the picture cannot be %s %s",
+                q->gone ? "enlarged: the process that did it" : "read: its decoder", how);
         if (why.code == ERR_IO && strncmp(how, PROCESS_WAS_KILLED, strlen(PROCESS_WAS_KILLED)) == 0)
             outcome = KILLED;
     }
@@ -165,27 +204,27 @@ static enum outcome ask_once(struct codec *c, cJSON *json, const void *data, siz
     return outcome;
 }
 
-/* Takes json. Sends the request and has `read` look at the answer of type "done". A picture whose
- * process was killed by others gets a second one. */
-static bool ask(struct codec *c, cJSON *json, const void *data, size_t size, read_fn *read,
-                void *out, struct err *err)
+/* Takes the question's json. Sends it and has `read` look at the answer of type "done". A picture
+ * whose process was killed by others gets a second one. */
+static bool ask_question(struct codec *c, const struct question *q, read_fn *read, void *out,
+                         struct err *err)
 {
     struct err ignored;
     enum outcome outcome = REFUSED;
     err = err ? err : &ignored;
-    if (!json)
+    if (!q->json)
         err_set(err, ERR_INTERNAL, "no memory for a picture");
-    for (int i = 0; json && i < 2 && (i == 0 || outcome == KILLED); i++)
-        outcome = ask_once(c, json, data, size, read, out, err);
-    cJSON_Delete(json);
+    for (int i = 0; q->json && i < 2 && (i == 0 || outcome == KILLED); i++)
+        outcome = ask_once(c, q, read, out, err);
+    cJSON_Delete(q->json);
     return outcome == DONE;
 }
 
-static cJSON *message(const char *type)
+static bool ask(struct codec *c, cJSON *json, const void *data, size_t size, read_fn *read,
+                void *out, struct err *err)
 {
-    cJSON *json = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "type", type);
-    return json;
+    const struct question q = {.json = json, .data = data, .size = size, .fd = -1};
+    return ask_question(c, &q, read, out, err);
 }
 
 static int side(const struct wire_message *m, const char *name)
@@ -315,6 +354,74 @@ bool codec_encode(struct codec *c, const struct pictor_image *image, enum image_
     return done;
 }
 
+/* ---- enlarging ---- */
+
+struct enlarged {
+    int width, height;
+    struct pictor_image *image;
+};
+
+static bool read_enlarged(struct wire_message *m, void *out)
+{
+    struct enlarged *e = out;
+    if (m->binary_size != (size_t)e->width * (size_t)e->height * 3)
+        return false;
+    *e->image = (struct pictor_image){e->width, e->height, 3, m->binary};
+    m->binary = NULL;
+    return true;
+}
+
+/* Whether this is the one that may begin. */
+static bool begin_upscaling(struct codec *c)
+{
+    pthread_mutex_lock(&c->lock);
+    bool free_now = !c->upscaling;
+    c->upscaling = true;
+    pthread_mutex_unlock(&c->lock);
+    return free_now;
+}
+
+static void end_upscaling(struct codec *c)
+{
+    pthread_mutex_lock(&c->lock);
+    c->upscaling = false;
+    pthread_mutex_unlock(&c->lock);
+}
+
+bool codec_upscale(struct codec *c, const struct upscaler_file *file, const struct pictor_image *in,
+                   int width, int height, const atomic_bool *gone, struct pictor_image *out,
+                   struct err *err)
+{
+    struct enlarged e = {width, height, out};
+    *out = (struct pictor_image){0};
+    if (!image_check(in, err))
+        return false;
+    if (!begin_upscaling(c))
+        return err_set(err, ERR_BUSY, "another picture is being enlarged");
+    cJSON *json = message("upscale");
+    cJSON_AddNumberToObject(json, "width", in->width);
+    cJSON_AddNumberToObject(json, "height", in->height);
+    cJSON_AddNumberToObject(json, "channels", in->channels);
+    cJSON_AddNumberToObject(json, "to_width", width);
+    cJSON_AddNumberToObject(json, "to_height", height);
+    if (*file->name) {
+        cJSON *item = cJSON_AddObjectToObject(json, "upscaler");
+        cJSON_AddStringToObject(item, "name", file->name);
+        cJSON_AddNumberToObject(item, "size", (double)file->size);
+        cJSON_AddNumberToObject(item, "mtime_ms", (double)file->mtime_ms);
+    }
+    const struct question q = {
+        .json = json,
+        .data = in->pixels,
+        .size = (size_t)in->width * (size_t)in->height * (size_t)in->channels,
+        .fd = *file->name ? file->fd : -1,
+        .gone = gone,
+    };
+    bool done = ask_question(c, &q, read_enlarged, &e, err);
+    end_upscaling(c);
+    return done;
+}
+
 /* ---- the keeper ---- */
 
 static bool start(struct codec *c, struct slot *s, struct err *err)
@@ -326,7 +433,10 @@ static bool start(struct codec *c, struct slot *s, struct err *err)
     if (!process_start(&s->process, WORKER_CODEC_WORD, limits, err))
         return false;
     cJSON *json = message("start");
-    cJSON_AddNumberToObject(json, "memory_limit", (double)c->max_pixels * 4 * BYTES_A_PIXEL);
+    cJSON_AddNumberToObject(json, "memory_limit",
+                            (double)c->max_pixels * 4 * BYTES_A_PIXEL + UPSCALE_BYTES);
+    cJSON_AddNumberToObject(json, "upscale_bytes", UPSCALE_BYTES);
+    cJSON_AddNumberToObject(json, "threads", c->threads);
     cJSON_AddNumberToObject(json, "unconfined", c->unconfined);
     bool ok = wire_write(s->process.fd, json, NULL, 0, START_MS, err) &&
               receive(&s->process, START_MS, &m, err);
@@ -396,7 +506,7 @@ static void *keep(void *arg)
     return NULL;
 }
 
-struct codec *codec_new(bool unconfined, size_t max_pixels, struct err *err)
+struct codec *codec_new(bool unconfined, size_t max_pixels, int threads, struct err *err)
 {
     struct codec *c = calloc(1, sizeof *c);
     pthread_condattr_t monotonic;
@@ -407,6 +517,7 @@ struct codec *codec_new(bool unconfined, size_t max_pixels, struct err *err)
     }
     c->unconfined = unconfined;
     c->max_pixels = max_pixels;
+    c->threads = threads;
     c->count = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? (size_t)CPU_COUNT(&cpus) : LEAST;
     c->count = c->count < LEAST ? LEAST : c->count > MOST ? MOST : c->count;
     for (size_t i = 0; i < c->count; i++)

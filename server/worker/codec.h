@@ -11,6 +11,7 @@
 #ifndef PICTOR_SERVER_CODEC_H
 #define PICTOR_SERVER_CODEC_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -18,10 +19,12 @@
 #include "engine/io/image.h"
 
 struct codec;
+struct upscaler_file;
 
 /* Where the kernel has no seccomp they start only if `unconfined`. `max_pixels` of any picture, for
- * the memory that they may use. Returns at once; the processes start behind it. Returns owned. */
-struct codec *codec_new(bool unconfined, size_t max_pixels, struct err *err);
+ * the memory that they may use. `threads` enlarge a picture, 0: one per available CPU. Returns at
+ * once; the processes start behind it. Returns owned. */
+struct codec *codec_new(bool unconfined, size_t max_pixels, int threads, struct err *err);
 void codec_free(struct codec *c); /* when nobody calls any more; NULL is fine */
 
 /* As image_probe, image_decode and image_texts_read, and owned as there. What killed its process is
@@ -37,6 +40,14 @@ bool codec_texts(struct codec *c, const void *data, size_t size, struct image_te
 bool codec_encode(struct codec *c, const struct pictor_image *image, enum image_format format,
                   int quality, const struct image_texts *texts, struct image_file *out,
                   struct err *err);
+
+/* `in` as RGB at another size, as pictor_upscale makes it with the network of `file`, or the one
+ * inside the binary if that has no name; it takes seconds to minutes. One at a time, so that there
+ * is always a process for other pictures: ERR_BUSY, at once, while there is another one. `gone`
+ * becomes true when nobody waits for it any more: ERR_CANCELLED. */
+bool codec_upscale(struct codec *c, const struct upscaler_file *file, const struct pictor_image *in,
+                   int width, int height, const atomic_bool *gone, struct pictor_image *out,
+                   struct err *err);
 
 /* For /metrics: how many were started; as many as there are when none ever died. */
 unsigned codec_starts(struct codec *c);

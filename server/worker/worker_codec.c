@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cjson/cJSON.h>
 
@@ -14,8 +15,10 @@
 #include "server/worker/wire.h"
 #include "server/worker/worker.h"
 #include "server/worker/worker_door.h"
+#include "server/worker/worker_upscaler.h"
 
 #define NUMBER_MAX (INT64_C(1) << 53)
+#define SILENCE 1.0                  /* seconds without a word while a picture is enlarged */
 #define TRIM_BYTES ((size_t)8 << 20) /* of a picture, after which memory is given back */
 
 /* What the server sends was bounded by it. */
@@ -136,6 +139,81 @@ static bool encode(const struct wire_message *m)
     return ok;
 }
 
+/* ---- enlarging ---- */
+
+/* The engine's threads and the network in the file that was wanted last. */
+struct enlarging {
+    struct pictor_engine *engine; /* NULL: it could not be made, `why` */
+    struct err why;
+    struct worker_upscaler file;
+    struct pictor_upscaler *shipped;
+    struct wire_reader *reader;
+    double spoke; /* seconds */
+};
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Every second or so the server says whether to go on. */
+static bool go_on(void *ctx, double share)
+{
+    struct enlarging *e = ctx;
+    struct wire_message m;
+    struct err err;
+    if (seconds() - e->spoke < SILENCE)
+        return true;
+    e->spoke = seconds();
+    if (!answer(message("progress"), NULL, 0) || wire_read(e->reader, &m, &err) != WIRE_MESSAGE)
+        _exit(0); /* the server is gone */
+    bool on = strcmp(wire_type(&m), "on") == 0;
+    wire_message_free(&m);
+    return on;
+}
+
+static struct pictor_upscaler *network_of(struct enlarging *e, const struct wire_message *m,
+                                          struct err *err)
+{
+    static const struct pictor_files none = {.count = 0};
+    struct pictor_upscaler *file;
+    if (!e->engine) {
+        err_copy(err, &e->why);
+        return NULL;
+    }
+    if (!worker_upscaler_get(&e->file, e->engine, m, 0, &file, err))
+        return NULL;
+    if (!file && !e->shipped)
+        e->shipped = pictor_upscaler_open_files(e->engine, &none, err);
+    return file ? file : e->shipped;
+}
+
+static bool upscale(struct enlarging *e, const struct wire_message *m)
+{
+    struct pictor_image in = {
+        .width = (int)wire_integer(m, "width", 1, IMAGE_SIDE_MAX, 0),
+        .height = (int)wire_integer(m, "height", 1, IMAGE_SIDE_MAX, 0),
+        .channels = (int)wire_integer(m, "channels", 1, 4, 0),
+        .pixels = m->binary,
+    };
+    int width = (int)wire_integer(m, "to_width", 1, IMAGE_SIDE_MAX, 0);
+    int height = (int)wire_integer(m, "to_height", 1, IMAGE_SIDE_MAX, 0);
+    struct pictor_image out = {0};
+    struct err err = {0};
+    bool ok = m->binary_size == (size_t)in.width * (size_t)in.height * (size_t)in.channels ||
+              err_set(&err, ERR_INTERNAL, "pixels of another size");
+    struct pictor_upscaler *network = ok ? network_of(e, m, &err) : NULL;
+    e->spoke = seconds();
+    ok = network && pictor_upscale(network, &in, width, height, go_on, e, &out, &err);
+    ok = ok ? answer(message("done"), out.pixels, (size_t)out.width * (size_t)out.height * 3)
+            : answer_error(&err);
+    pictor_image_free(&out);
+    malloc_trim(0);
+    return ok;
+}
+
 void worker_codec_warm_up(void)
 {
     uint8_t grey[8 * 8 * 3] = {0};
@@ -151,17 +229,21 @@ void worker_codec_warm_up(void)
     }
 }
 
-static bool start(struct wire_reader *reader, struct err *err)
+static bool start(struct wire_reader *reader, struct enlarging *e, struct err *err)
 {
     struct wire_message m;
     if (wire_read(reader, &m, err) != WIRE_MESSAGE || strcmp(wire_type(&m), "start") != 0)
         return err_set(err, ERR_IO, "the server did not say how to start");
     size_t memory_limit = (size_t)wire_integer(&m, "memory_limit", 0, NUMBER_MAX, 0);
     bool unconfined = wire_integer(&m, "unconfined", 0, 1, 0) == 1;
+    const struct pictor_engine_options options = {
+        .threads = (int)wire_integer(&m, "threads", 0, 1024, 1),
+        .memory_limit = (size_t)wire_integer(&m, "upscale_bytes", 0, NUMBER_MAX, 0)};
     wire_message_free(&m);
     tzset();
     worker_codec_warm_up();
     sandbox_enter(memory_limit);
+    e->engine = pictor_engine_new(&options, &e->why); /* no thread can be made later */
     if (sandbox_close(err))
         return true;
     if (unconfined)
@@ -174,19 +256,22 @@ int worker_codec_main(void)
     struct wire_reader reader;
     struct wire_message m;
     struct err err = {0};
+    struct enlarging enlarging = {.reader = &reader};
     wire_reader_init(&reader, WORKER_FD, limits);
-    if (!start(&reader, &err)) {
+    reader.takes_fds = true;
+    if (!start(&reader, &enlarging, &err)) {
         answer_error(&err);
         return 1;
     }
     bool ok = answer(message("ready"), NULL, 0);
     while (ok && wire_read(&reader, &m, &err) == WIRE_MESSAGE) {
         const char *type = wire_type(&m);
-        ok = strcmp(type, "probe") == 0    ? probe(&m)
-             : strcmp(type, "decode") == 0 ? decode(&m)
-             : strcmp(type, "texts") == 0  ? texts(&m)
-             : strcmp(type, "encode") == 0 ? encode(&m)
-                                           : false;
+        ok = strcmp(type, "probe") == 0     ? probe(&m)
+             : strcmp(type, "decode") == 0  ? decode(&m)
+             : strcmp(type, "texts") == 0   ? texts(&m)
+             : strcmp(type, "encode") == 0  ? encode(&m)
+             : strcmp(type, "upscale") == 0 ? upscale(&enlarging, &m)
+                                            : false;
         wire_message_free(&m);
     }
     return 0;

@@ -3,17 +3,23 @@
  *
  * From the server:
  *
- *     start      first of all: memory_limit, unconfined (1: goes on without seccomp)
+ *     start      first of all: memory_limit, unconfined (1: goes on without seccomp), threads,
+ *                upscale_bytes
  *     probe      binary: a picture's file
  *     decode     max_pixels; binary: a picture's file
  *     texts      binary: a picture's file
  *     encode     format, quality, width, height, channels, texts [{key, value}]; binary: pixels
+ *     upscale    width, height, channels, to_width, to_height; of a network in a file: upscaler
+ * {name, size, mtime_ms}, with its descriptor; binary: pixels on, stop   the answer to each
+ * progress: whether to go on
  *
  * To the server, one answer to each:
  *
  *     ready      to start
  *     done       probe: format, width, height. decode: width, height, channels; binary: pixels.
- *                texts: binary: key, 0, value, 0 ... encode: binary: a picture's file
+ *                texts: binary: key, 0, value, 0 ... encode: binary: a picture's file. upscale:
+ *                binary: RGB
+ *     progress   now and then while a picture is enlarged
  *     error      code, message */
 #ifndef PICTOR_SERVER_WORKER_CODEC_H
 #define PICTOR_SERVER_WORKER_CODEC_H

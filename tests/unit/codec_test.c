@@ -58,7 +58,7 @@ static int start(void **state)
     struct err err;
     for (size_t i = 0; i < sizeof pixels; i++)
         pixels[i] = (uint8_t)(i / 3);
-    codec = codec_new(true, PIXELS, &err);
+    codec = codec_new(true, PIXELS, 1, &err);
     return codec ? 0 : -1;
 }
 

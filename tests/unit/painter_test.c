@@ -189,7 +189,7 @@ static int setup(void **state)
     parts.events = events_new(&err);
     parts.queue = queue_new(store, parts.events, settings, &err);
     parts.registry = registry_new(settings, NULL, &err);
-    parts.codec = codec_new(true, 1 << 20, &err);
+    parts.codec = codec_new(true, 1 << 20, 1, &err);
     painter = painter_new(&parts, &patience, &err);
     if (!painter)
         fail_msg("%s", err.msg);

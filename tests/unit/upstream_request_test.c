@@ -201,7 +201,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(addresses),
     };
     struct err err;
-    codec = codec_new(true, 1 << 20, &err);
+    codec = codec_new(true, 1 << 20, 1, &err);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     codec_free(codec);
     return failed;

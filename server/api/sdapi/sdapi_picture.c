@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include <cjson/cJSON.h>
 
@@ -20,7 +21,10 @@
 #include "server/base/settings.h"
 #include "server/http/http.h"
 #include "server/job/infotext.h"
+#include "server/job/files.h"
 #include "server/job/intake.h"
+#include "server/job/registry.h"
+#include "server/job/upscalers.h"
 #include "server/worker/codec.h"
 
 static void picture_fault(struct http_request *req, const struct err *err)
@@ -128,6 +132,7 @@ done:
 /* ---- extras ---- */
 
 #define BATCH_MAX 16
+#define AGAIN_MS 50
 
 struct extras {
     int resize_mode, width, height;
@@ -171,21 +176,36 @@ static const struct json_field extras_fields[] = {
     {.name = "imageList", AT(list), .type = JSON_FIELD_RAW},
 };
 
-enum upscaler { UPSCALER_NONE, UPSCALER_LANCZOS, UPSCALER_NEAREST };
+/* How a picture is enlarged. */
+struct way {
+    char name[UPSCALERS_NAME]; /* "": not at all */
+    bool network;              /* else by the filter */
+    enum image_filter filter;
+};
 
-static bool upscaler_of(struct http_request *req, const char *name, enum upscaler *out)
+/* What the engine enlarges pictures by, latents not among them, or a file's name. */
+static bool upscaler_of(struct http_request *req, const char *name, struct way *out)
 {
-    static const char *const names[] = {"None", "Lanczos", "Nearest"};
-    for (int i = 0; i < 3; i++) {
-        if (strcasecmp(name, names[i]) == 0) {
-            *out = (enum upscaler)i;
-            return true;
-        }
+    struct files *files = registry_files(http_app(req)->registry, FOLDERS_UPSCALER);
+    const char *known = upscalers_canonical(name);
+    struct err err;
+    *out = (struct way){.filter = IMAGE_LANCZOS};
+    if (strcasecmp(name, "None") == 0)
+        return true;
+    bool found =
+        known ? strncmp(known, "Latent", 6) != 0
+              : *name && strlen(name) < sizeof out->name && upscalers_check(files, name, &err);
+    if (!found) {
+        char message[256];
+        snprintf(message, sizeof message, "could not find upscaler named %.100s", name);
+        sdapi_reply_crash(req, "AssertionError", message);
+        return false;
     }
-    char message[256];
-    snprintf(message, sizeof message, "could not find upscaler named %.100s", name);
-    sdapi_reply_crash(req, "AssertionError", message);
-    return false;
+    snprintf(out->name, sizeof out->name, "%s", known ? known : name);
+    out->network = !known || strcmp(known, PICTOR_UPSCALER) == 0;
+    if (known && strcmp(known, "Nearest") == 0)
+        out->filter = IMAGE_NEAREST;
+    return true;
 }
 
 /* Replies and returns false when the request is not one that can be done. */
@@ -227,11 +247,39 @@ static void target_size(const struct extras *x, const struct pictor_image *image
     *height = by_width ? ceil(h * x->width / w) : x->height;
 }
 
-static bool upscale(const struct pictor_image *in, enum upscaler upscaler, int width, int height,
-                    struct pictor_image *out, struct err *err)
+/* What is to be done, without the request: it may be gone when it is. */
+struct upscaling {
+    const struct settings *settings;
+    struct codec *codec;
+    struct files *files;
+    struct extras x; /* its texts are gone, too */
+    struct way first, second;
+    bool batch;
+    struct {
+        void *data;
+        size_t size;
+    } pictures[BATCH_MAX];
+    int count, done;
+    struct pyjson infotext;
+    cJSON *images; /* results, base64 */
+    bool unreadable;
+    bool again; /* another picture is being enlarged: this one is tried again */
+    struct err err;
+    const atomic_bool *gone;
+};
+
+static bool upscale(struct upscaling *t, const struct way *way, const struct pictor_image *in,
+                    int width, int height, struct pictor_image *out, struct err *err)
 {
-    return image_resize(in, width, height,
-                        upscaler == UPSCALER_NEAREST ? IMAGE_NEAREST : IMAGE_LANCZOS, out, err);
+    struct upscaler_file file;
+    if (!way->network)
+        return image_resize(in, width, height, way->filter, out, err);
+    if (!upscalers_open(t->files, way->name, &file, err))
+        return false;
+    bool done = codec_upscale(t->codec, &file, in, width, height, t->gone, out, err);
+    upscalers_close(&file);
+    t->again = !done && err->code == ERR_BUSY;
+    return done;
 }
 
 /* a = a * (1 - share) + b * share; both have one size. */
@@ -258,10 +306,12 @@ static bool crop(const struct pictor_image *in, int width, int height, struct pi
 }
 
 /* Replaces `image` by what the request makes of it. */
-static bool resize(const struct extras *x, const struct settings *settings, enum upscaler first,
-                   enum upscaler second, struct pictor_image *image, struct err *err)
+static bool resize(struct upscaling *t, struct pictor_image *image, struct err *err)
 {
+    const struct extras *x = &t->x;
+    const struct settings *settings = t->settings;
     struct pictor_image a = {0}, b = {0};
+    bool both = *t->second.name && x->visibility_2 > 0;
     double width, height;
     target_size(x, image, &width, &height);
     if (width < 1 || height < 1 || width > settings->max_side || height > settings->max_side ||
@@ -269,10 +319,17 @@ static bool resize(const struct extras *x, const struct settings *settings, enum
         return err_set(err, ERR_TOO_LARGE,
                        "the result must be at most %d pixels and %d on a side, got %.0fx%.0f",
                        settings->max_pixels, settings->max_side, width, height);
-    if (!upscale(image, first, (int)width, (int)height, &a, err))
+    if (t->first.network || (both && t->second.network)) { /* networks make RGB of everything */
+        if (!image_convert(image, 3, &b, err))
+            goto fail;
+        pictor_image_free(image);
+        *image = b;
+        b = (struct pictor_image){0};
+    }
+    if (!upscale(t, &t->first, image, (int)width, (int)height, &a, err))
         goto fail;
-    if (second != UPSCALER_NONE && x->visibility_2 > 0) {
-        if (!upscale(image, second, (int)width, (int)height, &b, err))
+    if (both) {
+        if (!upscale(t, &t->second, image, (int)width, (int)height, &b, err))
             goto fail;
         blend(&a, &b, x->visibility_2);
         pictor_image_free(&b);
@@ -291,41 +348,21 @@ fail:
     return false;
 }
 
-static void extras_infotext(const struct extras *x, enum upscaler first, enum upscaler second,
-                            struct pyjson *out)
+static void extras_infotext(const struct extras *x, const struct way *first,
+                            const struct way *second, struct pyjson *out)
 {
     char scale[PYJSON_FLOAT_SIZE];
     pyjson_puts(out, "");
-    if (first == UPSCALER_NONE)
+    if (!*first->name)
         return;
     if (x->resize_mode == 0)
         pyjson_printf(out, "Postprocess upscale by: %s", pyjson_float(scale, x->scale));
     else
         pyjson_printf(out, "Postprocess upscale to: %dx%d", x->width, x->height);
-    pyjson_printf(out, ", Postprocess upscaler: %s",
-                  first == UPSCALER_LANCZOS ? "Lanczos" : "Nearest");
-    if (second != UPSCALER_NONE && x->visibility_2 > 0)
-        pyjson_printf(out, ", Postprocess upscaler 2: %s",
-                      second == UPSCALER_LANCZOS ? "Lanczos" : "Nearest");
+    pyjson_printf(out, ", Postprocess upscaler: %s", first->name);
+    if (*second->name && x->visibility_2 > 0)
+        pyjson_printf(out, ", Postprocess upscaler 2: %s", second->name);
 }
-
-/* What is to be done, without the request: it may be gone when it is. */
-struct upscaling {
-    const struct settings *settings;
-    struct codec *codec;
-    struct extras x; /* its texts are gone, too */
-    enum upscaler first, second;
-    bool batch;
-    struct {
-        void *data;
-        size_t size;
-    } pictures[BATCH_MAX];
-    int count, done;
-    struct pyjson infotext;
-    cJSON *images; /* results, base64 */
-    bool unreadable;
-    struct err err;
-};
 
 static void task_free(void *ctx)
 {
@@ -349,7 +386,7 @@ static cJSON *postprocess(struct upscaling *t, const void *data, size_t size)
         t->unreadable = err->code != ERR_INTERNAL && err->code != ERR_BUSY;
         goto done;
     }
-    if (t->first != UPSCALER_NONE && !resize(&t->x, t->settings, t->first, t->second, &image, err))
+    if (*t->first.name && !resize(t, &image, err))
         goto done;
     struct image_text items[2];
     struct image_texts texts = {items, 0};
@@ -375,7 +412,13 @@ done:
 static bool postprocess_next(void *ctx, const atomic_bool *gone)
 {
     struct upscaling *t = ctx;
+    t->gone = gone;
+    t->again = false;
     cJSON *json = postprocess(t, t->pictures[t->done].data, t->pictures[t->done].size);
+    if (!json && t->again && !atomic_load(gone)) {
+        nanosleep(&(const struct timespec){.tv_nsec = AGAIN_MS * 1000000}, NULL);
+        return true;
+    }
     t->done++;
     return cJSON_AddItemToArray(t->images, json) && t->done < t->count;
 }
@@ -460,9 +503,10 @@ static void extras(struct http_request *req, bool batch)
     cJSON_Delete(body);
     t->settings = http_app(req)->settings;
     t->codec = http_app(req)->codec;
+    t->files = registry_files(http_app(req)->registry, FOLDERS_UPSCALER);
     t->batch = batch;
     t->images = cJSON_CreateArray();
-    extras_infotext(&t->x, t->first, t->second, &t->infotext);
+    extras_infotext(&t->x, &t->first, &t->second, &t->infotext);
     if (count == 0) {
         reply_extras(req, t);
         task_free(t);
