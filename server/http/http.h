@@ -172,11 +172,14 @@ struct http_stream *http_stream_start(struct http_request *req, enum http_stream
 /* Any thread, also from an events callback: `produce` will run soon. */
 void http_stream_wake(struct http_stream *stream);
 
-/* Queues one event (`event` may be NULL; `json` is taken), or bytes as they are. Any thread. False
- * when the client has let more than 64 MiB pile up (the stream is then ended) or memory is short.
- */
+/* Queues one event (`event` may be NULL; `json` is taken; of HTTP_STREAM_JSON the text alone), or
+ * bytes as they are. Any thread. False when the client has let more than 64 MiB pile up (the stream
+ * is then ended) or memory is short. */
 bool http_stream_write(struct http_stream *stream, const char *data, size_t size);
 bool http_stream_json(struct http_stream *stream, const char *event, struct cJSON *json);
+/* As http_reply_base64, for the next http_stream_json, which must be the last thing that a call of
+ * the producer sends. In a producer only. */
+struct cJSON *http_stream_base64(struct http_stream *stream, char *path, size_t size);
 
 /* ---- figures ---- */
 

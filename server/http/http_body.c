@@ -34,12 +34,12 @@ struct piece {
     size_t size; /* of the answer */
 };
 
-struct body {
+struct http_body {
     char *text;
     struct piece *pieces;
     size_t count, at;
-    uint64_t begin; /* of pieces[at] in the answer */
-    int fd;         /* of pieces[at]; -1: not open */
+    size_t offset; /* in pieces[at]: what was read */
+    int fd;        /* of pieces[at]; -1: not open */
 };
 
 void http_reply_file(struct http_request *req, int status, const char *mime, int fd, size_t size)
@@ -80,16 +80,17 @@ void http_body_forget(struct http_request *req)
 
 /* ---- reading ---- */
 
-static void close_file(struct body *b)
+static void close_file(struct http_body *b)
 {
     if (b->fd >= 0)
         close(b->fd);
     b->fd = -1;
 }
 
-static void body_free(void *cls)
+void http_body_free(struct http_body *b)
 {
-    struct body *b = cls;
+    if (!b)
+        return;
     close_file(b);
     for (size_t i = 0; i < b->count; i++)
         free(b->pieces[i].path);
@@ -98,7 +99,7 @@ static void body_free(void *cls)
     free(b);
 }
 
-static bool read_at(struct body *b, const struct piece *p, void *out, size_t size, size_t at)
+static bool read_at(struct http_body *b, const struct piece *p, void *out, size_t size, size_t at)
 {
     if (b->fd < 0)
         b->fd = open(p->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -116,7 +117,7 @@ static bool read_at(struct body *b, const struct piece *p, void *out, size_t siz
 }
 
 /* Up to `max` of the file's characters from the one at `offset` on; 0: it cannot be read. */
-static size_t read_base64(struct body *b, const struct piece *p, size_t offset, char *out,
+static size_t read_base64(struct http_body *b, const struct piece *p, size_t offset, char *out,
                           size_t max)
 {
     unsigned char raw[BLOCK / 4 * 3];
@@ -136,26 +137,40 @@ static size_t read_base64(struct body *b, const struct piece *p, size_t offset, 
     return n;
 }
 
-static ssize_t read_body(void *cls, uint64_t pos, char *out, size_t max)
+ssize_t http_body_read(struct http_body *b, char *out, size_t max)
 {
-    struct body *b = cls;
-    while (pos - b->begin >= b->pieces[b->at].size) {
-        b->begin += b->pieces[b->at].size;
+    while (b->at < b->count && b->offset == b->pieces[b->at].size) {
         close_file(b);
-        if (++b->at == b->count)
-            return MHD_CONTENT_READER_END_OF_STREAM;
+        b->offset = 0;
+        b->at++;
     }
+    if (b->at == b->count)
+        return 0;
     const struct piece *p = &b->pieces[b->at];
-    size_t offset = (size_t)(pos - b->begin), left = p->size - offset;
-    size_t n = left < max ? left : max;
+    size_t left = p->size - b->offset, n = left < max ? left : max;
     if (p->text)
-        memcpy(out, p->text + offset, n);
+        memcpy(out, p->text + b->offset, n);
     else
-        n = read_base64(b, p, offset, out, n);
+        n = read_base64(b, p, b->offset, out, n);
+    b->offset += n;
     if (n > 0)
         return (ssize_t)n;
     log_event(LOG_WARN, "answer_cut", "reason=\"a picture went away while it was sent\"");
-    return MHD_CONTENT_READER_END_WITH_ERROR;
+    return -1;
+}
+
+/* What libmicrohttpd calls, one read after the other. */
+static ssize_t read_body(void *cls, uint64_t pos, char *out, size_t max)
+{
+    ssize_t n = http_body_read(cls, out, max);
+    return n > 0    ? n
+           : n == 0 ? MHD_CONTENT_READER_END_OF_STREAM
+                    : MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
+static void free_body(void *cls)
+{
+    http_body_free(cls);
 }
 
 /* ---- making ---- */
@@ -169,7 +184,7 @@ static size_t count_files(const struct http_request *req)
 }
 
 /* Cuts b->text at the marks. False when one is missing. */
-static bool cut(struct http_request *req, struct body *b)
+static bool cut(struct http_request *req, struct http_body *b)
 {
     const char *at = b->text;
     for (struct http_file *f = req->files; f; f = f->next) {
@@ -186,27 +201,39 @@ static bool cut(struct http_request *req, struct body *b)
     return true;
 }
 
-void http_body_reply(struct http_request *req, int status, const char *mime, char *text)
+struct http_body *http_body_new(struct http_request *req, char *text)
 {
-    bool room = http_reply_hold(req, strlen(text));
-    struct body *b = room ? calloc(1, sizeof *b) : NULL;
-    struct MHD_Response *response = NULL;
-    size_t size = 0;
+    struct http_body *b = calloc(1, sizeof *b);
     if (!b) {
         cJSON_free(text);
-        if (!room)
-            http_reply_full(req);
-        return;
+        return NULL;
     }
     b->text = text;
     b->fd = -1;
     b->pieces = calloc(2 * count_files(req) + 1, sizeof *b->pieces);
-    if (b->pieces && cut(req, b)) {
-        for (size_t i = 0; i < b->count; i++)
-            size += b->pieces[i].size;
-        response = MHD_create_response_from_callback(size, BLOCK, read_body, b, body_free);
+    bool ok = b->pieces && cut(req, b);
+    http_body_forget(req);
+    if (ok)
+        return b;
+    http_body_free(b);
+    return NULL;
+}
+
+void http_body_reply(struct http_request *req, int status, const char *mime, char *text)
+{
+    if (!http_reply_hold(req, strlen(text))) {
+        cJSON_free(text);
+        http_reply_full(req);
+        return;
     }
+    struct http_body *b = http_body_new(req, text);
+    struct MHD_Response *response = NULL;
+    size_t size = 0;
+    for (size_t i = 0; b && i < b->count; i++)
+        size += b->pieces[i].size;
+    if (b)
+        response = MHD_create_response_from_callback(size, BLOCK, read_body, b, free_body);
     if (!response)
-        body_free(b);
+        http_body_free(b);
     http_reply_set(req, status, response, mime, size);
 }

@@ -198,7 +198,14 @@ void http_reply_full(struct http_request *req);
 
 /* ---- http_body.c ---- */
 
-/* Replies with `text` (cJSON's, taken), the files of http_reply_base64 in their places. */
+/* `text` (cJSON's, taken) with the files of http_reply_base64, which are then forgotten, in their
+ * places; returned owned. NULL only without memory. */
+struct http_body *http_body_new(struct http_request *req, char *text);
+/* Up to `max` bytes of what comes next; 0: that was all; -1: a file cannot be read. */
+ssize_t http_body_read(struct http_body *b, char *out, size_t max);
+void http_body_free(struct http_body *b); /* NULL is fine */
+
+/* Replies with what http_body_new makes of `text`. */
 void http_body_reply(struct http_request *req, int status, const char *mime, char *text);
 void http_body_forget(struct http_request *req);
 

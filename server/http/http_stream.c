@@ -1,11 +1,13 @@
 /* http_stream.c: answers that grow while the job runs.
  *
  * libmicrohttpd asks for more (read_stream) whenever the socket takes more: first from the buffer,
- * then, if the stream was woken, from its producer; when neither has anything the connection is
- * suspended. */
+ * then from a body with pictures, then, if the stream was woken, from its producer; when none of
+ * them has anything the connection is suspended. */
 #include "server/http/http_private.h"
 
+#include <assert.h>
 #include <cjson/cJSON.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +27,7 @@ struct http_stream {
     /* under req->lock */
     char *buffer;
     size_t at, size, capacity;
+    struct http_body *body; /* comes after the buffer; NULL: none */
     int64_t sent_ms, looked_ms;
     bool woken; /* the producer may have something */
     bool ended;
@@ -68,24 +71,45 @@ bool http_stream_write(struct http_stream *s, const char *data, size_t size)
     return ok;
 }
 
-static bool send_event(struct http_stream *s, const char *event, const char *data)
+/* What goes over the wire; malloc'd. */
+static char *wire_text(const struct http_stream *s, const char *event, const char *text)
 {
+    char *out;
+    int n = s->kind == HTTP_STREAM_JSON ? asprintf(&out, "%s", text)
+            : event ? asprintf(&out, "event: %s\ndata: %s\n\n", event, text)
+                    : asprintf(&out, "data: %s\n\n", text);
+    return n < 0 ? NULL : out;
+}
+
+/* Takes `text`. Only a producer has files, and it runs when the last body is gone. */
+static bool send_body(struct http_stream *s, char *text)
+{
+    assert(!s->body);
+    struct http_body *body = http_body_new(s->req, text);
     pthread_mutex_lock(&s->req->lock);
-    bool ok = (!event || (append(s, "event: ", 7) && append(s, event, strlen(event)) &&
-                          append(s, "\n", 1))) &&
-              append(s, "data: ", 6) && append(s, data, strlen(data)) && append(s, "\n\n", 2);
+    s->body = body;
+    s->ended = s->ended || !body;
     pthread_mutex_unlock(&s->req->lock);
     http_wait_wake(s->req);
-    return ok;
+    return body;
 }
 
 bool http_stream_json(struct http_stream *s, const char *event, struct cJSON *json)
 {
-    char *text = json ? json_text_print(json) : NULL;
-    bool ok = text && send_event(s, event, text);
-    cJSON_free(text);
+    char *printed = json ? json_text_print(json) : NULL;
+    char *text = printed ? wire_text(s, event, printed) : NULL;
+    cJSON_free(printed);
     cJSON_Delete(json);
+    if (text && s->req->files)
+        return send_body(s, text);
+    bool ok = text && http_stream_write(s, text, strlen(text));
+    free(text);
     return ok;
+}
+
+struct cJSON *http_stream_base64(struct http_stream *s, char *path, size_t size)
+{
+    return http_reply_base64(s->req, path, size);
 }
 
 void http_stream_wake(struct http_stream *s)
@@ -119,14 +143,36 @@ static size_t take(struct http_stream *s, char *out, size_t max)
     return n;
 }
 
+/* Takes what the body has; 0: nothing, or what is buffered goes first; -1: a picture cannot be
+ * read. Nobody else writes while there is a body, so the disk is read without the lock. */
+static ssize_t take_body(struct http_stream *s, char *out, size_t max)
+{
+    if (!s->body || s->size > 0)
+        return 0;
+    ssize_t n = http_body_read(s->body, out, max);
+    if (n > 0) {
+        s->req->sent += (size_t)n;
+        return n;
+    }
+    pthread_mutex_lock(&s->req->lock);
+    http_body_free(s->body);
+    s->body = NULL;
+    s->sent_ms = now_ms();
+    pthread_mutex_unlock(&s->req->lock);
+    return n;
+}
+
 /* libmicrohttpd asks for more of the body. */
 static ssize_t read_stream(void *cls, uint64_t pos, char *out, size_t max)
 {
     struct http_stream *s = cls;
     struct http_request *req = s->req;
-    do {
+    for (;;) {
+        ssize_t n = take_body(s, out, max);
+        if (n != 0)
+            return n > 0 ? n : MHD_CONTENT_READER_END_WITH_ERROR;
         pthread_mutex_lock(&req->lock);
-        size_t n = take(s, out, max);
+        n = (ssize_t)take(s, out, max);
         /* While there is no room, s->woken stays for http_stream_tick. */
         bool ended = s->ended, gone = req->gone;
         bool look = s->woken && !http_client_full(req, HTTP_ANSWERS);
@@ -138,7 +184,7 @@ static ssize_t read_stream(void *cls, uint64_t pos, char *out, size_t max)
             s->looked_ms = now_ms();
         pthread_mutex_unlock(&req->lock);
         if (n > 0)
-            return (ssize_t)n;
+            return n;
         if (gone)
             return MHD_CONTENT_READER_END_WITH_ERROR;
         /* What came before the server stopped is still told. */
@@ -146,15 +192,14 @@ static ssize_t read_stream(void *cls, uint64_t pos, char *out, size_t max)
             return MHD_CONTENT_READER_END_OF_STREAM;
         if (!http_wait_allowed(req))
             return MHD_CONTENT_READER_END_OF_STREAM;
+        if (!look && http_wait_suspend(req))
+            return 0;
         if (look && !s->produce(s, s->ctx)) {
             pthread_mutex_lock(&req->lock);
             s->ended = true;
-            n = take(s, out, max);
             pthread_mutex_unlock(&req->lock);
-            return n > 0 ? (ssize_t)n : MHD_CONTENT_READER_END_OF_STREAM;
         }
-    } while (!http_wait_suspend(req));
-    return 0;
+    }
 }
 
 struct http_stream *http_stream_start(struct http_request *req, enum http_stream_kind kind,
@@ -209,6 +254,7 @@ void http_stream_free(struct http_stream *s)
     if (s->free_fn)
         s->free_fn(s->ctx);
     drop_buffer(s);
+    http_body_free(s->body);
     free(s);
 }
 
@@ -216,7 +262,7 @@ bool http_stream_tick(struct http_stream *s, int64_t now)
 {
     bool look = now - s->looked_ms >= HTTP_RECHECK_MS;
     s->woken = s->woken || look;
-    if (s->size > 0 || now - s->sent_ms < PING_MS)
+    if (s->size > 0 || s->body || now - s->sent_ms < PING_MS)
         return look;
     return s->kind == HTTP_STREAM_EVENTS ? append(s, ": ping\n\n", 8) : append(s, " ", 1);
 }

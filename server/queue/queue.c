@@ -357,28 +357,10 @@ bool queue_backlog(struct queue *q, struct job_backlog *out, size_t max, size_t 
 }
 
 bool queue_image(struct queue *q, const char *image_id, const char *key_id, struct job_image *image,
-                 void **data, size_t *size, struct err *err)
+                 struct err *err)
 {
-    struct job_image found;
-    char path[BLOBS_PATH_SIZE];
-    if (data)
-        *data = NULL;
-    if (image)
-        *image = (struct job_image){0};
-    if (!store_image_get(q->store, image_id, key_id, &found, err))
-        return false;
-    if (data && (!blobs_image_path(path, store_data(q->store), found.id, found.format, err) ||
-                 !blobs_read(path, found.bytes, data, err))) {
-        free(found.infotext);
-        return false;
-    }
-    if (data)
-        *size = found.bytes;
-    if (image)
-        *image = found;
-    else
-        free(found.infotext);
-    return true;
+    *image = (struct job_image){0};
+    return store_image_get(q->store, image_id, key_id, image, err);
 }
 
 static int open_image(struct queue *q, const struct job_image *image, char path[BLOBS_PATH_SIZE],

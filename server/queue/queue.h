@@ -152,10 +152,9 @@ bool queue_put_back(struct queue *q, const struct claim *claim, const char *reas
 
 /* ---- images ---- */
 
-/* Whole file of an image; *data malloc'd; `data` NULL: its row alone. `key_id` NULL: any. Fills
- * *image if not NULL (free image->infotext). */
+/* An image's row; free image->infotext. `key_id` NULL: any. */
 bool queue_image(struct queue *q, const char *image_id, const char *key_id, struct job_image *image,
-                 void **data, size_t *size, struct err *err);
+                 struct err *err);
 
 /* Of an image's row: a descriptor to read its file (-1: `err`), or the file's path (malloc'd),
  * after a look whether it is there. */

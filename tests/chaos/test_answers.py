@@ -130,6 +130,36 @@ def test_base64_is_made_as_it_is_read(cloud, path, of):
             assert image.tobytes() == Image.open(io.BytesIO(picture)).tobytes()
 
 
+@pytest.mark.parametrize("flags, more, side, count", [
+    # More in all than a stream may let pile up.
+    (["--early-headers"], {}, 2400, 4),
+    ([], {"stream": True}, 1200, 3),
+])
+def test_base64_of_streams_is_made_as_it_is_read(serve, tmp_path, flags, more, side, count):
+    stub = Stub()
+    picture = noise(side)
+    stub.script = [(200, {}, answer_of(*[picture] * count))]
+    config = tmp_path / "pictor.ini"
+    config.write_text(f"[upstream stub]\nbase_url = {stub.url}\nmodels = cloud\n")
+    server = serve(f"--config={config}", *flags)
+    body = {"prompt": "p", "model": "cloud", "n": count, **more}
+    first = requests.post(server.url + "/v1/images/generations", json=body, timeout=120)
+    assert first.status_code == 200, first.text[:500]
+    before = anonymous(server)
+    client = Slow(server, "POST", "/v1/images/generations", body)
+    assert client.status() == 200
+    until(lambda: [j["state"] for j in requests.get(
+        server.url + "/api/jobs", timeout=30).json()["jobs"]] == ["done"] * 2)
+    until(lambda: anonymous(server) - before < side * side)  # a quarter of one in base64
+    for text in (first.text, client.read()[1].decode()):
+        found = re.findall(r'"b64_json":"([^"]*)"', text)
+        assert len(found) == count
+        for b64 in found:
+            image = Image.open(io.BytesIO(base64.b64decode(b64, validate=True)))
+            assert image.tobytes() == Image.open(io.BytesIO(picture)).tobytes()
+    stub.close()
+
+
 def test_a_picture_that_goes_away_ends_its_answer(cloud):
     server, stub = cloud
     stub.script = [(200, {}, answer_of(noise(1200)))]

@@ -126,12 +126,10 @@ static void a_file_of_another_size(void **state)
     struct err err;
     char id[JOB_ID_SIZE], text[2000], path[BLOBS_PATH_SIZE];
     struct job_image image;
-    void *data;
-    size_t size;
     paint(f, id, &image);
     assert_ok(blobs_image_path(path, f->data, image.id, IMAGE_PNG, &err), err);
     write_file(path, "short");
-    assert_false(queue_image(f->queue, image.id, NULL, NULL, &data, &size, &err));
+    assert_int_equal(queue_image_open(f->queue, &image, &err), -1);
     assert_int_equal(err.code, ERR_IO);
     struct fsck_result r = check(f, false, 0, text, sizeof text);
     assert_int_equal(r.findings, 1);

@@ -210,17 +210,14 @@ static void a_job_is_done_only_with_all_its_pictures(void **state)
     assert_false(queue_cancel(f->queue, id, NULL, &err));
     assert_int_equal(err.code, ERR_INVALID);
 
-    void *data;
-    size_t size;
     struct job_image found;
-    assert_ok(queue_image(f->queue, image.id, "k", &found, &data, &size, &err), err);
-    assert_int_equal(size, 5);
-    assert_memory_equal(data, "first", 5);
+    assert_ok(queue_image(f->queue, image.id, "k", &found, &err), err);
+    assert_int_equal(found.bytes, 5);
+    assert_file_begins(f, &found, "first", 5);
     free(found.infotext);
-    free(data);
-    assert_false(queue_image(f->queue, image.id, "another", NULL, &data, &size, &err));
+    assert_false(queue_image(f->queue, image.id, "another", &found, &err));
     assert_int_equal(err.code, ERR_NOT_FOUND);
-    assert_false(queue_image(f->queue, "../../pictor.db", NULL, NULL, &data, &size, &err));
+    assert_false(queue_image(f->queue, "../../pictor.db", NULL, &found, &err));
     assert_int_equal(err.code, ERR_NOT_FOUND);
 }
 
@@ -532,9 +529,8 @@ static void deleting(void **state)
     assert_int_equal(access(input, F_OK), -1);
     assert_false(queue_get(f->queue, id, NULL, &job, &err));
     assert_int_equal(err.code, ERR_NOT_FOUND);
-    void *data;
-    size_t size;
-    assert_false(queue_image(f->queue, image.id, NULL, NULL, &data, &size, &err));
+    struct job_image found;
+    assert_false(queue_image(f->queue, image.id, NULL, &found, &err));
     assert_int_equal(err.code, ERR_NOT_FOUND);
 }
 
@@ -694,14 +690,10 @@ static void many_threads_do_each_job_once(void **state)
     assert_int_equal(atomic_load(&done_events), SUBMITTERS * JOBS);
     for (int i = 0; i < SUBMITTERS * JOBS; i++) {
         struct job job;
-        void *data;
-        size_t size;
         assert_ok(queue_get(c.f->queue, c.ids[i], NULL, &job, &err), err);
         assert_int_equal(job.state, JOB_DONE);
         assert_int_equal(job.image_count, 1);
-        assert_ok(queue_image(c.f->queue, job.images[0].id, NULL, NULL, &data, &size, &err), err);
-        assert_memory_equal(data, c.ids[i], 32); /* its own picture */
-        free(data);
+        assert_file_begins(c.f, &job.images[0], c.ids[i], 32); /* its own picture */
         job_free(&job);
     }
 }

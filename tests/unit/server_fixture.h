@@ -114,6 +114,19 @@ static inline enum job_state fixture_state(struct fixture *f, const char *id)
     return job.state;
 }
 
+static inline void assert_file_begins(struct fixture *f, const struct job_image *image,
+                                      const char *bytes, size_t count)
+{
+    struct err err;
+    char found[64];
+    int fd = queue_image_open(f->queue, image, &err);
+    assert_true(fd >= 0);
+    assert_true(count <= sizeof found);
+    assert_int_equal(read(fd, found, count), count);
+    assert_memory_equal(found, bytes, count);
+    close(fd);
+}
+
 static inline void fixture_store_image(struct fixture *f, const struct claim *claim, int index,
                                        const char *bytes, struct job_image *image)
 {

@@ -189,10 +189,10 @@ static void damaged_rows_are_not_believed(void **state)
     fixture_open(f);
     assert_false(queue_get(f->queue, broken, NULL, &job, &err));
     assert_int_equal(err.code, ERR_INTERNAL);
-    void *data;
-    size_t size, count;
+    struct job_image found;
+    size_t count;
     int64_t next;
-    assert_false(queue_image(f->queue, "../../../../etc/passwd", NULL, NULL, &data, &size, &err));
+    assert_false(queue_image(f->queue, "../../../../etc/passwd", NULL, &found, &err));
     assert_int_equal(err.code, ERR_INTERNAL);
     assert_false(queue_get(f->queue, painted, NULL, &job, &err));
     struct job_filter queued = {.state = JOB_QUEUED, .limit = 10};

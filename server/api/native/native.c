@@ -336,7 +336,7 @@ void native_image(struct http_request *req)
     snprintf(text, sizeof text, "\"%.40s\"", id);
     bool known = match && strstr(match, text);
     struct queue *queue = http_app(req)->queue;
-    bool found = queue_image(queue, id, http_visible_key(req), &image, NULL, NULL, &err) &&
+    bool found = queue_image(queue, id, http_visible_key(req), &image, &err) &&
                  (known || (fd = queue_image_open(queue, &image, &err)) >= 0);
     free(image.infotext);
     if (!found) {

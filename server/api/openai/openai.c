@@ -235,7 +235,7 @@ void openai_file(struct http_request *req)
     char id[JOB_ID_SIZE] = "";
     if (dot && dot - file == JOB_ID_SIZE - 1)
         memcpy(id, file, JOB_ID_SIZE - 1);
-    bool found = ids_valid(id) && queue_image(queue, id, NULL, &image, NULL, NULL, &err) &&
+    bool found = ids_valid(id) && queue_image(queue, id, NULL, &image, &err) &&
                  strcmp(dot + 1, image_formats[image.format]) == 0;
     int fd = found ? queue_image_open(queue, &image, &err) : -1;
     free(image.infotext);

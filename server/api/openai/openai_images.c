@@ -2,8 +2,8 @@
  *
  * What the answer needs of the request (struct waiting) is made before the job is submitted and
  * belongs to the connection. A streamed answer notes previews as they are published and turns them
- * into complete pictures on a server thread when the client takes more; finished pictures it reads
- * from the store one by one, so a slow client holds none of them in memory. */
+ * into complete pictures on a server thread when the client takes more; finished pictures are read
+ * from the disk as the client reads them. */
 #include "server/api/openai/openai_images.h"
 
 #include <cjson/cJSON.h>
@@ -20,7 +20,6 @@
 #include "server/api/app.h"
 #include "server/api/job_wait.h"
 #include "server/base/base64.h"
-#include "server/base/json_text.h"
 #include "server/base/settings.h"
 #include "server/http/http.h"
 #include "server/http/http_error.h"
@@ -141,36 +140,18 @@ static void add_description(cJSON *json, const struct waiting *w)
         cJSON_AddStringToObject(json, "safety_identifier", w->safety_identifier);
 }
 
-/* Now, in memory: for streams, which send one picture after the other. */
-static bool add_base64(cJSON *json, const void *data, size_t size)
-{
-    char *text = base64_encode(data, size);
-    bool ok = text && cJSON_AddStringToObject(json, "b64_json", text);
-    free(text);
-    return ok;
-}
-
-static bool add_picture(cJSON *json, const struct waiting *w, const struct job_image *image,
-                        struct err *err)
-{
-    void *data;
-    size_t size;
-    if (!queue_image(w->app->queue, image->id, NULL, NULL, &data, &size, err))
-        return false;
-    bool ok = add_base64(json, data, size);
-    free(data);
-    return ok || err_set(err, ERR_INTERNAL, "no memory for a picture");
-}
-
-/* Read from the disk when the client reads the answer to `req`. */
+/* Read from the disk when the client reads the answer to `req`, or the stream. */
 static bool add_file(cJSON *json, const struct waiting *w, const struct job_image *image,
-                     struct http_request *req, struct err *err)
+                     struct http_request *req, struct http_stream *stream, struct err *err)
 {
     char *path = queue_image_path(w->app->queue, image, err);
-    cJSON *item = path ? http_reply_base64(req, path, image->bytes) : NULL;
-    if (path && !item)
-        err_set(err, ERR_INTERNAL, "no memory for a picture");
-    return item && cJSON_AddItemToObject(json, "b64_json", item);
+    if (!path)
+        return false;
+    cJSON *item = stream ? http_stream_base64(stream, path, image->bytes)
+                         : http_reply_base64(req, path, image->bytes);
+    if (!item)
+        return err_set(err, ERR_INTERNAL, "no memory for a picture");
+    return cJSON_AddItemToObject(json, "b64_json", item);
 }
 
 static bool add_link(cJSON *json, const struct waiting *w, const struct job_image *image,
@@ -185,9 +166,9 @@ static bool add_link(cJSON *json, const struct waiting *w, const struct job_imag
     return true;
 }
 
-/* Owned; NULL: `err` says why. `req` NULL: the answer is written into a stream. */
+/* The answer to `req`, or what goes into a stream. Owned; NULL: `err` says why. */
 static cJSON *answer_json(const struct waiting *w, const struct job *job, struct http_request *req,
-                          struct err *err)
+                          struct http_stream *stream, struct err *err)
 {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddNumberToObject(json, "created", (double)(job->finished_ms / 1000));
@@ -197,8 +178,7 @@ static cJSON *answer_json(const struct waiting *w, const struct job *job, struct
         cJSON *item = cJSON_CreateObject();
         cJSON_AddItemToArray(data, item);
         if (!(w->url ? add_link(item, w, &job->images[i], err)
-              : req  ? add_file(item, w, &job->images[i], req, err)
-                     : add_picture(item, w, &job->images[i], err))) {
+                     : add_file(item, w, &job->images[i], req, stream, err))) {
             cJSON_Delete(json);
             return NULL;
         }
@@ -273,7 +253,7 @@ static void reply_final(struct http_request *req, const struct job *job, void *c
         openai_reply_fault(req, &f);
         return;
     }
-    cJSON *json = answer_json(w, job, req, &err);
+    cJSON *json = answer_json(w, job, req, NULL, &err);
     if (!json) {
         http_reply_error(req, &err, NULL);
         return;
@@ -366,7 +346,10 @@ static bool send_partial(struct http_stream *stream, struct waiting *w, const st
     if (w->partials >= w->partial_images || !encode_partial(w, &job->params, preview, &file))
         return true;
     cJSON *json = event_json(w, event, job);
-    add_base64(json, file.data, file.size);
+    char *text = base64_encode(file.data, file.size);
+    if (text)
+        cJSON_AddStringToObject(json, "b64_json", text);
+    free(text);
     image_file_free(&file);
     cJSON_AddNumberToObject(json, "partial_image_index", w->partials++);
     return http_stream_json(stream, event, json);
@@ -406,7 +389,7 @@ static bool send_completed(struct http_stream *stream, struct waiting *w, const 
     struct openai_fault f;
     struct err err;
     cJSON *json = event_json(w, event, job);
-    if (!add_picture(json, w, image, &err)) {
+    if (!add_file(json, w, image, NULL, stream, &err)) {
         cJSON_Delete(json);
         openai_fault_own(&f, &err);
         send_fault(stream, &f);
@@ -492,7 +475,7 @@ static bool produce_json(struct http_stream *stream, void *ctx)
     if (found > 0) {
         bool done = job.state == JOB_DONE;
         if (done)
-            json = answer_json(w, &job, NULL, &err);
+            json = answer_json(w, &job, NULL, stream, &err);
         else if (w->finished)
             fault_of_job(&job, &f);
         job_free(&job);
@@ -505,11 +488,7 @@ static bool produce_json(struct http_stream *stream, void *ctx)
         openai_fault_own(&f, &err);
     if (!json)
         json = openai_fault_json(&f);
-    char *text = json_text_print(json);
-    if (text)
-        http_stream_write(stream, text, strlen(text));
-    cJSON_free(text);
-    cJSON_Delete(json);
+    http_stream_json(stream, NULL, json);
     return false;
 }
 
