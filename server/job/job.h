@@ -107,6 +107,7 @@ struct job {
     char key_id[JOB_ID_SIZE]; /* whose it is; "" without keys */
     enum job_state state;
     int priority;
+    bool waited; /* of a new job: a client's open request is all that wants it */
     int attempts;
     int64_t created_ms, started_ms, finished_ms; /* Unix milliseconds, 0: not yet */
     struct job_params params;

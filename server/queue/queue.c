@@ -46,6 +46,8 @@ struct queue *queue_new(struct store *store, struct events *events, const struct
     pthread_cond_init(&q->well, &monotonic);
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&q->lock, NULL);
+    pthread_mutex_init(&q->files, NULL);
+    q->started = time(NULL);
     pthread_mutex_lock(&q->lock);
     bool done = queue_take_over(q, err) && blobs_reserve(store_data(store), err);
     if (!done && err_is_passing(err->code)) {
@@ -60,6 +62,7 @@ struct queue *queue_new(struct store *store, struct events *events, const struct
     pthread_cond_destroy(&q->end);
     pthread_cond_destroy(&q->well);
     pthread_mutex_destroy(&q->lock);
+    pthread_mutex_destroy(&q->files);
     queue_line_free(q->line);
     free(q);
     return NULL;
@@ -77,6 +80,7 @@ void queue_free(struct queue *q)
     pthread_cond_destroy(&q->end);
     pthread_cond_destroy(&q->well);
     pthread_mutex_destroy(&q->lock);
+    pthread_mutex_destroy(&q->files);
     queue_line_free(q->line);
     free(q->abandoned);
     free(q);
@@ -168,11 +172,14 @@ static void remove_inputs(struct queue *q, const char *job_id)
             blobs_remove(path);
 }
 
-bool queue_submit(struct queue *q, const char *key_id, int priority,
+bool queue_submit(struct queue *q, const char *key_id, int priority, bool waited,
                   const struct job_params *params, const struct job_input *inputs,
                   size_t input_count, char id[JOB_ID_SIZE], struct err *err)
 {
-    struct job job = {.priority = priority, .created_ms = now_unix_ms(), .params = *params};
+    struct job job = {.priority = priority,
+                      .waited = waited,
+                      .created_ms = now_unix_ms(),
+                      .params = *params};
     char path[BLOBS_PATH_SIZE];
     id[0] = '\0';
     if (!key_id || strlen(key_id) >= sizeof job.key_id)
@@ -323,6 +330,7 @@ bool queue_delete(struct queue *q, const char *id, const char *key_id, struct er
     struct store_lease lease;
     struct job job = {0};
     struct err damage;
+    pthread_mutex_lock(&q->files);
     pthread_mutex_lock(&q->lock);
     bool done = find_job(q, id, key_id, &lease, err);
     if (done && !job_state_is_final(lease.state))
@@ -341,6 +349,7 @@ bool queue_delete(struct queue *q, const char *id, const char *key_id, struct er
             blobs_remove_image(store_data(q->store), job.images[i].id, job.images[i].format);
         remove_inputs(q, id);
     }
+    pthread_mutex_unlock(&q->files);
     job_free(&job);
     return done;
 }

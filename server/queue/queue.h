@@ -36,9 +36,10 @@ struct job_input {
     size_t size;
 };
 
-/* Accepts a job. ERR_BUSY when the queue (or this key's share) is full. `id` is filled. `params`
- * stays the caller's. */
-bool queue_submit(struct queue *q, const char *key_id, int priority,
+/* Accepts a job. ERR_BUSY when the queue (or this key's share) is full. `waited`: a client's open
+ * request is all that wants it, so that it ends with this server (and by queue_abandon). `id` is
+ * filled. `params` stays the caller's. */
+bool queue_submit(struct queue *q, const char *key_id, int priority, bool waited,
                   const struct job_params *params, const struct job_input *inputs,
                   size_t input_count, char id[JOB_ID_SIZE], struct err *err);
 

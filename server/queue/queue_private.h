@@ -28,6 +28,8 @@ struct queue {
     bool taken_over; /* what ran when the last server ended is in the queue again */
     int64_t grace;   /* no lease ends before: it could not be renewed */
     struct steady clock; /* the sweeper's */
+    time_t started;
+    pthread_mutex_t files; /* orphans.h */
     pthread_t sweeper;
 };
 

@@ -17,6 +17,7 @@
 #include "server/base/now.h"
 #include "server/base/settings.h"
 #include "server/store/blobs.h"
+#include "server/store/orphans.h"
 
 #define SWEEP_MS 1000                 /* how late an expired lease may be seen */
 #define RETENTION_MS (10 * 60 * 1000) /* between looks for jobs older than keep_days */
@@ -25,6 +26,19 @@
 #define PROBE_BYTES (64 << 10) /* a small picture */
 #define PROBE_LEAST_MS 50
 #define PROBE_MOST_MS 3000
+
+/* 1: the job's lease; 0: its row is damaged, and the job has failed for it; -1: `err`. Under the
+ * lock. */
+static int lease_of(struct queue *q, const char *id, struct store_lease *lease, struct err *err)
+{
+    struct err damage = {0};
+    if (store_job_lease(q->store, id, lease, &damage))
+        return 1;
+    if (damage.code == ERR_INTERNAL)
+        return queue_fail_damaged(q, id, lease->key_id, &damage, err) ? 0 : -1;
+    err_copy(err, &damage);
+    return -1;
+}
 
 /* Gives back the running jobs whose lease ended before `now`. Under the lock. */
 static bool give_back_expired(struct queue *q, int64_t now, const char *reason, bool counts,
@@ -38,13 +52,8 @@ static bool give_back_expired(struct queue *q, int64_t now, const char *reason, 
         for (size_t i = 0; i < expired.count && done; i++) {
             const char *id = expired.ids[i];
             struct store_lease lease;
-            struct err damage = {0};
-            if (store_job_lease(q->store, id, &lease, &damage))
-                done = queue_give_back(q, id, &lease, reason, counts, err);
-            else if (damage.code == ERR_INTERNAL)
-                done = queue_fail_damaged(q, id, lease.key_id, &damage, err);
-            else
-                done = err_copy(err, &damage);
+            int read = lease_of(q, id, &lease, err);
+            done = read > 0 ? queue_give_back(q, id, &lease, reason, counts, err) : read == 0;
         }
         free(expired.ids);
         if (!done)
@@ -53,20 +62,46 @@ static bool give_back_expired(struct queue *q, int64_t now, const char *reason, 
     return true;
 }
 
-/* Cancels the jobs of revoked keys: nobody may have their pictures. Under the lock. */
-static bool cancel_keyless(struct queue *q, struct err *err)
+/* Cancels the first jobs of a list. Under the lock. */
+static bool cancel_listed(struct queue *q,
+                          bool (*list)(struct store *, int, struct store_ids *, struct err *),
+                          size_t *count, struct err *err)
 {
     struct store_ids ids;
-    if (!store_job_keyless(q->store, 100, &ids, err))
+    if (!list(q->store, 100, &ids, err))
         return false;
     bool done = true;
+    *count = ids.count;
     for (size_t i = 0; i < ids.count && done; i++) {
+        const char *id = ids.ids[i];
         struct store_lease lease;
-        done = store_job_lease(q->store, ids.ids[i], &lease, err) &&
-               queue_end_job(q, ids.ids[i], lease.key_id, JOB_CANCELLED, NULL, err);
+        int read = lease_of(q, id, &lease, err);
+        done = read > 0 ? queue_end_job(q, id, lease.key_id, JOB_CANCELLED, NULL, err) : read == 0;
     }
     free(ids.ids);
     return done;
+}
+
+/* Jobs of revoked keys: nobody may have their pictures. Under the lock. */
+static bool cancel_keyless(struct queue *q, struct err *err)
+{
+    size_t count;
+    return cancel_listed(q, store_job_keyless, &count, err);
+}
+
+/* Jobs of an earlier server's clients, whose requests ended with it. Under the lock. */
+static bool cancel_waited(struct queue *q, struct err *err)
+{
+    size_t count, all = 0;
+    do {
+        if (!cancel_listed(q, store_job_waited, &count, err))
+            return false;
+        all += count;
+    } while (count > 0);
+    if (all > 0)
+        log_event(LOG_INFO, "jobs_cancelled",
+                  "count=%zu reason=\"their clients lost the server that stopped\"", all);
+    return true;
 }
 
 /* Removes one batch of jobs older than keep_days; false when there may be more. Without the
@@ -107,7 +142,8 @@ bool queue_take_over(struct queue *q, struct err *err)
 {
     int nameless;
     q->taken_over = store_job_nameless(q->store, &nameless, err) &&
-                    give_back_expired(q, INT64_MAX, "the server stopped while it ran", false, err);
+                    give_back_expired(q, INT64_MAX, "the server stopped while it ran", false, err) &&
+                    cancel_waited(q, err);
     if (q->taken_over && nameless > 0)
         log_event(LOG_ERROR, "jobs_damaged", "count=%d reason=\"their ids are no ids\"", nameless);
     return q->taken_over;
@@ -155,6 +191,26 @@ void queue_probe(struct queue *q)
     queue_publish(q, EVENT_TROUBLE, "", "", JOB_QUEUED);
 }
 
+static bool stops(void *ctx)
+{
+    struct queue *q = ctx;
+    pthread_mutex_lock(&q->lock);
+    bool stop = q->stop;
+    pthread_mutex_unlock(&q->lock);
+    return stop;
+}
+
+/* Without the lock. */
+static void put_orphans_away(struct queue *q)
+{
+    struct err err;
+    size_t count;
+    if (!orphans_put_away(q->store, q->started, &q->files, stops, q, &count, &err))
+        queue_log_failure("orphans_failed", &err);
+    if (count > 0)
+        log_event(LOG_WARN, "orphans_put_away", "count=%zu folder=lost", count);
+}
+
 /* Waits under the lock until `deadline` on the monotonic clock; false when it has passed. */
 static bool wait_until(struct queue *q, int64_t deadline)
 {
@@ -168,6 +224,7 @@ void *queue_sweep(void *arg)
     struct err err;
     char reason[80];
     int64_t retention = 0;
+    bool looked = false;
     snprintf(reason, sizeof reason, "its worker was silent for %d seconds",
              q->settings->lease_seconds);
     pthread_mutex_lock(&q->lock);
@@ -181,6 +238,12 @@ void *queue_sweep(void *arg)
                                                     cancel_keyless(q, &err),
                                                 &err))
             queue_log_failure("sweep_failed", &err);
+        if (!looked && q->trouble.code == ERR_NONE) {
+            looked = true;
+            pthread_mutex_unlock(&q->lock);
+            put_orphans_away(q);
+            pthread_mutex_lock(&q->lock);
+        }
         if (now >= retention && q->trouble.code == ERR_NONE) {
             pthread_mutex_unlock(&q->lock);
             if (remove_old(q))

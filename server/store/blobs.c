@@ -1,6 +1,7 @@
 /* blobs.c: paths from ids, and files that are whole or not there. */
 #include "server/store/blobs.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -228,4 +229,75 @@ void blobs_remove(const char *path)
 {
     if (unlink(path) != 0 && errno != ENOENT)
         log_event(LOG_WARN, "file_not_removed", "reason=\"%s\"", strerror(errno));
+}
+
+/* ---- all files ---- */
+
+struct walk {
+    bool (*fn)(void *ctx, const char *path, const struct stat *info);
+    void *ctx;
+    bool stopped;
+};
+
+/* `depth` is how many levels of folders may lie below. */
+static bool walk(struct walk *w, const char *folder, int depth, struct err *err)
+{
+    DIR *dir = opendir(folder);
+    if (!dir && errno == ENOENT) /* no server has run here yet */
+        return true;
+    if (!dir)
+        return err_at(err, folder, ERR_IO, "%s", strerror(errno));
+    bool done = true;
+    struct dirent *entry;
+    while (done && !w->stopped && (errno = 0, entry = readdir(dir)) != NULL) {
+        char path[BLOBS_PATH_SIZE];
+        struct stat info;
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        int n = snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        if (n >= (int)sizeof path || lstat(path, &info) != 0)
+            continue; /* gone since, or nothing of ours */
+        if (S_ISDIR(info.st_mode) && depth > 0)
+            done = walk(w, path, depth - 1, err);
+        else
+            w->stopped = !w->fn(w->ctx, path, &info);
+    }
+    if (done && !w->stopped && errno)
+        done = err_at(err, folder, ERR_IO, "%s", strerror(errno));
+    closedir(dir);
+    return done;
+}
+
+bool blobs_walk(const char *data, bool (*fn)(void *ctx, const char *path, const struct stat *info),
+                void *ctx, struct err *err)
+{
+    struct walk w = {.fn = fn, .ctx = ctx};
+    char images[BLOBS_PATH_SIZE], inputs[BLOBS_PATH_SIZE];
+    snprintf(images, sizeof images, "%s/images", data);
+    snprintf(inputs, sizeof inputs, "%s/inputs", data);
+    return walk(&w, images, 1, err) && (w.stopped || walk(&w, inputs, 0, err));
+}
+
+bool blobs_is_unfinished(const char *path)
+{
+    size_t n = strlen(path);
+    return n > 4 && strcmp(path + n - 4, ".tmp") == 0;
+}
+
+bool blobs_lose(const char *data, const char *path, struct err *err)
+{
+    char folder[BLOBS_PATH_SIZE], to[BLOBS_PATH_SIZE + 300];
+    const char *name = strrchr(path, '/') + 1;
+    snprintf(folder, sizeof folder, "%s/lost", data);
+    if (mkdir(folder, 0700) != 0 && errno != EEXIST)
+        return err_at(err, folder, ERR_IO, "%s", strerror(errno));
+    for (int i = 0; i < 1000; i++) {
+        snprintf(to, sizeof to, i ? "%s/%.250s.%d" : "%s/%.250s", folder, name, i);
+        /* link(2), unlike rename(2), never overwrites what is there. */
+        if (link(path, to) == 0)
+            return unlink(path) == 0 || err_at(err, path, ERR_IO, "%s", strerror(errno));
+        if (errno != EEXIST)
+            break;
+    }
+    return err_at(err, to, ERR_IO, "%s", strerror(errno));
 }

@@ -4,9 +4,7 @@
  * walked and each file is looked up in it; what was not met on the walk is missing. */
 #include "server/store/fsck.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,33 +137,9 @@ static int by_path(const void *a, const void *b)
 
 /* ---- the files ---- */
 
-/* Moves a file to DATA/lost, under its own name or one made different by a number. */
-static bool move_to_lost(struct fsck *f, const char *path, struct err *err)
+static bool check_file(void *ctx, const char *path, const struct stat *info)
 {
-    char folder[BLOBS_PATH_SIZE], to[BLOBS_PATH_SIZE + 300];
-    const char *name = strrchr(path, '/') + 1;
-    snprintf(folder, sizeof folder, "%s/lost", store_data(f->store));
-    if (mkdir(folder, 0700) != 0 && errno != EEXIST)
-        return err_at(err, folder, ERR_IO, "%s", strerror(errno));
-    for (int i = 0; i < 1000; i++) {
-        snprintf(to, sizeof to, i ? "%s/%.250s.%d" : "%s/%.250s", folder, name, i);
-        /* link(2), unlike rename(2), never overwrites what is there. */
-        if (link(path, to) == 0)
-            return unlink(path) == 0 || err_at(err, path, ERR_IO, "%s", strerror(errno));
-        if (errno != EEXIST)
-            break;
-    }
-    return err_at(err, to, ERR_IO, "%s", strerror(errno));
-}
-
-static bool ends_in_tmp(const char *name)
-{
-    size_t n = strlen(name);
-    return n > 4 && strcmp(name + n - 4, ".tmp") == 0;
-}
-
-static void check_file(struct fsck *f, const char *path, const struct stat *info)
-{
+    struct fsck *f = ctx;
     struct err err;
     struct expected wanted = {.path = (char *)path};
     struct expected *e = NULL;
@@ -177,46 +151,18 @@ static void check_file(struct fsck *f, const char *path, const struct stat *info
         e->wrong = (size_t)info->st_size != e->bytes;
         if (e->wrong && found(f, "size", "%s has %lld bytes, its row says %zu", path,
                               (long long)info->st_size, e->bytes))
-            repaired(f, move_to_lost(f, path, &err), &err);
+            repaired(f, blobs_lose(store_data(f->store), path, &err), &err);
     } else if (!S_ISREG(info->st_mode)) {
         found(f, "strange", "%s is not a file", path);
     } else if (recent) {
-        return;
-    } else if (ends_in_tmp(path)) {
+        return true;
+    } else if (blobs_is_unfinished(path)) {
         if (found(f, "temporary", "%s was not finished", path))
             repaired(f, unlink(path) == 0 || err_set(&err, ERR_IO, "%s", strerror(errno)), &err);
     } else if (found(f, "orphan", "%s has no row", path)) {
-        repaired(f, move_to_lost(f, path, &err), &err);
+        repaired(f, blobs_lose(store_data(f->store), path, &err), &err);
     }
-}
-
-/* `depth` is how many levels of folders may lie below. */
-static bool walk(struct fsck *f, const char *folder, int depth, struct err *err)
-{
-    DIR *dir = opendir(folder);
-    if (!dir && errno == ENOENT) /* no server has run here yet */
-        return true;
-    if (!dir)
-        return err_at(err, folder, ERR_IO, "%s", strerror(errno));
-    bool done = true;
-    struct dirent *entry;
-    while (done && (errno = 0, entry = readdir(dir)) != NULL) {
-        char path[BLOBS_PATH_SIZE];
-        struct stat info;
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        int n = snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        if (n >= (int)sizeof path || lstat(path, &info) != 0)
-            continue; /* gone since, or nothing of ours */
-        if (S_ISDIR(info.st_mode) && depth > 0)
-            done = walk(f, path, depth - 1, err);
-        else
-            check_file(f, path, &info);
-    }
-    if (done && errno)
-        done = err_at(err, folder, ERR_IO, "%s", strerror(errno));
-    closedir(dir);
-    return done;
+    return true;
 }
 
 /* ---- rows without files ---- */
@@ -267,7 +213,6 @@ bool fsck_run(struct store *store, const struct fsck_options *options, FILE *out
 {
     struct fsck f = {.store = store, .options = options, .out = out, .result = result};
     const struct store_check rows = {&f, on_damage, on_index, on_image, on_input, on_short_job};
-    char images[BLOBS_PATH_SIZE], inputs[BLOBS_PATH_SIZE];
     *result = (struct fsck_result){0};
     bool done = store_check(store, &rows, err);
     if (done && f.no_memory)
@@ -279,9 +224,7 @@ bool fsck_run(struct store *store, const struct fsck_options *options, FILE *out
     if (done) {
         if (f.files)
             qsort(f.files, f.file_count, sizeof *f.files, by_path);
-        snprintf(images, sizeof images, "%s/images", store_data(store));
-        snprintf(inputs, sizeof inputs, "%s/inputs", store_data(store));
-        done = walk(&f, images, 1, err) && walk(&f, inputs, 0, err);
+        done = blobs_walk(store_data(store), check_file, &f, err);
     }
     for (size_t i = 0; i < f.file_count && done; i++)
         check_missing(&f, &f.files[i]);

@@ -193,6 +193,11 @@ bool store_job_keyless(struct store *st, int limit, struct store_ids *out, struc
     return st->driver->job->keyless(st, limit, out, err);
 }
 
+bool store_job_waited(struct store *st, int limit, struct store_ids *out, struct err *err)
+{
+    return st->driver->job->waited(st, limit, out, err);
+}
+
 bool store_image_put(struct store *st, const char *job_id, const struct job_image *image,
                      struct job_image *replaced, struct err *err)
 {

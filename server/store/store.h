@@ -123,6 +123,8 @@ bool store_job_finished_before(struct store *st, int64_t before_ms, int limit,
                                struct store_ids *out, struct err *err);
 /* Jobs that are not final and whose key was revoked. */
 bool store_job_keyless(struct store *st, int limit, struct store_ids *out, struct err *err);
+/* Queued jobs that only an open request wants (struct job: waited). */
+bool store_job_waited(struct store *st, int limit, struct store_ids *out, struct err *err);
 
 /* ---- pictures and inputs ---- */
 

@@ -41,6 +41,7 @@ struct store_driver_job {
     bool (*finished_before)(struct store *st, int64_t before_ms, int limit, struct store_ids *out,
                             struct err *err);
     bool (*keyless)(struct store *st, int limit, struct store_ids *out, struct err *err);
+    bool (*waited)(struct store *st, int limit, struct store_ids *out, struct err *err);
     bool (*lost)(struct store *st, const char *id, struct err *err);
 };
 

@@ -42,7 +42,7 @@ static void paint(struct fixture *f, char id[JOB_ID_SIZE], struct job_image *ima
     struct job_input init = {"init", "pixels", 6};
     fixture_params(&p, "m", "p", 1);
     p.has_init = true;
-    assert_ok(queue_submit(f->queue, "", 0, &p, &init, 1, id, &err), err);
+    assert_ok(queue_submit(f->queue, "", 0, false, &p, &init, 1, id, &err), err);
     job_params_free(&p);
     fixture_claim(f, &job, &claim);
     job_free(&job);

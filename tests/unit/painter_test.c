@@ -233,7 +233,7 @@ static void submit_sized(const char *model, const char *prompt, int width, int h
     p.sampler = strdup("Euler");
     p.scheduler = strdup("automatic");
     p.format = IMAGE_PNG;
-    if (!queue_submit(parts.queue, "", 0, &p, NULL, 0, id, &err))
+    if (!queue_submit(parts.queue, "", 0, false, &p, NULL, 0, id, &err))
         fail_msg("%s", err.msg);
     job_params_free(&p);
 }

@@ -27,7 +27,7 @@ static void accepted_job_is_there_after_a_restart(void **state)
     fixture_params(&p, "m", "a red circle", 2);
     p.has_init = true;
     struct job_input input = {"init", "pixels", 6};
-    assert_ok(queue_submit(f->queue, "k1", 3, &p, &input, 1, id, &err), err);
+    assert_ok(queue_submit(f->queue, "k1", 3, false, &p, &input, 1, id, &err), err);
     job_params_free(&p);
     assert_int_equal(strlen(id), 32);
     fixture_close(f);
@@ -60,8 +60,8 @@ static void inputs_must_be_those_the_request_names(void **state)
     struct job_input inputs[] = {{"init", "a", 1}, {"../x", "b", 1}};
     fixture_params(&p, "m", "p", 1);
     p.has_init = true;
-    assert_false(queue_submit(f->queue, "", 0, &p, NULL, 0, id, &err));
-    assert_false(queue_submit(f->queue, "", 0, &p, inputs, 2, id, &err));
+    assert_false(queue_submit(f->queue, "", 0, false, &p, NULL, 0, id, &err));
+    assert_false(queue_submit(f->queue, "", 0, false, &p, inputs, 2, id, &err));
     assert_string_equal(id, "");
     job_params_free(&p);
 }
@@ -140,10 +140,10 @@ static void claims_only_of_the_models_named(void **state)
     char x[JOB_ID_SIZE], y[JOB_ID_SIZE];
     struct job_params p;
     fixture_params(&p, "model \"x\"", "p", 1);
-    assert_ok(queue_submit(f->queue, "", 0, &p, NULL, 0, x, &err), err);
+    assert_ok(queue_submit(f->queue, "", 0, false, &p, NULL, 0, x, &err), err);
     job_params_free(&p);
     fixture_params(&p, "y", "p", 1);
-    assert_ok(queue_submit(f->queue, "", 0, &p, NULL, 0, y, &err), err);
+    assert_ok(queue_submit(f->queue, "", 0, false, &p, NULL, 0, y, &err), err);
     job_params_free(&p);
     const char *none[] = {"z"}, *only_y[] = {"z", "y"}, *only_x[] = {"model \"x\""};
     assert_false(queue_claim(f->queue, "t", none, 1, &job, &claim, &err));
@@ -165,12 +165,12 @@ static void full_queues_refuse(void **state)
     f->settings->max_queue = 3;
     f->settings->max_queue_per_key = 1;
     fixture_params(&p, "m", "p", 1);
-    assert_ok(queue_submit(f->queue, "a", 0, &p, NULL, 0, id, &err), err);
-    assert_false(queue_submit(f->queue, "a", 0, &p, NULL, 0, id, &err));
+    assert_ok(queue_submit(f->queue, "a", 0, false, &p, NULL, 0, id, &err), err);
+    assert_false(queue_submit(f->queue, "a", 0, false, &p, NULL, 0, id, &err));
     assert_int_equal(err.code, ERR_BUSY);
-    assert_ok(queue_submit(f->queue, "", 0, &p, NULL, 0, id, &err), err);
-    assert_ok(queue_submit(f->queue, "", 0, &p, NULL, 0, id, &err), err);
-    assert_false(queue_submit(f->queue, "b", 0, &p, NULL, 0, id, &err));
+    assert_ok(queue_submit(f->queue, "", 0, false, &p, NULL, 0, id, &err), err);
+    assert_ok(queue_submit(f->queue, "", 0, false, &p, NULL, 0, id, &err), err);
+    assert_false(queue_submit(f->queue, "b", 0, false, &p, NULL, 0, id, &err));
     assert_int_equal(err.code, ERR_BUSY);
     int queued, running;
     assert_ok(queue_depth(f->queue, NULL, &queued, &running, &err), err);
@@ -512,7 +512,7 @@ static void deleting(void **state)
     struct job_input init = {"init", "pixels", 6};
     fixture_params(&p, "m", "p", 1);
     p.has_init = true;
-    assert_ok(queue_submit(f->queue, "", 0, &p, &init, 1, id, &err), err);
+    assert_ok(queue_submit(f->queue, "", 0, false, &p, &init, 1, id, &err), err);
     job_params_free(&p);
     assert_false(queue_delete(f->queue, id, NULL, &err));
     assert_int_equal(err.code, ERR_INVALID);

@@ -94,7 +94,7 @@ static inline void fixture_submit(struct fixture *f, const char *key_id, int pri
     struct err err;
     struct job_params p;
     fixture_params(&p, "m", prompt, count);
-    assert_ok(queue_submit(f->queue, key_id, priority, &p, NULL, 0, id, &err), err);
+    assert_ok(queue_submit(f->queue, key_id, priority, false, &p, NULL, 0, id, &err), err);
     job_params_free(&p);
 }
 

@@ -129,7 +129,7 @@ static void a_newer_schema_is_refused(void **state)
     fixture_close(f);
     tamper(f, "PRAGMA user_version = 99");
     expect_refusal(f, ERR_UNSUPPORTED, "has schema 99");
-    tamper(f, "PRAGMA user_version = 5");
+    tamper(f, "PRAGMA user_version = 6");
     fixture_open(f);
 }
 
@@ -320,7 +320,7 @@ static void use(struct fixture *f, char ids[][JOB_ID_SIZE], int count)
         struct job_params p;
         char id[JOB_ID_SIZE];
         fixture_params(&p, "m", "p", 1);
-        queue_submit(q, "", 0, &p, NULL, 0, id, &err);
+        queue_submit(q, "", 0, false, &p, NULL, 0, id, &err);
         job_params_free(&p);
     }
     queue_free(q);

@@ -89,8 +89,8 @@ void native_submit(struct http_request *req)
         inputs[count++] = (struct job_input){"init", job.init.data, job.init.size};
     if (job.mask.data)
         inputs[count++] = (struct job_input){"mask", job.mask.data, job.mask.size};
-    if (queue_submit(app->queue, http_key_id(req), job.priority, &job.params, inputs, count, id,
-                     &err))
+    if (queue_submit(app->queue, http_key_id(req), job.priority, false, &job.params, inputs, count,
+                     id, &err))
         reply_job(req, 202, id);
     else
         http_reply_error(req, &err, NULL);
@@ -301,8 +301,8 @@ void native_retry(struct http_request *req)
         intake_complete(&model, app->settings, &job.params, &param, &err) &&
         intake_files(app->registry, &model, &job.params, &param, &err) &&
         read_inputs(app, &job, inputs, &count, &err) &&
-        queue_submit(app->queue, http_key_id(req), job.priority, &job.params, inputs, count, id,
-                     &err))
+        queue_submit(app->queue, http_key_id(req), job.priority, false, &job.params, inputs, count,
+                     id, &err))
         reply_job(req, 202, id);
     else
         http_reply_error(req, &err, param);

@@ -535,8 +535,8 @@ static void serve(struct http_request *req, enum openai_kind kind)
     if (!w) {
         err_set(&err, ERR_INTERNAL, "out of memory");
         http_reply_error(req, &err, NULL);
-    } else if (!queue_submit(app->queue, http_key_id(req), 0, &r.params, inputs, count, w->job_id,
-                             &err)) {
+    } else if (!queue_submit(app->queue, http_key_id(req), 0, true, &r.params, inputs, count,
+                             w->job_id, &err)) {
         waiting_free(w);
         http_reply_error(req, &err, NULL);
     } else if (r.stream || app->settings->early_headers) {

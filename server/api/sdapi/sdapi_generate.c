@@ -207,7 +207,7 @@ static void submit(struct http_request *req, const struct sdapi_request *r, cons
     }
     bool keep = r->override_settings && !r->override_settings_restore_afterwards;
     if ((keep && !sdapi_options_save(app, http_key_id(req), options, &err)) ||
-        !queue_submit(app->queue, http_key_id(req), 0, params, inputs, count, id, &err)) {
+        !queue_submit(app->queue, http_key_id(req), 0, true, params, inputs, count, id, &err)) {
         sdapi_reply_err(req, &err, NULL);
         goto done;
     }

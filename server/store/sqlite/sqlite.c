@@ -32,11 +32,12 @@ INCBIN(sqlite_migration_0002, "migrations/sqlite/0002_refusal.sql");
 INCBIN(sqlite_migration_0003, "migrations/sqlite/0003_search.sql");
 INCBIN(sqlite_migration_0004, "migrations/sqlite/0004_tag.sql");
 INCBIN(sqlite_migration_0005, "migrations/sqlite/0005_orders.sql");
+INCBIN(sqlite_migration_0006, "migrations/sqlite/0006_waited.sql");
 
 /* Number i brings the schema from version i to i + 1. */
 static const unsigned char *const migrations[] = {sqlite_migration_0001, sqlite_migration_0002,
                                                   sqlite_migration_0003, sqlite_migration_0004,
-                                                  sqlite_migration_0005};
+                                                  sqlite_migration_0005, sqlite_migration_0006};
 #define SCHEMA ((int)(sizeof migrations / sizeof *migrations))
 
 /* What is written to a file that has lost its name is lost with the process. */

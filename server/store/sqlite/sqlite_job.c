@@ -85,10 +85,10 @@ static bool job_insert(struct store *st, const struct job *job, struct err *err)
     struct sqlite_connection *c = sqlite_writer(st);
     done = sqlite_sql_save(c, err) &&
            sqlite_sql_keep(c,
-                           sqlite_sql_run(c, SQL_JOB_INSERT, err, "ttittitit", job->id, job->key_id,
+                           sqlite_sql_run(c, SQL_JOB_INSERT, err, "ttittititi", job->id, job->key_id,
                                           (int64_t)job->priority, p->model, p->prompt,
                                           (int64_t)p->count, text, job->created_ms,
-                                          p->tag ? p->tag : "") &&
+                                          p->tag ? p->tag : "", (int64_t)job->waited) &&
                                sqlite_sql_run(c, SQL_JOB_INDEX, err, "t", job->id),
                            err);
     sqlite_release(c);
@@ -546,6 +546,11 @@ static bool job_keyless(struct store *st, int limit, struct store_ids *out, stru
     return read_ids(st, SQL_JOB_KEYLESS, 0, limit, out, err);
 }
 
+static bool job_waited(struct store *st, int limit, struct store_ids *out, struct err *err)
+{
+    return read_ids(st, SQL_JOB_WAITED, 0, limit, out, err);
+}
+
 static bool job_lost(struct store *st, const char *id, struct err *err)
 {
     struct sqlite_connection *c = sqlite_writer(st);
@@ -575,5 +580,6 @@ const struct store_driver_job sqlite_job = {
     .expired = job_expired,
     .finished_before = job_finished_before,
     .keyless = job_keyless,
+    .waited = job_waited,
     .lost = job_lost,
 };

@@ -43,7 +43,8 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_KEY_ANY] = "SELECT EXISTS (SELECT 1 FROM keys)",
     [SQL_KEY_REVOKE] = "UPDATE keys SET revoked_ms = ?2 WHERE id = ?1 AND revoked_ms = 0",
     [SQL_JOB_INSERT] = "INSERT INTO jobs (id, key_id, priority, model, prompt, count, params, "
-                       "created_ms, tag) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                       "created_ms, tag, waited) "
+                       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     [SQL_JOB_INDEX] = "INSERT INTO jobs_search (rowid, prompt) "
                       "SELECT sequence, prompt FROM jobs WHERE id = ?1",
     [SQL_JOB_UNINDEX] = "INSERT INTO jobs_search (jobs_search, rowid, prompt) "
@@ -91,6 +92,7 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_JOB_KEYLESS] = "SELECT jobs.id FROM jobs JOIN keys ON keys.id = jobs.key_id "
                         "WHERE jobs.state IN ('queued', 'running') AND keys.revoked_ms > ?1 "
                         "LIMIT ?2",
+    [SQL_JOB_WAITED] = "SELECT id FROM jobs WHERE state = 'queued' AND waited > ?1 LIMIT ?2",
     [SQL_JOB_SHORT] = "SELECT id, count, n FROM (SELECT id, count, interrupted, (SELECT count(*) "
                       "FROM images WHERE job_id = jobs.id) AS n FROM jobs WHERE state = 'done') "
                       "WHERE n < count AND interrupted = 0",
@@ -318,11 +320,12 @@ static bool bind(struct sqlite_connection *c, sqlite3_stmt *s, struct err *err, 
     int rc = SQLITE_OK;
     for (int i = 1; *types && rc == SQLITE_OK; i++, types++) {
         if (*types == 't')
-            rc = sqlite3_bind_text(s, i, va_arg(ap, const char *), -1, SQLITE_STATIC);
+            rc = sqlite3_bind_text(s, i, va_arg(ap, const char *), -1, SQLITE_TRANSIENT);
         else if (*types == 'i')
             rc = sqlite3_bind_int64(s, i, va_arg(ap, int64_t));
         else
-            rc = sqlite3_bind_blob(s, i, va_arg(ap, const void *), STORE_HASH_SIZE, SQLITE_STATIC);
+            rc = sqlite3_bind_blob(s, i, va_arg(ap, const void *), STORE_HASH_SIZE,
+                                   SQLITE_TRANSIENT);
     }
     if (rc == SQLITE_OK)
         return true;

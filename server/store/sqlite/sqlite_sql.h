@@ -45,6 +45,7 @@ enum statement {
     SQL_JOB_EXPIRED,
     SQL_JOB_FINISHED_BEFORE,
     SQL_JOB_KEYLESS,
+    SQL_JOB_WAITED,
     SQL_JOB_SHORT,
     SQL_JOB_LOST,
     SQL_JOB_NAMELESS,
@@ -123,8 +124,8 @@ struct sqlite_connection *sqlite_searcher(struct store *st, const atomic_bool *g
 void sqlite_release(struct sqlite_connection *c);
 
 /* Binds by `types`, a letter a parameter: t const char * (NULL is SQL NULL), i int64_t, b hash of
- * STORE_HASH_SIZE bytes. The statement stays in use until sqlite_sql_done; NULL on failure. Text is
- * borrowed until then. */
+ * STORE_HASH_SIZE bytes; all are copied. The statement stays in use until sqlite_sql_done; NULL on
+ * failure. */
 sqlite3_stmt *sqlite_sql_bind(struct sqlite_connection *c, enum statement which, struct err *err,
                               const char *types, ...);
 /* Likewise for list `which`, whose text is made by sqlite_job.c. */
