@@ -85,8 +85,8 @@ static bool job_insert(struct store *st, const struct job *job, struct err *err)
     struct sqlite_connection *c = sqlite_writer(st);
     done = sqlite_sql_save(c, err) &&
            sqlite_sql_keep(c,
-                           sqlite_sql_run(c, SQL_JOB_INSERT, err, "ttittititi", job->id, job->key_id,
-                                          (int64_t)job->priority, p->model, p->prompt,
+                           sqlite_sql_run(c, SQL_JOB_INSERT, err, "ttittititi", job->id,
+                                          job->key_id, (int64_t)job->priority, p->model, p->prompt,
                                           (int64_t)p->count, text, job->created_ms,
                                           p->tag ? p->tag : "", (int64_t)job->waited) &&
                                sqlite_sql_run(c, SQL_JOB_INDEX, err, "t", job->id),
