@@ -84,7 +84,7 @@ int matrix_rows(const struct matrix *m); /* channels that come out */
 enum matrix_kind matrix_kind_of(const struct matrix *m);
 bool matrix_is_coarse(const struct matrix *m); /* made by matrix_new_coarse */
 
-enum activation { ACT_NONE, ACT_SILU, ACT_GELU, ACT_QUICK_GELU };
+enum activation { ACT_NONE, ACT_SILU, ACT_GELU, ACT_QUICK_GELU, ACT_RELU };
 
 /* What happens to a product while it is still in registers: y = act(x w + bias + row) + residual,
  * where a `slope` multiplies what is below zero after `act`. */
@@ -136,7 +136,7 @@ void ops_layer_norm(struct ops *o, struct tensor *y, const struct tensor *x, flo
 void ops_attention(struct ops *o, struct tensor *y, const struct tensor *q, const struct tensor *k,
                    const struct tensor *v, int heads, bool causal);
 
-/* y = act(x), same shape; y may be x. */
+/* y = act(x), same shape; y may be x, and only then have pad 1. */
 void ops_activate(struct ops *o, struct tensor *y, const struct tensor *x, enum activation act);
 
 /* y += s x, same shape and dtype; either may have pad 1: borders stay as they are. */

@@ -43,6 +43,7 @@ static const struct {
     {PICTOR_KIND_VAE, AT_START, "post_quant_conv."},
     {PICTOR_KIND_VAE, AT_START, "decoder.conv_in."},
     {PICTOR_KIND_VAE, AT_START, "decoder.layers."}, /* TAESD in diffusers' layout */
+    {PICTOR_KIND_VAE, AT_START, "3.conv.0."},       /* half of it as it was published */
     {PICTOR_KIND_TEXT_ENCODER, AT_START, "text_model."},
     {PICTOR_KIND_TEXT_ENCODER, AT_START, "embeddings.token_embedding."},
     {PICTOR_KIND_TEXT_ENCODER, AT_START, "cond_stage_model."},

@@ -17,7 +17,8 @@ struct stable {
     struct tokenizer *tokenizer;
     struct clip *clip[CONDITIONING_ENCODERS];
     struct unet *unet;
-    struct vae *vae;
+    struct vae *vae; /* NULL where the tiny one does all */
+    struct tae *tae; /* or NULL */
     struct conditioning *conditioning;
 };
 
@@ -73,6 +74,16 @@ bool stable_read(const struct checkpoint *cp, const char *name, const char *cons
     }
     if (!unet_read(cp, &c->unet, err) || !vae_read(cp, &c->vae, err))
         return false;
+    c->tiny = tae_is_there(cp);
+    if (c->tiny && !tae_read(cp, &c->tae, err))
+        return false;
+    if (c->tiny &&
+        (c->tae.channels != c->vae.channels || c->tae.factor != 1 << (c->vae.levels - 1)))
+        return err_set(
+            err, ERR_UNSUPPORTED,
+            "tiny autoencoder: wanted %d channels and %d pixels a side of a latent pixel, "
+            "found %d and %d",
+            c->vae.channels, 1 << (c->vae.levels - 1), c->tae.channels, c->tae.factor);
     int z = c->vae.channels, in = c->unet.in_channels;
     c->beside = in == 2 * z + 1 ? STABLE_MASKED : in == 2 * z ? STABLE_EDITED : STABLE_NOTHING;
     if ((!c->beside && in != z) || c->unet.out_channels != z)
@@ -134,6 +145,15 @@ struct family_facts stable_facts(const struct stable_config *c)
     };
 }
 
+static bool load_autoencoder(struct stable *s, struct err *err)
+{
+    const struct stable_config *c = &s->config;
+    if (c->tiny && !(s->tae = tae_load(s->dev, s->cp, &c->tae, &s->weights, err)))
+        return false;
+    return (c->tiny && c->tae.encoder.count) ||
+           (s->vae = vae_load(s->dev, s->cp, &c->vae, &s->weights, err));
+}
+
 struct family_model *stable_open(const struct family *family, struct device *dev,
                                  const struct checkpoint *cp, const struct stable_config *config,
                                  const struct family_facts *facts, struct err *err)
@@ -154,7 +174,7 @@ struct family_model *stable_open(const struct family *family, struct device *dev
         encoders[i] = (struct conditioning_encoder){s->clip[i], config->pad[i], config->skip[i]};
     }
     if (ok && (s->unet = unet_load(dev, cp, &config->unet, &s->weights, err)) &&
-        (s->vae = vae_load(dev, cp, &config->vae, &s->weights, err)) &&
+        load_autoencoder(s, err) &&
         (s->conditioning = conditioning_new(encoders, config->encoders, s->tokenizer, err))) {
         s->base.facts.info.weight_bytes = s->weights.bytes;
         return &s->base;
@@ -187,6 +207,7 @@ void stable_free(struct family_model *m)
         return;
     conditioning_free(s->conditioning);
     vae_free(s->vae);
+    tae_free(s->tae);
     unet_free(s->unet);
     for (int i = 0; i < CONDITIONING_ENCODERS; i++)
         clip_free(s->clip[i]);
@@ -406,7 +427,7 @@ void stable_beside(const struct family_model *m, struct ops *o, const struct fam
         picture = shown;
     }
     float *latent = arena_alloc(o->arena, pixels * z, sizeof *latent);
-    vae_encode(o, s->vae, picture, h, w, latent);
+    stable_encode(m, o, picture, h, w, latent);
     for (size_t i = 0; i < pixels && real; i++, out += more) {
         size_t y = i / (size_t)w * (size_t)f, x = i % (size_t)w * (size_t)f;
         if (masked)
@@ -420,11 +441,19 @@ void stable_beside(const struct family_model *m, struct ops *o, const struct fam
 void stable_decode(const struct family_model *m, struct ops *o, const float *latent, int h, int w,
                    float *picture)
 {
-    vae_decode(o, stable_of(m)->vae, latent, h, w, picture);
+    const struct stable *s = stable_of(m);
+    if (s->tae)
+        tae_decode(o, s->tae, latent, h, w, picture);
+    else
+        vae_decode(o, s->vae, latent, h, w, picture);
 }
 
 void stable_encode(const struct family_model *m, struct ops *o, const float *picture, int h, int w,
                    float *latent)
 {
-    vae_encode(o, stable_of(m)->vae, picture, h, w, latent);
+    const struct stable *s = stable_of(m);
+    if (s->vae)
+        vae_encode(o, s->vae, picture, h, w, latent);
+    else
+        tae_encode(o, s->tae, picture, h, w, latent);
 }

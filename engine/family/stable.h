@@ -6,6 +6,7 @@
 #include "engine/family/conditioning.h"
 #include "engine/family/family.h"
 #include "engine/model/clip.h"
+#include "engine/model/tae.h"
 #include "engine/model/unet.h"
 #include "engine/model/vae.h"
 
@@ -28,6 +29,8 @@ struct stable_config {
     struct unet_config unet;
     enum stable_beside beside;
     struct vae_config vae;
+    bool tiny;             /* the checkpoint has a tiny autoencoder, which decodes, */
+    struct tae_config tae; /* and which encodes too if it can */
     /* The UNet's label: what the last text encoder pools, and sinusoids of `numbers` numbers, each
      * `number_dim` wide: heights and widths of the picture that was asked for, where it was cut
      * out, and either its size or (5 numbers) how beautiful it is. */

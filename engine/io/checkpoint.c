@@ -19,6 +19,7 @@
 
 struct file {
     enum names_part part;
+    struct names_layout layout;
     struct tensor_file *tf;
 };
 
@@ -48,22 +49,32 @@ static bool is_replaced(const struct checkpoint *cp, const char *ldm_name)
 {
     for (int i = 0; i < cp->file_count; i++) {
         const char *prefix = names_prefix(cp->files[i].part);
-        if (*prefix && strncmp(ldm_name, prefix, strlen(prefix)) == 0)
+        if (*prefix && !cp->files[i].layout.tiny && strncmp(ldm_name, prefix, strlen(prefix)) == 0)
             return true;
     }
+    return false;
+}
+
+/* Of a network that is given twice the later file counts. A tiny autoencoder stands beside a VAE.
+ */
+static bool is_outdone(const struct checkpoint *cp, const struct file *file)
+{
+    for (const struct file *f = file + 1; f < cp->files + cp->file_count; f++)
+        if (f->part == file->part && file->part != NAMES_WHOLE &&
+            f->layout.tiny == file->layout.tiny)
+            return true;
     return false;
 }
 
 /* A name too long for NAME_ROOM is none that a model has: such a tensor is left out. */
 static bool index_file(struct checkpoint *cp, const struct file *file, struct err *err)
 {
-    struct names_layout layout = {0};
-    for (size_t i = 0; i < tensor_file_count(file->tf); i++)
-        names_scan(&layout, file->part, tensor_file_at(file->tf, i)->name);
+    if (is_outdone(cp, file))
+        return true;
     for (size_t i = 0; i < tensor_file_count(file->tf); i++) {
         char name[NAME_ROOM];
         const struct raw_tensor *t = tensor_file_at(file->tf, i);
-        if (!names_to_ldm(&layout, file->part, t->name, name, sizeof name) ||
+        if (!names_to_ldm(&file->layout, file->part, t->name, name, sizeof name) ||
             (file->part == NAMES_WHOLE && is_replaced(cp, name)))
             continue;
         if (!add(cp, t, name, err))
@@ -77,6 +88,11 @@ static bool index_files(struct checkpoint *cp, struct err *err)
     size_t room = 1;
     for (int i = 0; i < cp->file_count; i++)
         room += tensor_file_count(cp->files[i].tf);
+    for (int i = 0; i < cp->file_count; i++) {
+        struct file *f = &cp->files[i];
+        for (size_t k = 0; k < tensor_file_count(f->tf); k++)
+            names_scan(&f->layout, f->part, tensor_file_at(f->tf, k)->name);
+    }
     cp->tensors = calloc(room, sizeof *cp->tensors);
     if (!cp->tensors)
         return err_set(err, ERR_INTERNAL, "out of memory for %zu tensors", room);
@@ -91,7 +107,7 @@ static bool add_file(struct checkpoint *cp, enum names_part part, struct tensor_
 {
     if (!tf)
         return false;
-    cp->files[cp->file_count++] = (struct file){part, tf};
+    cp->files[cp->file_count++] = (struct file){.part = part, .tf = tf};
     return true;
 }
 

@@ -65,20 +65,6 @@ static bool is_role(const char *role)
     return strcmp(role, "model") == 0 || strcmp(role, "scheduler") == 0;
 }
 
-/* A network that is given again takes the place of the file that held it. */
-static void drop_part(struct pictor_files *files, const char *role)
-{
-    size_t n = strlen(role), kept = 0;
-    for (size_t i = 0; i < files->count; i++) {
-        struct pictor_file *f = &files->items[i];
-        if (strncmp(f->name, role, n) == 0 && f->name[n] == '/')
-            close(f->fd);
-        else
-            files->items[kept++] = *f;
-    }
-    files->count = kept;
-}
-
 bool pictor_files_add(struct pictor_files *files, const char *role, const char *path,
                       struct err *err)
 {
@@ -92,16 +78,7 @@ bool pictor_files_add(struct pictor_files *files, const char *role, const char *
     if (strcmp(role, "model") == 0)
         return add(files, path, file, err);
     snprintf(name, sizeof name, "%s/%s", role, file);
-    struct pictor_files one = {.count = 0};
-    if (!add(&one, path, name, err))
-        return false;
-    drop_part(files, role);
-    if (files->count == PICTOR_FILES_MAX) {
-        pictor_files_close(&one);
-        return err_at(err, path, ERR_INVALID, "more than %d files", PICTOR_FILES_MAX);
-    }
-    files->items[files->count++] = one.items[0];
-    return true;
+    return add(files, path, name, err);
 }
 
 static bool add_part(struct pictor_files *files, const char *folder, const char *part,

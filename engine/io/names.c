@@ -168,6 +168,9 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
         break;
     case NAMES_VAE:
         layout->diffusers |= match(name, "decoder.up_blocks.", n, &rest);
+        layout->tiny |= match(name, "decoder.layers.#.", n, &rest) ||
+                        match(name, "encoder.layers.#.", n, &rest) || match(name, "#.", n, &rest);
+        layout->numbered |= match(name, "0.weight", n, &rest);
         if (match(name, "decoder.up_blocks.#.", n, &rest) && n[0] >= layout->vae_levels)
             layout->vae_levels = n[0] + 1;
         break;
@@ -253,6 +256,21 @@ static bool from_vae(const struct names_layout *layout, const char *name, char *
     return false;
 }
 
+/* The published decoder's first layer has no weights and is none in diffusers. */
+static bool from_tiny(const struct names_layout *layout, const char *name, char *out, size_t size)
+{
+    int n[1];
+    const char *rest;
+    if (match(name, "decoder.layers.#.", n, &rest))
+        return emit(out, size, none, rest, "tae.decoder.%d.", n[0]);
+    if (match(name, "encoder.layers.#.", n, &rest))
+        return emit(out, size, none, rest, "tae.encoder.%d.", n[0]);
+    if (!match(name, "#.", n, &rest))
+        return false;
+    return layout->numbered ? emit(out, size, none, rest, "tae.encoder.%d.", n[0])
+                            : emit(out, size, none, rest, "tae.decoder.%d.", n[0] - 1);
+}
+
 /* Newer versions of transformers write the text encoder without its prefix, as the first did. */
 static bool from_text(const char *p, const char *name, char *out, size_t size)
 {
@@ -296,6 +314,8 @@ bool names_to_ldm(const struct names_layout *layout, enum names_part part, const
 {
     char full[256];
     const char *prefix = names_prefix(part);
+    if (layout->tiny)
+        return from_tiny(layout, name, out, size);
     if (strncmp(name, prefix, strlen(prefix)) == 0)
         return from_ldm(name, out, size);
     if (layout->prefixed)

@@ -26,6 +26,8 @@ struct names_layout {
     /* Of a network's file: it is in diffusers' layout, or in LDM's with the prefix; then whatever
      * lacks that is no part of the network. */
     bool diffusers, prefixed;
+    bool tiny,
+        numbered;    /* a VAE's file: the tiny autoencoder's; an encoder named by numbers alone */
     int unet_blocks; /* resnets a level on the way down */
     int vae_levels;
     unsigned up_attention; /* bit i: up_blocks.i of the UNet has attention */
@@ -37,6 +39,9 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
 /* The LDM name of a tensor: of "down_blocks.0.resnets.0..." in a diffusers UNet it is
  * "model.diffusion_model.input_blocks.1.0...". False for a name that has no place there, and when
  * `out` is too small.
+ *
+ * A tiny autoencoder (TAESD) in a VAE's file is no LDM name's: it is "tae.decoder.N..." and
+ * "tae.encoder.N...", layers counted as diffusers does; files named by numbers alone hold one half.
  *
  * A network by itself may be in the diffusers layout (both kinds of VAE attention names, query and
  * to_q, and text encoder names with or without "text_model." are known) or in LDM's, with or

@@ -69,6 +69,18 @@ struct matrix *layers_upsample(struct loader *l, const char *prefix, const char 
     return load(l, MATRIX_UPSAMPLE, prefix, &name, 1, n, k, true);
 }
 
+struct matrix *layers_bare_conv3x3(struct loader *l, const char *prefix, const char *name, int n,
+                                   int k)
+{
+    return load(l, MATRIX_CONV3X3, prefix, &name, 1, n, k, false);
+}
+
+struct matrix *layers_bare_upsample(struct loader *l, const char *prefix, const char *name, int n,
+                                    int k)
+{
+    return load(l, MATRIX_UPSAMPLE, prefix, &name, 1, n, k, false);
+}
+
 struct matrix *layers_stacked(struct loader *l, const char *prefix, const char *const *names,
                               int count, int n, int k, bool bias)
 {

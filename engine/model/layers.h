@@ -33,6 +33,11 @@ struct matrix *layers_gated(struct loader *l, const char *prefix, const char *na
 struct matrix *layers_conv3x3(struct loader *l, const char *prefix, const char *name, int n, int k);
 struct matrix *layers_upsample(struct loader *l, const char *prefix, const char *name, int n,
                                int k);
+/* These two without bias. */
+struct matrix *layers_bare_conv3x3(struct loader *l, const char *prefix, const char *name, int n,
+                                   int k);
+struct matrix *layers_bare_upsample(struct loader *l, const char *prefix, const char *name, int n,
+                                    int k);
 /* `count` linear layers of n x k each, without bias unless said, in one product. */
 struct matrix *layers_stacked(struct loader *l, const char *prefix, const char *const *names,
                               int count, int n, int k, bool bias);

@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 from conftest import PROGRAM, ROOT
-from sdapi_client import Sdapi
+from sdapi_client import Sdapi, encode, gradient
 from test_native import Native
 from test_sdxl import read, write
 
@@ -41,6 +41,11 @@ def folder(tmp_path_factory):
     write(folder / "vaes" / "deep" / "folder's.safetensors", in_diffusers_layout(vae))
     write(folder / "vaes" / "with.vae.safetensors", vae)
     write(folder / "vaes" / "none at all.safetensors", {"a": ("F16", [1], b"\0\0")})
+    tae = read(GOLDEN.parent / "tae" / "weights.safetensors")
+    write(folder / "vaes" / "taesd.safetensors", tae)
+    half = {k.removeprefix("decoder.layers."): v for k, v in tae.items() if k.startswith("decoder.")}
+    write(folder / "vaes" / "taesd_decoder.safetensors",
+          {f"{int(k.split('.', 1)[0]) + 1}.{k.split('.', 1)[1]}": v for k, v in half.items()})
     return folder
 
 
@@ -73,10 +78,23 @@ def test_choices(server):
     assert none.image.tobytes() == own.image.tobytes() and "VAE" not in none.text
 
 
+def test_tiny_autoencoder(server):
+    api = Sdapi(server.url)
+
+    def paint(vae, **fields):
+        return api.img2img(encode(gradient()), **{**SMALL, **fields, "override_settings": {"sd_vae": vae}})
+
+    own, tiny, half = paint("None"), paint("taesd"), paint("taesd_decoder")
+    assert "VAE: taesd.safetensors" in tiny.text and "VAE: taesd_decoder.safetensors" in half.text
+    assert len({p.image.tobytes() for p in (own, tiny, half)}) == 3  # half: the model's own encodes
+    texts = [api.txt2img(**SMALL, override_settings={"sd_vae": vae}) for vae in ("taesd", "taesd_decoder")]
+    assert texts[0].image.tobytes() == texts[1].image.tobytes()
+
+
 def test_lists(server):
     api = Sdapi(server.url)
     listed = {v["model_name"]: v["filename"] for v in api.get("sd-vae")}
-    assert listed["folder's.safetensors"] == "deep/folder's.safetensors" and len(listed) == 5
+    assert listed["folder's.safetensors"] == "deep/folder's.safetensors" and len(listed) == 7
     assert api.request("POST", "refresh-vae").json() is None
 
 

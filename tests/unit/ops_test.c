@@ -290,6 +290,8 @@ static float act_of(float x, enum activation act)
         return 0.5f * x * (1 + erff(x / sqrtf(2)));
     case ACT_QUICK_GELU:
         return x / (1 + expf(-1.702f * x));
+    case ACT_RELU:
+        return x > 0 ? x : 0;
     }
     return 0;
 }
@@ -381,6 +383,7 @@ static void linear(const struct fixture *f)
     linear_case(f, 77, 64, 64, 64, ACT_QUICK_GELU);
     linear_case(f, 33, 320, 40, 57, ACT_SILU);
     linear_case(f, 150, 96, 129, 0, ACT_GELU);
+    linear_case(f, 33, 96, 65, 0, ACT_RELU);
     linear_case(f, 7, 4, 8, 0, ACT_NONE);
     linear_case(f, 300, 32, 320, 3, ACT_NONE);
 }

@@ -141,6 +141,8 @@ static float act_of(float x, enum activation act)
         return gelu(x);
     case ACT_QUICK_GELU: /* x * sigmoid(1.702 x), as CLIP has it */
         return x / (1 + expf(-1.702f * x));
+    case ACT_RELU:
+        return x > 0 ? x : 0;
     }
     return x;
 }

@@ -284,6 +284,7 @@ INLINE void put2(enum dtype dtype, void *p, size_t i, vf v0, vf v1)
             CASE_ACT(ACT_SILU, call)                                                               \
             CASE_ACT(ACT_GELU, call)                                                               \
             CASE_ACT(ACT_QUICK_GELU, call)                                                         \
+            CASE_ACT(ACT_RELU, call)                                                               \
         }                                                                                          \
     } while (0)
 
@@ -359,6 +360,8 @@ INLINE vf act_v(vf x, enum activation act, bool coarse)
         return gelu_v(x, coarse);
     case ACT_QUICK_GELU:
         return x * sigmoid_v(set1(1.702f) * x, coarse);
+    case ACT_RELU:
+        return MAXV(x, set1(0.0f));
     }
     return x;
 }
