@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct family *const families[] = {&family_sd1, &family_sd2, &family_sdxl,
-                                                &family_sdxl_refiner};
+static const struct family *const families[] = {&family_pixels, &family_sd1, &family_sd2,
+                                                &family_sdxl, &family_sdxl_refiner};
 
 #define NOT_RUN ", which pictor does not run"
 #define LORA "a LoRA: it belongs into the folder of LoRAs, and is named in prompts"

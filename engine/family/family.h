@@ -33,6 +33,7 @@ struct family_facts {
     /* Channels that the network takes beside the latent's, of what it paints over: see `beside`
      * below; 0: none. */
     int beside;
+    float clip; /* guesses at the latent are within +-clip; 0: wherever they are */
     /* Latent to RGB in 0..1, a row a channel and a constant; NULL: fitted when it is needed. */
     const float (*preview)[3];
 };
@@ -145,6 +146,6 @@ void family_describe(const struct checkpoint *cp, const struct family *family, i
 double family_number(const struct checkpoint *cp, const char *key, double low, double high,
                      double otherwise);
 
-extern const struct family family_sd1, family_sd2, family_sdxl, family_sdxl_refiner;
+extern const struct family family_pixels, family_sd1, family_sd2, family_sdxl, family_sdxl_refiner;
 
 #endif

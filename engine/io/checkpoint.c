@@ -15,7 +15,7 @@
 #include "engine/pictor.h"
 
 #define NAME_ROOM 256
-#define JSON_ROOM 65536 /* bytes of a scheduler_config.json; published ones have 700 */
+#define JSON_ROOM 65536 /* bytes of a folder's JSON; published ones have 2000 */
 
 struct file {
     enum names_part part;
@@ -28,7 +28,7 @@ struct checkpoint {
     int file_count;
     struct raw_tensor *tensors; /* in order of name; they own their names */
     size_t count;
-    cJSON *scheduler; /* of a folder, or NULL */
+    cJSON *scheduler, *config; /* of a folder, or NULL */
 };
 
 /* ---- opening ---- */
@@ -126,9 +126,8 @@ static bool read_text(int fd, char *text, size_t size, open_fn *open, struct err
     return true;
 }
 
-/* What else a folder says: how its network was trained. */
-static bool read_scheduler(struct checkpoint *cp, const struct pictor_file *file, open_fn *open,
-                           struct err *err)
+/* What else a folder says: how its network was trained, and how it is made. */
+static bool read_json(cJSON **out, const struct pictor_file *file, open_fn *open, struct err *err)
 {
     char text[JSON_ROOM];
     off_t size = lseek(file->fd, 0, SEEK_END);
@@ -136,10 +135,12 @@ static bool read_scheduler(struct checkpoint *cp, const struct pictor_file *file
         if (!read_text(file->fd, text, (size_t)size, open, err))
             return err_prefix(err, "%s", file->name);
         text[size] = '\0';
-        cp->scheduler = cJSON_Parse(text);
+        cJSON_Delete(*out);
+        *out = cJSON_Parse(text);
     }
-    return cp->scheduler || err_set(err, ERR_INVALID, "%s: wanted JSON of less than %d bytes",
-                                    file->name, JSON_ROOM);
+    return cJSON_IsObject(*out) ||
+           err_set(err, ERR_INVALID, "%s: wanted JSON of less than %d bytes", file->name,
+                   JSON_ROOM);
 }
 
 /* What a file of the list is, by the folder in its name; see pictor_files_add. */
@@ -152,7 +153,9 @@ static bool add_listed(struct checkpoint *cp, const struct pictor_file *file, op
     if (!file->name[n])
         return add_file(cp, NAMES_WHOLE, open(file->fd, NULL, err));
     if (n == strlen("scheduler") && strncmp(file->name, "scheduler", n) == 0)
-        return read_scheduler(cp, file, open, err);
+        return read_json(&cp->scheduler, file, open, err);
+    if (n == strlen("config") && strncmp(file->name, "config", n) == 0)
+        return read_json(&cp->config, file, open, err);
     while ((network = names_folder(part)) &&
            (strlen(network) != n || strncmp(file->name, network, n) != 0))
         part++;
@@ -227,6 +230,7 @@ void checkpoint_free(struct checkpoint *cp)
     for (int i = 0; i < cp->file_count; i++)
         tensor_file_close(cp->files[i].tf);
     cJSON_Delete(cp->scheduler);
+    cJSON_Delete(cp->config);
     free(cp);
 }
 
@@ -285,6 +289,43 @@ const char *checkpoint_scheduler(const struct checkpoint *cp, const char *key)
 bool checkpoint_scheduler_is(const struct checkpoint *cp, const char *key)
 {
     return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(cp->scheduler, key));
+}
+
+bool checkpoint_scheduler_denies(const struct checkpoint *cp, const char *key)
+{
+    return cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(cp->scheduler, key));
+}
+
+static double number_of(const cJSON *object, const char *key, double otherwise)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return item ? cJSON_GetNumberValue(item) : otherwise;
+}
+
+double checkpoint_scheduler_number(const struct checkpoint *cp, const char *key, double otherwise)
+{
+    return number_of(cp->scheduler, key, otherwise);
+}
+
+bool checkpoint_is_configured(const struct checkpoint *cp)
+{
+    return cp->config;
+}
+
+const char *checkpoint_config_text(const struct checkpoint *cp, const char *key)
+{
+    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(cp->config, key));
+}
+
+bool checkpoint_config_is(const struct checkpoint *cp, const char *key, bool otherwise)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(cp->config, key);
+    return cJSON_IsBool(item) ? cJSON_IsTrue(item) : otherwise;
+}
+
+double checkpoint_config_number(const struct checkpoint *cp, const char *key, double otherwise)
+{
+    return number_of(cp->config, key, otherwise);
 }
 
 const struct raw_tensor *checkpoint_findf(const struct checkpoint *cp, const char *fmt, ...)

@@ -73,7 +73,17 @@ const char *checkpoint_metadata(const struct checkpoint *cp, const char *key);
 /* A string of a folder's scheduler/scheduler_config.json, "prediction_type" for example; NULL when
  * there is none. */
 const char *checkpoint_scheduler(const struct checkpoint *cp, const char *key);
-/* Whether the value of `key` there is true. */
+/* Whether the value of `key` there is true; whether it is false. */
 bool checkpoint_scheduler_is(const struct checkpoint *cp, const char *key);
+bool checkpoint_scheduler_denies(const struct checkpoint *cp, const char *key);
+/* A number there; `otherwise` when there is none. */
+double checkpoint_scheduler_number(const struct checkpoint *cp, const char *key, double otherwise);
+
+/* The same of a network's config.json ("config" of pictor_files_add). A number that is null there
+ * is NAN. */
+bool checkpoint_is_configured(const struct checkpoint *cp); /* whether there is one */
+const char *checkpoint_config_text(const struct checkpoint *cp, const char *key);
+bool checkpoint_config_is(const struct checkpoint *cp, const char *key, bool otherwise);
+double checkpoint_config_number(const struct checkpoint *cp, const char *key, double otherwise);
 
 #endif

@@ -14,10 +14,14 @@
 #include "engine/pictor.h"
 
 /* How willingly a file of a folder is taken: 0 model.safetensors, 1 model.fp16.safetensors, 2 some
- * other *.safetensors; -1 not at all: another kind, one of several, or the unaveraged weights. */
-static int preference(const char *file)
+ * other *.safetensors, 3 PyTorch's, if `torch`; -1 not at all: another kind, one of several, or the
+ * unaveraged weights. */
+static int preference(const char *file, bool torch)
 {
     const char *dot = strchr(file, '.'), *end = strrchr(file, '.');
+    if (torch && end && !strstr(file, "-of-") && !strstr(file, "optimizer") &&
+        (strcmp(end, ".bin") == 0 || strcmp(end, ".pth") == 0 || strcmp(end, ".pt") == 0))
+        return 3;
     if (!dot || strcmp(end, ".safetensors") != 0 || strstr(file, "-of-") || strstr(file, "non_ema"))
         return -1;
     if (dot == end)
@@ -62,7 +66,8 @@ static bool is_role(const char *role)
     for (int part = 0; (folder = names_folder(part)); part++)
         if (strcmp(folder, role) == 0)
             return true;
-    return strcmp(role, "model") == 0 || strcmp(role, "scheduler") == 0;
+    return strcmp(role, "model") == 0 || strcmp(role, "scheduler") == 0 ||
+           strcmp(role, "config") == 0;
 }
 
 bool pictor_files_add(struct pictor_files *files, const char *role, const char *path,
@@ -73,7 +78,7 @@ bool pictor_files_add(struct pictor_files *files, const char *role, const char *
     if (!is_role(role))
         return err_set(err, ERR_INVALID,
                        "part '%.32s' of a model: wanted model, unet, vae, text_encoder, "
-                       "text_encoder_2 or scheduler",
+                       "text_encoder_2, scheduler or config",
                        role);
     if (strcmp(role, "model") == 0)
         return add(files, path, file, err);
@@ -81,8 +86,9 @@ bool pictor_files_add(struct pictor_files *files, const char *role, const char *
     return add(files, path, name, err);
 }
 
-static bool add_part(struct pictor_files *files, const char *folder, const char *part,
-                     struct err *err)
+/* The file of weights in `folder`/`part`, as the network `role`; PyTorch's too, if `torch`. */
+static bool add_weights(struct pictor_files *files, const char *folder, const char *part,
+                        const char *role, bool torch, struct err *err)
 {
     char path[PATH_MAX], best[NAME_MAX + 1] = "";
     int best_preference = INT_MAX;
@@ -91,10 +97,10 @@ static bool add_part(struct pictor_files *files, const char *folder, const char 
     DIR *dir = opendir(path);
     if (!dir)
         return err_at(err, path, code_of(errno),
-                      "%s: %s (a diffusers folder holds unet, vae and text_encoder)", part,
+                      "%s: %s (a diffusers folder holds unet, vae and text_encoder)", role,
                       strerror(errno));
     for (const struct dirent *d; (d = readdir(dir));) {
-        int p = preference(d->d_name);
+        int p = preference(d->d_name, torch);
         if (p >= 0 &&
             (p < best_preference || (p == best_preference && strcmp(d->d_name, best) < 0))) {
             best_preference = p;
@@ -103,10 +109,16 @@ static bool add_part(struct pictor_files *files, const char *folder, const char 
     }
     closedir(dir);
     if (!*best)
-        return err_at(err, path, ERR_NOT_FOUND, "%s: wanted a .safetensors file, found none", part);
+        return err_at(err, path, ERR_NOT_FOUND, "%s: wanted a .safetensors file, found none", role);
     if ((size_t)snprintf(path, sizeof path, "%s/%s/%s", folder, part, best) >= sizeof path)
         return err_at(err, folder, ERR_INVALID, "the path is too long");
-    return pictor_files_add(files, part, path, err);
+    return pictor_files_add(files, role, path, err);
+}
+
+static bool add_part(struct pictor_files *files, const char *folder, const char *part,
+                     struct err *err)
+{
+    return add_weights(files, folder, part, part, false, err);
 }
 
 static bool has_part(const char *folder, const char *part)
@@ -123,6 +135,37 @@ static bool needs_part(const char *folder, int part)
     return part == NAMES_TEXT_2 ? second
            : part == NAMES_TEXT ? !second || has_part(folder, names_folder(part))
                                 : true;
+}
+
+/* A UNet that needs no words and no autoencoder: in "unet" of a folder of little else, or alone in
+ * the folder, beside its configuration. */
+static bool is_pixels(const char *folder, bool *alone)
+{
+    *alone = !has_part(folder, "unet");
+    return *alone ? has_part(folder, "config.json")
+                  : has_part(folder, "unet/config.json") && !has_part(folder, "vae") &&
+                        !has_part(folder, names_folder(NAMES_TEXT)) &&
+                        !has_part(folder, names_folder(NAMES_TEXT_2));
+}
+
+static bool add_named(struct pictor_files *files, const char *role, const char *folder,
+                      const char *file, struct err *err)
+{
+    char path[PATH_MAX];
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, file) >= sizeof path)
+        return err_at(err, folder, ERR_INVALID, "the path is too long");
+    return pictor_files_add(files, role, path, err);
+}
+
+static bool add_pixels(struct pictor_files *files, const char *folder, bool alone, struct err *err)
+{
+    if (!alone)
+        return add_weights(files, folder, "unet", "unet", true, err) &&
+               add_named(files, "config", folder, "unet/config.json", err);
+    return add_weights(files, folder, "", "unet", true, err) &&
+           add_named(files, "config", folder, "config.json", err) &&
+           (!has_part(folder, "scheduler_config.json") ||
+            add_named(files, "scheduler", folder, "scheduler_config.json", err));
 }
 
 /* How the network was trained; a folder that does not say is no error. */
@@ -144,7 +187,10 @@ bool pictor_files_open(const char *path, struct pictor_files *out, struct err *e
     out->count = 0;
     if (strcmp(path, "builtin") == 0)
         return true;
-    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
+    bool alone;
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode) && is_pixels(path, &alone)) {
+        ok = add_pixels(out, path, alone, err) && add_scheduler(out, path, err);
+    } else if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
         for (int part = 0; ok && (folder = names_folder(part)); part++)
             ok = !needs_part(path, part) || add_part(out, path, folder, err);
         ok = ok && add_scheduler(out, path, err);

@@ -73,6 +73,12 @@ static const struct swap open_clip_stems[] = {
     {NULL, NULL},
 };
 
+/* Of a UNet of pixels, as the first published ones have it. */
+static const struct swap unet_attention[] = {
+    {"query.", "to_q."},         {"key.", "to_k."}, {"value.", "to_v."},
+    {"proj_attn.", "to_out.0."}, {NULL, NULL},
+};
+
 static const struct swap none[] = {{NULL, NULL}};
 
 /* Whether `name` is `pattern`, in which # stands for a number of at most three digits, and which
@@ -195,18 +201,20 @@ static bool from_unet(const struct names_layout *layout, const char *name, char 
         return emit(out, size, unet_resnet, rest, "%s.input_blocks.%d.0.", p,
                     a_level * n[0] + 1 + n[1]);
     if (match(name, "down_blocks.#.attentions.#.", n, &rest))
-        return emit(out, size, none, rest, "%s.input_blocks.%d.1.", p, a_level * n[0] + 1 + n[1]);
+        return emit(out, size, unet_attention, rest, "%s.input_blocks.%d.1.", p,
+                    a_level * n[0] + 1 + n[1]);
     if (match(name, "down_blocks.#.downsamplers.0.conv.", n, &rest))
         return emit(out, size, none, rest, "%s.input_blocks.%d.0.op.", p, a_level * (n[0] + 1));
     if (match(name, "mid_block.resnets.#.", n, &rest))
         return emit(out, size, unet_resnet, rest, "%s.middle_block.%d.", p, 2 * n[0]);
     if (match(name, "mid_block.attentions.0.", n, &rest))
-        return emit(out, size, none, rest, "%s.middle_block.1.", p);
+        return emit(out, size, unet_attention, rest, "%s.middle_block.1.", p);
     if (match(name, "up_blocks.#.resnets.#.", n, &rest))
         return emit(out, size, unet_resnet, rest, "%s.output_blocks.%d.0.", p,
                     a_level * n[0] + n[1]);
     if (match(name, "up_blocks.#.attentions.#.", n, &rest))
-        return emit(out, size, none, rest, "%s.output_blocks.%d.1.", p, a_level * n[0] + n[1]);
+        return emit(out, size, unet_attention, rest, "%s.output_blocks.%d.1.", p,
+                    a_level * n[0] + n[1]);
     if (match(name, "up_blocks.#.upsamplers.0.conv.", n, &rest)) {
         bool attention = n[0] < 32 && layout->up_attention >> n[0] & 1;
         return emit(out, size, none, rest, "%s.output_blocks.%d.%d.conv.", p,

@@ -96,6 +96,7 @@ static bool denoise(void *ctx, const float *x, double sigma, float *x0, struct e
     }
     size_t n = elements(o);
     float in = (float)scales.in, skip = (float)scales.skip, out = (float)scales.out;
+    float clip = o->model->facts.clip;
     bool both = is_guided(g, sigma);
     for (size_t i = 0; i < n; i++)
         g->x[i] = x[i] * in;
@@ -110,6 +111,8 @@ static bool denoise(void *ctx, const float *x, double sigma, float *x0, struct e
         else if (both)
             y = g->out[n + i] + g->guidance * (y - g->out[n + i]);
         x0[i] = skip * x[i] + out * y;
+        if (clip > 0)
+            x0[i] = fminf(fmaxf(x0[i], -clip), clip);
     }
     return true;
 }

@@ -98,6 +98,14 @@ void schedule_init(struct schedule *s, double beta_start, double beta_end)
     }
 }
 
+void schedule_init_levels(struct schedule *s, const float *alphas_cumprod)
+{
+    s->prediction = SCHEDULE_NOISE;
+    s->aligned = aligned;
+    for (int t = 0; t < SCHEDULE_LEVELS; t++)
+        set_level(s, t, alphas_cumprod[t]);
+}
+
 /* Roots of alphas_cumprod shifted so that the last is 0 and scaled so that the first stays. */
 void schedule_zero_terminal(struct schedule *s)
 {

@@ -41,6 +41,9 @@ struct schedule {
 /* A diffusion model that predicts noise. 0 < beta_start <= beta_end < 1. */
 void schedule_init(struct schedule *s, double beta_start, double beta_end);
 
+/* The same of levels that are given: alphas_cumprod [SCHEDULE_LEVELS], falling within 1..0. */
+void schedule_init_levels(struct schedule *s, const float *alphas_cumprod);
+
 /* Moves the levels of a diffusion model so that nothing is left of the signal at the last, t = 999
  * (Lin et al. 2023, "zero terminal SNR"), or rather 4.9e-8 of its power, as the SD WebUI has it:
  * sigma is 4519. */

@@ -338,6 +338,12 @@ static void measure_part(struct registry_entry *e, int fd, const char *name)
         close(part);
 }
 
+static bool has_folder(int fd, const char *name)
+{
+    struct stat st;
+    return fstatat(fd, name, &st, 0) == 0 && S_ISDIR(st.st_mode);
+}
+
 /* A folder in the diffusers layout, with the size and time of all that pictor_files_open opens. */
 static bool add_model_folder(struct walk *w, int fd, const char *name, bool linked,
                              const struct stat *st)
@@ -346,8 +352,11 @@ static bool add_model_folder(struct walk *w, int fd, const char *name, bool link
     struct registry_entry *e = add(w, name, strlen(name), linked, st);
     for (int i = 0; e && (part = names_folder(i)); i++)
         measure_part(e, fd, part);
-    if (e)
+    if (e) {
         measure_part(e, fd, "scheduler");
+        if (!has_folder(fd, "unet"))
+            measure_part(e, fd, ".");
+    }
     return e || w->err->code == ERR_NONE;
 }
 
@@ -364,8 +373,15 @@ static bool found_file(struct walk *w, const char *name, bool linked, const stru
 
 static bool is_model_folder(int fd)
 {
-    struct stat unet;
-    return fd >= 0 && fstatat(fd, "unet", &unet, 0) == 0 && S_ISDIR(unet.st_mode);
+    struct stat config, weights;
+    if (fd < 0)
+        return false;
+    if (has_folder(fd, "unet"))
+        return true;
+    /* A UNet alone, beside its configuration. */
+    return fstatat(fd, "config.json", &config, 0) == 0 &&
+           (fstatat(fd, "diffusion_pytorch_model.safetensors", &weights, 0) == 0 ||
+            fstatat(fd, "diffusion_pytorch_model.bin", &weights, 0) == 0);
 }
 
 /* `name` has a slash at the end. */
