@@ -13,6 +13,7 @@
 #include "server/api/native/native.h"
 #include "server/api/native/native_events.h"
 #include "server/api/native/native_fields.h"
+#include "server/api/native/native_pulls.h"
 #include "server/api/openai/openai.h"
 #include "server/api/openai/openai_images.h"
 #include "server/api/sdapi/sdapi.h"
@@ -50,6 +51,12 @@ static const struct route routes[] = {
     {GET, "/api/events", ROUTES_NATIVE, native_events_all},
     {GET, "/api/images/{id}", ROUTES_NATIVE, native_image, .query = "download"},
     {GET, "/api/models", ROUTES_NATIVE, native_models},
+    {POST, "/api/pulls", ROUTES_NATIVE, native_pulls_add, ROUTE_BODY_SMALL, .admin = true},
+    {GET, "/api/pulls", ROUTES_NATIVE, native_pulls_list, .admin = true},
+    {GET, "/api/pulls/{id}", ROUTES_NATIVE, native_pulls_get, .admin = true},
+    {DELETE, "/api/pulls/{id}", ROUTES_NATIVE, native_pulls_delete, .admin = true},
+    {POST, "/api/pulls/{id}/cancel", ROUTES_NATIVE, native_pulls_cancel, .admin = true},
+    {POST, "/api/pulls/{id}/resume", ROUTES_NATIVE, native_pulls_resume, .admin = true},
     {GET, "/api/schema", ROUTES_NATIVE, native_fields_schema},
     {POST, "/api/infotext", ROUTES_NATIVE, native_fields_infotext, ROUTE_BODY_SMALL},
     {GET, "/api/info", ROUTES_NATIVE, native_info, .access = ROUTE_OPEN},

@@ -20,6 +20,7 @@
 #include "server/job/job_engine.h"
 #include "server/job/registry.h"
 #include "server/paint/dispatch.h"
+#include "server/pull/pulls.h"
 #include "server/queue/events.h"
 #include "server/queue/queue.h"
 #include "server/routes.h"
@@ -122,6 +123,7 @@ static bool run(const struct settings *settings, struct err *err)
     if (!(app.events = events_new(err)) ||
         !(app.queue = queue_new(app.store, app.events, settings, err)) ||
         !(app.feed = native_feed_new(app.queue, app.events, err)) || !start_painting(&app, err) ||
+        !(app.pulls = pulls_new(settings, app.registry, err)) ||
         !(http = routes_serve(&app, err)))
         goto done;
     greet(settings, http_port(http));
@@ -136,6 +138,7 @@ done:
         queue_hurry(app.queue);
     dispatch_stop(app.dispatch, DRAIN_MS); /* who waits for what is being painted gets it */
     http_stop(http);
+    pulls_free(app.pulls);
     dispatch_free(app.dispatch);
     codec_free(app.codec);
     registry_free(app.registry);

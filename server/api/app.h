@@ -12,6 +12,7 @@ struct app {
     struct registry *registry;
     struct codec *codec;
     struct dispatch *dispatch;
+    struct pulls *pulls;
     struct native_feed *feed; /* of the native API's event streams */
 };
 
