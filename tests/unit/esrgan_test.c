@@ -13,7 +13,8 @@
 
 #define FOLDER "tests/golden/esrgan/"
 #define SHIPPED "engine/builtin/realesr-animevideov3.safetensors"
-#define FILE_PATH "build/tests/esrgan.safetensors"
+
+static char model_path[] = "/tmp/pictor-esrgan-XXXXXX";
 
 static struct device *new_device(int bf16)
 {
@@ -75,7 +76,7 @@ static void write_model(const char *name, const struct edit *edit)
         free(data);
     }
     fclose(in);
-    file_write(&f, FILE_PATH);
+    file_write(&f, model_path);
 }
 
 static struct esrgan *load(struct device *dev, const char *path)
@@ -153,7 +154,7 @@ static void check_all(int bf16, double limit, double shipped)
     struct safetensors *golden = open_file(FOLDER "golden.safetensors");
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
         write_model(models[i], NULL);
-        check_model(dev, golden, models[i], FILE_PATH, limit);
+        check_model(dev, golden, models[i], model_path, limit);
     }
     check_model(dev, golden, "shipped", SHIPPED, shipped);
     safetensors_close(golden);
@@ -241,7 +242,7 @@ static void test_tiles(void **state)
     check_tiles(dev, e, 104, 105, 1, 0);
     esrgan_free(e);
     write_model("rrdb-new-x2", NULL); /* takes 2x2 pixels at once */
-    e = load(dev, FILE_PATH);
+    e = load(dev, model_path);
     check_tiles(dev, e, 128, 231, 157, 1);
     esrgan_free(e);
     device_free(dev);
@@ -298,7 +299,7 @@ static void refuse(const char *model, struct edit edit, enum err_code code, cons
     struct err err = {0};
     struct device *dev = new_device(0);
     write_model(model, &edit);
-    struct checkpoint *cp = checkpoint_open(FILE_PATH, &err);
+    struct checkpoint *cp = checkpoint_open(model_path, &err);
     assert_non_null(cp);
     struct esrgan *e = esrgan_load(dev, cp, &err);
     if (e || err.code != code || !strstr(err.msg, word))
@@ -341,5 +342,10 @@ int main(void)
         cmocka_unit_test(test_tiles),   cmocka_unit_test(test_room), cmocka_unit_test(test_stop),
         cmocka_unit_test(test_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int fd = mkstemp(model_path);
+    if (fd < 0 || close(fd) != 0)
+        return 1;
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    unlink(model_path);
+    return failed;
 }
