@@ -69,18 +69,6 @@ static bool close_bracket(struct parser *p, struct stack *s, double factor)
     return true;
 }
 
-static const char *skip_space(const char *at, const char *end)
-{
-    while (at < end) {
-        int c;
-        size_t n = unicode_next(at, (size_t)(end - at), &c);
-        if (unicode_class(c) != UNICODE_SPACE)
-            break;
-        at += n;
-    }
-    return at;
-}
-
 /* Reads [+-]?[.0-9]+, which must be a number: digits with at most one point. Exact to 15 digits;
  * not strtod, which asks the locale what a point is. */
 static const char *read_number(const char *at, const char *end, double *out)
@@ -107,9 +95,9 @@ static const char *read_number(const char *at, const char *end, double *out)
 static bool colon(struct parser *p)
 {
     double weight;
-    const char *at = read_number(skip_space(p->at + 1, p->end), p->end, &weight);
+    const char *at = read_number(unicode_skip_space(p->at + 1, p->end), p->end, &weight);
     if (at)
-        at = skip_space(at, p->end);
+        at = unicode_skip_space(at, p->end);
     if (!at || at == p->end || *at != ')' || !p->round.count) {
         p->at++;
         return add_part(p, ":", 1, 1);
@@ -127,12 +115,6 @@ static bool escape(struct parser *p)
     return add_part(p, p->at - escapes, escapes, 1);
 }
 
-static bool is_word(int c)
-{
-    enum unicode_class class = unicode_class(c);
-    return class == UNICODE_LETTER || class == UNICODE_NUMBER || c == '_';
-}
-
 static bool begins_break(const char *at, const char *end)
 {
     int c;
@@ -141,7 +123,7 @@ static bool begins_break(const char *at, const char *end)
     if (end - at == 5)
         return true;
     unicode_next(at + 5, (size_t)(end - at - 5), &c);
-    return !is_word(c);
+    return !unicode_is_word(c);
 }
 
 /* Text without special characters, split where the word BREAK stands, which takes the white space
@@ -158,11 +140,11 @@ static bool plain(struct parser *p)
         if (!in_word && begins_break(at, end)) {
             if (!add_part(p, start, (size_t)(space - start), 1) || !add_part(p, at, 5, -1))
                 return false;
-            start = space = at = skip_space(at + 5, end);
+            start = space = at = unicode_skip_space(at + 5, end);
             continue;
         }
         at += unicode_next(at, (size_t)(end - at), &c);
-        in_word = is_word(c);
+        in_word = unicode_is_word(c);
         if (unicode_class(c) != UNICODE_SPACE)
             space = at;
     }

@@ -35,6 +35,24 @@ enum unicode_class unicode_class(int character)
     }
 }
 
+bool unicode_is_word(int character)
+{
+    enum unicode_class class = unicode_class(character);
+    return class == UNICODE_LETTER || class == UNICODE_NUMBER || character == '_';
+}
+
+const char *unicode_skip_space(const char *at, const char *end)
+{
+    while (at < end) {
+        int c;
+        size_t n = unicode_next(at, (size_t)(end - at), &c);
+        if (unicode_class(c) != UNICODE_SPACE)
+            break;
+        at += n;
+    }
+    return at;
+}
+
 /* The clean-up is that of Python's ftfy, through which the reference implementations put a prompt,
  * as far as it is about single characters. Not done: HTML entities, terminal escapes, text that was
  * decoded from the wrong encoding. */

@@ -2,6 +2,7 @@
 #ifndef PICTOR_ENGINE_TEXT_UNICODE_H
 #define PICTOR_ENGINE_TEXT_UNICODE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "engine/base/err.h"
@@ -18,6 +19,12 @@ enum unicode_class {
 size_t unicode_next(const char *text, size_t len, int *character);
 
 enum unicode_class unicode_class(int character);
+
+/* A letter, a number or an underscore: what \w means to Python. */
+bool unicode_is_word(int character);
+
+/* Where the white space that begins at `at` ends. */
+const char *unicode_skip_space(const char *at, const char *end);
 
 /* The text as CLIP's vocabulary was made for: control characters gone, curly quotes straight,
  * full-width forms and Latin ligatures taken apart, NFC, lower case. Returns owned, terminated;
