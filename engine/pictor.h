@@ -46,6 +46,19 @@ enum pictor_rng {
     PICTOR_RNG_CPU /* Mersenne twister as torch on the CPU has it */
 };
 
+/* How much of a prompt is syntax: all that SD WebUI has; attention, (x:1.2) [x] BREAK, alone; or
+ * nothing. */
+enum pictor_syntax { PICTOR_SYNTAX_WEBUI, PICTOR_SYNTAX_WEIGHTS, PICTOR_SYNTAX_PLAIN };
+
+/* What weights of attention do (SD WebUI's option `emphasis`): scale the words, the whole chunk
+ * then scaled back to its mean; that without scaling back; nothing; or their brackets are text. */
+enum pictor_emphasis {
+    PICTOR_EMPHASIS_ORIGINAL,
+    PICTOR_EMPHASIS_NO_NORM,
+    PICTOR_EMPHASIS_IGNORE,
+    PICTOR_EMPHASIS_NONE
+};
+
 /* How an initial picture of another size is fitted to width x height (SD WebUI's resize_mode). */
 enum pictor_fit { PICTOR_FIT_STRETCH, PICTOR_FIT_CROP, PICTOR_FIT_PAD };
 
@@ -239,10 +252,15 @@ struct pictor_speed {
 };
 
 struct pictor_params {
-    const char *prompt, *negative_prompt; /* UTF-8; SD WebUI syntax: (x:1.2) [x] BREAK */
-    int width, height;                    /* pixels; multiples of 8, 64..limits of memory */
-    int steps;                            /* 1..1000 */
-    float guidance;                       /* classifier-free guidance scale; 1 is none */
+    const char *prompt, *negative_prompt; /* UTF-8; SD WebUI's syntax: docs/prompts.md */
+    enum pictor_syntax syntax;
+    enum pictor_emphasis emphasis;
+    int comma_backtrack; /* a full chunk of 75 tokens ends behind a comma that is at most so many
+                            tokens back, 0..74 */
+    bool old_editing;  /* [a:b:when] as SD WebUI had it before 1.6: `when` below 1 is a fraction */
+    int width, height; /* pixels; multiples of 8, 64..limits of memory */
+    int steps;         /* 1..1000 */
+    float guidance;    /* classifier-free guidance scale; 1 is none */
     float image_guidance;  /* how closely an edited picture follows the one before, of models that
                               edit; 1: no such guidance, NAN: the model's own */
     const char *sampler;   /* name or alias, case ignored: "Euler a", "k_euler_a" */
@@ -296,9 +314,14 @@ void pictor_params_init(struct pictor_params *params, const struct pictor_model 
 bool pictor_check(struct pictor_model *model, const struct pictor_params *params, size_t *bytes,
                   struct err *err);
 
-/* Whether a model could read this prompt: what its brackets are, and whether it has at most 2400
- * tokens (ERR_TOO_LARGE), as pictor_generate would say. Any thread; linear in the prompt. */
-bool pictor_prompt_check(const char *prompt, struct err *err);
+/* Whether a model could read the params' prompt, or its negative one: what its brackets are, and
+ * whether it has at most 2400 tokens (ERR_TOO_LARGE) at any time, as pictor_generate would say. Of
+ * the params, what concerns prompts, steps and sampler counts. Any thread. */
+bool pictor_prompt_check(const struct pictor_params *params, bool negative, struct err *err);
+
+/* Whether a prompt reads alike as PICTOR_SYNTAX_WEBUI and as PICTOR_SYNTAX_WEIGHTS: it does not
+ * change, and is no several prompts. Any thread. */
+bool pictor_prompt_is_simple(const char *prompt);
 
 /* Paints one picture. `out` is RGB, owned by the caller afterwards. Same seed, same CPU level,
  * any thread count: the same bytes. */

@@ -24,7 +24,7 @@ allowed() { # folder -> the folders (without theirs; with them if / ends it) and
     engine/family) echo "engine/base engine/compute engine/family engine/io engine/model engine/pictor.h engine/sample engine/text" ;;
     # Of a kind of model it knows family.h and nothing else: no network is named there but the one that
     # enlarges what any of them painted.
-    engine/pipeline) echo "engine/base engine/builtin/builtin.h engine/compute engine/family/family.h engine/io engine/model/esrgan.h engine/pictor.h engine/pipeline engine/sample" ;;
+    engine/pipeline) echo "engine/base engine/builtin/builtin.h engine/compute engine/family/family.h engine/io engine/model/esrgan.h engine/pictor.h engine/pipeline engine/sample engine/text/wording.h" ;;
     engine) echo "engine/base engine/compute engine/bench.h engine/family/family.h engine/pictor.h" ;;
     server/base) echo "engine/base server/base" ;;
     server/job) echo "$picture engine/builtin/builtin.h server/base server/job" ;;

@@ -10,12 +10,24 @@
 
 #include "engine/text/chunk.h"
 
-#define KEPT 4
+#define KEPT FAMILY_PROMPTS
+/* Chunks that are kept: what the prompts of a picture's two passes may have, or more. */
+#define KEPT_CHUNKS (4 * CHUNK_TOTAL)
+
+/* How a prompt is read. */
+struct reading {
+    int skip;
+    struct chunk_style style;
+    bool balanced; /* the mean is put back */
+};
 
 struct entry {
-    char *prompt;
-    int skip, tokens;
-    float *states; /* [tokens, width], then what is pooled */
+    char **texts; /* [count]; NULL: a free place */
+    int *uses;
+    size_t count;
+    struct reading reading;
+    size_t chunks; /* of each text */
+    float *states; /* [count] of [tokens, width], then what is pooled */
     unsigned used; /* clock of the last use */
 };
 
@@ -53,7 +65,10 @@ struct conditioning *conditioning_new(const struct conditioning_encoder *encoder
 
 static void entry_free(struct entry *e)
 {
-    free(e->prompt);
+    for (size_t i = 0; e->texts && i < e->count; i++)
+        free(e->texts[i]);
+    free(e->texts);
+    free(e->uses);
     free(e->states);
     *e = (struct entry){0};
 }
@@ -73,118 +88,244 @@ void conditioning_free(struct conditioning *c)
     free(c);
 }
 
-static double mean_of(const float *x, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += x[i];
-    return sum / (double)n;
-}
-
-static void weigh(float *states, const struct chunk *chunk, size_t width)
-{
-    size_t n = CHUNK_LENGTH * width;
-    double before = mean_of(states, n);
-    for (size_t i = 0; i < CHUNK_LENGTH; i++)
-        for (size_t j = 0; j < width; j++)
-            states[i * width + j] *= chunk->weights[i];
-    double after = mean_of(states, n);
-    if (after == 0) /* every weight was zero */
-        return;
-    float back = (float)(before / after);
-    for (size_t i = 0; i < n; i++)
-        states[i] *= back;
-}
-
 static int layer_of(const struct conditioning_encoder *e, int skip)
 {
     return e->skip ? e->skip : skip;
 }
 
-/* A planning pass: how many tokens there are, and what a chunk takes. */
-static bool plan(const struct conditioning *c, struct ops *o, const char *prompt, int skip,
-                 struct family_words *out, struct err *err)
+static struct reading reading_of(const struct pictor_params *p)
 {
-    struct chunk_list list;
-    if (!chunk_prompt(c->tokenizer, prompt, c->encoders[0].pad, &list, err))
+    return (struct reading){
+        .skip = p->clip_skip,
+        .style = family_style(p),
+        .balanced = p->emphasis == PICTOR_EMPHASIS_ORIGINAL,
+    };
+}
+
+static bool same_reading(const struct reading *a, const struct reading *b)
+{
+    return a->skip == b->skip && a->style.backtrack == b->style.backtrack &&
+           a->style.literal == b->style.literal && a->style.unweighted == b->style.unweighted &&
+           a->balanced == b->balanced;
+}
+
+/* ---- a prompt's chunks ---- */
+
+/* Those of all texts, as many each; lists_free. */
+struct lists {
+    struct chunk_list *at;
+    size_t count, chunks;
+    bool weighted; /* some weight is not 1 */
+};
+
+static void lists_free(struct lists *l)
+{
+    for (size_t i = 0; l->at && i < l->count; i++)
+        chunk_list_free(&l->at[i]);
+    free(l->at);
+    *l = (struct lists){0};
+}
+
+static bool lists_read(const struct conditioning *c, const struct family_prompt *prompt,
+                       const struct reading *reading, int pad, struct lists *out, struct err *err)
+{
+    *out = (struct lists){.at = calloc(prompt->count, sizeof *out->at), .count = prompt->count};
+    bool ok = out->at || err_set(err, ERR_INTERNAL, "no memory for a prompt's chunks");
+    for (size_t i = 0; ok && i < prompt->count; i++) {
+        ok = chunk_prompt(c->tokenizer, prompt->texts[i], pad, &reading->style, &out->at[i], err);
+        if (ok && out->at[i].count > out->chunks)
+            out->chunks = out->at[i].count;
+        out->weighted |= out->at[i].weighted;
+    }
+    ok = ok && chunk_check_total(out->count, out->chunks, err);
+    for (size_t i = 0; ok && i < out->count; i++)
+        chunk_fill(&out->at[i], out->chunks, pad);
+    if (!ok)
+        lists_free(out);
+    return ok;
+}
+
+/* A planning pass: how many tokens there are, and what a chunk takes. */
+static bool plan(const struct conditioning *c, struct ops *o, const struct family_prompt *prompt,
+                 const struct reading *reading, struct family_words *out, struct err *err)
+{
+    struct lists lists;
+    if (!lists_read(c, prompt, reading, c->encoders[0].pad, &lists, err))
         return false;
-    *out = (struct family_words){.tokens = (int)list.count * CHUNK_LENGTH};
-    chunk_list_free(&list);
+    for (size_t i = 0; i < prompt->count; i++)
+        out[i] = (struct family_words){.tokens = (int)lists.chunks * CHUNK_LENGTH};
+    lists_free(&lists);
     for (int i = 0; i < c->count; i++)
-        clip_encode(o, c->encoders[i].clip, NULL, CHUNK_LENGTH, layer_of(&c->encoders[i], skip),
-                    NULL, NULL);
+        clip_encode(o, c->encoders[i].clip, NULL, CHUNK_LENGTH,
+                    layer_of(&c->encoders[i], reading->skip), NULL, NULL);
     return true;
 }
 
-/* The kept prompt, if it is one of them; else NULL, and *place is where it may go. */
-static struct entry *find(struct conditioning *c, const char *prompt, int skip,
-                          struct entry **place)
+/* ---- what is kept ---- */
+
+static bool is_of(const struct entry *e, const struct family_prompt *prompt,
+                  const struct reading *reading)
 {
-    struct entry *oldest = &c->kept[0];
-    for (int i = 0; i < KEPT; i++) {
-        struct entry *e = &c->kept[i];
-        if (e->prompt && e->skip == skip && strcmp(e->prompt, prompt) == 0)
-            return e;
-        if (e->used < oldest->used)
-            oldest = e;
-    }
-    *place = oldest;
+    if (!e->texts || e->count != prompt->count || !same_reading(&e->reading, reading))
+        return false;
+    for (size_t i = 0; i < e->count; i++)
+        if (e->uses[i] != (prompt->uses ? prompt->uses[i] : 1) ||
+            strcmp(e->texts[i], prompt->texts[i]) != 0)
+            return false;
+    return true;
+}
+
+/* The kept prompt, if it is one of them. */
+static struct entry *find(struct conditioning *c, const struct family_prompt *prompt,
+                          const struct reading *reading)
+{
+    for (int i = 0; i < KEPT; i++)
+        if (is_of(&c->kept[i], prompt, reading))
+            return &c->kept[i];
     return NULL;
 }
 
-/* One encoder's share of all chunks: states [.., c->width] from column `at` on. `buffer`: a chunk
- * of the encoder's states, and what it pools. */
-static void encode_chunks(const struct conditioning *c, struct ops *o,
-                          const struct conditioning_encoder *e, int skip,
-                          const struct chunk_list *list, size_t at, float *states, float *pooled,
-                          float *buffer)
+/* A place for a prompt of so many chunks; what was used least lately goes. */
+static struct entry *make_room(struct conditioning *c, size_t chunks)
 {
-    size_t width = (size_t)clip_width(e->clip);
-    float *other = buffer + CHUNK_LENGTH * width;
-    for (size_t i = 0; i < list->count; i++) {
-        clip_encode(o, e->clip, list->at[i].ids, CHUNK_LENGTH, layer_of(e, skip), buffer,
-                    i == 0 && pooled ? pooled : other);
-        if (list->weighted)
-            weigh(buffer, &list->at[i], width);
-        for (size_t j = 0; j < CHUNK_LENGTH; j++)
-            memcpy(states + (i * CHUNK_LENGTH + j) * c->width + at, buffer + j * width,
-                   width * sizeof *states);
+    for (;;) {
+        struct entry *place = NULL, *oldest = NULL;
+        size_t sum = chunks;
+        for (int i = 0; i < KEPT; i++) {
+            struct entry *e = &c->kept[i];
+            sum += e->texts ? e->count * e->chunks : 0;
+            if (!e->texts)
+                place = e;
+            else if (!oldest || e->used < oldest->used)
+                oldest = e;
+        }
+        if (place && (sum <= KEPT_CHUNKS || !oldest))
+            return place;
+        entry_free(oldest);
     }
 }
 
-static bool encode(struct conditioning *c, struct ops *o, const char *prompt, int skip,
-                   struct entry *out, struct err *err)
+static bool entry_init(struct entry *e, const struct family_prompt *prompt,
+                       const struct reading *reading, size_t chunks, size_t floats)
 {
-    struct entry fresh = {.skip = skip, .prompt = strdup(prompt)};
+    *e = (struct entry){.texts = calloc(prompt->count, sizeof *e->texts),
+                        .uses = malloc(prompt->count * sizeof *e->uses),
+                        .states = malloc(prompt->count * floats * sizeof *e->states),
+                        .count = prompt->count,
+                        .reading = *reading,
+                        .chunks = chunks};
+    bool ok = e->texts && e->uses && e->states;
+    for (size_t i = 0; ok && i < prompt->count; i++) {
+        e->uses[i] = prompt->uses ? prompt->uses[i] : 1;
+        ok = (e->texts[i] = strdup(prompt->texts[i])) != NULL;
+    }
+    if (!ok)
+        entry_free(e);
+    return ok;
+}
+
+/* ---- encoding ---- */
+
+/* Floats of one text: states and what is pooled. */
+static size_t text_size(const struct conditioning *c, size_t chunks)
+{
+    return chunks * CHUNK_LENGTH * c->width + c->pooled;
+}
+
+/* One encoder's share of one chunk of all texts. */
+struct share {
+    float *first;        /* of the first text */
+    size_t text, stride; /* floats from text to text, from token to token */
+    size_t width, texts;
+    const int *uses;
+};
+
+static double mean_of(const struct share *s)
+{
+    double sum = 0, uses = 0;
+    for (size_t t = 0; t < s->texts; t++) {
+        double part = 0;
+        for (size_t i = 0; i < CHUNK_LENGTH; i++)
+            for (size_t j = 0; j < s->width; j++)
+                part += s->first[t * s->text + i * s->stride + j];
+        sum += s->uses[t] * part;
+        uses += s->uses[t];
+    }
+    return sum / (uses * (double)(CHUNK_LENGTH * s->width));
+}
+
+/* Chunk `k` of the lists; the mean is that of all texts, as often as each is there. */
+static void weigh(const struct share *s, const struct lists *lists, size_t k, bool balanced)
+{
+    double before = mean_of(s);
+    for (size_t t = 0; t < s->texts; t++)
+        for (size_t i = 0; i < CHUNK_LENGTH; i++)
+            for (size_t j = 0; j < s->width; j++)
+                s->first[t * s->text + i * s->stride + j] *= lists->at[t].at[k].weights[i];
+    double after = mean_of(s);
+    if (after == 0 || !balanced) /* 0: every weight was zero */
+        return;
+    float back = (float)(before / after);
+    for (size_t t = 0; t < s->texts; t++)
+        for (size_t i = 0; i < CHUNK_LENGTH; i++)
+            for (size_t j = 0; j < s->width; j++)
+                s->first[t * s->text + i * s->stride + j] *= back;
+}
+
+/* One encoder's share of all texts: states [.., c->width] from column `at` on, and what is pooled
+ * where it is the last one. `buffer`: a chunk of the encoder's states, and what it pools. */
+static void encode_texts(const struct conditioning *c, struct ops *o, int encoder,
+                         const struct lists *lists, const struct entry *entry, size_t at,
+                         float *buffer)
+{
+    const struct conditioning_encoder *e = &c->encoders[encoder];
+    size_t width = (size_t)clip_width(e->clip), size = text_size(c, lists->chunks);
+    float *other = buffer + CHUNK_LENGTH * width;
+    for (size_t k = 0; k < lists->chunks; k++) {
+        size_t first = k * CHUNK_LENGTH * c->width + at;
+        for (size_t t = 0; t < lists->count; t++) {
+            float *states = entry->states + t * size;
+            bool pools = k == 0 && encoder == c->count - 1;
+            clip_encode(o, e->clip, lists->at[t].at[k].ids, CHUNK_LENGTH,
+                        layer_of(e, entry->reading.skip), buffer,
+                        pools ? states + size - c->pooled : other);
+            for (size_t i = 0; i < CHUNK_LENGTH; i++)
+                memcpy(states + first + i * c->width, buffer + i * width, width * sizeof *states);
+        }
+        struct share share = {entry->states + first, size,       c->width, width,
+                              lists->count,          entry->uses};
+        if (lists->weighted)
+            weigh(&share, lists, k, entry->reading.balanced);
+    }
+}
+
+/* Fills `entry`, which is not yet one of those kept. */
+static bool encode(const struct conditioning *c, struct ops *o, const struct family_prompt *prompt,
+                   const struct reading *reading, struct entry *entry, struct err *err)
+{
     size_t at = 0;
     bool ok = true;
+    *entry = (struct entry){0};
     for (int i = 0; ok && i < c->count; i++) {
         const struct conditioning_encoder *e = &c->encoders[i];
         size_t width = (size_t)clip_width(e->clip), pooled = (size_t)clip_projection(e->clip);
-        struct chunk_list list;
-        if (!(ok = chunk_prompt(c->tokenizer, prompt, e->pad, &list, err)))
+        struct lists lists;
+        if (!(ok = lists_read(c, prompt, reading, e->pad, &lists, err)))
             break;
-        size_t tokens = list.count * CHUNK_LENGTH;
-        fresh.tokens = (int)tokens;
-        if (i == 0)
-            fresh.states = malloc((tokens * c->width + c->pooled) * sizeof *fresh.states);
         float *buffer = malloc((CHUNK_LENGTH * width + pooled) * sizeof *buffer);
-        ok = (fresh.prompt && fresh.states && buffer) ||
-             err_set(err, ERR_INTERNAL, "no memory for a prompt of %zu tokens", tokens);
+        ok = (buffer && (i > 0 || entry_init(entry, prompt, reading, lists.chunks,
+                                             text_size(c, lists.chunks)))) ||
+             err_set(err, ERR_INTERNAL, "no memory for a prompt of %zu tokens",
+                     lists.chunks * CHUNK_LENGTH);
         if (ok)
-            encode_chunks(c, o, e, skip, &list, at, fresh.states,
-                          i == c->count - 1 ? fresh.states + tokens * c->width : NULL, buffer);
+            encode_texts(c, o, i, &lists, entry, at, buffer);
         at += width;
         free(buffer);
-        chunk_list_free(&list);
+        lists_free(&lists);
     }
-    if (!ok) {
-        entry_free(&fresh);
-        return false;
-    }
-    entry_free(out);
-    *out = fresh;
-    return true;
+    if (!ok)
+        entry_free(entry);
+    return ok;
 }
 
 static struct family_words words_of(const struct conditioning *c, int tokens, const float *states)
@@ -199,18 +340,23 @@ void conditioning_zeros(const struct conditioning *c, struct family_words *out)
     *out = words_of(c, CHUNK_LENGTH, c->zeros);
 }
 
-bool conditioning_encode(struct conditioning *c, struct ops *o, const char *prompt, int skip,
-                         struct family_words *out, struct err *err)
+bool conditioning_encode(struct conditioning *c, struct ops *o, const struct pictor_params *params,
+                         const struct family_prompt *prompt, struct family_words *out,
+                         struct err *err)
 {
+    struct reading reading = reading_of(params);
     if (arena_planning(o->arena))
-        return plan(c, o, prompt, skip, out, err);
-    struct entry *place, *e = find(c, prompt, skip, &place);
+        return plan(c, o, prompt, &reading, out, err);
+    struct entry *e = find(c, prompt, &reading), fresh;
     if (!e) {
-        if (!encode(c, o, prompt, skip, place, err))
+        if (!encode(c, o, prompt, &reading, &fresh, err))
             return false;
-        e = place;
+        e = make_room(c, fresh.count * fresh.chunks);
+        *e = fresh;
     }
     e->used = ++c->clock;
-    *out = words_of(c, e->tokens, e->states);
+    for (size_t i = 0; i < prompt->count; i++)
+        out[i] =
+            words_of(c, (int)e->chunks * CHUNK_LENGTH, e->states + i * text_size(c, e->chunks));
     return true;
 }

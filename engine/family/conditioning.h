@@ -28,11 +28,12 @@ void conditioning_free(struct conditioning *c);
 /* Forgets prompts: the text encoders are other ones now. */
 void conditioning_forget(struct conditioning *c);
 
-/* States of the last layer but skip - 1, where an encoder does not say itself which is read; 77
- * tokens a chunk. `pooled` is the first chunk's, of the last encoder. As struct family's `words`,
- * planning included. */
-bool conditioning_encode(struct conditioning *c, struct ops *o, const char *prompt, int skip,
-                         struct family_words *out, struct err *err);
+/* As struct family's `words`, planning included. Of the params: clip_skip, which is for encoders
+ * that do not say themselves which layer is read, and how prompts are read. `pooled` is the first
+ * chunk's, of the last encoder. Texts with fewer chunks than another one get empty ones. */
+bool conditioning_encode(struct conditioning *c, struct ops *o, const struct pictor_params *params,
+                         const struct family_prompt *prompt, struct family_words *out,
+                         struct err *err);
 /* One chunk whose states, and what is pooled, are zeros. */
 void conditioning_zeros(const struct conditioning *c, struct family_words *out);
 

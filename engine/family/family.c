@@ -75,3 +75,30 @@ void family_describe(const struct checkpoint *cp, const struct family *family, i
     i->clip_skips = facts->clip_skips;
     i->default_steps = (int)family_number(cp, "pictor.steps", 1, 1000, steps);
 }
+
+struct chunk_style family_style(const struct pictor_params *p)
+{
+    return (struct chunk_style){
+        .backtrack = p->comma_backtrack,
+        .literal = p->syntax == PICTOR_SYNTAX_PLAIN || p->emphasis == PICTOR_EMPHASIS_NONE,
+        .unweighted = p->emphasis == PICTOR_EMPHASIS_IGNORE,
+    };
+}
+
+int family_passes(const struct pictor_params *p, struct editing_pass out[2])
+{
+    const struct pictor_sampler_info *sampler = pictor_sampler_find(p->sampler, NULL);
+    int calls = sampler && sampler->second_order ? 2 : 1;
+    if (p->syntax != PICTOR_SYNTAX_WEBUI)
+        return 0;
+    out[0] = (struct editing_pass){.calls = calls * p->steps, .old = p->old_editing};
+    if (p->hires_width <= 0)
+        return 1;
+    /* Of old, the second pass took what was made for the first one. */
+    out[1] = p->old_editing ? out[0]
+                            : (struct editing_pass){
+                                  .calls = calls * (p->hires_steps ? p->hires_steps : p->steps),
+                                  .before = out[0].calls,
+                              };
+    return 2;
+}

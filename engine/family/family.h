@@ -19,8 +19,11 @@
 #include "engine/io/checkpoint.h"
 #include "engine/pictor.h"
 #include "engine/sample/schedule.h"
+#include "engine/text/chunk.h"
+#include "engine/text/editing.h"
 
 #define FAMILY_CHANNELS 128 /* most that a latent may have */
+#define FAMILY_PROMPTS 40   /* as many as the prompts of a picture's two passes, or more */
 
 /* What the pipeline goes by. */
 struct family_facts {
@@ -38,8 +41,16 @@ struct family_facts {
     const float (*preview)[3];
 };
 
-/* What a prompt became: what its states mean is the family's. Prompts of as many tokens can be
- * answered in one batch. */
+/* A prompt as it is over the time of a picture. */
+struct family_prompt {
+    const char *const *texts; /* [count], all different; count >= 1 */
+    const int *uses;          /* [count], how many stretches of time each has; NULL: one */
+    size_t count;
+    bool negative; /* what the picture is led away from */
+};
+
+/* What a text of a prompt became: what its states mean is the family's. Prompts of as many tokens
+ * can be answered in one batch. */
 struct family_words {
     int tokens;
     const float *states; /* [tokens, whatever the family has]; NULL while planning */
@@ -104,10 +115,11 @@ struct family {
     bool (*fit)(const struct family_model *m, const struct pictor_params *asked,
                 struct family_fitted *fitted);
 
-    /* `prompt` is one of the params', `negative` says which. What `out` points to is valid until
-     * the next call but one. Planning gives the tokens and finds every fault of a prompt. */
+    /* What each text of a prompt says: all of them in as many tokens. Of the params, what says how
+     * prompts are read. What `out` [prompt->count] points to is valid for the FAMILY_PROMPTS - 1
+     * next calls and for a picture. Planning gives the tokens and finds every fault of a prompt. */
     bool (*words)(struct family_model *m, struct ops *o, const struct pictor_params *params,
-                  const char *prompt, bool negative, struct family_words *out, struct err *err);
+                  const struct family_prompt *prompt, struct family_words *out, struct err *err);
 
     /* The network made ready for b prompts of as many tokens each, in the arena. Returns owned. */
     struct family_call *(*call_new)(const struct family_model *m, struct ops *o,
@@ -145,6 +157,12 @@ void family_describe(const struct checkpoint *cp, const struct family *family, i
 /* A number of the checkpoint's metadata; `otherwise` where there is none within low..high. */
 double family_number(const struct checkpoint *cp, const char *key, double low, double high,
                      double otherwise);
+
+/* How the params want prompts to be read. */
+struct chunk_style family_style(const struct pictor_params *params);
+/* The passes of a picture in which its prompts change, or of the params' in so far as that concerns
+ * prompts; how many: 0 (no prompt changes), 1, or 2 with a second pass. */
+int family_passes(const struct pictor_params *params, struct editing_pass out[2]);
 
 extern const struct family family_pixels, family_sd1, family_sd2, family_sdxl, family_sdxl_refiner;
 

@@ -201,9 +201,10 @@ static bool fit(const struct family_model *m, const struct pictor_params *asked,
 /* ---- painting ---- */
 
 static bool words(struct family_model *m, struct ops *o, const struct pictor_params *params,
-                  const char *prompt, bool negative, struct family_words *out, struct err *err)
+                  const struct family_prompt *prompt, struct family_words *out, struct err *err)
 {
-    *out = (struct family_words){.tokens = 1, .negative = negative};
+    for (size_t i = 0; i < prompt->count; i++)
+        out[i] = (struct family_words){.tokens = 1, .negative = prompt->negative};
     return true;
 }
 

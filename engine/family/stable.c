@@ -264,14 +264,15 @@ bool stable_fit(const struct family_model *m, const struct pictor_params *asked,
 /* ---- words ---- */
 
 bool stable_words(struct family_model *m, struct ops *o, const struct pictor_params *params,
-                  const char *prompt, bool negative, struct family_words *out, struct err *err)
+                  const struct family_prompt *prompt, struct family_words *out, struct err *err)
 {
     const struct stable *s = stable_of(m);
-    if (negative && s->config.zero_empty && !*prompt)
+    if (prompt->negative && s->config.zero_empty && prompt->count == 1 && !*prompt->texts[0])
         conditioning_zeros(s->conditioning, out);
-    else if (!conditioning_encode(s->conditioning, o, prompt, params->clip_skip, out, err))
+    else if (!conditioning_encode(s->conditioning, o, params, prompt, out, err))
         return false;
-    out->negative = negative;
+    for (size_t i = 0; i < prompt->count; i++)
+        out[i].negative = prompt->negative;
     return true;
 }
 

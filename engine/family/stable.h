@@ -82,7 +82,7 @@ void stable_schedule(const struct family_model *m, int width, int height, int st
 bool stable_fit(const struct family_model *m, const struct pictor_params *asked,
                 struct family_fitted *fitted);
 bool stable_words(struct family_model *m, struct ops *o, const struct pictor_params *params,
-                  const char *prompt, bool negative, struct family_words *out, struct err *err);
+                  const struct family_prompt *prompt, struct family_words *out, struct err *err);
 struct family_call *stable_call_new(const struct family_model *m, struct ops *o,
                                     const struct family_picture *picture,
                                     const struct family_words *words, int b, struct err *err);

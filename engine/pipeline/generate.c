@@ -32,11 +32,11 @@ struct painting {
     struct family_fitted fitted;
     struct params_choice choice;
     struct ops ops;
-    struct enlarger_held held;    /* 8-bit pictures */
-    struct family_words words[2]; /* of the prompt and its negative */
-    int done, total;              /* steps, over both passes */
-    int steps, reported;          /* no more than asked for; how many of them were reported */
-    double began, last_step;      /* seconds */
+    struct enlarger_held held; /* 8-bit pictures */
+    struct spoken spoken[2];   /* of both passes */
+    int done, total;           /* steps, over both passes */
+    int steps, reported;       /* no more than asked for; how many of them were reported */
+    double began, last_step;   /* seconds */
     struct pictor_image preview;
     bool interrupted;
 };
@@ -147,15 +147,22 @@ static bool begin_previews(struct painting *j, struct err *err)
 
 /* ---- the stages ---- */
 
+/* The schedules of both passes and which of their levels are visited. */
+struct passes {
+    struct schedule schedule[2];
+    struct sampler_plan plan[2]; /* the second has no steps where there is no second pass */
+};
+
 static bool encode_words(struct painting *j, struct err *err)
 {
-    const char *prompts[2] = {j->p->prompt, j->p->negative_prompt};
+    struct editing_pass passes[2];
+    int changing = family_passes(j->p, passes), count = j->p->hires_width ? 2 : 1;
     size_t mark = arena_mark(j->ops.arena);
     if (!go_on(j, err))
         return false;
-    for (int i = 0; i < 2; i++)
-        if (!j->m->family->family->words(j->m->family, &j->ops, j->p, prompts[i], i == 1,
-                                         &j->words[i], err))
+    for (int i = 0; i < count; i++)
+        if (!spoken_new(&j->spoken[i], j->m->family, &j->ops, j->p, changing ? &passes[i] : NULL,
+                        err))
             return false;
     arena_reset(j->ops.arena, mark);
     return true;
@@ -187,13 +194,13 @@ static void fill_masked(float *init, const float *mask, const float *noise, enum
     }
 }
 
-/* Samples the latent: from nothing, or from what is in it, painted over where `mask` is 1 (NULL:
- * everywhere) and filled there as `fill` says. `canvas` is as beside_new takes it. */
-static bool sample(struct painting *j, const struct schedule *schedule,
-                   const struct sampler_plan *plan, struct latent *latent, bool from_latent,
-                   const struct canvas *canvas, const float *mask, enum pictor_fill fill,
-                   struct err *err)
+/* Samples the latent in a pass: from nothing, or from what is in it, painted over where `mask` is 1
+ * (NULL: everywhere) and filled there as `fill` says. `canvas` is as beside_new takes it. */
+static bool sample(struct painting *j, const struct passes *passes, int pass, struct latent *latent,
+                   bool from_latent, const struct canvas *canvas, const float *mask,
+                   enum pictor_fill fill, struct err *err)
 {
+    const struct sampler_plan *plan = &passes->plan[pass];
     struct arena *a = j->ops.arena;
     size_t pixels = (size_t)latent->width * (size_t)latent->height, n = latent_size(latent);
     size_t mark = arena_mark(a), channels = (size_t)latent->channels;
@@ -213,35 +220,33 @@ static bool sample(struct painting *j, const struct schedule *schedule,
     struct guided_options options = {
         .ops = &j->ops,
         .model = j->m->family,
-        .schedule = schedule,
+        .schedule = &passes->schedule[pass],
         .picture = {latent->width, latent->height, j->p, beside},
-        .words = {j->words[0], j->words[1]},
+        .spoken = &j->spoken[pass],
     };
     struct guided guided;
-    bool ok = guided_new(&guided, &options, err);
-    if (ok) {
-        struct denoiser denoiser = guided_denoiser(&guided);
-        struct blend blend = {
-            denoiser, init, mask, pixels, latent->channels, j->choice.sampler->timesteps, shown};
-        struct steps steps = {j, latent->width, latent->height};
-        struct sampler_run run = {
-            .sampler = j->choice.sampler,
-            .plan = plan,
-            .pixels = pixels,
-            .channels = latent->channels,
-            .denoiser = mask && !is_dry(j) ? blend_denoiser(&blend) : denoiser,
-            .noise = &noise,
-            .seed_delta = j->p->noise_seed_delta,
-            .eta = j->p->eta,
-            .on_step = on_step,
-            .ctx = &steps,
-        };
-        ok = run_sampler(j, &run, x.at, err);
-        if (ok && !is_dry(j)) {
-            if (mask)
-                blend_apply(&blend, x.at);
-            memcpy(latent->at, x.at, n * sizeof *x.at);
-        }
+    guided_new(&guided, &options);
+    struct denoiser denoiser = guided_denoiser(&guided);
+    struct blend blend = {
+        denoiser, init, mask, pixels, latent->channels, j->choice.sampler->timesteps, shown};
+    struct steps steps = {j, latent->width, latent->height};
+    struct sampler_run run = {
+        .sampler = j->choice.sampler,
+        .plan = plan,
+        .pixels = pixels,
+        .channels = latent->channels,
+        .denoiser = mask && !is_dry(j) ? blend_denoiser(&blend) : denoiser,
+        .noise = &noise,
+        .seed_delta = j->p->noise_seed_delta,
+        .eta = j->p->eta,
+        .on_step = on_step,
+        .ctx = &steps,
+    };
+    bool ok = run_sampler(j, &run, x.at, err);
+    if (ok && !is_dry(j)) {
+        if (mask)
+            blend_apply(&blend, x.at);
+        memcpy(latent->at, x.at, n * sizeof *x.at);
     }
     guided_free(&guided);
     arena_reset(a, mark);
@@ -391,12 +396,6 @@ static const float *mask_for(struct painting *j, const struct canvas *canvas,
     return mask;
 }
 
-/* The schedules of both passes and which of their levels are visited. */
-struct passes {
-    struct schedule schedule[2];
-    struct sampler_plan plan[2]; /* the second has no steps where there is no second pass */
-};
-
 static bool plan_passes(struct painting *j, struct passes *out, struct err *err)
 {
     const struct pictor_params *p = j->p;
@@ -464,8 +463,8 @@ static bool run_stages(struct painting *j, const struct passes *passes, struct c
     if (!report(j, NULL, 0, 0))
         return err_set(err, ERR_CANCELLED, "cancelled");
     if (!begin_canvas(j, canvas, &latent, err) ||
-        !sample(j, &passes->schedule[0], &passes->plan[0], &latent, p->init != NULL, canvas,
-                mask_for(j, canvas, &latent), canvas->fill, err))
+        !sample(j, passes, 0, &latent, p->init != NULL, canvas, mask_for(j, canvas, &latent),
+                canvas->fill, err))
         return false;
     if (p->hires_width && !j->interrupted) {
         struct latent small = latent;
@@ -474,8 +473,8 @@ static bool run_stages(struct painting *j, const struct passes *passes, struct c
         latent = latent_new(a, p->hires_width / factor, p->hires_height / factor, channels);
         if (!enlarge(j, &small, &latent, err) ||
             (passes->plan[1].steps &&
-             !sample(j, &passes->schedule[1], &passes->plan[1], &latent, true, canvas,
-                     mask_for(j, canvas, &latent), PICTOR_FILL_ORIGINAL, err)))
+             !sample(j, passes, 1, &latent, true, canvas, mask_for(j, canvas, &latent),
+                     PICTOR_FILL_ORIGINAL, err)))
             return false;
     }
     if (!decode(j, &latent, painted, err))
@@ -502,8 +501,10 @@ static bool paint(struct painting *j, struct pictor_image *out, struct err *err)
     }
     pictor_image_free(&painted);
     canvas_free(&canvas);
-    sampler_plan_free(&passes.plan[0]);
-    sampler_plan_free(&passes.plan[1]);
+    for (int i = 0; i < 2; i++) {
+        spoken_free(&j->spoken[i]);
+        sampler_plan_free(&passes.plan[i]);
+    }
     return ok;
 }
 

@@ -1,5 +1,6 @@
 #include "engine/pipeline/guided.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -16,82 +17,157 @@ static float image_guidance(const struct guided_options *o)
     return own > 0 ? isnan(asked) ? own : asked : 1;
 }
 
-bool guided_new(struct guided *g, const struct guided_options *o, struct err *err)
+void guided_new(struct guided *g, const struct guided_options *o)
 {
-    const struct family *family = o->model->family;
-    struct arena *a = o->ops->arena;
-    *g = (struct guided){.o = *o};
-    g->guidance = o->model->facts.guided ? o->picture.params->guidance : 1;
-    g->image_guidance = image_guidance(o);
-    bool edits = g->image_guidance != 1, both = g->guidance != 1 || edits;
-    bool together = both && o->words[0].tokens == o->words[1].tokens;
-    g->x = arena_alloc(a, 2 * elements(o), sizeof *g->x);
-    g->out = arena_alloc(a, (edits ? 3 : 2) * elements(o), sizeof *g->out);
-    for (; g->count < (both && !together ? 2 : 1); g->count++)
-        if (!(g->calls[g->count] = family->call_new(o->model, o->ops, &o->picture,
-                                                    &o->words[g->count], together ? 2 : 1, err)))
-            return false;
-    if (edits) {
-        struct family_picture without = o->picture;
-        without.beside = NULL;
-        if (!(g->blank = family->call_new(o->model, o->ops, &without, &o->words[1], 1, err)))
-            return false;
+    const struct family_facts *facts = &o->model->facts;
+    const struct wording *w = &o->spoken->wording;
+    double sum = 0;
+    *g = (struct guided){.o = *o, .prompts = w->count};
+    for (int i = 0; i < w->count; i++) {
+        g->weights[i] =
+            (facts->guided ? (double)o->picture.params->guidance : 1) * w->parts[i].weight;
+        sum += g->weights[i];
     }
-    return (g->alone = family->call_first(g->calls[0], err)) != NULL;
+    g->image_guidance = image_guidance(o);
+    g->edits = g->image_guidance != 1;
+    g->alone = !g->edits && (!facts->guided || sum == 1);
+    g->x = arena_alloc(o->ops->arena, 2 * elements(o), sizeof *g->x);
+    g->out =
+        arena_alloc(o->ops->arena, (size_t)(w->count + 1 + g->edits) * elements(o), sizeof *g->out);
+}
+
+/* ---- the calls ---- */
+
+static void free_calls(struct guided *g)
+{
+    void (*call_free)(struct family_call *) = g->o.model->family->call_free;
+    call_free(g->single);
+    call_free(g->blank);
+    for (int i = 0; i < g->count; i++)
+        call_free(g->calls[i]);
+    g->single = g->blank = NULL;
+    g->count = 0;
+    g->deep = 0;
 }
 
 void guided_free(struct guided *g)
 {
     if (!g->o.model)
         return;
-    void (*call_free)(struct family_call *) = g->o.model->family->call_free;
-    call_free(g->alone);
-    call_free(g->blank);
-    for (int i = 0; i < g->count; i++)
-        call_free(g->calls[i]);
+    free_calls(g);
     *g = (struct guided){0};
 }
+
+static const struct family_words *words_of(const struct guided *g, int part)
+{
+    return &g->o.spoken->words[part][g->texts[part]];
+}
+
+/* The negative prompt's, of a network that is not shown what it paints over. */
+static bool make_blank(struct guided *g, struct err *err)
+{
+    const struct guided_options *o = &g->o;
+    struct family_picture without = o->picture;
+    without.beside = NULL;
+    g->blank =
+        o->model->family->call_new(o->model, o->ops, &without, words_of(g, g->prompts), 1, err);
+    return g->blank;
+}
+
+static bool add_call(struct guided *g, const struct family_words *words, int b, struct err *err)
+{
+    const struct guided_options *o = &g->o;
+    struct family_call *call =
+        o->model->family->call_new(o->model, o->ops, &o->picture, words, b, err);
+    if (call)
+        g->calls[g->count++] = call;
+    return call;
+}
+
+static bool make_calls(struct guided *g, struct err *err)
+{
+    const struct family_words *prompt = words_of(g, 0), *negative = words_of(g, g->prompts);
+    if (g->prompts == 1 && !g->alone && prompt->tokens == negative->tokens) {
+        struct family_words both[2] = {*prompt, *negative};
+        return add_call(g, both, 2, err) &&
+               (g->single = g->o.model->family->call_first(g->calls[0], err));
+    }
+    for (int i = 0; i < g->prompts + !g->alone; i++)
+        if (!add_call(g, words_of(g, i), 1, err))
+            return false;
+    return true;
+}
+
+/* Calls of what the prompts say now: those there are, unless something has changed. They lie above
+ * whatever lay in the arena when they were made first, and change in place. */
+static bool renew_calls(struct guided *g, struct err *err)
+{
+    struct arena *a = g->o.ops->arena;
+    bool same = g->count > 0;
+    for (int i = 0; i <= g->prompts; i++) {
+        size_t text = spoken_text_at(g->o.spoken, i, g->made);
+        same = same && text == g->texts[i];
+        g->texts[i] = text;
+    }
+    if (same)
+        return true;
+    if (g->count > 0) {
+        assert(arena_mark(a) == g->above);
+        free_calls(g);
+        arena_reset(a, g->below);
+    }
+    g->below = arena_mark(a);
+    bool ok = make_calls(g, err) && (!g->edits || make_blank(g, err));
+    g->above = arena_mark(a);
+    return ok;
+}
+
+/* ---- the answers ---- */
 
 /* Whether the negative prompt counts in this call. */
 static bool is_guided(const struct guided *g, double sigma)
 {
     const struct pictor_speed *s = &g->o.picture.params->speed;
-    if (g->blank) /* as in the SD WebUI, where no call of such a model is spared */
+    if (g->edits) /* as in the SD WebUI, where no call of such a model is spared */
         return true;
-    if (g->guidance == 1 || (s->guidance_high > 0 && sigma > s->guidance_high))
+    if (g->alone || (s->guidance_high > 0 && sigma > s->guidance_high))
         return false;
     return sigma >= s->guidance_low || (s->guidance_alternate && g->made % 2 == 0);
 }
 
-/* g->out of g->x, of the prompt's half alone unless `both`. */
+/* g->out of g->x: of the prompts, and behind them of the negative one if `both`. */
 static void predict(struct guided *g, bool both, double t)
 {
     const struct guided_options *o = &g->o;
-    int wanted = both ? g->blank ? 3 : 2 : 1, every = o->picture.params->speed.reuse_every;
+    int wanted = g->prompts + both, every = o->picture.params->speed.reuse_every;
     bool reuse = every > 1 && g->made % every != 0 && g->deep >= wanted;
-    for (int i = 0; i < (both ? g->count : 1); i++) {
-        size_t at = (size_t)i * elements(o);
-        o->model->family->predict(o->model, o->ops, both ? g->calls[i] : g->alone, g->x + at, t,
-                                  reuse, g->out + at);
+    for (int i = 0; i < (g->single ? 1 : wanted); i++) {
+        struct family_call *call = g->single && !both ? g->single : g->calls[i];
+        o->model->family->predict(o->model, o->ops, call, g->x, t, reuse,
+                                  g->out + (size_t)i * elements(o));
     }
-    if (both && g->blank)
+    if (g->blank)
         o->model->family->predict(o->model, o->ops, g->blank, g->x, t, reuse,
-                                  g->out + 2 * elements(o));
+                                  g->out + (size_t)(g->prompts + 1) * elements(o));
     if (!reuse)
         g->deep = wanted;
     g->made++;
 }
 
-/* out = uncond + guidance (cond - uncond) (Ho & Salimans 2022, eq. 6, as it is commonly written),
- * or blank + image_guidance (uncond - blank) + guidance (cond - uncond), which is turned into a
+/* out = base + sum of weight (prompt - base), where the base is what the negative prompt says (Ho &
+ * Salimans 2022, eq. 6, as it is commonly written; Liu et al. 2022, eq. 11), and of calls without
+ * guidance what the first prompt says, as the SD WebUI has it; of a model that edits it is blank +
+ * image_guidance (negative - blank) + sum of weight (prompt - negative). That is turned into a
  * clean latent as the schedule says. */
 static bool denoise(void *ctx, const float *x, double sigma, float *x0, struct err *err)
 {
     struct guided *g = ctx;
     const struct guided_options *o = &g->o;
     struct schedule_scales scales = schedule_scales(o->schedule, sigma);
+    if (!renew_calls(g, err))
+        return false;
     if (arena_planning(o->ops->arena)) {
-        predict(g, g->guidance != 1 || g->blank, scales.t);
+        predict(g, !g->alone, scales.t);
         return true;
     }
     size_t n = elements(o);
@@ -100,16 +176,17 @@ static bool denoise(void *ctx, const float *x, double sigma, float *x0, struct e
     bool both = is_guided(g, sigma);
     for (size_t i = 0; i < n; i++)
         g->x[i] = x[i] * in;
-    if (both)
+    if (both && g->single)
         memcpy(g->x + n, g->x, n * sizeof *g->x);
     predict(g, both, scales.t);
+    const float *base = both ? g->out + (size_t)g->prompts * n : g->out;
+    const float *blank = g->edits ? base + n : NULL;
     for (size_t i = 0; i < n; i++) {
-        float y = g->out[i];
-        if (both && g->blank)
-            y = g->out[2 * n + i] + g->guidance * (y - g->out[n + i]) +
-                g->image_guidance * (g->out[n + i] - g->out[2 * n + i]);
-        else if (both)
-            y = g->out[n + i] + g->guidance * (y - g->out[n + i]);
+        float y = g->edits ? blank[i] : base[i];
+        for (int k = !both; k < g->prompts; k++)
+            y += (float)g->weights[k] * (g->out[(size_t)k * n + i] - base[i]);
+        if (g->edits)
+            y += g->image_guidance * (base[i] - blank[i]);
         x0[i] = skip * x[i] + out * y;
         if (clip > 0)
             x0[i] = fminf(fmaxf(x0[i], -clip), clip);

@@ -1,13 +1,14 @@
 /* guided.h: a model with classifier-free guidance as the denoiser that samplers ask.
  *
- * Prompt and negative prompt are one batch where they have as many tokens; else each has its own
- * call. A model that edits pictures is asked once more, without the picture (Brooks et al. 2023,
- * eq. 3). At guidance 1 the negative prompt is not looked at, and calls may be left without
- * guidance or without a part of the network to be faster: see struct pictor_speed. */
+ * A prompt and its negative are one batch where they have as many tokens; else each has its own
+ * call, as each of several prompts joined by AND has. Where a prompt changes, its call is made
+ * again. A model that edits pictures is asked once more, without the picture (Brooks et al. 2023,
+ * eq. 3). Where the negative prompt would count for nothing it is not looked at, and calls may be
+ * left without guidance or without a part of the network to be faster: see struct pictor_speed. */
 #ifndef PICTOR_ENGINE_PIPELINE_GUIDED_H
 #define PICTOR_ENGINE_PIPELINE_GUIDED_H
 
-#include "engine/family/family.h"
+#include "engine/pipeline/spoken.h"
 #include "engine/sample/sampler.h"
 
 struct guided_options {
@@ -15,26 +16,33 @@ struct guided_options {
     const struct family_model *model;
     const struct schedule *schedule;
     struct family_picture picture;
-    struct family_words words[2]; /* of the prompt and its negative */
+    const struct spoken *spoken;
 };
 
 struct guided {
     struct guided_options o;
-    float guidance, image_guidance; /* 1: none */
-    /* Each half's call, or in the first place that of both as a batch; `alone`: the prompt's, for
-     * when there is no guidance. */
-    struct family_call *calls[2], *alone;
+    int prompts;                 /* those joined by AND */
+    double weights[WORDING_MAX]; /* guidance of each: the picture's, times its own */
+    float image_guidance;        /* 1: none */
+    bool edits;                  /* there is one */
+    bool alone;                  /* the negative prompt counts for nothing */
+    /* A call each of the prompts and of the negative one, or in the first place that of both as a
+     * batch, of which `single` is the prompt's half, for when there is no guidance. */
+    struct family_call *calls[WORDING_MAX], *single;
     /* The negative prompt's, of a network that is not shown what it paints over; NULL without image
      * guidance. */
     struct family_call *blank;
-    int count;      /* of `calls` */
-    int made;       /* calls of the network so far */
-    int deep;       /* parts of which the deep levels are known: 1 the prompt's, 2, 3 with blank */
-    float *x, *out; /* [2 or 3, h, w, channels] */
+    int count;                 /* of `calls` */
+    size_t texts[WORDING_MAX]; /* what they were made of */
+    size_t below, above;       /* where they lie in the arena */
+    int made;                  /* calls of the network so far */
+    int deep;                  /* answers of which the deep levels are known, of the first calls */
+    float *x, *out;            /* [2, h, w, channels], [prompts + 1 or 2, h, w, channels] */
 };
 
-/* Allocates in o->ops->arena, which must stay as it is until guided_free. */
-bool guided_new(struct guided *g, const struct guided_options *o, struct err *err);
+/* Allocates in o->ops->arena. From the first call of the denoiser until guided_free, what lies
+ * above there is of no one but the denoiser when it is called. */
+void guided_new(struct guided *g, const struct guided_options *o);
 void guided_free(struct guided *g);
 
 /* Borrows g. Latents are [pixels, channels]. While planning, one call runs it dry. */

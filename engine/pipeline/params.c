@@ -21,6 +21,7 @@ void pictor_params_init(struct pictor_params *p, const struct pictor_model *mode
     *p = (struct pictor_params){
         .prompt = "",
         .negative_prompt = "",
+        .comma_backtrack = 20,
         .width = info->native_width,
         .height = info->native_height,
         .steps = info->default_steps,
@@ -95,6 +96,7 @@ bool params_check(const struct family_facts *facts, const struct pictor_params *
         !in_range("strength", p->strength, 0, 1, err) ||
         !in_range("subseed_strength", p->subseed_strength, 0, 1, err) ||
         !in_range("noise_seed_delta", p->noise_seed_delta, 0, INT_MAX, err) ||
+        !in_range("comma_backtrack", p->comma_backtrack, 0, 74, err) ||
         !in_range("clip_skip", p->clip_skip, 1, facts->clip_skips, err) ||
         !in_range("mask_blur", p->mask_blur, 0, 64, err) ||
         !in_range("mask_padding", p->mask_padding, 0, MAX_SIDE, err) ||

@@ -2,17 +2,18 @@
  * phrase is rarely torn apart: what stood behind the comma moves to the next chunk. */
 #include "engine/text/chunk.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/text/prompt.h"
 
 #define ROOM (CHUNK_LENGTH - 2) /* tokens between start and end */
-#define BACKTRACK 20            /* furthest comma; SD WebUI's comma_padding_backtrack */
 
 struct builder {
     struct chunk_list *out; /* out->at[out->count] is the chunk that is being filled */
     int pad;
+    const struct chunk_style *style;
     int used;  /* tokens in it */
     int comma; /* place of its last comma, -1: none */
 };
@@ -39,7 +40,8 @@ static bool add_token(struct builder *b, int id, float weight, struct err *err)
     if (id == TOKENIZER_COMMA)
         b->comma = b->used;
     if (b->used == ROOM) {
-        bool near = id != TOKENIZER_COMMA && b->comma >= 0 && b->used - b->comma <= BACKTRACK;
+        bool near =
+            id != TOKENIZER_COMMA && b->comma >= 0 && b->used - b->comma <= b->style->backtrack;
         end_chunk(b, near ? b->comma + 1 : ROOM);
     }
     if (b->out->count == CHUNK_LIMIT)
@@ -64,20 +66,29 @@ static bool add_part(struct builder *b, const struct tokenizer *t, const struct 
     if (!tokenizer_encode(t, part->text, part->len, ids, err))
         return false;
     for (size_t i = 0; i < ids->count; i++)
-        if (!add_token(b, ids->at[i], (float)part->weight, err))
+        if (!add_token(b, ids->at[i], b->style->unweighted ? 1 : (float)part->weight, err))
             return false;
     return true;
 }
 
-bool chunk_prompt(const struct tokenizer *t, const char *prompt, int pad, struct chunk_list *out,
+static bool parse(const char *prompt, const struct chunk_style *style, struct prompt *out,
                   struct err *err)
 {
+    return style->literal ? prompt_literal(prompt, out, err) : prompt_parse(prompt, out, err);
+}
+
+bool chunk_prompt(const struct tokenizer *t, const char *prompt, int pad,
+                  const struct chunk_style *style, struct chunk_list *out, struct err *err)
+{
+    static const struct chunk_style usual = {.backtrack = CHUNK_BACKTRACK};
     *out = (struct chunk_list){0};
     struct prompt parsed;
-    if (!prompt_parse(prompt, &parsed, err))
+    if (!style)
+        style = &usual;
+    if (!parse(prompt, style, &parsed, err))
         return false;
     struct tokenizer_ids ids = {0};
-    struct builder b = {.out = out, .pad = pad, .comma = -1};
+    struct builder b = {.out = out, .pad = pad, .style = style, .comma = -1};
     out->at = calloc(CHUNK_LIMIT + 1, sizeof *out->at); /* one more, for what is not yet full */
     bool ok = out->at || err_set(err, ERR_INTERNAL, "out of memory for a prompt's chunks");
     for (size_t i = 0; ok && i < parsed.count; i++)
@@ -92,6 +103,23 @@ bool chunk_prompt(const struct tokenizer *t, const char *prompt, int pad, struct
     tokenizer_ids_free(&ids);
     prompt_free(&parsed);
     return ok;
+}
+
+void chunk_fill(struct chunk_list *list, size_t count, int pad)
+{
+    struct builder b = {.out = list, .pad = pad};
+    assert(count <= CHUNK_LIMIT);
+    while (list->count < count)
+        end_chunk(&b, 0);
+}
+
+bool chunk_check_total(size_t texts, size_t chunks, struct err *err)
+{
+    return texts * chunks <= CHUNK_TOTAL ||
+           err_set(err, ERR_TOO_LARGE,
+                   "prompt: wanted at most %d chunks of %d tokens in all the texts that it "
+                   "becomes, found %zu texts of up to %zu chunks",
+                   CHUNK_TOTAL, ROOM, texts, chunks);
 }
 
 void chunk_list_free(struct chunk_list *list)

@@ -10,7 +10,16 @@
 #include "engine/text/tokenizer.h"
 
 #define CHUNK_LENGTH 77
-#define CHUNK_LIMIT 32 /* chunks a prompt; cross-attention grows with them */
+#define CHUNK_LIMIT 32     /* chunks a prompt; cross-attention grows with them */
+#define CHUNK_TOTAL 128    /* of all the texts that a prompt becomes while a picture is painted */
+#define CHUNK_BACKTRACK 20 /* SD WebUI's comma_padding_backtrack */
+
+/* How a prompt is read. */
+struct chunk_style {
+    int backtrack;   /* a full chunk ends behind a comma that is at most so many tokens back */
+    bool literal;    /* brackets and BREAK are text */
+    bool unweighted; /* they are read, but every weight is 1 */
+};
 
 struct chunk {
     int ids[CHUNK_LENGTH];
@@ -25,9 +34,14 @@ struct chunk_list {
 };
 
 /* SD WebUI syntax to chunks (see prompt.h). `pad` fills up a chunk behind its end token:
- * TOKENIZER_END for OpenAI's CLIP, 0 for OpenCLIP. Fails with ERR_TOO_LARGE above CHUNK_LIMIT. */
-bool chunk_prompt(const struct tokenizer *t, const char *prompt, int pad, struct chunk_list *out,
-                  struct err *err);
+ * TOKENIZER_END for OpenAI's CLIP, 0 for OpenCLIP. Fails with ERR_TOO_LARGE above CHUNK_LIMIT.
+ * `style` NULL: CHUNK_BACKTRACK and nothing else. */
+bool chunk_prompt(const struct tokenizer *t, const char *prompt, int pad,
+                  const struct chunk_style *style, struct chunk_list *out, struct err *err);
+/* Chunks of filling behind those there are, until there are `count`; at most CHUNK_LIMIT. */
+void chunk_fill(struct chunk_list *list, size_t count, int pad);
+/* Whether so many texts of up to so many chunks are within CHUNK_TOTAL; ERR_TOO_LARGE. */
+bool chunk_check_total(size_t texts, size_t chunks, struct err *err);
 void chunk_list_free(struct chunk_list *list); /* frees what is inside, zeroes the struct */
 
 #endif

@@ -298,6 +298,7 @@ static bool find_text(struct schedule *s, const char *text, size_t len, size_t *
     for (size_t i = 0; i < e->text_count; i++)
         if (s->hashes[i] == hash && strlen(e->texts[i]) == len &&
             memcmp(e->texts[i], text, len) == 0) {
+            e->uses[i]++;
             *index = i;
             return true;
         }
@@ -310,7 +311,10 @@ static bool find_text(struct schedule *s, const char *text, size_t len, size_t *
         char **texts = realloc(e->texts, room * sizeof *texts);
         if (texts)
             e->texts = texts;
-        uint64_t *hashes = texts ? realloc(s->hashes, room * sizeof *hashes) : NULL;
+        int *uses = texts ? realloc(e->uses, room * sizeof *uses) : NULL;
+        if (uses)
+            e->uses = uses;
+        uint64_t *hashes = uses ? realloc(s->hashes, room * sizeof *hashes) : NULL;
         if (!hashes)
             return no_memory(s->err);
         s->hashes = hashes;
@@ -322,6 +326,7 @@ static bool find_text(struct schedule *s, const char *text, size_t len, size_t *
     memcpy(copy, text, len);
     copy[len] = '\0';
     s->hashes[e->text_count] = hash;
+    e->uses[e->text_count] = 1;
     *index = e->text_count;
     e->texts[e->text_count++] = copy;
     return true;
@@ -379,8 +384,10 @@ static bool write_texts(struct reader *r, const struct editing_pass *pass, struc
 bool editing_plain(const char *text, struct editing *out, struct err *err)
 {
     *out = (struct editing){.entries = calloc(1, sizeof *out->entries),
-                            .texts = calloc(1, sizeof *out->texts)};
-    if (out->entries && out->texts && (out->texts[0] = strdup(text))) {
+                            .texts = calloc(1, sizeof *out->texts),
+                            .uses = malloc(sizeof *out->uses)};
+    if (out->entries && out->texts && out->uses && (out->texts[0] = strdup(text))) {
+        out->uses[0] = 1;
         out->count = out->text_count = 1;
         return true;
     }
@@ -426,6 +433,7 @@ void editing_free(struct editing *e)
     for (size_t i = 0; i < e->text_count; i++)
         free(e->texts[i]);
     free(e->texts);
+    free(e->uses);
     free(e->entries);
     *e = (struct editing){0};
 }

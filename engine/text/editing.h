@@ -24,7 +24,7 @@ struct editing_pass {
 };
 
 struct editing_entry {
-    int until;   /* the last call, counted from 0, that takes it; the last entry is for all others */
+    int until; /* the last call, counted from 0, that takes it; the last entry is for all others */
     size_t text; /* which one */
 };
 
@@ -32,6 +32,7 @@ struct editing {
     struct editing_entry *entries; /* [count], count >= 1, in order of `until` */
     size_t count;
     char **texts; /* [text_count], all different */
+    int *uses;    /* [text_count], of how many entries it is the text */
     size_t text_count;
 };
 

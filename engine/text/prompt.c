@@ -209,18 +209,36 @@ static bool finish(struct prompt *out, struct err *err)
     return true;
 }
 
-bool prompt_parse(const char *text, struct prompt *out, struct err *err)
+static bool begin(const char *text, struct prompt *out, size_t *len, struct err *err)
 {
     *out = (struct prompt){0};
-    size_t len = strlen(text);
-    if (len > PROMPT_BYTES)
+    *len = strlen(text);
+    if (*len > PROMPT_BYTES)
         return err_set(err, ERR_TOO_LARGE, "prompt: wanted at most %d bytes, found %zu",
-                       PROMPT_BYTES, len);
-    out->text = malloc(len + 1);
-    if (!out->text)
-        return err_set(err, ERR_INTERNAL, "out of memory for a prompt of %zu bytes", len);
+                       PROMPT_BYTES, *len);
+    out->text = malloc(*len + 1);
+    return out->text || err_set(err, ERR_INTERNAL, "out of memory for a prompt of %zu bytes", *len);
+}
+
+bool prompt_parse(const char *text, struct prompt *out, struct err *err)
+{
+    size_t len;
+    if (!begin(text, out, &len, err))
+        return false;
     struct parser p = {.at = text, .end = text + len, .out = out, .err = err};
     if (parse(&p) && finish(out, err))
+        return true;
+    prompt_free(out);
+    return false;
+}
+
+bool prompt_literal(const char *text, struct prompt *out, struct err *err)
+{
+    size_t len;
+    if (!begin(text, out, &len, err))
+        return false;
+    struct parser p = {.out = out, .err = err};
+    if (add_part(&p, text, len, 1))
         return true;
     prompt_free(out);
     return false;

@@ -28,6 +28,8 @@ struct prompt {
 
 /* Reads `text`, which is UTF-8 and not needed afterwards. Linear time. */
 bool prompt_parse(const char *text, struct prompt *out, struct err *err);
+/* One part of weight 1: a text in which nothing is syntax. */
+bool prompt_literal(const char *text, struct prompt *out, struct err *err);
 void prompt_free(struct prompt *prompt); /* frees what is inside, zeroes the struct */
 
 #endif

@@ -11,7 +11,8 @@
 
 JOB_FIELD(TEXT, prompt, .required = true, .limit = JOB_MAX_PROMPT, ENGINE(prompt), .flag = "prompt",
           .letter = 'p', .value = "TEXT",
-          .doc = "what to paint; (word:1.2) and [word] weigh, BREAK splits")
+          .doc = "what to paint; (word:1.2) weighs, [a:b:0.5] and [a|b] change while it is "
+                 "painted, AND joins prompts")
 JOB_FIELD(TEXT, negative_prompt, .text = "", .limit = JOB_MAX_PROMPT, ENGINE(negative_prompt),
           .flag = "negative", .letter = 'n', .value = "TEXT", .doc = "what to keep away from")
 JOB_FIELD(WHOLE, steps, .optional = true, .of_model = true, .usual = 20, .least = 1,
@@ -123,6 +124,19 @@ JOB_FIELD(REAL, guidance_high, .usual = JOB_NO_REAL, .most = 1000, SETTING(guida
 JOB_FIELD(WHOLE, reuse_every, .usual = JOB_UNSET, .least = 1, .most = 20, SETTING(reuse_every),
           ENGINE(speed.reuse_every), .infotext = "Feature reuse", .silent = 1,
           .doc = "run the deep levels in every Nth step alone")
+JOB_FIELD(WORD, emphasis, .words = emphases, ENGINE(emphasis), .infotext = "Emphasis",
+          .labels = emphasis_labels, .flag = "emphasis",
+          .doc = "what weights of words do: scale, and the whole back to its mean; scale; nothing; "
+                 "their brackets are text")
+JOB_FIELD(FLAG, old_editing, ENGINE(old_editing), .infotext = "Old prompt editing timelines",
+          .labels = truths, .flag = "old-editing",
+          .doc = "in [a:b:when], when below 1 is a fraction, even without a point")
+JOB_FIELD(WHOLE, comma_backtrack, .usual = 20, .most = 74, ENGINE(comma_backtrack),
+          .infotext = "Comma backtrack", .silent = 20, .flag = "comma-backtrack", .value = "N",
+          .doc = "a full chunk of 75 tokens ends behind a comma at most so many tokens back")
+JOB_FIELD(WORD, syntax, .words = syntaxes, ENGINE(syntax), .infotext = "Prompt syntax",
+          .flag = "syntax",
+          .doc = "of prompts: all of the WebUI's, weights and BREAK alone, or none")
 
 /* Not in the infotext: WebUI does not say how a picture was fitted, and the rest does not change
  * what is painted. */

@@ -11,6 +11,7 @@
 #include "server/base/settings.h"
 #include "server/job/job.h"
 #include "server/job/folders.h"
+#include "server/job/job_engine.h"
 #include "server/job/lora_tags.h"
 #include "server/job/upscalers.h"
 
@@ -85,10 +86,13 @@ bool intake_prompts(const struct intake_model *model, const struct job_params *p
     struct lora_tags tags;
     if (model->upstream)
         return true;
+    struct pictor_params params;
+    job_engine_params(p, 0, &params);
     char *words = lora_tags_take(p->prompt ? p->prompt : "", &tags, err);
-    if (!words || !pictor_prompt_check(words, err)) {
+    params.prompt = words;
+    if (!words || !pictor_prompt_check(&params, false, err)) {
         wrong = "prompt";
-    } else if (p->negative_prompt && !pictor_prompt_check(p->negative_prompt, err)) {
+    } else if (!pictor_prompt_check(&params, true, err)) {
         wrong = "negative_prompt";
     } else if (model->image_guidance > 0 && !p->has_init) {
         wrong = "model";

@@ -21,6 +21,17 @@ static const char *const rng_labels[] = {"GPU", "CPU", NULL};
 static const char *const mask_modes[] = {"Inpaint masked", "Inpaint not masked", NULL};
 static const char *const mask_areas[] = {"Whole picture", "Only masked", NULL};
 static const char *const alternate_labels[] = {"True", "False", NULL}; /* "all steps" is not it */
+static const char *const truths[] = {"False", "True", NULL};
+static const char *const emphases[] = {[PICTOR_EMPHASIS_ORIGINAL] = "original",
+                                       [PICTOR_EMPHASIS_NO_NORM] = "no_norm",
+                                       [PICTOR_EMPHASIS_IGNORE] = "ignore",
+                                       [PICTOR_EMPHASIS_NONE] = "none",
+                                       NULL};
+static const char *const emphasis_labels[] = {"Original", "No norm", "Ignore", "None", NULL};
+static const char *const syntaxes[] = {[PICTOR_SYNTAX_WEBUI] = "webui",
+                                       [PICTOR_SYNTAX_WEIGHTS] = "weights",
+                                       [PICTOR_SYNTAX_PLAIN] = "plain",
+                                       NULL};
 static const char *const fits[] = {
     [PICTOR_FIT_STRETCH] = "stretch", [PICTOR_FIT_CROP] = "crop", [PICTOR_FIT_PAD] = "pad", NULL};
 static const char *const fills[] = {[PICTOR_FILL_BLUR] = "blur",

@@ -48,6 +48,22 @@ def test_n_and_seed(ai):
     assert ai.images({**TINY, "seed": None}) != ai.images({**TINY, "seed": -1})
 
 
+def test_prose_is_no_syntax(ai):
+    """Weights are read, edits and AND are words; other prompts' infotext does not speak of it."""
+    import io
+    from PIL import Image
+
+    def paint(prompt):
+        image = Image.open(io.BytesIO(ai.images({**TINY, "prompt": prompt})[0]))
+        return image.tobytes(), image.text["parameters"]
+
+    assert paint("a (red:1.5) cat")[0] != paint("a red cat")[0]
+    assert paint("a cat AND a dog")[0] == paint("a cat and a dog")[0]
+    assert paint("a cat, 16:9")[0] != paint("a cat, 16")[0]
+    assert "Prompt syntax: weights" in paint("a cat AND a dog")[1]
+    assert "syntax" not in paint("a (red:1.5) cat")[1]
+
+
 def test_null_is_absent(ai):
     names = ("n", "quality", "background", "output_format", "output_compression", "stream",
              "partial_images", "response_format", "style", "moderation", "model", "user",

@@ -29,6 +29,9 @@ USED = [
     Verdict({"prompt": "a blue square"}, {"negative_prompt": "x"}, {"seed": 6}, {"steps": 4},
             {"cfg_scale": 3}, {"width": 72}, {"height": 72}, {"batch_size": 2}, {"n_iter": 2},
             {"sampler_name": "DDIM"}, {"scheduler": "karras"}, {"eta": 0},
+            {"prompt": "a [red:blue:2] circle"}, {"prompt": "a [red|blue] circle"},
+            {"prompt": "a red circle AND a blue square :0.5"}, {"prompt": "a red circle:1.2"},
+            {"negative_prompt": "a [cat:dog:0.4]"},
             {"s_min_uncond": 5}, {"subseed": 3, "subseed_strength": 0.5}, {"clip_skip": 2},
             {"enable_hr": True}, {"override_settings": {"CLIP_stop_at_last_layers": 2}}),
     Verdict({"sampler_index": "DDIM"}, base={"sampler_name": None}),
@@ -108,9 +111,7 @@ NAMED = [
 REFUSED = [
     Verdict({"tiling": True}, {"refiner_checkpoint": "x"},
             {"seed_resize_from_h": 64, "seed_resize_from_w": 64}, {"script_name": "x/y/z plot"},
-            {"sampler_name": "x"}, {"scheduler": "x"}, {"prompt": "a [cat:dog:0.5]"},
-            {"prompt": "a [cat|dog]"}, {"prompt": "a cat AND a dog"},
-            {"negative_prompt": "a [cat:dog:0.5]"},
+            {"sampler_name": "x"}, {"scheduler": "x"}, {"prompt": " AND a" * 16},
             {"alwayson_scripts": {"ControlNet": {"args": [{**UNIT, "enabled": True}]}}},
             {"alwayson_scripts": {"ControlNet": {"args": [UNIT, {"model": "x"}]}}},
             {"alwayson_scripts": {"ADetailer": {"args": [True, {"ad_model": "face.pt"}]}}},
@@ -204,6 +205,7 @@ def test_many_ignored_names_are_bounded(sd):
 # With a value that changes the picture, or the file.
 OPTIONS_USED = {"samples_format": "webp", "sd_model_checkpoint": None, "randn_source": "CPU",
                 "CLIP_stop_at_last_layers": 2, "eta_ancestral": 0.5, "s_min_uncond": 5,
+                "comma_padding_backtrack": 5, "emphasis": "Ignore", "use_old_scheduling": True,
                 "token_merging_ratio": 0.5, "eta_noise_seed_delta": 31337}
 OPTIONS_ELSEWHERE = {"jpeg_quality", "eta_ddim", "s_min_uncond_all", "enable_prompt_comments",
                      "token_merging_ratio_img2img", "live_previews_enable",

@@ -37,7 +37,7 @@ static void check_chunks(const struct tokenizer *t, const char *text)
 {
     struct chunk_list list;
     struct err err = {0};
-    if (!chunk_prompt(t, text, TOKENIZER_END, &list, &err)) {
+    if (!chunk_prompt(t, text, TOKENIZER_END, NULL, &list, &err)) {
         require(*err.msg && !list.at);
         return;
     }

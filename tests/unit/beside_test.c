@@ -127,12 +127,14 @@ static void check_end(struct fixture *f, const char *name, const float *beside)
     for (int i = 0; i < W * H * C; i++)
         x[i] *= (float)plan.sigmas[0];
     noise_init(&noise, PICTOR_RNG_CPU, 0);
+    struct family_words two[2] = {words[0], words[1]};
+    struct spoken spoken = spoken_of(two, 1);
     RUN(f, struct guided_options options = {.ops = &o,
                                             .model = f->m,
                                             .schedule = &schedule,
                                             .picture = {W, H, &f->params, beside},
-                                            .words = {words[0], words[1]}};
-        assert_true(guided_new(&g, &options, &err)); struct denoiser d = guided_denoiser(&g);
+                                            .spoken = &spoken};
+        guided_new(&g, &options); struct denoiser d = guided_denoiser(&g);
         struct sampler_run run = {.sampler = sampler,
                                   .plan = &plan,
                                   .pixels = W * H,
@@ -145,6 +147,7 @@ static void check_end(struct fixture *f, const char *name, const float *beside)
         assert_true(ok); guided_free(&g));
     snprintf(golden, sizeof golden, "%s.latents", name);
     check(f, golden, x, want(f->golden, golden));
+    wording_free(&spoken.wording);
     sampler_plan_free(&plan);
     for (int i = 0; i < 2; i++)
         words_free(&words[i]);

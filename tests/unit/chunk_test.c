@@ -39,7 +39,7 @@ static struct chunk_list chunks(const char *letters)
                                             : ", ");
     struct chunk_list list;
     struct err err;
-    if (!chunk_prompt(tokenizer, prompt, TOKENIZER_END, &list, &err))
+    if (!chunk_prompt(tokenizer, prompt, TOKENIZER_END, NULL, &list, &err))
         fail_msg("%s", err.msg);
     free(prompt);
     return list;
@@ -169,8 +169,8 @@ static void commas(void **state)
 static void weights(void **state)
 {
     struct chunk_list list;
-    assert_true(
-        chunk_prompt(tokenizer, "a (cat:1.5), [dog] BREAK (dog:1)", TOKENIZER_END, &list, NULL));
+    assert_true(chunk_prompt(tokenizer, "a (cat:1.5), [dog] BREAK (dog:1)", TOKENIZER_END, NULL,
+                             &list, NULL));
     static const float want[] = {1, 1, 1.5f, 1, (float)(1 / 1.1), 1};
     assert_int_equal(list.count, 2);
     assert_true(list.weighted);
@@ -178,7 +178,7 @@ static void weights(void **state)
         assert_true(list.at[0].weights[i] == want[i]);
     check(&list, 1, 1, DOG);
     chunk_list_free(&list);
-    assert_true(chunk_prompt(tokenizer, "(cat:1) dog", TOKENIZER_END, &list, NULL));
+    assert_true(chunk_prompt(tokenizer, "(cat:1) dog", TOKENIZER_END, NULL, &list, NULL));
     assert_false(list.weighted);
     chunk_list_free(&list);
 
@@ -187,7 +187,7 @@ static void weights(void **state)
     for (int i = 0; i < 70; i++)
         strcat(prompt, "cat ");
     strcat(prompt, ", dog dog (dog dog:2) dog dog");
-    assert_true(chunk_prompt(tokenizer, prompt, TOKENIZER_END, &list, NULL));
+    assert_true(chunk_prompt(tokenizer, prompt, TOKENIZER_END, NULL, &list, NULL));
     assert_int_equal(list.at[0].ids[71], COMMA);
     static const float moved[] = {1, 1, 1, 2, 2, 1, 1, 1};
     for (int i = 0; i < 8; i++)
@@ -209,7 +209,7 @@ static void limits(void **state)
     assert_non_null(prompt);
     for (int i = 0; i <= CHUNK_LIMIT * 75; i++)
         strcpy(prompt + 4 * i, "cat ");
-    assert_false(chunk_prompt(tokenizer, prompt, TOKENIZER_END, &list, &err));
+    assert_false(chunk_prompt(tokenizer, prompt, TOKENIZER_END, NULL, &list, &err));
     assert_int_equal(err.code, ERR_TOO_LARGE);
     assert_non_null(strstr(err.msg, "wanted at most 2400 tokens in 32 chunks"));
     assert_null(list.at);
@@ -217,16 +217,16 @@ static void limits(void **state)
     *prompt = '\0';
     for (int i = 0; i < CHUNK_LIMIT; i++)
         strcat(prompt, "cat BREAK ");
-    assert_true(chunk_prompt(tokenizer, prompt, TOKENIZER_END, &list,
+    assert_true(chunk_prompt(tokenizer, prompt, TOKENIZER_END, NULL, &list,
                              &err)); /* the last BREAK opens nothing */
     assert_int_equal(list.count, CHUNK_LIMIT);
     chunk_list_free(&list);
     strcat(prompt, "BREAK cat");
-    assert_false(chunk_prompt(tokenizer, prompt, TOKENIZER_END, &list, &err));
+    assert_false(chunk_prompt(tokenizer, prompt, TOKENIZER_END, NULL, &list, &err));
     assert_int_equal(err.code, ERR_TOO_LARGE);
     free(prompt);
 
-    assert_false(chunk_prompt(tokenizer, "cat \xff", TOKENIZER_END, &list, &err));
+    assert_false(chunk_prompt(tokenizer, "cat \xff", TOKENIZER_END, NULL, &list, &err));
     assert_int_equal(err.code, ERR_INVALID);
     assert_null(list.at);
 }

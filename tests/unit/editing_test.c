@@ -43,9 +43,7 @@ static const struct {
     {"[[a:b:0.25]:c:0.5]", {20, 0, 0}, {{5, "a"}, {10, "b"}, {20, "c"}}},
     {"(a [b:c:0.5]:1.3)", {20, 0, 0}, {{10, "(a b:1.3)"}, {20, "(a c:1.3)"}}},
     {"[a:(b:1.2):0.5]", {20, 0, 0}, {{10, "a"}, {20, "(b:1.2)"}}},
-    {"<lora:x:0.5>, [a:b:0.5]",
-     {20, 0, 0},
-     {{10, "<lora:x:0.5>, a"}, {20, "<lora:x:0.5>, b"}}},
+    {"<lora:x:0.5>, [a:b:0.5]", {20, 0, 0}, {{10, "<lora:x:0.5>, a"}, {20, "<lora:x:0.5>, b"}}},
     {"[a:b:-5]", {20, 0, 0}, {{20, "b"}}},
     {"[a:b:0]", {20, 0, 0}, {{20, "b"}}},
     {"[a:b:+3]", {20, 0, 0}, {{3, "a"}, {20, "b"}}},
@@ -114,7 +112,8 @@ static void calls(void **state)
 {
     static const struct {
         const char *prompt, *letters;
-    } texts[] = {{"[a|b]", "aababa"}, {"[a:b:3]", "aaaabb"}, {"[a:b:0]", "bbbbbb"}, {"a", "aaaaaa"}};
+    } texts[] = {
+        {"[a|b]", "aababa"}, {"[a:b:3]", "aaaabb"}, {"[a:b:0]", "bbbbbb"}, {"a", "aaaaaa"}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct editing got;
         struct err err;
@@ -145,7 +144,8 @@ static const struct {
     {"(a:1.2) AND b :3", {{"(a:1.2)", 1}, {" b", 3}}},
     {"band AND x:2", {{"band", 1}, {" x", 2}}},
     {"a and b", {{"a and b", 1}}},
-    {"ANDANTE _AND AND2 \303\251AND AND\303\251", {{"ANDANTE _AND AND2 \303\251AND AND\303\251", 1}}},
+    {"ANDANTE _AND AND2 \303\251AND AND\303\251",
+     {{"ANDANTE _AND AND2 \303\251AND AND\303\251", 1}}},
     {"a,AND-b", {{"a,", 1}, {"-b", 1}}},
     {"a:1.2.3", {{"a:1.2.3", 1}}},
     {"a:+2. \n", {{"a", 2}}},
@@ -223,13 +223,12 @@ static void bounded(void **state)
 {
     static const struct {
         const char *before, *text, *after;
-    } texts[] = {{"[", "|", "]"},      {"[", "a|", "]"},     {"", "[a:b:1]", ""},
-                 {"", "[a|b]", ""},    {"", "[a:", ""},      {"", "\\[", ""},
+    } texts[] = {{"[", "|", "]"},        {"[", "a|", "]"},    {"", "[a:b:1]", ""},
+                 {"", "[a|b]", ""},      {"", "[a:", ""},     {"", "\\[", ""},
                  {"", "[a:b:9999]", ""}, {"[", "(a)", ":1]"}, {"", ":", ""}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        size_t times = strcmp(texts[i].text, "[a:") == 0
-                           ? 128
-                           : (PROMPT_BYTES - 4) / strlen(texts[i].text);
+        size_t times =
+            strcmp(texts[i].text, "[a:") == 0 ? 128 : (PROMPT_BYTES - 4) / strlen(texts[i].text);
         char *prompt = repeat(texts[i].before, texts[i].text, times, texts[i].after);
         struct editing got;
         struct err err;

@@ -11,6 +11,7 @@
 #include "engine/family/family.h"
 #include "engine/io/safetensors.h"
 #include "engine/pipeline/guided.h"
+#include "tests/unit/golden_words.h"
 #include "tests/unit/nchw.h"
 
 #define TINY "tests/golden/tiny/tiny-ldm.safetensors"
@@ -178,10 +179,9 @@ static inline void check_network(struct fixture *f, const char *size, double t, 
     free(y);
 }
 
-/* A whole picture's latent, of two prompts' words: the end is held against the golden tensors. */
-static inline void check_trajectory(struct fixture *f, const char *sampler_name,
-                                    const char *scheduler, const char *golden,
-                                    const struct family_words *words)
+/* A whole picture's latent: the end is held against the golden tensors. */
+static inline void check_spoken(struct fixture *f, const char *sampler_name, const char *scheduler,
+                                const char *golden, const struct spoken *spoken)
 {
     enum { W = 16, H = 8, C = 4, N = W * H * C, STEPS = 10 };
     char name[64];
@@ -212,8 +212,8 @@ static inline void check_trajectory(struct fixture *f, const char *sampler_name,
                                             .model = f->m,
                                             .schedule = &schedule,
                                             .picture = {W, H, &f->params, NULL},
-                                            .words = {words[0], words[1]}};
-        assert_true(guided_new(&g, &options, &err)); struct denoiser d = guided_denoiser(&g);
+                                            .spoken = spoken};
+        guided_new(&g, &options); struct denoiser d = guided_denoiser(&g);
         struct sampler_run run = {.sampler = sampler,
                                   .plan = &plan,
                                   .pixels = W * H,
@@ -234,6 +234,17 @@ static inline void check_trajectory(struct fixture *f, const char *sampler_name,
     sampler_plan_free(&plan);
     free(sigmas);
     free(start);
+}
+
+/* So of two prompts' words. */
+static inline void check_trajectory(struct fixture *f, const char *sampler_name,
+                                    const char *scheduler, const char *golden,
+                                    const struct family_words *words)
+{
+    struct family_words two[2] = {words[0], words[1]};
+    struct spoken spoken = spoken_of(two, 1);
+    check_spoken(f, sampler_name, scheduler, golden, &spoken);
+    wording_free(&spoken.wording);
 }
 
 #endif

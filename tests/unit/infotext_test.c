@@ -35,6 +35,7 @@ static struct job_params a_cat(void)
         .reuse_every = 1,
         .image_guidance = 1,
         .mask_weight = NAN,
+        .comma_backtrack = 20,
     };
 }
 

@@ -103,7 +103,7 @@ static void model_free(struct model *m)
 static struct family_words words_of(struct fixture *f)
 {
     struct family_words words;
-    RUN(f, assert_true(f->m->family->words(f->m, &o, &f->params, PROMPT, false, &words, &err)));
+    RUN(f, assert_true(words_ask(f->m, &o, &f->params, PROMPT, false, &words, &err)));
     return words;
 }
 
@@ -362,9 +362,9 @@ static void test_left(void **state)
  * the model has it or not. */
 static void test_text_projection(void **state)
 {
-    static const char *const spellings[] = {
-        "lora_te2_text_projection", "text_encoder_2.text_projection",
-        "lora_te2_text_model_text_projection"};
+    static const char *const spellings[] = {"lora_te2_text_projection",
+                                            "text_encoder_2.text_projection",
+                                            "lora_te2_text_model_text_projection"};
     static float zeros[64 * 64];
     struct raw_tensor t = {.dtype = DTYPE_F32, .data = zeros, .bytes = sizeof zeros};
     for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {

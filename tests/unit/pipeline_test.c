@@ -505,6 +505,76 @@ static void test_speed(void **state)
     pictor_engine_free(e);
 }
 
+/* Prompts that change do, in both passes; those that only look like it do not. Memory was planned
+ * for every text, whatever it is as long as. */
+static void test_prompts_change(void **state)
+{
+    static const struct {
+        const char *prompt, *same; /* NULL: as none of the others */
+        enum pictor_syntax syntax;
+    } cases[] = {
+        {"a [red:red:2] circle", "a red circle", PICTOR_SYNTAX_WEBUI},
+        {"a [red|red] circle", "a red circle", PICTOR_SYNTAX_WEBUI},
+        {"a [red:blue:4] circle", "a red circle", PICTOR_SYNTAX_WEBUI},
+        {"a [blue:red:0] circle", "a red circle", PICTOR_SYNTAX_WEBUI},
+        {"a red circle:1", "a red circle", PICTOR_SYNTAX_WEBUI},
+        {"a \\[red\\] circle AND", "a \\[red\\] circle and", PICTOR_SYNTAX_WEIGHTS},
+        {"a [red] circle", "a \\[red\\] circle", PICTOR_SYNTAX_PLAIN},
+        {"a [red:blue:2] circle", NULL, PICTOR_SYNTAX_WEBUI},
+        {"a [red|blue] circle", NULL, PICTOR_SYNTAX_WEBUI},
+        {"a [red:blue:2] circle", NULL, PICTOR_SYNTAX_WEIGHTS},
+        {"a red circle AND a blue square :0.5", NULL, PICTOR_SYNTAX_WEBUI},
+        {"a red circle AND a blue square :0.5", NULL, PICTOR_SYNTAX_WEIGHTS},
+        {"a red circle:0.5", NULL, PICTOR_SYNTAX_WEBUI},
+        {"a red circle [BREAK a|a BREAK b BREAK c]", NULL, PICTOR_SYNTAX_WEBUI},
+    };
+    enum { COUNT = sizeof cases / sizeof *cases };
+    struct pictor_engine *e = engine_of(2, 0);
+    struct pictor_model *m = model_of(e);
+    struct pictor_image images[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        struct pictor_params p = params_of(m), other = p;
+        p.prompt = cases[i].prompt;
+        p.syntax = cases[i].syntax;
+        other.prompt = cases[i].same;
+        images[i] = paint(m, &p);
+        if (cases[i].same) {
+            struct pictor_image image = paint(m, &other);
+            if (!same(&images[i], &image))
+                fail_msg("%s is not %s", cases[i].prompt, cases[i].same);
+            pictor_image_free(&image);
+            continue;
+        }
+        for (int k = 0; k < i; k++)
+            if (same(&images[i], &images[k]))
+                fail_msg("%s is %s", cases[i].prompt, cases[k].prompt);
+        p.speed.reuse_every = 2; /* every change is a whole call */
+        p.speed.guidance_high = 5;
+        struct pictor_image quick = paint(m, &p), again = paint(m, &p);
+        assert_true(same(&quick, &again));
+        pictor_image_free(&quick);
+        pictor_image_free(&again);
+    }
+    for (int i = 0; i < COUNT; i++)
+        pictor_image_free(&images[i]);
+
+    struct pictor_params p = params_of(m), second = p;
+    second.hires_width = p.hires_width = 128;
+    second.hires_height = p.hires_height = 96;
+    p.prompt = "a red circle";
+    second.prompt = "a [red:blue:1.5] circle";
+    struct pictor_image plain = paint(m, &p), changed = paint(m, &second);
+    assert_false(same(&plain, &changed));
+    second.prompt = "a [red:blue:8] circle";
+    struct pictor_image unchanged = paint(m, &second);
+    assert_true(same(&plain, &unchanged));
+    pictor_image_free(&plain);
+    pictor_image_free(&changed);
+    pictor_image_free(&unchanged);
+    pictor_model_free(m);
+    pictor_engine_free(e);
+}
+
 static void test_memory_is_planned(void **state)
 {
     struct err err;
@@ -657,6 +727,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_memory_is_planned),
         cmocka_unit_test(test_speed),
+        cmocka_unit_test(test_prompts_change),
         cmocka_unit_test(test_memory_goes_back),
         cmocka_unit_test(test_memory_is_counted_once),
         cmocka_unit_test(test_parts),

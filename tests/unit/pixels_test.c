@@ -48,6 +48,7 @@ static void check_picture(struct fixture *f, const char *name, const char *sampl
     float x[SIDE * SIDE * 3], draw[SIDE * SIDE * 3], scratch[4 * SIDE * SIDE * 3];
     const struct sampler *sampler = sampler_find(sampler_name, NULL);
     struct family_words words[2] = {{.tokens = 1}, {.tokens = 1}};
+    struct spoken spoken = spoken_of(words, 1);
     struct schedule schedule;
     struct sampler_plan plan;
     struct noise noise;
@@ -64,8 +65,8 @@ static void check_picture(struct fixture *f, const char *name, const char *sampl
                                             .model = f->m,
                                             .schedule = &schedule,
                                             .picture = {SIDE, SIDE, &f->params, NULL},
-                                            .words = {words[0], words[1]}};
-        assert_true(guided_new(&g, &options, &err)); struct denoiser d = guided_denoiser(&g);
+                                            .spoken = &spoken};
+        guided_new(&g, &options); struct denoiser d = guided_denoiser(&g);
         struct sampler_run run = {.sampler = sampler,
                                   .plan = &plan,
                                   .pixels = SIDE * SIDE,
@@ -78,6 +79,7 @@ static void check_picture(struct fixture *f, const char *name, const char *sampl
         assert_true(ok); guided_free(&g));
     snprintf(golden, sizeof golden, "%s.%s", name, what);
     check(f, golden, x, want(f->golden, golden));
+    wording_free(&spoken.wording);
     sampler_plan_free(&plan);
 }
 

@@ -122,8 +122,8 @@ static void check_words(struct fixture *f)
         char name[64];
         struct family_words words;
         for (f->params.clip_skip = 1; f->params.clip_skip <= 2; f->params.clip_skip++) {
-            RUN(f, assert_true(f->m->family->words(f->m, &o, &f->params, prompts[i][1], false,
-                                                   &words, &err)));
+            RUN(f,
+                assert_true(words_ask(f->m, &o, &f->params, prompts[i][1], false, &words, &err)));
             assert_int_equal(words.tokens, 77);
             snprintf(name, sizeof name, "%s.states", prompts[i][0]);
             check(f, name, words.states, want(f->golden, name));

@@ -137,7 +137,7 @@ static void check_states(const struct fixture *f, const char *name, int width, c
 static struct family_words words_of(struct fixture *f, const char *prompt, bool negative)
 {
     struct family_words words;
-    RUN(f, assert_true(f->m->family->words(f->m, &o, &f->params, prompt, negative, &words, &err)));
+    RUN(f, assert_true(words_ask(f->m, &o, &f->params, prompt, negative, &words, &err)));
     assert_int_equal(words.negative, negative);
     return words;
 }

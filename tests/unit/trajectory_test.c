@@ -21,6 +21,7 @@
 #include "engine/sample/blend.h"
 #include "engine/sample/noise.h"
 #include "engine/sample/sampler.h"
+#include "tests/unit/golden_words.h"
 
 enum { W = 16, H = 8, C = 4, N = W * H * C, STEPS = 10 };
 
@@ -217,23 +218,27 @@ static void at_level(const char *level)
     tensor(&f, "cond", f.cond, 77 * 64);
     tensor(&f, "uncond", f.uncond, 77 * 64);
     f.ops = (struct ops){f.dev, &f.arena};
+    struct family_words words[2] = {{.tokens = 77, .states = f.cond},
+                                    {.tokens = 77, .states = f.uncond}};
+    struct spoken spoken = spoken_of(words, 1);
     struct guided_options o = {
         .ops = &f.ops,
         .model = f.model,
         .schedule = &f.schedule,
         .picture = {W, H, &params},
-        .words = {{.tokens = 77, .states = f.cond}, {.tokens = 77, .states = f.uncond}},
+        .spoken = &spoken,
     };
     arena_plan(&f.arena);
-    assert_true(guided_new(&f.guided, &o, &err));
+    guided_new(&f.guided, &o);
     struct denoiser d = guided_denoiser(&f.guided);
     assert_true(d.denoise(d.ctx, NULL, 1, NULL, &err));
     guided_free(&f.guided);
     size_t peak = f.arena.peak;
     assert_true(arena_init(&f.arena, peak, &err));
-    assert_true(guided_new(&f.guided, &o, &err));
+    guided_new(&f.guided, &o);
     all_cases(&f);
     guided_free(&f.guided);
+    wording_free(&spoken.wording);
     arena_free(&f.arena);
     family->free(f.model);
     safetensors_close(f.st);

@@ -402,6 +402,9 @@ static bool make_job(const struct app *app, const struct fields *in,
     p->dialect = strdup("openai");
     if (!p->model || !p->prompt || !p->negative_prompt || !p->dialect)
         return no_memory(f);
+    /* Prose may say AND, [a|b] or 16:9; the weights that were always read here are none of it. */
+    if (!pictor_prompt_is_simple(p->prompt) || !pictor_prompt_is_simple(p->negative_prompt))
+        p->syntax = PICTOR_SYNTAX_WEIGHTS;
     p->steps = in->steps != JSON_FIELD_NO_INT ? in->steps : in->num_inference_steps;
     p->guidance = in->guidance_scale;
     p->count = in->n;

@@ -43,13 +43,16 @@ static bool has(const char *text)
 
 /* ---- prompts ---- */
 
-static bool check_prompt(const char *name, const char *prompt, struct sdapi_fault *fault)
+/* How the options want prompts to be read. */
+static void make_reading(const cJSON *options, struct job_params *p)
 {
-    if (sdapi_prompt_has_editing(prompt))
-        return refuse(fault, 422, name,
-                      "prompts that change while a picture is painted, [from:to:when] and [a|b], "
-                      "are not supported by this server; \\[ is a bracket");
-    return true;
+    const struct job_field *emphasis = job_field_find(&job_table, "emphasis");
+    const char *word = sdapi_options_text(options, "emphasis");
+    for (int i = 0; emphasis->labels[i]; i++)
+        if (strcmp(emphasis->labels[i], word) == 0)
+            p->emphasis = i;
+    p->comma_backtrack = (int)sdapi_options_number(options, "comma_padding_backtrack");
+    p->old_editing = sdapi_options_flag(options, "use_old_scheduling");
 }
 
 static bool make_prompts(const struct sdapi_request *r, const cJSON *options, struct job_params *p,
@@ -63,18 +66,13 @@ static bool make_prompts(const struct sdapi_request *r, const cJSON *options, st
         return no_memory(fault);
     struct lora_tags tags;
     struct err err;
-    char *words = lora_tags_take(p->prompt, &tags, &err); /* tags are no words of the prompt */
-    bool many = words && sdapi_prompt_has_and(words);
-    bool steady = words && check_prompt("prompt", words, fault);
+    char *words = lora_tags_take(p->prompt, &tags, &err);
     free(words);
     if (!words)
         return err.code == ERR_INVALID ? refuse(fault, 422, "prompt", "%s", err.msg)
                                        : no_memory(fault);
-    if (many) /* the WebUI looks for it in positive prompts only */
-        return refuse(fault, 422, "prompt",
-                      "several prompts in one, a AND b, are not supported by this server; \"and\" "
-                      "is a word");
-    return steady && check_prompt("negative_prompt", p->negative_prompt, fault);
+    make_reading(options, p);
+    return true;
 }
 
 /* ---- what is refused ---- */

@@ -69,8 +69,8 @@ static const struct option options_table[] = {
     {"skip_early_cond", "0.0", ONLY},
     {"beta_dist_alpha", "0.6", ONLY},
     {"beta_dist_beta", "0.6", ONLY},
-    {"emphasis", "\"Original\"", ONLY},
-    {"comma_padding_backtrack", "20", ONLY},
+    {"emphasis", "\"Original\"", FREE},
+    {"comma_padding_backtrack", "20", FREE},
     {"enable_prompt_comments", "true", FREE},
     {"enable_quantization", "false", ONLY},
     {"upcast_attn", "false", FREE},
@@ -92,7 +92,7 @@ static const struct option options_table[] = {
     {"use_old_karras_scheduler_sigmas", "false", ONLY},
     {"no_dpmpp_sde_batch_determinism", "false", ONLY},
     {"use_old_hires_fix_width_height", "false", ONLY},
-    {"use_old_scheduling", "false", ONLY},
+    {"use_old_scheduling", "false", FREE},
     {"use_downcasted_alpha_bar", "false", ONLY},
     {"refiner_switch_by_sample_steps", "false", FREE},
     {"hires_fix_refiner_pass", "\"second pass\"", FREE},
@@ -254,11 +254,16 @@ static bool check(const struct option *option, const cJSON *value, struct err *e
 {
     static const char *const formats[] = {"png", "jpg", "jpeg", "webp", NULL};
     static const char *const sources[] = {"GPU", "NV", "CPU", NULL};
+    static const char *const emphases[] = {"Original", "No norm", "Ignore", "None", NULL};
     static const struct {
         const char *name;
         double most;
     } ranges[] = {
-        {"s_min_uncond", 1000}, {"token_merging_ratio", 0.9}, {"token_merging_ratio_img2img", 0.9}};
+        {"s_min_uncond", 1000},
+        {"token_merging_ratio", 0.9},
+        {"token_merging_ratio_img2img", 0.9},
+        {"comma_padding_backtrack", 74},
+    };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (strcmp(option->name, ranges[i].name) == 0 &&
             !(value->valuedouble >= 0 && value->valuedouble <= ranges[i].most))
@@ -272,6 +277,10 @@ static bool check(const struct option *option, const cJSON *value, struct err *e
     if (strcmp(option->name, "randn_source") == 0 && !is_word(value->valuestring, sources))
         return err_set(err, ERR_INVALID,
                        "option randn_source must be GPU, NV or CPU, got \"%.40s\"",
+                       value->valuestring);
+    if (strcmp(option->name, "emphasis") == 0 && !is_word(value->valuestring, emphases))
+        return err_set(err, ERR_INVALID,
+                       "option emphasis must be Original, No norm, Ignore or None, got \"%.40s\"",
                        value->valuestring);
     return true;
 }
