@@ -78,9 +78,12 @@ function put(control, value) {
     control.value = value;
 }
 
+/* One that cannot be painted with can be chosen: what it is asked for says why. */
+const fillModels = () => options($('model'), store.models.map(({ name, title, kind, problem }) =>
+  [name, problem ? `${title} (see Models)` : kind === 'upstream' ? `${title} (elsewhere)` : title]));
+
 function fillLists({ samplers, schedulers, limits }) {
-  options($('model'), store.models.map(({ name, title, kind }) =>
-    [name, kind === 'upstream' ? `${title} (elsewhere)` : title]));
+  fillModels();
   options($('sampler'), samplers.map(({ name }) => [name, name]));
   options($('scheduler'), schedulers.map(({ name, label }) => [name, label]));
   options($('hires_upscaler'), (store.fields.hires_upscaler.examples ?? []).map((name) =>
@@ -357,6 +360,7 @@ function matchShape({ width, height }) {
   changed();
 }
 
+store.addEventListener('models', fillModels);
 store.addEventListener('ready', () => {
   fillLists(store.info);
   if (!filled) {

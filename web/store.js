@@ -4,6 +4,7 @@
  * is compared with the list again whenever the connection was lost. Events it sends:
  *
  *     ready       the server's info, models and fields are known (again)
+ *     models      the models are others
  *     change      jobs came, went or changed; at most one a task
  *     progress    detail: a job that made a step
  *     finished    detail: a job that was seen at work and is final now
@@ -144,6 +145,12 @@ class Store extends EventTarget {
     } finally {
       stream.close();
     }
+  }
+
+  /* A file has come: it may be one. */
+  async refreshModels() {
+    this.models = (await get('api/models')).models;
+    this.#emit('models');
   }
 
   #take(event, data) {
