@@ -181,11 +181,11 @@ def test_hires(sd):
         assert f"Hires upscale: 2.0, Hires steps: 3, Hires upscaler: {name}, " in done.text
         assert "Denoising strength: 0.7" in done.text
         assert seen.setdefault(name, done.image.tobytes()) == done.image.tobytes()
-    assert len(seen) == 8
+    assert len(seen) == 9
     # At twice the size both take the same pixel, and nothing is there to be smoothed.
     assert seen.pop("Latent (nearest)") == seen["Latent (nearest-exact)"]
     assert seen.pop("Latent (antialiased)") == seen["Latent"]
-    assert len(set(seen.values())) == 6
+    assert len(set(seen.values())) == 7
 
 
 def test_hires_sizes(sd):
