@@ -336,9 +336,9 @@ struct pictor_sampler_info {
     const char *eta_name; /* what the SD WebUI's infotext calls its eta: "Eta", "Eta DDIM"; NULL:
                              eta says nothing to it */
     double default_eta;   /* how much fresh noise it adds where params.eta is NAN */
-    bool ancestral;       /* replaces noise by fresh noise in every step ("Euler a") */
+    bool ancestral;       /* replaces noise by fresh noise between steps ("Euler a") */
     bool sde;             /* its fresh noise is cut out of one path over sigma (DPM++ SDE) */
-    bool second_order;    /* calls the model twice a step */
+    bool second_order;    /* calls the model twice a step, as a rule */
 };
 const struct pictor_sampler_info *pictor_sampler_at(int index);
 
@@ -347,6 +347,7 @@ struct pictor_scheduler_info {
     const char *label;  /* "Karras" */
     double default_rho; /* -1: has none */
     bool needs_model;   /* its sigmas come from the model's table */
+    const char *alias;  /* "SGMUniform", or NULL */
 };
 const struct pictor_scheduler_info *pictor_scheduler_at(int index);
 

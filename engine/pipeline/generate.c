@@ -90,7 +90,7 @@ static bool report(struct painting *j, const float *x0, int width, int height)
     if (is_dry(j) || !p->on_progress)
         return true;
     int step = steps_done(j);
-    if (j->done && step == j->reported)
+    if (x0 && step == j->reported)
         return true;
     j->reported = step;
     struct pictor_progress progress = {.step = step, .steps = j->steps};
@@ -108,13 +108,14 @@ static bool report(struct painting *j, const float *x0, int width, int height)
 struct steps {
     struct painting *j;
     int width, height; /* of the latent */
+    int before;        /* steps of the passes before this one */
 };
 
 static enum sampler_verdict on_step(void *ctx, int step, const float *x0)
 {
     const struct steps *s = ctx;
     struct painting *j = s->j;
-    j->done++;
+    j->done = s->before + step;
     if (!report(j, x0, s->width, s->height) || atomic_load(&j->m->engine->cancel))
         return SAMPLER_CANCEL;
     if (atomic_load(&j->m->engine->interrupt)) {
@@ -174,7 +175,7 @@ static bool run_sampler(struct painting *j, const struct sampler_run *run, float
     size_t n = run->pixels * (size_t)run->channels;
     float *scratch = arena_alloc(j->ops.arena, (size_t)run->sampler->buffers * n, sizeof *scratch);
     if (is_dry(j))
-        return run->denoiser.denoise(run->denoiser.ctx, NULL, 1, NULL, err);
+        return run->denoiser.denoise(run->denoiser.ctx, NULL, 1, NULL, NULL, err);
     if (sampler_run(run, x, scratch, err))
         return true;
     if (err->code == ERR_CANCELLED)
@@ -223,13 +224,14 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
         .schedule = &passes->schedule[pass],
         .picture = {latent->width, latent->height, j->p, beside},
         .spoken = &j->spoken[pass],
+        .sampler = j->choice.sampler,
     };
     struct guided guided;
     guided_new(&guided, &options);
     struct denoiser denoiser = guided_denoiser(&guided);
     struct blend blend = {
         denoiser, init, mask, pixels, latent->channels, j->choice.sampler->timesteps, shown};
-    struct steps steps = {j, latent->width, latent->height};
+    struct steps steps = {j, latent->width, latent->height, j->done};
     struct sampler_run run = {
         .sampler = j->choice.sampler,
         .plan = plan,

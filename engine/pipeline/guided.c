@@ -21,16 +21,18 @@ void guided_new(struct guided *g, const struct guided_options *o)
 {
     const struct family_facts *facts = &o->model->facts;
     const struct wording *w = &o->spoken->wording;
+    double share = o->sampler && o->sampler->guidance_share ? o->sampler->guidance_share : 1;
+    bool uncond = o->sampler && o->sampler->uncond;
     double sum = 0;
     *g = (struct guided){.o = *o, .prompts = w->count};
     for (int i = 0; i < w->count; i++) {
         g->weights[i] =
-            (facts->guided ? (double)o->picture.params->guidance : 1) * w->parts[i].weight;
+            (facts->guided ? (double)o->picture.params->guidance * share : 1) * w->parts[i].weight;
         sum += g->weights[i];
     }
     g->image_guidance = image_guidance(o);
     g->edits = g->image_guidance != 1;
-    g->alone = !g->edits && (!facts->guided || sum == 1);
+    g->alone = !g->edits && (!facts->guided || (sum == 1 && !uncond));
     g->x = arena_alloc(o->ops->arena, 2 * elements(o), sizeof *g->x);
     g->out =
         arena_alloc(o->ops->arena, (size_t)(w->count + 1 + g->edits) * elements(o), sizeof *g->out);
@@ -159,7 +161,8 @@ static void predict(struct guided *g, bool both, double t)
  * guidance what the first prompt says, as the SD WebUI has it; of a model that edits it is blank +
  * image_guidance (negative - blank) + sum of weight (prompt - negative). That is turned into a
  * clean latent as the schedule says. */
-static bool denoise(void *ctx, const float *x, double sigma, float *x0, struct err *err)
+static bool denoise(void *ctx, const float *x, double sigma, float *x0, float *uncond,
+                    struct err *err)
 {
     struct guided *g = ctx;
     const struct guided_options *o = &g->o;
@@ -190,6 +193,10 @@ static bool denoise(void *ctx, const float *x, double sigma, float *x0, struct e
         x0[i] = skip * x[i] + out * y;
         if (clip > 0)
             x0[i] = fminf(fmaxf(x0[i], -clip), clip);
+        if (uncond)
+            uncond[i] = skip * x[i] + out * base[i];
+        if (uncond)
+            uncond[i] = skip * x[i] + out * negative;
     }
     return true;
 }

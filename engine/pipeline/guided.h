@@ -17,6 +17,7 @@ struct guided_options {
     const struct schedule *schedule;
     struct family_picture picture;
     const struct spoken *spoken;
+    const struct sampler *sampler; /* who asks, and for how much guidance; NULL: anyone, all */
 };
 
 struct guided {

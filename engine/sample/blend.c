@@ -11,11 +11,12 @@ static void mix(const struct blend *b, float *out, const float *x, float scale)
             out[i] = b->mask[p] * x[i] + (1 - b->mask[p]) * scale * b->init[i];
 }
 
-static bool denoise(void *ctx, const float *x, double sigma, float *x0, struct err *err)
+static bool denoise(void *ctx, const float *x, double sigma, float *x0, float *uncond,
+                    struct err *err)
 {
     struct blend *b = ctx;
     if (!b->before) {
-        if (!b->inner.denoise(b->inner.ctx, x, sigma, x0, err))
+        if (!b->inner.denoise(b->inner.ctx, x, sigma, x0, uncond, err))
             return false;
         mix(b, x0, x0, 1);
         return true;
@@ -24,7 +25,7 @@ static bool denoise(void *ctx, const float *x, double sigma, float *x0, struct e
      * has been divided by. What happens to the sampler's own x outside the mask is of no
      * consequence: it is not shown to the model, and blend_apply overwrites it. */
     mix(b, b->scratch, x, (float)sqrt(1 + sigma * sigma));
-    return b->inner.denoise(b->inner.ctx, b->scratch, sigma, x0, err);
+    return b->inner.denoise(b->inner.ctx, b->scratch, sigma, x0, uncond, err);
 }
 
 struct denoiser blend_denoiser(struct blend *b)

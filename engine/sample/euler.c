@@ -23,11 +23,32 @@ bool euler_ancestral(struct sampler_state *s, struct err *err)
     return true;
 }
 
+/* Chung et al. 2024, "CFG++", algorithm 2: the picture is the guided one, the way back to the noise
+ * is that of the negative prompt. */
+bool euler_cfg_pp(struct sampler_state *s, struct err *err)
+{
+    float *uncond = sampler_buffer(s, 0);
+    const struct denoiser *d = &s->run->denoiser;
+    for (int i = 0; i < s->steps && !s->finished; i++) {
+        double from = s->sigmas[i], down,
+               up = sampler_ancestral(from, s->sigmas[i + 1], s->eta, &down);
+        if (!d->denoise(d->ctx, s->x, from, s->x0, uncond, err))
+            return false;
+        sampler_mix3(s->x, s->n, down / from, s->x, 1, s->x0, -down / from, uncond);
+        sampler_add_noise(s, s->x, up, uncond);
+        if (!sampler_step_done(s, i, err))
+            return false;
+    }
+    return true;
+}
+
+/* With a plan of Restart's, the noise that lifts the latent again is new. */
 bool euler_heun(struct sampler_state *s, struct err *err)
 {
     float *x2 = sampler_buffer(s, 0), *x02 = sampler_buffer(s, 1);
     for (int i = 0; i < s->steps && !s->finished; i++) {
-        double from = s->sigmas[i], to = s->sigmas[i + 1];
+        double from = s->sigmas[i], next = s->sigmas[i + 1];
+        double to = next > from ? s->run->plan->turn : next;
         if (!sampler_predict(s, s->x, from, s->x0, err))
             return false;
         sampler_euler(x2, s->n, from, to, s->x, s->x0);
@@ -40,6 +61,8 @@ bool euler_heun(struct sampler_state *s, struct err *err)
         } else {
             memcpy(s->x, x2, s->n * sizeof *x2);
         }
+        if (next > to)
+            sampler_add_noise(s, s->x, sqrt(next * next - to * to), x2);
         if (!sampler_step_done(s, i, err))
             return false;
     }

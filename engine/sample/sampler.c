@@ -1,4 +1,4 @@
-/* sampler.c: The table, how names find it, plans, and what all loops share. */
+/* sampler.c: The table, how names find it, and what all loops share. */
 #include "engine/sample/sampler.h"
 
 #include <math.h>
@@ -6,11 +6,14 @@
 #include <string.h>
 #include <strings.h>
 
+#include "engine/sample/adams.h"
 #include "engine/sample/dpm.h"
+#include "engine/sample/dpm_solver.h"
 #include "engine/sample/dpm_sde.h"
 #include "engine/sample/euler.h"
 #include "engine/sample/lms.h"
 #include "engine/sample/sampler_loop.h"
+#include "engine/sample/unipc.h"
 
 static const struct sampler samplers[] = {
     {.info = {.name = "DPM++ 2M", .alias = "k_dpmpp_2m", .default_scheduler = "karras"},
@@ -95,6 +98,32 @@ static const struct sampler samplers[] = {
      .discard_next_to_last = true,
      .buffers = 3,
      .loop = dpm_2},
+    {.info = {.name = "DPM fast",
+              .alias = "k_dpm_fast",
+              .default_scheduler = "uniform",
+              .eta_name = "Eta",
+              .default_eta = 1,
+              .ancestral = true},
+     .ends_only = true,
+     .buffers = 5,
+     .loop = dpm_solver_fast},
+    {.info = {.name = "DPM adaptive",
+              .alias = "k_dpm_ad",
+              .default_scheduler = "uniform",
+              .eta_name = "Eta",
+              .default_eta = 1,
+              .ancestral = true},
+     .other_alias = "k_dpm_adaptive",
+     .ends_only = true,
+     .buffers = 7,
+     .loop = dpm_solver_adaptive},
+    {.info = {.name = "Restart",
+              .alias = "restart",
+              .default_scheduler = "karras",
+              .second_order = true},
+     .restarts = true,
+     .buffers = 3,
+     .loop = euler_heun},
     {.info = {.name = "DDIM",
               .alias = "ddim",
               .default_scheduler = "uniform",
@@ -103,21 +132,59 @@ static const struct sampler samplers[] = {
      .timesteps = true,
      .buffers = 2,
      .loop = euler_ancestral},
+    {.info = {.name = "DDIM CFG++",
+              .alias = "ddim_cfgpp",
+              .default_scheduler = "uniform",
+              .eta_name = "Eta DDIM",
+              .default_eta = 0},
+     .timesteps = true,
+     .uncond = true,
+     .guidance_share = 1 / 12.5, /* so that 0..12.5 is the paper's 0..1 */
+     .buffers = 2,
+     .loop = euler_cfg_pp},
+    {.info = {.name = "PLMS", .alias = "plms", .default_scheduler = "uniform"},
+     .timesteps = true,
+     .buffers = 7,
+     .loop = adams_plms},
+    {.info = {.name = "UniPC", .alias = "unipc", .default_scheduler = "uniform"},
+     .timesteps = true,
+     .even_times = true,
+     .buffers = 5,
+     .loop = unipc_loop},
     {.info = {.name = "LCM", .alias = "k_lcm", .default_scheduler = "simple"},
      .distilled = true,
      .buffers = 2,
      .loop = euler_lcm},
+    /* Not the SD WebUI's; other front ends have them. */
+    {.info = {.name = "Euler CFG++", .alias = "euler_cfg_pp", .default_scheduler = "uniform"},
+     .uncond = true,
+     .buffers = 2,
+     .loop = euler_cfg_pp},
+    {.info = {.name = "Euler a CFG++",
+              .alias = "euler_ancestral_cfg_pp",
+              .default_scheduler = "uniform",
+              .eta_name = "Eta",
+              .default_eta = 1,
+              .ancestral = true},
+     .uncond = true,
+     .buffers = 2,
+     .loop = euler_cfg_pp},
+    /* Ho et al. 2020, equation 7: divided by the root of the signal's power it is Euler a. */
+    {.info = {.name = "DDPM",
+              .alias = "ddpm",
+              .default_scheduler = "uniform",
+              .default_eta = 1,
+              .ancestral = true},
+     .buffers = 2,
+     .loop = euler_ancestral},
+    {.info = {.name = "DEIS", .alias = "deis", .default_scheduler = "uniform"},
+     .buffers = 5,
+     .loop = adams_deis},
+    {.info = {.name = "IPNDM", .alias = "ipndm", .default_scheduler = "uniform"},
+     .buffers = 5,
+     .loop = adams_ipndm},
 };
 #define SAMPLERS (sizeof samplers / sizeof *samplers)
-
-/* Of the 1000 levels, latent consistency models know t = 19, 39 ... 999 (Luo et al. 2023, 4.3). */
-#define DISTILLED_STRIDE 20
-
-#define STRENGTH_MAX 0.999 /* the SD WebUI's: int(0.999 * steps) + 1 is all of them */
-
-/* Steps of a schedule of which hires takes the end. Beyond this, float32 hardly tells the levels of
- * neighbouring steps apart. */
-#define TOTAL_MAX 100000
 
 const struct pictor_sampler_info *pictor_sampler_at(int index)
 {
@@ -182,164 +249,6 @@ pictor_sampler_find(const char *name, const struct pictor_scheduler_info **sched
     return found ? &found->info : NULL;
 }
 
-/* Plans. */
-
-/* The next noisier level that a distilled model knows. With it "simple" is what diffusers calls
- * this sampler's timesteps: 999 - 20 floor(50 i / n). */
-static double distilled_sigma(const struct schedule *schedule, double sigma)
-{
-    double t = schedule_t_of_sigma(schedule, sigma);
-    return schedule->sigmas[DISTILLED_STRIDE * (int)ceil((t + 1) / DISTILLED_STRIDE) - 1];
-}
-
-/* A schedule of `steps`, of which the first `skip` are left out, as the SD WebUI cuts it for image
- * to image. Equal neighbours are merged: a step of no length would be a division by zero to the
- * samplers that look back. */
-static bool plan_sigmas(struct sampler_plan *plan, const struct sampler *sampler,
-                        enum schedule_kind kind, const struct schedule *schedule, int steps,
-                        int skip, struct err *err)
-{
-    if (kind == SCHEDULE_AUTOMATIC)
-        kind = schedule_kind_of(pictor_scheduler_find(sampler->info.default_scheduler));
-    int count, discard = sampler->discard_next_to_last;
-    double *sigmas = schedule_sigmas(schedule, kind, steps + discard, &count, err);
-    if (!sigmas)
-        return false;
-    for (int i = 0; sampler->distilled && i < count - 1; i++)
-        sigmas[i] = distilled_sigma(schedule, sigmas[i]);
-    if (discard) {
-        sigmas[count - 2] = sigmas[count - 1];
-        count--;
-    }
-    double high = sigmas[0], low = sigmas[sigmas[count - 1] > 0 ? count - 1 : count - 2];
-    if (skip > count - 2)
-        skip = count - 2;
-    int kept = 0;
-    for (int i = skip; i < count; i++)
-        if (kept == 0 || sigmas[i] < sigmas[kept - 1])
-            sigmas[kept++] = sigmas[i];
-    *plan = (struct sampler_plan){
-        .steps = kept - 1,
-        .sigmas = sigmas,
-        .init = 1,
-        .noise = sigmas[0],
-        .finish = 1,
-        .low = low,
-        .high = high,
-    };
-    return true;
-}
-
-/* DDIM's grid as the SD WebUI has it: 1, 1 + k, 1 + 2k ... at most 999, with k = 1000 / steps; and
- * level 0 below it, as number -1. */
-static int timestep_stride(int steps)
-{
-    return steps < SCHEDULE_LEVELS ? SCHEDULE_LEVELS / steps : 1;
-}
-
-static int timestep(int steps, int number)
-{
-    int t = 1 + number * timestep_stride(steps);
-    return t < 0 ? 0 : t < SCHEDULE_LEVELS ? t : SCHEDULE_LEVELS - 1;
-}
-
-/* Runs from timestep number `top` down to number 0. DDIM's latents have a signal of sqrt(a);
- * divided by it they are those of the other samplers. `power` and `noise` are the latent's at the
- * start. */
-static bool plan_timesteps(struct sampler_plan *plan, const struct schedule *schedule, int steps,
-                           int top, double power, double noise, struct err *err)
-{
-    int bottom = top > 0 ? 0 : -1;
-    double *sigmas = malloc(((size_t)(top - bottom) + 1) * sizeof *sigmas);
-    if (!sigmas)
-        return err_set(err, ERR_INTERNAL, "no memory for %d steps", top);
-    int kept = 0;
-    for (int i = top; i >= bottom; i--) {
-        double sigma = schedule->sigmas[timestep(steps, i)];
-        if (kept == 0 || sigma < sigmas[kept - 1])
-            sigmas[kept++] = sigma;
-    }
-    double unscale = sqrt(1 + sigmas[0] * sigmas[0]); /* 1 / sqrt(a) at the first call */
-    *plan = (struct sampler_plan){
-        .steps = kept - 1,
-        .sigmas = sigmas,
-        .init = sqrt(power) * unscale,
-        .noise = sqrt(noise) * unscale,
-        .finish = 1 / sqrt(1 + sigmas[kept - 1] * sigmas[kept - 1]),
-    };
-    return true;
-}
-
-/* Image to image: of a schedule of `steps`, what the SD WebUI calls t_enc is `cut`. Samplers in
- * sigma run the last cut + 1 steps. DDIM noises to timestep number `cut` and starts from the one
- * below it; where that leaves no call to the model (cut 0 and 1) the SD WebUI returns the noisy
- * latent, here there is one call. */
-static bool plan_cut(struct sampler_plan *plan, const struct sampler *sampler,
-                     enum schedule_kind kind, const struct schedule *schedule, int steps, int cut,
-                     struct err *err)
-{
-    if (!sampler->timesteps)
-        return plan_sigmas(plan, sampler, kind, schedule, steps, steps - cut - 1, err);
-    int last = (SCHEDULE_LEVELS - 1) / timestep_stride(steps);
-    int noised = cut < last ? cut : last;
-    double a = schedule->alphas_cumprod[timestep(steps, noised)];
-    return plan_timesteps(plan, schedule, steps, noised > 1 ? noised - 1 : noised, a, 1 - a, err);
-}
-
-static bool plan_check(int steps, double strength, struct err *err)
-{
-    if (steps < 1 || steps > 1000)
-        return err_set(err, ERR_INVALID, "steps: 1 to 1000 wanted, got %d", steps);
-    if (!(strength >= 0 && strength <= 1))
-        return err_set(err, ERR_INVALID, "strength: 0 to 1 wanted, got %g", strength);
-    return true;
-}
-
-bool sampler_plan_text(struct sampler_plan *plan, const struct sampler *sampler,
-                       enum schedule_kind kind, const struct schedule *schedule, int steps,
-                       struct err *err)
-{
-    *plan = (struct sampler_plan){0};
-    if (!plan_check(steps, 1, err))
-        return false;
-    if (!sampler->timesteps)
-        return plan_sigmas(plan, sampler, kind, schedule, steps, 0, err);
-    if (steps < 2) /* the grid of one timestep has no step */
-        steps = 2;
-    int last = (SCHEDULE_LEVELS - 1) / timestep_stride(steps);
-    return plan_timesteps(plan, schedule, steps, last, 0, 1, err);
-}
-
-bool sampler_plan_image(struct sampler_plan *plan, const struct sampler *sampler,
-                        enum schedule_kind kind, const struct schedule *schedule, int steps,
-                        double strength, struct err *err)
-{
-    *plan = (struct sampler_plan){0};
-    if (!plan_check(steps, strength, err))
-        return false;
-    int cut = (int)(fmin(strength, STRENGTH_MAX) * steps);
-    return plan_cut(plan, sampler, kind, schedule, steps, cut, err);
-}
-
-bool sampler_plan_hires(struct sampler_plan *plan, const struct sampler *sampler,
-                        enum schedule_kind kind, const struct schedule *schedule, int steps,
-                        double strength, struct err *err)
-{
-    *plan = (struct sampler_plan){.init = 1, .finish = 1};
-    if (!plan_check(steps, strength, err))
-        return false;
-    if (strength == 0)
-        return true;
-    int total = (int)fmin(steps / fmin(strength, STRENGTH_MAX), TOTAL_MAX);
-    return plan_cut(plan, sampler, kind, schedule, total, steps - 1, err);
-}
-
-void sampler_plan_free(struct sampler_plan *plan)
-{
-    free(plan->sigmas);
-    *plan = (struct sampler_plan){0};
-}
-
 /* Runs. */
 
 void sampler_start(const struct sampler_plan *plan, float *x, const float *init, const float *noise,
@@ -395,15 +304,15 @@ bool sampler_run(const struct sampler_run *run, float *x, float *scratch, struct
         .run = run,
         .sigmas = run->plan->sigmas,
         .steps = run->plan->steps,
-        .eta = sampler->info.eta_name ? eta : 0,
-        .brownian = {run->noise->kind, run->noise->seed - (uint64_t)run->seed_delta,
-                     run->plan->low, run->plan->high},
+        .eta = sampler->info.eta_name ? eta : sampler->info.default_eta,
+        .brownian = {run->noise->kind, run->noise->seed - (uint64_t)run->seed_delta, run->plan->low,
+                     run->plan->high},
         .n = run->pixels * (size_t)run->channels,
         .x = x,
         .x0 = scratch,
     };
     s.buffers = scratch + s.n;
-    if (!sampler->loop(&s, err))
+    if (s.steps && !sampler->loop(&s, err))
         return false;
     if (!s.finished && run->plan->finish != 1)
         sampler_mix(x, s.n, run->plan->finish, x, 0, x);

@@ -23,12 +23,14 @@
 #include "engine/base/err.h"
 #include "engine/pictor.h"
 #include "engine/sample/noise.h"
-#include "engine/sample/schedule.h"
+#include "engine/sample/sampler_plan.h"
 
-/* Predicts the clean latent, guidance included: x [n] at noise level sigma gives x0 [n].
- * `x` and `x0` do not overlap. False stops the sampler with `err`. */
+/* Predicts the clean latent, guidance included: x [n] at noise level sigma gives x0 [n], and what
+ * the negative prompt alone says of it goes to `uncond` [n], which is NULL where nobody asks. `x`,
+ * `x0` and `uncond` do not overlap. False stops the sampler with `err`. */
 struct denoiser {
-    bool (*denoise)(void *ctx, const float *x, double sigma, float *x0, struct err *err);
+    bool (*denoise)(void *ctx, const float *x, double sigma, float *x0, float *uncond,
+                    struct err *err);
     void *ctx;
 };
 
@@ -37,8 +39,13 @@ struct sampler_state; /* a run as the loops see it */
 struct sampler {
     struct pictor_sampler_info info;
     const char *other_alias; /* or NULL */
-    bool timesteps; /* DDIM: walks the trained levels, has no scheduler; masks blend before the
-                       model is called (blend.h) */
+    bool timesteps;  /* DDIM: walks the trained levels, has no scheduler; masks blend before the
+                        model is called (blend.h) */
+    bool even_times; /* UniPC: of these the number alone, evenly spaced in time */
+    bool ends_only;  /* DPM fast and adaptive: choose the levels between themselves */
+    bool restarts;   /* Restart: goes up again */
+    bool uncond;     /* CFG++: asks for what the negative prompt alone says */
+    double guidance_share;     /* of the guidance asked for, how much is applied; 0: all */
     bool discard_next_to_last; /* leaves out the smallest sigma before 0 */
     bool distilled;            /* LCM: calls the model at the levels it was distilled for alone */
     int buffers;               /* scratch it needs, in latents */
@@ -48,33 +55,6 @@ struct sampler {
 /* As pictor_sampler_find, which documents it. */
 const struct sampler *sampler_find(const char *name,
                                    const struct pictor_scheduler_info **scheduler);
-
-/* Which noise levels a picture visits and what it starts from. */
-struct sampler_plan {
-    int steps;          /* may differ from what was asked for; 0: nothing to do */
-    double *sigmas;     /* [steps + 1], falling; owned */
-    double init, noise; /* x at the start = init * initial latent + noise * normal noise */
-    double finish;      /* the result is scaled by this: 1, less for DDIM, which never reaches 0 */
-    double low, high;   /* of the whole schedule, 0 left out: where SDE samplers' noise runs */
-};
-
-/* Text to image. `kind` SCHEDULE_AUTOMATIC is the sampler's own. steps >= 1. */
-bool sampler_plan_text(struct sampler_plan *plan, const struct sampler *sampler,
-                       enum schedule_kind kind, const struct schedule *schedule, int steps,
-                       struct err *err);
-
-/* Image to image: strength 0..1 of the steps are run, from as far down the schedule. */
-bool sampler_plan_image(struct sampler_plan *plan, const struct sampler *sampler,
-                        enum schedule_kind kind, const struct schedule *schedule, int steps,
-                        double strength, struct err *err);
-
-/* Second pass of hires: exactly `steps` steps are run (DDIM: two fewer, at least one), of a
- * schedule that is steps / strength long. Strength 0: a plan of no steps that leaves the latent as
- * it is. */
-bool sampler_plan_hires(struct sampler_plan *plan, const struct sampler *sampler,
-                        enum schedule_kind kind, const struct schedule *schedule, int steps,
-                        double strength, struct err *err);
-void sampler_plan_free(struct sampler_plan *plan);
 
 /* x = plan->init * init + plan->noise * noise, all [n] in one layout; `init` may be NULL (text to
  * image); x may be `init` or `noise`. */
@@ -97,7 +77,8 @@ struct sampler_run {
     int seed_delta;      /* in noise->seed; a Brownian path has the seed without it */
     double eta;          /* NAN: the sampler's own */
     /* After each step: `step` of plan->steps are done, x0 [pixels, channels] is the last predicted
-     * clean latent. May be NULL. */
+     * clean latent. A sampler that chooses its steps itself says so after each of them, that is
+     * more than once with one `step` where they are shorter than planned. May be NULL. */
     enum sampler_verdict (*on_step)(void *ctx, int step, const float *x0);
     void *ctx;
 };

@@ -31,7 +31,7 @@ static inline float *sampler_buffer(const struct sampler_state *s, int k)
 static inline bool sampler_predict(const struct sampler_state *s, const float *x, double sigma,
                                    float *x0, struct err *err)
 {
-    return s->run->denoiser.denoise(s->run->denoiser.ctx, x, sigma, x0, err);
+    return s->run->denoiser.denoise(s->run->denoiser.ctx, x, sigma, x0, NULL, err);
 }
 
 /* out = a x + b y; out may be x or y. */
@@ -74,7 +74,7 @@ void sampler_add_drawn(const struct sampler_state *s, float *x, double scale, co
 /* x += scale * the next draw, unless scale is 0. `buffer` [n] is overwritten. */
 void sampler_add_noise(const struct sampler_state *s, float *x, double scale, float *buffer);
 
-/* Step i (from 0) is done: reports it, obeys the verdict. False: cancelled. */
+/* Step i (from 0; -1: none yet) is done: reports it, obeys the verdict. False: cancelled. */
 bool sampler_step_done(struct sampler_state *s, int i, struct err *err);
 
 #endif

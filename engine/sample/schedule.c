@@ -19,7 +19,7 @@ static const struct pictor_scheduler_info infos[] = {
     [SCHEDULE_KARRAS] = {"karras", "Karras", KARRAS_RHO, false},
     [SCHEDULE_EXPONENTIAL] = {"exponential", "Exponential", -1, false},
     [SCHEDULE_POLYEXPONENTIAL] = {"polyexponential", "Polyexponential", POLYEXP_RHO, false},
-    [SCHEDULE_SGM_UNIFORM] = {"sgm_uniform", "SGM Uniform", -1, true},
+    [SCHEDULE_SGM_UNIFORM] = {"sgm_uniform", "SGM Uniform", -1, true, "SGMUniform"},
     [SCHEDULE_KL_OPTIMAL] = {"kl_optimal", "KL Optimal", -1, false},
     [SCHEDULE_ALIGN_YOUR_STEPS] = {"align_your_steps", "Align Your Steps", -1, false},
     [SCHEDULE_SIMPLE] = {"simple", "Simple", -1, true},
@@ -183,6 +183,11 @@ static double ramp(double a, double b, int i, int n)
     return n > 1 ? a + (b - a) * i / (n - 1) : a;
 }
 
+double schedule_karras(double high, double low, int i, int n)
+{
+    return pow(ramp(pow(high, 1 / KARRAS_RHO), pow(low, 1 / KARRAS_RHO), i, n), KARRAS_RHO);
+}
+
 /* Log-linear between the table's. */
 static double align_your_steps(const double *table, int i, int n)
 {
@@ -270,7 +275,7 @@ double *schedule_sigmas(const struct schedule *s, enum schedule_kind kind, int s
             out[i] = schedule_sigma_of_t(s, ramp(LAST, 0, i, n));
             break;
         case SCHEDULE_KARRAS:
-            out[i] = pow(ramp(pow(hi, 1 / KARRAS_RHO), pow(lo, 1 / KARRAS_RHO), i, n), KARRAS_RHO);
+            out[i] = schedule_karras(hi, lo, i, n);
             break;
         case SCHEDULE_EXPONENTIAL:
             out[i] = exp(ramp(log(hi), log(lo), i, n));

@@ -83,6 +83,10 @@ enum schedule_kind {
 /* `info` is one of pictor_scheduler_at's or pictor_scheduler_find's. */
 enum schedule_kind schedule_kind_of(const struct pictor_scheduler_info *info);
 
+/* Of n levels from `high` down to `low`, spaced as Karras et al. 2022 have it (equation 5), the
+ * i-th. */
+double schedule_karras(double high, double low, int i, int n);
+
 /* The sigmas of `steps` >= 1 steps, falling: *count of them, one more than the steps they make.
  * They end in 0, except for KL Optimal, which stops at the model's smallest sigma. DDIM may give
  * another number than asked for (30 steps: 31). Returns owned (free), NULL on failure. */

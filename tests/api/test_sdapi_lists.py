@@ -23,6 +23,14 @@ def test_objects(sd):
     assert sd.get("cmd-flags")["api"] is True
 
 
+WEBUI_SAMPLERS = [
+    "DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 2S a", "DPM++ 3M SDE", "Euler a",
+    "Euler", "LMS", "Heun", "DPM2", "DPM2 a", "DPM fast", "DPM adaptive", "Restart", "DDIM", "DDIM CFG++",
+    "PLMS", "UniPC", "LCM"]
+WEBUI_SCHEDULERS = ["automatic", "uniform", "karras", "exponential", "polyexponential", "sgm_uniform",
+                    "kl_optimal", "align_your_steps", "simple", "normal", "ddim", "beta"]
+
+
 def test_samplers(sd):
     samplers = sd.get("samplers")
     names = [s["name"] for s in samplers]
@@ -33,12 +41,16 @@ def test_samplers(sd):
         assert all(isinstance(a, str) for a in sampler["aliases"])
         assert all(isinstance(v, str) for v in sampler["options"].values())
     dpm = samplers[names.index("DPM++ 2M")]
-    assert dpm["aliases"] == ["k_dpmpp_2m"] and dpm["options"]["scheduler"] == "karras"
+    assert dpm["aliases"] == ["k_dpmpp_2m"] and dpm["options"] == {"scheduler": "karras"}
+    assert set(WEBUI_SAMPLERS) <= set(names)
+    restart = samplers[names.index("Restart")]
+    assert restart["options"] == {"scheduler": "karras", "second_order": "True"}
 
 
 def test_schedulers(sd):
     schedulers = sd.get("schedulers")
     assert schedulers[0]["name"] == "automatic"
+    assert [s["name"] for s in schedulers] == WEBUI_SCHEDULERS
     karras = next(s for s in schedulers if s["name"] == "karras")
     assert karras == {"name": "karras", "label": "Karras", "aliases": None, "default_rho": 7,
                       "need_inner_model": False}

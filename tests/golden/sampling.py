@@ -6,6 +6,7 @@ slicing for image to image and the mask blends are written here from their publi
 
 import importlib
 import importlib.metadata
+import math
 import os
 import sys
 import types
@@ -95,6 +96,47 @@ def schedules(n):
         "ddim": zero(torch.stack([table[k] for k in range(1, 1000, step)]).flip(0)),
         "beta": zero(torch.tensor([lo + p * (hi - lo) for p in ppf], dtype=torch.float32)),
     }
+
+
+# Sabour et al. 2024, for SD 1.5; between its eleven points the logarithm is linear.
+ALIGNED = [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029]
+
+
+def exact_schedules(n):
+    """The same in float64 from the table's float32 sigmas: SDE samplers look the Brownian path up by
+    sigmas rounded to six decimals, which float32 does not give reliably."""
+    ac = ALPHAS_CUMPROD.numpy()
+    table = np.sqrt((1 - ac) / ac).astype(np.float64)
+    logs, last = np.log(table).astype(np.float32).astype(np.float64), len(table) - 1
+    lo, hi = table[0], table[last]
+
+    def at(t):
+        low = t.astype(int)
+        w = t - low
+        between = np.exp((1 - w) * logs[low] + w * logs[np.minimum(low + 1, last)])
+        return np.where(w == 0, table[low], between)
+
+    i = np.arange(n) / max(n - 1, 1)
+    step = max(1000 // n, 1)
+    own = {
+        "uniform": at(np.linspace(last, 0, n)),
+        "karras": (hi ** (1 / 7) + i * (lo ** (1 / 7) - hi ** (1 / 7))) ** 7,
+        "exponential": np.exp(math.log(hi) + i * (math.log(lo) - math.log(hi))),
+        "polyexponential": np.exp((1 - i) * math.log(hi / lo) + math.log(lo)),
+        "sgm_uniform": at(np.linspace(last, 0, n + 1)[:-1]),
+        "normal": at(np.linspace(last, 0, n)),
+        "simple": np.array([table[last - int(k * 1000 / n)] for k in range(n)]),
+        "ddim": table[1::step][::-1],
+        "beta": lo + scipy.stats.beta.ppf(1 - i, 0.6, 0.6) * (hi - lo),
+    }
+    out = {k: np.append(v, 0.0) for k, v in own.items()}
+    k = np.arange(n + 1) / n
+    at_ten = np.interp(np.linspace(0, 10, n), np.arange(11), np.log(ALIGNED))
+    out["align_your_steps"] = np.append(np.exp(at_ten), 0.0)
+    out["kl_optimal"] = np.tan(k * math.atan(lo) + (1 - k) * math.atan(hi))
+    for name, sigmas in schedules(n).items():
+        np.testing.assert_allclose(out[name], sigmas.numpy(), rtol=1e-5, atol=1e-6)
+    return {k: torch.from_numpy(v.copy()) for k, v in out.items()}
 
 
 # Trajectories: latents [steps + 1, 4, H, W] whose row 0 is the start.

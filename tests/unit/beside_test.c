@@ -142,7 +142,7 @@ static void check_end(struct fixture *f, const char *name, const float *beside)
                                   .denoiser = d,
                                   .noise = &noise,
                                   .eta = NAN};
-        ok = arena_planning(&arena) ? d.denoise(d.ctx, NULL, 1, NULL, &err)
+        ok = arena_planning(&arena) ? d.denoise(d.ctx, NULL, 1, NULL, NULL, &err)
                                     : sampler_run(&run, x, scratch, &err);
         assert_true(ok); guided_free(&g));
     snprintf(golden, sizeof golden, "%s.latents", name);

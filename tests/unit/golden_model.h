@@ -221,7 +221,7 @@ static inline void check_spoken(struct fixture *f, const char *sampler_name, con
                                   .denoiser = d,
                                   .noise = &noise,
                                   .eta = NAN};
-        ok = arena_planning(&arena) ? d.denoise(d.ctx, NULL, 1, NULL, &err)
+        ok = arena_planning(&arena) ? d.denoise(d.ctx, NULL, 1, NULL, NULL, &err)
                                     : sampler_run(&run, x, scratch, &err);
         assert_true(ok); guided_free(&g));
     snprintf(name, sizeof name, "%s.latents", golden);

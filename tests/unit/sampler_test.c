@@ -23,6 +23,17 @@
  * out scalings of 7e-6. */
 #define TOLERANCE 1e-5
 
+/* DPM fast goes all the way in a few steps, whose weights of 10 enlarge what float32 loses. What
+ * DPM adaptive takes for the length of a step hangs on differences of predictions; without fresh
+ * noise its steps are the longest, and least exact. */
+static double tolerance_of(const char *sampler, double eta)
+{
+    if (strcmp(sampler, "DPM adaptive") == 0 && eta == 0)
+        return 1e-3;
+    return strncmp(sampler, "DPM fast", 8) == 0 || strcmp(sampler, "DPM adaptive") == 0 ? 1e-4
+                                                                                        : TOLERANCE;
+}
+
 static struct schedule schedule;
 
 static int setup(void **state)
@@ -31,12 +42,16 @@ static int setup(void **state)
     return 0;
 }
 
-/* Data of +-1 with a spread of 0.5: the mean of what x may have been. */
-static bool mixture(void *ctx, const float *x, double sigma, float *x0, struct err *err)
+/* Data of +-1 with a spread of 0.5: the mean of what x may have been. Without a prompt they are
+ * around 0 with a spread of 1. */
+static bool mixture(void *ctx, const float *x, double sigma, float *x0, float *uncond,
+                    struct err *err)
 {
     double s2 = sigma * sigma, v = 0.25;
     for (int i = 0; i < N; i++)
         x0[i] = (float)((v * x[i] + s2 * tanh(x[i] / (v + s2))) / (v + s2));
+    for (int i = 0; i < N && uncond; i++)
+        uncond[i] = (float)(x[i] / (1 + s2));
     if (ctx)
         ++*(int *)ctx;
     return true;
@@ -100,10 +115,11 @@ static bool paint(const struct job *job, float end[N], struct sampler_plan *plan
     return ok;
 }
 
+/* DPM adaptive reports between steps, too. */
 static enum sampler_verdict count_steps(void *ctx, int step, const float *x0)
 {
     int *count = ctx;
-    assert_int_equal(step, *count + 1);
+    assert_true(step == *count + 1 || step == *count);
     *count = step;
     return SAMPLER_CONTINUE;
 }
@@ -125,13 +141,38 @@ static void test_vectors(void **state)
         for (int i = 0; i < N; i++) {
             double want = v->end[i % CHANNELS * PIXELS + i / CHANNELS];
             worst = fmax(worst, fabs(end[i] - want));
-            if (!(fabs(end[i] - want) < TOLERANCE))
+            if (!(fabs(end[i] - want) < tolerance_of(v->sampler, v->eta)))
                 fail_msg("%s, %s, %d steps, %s %g, eta %g, [%d]: %.7f wanted, got %.7f", v->sampler,
                          v->scheduler, v->steps, v->mode, v->strength, v->eta, i, want, end[i]);
         }
         sampler_plan_free(&plan);
     }
     print_message("worst difference %.1e\n", worst);
+}
+
+/* Every sampler that takes a schedule with each of them. */
+static void test_pairs(void **state)
+{
+    double worst = 0;
+    for (size_t k = 0; k < sizeof sampler_pairs / sizeof *sampler_pairs; k++) {
+        const struct sampler_pair *v = &sampler_pairs[k];
+        float end[N];
+        struct sampler_plan plan;
+        struct err err;
+        struct job job = {v->sampler, v->scheduler, "text",          10,   1,
+                          -1,         false,        {mixture, NULL}, NULL, NULL};
+        assert_true(paint(&job, end, &plan, &err));
+        for (int i = 0; i < 4; i++) {
+            double got = end[i * CHANNELS];
+            worst = fmax(worst, fabs(got - v->end[i]));
+            if (!(fabs(got - v->end[i]) < tolerance_of(v->sampler, -1)))
+                fail_msg("%s, %s, [%d]: %.7f wanted, got %.7f", v->sampler, v->scheduler, i,
+                         v->end[i], got);
+        }
+        sampler_plan_free(&plan);
+    }
+    print_message("%zu pairs, worst difference %.1e\n",
+                  sizeof sampler_pairs / sizeof *sampler_pairs, worst);
 }
 
 /* Every sampler with every schedule and the awkward numbers of steps ends in finite numbers. */
@@ -167,7 +208,8 @@ static void test_all_finite(void **state)
                                  job.steps, job.mode, job.strength, end[k]);
                 if (strcmp(job.mode, "hires") == 0 && job.strength > 0 &&
                     !sampler_find(job.sampler, NULL)->timesteps &&
-                    !sampler_find(job.sampler, NULL)->distilled && kind != SCHEDULE_SIMPLE &&
+                    !sampler_find(job.sampler, NULL)->distilled &&
+                    !sampler_find(job.sampler, NULL)->restarts && kind != SCHEDULE_SIMPLE &&
                     kind != SCHEDULE_DDIM)
                     assert_int_equal(plan.steps, job.steps);
                 sampler_plan_free(&plan);
@@ -201,7 +243,9 @@ static void test_one_step_is_the_prediction(void **state)
         struct sampler_plan plan;
         assert_true(paint(&job, end, &plan, NULL));
         assert_int_equal(plan.steps, 1);
-        assert_int_equal(calls, 1);
+        /* PLMS' first step is of two calls; DPM adaptive takes as many as it likes. */
+        if (strcmp(job.sampler, "DPM adaptive") != 0)
+            assert_int_equal(calls, strcmp(job.sampler, "PLMS") == 0 ? 2 : 1);
         sampler_plan_free(&plan);
     }
 }
@@ -238,19 +282,21 @@ static void test_stopping(void **state)
         struct sampler_plan plan;
         struct err err = {0};
         assert_true(paint(&job, end, &plan, &err));
-        assert_int_equal(stop.calls, 4);
+        bool adaptive = strcmp(job.sampler, "DPM adaptive") == 0; /* reports between steps, too */
+        assert_true(stop.calls == 4 || (adaptive && stop.calls > 4));
         assert_memory_equal(end, stop.x0, sizeof end);
         sampler_plan_free(&plan);
 
         stop = (struct stop){4, 0, SAMPLER_CANCEL, {0}};
         assert_false(paint(&job, end, &plan, &err));
         assert_int_equal(err.code, ERR_CANCELLED);
-        assert_int_equal(stop.calls, 4);
+        assert_true(stop.calls == 4 || (adaptive && stop.calls > 4));
         sampler_plan_free(&plan);
     }
 }
 
-static bool broken(void *ctx, const float *x, double sigma, float *x0, struct err *err)
+static bool broken(void *ctx, const float *x, double sigma, float *x0, float *uncond,
+                   struct err *err)
 {
     return err_set(err, ERR_INTERNAL, "broken at %g", sigma);
 }
@@ -355,12 +401,13 @@ static void test_names(void **state)
 }
 
 /* A distilled model is called at the levels it knows alone, whatever the schedule. */
-static bool knows_level(void *ctx, const float *x, double sigma, float *x0, struct err *err)
+static bool knows_level(void *ctx, const float *x, double sigma, float *x0, float *uncond,
+                        struct err *err)
 {
     double t = schedule_t_of_sigma(&schedule, sigma);
     if (t != floor(t) || (int)t % 20 != 19)
         fail_msg("LCM was called at t = %g", t);
-    return mixture(ctx, x, sigma, x0, err);
+    return mixture(ctx, x, sigma, x0, uncond, err);
 }
 
 static void test_lcm_levels(void **state)
@@ -380,7 +427,8 @@ static void test_lcm_levels(void **state)
 }
 
 /* Euler over a flow model in the samplers' units is Euler in its own: x += (f' - f) v. */
-static bool flow_denoise(void *ctx, const float *x, double sigma, float *x0, struct err *err)
+static bool flow_denoise(void *ctx, const float *x, double sigma, float *x0, float *uncond,
+                         struct err *err)
 {
     struct schedule_scales s = schedule_scales(ctx, sigma);
     for (int i = 0; i < N; i++)
@@ -428,9 +476,11 @@ static void test_facts(void **state)
     const struct pictor_sampler_info *s;
     for (int i = 0; (s = pictor_sampler_at(i)); i++) {
         size_t n = strlen(s->name);
-        bool ddim = strcmp(s->name, "DDIM") == 0;
-        bool ancestral = strcmp(s->name + n - 2, " a") == 0, sde = strstr(s->name, "SDE");
-        assert_int_equal(s->ancestral, ancestral);
+        bool ddim = strncmp(s->name, "DDIM", 4) == 0, ddpm = strcmp(s->name, "DDPM") == 0;
+        bool solver = strcmp(s->name, "DPM fast") == 0 || strcmp(s->name, "DPM adaptive") == 0;
+        bool ancestral = strcmp(s->name + n - 2, " a") == 0 || strstr(s->name, " a ") || solver;
+        bool sde = strstr(s->name, "SDE");
+        assert_int_equal(s->ancestral, ancestral || ddpm);
         assert_int_equal(s->sde, sde);
         assert_non_null(pictor_scheduler_find(s->default_scheduler));
         if (ddim)
@@ -439,18 +489,24 @@ static void test_facts(void **state)
             assert_string_equal(s->eta_name, "Eta");
         else
             assert_null(s->eta_name);
-        assert_true(s->default_eta == (ancestral || sde));
+        assert_true(s->default_eta == (ancestral || sde || ddpm));
     }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_facts),         cmocka_unit_test(test_flow),
-        cmocka_unit_test(test_vectors),       cmocka_unit_test(test_all_finite),
-        cmocka_unit_test(test_strength_zero), cmocka_unit_test(test_one_step_is_the_prediction),
-        cmocka_unit_test(test_stopping),      cmocka_unit_test(test_failing_denoiser),
-        cmocka_unit_test(test_bad_plans),     cmocka_unit_test(test_names),
+        cmocka_unit_test(test_facts),
+        cmocka_unit_test(test_flow),
+        cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_all_finite),
+        cmocka_unit_test(test_strength_zero),
+        cmocka_unit_test(test_one_step_is_the_prediction),
+        cmocka_unit_test(test_stopping),
+        cmocka_unit_test(test_failing_denoiser),
+        cmocka_unit_test(test_bad_plans),
+        cmocka_unit_test(test_names),
         cmocka_unit_test(test_lcm_levels),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

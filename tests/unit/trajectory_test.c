@@ -74,7 +74,8 @@ static double error_of(const float *x, const struct raw_tensor *rows, int row, d
     return sqrt(diff / norm);
 }
 
-static bool watched(void *ctx, const float *x, double sigma, float *x0, struct err *err)
+static bool watched(void *ctx, const float *x, double sigma, float *x0, float *uncond,
+                    struct err *err)
 {
     struct watch *w = ctx;
     if (w->rows) {
@@ -83,7 +84,7 @@ static bool watched(void *ctx, const float *x, double sigma, float *x0, struct e
         w->worst = e > w->worst ? e : w->worst;
     }
     w->calls++;
-    return w->inner.denoise(w->inner.ctx, x, sigma, x0, err);
+    return w->inner.denoise(w->inner.ctx, x, sigma, x0, uncond, err);
 }
 
 /* k-diffusion computes its sigmas in float32, a few 1e-7 from the true ones, which a picture at low
@@ -231,7 +232,7 @@ static void at_level(const char *level)
     arena_plan(&f.arena);
     guided_new(&f.guided, &o);
     struct denoiser d = guided_denoiser(&f.guided);
-    assert_true(d.denoise(d.ctx, NULL, 1, NULL, &err));
+    assert_true(d.denoise(d.ctx, NULL, 1, NULL, NULL, &err));
     guided_free(&f.guided);
     size_t peak = f.arena.peak;
     assert_true(arena_init(&f.arena, peak, &err));

@@ -65,6 +65,12 @@ void sdapi_samplers(struct http_request *req)
         cJSON *options = cJSON_AddObjectToObject(item, "options"); /* values are text */
         if (strcmp(sampler->default_scheduler, "uniform") != 0)
             cJSON_AddStringToObject(options, "scheduler", sampler->default_scheduler);
+        if (sampler->second_order)
+            cJSON_AddStringToObject(options, "second_order", "True");
+        if (sampler->sde)
+            cJSON_AddStringToObject(options, "brownian_noise", "True");
+        if (sampler->ancestral)
+            cJSON_AddStringToObject(options, "uses_ensd", "True");
         cJSON_AddItemToArray(list, item);
     }
     sdapi_reply_json(req, list);
@@ -78,7 +84,11 @@ void sdapi_schedulers(struct http_request *req)
         cJSON *item = cJSON_CreateObject();
         cJSON_AddStringToObject(item, "name", scheduler->name);
         cJSON_AddStringToObject(item, "label", scheduler->label);
-        cJSON_AddNullToObject(item, "aliases");
+        if (scheduler->alias)
+            cJSON_AddItemToArray(cJSON_AddArrayToObject(item, "aliases"),
+                                 cJSON_CreateString(scheduler->alias));
+        else
+            cJSON_AddNullToObject(item, "aliases");
         cJSON_AddNumberToObject(item, "default_rho", scheduler->default_rho);
         cJSON_AddBoolToObject(item, "need_inner_model", scheduler->needs_model);
         cJSON_AddItemToArray(list, item);
