@@ -251,6 +251,20 @@ struct pictor_speed {
     double token_merging;
 };
 
+/* What samplers and guidance can be told; pictor_params_init's values change nothing. */
+struct pictor_sampling {
+    /* Noise added before each step, of samplers that have churn (Karras et al. 2022, algorithm 2),
+     * from sigma churn_low to churn_high, 0: without end. 0..100. */
+    double churn, churn_low, churn_high;
+    double noise_scale;      /* what fresh noise is multiplied by, 0.1..2; 1 */
+    double guidance_rescale; /* how far what guidance says is brought back to the spread of what the
+                                prompt says (Lin et al. 2023, section 3.4), 0..1 */
+    double guidance_skip;    /* share of the calls, from the first, without guidance, 0..1 */
+    bool zero_terminal;      /* the last noise level is without signal (Lin et al. 2023, 3.1) */
+    bool sgm_noise;          /* text to image begins with a variance of sigma^2 + 1, not sigma^2 */
+    bool discard_last;       /* the schedule goes to 0 without its smallest level */
+};
+
 struct pictor_params {
     const char *prompt, *negative_prompt; /* UTF-8; SD WebUI's syntax: docs/prompts.md */
     enum pictor_syntax syntax;
@@ -297,6 +311,7 @@ struct pictor_params {
     const struct pictor_upscaler *hires_network; /* NULL; or what that names where it is none */
 
     struct pictor_speed speed;
+    struct pictor_sampling sampling;
 
     int preview_every; /* steps between previews; 0: none */
     /* Called on the calling thread; return false to cancel. May be NULL. While a network enlarges
@@ -338,6 +353,8 @@ struct pictor_sampler_info {
     double default_eta;   /* how much fresh noise it adds where params.eta is NAN */
     bool ancestral;       /* replaces noise by fresh noise between steps ("Euler a") */
     bool sde;             /* its fresh noise is cut out of one path over sigma (DPM++ SDE) */
+    bool churns;          /* has churn */
+    bool scales_noise;    /* minds noise_scale */
     bool second_order;    /* calls the model twice a step, as a rule */
 };
 const struct pictor_sampler_info *pictor_sampler_at(int index);

@@ -225,6 +225,7 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
         .picture = {latent->width, latent->height, j->p, beside},
         .spoken = &j->spoken[pass],
         .sampler = j->choice.sampler,
+        .calls = plan->steps * (j->choice.sampler->info.second_order ? 2 : 1),
     };
     struct guided guided;
     guided_new(&guided, &options);
@@ -241,6 +242,10 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
         .noise = &noise,
         .seed_delta = j->p->noise_seed_delta,
         .eta = j->p->eta,
+        .churn = j->p->sampling.churn,
+        .churn_low = j->p->sampling.churn_low,
+        .churn_high = j->p->sampling.churn_high,
+        .noise_scale = j->p->sampling.noise_scale,
         .on_step = on_step,
         .ctx = &steps,
     };
@@ -398,23 +403,35 @@ static const float *mask_for(struct painting *j, const struct canvas *canvas,
     return mask;
 }
 
+/* The noise levels of a pass, as the family and the parameters have them. */
+static void levels_of(const struct painting *j, int width, int height, int steps,
+                      struct schedule *out)
+{
+    const struct family_model *m = j->m->family;
+    m->family->schedule(m, width, height, steps, out);
+    if (j->p->sampling.zero_terminal)
+        schedule_zero_terminal(out);
+    out->discard_last = j->p->sampling.discard_last;
+}
+
 static bool plan_passes(struct painting *j, struct passes *out, struct err *err)
 {
     const struct pictor_params *p = j->p;
-    const struct family_model *m = j->m->family;
     const struct sampler *sampler = j->choice.sampler;
     enum schedule_kind kind = j->choice.scheduler;
     int again = p->hires_steps ? p->hires_steps : p->steps;
     *out = (struct passes){0};
-    m->family->schedule(m, p->width, p->height, p->steps, &out->schedule[0]);
+    levels_of(j, p->width, p->height, p->steps, &out->schedule[0]);
     if (!(p->init
               ? sampler_plan_image(&out->plan[0], sampler, kind, &out->schedule[0], p->steps,
                                    p->strength, err)
               : sampler_plan_text(&out->plan[0], sampler, kind, &out->schedule[0], p->steps, err)))
         return false;
+    if (p->sampling.sgm_noise && !p->init && !sampler->timesteps)
+        out->plan[0].noise = sqrt(1 + out->plan[0].noise * out->plan[0].noise);
     if (!p->hires_width)
         return true;
-    m->family->schedule(m, p->hires_width, p->hires_height, again, &out->schedule[1]);
+    levels_of(j, p->hires_width, p->hires_height, again, &out->schedule[1]);
     return sampler_plan_hires(&out->plan[1], sampler, kind, &out->schedule[1], again,
                               p->hires_strength, err);
 }

@@ -132,6 +132,9 @@ static bool is_guided(const struct guided *g, double sigma)
     const struct pictor_speed *s = &g->o.picture.params->speed;
     if (g->edits) /* as in the SD WebUI, where no call of such a model is spared */
         return true;
+    double skip = g->o.picture.params->sampling.guidance_skip;
+    if (skip > 0 && g->made <= skip * g->o.calls)
+        return false;
     if (g->alone || (s->guidance_high > 0 && sigma > s->guidance_high))
         return false;
     return sigma >= s->guidance_low || (s->guidance_alternate && g->made % 2 == 0);
@@ -156,11 +159,41 @@ static void predict(struct guided *g, bool both, double t)
     g->made++;
 }
 
-/* out = base + sum of weight (prompt - base), where the base is what the negative prompt says (Ho &
+static double spread(const float *x, size_t n)
+{
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += x[i];
+    for (size_t i = 0; i < n; i++)
+        squares += (x[i] - sum / (double)n) * (x[i] - sum / (double)n);
+    return sqrt(squares);
+}
+
+void guided_rescale(float *guided, const float *cond, size_t n, double share)
+{
+    double own = spread(guided, n);
+    float f = (float)(own > 0 ? share * spread(cond, n) / own + 1 - share : 1);
+    for (size_t i = 0; i < n; i++)
+        guided[i] *= f;
+}
+
+/* base + sum of weight (prompt - base), where the base is what the negative prompt says (Ho &
  * Salimans 2022, eq. 6, as it is commonly written; Liu et al. 2022, eq. 11), and of calls without
  * guidance what the first prompt says, as the SD WebUI has it; of a model that edits it is blank +
- * image_guidance (negative - blank) + sum of weight (prompt - negative). That is turned into a
- * clean latent as the schedule says. */
+ * image_guidance (negative - blank) + sum of weight (prompt - negative). */
+static float guide(const struct guided *g, bool both, size_t n, size_t i)
+{
+    const float *base = both ? g->out + (size_t)g->prompts * n : g->out;
+    const float *blank = g->edits ? base + n : NULL;
+    float y = g->edits ? blank[i] : base[i];
+    for (int k = !both; k < g->prompts; k++)
+        y += (float)g->weights[k] * (g->out[(size_t)k * n + i] - base[i]);
+    if (g->edits)
+        y += g->image_guidance * (base[i] - blank[i]);
+    return y;
+}
+
+/* What the network says, guided, is turned into a clean latent as the schedule says. */
 static bool denoise(void *ctx, const float *x, double sigma, float *x0, float *uncond,
                     struct err *err)
 {
@@ -182,21 +215,19 @@ static bool denoise(void *ctx, const float *x, double sigma, float *x0, float *u
     if (both && g->single)
         memcpy(g->x + n, g->x, n * sizeof *g->x);
     predict(g, both, scales.t);
+    double rescale = both ? o->picture.params->sampling.guidance_rescale : 0;
+    for (size_t i = 0; i < n; i++)
+        g->x[i] = guide(g, both, n, i);
+    if (rescale > 0)
+        guided_rescale(g->x, g->out, n, rescale);
     const float *base = both ? g->out + (size_t)g->prompts * n : g->out;
-    const float *blank = g->edits ? base + n : NULL;
     for (size_t i = 0; i < n; i++) {
-        float y = g->edits ? blank[i] : base[i];
-        for (int k = !both; k < g->prompts; k++)
-            y += (float)g->weights[k] * (g->out[(size_t)k * n + i] - base[i]);
-        if (g->edits)
-            y += g->image_guidance * (base[i] - blank[i]);
+        float y = g->x[i];
         x0[i] = skip * x[i] + out * y;
         if (clip > 0)
             x0[i] = fminf(fmaxf(x0[i], -clip), clip);
         if (uncond)
             uncond[i] = skip * x[i] + out * base[i];
-        if (uncond)
-            uncond[i] = skip * x[i] + out * negative;
     }
     return true;
 }

@@ -18,6 +18,7 @@ struct guided_options {
     struct family_picture picture;
     const struct spoken *spoken;
     const struct sampler *sampler; /* who asks, and for how much guidance; NULL: anyone, all */
+    int calls;                     /* about how many there will be */
 };
 
 struct guided {
@@ -45,6 +46,10 @@ struct guided {
  * above there is of no one but the denoiser when it is called. */
 void guided_new(struct guided *g, const struct guided_options *o);
 void guided_free(struct guided *g);
+
+/* Brings `guided` [n] back to the spread of what the prompt alone says, `cond` [n], by a `share`
+ * of the way (Lin et al. 2023, equations 14 to 16). */
+void guided_rescale(float *guided, const float *cond, size_t n, double share);
 
 /* Borrows g. Latents are [pixels, channels]. While planning, one call runs it dry. */
 struct denoiser guided_denoiser(struct guided *g);

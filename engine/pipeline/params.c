@@ -38,6 +38,7 @@ void pictor_params_init(struct pictor_params *p, const struct pictor_model *mode
         .mask_weight = NAN,
         .hires_strength = 0.7,
         .hires_upscaler = "Latent",
+        .sampling.noise_scale = 1,
     };
 }
 
@@ -110,6 +111,14 @@ bool params_check(const struct family_facts *facts, const struct pictor_params *
         return false;
     if (facts->info.default_image_guidance > 0 && !p->init)
         return err_set(err, ERR_INVALID, "this model edits pictures: wanted one to begin from");
+    const struct pictor_sampling *s = &p->sampling;
+    if (!in_range("churn", s->churn, 0, 100, err) ||
+        !in_range("churn_low", s->churn_low, 0, MAX_SIGMA, err) ||
+        !in_range("churn_high", s->churn_high, 0, MAX_SIGMA, err) ||
+        !in_range("noise_scale", s->noise_scale, 0.1, 2, err) ||
+        !in_range("guidance_rescale", s->guidance_rescale, 0, 1, err) ||
+        !in_range("guidance_skip", s->guidance_skip, 0, 1, err))
+        return false;
     if (!isnan(p->eta) && !in_range("eta", p->eta, 0, 1, err))
         return false;
     if (p->mask && !p->init)

@@ -11,7 +11,7 @@ bool dpm_2(struct sampler_state *s, struct err *err)
 {
     float *x2 = sampler_buffer(s, 0), *x02 = sampler_buffer(s, 1);
     for (int i = 0; i < s->steps && !s->finished; i++) {
-        double from = s->sigmas[i], down;
+        double from = sampler_churn(s, i, x2), down;
         double up = sampler_ancestral(from, s->sigmas[i + 1], s->eta, &down);
         if (!sampler_predict(s, s->x, from, s->x0, err))
             return false;

@@ -15,7 +15,7 @@ static void add_path_noise(const struct sampler_state *s, float *x, double from,
     if (!(scale > 0))
         return;
     brownian_noise(&s->brownian, from, to, buffer, buffer + s->n, s->n);
-    sampler_add_drawn(s, x, scale, buffer);
+    sampler_add_drawn(s, x, scale * s->noise_scale, buffer);
 }
 
 bool dpm_sde_single(struct sampler_state *s, struct err *err)

@@ -1,4 +1,4 @@
-/* euler.c: Karras et al. 2022, algorithms 1 and 2, without churn.
+/* euler.c: Karras et al. 2022, algorithms 1 and 2.
  *
  * DDIM (Song et al. 2020, equation 12) is the same walk in other units: divided by sqrt(a), its
  * update becomes x0 + sqrt(sigma'^2 - up^2) e + up N with the very `up` of the ancestral step. So
@@ -12,10 +12,11 @@
 bool euler_ancestral(struct sampler_state *s, struct err *err)
 {
     for (int i = 0; i < s->steps && !s->finished; i++) {
-        double down, up = sampler_ancestral(s->sigmas[i], s->sigmas[i + 1], s->eta, &down);
-        if (!sampler_predict(s, s->x, s->sigmas[i], s->x0, err))
+        double from = sampler_churn(s, i, s->buffers), down;
+        double up = sampler_ancestral(from, s->sigmas[i + 1], s->eta, &down);
+        if (!sampler_predict(s, s->x, from, s->x0, err))
             return false;
-        sampler_euler(s->x, s->n, s->sigmas[i], down, s->x, s->x0);
+        sampler_euler(s->x, s->n, from, down, s->x, s->x0);
         sampler_add_noise(s, s->x, up, s->buffers);
         if (!sampler_step_done(s, i, err))
             return false;
@@ -47,8 +48,8 @@ bool euler_heun(struct sampler_state *s, struct err *err)
 {
     float *x2 = sampler_buffer(s, 0), *x02 = sampler_buffer(s, 1);
     for (int i = 0; i < s->steps && !s->finished; i++) {
-        double from = s->sigmas[i], next = s->sigmas[i + 1];
-        double to = next > from ? s->run->plan->turn : next;
+        double from = sampler_churn(s, i, x2), next = s->sigmas[i + 1];
+        double to = next > s->sigmas[i] ? s->run->plan->turn : next;
         if (!sampler_predict(s, s->x, from, s->x0, err))
             return false;
         sampler_euler(x2, s->n, from, to, s->x, s->x0);

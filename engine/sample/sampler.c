@@ -24,6 +24,7 @@ static const struct sampler samplers[] = {
               .default_scheduler = "karras",
               .eta_name = "Eta",
               .default_eta = 1,
+              .scales_noise = true,
               .sde = true,
               .second_order = true},
      .buffers = 6,
@@ -33,6 +34,7 @@ static const struct sampler samplers[] = {
               .default_scheduler = "exponential",
               .eta_name = "Eta",
               .default_eta = 1,
+              .scales_noise = true,
               .sde = true},
      .buffers = 5,
      .loop = dpm_sde_2m},
@@ -41,6 +43,7 @@ static const struct sampler samplers[] = {
               .default_scheduler = "exponential",
               .eta_name = "Eta",
               .default_eta = 1,
+              .scales_noise = true,
               .sde = true},
      .buffers = 5,
      .loop = dpm_sde_2m_heun},
@@ -49,6 +52,7 @@ static const struct sampler samplers[] = {
               .default_scheduler = "karras",
               .eta_name = "Eta",
               .default_eta = 1,
+              .scales_noise = true,
               .ancestral = true,
               .second_order = true},
      .other_alias = "k_dpmpp_2s_ancestral",
@@ -59,6 +63,7 @@ static const struct sampler samplers[] = {
               .default_scheduler = "exponential",
               .eta_name = "Eta",
               .default_eta = 1,
+              .scales_noise = true,
               .sde = true},
      .discard_next_to_last = true,
      .buffers = 6,
@@ -72,18 +77,30 @@ static const struct sampler samplers[] = {
      .other_alias = "k_euler_ancestral",
      .buffers = 2,
      .loop = euler_ancestral},
-    {.info = {.name = "Euler", .alias = "k_euler", .default_scheduler = "uniform"},
+    {.info = {.name = "Euler",
+              .alias = "k_euler",
+              .default_scheduler = "uniform",
+              .churns = true,
+              .scales_noise = true},
      .buffers = 2,
      .loop = euler_ancestral},
     {.info = {.name = "LMS", .alias = "k_lms", .default_scheduler = "uniform"},
      .buffers = 5,
      .loop = lms_loop},
-    {.info =
-         {.name = "Heun", .alias = "k_heun", .default_scheduler = "uniform", .second_order = true},
+    {.info = {.name = "Heun",
+              .alias = "k_heun",
+              .default_scheduler = "uniform",
+              .churns = true,
+              .scales_noise = true,
+              .second_order = true},
      .buffers = 3,
      .loop = euler_heun},
-    {.info =
-         {.name = "DPM2", .alias = "k_dpm_2", .default_scheduler = "karras", .second_order = true},
+    {.info = {.name = "DPM2",
+              .alias = "k_dpm_2",
+              .default_scheduler = "karras",
+              .churns = true,
+              .scales_noise = true,
+              .second_order = true},
      .discard_next_to_last = true,
      .buffers = 3,
      .loop = dpm_2},
@@ -92,6 +109,7 @@ static const struct sampler samplers[] = {
               .default_scheduler = "karras",
               .eta_name = "Eta",
               .default_eta = 1,
+              .scales_noise = true,
               .ancestral = true,
               .second_order = true},
      .other_alias = "k_dpm_2_ancestral",
@@ -103,6 +121,7 @@ static const struct sampler samplers[] = {
               .default_scheduler = "uniform",
               .eta_name = "Eta",
               .default_eta = 1,
+              .scales_noise = true,
               .ancestral = true},
      .ends_only = true,
      .buffers = 5,
@@ -274,7 +293,21 @@ void sampler_add_noise(const struct sampler_state *s, float *x, double scale, fl
     if (!(scale > 0))
         return;
     noise_draw(s->run->noise, buffer, s->n);
-    sampler_add_drawn(s, x, scale, buffer);
+    sampler_add_drawn(s, x, scale * s->noise_scale, buffer);
+}
+
+/* Karras et al. 2022, algorithm 2, lines 4 to 6; a draw in every step, as k-diffusion has it. */
+double sampler_churn(const struct sampler_state *s, int i, float *buffer)
+{
+    const struct sampler_run *run = s->run;
+    double sigma = s->sigmas[i], most = sqrt(2) - 1;
+    if (!(s->churn > 0))
+        return sigma;
+    bool within = sigma >= run->churn_low && (run->churn_high == 0 || sigma <= run->churn_high);
+    double lifted = within ? sigma * (1 + fmin(s->churn / s->steps, most)) : sigma;
+    noise_draw(run->noise, buffer, s->n);
+    sampler_add_drawn(s, s->x, s->noise_scale * sqrt(lifted * lifted - sigma * sigma), buffer);
+    return lifted;
 }
 
 bool sampler_step_done(struct sampler_state *s, int i, struct err *err)
@@ -305,6 +338,8 @@ bool sampler_run(const struct sampler_run *run, float *x, float *scratch, struct
         .sigmas = run->plan->sigmas,
         .steps = run->plan->steps,
         .eta = sampler->info.eta_name ? eta : sampler->info.default_eta,
+        .churn = sampler->info.churns ? run->churn : 0,
+        .noise_scale = sampler->info.scales_noise && run->noise_scale > 0 ? run->noise_scale : 1,
         .brownian = {run->noise->kind, run->noise->seed - (uint64_t)run->seed_delta, run->plan->low,
                      run->plan->high},
         .n = run->pixels * (size_t)run->channels,

@@ -76,6 +76,10 @@ struct sampler_run {
     struct noise *noise; /* after the initial draw; the run draws on */
     int seed_delta;      /* in noise->seed; a Brownian path has the seed without it */
     double eta;          /* NAN: the sampler's own */
+    /* Of samplers that have it (info.churns): noise added before each step, while sigma is
+     * churn_low..churn_high; high 0: without end. */
+    double churn, churn_low, churn_high;
+    double noise_scale; /* what fresh noise is multiplied by, of info.scales_noise; 0: 1 */
     /* After each step: `step` of plan->steps are done, x0 [pixels, channels] is the last predicted
      * clean latent. A sampler that chooses its steps itself says so after each of them, that is
      * more than once with one `step` where they are shorter than planned. May be NULL. */

@@ -14,7 +14,8 @@ struct sampler_state {
     const struct sampler_run *run;
     const double *sigmas; /* [steps + 1] */
     int steps;
-    double eta;
+    double eta, churn;
+    double noise_scale;       /* what sampler_add_noise multiplies by */
     struct brownian brownian; /* over the whole schedule's sigmas */
     size_t n;                 /* pixels * channels */
     float *x, *x0;            /* [n] the latent; the prediction that on_step is shown */
@@ -71,7 +72,11 @@ static inline double sampler_ancestral(double from, double to, double eta, doubl
 /* x += scale * noise, [channels, pixels] as it is drawn. */
 void sampler_add_drawn(const struct sampler_state *s, float *x, double scale, const float *noise);
 
-/* x += scale * the next draw, unless scale is 0. `buffer` [n] is overwritten. */
+/* Churn before step i: lifts x to the level that is returned; without churn that is where it was.
+ * `buffer` [n] is overwritten. */
+double sampler_churn(const struct sampler_state *s, int i, float *buffer);
+
+/* x += scale * noise_scale * the next draw, unless scale is 0. `buffer` [n] is overwritten. */
 void sampler_add_noise(const struct sampler_state *s, float *x, double scale, float *buffer);
 
 /* Step i (from 0; -1: none yet) is done: reports it, obeys the verdict. False: cancelled. */

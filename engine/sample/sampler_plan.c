@@ -33,7 +33,7 @@ static bool plan_sigmas(struct sampler_plan *plan, const struct sampler *sampler
 {
     if (kind == SCHEDULE_AUTOMATIC)
         kind = schedule_kind_of(pictor_scheduler_find(sampler->info.default_scheduler));
-    int count, discard = sampler->discard_next_to_last;
+    int count, discard = sampler->discard_next_to_last || schedule->discard_last;
     double *sigmas = schedule_sigmas(schedule, kind, steps + discard, &count, err);
     if (!sigmas)
         return false;

@@ -89,6 +89,7 @@ static void set_level(struct schedule *s, int t, float ac)
 void schedule_init(struct schedule *s, double beta_start, double beta_end)
 {
     s->prediction = SCHEDULE_NOISE;
+    s->discard_last = false;
     s->aligned = aligned;
     double a = sqrt(beta_start), b = sqrt(beta_end), product = 1;
     for (int t = 0; t < SCHEDULE_LEVELS; t++) {
@@ -109,6 +110,8 @@ void schedule_init_levels(struct schedule *s, const float *alphas_cumprod)
 /* Roots of alphas_cumprod shifted so that the last is 0 and scaled so that the first stays. */
 void schedule_zero_terminal(struct schedule *s)
 {
+    if (s->alphas_cumprod[LAST] < 1e-7f) /* they are there already, as a flow model's always are */
+        return;
     float first = sqrtf(s->alphas_cumprod[0]), last = sqrtf(s->alphas_cumprod[LAST]);
     for (int t = 0; t < LAST; t++) {
         float root = (sqrtf(s->alphas_cumprod[t]) - last) * (first / (first - last));
@@ -120,6 +123,7 @@ void schedule_zero_terminal(struct schedule *s)
 void schedule_init_flow(struct schedule *s, double shift)
 {
     s->prediction = SCHEDULE_VELOCITY;
+    s->discard_last = false;
     s->aligned = aligned;
     for (int i = 0; i < SCHEDULE_LEVELS; i++) {
         double t = (i + 1) / (double)SCHEDULE_LEVELS;

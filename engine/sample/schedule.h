@@ -36,6 +36,7 @@ struct schedule {
     /* Align Your Steps' sigmas of ten steps, from the most noise to the least, [SCHEDULE_ALIGNED],
      * borrowed: at first those for SD 1.5, which SD front ends take where there are no others. */
     const double *aligned;
+    bool discard_last; /* plans leave out the smallest level of a schedule before 0 */
 };
 
 /* A diffusion model that predicts noise. 0 < beta_start <= beta_end < 1. */

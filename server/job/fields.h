@@ -112,6 +112,23 @@ JOB_FIELD(WORD, fill, .usual = PICTOR_FILL_ORIGINAL, .words = fills, ENGINE(fill
 JOB_FIELD(REAL, eta, .usual = JOB_NO_REAL, .most = 1, ENGINE(eta), .infotext = "Eta",
           .form = JOB_FORM_ETA, .flag = "eta", .value = "X",
           .doc = "noise that ancestral samplers and DDIM add; left out: the sampler's own")
+JOB_FIELD(REAL, churn, .most = 100, ENGINE(sampling.churn), .part = JOB_OF_CHURN,
+          .infotext = "Sigma churn", .flag = "churn", .value = "X",
+          .doc = "noise that Euler, Heun and DPM2 add before each step")
+JOB_FIELD(REAL, churn_low, .most = 1000, ENGINE(sampling.churn_low), .part = JOB_OF_CHURN,
+          .infotext = "Sigma tmin", .doc = "noise level (sigma) below which there is no churn")
+JOB_FIELD(REAL, churn_high, .most = 1000, ENGINE(sampling.churn_high), .part = JOB_OF_CHURN,
+          .infotext = "Sigma tmax",
+          .doc = "noise level (sigma) above which there is no churn; 0: no such level")
+JOB_FIELD(REAL, noise_scale, .usual = 1, .least = 0.1, .most = 2, ENGINE(sampling.noise_scale),
+          .part = JOB_OF_NOISE, .infotext = "Sigma noise", .silent = 1, .flag = "noise-scale",
+          .value = "X", .doc = "what fresh noise is multiplied by, of churn and most samplers")
+JOB_FIELD(FLAG, discard_last, ENGINE(sampling.discard_last),
+          .infotext = "Discard penultimate sigma", .labels = truths, .flag = "discard-last",
+          .doc = "leave out the schedule's smallest noise level before 0")
+JOB_FIELD(FLAG, sgm_noise, ENGINE(sampling.sgm_noise), .infotext = "SGM noise multiplier",
+          .labels = truths, .flag = "sgm-noise",
+          .doc = "begin with a variance of sigma^2 + 1 instead of sigma^2")
 JOB_FIELD(REAL, guidance_low, .usual = JOB_NO_REAL, .most = 1000, SETTING(guidance_low),
           ENGINE(speed.guidance_low), .infotext = "NGMS",
           .doc = "noise level (sigma) below which there is no guidance")
@@ -121,6 +138,15 @@ JOB_FIELD(FLAG, guidance_alternate, ENGINE(speed.guidance_alternate), .part = JO
 JOB_FIELD(REAL, guidance_high, .usual = JOB_NO_REAL, .most = 1000, SETTING(guidance_high),
           ENGINE(speed.guidance_high), .infotext = "Guidance maximum sigma",
           .doc = "noise level (sigma) above which there is no guidance; 0: no such level")
+JOB_FIELD(REAL, guidance_skip, .most = 1, ENGINE(sampling.guidance_skip),
+          .infotext = "Skip Early CFG", .flag = "guidance-skip", .value = "X",
+          .doc = "share of the steps, from the first, without guidance, 0..1")
+JOB_FIELD(REAL, guidance_rescale, .most = 1, ENGINE(sampling.guidance_rescale),
+          .infotext = "CFG rescale", .flag = "guidance-rescale", .value = "X",
+          .doc = "how far guidance is brought back to the prompt's own contrast, 0..1")
+JOB_FIELD(FLAG, zero_terminal, ENGINE(sampling.zero_terminal), .infotext = "Noise Schedule",
+          .labels = noise_schedules, .flag = "zero-terminal",
+          .doc = "the last noise level is without signal (zero terminal SNR)")
 JOB_FIELD(WHOLE, reuse_every, .usual = JOB_UNSET, .least = 1, .most = 20, SETTING(reuse_every),
           ENGINE(speed.reuse_every), .infotext = "Feature reuse", .silent = 1,
           .doc = "run the deep levels in every Nth step alone")

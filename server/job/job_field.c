@@ -32,6 +32,7 @@ static const char *const syntaxes[] = {[PICTOR_SYNTAX_WEBUI] = "webui",
                                        [PICTOR_SYNTAX_WEIGHTS] = "weights",
                                        [PICTOR_SYNTAX_PLAIN] = "plain",
                                        NULL};
+static const char *const noise_schedules[] = {"Default", "Zero Terminal SNR", NULL};
 static const char *const fits[] = {
     [PICTOR_FIT_STRETCH] = "stretch", [PICTOR_FIT_CROP] = "crop", [PICTOR_FIT_PAD] = "pad", NULL};
 static const char *const fills[] = {[PICTOR_FILL_BLUR] = "blur",
@@ -80,6 +81,11 @@ const struct job_field *job_field_find(const struct job_table *table, const char
     return NULL;
 }
 
+static const struct pictor_sampler_info *sampler_of(const struct job_params *p)
+{
+    return p->sampler ? pictor_sampler_find(p->sampler, NULL) : NULL;
+}
+
 bool job_field_applies(const struct job_field *f, const struct job_params *p)
 {
     switch (f->part) {
@@ -95,6 +101,10 @@ bool job_field_applies(const struct job_field *f, const struct job_params *p)
         return p->has_init && p->has_mask && p->mask_only_area;
     case JOB_OF_HIRES:
         return p->hires_width > 0;
+    case JOB_OF_CHURN:
+        return sampler_of(p) && sampler_of(p)->churns;
+    case JOB_OF_NOISE:
+        return sampler_of(p) && sampler_of(p)->scales_noise;
     case JOB_OF_LOW:
         return p->guidance_low > 0; /* false for NAN */
     }
@@ -589,9 +599,9 @@ static void add_values(cJSON *schema, const struct job_field *f, const struct se
 struct cJSON *job_field_schema(const struct job_table *table, const struct settings *settings)
 {
     static const char *const parts[] = {
-        [JOB_OF_ALL] = "all",   [JOB_OF_VARIATION] = "variation", [JOB_OF_INIT] = "init",
-        [JOB_OF_MASK] = "mask", [JOB_OF_AREA] = "area",           [JOB_OF_HIRES] = "hires",
-        [JOB_OF_LOW] = "low",
+        [JOB_OF_ALL] = "all",     [JOB_OF_VARIATION] = "variation", [JOB_OF_INIT] = "init",
+        [JOB_OF_MASK] = "mask",   [JOB_OF_AREA] = "area",           [JOB_OF_HIRES] = "hires",
+        [JOB_OF_CHURN] = "churn", [JOB_OF_NOISE] = "noise",         [JOB_OF_LOW] = "low",
     };
     cJSON *properties = cJSON_CreateObject();
     for (size_t i = 0; i < table->count; i++) {

@@ -44,6 +44,8 @@ enum job_part {
     JOB_OF_MASK,      /* that, with a mask */
     JOB_OF_AREA,      /* that, with mask_only_area */
     JOB_OF_HIRES,     /* with a second pass */
+    JOB_OF_CHURN,     /* with a sampler that has churn */
+    JOB_OF_NOISE,     /* with one that minds noise_scale */
     JOB_OF_LOW        /* with a guidance_low */
 };
 
@@ -127,7 +129,7 @@ struct job_table {
     const struct job_field *fields;
     size_t count;
 };
-#define JOB_TABLE_MAX 64
+#define JOB_TABLE_MAX 96
 
 /* The table of fields.h, over struct job_params. */
 extern const struct job_table job_table;

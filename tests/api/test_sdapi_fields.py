@@ -209,7 +209,9 @@ OPTIONS_USED = {"samples_format": "webp", "sd_model_checkpoint": None, "randn_so
                 "token_merging_ratio": 0.5, "eta_noise_seed_delta": 31337}
 OPTIONS_ELSEWHERE = {"jpeg_quality", "eta_ddim", "s_min_uncond_all", "enable_prompt_comments",
                      "token_merging_ratio_img2img", "live_previews_enable",
-                     "show_progress_every_n_steps", "inpainting_mask_weight"}
+                     "show_progress_every_n_steps", "inpainting_mask_weight",
+                     "s_churn", "s_noise", "s_tmin", "s_tmax", "skip_early_cond", "sgm_noise_multiplier",
+                     "always_discard_next_to_last_sigma", "sd_noise_schedule"}
 OPTIONS_NAMED = {"sd_vae": "Moody.safetensors"}
 
 
@@ -251,7 +253,7 @@ def test_options(sd):
 # or face restoration would look at.
 FREE = {
     "samples_save", "save_txt", "grid_save", "grid_only_if_multiple", "n_rows", "sdxl_clip_l_skip",
-    "s_tmin", "s_tmax", "upcast_attn", "batch_cond_uncond", "refiner_switch_by_sample_steps",
+    "upcast_attn", "batch_cond_uncond", "refiner_switch_by_sample_steps",
     "hires_fix_refiner_pass", "hires_fix_use_firstpass_conds", "auto_backcompat",
     "face_restoration_model", "code_former_weight", "extra_networks_default_multiplier",
     "show_progress_type", "live_preview_content", "live_previews_image_format",

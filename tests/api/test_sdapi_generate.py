@@ -146,9 +146,35 @@ def test_kobold_override_settings(sd):
 
 
 def test_options_that_pictor_cannot_honour(sd):
-    body = {**TINY, "override_settings": {"sgm_noise_multiplier": True}}
+    body = {**TINY, "override_settings": {"enable_quantization": True}}
     detail = sd.post("txt2img", body, 422)["detail"]
-    assert "sgm_noise_multiplier can only be" in detail[0]["msg"]
+    assert "enable_quantization can only be" in detail[0]["msg"]
+
+
+@pytest.mark.parametrize("options, sampler, text", [
+    ({"s_churn": 8.0}, "Euler", "Sigma churn: 8.0"),
+    ({"s_churn": 8.0, "s_tmin": 1.0, "s_tmax": 5.0, "s_noise": 1.1}, "Heun",
+     "Sigma churn: 8.0, Sigma tmin: 1.0, Sigma tmax: 5.0, Sigma noise: 1.1"),
+    ({"s_noise": 0.9}, "DPM++ SDE", "Sigma noise: 0.9"),
+    ({"skip_early_cond": 0.3}, "Euler", "Skip Early CFG: 0.3"),
+    ({"sgm_noise_multiplier": True}, "Euler", "SGM noise multiplier: True"),
+    ({"always_discard_next_to_last_sigma": True}, "Euler", "Discard penultimate sigma: True"),
+    ({"sd_noise_schedule": "Zero Terminal SNR"}, "Euler", "Noise Schedule: Zero Terminal SNR"),
+])
+def test_sampling_options(sd, options, sampler, text):
+    """Each changes the picture, stands in its text, and comes back from there."""
+    ask = {"prompt": "a red circle", "sampler_name": sampler, "steps": 6}
+    plain, done = sd.txt2img(**ask), sd.txt2img(**ask, override_settings=options)
+    assert done.image.tobytes() != plain.image.tobytes()
+    assert text in done.text and text.split(":")[0] not in plain.text
+    assert Painted(sd.post("txt2img", {"infotext": done.text})).files == done.files
+
+
+def test_bad_sampling_options(sd):
+    for options in ({"s_churn": 101}, {"s_noise": 3}, {"skip_early_cond": 2},
+                    {"sd_noise_schedule": "Sine"}):
+        assert sd.post("txt2img", {**TINY, "sampler_name": "Euler", "override_settings": options}, 422)[
+            "detail"][0]["loc"] == ["body", "override_settings"]
 
 
 def test_seed_of_later_noise(sd):

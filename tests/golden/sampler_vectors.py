@@ -281,6 +281,34 @@ def run(key, scheduler, steps, mode="text", strength=1.0, eta=None, masked=False
     return taken, keep(end)[0]
 
 
+def run_noise(key, scheduler, churn, low, high, scale):
+    """k-diffusion's loops told to add noise; they draw it by torch.randn_like."""
+    noise = Noise(SEED)
+    discard = key in ("dpm2", "dpm2_a", "dpmpp_3m_sde")
+    sigmas = sampling.exact_schedules(10 + discard)[scheduler]
+    if discard:
+        sigmas = torch.cat([sigmas[:-2], sigmas[-1:]])
+    x = noise() * sigmas[0]
+    sampling.ksampling.torch.randn_like = noise
+    function, draws = sampling.K_SAMPLERS[key]
+    kwargs = {"noise_sampler": noise} if draws else dict(
+        s_churn=churn, s_tmin=low, s_tmax=high or math.inf)
+    if "sde" in key:
+        kwargs["noise_sampler"] = sampling.ksampling.BrownianTreeNoiseSampler(
+            x, sigmas[sigmas > 0].min(), sigmas.max(), SEED)
+    return function(model_of(denoise), x, sigmas, disable=True, s_noise=scale, **kwargs)[0]
+
+
+def print_rescaled():
+    """diffusers' rescale_noise_cfg."""
+    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
+    guided = torch.tensor([2.0 * math.sin(3 * i) + 0.3 for i in range(12)]).double()
+    cond = torch.tensor([0.7 * math.cos(2 * i) for i in range(12)]).double()
+    print("\n/* guided[i] = 2 sin(3 i) + 0.3 rescaled to cond[i] = 0.7 cos(2 i), by a share of 0.7. */")
+    end = rescale_noise_cfg(guided[None, None], cond[None, None], 0.7).flatten().tolist()
+    print("static const double rescaled_vector[12] = {" + ", ".join(f"{v:.8g}" for v in end) + "};")
+
+
 def main():
     old = [k for k in NAMES if k in sampling.K_SAMPLERS or k.endswith("_heun")]
     cases = [(k, s, 10) for k in old for s in ("exponential" if "sde" in k else "uniform", "karras")]
@@ -335,6 +363,19 @@ def main():
                 numbers = ", ".join(f"{v:.7g}" for v in end.flatten().tolist()[:4])
                 print(f'    {{"{NAMES[key]}", "{scheduler}", {{{numbers}}}}},')
     print("};")
+    print("\n/* Ten steps with churn, and with other noise; as above. */")
+    print("static const struct sampler_noise_vector {\n    const char *sampler, *scheduler;")
+    print("    double churn, low, high, scale, end[4];\n} sampler_noise_vectors[] = {")
+    cases = [(k, s, *how) for k in ("euler", "heun", "dpm2") for s in ("uniform", "karras")
+             for how in ((3, 0, 0, 1), (40, 0, 0, 1.003), (5, 0.05, 8, 0.9))]
+    cases += [(k, "karras", 0, 0, 0, 0.9) for k in ("dpm2_a", "dpmpp_2s_a", "dpmpp_sde", "dpmpp_2m_sde",
+                                                    "dpmpp_3m_sde")]
+    for case in cases:
+        numbers = ", ".join(f"{v:.7g}" for v in run_noise(*case).flatten().tolist()[:4])
+        how = ", ".join(str(v) for v in case[2:])
+        print(f'    {{"{NAMES[case[0]]}", "{case[1]}", {how}, {{{numbers}}}}},')
+    print("};")
+    print_rescaled()
 
 
 main()

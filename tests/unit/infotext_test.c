@@ -31,6 +31,7 @@ static struct job_params a_cat(void)
         .seed = 1,
         .clip_skip = 1,
         .count = 1,
+        .noise_scale = 1,
         .fill = PICTOR_FILL_ORIGINAL,
         .reuse_every = 1,
         .image_guidance = 1,

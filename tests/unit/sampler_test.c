@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "engine/family/stable.h"
+#include "engine/pipeline/guided.h"
 #include "engine/sample/blend.h"
 #include "tests/golden/sampler_vectors.h"
 
@@ -67,6 +68,8 @@ struct job {
     void *ctx;
 };
 
+static const struct sampler_noise_vector *told; /* what paint() tells about noise; NULL: nothing */
+
 /* Paints from seed 5 over the test's initial latent; `end` is channels-last. */
 static bool paint(const struct job *job, float end[N], struct sampler_plan *plan, struct err *err)
 {
@@ -103,6 +106,10 @@ static bool paint(const struct job *job, float end[N], struct sampler_plan *plan
         .denoiser = job->masked ? blend_denoiser(&blend) : job->denoiser,
         .noise = &noise,
         .eta = job->eta < 0 ? NAN : job->eta,
+        .churn = told ? told->churn : 0,
+        .churn_low = told ? told->low : 0,
+        .churn_high = told ? told->high : 0,
+        .noise_scale = told ? told->scale : 1,
         .on_step = job->on_step,
         .ctx = job->ctx,
     };
@@ -173,6 +180,58 @@ static void test_pairs(void **state)
     }
     print_message("%zu pairs, worst difference %.1e\n",
                   sizeof sampler_pairs / sizeof *sampler_pairs, worst);
+}
+
+static void test_noise(void **state)
+{
+    for (size_t k = 0; k < sizeof sampler_noise_vectors / sizeof *sampler_noise_vectors; k++) {
+        const struct sampler_noise_vector *v = &sampler_noise_vectors[k];
+        float end[N];
+        struct sampler_plan plan;
+        struct job job = {.sampler = v->sampler,
+                          .scheduler = v->scheduler,
+                          .mode = "text",
+                          .steps = 10,
+                          .eta = -1,
+                          .denoiser = {mixture, NULL}};
+        told = v;
+        assert_true(paint(&job, end, &plan, NULL));
+        told = NULL;
+        for (int i = 0; i < 4; i++)
+            if (!(fabs(end[i * CHANNELS] - v->end[i]) < TOLERANCE))
+                fail_msg("%s, %s, churn %g, scale %g, [%d]: %.7f wanted, got %.7f", v->sampler,
+                         v->scheduler, v->churn, v->scale, i, v->end[i], end[i * CHANNELS]);
+        sampler_plan_free(&plan);
+    }
+}
+
+static void test_rescale(void **state)
+{
+    float guided[12], cond[12];
+    for (int i = 0; i < 12; i++) {
+        guided[i] = (float)(2 * sin(3 * i) + 0.3);
+        cond[i] = (float)(0.7 * cos(2 * i));
+    }
+    guided_rescale(guided, cond, 12, 0.7);
+    for (int i = 0; i < 12; i++)
+        assert_float_equal(guided[i], rescaled_vector[i], 1e-6);
+}
+
+/* The smallest level before 0 is left out when the schedule says so. */
+static void test_discard(void **state)
+{
+    struct schedule s = schedule;
+    struct sampler_plan plan, longer;
+    const struct sampler *euler = sampler_find("Euler", NULL);
+    assert_true(sampler_plan_text(&longer, euler, SCHEDULE_KARRAS, &s, 11, NULL));
+    s.discard_last = true;
+    assert_true(sampler_plan_text(&plan, euler, SCHEDULE_KARRAS, &s, 10, NULL));
+    assert_int_equal(plan.steps, 10);
+    for (int i = 0; i < 10; i++)
+        assert_true(plan.sigmas[i] == longer.sigmas[i]);
+    assert_true(plan.sigmas[10] == 0);
+    sampler_plan_free(&plan);
+    sampler_plan_free(&longer);
 }
 
 /* Every sampler with every schedule and the awkward numbers of steps ends in finite numbers. */
@@ -496,17 +555,13 @@ static void test_facts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_facts),
-        cmocka_unit_test(test_flow),
-        cmocka_unit_test(test_vectors),
-        cmocka_unit_test(test_pairs),
-        cmocka_unit_test(test_all_finite),
-        cmocka_unit_test(test_strength_zero),
-        cmocka_unit_test(test_one_step_is_the_prediction),
-        cmocka_unit_test(test_stopping),
-        cmocka_unit_test(test_failing_denoiser),
-        cmocka_unit_test(test_bad_plans),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_facts),         cmocka_unit_test(test_flow),
+        cmocka_unit_test(test_vectors),       cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_noise),         cmocka_unit_test(test_rescale),
+        cmocka_unit_test(test_discard),       cmocka_unit_test(test_all_finite),
+        cmocka_unit_test(test_strength_zero), cmocka_unit_test(test_one_step_is_the_prediction),
+        cmocka_unit_test(test_stopping),      cmocka_unit_test(test_failing_denoiser),
+        cmocka_unit_test(test_bad_plans),     cmocka_unit_test(test_names),
         cmocka_unit_test(test_lcm_levels),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

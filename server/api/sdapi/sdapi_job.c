@@ -146,6 +146,26 @@ static bool check_common(const struct sdapi_request *r, struct sdapi_fault *faul
 
 /* ---- sampling ---- */
 
+/* Of these the WebUI's settings win over fields of the request that have the same names. */
+static bool make_options(const cJSON *options, struct job_params *p, struct sdapi_fault *fault)
+{
+    p->churn = sdapi_options_number(options, "s_churn");
+    p->churn_low = sdapi_options_number(options, "s_tmin");
+    p->churn_high = sdapi_options_number(options, "s_tmax");
+    double scale = sdapi_options_number(options, "s_noise");
+    p->noise_scale = scale == 0 ? 1 : scale; /* 0 is the WebUI's "not given" */
+    p->guidance_skip = sdapi_options_number(options, "skip_early_cond");
+    p->discard_last = sdapi_options_flag(options, "always_discard_next_to_last_sigma");
+    p->sgm_noise = sdapi_options_flag(options, "sgm_noise_multiplier");
+    const char *levels = sdapi_options_text(options, "sd_noise_schedule");
+    p->zero_terminal = strcmp(levels, "Zero Terminal SNR") == 0;
+    return p->zero_terminal || !*levels || strcmp(levels, "Default") == 0 ||
+           refuse(fault, 422, "override_settings",
+                  "sd_noise_schedule must be \"Default\" or \"Zero Terminal SNR\", got "
+                  "\"%.60s\"",
+                  levels);
+}
+
 static bool make_sampling(const struct sdapi_request *r, const cJSON *options, struct job_params *p,
                           struct sdapi_fault *fault)
 {
@@ -395,6 +415,11 @@ static const char *request_name(const struct sdapi_request *r, const char *param
         {"preview_every", "override_settings"},
         {"sampler", "sampler_name"},
         {"guidance_low", "s_min_uncond"},
+        {"churn", "override_settings"},
+        {"churn_low", "override_settings"},
+        {"churn_high", "override_settings"},
+        {"noise_scale", "override_settings"},
+        {"guidance_skip", "override_settings"},
         {"token_merging", "override_settings"},
     };
     for (size_t i = 0; param && i < sizeof names / sizeof *names; i++)
@@ -416,7 +441,7 @@ bool sdapi_job_make(const struct sdapi_request *r, const struct cJSON *options, 
     struct err err = {0};
     if (!check_common(r, fault) || !make_output(r, options, model, out, fault) ||
         !make_prompts(r, options, out, fault) || !make_sampling(r, options, out, fault) ||
-        !make_count(r, out, fault))
+        !make_options(options, out, fault) || !make_count(r, out, fault))
         goto fail;
     if (r->kind == SDAPI_TXT2IMG ? !make_hires(r, out, fault) : !make_painting_over(r, out, fault))
         goto fail;

@@ -121,6 +121,8 @@ static const char *const options_from_infotext[][2] = {
     {"VAE", "sd_vae"},
     {"Tiling", "tiling"},
     {"Sigma churn", "s_churn"},
+    {"Sigma tmin", "s_tmin"},
+    {"Sigma tmax", "s_tmax"},
     {"Sigma noise", "s_noise"},
     {"Discard penultimate sigma", "always_discard_next_to_last_sigma"},
     {"SGM noise multiplier", "sgm_noise_multiplier"},
