@@ -309,6 +309,8 @@ struct pictor_params {
     const char
         *hires_upscaler; /* "Latent", its five kinds, "Lanczos", "Nearest", PICTOR_UPSCALER */
     const struct pictor_upscaler *hires_network; /* NULL; or what that names where it is none */
+    /* Of the second pass; NULL or "": as the first one's. */
+    const char *hires_prompt, *hires_negative_prompt, *hires_sampler, *hires_scheduler;
 
     struct pictor_speed speed;
     struct pictor_sampling sampling;

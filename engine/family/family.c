@@ -85,10 +85,17 @@ struct chunk_style family_style(const struct pictor_params *p)
     };
 }
 
+static int calls_a_step(const char *sampler)
+{
+    const struct pictor_sampler_info *info = pictor_sampler_find(sampler, NULL);
+    return info && info->second_order ? 2 : 1;
+}
+
 int family_passes(const struct pictor_params *p, struct editing_pass out[2])
 {
-    const struct pictor_sampler_info *sampler = pictor_sampler_find(p->sampler, NULL);
-    int calls = sampler && sampler->second_order ? 2 : 1;
+    int calls = calls_a_step(p->sampler), again = calls;
+    if (p->hires_sampler && *p->hires_sampler)
+        again = calls_a_step(p->hires_sampler);
     if (p->syntax != PICTOR_SYNTAX_WEBUI)
         return 0;
     out[0] = (struct editing_pass){.calls = calls * p->steps, .old = p->old_editing};
@@ -97,7 +104,7 @@ int family_passes(const struct pictor_params *p, struct editing_pass out[2])
     /* Of old, the second pass took what was made for the first one. */
     out[1] = p->old_editing ? out[0]
                             : (struct editing_pass){
-                                  .calls = calls * (p->hires_steps ? p->hires_steps : p->steps),
+                                  .calls = again * (p->hires_steps ? p->hires_steps : p->steps),
                                   .before = out[0].calls,
                               };
     return 2;

@@ -30,7 +30,7 @@ struct painting {
     struct pictor_model *m;
     const struct pictor_params *asked, *p; /* p: what is painted: asked, or `fitted` */
     struct family_fitted fitted;
-    struct params_choice choice;
+    struct params_choice choice[2]; /* of the passes */
     struct ops ops;
     struct enlarger_held held; /* 8-bit pictures */
     struct spoken spoken[2];   /* of both passes */
@@ -157,14 +157,20 @@ struct passes {
 static bool encode_words(struct painting *j, struct err *err)
 {
     struct editing_pass passes[2];
+    struct pictor_params said = *j->p;
     int changing = family_passes(j->p, passes), count = j->p->hires_width ? 2 : 1;
     size_t mark = arena_mark(j->ops.arena);
     if (!go_on(j, err))
         return false;
-    for (int i = 0; i < count; i++)
-        if (!spoken_new(&j->spoken[i], j->m->family, &j->ops, j->p, changing ? &passes[i] : NULL,
+    for (int i = 0; i < count; i++) {
+        if (i == 1 && said.hires_prompt && *said.hires_prompt)
+            said.prompt = said.hires_prompt;
+        if (i == 1 && said.hires_negative_prompt && *said.hires_negative_prompt)
+            said.negative_prompt = said.hires_negative_prompt;
+        if (!spoken_new(&j->spoken[i], j->m->family, &j->ops, &said, changing ? &passes[i] : NULL,
                         err))
             return false;
+    }
     arena_reset(j->ops.arena, mark);
     return true;
 }
@@ -224,17 +230,17 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
         .schedule = &passes->schedule[pass],
         .picture = {latent->width, latent->height, j->p, beside},
         .spoken = &j->spoken[pass],
-        .sampler = j->choice.sampler,
-        .calls = plan->steps * (j->choice.sampler->info.second_order ? 2 : 1),
+        .sampler = j->choice[pass].sampler,
+        .calls = plan->steps * (j->choice[pass].sampler->info.second_order ? 2 : 1),
     };
     struct guided guided;
     guided_new(&guided, &options);
     struct denoiser denoiser = guided_denoiser(&guided);
     struct blend blend = {
-        denoiser, init, mask, pixels, latent->channels, j->choice.sampler->timesteps, shown};
+        denoiser, init, mask, pixels, latent->channels, j->choice[pass].sampler->timesteps, shown};
     struct steps steps = {j, latent->width, latent->height, j->done};
     struct sampler_run run = {
-        .sampler = j->choice.sampler,
+        .sampler = j->choice[pass].sampler,
         .plan = plan,
         .pixels = pixels,
         .channels = latent->channels,
@@ -417,8 +423,8 @@ static void levels_of(const struct painting *j, int width, int height, int steps
 static bool plan_passes(struct painting *j, struct passes *out, struct err *err)
 {
     const struct pictor_params *p = j->p;
-    const struct sampler *sampler = j->choice.sampler;
-    enum schedule_kind kind = j->choice.scheduler;
+    const struct sampler *sampler = j->choice[0].sampler, *second = j->choice[1].sampler;
+    enum schedule_kind kind = j->choice[0].scheduler;
     int again = p->hires_steps ? p->hires_steps : p->steps;
     *out = (struct passes){0};
     levels_of(j, p->width, p->height, p->steps, &out->schedule[0]);
@@ -432,8 +438,8 @@ static bool plan_passes(struct painting *j, struct passes *out, struct err *err)
     if (!p->hires_width)
         return true;
     levels_of(j, p->hires_width, p->hires_height, again, &out->schedule[1]);
-    return sampler_plan_hires(&out->plan[1], sampler, kind, &out->schedule[1], again,
-                              p->hires_strength, err);
+    return sampler_plan_hires(&out->plan[1], second, j->choice[1].scheduler, &out->schedule[1],
+                              again, p->hires_strength, err);
 }
 
 /* An interrupted first pass is the picture, whatever size it has: its decoding is planned too. */
@@ -545,7 +551,7 @@ static void fit(struct painting *j)
 /* Checks and runs dry; then the arena's peak is known, and `bytes` is that and the pictures. */
 static bool plan(struct painting *j, size_t *bytes, struct err *err)
 {
-    if (!params_check(facts_of(j), j->asked, &j->choice, err))
+    if (!params_check(facts_of(j), j->asked, j->choice, err))
         return false;
     fit(j);
     if (!paint(j, NULL, err))
@@ -584,7 +590,7 @@ bool pictor_generate(struct pictor_model *model, const struct pictor_params *par
     atomic_store(&e->cancel, false);
     atomic_store(&e->interrupt, false);
     j = painting_of(model, params, &e->arena);
-    j.choice = dry.choice;
+    memcpy(j.choice, dry.choice, sizeof j.choice);
     fit(&j);
     j.began = j.last_step = now();
     bool ok = arena_renew(&e->arena, arena.peak, err) && paint(&j, out, err);

@@ -78,18 +78,34 @@ static bool check_hires(const struct family_facts *facts, const struct pictor_pa
     return true;
 }
 
-bool params_check(const struct family_facts *facts, const struct pictor_params *p,
-                  struct params_choice *out, struct err *err)
+/* `pass` is "" or "hires_". */
+static bool choose(const char *pass, const char *sampler, const char *scheduler,
+                   struct params_choice *out, struct err *err)
 {
     const struct pictor_scheduler_info *named = NULL, *chosen;
-    *out = (struct params_choice){0};
-    if (!(out->sampler = sampler_find(p->sampler, &named)))
-        return err_set(err, ERR_INVALID, "sampler '%.64s' is not known", p->sampler);
-    if (!(chosen = pictor_scheduler_find(p->scheduler)))
-        return err_set(err, ERR_INVALID, "scheduler '%.64s' is not known", p->scheduler);
+    if (!(out->sampler = sampler_find(sampler, &named)))
+        return err_set(err, ERR_INVALID, "%ssampler '%.64s' is not known", pass, sampler);
+    if (!(chosen = pictor_scheduler_find(scheduler)))
+        return err_set(err, ERR_INVALID, "%sscheduler '%.64s' is not known", pass, scheduler);
     out->scheduler = schedule_kind_of(chosen);
     if (out->scheduler == SCHEDULE_AUTOMATIC && named)
         out->scheduler = schedule_kind_of(named);
+    return true;
+}
+
+static const char *or_first(const char *hires, const char *first)
+{
+    return hires && *hires ? hires : first;
+}
+
+bool params_check(const struct family_facts *facts, const struct pictor_params *p,
+                  struct params_choice out[2], struct err *err)
+{
+    out[0] = out[1] = (struct params_choice){0};
+    if (!choose("", p->sampler, p->scheduler, &out[0], err) ||
+        !choose("hires_", or_first(p->hires_sampler, p->sampler),
+                or_first(p->hires_scheduler, p->scheduler), &out[1], err))
+        return false;
     if (!check_side("width", p->width, facts->multiple, err) ||
         !check_side("height", p->height, facts->multiple, err) ||
         !in_range("steps", p->steps, 1, MAX_STEPS, err) ||

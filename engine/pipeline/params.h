@@ -13,8 +13,9 @@ struct params_choice {
     enum schedule_kind scheduler;
 };
 
-/* Fails with the parameter's name, what was wanted and what came. Prompts are for the family. */
+/* Fails with the parameter's name, what was wanted and what came. Prompts are for the family.
+ * `out` is of the first pass and of the second. */
 bool params_check(const struct family_facts *facts, const struct pictor_params *p,
-                  struct params_choice *out, struct err *err);
+                  struct params_choice out[2], struct err *err);
 
 #endif

@@ -56,10 +56,9 @@ static void help(const struct job_flags *flags, FILE *out)
 {
     fputs("usage: pictor generate --prompt TEXT -o FILE [options]\n\n", out);
     job_flags_help(flags, out);
-    fputs(
-        "\n--model takes a name of `pictor models`, a .safetensors or .ckpt file or a diffusers "
-        "folder.\n\n",
-        out);
+    fputs("\n--model takes a name of `pictor models`, a .safetensors or .ckpt file or a diffusers "
+          "folder.\n\n",
+          out);
     settings_help(out, help_settings);
 }
 
@@ -373,7 +372,8 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
     struct pictor_engine *engine = NULL;
     struct pictor_model *model = NULL;
     struct pictor_upscaler *upscaler = NULL;
-    char *words = NULL;
+    char *words = NULL, *hires_words = NULL;
+    struct lora_tags hires_tags;
     bool ok = false;
     if (!find_model(settings, o->job.model, &found, model_path, err)) {
         o->wrong = err->code == ERR_NOT_FOUND ? "model" : NULL;
@@ -395,7 +395,8 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
     if (!complete(o, flags, settings, pictor_model_info(model), err) ||
         !replace(&j->model, found.name, err) || !job_params_check(j, settings, &o->wrong, err) ||
         !merge_loras(settings, model, j->prompt, &words, err) ||
-        !open_upscaler(settings, engine, j, &upscaler, err))
+        !open_upscaler(settings, engine, j, &upscaler, err) ||
+        !(hires_words = lora_tags_take(j->hires_prompt ? j->hires_prompt : "", &hires_tags, err)))
         goto done;
     interrupted_engine = engine;
     signal(SIGINT, on_signal);
@@ -405,6 +406,7 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
         job_engine_params(j, bar.index, &p);
         p.prompt = words;
         p.hires_network = upscaler;
+        p.hires_prompt = hires_words;
         p.init = o->init ? &init : NULL;
         p.mask = o->mask ? &mask : NULL;
         p.on_progress = show_progress;
@@ -433,6 +435,7 @@ done:
     pictor_model_free(model);
     pictor_engine_free(engine);
     free(words);
+    free(hires_words);
     return ok;
 }
 

@@ -93,6 +93,22 @@ JOB_FIELD(REAL, hires_strength, .usual = 0.7, .most = 1, ENGINE(hires_strength),
           .form = JOB_FORM_HIRES_STRENGTH, .flag = "hires-strength", .value = "X",
           .doc = "how much the second pass may change, 0..1")
 
+JOB_FIELD(TEXT, hires_sampler, .optional = true, .known = sampler_name, ENGINE(hires_sampler),
+          .form = JOB_FORM_SAMPLER,
+          .part = JOB_OF_HIRES, .infotext = "Hires sampler", .flag = "hires-sampler",
+          .value = "NAME", .doc = "sampler of the second pass; left out: the first one's")
+JOB_FIELD(TEXT, hires_scheduler, .optional = true, .known = scheduler_name,
+          ENGINE(hires_scheduler), .part = JOB_OF_HIRES, .infotext = "Hires schedule type",
+          .form = JOB_FORM_LABEL, .flag = "hires-scheduler", .value = "NAME",
+          .doc = "scheduler of the second pass; left out: the first one's")
+JOB_FIELD(TEXT, hires_prompt, .optional = true, .limit = JOB_MAX_PROMPT, ENGINE(hires_prompt),
+          .part = JOB_OF_HIRES, .infotext = "Hires prompt", .flag = "hires-prompt",
+          .value = "TEXT", .doc = "what the second pass paints; left out: the same")
+JOB_FIELD(TEXT, hires_negative_prompt, .optional = true, .limit = JOB_MAX_PROMPT,
+          ENGINE(hires_negative_prompt), .part = JOB_OF_HIRES,
+          .infotext = "Hires negative prompt", .flag = "hires-negative", .value = "TEXT",
+          .doc = "what to keep the second pass away from; left out: the same")
+
 JOB_FIELD(FLAG, mask_invert, ENGINE(mask_invert), .part = JOB_OF_MASK, .infotext = "Mask mode",
           .labels = mask_modes, .flag = "mask-invert", .doc = "repaint where the mask is black")
 JOB_FIELD(REAL, mask_blur, .usual = 4, .most = 64, ENGINE(mask_blur), .part = JOB_OF_MASK,

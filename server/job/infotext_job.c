@@ -29,7 +29,7 @@ static void put_text(struct pyjson *out, const char *key, const char *value)
     if (strcmp(key, value) == 0)
         return;
     pyjson_puts(out, ": ");
-    if (strpbrk(value, ",\n:"))
+    if (*value == '"' || strpbrk(value, ",\n:"))
         pyjson_string(out, value, false);
     else
         pyjson_puts(out, value);
@@ -62,6 +62,14 @@ static void put_schedule(struct pyjson *out, const char *key, const struct job_p
     }
     const struct pictor_scheduler_info *scheduler = pictor_scheduler_find(name);
     put_text(out, key, scheduler ? scheduler->label : name);
+}
+
+static void put_label(struct pyjson *out, const struct job_field *f, const void *job)
+{
+    const char *name = job_field_text(f, job);
+    const struct pictor_scheduler_info *scheduler = pictor_scheduler_find(name);
+    if (job_field_applies(f, job) && has(name))
+        put_text(out, f->infotext, scheduler ? scheduler->label : name);
 }
 
 /* Eta is written only where the sampler uses one and it is not that sampler's usual one. */
@@ -168,6 +176,9 @@ static void put(struct pyjson *out, const struct job_field *f, const void *job,
     case JOB_FORM_SCHEDULE:
         put_schedule(out, f->infotext, p);
         break;
+    case JOB_FORM_LABEL:
+        put_label(out, f, job);
+        break;
     case JOB_FORM_MODEL:
         put_model(out, f->infotext, picture);
         break;
@@ -247,6 +258,27 @@ static bool take_size(struct reading *r, const struct job_field *f)
     return take(r, f, infotext_get(r->t, first)) && take(r, f + 1, infotext_get(r->t, second));
 }
 
+/* A text that reads "1x2" was taken for a size, too. */
+static bool take_text(struct reading *r, const struct job_field *f)
+{
+    char first[KEY_SIZE], second[KEY_SIZE], *both = NULL;
+    const char *text = infotext_get(r->t, f->infotext);
+    snprintf(first, sizeof first, "%s-1", f->infotext);
+    snprintf(second, sizeof second, "%s-2", f->infotext);
+    const char *a = infotext_get(r->t, first), *b = infotext_get(r->t, second);
+    if (text || f->type != JOB_TEXT || !a || !b)
+        return take(r, f, text);
+    size_t size = strlen(a) + strlen(b) + 2;
+    if (!(both = malloc(size))) {
+        r->failed = true;
+        return err_set(r->err, ERR_INTERNAL, "no memory for a text");
+    }
+    snprintf(both, size, "%sx%s", a, b);
+    bool taken = take(r, f, both);
+    free(both);
+    return taken;
+}
+
 static bool take_hires(struct reading *r, const struct job_field *f)
 {
     struct job_params *p = r->job;
@@ -284,6 +316,13 @@ static bool take_schedule(struct reading *r, const struct job_field *f)
     return found && take(r, f, found->name);
 }
 
+static bool take_label(struct reading *r, const struct job_field *f)
+{
+    const char *text = infotext_get(r->t, f->infotext);
+    const struct pictor_scheduler_info *found = text ? pictor_scheduler_find(text) : NULL;
+    return found && take(r, f, found->name);
+}
+
 static bool take_eta(struct reading *r, const struct job_field *f)
 {
     const struct job_params *p = r->job;
@@ -317,7 +356,7 @@ static bool take_field(struct reading *r, const struct job_field *f)
     switch (f->form) {
     case JOB_FORM_PLAIN:
     case JOB_FORM_SHORT:
-        return take(r, f, infotext_get(r->t, f->infotext));
+        return take_text(r, f);
     case JOB_FORM_SAMPLER:
         return take_sampler(r, f);
     case JOB_FORM_MODEL:
@@ -328,6 +367,8 @@ static bool take_field(struct reading *r, const struct job_field *f)
         return take_hires(r, f);
     case JOB_FORM_SCHEDULE:
         return take_schedule(r, f);
+    case JOB_FORM_LABEL:
+        return take_label(r, f);
     case JOB_FORM_STRENGTH:
         return take_strength(r, f);
     case JOB_FORM_HIRES_STRENGTH:

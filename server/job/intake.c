@@ -79,6 +79,34 @@ bool intake_fill(const struct intake_model *model, const struct settings *settin
     return job_field_fill(&job_table, p, err);
 }
 
+/* A second pass's own prompt is painted with the LoRAs of the first, so it names none or these. */
+static bool check_hires_prompt(const struct pictor_params *params, const struct lora_tags *first,
+                               struct err *err)
+{
+    struct lora_tags tags;
+    struct pictor_params second = *params;
+    if (!params->hires_prompt || !*params->hires_prompt)
+        return true;
+    char *words = lora_tags_take(params->hires_prompt, &tags, err);
+    second.prompt = words;
+    bool good = words && pictor_prompt_check(&second, false, err) &&
+                (tags.count == 0 || lora_tags_same(&tags, first) ||
+                 err_set(err, ERR_INVALID,
+                         "hires_prompt must name the LoRAs of the prompt, in its order, or none: "
+                         "both passes are painted with them"));
+    free(words);
+    return good;
+}
+
+static bool check_hires_negative(const struct pictor_params *params, struct err *err)
+{
+    struct pictor_params second = *params;
+    if (!params->hires_negative_prompt || !*params->hires_negative_prompt)
+        return true;
+    second.negative_prompt = params->hires_negative_prompt;
+    return pictor_prompt_check(&second, true, err);
+}
+
 bool intake_prompts(const struct intake_model *model, const struct job_params *p,
                     const char **param, struct err *err)
 {
@@ -94,6 +122,10 @@ bool intake_prompts(const struct intake_model *model, const struct job_params *p
         wrong = "prompt";
     } else if (!pictor_prompt_check(&params, true, err)) {
         wrong = "negative_prompt";
+    } else if (!check_hires_prompt(&params, &tags, err)) {
+        wrong = "hires_prompt";
+    } else if (!check_hires_negative(&params, err)) {
+        wrong = "hires_negative_prompt";
     } else if (model->image_guidance > 0 && !p->has_init) {
         wrong = "model";
         err_set(err, ERR_INVALID, "this model edits pictures: wanted one to begin from");

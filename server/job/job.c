@@ -121,6 +121,26 @@ static bool check_upscaler(struct check *c, struct job_params *p)
     return !name || set_text(c, "hires_upscaler", p, name);
 }
 
+/* Of the second pass; what names both wins here, too. */
+static bool check_hires_sampler(struct check *c, struct job_params *p)
+{
+    const struct pictor_scheduler_info *named = NULL, *scheduler = NULL;
+    const struct pictor_sampler_info *sampler = NULL;
+    if (p->hires_sampler && *p->hires_sampler) {
+        if (!(sampler = pictor_sampler_find(p->hires_sampler, &named)))
+            return bad(c, ERR_INVALID, "hires_sampler", "\"%.60s\" is not known", p->hires_sampler);
+        if (!set_text(c, "hires_sampler", p, sampler->name))
+            return false;
+    }
+    if (named)
+        return set_text(c, "hires_scheduler", p, named->name);
+    if (!p->hires_scheduler || !*p->hires_scheduler)
+        return true;
+    if (!(scheduler = pictor_scheduler_find(p->hires_scheduler)))
+        return bad(c, ERR_INVALID, "hires_scheduler", "\"%.60s\" is not known", p->hires_scheduler);
+    return set_text(c, "hires_scheduler", p, scheduler->name);
+}
+
 /* The last picture has the seed + count - 1. */
 static bool check_seed(struct check *c, const char *param, uint64_t seed, int count)
 {
@@ -158,7 +178,7 @@ bool job_params_check(struct job_params *p, const struct settings *settings, con
     struct check c = {.err = err};
     bool good = check_text(&c, p) && job_field_check(&job_table, p, settings, &c.param, err) &&
                 check_pixels(&c, settings, size, p->width, p->height) && check_sampler(&c, p) &&
-                check_upscaler(&c, p) &&
+                check_upscaler(&c, p) && check_hires_sampler(&c, p) &&
                 check_seed(&c, "seed", p->seed, p->count) &&
                 check_seed(&c, "subseed", p->subseed, p->count) &&
                 (p->has_init || !p->has_mask || bad(&c, ERR_INVALID, "mask", "needs init_image")) &&

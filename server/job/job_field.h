@@ -64,6 +64,7 @@ enum job_form {
     JOB_FORM_SECOND,         /* which is this */
     JOB_FORM_HIRES,          /* so, or "Hires upscale: 2.0" */
     JOB_FORM_SCHEDULE,       /* a label, the sampler's own by its name */
+    JOB_FORM_LABEL,          /* a scheduler's label */
     JOB_FORM_MODEL,          /* a hash goes before it */
     JOB_FORM_STRENGTH,       /* of a second pass unless a picture was begun from */
     JOB_FORM_HIRES_STRENGTH, /* has a key of its own beside that */

@@ -123,3 +123,12 @@ char *lora_tags_take(const char *prompt, struct lora_tags *out, struct err *err)
     strcpy(to, prompt);
     return text;
 }
+
+bool lora_tags_same(const struct lora_tags *a, const struct lora_tags *b)
+{
+    for (size_t i = 0; i < a->count && a->count == b->count; i++)
+        if (strcmp(a->at[i].name, b->at[i].name) != 0 || a->at[i].text != b->at[i].text ||
+            a->at[i].unet != b->at[i].unet)
+            return false;
+    return a->count == b->count;
+}

@@ -38,4 +38,7 @@ bool lora_tags_is_lora(const char *tag);
  * PICTOR_LORAS_MAX. */
 char *lora_tags_take(const char *prompt, struct lora_tags *out, struct err *err);
 
+/* Whether both say the same LoRAs in one order. */
+bool lora_tags_same(const struct lora_tags *a, const struct lora_tags *b);
+
 #endif

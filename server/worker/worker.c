@@ -220,7 +220,7 @@ static void generate(struct worker *w, const struct wire_message *m)
     struct pictor_image init = {0}, mask = {0}, image = {0};
     struct lora_tags tags;
     struct pictor_upscaler *network;
-    char *prompt = NULL;
+    char *prompt = NULL, *hires_prompt = NULL;
     int64_t serial = wire_integer(m, "serial", 1, SERIAL_MAX, 0);
     bool done = false;
     job_params_init(&job);
@@ -236,10 +236,12 @@ static void generate(struct worker *w, const struct wire_message *m)
         goto fail;
     struct pictor_model *model = get_model(w, m, &err);
     if (!model || !merge(w, m, model, &err) || !get_upscaler(w, m, &network, &err) ||
-        !(prompt = lora_tags_take(job.prompt ? job.prompt : "", &tags, &err)))
+        !(prompt = lora_tags_take(job.prompt ? job.prompt : "", &tags, &err)) ||
+        !(hires_prompt = lora_tags_take(job.hires_prompt ? job.hires_prompt : "", &tags, &err)))
         goto fail;
     job_engine_params(&job, (int)wire_integer(m, "index", 0, INT32_MAX, 0), &p);
     p.prompt = prompt;
+    p.hires_prompt = hires_prompt;
     p.hires_network = network;
     p.init = init.pixels ? &init : NULL;
     p.mask = mask.pixels ? &mask : NULL;
@@ -266,6 +268,7 @@ fail:
     pictor_image_free(&init);
     job_params_free(&job);
     free(prompt);
+    free(hires_prompt);
 }
 
 static void close_all(struct worker *w)

@@ -338,7 +338,9 @@ static void reduce(struct job_params *p)
     const struct pictor_sampler_info *sampler = pictor_sampler_find(p->sampler, NULL);
     for (size_t i = 0; i < job_table.count; i++) {
         const struct job_field *f = &job_table.fields[i];
-        if (!job_field_applies(f, p) && f->type == JOB_TEXT)
+        const char *text = f->type == JOB_TEXT ? job_field_text(f, p) : NULL;
+        if (f->type == JOB_TEXT &&
+            (!job_field_applies(f, p) || (f->part == JOB_OF_HIRES && text && !*text)))
             job_field_clear(f, p);
         else if (!job_field_applies(f, p) && f->type != JOB_SEED && f->part != JOB_OF_ALL)
             job_field_set_number(f, p, f->usual);

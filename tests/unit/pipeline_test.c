@@ -239,6 +239,44 @@ static bool interrupt(void *ctx, const struct pictor_progress *p)
 }
 
 /* The second pass may be the smaller one; what is shared by both has to hold the first. */
+/* What is said of the second pass alone changes it alone, and repeating the first says nothing. */
+static void test_hires_own(void **state)
+{
+    struct pictor_engine *e = engine_of(2, 0);
+    struct pictor_model *m = model_of(e);
+    struct pictor_params p = params_of(m);
+    p.hires_width = 144;
+    p.hires_height = 96;
+    p.negative_prompt = "blue";
+    struct pictor_image plain = paint(m, &p);
+    struct pictor_params first = p;
+    first.hires_prompt = p.prompt;
+    first.hires_negative_prompt = p.negative_prompt;
+    first.hires_sampler = p.sampler;
+    first.hires_scheduler = p.scheduler;
+    struct pictor_image again = paint(m, &first);
+    assert_true(same(&plain, &again));
+    pictor_image_free(&again);
+    for (int i = 0; i < 4; i++) {
+        struct pictor_params own = p;
+        own.hires_prompt = i == 0 ? "a green tree" : NULL;
+        own.hires_negative_prompt = i == 1 ? "a green tree" : NULL;
+        own.hires_sampler = i == 2 ? "DPM++ 2M SDE" : NULL;
+        own.hires_scheduler = i == 3 ? "karras" : NULL;
+        struct pictor_image image = paint(m, &own);
+        assert_false(same(&plain, &image));
+        assert_int_equal(image.width, 144);
+        pictor_image_free(&image);
+    }
+    struct err err;
+    p.hires_sampler = "nope";
+    assert_false(pictor_check(m, &p, NULL, &err));
+    assert_non_null(strstr(err.msg, "hires_sampler 'nope'"));
+    pictor_image_free(&plain);
+    pictor_model_free(m);
+    pictor_engine_free(e);
+}
+
 static void test_hires_smaller(void **state)
 {
     struct err err;
@@ -721,6 +759,7 @@ int main(void)
         cmocka_unit_test(test_every_parameter_matters),
         cmocka_unit_test(test_painting_over),
         cmocka_unit_test(test_hires),
+        cmocka_unit_test(test_hires_own),
         cmocka_unit_test(test_hires_smaller),
         cmocka_unit_test(test_progress_and_cancel),
         cmocka_unit_test(test_steps_are_those_asked_for),

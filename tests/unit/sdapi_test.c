@@ -360,6 +360,35 @@ static void test_sampler_names(void **state)
     }
 }
 
+/* What is said of the second pass is its own where it is not the first one's. */
+static void test_hires_own(void **state)
+{
+    struct job_params p;
+    struct sdapi_fault fault;
+    assert_int_equal(make(SDAPI_TXT2IMG,
+                          "{\"enable_hr\":true,\"sampler_name\":\"Euler\",\"prompt\":\"a\","
+                          "\"hr_sampler_name\":\"DPM++ 2M Karras\",\"hr_prompt\":\"b\","
+                          "\"hr_scheduler\":\"Exponential\",\"hr_negative_prompt\":\"c\"}",
+                          &p, &fault),
+                     0);
+    assert_string_equal(p.hires_sampler, "DPM++ 2M");
+    assert_null(p.hires_scheduler); /* its own, which the sampler's name says, is automatic */
+    assert_string_equal(p.hires_prompt, "b");
+    assert_string_equal(p.hires_negative_prompt, "c");
+    job_params_free(&p);
+    assert_int_equal(make(SDAPI_TXT2IMG,
+                          "{\"enable_hr\":true,\"sampler_name\":\"Euler\",\"prompt\":\"a\","
+                          "\"hr_sampler_name\":\"Euler\",\"hr_prompt\":\"a\","
+                          "\"hr_scheduler\":\"Karras\",\"hr_negative_prompt\":\"\"}",
+                          &p, &fault),
+                     0);
+    assert_null(p.hires_sampler);
+    assert_string_equal(p.hires_scheduler, "karras");
+    assert_null(p.hires_prompt);
+    assert_null(p.hires_negative_prompt);
+    job_params_free(&p);
+}
+
 static void test_hires(void **state)
 {
     static const struct {
@@ -462,10 +491,11 @@ static void test_refusals(void **state)
         {SDAPI_TXT2IMG, "{\"seed_resize_from_h\":64}", 0, NULL},
         {SDAPI_TXT2IMG, "{\"enable_hr\":true,\"hr_upscaler\":\"\"}", 500, NULL},
         {SDAPI_TXT2IMG, "{\"enable_hr\":false,\"hr_upscaler\":\"\"}", 0, NULL},
-        {SDAPI_TXT2IMG, "{\"enable_hr\":true,\"hr_sampler_name\":\"DDIM\"}", 422,
-         "hr_sampler_name"},
+        {SDAPI_TXT2IMG, "{\"enable_hr\":true,\"hr_sampler_name\":\"x\"}", 400, NULL},
+        {SDAPI_TXT2IMG, "{\"enable_hr\":true,\"hr_checkpoint_name\":\"x\"}", 422,
+         "hr_checkpoint_name"},
         {SDAPI_TXT2IMG, "{\"enable_hr\":true,\"hr_sampler_name\":\"Use same sampler\"}", 0, NULL},
-        {SDAPI_TXT2IMG, "{\"enable_hr\":true,\"hr_prompt\":\"x\"}", 422, "hr_prompt"},
+        {SDAPI_TXT2IMG, "{\"enable_hr\":true,\"hr_prompt\":\"x\"}", 0, NULL},
         {SDAPI_TXT2IMG, "{\"enable_hr\":true,\"hr_scale\":1e300}", 422, "hr_scale"},
         {SDAPI_TXT2IMG, "{\"enable_hr\":true,\"hr_resize_x\":-8,\"hr_resize_y\":8}", 422,
          "hr_resize_x"},
@@ -697,6 +727,7 @@ int main(void)
         cmocka_unit_test(test_job_of_fields),
         cmocka_unit_test(test_sampler_names),
         cmocka_unit_test(test_hires),
+        cmocka_unit_test(test_hires_own),
         cmocka_unit_test(test_painting_over),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_scripts),

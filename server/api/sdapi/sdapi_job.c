@@ -254,24 +254,53 @@ static bool is_same(const char *name, const char *same)
     return !has(name) || strcasecmp(name, same) == 0;
 }
 
-static bool check_hires(const struct sdapi_request *r, const struct job_params *p,
-                        struct sdapi_fault *fault)
+static bool copy(char **to, const char *text, struct sdapi_fault *fault)
+{
+    return (*to = strdup(text)) ? true : no_memory(fault);
+}
+
+/* Names and prompts of the second pass, where they are not those of the first. */
+static bool make_hires_own(const struct sdapi_request *r, const cJSON *options,
+                           struct job_params *p, struct sdapi_fault *fault)
 {
     if (!is_same(r->hr_checkpoint_name, "Use same checkpoint"))
         return unsupported(fault, "hr_checkpoint_name");
-    if (!is_same(r->hr_sampler_name, "Use same sampler") &&
-        !is_same(r->hr_sampler_name, p->sampler))
-        return unsupported(fault, "hr_sampler_name");
-    if (!is_same(r->hr_scheduler, "Use same scheduler")) {
-        const struct pictor_scheduler_info *scheduler = pictor_scheduler_find(r->hr_scheduler);
-        if (!scheduler || strcmp(scheduler->name, p->scheduler) != 0)
-            return unsupported(fault, "hr_scheduler");
+    const struct pictor_scheduler_info *scheduler = NULL;
+    if (!is_same(r->hr_sampler_name, "Use same sampler")) {
+        const struct pictor_sampler_info *sampler =
+            pictor_sampler_find(r->hr_sampler_name, &scheduler);
+        if (!sampler)
+            return refuse(fault, 400, NULL, "Sampler not found");
+        if (strcmp(sampler->name, p->sampler) != 0 &&
+            !copy(&p->hires_sampler, sampler->name, fault))
+            return false;
     }
-    if (has(r->hr_prompt) && strcmp(r->hr_prompt, r->prompt) != 0)
-        return unsupported(fault, "hr_prompt");
-    if (has(r->hr_negative_prompt) && strcmp(r->hr_negative_prompt, r->negative_prompt) != 0)
-        return unsupported(fault, "hr_negative_prompt");
-    return true;
+    if (!scheduler && !is_same(r->hr_scheduler, "Use same scheduler") &&
+        !(scheduler = pictor_scheduler_find(r->hr_scheduler)))
+        return refuse(fault, 400, NULL, "Scheduler not found");
+    if (scheduler && strcmp(scheduler->name, p->scheduler) != 0 &&
+        !copy(&p->hires_scheduler, scheduler->name, fault))
+        return false;
+
+    struct sdapi_request second = *r;
+    struct job_params words = {0};
+    second.prompt = has(r->hr_prompt) ? r->hr_prompt : r->prompt;
+    second.negative_prompt =
+        has(r->hr_negative_prompt) ? r->hr_negative_prompt : r->negative_prompt;
+    bool good = make_prompts(&second, options, &words, fault);
+    if (!good && fault->param)
+        fault->param = strcmp(fault->param, "prompt") == 0 ? "hr_prompt" : "hr_negative_prompt";
+    if (good && strcmp(words.prompt, p->prompt) != 0) {
+        p->hires_prompt = words.prompt;
+        words.prompt = NULL;
+    }
+    if (good && strcmp(words.negative_prompt, p->negative_prompt) != 0) {
+        p->hires_negative_prompt = words.negative_prompt;
+        words.negative_prompt = NULL;
+    }
+    free(words.prompt);
+    free(words.negative_prompt);
+    return good;
 }
 
 static bool make_upscaler(const char *name, struct job_params *p, struct sdapi_fault *fault)
@@ -296,12 +325,12 @@ static int proportional(int given, int side, int other)
     return other > 0 ? side_of((double)((long long)given * side / other)) : 0;
 }
 
-static bool make_hires(const struct sdapi_request *r, struct job_params *p,
+static bool make_hires(const struct sdapi_request *r, const cJSON *options, struct job_params *p,
                        struct sdapi_fault *fault)
 {
     if (!r->enable_hr)
         return true;
-    if (!check_hires(r, p, fault) || !make_upscaler(r->hr_upscaler, p, fault))
+    if (!make_hires_own(r, options, p, fault) || !make_upscaler(r->hr_upscaler, p, fault))
         return false;
     int x = r->hr_resize_x, y = r->hr_resize_y, width = r->width, height = r->height;
     if (r->firstphase_width || r->firstphase_height) {
@@ -406,6 +435,8 @@ static const char *request_name(const struct sdapi_request *r, const char *param
         {"hires_height", "hr_resize_y"},
         {"hires_steps", "hr_second_pass_steps"},
         {"hires_upscaler", "hr_upscaler"},
+        {"hires_prompt", "hr_prompt"},
+        {"hires_negative_prompt", "hr_negative_prompt"},
         {"tag", "force_task_id"},
         {"fit", "resize_mode"},
         {"fill", "inpainting_fill"},
@@ -443,7 +474,8 @@ bool sdapi_job_make(const struct sdapi_request *r, const struct cJSON *options, 
         !make_prompts(r, options, out, fault) || !make_sampling(r, options, out, fault) ||
         !make_options(options, out, fault) || !make_count(r, out, fault))
         goto fail;
-    if (r->kind == SDAPI_TXT2IMG ? !make_hires(r, out, fault) : !make_painting_over(r, out, fault))
+    if (r->kind == SDAPI_TXT2IMG ? !make_hires(r, options, out, fault)
+                                 : !make_painting_over(r, out, fault))
         goto fail;
     if (!job_params_check(out, settings, &param, &err)) {
         refuse(fault, err.code == ERR_INTERNAL ? 500 : 422, request_name(r, param), "%s", err.msg);
