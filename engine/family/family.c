@@ -1,6 +1,8 @@
 /* family.c: which families there are, and what is known not to be one of them. */
 #include "engine/family/family.h"
 
+#include "engine/family/preset.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +66,14 @@ void family_describe(const struct checkpoint *cp, const struct family *family, i
     const char *size = checkpoint_metadata(cp, "modelspec.resolution");
     snprintf(i->architecture, sizeof i->architecture, "%s", family->name);
     snprintf(i->title, sizeof i->title, "%s", title ? title : "");
+    struct preset preset;
+    if (preset_of(cp, &preset)) {
+        side = preset.side ? preset.side : side;
+        guidance = preset.guidance;
+        steps = preset.steps;
+        snprintf(i->default_sampler, sizeof i->default_sampler, "%s", preset.sampler);
+        snprintf(i->default_scheduler, sizeof i->default_scheduler, "%s", preset.scheduler);
+    }
     i->native_width = i->native_height = side;
     int w, h;
     if (size && sscanf(size, "%dx%d", &w, &h) == 2 && w >= 64 && w <= 4096 && h >= 64 &&

@@ -28,7 +28,8 @@ struct checkpoint {
     int file_count;
     struct raw_tensor *tensors; /* in order of name; they own their names */
     size_t count;
-    cJSON *scheduler, *config; /* of a folder, or NULL */
+    cJSON *scheduler, *config;                           /* of a folder, or NULL */
+    char name[sizeof((struct pictor_file *)NULL)->name]; /* of the whole file, or "" */
 };
 
 /* ---- opening ---- */
@@ -186,8 +187,12 @@ static struct checkpoint *open_files(const struct pictor_files *files, open_fn *
 {
     struct checkpoint *cp = new_checkpoint(err);
     bool ok = cp;
-    for (size_t i = 0; ok && i < files->count; i++)
+    for (size_t i = 0; ok && i < files->count; i++) {
+        const char *name = files->items[i].name;
+        if (!strchr(name, '/'))
+            snprintf(cp->name, sizeof cp->name, "%s", name);
         ok = add_listed(cp, &files->items[i], open, err);
+    }
     if (ok && cp->file_count == 0)
         ok = err_set(err, ERR_INVALID, "a model of no file");
     return checked(cp, ok && index_files(cp, err));
@@ -274,6 +279,11 @@ bool checkpoint_get(const struct checkpoint *cp, const char *ldm_name, int ndim,
                        "tensor %s: wanted F32, F16, BF16 or F8 numbers, found another kind",
                        ldm_name);
     return true;
+}
+
+const char *checkpoint_name(const struct checkpoint *cp)
+{
+    return cp->name;
 }
 
 const char *checkpoint_metadata(const struct checkpoint *cp, const char *key)

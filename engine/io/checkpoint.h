@@ -66,6 +66,9 @@ bool checkpoint_sizes(const struct checkpoint *cp, const char *ldm_name, int ndi
 /* The tensor's bytes were read and are not needed for now: they need no longer take up memory. */
 void checkpoint_release(const struct checkpoint *cp, const struct raw_tensor *t);
 
+/* The name of the file that holds a whole model; "" where it comes in parts or out of memory. */
+const char *checkpoint_name(const struct checkpoint *cp);
+
 /* A string of the file's metadata (of the UNet's file in a folder), "modelspec.title" for example;
  * NULL when there is none. */
 const char *checkpoint_metadata(const struct checkpoint *cp, const char *key);

@@ -120,6 +120,8 @@ static bool complete(struct options *o, const struct job_flags *flags,
         j->steps = model->default_steps;
     if (isnan(j->guidance))
         j->guidance = model->default_guidance;
+    if (!intake_sampler(model->default_sampler, model->default_scheduler, j, err))
+        return false;
     if (isnan(j->image_guidance) && model->default_image_guidance > 0)
         j->image_guidance = model->default_image_guidance;
     if (isnan(j->mask_weight) && model->masked)

@@ -35,6 +35,8 @@ void intake_model_of(const struct registry_model *model, struct intake_model *ou
         .guidance = model->default_guidance > 0 ? model->default_guidance : usual.guidance,
     };
     snprintf(out->name, sizeof out->name, "%s", model->name);
+    snprintf(out->sampler, sizeof out->sampler, "%s", model->default_sampler);
+    snprintf(out->scheduler, sizeof out->scheduler, "%s", model->default_scheduler);
 }
 
 bool intake_model(struct registry *registry, const char *name, struct intake_model *out,
@@ -65,6 +67,16 @@ void intake_over(const struct intake_model *model, struct job_params *p)
         p->mask_weight = JOB_NO_REAL;
 }
 
+bool intake_sampler(const char *sampler, const char *scheduler, struct job_params *p,
+                    struct err *err)
+{
+    if (!*sampler || p->sampler)
+        return true;
+    return job_field_set_text(job_field_find(&job_table, "sampler"), p, sampler, err) &&
+           (p->scheduler || !*scheduler ||
+            job_field_set_text(job_field_find(&job_table, "scheduler"), p, scheduler, err));
+}
+
 bool intake_fill(const struct intake_model *model, const struct settings *settings,
                  struct job_params *p, struct err *err)
 {
@@ -76,7 +88,8 @@ bool intake_fill(const struct intake_model *model, const struct settings *settin
         p->steps = model->steps;
     if (isnan(p->guidance))
         p->guidance = model->guidance;
-    return job_field_fill(&job_table, p, err);
+    return intake_sampler(model->sampler, model->scheduler, p, err) &&
+           job_field_fill(&job_table, p, err);
 }
 
 /* A second pass's own prompt is painted with the LoRAs of the first, so it names none or these. */

@@ -21,8 +21,9 @@ struct intake_model {
     int width, height, steps;
     int clip_skips; /* the most that clip_skip may be; 0: not known */
     double guidance;
-    double image_guidance; /* 0: it edits no pictures, or that is not known */
-    bool masked;           /* it is shown the mask */
+    char sampler[32], scheduler[32]; /* its own; "": everybody's */
+    double image_guidance;           /* 0: it edits no pictures, or that is not known */
+    bool masked;                     /* it is shown the mask */
 };
 
 /* `name` NULL or "": the default model. ERR_NOT_FOUND. */
@@ -36,6 +37,11 @@ void intake_model_of(const struct registry_model *model, struct intake_model *ou
  * local model paints with the settings. */
 bool intake_fill(const struct intake_model *model, const struct settings *settings,
                  struct job_params *p, struct err *err);
+
+/* A model's own sampler, "" for none, and with it its scheduler, where the request left them out.
+ */
+bool intake_sampler(const char *sampler, const char *scheduler, struct job_params *p,
+                    struct err *err);
 
 /* Of a local model, how pictures are painted over: its own image guidance and mask weight where the
  * request left them out; where they say nothing to it, they are none. */

@@ -64,6 +64,8 @@ static void learn(struct registry_model *m, const struct pictor_model_info *info
     m->native_height = info->native_height;
     m->default_guidance = (double)info->default_guidance;
     m->default_steps = info->default_steps;
+    copy_text(m->default_sampler, sizeof m->default_sampler, info->default_sampler);
+    copy_text(m->default_scheduler, sizeof m->default_scheduler, info->default_scheduler);
     m->default_image_guidance = (double)info->default_image_guidance;
     m->masked = info->masked;
     if (info->clip_skips)

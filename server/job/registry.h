@@ -56,6 +56,7 @@ struct registry_model {
     int native_width, native_height;
     double default_guidance;
     int default_steps;
+    char default_sampler[32], default_scheduler[32]; /* "": what is everybody's */
     int clip_skips; /* the most that clip_skip may be */
     double default_image_guidance; /* as struct pictor_model_info's */
     bool masked;
