@@ -13,6 +13,7 @@
 #include "server/api/native/native.h"
 #include "server/api/native/native_events.h"
 #include "server/api/native/native_fields.h"
+#include "server/api/native/native_files.h"
 #include "server/api/native/native_pulls.h"
 #include "server/api/openai/openai.h"
 #include "server/api/openai/openai_images.h"
@@ -51,6 +52,8 @@ static const struct route routes[] = {
     {GET, "/api/events", ROUTES_NATIVE, native_events_all},
     {GET, "/api/images/{id}", ROUTES_NATIVE, native_image, .query = "download"},
     {GET, "/api/models", ROUTES_NATIVE, native_models},
+    {GET, "/api/files", ROUTES_NATIVE, native_files_list, .query = "kind limit offset q"},
+    {GET, "/api/files/preview", ROUTES_NATIVE, native_files_preview, .query = "kind name"},
     {POST, "/api/pulls", ROUTES_NATIVE, native_pulls_add, ROUTE_BODY_SMALL, .admin = true},
     {GET, "/api/pulls", ROUTES_NATIVE, native_pulls_list, .admin = true},
     {GET, "/api/pulls/{id}", ROUTES_NATIVE, native_pulls_get, .admin = true},

@@ -2,6 +2,7 @@
 #include "server/api/sdapi/sdapi.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include "server/job/job_field.h"
 #include "server/job/loras.h"
 #include "server/job/registry.h"
+#include "server/job/sidecar.h"
 #include "server/job/upscalers.h"
 #include "server/paint/dispatch.h"
 #include "server/queue/queue.h"
@@ -163,7 +165,25 @@ void sdapi_empty_list(struct http_request *req)
     sdapi_reply_json(req, cJSON_CreateArray());
 }
 
-/* Metadata stays unread: that would be the header of every file, for each list. */
+/* What lies beside the file, by the names of the WebUI's cards. The header's own metadata stays
+ * unread: that would be the header of every file, for each list. */
+static void add_metadata(cJSON *item, const char *path)
+{
+    cJSON *json = cJSON_AddObjectToObject(item, "metadata");
+    struct sidecar *s = malloc(sizeof *s);
+    if (s && sidecar_read(path, s)) {
+        if (*s->trigger)
+            cJSON_AddStringToObject(json, "activation text", s->trigger);
+        if (*s->description)
+            cJSON_AddStringToObject(json, "description", s->description);
+        if (*s->base)
+            cJSON_AddStringToObject(json, "sd version", s->base);
+        if (s->weight != 0)
+            cJSON_AddNumberToObject(json, "preferred weight", s->weight);
+    }
+    free(s);
+}
+
 void sdapi_loras(struct http_request *req)
 {
     struct registry_table table;
@@ -184,7 +204,7 @@ void sdapi_loras(struct http_request *req)
         cJSON_AddStringToObject(item, "name", files_stem(e));
         cJSON_AddStringToObject(item, "alias", files_stem(e));
         cJSON_AddStringToObject(item, "path", path);
-        cJSON_AddObjectToObject(item, "metadata");
+        add_metadata(item, e->model.path);
         cJSON_AddItemToArray(json, item);
     }
     registry_scan_free(&table);

@@ -1,0 +1,150 @@
+/* native_files.c: a page of a list, since what lies beside a file is read for each of its lines. */
+#include "server/api/native/native_files.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/pictor.h"
+#include "server/api/app.h"
+#include "server/api/native/native.h"
+#include "server/http/http.h"
+#include "server/http/http_error.h"
+#include "server/job/files.h"
+#include "server/job/registry.h"
+#include "server/job/sidecar.h"
+
+#define LIMIT 50
+#define LIMIT_MAX 200
+#define PREVIEW_MOST (16 << 20) /* bytes */
+
+static void reply_wrong(struct http_request *req, const char *param, const char *message)
+{
+    struct http_problem problem = {400, ERR_INVALID, message, param};
+    native_error(req, &problem);
+}
+
+/* The `kind` of the query; replies if it is none. */
+static bool kind_of(struct http_request *req, enum folders_kind *kind)
+{
+    const char *text = http_query(req, "kind");
+    for (int k = FOLDERS_LORA; text && k < FOLDERS_KINDS; k++)
+        if (strcmp(pictor_kind_name((enum pictor_kind)k), text) == 0) {
+            *kind = (enum folders_kind)k;
+            return true;
+        }
+    reply_wrong(req, "kind",
+                "kind must be lora, vae, upscaler, embedding, controlnet or text-encoder");
+    return false;
+}
+
+static bool number_of(struct http_request *req, const char *name, long most, long fallback,
+                      long *out)
+{
+    const char *text = http_query(req, name);
+    char *end, message[120];
+    *out = text && *text ? strtol(text, &end, 10) : fallback;
+    if (!text || !*text || (*end == '\0' && *out >= 0 && *out <= most))
+        return true;
+    snprintf(message, sizeof message, "%s must be 0..%ld, got \"%.20s\"", name, most, text);
+    reply_wrong(req, name, message);
+    return false;
+}
+
+static void add_text(cJSON *json, const char *name, const char *text)
+{
+    cJSON_AddItemToObject(json, name, *text ? cJSON_CreateString(text) : cJSON_CreateNull());
+}
+
+static cJSON *file_json(const struct registry_entry *e)
+{
+    const struct registry_model *m = &e->model;
+    struct sidecar *s = malloc(sizeof *s);
+    cJSON *json = cJSON_CreateObject();
+    if (!s)
+        return json;
+    sidecar_read(m->path, s);
+    cJSON_AddStringToObject(json, "name", m->name);
+    add_text(json, "title", m->title);
+    add_text(json, "family", m->architecture);
+    cJSON_AddNumberToObject(json, "bytes", (double)m->size);
+    cJSON_AddNumberToObject(json, "mtime_ms", (double)m->mtime_ms);
+    add_text(json, "trigger", *s->trigger ? s->trigger : m->trigger);
+    add_text(json, "description", s->description);
+    add_text(json, "base", s->base);
+    cJSON_AddItemToObject(json, "weight",
+                          s->weight != 0 ? cJSON_CreateNumber(s->weight) : cJSON_CreateNull());
+    cJSON_AddBoolToObject(json, "preview", *s->preview != '\0');
+    add_text(json, "problem", m->fault ? m->problem : "");
+    free(s);
+    return json;
+}
+
+void native_files_list(struct http_request *req)
+{
+    enum folders_kind kind;
+    struct registry_table table;
+    struct err err;
+    long limit, offset, at = 0;
+    if (!kind_of(req, &kind) || !number_of(req, "limit", LIMIT_MAX, LIMIT, &limit) ||
+        !number_of(req, "offset", REGISTRY_SCAN_MODELS, 0, &offset))
+        return;
+    if (!files_list(registry_files(http_app(req)->registry, kind), &table, &err)) {
+        http_reply_error(req, &err, NULL);
+        return;
+    }
+    const char *q = http_query(req, "q");
+    cJSON *json = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(json, "files");
+    for (size_t i = 0; i < table.count; i++) {
+        const struct registry_entry *e = &table.entries[i];
+        if (e->same != i || (q && *q && !strcasestr(e->model.name, q)))
+            continue;
+        if (at >= offset && at < offset + limit)
+            cJSON_AddItemToArray(list, file_json(e));
+        at++;
+    }
+    cJSON_AddNumberToObject(json, "count", (double)at);
+    registry_scan_free(&table);
+    http_reply_json(req, 200, json);
+}
+
+static const char *mime_of(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return strcasecmp(dot, ".png") == 0 ? "image/png"
+           : strcasecmp(dot, ".webp") == 0 ? "image/webp" : "image/jpeg";
+}
+
+void native_files_preview(struct http_request *req)
+{
+    enum folders_kind kind;
+    char path[PATH_MAX];
+    struct stat st;
+    struct sidecar s;
+    struct err err;
+    const char *name = http_query(req, "name");
+    if (!kind_of(req, &kind))
+        return;
+    bool ok = files_find(registry_files(http_app(req)->registry, kind), name ? name : "", path,
+                         &err);
+    if (ok) {
+        sidecar_read(path, &s);
+        ok = *s.preview || err_set(&err, ERR_NOT_FOUND, "there is no preview beside it");
+    }
+    int fd = ok ? open(s.preview, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+    if (ok && (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size > PREVIEW_MOST))
+        ok = err_at(&err, s.preview, ERR_IO, "the preview cannot be read");
+    if (ok) {
+        http_reply_file(req, 200, mime_of(s.preview), fd, (uint64_t)st.st_size);
+        return;
+    }
+    if (fd >= 0)
+        close(fd);
+    http_reply_error(req, &err, NULL);
+}

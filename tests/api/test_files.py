@@ -1,0 +1,81 @@
+"""GET /api/files: files of every kind, what their headers and what lies beside them say."""
+import json
+import shutil
+
+import pytest
+import requests
+from conftest import ROOT
+
+LORA = ROOT / "tests/golden/lora/peft.safetensors"
+PNG = ROOT / "tests/golden/things.png"
+
+
+@pytest.fixture(scope="module")
+def server(serve_module, tmp_path_factory):
+    webui = tmp_path_factory.mktemp("webui")
+    loras = webui / "models/Lora"
+    (loras / "anime").mkdir(parents=True)
+    for name in ("anime/ink", "plain", "civit"):
+        shutil.copy(LORA, loras / f"{name}.safetensors")
+    (webui / "models/Stable-diffusion").mkdir()
+    shutil.copy(LORA, webui / "models/Stable-diffusion/stray.safetensors")
+    (loras / "page.safetensors").write_bytes(b"<!DOCTYPE html><html>")
+    (loras / "anime/ink.json").write_text(json.dumps({
+        "activation text": "ink style", "description": "Lines\nof ink", "sd version": "SDXL",
+        "preferred weight": 0.8}))
+    shutil.copy(PNG, loras / "anime/ink.preview.png")
+    (loras / "civit.civitai.info").write_text(json.dumps({
+        "trainedWords": ["one", "two"], "baseModel": "SD 1.5", "model": {"description": "<p>Made of <b>things</b></p>"}}))
+    (loras / "plain.json").write_text("{broken")
+    return serve_module(f"--model-paths={webui}")
+
+
+def ask(server, path, status=200):
+    answer = requests.get(server.url + path, timeout=30)
+    assert answer.status_code == status, answer.text
+    return answer
+
+
+def files(server, query="kind=lora"):
+    return {f["name"]: f for f in ask(server, f"/api/files?{query}").json()["files"]}
+
+
+def test_what_lies_beside_is_shown(server):
+    found = files(server)
+    assert sorted(found) == ["anime/ink", "civit", "page", "plain", "stray"]
+    ink = found["anime/ink"]
+    assert ink["trigger"] == "ink style" and ink["description"] == "Lines of ink" and ink["base"] == "SDXL"
+    assert ink["weight"] == 0.8 and ink["preview"] and ink["problem"] is None and ink["bytes"] == LORA.stat().st_size
+    civit = found["civit"]
+    assert civit["trigger"] == "one, two" and civit["description"] == "Made of things"
+    assert civit["base"] == "SD 1.5" and civit["weight"] is None and not civit["preview"]
+    assert found["plain"]["trigger"] is None and found["plain"]["description"] is None
+    assert "web page" in found["page"]["problem"]
+    assert str(server.folder) not in json.dumps(found)
+
+
+def test_a_part_of_the_list(server):
+    assert list(files(server, "kind=lora&limit=2&offset=1")) == ["civit", "page"]
+    answer = ask(server, "/api/files?kind=lora&q=INK").json()
+    assert [f["name"] for f in answer["files"]] == ["anime/ink"] and answer["count"] == 1
+    assert files(server, "kind=vae") == {}
+
+
+def test_preview(server):
+    answer = ask(server, "/api/files/preview?kind=lora&name=anime/ink")
+    assert answer.content == PNG.read_bytes() and answer.headers["Content-Type"] == "image/png"
+    assert "beside" in ask(server, "/api/files/preview?kind=lora&name=plain", 404).json()["error"]["message"]
+    for name in ("gone", "", "../../etc/passwd"):
+        ask(server, f"/api/files/preview?kind=lora&name={name}", 404)
+
+
+@pytest.mark.parametrize("query", ["", "kind=model", "kind=lora&limit=1000", "kind=lora&offset=x", "kind=lora&x=1"])
+def test_wrong_questions(server, query):
+    ask(server, f"/api/files?{query}", 400)
+
+
+def test_the_webuis_list_has_them_too(server):
+    listed = {x["name"]: x for x in ask(server, "/sdapi/v1/loras").json()}
+    assert listed["ink"]["metadata"]["activation text"] == "ink style"
+    assert listed["ink"]["metadata"]["preferred weight"] == 0.8
+    assert listed["plain"]["metadata"] == {}
