@@ -74,7 +74,7 @@ static void check_picture(struct fixture *f, const char *name, const char *sampl
                                   .denoiser = d,
                                   .noise = &noise,
                                   .eta = eta};
-        ok = arena_planning(&arena) ? d.denoise(d.ctx, NULL, 1, NULL, &err)
+        ok = arena_planning(&arena) ? d.denoise(d.ctx, NULL, 1, NULL, NULL, &err)
                                     : sampler_run(&run, x, scratch, &err);
         assert_true(ok); guided_free(&g));
     snprintf(golden, sizeof golden, "%s.%s", name, what);
