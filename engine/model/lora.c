@@ -346,6 +346,25 @@ static struct lora_shape shape_of(const struct target *t)
                                t->tensor->ndim == 4 ? s[2] * s[3] : 1};
 }
 
+/* LoRAs are made for networks that take a latent alone. Where the first convolution takes more, as
+ * that of inpainting models does, they change what it makes of the latent, which comes first. */
+#define FIRST UNET "input_blocks.0.0.weight"
+#define LATENT 4
+
+/* As lora_delta_new; *shape is then that of what changes. */
+static struct lora_delta *delta_of(const struct module *m, struct lora_shape *shape,
+                                   struct err *err)
+{
+    struct err why;
+    *shape = shape_of(m->target);
+    struct lora_delta *d = lora_delta_new(m->parts, shape, err);
+    bool lengths = m->parts[LORA_DORA] || m->parts[LORA_MAGNITUDE]; /* of whole rows */
+    if (d || lengths || shape->k <= LATENT || strcmp(m->target->tensor->name, FIRST) != 0)
+        return d;
+    shape->k = LATENT;
+    return lora_delta_new(m->parts, shape, &why);
+}
+
 static int by_target(const void *a, const void *b)
 {
     const struct module *x = a, *y = b;
@@ -362,9 +381,9 @@ static bool match_modules(struct lora *l, const struct checkpoint *cp, struct er
         struct module m = l->modules[i];
         m.target = ok ? target_of(l, &layout, m.key) : NULL;
         if (m.target) {
-            struct lora_shape shape = shape_of(m.target);
+            struct lora_shape shape;
             struct err why;
-            struct lora_delta *d = lora_delta_new(m.parts, &shape, &why);
+            struct lora_delta *d = delta_of(&m, &shape, &why);
             char shown[96];
             if (!d)
                 ok = err_set(err, why.code, "%s: %s", show(shown, sizeof shown, m.key), why.msg);
@@ -459,6 +478,23 @@ bool lora_changes(const struct lora_use *use, const char *name)
     return strength_of(use, name) != 0 && first_module(use->lora, name);
 }
 
+/* Adds to the first `shape->k` columns of w [n, k taps]. */
+static bool add_narrow(const struct lora_delta *d, const struct lora_shape *shape,
+                       struct device *dev, double strength, float *w, size_t k, struct err *err)
+{
+    size_t row = shape->k * shape->taps;
+    float *part = malloc(shape->n * row * sizeof *part);
+    if (!part)
+        return err_set(err, ERR_INTERNAL, "no memory for a LoRA");
+    for (size_t i = 0; i < shape->n; i++)
+        memcpy(part + i * row, w + i * k * shape->taps, row * sizeof *part);
+    bool ok = lora_delta_add(d, dev, strength, part, err);
+    for (size_t i = 0; i < shape->n; i++)
+        memcpy(w + i * k * shape->taps, part + i * row, row * sizeof *part);
+    free(part);
+    return ok;
+}
+
 bool lora_add(const struct lora_use *use, struct device *dev, const struct raw_tensor *t, float *w,
               struct err *err)
 {
@@ -466,11 +502,13 @@ bool lora_add(const struct lora_use *use, struct device *dev, const struct raw_t
     const struct module *m = first_module(l, t->name), *end = l->modules + l->module_count;
     bool ok = true;
     for (; ok && m && m < end && strcmp(m->target->tensor->name, t->name) == 0; m++) {
-        struct lora_shape shape = shape_of(m->target);
-        size_t at = m->target->third < 0 ? 0 : (size_t)m->target->third * shape.n;
-        struct lora_delta *d = lora_delta_new(m->parts, &shape, err);
-        ok = d &&
-             lora_delta_add(d, dev, strength_of(use, t->name), w + at * shape.k * shape.taps, err);
+        struct lora_shape shape, whole = shape_of(m->target);
+        double strength = strength_of(use, t->name);
+        size_t at = m->target->third < 0 ? 0 : (size_t)m->target->third * whole.n;
+        struct lora_delta *d = delta_of(m, &shape, err);
+        ok = d && (shape.k < whole.k
+                       ? add_narrow(d, &shape, dev, strength, w, whole.k, err)
+                       : lora_delta_add(d, dev, strength, w + at * whole.k * whole.taps, err));
         lora_delta_free(d);
     }
     return ok;

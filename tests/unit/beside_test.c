@@ -32,16 +32,26 @@ static void add_all(struct file *f, const char *path, const char *only, const st
 }
 
 /* The single file of "sd1", "edit", "sd2" or "sdxl". */
-static struct checkpoint *single_file_of(const char *name, const char *metadata,
-                                         unsigned char **bytes)
+static struct checkpoint *single_file_with(const char *name, const struct raw_tensor *other,
+                                           unsigned char **bytes);
+
+static struct checkpoint *single_file_of(const char *name, unsigned char **bytes)
+{
+    return single_file_with(name, NULL, bytes);
+}
+
+/* `other`: another first convolution, or NULL. */
+static struct checkpoint *single_file_with(const char *name, const struct raw_tensor *other,
+                                           unsigned char **bytes)
 {
     struct err err;
     size_t size;
     char conv_in[64];
     struct safetensors *golden = open_file(GOLDEN), *tiny = open_file(TINY);
-    struct file f = file_new(metadata);
+    struct file f = file_new("");
     snprintf(conv_in, sizeof conv_in, "%s.conv_in", name);
-    const struct raw_tensor *in = want(golden, conv_in), *tokens = want(tiny, TOKENS);
+    const struct raw_tensor *in = other ? other : want(golden, conv_in),
+                            *tokens = want(tiny, TOKENS);
     if (strcmp(name, "sdxl") == 0) {
         add_all(&f, SDXL "weights.safetensors", "", in);
         file_add_whole(&f, FIRST "transformer.text_model.embeddings.token_embedding.weight",
@@ -186,7 +196,7 @@ static void test_single_files(void **state)
     static const char *const names[] = {"sd1", "edit", "sd2", "sdxl"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         unsigned char *bytes;
-        struct checkpoint *cp = single_file_of(names[i], "", &bytes);
+        struct checkpoint *cp = single_file_of(names[i], &bytes);
         check_model(cp, names[i], NULL);
         if (i == 0)
             check_model(cp, names[i], "scalar");
@@ -236,6 +246,85 @@ static void test_folder(void **state)
     assert_int_equal(rmdir(dir), 0);
     safetensors_close(golden);
     safetensors_close(tiny);
+}
+
+/* ---- LoRAs ---- */
+
+static void says(struct fixture *f, const float *x, const float *beside, float *y)
+{
+    struct family_words words = words_of("sd1", "prompt");
+    struct family_picture picture = {W, H, &f->params, beside};
+    struct family_call *call;
+    RUN(f, call = f->m->family->call_new(f->m, &o, &picture, &words, 1, &err);
+        assert_non_null(call); f->m->family->predict(f->m, &o, call, x, 500, false, y);
+        f->m->family->call_free(call));
+    words_free(&words);
+}
+
+/* A LoRA's first convolution has the latent's channels alone: those of a network that takes more
+ * are changed as if the rest of it were zeros. */
+static void test_lora_of_first_convolution(void **state)
+{
+    enum { N = 32, K = 9, TAPS = 9 };
+    struct err err;
+    float up[N], down[C * TAPS], sum[N * K * TAPS], x[W * H * C], beside[W * H * 5];
+    float y[2][W * H * C], plain[W * H * C];
+    struct safetensors *golden = open_file(GOLDEN);
+    struct raw_tensor in = *want(golden, "sd1.conv_in");
+    memcpy(sum, in.data, sizeof sum);
+    for (int i = 0; i < N; i++)
+        up[i] = (float)(i % 5 - 2) / 8;
+    for (int i = 0; i < C * TAPS; i++)
+        down[i] = (float)(i % 7 - 3) / 16;
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < C * TAPS; j++)
+            sum[i * K * TAPS + j] += up[i] * down[j];
+    for (int i = 0; i < W * H * C; i++)
+        x[i] = sinf((float)i);
+    for (int i = 0; i < W * H * 5; i++)
+        beside[i] = cosf((float)i);
+    struct raw_tensor a = {
+        .dtype = DTYPE_F32, .ndim = 4, .shape = {N, 1, 1, 1}, .data = up, .bytes = sizeof up};
+    struct raw_tensor b = {
+        .dtype = DTYPE_F32, .ndim = 4, .shape = {1, C, 3, 3}, .data = down, .bytes = sizeof down};
+    char path[] = P_tmpdir "/beside_test.XXXXXX.safetensors";
+    struct file file = file_new("");
+    file_add_whole(&file, "lora_unet_conv_in.lora_up.weight", &a);
+    file_add_whole(&file, "lora_unet_conv_in.lora_down.weight", &b);
+    int fd = mkstemps(path, 12);
+    assert_true(fd >= 0);
+    file_write(&file, path);
+    in.data = sum;
+    struct device_options options = {.threads = 2, .bf16 = 0};
+    struct fixture f = {.dev = device_new(&options, &err), .params = {.clip_skip = 1}};
+    for (int i = 0; i < 2; i++) {
+        unsigned char *bytes;
+        struct checkpoint *cp = single_file_with("sd1", i ? &in : NULL, &bytes);
+        const struct family *family = family_of(cp, &err);
+        if (!f.dev || !family || !(f.m = family->open(f.dev, cp, &err)))
+            fail_msg("%s", err.msg);
+        struct pictor_lora lora = {"first", fd, 1, 1};
+        if (i == 0)
+            says(&f, x, beside, plain);
+        if (i == 0 && !family->merge(f.m, &lora, 1, &err))
+            fail_msg("%s", err.msg);
+        says(&f, x, beside, y[i]);
+        family->free(f.m);
+        checkpoint_free(cp);
+        free(bytes);
+    }
+    double apart = 0, norm = 0, change = 0;
+    for (int i = 0; i < W * H * C; i++) {
+        apart += ((double)y[0][i] - y[1][i]) * ((double)y[0][i] - y[1][i]);
+        change += ((double)y[0][i] - plain[i]) * ((double)y[0][i] - plain[i]);
+        norm += (double)y[1][i] * y[1][i];
+    }
+    assert_true(sqrt(apart / norm) < 1e-5);
+    assert_true(sqrt(change / norm) > 1e-2);
+    close(fd);
+    unlink(path);
+    device_free(f.dev);
+    safetensors_close(golden);
 }
 
 /* ---- whole pictures ---- */
@@ -370,6 +459,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_single_files),
         cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_lora_of_first_convolution),
         cmocka_unit_test(test_inpainting_pictures),
         cmocka_unit_test(test_edited_pictures),
     };
