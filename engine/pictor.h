@@ -163,6 +163,26 @@ struct pictor_lora {
 bool pictor_model_merge(struct pictor_model *model, const struct pictor_lora *loras, size_t count,
                         struct err *err);
 
+/* A ControlNet: a network that leads pictures by another one, of edges for example. */
+#define PICTOR_CONTROLS_MAX 4
+struct pictor_control_file {
+    const char *name; /* for messages */
+    int fd;           /* of the file, to read from */
+};
+
+/* From now on the model has these ControlNets, and no others. Their files may be closed afterwards.
+ * On failure (ERR_INVALID, ERR_UNSUPPORTED) it has none. */
+bool pictor_model_control(struct pictor_model *model, const struct pictor_control_file *files,
+                          size_t count, struct err *err);
+
+/* What a ControlNet leads a picture by. */
+struct pictor_control {
+    const struct pictor_image *image; /* what it was trained to see, of any size */
+    enum pictor_fit fit;
+    double weight;     /* 0..10; 1 is as trained */
+    double start, end; /* it leads from this share of the steps to that, 0..1 */
+};
+
 void pictor_model_free(struct pictor_model *model);
 const struct pictor_model_info *pictor_model_info(const struct pictor_model *model);
 
@@ -301,6 +321,10 @@ struct pictor_params {
     int mask_padding;    /* pixels around the mask for mask_only_area */
     double mask_weight;  /* how much of the picture is hidden from a model that is shown what the
                             mask leaves, 0..1; NAN: 1 */
+
+    /* One for each of the model's ControlNets, in their order. */
+    const struct pictor_control *controls;
+    size_t control_count;
 
     /* Second pass at a larger size ("hires fix"); hires_width 0: none. */
     int hires_width, hires_height;

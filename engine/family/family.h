@@ -63,6 +63,10 @@ struct family_picture {
     int width, height; /* of the latent */
     const struct pictor_params *params;
     const float *beside; /* [height, width, facts.beside]; NULL: zeros */
+    /* Of each of the params' controls [factor height, factor width, 3] in 0..1; NULL: there are
+     * none. `done`: the share of the steps that are behind, kept up by the pipeline; NULL: 0. */
+    const float *const *guides;
+    const double *done;
 };
 
 /* What is painted over, for a network that is shown it. While planning, a pointer that is not NULL
@@ -103,6 +107,10 @@ struct family {
      * the checkpoint's alone. NULL: the family has no LoRAs. */
     bool (*merge)(struct family_model *m, const struct pictor_lora *loras, size_t count,
                   struct err *err);
+    /* From now on the model has these ControlNets, and no others; on failure none. NULL: the family
+     * has none. */
+    bool (*control)(struct family_model *m, const struct pictor_control_file *files, size_t count,
+                    struct err *err);
     /* A model of the published size without weights, for a hollow device (compute/hollow.h).
      * May be NULL. Returns owned. */
     struct family_model *(*sketch)(struct device *dev, struct err *err);

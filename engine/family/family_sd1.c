@@ -81,6 +81,7 @@ const struct family family_sd1 = {
     .open = open_model,
     .free = stable_free,
     .merge = stable_merge,
+    .control = stable_model_control,
     .sketch = sketch,
     .schedule = stable_schedule,
     .fit = stable_fit,

@@ -89,6 +89,7 @@ const struct family family_sd2 = {
     .open = open_model,
     .free = stable_free,
     .merge = stable_merge,
+    .control = stable_model_control,
     .schedule = stable_schedule,
     .words = stable_words,
     .call_new = stable_call_new,

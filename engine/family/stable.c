@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/family/compose.h"
+#include "engine/family/stable_control.h"
 #include "engine/model/layers.h"
 
 #define IMAGE_GUIDANCE 1.5f /* InstructPix2Pix's own default */
@@ -20,10 +21,12 @@ struct stable {
     struct vae *vae; /* NULL where the tiny one does all */
     struct tae *tae; /* or NULL */
     struct conditioning *conditioning;
+    struct stable_control control;
 };
 
 struct family_call {
     struct unet_prompt *prompt;
+    struct stable_guides guides;
     double token_merging;
     int b, height, width;
     const float *beside; /* as struct family_picture's */
@@ -205,6 +208,7 @@ void stable_free(struct family_model *m)
     struct stable *s = (struct stable *)m;
     if (!s)
         return;
+    stable_control_free(&s->control);
     conditioning_free(s->conditioning);
     vae_free(s->vae);
     tae_free(s->tae);
@@ -236,6 +240,15 @@ bool stable_merge(struct family_model *m, const struct pictor_lora *loras, size_
     for (size_t i = 0; i < PICTOR_LORAS_MAX; i++)
         lora_free(open[i]);
     return ok;
+}
+
+bool stable_model_control(struct family_model *m, const struct pictor_control_file *files,
+                          size_t count, struct err *err)
+{
+    struct stable *s = (struct stable *)m;
+    bool done = stable_control_load(&s->control, s->dev, &s->config.unet, files, count, err);
+    s->base.facts.info.weight_bytes = s->weights.bytes + s->control.bytes;
+    return done;
 }
 
 void stable_schedule(const struct family_model *m, int width, int height, int steps,
@@ -298,10 +311,10 @@ static void write_label(const struct stable *s, const struct family_picture *pic
         layers_sinusoids(numbers[i], c->number_dim, out + pooled + i * c->number_dim);
 }
 
-/* What the UNet takes of b prompts of as many tokens; in the arena. */
-static struct unet_prompt *prompt_new(const struct stable *s, struct ops *o,
-                                      const struct family_picture *picture,
-                                      const struct family_words *words, int b)
+/* What the UNet, and ControlNets, take of b prompts of as many tokens; in the arena. */
+static bool prompts_new(const struct stable *s, struct ops *o, const struct family_picture *picture,
+                        const struct family_words *words, int b, struct family_call *call,
+                        struct err *err)
 {
     const struct unet_config *u = &s->config.unet;
     size_t n = (size_t)words->tokens * (size_t)u->context_dim, label_dim = (size_t)u->label_dim;
@@ -312,7 +325,10 @@ static struct unet_prompt *prompt_new(const struct stable *s, struct ops *o,
         if (label)
             write_label(s, picture, &words[i], label + (size_t)i * label_dim);
     }
-    return unet_prompt_new(o, s->unet, b, words->tokens, states, label);
+    call->prompt = unet_prompt_new(o, s->unet, b, words->tokens, states, label);
+    return (call->prompt || err_set(err, ERR_INTERNAL, "no memory for a prompt")) &&
+           stable_control_begin(&call->guides, &s->control, o, picture, b, words->tokens, states,
+                                label, err);
 }
 
 struct family_call *stable_call_new(const struct family_model *m, struct ops *o,
@@ -327,10 +343,8 @@ struct family_call *stable_call_new(const struct family_model *m, struct ops *o,
         return NULL;
     }
     call->token_merging = speed->token_merging;
-    call->prompt = prompt_new(s, o, picture, words, b);
-    if (!call->prompt) {
-        err_set(err, ERR_INTERNAL, "no memory for a prompt");
-        free(call);
+    if (!prompts_new(s, o, picture, words, b, call, err)) {
+        stable_call_free(call);
         return NULL;
     }
     call->keep = speed->reuse_every > 1;
@@ -350,20 +364,23 @@ struct family_call *stable_call_first(const struct family_call *call, struct err
         *first = *call;
         first->b = 1;
         first->deep.b = 1;
+        first->guides.count = 0;
         first->prompt = unet_prompt_first(call->prompt, 1);
     }
-    if (!first || !first->prompt) {
+    if (first && first->prompt && stable_control_first(&first->guides, &call->guides, err))
+        return first;
+    if (!first || !first->prompt)
         err_set(err, ERR_INTERNAL, "no memory for a prompt");
-        free(first);
-        return NULL;
-    }
-    return first;
+    stable_call_free(first);
+    return NULL;
 }
 
 void stable_call_free(struct family_call *call)
 {
-    if (call)
+    if (call) {
         unet_prompt_free(call->prompt);
+        stable_control_end(&call->guides);
+    }
     free(call);
 }
 
@@ -393,9 +410,15 @@ void stable_predict(const struct family_model *m, struct ops *o, struct family_c
     const struct stable *s = stable_of(m);
     struct unet_shortcuts shortcuts = {call->token_merging, call->keep ? &call->deep : NULL, reuse};
     size_t mark = arena_mark(o->arena);
+    struct unet_residuals residuals;
+    const struct unet_residuals *added =
+        reuse && call->keep ? NULL
+                            : stable_control_run(o, &call->guides, x, call->height, call->width,
+                                                 (float)t, &residuals);
     if (s->base.facts.beside)
         x = with_beside(s, o, call, x);
-    unet_forward(o, s->unet, call->prompt, x, call->height, call->width, (float)t, &shortcuts, y);
+    unet_forward(o, s->unet, call->prompt, x, call->height, call->width, (float)t, &shortcuts,
+                 added, y);
     arena_reset(o->arena, mark);
 }
 

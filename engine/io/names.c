@@ -31,6 +31,10 @@ static const struct swap unet_stems[] = {
     {"conv_in.", "input_blocks.0.0."},
     {"conv_norm_out.", "out.0."},
     {"conv_out.", "out.2."},
+    /* A ControlNet's. */
+    {"controlnet_cond_embedding.conv_in.", "input_hint_block.0."},
+    {"controlnet_cond_embedding.conv_out.", "input_hint_block.14."},
+    {"controlnet_mid_block.", "middle_block_out.0."},
     {NULL, NULL},
 };
 
@@ -220,6 +224,10 @@ static bool from_unet(const struct names_layout *layout, const char *name, char 
         return emit(out, size, none, rest, "%s.output_blocks.%d.%d.conv.", p,
                     a_level * (n[0] + 1) - 1, attention ? 2 : 1);
     }
+    if (match(name, "controlnet_down_blocks.#.", n, &rest))
+        return emit(out, size, none, rest, "%s.zero_convs.%d.0.", p, n[0]);
+    if (match(name, "controlnet_cond_embedding.blocks.#.", n, &rest))
+        return emit(out, size, none, rest, "%s.input_hint_block.%d.", p, 2 * (n[0] + 1));
     for (const struct swap *s = unet_stems; s->from; s++)
         if (match(name, s->from, n, &rest))
             return emit(out, size, unet_stems, name, "%s.", p);
@@ -321,7 +329,9 @@ bool names_to_ldm(const struct names_layout *layout, enum names_part part, const
                   char *out, size_t size)
 {
     char full[256];
-    const char *prefix = names_prefix(part);
+    const char *prefix = names_prefix(part), *rest;
+    if (part == NAMES_UNET && match(name, "control_model.", NULL, &rest))
+        return emit(out, size, none, rest, "%s", prefix);
     if (layout->tiny)
         return from_tiny(layout, name, out, size);
     if (strncmp(name, prefix, strlen(prefix)) == 0)

@@ -43,6 +43,9 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
  * A tiny autoencoder (TAESD) in a VAE's file is no LDM name's: it is "tae.decoder.N..." and
  * "tae.encoder.N...", layers counted as diffusers does; files named by numbers alone hold one half.
  *
+ * A ControlNet is given as a UNet by itself, of which it has half: "control_model." goes, and its
+ * own names are LDM's ("zero_convs.0.0.", "input_hint_block.0.") under the UNet's prefix.
+ *
  * A network by itself may be in the diffusers layout (both kinds of VAE attention names, query and
  * to_q, and text encoder names with or without "text_model." are known) or in LDM's, with or
  * without the prefix. Of a whole file's names those of text encoders are brought to one form: of

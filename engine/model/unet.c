@@ -116,12 +116,11 @@ static bool read_levels(const struct checkpoint *cp, struct unet_config *c, stru
     }
 }
 
-bool unet_read(const struct checkpoint *cp, struct unet_config *c, struct err *err)
+bool unet_read_down(const struct checkpoint *cp, struct unet_config *c, struct err *err)
 {
-    int in[4] = {0}, out[4] = {0}, time[2] = {0}, context[2] = {0}, label[2] = {0};
+    int in[4] = {0}, time[2] = {0}, context[2] = {0}, label[2] = {0};
     *c = (struct unet_config){0};
     if (!checkpoint_sizes(cp, ROOT "input_blocks.0.0.weight", 4, in, err) ||
-        !checkpoint_sizes(cp, ROOT "out.2.weight", 4, out, err) ||
         !checkpoint_sizes(cp, ROOT "time_embed.0.weight", 2, time, err) ||
         !checkpoint_sizes(cp, ROOT "middle_block.1.transformer_blocks.0.attn2.to_k.weight", 2,
                           context, err) ||
@@ -131,14 +130,21 @@ bool unet_read(const struct checkpoint *cp, struct unet_config *c, struct err *e
         return false;
     c->model_channels = in[0];
     c->in_channels = in[1];
-    c->out_channels = out[0];
     c->time_dim = time[0];
     c->context_dim = context[1];
     c->label_dim = label[1];
     c->mid_depth = read_depth(cp, ROOT "middle_block.1");
-    if (in[0] % 32 != 0)
-        return err_set(err, ERR_INVALID, "UNet: wanted channels in multiples of 32, found %d",
-                       in[0]);
+    return in[0] % 32 == 0 ||
+           err_set(err, ERR_INVALID, "UNet: wanted channels in multiples of 32, found %d", in[0]);
+}
+
+bool unet_read(const struct checkpoint *cp, struct unet_config *c, struct err *err)
+{
+    int in[4], out[4] = {0};
+    if (!checkpoint_sizes(cp, ROOT "input_blocks.0.0.weight", 4, in, err) ||
+        !checkpoint_sizes(cp, ROOT "out.2.weight", 4, out, err) || !unet_read_down(cp, c, err))
+        return false;
+    c->out_channels = out[0];
     int up = c->levels * (c->res_blocks + 1);
     if (!checkpoint_findf(cp, ROOT "output_blocks.%d.0.in_layers.2.weight", up - 1) ||
         checkpoint_findf(cp, ROOT "output_blocks.%d.0.in_layers.2.weight", up))
@@ -146,6 +152,17 @@ bool unet_read(const struct checkpoint *cp, struct unet_config *c, struct err *e
                        "UNet: wanted %d output blocks for %d levels of %d input blocks", up,
                        c->levels, c->res_blocks);
     return true;
+}
+
+int unet_residuals_of(const struct unet_config *c, int channels[UNET_RESIDUALS])
+{
+    int n = 0;
+    channels[n++] = c->model_channels;
+    for (int level = 0; level < c->levels; level++)
+        for (int i = 0; i < c->res_blocks + (level + 1 < c->levels); i++)
+            channels[n++] = c->channels[level];
+    channels[n++] = c->channels[c->levels - 1];
+    return n;
 }
 
 static int heads_of(const struct unet_config *c, int channels)
@@ -218,7 +235,8 @@ static const char *member(char *buf, size_t size, const char *list, int i, int k
     return buf;
 }
 
-static void load_blocks(struct loader *l, struct unet *u)
+/* `half`: the way down and the middle alone. */
+static void load_blocks(struct loader *l, struct unet *u, bool half)
 {
     const struct unet_config *a = &u->config;
     int time_dim = a->time_dim, c = a->model_channels;
@@ -250,7 +268,7 @@ static void load_blocks(struct loader *l, struct unet *u)
                      a->mid_depth, false);
     load_resnet(l, &u->mid[1].resnet, "model.diffusion_model.middle_block.2.", c, c, time_dim);
     u->mid[0].has_resnet = u->mid[1].has_resnet = true;
-    for (int level = a->levels - 1; level >= 0; level--) {
+    for (int level = a->levels - 1; level >= 0 && !half; level--) {
         int wide = a->channels[level];
         for (int i = 0; i <= a->res_blocks; i++) {
             int n = u->out_count++;
@@ -269,8 +287,9 @@ static void load_blocks(struct loader *l, struct unet *u)
     }
 }
 
-struct unet *unet_load(struct device *dev, const struct checkpoint *cp,
-                       const struct unet_config *config, struct weights *weights, struct err *err)
+static struct unet *load(struct device *dev, const struct checkpoint *cp,
+                         const struct unet_config *config, bool half, struct weights *weights,
+                         struct err *err)
 {
     struct loader l = {.dev = dev, .cp = cp, .err = err, .weights = weights};
     struct unet *u = calloc(1, sizeof *u);
@@ -325,16 +344,31 @@ struct unet *unet_load(struct device *dev, const struct checkpoint *cp,
     }
     u->conv_in = layers_conv3x3(&l, ROOT, "input_blocks.0.0", mc, config->in_channels);
     l.coarse = true;
-    load_blocks(&l, u);
+    load_blocks(&l, u, half);
     l.coarse = false;
-    u->norm_out = layers_norm(&l, ROOT, "out.0", mc);
-    u->conv_out = layers_conv3x3(&l, ROOT, "out.2", config->out_channels, mc);
+    if (!half) {
+        u->norm_out = layers_norm(&l, ROOT, "out.0", mc);
+        u->conv_out = layers_conv3x3(&l, ROOT, "out.2", config->out_channels, mc);
+    }
     if (l.failed)
         goto fail;
     return u;
 fail:
     unet_free(u);
     return NULL;
+}
+
+struct unet *unet_load(struct device *dev, const struct checkpoint *cp,
+                       const struct unet_config *config, struct weights *weights, struct err *err)
+{
+    return load(dev, cp, config, false, weights, err);
+}
+
+struct unet *unet_load_down(struct device *dev, const struct checkpoint *cp,
+                            const struct unet_config *config, struct weights *weights,
+                            struct err *err)
+{
+    return load(dev, cp, config, true, weights, err);
 }
 
 static void layer_free(struct layer *y)
@@ -548,13 +582,16 @@ static struct tensor twice(struct ops *o, const struct matrix *conv, const struc
 }
 
 /* Channels of x, then of the skip. Where a side was odd on the way down, x is one larger than the
- * skip and is resized to it, as the SD WebUI does. */
-static struct tensor join(struct ops *o, const struct tensor *x, const struct tensor *skip)
+ * skip and is resized to it, as the SD WebUI does. `added`, or NULL, is added to the skip. */
+static struct tensor join(struct ops *o, const struct tensor *x, const struct tensor *skip,
+                          const struct tensor *added)
 {
     struct tensor y = tensor_new(o->arena, x->dtype, x->b, skip->h, skip->w, x->c + skip->c, 0);
     struct tensor a = tensor_slice(&y, 0, x->c), b = tensor_slice(&y, x->c, skip->c);
     ops_resize(o, &a, x);
     ops_resize(o, &b, skip);
+    if (added)
+        ops_add(o, &b, added, 1);
     return y;
 }
 
@@ -591,20 +628,35 @@ struct tensor unet_deep(struct ops *o, const struct unet *u, int b, int h, int w
     return tensor_new(o->arena, device_dtype(o->dev), b, h, w, c, 0);
 }
 
-/* From the first convolution's result to what the last block joins with it. */
-static struct tensor run_deep(struct ops *o, const struct unet *u, const struct unet_prompt *prompt,
-                              double merging, const struct tensor *first, const struct tensor *emb)
+/* From the first convolution's result through the middle, leaving what each input block makes in
+ * skips; returns how many. */
+static int run_down(struct ops *o, const struct unet *u, const struct unet_prompt *prompt,
+                    double merging, const struct tensor *first, const struct tensor *emb,
+                    struct tensor *skips, struct tensor *mid)
 {
-    struct tensor skips[MAX_BLOCKS], y = *first;
+    struct tensor y = *first;
     int count = 0;
     skips[count++] = y;
     for (int i = 1; i < u->in_count; i++)
         y = skips[count++] = u->in[i].has_resnet ? run_block(o, &u->in[i], prompt, merging, &y, emb)
                                                  : halve(o, u->in[i].resample, &y);
     y = run_block(o, &u->mid[0], prompt, merging, &y, emb);
-    y = run_block(o, &u->mid[1], prompt, merging, &y, emb);
+    *mid = run_block(o, &u->mid[1], prompt, merging, &y, emb);
+    return count;
+}
+
+/* From the first convolution's result to what the last block joins with it. */
+static struct tensor run_deep(struct ops *o, const struct unet *u, const struct unet_prompt *prompt,
+                              double merging, const struct tensor *first, const struct tensor *emb,
+                              const struct unet_residuals *added)
+{
+    struct tensor skips[MAX_BLOCKS], y;
+    int count = run_down(o, u, prompt, merging, first, emb, skips, &y);
+    if (added)
+        ops_add(o, &y, &added->at[count], 1);
     for (int i = 0; i < u->out_count - 1; i++) {
-        struct tensor joined = join(o, &y, &skips[--count]);
+        count--;
+        struct tensor joined = join(o, &y, &skips[count], added ? &added->at[count] : NULL);
         y = run_block(o, &u->out[i], prompt, merging, &joined, emb);
         if (u->out[i].resample)
             y = twice(o, u->out[i].resample, &y);
@@ -612,27 +664,63 @@ static struct tensor run_deep(struct ops *o, const struct unet *u, const struct 
     return y;
 }
 
+static struct tensor run_first(struct ops *o, const struct unet *u, int b, const float *x, int h,
+                               int w)
+{
+    enum dtype dtype = device_dtype(o->dev);
+    struct tensor first = tensor_new(o->arena, dtype, b, h, w, u->config.model_channels, 0);
+    size_t mark = arena_mark(o->arena);
+    struct tensor input = tensor_new(o->arena, dtype, b, h, w, u->config.in_channels, 1);
+    ops_from_floats(o, &input, x);
+    ops_conv3x3(o, &first, &input, u->conv_in, 1, false, NULL);
+    arena_reset(o->arena, mark);
+    return first;
+}
+
+void unet_residuals_room(struct ops *o, const struct unet *u, const struct unet_prompt *prompt,
+                         int h, int w, struct unet_residuals *out)
+{
+    int channels[UNET_RESIDUALS];
+    out->count = unet_residuals_of(&u->config, channels);
+    for (int i = 0; i < out->count; i++) {
+        if (i > 0 && i < u->in_count && !u->in[i].has_resnet) {
+            h = (h + 1) / 2;
+            w = (w + 1) / 2;
+        }
+        out->at[i] = tensor_new(o->arena, device_dtype(o->dev), prompt->b, h, w, channels[i], 0);
+    }
+}
+
+void unet_forward_down(struct ops *o, const struct unet *u, const struct unet_prompt *prompt,
+                       const float *x, int h, int w, float t, const struct tensor *hint,
+                       struct unet_residuals *out)
+{
+    struct tensor emb = embed_time(o, u, prompt, t);
+    struct tensor first = run_first(o, u, prompt->b, x, h, w);
+    for (int i = 0; i < prompt->b; i++) {
+        struct tensor one = first;
+        one.b = 1;
+        if (!arena_planning(o->arena))
+            one.data = tensor_at(&first, i, 0, 0);
+        ops_add(o, &one, hint, 1);
+    }
+    out->count = run_down(o, u, prompt, 0, &first, &emb, out->at, &out->at[u->in_count]) + 1;
+}
+
 void unet_forward(struct ops *o, const struct unet *u, const struct unet_prompt *prompt,
                   const float *x, int h, int w, float t, const struct unet_shortcuts *shortcuts,
-                  float *out)
+                  const struct unet_residuals *added, float *out)
 {
     struct unet_shortcuts s = shortcuts ? *shortcuts : (struct unet_shortcuts){0};
     size_t mark = arena_mark(o->arena);
     enum dtype dtype = device_dtype(o->dev);
-    int b = prompt->b, in = u->config.in_channels, mc = u->config.model_channels;
-    struct tensor emb = embed_time(o, u, prompt, t);
-
-    struct tensor first = tensor_new(o->arena, dtype, b, h, w, mc, 0);
-    size_t inner = arena_mark(o->arena);
-    struct tensor input = tensor_new(o->arena, dtype, b, h, w, in, 1);
-    ops_from_floats(o, &input, x);
-    ops_conv3x3(o, &first, &input, u->conv_in, 1, false, NULL);
-    arena_reset(o->arena, inner);
-
-    struct tensor y = s.reuse ? *s.deep : run_deep(o, u, prompt, s.token_merging, &first, &emb);
+    int b = prompt->b, mc = u->config.model_channels;
+    struct tensor emb = embed_time(o, u, prompt, t), first = run_first(o, u, b, x, h, w);
+    struct tensor y =
+        s.reuse ? *s.deep : run_deep(o, u, prompt, s.token_merging, &first, &emb, added);
     if (s.deep && !s.reuse)
         ops_resize(o, s.deep, &y);
-    struct tensor joined = join(o, &y, &first);
+    struct tensor joined = join(o, &y, &first, added ? &added->at[0] : NULL);
     y = run_block(o, &u->out[u->out_count - 1], prompt, s.token_merging, &joined, &emb);
 
     struct tensor n = tensor_new(o->arena, dtype, b, h, w, mc, 1);

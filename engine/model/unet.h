@@ -58,14 +58,39 @@ struct unet_shortcuts {
     bool reuse;
 };
 
+/* What others (ControlNets) add to what each input block leaves for the way up, counted from the
+ * first convolution, and to the middle's, which is the last. */
+#define UNET_RESIDUALS 65
+struct unet_residuals {
+    int count;
+    struct tensor at[UNET_RESIDUALS];
+};
+
+/* A UNet's way down and its middle alone, as ControlNets have them: sizes, weights, and what they
+ * leave, which lives in the arena. `hint` [1, h, w, model_channels] is added to what the first
+ * convolution makes. The prompt is of this network. */
+bool unet_read_down(const struct checkpoint *cp, struct unet_config *out, struct err *err);
+struct unet *unet_load_down(struct device *dev, const struct checkpoint *cp,
+                            const struct unet_config *config, struct weights *weights,
+                            struct err *err);
+void unet_forward_down(struct ops *o, const struct unet *u, const struct unet_prompt *prompt,
+                       const float *x, int h, int w, float t, const struct tensor *hint,
+                       struct unet_residuals *out);
+/* Room for them for h x w latent pixels, in the arena; nothing is in it. */
+void unet_residuals_room(struct ops *o, const struct unet *u, const struct unet_prompt *prompt,
+                         int h, int w, struct unet_residuals *out);
+/* How many residuals there are, and of how many channels each is. */
+int unet_residuals_of(const struct unet_config *config, int channels[UNET_RESIDUALS]);
+
 /* Room for what `deep` keeps of b pictures; lives in the arena. */
 struct tensor unet_deep(struct ops *o, const struct unet *u, int b, int h, int w);
 
 /* y = what the network says of x at timestep t (0..999, fractions allowed): the noise in x, or v,
  * whichever it was trained to say. x: [b, h, w, in_channels] floats, y: [b, h, w, out_channels],
- * with the prompt's b; y may be x. Planning touches neither x nor y. `shortcuts` may be NULL. */
+ * with the prompt's b; y may be x. Planning touches neither x nor y. `shortcuts` and `added` may be
+ * NULL. */
 void unet_forward(struct ops *o, const struct unet *u, const struct unet_prompt *prompt,
                   const float *x, int h, int w, float t, const struct unet_shortcuts *shortcuts,
-                  float *y);
+                  const struct unet_residuals *added, float *y);
 
 #endif

@@ -37,9 +37,7 @@ static bool window(const struct pictor_image *in, int x, int y, int width, int h
     return true;
 }
 
-/* Resizes: FIT_STRETCH to the size, FIT_CROP so that it covers it (what sticks out is cut off),
- * FIT_PAD so that it fits into it (the edges are drawn out). Centred. */
-static bool fit(const struct pictor_image *in, enum pictor_fit mode, int width, int height,
+bool canvas_fit(const struct pictor_image *in, enum pictor_fit mode, int width, int height,
                 struct pictor_image *out, struct err *err)
 {
     int64_t w = width, h = height;
@@ -237,8 +235,8 @@ static bool prepare_whole(const struct pictor_params *p, struct canvas *canvas,
                           const struct pictor_image *base, const struct pictor_image *mask,
                           struct pictor_image *work, struct err *err)
 {
-    if (!fit(base, p->fit, p->width, p->height, &canvas->image, err) ||
-        !fit(mask, p->fit, p->width, p->height, work, err) ||
+    if (!canvas_fit(base, p->fit, p->width, p->height, &canvas->image, err) ||
+        !canvas_fit(mask, p->fit, p->width, p->height, work, err) ||
         !image_convert(&canvas->image, 3, &canvas->original, err) ||
         !image_convert(work, 1, &canvas->overlay, err))
         return false;
@@ -259,10 +257,10 @@ static bool prepare_area(const struct pictor_params *p, struct canvas *canvas, s
     struct region r = region_expand(bounds, p->mask_padding, p->width, p->height, base);
     struct pictor_image part = {0};
     bool ok = window(base, r.x, r.y, r.width, r.height, &part, err) &&
-              fit(&part, PICTOR_FIT_PAD, p->width, p->height, &canvas->image, err);
+              canvas_fit(&part, PICTOR_FIT_PAD, p->width, p->height, &canvas->image, err);
     pictor_image_free(&part);
     ok = ok && window(mask, r.x, r.y, r.width, r.height, &part, err) &&
-         fit(&part, PICTOR_FIT_PAD, p->width, p->height, work, err);
+         canvas_fit(&part, PICTOR_FIT_PAD, p->width, p->height, work, err);
     pictor_image_free(&part);
     if (!ok)
         return false;
@@ -296,7 +294,7 @@ static bool prepare_masked(const struct pictor_params *p, int factor, struct can
     if (!mask_blur(&mask, p->mask_blur, err))
         goto done;
     if (p->mask_only_area && !mask_bounds(&mask, &bounds)) {
-        ok = fit(base, p->fit, p->width, p->height, &canvas->image, err);
+        ok = canvas_fit(base, p->fit, p->width, p->height, &canvas->image, err);
         goto done;
     }
     ok = (p->mask_only_area ? prepare_area(p, canvas, bounds, base, &mask, &work, err)
@@ -337,7 +335,7 @@ bool canvas_prepare(const struct pictor_params *p, int factor, struct canvas *ca
                        p->mask_padding);
     bool ok = image_convert(p->init, 3, &base, err) &&
               (p->mask ? prepare_masked(p, factor, canvas, &base, err)
-                       : fit(&base, p->fit, p->width, p->height, &canvas->image, err));
+                       : canvas_fit(&base, p->fit, p->width, p->height, &canvas->image, err));
     pictor_image_free(&base);
     if (!ok)
         canvas_free(canvas);
@@ -365,7 +363,7 @@ bool canvas_finish(const struct canvas *canvas, const struct pictor_image *paint
         return image_convert(painted, 3, out, err);
     struct pictor_image part;
     /* The opposite of padding the region to the painted size. */
-    if (!fit(painted, PICTOR_FIT_CROP, canvas->width, canvas->height, &part, err))
+    if (!canvas_fit(painted, PICTOR_FIT_CROP, canvas->width, canvas->height, &part, err))
         return false;
     if (!image_convert(original, 3, out, err)) {
         pictor_image_free(&part);

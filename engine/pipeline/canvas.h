@@ -34,6 +34,11 @@ struct canvas {
     int x, y, width, height;      /* where the painting goes in it */
 };
 
+/* Resizes: FIT_STRETCH to the size, FIT_CROP so that it covers it (what sticks out is cut off),
+ * FIT_PAD so that it fits into it (the edges are drawn out). Centred. `out` is owned. */
+bool canvas_fit(const struct pictor_image *in, enum pictor_fit mode, int width, int height,
+                struct pictor_image *out, struct err *err);
+
 /* Needs params->init. A latent pixel is `factor` pixels a side. Fails on pictures of no size or odd
  * channels and on mask_blur out of range; `canvas` is then empty. An empty mask with mask_only_area
  * means no mask at all. */

@@ -14,6 +14,7 @@
 #include "engine/pipeline/canvas.h"
 #include "engine/pipeline/enlarger.h"
 #include "engine/pipeline/guided.h"
+#include "engine/pipeline/guides.h"
 #include "engine/pipeline/latent.h"
 #include "engine/pipeline/model.h"
 #include "engine/pipeline/params.h"
@@ -109,13 +110,16 @@ struct steps {
     struct painting *j;
     int width, height; /* of the latent */
     int before;        /* steps of the passes before this one */
+    int steps;         /* of this one */
+    double done;       /* the share of them that are behind */
 };
 
 static enum sampler_verdict on_step(void *ctx, int step, const float *x0)
 {
-    const struct steps *s = ctx;
+    struct steps *s = ctx;
     struct painting *j = s->j;
     j->done = s->before + step;
+    s->done = (double)step / s->steps;
     if (!report(j, x0, s->width, s->height) || atomic_load(&j->m->engine->cancel))
         return SAMPLER_CANCEL;
     if (atomic_load(&j->m->engine->interrupt)) {
@@ -215,6 +219,11 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
     if (!go_on(j, err))
         return false;
     const float *beside = beside_new(j->m->family, &j->ops, j->p, canvas, latent, from_latent);
+    struct steps steps = {j, latent->width, latent->height, j->done, plan->steps, 0};
+    struct guides guides;
+    int factor = facts_of(j)->factor;
+    if (!guides_new(&guides, &j->ops, j->p, latent->width * factor, latent->height * factor, err))
+        return false;
     struct latent x = latent_new(a, latent->width, latent->height, latent->channels);
     float *init = arena_alloc(a, n, sizeof *init), *shown = arena_alloc(a, n, sizeof *shown);
     latent_draw(a, j->p, &noise, &x);
@@ -228,7 +237,8 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
         .ops = &j->ops,
         .model = j->m->family,
         .schedule = &passes->schedule[pass],
-        .picture = {latent->width, latent->height, j->p, beside},
+        .picture = {latent->width, latent->height, j->p, beside,
+                    j->p->control_count ? guides.at : NULL, &steps.done},
         .spoken = &j->spoken[pass],
         .sampler = j->choice[pass].sampler,
         .calls = plan->steps * (j->choice[pass].sampler->info.second_order ? 2 : 1),
@@ -238,7 +248,6 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
     struct denoiser denoiser = guided_denoiser(&guided);
     struct blend blend = {
         denoiser, init, mask, pixels, latent->channels, j->choice[pass].sampler->timesteps, shown};
-    struct steps steps = {j, latent->width, latent->height, j->done};
     struct sampler_run run = {
         .sampler = j->choice[pass].sampler,
         .plan = plan,
@@ -551,7 +560,8 @@ static void fit(struct painting *j)
 /* Checks and runs dry; then the arena's peak is known, and `bytes` is that and the pictures. */
 static bool plan(struct painting *j, size_t *bytes, struct err *err)
 {
-    if (!params_check(facts_of(j), j->asked, j->choice, err))
+    if (!params_check(facts_of(j), j->asked, j->choice, err) ||
+        !guides_check(j->asked, j->m->control_count, err))
         return false;
     fit(j);
     if (!paint(j, NULL, err))

@@ -166,6 +166,21 @@ bool pictor_model_merge(struct pictor_model *m, const struct pictor_lora *loras,
     return family->merge(m->family, loras, count, err);
 }
 
+bool pictor_model_control(struct pictor_model *m, const struct pictor_control_file *files,
+                          size_t count, struct err *err)
+{
+    const struct family *family = m->family->family;
+    m->control_count = 0;
+    arena_free(&m->engine->arena); /* the weights may need the room */
+    if (!family->control)
+        return count == 0 || err_set(err, ERR_UNSUPPORTED,
+                                     "a model of the family %s takes no ControlNet", family->name);
+    if (!family->control(m->family, files, count, err))
+        return false;
+    m->control_count = count;
+    return true;
+}
+
 void pictor_model_free(struct pictor_model *m)
 {
     if (!m)

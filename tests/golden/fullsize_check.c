@@ -131,7 +131,7 @@ static void unet(struct device *dev, const struct checkpoint *cp,
         float *x = read_tensor(st, cases[i].latent, &n);
         struct unet_prompt *p;
         RUN(dev, p = unet_prompt_new(&o, u, cases[i].b, 77, context, NULL);
-            unet_forward(&o, u, p, x, cases[i].h, cases[i].w, cases[i].t, NULL, x);
+            unet_forward(&o, u, p, x, cases[i].h, cases[i].w, cases[i].t, NULL, NULL, x);
             unet_prompt_free(p));
         check(dev, cases[i].eps, x, st);
         free(x);

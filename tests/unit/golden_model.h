@@ -168,8 +168,8 @@ static inline void check_network(struct fixture *f, const char *size, double t, 
     float *nchw = floats_of(latent), *x = malloc(latent->bytes), *y = malloc(latent->bytes);
     assert_true(x && y);
     nchw_to_last(x, nchw, 2, 4, latent->shape[2] * latent->shape[3]);
-    struct family_picture picture = {(int)latent->shape[3], (int)latent->shape[2], &f->params,
-                                     NULL};
+    struct family_picture picture = {
+        (int)latent->shape[3], (int)latent->shape[2], &f->params, NULL, NULL, NULL};
     struct family_call *call;
     RUN(f, call = f->m->family->call_new(f->m, &o, &picture, words, 2, &err); assert_non_null(call);
         f->m->family->predict(f->m, &o, call, x, t, false, y); f->m->family->call_free(call));
@@ -211,7 +211,7 @@ static inline void check_spoken(struct fixture *f, const char *sampler_name, con
     RUN(f, struct guided_options options = {.ops = &o,
                                             .model = f->m,
                                             .schedule = &schedule,
-                                            .picture = {W, H, &f->params, NULL},
+                                            .picture = {W, H, &f->params, NULL, NULL, NULL},
                                             .spoken = spoken};
         guided_new(&g, &options); struct denoiser d = guided_denoiser(&g);
         struct sampler_run run = {.sampler = sampler,

@@ -163,10 +163,10 @@ static void unet_case(const struct fixture *f, const struct unet *u, const struc
         float *again = floats(x->bytes / 4), *alone = floats(x->bytes / 8);
         RUN(f, prompt = unet_prompt_new(&o, u, 2, tokens, ctx, NULL);
             first = unet_prompt_first(prompt, 1); deep = unet_deep(&o, u, 2, h, w);
-            unet_forward(&o, u, prompt, in, h, w, times[0], &keep, out);
-            unet_forward(&o, u, prompt, in, h, w, times[0], &reuse, again); deep.b = 1;
-            unet_forward(&o, u, first, in, h, w, times[0], &reuse, alone); unet_prompt_free(first);
-            unet_prompt_free(prompt));
+            unet_forward(&o, u, prompt, in, h, w, times[0], &keep, NULL, out);
+            unet_forward(&o, u, prompt, in, h, w, times[0], &reuse, NULL, again); deep.b = 1;
+            unet_forward(&o, u, first, in, h, w, times[0], &reuse, NULL, alone);
+            unet_prompt_free(first); unet_prompt_free(prompt));
         assert_memory_equal(out, again, x->bytes);
         assert_memory_equal(out, alone, x->bytes / 2);
         free(again);
@@ -175,7 +175,7 @@ static void unet_case(const struct fixture *f, const struct unet *u, const struc
         size_t n = x->bytes / 8;
         for (int i = 0; i < 2; i++)
             RUN(f, prompt = unet_prompt_new(&o, u, 1, tokens, ctx + (size_t)i * c->bytes / 8, NULL);
-                unet_forward(&o, u, prompt, in + (size_t)i * n, h, w, times[i], NULL,
+                unet_forward(&o, u, prompt, in + (size_t)i * n, h, w, times[i], NULL, NULL,
                              out + (size_t)i * n);
                 unet_prompt_free(prompt));
     }
@@ -197,8 +197,8 @@ static void merging_case(const struct fixture *f, const struct unet *u,
     memcpy(ctx, c->data, c->bytes);
     struct unet_prompt *prompt = NULL;
     struct unet_shortcuts fewer = {.token_merging = ratio};
-    RUN(f, prompt = unet_prompt_new(&o, u, 2, 77, ctx, NULL);
-        unet_forward(&o, u, prompt, in, (int)x->shape[2], (int)x->shape[3], 500.5f, &fewer, out);
+    RUN(f, prompt = unet_prompt_new(&o, u, 2, 77, ctx, NULL); unet_forward(
+            &o, u, prompt, in, (int)x->shape[2], (int)x->shape[3], 500.5f, &fewer, NULL, out);
         unet_prompt_free(prompt));
     snprintf(name, sizeof name, "%s.%g.eps", size, ratio);
     check_nchw(f, name, out, want(merging, name));

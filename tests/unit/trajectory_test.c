@@ -226,7 +226,7 @@ static void at_level(const char *level)
         .ops = &f.ops,
         .model = f.model,
         .schedule = &f.schedule,
-        .picture = {W, H, &params},
+        .picture = {W, H, &params, NULL, NULL, NULL},
         .spoken = &spoken,
     };
     arena_plan(&f.arena);

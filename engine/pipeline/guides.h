@@ -1,0 +1,18 @@
+/* guides.h: the pictures that ControlNets lead by, as a family takes them. */
+#ifndef PICTOR_ENGINE_PIPELINE_GUIDES_H
+#define PICTOR_ENGINE_PIPELINE_GUIDES_H
+
+#include "engine/family/family.h"
+
+struct guides {
+    const float *at[PICTOR_CONTROLS_MAX]; /* [height, width, 3] in 0..1, in the arena */
+};
+
+/* Of each of the params' controls, fitted to width x height pixels. */
+bool guides_new(struct guides *g, struct ops *o, const struct pictor_params *p, int width,
+                int height, struct err *err);
+
+/* Whether there is one for each of the model's ControlNets, and each is within range. */
+bool guides_check(const struct pictor_params *p, size_t nets, struct err *err);
+
+#endif
