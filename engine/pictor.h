@@ -307,6 +307,10 @@ struct pictor_params {
     int noise_seed_delta; /* added to the seed of the noise that is drawn while sampling, 0..: the
                              SD WebUI's ENSD; 0: the first draw's generator goes on */
     int clip_skip;        /* 1 is the last layer */
+    bool tiling;          /* the picture goes on at one edge as it ends at the other */
+    /* The seed's noise is that of a picture of this size, in the middle of this one's; 0: of this
+     * one's. */
+    int seed_resize_width, seed_resize_height;
 
     /* Painting over a picture: NULL init is text to image. */
     const struct pictor_image *init; /* RGB or RGBA (flattened on white), any size */

@@ -110,7 +110,7 @@ static const struct route routes[] = {
     {GET, "/sdapi/v1/hypernetworks", ROUTES_SDAPI, sdapi_empty_list},
     {GET, "/sdapi/v1/face-restorers", ROUTES_SDAPI, sdapi_empty_list},
     {GET, "/sdapi/v1/realesrgan-models", ROUTES_SDAPI, sdapi_empty_list},
-    {GET, "/sdapi/v1/prompt-styles", ROUTES_SDAPI, sdapi_empty_list},
+    {GET, "/sdapi/v1/prompt-styles", ROUTES_SDAPI, sdapi_styles},
     {GET, "/sdapi/v1/script-info", ROUTES_SDAPI, sdapi_empty_list},
     {GET, "/sdapi/v1/extensions", ROUTES_SDAPI, sdapi_empty_list},
     {POST, "/sdapi/v1/refresh-checkpoints", ROUTES_SDAPI, sdapi_refresh_checkpoints},

@@ -43,6 +43,7 @@ struct device {
     int threads;
     enum dtype dtype;
     bool int8; /* coarse matrices are int8 */
+    bool wrap; /* see device_wrap */
 };
 
 /* The first member of every device's matrix. */

@@ -3,6 +3,7 @@
 #include "engine/compute/ops.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "engine/compute/device.h"
 
@@ -135,6 +136,31 @@ void ops_linear(struct ops *o, struct tensor *y, const struct tensor *x, const s
     o->dev->table->linear(o, y, x, w, e);
 }
 
+bool device_wrap(struct device *dev, bool on)
+{
+    bool before = dev->wrap;
+    dev->wrap = on;
+    return before;
+}
+
+/* Makes the border of x what is on the other side. */
+static void wrap(const struct ops *o, const struct tensor *x)
+{
+    size_t bytes = (size_t)x->c * dtype_size(x->dtype);
+    if (!o->dev->wrap || arena_planning(o->arena))
+        return;
+    for (int b = 0; b < x->b; b++) {
+        for (int i = 0; i < x->h; i++) {
+            memcpy(tensor_at(x, b, i, -1), tensor_at(x, b, i, x->w - 1), bytes);
+            memcpy(tensor_at(x, b, i, x->w), tensor_at(x, b, i, 0), bytes);
+        }
+        for (int i = -1; i <= x->w; i++) { /* corners, too */
+            memcpy(tensor_at(x, b, -1, i), tensor_at(x, b, x->h - 1, i), bytes);
+            memcpy(tensor_at(x, b, x->h, i), tensor_at(x, b, 0, i), bytes);
+        }
+    }
+}
+
 void ops_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
                  int stride, bool even, const struct epilogue *e)
 {
@@ -143,6 +169,8 @@ void ops_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x, const 
     assert((stride == 1 && !even && same_pixels(x, y)) ||
            (stride == 2 && !even && y->h == (x->h + 1) / 2 && y->w == (x->w + 1) / 2) ||
            (stride == 2 && even && y->h == x->h / 2 && y->w == x->w / 2));
+    if (!even)
+        wrap(o, x);
     o->dev->table->conv3x3(o, y, x, w, stride, even, e);
 }
 
@@ -152,6 +180,7 @@ void ops_upsample(struct ops *o, struct tensor *y, const struct tensor *x, const
     check_epilogue(y, w, e);
     assert(w->kind == MATRIX_UPSAMPLE && x->c == w->k && x->pad == 1 && x->b == y->b);
     assert(y->h == 2 * x->h && y->w == 2 * x->w);
+    wrap(o, x);
     o->dev->table->upsample(o, y, x, w, e);
 }
 

@@ -36,6 +36,10 @@ int device_threads(const struct device *dev);
 uint64_t device_beats(const struct device *dev);   /* operations so far, about; any thread */
 enum dtype device_dtype(const struct device *dev); /* of activations */
 
+/* Until it is said otherwise, 3x3 convolutions see beyond an edge the other side instead of zeros,
+ * but for those of `even` stride: pictures go on where they end. Returns what was so before. */
+bool device_wrap(struct device *dev, bool on);
+
 /* Runs fn(ctx, task, thread) for every task < n on the device's threads. */
 void device_run(struct device *dev, size_t n, pool_fn *fn, void *ctx);
 
@@ -108,10 +112,10 @@ struct ops {
 void ops_linear(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
                 const struct epilogue *e);
 
-/* 3x3 convolution. x has pad 1. y may have pad 1 (its border is then cleared) and be other channels
- * of what x is a slice of. stride 1: y has x's size. stride 2: half of it (rounded up), with
- * one zero on each side (`even` false: PyTorch padding=1), or only right and below (`even` true:
- * the VAE's downsampler). */
+/* 3x3 convolution. x has pad 1, which is written if the device wraps. y may have pad 1 (its border
+ * is then cleared) and be other channels of what x is a slice of. stride 1: y has x's size. stride
+ * 2: half of it (rounded up), with one zero on each side (`even` false: PyTorch padding=1), or only
+ * right and below (`even` true: the VAE's downsampler). */
 void ops_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
                  int stride, bool even, const struct epilogue *e);
 

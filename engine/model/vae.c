@@ -499,8 +499,8 @@ static void add_tile(const struct blending *b, const float *tile, int oh, int ow
     }
 }
 
-static void run(struct ops *o, const struct vae *v, const struct direction *d, const float *in,
-                int h, int w, float *out)
+static void run_tiles(struct ops *o, const struct vae *v, const struct direction *d,
+                      const float *in, int h, int w, float *out)
 {
     if (!needs_tiles(o, v, d->fn, h, w)) {
         d->fn(o, v, in, h, w, out);
@@ -548,6 +548,47 @@ static void run(struct ops *o, const struct vae *v, const struct direction *d, c
     for (size_t p = 0; p < out_pixels && real; p++)
         for (size_t c = 0; c < blending.c; c++)
             out[p * blending.c + c] /= blending.weight[p];
+    arena_reset(o->arena, mark);
+}
+
+/* [h, w, c] at `from` out of a picture that goes on where it ends. */
+static void copy_wrapped(float *out, int oh, int ow, const float *in, int h, int w, int from,
+                         size_t c)
+{
+    for (int i = 0; i < oh; i++)
+        for (int j = 0; j < ow; j++) {
+            int y = ((i + from) % h + h) % h, x = ((j + from) % w + w) % w;
+            memcpy(out + ((size_t)i * (size_t)ow + (size_t)j) * c,
+                   in + ((size_t)y * (size_t)w + (size_t)x) * c, c * sizeof *out);
+        }
+}
+
+/* A picture that goes on where it ends, and is too large for one piece, gets so much of its other
+ * sides that no tile's edge shows. */
+static void run(struct ops *o, const struct vae *v, const struct direction *d, const float *in,
+                int h, int w, float *out)
+{
+    bool wraps = device_wrap(o->dev, false);
+    if (!wraps || !needs_tiles(o, v, d->fn, h, w)) {
+        device_wrap(o->dev, wraps);
+        run_tiles(o, v, d, in, h, w, out);
+        return;
+    }
+    size_t mark = arena_mark(o->arena), c_in = (size_t)d->c_in, c_out = (size_t)d->c_out;
+    int lh = h + 2 * OVERLAP, lw = w + 2 * OVERLAP;
+    int ih = lh * d->scale_in, iw = lw * d->scale_in, oh = lh * d->scale_out,
+        ow = lw * d->scale_out;
+    float *more = arena_alloc(o->arena, c_in * (size_t)ih * (size_t)iw, sizeof *more);
+    float *large = arena_alloc(o->arena, c_out * (size_t)oh * (size_t)ow, sizeof *large);
+    bool real = !arena_planning(o->arena);
+    if (real)
+        copy_wrapped(more, ih, iw, in, h * d->scale_in, w * d->scale_in, -OVERLAP * d->scale_in,
+                     c_in);
+    run_tiles(o, v, d, more, lh, lw, large);
+    device_wrap(o->dev, true);
+    if (real)
+        copy_wrapped(out, h * d->scale_out, w * d->scale_out, large, oh, ow, OVERLAP * d->scale_out,
+                     c_out);
     arena_reset(o->arena, mark);
 }
 

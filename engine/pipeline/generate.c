@@ -146,7 +146,9 @@ static bool begin_previews(struct painting *j, struct err *err)
     if (!go_on(j, err))
         return false;
     j->preview.pixels = arena_alloc(j->ops.arena, most_pixels(j), 3);
+    bool wraps = device_wrap(j->ops.dev, false); /* what is fitted is kept for other pictures */
     preview_fit(&j->m->preview, j->m->family, &j->ops);
+    device_wrap(j->ops.dev, wraps);
     return true;
 }
 
@@ -226,7 +228,7 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
         return false;
     struct latent x = latent_new(a, latent->width, latent->height, latent->channels);
     float *init = arena_alloc(a, n, sizeof *init), *shown = arena_alloc(a, n, sizeof *shown);
-    latent_draw(a, j->p, &noise, &x);
+    latent_draw(a, j->p, facts_of(j)->factor, &noise, &x);
     if (!is_dry(j)) {
         memcpy(init, latent->at, n * sizeof *init);
         if (mask)
@@ -350,7 +352,10 @@ static bool resize(struct painting *j, struct pictor_image *image, int width, in
                          .filter = filter,
                          .weights = facts_of(j)->info.weight_bytes,
                          .watch = &watch};
-    return enlarger_run(&e, image, width, height, err);
+    bool wraps = device_wrap(j->ops.dev, false); /* it works in tiles */
+    bool ok = enlarger_run(&e, image, width, height, err);
+    device_wrap(j->ops.dev, wraps);
+    return ok;
 }
 
 /* The network of an upscaler that has one; false: it could not be opened. */
@@ -522,6 +527,7 @@ static bool paint(struct painting *j, struct pictor_image *out, struct err *err)
     struct passes passes;
     struct canvas canvas = {0};
     struct pictor_image painted = {0};
+    device_wrap(j->ops.dev, j->p->tiling);
     bool ok = plan_passes(j, &passes, err) && run_stages(j, &passes, &canvas, &painted, err);
     if (ok && j->p->init)
         hold(j, (size_t)painted.width * (size_t)painted.height * 3);
@@ -533,6 +539,7 @@ static bool paint(struct painting *j, struct pictor_image *out, struct err *err)
             painted = (struct pictor_image){0};
         }
     }
+    device_wrap(j->ops.dev, false);
     pictor_image_free(&painted);
     canvas_free(&canvas);
     for (int i = 0; i < 2; i++) {

@@ -15,9 +15,10 @@ struct latent {
 struct latent latent_new(struct arena *a, int width, int height, int channels);
 size_t latent_size(const struct latent *l); /* floats */
 
-/* The seed's first draw, mixed with the subseed's; `noise` is left after it, or begins anew with
- * noise_seed_delta. Planning counts. */
-void latent_draw(struct arena *a, const struct pictor_params *p, struct noise *noise,
+/* The seed's first draw, mixed with the subseed's, as the params want it; `noise` is left after a
+ * draw of the latent's size, or begins anew with noise_seed_delta. `factor`: pixels a side of a
+ * latent pixel. Planning counts. */
+void latent_draw(struct arena *a, const struct pictor_params *p, int factor, struct noise *noise,
                  struct latent *out);
 
 #endif

@@ -114,6 +114,8 @@ bool params_check(const struct family_facts *facts, const struct pictor_params *
         !in_range("subseed_strength", p->subseed_strength, 0, 1, err) ||
         !in_range("noise_seed_delta", p->noise_seed_delta, 0, INT_MAX, err) ||
         !in_range("comma_backtrack", p->comma_backtrack, 0, 74, err) ||
+        !in_range("seed_resize_width", p->seed_resize_width, 0, MAX_SIDE, err) ||
+        !in_range("seed_resize_height", p->seed_resize_height, 0, MAX_SIDE, err) ||
         !in_range("clip_skip", p->clip_skip, 1, facts->clip_skips, err) ||
         !in_range("mask_blur", p->mask_blur, 0, 64, err) ||
         !in_range("mask_padding", p->mask_padding, 0, MAX_SIDE, err) ||

@@ -629,7 +629,7 @@ static void flag_name(const struct setting_row *e, char *buf, size_t size)
             *p = '-';
 }
 
-/* An empty folder is one in the data folder. */
+/* An empty folder, or file, is one in the data folder. */
 static bool fill_folder(const struct settings *s, char **folder, const char *name, struct err *err)
 {
     char *path;
@@ -652,7 +652,7 @@ static bool check_whole(struct settings *s, struct err *err)
     if (!*s->data)
         return err_set(err, ERR_INVALID, "data must name a folder");
     if (!fill_folder(s, &s->models, "models", err) || !fill_folder(s, &s->loras, "loras", err) ||
-        !fill_folder(s, &s->vaes, "vaes", err) ||
+        !fill_folder(s, &s->vaes, "vaes", err) || !fill_folder(s, &s->styles, "styles.csv", err) ||
         !fill_folder(s, &s->upscalers, "upscalers", err) ||
         !fill_folder(s, &s->embeddings, "embeddings", err) ||
         !fill_folder(s, &s->controlnets, "controlnets", err) ||

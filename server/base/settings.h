@@ -42,6 +42,8 @@
       "folder of ControlNets; empty: DATA/controlnets")                                            \
     X(STRING, server, text_encoders, "", 0, 0, "DIR",                                              \
       "folder of text encoders; empty: DATA/text_encoders")                                        \
+    X(STRING, server, styles, "", 0, 0, "FILE",                                                    \
+      "CSV of the WebUI's prompt styles; empty: DATA/styles.csv")                                  \
     X(LIST, server, model_paths, "", 0, 0, "DIRS",                                                 \
       "folders of A1111, ComfyUI and the like, whose files are used where they lie")               \
     X(STRING, server, default_model, "", 0, 0, "NAME",                                             \

@@ -55,6 +55,14 @@ JOB_FIELD(REAL, subseed_strength, .most = 1, ENGINE(subseed_strength), .part = J
           .infotext = "Variation seed strength", .always = true, .flag = "subseed-strength",
           .value = "X", .doc = "how far to go from the seed's noise to the subseed's, 0..1")
 
+JOB_FIELD(WHOLE, seed_resize_width, .limit = JOB_MAX_SIDE, ENGINE(seed_resize_width),
+          .part = JOB_OF_SEED_SIZE, .infotext = "Seed resize from", .form = JOB_FORM_SIZE,
+          .flag = "seed-resize-width", .value = "N",
+          .doc = "the seed's noise is that of a picture so wide, in the middle; 0: as wide as this")
+JOB_FIELD(WHOLE, seed_resize_height, .limit = JOB_MAX_SIDE, ENGINE(seed_resize_height),
+          .part = JOB_OF_SEED_SIZE, .form = JOB_FORM_SECOND, .flag = "seed-resize-height",
+          .value = "N", .doc = "and so high; 0: as high as this")
+
 JOB_FIELD(REAL, strength, .optional = true, .usual = 0.75, .most = 1, ENGINE(strength),
           .part = JOB_OF_INIT, .infotext = "Denoising strength", .form = JOB_FORM_STRENGTH,
           .flag = "strength", .value = "X",
@@ -74,6 +82,8 @@ JOB_FIELD(REAL, token_merging, .usual = JOB_NO_REAL, .most = 0.9, SETTING(token_
           .doc = "share of the keys that self-attention at full resolution leaves out")
 JOB_FIELD(WORD, rng, .words = rngs, ENGINE(rng), .infotext = "RNG", .labels = rng_labels,
           .flag = "rng", .doc = "whose random numbers: CUDA's or torch's on a CPU")
+JOB_FIELD(FLAG, tiling, ENGINE(tiling), .infotext = "Tiling", .labels = truths, .flag = "tiling",
+          .doc = "the picture goes on at one edge as it ends at the other")
 
 /* A second pass at a larger size. */
 JOB_FIELD(WHOLE, hires_width, .limit = JOB_MAX_SIDE, .multiple = 8, ENGINE(hires_width),

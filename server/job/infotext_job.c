@@ -164,6 +164,8 @@ static void put(struct pyjson *out, const struct job_field *f, const void *job,
         put_plain(out, f, job, picture);
         break;
     case JOB_FORM_SIZE:
+        if (!job_field_applies(f, job))
+            break;
         put_size(out, f->infotext, (int)job_field_number(f, job),
                  (int)job_field_number(f + 1, job));
         break;

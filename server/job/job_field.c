@@ -105,6 +105,8 @@ bool job_field_applies(const struct job_field *f, const struct job_params *p)
         return sampler_of(p) && sampler_of(p)->churns;
     case JOB_OF_NOISE:
         return sampler_of(p) && sampler_of(p)->scales_noise;
+    case JOB_OF_SEED_SIZE:
+        return p->seed_resize_width > 0 && p->seed_resize_height > 0;
     case JOB_OF_LOW:
         return p->guidance_low > 0; /* false for NAN */
     }
@@ -602,6 +604,7 @@ struct cJSON *job_field_schema(const struct job_table *table, const struct setti
         [JOB_OF_ALL] = "all",     [JOB_OF_VARIATION] = "variation", [JOB_OF_INIT] = "init",
         [JOB_OF_MASK] = "mask",   [JOB_OF_AREA] = "area",           [JOB_OF_HIRES] = "hires",
         [JOB_OF_CHURN] = "churn", [JOB_OF_NOISE] = "noise",         [JOB_OF_LOW] = "low",
+        [JOB_OF_SEED_SIZE] = "seed_size",
     };
     cJSON *properties = cJSON_CreateObject();
     for (size_t i = 0; i < table->count; i++) {

@@ -29,6 +29,8 @@ USED = [
     Verdict({"prompt": "a blue square"}, {"negative_prompt": "x"}, {"seed": 6}, {"steps": 4},
             {"cfg_scale": 3}, {"width": 72}, {"height": 72}, {"batch_size": 2}, {"n_iter": 2},
             {"sampler_name": "DDIM"}, {"scheduler": "karras"}, {"eta": 0},
+            {"tiling": True}, {"seed_resize_from_h": 128, "seed_resize_from_w": 128},
+            {"override_settings": {"tiling": True}},
             {"prompt": "a [red:blue:2] circle"}, {"prompt": "a [red|blue] circle"},
             {"prompt": "a red circle AND a blue square :0.5"}, {"prompt": "a red circle:1.2"},
             {"negative_prompt": "a [cat:dog:0.4]"},
@@ -110,16 +112,16 @@ NAMED = [
 
 # What would be another picture and cannot be painted.
 REFUSED = [
-    Verdict({"tiling": True}, {"refiner_checkpoint": "x"},
-            {"seed_resize_from_h": 64, "seed_resize_from_w": 64}, {"script_name": "x/y/z plot"},
+    Verdict({"refiner_checkpoint": "x"},
+            {"seed_resize_from_h": 64, "seed_resize_from_w": 99999}, {"script_name": "x/y/z plot"},
             {"sampler_name": "x"}, {"scheduler": "x"}, {"prompt": " AND a" * 16},
             {"alwayson_scripts": {"ControlNet": {"args": [{**UNIT, "enabled": True}]}}},
             {"alwayson_scripts": {"ControlNet": {"args": [UNIT, {"model": "x"}]}}},
             {"alwayson_scripts": {"ADetailer": {"args": [True, {"ad_model": "face.pt"}]}}},
             {"alwayson_scripts": {"ADetailer": {"args": [{"ad_model": "face.pt"}]}}},
             {"alwayson_scripts": {"Dynamic Thresholding": {"args": [True, 7]}}},
-            {"infotext": "a\nSteps: 3, Sampler: Euler a, Seed: 1, Size: 64x64, Tiling: True"},
-            {"infotext": "a\nSteps: 3, Sampler: Euler a, Seed: 1, Tiling: True"}),
+            {"infotext": "a\nSteps: 3, Sampler: Euler a, Seed: 1, Size: 64x64, Downcast alphas_cumprod: True"},
+            {"infotext": "a\nSteps: 3, Sampler: Euler a, Seed: 1, Downcast alphas_cumprod: True"}),
     Verdict({"hr_checkpoint_name": "x"}, {"hr_sampler_name": "x"}, {"hr_scheduler": "x"},
             {"hr_prompt": "<lora:Moody:1>x"}, {"hr_upscaler": "ESRGAN_4x"},
             base=HIRES),
@@ -206,7 +208,7 @@ def test_many_ignored_names_are_bounded(sd):
 # With a value that changes the picture, or the file.
 OPTIONS_USED = {"samples_format": "webp", "sd_model_checkpoint": None, "randn_source": "CPU",
                 "CLIP_stop_at_last_layers": 2, "eta_ancestral": 0.5, "s_min_uncond": 5,
-                "comma_padding_backtrack": 5, "emphasis": "Ignore", "use_old_scheduling": True,
+                "comma_padding_backtrack": 5, "tiling": True, "emphasis": "Ignore", "use_old_scheduling": True,
                 "token_merging_ratio": 0.5, "eta_noise_seed_delta": 31337}
 OPTIONS_ELSEWHERE = {"jpeg_quality", "eta_ddim", "s_min_uncond_all", "enable_prompt_comments",
                      "token_merging_ratio_img2img", "live_previews_enable",

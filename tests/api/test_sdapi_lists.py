@@ -4,7 +4,7 @@ import requests
 
 ARRAYS = ["samplers", "schedulers", "upscalers", "latent-upscale-modes", "sd-models", "sd-vae",
           "sd-modules", "loras", "hypernetworks", "face-restorers", "realesrgan-models",
-          "prompt-styles", "script-info", "extensions"]
+          "script-info", "extensions"]
 
 
 @pytest.mark.parametrize("path", ARRAYS)

@@ -63,7 +63,7 @@ def test_checkpoint_names(own):
                        headers={"Content-Type": ""}).status_code == 200
 
 
-@pytest.mark.parametrize("body", [{"tiling": True}, {"eta_noise_seed_delta": "x"},
+@pytest.mark.parametrize("body", [{"emphasis": "x"}, {"comma_padding_backtrack": 75}, {"eta_noise_seed_delta": "x"},
                                   {"samples_format": "tiff"}, {"randn_source": "TPU"},
                                   {"token_merging_ratio": 1}, {"s_min_uncond": -1}, {"jpeg_quality": "high"}, {"send_seed": 7},
                                   {"img2img_color_correction": "yes"}])

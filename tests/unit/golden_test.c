@@ -266,6 +266,53 @@ static void vae(const struct fixture *f)
     vae_free(v);
 }
 
+/* Pictures that go on where they end. */
+static void wrapped(const struct fixture *f)
+{
+    struct err err;
+    struct unet *u = unet_load(f->dev, f->cp, &f->unet, NULL, &err);
+    struct vae *v = vae_load(f->dev, f->cp, &f->vae, NULL, &err);
+    struct safetensors *contexts = safetensors_open(DIR "unet.safetensors", &err);
+    struct safetensors *st = safetensors_open(DIR "tiling.safetensors", &err);
+    if (!u || !v || !st || !contexts)
+        fail_msg("%s", err.msg);
+    static const char *const sizes[] = {"8x8", "16x24"};
+    const struct raw_tensor *c = want(contexts, "c77");
+    float *ctx = floats(c->bytes / 4);
+    memcpy(ctx, c->data, c->bytes);
+    assert_false(device_wrap(f->dev, true));
+    for (int i = 0; i < 2; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s.latent", sizes[i]);
+        const struct raw_tensor *x = want(st, name);
+        float *in = floats(x->bytes / 4), *out = floats(x->bytes / 4);
+        load(in, x);
+        struct unet_prompt *prompt = NULL;
+        RUN(f, prompt = unet_prompt_new(&o, u, 2, 77, ctx, NULL);
+            unet_forward(&o, u, prompt, in, (int)x->shape[2], (int)x->shape[3], 500.5f, NULL, out);
+            unet_prompt_free(prompt));
+        snprintf(name, sizeof name, "%s.eps", sizes[i]);
+        check_nchw(f, name, out, want(st, name));
+        free(in);
+        free(out);
+    }
+    float *picture = floats((size_t)3 * 64 * 64), *latent = floats((size_t)4 * 8 * 8);
+    load(picture, want(st, "image"));
+    RUN(f, vae_encode(&o, v, picture, 8, 8, latent));
+    check_nchw(f, "scaled", latent, want(st, "scaled"));
+    load(latent, want(st, "z"));
+    RUN(f, vae_decode(&o, v, latent, 8, 8, picture));
+    check_nchw(f, "decoded", picture, want(st, "decoded"));
+    assert_true(device_wrap(f->dev, false));
+    free(picture);
+    free(latent);
+    free(ctx);
+    safetensors_close(st);
+    safetensors_close(contexts);
+    vae_free(v);
+    unet_free(u);
+}
+
 /* Runs `part` at every level this CPU has, in F32 and BF16, with two threads. */
 static void at_every_level(void (*part)(const struct fixture *f))
 {
@@ -317,12 +364,18 @@ static void test_vae(void **state)
     at_every_level(vae);
 }
 
+static void test_wrapped(void **state)
+{
+    at_every_level(wrapped);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_unet),
         cmocka_unit_test(test_vae),
+        cmocka_unit_test(test_wrapped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,7 +45,7 @@ void cpu_matmul_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x,
 void cpu_matmul_upsample(struct ops *o, struct tensor *y, const struct tensor *x,
                          const struct matrix *w, const struct epilogue *e);
 /* x as int8 in the arena, its channels filled up with zeros to a multiple of PACK_K8, its border
- * zero; `scale` (x = int8 scale) has one for each pixel, or each picture if x has a border, in the
+ * too; `scale` (x = int8 scale) has one for each pixel, or each picture if x has a border, in the
  * arena too. Nothing is computed while the arena is planning. */
 struct tensor cpu_quantize(struct ops *o, const struct tensor *x, float **scale);
 void cpu_norm_group(struct ops *o, struct tensor *y, const struct tensor *x, int groups, float eps,

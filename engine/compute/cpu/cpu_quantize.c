@@ -51,11 +51,12 @@ static void largest_of_row(void *ctx, size_t task, int thread)
     z->most[task] = most;
 }
 
+/* A row with its border, or of the border, which holds zeros or pixels of the other side. */
 static void row(void *ctx, size_t task, int thread)
 {
     const struct quantize *z = ctx;
-    int b = (int)(task / (size_t)z->x->h), y = (int)(task % (size_t)z->x->h);
-    for (int x = 0; x < z->x->w; x++)
+    int rows = z->x->h + 2, b = (int)(task / (size_t)rows), y = (int)(task % (size_t)rows) - 1;
+    for (int x = -1; x <= z->x->w; x++)
         put(z, b, y, x, z->scale[b]);
 }
 
@@ -74,7 +75,6 @@ struct tensor cpu_quantize(struct ops *o, const struct tensor *x, float **scale)
         pool_run(z.dev->pool, rows, pixels, &z);
         return z.q;
     }
-    cpu_clear_border(&z.q);
     pool_run(z.dev->pool, rows, largest_of_row, &z);
     for (size_t b = 0; b < (size_t)x->b; b++) {
         float most = 0;
@@ -82,6 +82,6 @@ struct tensor cpu_quantize(struct ops *o, const struct tensor *x, float **scale)
             most = fmaxf(most, z.most[b * (size_t)x->h + y]);
         z.scale[b] = most / 127;
     }
-    pool_run(z.dev->pool, rows, row, &z);
+    pool_run(z.dev->pool, rows + 2 * (size_t)x->b, row, &z);
     return z.q;
 }

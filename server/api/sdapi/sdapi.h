@@ -25,10 +25,11 @@ void sdapi_scripts(struct http_request *req);              /* scripts */
 void sdapi_memory(struct http_request *req);               /* memory */
 void sdapi_cmd_flags(struct http_request *req);            /* cmd-flags */
 /* GET /sdapi/v1/loras. */
+void sdapi_styles(struct http_request *req); /* prompt-styles */
 void sdapi_loras(struct http_request *req);
 void sdapi_vaes(struct http_request *req);
 
-/* sd-vae, sd-modules, hypernetworks, face-restorers, realesrgan-models, prompt-styles,
+/* sd-vae, sd-modules, hypernetworks, face-restorers, realesrgan-models,
  * script-info, extensions: pictor has none */
 void sdapi_empty_list(struct http_request *req);
 

@@ -13,6 +13,8 @@
 #include "server/api/sdapi/sdapi_options.h"
 #include "server/api/app.h"
 #include "server/base/json_text.h"
+#include "server/base/settings.h"
+#include "server/job/styles.h"
 #include "server/job/loras.h"
 #include "server/job/vaes.h"
 
@@ -97,13 +99,26 @@ static bool is_known_lora(struct files *loras, const char *tag)
 }
 
 /* Tags but those of LoRAs that there are. */
-static void add_networks(struct list *list, struct files *loras, const char *prompt,
-                         bool upstream)
+static void add_networks(struct list *list, struct files *loras, const char *prompt, bool upstream)
 {
     size_t size;
     for (const char *at = prompt; (at = lora_tags_next(at, &size)); at += size)
         if (upstream || !is_known_lora(loras, at))
             add(list, "%.*s", (int)(size < NAME_SIZE ? size : NAME_SIZE), at);
+}
+
+/* Those that there are not. */
+static void add_styles(struct list *list, const struct app *app, const struct sdapi_request *r)
+{
+    struct styles styles = {0};
+    struct err err;
+    const cJSON *name;
+    if (cJSON_GetArraySize(r->styles) > 0 && !styles_read(app->settings->styles, &styles, &err))
+        log_err(LOG_WARN, "styles_not_read", &err, " ");
+    cJSON_ArrayForEach(name, r->styles)
+        if (!is_empty(name) && !styles_find(&styles, name->valuestring))
+            add(list, "style %s", name->valuestring);
+    styles_free(&styles);
 }
 
 char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const struct cJSON *body,
@@ -112,10 +127,7 @@ char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const 
     struct list *list = calloc(1, sizeof *list);
     if (!list)
         return NULL;
-    const cJSON *style;
-    cJSON_ArrayForEach(style, r->styles)
-        if (!is_empty(style))
-            add(list, "style %s", style->valuestring);
+    add_styles(list, app, r);
     add_networks(list, registry_files(app->registry, FOLDERS_LORA), r->prompt, upstream);
     /* Without a model that could (/face-restorers is empty) the WebUI changes nothing, either. */
     if (sdapi_request_flag(r->restore_faces))

@@ -14,7 +14,9 @@
 #include "server/api/sdapi/sdapi_options.h"
 #include "server/api/sdapi/sdapi_prompt.h"
 #include "server/job/lora_tags.h"
+#include "server/base/settings.h"
 #include "server/job/intake.h"
+#include "server/job/styles.h"
 
 static bool refuse(struct sdapi_fault *fault, int status, const char *param, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
@@ -55,14 +57,60 @@ static void make_reading(const cJSON *options, struct job_params *p)
     p->old_editing = sdapi_options_flag(options, "use_old_scheduling");
 }
 
-static bool make_prompts(const struct sdapi_request *r, const cJSON *options, struct job_params *p,
+/* In place of *prompt. */
+static bool add_style(char **prompt, const char *piece, const struct settings *settings,
+                      struct sdapi_fault *fault)
+{
+    struct err err;
+    char *merged = styles_merge(piece, *prompt, settings->max_prompt_bytes, &err);
+    if (!merged)
+        return refuse(fault, err.code == ERR_INTERNAL ? 500 : 422, "styles", "%s", err.msg);
+    free(*prompt);
+    *prompt = merged;
+    return true;
+}
+
+/* Those that there are; sdapi_ignored names the others. */
+static bool add_styles(const cJSON *names, const struct settings *settings, struct job_params *p,
+                       struct sdapi_fault *fault)
+{
+    struct styles styles;
+    struct err err;
+    const cJSON *name;
+    bool ok = true;
+    if (cJSON_GetArraySize(names) == 0)
+        return true;
+    if (!styles_read(settings->styles, &styles, &err))
+        return refuse(fault, err.code == ERR_INTERNAL ? 500 : 503, NULL, "%s", err.msg);
+    cJSON_ArrayForEach(name, names) {
+        const struct style *style = styles_find(&styles, name->valuestring);
+        ok = ok && (!style || (add_style(&p->prompt, style->prompt, settings, fault) &&
+                               add_style(&p->negative_prompt, style->negative, settings, fault)));
+    }
+    styles_free(&styles);
+    return ok;
+}
+
+static bool strip_comments(char **prompt)
+{
+    char *text = sdapi_prompt_strip_comments(*prompt);
+    free(*prompt);
+    *prompt = text;
+    return text;
+}
+
+static bool make_prompts(const struct sdapi_request *r, const cJSON *options,
+                         const struct settings *settings, struct job_params *p,
                          struct sdapi_fault *fault)
 {
-    bool comments = sdapi_options_flag(options, "enable_prompt_comments");
-    p->prompt = comments ? sdapi_prompt_strip_comments(r->prompt) : strdup(r->prompt);
-    p->negative_prompt =
-        comments ? sdapi_prompt_strip_comments(r->negative_prompt) : strdup(r->negative_prompt);
+    p->prompt = strdup(r->prompt);
+    p->negative_prompt = strdup(r->negative_prompt);
     if (!p->prompt || !p->negative_prompt)
+        return no_memory(fault);
+    if (!add_styles(r->styles, settings, p, fault))
+        return false;
+    if (sdapi_options_flag(options, "enable_prompt_comments") &&
+        (!strip_comments(&p->prompt) || !strip_comments(&p->negative_prompt)))
         return no_memory(fault);
     struct lora_tags tags;
     struct err err;
@@ -135,12 +183,8 @@ static bool check_scripts(const struct sdapi_request *r, struct sdapi_fault *fau
 
 static bool check_common(const struct sdapi_request *r, struct sdapi_fault *fault)
 {
-    if (sdapi_request_flag(r->tiling))
-        return unsupported(fault, "tiling");
     if (has(r->refiner_checkpoint) && strcasecmp(r->refiner_checkpoint, "None") != 0)
         return unsupported(fault, "refiner_checkpoint");
-    if (r->seed_resize_from_h > 0 && r->seed_resize_from_w > 0)
-        return unsupported(fault, "seed_resize_from_h");
     return check_scripts(r, fault);
 }
 
@@ -188,6 +232,11 @@ static bool make_sampling(const struct sdapi_request *r, const cJSON *options, s
     p->eta = !sampler->eta_name || eta == sampler->default_eta ? NAN : eta;
     p->steps = r->steps;
     p->guidance = r->cfg_scale;
+    p->tiling = r->tiling ? sdapi_request_flag(r->tiling) : sdapi_options_flag(options, "tiling");
+    if (r->seed_resize_from_w > 0 && r->seed_resize_from_h > 0) {
+        p->seed_resize_width = r->seed_resize_from_w;
+        p->seed_resize_height = r->seed_resize_from_h;
+    }
     p->image_guidance =
         r->kind == SDAPI_IMG2IMG && !isnan(r->image_cfg_scale) ? r->image_cfg_scale : 1;
     p->rng = strcmp(sdapi_options_text(options, "randn_source"), "CPU") == 0 ? PICTOR_RNG_CPU
@@ -261,7 +310,8 @@ static bool copy(char **to, const char *text, struct sdapi_fault *fault)
 
 /* Names and prompts of the second pass, where they are not those of the first. */
 static bool make_hires_own(const struct sdapi_request *r, const cJSON *options,
-                           struct job_params *p, struct sdapi_fault *fault)
+                           const struct settings *settings, struct job_params *p,
+                           struct sdapi_fault *fault)
 {
     if (!is_same(r->hr_checkpoint_name, "Use same checkpoint"))
         return unsupported(fault, "hr_checkpoint_name");
@@ -287,8 +337,8 @@ static bool make_hires_own(const struct sdapi_request *r, const cJSON *options,
     second.prompt = has(r->hr_prompt) ? r->hr_prompt : r->prompt;
     second.negative_prompt =
         has(r->hr_negative_prompt) ? r->hr_negative_prompt : r->negative_prompt;
-    bool good = make_prompts(&second, options, &words, fault);
-    if (!good && fault->param)
+    bool good = make_prompts(&second, options, settings, &words, fault);
+    if (!good && fault->param && strcmp(fault->param, "styles") != 0)
         fault->param = strcmp(fault->param, "prompt") == 0 ? "hr_prompt" : "hr_negative_prompt";
     if (good && strcmp(words.prompt, p->prompt) != 0) {
         p->hires_prompt = words.prompt;
@@ -325,12 +375,13 @@ static int proportional(int given, int side, int other)
     return other > 0 ? side_of((double)((long long)given * side / other)) : 0;
 }
 
-static bool make_hires(const struct sdapi_request *r, const cJSON *options, struct job_params *p,
+static bool make_hires(const struct sdapi_request *r, const cJSON *options,
+                       const struct settings *settings, struct job_params *p,
                        struct sdapi_fault *fault)
 {
     if (!r->enable_hr)
         return true;
-    if (!make_hires_own(r, options, p, fault) || !make_upscaler(r->hr_upscaler, p, fault))
+    if (!make_hires_own(r, options, settings, p, fault) || !make_upscaler(r->hr_upscaler, p, fault))
         return false;
     int x = r->hr_resize_x, y = r->hr_resize_y, width = r->width, height = r->height;
     if (r->firstphase_width || r->firstphase_height) {
@@ -445,6 +496,8 @@ static const char *request_name(const struct sdapi_request *r, const char *param
         {"quality", "override_settings"},
         {"preview_every", "override_settings"},
         {"sampler", "sampler_name"},
+        {"seed_resize_width", "seed_resize_from_w"},
+        {"seed_resize_height", "seed_resize_from_h"},
         {"guidance_low", "s_min_uncond"},
         {"churn", "override_settings"},
         {"churn_low", "override_settings"},
@@ -471,10 +524,10 @@ bool sdapi_job_make(const struct sdapi_request *r, const struct cJSON *options, 
     const char *param = NULL;
     struct err err = {0};
     if (!check_common(r, fault) || !make_output(r, options, model, out, fault) ||
-        !make_prompts(r, options, out, fault) || !make_sampling(r, options, out, fault) ||
+        !make_prompts(r, options, settings, out, fault) || !make_sampling(r, options, out, fault) ||
         !make_options(options, out, fault) || !make_count(r, out, fault))
         goto fail;
-    if (r->kind == SDAPI_TXT2IMG ? !make_hires(r, options, out, fault)
+    if (r->kind == SDAPI_TXT2IMG ? !make_hires(r, options, settings, out, fault)
                                  : !make_painting_over(r, out, fault))
         goto fail;
     if (!job_params_check(out, settings, &param, &err)) {

@@ -74,7 +74,7 @@ static const struct option options_table[] = {
     {"enable_prompt_comments", "true", FREE},
     {"enable_quantization", "false", ONLY},
     {"upcast_attn", "false", FREE},
-    {"tiling", "false", ONLY},
+    {"tiling", "false", FREE},
     {"inpainting_mask_weight", "1.0", FREE},
     {"initial_noise_multiplier", "1.0", ONLY},
     {"img2img_extra_noise", "0.0", ONLY},

@@ -302,8 +302,9 @@ char *sdapi_reply_info(const struct job *job, int batch_size, const struct cJSON
     bool own_vae = !p->vae || strcasecmp(p->vae, "none") == 0;
     cJSON_AddItemToObject(info, "sd_vae_name", text_or_null(own_vae ? NULL : p->vae));
     cJSON_AddNullToObject(info, "sd_vae_hash");
-    cJSON_AddNumberToObject(info, "seed_resize_from_w", -1);
-    cJSON_AddNumberToObject(info, "seed_resize_from_h", -1);
+    bool resized = p->seed_resize_width > 0 && p->seed_resize_height > 0;
+    cJSON_AddNumberToObject(info, "seed_resize_from_w", resized ? p->seed_resize_width : -1);
+    cJSON_AddNumberToObject(info, "seed_resize_from_h", resized ? p->seed_resize_height : -1);
     cJSON_AddItemToObject(info, "denoising_strength", denoising_strength(p));
     cJSON *extra = extra_params(job);
     if (ignored && *ignored)
