@@ -68,6 +68,7 @@ struct matrix_part {
     int n;
     enum dtype dtype, bias_dtype;
     const void *w, *bias;
+    float scale; /* what each stored weight is times; 0: nothing */
 };
 struct matrix *matrix_new_stacked(struct device *dev, enum matrix_kind kind, int k,
                                   const struct matrix_part *parts, int count, struct err *err);

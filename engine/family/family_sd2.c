@@ -18,13 +18,15 @@ static bool recognises(const struct checkpoint *cp)
 static double spread(const struct raw_tensor *t)
 {
     double sum = 0, squares = 0;
-    size_t n = t->shape[0], size = dtype_size(t->dtype);
+    size_t n = t->shape[0];
     char numbers[SPREAD_ROOM];
+    struct raw_tensor own = *t;
     if (t->bytes > sizeof numbers || !raw_tensor_read(t, numbers, NULL))
         return 0;
+    own.data = numbers;
     for (size_t i = 0; i < n; i++) {
         float v;
-        dtype_to_f32(t->dtype, numbers + i * size, &v, 1);
+        raw_tensor_floats(&own, i, 1, &v);
         sum += v;
         squares += (double)v * v;
     }

@@ -3,6 +3,7 @@
 #include "engine/io/checkpoint.h"
 
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -84,6 +85,33 @@ static bool index_file(struct checkpoint *cp, const struct file *file, struct er
     return true;
 }
 
+/* Weights of 8 bits have what each is times beside them: "X.scale_weight" or "X.weight_scale" of
+ * "X.weight". Of the headers alone nobody asks for numbers. */
+static bool read_scales(struct checkpoint *cp, struct err *err)
+{
+    static const char *const endings[] = {".scale_weight", ".weight_scale"};
+    for (size_t i = 0; i < 2 * cp->count; i++) {
+        const struct raw_tensor *t = &cp->tensors[i / 2];
+        size_t n = strlen(t->name), length = strlen(endings[i % 2]);
+        char name[NAME_ROOM + 8], shown[96];
+        float scale = 0;
+        if (n <= length || strcmp(t->name + n - length, endings[i % 2]) != 0 || !t->data)
+            continue;
+        snprintf(name, sizeof name, "%.*s.weight", (int)(n - length), t->name);
+        struct raw_tensor *weight = (struct raw_tensor *)checkpoint_find(cp, name);
+        if (!weight)
+            continue;
+        if (raw_tensor_count(t) == 1 && t->dtype != DTYPE_OTHER && t->bytes)
+            raw_tensor_floats(t, 0, 1, &scale);
+        if (!isfinite(scale) || scale == 0)
+            return err_set(err, ERR_UNSUPPORTED,
+                           "tensor %s: wanted one finite number, what all weights are times",
+                           raw_tensor_show(shown, sizeof shown, t->name));
+        weight->scale = scale;
+    }
+    return true;
+}
+
 static bool index_files(struct checkpoint *cp, struct err *err)
 {
     size_t room = 1;
@@ -100,7 +128,7 @@ static bool index_files(struct checkpoint *cp, struct err *err)
     for (int i = 0; i < cp->file_count; i++)
         if (!index_file(cp, &cp->files[i], err))
             return false;
-    return raw_tensor_sort(cp->tensors, cp->count, err);
+    return raw_tensor_sort(cp->tensors, cp->count, err) && read_scales(cp, err);
 }
 
 /* Takes `tf`, which may be NULL: then it could not be opened, and `err` is set. */
@@ -276,7 +304,8 @@ bool checkpoint_get(const struct checkpoint *cp, const char *ldm_name, int ndim,
                        raw_tensor_shape(have, sizeof have, t->ndim, t->shape));
     if (t->dtype == DTYPE_OTHER)
         return err_set(err, ERR_UNSUPPORTED,
-                       "tensor %s: wanted F32, F16, BF16 or F8 numbers, found another kind",
+                       "tensor %s: wanted F32, F16, BF16 or F8 numbers (or GGML's), found another "
+                       "kind",
                        ldm_name);
     return true;
 }

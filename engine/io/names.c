@@ -311,9 +311,20 @@ static bool from_diffusers(const struct names_layout *layout, enum names_part pa
     return false;
 }
 
+/* stable-diffusion.cpp calls SDXL's second text encoder so, and knows no "model." of OpenCLIP's. */
+static bool from_cpp(const char *p, const char *name, char *out, size_t size)
+{
+    const char *rest;
+    if (match(name, "text_model.text_projection", NULL, &rest) && !*rest)
+        return emit(out, size, none, "text_projection", "%stransformer.", p);
+    return from_text(p, name, out, size);
+}
+
 static bool from_ldm(const char *name, char *out, size_t size)
 {
     const char *rest, *first = names_prefix(NAMES_TEXT), *second = names_prefix(NAMES_TEXT_2);
+    if (match(name, "cond_stage_model.1.transformer.", NULL, &rest))
+        return from_cpp(second, rest, out, size);
     if (match(name, "cond_stage_model.transformer.", NULL, &rest) ||
         match(name, "conditioner.embedders.0.transformer.", NULL, &rest))
         return from_text(first, rest, out, size);

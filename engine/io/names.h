@@ -51,7 +51,8 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
  * without the prefix. Of a whole file's names those of text encoders are brought to one form: of
  * the first SD 1.x files, which lack "text_model.", of OpenCLIP's (SD 2.x) and of SDXL's two, of
  * which OpenAI's is called as in SD 1.x and OpenCLIP's "conditioner.embedders.1.transformer.", in
- * the refiner too. Others stay what they are. */
+ * the refiner too ("cond_stage_model.1.transformer." of stable-diffusion.cpp's is that). Others
+ * stay what they are. */
 bool names_to_ldm(const struct names_layout *layout, enum names_part part, const char *name,
                   char *out, size_t size);
 

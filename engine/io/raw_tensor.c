@@ -51,6 +51,27 @@ bool raw_tensor_read(const struct raw_tensor *t, void *to, struct err *err)
     return true;
 }
 
+size_t raw_tensor_count(const struct raw_tensor *t)
+{
+    size_t count = 1;
+    for (int i = 0; i < t->ndim; i++)
+        count *= t->shape[i];
+    return count;
+}
+
+bool raw_tensor_bytes(enum dtype dtype, size_t count, size_t *bytes)
+{
+    size_t block = dtype_block(dtype);
+    return count % block == 0 && !__builtin_mul_overflow(count / block, dtype_size(dtype), bytes);
+}
+
+void raw_tensor_floats(const struct raw_tensor *t, size_t first, size_t n, float *out)
+{
+    dtype_range_to_f32(t->dtype, t->data, first, out, n);
+    for (size_t i = 0; t->scale != 0 && i < n; i++)
+        out[i] *= t->scale;
+}
+
 const char *raw_tensor_shape(char *buf, size_t size, int ndim, const size_t *shape)
 {
     size_t used = (size_t)snprintf(buf, size, "[");

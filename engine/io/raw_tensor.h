@@ -17,10 +17,20 @@ struct raw_tensor {
     size_t shape[RAW_TENSOR_DIMS]; /* row-major, slowest first */
     const void *data;              /* read-only, little-endian, *not* always aligned; NULL: it lies
                                       in `fd` from `offset` on, and was not read */
-    size_t bytes;                  /* = product of shape * dtype_size, checked by the reader */
+    size_t bytes;                  /* what the shape takes in the dtype, checked by the reader */
+    float scale;                   /* what each stored number is times; 0: nothing */
     int fd;
     size_t offset;
 };
+
+/* Numbers in the shape. */
+size_t raw_tensor_count(const struct raw_tensor *t);
+
+/* Bytes of `count` numbers; false when they are no whole blocks, or too many. */
+bool raw_tensor_bytes(enum dtype dtype, size_t count, size_t *bytes);
+
+/* out = numbers first .. first + n - 1 of a tensor that has data and a dtype that can be read. */
+void raw_tensor_floats(const struct raw_tensor *t, size_t first, size_t n, float *out);
 
 /* Copies t->bytes to `to`, wherever they are. */
 bool raw_tensor_read(const struct raw_tensor *t, void *to, struct err *err);

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define READS "safetensors and checkpoints of PyTorch"
+#define READS "safetensors, checkpoints of PyTorch and GGUF"
 
 /* Where a kind of file has its mark, and what it is called. */
 static const struct {
@@ -14,7 +14,6 @@ static const struct {
     size_t length;
     const char *what;
 } binaries[] = {
-    {0, "GGUF", 4, "a GGUF file"},
     {0, "PK\5\6", 4, "an empty zip archive"},
     {0, "\x89HDF", 4, "an HDF5 file"},
     {0, "\x93NUMPY", 6, "a NumPy file"},
@@ -122,6 +121,10 @@ bool sniff_weights(const void *data, size_t have, uint64_t size, enum sniff_kind
         *kind = SNIFF_TORCH;
         return true;
     }
+    if (has(head, have, 0, "GGUF", 4)) {
+        *kind = SNIFF_GGUF;
+        return true;
+    }
     if ((what = binary_kind(head, have)))
         return err_set(err, ERR_UNSUPPORTED, "this is %s; pictor reads " READS, what);
     if ((what = text_kind(head, have)))
@@ -143,9 +146,17 @@ bool sniff_weights(const void *data, size_t have, uint64_t size, enum sniff_kind
 bool sniff_safetensors(const void *head, size_t have, uint64_t size, struct err *err)
 {
     enum sniff_kind kind;
-    return sniff_weights(head, have, size, &kind, err) &&
-           (kind == SNIFF_SAFETENSORS ||
-            err_set(err, ERR_UNSUPPORTED,
-                    "this is a PyTorch checkpoint (.ckpt, .pt, .pth: a zip archive or a pickle); "
-                    "wanted safetensors"));
+    if (!sniff_weights(head, have, size, &kind, err))
+        return false;
+    switch (kind) {
+    case SNIFF_SAFETENSORS:
+        break;
+    case SNIFF_TORCH:
+        return err_set(err, ERR_UNSUPPORTED,
+                       "this is a PyTorch checkpoint (.ckpt, .pt, .pth: a zip archive or a "
+                       "pickle); wanted safetensors");
+    case SNIFF_GGUF:
+        return err_set(err, ERR_UNSUPPORTED, "this is a GGUF file; wanted safetensors");
+    }
+    return true;
 }

@@ -17,7 +17,8 @@
 /* The kinds of files that are read. */
 enum sniff_kind {
     SNIFF_SAFETENSORS,
-    SNIFF_TORCH /* what PyTorch writes: a pickle, or a zip archive with one in it */
+    SNIFF_TORCH, /* what PyTorch writes: a pickle, or a zip archive with one in it */
+    SNIFF_GGUF
 };
 
 /* Which of them a file of `size` bytes is that begins with `head` (the first SNIFF_BYTES or more of

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "engine/io/file_bytes.h"
+#include "engine/io/gguf.h"
 #include "engine/io/safetensors.h"
 #include "engine/io/sniff.h"
 #include "engine/io/torch_file.h"
@@ -11,6 +12,7 @@ struct tensor_file {
     struct file_bytes bytes; /* {0} of safetensors, which has them */
     struct safetensors *st;  /* one of these */
     struct torch_file *torch;
+    struct gguf *gguf;
     const struct raw_tensor *tensors; /* theirs */
     size_t count;
 };
@@ -31,6 +33,11 @@ static bool open_kind(struct tensor_file *tf, enum sniff_kind kind, struct err *
         if (!(tf->torch = torch_file_open(&tf->bytes, err)))
             return false;
         tf->tensors = torch_file_tensors(tf->torch, &tf->count);
+        return true;
+    case SNIFF_GGUF:
+        if (!(tf->gguf = gguf_open(&tf->bytes, err)))
+            return false;
+        tf->tensors = gguf_tensors(tf->gguf, &tf->count);
         return true;
     }
     return false;
@@ -91,6 +98,7 @@ void tensor_file_close(struct tensor_file *tf)
         return;
     safetensors_close(tf->st);
     torch_file_close(tf->torch);
+    gguf_close(tf->gguf);
     file_bytes_close(&tf->bytes);
     free(tf);
 }
@@ -120,5 +128,7 @@ const struct raw_tensor *tensor_file_at(const struct tensor_file *tf, size_t i)
 
 const char *tensor_file_metadata(const struct tensor_file *tf, const char *key)
 {
-    return tf->st ? safetensors_metadata(tf->st, key) : torch_file_metadata(tf->torch, key);
+    return tf->st      ? safetensors_metadata(tf->st, key)
+           : tf->torch ? torch_file_metadata(tf->torch, key)
+                       : gguf_metadata(tf->gguf, key);
 }

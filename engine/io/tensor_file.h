@@ -1,5 +1,6 @@
 /* tensor_file.h: a file of named tensors, whichever kind of file it is: told by its first bytes,
- * never by its name. .safetensors (safetensors.h) and what PyTorch writes (torch_file.h).
+ * never by its name. .safetensors (safetensors.h), what PyTorch writes (torch_file.h), GGUF
+ * (gguf.h).
  *
  * Read-only after opening: any number of threads may look tensors up. */
 #ifndef PICTOR_ENGINE_IO_TENSOR_FILE_H

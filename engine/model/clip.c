@@ -205,9 +205,7 @@ static void embed(const struct clip *c, const int *ids, int n, float *out)
     size_t width = (size_t)c->width;
     for (int i = 0; i < n; i++, out += width) {
         assert(ids[i] >= 0 && ids[i] < c->vocab);
-        const unsigned char *row = (const unsigned char *)c->tokens.data +
-                                   (size_t)ids[i] * width * dtype_size(c->tokens.dtype);
-        dtype_to_f32(c->tokens.dtype, row, out, width);
+        raw_tensor_floats(&c->tokens, (size_t)ids[i] * width, width, out);
         for (size_t j = 0; j < width; j++)
             out[j] += c->places[(size_t)i * width + j];
     }

@@ -289,8 +289,8 @@ static float *read_conv(struct loading *l, const char *name, int n, const struct
         free(out);
         return NULL;
     }
-    dtype_to_f32(w.dtype, w.data, plain, count);
-    dtype_to_f32(b.dtype, b.data, bias, (size_t)n);
+    raw_tensor_floats(&w, 0, count, plain);
+    raw_tensor_floats(&b, 0, (size_t)n, bias);
     for (int i = 0; i < n; i++) {
         bias[i] *= scale;
         for (int c = 0; c < k; c++)
@@ -343,7 +343,7 @@ static float *load_slopes(struct loading *l, const char *name, int n, float othe
                                 &t, l->err))
         l->failed = true;
     else if (name)
-        dtype_to_f32(t.dtype, t.data, slopes, (size_t)n);
+        raw_tensor_floats(&t, 0, (size_t)n, slopes);
     return slopes;
 }
 

@@ -38,7 +38,8 @@ static struct matrix *load(struct loader *l, enum matrix_kind kind, const char *
         if (!get(l, prefix, names[i], ".weight", kind < MATRIX_CONV3X3 ? 2 : 4, shape, &w[i]) ||
             (bias && !get(l, prefix, names[i], ".bias", 1, shape, &b[i])))
             return NULL;
-        parts[i] = (struct matrix_part){n, w[i].dtype, b[i].dtype, w[i].data, b[i].data};
+        parts[i] =
+            (struct matrix_part){n, w[i].dtype, b[i].dtype, w[i].data, b[i].data, w[i].scale};
     }
     struct matrix *m =
         (l->coarse ? matrix_new_coarse : matrix_new_stacked)(l->dev, kind, k, parts, count, l->err);
@@ -102,8 +103,8 @@ struct norm layers_norm(struct loader *l, const char *prefix, const char *name, 
     }
     n.beta = n.gamma + c;
     if (l->cp) {
-        dtype_to_f32(w.dtype, w.data, n.gamma, (size_t)c);
-        dtype_to_f32(b.dtype, b.data, n.beta, (size_t)c);
+        raw_tensor_floats(&w, 0, (size_t)c, n.gamma);
+        raw_tensor_floats(&b, 0, (size_t)c, n.beta);
     }
     return n;
 }
@@ -120,13 +121,13 @@ float *layers_floats(struct loader *l, const char *prefix, const char *name, int
     struct raw_tensor t;
     if (!get(l, prefix, name, "", ndim, shape, &t))
         return NULL;
-    size_t n = t.bytes / dtype_size(t.dtype);
+    size_t n = raw_tensor_count(&t);
     float *f = malloc(n * sizeof *f);
     if (!f) {
         l->failed = !err_set(l->err, ERR_TOO_LARGE, "no memory for %s%s", prefix, name);
         return NULL;
     }
-    dtype_to_f32(t.dtype, t.data, f, n);
+    raw_tensor_floats(&t, 0, n, f);
     if (l->weights)
         l->weights->bytes += n * sizeof *f;
     return f;

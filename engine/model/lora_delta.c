@@ -31,14 +31,14 @@ struct lora_delta {
 
 static size_t count_of(const struct raw_tensor *t)
 {
-    return t->bytes / dtype_size(t->dtype);
+    return raw_tensor_count(t);
 }
 
 static float *floats_of(const struct raw_tensor *t, struct err *err)
 {
     float *f = malloc((count_of(t) + 1) * sizeof *f);
     if (f)
-        dtype_to_f32(t->dtype, t->data, f, count_of(t));
+        raw_tensor_floats(t, 0, count_of(t), f);
     else
         err_set(err, ERR_TOO_LARGE, "no memory for %zu numbers of a LoRA", count_of(t));
     return f;
@@ -187,7 +187,7 @@ static double number_of(const struct raw_tensor *t, double otherwise)
     float v;
     if (!t || count_of(t) != 1)
         return otherwise;
-    dtype_to_f32(t->dtype, t->data, &v, 1);
+    raw_tensor_floats(t, 0, 1, &v);
     return v;
 }
 

@@ -49,11 +49,11 @@ static bool changes(const struct lora_use *loras, size_t count, const struct raw
 static float *merged(struct device *dev, const struct raw_tensor *t, const struct lora_use *loras,
                      size_t count, struct err *err)
 {
-    size_t n = t->bytes / dtype_size(t->dtype);
+    size_t n = raw_tensor_count(t);
     float *w = malloc(n * sizeof *w);
     bool ok = w || err_set(err, ERR_TOO_LARGE, "no memory to merge %zu weights", n);
     if (ok)
-        dtype_to_f32(t->dtype, t->data, w, n);
+        raw_tensor_floats(t, 0, n, w);
     for (size_t i = 0; ok && i < count; i++)
         if (lora_changes(&loras[i], t->name))
             ok = lora_add(&loras[i], dev, t, w, err);
@@ -72,12 +72,14 @@ static bool pack(struct weights_entry *e, struct device *dev, const struct check
     bool ok = true, changed = false;
     for (int i = 0; ok && i < e->count; i++) {
         const struct raw_tensor *t = &e->tensors[i], *b = &e->biases[i];
-        parts[i] = (struct matrix_part){(int)t->shape[0], t->dtype, b->dtype, t->data, b->data};
+        parts[i] = (struct matrix_part){(int)t->shape[0], t->dtype, b->dtype,
+                                        t->data,          b->data,  t->scale};
         if (!changes(loras, lora_count, t))
             continue;
         ok = (own[i] = merged(dev, t, loras, lora_count, err)) != NULL;
         parts[i].dtype = DTYPE_F32;
         parts[i].w = own[i];
+        parts[i].scale = 0;
         changed = true;
     }
     if (ok) {

@@ -57,11 +57,6 @@ void dispatch_unload(struct dispatch *d)
     painter_unload(d->painter);
 }
 
-bool dispatch_load(struct dispatch *d, const char *model, struct err *err)
-{
-    return painter_load(d->painter, model, err);
-}
-
 bool dispatch_busy(struct dispatch *d)
 {
     return painter_busy(d->painter) || upstream_busy(d->upstream);

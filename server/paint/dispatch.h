@@ -41,10 +41,6 @@ void dispatch_free(struct dispatch *d); /* after dispatch_stop; NULL is fine */
  * loads its model again. */
 void dispatch_unload(struct dispatch *d);
 
-/* Opens a model, after the picture that is being painted, so that the next one need not; NULL: the
- * default. Fails where a job with this model would. */
-bool dispatch_load(struct dispatch *d, const char *model, struct err *err);
-
 /* Something is being painted. */
 bool dispatch_busy(struct dispatch *d);
 

@@ -53,7 +53,6 @@ struct painter {
     struct subscription *subscription;
 
     pthread_mutex_t lock;
-    char load[REGISTRY_NAME_SIZE]; /* a model to be opened; "": none */
     bool stop, unload, look, ask; /* look: a job may wait; ask: ours may be cancelled */
     int64_t stop_at;              /* when to give up what runs */
     char job_id[JOB_ID_SIZE];     /* ours; "" when idle */
@@ -192,14 +191,13 @@ static bool still_there(struct painter *p, bool done, const struct err *err)
     return done;
 }
 
-/* A model is opened before anybody asks, so the first picture does not wait for it; NULL: the
- * default. */
-static void load(struct painter *p, const char *name)
+/* The default model is opened before anybody asks, so the first picture does not wait for it. */
+static void load_default(struct painter *p)
 {
     struct registry_model m;
     struct pictor_files files;
     struct err err;
-    if (!registry_resolve(p->parts.registry, name, &m, NULL) || m.kind != REGISTRY_LOCAL)
+    if (!registry_resolve(p->parts.registry, NULL, &m, NULL) || m.kind != REGISTRY_LOCAL)
         return;
     if (!registry_open(p->parts.registry, &m, &files, &err)) {
         log_failure("model_not_opened", "", &err);
@@ -220,7 +218,7 @@ static void start_worker(struct painter *p)
     if (child_start(p->child, &err)) {
         set_pid(p, child_pid(p->child));
         log_event(LOG_INFO, "worker_started", "pid=%d", (int)child_pid(p->child));
-        load(p, NULL);
+        load_default(p);
     } else {
         lose_worker(p, err.msg);
     }
@@ -612,9 +610,6 @@ static void *run(void *arg)
         int64_t stop_at = p->stop_at, now = now_ms();
         wanted = wanted || p->look;
         p->unload = p->look = p->ask = false;
-        char wanted_model[REGISTRY_NAME_SIZE];
-        memcpy(wanted_model, p->load, sizeof wanted_model);
-        p->load[0] = '\0';
         pthread_mutex_unlock(&p->lock);
 
         if (stop && (!p->task || now >= stop_at))
@@ -623,8 +618,6 @@ static void *run(void *arg)
             start_worker(p);
         if (unload && child_fd(p->child) >= 0)
             still_there(p, child_unload(p->child, &err), &err);
-        if (*wanted_model && child_fd(p->child) >= 0)
-            load(p, wanted_model);
         read_worker(p);
         child_relay_log(p->child);
         feel_pulse(p, now);
@@ -681,18 +674,6 @@ void painter_unload(struct painter *p)
     p->unload = true;
     pthread_mutex_unlock(&p->lock);
     wake_up(p);
-}
-
-bool painter_load(struct painter *p, const char *model, struct err *err)
-{
-    struct registry_model m;
-    if (!registry_resolve(p->parts.registry, model, &m, err))
-        return false;
-    pthread_mutex_lock(&p->lock);
-    memcpy(p->load, m.name, sizeof p->load);
-    pthread_mutex_unlock(&p->lock);
-    wake_up(p);
-    return true;
 }
 
 bool painter_busy(struct painter *p)

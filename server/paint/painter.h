@@ -32,7 +32,6 @@ void painter_stop(struct painter *p, int timeout_ms);
 void painter_free(struct painter *p);
 
 void painter_unload(struct painter *p);
-bool painter_load(struct painter *p, const char *model, struct err *err);
 bool painter_busy(struct painter *p);
 bool painter_ready(struct painter *p, struct err *err);
 /* Adds its figures. */

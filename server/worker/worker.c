@@ -247,10 +247,7 @@ static void generate(struct worker *w, const struct wire_message *m)
     p.mask = mask.pixels ? &mask : NULL;
     p.on_progress = on_progress;
     p.ctx = w;
-    /* Models that wait may take the room that this picture needs. */
-    if (!pictor_generate(model, &p, &image, &err) &&
-        (!worker_models_lacks_memory(&err) || !worker_models_spare(w->models, model) ||
-         !pictor_generate(model, &p, &image, &err)))
+    if (!pictor_generate(model, &p, &image, &err))
         goto fail;
     cJSON *json = message("image");
     cJSON_AddNumberToObject(json, "serial", (double)serial);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MODELS_MAX 8
+
 struct open_model {
     struct pictor_model *model; /* NULL: a free place */
     char *name;
@@ -24,8 +26,7 @@ struct worker_models {
     worker_models_fn *changed;
     void *ctx;
     uint64_t uses;
-    struct open_model *open; /* places, some of them free */
-    size_t places;
+    struct open_model open[MODELS_MAX];
 };
 
 struct worker_models *worker_models_new(struct pictor_engine *engine, size_t budget,
@@ -61,7 +62,7 @@ static void close_one(struct worker_models *m, struct open_model *o)
 
 bool worker_models_any(const struct worker_models *m)
 {
-    for (size_t i = 0; i < m->places; i++)
+    for (size_t i = 0; i < MODELS_MAX; i++)
         if (m->open[i].model)
             return true;
     return false;
@@ -69,48 +70,37 @@ bool worker_models_any(const struct worker_models *m)
 
 void worker_models_close_all(struct worker_models *m)
 {
-    for (size_t i = 0; i < m->places; i++)
+    for (size_t i = 0; i < MODELS_MAX; i++)
         if (m->open[i].model)
             close_one(m, &m->open[i]);
 }
 
 static struct open_model *find(struct worker_models *m, const char *name)
 {
-    for (size_t i = 0; i < m->places; i++)
+    for (size_t i = 0; i < MODELS_MAX; i++)
         if (m->open[i].model && strcmp(m->open[i].name, name) == 0)
             return &m->open[i];
     return NULL;
 }
 
-static struct open_model *free_place(struct worker_models *m)
-{
-    for (size_t i = 0; i < m->places; i++)
-        if (!m->open[i].model)
-            return &m->open[i];
-    struct open_model *more = realloc(m->open, (m->places + 1) * sizeof *more);
-    if (!more)
-        return NULL;
-    m->open = more;
-    m->open[m->places] = (struct open_model){0};
-    return &m->open[m->places++];
-}
-
-/* Closes those that waited longest until `bytes` more fit. */
-static void make_room(struct worker_models *m, uint64_t bytes)
+/* Closes those that waited longest until `bytes` more fit; returns a free place. */
+static struct open_model *make_room(struct worker_models *m, uint64_t bytes)
 {
     for (;;) {
-        struct open_model *oldest = NULL;
+        struct open_model *place = NULL, *oldest = NULL;
         uint64_t sum = bytes;
-        for (size_t i = 0; i < m->places; i++) {
+        for (size_t i = 0; i < MODELS_MAX; i++) {
             struct open_model *o = &m->open[i];
-            if (!o->model)
+            if (!o->model) {
+                place = o;
                 continue;
+            }
             sum += pictor_model_info(o->model)->weight_bytes;
             if (!oldest || o->used < oldest->used)
                 oldest = o;
         }
-        if (!oldest || sum <= m->budget)
-            return;
+        if (!oldest || (place && sum <= m->budget))
+            return place;
         close_one(m, oldest);
     }
 }
@@ -119,47 +109,6 @@ static bool is_same(const struct open_model *o, const struct worker_model_ref *r
 {
     return o->size == ref->size && o->mtime_ms == ref->mtime_ms && strcmp(o->vae, ref->vae) == 0 &&
            o->vae_size == ref->vae_size && o->vae_mtime_ms == ref->vae_mtime_ms;
-}
-
-bool worker_models_spare(struct worker_models *m, const struct pictor_model *used)
-{
-    bool any = false;
-    for (size_t i = 0; i < m->places; i++)
-        if (m->open[i].model && m->open[i].model != used) {
-            close_one(m, &m->open[i]);
-            any = true;
-        }
-    return any;
-}
-
-/* Into a free place; NULL with an error. */
-static struct open_model *open_one(struct worker_models *m, const struct worker_model_ref *ref,
-                                   struct err *err)
-{
-    struct open_model *o = free_place(m);
-    if (o)
-        *o = (struct open_model){.name = strdup(ref->name),
-                                 .size = ref->size,
-                                 .mtime_ms = ref->mtime_ms,
-                                 .vae = strdup(ref->vae),
-                                 .vae_size = ref->vae_size,
-                                 .vae_mtime_ms = ref->vae_mtime_ms};
-    if (!o || !o->name || !o->vae)
-        err_set(err, ERR_INTERNAL, "no memory for a model");
-    else
-        o->model = pictor_model_open_files(m->engine, ref->files, err);
-    if (o && o->model) {
-        m->changed(m->ctx, o->name, pictor_model_info(o->model));
-        return o;
-    }
-    if (o)
-        clear(o);
-    return NULL;
-}
-
-bool worker_models_lacks_memory(const struct err *err)
-{
-    return err->code == ERR_INTERNAL || err->code == ERR_TOO_LARGE || err->code == ERR_UNAVAILABLE;
 }
 
 struct pictor_model *worker_models_get(struct worker_models *m, const struct worker_model_ref *ref,
@@ -172,17 +121,26 @@ struct pictor_model *worker_models_get(struct worker_models *m, const struct wor
     }
     if (!o) {
         /* The file's size is near enough to what its weights will take. */
-        make_room(m, ref->size);
-        o = open_one(m, ref, err);
-        if (!o && worker_models_lacks_memory(err) && worker_models_spare(m, NULL))
-            o = open_one(m, ref, err);
-        if (!o) {
+        o = make_room(m, ref->size);
+        *o = (struct open_model){.name = strdup(ref->name),
+                                 .size = ref->size,
+                                 .mtime_ms = ref->mtime_ms,
+                                 .vae = strdup(ref->vae),
+                                 .vae_size = ref->vae_size,
+                                 .vae_mtime_ms = ref->vae_mtime_ms};
+        if (!o->name || !o->vae)
+            err_set(err, ERR_INTERNAL, "no memory for a model");
+        else
+            o->model = pictor_model_open_files(m->engine, ref->files, err);
+        if (!o->model) {
+            clear(o);
             err_about(err, ref->name); /* the server knows where that is */
             if (*ref->vae)
                 err_prefix(err, "with the VAE %s", ref->vae);
             err_prefix(err, "%s", ref->name);
             return NULL;
         }
+        m->changed(m->ctx, o->name, pictor_model_info(o->model));
     }
     o->used = ++m->uses;
     return o->model;

@@ -1,8 +1,8 @@
 /* worker_models.h: the models a worker holds in memory.
  *
  * The last one used stays open, and others beside it as long as all of them fit into the budget;
- * the one that waited longest goes first, and all but the one in use when a picture needs their
- * room. A file that changed on disk is opened again, and so is a model that is to have another VAE.
+ * the one that waited longest goes first. A file that changed on disk is opened again, and so is a
+ * model that is to have another VAE.
  * Not thread-safe. */
 #ifndef PICTOR_SERVER_WORKER_MODELS_H
 #define PICTOR_SERVER_WORKER_MODELS_H
@@ -48,11 +48,6 @@ struct worker_lora {
  * done where it has them. */
 bool worker_models_merge(struct worker_models *models, struct pictor_model *model,
                          const struct worker_lora *loras, size_t count, struct err *err);
-
-/* Closes all models but `used` (may be NULL), for what lacks memory: whether there were any. */
-bool worker_models_spare(struct worker_models *models, const struct pictor_model *used);
-/* Whether a failure may be one of memory. */
-bool worker_models_lacks_memory(const struct err *err);
 
 bool worker_models_any(const struct worker_models *models);
 void worker_models_close_all(struct worker_models *models);

@@ -1,8 +1,10 @@
 """Kinds of files: the same weights in another container paint the same picture, and a file that would harm
 is refused with what it is, by a server that goes on."""
 import base64
+import bisect
 import io
 import pathlib
+import struct
 import sys
 import zipfile
 
@@ -87,6 +89,81 @@ def test_the_same_picture(serve, weights):
     listed = {m["model_name"]: m for m in Sdapi(server.url).get("sd-models")}
     assert listed["full"]["title"].startswith("full.ckpt") and listed["old"]["filename"].endswith("old.CKPT")
     assert len(listed["full"]["sha256"]) == 64
+
+
+# ---- weights of few bits ----
+
+def chosen(weights):
+    """Some layers, small enough for plain Python."""
+    return [k for k, t in weights.items() if "attn2.to_k.weight" in k or "attn2.to_out.0.weight" in k
+            if t.shape[1] % 32 == 0]
+
+
+def halves(tensor):
+    return struct.unpack(f"<{len(tensor.storage.data) // 2}e", tensor.storage.data)
+
+
+def e4m3(bits):
+    exponent, fraction = bits >> 3 & 15, bits & 7
+    value = fraction * 2.0 ** -9 if exponent == 0 else (1 + fraction / 8) * 2.0 ** (exponent - 7)
+    return -value if bits & 0x80 else value
+
+
+def as_floats(tensor, values):
+    return Tensor("F32", tensor.shape, struct.pack(f"<{len(values)}f", *values))
+
+
+def write_gguf(tensors, path):
+    """Name -> (type of GGML's, shape, bytes), or a Tensor; as stable-diffusion.cpp does."""
+    types = {"F32": 0, "F16": 1, "Q8_0": 8, "I64": 27}
+    head, data = b"", b""
+    for name, t in tensors.items():
+        kind, shape, raw = t if isinstance(t, tuple) else (t.storage.dtype, t.shape, t.storage.data)
+        head += struct.pack("<Q", len(name)) + name.encode() + struct.pack("<I", len(shape))
+        head += struct.pack(f"<{len(shape)}Q", *reversed(shape)) + struct.pack("<IQ", types[kind], len(data))
+        data += raw + bytes(-len(raw) % 32)
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), 0) + head
+    path.write_bytes(head + bytes(-len(head) % 32) + data)
+
+
+def test_few_bits(serve, weights):
+    """8 bits with a scale, in both kinds of file, paint what their values in F32 paint."""
+    scaled, scaled_twin, blocks, blocks_twin = dict(weights), dict(weights), dict(weights), dict(weights)
+    positive = [e4m3(b) for b in range(0x7f)]
+    for n, name in enumerate(chosen(weights)):
+        t, values, scale = weights[name], halves(weights[name]), (n % 7 + 1) / 4096
+        bits = [bisect.bisect(positive, abs(v) / scale) - 1 | (v < 0) << 7 for v in values]
+        scaled[name] = Tensor("F8_E4M3", t.shape, bytes(bits))
+        beside = ".scale_weight" if n % 2 else ".weight_scale"
+        scaled[name.replace(".weight", beside)] = Tensor("F32", [] if n % 3 else [1], struct.pack("<f", scale))
+        scaled_twin[name] = as_floats(t, [e4m3(b) * scale for b in bits])
+        raw, plain = b"", []
+        for i in range(0, len(values), 32):
+            d, = struct.unpack("<e", struct.pack("<e", max(map(abs, values[i:i + 32])) / 127))
+            q = [max(-127, min(127, round(v / d))) if d else 0 for v in values[i:i + 32]]
+            raw += struct.pack("<e32b", d, *q)
+            plain += [v * d for v in q]
+        blocks[name], blocks_twin[name] = ("Q8_0", t.shape, raw), as_floats(t, plain)
+    scaled["scaled_fp8"] = Tensor("F8_E4M3", [2], bytes(2))
+    table = next(k for k, t in weights.items() if t.storage.dtype == "F8_E4M3")
+    blocks[table] = Tensor("F16", weights[table].shape, b"".join(
+        struct.pack("<e", e4m3(b)) for b in weights[table].storage.data))
+    server = serve()
+    models = server.folder / "data" / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    torchfile.write_safetensors(scaled, models / "scaled.safetensors")
+    torchfile.write_safetensors(scaled_twin, models / "scaled-twin.safetensors")
+    write_gguf(blocks, models / "blocks.gguf")
+    torchfile.write_safetensors(blocks_twin, models / "blocks-twin.safetensors")
+    torchfile.write_safetensors({**scaled, "scaled_fp8": scaled["scaled_fp8"], chosen(weights)[0].replace(
+        ".weight", ".weight_scale"): Tensor("F32", [2], bytes(8))}, models / "rows.safetensors")
+    plain = paint(server, "pictor-mini")
+    for name in ("scaled", "blocks"):
+        got, want = paint(server, name), paint(server, name + "-twin")
+        assert isinstance(got, bytes) and isinstance(want, bytes), (got, want)
+        assert pixels(got) == pixels(want) != pixels(plain), name
+    status, message = paint(server, "rows")
+    assert status >= 400 and "wanted one finite number" in message
 
 
 # ---- what is refused ----

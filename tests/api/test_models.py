@@ -20,7 +20,7 @@ OTHERS = {
     "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "a Git LFS pointer"),
     "pickle": (b"\x80\x02}q\x00." + bytes(60), "none that PyTorch wrote"),
     "zip": (b"PK\3\4" + bytes(60), "a zip archive without its directory"),
-    "gguf": (b"GGUF" + bytes(60), "a GGUF file"),
+    "gguf": (b"GGUF" + bytes(60), "GGUF of version 0"),
     "empty": (b"", "empty"),
     "short": (b"\x40\0\0\0\0\0\0\0{", "cut short"),
     "flux": (small("double_blocks.0.img_attn.qkv.weight"), "a Flux checkpoint"),

@@ -49,20 +49,35 @@ struct pack {
 
 #define PACK_COLS 512 /* source elements a row that are packed together: 32 rows fit in L1 */
 
-/* Where row `n` of the stacked parts lies; `row` elements a row. */
-static const unsigned char *source_row(const struct pack *p, int n, size_t row, enum dtype *dtype,
-                                       float *bias)
+/* A row of stored weights: `n` elements of a part from `first` on. */
+struct row {
+    const struct matrix_part *part;
+    size_t first, n;
+};
+
+/* Row `n` of the stacked parts, which have `row` elements each. */
+static struct row source_row(const struct pack *p, int n, size_t row, float *bias)
 {
     int part = 0;
     while (n >= p->parts[part].n)
         n -= p->parts[part++].n;
     const struct matrix_part *q = &p->parts[part];
-    *dtype = q->dtype;
     if (q->bias)
-        dtype_to_f32(q->bias_dtype,
-                     (const unsigned char *)q->bias + (size_t)n * dtype_size(q->bias_dtype), bias,
-                     1);
-    return (const unsigned char *)q->w + (size_t)n * row * dtype_size(q->dtype);
+        dtype_range_to_f32(q->bias_dtype, q->bias, (size_t)n, bias, 1);
+    return (struct row){q, (size_t)n * row, row};
+}
+
+/* `n` numbers of a row from `at` on. */
+static void read_row(const struct kernels *kn, const struct row *r, size_t at, float *f32, size_t n)
+{
+    const struct matrix_part *q = r->part;
+    if (dtype_block(q->dtype) > 1)
+        dtype_range_to_f32(q->dtype, q->w, r->first + at, f32, n);
+    else
+        kn->to_f32(f32, q->dtype,
+                   (const unsigned char *)q->w + (r->first + at) * dtype_size(q->dtype), n);
+    for (size_t i = 0; q->scale != 0 && i < n; i++)
+        f32[i] *= q->scale;
 }
 
 /* Nine taps for each of `cols` become the four of phase 2 y + x, in place: source rows and columns
@@ -110,14 +125,13 @@ static void turn_s8(int8_t *dst, const int8_t *src, int rows, size_t cols, size_
             dst[i / 4 * 4 * PANEL + 4 * (size_t)j + i % 4] = src[(size_t)j * ld + i * taps];
 }
 
-/* Of `n` stored numbers, converted to `f32` `step` at a time. */
-static float largest(const struct kernels *kn, enum dtype dtype, const unsigned char *src, size_t n,
-                     float *f32, size_t step)
+/* Of a row's numbers, converted to `f32` `step` at a time. */
+static float largest(const struct kernels *kn, const struct row *r, float *f32, size_t step)
 {
     float most = 0;
-    for (size_t i = 0; i < n; i += step) {
-        size_t some = n - i < step ? n - i : step;
-        kn->to_f32(f32, dtype, src + i * dtype_size(dtype), some);
+    for (size_t i = 0; i < r->n; i += step) {
+        size_t some = r->n - i < step ? r->n - i : step;
+        read_row(kn, r, i, f32, some);
         most = fmaxf(most, kn->amax(DTYPE_F32, f32, some));
     }
     return most;
@@ -138,8 +152,7 @@ static void pack_panel(void *ctx, size_t task, int thread)
     unsigned char *w = (unsigned char *)m->w + task * m->w_panel * size;
     float *f32 = (float *)cpu_scratch(p->dev, thread);
     unsigned char *strip = (unsigned char *)(f32 + PACK_COLS * 9); /* [PANEL][cols * taps] */
-    const unsigned char *src[PANEL];
-    enum dtype dtype[PANEL];
+    struct row src[PANEL];
     float *scale = m->scale ? m->scale + task * PANEL : NULL;
     int rows = 0;
     for (; rows < PANEL; rows++) {
@@ -150,18 +163,17 @@ static void pack_panel(void *ctx, size_t task, int thread)
             break;
         if (gated && panel % 2)
             n += m->base.n;
-        src[rows] = source_row(p, n, row, &dtype[rows], &bias);
+        src[rows] = source_row(p, n, row, &bias);
         if (phase == 0)
             m->bias[panel * PANEL + rows] = bias;
     }
     for (int j = 0; j < rows && scale; j++)
-        scale[j] = largest(kn, dtype[j], src[j], row, f32, PACK_COLS) / 127;
+        scale[j] = largest(kn, &src[j], f32, PACK_COLS) / 127;
     size_t step = taps > 1 ? PACK_COLS / 8 : PACK_COLS;
     for (size_t k0 = 0; k0 < k; k0 += step) {
         size_t cols = k - k0 < step ? k - k0 : step, wide = cols * taps;
         for (int j = 0; j < rows; j++) {
-            kn->to_f32(f32, dtype[j], src[j] + k0 * src_taps * dtype_size(dtype[j]),
-                       cols * src_taps);
+            read_row(kn, &src[j], k0 * src_taps, f32, cols * src_taps);
             if (m->phases > 1)
                 fold(f32, cols, phase);
             unsigned char *to = strip + (size_t)j * wide * size;

@@ -9,8 +9,6 @@
 #include <cjson/cJSON.h>
 
 #include "engine/pictor.h"
-#include "server/api/sdapi/sdapi_models.h"
-#include "server/api/sdapi/sdapi_options.h"
 #include "server/api/sdapi/sdapi_reply.h"
 #include "server/api/app.h"
 #include "server/base/settings.h"
@@ -326,25 +324,10 @@ void sdapi_unload_checkpoint(struct http_request *req)
     sdapi_reply_json(req, cJSON_CreateObject());
 }
 
-/* The one that this client has chosen, or the default. The answer does not wait until it is open; a
- * picture does. */
+/* The next picture loads its model by itself. */
 void sdapi_reload_checkpoint(struct http_request *req)
 {
-    const struct app *app = http_app(req);
-    struct sdapi_model model;
-    struct err err;
-    cJSON *options = sdapi_options_load(app, http_key_id(req), &err);
-    bool ok = options;
-    if (ok) {
-        const char *wanted = sdapi_options_text(options, "sd_model_checkpoint");
-        bool found = *wanted && sdapi_models_find(app, wanted, &model);
-        ok = dispatch_load(app->dispatch, found ? model.name : NULL, &err);
-    }
-    cJSON_Delete(options);
-    if (ok)
-        sdapi_reply_json(req, cJSON_CreateObject());
-    else
-        sdapi_reply_err(req, &err, NULL);
+    sdapi_reply_json(req, cJSON_CreateObject());
 }
 
 void sdapi_interrogate(struct http_request *req)

@@ -1,0 +1,26 @@
+/* gguf.h: reader of GGUF, the container of GGML's programs (gguf.h of GGML, versions 2 and 3).
+ *
+ * Dimensions are stored the fastest first and come out the other way round; one that a converter
+ * changed comes out as it was (comfy.gguf.orig_shape.NAME). Nothing in the file is believed.
+ * Read-only after opening. */
+#ifndef PICTOR_ENGINE_IO_GGUF_H
+#define PICTOR_ENGINE_IO_GGUF_H
+
+#include <stddef.h>
+
+#include "engine/io/file_bytes.h"
+#include "engine/io/raw_tensor.h"
+
+struct gguf;
+
+/* Borrows what `bytes` points at until gguf_close. */
+struct gguf *gguf_open(const struct file_bytes *bytes, struct err *err);
+void gguf_close(struct gguf *g);
+
+/* In order of name. */
+const struct raw_tensor *gguf_tensors(const struct gguf *g, size_t *count);
+
+/* A string of the header, "general.architecture" for example; NULL when there is none. */
+const char *gguf_metadata(const struct gguf *g, const char *key);
+
+#endif
