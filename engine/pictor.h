@@ -118,7 +118,7 @@ struct pictor_model_info {
 
 /* What a model is made of, opened: also for a process that can open nothing itself and gets the
  * descriptors from another one. No file at all is the model inside the binary. */
-#define PICTOR_FILES_MAX 8
+#define PICTOR_FILES_MAX 24 /* networks in shards; SDXL in F32 has 7 files */
 struct pictor_file {
     char name[272]; /* "v1-5.safetensors"; in a folder "unet/diffusion_pytorch_model.safetensors" */
     int fd;         /* to read from */
@@ -128,8 +128,9 @@ struct pictor_files {
     size_t count;
 };
 
-/* `path`: "builtin" for the model inside the binary, a .safetensors file in the single-file layout,
- * or a folder in the diffusers layout. Opens without reading. ERR_BUSY when there are no
+/* `path`: "builtin" for the model inside the binary, a file of weights (engine/io/tensor_file.h) in
+ * the single-file layout, or a folder in the diffusers layout: of each network the best file or set
+ * of shards that is there. Opens without reading. ERR_BUSY when there are no
  * descriptors left. */
 bool pictor_files_open(const char *path, struct pictor_files *out, struct err *err);
 /* One more file of a model, opened without reading. `role` says what it holds: "model", all of it

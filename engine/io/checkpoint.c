@@ -20,6 +20,7 @@
 
 struct file {
     enum names_part part;
+    int set; /* which files are one, in shards */
     struct names_layout layout;
     struct tensor_file *tf;
 };
@@ -62,7 +63,7 @@ static bool is_replaced(const struct checkpoint *cp, const char *ldm_name)
 static bool is_outdone(const struct checkpoint *cp, const struct file *file)
 {
     for (const struct file *f = file + 1; f < cp->files + cp->file_count; f++)
-        if (f->part == file->part && file->part != NAMES_WHOLE &&
+        if (f->part == file->part && f->set != file->set && file->part != NAMES_WHOLE &&
             f->layout.tiny == file->layout.tiny)
             return true;
     return false;
@@ -112,16 +113,21 @@ static bool read_scales(struct checkpoint *cp, struct err *err)
     return true;
 }
 
+static void scan(struct names_layout *layout, const struct file *file)
+{
+    for (size_t i = 0; i < tensor_file_count(file->tf); i++)
+        names_scan(layout, file->part, tensor_file_at(file->tf, i)->name);
+}
+
 static bool index_files(struct checkpoint *cp, struct err *err)
 {
     size_t room = 1;
     for (int i = 0; i < cp->file_count; i++)
         room += tensor_file_count(cp->files[i].tf);
-    for (int i = 0; i < cp->file_count; i++) {
-        struct file *f = &cp->files[i];
-        for (size_t k = 0; k < tensor_file_count(f->tf); k++)
-            names_scan(&f->layout, f->part, tensor_file_at(f->tf, k)->name);
-    }
+    for (int i = 0; i < cp->file_count; i++)
+        for (int j = 0; j < cp->file_count; j++)
+            if (cp->files[j].set == cp->files[i].set)
+                scan(&cp->files[i].layout, &cp->files[j]);
     cp->tensors = calloc(room, sizeof *cp->tensors);
     if (!cp->tensors)
         return err_set(err, ERR_INTERNAL, "out of memory for %zu tensors", room);
@@ -136,8 +142,22 @@ static bool add_file(struct checkpoint *cp, enum names_part part, struct tensor_
 {
     if (!tf)
         return false;
-    cp->files[cp->file_count++] = (struct file){.part = part, .tf = tf};
+    cp->files[cp->file_count] = (struct file){.part = part, .set = cp->file_count, .tf = tf};
+    cp->file_count++;
     return true;
+}
+
+/* "NAME-00002-of-00003.safetensors" behind "NAME-00001-of-00003.safetensors". */
+static bool is_next_shard(const char *before, const char *name)
+{
+    const char *of = strstr(name, "-of-");
+    size_t at = of ? (size_t)(of - name) : 0, digits = 0;
+    while (at > 0 && name[at - 1] >= '0' && name[at - 1] <= '9') {
+        at--;
+        digits++;
+    }
+    return digits && strlen(before) == strlen(name) && strncmp(before, name, at) == 0 &&
+           strcmp(before + at + digits, name + at + digits) == 0;
 }
 
 typedef struct tensor_file *open_fn(int fd, const char *name, struct err *err);
@@ -220,6 +240,8 @@ static struct checkpoint *open_files(const struct pictor_files *files, open_fn *
         if (!strchr(name, '/'))
             snprintf(cp->name, sizeof cp->name, "%s", name);
         ok = add_listed(cp, &files->items[i], open, err);
+        if (ok && i > 0 && is_next_shard(files->items[i - 1].name, name))
+            cp->files[cp->file_count - 1].set = cp->files[cp->file_count - 2].set;
     }
     if (ok && cp->file_count == 0)
         ok = err_set(err, ERR_INVALID, "a model of no file");

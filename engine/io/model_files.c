@@ -13,20 +13,69 @@
 #include "engine/io/names.h"
 #include "engine/pictor.h"
 
-/* How willingly a file of a folder is taken: 0 model.safetensors, 1 model.fp16.safetensors, 2 some
- * other *.safetensors, 3 PyTorch's, if `torch`; -1 not at all: another kind, one of several, or the
- * unaveraged weights. */
-static int preference(const char *file, bool torch)
+#define SHARD_DIGITS 5 /* as diffusers and transformers write them */
+
+/* A file of a network's folder that may hold its weights, or the first of several that do. */
+struct choice {
+    char name[NAME_MAX + 1]; /* "": none was found */
+    int preference;          /* the less, the better */
+    int shards;              /* files; 1: it is whole */
+};
+
+/* "NAME-00001-of-00003.ENDING": which file of how many, and where its number stands; 1 of 1 where
+ * the name says nothing. False: it says something that cannot be. */
+static bool read_shard(const char *file, int *index, int *count, size_t *at)
+{
+    const char *of = strstr(file, "-of-");
+    size_t from = of ? (size_t)(of - file) : 0, digits = 0;
+    *index = *count = 1;
+    *at = 0;
+    if (!of)
+        return true;
+    while (from > 0 && file[from - 1] >= '0' && file[from - 1] <= '9') {
+        from--;
+        digits++;
+    }
+    if (digits != SHARD_DIGITS || strspn(of + 4, "0123456789") != SHARD_DIGITS)
+        return false;
+    *at = from;
+    *index = atoi(file + from);
+    *count = atoi(of + 4);
+    return *index >= 1 && *index <= *count;
+}
+
+/* How willingly a file is taken: model.safetensors before model.fp16.safetensors before some other
+ * *.safetensors, all of these before the same in shards, and all of those before what PyTorch
+ * pickled, of which files of weights are called pytorch_model.bin; if `torch`, any other of
+ * PyTorch's last. -1: not at all: another kind, or the unaveraged weights. */
+static int preference(const char *file, int shards, bool torch)
 {
     const char *dot = strchr(file, '.'), *end = strrchr(file, '.');
-    if (torch && end && !strstr(file, "-of-") && !strstr(file, "optimizer") &&
-        (strcmp(end, ".bin") == 0 || strcmp(end, ".pth") == 0 || strcmp(end, ".pt") == 0))
-        return 3;
-    if (!dot || strcmp(end, ".safetensors") != 0 || strstr(file, "-of-") || strstr(file, "non_ema"))
+    bool pickle = dot && strcmp(end, ".bin") == 0;
+    bool known = pickle && (strncmp(file, "pytorch_model", 13) == 0 ||
+                            strncmp(file, "diffusion_pytorch_model", 23) == 0);
+    if (torch && dot && !known && shards == 1 && !strstr(file, "optimizer") &&
+        (pickle || strcmp(end, ".pth") == 0 || strcmp(end, ".pt") == 0))
+        return 12;
+    if (!dot || (strcmp(end, ".safetensors") != 0 && !known) || strstr(file, "non_ema"))
         return -1;
-    if (dot == end)
-        return 0;
-    return strncmp(dot, ".fp16.", 6) == 0 ? 1 : 2;
+    int variant = dot == end ? 0 : strncmp(dot, ".fp16", 5) == 0 ? 1 : 2;
+    return 6 * pickle + 3 * (shards > 1) + variant;
+}
+
+/* Takes the file if it is better than what was found. */
+static void consider(struct choice *best, const char *file, bool torch)
+{
+    int index, count;
+    size_t at;
+    if (!read_shard(file, &index, &count, &at) || index != 1)
+        return;
+    int p = preference(file, count, torch);
+    if (p < 0 || (*best->name && (p > best->preference ||
+                                  (p == best->preference && strcmp(file, best->name) >= 0))))
+        return;
+    *best = (struct choice){.preference = p, .shards = count};
+    snprintf(best->name, sizeof best->name, "%s", file);
 }
 
 static enum err_code code_of(int why)
@@ -86,12 +135,36 @@ bool pictor_files_add(struct pictor_files *files, const char *role, const char *
     return add(files, path, name, err);
 }
 
-/* The file of weights in `folder`/`part`, as the network `role`; PyTorch's too, if `torch`. */
+/* The files that hold the weights, as the network `role`: which they are is in their names, so the
+ * index that lies beside them (which tensor is in which) is not wanted. */
+static bool add_chosen(struct pictor_files *files, const char *folder, const char *part,
+                       const char *role, const struct choice *c, struct err *err)
+{
+    char path[PATH_MAX], file[NAME_MAX + 1];
+    int index, count;
+    size_t at = 0;
+    snprintf(file, sizeof file, "%s", c->name);
+    read_shard(file, &index, &count, &at);
+    for (int i = 1; i <= c->shards; i++) {
+        char digits[16];
+        snprintf(digits, sizeof digits, "%0*d", SHARD_DIGITS, i);
+        if (c->shards > 1)
+            memcpy(file + at, digits, SHARD_DIGITS);
+        if ((size_t)snprintf(path, sizeof path, "%s/%s/%s", folder, part, file) >= sizeof path)
+            return err_at(err, folder, ERR_INVALID, "the path is too long");
+        if (!pictor_files_add(files, role, path, err))
+            return c->shards == 1 ? false
+                                  : err_prefix(err, "%s/%s (one of %d)", role, file, c->shards);
+    }
+    return true;
+}
+
+/* The best that is in `folder`/`part`, as the network `role`; any of PyTorch's, if `torch`. */
 static bool add_weights(struct pictor_files *files, const char *folder, const char *part,
                         const char *role, bool torch, struct err *err)
 {
-    char path[PATH_MAX], best[NAME_MAX + 1] = "";
-    int best_preference = INT_MAX;
+    char path[PATH_MAX];
+    struct choice best = {.name = ""};
     if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, part) >= sizeof path)
         return err_at(err, folder, ERR_INVALID, "the path is too long");
     DIR *dir = opendir(path);
@@ -99,20 +172,13 @@ static bool add_weights(struct pictor_files *files, const char *folder, const ch
         return err_at(err, path, code_of(errno),
                       "%s: %s (a diffusers folder holds unet, vae and text_encoder)", role,
                       strerror(errno));
-    for (const struct dirent *d; (d = readdir(dir));) {
-        int p = preference(d->d_name, torch);
-        if (p >= 0 &&
-            (p < best_preference || (p == best_preference && strcmp(d->d_name, best) < 0))) {
-            best_preference = p;
-            snprintf(best, sizeof best, "%s", d->d_name);
-        }
-    }
+    for (const struct dirent *d; (d = readdir(dir));)
+        consider(&best, d->d_name, torch);
     closedir(dir);
-    if (!*best)
-        return err_at(err, path, ERR_NOT_FOUND, "%s: wanted a .safetensors file, found none", role);
-    if ((size_t)snprintf(path, sizeof path, "%s/%s/%s", folder, part, best) >= sizeof path)
-        return err_at(err, folder, ERR_INVALID, "the path is too long");
-    return pictor_files_add(files, role, path, err);
+    return *best.name ? add_chosen(files, folder, part, role, &best, err)
+                      : err_at(err, path, ERR_NOT_FOUND,
+                               "%s: wanted a .safetensors file or a pytorch_model.bin, found none",
+                               role);
 }
 
 static bool add_part(struct pictor_files *files, const char *folder, const char *part,

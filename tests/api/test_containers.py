@@ -3,8 +3,10 @@ is refused with what it is, by a server that goes on."""
 import base64
 import bisect
 import io
+import json
 import pathlib
 import struct
+import subprocess
 import sys
 import zipfile
 
@@ -164,6 +166,56 @@ def test_few_bits(serve, weights):
         assert pixels(got) == pixels(want) != pixels(plain), name
     status, message = paint(server, "rows")
     assert status >= 400 and "wanted one finite number" in message
+
+
+# ---- folders ----
+
+def folder_of(path):
+    """The tiny model in diffusers' layout."""
+    subprocess.run([sys.executable, ROOT / "tests/golden/make_folder.py", path], check=True)
+    return path
+
+
+def shards(part, stem, count):
+    """The one file of a network becomes several, as diffusers saves a large one."""
+    whole, = part.glob("*.safetensors")
+    tensors = torchfile.read_safetensors(whole)
+    whole.unlink()
+    weight_map = {}
+    for i in range(count):
+        name = f"{stem}-{i + 1:05}-of-{count:05}.safetensors"
+        some = {k: tensors[k] for k in sorted(tensors)[i::count]}
+        weight_map.update(dict.fromkeys(some, name))
+        torchfile.write_safetensors(some, part / name)
+    (part / f"{stem}.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+
+
+def test_folders(serve, tmp_path):
+    models = tmp_path / "data" / "models"
+    models.mkdir(parents=True)
+    parts, pickles, gap = (folder_of(models / name) for name in ("parts", "pickles", "gap"))
+    folder_of(models / "whole")
+    shards(parts / "unet", "diffusion_pytorch_model", 3)
+    shards(parts / "text_encoder", "model.fp16", 2)
+    (parts / "vae" / "diffusion_pytorch_model.safetensors").rename(
+        parts / "vae" / "diffusion_pytorch_model.fp16.safetensors")
+    for part in ("unet", "vae", "text_encoder"):
+        file, = (pickles / part).glob("*.safetensors")
+        name = "pytorch_model.bin" if part == "text_encoder" else "diffusion_pytorch_model.bin"
+        (torchfile.legacy if part == "vae" else torchfile.zipped)(
+            torchfile.read_safetensors(file), pickles / part / name)
+        file.unlink()
+    (pickles / "unet" / "optimizer.bin").write_bytes(b"none of the weights")
+    shards(gap / "unet", "diffusion_pytorch_model", 2)
+    (gap / "unet" / "diffusion_pytorch_model-00002-of-00002.safetensors").unlink()
+    server = serve(f"--data={tmp_path / 'data'}")
+    want = pixels(paint(server, "whole"))
+    for name in ("parts", "pickles"):
+        got = paint(server, name)
+        assert isinstance(got, bytes), (name, got)
+        assert pixels(got) == want, name
+    status, message = paint(server, "gap")
+    assert status >= 400 and "diffusion_pytorch_model-00002-of-00002.safetensors (one of 2)" in message
 
 
 # ---- what is refused ----

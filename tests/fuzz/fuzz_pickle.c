@@ -59,7 +59,7 @@ static void check_file(const void *data, size_t size)
 static unsigned char *put(unsigned char *to, uint64_t value, int bytes)
 {
     for (int i = 0; i < bytes; i++)
-        *to++ = (unsigned char)(value >> 8 * i);
+        *to++ = (unsigned char)(i < 8 ? value >> 8 * i : 0);
     return to;
 }
 
