@@ -13,7 +13,8 @@ static int by_name(const void *a, const void *b)
 
 bool raw_tensor_sort(struct raw_tensor *tensors, size_t count, struct err *err)
 {
-    qsort(tensors, count, sizeof *tensors, by_name);
+    if (count > 1) /* an empty list may be NULL, which qsort does not take */
+        qsort(tensors, count, sizeof *tensors, by_name);
     char shown[96];
     for (size_t i = 1; i < count; i++)
         if (strcmp(tensors[i - 1].name, tensors[i].name) == 0)
