@@ -28,6 +28,7 @@ static const struct {
     {"unet.", LORA},
     {"text_encoder.", LORA},
     {"base_model.model.", LORA},
+    {"input_blocks.", "a UNet alone, without a text encoder and a VAE" NOT_RUN},
     {"down_blocks.",
      "a UNet alone, in the diffusers layout (give the folder that holds it)" NOT_RUN},
     {"decoder.", "a VAE alone" NOT_RUN},

@@ -301,6 +301,20 @@ static uint8_t to_byte(float v)
     return (uint8_t)(v > 0 ? v < 255 ? v : 255 : 0); /* NaN is 0 */
 }
 
+/* One number of a model's that is none is in all others a step later: what would come out is a
+ * black picture. */
+static bool check_numbers(struct painting *j, const float *numbers, size_t n, const char *network,
+                          struct err *err)
+{
+    for (size_t i = 0; i < n && !is_dry(j); i++)
+        if (!isfinite(numbers[i]))
+            return err_set(err, ERR_INVALID,
+                           "the model's %s made numbers that are none (NaN or infinite): its "
+                           "weights are broken",
+                           network);
+    return true;
+}
+
 /* `out` is held; what comes out while planning has a size and no pixels. */
 static bool decode(struct painting *j, const struct latent *latent, struct pictor_image *out,
                    struct err *err)
@@ -308,7 +322,7 @@ static bool decode(struct painting *j, const struct latent *latent, struct picto
     int factor = facts_of(j)->factor;
     int width = latent->width * factor, height = latent->height * factor;
     size_t n = (size_t)width * (size_t)height * 3, mark = arena_mark(j->ops.arena);
-    if (!go_on(j, err))
+    if (!go_on(j, err) || !check_numbers(j, latent->at, latent_size(latent), "UNet", err))
         return false;
     hold(j, n);
     if (is_dry(j))
@@ -318,10 +332,15 @@ static bool decode(struct painting *j, const struct latent *latent, struct picto
     float *floats = arena_alloc(j->ops.arena, n, sizeof *floats);
     j->m->family->family->decode(j->m->family, &j->ops, latent->at, latent->height, latent->width,
                                  floats);
-    for (size_t i = 0; i < n && !is_dry(j); i++)
+    bool ok = check_numbers(j, floats, n, "VAE", err);
+    for (size_t i = 0; i < n && ok && !is_dry(j); i++)
         out->pixels[i] = to_byte(floats[i]);
     arena_reset(j->ops.arena, mark);
-    return true;
+    if (!ok) {
+        drop(j, n);
+        pictor_image_free(out);
+    }
+    return ok;
 }
 
 /* A network at work may be cancelled, and says now and then that it lives. */

@@ -258,7 +258,9 @@ def hostile(serve_module, weights, tmp_path_factory):
         z.writestr("archive/data.pkl", bytes(50_000_000))
     with zipfile.ZipFile(models / "photos.ckpt", "w") as z:
         z.writestr("holiday.jpg", b"...")
-    return serve_module(f"--data={data}")
+    server = serve_module(f"--data={data}")
+    server.models = models
+    return server
 
 
 @pytest.mark.parametrize("name,says", [(k, v[1]) for k, v in HOSTILE.items()] + [
@@ -269,6 +271,17 @@ def test_hostile(hostile, name, says):
     assert says in problem
     status, message = paint(hostile, name)
     assert status in (400, 422) and says in message, message
+
+
+@pytest.mark.parametrize("network,name", [
+    ("UNet", "model.diffusion_model.out.2.bias"), ("VAE", "first_stage_model.decoder.conv_out.bias"),
+    ("UNet", "cond_stage_model.transformer.text_model.final_layer_norm.bias")])
+def test_weights_that_are_no_numbers(hostile, weights, network, name):
+    nan = Tensor("F16", weights[name].shape, b"\x00\x7e" * weights[name].shape[0])
+    torchfile.write_safetensors({**weights, name: nan}, hostile.models / f"nan-{name}.safetensors")
+    Sdapi(hostile.url).post("refresh-checkpoints", {})
+    status, message = paint(hostile, f"nan-{name}")
+    assert status >= 400 and f"{network} made numbers that are none" in message
 
 
 def test_it_goes_on_and_no_code_ran(hostile):
