@@ -2,9 +2,10 @@
 """Makes tests/golden/torch: what torch.save writes, and beside it the same tensors as safetensors.
 
     python3 make_torch.py           writes the files
+    python3 make_torch.py float8    writes those of types that Debian's torch does not have
     python3 make_torch.py check     torch reads what torchfile.py writes of the tiny model
 
-Made with Debian 12's python3-torch (1.13.1); newer versions write the same formats."""
+Made with Debian 12's python3-torch (1.13.1), float8 with PyPI's 2.15."""
 import collections
 import json
 import os
@@ -101,6 +102,15 @@ def make():
     twin({"string_to_param.*": words["*"]}, os.path.join(FOLDER, "words.safetensors"))
 
 
+def float8():
+    numbers = torch.linspace(-3, 3, 24).reshape(4, 6)
+    tensors = {"e4m3": numbers.to(torch.float8_e4m3fn), "e5m2": numbers.to(torch.float8_e5m2),
+               "turned": numbers.to(torch.float8_e4m3fn).t(), "f16": numbers.half()}
+    NAMES.update({torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2"})
+    save(tensors, "float8.pt")
+    twin(tensors, os.path.join(FOLDER, "float8.safetensors"))
+
+
 def check():
     want = torchfile.read_safetensors(os.path.join(HERE, "tiny", "tiny-ldm.safetensors"))
     for write in (torchfile.zipped, torchfile.legacy):
@@ -113,4 +123,4 @@ def check():
     print("torch", torch.__version__, "reads", len(want), "tensors of both formats")
 
 
-check() if sys.argv[1:] == ["check"] else make()
+{"check": check, "float8": float8}.get(" ".join(sys.argv[1:]), make)()

@@ -70,6 +70,7 @@ static void twins(void **state)
         {FOLDER "trained-legacy.ckpt", FOLDER "trained.safetensors"},
         {FOLDER "upscaler.pth", FOLDER "upscaler.safetensors"},
         {FOLDER "words.pt", FOLDER "words.safetensors"},
+        {FOLDER "float8.pt", FOLDER "float8.safetensors"},
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         struct err err;
