@@ -69,6 +69,8 @@ struct matrix_part {
     enum dtype dtype, bias_dtype;
     const void *w, *bias;
     float scale; /* what each stored weight is times; 0: nothing */
+    bool stays;  /* `w` stays what it is as long as the matrix: weights in blocks of few bits need
+                    not be expanded before a product wants them */
 };
 struct matrix *matrix_new_stacked(struct device *dev, enum matrix_kind kind, int k,
                                   const struct matrix_part *parts, int count, struct err *err);

@@ -63,7 +63,8 @@ bool checkpoint_get(const struct checkpoint *cp, const char *ldm_name, int ndim,
 bool checkpoint_sizes(const struct checkpoint *cp, const char *ldm_name, int ndim, int *out,
                       struct err *err);
 
-/* The tensor's bytes were read and are not needed for now: they need no longer take up memory. */
+/* The tensor's bytes were read and are not needed for now: they need no longer take up memory.
+ * Reading them again is fine. */
 void checkpoint_release(const struct checkpoint *cp, const struct raw_tensor *t);
 
 /* The name of the file that holds a whole model; "" where it comes in parts or out of memory. */

@@ -39,7 +39,7 @@ static struct matrix *load(struct loader *l, enum matrix_kind kind, const char *
             (bias && !get(l, prefix, names[i], ".bias", 1, shape, &b[i])))
             return NULL;
         parts[i] =
-            (struct matrix_part){n, w[i].dtype, b[i].dtype, w[i].data, b[i].data, w[i].scale};
+            (struct matrix_part){n, w[i].dtype, b[i].dtype, w[i].data, b[i].data, w[i].scale, true};
     }
     struct matrix *m =
         (l->coarse ? matrix_new_coarse : matrix_new_stacked)(l->dev, kind, k, parts, count, l->err);

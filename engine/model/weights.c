@@ -73,13 +73,14 @@ static bool pack(struct weights_entry *e, struct device *dev, const struct check
     for (int i = 0; ok && i < e->count; i++) {
         const struct raw_tensor *t = &e->tensors[i], *b = &e->biases[i];
         parts[i] = (struct matrix_part){(int)t->shape[0], t->dtype, b->dtype,
-                                        t->data,          b->data,  t->scale};
+                                        t->data,          b->data,  t->scale, true};
         if (!changes(loras, lora_count, t))
             continue;
         ok = (own[i] = merged(dev, t, loras, lora_count, err)) != NULL;
         parts[i].dtype = DTYPE_F32;
         parts[i].w = own[i];
         parts[i].scale = 0;
+        parts[i].stays = false;
         changed = true;
     }
     if (ok) {

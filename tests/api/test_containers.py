@@ -159,11 +159,17 @@ def test_few_bits(serve, weights):
     torchfile.write_safetensors(blocks_twin, models / "blocks-twin.safetensors")
     torchfile.write_safetensors({**scaled, "scaled_fp8": scaled["scaled_fp8"], chosen(weights)[0].replace(
         ".weight", ".weight_scale"): Tensor("F32", [2], bytes(8))}, models / "rows.safetensors")
+    write_lora(server.folder / "data" / "loras" / "a.safetensors", "lora_unet_", UNET, "attn2.to_k", 1)
     plain = paint(server, "pictor-mini")
     for name in ("scaled", "blocks"):
         got, want = paint(server, name), paint(server, name + "-twin")
         assert isinstance(got, bytes) and isinstance(want, bytes), (got, want)
         assert pixels(got) == pixels(want) != pixels(plain), name
+    # A LoRA is merged into numbers, and what is left afterwards are the blocks.
+    prompt = "a red circle <lora:a:1>"
+    want, before = pixels(paint(server, "blocks-twin", prompt)), pixels(paint(server, "blocks"))
+    assert pixels(paint(server, "blocks", prompt)) == want != before
+    assert pixels(paint(server, "blocks")) == before
     status, message = paint(server, "rows")
     assert status >= 400 and "wanted one finite number" in message
 

@@ -108,34 +108,44 @@ static void header_alone(void **state)
     close(fd);
 }
 
-/* y = x w^T + bias of some stored weights, 24 rows of 64 for a device; malloc'd. */
-enum { ROWS = 24, COLUMNS = 64, PIXELS = 5 };
-
-static float *product(struct device *dev, enum dtype dtype, const struct matrix_part *part,
-                      bool coarse)
+/* y = x w^T + bias for `pixels` pixels; malloc'd. */
+static float *multiply(struct device *dev, const struct matrix *m, int pixels, int k)
 {
     struct err err;
     struct arena arena = {0};
     struct ops o = {dev, &arena};
-    float x[PIXELS * COLUMNS], *y = malloc(PIXELS * ROWS * sizeof *y);
-    for (int i = 0; i < PIXELS * COLUMNS; i++)
+    enum dtype dtype = device_dtype(dev);
+    float *x = malloc((size_t)(pixels * k) * sizeof *x);
+    float *y = malloc((size_t)(pixels * matrix_rows(m)) * sizeof *y);
+    assert_true(x && y);
+    for (int i = 0; i < pixels * k; i++)
         x[i] = (float)(i * 37 % 101 - 50) / 64;
-    struct matrix *m = (coarse ? matrix_new_coarse : matrix_new_stacked)(dev, MATRIX_LINEAR,
-                                                                         COLUMNS, part, 1, &err);
-    assert_true(m && y);
     for (int pass = 0; pass < 2; pass++) {
         if (pass == 0)
             arena_plan(&arena);
         else
             assert_true(arena_init(&arena, arena.peak, &err));
-        struct tensor in = tensor_new(&arena, dtype, 1, 1, PIXELS, COLUMNS, 0);
-        struct tensor out = tensor_new(&arena, DTYPE_F32, 1, 1, PIXELS, ROWS, 0);
+        struct tensor in = tensor_new(&arena, dtype, 1, 1, pixels, k, 0);
+        struct tensor out = tensor_new(&arena, DTYPE_F32, 1, 1, pixels, matrix_rows(m), 0);
         nchw_load(&o, &in, x);
         ops_linear(&o, &out, &in, m, NULL);
         if (pass == 1)
             nchw_store(&o, y, &out);
     }
     arena_free(&arena);
+    free(x);
+    return y;
+}
+
+enum { ROWS = 24, COLUMNS = 64, PIXELS = 5 };
+
+static float *product(struct device *dev, const struct matrix_part *part, bool coarse)
+{
+    struct err err;
+    struct matrix *m = (coarse ? matrix_new_coarse : matrix_new_stacked)(dev, MATRIX_LINEAR,
+                                                                         COLUMNS, part, 1, &err);
+    assert_non_null(m);
+    float *y = multiply(dev, m, PIXELS, COLUMNS);
     matrix_free(m);
     return y;
 }
@@ -157,16 +167,18 @@ static void packed(void **state)
             for (size_t n = 0; dev && n < sizeof names / sizeof *names; n++) {
                 const struct raw_tensor *t = tensor_file_find(tf, names[n]);
                 assert_non_null(t);
-                for (int at = 0; at < 2; at++) {
-                    struct matrix_part part = {ROWS,    t->dtype, t->dtype,
-                                               t->data, t->data,  at ? 0.375f : 0};
-                    struct matrix_part plain = {ROWS, DTYPE_F32, DTYPE_F32, numbers, bias, 0};
+                for (int how = 0; how < 4; how++) {
+                    bool at = how & 1, stays = how & 2;
+                    struct matrix_part part = {ROWS,    t->dtype,        t->dtype, t->data,
+                                               t->data, at ? 0.375f : 0, stays};
+                    struct matrix_part plain = {ROWS,    DTYPE_F32, DTYPE_F32, numbers,
+                                                bias,    0,         false};
                     raw_tensor_floats(t, 0, ROWS * COLUMNS, numbers);
                     memcpy(bias, numbers, sizeof bias);
                     for (int k = 0; at && k < ROWS * COLUMNS; k++)
                         numbers[k] *= 0.375f;
-                    float *got = product(dev, device_dtype(dev), &part, kind == 2);
-                    float *want = product(dev, device_dtype(dev), &plain, kind == 2);
+                    float *got = product(dev, &part, kind == 2);
+                    float *want = product(dev, &plain, kind == 2);
                     assert_memory_equal(got, want, PIXELS * ROWS * sizeof *got);
                     free(got);
                     free(want);
@@ -176,6 +188,72 @@ static void packed(void **state)
         }
     }
     tensor_file_close(tf);
+}
+
+/* Weights that stay in blocks until a product wants them: the product is that of their numbers.
+ * Then others are packed into the matrix, and it goes back. */
+static void lean_case(struct device *dev, enum matrix_kind kind, int pixels, int k, int n1, int n2)
+{
+    struct err err;
+    size_t count = (size_t)(n1 + n2) * (size_t)k, bytes = count / 32 * 34;
+    unsigned char *blocks = malloc(bytes);
+    float *numbers = malloc(count * sizeof *numbers);
+    assert_true(blocks && numbers);
+    for (size_t i = 0; i < bytes; i++)
+        blocks[i] = (unsigned char)(i * 2654435761u >> 13);
+    for (size_t i = 0; i < bytes; i += 34)
+        memcpy(blocks + i, "\x12\x14", 2); /* about 2^-10 */
+    dtype_to_f32(DTYPE_Q8_0, blocks, numbers, count);
+    const unsigned char *second = blocks + (size_t)n1 * (size_t)k / 32 * 34;
+    struct matrix_part lean[2] = {
+        {n1, DTYPE_Q8_0, DTYPE_F32, blocks, numbers, 0, true},
+        {n2, DTYPE_Q8_0, DTYPE_F32, second, numbers + n1, 0, true},
+    };
+    struct matrix_part plain[2] = {
+        {n1, DTYPE_F32, DTYPE_F32, numbers, numbers, 0, false},
+        {n2, DTYPE_F32, DTYPE_F32, numbers + (size_t)n1 * (size_t)k, numbers + n1, 0, false},
+    };
+    int parts = n2 ? 2 : 1;
+    struct matrix *a = matrix_new_stacked(dev, kind, k, lean, parts, &err);
+    struct matrix *b = matrix_new_stacked(dev, kind, k, plain, parts, &err);
+    assert_true(a && b && matrix_bytes(a) < matrix_bytes(b));
+    float *want = multiply(dev, b, pixels, k);
+    size_t size = (size_t)(pixels * matrix_rows(a)) * sizeof *want;
+    for (int round = 0; round < 3; round++) {
+        float *got = multiply(dev, a, pixels, k);
+        if (memcmp(got, want, size) != 0)
+            fail_msg("%s: kind %d pixels %d k %d n %d+%d, round %d: another product",
+                     device_level(dev), kind, pixels, k, n1, n2, round);
+        free(got);
+        matrix_refill(dev, a, round ? lean : plain, parts);
+    }
+    matrix_free(a);
+    matrix_free(b);
+    free(want);
+    free(blocks);
+    free(numbers);
+}
+
+static void lean(void **state)
+{
+    struct err err;
+    for (int i = 0; device_level_name(i); i++) {
+        for (int bf16 = 0; bf16 < 2; bf16++) {
+            struct device_options options = {
+                .threads = 2, .cpu = device_level_name(i), .bf16 = bf16};
+            struct device *dev = device_new(&options, &err);
+            if (!dev)
+                continue;
+            lean_case(dev, MATRIX_LINEAR, 1, 32, 1, 0);
+            lean_case(dev, MATRIX_LINEAR, 70, 96, 33, 0);
+            lean_case(dev, MATRIX_LINEAR, 600, 32, 64, 200);
+            lean_case(dev, MATRIX_LINEAR, 65, 1056, 320, 0);
+            lean_case(dev, MATRIX_LINEAR, 70, 12800, 40, 31); /* more than one chunk of k */
+            lean_case(dev, MATRIX_GATED, 70, 64, 66, 0);
+            lean_case(dev, MATRIX_GATED, 9, 320, 512, 0);
+            device_free(dev);
+        }
+    }
 }
 
 /* A file put together: its version, counts, then text. */
@@ -343,6 +421,7 @@ int main(void)
         cmocka_unit_test(kinds),           cmocka_unit_test(header_alone),
         cmocka_unit_test(hostile_tensors), cmocka_unit_test(hostile_headers),
         cmocka_unit_test(truncated),       cmocka_unit_test(packed),
+        cmocka_unit_test(lean),
     };
     return cmocka_run_group_tests(tests, load, unload);
 }

@@ -314,8 +314,8 @@ static void linear_case(const struct fixture *f, int m, int k, int n1, int n2, e
             want[i * (size_t)n + (size_t)j] =
                 act_of((float)sum, act) + old[i * (size_t)n + (size_t)j];
         }
-    struct matrix_part parts[2] = {{n1, DTYPE_F32, DTYPE_F32, w, bias, 0},
-                                   {n2, DTYPE_F32, DTYPE_F32, w + n1 * k, bias + n1, 0}};
+    struct matrix_part parts[2] = {{n1, DTYPE_F32, DTYPE_F32, w, bias, 0, false},
+                                   {n2, DTYPE_F32, DTYPE_F32, w + n1 * k, bias + n1, 0, false}};
     struct matrix *mx = matrix_new_stacked(f->dev, MATRIX_LINEAR, k, parts, n2 ? 2 : 1, &err);
     assert_non_null(mx);
     WITH_ARENA(f, {
@@ -355,7 +355,7 @@ static void gated_case(const struct fixture *f, int m, int k, int n)
             }
             want[i * n + j] = (float)v * act_of((float)g, ACT_GELU);
         }
-    struct matrix_part part = {2 * n, DTYPE_F32, DTYPE_F32, w, bias, 0};
+    struct matrix_part part = {2 * n, DTYPE_F32, DTYPE_F32, w, bias, 0, false};
     struct matrix *mx = matrix_new_stacked(f->dev, MATRIX_GATED, k, &part, 1, &err);
     assert_non_null(mx);
     assert_int_equal(matrix_rows(mx), n);
@@ -413,7 +413,7 @@ static void coarse_linear_case(const struct fixture *f, int m, int k, int n, boo
     for (int i = 0; i < m; i++) /* pixels of very different size, one of zeros */
         for (int c = 0; c < k; c++)
             x[i * k + c] *= i % 5 == 4 ? 0 : ldexpf(1, i % 7);
-    struct matrix_part part = {rows, DTYPE_F32, DTYPE_F32, w, bias, 0};
+    struct matrix_part part = {rows, DTYPE_F32, DTYPE_F32, w, bias, 0, false};
     struct matrix *mx =
         matrix_new_coarse(f->dev, gated ? MATRIX_GATED : MATRIX_LINEAR, k, &part, 1, &err);
     assert_non_null(mx);
@@ -459,7 +459,7 @@ static void coarse_conv_case(const struct fixture *f, int k, int h, int w, int n
     float *none = calloc((size_t)n, 4), *got = malloc(2 * out * 4), *want = malloc(2 * out * 4);
     for (size_t i = 0; i < picture; i++)
         x[picture + i] *= 0.0625f;
-    struct matrix_part part = {n, DTYPE_F32, DTYPE_F32, wt, NULL, 0};
+    struct matrix_part part = {n, DTYPE_F32, DTYPE_F32, wt, NULL, 0, false};
     struct matrix *m = matrix_new_coarse(f->dev, MATRIX_CONV3X3, k, &part, 1, &err);
     assert_non_null(m);
     WITH_ARENA(f, {

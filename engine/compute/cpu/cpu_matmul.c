@@ -11,7 +11,10 @@
  * their weights so much (a chunk) as stays in the second-level cache while all its pixels meet it.
  * Sums wait in F32 in the thread's scratch until the last chunk; then the epilogue finishes them
  * and writes the output. So weights are read from memory once a task, and every output is summed
- * in the same order however the product is cut into tasks. */
+ * in the same order however the product is cut into tasks.
+ *
+ * Weights that a file keeps in blocks of few bits may stay there (lean): a task packs a chunk of
+ * them into its thread's room before its pixels meet it, to the numbers that would lie in `w`. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +29,9 @@
 #define MAX_TAPS 9       /* or pieces, of which a k of 8 CHUNK_K has no more */
 #define TASKS_A_THREAD 8 /* at least, so that threads end together */
 
+#define LEAN_BLOCKS 4    /* of columns, that few threads have something to do */
+#define LEAN_PARTS 4     /* more stacked matrices than that are packed */
+
 struct cpu_matrix {
     struct matrix base;
     enum dtype dtype;
@@ -36,6 +42,10 @@ struct cpu_matrix {
     size_t w_panel; /* elements a panel */
     size_t mapped;  /* bytes */
     void *w;
+    /* Of a linear layer whose weights stay in blocks: where they are; then nothing is in `w`, which
+     * takes no memory until something is. 0: all is in `w`. */
+    struct matrix_part lean[LEAN_PARTS];
+    int lean_count;
     float *bias;  /* padded with zeros to whole panels */
     float *scale; /* int8: of each column, behind the bias; else NULL */
 };
@@ -137,61 +147,92 @@ static float largest(const struct kernels *kn, const struct row *r, float *f32, 
     return most;
 }
 
-/* Fills panel `task`, which counts through all phases. Source rows are [k][taps]; a strip of all of
- * them is converted, then turned so that the panel is written from front to back for each tap. */
-static void pack_panel(void *ctx, size_t task, int thread)
+/* The rows of a panel, and their biases. Returns how many there are. */
+static int panel_rows(const struct pack *p, int panel, struct row *src, float *bias)
 {
-    const struct pack *p = ctx;
-    struct cpu_matrix *m = p->m;
-    const struct kernels *kn = p->dev->k;
-    size_t k = (size_t)m->base.k, taps = (size_t)m->taps;
-    size_t src_taps = m->phases > 1 ? 9 : taps, row = k * src_taps;
-    int phase = (int)task / m->panels, panel = (int)task % m->panels;
+    const struct cpu_matrix *m = p->m;
+    size_t row = (size_t)m->base.k * (size_t)(m->phases > 1 ? 9 : m->taps);
     bool gated = m->base.kind == MATRIX_GATED;
-    size_t size = dtype_size(m->dtype);
-    unsigned char *w = (unsigned char *)m->w + task * m->w_panel * size;
-    float *f32 = (float *)cpu_scratch(p->dev, thread);
-    unsigned char *strip = (unsigned char *)(f32 + PACK_COLS * 9); /* [PANEL][cols * taps] */
-    struct row src[PANEL];
-    float *scale = m->scale ? m->scale + task * PANEL : NULL;
     int rows = 0;
     for (; rows < PANEL; rows++) {
         /* Gated: values fill the even panels, gates the odd ones. */
         int n = gated ? panel / 2 * PANEL + rows : panel * PANEL + rows;
-        float bias = 0;
         if (n >= m->base.n)
             break;
         if (gated && panel % 2)
             n += m->base.n;
-        src[rows] = source_row(p, n, row, &bias);
-        if (phase == 0)
-            m->bias[panel * PANEL + rows] = bias;
+        bias[rows] = 0;
+        src[rows] = source_row(p, n, row, &bias[rows]);
     }
-    for (int j = 0; j < rows && scale; j++)
-        scale[j] = largest(kn, &src[j], f32, PACK_COLS) / 127;
-    size_t step = taps > 1 ? PACK_COLS / 8 : PACK_COLS;
-    for (size_t k0 = 0; k0 < k; k0 += step) {
-        size_t cols = k - k0 < step ? k - k0 : step, wide = cols * taps;
+    return rows;
+}
+
+/* Where a thread packs: numbers of one row, and a strip of all rows [PANEL][columns * taps]. */
+#define PACK_ROOM (PACK_COLS * 9 * sizeof(float) + (size_t)PANEL * PACK_COLS * 9 * sizeof(float))
+
+/* Packs columns k0 to k1 of `rows` rows; `to` is where those of k0 go. Source rows are [k][taps]; a
+ * strip of all of them is converted, then turned so that the panel is written from front to back
+ * for each tap. */
+static void pack_columns(const struct cpu_device *dev, const struct cpu_matrix *m,
+                         const struct row *src, int rows, int phase, const float *scale, size_t k0,
+                         size_t k1, void *to, void *room)
+{
+    const struct kernels *kn = dev->k;
+    size_t taps = (size_t)m->taps, src_taps = m->phases > 1 ? 9 : taps;
+    size_t size = dtype_size(m->dtype), step = taps > 1 ? PACK_COLS / 8 : PACK_COLS;
+    float *f32 = room;
+    unsigned char *strip = (unsigned char *)(f32 + PACK_COLS * 9);
+    for (size_t from = k0; from < k1; from += step) {
+        size_t cols = k1 - from < step ? k1 - from : step, wide = cols * taps;
         for (int j = 0; j < rows; j++) {
-            read_row(kn, &src[j], k0 * src_taps, f32, cols * src_taps);
+            read_row(kn, &src[j], from * src_taps, f32, cols * src_taps);
             if (m->phases > 1)
                 fold(f32, cols, phase);
-            unsigned char *to = strip + (size_t)j * wide * size;
+            unsigned char *row = strip + (size_t)j * wide * size;
             if (scale)
-                kn->to_s8(DTYPE_F32, (int8_t *)to, f32, scale[j] > 0 ? 1 / scale[j] : 0, wide);
+                kn->to_s8(DTYPE_F32, (int8_t *)row, f32, scale[j] > 0 ? 1 / scale[j] : 0, wide);
             else
-                kn->from_f32(m->dtype, to, f32, wide);
+                kn->from_f32(m->dtype, row, f32, wide);
         }
         for (size_t t = 0; t < taps; t++) {
-            size_t at = (t * (size_t)m->pack_k + k0) * PANEL;
+            size_t at = (t * (size_t)m->pack_k + from - k0) * PANEL;
             if (scale)
-                turn_s8((int8_t *)w + at, (const int8_t *)strip + t, rows, cols, taps, wide);
+                turn_s8((int8_t *)to + at, (const int8_t *)strip + t, rows, cols, taps, wide);
             else if (m->dtype == DTYPE_BF16)
-                turn_bf16((uint16_t *)w + at, (const uint16_t *)strip + t, rows, cols, taps, wide);
+                turn_bf16((uint16_t *)to + at, (const uint16_t *)strip + t, rows, cols, taps, wide);
             else
-                turn_f32((float *)w + at, (const float *)strip + t, rows, cols, taps, wide);
+                turn_f32((float *)to + at, (const float *)strip + t, rows, cols, taps, wide);
         }
     }
+}
+
+/* Fills panel `task`, which counts through all phases. */
+static void pack_panel(void *ctx, size_t task, int thread)
+{
+    const struct pack *p = ctx;
+    struct cpu_matrix *m = p->m;
+    int phase = (int)task / m->panels, panel = (int)task % m->panels;
+    float *room = (float *)cpu_scratch(p->dev, thread), bias[PANEL];
+    float *scale = m->scale ? m->scale + task * PANEL : NULL;
+    struct row src[PANEL];
+    int rows = panel_rows(p, panel, src, bias);
+    if (phase == 0)
+        memcpy(m->bias + panel * PANEL, bias, (size_t)rows * sizeof *bias);
+    if (m->lean_count)
+        return;
+    for (int j = 0; j < rows && scale; j++)
+        scale[j] = largest(p->dev->k, &src[j], room, PACK_COLS) / 127;
+    pack_columns(p->dev, m, src, rows, phase, scale, 0, (size_t)m->base.k,
+                 (unsigned char *)m->w + task * m->w_panel * dtype_size(m->dtype), room);
+}
+
+/* Whether the weights may stay as they are until a product wants them. */
+static bool may_be_lean(const struct cpu_matrix *m, const struct matrix_part *parts, int count)
+{
+    bool lean = m->taps == 1 && m->dtype != DTYPE_I8 && count <= LEAN_PARTS;
+    for (int i = 0; i < count; i++)
+        lean &= parts[i].stays && dtype_block(parts[i].dtype) > 1;
+    return lean;
 }
 
 void cpu_matmul_refill(struct device *dev, struct matrix *matrix, const struct matrix_part *parts,
@@ -199,6 +240,11 @@ void cpu_matmul_refill(struct device *dev, struct matrix *matrix, const struct m
 {
     struct cpu_matrix *m = (struct cpu_matrix *)matrix;
     struct pack p = {(struct cpu_device *)dev, m, parts, count};
+    m->lean_count = may_be_lean(m, parts, count) ? count : 0;
+    if (m->lean_count) {
+        memcpy(m->lean, parts, (size_t)count * sizeof *parts);
+        madvise(m->w, m->mapped, MADV_DONTNEED);
+    }
     pool_run(p.dev->pool, (size_t)m->phases * (size_t)m->panels, pack_panel, &p);
 }
 
@@ -252,6 +298,12 @@ struct matrix *cpu_matmul_new(struct device *dev, enum matrix_kind kind, int k,
     madvise(m->w, m->mapped, MADV_HUGEPAGE);
 #endif
     cpu_matmul_refill(dev, &m->base, parts, count);
+    if (m->lean_count) {
+        m->base.bytes = floats * sizeof *m->bias;
+        for (int i = 0; i < count; i++)
+            m->base.bytes += (size_t)parts[i].n * (size_t)k / dtype_block(parts[i].dtype) *
+                             dtype_size(parts[i].dtype);
+    }
     return &m->base;
 }
 
@@ -283,6 +335,8 @@ struct product {
     const unsigned char *base; /* of x: where the first run's first row reads tap 0 */
     size_t lda;                /* elements of x from row to row */
     ptrdiff_t tap[MAX_TAPS];
+    unsigned char *room; /* of lean weights: where threads expand them, `room_size` bytes each */
+    size_t room_size;
     size_t row_blocks, pieces_a_block;
     int col_blocks, cols_a_block; /* in columns of the packed matrix */
 };
@@ -360,6 +414,33 @@ static void finish(const struct product *p, const float *c, size_t run, size_t a
     }
 }
 
+/* Elements of a chunk of a panel. */
+static size_t chunk_size(const struct cpu_matrix *w)
+{
+    return (size_t)w->chunk * (size_t)(w->pack_k / w->cut) * PANEL;
+}
+
+/* Lean weights: those of `n` columns from `j` on, k from k0 to k1, in the thread's room; a panel is
+ * chunk_size behind the other. */
+static const unsigned char *expand(const struct product *p, int thread, int j, int n, size_t k0,
+                                   size_t k1)
+{
+    const struct cpu_matrix *w = p->w;
+    struct pack pack = {p->dev, (struct cpu_matrix *)w, w->lean, w->lean_count};
+    unsigned char *room = p->room + (size_t)thread * p->room_size, *to = room + PACK_ROOM;
+    size_t size = dtype_size(w->dtype), end = (size_t)w->base.k < k1 ? (size_t)w->base.k : k1;
+    struct row src[PANEL];
+    float bias[PANEL];
+    for (int at = 0; at < n; at += PANEL, to += chunk_size(w) * size) {
+        int rows = panel_rows(&pack, (j + at) / PANEL, src, bias);
+        if (rows < PANEL || end < k1) /* the padding has to be zero */
+            memset(to, 0, (k1 - k0) * PANEL * size);
+        if (k0 < end)
+            pack_columns(p->dev, w, src, rows, 0, NULL, k0, end, to, room);
+    }
+    return room + PACK_ROOM;
+}
+
 static void product_task(void *ctx, size_t task, int thread)
 {
     const struct product *p = ctx;
@@ -385,6 +466,10 @@ static void product_task(void *ctx, size_t task, int thread)
             y_n = w->base.n - y_j;
         for (int chunk = 0; chunk < w->chunks; chunk++) {
             int tap = chunk * w->chunk, taps = w->cut - tap < w->chunk ? w->cut - tap : w->chunk;
+            const unsigned char *lean =
+                w->lean_count ? expand(p, thread, j, n, (size_t)tap * (size_t)k,
+                                       (size_t)(tap + taps) * (size_t)k)
+                              : NULL;
             for (size_t piece = first; piece < last; piece++) {
                 size_t run = piece / p->pieces, at = piece % p->pieces * PIECE;
                 size_t rows = p->length - at < PIECE ? p->length - at : PIECE;
@@ -399,10 +484,11 @@ static void product_task(void *ctx, size_t task, int thread)
                     .taps = taps,
                     .tap = p->tap + tap,
                     .k = k,
-                    .w =
-                        weights +
-                        ((size_t)(j / PANEL) * w->w_panel + (size_t)tap * (size_t)k * PANEL) * size,
-                    .w_panel = w->w_panel,
+                    .w = lean ? lean
+                              : weights + ((size_t)(j / PANEL) * w->w_panel +
+                                           (size_t)tap * (size_t)k * PANEL) *
+                                              size,
+                    .w_panel = lean ? chunk_size(w) : w->w_panel,
                     .n = n,
                     .c = c,
                     .ldc = BLOCK_COLS,
@@ -429,8 +515,11 @@ static void run_product(struct product *p)
     /* Sums that wait must fit in the scratch, whatever the pieces' size. */
     if (p->pieces_a_block > BLOCK_ROWS / PIECE && p->w->chunks > 1)
         p->pieces_a_block = CPU_SCRATCH / sizeof(float) / PIECE / BLOCK_COLS;
-    p->row_blocks = (p->runs * p->pieces + p->pieces_a_block - 1) / p->pieces_a_block;
     int blocks = (p->w->panels * PANEL + BLOCK_COLS - 1) / BLOCK_COLS;
+    /* Lean weights are expanded once a task: there are enough columns for one block of rows. */
+    if (p->w->lean_count && p->w->chunks == 1 && blocks >= LEAN_BLOCKS)
+        p->pieces_a_block = p->runs * p->pieces;
+    p->row_blocks = (p->runs * p->pieces + p->pieces_a_block - 1) / p->pieces_a_block;
     int tasks = TASKS_A_THREAD * p->dev->base.threads;
     int split = (tasks + (int)p->row_blocks - 1) / (int)p->row_blocks;
     int a_task = (blocks + split - 1) / split;
@@ -474,6 +563,11 @@ void cpu_matmul_linear(struct ops *o, struct tensor *y, const struct tensor *x,
     p.lda = (size_t)x->ld;
     for (int i = 0; i < p.w->cut; i++)
         p.tap[i] = (ptrdiff_t)i * (p.w->pack_k / p.w->cut);
+    if (p.w->lean_count) {
+        size_t size = PACK_ROOM + BLOCK_COLS / PANEL * chunk_size(p.w) * dtype_size(p.w->dtype);
+        p.room_size = (size + 63) / 64 * 64;
+        p.room = arena_alloc(o->arena, (size_t)p.dev->base.threads, p.room_size);
+    }
     if (!arena_planning(o->arena))
         run_product(&p);
     arena_reset(o->arena, mark);
