@@ -17,7 +17,8 @@
 
 struct loader {
     struct device *dev;
-    const struct checkpoint *cp; /* NULL: every tensor is there and of zeros, for a hollow device */
+    const struct checkpoint *cp; /* NULL: every tensor is there and of zeros, for a hollow device;
+                                    else it outlives the matrices, whose weights may stay there */
     struct err *err;
     bool failed;
     bool coarse;             /* what is loaded now may be int8: see matrix_new_coarse */
