@@ -52,10 +52,11 @@ def get(path):
 def start(folder):
     begun = time.monotonic()
     server = subprocess.Popen([PROGRAM, "serve", f"--listen=127.0.0.1:{PORT}", f"--data={folder / 'data'}",
-                               f"--model-paths={folder / 'webui'}", "--log-level=error"])
+                               f"--model-paths={folder / 'webui'}", "--log-level=error"],
+                              stdout=subprocess.DEVNULL)
     while True:
         try:
-            get("/healthz")
+            urllib.request.urlopen(f"http://127.0.0.1:{PORT}/healthz", timeout=120).close()
             break
         except OSError:
             time.sleep(0.005)
