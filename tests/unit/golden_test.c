@@ -288,8 +288,9 @@ static void wrapped(const struct fixture *f)
         float *in = floats(x->bytes / 4), *out = floats(x->bytes / 4);
         load(in, x);
         struct unet_prompt *prompt = NULL;
+        int h = (int)x->shape[2], w = (int)x->shape[3];
         RUN(f, prompt = unet_prompt_new(&o, u, 2, 77, ctx, NULL);
-            unet_forward(&o, u, prompt, in, (int)x->shape[2], (int)x->shape[3], 500.5f, NULL, out);
+            unet_forward(&o, u, prompt, in, h, w, 500.5f, NULL, NULL, out);
             unet_prompt_free(prompt));
         snprintf(name, sizeof name, "%s.eps", sizes[i]);
         check_nchw(f, name, out, want(st, name));
