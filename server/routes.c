@@ -17,6 +17,7 @@
 #include "server/api/native/native_pulls.h"
 #include "server/api/openai/openai.h"
 #include "server/api/openai/openai_images.h"
+#include "server/api/sdapi/sdapi_control.h"
 #include "server/api/sdapi/sdapi.h"
 #include "server/api/sdapi/sdapi_generate.h"
 #include "server/api/sdapi/sdapi_models.h"
@@ -104,6 +105,10 @@ static const struct route routes[] = {
     {GET, "/sdapi/v1/latent-upscale-modes", ROUTES_SDAPI, sdapi_latent_upscale_modes},
     {GET, "/sdapi/v1/embeddings", ROUTES_SDAPI, sdapi_embeddings},
     {GET, "/sdapi/v1/scripts", ROUTES_SDAPI, sdapi_scripts},
+    {GET, "/controlnet/version", ROUTES_SDAPI, sdapi_control_version},
+    {GET, "/controlnet/model_list", ROUTES_SDAPI, sdapi_control_models},
+    {POST, "/controlnet/detect", ROUTES_SDAPI, sdapi_control_detect, ROUTE_BODY_IMAGES},
+    {GET, "/controlnet/module_list", ROUTES_SDAPI, sdapi_control_modules},
     {GET, "/sdapi/v1/sd-vae", ROUTES_SDAPI, sdapi_vaes},
     {GET, "/sdapi/v1/sd-modules", ROUTES_SDAPI, sdapi_empty_list},
     {GET, "/sdapi/v1/loras", ROUTES_SDAPI, sdapi_loras},

@@ -205,6 +205,8 @@ JOB_FIELD(TEXT, tag, .optional = true, .most = 128, .about = JOB_REQUEST,
           .doc = "the client's own name for the job")
 JOB_FIELD(FLAG, has_init, .about = JOB_STATE, .doc = "begun from a picture")
 JOB_FIELD(FLAG, has_mask, .about = JOB_STATE, .doc = "a mask says where to repaint")
+JOB_FIELD(TEXT, controls, .about = JOB_STATE,
+          .doc = "the ControlNets that lead it, as a JSON list; their pictures are inputs")
 JOB_FIELD(TEXT, dialect, .about = JOB_STATE, .doc = "the API that the job came by")
 
 #undef JOB_FIELD

@@ -13,6 +13,7 @@
 #include "server/base/settings.h"
 #include "server/job/intake.h"
 #include "server/job/job.h"
+#include "server/job/controls.h"
 #include "server/job/loras.h"
 #include "server/job/vaes.h"
 #include "server/job/registry.h"
@@ -82,13 +83,16 @@ size_t child_memory(pid_t pid)
 
 static const struct loras no_loras;
 static const struct upscaler_file no_upscaler;
+static const struct controls_files no_controls;
 
-static_assert(PICTOR_FILES_MAX + PICTOR_LORAS_MAX + 1 <= WIRE_FDS_MAX, "all of them go along");
+static_assert(PICTOR_FILES_MAX + PICTOR_LORAS_MAX + 1 + PICTOR_CONTROLS_MAX <= WIRE_FDS_MAX,
+              "all of them go along");
 
 /* Takes json, which is NULL without memory. */
 static bool tell_files(struct child *c, cJSON *json, const void *binary, size_t size,
                        const struct pictor_files *files, const struct loras *loras,
-                       const struct upscaler_file *upscaler, struct err *err)
+                       const struct upscaler_file *upscaler, const struct controls_files *controls,
+                       struct err *err)
 {
     int fds[WIRE_FDS_MAX];
     size_t count = 0;
@@ -98,6 +102,8 @@ static bool tell_files(struct child *c, cJSON *json, const void *binary, size_t 
         fds[count++] = loras->at[i].fd;
     if (*upscaler->name)
         fds[count++] = upscaler->fd;
+    for (size_t i = 0; i < controls->count; i++)
+        fds[count++] = controls->at[i].fd;
     int fd = c->process.fd;
     bool done = json ? fd >= 0 || err_set(err, ERR_IO, "the worker is not running")
                      : err_set(err, ERR_INTERNAL, "no memory for a message");
@@ -109,7 +115,7 @@ static bool tell_files(struct child *c, cJSON *json, const void *binary, size_t 
 static bool tell(struct child *c, cJSON *json, struct err *err)
 {
     static const struct pictor_files none = {.count = 0};
-    return tell_files(c, json, NULL, 0, &none, &no_loras, &no_upscaler, err);
+    return tell_files(c, json, NULL, 0, &none, &no_loras, &no_upscaler, &no_controls, err);
 }
 
 static cJSON *message(const char *type)
@@ -166,12 +172,25 @@ static void add_upscaler(cJSON *json, const struct upscaler_file *file)
     cJSON_AddNumberToObject(item, "mtime_ms", (double)file->mtime_ms);
 }
 
+static void add_controls(cJSON *json, const struct child_request *r)
+{
+    cJSON *list = cJSON_AddArrayToObject(json, "controls");
+    for (size_t i = 0; i < r->controls->count; i++) {
+        const struct files_open *f = &r->controls->at[i];
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddNumberToObject(item, "picture_size", (double)r->leading_size[i]);
+        cJSON_AddNumberToObject(item, "size", (double)f->size);
+        cJSON_AddNumberToObject(item, "mtime_ms", (double)f->mtime_ms);
+        cJSON_AddItemToArray(list, item);
+    }
+}
+
 bool child_load(struct child *c, const struct registry_model *model,
                 const struct pictor_files *files, struct err *err)
 {
     cJSON *json = message("load");
     add_model(json, model, files, NULL);
-    return tell_files(c, json, NULL, 0, files, &no_loras, &no_upscaler, err);
+    return tell_files(c, json, NULL, 0, files, &no_loras, &no_upscaler, &no_controls, err);
 }
 
 bool child_unload(struct child *c, struct err *err)
@@ -196,7 +215,9 @@ bool child_interrupt(struct child *c, int64_t serial, struct err *err)
 
 bool child_generate(struct child *c, const struct child_request *r, struct err *err)
 {
-    size_t size = r->init_size + r->mask_size;
+    size_t size = r->init_size + r->mask_size, used = size;
+    for (size_t i = 0; i < r->controls->count; i++)
+        size += r->leading_size[i];
     uint8_t *inputs = size ? malloc(size) : NULL;
     if (size && !inputs)
         return err_set(err, ERR_INTERNAL, "no memory for %zu bytes of inputs", size);
@@ -204,6 +225,9 @@ bool child_generate(struct child *c, const struct child_request *r, struct err *
         memcpy(inputs, r->init, r->init_size);
     if (r->mask_size)
         memcpy(inputs + r->init_size, r->mask, r->mask_size);
+    for (size_t i = 0; i < r->controls->count; used += r->leading_size[i++])
+        if (r->leading_size[i])
+            memcpy(inputs + used, r->leading[i], r->leading_size[i]);
     cJSON *json = message_serial("generate", r->serial);
     cJSON_AddNumberToObject(json, "index", r->index);
     cJSON_AddNumberToObject(json, "init_size", (double)r->init_size);
@@ -213,7 +237,9 @@ bool child_generate(struct child *c, const struct child_request *r, struct err *
     add_loras(json, r->loras);
     if (*r->upscaler->name)
         add_upscaler(json, r->upscaler);
-    bool done = tell_files(c, json, inputs, size, r->files, r->loras, r->upscaler, err);
+    add_controls(json, r);
+    bool done =
+        tell_files(c, json, inputs, size, r->files, r->loras, r->upscaler, r->controls, err);
     free(inputs);
     return done;
 }

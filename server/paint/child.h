@@ -14,6 +14,7 @@ struct child;
 struct job_params;
 struct loras;
 struct upscaler_file;
+struct controls_files;
 struct vaes_version;
 struct pictor_files;
 struct pictor_image;
@@ -58,6 +59,9 @@ struct child_request {
     const struct vaes_version *vae;   /* among the files */
     const struct loras *loras;
     const struct upscaler_file *upscaler;
+    const struct controls_files *controls;
+    void *const *leading; /* a picture for each of the controls */
+    const size_t *leading_size;
     const void *init, *mask;
     size_t init_size, mask_size;
 };

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/io/image.h"
+#include "server/job/controls.h"
 #include "server/job/infotext_job.h"
 #include "server/job/registry.h"
 #include "server/paint/dispatch.h"
@@ -38,7 +39,10 @@ bool result_check(const struct job *job, struct err *err)
 bool result_input(const struct dispatch_parts *parts, const struct job *job, const char *name,
                   void **data, size_t *size, struct err *err)
 {
-    bool wanted = strcmp(name, "mask") == 0 ? job->params.has_mask : job->params.has_init;
+    int control = controls_input_of(name);
+    bool wanted = control >= 0 ? (size_t)control < controls_count(job->params.controls)
+                  : strcmp(name, "mask") == 0 ? job->params.has_mask
+                                              : job->params.has_init;
     return !wanted || queue_input(parts->queue, job->id, name, data, size, err);
 }
 

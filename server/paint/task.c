@@ -47,6 +47,23 @@ static bool open_upscaler(struct task *t, const struct dispatch_parts *parts, st
     return done || err_prefix(err, "hires_upscaler");
 }
 
+/* The job's ControlNets, and their pictures. */
+static bool open_controls(struct task *t, const struct dispatch_parts *parts, struct err *err)
+{
+    struct controls c;
+    if (t->model.kind != REGISTRY_LOCAL || !t->job.params.controls)
+        return true;
+    bool done =
+        controls_read(t->job.params.controls, &c, err) &&
+        controls_open(&c, registry_files(parts->registry, FOLDERS_CONTROLNET), &t->controls, err);
+    if (!done && err_is_passing(err->code))
+        err->code = ERR_IO;
+    for (size_t i = 0; done && i < c.count; i++)
+        done = result_input(parts, &t->job, controls_input(i), &t->leading[i], &t->leading_size[i],
+                            err);
+    return done;
+}
+
 bool task_open(struct task *t, const struct dispatch_parts *parts, struct err *err)
 {
     struct intake_model usual;
@@ -58,6 +75,7 @@ bool task_open(struct task *t, const struct dispatch_parts *parts, struct err *e
     return intake_fill(&usual, parts->settings, p, err) &&
            registry_open(parts->registry, &t->model, &t->files, err) && add_vae(t, parts, err) &&
            open_loras(t, parts, err) && open_upscaler(t, parts, err) &&
+           open_controls(t, parts, err) &&
            result_input(parts, &t->job, "init", &t->init, &t->init_size, err) &&
            result_input(parts, &t->job, "mask", &t->mask, &t->mask_size, err);
 }
@@ -68,6 +86,9 @@ void task_free(struct task *t)
     pictor_files_close(&t->files);
     loras_close(&t->loras);
     upscalers_close(&t->upscaler);
+    controls_close(&t->controls);
+    for (size_t i = 0; i < PICTOR_CONTROLS_MAX; i++)
+        free(t->leading[i]);
     free(t->init);
     free(t->mask);
     free(t);

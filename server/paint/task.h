@@ -4,6 +4,7 @@
 #define PICTOR_SERVER_TASK_H
 
 #include "engine/pictor.h"
+#include "server/job/controls.h"
 #include "server/job/job.h"
 #include "server/job/loras.h"
 #include "server/job/registry.h"
@@ -20,8 +21,9 @@ struct task {
     struct vaes_version vae;   /* that is among them in the place of the model's own */
     struct loras loras;        /* that the prompt names */
     struct upscaler_file upscaler; /* between the passes */
-    void *init, *mask;         /* the inputs' bytes */
-    size_t init_size, mask_size;
+    struct controls_files controls;
+    void *init, *mask, *leading[PICTOR_CONTROLS_MAX]; /* the inputs' bytes */
+    size_t init_size, mask_size, leading_size[PICTOR_CONTROLS_MAX];
     int index;    /* of the picture requested last */
     int pictures; /* stored by us */
     bool interrupted;

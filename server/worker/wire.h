@@ -21,7 +21,7 @@
 
 struct cJSON;
 
-#define WIRE_FDS_MAX 41 /* a model's files, a picture's LoRAs and an upscaler */
+#define WIRE_FDS_MAX 45 /* a model's files, a picture's LoRAs, an upscaler and ControlNets */
 
 struct wire_message {
     struct cJSON *json; /* an object */

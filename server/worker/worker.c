@@ -23,6 +23,8 @@
 #include "engine/io/image.h"
 #include "engine/pictor.h"
 #include "server/job/job_engine.h"
+#include "engine/io/image_detect.h"
+#include "server/job/controls.h"
 #include "server/job/lora_tags.h"
 #include "server/worker/sandbox.h"
 #include "server/worker/wire.h"
@@ -212,6 +214,60 @@ static bool decode_inputs(const struct worker *w, const struct wire_message *m,
     return true;
 }
 
+/* What leads a picture. */
+struct leading {
+    struct pictor_image images[PICTOR_CONTROLS_MAX];
+    struct pictor_control at[PICTOR_CONTROLS_MAX];
+    size_t count;
+};
+
+static void leading_free(struct leading *l)
+{
+    for (size_t i = 0; i < PICTOR_CONTROLS_MAX; i++)
+        pictor_image_free(&l->images[i]);
+}
+
+/* The ControlNets, whose descriptors come last, and what their modules make of their pictures,
+ * which come behind the mask. */
+static bool get_controls(struct worker *w, const struct wire_message *m, const char *json,
+                         struct pictor_model *model, struct leading *out, struct err *err)
+{
+    struct controls units;
+    struct worker_control nets[PICTOR_CONTROLS_MAX];
+    int64_t total = (int64_t)m->binary_size, at = wire_integer(m, "init_size", 0, total, 0);
+    at += wire_integer(m, "mask_size", 0, total - at, 0);
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(m->json, "controls");
+    if (!controls_read(json, &units, err))
+        return false;
+    if (units.count != (size_t)cJSON_GetArraySize(list) || units.count > m->fd_count)
+        return err_set(err, ERR_INTERNAL, "the ControlNets do not come with their files");
+    size_t fd = m->fd_count - units.count;
+    cJSON *item = list ? list->child : NULL;
+    for (size_t i = 0; i < units.count; i++, item = item->next) {
+        const struct controls_unit *u = &units.at[i];
+        struct wire_message c = {.json = item};
+        int64_t size = wire_integer(&c, "picture_size", 1, total - at, 0);
+        struct pictor_image image = {0};
+        bool ok = size > 0
+                      ? image_decode(m->binary + at, (size_t)size, w->max_input_pixels, &image, err)
+                      : err_set(err, ERR_INTERNAL, "a ControlNet without its picture");
+        ok = ok && image_detect(u->module, &image, u->a, u->b, &out->images[i], err);
+        pictor_image_free(&image);
+        if (!ok)
+            return err_prefix(err, "ControlNet %s", u->model);
+        at += size;
+        nets[i] = (struct worker_control){
+            .file = {u->model, m->fds[fd + i]},
+            .size = (uint64_t)wire_integer(&c, "size", 0, SERIAL_MAX, 0),
+            .mtime_ms = wire_integer(&c, "mtime_ms", 0, SERIAL_MAX, 0),
+        };
+        out->at[i] = (struct pictor_control){&out->images[i], (enum pictor_fit)u->fit, u->weight,
+                                             u->start, u->end};
+    }
+    out->count = units.count;
+    return worker_models_control(w->models, model, nets, units.count, err);
+}
+
 static void generate(struct worker *w, const struct wire_message *m)
 {
     struct err err = {0};
@@ -220,6 +276,7 @@ static void generate(struct worker *w, const struct wire_message *m)
     struct pictor_image init = {0}, mask = {0}, image = {0};
     struct lora_tags tags;
     struct pictor_upscaler *network;
+    struct leading leading = {.count = 0};
     char *prompt = NULL, *hires_prompt = NULL;
     int64_t serial = wire_integer(m, "serial", 1, SERIAL_MAX, 0);
     bool done = false;
@@ -236,6 +293,7 @@ static void generate(struct worker *w, const struct wire_message *m)
         goto fail;
     struct pictor_model *model = get_model(w, m, &err);
     if (!model || !merge(w, m, model, &err) || !get_upscaler(w, m, &network, &err) ||
+        !get_controls(w, m, job.controls, model, &leading, &err) ||
         !(prompt = lora_tags_take(job.prompt ? job.prompt : "", &tags, &err)) ||
         !(hires_prompt = lora_tags_take(job.hires_prompt ? job.hires_prompt : "", &tags, &err)))
         goto fail;
@@ -245,6 +303,8 @@ static void generate(struct worker *w, const struct wire_message *m)
     p.hires_network = network;
     p.init = init.pixels ? &init : NULL;
     p.mask = mask.pixels ? &mask : NULL;
+    p.controls = leading.at;
+    p.control_count = leading.count;
     p.on_progress = on_progress;
     p.ctx = w;
     if (!pictor_generate(model, &p, &image, &err))
@@ -260,6 +320,7 @@ fail:
     w->current = 0;
     if (!done)
         send_error(w, serial, &err);
+    leading_free(&leading);
     pictor_image_free(&image);
     pictor_image_free(&mask);
     pictor_image_free(&init);

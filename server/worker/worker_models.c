@@ -18,6 +18,7 @@ struct open_model {
     int64_t vae_mtime_ms;
     uint64_t used; /* the larger, the later */
     char *merged;  /* which LoRAs are in it; NULL: none */
+    char *led;     /* which ControlNets it has; NULL: none */
 };
 
 struct worker_models {
@@ -50,6 +51,7 @@ static void clear(struct open_model *o)
     free(o->name);
     free(o->vae);
     free(o->merged);
+    free(o->led);
     *o = (struct open_model){0};
 }
 
@@ -185,5 +187,46 @@ bool worker_models_merge(struct worker_models *m, struct pictor_model *model,
     o->merged = done && count > 0 ? merged : NULL;
     if (!o->merged)
         free(merged);
+    return done;
+}
+
+static char *describe_controls(const struct worker_control *controls, size_t count)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    for (size_t i = 0; f && i < count; i++)
+        fprintf(f, "%s\n%llu %lld\n", controls[i].file.name, (unsigned long long)controls[i].size,
+                (long long)controls[i].mtime_ms);
+    if (f && fclose(f) != 0) {
+        free(text);
+        text = NULL;
+    }
+    return text;
+}
+
+bool worker_models_control(struct worker_models *m, struct pictor_model *model,
+                           const struct worker_control *controls, size_t count, struct err *err)
+{
+    struct pictor_control_file list[PICTOR_CONTROLS_MAX];
+    struct open_model *o = m->open;
+    while (o->model != model)
+        o++;
+    if (count == 0 && !o->led)
+        return true;
+    char *led = describe_controls(controls, count);
+    if (!led)
+        return err_set(err, ERR_INTERNAL, "no memory for the ControlNets");
+    if (o->led && strcmp(o->led, led) == 0) {
+        free(led);
+        return true;
+    }
+    for (size_t i = 0; i < count; i++)
+        list[i] = controls[i].file;
+    bool done = pictor_model_control(model, list, count, err);
+    free(o->led);
+    o->led = done && count > 0 ? led : NULL;
+    if (!o->led)
+        free(led);
     return done;
 }

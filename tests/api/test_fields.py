@@ -11,7 +11,7 @@ from PIL import Image
 from test_native import TINY, Native
 
 OWN = {"priority", "init_image", "mask"}  # of the request, not of the job
-STATE = {"has_init", "has_mask", "dialect"}
+STATE = {"controls", "has_init", "has_mask", "dialect"}
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,7 @@ def test_unload_and_paint_again(sd):
 
 def test_unknown_paths_and_methods(sd):
     assert sd.get("nonsense", 404)["detail"] == "Not Found"
-    assert sd.get("/controlnet/version", 404)["detail"] == "Not Found"
+    assert sd.get("/adetailer/v1/version", 404)["detail"] == "Not Found"
     response = sd.request("GET", "txt2img")
     assert response.status_code == 405 and "POST" in response.headers["Allow"]
     assert response.json()["detail"] == "Method Not Allowed"

@@ -469,7 +469,7 @@ static void test_refusals(void **state)
         {SDAPI_TXT2IMG, "{\"refiner_checkpoint\":\"None\"}", 0, NULL},
         {SDAPI_TXT2IMG, "{\"script_name\":\"x/y plot\"}", 422, NULL},
         {SDAPI_TXT2IMG, "{\"script_name\":\"\"}", 0, NULL},
-        {SDAPI_TXT2IMG, "{\"alwayson_scripts\":{\"ControlNet\":{\"args\":[{}]}}}", 422, NULL},
+        {SDAPI_TXT2IMG, "{\"alwayson_scripts\":{\"reactor\":{\"args\":[{}]}}}", 422, NULL},
         {SDAPI_TXT2IMG, "{\"alwayson_scripts\":{\"ADetailer\":{\"args\":[false,{}]}}}", 0, NULL},
         {SDAPI_TXT2IMG, "{\"alwayson_scripts\":{\"x\":{\"args\":[]}}}", 0, NULL},
         {SDAPI_TXT2IMG, "{\"alwayson_scripts\":{\"x\":{}}}", 0, NULL},
@@ -577,7 +577,7 @@ static void test_scripts(void **state)
         struct job_params p;
         struct sdapi_fault fault;
         char body[256];
-        snprintf(body, sizeof body, "{\"alwayson_scripts\":{\"ControlNet\":%s}}", cases[i].script);
+        snprintf(body, sizeof body, "{\"alwayson_scripts\":{\"reactor\":%s}}", cases[i].script);
         if (make(SDAPI_TXT2IMG, body, &p, &fault) != (cases[i].off ? 0 : 422))
             fail_msg("%s: %s", body, fault.message);
         job_params_free(&p);

@@ -14,6 +14,7 @@
 #include "server/base/settings.h"
 #include "server/http/http.h"
 #include "server/http/http_error.h"
+#include "server/job/controls.h"
 #include "server/job/intake.h"
 #include "server/paint/dispatch.h"
 #include "server/queue/queue.h"
@@ -263,14 +264,21 @@ void native_interrupt(struct http_request *req)
     stop_job(req, queue_interrupt);
 }
 
+#define INPUTS_MAX (2 + PICTOR_CONTROLS_MAX)
+
 /* The pictures of a job once more, for its repetition. */
-static bool read_inputs(const struct app *app, const struct job *job, struct job_input inputs[2],
-                        size_t *count, struct err *err)
+static bool read_inputs(const struct app *app, const struct job *job,
+                        struct job_input inputs[INPUTS_MAX], size_t *count, struct err *err)
 {
-    const char *names[] = {"init", "mask"};
-    bool wanted[] = {job->params.has_init, job->params.has_mask};
+    const char *names[INPUTS_MAX] = {"init", "mask"};
+    bool wanted[INPUTS_MAX] = {job->params.has_init, job->params.has_mask};
+    size_t led = controls_count(job->params.controls);
     *count = 0;
-    for (int i = 0; i < 2; i++) {
+    for (size_t i = 0; i < led; i++) {
+        names[2 + i] = controls_input(i);
+        wanted[2 + i] = true;
+    }
+    for (int i = 0; i < INPUTS_MAX; i++) {
         void *data;
         size_t size;
         if (!wanted[i])
@@ -285,7 +293,7 @@ static bool read_inputs(const struct app *app, const struct job *job, struct job
 void native_retry(struct http_request *req)
 {
     const struct app *app = http_app(req);
-    struct job_input inputs[2];
+    struct job_input inputs[INPUTS_MAX];
     size_t count = 0;
     struct job job;
     struct err err;

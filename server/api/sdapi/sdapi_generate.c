@@ -9,6 +9,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "server/api/sdapi/sdapi_control.h"
 #include "server/api/sdapi/sdapi_ignored.h"
 #include "server/api/sdapi/sdapi_job.h"
 #include "server/api/sdapi/sdapi_models.h"
@@ -19,6 +20,7 @@
 #include "server/api/app.h"
 #include "server/api/job_wait.h"
 #include "server/http/http.h"
+#include "server/job/controls.h"
 #include "server/job/intake.h"
 #include "server/job/lora_tags.h"
 #include "server/job/vaes.h"
@@ -184,8 +186,9 @@ static void submit(struct http_request *req, const struct sdapi_request *r, cons
                    const struct sdapi_model *model)
 {
     const struct app *app = http_app(req);
-    struct job_input inputs[2] = {{0}};
-    size_t count = 0;
+    struct job_input inputs[2 + PICTOR_CONTROLS_MAX] = {{0}};
+    const char *leading[PICTOR_CONTROLS_MAX];
+    size_t count = 0, led = sdapi_control_pictures(r, leading);
     char id[JOB_ID_SIZE];
     struct err err;
     struct generation *w = NULL;
@@ -197,6 +200,11 @@ static void submit(struct http_request *req, const struct sdapi_request *r, cons
     }
     if (params->has_mask) {
         if (!read_input(req, "mask", r->mask, &inputs[count]))
+            goto done;
+        count++;
+    }
+    for (size_t i = 0; i < led; i++) {
+        if (!read_input(req, controls_input(i), leading[i], &inputs[count]))
             goto done;
         count++;
     }
@@ -250,7 +258,8 @@ static bool settle_vae(const struct app *app, const struct intake_model *model,
 }
 
 /* Before it is queued; replies when the model could not read them. */
-static bool check_prompts(struct http_request *req, struct job_params *params)
+static bool check_prompts(struct http_request *req, const struct sdapi_request *r,
+                          struct job_params *params)
 {
     struct intake_model model;
     const char *param = NULL;
@@ -259,6 +268,7 @@ static bool check_prompts(struct http_request *req, struct job_params *params)
     if (intake_model(registry, params->model, &model, &err) &&
         intake_prompts(&model, params, &param, &err) &&
         settle_vae(http_app(req), &model, params, &err) &&
+        sdapi_control_make(http_app(req), r, model.upstream, params, &err) &&
         intake_files(registry, &model, params, &param, &err) &&
         (!model.upstream || drop_tags(params, &err))) {
         if (model.upstream)
@@ -305,7 +315,7 @@ static void generate(struct http_request *req, enum sdapi_request_kind kind)
         reply_fault(req, &fault);
         goto done;
     }
-    if (check_prompts(req, &params))
+    if (check_prompts(req, &r, &params))
         submit(req, &r, body, options, &params, &model);
     job_params_free(&params);
 done:

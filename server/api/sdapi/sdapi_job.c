@@ -175,7 +175,8 @@ static bool check_scripts(const struct sdapi_request *r, struct sdapi_fault *fau
         /* These two of the WebUI only draw its page. */
         bool page =
             strcasecmp(script->string, "seed") == 0 || strcasecmp(script->string, "sampler") == 0;
-        if (!page && !is_off(script))
+        bool control = strcasecmp(script->string, "controlnet") == 0; /* sdapi_control.c's */
+        if (!page && !control && !is_off(script))
             return refuse(fault, 422, NULL, "Script '%.100s' not found", script->string);
     }
     return true;

@@ -1,0 +1,239 @@
+/* sdapi_control.c: a unit is an object with its extension's names; several clients send it whole,
+ * with neutral values, and switched off by `enabled`. */
+#include "server/api/sdapi/sdapi_control.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <cjson/cJSON.h>
+
+#include "engine/io/image.h"
+#include "engine/io/image_detect.h"
+#include "server/api/sdapi/sdapi_reply.h"
+#include "server/api/sdapi/sdapi_picture.h"
+#include "server/api/app.h"
+#include "server/base/base64.h"
+#include "server/http/http.h"
+#include "server/job/controls.h"
+#include "server/job/intake.h"
+#include "server/job/job.h"
+#include "server/job/registry.h"
+#include "server/worker/codec.h"
+
+static const cJSON *units_of(const struct sdapi_request *r)
+{
+    const cJSON *script;
+    cJSON_ArrayForEach(script, r->alwayson_scripts)
+        if (strcasecmp(script->string, "controlnet") == 0)
+            return cJSON_GetObjectItemCaseSensitive(script, "args");
+    return NULL;
+}
+
+static const char *text_of(const cJSON *unit, const char *key)
+{
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(unit, key));
+    return text ? text : "";
+}
+
+static double number_of(const cJSON *unit, const char *key, double otherwise)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(unit, key);
+    return cJSON_IsNumber(item) ? item->valuedouble : otherwise;
+}
+
+/* Not switched off. */
+static bool is_on(const cJSON *unit)
+{
+    const cJSON *enabled = cJSON_GetObjectItemCaseSensitive(unit, "enabled");
+    bool off = cJSON_IsFalse(enabled) || (cJSON_IsNumber(enabled) && enabled->valuedouble == 0) ||
+               (cJSON_IsString(enabled) && strcasecmp(enabled->valuestring, "false") == 0);
+    return cJSON_IsObject(unit) && !off;
+}
+
+static const char *picture_of(const cJSON *unit)
+{
+    const cJSON *image = cJSON_GetObjectItemCaseSensitive(unit, "image");
+    if (cJSON_IsObject(image))
+        image = cJSON_GetObjectItemCaseSensitive(image, "image");
+    const char *text = cJSON_GetStringValue(image);
+    return text && *text ? text : text_of(unit, "input_image");
+}
+
+size_t sdapi_control_pictures(const struct sdapi_request *r, const char *out[PICTOR_CONTROLS_MAX])
+{
+    const cJSON *unit, *units = units_of(r);
+    const char *init = cJSON_GetStringValue(cJSON_GetArrayItem(r->init_images, 0));
+    size_t count = 0;
+    cJSON_ArrayForEach(unit, units)
+        if (is_on(unit) && count < PICTOR_CONTROLS_MAX) {
+            const char *picture = picture_of(unit);
+            out[count++] = *picture ? picture : init ? init : "";
+        }
+    return count;
+}
+
+/* 0..2, or the words that the extension has for them. */
+static int fit_of(const cJSON *unit)
+{
+    const char *word = text_of(unit, "resize_mode");
+    double number = number_of(unit, "resize_mode", 1);
+    if (strcasecmp(word, "Just Resize") == 0)
+        return PICTOR_FIT_STRETCH;
+    if (strcasecmp(word, "Resize and Fill") == 0)
+        return PICTOR_FIT_PAD;
+    return number >= 0 && number <= 2 ? (int)number : PICTOR_FIT_CROP;
+}
+
+/* Which side is the more important: balanced is all there is. */
+static bool is_balanced(const cJSON *unit)
+{
+    const char *mode = text_of(unit, "control_mode");
+    return number_of(unit, "control_mode", 0) == 0 && (!*mode || strcasecmp(mode, "Balanced") == 0);
+}
+
+static bool make_unit(const cJSON *unit, struct controls_unit *out, struct err *err)
+{
+    double a = number_of(unit, "threshold_a", NAN), b = number_of(unit, "threshold_b", NAN);
+    const char *module = text_of(unit, "module"), *model = text_of(unit, "model");
+    *out = (struct controls_unit){
+        .a = a >= 0 ? a : NAN, /* -1 and 64 are sent for "the usual" */
+        .b = b >= 0 ? b : NAN,
+        .weight = number_of(unit, "weight", 1),
+        .start = number_of(unit, "guidance_start", 0),
+        .end = number_of(unit, "guidance_end", 1),
+        .fit = fit_of(unit),
+    };
+    if (!*model || strcasecmp(model, "None") == 0)
+        return err_set(err, ERR_INVALID, "controlnet: a unit that is enabled wants a model");
+    if (strlen(model) >= sizeof out->model || strlen(module) >= sizeof out->module)
+        return err_set(err, ERR_INVALID, "controlnet: a name of a model or module is too long");
+    strcpy(out->model, model);
+    strcpy(out->module, module);
+    return is_balanced(unit) ||
+           err_set(err, ERR_INVALID, "controlnet: control_mode can only be Balanced here");
+}
+
+bool sdapi_control_make(const struct app *app, const struct sdapi_request *r, bool upstream,
+                        struct job_params *p, struct err *err)
+{
+    struct controls c = {.count = 0};
+    const char *pictures[PICTOR_CONTROLS_MAX];
+    const cJSON *unit, *units = units_of(r);
+    cJSON_ArrayForEach(unit, units) {
+        if (!cJSON_IsObject(unit) && !cJSON_IsBool(unit) && !cJSON_IsNull(unit))
+            return err_set(err, ERR_INVALID, "controlnet: args must be units");
+        if (!is_on(unit))
+            continue;
+        if (c.count == PICTOR_CONTROLS_MAX)
+            return err_set(err, ERR_INVALID, "controlnet: wanted at most %d units",
+                           PICTOR_CONTROLS_MAX);
+        if (!make_unit(unit, &c.at[c.count++], err))
+            return false;
+    }
+    if (c.count == 0)
+        return true;
+    if (upstream)
+        return err_set(err, ERR_INVALID, "controlnet: models of other servers take none");
+    size_t count = sdapi_control_pictures(r, pictures);
+    for (size_t i = 0; i < count; i++)
+        if (!*pictures[i])
+            return err_set(err, ERR_INVALID, "controlnet: unit %zu wants a picture", i);
+    if (!controls_check(&c, registry_files(app->registry, FOLDERS_CONTROLNET), err))
+        return false;
+    free(p->controls);
+    p->controls = controls_write(&c);
+    return p->controls || err_set(err, ERR_INTERNAL, "no memory for ControlNets");
+}
+
+/* ---- lists ---- */
+
+void sdapi_control_version(struct http_request *req)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddNumberToObject(json, "version", 3); /* whose units these are */
+    sdapi_reply_json(req, json);
+}
+
+void sdapi_control_models(struct http_request *req)
+{
+    struct registry_table table;
+    struct err err;
+    if (!files_list(registry_files(http_app(req)->registry, FOLDERS_CONTROLNET), &table, &err)) {
+        sdapi_reply_err(req, &err, NULL);
+        return;
+    }
+    cJSON *json = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(json, "model_list");
+    for (size_t i = 0; i < table.count; i++)
+        if (table.entries[i].same == i)
+            cJSON_AddItemToArray(list, cJSON_CreateString(files_stem(&table.entries[i])));
+    registry_scan_free(&table);
+    sdapi_reply_json(req, json);
+}
+
+void sdapi_control_modules(struct http_request *req)
+{
+    cJSON *json = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(json, "module_list");
+    const char *name;
+    for (int i = 0; (name = image_detect_name(i)); i++)
+        cJSON_AddItemToArray(list, cJSON_CreateString(name));
+    cJSON_AddObjectToObject(json, "module_detail");
+    sdapi_reply_json(req, json);
+}
+
+/* ---- modules by themselves ---- */
+
+/* What the module makes of one picture, as base64 of a PNG; NULL: replied. */
+static char *detect(struct http_request *req, const cJSON *body, const char *text)
+{
+    const struct app *app = http_app(req);
+    const char *module = text_of(body, "controlnet_module");
+    double a = number_of(body, "controlnet_threshold_a", NAN);
+    double b = number_of(body, "controlnet_threshold_b", NAN);
+    struct pictor_image image = {0}, out = {0};
+    struct image_file file = {0};
+    void *data;
+    size_t size;
+    char *done = NULL;
+    struct err err;
+    if (!sdapi_picture_read(req, text, &data, &size))
+        return NULL;
+    if (codec_decode(app->codec, data, size, intake_pixels_max(app->settings), &image, &err) &&
+        image_detect(module, &image, a >= 0 ? a : NAN, b >= 0 ? b : NAN, &out, &err) &&
+        codec_encode(app->codec, &out, IMAGE_PNG, 0, NULL, &file, &err) &&
+        !(done = base64_encode(file.data, file.size)))
+        err_set(&err, ERR_INTERNAL, "no memory for a picture");
+    if (!done)
+        sdapi_reply_err(req, &err, "controlnet_module");
+    image_file_free(&file);
+    pictor_image_free(&image);
+    pictor_image_free(&out);
+    free(data);
+    return done;
+}
+
+void sdapi_control_detect(struct http_request *req)
+{
+    cJSON *body = sdapi_reply_body(req);
+    if (!body)
+        return;
+    cJSON *json = cJSON_CreateObject(), *images = cJSON_AddArrayToObject(json, "images");
+    const cJSON *given = cJSON_GetObjectItemCaseSensitive(body, "controlnet_input_images"), *item;
+    if (cJSON_GetArraySize(given) == 0)
+        cJSON_AddStringToObject(json, "info", "No image selected");
+    cJSON_ArrayForEach(item, given) {
+        char *text = detect(req, body, cJSON_GetStringValue(item));
+        if (!text) {
+            cJSON_Delete(json);
+            cJSON_Delete(body);
+            return;
+        }
+        cJSON_AddItemToArray(images, cJSON_CreateString(text));
+        free(text);
+    }
+    if (cJSON_GetArraySize(images))
+        cJSON_AddStringToObject(json, "info", "Success");
+    cJSON_Delete(body);
+    sdapi_reply_json(req, json);
+}

@@ -1,0 +1,29 @@
+/* sdapi_control.h: sd-webui-controlnet's part of the API: its units in alwayson_scripts, and what
+ * ControlNets and modules there are. */
+#ifndef PICTOR_SERVER_SDAPI_CONTROL_H
+#define PICTOR_SERVER_SDAPI_CONTROL_H
+
+#include <stddef.h>
+
+#include "engine/pictor.h"
+#include "server/api/sdapi/sdapi_request.h"
+
+struct app;
+struct http_request;
+struct job_params;
+
+/* The pictures of the enabled units, in their order, as they came; returns how many. One without a
+ * picture of its own has img2img's. */
+size_t sdapi_control_pictures(const struct sdapi_request *r, const char *out[PICTOR_CONTROLS_MAX]);
+
+/* The enabled units as the job's `controls`. ERR_INVALID: too many, or one that cannot be honoured.
+ */
+bool sdapi_control_make(const struct app *app, const struct sdapi_request *r, bool upstream,
+                        struct job_params *p, struct err *err);
+
+void sdapi_control_version(struct http_request *req);
+void sdapi_control_models(struct http_request *req);
+void sdapi_control_modules(struct http_request *req);
+void sdapi_control_detect(struct http_request *req); /* body: ROUTE_BODY_IMAGES */
+
+#endif

@@ -1,0 +1,181 @@
+#include "server/job/controls.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "engine/io/image_detect.h"
+#include "server/base/json_text.h"
+
+static const char *const inputs[PICTOR_CONTROLS_MAX] = {"lead0", "lead1", "lead2", "lead3"};
+
+const char *controls_input(size_t i)
+{
+    return inputs[i];
+}
+
+int controls_input_of(const char *name)
+{
+    for (int i = 0; i < PICTOR_CONTROLS_MAX; i++)
+        if (strcmp(inputs[i], name) == 0)
+            return i;
+    return -1;
+}
+
+static double number(const cJSON *object, const char *key, double otherwise)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsNumber(item) ? item->valuedouble : otherwise;
+}
+
+static bool read_text(const cJSON *object, const char *key, char *out, size_t size)
+{
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, key));
+    return (size_t)snprintf(out, size, "%s", text ? text : "") < size;
+}
+
+bool controls_read(const char *json, struct controls *out, struct err *err)
+{
+    *out = (struct controls){.count = 0};
+    if (!json || !*json)
+        return true;
+    cJSON *list = json_text_parse(json, strlen(json), 4, err);
+    const cJSON *item;
+    bool ok = cJSON_IsArray(list) && cJSON_GetArraySize(list) <= PICTOR_CONTROLS_MAX;
+    cJSON_ArrayForEach(item, list) {
+        if (!ok)
+            break;
+        struct controls_unit *u = &out->at[out->count++];
+        double fit = number(item, "fit", PICTOR_FIT_CROP);
+        *u = (struct controls_unit){.a = number(item, "a", NAN),
+                                    .b = number(item, "b", NAN),
+                                    .weight = number(item, "weight", 1),
+                                    .start = number(item, "start", 0),
+                                    .end = number(item, "end", 1),
+                                    .fit = fit >= 0 && fit <= 2 ? (int)fit : PICTOR_FIT_CROP};
+        ok = read_text(item, "model", u->model, sizeof u->model) &&
+             read_text(item, "module", u->module, sizeof u->module);
+    }
+    cJSON_Delete(list);
+    if (!ok)
+        out->count = 0;
+    return ok || err_set(err, ERR_INVALID, "controls: wanted a list of at most %d ControlNets",
+                         PICTOR_CONTROLS_MAX);
+}
+
+size_t controls_count(const char *json)
+{
+    struct controls c;
+    return controls_read(json, &c, NULL) ? c.count : 0;
+}
+
+static void add_number(cJSON *item, const char *key, double value)
+{
+    if (!isnan(value))
+        cJSON_AddNumberToObject(item, key, value);
+}
+
+char *controls_write(const struct controls *c)
+{
+    cJSON *list = cJSON_CreateArray();
+    for (size_t i = 0; i < c->count; i++) {
+        const struct controls_unit *u = &c->at[i];
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "model", u->model);
+        cJSON_AddStringToObject(item, "module", u->module);
+        add_number(item, "a", u->a);
+        add_number(item, "b", u->b);
+        add_number(item, "weight", u->weight);
+        add_number(item, "start", u->start);
+        add_number(item, "end", u->end);
+        add_number(item, "fit", u->fit);
+        cJSON_AddItemToArray(list, item);
+    }
+    char *text = json_text_print(list);
+    cJSON_Delete(list);
+    return text;
+}
+
+static bool is_module(const char *name)
+{
+    const char *known;
+    if (!*name || strcasecmp(name, "invert") == 0)
+        return true;
+    for (int i = 0; (known = image_detect_name(i)); i++)
+        if (strcasecmp(known, name) == 0)
+            return true;
+    return false;
+}
+
+/* "name.safetensors [1a2b3c4d]" as lists of the extension have it, and without what is behind. */
+static bool find(struct files *files, const char *name, char path[PATH_MAX], struct err *err)
+{
+    char bare[REGISTRY_NAME_SIZE];
+    if (files_find(files, name, path, err))
+        return true;
+    const char *bracket = strstr(name, " [");
+    snprintf(bare, sizeof bare, "%.*s", (int)(bracket ? bracket - name : (long)strlen(name)), name);
+    if (bracket && files_find(files, bare, path, err))
+        return true;
+    char *dot = strrchr(bare, '.');
+    if (dot)
+        *dot = '\0';
+    return dot && files_find(files, bare, path, err);
+}
+
+bool controls_check(struct controls *c, struct files *files, struct err *err)
+{
+    char path[PATH_MAX];
+    for (size_t i = 0; i < c->count; i++) {
+        struct controls_unit *u = &c->at[i];
+        if (!(u->weight >= 0 && u->weight <= 10) ||
+            !(u->start >= 0 && u->start <= u->end && u->end <= 1))
+            return err_set(err, ERR_INVALID,
+                           "ControlNet %zu: wanted a weight of 0..10, and a start and an end of "
+                           "0..1, got %g, %g and %g",
+                           i, u->weight, u->start, u->end);
+        if (!is_module(u->module))
+            return err_set(err, ERR_INVALID,
+                           "ControlNet %zu: the module '%.40s' is none of this server's", i,
+                           u->module);
+        if (!find(files, u->model, path, err)) {
+            if (err->code == ERR_NOT_FOUND)
+                err->code = ERR_INVALID;
+            return err_prefix(err, "ControlNet '%.100s'", u->model);
+        }
+        const char *slash = strrchr(path, '/');
+        char name[NAME_MAX + 1];
+        snprintf(name, sizeof name, "%.255s", slash ? slash + 1 : path);
+        char *dot = strrchr(name, '.');
+        if (dot)
+            *dot = '\0';
+        if (!strchr(u->model, '/'))
+            snprintf(u->model, sizeof u->model, "%.190s", name);
+    }
+    return true;
+}
+
+bool controls_open(const struct controls *c, struct files *files, struct controls_files *out,
+                   struct err *err)
+{
+    *out = (struct controls_files){.count = 0};
+    for (; out->count < c->count; out->count++)
+        if (!files_open(files, c->at[out->count].model, &out->at[out->count], err)) {
+            err_prefix(err, "ControlNet '%.100s'", c->at[out->count].model);
+            controls_close(out);
+            return false;
+        }
+    return true;
+}
+
+void controls_close(struct controls_files *files)
+{
+    for (size_t i = 0; i < files->count; i++)
+        close(files->at[i].fd);
+    files->count = 0;
+}

@@ -1,0 +1,118 @@
+"""ControlNets through the SD WebUI's API: units, lists, modules, and what is refused."""
+import base64
+import io
+
+import pytest
+from conftest import ROOT
+from PIL import Image, ImageDraw
+from sdapi_client import Sdapi, encode, gradient
+from test_native import Native
+from test_sdxl import read, write
+
+GOLDEN = ROOT / "tests" / "golden"
+SMALL = {"prompt": "a red circle", "width": 64, "height": 64, "steps": 2, "seed": 1}
+
+
+def net():
+    """In diffusers' layout: the tiny model's way down, and what the golden file has."""
+    tiny, out = read(GOLDEN / "tiny" / "tiny-ldm.safetensors"), {}
+    for line in (GOLDEN / "tiny" / "diffusers" / "names.tsv").read_text().splitlines():
+        file, name, ldm, shape = line.split("\t")
+        if file.startswith("unet/") and not name.startswith(("up_blocks", "conv_out", "conv_norm_out")):
+            out[name] = (tiny[ldm][0], [int(n) for n in shape.split(",")], tiny[ldm][2])
+    golden = read(GOLDEN / "control" / "golden.safetensors")
+    out.update({k.removeprefix("sd1."): v for k, v in golden.items() if k.startswith("sd1.controlnet_")})
+    return out
+
+
+def square():
+    image = Image.new("RGB", (80, 80), "white")
+    ImageDraw.Draw(image).rectangle((20, 20, 60, 60), fill="black")
+    return image
+
+
+@pytest.fixture(scope="module")
+def server(serve_module, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("control")
+    write(folder / "models" / "tiny.safetensors", read(GOLDEN / "tiny" / "tiny-ldm.safetensors"))
+    write(folder / "nets" / "edges.safetensors", net())
+    write(folder / "nets" / "broken.safetensors", {k: v for k, v in net().items() if "mid_block" not in k})
+    return serve_module(f"--models={folder / 'models'}", f"--controlnets={folder / 'nets'}", "--default-model=tiny")
+
+
+def unit(**fields):
+    return {"enabled": True, "module": "canny", "model": "edges", "image": encode(square()), **fields}
+
+
+def body(*units):
+    return {**SMALL, "alwayson_scripts": {"controlnet": {"args": list(units)}}}
+
+
+def test_units(server):
+    api = Sdapi(server.url)
+
+    def paint(*units):
+        return api.txt2img(**body(*units)).image.tobytes()
+
+    plain, led = api.txt2img(**SMALL).image.tobytes(), paint(unit())
+    assert led != plain and paint(unit()) == led
+    others = [paint(unit(module="invert")), paint(unit(weight=0.5)), paint(unit(guidance_end=0.2)),
+              paint(unit(image=encode(gradient(80, 80)))), paint(unit(), unit(module="none", weight=0.3))]
+    assert len({plain, led, *others}) == 7
+    assert paint(unit(enabled=False)) == paint(unit(enabled=0, model="None")) == paint(unit(weight=0)) == plain
+    assert paint(unit(model="edges.safetensors")) == paint(unit(model="edges [1a2b3c4d]")) == led
+    picture = unit(image=None, input_image=encode(square()), resize_mode="Crop and Resize", control_mode="Balanced")
+    assert paint(picture) == led
+    over = [api.img2img(encode(square()), **body(u)).image.tobytes() for u in (unit(), unit(image=None))]
+    assert over[0] == over[1]
+    assert api.txt2img(**SMALL).image.tobytes() == plain
+
+
+@pytest.mark.parametrize("fields, said", [
+    ({"model": "moody"}, "there is no such"), ({"model": "None"}, "wants a model"), ({"module": "openpose"}, "openpose"),
+    ({"image": None}, "wants a picture"), ({"weight": 11}, "weight of 0..10"),
+    ({"guidance_start": 0.9, "guidance_end": 0.1}, "start"), ({"control_mode": 1}, "Balanced"),
+    ({"image": "!"}, "")])
+def test_refused(server, fields, said):
+    response = Sdapi(server.url).request("POST", "txt2img", json=body(unit(**fields)))
+    assert response.status_code in (400, 422, 500) and said in response.text
+
+
+def test_many_and_broken(server):
+    api = Sdapi(server.url)
+    response = api.request("POST", "txt2img", json=body(*[unit()] * 5))
+    assert response.status_code == 422 and "at most 4" in response.text
+    response = api.request("POST", "txt2img", json=body(unit(model="broken")))
+    assert response.status_code >= 400 and "ControlNet broken" in response.text
+    api.txt2img(**SMALL)
+
+
+def test_again(server):
+    """A repetition takes the pictures along."""
+    api, native = Sdapi(server.url), Native(server.url)
+    first = api.txt2img(**body(unit())).files
+    job = native.get("/api/jobs")["jobs"][0]
+    again = native.finish(native.post(f"/api/jobs/{job['id']}/retry", status=202))
+    assert again["state"] == "done" and again["params"]["controls"] == job["params"]["controls"]
+    assert native.request("GET", f"/api/images/{again['images'][0]['id']}").content == first[0]
+
+
+def test_lists_and_modules(server):
+    api = Native(server.url)
+    assert sorted(api.get("/controlnet/model_list")["model_list"]) == ["broken", "edges"]
+    assert "canny" in api.get("/controlnet/module_list")["module_list"]
+    assert api.get("/controlnet/version") == {"version": 3}
+
+    def detect(module, **fields):
+        asked = {"controlnet_module": module, "controlnet_input_images": [encode(square())], **fields}
+        done = api.request("POST", "/controlnet/detect", json=asked)
+        return Image.open(io.BytesIO(base64.b64decode(done.json()["images"][0]))) if done.ok else done.text
+
+    edges = detect("canny").convert("L")
+    assert edges.size == (80, 80) and sorted(edges.getcolors())[0][1] == 255
+    assert edges.getpixel((40, 40)) == edges.getpixel((5, 5)) == 0
+    assert 140 < edges.histogram()[255] < 180  # once around 41 x 41 pixels
+    assert detect("invert").getpixel((40, 40)) == (255, 255, 255)
+    assert detect("threshold", controlnet_threshold_a=100).getpixel((40, 40)) == (0, 0, 0)
+    assert 0 < detect("blur_gaussian", controlnet_threshold_a=4).getpixel((20, 40))[0] < 255
+    assert "openpose" in detect("openpose")
