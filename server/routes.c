@@ -107,7 +107,7 @@ static const struct route routes[] = {
     {GET, "/sdapi/v1/scripts", ROUTES_SDAPI, sdapi_scripts},
     {GET, "/controlnet/version", ROUTES_SDAPI, sdapi_control_version},
     {GET, "/controlnet/model_list", ROUTES_SDAPI, sdapi_control_models},
-    {POST, "/controlnet/detect", ROUTES_SDAPI, sdapi_control_detect, ROUTE_BODY_IMAGES},
+    {POST, "/controlnet/detect", ROUTES_SDAPI, sdapi_control_detect, PAINTS},
     {GET, "/controlnet/module_list", ROUTES_SDAPI, sdapi_control_modules},
     {GET, "/sdapi/v1/sd-vae", ROUTES_SDAPI, sdapi_vaes},
     {GET, "/sdapi/v1/sd-modules", ROUTES_SDAPI, sdapi_empty_list},

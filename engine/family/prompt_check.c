@@ -59,8 +59,11 @@ bool pictor_prompt_is_simple(const char *prompt)
     if (!wording_parse(prompt, "", &pass, &w, &err))
         return false;
     const struct editing *e = &w.parts[0].editing;
+    size_t length = strlen(e->texts[0]);
+    /* Of a simple prompt's words only the white space at the end is left out. */
     bool simple = w.count == 1 && w.parts[0].weight == 1 && e->count == 1 &&
-                  strncmp(e->texts[0], prompt, strlen(e->texts[0])) == 0;
+                  strncmp(e->texts[0], prompt, length) == 0 &&
+                  prompt[length + strspn(prompt + length, " \t\r\n\v\f")] == '\0';
     wording_free(&w);
     return simple;
 }

@@ -133,8 +133,9 @@ static bool is_ridge(const struct slope *s, int w, int h, int x, int y)
 /* From each pixel that is steep enough along all that hang together with it. */
 static bool canny(struct pictor_image *image, double a, double b, struct err *err)
 {
-    int w = image->width, h = image->height, low = (int)floor(fmin(a, b)),
-        high = (int)floor(fmax(a, b));
+    int w = image->width, h = image->height;
+    /* No slope is as steep as 1e6, which an int still holds. */
+    int low = (int)floor(fmin(fmin(a, b), 1e6)), high = (int)floor(fmin(fmax(a, b), 1e6));
     size_t n = (size_t)w * (size_t)h, pending = 0;
     struct slope *slopes = malloc(n * sizeof *slopes);
     uint8_t *kind = calloc(n, 1); /* 1: may be an edge, 2: is one */

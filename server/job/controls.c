@@ -112,25 +112,30 @@ static bool is_module(const char *name)
     return false;
 }
 
-/* "name.safetensors [1a2b3c4d]" as lists of the extension have it, and without what is behind. */
-static bool find(struct files *files, const char *name, char path[PATH_MAX], struct err *err)
+/* "name.safetensors [1a2b3c4d]" as lists of the extension have it, and without what is behind;
+ * `name` becomes the one that was found. */
+static bool find(struct files *files, char name[REGISTRY_NAME_SIZE], struct err *err)
 {
-    char bare[REGISTRY_NAME_SIZE];
+    char path[PATH_MAX], given[REGISTRY_NAME_SIZE];
+    strcpy(given, name);
     if (files_find(files, name, path, err))
         return true;
-    const char *bracket = strstr(name, " [");
-    snprintf(bare, sizeof bare, "%.*s", (int)(bracket ? bracket - name : (long)strlen(name)), name);
-    if (bracket && files_find(files, bare, path, err))
+    char *bracket = strstr(name, " [");
+    if (bracket)
+        *bracket = '\0';
+    if (bracket && files_find(files, name, path, err))
         return true;
-    char *dot = strrchr(bare, '.');
+    char *dot = strrchr(name, '.');
     if (dot)
         *dot = '\0';
-    return dot && files_find(files, bare, path, err);
+    if (dot && files_find(files, name, path, err))
+        return true;
+    strcpy(name, given);
+    return false;
 }
 
 bool controls_check(struct controls *c, struct files *files, struct err *err)
 {
-    char path[PATH_MAX];
     for (size_t i = 0; i < c->count; i++) {
         struct controls_unit *u = &c->at[i];
         if (!(u->weight >= 0 && u->weight <= 10) ||
@@ -143,19 +148,11 @@ bool controls_check(struct controls *c, struct files *files, struct err *err)
             return err_set(err, ERR_INVALID,
                            "ControlNet %zu: the module '%.40s' is none of this server's", i,
                            u->module);
-        if (!find(files, u->model, path, err)) {
+        if (!find(files, u->model, err)) {
             if (err->code == ERR_NOT_FOUND)
                 err->code = ERR_INVALID;
             return err_prefix(err, "ControlNet '%.100s'", u->model);
         }
-        const char *slash = strrchr(path, '/');
-        char name[NAME_MAX + 1];
-        snprintf(name, sizeof name, "%.255s", slash ? slash + 1 : path);
-        char *dot = strrchr(name, '.');
-        if (dot)
-            *dot = '\0';
-        if (!strchr(u->model, '/'))
-            snprintf(u->model, sizeof u->model, "%.190s", name);
     }
     return true;
 }

@@ -61,7 +61,7 @@ static char *plain(char *text)
 static bool give(struct reading *r, const char *name, const char *value)
 {
     char path[PATH_MAX];
-    return !join(r->base, value, path, sizeof path) || r->each(r->ctx, name, path);
+    return !join(*r->base ? r->base : r->folder, value, path, sizeof path) || r->each(r->ctx, name, path);
 }
 
 /* False with an error, or when `each` says so. */

@@ -73,12 +73,24 @@ static void program(char *text, size_t size)
     struct stat st;
     if (stat("/proc/self/exe", &st) != 0)
         st = (struct stat){0};
-    snprintf(text, size, "pictor facts 1 %lld %lld.%09ld", (long long)st.st_size,
+    snprintf(text, size, "pictor facts 2 %lld %lld.%09ld", (long long)st.st_size,
              (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
 }
 
 /* A line's columns behind path, size and time. Numbers first. */
-enum { KIND, READABLE, FAULT, WIDTH, HEIGHT, STEPS, CLIP_SKIPS, GUIDANCE, NUMBERS };
+enum {
+    KIND,
+    READABLE,
+    FAULT,
+    WIDTH,
+    HEIGHT,
+    STEPS,
+    CLIP_SKIPS,
+    MASKED,
+    GUIDANCE,
+    IMAGE_GUIDANCE,
+    NUMBERS
+};
 
 struct columns {
     double numbers[NUMBERS];
@@ -109,11 +121,12 @@ static void write_line(FILE *out, struct known *k)
     if (k->path[strcspn(k->path, "\t\n")])
         return;
     texts_of(&k->facts, &c);
-    fprintf(out, "%s\t%llu\t%llu\t%lld\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%.9g", k->path,
+    fprintf(out, "%s\t%llu\t%llu\t%lld\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%.9g\t%.9g", k->path,
             (unsigned long long)k->version.size, (unsigned long long)k->version.inode,
             (long long)k->version.mtime_ms, (int)k->facts.info.kind,
             k->facts.info.readable, (int)k->facts.fault, m->native_width, m->native_height,
-            m->default_steps, m->clip_skips, (double)m->default_guidance);
+            m->default_steps, m->clip_skips, m->masked, (double)m->default_guidance,
+            (double)m->default_image_guidance);
     for (size_t i = 0; i < TEXTS; i++) {
         fputc('\t', out);
         for (const char *t = c.texts[i].text; *t; t++)
@@ -134,7 +147,7 @@ static bool number(char **at, double least, double most, double *out)
 static bool read_line(char *line, struct known *k)
 {
     static const double most[NUMBERS] = {
-        PICTOR_KIND_UNKNOWN, 1, ERR_INTERNAL, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1e6};
+        PICTOR_KIND_UNKNOWN, 1, ERR_INTERNAL, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1, 1e6, 1e6};
     struct pictor_model_info *m = &k->facts.info.model;
     struct columns c;
     unsigned long long size, inode;
@@ -165,7 +178,9 @@ static bool read_line(char *line, struct known *k)
     m->native_height = (int)c.numbers[HEIGHT];
     m->default_steps = (int)c.numbers[STEPS];
     m->clip_skips = (int)c.numbers[CLIP_SKIPS];
+    m->masked = c.numbers[MASKED] != 0;
     m->default_guidance = (float)c.numbers[GUIDANCE];
+    m->default_image_guidance = (float)c.numbers[IMAGE_GUIDANCE];
     snprintf(m->title, sizeof m->title, "%s", k->facts.info.title);
     return !at;
 }

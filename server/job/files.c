@@ -76,12 +76,20 @@ static bool scan_place(struct files *f, const struct folders_place *at, int orde
     return registry_scan_folder(out, &place, err);
 }
 
+/* Another program's folder that cannot be read now is no reason to have none of the others. */
+static bool is_away(struct files *f, const struct err *err)
+{
+    if (err->code == ERR_UNAVAILABLE)
+        log_err(LOG_WARN, "folder_away", err, "kind=%s", folders_kind_name(f->kind));
+    return err->code == ERR_UNAVAILABLE;
+}
+
 static bool scan(struct files *f, struct registry_table *out, struct err *err)
 {
     struct folders_list list;
     bool ok = folders_of(f->folders, f->kind, &list, err);
     for (size_t i = 0; ok && i < list.count; i++)
-        ok = scan_place(f, &list.at[i], (int)i, out, err);
+        ok = scan_place(f, &list.at[i], (int)i, out, err) || (i > 0 && is_away(f, err));
     folders_list_free(&list);
     size_t own = out->count;
     ok = ok && (!f->registry || registry_strays(f->registry, f->kind, out, err));

@@ -156,6 +156,7 @@ static bool same_file(const struct registry_entry *a, const struct registry_entr
     const struct registry_model *x = &a->model, *y = &b->model;
     return x->kind == y->kind && x->size == y->size && x->mtime_ms == y->mtime_ms &&
            a->device == b->device && a->inode == b->inode && strcmp(x->ending, y->ending) == 0 &&
+           (x->path == y->path || (x->path && y->path && strcmp(x->path, y->path) == 0)) &&
            strcmp(x->upstream, y->upstream) == 0;
 }
 

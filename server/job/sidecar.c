@@ -1,11 +1,13 @@
 /* sidecar.c: files by the names that other programs give them. */
 #include "server/job/sidecar.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cjson/cJSON.h>
 
@@ -40,7 +42,11 @@ static cJSON *read_json(const char *path, const char *ending)
     struct stat st;
     struct err err;
     cJSON *json = NULL;
-    FILE *f = beside(path, ending, name) ? fopen(name, "re") : NULL;
+    /* Nobody may keep it waiting: it may be a pipe. */
+    int fd = beside(path, ending, name) ? open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+    FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
+    if (fd >= 0 && !f)
+        close(fd);
     if (f && fstat(fileno(f), &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
         st.st_size <= SIZE_MOST && (text = malloc((size_t)st.st_size)) &&
         fread(text, 1, (size_t)st.st_size, f) == (size_t)st.st_size)

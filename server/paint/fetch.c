@@ -510,6 +510,8 @@ static int watch(void *ctx, curl_off_t total, curl_off_t now, curl_off_t unused1
 {
     struct download *d = ctx;
     const struct fetch_file *f = d->file;
+    if (f->stop && atomic_load(f->stop))
+        return 1;
     if (!f->progress || !d->begun || d->refused)
         return 0;
     return !f->progress(f->ctx, d->base + (uint64_t)now, total > 0 ? d->base + (uint64_t)total : 0);
@@ -607,7 +609,7 @@ static bool transfer(const struct fetch_file *file, bool *again, struct err *err
     if (code == CURLE_OK && fine && !d.begun)
         d.refused = !begin(&d); /* a file of no bytes */
     *again = d.changed || (status == 416 && file->from > 0 && !is_whole(&d));
-    if (inside)
+    if (inside && code != CURLE_OK)
         set_inside(err);
     else if (d.full)
         err_set(err, d.why == ENOSPC || d.why == EDQUOT ? ERR_NO_ROOM : ERR_IO,
@@ -645,8 +647,15 @@ bool fetch_file(const struct fetch_file *file, struct err *err)
     return again && transfer(&whole, &again, err);
 }
 
-bool fetch_text(const char *url, const char *key, bool public_only, size_t max, char **body,
-                struct err *err)
+static int watch_text(void *ctx, curl_off_t total, curl_off_t now, curl_off_t unused1,
+                      curl_off_t unused2)
+{
+    const atomic_bool *stop = ctx;
+    return atomic_load(stop);
+}
+
+bool fetch_text(const char *url, const char *key, bool public_only, const atomic_bool *stop,
+                size_t max, char **body, struct err *err)
 {
     struct fetch_transfer t = {.max_answer = max};
     bool done = false, inside = false;
@@ -672,10 +681,17 @@ bool fetch_text(const char *url, const char *key, bool public_only, size_t max, 
     curl_easy_setopt(t.easy, CURLOPT_TIMEOUT_MS, (long)TEXT_MS);
     curl_easy_setopt(t.easy, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(t.easy, CURLOPT_WRITEDATA, &t);
+    if (stop) {
+        curl_easy_setopt(t.easy, CURLOPT_XFERINFOFUNCTION, watch_text);
+        curl_easy_setopt(t.easy, CURLOPT_XFERINFODATA, (void *)stop);
+        curl_easy_setopt(t.easy, CURLOPT_NOPROGRESS, 0L);
+    }
     CURLcode code = curl_easy_perform(t.easy);
     curl_easy_getinfo(t.easy, CURLINFO_RESPONSE_CODE, &status);
-    if (inside)
+    if (inside && code != CURLE_OK)
         set_inside(err);
+    else if (code == CURLE_ABORTED_BY_CALLBACK)
+        err_set(err, ERR_CANCELLED, "stopped");
     else if (t.too_large)
         err_set(err, ERR_UPSTREAM, "its answer is larger than %zu bytes", max);
     else if (code != CURLE_OK)

@@ -7,6 +7,7 @@
 #ifndef PICTOR_SERVER_FETCH_H
 #define PICTOR_SERVER_FETCH_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -80,6 +81,7 @@ struct fetch_file {
     /* May be NULL; total 0: unknown. Returns false to stop. */
     bool (*progress)(void *ctx, uint64_t done, uint64_t total);
     void *ctx;
+    const atomic_bool *stop; /* set to stop before the answer begins, too; may be NULL */
     /* Called when the answer begins, before any byte. Returns false to stop. */
     bool (*begin)(void *ctx, const struct fetch_head *head);
 };
@@ -87,8 +89,9 @@ struct fetch_file {
  * the disk is full. */
 bool fetch_file(const struct fetch_file *file, struct err *err);
 
-/* GET, waiting, at most `max` bytes, up to 5 redirects. *body is malloc'd, NUL-terminated. */
-bool fetch_text(const char *url, const char *key, bool public_only, size_t max, char **body,
-                struct err *err);
+/* GET, waiting, at most `max` bytes, up to 5 redirects; `stop` as above. *body is malloc'd,
+ * NUL-terminated. */
+bool fetch_text(const char *url, const char *key, bool public_only, const atomic_bool *stop,
+                size_t max, char **body, struct err *err);
 
 #endif

@@ -181,6 +181,7 @@ static bool fetch_rest(struct pull *p, struct err *err)
                            .from = (uint64_t)have,
                            .etag = p->etag,
                            .progress = on_progress,
+                           .stop = p->watch ? p->watch->stop : NULL,
                            .begin = on_begin,
                            .public_only = p->source->public_only,
                            .ctx = p};

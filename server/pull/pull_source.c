@@ -102,7 +102,7 @@ bool pull_source_set_sha256(struct pull_source *s, const char *hex, struct err *
 static cJSON *ask(const char *url, const struct pull_source *s, struct err *err)
 {
     char *body;
-    if (!fetch_text(url, s->key, s->public_only, ANSWER_BYTES, &body, err))
+    if (!fetch_text(url, s->key, s->public_only, s->stop, ANSWER_BYTES, &body, err))
         return NULL;
     cJSON *json = json_text_parse(body, strlen(body), ANSWER_DEPTH, err);
     free(body);

@@ -2,6 +2,7 @@
 #ifndef PICTOR_SERVER_PULL_SOURCE_H
 #define PICTOR_SERVER_PULL_SOURCE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@ struct pull_source {
     char *url;       /* owned */
     const char *key; /* from the settings or the environment, "" for none; borrowed */
     const char *hf_token, *civitai_token; /* which may become it */
+    const atomic_bool *stop; /* once true, hubs are asked no more; may be NULL */
     bool public_only; /* hubs and addresses on the local network are refused: to be set */
     char name[PULL_SOURCE_NAME];  /* of the file here, with the ending */
     char sha256[SHA256_HEX_SIZE]; /* "": not known */

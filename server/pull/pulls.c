@@ -170,7 +170,7 @@ static void on_progress(void *ctx, uint64_t done, uint64_t total)
 static bool fetch(struct pulls *p, const struct pulls_entry *was, struct pull_result *result,
                   struct err *err)
 {
-    struct pull_source s = {.public_only = !p->settings->pull_private};
+    struct pull_source s = {.public_only = !p->settings->pull_private, .stop = &p->halt};
     struct pull_watch watch = {.progress = on_progress, .ctx = p, .stop = &p->halt};
     snprintf(s.name, sizeof s.name, "%s", was->name);
     memcpy(s.sha256, was->sha256, sizeof s.sha256);
@@ -200,6 +200,16 @@ static void tell_registry(struct pulls *p, enum pictor_kind kind)
         log_err(LOG_WARN, "models_refresh_failed", &err, " ");
 }
 
+/* What is done, but not as it was meant. */
+static const struct err *fault_of(const struct pulls_entry *was, const struct pull_result *result)
+{
+    static const struct err kept = {
+        .code = ERR_INVALID,
+        .msg = "a file of this name was there already, so nothing was fetched: give another name"};
+    bool unknown = result->was_there && !*was->sha256 && strncmp(was->ref, "http", 4) == 0;
+    return unknown ? &kept : &result->problem;
+}
+
 static void end(struct pulls *p, const struct pulls_entry *was, bool done,
                 const struct pull_result *result, const struct err *why)
 {
@@ -207,7 +217,7 @@ static void end(struct pulls *p, const struct pulls_entry *was, bool done,
     pthread_mutex_lock(&p->lock);
     struct pulls_entry *e = find(p, was->id);
     if (e) {
-        const struct err *fault = done ? &result->problem : why;
+        const struct err *fault = done ? fault_of(was, result) : why;
         bool stopped = !done && atomic_load(&p->halt);
         e->state = done ? PULLS_DONE : stopped ? PULLS_STOPPED : PULLS_FAILED;
         e->kind = done ? result->kind : PICTOR_KIND_UNKNOWN;

@@ -381,6 +381,14 @@ static bool begin_upscaling(struct codec *c)
     return free_now;
 }
 
+bool codec_is_upscaling(struct codec *c)
+{
+    pthread_mutex_lock(&c->lock);
+    bool upscaling = c->upscaling;
+    pthread_mutex_unlock(&c->lock);
+    return upscaling;
+}
+
 static void end_upscaling(struct codec *c)
 {
     pthread_mutex_lock(&c->lock);

@@ -48,6 +48,8 @@ bool codec_encode(struct codec *c, const struct pictor_image *image, enum image_
 bool codec_upscale(struct codec *c, const struct upscaler_file *file, const struct pictor_image *in,
                    int width, int height, const atomic_bool *gone, struct pictor_image *out,
                    struct err *err);
+/* Whether another one would have to wait. */
+bool codec_is_upscaling(struct codec *c);
 
 /* For /metrics: how many were started; as many as there are when none ever died. */
 unsigned codec_starts(struct codec *c);

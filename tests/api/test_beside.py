@@ -53,3 +53,16 @@ def test_native(server):
     assert "Image CFG scale: 1.5" in job["images"][0]["infotext"]
     refused = api.post("/api/jobs", {**SMALL, "model": "edit"}, status=400)
     assert "edits pictures" in refused["message"]
+
+
+def test_a_restart_changes_nothing(server):
+    """What headers say is remembered (DATA/model-facts), all of it."""
+    api = Sdapi(server.url)
+    refusal = {**SMALL, "override_settings": {"sd_model_checkpoint": "edit"}}
+    asked = [("edit", {"image_cfg_scale": 1.5}), ("edit", {}),
+             ("inpaint", {"override_settings": {"inpainting_mask_weight": 0}})]
+    before = [paint_over(api, model, **fields).files for model, fields in asked]
+    server.restart()
+    refused = api.request("POST", "txt2img", json=refusal)
+    assert refused.status_code == 422 and "edits pictures" in refused.text
+    assert [paint_over(api, model, **fields).files for model, fields in asked] == before

@@ -72,6 +72,8 @@ def test_units(server):
     ({"model": "moody"}, "there is no such"), ({"model": "None"}, "wants a model"), ({"module": "openpose"}, "openpose"),
     ({"image": None}, "wants a picture"), ({"weight": 11}, "weight of 0..10"),
     ({"guidance_start": 0.9, "guidance_end": 0.1}, "start"), ({"control_mode": 1}, "Balanced"),
+    ({"mask": "x"}, "mask"), ({"image": {"image": "x", "mask": "y"}}, "image.mask"), ({"hr_option": "Low res only"}, "hr_option"),
+    ({"resize_mode": "Sideways"}, "Sideways"), ({"resize_mode": 7}, "resize_mode"),
     ({"image": "!"}, "")])
 def test_refused(server, fields, said):
     response = Sdapi(server.url).request("POST", "txt2img", json=body(unit(**fields)))
@@ -116,3 +118,7 @@ def test_lists_and_modules(server):
     assert detect("threshold", controlnet_threshold_a=100).getpixel((40, 40)) == (0, 0, 0)
     assert 0 < detect("blur_gaussian", controlnet_threshold_a=4).getpixel((20, 40))[0] < 255
     assert "openpose" in detect("openpose")
+    assert detect("canny", controlnet_threshold_a=1e300, controlnet_threshold_b=1e300).convert("L").getextrema() == (0, 0)
+    many = {"controlnet_module": "canny", "controlnet_input_images": [encode(square())] * 5}
+    response = api.request("POST", "/controlnet/detect", json=many)
+    assert response.status_code == 422 and "at most 4" in response.text

@@ -1,5 +1,6 @@
 """GET /api/files: files of every kind, what their headers and what lies beside them say."""
 import json
+import os
 import shutil
 
 import pytest
@@ -79,3 +80,37 @@ def test_the_webuis_list_has_them_too(server):
     assert listed["ink"]["metadata"]["activation text"] == "ink style"
     assert listed["ink"]["metadata"]["preferred weight"] == 0.8
     assert listed["plain"]["metadata"] == {}
+
+
+def test_a_folder_that_cannot_be_read_hides_no_other(serve, tmp_path):
+    """A file in the place of a folder, as a wrong mount leaves it, also for root."""
+    own = tmp_path / "loras"
+    own.mkdir()
+    shutil.copy(LORA, own / "mine.safetensors")
+    (tmp_path / "webui/models/VAE").mkdir(parents=True)
+    (tmp_path / "webui/models/Lora").write_text("")
+    server = serve(f"--loras={own}", f"--model-paths={tmp_path / 'webui'}")
+    assert list(files(server)) == ["mine"]
+
+
+def test_a_pipe_beside_a_file_keeps_nobody_waiting(serve, tmp_path):
+    shutil.copy(LORA, tmp_path / "ink.safetensors")
+    os.mkfifo(tmp_path / "ink.json")
+    server = serve(f"--loras={tmp_path}")
+    assert files(server)["ink"]["trigger"] is None
+
+
+def test_a_model_that_moves_is_painted_with(serve, tmp_path):
+    """To another folder on one disk: the file is the one that was known, its path is not."""
+    models, webui = tmp_path / "models", tmp_path / "webui/models/Stable-diffusion"
+    models.mkdir()
+    webui.mkdir(parents=True)
+    shutil.copy(ROOT / "tests/golden/tiny/tiny-ldm.safetensors", models / "tiny.safetensors")
+    server = serve(f"--models={models}", f"--model-paths={tmp_path / 'webui'}", "--idle-unload-seconds=1")
+    body = {"prompt": "p", "size": "64x64", "model": "tiny", "response_format": "b64_json"}
+    assert requests.post(server.url + "/v1/images/generations", json=body, timeout=60).ok
+    os.rename(models / "tiny.safetensors", webui / "tiny.safetensors")
+    requests.post(server.url + "/sdapi/v1/refresh-checkpoints", timeout=30)
+    requests.post(server.url + "/sdapi/v1/unload-checkpoint", timeout=30)
+    answer = requests.post(server.url + "/v1/images/generations", json=body, timeout=60)
+    assert answer.ok, answer.text

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "engine/text/conjunction.h"
+#include "engine/pictor.h"
 #include "engine/text/prompt.h"
 
 struct want {
@@ -241,10 +242,24 @@ static void bounded(void **state)
     }
 }
 
+/* Whether a prompt says the same with the language of edits as without. */
+static void simple(void **state)
+{
+    static const char *const same[] = {"", "a cat", "a (cat:1.2) [in] a hat", "a house \n", "(a"};
+    static const char *const other[] = {"a house, aspect ratio 1:1", "ratio [16:9]", "[a:b:0.5]",
+                                        "[a|b]", "a AND b", "a:2"};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        if (!pictor_prompt_is_simple(same[i]))
+            fail_msg("'%s' is simple", same[i]);
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++)
+        if (pictor_prompt_is_simple(other[i]))
+            fail_msg("'%s' is not simple", other[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(table),  cmocka_unit_test(calls),   cmocka_unit_test(conjunctions),
+        cmocka_unit_test(simple), cmocka_unit_test(table),  cmocka_unit_test(calls),   cmocka_unit_test(conjunctions),
         cmocka_unit_test(limits), cmocka_unit_test(bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

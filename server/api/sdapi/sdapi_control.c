@@ -3,6 +3,7 @@
 #include "server/api/sdapi/sdapi_control.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -15,6 +16,7 @@
 #include "server/api/sdapi/sdapi_picture.h"
 #include "server/api/app.h"
 #include "server/base/base64.h"
+#include "server/base/settings.h"
 #include "server/http/http.h"
 #include "server/job/controls.h"
 #include "server/job/intake.h"
@@ -75,15 +77,51 @@ size_t sdapi_control_pictures(const struct sdapi_request *r, const char *out[PIC
 }
 
 /* 0..2, or the words that the extension has for them. */
-static int fit_of(const cJSON *unit)
+static bool fit_of(const cJSON *unit, int *fit, struct err *err)
 {
+    static const struct {
+        const char *word;
+        int fit;
+    } words[] = {{"", PICTOR_FIT_CROP},
+                 {"Crop and Resize", PICTOR_FIT_CROP},
+                 {"Inner Fit (Scale to Fit)", PICTOR_FIT_CROP},
+                 {"Scale to Fit (Inner Fit)", PICTOR_FIT_CROP},
+                 {"Just Resize", PICTOR_FIT_STRETCH},
+                 {"Resize and Fill", PICTOR_FIT_PAD},
+                 {"Outer Fit (Shrink to Fit)", PICTOR_FIT_PAD},
+                 {"Envelope (Outer Fit)", PICTOR_FIT_PAD}};
     const char *word = text_of(unit, "resize_mode");
     double number = number_of(unit, "resize_mode", 1);
-    if (strcasecmp(word, "Just Resize") == 0)
-        return PICTOR_FIT_STRETCH;
-    if (strcasecmp(word, "Resize and Fill") == 0)
-        return PICTOR_FIT_PAD;
-    return number >= 0 && number <= 2 ? (int)number : PICTOR_FIT_CROP;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcasecmp(words[i].word, word) == 0) {
+            *fit = *word ? words[i].fit : (int)number;
+            return (number >= 0 && number <= 2) ||
+                   err_set(err, ERR_INVALID, "controlnet: resize_mode must be 0..2, got %g", number);
+        }
+    return err_set(err, ERR_INVALID, "controlnet: resize_mode '%.40s' is unknown", word);
+}
+
+/* What would change the picture and is not done here: the extension's neutral values are fine. */
+static bool check_others(const cJSON *unit, struct err *err)
+{
+    static const char *const empty[] = {"mask", "mask_image", "effective_region_mask",
+                                        "advanced_weighting"};
+    const cJSON *image = cJSON_GetObjectItemCaseSensitive(unit, "image");
+    for (size_t i = 0; i <= sizeof empty / sizeof *empty; i++) {
+        bool inner = i == sizeof empty / sizeof *empty;
+        const cJSON *v = cJSON_GetObjectItemCaseSensitive(inner ? image : unit,
+                                                          inner ? "mask" : empty[i]);
+        bool neutral = !v || cJSON_IsNull(v) || (cJSON_IsString(v) && !*v->valuestring) ||
+                       ((cJSON_IsArray(v) || cJSON_IsObject(v)) && !v->child);
+        if (!neutral)
+            return err_set(err, ERR_INVALID, "controlnet: %s is not done by this server",
+                           inner ? "image.mask" : empty[i]);
+    }
+    const cJSON *hr = cJSON_GetObjectItemCaseSensitive(unit, "hr_option");
+    bool both = !hr || cJSON_IsNull(hr) || (cJSON_IsNumber(hr) && hr->valuedouble == 0) ||
+                (cJSON_IsString(hr) &&
+                 (!*hr->valuestring || strcasecmp(hr->valuestring, "Both") == 0));
+    return both || err_set(err, ERR_INVALID, "controlnet: hr_option can only be Both here");
 }
 
 /* Which side is the more important: balanced is all there is. */
@@ -103,7 +141,6 @@ static bool make_unit(const cJSON *unit, struct controls_unit *out, struct err *
         .weight = number_of(unit, "weight", 1),
         .start = number_of(unit, "guidance_start", 0),
         .end = number_of(unit, "guidance_end", 1),
-        .fit = fit_of(unit),
     };
     if (!*model || strcasecmp(model, "None") == 0)
         return err_set(err, ERR_INVALID, "controlnet: a unit that is enabled wants a model");
@@ -111,8 +148,9 @@ static bool make_unit(const cJSON *unit, struct controls_unit *out, struct err *
         return err_set(err, ERR_INVALID, "controlnet: a name of a model or module is too long");
     strcpy(out->model, model);
     strcpy(out->module, module);
-    return is_balanced(unit) ||
-           err_set(err, ERR_INVALID, "controlnet: control_mode can only be Balanced here");
+    if (!is_balanced(unit))
+        return err_set(err, ERR_INVALID, "controlnet: control_mode can only be Balanced here");
+    return fit_of(unit, &out->fit, err) && check_others(unit, err);
 }
 
 bool sdapi_control_make(const struct app *app, const struct sdapi_request *r, bool upstream,
@@ -184,33 +222,94 @@ void sdapi_control_modules(struct http_request *req)
 
 /* ---- modules by themselves ---- */
 
-/* What the module makes of one picture, as base64 of a PNG; NULL: replied. */
-static char *detect(struct http_request *req, const cJSON *body, const char *text)
+struct detection {
+    const struct app *app;
+    char *module;
+    double a, b;
+    struct {
+        void *data;
+        size_t size;
+    } pictures[PICTOR_CONTROLS_MAX];
+    int count, done;
+    cJSON *images;
+    struct err err;
+};
+
+static void detection_free(void *ctx)
 {
-    const struct app *app = http_app(req);
-    const char *module = text_of(body, "controlnet_module");
-    double a = number_of(body, "controlnet_threshold_a", NAN);
-    double b = number_of(body, "controlnet_threshold_b", NAN);
+    struct detection *d = ctx;
+    for (int i = 0; i < d->count; i++)
+        free(d->pictures[i].data);
+    cJSON_Delete(d->images);
+    free(d->module);
+    free(d);
+}
+
+/* What the module makes of one picture, as base64 of a PNG; NULL: d->err. */
+static char *detect(struct detection *d, const void *data, size_t size)
+{
     struct pictor_image image = {0}, out = {0};
     struct image_file file = {0};
-    void *data;
-    size_t size;
-    char *done = NULL;
-    struct err err;
-    if (!sdapi_picture_read(req, text, &data, &size))
-        return NULL;
-    if (codec_decode(app->codec, data, size, intake_pixels_max(app->settings), &image, &err) &&
-        image_detect(module, &image, a >= 0 ? a : NAN, b >= 0 ? b : NAN, &out, &err) &&
-        codec_encode(app->codec, &out, IMAGE_PNG, 0, NULL, &file, &err) &&
-        !(done = base64_encode(file.data, file.size)))
-        err_set(&err, ERR_INTERNAL, "no memory for a picture");
-    if (!done)
-        sdapi_reply_err(req, &err, "controlnet_module");
+    size_t pixels = (size_t)d->app->settings->max_pixels;
+    char *text = NULL;
+    if (codec_decode(d->app->codec, data, size, pixels, &image, &d->err) &&
+        image_detect(d->module, &image, d->a, d->b, &out, &d->err) &&
+        codec_encode(d->app->codec, &out, IMAGE_PNG, 0, NULL, &file, &d->err) &&
+        !(text = base64_encode(file.data, file.size)))
+        err_set(&d->err, ERR_INTERNAL, "no memory for a picture");
     image_file_free(&file);
     pictor_image_free(&image);
     pictor_image_free(&out);
-    free(data);
-    return done;
+    return text;
+}
+
+static bool detect_next(void *ctx, const atomic_bool *gone)
+{
+    struct detection *d = ctx;
+    char *text = detect(d, d->pictures[d->done].data, d->pictures[d->done].size);
+    bool added = text && cJSON_AddItemToArray(d->images, cJSON_CreateString(text));
+    free(text);
+    return added && ++d->done < d->count;
+}
+
+static void reply_images(struct http_request *req, cJSON *images, const char *info)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddItemToObject(json, "images", images);
+    cJSON_AddStringToObject(json, "info", info);
+    sdapi_reply_json(req, json);
+}
+
+static void reply_detection(struct http_request *req, void *ctx)
+{
+    struct detection *d = ctx;
+    if (cJSON_GetArraySize(d->images) < d->count) {
+        if (d->err.code == ERR_NONE)
+            err_set(&d->err, ERR_INTERNAL, "no memory for a picture");
+        sdapi_reply_err(req, &d->err, "controlnet_module");
+        return;
+    }
+    reply_images(req, d->images, "Success");
+    d->images = NULL;
+}
+
+/* NULL: no memory. */
+static struct detection *detection_new(const struct app *app, const cJSON *body)
+{
+    double a = number_of(body, "controlnet_threshold_a", NAN);
+    double b = number_of(body, "controlnet_threshold_b", NAN);
+    struct detection *d = calloc(1, sizeof *d);
+    if (!d)
+        return NULL;
+    d->app = app;
+    d->a = a >= 0 ? a : NAN;
+    d->b = b >= 0 ? b : NAN;
+    d->module = strdup(text_of(body, "controlnet_module"));
+    d->images = cJSON_CreateArray();
+    if (d->module && d->images)
+        return d;
+    detection_free(d);
+    return NULL;
 }
 
 void sdapi_control_detect(struct http_request *req)
@@ -218,22 +317,28 @@ void sdapi_control_detect(struct http_request *req)
     cJSON *body = sdapi_reply_body(req);
     if (!body)
         return;
-    cJSON *json = cJSON_CreateObject(), *images = cJSON_AddArrayToObject(json, "images");
     const cJSON *given = cJSON_GetObjectItemCaseSensitive(body, "controlnet_input_images"), *item;
-    if (cJSON_GetArraySize(given) == 0)
-        cJSON_AddStringToObject(json, "info", "No image selected");
-    cJSON_ArrayForEach(item, given) {
-        char *text = detect(req, body, cJSON_GetStringValue(item));
-        if (!text) {
-            cJSON_Delete(json);
-            cJSON_Delete(body);
-            return;
-        }
-        cJSON_AddItemToArray(images, cJSON_CreateString(text));
-        free(text);
+    struct detection *d = NULL;
+    struct err err;
+    if (cJSON_GetArraySize(given) == 0) {
+        reply_images(req, cJSON_CreateArray(), "No image selected");
+    } else if (cJSON_GetArraySize(given) > PICTOR_CONTROLS_MAX) {
+        err_set(&err, ERR_INVALID, "wanted at most %d pictures, got %d", PICTOR_CONTROLS_MAX,
+                cJSON_GetArraySize(given));
+        sdapi_reply_err(req, &err, "controlnet_input_images");
+    } else if (!(d = detection_new(http_app(req), body))) {
+        err_set(&err, ERR_INTERNAL, "no memory for a request");
+        sdapi_reply_err(req, &err, NULL);
     }
-    if (cJSON_GetArraySize(images))
-        cJSON_AddStringToObject(json, "info", "Success");
+    bool read = d;
+    cJSON_ArrayForEach(item, given)
+        if (read && (read = sdapi_picture_read(req, cJSON_GetStringValue(item),
+                                               &d->pictures[d->count].data,
+                                               &d->pictures[d->count].size)))
+            d->count++;
     cJSON_Delete(body);
-    sdapi_reply_json(req, json);
+    if (read)
+        http_work(req, detect_next, reply_detection, d, detection_free);
+    else if (d)
+        detection_free(d);
 }

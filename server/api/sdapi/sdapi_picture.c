@@ -414,6 +414,11 @@ static bool postprocess_next(void *ctx, const atomic_bool *gone)
     struct upscaling *t = ctx;
     t->gone = gone;
     t->again = false;
+    bool network = t->first.network || t->second.network;
+    if (network && codec_is_upscaling(t->codec) && !atomic_load(gone)) {
+        nanosleep(&(const struct timespec){.tv_nsec = AGAIN_MS * 1000000}, NULL);
+        return true;
+    }
     cJSON *json = postprocess(t, t->pictures[t->done].data, t->pictures[t->done].size);
     if (!json && t->again && !atomic_load(gone)) {
         nanosleep(&(const struct timespec){.tv_nsec = AGAIN_MS * 1000000}, NULL);
