@@ -12,7 +12,7 @@
 
 #define KEPT FAMILY_PROMPTS
 /* Chunks that are kept: what the prompts of a picture's two passes may have, or more. */
-#define KEPT_CHUNKS (4 * CHUNK_TOTAL)
+#define KEPT_CHUNKS (2 * FAMILY_CHUNKS) /* a second pass may have its own */
 
 /* How a prompt is read. */
 struct reading {

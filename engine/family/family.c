@@ -1,11 +1,12 @@
 /* family.c: which families there are, and what is known not to be one of them. */
 #include "engine/family/family.h"
 
-#include "engine/family/preset.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "engine/family/preset.h"
+#include "engine/text/chunk.h"
 
 static const struct family *const families[] = {&family_pixels, &family_sd1, &family_sd2,
                                                 &family_sdxl, &family_sdxl_refiner};
@@ -119,4 +120,14 @@ int family_passes(const struct pictor_params *p, struct editing_pass out[2])
                                   .before = out[0].calls,
                               };
     return 2;
+}
+
+bool family_chunks_add(size_t *chunks, size_t texts, size_t tokens, struct err *err)
+{
+    *chunks += texts * (tokens / CHUNK_LENGTH);
+    return *chunks <= FAMILY_CHUNKS ||
+           err_set(err, ERR_TOO_LARGE,
+                   "wanted at most %d chunks of %d tokens in all that the prompt and the negative "
+                   "prompt become, got more",
+                   FAMILY_CHUNKS, CHUNK_LENGTH - 2);
 }

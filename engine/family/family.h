@@ -24,6 +24,7 @@
 
 #define FAMILY_CHANNELS 128 /* most that a latent may have */
 #define FAMILY_PROMPTS 40   /* as many as the prompts of a picture's two passes, or more */
+#define FAMILY_CHUNKS 256   /* that the texts of all prompts of a pass may have together */
 
 /* What the pipeline goes by. */
 struct family_facts {
@@ -171,6 +172,9 @@ struct chunk_style family_style(const struct pictor_params *params);
 /* The passes of a picture in which its prompts change, or of the params' in so far as that concerns
  * prompts; how many: 0 (no prompt changes), 1, or 2 with a second pass. */
 int family_passes(const struct pictor_params *params, struct editing_pass out[2]);
+
+/* Counts that many texts of that many tokens to *chunks. ERR_TOO_LARGE: more than FAMILY_CHUNKS. */
+bool family_chunks_add(size_t *chunks, size_t texts, size_t tokens, struct err *err);
 
 extern const struct family family_pixels, family_sd1, family_sd2, family_sdxl, family_sdxl_refiner;
 

@@ -15,8 +15,9 @@ static void make(void)
     tokenizer = tokenizer_new(NULL);
 }
 
-/* All the texts that a prompt becomes, as conditioning.c counts them. */
-static bool check_texts(const struct editing *e, const struct chunk_style *style, struct err *err)
+/* All the texts that a prompt becomes, as conditioning.c counts them; adds to *chunks. */
+static bool check_texts(const struct editing *e, const struct chunk_style *style, size_t *chunks,
+                        struct err *err)
 {
     size_t most = 0;
     for (size_t i = 0; i < e->text_count; i++) {
@@ -28,7 +29,8 @@ static bool check_texts(const struct editing *e, const struct chunk_style *style
         if (!chunk_check_total(i + 1, most, err))
             return false;
     }
-    return chunk_check_total(e->text_count, most, err);
+    return chunk_check_total(e->text_count, most, err) &&
+           family_chunks_add(chunks, e->text_count, most * CHUNK_LENGTH, err);
 }
 
 bool pictor_prompt_check(const struct pictor_params *p, bool negative, struct err *err)
@@ -42,10 +44,11 @@ bool pictor_prompt_check(const struct pictor_params *p, bool negative, struct er
     bool ok = true;
     for (int i = 0; ok && i < (count ? count : 1); i++) {
         struct wording w;
+        size_t chunks = 0;
         ok = wording_parse(negative ? "" : p->prompt, negative ? p->negative_prompt : "",
                            count ? &passes[i] : NULL, &w, err);
         for (int k = 0; ok && k <= w.count; k++)
-            ok = check_texts(&w.parts[k].editing, &style, err);
+            ok = check_texts(&w.parts[k].editing, &style, &chunks, err);
         wording_free(&w);
     }
     return ok;

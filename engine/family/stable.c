@@ -236,6 +236,7 @@ bool stable_merge(struct family_model *m, const struct pictor_lora *loras, size_
         ok = weights_merge(&s->weights, s->dev, s->cp, uses, count, err);
     else
         weights_merge(&s->weights, s->dev, s->cp, NULL, 0, NULL);
+    s->base.facts.info.weight_bytes = s->weights.bytes + s->control.bytes;
     conditioning_forget(s->conditioning);
     for (size_t i = 0; i < PICTOR_LORAS_MAX; i++)
         lora_free(open[i]);
@@ -412,9 +413,7 @@ void stable_predict(const struct family_model *m, struct ops *o, struct family_c
     size_t mark = arena_mark(o->arena);
     struct unet_residuals residuals;
     const struct unet_residuals *added =
-        reuse && call->keep ? NULL
-                            : stable_control_run(o, &call->guides, x, call->height, call->width,
-                                                 (float)t, &residuals);
+        stable_control_run(o, &call->guides, x, call->height, call->width, (float)t, &residuals);
     if (s->base.facts.beside)
         x = with_beside(s, o, call, x);
     unet_forward(o, s->unet, call->prompt, x, call->height, call->width, (float)t, &shortcuts,

@@ -4,16 +4,20 @@
 
 /* A ControlNet's file stands for a UNet. */
 static struct controlnet *open_net(struct device *dev, const struct unet_config *unet,
-                                   const struct pictor_control_file *file, struct err *err)
+                                   const struct pictor_control_file *file,
+                                   struct checkpoint **kept, struct err *err)
 {
     struct pictor_files files = {.count = 1};
     snprintf(files.items[0].name, sizeof files.items[0].name, "unet/%.200s", file->name);
     files.items[0].fd = file->fd;
     struct checkpoint *cp = checkpoint_open_files(&files, err);
     struct controlnet *net = cp ? controlnet_load(dev, cp, unet, err) : NULL;
-    checkpoint_free(cp);
-    if (!net)
+    if (!net) {
+        checkpoint_free(cp);
         err_prefix(err, "ControlNet %s", file->name);
+        return NULL;
+    }
+    *kept = cp;
     return net;
 }
 
@@ -26,7 +30,8 @@ bool stable_control_load(struct stable_control *c, struct device *dev,
         return err_set(err, ERR_INVALID, "%zu ControlNets: wanted at most %d", count,
                        PICTOR_CONTROLS_MAX);
     for (; c->count < count; c->count++) {
-        if (!(c->nets[c->count] = open_net(dev, unet, &files[c->count], err))) {
+        size_t i = c->count;
+        if (!(c->nets[i] = open_net(dev, unet, &files[i], &c->files[i], err))) {
             stable_control_free(c);
             return false;
         }
@@ -37,8 +42,10 @@ bool stable_control_load(struct stable_control *c, struct device *dev,
 
 void stable_control_free(struct stable_control *c)
 {
-    for (size_t i = 0; i < c->count; i++)
+    for (size_t i = 0; i < c->count; i++) {
         controlnet_free(c->nets[i]);
+        checkpoint_free(c->files[i]);
+    }
     *c = (struct stable_control){.count = 0};
 }
 

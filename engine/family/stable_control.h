@@ -8,6 +8,7 @@
 /* Starts as {0}. */
 struct stable_control {
     struct controlnet *nets[PICTOR_CONTROLS_MAX];
+    struct checkpoint *files[PICTOR_CONTROLS_MAX]; /* whose mappings hold what stays quantised */
     size_t count, bytes;
 };
 

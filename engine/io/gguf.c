@@ -259,7 +259,7 @@ static bool restore_shape(const struct gguf *g, struct raw_tensor *t, size_t cou
     t->ndim = v->count;
     for (int i = 0; i < v->count; i++)
         if (__builtin_mul_overflow(product, v->numbers[i], &product))
-            product = 0;
+            return err_set(err, ERR_INVALID, "%s: its shape before is too large", shown);
     for (int i = 0; i < v->count; i++)
         t->shape[i] = (size_t)v->numbers[i];
     return product == count ||

@@ -154,7 +154,10 @@ static bool place(struct pickle *p, struct pickle_tensor *t, const struct pickle
 {
     const struct pickle_storage *s = &p->storages[storage->index];
     uint64_t room = s->count * s->element / t->element, first = 0, reach;
-    if (storage->part.size) {
+    if (storage->part.size) { /* which is counted in the storage's elements */
+        if (t->element != s->element)
+            return err_set(p->err, ERR_INVALID,
+                           "a tensor of another type than the part of a storage that it views");
         first = storage->part.offset;
         room = first + storage->part.size;
     }

@@ -39,9 +39,10 @@ struct torch_file {
 static bool is_contiguous(const struct pickle_tensor *t)
 {
     uint64_t step = 1;
-    for (int i = t->ndim; i-- > 0;) {
-        if (t->shape[i] == 0)
+    for (int i = 0; i < t->ndim; i++)
+        if (t->shape[i] == 0) /* no element: nothing to gather */
             return true;
+    for (int i = t->ndim; i-- > 0;) {
         if (t->shape[i] != 1 && t->strides[i] != step)
             return false;
         step *= t->shape[i];

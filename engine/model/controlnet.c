@@ -71,6 +71,9 @@ static struct matrix *load_hint(struct loader *l, int number, int *cin, int *wid
 
 static bool is_for(const struct unet_config *c, const struct unet_config *unet, struct err *err)
 {
+    if (c->in_channels != unet->out_channels) /* it sees the latent alone */
+        return err_set(err, ERR_INVALID, "a ControlNet that takes %d channels: wanted %d",
+                       c->in_channels, unet->out_channels);
     bool same = c->levels == unet->levels && c->res_blocks == unet->res_blocks &&
                 c->model_channels == unet->model_channels && c->time_dim == unet->time_dim &&
                 c->context_dim == unet->context_dim && c->label_dim == unet->label_dim;

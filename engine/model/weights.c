@@ -64,8 +64,9 @@ static float *merged(struct device *dev, const struct raw_tensor *t, const struc
 }
 
 /* Packs an entry's matrix again; NULL loras: as it is in the checkpoint. */
-static bool pack(struct weights_entry *e, struct device *dev, const struct checkpoint *cp,
-                 const struct lora_use *loras, size_t lora_count, struct err *err)
+static bool pack(struct weights *w, struct weights_entry *e, struct device *dev,
+                 const struct checkpoint *cp, const struct lora_use *loras, size_t lora_count,
+                 struct err *err)
 {
     struct matrix_part parts[WEIGHTS_PARTS];
     float *own[WEIGHTS_PARTS] = {NULL};
@@ -84,7 +85,9 @@ static bool pack(struct weights_entry *e, struct device *dev, const struct check
         changed = true;
     }
     if (ok) {
+        w->bytes -= matrix_bytes(e->m);
         matrix_refill(dev, e->m, parts, e->count);
+        w->bytes += matrix_bytes(e->m); /* more, where it was quantised and is not now */
         e->changed = changed;
     }
     for (int i = 0; i < e->count; i++) {
@@ -104,10 +107,10 @@ bool weights_merge(struct weights *w, struct device *dev, const struct checkpoin
         for (int k = 0; k < e->count && !touched; k++)
             touched = changes(loras, lora_count, &e->tensors[k]);
         if (touched)
-            ok = pack(e, dev, cp, loras, lora_count, err);
+            ok = pack(w, e, dev, cp, loras, lora_count, err);
     }
     for (size_t i = 0; i < w->count && !ok; i++)
         if (w->at[i].changed)
-            pack(&w->at[i], dev, cp, NULL, 0, NULL);
+            pack(w, &w->at[i], dev, cp, NULL, 0, NULL);
     return ok;
 }

@@ -475,27 +475,17 @@ static bool plan_passes(struct painting *j, struct passes *out, struct err *err)
                               again, p->hires_strength, err);
 }
 
-/* An interrupted first pass is the picture, whatever size it has: its decoding is planned too. */
-static bool plan_interrupt(struct painting *j, const struct latent *latent, struct err *err)
-{
-    struct pictor_image image = {0};
-    if (!is_dry(j))
-        return true;
-    if (!decode(j, latent, &image, err))
-        return false;
-    drop(j, (size_t)image.width * (size_t)image.height * 3);
-    return true;
-}
-
 /* From the size that was painted to the one that was asked for. */
 static bool finish_fitted(struct painting *j, struct pictor_image *painted, struct err *err)
 {
     const struct pictor_params *asked = j->asked;
     const struct pictor_upscaler *network = NULL;
+    const struct pictor_upscaler *own = asked->hires_width ? asked->hires_network : NULL;
     int width = asked->hires_width ? asked->hires_width : asked->width;
     int height = asked->hires_width ? asked->hires_height : asked->height;
     bool smaller = painted->width < width || painted->height < height;
-    if (j->fitted.network && smaller && !(network = enlarger_builtin(j->m->engine, err)))
+    if (j->fitted.network && smaller &&
+        !(network = own ? own : enlarger_builtin(j->m->engine, err)))
         return false;
     if (network)
         hold(j, network->info.weight_bytes);
@@ -503,6 +493,20 @@ static bool finish_fitted(struct painting *j, struct pictor_image *painted, stru
     if (network)
         drop(j, network->info.weight_bytes);
     return ok;
+}
+
+/* An interrupted first pass is the picture, whatever size it has: what becomes of it is planned
+ * too. */
+static bool plan_interrupt(struct painting *j, const struct latent *latent, struct err *err)
+{
+    struct pictor_image image = {0};
+    if (!is_dry(j))
+        return true;
+    if (!decode(j, latent, &image, err) ||
+        (j->p != j->asked && !finish_fitted(j, &image, err)))
+        return false;
+    drop(j, (size_t)image.width * (size_t)image.height * 3);
+    return true;
 }
 
 /* All of a picture but what it began with. */

@@ -177,6 +177,13 @@ bool pictor_model_control(struct pictor_model *m, const struct pictor_control_fi
                                      "a model of the family %s takes no ControlNet", family->name);
     if (!family->control(m->family, files, count, err))
         return false;
+    size_t bytes = m->family->facts.info.weight_bytes, limit = m->engine->memory_limit;
+    if (count > 0 && limit > 0 && bytes > limit) {
+        family->control(m->family, NULL, 0, NULL);
+        return err_set(err, ERR_TOO_LARGE,
+                       "the model and its ControlNets take %zu MiB, the memory limit is %zu MiB",
+                       bytes >> 20, limit >> 20);
+    }
     m->control_count = count;
     return true;
 }

@@ -24,8 +24,11 @@ bool spoken_new(struct spoken *s, struct family_model *m, struct ops *o,
 {
     *s = (struct spoken){0};
     bool ok = wording_parse(params->prompt, params->negative_prompt, pass, &s->wording, err);
+    size_t chunks = 0;
     for (int i = 0; ok && i <= s->wording.count; i++)
-        ok = encode(s, i, m, o, params, err);
+        ok = encode(s, i, m, o, params, err) &&
+             family_chunks_add(&chunks, s->wording.parts[i].editing.text_count,
+                               (size_t)s->words[i][0].tokens, err);
     if (!ok)
         spoken_free(s);
     return ok;

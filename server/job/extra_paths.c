@@ -61,7 +61,8 @@ static char *plain(char *text)
 static bool give(struct reading *r, const char *name, const char *value)
 {
     char path[PATH_MAX];
-    return !join(*r->base ? r->base : r->folder, value, path, sizeof path) || r->each(r->ctx, name, path);
+    const char *base = *r->base ? r->base : r->folder;
+    return !join(base, value, path, sizeof path) || r->each(r->ctx, name, path);
 }
 
 /* False with an error, or when `each` says so. */

@@ -259,7 +259,8 @@ static void simple(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(simple), cmocka_unit_test(table),  cmocka_unit_test(calls),   cmocka_unit_test(conjunctions),
+        cmocka_unit_test(simple),
+        cmocka_unit_test(table),  cmocka_unit_test(calls),   cmocka_unit_test(conjunctions),
         cmocka_unit_test(limits), cmocka_unit_test(bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -240,9 +240,34 @@ static void test_memory(void **state)
     pictor_image_free(&want);
 }
 
+static bool interrupt(void *ctx, const struct pictor_progress *progress)
+{
+    if (progress->step == 1)
+        pictor_engine_interrupt(ctx);
+    return true;
+}
+
+/* What was composed is enlarged in one go, from a fourth of the size that is planned for. */
+static void test_interrupted(void **state)
+{
+    struct pictor_engine *e = engine_of(1, 0);
+    struct pictor_model *m = model_of(e, "builtin");
+    struct pictor_params p = params_of(m);
+    p.width = p.height = 768;
+    p.steps = 4;
+    p.on_progress = interrupt;
+    p.ctx = e;
+    struct pictor_image image = paint(m, &p);
+    assert_int_equal(image.width, 768);
+    pictor_image_free(&image);
+    pictor_model_free(m);
+    pictor_engine_free(e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_alone),         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_builtin_model), cmocka_unit_test(test_mask),
         cmocka_unit_test(test_second_pass),

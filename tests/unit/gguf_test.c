@@ -398,6 +398,16 @@ static void hostile_headers(void **state)
     add(&m, 5, 4);
     add_tensor(&m, "w", 4, 4, 0, 0);
     assert_refused(m.bytes, m.size + 256, ERR_INVALID, "one of 15 numbers, it has 16");
+
+    m = start(1, 1);
+    add_text(&m, "comfy.gguf.orig_shape.w");
+    add(&m, 9, 4);
+    add(&m, 10, 4);
+    add(&m, 2, 8);
+    add(&m, 3, 8);
+    add(&m, 0xaaaaaaaaaaaaaaab, 8); /* 3 times this is 1, but for what does not fit */
+    add_tensor(&m, "w", 1, 1, 0, 0);
+    assert_refused(m.bytes, m.size + 256, ERR_INVALID, "shape before is too large");
 }
 
 static void truncated(void **state)

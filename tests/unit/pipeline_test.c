@@ -697,6 +697,30 @@ static void test_memory_is_counted_once(void **state)
     pictor_engine_free(e);
 }
 
+/* Each part within its limit, all of them more than is kept while they are painted with. */
+static void test_prompts_of_many_parts(void **state)
+{
+    struct err err;
+    struct pictor_engine *e = engine_of(1, 0);
+    struct pictor_model *m = model_of(e);
+    char prompt[4000] = "";
+    struct pictor_params p = params_of(m);
+    p.prompt = prompt;
+    p.steps = 4;
+    size_t bytes;
+    for (int part = 0; part < 4; part++) {
+        strcat(prompt, (const char *[]){"[a|b|c|d]", " AND [e|f|g|h]", " AND [i|j|k|l]",
+                                        " AND [m|n|o|p]"}[part]);
+        for (int i = 0; i < 31; i++)
+            strcat(prompt, " BREAK x");
+        assert_int_equal(pictor_check(m, &p, &bytes, &err), part < 1);
+    }
+    assert_non_null(strstr(err.msg, "256 chunks"));
+    assert_false(pictor_prompt_check(&p, false, &err));
+    pictor_model_free(m);
+    pictor_engine_free(e);
+}
+
 /* A model of three files paints what the one file does. */
 static void test_parts(void **state)
 {
@@ -769,6 +793,7 @@ int main(void)
         cmocka_unit_test(test_prompts_change),
         cmocka_unit_test(test_memory_goes_back),
         cmocka_unit_test(test_memory_is_counted_once),
+        cmocka_unit_test(test_prompts_of_many_parts),
         cmocka_unit_test(test_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -308,6 +308,13 @@ static void expanded(void **state)
     static const char columns[] = "K\4M\xe8\3\x86q"; /* [4, 1000] needs 4 */
     memcpy(longer + n, columns, sizeof columns - 1);
     assert_refused(longer, size + 1, ERR_TOO_LARGE, "larger than the file", "columns");
+    /* No row: nothing is gathered, whatever the strides. */
+    memcpy(at, "K\0K\3\x86q", 6);
+    struct err err = {0};
+    struct tensor_file *tf = tensor_file_open_memory(data, size, &err);
+    if (!tf)
+        fail_msg("%s", err.msg);
+    tensor_file_close(tf);
     free(longer);
     free(data);
 }

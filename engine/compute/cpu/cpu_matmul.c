@@ -235,12 +235,22 @@ static bool may_be_lean(const struct cpu_matrix *m, const struct matrix_part *pa
     return lean;
 }
 
+/* Biases, and of int8 the scales behind them. */
+static size_t bias_floats(const struct cpu_matrix *m)
+{
+    return (size_t)m->panels * PANEL * (m->dtype == DTYPE_I8 ? 2 : 1);
+}
+
 void cpu_matmul_refill(struct device *dev, struct matrix *matrix, const struct matrix_part *parts,
                        int count)
 {
     struct cpu_matrix *m = (struct cpu_matrix *)matrix;
     struct pack p = {(struct cpu_device *)dev, m, parts, count};
     m->lean_count = may_be_lean(m, parts, count) ? count : 0;
+    m->base.bytes = bias_floats(m) * sizeof *m->bias + (m->lean_count ? 0 : m->mapped);
+    for (int i = 0; i < m->lean_count; i++)
+        m->base.bytes += (size_t)parts[i].n * (size_t)m->base.k / dtype_block(parts[i].dtype) *
+                         dtype_size(parts[i].dtype);
     if (m->lean_count) {
         memcpy(m->lean, parts, (size_t)count * sizeof *parts);
         madvise(m->w, m->mapped, MADV_DONTNEED);
@@ -280,8 +290,7 @@ struct matrix *cpu_matmul_new(struct device *dev, enum matrix_kind kind, int k,
     m->cut = cut;
     m->w_panel = (size_t)taps * (size_t)m->pack_k * PANEL;
     m->mapped = (size_t)m->phases * (size_t)m->panels * m->w_panel * dtype_size(m->dtype);
-    size_t columns = (size_t)m->panels * PANEL;
-    size_t floats = m->dtype == DTYPE_I8 ? 2 * columns : columns;
+    size_t columns = (size_t)m->panels * PANEL, floats = bias_floats(m);
     m->base.bytes = m->mapped + floats * sizeof *m->bias;
     m->bias = calloc(floats, sizeof *m->bias);
     /* Anonymous pages are zero, which is what the padding has to be. */
@@ -298,12 +307,6 @@ struct matrix *cpu_matmul_new(struct device *dev, enum matrix_kind kind, int k,
     madvise(m->w, m->mapped, MADV_HUGEPAGE);
 #endif
     cpu_matmul_refill(dev, &m->base, parts, count);
-    if (m->lean_count) {
-        m->base.bytes = floats * sizeof *m->bias;
-        for (int i = 0; i < count; i++)
-            m->base.bytes += (size_t)parts[i].n * (size_t)k / dtype_block(parts[i].dtype) *
-                             dtype_size(parts[i].dtype);
-    }
     return &m->base;
 }
 

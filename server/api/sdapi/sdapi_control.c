@@ -96,7 +96,8 @@ static bool fit_of(const cJSON *unit, int *fit, struct err *err)
         if (strcasecmp(words[i].word, word) == 0) {
             *fit = *word ? words[i].fit : (int)number;
             return (number >= 0 && number <= 2) ||
-                   err_set(err, ERR_INVALID, "controlnet: resize_mode must be 0..2, got %g", number);
+                   err_set(err, ERR_INVALID, "controlnet: resize_mode must be 0..2, got %g",
+                           number);
         }
     return err_set(err, ERR_INVALID, "controlnet: resize_mode '%.40s' is unknown", word);
 }
