@@ -6,6 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 import requests
 from conftest import PROGRAM
 from PIL import Image
@@ -58,6 +59,17 @@ def kill_worker(server):
     pid = until(lambda: worker_of(server))
     os.kill(pid, signal.SIGKILL)
     return pid
+
+
+def inside(pid):
+    """A locked process's descriptors and environment. Its own user may not look into it, so that
+    only root sees them: None for others."""
+    if os.geteuid() != 0:
+        with pytest.raises(PermissionError):
+            os.listdir(f"/proc/{pid}/fd")
+        return None
+    fds = {int(fd.name): os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+    return fds, Path(f"/proc/{pid}/environ").read_bytes()
 
 
 def gone(pid):

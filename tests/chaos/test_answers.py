@@ -57,7 +57,13 @@ class Slow:
     def read(self):
         with self.socket, self.socket.makefile("rb") as f:
             head, _, body = f.read().partition(b"\r\n\r\n")
-        return head, body
+        if b"transfer-encoding: chunked" not in head.lower():
+            return head, body
+        chunks, at = [], 0
+        while size := int(body[at:(start := body.index(b"\r\n", at) + 2)], 16):
+            chunks.append(body[start:start + size])
+            at = start + size + 2
+        return head, b"".join(chunks)
 
 
 def gone_to_disk(server, size):
