@@ -79,14 +79,20 @@ static struct figures figures_of(const struct job *job, const struct job_progres
     return (struct figures){done, eta};
 }
 
-/* The last progress of a job that runs; before its first step there is none yet. */
-static struct job_progress last_progress(const struct app *app, const struct job *job,
-                                         uint8_t **preview, size_t *size)
+/* The last progress of a job that runs. None is known before its first step, nor when it has ended
+ * since it was read: job->state says so then. */
+static struct job_progress last_progress(const struct app *app, struct job *job, uint8_t **preview,
+                                         size_t *size)
 {
     struct job_progress progress = {.eta_seconds = -1};
+    enum job_state state;
+    struct err err;
+    int images;
     if (preview)
         *preview = NULL;
-    events_last(app->events, job->id, &progress, preview, size);
+    if (!events_last(app->events, job->id, &progress, preview, size) &&
+        queue_glance(app->queue, job->id, &state, &images, &err))
+        job->state = state;
     if (progress.steps == 0)
         progress.steps = job_steps(&job->params);
     return progress;
@@ -157,7 +163,7 @@ void sdapi_progress_get(struct http_request *req)
     /* Counted before looking, so that a job that starts in between is not overlooked. */
     queue_depth(app->queue, http_visible_key(req), &queued, &started, &err);
     struct job *jobs = jobs_in(req, JOB_RUNNING, &running);
-    const struct job *job = running ? &jobs[running - 1] : NULL;
+    struct job *job = running ? &jobs[running - 1] : NULL;
     struct figures figures = {0};
     uint8_t *preview = NULL;
     size_t size = 0;
@@ -165,11 +171,15 @@ void sdapi_progress_get(struct http_request *req)
     struct webui_jobs shown = {.count = queued ? -1 : 0};
     if (job) {
         struct job_progress progress = last_progress(app, job, skip ? NULL : &preview, &size);
-        shown = webui_jobs_of(job, &progress);
-        figures = figures_of(job, &progress);
-    } else if (queued) {
-        figures.progress = 0.01;
+        if (job_state_is_final(job->state)) {
+            job = NULL;
+        } else {
+            shown = webui_jobs_of(job, &progress);
+            figures = figures_of(job, &progress);
+        }
     }
+    if (!job && queued)
+        figures.progress = 0.01;
     char *text = preview ? base64_encode(preview, size) : NULL;
     free(preview);
 
@@ -255,16 +265,18 @@ static cJSON *preview_json(const uint8_t *preview, size_t size)
 }
 
 static void add_task(const struct http_request *req, const struct webui_task *task,
-                     const struct job *job, cJSON *json)
+                     struct job *job, cJSON *json)
 {
+    struct job_progress p = {0};
+    uint8_t *data = NULL;
+    size_t size = 0;
+    if (job && job->state == JOB_RUNNING)
+        p = last_progress(http_app(req), job, &data, &size);
     bool active = job && job->state == JOB_RUNNING, queued = job && job->state == JOB_QUEUED;
     cJSON *progress = NULL, *eta = NULL, *preview = NULL;
     int preview_id = -1;
     char info[64] = "";
     if (active) {
-        uint8_t *data;
-        size_t size = 0;
-        struct job_progress p = last_progress(http_app(req), job, &data, &size);
         struct figures figures = figures_of(job, &p);
         progress = pyjson_float_item(figures.progress);
         eta = pyjson_float_item(figures.eta);
@@ -274,12 +286,12 @@ static void add_task(const struct http_request *req, const struct webui_task *ta
             preview = preview_json(data, size);
             preview_id = current;
         }
-        free(data);
     } else if (queued) {
         snprintf(info, sizeof info, "In queue: %d", job->position + 1);
     } else {
         snprintf(info, sizeof info, "Waiting...");
     }
+    free(data);
     cJSON_AddBoolToObject(json, "active", active);
     cJSON_AddBoolToObject(json, "queued", queued);
     cJSON_AddBoolToObject(json, "completed", job && job_state_is_final(job->state));
