@@ -163,6 +163,8 @@ static void drop_taken_names(struct registry_table *t)
 
 bool registry_scan_sort(struct registry_table *t, struct err *err)
 {
+    if (t->count == 0) /* qsort wants a list */
+        return true;
     qsort(t->entries, t->count, sizeof *t->entries, by_name);
     if (rename_seconds(t))
         qsort(t->entries, t->count, sizeof *t->entries, by_name);
