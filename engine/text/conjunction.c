@@ -60,24 +60,13 @@ static bool add_part(struct conjunction *out, const char *at, const char *end, s
     return true;
 }
 
-static bool begins_and(const char *at, const char *end)
-{
-    int c;
-    if (end - at < 3 || memcmp(at, "AND", 3) != 0)
-        return false;
-    if (end - at == 3)
-        return true;
-    unicode_next(at + 3, (size_t)(end - at - 3), &c);
-    return !unicode_is_word(c);
-}
-
 bool conjunction_parse(const char *text, struct conjunction *out, struct err *err)
 {
     const char *end = text + strlen(text), *part = text;
     bool in_word = false, ok = true;
     out->count = 0;
     for (const char *at = text; ok && at < end;) {
-        if (!in_word && begins_and(at, end)) {
+        if (!in_word && unicode_begins_word(at, end, "AND")) {
             ok = add_part(out, part, at, err);
             at = part = at + 3;
             in_word = true;

@@ -115,17 +115,6 @@ static bool escape(struct parser *p)
     return add_part(p, p->at - escapes, escapes, 1);
 }
 
-static bool begins_break(const char *at, const char *end)
-{
-    int c;
-    if (end - at < 5 || memcmp(at, "BREAK", 5) != 0)
-        return false;
-    if (end - at == 5)
-        return true;
-    unicode_next(at + 5, (size_t)(end - at - 5), &c);
-    return !unicode_is_word(c);
-}
-
 /* Text without special characters, split where the word BREAK stands, which takes the white space
  * around it away. */
 static bool plain(struct parser *p)
@@ -137,7 +126,7 @@ static bool plain(struct parser *p)
     bool in_word = false;
     for (const char *at = start; at < end;) {
         int c;
-        if (!in_word && begins_break(at, end)) {
+        if (!in_word && unicode_begins_word(at, end, "BREAK")) {
             if (!add_part(p, start, (size_t)(space - start), 1) || !add_part(p, at, 5, -1))
                 return false;
             start = space = at = unicode_skip_space(at + 5, end);

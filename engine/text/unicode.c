@@ -1,6 +1,7 @@
 #include "engine/text/unicode.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <utf8proc.h>
 
 size_t unicode_next(const char *text, size_t len, int *character)
@@ -178,4 +179,16 @@ char *unicode_clean(const char *text, size_t len, size_t *out_len, struct err *e
     }
     free(composed);
     return (char *)out;
+}
+
+bool unicode_begins_word(const char *at, const char *end, const char *word)
+{
+    size_t left = (size_t)(end - at), length = strlen(word);
+    int c;
+    if (left < length || memcmp(at, word, length) != 0)
+        return false;
+    if (left == length)
+        return true;
+    unicode_next(at + length, left - length, &c);
+    return !unicode_is_word(c);
 }
