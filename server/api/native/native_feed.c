@@ -28,8 +28,10 @@
 #define RING 1024             /* texts; a job has about one for each of its states and pictures */
 #define RING_BYTES (16 << 20) /* prompts may be long */
 #define NOTES_MAX 1024        /* jobs in one round; beyond, every reader begins again */
-#define ROUND_MS 20   /* least time between rounds: what happens in a burst is told at once */
-#define RETRY_MS 1000 /* while the database cannot be read */
+#define ROUND_MS 20           /* between rounds, at least: a burst is told at once */
+#define ROUND_MS_MAX 500      /* however many read */
+#define WAKES_PER_SECOND 4000 /* of readers: the more there are, the longer a round gathers */
+#define RETRY_MS 1000         /* while the database cannot be read */
 
 struct text {
     struct native_text face; /* first */
@@ -77,6 +79,7 @@ struct native_feed {
     uint64_t first, next;    /* numbers of the oldest text and of the one to come */
     size_t bytes;
     struct native_reader *readers;
+    int reader_count;
 };
 
 /* ---- texts ---- */
@@ -368,6 +371,17 @@ static bool tell(struct native_feed *feed, struct note *note)
     return true;
 }
 
+/* A send to each reader costs some 15 us: with rounds of one length, hundreds of readers of a quick
+ * job's steps take a good part of a core from its painting. */
+static void pause_between_rounds(struct native_feed *feed)
+{
+    pthread_mutex_lock(&feed->lock);
+    int ms = feed->reader_count * 1000 / WAKES_PER_SECOND;
+    pthread_mutex_unlock(&feed->lock);
+    ms = ms < ROUND_MS ? ROUND_MS : ms > ROUND_MS_MAX ? ROUND_MS_MAX : ms;
+    nanosleep(&(struct timespec){0, ms * 1000 * 1000}, NULL);
+}
+
 /* Waits for notes and takes them all; NULL: the feed ends. `kept` are older ones, told again. */
 static struct note *take_notes(struct native_feed *feed, struct note *kept, bool *overflowed)
 {
@@ -421,7 +435,7 @@ static void *run(void *arg)
         }
         notes = kept;
         wake_readers(feed, from);
-        nanosleep(&(struct timespec){0, ROUND_MS * 1000 * 1000}, NULL);
+        pause_between_rounds(feed);
     }
     return NULL;
 }
@@ -451,6 +465,7 @@ struct native_reader *native_feed_join(struct native_feed *feed, const char *key
     if (r->next)
         r->next->previous = r;
     feed->readers = r;
+    feed->reader_count++;
     pthread_mutex_unlock(&feed->lock);
     return r;
 }
@@ -467,6 +482,7 @@ void native_feed_leave(struct native_reader *r)
         feed->readers = r->next;
     if (r->next)
         r->next->previous = r->previous;
+    feed->reader_count--;
     pthread_mutex_unlock(&feed->lock);
     free(r);
 }
