@@ -22,11 +22,13 @@ static void help(FILE *out)
         "usage: pictor pull                        what there is under a short name\n"
         "       pictor pull REF [--name NAME] [--sha256 HEX] [settings]\n"
         "\n"
-        "Fetches a checkpoint into the models folder; a call that was interrupted goes on.\n"
+        "Fetches a model, LoRA, VAE, upscaler, embedding or ControlNet into the folder of its\n"
+        "kind: .safetensors, .gguf, or what PyTorch writes (.ckpt, .pt, .pth, .bin), which is\n"
+        "read and never executed. A call that was interrupted goes on.\n"
         "\n"
         "  sd15, sdxl, ...                     a short name\n"
-        "  https://HOST/FILE.safetensors\n"
-        "  hf:OWNER/REPO/FILE.safetensors      Hugging Face; @REVISION after REPO for another\n"
+        "  https://HOST/FILE\n"
+        "  hf:OWNER/REPO/FILE                  Hugging Face; @REVISION after REPO for another\n"
         "                                      than main (a slash in it is %2F); HF_TOKEN for\n"
         "                                      what needs a login\n"
         "  civitai:VERSION                     CivitAI, the number of a model version;\n"
@@ -76,9 +78,11 @@ static bool fetch(const struct settings *settings, const struct pull_source *s, 
         printf("%s\nsha256 %s%s\n", r.path, r.sha256, *s->sha256 ? " (as promised)" : "");
     if (r.problem.code != ERR_NONE)
         return err_copy(err, &r.problem);
+    size_t stem;
+    const char *slash = strrchr(r.path, '/'), *name = slash ? slash + 1 : r.path;
+    pull_form_of(name, &stem);
     if (!r.was_there)
-        printf("%s %.*s\n", pictor_kind_name(r.kind),
-               (int)(strlen(s->name) - sizeof PULL_SOURCE_ENDING + 1), s->name);
+        printf("%s %.*s\n", pictor_kind_name(r.kind), (int)stem, name);
     return true;
 }
 

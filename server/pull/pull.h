@@ -1,30 +1,21 @@
 /* pull.h: fetches a model file, or one of another kind, into the folder of its kind.
  *
- * The file grows as NAME.safetensors.part in the models folder and gets its name when it is one:
- * complete, with a sound header, of the size and the SHA-256 that were promised. Beside it lies
- * NAME.safetensors.part.etag: which version of which address the part is of, so that a second call
- * goes on where the first one stopped and never glues two files together. What is fetched is data;
- * it is only read by the engine's checked readers. No state; any thread. */
+ * The file grows as a part in the models folder (pull_part.h) and gets its name when it is one:
+ * complete, readable by the engine's reader of such files, of the size and the SHA-256 that were
+ * promised. Its ending is one that is looked for in the folder of its kind.
+ * No state; any thread. */
 #ifndef PICTOR_SERVER_PULL_H
 #define PICTOR_SERVER_PULL_H
 
 #include <limits.h>
-#include <stdatomic.h>
 #include <stdbool.h>
-#include <stdint.h>
 
 #include "engine/base/err.h"
 #include "engine/pictor.h"
+#include "server/pull/pull_part.h"
 #include "server/pull/pull_source.h"
 
 struct settings;
-
-struct pull_watch {
-    /* May be NULL. `total` 0: unknown. */
-    void (*progress)(void *ctx, uint64_t done, uint64_t total);
-    void *ctx;
-    const atomic_bool *stop; /* once true it ends with ERR_CANCELLED; may be NULL */
-};
 
 struct pull_result {
     char path[PATH_MAX];

@@ -15,6 +15,7 @@
 #include "server/base/settings.h"
 #include "server/base/url.h"
 #include "server/paint/fetch.h"
+#include "server/pull/pull_form.h"
 
 #define ANSWER_BYTES ((size_t)16 << 20)
 #define ANSWER_DEPTH 32
@@ -63,8 +64,6 @@ static char *decode(const char *text, size_t length)
 bool pull_source_set_name(struct pull_source *s, const char *path, struct err *err)
 {
     size_t length = strlen(path), ending = sizeof PULL_SOURCE_ENDING - 1;
-    if (*s->name)
-        return true;
     while (length > 0 && path[length - 1] == '/')
         length--;
     const char *start = path + length;
@@ -82,9 +81,20 @@ bool pull_source_set_name(struct pull_source *s, const char *path, struct err *e
         return err_set(err, ERR_INVALID, "%s cannot be a file's name here; choose one with --name",
                        log_quote(shown, sizeof shown, cut));
     }
-    bool has = length > ending && strcasecmp(start + length - ending, PULL_SOURCE_ENDING) == 0;
-    snprintf(s->name, sizeof s->name, "%.*s" PULL_SOURCE_ENDING,
-             (int)(has ? length - ending : length), start);
+    snprintf(s->name, sizeof s->name, "%.*s", (int)length, start);
+    return true;
+}
+
+bool pull_source_complete_name(struct pull_source *s, const char *path, struct err *err)
+{
+    size_t own, stem;
+    if (!*s->name && !pull_source_set_name(s, path, err))
+        return false;
+    if (pull_form_of(s->name, &own) != PULL_FORM_OTHER)
+        return true;
+    s->guessed = pull_form_of(path, &stem) == PULL_FORM_OTHER;
+    snprintf(s->name + own, sizeof s->name - own, "%s",
+             s->guessed ? PULL_SOURCE_ENDING : path + stem);
     return true;
 }
 
@@ -155,7 +165,7 @@ static bool from_hub(struct pull_source *s, const struct hub_file *f, struct err
                          revision) >= 0 &&
                 asprintf(&s->url, "%s/%s/resolve/%s/%s", base, f->repo, revision, path) >= 0;
     s->key = s->hf_token;
-    done = done ? pull_source_set_name(s, f->inner, err) && look_up(s, f, url, err)
+    done = done ? pull_source_complete_name(s, f->inner, err) && look_up(s, f, url, err)
                 : no_memory(err);
     free(revision);
     free(path);
@@ -247,7 +257,7 @@ static bool from_civitai(struct pull_source *s, const char *ref, struct err *err
                                  "civitai:%s has no .safetensors file; others are not read", ref);
     if (done && strncmp(address, "https://", 8) != 0 && strncmp(address, "http://", 7) != 0)
         done = err_set(err, ERR_UPSTREAM, "civitai:%s names no address to fetch from", ref);
-    done = done && pull_source_set_name(s, name, err) &&
+    done = done && pull_source_complete_name(s, name, err) &&
            (!*sha256 || pull_source_set_sha256(s, sha256, err));
     if (done) {
         /* The token is for CivitAI, wherever its answer points. */
@@ -277,7 +287,7 @@ static bool from_address(struct pull_source *s, const char *ref, struct err *err
     char *name = decode(path, strcspn(path, "?#"));
     /* Blanks and letters beyond ASCII, as people copy them; what is encoded stays so. */
     s->url = encode(ref, strlen(ref), "%:/?#[]@!$&'()*+,;=");
-    bool done = name && s->url ? pull_source_set_name(s, name, err) : no_memory(err);
+    bool done = name && s->url ? pull_source_complete_name(s, name, err) : no_memory(err);
     free(name);
     return done;
 }

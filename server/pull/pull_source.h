@@ -20,9 +20,10 @@ struct pull_source {
     const char *hf_token, *civitai_token; /* which may become it */
     const atomic_bool *stop; /* once true, hubs are asked no more; may be NULL */
     bool public_only; /* hubs and addresses on the local network are refused: to be set */
-    char name[PULL_SOURCE_NAME];  /* of the file here, with the ending */
+    char name[PULL_SOURCE_NAME];  /* of the file here, with the ending once it was found */
+    bool guessed; /* nothing said which ending, so that the content may be of any of them */
     char sha256[SHA256_HEX_SIZE]; /* "": not known */
-    uint64_t size;                /* 0: not known */
+    uint64_t size, slack;         /* 0: not known; by how much it may be off */
 };
 
 /* Fills `s`, which is zero but for a name, a hash and public_only that were set, from https://...,
@@ -31,9 +32,12 @@ struct pull_source {
 bool pull_source_find(struct pull_source *s, const struct settings *settings, const char *ref,
                       struct err *err);
 
-/* The last part of `path`, unless there is a name already; what could be anything but a plain file
- * name is refused. */
+/* What it is to be called: the last part of `path`, with or without an ending. What could be
+ * anything but a plain file name is refused. */
 bool pull_source_set_name(struct pull_source *s, const char *path, struct err *err);
+
+/* The name and ending of `path` where there is none yet. */
+bool pull_source_complete_name(struct pull_source *s, const char *path, struct err *err);
 
 bool pull_source_set_sha256(struct pull_source *s, const char *hex, struct err *err);
 
