@@ -96,7 +96,7 @@ static bool list_operations(struct list *l, enum dtype dtype, int side, struct e
     struct ops o = {.dev = dev, .arena = &arena};
     struct pictor_params params = {0};
     int n = side / m->facts.factor;
-    struct family_picture picture = {n, n, &params, NULL, NULL, NULL};
+    struct family_picture picture = {.width = n, .height = n, .params = &params};
     const struct family_words words[2] = {{.tokens = CONTEXT}, {.tokens = CONTEXT}};
     arena_plan(&arena);
     struct family_call *call = family->call_new(m, &o, &picture, words, 2, err);

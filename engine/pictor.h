@@ -176,12 +176,22 @@ struct pictor_control_file {
 bool pictor_model_control(struct pictor_model *model, const struct pictor_control_file *files,
                           size_t count, struct err *err);
 
+/* Whose say a ControlNet's is (sd-webui-controlnet's control_mode): as trained; the prompt's first,
+ * and it leads less the further out in the network it is; its own first, and what a picture is led
+ * away from goes without it besides, so that guidance makes it stronger. */
+enum pictor_say { PICTOR_SAY_BALANCED, PICTOR_SAY_PROMPT, PICTOR_SAY_CONTROL };
+
 /* What a ControlNet leads a picture by. */
 struct pictor_control {
     const struct pictor_image *image; /* what it was trained to see, of any size */
     enum pictor_fit fit;
     double weight;     /* 0..10; 1 is as trained */
     double start, end; /* it leads from this share of the steps to that, 0..1 */
+    enum pictor_say say;
+    /* Masks as pictor_params.mask is one, fitted as `image` is; NULL: none. Where `hidden` is white
+     * the picture is not shown, as ControlNets that inpaint want it; `region`, where it leads, and
+     * how much. */
+    const struct pictor_image *hidden, *region;
 };
 
 void pictor_model_free(struct pictor_model *model);

@@ -64,10 +64,13 @@ struct family_picture {
     int width, height; /* of the latent */
     const struct pictor_params *params;
     const float *beside; /* [height, width, facts.beside]; NULL: zeros */
-    /* Of each of the params' controls [factor height, factor width, 3] in 0..1; NULL: there are
-     * none. `done`: the share of the steps that are behind, kept up by the pipeline; NULL: 0. */
+    /* Of each of the params' controls [factor height, factor width, 3] in 0..1, and -1 where it is
+     * hidden; NULL: there are none. `done`: the share of the steps that are behind, kept up by the
+     * pipeline; NULL: 0. */
     const float *const *guides;
     const double *done;
+    /* Of each of them [height, width] how much it leads there; NULL, one or all: 1 everywhere. */
+    const float *const *regions;
 };
 
 /* What is painted over, for a network that is shown it. While planning, a pointer that is not NULL

@@ -328,8 +328,8 @@ static bool prompts_new(const struct stable *s, struct ops *o, const struct fami
     }
     call->prompt = unet_prompt_new(o, s->unet, b, words->tokens, states, label);
     return (call->prompt || err_set(err, ERR_INTERNAL, "no memory for a prompt")) &&
-           stable_control_begin(&call->guides, &s->control, o, picture, b, words->tokens, states,
-                                label, err);
+           stable_control_begin(&call->guides, &s->control, o, picture, words, b, states, label,
+                                err);
 }
 
 struct family_call *stable_call_new(const struct family_model *m, struct ops *o,

@@ -23,16 +23,20 @@ struct stable_guides {
     const struct stable_control *nets;
     const struct pictor_control *wanted;
     const double *done;
+    const float *const *regions;
     size_t count;
+    int led; /* pictures of the batch, the first ones, that are not what is led away from */
     struct unet_prompt *prompts[PICTOR_CONTROLS_MAX];
+    /* Of those alone, of nets that lead no others; NULL: prompts has them. */
+    struct unet_prompt *alone[PICTOR_CONTROLS_MAX];
     struct tensor hints[PICTOR_CONTROLS_MAX];
 };
 
-/* The context and label are as unet_prompt_new has them, of b prompts. In the arena, but for what
- * stable_control_end frees. */
+/* The context and label are as unet_prompt_new has them, of the prompts in `words`, of which those
+ * that are negative come last. In the arena, but for what stable_control_end frees. */
 bool stable_control_begin(struct stable_guides *g, const struct stable_control *nets, struct ops *o,
-                          const struct family_picture *picture, int b, int tokens,
-                          const float *context, const float *label, struct err *err);
+                          const struct family_picture *picture, const struct family_words *words,
+                          int b, const float *context, const float *label, struct err *err);
 /* Of the first prompt alone. */
 bool stable_control_first(struct stable_guides *first, const struct stable_guides *g,
                           struct err *err);

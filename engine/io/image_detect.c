@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "engine/io/image.h"
+#include "engine/io/image_resize.h"
 
 #define TANGENT 13573 /* of 22.5 degrees, in 32768ths */
 
@@ -15,6 +16,8 @@ struct detector {
     const char *name;
     double a, b; /* the usual thresholds */
     bool (*run)(struct pictor_image *image, double a, double b, struct err *err);
+    bool sized;   /* what it finds depends on the picture's size */
+    bool inpaint; /* what a mask covers is not shown */
 };
 
 static bool keep(struct pictor_image *image, double a, double b, struct err *err)
@@ -172,13 +175,103 @@ static bool canny(struct pictor_image *image, double a, double b, struct err *er
     return ok;
 }
 
+/* ---- strokes ---- */
+
+/* Along one axis of a plane of floats, mirrored beyond its ends without repeating them. `line` has
+ * room for n + 2 radius. */
+static void smooth_line(float *p, int n, size_t step, const float *kernel, int radius, float *line)
+{
+    int period = n > 1 ? 2 * n - 2 : 1;
+    for (int i = -radius; i < n + radius; i++) {
+        int at = (i % period + period) % period;
+        line[i + radius] = p[(size_t)(at < n ? at : period - at) * step];
+    }
+    for (int i = 0; i < n; i++) {
+        float sum = 0;
+        for (int k = 0; k <= 2 * radius; k++)
+            sum += kernel[k] * line[i + k];
+        p[(size_t)i * step] = sum;
+    }
+}
+
+#define STROKE_RADIUS 20 /* four sigma of the wider one */
+
+static void smooth(float *plane, int w, int h, double sigma, float *line)
+{
+    float kernel[2 * STROKE_RADIUS + 1];
+    int radius = (int)(4 * sigma + 0.5);
+    double sum = 0;
+    for (int k = -radius; k <= radius; k++)
+        sum += exp(-k * k / (2 * sigma * sigma));
+    for (int k = -radius; k <= radius; k++)
+        kernel[k + radius] = (float)(exp(-k * k / (2 * sigma * sigma)) / sum);
+    for (int y = 0; y < h; y++)
+        smooth_line(plane + (size_t)y * (size_t)w, w, 1, kernel, radius, line);
+    for (int x = 0; x < w; x++)
+        smooth_line(plane + x, h, (size_t)w, kernel, radius, line);
+}
+
+/* White where something is darker than what surrounds it by more than half the threshold: the
+ * difference of two Gaussians (Winnemoeller et al. 2012, "XDoG"), in the channel where it is least.
+ */
+static bool strokes(struct pictor_image *image, double a, double b, struct err *err)
+{
+    int w = image->width, h = image->height;
+    size_t n = (size_t)w * (size_t)h;
+    float *fine = malloc(n * sizeof *fine), *wide = malloc(n * sizeof *wide);
+    float *least = malloc(n * sizeof *least);
+    float *line = malloc(((size_t)(w > h ? w : h) + 2 * STROKE_RADIUS) * sizeof *line);
+    bool ok = fine && wide && least && line;
+    if (!ok)
+        err_set(err, ERR_TOO_LARGE, "no memory for the strokes of %d x %d pixels", w, h);
+    for (int c = 0; ok && c < 3; c++) {
+        for (size_t i = 0; i < n; i++)
+            fine[i] = wide[i] = image->pixels[3 * i + (size_t)c];
+        smooth(fine, w, h, 0.5, line);
+        smooth(wide, w, h, 5, line);
+        for (size_t i = 0; i < n; i++)
+            least[i] = c == 0 ? wide[i] - fine[i] : fminf(least[i], wide[i] - fine[i]);
+    }
+    for (size_t i = 0; ok && i < n; i++) {
+        int left = (int)fminf(255, fmaxf(0, 255 - least[i])); /* whole numbers, cut off */
+        memset(image->pixels + 3 * i, 2 * (255 - left) > a ? 255 : 0, 3);
+    }
+    free(fine);
+    free(wide);
+    free(least);
+    free(line);
+    return ok;
+}
+
+#define MOST_COARSE 8
+
+/* What is left of it at a size so many times smaller. */
+static bool coarsen(struct pictor_image *image, double a, double b, struct err *err)
+{
+    struct pictor_image small;
+    if (!(a >= 1 && a <= MOST_COARSE))
+        return err_set(err, ERR_INVALID, "tile_resample: wanted a rate of 1..%d, got %g",
+                       MOST_COARSE, a);
+    int w = (int)(image->width / a), h = (int)(image->height / a);
+    if (a == 1)
+        return true;
+    if (!image_resize(image, w > 1 ? w : 1, h > 1 ? h : 1, IMAGE_BOX, &small, err))
+        return false;
+    pictor_image_free(image);
+    *image = small;
+    return true;
+}
+
 static const struct detector detectors[] = {
-    {"none", 0, 0, keep},
-    {"canny", 100, 200, canny},
-    {"threshold", 127, 0, threshold},
-    {"invert (from white bg & black line)", 0, 0, invert},
-    {"blur_gaussian", 9, 0, blur},
-    {"tile_resample", 0, 0, keep},
+    {"none", 0, 0, keep, false, false},
+    {"canny", 100, 200, canny, true, false},
+    {"scribble_xdog", 32, 0, strokes, true, false},
+    {"threshold", 127, 0, threshold, true, false},
+    {"invert (from white bg & black line)", 0, 0, invert, false, false},
+    {"blur_gaussian", 9, 0, blur, true, false},
+    {"tile_resample", 1, 0, coarsen, false, false},
+    {"inpaint_only", 0, 0, keep, false, true},
+    {"inpaint_global_harmonious", 0, 0, keep, false, true},
 };
 
 const char *image_detect_name(int i)
@@ -186,31 +279,68 @@ const char *image_detect_name(int i)
     return i >= 0 && i < (int)(sizeof detectors / sizeof *detectors) ? detectors[i].name : NULL;
 }
 
-/* "invert" is short for what it is called in lists. */
-static bool is_called(const char *name, const char *module)
+/* NULL: it is none. Some have a short name besides that in lists. */
+static const struct detector *find(const char *module)
 {
-    return strcasecmp(name, module) == 0 ||
-           (strcasecmp(module, "invert") == 0 && strncmp(name, "invert", 6) == 0);
+    static const char *const short_names[][2] = {
+        {"", "none"},
+        {"invert", "invert (from white bg & black line)"},
+        {"scribble", "scribble_xdog"},
+        {"blur", "blur_gaussian"},
+        {"tile", "tile_resample"},
+        {"inpaint", "inpaint_global_harmonious"},
+    };
+    for (size_t i = 0; i < sizeof short_names / sizeof *short_names; i++)
+        if (strcasecmp(short_names[i][0], module) == 0)
+            module = short_names[i][1];
+    for (size_t i = 0; i < sizeof detectors / sizeof *detectors; i++)
+        if (strcasecmp(detectors[i].name, module) == 0)
+            return &detectors[i];
+    return NULL;
 }
 
-bool image_detect(const char *module, const struct pictor_image *in, double a, double b,
+const char *image_detect_known(const char *module)
+{
+    const struct detector *d = find(module);
+    return d ? d->name : NULL;
+}
+
+bool image_detect_inpaints(const char *module)
+{
+    const struct detector *d = find(module);
+    return d && d->inpaint;
+}
+
+/* RGB, with a shorter side of `side` pixels. */
+static bool bring_to(const struct pictor_image *in, int side, struct pictor_image *out,
+                     struct err *err)
+{
+    struct pictor_image colours;
+    int shorter = in->width < in->height ? in->width : in->height;
+    double scale = (double)side / shorter;
+    if (!image_convert(in, 3, &colours, err))
+        return false;
+    int width = (int)lround(in->width * scale), height = (int)lround(in->height * scale);
+    enum image_filter filter = scale > 1 ? IMAGE_BICUBIC : IMAGE_BOX;
+    bool ok = image_resize(&colours, width, height, filter, out, err);
+    pictor_image_free(&colours);
+    return ok;
+}
+
+bool image_detect(const char *module, const struct pictor_image *in, double a, double b, int side,
                   struct pictor_image *out, struct err *err)
 {
-    const char *name = *module ? module : "none";
+    const struct detector *d = find(module);
     *out = (struct pictor_image){0};
-    for (size_t i = 0; i < sizeof detectors / sizeof *detectors; i++) {
-        const struct detector *d = &detectors[i];
-        if (!is_called(d->name, name))
-            continue;
-        if (!image_convert(in, 3, out, err))
-            return false;
-        if (d->run(out, isnan(a) ? d->a : a, isnan(b) ? d->b : b, err))
-            return true;
-        pictor_image_free(out);
+    if (!d)
+        return err_set(err, ERR_INVALID,
+                       "module '%.40s': wanted none, canny, scribble_xdog, threshold, invert, "
+                       "blur_gaussian, tile_resample, inpaint_only or inpaint_global_harmonious",
+                       module);
+    if (!(side > 0 && d->sized ? bring_to(in, side, out, err) : image_convert(in, 3, out, err)))
         return false;
-    }
-    return err_set(err, ERR_INVALID,
-                   "module '%.40s': wanted none, canny, threshold, invert, "
-                   "blur_gaussian or tile_resample",
-                   name);
+    if (d->run(out, isnan(a) ? d->a : a, isnan(b) ? d->b : b, err))
+        return true;
+    pictor_image_free(out);
+    return false;
 }

@@ -9,9 +9,17 @@
 /* The i-th of the names that the SD WebUI's extension has for them, "canny"; NULL past the last. */
 const char *image_detect_name(int i);
 
-/* `module` is one of the names, in any case, or "": none. `a` and `b` are its thresholds, NAN: the
- * usual ones. `out` is RGB of the same size, owned. ERR_INVALID: there is no such module. */
-bool image_detect(const char *module, const struct pictor_image *in, double a, double b,
+/* What lists call a module that is meant by one of these names, in any case, or by a short one:
+ * "invert", "scribble", "blur", "tile", "inpaint", "" for none; NULL: there is no such module. */
+const char *image_detect_known(const char *module);
+
+/* Whether what it makes of a picture wants a mask, under which nothing is shown. */
+bool image_detect_inpaints(const char *module);
+
+/* `module` is one that is known. `a` and `b` are its thresholds, NAN: the usual ones. Of modules
+ * that depend on a picture's size, the picture is brought to a shorter side of `side` pixels first;
+ * 0: it stays as it is. `out` is RGB, owned. ERR_INVALID: there is no such module. */
+bool image_detect(const char *module, const struct pictor_image *in, double a, double b, int side,
                   struct pictor_image *out, struct err *err);
 
 #endif

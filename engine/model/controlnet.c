@@ -1,5 +1,6 @@
 #include "engine/model/controlnet.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -175,25 +176,68 @@ struct tensor controlnet_hint(struct ops *o, const struct controlnet *c, const f
     return hint;
 }
 
+void controlnet_silence(struct ops *o, const struct controlnet *c, const struct unet_prompt *prompt,
+                        int h, int w, struct unet_residuals *out)
+{
+    unet_residuals_room(o, c->down, prompt, h, w, out);
+    for (int i = 0; i < out->count && !arena_planning(o->arena); i++)
+        memset(out->at[i].data, 0, tensor_bytes(&out->at[i]));
+}
+
+/* What a share of 0..1 is at a place between whole ones: bilinear, the ends drawn out. */
+static float between(const float *region, int h, int w, float y, float x)
+{
+    y = y > 0 ? y < (float)(h - 1) ? y : (float)(h - 1) : 0;
+    x = x > 0 ? x < (float)(w - 1) ? x : (float)(w - 1) : 0;
+    int top = (int)y, left = (int)x, below = top + 1 < h ? top + 1 : top;
+    int right = left + 1 < w ? left + 1 : left;
+    float v = y - (float)top, u = x - (float)left;
+    const float *a = region + (size_t)top * (size_t)w, *b = region + (size_t)below * (size_t)w;
+    return (1 - v) * ((1 - u) * a[left] + u * a[right]) + v * ((1 - u) * b[left] + u * b[right]);
+}
+
+/* Every pixel times what the region is there; h x w is the region's size. */
+static void apply_region(struct ops *o, struct tensor *t, const float *region, int h, int w)
+{
+    size_t mark = arena_mark(o->arena), c = (size_t)t->c;
+    size_t pixels = (size_t)t->h * (size_t)t->w;
+    float *floats = arena_alloc(o->arena, (size_t)t->b * pixels * c, sizeof *floats);
+    ops_to_floats(o, floats, t);
+    for (size_t i = 0; i < (size_t)t->b * pixels && !arena_planning(o->arena); i++) {
+        float y = (float)(i % pixels / (size_t)t->w), x = (float)(i % (size_t)t->w);
+        float share = between(region, h, w, (y + 0.5f) * (float)h / (float)t->h - 0.5f,
+                              (x + 0.5f) * (float)w / (float)t->w - 0.5f);
+        for (size_t k = 0; k < c; k++)
+            floats[i * c + k] *= share;
+    }
+    ops_from_floats(o, t, floats);
+    arena_reset(o->arena, mark);
+}
+
+#define SOFTER 0.825 /* sd-webui-controlnet's; 0.825^12 is 0.1 */
+
 void controlnet_forward(struct ops *o, const struct controlnet *c, const struct unet_prompt *prompt,
                         const struct tensor *hint, const float *x, int h, int w, float t,
-                        double weight, bool fresh, struct unet_residuals *out)
+                        const struct controlnet_lead *lead, bool fresh, struct unet_residuals *out)
 {
     struct unet_residuals left;
-    if (fresh) { /* of the sizes that the network is about to leave */
+    if (fresh) /* of the sizes that the network is about to leave */
         unet_residuals_room(o, c->down, prompt, h, w, out);
-    }
     size_t mark = arena_mark(o->arena);
     unet_forward_down(o, c->down, prompt, x, h, w, t, hint, &left);
     for (int i = 0; i < c->count; i++) {
+        double weight = lead->weight * (lead->soft ? pow(SOFTER, 12 - i) : 1);
         struct tensor said = tensor_new(o->arena, left.at[i].dtype, left.at[i].b, left.at[i].h,
                                         left.at[i].w, left.at[i].c, 0);
-        struct tensor *to = fresh ? &out->at[i] : &said;
+        struct tensor *to = fresh ? &out->at[i] : &said, whole = out->at[i];
         ops_linear(o, to, &left.at[i], c->zero[i], NULL);
+        if (lead->region)
+            apply_region(o, to, lead->region, h, w);
+        whole.b = said.b;
         if (fresh && weight != 1)
             ops_add(o, to, to, (float)(weight - 1));
         else if (!fresh)
-            ops_add(o, &out->at[i], to, (float)weight);
+            ops_add(o, &whole, to, (float)weight);
     }
     arena_reset(o->arena, mark);
 }

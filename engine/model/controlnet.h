@@ -25,10 +25,22 @@ struct unet_prompt *controlnet_prompt(struct ops *o, const struct controlnet *c,
 struct tensor controlnet_hint(struct ops *o, const struct controlnet *c, const float *picture,
                               int h, int w);
 
-/* weight times what it says of x [b, h, w, channels] at t, added to `out`, or if `fresh` in its
- * place: then it is made in the arena. */
+/* Zeros of the sizes of what it says, in the arena. */
+void controlnet_silence(struct ops *o, const struct controlnet *c, const struct unet_prompt *prompt,
+                        int h, int w, struct unet_residuals *out);
+
+/* How what it says is taken. */
+struct controlnet_lead {
+    double weight;
+    bool soft; /* of n residuals the i-th is times 0.825^(12 - i) besides */
+    const float *region; /* [h, w] what it is times there; at lower levels what lies between (as
+                            PyTorch's bilinear); NULL: 1 */
+};
+
+/* What it says of x [b, h, w, channels] at t, added to `out`, or if `fresh` in its place: then it
+ * is made in the arena. `out` may be of more pictures, of which the first are meant. */
 void controlnet_forward(struct ops *o, const struct controlnet *c, const struct unet_prompt *prompt,
                         const struct tensor *hint, const float *x, int h, int w, float t,
-                        double weight, bool fresh, struct unet_residuals *out);
+                        const struct controlnet_lead *lead, bool fresh, struct unet_residuals *out);
 
 #endif

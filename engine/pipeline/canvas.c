@@ -64,8 +64,7 @@ bool canvas_fit(const struct pictor_image *in, enum pictor_fit mode, int width, 
 
 /* Masks. */
 
-/* Grey, 255 is repainted. A mask with a transparent part is meant by its alpha. */
-static bool mask_read(const struct pictor_image *in, struct pictor_image *out, struct err *err)
+bool canvas_mask_read(const struct pictor_image *in, struct pictor_image *out, struct err *err)
 {
     if (!image_convert(in, 1, out, err))
         return false;
@@ -280,7 +279,7 @@ static bool prepare_masked(const struct pictor_params *p, int factor, struct can
     struct pictor_image mask = {0}, work = {0};
     struct region bounds;
     bool ok = false;
-    if (!mask_read(p->mask, &mask, err))
+    if (!canvas_mask_read(p->mask, &mask, err))
         goto done;
     if (p->mask_only_area && (mask.width != base->width || mask.height != base->height)) {
         struct pictor_image resized;

@@ -39,6 +39,10 @@ struct canvas {
 bool canvas_fit(const struct pictor_image *in, enum pictor_fit mode, int width, int height,
                 struct pictor_image *out, struct err *err);
 
+/* A mask as grey, where 255 is meant: what is white, or, in one with a transparent part, what is
+ * not. `out` is owned. */
+bool canvas_mask_read(const struct pictor_image *in, struct pictor_image *out, struct err *err);
+
 /* Needs params->init. A latent pixel is `factor` pixels a side. Fails on pictures of no size or odd
  * channels and on mask_blur out of range; `canvas` is then empty. An empty mask with mask_only_area
  * means no mask at all. */

@@ -224,7 +224,8 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
     struct steps steps = {j, latent->width, latent->height, j->done, plan->steps, 0};
     struct guides guides;
     int factor = facts_of(j)->factor;
-    if (!guides_new(&guides, &j->ops, j->p, latent->width * factor, latent->height * factor, err))
+    if (!guides_new(&guides, &j->ops, j->p, latent->width * factor, latent->height * factor, factor,
+                    err))
         return false;
     struct latent x = latent_new(a, latent->width, latent->height, latent->channels);
     float *init = arena_alloc(a, n, sizeof *init), *shown = arena_alloc(a, n, sizeof *shown);
@@ -240,7 +241,7 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
         .model = j->m->family,
         .schedule = &passes->schedule[pass],
         .picture = {latent->width, latent->height, j->p, beside,
-                    j->p->control_count ? guides.at : NULL, &steps.done},
+                    j->p->control_count ? guides.at : NULL, &steps.done, guides.regions},
         .spoken = &j->spoken[pass],
         .sampler = j->choice[pass].sampler,
         .calls = plan->steps * (j->choice[pass].sampler->info.second_order ? 2 : 1),

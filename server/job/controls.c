@@ -12,7 +12,9 @@
 #include "engine/io/image_detect.h"
 #include "server/base/json_text.h"
 
-static const char *const inputs[PICTOR_CONTROLS_MAX] = {"lead0", "lead1", "lead2", "lead3"};
+static const char *const inputs[CONTROLS_INPUTS] = {
+    "lead0", "lead1", "lead2", "lead3", "hide0", "hide1",
+    "hide2", "hide3", "area0", "area1", "area2", "area3"};
 
 const char *controls_input(size_t i)
 {
@@ -21,10 +23,48 @@ const char *controls_input(size_t i)
 
 int controls_input_of(const char *name)
 {
-    for (int i = 0; i < PICTOR_CONTROLS_MAX; i++)
+    for (int i = 0; i < CONTROLS_INPUTS; i++)
         if (strcmp(inputs[i], name) == 0)
             return i;
     return -1;
+}
+
+bool controls_has(const struct controls *c, size_t i)
+{
+    const struct controls_unit *u = &c->at[i % PICTOR_CONTROLS_MAX];
+    if (i % PICTOR_CONTROLS_MAX >= c->count)
+        return false;
+    switch ((enum controls_part)(i / PICTOR_CONTROLS_MAX)) {
+    case CONTROLS_PICTURE:
+        return true;
+    case CONTROLS_HIDDEN:
+        return u->hidden;
+    case CONTROLS_REGION:
+        return u->region;
+    case CONTROLS_PARTS:
+        break;
+    }
+    return false;
+}
+
+void controls_inputs(const char *json, bool out[CONTROLS_INPUTS])
+{
+    struct controls c;
+    bool read = controls_read(json, &c, NULL);
+    for (size_t i = 0; i < CONTROLS_INPUTS; i++)
+        out[i] = read && controls_has(&c, i);
+}
+
+/* As sd-webui-controlnet has it: a picture that is fitted into the other is scaled by the smaller
+ * of both ratios, else by the larger. */
+int controls_side(const struct controls_unit *u, int width, int height, int across, int down)
+{
+    double x = (double)across / width, y = (double)down / height;
+    double scale = (x < y) == (u->fit == PICTOR_FIT_PAD) ? x : y;
+    double side = scale * (width < height ? width : height);
+    if (u->side != CONTROLS_PERFECT)
+        return u->side;
+    return (int)fmax(8, fmin(CONTROLS_SIDE_MAX, round(side)));
 }
 
 static double number(const cJSON *object, const char *key, double otherwise)
@@ -51,13 +91,18 @@ bool controls_read(const char *json, struct controls *out, struct err *err)
         if (!ok)
             break;
         struct controls_unit *u = &out->at[out->count++];
-        double fit = number(item, "fit", PICTOR_FIT_CROP);
+        double fit = number(item, "fit", PICTOR_FIT_CROP), say = number(item, "say", 0);
+        double side = number(item, "side", 0);
         *u = (struct controls_unit){.a = number(item, "a", NAN),
                                     .b = number(item, "b", NAN),
                                     .weight = number(item, "weight", 1),
                                     .start = number(item, "start", 0),
                                     .end = number(item, "end", 1),
-                                    .fit = fit >= 0 && fit <= 2 ? (int)fit : PICTOR_FIT_CROP};
+                                    .fit = fit >= 0 && fit <= 2 ? (int)fit : PICTOR_FIT_CROP,
+                                    .say = say >= 0 && say <= 2 ? (int)say : 0,
+                                    .side = fabs(side) <= CONTROLS_SIDE_MAX ? (int)side : 0,
+                                    .hidden = number(item, "hidden", 0) != 0,
+                                    .region = number(item, "region", 0) != 0};
         ok = read_text(item, "model", u->model, sizeof u->model) &&
              read_text(item, "module", u->module, sizeof u->module);
     }
@@ -66,12 +111,6 @@ bool controls_read(const char *json, struct controls *out, struct err *err)
         out->count = 0;
     return ok || err_set(err, ERR_INVALID, "controls: wanted a list of at most %d ControlNets",
                          PICTOR_CONTROLS_MAX);
-}
-
-size_t controls_count(const char *json)
-{
-    struct controls c;
-    return controls_read(json, &c, NULL) ? c.count : 0;
 }
 
 static void add_number(cJSON *item, const char *key, double value)
@@ -94,6 +133,14 @@ char *controls_write(const struct controls *c)
         add_number(item, "start", u->start);
         add_number(item, "end", u->end);
         add_number(item, "fit", u->fit);
+        if (u->say)
+            add_number(item, "say", u->say);
+        if (u->side)
+            add_number(item, "side", u->side);
+        if (u->hidden)
+            add_number(item, "hidden", 1);
+        if (u->region)
+            add_number(item, "region", 1);
         cJSON_AddItemToArray(list, item);
     }
     char *text = json_text_print(list);
@@ -101,15 +148,22 @@ char *controls_write(const struct controls *c)
     return text;
 }
 
-static bool is_module(const char *name)
+/* Its name becomes that of lists. */
+static bool check_module(struct controls_unit *u, size_t i, struct err *err)
 {
-    const char *known;
-    if (!*name || strcasecmp(name, "invert") == 0)
-        return true;
-    for (int i = 0; (known = image_detect_name(i)); i++)
-        if (strcasecmp(known, name) == 0)
-            return true;
-    return false;
+    const char *known = image_detect_known(u->module);
+    if (!known)
+        return err_set(err, ERR_INVALID,
+                       "ControlNet %zu: the module '%.40s' is none of this server's", i, u->module);
+    if (strcasecmp(known, "none") != 0)
+        strcpy(u->module, known);
+    if (image_detect_inpaints(known) && !u->hidden)
+        return err_set(err, ERR_INVALID, "ControlNet %zu: the module '%s' wants a mask", i, known);
+    return !u->hidden || image_detect_inpaints(known) ||
+           err_set(err, ERR_INVALID,
+                   "ControlNet %zu: a mask is for the modules inpaint_only and "
+                   "inpaint_global_harmonious; where a ControlNet leads is its region",
+                   i);
 }
 
 /* "name.safetensors [1a2b3c4d]" as lists of the extension have it, and without what is behind;
@@ -144,10 +198,13 @@ bool controls_check(struct controls *c, struct files *files, struct err *err)
                            "ControlNet %zu: wanted a weight of 0..10, and a start and an end of "
                            "0..1, got %g, %g and %g",
                            i, u->weight, u->start, u->end);
-        if (!is_module(u->module))
+        if (u->side != 0 && u->side != CONTROLS_PERFECT &&
+            !(u->side >= 64 && u->side <= CONTROLS_SIDE_MAX))
             return err_set(err, ERR_INVALID,
-                           "ControlNet %zu: the module '%.40s' is none of this server's", i,
-                           u->module);
+                           "ControlNet %zu: wanted a resolution of 64..%d, or 0, got %d", i,
+                           CONTROLS_SIDE_MAX, u->side);
+        if (!check_module(u, i, err))
+            return false;
         if (!find(files, u->model, err)) {
             if (err->code == ERR_NOT_FOUND)
                 err->code = ERR_INVALID;

@@ -178,11 +178,13 @@ static void add_controls(cJSON *json, const struct child_request *r)
     for (size_t i = 0; i < r->controls->count; i++) {
         const struct files_open *f = &r->controls->at[i];
         cJSON *item = cJSON_CreateObject();
-        cJSON_AddNumberToObject(item, "picture_size", (double)r->leading_size[i]);
         cJSON_AddNumberToObject(item, "size", (double)f->size);
         cJSON_AddNumberToObject(item, "mtime_ms", (double)f->mtime_ms);
         cJSON_AddItemToArray(list, item);
     }
+    cJSON *sizes = cJSON_AddArrayToObject(json, "leading");
+    for (size_t i = 0; i < CONTROLS_INPUTS && r->controls->count; i++)
+        cJSON_AddItemToArray(sizes, cJSON_CreateNumber((double)r->leading_size[i]));
 }
 
 bool child_load(struct child *c, const struct registry_model *model,
@@ -216,7 +218,7 @@ bool child_interrupt(struct child *c, int64_t serial, struct err *err)
 bool child_generate(struct child *c, const struct child_request *r, struct err *err)
 {
     size_t size = r->init_size + r->mask_size, used = size;
-    for (size_t i = 0; i < r->controls->count; i++)
+    for (size_t i = 0; i < CONTROLS_INPUTS && r->controls->count; i++)
         size += r->leading_size[i];
     uint8_t *inputs = size ? malloc(size) : NULL;
     if (size && !inputs)
@@ -225,7 +227,7 @@ bool child_generate(struct child *c, const struct child_request *r, struct err *
         memcpy(inputs, r->init, r->init_size);
     if (r->mask_size)
         memcpy(inputs + r->init_size, r->mask, r->mask_size);
-    for (size_t i = 0; i < r->controls->count; used += r->leading_size[i++])
+    for (size_t i = 0; i < CONTROLS_INPUTS && r->controls->count; used += r->leading_size[i++])
         if (r->leading_size[i])
             memcpy(inputs + used, r->leading[i], r->leading_size[i]);
     cJSON *json = message_serial("generate", r->serial);

@@ -60,7 +60,7 @@ struct child_request {
     const struct loras *loras;
     const struct upscaler_file *upscaler;
     const struct controls_files *controls;
-    void *const *leading; /* a picture for each of the controls */
+    void *const *leading; /* CONTROLS_INPUTS of them, of which NULL are none */
     const size_t *leading_size;
     const void *init, *mask;
     size_t init_size, mask_size;

@@ -39,8 +39,10 @@ bool result_check(const struct job *job, struct err *err)
 bool result_input(const struct dispatch_parts *parts, const struct job *job, const char *name,
                   void **data, size_t *size, struct err *err)
 {
+    bool controls[CONTROLS_INPUTS];
     int control = controls_input_of(name);
-    bool wanted = control >= 0 ? (size_t)control < controls_count(job->params.controls)
+    controls_inputs(job->params.controls, controls);
+    bool wanted = control >= 0 ? controls[control]
                   : strcmp(name, "mask") == 0 ? job->params.has_mask
                                               : job->params.has_init;
     return !wanted || queue_input(parts->queue, job->id, name, data, size, err);

@@ -58,7 +58,7 @@ static bool open_controls(struct task *t, const struct dispatch_parts *parts, st
         controls_open(&c, registry_files(parts->registry, FOLDERS_CONTROLNET), &t->controls, err);
     if (!done && err_is_passing(err->code))
         err->code = ERR_IO;
-    for (size_t i = 0; done && i < c.count; i++)
+    for (size_t i = 0; done && i < CONTROLS_INPUTS; i++)
         done = result_input(parts, &t->job, controls_input(i), &t->leading[i], &t->leading_size[i],
                             err);
     return done;
@@ -87,7 +87,7 @@ void task_free(struct task *t)
     loras_close(&t->loras);
     upscalers_close(&t->upscaler);
     controls_close(&t->controls);
-    for (size_t i = 0; i < PICTOR_CONTROLS_MAX; i++)
+    for (size_t i = 0; i < CONTROLS_INPUTS; i++)
         free(t->leading[i]);
     free(t->init);
     free(t->mask);

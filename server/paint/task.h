@@ -22,8 +22,8 @@ struct task {
     struct loras loras;        /* that the prompt names */
     struct upscaler_file upscaler; /* between the passes */
     struct controls_files controls;
-    void *init, *mask, *leading[PICTOR_CONTROLS_MAX]; /* the inputs' bytes */
-    size_t init_size, mask_size, leading_size[PICTOR_CONTROLS_MAX];
+    void *init, *mask, *leading[CONTROLS_INPUTS]; /* the inputs' bytes */
+    size_t init_size, mask_size, leading_size[CONTROLS_INPUTS];
     int index;    /* of the picture requested last */
     int pictures; /* stored by us */
     bool interrupted;

@@ -134,22 +134,22 @@ static size_t bytes_of(const struct job_input *inputs, size_t count)
 static bool check_inputs(const struct job_params *params, const struct job_input *inputs,
                          size_t count, struct err *err)
 {
-    bool init = false, mask = false, controls[PICTOR_CONTROLS_MAX] = {false};
-    size_t led = 0;
+    bool init = false, mask = false, controls[CONTROLS_INPUTS] = {false};
+    bool wanted[CONTROLS_INPUTS];
     for (size_t i = 0; i < count; i++) {
         int control = controls_input_of(inputs[i].name);
         bool *seen = strcmp(inputs[i].name, "init") == 0   ? &init
                      : strcmp(inputs[i].name, "mask") == 0 ? &mask
                      : control >= 0                        ? &controls[control]
                                                            : NULL;
-        led += control >= 0;
         if (!seen || *seen)
             return err_set(err, ERR_INTERNAL, "input \"%.20s\" is unknown or given twice",
                            inputs[i].name);
         *seen = true;
     }
+    controls_inputs(params->controls, wanted);
     if (init != params->has_init || mask != params->has_mask ||
-        led != controls_count(params->controls))
+        memcmp(wanted, controls, sizeof wanted) != 0)
         return err_set(err, ERR_INTERNAL, "the job's inputs are not those it says it has");
     return true;
 }
@@ -171,11 +171,11 @@ static bool insert_job(struct queue *q, const struct job *job, const struct job_
 
 static void remove_inputs(struct queue *q, const char *job_id)
 {
-    const char *names[2 + PICTOR_CONTROLS_MAX] = {"init", "mask"};
+    const char *names[2 + CONTROLS_INPUTS] = {"init", "mask"};
     char path[BLOBS_PATH_SIZE];
-    for (int i = 0; i < PICTOR_CONTROLS_MAX; i++)
+    for (int i = 0; i < CONTROLS_INPUTS; i++)
         names[2 + i] = controls_input((size_t)i);
-    for (int i = 0; i < 2 + PICTOR_CONTROLS_MAX; i++)
+    for (int i = 0; i < 2 + CONTROLS_INPUTS; i++)
         if (blobs_input_path(path, store_data(q->store), job_id, names[i], NULL))
             blobs_remove(path);
 }

@@ -216,53 +216,88 @@ static bool decode_inputs(const struct worker *w, const struct wire_message *m,
 
 /* What leads a picture. */
 struct leading {
-    struct pictor_image images[PICTOR_CONTROLS_MAX];
+    struct pictor_image images[CONTROLS_INPUTS];
     struct pictor_control at[PICTOR_CONTROLS_MAX];
     size_t count;
 };
 
 static void leading_free(struct leading *l)
 {
-    for (size_t i = 0; i < PICTOR_CONTROLS_MAX; i++)
+    for (size_t i = 0; i < CONTROLS_INPUTS; i++)
         pictor_image_free(&l->images[i]);
 }
 
-/* The ControlNets, whose descriptors come last, and what their modules make of their pictures,
- * which come behind the mask. */
-static bool get_controls(struct worker *w, const struct wire_message *m, const char *json,
-                         struct pictor_model *model, struct leading *out, struct err *err)
+/* What the units are shown, which comes behind the mask. */
+static bool decode_leading(struct worker *w, const struct wire_message *m,
+                           const struct controls *units, struct leading *out, struct err *err)
+{
+    int64_t total = (int64_t)m->binary_size, at = wire_integer(m, "init_size", 0, total, 0);
+    at += wire_integer(m, "mask_size", 0, total - at, 0);
+    const cJSON *sizes = cJSON_GetObjectItemCaseSensitive(m->json, "leading");
+    for (size_t i = 0; i < CONTROLS_INPUTS; i++) {
+        const cJSON *item = cJSON_GetArrayItem(sizes, (int)i);
+        double size = cJSON_IsNumber(item) ? item->valuedouble : 0;
+        if (!controls_has(units, i))
+            continue;
+        if (!(size >= 1 && size <= (double)(total - at)))
+            return err_set(err, ERR_INTERNAL, "a ControlNet without its picture");
+        if (!image_decode(m->binary + at, (size_t)size, w->max_input_pixels, &out->images[i], err))
+            return false;
+        at += (int64_t)size;
+    }
+    return true;
+}
+
+/* In the place of a unit's picture what its module makes of it. */
+static bool detect(const struct controls_unit *u, const struct job_params *job,
+                   struct pictor_image *image, struct err *err)
+{
+    struct pictor_image found;
+    int side = controls_side(u, image->width, image->height, job->width, job->height);
+    if (!image_detect(u->module, image, u->a, u->b, side, &found, err))
+        return err_prefix(err, "ControlNet %s", u->model);
+    pictor_image_free(image);
+    *image = found;
+    return true;
+}
+
+/* The ControlNets, whose descriptors come last, and what they lead by. */
+static bool get_controls(struct worker *w, const struct wire_message *m,
+                         const struct job_params *job, struct pictor_model *model,
+                         struct leading *out, struct err *err)
 {
     struct controls units;
     struct worker_control nets[PICTOR_CONTROLS_MAX];
-    int64_t total = (int64_t)m->binary_size, at = wire_integer(m, "init_size", 0, total, 0);
-    at += wire_integer(m, "mask_size", 0, total - at, 0);
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(m->json, "controls");
-    if (!controls_read(json, &units, err))
+    if (!controls_read(job->controls, &units, err))
         return false;
     if (units.count != (size_t)cJSON_GetArraySize(list) || units.count > m->fd_count)
         return err_set(err, ERR_INTERNAL, "the ControlNets do not come with their files");
+    if (!decode_leading(w, m, &units, out, err))
+        return err_prefix(err, "ControlNets");
     size_t fd = m->fd_count - units.count;
     cJSON *item = list ? list->child : NULL;
     for (size_t i = 0; i < units.count; i++, item = item->next) {
         const struct controls_unit *u = &units.at[i];
         struct wire_message c = {.json = item};
-        int64_t size = wire_integer(&c, "picture_size", 1, total - at, 0);
-        struct pictor_image image = {0};
-        bool ok = size > 0
-                      ? image_decode(m->binary + at, (size_t)size, w->max_input_pixels, &image, err)
-                      : err_set(err, ERR_INTERNAL, "a ControlNet without its picture");
-        ok = ok && image_detect(u->module, &image, u->a, u->b, &out->images[i], err);
-        pictor_image_free(&image);
-        if (!ok)
-            return err_prefix(err, "ControlNet %s", u->model);
-        at += size;
+        const struct pictor_image *of = out->images + i;
+        if (!detect(u, job, &out->images[i], err))
+            return false;
         nets[i] = (struct worker_control){
             .file = {u->model, m->fds[fd + i]},
             .size = (uint64_t)wire_integer(&c, "size", 0, SERIAL_MAX, 0),
             .mtime_ms = wire_integer(&c, "mtime_ms", 0, SERIAL_MAX, 0),
         };
-        out->at[i] = (struct pictor_control){&out->images[i], (enum pictor_fit)u->fit, u->weight,
-                                             u->start, u->end};
+        out->at[i] = (struct pictor_control){
+            .image = of,
+            .fit = (enum pictor_fit)u->fit,
+            .weight = u->weight,
+            .start = u->start,
+            .end = u->end,
+            .say = (enum pictor_say)u->say,
+            .hidden = u->hidden ? of + CONTROLS_HIDDEN * PICTOR_CONTROLS_MAX : NULL,
+            .region = u->region ? of + CONTROLS_REGION * PICTOR_CONTROLS_MAX : NULL,
+        };
     }
     out->count = units.count;
     return worker_models_control(w->models, model, nets, units.count, err);
@@ -293,7 +328,7 @@ static void generate(struct worker *w, const struct wire_message *m)
         goto fail;
     struct pictor_model *model = get_model(w, m, &err);
     if (!model || !merge(w, m, model, &err) || !get_upscaler(w, m, &network, &err) ||
-        !get_controls(w, m, job.controls, model, &leading, &err) ||
+        !get_controls(w, m, &job, model, &leading, &err) ||
         !(prompt = lora_tags_take(job.prompt ? job.prompt : "", &tags, &err)) ||
         !(hires_prompt = lora_tags_take(job.hires_prompt ? job.hires_prompt : "", &tags, &err)))
         goto fail;

@@ -10,9 +10,9 @@
  *                open it, nothing else
  *     generate   serial, model, loras and upscaler {name, size, mtime_ms}, whose descriptors come
  *                behind the model's, params (server/job/job.h), index, init_size, mask_size;
- *                controls [{picture_size, size, mtime_ms}], whose
- *                descriptors come last; binary: the files of init, mask and controls, one after
- *                the other
+ *                controls [{size, mtime_ms}], whose descriptors come last, leading [sizes of
+ *                server/job/controls.h's inputs]; binary: the files of init, mask and leading, one
+ *                after the other
  *     cancel     serial: that request and all before it
  *     interrupt  serial: that request and all before it end with what is painted
  *     unload     close all models

@@ -71,13 +71,50 @@ def test_units(server):
 @pytest.mark.parametrize("fields, said", [
     ({"model": "moody"}, "there is no such"), ({"model": "None"}, "wants a model"), ({"module": "openpose"}, "openpose"),
     ({"image": None}, "wants a picture"), ({"weight": 11}, "weight of 0..10"),
-    ({"guidance_start": 0.9, "guidance_end": 0.1}, "start"), ({"control_mode": 1}, "Balanced"),
-    ({"mask": "x"}, "mask"), ({"image": {"image": "x", "mask": "y"}}, "image.mask"), ({"hr_option": "Low res only"}, "hr_option"),
+    ({"guidance_start": 0.9, "guidance_end": 0.1}, "start"), ({"control_mode": 3}, "0..2"), ({"control_mode": "Mine"}, "'Mine'"),
+    ({"mask": "x"}, "a mask is for"), ({"image": {"image": "x", "mask": "y"}}, "a mask is for"),
+    ({"module": "inpaint"}, "wants a mask"), ({"module": "inpaint_only", "mask": "x"}, "inpaint_only keeps"),
+    ({"processor_res": 9999}, "processor_res"), ({"advanced_weighting": [1]}, "advanced_weighting"),
+    ({"effective_region_mask": "!"}, ""), ({"module": "tile_resample", "threshold_a": 9}, "1..8"), ({"hr_option": "Low res only"}, "hr_option"),
     ({"resize_mode": "Sideways"}, "Sideways"), ({"resize_mode": 7}, "resize_mode"),
     ({"image": "!"}, "")])
 def test_refused(server, fields, said):
     response = Sdapi(server.url).request("POST", "txt2img", json=body(unit(**fields)))
     assert response.status_code in (400, 422, 500) and said in response.text
+
+
+def test_ways(server):
+    """Control modes, sizes of modules, masks: each paints something else; what is neutral does not."""
+    api = Sdapi(server.url)
+
+    def paint(**fields):
+        return api.txt2img(**body(unit(**fields))).image.tobytes()
+
+    half, black = Image.new("L", (64, 64)), Image.new("L", (64, 64))
+    half.paste(255, (32, 0, 64, 64))
+    led = paint()
+    other = [paint(control_mode=1), paint(control_mode="ControlNet is more important"), paint(pixel_perfect=True),
+             paint(processor_res=200), paint(effective_region_mask=encode(half)), paint(module="scribble_xdog"),
+             paint(module="tile_resample", threshold_a=8),
+             paint(module="inpaint", mask=encode(half)), paint(module="inpaint", image={"image": encode(square()), "mask": encode(black)})]
+    assert len({led, *other}) == len(other) + 1
+    assert paint(module="none") == other[-1] == paint(module="tile") == paint(module="inpaint", mask_image=encode(black))  # nothing hidden
+    assert paint(control_mode="My prompt is more important") == other[0] and paint(control_mode=2) == other[1]
+    assert paint(control_mode=0, processor_res=-1, pixel_perfect=False, effective_region_mask=None) == led
+    white = Image.new("L", (64, 64), 255)
+    assert paint(effective_region_mask=encode(white)) == led
+    assert paint(effective_region_mask=encode(black)) == api.txt2img(**SMALL).image.tobytes()
+
+
+def test_inpaint(server):
+    """img2img's picture and mask are the unit's where it has none."""
+    api = Sdapi(server.url)
+    half = Image.new("L", (64, 64))
+    half.paste(255, (32, 0, 64, 64))
+    fields = {"mask": encode(half), "mask_blur": 0, "inpainting_fill": 1}
+    own = api.img2img(encode(square()), **fields, **body(unit(module="inpaint_only", mask=encode(half)))).image
+    given = api.img2img(encode(square()), **fields, **body(unit(module="inpaint_only", image=None))).image
+    assert own.tobytes() == given.tobytes() != api.img2img(encode(square()), **fields, **SMALL).image.tobytes()
 
 
 def test_many_and_broken(server):
@@ -118,6 +155,9 @@ def test_lists_and_modules(server):
     assert detect("threshold", controlnet_threshold_a=100).getpixel((40, 40)) == (0, 0, 0)
     assert 0 < detect("blur_gaussian", controlnet_threshold_a=4).getpixel((20, 40))[0] < 255
     assert "openpose" in detect("openpose")
+    assert detect("scribble_xdog").convert("L").getextrema() == (0, 255)
+    assert detect("canny", controlnet_processor_res=160).size == (160, 160)
+    assert detect("tile_resample", controlnet_threshold_a=2).size == (40, 40)
     assert detect("canny", controlnet_threshold_a=1e300, controlnet_threshold_b=1e300).convert("L").getextrema() == (0, 0)
     many = {"controlnet_module": "canny", "controlnet_input_images": [encode(square())] * 5}
     response = api.request("POST", "/controlnet/detect", json=many)

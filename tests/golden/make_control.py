@@ -68,6 +68,26 @@ def main():
         mid_block_additional_residual=middle + mid,
     ).sample
 
+    # sd-webui-controlnet's control modes: diffusers' guess_mode has weights of nearly these
+    # (logspace(-1, 0, n)), and leaves the first half of a batch out where this is the second.
+    down, mid = net(x, t, context, both, return_dict=False)
+    soft = [s * 0.825 ** (12 - i) for i, s in enumerate([*down, mid])]
+    alone = [torch.cat([s[:1], torch.zeros_like(s[1:])]) for s in soft]
+    region = torch.linspace(0, 1, 16).expand(8, 16) * torch.linspace(1, 0, 8)[:, None]
+    there = [
+        s * torch.nn.functional.interpolate(region[None, None], size=s.shape[-2:], mode="bilinear")
+        for s in [*down, mid]
+    ]
+    for name, said in (("soft", soft), ("alone", alone), ("region", there)):
+        out["sd1." + name] = unet(
+            x, t, context, down_block_additional_residuals=said[:-1],
+            mid_block_additional_residual=said[-1],
+        ).sample
+    out["region"] = region.contiguous()
+    hidden = both.clone()
+    hidden[:, :, 8:40, 32:96] = -1
+    out["sd1.hidden"] = says(unet, net, x, t, context, hidden, 1.0)
+
     golden = load_file(os.path.join(make_sdxl.FOLDER, "golden.safetensors"))
     context = torch.stack([golden["prompt.states"], golden["unicode.states"]])
     extra = dict(added_cond_kwargs={

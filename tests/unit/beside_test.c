@@ -142,7 +142,7 @@ static void check_end(struct fixture *f, const char *name, const float *beside)
     RUN(f, struct guided_options options = {.ops = &o,
                                             .model = f->m,
                                             .schedule = &schedule,
-                                            .picture = {W, H, &f->params, beside, NULL, NULL},
+                                            .picture = {W, H, &f->params, beside, NULL, NULL, NULL},
                                             .spoken = &spoken};
         guided_new(&g, &options); struct denoiser d = guided_denoiser(&g);
         struct sampler_run run = {.sampler = sampler,
@@ -253,7 +253,7 @@ static void test_folder(void **state)
 static void says(struct fixture *f, const float *x, const float *beside, float *y)
 {
     struct family_words words = words_of("sd1", "prompt");
-    struct family_picture picture = {W, H, &f->params, beside, NULL, NULL};
+    struct family_picture picture = {W, H, &f->params, beside, NULL, NULL, NULL};
     struct family_call *call;
     RUN(f, call = f->m->family->call_new(f->m, &o, &picture, &words, 1, &err);
         assert_non_null(call); f->m->family->predict(f->m, &o, call, x, 500, false, y);

@@ -132,11 +132,14 @@ static struct family_words words_of(const char *model, const char *prompt)
     return words;
 }
 
-/* What the network says that these controls lead. `done`: of the steps. */
-static void check_says(struct fixture *f, const char *model, const struct pictor_control *controls,
-                       size_t count, double done, const char *golden)
+/* What the network says that these controls lead. `done`: of the steps. The second prompt is what
+ * is led away from. */
+static void check_regions(struct fixture *f, const char *model,
+                          const struct pictor_control *controls, size_t count, double done,
+                          const float *const *regions, bool hidden, const char *golden)
 {
     struct family_words words[2] = {words_of(model, "prompt"), words_of(model, "unicode")};
+    words[1].negative = true;
     float *planes = floats_of(want(f->golden, "x")), *colours = floats_of(want(f->golden, "image"));
     float *x = malloc(2 * W * H * C * sizeof *x), *picture = malloc(6 * PIXELS * sizeof *picture);
     assert_true(x && picture);
@@ -144,10 +147,15 @@ static void check_says(struct fixture *f, const char *model, const struct pictor
     nchw_to_last(picture, colours, 1, 3, PIXELS);
     for (int i = 0; i < 3 * PIXELS; i++) /* the second is the negative of the first */
         picture[3 * PIXELS + i] = 1 - picture[i];
+    for (int i = 0; hidden && i < 3 * PIXELS; i++) {
+        int y = i / 3 / (8 * W), x0 = i / 3 % (8 * W);
+        if (y >= 8 && y < 40 && x0 >= 32 && x0 < 96)
+            picture[i] = -1;
+    }
     const float *guides[2] = {picture, picture + 3 * PIXELS};
     f->params.controls = controls;
     f->params.control_count = count;
-    struct family_picture p = {W, H, &f->params, NULL, count ? guides : NULL, &done};
+    struct family_picture p = {W, H, &f->params, NULL, count ? guides : NULL, &done, regions};
     struct family_call *call;
     RUN(f, call = f->m->family->call_new(f->m, &o, &p, words, 2, &err); assert_non_null(call);
         f->m->family->predict(f->m, &o, call, x, 500, false, x); f->m->family->call_free(call));
@@ -158,6 +166,27 @@ static void check_says(struct fixture *f, const char *model, const struct pictor
     free(colours);
     free(x);
     free(picture);
+}
+
+static void check_says(struct fixture *f, const char *model, const struct pictor_control *controls,
+                       size_t count, double done, const char *golden)
+{
+    check_regions(f, model, controls, count, done, NULL, false, golden);
+}
+
+/* Whose say it is, where it leads, and what it is not shown. */
+static void check_ways(struct fixture *f)
+{
+    static const struct pictor_control one = {.weight = 1, .end = 1};
+    static const struct pictor_control soft = {.weight = 1, .end = 1, .say = PICTOR_SAY_PROMPT};
+    static const struct pictor_control alone = {.weight = 1, .end = 1, .say = PICTOR_SAY_CONTROL};
+    float *region = floats_of(want(f->golden, "region"));
+    const float *regions[] = {region};
+    check_says(f, "sd1", &soft, 1, 0, "sd1.soft");
+    check_says(f, "sd1", &alone, 1, 0, "sd1.alone");
+    check_regions(f, "sd1", &one, 1, 0, regions, false, "sd1.region");
+    check_regions(f, "sd1", &one, 1, 0, NULL, true, "sd1.hidden");
+    free(region);
 }
 
 static void check_model(const char *name, const char *level, bool diffusers)
@@ -188,6 +217,7 @@ static void check_model(const char *name, const char *level, bool diffusers)
         check_says(&f, name, late, 1, 0.25, "sd1.none");
         check_says(&f, name, late, 1, 0.75, "sd1.one");
         check_says(&f, name, late, 1, 0.85, "sd1.none");
+        check_ways(&f);
         if (!f.m->family->control(f.m, files, 2, &err))
             fail_msg("%s", err.msg);
         check_says(&f, name, two, 2, 0, "sd1.two");
@@ -237,6 +267,46 @@ static void test_refused(void **state)
     device_free(dev);
 }
 
+static void paint_other(struct pictor_model *m, const struct pictor_params *p,
+                        const struct pictor_image *other)
+{
+    struct pictor_image image;
+    struct err err;
+    if (!pictor_generate(m, p, &image, &err))
+        fail_msg("%s", err.msg);
+    assert_memory_not_equal(image.pixels, other->pixels, 96 * 64 * 3);
+    pictor_image_free(&image);
+}
+
+/* A black mask is none; each other way paints something else. */
+static void check_masks(struct pictor_model *m, struct pictor_params *p,
+                        struct pictor_control *control, const struct pictor_image *led)
+{
+    uint8_t black[4] = {0}, half[2] = {0, 255};
+    const struct pictor_image none = {2, 2, 1, black}, right = {2, 1, 1, half};
+    struct pictor_image image;
+    struct err err;
+    const struct pictor_control was = *control;
+    control->hidden = &none;
+    assert_true(pictor_generate(m, p, &image, &err));
+    assert_memory_equal(image.pixels, led->pixels, 96 * 64 * 3);
+    pictor_image_free(&image);
+    control->hidden = &right;
+    paint_other(m, p, led);
+    *control = was;
+    control->region = &right;
+    paint_other(m, p, led);
+    for (int say = PICTOR_SAY_PROMPT; say <= PICTOR_SAY_CONTROL; say++) {
+        *control = was;
+        control->say = (enum pictor_say)say;
+        paint_other(m, p, led);
+    }
+    *control = was;
+    control->say = (enum pictor_say)3;
+    assert_false(pictor_check(m, p, NULL, &err));
+    *control = was;
+}
+
 /* Through engine/pictor.h: pictures of any size lead, each ControlNet has one, and a second pass is
  * led as well. */
 static void test_pictures(void **state)
@@ -261,12 +331,14 @@ static void test_pictures(void **state)
     struct pictor_control_file file = {"edges", fd};
     assert_true(pictor_model_control(m, &file, 1, &err));
     assert_false(pictor_check(m, &p, NULL, &err));
-    struct pictor_control control = {&image, PICTOR_FIT_CROP, 1, 0, 1};
+    struct pictor_control control = {
+        .image = &image, .fit = PICTOR_FIT_CROP, .weight = 1, .end = 1};
     p.controls = &control;
     p.control_count = 1;
     p.negative_prompt = "two chunks BREAK of words";
     assert_true(pictor_generate(m, &p, &led, &err));
     assert_memory_not_equal(led.pixels, plain.pixels, 96 * 64 * 3);
+    check_masks(m, &p, &control, &led);
     pictor_image_free(&led);
     control.weight = 0;
     p.negative_prompt = "";

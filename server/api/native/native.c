@@ -264,7 +264,7 @@ void native_interrupt(struct http_request *req)
     stop_job(req, queue_interrupt);
 }
 
-#define INPUTS_MAX (2 + PICTOR_CONTROLS_MAX)
+#define INPUTS_MAX (2 + CONTROLS_INPUTS)
 
 /* The pictures of a job once more, for its repetition. */
 static bool read_inputs(const struct app *app, const struct job *job,
@@ -272,12 +272,10 @@ static bool read_inputs(const struct app *app, const struct job *job,
 {
     const char *names[INPUTS_MAX] = {"init", "mask"};
     bool wanted[INPUTS_MAX] = {job->params.has_init, job->params.has_mask};
-    size_t led = controls_count(job->params.controls);
+    controls_inputs(job->params.controls, wanted + 2);
     *count = 0;
-    for (size_t i = 0; i < led; i++) {
+    for (size_t i = 0; i < CONTROLS_INPUTS; i++)
         names[2 + i] = controls_input(i);
-        wanted[2 + i] = true;
-    }
     for (int i = 0; i < INPUTS_MAX; i++) {
         void *data;
         size_t size;

@@ -54,26 +54,58 @@ static bool is_on(const cJSON *unit)
     return cJSON_IsObject(unit) && !off;
 }
 
-static const char *picture_of(const cJSON *unit)
+/* A text of the unit, or of its member `image`, if that is an object. */
+static const char *inner(const cJSON *unit, const char *key)
 {
     const cJSON *image = cJSON_GetObjectItemCaseSensitive(unit, "image");
-    if (cJSON_IsObject(image))
-        image = cJSON_GetObjectItemCaseSensitive(image, "image");
-    const char *text = cJSON_GetStringValue(image);
-    return text && *text ? text : text_of(unit, "input_image");
+    return cJSON_IsObject(image) ? text_of(image, key) : "";
 }
 
-size_t sdapi_control_pictures(const struct sdapi_request *r, const char *out[PICTOR_CONTROLS_MAX])
+static const char *first_of(const char *a, const char *b, const char *c)
+{
+    return *a ? a : *b ? b : c;
+}
+
+static const char *own_picture(const cJSON *unit)
+{
+    return first_of(text_of(unit, "image"), inner(unit, "image"), text_of(unit, "input_image"));
+}
+
+static bool inpaints(const cJSON *unit)
+{
+    return image_detect_inpaints(text_of(unit, "module"));
+}
+
+/* Of a unit of a request, in base64; "": none. Without a picture of its own it has img2img's, and
+ * with that the mask, where it inpaints. */
+static const char *picture_of(const struct sdapi_request *r, const cJSON *unit,
+                              enum controls_part part)
+{
+    const char *own = own_picture(unit);
+    const char *init = cJSON_GetStringValue(cJSON_GetArrayItem(r->init_images, 0));
+    if (part == CONTROLS_PICTURE)
+        return first_of(own, init ? init : "", "");
+    if (part == CONTROLS_REGION)
+        return text_of(unit, "effective_region_mask");
+    const char *mask =
+        first_of(text_of(unit, "mask"), text_of(unit, "mask_image"), inner(unit, "mask"));
+    return first_of(mask, inpaints(unit) && !*own && r->mask ? r->mask : "", "");
+}
+
+void sdapi_control_pictures(const struct sdapi_request *r, const char *out[CONTROLS_INPUTS])
 {
     const cJSON *unit, *units = units_of(r);
-    const char *init = cJSON_GetStringValue(cJSON_GetArrayItem(r->init_images, 0));
     size_t count = 0;
+    for (size_t i = 0; i < CONTROLS_INPUTS; i++)
+        out[i] = NULL;
     cJSON_ArrayForEach(unit, units)
         if (is_on(unit) && count < PICTOR_CONTROLS_MAX) {
-            const char *picture = picture_of(unit);
-            out[count++] = *picture ? picture : init ? init : "";
+            for (int part = 0; part < CONTROLS_PARTS; part++) {
+                const char *text = picture_of(r, unit, (enum controls_part)part);
+                out[(size_t)part * PICTOR_CONTROLS_MAX + count] = *text ? text : NULL;
+            }
+            count++;
         }
-    return count;
 }
 
 /* 0..2, or the words that the extension has for them. */
@@ -105,19 +137,12 @@ static bool fit_of(const cJSON *unit, int *fit, struct err *err)
 /* What would change the picture and is not done here: the extension's neutral values are fine. */
 static bool check_others(const cJSON *unit, struct err *err)
 {
-    static const char *const empty[] = {"mask", "mask_image", "effective_region_mask",
-                                        "advanced_weighting"};
-    const cJSON *image = cJSON_GetObjectItemCaseSensitive(unit, "image");
-    for (size_t i = 0; i <= sizeof empty / sizeof *empty; i++) {
-        bool inner = i == sizeof empty / sizeof *empty;
-        const cJSON *v = cJSON_GetObjectItemCaseSensitive(inner ? image : unit,
-                                                          inner ? "mask" : empty[i]);
-        bool neutral = !v || cJSON_IsNull(v) || (cJSON_IsString(v) && !*v->valuestring) ||
-                       ((cJSON_IsArray(v) || cJSON_IsObject(v)) && !v->child);
-        if (!neutral)
-            return err_set(err, ERR_INVALID, "controlnet: %s is not done by this server",
-                           inner ? "image.mask" : empty[i]);
-    }
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(unit, "advanced_weighting");
+    bool neutral = !v || cJSON_IsNull(v) || (cJSON_IsString(v) && !*v->valuestring) ||
+                   ((cJSON_IsArray(v) || cJSON_IsObject(v)) && !v->child);
+    if (!neutral)
+        return err_set(err, ERR_INVALID,
+                       "controlnet: advanced_weighting is not done by this server");
     const cJSON *hr = cJSON_GetObjectItemCaseSensitive(unit, "hr_option");
     bool both = !hr || cJSON_IsNull(hr) || (cJSON_IsNumber(hr) && hr->valuedouble == 0) ||
                 (cJSON_IsString(hr) &&
@@ -125,14 +150,43 @@ static bool check_others(const cJSON *unit, struct err *err)
     return both || err_set(err, ERR_INVALID, "controlnet: hr_option can only be Both here");
 }
 
-/* Which side is the more important: balanced is all there is. */
-static bool is_balanced(const cJSON *unit)
+/* 0..2, or the words that the extension has for them. */
+static bool say_of(const cJSON *unit, int *say, struct err *err)
 {
-    const char *mode = text_of(unit, "control_mode");
-    return number_of(unit, "control_mode", 0) == 0 && (!*mode || strcasecmp(mode, "Balanced") == 0);
+    static const char *const words[] = {
+        [PICTOR_SAY_BALANCED] = "Balanced",
+        [PICTOR_SAY_PROMPT] = "My prompt is more important",
+        [PICTOR_SAY_CONTROL] = "ControlNet is more important",
+    };
+    const char *word = text_of(unit, "control_mode");
+    double number = number_of(unit, "control_mode", 0);
+    for (int i = 0; i <= PICTOR_SAY_CONTROL; i++)
+        if (*word ? strcasecmp(words[i], word) == 0 : number == i) {
+            *say = i;
+            return true;
+        }
+    return *word ? err_set(err, ERR_INVALID, "controlnet: control_mode '%.40s' is unknown", word)
+                 : err_set(err, ERR_INVALID, "controlnet: control_mode must be 0..2, got %g",
+                           number);
 }
 
-static bool make_unit(const cJSON *unit, struct controls_unit *out, struct err *err)
+/* -1 is sent for "the usual one", which is the picture's own here. */
+static bool side_of(const cJSON *unit, int *side, struct err *err)
+{
+    const cJSON *perfect = cJSON_GetObjectItemCaseSensitive(unit, "pixel_perfect");
+    double wanted = number_of(unit, "processor_res", 0);
+    *side = CONTROLS_PERFECT;
+    if (cJSON_IsTrue(perfect) || (cJSON_IsNumber(perfect) && perfect->valuedouble == 1))
+        return true;
+    if (wanted > CONTROLS_SIDE_MAX || (wanted > 0 && wanted < 64))
+        return err_set(err, ERR_INVALID, "controlnet: processor_res must be 64..%d, got %g",
+                       CONTROLS_SIDE_MAX, wanted);
+    *side = wanted > 0 ? (int)wanted : 0;
+    return true;
+}
+
+static bool make_unit(const struct sdapi_request *r, const cJSON *unit, struct controls_unit *out,
+                      struct err *err)
 {
     double a = number_of(unit, "threshold_a", NAN), b = number_of(unit, "threshold_b", NAN);
     const char *module = text_of(unit, "module"), *model = text_of(unit, "model");
@@ -142,6 +196,8 @@ static bool make_unit(const cJSON *unit, struct controls_unit *out, struct err *
         .weight = number_of(unit, "weight", 1),
         .start = number_of(unit, "guidance_start", 0),
         .end = number_of(unit, "guidance_end", 1),
+        .hidden = *picture_of(r, unit, CONTROLS_HIDDEN),
+        .region = *picture_of(r, unit, CONTROLS_REGION),
     };
     if (!*model || strcasecmp(model, "None") == 0)
         return err_set(err, ERR_INVALID, "controlnet: a unit that is enabled wants a model");
@@ -149,16 +205,19 @@ static bool make_unit(const cJSON *unit, struct controls_unit *out, struct err *
         return err_set(err, ERR_INVALID, "controlnet: a name of a model or module is too long");
     strcpy(out->model, model);
     strcpy(out->module, module);
-    if (!is_balanced(unit))
-        return err_set(err, ERR_INVALID, "controlnet: control_mode can only be Balanced here");
-    return fit_of(unit, &out->fit, err) && check_others(unit, err);
+    if (strncasecmp(module, "inpaint_only", 12) == 0 && !r->mask)
+        return err_set(err, ERR_INVALID,
+                       "controlnet: inpaint_only keeps what img2img's mask leaves, and there is "
+                       "none; inpaint_global_harmonious does without");
+    return fit_of(unit, &out->fit, err) && say_of(unit, &out->say, err) &&
+           side_of(unit, &out->side, err) && check_others(unit, err);
 }
 
 bool sdapi_control_make(const struct app *app, const struct sdapi_request *r, bool upstream,
                         struct job_params *p, struct err *err)
 {
     struct controls c = {.count = 0};
-    const char *pictures[PICTOR_CONTROLS_MAX];
+    const char *pictures[CONTROLS_INPUTS];
     const cJSON *unit, *units = units_of(r);
     cJSON_ArrayForEach(unit, units) {
         if (!cJSON_IsObject(unit) && !cJSON_IsBool(unit) && !cJSON_IsNull(unit))
@@ -168,16 +227,16 @@ bool sdapi_control_make(const struct app *app, const struct sdapi_request *r, bo
         if (c.count == PICTOR_CONTROLS_MAX)
             return err_set(err, ERR_INVALID, "controlnet: wanted at most %d units",
                            PICTOR_CONTROLS_MAX);
-        if (!make_unit(unit, &c.at[c.count++], err))
+        if (!make_unit(r, unit, &c.at[c.count++], err))
             return false;
     }
     if (c.count == 0)
         return true;
     if (upstream)
         return err_set(err, ERR_INVALID, "controlnet: models of other servers take none");
-    size_t count = sdapi_control_pictures(r, pictures);
-    for (size_t i = 0; i < count; i++)
-        if (!*pictures[i])
+    sdapi_control_pictures(r, pictures);
+    for (size_t i = 0; i < c.count; i++)
+        if (!pictures[i])
             return err_set(err, ERR_INVALID, "controlnet: unit %zu wants a picture", i);
     if (!controls_check(&c, registry_files(app->registry, FOLDERS_CONTROLNET), err))
         return false;
@@ -227,6 +286,7 @@ struct detection {
     const struct app *app;
     char *module;
     double a, b;
+    int side;
     struct {
         void *data;
         size_t size;
@@ -254,7 +314,7 @@ static char *detect(struct detection *d, const void *data, size_t size)
     size_t pixels = (size_t)d->app->settings->max_pixels;
     char *text = NULL;
     if (codec_decode(d->app->codec, data, size, pixels, &image, &d->err) &&
-        image_detect(d->module, &image, d->a, d->b, &out, &d->err) &&
+        image_detect(d->module, &image, d->a, d->b, d->side, &out, &d->err) &&
         codec_encode(d->app->codec, &out, IMAGE_PNG, 0, NULL, &file, &d->err) &&
         !(text = base64_encode(file.data, file.size)))
         err_set(&d->err, ERR_INTERNAL, "no memory for a picture");
@@ -305,6 +365,8 @@ static struct detection *detection_new(const struct app *app, const cJSON *body)
     d->app = app;
     d->a = a >= 0 ? a : NAN;
     d->b = b >= 0 ? b : NAN;
+    double side = number_of(body, "controlnet_processor_res", 0);
+    d->side = side >= 64 && side <= CONTROLS_SIDE_MAX ? (int)side : 0;
     d->module = strdup(text_of(body, "controlnet_module"));
     d->images = cJSON_CreateArray();
     if (d->module && d->images)

@@ -7,14 +7,14 @@
 
 #include "engine/pictor.h"
 #include "server/api/sdapi/sdapi_request.h"
+#include "server/job/controls.h"
 
 struct app;
 struct http_request;
 struct job_params;
 
-/* The pictures of the enabled units, in their order, as they came; returns how many. One without a
- * picture of its own has img2img's. */
-size_t sdapi_control_pictures(const struct sdapi_request *r, const char *out[PICTOR_CONTROLS_MAX]);
+/* What the enabled units are shown, as it came; NULL: nothing. */
+void sdapi_control_pictures(const struct sdapi_request *r, const char *out[CONTROLS_INPUTS]);
 
 /* The enabled units as the job's `controls`. ERR_INVALID: too many, or one that cannot be honoured.
  */

@@ -186,9 +186,10 @@ static void submit(struct http_request *req, const struct sdapi_request *r, cons
                    const struct sdapi_model *model)
 {
     const struct app *app = http_app(req);
-    struct job_input inputs[2 + PICTOR_CONTROLS_MAX] = {{0}};
-    const char *leading[PICTOR_CONTROLS_MAX];
-    size_t count = 0, led = sdapi_control_pictures(r, leading);
+    struct job_input inputs[2 + CONTROLS_INPUTS] = {{0}};
+    const char *leading[CONTROLS_INPUTS];
+    size_t count = 0;
+    sdapi_control_pictures(r, leading);
     char id[JOB_ID_SIZE];
     struct err err;
     struct generation *w = NULL;
@@ -203,7 +204,9 @@ static void submit(struct http_request *req, const struct sdapi_request *r, cons
             goto done;
         count++;
     }
-    for (size_t i = 0; i < led; i++) {
+    for (size_t i = 0; i < CONTROLS_INPUTS; i++) {
+        if (!leading[i])
+            continue;
         if (!read_input(req, controls_input(i), leading[i], &inputs[count]))
             goto done;
         count++;
