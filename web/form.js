@@ -321,6 +321,9 @@ function apply(params) {
     delete extras.hires_width;
     delete extras.hires_height;
   }
+  if (params.controls?.length) /* whose pictures are not among the settings */
+    toast(`Not taken over: ${params.controls.map(({ model: name, preprocessor }) =>
+      `ControlNet ${name} (${preprocessor})`).join(', ')}`);
   clearErrors();
   changed();
   form.scrollIntoView({ block: 'start' });

@@ -24,6 +24,8 @@ function facts({ job, image }) {
     ['Enlarged', params.hires_width > 0 && `to ${params.hires_width} × ${params.hires_height}`],
     ['Variation', params.subseed_strength > 0 && `${params.subseed_strength} of ${params.subseed}`],
     ['Clip skip', params.clip_skip > 1 && params.clip_skip],
+    ['Led by', (params.controls ?? []).map(({ model, preprocessor, weight }) =>
+      `${model} (${preprocessor}, ${weight})`).join(', ')],
     ['Keep out', params.negative_prompt],
     ['Painted', new Date(job.created_at).toLocaleString()],
     ['Took', seconds > 0 && `${secondsText(seconds)}${params.count > 1 ? `, all ${params.count}` : ''}`],

@@ -16,6 +16,7 @@
 #include "engine/pictor.h"
 #include "server/base/settings.h"
 #include "server/cli/cli.h"
+#include "server/cli/cli_control.h"
 #include "server/job/infotext_job.h"
 #include "server/job/intake.h"
 #include "server/job/job_engine.h"
@@ -31,7 +32,7 @@ static const char *const help_settings[] = {
     "config",        "data",        "models",          "threads",
     "precision",     "cpu",         "memory_limit_mb", "guidance_low",
     "guidance_high", "reuse_every", "token_merging",   "loras",
-    "vaes",          NULL};
+    "vaes",          "controlnets", NULL};
 
 static bool replace(char **field, const char *text, struct err *err)
 {
@@ -48,6 +49,7 @@ static const struct job_flag own_flags[] = {
     {"output", 'o', "FILE", ".png, .jpg or .webp; with --count, FILE-1.png and so on"},
     {"init", 0, "FILE", "paint over this picture (PNG, JPEG, WebP)"},
     {"mask", 0, "FILE", "repaint only where this is white"},
+    {"control", 0, "WORDS", "a ControlNet: model=NAME,image=FILE,preprocessor=canny,weight=1,..."},
     {"quiet", 'q', NULL, "no progress"},
     {"help", 'h', NULL, "this text"},
 };
@@ -65,11 +67,12 @@ static void help(const struct job_flags *flags, FILE *out)
 struct options {
     struct job_params job;
     const char *output, *init, *mask;
+    struct cli_control control;
     const char *wrong; /* the field that an error is about; NULL: no single one */
     bool quiet, help, given[JOB_FLAGS_MAX];
 };
 
-static void take_own(struct options *o, const char *flag, const char *value)
+static bool take_own(struct options *o, const char *flag, const char *value, struct err *err)
 {
     if (strcmp(flag, "output") == 0)
         o->output = value;
@@ -77,10 +80,13 @@ static void take_own(struct options *o, const char *flag, const char *value)
         o->init = value;
     else if (strcmp(flag, "mask") == 0)
         o->mask = value;
+    else if (strcmp(flag, "control") == 0)
+        return cli_control_add(&o->control, value, err);
     else if (strcmp(flag, "quiet") == 0)
         o->quiet = true;
     else if (strcmp(flag, "help") == 0)
         o->help = true;
+    return true;
 }
 
 static bool take_options(struct options *o, const struct job_flags *flags, int argc, char **argv,
@@ -96,9 +102,8 @@ static bool take_options(struct options *o, const struct job_flags *flags, int a
         const struct job_field *f = flags->fields[i];
         bool random = f && f->type == JOB_SEED && strcmp(optarg, "-1") == 0;
         o->given[i] = !random;
-        if (!f)
-            take_own(o, flags->flags[i].name, optarg);
-        else if (!random && !job_flags_take(flags, i, &o->job, optarg, err))
+        if (f ? !random && !job_flags_take(flags, i, &o->job, optarg, err)
+              : !take_own(o, flags->flags[i].name, optarg, err))
             return false;
     }
     return optind >= argc ||
@@ -398,6 +403,7 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
         !replace(&j->model, found.name, err) || !job_params_check(j, settings, &o->wrong, err) ||
         !merge_loras(settings, model, j->prompt, &words, err) ||
         !open_upscaler(settings, engine, j, &upscaler, err) ||
+        !cli_control_open(&o->control, settings, read_picture, model, j, err) ||
         !(hires_words = lora_tags_take(j->hires_prompt ? j->hires_prompt : "", &hires_tags, err)))
         goto done;
     interrupted_engine = engine;
@@ -411,6 +417,8 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
         p.hires_prompt = hires_words;
         p.init = o->init ? &init : NULL;
         p.mask = o->mask ? &mask : NULL;
+        p.controls = o->control.at;
+        p.control_count = o->control.count;
         p.on_progress = show_progress;
         p.ctx = &bar;
         p.preview_every = 0;
@@ -433,6 +441,7 @@ done:
     pictor_image_free(&out);
     pictor_image_free(&init);
     pictor_image_free(&mask);
+    cli_control_free(&o->control);
     pictor_upscaler_free(upscaler);
     pictor_model_free(model);
     pictor_engine_free(engine);

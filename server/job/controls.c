@@ -214,6 +214,41 @@ bool controls_check(struct controls *c, struct files *files, struct err *err)
     return true;
 }
 
+static bool see(const struct controls_unit *u, int across, int down, struct pictor_image *image,
+                struct err *err)
+{
+    struct pictor_image found;
+    int side = controls_side(u, image->width, image->height, across, down);
+    if (!image_detect(u->module, image, u->a, u->b, side, &found, err))
+        return err_prefix(err, "ControlNet %s", u->model);
+    pictor_image_free(image);
+    *image = found;
+    return true;
+}
+
+bool controls_see(const struct controls *c, int across, int down,
+                  struct pictor_image images[CONTROLS_INPUTS], struct pictor_control *out,
+                  struct err *err)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const struct controls_unit *u = &c->at[i];
+        const struct pictor_image *of = &images[i];
+        if (!see(u, across, down, &images[i], err))
+            return false;
+        out[i] = (struct pictor_control){
+            .image = of,
+            .fit = (enum pictor_fit)u->fit,
+            .weight = u->weight,
+            .start = u->start,
+            .end = u->end,
+            .say = (enum pictor_say)u->say,
+            .hidden = u->hidden ? of + CONTROLS_HIDDEN * PICTOR_CONTROLS_MAX : NULL,
+            .region = u->region ? of + CONTROLS_REGION * PICTOR_CONTROLS_MAX : NULL,
+        };
+    }
+    return true;
+}
+
 bool controls_open(const struct controls *c, struct files *files, struct controls_files *out,
                    struct err *err)
 {

@@ -52,6 +52,12 @@ char *controls_write(const struct controls *c); /* owned; NULL: no memory */
  * module wants one; names become the files' and the modules'. */
 bool controls_check(struct controls *c, struct files *files, struct err *err);
 
+/* In the place of each unit's picture what its module makes of it, for a job of `across` x `down`;
+ * then what they lead by, which borrows `images`, by number of the inputs. */
+bool controls_see(const struct controls *c, int across, int down,
+                  struct pictor_image images[CONTROLS_INPUTS], struct pictor_control *out,
+                  struct err *err);
+
 /* Their files, opened. */
 struct controls_files {
     struct files_open at[PICTOR_CONTROLS_MAX];

@@ -9,6 +9,7 @@
 
 #include "engine/pictor.h"
 #include "server/base/pyjson.h"
+#include "server/job/controls_item.h"
 
 #define KEY_SIZE 64
 #define UPSCALE "Hires upscale"
@@ -197,6 +198,23 @@ static void put(struct pyjson *out, const struct job_field *f, const void *job,
     }
 }
 
+/* As sd-webui-controlnet has them, one pair a unit. */
+static void put_controls(struct pyjson *out, const char *json)
+{
+    struct controls c;
+    controls_read(json, &c, NULL);
+    for (size_t i = 0; i < c.count; i++) {
+        char key[32];
+        struct pyjson unit = {0};
+        snprintf(key, sizeof key, "ControlNet %zu", i);
+        controls_item_put(&unit, &c.at[i]);
+        if (unit.text && !unit.failed)
+            put_text(out, key, unit.text);
+        out->failed = out->failed || unit.failed;
+        free(unit.text);
+    }
+}
+
 char *infotext_write_by(const struct job_table *table, const void *job,
                         const struct infotext_picture *picture)
 {
@@ -211,6 +229,7 @@ char *infotext_write_by(const struct job_table *table, const void *job,
     for (size_t i = 0; i < table->count; i++)
         if (table->fields[i].infotext)
             put(&out, &table->fields[i], job, picture);
+    put_controls(&out, p->controls);
     put_text(&out, "Version", "pictor-" PICTOR_VERSION);
     if (out.failed)
         return NULL;
@@ -418,5 +437,9 @@ bool infotext_to_job(const struct infotext *t, const struct job_table *table, vo
         if (table->fields[i].infotext && !said[i])
             said[i] = take_silence(&r, &table->fields[i]);
     p->has_init = p->has_mask = false;
+    p->controls = controls_item_take(t);
+    for (size_t i = 0; i < table->count; i++)
+        if (table->fields[i].offset == offsetof(struct job_params, controls))
+            said[i] = p->controls;
     return !r.failed;
 }

@@ -23,7 +23,6 @@
 #include "engine/io/image.h"
 #include "engine/pictor.h"
 #include "server/job/job_engine.h"
-#include "engine/io/image_detect.h"
 #include "server/job/controls.h"
 #include "server/job/lora_tags.h"
 #include "server/worker/sandbox.h"
@@ -248,19 +247,6 @@ static bool decode_leading(struct worker *w, const struct wire_message *m,
     return true;
 }
 
-/* In the place of a unit's picture what its module makes of it. */
-static bool detect(const struct controls_unit *u, const struct job_params *job,
-                   struct pictor_image *image, struct err *err)
-{
-    struct pictor_image found;
-    int side = controls_side(u, image->width, image->height, job->width, job->height);
-    if (!image_detect(u->module, image, u->a, u->b, side, &found, err))
-        return err_prefix(err, "ControlNet %s", u->model);
-    pictor_image_free(image);
-    *image = found;
-    return true;
-}
-
 /* The ControlNets, whose descriptors come last, and what they lead by. */
 static bool get_controls(struct worker *w, const struct wire_message *m,
                          const struct job_params *job, struct pictor_model *model,
@@ -280,27 +266,15 @@ static bool get_controls(struct worker *w, const struct wire_message *m,
     for (size_t i = 0; i < units.count; i++, item = item->next) {
         const struct controls_unit *u = &units.at[i];
         struct wire_message c = {.json = item};
-        const struct pictor_image *of = out->images + i;
-        if (!detect(u, job, &out->images[i], err))
-            return false;
         nets[i] = (struct worker_control){
             .file = {u->model, m->fds[fd + i]},
             .size = (uint64_t)wire_integer(&c, "size", 0, SERIAL_MAX, 0),
             .mtime_ms = wire_integer(&c, "mtime_ms", 0, SERIAL_MAX, 0),
         };
-        out->at[i] = (struct pictor_control){
-            .image = of,
-            .fit = (enum pictor_fit)u->fit,
-            .weight = u->weight,
-            .start = u->start,
-            .end = u->end,
-            .say = (enum pictor_say)u->say,
-            .hidden = u->hidden ? of + CONTROLS_HIDDEN * PICTOR_CONTROLS_MAX : NULL,
-            .region = u->region ? of + CONTROLS_REGION * PICTOR_CONTROLS_MAX : NULL,
-        };
     }
     out->count = units.count;
-    return worker_models_control(w->models, model, nets, units.count, err);
+    return controls_see(&units, job->width, job->height, out->images, out->at, err) &&
+           worker_models_control(w->models, model, nets, units.count, err);
 }
 
 static void generate(struct worker *w, const struct wire_message *m)

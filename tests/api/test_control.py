@@ -1,9 +1,10 @@
 """ControlNets through the SD WebUI's API: units, lists, modules, and what is refused."""
 import base64
 import io
+import subprocess
 
 import pytest
-from conftest import ROOT
+from conftest import PROGRAM, ROOT
 from PIL import Image, ImageDraw
 from sdapi_client import Sdapi, encode, gradient
 from test_native import Native
@@ -132,6 +133,7 @@ def test_again(server):
     first = api.txt2img(**body(unit())).files
     job = native.get("/api/jobs")["jobs"][0]
     again = native.finish(native.post(f"/api/jobs/{job['id']}/retry", status=202))
+    assert job["params"]["controls"][0]["preprocessor"] == "canny"
     assert again["state"] == "done" and again["params"]["controls"] == job["params"]["controls"]
     assert native.request("GET", f"/api/images/{again['images'][0]['id']}").content == first[0]
 
@@ -162,3 +164,76 @@ def test_lists_and_modules(server):
     many = {"controlnet_module": "canny", "controlnet_input_images": [encode(square())] * 5}
     response = api.request("POST", "/controlnet/detect", json=many)
     assert response.status_code == 422 and "at most 4" in response.text
+
+
+def item(**fields):
+    return {"model": "edges", "preprocessor": "canny", "image": encode(square()), **fields}
+
+
+def test_native(server):
+    """The native API's controls are the WebUI's units; the job and its text say them."""
+    api, native = Sdapi(server.url), Native(server.url)
+    half = Image.new("L", (64, 64))
+    half.paste(255, (32, 0, 64, 64))
+    cases = [(unit(), item()), (unit(weight=0.5, guidance_end=0.5), item(weight=0.5, end=0.5)),
+             (unit(control_mode=2, resize_mode=0, effective_region_mask=encode(half)),
+              item(mode="control", fit="stretch", region=encode(half))),
+             (unit(module="inpaint", mask=encode(half), pixel_perfect=True),
+              item(preprocessor="inpaint", mask=encode(half), pixel_perfect=True)),
+             (unit(processor_res=160, threshold_a=20, threshold_b=40),
+              item(resolution=160, threshold_a=20, threshold_b=40))]
+    for webui, own in cases:
+        theirs = api.txt2img(**body(webui))
+        job = native.finish(native.post("/api/jobs", {**SMALL, "guidance": 7, "sampler": "Euler", "controls": [own]}, status=202))
+        assert job["state"] == "done", job["error"]
+        file = native.request("GET", job["images"][0]["url"]).content
+        assert Image.open(io.BytesIO(file)).tobytes() == theirs.image.tobytes()
+        said = job["params"]["controls"]
+        pictures = {"image", "mask", "region", "preprocessor"}
+        assert {k: said[0][k] for k in own if k not in pictures} == {k: own[k] for k in own if k not in pictures}
+        text = job["images"][0]["infotext"]
+        assert text == theirs.info["infotexts"][0] and 'ControlNet 0: "Module: ' in text
+        assert native.post("/api/infotext", {"text": text})["params"]["controls"] == said
+    assert ('ControlNet 0: "Module: canny, Model: edges, Weight: 1.0, Resize Mode: Crop and Resize, Processor Res: 160, '
+            'Threshold A: 20.0, Threshold B: 40.0, Guidance Start: 0.0, Guidance End: 1.0, Pixel Perfect: False, '
+            'Control Mode: Balanced", Version:') in text
+    theirs = text.replace("Model: edges", "Model: edges [d14c016b]")
+    assert native.post("/api/infotext", {"text": theirs})["params"]["controls"] == said
+    items = native.get("/api/schema")["properties"]["controls"]["items"]
+    assert items["required"] == ["model"] and "pixel_perfect" in items["properties"]
+
+
+@pytest.mark.parametrize("controls, said", [
+    ("edges", "list of at most 4"), ([item()] * 5, "list of at most 4"), ([{"image": "x"}], "model"),
+    ([item(image=None)], "controls[0]: image must be given"), ([item(), item(image="!")], "controls[1]"),
+    ([item(moodel=1)], "moodel"), ([item(model="moody")], "there is no such"), ([item(mode="mine")], "mine"),
+    ([item(weight=11)], "weight"), ([item(start=0.9, end=0.1)], "start"), ([item(preprocessor="openpose")], "openpose"),
+    ([item(resolution=9)], "64..4096"), ([item(resolution=64, pixel_perfect=True)], "both"),
+    ([item(mask=encode(square()))], "a mask is for"), ([item(preprocessor="inpaint")], "wants a mask"), ([3], "")])
+def test_native_refused(server, controls, said):
+    response = Native(server.url).request("POST", "/api/jobs", json={**SMALL, "controls": controls})
+    assert response.status_code == 400 and said in response.text and response.json()["error"]["param"] == "controls"
+
+
+def test_command(server, tmp_path):
+    folder = tmp_path
+    write(folder / "models" / "tiny.safetensors", read(GOLDEN / "tiny" / "tiny-ldm.safetensors"))
+    write(folder / "nets" / "edges.safetensors", net())
+    square().save(folder / "square.png")
+
+    def run(*words):
+        common = ["generate", f"--models={folder / 'models'}", f"--controlnets={folder / 'nets'}", "--model=tiny", "-q",
+                  "--prompt=a red circle", "--width=64", "--height=64", "--steps=2", "--seed=1", "--cfg=7", "--sampler=Euler", "-o",
+                  str(folder / "out.png")]
+        return subprocess.run([PROGRAM, *common, *words], capture_output=True, text=True)
+
+    done = run("--control", f"model=edges,image={folder / 'square.png'},preprocessor=canny,weight=0.5,mode=prompt")
+    assert done.returncode == 0, done.stderr
+    picture = Image.open(folder / "out.png")
+    theirs = Sdapi(server.url).txt2img(**body(unit(weight=0.5, control_mode=1)))
+    assert picture.tobytes() == theirs.image.tobytes() and "ControlNet 0" in picture.text["parameters"]
+    for words, said in [("edges", "NAME=VALUE"), ("model=edges", "image=FILE"), ("model=edges,image=/no", "/no"),
+                        (f"model=moody,image={folder / 'square.png'}", "moody"),
+                        (f"model=edges,weight=x,image={folder / 'square.png'}", "weight")]:
+        done = run("--control", words)
+        assert done.returncode and said in done.stderr

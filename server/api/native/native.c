@@ -22,6 +22,7 @@
 
 #define LIST_LIMIT 50
 #define LIST_LIMIT_MAX 200
+#define INPUTS_MAX (2 + CONTROLS_INPUTS)
 
 void native_error(struct http_request *req, const struct http_problem *problem)
 {
@@ -79,7 +80,7 @@ void native_submit(struct http_request *req)
         cJSON_Delete(body);
         return;
     }
-    struct job_input inputs[2];
+    struct job_input inputs[INPUTS_MAX];
     size_t count = 0;
     if (job.priority > 0 && !http_is_admin(req)) { /* it would go before everybody else's jobs */
         err_set(&err, ERR_DENIED, "a priority above 0 needs a key with the right to administer");
@@ -90,6 +91,10 @@ void native_submit(struct http_request *req)
         inputs[count++] = (struct job_input){"init", job.init.data, job.init.size};
     if (job.mask.data)
         inputs[count++] = (struct job_input){"mask", job.mask.data, job.mask.size};
+    for (size_t i = 0; i < CONTROLS_INPUTS; i++)
+        if (job.shown[i].data)
+            inputs[count++] =
+                (struct job_input){controls_input(i), job.shown[i].data, job.shown[i].size};
     if (queue_submit(app->queue, http_key_id(req), job.priority, false, &job.params, inputs, count,
                      id, &err))
         reply_job(req, 202, id);
@@ -263,8 +268,6 @@ void native_interrupt(struct http_request *req)
 {
     stop_job(req, queue_interrupt);
 }
-
-#define INPUTS_MAX (2 + CONTROLS_INPUTS)
 
 /* The pictures of a job once more, for its repetition. */
 static bool read_inputs(const struct app *app, const struct job *job,

@@ -71,7 +71,7 @@ static cJSON *params_json(struct registry *registry, struct job_params *p,
     char *model = p->model ? model_of(registry, p->model) : NULL;
     free(p->model);
     p->model = model;
-    cJSON *json = job_params_to_json(p);
+    cJSON *json = native_job_params_to_json(p);
     for (size_t i = 0; i < job_table.count; i++)
         if (!said[i] || job_field_is_empty(&job_table.fields[i], p))
             cJSON_DeleteItemFromObjectCaseSensitive(json, job_table.fields[i].name);

@@ -1,4 +1,4 @@
-/* native_job.c: A request has the fields of server/job/fields.h and three more. They are parsed
+/* native_job.c: A request has the fields of server/job/fields.h and four more. They are parsed
  * straight into struct job_params, where strings first point into the JSON and are copied once all
  * is parsed. */
 #include "server/api/native/native_job.h"
@@ -12,6 +12,7 @@
 #include "server/base/base64.h"
 #include "server/base/json_fields.h"
 #include "server/base/settings.h"
+#include "server/job/controls_item.h"
 #include "server/job/intake.h"
 #include "server/job/vaes.h"
 #include "server/worker/codec.h"
@@ -22,6 +23,7 @@ struct request {
     struct job_params p;
     int priority;
     const char *init_image, *mask;
+    cJSON *controls;
 };
 
 #define AT(member) .offset = offsetof(struct request, member)
@@ -31,6 +33,7 @@ static const struct json_field own_fields[] = {
     {"priority", .type = JSON_FIELD_INT, AT(priority), .least = -100, .most = 100},
     {"init_image", .type = JSON_FIELD_STRING, AT(init_image)},
     {"mask", .type = JSON_FIELD_STRING, AT(mask)},
+    {"controls", .type = JSON_FIELD_RAW, AT(controls)},
 };
 #define OWN_COUNT (sizeof own_fields / sizeof *own_fields)
 
@@ -101,6 +104,53 @@ static bool complete(const struct app *app, struct job_params *p, char param[64]
     return false;
 }
 
+/* One item of the request's `controls`, and its pictures. */
+static bool read_control(const struct app *app, cJSON *object, size_t i, struct native_job *out,
+                         struct controls_unit *unit, char param[64], struct err *err)
+{
+    struct controls_item item;
+    if (!controls_item_read(object, false, &item, err))
+        return false;
+    if (!item.shown[CONTROLS_PICTURE])
+        return err_set(err, ERR_INVALID, "image must be given");
+    *unit = item.unit;
+    for (size_t part = 0; part < CONTROLS_PARTS; part++) {
+        struct native_picture *to = &out->shown[part * PICTOR_CONTROLS_MAX + i];
+        if (!read_picture(app, controls_item_part((enum controls_part)part), item.shown[part],
+                          &to->data, &to->size, param, err))
+            return false;
+    }
+    return true;
+}
+
+static bool read_controls(const struct app *app, cJSON *list, struct native_job *out,
+                          char param[64], struct err *err)
+{
+    struct controls c = {.count = 0};
+    struct intake_model model;
+    cJSON *item;
+    if (!list || (cJSON_IsArray(list) && !list->child))
+        return true;
+    snprintf(param, 64, "controls");
+    if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) > PICTOR_CONTROLS_MAX)
+        return err_set(err, ERR_INVALID, "controls must be a list of at most %d ControlNets",
+                       PICTOR_CONTROLS_MAX);
+    if (intake_model(app->registry, out->params.model, &model, err) && model.upstream)
+        return err_set(err, ERR_INVALID, "controls: models of other servers take none");
+    cJSON_ArrayForEach(item, list) {
+        size_t i = c.count++;
+        char blamed[64];
+        if (!read_control(app, item, i, out, &c.at[i], blamed, err))
+            return err_prefix(err, "controls[%zu]", i);
+    }
+    if (!controls_check(&c, registry_files(app->registry, FOLDERS_CONTROLNET), err))
+        return false;
+    free(out->params.controls);
+    out->params.controls = controls_write(&c);
+    param[0] = '\0';
+    return out->params.controls || err_set(err, ERR_INTERNAL, "no memory for ControlNets");
+}
+
 bool native_job_read(const struct app *app, struct cJSON *body, struct native_job *out,
                      char param[64], struct err *err)
 {
@@ -113,7 +163,8 @@ bool native_job_read(const struct app *app, struct cJSON *body, struct native_jo
     ok = ok &&
          read_picture(app, "init_image", r.init_image, &out->init.data, &out->init.size, param,
                       err) &&
-         read_picture(app, "mask", r.mask, &out->mask.data, &out->mask.size, param, err);
+         read_picture(app, "mask", r.mask, &out->mask.data, &out->mask.size, param, err) &&
+         read_controls(app, r.controls, out, param, err);
     if (!ok)
         native_job_free(out);
     return ok;
@@ -125,6 +176,7 @@ struct cJSON *native_job_schema(const struct settings *settings)
         "-100..100, higher first; above 0 it takes a key that may administer",
         "the picture to begin from: base64 or a data: URL of PNG, JPEG or WebP",
         "where to repaint: white; as init_image",
+        "ControlNets that lead the picture, each with a picture to lead by",
     };
     cJSON *schema = cJSON_CreateObject();
     cJSON_AddStringToObject(schema, "$schema", "https://json-schema.org/draft/2020-12/schema");
@@ -136,6 +188,10 @@ struct cJSON *native_job_schema(const struct settings *settings)
     for (size_t i = 0; i < OWN_COUNT; i++) {
         const char *name = own_fields[i].name;
         cJSON *property = cJSON_DetachItemFromObjectCaseSensitive(own_properties, name);
+        if (own_fields[i].type == JSON_FIELD_RAW) {
+            cJSON_Delete(property);
+            property = controls_item_schema();
+        }
         cJSON_AddStringToObject(property, "description", docs[i]);
         cJSON_AddStringToObject(property, "x-about", "request");
         cJSON_AddItemToObject(properties, name, property);
@@ -153,10 +209,20 @@ void native_job_free(struct native_job *job)
     job_params_free(&job->params);
     free(job->init.data);
     free(job->mask.data);
+    for (size_t i = 0; i < CONTROLS_INPUTS; i++)
+        free(job->shown[i].data);
     *job = (struct native_job){0};
 }
 
 /* ---- to JSON ---- */
+
+struct cJSON *native_job_params_to_json(const struct job_params *p)
+{
+    cJSON *json = job_params_to_json(p);
+    if (p->controls)
+        cJSON_ReplaceItemInObjectCaseSensitive(json, "controls", controls_item_list(p->controls));
+    return json;
+}
 
 static void add_time(cJSON *json, const char *name, int64_t ms)
 {
@@ -195,7 +261,7 @@ struct cJSON *native_job_to_json(const struct job *job)
     add_time(json, "created_at", job->created_ms);
     add_time(json, "started_at", job->started_ms);
     add_time(json, "finished_at", job->finished_ms);
-    cJSON_AddItemToObject(json, "params", job_params_to_json(&job->params));
+    cJSON_AddItemToObject(json, "params", native_job_params_to_json(&job->params));
 
     cJSON *progress = cJSON_AddObjectToObject(json, "progress");
     cJSON_AddNumberToObject(progress, "image", job->progress.image);

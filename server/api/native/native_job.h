@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "engine/base/err.h"
+#include "server/job/controls.h"
 #include "server/job/job.h"
 
 struct app;
@@ -17,10 +18,10 @@ struct settings;
 struct native_job {
     struct job_params params;
     int priority;
-    struct {
+    struct native_picture {
         uint8_t *data; /* malloc'd; NULL: none */
         size_t size;
-    } init, mask;
+    } init, mask, shown[CONTROLS_INPUTS]; /* the last to ControlNets */
 };
 
 /* `body` is changed. On failure *param names the field to blame, or is "" . */
@@ -31,7 +32,9 @@ void native_job_free(struct native_job *job);
 /* JSON Schema of a request, with this server's limits and defaults. Owned. */
 struct cJSON *native_job_schema(const struct settings *settings);
 
-/* Owned by the caller; NULL only without memory. */
+/* Owned by the caller; NULL only without memory. Of params: as requests have them, but without
+ * pictures. */
+struct cJSON *native_job_params_to_json(const struct job_params *p);
 struct cJSON *native_job_to_json(const struct job *job);
 struct cJSON *native_job_image_to_json(const struct job_image *image);
 
