@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 from processes import FINAL, TINY, Jobs, fsck, until
+from test_upstream import stub  # noqa: F401 (fixture)
 
 SMALL = {**TINY, "steps": 1}
 EVERY = int(os.environ.get("CHAOS_EVERY", "19"))  # of a job's calls, one in so many is tried
@@ -48,11 +49,14 @@ class Faults:
 
 
 @pytest.fixture
-def faulty(serve, fault_library, tmp_path):
-    """A server, and the faults that can be put into its calls."""
+def faulty(serve, fault_library, tmp_path, stub):  # noqa: F811
+    """A server, whose model "cloud" is the stub's, and the faults that can be put into its calls."""
     faults = Faults(tmp_path / "control")
     data = tmp_path / "data"
-    server = serve(f"--data={data}", env={"LD_PRELOAD": str(fault_library),
+    config = tmp_path / "pictor.ini"
+    config.write_text(f"[upstream stub]\nbase_url = {stub.url}\nmodels = cloud = remote-model\n")
+    config.chmod(0o600)
+    server = serve(f"--config={config}", f"--data={data}", env={"LD_PRELOAD": str(fault_library),
                                           "FAULT_CONTROL": str(faults.path),
                                           "FAULT_FOLDER": str(data)})
     server.data = data
@@ -64,9 +68,10 @@ def ready(server):
     return answer.status_code, answer.text
 
 
-def submit(server, seed):
+def submit(server, seed, **more):
     """The id of the job; None when it was refused for the trouble."""
-    answer = requests.post(server.url + "/api/jobs", json={**SMALL, "seed": seed}, timeout=30)
+    body = {**SMALL, "seed": seed, **more}
+    answer = requests.post(server.url + "/api/jobs", json=body, timeout=30)
     if answer.status_code in (503, 507):
         assert "Retry-After" in answer.headers
         return None
@@ -83,15 +88,17 @@ def final(server, job):
     return until(look)
 
 
-def every_call(server, faults, step, count):
-    """Lets each `step`-th call that a job causes fail; every accepted job is painted."""
+def every_call(server, faults, step, count, **more):
+    """Lets each `step`-th call that a job causes fail; every accepted job is painted. Returns how
+    many were."""
     numbers = [errno.ENOSPC, errno.EIO, errno.EMFILE, errno.ENOMEM]
-    at = 1
+    at, painted = 1, 0
     while True:
         faults.arm(at, count, numbers[at % len(numbers)])
         before = faults.calls
-        job = submit(server, at)
+        job = submit(server, at, **more)
         if job:
+            painted += 1
             done = final(server, job)
             assert done["state"] == "done", (at, done["error"])
             assert done["attempts"] <= 1, (at, done["attempts"])
@@ -102,7 +109,7 @@ def every_call(server, faults, step, count):
         at += step
     faults.disarm()
     assert at > 20, "a job makes more calls than that: they were not seen"
-    return at
+    return painted
 
 
 def test_every_call_may_fail(faulty):
@@ -114,6 +121,14 @@ def test_every_call_may_fail(faulty):
     status, kinds, said = fsck(server.data)
     assert status == 0 and not kinds, said
     server.start()
+
+
+def test_every_call_of_an_order_may_fail(faulty, stub):  # noqa: F811
+    """What an upstream was asked for is asked for once, whatever cannot be read or written."""
+    server, faults = faulty
+    painted = every_call(server, faults, EVERY, 1, model="cloud")
+    painted += every_call(server, faults, EVERY * 3, 20, model="cloud")
+    assert len(stub.requests) == painted
 
 
 @pytest.mark.parametrize("path, body", [

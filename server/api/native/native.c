@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/log.h"
 #include "engine/pictor.h"
 #include "server/api/native/native_job.h"
 #include "server/api/app.h"
 #include "server/api/models_wait.h"
+#include "server/base/now.h"
 #include "server/base/settings.h"
 #include "server/http/http.h"
 #include "server/http/http_error.h"
@@ -51,7 +53,7 @@ static void reply_invalid(struct http_request *req, const char *param, const cha
 
 /* ---- jobs ---- */
 
-static void reply_job(struct http_request *req, int status, const char *id)
+static void reply_job(struct http_request *req, const char *id)
 {
     struct job job;
     struct err err;
@@ -59,13 +61,30 @@ static void reply_job(struct http_request *req, int status, const char *id)
         http_reply_error(req, &err, NULL);
         return;
     }
-    if (status == 202) {
-        char location[64];
-        snprintf(location, sizeof location, "/api/jobs/%s", id);
-        http_reply_header(req, "Location", location);
-    }
-    http_reply_json(req, status, native_job_to_json(&job));
+    http_reply_json(req, 200, native_job_to_json(&job));
     job_free(&job);
+}
+
+/* `sent` is what was submitted as `id`. It is the answer where the store cannot be read just now: a
+ * client that is told of an error sends the job once more, and both are painted. */
+static void reply_accepted(struct http_request *req, const char *id, struct job *sent)
+{
+    struct job job;
+    struct err err;
+    char location[64];
+    snprintf(location, sizeof location, "/api/jobs/%s", id);
+    http_reply_header(req, "Location", location);
+    if (queue_get(http_app(req)->queue, id, http_visible_key(req), &job, &err)) {
+        http_reply_json(req, 202, native_job_to_json(&job));
+        job_free(&job);
+        return;
+    }
+    log_err(LOG_WARN, "job_not_read_back", &err, "job=%s", id);
+    memcpy(sent->id, id, JOB_ID_SIZE);
+    sent->state = JOB_QUEUED;
+    sent->created_ms = now_unix_ms();
+    sent->position = -1;
+    http_reply_json(req, 202, native_job_to_json(sent));
 }
 
 void native_submit(struct http_request *req)
@@ -97,7 +116,7 @@ void native_submit(struct http_request *req)
                 (struct job_input){controls_input(i), job.shown[i].data, job.shown[i].size};
     if (queue_submit(app->queue, http_key_id(req), job.priority, false, &job.params, inputs, count,
                      id, &err))
-        reply_job(req, 202, id);
+        reply_accepted(req, id, &(struct job){.priority = job.priority, .params = job.params});
     else
         http_reply_error(req, &err, NULL);
 done:
@@ -243,7 +262,7 @@ void native_list(struct http_request *req)
 
 void native_get(struct http_request *req)
 {
-    reply_job(req, 200, http_param(req, "id"));
+    reply_job(req, http_param(req, "id"));
 }
 
 static void stop_job(struct http_request *req, bool (*stop)(struct queue *q, const char *id,
@@ -252,7 +271,7 @@ static void stop_job(struct http_request *req, bool (*stop)(struct queue *q, con
     const char *id = http_param(req, "id");
     struct err err;
     if (stop(http_app(req)->queue, id, http_visible_key(req), &err))
-        reply_job(req, 200, id);
+        reply_job(req, id);
     else if (err.code == ERR_INVALID)
         reply_conflict(req, &err);
     else
@@ -312,7 +331,7 @@ void native_retry(struct http_request *req)
         read_inputs(app, &job, inputs, &count, &err) &&
         queue_submit(app->queue, http_key_id(req), job.priority, false, &job.params, inputs, count,
                      id, &err))
-        reply_job(req, 202, id);
+        reply_accepted(req, id, &(struct job){.priority = job.priority, .params = job.params});
     else
         http_reply_error(req, &err, param);
     for (size_t i = 0; i < count; i++)
