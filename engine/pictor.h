@@ -16,7 +16,7 @@
  *
  * An engine owns a device (this machine's CPU) and its threads and runs one picture at a time;
  * engines and models are not thread-safe, except that pictor_engine_cancel may be called from any
- * thread. Pointers in params are borrowed for the call. */
+ * thread. Pointers in params are borrowed for the call; the models among them are of one engine. */
 #ifndef PICTOR_ENGINE_PICTOR_H
 #define PICTOR_ENGINE_PICTOR_H
 
@@ -58,6 +58,11 @@ enum pictor_emphasis {
     PICTOR_EMPHASIS_IGNORE,
     PICTOR_EMPHASIS_NONE
 };
+
+/* In which pass of a picture that has two the refiner takes over (SD WebUI's
+ * hires_fix_refiner_pass).
+ */
+enum pictor_refine { PICTOR_REFINE_SECOND, PICTOR_REFINE_FIRST, PICTOR_REFINE_BOTH };
 
 /* How an initial picture of another size is fitted to width x height (SD WebUI's resize_mode). */
 enum pictor_fit { PICTOR_FIT_STRETCH, PICTOR_FIT_CROP, PICTOR_FIT_PAD };
@@ -348,8 +353,20 @@ struct pictor_params {
     const char
         *hires_upscaler; /* "Latent", its five kinds, "Lanczos", "Nearest", PICTOR_UPSCALER */
     const struct pictor_upscaler *hires_network; /* NULL; or what that names where it is none */
-    /* Of the second pass; NULL or "": as the first one's. */
+    /* Of the second pass, as all that follows; NULL: what paints the first one. Its latents may be
+     * others, unless hires_upscaler is one of latents. */
+    struct pictor_model *hires_model;
+    /* NULL or "": as the first one's. */
     const char *hires_prompt, *hires_negative_prompt, *hires_sampler, *hires_scheduler;
+
+    /* A second model, which takes over towards the end of a pass and then has the last word, the
+     * decoder's included: where the share of the trained times that are behind (of the calls with
+     * refiner_by_steps) has come to refiner_at, 0..1; 0, 1 or NULL: there is none. Its latents must
+     * be the first one's. ControlNets lead only the first. */
+    struct pictor_model *refiner;
+    double refiner_at;
+    bool refiner_by_steps;
+    enum pictor_refine refiner_pass;
 
     struct pictor_speed speed;
     struct pictor_sampling sampling;

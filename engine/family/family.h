@@ -98,7 +98,9 @@ struct family_fitted {
 struct family_call; /* a batch of one or two prompts that the network is ready to answer */
 
 struct family {
-    const char *name; /* "sd1" */
+    const char *name;   /* "sd1" */
+    const char *latent; /* "sd": models of families that say the same here, with as many channels,
+                           can go on with each other's latents */
 
     /* Whether a checkpoint is of this family, by names and shapes that no other family has. */
     bool (*recognises)(const struct checkpoint *cp);

@@ -267,6 +267,7 @@ static void encode(const struct family_model *m, struct ops *o, const float *pic
 
 const struct family family_pixels = {
     .name = "pixels",
+    .latent = "pixels",
     .recognises = recognises,
     .read = read_facts,
     .open = open_model,

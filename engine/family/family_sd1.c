@@ -76,6 +76,7 @@ static struct family_model *sketch(struct device *dev, struct err *err)
 
 const struct family family_sd1 = {
     .name = "sd1",
+    .latent = "sd",
     .recognises = recognises,
     .read = read_facts,
     .open = open_model,

@@ -86,6 +86,7 @@ static struct family_model *open_model(struct device *dev, const struct checkpoi
 
 const struct family family_sd2 = {
     .name = "sd2",
+    .latent = "sd",
     .recognises = recognises,
     .read = read_facts,
     .open = open_model,

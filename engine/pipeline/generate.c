@@ -17,8 +17,10 @@
 #include "engine/pipeline/guides.h"
 #include "engine/pipeline/latent.h"
 #include "engine/pipeline/model.h"
+#include "engine/pipeline/others.h"
 #include "engine/pipeline/params.h"
 #include "engine/pipeline/preview.h"
+#include "engine/pipeline/refined.h"
 #include "engine/pipeline/upscaler.h"
 #include "engine/sample/blend.h"
 #include "engine/sample/noise.h"
@@ -28,13 +30,14 @@
 
 /* One picture on its way. */
 struct painting {
-    struct pictor_model *m;
+    struct pictor_model *own, *m; /* m: who is at work: `own`, or another of the params' models */
     const struct pictor_params *asked, *p; /* p: what is painted: asked, or `fitted` */
     struct family_fitted fitted;
     struct params_choice choice[2]; /* of the passes */
     struct ops ops;
     struct enlarger_held held; /* 8-bit pictures */
-    struct spoken spoken[2];   /* of both passes */
+    struct spoken spoken[2];   /* of both passes, */
+    struct spoken refined[2];  /* and what the refiner makes of the same words */
     int done, total;           /* steps, over both passes */
     int steps, reported;       /* no more than asked for; how many of them were reported */
     double began, last_step;   /* seconds */
@@ -52,6 +55,17 @@ static double now(void)
 static bool is_dry(const struct painting *j)
 {
     return arena_planning(j->ops.arena);
+}
+
+static struct pictor_model *painter_of(const struct painting *j, int pass)
+{
+    return others_painter(j->own, j->asked, pass);
+}
+
+/* NULL: nobody refines this pass. */
+static struct pictor_model *refiner_of(const struct painting *j, int pass)
+{
+    return others_refiner(j->own, j->asked, j->p, pass);
 }
 
 static const struct family_facts *facts_of(const struct painting *j)
@@ -134,8 +148,9 @@ static size_t most_pixels(const struct painting *j)
 {
     const struct pictor_params *p = j->p;
     size_t factor = (size_t)facts_of(j)->factor;
+    size_t again = (size_t)painter_of(j, 1)->family->facts.factor;
     size_t first = (size_t)p->width / factor * ((size_t)p->height / factor);
-    size_t second = (size_t)p->hires_width / factor * ((size_t)p->hires_height / factor);
+    size_t second = (size_t)p->hires_width / again * ((size_t)p->hires_height / again);
     return first > second ? first : second;
 }
 
@@ -147,7 +162,10 @@ static bool begin_previews(struct painting *j, struct err *err)
         return false;
     j->preview.pixels = arena_alloc(j->ops.arena, most_pixels(j), 3);
     bool wraps = device_wrap(j->ops.dev, false); /* what is fitted is kept for other pictures */
-    preview_fit(&j->m->preview, j->m->family, &j->ops);
+    for (int pass = 0; pass <= (j->p->hires_width > 0); pass++) {
+        struct pictor_model *m = painter_of(j, pass);
+        preview_fit(&m->preview, m->family, &j->ops);
+    }
     device_wrap(j->ops.dev, wraps);
     return true;
 }
@@ -156,7 +174,7 @@ static bool begin_previews(struct painting *j, struct err *err)
 
 /* The schedules of both passes and which of their levels are visited. */
 struct passes {
-    struct schedule schedule[2];
+    struct schedule schedule[2], refined[2];
     struct sampler_plan plan[2]; /* the second has no steps where there is no second pass */
 };
 
@@ -173,9 +191,12 @@ static bool encode_words(struct painting *j, struct err *err)
             said.prompt = said.hires_prompt;
         if (i == 1 && said.hires_negative_prompt && *said.hires_negative_prompt)
             said.negative_prompt = said.hires_negative_prompt;
-        if (!spoken_new(&j->spoken[i], j->m->family, &j->ops, &said, changing ? &passes[i] : NULL,
-                        err))
+        const struct editing_pass *pass = changing ? &passes[i] : NULL;
+        struct pictor_model *refiner = refiner_of(j, i);
+        if (!spoken_new(&j->spoken[i], painter_of(j, i)->family, &j->ops, &said, pass, err))
             return false;
+        if (refiner && !spoken_new(&j->refined[i], refiner->family, &j->ops, &said, pass, err))
+            return err_prefix(err, "refiner");
     }
     arena_reset(j->ops.arena, mark);
     return true;
@@ -205,77 +226,6 @@ static void fill_masked(float *init, const float *mask, const float *noise, enum
         float m = mask[i / channels];
         init[i] = init[i] * (1 - m) + (fill == PICTOR_FILL_NOISE ? m * noise[i] : 0);
     }
-}
-
-/* Samples the latent in a pass: from nothing, or from what is in it, painted over where `mask` is 1
- * (NULL: everywhere) and filled there as `fill` says. `canvas` is as beside_new takes it. */
-static bool sample(struct painting *j, const struct passes *passes, int pass, struct latent *latent,
-                   bool from_latent, const struct canvas *canvas, const float *mask,
-                   enum pictor_fill fill, struct err *err)
-{
-    const struct sampler_plan *plan = &passes->plan[pass];
-    struct arena *a = j->ops.arena;
-    size_t pixels = (size_t)latent->width * (size_t)latent->height, n = latent_size(latent);
-    size_t mark = arena_mark(a), channels = (size_t)latent->channels;
-    struct noise noise;
-    if (!go_on(j, err))
-        return false;
-    const float *beside = beside_new(j->m->family, &j->ops, j->p, canvas, latent, from_latent);
-    struct steps steps = {j, latent->width, latent->height, j->done, plan->steps, 0};
-    struct guides guides;
-    int factor = facts_of(j)->factor;
-    if (!guides_new(&guides, &j->ops, j->p, latent->width * factor, latent->height * factor, factor,
-                    err))
-        return false;
-    struct latent x = latent_new(a, latent->width, latent->height, latent->channels);
-    float *init = arena_alloc(a, n, sizeof *init), *shown = arena_alloc(a, n, sizeof *shown);
-    latent_draw(a, j->p, facts_of(j)->factor, &noise, &x);
-    if (!is_dry(j)) {
-        memcpy(init, latent->at, n * sizeof *init);
-        if (mask)
-            fill_masked(init, mask, x.at, fill, pixels, channels);
-        sampler_start(plan, x.at, from_latent ? init : NULL, x.at, n);
-    }
-    struct guided_options options = {
-        .ops = &j->ops,
-        .model = j->m->family,
-        .schedule = &passes->schedule[pass],
-        .picture = {latent->width, latent->height, j->p, beside,
-                    j->p->control_count ? guides.at : NULL, &steps.done, guides.regions},
-        .spoken = &j->spoken[pass],
-        .sampler = j->choice[pass].sampler,
-        .calls = plan->steps * (j->choice[pass].sampler->info.second_order ? 2 : 1),
-    };
-    struct guided guided;
-    guided_new(&guided, &options);
-    struct denoiser denoiser = guided_denoiser(&guided);
-    struct blend blend = {
-        denoiser, init, mask, pixels, latent->channels, j->choice[pass].sampler->timesteps, shown};
-    struct sampler_run run = {
-        .sampler = j->choice[pass].sampler,
-        .plan = plan,
-        .pixels = pixels,
-        .channels = latent->channels,
-        .denoiser = mask && !is_dry(j) ? blend_denoiser(&blend) : denoiser,
-        .noise = &noise,
-        .seed_delta = j->p->noise_seed_delta,
-        .eta = j->p->eta,
-        .churn = j->p->sampling.churn,
-        .churn_low = j->p->sampling.churn_low,
-        .churn_high = j->p->sampling.churn_high,
-        .noise_scale = j->p->sampling.noise_scale,
-        .on_step = on_step,
-        .ctx = &steps,
-    };
-    bool ok = run_sampler(j, &run, x.at, err);
-    if (ok && !is_dry(j)) {
-        if (mask)
-            blend_apply(&blend, x.at);
-        memcpy(latent->at, x.at, n * sizeof *x.at);
-    }
-    guided_free(&guided);
-    arena_reset(a, mark);
-    return ok;
 }
 
 /* `image` is of the latent's size in pixels. */
@@ -344,6 +294,122 @@ static bool decode(struct painting *j, const struct latent *latent, struct picto
     return ok;
 }
 
+/* As the pass's own, of the model that takes over, which no ControlNet leads. `without` is the
+ * params without them. */
+static struct guided_options refiner_options(struct painting *j, const struct passes *passes,
+                                             int pass, const struct guided_options *own,
+                                             const float *beside, struct pictor_params *without)
+{
+    struct guided_options options = *own;
+    *without = *j->p;
+    without->control_count = 0;
+    options.model = refiner_of(j, pass)->family;
+    options.schedule = &passes->refined[pass];
+    options.spoken = &j->refined[pass];
+    options.picture.params = without;
+    options.picture.beside = beside;
+    options.picture.guides = options.picture.regions = NULL;
+    return options;
+}
+
+/* The refiner goes on with what is left of the pass: it decodes. A pass that is stopped before it
+ * had its turn is the painter's, whatever was planned. */
+static bool end_pass(struct painting *j, const struct refined *refined,
+                     struct pictor_model *refiner, const struct latent *latent, struct err *err)
+{
+    struct pictor_image image = {0};
+    if (is_dry(j)) {
+        if (!decode(j, latent, &image, err))
+            return false;
+        drop(j, (size_t)image.width * (size_t)image.height * 3);
+    }
+    if (refined->switched)
+        j->m = refiner;
+    return true;
+}
+
+/* Samples the latent in a pass: from nothing, or from what is in it, painted over where `mask` is 1
+ * (NULL: everywhere) and filled there as `fill` says. `canvas` is as beside_new takes it. */
+static bool sample(struct painting *j, const struct passes *passes, int pass, struct latent *latent,
+                   bool from_latent, const struct canvas *canvas, const float *mask,
+                   enum pictor_fill fill, struct err *err)
+{
+    const struct sampler_plan *plan = &passes->plan[pass];
+    struct arena *a = j->ops.arena;
+    size_t pixels = (size_t)latent->width * (size_t)latent->height, n = latent_size(latent);
+    size_t mark = arena_mark(a), channels = (size_t)latent->channels;
+    struct noise noise;
+    if (!go_on(j, err))
+        return false;
+    struct pictor_model *refiner = refiner_of(j, pass);
+    const float *beside = beside_new(j->m->family, &j->ops, j->p, canvas, latent, from_latent);
+    const float *other =
+        refiner ? beside_new(refiner->family, &j->ops, j->p, canvas, latent, from_latent) : NULL;
+    struct steps steps = {j, latent->width, latent->height, j->done, plan->steps, 0};
+    struct guides guides;
+    int factor = facts_of(j)->factor;
+    if (!guides_new(&guides, &j->ops, j->p, latent->width * factor, latent->height * factor, factor,
+                    err))
+        return false;
+    struct latent x = latent_new(a, latent->width, latent->height, latent->channels);
+    float *init = arena_alloc(a, n, sizeof *init), *shown = arena_alloc(a, n, sizeof *shown);
+    latent_draw(a, j->p, facts_of(j)->factor, &noise, &x);
+    if (!is_dry(j)) {
+        memcpy(init, latent->at, n * sizeof *init);
+        if (mask)
+            fill_masked(init, mask, x.at, fill, pixels, channels);
+        sampler_start(plan, x.at, from_latent ? init : NULL, x.at, n);
+    }
+    struct guided_options options = {
+        .ops = &j->ops,
+        .model = j->m->family,
+        .schedule = &passes->schedule[pass],
+        .picture = {latent->width, latent->height, j->p, beside,
+                    j->p->control_count ? guides.at : NULL, &steps.done, guides.regions},
+        .spoken = &j->spoken[pass],
+        .sampler = j->choice[pass].sampler,
+        .calls = plan->steps * (j->choice[pass].sampler->info.second_order ? 2 : 1),
+    };
+    struct guided guided, second = {0};
+    struct refined refined = {&guided, &second, j->p->refiner_at, j->p->refiner_by_steps, false};
+    guided_new(&guided, &options);
+    struct denoiser denoiser = guided_denoiser(&guided);
+    struct pictor_params without;
+    if (refiner) {
+        struct guided_options its = refiner_options(j, passes, pass, &options, other, &without);
+        guided_new(&second, &its);
+        denoiser = refined_denoiser(&refined);
+    }
+    struct blend blend = {
+        denoiser, init, mask, pixels, latent->channels, j->choice[pass].sampler->timesteps, shown};
+    struct sampler_run run = {
+        .sampler = j->choice[pass].sampler,
+        .plan = plan,
+        .pixels = pixels,
+        .channels = latent->channels,
+        .denoiser = mask && !is_dry(j) ? blend_denoiser(&blend) : denoiser,
+        .noise = &noise,
+        .seed_delta = j->p->noise_seed_delta,
+        .eta = j->p->eta,
+        .churn = j->p->sampling.churn,
+        .churn_low = j->p->sampling.churn_low,
+        .churn_high = j->p->sampling.churn_high,
+        .noise_scale = j->p->sampling.noise_scale,
+        .on_step = on_step,
+        .ctx = &steps,
+    };
+    bool ok = run_sampler(j, &run, x.at, err);
+    if (ok && !is_dry(j)) {
+        if (mask)
+            blend_apply(&blend, x.at);
+        memcpy(latent->at, x.at, n * sizeof *x.at);
+    }
+    guided_free(&guided);
+    guided_free(&second);
+    arena_reset(a, mark);
+    return ok && (!refiner || end_pass(j, &refined, refiner, latent, err));
+}
+
 /* A network at work may be cancelled, and says now and then that it lives. */
 static bool go_on_enlarging(void *ctx, double share)
 {
@@ -370,7 +436,7 @@ static bool resize(struct painting *j, struct pictor_image *image, int width, in
                          .held = &j->held,
                          .upscaler = network,
                          .filter = filter,
-                         .weights = facts_of(j)->info.weight_bytes,
+                         .weights = others_weights(j->own, j->asked),
                          .watch = &watch};
     bool wraps = device_wrap(j->ops.dev, false); /* it works in tiles */
     bool ok = enlarger_run(&e, image, width, height, err);
@@ -392,15 +458,17 @@ static bool network_of(struct painting *j, const struct upscaler *upscaler,
     return true;
 }
 
-/* For the second pass, in the latent or by way of pixels. */
+/* For the second pass, in the latent or by way of pixels, which whoever paints it encodes. */
 static bool enlarge(struct painting *j, const struct latent *small, struct latent *large,
                     struct err *err)
 {
-    int factor = facts_of(j)->factor;
+    struct pictor_model *next = painter_of(j, 1);
+    int factor = next->family->facts.factor;
     const struct upscaler *upscaler = upscaler_find(j->p->hires_upscaler);
     const struct pictor_upscaler *network;
     if (!j->p->hires_network && upscaler->latent) {
         upscaler_latent(upscaler, j->ops.arena, small, large);
+        j->m = next;
         return true;
     }
     if (!network_of(j, upscaler, &network, err))
@@ -408,8 +476,9 @@ static bool enlarge(struct painting *j, const struct latent *small, struct laten
     struct pictor_image image = {0};
     bool ok = decode(j, small, &image, err) &&
               resize(j, &image, large->width * factor, large->height * factor, network,
-                     network ? IMAGE_LANCZOS : upscaler->image, err) &&
-              encode(j, &image, large, err);
+                     network ? IMAGE_LANCZOS : upscaler->image, err);
+    j->m = next;
+    ok = ok && encode(j, &image, large, err);
     drop(j, (size_t)image.width * (size_t)image.height * 3);
     if (network)
         drop(j, network->info.weight_bytes);
@@ -443,15 +512,21 @@ static const float *mask_for(struct painting *j, const struct canvas *canvas,
     return mask;
 }
 
-/* The noise levels of a pass, as the family and the parameters have them. */
-static void levels_of(const struct painting *j, int width, int height, int steps,
-                      struct schedule *out)
+/* The noise levels of a pass, as the family and the parameters have them; the refiner keeps to
+ * those that it was trained on. */
+static void levels_of(const struct painting *j, int pass, int width, int height, int steps,
+                      struct passes *passes)
 {
-    const struct family_model *m = j->m->family;
+    const struct family_model *m = painter_of(j, pass)->family;
+    const struct pictor_model *refiner = refiner_of(j, pass);
+    struct schedule *out = &passes->schedule[pass];
     m->family->schedule(m, width, height, steps, out);
     if (j->p->sampling.zero_terminal)
         schedule_zero_terminal(out);
     out->discard_last = j->p->sampling.discard_last;
+    if (refiner)
+        refiner->family->family->schedule(refiner->family, width, height, steps,
+                                          &passes->refined[pass]);
 }
 
 static bool plan_passes(struct painting *j, struct passes *out, struct err *err)
@@ -461,7 +536,7 @@ static bool plan_passes(struct painting *j, struct passes *out, struct err *err)
     enum schedule_kind kind = j->choice[0].scheduler;
     int again = p->hires_steps ? p->hires_steps : p->steps;
     *out = (struct passes){0};
-    levels_of(j, p->width, p->height, p->steps, &out->schedule[0]);
+    levels_of(j, 0, p->width, p->height, p->steps, out);
     if (!(p->init
               ? sampler_plan_image(&out->plan[0], sampler, kind, &out->schedule[0], p->steps,
                                    p->strength, err)
@@ -471,7 +546,7 @@ static bool plan_passes(struct painting *j, struct passes *out, struct err *err)
         out->plan[0].noise = sqrt(1 + out->plan[0].noise * out->plan[0].noise);
     if (!p->hires_width)
         return true;
-    levels_of(j, p->hires_width, p->hires_height, again, &out->schedule[1]);
+    levels_of(j, 1, p->hires_width, p->hires_height, again, out);
     return sampler_plan_hires(&out->plan[1], second, j->choice[1].scheduler, &out->schedule[1],
                               again, p->hires_strength, err);
 }
@@ -503,8 +578,7 @@ static bool plan_interrupt(struct painting *j, const struct latent *latent, stru
     struct pictor_image image = {0};
     if (!is_dry(j))
         return true;
-    if (!decode(j, latent, &image, err) ||
-        (j->p != j->asked && !finish_fitted(j, &image, err)))
+    if (!decode(j, latent, &image, err) || (j->p != j->asked && !finish_fitted(j, &image, err)))
         return false;
     drop(j, (size_t)image.width * (size_t)image.height * 3);
     return true;
@@ -533,6 +607,8 @@ static bool run_stages(struct painting *j, const struct passes *passes, struct c
         struct latent small = latent;
         if (!plan_interrupt(j, &small, err))
             return false;
+        factor = painter_of(j, 1)->family->facts.factor;
+        channels = painter_of(j, 1)->family->facts.channels;
         latent = latent_new(a, p->hires_width / factor, p->hires_height / factor, channels);
         if (!enlarge(j, &small, &latent, err) ||
             (passes->plan[1].steps &&
@@ -568,6 +644,7 @@ static bool paint(struct painting *j, struct pictor_image *out, struct err *err)
     canvas_free(&canvas);
     for (int i = 0; i < 2; i++) {
         spoken_free(&j->spoken[i]);
+        spoken_free(&j->refined[i]);
         sampler_plan_free(&passes.plan[i]);
     }
     return ok;
@@ -578,7 +655,8 @@ static bool paint(struct painting *j, struct pictor_image *out, struct err *err)
 static struct painting painting_of(struct pictor_model *m, const struct pictor_params *params,
                                    struct arena *arena)
 {
-    return (struct painting){.m = m, .asked = params, .p = params, .ops = {m->engine->dev, arena}};
+    return (struct painting){
+        .own = m, .m = m, .asked = params, .p = params, .ops = {m->engine->dev, arena}};
 }
 
 static void fit(struct painting *j)
@@ -592,13 +670,13 @@ static void fit(struct painting *j)
 static bool plan(struct painting *j, size_t *bytes, struct err *err)
 {
     if (!params_check(facts_of(j), j->asked, j->choice, err) ||
-        !guides_check(j->asked, j->m->control_count, err))
+        !guides_check(j->asked, j->m->control_count, err) || !others_check(j->own, j->asked, err))
         return false;
     fit(j);
     if (!paint(j, NULL, err))
         return false;
     *bytes = j->ops.arena->peak + j->held.most;
-    size_t limit = j->m->engine->memory_limit, weights = facts_of(j)->info.weight_bytes;
+    size_t limit = j->m->engine->memory_limit, weights = others_weights(j->own, j->asked);
     if (limit && *bytes > limit - (weights < limit ? weights : limit))
         return err_set(
             err, ERR_TOO_LARGE,

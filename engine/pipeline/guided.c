@@ -60,6 +60,15 @@ void guided_free(struct guided *g)
     *g = (struct guided){0};
 }
 
+void guided_hand_over(struct guided *from, struct guided *to)
+{
+    if (from->count > 0) {
+        free_calls(from);
+        arena_reset(from->o.ops->arena, from->below);
+    }
+    to->made = from->made;
+}
+
 static const struct family_words *words_of(const struct guided *g, int part)
 {
     return &g->o.spoken->words[part][g->texts[part]];

@@ -47,6 +47,9 @@ struct guided {
 void guided_new(struct guided *g, const struct guided_options *o);
 void guided_free(struct guided *g);
 
+/* `to`, which nobody has asked yet, is asked from now on in the place of `from`, and counts on. */
+void guided_hand_over(struct guided *from, struct guided *to);
+
 /* Brings `guided` [n] back to the spread of what the prompt alone says, `cond` [n], by a `share`
  * of the way (Lin et al. 2023, equations 14 to 16). */
 void guided_rescale(float *guided, const float *cond, size_t n, double share);

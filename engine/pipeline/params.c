@@ -38,6 +38,7 @@ void pictor_params_init(struct pictor_params *p, const struct pictor_model *mode
         .mask_weight = NAN,
         .hires_strength = 0.7,
         .hires_upscaler = "Latent",
+        .refiner_at = 0.8,
         .sampling.noise_scale = 1,
     };
 }

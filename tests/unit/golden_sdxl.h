@@ -41,11 +41,9 @@ static inline void add_for_refiner(struct file *f, const struct raw_tensor *t,
 }
 
 /* `markers`: names of empty tensors, which end with a NULL. */
-static inline struct checkpoint *single_file(bool refiner, const char *metadata,
-                                             const char *const *markers, unsigned char **bytes)
+static inline unsigned char *single_bytes(bool refiner, const char *metadata,
+                                          const char *const *markers, size_t *size)
 {
-    struct err err;
-    size_t size;
     struct safetensors *tiny = open_file(TINY), *sdxl = open_file(SDXL "weights.safetensors"),
                        *other = open_file(SDXL "refiner.safetensors");
     struct file f = file_new(metadata);
@@ -71,13 +69,22 @@ static inline struct checkpoint *single_file(bool refiner, const char *metadata,
     }
     for (; *markers; markers++)
         add_marker(&f, *markers);
-    *bytes = file_bytes(&f, &size);
-    struct checkpoint *cp = checkpoint_open_memory(*bytes, size, &err);
-    if (!cp)
-        fail_msg("%s", err.msg);
+    unsigned char *bytes = file_bytes(&f, size);
     safetensors_close(other);
     safetensors_close(sdxl);
     safetensors_close(tiny);
+    return bytes;
+}
+
+static inline struct checkpoint *single_file(bool refiner, const char *metadata,
+                                             const char *const *markers, unsigned char **bytes)
+{
+    struct err err;
+    size_t size;
+    *bytes = single_bytes(refiner, metadata, markers, &size);
+    struct checkpoint *cp = checkpoint_open_memory(*bytes, size, &err);
+    if (!cp)
+        fail_msg("%s", err.msg);
     return cp;
 }
 
