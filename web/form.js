@@ -269,14 +269,22 @@ function valueOf(name) {
 
 async function request() {
   const body = { preview_every: 1 }, pictures = await source.fields();
-  const made = { has_init: Boolean(pictures.init_image), has_mask: Boolean(pictures.mask),
-    mask_only_area: true, hires_width: $('enlarge').value || (extras.hires_width ?? 0) };
+  const made = { has_init: Boolean(pictures.init_image),
+    has_mask: Boolean(pictures.mask || pictures.extend), mask_only_area: true, hires_width: $('enlarge').value || (extras.hires_width ?? 0) };
   for (const name of controlled())
     if (applies(name, made))
       body[name] = valueOf(name);
   for (const side of $('enlarge').value ? ['width', 'height'] : [])
     body[`hires_${side}`] = round8(body[side] * $('enlarge').value);
-  return Object.assign(body, extras, pictures);
+  Object.assign(body, extras, pictures);
+  if (pictures.extend) { /* which says the size */
+    if (body.hires_width)
+      throw blame('hires_width', 'Paint beyond the edges first, and enlarge what comes out');
+    delete body.width;
+    delete body.height;
+    delete body.mask_only_area;
+  }
+  return body;
 }
 
 /* Never waits for an earlier one: what comes while another is painted joins the queue. */

@@ -10,7 +10,18 @@ const SIDE_MAX = 2048;
 let picture = null; /* {blob, url, width, height, infotext} */
 
 const events = new EventTarget(); /* settings: detail is the infotext to take over; match: a size */
-const brushing = () => document.querySelector('input[name=repaint]:checked').value === 'brush';
+const repaints = () => document.querySelector('input[name=repaint]:checked').value;
+const brushing = () => repaints() === 'brush';
+
+/* Pixels to each side; throws {param} when there are none. */
+function margins() {
+  const pixels = Math.round(Number($('beyond-pixels').value));
+  const sides = [...document.querySelectorAll('input[name=beyond]:checked')];
+  if (sides.length === 0 || !(pixels > 0))
+    throw Object.assign(new Error('Choose how many pixels, and at least one side'),
+      { param: 'extend' });
+  return Object.fromEntries(sides.map(({ value }) => [value, pixels]));
+}
 
 function readAsDataUrl(blob) {
   return new Promise((resolve, reject) => {
@@ -47,8 +58,9 @@ function render() {
   $('source-set').hidden = !picture;
   $('source-drop').hidden = Boolean(picture);
   setText($('source-summary'), picture ? `${picture.width} × ${picture.height}` : '');
-  $('mask').hidden = $('mask-tools').hidden = $('fill-field').hidden = $('area-field').hidden =
-    !picture || !brushing();
+  $('mask').hidden = $('mask-tools').hidden = $('area-field').hidden = !picture || !brushing();
+  $('fill-field').hidden = !picture || repaints() === 'all';
+  $('beyond').hidden = !picture || repaints() !== 'beyond';
   $('source-settings').hidden = !picture?.infotext;
   if (picture) {
     $('source-picture').src = picture.url;
@@ -100,6 +112,8 @@ export const source = {
           { param: 'mask' });
       fields.mask = mask.toDataUrl(picture.width, picture.height);
     }
+    if (repaints() === 'beyond')
+      fields.extend = margins();
     return fields;
   },
 };

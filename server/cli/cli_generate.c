@@ -12,6 +12,7 @@
 
 #include "engine/base/log.h"
 #include "engine/io/image.h"
+#include "engine/io/image_extend.h"
 #include "engine/io/names.h"
 #include "engine/pictor.h"
 #include "server/base/settings.h"
@@ -49,6 +50,7 @@ static const struct job_flag own_flags[] = {
     {"output", 'o', "FILE", ".png, .jpg or .webp; with --count, FILE-1.png and so on"},
     {"init", 0, "FILE", "paint over this picture (PNG, JPEG, WebP)"},
     {"mask", 0, "FILE", "repaint only where this is white"},
+    {"extend", 0, "WORDS", "paint beyond the picture's edges: left=64,right=64,up=64,down=64"},
     {"control", 0, "WORDS", "a ControlNet: model=NAME,image=FILE,preprocessor=canny,weight=1,..."},
     {"quiet", 'q', NULL, "no progress"},
     {"help", 'h', NULL, "this text"},
@@ -66,7 +68,7 @@ static void help(const struct job_flags *flags, FILE *out)
 
 struct options {
     struct job_params job;
-    const char *output, *init, *mask;
+    const char *output, *init, *mask, *extend;
     struct cli_control control;
     const char *wrong; /* the field that an error is about; NULL: no single one */
     bool quiet, help, given[JOB_FLAGS_MAX];
@@ -80,6 +82,8 @@ static bool take_own(struct options *o, const char *flag, const char *value, str
         o->init = value;
     else if (strcmp(flag, "mask") == 0)
         o->mask = value;
+    else if (strcmp(flag, "extend") == 0)
+        o->extend = value;
     else if (strcmp(flag, "control") == 0)
         return cli_control_add(&o->control, value, err);
     else if (strcmp(flag, "quiet") == 0)
@@ -138,7 +142,7 @@ static bool complete(struct options *o, const struct job_flags *flags,
             return false;
     }
     j->has_init = o->init != NULL;
-    j->has_mask = o->mask != NULL;
+    j->has_mask = o->mask || o->extend;
     intake_speed(settings, j);
     return job_field_fill(&job_table, j, err) && (j->prompt || replace(&j->prompt, "", err));
 }
@@ -227,6 +231,52 @@ static bool read_picture(const char *path, size_t max_pixels, struct pictor_imag
         err_prefix(err, "%.128s", path);
     free(data);
     return ok;
+}
+
+static bool read_margins(const char *words, struct image_margins *out, struct err *err)
+{
+    int used = 0, value;
+    char side[8];
+    *out = (struct image_margins){0};
+    while (sscanf(words, "%7[a-z]=%d%n", side, &value, &used) == 2) {
+        int *to = strcmp(side, "left") == 0    ? &out->left
+                  : strcmp(side, "right") == 0 ? &out->right
+                  : strcmp(side, "up") == 0    ? &out->up
+                  : strcmp(side, "down") == 0  ? &out->down
+                                               : NULL;
+        if (!to)
+            break;
+        *to = value;
+        words += used;
+        if (*words == '\0')
+            return true;
+        if (*words++ != ',')
+            break;
+    }
+    return err_set(err, ERR_INVALID, "wanted left=N,right=N,up=N,down=N or some of them");
+}
+
+/* In the place of the picture a larger one, and a mask for what is new. */
+static bool extend(struct options *o, const struct settings *s, struct pictor_image *init,
+                   struct pictor_image *mask, struct err *err)
+{
+    struct job_params *j = &o->job;
+    struct image_margins m;
+    struct pictor_image larger;
+    if (!o->init || o->mask || j->width != JOB_UNSET || j->height != JOB_UNSET)
+        return err_set(err, ERR_INVALID, "wanted --init, and no --mask, --width and --height");
+    if (!read_margins(o->extend, &m, err) ||
+        !image_extend_fit(&m, init->width, init->height, 8, s->max_side, (size_t)s->max_pixels,
+                          err) ||
+        !image_extend(init, &m, image_extend_overlap(j->mask_blur), &larger, mask, err))
+        return false;
+    pictor_image_free(init);
+    *init = larger;
+    j->width = init->width;
+    j->height = init->height;
+    if (isnan(j->strength))
+        j->strength = 0.8; /* what is new is to be seen as a sketch */
+    return true;
 }
 
 struct bar {
@@ -387,7 +437,8 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
         goto done;
     }
     if ((o->init && !read_picture(o->init, (size_t)settings->max_pixels, &init, err)) ||
-        (o->mask && !read_picture(o->mask, (size_t)settings->max_pixels, &mask, err)))
+        (o->mask && !read_picture(o->mask, (size_t)settings->max_pixels, &mask, err)) ||
+        (o->extend && !extend(o, settings, &init, &mask, err) && !err_prefix(err, "--extend")))
         goto done;
     struct pictor_engine_options options;
     job_engine_options(settings->threads, settings->cpu, settings->precision,
@@ -416,7 +467,7 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
         p.hires_network = upscaler;
         p.hires_prompt = hires_words;
         p.init = o->init ? &init : NULL;
-        p.mask = o->mask ? &mask : NULL;
+        p.mask = mask.pixels ? &mask : NULL;
         p.controls = o->control.at;
         p.control_count = o->control.count;
         p.on_progress = show_progress;

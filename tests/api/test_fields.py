@@ -10,7 +10,7 @@ from conftest import PROGRAM, ROOT
 from PIL import Image
 from test_native import TINY, Native
 
-OWN = {"priority", "init_image", "mask"}  # of the request, not of the job
+OWN = {"priority", "init_image", "mask", "extend"}  # of the request, not of the job
 STATE = {"controls", "has_init", "has_mask", "dialect"}
 
 

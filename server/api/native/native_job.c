@@ -1,14 +1,16 @@
-/* native_job.c: A request has the fields of server/job/fields.h and four more. They are parsed
+/* native_job.c: A request has the fields of server/job/fields.h and five more. They are parsed
  * straight into struct job_params, where strings first point into the JSON and are copied once all
  * is parsed. */
 #include "server/api/native/native_job.h"
 
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/api/app.h"
+#include "server/api/extended.h"
 #include "server/base/base64.h"
 #include "server/base/json_fields.h"
 #include "server/base/settings.h"
@@ -23,7 +25,7 @@ struct request {
     struct job_params p;
     int priority;
     const char *init_image, *mask;
-    cJSON *controls;
+    cJSON *controls, *extend;
 };
 
 #define AT(member) .offset = offsetof(struct request, member)
@@ -34,8 +36,16 @@ static const struct json_field own_fields[] = {
     {"init_image", .type = JSON_FIELD_STRING, AT(init_image)},
     {"mask", .type = JSON_FIELD_STRING, AT(mask)},
     {"controls", .type = JSON_FIELD_RAW, AT(controls)},
+    {"extend", .type = JSON_FIELD_RAW, AT(extend)},
 };
 #define OWN_COUNT (sizeof own_fields / sizeof *own_fields)
+
+#define MARGIN(member)                                                                             \
+    {                                                                                              \
+        #member, .type = JSON_FIELD_INT, .offset = offsetof(struct image_margins, member)          \
+    }
+static const struct json_field margins[] = {MARGIN(left), MARGIN(right), MARGIN(up), MARGIN(down)};
+#define MARGINS (sizeof margins / sizeof *margins)
 
 /* Ranges are job_params_check's matter. */
 static bool parse(struct request *r, cJSON *body, char param[64], struct err *err)
@@ -151,23 +161,62 @@ static bool read_controls(const struct app *app, cJSON *list, struct native_job 
     return out->params.controls || err_set(err, ERR_INTERNAL, "no memory for ControlNets");
 }
 
+/* In the place of what came: a larger picture, and a mask for what is new. */
+static bool extend(const struct app *app, const struct request *r, struct native_job *out,
+                   char param[64], struct err *err)
+{
+    struct job_params *p = &out->params;
+    struct image_margins m;
+    struct json_problem problem;
+    struct extended larger;
+    if (!r->extend)
+        return true;
+    snprintf(param, 64, "extend");
+    if (!json_fields_parse(margins, MARGINS, r->extend, JSON_FIELDS_STRICT, &m, &problem))
+        return err_set(err, ERR_INVALID, "extend: %s", problem.message);
+    if (!r->init_image || r->mask)
+        return err_set(err, ERR_INVALID,
+                       "extend: wanted an init_image and no mask, which it makes");
+    if (p->width != JOB_UNSET || p->height != JOB_UNSET)
+        return err_set(err, ERR_INVALID,
+                       "extend: wanted no width and height, which are those of the init_image and "
+                       "what it is extended by");
+    if (isnan(p->strength))
+        p->strength = EXTENDED_STRENGTH;
+    if (!extended_make(app, out->init.data, out->init.size, m, 8, p, &larger, err))
+        return err_prefix(err, "extend");
+    free(out->init.data);
+    out->init = (struct native_picture){larger.init, larger.init_size};
+    out->mask = (struct native_picture){larger.mask, larger.mask_size};
+    param[0] = '\0';
+    return true;
+}
+
 bool native_job_read(const struct app *app, struct cJSON *body, struct native_job *out,
                      char param[64], struct err *err)
 {
     struct request r;
     *out = (struct native_job){0};
     param[0] = '\0';
-    bool ok = parse(&r, body, param, err) && complete(app, &r.p, param, err);
+    bool ok = parse(&r, body, param, err);
     out->params = r.p;
     out->priority = r.priority;
     ok = ok &&
          read_picture(app, "init_image", r.init_image, &out->init.data, &out->init.size, param,
                       err) &&
          read_picture(app, "mask", r.mask, &out->mask.data, &out->mask.size, param, err) &&
+         extend(app, &r, out, param, err) && complete(app, &out->params, param, err) &&
          read_controls(app, r.controls, out, param, err);
     if (!ok)
         native_job_free(out);
     return ok;
+}
+
+/* Of the fields that are no plain values. */
+static cJSON *raw_schema(const char *name)
+{
+    return strcmp(name, "extend") == 0 ? json_fields_schema(margins, MARGINS)
+                                       : controls_item_schema();
 }
 
 struct cJSON *native_job_schema(const struct settings *settings)
@@ -177,6 +226,7 @@ struct cJSON *native_job_schema(const struct settings *settings)
         "the picture to begin from: base64 or a data: URL of PNG, JPEG or WebP",
         "where to repaint: white; as init_image",
         "ControlNets that lead the picture, each with a picture to lead by",
+        "pixels by which init_image grows to each side, painted anew; the size follows from it",
     };
     cJSON *schema = cJSON_CreateObject();
     cJSON_AddStringToObject(schema, "$schema", "https://json-schema.org/draft/2020-12/schema");
@@ -190,7 +240,7 @@ struct cJSON *native_job_schema(const struct settings *settings)
         cJSON *property = cJSON_DetachItemFromObjectCaseSensitive(own_properties, name);
         if (own_fields[i].type == JSON_FIELD_RAW) {
             cJSON_Delete(property);
-            property = controls_item_schema();
+            property = raw_schema(name);
         }
         cJSON_AddStringToObject(property, "description", docs[i]);
         cJSON_AddStringToObject(property, "x-about", "request");

@@ -9,6 +9,7 @@
 #include <cjson/cJSON.h>
 
 #include "engine/pictor.h"
+#include "server/api/sdapi/sdapi_outpaint.h"
 #include "server/api/sdapi/sdapi_reply.h"
 #include "server/api/app.h"
 #include "server/base/settings.h"
@@ -155,7 +156,9 @@ void sdapi_scripts(struct http_request *req)
 {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddArrayToObject(json, "txt2img");
-    cJSON_AddArrayToObject(json, "img2img");
+    cJSON *list = cJSON_AddArrayToObject(json, "img2img");
+    for (int i = 0; sdapi_outpaint_titles[i]; i++)
+        cJSON_AddItemToArray(list, cJSON_CreateString(sdapi_outpaint_titles[i]));
     sdapi_reply_json(req, json);
 }
 

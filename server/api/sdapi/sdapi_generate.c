@@ -14,10 +14,12 @@
 #include "server/api/sdapi/sdapi_job.h"
 #include "server/api/sdapi/sdapi_models.h"
 #include "server/api/sdapi/sdapi_options.h"
+#include "server/api/sdapi/sdapi_outpaint.h"
 #include "server/api/sdapi/sdapi_picture.h"
 #include "server/api/sdapi/sdapi_reply.h"
 #include "server/api/sdapi/sdapi_request.h"
 #include "server/api/app.h"
+#include "server/api/extended.h"
 #include "server/api/job_wait.h"
 #include "server/http/http.h"
 #include "server/job/controls.h"
@@ -180,10 +182,37 @@ static struct generation *waiting_new(const struct sdapi_request *r, char *ignor
     return w;
 }
 
-/* Accepts the job and waits for it. */
+/* In the place of the request's picture a larger one and a mask, where its script extends it;
+ * false: replied. */
+static bool outpaint(struct http_request *req, const struct sdapi_request *r,
+                     struct job_params *params, struct extended *out)
+{
+    struct image_margins margins;
+    struct sdapi_fault fault;
+    struct err err;
+    void *data;
+    size_t size;
+    if (!sdapi_outpaint_is(r))
+        return true;
+    if (!sdapi_outpaint_read(r, params, &margins, &fault)) {
+        reply_fault(req, &fault);
+        return false;
+    }
+    const char *text = cJSON_GetStringValue(cJSON_GetArrayItem(r->init_images, 0));
+    if (!sdapi_picture_read(req, text, &data, &size))
+        return false;
+    bool made = sdapi_picture_check(req, data, size);
+    if (made && !(made = extended_make(http_app(req), data, size, margins, SDAPI_OUTPAINT_MULTIPLE,
+                                       params, out, &err)))
+        sdapi_reply_err(req, &err, "script_args");
+    free(data);
+    return made;
+}
+
+/* Accepts the job and waits for it. Takes what `larger` holds. */
 static void submit(struct http_request *req, const struct sdapi_request *r, const cJSON *body,
                    const cJSON *options, const struct job_params *params,
-                   const struct sdapi_model *model)
+                   const struct sdapi_model *model, struct extended *larger)
 {
     const struct app *app = http_app(req);
     struct job_input inputs[2 + CONTROLS_INPUTS] = {{0}};
@@ -193,13 +222,17 @@ static void submit(struct http_request *req, const struct sdapi_request *r, cons
     char id[JOB_ID_SIZE];
     struct err err;
     struct generation *w = NULL;
-    if (params->has_init) {
+    if (larger->init) {
+        inputs[count++] = (struct job_input){"init", larger->init, larger->init_size};
+        inputs[count++] = (struct job_input){"mask", larger->mask, larger->mask_size};
+        *larger = (struct extended){0};
+    } else if (params->has_init) {
         const char *text = cJSON_GetStringValue(cJSON_GetArrayItem(r->init_images, 0));
         if (!read_input(req, "init", text, &inputs[count]))
             goto done;
         count++;
     }
-    if (params->has_mask) {
+    if (params->has_mask && count < 2) {
         if (!read_input(req, "mask", r->mask, &inputs[count]))
             goto done;
         count++;
@@ -298,6 +331,7 @@ static void generate(struct http_request *req, enum sdapi_request_kind kind)
     struct sdapi_model model;
     struct sdapi_fault fault;
     struct job_params params;
+    struct extended larger = {0};
     cJSON *detail, *options = NULL, *body = sdapi_reply_body(req);
     if (!body)
         return;
@@ -318,8 +352,8 @@ static void generate(struct http_request *req, enum sdapi_request_kind kind)
         reply_fault(req, &fault);
         goto done;
     }
-    if (check_prompts(req, &r, &params))
-        submit(req, &r, body, options, &params, &model);
+    if (check_prompts(req, &r, &params) && outpaint(req, &r, &params, &larger))
+        submit(req, &r, body, options, &params, &model, &larger);
     job_params_free(&params);
 done:
     cJSON_Delete(options);
