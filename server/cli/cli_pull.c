@@ -31,8 +31,12 @@ static void help(FILE *out)
         "  hf:OWNER/REPO/FILE                  Hugging Face; @REVISION after REPO for another\n"
         "                                      than main (a slash in it is %2F); HF_TOKEN for\n"
         "                                      what needs a login\n"
+        "  hf:OWNER/REPO                       all of it that makes a model: a folder of what its\n"
+        "                                      model_index.json names, or its one file\n"
         "  civitai:VERSION                     CivitAI, the number of a model version;\n"
         "                                      CIVITAI_TOKEN for what needs a login\n"
+        "  https://civitai.com/models/NUMBER   the newest version of a model, or the one that\n"
+        "                                      ?modelVersionId=VERSION says\n"
         "\n"
         "  --name NAME    what the model is called here\n"
         "  --sha256 HEX   what the file must hash to; Hugging Face and CivitAI say it themselves\n"
@@ -74,6 +78,8 @@ static bool fetch(const struct settings *settings, const struct pull_source *s, 
         return false;
     if (r.was_there)
         printf("%s is there already\n", r.path);
+    else if (s->file_count)
+        printf("%s\n%zu files, %.1f MB\n", r.path, s->file_count, (double)s->size / 1e6);
     else
         printf("%s\nsha256 %s%s\n", r.path, r.sha256, *s->sha256 ? " (as promised)" : "");
     if (r.problem.code != ERR_NONE)
@@ -135,7 +141,7 @@ int pull_main(int argc, char **argv)
 fail:
     err_print(&err, "pictor pull");
 done:
-    free(source.url);
+    pull_source_free(&source);
     settings_free(settings);
     return status;
 }

@@ -10,6 +10,7 @@
 
 #include "server/base/settings.h"
 #include "server/pull/pull_catalogue.h"
+#include "server/pull/pull_folder.h"
 #include "server/pull/pull_part.h"
 
 /* The settings' folder of the kind, or "" without room in `path`. */
@@ -143,14 +144,42 @@ bool pull_find(struct pull_source *s, const struct settings *settings, const cha
            (!*promised || pull_source_set_sha256(s, promised, err));
 }
 
+static bool run_folder(const struct pull_source *s, const struct pull_watch *watch,
+                       const char *models, struct pull_result *out, struct err *err)
+{
+    char part[PATH_MAX];
+    struct stat st;
+    int n = snprintf(out->path, sizeof out->path, "%s/%s", models, s->name);
+    if (n < 0 || n >= PATH_MAX)
+        return err_set(err, ERR_INVALID, "the path of the models folder is too long");
+    if (lstat(out->path, &st) == 0) {
+        out->was_there = true;
+        describe(out->path, out);
+        return S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode) ||
+               err_at(err, out->path, ERR_INVALID,
+                      "there is something else of this name; choose one with --name");
+    }
+    int fd = pull_folder_fetch(s, watch, models, part, err);
+    if (fd < 0)
+        return false;
+    describe(part, out);
+    bool done = rename(part, out->path) == 0 ||
+                err_at(err, part, ERR_IO, "cannot rename it: %s", strerror(errno));
+    close(fd);
+    return done;
+}
+
 bool pull_run(const struct settings *settings, const struct pull_source *s,
               const struct pull_watch *watch, struct pull_result *out, struct err *err)
 {
     struct pull_part p;
     char folder[PATH_MAX];
     *out = (struct pull_result){.kind = PICTOR_KIND_UNKNOWN};
-    if (!make_models(settings, folder, err) ||
-        !pull_part_init(&p, s, watch, folder, s->name, err))
+    if (!make_models(settings, folder, err))
+        return false;
+    if (s->file_count)
+        return run_folder(s, watch, folder, out, err);
+    if (!pull_part_init(&p, s, watch, folder, s->name, err))
         return false;
     if (is_there(settings, s, watch, out->path, err)) {
         out->was_there = true;
@@ -170,7 +199,7 @@ bool pull_forget(const struct settings *settings, const char *name, struct err *
     if (!make_models(settings, folder, err) || !pull_part_init(&p, NULL, NULL, folder, name, err))
         return false;
     if (access(p.part, F_OK) != 0)
-        return true;
+        return pull_folder_forget(folder, name, err);
     bool done = pull_part_open(&p, err);
     if (done)
         pull_part_remove(&p);

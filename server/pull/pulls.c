@@ -185,7 +185,7 @@ static bool fetch(struct pulls *p, const struct pulls_entry *was, struct pull_re
         pthread_mutex_unlock(&p->lock);
         done = pull_run(p->settings, &s, &watch, result, err);
     }
-    free(s.url);
+    pull_source_free(&s);
     return done;
 }
 
@@ -339,7 +339,7 @@ static bool is_reference(const char *ref, struct err *err)
         if (strncmp(ref, forms[i], strlen(forms[i])) == 0)
             return true;
     return err_set(err, ERR_INVALID,
-                   "wanted https://..., hf:OWNER/REPO/FILE, civitai:VERSION or a short name, got "
+                   "wanted https://..., hf:OWNER/REPO[/FILE], civitai:VERSION or a short name, got "
                    "\"%.100s\"",
                    ref);
 }

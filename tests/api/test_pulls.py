@@ -1,5 +1,6 @@
 """POST /api/pulls: what `pictor pull` does, by the server: progress, stopping, going on, refusals, restarts."""
 import json
+import subprocess
 import sys
 import time
 
@@ -195,3 +196,30 @@ def test_only_administrators(serve):
     Pulls(server, user).ask("GET", "/api/pulls", 403)
     Pulls(server, user).add("sd15", 403)
     Pulls(server, admin).ask("GET", "/api/pulls", 200)
+
+
+def test_whole_repository(serve, hub, tmp_path):
+    """A folder: progress is of all its files; one that is given up leaves nothing."""
+    from test_pull_repo import publish, read
+    path = tmp_path / "tiny"
+    subprocess.run([sys.executable, ROOT / "tests/golden/make_folder.py", path], check=True)
+    files = read(path)
+    publish(hub, files)
+    server = serve("--pull-private", env={"HF_ENDPOINT": hub.url})
+    pulls = Pulls(server)
+    hub.breaks = [10**9] * 4 + [100, 0] + [0] * 20
+    asked = pulls.add("hf:me/tiny")
+    failed = pulls.wait(asked)
+    total = sum(map(len, files.values()))
+    assert failed["state"] == "failed" and failed["total"] == total and failed["file"] == "tiny", failed
+    assert (server.folder / "data/models/.tiny.part").exists() and "tiny" not in models(server)
+    hub.breaks.clear()
+    pulls.ask("POST", f"/api/pulls/{asked['id']}/resume", 200)
+    done = pulls.wait(asked)
+    assert done["state"] == "done" and done["kind"] == "model" and done["bytes"] == total, done
+    assert "tiny" in models(server) and read(server.folder / "data/models/tiny") == files
+    hub.breaks = [10**9] * 4 + [100, 0] + [0] * 20
+    asked = pulls.add("hf:me/tiny", name="other")
+    assert pulls.wait(asked)["state"] == "failed"
+    pulls.ask("DELETE", f"/api/pulls/{asked['id']}", 204)
+    assert sorted(p.name for p in (server.folder / "data/models").iterdir()) == ["tiny"]

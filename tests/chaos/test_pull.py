@@ -321,7 +321,7 @@ def test_refusals(hub, pull, status, headers, body, says):
 
 @pytest.mark.parametrize("words, status", [
     ((), 0), (("a", "b"), 2), (("--what", "a"), 2), (("--help",), 0), (("ftp://x/y",), 1),
-    (("hf:a",), 1), (("hf:a/b",), 1), (("hf:a/b/",), 1), (("civitai:x",), 1), (("civitai:",), 1),
+    (("hf:a",), 1), (("hf:a/b/",), 1), (("hf:a/b@",), 1), (("civitai:x",), 1), (("civitai:",), 1),
     (("http://127.0.0.1:1/m.safetensors",), 1), (("http://127.0.0.1:1/",), 1),
     (("http://127.0.0.1:1/..",), 1), (("http://127.0.0.1:1/m", "--name", "../m"), 1),
     (("http://127.0.0.1:1/m", "--sha256", "12"), 1)])
