@@ -1,11 +1,12 @@
 #include "server/job/extra_paths.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "server/base/small_file.h"
 
 #define SIZE_MOST 65536 /* bytes; the example that ComfyUI comes with has 2000 */
 
@@ -100,16 +101,8 @@ static bool read_line(struct reading *r, char *line, int number, struct err *err
 bool extra_paths_read(const char *path, extra_paths_fn *each, void *ctx, struct err *err)
 {
     struct reading r = {.each = each, .ctx = ctx};
-    char *text = malloc(SIZE_MOST + 1);
-    FILE *in = fopen(path, "re");
-    bool ok = text && in;
-    if (ok) {
-        size_t n = fread(text, 1, SIZE_MOST + 1, in);
-        ok = n <= SIZE_MOST || err_at(err, path, ERR_TOO_LARGE, "more than %d bytes", SIZE_MOST);
-        text[n <= SIZE_MOST ? n : 0] = '\0';
-    } else {
-        err_at(err, path, ERR_IO, "%s", strerror(errno));
-    }
+    char *text = small_file_read(path, SIZE_MOST, NULL, err);
+    bool ok = text;
     const char *slash = strrchr(path, '/');
     snprintf(r.folder, sizeof r.folder, "%.*s", slash ? (int)(slash - path) : 1,
              slash ? path : ".");
@@ -120,8 +113,6 @@ bool extra_paths_read(const char *path, extra_paths_fn *each, void *ctx, struct 
             *next++ = '\0';
         ok = read_line(&r, line, ++number, err);
     }
-    if (in)
-        fclose(in);
     free(text);
     return ok;
 }

@@ -13,8 +13,10 @@
 
 #include "engine/base/log.h"
 #include "server/base/json_text.h"
+#include "server/base/small_file.h"
 
-#define FACTS_MOST 200000 /* files; more are read anew after each start */
+#define FACTS_MOST 200000             /* files; more are read anew after each start */
+#define SIZE_MOST ((size_t)512 << 20) /* bytes of what is kept of them */
 
 struct known {
     char *path;
@@ -190,7 +192,10 @@ static void read_file(struct facts_store *s)
     char *line = NULL, head[128];
     size_t room = 0, bad = 0;
     ssize_t n;
-    FILE *in = fopen(s->path, "re");
+    struct err why;
+    FILE *in = small_file_open(s->path, SIZE_MOST, &why);
+    if (!in && why.code != ERR_NOT_FOUND)
+        log_err(LOG_WARN, "model_facts", &why, " ");
     program(head, sizeof head);
     if (!in || (n = getline(&line, &room, in)) < 1 || line[n - 1] != '\n' ||
         (line[n - 1] = '\0', strcmp(line, head) != 0))

@@ -15,7 +15,10 @@
 
 #include "engine/base/log.h"
 #include "server/base/settings.h"
+#include "server/base/small_file.h"
 #include "server/job/extra_paths.h"
+
+#define REVISION_MOST 200 /* bytes; a commit has 41 */
 
 struct folders {
     const struct settings *settings;
@@ -228,20 +231,20 @@ static void hub_cache(char *path, size_t size)
  * last. */
 static bool find_snapshot(const char *repo, char *path, size_t size)
 {
-    char text[PATH_MAX], revision[128] = "";
+    char text[PATH_MAX];
+    struct err unused;
     struct dirent **items;
     struct stat st;
     time_t newest = 0;
     if ((size_t)snprintf(text, sizeof text, "%s/refs/main", repo) >= sizeof text)
         return false;
-    FILE *f = fopen(text, "re");
-    if (f && !fgets(revision, sizeof revision, f))
-        *revision = '\0';
-    if (f)
-        fclose(f);
-    revision[strcspn(revision, "\r\n/")] = '\0';
-    if (*revision && (size_t)snprintf(path, size, "%s/snapshots/%s", repo, revision) < size &&
-        is_folder(path))
+    char *revision = small_file_read(text, REVISION_MOST, NULL, &unused);
+    size_t length = revision ? strcspn(revision, "\r\n/") : 0;
+    bool is = length && (size_t)snprintf(path, size, "%s/snapshots/%.*s", repo, (int)length,
+                                         revision) < size &&
+              is_folder(path);
+    free(revision);
+    if (is)
         return true;
     if ((size_t)snprintf(text, sizeof text, "%s/snapshots", repo) >= sizeof text)
         return false;

@@ -1,17 +1,16 @@
 /* sidecar.c: files by the names that other programs give them. */
 #include "server/job/sidecar.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cjson/cJSON.h>
 
 #include "server/base/json_text.h"
+#include "server/base/small_file.h"
 
 #define SIZE_MOST (1 << 20) /* bytes; CivitAI's with all its pictures' prompts have 0.1 MB */
 #define DEPTH_MOST 32
@@ -38,22 +37,12 @@ static bool beside(const char *path, const char *ending, char out[PATH_MAX])
 
 static cJSON *read_json(const char *path, const char *ending)
 {
-    char name[PATH_MAX], *text = NULL;
-    struct stat st;
+    char name[PATH_MAX];
+    size_t size;
     struct err err;
-    cJSON *json = NULL;
-    /* Nobody may keep it waiting: it may be a pipe. */
-    int fd = beside(path, ending, name) ? open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
-    FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
-    if (fd >= 0 && !f)
-        close(fd);
-    if (f && fstat(fileno(f), &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
-        st.st_size <= SIZE_MOST && (text = malloc((size_t)st.st_size)) &&
-        fread(text, 1, (size_t)st.st_size, f) == (size_t)st.st_size)
-        json = json_text_parse(text, (size_t)st.st_size, DEPTH_MOST, &err);
+    char *text = beside(path, ending, name) ? small_file_read(name, SIZE_MOST, &size, &err) : NULL;
+    cJSON *json = text ? json_text_parse(text, size, DEPTH_MOST, &err) : NULL;
     free(text);
-    if (f)
-        fclose(f);
     return json;
 }
 

@@ -1,10 +1,11 @@
 #include "server/job/styles.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+#include "server/base/small_file.h"
 
 #define COLUMNS 16 /* more are not looked at */
 #define PLACE "{prompt}"
@@ -54,26 +55,12 @@ static void take_line(char **at, const char *values[COLUMNS])
 
 static bool read_text(const char *path, char **text, struct err *err)
 {
-    FILE *f = fopen(path, "rb");
-    *text = NULL;
-    if (!f)
-        return errno == ENOENT ||
-               err_at(err, path, ERR_UNAVAILABLE, "the file of styles: %s", strerror(errno));
-    char *all = malloc(STYLES_BYTES + 1);
-    size_t size = all ? fread(all, 1, STYLES_BYTES + 1, f) : 0;
-    bool failed = ferror(f) != 0;
-    fclose(f);
-    if (!all)
-        return err_set(err, ERR_INTERNAL, "no memory for styles");
-    if (failed || size > STYLES_BYTES) {
-        free(all);
-        return failed ? err_at(err, path, ERR_UNAVAILABLE, "the file of styles cannot be read")
-                      : err_at(err, path, ERR_UNAVAILABLE,
-                               "the file of styles: wanted at most %d bytes", STYLES_BYTES);
-    }
-    all[size] = '\0';
-    *text = all;
-    return true;
+    struct err why;
+    *text = small_file_read(path, STYLES_BYTES, NULL, &why);
+    if (*text || why.code == ERR_NOT_FOUND)
+        return true;
+    return err_at(err, path, why.code == ERR_INTERNAL ? ERR_INTERNAL : ERR_UNAVAILABLE,
+                  "the file of styles: %s", why.msg);
 }
 
 static int column(const char *const *values, const char *name)

@@ -14,10 +14,12 @@
 
 #include "engine/base/sha256.h"
 #include "engine/io/sniff.h"
+#include "server/base/small_file.h"
 #include "server/paint/fetch.h"
 
 #define TRIES 10 /* of a transfer that breaks off, as long as each gets further */
 #define TRY_MS 1000
+#define ETAG_MOST 16384 /* bytes: an ETag and an address */
 
 bool pull_part_init(struct pull_part *p, const struct pull_source *source,
                     const struct pull_watch *watch, const char *folder, const char *name,
@@ -78,7 +80,8 @@ static bool on_progress(void *ctx, uint64_t done, uint64_t total)
 static void write_etag(const struct pull_part *p, const char *etag)
 {
     const char *url = p->source->url;
-    FILE *f = fopen(p->etag_path, "we");
+    unlink(p->etag_path); /* whatever it is */
+    FILE *f = fopen(p->etag_path, "wxe");
     if (!f)
         return;
     fprintf(f, "%s\n%.*s\n", etag, (int)strcspn(url, "?#"), url);
@@ -90,23 +93,13 @@ static bool read_etag(struct pull_part *p)
 {
     const char *url = p->source->url;
     size_t length = strcspn(url, "?#");
-    char *line = NULL;
-    size_t room = 0;
-    FILE *f = fopen(p->etag_path, "re");
-    bool same = false;
-    p->etag[0] = '\0';
-    if (!f)
-        return false;
-    ssize_t n = getline(&line, &room, f);
-    if (n > 0 && (size_t)n <= sizeof p->etag && line[n - 1] == '\n' && !strchr(line, '\r')) {
-        snprintf(p->etag, sizeof p->etag, "%.*s", (int)n - 1, line);
-        n = getline(&line, &room, f);
-        same = n > 0 && (size_t)n == length + 1 && strncmp(line, url, length) == 0;
-    }
-    free(line);
-    fclose(f);
-    if (!same)
-        p->etag[0] = '\0';
+    struct err unused;
+    char *text = small_file_read(p->etag_path, ETAG_MOST, NULL, &unused), *at = text;
+    const char *etag = at ? strsep(&at, "\n") : NULL, *address = at ? strsep(&at, "\n") : NULL;
+    bool same = address && at && strlen(etag) < sizeof p->etag && !strchr(etag, '\r') &&
+                strlen(address) == length && strncmp(address, url, length) == 0;
+    snprintf(p->etag, sizeof p->etag, "%s", same ? etag : "");
+    free(text);
     return same;
 }
 

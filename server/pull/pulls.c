@@ -16,11 +16,13 @@
 #include "server/base/json_text.h"
 #include "server/base/now.h"
 #include "server/base/settings.h"
+#include "server/base/small_file.h"
 #include "server/job/files.h"
 #include "server/job/registry.h"
 #include "server/pull/pull.h"
 #include "server/pull/pull_catalogue.h"
 
+#define LIST_MOST ((size_t)1 << 20) /* bytes of the file */
 #define RATE_MS 500   /* between two looks at the rate */
 #define RATE_WEIGHT 3 /* of the rate before, against one of what was seen last */
 
@@ -125,19 +127,17 @@ static bool read_line(char *line, struct pulls_entry *e)
 
 static void load(struct pulls *p)
 {
-    char *line = NULL;
-    size_t room = 0;
-    FILE *f = fopen(p->path, "re");
-    while (f && p->count < PULLS_MAX && getline(&line, &room, f) > 0) {
-        line[strcspn(line, "\n")] = '\0';
+    struct err err;
+    char *text = small_file_read(p->path, LIST_MOST, NULL, &err), *at = text, *line;
+    if (!text && err.code != ERR_NOT_FOUND)
+        log_err(LOG_WARN, "pulls", &err, " ");
+    while (at && p->count < PULLS_MAX && (line = strsep(&at, "\n")) && (at || *line)) {
         if (read_line(line, &p->list[p->count]))
             p->count++;
         else
             log_event(LOG_WARN, "pulls", "reason=\"a line of the list is broken\"");
     }
-    free(line);
-    if (f)
-        fclose(f);
+    free(text);
 }
 
 /* ---- the thread ---- */

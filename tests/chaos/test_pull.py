@@ -202,6 +202,14 @@ def test_another_range_than_asked_for(hub, pull, says):
     assert (pull.folder / "m.safetensors").read_bytes() == MODEL
 
 
+def test_pipe_where_the_etag_should_be(hub, pull):
+    pull.folder.mkdir(parents=True)
+    os.mkfifo(pull.folder / "m.safetensors.part.etag")
+    (pull.folder / "m.safetensors.part").write_bytes(MODEL[:1000])
+    assert pull(hub.url + "/m.safetensors").returncode == 0
+    assert names(pull) == ["m.safetensors"]
+
+
 def test_part_that_was_complete(hub, pull):
     pull.folder.mkdir(parents=True)
     (pull.folder / "m.safetensors.part").write_bytes(MODEL)
