@@ -13,6 +13,7 @@ static const struct command {
 } commands[] = {
     {"serve", serve_main, "serve the page and the APIs (also what `pictor` alone does)"},
     {"generate", generate_main, "paint a picture into a file"},
+    {"upscale", upscale_main, "enlarge a picture's file"},
     {"models", models_main, "list the models there are"},
     {"pull", pull_main, "fetch a model"},
     {"keys", keys_main, "make, list and revoke API keys"},

@@ -15,6 +15,7 @@
 #include "server/api/native/native_fields.h"
 #include "server/api/native/native_files.h"
 #include "server/api/native/native_pulls.h"
+#include "server/api/native/native_upscale.h"
 #include "server/api/openai/openai.h"
 #include "server/api/openai/openai_images.h"
 #include "server/api/sdapi/sdapi_control.h"
@@ -43,6 +44,7 @@ static const struct route routes[] = {
     {GET, "/docs", ROUTES_PAGE, serve_docs, .access = ROUTE_OPEN},
 
     {POST, "/api/jobs", ROUTES_NATIVE, native_submit, PAINTS},
+    {POST, "/api/upscale", ROUTES_NATIVE, native_upscale, PAINTS},
     {GET, "/api/jobs", ROUTES_NATIVE, native_list, .query = "limit before state q"},
     {GET, "/api/jobs/{id}", ROUTES_NATIVE, native_get},
     {DELETE, "/api/jobs/{id}", ROUTES_NATIVE, native_delete},

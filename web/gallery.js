@@ -1,7 +1,7 @@
 /* gallery.js: the wall. Pictures hang in rows of equal height, newest first, each with its label;
  * jobs that failed hang between them with what went wrong. All that can be done with a picture is in
  * the lightbox; the buttons on a picture are its short ways for the pointer. */
-import { imageBlob, downloadUrl, showImage } from './api.js';
+import { imageBlob, downloadUrl, showImage, upscaled } from './api.js';
 import { $, arrange, complain, copyText, h, icon, setText, toast } from './dom.js';
 import { painter } from './form.js';
 import { store } from './store.js';
@@ -40,6 +40,20 @@ export async function download({ image }) {
     h('a', { href: url, download: `pictor-${image.id.slice(0, 12)}.${ending}` }).click();
     if (url.startsWith('blob:'))
       setTimeout(URL.revokeObjectURL, 60000, url);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+/* Twice as large, by the network inside the server: as a file, which the wall does not get. */
+export async function upscale({ image }) {
+  toast('Upscaling: the file is saved when it is done');
+  try {
+    const url = URL.createObjectURL(await upscaled({ image_id: image.id, format: image.format }));
+    const ending = image.format === 'jpeg' ? 'jpg' : image.format;
+    h('a', { href: url, download: `pictor-${image.id.slice(0, 12)}-x2.${ending}` }).click();
+    setTimeout(URL.revokeObjectURL, 60000, url);
+    toast('Upscaled');
   } catch (error) {
     complain(error);
   }

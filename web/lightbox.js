@@ -3,7 +3,7 @@
 import { showImage } from './api.js';
 import { $, announce, h, hostMessages, icon, setText } from './dom.js';
 import {
-  cardOf, copy, download, onOpen, paintOver, pictures, removeJob, useSettings,
+  cardOf, copy, download, onOpen, paintOver, pictures, removeJob, upscale, useSettings,
 } from './gallery.js';
 import { secondsText } from './queue.js';
 import { store } from './store.js';
@@ -49,6 +49,7 @@ function actions(picture) {
     button('sliders', 'Use these settings', useSettings, true),
     button('brush', 'Paint over this', paintOver, true),
     button('download', 'Download', download),
+    button('picture', 'Upscale', upscale),
     button('copy', 'Copy prompt', () => copy(picture.job.params.prompt, 'Prompt')),
     button('trash', picture.job.images.length > 1 ? `Delete all ${picture.job.images.length}`
       : 'Delete', remove),

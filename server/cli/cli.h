@@ -6,6 +6,7 @@
 
 int serve_main(int argc, char **argv);    /* serve.c */
 int generate_main(int argc, char **argv); /* cli_generate.c */
+int upscale_main(int argc, char **argv);  /* cli_upscale.c */
 int models_main(int argc, char **argv);   /* cli_models.c */
 int bench_main(int argc, char **argv);    /* cli_bench.c */
 int pull_main(int argc, char **argv);     /* cli_pull.c */

@@ -1,7 +1,5 @@
 /* cli_generate.c: `pictor generate`: a picture from the command line, by the engine in this
  * process, with a progress bar where stderr is a terminal. */
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +16,8 @@
 #include "server/base/settings.h"
 #include "server/cli/cli.h"
 #include "server/cli/cli_control.h"
+#include "server/cli/cli_picture.h"
+#include "server/cli/cli_upscale.h"
 #include "server/job/infotext_job.h"
 #include "server/job/intake.h"
 #include "server/job/job_engine.h"
@@ -52,6 +52,8 @@ static const struct job_flag own_flags[] = {
     {"mask", 0, "FILE", "repaint only where this is white"},
     {"extend", 0, "WORDS", "paint beyond the picture's edges: left=64,right=64,up=64,down=64"},
     {"control", 0, "WORDS", "a ControlNet: model=NAME,image=FILE,preprocessor=canny,weight=1,..."},
+    {"upscale", 0, "N", "enlarge what is painted, 1..16 times"},
+    {"upscaler", 0, "NAME", "by what [realesr-animevideov3]: also Lanczos, Nearest, a file"},
     {"quiet", 'q', NULL, "no progress"},
     {"help", 'h', NULL, "this text"},
 };
@@ -70,6 +72,7 @@ struct options {
     struct job_params job;
     const char *output, *init, *mask, *extend;
     struct cli_control control;
+    struct cli_upscale upscale; /* scale 0: not at all */
     const char *wrong; /* the field that an error is about; NULL: no single one */
     bool quiet, help, given[JOB_FLAGS_MAX];
 };
@@ -84,6 +87,10 @@ static bool take_own(struct options *o, const char *flag, const char *value, str
         o->mask = value;
     else if (strcmp(flag, "extend") == 0)
         o->extend = value;
+    else if (strcmp(flag, "upscale") == 0)
+        return cli_upscale_scale(&o->upscale, value, err) || err_prefix(err, "--upscale");
+    else if (strcmp(flag, "upscaler") == 0)
+        o->upscale.name = value;
     else if (strcmp(flag, "control") == 0)
         return cli_control_add(&o->control, value, err);
     else if (strcmp(flag, "quiet") == 0)
@@ -147,35 +154,6 @@ static bool complete(struct options *o, const struct job_flags *flags,
     return job_field_fill(&job_table, j, err) && (j->prompt || replace(&j->prompt, "", err));
 }
 
-/* By the output file's ending. */
-static bool take_format(struct options *o, struct err *err)
-{
-    if (!o->output)
-        return err_set(err, ERR_INVALID,
-                       "-o FILE is missing: the .png, .jpg or .webp file to write");
-    const char *dot = strrchr(o->output, '.');
-    for (int i = 0; dot && image_formats[i]; i++) {
-        o->job.format = i;
-        if (strcasecmp(dot + 1, image_formats[i]) == 0 ||
-            strcasecmp(dot + 1, image_extension((enum image_format)i)) == 0)
-            return true;
-    }
-    return err_set(err, ERR_INVALID, "-o must name a .png, .jpg or .webp file, got '%.128s'",
-                   o->output);
-}
-
-/* Before minutes are spent on a picture that could not be written. */
-static bool check_folder(const struct options *o, struct err *err)
-{
-    const char *slash = strrchr(o->output, '/');
-    char folder[4096] = ".";
-    if (slash)
-        snprintf(folder, sizeof folder, "%.*s", (int)(slash - o->output) + 1, o->output);
-    if (access(folder, W_OK) != 0)
-        return err_set(err, ERR_IO, "cannot write %.128s: %s", o->output, strerror(errno));
-    return true;
-}
-
 static bool find_model(const struct settings *settings, const char *name,
                        struct registry_model *out, char path[PATH_MAX], struct err *err)
 {
@@ -201,35 +179,6 @@ static bool find_model(const struct settings *settings, const char *name,
                        "%s is a model of the upstream %s: generate paints on this machine only; "
                        "send the request to `pictor serve`",
                        out->name, out->upstream);
-    return ok;
-}
-
-static bool read_picture(const char *path, size_t max_pixels, struct pictor_image *out,
-                         struct err *err)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        err_set(err, ERR_NOT_FOUND, "%.128s: %s", path, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return false;
-    }
-    size_t size = (size_t)st.st_size, got = 0;
-    uint8_t *data = S_ISREG(st.st_mode) && size < (1u << 30) ? malloc(size + 1) : NULL;
-    bool ok = data || err_set(err, ERR_INVALID, "%.128s is not a picture file", path);
-    while (ok && got < size) {
-        ssize_t n = read(fd, data + got, size - got);
-        if (n <= 0)
-            ok = err_set(err, ERR_IO, "%.128s: could not be read", path);
-        else
-            got += (size_t)n;
-    }
-    close(fd);
-    ok = ok && image_decode(data, size, max_pixels, out, err);
-    if (!ok && data)
-        err_prefix(err, "%.128s", path);
-    free(data);
     return ok;
 }
 
@@ -324,26 +273,23 @@ static bool write_picture(const struct options *o, const struct registry_model *
                           const struct pictor_image *image, struct err *err)
 {
     char path[4200];
-    struct image_file file = {0};
     struct infotext_picture about = {.model_name = model->name, .model_hash = model->sha256};
     about.seed = job_seed(&o->job, index);
     about.subseed = job_subseed(&o->job, index);
     char *text = infotext_write(&o->job, &about);
-    if (!text)
+    char *said = o->upscale.scale ? cli_upscale_text(&o->upscale) : NULL;
+    if (!text || (o->upscale.scale && !said)) {
+        free(text);
         return err_set(err, ERR_INTERNAL, "no memory for the infotext");
-    struct image_text item = {.key = (char[]){"parameters"}, .value = text};
-    struct image_texts texts = {.items = &item, .count = 1};
-    bool ok =
-        image_encode(image, (enum image_format)o->job.format, o->job.quality, &texts, &file, err);
-    if (ok) {
-        output_name(o, index, path, sizeof path);
-        FILE *out = fopen(path, "wb");
-        size_t written = out ? fwrite(file.data, 1, file.size, out) : 0;
-        if (!out || (fclose(out) != 0) + (written != file.size))
-            ok = err_set(err, ERR_IO, "%.128s: %s", path, strerror(errno));
     }
-    image_file_free(&file);
+    struct image_text items[] = {{.key = (char[]){"parameters"}, .value = text},
+                                 {.key = (char[]){"postprocessing"}, .value = said}};
+    struct image_texts texts = {.items = items, .count = said ? 2 : 1};
+    output_name(o, index, path, sizeof path);
+    bool ok = cli_picture_write(path, image, (enum image_format)o->job.format, o->job.quality,
+                                &texts, err);
     free(text);
+    free(said);
     return ok;
 }
 
@@ -436,8 +382,8 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
         o->wrong = err->code == ERR_NOT_FOUND ? "model" : NULL;
         goto done;
     }
-    if ((o->init && !read_picture(o->init, (size_t)settings->max_pixels, &init, err)) ||
-        (o->mask && !read_picture(o->mask, (size_t)settings->max_pixels, &mask, err)) ||
+    if ((o->init && !cli_picture_read(o->init, (size_t)settings->max_pixels, &init, err)) ||
+        (o->mask && !cli_picture_read(o->mask, (size_t)settings->max_pixels, &mask, err)) ||
         (o->extend && !extend(o, settings, &init, &mask, err) && !err_prefix(err, "--extend")))
         goto done;
     struct pictor_engine_options options;
@@ -454,7 +400,8 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
         !replace(&j->model, found.name, err) || !job_params_check(j, settings, &o->wrong, err) ||
         !merge_loras(settings, model, j->prompt, &words, err) ||
         !open_upscaler(settings, engine, j, &upscaler, err) ||
-        !cli_control_open(&o->control, settings, read_picture, model, j, err) ||
+        (o->upscale.scale && !cli_upscale_open(&o->upscale, settings, engine, err)) ||
+        !cli_control_open(&o->control, settings, cli_picture_read, model, j, err) ||
         !(hires_words = lora_tags_take(j->hires_prompt ? j->hires_prompt : "", &hires_tags, err)))
         goto done;
     interrupted_engine = engine;
@@ -474,16 +421,17 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
         p.ctx = &bar;
         p.preview_every = 0;
         if (!pictor_generate(model, &p, &out, err) ||
+            (o->upscale.scale && !cli_upscale_run(&o->upscale, settings, &out, err)) ||
             !write_picture(o, &found, bar.index, &out, err))
             goto done;
-        pictor_image_free(&out);
         char path[4200];
         output_name(o, bar.index, path, sizeof path);
         if (bar.shown)
             fprintf(stderr, "\r\033[K");
         if (!o->quiet)
-            fprintf(stderr, "%s  %dx%d  seed %llu\n", path, j->width, j->height,
+            fprintf(stderr, "%s  %dx%d  seed %llu\n", path, out.width, out.height,
                     (unsigned long long)p.seed);
+        pictor_image_free(&out);
     }
     ok = true;
 done:
@@ -493,6 +441,7 @@ done:
     pictor_image_free(&init);
     pictor_image_free(&mask);
     cli_control_free(&o->control);
+    cli_upscale_close(&o->upscale);
     pictor_upscaler_free(upscaler);
     pictor_model_free(model);
     pictor_engine_free(engine);
@@ -550,10 +499,16 @@ int generate_main(int argc, char **argv)
         status = 0;
         goto done;
     }
-    if (!take_format(&o, &err))
+    enum image_format format;
+    if (!cli_picture_format(o.output, "-o", &format, &err))
         goto fail;
+    o.job.format = format;
+    if (o.upscale.name && !o.upscale.scale) {
+        err_set(&err, ERR_INVALID, "--upscaler is nothing without --upscale");
+        goto fail;
+    }
     status = 1;
-    if (!check_folder(&o, &err) || !paint(&o, &flags, settings, &err))
+    if (!cli_picture_writable(o.output, &err) || !paint(&o, &flags, settings, &err))
         goto fail;
     status = 0;
     goto done;

@@ -79,3 +79,22 @@ bool upscalers_check(struct files *f, const char *name, struct err *err)
     return err_set(err, ERR_INVALID, "wanted one of %.180sor a file of the upscalers' folder",
                    text);
 }
+
+bool upscalers_check_pictures(struct files *f, const char *name, const char **own,
+                              struct err *err)
+{
+    const char *canonical = upscalers_canonical(name);
+    if (own)
+        *own = canonical;
+    if (canonical && strncmp(canonical, "Latent", 6) == 0)
+        return err_set(err, ERR_INVALID, "the upscaler %s is for latents, not for pictures",
+                       canonical);
+    if (canonical || (*name && strlen(name) < UPSCALERS_NAME && upscalers_check(f, name, err)))
+        return true;
+    return (*name && strlen(name) < UPSCALERS_NAME && err->code != ERR_INVALID)
+               ? false
+               : err_set(err, ERR_INVALID,
+                         "there is no upscaler '%.60s': wanted %s, Lanczos, Nearest or a file of "
+                         "the upscalers' folder",
+                         name, PICTOR_UPSCALER);
+}

@@ -39,4 +39,9 @@ bool upscalers_open_job(struct files *f, const struct job_params *job, struct up
 /* Whether there is one of this name; ERR_INVALID says what there is instead. */
 bool upscalers_check(struct files *f, const char *name, struct err *err);
 
+/* Whether there is one for pictures, which latents' are not. *own (may be NULL) is the name as
+ * upscalers_known has it, or NULL: a file's. */
+bool upscalers_check_pictures(struct files *f, const char *name, const char **own,
+                              struct err *err);
+
 #endif

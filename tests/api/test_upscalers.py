@@ -163,3 +163,76 @@ def test_extras_while_another_is_enlarged(api, upscalers):
         requests.post(upscalers.url + "/sdapi/v1/extra-single-image", timeout=1.5,
                       json={"image": png(gradient(1000, 1000)), "upscaler_1": SHIPPED, "upscaling_resize": 1.5})
     assert extras(api, gradient(), upscaler_1=SHIPPED)
+
+
+def picture():
+    out = io.BytesIO()
+    gradient(48, 32).save(out, "PNG")
+    return out.getvalue()
+
+
+def enlarged(server, body, status=200):
+    answer = requests.post(server.url + "/api/upscale", json=body)
+    assert answer.status_code == status, answer.text
+    return Image.open(io.BytesIO(answer.content)) if status == 200 else answer.json()["error"]
+
+
+def test_native(api, upscalers):
+    """What extras makes, as a file; finished pictures by their id, whose text comes along."""
+    api.txt2img(**TINY, prompt="a red circle")
+    png = base64.b64encode(picture()).decode()
+    extras = api.post("extra-single-image", {"image": png, "upscaler_1": SHIPPED, "upscaling_resize": 2})
+    mine = enlarged(upscalers, {"image": png})
+    assert mine.size == (96, 64) and mine.tobytes() == pixels(base64.b64decode(extras["image"]))
+    assert mine.text["postprocessing"] == f"Postprocess upscale by: 2.0, Postprocess upscaler: {SHIPPED}"
+    assert enlarged(upscalers, {"image": png, "upscaler": "deep/copy"}).tobytes() == mine.tobytes()
+    assert enlarged(upscalers, {"image": png, "upscaler": "nearest", "width": 100}).size == (100, 67)
+    jpeg = enlarged(upscalers, {"image": png, "upscaler": "Lanczos", "height": 96, "width": 50, "format": "jpeg"})
+    assert jpeg.size == (50, 96) and jpeg.format == "JPEG"
+    job = requests.get(upscalers.url + "/api/jobs").json()["jobs"][0]
+    image = job["images"][0]
+    mine = enlarged(upscalers, {"image_id": image["id"], "scale": 1.5, "upscaler": "Lanczos"})
+    assert mine.size == (round(image["width"] * 1.5), round(image["height"] * 1.5)) and mine.text["parameters"] == image["infotext"]
+
+
+@pytest.mark.parametrize("fields, param, said", [
+    ({}, "image", "neither"), ({"image": "x", "image_id": "y"}, "image", "both"), ({"image": "!"}, None, ""),
+    ({"image_id": "0" * 32}, "image_id", ""), ({"upscaler": "Latent"}, "upscaler", "latents"), ({"upscaler": "nope"}, "upscaler", "nope"),
+    ({"scale": 2, "width": 9}, "scale", "both"), ({"scale": 0}, "scale", "above 0"), ({"image": "PNG", "scale": 1000}, "scale", "at most|to"),
+    ({"image": "PNG", "upscaler": "broken"}, None, ""), ({"size": 3}, None, "size")])
+def test_native_refused(upscalers, fields, param, said):
+    if fields.get("image") == "PNG":
+        fields = {**fields, "image": base64.b64encode(picture()).decode()}
+    answer = requests.post(upscalers.url + "/api/upscale", json=fields)
+    assert answer.status_code in (400, 404, 413), answer.text
+    assert any(each in answer.text for each in said.split("|"))
+    assert param is None or answer.json()["error"]["param"] == param
+
+
+def test_commands(tmp_path, upscalers):
+    (tmp_path / "in.png").write_bytes(picture())
+
+    def run(*words, status=0):
+        done = subprocess.run([PROGRAM, *words], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == status, done.stderr
+        return done.stderr
+
+    run("upscale", "in.png", "-o", "out.png", "--scale", "2")
+    png = base64.b64encode(picture()).decode()
+    out = Image.open(tmp_path / "out.png")
+    assert out.tobytes() == enlarged(upscalers, {"image": png}).tobytes() and "upscale by: 2.0" in out.text["postprocessing"]
+    folder = f"--upscalers={upscalers.folder / 'data' / 'upscalers'}"
+    run("upscale", "in.png", "-o", "file.png", "--upscaler=deep/copy", folder)
+    assert Image.open(tmp_path / "file.png").tobytes() == out.tobytes()
+    run("upscale", "in.png", "-o", "out.jpg", "--scale=1.5", "--upscaler=Lanczos")
+    assert Image.open(tmp_path / "out.jpg").size == (72, 48)
+    run("generate", "-q", "--prompt=x", "--width=64", "--height=64", "--steps=1", "--seed=1", "-o", "new.png", "--upscale=2")
+    new = Image.open(tmp_path / "new.png")
+    assert new.size == (128, 128) and "Size: 64x64" in new.text["parameters"] and "Postprocess" in new.text["postprocessing"]
+    for words, status, said in [(["upscale", "-o", "a.png"], 2, "one picture's file"), (["upscale", "in.png"], 2, "-o FILE"),
+                                (["upscale", "no.png", "-o", "a.png"], 1, "no.png"),
+                                (["upscale", "in.png", "-o", "a.png", "--scale=99"], 2, "1..16"),
+                                (["upscale", "in.png", "-o", "a.png", "--upscaler=nope"], 1, "nope"),
+                                (["upscale", "in.png", "-o", "a.png", "--upscaler=Latent"], 1, "latents"),
+                                (["generate", "--prompt=x", "-o", "a.png", "--upscaler=Lanczos"], 2, "nothing without")]:
+        assert said in run(*words, status=status)

@@ -409,6 +409,33 @@ def test_paints_over_a_picture_with_a_mask(page):
     expect(page.locator("#lightbox-facts")).to_contain_text("a picture and a mask, strength 0.75")
 
 
+def test_paints_beyond_the_edges(page, api):
+    """The size is the server's to say."""
+    choose_source(page)
+    page.check("input[value=beyond]")
+    expect(page.locator("#mask-tools")).to_be_hidden()
+    page.fill("#beyond-pixels", "32")
+    page.uncheck("input[name=beyond][value=left]")
+    page.check("input[name=beyond][value=down]")
+    paint(page, "a red circle")
+    params = api.call("GET")["jobs"][0]["params"]
+    assert (params["width"], params["height"], params["has_mask"]) == (96, 96, True)
+    for side in ("right", "down"):
+        page.uncheck(f"input[name=beyond][value={side}]")
+    page.click("#paint")
+    expect(page.locator("#extend-error")).to_contain_text("at least one side")
+
+
+def test_upscales_a_picture(page):
+    paint(page, "a red circle")
+    page.locator(CARD).first.locator(".open").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Upscale").click()
+    image = Image.open(download.value.path())
+    assert image.size == (128, 128) and "a red circle" in image.text["parameters"]
+    expect(page.locator("#toasts")).to_contain_text("Upscaled")
+
+
 def test_the_mask_by_keyboard(page):
     choose_source(page)
     page.locator("#mask").focus()

@@ -15,6 +15,7 @@
 #include "engine/io/image.h"
 #include "server/api/sdapi/sdapi_reply.h"
 #include "server/api/app.h"
+#include "server/api/enlarge.h"
 #include "server/base/base64.h"
 #include "server/base/json_fields.h"
 #include "server/base/pyjson.h"
@@ -132,7 +133,6 @@ done:
 /* ---- extras ---- */
 
 #define BATCH_MAX 16
-#define AGAIN_MS 50
 
 struct extras {
     int resize_mode, width, height;
@@ -176,36 +176,18 @@ static const struct json_field extras_fields[] = {
     {.name = "imageList", AT(list), .type = JSON_FIELD_RAW},
 };
 
-/* How a picture is enlarged. */
-struct way {
-    char name[UPSCALERS_NAME]; /* "": not at all */
-    bool network;              /* else by the filter */
-    enum image_filter filter;
-};
-
 /* What the engine enlarges pictures by, latents not among them, or a file's name. */
-static bool upscaler_of(struct http_request *req, const char *name, struct way *out)
+static bool upscaler_of(struct http_request *req, const char *name, struct enlarge_way *out)
 {
-    struct files *files = registry_files(http_app(req)->registry, FOLDERS_UPSCALER);
-    const char *known = upscalers_canonical(name);
     struct err err;
-    *out = (struct way){.filter = IMAGE_LANCZOS};
-    if (strcasecmp(name, "None") == 0)
+    *out = (struct enlarge_way){.filter = IMAGE_LANCZOS};
+    if (strcasecmp(name, "None") == 0 ||
+        enlarge_find(registry_files(http_app(req)->registry, FOLDERS_UPSCALER), name, out, &err))
         return true;
-    bool found =
-        known ? strncmp(known, "Latent", 6) != 0
-              : *name && strlen(name) < sizeof out->name && upscalers_check(files, name, &err);
-    if (!found) {
-        char message[256];
-        snprintf(message, sizeof message, "could not find upscaler named %.100s", name);
-        sdapi_reply_crash(req, "AssertionError", message);
-        return false;
-    }
-    snprintf(out->name, sizeof out->name, "%s", known ? known : name);
-    out->network = !known || strcmp(known, PICTOR_UPSCALER) == 0;
-    if (known && strcmp(known, "Nearest") == 0)
-        out->filter = IMAGE_NEAREST;
-    return true;
+    char message[256];
+    snprintf(message, sizeof message, "could not find upscaler named %.100s", name);
+    sdapi_reply_crash(req, "AssertionError", message);
+    return false;
 }
 
 /* Replies and returns false when the request is not one that can be done. */
@@ -253,7 +235,7 @@ struct upscaling {
     struct codec *codec;
     struct files *files;
     struct extras x; /* its texts are gone, too */
-    struct way first, second;
+    struct enlarge_way first, second;
     bool batch;
     struct {
         void *data;
@@ -268,18 +250,11 @@ struct upscaling {
     const atomic_bool *gone;
 };
 
-static bool upscale(struct upscaling *t, const struct way *way, const struct pictor_image *in,
-                    int width, int height, struct pictor_image *out, struct err *err)
+static bool upscale(struct upscaling *t, const struct enlarge_way *way,
+                    const struct pictor_image *in, int width, int height, struct pictor_image *out,
+                    struct err *err)
 {
-    struct upscaler_file file;
-    if (!way->network)
-        return image_resize(in, width, height, way->filter, out, err);
-    if (!upscalers_open(t->files, way->name, &file, err))
-        return false;
-    bool done = codec_upscale(t->codec, &file, in, width, height, t->gone, out, err);
-    upscalers_close(&file);
-    t->again = !done && err->code == ERR_BUSY;
-    return done;
+    return enlarge_run(t->codec, t->files, way, in, width, height, t->gone, out, &t->again, err);
 }
 
 /* a = a * (1 - share) + b * share; both have one size. */
@@ -348,8 +323,8 @@ fail:
     return false;
 }
 
-static void extras_infotext(const struct extras *x, const struct way *first,
-                            const struct way *second, struct pyjson *out)
+static void extras_infotext(const struct extras *x, const struct enlarge_way *first,
+                            const struct enlarge_way *second, struct pyjson *out)
 {
     char scale[PYJSON_FLOAT_SIZE];
     pyjson_puts(out, "");
@@ -414,14 +389,11 @@ static bool postprocess_next(void *ctx, const atomic_bool *gone)
     struct upscaling *t = ctx;
     t->gone = gone;
     t->again = false;
-    bool network = t->first.network || t->second.network;
-    if (network && codec_is_upscaling(t->codec) && !atomic_load(gone)) {
-        nanosleep(&(const struct timespec){.tv_nsec = AGAIN_MS * 1000000}, NULL);
+    if (enlarge_waits(t->codec, t->first.network ? &t->first : &t->second, gone))
         return true;
-    }
     cJSON *json = postprocess(t, t->pictures[t->done].data, t->pictures[t->done].size);
     if (!json && t->again && !atomic_load(gone)) {
-        nanosleep(&(const struct timespec){.tv_nsec = AGAIN_MS * 1000000}, NULL);
+        nanosleep(&(const struct timespec){.tv_nsec = ENLARGE_AGAIN_MS * 1000000}, NULL);
         return true;
     }
     t->done++;
