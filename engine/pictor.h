@@ -118,6 +118,7 @@ struct pictor_model_info {
     float default_image_guidance; /* 0: image_guidance says nothing to it; else it edits pictures,
                                      and paints none without one to begin from */
     bool masked;                  /* it is shown the mask: mask_weight says something to it */
+    int text_widths[2];           /* of its text encoders' tokens; 0: there is none */
     char default_sampler[32], default_scheduler[32]; /* "": what is everybody's */
 };
 
@@ -199,6 +200,33 @@ struct pictor_control {
     const struct pictor_image *hidden, *region;
 };
 
+/* A textual inversion: a small file of vectors that its name stands for in prompts. */
+#define PICTOR_EMBEDDINGS_MAX 32     /* of a picture */
+#define PICTOR_EMBEDDING_VECTORS 75  /* of one: what a chunk of a prompt has room for */
+struct pictor_embedding {
+    const char *name; /* the word, and what is behind its last slash */
+    int fd;           /* of the file, to read from */
+};
+
+/* From now on these names stand for what their files hold, and no others. Their files may be closed
+ * afterwards. One for text encoders of other widths is left out, and logged. On failure
+ * (ERR_INVALID, ERR_UNSUPPORTED) there are none. */
+bool pictor_model_embed(struct pictor_model *model, const struct pictor_embedding *list,
+                        size_t count, struct err *err);
+
+/* What such a file says of itself. */
+struct pictor_embedding_info {
+    int vectors;   /* 0: it is no such file */
+    int widths[2]; /* numbers of a vector for the first text encoder and, of a file for SDXL, for
+                      the second one; or 0 */
+    int step;      /* after how much training it was written; -1: it does not say */
+    char checkpoint[32], checkpoint_name[96]; /* that it was trained with: a hash, a name; or "" */
+};
+
+/* Whether the model's text encoders take such vectors. */
+bool pictor_embedding_fits(const struct pictor_embedding_info *embedding,
+                           const struct pictor_model_info *model);
+
 void pictor_model_free(struct pictor_model *model);
 const struct pictor_model_info *pictor_model_info(const struct pictor_model *model);
 
@@ -225,6 +253,7 @@ struct pictor_file_info {
     char title[64];    /* from the file's metadata, or "" */
     char trigger[256]; /* words that a LoRA wants in prompts, from its metadata, or "" */
     struct pictor_model_info model; /* of a model that can be painted with */
+    struct pictor_embedding_info embedding;
 };
 
 /* Tells the kind from the headers alone, as pictor_model_probe. Fails for what cannot be read, with
@@ -391,6 +420,17 @@ bool pictor_check(struct pictor_model *model, const struct pictor_params *params
  * whether it has at most 2400 tokens (ERR_TOO_LARGE) at any time, as pictor_generate would say. Of
  * the params, what concerns prompts, steps and sampler counts. Any thread. */
 bool pictor_prompt_check(const struct pictor_params *params, bool negative, struct err *err);
+
+/* A word that stands for vectors of its own, as a textual inversion's name does. */
+struct pictor_word {
+    const char *name;
+    int vectors; /* 1..PICTOR_EMBEDDING_VECTORS */
+    bool used;   /* it is in the prompt */
+};
+
+/* The same with words; `used` becomes true of each that the prompt has at some time. */
+bool pictor_prompt_words(const struct pictor_params *params, bool negative,
+                         struct pictor_word *words, size_t count, struct err *err);
 
 /* Whether a prompt reads alike as PICTOR_SYNTAX_WEBUI and as PICTOR_SYNTAX_WEIGHTS: it does not
  * change, and is no several prompts. Any thread. */

@@ -35,8 +35,10 @@ struct conditioning {
     struct conditioning_encoder encoders[CONDITIONING_ENCODERS];
     int count;
     const struct tokenizer *tokenizer;
-    size_t width, pooled; /* of all encoders; of the last */
-    float *zeros;         /* a chunk's states and what is pooled */
+    size_t width, pooled;                /* of all encoders; of the last */
+    float *zeros;                        /* a chunk's states and what is pooled */
+    const struct vocabulary *vocabulary; /* borrowed, or NULL */
+    const float *vectors[CONDITIONING_ENCODERS];
     unsigned clock;
     struct entry kept[KEPT];
 };
@@ -79,6 +81,15 @@ void conditioning_forget(struct conditioning *c)
         entry_free(&c->kept[i]);
 }
 
+void conditioning_name(struct conditioning *c, const struct vocabulary *vocabulary,
+                       const float *const vectors[CONDITIONING_ENCODERS])
+{
+    conditioning_forget(c);
+    c->vocabulary = vocabulary;
+    for (int i = 0; i < CONDITIONING_ENCODERS; i++)
+        c->vectors[i] = vocabulary ? vectors[i] : NULL;
+}
+
 void conditioning_free(struct conditioning *c)
 {
     if (!c)
@@ -93,20 +104,23 @@ static int layer_of(const struct conditioning_encoder *e, int skip)
     return e->skip ? e->skip : skip;
 }
 
-static struct reading reading_of(const struct pictor_params *p)
+static struct reading reading_of(const struct conditioning *c, const struct pictor_params *p)
 {
-    return (struct reading){
+    struct reading r = {
         .skip = p->clip_skip,
         .style = family_style(p),
         .balanced = p->emphasis == PICTOR_EMPHASIS_ORIGINAL,
     };
+    if (p->syntax != PICTOR_SYNTAX_PLAIN)
+        r.style.vocabulary = c->vocabulary;
+    return r;
 }
 
 static bool same_reading(const struct reading *a, const struct reading *b)
 {
     return a->skip == b->skip && a->style.backtrack == b->style.backtrack &&
            a->style.literal == b->style.literal && a->style.unweighted == b->style.unweighted &&
-           a->balanced == b->balanced;
+           a->style.vocabulary == b->style.vocabulary && a->balanced == b->balanced;
 }
 
 /* ---- a prompt's chunks ---- */
@@ -156,7 +170,7 @@ static bool plan(const struct conditioning *c, struct ops *o, const struct famil
         out[i] = (struct family_words){.tokens = (int)lists.chunks * CHUNK_LENGTH};
     lists_free(&lists);
     for (int i = 0; i < c->count; i++)
-        clip_encode(o, c->encoders[i].clip, NULL, CHUNK_LENGTH,
+        clip_encode(o, c->encoders[i].clip, NULL, CHUNK_LENGTH, NULL,
                     layer_of(&c->encoders[i], reading->skip), NULL, NULL);
     return true;
 }
@@ -286,7 +300,7 @@ static void encode_texts(const struct conditioning *c, struct ops *o, int encode
         for (size_t t = 0; t < lists->count; t++) {
             float *states = entry->states + t * size;
             bool pools = k == 0 && encoder == c->count - 1;
-            clip_encode(o, e->clip, lists->at[t].at[k].ids, CHUNK_LENGTH,
+            clip_encode(o, e->clip, lists->at[t].at[k].ids, CHUNK_LENGTH, c->vectors[encoder],
                         layer_of(e, entry->reading.skip), buffer,
                         pools ? states + size - c->pooled : other);
             for (size_t i = 0; i < CHUNK_LENGTH; i++)
@@ -344,7 +358,7 @@ bool conditioning_encode(struct conditioning *c, struct ops *o, const struct pic
                          const struct family_prompt *prompt, struct family_words *out,
                          struct err *err)
 {
-    struct reading reading = reading_of(params);
+    struct reading reading = reading_of(c, params);
     if (arena_planning(o->arena))
         return plan(c, o, prompt, &reading, out, err);
     struct entry *e = find(c, prompt, &reading), fresh;

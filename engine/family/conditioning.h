@@ -25,6 +25,11 @@ struct conditioning *conditioning_new(const struct conditioning_encoder *encoder
                                       const struct tokenizer *tokenizer, struct err *err);
 void conditioning_free(struct conditioning *c);
 
+/* From now on these words stand for vectors of their own, `vectors` [.., width] for each encoder;
+ * NULL: none do. Borrows all of it. Forgets prompts. */
+void conditioning_name(struct conditioning *c, const struct vocabulary *vocabulary,
+                       const float *const vectors[CONDITIONING_ENCODERS]);
+
 /* Forgets prompts: the text encoders are other ones now. */
 void conditioning_forget(struct conditioning *c);
 

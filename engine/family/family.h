@@ -117,6 +117,10 @@ struct family {
      * has none. */
     bool (*control)(struct family_model *m, const struct pictor_control_file *files, size_t count,
                     struct err *err);
+    /* From now on these names stand for what their files hold, and no others; on failure none.
+     * NULL: the family reads no words. */
+    bool (*embed)(struct family_model *m, const struct pictor_embedding *list, size_t count,
+                  struct err *err);
     /* A model of the published size without weights, for a hollow device (compute/hollow.h).
      * May be NULL. Returns owned. */
     struct family_model *(*sketch)(struct device *dev, struct err *err);

@@ -83,6 +83,7 @@ const struct family family_sd1 = {
     .free = stable_free,
     .merge = stable_merge,
     .control = stable_model_control,
+    .embed = stable_embed,
     .sketch = sketch,
     .schedule = stable_schedule,
     .fit = stable_fit,

@@ -93,6 +93,7 @@ const struct family family_sd2 = {
     .free = stable_free,
     .merge = stable_merge,
     .control = stable_model_control,
+    .embed = stable_embed,
     .schedule = stable_schedule,
     .words = stable_words,
     .call_new = stable_call_new,

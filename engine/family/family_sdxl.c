@@ -107,10 +107,10 @@ static struct family_model *sketch(struct device *dev, struct err *err)
 
 #define SHARED                                                                                     \
     .latent = "sdxl", .read = read_facts, .open = open_model, .free = stable_free,                 \
-    .merge = stable_merge, .control = stable_model_control, .schedule = stable_schedule,           \
-    .words = stable_words, .call_new = stable_call_new, .call_first = stable_call_first,           \
-    .call_free = stable_call_free, .predict = stable_predict, .beside = stable_beside,             \
-    .decode = stable_decode, .encode = stable_encode
+    .merge = stable_merge, .control = stable_model_control, .embed = stable_embed,                 \
+    .schedule = stable_schedule, .words = stable_words, .call_new = stable_call_new,               \
+    .call_first = stable_call_first, .call_free = stable_call_free, .predict = stable_predict,     \
+    .beside = stable_beside, .decode = stable_decode, .encode = stable_encode
 
 const struct family family_sdxl = {.name = "sdxl", .recognises = is_base, .sketch = sketch, SHARED};
 const struct family family_sdxl_refiner = {

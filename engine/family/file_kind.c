@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/family/embedding.h"
 #include "engine/family/family.h"
 
 /* Where in a name the text stands. */
@@ -185,6 +186,12 @@ static bool describe(const struct checkpoint *cp, struct pictor_file_info *out, 
     copy_metadata(cp, "modelspec.title", out->title, sizeof out->title);
     copy_metadata(cp, "modelspec.trigger_phrase", out->trigger, sizeof out->trigger);
     snprintf(out->family, sizeof out->family, "%s", family_it_goes_with(cp, out->kind));
+    /* One tensor of an unusual width may be one as well, in a folder where such are expected. */
+    if (out->kind == PICTOR_KIND_EMBEDDING || out->kind == PICTOR_KIND_UNKNOWN) {
+        bool sound = embedding_describe(cp, &out->embedding, err);
+        if (out->kind == PICTOR_KIND_EMBEDDING)
+            return (out->readable = sound);
+    }
     if (out->kind != PICTOR_KIND_MODEL && out->kind != PICTOR_KIND_UNKNOWN)
         return true;
     const struct family *family = family_of(cp, err);

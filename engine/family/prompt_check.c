@@ -1,6 +1,8 @@
-/* prompt_check.c: pictor_prompt_check of pictor.h: a prompt's length without a model. One tokenizer
+/* prompt_check.c: pictor_prompt_check and pictor_prompt_words of pictor.h: a prompt's length, and
+ * which words are in it, without a model. One tokenizer
  * serves all callers; it is made at the first call and stays. */
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/family/family.h"
@@ -15,9 +17,18 @@ static void make(void)
     tokenizer = tokenizer_new(NULL);
 }
 
+static void mark_words(const struct chunk_list *list, const struct vocabulary *v,
+                       struct pictor_word *words)
+{
+    for (size_t i = 0; v && i < list->count; i++)
+        for (int k = 0; k < CHUNK_LENGTH; k++)
+            if (list->at[i].ids[k] >= TOKENIZER_VOCAB)
+                words[vocabulary_word(v, list->at[i].ids[k])].used = true;
+}
+
 /* All the texts that a prompt becomes, as conditioning.c counts them; adds to *chunks. */
-static bool check_texts(const struct editing *e, const struct chunk_style *style, size_t *chunks,
-                        struct err *err)
+static bool check_texts(const struct editing *e, const struct chunk_style *style,
+                        struct pictor_word *words, size_t *chunks, struct err *err)
 {
     size_t most = 0;
     for (size_t i = 0; i < e->text_count; i++) {
@@ -25,6 +36,7 @@ static bool check_texts(const struct editing *e, const struct chunk_style *style
         if (!chunk_prompt(tokenizer, e->texts[i], TOKENIZER_END, style, &list, err))
             return false;
         most = list.count > most ? list.count : most;
+        mark_words(&list, style->vocabulary, words);
         chunk_list_free(&list);
         if (!chunk_check_total(i + 1, most, err))
             return false;
@@ -33,25 +45,64 @@ static bool check_texts(const struct editing *e, const struct chunk_style *style
            family_chunks_add(chunks, e->text_count, most * CHUNK_LENGTH, err);
 }
 
-bool pictor_prompt_check(const struct pictor_params *p, bool negative, struct err *err)
+static bool check(const struct pictor_params *p, bool negative, const struct vocabulary *vocabulary,
+                  struct pictor_word *words, struct err *err)
 {
     struct editing_pass passes[2];
     struct chunk_style style = family_style(p);
     int count = family_passes(p, passes);
-    pthread_once(&once, make);
-    if (!tokenizer)
-        return err_set(err, ERR_INTERNAL, "no memory for a tokenizer");
     bool ok = true;
+    style.vocabulary = vocabulary;
     for (int i = 0; ok && i < (count ? count : 1); i++) {
         struct wording w;
         size_t chunks = 0;
         ok = wording_parse(negative ? "" : p->prompt, negative ? p->negative_prompt : "",
                            count ? &passes[i] : NULL, &w, err);
         for (int k = 0; ok && k <= w.count; k++)
-            ok = check_texts(&w.parts[k].editing, &style, &chunks, err);
+            ok = check_texts(&w.parts[k].editing, &style, words, &chunks, err);
         wording_free(&w);
     }
     return ok;
+}
+
+static struct vocabulary *vocabulary_of(const struct pictor_word *words, size_t count,
+                                        struct err *err)
+{
+    const char **names = calloc(count, sizeof *names);
+    int *vectors = calloc(count, sizeof *vectors);
+    struct vocabulary *v = NULL;
+    for (size_t i = 0; names && vectors && i < count; i++) {
+        names[i] = words[i].name;
+        vectors[i] = words[i].vectors;
+    }
+    if (names && vectors)
+        v = vocabulary_new(tokenizer, names, vectors, count, err);
+    else
+        err_set(err, ERR_INTERNAL, "no memory for %zu names", count);
+    free(names);
+    free(vectors);
+    return v;
+}
+
+bool pictor_prompt_words(const struct pictor_params *p, bool negative, struct pictor_word *words,
+                         size_t count, struct err *err)
+{
+    struct vocabulary *v = NULL;
+    pthread_once(&once, make);
+    if (!tokenizer)
+        return err_set(err, ERR_INTERNAL, "no memory for a tokenizer");
+    if (p->syntax == PICTOR_SYNTAX_PLAIN)
+        count = 0;
+    if (count > 0 && !(v = vocabulary_of(words, count, err)))
+        return false;
+    bool ok = check(p, negative, v, words, err);
+    vocabulary_free(v);
+    return ok;
+}
+
+bool pictor_prompt_check(const struct pictor_params *p, bool negative, struct err *err)
+{
+    return pictor_prompt_words(p, negative, NULL, 0, err);
 }
 
 bool pictor_prompt_is_simple(const char *prompt)

@@ -5,6 +5,7 @@
 
 #include "engine/family/compose.h"
 #include "engine/family/stable_control.h"
+#include "engine/family/stable_words.h"
 #include "engine/model/layers.h"
 
 #define IMAGE_GUIDANCE 1.5f /* InstructPix2Pix's own default */
@@ -22,6 +23,7 @@ struct stable {
     struct tae *tae; /* or NULL */
     struct conditioning *conditioning;
     struct stable_control control;
+    struct stable_words words;
 };
 
 struct family_call {
@@ -144,7 +146,8 @@ struct family_facts stable_facts(const struct stable_config *c)
         .beside = c->unet.in_channels - c->vae.channels,
         .preview = c->vae.encoder_channels[0] == 128 ? published[c->sdxl] : NULL,
         .info = {.default_image_guidance = c->beside == STABLE_EDITED ? IMAGE_GUIDANCE : 0,
-                 .masked = c->beside == STABLE_MASKED},
+                 .masked = c->beside == STABLE_MASKED,
+                 .text_widths = {c->clip[0].width, c->clip[1].width}},
     };
 }
 
@@ -210,6 +213,7 @@ void stable_free(struct family_model *m)
         return;
     stable_control_free(&s->control);
     conditioning_free(s->conditioning);
+    stable_words_free(&s->words);
     vae_free(s->vae);
     tae_free(s->tae);
     unet_free(s->unet);
@@ -250,6 +254,19 @@ bool stable_model_control(struct family_model *m, const struct pictor_control_fi
     bool done = stable_control_load(&s->control, s->dev, &s->config.unet, files, count, err);
     s->base.facts.info.weight_bytes = s->weights.bytes + s->control.bytes;
     return done;
+}
+
+bool stable_embed(struct family_model *m, const struct pictor_embedding *list, size_t count,
+                  struct err *err)
+{
+    struct stable *s = (struct stable *)m;
+    conditioning_name(s->conditioning, NULL, NULL);
+    if (!stable_words_load(&s->words, s->tokenizer, &s->base.facts.info, list, count, err))
+        return false;
+    if (s->words.vocabulary)
+        conditioning_name(s->conditioning, s->words.vocabulary,
+                          (const float *const *)s->words.vectors);
+    return true;
 }
 
 void stable_schedule(const struct family_model *m, int width, int height, int steps,

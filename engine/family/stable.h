@@ -79,6 +79,8 @@ bool stable_merge(struct family_model *m, const struct pictor_lora *loras, size_
                   struct err *err);
 bool stable_model_control(struct family_model *m, const struct pictor_control_file *files,
                           size_t count, struct err *err);
+bool stable_embed(struct family_model *m, const struct pictor_embedding *list, size_t count,
+                  struct err *err);
 void stable_schedule(const struct family_model *m, int width, int height, int steps,
                      struct schedule *out);
 bool stable_fit(const struct family_model *m, const struct pictor_params *asked,

@@ -342,6 +342,11 @@ const char *checkpoint_metadata(const struct checkpoint *cp, const char *key)
     return tensor_file_metadata(cp->files[0].tf, key);
 }
 
+int64_t checkpoint_integer(const struct checkpoint *cp, const char *key, int64_t otherwise)
+{
+    return tensor_file_integer(cp->files[0].tf, key, otherwise);
+}
+
 const char *checkpoint_scheduler(const struct checkpoint *cp, const char *key)
 {
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(cp->scheduler, key));

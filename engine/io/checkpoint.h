@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "engine/base/err.h"
 #include "engine/io/names.h"
@@ -73,6 +74,7 @@ const char *checkpoint_name(const struct checkpoint *cp);
 /* A string of the file's metadata (of the UNet's file in a folder), "modelspec.title" for example;
  * NULL when there is none. */
 const char *checkpoint_metadata(const struct checkpoint *cp, const char *key);
+int64_t checkpoint_integer(const struct checkpoint *cp, const char *key, int64_t otherwise);
 
 /* A string of a folder's scheduler/scheduler_config.json, "prediction_type" for example; NULL when
  * there is none. */

@@ -132,3 +132,8 @@ const char *tensor_file_metadata(const struct tensor_file *tf, const char *key)
            : tf->torch ? torch_file_metadata(tf->torch, key)
                        : gguf_metadata(tf->gguf, key);
 }
+
+int64_t tensor_file_integer(const struct tensor_file *tf, const char *key, int64_t otherwise)
+{
+    return tf->torch ? torch_file_integer(tf->torch, key, otherwise) : otherwise;
+}

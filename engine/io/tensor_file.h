@@ -7,6 +7,7 @@
 #define PICTOR_ENGINE_IO_TENSOR_FILE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "engine/base/err.h"
 #include "engine/io/raw_tensor.h"
@@ -41,5 +42,7 @@ const struct raw_tensor *tensor_file_at(const struct tensor_file *tf, size_t i);
 
 /* What the file says of itself under `key`; NULL when it says nothing. */
 const char *tensor_file_metadata(const struct tensor_file *tf, const char *key);
+/* A whole number that a file of PyTorch's has under `key`; `otherwise` when there is none. */
+int64_t tensor_file_integer(const struct tensor_file *tf, const char *key, int64_t otherwise);
 
 #endif

@@ -478,3 +478,9 @@ const char *torch_file_metadata(const struct torch_file *tf, const char *key)
     const struct pickle_value *v = pickle_get(tf->pickle, pickle_root(tf->pickle), key);
     return v && v->kind == PICKLE_STRING ? v->string : NULL;
 }
+
+int64_t torch_file_integer(const struct torch_file *tf, const char *key, int64_t otherwise)
+{
+    const struct pickle_value *v = pickle_get(tf->pickle, pickle_root(tf->pickle), key);
+    return v && v->kind == PICKLE_INTEGER ? v->integer : otherwise;
+}

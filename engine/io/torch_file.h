@@ -11,6 +11,7 @@
 #define PICTOR_ENGINE_IO_TORCH_FILE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "engine/io/file_bytes.h"
 #include "engine/io/raw_tensor.h"
@@ -26,5 +27,7 @@ const struct raw_tensor *torch_file_tensors(const struct torch_file *tf, size_t 
 
 /* A string that stands in the file's outermost dict; NULL when there is none. */
 const char *torch_file_metadata(const struct torch_file *tf, const char *key);
+/* A whole number there; `otherwise` when there is none. */
+int64_t torch_file_integer(const struct torch_file *tf, const char *key, int64_t otherwise);
 
 #endif

@@ -4,11 +4,12 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/model/layers.h"
 
 #define MAX_LAYERS 64
-#define VOCAB 49408 /* which the tokenizer's ids index */
+#define VOCAB CLIP_VOCAB
 #define POSITIONS 77
 #define NAME_SIZE 128
 
@@ -200,12 +201,15 @@ int clip_projection(const struct clip *c)
 /* ---- running ---- */
 
 /* Sums of tokens and places. */
-static void embed(const struct clip *c, const int *ids, int n, float *out)
+static void embed(const struct clip *c, const int *ids, int n, const float *own, float *out)
 {
     size_t width = (size_t)c->width;
     for (int i = 0; i < n; i++, out += width) {
-        assert(ids[i] >= 0 && ids[i] < c->vocab);
-        raw_tensor_floats(&c->tokens, (size_t)ids[i] * width, width, out);
+        assert(ids[i] >= 0 && (own || ids[i] < VOCAB));
+        if (ids[i] >= VOCAB)
+            memcpy(out, own + (size_t)(ids[i] - VOCAB) * width, width * sizeof *out);
+        else
+            raw_tensor_floats(&c->tokens, (size_t)ids[i] * width, width, out);
         for (size_t j = 0; j < width; j++)
             out[j] += c->places[(size_t)i * width + j];
     }
@@ -253,9 +257,9 @@ static void pool(struct ops *o, const struct clip *c, const int *ids, const stru
     put(o, c, x, true, states);
     if (arena_planning(o->arena))
         return;
-    int end = 0; /* the end token has the largest id */
+    int end = 0; /* the end token has the largest id of all tokens */
     for (int i = 1; i < x->w; i++)
-        if (ids[i] > ids[end])
+        if (ids[i] > ids[end] && ids[i] < VOCAB)
             end = i;
     const float *state = states + (size_t)end * width, *row = c->projection;
     for (int i = 0; i < c->projected; i++, row += width) {
@@ -266,14 +270,14 @@ static void pool(struct ops *o, const struct clip *c, const int *ids, const stru
     }
 }
 
-void clip_encode(struct ops *o, const struct clip *c, const int *ids, int n, int skip, float *out,
-                 float *pooled)
+void clip_encode(struct ops *o, const struct clip *c, const int *ids, int n, const float *own,
+                 int skip, float *out, float *pooled)
 {
     assert(n > 0 && n <= c->positions && skip >= 1 && skip <= c->layers);
     size_t mark = arena_mark(o->arena);
     float *embedded = arena_alloc(o->arena, (size_t)n * (size_t)c->width, sizeof *embedded);
     if (!arena_planning(o->arena))
-        embed(c, ids, n, embedded);
+        embed(c, ids, n, own, embedded);
     struct tensor x = tensor_new(o->arena, device_dtype(o->dev), 1, 1, n, c->width, 0);
     int read = c->layers - (skip - 1);
     ops_from_floats(o, &x, embedded);

@@ -35,11 +35,14 @@ void clip_free(struct clip *c);
 int clip_width(const struct clip *c);
 int clip_projection(const struct clip *c);
 
-/* out [n, width] = hidden states of `n` token ids (n <= positions, ids < vocab) after all but the
- * last `skip - 1` layers, through the final layer norm unless they are bare. pooled [projection] =
+/* out [n, width] = hidden states of `n` token ids (n <= positions) after all but the last
+ * `skip - 1` layers, through the final layer norm unless they are bare. pooled [projection] =
  * the last layer's state of the first end token, through the final layer norm and the projection;
- * not written where there is none. Planning touches none of them. */
-void clip_encode(struct ops *o, const struct clip *c, const int *ids, int n, int skip, float *out,
-                 float *pooled);
+ * not written where there is none. Planning touches none of them. Ids from CLIP_VOCAB on are rows
+ * of `own` [.., width], which stand in the place of what the table of tokens says; it may be NULL
+ * where there are none. */
+#define CLIP_VOCAB 49408 /* ids of the tokenizer */
+void clip_encode(struct ops *o, const struct clip *c, const int *ids, int n, const float *own,
+                 int skip, float *out, float *pooled);
 
 #endif

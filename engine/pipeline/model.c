@@ -188,6 +188,13 @@ bool pictor_model_control(struct pictor_model *m, const struct pictor_control_fi
     return true;
 }
 
+bool pictor_model_embed(struct pictor_model *m, const struct pictor_embedding *list, size_t count,
+                        struct err *err)
+{
+    const struct family *family = m->family->family;
+    return !family->embed || family->embed(m->family, list, count, err);
+}
+
 void pictor_model_free(struct pictor_model *m)
 {
     if (!m)

@@ -1,5 +1,7 @@
 /* chunk.c: A chunk that is full is cut behind its last comma, if that is near enough, so that a
- * phrase is rarely torn apart: what stood behind the comma moves to the next chunk. */
+ * phrase is rarely torn apart: what stood behind the comma moves to the next chunk. The vectors of
+ * one word stay together: what has no room for them is filled up. (All of this is as the SD WebUI
+ * does it.) */
 #include "engine/text/chunk.h"
 
 #include <assert.h>
@@ -35,7 +37,15 @@ static void end_chunk(struct builder *b, int keep)
     b->comma = -1;
 }
 
-static bool add_token(struct builder *b, int id, float weight, struct err *err)
+static bool check_room(const struct builder *b, struct err *err)
+{
+    return b->out->count < CHUNK_LIMIT ||
+           err_set(err, ERR_TOO_LARGE, "prompt: wanted at most %d tokens in %d chunks",
+                   CHUNK_LIMIT * ROOM, CHUNK_LIMIT);
+}
+
+/* Ends a full chunk, for what begins with this token. */
+static bool make_room(struct builder *b, int id, struct err *err)
 {
     if (id == TOKENIZER_COMMA)
         b->comma = b->used;
@@ -44,13 +54,30 @@ static bool add_token(struct builder *b, int id, float weight, struct err *err)
             id != TOKENIZER_COMMA && b->comma >= 0 && b->used - b->comma <= b->style->backtrack;
         end_chunk(b, near ? b->comma + 1 : ROOM);
     }
-    if (b->out->count == CHUNK_LIMIT)
-        return err_set(err, ERR_TOO_LARGE, "prompt: wanted at most %d tokens in %d chunks",
-                       CHUNK_LIMIT * ROOM, CHUNK_LIMIT);
+    return check_room(b, err);
+}
+
+static void put(struct builder *b, int id, float weight)
+{
     struct chunk *c = &b->out->at[b->out->count];
     c->ids[1 + b->used] = id;
     c->weights[1 + b->used++] = weight;
     b->out->weighted |= weight != 1;
+}
+
+/* The vectors of a word, in one chunk. */
+static bool add_vectors(struct builder *b, const struct vocabulary_match *m, float weight,
+                        struct err *err)
+{
+    if (m->vectors > ROOM)
+        return err_set(err, ERR_INVALID, "a word of %d vectors: wanted at most %d", m->vectors,
+                       ROOM);
+    if (b->used + m->vectors > ROOM)
+        end_chunk(b, b->used);
+    if (!check_room(b, err))
+        return false;
+    for (int i = 0; i < m->vectors; i++)
+        put(b, m->first + i, weight);
     return true;
 }
 
@@ -65,9 +92,18 @@ static bool add_part(struct builder *b, const struct tokenizer *t, const struct 
     ids->count = 0;
     if (!tokenizer_encode(t, part->text, part->len, ids, err))
         return false;
-    for (size_t i = 0; i < ids->count; i++)
-        if (!add_token(b, ids->at[i], b->style->unweighted ? 1 : (float)part->weight, err))
+    float weight = b->style->unweighted ? 1 : (float)part->weight;
+    for (size_t i = 0; i < ids->count;) {
+        struct vocabulary_match m;
+        if (!make_room(b, ids->at[i], err))
             return false;
+        if (!vocabulary_match(b->style->vocabulary, ids->at + i, ids->count - i, &m))
+            put(b, ids->at[i++], weight);
+        else if (add_vectors(b, &m, weight, err))
+            i += m.tokens;
+        else
+            return false;
+    }
     return true;
 }
 

@@ -8,6 +8,7 @@
 
 #include "engine/base/err.h"
 #include "engine/text/tokenizer.h"
+#include "engine/text/vocabulary.h"
 
 #define CHUNK_LENGTH 77
 #define CHUNK_LIMIT 32     /* chunks a prompt; cross-attention grows with them */
@@ -19,10 +20,12 @@ struct chunk_style {
     int backtrack;   /* a full chunk ends behind a comma that is at most so many tokens back */
     bool literal;    /* brackets and BREAK are text */
     bool unweighted; /* they are read, but every weight is 1 */
+    /* Words that become vectors of their own; NULL: none. Borrowed. */
+    const struct vocabulary *vocabulary;
 };
 
 struct chunk {
-    int ids[CHUNK_LENGTH];
+    int ids[CHUNK_LENGTH]; /* the vocabulary's vectors have those from TOKENIZER_VOCAB on */
     float weights[CHUNK_LENGTH]; /* 1 for start, end and filling */
 };
 

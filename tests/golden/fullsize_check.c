@@ -101,7 +101,7 @@ static void text(struct device *dev, const struct checkpoint *cp,
         free(floats);
         for (int skip = 1; skip <= 2; skip++) {
             snprintf(name, sizeof name, "%s.skip%d", names[i], skip);
-            RUN(dev, clip_encode(&o, clip, ids, 77, skip, out, NULL));
+            RUN(dev, clip_encode(&o, clip, ids, 77, NULL, skip, out, NULL));
             check(dev, name, out, st);
         }
     }

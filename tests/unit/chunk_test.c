@@ -197,6 +197,45 @@ static void weights(void **state)
     chunk_list_free(&list);
 }
 
+/* A word of ten vectors stays whole: what has no room for it is filled up. */
+static void words(void **state)
+{
+    const char *names[] = {"cat dog", "cat"};
+    const int vectors[] = {10, 2};
+    struct vocabulary *v = vocabulary_new(tokenizer, names, vectors, 2, NULL);
+    struct chunk_style style = {.backtrack = CHUNK_BACKTRACK, .vocabulary = v};
+    struct chunk_list list;
+    char prompt[1000] = "";
+    assert_non_null(v);
+    for (int i = 0; i < 66; i++)
+        strcat(prompt, "dog ");
+    strcat(prompt, "(Cat Dog:1.5) dog");
+    assert_true(chunk_prompt(tokenizer, prompt, TOKENIZER_END, &style, &list, NULL));
+    assert_int_equal(list.count, 2);
+    check(&list, 0, 66, DOG);
+    assert_int_equal(list.tokens, 75 + 11);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(list.at[1].ids[1 + i], TOKENIZER_VOCAB + i);
+        assert_true(list.at[1].weights[1 + i] == 1.5f);
+    }
+    assert_int_equal(list.at[1].ids[11], DOG);
+    assert_int_equal(vocabulary_word(v, list.at[1].ids[10]), 0);
+    chunk_list_free(&list);
+
+    /* One that fits to the last place; the next begins a chunk, behind a comma that is near. */
+    strcpy(prompt + 4 * 65, "cat dog, cat");
+    assert_true(chunk_prompt(tokenizer, prompt, TOKENIZER_END, &style, &list, NULL));
+    assert_int_equal(list.count, 2);
+    assert_int_equal(list.at[0].ids[75], TOKENIZER_VOCAB + 9);
+    assert_int_equal(list.at[1].ids[1], COMMA);
+    assert_int_equal(list.at[1].ids[2], TOKENIZER_VOCAB + 10);
+    assert_int_equal(list.at[1].ids[3], TOKENIZER_VOCAB + 11);
+    assert_int_equal(list.at[1].ids[4], END);
+    assert_int_equal(vocabulary_word(v, list.at[1].ids[3]), 1);
+    chunk_list_free(&list);
+    vocabulary_free(v);
+}
+
 static void limits(void **state)
 {
     struct chunk_list list = after(CHUNK_LIMIT * 75, "");
@@ -235,7 +274,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(filling), cmocka_unit_test(breaks), cmocka_unit_test(commas),
-        cmocka_unit_test(weights), cmocka_unit_test(limits),
+        cmocka_unit_test(weights), cmocka_unit_test(words),  cmocka_unit_test(limits),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -126,7 +126,7 @@ static void text(const struct fixture *f)
         }
         for (int skip = 1; skip <= 2; skip++) {
             snprintf(name, sizeof name, "%s.skip%d", names[i], skip);
-            RUN(f, clip_encode(&o, c, ids, 77, skip, out, NULL));
+            RUN(f, clip_encode(&o, c, ids, 77, NULL, skip, out, NULL));
             check(f, name, out, want(st, name));
         }
     }
