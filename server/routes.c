@@ -20,6 +20,7 @@
 #include "server/api/openai/openai_images.h"
 #include "server/api/sdapi/sdapi_control.h"
 #include "server/api/sdapi/sdapi.h"
+#include "server/api/sdapi/sdapi_embeddings.h"
 #include "server/api/sdapi/sdapi_generate.h"
 #include "server/api/sdapi/sdapi_models.h"
 #include "server/api/sdapi/sdapi_options.h"
@@ -105,7 +106,7 @@ static const struct route routes[] = {
     {GET, "/sdapi/v1/schedulers", ROUTES_SDAPI, sdapi_schedulers},
     {GET, "/sdapi/v1/upscalers", ROUTES_SDAPI, sdapi_upscalers},
     {GET, "/sdapi/v1/latent-upscale-modes", ROUTES_SDAPI, sdapi_latent_upscale_modes},
-    {GET, "/sdapi/v1/embeddings", ROUTES_SDAPI, sdapi_embeddings},
+    {GET, "/sdapi/v1/embeddings", ROUTES_SDAPI, sdapi_embeddings_list},
     {GET, "/sdapi/v1/scripts", ROUTES_SDAPI, sdapi_scripts},
     {GET, "/controlnet/version", ROUTES_SDAPI, sdapi_control_version},
     {GET, "/controlnet/model_list", ROUTES_SDAPI, sdapi_control_models},
@@ -123,7 +124,7 @@ static const struct route routes[] = {
     {POST, "/sdapi/v1/refresh-checkpoints", ROUTES_SDAPI, sdapi_refresh_checkpoints},
     {POST, "/sdapi/v1/refresh-loras", ROUTES_SDAPI, sdapi_refresh_loras},
     {POST, "/sdapi/v1/refresh-vae", ROUTES_SDAPI, sdapi_refresh_vaes},
-    {POST, "/sdapi/v1/refresh-embeddings", ROUTES_SDAPI, sdapi_refresh_nothing},
+    {POST, "/sdapi/v1/refresh-embeddings", ROUTES_SDAPI, sdapi_embeddings_refresh},
     {POST, "/sdapi/v1/unload-checkpoint", ROUTES_SDAPI, sdapi_unload_checkpoint, .admin = true},
     {POST, "/sdapi/v1/reload-checkpoint", ROUTES_SDAPI, sdapi_reload_checkpoint},
     {POST, "/internal/progress", ROUTES_SDAPI, sdapi_progress_task, ROUTE_BODY_SMALL},

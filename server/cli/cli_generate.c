@@ -22,6 +22,7 @@
 #include "server/job/intake.h"
 #include "server/job/job_engine.h"
 #include "server/job/job_flags.h"
+#include "server/job/embeddings.h"
 #include "server/job/loras.h"
 #include "server/job/upscalers.h"
 #include "server/job/registry.h"
@@ -317,6 +318,27 @@ static bool merge_loras(const struct settings *settings, struct pictor_model *mo
     return done;
 }
 
+/* What the prompts name stands for vectors from now on. */
+static bool embed(const struct settings *settings, struct pictor_model *model, struct job_params *j,
+                  struct err *err)
+{
+    struct embeddings opened;
+    struct pictor_embedding list[PICTOR_EMBEDDINGS_MAX];
+    struct folders *folders = folders_new(settings, err);
+    struct files *files = folders ? files_new(folders, FOLDERS_EMBEDDING, NULL, err) : NULL;
+    bool done = files && embeddings_open(files, pictor_model_info(model)->text_widths, j, &opened,
+                                         err);
+    files_free(files);
+    folders_free(folders);
+    if (!done)
+        return false;
+    for (size_t i = 0; i < opened.count; i++)
+        list[i] = (struct pictor_embedding){opened.at[i].name, opened.at[i].fd};
+    done = pictor_model_embed(model, list, opened.count, err);
+    embeddings_close(&opened);
+    return done;
+}
+
 /* Opens the model, with the VAE that is asked for, whose file's name is then the job's. */
 static struct pictor_model *open_model(struct pictor_engine *engine,
                                        const struct settings *settings, const char *path,
@@ -399,6 +421,7 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
     if (!complete(o, flags, settings, pictor_model_info(model), err) ||
         !replace(&j->model, found.name, err) || !job_params_check(j, settings, &o->wrong, err) ||
         !merge_loras(settings, model, j->prompt, &words, err) ||
+        !embed(settings, model, j, err) ||
         !open_upscaler(settings, engine, j, &upscaler, err) ||
         (o->upscale.scale && !cli_upscale_open(&o->upscale, settings, engine, err)) ||
         !cli_control_open(&o->control, settings, cli_picture_read, model, j, err) ||

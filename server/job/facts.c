@@ -75,7 +75,7 @@ static void program(char *text, size_t size)
     struct stat st;
     if (stat("/proc/self/exe", &st) != 0)
         st = (struct stat){0};
-    snprintf(text, size, "pictor facts 2 %lld %lld.%09ld", (long long)st.st_size,
+    snprintf(text, size, "pictor facts 3 %lld %lld.%09ld", (long long)st.st_size,
              (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
 }
 
@@ -89,6 +89,12 @@ enum {
     STEPS,
     CLIP_SKIPS,
     MASKED,
+    TEXT_WIDTH,
+    SECOND_WIDTH,
+    VECTORS,
+    VECTOR_WIDTH,
+    VECTOR_SECOND,
+    VECTOR_STEP, /* plus 1 */
     GUIDANCE,
     IMAGE_GUIDANCE,
     NUMBERS
@@ -99,36 +105,56 @@ struct columns {
     struct {
         char *text;
         size_t size;
-    } texts[7];
+    } texts[9];
 };
 
 /* Where the texts of `f` are. */
 static void texts_of(struct facts *f, struct columns *c)
 {
     struct pictor_model_info *m = &f->info.model;
+    struct pictor_embedding_info *e = &f->info.embedding;
     *c = (struct columns){.texts = {{f->info.family, sizeof f->info.family},
                                     {f->info.title, sizeof f->info.title},
                                     {f->info.trigger, sizeof f->info.trigger},
                                     {f->problem, sizeof f->problem},
                                     {m->architecture, sizeof m->architecture},
                                     {m->default_sampler, sizeof m->default_sampler},
-                                    {m->default_scheduler, sizeof m->default_scheduler}}};
+                                    {m->default_scheduler, sizeof m->default_scheduler},
+                                    {e->checkpoint, sizeof e->checkpoint},
+                                    {e->checkpoint_name, sizeof e->checkpoint_name}}};
 }
 #define TEXTS (sizeof((struct columns *)0)->texts / sizeof((struct columns *)0)->texts[0])
 
 static void write_line(FILE *out, struct known *k)
 {
     const struct pictor_model_info *m = &k->facts.info.model;
+    const struct pictor_embedding_info *e = &k->facts.info.embedding;
     struct columns c;
     if (k->path[strcspn(k->path, "\t\n")])
         return;
     texts_of(&k->facts, &c);
-    fprintf(out, "%s\t%llu\t%llu\t%lld\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%.9g\t%.9g", k->path,
-            (unsigned long long)k->version.size, (unsigned long long)k->version.inode,
-            (long long)k->version.mtime_ms, (int)k->facts.info.kind,
-            k->facts.info.readable, (int)k->facts.fault, m->native_width, m->native_height,
-            m->default_steps, m->clip_skips, m->masked, (double)m->default_guidance,
-            (double)m->default_image_guidance);
+    const double numbers[NUMBERS] = {
+        [KIND] = k->facts.info.kind,
+        [READABLE] = k->facts.info.readable,
+        [FAULT] = k->facts.fault,
+        [WIDTH] = m->native_width,
+        [HEIGHT] = m->native_height,
+        [STEPS] = m->default_steps,
+        [CLIP_SKIPS] = m->clip_skips,
+        [MASKED] = m->masked,
+        [TEXT_WIDTH] = m->text_widths[0],
+        [SECOND_WIDTH] = m->text_widths[1],
+        [VECTORS] = e->vectors,
+        [VECTOR_WIDTH] = e->widths[0],
+        [VECTOR_SECOND] = e->widths[1],
+        [VECTOR_STEP] = e->vectors ? e->step + 1.0 : 0,
+        [GUIDANCE] = (double)m->default_guidance,
+        [IMAGE_GUIDANCE] = (double)m->default_image_guidance,
+    };
+    fprintf(out, "%s\t%llu\t%llu\t%lld", k->path, (unsigned long long)k->version.size,
+            (unsigned long long)k->version.inode, (long long)k->version.mtime_ms);
+    for (int i = 0; i < NUMBERS; i++)
+        fprintf(out, "\t%.10g", numbers[i]);
     for (size_t i = 0; i < TEXTS; i++) {
         fputc('\t', out);
         for (const char *t = c.texts[i].text; *t; t++)
@@ -149,8 +175,25 @@ static bool number(char **at, double least, double most, double *out)
 static bool read_line(char *line, struct known *k)
 {
     static const double most[NUMBERS] = {
-        PICTOR_KIND_UNKNOWN, 1, ERR_INTERNAL, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1, 1e6, 1e6};
+        [KIND] = PICTOR_KIND_UNKNOWN,
+        [READABLE] = 1,
+        [FAULT] = ERR_INTERNAL,
+        [WIDTH] = 1 << 20,
+        [HEIGHT] = 1 << 20,
+        [STEPS] = 1 << 20,
+        [CLIP_SKIPS] = 1 << 20,
+        [MASKED] = 1,
+        [TEXT_WIDTH] = 1 << 20,
+        [SECOND_WIDTH] = 1 << 20,
+        [VECTORS] = PICTOR_EMBEDDING_VECTORS,
+        [VECTOR_WIDTH] = 1 << 20,
+        [VECTOR_SECOND] = 1 << 20,
+        [VECTOR_STEP] = 2147483648.0,
+        [GUIDANCE] = 1e6,
+        [IMAGE_GUIDANCE] = 1e6,
+    };
     struct pictor_model_info *m = &k->facts.info.model;
+    struct pictor_embedding_info *e = &k->facts.info.embedding;
     struct columns c;
     unsigned long long size, inode;
     long long mtime;
@@ -181,6 +224,12 @@ static bool read_line(char *line, struct known *k)
     m->default_steps = (int)c.numbers[STEPS];
     m->clip_skips = (int)c.numbers[CLIP_SKIPS];
     m->masked = c.numbers[MASKED] != 0;
+    m->text_widths[0] = (int)c.numbers[TEXT_WIDTH];
+    m->text_widths[1] = (int)c.numbers[SECOND_WIDTH];
+    e->vectors = (int)c.numbers[VECTORS];
+    e->widths[0] = (int)c.numbers[VECTOR_WIDTH];
+    e->widths[1] = (int)c.numbers[VECTOR_SECOND];
+    e->step = (int)(c.numbers[VECTOR_STEP] - 1);
     m->default_guidance = (float)c.numbers[GUIDANCE];
     m->default_image_guidance = (float)c.numbers[IMAGE_GUIDANCE];
     snprintf(m->title, sizeof m->title, "%s", k->facts.info.title);

@@ -190,6 +190,9 @@ JOB_FIELD(WORD, syntax, .words = syntaxes, ENGINE(syntax), .infotext = "Prompt s
           .flag = "syntax",
           .doc = "of prompts: all of the WebUI's, weights and BREAK alone, or none")
 
+JOB_FIELD(TEXT, embeddings, .about = JOB_STATE, .infotext = "TI hashes",
+          .doc = "the textual inversions that its prompts name, and hashes of their files")
+
 /* Not in the infotext: WebUI does not say how a picture was fitted, and the rest does not change
  * what is painted. */
 JOB_FIELD(WORD, fit, .words = fits, ENGINE(fit), .part = JOB_OF_INIT, .flag = "fit",

@@ -134,6 +134,7 @@ static void learn(const struct files *f, struct registry_model *m, const struct 
     memcpy(m->title, info->title, sizeof m->title);
     memcpy(m->architecture, info->family, sizeof m->architecture);
     memcpy(m->trigger, info->trigger, sizeof m->trigger);
+    m->embedding = info->embedding;
     m->fault = ERR_NONE;
     if (!info->readable) {
         m->fault = known->fault;

@@ -10,6 +10,7 @@
 
 #include "server/base/settings.h"
 #include "server/job/job.h"
+#include "server/job/embeddings.h"
 #include "server/job/folders.h"
 #include "server/job/job_engine.h"
 #include "server/job/lora_tags.h"
@@ -31,6 +32,7 @@ void intake_model_of(const struct registry_model *model, struct intake_model *ou
         .clip_skips = model->clip_skips,
         .image_guidance = model->default_image_guidance,
         .masked = model->masked,
+        .text_widths = {model->text_widths[0], model->text_widths[1]},
         .steps = model->default_steps ? model->default_steps : usual.steps,
         .guidance = model->default_guidance > 0 ? model->default_guidance : usual.guidance,
     };
@@ -92,9 +94,21 @@ bool intake_fill(const struct intake_model *model, const struct settings *settin
            job_field_fill(&job_table, p, err);
 }
 
+/* Words that stand for vectors, on the way through a job's prompts. */
+struct words {
+    struct pictor_word *at;
+    size_t count;
+};
+
+static bool check(const struct pictor_params *params, bool negative, const struct words *w,
+                  struct err *err)
+{
+    return pictor_prompt_words(params, negative, w->at, w->count, err);
+}
+
 /* A second pass's own prompt is painted with the LoRAs of the first, so it names none or these. */
 static bool check_hires_prompt(const struct pictor_params *params, const struct lora_tags *first,
-                               struct err *err)
+                               const struct words *w, struct err *err)
 {
     struct lora_tags tags;
     struct pictor_params second = *params;
@@ -102,7 +116,7 @@ static bool check_hires_prompt(const struct pictor_params *params, const struct 
         return true;
     char *words = lora_tags_take(params->hires_prompt, &tags, err);
     second.prompt = words;
-    bool good = words && pictor_prompt_check(&second, false, err) &&
+    bool good = words && check(&second, false, w, err) &&
                 (tags.count == 0 || lora_tags_same(&tags, first) ||
                  err_set(err, ERR_INVALID,
                          "hires_prompt must name the LoRAs of the prompt, in its order, or none: "
@@ -111,35 +125,49 @@ static bool check_hires_prompt(const struct pictor_params *params, const struct 
     return good;
 }
 
-static bool check_hires_negative(const struct pictor_params *params, struct err *err)
+static bool check_hires_negative(const struct pictor_params *params, const struct words *w,
+                                 struct err *err)
 {
     struct pictor_params second = *params;
     if (!params->hires_negative_prompt || !*params->hires_negative_prompt)
         return true;
     second.negative_prompt = params->hires_negative_prompt;
-    return pictor_prompt_check(&second, true, err);
+    return check(&second, true, w, err);
+}
+
+bool intake_words(const struct job_params *p, struct pictor_word *list, size_t count,
+                  const char **param, struct err *err)
+{
+    const struct words w = {list, count};
+    const char *wrong = NULL;
+    struct lora_tags tags;
+    struct pictor_params params;
+    job_engine_params(p, 0, &params);
+    char *words = lora_tags_take(p->prompt ? p->prompt : "", &tags, err);
+    params.prompt = words;
+    if (!words || !check(&params, false, &w, err))
+        wrong = "prompt";
+    else if (!check(&params, true, &w, err))
+        wrong = "negative_prompt";
+    else if (!check_hires_prompt(&params, &tags, &w, err))
+        wrong = "hires_prompt";
+    else if (!check_hires_negative(&params, &w, err))
+        wrong = "hires_negative_prompt";
+    free(words);
+    if (wrong && param)
+        *param = wrong;
+    return !wrong;
 }
 
 bool intake_prompts(const struct intake_model *model, const struct job_params *p,
                     const char **param, struct err *err)
 {
     const char *wrong = NULL;
-    struct lora_tags tags;
     if (model->upstream)
         return true;
-    struct pictor_params params;
-    job_engine_params(p, 0, &params);
-    char *words = lora_tags_take(p->prompt ? p->prompt : "", &tags, err);
-    params.prompt = words;
-    if (!words || !pictor_prompt_check(&params, false, err)) {
-        wrong = "prompt";
-    } else if (!pictor_prompt_check(&params, true, err)) {
-        wrong = "negative_prompt";
-    } else if (!check_hires_prompt(&params, &tags, err)) {
-        wrong = "hires_prompt";
-    } else if (!check_hires_negative(&params, err)) {
-        wrong = "hires_negative_prompt";
-    } else if (model->image_guidance > 0 && !p->has_init) {
+    if (!intake_words(p, NULL, 0, param, err))
+        return false;
+    if (model->image_guidance > 0 && !p->has_init) {
         wrong = "model";
         err_set(err, ERR_INVALID, "this model edits pictures: wanted one to begin from");
     } else if (model->clip_skips > 0 && p->clip_skip > model->clip_skips) {
@@ -147,7 +175,6 @@ bool intake_prompts(const struct intake_model *model, const struct job_params *p
         err_set(err, ERR_INVALID, "clip_skip must be 1..%d for this model, got %d",
                 model->clip_skips, p->clip_skip);
     }
-    free(words);
     if (wrong && param)
         *param = wrong;
     return !wrong;
@@ -176,12 +203,20 @@ bool intake_files(const struct registry *registry, const struct intake_model *mo
                   const struct job_params *p, const char **param, struct err *err)
 {
     struct err why;
-    if (model->upstream || p->hires_width <= 0 || !p->hires_upscaler ||
-        upscalers_check(registry_files(registry, FOLDERS_UPSCALER), p->hires_upscaler, &why))
+    struct embeddings_list named;
+    if (model->upstream)
         return true;
-    if (param)
-        *param = "hires_upscaler";
-    return err_copy(err, &why) || err_prefix(err, "hires_upscaler");
+    if (p->hires_width > 0 && p->hires_upscaler &&
+        !upscalers_check(registry_files(registry, FOLDERS_UPSCALER), p->hires_upscaler, &why)) {
+        if (param)
+            *param = "hires_upscaler";
+        return err_copy(err, &why) || err_prefix(err, "hires_upscaler");
+    }
+    if (!embeddings_find(registry_files(registry, FOLDERS_EMBEDDING), model->text_widths, p, &named,
+                         param, err))
+        return false;
+    embeddings_list_free(&named);
+    return true;
 }
 
 bool intake_seed(uint64_t *seed, struct err *err)

@@ -24,6 +24,7 @@ struct intake_model {
     char sampler[32], scheduler[32]; /* its own; "": everybody's */
     double image_guidance;           /* 0: it edits no pictures, or that is not known */
     bool masked;                     /* it is shown the mask */
+    int text_widths[2]; /* as struct pictor_model_info's; 0 and 0: not known */
 };
 
 /* `name` NULL or "": the default model. ERR_NOT_FOUND. */
@@ -62,8 +63,13 @@ bool intake_complete(const struct intake_model *model, const struct settings *se
 bool intake_prompts(const struct intake_model *model, const struct job_params *p,
                     const char **param, struct err *err);
 
-/* Whether there are the files that a local model's job names (its upscaler); *param (may be NULL)
- * says which field there is none of. */
+/* The same of the prompts alone, with words that stand for vectors (engine/pictor.h). */
+bool intake_words(const struct job_params *p, struct pictor_word *words, size_t count,
+                  const char **param, struct err *err);
+
+/* Whether there are the files that a local model's job names (its upscaler), and those that its
+ * prompts name are sound and leave room for the prompts; *param (may be NULL) says which field is
+ * to blame. */
 bool intake_files(const struct registry *registry, const struct intake_model *model,
                   const struct job_params *p, const char **param, struct err *err);
 

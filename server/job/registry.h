@@ -60,6 +60,8 @@ struct registry_model {
     int clip_skips; /* the most that clip_skip may be */
     double default_image_guidance; /* as struct pictor_model_info's */
     bool masked;
+    int text_widths[2]; /* as struct pictor_model_info's */
+    struct pictor_embedding_info embedding; /* of a file in a folder of embeddings */
     enum err_code fault; /* of a file that cannot be painted with, and why; ERR_NONE */
     char problem[256];
 

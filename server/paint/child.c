@@ -14,6 +14,7 @@
 #include "server/job/intake.h"
 #include "server/job/job.h"
 #include "server/job/controls.h"
+#include "server/job/embeddings.h"
 #include "server/job/loras.h"
 #include "server/job/vaes.h"
 #include "server/job/registry.h"
@@ -81,29 +82,32 @@ size_t child_memory(pid_t pid)
 
 /* ---- what it is told ---- */
 
-static const struct loras no_loras;
-static const struct upscaler_file no_upscaler;
-static const struct controls_files no_controls;
-
-static_assert(PICTOR_FILES_MAX + PICTOR_LORAS_MAX + 1 + PICTOR_CONTROLS_MAX <= WIRE_FDS_MAX,
+static_assert(PICTOR_FILES_MAX + PICTOR_LORAS_MAX + PICTOR_EMBEDDINGS_MAX + 1 +
+                      PICTOR_CONTROLS_MAX <=
+                  WIRE_FDS_MAX,
               "all of them go along");
+
+/* The descriptors that go along with a request, in the order in which the worker takes them. */
+static size_t list_files(const struct child_request *r, int fds[WIRE_FDS_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < r->files->count; i++)
+        fds[count++] = r->files->items[i].fd;
+    for (size_t i = 0; i < r->loras->count; i++)
+        fds[count++] = r->loras->at[i].fd;
+    for (size_t i = 0; i < r->embeddings->count; i++)
+        fds[count++] = r->embeddings->at[i].fd;
+    if (*r->upscaler->name)
+        fds[count++] = r->upscaler->fd;
+    for (size_t i = 0; i < r->controls->count; i++)
+        fds[count++] = r->controls->at[i].fd;
+    return count;
+}
 
 /* Takes json, which is NULL without memory. */
 static bool tell_files(struct child *c, cJSON *json, const void *binary, size_t size,
-                       const struct pictor_files *files, const struct loras *loras,
-                       const struct upscaler_file *upscaler, const struct controls_files *controls,
-                       struct err *err)
+                       const int *fds, size_t count, struct err *err)
 {
-    int fds[WIRE_FDS_MAX];
-    size_t count = 0;
-    for (size_t i = 0; i < files->count; i++)
-        fds[count++] = files->items[i].fd;
-    for (size_t i = 0; i < loras->count; i++)
-        fds[count++] = loras->at[i].fd;
-    if (*upscaler->name)
-        fds[count++] = upscaler->fd;
-    for (size_t i = 0; i < controls->count; i++)
-        fds[count++] = controls->at[i].fd;
     int fd = c->process.fd;
     bool done = json ? fd >= 0 || err_set(err, ERR_IO, "the worker is not running")
                      : err_set(err, ERR_INTERNAL, "no memory for a message");
@@ -114,8 +118,7 @@ static bool tell_files(struct child *c, cJSON *json, const void *binary, size_t 
 
 static bool tell(struct child *c, cJSON *json, struct err *err)
 {
-    static const struct pictor_files none = {.count = 0};
-    return tell_files(c, json, NULL, 0, &none, &no_loras, &no_upscaler, &no_controls, err);
+    return tell_files(c, json, NULL, 0, NULL, 0, err);
 }
 
 static cJSON *message(const char *type)
@@ -164,6 +167,19 @@ static void add_loras(cJSON *json, const struct loras *loras)
     }
 }
 
+static void add_embeddings(cJSON *json, const struct embeddings *embeddings)
+{
+    cJSON *list = cJSON_AddArrayToObject(json, "embeddings");
+    for (size_t i = 0; i < embeddings->count; i++) {
+        const struct embedding_file *e = &embeddings->at[i];
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "name", e->name);
+        cJSON_AddNumberToObject(item, "size", (double)e->size);
+        cJSON_AddNumberToObject(item, "mtime_ms", (double)e->mtime_ms);
+        cJSON_AddItemToArray(list, item);
+    }
+}
+
 static void add_upscaler(cJSON *json, const struct upscaler_file *file)
 {
     cJSON *item = cJSON_AddObjectToObject(json, "upscaler");
@@ -191,8 +207,11 @@ bool child_load(struct child *c, const struct registry_model *model,
                 const struct pictor_files *files, struct err *err)
 {
     cJSON *json = message("load");
+    int fds[PICTOR_FILES_MAX];
     add_model(json, model, files, NULL);
-    return tell_files(c, json, NULL, 0, files, &no_loras, &no_upscaler, &no_controls, err);
+    for (size_t i = 0; i < files->count; i++)
+        fds[i] = files->items[i].fd;
+    return tell_files(c, json, NULL, 0, fds, files->count, err);
 }
 
 bool child_unload(struct child *c, struct err *err)
@@ -237,11 +256,12 @@ bool child_generate(struct child *c, const struct child_request *r, struct err *
     add_model(json, r->model, r->files, r->vae);
     cJSON_AddItemToObject(json, "params", job_params_to_json(r->params));
     add_loras(json, r->loras);
+    add_embeddings(json, r->embeddings);
     if (*r->upscaler->name)
         add_upscaler(json, r->upscaler);
     add_controls(json, r);
-    bool done =
-        tell_files(c, json, inputs, size, r->files, r->loras, r->upscaler, r->controls, err);
+    int fds[WIRE_FDS_MAX];
+    bool done = tell_files(c, json, inputs, size, fds, list_files(r, fds), err);
     free(inputs);
     return done;
 }

@@ -15,6 +15,7 @@ struct job_params;
 struct loras;
 struct upscaler_file;
 struct controls_files;
+struct embeddings;
 struct vaes_version;
 struct pictor_files;
 struct pictor_image;
@@ -58,6 +59,7 @@ struct child_request {
     const struct pictor_files *files; /* of the model; stay the caller's, as the LoRAs' do */
     const struct vaes_version *vae;   /* among the files */
     const struct loras *loras;
+    const struct embeddings *embeddings;
     const struct upscaler_file *upscaler;
     const struct controls_files *controls;
     void *const *leading; /* CONTROLS_INPUTS of them, of which NULL are none */

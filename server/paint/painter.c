@@ -251,6 +251,7 @@ static bool request(struct painter *p, int index)
                               .files = &t->files,
                               .vae = &t->vae,
                               .loras = &t->loras,
+                              .embeddings = &t->embeddings,
                               .upscaler = &t->upscaler,
                               .controls = &t->controls,
                               .leading = t->leading,

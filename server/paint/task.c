@@ -18,6 +18,21 @@ static bool open_loras(struct task *t, const struct dispatch_parts *parts, struc
     return done;
 }
 
+/* The picture's text says which they are. */
+static bool open_embeddings(struct task *t, const struct dispatch_parts *parts, struct err *err)
+{
+    struct job_params *p = &t->job.params;
+    free(p->embeddings);
+    p->embeddings = NULL;
+    if (t->model.kind != REGISTRY_LOCAL)
+        return true;
+    bool done = embeddings_open(registry_files(parts->registry, FOLDERS_EMBEDDING),
+                                t->model.text_widths, p, &t->embeddings, err);
+    if (!done && err_is_passing(err->code))
+        err->code = ERR_IO;
+    return done;
+}
+
 /* As for LoRAs. The picture's text names a VAE only where a file is used. */
 static bool add_vae(struct task *t, const struct dispatch_parts *parts, struct err *err)
 {
@@ -74,8 +89,8 @@ bool task_open(struct task *t, const struct dispatch_parts *parts, struct err *e
     /* An upstream's model when the job was accepted may be a local one now. */
     return intake_fill(&usual, parts->settings, p, err) &&
            registry_open(parts->registry, &t->model, &t->files, err) && add_vae(t, parts, err) &&
-           open_loras(t, parts, err) && open_upscaler(t, parts, err) &&
-           open_controls(t, parts, err) &&
+           open_loras(t, parts, err) && open_embeddings(t, parts, err) &&
+           open_upscaler(t, parts, err) && open_controls(t, parts, err) &&
            result_input(parts, &t->job, "init", &t->init, &t->init_size, err) &&
            result_input(parts, &t->job, "mask", &t->mask, &t->mask_size, err);
 }
@@ -85,6 +100,7 @@ void task_free(struct task *t)
     job_free(&t->job);
     pictor_files_close(&t->files);
     loras_close(&t->loras);
+    embeddings_close(&t->embeddings);
     upscalers_close(&t->upscaler);
     controls_close(&t->controls);
     for (size_t i = 0; i < CONTROLS_INPUTS; i++)

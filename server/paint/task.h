@@ -5,6 +5,7 @@
 
 #include "engine/pictor.h"
 #include "server/job/controls.h"
+#include "server/job/embeddings.h"
 #include "server/job/job.h"
 #include "server/job/loras.h"
 #include "server/job/registry.h"
@@ -20,6 +21,7 @@ struct task {
     struct pictor_files files; /* of the model */
     struct vaes_version vae;   /* that is among them in the place of the model's own */
     struct loras loras;        /* that the prompt names */
+    struct embeddings embeddings; /* that the prompts name */
     struct upscaler_file upscaler; /* between the passes */
     struct controls_files controls;
     void *init, *mask, *leading[CONTROLS_INPUTS]; /* the inputs' bytes */

@@ -21,7 +21,8 @@
 
 struct cJSON;
 
-#define WIRE_FDS_MAX 45 /* a model's files, a picture's LoRAs, an upscaler and ControlNets */
+/* A model's files, a picture's LoRAs, embeddings, an upscaler and ControlNets. */
+#define WIRE_FDS_MAX 77
 
 struct wire_message {
     struct cJSON *json; /* an object */

@@ -186,14 +186,39 @@ static bool merge(struct worker *w, const struct wire_message *m, struct pictor_
     return worker_models_merge(w->models, model, loras, count, err);
 }
 
-/* The network between the passes, whose descriptor comes behind the LoRAs'. */
+/* The embeddings of the message, whose descriptors come behind the LoRAs'. */
+static bool embed(struct worker *w, const struct wire_message *m, struct pictor_model *model,
+                  struct err *err)
+{
+    const cJSON *files = cJSON_GetObjectItemCaseSensitive(
+        cJSON_GetObjectItemCaseSensitive(m->json, "model"), "files");
+    const cJSON *loras = cJSON_GetObjectItemCaseSensitive(m->json, "loras");
+    struct worker_embedding list[PICTOR_EMBEDDINGS_MAX];
+    size_t count = 0, fd = (size_t)(cJSON_GetArraySize(files) + cJSON_GetArraySize(loras));
+    cJSON *item;
+    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(m->json, "embeddings")) {
+        struct wire_message e = {.json = item};
+        if (count == PICTOR_EMBEDDINGS_MAX || fd >= m->fd_count)
+            return err_set(err, ERR_INTERNAL, "the embeddings do not come with their files");
+        list[count++] = (struct worker_embedding){
+            .file = {.name = wire_string(&e, "name"), .fd = m->fds[fd++]},
+            .size = (uint64_t)wire_integer(&e, "size", 0, SERIAL_MAX, 0),
+            .mtime_ms = wire_integer(&e, "mtime_ms", 0, SERIAL_MAX, 0),
+        };
+    }
+    return worker_models_embed(w->models, model, list, count, err);
+}
+
+/* The network between the passes, whose descriptor comes behind the embeddings'. */
 static bool get_upscaler(struct worker *w, const struct wire_message *m,
                          struct pictor_upscaler **out, struct err *err)
 {
     const cJSON *model = cJSON_GetObjectItemCaseSensitive(m->json, "model");
     const cJSON *files = cJSON_GetObjectItemCaseSensitive(model, "files");
     const cJSON *loras = cJSON_GetObjectItemCaseSensitive(m->json, "loras");
-    size_t fd = (size_t)(cJSON_GetArraySize(files) + cJSON_GetArraySize(loras));
+    const cJSON *words = cJSON_GetObjectItemCaseSensitive(m->json, "embeddings");
+    size_t fd = (size_t)(cJSON_GetArraySize(files) + cJSON_GetArraySize(loras) +
+                         cJSON_GetArraySize(words));
     return worker_upscaler_get(&w->upscaler, w->engine, m, fd, out, err);
 }
 
@@ -301,7 +326,8 @@ static void generate(struct worker *w, const struct wire_message *m)
     if (!worker_door(job.prompt, &err))
         goto fail;
     struct pictor_model *model = get_model(w, m, &err);
-    if (!model || !merge(w, m, model, &err) || !get_upscaler(w, m, &network, &err) ||
+    if (!model || !merge(w, m, model, &err) || !embed(w, m, model, &err) ||
+        !get_upscaler(w, m, &network, &err) ||
         !get_controls(w, m, &job, model, &leading, &err) ||
         !(prompt = lora_tags_take(job.prompt ? job.prompt : "", &tags, &err)) ||
         !(hires_prompt = lora_tags_take(job.hires_prompt ? job.hires_prompt : "", &tags, &err)))

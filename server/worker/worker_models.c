@@ -19,6 +19,7 @@ struct open_model {
     uint64_t used; /* the larger, the later */
     char *merged;  /* which LoRAs are in it; NULL: none */
     char *led;     /* which ControlNets it has; NULL: none */
+    char *words;   /* which embeddings it has; NULL: none */
 };
 
 struct worker_models {
@@ -52,6 +53,7 @@ static void clear(struct open_model *o)
     free(o->vae);
     free(o->merged);
     free(o->led);
+    free(o->words);
     *o = (struct open_model){0};
 }
 
@@ -228,5 +230,46 @@ bool worker_models_control(struct worker_models *m, struct pictor_model *model,
     o->led = done && count > 0 ? led : NULL;
     if (!o->led)
         free(led);
+    return done;
+}
+
+static char *describe_words(const struct worker_embedding *list, size_t count)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    for (size_t i = 0; f && i < count; i++)
+        fprintf(f, "%s\n%llu %lld\n", list[i].file.name, (unsigned long long)list[i].size,
+                (long long)list[i].mtime_ms);
+    if (f && fclose(f) != 0) {
+        free(text);
+        text = NULL;
+    }
+    return text;
+}
+
+bool worker_models_embed(struct worker_models *m, struct pictor_model *model,
+                         const struct worker_embedding *list, size_t count, struct err *err)
+{
+    struct pictor_embedding files[PICTOR_EMBEDDINGS_MAX];
+    struct open_model *o = m->open;
+    while (o->model != model)
+        o++;
+    if (count == 0 && !o->words)
+        return true;
+    char *words = describe_words(list, count);
+    if (!words)
+        return err_set(err, ERR_INTERNAL, "no memory for the embeddings");
+    if (o->words && strcmp(o->words, words) == 0) {
+        free(words);
+        return true;
+    }
+    for (size_t i = 0; i < count; i++)
+        files[i] = list[i].file;
+    bool done = pictor_model_embed(model, files, count, err);
+    free(o->words);
+    o->words = done && count > 0 ? words : NULL;
+    if (!o->words)
+        free(words);
     return done;
 }

@@ -49,6 +49,17 @@ struct worker_lora {
 bool worker_models_merge(struct worker_models *models, struct pictor_model *model,
                          const struct worker_lora *loras, size_t count, struct err *err);
 
+/* An embedding in which version. */
+struct worker_embedding {
+    struct pictor_embedding file;
+    uint64_t size;
+    int64_t mtime_ms;
+};
+
+/* As worker_models_merge. */
+bool worker_models_embed(struct worker_models *models, struct pictor_model *model,
+                         const struct worker_embedding *list, size_t count, struct err *err);
+
 /* A ControlNet in which version. */
 struct worker_control {
     struct pictor_control_file file;

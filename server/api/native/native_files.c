@@ -81,6 +81,10 @@ static cJSON *file_json(const struct registry_entry *e)
     cJSON_AddItemToObject(json, "weight",
                           s->weight != 0 ? cJSON_CreateNumber(s->weight) : cJSON_CreateNull());
     cJSON_AddBoolToObject(json, "preview", *s->preview != '\0');
+    if (m->embedding.vectors > 0) {
+        cJSON_AddNumberToObject(json, "vectors", m->embedding.vectors);
+        cJSON_AddNumberToObject(json, "shape", m->embedding.widths[0] + m->embedding.widths[1]);
+    }
     add_text(json, "problem", m->fault ? m->problem : "");
     free(s);
     return json;

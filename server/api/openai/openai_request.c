@@ -418,7 +418,8 @@ static bool make_job(const struct app *app, const struct fields *in,
     p->seed = in->seed.magnitude;
     if ((in->seed.negative && !intake_seed(&p->seed, &err)) || !intake_seed(&p->subseed, &err))
         return openai_fault_own(f, &err);
-    if (!intake_complete(model, app->settings, p, &param, &err))
+    if (!intake_complete(model, app->settings, p, &param, &err) ||
+        !intake_files(app->registry, model, p, &param, &err))
         return openai_fault(f, err.code == ERR_INTERNAL ? 500 : 400,
                             param && strstr(param, "prompt") && err.code == ERR_TOO_LARGE
                                 ? "string_above_max_length"

@@ -144,14 +144,6 @@ void sdapi_latent_upscale_modes(struct http_request *req)
     sdapi_reply_json(req, list);
 }
 
-void sdapi_embeddings(struct http_request *req)
-{
-    cJSON *json = cJSON_CreateObject();
-    cJSON_AddObjectToObject(json, "loaded");
-    cJSON_AddObjectToObject(json, "skipped");
-    sdapi_reply_json(req, json);
-}
-
 void sdapi_scripts(struct http_request *req)
 {
     cJSON *json = cJSON_CreateObject();
@@ -314,11 +306,6 @@ void sdapi_refresh_loras(struct http_request *req)
         sdapi_reply_null(req);
     else
         sdapi_reply_err(req, &err, NULL);
-}
-
-void sdapi_refresh_nothing(struct http_request *req)
-{
-    sdapi_reply_null(req);
 }
 
 void sdapi_unload_checkpoint(struct http_request *req)

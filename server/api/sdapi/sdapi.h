@@ -20,7 +20,6 @@ void sdapi_samplers(struct http_request *req);             /* samplers */
 void sdapi_schedulers(struct http_request *req);           /* schedulers */
 void sdapi_upscalers(struct http_request *req);            /* upscalers */
 void sdapi_latent_upscale_modes(struct http_request *req); /* latent-upscale-modes */
-void sdapi_embeddings(struct http_request *req);           /* embeddings */
 void sdapi_scripts(struct http_request *req);              /* scripts */
 void sdapi_memory(struct http_request *req);               /* memory */
 void sdapi_cmd_flags(struct http_request *req);            /* cmd-flags */
@@ -33,12 +32,10 @@ void sdapi_vaes(struct http_request *req);
  * script-info, extensions: pictor has none */
 void sdapi_empty_list(struct http_request *req);
 
-/* POST /sdapi/v1/refresh-checkpoints, refresh-loras; refresh-vae and refresh-embeddings have
- * nothing to refresh. No body is read. */
+/* POST /sdapi/v1/refresh-checkpoints, refresh-loras, refresh-vae. No body is read. */
 void sdapi_refresh_checkpoints(struct http_request *req);
 void sdapi_refresh_loras(struct http_request *req);
 void sdapi_refresh_vaes(struct http_request *req);
-void sdapi_refresh_nothing(struct http_request *req);
 
 /* POST /sdapi/v1/unload-checkpoint, reload-checkpoint */
 void sdapi_unload_checkpoint(struct http_request *req);

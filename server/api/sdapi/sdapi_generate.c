@@ -244,7 +244,7 @@ static void submit(struct http_request *req, const struct sdapi_request *r, cons
             goto done;
         count++;
     }
-    w = waiting_new(r, sdapi_ignored(app, r, body, options, model->upstream), model);
+    w = waiting_new(r, sdapi_ignored(app, r, body, options, params, model->upstream), model);
     if (!w || !w->echo) {
         sdapi_reply_crash(req, "MemoryError", "out of memory");
         goto done;

@@ -14,8 +14,11 @@
 #include "server/api/app.h"
 #include "server/base/json_text.h"
 #include "server/base/settings.h"
-#include "server/job/styles.h"
+#include "server/job/embeddings.h"
+#include "server/job/intake.h"
+#include "server/job/job.h"
 #include "server/job/loras.h"
+#include "server/job/styles.h"
 #include "server/job/vaes.h"
 
 #define LIST_SIZE 2000 /* bytes; the rest of a longer list becomes "..." */
@@ -107,6 +110,22 @@ static void add_networks(struct list *list, struct files *loras, const char *pro
             add(list, "%.*s", (int)(size < NAME_SIZE ? size : NAME_SIZE), at);
 }
 
+/* Those that the prompts name and the model cannot have, and why. */
+static void add_embeddings(struct list *list, const struct app *app, const struct job_params *p)
+{
+    struct embeddings_list named;
+    struct intake_model model;
+    struct err err;
+    if (!intake_model(app->registry, p->model, &model, &err) ||
+        !embeddings_find(registry_files(app->registry, FOLDERS_EMBEDDING), model.text_widths, p,
+                         &named, NULL, &err))
+        return;
+    for (size_t i = 0; i < named.count; i++)
+        if (*named.at[i].why)
+            add(list, "embedding %.40s (%s)", named.at[i].name, named.at[i].why);
+    embeddings_list_free(&named);
+}
+
 /* Those that there are not. */
 static void add_styles(struct list *list, const struct app *app, const struct sdapi_request *r)
 {
@@ -122,13 +141,15 @@ static void add_styles(struct list *list, const struct app *app, const struct sd
 }
 
 char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const struct cJSON *body,
-                    const struct cJSON *options, bool upstream)
+                    const struct cJSON *options, const struct job_params *params, bool upstream)
 {
     struct list *list = calloc(1, sizeof *list);
     if (!list)
         return NULL;
     add_styles(list, app, r);
     add_networks(list, registry_files(app->registry, FOLDERS_LORA), r->prompt, upstream);
+    if (!upstream)
+        add_embeddings(list, app, params);
     /* Without a model that could (/face-restorers is empty) the WebUI changes nothing, either. */
     if (sdapi_request_flag(r->restore_faces))
         add(list, "restore_faces");

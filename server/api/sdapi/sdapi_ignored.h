@@ -10,11 +10,13 @@
 #include "server/api/sdapi/sdapi_request.h"
 
 struct app;
+struct job_params;
 
 /* "style x, sd_vae y.safetensors, <lora:z:0.8>": UTF-8, malloc'd, "" when nothing was; of bounded
- * length. NULL only without memory. `body` is what `request` was parsed from, `options` are the
- * effective ones; `upstream`: what paints has none of our LoRAs. */
+ * length. NULL only without memory. `body` is what `request` was parsed from, `params` what became
+ * of it, `options` are the effective ones; `upstream`: what paints has none of our LoRAs. */
 char *sdapi_ignored(const struct app *app, const struct sdapi_request *request,
-                    const struct cJSON *body, const struct cJSON *options, bool upstream);
+                    const struct cJSON *body, const struct cJSON *options,
+                    const struct job_params *params, bool upstream);
 
 #endif
