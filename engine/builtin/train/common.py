@@ -27,12 +27,12 @@ def device():
 
 def has_bfloat16(device):
     """Whether arithmetic in it is quick there."""
-    return device.type == "cuda" or torch.cpu._is_amx_tile_supported()
+    return device.type == "cuda" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 def unet_cpu(device):
-    """The module that trains the UNet on a CPU with AMX, or None elsewhere."""
-    if device.type == "cuda" or not torch.cpu._is_amx_tile_supported():
+    """The module that trains the UNet on a CPU with AMX or AVX-512 BF16, or None elsewhere."""
+    if device.type == "cuda" or not has_bfloat16(device):
         return None
     import unet_cpu
     return unet_cpu if unet_cpu.ext.tiles() else None

@@ -1,7 +1,7 @@
 """Stage 1: the drawings, as one small file.   python drawings.py --work W
 
 Fetches free icon sets from npm, keeps the drawings whose name is the name of an emoji of a thing
-(no flags, no signs; people in two of their skin tones), adds this project's own (own.txt), renders
+(no flags, no signs; people in two of their skin tones), adds this project's own (own.txt, figures.py), renders
 them with librsvg (rsvg-convert), trims them, and writes W/drawings.zip: NNNN.webp of 192 pixels with
 transparency, and index.json with the name, the set, width and height (of 1) of each. Renderings are
 kept in W/rendered, so that a further set costs only itself.
@@ -17,6 +17,7 @@ import subprocess
 import tarfile
 import zipfile
 from PIL import Image
+import figures
 
 SETS = {"@iconify-json/fluent-emoji": "1.2.7", "@iconify-json/fluent-emoji-flat": "1.2.6",
         "@iconify-json/noto": "1.2.9", "@iconify-json/noto-v1": "1.2.5",
@@ -24,7 +25,7 @@ SETS = {"@iconify-json/fluent-emoji": "1.2.7", "@iconify-json/fluent-emoji-flat"
         "@iconify-json/fxemoji": "1.2.2", "@iconify-json/streamline-emojis": "1.2.4"}
 NAMES = ("emojibase-data", "17.0.0")
 GROUPS = {0, 1, 3, 4, 5, 6, 7}  # faces, people, animals, food, places, activities, objects
-SKIP = re.compile(r"o’clock|thirty|globe|map of|castle of|with slash|oncoming|button|facing right|"
+SKIP = re.compile(r"o’clock|thirty|globe with|map of|castle of|with slash|oncoming|button|facing right|"
                   r"finger|gesturing|wheelchair|white cane|family:|kiss:|couple with heart:|deaf")
 TONE = re.compile(r"-(medium-light|medium-dark|medium|light|dark)(-skin-tone)?$")
 TONES = {"medium-light": "", "dark": ", dark"}  # people are drawn in the first where none is named
@@ -39,7 +40,7 @@ def package(folder, name, version):
         made = subprocess.run(["npm", "pack", "--silent", "--pack-destination", folder, spec],
                               check=True, capture_output=True, text=True).stdout.split()[-1]
         with tarfile.open(folder / made) as tar:
-            tar.extractall(into, filter="data")
+            tar.extractall(into, **{"filter": "data"} if hasattr(tarfile, "data_filter") else {})
     return into / "package" if (into / "package").exists() else into
 
 
@@ -48,8 +49,8 @@ def plain(name):
 
 
 def own():
-    """(name, SVG) of each drawing in own.txt."""
-    made = {}
+    """(name, SVG) of each drawing in own.txt, and of the people composed of parts."""
+    made = {name: svg for name, _, svg in figures.figures()}
     for line in (pathlib.Path(__file__).parent / "own.txt").read_text().splitlines():
         if line.startswith("  "):
             made[name] += line.strip()

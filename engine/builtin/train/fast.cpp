@@ -472,11 +472,6 @@ void move(List w, Tensor u, List average, double shrink, double by, double keep)
     }
 }
 
-bool tiles(void)
-{
-    return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18) == 0;
-}
-
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, module)
 {
     module.def("tiles", &tiles);

@@ -357,17 +357,10 @@ static void attend(const Heads &h, bf *o, float *inverse)
                 written();
                 for (int64_t i = 0; i < q32; i += 16) {
                     vf sum = all(0);
-                    _tile_zero(0);
-                    _tile_loadd(6, q.column(i), 64);
+                    tile_zero(0);
                     for (int64_t j = 0; j < h.nk; j += 32) {
-                        _tile_zero(1);
-                        _tile_zero(2);
-                        _tile_loadd(4, k.row(j), 64);
-                        _tile_dpbf16ps(1, 4, 6);
-                        _tile_loadd(5, k.row(j + 16), 64);
-                        _tile_dpbf16ps(2, 5, 6);
-                        _tile_stored(1, s, 64);
-                        _tile_stored(2, s + 256, 64);
+                        tile_times(k.row(j), q.column(i), D / 2, s, 64);
+                        tile_times(k.row(j + 16), q.column(i), D / 2, s + 256, 64);
                         for (int64_t r = 0; r < 32; r += 2) {
                             vf x = all(0), y = x;
                             if (j + r < h.nk)
@@ -378,18 +371,18 @@ static void attend(const Heads &h, bf *o, float *inverse)
                             _mm512_store_si512(weights + 32 * r, interleave(x, y));
                         }
                         written();
-                        _tile_loadd(7, weights, 64);
-                        _tile_loadd(3, v.channels(j), 64);
-                        _tile_dpbf16ps(0, 3, 7);
+                        tile_load(7, weights, 64);
+                        tile_load(3, v.channels(j), 64);
+                        tile_dot(0, 3, 7, D);
                     }
-                    _tile_stored(0, out, 64);
+                    tile_store(0, out, 64);
                     vf one = all(1) / sum;
                     st(inverse + (b * HEADS + head) * q32 + i, one);
                     if (i < h.nq)
                         give(out, one, h.nq - i, D, o + (i * h.B + b) * C + at, h.B * C);
                 }
             }
-        _tile_release();
+        tiles_off();
     });
 }
 
@@ -431,23 +424,15 @@ static void attend_back(const Heads &h, const bf *o, const bf *grad, const float
                 std::fill(to_q, to_q + q32 * 16, 0.f);
                 written();
                 for (int64_t j = 0; j < h.nk; j += 32) {
-                    _tile_zero(0); /* of values, 32 rows */
-                    _tile_zero(1);
-                    _tile_zero(2); /* of keys */
-                    _tile_zero(3);
+                    tile_zero(0); /* of values, 32 rows */
+                    tile_zero(1);
+                    tile_zero(2); /* of keys */
+                    tile_zero(3);
                     for (int64_t i = 0; i < q32; i += 32) {
                         for (int part = 0; part < 4; part++) {
                             int64_t x = part % 2 * 16, y = part / 2 * 16;
-                            _tile_loadd(5, k.row(j + y), 64);
-                            _tile_loadd(6, q.column(i + x), 64);
-                            _tile_zero(4);
-                            _tile_dpbf16ps(4, 5, 6);
-                            _tile_stored(4, s + 32 * y + x, 128);
-                            _tile_loadd(5, v.row(j + y), 64);
-                            _tile_loadd(6, g.column(i + x), 64);
-                            _tile_zero(4);
-                            _tile_dpbf16ps(4, 5, 6);
-                            _tile_stored(4, e + 32 * y + x, 128);
+                            tile_times(k.row(j + y), q.column(i + x), D / 2, s + 32 * y + x, 128);
+                            tile_times(v.row(j + y), g.column(i + x), D / 2, e + 32 * y + x, 128);
                         }
                         vf one0 = ld(one + i), one1 = ld(one + i + 16), dot0 = ld(dot + i);
                         vf dot1 = ld(dot + i + 16), before0 = all(0), before1 = all(0);
@@ -475,29 +460,29 @@ static void attend_back(const Heads &h, const bf *o, const bf *grad, const float
                             before1 = d1;
                         }
                         written();
-                        _tile_loadd(6, g.pairs_of(i), 64);
-                        _tile_loadd(5, weights, 64);
-                        _tile_dpbf16ps(0, 5, 6);
-                        _tile_loadd(5, weights + 1024, 64);
-                        _tile_dpbf16ps(1, 5, 6);
-                        _tile_loadd(6, q.pairs_of(i), 64);
-                        _tile_loadd(5, slopes, 64);
-                        _tile_dpbf16ps(2, 5, 6);
-                        _tile_loadd(5, slopes + 1024, 64);
-                        _tile_dpbf16ps(3, 5, 6);
-                        _tile_loadd(5, k.channels(j), 64);
+                        tile_load(6, g.pairs_of(i), 64);
+                        tile_load(5, weights, 64);
+                        tile_dot(0, 5, 6, 16);
+                        tile_load(5, weights + 1024, 64);
+                        tile_dot(1, 5, 6, 16);
+                        tile_load(6, q.pairs_of(i), 64);
+                        tile_load(5, slopes, 64);
+                        tile_dot(2, 5, 6, 16);
+                        tile_load(5, slopes + 1024, 64);
+                        tile_dot(3, 5, 6, 16);
+                        tile_load(5, k.channels(j), 64);
                         for (int x = 0; x < 2; x++) {
                             float *sum = to_q + (i + 16 * x) * 16;
-                            _tile_loadd(4, sum, 64);
-                            _tile_loadd(6, beside[x], 64);
-                            _tile_dpbf16ps(4, 5, 6);
-                            _tile_stored(4, sum, 64);
+                            tile_sums(4, sum, 64);
+                            tile_load(6, beside[x], 64);
+                            tile_dot(4, 5, 6, D);
+                            tile_store(4, sum, 64);
                         }
                     }
-                    _tile_stored(0, s, 64);
-                    _tile_stored(1, s + 256, 64);
-                    _tile_stored(2, e, 64);
-                    _tile_stored(3, e + 256, 64);
+                    tile_store(0, s, 64);
+                    tile_store(1, s + 256, 64);
+                    tile_store(2, e, 64);
+                    tile_store(3, e + 256, 64);
                     for (int64_t r = 0; r < 32 && j + r < h.nk; r++) {
                         int64_t to = ((j + r) * h.B + b) * h.ldk + at;
                         vf y = _mm512_load_ps(e + 16 * r) * all(1 / LOG2E);
@@ -510,6 +495,6 @@ static void attend_back(const Heads &h, const bf *o, const bf *grad, const float
                     give(to_q + 16 * i, all(scale / LOG2E), h.nq - i, D,
                          dq + (i * h.B + b) * h.ldq + at, h.B * h.ldq);
             }
-        _tile_release();
+        tiles_off();
     });
 }

@@ -1,4 +1,4 @@
-/* Products on AMX tiles for training, over numbers that lie as [pixel][picture][channel] in
+/* Products on tiles for training, over numbers that lie as [pixel][picture][channel] in
  * bfloat16.
  *
  * The one idea: sixteen pictures at one pixel are a tile's rows, so that a convolution is a sum of
@@ -11,9 +11,8 @@
 #include <ATen/Parallel.h>
 #include <immintrin.h>
 #include <map>
-#include <sys/syscall.h>
 #include <torch/extension.h>
-#include <unistd.h>
+#include "tiles.hpp"
 
 using at::Tensor;
 using List = std::vector<Tensor>;
@@ -104,23 +103,6 @@ static const Taps &taps(int kind, int64_t pin)
 
 /* ---- products ---- */
 
-/* What was stored is read by tiles next, which the compiler does not see. */
-static inline void written(void)
-{
-    __asm__ volatile("" ::: "memory");
-}
-
-static void tiles_on(void)
-{
-    alignas(64) static const struct Config {
-        uint8_t palette = 1, start = 0, zero[14] = {0};
-        uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-        uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-    } config;
-    written();
-    _tile_loadconfig(&config);
-}
-
 static void transpose(__m512i r[16])
 {
     __m512i t[16];
@@ -203,27 +185,12 @@ static void product(const bf *x, const Tensor &weight, const std::vector<std::ve
         for (int64_t n = 0; n < N; n += 32)
             for (int64_t i = from; i < to; i++) {
                 int64_t p = i / blocks, b = i % blocks * 32;
-                _tile_zero(0);
-                _tile_zero(1);
-                _tile_zero(2);
-                _tile_zero(3);
+                block_zero(c);
                 for (const Pair &e : lists[p]) {
                     const bf *a = x + (e.from * B + b) * K, *r = w + ((int64_t)e.tap * N + n) * K;
-                    for (int64_t k = 0; k < K; k += 32, r += 1024) {
-                        _tile_loadd(4, a + k, 2 * K);
-                        _tile_loadd(6, r, 64);
-                        _tile_dpbf16ps(0, 4, 6);
-                        _tile_loadd(7, r + 512, 64);
-                        _tile_dpbf16ps(1, 4, 7);
-                        _tile_loadd(5, a + 16 * K + k, 2 * K);
-                        _tile_dpbf16ps(2, 5, 6);
-                        _tile_dpbf16ps(3, 5, 7);
-                    }
+                    block_add(c, (const char *)a, 2 * K, 32 * K, 64, (const char *)r, 1024, 2048, K / 32);
                 }
-                _tile_stored(0, c, 128);
-                _tile_stored(1, c + 16, 128);
-                _tile_stored(2, c + 512, 128);
-                _tile_stored(3, c + 528, 128);
+                block_store(c);
                 vf b0 = then.bias ? ld(then.bias + n) : all(0),
                    b1 = then.bias ? ld(then.bias + n + 16) : all(0);
                 for (int64_t r = 0; r < 32; r++) {
@@ -241,7 +208,7 @@ static void product(const bf *x, const Tensor &weight, const std::vector<std::ve
                     _mm512_storeu_si512(out + at, (__m512i)_mm512_cvtne2ps_pbh(v1, v0));
                 }
             }
-        _tile_release();
+        tiles_off();
     });
 }
 
@@ -297,37 +264,25 @@ static Tensor conv_dw(const Tensor &dy, const Tensor &x, const Taps &t)
     pack_rows(dy.data_ptr<bf>(), ro, N, true, l);
     pack_rows(x.data_ptr<bf>(), ri, K, false, r);
     at::parallel_for(0, t.count * (N / 32), 1, [&](int64_t from, int64_t to) {
+        alignas(64) float sums[32 * 32];
         tiles_on();
         for (int64_t i = from; i < to; i++) {
             int64_t n = i % (N / 32) * 32, tap = i / (N / 32), so = ro / 32 * 1024,
                     si = ri / 32 * 1024;
             for (int64_t k = 0; k < K; k += 32) {
-                _tile_zero(0);
-                _tile_zero(1);
-                _tile_zero(2);
-                _tile_zero(3);
+                block_zero(sums);
                 for (auto [p, q] : t.each[tap])
-                    for (int64_t b = 0; b < blocks; b++) {
-                        char *a = l + n / 16 * so + (p * blocks + b) * 1024;
-                        char *c = r + k / 16 * si + (q * blocks + b) * 1024;
-                        _tile_loadd(4, a, 64);
-                        _tile_loadd(6, c, 64);
-                        _tile_dpbf16ps(0, 4, 6);
-                        _tile_loadd(7, c + si, 64);
-                        _tile_dpbf16ps(1, 4, 7);
-                        _tile_loadd(5, a + so, 64);
-                        _tile_dpbf16ps(2, 5, 6);
-                        _tile_dpbf16ps(3, 5, 7);
-                    }
+                    block_add(sums, l + n / 16 * so + p * blocks * 1024, 64, so, 1024,
+                              r + k / 16 * si + q * blocks * 1024, si, 1024, blocks);
+                block_store(sums);
                 float *o = out + (n * t.count + tap) * K + k;
-                int64_t row = t.count * K;
-                _tile_stored(0, o, 4 * row);
-                _tile_stored(1, o + 16, 4 * row);
-                _tile_stored(2, o + 16 * row, 4 * row);
-                _tile_stored(3, o + 16 * row + 16, 4 * row);
+                for (int row = 0; row < 32; row++, o += t.count * K) {
+                    st(o, ld(sums + 32 * row));
+                    st(o + 16, ld(sums + 32 * row + 16));
+                }
             }
         }
-        _tile_release();
+        tiles_off();
     });
     return dw;
 }

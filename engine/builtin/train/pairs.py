@@ -27,15 +27,14 @@ SEATS = {
     "cloud": .25, "fence": .2, "stone bridge": .1, "hay bale": .08, "gift": .2, "piano": .1,
     "package": .15}
 MOUNTS = {
-    "body:horse": .3, "unicorn": .35, "elephant": .12, "camel": .25, "donkey": .3,
+    "body:horse": .3, "elephant": .12, "camel": .25, "donkey": .3,
     "body:cow": .25, "body:pig": .2, "body:tiger": .25, "bison": .2, "sheep": .2,
     "bicycle": .3, "motorcycle": .3, "scooter": .4, "skateboard": .3, "dragon": .35,
     "turtle": .15, "whale": .15, "dinosaur": .35, "crocodile": .3, "zebra": .3, "giraffe": .5,
     "rocket": .3, "broom": .4, "sled": .3}
 INSIDE = {
     "boat": .35, "canoe": .3, "basket": .4, "cup": .1, "bathtub": .35, "bucket": .2,
-    "nest": .4, "pot": .3, "bowl": .15, "hat": .3, "shopping cart": .25, "package": .25,
-    "treasure chest": .4, "barrel": .1, "tent": .6}
+    "nest": .4, "pot": .3, "bowl": .15, "hat": .3, "shopping cart": .25, "tent": .6}
 HELD = (
     "balloon;umbrella;flower;book;guitar;cup;apple;banana;ice cream;lollipop;"
     "candle;gift;hammer;swords;key;lantern;bouquet;pizza;camera;phone;broom;"

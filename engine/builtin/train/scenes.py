@@ -11,6 +11,7 @@ import math
 import pathlib
 import zipfile
 import numpy as np
+import figures
 import pairs
 import views
 
@@ -110,9 +111,10 @@ SPOT_WORDS = {
 PLURAL = {"cross": "crosses", "plus": "pluses", "rhombus": "rhombuses", "wolf": "wolves",
           "mouse": "mice", "leaf": "leaves", "knife": "knives", "cherry": "cherries",
           "goose": "geese", "sheep": "sheep", "fish": "fish", "deer": "deer", "scarf": "scarves",
-          "cactus": "cacti"}
+          "cactus": "cacti", "child": "children", "foot": "feet", "tooth": "teeth", "person": "people",
+          "elf": "elves", "thief": "thieves"}
 NO_ARTICLE = {"santa claus", "santa", "bread", "rice", "salad", "popcorn", "money", "snow", "rain", "fire",
-              "milk", "honey", "lightning", "cheese", "sushi", "spaghetti", "bacon", "meat", "yoga"}
+              "milk", "honey", "lightning", "corn", "cheese", "sushi", "spaghetti", "bacon", "meat", "yoga"}
 FOCUS = ("fluent-emoji-flat", "own")
 CONTRAST = 95  # least distance in rgb between a shape and its ground
 LAYERS, PROFILE = 4, 64  # ridges of a landscape, points of each
@@ -162,6 +164,11 @@ class Things:
                 self.tint.add(noun)
             odds[noun] = factor if name[0] == "*" else 1.0
         self.nouns = list(self.ids)  # those that are measured; rarer ones follow
+        self.figures = {}  # of people composed of parts: what is said of them
+        for name, said, _ in figures.figures():
+            if name in focused:
+                self.figures[name], self.ids[name], odds[name] = said, [focused[name]], .25
+                self.words[name], self.suits[name], self.label[name] = said, "soft", name
         for label, ids in of.items():
             if not focus and label not in used and label not in self.ids and len(ids) > 2:
                 self.ids[label], self.words[label], self.suits[label] = ids, [], "soft"
@@ -173,6 +180,8 @@ class Things:
     def drawing(self, name):
         """The one drawing of a noun, or of an emoji's name after "body:"; None where there is none."""
         body, name = name.startswith("body:"), name.removeprefix("body:")
+        if body and figures.BODY.get(name) in self.focused:
+            return self.focused[figures.BODY[name]]
         if body and name in self.focused:
             return self.focused[name]
         return self.ids[name][0] if name in self.ids else self.focused.get(name)
@@ -387,6 +396,8 @@ def scene(rng, things, whole=False, mix=MIX, style=.2):
                 break
         ids = [int(one_of(rng, things.ids[n])) for n in s["names"]]
         n = s["names"][0]
+        if n in things.figures and s["kind"] in ("two", "three"):
+            s["kind"] = "one"
         if s["style"] in HANDS:
             ids = [things.hand.get((things.label[n], HANDS[s["style"]]), i)
                    for n, i in zip(s["names"], ids)]
@@ -447,10 +458,19 @@ def many(word):
 
 
 def plural(word):
-    if word in PLURAL:
-        return PLURAL[word]
+    for link in (" with ", " of ", " in "):
+        if link in word:
+            first, rest = word.split(link, 1)
+            return plural(first) + link + rest
+    first, _, last = word.rpartition(" ")
+    if last in PLURAL:
+        return f"{first} {PLURAL[last]}".strip()
     if many(word):
         return word
+    if word.endswith("man") and last not in ("human", "shaman"):
+        return word[:-2] + "en"
+    if word.endswith("y") and word[-2] not in "aeiou":
+        return word[:-1] + "ies"
     return word + ("es" if word.endswith(("sh", "ch", "x", "s")) else "s")
 
 
@@ -467,7 +487,7 @@ def caption(s, rng, things):
 
     def called(name):
         if s["what"] in ("noun", "pair"):
-            word = other(name, things.words.get(name, []), .25)
+            word = other(name, things.words.get(name, []), .7 if name in things.figures else .25)
             if name == s["names"][0] and s["colour"]:
                 word = f"{colour(s['colour'])} {word}"
             if name == s["names"][0] and s["dark"]:

@@ -16,7 +16,7 @@ import networks
 SAME, HALF, TWICE = 1, 2, 3
 NONE = torch.zeros(0)
 HERE = pathlib.Path(__file__).parent
-SOURCES = b"".join((HERE / f).read_bytes() for f in ("fast_tiles.hpp", "fast_parts.hpp", "fast.cpp"))
+SOURCES = b"".join((HERE / f).read_bytes() for f in ("tiles.hpp", "fast_tiles.hpp", "fast_parts.hpp", "fast.cpp"))
 ext = load("pictor_" + hashlib.sha1(SOURCES).hexdigest()[:8], [str(HERE / "fast.cpp")],
            extra_cflags=["-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math"])
 

@@ -241,13 +241,13 @@ VIEWS = {
         ["a market", "shops in a street", "a row of shops"],
         "road", "day", [
             ("shop", 3, .17, .83, .76, .16, .18),
-            ("man;woman;girl", 2, .3, .7, .95, .09, .11)]),
+            ("body:man;body:woman;body:girl", 2, .3, .7, .95, .11, .13)]),
     "playground": (
         ["a playground", "children on a playground"],
         "grass", "day", [
             ("slide", 1, .25, .35, .8, .17, .2),
             ("tree", 1, .75, .85, .7, .15, .18),
-            ("boy;girl;soccer ball", 2, .45, .8, .92, .09, .11)]),
+            ("body:boy;body:girl;soccer ball", 2, .45, .8, .92, .11, .13)]),
     "road": (
         ["a road", "a country road", "a road through the fields"],
         "path", "day sunset", [
