@@ -23,6 +23,7 @@
 #include "server/job/job_engine.h"
 #include "server/job/job_flags.h"
 #include "server/job/embeddings.h"
+#include "server/job/lora_list.h"
 #include "server/job/loras.h"
 #include "server/job/upscalers.h"
 #include "server/job/registry.h"
@@ -55,6 +56,7 @@ static const struct job_flag own_flags[] = {
     {"control", 0, "WORDS", "a ControlNet: model=NAME,image=FILE,preprocessor=canny,weight=1,..."},
     {"upscale", 0, "N", "enlarge what is painted, 1..16 times"},
     {"upscaler", 0, "NAME", "by what [realesr-animevideov3]: also Lanczos, Nearest, a file"},
+    {"lora", 0, "NAME[:WEIGHT]", "as <lora:NAME:WEIGHT> in the prompt, but the LoRA must be there"},
     {"quiet", 'q', NULL, "no progress"},
     {"help", 'h', NULL, "this text"},
 };
@@ -74,6 +76,8 @@ struct options {
     const char *output, *init, *mask, *extend;
     struct cli_control control;
     struct cli_upscale upscale; /* scale 0: not at all */
+    const char *loras[PICTOR_LORAS_MAX];
+    size_t lora_count;
     const char *wrong; /* the field that an error is about; NULL: no single one */
     bool quiet, help, given[JOB_FLAGS_MAX];
 };
@@ -94,6 +98,10 @@ static bool take_own(struct options *o, const char *flag, const char *value, str
         o->upscale.name = value;
     else if (strcmp(flag, "control") == 0)
         return cli_control_add(&o->control, value, err);
+    else if (strcmp(flag, "lora") == 0 && o->lora_count == PICTOR_LORAS_MAX)
+        return err_set(err, ERR_INVALID, "--lora: wanted at most %d of them", PICTOR_LORAS_MAX);
+    else if (strcmp(flag, "lora") == 0)
+        o->loras[o->lora_count++] = value;
     else if (strcmp(flag, "quiet") == 0)
         o->quiet = true;
     else if (strcmp(flag, "help") == 0)
@@ -339,6 +347,20 @@ static bool embed(const struct settings *settings, struct pictor_model *model, s
     return done;
 }
 
+/* Those of the flags, as tags of the prompt. */
+static bool add_loras(struct options *o, const struct settings *settings, struct err *err)
+{
+    struct folders *folders = o->lora_count ? folders_new(settings, err) : NULL;
+    struct files *files = folders ? files_new(folders, FOLDERS_LORA, NULL, err) : NULL;
+    bool ok = files || !o->lora_count;
+    for (size_t i = 0; ok && i < o->lora_count; i++)
+        ok = lora_list_add_words(o->loras[i], files, &o->job.prompt, err) ||
+             err_prefix(err, "--lora");
+    files_free(files);
+    folders_free(folders);
+    return ok;
+}
+
 /* Opens the model, with the VAE that is asked for, whose file's name is then the job's. */
 static struct pictor_model *open_model(struct pictor_engine *engine,
                                        const struct settings *settings, const char *path,
@@ -419,7 +441,8 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
         goto done;
     struct job_params *j = &o->job;
     if (!complete(o, flags, settings, pictor_model_info(model), err) ||
-        !replace(&j->model, found.name, err) || !job_params_check(j, settings, &o->wrong, err) ||
+        !replace(&j->model, found.name, err) || !add_loras(o, settings, err) ||
+        !job_params_check(j, settings, &o->wrong, err) ||
         !merge_loras(settings, model, j->prompt, &words, err) ||
         !embed(settings, model, j, err) ||
         !open_upscaler(settings, engine, j, &upscaler, err) ||

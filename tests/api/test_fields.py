@@ -10,8 +10,8 @@ from conftest import PROGRAM, ROOT
 from PIL import Image
 from test_native import TINY, Native
 
-OWN = {"priority", "init_image", "mask", "extend"}  # of the request, not of the job
-STATE = {"controls", "has_init", "has_mask", "dialect"}
+OWN = {"priority", "init_image", "mask", "extend", "loras"}  # of the request, not of the job
+STATE = {"controls", "embeddings", "has_init", "has_mask", "dialect"}
 
 
 @pytest.fixture(scope="module")

@@ -172,3 +172,88 @@ def test_command_line(tmp_path):
                        cwd=tmp_path)
         pictures.append(pixels(out.read_bytes()))
     assert pictures[0] != pictures[1] and pictures[0] == pictures[2]
+
+
+def native(server, **fields):
+    answer = requests.post(server.url + "/api/jobs", timeout=120, json={
+        "prompt": "a red circle", "steps": 2, "width": 64, "height": 64, "seed": 1, **fields})
+    if answer.status_code != 202:
+        return answer.status_code, answer.json()["error"]
+    job = answer.json()
+    while job["state"] not in ("done", "failed"):
+        time.sleep(0.05)
+        job = requests.get(f"{server.url}/api/jobs/{job['id']}", timeout=30).json()
+    assert job["state"] == "done", job
+    return pixels(requests.get(server.url + job["images"][0]["url"], timeout=30).content), job
+
+
+def test_lists_are_tags(loras):
+    """What a list says is what tags say, in every dialect, and by the names that others use."""
+    tagged, _ = native(loras, prompt="a red circle <lora:style:0.25:0.5> <lora:anime/words:1>")
+    plain, _ = native(loras)
+    assert tagged != plain
+    for listed in ([{"name": "style", "weight": 0.5, "text_weight": 0.25}, "anime/words"],
+                   [{"lora_name": "style.safetensors", "strength_model": 0.5, "strength_clip": 0.25},
+                    {"path": "anime/words.safetensors", "multiplier": 1, "is_high_noise": False}],
+                   [{"adapter_name": "style", "scale": 0.5, "text_weight": 0.25}, {"name": "words"}]):
+        picture, job = native(loras, loras=listed)
+        assert picture == tagged, listed
+        assert job["params"]["prompt"].startswith("a red circle <lora:style:0.25:0.5> <lora:")
+    assert native(loras, loras=[])[0] == plain and native(loras, loras=None)[0] == plain
+    halved, job = native(loras, loras=[{"name": "style", "weight": 0.1}])
+    assert job["params"]["prompt"] == "a red circle <lora:style:0.1>"
+
+
+def test_lists_in_other_dialects(loras, api):
+    tag = paint(api, "a red circle <lora:style:0.5>")
+    for field in ("loras", "lora"):
+        listed = paint(api, "a red circle", **{field: [{"path": "style.safetensors", "multiplier": 0.5}]})
+        assert listed[0] == tag[0] and "<lora:style:0.5>" in listed[1]["prompt"]
+
+    def openai(**fields):
+        answer = requests.post(loras.url + "/v1/images/generations", timeout=120, json={
+            "prompt": "a red circle", "seed": 1, "steps": 2, "size": "64x64", **fields})
+        body = answer.json()
+        return pixels(base64.b64decode(body["data"][0]["b64_json"])) if "data" in body else body["error"]
+    tagged = openai(prompt="a red circle <lora:style:0.5>")
+    assert openai(loras=[{"name": "style", "weight": 0.5}]) == tagged != openai()
+    assert openai(loras=[{"name": "gone"}])["param"] == "loras"
+    form = requests.post(loras.url + "/v1/images/edits", timeout=120, files={
+        "image": ("a.png", base64.b64decode(api.post("txt2img", {**TINY})["images"][0]), "image/png")},
+        data={"prompt": "a", "steps": "2", "size": "64x64", "loras": '[{"name": "gone"}]'})
+    assert form.status_code == 400 and "gone" in form.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("listed, says", [
+    ([{"name": "gone"}], 'loras[0]: there is no LoRA "gone"'), (["style", "gone.pt"], "loras[1]"),
+    ("style", "must be a list"), ([1], "an object or a name"), ([{}], "name must be given"),
+    ([{"name": ""}], "not empty"), ([{"name": "style", "weight": "1"}], "weight must be a number"),
+    ([{"name": "style", "weight": 101}], "-100..100"), ([{"name": "style", "path": "x"}], "a second name"),
+    ([{"name": "style", "wieght": 1}], '"wieght"'), ([{"name": "a:b"}], "without ':'"),
+    ([{"name": "a>b"}], "without ':'"), ([{"name": "x" * 300}], "at most 199 bytes"),
+    ([{"name": "style", "is_high_noise": True}], "must be false"), (["style"] * 1000, "a list of at most")])
+def test_lists_that_are_wrong(loras, listed, says):
+    status, error = native(loras, loras=listed)
+    assert status == 400 and says in error["message"] and error["param"] == "loras", error
+
+
+def test_unknown_in_a_list_of_the_webuis_api(loras):
+    answer = requests.post(loras.url + "/sdapi/v1/txt2img", timeout=60,
+                           json={**TINY, "prompt": "a", "lora": [{"path": "gone", "multiplier": 1}]})
+    assert answer.status_code == 422 and "gone" in answer.text, answer.text
+
+
+def test_flag_of_generate(loras, tmp_path):
+    def run(*words):
+        return subprocess.run([PROGRAM, "generate", f"--data={loras.folder}/data", "-p", "a red circle", "-q",
+                               "--steps=2", "--width=64", "--height=64", "--seed=1", "-o", tmp_path / "o.png",
+                               *words], capture_output=True, text=True, timeout=120)
+    done = run("--lora", "style:0.5", "--lora", "anime/words:0.5:1")
+    assert done.returncode == 0, done.stderr
+    with_flags = (tmp_path / "o.png").read_bytes()
+    assert run("-p", "a red circle <lora:style:0.5> <lora:anime/words:0.5:1.0>").returncode == 0
+    assert pixels(with_flags) == pixels((tmp_path / "o.png").read_bytes())
+    for words, says in (("gone", 'no LoRA "gone"'), ("style:x", "wanted a strength"), ("", "NAME:WEIGHT"),
+                        ("a>b", "NAME:WEIGHT")):
+        done = run("--lora", words)
+        assert done.returncode != 0 and says in done.stderr, done.stderr

@@ -1,4 +1,4 @@
-/* native_job.c: A request has the fields of server/job/fields.h and five more. They are parsed
+/* native_job.c: A request has the fields of server/job/fields.h and six more. They are parsed
  * straight into struct job_params, where strings first point into the JSON and are copied once all
  * is parsed. */
 #include "server/api/native/native_job.h"
@@ -16,6 +16,7 @@
 #include "server/base/settings.h"
 #include "server/job/controls_item.h"
 #include "server/job/intake.h"
+#include "server/job/lora_list.h"
 #include "server/job/vaes.h"
 #include "server/worker/codec.h"
 
@@ -25,7 +26,7 @@ struct request {
     struct job_params p;
     int priority;
     const char *init_image, *mask;
-    cJSON *controls, *extend;
+    cJSON *controls, *extend, *loras;
 };
 
 #define AT(member) .offset = offsetof(struct request, member)
@@ -37,6 +38,7 @@ static const struct json_field own_fields[] = {
     {"mask", .type = JSON_FIELD_STRING, AT(mask)},
     {"controls", .type = JSON_FIELD_RAW, AT(controls)},
     {"extend", .type = JSON_FIELD_RAW, AT(extend)},
+    {"loras", .type = JSON_FIELD_RAW, AT(loras)},
 };
 #define OWN_COUNT (sizeof own_fields / sizeof *own_fields)
 
@@ -192,6 +194,24 @@ static bool extend(const struct app *app, const struct request *r, struct native
     return true;
 }
 
+/* Behind the words of the prompt, before its length is looked at. */
+static bool add_loras(const struct app *app, const cJSON *list, struct job_params *p,
+                      char param[64], struct err *err)
+{
+    struct intake_model model;
+    if (!list || (cJSON_IsArray(list) && !list->child))
+        return true;
+    snprintf(param, 64, "loras");
+    if (intake_model(app->registry, p->model, &model, err) && model.upstream)
+        return err_set(err, ERR_INVALID, "loras: models of other servers take none");
+    if (!p->prompt && !(p->prompt = strdup("")))
+        return err_set(err, ERR_INTERNAL, "no memory for a job");
+    bool done = lora_list_add(list, registry_files(app->registry, FOLDERS_LORA), &p->prompt, err);
+    if (done)
+        param[0] = '\0';
+    return done;
+}
+
 bool native_job_read(const struct app *app, struct cJSON *body, struct native_job *out,
                      char param[64], struct err *err)
 {
@@ -205,7 +225,9 @@ bool native_job_read(const struct app *app, struct cJSON *body, struct native_jo
          read_picture(app, "init_image", r.init_image, &out->init.data, &out->init.size, param,
                       err) &&
          read_picture(app, "mask", r.mask, &out->mask.data, &out->mask.size, param, err) &&
-         extend(app, &r, out, param, err) && complete(app, &out->params, param, err) &&
+         extend(app, &r, out, param, err) &&
+         add_loras(app, r.loras, &out->params, param, err) &&
+         complete(app, &out->params, param, err) &&
          read_controls(app, r.controls, out, param, err);
     if (!ok)
         native_job_free(out);
@@ -215,8 +237,9 @@ bool native_job_read(const struct app *app, struct cJSON *body, struct native_jo
 /* Of the fields that are no plain values. */
 static cJSON *raw_schema(const char *name)
 {
-    return strcmp(name, "extend") == 0 ? json_fields_schema(margins, MARGINS)
-                                       : controls_item_schema();
+    return strcmp(name, "extend") == 0  ? json_fields_schema(margins, MARGINS)
+           : strcmp(name, "loras") == 0 ? lora_list_schema()
+                                        : controls_item_schema();
 }
 
 struct cJSON *native_job_schema(const struct settings *settings)
@@ -227,6 +250,7 @@ struct cJSON *native_job_schema(const struct settings *settings)
         "where to repaint: white; as init_image",
         "ControlNets that lead the picture, each with a picture to lead by",
         "pixels by which init_image grows to each side, painted anew; the size follows from it",
+        "LoRAs, which become tags of the prompt",
     };
     cJSON *schema = cJSON_CreateObject();
     cJSON_AddStringToObject(schema, "$schema", "https://json-schema.org/draft/2020-12/schema");

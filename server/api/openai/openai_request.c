@@ -20,6 +20,7 @@
 #include "server/http/http_error.h"
 #include "server/http/multipart.h"
 #include "server/job/intake.h"
+#include "server/job/lora_list.h"
 
 #define PROMPT_MAX 32000 /* code points, as gpt-image has it */
 #define COUNT_MAX 10
@@ -38,7 +39,7 @@ struct fields {
     struct json_whole seed;
     double guidance_scale, strength;
     bool stream;
-    cJSON *image, *images, *mask;
+    cJSON *image, *images, *mask, *loras;
 };
 
 static const char *const qualities[] = {"auto", "low", "medium",   "high", "xhigh",
@@ -79,6 +80,7 @@ static const struct json_field table[] = {
     {FIELD(sampler, STRING)},
     {FIELD(scheduler, STRING)},
     {FIELD(strength, DOUBLE), .number = NAN},
+    {FIELD(loras, RAW)},
     /* pictures in JSON edits */
     {FIELD(image, RAW)},
     {FIELD(images, RAW)},
@@ -380,6 +382,28 @@ static bool make_inputs(const struct app *app, const struct fields *in, enum ope
            openai_pictures_inputs(app, pictures, kind == OPENAI_EDIT, &out->inputs, f);
 }
 
+/* A form has it as the text of a list. */
+static bool add_loras(const struct app *app, const cJSON *list, bool upstream,
+                      struct job_params *p, struct openai_fault *f)
+{
+    struct err err;
+    cJSON *parsed = NULL;
+    bool done = true;
+    if (cJSON_IsString(list)) {
+        done = !*list->valuestring ||
+               ((parsed = json_text_parse(list->valuestring, strlen(list->valuestring), 4, &err)) ||
+                err_prefix(&err, "loras"));
+        list = parsed;
+    }
+    if (done && upstream && cJSON_GetArraySize(list) > 0)
+        done = err_set(&err, ERR_INVALID, "loras: models of other servers take none");
+    done = done &&
+           lora_list_add(list, registry_files(app->registry, FOLDERS_LORA), &p->prompt, &err);
+    cJSON_Delete(parsed);
+    return done || openai_fault(f, http_error_status(err.code), "invalid_value", "loras",
+                                "Invalid value: %s.", err.msg);
+}
+
 static bool make_job(const struct app *app, const struct fields *in,
                      const struct intake_model *model, struct openai_request *out,
                      struct openai_fault *f)
@@ -405,6 +429,8 @@ static bool make_job(const struct app *app, const struct fields *in,
     /* Prose may say AND, [a|b] or 16:9; the weights that were always read here are none of it. */
     if (!pictor_prompt_is_simple(p->prompt) || !pictor_prompt_is_simple(p->negative_prompt))
         p->syntax = PICTOR_SYNTAX_WEIGHTS;
+    if (!add_loras(app, in->loras, model->upstream, p, f))
+        return false;
     p->steps = in->steps != JSON_FIELD_NO_INT ? in->steps : in->num_inference_steps;
     p->guidance = in->guidance_scale;
     p->count = in->n;

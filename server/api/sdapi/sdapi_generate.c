@@ -24,6 +24,7 @@
 #include "server/http/http.h"
 #include "server/job/controls.h"
 #include "server/job/intake.h"
+#include "server/job/lora_list.h"
 #include "server/job/lora_tags.h"
 #include "server/job/vaes.h"
 #include "server/queue/queue.h"
@@ -276,6 +277,23 @@ static bool drop_tags(struct job_params *p, struct err *err)
     return true;
 }
 
+/* Beside the tags of the prompt, as other servers that speak this API take them. */
+static bool add_loras(const struct app *app, const struct sdapi_request *r, bool upstream,
+                      struct job_params *p, const char **param, struct err *err)
+{
+    struct files *files = registry_files(app->registry, FOLDERS_LORA);
+    const cJSON *list = cJSON_GetArraySize(r->loras) ? r->loras : r->lora;
+    *param = list == r->loras ? "loras" : "lora";
+    if (cJSON_GetArraySize(r->loras) && cJSON_GetArraySize(r->lora))
+        return err_set(err, ERR_INVALID, "wanted one of lora and loras, got both");
+    if (upstream && cJSON_GetArraySize(list))
+        return err_set(err, ERR_INVALID, "loras: models of other servers take none");
+    if (!lora_list_add(list, files, &p->prompt, err))
+        return false;
+    *param = NULL;
+    return true;
+}
+
 /* What the option sd_vae comes to: a file's name, the checkpoint's own, or automatic, where there
  * is no such file (sdapi_ignored names it). */
 static bool settle_vae(const struct app *app, const struct intake_model *model,
@@ -305,6 +323,7 @@ static bool check_prompts(struct http_request *req, const struct sdapi_request *
         intake_prompts(&model, params, &param, &err) &&
         settle_vae(http_app(req), &model, params, &err) &&
         sdapi_control_make(http_app(req), r, model.upstream, params, &err) &&
+        add_loras(http_app(req), r, model.upstream, params, &param, &err) &&
         intake_files(registry, &model, params, &param, &err) &&
         (!model.upstream || drop_tags(params, &err))) {
         if (model.upstream)

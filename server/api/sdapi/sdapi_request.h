@@ -102,7 +102,9 @@ struct cJSON;
 /* Not echoed: what other servers call things. 0: not given. */
 #define SDAPI_REQUEST_ALIASES(X)                                                                   \
     X(INT, clip_skip, 0)                                                                           \
-    X(INT, hr_steps, 0)
+    X(INT, hr_steps, 0)                                                                            \
+    X(LIST, lora, "null")                                                                          \
+    X(LIST, loras, "null")
 
 #define SDAPI_REQUEST_C_STRING const char *
 #define SDAPI_REQUEST_C_INT int
