@@ -182,6 +182,12 @@ struct pictor_control_file {
 bool pictor_model_control(struct pictor_model *model, const struct pictor_control_file *files,
                           size_t count, struct err *err);
 
+/* From now on previews are what this tiny autoencoder (TAESD, its decoder at least) makes of a
+ * latent, at most 512 pixels a side; NULL, and on failure (ERR_INVALID, ERR_UNSUPPORTED): they are
+ * a small matrix a latent pixel. The file may be closed afterwards. */
+bool pictor_model_previews(struct pictor_model *model, const struct pictor_control_file *file,
+                           struct err *err);
+
 /* Whose say a ControlNet's is (sd-webui-controlnet's control_mode): as trained; the prompt's first,
  * and it leads less the further out in the network it is; its own first, and what a picture is led
  * away from goes without it besides, so that guidance makes it stronger. */
@@ -299,7 +305,7 @@ bool pictor_upscale(struct pictor_upscaler *upscaler, const struct pictor_image 
 struct pictor_progress {
     int step, steps;
     double elapsed, step_seconds;       /* since the start; of the last step */
-    const struct pictor_image *preview; /* RGB at latent size (1/8), or NULL; borrowed */
+    const struct pictor_image *preview; /* RGB, usually at latent size (1/8), or NULL; borrowed */
 };
 
 /* Speed for exactness; the zero value is exact. What each costs is in docs/performance.md. */

@@ -121,6 +121,9 @@ struct family {
      * NULL: the family reads no words. */
     bool (*embed)(struct family_model *m, const struct pictor_embedding *list, size_t count,
                   struct err *err);
+    /* From now on `preview` is what this tiny autoencoder decodes; NULL, and on failure: there is
+     * none. NULL: the family has none. */
+    bool (*tiny)(struct family_model *m, const struct pictor_control_file *file, struct err *err);
     /* A model of the published size without weights, for a hollow device (compute/hollow.h).
      * May be NULL. Returns owned. */
     struct family_model *(*sketch)(struct device *dev, struct err *err);
@@ -161,6 +164,9 @@ struct family {
                    float *picture);
     void (*encode)(const struct family_model *m, struct ops *o, const float *picture, int h, int w,
                    float *latent);
+    /* As decode, by what `tiny` took, which has to be there. */
+    void (*preview)(const struct family_model *m, struct ops *o, const float *latent, int h, int w,
+                    float *picture);
 };
 
 /* The family that a checkpoint is of; NULL with a message that says what it is instead. */

@@ -110,7 +110,8 @@ static struct family_model *sketch(struct device *dev, struct err *err)
     .merge = stable_merge, .control = stable_model_control, .embed = stable_embed,                 \
     .schedule = stable_schedule, .words = stable_words, .call_new = stable_call_new,               \
     .call_first = stable_call_first, .call_free = stable_call_free, .predict = stable_predict,     \
-    .beside = stable_beside, .decode = stable_decode, .encode = stable_encode
+    .beside = stable_beside, .decode = stable_decode, .encode = stable_encode,                     \
+    .tiny = stable_model_tiny, .preview = stable_preview
 
 const struct family family_sdxl = {.name = "sdxl", .recognises = is_base, .sketch = sketch, SHARED};
 const struct family family_sdxl_refiner = {

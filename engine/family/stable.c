@@ -6,6 +6,7 @@
 #include "engine/family/compose.h"
 #include "engine/family/stable_control.h"
 #include "engine/family/stable_words.h"
+#include "engine/family/stable_tiny.h"
 #include "engine/model/layers.h"
 
 #define IMAGE_GUIDANCE 1.5f /* InstructPix2Pix's own default */
@@ -24,6 +25,7 @@ struct stable {
     struct conditioning *conditioning;
     struct stable_control control;
     struct stable_words words;
+    struct stable_tiny tiny; /* for previews */
 };
 
 struct family_call {
@@ -212,6 +214,7 @@ void stable_free(struct family_model *m)
     if (!s)
         return;
     stable_control_free(&s->control);
+    stable_tiny_free(&s->tiny);
     conditioning_free(s->conditioning);
     stable_words_free(&s->words);
     vae_free(s->vae);
@@ -222,6 +225,11 @@ void stable_free(struct family_model *m)
     tokenizer_free(s->tokenizer);
     weights_free(&s->weights);
     free(s);
+}
+
+static void count_bytes(struct stable *s)
+{
+    s->base.facts.info.weight_bytes = s->weights.bytes + s->control.bytes + s->tiny.bytes;
 }
 
 bool stable_merge(struct family_model *m, const struct pictor_lora *loras, size_t count,
@@ -240,7 +248,7 @@ bool stable_merge(struct family_model *m, const struct pictor_lora *loras, size_
         ok = weights_merge(&s->weights, s->dev, s->cp, uses, count, err);
     else
         weights_merge(&s->weights, s->dev, s->cp, NULL, 0, NULL);
-    s->base.facts.info.weight_bytes = s->weights.bytes + s->control.bytes;
+    count_bytes(s);
     conditioning_forget(s->conditioning);
     for (size_t i = 0; i < PICTOR_LORAS_MAX; i++)
         lora_free(open[i]);
@@ -252,7 +260,17 @@ bool stable_model_control(struct family_model *m, const struct pictor_control_fi
 {
     struct stable *s = (struct stable *)m;
     bool done = stable_control_load(&s->control, s->dev, &s->config.unet, files, count, err);
-    s->base.facts.info.weight_bytes = s->weights.bytes + s->control.bytes;
+    count_bytes(s);
+    return done;
+}
+
+bool stable_model_tiny(struct family_model *m, const struct pictor_control_file *file,
+                       struct err *err)
+{
+    struct stable *s = (struct stable *)m;
+    bool done = stable_tiny_load(&s->tiny, s->dev, s->base.facts.channels, s->base.facts.factor,
+                                 file, err);
+    count_bytes(s);
     return done;
 }
 
@@ -496,4 +514,10 @@ void stable_encode(const struct family_model *m, struct ops *o, const float *pic
         vae_encode(o, s->vae, picture, h, w, latent);
     else
         tae_encode(o, s->tae, picture, h, w, latent);
+}
+
+void stable_preview(const struct family_model *m, struct ops *o, const float *latent, int h, int w,
+                    float *picture)
+{
+    tae_decode(o, stable_of(m)->tiny.tae, latent, h, w, picture);
 }

@@ -81,6 +81,8 @@ bool stable_model_control(struct family_model *m, const struct pictor_control_fi
                           size_t count, struct err *err);
 bool stable_embed(struct family_model *m, const struct pictor_embedding *list, size_t count,
                   struct err *err);
+bool stable_model_tiny(struct family_model *m, const struct pictor_control_file *file,
+                       struct err *err);
 void stable_schedule(const struct family_model *m, int width, int height, int steps,
                      struct schedule *out);
 bool stable_fit(const struct family_model *m, const struct pictor_params *asked,
@@ -100,5 +102,7 @@ void stable_decode(const struct family_model *m, struct ops *o, const float *lat
                    float *picture);
 void stable_encode(const struct family_model *m, struct ops *o, const float *picture, int h, int w,
                    float *latent);
+void stable_preview(const struct family_model *m, struct ops *o, const float *latent, int h, int w,
+                    float *picture);
 
 #endif

@@ -114,7 +114,10 @@ static bool report(struct painting *j, const float *x0, int width, int height)
     progress.step_seconds = j->done ? t - j->last_step : 0;
     j->last_step = t;
     if (x0 && p->preview_every && (step % p->preview_every == 0 || step == j->steps)) {
-        preview_paint(&j->m->preview, facts_of(j)->channels, x0, width, height, &j->preview);
+        if (j->m->tiny)
+            preview_decode(j->m->family, &j->ops, x0, width, height, &j->preview);
+        else
+            preview_paint(&j->m->preview, facts_of(j)->channels, x0, width, height, &j->preview);
         progress.preview = &j->preview;
     }
     return p->on_progress(p->ctx, &progress);
@@ -160,7 +163,8 @@ static bool begin_previews(struct painting *j, struct err *err)
         return true;
     if (!go_on(j, err))
         return false;
-    j->preview.pixels = arena_alloc(j->ops.arena, most_pixels(j), 3);
+    size_t pixels = most_pixels(j), most = (size_t)PREVIEW_SIDE * PREVIEW_SIDE;
+    j->preview.pixels = arena_alloc(j->ops.arena, pixels > most ? pixels : most, 3);
     bool wraps = device_wrap(j->ops.dev, false); /* what is fitted is kept for other pictures */
     for (int pass = 0; pass <= (j->p->hires_width > 0); pass++) {
         struct pictor_model *m = painter_of(j, pass);
@@ -399,6 +403,8 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
         .ctx = &steps,
     };
     bool ok = run_sampler(j, &run, x.at, err);
+    if (ok && is_dry(j) && j->m->tiny && j->p->preview_every) /* as in the midst of it */
+        preview_decode(j->m->family, &j->ops, NULL, latent->width, latent->height, &j->preview);
     if (ok && !is_dry(j)) {
         if (mask)
             blend_apply(&blend, x.at);

@@ -195,6 +195,20 @@ bool pictor_model_embed(struct pictor_model *m, const struct pictor_embedding *l
     return !family->embed || family->embed(m->family, list, count, err);
 }
 
+bool pictor_model_previews(struct pictor_model *m, const struct pictor_control_file *file,
+                           struct err *err)
+{
+    const struct family *family = m->family->family;
+    m->tiny = false;
+    if (!family->tiny)
+        return !file || err_set(err, ERR_UNSUPPORTED,
+                                "previews of the family %s take no tiny autoencoder", family->name);
+    if (!family->tiny(m->family, file, err))
+        return false;
+    m->tiny = file;
+    return true;
+}
+
 void pictor_model_free(struct pictor_model *m)
 {
     if (!m)

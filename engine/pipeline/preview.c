@@ -127,3 +127,35 @@ void preview_paint(const struct preview *p, int channels, const float *latent, i
             out->pixels[3 * i + (size_t)c] = (uint8_t)(v > 0 ? v < 1 ? v * 255 : 255 : 0);
         }
 }
+
+/* The mean of side x side pixels, of -1..1, as a byte. */
+static uint8_t mean_at(const float *picture, int width, int x, int y, int side, int channel)
+{
+    float sum = 0;
+    for (int k = 0; k < side * side; k++)
+        sum += picture[((size_t)(y * side + k / side) * (size_t)width +
+                        (size_t)(x * side + k % side)) *
+                           3 +
+                       (size_t)channel];
+    float v = (sum / (float)(side * side) + 1) * 127.5f;
+    return (uint8_t)(v > 0 ? v < 255 ? v : 255 : 0); /* NaN is 0 */
+}
+
+void preview_decode(const struct family_model *m, struct ops *o, const float *latent, int w, int h,
+                    struct pictor_image *out)
+{
+    int width = w * m->facts.factor, height = h * m->facts.factor;
+    int longer = width > height ? width : height, side = (longer + PREVIEW_SIDE - 1) / PREVIEW_SIDE;
+    size_t mark = arena_mark(o->arena), n = 3 * (size_t)width * (size_t)height;
+    float *picture = arena_alloc(o->arena, n, sizeof *picture);
+    m->family->preview(m, o, latent, h, w, picture);
+    out->width = width / side;
+    out->height = height / side;
+    out->channels = 3;
+    uint8_t *to = out->pixels;
+    for (int y = 0; y < out->height && !arena_planning(o->arena); y++)
+        for (int x = 0; x < out->width; x++)
+            for (int c = 0; c < 3; c++)
+                *to++ = mean_at(picture, width, x, y, side, c);
+    arena_reset(o->arena, mark);
+}

@@ -83,6 +83,8 @@
     X(INT, workers, threads, "0", 0, 1024, "", "threads of the engine; 0: one for each CPU")       \
     X(WORD, workers, precision, "auto", 0, 0, "auto|bf16|f32|int8", "arithmetic of the engine")    \
     X(WORD, workers, cpu, "auto", 0, 0, SETTINGS_CPU, "highest instruction set to use")            \
+    X(WORD, workers, previews, "fast", 0, 0, "fast|taesd",                                         \
+      "how previews are made; taesd: by that decoder, where it is found")                          \
     X(INT, workers, memory_limit_mb, "0", 0, 16777216, "",                                         \
       "MiB of weights and activations; 0: no limit")                                               \
     X(INT, workers, idle_unload_seconds, "0", 0, 31536000, "",                                     \

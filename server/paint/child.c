@@ -16,6 +16,7 @@
 #include "server/job/controls.h"
 #include "server/job/embeddings.h"
 #include "server/job/loras.h"
+#include "server/job/tiny.h"
 #include "server/job/vaes.h"
 #include "server/job/registry.h"
 #include "server/job/upscalers.h"
@@ -82,7 +83,7 @@ size_t child_memory(pid_t pid)
 
 /* ---- what it is told ---- */
 
-static_assert(PICTOR_FILES_MAX + PICTOR_LORAS_MAX + PICTOR_EMBEDDINGS_MAX + 1 +
+static_assert(PICTOR_FILES_MAX + PICTOR_LORAS_MAX + PICTOR_EMBEDDINGS_MAX + 2 +
                       PICTOR_CONTROLS_MAX <=
                   WIRE_FDS_MAX,
               "all of them go along");
@@ -99,6 +100,8 @@ static size_t list_files(const struct child_request *r, int fds[WIRE_FDS_MAX])
         fds[count++] = r->embeddings->at[i].fd;
     if (*r->upscaler->name)
         fds[count++] = r->upscaler->fd;
+    if (*r->tiny->name)
+        fds[count++] = r->tiny->fd;
     for (size_t i = 0; i < r->controls->count; i++)
         fds[count++] = r->controls->at[i].fd;
     return count;
@@ -188,6 +191,14 @@ static void add_upscaler(cJSON *json, const struct upscaler_file *file)
     cJSON_AddNumberToObject(item, "mtime_ms", (double)file->mtime_ms);
 }
 
+static void add_tiny(cJSON *json, const struct tiny_file *file)
+{
+    cJSON *item = cJSON_AddObjectToObject(json, "tiny");
+    cJSON_AddStringToObject(item, "name", file->name);
+    cJSON_AddNumberToObject(item, "size", (double)file->size);
+    cJSON_AddNumberToObject(item, "mtime_ms", (double)file->mtime_ms);
+}
+
 static void add_controls(cJSON *json, const struct child_request *r)
 {
     cJSON *list = cJSON_AddArrayToObject(json, "controls");
@@ -259,6 +270,8 @@ bool child_generate(struct child *c, const struct child_request *r, struct err *
     add_embeddings(json, r->embeddings);
     if (*r->upscaler->name)
         add_upscaler(json, r->upscaler);
+    if (*r->tiny->name)
+        add_tiny(json, r->tiny);
     add_controls(json, r);
     int fds[WIRE_FDS_MAX];
     bool done = tell_files(c, json, inputs, size, fds, list_files(r, fds), err);

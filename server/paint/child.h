@@ -16,6 +16,7 @@ struct loras;
 struct upscaler_file;
 struct controls_files;
 struct embeddings;
+struct tiny_file;
 struct vaes_version;
 struct pictor_files;
 struct pictor_image;
@@ -62,6 +63,7 @@ struct child_request {
     const struct embeddings *embeddings;
     const struct upscaler_file *upscaler;
     const struct controls_files *controls;
+    const struct tiny_file *tiny;
     void *const *leading; /* CONTROLS_INPUTS of them, of which NULL are none */
     const size_t *leading_size;
     const void *init, *mask;

@@ -254,6 +254,7 @@ static bool request(struct painter *p, int index)
                               .embeddings = &t->embeddings,
                               .upscaler = &t->upscaler,
                               .controls = &t->controls,
+                              .tiny = &t->tiny,
                               .leading = t->leading,
                               .leading_size = t->leading_size,
                               .init = t->init,

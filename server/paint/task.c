@@ -79,6 +79,14 @@ static bool open_controls(struct task *t, const struct dispatch_parts *parts, st
     return done;
 }
 
+/* Never a reason to fail. The built-in model's latents are its own. */
+static bool open_tiny(struct task *t, const struct dispatch_parts *parts)
+{
+    if (t->model.kind == REGISTRY_LOCAL && t->files.count > 0 && t->job.params.preview_every > 0)
+        tiny_open(parts->settings, t->model.architecture, &t->tiny);
+    return true;
+}
+
 bool task_open(struct task *t, const struct dispatch_parts *parts, struct err *err)
 {
     struct intake_model usual;
@@ -90,7 +98,7 @@ bool task_open(struct task *t, const struct dispatch_parts *parts, struct err *e
     return intake_fill(&usual, parts->settings, p, err) &&
            registry_open(parts->registry, &t->model, &t->files, err) && add_vae(t, parts, err) &&
            open_loras(t, parts, err) && open_embeddings(t, parts, err) &&
-           open_upscaler(t, parts, err) && open_controls(t, parts, err) &&
+           open_upscaler(t, parts, err) && open_controls(t, parts, err) && open_tiny(t, parts) &&
            result_input(parts, &t->job, "init", &t->init, &t->init_size, err) &&
            result_input(parts, &t->job, "mask", &t->mask, &t->mask_size, err);
 }
@@ -103,6 +111,7 @@ void task_free(struct task *t)
     embeddings_close(&t->embeddings);
     upscalers_close(&t->upscaler);
     controls_close(&t->controls);
+    tiny_close(&t->tiny);
     for (size_t i = 0; i < CONTROLS_INPUTS; i++)
         free(t->leading[i]);
     free(t->init);

@@ -9,6 +9,7 @@
 #include "server/job/job.h"
 #include "server/job/loras.h"
 #include "server/job/registry.h"
+#include "server/job/tiny.h"
 #include "server/job/upscalers.h"
 #include "server/job/vaes.h"
 #include "server/paint/dispatch.h"
@@ -24,6 +25,7 @@ struct task {
     struct embeddings embeddings; /* that the prompts name */
     struct upscaler_file upscaler; /* between the passes */
     struct controls_files controls;
+    struct tiny_file tiny; /* for previews */
     void *init, *mask, *leading[CONTROLS_INPUTS]; /* the inputs' bytes */
     size_t init_size, mask_size, leading_size[CONTROLS_INPUTS];
     int index;    /* of the picture requested last */

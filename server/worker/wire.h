@@ -21,8 +21,8 @@
 
 struct cJSON;
 
-/* A model's files, a picture's LoRAs, embeddings, an upscaler and ControlNets. */
-#define WIRE_FDS_MAX 77
+/* A model's files, a picture's LoRAs, embeddings, ControlNets, and two more. */
+#define WIRE_FDS_MAX 78
 
 struct wire_message {
     struct cJSON *json; /* an object */

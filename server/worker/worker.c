@@ -302,6 +302,23 @@ static bool get_controls(struct worker *w, const struct wire_message *m,
            worker_models_control(w->models, model, nets, units.count, err);
 }
 
+/* The tiny autoencoder for previews, whose descriptor comes before the ControlNets'. A picture is
+ * painted without it as well. */
+static void use_tiny(struct worker *w, const struct wire_message *m, struct pictor_model *model)
+{
+    struct wire_message t = {.json = cJSON_GetObjectItemCaseSensitive(m->json, "tiny")};
+    const cJSON *controls = cJSON_GetObjectItemCaseSensitive(m->json, "controls");
+    size_t behind = (size_t)cJSON_GetArraySize(controls);
+    if (!t.json || m->fd_count < behind + 1)
+        return;
+    struct worker_control tiny = {
+        .file = {wire_string(&t, "name"), m->fds[m->fd_count - behind - 1]},
+        .size = (uint64_t)wire_integer(&t, "size", 0, SERIAL_MAX, 0),
+        .mtime_ms = wire_integer(&t, "mtime_ms", 0, SERIAL_MAX, 0),
+    };
+    worker_models_previews(w->models, model, &tiny);
+}
+
 static void generate(struct worker *w, const struct wire_message *m)
 {
     struct err err = {0};
@@ -332,6 +349,7 @@ static void generate(struct worker *w, const struct wire_message *m)
         !(prompt = lora_tags_take(job.prompt ? job.prompt : "", &tags, &err)) ||
         !(hires_prompt = lora_tags_take(job.hires_prompt ? job.hires_prompt : "", &tags, &err)))
         goto fail;
+    use_tiny(w, m, model);
     job_engine_params(&job, (int)wire_integer(m, "index", 0, INT32_MAX, 0), &p);
     p.prompt = prompt;
     p.hires_prompt = hires_prompt;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/log.h"
+
 #define MODELS_MAX 8
 
 struct open_model {
@@ -20,6 +22,7 @@ struct open_model {
     char *merged;  /* which LoRAs are in it; NULL: none */
     char *led;     /* which ControlNets it has; NULL: none */
     char *words;   /* which embeddings it has; NULL: none */
+    char *tiny;    /* what its previews were last to be decoded by; NULL: nothing yet */
 };
 
 struct worker_models {
@@ -54,6 +57,7 @@ static void clear(struct open_model *o)
     free(o->merged);
     free(o->led);
     free(o->words);
+    free(o->tiny);
     *o = (struct open_model){0};
 }
 
@@ -272,4 +276,22 @@ bool worker_models_embed(struct worker_models *m, struct pictor_model *model,
     if (!o->words)
         free(words);
     return done;
+}
+
+void worker_models_previews(struct worker_models *m, struct pictor_model *model,
+                            const struct worker_control *tiny)
+{
+    struct open_model *o = m->open;
+    struct err err;
+    while (o->model != model)
+        o++;
+    char *said = describe_controls(tiny, 1);
+    if (!said || (o->tiny && strcmp(o->tiny, said) == 0)) {
+        free(said);
+        return;
+    }
+    if (!pictor_model_previews(model, &tiny->file, &err))
+        log_err(LOG_WARN, "previews_are_fast", &err, " ");
+    free(o->tiny);
+    o->tiny = said;
 }

@@ -68,6 +68,9 @@ struct worker_control {
 };
 
 /* As worker_models_merge. */
+/* From now on previews of the model are what this decodes; one that cannot is logged, once. */
+void worker_models_previews(struct worker_models *models, struct pictor_model *model,
+                            const struct worker_control *tiny);
 bool worker_models_control(struct worker_models *models, struct pictor_model *model,
                            const struct worker_control *controls, size_t count, struct err *err);
 

@@ -6,9 +6,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <math.h>
 #include <unistd.h>
 
 #include "engine/model/tae.h"
+#include "engine/pipeline/preview.h"
 #include "tests/unit/golden_model.h"
 
 #define TAE "tests/golden/tae/"
@@ -116,6 +118,54 @@ static void test_published_decoder(void **state)
     unlink(path);
 }
 
+static const struct tae *previewing;
+
+static void decode_tiny(const struct family_model *m, struct ops *o, const float *latent, int h,
+                        int w, float *picture)
+{
+    tae_decode(o, previewing, latent, h, w, picture);
+}
+
+/* A preview is the decoded picture; of one that is too large, the mean of whole parts. */
+static void test_preview(void **state)
+{
+    static const struct family family = {.preview = decode_tiny};
+    static const struct family_model model = {.family = &family, .facts = {.factor = 8}};
+    struct err why;
+    struct tae_config config;
+    struct device_options options = {.threads = 2, .bf16 = 0};
+    struct fixture f = {.dev = device_new(&options, &why),
+                        .golden = open_file(TAE "golden.safetensors")};
+    struct checkpoint *cp = open_at(TAE "weights.safetensors");
+    assert_true(tae_read(cp, &config, &why));
+    struct tae *t = tae_load(f.dev, cp, &config, NULL, &why);
+    previewing = t;
+    float *planes = floats_of(want(f.golden, "5x12.latent"));
+    float *wanted = floats_of(want(f.golden, "5x12.decoded")), z[4 * 5 * 12];
+    uint8_t *pixels = malloc(3 * PREVIEW_SIDE * PREVIEW_SIDE);
+    float *wide = calloc(4 * 5 * 80, sizeof *wide);
+    struct pictor_image image = {.pixels = pixels};
+    nchw_to_last(z, planes, 1, 4, 5 * 12);
+    RUN(&f, (void)err; preview_decode(&model, &o, z, 12, 5, &image));
+    assert_int_equal(image.width, 96);
+    assert_int_equal(image.height, 40);
+    for (int i = 0; i < 96 * 40 * 3; i++) {
+        float v = (wanted[(size_t)(i % 3) * 96 * 40 + (size_t)(i / 3)] + 1) * 127.5f;
+        assert_true(fabsf(fminf(fmaxf(v, 0), 255) - (float)pixels[i]) < 1.01f);
+    }
+    RUN(&f, (void)err; preview_decode(&model, &o, wide, 80, 5, &image));
+    assert_int_equal(image.width, 320);
+    assert_int_equal(image.height, 20);
+    free(planes);
+    free(wanted);
+    free(wide);
+    free(pixels);
+    tae_free(t);
+    checkpoint_free(cp);
+    safetensors_close(f.golden);
+    device_free(f.dev);
+}
+
 static void check_refused(const char *root, int from, const char *drop, const char *message)
 {
     char path[] = P_tmpdir "/tae_test.XXXXXX.safetensors";
@@ -143,6 +193,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_both_halves),
         cmocka_unit_test(test_published_decoder),
+        cmocka_unit_test(test_preview),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
