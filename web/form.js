@@ -138,8 +138,9 @@ function showExtras() {
       changed();
       $('settings').querySelector('summary').focus();
     };
-    return h('button', { class: 'chip', onclick: drop,
-      'aria-label': `Remove ${name} ${value}` }, `${name.replaceAll('_', ' ')} ${value} ×`);
+    const text = name === 'controls' ? `led by ${value.map((net) => net.model).join(', ')}`
+      : `${name.replaceAll('_', ' ')} ${value}`;
+    return h('button', { class: 'chip', onclick: drop, 'aria-label': `Remove ${text}` }, `${text} ×`);
   }));
 }
 
@@ -178,7 +179,7 @@ function restore() {
       if (typeof value === 'string' && (!field.options || has(field, value)))
         field.value = value;
     }
-    for (const name of settings())
+    for (const name of [...settings(), 'controls'])
       if (saved.extras?.[name] != null)
         extras[name] = saved.extras[name];
   } catch { /* not ours, or broken: the defaults are fine */ }
@@ -329,8 +330,11 @@ function apply(params) {
     delete extras.hires_width;
     delete extras.hires_height;
   }
-  if (params.controls?.length) /* whose pictures are not among the settings */
-    toast(`Not taken over: ${params.controls.map(({ model: name, preprocessor }) =>
+  const nets = params.controls ?? [], lost = nets.filter(({ image }) => !image);
+  if (nets.length > lost.length)
+    extras.controls = nets.filter(({ image }) => image);
+  if (lost.length) /* whose pictures are not among the settings */
+    toast(`Not taken over: ${lost.map(({ model: name, preprocessor }) =>
       `ControlNet ${name} (${preprocessor})`).join(', ')}`);
   clearErrors();
   changed();

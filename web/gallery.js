@@ -20,7 +20,8 @@ export const cardOf = (id) => cards.get(id)?.element;
 /* ---- what can be done with a picture ---- */
 
 export const useSettings = ({ job, image }) => {
-  painter.apply({ ...job.params, seed: image.seed, subseed: image.subseed });
+  const controls = job.params.controls?.map((each, i) => ({ ...each, image: `job:${job.id}/${i}` }));
+  painter.apply({ ...job.params, controls, seed: image.seed, subseed: image.subseed });
   toast(job.params.has_init ? 'Settings taken over; the picture it began from is not part of them'
     : 'Settings taken over');
 };

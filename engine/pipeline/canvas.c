@@ -266,6 +266,7 @@ static bool prepare_area(const struct pictor_params *p, struct canvas *canvas, s
     canvas->original = *base;
     canvas->overlay = *mask;
     *base = *mask = (struct pictor_image){0};
+    canvas->part = true;
     canvas->x = r.x;
     canvas->y = r.y;
     canvas->width = r.width;
@@ -349,6 +350,24 @@ void canvas_free(struct canvas *canvas)
     pictor_image_free(&canvas->area);
     free(canvas->mask);
     *canvas = (struct canvas){0};
+}
+
+bool canvas_fit_beside(const struct canvas *canvas, const struct pictor_image *in,
+                       enum pictor_fit mode, int width, int height, struct pictor_image *out,
+                       struct err *err)
+{
+    struct pictor_image whole, part;
+    if (!canvas->part)
+        return canvas_fit(in, mode, width, height, out, err);
+    if (!canvas_fit(in, mode, canvas->original.width, canvas->original.height, &whole, err))
+        return false;
+    bool ok = window(&whole, canvas->x, canvas->y, canvas->width, canvas->height, &part, err);
+    pictor_image_free(&whole);
+    if (!ok)
+        return false;
+    ok = canvas_fit(&part, PICTOR_FIT_PAD, width, height, out, err);
+    pictor_image_free(&part);
+    return ok;
 }
 
 /* Finishing. */

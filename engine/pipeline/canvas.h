@@ -32,6 +32,7 @@ struct canvas {
     struct pictor_image original; /* RGB, at the size of the result; empty without a mask */
     struct pictor_image overlay;  /* grey, same size: 255 shows the painting, 0 the original */
     int x, y, width, height;      /* where the painting goes in it */
+    bool part;                    /* which is not the whole of it */
 };
 
 /* Resizes: FIT_STRETCH to the size, FIT_CROP so that it covers it (what sticks out is cut off),
@@ -42,6 +43,13 @@ bool canvas_fit(const struct pictor_image *in, enum pictor_fit mode, int width, 
 /* A mask as grey, where 255 is meant: what is white, or, in one with a transparent part, what is
  * not. `out` is owned. */
 bool canvas_mask_read(const struct pictor_image *in, struct pictor_image *out, struct err *err);
+
+/* A picture that goes with the whole of it, as what is worked on has it: fitted, or, where the
+ * mask's surroundings alone are painted, fitted to the whole and cut out as they are. `out` is
+ * owned. */
+bool canvas_fit_beside(const struct canvas *canvas, const struct pictor_image *in,
+                       enum pictor_fit mode, int width, int height, struct pictor_image *out,
+                       struct err *err);
 
 /* Needs params->init. A latent pixel is `factor` pixels a side. Fails on pictures of no size or odd
  * channels and on mask_blur out of range; `canvas` is then empty. An empty mask with mask_only_area

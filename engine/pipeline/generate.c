@@ -352,8 +352,8 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
     struct steps steps = {j, latent->width, latent->height, j->done, plan->steps, 0};
     struct guides guides;
     int factor = facts_of(j)->factor;
-    if (!guides_new(&guides, &j->ops, j->p, latent->width * factor, latent->height * factor, factor,
-                    err))
+    if (!guides_new(&guides, &j->ops, j->p, canvas, latent->width * factor, latent->height * factor,
+                    factor, err))
         return false;
     struct latent x = latent_new(a, latent->width, latent->height, latent->channels);
     float *init = arena_alloc(a, n, sizeof *init), *shown = arena_alloc(a, n, sizeof *shown);

@@ -23,25 +23,26 @@ bool guides_check(const struct pictor_params *p, size_t nets, struct err *err)
 }
 
 /* A mask as it lies over the picture. `out` is owned. */
-static bool fit_mask(const struct pictor_image *mask, enum pictor_fit fit, int width, int height,
-                     struct pictor_image *out, struct err *err)
+static bool fit_mask(const struct canvas *canvas, const struct pictor_image *mask,
+                     enum pictor_fit fit, int width, int height, struct pictor_image *out,
+                     struct err *err)
 {
     struct pictor_image grey;
     if (!canvas_mask_read(mask, &grey, err))
         return false;
-    bool ok = canvas_fit(&grey, fit, width, height, out, err);
+    bool ok = canvas_fit_beside(canvas, &grey, fit, width, height, out, err);
     pictor_image_free(&grey);
     return ok;
 }
 
-static bool show(const struct pictor_control *c, int width, int height, float *out,
-                 struct err *err)
+static bool show(const struct canvas *canvas, const struct pictor_control *c, int width, int height,
+                 float *out, struct err *err)
 {
     size_t pixels = (size_t)width * (size_t)height;
     struct pictor_image colours, fitted;
     if (!image_convert(c->image, 3, &colours, err))
         return false;
-    bool ok = canvas_fit(&colours, c->fit, width, height, &fitted, err);
+    bool ok = canvas_fit_beside(canvas, &colours, c->fit, width, height, &fitted, err);
     pictor_image_free(&colours);
     if (!ok)
         return false;
@@ -50,7 +51,7 @@ static bool show(const struct pictor_control *c, int width, int height, float *o
     pictor_image_free(&fitted);
     if (!c->hidden)
         return true;
-    if (!fit_mask(c->hidden, c->fit, width, height, &fitted, err))
+    if (!fit_mask(canvas, c->hidden, c->fit, width, height, &fitted, err))
         return false;
     for (size_t k = 0; k < 3 * pixels; k++)
         if (fitted.pixels[k / 3] > 127)
@@ -60,11 +61,11 @@ static bool show(const struct pictor_control *c, int width, int height, float *o
 }
 
 /* A latent pixel is led as much as its pixels are on average. */
-static bool lead(const struct pictor_control *c, int width, int height, int factor, float *out,
-                 struct err *err)
+static bool lead(const struct canvas *canvas, const struct pictor_control *c, int width, int height,
+                 int factor, float *out, struct err *err)
 {
     struct pictor_image fitted;
-    if (!fit_mask(c->region, c->fit, width, height, &fitted, err))
+    if (!fit_mask(canvas, c->region, c->fit, width, height, &fitted, err))
         return false;
     for (int y = 0; y < height / factor; y++)
         for (int x = 0; x < width / factor; x++) {
@@ -78,8 +79,8 @@ static bool lead(const struct pictor_control *c, int width, int height, int fact
     return true;
 }
 
-bool guides_new(struct guides *g, struct ops *o, const struct pictor_params *p, int width,
-                int height, int factor, struct err *err)
+bool guides_new(struct guides *g, struct ops *o, const struct pictor_params *p,
+                const struct canvas *canvas, int width, int height, int factor, struct err *err)
 {
     size_t n = (size_t)width * (size_t)height, latents = n / (size_t)(factor * factor);
     *g = (struct guides){.at = {NULL}};
@@ -91,8 +92,8 @@ bool guides_new(struct guides *g, struct ops *o, const struct pictor_params *p, 
         g->regions[i] = region;
         if (arena_planning(o->arena))
             continue;
-        if (!show(c, width, height, picture, err) ||
-            (region && !lead(c, width, height, factor, region, err)))
+        if (!show(canvas, c, width, height, picture, err) ||
+            (region && !lead(canvas, c, width, height, factor, region, err)))
             return false;
     }
     return true;

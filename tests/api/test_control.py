@@ -4,6 +4,7 @@ import io
 import subprocess
 
 import pytest
+import requests
 from conftest import PROGRAM, ROOT
 from PIL import Image, ImageDraw
 from sdapi_client import Sdapi, encode, gradient
@@ -237,3 +238,41 @@ def test_command(server, tmp_path):
                         (f"model=edges,weight=x,image={folder / 'square.png'}", "weight")]:
         done = run("--control", words)
         assert done.returncode and said in done.stderr
+
+
+def test_openai(server):
+    """The native list as a field of requests in JSON."""
+    def ask(controls, status=200):
+        body = {"prompt": "a red circle", "model": "tiny", "size": "64x64", "steps": 2, "seed": 1, "guidance_scale": 7,
+                "sampler": "Euler", "response_format": "b64_json", "controls": controls}
+        answer = requests.post(server.url + "/v1/images/generations", json=body)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    led = Sdapi(server.url).txt2img(**body(unit(weight=0.5))).image
+    data = base64.b64decode(ask([item(weight=0.5)])["data"][0]["b64_json"])
+    assert Image.open(io.BytesIO(data)).convert("RGB").tobytes() == led.convert("RGB").tobytes()
+    for controls in ([], None):
+        ask(controls)
+    for wrong, said in ((item(), "list of at most 4"), ([item(model="moody")], "there is no such"), ([item(image="!")], "controls[0]")):
+        error = ask(wrong, 400)["error"]
+        assert said in error["message"] and error["param"] == "controls"
+
+
+def test_of_another_job(server):
+    """An image may be that of an earlier job's ControlNet, whose masks come along."""
+    native = Native(server.url)
+    half = Image.new("L", (64, 64))
+    half.paste(255, (32, 0, 64, 64))
+    own = [item(region=encode(half)), item(preprocessor="inpaint", mask=encode(half), weight=0.5)]
+    first = native.finish(native.post("/api/jobs", {**SMALL, "controls": own}, status=202))
+    again = [{**c, "image": f"job:{first['id']}/{i}"} for i, c in enumerate(first["params"]["controls"])]
+    second = native.finish(native.post("/api/jobs", {**SMALL, "controls": again}, status=202))
+    third = native.finish(native.post("/api/jobs", {**SMALL, "controls": again[1:]}, status=202))
+    files = [native.request("GET", j["images"][0]["url"]).content for j in (first, second, third)]
+    assert files[0] == files[1] != files[2]
+    assert second["params"]["controls"] == first["params"]["controls"]
+    for image, said in ((f"job:{first['id']}/7", "no ControlNet 7"), ("job:" + "0" * 32 + "/0", "image"), ("job:x", "job:ID/N"),
+                        (f"job:{first['id']}/0x", "job:ID/N")):
+        answer = native.request("POST", "/api/jobs", json={**SMALL, "controls": [item(image=image)]})
+        assert answer.status_code == 400 and said in answer.text, answer.text

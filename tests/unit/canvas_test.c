@@ -310,6 +310,40 @@ static void test_refused(void **state)
     pictor_image_free(&long_one);
 }
 
+/* What leads a picture lies on it as the picture lies on the canvas. */
+static void test_beside(void **state)
+{
+    enum { SIDE = 96 };
+    struct pictor_image init, mask, fitted;
+    struct canvas canvas;
+    struct err err;
+    struct pictor_params p;
+    pictor_params_init(&p, NULL);
+    assert_true(image_new(&init, SIDE, SIDE, 3, &err) && image_new(&mask, SIDE, SIDE, 1, &err));
+    for (int i = 0; i < SIDE * SIDE; i++) {
+        init.pixels[3 * i] = (uint8_t)(2 * (i % SIDE));
+        init.pixels[3 * i + 1] = (uint8_t)(2 * (i / SIDE));
+        int x = i % SIDE, y = i / SIDE;
+        mask.pixels[i] = x >= 60 && x < 76 && y >= 20 && y < 36 ? 255 : 0;
+    }
+    p.init = &init;
+    p.mask = &mask;
+    p.width = p.height = 64;
+    p.mask_blur = 0;
+    p.mask_padding = 8;
+    for (int part = 0; part < 2; part++) {
+        p.mask_only_area = part;
+        assert_true(canvas_prepare(&p, 8, &canvas, &err));
+        assert_int_equal(canvas.part, part);
+        assert_true(canvas_fit_beside(&canvas, &init, PICTOR_FIT_CROP, 64, 64, &fitted, &err));
+        assert_memory_equal(fitted.pixels, canvas.image.pixels, 64 * 64 * 3);
+        pictor_image_free(&fitted);
+        canvas_free(&canvas);
+    }
+    pictor_image_free(&init);
+    pictor_image_free(&mask);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +351,7 @@ int main(void)
         cmocka_unit_test(test_only_area),  cmocka_unit_test(test_black_and_white_masks),
         cmocka_unit_test(test_mask_kinds), cmocka_unit_test(test_transparent_init),
         cmocka_unit_test(test_awkward),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_beside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,7 +94,7 @@ void native_submit(struct http_request *req)
     struct err err;
     char param[64] = "", id[JOB_ID_SIZE];
     cJSON *body = http_json(req, &err);
-    if (!body || !native_job_read(app, body, &job, param, &err)) {
+    if (!body || !native_job_read(app, http_visible_key(req), body, &job, param, &err)) {
         http_reply_error(req, &err, param);
         cJSON_Delete(body);
         return;
@@ -110,10 +110,7 @@ void native_submit(struct http_request *req)
         inputs[count++] = (struct job_input){"init", job.init.data, job.init.size};
     if (job.mask.data)
         inputs[count++] = (struct job_input){"mask", job.mask.data, job.mask.size};
-    for (size_t i = 0; i < CONTROLS_INPUTS; i++)
-        if (job.shown[i].data)
-            inputs[count++] =
-                (struct job_input){controls_input(i), job.shown[i].data, job.shown[i].size};
+    count = controls_given_inputs(&job.controls, inputs, count);
     if (queue_submit(app->queue, http_key_id(req), job.priority, false, &job.params, inputs, count,
                      id, &err))
         reply_accepted(req, id, &(struct job){.priority = job.priority, .params = job.params});

@@ -116,51 +116,17 @@ static bool complete(const struct app *app, struct job_params *p, char param[64]
     return false;
 }
 
-/* One item of the request's `controls`, and its pictures. */
-static bool read_control(const struct app *app, cJSON *object, size_t i, struct native_job *out,
-                         struct controls_unit *unit, char param[64], struct err *err)
+static bool read_controls(const struct app *app, const char *key_id, const struct request *r,
+                          struct native_job *out, char param[64], struct err *err)
 {
-    struct controls_item item;
-    if (!controls_item_read(object, false, &item, err))
-        return false;
-    if (!item.shown[CONTROLS_PICTURE])
-        return err_set(err, ERR_INVALID, "image must be given");
-    *unit = item.unit;
-    for (size_t part = 0; part < CONTROLS_PARTS; part++) {
-        struct native_picture *to = &out->shown[part * PICTOR_CONTROLS_MAX + i];
-        if (!read_picture(app, controls_item_part((enum controls_part)part), item.shown[part],
-                          &to->data, &to->size, param, err))
-            return false;
-    }
-    return true;
-}
-
-static bool read_controls(const struct app *app, cJSON *list, struct native_job *out,
-                          char param[64], struct err *err)
-{
-    struct controls c = {.count = 0};
     struct intake_model model;
-    cJSON *item;
-    if (!list || (cJSON_IsArray(list) && !list->child))
+    if (!intake_model(app->registry, out->params.model, &model, err))
+        return false;
+    if (controls_given_read(app, key_id, r->controls, model.upstream, &out->params, &out->controls,
+                            err))
         return true;
     snprintf(param, 64, "controls");
-    if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) > PICTOR_CONTROLS_MAX)
-        return err_set(err, ERR_INVALID, "controls must be a list of at most %d ControlNets",
-                       PICTOR_CONTROLS_MAX);
-    if (intake_model(app->registry, out->params.model, &model, err) && model.upstream)
-        return err_set(err, ERR_INVALID, "controls: models of other servers take none");
-    cJSON_ArrayForEach(item, list) {
-        size_t i = c.count++;
-        char blamed[64];
-        if (!read_control(app, item, i, out, &c.at[i], blamed, err))
-            return err_prefix(err, "controls[%zu]", i);
-    }
-    if (!controls_check(&c, registry_files(app->registry, FOLDERS_CONTROLNET), err))
-        return false;
-    free(out->params.controls);
-    out->params.controls = controls_write(&c);
-    param[0] = '\0';
-    return out->params.controls || err_set(err, ERR_INTERNAL, "no memory for ControlNets");
+    return false;
 }
 
 /* In the place of what came: a larger picture, and a mask for what is new. */
@@ -212,8 +178,8 @@ static bool add_loras(const struct app *app, const cJSON *list, struct job_param
     return done;
 }
 
-bool native_job_read(const struct app *app, struct cJSON *body, struct native_job *out,
-                     char param[64], struct err *err)
+bool native_job_read(const struct app *app, const char *key_id, struct cJSON *body,
+                     struct native_job *out, char param[64], struct err *err)
 {
     struct request r;
     *out = (struct native_job){0};
@@ -228,7 +194,7 @@ bool native_job_read(const struct app *app, struct cJSON *body, struct native_jo
          extend(app, &r, out, param, err) &&
          add_loras(app, r.loras, &out->params, param, err) &&
          complete(app, &out->params, param, err) &&
-         read_controls(app, r.controls, out, param, err);
+         read_controls(app, key_id, &r, out, param, err);
     if (!ok)
         native_job_free(out);
     return ok;
@@ -283,8 +249,7 @@ void native_job_free(struct native_job *job)
     job_params_free(&job->params);
     free(job->init.data);
     free(job->mask.data);
-    for (size_t i = 0; i < CONTROLS_INPUTS; i++)
-        free(job->shown[i].data);
+    controls_given_free(&job->controls);
     *job = (struct native_job){0};
 }
 

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "engine/base/err.h"
-#include "server/job/controls.h"
+#include "server/api/controls_given.h"
 #include "server/job/job.h"
 
 struct app;
@@ -21,12 +21,14 @@ struct native_job {
     struct native_picture {
         uint8_t *data; /* malloc'd; NULL: none */
         size_t size;
-    } init, mask, shown[CONTROLS_INPUTS]; /* the last to ControlNets */
+    } init, mask;
+    struct controls_given controls;
 };
 
-/* `body` is changed. On failure *param names the field to blame, or is "" . */
-bool native_job_read(const struct app *app, struct cJSON *body, struct native_job *out,
-                     char param[64], struct err *err);
+/* `body` is changed. `key_id`: whose other jobs it may speak of, NULL: anybody's. On failure *param
+ * names the field to blame, or is "" . */
+bool native_job_read(const struct app *app, const char *key_id, struct cJSON *body,
+                     struct native_job *out, char param[64], struct err *err);
 void native_job_free(struct native_job *job);
 
 /* JSON Schema of a request, with this server's limits and defaults. Owned. */

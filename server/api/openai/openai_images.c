@@ -525,12 +525,13 @@ static void serve(struct http_request *req, enum openai_kind kind)
         openai_reply_fault(req, &f);
         return;
     }
-    struct job_input inputs[2];
+    struct job_input inputs[2 + CONTROLS_INPUTS];
     size_t count = 0;
     if (r.inputs.init)
         inputs[count++] = (struct job_input){"init", r.inputs.init, r.inputs.init_size};
     if (r.inputs.mask)
         inputs[count++] = (struct job_input){"mask", r.inputs.mask, r.inputs.mask_size};
+    count = controls_given_inputs(&r.controls, inputs, count);
     struct waiting *w = waiting_new(req, kind, &r);
     if (!w) {
         err_set(&err, ERR_INTERNAL, "out of memory");

@@ -39,7 +39,7 @@ struct fields {
     struct json_whole seed;
     double guidance_scale, strength;
     bool stream;
-    cJSON *image, *images, *mask, *loras;
+    cJSON *image, *images, *mask, *loras, *controls;
 };
 
 static const char *const qualities[] = {"auto", "low", "medium",   "high", "xhigh",
@@ -81,6 +81,7 @@ static const struct json_field table[] = {
     {FIELD(scheduler, STRING)},
     {FIELD(strength, DOUBLE), .number = NAN},
     {FIELD(loras, RAW)},
+    {FIELD(controls, RAW)},
     /* pictures in JSON edits */
     {FIELD(image, RAW)},
     {FIELD(images, RAW)},
@@ -457,6 +458,20 @@ static bool make_job(const struct app *app, const struct fields *in,
     return true;
 }
 
+/* pictor's own, in JSON. */
+static bool make_controls(struct http_request *req, const struct fields *in,
+                          const struct intake_model *model, struct openai_request *out,
+                          struct openai_fault *f)
+{
+    struct err err;
+    if (controls_given_read(http_app(req), http_visible_key(req), in->controls, model->upstream,
+                            &out->params, &out->controls, &err))
+        return true;
+    return err.code == ERR_INVALID
+               ? openai_fault(f, 400, "invalid_value", "controls", "Invalid value: %s.", err.msg)
+               : openai_fault(f, http_error_status(err.code), NULL, "controls", "%s", err.msg);
+}
+
 static bool make_answer(const struct fields *in, enum openai_kind kind, struct openai_request *out,
                         struct openai_fault *f)
 {
@@ -511,7 +526,8 @@ static bool fill(struct http_request *req, enum openai_kind kind, cJSON *object,
         in.prompt = "";
     if (!check_unknown(object, out, f) || !find_model(app, &in, &model, f) ||
         !make_inputs(app, &in, kind, &model, pictures, form, out, f) ||
-        !make_job(app, &in, &model, out, f) || !make_answer(&in, kind, out, f))
+        !make_job(app, &in, &model, out, f) || !make_controls(req, &in, &model, out, f) ||
+        !make_answer(&in, kind, out, f))
         return false;
     note_ignored(&in, out);
     return true;
@@ -540,6 +556,7 @@ void openai_request_free(struct openai_request *r)
 {
     job_params_free(&r->params);
     openai_pictures_inputs_free(&r->inputs);
+    controls_given_free(&r->controls);
     free(r->safety_identifier);
     *r = (struct openai_request){0};
 }

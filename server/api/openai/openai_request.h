@@ -4,6 +4,7 @@
 #define PICTOR_SERVER_OPENAI_REQUEST_H
 
 #include <stdbool.h>
+#include "server/api/controls_given.h"
 #include "server/api/openai/openai.h"
 #include "server/api/openai/openai_pictures.h"
 #include "server/job/job.h"
@@ -16,6 +17,7 @@ struct openai_request {
     struct job_params params; /* complete and checked */
     struct openai_inputs inputs;
     int input_images; /* how many came */
+    struct controls_given controls;
 
     bool url; /* answer links instead of base64 */
     bool stream;
