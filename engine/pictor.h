@@ -258,6 +258,7 @@ struct pictor_file_info {
     char family[32];   /* what it goes with, where that can be told: "sd1", "flux"; or "" */
     char title[64];    /* from the file's metadata, or "" */
     char trigger[256]; /* words that a LoRA wants in prompts, from its metadata, or "" */
+    char alias[128];   /* what its trainer called it (ss_output_name), or "" */
     struct pictor_model_info model; /* of a model that can be painted with */
     struct pictor_embedding_info embedding;
 };

@@ -194,6 +194,23 @@ export function showImage(element, id, now = false) {
     fill(element, id);
 }
 
+/* Shows the picture at a path of the server's in an <img>; one that does not come is taken away. */
+export async function showPicture(element, path) {
+  element.loading = 'lazy';
+  element.onerror = () => element.remove();
+  if (!key) {
+    element.src = path;
+    return;
+  }
+  try {
+    const url = URL.createObjectURL(await (await send(path)).blob());
+    element.onload = () => URL.revokeObjectURL(url);
+    element.src = url;
+  } catch {
+    element.remove();
+  }
+}
+
 export async function forgetImage(id) {
   const url = blobs.get(id);
   blobs.delete(id);

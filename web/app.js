@@ -7,6 +7,7 @@ import './gallery.js';
 import './infotext.js'; /* named here, what others import is fetched at once */
 import './lightbox.js';
 import './mask.js';
+import './files.js';
 import './models.js';
 import './queue.js';
 import './source.js';

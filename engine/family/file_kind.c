@@ -185,6 +185,7 @@ static bool describe(const struct checkpoint *cp, struct pictor_file_info *out, 
     out->kind = kind_of(cp);
     copy_metadata(cp, "modelspec.title", out->title, sizeof out->title);
     copy_metadata(cp, "modelspec.trigger_phrase", out->trigger, sizeof out->trigger);
+    copy_metadata(cp, "ss_output_name", out->alias, sizeof out->alias);
     snprintf(out->family, sizeof out->family, "%s", family_it_goes_with(cp, out->kind));
     /* One tensor of an unusual width may be one as well, in a folder where such are expected. */
     if (out->kind == PICTOR_KIND_EMBEDDING || out->kind == PICTOR_KIND_UNKNOWN) {

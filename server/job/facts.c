@@ -75,7 +75,7 @@ static void program(char *text, size_t size)
     struct stat st;
     if (stat("/proc/self/exe", &st) != 0)
         st = (struct stat){0};
-    snprintf(text, size, "pictor facts 3 %lld %lld.%09ld", (long long)st.st_size,
+    snprintf(text, size, "pictor facts 4 %lld %lld.%09ld", (long long)st.st_size,
              (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
 }
 
@@ -105,7 +105,7 @@ struct columns {
     struct {
         char *text;
         size_t size;
-    } texts[9];
+    } texts[10];
 };
 
 /* Where the texts of `f` are. */
@@ -116,6 +116,7 @@ static void texts_of(struct facts *f, struct columns *c)
     *c = (struct columns){.texts = {{f->info.family, sizeof f->info.family},
                                     {f->info.title, sizeof f->info.title},
                                     {f->info.trigger, sizeof f->info.trigger},
+                                    {f->info.alias, sizeof f->info.alias},
                                     {f->problem, sizeof f->problem},
                                     {m->architecture, sizeof m->architecture},
                                     {m->default_sampler, sizeof m->default_sampler},

@@ -134,6 +134,7 @@ static void learn(const struct files *f, struct registry_model *m, const struct 
     memcpy(m->title, info->title, sizeof m->title);
     memcpy(m->architecture, info->family, sizeof m->architecture);
     memcpy(m->trigger, info->trigger, sizeof m->trigger);
+    memcpy(m->alias, info->alias, sizeof m->alias);
     m->embedding = info->embedding;
     m->fault = ERR_NONE;
     if (!info->readable) {
@@ -209,6 +210,28 @@ static bool find(struct files *f, const char *name, char path[PATH_MAX])
     return e;
 }
 
+/* The only file with this alias, as far as headers are known; without a registry all are read. One
+ * that two have is nobody's, as in the SD WebUI. */
+static bool find_alias(struct files *f, const char *name, char path[PATH_MAX])
+{
+    struct registry_table table;
+    struct err unused;
+    size_t times = 0;
+    if (f->kind != FOLDERS_LORA || !*name || !files_list(f, &table, &unused))
+        return false;
+    for (size_t i = 0; i < table.count; i++) {
+        const struct registry_model *m = &table.entries[i].model;
+        struct pictor_file_info info = {.alias = ""};
+        if (!f->registry)
+            pictor_file_probe(m->path, &info, &unused);
+        if (table.entries[i].same == i && (!strcmp(m->alias, name) || !strcmp(info.alias, name)) &&
+            !times++)
+            snprintf(path, PATH_MAX, "%s", m->path);
+    }
+    registry_scan_free(&table);
+    return times == 1;
+}
+
 bool files_find(struct files *f, const char *name, char path[PATH_MAX], struct err *err)
 {
     bool known = find(f, name, path);
@@ -218,8 +241,8 @@ bool files_find(struct files *f, const char *name, char path[PATH_MAX], struct e
         registry_await(f->registry, STRAYS_MS);
     /* A name whose file is gone costs one scan: it is not known any more then. */
     return refresh(f, !known, err) &&
-           (find(f, name, path) || err_set(err, ERR_NOT_FOUND, "there is no such %s",
-                                           folders_kind_name(f->kind)));
+           (find(f, name, path) || find_alias(f, name, path) ||
+            err_set(err, ERR_NOT_FOUND, "there is no such %s", folders_kind_name(f->kind)));
 }
 
 bool files_open(struct files *f, const char *name, struct files_open *out, struct err *err)

@@ -34,7 +34,8 @@ bool files_list(struct files *f, struct registry_table *out, struct err *err);
 /* "style" of "anime/style": what prompts and lists call it. */
 const char *files_stem(const struct registry_entry *entry);
 
-/* The path of the one of this whole name, or the first with this stem; ERR_NOT_FOUND. */
+/* The path of the one of this whole name, or the first with this stem, or the only LoRA that its
+ * trainer called so; ERR_NOT_FOUND. */
 bool files_find(struct files *f, const char *name, char path[PATH_MAX], struct err *err);
 
 /* An open file and which version of it that is, for a worker that keeps what it has read. */

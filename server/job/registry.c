@@ -20,6 +20,7 @@
 #include "server/base/now.h"
 #include "server/base/settings.h"
 #include "server/job/facts.h"
+#include "server/job/sidecars.h"
 #include "server/job/files.h"
 #include "server/job/folders.h"
 #include "server/job/registry_scan.h"
@@ -29,6 +30,7 @@ struct registry {
     struct registry_hashes hashes; /* zero: none */
     struct folders *folders;
     struct facts_store *facts;
+    struct sidecars *sidecars;
     struct files *files[FOLDERS_KINDS]; /* but of models */
     struct pictor_model_info builtin;
     size_t builtin_size;
@@ -548,6 +550,11 @@ bool registry_strays(struct registry *reg, enum folders_kind kind, struct regist
     return ok;
 }
 
+struct sidecars *registry_sidecars(const struct registry *reg)
+{
+    return reg->sidecars;
+}
+
 struct facts_store *registry_facts(const struct registry *reg)
 {
     return reg->facts;
@@ -668,6 +675,7 @@ static void free_parts(struct registry *reg)
         files_free(reg->files[kind]);
     folders_free(reg->folders);
     facts_free(reg->facts);
+    sidecars_free(reg->sidecars);
     free(reg);
 }
 
@@ -692,7 +700,8 @@ struct registry *registry_new(const struct settings *settings, const struct regi
     pthread_condattr_destroy(&clock);
     builtin_model(&reg->builtin_size);
     bool done = (reg->folders = folders_new(settings, err)) && find_folder(reg, err) &&
-                open_facts(reg, err) && pictor_model_probe("builtin", &reg->builtin, err) &&
+                open_facts(reg, err) && (reg->sidecars = sidecars_new(err)) &&
+                pictor_model_probe("builtin", &reg->builtin, err) &&
                 registry_refresh(reg, err);
     for (int kind = FOLDERS_MODEL + 1; done && kind < FOLDERS_KINDS; kind++)
         done = (reg->files[kind] = files_new(reg->folders, kind, reg, err)) != NULL;

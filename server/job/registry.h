@@ -28,6 +28,7 @@
 #define REGISTRY_BUILTIN "pictor-mini"
 
 struct facts_store;
+struct sidecars;
 struct files;
 struct pictor_files;
 struct registry_table;
@@ -53,6 +54,7 @@ struct registry_model {
     enum pictor_kind holds; /* of a file in a folder of models: what it is; before, a model */
     char title[64], architecture[32];
     char trigger[256]; /* of LoRAs and the like */
+    char alias[128];   /* of LoRAs: what their trainers called them */
     int native_width, native_height;
     double default_guidance;
     int default_steps;
@@ -92,6 +94,9 @@ bool registry_strays(struct registry *reg, enum folders_kind kind, struct regist
 
 /* What is known of files, of every kind. Lives as long as the registry. */
 struct facts_store *registry_facts(const struct registry *reg);
+
+/* What lies beside them. Lives as long as the registry. */
+struct sidecars *registry_sidecars(const struct registry *reg);
 
 /* Waits until the headers of all files were read, or `ms` have passed: whether they were. */
 bool registry_await(struct registry *reg, int ms);

@@ -29,7 +29,7 @@ static size_t stem(const char *path)
     return n;
 }
 
-static bool beside(const char *path, const char *ending, char out[PATH_MAX])
+bool sidecar_beside(const char *path, const char *ending, char out[PATH_MAX])
 {
     int n = snprintf(out, PATH_MAX, "%.*s%s", (int)stem(path), path, ending);
     return n > 0 && n < PATH_MAX;
@@ -40,7 +40,8 @@ static cJSON *read_json(const char *path, const char *ending)
     char name[PATH_MAX];
     size_t size;
     struct err err;
-    char *text = beside(path, ending, name) ? small_file_read(name, SIZE_MOST, &size, &err) : NULL;
+    bool is = sidecar_beside(path, ending, name);
+    char *text = is ? small_file_read(name, SIZE_MOST, &size, &err) : NULL;
     cJSON *json = text ? json_text_parse(text, size, DEPTH_MOST, &err) : NULL;
     free(text);
     return json;
@@ -104,7 +105,8 @@ static void find_preview(const char *path, char preview[PATH_MAX])
                                           ".jpeg",         ".webp"};
     struct stat st;
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
-        if (beside(path, endings[i], preview) && stat(preview, &st) == 0 && S_ISREG(st.st_mode))
+        if (sidecar_beside(path, endings[i], preview) && stat(preview, &st) == 0 &&
+            S_ISREG(st.st_mode))
             return;
     *preview = '\0';
 }

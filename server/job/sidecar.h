@@ -16,6 +16,9 @@ struct sidecar {
     char preview[PATH_MAX]; /* of a picture, or "" */
 };
 
+/* Where a file of this ending beside it would be; false: its path is too long. */
+bool sidecar_beside(const char *path, const char *ending, char out[PATH_MAX]);
+
 /* `path`: of the model file or folder. Whether there is anything. */
 bool sidecar_read(const char *path, struct sidecar *out);
 

@@ -70,6 +70,21 @@ def test_preview(server):
         ask(server, f"/api/files/preview?kind=lora&name={name}", 404)
 
 
+def test_models_have_them_too(serve, tmp_path):
+    shutil.copy(ROOT / "tests/golden/tiny/tiny-ldm.safetensors", tmp_path / "tiny.safetensors")
+    shutil.copy(PNG, tmp_path / "tiny.png")
+    (tmp_path / "tiny.civitai.info").write_text('{"trainedWords": ["w"], "baseModel": "SD 1.5"}')
+    server = serve(f"--models={tmp_path}")
+    found = {m["name"]: m for m in ask(server, "/api/models").json()["models"]}
+    tiny, own = found["tiny"], found["pictor-mini"]
+    assert tiny["trigger"] == "w" and tiny["base"] == "SD 1.5" and tiny["preview"] and tiny["description"] is None
+    assert own["preview"] is False and own["trigger"] is None
+    answer = ask(server, "/api/files/preview?kind=model&name=tiny")
+    assert answer.content == PNG.read_bytes()
+    for name in ("pictor-mini", "gone", ""):
+        ask(server, f"/api/files/preview?kind=model&name={name}", 404)
+
+
 @pytest.mark.parametrize("query", ["", "kind=model", "kind=lora&limit=1000", "kind=lora&offset=x", "kind=lora&x=1"])
 def test_wrong_questions(server, query):
     ask(server, f"/api/files?{query}", 400)

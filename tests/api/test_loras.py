@@ -22,7 +22,7 @@ def shapes():
     return {k: v["shape"] for k, v in header.items() if k != "__metadata__"}
 
 
-def write_lora(path, prefix, root, contains, seed):
+def write_lora(path, prefix, root, contains, seed, metadata=None):
     """A LoRA of rank 1 for every matrix below `root` whose name contains that."""
     numbers, header, data = random.Random(seed), {}, b""
     for name, shape in sorted(shapes().items()):
@@ -36,6 +36,8 @@ def write_lora(path, prefix, root, contains, seed):
                 "dtype": "F32", "shape": size, "data_offsets": [len(data), len(data) + 4 * len(values)]}
             data += struct.pack(f"<{len(values)}f", *values)
     assert header
+    if metadata:
+        header["__metadata__"] = metadata
     text = json.dumps(header).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
@@ -257,3 +259,29 @@ def test_flag_of_generate(loras, tmp_path):
                         ("a>b", "NAME:WEIGHT")):
         done = run("--lora", words)
         assert done.returncode != 0 and says in done.stderr, done.stderr
+
+
+def test_names_that_trainers_gave(serve):
+    """As in the WebUI: `ss_output_name` answers where no file is called so; two of a name are nobody's."""
+    server = serve()
+    folder = server.folder / "data" / "loras"
+    for file, alias in (("one", "nick"), ("two", "both"), ("three", "both"), ("four", "one"), ("five", "")):
+        write_lora(folder / f"{file}.safetensors", "lora_unet_", UNET, "attn2.to_v", len(file) + len(alias),
+                   {"ss_output_name": alias} if alias else None)
+    api = Sdapi(server.url)
+    listed = {x["name"]: x for x in api.get("loras")}
+    assert {n: x["alias"] for n, x in listed.items()} == {
+        "one": "nick", "two": "both", "three": "both", "four": "one", "five": "five"}
+    assert listed["one"]["metadata"]["ss_output_name"] == "nick"
+    plain = pixels(paint(api, "a red circle")[0])
+    one = pixels(paint(api, "a red circle <lora:one:1>")[0])
+    picture, info = paint(api, "a red circle <lora:nick:1>")
+    assert pixels(picture) == one != plain and "Ignored" not in info["extra_generation_params"]
+    picture, info = paint(api, "a red circle <lora:both:1>")
+    assert pixels(picture) == plain and "<lora:both:1>" in info["extra_generation_params"]["Ignored"]
+    assert native(server, loras=["nick"])[0] == native(server, loras=["one"])[0]
+    assert native(server, loras=["both"])[0] == 400
+    done = subprocess.run([PROGRAM, "generate", f"--data={server.folder}/data", "-p", "a red circle", "-q",
+                           "--steps=2", "--width=64", "--height=64", "--seed=1", "--lora=nick", "-o",
+                           server.folder / "o.png"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

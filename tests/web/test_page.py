@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import expect
 
 WEB = Path(__file__).resolve().parent.parent.parent / "web"
+ROOT = WEB.parent
 CARD = "#pictures figure"
 ENDLESS = {"width": 256, "height": 256, "steps": 150, "count": 16, "preview_every": 1}
 ENDLESS_FIELDS = {"width": "256", "height": "256", "steps": "150", "count": "16"}
@@ -751,3 +752,39 @@ def test_models_are_fetched_and_broken_ones_say_why(open_page, serve):
     row.get_by_role("button", name="Remove").click()
     expect(row).to_have_count(0)
     shop.shutdown()
+
+
+def test_files_are_shown_with_what_lies_beside_them(open_page, serve):
+    server = serve()
+    data = server.folder / "data"
+    (data / "loras").mkdir(exist_ok=True)
+    lora = (ROOT / "tests/golden/lora/peft.safetensors").read_bytes()
+    for name in ("ink", "plain"):
+        (data / f"loras/{name}.safetensors").write_bytes(lora)
+    (data / "loras/ink.json").write_text('{"activation text": "ink style", "description": "Of <lines>", '
+                                         '"preferred weight": 0.7}')
+    (data / "models/mine.safetensors").write_bytes((ROOT / "tests/golden/tiny/tiny-ldm.safetensors").read_bytes())
+    (data / "models/mine.civitai.info").write_text('{"description": "A small one"}')
+    for picture in ("loras/ink.preview.png", "models/mine.png"):
+        (data / picture).write_bytes((ROOT / "tests/golden/things.png").read_bytes())
+    requests.post(server.url + "/sdapi/v1/refresh-checkpoints", timeout=30)
+    page = open_page(server.url)
+    page.click("#models summary")
+    mine = page.locator('#files li[data-file="mine"]')
+    expect(mine).to_contain_text("A small one")
+    expect(mine.locator("img")).to_have_js_property("complete", True)
+    assert mine.locator("img").evaluate("e => e.naturalWidth") > 0
+    page.select_option("#files-kind", "lora")
+    expect(page.locator("#files li")).to_have_count(2)
+    expect(page.locator("#files-count")).to_have_text("2 of 2")
+    ink = page.locator('#files li[data-file="ink"]')
+    expect(ink).to_contain_text("ink style")
+    page.fill("#prompt", "a castle")
+    page.get_by_role("button", name="Use ink").click()
+    expect(page.locator("#prompt")).to_have_value("a castle, ink style <lora:ink:0.7>")
+    page.get_by_role("button", name="Use plain").click()
+    expect(page.locator("#prompt")).to_have_value("a castle, ink style <lora:ink:0.7> <lora:plain:1>")
+    page.fill("#files-query", "PLA")
+    expect(page.locator("#files li")).to_have_count(1)
+    page.select_option("#files-kind", "vae")
+    expect(page.locator("#files-count")).to_have_text("None")

@@ -9,6 +9,7 @@
 
 #include "engine/base/log.h"
 #include "engine/pictor.h"
+#include "server/api/native/native_files.h"
 #include "server/api/native/native_job.h"
 #include "server/api/app.h"
 #include "server/api/models_wait.h"
@@ -385,7 +386,7 @@ void native_image(struct http_request *req)
 
 /* ---- what there is ---- */
 
-static cJSON *model_json(const struct registry_model *model)
+static cJSON *model_json(const struct registry *registry, const struct registry_model *model)
 {
     struct intake_model usual;
     intake_model_of(model, &usual);
@@ -403,6 +404,7 @@ static cJSON *model_json(const struct registry_model *model)
                           usual.upstream ? cJSON_CreateNull() : cJSON_CreateNumber(usual.steps));
     cJSON_AddItemToObject(json, "problem",
                           model->fault ? cJSON_CreateString(model->problem) : cJSON_CreateNull());
+    native_files_describe(json, registry, model);
     cJSON_AddBoolToObject(json, "loaded", model->loaded);
     cJSON_AddBoolToObject(json, "default", model->is_default);
     return json;
@@ -421,7 +423,7 @@ static void reply_models(struct http_request *req)
     cJSON *list = cJSON_AddArrayToObject(json, "models");
     const char *fallback = NULL;
     for (size_t i = 0; i < count; i++) {
-        cJSON_AddItemToArray(list, model_json(&models[i]));
+        cJSON_AddItemToArray(list, model_json(http_app(req)->registry, &models[i]));
         if (models[i].is_default)
             fallback = models[i].name;
     }

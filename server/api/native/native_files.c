@@ -18,7 +18,7 @@
 #include "server/http/http_error.h"
 #include "server/job/files.h"
 #include "server/job/registry.h"
-#include "server/job/sidecar.h"
+#include "server/job/sidecars.h"
 
 #define LIMIT 50
 #define LIMIT_MAX 200
@@ -62,31 +62,39 @@ static void add_text(cJSON *json, const char *name, const char *text)
     cJSON_AddItemToObject(json, name, *text ? cJSON_CreateString(text) : cJSON_CreateNull());
 }
 
-static cJSON *file_json(const struct registry_entry *e)
+void native_files_describe(cJSON *json, const struct registry *registry,
+                           const struct registry_model *m)
 {
-    const struct registry_model *m = &e->model;
-    struct sidecar *s = malloc(sizeof *s);
-    cJSON *json = cJSON_CreateObject();
+    struct sidecar *s = calloc(1, sizeof *s);
     if (!s)
-        return json;
-    sidecar_read(m->path, s);
-    cJSON_AddStringToObject(json, "name", m->name);
-    add_text(json, "title", m->title);
-    add_text(json, "family", m->architecture);
-    cJSON_AddNumberToObject(json, "bytes", (double)m->size);
-    cJSON_AddNumberToObject(json, "mtime_ms", (double)m->mtime_ms);
+        return;
+    if (m->path)
+        sidecars_get(registry_sidecars(registry), m->path, s);
     add_text(json, "trigger", *s->trigger ? s->trigger : m->trigger);
     add_text(json, "description", s->description);
     add_text(json, "base", s->base);
     cJSON_AddItemToObject(json, "weight",
                           s->weight != 0 ? cJSON_CreateNumber(s->weight) : cJSON_CreateNull());
     cJSON_AddBoolToObject(json, "preview", *s->preview != '\0');
+    free(s);
+}
+
+static cJSON *file_json(const struct registry *registry, const struct registry_entry *e)
+{
+    const struct registry_model *m = &e->model;
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "name", m->name);
+    add_text(json, "alias", m->alias);
+    add_text(json, "title", m->title);
+    add_text(json, "family", m->architecture);
+    cJSON_AddNumberToObject(json, "bytes", (double)m->size);
+    cJSON_AddNumberToObject(json, "mtime_ms", (double)m->mtime_ms);
+    native_files_describe(json, registry, m);
     if (m->embedding.vectors > 0) {
         cJSON_AddNumberToObject(json, "vectors", m->embedding.vectors);
         cJSON_AddNumberToObject(json, "shape", m->embedding.widths[0] + m->embedding.widths[1]);
     }
     add_text(json, "problem", m->fault ? m->problem : "");
-    free(s);
     return json;
 }
 
@@ -110,7 +118,7 @@ void native_files_list(struct http_request *req)
         if (e->same != i || (q && *q && !strcasestr(e->model.name, q)))
             continue;
         if (at >= offset && at < offset + limit)
-            cJSON_AddItemToArray(list, file_json(e));
+            cJSON_AddItemToArray(list, file_json(http_app(req)->registry, e));
         at++;
     }
     cJSON_AddNumberToObject(json, "count", (double)at);
@@ -125,6 +133,33 @@ static const char *mime_of(const char *path)
            : strcasecmp(dot, ".webp") == 0 ? "image/webp" : "image/jpeg";
 }
 
+static bool is_of_models(struct http_request *req)
+{
+    const char *kind = http_query(req, "kind");
+    return kind && strcmp(kind, "model") == 0;
+}
+
+static bool find_file(struct http_request *req, enum folders_kind kind, char path[PATH_MAX],
+                      struct err *err)
+{
+    const char *name = http_query(req, "name");
+    struct files *files = registry_files(http_app(req)->registry, kind);
+    return files_find(files, name ? name : "", path, err);
+}
+
+static bool find_model(struct http_request *req, char path[PATH_MAX], struct err *err)
+{
+    const char *name = http_query(req, "name");
+    struct registry_model m = {.path = NULL};
+    if (!name || !*name)
+        return err_set(err, ERR_NOT_FOUND, "there is no such model");
+    /* Also of one that cannot be painted with. */
+    if (!registry_resolve(http_app(req)->registry, name, &m, err) && !m.path)
+        return false;
+    snprintf(path, PATH_MAX, "%s", m.path ? m.path : "");
+    return m.path || err_set(err, ERR_NOT_FOUND, "there is no preview beside it");
+}
+
 void native_files_preview(struct http_request *req)
 {
     enum folders_kind kind;
@@ -132,13 +167,12 @@ void native_files_preview(struct http_request *req)
     struct stat st;
     struct sidecar s;
     struct err err;
-    const char *name = http_query(req, "name");
-    if (!kind_of(req, &kind))
+    if (!is_of_models(req) && !kind_of(req, &kind))
         return;
-    bool ok = files_find(registry_files(http_app(req)->registry, kind), name ? name : "", path,
-                         &err);
+    bool ok = is_of_models(req) ? find_model(req, path, &err) : find_file(req, kind, path, &err);
     if (ok) {
-        sidecar_read(path, &s);
+        s = (struct sidecar){0};
+        sidecars_get(registry_sidecars(http_app(req)->registry), path, &s);
         ok = *s.preview || err_set(&err, ERR_NOT_FOUND, "there is no preview beside it");
     }
     int fd = ok ? open(s.preview, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;

@@ -19,7 +19,7 @@
 #include "server/job/job_field.h"
 #include "server/job/loras.h"
 #include "server/job/registry.h"
-#include "server/job/sidecar.h"
+#include "server/job/sidecars.h"
 #include "server/job/upscalers.h"
 #include "server/paint/dispatch.h"
 #include "server/queue/queue.h"
@@ -179,13 +179,15 @@ void sdapi_styles(struct http_request *req)
     sdapi_reply_json(req, json);
 }
 
-/* What lies beside the file, by the names of the WebUI's cards. The header's own metadata stays
- * unread: that would be the header of every file, for each list. */
-static void add_metadata(cJSON *item, const char *path)
+/* What lies beside the file, by the names of the WebUI's cards, and of the header's own metadata
+ * what is kept of it: all of it would be the header of every file, for each list. */
+static void add_metadata(cJSON *item, struct sidecars *sidecars, const struct registry_model *m)
 {
     cJSON *json = cJSON_AddObjectToObject(item, "metadata");
     struct sidecar *s = malloc(sizeof *s);
-    if (s && sidecar_read(path, s)) {
+    if (*m->alias)
+        cJSON_AddStringToObject(json, "ss_output_name", m->alias);
+    if (s && sidecars_get(sidecars, m->path, s)) {
         if (*s->trigger)
             cJSON_AddStringToObject(json, "activation text", s->trigger);
         if (*s->description)
@@ -216,9 +218,9 @@ void sdapi_loras(struct http_request *req)
                  e->model.named_whole ? "" : e->model.ending);
         cJSON *item = cJSON_CreateObject();
         cJSON_AddStringToObject(item, "name", files_stem(e));
-        cJSON_AddStringToObject(item, "alias", files_stem(e));
+        cJSON_AddStringToObject(item, "alias", *e->model.alias ? e->model.alias : files_stem(e));
         cJSON_AddStringToObject(item, "path", path);
-        add_metadata(item, e->model.path);
+        add_metadata(item, registry_sidecars(http_app(req)->registry), &e->model);
         cJSON_AddItemToArray(json, item);
     }
     registry_scan_free(&table);
