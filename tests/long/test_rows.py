@@ -44,6 +44,8 @@ def fill(folder, done, queued):
         copies(db, "images", f"job_id = '{done}'", ROWS, id="printf('%032x', i)",
                job_id="printf('%032x', i)")
         copies(db, "jobs", f"id = '{queued}'", WAITING, id=f"printf('%032x', i + {ROWS})")
+        # What the server's own inserts would have written to the index of the prompts.
+        db.execute("INSERT INTO jobs_search (jobs_search) VALUES ('rebuild')")
 
 
 def test_a_long_history(serve):
