@@ -17,34 +17,108 @@ import tempfile
 import time
 
 GUIDANCE = 7.5
-SCALE = 0.18215
 PROMPT = "a photo of an astronaut riding a horse on mars"
 IDS = [320, 1125, 539, 550, 18376, 6765, 320, 4558, 525, 7496]  # tests/golden/tiny/tokens.json
 START, END, LENGTH = 49406, 49407, 77
 
 
-def token_ids():
+def token_ids(padding=END):
     """The empty prompt and PROMPT, [2, 77]."""
-    rows = [[START, *ids] for ids in ([], IDS)]
-    return [row + [END] * (LENGTH - len(row)) for row in rows]
+    rows = [[START, *ids, END] for ids in ([], IDS)]
+    return [row + [padding] * (LENGTH - len(row)) for row in rows]
 
 
-def modules(path, dtype):
-    """diffusers' and transformers' modules with the file's weights."""
-    import torch
-
+def golden():
     sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "golden"))
-    import sdmodel
 
-    out = {}
-    for name, module in sdmodel.FULL.modules("meta").items():
-        module = module.to(dtype).to_empty(device="cpu")
-        for key, buffer in module.named_buffers():
-            if key.endswith("position_ids"):  # made with the module, not read from the file
-                buffer.copy_(torch.arange(buffer.shape[-1]).expand(buffer.shape))
-        out[name] = module
-    sdmodel.read_ldm(path, out)
-    return out
+
+class SD1:
+    """What a family asks of its modules: conditions from the tokens, noise from a latent, their
+    number and the conditions."""
+
+    scale = 0.18215
+    encoders = ("text_encoder",)
+
+    @staticmethod
+    def ids():
+        return (token_ids(),)
+
+    @staticmethod
+    def modules(path, dtype):
+        import torch
+
+        golden()
+        import sdmodel
+
+        out = {}
+        for name, module in sdmodel.FULL.modules("meta").items():
+            module = module.to(dtype).to_empty(device="cpu")
+            for key, buffer in module.named_buffers():
+                if key.endswith("position_ids"):  # made with the module, not read from the file
+                    buffer.copy_(torch.arange(buffer.shape[-1]).expand(buffer.shape))
+            out[name] = module
+        sdmodel.read_ldm(path, out)
+        return out
+
+    @staticmethod
+    def encode(encoder, ids):
+        return (encoder(ids).last_hidden_state,)
+
+    @staticmethod
+    def conditions(side, dtype):
+        """What shapes and kinds the conditions have."""
+        import torch
+
+        return (torch.zeros(2, LENGTH, 768, dtype=dtype),)
+
+    @staticmethod
+    def predict(unet, x, t, states):
+        return unet(x, t, states, return_dict=False)[0]
+
+
+class SDXL(SD1):
+    scale = 0.13025
+    encoders = ("text_encoder", "text_encoder_2")
+
+    @staticmethod
+    def ids():
+        return token_ids(), token_ids(0)  # OpenCLIP's are padded with zeros
+
+    @staticmethod
+    def modules(path, dtype):
+        golden()
+        import fullsize_sdxl
+
+        return fullsize_sdxl.read(path, dtype)
+
+    @staticmethod
+    def encode(first, second, ids, others):
+        import torch
+
+        a = first(ids, output_hidden_states=True).hidden_states[-2]
+        b = second(others, output_hidden_states=True)
+        given = torch.tensor([0.0, 1.0], dtype=a.dtype)  # an empty negative prompt is zeros
+        states = torch.cat([a, b.hidden_states[-2]], -1)
+        return states * given[:, None, None], b.text_embeds * given[:, None]
+
+    @staticmethod
+    def conditions(side, dtype):
+        import torch
+
+        sizes = torch.tensor([[side, side, 0, 0, side, side]] * 2, dtype=dtype)
+        return (torch.zeros(2, LENGTH, 2048, dtype=dtype), torch.zeros(2, 1280, dtype=dtype), sizes)
+
+    @staticmethod
+    def predict(unet, x, t, states, pooled, sizes):
+        more = {"text_embeds": pooled, "time_ids": sizes}
+        return unet(x, t, states, added_cond_kwargs=more, return_dict=False)[0]
+
+
+def family_of(path):
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as f:
+        return SDXL if any(k.startswith("conditioner.") for k in f.keys()) else SD1
 
 
 class PyTorch:
@@ -56,10 +130,12 @@ class PyTorch:
         import torch
 
         torch.set_num_threads(threads)
-        for name, module in modules(path, torch.bfloat16).items():
-            if name != "text_encoder":
-                module = module.to(memory_format=torch.channels_last)
-            setattr(self, name, module)
+        self.family = family_of(path)
+        modules = self.family.modules(path, torch.bfloat16)
+        self.encoders = [modules.pop(name) for name in self.family.encoders]
+        self.unet, self.vae = (
+            modules[name].to(memory_format=torch.channels_last) for name in ("unet", "vae")
+        )
         self.parameters = sum(p.numel() for p in self.unet.parameters())
         if self.compiled:
             self.unet = torch.compile(self.unet)
@@ -69,13 +145,13 @@ class PyTorch:
         pass
 
     def text(self, ids):
-        return self.text_encoder(ids).last_hidden_state
+        return self.family.encode(*self.encoders, *ids)
 
-    def noise(self, x, t, states):
+    def noise(self, x, t, given):
         import torch
 
         x = x.bfloat16().contiguous(memory_format=torch.channels_last)
-        return self.unet(x, t, states, return_dict=False)[0].float()
+        return self.family.predict(self.unet, x, t, *(g.bfloat16() for g in given)).float()
 
     def decode(self, z):
         import torch
@@ -120,6 +196,7 @@ class OpenVINO:
     def __init__(self, path, threads, cache):
         import openvino
 
+        self.family = family_of(path)
         self.folder = self.converted(path, cache)
         self.core = openvino.Core()
         self.config = {
@@ -128,42 +205,46 @@ class OpenVINO:
             "PERFORMANCE_HINT": "LATENCY",
         }
         self.parameters = None
-        self.text_encoder = self.compile("text_encoder", [[2, LENGTH]])
+        self.encoder = self.compile("text", [[2, LENGTH]] * len(self.family.encoders))
 
     @staticmethod
     def converted(path, cache):
-        """The folder of the converted modules, made at the first call."""
+        """The folder of the converted modules, made at the first call; half-precision weights stay
+        so, and are never held twice."""
         folder = os.path.join(cache, f"openvino-{os.path.getsize(path)}")
         if os.path.exists(os.path.join(folder, "vae.xml")):
             return folder
         import openvino
         import torch
+        from openvino.frontend.pytorch.patch_model import __make_16bit_traceable as traceable
 
         os.makedirs(folder, exist_ok=True)
-        made = modules(path, torch.float32)
+        family = family_of(path)
+        made = family.modules(path, torch.float16)
 
         class Call(torch.nn.Module):
-            def __init__(self, module, call):
+            def __init__(self, modules, call):
                 super().__init__()
-                self.module, self.call = module, call
+                self.inner, self.call = torch.nn.ModuleList(modules), call
+                traceable(self)
 
             def forward(self, *inputs):
-                return self.call(self.module, *inputs)
+                return self.call(*self.inner, *inputs)
 
-        latent, ids = torch.zeros(2, 4, 32, 32), torch.tensor(token_ids())
-        states = torch.zeros(2, LENGTH, 768)
+        latent, given = torch.zeros(2, 4, 32, 32), family.conditions(256, torch.float32)
+        ids = tuple(torch.tensor(i) for i in family.ids())
         calls = {
-            "text_encoder": (lambda m, i: m(i).last_hidden_state, (ids,)),
-            "unet": (
-                lambda m, x, t, s: m(x, t, s, return_dict=False)[0],
-                (latent, torch.ones(2), states),
-            ),
-            "vae": (lambda m, z: m.decode(z, return_dict=False)[0], (latent[:1],)),
+            "text": (family.encoders, family.encode, ids),
+            "unet": (("unet",), family.predict, (latent, torch.ones(2), *given)),
+            "vae": (("vae",), lambda m, z: m.decode(z, return_dict=False)[0], (latent[:1],)),
         }
-        for name, (call, example) in calls.items():
+        for name, (parts, call, example) in calls.items():
             print(f"openvino: converting {name}", file=sys.stderr)
-            model = openvino.convert_model(Call(made.pop(name), call), example_input=example)
+            model = openvino.convert_model(
+                Call([made.pop(part) for part in parts], call), example_input=example
+            )
             openvino.save_model(model, os.path.join(folder, name + ".xml"))
+            del model
         return folder
 
     def compile(self, name, shapes):
@@ -174,22 +255,25 @@ class OpenVINO:
     def prepare(self, side):
         n = side // 8
         self.unet = self.vae = None  # the last size's memory first
-        self.unet = self.compile("unet", [[2, 4, n, n], [2], [2, LENGTH, 768]])
+        import torch
+
+        given = [list(g.shape) for g in self.family.conditions(side, torch.float32)]
+        self.unet = self.compile("unet", [[2, 4, n, n], [2], *given])
         self.vae = self.compile("vae", [[1, 4, n, n]])
 
     def call(self, model, *inputs):
         import torch
 
-        return torch.from_numpy(model([i.numpy() for i in inputs])[0])
+        return tuple(torch.from_numpy(o) for o in model([i.numpy() for i in inputs]).values())
 
     def text(self, ids):
-        return self.call(self.text_encoder, ids)
+        return self.call(self.encoder, *ids)
 
-    def noise(self, x, t, states):
-        return self.call(self.unet, x, t.expand(2).float(), states)
+    def noise(self, x, t, given):
+        return self.call(self.unet, x, t.expand(2).float(), *given)[0]
 
     def decode(self, z):
-        return self.call(self.vae, z)
+        return self.call(self.vae, z)[0]
 
     def kernels(self, run):
         """The UNet's convolutions and products by the kernels that the compiled model names."""
@@ -213,17 +297,18 @@ def paint(peer, side, steps, seed):
     )
     with torch.inference_mode():
         began = time.monotonic()
-        states = peer.text(torch.tensor(token_ids()))
+        given = peer.text([torch.tensor(i) for i in peer.family.ids()])
+        given = [*given, *peer.family.conditions(side, torch.float32)[len(given):]]
         times = [time.monotonic()]
         schedule.set_timesteps(steps)
         noise = torch.Generator().manual_seed(seed)
         x = torch.randn(1, 4, side // 8, side // 8, generator=noise) * schedule.sigmas[0]
         for t in schedule.timesteps:
             pair = schedule.scale_model_input(x, t).repeat(2, 1, 1, 1)
-            without, given = peer.noise(pair, t, states).chunk(2)
+            without, given = peer.noise(pair, t, given).chunk(2)
             x = schedule.step(without + GUIDANCE * (given - without), t, x).prev_sample
             times.append(time.monotonic())
-        image = peer.decode(x / SCALE)[0].permute(1, 2, 0)
+        image = peer.decode(x / peer.family.scale)[0].permute(1, 2, 0)
         image = (image * 127.5 + 127.5).clamp(0, 255).round().byte().numpy()
         end = time.monotonic()
     return {
