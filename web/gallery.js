@@ -19,9 +19,13 @@ export const cardOf = (id) => cards.get(id)?.element;
 
 /* ---- what can be done with a picture ---- */
 
+/* Where prompts choose, each picture has its own. */
+export const paramsOf = ({ job, image }) =>
+  ({ ...job.params, ...job.params.variants?.[image.index] });
+
 export const useSettings = ({ job, image }) => {
   const controls = job.params.controls?.map((each, i) => ({ ...each, image: `job:${job.id}/${i}` }));
-  painter.apply({ ...job.params, controls, seed: image.seed, subseed: image.subseed });
+  painter.apply({ ...paramsOf({ job, image }), controls, seed: image.seed, subseed: image.subseed });
   toast(job.params.has_init ? 'Settings taken over; the picture it began from is not part of them'
     : 'Settings taken over');
 };

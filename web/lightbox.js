@@ -3,7 +3,7 @@
 import { showImage } from './api.js';
 import { $, announce, h, hostMessages, icon, setText } from './dom.js';
 import {
-  cardOf, copy, download, onOpen, paintOver, pictures, removeJob, upscale, useSettings,
+  cardOf, copy, download, onOpen, paintOver, paramsOf, pictures, removeJob, upscale, useSettings,
 } from './gallery.js';
 import { secondsText } from './queue.js';
 import { store } from './store.js';
@@ -12,7 +12,7 @@ const dialog = $('lightbox');
 let shown = null; /* {job, image} */
 
 function facts({ job, image }) {
-  const { params } = job;
+  const params = paramsOf({ job, image });
   const seconds = job.finished_at && (job.finished_at - job.started_at) / 1000;
   const rows = [
     ['Size', `${image.width} × ${image.height}`],
@@ -50,7 +50,7 @@ function actions(picture) {
     button('brush', 'Paint over this', paintOver, true),
     button('download', 'Download', download),
     button('picture', 'Upscale', upscale),
-    button('copy', 'Copy prompt', () => copy(picture.job.params.prompt, 'Prompt')),
+    button('copy', 'Copy prompt', () => copy(paramsOf(picture).prompt, 'Prompt')),
     button('trash', picture.job.images.length > 1 ? `Delete all ${picture.job.images.length}`
       : 'Delete', remove),
   ];
@@ -62,12 +62,12 @@ function show(picture) {
   const at = list.findIndex(({ image }) => image.id === picture.image.id);
   const img = $('lightbox-picture');
   img.removeAttribute('src');
-  img.alt = picture.job.params.prompt || 'Picture without words';
+  img.alt = paramsOf(picture).prompt || 'Picture without words';
   img.width = picture.image.width;
   img.height = picture.image.height;
   img.style.setProperty('--ratio', picture.image.width / picture.image.height);
   showImage(img, picture.image.id, true);
-  setText($('lightbox-prompt'), picture.job.params.prompt);
+  setText($('lightbox-prompt'), paramsOf(picture).prompt);
   $('lightbox-facts').replaceChildren(...facts(picture));
   $('lightbox-actions').replaceChildren(...actions(picture));
   $('lightbox-newer').hidden = at <= 0;
@@ -83,7 +83,7 @@ async function go(by) {
   if (at < 0 || !next)
     return;
   show(next);
-  announce(next.job.params.prompt);
+  announce(paramsOf(next).prompt);
 }
 
 function remove({ job }) {

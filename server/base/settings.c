@@ -656,13 +656,13 @@ static bool check_whole(struct settings *s, struct err *err)
         !fill_folder(s, &s->upscalers, "upscalers", err) ||
         !fill_folder(s, &s->embeddings, "embeddings", err) ||
         !fill_folder(s, &s->controlnets, "controlnets", err) ||
-        !fill_folder(s, &s->text_encoders, "text_encoders", err))
+        !fill_folder(s, &s->text_encoders, "text_encoders", err) ||
+        !fill_folder(s, &s->wildcards, "wildcards", err))
         return false;
     if (*s->public_url && strncmp(s->public_url, "http://", 7) != 0 &&
         strncmp(s->public_url, "https://", 8) != 0)
         return err_set(err, ERR_INVALID,
-                       "public_url must begin with https:// or http://, got "
-                       "\"%.60s\"",
+                       "public_url must begin with https:// or http://, got \"%.60s\"",
                        s->public_url);
     for (size_t end = strlen(s->public_url); end && s->public_url[end - 1] == '/'; end--)
         s->public_url[end - 1] = '\0';

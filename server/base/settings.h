@@ -44,6 +44,9 @@
       "folder of text encoders; empty: DATA/text_encoders")                                        \
     X(STRING, server, styles, "", 0, 0, "FILE",                                                    \
       "CSV of the WebUI's prompt styles; empty: DATA/styles.csv")                                  \
+    X(BOOL, server, dynamic_prompts, "on", 0, 0, "", "{a|b} and __NAME__ in prompts choose")       \
+    X(STRING, server, wildcards, "", 0, 0, "DIR",                                                  \
+      "folder of what __NAME__ chooses from; empty: DATA/wildcards")                               \
     X(LIST, server, model_paths, "", 0, 0, "DIRS",                                                 \
       "folders of A1111, ComfyUI and the like, whose files are used where they lie")               \
     X(STRING, server, default_model, "", 0, 0, "NAME",                                             \

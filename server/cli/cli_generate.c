@@ -28,6 +28,7 @@
 #include "server/job/upscalers.h"
 #include "server/job/registry.h"
 #include "server/job/vaes.h"
+#include "server/job/variants.h"
 
 #define BAR 24 /* characters of the progress bar */
 
@@ -35,7 +36,8 @@ static const char *const help_settings[] = {
     "config",        "data",        "models",          "threads",
     "precision",     "cpu",         "memory_limit_mb", "guidance_low",
     "guidance_high", "reuse_every", "token_merging",   "loras",
-    "vaes",          "controlnets", NULL};
+    "vaes",          "controlnets", "embeddings",      "wildcards",
+    NULL};
 
 static bool replace(char **field, const char *text, struct err *err)
 {
@@ -410,6 +412,19 @@ static bool open_upscaler(const struct settings *settings, struct pictor_engine 
     return ok || err_prefix(err, "hires_upscaler");
 }
 
+/* What the model has of what a picture's prompts name, and *words, *hires_words: their words, which
+ * take the place of those there. */
+static bool speak(const struct settings *settings, struct pictor_model *model, struct job_params *j,
+                  char **words, char **hires_words, struct err *err)
+{
+    struct lora_tags tags;
+    free(*words);
+    free(*hires_words);
+    *words = *hires_words = NULL;
+    return merge_loras(settings, model, j->prompt, words, err) && embed(settings, model, j, err) &&
+           (*hires_words = lora_tags_take(j->hires_prompt ? j->hires_prompt : "", &tags, err));
+}
+
 static bool paint(struct options *o, const struct job_flags *flags, const struct settings *settings,
                   struct err *err)
 {
@@ -420,7 +435,6 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
     struct pictor_model *model = NULL;
     struct pictor_upscaler *upscaler = NULL;
     char *words = NULL, *hires_words = NULL;
-    struct lora_tags hires_tags;
     bool ok = false;
     if (!find_model(settings, o->job.model, &found, model_path, err)) {
         o->wrong = err->code == ERR_NOT_FOUND ? "model" : NULL;
@@ -442,19 +456,22 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
     struct job_params *j = &o->job;
     if (!complete(o, flags, settings, pictor_model_info(model), err) ||
         !replace(&j->model, found.name, err) || !add_loras(o, settings, err) ||
+        !variants_make(settings, false, j, &o->wrong, err) ||
         !job_params_check(j, settings, &o->wrong, err) ||
-        !merge_loras(settings, model, j->prompt, &words, err) ||
-        !embed(settings, model, j, err) ||
+        !speak(settings, model, j, &words, &hires_words, err) ||
         !open_upscaler(settings, engine, j, &upscaler, err) ||
         (o->upscale.scale && !cli_upscale_open(&o->upscale, settings, engine, err)) ||
-        !cli_control_open(&o->control, settings, cli_picture_read, model, j, err) ||
-        !(hires_words = lora_tags_take(j->hires_prompt ? j->hires_prompt : "", &hires_tags, err)))
+        !cli_control_open(&o->control, settings, cli_picture_read, model, j, err))
         goto done;
     interrupted_engine = engine;
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     for (bar.index = 0; bar.index < j->count; bar.index++) {
         struct pictor_params p;
+        if (bar.index > 0 && j->variants &&
+            (!variants_use(j, bar.index, err) ||
+             !speak(settings, model, j, &words, &hires_words, err)))
+            goto done;
         job_engine_params(j, bar.index, &p);
         p.prompt = words;
         p.hires_network = upscaler;

@@ -190,6 +190,10 @@ JOB_FIELD(WORD, syntax, .words = syntaxes, ENGINE(syntax), .infotext = "Prompt s
           .flag = "syntax",
           .doc = "of prompts: all of the WebUI's, weights and BREAK alone, or none")
 
+JOB_FIELD(TEXT, prompt_template, .about = JOB_STATE, .infotext = "Template",
+          .doc = "the prompt before it chose, where it does")
+JOB_FIELD(TEXT, negative_template, .about = JOB_STATE, .infotext = "Negative Template",
+          .doc = "the negative prompt before it chose, where it does")
 JOB_FIELD(TEXT, embeddings, .about = JOB_STATE, .infotext = "TI hashes",
           .doc = "the textual inversions that its prompts name, and hashes of their files")
 
@@ -210,6 +214,8 @@ JOB_FIELD(FLAG, has_init, .about = JOB_STATE, .doc = "begun from a picture")
 JOB_FIELD(FLAG, has_mask, .about = JOB_STATE, .doc = "a mask says where to repaint")
 JOB_FIELD(TEXT, controls, .about = JOB_STATE,
           .doc = "the ControlNets that lead it, as a JSON list; their pictures are inputs")
+JOB_FIELD(TEXT, variants, .about = JOB_STATE,
+          .doc = "the prompts of each picture, as a JSON list, where they choose")
 JOB_FIELD(TEXT, dialect, .about = JOB_STATE, .doc = "the API that the job came by")
 
 #undef JOB_FIELD

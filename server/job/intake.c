@@ -15,6 +15,7 @@
 #include "server/job/job_engine.h"
 #include "server/job/lora_tags.h"
 #include "server/job/upscalers.h"
+#include "server/job/variants.h"
 
 #define PICTURE_FACTOR 8 /* times max_pixels */
 
@@ -163,9 +164,19 @@ bool intake_prompts(const struct intake_model *model, const struct job_params *p
                     const char **param, struct err *err)
 {
     const char *wrong = NULL;
+    struct variants variants;
     if (model->upstream)
         return true;
-    if (!intake_words(p, NULL, 0, param, err))
+    if (!variants_read(p, &variants, err))
+        return false;
+    bool good = true;
+    for (size_t i = 0; good && i < variants.count; i++) {
+        struct job_params one;
+        variants_view(&variants, i, p, &one);
+        good = intake_words(&one, NULL, 0, param, err);
+    }
+    variants_free(&variants);
+    if (!good)
         return false;
     if (model->image_guidance > 0 && !p->has_init) {
         wrong = "model";
@@ -186,7 +197,9 @@ bool intake_complete(const struct intake_model *model, const struct settings *se
     bool given[JOB_TABLE_MAX];
     for (size_t i = 0; i < job_table.count; i++)
         given[i] = !job_field_is_empty(&job_table.fields[i], p);
-    if (!intake_fill(model, settings, p, err) || !job_params_check(p, settings, param, err) ||
+    if (!intake_fill(model, settings, p, err) ||
+        !variants_make(settings, model->upstream, p, param, err) ||
+        !job_params_check(p, settings, param, err) ||
         !intake_prompts(model, p, param, err))
         return false;
     for (size_t i = 0; model->upstream && i < job_table.count; i++) {
@@ -212,11 +225,17 @@ bool intake_files(const struct registry *registry, const struct intake_model *mo
             *param = "hires_upscaler";
         return err_copy(err, &why) || err_prefix(err, "hires_upscaler");
     }
-    if (!embeddings_find(registry_files(registry, FOLDERS_EMBEDDING), model->text_widths, p, &named,
-                         param, err))
-        return false;
-    embeddings_list_free(&named);
-    return true;
+    struct variants variants;
+    bool good = variants_read(p, &variants, err);
+    for (size_t i = 0; good && i < variants.count; i++) {
+        struct job_params one;
+        variants_view(&variants, i, p, &one);
+        good = embeddings_find(registry_files(registry, FOLDERS_EMBEDDING), model->text_widths,
+                               &one, &named, param, err);
+        embeddings_list_free(&named);
+    }
+    variants_free(&variants);
+    return good;
 }
 
 bool intake_seed(uint64_t *seed, struct err *err)

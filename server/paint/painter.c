@@ -241,6 +241,10 @@ static bool request(struct painter *p, int index)
 {
     struct task *t = p->task;
     struct err err;
+    if (!task_choose(t, &p->parts, index, &err)) {
+        fail_task(p, &err);
+        return false;
+    }
     if (idle(p))
         p->heard = now_ms();
     t->index = index;
@@ -312,7 +316,8 @@ static bool on_image(struct painter *p, struct wire_message *m)
         return false;
     p->failures = 0;
     int index = t->index, next = t->interrupted ? -1 : result_missing(&t->job, index + 1);
-    if (next >= 0 && !request(p, next)) {
+    bool varies = t->job.params.variants; /* the next one has other prompts: first this is told */
+    if (next >= 0 && !varies && !request(p, next)) {
         pictor_image_free(&pixels); /* the task is over; it will be painted again */
         return true;
     }
@@ -331,6 +336,8 @@ static bool on_image(struct painter *p, struct wire_message *m)
         if (next < 0) {
             bool told = queue_finish(p->parts.queue, &t->claim, &err);
             finish_task(p, "done", told, &err);
+        } else if (varies) {
+            request(p, next);
         }
     }
     return true;

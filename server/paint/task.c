@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "server/job/intake.h"
+#include "server/job/variants.h"
 #include "server/paint/result.h"
 
 /* The LoRAs' folder is the operator's: no probe of the data folder finds out when it can be read
@@ -101,6 +102,19 @@ bool task_open(struct task *t, const struct dispatch_parts *parts, struct err *e
            open_upscaler(t, parts, err) && open_controls(t, parts, err) && open_tiny(t, parts) &&
            result_input(parts, &t->job, "init", &t->init, &t->init_size, err) &&
            result_input(parts, &t->job, "mask", &t->mask, &t->mask_size, err);
+}
+
+bool task_choose(struct task *t, const struct dispatch_parts *parts, int index, struct err *err)
+{
+    if (!t->job.params.variants || t->chosen == index + 1)
+        return true;
+    loras_close(&t->loras);
+    embeddings_close(&t->embeddings);
+    if (!variants_use(&t->job.params, index, err) || !open_loras(t, parts, err) ||
+        !open_embeddings(t, parts, err))
+        return false;
+    t->chosen = index + 1;
+    return true;
 }
 
 void task_free(struct task *t)

@@ -29,6 +29,7 @@ struct task {
     void *init, *mask, *leading[CONTROLS_INPUTS]; /* the inputs' bytes */
     size_t init_size, mask_size, leading_size[CONTROLS_INPUTS];
     int index;    /* of the picture requested last */
+    int chosen;   /* the picture whose prompts the job has, counted from 1; 0: not settled */
     int pictures; /* stored by us */
     bool interrupted;
     int64_t started;
@@ -36,6 +37,8 @@ struct task {
 
 /* Finds the job's model, fills in what the job leaves to it, opens files and reads inputs. */
 bool task_open(struct task *t, const struct dispatch_parts *parts, struct err *err);
+/* Before picture `index` is requested: its own prompts, and the files that they name. */
+bool task_choose(struct task *t, const struct dispatch_parts *parts, int index, struct err *err);
 void task_free(struct task *t);
 
 #endif

@@ -11,7 +11,8 @@ from PIL import Image
 from test_native import TINY, Native
 
 OWN = {"priority", "init_image", "mask", "extend", "loras"}  # of the request, not of the job
-STATE = {"controls", "embeddings", "has_init", "has_mask", "dialect"}
+STATE = {"controls", "embeddings", "has_init", "has_mask", "dialect", "prompt_template", "negative_template",
+         "variants"}
 
 
 @pytest.fixture(scope="module")

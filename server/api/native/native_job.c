@@ -15,6 +15,7 @@
 #include "server/base/json_fields.h"
 #include "server/base/settings.h"
 #include "server/job/controls_item.h"
+#include "server/job/variants.h"
 #include "server/job/intake.h"
 #include "server/job/lora_list.h"
 #include "server/job/vaes.h"
@@ -260,6 +261,9 @@ struct cJSON *native_job_params_to_json(const struct job_params *p)
     cJSON *json = job_params_to_json(p);
     if (p->controls)
         cJSON_ReplaceItemInObjectCaseSensitive(json, "controls", controls_item_list(p->controls));
+    struct variants variants;
+    if (p->variants && variants_read(p, &variants, NULL))
+        cJSON_ReplaceItemInObjectCaseSensitive(json, "variants", variants.list);
     return json;
 }
 

@@ -27,6 +27,7 @@
 #include "server/job/lora_list.h"
 #include "server/job/lora_tags.h"
 #include "server/job/vaes.h"
+#include "server/job/variants.h"
 #include "server/queue/queue.h"
 
 /* ---- the answer ---- */
@@ -320,6 +321,7 @@ static bool check_prompts(struct http_request *req, const struct sdapi_request *
     struct err err;
     struct registry *registry = http_app(req)->registry;
     if (intake_model(registry, params->model, &model, &err) &&
+        variants_make(http_app(req)->settings, model.upstream, params, &param, &err) &&
         intake_prompts(&model, params, &param, &err) &&
         settle_vae(http_app(req), &model, params, &err) &&
         sdapi_control_make(http_app(req), r, model.upstream, params, &err) &&

@@ -20,6 +20,7 @@
 #include "server/job/loras.h"
 #include "server/job/styles.h"
 #include "server/job/vaes.h"
+#include "server/job/variants.h"
 
 #define LIST_SIZE 2000 /* bytes; the rest of a longer list becomes "..." */
 #define NAME_SIZE 120  /* of one name in it */
@@ -28,6 +29,7 @@ struct list {
     char text[LIST_SIZE];
     size_t used;
     bool full;
+    bool once; /* what is there already is not added */
 };
 
 static void add(struct list *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -40,7 +42,7 @@ static void add(struct list *list, const char *fmt, ...)
     vsnprintf(name, sizeof name, fmt, args);
     va_end(args);
     json_text_mend(name); /* it may be cut within a character */
-    if (list->full)
+    if (list->full || (list->once && strstr(list->text, name)))
         return;
     list->full = list->used + strlen(name) + sizeof ", , ..." > sizeof list->text;
     list->used += (size_t)snprintf(list->text + list->used, sizeof list->text - list->used, "%s%s",
@@ -126,6 +128,26 @@ static void add_embeddings(struct list *list, const struct app *app, const struc
     embeddings_list_free(&named);
 }
 
+/* Of each picture's prompts; those of one that does not choose are all alike. */
+static void add_prompts(struct list *list, const struct app *app, const struct job_params *p,
+                        bool upstream)
+{
+    struct variants variants;
+    struct err err;
+    if (!variants_read(p, &variants, &err))
+        return;
+    for (size_t i = 0; i < variants.count; i++) {
+        struct job_params one;
+        variants_view(&variants, i, p, &one);
+        list->once = i > 0;
+        add_networks(list, registry_files(app->registry, FOLDERS_LORA), one.prompt, upstream);
+        if (!upstream)
+            add_embeddings(list, app, &one);
+    }
+    list->once = false;
+    variants_free(&variants);
+}
+
 /* Those that there are not. */
 static void add_styles(struct list *list, const struct app *app, const struct sdapi_request *r)
 {
@@ -147,9 +169,7 @@ char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const 
     if (!list)
         return NULL;
     add_styles(list, app, r);
-    add_networks(list, registry_files(app->registry, FOLDERS_LORA), r->prompt, upstream);
-    if (!upstream)
-        add_embeddings(list, app, params);
+    add_prompts(list, app, params, upstream);
     /* Without a model that could (/face-restorers is empty) the WebUI changes nothing, either. */
     if (sdapi_request_flag(r->restore_faces))
         add(list, "restore_faces");

@@ -113,13 +113,6 @@ static bool make_prompts(const struct sdapi_request *r, const cJSON *options,
     if (sdapi_options_flag(options, "enable_prompt_comments") &&
         (!strip_comments(&p->prompt) || !strip_comments(&p->negative_prompt)))
         return no_memory(fault);
-    struct lora_tags tags;
-    struct err err;
-    char *words = lora_tags_take(p->prompt, &tags, &err);
-    free(words);
-    if (!words)
-        return err.code == ERR_INVALID ? refuse(fault, 422, "prompt", "%s", err.msg)
-                                       : no_memory(fault);
     make_reading(options, p);
     return true;
 }

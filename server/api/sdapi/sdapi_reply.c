@@ -18,6 +18,7 @@
 #include "server/http/http_error.h"
 #include "server/job/infotext.h"
 #include "server/job/job.h"
+#include "server/job/variants.h"
 
 /* ---- errors ---- */
 
@@ -206,11 +207,21 @@ struct cJSON *sdapi_reply_body(struct http_request *req)
 /* ---- info ---- */
 
 /* An array of n copies of a text. */
-static cJSON *texts(const char *text, int n)
+/* Of each picture of the job, the prompt or the negative one. */
+static cJSON *texts(const struct job_params *p, bool negative)
 {
     cJSON *list = cJSON_CreateArray();
-    for (int i = 0; i < n; i++)
-        cJSON_AddItemToArray(list, cJSON_CreateString(text));
+    struct variants variants;
+    struct err err;
+    if (!variants_read(p, &variants, &err))
+        variants = (struct variants){.count = 1};
+    for (int i = 0; i < p->count; i++) {
+        struct job_params one;
+        variants_view(&variants, (size_t)i, p, &one);
+        const char *text = negative ? one.negative_prompt : one.prompt;
+        cJSON_AddItemToArray(list, cJSON_CreateString(text ? text : ""));
+    }
+    variants_free(&variants);
     return list;
 }
 
@@ -281,9 +292,9 @@ char *sdapi_reply_info(const struct job *job, int batch_size, const struct cJSON
 
     cJSON *info = cJSON_CreateObject();
     cJSON_AddStringToObject(info, "prompt", p->prompt);
-    cJSON_AddItemToObject(info, "all_prompts", texts(p->prompt, p->count));
+    cJSON_AddItemToObject(info, "all_prompts", texts(p, false));
     cJSON_AddStringToObject(info, "negative_prompt", negative);
-    cJSON_AddItemToObject(info, "all_negative_prompts", texts(negative, p->count));
+    cJSON_AddItemToObject(info, "all_negative_prompts", texts(p, true));
     cJSON_AddItemToObject(info, "seed", json_number_item(p->seed));
     cJSON_AddItemToObject(info, "all_seeds", seeds);
     cJSON_AddItemToObject(info, "subseed", json_number_item(p->subseed));
