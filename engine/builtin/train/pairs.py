@@ -100,7 +100,7 @@ def arrange(rng, things, kind, a, b, ia, ib):
         below = stands(ib, .5 + about, foot, .28, .31)
         share = {"on": SEATS, "riding": MOUNTS, "in": INSIDE}[kind][b]
         seat = foot - 2 * views.REACH * below["r"] * things.high[ib] * (1 - share)
-        deep = {"on": .01, "riding": .1, "in": .13}[kind]
+        deep = {"on": .01, "riding": .1, "in": min(.13, .13 * things.high[ia])}[kind] * (.7 if a in SMALL else 1)
         above = stands(ia, .5 + about, seat + deep, *((.14, .16) if a in SMALL else (.18, .2)))
         return [below, above] if kind == "on" else [above, below]
     if kind in ("holding", "eating", "with"):

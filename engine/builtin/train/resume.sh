@@ -3,11 +3,12 @@
 #     engine/builtin/train/resume.sh W
 # W is a folder outside of the tree that keeps everything: an environment, drawings, latents, and the
 # checkpoint diffusion.pt, written every ten minutes. What is there is gone on with; without a checkpoint
-# training begins from the weights that ship. Log: W/log. W/pause stops everything until W/go;
+# training begins from the weights that ship. More drawings or subjects are taken up at the next start, for
+# the latents that are still to be made. Log: W/log. W/pause stops everything until W/go;
 # `kill -TERM -$(cat W/pid)` ends it with a checkpoint. COUNT (latents to make), RATE and BATCH can be set.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-[ $# = 1 ] || { sed -n '2,8p' "$0"; exit 2; }
+[ $# = 1 ] || { sed -n '2,9p' "$0"; exit 2; }
 mkdir -p "$1" && W=$(cd "$1" && pwd)
 if [ "${2-}" = "" ] && [ -z "${PICTOR_TRAIN:-}" ]; then
     if [ -f "$W/pid" ] && kill -0 "-$(cat "$W/pid")" 2>/dev/null; then
@@ -34,8 +35,12 @@ if [ ! -x "$W/venv/bin/python" ]; then
 fi
 P=$W/venv/bin/python
 export PYTHONUNBUFFERED=1
-[ -f "$W/drawings.zip" ] || $P drawings.py --work "$W"
-[ -f "$W/diffusion.pt" ] || $P begin.py --work "$W"
+# what has changed since is made again: more drawings, tokens of more words
+older() { [ ! -f "$1" ] || [ -n "$(find "${@:2}" -newer "$1")" ]; }
+! older "$W/drawings.zip" drawings.py own.txt figures.py || $P drawings.py --work "$W"
+if [ ! -f "$W/diffusion.pt" ] || older "$W/tokens.pt" "$W/drawings.zip" subjects.txt scenes.py views.py pairs.py; then
+    $P begin.py --work "$W"
+fi
 export OMP_WAIT_POLICY=passive
 # one core makes scenes while there are too few of them, the other trains; then both train
 OMP_NUM_THREADS=1 $P latents.py --work "$W" --picture 128 --count 512 --factor 3 --focus --style .2
@@ -45,7 +50,7 @@ trap 'kill -TERM $(jobs -p); wait; exit 0' TERM
 train() {
     OMP_NUM_THREADS=$1 $P diffusion.py --work "$W" --picture 128 --batch "${BATCH:-64}" --rate "${RATE:-6e-4}" \
         --end 1 --decay .999 --length 77 --save 10 --minutes "$2" &
-    wait $!
+    wait $! || sleep 60  # a full disk, say: from the last checkpoint
 }
 train 1 90
 while kill -0 $latents 2>/dev/null; do train 1 30; done

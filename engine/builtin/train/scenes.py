@@ -163,12 +163,14 @@ class Things:
             if "tint" in suit:
                 self.tint.add(noun)
             odds[noun] = factor if name[0] == "*" else 1.0
-        self.nouns = list(self.ids)  # those that are measured; rarer ones follow
-        self.figures = {}  # of people composed of parts: what is said of them
+        self.figures = {}  # people composed of parts, who are told by them
         for name, said, _ in figures.figures():
             if name in focused:
-                self.figures[name], self.ids[name], odds[name] = said, [focused[name]], .25
-                self.words[name], self.suits[name], self.label[name] = said, "soft", name
+                if name not in figures.KNOWN:
+                    self.figures[name] = said
+                self.ids[name], self.words[name], self.unseen[name] = [focused[name]], said, []
+                self.suits[name], self.label[name], odds[name] = "soft", name, .25 if name in self.figures else 1.
+        self.nouns = [n for n in self.ids if n not in self.figures]  # those that are measured
         for label, ids in of.items():
             if not focus and label not in used and label not in self.ids and len(ids) > 2:
                 self.ids[label], self.words[label], self.suits[label] = ids, [], "soft"
