@@ -55,9 +55,10 @@ bool esrgan_forward(struct ops *o, const struct esrgan *e, const struct esrgan_w
 int esrgan_tile(struct device *dev, const struct esrgan *e, int w, int h, size_t room,
                 size_t *least);
 
-/* out [scale h, scale w, 3] from in [h, w, 3], 8-bit RGB, in tiles of this side. */
+/* out [scale h, scale w, 3] from in [h, w, 3], 8-bit RGB, in tiles of this side. ERR_CANCELLED: the
+ * watch ended it; ERR_INVALID: what the network makes are no numbers. */
 bool esrgan_enlarge(struct ops *o, const struct esrgan *e, int tile,
-                    const struct esrgan_watch *watch, const uint8_t *in, int w, int h,
-                    uint8_t *out);
+                    const struct esrgan_watch *watch, const uint8_t *in, int w, int h, uint8_t *out,
+                    struct err *err);
 
 #endif

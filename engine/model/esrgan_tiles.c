@@ -47,7 +47,7 @@ static size_t peak(struct device *dev, const struct esrgan *e, int w, int h, int
     struct arena plan;
     struct ops dry = {dev, &plan};
     arena_plan(&plan);
-    esrgan_enlarge(&dry, e, tile, NULL, NULL, w, h, NULL);
+    esrgan_enlarge(&dry, e, tile, NULL, NULL, w, h, NULL, NULL);
     return plan.peak;
 }
 
@@ -123,7 +123,7 @@ static void put(const float *tile, const struct tiles *t, int scale, int x, floa
 
 static float clamp(float v)
 {
-    return v > 0 ? v < 1 ? v : 1 : 0; /* NaN is 0 */
+    return v > 0 ? v < 1 ? v : 1 : 0;
 }
 
 /* A line of tiles at y into the picture [scale h, scale w, 3]. */
@@ -162,8 +162,20 @@ static int count_tiles(int size, int tile, int margin)
     return n;
 }
 
+/* One that is none is in every pixel around it, and would be a black one. */
+static bool check_numbers(const float *numbers, size_t n, struct err *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(numbers[i]))
+            return err_set(err, ERR_INVALID,
+                           "the upscaler made numbers that are none (NaN or infinite): its weights "
+                           "are broken");
+    return true;
+}
+
 bool esrgan_enlarge(struct ops *o, const struct esrgan *e, int tile,
-                    const struct esrgan_watch *watch, const uint8_t *in, int w, int h, uint8_t *out)
+                    const struct esrgan_watch *watch, const uint8_t *in, int w, int h, uint8_t *out,
+                    struct err *err)
 {
     const struct esrgan_config *c = esrgan_config(e);
     struct tiles t = tiles_of(c, w, h, tile);
@@ -183,7 +195,9 @@ bool esrgan_enlarge(struct ops *o, const struct esrgan *e, int tile,
         for (int x = 0; ok; x = next_tile(x, t.width, t.tile_w, t.margin)) {
             if (!planning)
                 take(in, w, h, &t, x, y, from);
-            ok = esrgan_forward(o, e, watch ? &of_part : NULL, from, t.tile_h, t.tile_w, to);
+            ok = esrgan_forward(o, e, watch ? &of_part : NULL, from, t.tile_h, t.tile_w, to) ||
+                 err_set(err, ERR_CANCELLED, "cancelled");
+            ok = ok && (planning || check_numbers(to, pixels * (size_t)(s * s), err));
             if (ok && !planning)
                 put(to, &t, s, x, line);
             part.done++;

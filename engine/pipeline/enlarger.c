@@ -129,9 +129,8 @@ static bool run_network(const struct enlarger *e, struct pictor_image *image, st
     int tile = tile_for(e, image);
     if (!planning)
         ok = image_new(&large, large.width, large.height, 3, err);
-    if (ok && !esrgan_enlarge(e->ops, e->upscaler->network, tile, e->watch, image->pixels,
-                              image->width, image->height, large.pixels))
-        ok = err_set(err, ERR_CANCELLED, "cancelled");
+    ok = ok && esrgan_enlarge(e->ops, e->upscaler->network, tile, e->watch, image->pixels,
+                              image->width, image->height, large.pixels, err);
     if (!ok)
         pictor_image_free(&large);
     replace(e, image, &large);

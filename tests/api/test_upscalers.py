@@ -3,6 +3,7 @@ import base64
 import io
 import json
 import shutil
+import struct
 import subprocess
 
 import pytest
@@ -236,3 +237,31 @@ def test_commands(tmp_path, upscalers):
                                 (["upscale", "in.png", "-o", "a.png", "--upscaler=Latent"], 1, "latents"),
                                 (["generate", "--prompt=x", "-o", "a.png", "--upscaler=Lanczos"], 2, "nothing without")]:
         assert said in run(*words, status=status)
+
+
+def break_weights(path, value):
+    """The shipped network with such a number among the last convolution's biases."""
+    data = bytearray((ROOT / "engine" / "builtin" / f"{SHIPPED}.safetensors").read_bytes())
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:8 + size])
+    name = max((n for n in header if n.endswith(".bias")), key=lambda n: int(n.split(".")[-2]))
+    at = 8 + size + header[name]["data_offsets"][0]
+    kind = {"F16": "<e", "F32": "<f"}[header[name]["dtype"]]
+    data[at:at + struct.calcsize(kind)] = struct.pack(kind, value)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers(serve, tmp_path, value):
+    """An error that says so, where a black picture would come."""
+    break_weights(tmp_path / f"bad{value}.safetensors", value)
+    upscalers = serve(f"--upscalers={tmp_path}")
+    body = {**TINY, **HIRES, "prompt": "a", "hr_upscaler": f"bad{value}"}
+    answer = requests.post(f"{upscalers.url}/sdapi/v1/txt2img", json=body)
+    assert answer.status_code >= 400 and "its weights are broken" in answer.text, answer.text
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(picture, "PNG")
+    body = {"image": base64.b64encode(picture.getvalue()).decode(), "upscaler_1": f"bad{value}", "upscaling_resize": 2}
+    answer = requests.post(f"{upscalers.url}/sdapi/v1/extra-single-image", json=body)
+    assert answer.status_code >= 400 and "its weights are broken" in answer.text, answer.text
+    assert second_pass(Sdapi(upscalers.url), SHIPPED)

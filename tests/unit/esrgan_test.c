@@ -213,9 +213,9 @@ static uint8_t *enlarge(struct device *dev, const struct esrgan *e, int tile, co
     size_t scale = (size_t)esrgan_config(e)->scale;
     uint8_t *out = malloc(scale * scale * (size_t)w * (size_t)h * 3);
     arena_plan(&arena);
-    assert_true(esrgan_enlarge(&o, e, tile, NULL, NULL, w, h, NULL));
+    assert_true(esrgan_enlarge(&o, e, tile, NULL, NULL, w, h, NULL, NULL));
     assert_true(arena_init(&arena, arena.peak, &err));
-    assert_true(esrgan_enlarge(&o, e, tile, NULL, in, w, h, out));
+    assert_true(esrgan_enlarge(&o, e, tile, NULL, in, w, h, out, NULL));
     arena_free(&arena);
     return out;
 }
@@ -282,9 +282,9 @@ static void test_stop(void **state)
     const struct esrgan_watch watch = {stop_at_half, &share};
     uint8_t *in = picture(160, 130), *out = malloc(640 * 520 * 3);
     arena_plan(&arena);
-    assert_true(esrgan_enlarge(&o, e, 104, &watch, NULL, 160, 130, NULL));
+    assert_true(esrgan_enlarge(&o, e, 104, &watch, NULL, 160, 130, NULL, NULL));
     assert_true(arena_init(&arena, arena.peak, &err));
-    assert_false(esrgan_enlarge(&o, e, 104, &watch, in, 160, 130, out));
+    assert_false(esrgan_enlarge(&o, e, 104, &watch, in, 160, 130, out, NULL));
     assert_true(share >= 0.5 && share < 0.7);
     arena_free(&arena);
     free(in), free(out);
