@@ -53,6 +53,12 @@ struct cJSON *json_number_signed(struct json_whole value)
     return item;
 }
 
+double json_number_in(const struct cJSON *object, const char *name, double otherwise)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+    return cJSON_IsNumber(item) ? item->valuedouble : otherwise;
+}
+
 struct cJSON *json_number_item(uint64_t value)
 {
     return json_number_signed((struct json_whole){value, false});

@@ -27,6 +27,9 @@ bool json_number_whole(const struct cJSON *item, struct json_whole *out);
 /* The whole text as a whole number, in decimal, without white space or a leading '+'. */
 bool json_number_parse(const char *text, struct json_whole *out);
 
+/* The number under the name, or `otherwise`: no other type is one. */
+double json_number_in(const struct cJSON *object, const char *name, double otherwise);
+
 /* A number item; NULL only without memory. */
 struct cJSON *json_number_item(uint64_t value);
 struct cJSON *json_number_signed(struct json_whole value);

@@ -10,6 +10,7 @@
 #include <cjson/cJSON.h>
 
 #include "engine/io/image_detect.h"
+#include "server/base/json_number.h"
 #include "server/base/json_text.h"
 
 static const char *const inputs[CONTROLS_INPUTS] = {
@@ -67,12 +68,6 @@ int controls_side(const struct controls_unit *u, int width, int height, int acro
     return (int)fmax(8, fmin(CONTROLS_SIDE_MAX, round(side)));
 }
 
-static double number(const cJSON *object, const char *key, double otherwise)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : otherwise;
-}
-
 static bool read_text(const cJSON *object, const char *key, char *out, size_t size)
 {
     const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, key));
@@ -91,18 +86,19 @@ bool controls_read(const char *json, struct controls *out, struct err *err)
         if (!ok)
             break;
         struct controls_unit *u = &out->at[out->count++];
-        double fit = number(item, "fit", PICTOR_FIT_CROP), say = number(item, "say", 0);
-        double side = number(item, "side", 0);
-        *u = (struct controls_unit){.a = number(item, "a", NAN),
-                                    .b = number(item, "b", NAN),
-                                    .weight = number(item, "weight", 1),
-                                    .start = number(item, "start", 0),
-                                    .end = number(item, "end", 1),
+        double fit = json_number_in(item, "fit", PICTOR_FIT_CROP);
+        double say = json_number_in(item, "say", 0);
+        double side = json_number_in(item, "side", 0);
+        *u = (struct controls_unit){.a = json_number_in(item, "a", NAN),
+                                    .b = json_number_in(item, "b", NAN),
+                                    .weight = json_number_in(item, "weight", 1),
+                                    .start = json_number_in(item, "start", 0),
+                                    .end = json_number_in(item, "end", 1),
                                     .fit = fit >= 0 && fit <= 2 ? (int)fit : PICTOR_FIT_CROP,
                                     .say = say >= 0 && say <= 2 ? (int)say : 0,
                                     .side = fabs(side) <= CONTROLS_SIDE_MAX ? (int)side : 0,
-                                    .hidden = number(item, "hidden", 0) != 0,
-                                    .region = number(item, "region", 0) != 0};
+                                    .hidden = json_number_in(item, "hidden", 0) != 0,
+                                    .region = json_number_in(item, "region", 0) != 0};
         ok = read_text(item, "model", u->model, sizeof u->model) &&
              read_text(item, "module", u->module, sizeof u->module);
     }

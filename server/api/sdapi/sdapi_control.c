@@ -16,6 +16,7 @@
 #include "server/api/sdapi/sdapi_picture.h"
 #include "server/api/app.h"
 #include "server/base/base64.h"
+#include "server/base/json_number.h"
 #include "server/base/settings.h"
 #include "server/http/http.h"
 #include "server/job/controls.h"
@@ -37,12 +38,6 @@ static const char *text_of(const cJSON *unit, const char *key)
 {
     const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(unit, key));
     return text ? text : "";
-}
-
-static double number_of(const cJSON *unit, const char *key, double otherwise)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(unit, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : otherwise;
 }
 
 /* Not switched off. */
@@ -123,7 +118,7 @@ static bool fit_of(const cJSON *unit, int *fit, struct err *err)
                  {"Outer Fit (Shrink to Fit)", PICTOR_FIT_PAD},
                  {"Envelope (Outer Fit)", PICTOR_FIT_PAD}};
     const char *word = text_of(unit, "resize_mode");
-    double number = number_of(unit, "resize_mode", 1);
+    double number = json_number_in(unit, "resize_mode", 1);
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcasecmp(words[i].word, word) == 0) {
             *fit = *word ? words[i].fit : (int)number;
@@ -159,7 +154,7 @@ static bool say_of(const cJSON *unit, int *say, struct err *err)
         [PICTOR_SAY_CONTROL] = "ControlNet is more important",
     };
     const char *word = text_of(unit, "control_mode");
-    double number = number_of(unit, "control_mode", 0);
+    double number = json_number_in(unit, "control_mode", 0);
     for (int i = 0; i <= PICTOR_SAY_CONTROL; i++)
         if (*word ? strcasecmp(words[i], word) == 0 : number == i) {
             *say = i;
@@ -174,7 +169,7 @@ static bool say_of(const cJSON *unit, int *say, struct err *err)
 static bool side_of(const cJSON *unit, int *side, struct err *err)
 {
     const cJSON *perfect = cJSON_GetObjectItemCaseSensitive(unit, "pixel_perfect");
-    double wanted = number_of(unit, "processor_res", 0);
+    double wanted = json_number_in(unit, "processor_res", 0);
     *side = CONTROLS_PERFECT;
     if (cJSON_IsTrue(perfect) || (cJSON_IsNumber(perfect) && perfect->valuedouble == 1))
         return true;
@@ -188,14 +183,15 @@ static bool side_of(const cJSON *unit, int *side, struct err *err)
 static bool make_unit(const struct sdapi_request *r, const cJSON *unit, struct controls_unit *out,
                       struct err *err)
 {
-    double a = number_of(unit, "threshold_a", NAN), b = number_of(unit, "threshold_b", NAN);
+    double a = json_number_in(unit, "threshold_a", NAN);
+    double b = json_number_in(unit, "threshold_b", NAN);
     const char *module = text_of(unit, "module"), *model = text_of(unit, "model");
     *out = (struct controls_unit){
         .a = a >= 0 ? a : NAN, /* -1 and 64 are sent for "the usual" */
         .b = b >= 0 ? b : NAN,
-        .weight = number_of(unit, "weight", 1),
-        .start = number_of(unit, "guidance_start", 0),
-        .end = number_of(unit, "guidance_end", 1),
+        .weight = json_number_in(unit, "weight", 1),
+        .start = json_number_in(unit, "guidance_start", 0),
+        .end = json_number_in(unit, "guidance_end", 1),
         .hidden = *picture_of(r, unit, CONTROLS_HIDDEN),
         .region = *picture_of(r, unit, CONTROLS_REGION),
     };
@@ -357,15 +353,15 @@ static void reply_detection(struct http_request *req, void *ctx)
 /* NULL: no memory. */
 static struct detection *detection_new(const struct app *app, const cJSON *body)
 {
-    double a = number_of(body, "controlnet_threshold_a", NAN);
-    double b = number_of(body, "controlnet_threshold_b", NAN);
+    double a = json_number_in(body, "controlnet_threshold_a", NAN);
+    double b = json_number_in(body, "controlnet_threshold_b", NAN);
     struct detection *d = calloc(1, sizeof *d);
     if (!d)
         return NULL;
     d->app = app;
     d->a = a >= 0 ? a : NAN;
     d->b = b >= 0 ? b : NAN;
-    double side = number_of(body, "controlnet_processor_res", 0);
+    double side = json_number_in(body, "controlnet_processor_res", 0);
     d->side = side >= 64 && side <= CONTROLS_SIDE_MAX ? (int)side : 0;
     d->module = strdup(text_of(body, "controlnet_module"));
     d->images = cJSON_CreateArray();
