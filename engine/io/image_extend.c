@@ -35,6 +35,12 @@ bool image_extend_fit(struct image_margins *m, int width, int height, int multip
     return true;
 }
 
+double image_extend_blur(int width, int height)
+{
+    int shorter = width < height ? width : height;
+    return shorter < 256 ? shorter / 16 : 16;
+}
+
 int image_extend_overlap(double mask_blur)
 {
     return mask_blur > 4 ? (int)(2 * mask_blur) : 8;

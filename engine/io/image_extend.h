@@ -16,6 +16,10 @@ struct image_margins {
 bool image_extend_fit(struct image_margins *m, int width, int height, int multiple, int max_side,
                       size_t max_pixels, struct err *err);
 
+/* How much a mask is to be blurred where nobody says: a sixteenth of the shorter side, at most 16
+ * pixels, behind which seams are not seen. */
+double image_extend_blur(int width, int height);
+
 /* How far what is painted is to reach into the picture where a mask is blurred so. */
 int image_extend_overlap(double mask_blur);
 

@@ -27,12 +27,15 @@ bool extended_make(const struct app *app, const void *data, size_t size, struct 
     const struct settings *s = app->settings;
     struct pictor_image image = {0}, larger = {0}, mask = {0};
     *out = (struct extended){0};
-    bool ok = codec_decode(app->codec, data, size, intake_pixels_max(s), &image, err) &&
-              image_extend_fit(&m, image.width, image.height, multiple, s->max_side,
-                               (size_t)s->max_pixels, err) &&
-              image_extend(&image, &m, image_extend_overlap(p->mask_blur), &larger, &mask, err) &&
-              encode(app, &larger, &out->init, &out->init_size, err) &&
-              encode(app, &mask, &out->mask, &out->mask_size, err);
+    bool ok = codec_decode(app->codec, data, size, intake_pixels_max(s), &image, err);
+    if (isnan(p->mask_blur))
+        p->mask_blur = image_extend_blur(image.width, image.height);
+    ok = ok &&
+         image_extend_fit(&m, image.width, image.height, multiple, s->max_side,
+                          (size_t)s->max_pixels, err) &&
+         image_extend(&image, &m, image_extend_overlap(p->mask_blur), &larger, &mask, err) &&
+         encode(app, &larger, &out->init, &out->init_size, err) &&
+         encode(app, &mask, &out->mask, &out->mask_size, err);
     p->width = larger.width;
     p->height = larger.height;
     p->has_init = p->has_mask = true;

@@ -22,7 +22,7 @@ struct extended {
 
 /* `data` is a picture's file; its sides become multiples of `multiple`. The job gets their size, a
  * picture and a mask; of its fields `mask_blur` is looked at, which what is painted overlaps the
- * picture by twice. */
+ * picture by twice; NAN: a usual one. */
 bool extended_make(const struct app *app, const void *data, size_t size, struct image_margins m,
                    int multiple, struct job_params *p, struct extended *out, struct err *err);
 

@@ -217,14 +217,19 @@ static bool read_margins(const char *words, struct image_margins *out, struct er
 }
 
 /* In the place of the picture a larger one, and a mask for what is new. */
-static bool extend(struct options *o, const struct settings *s, struct pictor_image *init,
-                   struct pictor_image *mask, struct err *err)
+static bool extend(struct options *o, const struct job_flags *flags, const struct settings *s,
+                   struct pictor_image *init, struct pictor_image *mask, struct err *err)
 {
     struct job_params *j = &o->job;
     struct image_margins m;
     struct pictor_image larger;
     if (!o->init || o->mask || j->width != JOB_UNSET || j->height != JOB_UNSET)
         return err_set(err, ERR_INVALID, "wanted --init, and no --mask, --width and --height");
+    bool blurred = false;
+    for (size_t i = 0; i < flags->count; i++)
+        blurred |= o->given[i] && strcmp(flags->flags[i].name, "mask-blur") == 0;
+    if (!blurred)
+        j->mask_blur = image_extend_blur(init->width, init->height);
     if (!read_margins(o->extend, &m, err) ||
         !image_extend_fit(&m, init->width, init->height, 8, s->max_side, (size_t)s->max_pixels,
                           err) ||
@@ -442,7 +447,8 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
     }
     if ((o->init && !cli_picture_read(o->init, (size_t)settings->max_pixels, &init, err)) ||
         (o->mask && !cli_picture_read(o->mask, (size_t)settings->max_pixels, &mask, err)) ||
-        (o->extend && !extend(o, settings, &init, &mask, err) && !err_prefix(err, "--extend")))
+        (o->extend && !extend(o, flags, settings, &init, &mask, err) &&
+         !err_prefix(err, "--extend")))
         goto done;
     struct pictor_engine_options options;
     job_engine_options(settings->threads, settings->cpu, settings->precision,

@@ -8,7 +8,7 @@ from PIL import Image
 from sdapi_client import Sdapi, encode, gradient
 from test_native import Native
 
-SMALL = {"prompt": "a red circle", "steps": 2, "seed": 1, "mask_blur": 4}
+SMALL = {"prompt": "a red circle", "steps": 2, "seed": 1}
 WEBUI = {"prompt": "a red circle", "steps": 2, "seed": 1, "denoising_strength": 0.8, "sampler_name": "Euler a"}
 
 
@@ -24,13 +24,13 @@ def test_native(server):
     job, image = paint(server, extend={"left": 30, "up": 10})
     p = job["params"]
     assert image.size == (112, 88) and (p["width"], p["height"]) == (112, 88)
-    assert p["has_init"] and p["has_mask"] and p["strength"] == 0.8
+    assert p["has_init"] and p["has_mask"] and p["strength"] == 0.8 and p["mask_blur"] == 4
     inner = (24, 24, 80, 72)  # what is deep inside stays, to the byte
     assert image.crop((32, 16, 112, 88)).crop(inner).tobytes() == gradient(80, 72).convert("RGB").crop(inner).tobytes()
     assert image.crop((32, 16, 112, 88)).tobytes() != gradient(80, 72).convert("RGB").tobytes()
     assert paint(server, extend={"left": 30, "up": 10})[1].tobytes() == image.tobytes()
-    job, image = paint(server, extend={"right": 16, "down": 8}, strength=0.5)
-    assert image.size == (96, 80) and job["params"]["strength"] == 0.5
+    job, image = paint(server, extend={"right": 16, "down": 8}, strength=0.5, mask_blur=2)
+    assert image.size == (96, 80) and job["params"]["strength"] == 0.5 and job["params"]["mask_blur"] == 2
     native = Native(server.url)
     retried = native.finish(native.post(f"/api/jobs/{job['id']}/retry", status=202))
     file = native.request("GET", retried["images"][0]["url"]).content

@@ -16,7 +16,7 @@ def test_arrays(sd, path):
 def test_objects(sd):
     embeddings = sd.get("embeddings")
     assert embeddings == {"loaded": {}, "skipped": {}}
-    assert sd.get("scripts") == {"txt2img": [], "img2img": []}
+    assert sd.get("scripts") == {"txt2img": [], "img2img": ["outpainting mk2", "poor man's outpainting"]}
     memory = sd.get("memory")
     assert 0 < memory["ram"]["free"] <= memory["ram"]["total"]
     assert memory["cuda"] == {"error": "unavailable"}

@@ -28,6 +28,7 @@ struct request {
     int priority;
     const char *init_image, *mask;
     cJSON *controls, *extend, *loras;
+    bool blurred; /* mask_blur was given */
 };
 
 #define AT(member) .offset = offsetof(struct request, member)
@@ -64,6 +65,8 @@ static bool parse(struct request *r, cJSON *body, char param[64], struct err *er
         job_params_init(&r->p); /* its texts are the JSON's */
         return err_set(err, ERR_INVALID, "%s", problem.message);
     }
+    const cJSON *blur = cJSON_GetObjectItemCaseSensitive(body, "mask_blur");
+    r->blurred = blur && !cJSON_IsNull(blur);
     r->p.has_init = r->init_image != NULL;
     r->p.has_mask = r->mask != NULL;
     if (!job_field_own(&job_table, &r->p, body, err))
@@ -152,6 +155,8 @@ static bool extend(const struct app *app, const struct request *r, struct native
                        "what it is extended by");
     if (isnan(p->strength))
         p->strength = EXTENDED_STRENGTH;
+    if (!r->blurred)
+        p->mask_blur = NAN;
     if (!extended_make(app, out->init.data, out->init.size, m, 8, p, &larger, err))
         return err_prefix(err, "extend");
     free(out->init.data);
