@@ -263,6 +263,10 @@ struct pictor_file_info {
     struct pictor_embedding_info embedding;
 };
 
+/* Whether models of a family ("sdxl-refiner") can go on with the latents of another's ("sdxl"), as
+ * far as the names tell: what is no family's name may be anything's. Any thread. */
+bool pictor_latents_alike(const char *family, const char *other);
+
 /* Tells the kind from the headers alone, as pictor_model_probe. Fails for what cannot be read, with
  * kind PICTOR_KIND_UNKNOWN; for models that cannot be painted with; and for what is of no kind. Of
  * other kinds than models only the kind is looked at: they may still turn out broken. */

@@ -22,7 +22,7 @@ enum {
     PROBES = 9 * PICTOR_FILES_MAX, /* each of those and the registry may read a model's headers */
     /* The ends of a socket pair and a pipe, and the files of a job. */
     WORKERS =
-        PICTOR_FILES_MAX + PICTOR_LORAS_MAX + PICTOR_EMBEDDINGS_MAX + PICTOR_CONTROLS_MAX + 8,
+        3 * PICTOR_FILES_MAX + PICTOR_LORAS_MAX + PICTOR_EMBEDDINGS_MAX + PICTOR_CONTROLS_MAX + 8,
     CODECS = 4 * 2 + 8, /* as many as codec.c starts, and one that is being replaced */
     FILES = 64,         /* what handlers, the painter and the sweeper open */
     UPSTREAMS = 8       /* what the loop around all transfers waits with */

@@ -35,6 +35,7 @@ const PARTS = {
   area: (params) => params.has_mask !== false && params.mask_only_area,
   hires: (params) => params.hires_width > 0,
   low: (params) => params.guidance_low > 0,
+  refiner: (params) => Boolean(params.refiner),
 };
 const applies = (name, params) => (PARTS[store.fields[name]['x-part']] ?? PARTS.all)(params);
 

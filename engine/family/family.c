@@ -51,6 +51,20 @@ const struct family *family_of(const struct checkpoint *cp, struct err *err)
     return NULL;
 }
 
+static const char *latent_of(const char *name)
+{
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (strcmp(families[i]->name, name) == 0)
+            return families[i]->latent;
+    return NULL;
+}
+
+bool pictor_latents_alike(const char *family, const char *other)
+{
+    const char *a = latent_of(family), *b = latent_of(other);
+    return !a || !b || strcmp(a, b) == 0;
+}
+
 double family_number(const struct checkpoint *cp, const char *key, double low, double high,
                      double otherwise)
 {

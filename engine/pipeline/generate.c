@@ -146,6 +146,16 @@ static enum sampler_verdict on_step(void *ctx, int step, const float *x0)
     return SAMPLER_CONTINUE;
 }
 
+/* What previews take in the midst of a pass. */
+static bool plan_preview(void *ctx, struct err *err)
+{
+    const struct steps *s = ctx;
+    struct painting *j = s->j;
+    if (is_dry(j) && j->m->tiny && j->p->preview_every)
+        preview_decode(j->m->family, &j->ops, NULL, s->width, s->height, &j->preview);
+    return true;
+}
+
 /* Latent pixels of the larger pass: the second need not be the one. */
 static size_t most_pixels(const struct painting *j)
 {
@@ -375,7 +385,12 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
         .calls = plan->steps * (j->choice[pass].sampler->info.second_order ? 2 : 1),
     };
     struct guided guided, second = {0};
-    struct refined refined = {&guided, &second, j->p->refiner_at, j->p->refiner_by_steps, false};
+    struct refined refined = {.first = &guided,
+                              .second = &second,
+                              .at = j->p->refiner_at,
+                              .by_steps = j->p->refiner_by_steps,
+                              .before = plan_preview,
+                              .ctx = &steps};
     guided_new(&guided, &options);
     struct denoiser denoiser = guided_denoiser(&guided);
     struct pictor_params without;
@@ -403,8 +418,7 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
         .ctx = &steps,
     };
     bool ok = run_sampler(j, &run, x.at, err);
-    if (ok && is_dry(j) && j->m->tiny && j->p->preview_every) /* as in the midst of it */
-        preview_decode(j->m->family, &j->ops, NULL, latent->width, latent->height, &j->preview);
+    ok = ok && plan_preview(&steps, err);
     if (ok && !is_dry(j)) {
         if (mask)
             blend_apply(&blend, x.at);

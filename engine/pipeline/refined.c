@@ -24,10 +24,13 @@ static bool is_due(const struct refined *r, double sigma)
     return share >= (float)r->at;
 }
 
-static void take_over(struct refined *r)
+static bool take_over(struct refined *r, struct err *err)
 {
+    if (r->before && !r->before(r->ctx, err))
+        return false;
     guided_hand_over(r->first, r->second);
     r->switched = true;
+    return true;
 }
 
 static bool denoise(void *ctx, const float *x, double sigma, float *x0, float *uncond,
@@ -38,8 +41,8 @@ static bool denoise(void *ctx, const float *x, double sigma, float *x0, float *u
     bool dry = arena_planning(r->first->o.ops->arena);
     if (dry && !first.denoise(first.ctx, x, sigma, x0, uncond, err))
         return false;
-    if (!r->switched && (dry || is_due(r, sigma)))
-        take_over(r);
+    if (!r->switched && (dry || is_due(r, sigma)) && !take_over(r, err))
+        return false;
     struct denoiser d = r->switched ? second : first;
     return d.denoise(d.ctx, x, sigma, x0, uncond, err);
 }

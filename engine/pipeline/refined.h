@@ -11,6 +11,8 @@ struct refined {
     double at;                     /* 0..1: of the trained times, the share that is behind; or, */
     bool by_steps;                 /* with this, of the first's `calls` */
     bool switched;                 /* the second has taken over */
+    bool (*before)(void *ctx, struct err *err); /* called before it does; may be NULL */
+    void *ctx;
 };
 
 /* Borrows r. */

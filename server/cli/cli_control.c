@@ -60,26 +60,27 @@ static bool read_unit(struct cli_control *c, size_t i, struct controls_unit *out
 
 /* Their files are the model's from now on. */
 static bool give(struct controls *units, const struct settings *settings,
-                 struct pictor_model *model, struct err *err)
+                 struct pictor_model *model, struct pictor_model *second, struct err *err)
 {
     struct controls_files opened = {.count = 0};
     struct pictor_control_file list[PICTOR_CONTROLS_MAX];
     struct folders *folders = folders_new(settings, err);
     struct files *files = folders ? files_new(folders, FOLDERS_CONTROLNET, NULL, err) : NULL;
-    bool ok = files && controls_check(units, files, err) &&
-              controls_open(units, files, &opened, err);
+    bool ok =
+        files && controls_check(units, files, err) && controls_open(units, files, &opened, err);
     files_free(files);
     folders_free(folders);
     for (size_t i = 0; ok && i < units->count; i++)
         list[i] = (struct pictor_control_file){units->at[i].model, opened.at[i].fd};
-    ok = ok && pictor_model_control(model, list, units->count, err);
+    ok = ok && pictor_model_control(model, list, units->count, err) &&
+         (!second || pictor_model_control(second, list, units->count, err));
     controls_close(&opened);
     return ok;
 }
 
 bool cli_control_open(struct cli_control *c, const struct settings *settings,
-                      cli_control_read_fn *read, struct pictor_model *model, struct job_params *job,
-                      struct err *err)
+                      cli_control_read_fn *read, struct pictor_model *model,
+                      struct pictor_model *second, struct job_params *job, struct err *err)
 {
     struct controls units = {.count = c->count};
     if (c->count == 0)
@@ -87,7 +88,7 @@ bool cli_control_open(struct cli_control *c, const struct settings *settings,
     for (size_t i = 0; i < c->count; i++)
         if (!read_unit(c, i, &units.at[i], settings, read, err))
             return false;
-    if (!give(&units, settings, model, err) ||
+    if (!give(&units, settings, model, second, err) ||
         !controls_see(&units, job->width, job->height, c->images, c->at, err))
         return false;
     free(job->controls);

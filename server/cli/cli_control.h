@@ -23,10 +23,11 @@ typedef bool cli_control_read_fn(const char *path, size_t max_pixels, struct pic
 /* One more flag's words. */
 bool cli_control_add(struct cli_control *c, const char *words, struct err *err);
 
-/* Reads their pictures, gives the model the networks and the job its field; then `at` leads. */
+/* Reads their pictures, gives the model, and that of the second pass (or NULL), the networks and
+ * the job its field; then `at` leads. */
 bool cli_control_open(struct cli_control *c, const struct settings *settings,
-                      cli_control_read_fn *read, struct pictor_model *model, struct job_params *job,
-                      struct err *err);
+                      cli_control_read_fn *read, struct pictor_model *model,
+                      struct pictor_model *second, struct job_params *job, struct err *err);
 void cli_control_free(struct cli_control *c);
 
 #endif

@@ -18,6 +18,7 @@
 #include "server/cli/cli_control.h"
 #include "server/cli/cli_picture.h"
 #include "server/cli/cli_upscale.h"
+#include "server/job/companions.h"
 #include "server/job/infotext_job.h"
 #include "server/job/intake.h"
 #include "server/job/job_engine.h"
@@ -309,8 +310,31 @@ static bool write_picture(const struct options *o, const struct registry_model *
     return ok;
 }
 
+/* The models of a picture; the others may be NULL. */
+struct models {
+    struct pictor_model *own, *refiner, *hires;
+};
+
+/* Those of the LoRAs that fit a model which they need not fit. */
+static bool merge_fitting(struct pictor_model *model, const struct pictor_lora *loras, size_t count,
+                          struct err *err)
+{
+    struct pictor_lora list[PICTOR_LORAS_MAX];
+    size_t kept = 0;
+    for (size_t i = 0; model && i < count; i++) {
+        list[kept] = loras[i];
+        if (pictor_model_merge(model, list, kept + 1, err))
+            kept++;
+        else if (err->code == ERR_INVALID || err->code == ERR_UNSUPPORTED)
+            log_err(LOG_WARN, "lora_does_not_fit", err, " ");
+        else
+            return false;
+    }
+    return !model || pictor_model_merge(model, list, kept, err);
+}
+
 /* Merges what the prompt's tags name; *words is the prompt without them, owned. */
-static bool merge_loras(const struct settings *settings, struct pictor_model *model,
+static bool merge_loras(const struct settings *settings, const struct models *models,
                         const char *prompt, char **words, struct err *err)
 {
     struct loras loras;
@@ -328,28 +352,32 @@ static bool merge_loras(const struct settings *settings, struct pictor_model *mo
         const struct lora_file *l = &loras.at[i];
         list[i] = (struct pictor_lora){l->tag.name, l->fd, l->tag.unet, l->tag.text};
     }
-    bool done = pictor_model_merge(model, list, loras.count, err);
+    bool done = pictor_model_merge(models->own, list, loras.count, err) &&
+                merge_fitting(models->refiner, list, loras.count, err) &&
+                merge_fitting(models->hires, list, loras.count, err);
     loras_close(&loras);
     return done;
 }
 
 /* What the prompts name stands for vectors from now on. */
-static bool embed(const struct settings *settings, struct pictor_model *model, struct job_params *j,
-                  struct err *err)
+static bool embed(const struct settings *settings, const struct models *models,
+                  struct job_params *j, struct err *err)
 {
     struct embeddings opened;
     struct pictor_embedding list[PICTOR_EMBEDDINGS_MAX];
     struct folders *folders = folders_new(settings, err);
     struct files *files = folders ? files_new(folders, FOLDERS_EMBEDDING, NULL, err) : NULL;
-    bool done = files && embeddings_open(files, pictor_model_info(model)->text_widths, j, &opened,
-                                         err);
+    bool done = files && embeddings_open(files, pictor_model_info(models->own)->text_widths, j,
+                                         &opened, err);
     files_free(files);
     folders_free(folders);
     if (!done)
         return false;
     for (size_t i = 0; i < opened.count; i++)
         list[i] = (struct pictor_embedding){opened.at[i].name, opened.at[i].fd};
-    done = pictor_model_embed(model, list, opened.count, err);
+    done = pictor_model_embed(models->own, list, opened.count, err) &&
+           (!models->refiner || pictor_model_embed(models->refiner, list, opened.count, err)) &&
+           (!models->hires || pictor_model_embed(models->hires, list, opened.count, err));
     embeddings_close(&opened);
     return done;
 }
@@ -368,10 +396,12 @@ static bool add_loras(struct options *o, const struct settings *settings, struct
     return ok;
 }
 
-/* Opens the model, with the VAE that is asked for, whose file's name is then the job's. */
+/* Opens the model, with the VAE that is asked for, whose file's name is then *vae, owned; "" or
+ * NULL: none. */
 static struct pictor_model *open_model(struct pictor_engine *engine,
                                        const struct settings *settings, const char *path,
-                                       const char *name, struct job_params *j, struct err *err)
+                                       const char *name, const char *wanted, char **vae,
+                                       struct err *err)
 {
     struct pictor_files model = {.count = 0};
     struct pictor_model *opened = NULL;
@@ -380,7 +410,7 @@ static struct pictor_model *open_model(struct pictor_engine *engine,
     bool builtin = strcmp(path, "builtin") == 0;
     struct folders *folders = folders_new(settings, err);
     struct files *files = folders ? files_new(folders, FOLDERS_VAE, NULL, err) : NULL;
-    if (files && (builtin && !j->vae ? true : vaes_choose(files, name, j->vae, &choice, err)) &&
+    if (files && (builtin && !wanted ? true : vaes_choose(files, name, wanted, &choice, err)) &&
         pictor_files_open(path, &model, err) && vaes_add(&choice, &model, &version, err)) {
         opened = pictor_model_open_files(engine, &model, err);
         if (!opened)
@@ -389,9 +419,60 @@ static struct pictor_model *open_model(struct pictor_engine *engine,
     pictor_files_close(&model);
     files_free(files);
     folders_free(folders);
-    free(j->vae);
-    j->vae = opened && *choice.name ? strdup(choice.name) : NULL;
+    *vae = opened && *choice.name ? strdup(choice.name) : NULL;
     return opened;
+}
+
+/* What is asked for of the first model's VAE, where it is for another one, too: a file's is for
+ * those that have its latents. */
+static const char *vae_for(const struct pictor_model *own, const char *path, const char *wanted)
+{
+    struct pictor_model_info info;
+    bool file = wanted && *wanted && strcasecmp(wanted, "automatic") != 0 &&
+                strcasecmp(wanted, "none") != 0;
+    bool alike =
+        !file || (pictor_model_probe(path, &info, NULL) &&
+                  pictor_latents_alike(pictor_model_info(own)->architecture, info.architecture));
+    return alike ? wanted : NULL;
+}
+
+/* One of the other models that the job names; its name becomes the registry's. */
+static bool open_companion(struct pictor_engine *engine, const struct settings *settings,
+                           enum companions_role role, const struct pictor_model *own,
+                           const char *wanted, struct options *o, struct pictor_model **out,
+                           struct err *err)
+{
+    struct registry_model found;
+    char path[PATH_MAX], *vae = NULL;
+    const char *name = companions_name(&o->job, role);
+    if (!name)
+        return true;
+    if (!find_model(settings, name, &found, path, err)) {
+        o->wrong = err->code == ERR_NOT_FOUND ? "model" : NULL;
+        return err_prefix(err, "%s", companions_field(role));
+    }
+    *out = open_model(engine, settings, path, found.name, vae_for(own, path, wanted), &vae, err);
+    free(vae);
+    return *out ? job_field_set_text(job_field_find(&job_table, companions_field(role)), &o->job,
+                                     found.name, err)
+                : err_prefix(err, "%s", companions_field(role));
+}
+
+/* All of them. */
+static bool open_models(struct pictor_engine *engine, const struct settings *settings,
+                        const char *path, const char *name, struct options *o,
+                        struct models *models, struct err *err)
+{
+    char *wanted = o->job.vae;
+    o->job.vae = NULL;
+    models->own = open_model(engine, settings, path, name, wanted, &o->job.vae, err);
+    bool ok = models->own &&
+              open_companion(engine, settings, COMPANIONS_REFINER, models->own, wanted, o,
+                             &models->refiner, err) &&
+              open_companion(engine, settings, COMPANIONS_HIRES, models->own, wanted, o,
+                             &models->hires, err);
+    free(wanted);
+    return ok;
 }
 
 /* The network in a file that the second pass wants, if it does. */
@@ -419,14 +500,15 @@ static bool open_upscaler(const struct settings *settings, struct pictor_engine 
 
 /* What the model has of what a picture's prompts name, and *words, *hires_words: their words, which
  * take the place of those there. */
-static bool speak(const struct settings *settings, struct pictor_model *model, struct job_params *j,
-                  char **words, char **hires_words, struct err *err)
+static bool speak(const struct settings *settings, const struct models *models,
+                  struct job_params *j, char **words, char **hires_words, struct err *err)
 {
     struct lora_tags tags;
     free(*words);
     free(*hires_words);
     *words = *hires_words = NULL;
-    return merge_loras(settings, model, j->prompt, words, err) && embed(settings, model, j, err) &&
+    return merge_loras(settings, models, j->prompt, words, err) &&
+           embed(settings, models, j, err) &&
            (*hires_words = lora_tags_take(j->hires_prompt ? j->hires_prompt : "", &tags, err));
 }
 
@@ -437,7 +519,7 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
     char model_path[PATH_MAX];
     struct pictor_image init = {0}, mask = {0}, out = {0};
     struct pictor_engine *engine = NULL;
-    struct pictor_model *model = NULL;
+    struct models models = {NULL};
     struct pictor_upscaler *upscaler = NULL;
     char *words = NULL, *hires_words = NULL;
     bool ok = false;
@@ -457,17 +539,18 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
     if (bar.shown)
         fprintf(stderr, "loading %s ...", found.name);
     if (!(engine = pictor_engine_new(&options, err)) ||
-        !(model = open_model(engine, settings, model_path, found.name, &o->job, err)))
+        !open_models(engine, settings, model_path, found.name, o, &models, err))
         goto done;
     struct job_params *j = &o->job;
-    if (!complete(o, flags, settings, pictor_model_info(model), err) ||
+    if (!complete(o, flags, settings, pictor_model_info(models.own), err) ||
         !replace(&j->model, found.name, err) || !add_loras(o, settings, err) ||
         !variants_make(settings, false, j, &o->wrong, err) ||
         !job_params_check(j, settings, &o->wrong, err) ||
-        !speak(settings, model, j, &words, &hires_words, err) ||
+        !speak(settings, &models, j, &words, &hires_words, err) ||
         !open_upscaler(settings, engine, j, &upscaler, err) ||
         (o->upscale.scale && !cli_upscale_open(&o->upscale, settings, engine, err)) ||
-        !cli_control_open(&o->control, settings, cli_picture_read, model, j, err))
+        !cli_control_open(&o->control, settings, cli_picture_read, models.own, models.hires, j,
+                          err))
         goto done;
     interrupted_engine = engine;
     signal(SIGINT, on_signal);
@@ -476,11 +559,13 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
         struct pictor_params p;
         if (bar.index > 0 && j->variants &&
             (!variants_use(j, bar.index, err) ||
-             !speak(settings, model, j, &words, &hires_words, err)))
+             !speak(settings, &models, j, &words, &hires_words, err)))
             goto done;
         job_engine_params(j, bar.index, &p);
         p.prompt = words;
         p.hires_network = upscaler;
+        p.refiner = models.refiner;
+        p.hires_model = models.hires;
         p.hires_prompt = hires_words;
         p.init = o->init ? &init : NULL;
         p.mask = mask.pixels ? &mask : NULL;
@@ -489,7 +574,7 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
         p.on_progress = show_progress;
         p.ctx = &bar;
         p.preview_every = 0;
-        if (!pictor_generate(model, &p, &out, err) ||
+        if (!pictor_generate(models.own, &p, &out, err) ||
             (o->upscale.scale && !cli_upscale_run(&o->upscale, settings, &out, err)) ||
             !write_picture(o, &found, bar.index, &out, err))
             goto done;
@@ -512,7 +597,9 @@ done:
     cli_control_free(&o->control);
     cli_upscale_close(&o->upscale);
     pictor_upscaler_free(upscaler);
-    pictor_model_free(model);
+    pictor_model_free(models.own);
+    pictor_model_free(models.refiner);
+    pictor_model_free(models.hires);
     pictor_engine_free(engine);
     free(words);
     free(hires_words);

@@ -103,6 +103,9 @@ JOB_FIELD(REAL, hires_strength, .usual = 0.7, .most = 1, ENGINE(hires_strength),
           .form = JOB_FORM_HIRES_STRENGTH, .flag = "hires-strength", .value = "X",
           .doc = "how much the second pass may change, 0..1")
 
+JOB_FIELD(TEXT, hires_model, .most = 255, .part = JOB_OF_HIRES, .infotext = "Hires checkpoint",
+          .flag = "hires-model", .value = "NAME|PATH",
+          .doc = "which model paints the second pass; left out: the same")
 JOB_FIELD(TEXT, hires_sampler, .optional = true, .known = sampler_name, ENGINE(hires_sampler),
           .form = JOB_FORM_SAMPLER,
           .part = JOB_OF_HIRES, .infotext = "Hires sampler", .flag = "hires-sampler",
@@ -118,6 +121,19 @@ JOB_FIELD(TEXT, hires_negative_prompt, .optional = true, .limit = JOB_MAX_PROMPT
           ENGINE(hires_negative_prompt), .part = JOB_OF_HIRES,
           .infotext = "Hires negative prompt", .flag = "hires-negative", .value = "TEXT",
           .doc = "what to keep the second pass away from; left out: the same")
+
+/* A second model that takes over towards the end. */
+JOB_FIELD(TEXT, refiner, .most = 255, .infotext = "Refiner", .flag = "refiner",
+          .value = "NAME|PATH", .doc = "which model goes on with the picture towards its end")
+JOB_FIELD(REAL, refiner_at, .usual = 0.8, .most = 1, ENGINE(refiner_at), .part = JOB_OF_REFINER,
+          .infotext = "Refiner switch at", .always = true, .flag = "refiner-at", .value = "X",
+          .doc = "from where on, as a share of the model's time, 0..1; 0 and 1: no refiner")
+JOB_FIELD(FLAG, refiner_by_steps, ENGINE(refiner_by_steps), .part = JOB_OF_REFINER,
+          .infotext = "Refiner switch by sampling steps", .labels = truths,
+          .flag = "refiner-by-steps", .doc = "refiner_at is a share of the steps")
+JOB_FIELD(WORD, refiner_pass, .words = refiner_passes, ENGINE(refiner_pass), .part = JOB_OF_REFINER,
+          .infotext = "Hires refiner", .labels = refiner_labels, .flag = "refiner-pass",
+          .doc = "which pass the refiner takes over in, of two")
 
 JOB_FIELD(FLAG, mask_invert, ENGINE(mask_invert), .part = JOB_OF_MASK, .infotext = "Mask mode",
           .labels = mask_modes, .flag = "mask-invert", .doc = "repaint where the mask is black")

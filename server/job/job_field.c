@@ -32,6 +32,11 @@ static const char *const syntaxes[] = {[PICTOR_SYNTAX_WEBUI] = "webui",
                                        [PICTOR_SYNTAX_WEIGHTS] = "weights",
                                        [PICTOR_SYNTAX_PLAIN] = "plain",
                                        NULL};
+static const char *const refiner_passes[] = {[PICTOR_REFINE_SECOND] = "second",
+                                             [PICTOR_REFINE_FIRST] = "first",
+                                             [PICTOR_REFINE_BOTH] = "both",
+                                             NULL};
+static const char *const refiner_labels[] = {"second pass", "first pass", "both passes", NULL};
 static const char *const noise_schedules[] = {"Default", "Zero Terminal SNR", NULL};
 static const char *const fits[] = {
     [PICTOR_FIT_STRETCH] = "stretch", [PICTOR_FIT_CROP] = "crop", [PICTOR_FIT_PAD] = "pad", NULL};
@@ -109,6 +114,8 @@ bool job_field_applies(const struct job_field *f, const struct job_params *p)
         return p->seed_resize_width > 0 && p->seed_resize_height > 0;
     case JOB_OF_LOW:
         return p->guidance_low > 0; /* false for NAN */
+    case JOB_OF_REFINER:
+        return p->refiner && *p->refiner;
     }
     return false;
 }
@@ -601,10 +608,12 @@ static void add_values(cJSON *schema, const struct job_field *f, const struct se
 struct cJSON *job_field_schema(const struct job_table *table, const struct settings *settings)
 {
     static const char *const parts[] = {
-        [JOB_OF_ALL] = "all",     [JOB_OF_VARIATION] = "variation", [JOB_OF_INIT] = "init",
-        [JOB_OF_MASK] = "mask",   [JOB_OF_AREA] = "area",           [JOB_OF_HIRES] = "hires",
-        [JOB_OF_CHURN] = "churn", [JOB_OF_NOISE] = "noise",         [JOB_OF_LOW] = "low",
-        [JOB_OF_SEED_SIZE] = "seed_size",
+        [JOB_OF_ALL] = "all",         [JOB_OF_VARIATION] = "variation",
+        [JOB_OF_INIT] = "init",       [JOB_OF_MASK] = "mask",
+        [JOB_OF_AREA] = "area",       [JOB_OF_HIRES] = "hires",
+        [JOB_OF_CHURN] = "churn",     [JOB_OF_NOISE] = "noise",
+        [JOB_OF_LOW] = "low",         [JOB_OF_SEED_SIZE] = "seed_size",
+        [JOB_OF_REFINER] = "refiner",
     };
     cJSON *properties = cJSON_CreateObject();
     for (size_t i = 0; i < table->count; i++) {

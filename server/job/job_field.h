@@ -47,7 +47,8 @@ enum job_part {
     JOB_OF_CHURN,     /* with a sampler that has churn */
     JOB_OF_NOISE,     /* with one that minds noise_scale */
     JOB_OF_SEED_SIZE, /* whose seed is of another size */
-    JOB_OF_LOW        /* with a guidance_low */
+    JOB_OF_LOW,       /* with a guidance_low */
+    JOB_OF_REFINER    /* with a refiner */
 };
 
 enum job_about {

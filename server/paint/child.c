@@ -13,6 +13,7 @@
 #include "server/base/settings.h"
 #include "server/job/intake.h"
 #include "server/job/job.h"
+#include "server/job/companions.h"
 #include "server/job/controls.h"
 #include "server/job/embeddings.h"
 #include "server/job/loras.h"
@@ -83,45 +84,56 @@ size_t child_memory(pid_t pid)
 
 /* ---- what it is told ---- */
 
-static_assert(PICTOR_FILES_MAX + PICTOR_LORAS_MAX + PICTOR_EMBEDDINGS_MAX + 2 +
+static_assert((1 + COMPANIONS) * PICTOR_FILES_MAX + PICTOR_LORAS_MAX + PICTOR_EMBEDDINGS_MAX + 2 +
                       PICTOR_CONTROLS_MAX <=
                   WIRE_FDS_MAX,
               "all of them go along");
 
-/* The descriptors that go along with a request, in the order in which the worker takes them. */
-static size_t list_files(const struct child_request *r, int fds[WIRE_FDS_MAX])
+/* The descriptors that go along, in the order that worker.h says. */
+struct along {
+    int fds[WIRE_FDS_MAX];
+    size_t count;
+};
+
+static void add_files(struct along *a, const struct pictor_files *files)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < r->files->count; i++)
-        fds[count++] = r->files->items[i].fd;
+    for (size_t i = 0; i < files->count; i++)
+        a->fds[a->count++] = files->items[i].fd;
+}
+
+static void add_all(struct along *a, const struct child_request *r)
+{
+    add_files(a, r->files);
     for (size_t i = 0; i < r->loras->count; i++)
-        fds[count++] = r->loras->at[i].fd;
+        a->fds[a->count++] = r->loras->at[i].fd;
     for (size_t i = 0; i < r->embeddings->count; i++)
-        fds[count++] = r->embeddings->at[i].fd;
+        a->fds[a->count++] = r->embeddings->at[i].fd;
     if (*r->upscaler->name)
-        fds[count++] = r->upscaler->fd;
+        a->fds[a->count++] = r->upscaler->fd;
+    for (size_t i = 0; i < COMPANIONS; i++)
+        add_files(a, &r->others[i].files);
     if (*r->tiny->name)
-        fds[count++] = r->tiny->fd;
+        a->fds[a->count++] = r->tiny->fd;
     for (size_t i = 0; i < r->controls->count; i++)
-        fds[count++] = r->controls->at[i].fd;
-    return count;
+        a->fds[a->count++] = r->controls->at[i].fd;
 }
 
 /* Takes json, which is NULL without memory. */
 static bool tell_files(struct child *c, cJSON *json, const void *binary, size_t size,
-                       const int *fds, size_t count, struct err *err)
+                       const struct along *along, struct err *err)
 {
     int fd = c->process.fd;
     bool done = json ? fd >= 0 || err_set(err, ERR_IO, "the worker is not running")
                      : err_set(err, ERR_INTERNAL, "no memory for a message");
-    done = done && wire_write_fds(fd, json, binary, size, fds, count, SEND_MS, err);
+    done = done && wire_write_fds(fd, json, binary, size, along->fds, along->count, SEND_MS, err);
     cJSON_Delete(json);
     return done;
 }
 
 static bool tell(struct child *c, cJSON *json, struct err *err)
 {
-    return tell_files(c, json, NULL, 0, NULL, 0, err);
+    static const struct along nothing = {.count = 0};
+    return tell_files(c, json, NULL, 0, &nothing, err);
 }
 
 static cJSON *message(const char *type)
@@ -138,10 +150,10 @@ static cJSON *message_serial(const char *type, int64_t serial)
     return json;
 }
 
-static void add_model(cJSON *json, const struct registry_model *m, const struct pictor_files *files,
-                      const struct vaes_version *vae)
+static void add_model(cJSON *json, const char *role, const struct registry_model *m,
+                      const struct pictor_files *files, const struct vaes_version *vae)
 {
-    cJSON *model = cJSON_AddObjectToObject(json, "model");
+    cJSON *model = cJSON_AddObjectToObject(json, role);
     cJSON_AddStringToObject(model, "name", m->name);
     cJSON_AddNumberToObject(model, "size", (double)m->size);
     cJSON_AddNumberToObject(model, "mtime_ms", (double)m->mtime_ms);
@@ -217,12 +229,11 @@ static void add_controls(cJSON *json, const struct child_request *r)
 bool child_load(struct child *c, const struct registry_model *model,
                 const struct pictor_files *files, struct err *err)
 {
+    struct along along = {.count = 0};
     cJSON *json = message("load");
-    int fds[PICTOR_FILES_MAX];
-    add_model(json, model, files, NULL);
-    for (size_t i = 0; i < files->count; i++)
-        fds[i] = files->items[i].fd;
-    return tell_files(c, json, NULL, 0, fds, files->count, err);
+    add_model(json, "model", model, files, NULL);
+    add_files(&along, files);
+    return tell_files(c, json, NULL, 0, &along, err);
 }
 
 bool child_unload(struct child *c, struct err *err)
@@ -264,7 +275,11 @@ bool child_generate(struct child *c, const struct child_request *r, struct err *
     cJSON_AddNumberToObject(json, "index", r->index);
     cJSON_AddNumberToObject(json, "init_size", (double)r->init_size);
     cJSON_AddNumberToObject(json, "mask_size", (double)r->mask_size);
-    add_model(json, r->model, r->files, r->vae);
+    add_model(json, "model", r->model, r->files, r->vae);
+    for (size_t i = 0; i < COMPANIONS; i++)
+        if (*r->others[i].model.name)
+            add_model(json, companions_field((enum companions_role)i), &r->others[i].model,
+                      &r->others[i].files, &r->others[i].vae);
     cJSON_AddItemToObject(json, "params", job_params_to_json(r->params));
     add_loras(json, r->loras);
     add_embeddings(json, r->embeddings);
@@ -273,8 +288,9 @@ bool child_generate(struct child *c, const struct child_request *r, struct err *
     if (*r->tiny->name)
         add_tiny(json, r->tiny);
     add_controls(json, r);
-    int fds[WIRE_FDS_MAX];
-    bool done = tell_files(c, json, inputs, size, fds, list_files(r, fds), err);
+    struct along along = {.count = 0};
+    add_all(&along, r);
+    bool done = tell_files(c, json, inputs, size, &along, err);
     free(inputs);
     return done;
 }

@@ -11,6 +11,7 @@
 #include "server/worker/wire.h"
 
 struct child;
+struct companion;
 struct job_params;
 struct loras;
 struct upscaler_file;
@@ -59,6 +60,7 @@ struct child_request {
     const struct registry_model *model;
     const struct pictor_files *files; /* of the model; stay the caller's, as the LoRAs' do */
     const struct vaes_version *vae;   /* among the files */
+    const struct companion *others;   /* [COMPANIONS] */
     const struct loras *loras;
     const struct embeddings *embeddings;
     const struct upscaler_file *upscaler;

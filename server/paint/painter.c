@@ -254,6 +254,7 @@ static bool request(struct painter *p, int index)
                               .model = &t->model,
                               .files = &t->files,
                               .vae = &t->vae,
+                              .others = t->others,
                               .loras = &t->loras,
                               .embeddings = &t->embeddings,
                               .upscaler = &t->upscaler,
@@ -416,7 +417,7 @@ static bool on_message(struct painter *p, struct wire_message *m)
     struct err said;
     char where[PATH_MAX] = "";
     if (*wire_string(m, "where") && p->task)
-        registry_path(p->parts.registry, &p->task->model, where);
+        registry_path(p->parts.registry, task_model(p->task, wire_string(m, "where")), where);
     err_at(&said, where, err_code_of(wire_string(m, "code")), "%s", wire_string(m, "message"));
     json_text_mend(said.msg);
     if (strcmp(type, "error") == 0 && serial == 0) {

@@ -53,6 +53,27 @@ static bool add_vae(struct task *t, const struct dispatch_parts *parts, struct e
     return done;
 }
 
+/* The refiner and the model of the second pass. Before add_vae, which makes a file's name of what
+ * the job says of its VAE. */
+static bool open_others(struct task *t, const struct dispatch_parts *parts, struct err *err)
+{
+    if (t->model.kind != REGISTRY_LOCAL)
+        return true;
+    bool done = companions_open(parts->registry, &t->job.params, &t->model, t->job.params.vae,
+                                t->others, err);
+    if (!done && err_is_passing(err->code))
+        err->code = ERR_IO;
+    return done;
+}
+
+const struct registry_model *task_model(const struct task *t, const char *name)
+{
+    for (size_t i = 0; i < COMPANIONS; i++)
+        if (*name && strcmp(t->others[i].model.name, name) == 0)
+            return &t->others[i].model;
+    return &t->model;
+}
+
 /* The same goes for the upscalers'. */
 static bool open_upscaler(struct task *t, const struct dispatch_parts *parts, struct err *err)
 {
@@ -97,9 +118,10 @@ bool task_open(struct task *t, const struct dispatch_parts *parts, struct err *e
     intake_model_of(&t->model, &usual);
     /* An upstream's model when the job was accepted may be a local one now. */
     return intake_fill(&usual, parts->settings, p, err) &&
-           registry_open(parts->registry, &t->model, &t->files, err) && add_vae(t, parts, err) &&
-           open_loras(t, parts, err) && open_embeddings(t, parts, err) &&
-           open_upscaler(t, parts, err) && open_controls(t, parts, err) && open_tiny(t, parts) &&
+           registry_open(parts->registry, &t->model, &t->files, err) &&
+           open_others(t, parts, err) && add_vae(t, parts, err) && open_loras(t, parts, err) &&
+           open_embeddings(t, parts, err) && open_upscaler(t, parts, err) &&
+           open_controls(t, parts, err) && open_tiny(t, parts) &&
            result_input(parts, &t->job, "init", &t->init, &t->init_size, err) &&
            result_input(parts, &t->job, "mask", &t->mask, &t->mask_size, err);
 }
@@ -121,6 +143,7 @@ void task_free(struct task *t)
 {
     job_free(&t->job);
     pictor_files_close(&t->files);
+    companions_close(t->others);
     loras_close(&t->loras);
     embeddings_close(&t->embeddings);
     upscalers_close(&t->upscaler);

@@ -4,6 +4,7 @@
 #define PICTOR_SERVER_TASK_H
 
 #include "engine/pictor.h"
+#include "server/job/companions.h"
 #include "server/job/controls.h"
 #include "server/job/embeddings.h"
 #include "server/job/job.h"
@@ -21,8 +22,9 @@ struct task {
     struct registry_model model;
     struct pictor_files files; /* of the model */
     struct vaes_version vae;   /* that is among them in the place of the model's own */
-    struct loras loras;        /* that the prompt names */
-    struct embeddings embeddings; /* that the prompts name */
+    struct companion others[COMPANIONS];
+    struct loras loras;            /* that the prompt names */
+    struct embeddings embeddings;  /* that the prompts name */
     struct upscaler_file upscaler; /* between the passes */
     struct controls_files controls;
     struct tiny_file tiny; /* for previews */
@@ -40,5 +42,8 @@ bool task_open(struct task *t, const struct dispatch_parts *parts, struct err *e
 /* Before picture `index` is requested: its own prompts, and the files that they name. */
 bool task_choose(struct task *t, const struct dispatch_parts *parts, int index, struct err *err);
 void task_free(struct task *t);
+
+/* The one of its models that has this name; its own if none has. */
+const struct registry_model *task_model(const struct task *t, const char *name);
 
 #endif

@@ -21,8 +21,8 @@
 
 struct cJSON;
 
-/* A model's files, a picture's LoRAs, embeddings, ControlNets, and two more. */
-#define WIRE_FDS_MAX 78
+/* Files of three models, a picture's LoRAs, embeddings, ControlNets, and two more. */
+#define WIRE_FDS_MAX 126
 
 struct wire_message {
     struct cJSON *json; /* an object */

@@ -132,11 +132,23 @@ static bool on_progress(void *ctx, const struct pictor_progress *progress)
 
 /* ---- requests ---- */
 
-/* The descriptors that came with the message, under the names that it says. */
-static struct pictor_model *get_model(struct worker *w, const struct wire_message *message,
-                                      struct err *err)
+static size_t count_of(const cJSON *json, const char *list)
 {
-    struct wire_message m = {.json = cJSON_GetObjectItemCaseSensitive(message->json, "model")};
+    return (size_t)cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(json, list));
+}
+
+/* How many files come with the model that is called so in the message. */
+static size_t files_of(const struct wire_message *m, const char *role)
+{
+    return count_of(cJSON_GetObjectItemCaseSensitive(m->json, role), "files");
+}
+
+/* The model that is called so, whose descriptors came with the message from the `fd`th on, under
+ * the names that it says. */
+static struct pictor_model *get_model(struct worker *w, const struct wire_message *message,
+                                      const char *role, size_t fd, struct err *err)
+{
+    struct wire_message m = {.json = cJSON_GetObjectItemCaseSensitive(message->json, role)};
     struct pictor_files files = {.count = 0};
     struct worker_model_ref ref = {
         .name = wire_string(&m, "name"),
@@ -150,31 +162,30 @@ static struct pictor_model *get_model(struct worker *w, const struct wire_messag
     const cJSON *name;
     cJSON_ArrayForEach(name, cJSON_GetObjectItemCaseSensitive(m.json, "files")) {
         struct pictor_file *file = &files.items[files.count];
-        if (!cJSON_IsString(name) || files.count == PICTOR_FILES_MAX ||
-            files.count == message->fd_count) {
+        if (!cJSON_IsString(name) || files.count == PICTOR_FILES_MAX || fd >= message->fd_count) {
             err_set(err, ERR_INTERNAL, "the model's files do not come with their names");
             return NULL;
         }
         snprintf(file->name, sizeof file->name, "%s", name->valuestring);
-        file->fd = message->fds[files.count++];
+        file->fd = message->fds[fd++];
+        files.count++;
     }
-    return worker_models_get(w->models, &ref, err);
+    return strcmp(role, "model") == 0 ? worker_models_get(w->models, &ref, err)
+                                      : worker_models_get_beside(w->models, &ref, err);
 }
 
-/* Merges the LoRAs of the message, whose descriptors come behind the model's. */
-static bool merge(struct worker *w, const struct wire_message *m, struct pictor_model *model,
-                  struct err *err)
+/* The LoRAs of the message, whose descriptors come behind the model's. */
+static bool read_loras(const struct wire_message *m, struct worker_lora loras[PICTOR_LORAS_MAX],
+                       size_t *count, struct err *err)
 {
-    const cJSON *files = cJSON_GetObjectItemCaseSensitive(
-        cJSON_GetObjectItemCaseSensitive(m->json, "model"), "files");
-    struct worker_lora loras[PICTOR_LORAS_MAX];
-    size_t count = 0, fd = (size_t)cJSON_GetArraySize(files);
+    size_t fd = files_of(m, "model");
     cJSON *item;
+    *count = 0;
     cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(m->json, "loras")) {
         struct wire_message l = {.json = item};
-        if (count == PICTOR_LORAS_MAX || fd >= m->fd_count)
+        if (*count == PICTOR_LORAS_MAX || fd >= m->fd_count)
             return err_set(err, ERR_INTERNAL, "the LoRAs do not come with their files");
-        loras[count++] = (struct worker_lora){
+        loras[(*count)++] = (struct worker_lora){
             .lora = {.name = wire_string(&l, "name"),
                      .fd = m->fds[fd++],
                      .unet = wire_number(&l, "unet", 0),
@@ -183,18 +194,15 @@ static bool merge(struct worker *w, const struct wire_message *m, struct pictor_
             .mtime_ms = wire_integer(&l, "mtime_ms", 0, SERIAL_MAX, 0),
         };
     }
-    return worker_models_merge(w->models, model, loras, count, err);
+    return true;
 }
 
 /* The embeddings of the message, whose descriptors come behind the LoRAs'. */
 static bool embed(struct worker *w, const struct wire_message *m, struct pictor_model *model,
                   struct err *err)
 {
-    const cJSON *files = cJSON_GetObjectItemCaseSensitive(
-        cJSON_GetObjectItemCaseSensitive(m->json, "model"), "files");
-    const cJSON *loras = cJSON_GetObjectItemCaseSensitive(m->json, "loras");
     struct worker_embedding list[PICTOR_EMBEDDINGS_MAX];
-    size_t count = 0, fd = (size_t)(cJSON_GetArraySize(files) + cJSON_GetArraySize(loras));
+    size_t count = 0, fd = files_of(m, "model") + count_of(m->json, "loras");
     cJSON *item;
     cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(m->json, "embeddings")) {
         struct wire_message e = {.json = item};
@@ -209,16 +217,41 @@ static bool embed(struct worker *w, const struct wire_message *m, struct pictor_
     return worker_models_embed(w->models, model, list, count, err);
 }
 
+/* The models that a picture is painted with, the LoRAs and embeddings in them. */
+struct models {
+    struct pictor_model *own, *refiner, *hires; /* the others may be NULL, or `own` */
+};
+
+static bool get_models(struct worker *w, const struct wire_message *m, struct models *out,
+                       struct err *err)
+{
+    static const char *const roles[] = {"refiner", "hires_model"};
+    struct pictor_model **const places[] = {&out->refiner, &out->hires};
+    struct worker_lora loras[PICTOR_LORAS_MAX];
+    size_t count, fd = files_of(m, "model") + count_of(m->json, "loras") +
+                       count_of(m->json, "embeddings") +
+                       (cJSON_GetObjectItemCaseSensitive(m->json, "upscaler") != NULL);
+    *out = (struct models){NULL};
+    if (!read_loras(m, loras, &count, err) || !(out->own = get_model(w, m, "model", 0, err)) ||
+        !worker_models_merge(w->models, out->own, loras, count, err) || !embed(w, m, out->own, err))
+        return false;
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; fd += files_of(m, roles[i++])) {
+        if (!cJSON_GetObjectItemCaseSensitive(m->json, roles[i]))
+            continue;
+        if (!(*places[i] = get_model(w, m, roles[i], fd, err)) ||
+            (*places[i] != out->own &&
+             (!worker_models_merge_fitting(w->models, *places[i], loras, count, err) ||
+              !embed(w, m, *places[i], err))))
+            return err_prefix(err, "%s", roles[i]);
+    }
+    return true;
+}
+
 /* The network between the passes, whose descriptor comes behind the embeddings'. */
 static bool get_upscaler(struct worker *w, const struct wire_message *m,
                          struct pictor_upscaler **out, struct err *err)
 {
-    const cJSON *model = cJSON_GetObjectItemCaseSensitive(m->json, "model");
-    const cJSON *files = cJSON_GetObjectItemCaseSensitive(model, "files");
-    const cJSON *loras = cJSON_GetObjectItemCaseSensitive(m->json, "loras");
-    const cJSON *words = cJSON_GetObjectItemCaseSensitive(m->json, "embeddings");
-    size_t fd = (size_t)(cJSON_GetArraySize(files) + cJSON_GetArraySize(loras) +
-                         cJSON_GetArraySize(words));
+    size_t fd = files_of(m, "model") + count_of(m->json, "loras") + count_of(m->json, "embeddings");
     return worker_upscaler_get(&w->upscaler, w->engine, m, fd, out, err);
 }
 
@@ -274,7 +307,7 @@ static bool decode_leading(struct worker *w, const struct wire_message *m,
 
 /* The ControlNets, whose descriptors come last, and what they lead by. */
 static bool get_controls(struct worker *w, const struct wire_message *m,
-                         const struct job_params *job, struct pictor_model *model,
+                         const struct job_params *job, const struct models *models,
                          struct leading *out, struct err *err)
 {
     struct controls units;
@@ -298,8 +331,14 @@ static bool get_controls(struct worker *w, const struct wire_message *m,
         };
     }
     out->count = units.count;
+    /* They lead both passes, and no refiner. */
+    struct pictor_model *own = models->own, *hires = models->hires, *refiner = models->refiner;
+    bool second = hires && hires != own;
     return controls_see(&units, job->width, job->height, out->images, out->at, err) &&
-           worker_models_control(w->models, model, nets, units.count, err);
+           (!refiner || refiner == own || refiner == hires ||
+            worker_models_control(w->models, refiner, NULL, 0, err)) &&
+           worker_models_control(w->models, own, nets, units.count, err) &&
+           (!second || worker_models_control(w->models, hires, nets, units.count, err));
 }
 
 /* The tiny autoencoder for previews, whose descriptor comes before the ControlNets'. A picture is
@@ -342,25 +381,26 @@ static void generate(struct worker *w, const struct wire_message *m)
         goto fail;
     if (!worker_door(job.prompt, &err))
         goto fail;
-    struct pictor_model *model = get_model(w, m, &err);
-    if (!model || !merge(w, m, model, &err) || !embed(w, m, model, &err) ||
-        !get_upscaler(w, m, &network, &err) ||
-        !get_controls(w, m, &job, model, &leading, &err) ||
+    struct models models;
+    if (!get_models(w, m, &models, &err) || !get_upscaler(w, m, &network, &err) ||
+        !get_controls(w, m, &job, &models, &leading, &err) ||
         !(prompt = lora_tags_take(job.prompt ? job.prompt : "", &tags, &err)) ||
         !(hires_prompt = lora_tags_take(job.hires_prompt ? job.hires_prompt : "", &tags, &err)))
         goto fail;
-    use_tiny(w, m, model);
+    use_tiny(w, m, models.own);
     job_engine_params(&job, (int)wire_integer(m, "index", 0, INT32_MAX, 0), &p);
     p.prompt = prompt;
     p.hires_prompt = hires_prompt;
     p.hires_network = network;
+    p.refiner = models.refiner;
+    p.hires_model = models.hires;
     p.init = init.pixels ? &init : NULL;
     p.mask = mask.pixels ? &mask : NULL;
     p.controls = leading.at;
     p.control_count = leading.count;
     p.on_progress = on_progress;
     p.ctx = w;
-    if (!pictor_generate(model, &p, &image, &err))
+    if (!pictor_generate(models.own, &p, &image, &err))
         goto fail;
     cJSON *json = message("image");
     cJSON_AddNumberToObject(json, "serial", (double)serial);
@@ -396,7 +436,7 @@ static void handle(struct worker *w, const struct wire_message *m)
         generate(w, m);
     else if (strcmp(type, "unload") == 0)
         close_all(w);
-    else if (strcmp(type, "load") == 0 && !get_model(w, m, &err))
+    else if (strcmp(type, "load") == 0 && !get_model(w, m, "model", 0, &err))
         send_error(w, 0, &err);
 }
 
@@ -538,7 +578,7 @@ static bool start(struct worker *w, struct err *err)
     w->idle_unload_seconds = (int)wire_integer(&m, "idle_unload_seconds", 0, INT32_MAX, 0);
     w->engine = pictor_engine_new(&options, err);
     if (w->engine)
-        w->models = worker_models_new(w->engine, budget, model_changed, w, err);
+        w->models = worker_models_new(w->engine, budget, memory_limit, model_changed, w, err);
     if (w->models) {
         done = pthread_create(&reader, NULL, read_requests, w) == 0;
         if (!done)

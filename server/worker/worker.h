@@ -9,7 +9,8 @@
  *                is not the model's own: vae, vae_size, vae_mtime_ms}, with the files' descriptors:
  *                open it, nothing else
  *     generate   serial, model, loras and upscaler {name, size, mtime_ms}, whose descriptors come
- *                behind the model's, params (server/job/job.h), index, init_size, mask_size;
+ *                behind the model's, refiner and hires_model (as model, with descriptors in this
+ *                order behind those), params (server/job/job.h), index, init_size, mask_size;
  *                tiny {name, size, mtime_ms} for previews, whose descriptor comes then;
  *                controls [{size, mtime_ms}], whose descriptors come last, leading [sizes of
  *                server/job/controls.h's inputs]; binary: the files of init, mask and leading, one

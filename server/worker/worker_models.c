@@ -20,6 +20,7 @@ struct open_model {
     int64_t vae_mtime_ms;
     uint64_t used; /* the larger, the later */
     char *merged;  /* which LoRAs are in it; NULL: none */
+    bool fitting;  /* those of them that fit */
     char *led;     /* which ControlNets it has; NULL: none */
     char *words;   /* which embeddings it has; NULL: none */
     char *tiny;    /* what its previews were last to be decoded by; NULL: nothing yet */
@@ -27,14 +28,14 @@ struct open_model {
 
 struct worker_models {
     struct pictor_engine *engine;
-    size_t budget;
+    size_t budget, limit;
     worker_models_fn *changed;
     void *ctx;
-    uint64_t uses;
+    uint64_t uses, before; /* models used up to `before` are of no use for the picture at work */
     struct open_model open[MODELS_MAX];
 };
 
-struct worker_models *worker_models_new(struct pictor_engine *engine, size_t budget,
+struct worker_models *worker_models_new(struct pictor_engine *engine, size_t budget, size_t limit,
                                         worker_models_fn *changed, void *ctx, struct err *err)
 {
     struct worker_models *m = calloc(1, sizeof *m);
@@ -44,6 +45,7 @@ struct worker_models *worker_models_new(struct pictor_engine *engine, size_t bud
     }
     m->engine = engine;
     m->budget = budget;
+    m->limit = limit;
     m->changed = changed;
     m->ctx = ctx;
     return m;
@@ -91,7 +93,8 @@ static struct open_model *find(struct worker_models *m, const char *name)
     return NULL;
 }
 
-/* Closes those that waited longest until `bytes` more fit; returns a free place. */
+/* Closes those that waited longest until `bytes` more fit, but for those of the picture at work;
+ * returns a free place, NULL if there is none. */
 static struct open_model *make_room(struct worker_models *m, uint64_t bytes)
 {
     for (;;) {
@@ -104,13 +107,30 @@ static struct open_model *make_room(struct worker_models *m, uint64_t bytes)
                 continue;
             }
             sum += pictor_model_info(o->model)->weight_bytes;
-            if (!oldest || o->used < oldest->used)
+            if (o->used <= m->before && (!oldest || o->used < oldest->used))
                 oldest = o;
         }
         if (!oldest || (place && sum <= m->budget))
             return place;
         close_one(m, oldest);
     }
+}
+
+/* What is open now is of the picture at work, and has to stay. */
+static bool has_room(const struct worker_models *m, const struct open_model *place,
+                     const struct worker_model_ref *ref, struct err *err)
+{
+    uint64_t sum = ref->size;
+    bool alone = true;
+    for (size_t i = 0; i < MODELS_MAX; i++)
+        if (m->open[i].model) {
+            sum += pictor_model_info(m->open[i].model)->weight_bytes;
+            alone = false;
+        }
+    return (place && (alone || !m->limit || sum <= m->limit)) ||
+           err_set(err, ERR_TOO_LARGE,
+                   "the models of this picture take %llu MiB with %s, the memory limit is %zu MiB",
+                   (unsigned long long)(sum >> 20), ref->name, m->limit >> 20);
 }
 
 static bool is_same(const struct open_model *o, const struct worker_model_ref *ref)
@@ -122,6 +142,13 @@ static bool is_same(const struct open_model *o, const struct worker_model_ref *r
 struct pictor_model *worker_models_get(struct worker_models *m, const struct worker_model_ref *ref,
                                        struct err *err)
 {
+    m->before = m->uses;
+    return worker_models_get_beside(m, ref, err);
+}
+
+struct pictor_model *worker_models_get_beside(struct worker_models *m,
+                                              const struct worker_model_ref *ref, struct err *err)
+{
     struct open_model *o = find(m, ref->name);
     if (o && !is_same(o, ref)) {
         close_one(m, o);
@@ -130,6 +157,8 @@ struct pictor_model *worker_models_get(struct worker_models *m, const struct wor
     if (!o) {
         /* The file's size is near enough to what its weights will take. */
         o = make_room(m, ref->size);
+        if (!has_room(m, o, ref, err))
+            return NULL;
         *o = (struct open_model){.name = strdup(ref->name),
                                  .size = ref->size,
                                  .mtime_ms = ref->mtime_ms,
@@ -170,8 +199,30 @@ static char *describe(const struct worker_lora *loras, size_t count)
     return text;
 }
 
-bool worker_models_merge(struct worker_models *m, struct pictor_model *model,
-                         const struct worker_lora *loras, size_t count, struct err *err)
+/* Those of them that fit, one after the other. */
+static bool merge_fitting(const struct open_model *o, const struct pictor_lora *loras, size_t count,
+                          struct err *err)
+{
+    struct pictor_lora list[PICTOR_LORAS_MAX];
+    size_t kept = 0;
+    bool done = true;
+    for (size_t i = 0; i < count; i++) {
+        list[kept] = loras[i];
+        done = pictor_model_merge(o->model, list, kept + 1, err);
+        if (done) {
+            kept++;
+            continue;
+        }
+        if (err->code != ERR_INVALID && err->code != ERR_UNSUPPORTED)
+            return false;
+        log_err(LOG_INFO, "lora_does_not_fit", err, "model=%s", o->name);
+    }
+    return (done && count > 0) || pictor_model_merge(o->model, list, kept, err);
+}
+
+/* `fitting`: not all of them need to fit. */
+static bool merge(struct worker_models *m, struct pictor_model *model, bool fitting,
+                  const struct worker_lora *loras, size_t count, struct err *err)
 {
     struct pictor_lora list[PICTOR_LORAS_MAX];
     struct open_model *o = m->open;
@@ -182,18 +233,32 @@ bool worker_models_merge(struct worker_models *m, struct pictor_model *model,
     char *merged = describe(loras, count);
     if (!merged)
         return err_set(err, ERR_INTERNAL, "no memory for the LoRAs");
-    if (o->merged && strcmp(o->merged, merged) == 0) {
+    if (o->merged && o->fitting == fitting && strcmp(o->merged, merged) == 0) {
         free(merged);
         return true;
     }
     for (size_t i = 0; i < count; i++)
         list[i] = loras[i].lora;
-    bool done = pictor_model_merge(model, list, count, err);
+    bool done =
+        fitting ? merge_fitting(o, list, count, err) : pictor_model_merge(model, list, count, err);
+    o->fitting = fitting;
     free(o->merged);
     o->merged = done && count > 0 ? merged : NULL;
     if (!o->merged)
         free(merged);
     return done;
+}
+
+bool worker_models_merge(struct worker_models *m, struct pictor_model *model,
+                         const struct worker_lora *loras, size_t count, struct err *err)
+{
+    return merge(m, model, false, loras, count, err);
+}
+
+bool worker_models_merge_fitting(struct worker_models *m, struct pictor_model *model,
+                                 const struct worker_lora *loras, size_t count, struct err *err)
+{
+    return merge(m, model, true, loras, count, err);
 }
 
 static char *describe_controls(const struct worker_control *controls, size_t count)

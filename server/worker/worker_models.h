@@ -1,9 +1,8 @@
 /* worker_models.h: the models a worker holds in memory.
  *
- * The last one used stays open, and others beside it as long as all of them fit into the budget;
- * the one that waited longest goes first. A file that changed on disk is opened again, and so is a
- * model that is to have another VAE.
- * Not thread-safe. */
+ * The last ones used for a picture stay open, and others beside them as long as all of them fit
+ * into the budget; the one that waited longest goes first. A file that changed on disk is opened
+ * again, and so is a model that is to have another VAE. Not thread-safe. */
 #ifndef PICTOR_SERVER_WORKER_MODELS_H
 #define PICTOR_SERVER_WORKER_MODELS_H
 
@@ -29,13 +28,17 @@ struct worker_model_ref {
 /* Called when a model was opened, or closed (`info` NULL). */
 typedef void worker_models_fn(void *ctx, const char *name, const struct pictor_model_info *info);
 
-/* `budget`: bytes of weights. Borrows the engine. Lives as long as the process. */
-struct worker_models *worker_models_new(struct pictor_engine *engine, size_t budget,
+/* `budget`: bytes of weights; `limit`: those that no picture's models may take together, 0: none.
+ * Borrows the engine. Lives as long as the process. */
+struct worker_models *worker_models_new(struct pictor_engine *engine, size_t budget, size_t limit,
                                         worker_models_fn *changed, void *ctx, struct err *err);
 
-/* Opens it unless it is open. Valid until the next call. */
+/* Opens it unless it is open. Valid until the next call, and beside it what `beside` gives: one
+ * more model of that picture. */
 struct pictor_model *worker_models_get(struct worker_models *models,
                                        const struct worker_model_ref *ref, struct err *err);
+struct pictor_model *worker_models_get_beside(struct worker_models *models,
+                                              const struct worker_model_ref *ref, struct err *err);
 
 /* A LoRA in which version, as worker_model_ref. */
 struct worker_lora {
@@ -48,6 +51,11 @@ struct worker_lora {
  * done where it has them. */
 bool worker_models_merge(struct worker_models *models, struct pictor_model *model,
                          const struct worker_lora *loras, size_t count, struct err *err);
+
+/* The same, of those of them that fit the model, which is not the one they were meant for; the
+ * others are logged. */
+bool worker_models_merge_fitting(struct worker_models *models, struct pictor_model *model,
+                                 const struct worker_lora *loras, size_t count, struct err *err);
 
 /* An embedding in which version. */
 struct worker_embedding {

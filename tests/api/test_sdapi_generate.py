@@ -298,7 +298,7 @@ def test_parameters_echo(sd):
     ({"enable_hr": True, "denoising_strength": 2}, "denoising_strength", "value_error"),
     ({"s_min_uncond": 2000}, "s_min_uncond", "value_error"),
     ({"override_settings": {"token_merging_ratio": 2}}, "override_settings", "value_error"),
-    ({"refiner_checkpoint": "x"}, "refiner_checkpoint", "value_error"),
+    ({"refiner_checkpoint": "pictor-mini", "refiner_switch_at": 2}, "refiner_switch_at", "value_error"),
 ])
 def test_what_is_refused(sd, body, name, kind):
     detail = sd.post("txt2img", {**TINY, **body}, 422)["detail"]

@@ -49,6 +49,11 @@ static void fill(struct job_params *p)
     p->hires_steps = 9;
     p->hires_strength = 0.4;
     p->hires_upscaler = strdup("Lanczos");
+    p->hires_model = strdup("other");
+    p->refiner = strdup("refiner");
+    p->refiner_at = 0.7;
+    p->refiner_by_steps = true;
+    p->refiner_pass = PICTOR_REFINE_BOTH;
     p->guidance_low = 0.5;
     p->guidance_high = 5.42;
     p->image_guidance = 1.25;
@@ -76,7 +81,7 @@ static void json_keeps_every_field(void **state)
     cJSON *again = job_params_to_json(&q);
     assert_true(cJSON_Compare(json, again, true));
     /* One member a field: a field that was forgotten in the table is missed here. */
-    assert_int_equal(cJSON_GetArraySize(json), 69);
+    assert_int_equal(cJSON_GetArraySize(json), 74);
     assert_string_equal(q.prompt, p.prompt);
     assert_true(q.seed == p.seed && q.subseed == 12);
     assert_true(q.subseed_strength == 1.0 / 3 && q.guidance == 7.25 && q.eta == 0.1);
@@ -84,6 +89,10 @@ static void json_keeps_every_field(void **state)
     assert_int_equal(q.fill, PICTOR_FILL_NOTHING);
     assert_true(q.has_init && q.has_mask && q.mask_invert && q.mask_only_area);
     assert_int_equal(q.hires_height, 768);
+    assert_string_equal(q.hires_model, "other");
+    assert_string_equal(q.refiner, "refiner");
+    assert_true(q.refiner_at == 0.7 && q.refiner_by_steps);
+    assert_int_equal(q.refiner_pass, PICTOR_REFINE_BOTH);
     assert_true(q.guidance_high == 5.42 && q.token_merging == 0.75);
     assert_true(q.image_guidance == 1.25 && q.mask_weight == 0.5);
     assert_string_equal(q.tag, "task(1)");

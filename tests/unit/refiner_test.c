@@ -101,7 +101,8 @@ static void check_run(struct fixture *f, const struct pair *p, const struct run 
                 .sampler = sampler,
                 .calls = STEPS * (sampler->info.second_order ? 2 : 1)};
             guided_new(&g[i], &options);
-        } struct refined refined = {&g[0], &g[1], r->at, r->by_steps, false};
+        } struct refined refined = {
+        .first = &g[0], .second = &g[1], .at = r->at, .by_steps = r->by_steps};
         struct denoiser d = refined_denoiser(&refined);
         struct sampler_run run = {.sampler = sampler,
                                   .plan = &plan,

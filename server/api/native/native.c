@@ -18,6 +18,7 @@
 #include "server/http/http.h"
 #include "server/http/http_error.h"
 #include "server/job/controls.h"
+#include "server/job/companions.h"
 #include "server/job/intake.h"
 #include "server/paint/dispatch.h"
 #include "server/queue/queue.h"
@@ -326,6 +327,7 @@ void native_retry(struct http_request *req)
     if (intake_model(app->registry, job.params.model, &model, &err) &&
         intake_complete(&model, app->settings, &job.params, &param, &err) &&
         intake_files(app->registry, &model, &job.params, &param, &err) &&
+        companions_check(app->registry, &model, &job.params, &param, &err) &&
         read_inputs(app, &job, inputs, &count, &err) &&
         queue_submit(app->queue, http_key_id(req), job.priority, false, &job.params, inputs, count,
                      id, &err))

@@ -14,6 +14,7 @@
 #include "server/base/base64.h"
 #include "server/base/json_fields.h"
 #include "server/base/settings.h"
+#include "server/job/companions.h"
 #include "server/job/controls_item.h"
 #include "server/job/variants.h"
 #include "server/job/intake.h"
@@ -108,7 +109,8 @@ static bool complete(const struct app *app, struct job_params *p, char param[64]
     const char *blamed = NULL;
     struct vaes_choice vae;
     if (intake_complete(&model, app->settings, p, &blamed, err) &&
-        intake_files(app->registry, &model, p, &blamed, err)) {
+        intake_files(app->registry, &model, p, &blamed, err) &&
+        companions_check(app->registry, &model, p, &blamed, err)) {
         if (model.upstream ||
             vaes_choose(registry_files(app->registry, FOLDERS_VAE), model.name, p->vae, &vae, err))
             return true;

@@ -19,6 +19,7 @@
 #include "server/http/http.h"
 #include "server/http/http_error.h"
 #include "server/http/multipart.h"
+#include "server/job/companions.h"
 #include "server/job/intake.h"
 #include "server/job/lora_list.h"
 
@@ -34,10 +35,10 @@
 struct fields {
     const char *prompt, *model, *size, *quality, *output_format, *background, *moderation;
     const char *response_format, *style, *user, *safety_identifier, *complexity, *input_fidelity;
-    const char *negative_prompt, *sampler, *scheduler;
+    const char *negative_prompt, *sampler, *scheduler, *refiner;
     int n, output_compression, partial_images, steps, num_inference_steps;
     struct json_whole seed;
-    double guidance_scale, strength;
+    double guidance_scale, strength, refiner_at;
     bool stream;
     cJSON *image, *images, *mask, *loras, *controls;
 };
@@ -82,6 +83,8 @@ static const struct json_field table[] = {
     {FIELD(strength, DOUBLE), .number = NAN},
     {FIELD(loras, RAW)},
     {FIELD(controls, RAW)},
+    {FIELD(refiner, STRING), .least = 0, .most = 200},
+    {FIELD(refiner_at, DOUBLE), .number = NAN},
     /* pictures in JSON edits */
     {FIELD(image, RAW)},
     {FIELD(images, RAW)},
@@ -384,8 +387,8 @@ static bool make_inputs(const struct app *app, const struct fields *in, enum ope
 }
 
 /* A form has it as the text of a list. */
-static bool add_loras(const struct app *app, const cJSON *list, bool upstream,
-                      struct job_params *p, struct openai_fault *f)
+static bool add_loras(const struct app *app, const cJSON *list, bool upstream, struct job_params *p,
+                      struct openai_fault *f)
 {
     struct err err;
     cJSON *parsed = NULL;
@@ -398,8 +401,8 @@ static bool add_loras(const struct app *app, const cJSON *list, bool upstream,
     }
     if (done && upstream && cJSON_GetArraySize(list) > 0)
         done = err_set(&err, ERR_INVALID, "loras: models of other servers take none");
-    done = done &&
-           lora_list_add(list, registry_files(app->registry, FOLDERS_LORA), &p->prompt, &err);
+    done =
+        done && lora_list_add(list, registry_files(app->registry, FOLDERS_LORA), &p->prompt, &err);
     cJSON_Delete(parsed);
     return done || openai_fault(f, http_error_status(err.code), "invalid_value", "loras",
                                 "Invalid value: %s.", err.msg);
@@ -423,6 +426,9 @@ static bool make_job(const struct app *app, const struct fields *in,
     p->negative_prompt = strdup(in->negative_prompt ? in->negative_prompt : "");
     p->sampler = in->sampler ? strdup(in->sampler) : NULL;
     p->scheduler = in->scheduler ? strdup(in->scheduler) : NULL;
+    p->refiner = in->refiner && *in->refiner ? strdup(in->refiner) : NULL;
+    if (!isnan(in->refiner_at))
+        p->refiner_at = in->refiner_at;
     p->format = image_format_of(in->output_format);
     p->dialect = strdup("openai");
     if (!p->model || !p->prompt || !p->negative_prompt || !p->dialect)
@@ -446,7 +452,8 @@ static bool make_job(const struct app *app, const struct fields *in,
     if ((in->seed.negative && !intake_seed(&p->seed, &err)) || !intake_seed(&p->subseed, &err))
         return openai_fault_own(f, &err);
     if (!intake_complete(model, app->settings, p, &param, &err) ||
-        !intake_files(app->registry, model, p, &param, &err))
+        !intake_files(app->registry, model, p, &param, &err) ||
+        !companions_check(app->registry, model, p, &param, &err))
         return openai_fault(f, err.code == ERR_INTERNAL ? 500 : 400,
                             param && strstr(param, "prompt") && err.code == ERR_TOO_LARGE
                                 ? "string_above_max_length"
@@ -502,6 +509,8 @@ static void note_ignored(const struct fields *in, struct openai_request *out)
         add_ignored(out, "input_fidelity");
     if (!isnan(in->strength) && !out->inputs.init)
         add_ignored(out, "strength");
+    if (!isnan(in->refiner_at) && !out->params.refiner)
+        add_ignored(out, "refiner_at");
 }
 
 static bool fill(struct http_request *req, enum openai_kind kind, cJSON *object, bool form,

@@ -23,6 +23,7 @@
 #include "server/api/job_wait.h"
 #include "server/http/http.h"
 #include "server/job/controls.h"
+#include "server/job/companions.h"
 #include "server/job/intake.h"
 #include "server/job/lora_list.h"
 #include "server/job/lora_tags.h"
@@ -312,13 +313,33 @@ static bool settle_vae(const struct app *app, const struct intake_model *model,
     return true;
 }
 
+/* A checkpoint under any of the names that the WebUI's API has for it, as the registry's. */
+static bool settle_checkpoint(const struct app *app, char **name, struct err *err)
+{
+    struct sdapi_model *model = *name ? malloc(sizeof *model) : NULL;
+    if (!*name)
+        return true;
+    if (!model)
+        return err_set(err, ERR_INTERNAL, "no memory for a checkpoint");
+    bool found = sdapi_models_find(app, *name, model);
+    if (!found)
+        err_set(err, ERR_NOT_FOUND, "Could not find checkpoint with name %.150s", *name);
+    char *settled = found ? strdup(model->name) : NULL;
+    free(model);
+    if (!settled)
+        return found ? err_set(err, ERR_INTERNAL, "no memory for a checkpoint") : false;
+    free(*name);
+    *name = settled;
+    return true;
+}
+
 /* Before it is queued; replies when the model could not read them. */
 static bool check_prompts(struct http_request *req, const struct sdapi_request *r,
                           struct job_params *params)
 {
     struct intake_model model;
     const char *param = NULL;
-    struct err err;
+    struct err err, unknown = {.code = ERR_NONE};
     struct registry *registry = http_app(req)->registry;
     if (intake_model(registry, params->model, &model, &err) &&
         variants_make(http_app(req)->settings, model.upstream, params, &param, &err) &&
@@ -327,6 +348,9 @@ static bool check_prompts(struct http_request *req, const struct sdapi_request *
         sdapi_control_make(http_app(req), r, model.upstream, params, &err) &&
         add_loras(http_app(req), r, model.upstream, params, &param, &err) &&
         intake_files(registry, &model, params, &param, &err) &&
+        settle_checkpoint(http_app(req), &params->refiner, &unknown) &&
+        settle_checkpoint(http_app(req), &params->hires_model, &unknown) &&
+        companions_check(registry, &model, params, &param, &err) &&
         (!model.upstream || drop_tags(params, &err))) {
         if (model.upstream)
             params->mask_weight = JOB_NO_REAL;
@@ -334,6 +358,12 @@ static bool check_prompts(struct http_request *req, const struct sdapi_request *
             intake_over(&model, params);
         return true;
     }
+    if (unknown.code == ERR_NOT_FOUND) {
+        sdapi_reply_crash(req, "Exception", unknown.msg);
+        return false;
+    }
+    if (unknown.code != ERR_NONE)
+        err = unknown;
     if (err.code == ERR_INVALID && param && strcmp(param, "hires_upscaler") == 0) {
         char message[160];
         snprintf(message, sizeof message, "could not find upscaler named %.100s",
@@ -341,6 +371,10 @@ static bool check_prompts(struct http_request *req, const struct sdapi_request *
         sdapi_reply_crash(req, "Exception", message);
         return false;
     }
+    if (param && strcmp(param, companions_field(COMPANIONS_REFINER)) == 0)
+        param = "refiner_checkpoint";
+    if (param && strcmp(param, companions_field(COMPANIONS_HIRES)) == 0)
+        param = "hr_checkpoint_name";
     sdapi_reply_err(req, &err, param);
     return false;
 }

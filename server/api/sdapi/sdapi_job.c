@@ -176,13 +176,6 @@ static bool check_scripts(const struct sdapi_request *r, struct sdapi_fault *fau
     return true;
 }
 
-static bool check_common(const struct sdapi_request *r, struct sdapi_fault *fault)
-{
-    if (has(r->refiner_checkpoint) && strcasecmp(r->refiner_checkpoint, "None") != 0)
-        return unsupported(fault, "refiner_checkpoint");
-    return check_scripts(r, fault);
-}
-
 /* ---- sampling ---- */
 
 /* Of these the WebUI's settings win over fields of the request that have the same names. */
@@ -266,6 +259,29 @@ static void make_speed(const struct sdapi_request *r, const cJSON *options, stru
     p->token_merging = merging > 0 ? merging : NAN;
 }
 
+/* Of which registry's models it names is looked up later (sdapi_generate.c). Without a share it is
+ * the one that the WebUI's page shows. */
+static bool make_refiner(const struct sdapi_request *r, const cJSON *options, struct job_params *p,
+                         struct sdapi_fault *fault)
+{
+    const char *pass = sdapi_options_text(options, "hires_fix_refiner_pass");
+    if (!has(r->refiner_checkpoint) || strcasecmp(r->refiner_checkpoint, "None") == 0)
+        return true;
+    if (!isnan(r->refiner_switch_at))
+        p->refiner_at = r->refiner_switch_at;
+    p->refiner_by_steps = sdapi_options_flag(options, "refiner_switch_by_sample_steps");
+    if (strcmp(pass, "first pass") == 0)
+        p->refiner_pass = PICTOR_REFINE_FIRST;
+    else if (strcmp(pass, "both passes") == 0)
+        p->refiner_pass = PICTOR_REFINE_BOTH;
+    else if (*pass && strcmp(pass, "second pass") != 0)
+        return refuse(fault, 422, "override_settings",
+                      "hires_fix_refiner_pass must be \"first pass\", \"second pass\" or \"both "
+                      "passes\", got \"%.60s\"",
+                      pass);
+    return (p->refiner = strdup(r->refiner_checkpoint)) || no_memory(fault);
+}
+
 static bool make_seed(struct json_whole wanted, uint64_t *out, struct sdapi_fault *fault)
 {
     struct err err;
@@ -308,8 +324,9 @@ static bool make_hires_own(const struct sdapi_request *r, const cJSON *options,
                            const struct settings *settings, struct job_params *p,
                            struct sdapi_fault *fault)
 {
-    if (!is_same(r->hr_checkpoint_name, "Use same checkpoint"))
-        return unsupported(fault, "hr_checkpoint_name");
+    if (!is_same(r->hr_checkpoint_name, "Use same checkpoint") &&
+        !copy(&p->hires_model, r->hr_checkpoint_name, fault))
+        return false;
     const struct pictor_scheduler_info *scheduler = NULL;
     if (!is_same(r->hr_sampler_name, "Use same sampler")) {
         const struct pictor_sampler_info *sampler =
@@ -483,6 +500,11 @@ static const char *request_name(const struct sdapi_request *r, const char *param
         {"hires_upscaler", "hr_upscaler"},
         {"hires_prompt", "hr_prompt"},
         {"hires_negative_prompt", "hr_negative_prompt"},
+        {"hires_model", "hr_checkpoint_name"},
+        {"refiner", "refiner_checkpoint"},
+        {"refiner_at", "refiner_switch_at"},
+        {"refiner_by_steps", "override_settings"},
+        {"refiner_pass", "override_settings"},
         {"tag", "force_task_id"},
         {"fit", "resize_mode"},
         {"fill", "inpainting_fill"},
@@ -518,9 +540,10 @@ bool sdapi_job_make(const struct sdapi_request *r, const struct cJSON *options, 
     make_speed(r, options, out);
     const char *param = NULL;
     struct err err = {0};
-    if (!check_common(r, fault) || !make_output(r, options, model, out, fault) ||
+    if (!check_scripts(r, fault) || !make_output(r, options, model, out, fault) ||
         !make_prompts(r, options, settings, out, fault) || !make_sampling(r, options, out, fault) ||
-        !make_options(options, out, fault) || !make_count(r, out, fault))
+        !make_options(options, out, fault) || !make_refiner(r, options, out, fault) ||
+        !make_count(r, out, fault))
         goto fail;
     if (r->kind == SDAPI_TXT2IMG ? !make_hires(r, options, settings, out, fault)
                                  : !make_painting_over(r, out, fault))

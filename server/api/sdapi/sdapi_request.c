@@ -140,6 +140,8 @@ static const char *const options_from_infotext[][2] = {
     {"Noise Schedule", "sd_noise_schedule"},
     {"Downcast alphas_cumprod", "use_downcasted_alpha_bar"},
     {"Old prompt editing timelines", "use_old_scheduling"},
+    {"Refiner switch by sampling steps", "refiner_switch_by_sample_steps"},
+    {"Hires refiner", "hires_fix_refiner_pass"},
 };
 
 static void add_missing(cJSON *object, const char *name, const char *value)
