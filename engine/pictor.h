@@ -207,8 +207,8 @@ struct pictor_control {
 };
 
 /* A textual inversion: a small file of vectors that its name stands for in prompts. */
-#define PICTOR_EMBEDDINGS_MAX 32     /* of a picture */
-#define PICTOR_EMBEDDING_VECTORS 75  /* of one: what a chunk of a prompt has room for */
+#define PICTOR_EMBEDDINGS_MAX 32    /* of a picture */
+#define PICTOR_EMBEDDING_VECTORS 75 /* of one: what a chunk of a prompt has room for */
 struct pictor_embedding {
     const char *name; /* the word, and what is behind its last slash */
     int fd;           /* of the file, to read from */
@@ -232,6 +232,11 @@ struct pictor_embedding_info {
 /* Whether the model's text encoders take such vectors. */
 bool pictor_embedding_fits(const struct pictor_embedding_info *embedding,
                            const struct pictor_model_info *model);
+
+/* Gives the memory of its weights back until a picture wants them: for models that paint together
+ * and do not fit into the memory limit at once. They are read again from its files, with its LoRAs.
+ * False: this kind of model cannot. */
+bool pictor_model_rest(struct pictor_model *model);
 
 void pictor_model_free(struct pictor_model *model);
 const struct pictor_model_info *pictor_model_info(const struct pictor_model *model);

@@ -14,8 +14,9 @@ struct device_table {
     struct matrix *(*matrix_new)(struct device *dev, enum matrix_kind kind, int k,
                                  const struct matrix_part *parts, int count, bool coarse,
                                  struct err *err);
-    void (*matrix_refill)(struct device *dev, struct matrix *m, const struct matrix_part *parts,
-                          int count);
+    bool (*matrix_refill)(struct device *dev, struct matrix *m, const struct matrix_part *parts,
+                          int count, struct err *err);
+    void (*matrix_rest)(struct matrix *m); /* may be NULL */
     void (*matrix_free)(struct matrix *m);
     void (*linear)(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
                    const struct epilogue *e);

@@ -75,13 +75,20 @@ struct matrix *matrix_new(struct device *dev, enum matrix_kind kind, int n, int 
     return matrix_new_stacked(dev, kind, k, &part, 1, err);
 }
 
-void matrix_refill(struct device *dev, struct matrix *m, const struct matrix_part *parts, int count)
+bool matrix_refill(struct device *dev, struct matrix *m, const struct matrix_part *parts, int count,
+                   struct err *err)
 {
     int n = 0;
     for (int i = 0; i < count; i++)
         n += parts[i].n;
     assert(n == (m->kind == MATRIX_GATED ? 2 * m->n : m->n));
-    dev->table->matrix_refill(dev, m, parts, count);
+    return dev->table->matrix_refill(dev, m, parts, count, err);
+}
+
+void matrix_rest(struct matrix *m)
+{
+    if (m->table->matrix_rest)
+        m->table->matrix_rest(m);
 }
 
 void matrix_free(struct matrix *m)

@@ -81,9 +81,13 @@ struct matrix *matrix_new_stacked(struct device *dev, enum matrix_kind kind, int
 struct matrix *matrix_new_coarse(struct device *dev, enum matrix_kind kind, int k,
                                  const struct matrix_part *parts, int count, struct err *err);
 
-/* Packs other weights into a matrix: parts as many and of the sizes that it was made of. */
-void matrix_refill(struct device *dev, struct matrix *m, const struct matrix_part *parts,
-                   int count);
+/* Packs other weights into a matrix: parts as many and of the sizes that it was made of. It fails
+ * without memory, and then for one that rests alone. */
+bool matrix_refill(struct device *dev, struct matrix *m, const struct matrix_part *parts, int count,
+                   struct err *err);
+/* Gives the memory of the packed weights back. Until it is filled again the matrix is good for
+ * planning alone. */
+void matrix_rest(struct matrix *m);
 
 void matrix_free(struct matrix *m);
 size_t matrix_bytes(const struct matrix *m);

@@ -29,6 +29,7 @@
 /* What the pipeline goes by. */
 struct family_facts {
     struct pictor_model_info info; /* weight_bytes is 0 before the model is opened */
+    size_t resting_bytes;          /* of them, what stays while it rests (`rest` below) */
     int channels;                  /* of a latent */
     int factor;                    /* pixels a side of one latent pixel */
     int multiple;                  /* sides of pictures, in pixels, are multiples of it */
@@ -124,6 +125,11 @@ struct family {
     /* From now on `preview` is what this tiny autoencoder decodes; NULL, and on failure: there is
      * none. NULL: the family has none. */
     bool (*tiny)(struct family_model *m, const struct pictor_control_file *file, struct err *err);
+    /* Gives the memory of the weights back, but for what is small, until it is woken. Meanwhile it
+     * can be planned with, and merged into; facts.info says what it takes when it is awake. It
+     * wakes as it was, bit for bit, or on failure goes on resting. NULL: it cannot rest. */
+    void (*rest)(struct family_model *m);
+    bool (*wake)(struct family_model *m, struct err *err);
     /* A model of the published size without weights, for a hollow device (compute/hollow.h).
      * May be NULL. Returns owned. */
     struct family_model *(*sketch)(struct device *dev, struct err *err);

@@ -111,7 +111,7 @@ static struct family_model *sketch(struct device *dev, struct err *err)
     .schedule = stable_schedule, .words = stable_words, .call_new = stable_call_new,               \
     .call_first = stable_call_first, .call_free = stable_call_free, .predict = stable_predict,     \
     .beside = stable_beside, .decode = stable_decode, .encode = stable_encode,                     \
-    .tiny = stable_model_tiny, .preview = stable_preview
+    .tiny = stable_model_tiny, .preview = stable_preview, .rest = stable_rest, .wake = stable_wake
 
 const struct family family_sdxl = {.name = "sdxl", .recognises = is_base, .sketch = sketch, SHARED};
 const struct family family_sdxl_refiner = {

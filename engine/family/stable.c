@@ -17,6 +17,10 @@ struct stable {
     struct device *dev;          /* borrowed, as the checkpoint is */
     const struct checkpoint *cp; /* NULL of a sketch */
     struct weights weights;
+    bool resting;
+    struct lora *loras[PICTOR_LORAS_MAX]; /* that are merged, or are to be when it wakes */
+    struct lora_use uses[PICTOR_LORAS_MAX];
+    size_t lora_count;
     struct tokenizer *tokenizer;
     struct clip *clip[CONDITIONING_ENCODERS];
     struct unet *unet;
@@ -208,6 +212,19 @@ struct family_model *stable_sketch(const struct family *family, struct device *d
     return NULL;
 }
 
+static void count_bytes(struct stable *s)
+{
+    s->base.facts.resting_bytes = s->control.bytes + s->tiny.bytes;
+    s->base.facts.info.weight_bytes = s->weights.bytes + s->base.facts.resting_bytes;
+}
+
+static void drop_loras(struct stable *s)
+{
+    for (size_t i = 0; i < s->lora_count; i++)
+        lora_free(s->loras[i]);
+    s->lora_count = 0;
+}
+
 void stable_free(struct family_model *m)
 {
     struct stable *s = (struct stable *)m;
@@ -224,35 +241,61 @@ void stable_free(struct family_model *m)
         clip_free(s->clip[i]);
     tokenizer_free(s->tokenizer);
     weights_free(&s->weights);
+    drop_loras(s);
     free(s);
 }
 
-static void count_bytes(struct stable *s)
+static bool open_loras(struct stable *s, const struct pictor_lora *loras, size_t count,
+                       struct err *err)
 {
-    s->base.facts.info.weight_bytes = s->weights.bytes + s->control.bytes + s->tiny.bytes;
+    if (count > PICTOR_LORAS_MAX)
+        return err_set(err, ERR_INVALID, "%zu LoRAs: wanted at most %d", count, PICTOR_LORAS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        struct lora *l = lora_open(loras[i].fd, loras[i].name, s->cp, err);
+        if (!l)
+            return false;
+        s->loras[i] = l;
+        s->uses[i] = (struct lora_use){l, loras[i].unet, loras[i].text};
+        s->lora_count++;
+    }
+    return true;
 }
 
 bool stable_merge(struct family_model *m, const struct pictor_lora *loras, size_t count,
                   struct err *err)
 {
     struct stable *s = (struct stable *)m;
-    struct lora *open[PICTOR_LORAS_MAX] = {NULL};
-    struct lora_use uses[PICTOR_LORAS_MAX];
-    bool ok = count <= PICTOR_LORAS_MAX ||
-              err_set(err, ERR_INVALID, "%zu LoRAs: wanted at most %d", count, PICTOR_LORAS_MAX);
-    for (size_t i = 0; ok && i < count; i++) {
-        ok = (open[i] = lora_open(loras[i].fd, loras[i].name, s->cp, err)) != NULL;
-        uses[i] = (struct lora_use){open[i], loras[i].unet, loras[i].text};
+    drop_loras(s);
+    bool ok = open_loras(s, loras, count, err);
+    if (ok && !s->resting)
+        ok = weights_merge(&s->weights, s->dev, s->cp, s->uses, s->lora_count, err);
+    if (!ok) {
+        drop_loras(s);
+        if (!s->resting)
+            weights_merge(&s->weights, s->dev, s->cp, NULL, 0, NULL);
     }
-    if (ok)
-        ok = weights_merge(&s->weights, s->dev, s->cp, uses, count, err);
-    else
-        weights_merge(&s->weights, s->dev, s->cp, NULL, 0, NULL);
     count_bytes(s);
     conditioning_forget(s->conditioning);
-    for (size_t i = 0; i < PICTOR_LORAS_MAX; i++)
-        lora_free(open[i]);
     return ok;
+}
+
+void stable_rest(struct family_model *m)
+{
+    struct stable *s = (struct stable *)m;
+    weights_rest(&s->weights);
+    s->resting = true;
+}
+
+bool stable_wake(struct family_model *m, struct err *err)
+{
+    struct stable *s = (struct stable *)m;
+    if (!weights_merge(&s->weights, s->dev, s->cp, s->uses, s->lora_count, err)) {
+        weights_rest(&s->weights);
+        return false;
+    }
+    s->resting = false;
+    count_bytes(s);
+    return true;
 }
 
 bool stable_model_control(struct family_model *m, const struct pictor_control_file *files,
@@ -268,8 +311,8 @@ bool stable_model_tiny(struct family_model *m, const struct pictor_control_file 
                        struct err *err)
 {
     struct stable *s = (struct stable *)m;
-    bool done = stable_tiny_load(&s->tiny, s->dev, s->base.facts.channels, s->base.facts.factor,
-                                 file, err);
+    bool done =
+        stable_tiny_load(&s->tiny, s->dev, s->base.facts.channels, s->base.facts.factor, file, err);
     count_bytes(s);
     return done;
 }

@@ -77,6 +77,8 @@ struct family_model *stable_sketch(const struct family *family, struct device *d
 void stable_free(struct family_model *m);
 bool stable_merge(struct family_model *m, const struct pictor_lora *loras, size_t count,
                   struct err *err);
+void stable_rest(struct family_model *m);
+bool stable_wake(struct family_model *m, struct err *err);
 bool stable_model_control(struct family_model *m, const struct pictor_control_file *files,
                           size_t count, struct err *err);
 bool stable_embed(struct family_model *m, const struct pictor_embedding *list, size_t count,

@@ -9,6 +9,7 @@ struct weights_entry {
     struct matrix *m;
     int count;
     bool changed; /* something is merged into it */
+    bool resting;
     struct raw_tensor tensors[WEIGHTS_PARTS], biases[WEIGHTS_PARTS];
 };
 
@@ -35,6 +36,14 @@ bool weights_add(struct weights *w, struct matrix *m, const struct raw_tensor *t
     memcpy(e->biases, biases, (size_t)count * sizeof *biases);
     w->bytes += matrix_bytes(m);
     return true;
+}
+
+void weights_rest(struct weights *w)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        matrix_rest(w->at[i].m);
+        w->at[i].resting = true;
+    }
 }
 
 static bool changes(const struct lora_use *loras, size_t count, const struct raw_tensor *t)
@@ -73,8 +82,8 @@ static bool pack(struct weights *w, struct weights_entry *e, struct device *dev,
     bool ok = true, changed = false;
     for (int i = 0; ok && i < e->count; i++) {
         const struct raw_tensor *t = &e->tensors[i], *b = &e->biases[i];
-        parts[i] = (struct matrix_part){(int)t->shape[0], t->dtype, b->dtype,
-                                        t->data,          b->data,  t->scale, true};
+        parts[i] = (struct matrix_part){(int)t->shape[0], t->dtype, b->dtype, t->data,
+                                        b->data,          t->scale, true};
         if (!changes(loras, lora_count, t))
             continue;
         ok = (own[i] = merged(dev, t, loras, lora_count, err)) != NULL;
@@ -86,9 +95,10 @@ static bool pack(struct weights *w, struct weights_entry *e, struct device *dev,
     }
     if (ok) {
         w->bytes -= matrix_bytes(e->m);
-        matrix_refill(dev, e->m, parts, e->count);
+        ok = matrix_refill(dev, e->m, parts, e->count, err);
         w->bytes += matrix_bytes(e->m); /* more, where it was quantised and is not now */
-        e->changed = changed;
+        e->changed = ok ? changed : e->changed;
+        e->resting = !ok && e->resting;
     }
     for (int i = 0; i < e->count; i++) {
         free(own[i]);
@@ -103,7 +113,7 @@ bool weights_merge(struct weights *w, struct device *dev, const struct checkpoin
     bool ok = true;
     for (size_t i = 0; i < w->count && ok; i++) {
         struct weights_entry *e = &w->at[i];
-        bool touched = e->changed;
+        bool touched = e->changed || e->resting;
         for (int k = 0; k < e->count && !touched; k++)
             touched = changes(loras, lora_count, &e->tensors[k]);
         if (touched)

@@ -22,6 +22,10 @@ void weights_free(struct weights *w);
 bool weights_add(struct weights *w, struct matrix *m, const struct raw_tensor *tensors,
                  const struct raw_tensor *biases, int count, struct err *err);
 
+/* Gives the memory of the packed weights back, until weights_merge. `bytes` stays what they take
+ * when they are there. */
+void weights_rest(struct weights *w);
+
 /* From now on the matrices are those of the checkpoint with these LoRAs merged into them, one after
  * another, whatever was merged before; with none of them, bit for bit what was first packed. Packs
  * only what differs. On failure they are the checkpoint's. */

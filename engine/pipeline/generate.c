@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "engine/base/log.h"
 #include "engine/io/image.h"
 #include "engine/pipeline/beside.h"
 #include "engine/pipeline/canvas.h"
@@ -43,6 +44,7 @@ struct painting {
     double began, last_step;   /* seconds */
     struct pictor_image preview;
     bool interrupted;
+    bool turns; /* its models rest while another one is at work */
 };
 
 static double now(void)
@@ -91,6 +93,12 @@ static bool go_on(const struct painting *j, struct err *err)
            err_set(err, ERR_CANCELLED, "cancelled");
 }
 
+/* Before the model does anything. */
+static bool wake(struct painting *j, struct pictor_model *m, struct err *err)
+{
+    return is_dry(j) || others_wake(j->own, j->asked, j->turns, m, err);
+}
+
 /* ---- progress ---- */
 
 static int steps_done(const struct painting *j)
@@ -125,6 +133,7 @@ static bool report(struct painting *j, const float *x0, int width, int height)
 
 struct steps {
     struct painting *j;
+    struct pictor_model *refiner;
     int width, height; /* of the latent */
     int before;        /* steps of the passes before this one */
     int steps;         /* of this one */
@@ -156,6 +165,12 @@ static bool plan_preview(void *ctx, struct err *err)
     return true;
 }
 
+static bool before_refiner(void *ctx, struct err *err)
+{
+    const struct steps *s = ctx;
+    return plan_preview(ctx, err) && wake(s->j, s->refiner, err);
+}
+
 /* Latent pixels of the larger pass: the second need not be the one. */
 static size_t most_pixels(const struct painting *j)
 {
@@ -178,6 +193,8 @@ static bool begin_previews(struct painting *j, struct err *err)
     bool wraps = device_wrap(j->ops.dev, false); /* what is fitted is kept for other pictures */
     for (int pass = 0; pass <= (j->p->hires_width > 0); pass++) {
         struct pictor_model *m = painter_of(j, pass);
+        if (!m->preview.known && !m->family->facts.preview && !wake(j, m, err))
+            return false;
         preview_fit(&m->preview, m->family, &j->ops);
     }
     device_wrap(j->ops.dev, wraps);
@@ -192,25 +209,33 @@ struct passes {
     struct sampler_plan plan[2]; /* the second has no steps where there is no second pass */
 };
 
+/* What a model makes of the words of a pass. */
+static bool speak(struct painting *j, struct pictor_model *m, int pass,
+                  const struct editing_pass *editing, struct spoken *out, struct err *err)
+{
+    struct pictor_params said = *j->p;
+    if (pass == 1 && said.hires_prompt && *said.hires_prompt)
+        said.prompt = said.hires_prompt;
+    if (pass == 1 && said.hires_negative_prompt && *said.hires_negative_prompt)
+        said.negative_prompt = said.hires_negative_prompt;
+    return wake(j, m, err) && spoken_new(out, m->family, &j->ops, &said, editing, err);
+}
+
+/* From the end to the beginning: who had the last word in the picture before need not be woken for
+ * it, and who begins is awake. */
 static bool encode_words(struct painting *j, struct err *err)
 {
     struct editing_pass passes[2];
-    struct pictor_params said = *j->p;
-    int changing = family_passes(j->p, passes), count = j->p->hires_width ? 2 : 1;
+    bool changing = family_passes(j->p, passes) > 0;
     size_t mark = arena_mark(j->ops.arena);
     if (!go_on(j, err))
         return false;
-    for (int i = 0; i < count; i++) {
-        if (i == 1 && said.hires_prompt && *said.hires_prompt)
-            said.prompt = said.hires_prompt;
-        if (i == 1 && said.hires_negative_prompt && *said.hires_negative_prompt)
-            said.negative_prompt = said.hires_negative_prompt;
-        const struct editing_pass *pass = changing ? &passes[i] : NULL;
+    for (int i = j->p->hires_width ? 1 : 0; i >= 0; i--) {
+        const struct editing_pass *editing = changing ? &passes[i] : NULL;
         struct pictor_model *refiner = refiner_of(j, i);
-        if (!spoken_new(&j->spoken[i], painter_of(j, i)->family, &j->ops, &said, pass, err))
+        if ((refiner && !speak(j, refiner, i, editing, &j->refined[i], err)) ||
+            !speak(j, painter_of(j, i), i, editing, &j->spoken[i], err))
             return false;
-        if (refiner && !spoken_new(&j->refined[i], refiner->family, &j->ops, &said, pass, err))
-            return err_prefix(err, "refiner");
     }
     arena_reset(j->ops.arena, mark);
     return true;
@@ -248,7 +273,7 @@ static bool encode(struct painting *j, const struct pictor_image *image, struct 
 {
     size_t factor = (size_t)facts_of(j)->factor, mark = arena_mark(j->ops.arena);
     size_t n = (size_t)latent->width * (size_t)latent->height * factor * factor * 3;
-    if (!go_on(j, err))
+    if (!go_on(j, err) || !wake(j, j->m, err))
         return false;
     float *floats = arena_alloc(j->ops.arena, n, sizeof *floats);
     for (size_t i = 0; i < n && !is_dry(j); i++)
@@ -287,7 +312,8 @@ static bool decode(struct painting *j, const struct latent *latent, struct picto
     int factor = facts_of(j)->factor;
     int width = latent->width * factor, height = latent->height * factor;
     size_t n = (size_t)width * (size_t)height * 3, mark = arena_mark(j->ops.arena);
-    if (!go_on(j, err) || !check_numbers(j, latent->at, latent_size(latent), "UNet", err))
+    if (!go_on(j, err) || !check_numbers(j, latent->at, latent_size(latent), "UNet", err) ||
+        !wake(j, j->m, err))
         return false;
     hold(j, n);
     if (is_dry(j))
@@ -356,10 +382,16 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
     if (!go_on(j, err))
         return false;
     struct pictor_model *refiner = refiner_of(j, pass);
-    const float *beside = beside_new(j->m->family, &j->ops, j->p, canvas, latent, from_latent);
-    const float *other =
-        refiner ? beside_new(refiner->family, &j->ops, j->p, canvas, latent, from_latent) : NULL;
-    struct steps steps = {j, latent->width, latent->height, j->done, plan->steps, 0};
+    const float *other = NULL, *beside;
+    if (refiner && refiner->family->facts.beside) {
+        if (!wake(j, refiner, err))
+            return false;
+        other = beside_new(refiner->family, &j->ops, j->p, canvas, latent, from_latent);
+    }
+    if (!wake(j, j->m, err))
+        return false;
+    beside = beside_new(j->m->family, &j->ops, j->p, canvas, latent, from_latent);
+    struct steps steps = {j, refiner, latent->width, latent->height, j->done, plan->steps, 0};
     struct guides guides;
     int factor = facts_of(j)->factor;
     if (!guides_new(&guides, &j->ops, j->p, canvas, latent->width * factor, latent->height * factor,
@@ -389,7 +421,7 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
                               .second = &second,
                               .at = j->p->refiner_at,
                               .by_steps = j->p->refiner_by_steps,
-                              .before = plan_preview,
+                              .before = before_refiner,
                               .ctx = &steps};
     guided_new(&guided, &options);
     struct denoiser denoiser = guided_denoiser(&guided);
@@ -456,7 +488,7 @@ static bool resize(struct painting *j, struct pictor_image *image, int width, in
                          .held = &j->held,
                          .upscaler = network,
                          .filter = filter,
-                         .weights = others_weights(j->own, j->asked),
+                         .weights = others_weights(j->own, j->asked, j->turns),
                          .watch = &watch};
     bool wraps = device_wrap(j->ops.dev, false); /* it works in tiles */
     bool ok = enlarger_run(&e, image, width, height, err);
@@ -686,23 +718,45 @@ static void fit(struct painting *j)
         j->p = &j->fitted.params;
 }
 
-/* Checks and runs dry; then the arena's peak is known, and `bytes` is that and the pictures. */
-static bool plan(struct painting *j, size_t *bytes, struct err *err)
+static bool does_fit(size_t bytes, size_t weights, size_t limit)
 {
-    if (!params_check(facts_of(j), j->asked, j->choice, err) ||
-        !guides_check(j->asked, j->m->control_count, err) || !others_check(j->own, j->asked, err))
-        return false;
+    return !limit || bytes <= limit - (weights < limit ? weights : limit);
+}
+
+/* Then the arena's peak is known, and `bytes` is that and the pictures. */
+static bool run_dry(struct painting *j, size_t *bytes, struct err *err)
+{
     fit(j);
     if (!paint(j, NULL, err))
         return false;
     *bytes = j->ops.arena->peak + j->held.most;
-    size_t limit = j->m->engine->memory_limit, weights = others_weights(j->own, j->asked);
-    if (limit && *bytes > limit - (weights < limit ? weights : limit))
-        return err_set(
-            err, ERR_TOO_LARGE,
-            "this picture needs %zu MiB beside the model's %zu MiB; the limit is %zu MiB",
-            *bytes >> 20, weights >> 20, limit >> 20);
     return true;
+}
+
+/* Checks and runs dry; once more where the models have to take turns, of which parts of a picture
+ * have more room. */
+static bool plan(struct painting *j, size_t *bytes, struct err *err)
+{
+    size_t limit = j->own->engine->memory_limit;
+    size_t weights = others_weights(j->own, j->asked, false);
+    if (!params_check(facts_of(j), j->asked, j->choice, err) ||
+        !guides_check(j->asked, j->m->control_count, err) || !others_check(j->own, j->asked, err) ||
+        !run_dry(j, bytes, err))
+        return false;
+    if (!does_fit(*bytes, weights, limit) && others_take_turns(j->own, j->asked)) {
+        struct painting again = painting_of(j->own, j->asked, j->ops.arena);
+        memcpy(again.choice, j->choice, sizeof again.choice);
+        again.turns = true;
+        arena_plan(j->ops.arena);
+        *j = again;
+        weights = others_weights(j->own, j->asked, true);
+        if (!run_dry(j, bytes, err))
+            return false;
+    }
+    return does_fit(*bytes, weights, limit) ||
+           err_set(err, ERR_TOO_LARGE,
+                   "this picture needs %zu MiB beside the model's %zu MiB; the limit is %zu MiB",
+                   *bytes >> 20, weights >> 20, limit >> 20);
 }
 
 bool pictor_check(struct pictor_model *model, const struct pictor_params *params, size_t *bytes,
@@ -731,6 +785,11 @@ bool pictor_generate(struct pictor_model *model, const struct pictor_params *par
     j = painting_of(model, params, &e->arena);
     memcpy(j.choice, dry.choice, sizeof j.choice);
     fit(&j);
+    j.turns = dry.turns;
+    if (j.turns) {
+        log_event(LOG_INFO, "models_take_turns", "limit_mib=%zu", e->memory_limit >> 20);
+        arena_free(&e->arena); /* what an earlier picture had may be more than is planned for */
+    }
     j.began = j.last_step = now();
     bool ok = arena_renew(&e->arena, arena.peak, err) && paint(&j, out, err);
     arena_rest(&e->arena);

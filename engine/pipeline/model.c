@@ -195,6 +195,25 @@ bool pictor_model_embed(struct pictor_model *m, const struct pictor_embedding *l
     return !family->embed || family->embed(m->family, list, count, err);
 }
 
+bool pictor_model_rest(struct pictor_model *m)
+{
+    const struct family *family = m->family->family;
+    if (!family->rest)
+        return false;
+    if (!m->resting)
+        family->rest(m->family);
+    m->resting = true;
+    return true;
+}
+
+bool model_wake(struct pictor_model *m, struct err *err)
+{
+    if (m->resting && !m->family->family->wake(m->family, err))
+        return false;
+    m->resting = false;
+    return true;
+}
+
 bool pictor_model_previews(struct pictor_model *m, const struct pictor_control_file *file,
                            struct err *err)
 {

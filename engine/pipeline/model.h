@@ -24,6 +24,10 @@ struct pictor_model {
     struct preview preview;
     bool tiny; /* previews are decoded by the family's `preview` */
     size_t control_count; /* of its ControlNets */
+    bool resting;
 };
+
+/* Awake again, if it rests. ERR_TOO_LARGE. */
+bool model_wake(struct pictor_model *m, struct err *err);
 
 #endif

@@ -105,13 +105,52 @@ bool others_check(struct pictor_model *own, const struct pictor_params *p, struc
     return true;
 }
 
-size_t others_weights(struct pictor_model *own, const struct pictor_params *asked)
+/* All that paint, each once. */
+struct all {
+    struct pictor_model *at[3];
+    int count;
+};
+
+static struct all all_of(struct pictor_model *own, const struct pictor_params *asked)
 {
-    const struct pictor_model *second = others_painter(own, asked, 1), *refiner = asked->refiner;
-    size_t bytes = own->family->facts.info.weight_bytes;
+    struct pictor_model *second = others_painter(own, asked, 1), *refiner = asked->refiner;
+    struct all all = {{own}, 1};
     if (second != own)
-        bytes += second->family->facts.info.weight_bytes;
+        all.at[all.count++] = second;
     if (refiner && refiner != own && refiner != second)
-        bytes += refiner->family->facts.info.weight_bytes;
-    return bytes;
+        all.at[all.count++] = refiner;
+    return all;
+}
+
+size_t others_weights(struct pictor_model *own, const struct pictor_params *asked, bool turns)
+{
+    struct all all = all_of(own, asked);
+    size_t sum = 0, most = 0, rest = 0;
+    for (int i = 0; i < all.count; i++) {
+        const struct family_facts *facts = &all.at[i]->family->facts;
+        size_t works = facts->info.weight_bytes - facts->resting_bytes;
+        sum += facts->info.weight_bytes;
+        rest += facts->resting_bytes;
+        most = works > most ? works : most;
+    }
+    return turns ? most + rest : sum;
+}
+
+bool others_take_turns(struct pictor_model *own, const struct pictor_params *asked)
+{
+    struct all all = all_of(own, asked);
+    bool can = all.count > 1;
+    for (int i = 0; i < all.count; i++)
+        can = can && all.at[i]->family->family->rest;
+    return can;
+}
+
+bool others_wake(struct pictor_model *own, const struct pictor_params *asked, bool turns,
+                 struct pictor_model *m, struct err *err)
+{
+    struct all all = all_of(own, asked);
+    for (int i = 0; i < all.count && turns; i++)
+        if (all.at[i] != m)
+            pictor_model_rest(all.at[i]);
+    return model_wake(m, err);
 }

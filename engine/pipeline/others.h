@@ -16,7 +16,15 @@ struct pictor_model *others_refiner(struct pictor_model *own, const struct picto
 /* Whether they can go on with each other's latents, and with what is asked for. */
 bool others_check(struct pictor_model *own, const struct pictor_params *asked, struct err *err);
 
-/* Bytes of the weights of all that paint. */
-size_t others_weights(struct pictor_model *own, const struct pictor_params *asked);
+/* Bytes of the weights of all that paint; with `turns`, at most, when all others rest while one is
+ * at work. */
+size_t others_weights(struct pictor_model *own, const struct pictor_params *asked, bool turns);
+
+/* Whether they can take turns so: there are several, and all can rest. */
+bool others_take_turns(struct pictor_model *own, const struct pictor_params *asked);
+
+/* From now on `m` is awake, and with `turns` alone is. */
+bool others_wake(struct pictor_model *own, const struct pictor_params *asked, bool turns,
+                 struct pictor_model *m, struct err *err);
 
 #endif

@@ -438,19 +438,21 @@ static const char *vae_for(const struct pictor_model *own, const char *path, con
 
 /* One of the other models that the job names; its name becomes the registry's. */
 static bool open_companion(struct pictor_engine *engine, const struct settings *settings,
-                           enum companions_role role, const struct pictor_model *own,
-                           const char *wanted, struct options *o, struct pictor_model **out,
-                           struct err *err)
+                           enum companions_role role, struct pictor_model *own, const char *wanted,
+                           struct options *o, struct pictor_model **out, struct err *err)
 {
     struct registry_model found;
     char path[PATH_MAX], *vae = NULL;
     const char *name = companions_name(&o->job, role);
+    size_t limit = (size_t)settings->memory_limit_mb << 20;
     if (!name)
         return true;
     if (!find_model(settings, name, &found, path, err)) {
         o->wrong = err->code == ERR_NOT_FOUND ? "model" : NULL;
         return err_prefix(err, "%s", companions_field(role));
     }
+    if (limit && pictor_model_info(own)->weight_bytes + found.size > limit)
+        pictor_model_rest(own);
     *out = open_model(engine, settings, path, found.name, vae_for(own, path, wanted), &vae, err);
     free(vae);
     return *out ? job_field_set_text(job_field_find(&job_table, companions_field(role)), &o->job,

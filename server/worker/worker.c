@@ -244,6 +244,7 @@ static bool get_models(struct worker *w, const struct wire_message *m, struct mo
               !embed(w, m, *places[i], err))))
             return err_prefix(err, "%s", roles[i]);
     }
+    worker_models_settle(w->models);
     return true;
 }
 

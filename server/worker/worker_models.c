@@ -116,18 +116,19 @@ static struct open_model *make_room(struct worker_models *m, uint64_t bytes)
     }
 }
 
-/* What is open now is of the picture at work, and has to stay. */
+/* What is open now is of the picture at work, and has to stay: beyond the limit all of it rests,
+ * and the engine wakes what it needs. */
 static bool has_room(const struct worker_models *m, const struct open_model *place,
                      const struct worker_model_ref *ref, struct err *err)
 {
     uint64_t sum = ref->size;
-    bool alone = true;
+    bool rest = place;
     for (size_t i = 0; i < MODELS_MAX; i++)
-        if (m->open[i].model) {
+        if (m->open[i].model)
             sum += pictor_model_info(m->open[i].model)->weight_bytes;
-            alone = false;
-        }
-    return (place && (alone || !m->limit || sum <= m->limit)) ||
+    for (size_t i = 0; i < MODELS_MAX && m->limit && sum > m->limit; i++)
+        rest = rest && (!m->open[i].model || pictor_model_rest(m->open[i].model));
+    return rest ||
            err_set(err, ERR_TOO_LARGE,
                    "the models of this picture take %llu MiB with %s, the memory limit is %zu MiB",
                    (unsigned long long)(sum >> 20), ref->name, m->limit >> 20);
@@ -144,6 +145,11 @@ struct pictor_model *worker_models_get(struct worker_models *m, const struct wor
 {
     m->before = m->uses;
     return worker_models_get_beside(m, ref, err);
+}
+
+void worker_models_settle(struct worker_models *m)
+{
+    make_room(m, 0);
 }
 
 struct pictor_model *worker_models_get_beside(struct worker_models *m,

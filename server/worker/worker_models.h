@@ -1,8 +1,10 @@
 /* worker_models.h: the models a worker holds in memory.
  *
  * The last ones used for a picture stay open, and others beside them as long as all of them fit
- * into the budget; the one that waited longest goes first. A file that changed on disk is opened
- * again, and so is a model that is to have another VAE. Not thread-safe. */
+ * into the budget; the one that waited longest goes first. Models of one picture that do not fit
+ * into the limit together rest before the next one is opened; the engine then has them take turns.
+ * A file that changed on disk is opened again, and so is a model that is to have another VAE. Not
+ * thread-safe. */
 #ifndef PICTOR_SERVER_WORKER_MODELS_H
 #define PICTOR_SERVER_WORKER_MODELS_H
 
@@ -39,6 +41,10 @@ struct pictor_model *worker_models_get(struct worker_models *models,
                                        const struct worker_model_ref *ref, struct err *err);
 struct pictor_model *worker_models_get_beside(struct worker_models *models,
                                               const struct worker_model_ref *ref, struct err *err);
+
+/* All models of the picture were got: of others, which rested models had left room for, those that
+ * waited longest are closed until all fit. */
+void worker_models_settle(struct worker_models *models);
 
 /* A LoRA in which version, as worker_model_ref. */
 struct worker_lora {

@@ -168,8 +168,21 @@ def test_command(folder, tmp_path):
 
 
 def test_memory_limit(serve, folder):
-    # Each model takes about 8 MiB and its file 5, the worker itself is allowed more.
-    api = Native(serve(f"--models={folder / 'models'}", "--default-model=xl", "--memory-limit-mb=12",
-                       "--precision=f32").url)
-    failed = api.finish(api.submit(**SMALL, model="xl", refiner="deep/refiner"))
-    assert failed["state"] == "failed" and "memory limit is 12 MiB" in failed["error"]["message"], failed["error"]
+    # A model takes about 11 MiB. Two of them do not fit, and take turns; neither fits into 8.
+    def paint(limit):
+        server = serve(f"--models={folder / 'models'}", f"--loras={folder / 'loras'}", "--default-model=xl",
+                       f"--memory-limit-mb={limit}", "--precision=f32")
+        api = Native(server.url)
+        job = api.finish(api.submit(**{**SMALL, "prompt": "a red circle<lora:kohya:1>", "steps": 4}, model="xl",
+                                    count=2, refiner="deep/refiner", refiner_at=0.5))
+        if job["state"] == "failed":
+            return job["error"]["message"], server.log()
+        files = [api.request("GET", image["url"]).content for image in job["images"]]
+        assert api.finish(api.submit(**SMALL, model="xl"))["state"] == "done"  # and then one alone
+        return files, server.log()
+
+    plain, log = paint(0)
+    assert len(set(plain)) == 2 and "models_take_turns" not in log
+    turns, log = paint(24)
+    assert turns == plain and log.count("models_take_turns") == 2
+    assert "limit is 8 MiB" in paint(8)[0]

@@ -225,7 +225,7 @@ static void lean_case(struct device *dev, enum matrix_kind kind, int pixels, int
             fail_msg("%s: kind %d pixels %d k %d n %d+%d, round %d: another product",
                      device_level(dev), kind, pixels, k, n1, n2, round);
         free(got);
-        matrix_refill(dev, a, round ? lean : plain, parts);
+        assert_true(matrix_refill(dev, a, round ? lean : plain, parts, NULL));
     }
     matrix_free(a);
     matrix_free(b);

@@ -101,8 +101,10 @@ static void check_run(struct fixture *f, const struct pair *p, const struct run 
                 .sampler = sampler,
                 .calls = STEPS * (sampler->info.second_order ? 2 : 1)};
             guided_new(&g[i], &options);
-        } struct refined refined = {
-        .first = &g[0], .second = &g[1], .at = r->at, .by_steps = r->by_steps};
+        } struct refined refined = {.first = &g[0],
+                                    .second = &g[1],
+                                    .at = r->at,
+                                    .by_steps = r->by_steps};
         struct denoiser d = refined_denoiser(&refined);
         struct sampler_run run = {.sampler = sampler,
                                   .plan = &plan,
@@ -153,6 +155,7 @@ static void test_trajectories(void **state)
 struct bench {
     struct pictor_engine *engine;
     struct pictor_model *base, *twin, *refiner, *sd1, *sd1_twin;
+    char paths[2][64]; /* base, refiner */
 };
 
 static struct pictor_model *open_path(struct pictor_engine *e, const char *path)
@@ -180,18 +183,18 @@ static int bench_new(void **state)
     static struct bench b;
     struct err err;
     struct pictor_engine_options options = {.threads = 2, .precision = PICTOR_PRECISION_F32};
-    char base[] = P_tmpdir "/base.XXXXXX.safetensors", other[] = P_tmpdir "/ref.XXXXXX.safetensors";
-    write_model(false, base);
-    write_model(true, other);
-    b = (struct bench){.engine = pictor_engine_new(&options, &err)};
+    b = (struct bench){
+        .engine = pictor_engine_new(&options, &err),
+        .paths = {P_tmpdir "/base.XXXXXX.safetensors", P_tmpdir "/ref.XXXXXX.safetensors"}};
+    const char *base = b.paths[0], *other = b.paths[1];
+    write_model(false, b.paths[0]);
+    write_model(true, b.paths[1]);
     assert_non_null(b.engine);
     b.base = open_path(b.engine, base);
     b.twin = open_path(b.engine, base);
     b.refiner = open_path(b.engine, other);
     b.sd1 = open_path(b.engine, TINY);
     b.sd1_twin = open_path(b.engine, TINY);
-    unlink(base);
-    unlink(other);
     *state = &b;
     return 0;
 }
@@ -199,6 +202,8 @@ static int bench_new(void **state)
 static int bench_free(void **state)
 {
     struct bench *b = *state;
+    unlink(b->paths[0]);
+    unlink(b->paths[1]);
     pictor_model_free(b->base);
     pictor_model_free(b->twin);
     pictor_model_free(b->refiner);
@@ -364,27 +369,76 @@ static void test_refused(void **state)
     assert_non_null(strstr(err.msg, "clip_skip"));
 }
 
-/* Both models count. */
+static void merge(struct pictor_model *m)
+{
+    struct err err;
+    FILE *f = fopen("tests/golden/lora/kohya.safetensors", "rb");
+    assert_non_null(f);
+    struct pictor_lora lora = {"kohya", fileno(f), 1, 1};
+    assert_true(pictor_model_merge(m, &lora, 1, &err));
+    fclose(f);
+}
+
+/* Both models count; where there is no room for both, they take turns, which nobody sees. */
 static void test_memory(void **state)
 {
     struct err err;
     struct bench *b = *state;
-    size_t own = pictor_model_info(b->sd1)->weight_bytes, bytes;
-    struct pictor_params p = params_of(b->sd1);
+    struct pictor_image pictures[3];
+    struct pictor_params p = params_of(b->base);
     p.prompt = "x";
-    assert_true(pictor_check(b->sd1, &p, &bytes, &err));
-    struct pictor_engine_options options = {
-        .threads = 2, .precision = PICTOR_PRECISION_F32, .memory_limit = 2 * own + bytes / 2};
-    struct pictor_engine *e = pictor_engine_new(&options, &err);
-    struct pictor_model *m = open_path(e, TINY), *twin = open_path(e, TINY);
-    p.refiner = NULL;
-    assert_true(pictor_check(m, &p, NULL, &err));
-    p.refiner = twin;
-    assert_false(pictor_check(m, &p, NULL, &err));
-    assert_int_equal(err.code, ERR_TOO_LARGE);
-    pictor_model_free(m);
-    pictor_model_free(twin);
-    pictor_engine_free(e);
+    p.refiner_at = 0.5;
+    p.hires_width = 128;
+    p.hires_height = 96;
+    p.hires_upscaler = "Lanczos";
+    p.refiner_pass = PICTOR_REFINE_BOTH;
+    size_t first = pictor_model_info(b->base)->weight_bytes, bytes;
+    size_t second = pictor_model_info(b->refiner)->weight_bytes;
+    size_t most = first > second ? first : second;
+    p.refiner = b->refiner;
+    assert_true(pictor_check(b->base, &p, &bytes, &err));
+    const size_t limits[3] = {0, most + bytes + 1024, most + bytes / 2};
+    for (int i = 0; i < 3; i++) {
+        struct pictor_engine_options options = {
+            .threads = 2, .precision = PICTOR_PRECISION_F32, .memory_limit = limits[i]};
+        struct pictor_engine *e = pictor_engine_new(&options, &err);
+        struct pictor_model *m = open_path(e, b->paths[0]);
+        merge(m);
+        assert_true(i == 0 || pictor_model_rest(m));
+        struct pictor_model *refiner = open_path(e, b->paths[1]);
+        p.refiner = NULL;
+        if (i < 2)
+            assert_true(pictor_check(m, &p, NULL, &err));
+        p.refiner = refiner;
+        bool done = pictor_generate(m, &p, &pictures[i], &err);
+        if (i == 2) {
+            assert_false(done);
+            assert_int_equal(err.code, ERR_TOO_LARGE);
+        } else {
+            assert_true(done);
+            assert_true(is_same(m, &p, &p));
+        }
+        /* Of one that rests, merging is for when it wakes. */
+        merge(m);
+        assert_true(pictor_model_merge(m, NULL, 0, &err));
+        if (i < 2) {
+            struct pictor_image plain = paint(m, &p);
+            size_t n = 3 * (size_t)plain.width * (size_t)plain.height;
+            assert_int_not_equal(memcmp(plain.pixels, pictures[i].pixels, n), 0);
+            p.refiner = b->refiner;
+            struct pictor_image like = paint(b->base, &p);
+            assert_int_equal(memcmp(plain.pixels, like.pixels, n), 0);
+            pictor_image_free(&plain);
+            pictor_image_free(&like);
+        }
+        pictor_model_free(m);
+        pictor_model_free(refiner);
+        pictor_engine_free(e);
+    }
+    size_t n = 3 * (size_t)pictures[0].width * (size_t)pictures[0].height;
+    assert_int_equal(memcmp(pictures[0].pixels, pictures[1].pixels, n), 0);
+    pictor_image_free(&pictures[0]);
+    pictor_image_free(&pictures[1]);
 }
 
 int main(void)

@@ -35,8 +35,9 @@ void cpu_clear_border(struct tensor *t);
 struct matrix *cpu_matmul_new(struct device *dev, enum matrix_kind kind, int k,
                               const struct matrix_part *parts, int count, bool coarse,
                               struct err *err);
-void cpu_matmul_refill(struct device *dev, struct matrix *matrix, const struct matrix_part *parts,
-                       int count);
+bool cpu_matmul_refill(struct device *dev, struct matrix *matrix, const struct matrix_part *parts,
+                       int count, struct err *err);
+void cpu_matmul_rest(struct matrix *matrix);
 void cpu_matmul_free(struct matrix *m);
 void cpu_matmul_linear(struct ops *o, struct tensor *y, const struct tensor *x,
                        const struct matrix *w, const struct epilogue *e);

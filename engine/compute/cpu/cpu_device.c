@@ -75,6 +75,7 @@ static const struct device_table table = {
     .run = device_tasks,
     .matrix_new = cpu_matmul_new,
     .matrix_refill = cpu_matmul_refill,
+    .matrix_rest = cpu_matmul_rest,
     .matrix_free = cpu_matmul_free,
     .linear = cpu_matmul_linear,
     .conv3x3 = cpu_matmul_conv3x3,

@@ -29,8 +29,8 @@
 #define MAX_TAPS 9       /* or pieces, of which a k of 8 CHUNK_K has no more */
 #define TASKS_A_THREAD 8 /* at least, so that threads end together */
 
-#define LEAN_BLOCKS 4    /* of columns, that few threads have something to do */
-#define LEAN_PARTS 4     /* more stacked matrices than that are packed */
+#define LEAN_BLOCKS 4 /* of columns, that few threads have something to do */
+#define LEAN_PARTS 4  /* more stacked matrices than that are packed */
 
 struct cpu_matrix {
     struct matrix base;
@@ -241,10 +241,36 @@ static size_t bias_floats(const struct cpu_matrix *m)
     return (size_t)m->panels * PANEL * (m->dtype == DTYPE_I8 ? 2 : 1);
 }
 
-void cpu_matmul_refill(struct device *dev, struct matrix *matrix, const struct matrix_part *parts,
-                       int count)
+/* Anonymous pages are zero, which is what the padding has to be. */
+static bool map_weights(struct cpu_matrix *m, struct err *err)
+{
+    m->w = mmap(NULL, m->mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m->w == MAP_FAILED) {
+        m->w = NULL;
+        return err_set(err, ERR_TOO_LARGE, "no memory for weights of %zu MiB", m->mapped >> 20);
+    }
+#ifdef MADV_HUGEPAGE
+    madvise(m->w, m->mapped, MADV_HUGEPAGE);
+#endif
+    return true;
+}
+
+/* What lies in the file anyway, and its biases, stay. */
+void cpu_matmul_rest(struct matrix *matrix)
 {
     struct cpu_matrix *m = (struct cpu_matrix *)matrix;
+    if (m->lean_count || !m->w)
+        return;
+    munmap(m->w, m->mapped);
+    m->w = NULL;
+}
+
+bool cpu_matmul_refill(struct device *dev, struct matrix *matrix, const struct matrix_part *parts,
+                       int count, struct err *err)
+{
+    struct cpu_matrix *m = (struct cpu_matrix *)matrix;
+    if (!m->w && !map_weights(m, err))
+        return false;
     struct pack p = {(struct cpu_device *)dev, m, parts, count};
     m->lean_count = may_be_lean(m, parts, count) ? count : 0;
     m->base.bytes = bias_floats(m) * sizeof *m->bias + (m->lean_count ? 0 : m->mapped);
@@ -256,6 +282,7 @@ void cpu_matmul_refill(struct device *dev, struct matrix *matrix, const struct m
         madvise(m->w, m->mapped, MADV_DONTNEED);
     }
     pool_run(p.dev->pool, (size_t)m->phases * (size_t)m->panels, pack_panel, &p);
+    return true;
 }
 
 struct matrix *cpu_matmul_new(struct device *dev, enum matrix_kind kind, int k,
@@ -293,20 +320,17 @@ struct matrix *cpu_matmul_new(struct device *dev, enum matrix_kind kind, int k,
     size_t columns = (size_t)m->panels * PANEL, floats = bias_floats(m);
     m->base.bytes = m->mapped + floats * sizeof *m->bias;
     m->bias = calloc(floats, sizeof *m->bias);
-    /* Anonymous pages are zero, which is what the padding has to be. */
-    m->w = mmap(NULL, m->mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (m->w == MAP_FAILED || !m->bias) {
-        m->w = m->w == MAP_FAILED ? NULL : m->w;
-        err_set(err, ERR_TOO_LARGE, "no memory for weights of %zu MiB", m->base.bytes >> 20);
+    if (!m->bias) {
+        err_set(err, ERR_TOO_LARGE, "no memory for biases");
         cpu_matmul_free(&m->base);
         return NULL;
     }
     if (m->dtype == DTYPE_I8)
         m->scale = m->bias + columns;
-#ifdef MADV_HUGEPAGE
-    madvise(m->w, m->mapped, MADV_HUGEPAGE);
-#endif
-    cpu_matmul_refill(dev, &m->base, parts, count);
+    if (!cpu_matmul_refill(dev, &m->base, parts, count, err)) {
+        cpu_matmul_free(&m->base);
+        return NULL;
+    }
     return &m->base;
 }
 
@@ -469,10 +493,10 @@ static void product_task(void *ctx, size_t task, int thread)
             y_n = w->base.n - y_j;
         for (int chunk = 0; chunk < w->chunks; chunk++) {
             int tap = chunk * w->chunk, taps = w->cut - tap < w->chunk ? w->cut - tap : w->chunk;
-            const unsigned char *lean =
-                w->lean_count ? expand(p, thread, j, n, (size_t)tap * (size_t)k,
-                                       (size_t)(tap + taps) * (size_t)k)
-                              : NULL;
+            const unsigned char *lean = w->lean_count
+                                            ? expand(p, thread, j, n, (size_t)tap * (size_t)k,
+                                                     (size_t)(tap + taps) * (size_t)k)
+                                            : NULL;
             for (size_t piece = first; piece < last; piece++) {
                 size_t run = piece / p->pieces, at = piece % p->pieces * PIECE;
                 size_t rows = p->length - at < PIECE ? p->length - at : PIECE;
