@@ -9,10 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NAME_MOST 64      /* bytes of a variable's name */
-#define VARIABLES_MOST 64 /* of one text */
-#define OPTIONS_MOST 4096 /* of one choice */
-#define COUNT_MOST 1000   /* of what a choice may say that it takes */
+#define NAME_MOST 64        /* bytes of a variable's name */
+#define VARIABLES_MOST 64   /* of one text */
+#define OPTIONS_MOST 4096   /* of one choice */
+#define LINES_MOST 10000000 /* of files, each as often as it is chosen among */
+#define COUNT_MOST 1000     /* of what a choice may say that it takes */
 
 /* A text and, of each bracket in it, where its partner is; 0: it has none. */
 struct source {
@@ -33,7 +34,7 @@ struct work {
     bool tag;   /* what is being written is within <kind:...> */
     uint64_t state;
     FILE *out;
-    size_t choices;
+    size_t choices, lines; /* made so far; looked at */
     bool changed;
     struct variable variables[VARIABLES_MOST];
     size_t variable_count;
@@ -210,6 +211,11 @@ static bool pool_fill(struct work *w, const char *name, size_t size, struct pool
         if (!(ok = wildcards_entries(w->wildcards, files[i], &entries, w->err)))
             break;
         size_t room = out->count + entries.count;
+        if ((w->lines += entries.count) > LINES_MOST) {
+            ok = err_set(w->err, ERR_TOO_LARGE, "it chooses among more than %d lines of files",
+                         LINES_MOST);
+            break;
+        }
         const char **at = realloc(out->at, room * sizeof *at);
         out->at = at ? at : out->at;
         double *weights = realloc(out->weights, room * sizeof *weights);
