@@ -3,6 +3,7 @@
  * out. */
 #include "server/job/embeddings.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -69,6 +70,29 @@ static void judge(const struct registry_entry *e, const int text_widths[2], stru
 }
 
 /* ---- names in prompts ---- */
+
+/* Whether some prompt has the first word of a name, in any case of letters. Without it none has the
+ * name, and of thousands of names this leaves few for the tokenizer. */
+static bool may_be_named(const char *name, const struct job_params *p)
+{
+    const char *const texts[] = {p->prompt, p->negative_prompt, p->hires_prompt,
+                                 p->hires_negative_prompt};
+    const char *slash = strrchr(name, '/');
+    char word[64];
+    name = slash ? slash + 1 : name;
+    size_t from = 0, n = 0;
+    while (name[from] && !isalpha((unsigned char)name[from]))
+        from++;
+    while (n < sizeof word - 1 && isalpha((unsigned char)name[from + n])) {
+        word[n] = name[from + n];
+        n++;
+    }
+    word[n] = '\0';
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (n == 0 || (texts[i] && strcasestr(texts[i], word)))
+            return true;
+    return false;
+}
 
 void embeddings_list_free(struct embeddings_list *list)
 {
@@ -139,7 +163,7 @@ bool embeddings_find(struct files *f, const int text_widths[2], const struct job
     struct candidate *all = calloc(table.count + 1, sizeof *all);
     bool ok = all || err_set(err, ERR_INTERNAL, "no memory for %zu names", table.count);
     for (size_t i = 0; ok && i < table.count; i++)
-        if (table.entries[i].same == i)
+        if (table.entries[i].same == i && may_be_named(table.entries[i].model.name, p))
             judge(&table.entries[i], text_widths, &all[count++]);
     ok = ok && (count == 0 || (find_names(all, count, true, p, out, &wrong, err) &&
                                find_names(all, count, false, p, out, &wrong, err)));
