@@ -155,9 +155,13 @@ static bool run_folder(const struct pull_source *s, const struct pull_watch *wat
     if (lstat(out->path, &st) == 0) {
         out->was_there = true;
         describe(out->path, out);
-        return S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode) ||
+        if (stat(out->path, &st) != 0 || !S_ISDIR(st.st_mode))
+            return err_at(err, out->path, ERR_INVALID,
+                          "there is something else of this name; choose one with --name");
+        return pull_folder_is(out->path, s, watch) ||
                err_at(err, out->path, ERR_INVALID,
-                      "there is something else of this name; choose one with --name");
+                      "another model has this name, or parts of it are others; choose one with "
+                      "--name");
     }
     int fd = pull_folder_fetch(s, watch, models, part, err);
     if (fd < 0)
@@ -183,6 +187,7 @@ bool pull_run(const struct settings *settings, const struct pull_source *s,
         return false;
     if (is_there(settings, s, watch, out->path, err)) {
         out->was_there = true;
+        out->unchecked = !*s->sha256;
         describe(out->path, out);
         return true;
     }

@@ -20,7 +20,7 @@ struct settings;
 struct pull_result {
     char path[PATH_MAX];
     char sha256[SHA256_HEX_SIZE]; /* "" of what was there */
-    bool was_there;
+    bool was_there, unchecked; /* unchecked: nothing says that it is the one that was wanted */
     enum pictor_kind kind;
     struct err problem; /* of a model that cannot be painted with; ERR_NONE */
 };

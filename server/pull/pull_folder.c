@@ -94,6 +94,17 @@ static bool is_there(const char *path, const struct pull_source_file *f,
                             strcmp(hex, f->sha256) == 0));
 }
 
+bool pull_folder_is(const char *path, const struct pull_source *s, const struct pull_watch *watch)
+{
+    char file[PATH_MAX];
+    for (size_t i = 0; i < s->file_count; i++) {
+        int n = snprintf(file, sizeof file, "%s/%s", path, s->files[i].inner);
+        if (n < 0 || n >= PATH_MAX || !is_there(file, &s->files[i], watch))
+            return false;
+    }
+    return true;
+}
+
 /* ---- fetching ---- */
 
 static bool has_room(int fd, uint64_t missing, struct err *err)

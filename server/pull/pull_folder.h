@@ -18,6 +18,9 @@
 int pull_folder_fetch(const struct pull_source *s, const struct pull_watch *watch,
                       const char *models, char path[PATH_MAX], struct err *err);
 
+/* Whether the folder has all of s->files, as they are wanted. */
+bool pull_folder_is(const char *path, const struct pull_source *s, const struct pull_watch *watch);
+
 /* Removes what was fetched of a folder of this name; ERR_BUSY while another pull writes it. */
 bool pull_folder_forget(const char *models, const char *name, struct err *err);
 

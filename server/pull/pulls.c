@@ -201,13 +201,12 @@ static void tell_registry(struct pulls *p, enum pictor_kind kind)
 }
 
 /* What is done, but not as it was meant. */
-static const struct err *fault_of(const struct pulls_entry *was, const struct pull_result *result)
+static const struct err *fault_of(const struct pull_result *result)
 {
     static const struct err kept = {
         .code = ERR_INVALID,
         .msg = "a file of this name was there already, so nothing was fetched: give another name"};
-    bool unknown = result->was_there && !*was->sha256 && strncmp(was->ref, "http", 4) == 0;
-    return unknown ? &kept : &result->problem;
+    return result->was_there && result->unchecked ? &kept : &result->problem;
 }
 
 static void end(struct pulls *p, const struct pulls_entry *was, bool done,
@@ -217,7 +216,7 @@ static void end(struct pulls *p, const struct pulls_entry *was, bool done,
     pthread_mutex_lock(&p->lock);
     struct pulls_entry *e = find(p, was->id);
     if (e) {
-        const struct err *fault = done ? fault_of(was, result) : why;
+        const struct err *fault = done ? fault_of(result) : why;
         bool stopped = !done && atomic_load(&p->halt);
         e->state = done ? PULLS_DONE : stopped ? PULLS_STOPPED : PULLS_FAILED;
         e->kind = done ? result->kind : PICTOR_KIND_UNKNOWN;

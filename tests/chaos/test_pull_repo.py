@@ -77,6 +77,16 @@ def test_folder(hub, pull, tiny):  # noqa: F811
     assert fetched(hub) == ["model_index.json"]
 
 
+def test_another_model_of_the_name(hub, pull, tiny):  # noqa: F811
+    publish(hub, tiny)
+    assert pull("hf:me/tiny", HF_ENDPOINT=hub.url).returncode == 0
+    weights = "vae/diffusion_pytorch_model.safetensors"
+    publish(hub, {**tiny, weights: tiny[weights][:-8] + b"\1" * 8}, "you/tiny")
+    done = pull("hf:you/tiny", HF_ENDPOINT=hub.url)
+    assert done.returncode == 1 and "another model has this name" in done.stderr, done
+    assert read(pull.folder / "tiny") == tiny
+
+
 @pytest.mark.parametrize("ref", ["{url}/me/tiny", "{url}/me/tiny/", "{url}/me/tiny/tree/main",
                                  "{url}/me/tiny?x=y", "hf:me/tiny@main"])
 def test_ways_to_say_it(hub, pull, tiny, ref):  # noqa: F811
