@@ -58,7 +58,7 @@ USED = [
 
 # The same picture, and the WebUI's would be the same too.
 NEUTRAL = [
-    Verdict({"styles": []}, {"styles": [""]}, {"styles": None}, {"subseed": 77},
+    Verdict({"lora": []}, {"loras": []}, {"styles": []}, {"styles": [""]}, {"styles": None}, {"subseed": 77},
             {"seed_resize_from_h": 64}, {"seed_resize_from_w": 64},
             {"seed_resize_from_h": 0, "seed_resize_from_w": 0},
             {"sampler_index": "DDIM"}, {"scheduler": "Automatic"}, {"restore_faces": False},
@@ -105,14 +105,15 @@ NAMED = [
             {"Moody": 1}, {"Moody": {"a": 1}}, {"Moody": "x"}),
     Verdict({"firstpass_image": "Moody"}, {"s_churn": 0.3}, {"s_noise": 0.9}, {"distilled_cfg_scale": 3.5},
             {"restore_faces": True}, {"restore_faces": 1},
-            {"hr_cfg": 4}, {"lora": [{"path": "x", "multiplier": 1}]}, {"init_images": ["x"]},
+            {"hr_cfg": 4}, {"init_images": ["x"]},
             {"controlnet_units": [{"model": "x"}]}),
     Verdict({"latent_mask": "Moody"}, {"enable_hr": True}, {"hr_scale": 2}, base=PAINT_OVER, kind="img2img"),
 ]
 
 # What would be another picture and cannot be painted.
 REFUSED = [
-    Verdict({"refiner_checkpoint": "x"},
+    Verdict({"refiner_checkpoint": "x"}, {"lora": [{"path": "x", "multiplier": 1}]},
+            {"loras": [{"name": "x"}]},
             {"seed_resize_from_h": 64, "seed_resize_from_w": 99999}, {"script_name": "x/y/z plot"},
             {"sampler_name": "x"}, {"scheduler": "x"}, {"prompt": " AND a" * 16},
             {"alwayson_scripts": {"ControlNet": {"args": [{**UNIT, "enabled": True}]}}},
