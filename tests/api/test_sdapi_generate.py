@@ -21,7 +21,7 @@ def test_defaults(sd):
     assert done.parameters["denoising_strength"] is None
     assert 0 <= done.info["seed"] < 2**32
     assert list(done.info) == INFO_KEYS
-    assert len(done.parameters) == 57
+    assert len(done.parameters) == 55
 
 
 def test_repeats_and_writes_infotext(sd):

@@ -320,7 +320,9 @@ struct cJSON *sdapi_request_echo(const struct sdapi_request *request)
         const struct json_field *field = &table.fields[i];
         size_t at = field->offset;
         if (at == offsetof(struct sdapi_request, clip_skip) ||
-            at == offsetof(struct sdapi_request, hr_steps))
+            at == offsetof(struct sdapi_request, hr_steps) ||
+            at == offsetof(struct sdapi_request, lora) ||
+            at == offsetof(struct sdapi_request, loras))
             continue;
         bool hidden = hide && (at == offsetof(struct sdapi_request, init_images) ||
                                at == offsetof(struct sdapi_request, mask));
