@@ -406,8 +406,8 @@ struct pictor_params {
 
     /* A second model, which takes over towards the end of a pass and then has the last word, the
      * decoder's included: where the share of the trained times that are behind (of the calls with
-     * refiner_by_steps) has come to refiner_at, 0..1; 0, 1 or NULL: there is none. Its latents must
-     * be the first one's. ControlNets lead only the first. */
+     * refiner_by_steps) has come to refiner_at, 0..1; 0: from the first call, 1 or NULL: there is
+     * none. Its latents must be the first one's. ControlNets lead only the first. */
     struct pictor_model *refiner;
     double refiner_at;
     bool refiner_by_steps;

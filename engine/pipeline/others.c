@@ -28,7 +28,7 @@ struct pictor_model *others_refiner(struct pictor_model *own, const struct picto
                                     const struct pictor_params *painted, int pass)
 {
     struct pictor_model *refiner = asked->refiner;
-    bool none = !refiner || asked->refiner_at <= 0 || asked->refiner_at >= 1 ||
+    bool none = !refiner || asked->refiner_at >= 1 ||
                 refiner == others_painter(own, asked, pass);
     return none || (painted->hires_width && !is_refined(asked, pass)) ? NULL : refiner;
 }

@@ -14,8 +14,7 @@ const char *companions_field(enum companions_role role)
 
 const char *companions_name(const struct job_params *p, enum companions_role role)
 {
-    bool used =
-        role == COMPANIONS_REFINER ? p->refiner_at > 0 && p->refiner_at < 1 : p->hires_width > 0;
+    bool used = role == COMPANIONS_REFINER ? p->refiner_at < 1 : p->hires_width > 0;
     const char *name = role == COMPANIONS_REFINER ? p->refiner : p->hires_model;
     return used && name && *name ? name : NULL;
 }

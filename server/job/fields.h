@@ -127,7 +127,7 @@ JOB_FIELD(TEXT, refiner, .most = 255, .infotext = "Refiner", .flag = "refiner",
           .value = "NAME|PATH", .doc = "which model goes on with the picture towards its end")
 JOB_FIELD(REAL, refiner_at, .usual = 0.8, .most = 1, ENGINE(refiner_at), .part = JOB_OF_REFINER,
           .infotext = "Refiner switch at", .always = true, .flag = "refiner-at", .value = "X",
-          .doc = "from where on, as a share of the model's time, 0..1; 0 and 1: no refiner")
+          .doc = "from where on, as a share of the model's time, 0..1; 1: no refiner")
 JOB_FIELD(FLAG, refiner_by_steps, ENGINE(refiner_by_steps), .part = JOB_OF_REFINER,
           .infotext = "Refiner switch by sampling steps", .labels = truths,
           .flag = "refiner-by-steps", .doc = "refiner_at is a share of the steps")

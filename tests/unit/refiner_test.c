@@ -281,10 +281,10 @@ static void test_a_refiner_changes_the_end(void **state)
     struct bench *b = *state;
     struct pictor_params plain = params_of(b->base), p = plain, q;
     p.refiner = b->refiner;
-    for (int i = 0; i < 2; i++) {
-        p.refiner_at = i;
-        assert_true(is_same(b->base, &plain, &p));
-    }
+    p.refiner_at = 1;
+    assert_true(is_same(b->base, &plain, &p));
+    p.refiner_at = 0;
+    assert_false(is_same(b->base, &plain, &p));
     p.refiner_at = 0.5;
     assert_false(is_same(b->base, &plain, &p));
     assert_true(is_same(b->base, &p, &p));
