@@ -35,6 +35,7 @@ struct work {
     uint64_t state;
     FILE *out;
     size_t choices, lines; /* made so far; looked at */
+    size_t *done;          /* of DYNAMIC_WORK */
     bool changed;
     struct variable variables[VARIABLES_MOST];
     size_t variable_count;
@@ -58,6 +59,15 @@ static uint64_t next(struct work *w)
 static double fraction(struct work *w)
 {
     return (double)(next(w) >> 11) * 0x1p-53;
+}
+
+/* Before `size` things are looked at: short texts may ask for that very often. */
+static bool spend(struct work *w, size_t size)
+{
+    *w->done += size;
+    return *w->done <= DYNAMIC_WORK ||
+           err_set(w->err, ERR_TOO_LARGE, "its choices and those of the job's other prompts are "
+                   "too much work: wanted fewer or shorter ones");
 }
 
 /* One of the weights that is above 0, by weight; `count` of them when none is. */
@@ -141,7 +151,8 @@ static bool enter(struct work *w, int depth)
 static bool write_text(struct work *w, const char *text, int depth)
 {
     struct source s;
-    if (!source_init(&s, text, strlen(text), w->err))
+    size_t length = strlen(text);
+    if (!spend(w, length) || !source_init(&s, text, length, w->err))
         return false;
     bool ok = write_source(w, &s, 0, s.size, depth);
     source_free(&s);
@@ -206,7 +217,7 @@ static bool pool_fill(struct work *w, const char *name, size_t size, struct pool
     *out = (struct pool){.count = 0};
     if (!wildcards_find(w->wildcards, name, size, &files, &count, w->err))
         return false;
-    bool ok = true;
+    bool ok = spend(w, wildcards_count(w->wildcards));
     for (size_t i = 0; ok && i < count; i++) {
         if (!(ok = wildcards_entries(w->wildcards, files[i], &entries, w->err)))
             break;
@@ -264,7 +275,7 @@ static bool write_wildcard(struct work *w, const char *name, size_t size, size_t
     most = most < pool.count ? most : pool.count;
     size_t wanted = least + (size_t)(fraction(w) * (double)(most - least + 1));
     bool ok = true;
-    for (size_t i = 0; ok && i < wanted; i++) {
+    for (size_t i = 0; ok && i < wanted && (ok = spend(w, pool.count)); i++) {
         size_t k = pick(w, pool.weights, pool.count);
         if (k == pool.count)
             break; /* those that are left have no weight */
@@ -395,7 +406,7 @@ static bool write_options(struct work *w, const struct source *s, const struct c
     for (size_t i = 0; ok && i < c->count; i++)
         weights[i] = c->options[i].weight;
     size_t wanted = least + (size_t)(fraction(w) * (double)(most - least + 1));
-    for (size_t i = 0; ok && i < wanted; i++) {
+    for (size_t i = 0; ok && i < wanted && (ok = spend(w, c->count)); i++) {
         size_t k = pick(w, weights, c->count);
         if (k == c->count)
             break;
@@ -413,6 +424,8 @@ static bool write_choice(struct work *w, const struct source *s, size_t from, si
 {
     struct choice c;
     size_t name, size;
+    if (!spend(w, to - from))
+        return false;
     bool ok = read_choice(w, s, from + 1, to, &c);
     bool wild = ok && is_wildcard(w, s, &c, &name, &size);
     *is = ok && (c.count > 1 || c.bounded || wild);
@@ -553,10 +566,12 @@ static bool is_tag(const struct source *s, size_t at, size_t to)
 /* A wildcard whose name is at `name`; in a tag only where there is such a file. */
 static bool is_named(struct work *w, const struct source *s, size_t name, size_t size)
 {
-    size_t *files, count;
+    size_t *files = NULL, count;
     if (!w->tag)
         return true;
-    bool is = wildcards_find(w->wildcards, s->text + name, size, &files, &count, NULL);
+    *w->done += wildcards_count(w->wildcards);
+    bool is = *w->done <= DYNAMIC_WORK &&
+              wildcards_find(w->wildcards, s->text + name, size, &files, &count, NULL);
     free(files);
     return is;
 }
@@ -606,7 +621,14 @@ static bool write_source(struct work *w, const struct source *s, size_t from, si
 bool dynamic_resolve(const char *text, uint64_t seed, struct wildcards *wildcards, char **out,
                      struct err *err)
 {
-    struct work w = {.wildcards = wildcards, .state = seed, .err = err};
+    size_t work = 0;
+    return dynamic_resolve_more(text, seed, wildcards, &work, out, err);
+}
+
+bool dynamic_resolve_more(const char *text, uint64_t seed, struct wildcards *wildcards,
+                          size_t *work, char **out, struct err *err)
+{
+    struct work w = {.wildcards = wildcards, .state = seed, .done = work, .err = err};
     char *result = NULL;
     size_t size;
     *out = NULL;
@@ -616,7 +638,7 @@ bool dynamic_resolve(const char *text, uint64_t seed, struct wildcards *wildcard
         return false;
     if (!(w.out = open_memstream(&result, &size)))
         return err_set(err, ERR_INTERNAL, "no memory for a prompt");
-    bool ok = write_text(&w, text, 0);
+    bool ok = write_text(&w, text, 0) && spend(&w, 0);
     if (fclose(w.out) != 0)
         ok = err_set(err, ERR_INTERNAL, "no memory for a prompt");
     for (size_t i = 0; i < w.variable_count; i++)

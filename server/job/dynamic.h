@@ -20,11 +20,17 @@
 #define DYNAMIC_DEPTH 32      /* choices, files and variables within each other */
 #define DYNAMIC_CHOICES 10000 /* of one text */
 #define DYNAMIC_BYTES 131072  /* of what comes out: as much as the engine reads (PROMPT_BYTES) */
+#define DYNAMIC_WORK 100000000 /* bytes, options and lines looked at: under a second */
 
 /* What the text becomes by this seed, always the same; owned. NULL: the text is as it is. Fails
  * for files that are not there, variables without a value, what names itself, and what is too much.
  */
 bool dynamic_resolve(const char *text, uint64_t seed, struct wildcards *wildcards, char **out,
                      struct err *err);
+
+/* The same, of several texts that have DYNAMIC_WORK together: *work is what they have done, 0 at
+ * first. */
+bool dynamic_resolve_more(const char *text, uint64_t seed, struct wildcards *wildcards,
+                          size_t *work, char **out, struct err *err);
 
 #endif

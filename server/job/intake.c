@@ -195,10 +195,12 @@ bool intake_complete(const struct intake_model *model, const struct settings *se
                      struct job_params *p, const char **param, struct err *err)
 {
     bool given[JOB_TABLE_MAX];
+    /* Once is enough: an upstream's job that is repeated has its templates, and no list. */
+    bool chosen = p->prompt_template || p->negative_template;
     for (size_t i = 0; i < job_table.count; i++)
         given[i] = !job_field_is_empty(&job_table.fields[i], p);
     if (!intake_fill(model, settings, p, err) ||
-        !variants_make(settings, model->upstream, p, param, err) ||
+        (!chosen && !variants_make(settings, model->upstream, p, param, err)) ||
         !job_params_check(p, settings, param, err) ||
         !intake_prompts(model, p, param, err))
         return false;

@@ -13,6 +13,7 @@
 #define TEXTS 4
 #define STREAM 0xd1342543de82ef95 /* any odd number: texts of one seed choose by themselves */
 #define DEPTH 4                   /* of the JSON */
+#define BYTES_MOST ((size_t)1 << 20) /* of all texts of a job: they are in each answer about it */
 
 static const char *const names[TEXTS] = {"prompt", "negative_prompt", "hires_prompt",
                                          "hires_negative_prompt"};
@@ -39,21 +40,35 @@ static int stream_of(struct job_params *p, int i)
     return i >= 2 && first && own && strcmp(first, own) == 0 ? i - 2 : i;
 }
 
-static bool resolve(const struct settings *s, struct wildcards *w, struct job_params *p, int i,
-                    uint64_t seed, char **out, const char **wrong, struct err *err)
+/* What the texts of a job are made with. */
+struct making {
+    const struct settings *settings;
+    struct wildcards *wildcards;
+    size_t work, bytes; /* done for them (server/job/dynamic.h), and of what came out */
+};
+
+static bool resolve(struct making *m, struct job_params *p, int i, uint64_t seed, char **out,
+                    const char **wrong, struct err *err)
 {
     const char *text = *text_of(p, i);
+    size_t most = m->settings->max_prompt_bytes;
     *out = NULL;
-    if (!text || !*text || strlen(text) > s->max_prompt_bytes)
+    if (!text || !*text || strlen(text) > most)
         return true;
-    bool ok = dynamic_resolve(text, seed + (uint64_t)stream_of(p, i) * STREAM, w, out, err);
-    if (ok && *out && strlen(*out) > s->max_prompt_bytes) {
-        ok = err_set(err, ERR_TOO_LARGE, "becomes longer than %zu bytes", s->max_prompt_bytes);
-        free(*out);
-        *out = NULL;
-    }
+    bool ok = dynamic_resolve_more(text, seed + (uint64_t)stream_of(p, i) * STREAM, m->wildcards,
+                                   &m->work, out, err);
+    size_t size = ok && *out ? strlen(*out) : 0;
+    m->bytes += size;
+    if (size > most)
+        ok = err_set(err, ERR_TOO_LARGE, "becomes longer than %zu bytes", most);
+    else if (m->bytes > BYTES_MOST)
+        ok = err_set(err, ERR_TOO_LARGE,
+                     "what the pictures' prompts become is longer than %zu bytes together",
+                     BYTES_MOST);
     if (ok)
         return true;
+    free(*out);
+    *out = NULL;
     if (err->code == ERR_NOT_FOUND) /* it is no route that was not found */
         err->code = ERR_INVALID;
     *wrong = names[i];
@@ -61,14 +76,14 @@ static bool resolve(const struct settings *s, struct wildcards *w, struct job_pa
 }
 
 /* The texts of one picture that chose, by their fields' names. Owned. */
-static cJSON *resolve_all(const struct settings *s, struct wildcards *w, struct job_params *p,
-                          uint64_t seed, bool *chooses, const char **wrong, struct err *err)
+static cJSON *resolve_all(struct making *m, struct job_params *p, uint64_t seed, bool *chooses,
+                          const char **wrong, struct err *err)
 {
     cJSON *texts = cJSON_CreateObject();
     bool ok = texts || err_set(err, ERR_INTERNAL, "no memory for a job's prompts");
     for (int i = 0; ok && i < TEXTS; i++) {
         char *text;
-        ok = resolve(s, w, p, i, seed, &text, wrong, err);
+        ok = resolve(m, p, i, seed, &text, wrong, err);
         *chooses |= text != NULL;
         if (text && !cJSON_AddStringToObject(texts, names[i], text))
             ok = err_set(err, ERR_INTERNAL, "no memory for a job's prompts");
@@ -102,13 +117,13 @@ static bool use_texts(struct job_params *p, const cJSON *texts, struct err *err)
     return true;
 }
 
-static bool make_list(const struct settings *s, struct wildcards *w, bool once,
-                      struct job_params *p, const char **wrong, struct err *err)
+static bool make_list(struct making *m, bool once, struct job_params *p, const char **wrong,
+                      struct err *err)
 {
     bool chooses = false;
     cJSON *list = cJSON_CreateArray();
     for (int i = 0; i < (once ? 1 : p->count); i++) {
-        cJSON *texts = resolve_all(s, w, p, p->seed + (uint64_t)i, &chooses, wrong, err);
+        cJSON *texts = resolve_all(m, p, p->seed + (uint64_t)i, &chooses, wrong, err);
         if (!texts) {
             cJSON_Delete(list);
             return false;
@@ -145,9 +160,9 @@ bool variants_make(const struct settings *s, bool once, struct job_params *p, co
     if (!s->dynamic_prompts || p->syntax == PICTOR_SYNTAX_PLAIN || p->count < 1 ||
         p->count > s->max_count)
         return true;
-    struct wildcards *w = wildcards_new(s->wildcards, err);
-    bool ok = w && make_list(s, w, once, p, &wrong, err);
-    wildcards_free(w);
+    struct making m = {.settings = s, .wildcards = wildcards_new(s->wildcards, err)};
+    bool ok = m.wildcards && make_list(&m, once, p, &wrong, err);
+    wildcards_free(m.wildcards);
     if (wrong && param)
         *param = wrong;
     return ok;

@@ -134,6 +134,11 @@ const char *wildcards_name(const struct wildcards *w, size_t file)
     return w->files[file].name;
 }
 
+size_t wildcards_count(const struct wildcards *w)
+{
+    return w->count;
+}
+
 /* ---- names ---- */
 
 static bool fits_whole(const char *file, const char *name)

@@ -29,6 +29,7 @@ bool wildcards_find(struct wildcards *w, const char *name, size_t length, size_t
                     size_t *count, struct err *err);
 
 const char *wildcards_name(const struct wildcards *w, size_t file);
+size_t wildcards_count(const struct wildcards *w); /* files, once something was asked for */
 
 struct wildcards_entries {
     const char **at;

@@ -96,6 +96,29 @@ def test_loras_of_each_picture(api):
         assert paint(api, prompt, seed=3 + i)[0][0] == images[i], prompt
 
 
+def test_loras_in_a_list(server, api):
+    """They are beside what each picture chose, as in the prompt."""
+    tagged, said = paint(api, "a {red|blue} circle <lora:red:0.5>", batch_size=3, seed=3)
+    plain, _ = paint(api, "a {red|blue} circle", batch_size=3, seed=3)
+    for fields in ({"loras": [{"name": "red", "weight": 0.5}]}, {"lora": [{"path": "red", "multiplier": 0.5}]}):
+        listed, info = paint(api, "a {red|blue} circle", batch_size=3, seed=3, **fields)
+        assert listed == tagged != plain and info["all_prompts"] == said["all_prompts"]
+    job = job_of(server, prompt="a {red|blue} circle", loras=["red"], count=3)
+    assert all("<lora:red:1.0>" in infotext(server, i)[0] for i in job["images"])
+
+
+def test_too_much(server):
+    """Of work, and of what comes out, for all pictures and prompts together."""
+    hard = "${x={900$$" + "|" * 4095 + "}}" + "${x}" * 70
+    long = "{a|b}" + " " * 120_000
+    for prompt, says in ((hard, "too much work"), (long, "together")):
+        began = time.monotonic()
+        answer = requests.post(server.url + "/api/jobs", timeout=120, json={
+            "prompt": prompt, "negative_prompt": prompt, "count": 16, "width": 64, "height": 64})
+        assert answer.status_code == 413 and says in answer.text, answer.text
+        assert time.monotonic() - began < 10
+
+
 @pytest.mark.parametrize("prompt, says", [
     ("a __gone__ cat", "wildcard __gone__: there is no such file"),
     ("a __self__ cat", "wildcard __self__ names itself"),

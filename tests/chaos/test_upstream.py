@@ -121,6 +121,17 @@ def test_gpt_image_is_not_asked_for_base64(front, stub):
     assert "response_format" not in stub.json()
 
 
+def test_what_was_chosen_is_repeated(front, stub):
+    """Braces that were escaped are text, also the second time."""
+    _, jobs = front(stub.url)
+    template = r"a {red|red} \{cat|dog\}"
+    job = cloud(jobs, prompt=template)
+    again = jobs.state(jobs.post(job["id"], "retry").json()["id"])
+    for i, each in enumerate((job, again)):
+        assert stub.json(i)["prompt"] == "a red {cat|dog}"
+        assert each["params"]["prompt_template"] == template
+
+
 def test_extensions_only_where_they_are_understood(front, stub):
     _, jobs = front(stub.url, "extensions = on")
     assert cloud(jobs, negative_prompt="blue", guidance=4.5, seed=11, sampler="euler a",

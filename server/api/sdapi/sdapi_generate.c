@@ -342,11 +342,11 @@ static bool check_prompts(struct http_request *req, const struct sdapi_request *
     struct err err, unknown = {.code = ERR_NONE};
     struct registry *registry = http_app(req)->registry;
     if (intake_model(registry, params->model, &model, &err) &&
+        add_loras(http_app(req), r, model.upstream, params, &param, &err) &&
         variants_make(http_app(req)->settings, model.upstream, params, &param, &err) &&
         intake_prompts(&model, params, &param, &err) &&
         settle_vae(http_app(req), &model, params, &err) &&
         sdapi_control_make(http_app(req), r, model.upstream, params, &err) &&
-        add_loras(http_app(req), r, model.upstream, params, &param, &err) &&
         intake_files(registry, &model, params, &param, &err) &&
         settle_checkpoint(http_app(req), &params->refiner, &unknown) &&
         settle_checkpoint(http_app(req), &params->hires_model, &unknown) &&
