@@ -129,9 +129,14 @@ struct cJSON *controls_item_schema(void)
 
 /* ---- infotexts ---- */
 
+/* Quoted where the reader would stumble over it: a file may be called "a, Weight: 2". */
 static void put(struct pyjson *out, const char *key, const char *value)
 {
-    pyjson_printf(out, ", %s: %s", key, value);
+    pyjson_printf(out, ", %s: ", key);
+    if (*value == '"' || strpbrk(value, ",\n:"))
+        pyjson_string(out, value, false);
+    else
+        pyjson_puts(out, value);
 }
 
 static void put_number(struct pyjson *out, const char *key, double value)

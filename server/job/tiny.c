@@ -27,7 +27,7 @@ static bool open_in(const char *folder, const char *below, const char *stem, str
         if ((size_t)snprintf(path, sizeof path, "%s/%s%s%s", folder, below, stem, endings[i]) >=
             sizeof path)
             return false;
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* it may be a pipe */
         if (fd < 0)
             continue;
         if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {

@@ -71,6 +71,13 @@ static bool on_progress(void *ctx, uint64_t done, uint64_t total)
         return false;
     if (is_stopped(p))
         return err_set(&p->problem, ERR_CANCELLED, "stopped");
+    /* It may not have said how long it is, and never end. */
+    if (p->source->size && done > p->source->size + p->source->slack) {
+        pull_part_remove(p);
+        return err_set(&p->problem, ERR_INVALID,
+                       "the server sends more than the %llu bytes that are wanted; what came was "
+                       "removed", (unsigned long long)p->source->size);
+    }
     if (p->watch->progress)
         p->watch->progress(p->watch->ctx, p->before + done, p->all ? p->all : total);
     return true;

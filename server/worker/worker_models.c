@@ -157,6 +157,11 @@ struct pictor_model *worker_models_get_beside(struct worker_models *m,
 {
     struct open_model *o = find(m, ref->name);
     if (o && !is_same(o, ref)) {
+        if (o->used > m->before) { /* the picture at work has it already, by this name */
+            err_set(err, ERR_IO, "%s was changed while the models of the picture were opened",
+                    ref->name);
+            return NULL;
+        }
         close_one(m, o);
         o = NULL;
     }

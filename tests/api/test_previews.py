@@ -2,6 +2,7 @@
 import base64
 import io
 import json
+import os
 import shutil
 
 import pytest
@@ -48,6 +49,10 @@ def test_taesd(serve, tmp_path, folder):
     assert fast and set(fast) == {(32, 32)}  # a latent, four times
     assert tiny and set(tiny) == {(256, 256)}  # a picture, four times
     assert set(previews(server, model="pictor-mini")[0]) == {(32, 32)}
-    (tmp_path / "root" / folder / "taesd_decoder.safetensors").write_bytes(b"nothing of the kind")
+    decoder = tmp_path / "root" / folder / "taesd_decoder.safetensors"
+    decoder.write_bytes(b"nothing of the kind")
     broken, same = previews(server)
     assert picture == same and set(broken) == {(32, 32)} and "previews_are_fast" in server.log()
+    decoder.unlink()
+    os.mkfifo(decoder)  # whose opening waits for a writer
+    assert previews(server)[1] == picture

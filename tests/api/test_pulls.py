@@ -168,6 +168,12 @@ def test_hub_that_redirects_to_its_cdn_with_a_token(serve, hub):
     hub.files["/api/models/me/art/revision/main"] = json.dumps(listing).encode()
     failed = pulls.wait(pulls.add("hf:me/art/m.safetensors", name="other"))
     assert failed["state"] == "failed" and "wanted one of 5" in failed["error"]["message"]
+    listing["siblings"][0]["lfs"]["size"] = len(MODEL) - 1
+    hub.files["/api/models/me/art/revision/main"] = json.dumps(listing).encode()
+    cdn.endless.add("/blob")
+    failed = pulls.wait(pulls.add("hf:me/art/m.safetensors", name="endless"))
+    assert failed["state"] == "failed" and "more than the" in failed["error"]["message"], failed
+    assert [p.name for p in (server.folder / "data/models").iterdir()] == ["m.safetensors"]
     cdn.close()
 
 

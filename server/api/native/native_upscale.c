@@ -54,6 +54,7 @@ struct upscale {
     void *data;
     size_t size;
     struct image_file file; /* the result */
+    const char *param;      /* which field is to blame for what is too large */
     struct err err;
 };
 
@@ -121,7 +122,8 @@ static bool work(void *ctx, const atomic_bool *gone)
         return true;
     u->err.code = ERR_NONE;
     if (codec_decode(u->codec, u->data, u->size, intake_pixels_max(u->settings), &image, &u->err) &&
-        size_of(u, &image, &width, &height, &u->err) && image_convert(&image, 3, &rgb, &u->err) &&
+        (u->param = "scale") && size_of(u, &image, &width, &height, &u->err) &&
+        image_convert(&image, 3, &rgb, &u->err) &&
         enlarge_run(u->codec, u->files, &u->way, &rgb, width, height, gone, &larger, &again,
                     &u->err))
         encode(u, &larger, (double)width / image.width);
@@ -137,7 +139,7 @@ static void reply(struct http_request *req, void *ctx)
     if (!u->file.data) {
         if (u->err.code == ERR_NONE)
             err_set(&u->err, ERR_INTERNAL, "no memory for a picture");
-        http_reply_error(req, &u->err, u->err.code == ERR_TOO_LARGE ? "scale" : NULL);
+        http_reply_error(req, &u->err, u->err.code == ERR_TOO_LARGE ? u->param : NULL);
         return;
     }
     http_reply_header(req, "Cache-Control", "no-store");
@@ -217,6 +219,7 @@ void native_upscale(struct http_request *req)
                               .codec = app->codec,
                               .files = registry_files(app->registry, FOLDERS_UPSCALER)};
     if (body && u && read_given(req, body, u, &param, &err)) {
+        u->param = param; /* the picture's */
         http_work(req, work, reply, u, upscale_free);
     } else {
         http_reply_error(req, &err, param);
