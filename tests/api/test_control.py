@@ -167,19 +167,17 @@ def test_lists_and_modules(server):
     assert response.status_code == 422 and "at most 4" in response.text
 
 
-def test_names_like_fields(server):
+def test_names_like_fields(serve, tmp_path):
     """What a file is called says nothing else of its unit."""
-    native, name = Native(server.url), 'edges, Weight: 2, "x", Module: none'
-    net = next(p for p in server.folder.parent.rglob("nets/edges.safetensors"))
-    (net.parent / f"{name}.safetensors").symlink_to(net)
-    try:
-        native.post("/sdapi/v1/refresh-loras", {})
-        job = native.finish(native.post("/api/jobs", {**SMALL, "controls": [item(model=name, weight=0.5)]}, status=202))
-        assert job["state"] == "done", job["error"]
-        said = native.post("/api/infotext", {"text": job["images"][0]["infotext"]})["params"]["controls"]
-        assert said == job["params"]["controls"] and said[0]["model"] == name and said[0]["weight"] == 0.5
-    finally:
-        (net.parent / f"{name}.safetensors").unlink()
+    name = 'edges, Weight: 2, "x", Module: none'
+    write(tmp_path / "models" / "tiny.safetensors", read(GOLDEN / "tiny" / "tiny-ldm.safetensors"))
+    write(tmp_path / "nets" / f"{name}.safetensors", net())
+    native = Native(serve(f"--models={tmp_path / 'models'}", f"--controlnets={tmp_path / 'nets'}",
+                          "--default-model=tiny").url)
+    job = native.finish(native.post("/api/jobs", {**SMALL, "controls": [item(model=name, weight=0.5)]}, status=202))
+    assert job["state"] == "done", job["error"]
+    said = native.post("/api/infotext", {"text": job["images"][0]["infotext"]})["params"]["controls"]
+    assert said == job["params"]["controls"] and said[0]["model"] == name and said[0]["weight"] == 0.5
 
 
 def item(**fields):
