@@ -311,6 +311,8 @@ bool image_detect_inpaints(const char *module)
     return d && d->inpaint;
 }
 
+#define MOST_PIXELS (1 << 25) /* of a long and thin one; detectors take some 30 bytes a pixel */
+
 /* RGB, with a shorter side of `side` pixels. */
 static bool bring_to(const struct pictor_image *in, int side, struct pictor_image *out,
                      struct err *err)
@@ -320,9 +322,15 @@ static bool bring_to(const struct pictor_image *in, int side, struct pictor_imag
     double scale = (double)side / shorter;
     if (!image_convert(in, 3, &colours, err))
         return false;
-    int width = (int)lround(in->width * scale), height = (int)lround(in->height * scale);
+    double width = round(in->width * scale), height = round(in->height * scale);
+    if (width * height > MOST_PIXELS) {
+        pictor_image_free(&colours);
+        return err_set(err, ERR_TOO_LARGE,
+                       "wanted at most %d pixels at a shorter side of %d, got %.0fx%.0f",
+                       MOST_PIXELS, side, width, height);
+    }
     enum image_filter filter = scale > 1 ? IMAGE_BICUBIC : IMAGE_BOX;
-    bool ok = image_resize(&colours, width, height, filter, out, err);
+    bool ok = image_resize(&colours, (int)width, (int)height, filter, out, err);
     pictor_image_free(&colours);
     return ok;
 }

@@ -18,7 +18,8 @@ bool image_detect_inpaints(const char *module);
 
 /* `module` is one that is known. `a` and `b` are its thresholds, NAN: the usual ones. Of modules
  * that depend on a picture's size, the picture is brought to a shorter side of `side` pixels first;
- * 0: it stays as it is. `out` is RGB, owned. ERR_INVALID: there is no such module. */
+ * 0: it stays as it is. `out` is RGB, owned. ERR_INVALID: there is no such module; ERR_TOO_LARGE:
+ * the picture is so long and thin that of that size it would have more than 2^25 pixels. */
 bool image_detect(const char *module, const struct pictor_image *in, double a, double b, int side,
                   struct pictor_image *out, struct err *err);
 

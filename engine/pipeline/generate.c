@@ -255,18 +255,6 @@ static bool run_sampler(struct painting *j, const struct sampler_run *run, float
     return false;
 }
 
-/* What is painted over: the latent, or what `fill` puts in its place under the mask. */
-static void fill_masked(float *init, const float *mask, const float *noise, enum pictor_fill fill,
-                        size_t pixels, size_t channels)
-{
-    if (fill != PICTOR_FILL_NOISE && fill != PICTOR_FILL_NOTHING)
-        return;
-    for (size_t i = 0; i < pixels * channels; i++) {
-        float m = mask[i / channels];
-        init[i] = init[i] * (1 - m) + (fill == PICTOR_FILL_NOISE ? m * noise[i] : 0);
-    }
-}
-
 /* `image` is of the latent's size in pixels. */
 static bool encode(struct painting *j, const struct pictor_image *image, struct latent *latent,
                    struct err *err)
@@ -334,6 +322,19 @@ static bool decode(struct painting *j, const struct latent *latent, struct picto
     return ok;
 }
 
+/* What it takes where a refiner's turn did not come, and the painter decodes. */
+static bool plan_decode(struct painting *j, struct pictor_model *painter,
+                        const struct latent *latent, struct err *err)
+{
+    struct pictor_model *at_work = j->m;
+    struct pictor_image image = {0};
+    j->m = painter;
+    bool ok = decode(j, latent, &image, err);
+    drop(j, (size_t)image.width * (size_t)image.height * 3);
+    j->m = at_work;
+    return ok;
+}
+
 /* As the pass's own, of the model that takes over, which no ControlNet leads. `without` is the
  * params without them. */
 static struct guided_options refiner_options(struct painting *j, const struct passes *passes,
@@ -357,12 +358,8 @@ static struct guided_options refiner_options(struct painting *j, const struct pa
 static bool end_pass(struct painting *j, const struct refined *refined,
                      struct pictor_model *refiner, const struct latent *latent, struct err *err)
 {
-    struct pictor_image image = {0};
-    if (is_dry(j)) {
-        if (!decode(j, latent, &image, err))
-            return false;
-        drop(j, (size_t)image.width * (size_t)image.height * 3);
-    }
+    if (is_dry(j) && !plan_decode(j, j->m, latent, err))
+        return false;
     if (refined->switched)
         j->m = refiner;
     return true;
@@ -403,7 +400,7 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
     if (!is_dry(j)) {
         memcpy(init, latent->at, n * sizeof *init);
         if (mask)
-            fill_masked(init, mask, x.at, fill, pixels, channels);
+            latent_fill(init, mask, x.at, fill, pixels, channels);
         sampler_start(plan, x.at, from_latent ? init : NULL, x.at, n);
     }
     struct guided_options options = {
@@ -526,7 +523,8 @@ static bool enlarge(struct painting *j, const struct latent *small, struct laten
     if (!network_of(j, upscaler, &network, err))
         return false;
     struct pictor_image image = {0};
-    bool ok = decode(j, small, &image, err) &&
+    bool ok = (!is_dry(j) || plan_decode(j, painter_of(j, 0), small, err)) &&
+              decode(j, small, &image, err) &&
               resize(j, &image, large->width * factor, large->height * factor, network,
                      network ? IMAGE_LANCZOS : upscaler->image, err);
     j->m = next;

@@ -65,3 +65,14 @@ void latent_draw(struct arena *a, const struct pictor_params *p, int factor, str
     }
     arena_reset(a, mark);
 }
+
+void latent_fill(float *init, const float *mask, const float *noise, enum pictor_fill fill,
+                 size_t pixels, size_t channels)
+{
+    if (fill != PICTOR_FILL_NOISE && fill != PICTOR_FILL_NOTHING)
+        return;
+    for (size_t i = 0; i < pixels * channels; i++) {
+        float m = mask[i / channels];
+        init[i] = init[i] * (1 - m) + (fill == PICTOR_FILL_NOISE ? m * noise[i] : 0);
+    }
+}

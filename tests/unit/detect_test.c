@@ -87,6 +87,22 @@ static void test_size(void **state)
     pictor_image_free(&out);
 }
 
+/* Eight pixels are no way to ask for two gigabytes. */
+static void test_thin(void **state)
+{
+    static uint8_t pixels[3 * 8];
+    const struct pictor_image thin = {1, 8, 3, pixels}, wide = {8, 1, 3, pixels};
+    struct pictor_image out;
+    struct err err;
+    assert_true(image_detect("canny", &wide, NAN, NAN, 512, &out, &err));
+    assert_int_equal(out.width, 4096);
+    pictor_image_free(&out);
+    assert_false(image_detect("canny", &thin, NAN, NAN, 4096, &out, &err));
+    assert_int_equal(err.code, ERR_TOO_LARGE);
+    assert_non_null(strstr(err.msg, "4096x32768"));
+    assert_null(out.pixels);
+}
+
 static void test_names(void **state)
 {
     assert_string_equal(image_detect_known("INVERT"), "invert (from white bg & black line)");
@@ -110,6 +126,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_opencv),
         cmocka_unit_test(test_size),
+        cmocka_unit_test(test_thin),
         cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -340,6 +340,43 @@ static void test_a_second_pass_of_another_family(void **state)
     assert_true(is_same(b->sd1, &plain, &p));
 }
 
+/* The tiny model with a tiny autoencoder, which takes less memory than its own. */
+static struct pictor_model *open_light(struct pictor_engine *e)
+{
+    struct err err;
+    struct pictor_files files;
+    assert_true(pictor_files_open(TINY, &files, &err));
+    assert_true(pictor_files_add(&files, "vae", "tests/golden/tae/weights.safetensors", &err));
+    struct pictor_model *m = pictor_model_open_files(e, &files, &err);
+    if (!m)
+        fail_msg("%s", err.msg);
+    pictor_files_close(&files);
+    return m;
+}
+
+/* A refiner whose turn does not come leaves the decoder between the passes to the painter, and that
+ * one's may want more memory than its own. */
+static void test_a_turn_that_does_not_come(void **state)
+{
+    struct bench *b = *state;
+    struct pictor_model *light = open_light(b->engine);
+    struct pictor_params plain = params_of(b->sd1), p;
+    plain.sampler = "Euler";
+    plain.steps = 2;
+    plain.guidance = 1;
+    plain.width = plain.height = 128;
+    plain.hires_width = plain.hires_height = 128;
+    plain.hires_upscaler = "Lanczos";
+    plain.hires_model = light;
+    p = plain;
+    p.refiner = light;
+    p.refiner_pass = PICTOR_REFINE_FIRST;
+    p.refiner_at = 0.95;
+    p.refiner_by_steps = true;
+    assert_true(is_same(b->sd1, &plain, &p));
+    pictor_model_free(light);
+}
+
 static void test_refused(void **state)
 {
     struct bench *b = *state;
@@ -448,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_a_twin_changes_nothing),
         cmocka_unit_test(test_a_refiner_changes_the_end),
         cmocka_unit_test(test_a_second_pass_of_another_family),
+        cmocka_unit_test(test_a_turn_that_does_not_come),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_memory),
     };
