@@ -81,7 +81,8 @@ static void sweep(int fd, const char *prefix, const struct pull_source *s)
         close(again);
 }
 
-/* Whether the file came before: of its size and, where it is known, its SHA-256. */
+/* Whether the file came before: of its size and, where it is known, its SHA-256. An empty one is of
+ * size 0, as one of which nothing is known. */
 static bool is_there(const char *path, const struct pull_source_file *f,
                      const struct pull_watch *watch)
 {
@@ -89,7 +90,8 @@ static bool is_there(const char *path, const struct pull_source_file *f,
     struct stat st;
     struct err unused;
     return lstat(path, &st) == 0 && S_ISREG(st.st_mode) &&
-           (!f->size || (uint64_t)st.st_size == f->size) && (f->size || *f->sha256) &&
+           (!f->size || (uint64_t)st.st_size == f->size) &&
+           (f->size || *f->sha256 || st.st_size == 0) &&
            (!*f->sha256 || (pull_part_hash(path, watch->stop, hex, &unused) &&
                             strcmp(hex, f->sha256) == 0));
 }

@@ -209,6 +209,7 @@ def test_whole_repository(serve, hub, tmp_path):
     from test_pull_repo import publish, read
     path = tmp_path / "tiny"
     subprocess.run([sys.executable, ROOT / "tests/golden/make_folder.py", path], check=True)
+    (path / "unet" / "empty.txt").write_bytes(b"")
     files = read(path)
     publish(hub, files)
     server = serve("--pull-private", env={"HF_ENDPOINT": hub.url})
@@ -224,6 +225,8 @@ def test_whole_repository(serve, hub, tmp_path):
     done = pulls.wait(asked)
     assert done["state"] == "done" and done["kind"] == "model" and done["bytes"] == total, done
     assert "tiny" in models(server) and read(server.folder / "data/models/tiny") == files
+    again = pulls.wait(pulls.add("hf:me/tiny"))
+    assert again["state"] == "done", again  # what is there is what is wanted
     hub.breaks = [10**9] * 4 + [100, 0] + [0] * 20
     asked = pulls.add("hf:me/tiny", name="other")
     assert pulls.wait(asked)["state"] == "failed"
