@@ -63,7 +63,7 @@ test: ## install what is missing, build, and run every test that fits into minut
 	@tests/run.sh $(BUILD)
 
 .PHONY: test-long long
-test-long: ## what takes longer: sanitizers, fuzzing, hundreds of kills, 100,000 jobs, a soak
+test-long: ## what takes longer: sanitizers, fuzzing, a thousand kills, 100,000 jobs, a soak
 	@$(MAKE) --no-print-directory -k long asan tsan fuzz
 long:
 	@tests/setup.sh test

@@ -103,7 +103,7 @@ for part in $parts; do
         ;;
     long)
         python_ready
-        CHAOS_KILLS="${CHAOS_KILLS:-600}" python_tests chaos/test_kill.py
+        CHAOS_KILLS="${CHAOS_KILLS:-1000}" python_tests chaos/test_kill.py
         CHAOS_EVERY=1 python_tests chaos/test_trouble.py
         python_tests long
         LOAD=long python_tests load
