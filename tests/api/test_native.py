@@ -423,7 +423,8 @@ def test_models(api):
     assert answer["default"] == "pictor-mini"
     model = answer["models"][0]
     assert list(model) == ["name", "kind", "title", "architecture", "width", "height", "guidance",
-                           "steps", "problem", "loaded", "default"]
+                           "steps", "problem", "trigger", "description", "base", "weight",
+                           "preview", "loaded", "default"]
     assert model["name"] == "pictor-mini" and model["kind"] == "local" and model["default"]
 
 
