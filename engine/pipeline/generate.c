@@ -45,6 +45,7 @@ struct painting {
     struct pictor_image preview;
     bool interrupted;
     bool turns; /* its models rest while another one is at work */
+    bool plain; /* no preview is decoded: there was no room */
 };
 
 static double now(void)
@@ -122,7 +123,7 @@ static bool report(struct painting *j, const float *x0, int width, int height)
     progress.step_seconds = j->done ? t - j->last_step : 0;
     j->last_step = t;
     if (x0 && p->preview_every && (step % p->preview_every == 0 || step == j->steps)) {
-        if (j->m->tiny)
+        if (j->m->tiny && !j->plain)
             preview_decode(j->m->family, &j->ops, x0, width, height, &j->preview);
         else
             preview_paint(&j->m->preview, facts_of(j)->channels, x0, width, height, &j->preview);
@@ -160,7 +161,7 @@ static bool plan_preview(void *ctx, struct err *err)
 {
     const struct steps *s = ctx;
     struct painting *j = s->j;
-    if (is_dry(j) && j->m->tiny && j->p->preview_every)
+    if (is_dry(j) && j->m->tiny && !j->plain && j->p->preview_every)
         preview_decode(j->m->family, &j->ops, NULL, s->width, s->height, &j->preview);
     return true;
 }
@@ -188,7 +189,7 @@ static bool begin_previews(struct painting *j, struct err *err)
         return true;
     if (!go_on(j, err))
         return false;
-    size_t pixels = most_pixels(j), most = (size_t)PREVIEW_SIDE * PREVIEW_SIDE;
+    size_t pixels = most_pixels(j), most = j->plain ? 0 : (size_t)PREVIEW_SIDE * PREVIEW_SIDE;
     j->preview.pixels = arena_alloc(j->ops.arena, pixels > most ? pixels : most, 3);
     bool wraps = device_wrap(j->ops.dev, false); /* what is fitted is kept for other pictures */
     for (int pass = 0; pass <= (j->p->hires_width > 0); pass++) {
@@ -731,8 +732,8 @@ static bool run_dry(struct painting *j, size_t *bytes, struct err *err)
     return true;
 }
 
-/* Checks and runs dry; once more where the models have to take turns, of which parts of a picture
- * have more room. */
+/* Checks and runs dry; once more where previews cannot be decoded for want of room, and where the
+ * models have to take turns, of which parts of a picture have more. */
 static bool plan(struct painting *j, size_t *bytes, struct err *err)
 {
     size_t limit = j->own->engine->memory_limit;
@@ -741,13 +742,16 @@ static bool plan(struct painting *j, size_t *bytes, struct err *err)
         !guides_check(j->asked, j->m->control_count, err) || !others_check(j->own, j->asked, err) ||
         !run_dry(j, bytes, err))
         return false;
-    if (!does_fit(*bytes, weights, limit) && others_take_turns(j->own, j->asked)) {
+    for (int turns = 0; turns < 2 && !does_fit(*bytes, weights, limit); turns++) {
+        if (turns ? !others_take_turns(j->own, j->asked) : !j->asked->preview_every)
+            continue;
         struct painting again = painting_of(j->own, j->asked, j->ops.arena);
         memcpy(again.choice, j->choice, sizeof again.choice);
-        again.turns = true;
+        again.plain = true;
+        again.turns = turns;
         arena_plan(j->ops.arena);
         *j = again;
-        weights = others_weights(j->own, j->asked, true);
+        weights = others_weights(j->own, j->asked, turns);
         if (!run_dry(j, bytes, err))
             return false;
     }
@@ -784,6 +788,7 @@ bool pictor_generate(struct pictor_model *model, const struct pictor_params *par
     memcpy(j.choice, dry.choice, sizeof j.choice);
     fit(&j);
     j.turns = dry.turns;
+    j.plain = dry.plain;
     if (j.turns) {
         log_event(LOG_INFO, "models_take_turns", "limit_mib=%zu", e->memory_limit >> 20);
         arena_free(&e->arena); /* what an earlier picture had may be more than is planned for */

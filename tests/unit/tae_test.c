@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <math.h>
 #include <unistd.h>
 
@@ -166,6 +167,52 @@ static void test_preview(void **state)
     device_free(f.dev);
 }
 
+static bool measure_preview(void *ctx, const struct pictor_progress *progress)
+{
+    if (progress->preview)
+        *(int *)ctx = progress->preview->width;
+    return true;
+}
+
+/* Where there is no room to decode previews, they are fast ones, and the picture is no other. */
+static void test_previews_are_no_reason_to_fail(void **state)
+{
+    struct err err;
+    struct pictor_image pictures[2];
+    const size_t room = 64 << 10; /* of fast ones */
+    size_t bytes[2], weights = 0;
+    int widths[2] = {0, 0};
+    int fd = open(TAE "weights.safetensors", O_RDONLY);
+    const struct pictor_control_file tiny = {"tiny", fd};
+    for (int i = 0; i < 2; i++) {
+        struct pictor_engine_options options = {
+            .threads = 2, .memory_limit = i ? weights + bytes[0] + room : 0};
+        struct pictor_engine *e = pictor_engine_new(&options, &err);
+        struct pictor_model *m = pictor_model_open(e, TINY, &err);
+        struct pictor_params p;
+        pictor_params_init(&p, m);
+        p.width = p.height = 128;
+        p.steps = 2;
+        assert_true(pictor_model_previews(m, &tiny, &err));
+        weights = pictor_model_info(m)->weight_bytes;
+        assert_true(pictor_check(m, &p, &bytes[0], &err));
+        p.preview_every = 1;
+        p.on_progress = measure_preview;
+        p.ctx = &widths[i];
+        assert_true(pictor_check(m, &p, &bytes[1], &err));
+        assert_true((bytes[1] <= bytes[0] + room) == (i == 1));
+        assert_true(pictor_generate(m, &p, &pictures[i], &err));
+        pictor_model_free(m);
+        pictor_engine_free(e);
+    }
+    assert_memory_equal(pictures[0].pixels, pictures[1].pixels, 3 * 128 * 128);
+    assert_int_equal(widths[0], 128);
+    assert_int_equal(widths[1], 16);
+    pictor_image_free(&pictures[0]);
+    pictor_image_free(&pictures[1]);
+    close(fd);
+}
+
 static void check_refused(const char *root, int from, const char *drop, const char *message)
 {
     char path[] = P_tmpdir "/tae_test.XXXXXX.safetensors";
@@ -194,6 +241,7 @@ int main(void)
         cmocka_unit_test(test_both_halves),
         cmocka_unit_test(test_published_decoder),
         cmocka_unit_test(test_preview),
+        cmocka_unit_test(test_previews_are_no_reason_to_fail),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
