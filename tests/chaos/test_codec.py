@@ -55,7 +55,7 @@ def test_the_server_itself_reads_no_picture():
         ["grep", "-rlE", r"\bimage_(probe|decode|texts_read|encode[a-z_]*)\(", "server"],
         cwd=Path(__file__).parents[2], capture_output=True, text=True).stdout.split()
     assert set(found) == {"server/worker/worker.c", "server/worker/worker_codec.c",
-                          "server/cli/cli_generate.c"}
+                          "server/cli/cli_picture.c"}
 
 
 def test_one_that_dies_idle_is_replaced_and_nobody_notices(serve):

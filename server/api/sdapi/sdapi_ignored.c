@@ -129,8 +129,7 @@ static void add_embeddings(struct list *list, const struct app *app, const struc
 }
 
 /* Of each picture's prompts; those of one that does not choose are all alike. */
-static void add_prompts(struct list *list, const struct app *app, const struct job_params *p,
-                        bool upstream)
+static void add_prompts(struct list *list, const struct app *app, const struct job_params *p)
 {
     struct variants variants;
     struct err err;
@@ -140,9 +139,8 @@ static void add_prompts(struct list *list, const struct app *app, const struct j
         struct job_params one;
         variants_view(&variants, i, p, &one);
         list->once = i > 0;
-        add_networks(list, registry_files(app->registry, FOLDERS_LORA), one.prompt, upstream);
-        if (!upstream)
-            add_embeddings(list, app, &one);
+        add_networks(list, registry_files(app->registry, FOLDERS_LORA), one.prompt, false);
+        add_embeddings(list, app, &one);
     }
     list->once = false;
     variants_free(&variants);
@@ -169,7 +167,10 @@ char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const 
     if (!list)
         return NULL;
     add_styles(list, app, r);
-    add_prompts(list, app, params, upstream);
+    if (upstream) /* whose prompt has no tags any more */
+        add_networks(list, registry_files(app->registry, FOLDERS_LORA), r->prompt, true);
+    else
+        add_prompts(list, app, params);
     /* Without a model that could (/face-restorers is empty) the WebUI changes nothing, either. */
     if (sdapi_request_flag(r->restore_faces))
         add(list, "restore_faces");
