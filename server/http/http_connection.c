@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "server/base/now.h"
@@ -167,12 +168,19 @@ static bool has_left(int fd)
     return poll(&state, 1, 0) == 1;
 }
 
+/* What lies there is late by this server's doing: its thread waits for something else. */
+static bool has_unread(int fd)
+{
+    int bytes = 0;
+    return ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
 void http_connection_tick(struct http *http, int64_t now)
 {
     pthread_mutex_lock(&http->lock);
     for (struct http_connection *c = http->connections; c; c = c->next) {
         int64_t deadline = c->deadline;
-        if (deadline && now > deadline)
+        if (deadline && now > deadline && !has_unread(c->fd))
             shutdown(c->fd, SHUT_RDWR);
         else if (deadline && has_left(c->fd))
             shutdown(c->fd, SHUT_RD); /* takes nothing from it: libmicrohttpd reads once more */
