@@ -315,24 +315,6 @@ struct models {
     struct pictor_model *own, *refiner, *hires;
 };
 
-/* Those of the LoRAs that fit a model which they need not fit. */
-static bool merge_fitting(struct pictor_model *model, const struct pictor_lora *loras, size_t count,
-                          struct err *err)
-{
-    struct pictor_lora list[PICTOR_LORAS_MAX];
-    size_t kept = 0;
-    for (size_t i = 0; model && i < count; i++) {
-        list[kept] = loras[i];
-        if (pictor_model_merge(model, list, kept + 1, err))
-            kept++;
-        else if (err->code == ERR_INVALID || err->code == ERR_UNSUPPORTED)
-            log_err(LOG_WARN, "lora_does_not_fit", err, " ");
-        else
-            return false;
-    }
-    return !model || pictor_model_merge(model, list, kept, err);
-}
-
 /* Merges what the prompt's tags name; *words is the prompt without them, owned. */
 static bool merge_loras(const struct settings *settings, const struct models *models,
                         const char *prompt, char **words, struct err *err)
@@ -352,9 +334,11 @@ static bool merge_loras(const struct settings *settings, const struct models *mo
         const struct lora_file *l = &loras.at[i];
         list[i] = (struct pictor_lora){l->tag.name, l->fd, l->tag.unet, l->tag.text};
     }
-    bool done = pictor_model_merge(models->own, list, loras.count, err) &&
-                merge_fitting(models->refiner, list, loras.count, err) &&
-                merge_fitting(models->hires, list, loras.count, err);
+    struct pictor_model *others[] = {models->refiner, models->hires};
+    bool done = pictor_model_merge(models->own, list, loras.count, err);
+    for (size_t i = 0; i < sizeof others / sizeof *others && done; i++)
+        done = !others[i] ||
+               loras_merge_fitting(others[i], list, loras.count, LOG_WARN, " ", err);
     loras_close(&loras);
     return done;
 }

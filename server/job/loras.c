@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "engine/base/log.h"
-
 static bool open_tag(struct files *f, const struct lora_tag *tag, struct loras *out,
                      struct err *err)
 {
@@ -41,4 +39,24 @@ void loras_close(struct loras *l)
     for (size_t i = 0; i < l->count; i++)
         close(l->at[i].fd);
     l->count = 0;
+}
+
+bool loras_merge_fitting(struct pictor_model *model, const struct pictor_lora *list, size_t count,
+                         enum log_level level, const char *who, struct err *err)
+{
+    struct pictor_lora fitting[PICTOR_LORAS_MAX];
+    size_t kept = 0;
+    bool done = true;
+    for (size_t i = 0; i < count; i++) {
+        fitting[kept] = list[i];
+        done = pictor_model_merge(model, fitting, kept + 1, err);
+        if (done) {
+            kept++;
+            continue;
+        }
+        if (err->code != ERR_INVALID && err->code != ERR_UNSUPPORTED)
+            return false;
+        log_err(level, "lora_does_not_fit", err, "%s", who);
+    }
+    return (done && count > 0) || pictor_model_merge(model, fitting, kept, err);
 }

@@ -2,6 +2,7 @@
 #ifndef PICTOR_SERVER_LORAS_H
 #define PICTOR_SERVER_LORAS_H
 
+#include "engine/base/log.h"
 #include "server/job/files.h"
 #include "server/job/lora_tags.h"
 
@@ -22,5 +23,10 @@ struct loras {
  * no file has is left out, and logged. `f`: of FOLDERS_LORA. */
 bool loras_open(struct files *f, const char *prompt, struct loras *out, struct err *err);
 void loras_close(struct loras *l);
+
+/* Merges into a model that they need not fit, such as a refiner, those that do, one after another.
+ * What does not is logged at `level`, with `who` ("model=NAME"). Else as pictor_model_merge. */
+bool loras_merge_fitting(struct pictor_model *model, const struct pictor_lora *list, size_t count,
+                         enum log_level level, const char *who, struct err *err);
 
 #endif

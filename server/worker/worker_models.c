@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/base/log.h"
+#include "server/job/loras.h"
 
 #define MODELS_MAX 8
 
@@ -210,27 +211,6 @@ static char *describe(const struct worker_lora *loras, size_t count)
     return text;
 }
 
-/* Those of them that fit, one after the other. */
-static bool merge_fitting(const struct open_model *o, const struct pictor_lora *loras, size_t count,
-                          struct err *err)
-{
-    struct pictor_lora list[PICTOR_LORAS_MAX];
-    size_t kept = 0;
-    bool done = true;
-    for (size_t i = 0; i < count; i++) {
-        list[kept] = loras[i];
-        done = pictor_model_merge(o->model, list, kept + 1, err);
-        if (done) {
-            kept++;
-            continue;
-        }
-        if (err->code != ERR_INVALID && err->code != ERR_UNSUPPORTED)
-            return false;
-        log_err(LOG_INFO, "lora_does_not_fit", err, "model=%s", o->name);
-    }
-    return (done && count > 0) || pictor_model_merge(o->model, list, kept, err);
-}
-
 /* `fitting`: not all of them need to fit. */
 static bool merge(struct worker_models *m, struct pictor_model *model, bool fitting,
                   const struct worker_lora *loras, size_t count, struct err *err)
@@ -250,8 +230,10 @@ static bool merge(struct worker_models *m, struct pictor_model *model, bool fitt
     }
     for (size_t i = 0; i < count; i++)
         list[i] = loras[i].lora;
-    bool done =
-        fitting ? merge_fitting(o, list, count, err) : pictor_model_merge(model, list, count, err);
+    char who[300];
+    snprintf(who, sizeof who, "model=%s", o->name);
+    bool done = fitting ? loras_merge_fitting(model, list, count, LOG_INFO, who, err)
+                        : pictor_model_merge(model, list, count, err);
     o->fitting = fitting;
     free(o->merged);
     o->merged = done && count > 0 ? merged : NULL;
