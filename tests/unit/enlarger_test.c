@@ -11,6 +11,7 @@
 
 #include "engine/io/image.h"
 #include "engine/pictor.h"
+#include "tests/unit/painted.h"
 
 #define TINY "tests/golden/tiny/tiny-ldm.safetensors"
 
@@ -41,15 +42,6 @@ static struct pictor_upscaler *upscaler_of(struct pictor_engine *e)
     if (!u)
         fail_msg("%s", err.msg);
     return u;
-}
-
-static struct pictor_image paint(struct pictor_model *m, const struct pictor_params *p)
-{
-    struct err err;
-    struct pictor_image image;
-    if (!pictor_generate(m, p, &image, &err))
-        fail_msg("%s", err.msg);
-    return image;
 }
 
 static struct pictor_image upscale(struct pictor_upscaler *u, const struct pictor_image *in,

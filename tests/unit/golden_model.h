@@ -179,6 +179,26 @@ static inline void check_network(struct fixture *f, const char *size, double t, 
     free(y);
 }
 
+/* Where a trajectory begins: k-diffusion's sigmas, which are float32 (trajectory_test.c), in the
+ * plan, and the golden noise at the first of them in `x` [pixels, channels]. */
+static inline void begin_trajectory(struct fixture *f, const char *golden, int steps, int pixels,
+                                    int channels, struct sampler_plan *plan, float *x)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s.sigmas", golden);
+    float *sigmas = floats_of(want(f->golden, name));
+    float *start = floats_of(want(f->golden, "start_noise"));
+    for (int i = 0; i <= steps; i++) {
+        assert_true(fabs(plan->sigmas[i] - sigmas[i]) <= 1e-6 * sigmas[i]);
+        plan->sigmas[i] = sigmas[i];
+    }
+    nchw_to_last(x, start, 1, channels, pixels);
+    for (int i = 0; i < pixels * channels; i++)
+        x[i] *= sigmas[0];
+    free(sigmas);
+    free(start);
+}
+
 /* A whole picture's latent: the end is held against the golden tensors. */
 static inline void check_spoken(struct fixture *f, const char *sampler_name, const char *scheduler,
                                 const char *golden, const struct spoken *spoken)
@@ -186,7 +206,6 @@ static inline void check_spoken(struct fixture *f, const char *sampler_name, con
     enum { W = 16, H = 8, C = 4, N = W * H * C, STEPS = 10 };
     char name[64];
     float x[N], scratch[4 * N];
-    float *start = floats_of(want(f->golden, "start_noise"));
     const struct sampler *sampler = sampler_find(sampler_name, NULL);
     struct schedule schedule;
     struct sampler_plan plan;
@@ -195,16 +214,7 @@ static inline void check_spoken(struct fixture *f, const char *sampler_name, con
     assert_true(sampler_plan_text(&plan, sampler,
                                   schedule_kind_of(pictor_scheduler_find(scheduler)), &schedule,
                                   STEPS, NULL));
-    /* k-diffusion's sigmas are float32; see trajectory_test.c. */
-    snprintf(name, sizeof name, "%s.sigmas", golden);
-    float *sigmas = floats_of(want(f->golden, name));
-    for (int i = 0; i <= STEPS; i++) {
-        assert_true(fabs(plan.sigmas[i] - sigmas[i]) <= 1e-6 * sigmas[i]);
-        plan.sigmas[i] = sigmas[i];
-    }
-    nchw_to_last(x, start, 1, C, W * H);
-    for (int i = 0; i < N; i++)
-        x[i] *= sigmas[0];
+    begin_trajectory(f, golden, STEPS, W * H, C, &plan, x);
     noise_init(&noise, PICTOR_RNG_CPU, 0);
     struct guided g;
     bool ok = false;
@@ -232,8 +242,6 @@ static inline void check_spoken(struct fixture *f, const char *sampler_name, con
     last.data = (const char *)last.data + (rows - 1) * last.bytes;
     check(f, golden, x, &last);
     sampler_plan_free(&plan);
-    free(sigmas);
-    free(start);
 }
 
 /* So of two prompts' words. */

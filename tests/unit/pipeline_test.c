@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "engine/pictor.h"
+#include "tests/unit/painted.h"
 
 #define MODEL "tests/golden/tiny/tiny-ldm.safetensors"
 
@@ -45,15 +46,6 @@ static struct pictor_params params_of(struct pictor_model *m)
     p.steps = 4;
     p.seed = 5;
     return p;
-}
-
-static struct pictor_image paint(struct pictor_model *m, const struct pictor_params *p)
-{
-    struct err err;
-    struct pictor_image image;
-    if (!pictor_generate(m, p, &image, &err))
-        fail_msg("%s", err.msg);
-    return image;
 }
 
 static bool same(const struct pictor_image *a, const struct pictor_image *b)

@@ -11,6 +11,7 @@
 
 #include "engine/pipeline/refined.h"
 #include "tests/unit/golden_sdxl.h"
+#include "tests/unit/painted.h"
 
 static const char *const none[] = {NULL};
 
@@ -66,7 +67,6 @@ static void check_run(struct fixture *f, const struct pair *p, const struct run 
     enum { W = 16, H = 8, C = 4, N = W * H * C, STEPS = 10 };
     char name[64];
     float x[N], scratch[4 * N];
-    float *start = floats_of(want(f->golden, "start_noise"));
     const struct sampler *sampler = sampler_find(r->sampler, NULL);
     struct schedule schedules[2];
     struct sampler_plan plan;
@@ -76,16 +76,7 @@ static void check_run(struct fixture *f, const struct pair *p, const struct run 
     assert_true(sampler_plan_text(&plan, sampler,
                                   schedule_kind_of(pictor_scheduler_find(r->scheduler)),
                                   &schedules[0], STEPS, NULL));
-    /* k-diffusion's sigmas are float32; see trajectory_test.c. */
-    snprintf(name, sizeof name, "%s.sigmas", r->golden);
-    float *sigmas = floats_of(want(f->golden, name));
-    for (int i = 0; i <= STEPS; i++) {
-        assert_true(fabs(plan.sigmas[i] - sigmas[i]) <= 1e-6 * sigmas[i]);
-        plan.sigmas[i] = sigmas[i];
-    }
-    nchw_to_last(x, start, 1, C, W * H);
-    for (int i = 0; i < N; i++)
-        x[i] *= sigmas[0];
+    begin_trajectory(f, r->golden, STEPS, W * H, C, &plan, x);
     noise_init(&noise, PICTOR_RNG_CPU, 0);
     struct guided g[2];
     bool ok = false;
@@ -119,8 +110,6 @@ static void check_run(struct fixture *f, const struct pair *p, const struct run 
     snprintf(name, sizeof name, "%s.latents", r->golden);
     check(f, r->golden, x, want(f->golden, name));
     sampler_plan_free(&plan);
-    free(sigmas);
-    free(start);
 }
 
 static void test_trajectories(void **state)
@@ -224,15 +213,6 @@ static struct pictor_params params_of(struct pictor_model *m)
     p.steps = 5;
     p.seed = 5;
     return p;
-}
-
-static struct pictor_image paint(struct pictor_model *m, const struct pictor_params *p)
-{
-    struct err err;
-    struct pictor_image image;
-    if (!pictor_generate(m, p, &image, &err))
-        fail_msg("%s", err.msg);
-    return image;
 }
 
 static bool is_same(struct pictor_model *m, const struct pictor_params *p,
