@@ -1,10 +1,10 @@
 """Stage 1: the drawings, as one small file.   python drawings.py --work W
 
 Fetches free icon sets from npm, keeps the drawings whose name is the name of an emoji of a thing
-(no flags, no signs; people in two of their skin tones), adds this project's own (own.txt, figures.py), renders
-them with librsvg (rsvg-convert), trims them, and writes W/drawings.zip: NNNN.webp of 192 pixels with
-transparency, and index.json with the name, the set, width and height (of 1) of each. Renderings are
-kept in W/rendered, so that a further set costs only itself.
+(no flags, no signs; people in two of their skin tones), adds some of further sets (icons.txt) and this
+project's own (own.txt, figures.py), renders them with librsvg (rsvg-convert), trims them, and writes W/drawings.zip:
+NNNN.webp of 192 pixels with transparency, and index.json with the name, the set, width and height (of 1)
+of each. Renderings are kept in W/rendered, so that a further set costs only itself.
 """
 import argparse
 import concurrent.futures
@@ -23,6 +23,11 @@ SETS = {"@iconify-json/fluent-emoji": "1.2.7", "@iconify-json/fluent-emoji-flat"
         "@iconify-json/noto": "1.2.9", "@iconify-json/noto-v1": "1.2.5",
         "@iconify-json/twemoji": "1.2.5", "@iconify-json/emojione": "1.2.3",
         "@iconify-json/fxemoji": "1.2.2", "@iconify-json/streamline-emojis": "1.2.4"}
+FURTHER = {"@iconify-json/streamline-ultimate-color": "1.2.2", "@iconify-json/streamline-kameleon-color": "1.2.2",
+           "@iconify-json/flat-ui": "1.2.3", "@iconify-json/flat-color-icons": "1.2.3",
+           "@iconify-json/icon-park": "1.2.4"}  # those of icons.txt
+DISC = re.compile(r"(<g[^>]*>)?<path[^>]*/>")  # the ground of each drawing of Kameleon
+BLUES = "#2F88FF", "#43CCF8"  # the fills of Icon Park
 NAMES = ("emojibase-data", "17.0.0")
 GROUPS = {0, 1, 3, 4, 5, 6, 7}  # faces, people, animals, food, places, activities, objects
 SKIP = re.compile(r"o’clock|thirty|globe with|map of|castle of|with slash|oncoming|button|facing right|"
@@ -59,6 +64,32 @@ def own():
             made[name] = ""
     return [(name, f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">{body}</svg>')
             for name, body in made.items()]
+
+
+def wrap(icons, icon, body):
+    """An icon of a set as a file of its own."""
+    w, h = (icon.get(k, icons.get(k, 16)) for k in ("width", "height"))
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+            f'viewBox="{icon.get("left", 0)} {icon.get("top", 0)} {w} {h}">{body}</svg>')
+
+
+def further(folder):
+    """(thing, set, SVG) of each drawing that icons.txt names."""
+    made = []
+    for line in (pathlib.Path(__file__).parent / "icons.txt").read_text().splitlines():
+        if line.startswith("@"):
+            kind = line.split()[1]
+            name = "@iconify-json/" + kind
+            icons = json.loads((package(folder, name, FURTHER[name]) / "icons.json").read_text())
+        elif line and line[0] != "#":
+            slug, thing, *fills = (part.strip() for part in line.split(":"))
+            body = icons["icons"][slug]["body"]
+            if kind == "streamline-kameleon-color":
+                body = DISC.sub(lambda found: found[1] or "", body, count=1)
+            for old, new in zip(BLUES, fills[0].split() if fills else ()):
+                body = body.replace(old, new)
+            made.append((thing, kind, wrap(icons, icons["icons"][slug], body)))
+    return made
 
 
 def draw(svg, kept):
@@ -113,19 +144,15 @@ def main():
         icons = json.loads((package(folder, name, SETS[name]) / "icons.json").read_text())
         toned = {TONE.sub("", slug) for slug in icons["icons"] if TONE.search(slug)}
         for slug, icon in icons["icons"].items():
-            tone = TONE.search(slug)
-            bare = TONE.sub("", slug)
+            tone = None if plain(slug) in label else TONE.search(slug)  # a police car light is no light police car
+            bare = TONE.sub("", slug) if tone else slug
             thing, person = label.get(plain(re.sub(r"-\d$", "", bare)), (None, False))
             if thing is None or person and bare in toned and (not tone or tone[1] not in TONES):
                 continue
             if tone and person:
                 thing += TONES[tone[1]]
-            w, h = (icon.get(k, icons.get(k, 16)) for k in ("width", "height"))
-            jobs.append((thing, name.split("/")[1],
-                         f'<svg xmlns="http://www.w3.org/2000/svg" '
-                         f'xmlns:xlink="http://www.w3.org/1999/xlink" '
-                         f'viewBox="{icon.get("left", 0)} {icon.get("top", 0)} {w} {h}">'
-                         f'{icon["body"]}</svg>'))
+            jobs.append((thing, name.split("/")[1], wrap(icons, icon, icon["body"])))
+    jobs += further(folder)
     index = []
     with zipfile.ZipFile(args.work / "drawings.new", "w") as out, \
             concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:

@@ -147,7 +147,8 @@ def known(colour, robe, hair, beard, hat, tool, skin, _):
 
 
 def label(who, skin, hair, clothes):
-    return f"{skin} {who} with {hair} hair in a {clothes} {WHO[who][0]}".strip()
+    an = "an" if clothes == "orange" else "a"
+    return f"{skin} {who} with {hair} hair in {an} {clothes} {WHO[who][0]}".strip()
 
 
 def figures():
@@ -157,8 +158,10 @@ def figures():
         if skin and hair not in ("black", "brown"):
             continue
         worn, a = WHO[who][0], f"{skin} {who}".strip()
-        said = [f"{a} in a {clothes} {worn}", f"{a} wearing a {clothes} {worn}", f"{a} in {clothes} with {hair} hair",
-                f"{hair} haired {a} in a {clothes} {worn}", f"standing {a} with {hair} hair in a {clothes} {worn}"]
+        an = "an" if clothes == "orange" else "a"
+        said = [f"{a} in {an} {clothes} {worn}", f"{a} wearing {an} {clothes} {worn}", f"{a} in {clothes} with {hair} hair",
+                f"{hair} haired {a} in {an} {clothes} {worn}",
+                f"standing {a} with {hair} hair in {an} {clothes} {worn}"]
         out.append((label(who, skin, hair, clothes), said, draw(who, skin, hair, clothes)))
     return out + [(name, how[-1].split(";"), known(*how)) for name, how in KNOWN.items()]
 

@@ -9,6 +9,7 @@ the picture's side, so one scene paints at any size. Whole combinations are held
 import json
 import math
 import pathlib
+import re
 import zipfile
 import numpy as np
 import figures
@@ -112,9 +113,23 @@ PLURAL = {"cross": "crosses", "plus": "pluses", "rhombus": "rhombuses", "wolf": 
           "mouse": "mice", "leaf": "leaves", "knife": "knives", "cherry": "cherries",
           "goose": "geese", "sheep": "sheep", "fish": "fish", "deer": "deer", "scarf": "scarves",
           "cactus": "cacti", "child": "children", "foot": "feet", "tooth": "teeth", "person": "people",
-          "elf": "elves", "thief": "thieves"}
+          "elf": "elves", "thief": "thieves", "loaf": "loaves", "shelf": "shelves",
+          "bookshelf": "bookshelves", "dwarf": "dwarves", "ox": "oxen", "potato": "potatoes", "tomato": "tomatoes",
+          "hero": "heroes", "superhero": "superheroes", "volcano": "volcanoes", "mango": "mangoes", "buffalo": "buffalo",
+          "mosquito": "mosquitoes", "domino": "dominoes", "lotus": "lotuses", "calf": "calves", "shrimp": "shrimp"}
+LINK = re.compile(r" (?=(?:with|of|in|on|from|over|at|for|to|and|that|behind|by|covering|hiding|holding|lifting|playing|"
+                  r"riding|sticking|taking|throwing|wearing|making|eating|washing|walking|getting) )")  # after a head
+SOUNDS = re.compile(r"uni|ufo|usb|euro|ukulele|one[- ]|uk ")  # no vowels to the ear
+VOWELS = re.compile(r"[aeiou]|hour|x-ray|xray|suv|lp |vhs|mp3|f1 |atm")
 NO_ARTICLE = {"santa claus", "santa", "bread", "rice", "salad", "popcorn", "money", "snow", "rain", "fire",
-              "milk", "honey", "lightning", "corn", "cheese", "sushi", "spaghetti", "bacon", "meat", "yoga"}
+              "milk", "honey", "lightning", "corn", "cheese", "sushi", "spaghetti", "bacon", "meat", "yoga",
+              "gold", "sheet music", "lacrosse", "curling", "water polo", "beef", "raw meat", "bamboo",
+              "dynamite", "tnt", "wheat", "barley", "medicine", "paper", "sweat", "steam", "smoke", "bullion",
+              "gardening", "underwear", "french bread", "noodle soup", "red wine", "hot coffee",
+              "mail", "email", "glitter", "poo", "archery", "tennis", "love", "bbq", "wrestling", "planet earth",
+              "cannabis", "mount fuji", "fuji", "mecca", "zzz", "rock climbing", "green tea", "sauna",
+              "beach volleyball", "mahjong", "gymnastics", "bigfoot", "champagne on ice",
+              "mining tools", "cryptocurrency", "narutomaki"}
 FOCUS = ("fluent-emoji-flat", "own")
 CONTRAST = 95  # least distance in rgb between a shape and its ground
 LAYERS, PROFILE = 4, 64  # ridges of a landscape, points of each
@@ -451,19 +466,21 @@ def scene(rng, things, whole=False, mix=MIX, style=.2):
 
 
 def article(phrase):
-    return ("an " if phrase[0] in "aeiou" else "a ") + phrase
+    if phrase.startswith("the "):
+        return phrase
+    return ("an " if VOWELS.match(phrase) and not SOUNDS.match(phrase) else "a ") + phrase
 
 
 def many(word):
     """Whether a word is a plural already."""
-    return word.endswith("s") and not word.endswith(("ss", "us", "is", "gas", "tennis"))
+    head = LINK.split(word)[0]
+    return head.endswith("s") and not head.endswith(("ss", "us", "is", "gas", "lens", "canvas", "atlas"))
 
 
 def plural(word):
-    for link in (" with ", " of ", " in "):
-        if link in word:
-            first, rest = word.split(link, 1)
-            return plural(first) + link + rest
+    first, *rest = LINK.split(word, maxsplit=1)
+    if rest:
+        return f"{plural(first)} {rest[0]}"
     first, _, last = word.rpartition(" ")
     if last in PLURAL:
         return f"{first} {PLURAL[last]}".strip()
