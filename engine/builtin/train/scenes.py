@@ -543,7 +543,8 @@ def caption(s, rng, things):
             thing = called(s["names"][0])
         if s["size"] in SIZE_WORDS and rng.random() < .5:
             size = pick(SIZE_WORDS[s["size"]]) + " "
-            thing = "a " + size + thing.removeprefix("an ").removeprefix("a ")
+            bare = thing.removeprefix("an ").removeprefix("a ")
+            thing = size + bare if many(bare) or bare in NO_ARTICLE else "a " + size + bare
         if s["kind"] == "spot":
             thing += " " + pick(SPOT_WORDS[s["spot"]])
     if not s["said"]:
