@@ -94,7 +94,7 @@ class Atlas:
         pictures = [shape_image(n, side) for n in scenes.SHAPES]
         pictures += [solid_image(n, side) for n in scenes.SOLIDS]
         with zipfile.ZipFile(archive) as z:
-            for name in sorted(n for n in z.namelist() if n.endswith(".webp")):
+            for name in sorted((n for n in z.namelist() if n.endswith(".webp")), key=lambda n: int(n[:-5])):
                 img = Image.open(io.BytesIO(z.read(name))).convert("RGBA")
                 pictures.append(img.resize((side, side), Image.BOX) if img.width != side else img)
         data = np.stack([np.asarray(p) for p in pictures]).transpose(0, 3, 1, 2)
