@@ -9,15 +9,17 @@ import views
 ANIMALS = (
     "dog;cat;mouse;rabbit;monkey;bird;owl;penguin;duck;frog;fox;bear;panda;"
     "tiger;lion;pig;sheep;chicken;hamster;squirrel;parrot;turtle;elephant;koala;"
-    "dinosaur;dragon;teddy bear;robot").split(";")
+    "dinosaur;dragon;teddy bear;robot;unicorn;wolf;sitting cat;rubber duck;skeleton").split(";")
 PEOPLE = (
     "man;woman;boy;girl;child;astronaut;knight;pirate;wizard;witch;king;queen;"
     "chef;firefighter;police officer;cowboy;viking;princess;prince;superhero;"
-    "santa claus;old man;old woman;ninja;doctor;robot;clown;farmer").split(";")
+    "santa claus;old man;old woman;ninja;doctor;robot;clown;farmer;skeleton;archer;waitress;lumberjack;"
+    "caveman;cheerleader;zombie;gnome;dwarf;jester").split(";")
 SMALL = (
     "apple;banana;book;cup;teapot;candle;hat;cake;pizza;pumpkin;lamp;"
     "vase of flowers;clock;laptop;bowl of fruit;camera;guitar;soccer ball;"
-    "basketball;flower;cupcake;egg;gift;lantern;mushroom;bread").split(";")
+    "basketball;flower;cupcake;egg;gift;lantern;mushroom;bread;wall clock;magic potion;typewriter;orange;"
+    "cup and saucer;plate;kettle;rubber duck;wedding cake;toaster;crystal ball;skull;snow globe").split(";")
 # what one can be on: where its surface is, as a share of its height from above
 SEATS = {
     "chair": .5, "wooden chair": .56, "armchair": .6, "sofa": .45, "bed": .5, "table": .06,
@@ -25,36 +27,50 @@ SEATS = {
     "bus": .04, "house": .06, "river rock": .12, "book": .1, "suitcase": .1,
     "treasure chest": .1, "skateboard": .3, "branch": .45, "pumpkin": .12, "mushroom": .06,
     "cloud": .25, "fence": .2, "stone bridge": .1, "hay bale": .08, "gift": .2, "piano": .1,
-    "package": .15}
+    "package": .15, "throne": .6, "black sofa": .45, "rocking chair": .55, "office chair": .5, "pillow": .3,
+    "grand piano": .3, "stove": .08, "desk": .35, "washing machine": .05, "tree stump": .15, "log": .2,
+    "hammock": .6, "double bed": .5, "bedside table": .08, "tank": .15, "school bus": .04, "pickup truck": .3,
+    "spell book": .06, "easter basket": .5}
 MOUNTS = {
     "body:horse": .3, "elephant": .12, "camel": .25, "donkey": .3,
     "body:cow": .25, "body:pig": .2, "body:tiger": .25, "bison": .2, "sheep": .2,
     "bicycle": .3, "motorcycle": .3, "scooter": .4, "skateboard": .3, "dragon": .35,
     "turtle": .15, "whale": .15, "dinosaur": .35, "crocodile": .3, "zebra": .3, "giraffe": .5,
-    "rocket": .3, "broom": .4, "sled": .3}
+    "rocket": .3, "broom": .4, "sled": .3, "pegasus": .4, "body:unicorn": .4, "ostrich": .4, "magic carpet": .3,
+    "triceratops": .25, "stegosaurus": .35, "rocking horse": .4, "vespa": .4, "snowmobile": .4, "jet ski": .4,
+    "body:lion": .4, "foal": .4, "rubber duck": .4, "surfboard": .4, "seahorse": .3, "mammoth": .2}
 INSIDE = {
     "boat": .35, "canoe": .3, "basket": .4, "cup": .1, "bathtub": .35, "bucket": .2,
-    "nest": .4, "pot": .3, "bowl": .15, "hat": .3, "shopping cart": .25, "tent": .6}
+    "nest": .4, "pot": .3, "bowl": .15, "hat": .3, "shopping cart": .25, "tent": .6,
+    "cauldron": .12, "wheelbarrow": .3, "convertible": .35, "cup and saucer": .25}
 HELD = (
     "balloon;umbrella;flower;book;guitar;cup;apple;banana;ice cream;lollipop;"
     "candle;gift;hammer;swords;key;lantern;bouquet;pizza;camera;phone;broom;"
-    "fishing rod;magic wand;shield;axe;basketball;soccer ball;trophy;heart").split(";")
+    "fishing rod;magic wand;shield;axe;basketball;soccer ball;trophy;heart;magic potion;electric guitar;"
+    "candy cane;tennis racket;watering can;hot dog;hamburger;donut;beer;wine;coffee;rose;sunflower;teddy bear;"
+    "laptop;fish;rubber duck;oil lantern;frying pan;spell book;crossbow;microphone;lemonade;popsicle;orange;"
+    "whisk;paintbrush;bow and arrow;baseball bat;snowboard;violin;surfboard;telescope;skull").split(";")
 HEADS = (
     "dog;cat;mouse;rabbit;monkey;fox;bear;panda;tiger;lion;pig;frog;koala;"
     "robot;ghost;alien;skull;pumpkin;snowman;man;woman;boy;girl;child;cow;wolf").split(";")
 WORN = {
     "hat": (-.78, .55), "crown": (-.8, .5), "cap": (-.72, .5), "graduation cap": (-.75, .55),
     "sunglasses": (-.05, .55), "glasses": (-.05, .55), "helmet": (-.65, .6),
-    "scarf": (.75, .55), "tie": (.9, .4)}
+    "scarf": (.75, .55), "tie": (.9, .4), "cowboy hat": (-.75, .65), "santa hat": (-.78, .55),
+    "party hat": (-.85, .4), "pirate hat": (-.75, .6), "witch hat": (-.8, .55), "viking helmet": (-.72, .6),
+    "bow tie": (.88, .35), "sombrero": (-.75, .7), "woolly hat": (-.7, .5), "magician's hat": (-.78, .5),
+    "vr headset": (-.05, .6), "headphones": (-.2, .75), "carnival mask": (-.05, .5)}
 FOOD = (
     "banana;apple;carrot;cheese;pizza;ice cream;cookie;hamburger;cake;donut;"
-    "watermelon;bread;corn;strawberry;fish;bone;leaf;sandwich;egg").split(";")
+    "watermelon;bread;corn;strawberry;fish;bone;leaf;sandwich;egg;orange;sausage;popsicle;toast;"
+    "whole pizza;pear;hot dog;cupcake;popcorn;candy cane").split(";")
 COVERS = {
     "umbrella": .62, "tree": .7, "palm tree": .7, "rainbow": .55, "mushroom": .6,
     "autumn tree": .7, "street lamp": .5, "beach umbrella": .5, "moon": .9, "star": 1.,
-    "cloud": 1.}
+    "cloud": 1., "apple tree": .7, "willow tree": .75, "beach parasol": .6, "full moon": 1.}
 BEHIND = "house;castle;tree;lighthouse;windmill;barn;church;pyramid;mountain;eiffel tower;tent;cottage;\
-fountain;volcano".split(";")
+fountain;volcano;big ben;taj mahal;colosseum;pagoda;sphinx;clock tower;haunted house;tipi;mansion;greenhouse;\
+arc de triomphe;fairy castle;mushroom house;wind turbine;apple tree".split(";")
 # kind: (how often, who, what, what is said)
 KINDS = {
     "on": (.2, ANIMALS + SMALL, list(SEATS), "{a} on {b};{a} on {b};{a} sitting on {b};{a} on top of {b}"),
