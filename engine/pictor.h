@@ -344,6 +344,10 @@ struct pictor_sampling {
     bool zero_terminal;      /* the last noise level is without signal (Lin et al. 2023, 3.1) */
     bool sgm_noise;          /* text to image begins with a variance of sigma^2 + 1, not sigma^2 */
     bool discard_last;       /* the schedule goes to 0 without its smallest level */
+    /* Where schedules with ends begin and end (sigma, 0..1000), and how those with a rho are bent
+     * (0.1..100); 0: as the model and the schedule have it. */
+    double sigma_min, sigma_max, rho;
+    double beta_alpha, beta_beta; /* the distribution of the schedule Beta, 0.01..10; 0: 0.6 */
 };
 
 struct pictor_params {
@@ -479,6 +483,8 @@ struct pictor_scheduler_info {
     double default_rho; /* -1: has none */
     bool needs_model;   /* its sigmas come from the model's table */
     const char *alias;  /* "SGMUniform", or NULL */
+    bool has_ends;      /* minds sigma_min and sigma_max */
+    bool has_beta;      /* minds beta_alpha and beta_beta */
 };
 const struct pictor_scheduler_info *pictor_scheduler_at(int index);
 

@@ -574,7 +574,7 @@ static void levels_of(const struct painting *j, int pass, int width, int height,
     m->family->schedule(m, width, height, steps, out);
     if (j->p->sampling.zero_terminal)
         schedule_zero_terminal(out);
-    out->discard_last = j->p->sampling.discard_last;
+    schedule_tell(out, &j->p->sampling);
     if (refiner)
         refiner->family->family->schedule(refiner->family, width, height, steps,
                                           &passes->refined[pass]);

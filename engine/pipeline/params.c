@@ -136,7 +136,12 @@ bool params_check(const struct family_facts *facts, const struct pictor_params *
         !in_range("churn_high", s->churn_high, 0, MAX_SIGMA, err) ||
         !in_range("noise_scale", s->noise_scale, 0.1, 2, err) ||
         !in_range("guidance_rescale", s->guidance_rescale, 0, 1, err) ||
-        !in_range("guidance_skip", s->guidance_skip, 0, 1, err))
+        !in_range("guidance_skip", s->guidance_skip, 0, 1, err) ||
+        !in_range("sigma_min", s->sigma_min, 0, MAX_SIGMA, err) ||
+        !in_range("sigma_max", s->sigma_max, 0, MAX_SIGMA, err) ||
+        !in_range("rho", s->rho, s->rho == 0 ? 0 : 0.1, 100, err) ||
+        !in_range("beta_alpha", s->beta_alpha, s->beta_alpha == 0 ? 0 : 0.01, 10, err) ||
+        !in_range("beta_beta", s->beta_beta, s->beta_beta == 0 ? 0 : 0.01, 10, err))
         return false;
     if (!isnan(p->eta) && !in_range("eta", p->eta, 0, 1, err))
         return false;

@@ -16,16 +16,18 @@
 static const struct pictor_scheduler_info infos[] = {
     [SCHEDULE_AUTOMATIC] = {"automatic", "Automatic", -1, false},
     [SCHEDULE_UNIFORM] = {"uniform", "Uniform", -1, true},
-    [SCHEDULE_KARRAS] = {"karras", "Karras", KARRAS_RHO, false},
-    [SCHEDULE_EXPONENTIAL] = {"exponential", "Exponential", -1, false},
-    [SCHEDULE_POLYEXPONENTIAL] = {"polyexponential", "Polyexponential", POLYEXP_RHO, false},
-    [SCHEDULE_SGM_UNIFORM] = {"sgm_uniform", "SGM Uniform", -1, true, "SGMUniform"},
-    [SCHEDULE_KL_OPTIMAL] = {"kl_optimal", "KL Optimal", -1, false},
+    [SCHEDULE_KARRAS] = {"karras", "Karras", KARRAS_RHO, false, .has_ends = true},
+    [SCHEDULE_EXPONENTIAL] = {"exponential", "Exponential", -1, false, .has_ends = true},
+    [SCHEDULE_POLYEXPONENTIAL] = {"polyexponential", "Polyexponential", POLYEXP_RHO, false,
+                                  .has_ends = true},
+    [SCHEDULE_SGM_UNIFORM] = {"sgm_uniform", "SGM Uniform", -1, true, "SGMUniform",
+                              .has_ends = true},
+    [SCHEDULE_KL_OPTIMAL] = {"kl_optimal", "KL Optimal", -1, false, .has_ends = true},
     [SCHEDULE_ALIGN_YOUR_STEPS] = {"align_your_steps", "Align Your Steps", -1, false},
     [SCHEDULE_SIMPLE] = {"simple", "Simple", -1, true},
-    [SCHEDULE_NORMAL] = {"normal", "Normal", -1, true},
+    [SCHEDULE_NORMAL] = {"normal", "Normal", -1, true, .has_ends = true},
     [SCHEDULE_DDIM] = {"ddim", "DDIM", -1, true},
-    [SCHEDULE_BETA] = {"beta", "Beta", -1, true},
+    [SCHEDULE_BETA] = {"beta", "Beta", -1, true, .has_ends = true, .has_beta = true},
 };
 #define KINDS (sizeof infos / sizeof *infos)
 
@@ -86,11 +88,18 @@ static void set_level(struct schedule *s, int t, float ac)
     s->log_sigmas[t] = (float)log(s->sigmas[t]);
 }
 
-void schedule_init(struct schedule *s, double beta_start, double beta_end)
+/* All but the levels. */
+static void begin(struct schedule *s, enum schedule_prediction prediction)
 {
-    s->prediction = SCHEDULE_NOISE;
+    s->prediction = prediction;
     s->discard_last = false;
     s->aligned = aligned;
+    s->sigma_min = s->sigma_max = s->rho = s->beta_alpha = s->beta_beta = 0;
+}
+
+void schedule_init(struct schedule *s, double beta_start, double beta_end)
+{
+    begin(s, SCHEDULE_NOISE);
     double a = sqrt(beta_start), b = sqrt(beta_end), product = 1;
     for (int t = 0; t < SCHEDULE_LEVELS; t++) {
         double root = a + (b - a) * t / LAST;
@@ -101,8 +110,7 @@ void schedule_init(struct schedule *s, double beta_start, double beta_end)
 
 void schedule_init_levels(struct schedule *s, const float *alphas_cumprod)
 {
-    s->prediction = SCHEDULE_NOISE;
-    s->aligned = aligned;
+    begin(s, SCHEDULE_NOISE);
     for (int t = 0; t < SCHEDULE_LEVELS; t++)
         set_level(s, t, alphas_cumprod[t]);
 }
@@ -122,9 +130,7 @@ void schedule_zero_terminal(struct schedule *s)
 
 void schedule_init_flow(struct schedule *s, double shift)
 {
-    s->prediction = SCHEDULE_VELOCITY;
-    s->discard_last = false;
-    s->aligned = aligned;
+    begin(s, SCHEDULE_VELOCITY);
     for (int i = 0; i < SCHEDULE_LEVELS; i++) {
         double t = (i + 1) / (double)SCHEDULE_LEVELS;
         double sigma = sigma_of_flow(shift * t / (1 + (shift - 1) * t));
@@ -132,6 +138,16 @@ void schedule_init_flow(struct schedule *s, double shift)
         s->sigmas[i] = (float)sigma;
         s->log_sigmas[i] = (float)log(sigma);
     }
+}
+
+void schedule_tell(struct schedule *s, const struct pictor_sampling *told)
+{
+    s->discard_last = told->discard_last;
+    s->sigma_min = told->sigma_min;
+    s->sigma_max = told->sigma_max;
+    s->rho = told->rho;
+    s->beta_alpha = told->beta_alpha;
+    s->beta_beta = told->beta_beta;
 }
 
 struct schedule_scales schedule_scales(const struct schedule *s, double sigma)
@@ -187,9 +203,14 @@ static double ramp(double a, double b, int i, int n)
     return n > 1 ? a + (b - a) * i / (n - 1) : a;
 }
 
+static double karras(double high, double low, double rho, int i, int n)
+{
+    return pow(ramp(pow(high, 1 / rho), pow(low, 1 / rho), i, n), rho);
+}
+
 double schedule_karras(double high, double low, int i, int n)
 {
-    return pow(ramp(pow(high, 1 / KARRAS_RHO), pow(low, 1 / KARRAS_RHO), i, n), KARRAS_RHO);
+    return karras(high, low, KARRAS_RHO, i, n);
 }
 
 /* Log-linear between the table's. */
@@ -201,17 +222,20 @@ static double align_your_steps(const double *table, int i, int n)
     return exp((1 - w) * log(table[low]) + w * log(table[low + 1]));
 }
 
-/* Distribution function of Beta(a, a), by the continued fraction of the incomplete beta function
- * (Abramowitz & Stegun 26.5.8, evaluated after Lentz); x <= 1/2, where it converges fast. */
-static double beta_cdf_half(double x, double a)
+/* Distribution function of Beta(a, b), by the continued fraction of the incomplete beta function
+ * (Abramowitz & Stegun 26.5.8, evaluated after Lentz), from the end where it converges fast. */
+static double beta_cdf(double x, double a, double b)
 {
     if (x <= 0)
         return 0;
-    double front = exp(a * log(x) + a * log1p(-x) + lgamma(2 * a) - 2 * lgamma(a)) / a;
-    double c = 1, d = 1 / (1 - 2 * a * x / (a + 1)), f = d;
+    if (x > (a + 1) / (a + b + 2))
+        return 1 - beta_cdf(1 - x, b, a);
+    double logs = a * log(x) + b * log1p(-x);
+    double front = exp(logs + lgamma(a + b) - (lgamma(a) + lgamma(b))) / a;
+    double c = 1, d = 1 / (1 - (a + b) * x / (a + 1)), f = d;
     for (int m = 1; m < 200; m++) {
-        double even = m * (a - m) * x / ((a + 2 * m - 1) * (a + 2 * m));
-        double odd = -(a + m) * (2 * a + m) * x / ((a + 2 * m) * (a + 2 * m + 1));
+        double even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m));
+        double odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1));
         d = 1 / (1 + even * d);
         c = 1 + even / c;
         f *= c * d;
@@ -224,20 +248,21 @@ static double beta_cdf_half(double x, double a)
     return front * f;
 }
 
-/* The x with Beta(a, a) distribution function p, by bisection; symmetric about 1/2. */
-static double beta_quantile(double p, double a)
+/* The x with Beta(a, b) distribution function p, by bisection of the half that it is in; near 1 it
+ * is found as what is missing to 1. */
+static double beta_quantile(double p, double a, double b)
 {
-    if (p > 0.5)
-        return 1 - beta_quantile(1 - p, a);
-    double low = 0, high = 0.5;
+    bool upper = p > (a == b ? 0.5 : beta_cdf(0.5, a, b));
+    double low = 0, high = 0.5, wanted = upper ? 1 - p : p;
+    double near = upper ? b : a, far = upper ? a : b;
     for (int i = 0; i < 60; i++) {
         double mid = (low + high) / 2;
-        if (beta_cdf_half(mid, a) < p)
+        if (beta_cdf(mid, near, far) < wanted)
             low = mid;
         else
             high = mid;
     }
-    return (low + high) / 2;
+    return upper ? 1 - (low + high) / 2 : (low + high) / 2;
 }
 
 /* Levels 1, 1 + k, 1 + 2k ... below 1000 for k = 1000 / steps. */
@@ -258,7 +283,19 @@ double *schedule_sigmas(const struct schedule *s, enum schedule_kind kind, int s
 {
     assert(steps >= 1);
     bool flow = s->prediction == SCHEDULE_VELOCITY && is_formula(kind);
-    double lo = s->sigmas[0], hi = s->sigmas[LAST];
+    bool ends = infos[kind].has_ends;
+    double lo = ends && s->sigma_min > 0 ? s->sigma_min : s->sigmas[0];
+    double hi = ends && s->sigma_max > 0 ? s->sigma_max : s->sigmas[LAST];
+    double t_lo = schedule_t_of_sigma(s, lo), t_hi = schedule_t_of_sigma(s, hi);
+    double rho = s->rho > 0 ? s->rho : infos[kind].default_rho;
+    double alpha = s->beta_alpha > 0 ? s->beta_alpha : BETA_SHAPE;
+    double beta = s->beta_beta > 0 ? s->beta_beta : BETA_SHAPE;
+    if (!(lo < hi)) {
+        err_set(err, ERR_INVALID,
+                "the schedule's least noise (sigma_min %g) must be below its most (sigma_max %g)",
+                lo, hi);
+        return NULL;
+    }
     if (flow) { /* formulas are in the noise that the model sees */
         lo = flow_of_sigma(lo);
         hi = flow_of_sigma(hi);
@@ -276,19 +313,19 @@ double *schedule_sigmas(const struct schedule *s, enum schedule_kind kind, int s
         case SCHEDULE_AUTOMATIC: /* without a sampler there is no own; uniform is everybody's */
         case SCHEDULE_UNIFORM:
         case SCHEDULE_NORMAL:
-            out[i] = schedule_sigma_of_t(s, ramp(LAST, 0, i, n));
+            out[i] = schedule_sigma_of_t(s, ramp(t_hi, t_lo, i, n));
             break;
         case SCHEDULE_KARRAS:
-            out[i] = schedule_karras(hi, lo, i, n);
+            out[i] = karras(hi, lo, rho, i, n);
             break;
         case SCHEDULE_EXPONENTIAL:
             out[i] = exp(ramp(log(hi), log(lo), i, n));
             break;
         case SCHEDULE_POLYEXPONENTIAL:
-            out[i] = exp(pow(ramp(1, 0, i, n), POLYEXP_RHO) * log(hi / lo) + log(lo));
+            out[i] = exp(pow(ramp(1, 0, i, n), rho) * log(hi / lo) + log(lo));
             break;
         case SCHEDULE_SGM_UNIFORM:
-            out[i] = schedule_sigma_of_t(s, ramp(LAST, 0, i, n + 1));
+            out[i] = schedule_sigma_of_t(s, ramp(t_hi, t_lo, i, n + 1));
             break;
         case SCHEDULE_KL_OPTIMAL:
             out[i] = tan(ramp(atan(hi), atan(lo), i, n + 1));
@@ -303,7 +340,7 @@ double *schedule_sigmas(const struct schedule *s, enum schedule_kind kind, int s
             out[i] = s->sigmas[1 + (n - 1 - i) * ddim_stride(steps)];
             break;
         case SCHEDULE_BETA:
-            out[i] = lo + beta_quantile(ramp(1, 0, i, n), BETA_SHAPE) * (hi - lo);
+            out[i] = lo + beta_quantile(ramp(1, 0, i, n), alpha, beta) * (hi - lo);
             break;
         }
     }

@@ -37,6 +37,9 @@ struct schedule {
      * borrowed: at first those for SD 1.5, which SD front ends take where there are no others. */
     const double *aligned;
     bool discard_last; /* plans leave out the smallest level of a schedule before 0 */
+    /* What schedules are told, where it is not 0: the least and the most noise, in sigma, of those
+     * that have_ends; Karras' and Polyexponential's exponent; Beta's two. */
+    double sigma_min, sigma_max, rho, beta_alpha, beta_beta;
 };
 
 /* A diffusion model that predicts noise. 0 < beta_start <= beta_end < 1. */
@@ -53,6 +56,9 @@ void schedule_zero_terminal(struct schedule *s);
 /* A flow model whose times t = 1/1000..1 are shifted: f = shift t / (1 + (shift - 1) t) (Esser et
  * al. 2024, eq. 23). shift > 0; 1 is none. */
 void schedule_init_flow(struct schedule *s, double shift);
+
+/* Takes over what a picture's parameters say of schedules. */
+void schedule_tell(struct schedule *s, const struct pictor_sampling *told);
 
 /* How a sampler's x at noise level sigma is put to the network, and its answer turned back:
  * x0 = skip * x + out * network(in * x, t). */
@@ -84,13 +90,14 @@ enum schedule_kind {
 /* `info` is one of pictor_scheduler_at's or pictor_scheduler_find's. */
 enum schedule_kind schedule_kind_of(const struct pictor_scheduler_info *info);
 
-/* Of n levels from `high` down to `low`, spaced as Karras et al. 2022 have it (equation 5), the
- * i-th. */
+/* Of n levels from `high` down to `low`, spaced as Karras et al. 2022 have it (equation 5, with
+ * their exponent of 7), the i-th. */
 double schedule_karras(double high, double low, int i, int n);
 
 /* The sigmas of `steps` >= 1 steps, falling: *count of them, one more than the steps they make.
  * They end in 0, except for KL Optimal, which stops at the model's smallest sigma. DDIM may give
- * another number than asked for (30 steps: 31). Returns owned (free), NULL on failure. */
+ * another number than asked for (30 steps: 31). Returns owned (free), NULL on failure: ERR_INVALID
+ * where the least noise would not be below the most. */
 double *schedule_sigmas(const struct schedule *s, enum schedule_kind kind, int steps, int *count,
                         struct err *err);
 

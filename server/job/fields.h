@@ -168,6 +168,24 @@ JOB_FIELD(REAL, noise_scale, .usual = 1, .least = 0.1, .most = 2, ENGINE(samplin
 JOB_FIELD(FLAG, discard_last, ENGINE(sampling.discard_last),
           .infotext = "Discard penultimate sigma", .labels = truths, .flag = "discard-last",
           .doc = "leave out the schedule's smallest noise level before 0")
+JOB_FIELD(REAL, sigma_min, .most = 1000, ENGINE(sampling.sigma_min), .part = JOB_OF_ENDS,
+          .infotext = "Schedule min sigma", .flag = "sigma-min", .value = "X",
+          .doc = "noise level (sigma) that the schedule ends at, before 0; 0: the model's")
+JOB_FIELD(REAL, sigma_max, .most = 1000, ENGINE(sampling.sigma_max), .part = JOB_OF_ENDS,
+          .infotext = "Schedule max sigma", .flag = "sigma-max", .value = "X",
+          .doc = "noise level (sigma) that the schedule begins at; 0: the model's")
+JOB_FIELD(REAL, rho, .most = 100, ENGINE(sampling.rho), .part = JOB_OF_RHO,
+          .infotext = "Schedule rho", .flag = "rho", .value = "X",
+          .doc = "how the schedule is bent, from 0.1; 0: 7 of karras, 1 of polyexponential")
+JOB_FIELD(
+    REAL, beta_alpha, .usual = 0.6, .least = 0.01, .most = 10, ENGINE(sampling.beta_alpha),
+    .part = JOB_OF_BETA, .infotext = "Beta schedule alpha", .always = true, .flag = "beta-alpha",
+    .value = "X",
+    .doc = "first number of the schedule beta's distribution; less: more steps at little noise")
+JOB_FIELD(REAL, beta_beta, .usual = 0.6, .least = 0.01, .most = 10, ENGINE(sampling.beta_beta),
+          .part = JOB_OF_BETA, .infotext = "Beta schedule beta", .always = true,
+          .flag = "beta-beta", .value = "X",
+          .doc = "its second number; less: more steps at much noise")
 JOB_FIELD(FLAG, sgm_noise, ENGINE(sampling.sgm_noise), .infotext = "SGM noise multiplier",
           .labels = truths, .flag = "sgm-noise",
           .doc = "begin with a variance of sigma^2 + 1 instead of sigma^2")

@@ -141,6 +141,16 @@ static bool check_hires_sampler(struct check *c, struct job_params *p)
     return set_text(c, "hires_scheduler", p, scheduler->name);
 }
 
+/* A rho below a tenth would be a number too large for its own inverse. */
+static bool check_schedule(struct check *c, const struct job_params *p)
+{
+    if (p->rho > 0 && p->rho < 0.1)
+        return bad(c, ERR_INVALID, "rho", "must be 0 or 0.1..100, got %g", p->rho);
+    return p->sigma_min == 0 || p->sigma_max == 0 || p->sigma_min < p->sigma_max ||
+           bad(c, ERR_INVALID, "sigma_min", "must be below sigma_max, %g, got %g", p->sigma_max,
+               p->sigma_min);
+}
+
 /* The last picture has the seed + count - 1. */
 static bool check_seed(struct check *c, const char *param, uint64_t seed, int count)
 {
@@ -178,7 +188,7 @@ bool job_params_check(struct job_params *p, const struct settings *settings, con
     struct check c = {.err = err};
     bool good = check_text(&c, p) && job_field_check(&job_table, p, settings, &c.param, err) &&
                 check_pixels(&c, settings, size, p->width, p->height) && check_sampler(&c, p) &&
-                check_upscaler(&c, p) && check_hires_sampler(&c, p) &&
+                check_upscaler(&c, p) && check_hires_sampler(&c, p) && check_schedule(&c, p) &&
                 check_seed(&c, "seed", p->seed, p->count) &&
                 check_seed(&c, "subseed", p->subseed, p->count) &&
                 (p->has_init || !p->has_mask || bad(&c, ERR_INVALID, "mask", "needs init_image")) &&

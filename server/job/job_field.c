@@ -91,6 +91,29 @@ static const struct pictor_sampler_info *sampler_of(const struct job_params *p)
     return p->sampler ? pictor_sampler_find(p->sampler, NULL) : NULL;
 }
 
+static const char *or_else(const char *text, const char *other)
+{
+    return text && *text ? text : other;
+}
+
+/* The schedule of a pass: a sampler's own by its name. NULL: not known. */
+static const struct pictor_scheduler_info *schedule_of(const struct job_params *p, bool hires)
+{
+    const char *sampler = hires ? or_else(p->hires_sampler, p->sampler) : p->sampler;
+    const char *name = hires ? or_else(p->hires_scheduler, p->scheduler) : p->scheduler;
+    const struct pictor_sampler_info *by = sampler ? pictor_sampler_find(sampler, NULL) : NULL;
+    const struct pictor_scheduler_info *found = pictor_scheduler_find(or_else(name, "automatic"));
+    bool own = found && strcmp(found->name, "automatic") == 0;
+    return own && by ? pictor_scheduler_find(by->default_scheduler) : found;
+}
+
+static bool is_of_schedule(enum job_part part, const struct pictor_scheduler_info *info)
+{
+    return info && (part == JOB_OF_ENDS  ? info->has_ends
+                    : part == JOB_OF_RHO ? info->default_rho > 0
+                                         : info->has_beta);
+}
+
 bool job_field_applies(const struct job_field *f, const struct job_params *p)
 {
     switch (f->part) {
@@ -116,6 +139,11 @@ bool job_field_applies(const struct job_field *f, const struct job_params *p)
         return p->guidance_low > 0; /* false for NAN */
     case JOB_OF_REFINER:
         return p->refiner && *p->refiner;
+    case JOB_OF_ENDS:
+    case JOB_OF_RHO:
+    case JOB_OF_BETA:
+        return is_of_schedule(f->part, schedule_of(p, false)) ||
+               (p->hires_width > 0 && is_of_schedule(f->part, schedule_of(p, true)));
     }
     return false;
 }
@@ -613,7 +641,8 @@ struct cJSON *job_field_schema(const struct job_table *table, const struct setti
         [JOB_OF_AREA] = "area",       [JOB_OF_HIRES] = "hires",
         [JOB_OF_CHURN] = "churn",     [JOB_OF_NOISE] = "noise",
         [JOB_OF_LOW] = "low",         [JOB_OF_SEED_SIZE] = "seed_size",
-        [JOB_OF_REFINER] = "refiner",
+        [JOB_OF_REFINER] = "refiner", [JOB_OF_ENDS] = "ends",
+        [JOB_OF_RHO] = "rho",         [JOB_OF_BETA] = "beta",
     };
     cJSON *properties = cJSON_CreateObject();
     for (size_t i = 0; i < table->count; i++) {

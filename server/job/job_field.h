@@ -48,7 +48,10 @@ enum job_part {
     JOB_OF_NOISE,     /* with one that minds noise_scale */
     JOB_OF_SEED_SIZE, /* whose seed is of another size */
     JOB_OF_LOW,       /* with a guidance_low */
-    JOB_OF_REFINER    /* with a refiner */
+    JOB_OF_REFINER,   /* with a refiner */
+    JOB_OF_ENDS,      /* with a schedule, in either pass, that minds sigma_min and sigma_max, */
+    JOB_OF_RHO,       /* that has a rho, */
+    JOB_OF_BETA       /* that minds beta_alpha and beta_beta */
 };
 
 enum job_about {

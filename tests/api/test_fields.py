@@ -60,6 +60,28 @@ def test_flags_paint_what_fields_paint(api, tmp_path):
     assert Image.open(file).text["parameters"] == job["images"][0]["infotext"]
 
 
+def test_schedules_are_told(api, tmp_path):
+    """Ends, rho and Beta's numbers: by fields as by flags; those that a schedule has not, do nothing."""
+    def painted(**fields):
+        return pixels(api, api.done(steps=4, sampler="Euler", **fields)["images"][0])
+
+    for scheduler, told in (("karras", {"rho": 3}), ("karras", {"sigma_max": 9, "sigma_min": 0.2}),
+                            ("beta", {"beta_alpha": 0.3}), ("beta", {"beta_beta": 1.5})):
+        file = tmp_path / "x.png"
+        flags = [f"--{name.replace('_', '-')}={value}" for name, value in told.items()]
+        subprocess.run([PROGRAM, "generate", "-q", "-p", "a red cube", "--steps=4", "--seed=7", "-o", file,
+                        "--width=64", "--height=64", "--sampler=Euler", f"--scheduler={scheduler}", *flags],
+                       check=True)
+        want = painted(scheduler=scheduler, **told)
+        assert want == Image.open(file).convert("RGB").tobytes()
+        assert want != painted(scheduler=scheduler)
+        assert painted(scheduler="uniform", **told) == painted(scheduler="uniform")
+    for wrong, param in (({"rho": 0.05}, "rho"), ({"sigma_min": 3, "sigma_max": 3}, "sigma_min"),
+                         ({"beta_alpha": 0}, "beta_alpha"), ({"sigma_max": 1e9}, "sigma_max")):
+        answer = api.request("POST", "/api/jobs", json={**TINY, "prompt": "x", **wrong})
+        assert answer.status_code == 400 and answer.json()["error"]["param"] == param
+
+
 def pixels(api, image):
     data = api.request("GET", image["url"]).content
     return Image.open(io.BytesIO(data)).convert("RGB").tobytes()
@@ -90,7 +112,8 @@ def test_a_text_paints_its_picture_again(api, fields, turn):
     request.update(TINY, seed=request["seed"], prompt="a, (red:1.2) cube\n\u00e9: \"x\"",
                    negative_prompt="blue", count=2, format="png",
                    clip_skip=dice.randint(1, 3),  # as many layers has the built-in model
-                   hires_width=0, hires_height=0, hires_steps=dice.choice([0, 1]))
+                   hires_width=0, hires_height=0, hires_steps=dice.choice([0, 1]),
+                   sigma_min=dice.choice([0, 0.1]), sigma_max=dice.choice([0, 10]), rho=dice.choice([0, 3]))
     if turn % 2:
         request.update(hires_width=128, hires_height=dice.choice([72, 128]))
     job = api.done(**request)

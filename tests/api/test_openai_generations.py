@@ -1,8 +1,10 @@
 """POST /v1/images/generations: what is accepted, what is refused, and in which words."""
+import io
 import json
 
 import pytest
 import requests
+from PIL import Image
 from openai_client import TINY, OpenAI, pixels, wait_for
 
 DALL_E = ("dall-e-2", "dall-e-3")
@@ -50,8 +52,6 @@ def test_n_and_seed(ai):
 
 def test_prose_is_no_syntax(ai):
     """Weights are read, edits and AND are words; other prompts' infotext does not speak of it."""
-    import io
-    from PIL import Image
 
     def paint(prompt):
         image = Image.open(io.BytesIO(ai.images({**TINY, "prompt": prompt})[0]))
@@ -154,6 +154,20 @@ def test_unknown_links(ai, file):
 ])
 def test_requests_of_all_ages(ai, fields):
     ai.answer({**TINY, **fields})
+
+
+@pytest.mark.parametrize("fields, text", [
+    ({"sampler": "Euler", "churn": 8, "churn_low": 1, "churn_high": 5, "noise_scale": 1.1},
+     "Sigma churn: 8.0, Sigma tmin: 1.0, Sigma tmax: 5.0, Sigma noise: 1.1"),
+    ({"sampler": "Euler", "scheduler": "karras", "sigma_min": 0.1, "sigma_max": 10, "rho": 3},
+     "Schedule min sigma: 0.1, Schedule max sigma: 10.0, Schedule rho: 3.0"),
+    ({"sampler": "Euler", "scheduler": "beta", "beta_alpha": 0.3, "beta_beta": 0.9},
+     "Beta schedule alpha: 0.3, Beta schedule beta: 0.9"),
+    ({"sampler": "Euler a", "eta": 0.5}, "Eta: 0.5"),
+])
+def test_sampling(ai, fields, text):
+    data, = ai.images({**TINY, **fields})
+    assert text in Image.open(io.BytesIO(data)).text["parameters"]
 
 
 def test_what_is_ignored_is_named(ai):
@@ -280,6 +294,8 @@ def test_not_an_object(ai, body):
     ({"seed": "x"}, "invalid_type", "seed"),
     ({"sampler": "nope"}, "invalid_value", "sampler"),
     ({"scheduler": "nope"}, "invalid_value", "scheduler"),
+    ({"rho": 0.05}, "invalid_value", "rho"),
+    ({"sigma_min": 3, "sigma_max": 2}, "invalid_value", "sigma_min"),
 ])
 def test_wrong_fields(ai, fields, code, param):
     ai.error(400, code, param, {**TINY, **fields})

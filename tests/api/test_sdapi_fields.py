@@ -215,7 +215,8 @@ OPTIONS_ELSEWHERE = {"jpeg_quality", "eta_ddim", "s_min_uncond_all", "enable_pro
                      "token_merging_ratio_img2img", "live_previews_enable",
                      "show_progress_every_n_steps", "inpainting_mask_weight",
                      "s_churn", "s_noise", "s_tmin", "s_tmax", "skip_early_cond", "sgm_noise_multiplier",
-                     "always_discard_next_to_last_sigma", "sd_noise_schedule"}
+                     "always_discard_next_to_last_sigma", "sd_noise_schedule",
+                     "sigma_min", "sigma_max", "rho", "beta_dist_alpha", "beta_dist_beta"}
 OPTIONS_NAMED = {"sd_vae": "Moody.safetensors"}
 
 

@@ -160,6 +160,11 @@ def test_options_that_pictor_cannot_honour(sd):
     ({"sgm_noise_multiplier": True}, "Euler", "SGM noise multiplier: True"),
     ({"always_discard_next_to_last_sigma": True}, "Euler", "Discard penultimate sigma: True"),
     ({"sd_noise_schedule": "Zero Terminal SNR"}, "Euler", "Noise Schedule: Zero Terminal SNR"),
+    ({"sigma_min": 0.1, "sigma_max": 10.0, "rho": 3.0}, "Euler Karras",
+     "Schedule min sigma: 0.1, Schedule max sigma: 10.0, Schedule rho: 3.0"),
+    ({"sigma_max": 10.0}, "DPM++ 2M SDE", "Schedule max sigma: 10.0"),
+    ({"rho": 2.0}, "Euler Polyexponential", "Schedule rho: 2.0"),
+    ({"eta_ddim": 0.5}, "DDIM", "Eta DDIM: 0.5"),
 ])
 def test_sampling_options(sd, options, sampler, text):
     """Each changes the picture, stands in its text, and comes back from there."""
@@ -172,7 +177,8 @@ def test_sampling_options(sd, options, sampler, text):
 
 def test_bad_sampling_options(sd):
     for options in ({"s_churn": 101}, {"s_noise": 3}, {"skip_early_cond": 2},
-                    {"sd_noise_schedule": "Sine"}):
+                    {"sd_noise_schedule": "Sine"}, {"rho": 0.01}, {"rho": -1}, {"sigma_max": 1001},
+                    {"sigma_min": 3, "sigma_max": 2}, {"beta_dist_alpha": -1}, {"beta_dist_beta": 11}):
         assert sd.post("txt2img", {**TINY, "sampler_name": "Euler", "override_settings": options}, 422)[
             "detail"][0]["loc"] == ["body", "override_settings"]
 

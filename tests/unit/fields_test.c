@@ -312,6 +312,10 @@ static void draw_job(struct job_params *p, const struct settings *s)
     }
     if (draw(2))
         p->subseed_strength = 0;
+    if (p->sigma_min >= p->sigma_max)
+        p->sigma_max = 0;
+    if (p->rho < 0.1)
+        p->rho = 0;
     if (!job_params_check(p, s, &param, &err))
         fail_msg("%s", err.msg);
 }

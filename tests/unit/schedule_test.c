@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "engine/family/stable.h"
+#include "tests/golden/schedule_vectors.h"
 
 static struct schedule schedule;
 
@@ -133,6 +134,65 @@ static void test_schedules(void **state)
                          cases[i].sigmas[k], k < count ? got[k] : NAN);
         assert_int_equal(k, count);
         free(got);
+    }
+}
+
+/* Between other ends, with another rho, by other distributions. */
+static void test_told(void **state)
+{
+    for (size_t i = 0; i < sizeof schedule_vectors / sizeof *schedule_vectors; i++) {
+        const struct schedule_vector *v = &schedule_vectors[i];
+        struct schedule s = schedule;
+        s.sigma_min = v->low;
+        s.sigma_max = v->high;
+        s.rho = v->rho;
+        s.beta_alpha = v->alpha;
+        s.beta_beta = v->beta;
+        int count;
+        double *got = schedule_sigmas(&s, schedule_kind_of(pictor_scheduler_find(v->name)),
+                                      v->steps, &count, NULL);
+        assert_non_null(got);
+        assert_int_equal(count, v->count);
+        for (int k = 0; k < count; k++) /* k-diffusion has them in F32, of which powers are made */
+            if (!(fabs(got[k] - v->sigmas[k]) <= 2e-5 * v->sigmas[k] + 2e-6))
+                fail_msg(
+                    "%s of %d steps, %g to %g, rho %g, beta %g %g, [%d]: %.7g wanted, got %.7g",
+                    v->name, v->steps, v->low, v->high, v->rho, v->alpha, v->beta, k, v->sigmas[k],
+                    got[k]);
+        free(got);
+    }
+}
+
+/* Whatever is said: finite and falling, or an error. */
+static void test_told_extremes(void **state)
+{
+    static const double sigmas[] = {0, 1e-9, 0.029, 1, 14.7, 1000};
+    static const double rhos[] = {0, 0.1, 1, 100}, shapes[] = {0, 0.01, 1, 10};
+    for (int i = 0; i < 6 * 6 * 4 * 4 * 4; i++) {
+        struct schedule s = schedule;
+        s.sigma_min = sigmas[i % 6];
+        s.sigma_max = sigmas[i / 6 % 6];
+        s.rho = rhos[i / 36 % 4];
+        s.beta_alpha = shapes[i / 144 % 4];
+        s.beta_beta = shapes[i / 576];
+        double low = s.sigma_min > 0 ? s.sigma_min : schedule.sigmas[0];
+        double high = s.sigma_max > 0 ? s.sigma_max : schedule.sigmas[SCHEDULE_LEVELS - 1];
+        for (int kind = 0; pictor_scheduler_at(kind); kind++) {
+            int count;
+            struct err err = {0};
+            double *got = schedule_sigmas(&s, kind, 12, &count, &err);
+            if (pictor_scheduler_at(kind)->has_ends && low >= high) {
+                assert_null(got);
+                assert_int_equal(err.code, ERR_INVALID);
+                continue;
+            }
+            assert_non_null(got);
+            for (int k = 0; k < count; k++) {
+                assert_true(isfinite(got[k]) && got[k] >= 0 && got[k] <= 1000.001);
+                assert_true(k == 0 || got[k] <= got[k - 1] * (1 + 1e-12));
+            }
+            free(got);
+        }
     }
 }
 
@@ -277,7 +337,8 @@ int main(void)
         cmocka_unit_test(test_schedules),     cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_names),         cmocka_unit_test(test_flow),
         cmocka_unit_test(test_scales),        cmocka_unit_test(test_align_your_steps),
-        cmocka_unit_test(test_zero_terminal),
+        cmocka_unit_test(test_zero_terminal), cmocka_unit_test(test_told),
+        cmocka_unit_test(test_told_extremes),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -39,6 +39,8 @@ struct fields {
     int n, output_compression, partial_images, steps, num_inference_steps;
     struct json_whole seed;
     double guidance_scale, strength, refiner_at;
+    double eta, churn, churn_low, churn_high, noise_scale;
+    double sigma_min, sigma_max, rho, beta_alpha, beta_beta;
     bool stream;
     cJSON *image, *images, *mask, *loras, *controls;
 };
@@ -85,6 +87,16 @@ static const struct json_field table[] = {
     {FIELD(controls, RAW)},
     {FIELD(refiner, STRING), .least = 0, .most = 200},
     {FIELD(refiner_at, DOUBLE), .number = NAN},
+    {FIELD(eta, DOUBLE), .number = NAN},
+    {FIELD(churn, DOUBLE), .number = NAN},
+    {FIELD(churn_low, DOUBLE), .number = NAN},
+    {FIELD(churn_high, DOUBLE), .number = NAN},
+    {FIELD(noise_scale, DOUBLE), .number = NAN},
+    {FIELD(sigma_min, DOUBLE), .number = NAN},
+    {FIELD(sigma_max, DOUBLE), .number = NAN},
+    {FIELD(rho, DOUBLE), .number = NAN},
+    {FIELD(beta_alpha, DOUBLE), .number = NAN},
+    {FIELD(beta_beta, DOUBLE), .number = NAN},
     /* pictures in JSON edits */
     {FIELD(image, RAW)},
     {FIELD(images, RAW)},
@@ -408,6 +420,29 @@ static bool add_loras(const struct app *app, const cJSON *list, bool upstream, s
                                 "Invalid value: %s.", err.msg);
 }
 
+/* What samplers and schedules are told, where the request says it. */
+static void set_sampling(const struct fields *in, struct job_params *p)
+{
+    const struct {
+        double given, *to;
+    } all[] = {
+        {in->eta, &p->eta},
+        {in->churn, &p->churn},
+        {in->churn_low, &p->churn_low},
+        {in->churn_high, &p->churn_high},
+        {in->noise_scale, &p->noise_scale},
+        {in->sigma_min, &p->sigma_min},
+        {in->sigma_max, &p->sigma_max},
+        {in->rho, &p->rho},
+        {in->beta_alpha, &p->beta_alpha},
+        {in->beta_beta, &p->beta_beta},
+        {in->refiner_at, &p->refiner_at},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!isnan(all[i].given))
+            *all[i].to = all[i].given;
+}
+
 static bool make_job(const struct app *app, const struct fields *in,
                      const struct intake_model *model, struct openai_request *out,
                      struct openai_fault *f)
@@ -427,8 +462,7 @@ static bool make_job(const struct app *app, const struct fields *in,
     p->sampler = in->sampler ? strdup(in->sampler) : NULL;
     p->scheduler = in->scheduler ? strdup(in->scheduler) : NULL;
     p->refiner = in->refiner && *in->refiner ? strdup(in->refiner) : NULL;
-    if (!isnan(in->refiner_at))
-        p->refiner_at = in->refiner_at;
+    set_sampling(in, p);
     p->format = image_format_of(in->output_format);
     p->dialect = strdup("openai");
     if (!p->model || !p->prompt || !p->negative_prompt || !p->dialect)

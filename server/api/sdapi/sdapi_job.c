@@ -189,6 +189,11 @@ static bool make_options(const cJSON *options, struct job_params *p, struct sdap
     p->guidance_skip = sdapi_options_number(options, "skip_early_cond");
     p->discard_last = sdapi_options_flag(options, "always_discard_next_to_last_sigma");
     p->sgm_noise = sdapi_options_flag(options, "sgm_noise_multiplier");
+    p->sigma_min = sdapi_options_number(options, "sigma_min");
+    p->sigma_max = sdapi_options_number(options, "sigma_max");
+    p->rho = sdapi_options_number(options, "rho");
+    p->beta_alpha = sdapi_options_number(options, "beta_dist_alpha");
+    p->beta_beta = sdapi_options_number(options, "beta_dist_beta");
     const char *levels = sdapi_options_text(options, "sd_noise_schedule");
     p->zero_terminal = strcmp(levels, "Zero Terminal SNR") == 0;
     return p->zero_terminal || !*levels || strcmp(levels, "Default") == 0 ||
@@ -520,6 +525,11 @@ static const char *request_name(const struct sdapi_request *r, const char *param
         {"churn_low", "override_settings"},
         {"churn_high", "override_settings"},
         {"noise_scale", "override_settings"},
+        {"sigma_min", "override_settings"},
+        {"sigma_max", "override_settings"},
+        {"rho", "override_settings"},
+        {"beta_alpha", "override_settings"},
+        {"beta_beta", "override_settings"},
         {"guidance_skip", "override_settings"},
         {"token_merging", "override_settings"},
     };

@@ -118,6 +118,8 @@ static const char *const options_from_infotext[][2] = {
     {"Schedule min sigma", "sigma_min"},
     {"Schedule max sigma", "sigma_max"},
     {"Schedule rho", "rho"},
+    {"Beta schedule alpha", "beta_dist_alpha"},
+    {"Beta schedule beta", "beta_dist_beta"},
     {"VAE", "sd_vae"},
     {"Tiling", "tiling"},
     {"Sigma churn", "s_churn"},
