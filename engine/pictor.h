@@ -265,6 +265,8 @@ struct pictor_file_info {
     char trigger[256]; /* words that a LoRA wants in prompts, from its metadata, or "" */
     char alias[128];   /* what its trainer called it (ss_output_name), or "" */
     struct pictor_model_info model; /* of a model that can be painted with */
+    bool lone; /* it is a model's UNet alone: it is to be opened as that, with the text encoders and
+                  the VAE of its family beside it (pictor_files_add) */
     struct pictor_embedding_info embedding;
 };
 

@@ -12,6 +12,9 @@ static const struct family *const families[] = {&family_pixels, &family_sd1, &fa
                                                 &family_sdxl, &family_sdxl_refiner};
 
 #define NOT_RUN ", which pictor does not run"
+#define LONE                                                                                       \
+    "a UNet alone: wanted text encoders and a VAE beside it, or, in the diffusers layout, the "    \
+    "folder that holds it"
 #define LORA "a LoRA: it belongs into the folder of LoRAs, and is named in prompts"
 
 /* What is known by a name but is no model here. The first that fits is the answer. */
@@ -29,9 +32,8 @@ static const struct {
     {"unet.", LORA},
     {"text_encoder.", LORA},
     {"base_model.model.", LORA},
-    {"input_blocks.", "a UNet alone, without a text encoder and a VAE" NOT_RUN},
-    {"down_blocks.",
-     "a UNet alone, in the diffusers layout (give the folder that holds it)" NOT_RUN},
+    {"input_blocks.", LONE},
+    {"down_blocks.", LONE},
     {"decoder.", "a VAE alone" NOT_RUN},
 };
 

@@ -1,46 +1,10 @@
 /* family_sd2.c: Stable Diffusion 2.x: the text encoder is OpenCLIP's ViT-H, read before its last
  * layer; heads are 64 wide; the models for 768x768 predict v. */
-#include <math.h>
-
 #include "engine/family/stable.h"
-
-/* Above this the biases are those of a network that predicts v: 0.09 is what tells published models
- * apart (ComfyUI's figure). */
-#define V_SPREAD 0.09
-#define SPREAD_ROOM 32768 /* bytes; SD 2.x has 320 numbers */
 
 static bool recognises(const struct checkpoint *cp)
 {
     return stable_is_unet(cp, true);
-}
-
-/* 0 when the numbers cannot be read. */
-static double spread(const struct raw_tensor *t)
-{
-    double sum = 0, squares = 0;
-    size_t n = t->shape[0];
-    char numbers[SPREAD_ROOM];
-    struct raw_tensor own = *t;
-    if (t->bytes > sizeof numbers || !raw_tensor_read(t, numbers, NULL))
-        return 0;
-    own.data = numbers;
-    for (size_t i = 0; i < n; i++) {
-        float v;
-        raw_tensor_floats(&own, i, 1, &v);
-        sum += v;
-        squares += (double)v * v;
-    }
-    return sqrt(fmax(0, squares / (double)n - sum / (double)n * (sum / (double)n)));
-}
-
-/* The biases in the last block's transformer tell. */
-static bool looks_like_v(const struct checkpoint *cp, const struct unet_config *unet)
-{
-    const struct raw_tensor *bias = checkpoint_findf(
-        cp, "model.diffusion_model.output_blocks.%d.1.transformer_blocks.0.norm1.bias",
-        unet->levels * (unet->res_blocks + 1) - 1);
-    return bias && bias->ndim == 1 && bias->shape[0] > 0 && dtype_size(bias->dtype) > 0 &&
-           spread(bias) > V_SPREAD;
 }
 
 static bool read_config(const struct checkpoint *cp, struct stable_config *c, struct err *err)
@@ -54,7 +18,7 @@ static bool read_config(const struct checkpoint *cp, struct stable_config *c, st
     /* A folder's text encoder ends with the layer that is read. */
     c->skip[0] = c->clip[0].fused ? 2 : 1;
     if (!stable_says_prediction(cp, &c->prediction))
-        c->prediction = looks_like_v(cp, &c->unet) ? SCHEDULE_V : SCHEDULE_NOISE;
+        c->prediction = stable_looks_like_v(cp, &c->unet) ? SCHEDULE_V : SCHEDULE_NOISE;
     return stable_check_layers(c, err);
 }
 

@@ -6,6 +6,7 @@
 
 #include "engine/family/embedding.h"
 #include "engine/family/family.h"
+#include "engine/family/lone.h"
 
 /* Where in a name the text stands. */
 enum where { AT_START, ANYWHERE };
@@ -178,7 +179,27 @@ static void copy_metadata(const struct checkpoint *cp, const char *key, char *ou
     snprintf(out, size, "%s", text ? text : "");
 }
 
-static bool describe(const struct checkpoint *cp, struct pictor_file_info *out, struct err *err)
+/* Another look at a file that is a UNet alone, by the names that it has in a model. */
+static bool describe_lone(const char *path, struct pictor_file_info *out, struct err *err)
+{
+    struct pictor_files files = {.count = 0};
+    struct family_facts facts;
+    if (!pictor_files_add(&files, "unet", path, err))
+        return false;
+    struct checkpoint *cp = checkpoint_open_headers(&files, err);
+    const struct family *family = cp ? lone_read(cp, &facts, err) : NULL;
+    if (family) {
+        snprintf(out->family, sizeof out->family, "%s", family->name);
+        out->model = facts.info;
+        out->lone = true;
+    }
+    checkpoint_free(cp);
+    pictor_files_close(&files);
+    return family;
+}
+
+static bool describe(const struct checkpoint *cp, const char *path, struct pictor_file_info *out,
+                     struct err *err)
 {
     struct family_facts facts;
     out->readable = true;
@@ -195,6 +216,8 @@ static bool describe(const struct checkpoint *cp, struct pictor_file_info *out, 
     }
     if (out->kind != PICTOR_KIND_MODEL && out->kind != PICTOR_KIND_UNKNOWN)
         return true;
+    if (lone_is(cp))
+        return describe_lone(path, out, err);
     const struct family *family = family_of(cp, err);
     if (!family)
         return false;
@@ -213,7 +236,7 @@ bool pictor_file_probe(const char *path, struct pictor_file_info *out, struct er
     if (!pictor_files_open(path, &files, err))
         return false;
     struct checkpoint *cp = checkpoint_open_headers(&files, err);
-    bool ok = (cp && describe(cp, out, err)) || err_about(err, path);
+    bool ok = (cp && describe(cp, path, out, err)) || err_about(err, path);
     checkpoint_free(cp);
     pictor_files_close(&files);
     return ok;

@@ -1,5 +1,6 @@
 #include "engine/family/stable.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,11 @@
 #include "engine/family/stable_words.h"
 #include "engine/family/stable_tiny.h"
 #include "engine/model/layers.h"
+
+/* Above this the biases are those of a network that predicts v: 0.09 is what tells published models
+ * apart (ComfyUI's figure). */
+#define V_SPREAD 0.09
+#define SPREAD_ROOM 32768 /* bytes; SD 2.x has 320 numbers */
 
 #define IMAGE_GUIDANCE 1.5f /* InstructPix2Pix's own default */
 
@@ -126,6 +132,35 @@ bool stable_says_prediction(const struct checkpoint *cp, enum schedule_predictio
              (folder ? strcmp(folder, "v_prediction") == 0 : file && strcmp(file, "v") == 0);
     *out = v ? SCHEDULE_V : SCHEDULE_NOISE;
     return v || folder || file;
+}
+
+/* 0 when the numbers cannot be read. */
+static double spread(const struct raw_tensor *t)
+{
+    double sum = 0, squares = 0;
+    size_t n = t->shape[0];
+    char numbers[SPREAD_ROOM];
+    struct raw_tensor own = *t;
+    if (t->bytes > sizeof numbers || !raw_tensor_read(t, numbers, NULL))
+        return 0;
+    own.data = numbers;
+    for (size_t i = 0; i < n; i++) {
+        float v;
+        raw_tensor_floats(&own, i, 1, &v);
+        sum += v;
+        squares += (double)v * v;
+    }
+    return sqrt(fmax(0, squares / (double)n - sum / (double)n * (sum / (double)n)));
+}
+
+/* The biases in the last block's transformer tell. */
+bool stable_looks_like_v(const struct checkpoint *cp, const struct unet_config *unet)
+{
+    const struct raw_tensor *bias = checkpoint_findf(
+        cp, "model.diffusion_model.output_blocks.%d.1.transformer_blocks.0.norm1.bias",
+        unet->levels * (unet->res_blocks + 1) - 1);
+    return bias && bias->ndim == 1 && bias->shape[0] > 0 && dtype_size(bias->dtype) > 0 &&
+           spread(bias) > V_SPREAD;
 }
 
 struct family_facts stable_facts(const struct stable_config *c)

@@ -61,6 +61,9 @@ bool stable_check_layers(const struct stable_config *config, struct err *err);
  * scheduler, else in the file's metadata; false: nowhere. */
 bool stable_says_prediction(const struct checkpoint *cp, enum schedule_prediction *out);
 
+/* Whether an SD 2.x UNet predicts v, by its weights. */
+bool stable_looks_like_v(const struct checkpoint *cp, const struct unet_config *unet);
+
 /* The facts that follow from the configuration; not those of family_describe. */
 struct family_facts stable_facts(const struct stable_config *config);
 

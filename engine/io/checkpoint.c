@@ -31,7 +31,7 @@ struct checkpoint {
     struct raw_tensor *tensors; /* in order of name; they own their names */
     size_t count;
     cJSON *scheduler, *config;                           /* of a folder, or NULL */
-    char name[sizeof((struct pictor_file *)NULL)->name]; /* of the whole file, or "" */
+    char name[sizeof((struct pictor_file *)NULL)->name]; /* checkpoint_name */
 };
 
 /* ---- opening ---- */
@@ -239,12 +239,16 @@ static struct checkpoint *open_files(const struct pictor_files *files, open_fn *
         const char *name = files->items[i].name;
         if (!strchr(name, '/'))
             snprintf(cp->name, sizeof cp->name, "%s", name);
+        else if (strncmp(name, "unet/", 5) == 0 && !*cp->name)
+            snprintf(cp->name, sizeof cp->name, "%s", name + 5);
         ok = add_listed(cp, &files->items[i], open, err);
         if (ok && i > 0 && is_next_shard(files->items[i - 1].name, name))
             cp->files[cp->file_count - 1].set = cp->files[cp->file_count - 2].set;
     }
     if (ok && cp->file_count == 0)
         ok = err_set(err, ERR_INVALID, "a model of no file");
+    if (ok && (cp->scheduler || cp->config)) /* of a folder, whose files are called as all are */
+        *cp->name = '\0';
     return checked(cp, ok && index_files(cp, err));
 }
 

@@ -68,7 +68,8 @@ bool checkpoint_sizes(const struct checkpoint *cp, const char *ldm_name, int ndi
  * Reading them again is fine. */
 void checkpoint_release(const struct checkpoint *cp, const struct raw_tensor *t);
 
-/* The name of the file that holds a whole model; "" where it comes in parts or out of memory. */
+/* The name of the file that holds a whole model, or its UNet; "" of a folder that says how it was
+ * trained, and out of memory. */
 const char *checkpoint_name(const struct checkpoint *cp);
 
 /* A string of the file's metadata (of the UNet's file in a folder), "modelspec.title" for example;

@@ -19,6 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/base/settings_names.h"
+
 #define DEFAULT_CONFIG "/etc/pictor/pictor.ini"
 #define NAME_MAX_LENGTH 48 /* inih cuts names and sections at 49 bytes without a word */
 #define KEY_FILE_MAX 4096
@@ -226,11 +228,7 @@ void settings_free(struct settings *s)
     for (size_t i = 0; i < s->upstream_count; i++)
         upstream_free(&s->upstreams[i]);
     free(s->upstreams);
-    for (size_t i = 0; i < s->alias_count; i++) {
-        free(s->aliases[i].name);
-        free(s->aliases[i].model);
-    }
-    free(s->aliases);
+    settings_names_free(s);
     free(s->config);
     free(s);
 }
@@ -393,22 +391,6 @@ static bool set_upstream(struct settings_upstream *u, const char *name, const ch
     return err_set(err, ERR_INVALID, "[upstream %s] has no setting \"%.60s\"", u->name, name);
 }
 
-static bool add_alias(struct settings *s, const char *name, const char *model, struct err *err)
-{
-    for (size_t i = 0; i < s->alias_count; i++)
-        if (strcmp(s->aliases[i].name, name) == 0)
-            return err_set(err, ERR_INVALID, "[alias] has \"%.60s\" twice", name);
-    if (!*model)
-        return err_set(err, ERR_INVALID, "[alias] %.60s wants the name of a model", name);
-    struct settings_alias *all = realloc(s->aliases, (s->alias_count + 1) * sizeof *all);
-    if (!all)
-        return no_memory(err);
-    s->aliases = all;
-    struct settings_alias *a = &all[s->alias_count++];
-    *a = (struct settings_alias){strdup(name), strdup(model)};
-    return a->name && a->model ? true : no_memory(err);
-}
-
 static bool set_from_file(struct reading *r, const char *section, const char *name,
                           const char *value, struct err *err)
 {
@@ -416,12 +398,15 @@ static bool set_from_file(struct reading *r, const char *section, const char *na
         return err_set(err, ERR_INVALID, "a name longer than %d bytes: %s %s", NAME_MAX_LENGTH,
                        section, name);
     if (strcmp(section, "alias") == 0)
-        return add_alias(r->s, name, value, err);
+        return settings_names_alias(r->s, name, value, err);
     if (strncmp(section, "upstream ", 9) == 0) {
         struct settings_upstream *u =
             find_upstream(r->s, section + 9 + strspn(section + 9, " \t"), err);
         return u && set_upstream(u, name, value, err);
     }
+    if (strncmp(section, "parts ", 6) == 0)
+        return settings_names_part(r->s, section + 6 + strspn(section + 6, " \t"), name, value,
+                                   err);
     const struct setting_row *e = find(section, name);
     if (!e) {
         bool known = false;

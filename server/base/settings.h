@@ -155,6 +155,11 @@ struct settings_alias {
     char *name, *model;
 };
 
+/* A section [parts MODEL]: what a UNet alone is painted with; NULL: not said. */
+struct settings_parts {
+    char *model, *text_encoder, *text_encoder_2, *vae;
+};
+
 #define SETTINGS_C_STRING char *
 #define SETTINGS_C_WORD char *
 #define SETTINGS_C_INT int
@@ -172,6 +177,8 @@ struct settings {
     size_t upstream_count;
     struct settings_alias *aliases;
     size_t alias_count;
+    struct settings_parts *parts;
+    size_t parts_count;
 };
 
 /* The defaults. Returns owned; for tests, and for settings_load. */

@@ -28,6 +28,7 @@
 #include "server/job/loras.h"
 #include "server/job/upscalers.h"
 #include "server/job/registry.h"
+#include "server/job/parts.h"
 #include "server/job/vaes.h"
 #include "server/job/variants.h"
 
@@ -380,6 +381,21 @@ static bool add_loras(struct options *o, const struct settings *settings, struct
     return ok;
 }
 
+/* A model's files; of a UNet alone all of its parts. */
+static bool open_files(const struct settings *settings, struct folders *folders,
+                       struct files *vaes, const char *name, const char *path,
+                       struct pictor_files *out, struct err *err)
+{
+    struct pictor_file_info info;
+    if (strcmp(path, "builtin") == 0 || !pictor_file_probe(path, &info, NULL) || !info.lone)
+        return pictor_files_open(path, out, err);
+    struct files *texts = files_new(folders, FOLDERS_TEXT_ENCODER, NULL, err);
+    struct parts_places places = {settings, texts, vaes};
+    bool ok = texts && parts_open(&places, name, path, info.family, out, err);
+    files_free(texts);
+    return ok;
+}
+
 /* Opens the model, with the VAE that is asked for, whose file's name is then *vae, owned; "" or
  * NULL: none. */
 static struct pictor_model *open_model(struct pictor_engine *engine,
@@ -395,7 +411,8 @@ static struct pictor_model *open_model(struct pictor_engine *engine,
     struct folders *folders = folders_new(settings, err);
     struct files *files = folders ? files_new(folders, FOLDERS_VAE, NULL, err) : NULL;
     if (files && (builtin && !wanted ? true : vaes_choose(files, name, wanted, &choice, err)) &&
-        pictor_files_open(path, &model, err) && vaes_add(&choice, &model, &version, err)) {
+        open_files(settings, folders, files, name, path, &model, err) &&
+        vaes_add(&choice, &model, &version, err)) {
         opened = pictor_model_open_files(engine, &model, err);
         if (!opened)
             err_about(err, path);

@@ -75,7 +75,7 @@ static void program(char *text, size_t size)
     struct stat st;
     if (stat("/proc/self/exe", &st) != 0)
         st = (struct stat){0};
-    snprintf(text, size, "pictor facts 4 %lld %lld.%09ld", (long long)st.st_size,
+    snprintf(text, size, "pictor facts 5 %lld %lld.%09ld", (long long)st.st_size,
              (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
 }
 
@@ -89,6 +89,7 @@ enum {
     STEPS,
     CLIP_SKIPS,
     MASKED,
+    LONE,
     TEXT_WIDTH,
     SECOND_WIDTH,
     VECTORS,
@@ -143,6 +144,7 @@ static void write_line(FILE *out, struct known *k)
         [STEPS] = m->default_steps,
         [CLIP_SKIPS] = m->clip_skips,
         [MASKED] = m->masked,
+        [LONE] = k->facts.info.lone,
         [TEXT_WIDTH] = m->text_widths[0],
         [SECOND_WIDTH] = m->text_widths[1],
         [VECTORS] = e->vectors,
@@ -184,6 +186,7 @@ static bool read_line(char *line, struct known *k)
         [STEPS] = 1 << 20,
         [CLIP_SKIPS] = 1 << 20,
         [MASKED] = 1,
+        [LONE] = 1,
         [TEXT_WIDTH] = 1 << 20,
         [SECOND_WIDTH] = 1 << 20,
         [VECTORS] = PICTOR_EMBEDDING_VECTORS,
@@ -225,6 +228,7 @@ static bool read_line(char *line, struct known *k)
     m->default_steps = (int)c.numbers[STEPS];
     m->clip_skips = (int)c.numbers[CLIP_SKIPS];
     m->masked = c.numbers[MASKED] != 0;
+    k->facts.info.lone = c.numbers[LONE] != 0;
     m->text_widths[0] = (int)c.numbers[TEXT_WIDTH];
     m->text_widths[1] = (int)c.numbers[SECOND_WIDTH];
     e->vectors = (int)c.numbers[VECTORS];

@@ -245,6 +245,24 @@ bool files_find(struct files *f, const char *name, char path[PATH_MAX], struct e
             err_set(err, ERR_NOT_FOUND, "there is no such %s", folders_kind_name(f->kind)));
 }
 
+bool files_find_file(struct files *f, const char *name, char path[PATH_MAX], struct err *err)
+{
+    char bare[NAME_MAX + 1];
+    size_t size = strlen(name);
+    if (files_find(f, name, path, err))
+        return true;
+    if (err->code != ERR_NOT_FOUND)
+        return false;
+    for (const char *const *e = folders_endings(f->kind); *e; e++) {
+        size_t n = strlen(*e);
+        if (size > n && size < sizeof bare && strcasecmp(name + size - n, *e) == 0) {
+            snprintf(bare, sizeof bare, "%.*s", (int)(size - n), name);
+            return files_find(f, bare, path, err);
+        }
+    }
+    return false;
+}
+
 bool files_open(struct files *f, const char *name, struct files_open *out, struct err *err)
 {
     char path[PATH_MAX];

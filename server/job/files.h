@@ -38,6 +38,9 @@ const char *files_stem(const struct registry_entry *entry);
  * trainer called so; ERR_NOT_FOUND. */
 bool files_find(struct files *f, const char *name, char path[PATH_MAX], struct err *err);
 
+/* The same of a name that may have one of the kind's endings. */
+bool files_find_file(struct files *f, const char *name, char path[PATH_MAX], struct err *err);
+
 /* An open file and which version of it that is, for a worker that keeps what it has read. */
 struct files_open {
     int fd;

@@ -23,6 +23,7 @@
 #include "server/job/sidecars.h"
 #include "server/job/files.h"
 #include "server/job/folders.h"
+#include "server/job/parts.h"
 #include "server/job/registry_scan.h"
 
 struct registry {
@@ -224,12 +225,34 @@ void registry_path(const struct registry *reg, const struct registry_model *m, c
     snprintf(path, PATH_MAX, "%s", m->path ? m->path : "");
 }
 
+static struct parts_places places_of(const struct registry *reg)
+{
+    return (struct parts_places){reg->settings, reg->files[FOLDERS_TEXT_ENCODER],
+                                 reg->files[FOLDERS_VAE]};
+}
+
+/* What a UNet alone wants besides becomes part of its size and time, or its fault. Not under the
+ * lock: looking for them may want it. */
+static void add_parts(const struct registry *reg, struct registry_model *m)
+{
+    struct parts_places places = places_of(reg);
+    struct err err;
+    if (!m->lone || m->fault != ERR_NONE ||
+        parts_measure(&places, m->name, m->architecture, &m->size, &m->mtime_ms, &err))
+        return;
+    m->fault = err.code;
+    copy_text(m->problem, sizeof m->problem, err.msg);
+}
+
 bool registry_open(const struct registry *reg, const struct registry_model *m,
                    struct pictor_files *files, struct err *err)
 {
     char path[PATH_MAX];
+    struct parts_places places = places_of(reg);
     registry_path(reg, m, path);
-    return pictor_files_open(path, files, err) || err_prefix(err, "%s", m->name);
+    return (m->lone ? parts_open(&places, m->name, path, m->architecture, files, err)
+                    : pictor_files_open(path, files, err)) ||
+           err_prefix(err, "%s", m->name);
 }
 
 /* ---- hashing ---- */
@@ -321,6 +344,7 @@ static bool read_header(struct registry *reg, struct registry_entry *e, struct e
     copy_text(m->problem, sizeof m->problem, f.problem);
     if (f.fault == ERR_NONE && m->holds == PICTOR_KIND_MODEL) {
         learn(m, &f.info.model);
+        m->lone = f.info.lone;
         return true;
     }
     copy_text(m->title, sizeof m->title, f.info.title);
@@ -518,6 +542,8 @@ bool registry_resolve(struct registry *reg, const char *name, struct registry_mo
         out->is_default = e == look_up(reg, default_name(reg));
     }
     pthread_mutex_unlock(&reg->lock);
+    if (e)
+        add_parts(reg, out);
     if (!e || out->fault == ERR_NONE)
         return e;
     struct err why;
@@ -578,6 +604,8 @@ bool registry_list(struct registry *reg, struct registry_model **list, size_t *c
     pthread_mutex_unlock(&reg->lock);
     if (!models)
         return err_set(err, ERR_INTERNAL, "no memory for the models");
+    for (size_t i = 0; i < n; i++)
+        add_parts(reg, &models[i]);
     *list = models;
     *count = n;
     return true;

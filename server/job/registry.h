@@ -62,6 +62,7 @@ struct registry_model {
     int clip_skips; /* the most that clip_skip may be */
     double default_image_guidance; /* as struct pictor_model_info's */
     bool masked;
+    bool lone;          /* it is a UNet alone: server/job/parts.h */
     int text_widths[2]; /* as struct pictor_model_info's */
     struct pictor_embedding_info embedding; /* of a file in a folder of embeddings */
     enum err_code fault; /* of a file that cannot be painted with, and why; ERR_NONE */
@@ -108,8 +109,10 @@ struct files *registry_files(const struct registry *reg, enum folders_kind kind)
 /* `name` NULL or "": the default model. Unknown names, and those of files that could not be painted
  * with (one that is being copied is not there yet), cause a rescan, at most one a second, less
  * often where it takes long; then ERR_NOT_FOUND, or ERR_UNAVAILABLE while the models folder cannot
- * be read. A file that cannot be painted with fails with what it is instead; *out is filled then,
- * too. out->name is the name behind the alias: what job_params.model wants. */
+ * be read. A file that cannot be painted with fails with what it is instead, and so does a UNet
+ * alone whose other parts are not there; *out is filled then, too. Of a UNet alone, size and time
+ * are those of all its parts. out->name is the name behind the alias: what job_params.model wants.
+ */
 bool registry_resolve(struct registry *reg, const char *name, struct registry_model *out,
                       struct err *err);
 

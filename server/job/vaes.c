@@ -8,25 +8,6 @@
 
 #include "engine/pictor.h"
 
-/* The name as it is, or without an ending that such files have. */
-static bool find(struct files *f, const char *name, char path[PATH_MAX], struct err *err)
-{
-    char bare[NAME_MAX + 1];
-    size_t size = strlen(name);
-    if (files_find(f, name, path, err))
-        return true;
-    if (err->code != ERR_NOT_FOUND)
-        return false;
-    for (const char *const *e = folders_endings(FOLDERS_VAE); *e; e++) {
-        size_t n = strlen(*e);
-        if (size > n && size < sizeof bare && strcasecmp(name + size - n, *e) == 0) {
-            snprintf(bare, sizeof bare, "%.*s", (int)(size - n), name);
-            return files_find(f, bare, path, err);
-        }
-    }
-    return false;
-}
-
 bool vaes_choose(struct files *f, const char *model, const char *choice, struct vaes_choice *out,
                  struct err *err)
 {
@@ -42,7 +23,7 @@ bool vaes_choose(struct files *f, const char *model, const char *choice, struct 
         if (n >= (int)sizeof name)
             return true;
     }
-    if (!find(f, choice, out->path, err)) {
+    if (!files_find_file(f, choice, out->path, err)) {
         *out->path = '\0';
         return automatic && err->code == ERR_NOT_FOUND ? true
                                                        : err_prefix(err, "VAE '%.100s'", choice);

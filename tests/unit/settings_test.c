@@ -202,6 +202,8 @@ static void wrong_files(void **state)
         {"[limits]\nmax_steps = 5\nmax_steps = 6\n", ":3: max_steps is given twice"},
         {"[alias]\na = b\na = c\n", ":3: [alias] has \"a\" twice"},
         {"[alias]\na =\n", ":2: [alias] a wants the name"},
+        {"[parts a]\nfrob = c\n", ":2: [parts a] has no setting \"frob\": wanted text_encoder, "},
+        {"[parts a]\nvae =\n", ":2: vae wants the name of a file"},
         {"[upstream x/y]\nkey = k\n", ":2: [upstream NAME] wants a name"},
         {"[upstream ]\nkey = k\n", ":2: "},
         {"[upstream x]\nkey = k\n", ": [upstream x] has no base_url"},

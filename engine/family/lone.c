@@ -1,0 +1,76 @@
+/* lone.c: a UNet alone. Its header says what family it is of and what it is shown; what it reads
+ * and what decodes for it are other files. */
+#include "engine/family/lone.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/family/stable.h"
+
+/* Published text encoders' layers. */
+#define LAYERS_L 12
+#define LAYERS_H 23 /* without the last, which is not read */
+#define WIDTH_L 768
+#define WIDTH_G 1280
+
+/* Two text encoders' widths side by side are what SDXL's UNet reads; its refiner reads one. */
+static void choose(const struct checkpoint *cp, struct stable_config *c,
+                   const struct family **family)
+{
+    int context = c->unet.context_dim;
+    if (c->unet.label_dim > 0) {
+        bool refiner = context == WIDTH_G;
+        *family = refiner ? &family_sdxl_refiner : &family_sdxl;
+        c->sdxl = true;
+        c->clip[0].width = refiner ? WIDTH_G : WIDTH_L;
+        c->clip[1].width = refiner ? 0 : context - WIDTH_L > 0 ? context - WIDTH_L : 0;
+        c->clip[0].layers = refiner ? 0 : LAYERS_L;
+        return;
+    }
+    bool second = stable_is_unet(cp, true);
+    *family = second ? &family_sd2 : &family_sd1;
+    c->clip[0].width = context;
+    c->clip[0].layers = second ? LAYERS_H : LAYERS_L;
+    if (second && !stable_says_prediction(cp, &c->prediction))
+        c->prediction = stable_looks_like_v(cp, &c->unet) ? SCHEDULE_V : SCHEDULE_NOISE;
+}
+
+const struct family *lone_read(const struct checkpoint *cp, struct family_facts *facts,
+                               struct err *err)
+{
+    /* The autoencoder that all of these have: an eighth of the picture's sides. */
+    struct stable_config c = {.vae = {.channels = 4, .levels = 4, .encoder_channels = {128}}};
+    const struct family *family;
+    if (!unet_read(cp, &c.unet, err))
+        return NULL;
+    int z = c.vae.channels, in = c.unet.in_channels;
+    c.beside = in == 2 * z + 1 ? STABLE_MASKED : in == 2 * z ? STABLE_EDITED : STABLE_NOTHING;
+    if ((!c.beside && in != z) || c.unet.out_channels != z) {
+        err_set(err, ERR_UNSUPPORTED,
+                "this is a UNet that takes %d channels and says %d: wanted %d to be said, of %d, "
+                "of %d (InstructPix2Pix) or of %d (inpainting)",
+                in, c.unet.out_channels, z, z, 2 * z, 2 * z + 1);
+        return NULL;
+    }
+    choose(cp, &c, &family);
+    *facts = stable_facts(&c);
+    int side = c.sdxl ? 1024 : c.prediction == SCHEDULE_V ? 768 : 512;
+    family_describe(cp, family, side, 7, 20, facts);
+    return family;
+}
+
+bool lone_is(const struct checkpoint *cp)
+{
+    static const char *const others[] = {"first_stage_model.", "cond_stage_model.", "conditioner.",
+                                         "control_model."};
+    if (!checkpoint_has(cp, "input_blocks.") && !checkpoint_has(cp, "down_blocks.") &&
+        !checkpoint_has(cp, "model.diffusion_model.input_blocks."))
+        return false;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (checkpoint_has(cp, others[i]))
+            return false;
+    for (size_t i = 0; i < checkpoint_count(cp); i++) /* what reads no words is another kind */
+        if (strstr(checkpoint_at(cp, i)->name, ".attn2.to_k.weight"))
+            return true;
+    return false;
+}

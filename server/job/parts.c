@@ -1,0 +1,123 @@
+#include "server/job/parts.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "engine/pictor.h"
+#include "server/base/settings.h"
+#include "server/job/vaes.h"
+
+/* A part of a family: its role, and what its file is usually called. */
+struct part {
+    const char *families[4]; /* NULL-terminated */
+    const char *role, *what;
+    bool vae;
+    const char *names[5]; /* NULL-terminated */
+};
+
+static const struct part parts[] = {
+    {{"sd1", "sdxl"}, "text_encoder", "OpenAI's text encoder (CLIP-L)", false, {"clip_l"}},
+    {{"sd2"}, "text_encoder", "OpenCLIP's text encoder (ViT-H)", false, {"clip_h"}},
+    {{"sdxl", "sdxl-refiner"},
+     "text_encoder_2",
+     "OpenCLIP's text encoder (CLIP-G)",
+     false,
+     {"clip_g"}},
+    {{"sd1", "sd2"},
+     "vae",
+     "a VAE",
+     true,
+     {"vae-ft-mse-840000-ema-pruned", "vae-ft-ema-560000-ema-pruned", "sd-vae-ft-mse"}},
+    {{"sdxl", "sdxl-refiner"},
+     "vae",
+     "a VAE",
+     true,
+     {"sdxl_vae", "sdxl.vae", "sdxl-vae-fp16-fix", "sdxl_vae_fp16_fix"}},
+};
+#define PARTS (sizeof parts / sizeof *parts)
+
+static bool is_of(const struct part *p, const char *family)
+{
+    for (int i = 0; p->families[i]; i++)
+        if (strcmp(p->families[i], family) == 0)
+            return true;
+    return false;
+}
+
+static const char *said(const struct settings *s, const char *model, const char *role)
+{
+    for (size_t i = 0; i < s->parts_count; i++)
+        if (strcmp(s->parts[i].model, model) == 0) {
+            const struct settings_parts *p = &s->parts[i];
+            return strcmp(role, "vae") == 0            ? p->vae
+                   : strcmp(role, "text_encoder") == 0 ? p->text_encoder
+                                                       : p->text_encoder_2;
+        }
+    return NULL;
+}
+
+/* "wanted CLIP-L among the text encoders, called clip_l or ...". */
+static bool missing(const struct part *p, const char *model, struct err *err)
+{
+    char names[160] = "";
+    for (int i = 0; p->names[i]; i++) {
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, ", %s", p->names[i]);
+    }
+    return err_set(
+        err, ERR_UNSUPPORTED,
+        "this is a UNet alone: wanted %s besides, among the %s, called %.60s.%s%s, or as "
+        "%s says under [parts %.60s]",
+        p->what, p->vae ? "VAEs" : "text encoders", model, p->role, names, p->role, model);
+}
+
+static bool find(const struct parts_places *places, const struct part *p, const char *model,
+                 char path[PATH_MAX], struct err *err)
+{
+    struct files *files = p->vae ? places->vaes : places->text_encoders;
+    const char *own = said(places->settings, model, p->role), *slash = strrchr(model, '/');
+    char name[NAME_MAX + 1];
+    if (own)
+        return files_find_file(files, own, path, err) ||
+               err_prefix(err, "[parts %.60s] %s = %.100s", model, p->role, own);
+    int n = snprintf(name, sizeof name, "%s.%s", slash ? slash + 1 : model, p->role);
+    bool found = n < (int)sizeof name && files_find(files, name, path, err);
+    for (int i = 0; !found && p->names[i]; i++)
+        found = files_find(files, p->names[i], path, err);
+    return found || (err->code == ERR_NOT_FOUND ? missing(p, model, err) : false);
+}
+
+bool parts_open(const struct parts_places *places, const char *name, const char *path,
+                const char *family, struct pictor_files *out, struct err *err)
+{
+    char other[PATH_MAX];
+    out->count = 0;
+    bool ok = pictor_files_add(out, "unet", path, err);
+    for (size_t i = 0; ok && i < PARTS; i++)
+        ok = !is_of(&parts[i], family) || (find(places, &parts[i], name, other, err) &&
+                                           pictor_files_add(out, parts[i].role, other, err));
+    if (!ok)
+        pictor_files_close(out);
+    return ok;
+}
+
+bool parts_measure(const struct parts_places *places, const char *name, const char *family,
+                   uint64_t *size, int64_t *mtime_ms, struct err *err)
+{
+    struct registry_entry all = {.model = {.size = *size, .mtime_ms = *mtime_ms}};
+    char path[PATH_MAX];
+    struct stat st;
+    for (size_t i = 0; i < PARTS; i++) {
+        if (!is_of(&parts[i], family))
+            continue;
+        if (!find(places, &parts[i], name, path, err))
+            return false;
+        if (stat(path, &st) == 0)
+            registry_scan_measure(&all, &st);
+    }
+    *size = all.model.size;
+    *mtime_ms = all.model.mtime_ms;
+    return true;
+}
