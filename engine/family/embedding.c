@@ -71,22 +71,26 @@ static void copy_text(const struct checkpoint *cp, const char *key, char *out, s
     snprintf(out, size, "%s", text ? text : "");
 }
 
-static bool measure(const struct checkpoint *cp, struct pictor_embedding_info *out, struct err *err)
-{
+/* The tensors, the first text encoder's first; all are of `vectors` rows. */
+struct found {
     struct names names;
-    struct raw_tensor t;
-    if (!find_names(cp, &names, err))
+    struct raw_tensor at[EMBEDDING_ENCODERS];
+    size_t vectors, widths[EMBEDDING_ENCODERS];
+};
+
+static bool find(const struct checkpoint *cp, struct found *out, struct err *err)
+{
+    if (!find_names(cp, &out->names, err))
         return false;
-    for (int i = 0; i < names.count; i++) {
-        size_t vectors, width;
-        if (!get(cp, names.at[i], &t, &vectors, &width, err))
+    for (int i = 0; i < out->names.count; i++) {
+        size_t vectors;
+        if (!get(cp, out->names.at[i], &out->at[i], &vectors, &out->widths[i], err))
             return false;
-        if (i > 0 && (int)vectors != out->vectors)
+        if (i > 0 && vectors != out->vectors)
             return err_set(err, ERR_INVALID,
-                           "wanted as many vectors for both text encoders, found %d and %zu",
+                           "wanted as many vectors for both text encoders, found %zu and %zu",
                            out->vectors, vectors);
-        out->vectors = (int)vectors;
-        out->widths[i] = (int)width;
+        out->vectors = vectors;
     }
     return true;
 }
@@ -94,11 +98,13 @@ static bool measure(const struct checkpoint *cp, struct pictor_embedding_info *o
 bool embedding_describe(const struct checkpoint *cp, struct pictor_embedding_info *out,
                         struct err *err)
 {
-    *out = (struct pictor_embedding_info){.step = -1};
-    if (!measure(cp, out, err)) {
-        *out = (struct pictor_embedding_info){.vectors = 0};
+    struct found f;
+    *out = (struct pictor_embedding_info){.vectors = 0};
+    if (!find(cp, &f, err))
         return false;
-    }
+    out->vectors = (int)f.vectors;
+    for (int i = 0; i < f.names.count; i++)
+        out->widths[i] = (int)f.widths[i];
     int64_t step = checkpoint_integer(cp, "step", -1);
     out->step = step >= 0 && step <= INT32_MAX ? (int)step : -1;
     copy_text(cp, "sd_checkpoint", out->checkpoint, sizeof out->checkpoint);
@@ -109,21 +115,18 @@ bool embedding_describe(const struct checkpoint *cp, struct pictor_embedding_inf
 bool embedding_read(const struct checkpoint *cp, const struct pictor_embedding_info *info,
                     float *const at[EMBEDDING_ENCODERS], struct err *err)
 {
-    struct names names;
-    struct raw_tensor t;
-    if (!find_names(cp, &names, err))
+    struct found f;
+    if (!find(cp, &f, err))
         return false;
-    for (int i = 0; i < names.count; i++) {
-        size_t vectors, width;
-        if (!get(cp, names.at[i], &t, &vectors, &width, err))
-            return false;
-        if ((int)vectors != info->vectors || (int)width != info->widths[i])
+    for (int i = 0; i < f.names.count; i++) {
+        size_t count = f.vectors * f.widths[i];
+        if ((int)f.vectors != info->vectors || (int)f.widths[i] != info->widths[i])
             return err_set(err, ERR_INVALID, "it is another file than it was");
-        raw_tensor_floats(&t, 0, vectors * width, at[i]);
-        for (size_t k = 0; k < vectors * width; k++)
+        raw_tensor_floats(&f.at[i], 0, count, at[i]);
+        for (size_t k = 0; k < count; k++)
             if (!isfinite(at[i][k]))
                 return err_set(err, ERR_INVALID, "number %zu of %s is none: wanted finite ones", k,
-                               names.count > 1 ? names.at[i] : "its vectors");
+                               f.names.count > 1 ? f.names.at[i] : "its vectors");
     }
     return true;
 }

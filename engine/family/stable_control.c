@@ -9,7 +9,7 @@ static struct controlnet *open_net(struct device *dev, const struct unet_config 
                                    struct checkpoint **kept, struct err *err)
 {
     struct pictor_files files = {.count = 1};
-    snprintf(files.items[0].name, sizeof files.items[0].name, "unet/%.200s", file->name);
+    snprintf(files.items[0].name, sizeof files.items[0].name, "unet/"); /* the error has its name */
     files.items[0].fd = file->fd;
     struct checkpoint *cp = checkpoint_open_files(&files, err);
     struct controlnet *net = cp ? controlnet_load(dev, cp, unet, err) : NULL;

@@ -210,7 +210,8 @@ static bool add_listed(struct checkpoint *cp, const struct pictor_file *file, op
         part++;
     if (!network)
         return err_set(err, ERR_INVALID, "%s: no part of a model", file->name);
-    return add_file(cp, part, open(file->fd, file->name, err));
+    /* Without a name of its own it is its caller who says which file it is. */
+    return add_file(cp, part, open(file->fd, file->name[n + 1] ? file->name : NULL, err));
 }
 
 static struct checkpoint *new_checkpoint(struct err *err)

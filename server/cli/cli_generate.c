@@ -227,6 +227,9 @@ static bool extend(struct options *o, const struct job_flags *flags, const struc
     struct pictor_image larger;
     if (!o->init || o->mask || j->width != JOB_UNSET || j->height != JOB_UNSET)
         return err_set(err, ERR_INVALID, "wanted --init, and no --mask, --width and --height");
+    if (j->mask_invert || j->mask_only_area)
+        return err_set(err, ERR_INVALID,
+                       "wanted no --mask-invert and no --mask-only-area: its mask is all that is new");
     bool blurred = false;
     for (size_t i = 0; i < flags->count; i++)
         blurred |= o->given[i] && strcmp(flags->flags[i].name, "mask-blur") == 0;

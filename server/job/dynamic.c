@@ -649,3 +649,40 @@ bool dynamic_resolve_more(const char *text, uint64_t seed, struct wildcards *wil
         free(result);
     return ok;
 }
+
+/* Whether it is no text to whoever resolves it: it chooses, or names what is not there. */
+static bool chooses(const char *text, struct wildcards *wildcards)
+{
+    char *again = NULL;
+    struct err unused;
+    bool is = !dynamic_resolve(text, 0, wildcards, &again, &unused) || again;
+    free(again);
+    return is;
+}
+
+bool dynamic_settle(char **text, struct wildcards *wildcards, struct err *err)
+{
+    const char *from = *text;
+    if (!chooses(from, wildcards))
+        return true;
+    char *out = malloc(2 * strlen(from) + 1), *to = out;
+    if (!out)
+        return err_set(err, ERR_INTERNAL, "no memory for a prompt");
+    struct source s = {from, strlen(from), NULL};
+    bool tag = false;
+    for (size_t i = 0, name, size; i < s.size; i++) {
+        char c = from[i];
+        tag = c == '<' ? is_tag(&s, i, s.size) : tag && c != '>';
+        bool named =
+            !tag && c == '_' && from[i + 1] == '_' && wildcard_at(&s, i, s.size, &name, &size);
+        if (c == '{' || c == '}' || named)
+            *to++ = '\\';
+        *to++ = c;
+        if ((c == '\\' && from[i + 1]) || named)
+            *to++ = from[++i];
+    }
+    *to = '\0';
+    free(*text);
+    *text = out;
+    return true;
+}

@@ -33,4 +33,10 @@ bool dynamic_resolve(const char *text, uint64_t seed, struct wildcards *wildcard
 bool dynamic_resolve_more(const char *text, uint64_t seed, struct wildcards *wildcards,
                           size_t *work, char **out, struct err *err);
 
+/* What came out is text, and is to be that when it is read again: where it would choose (which
+ * takes escapes, or braces whose choice is one of several words), backslashes go before its braces
+ * and
+ * "__", which whoever reads prompts drops. Owned by the caller; may be replaced. */
+bool dynamic_settle(char **text, struct wildcards *wildcards, struct err *err);
+
 #endif

@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "server/base/settings.h"
+#include "server/job/extra_paths.h"
 #include "server/job/registry_scan.h"
 
 /* Latents of one space have one decoder. */
@@ -44,6 +46,33 @@ static bool open_in(const char *folder, const char *below, const char *stem, str
     return false;
 }
 
+struct search {
+    const char *stem;
+    struct tiny_file *out;
+};
+
+/* False: it is found. */
+static bool look(void *ctx, const char *name, const char *folder)
+{
+    const struct search *s = ctx;
+    bool fits = strcasecmp(name, "vae_approx") == 0 || strcasecmp(name, "VAE-approx") == 0;
+    return !fits || !open_in(folder, "", s->stem, s->out);
+}
+
+/* What ComfyUI's list of folders says; `root` is the file, or the folder that it lies in. */
+static bool open_listed(const char *root, const char *stem, struct tiny_file *out)
+{
+    struct search s = {stem, out};
+    char path[PATH_MAX];
+    size_t n = strlen(root);
+    bool file = (n > 5 && strcasecmp(root + n - 5, ".yaml") == 0) ||
+                (n > 4 && strcasecmp(root + n - 4, ".yml") == 0);
+    if ((size_t)snprintf(path, sizeof path, "%s%s", root, file ? "" : "/extra_model_paths.yaml") <
+        sizeof path)
+        extra_paths_read(path, look, &s, NULL); /* what is wrong with it, who lists models says */
+    return *out->name;
+}
+
 void tiny_open(const struct settings *settings, const char *architecture, struct tiny_file *out)
 {
     static const char *const folders[] = {"VAE-approx/", "vae_approx/", "models/VAE-approx/",
@@ -53,10 +82,13 @@ void tiny_open(const struct settings *settings, const char *architecture, struct
     if (strcmp(settings->previews, "taesd") != 0 || !stem ||
         open_in(settings->vaes, "", stem, out))
         return;
-    for (size_t i = 0; i < settings->model_paths.count; i++)
+    for (size_t i = 0; i < settings->model_paths.count; i++) {
         for (size_t k = 0; k < sizeof folders / sizeof *folders; k++)
             if (open_in(settings->model_paths.items[i], folders[k], stem, out))
                 return;
+        if (open_listed(settings->model_paths.items[i], stem, out))
+            return;
+    }
 }
 
 void tiny_close(struct tiny_file *file)

@@ -18,8 +18,9 @@ struct tiny_file {
 };
 
 /* `architecture`: of the model, "sd1". None where previews are to be fast, for other kinds, and
- * where there is no such file: "taesd_decoder" or "taesdxl_decoder" in the settings' folder of VAEs
- * or in those folders below `model_paths`. */
+ * where there is no such file: "taesd_decoder" or "taesdxl_decoder" in the settings' folder of
+ * VAEs, in those folders below `model_paths`, or in those that an extra_model_paths.yaml calls so.
+ */
 void tiny_open(const struct settings *settings, const char *architecture, struct tiny_file *out);
 void tiny_close(struct tiny_file *file); /* zeroed is fine */
 

@@ -44,8 +44,21 @@ static int stream_of(struct job_params *p, int i)
 struct making {
     const struct settings *settings;
     struct wildcards *wildcards;
+    bool once;          /* for another server: variants_make */
     size_t work, bytes; /* done for them (server/job/dynamic.h), and of what came out */
 };
+
+/* What is kept is what says the same when it is sent anew; NULL: that is what it was. */
+static bool settle(struct making *m, const char *text, char **out, struct err *err)
+{
+    if (!dynamic_settle(out, m->wildcards, err))
+        return false;
+    if (strcmp(*out, text) == 0) {
+        free(*out);
+        *out = NULL;
+    }
+    return true;
+}
 
 static bool resolve(struct making *m, struct job_params *p, int i, uint64_t seed, char **out,
                     const char **wrong, struct err *err)
@@ -57,6 +70,9 @@ static bool resolve(struct making *m, struct job_params *p, int i, uint64_t seed
         return true;
     bool ok = dynamic_resolve_more(text, seed + (uint64_t)stream_of(p, i) * STREAM, m->wildcards,
                                    &m->work, out, err);
+    /* Without emphasis a backslash is painted, and other servers know nothing of it. */
+    if (ok && *out && !m->once && p->emphasis != PICTOR_EMPHASIS_NONE)
+        ok = settle(m, text, out, err);
     size_t size = ok && *out ? strlen(*out) : 0;
     m->bytes += size;
     if (size > most)
@@ -160,7 +176,7 @@ bool variants_make(const struct settings *s, bool once, struct job_params *p, co
     if (!s->dynamic_prompts || p->syntax == PICTOR_SYNTAX_PLAIN || p->count < 1 ||
         p->count > s->max_count)
         return true;
-    struct making m = {.settings = s, .wildcards = wildcards_new(s->wildcards, err)};
+    struct making m = {.settings = s, .once = once, .wildcards = wildcards_new(s->wildcards, err)};
     bool ok = m.wildcards && make_list(&m, once, p, &wrong, err);
     wildcards_free(m.wildcards);
     if (wrong && param)

@@ -407,7 +407,7 @@ char *fetch_url_within(const char *base, const char *url, struct err *err)
         same_part(a, b, CURLUPART_PORT) && curl_url_get(b, CURLUPART_URL, &text, 0) == CURLUE_OK)
         copy = strdup(text);
     if (!copy)
-        err_set(err, ERR_UPSTREAM, "it answered a picture's address that is not its own");
+        err_set(err, ERR_UPSTREAM, "it answered an address that is not its own");
     curl_free(text);
     curl_url_cleanup(a);
     curl_url_cleanup(b);
@@ -654,8 +654,31 @@ static int watch_text(void *ctx, curl_off_t total, curl_off_t now, curl_off_t un
     return atomic_load(stop);
 }
 
+/* The address that a header "Link: <ADDRESS>; rel=\"next\"" says (RFC 8288), owned; NULL: none
+ * does. The key goes along, so it has to be the server's own. */
+static bool next_page(CURL *easy, const char *url, char **next, struct err *err)
+{
+    struct curl_header *h;
+    *next = NULL;
+    for (size_t i = 0; curl_easy_header(easy, "Link", i, CURLH_HEADER, -1, &h) == CURLHE_OK; i++)
+        for (const char *at = strchr(h->value, '<'), *end; at; at = strchr(end, '<')) {
+            if (!(end = strchr(at, '>')))
+                break;
+            size_t size = strcspn(end, "<");
+            const char *rel = memmem(end, size, "rel=", 4);
+            if (!rel || strncmp(rel + 4 + (rel[4] == '"'), "next", 4) != 0)
+                continue;
+            char *text = strndup(at + 1, (size_t)(end - at - 1));
+            *next = text ? fetch_url_within(url, text, err) : NULL;
+            free(text);
+            return *next || (err->code == ERR_UPSTREAM ? err_prefix(err, "the rest of its answer")
+                                                       : no_memory(err));
+        }
+    return true;
+}
+
 bool fetch_text(const char *url, const char *key, bool public_only, const atomic_bool *stop,
-                size_t max, char **body, struct err *err)
+                size_t max, char **body, char **next, struct err *err)
 {
     struct fetch_transfer t = {.max_answer = max};
     bool done = false, inside = false;
@@ -702,6 +725,8 @@ bool fetch_text(const char *url, const char *key, bool public_only, const atomic
         done = true;
 
 done:
+    if (done && next)
+        done = next_page(t.easy, url, next, err);
     if (done)
         *body = t.body;
     else

@@ -90,8 +90,9 @@ struct fetch_file {
 bool fetch_file(const struct fetch_file *file, struct err *err);
 
 /* GET, waiting, at most `max` bytes, up to 5 redirects; `stop` as above. *body is malloc'd,
- * NUL-terminated. */
+ * NUL-terminated. *next (`next` may be NULL) is the address of the server's own that the answer
+ * says the rest of it is at, malloc'd, or NULL. */
 bool fetch_text(const char *url, const char *key, bool public_only, const atomic_bool *stop,
-                size_t max, char **body, struct err *err);
+                size_t max, char **body, char **next, struct err *err);
 
 #endif

@@ -49,8 +49,8 @@ bool result_input(const struct dispatch_parts *parts, const struct job *job, con
 }
 
 bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
-                  const struct job *job, int index, const struct pictor_image *pixels,
-                  struct err *err)
+                  const struct job *job, const struct registry_model *painter, int index,
+                  const struct pictor_image *pixels, struct err *err)
 {
     const struct job_params *p = &job->params;
     struct image_file file = {0};
@@ -62,7 +62,9 @@ bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
         .subseed = job_subseed(p, index),
     };
     struct registry_model model;
-    bool known = registry_resolve(parts->registry, p->model, &model, NULL);
+    /* Of the file that painted, not of one that took its place meanwhile. */
+    bool known = registry_resolve(parts->registry, p->model, &model, NULL) &&
+                 (!painter || (model.size == painter->size && model.mtime_ms == painter->mtime_ms));
     const char *name = p->model ? p->model : "", *slash = strrchr(name, '/');
     struct infotext_picture about = {
         .seed = image.seed,

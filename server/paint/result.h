@@ -13,6 +13,7 @@ struct claim;
 struct job;
 struct job_progress;
 struct pictor_image;
+struct registry_model;
 
 /* Whether the stored request has all that a picture of it needs: a database may be damaged. */
 bool result_check(const struct job *job, struct err *err);
@@ -22,10 +23,10 @@ bool result_input(const struct dispatch_parts *parts, const struct job *job, con
                   void **data, size_t *size, struct err *err);
 
 /* Encodes picture `index` of the job as its params say and stores it under the claim. Any thread.
- */
+ * `painter` is the model as it was opened; NULL: nobody knows. */
 bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
-                  const struct job *job, int index, const struct pictor_image *pixels,
-                  struct err *err);
+                  const struct job *job, const struct registry_model *painter, int index,
+                  const struct pictor_image *pixels, struct err *err);
 
 /* Publishes how far the picture job_progress.image of the job is. `latent` (RGB at latent size, may
  * be NULL) becomes the preview, enlarged. */

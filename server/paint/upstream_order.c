@@ -163,7 +163,7 @@ static bool store(struct errand *e, const void *data, size_t size, struct err *e
         return err_prefix(err, "%s answered a picture that cannot be read",
                           e->server->settings->name);
     }
-    bool done = result_store(&u->parts, &e->claim, &e->job, e->index, &pixels, err);
+    bool done = result_store(&u->parts, &e->claim, &e->job, NULL, e->index, &pixels, err);
     pictor_image_free(&pixels);
     if (!done)
         return false;

@@ -16,6 +16,7 @@
 
 #define ANSWER_BYTES ((size_t)16 << 20)
 #define ANSWER_DEPTH 32
+#define PAGES_MOST 100 /* of a list, of a thousand files each */
 
 const char *pull_ask_environment(const char *name, const char *fallback)
 {
@@ -57,14 +58,62 @@ const char *pull_ask_below(const char *base, const char *url)
     return strncasecmp(url, base, n) == 0 && url[n] == '/' ? url + n + 1 : NULL;
 }
 
-cJSON *pull_ask_json(const struct pull_source *s, const char *url, struct err *err)
+/* `next` may be NULL; else what fetch_text says of it, NULL where it fails. */
+static cJSON *ask(const struct pull_source *s, const char *url, char **next, struct err *err)
 {
     char *body;
-    if (!fetch_text(url, s->key, s->public_only, s->stop, ANSWER_BYTES, &body, err))
+    if (!fetch_text(url, s->key, s->public_only, s->stop, ANSWER_BYTES, &body, next, err))
         return NULL;
     cJSON *json = json_text_parse(body, strlen(body), ANSWER_DEPTH, err);
     free(body);
+    if (!json && next) {
+        free(*next);
+        *next = NULL;
+    }
     return json;
+}
+
+cJSON *pull_ask_json(const struct pull_source *s, const char *url, struct err *err)
+{
+    return ask(s, url, NULL, err);
+}
+
+/* Adds what is in `more` to `list`, and frees it. */
+static void add_items(cJSON *list, cJSON *more)
+{
+    cJSON *item;
+    while ((item = cJSON_DetachItemFromArray(more, 0)))
+        cJSON_AddItemToArray(list, item);
+    cJSON_Delete(more);
+}
+
+cJSON *pull_ask_pages(const struct pull_source *s, const char *url, struct err *err)
+{
+    char *next = NULL;
+    cJSON *all = ask(s, url, &next, err);
+    for (int pages = 1; all && next; pages++) {
+        char *at = next;
+        cJSON *more = NULL;
+        bool good = cJSON_IsArray(all) || err_set(err, ERR_UPSTREAM, "wanted a list");
+        if (good && pages == PAGES_MOST)
+            good = err_set(err, ERR_TOO_LARGE, "its answer is more than %d pages long", PAGES_MOST);
+        next = NULL;
+        more = good ? ask(s, at, &next, err) : NULL;
+        free(at);
+        if (more && !cJSON_IsArray(more)) {
+            err_set(err, ERR_UPSTREAM, "wanted a list on its page %d", pages + 1);
+            cJSON_Delete(more);
+            more = NULL;
+        }
+        if (more) {
+            add_items(all, more);
+        } else {
+            cJSON_Delete(all);
+            all = NULL;
+        }
+    }
+    free(next);
+    return all;
 }
 
 const char *pull_ask_text(const cJSON *json, const char *name)

@@ -29,6 +29,9 @@ const char *pull_ask_below(const char *base, const char *url);
 /* GET with the source's key. Owned. */
 struct cJSON *pull_ask_json(const struct pull_source *s, const char *url, struct err *err);
 
+/* The same of a list that comes in pages, each of which says where the next one is: all of it. */
+struct cJSON *pull_ask_pages(const struct pull_source *s, const char *url, struct err *err);
+
 /* The text under the name, or "". */
 const char *pull_ask_text(const struct cJSON *json, const char *name);
 

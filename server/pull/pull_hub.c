@@ -44,7 +44,7 @@ static cJSON *ask_about(const struct pull_source *s, const struct place *p, cons
     cJSON *json = NULL;
     if (revision && asprintf(&url, "%s/api/models/%s/%s/%s%s", base_address(), p->repo, what,
                              revision, rest) >= 0)
-        json = pull_ask_json(s, url, err);
+        json = strcmp(what, "tree") == 0 ? pull_ask_pages(s, url, err) : pull_ask_json(s, url, err);
     else
         pull_ask_no_memory(err);
     free(revision);

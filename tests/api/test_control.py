@@ -125,6 +125,7 @@ def test_many_and_broken(server):
     assert response.status_code == 422 and "at most 4" in response.text
     response = api.request("POST", "txt2img", json=body(unit(model="broken")))
     assert response.status_code >= 400 and "ControlNet broken" in response.text
+    assert "unet/" not in response.text
     api.txt2img(**SMALL)
 
 

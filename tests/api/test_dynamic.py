@@ -142,6 +142,18 @@ def test_what_is_text_stays(api, prompt):
     assert info["prompt"] == prompt and "Template" not in info["infotexts"][0]
 
 
+@pytest.mark.parametrize("prompt, kept", [
+    ("a \\{red|blue\\} cat", "a \\{red|blue\\} cat"), ("{a|a} \\{red|blue\\}", "a \\{red|blue\\}"),
+    ("{a|a} \\__color__", "a \\__color__")])
+def test_a_recorded_prompt_chooses_no_more(api, prompt, kept):
+    """Sent anew it is the same text, and paints what it is without its backslashes."""
+    pixels, info = paint(api, prompt, seed=1)
+    assert info["prompt"] == kept
+    again, told = paint(api, kept, seed=1)
+    assert again == pixels and told["prompt"] == kept
+    assert paint(api, prompt.replace("{a|a}", "a").replace("\\", ""), seed=1)[1]["prompt"] != kept
+
+
 def test_native(server):
     job = job_of(server, prompt=TEMPLATE, count=4, seed=40)
     texts = [infotext(server, i)[0] for i in job["images"]]

@@ -57,6 +57,8 @@ def test_list(server, api):
         "nan": {"step": None, "sd_checkpoint": None, "sd_checkpoint_name": None, "shape": 64, "vectors": 2}}
     assert set(listed["skipped"]) == {"other", "forxl", "broken", "addon"}
     assert listed["skipped"]["other"]["shape"] == 96
+    assert listed["skipped"]["broken"] == {"step": None, "sd_checkpoint": None, "sd_checkpoint_name": None, "shape": 0,
+                                           "vectors": 0}
     files = requests.get(server.url + "/api/files?kind=embedding", timeout=60).json()["files"]
     assert {f["name"]: f.get("vectors") for f in files} == {
         "wordone": 3, "people/wordtwo": 1, "other": 2, "forxl": 2, "nan": 2, "broken": None, "addon": None}

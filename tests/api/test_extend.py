@@ -41,6 +41,8 @@ def test_native(server):
 @pytest.mark.parametrize("fields, said", [
     ({"extend": {"left": -8}}, "margins of 0.."), ({"extend": {}}, "got none"), ({"extend": {"top": 8}}, "top"),
     ({"extend": 8}, "extend"), ({"extend": {"left": 8}, "init_image": None}, "init_image"),
+    ({"extend": {"left": 8}, "mask_invert": True}, "no mask_invert"),
+    ({"extend": {"left": 8}, "mask_only_area": True}, "no mask_only_area"),
     ({"extend": {"left": 8}, "mask": encode(gradient(8, 8))}, "no mask"), ({"extend": {"left": 8}, "width": 128}, "no width"),
     ({"extend": {"left": 4000, "right": 4000}}, "at most"), ({"extend": {"left": 8}, "init_image": "!"}, "init_image")])
 def test_refused(server, fields, said):
@@ -92,5 +94,6 @@ def test_command(tmp_path, server):
     assert Image.open(tmp_path / "out.png").convert("RGB").tobytes() == theirs.tobytes()
     assert "wanted left=N" in run("--init=in.png", "--extend=east=3", status=1)
     assert "wanted left=N" in run("--init=in.png", "--extend=left=3,", status=1)
+    assert "wanted no --mask-invert" in run("--init=in.png", "--extend=left=8", "--mask-invert", status=1)
     assert "--extend: wanted --init" in run("--extend=left=8", status=1)
     assert "got none" in run("--init=in.png", "--extend=left=0", status=1)

@@ -34,6 +34,20 @@ def previews(server, **fields):
     return sizes, native.request("GET", job["images"][0]["url"]).content
 
 
+@pytest.mark.parametrize("where", ["", "/extra_model_paths.yaml"])
+def test_taesd_in_a_list_of_folders(serve, tmp_path, where):
+    """ComfyUI's extra_model_paths.yaml, or the folder that it lies in."""
+    root, there = tmp_path / "root", tmp_path / "elsewhere"
+    for folder in (root, there / "tiny", there / "nets"):
+        folder.mkdir(parents=True)
+    (root / "extra_model_paths.yaml").write_text(
+        f"comfyui:\n    base_path: {there}\n    checkpoints: nets\n    vae_approx: tiny\n")
+    shutil.copy(GOLDEN / "tiny" / "tiny-ldm.safetensors", there / "nets" / "tiny.safetensors")
+    shutil.copy(GOLDEN / "tae" / "weights.safetensors", there / "tiny" / "taesd_decoder.safetensors")
+    tiny, _ = previews(serve(f"--model-paths={root}{where}", "--default-model=tiny", "--previews=taesd"))
+    assert tiny and set(tiny) == {(256, 256)}
+
+
 @pytest.mark.parametrize("folder", ["VAE-approx", "models/vae_approx"])
 def test_taesd(serve, tmp_path, folder):
     models = tmp_path / "root" / "models" / "checkpoints"

@@ -223,6 +223,37 @@ def test_trees_that_are_none(hub, pull, answer):  # noqa: F811
     assert done.returncode == 1 and "me/tiny" in done.stderr
 
 
+def pages(hub, tree, count, link='<{}>; rel="next"'):  # noqa: F811
+    """The list of files in as many pages, each of which says where the next one is."""
+    path, size = "/api/models/me/tiny/tree/main", -(-len(tree) // count)
+    for i in range(count):
+        body = json.dumps(tree[i * size:(i + 1) * size]).encode()
+        more = f"{hub.url}{path}{i + 1}?recursive=true&cursor=x%3D"
+        hub.errors[f"{path}{i or ''}"] = 200, {"Link": link.format(more)} if i + 1 < count else {}, body
+
+
+def test_pages(hub, pull, tiny):  # noqa: F811
+    pages(hub, publish(hub, tiny), 3, '<http://x.invalid/>; rel="first", <{}>; title="a"; rel="next"')
+    done = pull("hf:me/tiny", HF_ENDPOINT=hub.url)
+    assert done.returncode == 0, done.stderr
+    assert sum("/tree/main" in path for path, _ in hub.requests) == 3
+    assert (pull.folder / "tiny" / "unet" / "diffusion_pytorch_model.safetensors").exists()
+
+
+def test_pages_that_are_none(hub, pull, tiny):  # noqa: F811
+    tree, path = publish(hub, tiny), "/api/models/me/tiny/tree/main"
+    pages(hub, tree, 2, '<http://x.invalid/tree>; rel="next"')
+    done = pull("hf:me/tiny", HF_ENDPOINT=hub.url)
+    assert done.returncode == 1 and "not its own" in done.stderr and "the rest of its answer" in done.stderr
+    pages(hub, tree, 2)
+    hub.errors[path + "1"] = 200, {}, b"{}"
+    done = pull("hf:me/tiny", HF_ENDPOINT=hub.url)
+    assert done.returncode == 1 and "wanted a list on its page 2" in done.stderr
+    hub.errors[path + "1"] = 200, {"Link": f'<{hub.url}{path}1>; rel="next"'}, b"[]"  # for ever
+    done = pull("hf:me/tiny", HF_ENDPOINT=hub.url)
+    assert done.returncode == 1 and "more than 100 pages" in done.stderr
+
+
 def test_refused_and_used_wrongly(hub, pull, tiny):  # noqa: F811
     hub.errors["/api/models/me/tiny/tree/main"] = (
         401, {"X-Error-Message": "Access to model me/tiny is restricted."}, b"")

@@ -187,6 +187,37 @@ static void test_escapes(void **state)
     wildcards_free(w);
 }
 
+/* What came out stays what it is when it is read again. */
+static void test_settled(void **state)
+{
+    static const struct {
+        const char *text, *becomes;
+    } cases[] = {
+        {"{a|b}", "\\{a|b\\}"},
+        {"x {a|b} {c} \\( __color__", "x \\{a|b\\} \\{c\\} \\( \\__color__"},
+        {"\\{a\\} {a|b}", "\\{a\\} \\{a|b\\}"},
+        {"__gone__", "\\__gone__"},
+        {"<lora:a__b__c:1> {a|b}", "<lora:a__b__c:1> \\{a|b\\}"},
+        {"{masterpiece} [a|b] \\(", "{masterpiece} [a|b] \\("},
+    };
+    struct wildcards *w = wildcards_at(FOLDER "wildcards");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct err err;
+        char *text = strdup(cases[i].text), *again;
+        assert_true(dynamic_settle(&text, w, &err));
+        assert_string_equal(text, cases[i].becomes);
+        assert_true(dynamic_settle(&text, w, &err));
+        assert_true(dynamic_resolve(text, 3, w, &again, &err));
+        if (again) { /* the backslashes alone are gone then */
+            assert_true(dynamic_settle(&again, w, &err));
+            assert_string_equal(again, cases[i].becomes);
+        }
+        free(again);
+        free(text);
+    }
+    wildcards_free(w);
+}
+
 static void write_text(const char *folder, const char *name, const char *text)
 {
     char path[256];
@@ -273,7 +304,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),   cmocka_unit_test(test_seeds),
         cmocka_unit_test(test_weights), cmocka_unit_test(test_text),
-        cmocka_unit_test(test_escapes), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_escapes), cmocka_unit_test(test_settled),
+        cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -151,6 +151,10 @@ static bool extend(const struct app *app, const struct request *r, struct native
     if (!r->init_image || r->mask)
         return err_set(err, ERR_INVALID,
                        "extend: wanted an init_image and no mask, which it makes");
+    if (p->mask_invert || p->mask_only_area)
+        return err_set(err, ERR_INVALID,
+                       "extend: wanted no mask_invert and no mask_only_area, as its mask is all that "
+                       "is new and the whole picture is painted");
     if (p->width != JOB_UNSET || p->height != JOB_UNSET)
         return err_set(err, ERR_INVALID,
                        "extend: wanted no width and height, which are those of the init_image and "

@@ -36,8 +36,8 @@ static void add_text(cJSON *json, const char *key, const char *text)
 static cJSON *embedding_json(const struct pictor_embedding_info *e)
 {
     cJSON *json = cJSON_CreateObject();
-    cJSON_AddItemToObject(json, "step",
-                          e->step >= 0 ? cJSON_CreateNumber(e->step) : cJSON_CreateNull());
+    bool said = e->vectors > 0 && e->step >= 0; /* what is broken says nothing */
+    cJSON_AddItemToObject(json, "step", said ? cJSON_CreateNumber(e->step) : cJSON_CreateNull());
     add_text(json, "sd_checkpoint", e->checkpoint);
     add_text(json, "sd_checkpoint_name", e->checkpoint_name);
     cJSON_AddNumberToObject(json, "shape", e->widths[0] + e->widths[1]);
