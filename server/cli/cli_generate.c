@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cjson/cJSON.h>
+
 #include "engine/base/log.h"
 #include "engine/io/image.h"
 #include "engine/io/image_extend.h"
@@ -29,6 +31,7 @@
 #include "server/job/upscalers.h"
 #include "server/job/registry.h"
 #include "server/job/parts.h"
+#include "server/job/styles.h"
 #include "server/job/vaes.h"
 #include "server/job/variants.h"
 
@@ -39,7 +42,7 @@ static const char *const help_settings[] = {
     "precision",     "cpu",         "memory_limit_mb", "guidance_low",
     "guidance_high", "reuse_every", "token_merging",   "loras",
     "vaes",          "controlnets", "embeddings",      "wildcards",
-    NULL};
+    "styles",        NULL};
 
 static bool replace(char **field, const char *text, struct err *err)
 {
@@ -61,6 +64,9 @@ static const struct job_flag own_flags[] = {
     {"upscale", 0, "N", "enlarge what is painted, 1..16 times"},
     {"upscaler", 0, "NAME", "by what [realesr-animevideov3]: also Lanczos, Nearest, a file"},
     {"lora", 0, "NAME[:WEIGHT]", "as <lora:NAME:WEIGHT> in the prompt, but the LoRA must be there"},
+    {"style", 0, "NAME",
+     "a piece of prompts of the file of styles, added to them; may be repeated"},
+    {"prompt-comments", 0, NULL, "what stands behind a # in the prompts is left out"},
     {"quiet", 'q', NULL, "no progress"},
     {"help", 'h', NULL, "this text"},
 };
@@ -82,6 +88,9 @@ struct options {
     struct cli_upscale upscale; /* scale 0: not at all */
     const char *loras[PICTOR_LORAS_MAX];
     size_t lora_count;
+    const char *styles[STYLES_MOST];
+    size_t style_count;
+    bool prompt_comments;
     const char *wrong; /* the field that an error is about; NULL: no single one */
     bool quiet, help, given[JOB_FLAGS_MAX];
 };
@@ -106,6 +115,12 @@ static bool take_own(struct options *o, const char *flag, const char *value, str
         return err_set(err, ERR_INVALID, "--lora: wanted at most %d of them", PICTOR_LORAS_MAX);
     else if (strcmp(flag, "lora") == 0)
         o->loras[o->lora_count++] = value;
+    else if (strcmp(flag, "style") == 0 && o->style_count == STYLES_MOST)
+        return err_set(err, ERR_INVALID, "--style: wanted at most %d of them", STYLES_MOST);
+    else if (strcmp(flag, "style") == 0)
+        o->styles[o->style_count++] = value;
+    else if (strcmp(flag, "prompt-comments") == 0)
+        o->prompt_comments = true;
     else if (strcmp(flag, "quiet") == 0)
         o->quiet = true;
     else if (strcmp(flag, "help") == 0)
@@ -228,8 +243,9 @@ static bool extend(struct options *o, const struct job_flags *flags, const struc
     if (!o->init || o->mask || j->width != JOB_UNSET || j->height != JOB_UNSET)
         return err_set(err, ERR_INVALID, "wanted --init, and no --mask, --width and --height");
     if (j->mask_invert || j->mask_only_area)
-        return err_set(err, ERR_INVALID,
-                       "wanted no --mask-invert and no --mask-only-area: its mask is all that is new");
+        return err_set(
+            err, ERR_INVALID,
+            "wanted no --mask-invert and no --mask-only-area: its mask is all that is new");
     bool blurred = false;
     for (size_t i = 0; i < flags->count; i++)
         blurred |= o->given[i] && strcmp(flags->flags[i].name, "mask-blur") == 0;
@@ -384,10 +400,20 @@ static bool add_loras(struct options *o, const struct settings *settings, struct
     return ok;
 }
 
+/* Before LoRAs, whose tags stand behind the words. */
+static bool read_words(struct options *o, const struct settings *settings, struct err *err)
+{
+    cJSON *names = cJSON_CreateStringArray(o->styles, (int)o->style_count);
+    bool ok = names ? styles_prompts(settings, names, o->prompt_comments, &o->job, err)
+                    : err_set(err, ERR_INTERNAL, "no memory for styles");
+    cJSON_Delete(names);
+    return ok;
+}
+
 /* A model's files; of a UNet alone all of its parts. */
-static bool open_files(const struct settings *settings, struct folders *folders,
-                       struct files *vaes, const char *name, const char *path,
-                       struct pictor_files *out, struct err *err)
+static bool open_files(const struct settings *settings, struct folders *folders, struct files *vaes,
+                       const char *name, const char *path, struct pictor_files *out,
+                       struct err *err)
 {
     struct pictor_file_info info;
     if (strcmp(path, "builtin") == 0 || !pictor_file_probe(path, &info, NULL) || !info.lone)
@@ -549,8 +575,8 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
         goto done;
     struct job_params *j = &o->job;
     if (!complete(o, flags, settings, pictor_model_info(models.own), err) ||
-        !replace(&j->model, found.name, err) || !add_loras(o, settings, err) ||
-        !variants_make(settings, false, j, &o->wrong, err) ||
+        !replace(&j->model, found.name, err) || !read_words(o, settings, err) ||
+        !add_loras(o, settings, err) || !variants_make(settings, false, j, &o->wrong, err) ||
         !job_params_check(j, settings, &o->wrong, err) ||
         !speak(settings, &models, j, &words, &hires_words, err) ||
         !open_upscaler(settings, engine, j, &upscaler, err) ||

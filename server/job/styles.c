@@ -5,7 +5,12 @@
 #include <string.h>
 #include <strings.h>
 
+#include <cjson/cJSON.h>
+
+#include "server/base/settings.h"
 #include "server/base/small_file.h"
+#include "server/job/comments.h"
+#include "server/job/job.h"
 
 #define COLUMNS 16 /* more are not looked at */
 #define PLACE "{prompt}"
@@ -177,4 +182,76 @@ char *styles_merge(const char *piece, const char *prompt, size_t limit, struct e
     }
     strcpy(to, piece);
     return out;
+}
+
+static bool merge_into(char **prompt, const char *piece, size_t limit, struct err *err)
+{
+    char *merged = styles_merge(piece, *prompt ? *prompt : "", limit, err);
+    if (!merged)
+        return false;
+    free(*prompt);
+    *prompt = merged;
+    return true;
+}
+
+bool styles_add(const struct style *style, size_t limit, char **prompt, char **negative,
+                struct err *err)
+{
+    return merge_into(prompt, style->prompt, limit, err) &&
+           merge_into(negative, style->negative, limit, err);
+}
+
+/* ---- with a job ---- */
+
+/* A second pass has those of the first unless it has its own. */
+static bool add_to_all(const struct style *style, size_t limit, struct job_params *p,
+                       struct err *err)
+{
+    return styles_add(style, limit, &p->prompt, &p->negative_prompt, err) &&
+           (!p->hires_prompt || merge_into(&p->hires_prompt, style->prompt, limit, err)) &&
+           (!p->hires_negative_prompt ||
+            merge_into(&p->hires_negative_prompt, style->negative, limit, err));
+}
+
+static bool add_named(const struct settings *settings, const cJSON *names, struct job_params *p,
+                      struct err *err)
+{
+    struct styles styles;
+    const cJSON *name;
+    bool ok = true;
+    if (!names || cJSON_IsNull(names))
+        return true;
+    if (!cJSON_IsArray(names) || cJSON_GetArraySize(names) > STYLES_MOST)
+        return err_set(err, ERR_INVALID, "styles must be a list of at most %d names", STYLES_MOST);
+    if (!names->child)
+        return true;
+    if (!styles_read(settings->styles, &styles, err))
+        return false;
+    cJSON_ArrayForEach(name, names) {
+        const char *text = cJSON_GetStringValue(name);
+        const struct style *style = text ? styles_find(&styles, text) : NULL;
+        if (ok && !style)
+            ok = err_set(err, ERR_INVALID, "styles: there is no style \"%.60s\"",
+                         text ? text : "(not a text)");
+        ok = ok && add_to_all(style, settings->max_prompt_bytes, p, err);
+    }
+    styles_free(&styles);
+    return ok;
+}
+
+bool styles_prompts(const struct settings *settings, const cJSON *names, bool comments,
+                    struct job_params *p, struct err *err)
+{
+    char **const texts[] = {&p->prompt, &p->negative_prompt, &p->hires_prompt,
+                            &p->hires_negative_prompt};
+    if (!add_named(settings, names, p, err))
+        return false;
+    for (size_t i = 0; comments && i < sizeof texts / sizeof *texts; i++) {
+        char *text = *texts[i] ? comments_strip(*texts[i]) : NULL;
+        if (*texts[i] && !text)
+            return err_set(err, ERR_INTERNAL, "no memory for a prompt");
+        free(*texts[i]);
+        *texts[i] = text;
+    }
+    return true;
 }

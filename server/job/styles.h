@@ -10,6 +10,7 @@
 #include "engine/base/err.h"
 
 #define STYLES_BYTES (1 << 20) /* of the file */
+#define STYLES_MOST 64         /* of a request */
 
 struct styles {
     struct style {
@@ -30,5 +31,19 @@ const struct style *styles_find(const struct styles *s, const char *name);
 /* A style's piece and a prompt: in place of "{prompt}" in it, or behind the prompt and a comma.
  * Owned; ERR_TOO_LARGE above `limit` bytes. */
 char *styles_merge(const char *piece, const char *prompt, size_t limit, struct err *err);
+
+/* Both pieces of a style, in place of *prompt and *negative, which are malloc'd. */
+bool styles_add(const struct style *style, size_t limit, char **prompt, char **negative,
+                struct err *err);
+
+struct cJSON;
+struct job_params;
+struct settings;
+
+/* What a request says of its prompts besides: a list of names of styles (NULL and null: none), all
+ * of which have to be there, and whether what stands behind a '#' is a comment. Of the prompts of
+ * both passes. ERR_INVALID for the list, which begins with "styles"; as styles_read. */
+bool styles_prompts(const struct settings *settings, const struct cJSON *names, bool comments,
+                    struct job_params *p, struct err *err);
 
 #endif

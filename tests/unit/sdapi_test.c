@@ -14,7 +14,7 @@
 
 #include "engine/pictor.h"
 #include "server/api/sdapi/sdapi_job.h"
-#include "server/api/sdapi/sdapi_prompt.h"
+#include "server/job/comments.h"
 #include "server/api/sdapi/sdapi_models.h"
 #include "server/api/sdapi/sdapi_options.h"
 #include "server/api/sdapi/sdapi_reply.h"
@@ -594,7 +594,7 @@ static void test_strips(void **state)
         {"", ""},          {"a\nb", "a\nb"},  {"#", "\n"},
     };
     for (size_t i = 0; i < sizeof comments / sizeof *comments; i++) {
-        char *text = sdapi_prompt_strip_comments(comments[i][0]);
+        char *text = comments_strip(comments[i][0]);
         assert_string_equal(text, comments[i][1]);
         free(text);
     }
@@ -608,7 +608,7 @@ static void test_strips_are_linear(void **state)
     memset(text, '#', size);
     text[size] = '\0';
     clock_t start = clock();
-    free(sdapi_prompt_strip_comments(text));
+    free(comments_strip(text));
     free(text);
     assert_true((double)(clock() - start) / CLOCKS_PER_SEC < 5);
 }

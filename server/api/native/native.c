@@ -20,6 +20,7 @@
 #include "server/job/controls.h"
 #include "server/job/companions.h"
 #include "server/job/intake.h"
+#include "server/job/styles.h"
 #include "server/paint/dispatch.h"
 #include "server/queue/queue.h"
 #include "server/store/keys.h"
@@ -461,6 +462,18 @@ static void add_samplers(cJSON *json)
     }
 }
 
+/* Their names; none where the file cannot be read, which a request for one says. */
+static void add_styles(cJSON *json, const struct settings *s)
+{
+    struct styles styles;
+    cJSON *names = cJSON_AddArrayToObject(json, "styles");
+    if (!styles_read(s->styles, &styles, NULL))
+        return;
+    for (size_t i = 0; i < styles.count; i++)
+        cJSON_AddItemToArray(names, cJSON_CreateString(styles.at[i].name));
+    styles_free(&styles);
+}
+
 void native_info(struct http_request *req)
 {
     static const char *const examples[] = {
@@ -492,6 +505,7 @@ void native_info(struct http_request *req)
     job_params_free(&usual);
     cJSON_AddItemToObject(json, "examples",
                           cJSON_CreateStringArray(examples, sizeof examples / sizeof *examples));
+    add_styles(json, s);
     cJSON_AddBoolToObject(json, "keys_required",
                           keys_required(app->keys, NULL) || s->api_auth.count > 0);
     http_reply_json(req, 200, json);

@@ -13,12 +13,14 @@
 #include "server/api/extended.h"
 #include "server/base/base64.h"
 #include "server/base/json_fields.h"
+#include "server/base/json_text.h"
 #include "server/base/settings.h"
 #include "server/job/companions.h"
 #include "server/job/controls_item.h"
 #include "server/job/variants.h"
 #include "server/job/intake.h"
 #include "server/job/lora_list.h"
+#include "server/job/styles.h"
 #include "server/job/vaes.h"
 #include "server/worker/codec.h"
 
@@ -28,7 +30,8 @@ struct request {
     struct job_params p;
     int priority;
     const char *init_image, *mask;
-    cJSON *controls, *extend, *loras;
+    cJSON *controls, *extend, *loras, *styles;
+    bool prompt_comments;
     bool blurred; /* mask_blur was given */
 };
 
@@ -42,6 +45,8 @@ static const struct json_field own_fields[] = {
     {"controls", .type = JSON_FIELD_RAW, AT(controls)},
     {"extend", .type = JSON_FIELD_RAW, AT(extend)},
     {"loras", .type = JSON_FIELD_RAW, AT(loras)},
+    {"styles", .type = JSON_FIELD_RAW, AT(styles)},
+    {"prompt_comments", .type = JSON_FIELD_BOOL, AT(prompt_comments)},
 };
 #define OWN_COUNT (sizeof own_fields / sizeof *own_fields)
 
@@ -152,9 +157,10 @@ static bool extend(const struct app *app, const struct request *r, struct native
         return err_set(err, ERR_INVALID,
                        "extend: wanted an init_image and no mask, which it makes");
     if (p->mask_invert || p->mask_only_area)
-        return err_set(err, ERR_INVALID,
-                       "extend: wanted no mask_invert and no mask_only_area, as its mask is all that "
-                       "is new and the whole picture is painted");
+        return err_set(
+            err, ERR_INVALID,
+            "extend: wanted no mask_invert and no mask_only_area, as its mask is all that "
+            "is new and the whole picture is painted");
     if (p->width != JOB_UNSET || p->height != JOB_UNSET)
         return err_set(err, ERR_INVALID,
                        "extend: wanted no width and height, which are those of the init_image and "
@@ -170,6 +176,16 @@ static bool extend(const struct app *app, const struct request *r, struct native
     out->mask = (struct native_picture){larger.mask, larger.mask_size};
     param[0] = '\0';
     return true;
+}
+
+/* Pieces of prompts that have names, and what is not to be read. */
+static bool read_words(const struct app *app, const struct request *r, struct job_params *p,
+                       char param[64], struct err *err)
+{
+    if (styles_prompts(app->settings, r->styles, r->prompt_comments, p, err))
+        return true;
+    snprintf(param, 64, "styles");
+    return false;
 }
 
 /* Behind the words of the prompt, before its length is looked at. */
@@ -203,10 +219,9 @@ bool native_job_read(const struct app *app, const char *key_id, struct cJSON *bo
          read_picture(app, "init_image", r.init_image, &out->init.data, &out->init.size, param,
                       err) &&
          read_picture(app, "mask", r.mask, &out->mask.data, &out->mask.size, param, err) &&
-         extend(app, &r, out, param, err) &&
+         extend(app, &r, out, param, err) && read_words(app, &r, &out->params, param, err) &&
          add_loras(app, r.loras, &out->params, param, err) &&
-         complete(app, &out->params, param, err) &&
-         read_controls(app, key_id, &r, out, param, err);
+         complete(app, &out->params, param, err) && read_controls(app, key_id, &r, out, param, err);
     if (!ok)
         native_job_free(out);
     return ok;
@@ -217,7 +232,9 @@ static cJSON *raw_schema(const char *name)
 {
     return strcmp(name, "extend") == 0  ? json_fields_schema(margins, MARGINS)
            : strcmp(name, "loras") == 0 ? lora_list_schema()
-                                        : controls_item_schema();
+           : strcmp(name, "styles") == 0
+               ? json_text_constant("{\"type\": \"array\", \"items\": {\"type\": \"string\"}}")
+               : controls_item_schema();
 }
 
 struct cJSON *native_job_schema(const struct settings *settings)
@@ -229,6 +246,8 @@ struct cJSON *native_job_schema(const struct settings *settings)
         "ControlNets that lead the picture, each with a picture to lead by",
         "pixels by which init_image grows to each side, painted anew; the size follows from it",
         "LoRAs, which become tags of the prompt",
+        "named pieces of prompts, which are added to them",
+        "what stands behind a # in the prompts, to the end of its line, is left out",
     };
     cJSON *schema = cJSON_CreateObject();
     cJSON_AddStringToObject(schema, "$schema", "https://json-schema.org/draft/2020-12/schema");

@@ -22,6 +22,7 @@
 #include "server/job/companions.h"
 #include "server/job/intake.h"
 #include "server/job/lora_list.h"
+#include "server/job/styles.h"
 
 #define PROMPT_MAX 32000 /* code points, as gpt-image has it */
 #define COUNT_MAX 10
@@ -41,8 +42,8 @@ struct fields {
     double guidance_scale, strength, refiner_at;
     double eta, churn, churn_low, churn_high, noise_scale;
     double sigma_min, sigma_max, rho, beta_alpha, beta_beta;
-    bool stream;
-    cJSON *image, *images, *mask, *loras, *controls;
+    bool stream, prompt_comments;
+    cJSON *image, *images, *mask, *loras, *styles, *controls;
 };
 
 static const char *const qualities[] = {"auto", "low", "medium",   "high", "xhigh",
@@ -84,6 +85,8 @@ static const struct json_field table[] = {
     {FIELD(scheduler, STRING)},
     {FIELD(strength, DOUBLE), .number = NAN},
     {FIELD(loras, RAW)},
+    {FIELD(styles, RAW)},
+    {FIELD(prompt_comments, BOOL)},
     {FIELD(controls, RAW)},
     {FIELD(refiner, STRING), .least = 0, .most = 200},
     {FIELD(refiner_at, DOUBLE), .number = NAN},
@@ -398,25 +401,45 @@ static bool make_inputs(const struct app *app, const struct fields *in, enum ope
            openai_pictures_inputs(app, pictures, kind == OPENAI_EDIT, &out->inputs, f);
 }
 
-/* A form has it as the text of a list. */
+/* A form has a list as its text. *parsed is what to free. */
+static bool read_list(const char *name, const cJSON **list, cJSON **parsed, struct err *err)
+{
+    const char *text = cJSON_GetStringValue(*list);
+    *parsed = NULL;
+    if (!text)
+        return true;
+    *list = NULL;
+    if (*text && !(*parsed = json_text_parse(text, strlen(text), 4, err)))
+        return err_prefix(err, "%s", name);
+    *list = *parsed;
+    return true;
+}
+
 static bool add_loras(const struct app *app, const cJSON *list, bool upstream, struct job_params *p,
                       struct openai_fault *f)
 {
     struct err err;
-    cJSON *parsed = NULL;
-    bool done = true;
-    if (cJSON_IsString(list)) {
-        done = !*list->valuestring ||
-               ((parsed = json_text_parse(list->valuestring, strlen(list->valuestring), 4, &err)) ||
-                err_prefix(&err, "loras"));
-        list = parsed;
-    }
+    cJSON *parsed;
+    bool done = read_list("loras", &list, &parsed, &err);
     if (done && upstream && cJSON_GetArraySize(list) > 0)
         done = err_set(&err, ERR_INVALID, "loras: models of other servers take none");
     done =
         done && lora_list_add(list, registry_files(app->registry, FOLDERS_LORA), &p->prompt, &err);
     cJSON_Delete(parsed);
     return done || openai_fault(f, http_error_status(err.code), "invalid_value", "loras",
+                                "Invalid value: %s.", err.msg);
+}
+
+static bool read_words(const struct app *app, const struct fields *in, struct job_params *p,
+                       struct openai_fault *f)
+{
+    struct err err;
+    cJSON *parsed;
+    const cJSON *list = in->styles;
+    bool done = read_list("styles", &list, &parsed, &err) &&
+                styles_prompts(app->settings, list, in->prompt_comments, p, &err);
+    cJSON_Delete(parsed);
+    return done || openai_fault(f, http_error_status(err.code), "invalid_value", "styles",
                                 "Invalid value: %s.", err.msg);
 }
 
@@ -467,6 +490,8 @@ static bool make_job(const struct app *app, const struct fields *in,
     p->dialect = strdup("openai");
     if (!p->model || !p->prompt || !p->negative_prompt || !p->dialect)
         return no_memory(f);
+    if (!read_words(app, in, p, f))
+        return false;
     /* Prose may say AND, [a|b] or 16:9; the weights that were always read here are none of it. */
     if (!pictor_prompt_is_simple(p->prompt) || !pictor_prompt_is_simple(p->negative_prompt))
         p->syntax = PICTOR_SYNTAX_WEIGHTS;

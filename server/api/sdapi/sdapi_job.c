@@ -13,7 +13,7 @@
 #include "engine/pictor.h"
 #include "server/api/sdapi/sdapi_options.h"
 #include "server/api/sdapi/sdapi_outpaint.h"
-#include "server/api/sdapi/sdapi_prompt.h"
+#include "server/job/comments.h"
 #include "server/job/lora_tags.h"
 #include "server/base/settings.h"
 #include "server/job/intake.h"
@@ -58,19 +58,6 @@ static void make_reading(const cJSON *options, struct job_params *p)
     p->old_editing = sdapi_options_flag(options, "use_old_scheduling");
 }
 
-/* In place of *prompt. */
-static bool add_style(char **prompt, const char *piece, const struct settings *settings,
-                      struct sdapi_fault *fault)
-{
-    struct err err;
-    char *merged = styles_merge(piece, *prompt, settings->max_prompt_bytes, &err);
-    if (!merged)
-        return refuse(fault, err.code == ERR_INTERNAL ? 500 : 422, "styles", "%s", err.msg);
-    free(*prompt);
-    *prompt = merged;
-    return true;
-}
-
 /* Those that there are; sdapi_ignored names the others. */
 static bool add_styles(const cJSON *names, const struct settings *settings, struct job_params *p,
                        struct sdapi_fault *fault)
@@ -85,8 +72,9 @@ static bool add_styles(const cJSON *names, const struct settings *settings, stru
         return refuse(fault, err.code == ERR_INTERNAL ? 500 : 503, NULL, "%s", err.msg);
     cJSON_ArrayForEach(name, names) {
         const struct style *style = styles_find(&styles, name->valuestring);
-        ok = ok && (!style || (add_style(&p->prompt, style->prompt, settings, fault) &&
-                               add_style(&p->negative_prompt, style->negative, settings, fault)));
+        if (ok && style &&
+            !styles_add(style, settings->max_prompt_bytes, &p->prompt, &p->negative_prompt, &err))
+            ok = refuse(fault, err.code == ERR_INTERNAL ? 500 : 422, "styles", "%s", err.msg);
     }
     styles_free(&styles);
     return ok;
@@ -94,7 +82,7 @@ static bool add_styles(const cJSON *names, const struct settings *settings, stru
 
 static bool strip_comments(char **prompt)
 {
-    char *text = sdapi_prompt_strip_comments(*prompt);
+    char *text = comments_strip(*prompt);
     free(*prompt);
     *prompt = text;
     return text;
@@ -192,8 +180,10 @@ static bool make_options(const cJSON *options, struct job_params *p, struct sdap
     p->sigma_min = sdapi_options_number(options, "sigma_min");
     p->sigma_max = sdapi_options_number(options, "sigma_max");
     p->rho = sdapi_options_number(options, "rho");
-    p->beta_alpha = sdapi_options_number(options, "beta_dist_alpha");
-    p->beta_beta = sdapi_options_number(options, "beta_dist_beta");
+    double alpha = sdapi_options_number(options, "beta_dist_alpha");
+    double beta = sdapi_options_number(options, "beta_dist_beta");
+    p->beta_alpha = alpha == 0 ? p->beta_alpha : alpha;
+    p->beta_beta = beta == 0 ? p->beta_beta : beta;
     const char *levels = sdapi_options_text(options, "sd_noise_schedule");
     p->zero_terminal = strcmp(levels, "Zero Terminal SNR") == 0;
     return p->zero_terminal || !*levels || strcmp(levels, "Default") == 0 ||

@@ -1,11 +1,11 @@
-#include "server/api/sdapi/sdapi_prompt.h"
+#include "server/job/comments.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* Two passes of the WebUI in one: a comment line goes with the breaks around it, a comment behind
  * words with the break after it, and either leaves one line break. */
-char *sdapi_prompt_strip_comments(const char *prompt)
+char *comments_strip(const char *prompt)
 {
     char *out = malloc(strlen(prompt) + 2), *end = out;
     if (!out)
