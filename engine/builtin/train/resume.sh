@@ -37,7 +37,7 @@ P=$W/venv/bin/python
 export PYTHONUNBUFFERED=1
 # what has changed since is made again: more drawings, tokens of more words
 older() { [ ! -f "$1" ] || [ -n "$(find "${@:2}" -newer "$1")" ]; }
-! older "$W/drawings.zip" drawings.py own.txt figures.py || $P drawings.py --work "$W"
+! older "$W/drawings.zip" drawings.py own.txt icons.txt figures.py || $P drawings.py --work "$W"
 if [ ! -f "$W/diffusion.pt" ] || older "$W/tokens.pt" "$W/drawings.zip" subjects.txt scenes.py views.py pairs.py; then
     $P begin.py --work "$W"
 fi

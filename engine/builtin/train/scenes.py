@@ -116,7 +116,7 @@ PLURAL = {"cross": "crosses", "plus": "pluses", "rhombus": "rhombuses", "wolf": 
           "elf": "elves", "thief": "thieves", "loaf": "loaves", "shelf": "shelves",
           "bookshelf": "bookshelves", "dwarf": "dwarves", "ox": "oxen", "potato": "potatoes", "tomato": "tomatoes",
           "hero": "heroes", "superhero": "superheroes", "volcano": "volcanoes", "mango": "mangoes", "buffalo": "buffalo",
-          "mosquito": "mosquitoes", "domino": "dominoes", "lotus": "lotuses", "calf": "calves", "shrimp": "shrimp"}
+          "mosquito": "mosquitoes", "domino": "dominoes", "lotus": "lotuses", "calf": "calves", "shrimp": "shrimp", "samurai": "samurai"}
 LINK = re.compile(r" (?=(?:with|of|in|on|from|over|at|for|to|and|that|behind|by|covering|hiding|holding|lifting|playing|"
                   r"riding|sticking|taking|throwing|wearing|making|eating|washing|walking|getting) )")  # after a head
 SOUNDS = re.compile(r"uni|ufo|usb|euro|ukulele|one[- ]|uk ")  # no vowels to the ear
