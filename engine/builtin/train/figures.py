@@ -263,5 +263,5 @@ BODY = {who: label(who, *how) for who, how in PLAIN.items()}
 BODY["child"] = BODY["girl"]
 BODY.update((name.removeprefix("standing "), name) for name in KNOWN if name.startswith("standing "))
 BODY.update((name.split()[1], name) for name in (
-    "sitting fox", "standing lion", "sitting bear", "howling wolf", "sitting rabbit", "sitting panda", "standing unicorn",
+    "sitting fox", "standing lion", "sitting bear", "standing wolf", "sitting rabbit", "sitting panda", "standing unicorn",
     "sitting frog", "standing tiger"))  # drawings of own.txt; the emoji of these are faces
