@@ -439,7 +439,7 @@ bool pictor_check(struct pictor_model *model, const struct pictor_params *params
                   struct err *err);
 
 /* Whether a model could read the params' prompt, or its negative one: what its brackets are, and
- * whether it has at most 2400 tokens (ERR_TOO_LARGE) at any time, as pictor_generate would say. Of
+ * whether it has at most 16200 tokens (ERR_TOO_LARGE) at any time, as pictor_generate would say. Of
  * the params, what concerns prompts, steps and sampler counts. Any thread. */
 bool pictor_prompt_check(const struct pictor_params *params, bool negative, struct err *err);
 

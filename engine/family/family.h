@@ -24,7 +24,7 @@
 
 #define FAMILY_CHANNELS 128 /* most that a latent may have */
 #define FAMILY_PROMPTS 40   /* as many as the prompts of a picture's two passes, or more */
-#define FAMILY_CHUNKS 256   /* that the texts of all prompts of a pass may have together */
+#define FAMILY_CHUNKS 432   /* that the texts of all prompts of a pass may have together */
 
 /* What the pipeline goes by. */
 struct family_facts {

@@ -11,8 +11,9 @@
 #include "engine/text/vocabulary.h"
 
 #define CHUNK_LENGTH 77
-#define CHUNK_LIMIT 32     /* chunks a prompt; cross-attention grows with them */
-#define CHUNK_TOTAL 128    /* of all the texts that a prompt becomes while a picture is painted */
+#define CHUNK_LIMIT 216    /* chunks a prompt: 4,000 characters of four tokens; their cost grows
+                            * with them */
+#define CHUNK_TOTAL 216    /* of all the texts that a prompt becomes while a picture is painted */
 #define CHUNK_BACKTRACK 20 /* SD WebUI's comma_padding_backtrack */
 
 /* How a prompt is read. */

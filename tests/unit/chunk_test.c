@@ -48,7 +48,7 @@ static struct chunk_list chunks(const char *letters)
 /* `count` letters c, then those of `rest`. */
 static struct chunk_list after(int count, const char *rest)
 {
-    char letters[4000];
+    char letters[CHUNK_LIMIT * 75 + 100];
     memset(letters, 'c', (size_t)count);
     strcpy(letters + count, rest);
     return chunks(letters);
@@ -250,7 +250,7 @@ static void limits(void **state)
         strcpy(prompt + 4 * i, "cat ");
     assert_false(chunk_prompt(tokenizer, prompt, TOKENIZER_END, NULL, &list, &err));
     assert_int_equal(err.code, ERR_TOO_LARGE);
-    assert_non_null(strstr(err.msg, "wanted at most 2400 tokens in 32 chunks"));
+    assert_non_null(strstr(err.msg, "wanted at most 16200 tokens in 216 chunks"));
     assert_null(list.at);
 
     *prompt = '\0';
