@@ -1,4 +1,4 @@
-/* gate.c: reads the Authorization header and asks the keys. */
+/* gate.c: reads the Authorization and api-key headers and asks the keys. */
 #include "server/api/gate.h"
 
 #include <openssl/crypto.h>
@@ -70,7 +70,8 @@ bool gate_check(const struct settings *s, struct keys *keys, const struct access
     }
     if (unreadable.code != ERR_NONE)
         return err_copy(err, &unreadable);
-    const char *bearer = credentials(r->authorization, "Bearer");
+    const char *bearer =
+        r->authorization ? credentials(r->authorization, "Bearer") : r->api_key;
     const char *basic = credentials(r->authorization, "Basic");
     struct key key = {0}; /* of api_auth there is none */
     bool ok;

@@ -12,8 +12,9 @@ struct access_request;
 struct keys;
 struct settings;
 
-/* Bearer KEY, Basic USER:PASS of api_auth, or Basic with a key as the password. ERR_DENIED; the
- * store's error when the keys cannot be read. */
+/* Bearer KEY, Basic USER:PASS of api_auth, Basic with a key as the password or, without any such
+ * header, the key in an api-key header, as Azure's clients send it. ERR_DENIED; the store's error
+ * when the keys cannot be read. */
 bool gate_check(const struct settings *s, struct keys *keys, const struct access_request *r,
                 struct access_grant *out, struct err *err);
 

@@ -15,7 +15,7 @@ struct settings;
 
 /* What of a request the gates look at; NULL: the header is absent. */
 struct access_request {
-    const char *method, *host, *origin, *fetch_site, *authorization;
+    const char *method, *host, *origin, *fetch_site, *authorization, *api_key;
     bool throttled; /* no password is tried: too many from there were wrong */
 };
 

@@ -159,6 +159,14 @@ bool http_is_admin(const struct http_request *req)
     return req->grant.admin;
 }
 
+bool http_rate_left(const struct http_request *req, int *left, int64_t *full_ms)
+{
+    if (!req->http->rate || !*req->grant.key_id)
+        return false;
+    rate_left(req->http->rate, req->grant.key_id, now_ms(), left, full_ms);
+    return true;
+}
+
 /* ---- a request comes in ---- */
 
 static void refuse(struct http_request *req, int status, const struct err *err)
@@ -380,7 +388,8 @@ static struct http_request *request_new(struct http *http, struct MHD_Connection
         .host = http_header(req, "Host"),
         .origin = http_header(req, "Origin"),
         .fetch_site = http_header(req, "Sec-Fetch-Site"),
-        .authorization = http_header(req, "Authorization")};
+        .authorization = http_header(req, "Authorization"),
+        .api_key = http_header(req, "api-key")};
 
     pthread_mutex_lock(&http->lock);
     req->next = http->requests;

@@ -95,6 +95,10 @@ const char *http_key_id(const struct http_request *req);
 const char *http_visible_key(const struct http_request *req);
 bool http_is_admin(const struct http_request *req);
 
+/* What is left of max_requests_per_minute for the request's key: how many more could come now, and
+ * in how many milliseconds it is all of them again. False: it has no such limit. */
+bool http_rate_left(const struct http_request *req, int *left, int64_t *full_ms);
+
 /* ---- replies: exactly one a request ---- */
 
 /* Adds a header to the reply that follows. */

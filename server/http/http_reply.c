@@ -145,7 +145,9 @@ static void add_headers(struct http_request *req)
     if (access_is_cors(req->http->options.settings, &req->access)) {
         add_default(r, "Access-Control-Allow-Origin", req->access.origin);
         add_default(r, "Access-Control-Expose-Headers",
-                    "x-request-id, openai-processing-ms, retry-after, x-ignored-parameters");
+                    "x-request-id, openai-processing-ms, retry-after, x-ignored-parameters, "
+                    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, "
+                    "x-ratelimit-reset-requests");
     }
 }
 

@@ -100,6 +100,17 @@ int64_t rate_wait(struct rate *r, const char *name, int64_t now)
     return wait > 0 ? wait : 0;
 }
 
+void rate_left(struct rate *r, const char *name, int64_t now, int *requests, int64_t *full_ms)
+{
+    pthread_mutex_lock(&r->lock);
+    const struct bucket *b = *find(r, counted_name(r, name, now), now);
+    *full_ms = b && b->full > now ? b->full - now : 0;
+    *requests = (int)((MINUTE_MS - *full_ms) / (MINUTE_MS / r->per_minute));
+    if (*requests > r->per_minute) /* a share of a minute is whole milliseconds */
+        *requests = r->per_minute;
+    pthread_mutex_unlock(&r->lock);
+}
+
 int64_t rate_take(struct rate *r, const char *name, int64_t now)
 {
     int64_t wait = 0;

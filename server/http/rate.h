@@ -20,4 +20,8 @@ int64_t rate_take(struct rate *r, const char *name, int64_t now);
 /* What rate_take would return, without counting anything. */
 int64_t rate_wait(struct rate *r, const char *name, int64_t now);
 
+/* How many requests of `name` could come at once, and in how many milliseconds it could be all
+ * of them again. */
+void rate_left(struct rate *r, const char *name, int64_t now, int *requests, int64_t *full_ms);
+
 #endif

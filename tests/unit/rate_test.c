@@ -17,6 +17,17 @@ static void so_many_at_once_and_then_one_each_share(void **state)
     for (int i = 0; i < 3; i++)
         assert_int_equal(rate_take(r, "a", now), 0);
     assert_int_equal(rate_take(r, "a", now), 20000);
+    int left;
+    int64_t full;
+    rate_left(r, "a", now, &left, &full);
+    assert_int_equal(left, 0);
+    assert_int_equal(full, 60000);
+    rate_left(r, "a", now + 30000, &left, &full);
+    assert_int_equal(left, 1);
+    assert_int_equal(full, 30000);
+    rate_left(r, "nobody", now, &left, &full);
+    assert_int_equal(left, 3);
+    assert_int_equal(full, 0);
     assert_int_equal(rate_take(r, "a", now + 1), 19999); /* being refused costs nothing */
     assert_int_equal(rate_take(r, "b", now), 0);
     assert_int_equal(rate_take(r, "a", now + 20000), 0);

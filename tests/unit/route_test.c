@@ -375,6 +375,13 @@ static void test_keys(void **state)
     assert_true(allowed(f, keys, header, &grant));
     assert_true(grant.admin);
 
+    /* Azure's header counts where there is no other. */
+    struct access_request azure = {.method = "GET", .api_key = plain};
+    assert_true(gate_check(f->settings, keys, &azure, &grant, &err));
+    assert_string_equal(grant.key_id, key.id);
+    azure.authorization = "Bearer anything";
+    assert_false(gate_check(f->settings, keys, &azure, &grant, &err));
+
     /* Basic: the key is the password, the name does not matter. */
     snprintf(header, sizeof header, "anybody:%s", plain);
     assert_true(allowed_basic(f, keys, header, &grant));
