@@ -127,7 +127,10 @@
     X(INT, limits, max_steps, "150", 1, 1000, "", "denoising steps of a picture")                  \
     X(INT, limits, max_count, "16", 1, 1000, "", "pictures of a job")                              \
     X(INT, limits, max_json_depth, "32", 4, 1000, "", "nesting of a JSON body")                    \
-    X(SIZE, limits, max_prompt_bytes, "128K", 1, 16777216, "", "bytes of a prompt")
+    X(SIZE, limits, max_prompt_bytes, "128K", 1, 16777216, "", "bytes of a prompt")                \
+    X(SIZE, limits, max_files_bytes_per_key, "1G", 1024, 1099511627776, "",                        \
+      "bytes of files that one key keeps here (/v1/files)")                                        \
+    X(INT, limits, files_days, "30", 1, 3650, "", "days until such a file is removed")
 
 struct setting_list {
     char **items;

@@ -54,7 +54,7 @@ static bool make_folder(const char *path, struct err *err)
 bool blobs_init(const char *data, struct err *err)
 {
     char path[BLOBS_PATH_SIZE];
-    static const char *const folders[] = {"images", "inputs"};
+    static const char *const folders[] = {"images", "inputs", "files"};
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
         snprintf(path, sizeof path, "%s/%s", data, folders[i]);
         if (!make_folder(path, err))
@@ -81,6 +81,14 @@ bool blobs_input_path(char path[BLOBS_PATH_SIZE], const char *data, const char *
         return err_set(err, ERR_INVALID, "no input is called %.40s.%.8s", job_id ? job_id : "",
                        name);
     int n = snprintf(path, BLOBS_PATH_SIZE, "%s/inputs/%s.%s", data, job_id, name);
+    return n < BLOBS_PATH_SIZE || err_set(err, ERR_INVALID, "the data folder's path is too long");
+}
+
+bool blobs_file_path(char path[BLOBS_PATH_SIZE], const char *data, const char *id, struct err *err)
+{
+    if (!ids_valid(id))
+        return err_set(err, ERR_INVALID, "no file is called %.40s", id ? id : "");
+    int n = snprintf(path, BLOBS_PATH_SIZE, "%s/files/%s", data, id);
     return n < BLOBS_PATH_SIZE || err_set(err, ERR_INVALID, "the data folder's path is too long");
 }
 

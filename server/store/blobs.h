@@ -1,4 +1,5 @@
-/* blobs.h: the files beside the database: DATA/images/ab/ID.png and DATA/inputs/JOB.init.
+/* blobs.h: the files beside the database: DATA/images/ab/ID.png, DATA/inputs/JOB.init, and
+ * DATA/files/ID, which clients keep here.
  *
  * A file is whole or not there: it is written under another name (".tmp" at the end), fsynced and
  * renamed, then its folder is fsynced. Ids are checked, so a path never leaves the data folder.
@@ -14,7 +15,7 @@
 
 #define BLOBS_PATH_SIZE 4096
 
-/* Makes the two folders. */
+/* Makes the folders. */
 bool blobs_init(const char *data, struct err *err);
 
 /* False with ERR_INVALID when id, format or name is none of ours. */
@@ -22,6 +23,9 @@ bool blobs_image_path(char path[BLOBS_PATH_SIZE], const char *data, const char *
                       enum image_format format, struct err *err);
 bool blobs_input_path(char path[BLOBS_PATH_SIZE], const char *data, const char *job_id,
                       const char *name, struct err *err);
+
+bool blobs_file_path(char path[BLOBS_PATH_SIZE], const char *data, const char *id,
+                     struct err *err);
 
 /* Fails with ERR_NO_ROOM, or with ERR_UNAVAILABLE for any other reason. */
 bool blobs_write(const char *path, const void *bytes, size_t size, struct err *err);

@@ -253,6 +253,34 @@ bool store_order_delete(struct store *st, const char *job_id, struct err *err)
     return st->driver->image->order_remove(st, job_id, err);
 }
 
+bool store_record_put(struct store *st, const struct store_record *record, struct err *err)
+{
+    return st->driver->record->put(st, record, err);
+}
+
+bool store_record_get(struct store *st, const char *kind, const char *id, const char *key_id,
+                      struct store_record *out, struct err *err)
+{
+    return st->driver->record->get(st, kind, id, key_id, out, err);
+}
+
+bool store_record_list(struct store *st, const struct store_record_filter *filter,
+                       struct store_record **rows, size_t *count, struct err *err)
+{
+    return st->driver->record->list(st, filter, rows, count, err);
+}
+
+bool store_record_total(struct store *st, const char *kind, const char *key_id, int64_t *count,
+                        size_t *bytes, struct err *err)
+{
+    return st->driver->record->total(st, kind, key_id, count, bytes, err);
+}
+
+bool store_record_delete(struct store *st, const char *id, struct err *err)
+{
+    return st->driver->record->remove(st, id, err);
+}
+
 bool store_key_insert(struct store *st, const struct key *key,
                       const unsigned char hash[STORE_HASH_SIZE], struct err *err)
 {

@@ -152,6 +152,39 @@ bool store_order_get(struct store *st, const char *job_id, struct job_order *ord
                      struct err *err);
 bool store_order_delete(struct store *st, const char *job_id, struct err *err);
 
+/* ---- records: what clients keep beside jobs ---- */
+
+struct store_record {
+    char id[JOB_ID_SIZE], key_id[JOB_ID_SIZE];
+    char kind[8]; /* "file", "batch" */
+    int64_t created_ms, expires_ms; /* Unix milliseconds; expires_ms 0: never */
+    size_t bytes;                   /* of its file, DATA/files/ID */
+    char *body;                     /* JSON; owned by whom the record was filled for */
+};
+
+struct store_record_filter {
+    const char *kind, *key_id; /* key_id NULL: any */
+    bool oldest_first;
+    int64_t after_ms; /* behind the record of this time and id, in the order asked for; 0: all */
+    const char *after_id;
+    int64_t expired_ms; /* those alone that expire before this time; 0: all */
+    int limit;          /* at least 1 */
+};
+
+/* In place of one of the same id. */
+bool store_record_put(struct store *st, const struct store_record *record, struct err *err);
+/* `key_id` NULL: anybody's. Free out->body. ERR_NOT_FOUND. */
+bool store_record_get(struct store *st, const char *kind, const char *id, const char *key_id,
+                      struct store_record *out, struct err *err);
+/* *rows is malloc'd, as each one's body is. */
+bool store_record_list(struct store *st, const struct store_record_filter *filter,
+                       struct store_record **rows, size_t *count, struct err *err);
+/* How many there are, and the bytes of their files. */
+bool store_record_total(struct store *st, const char *kind, const char *key_id, int64_t *count,
+                        size_t *bytes, struct err *err);
+/* The row; its file is the caller's. ERR_NOT_FOUND. */
+bool store_record_delete(struct store *st, const char *id, struct err *err);
+
 /* ---- keys ---- */
 
 #define STORE_HASH_SIZE 32

@@ -64,6 +64,17 @@ struct store_driver_image {
     bool (*order_remove)(struct store *st, const char *job_id, struct err *err);
 };
 
+struct store_driver_record {
+    bool (*put)(struct store *st, const struct store_record *record, struct err *err);
+    bool (*get)(struct store *st, const char *kind, const char *id, const char *key_id,
+                struct store_record *out, struct err *err);
+    bool (*list)(struct store *st, const struct store_record_filter *filter,
+                 struct store_record **rows, size_t *count, struct err *err);
+    bool (*total)(struct store *st, const char *kind, const char *key_id, int64_t *count,
+                  size_t *bytes, struct err *err);
+    bool (*remove)(struct store *st, const char *id, struct err *err);
+};
+
 struct store_driver_check {
     bool (*all)(struct store *st, const struct store_check *check, struct err *err);
     bool (*short_jobs)(struct store *st, const struct store_check *check, struct err *err);
@@ -89,6 +100,7 @@ struct store_driver {
     bool (*key_revoke)(struct store *st, const char *id, int64_t now_ms, struct err *err);
     const struct store_driver_job *job;
     const struct store_driver_image *image;
+    const struct store_driver_record *record;
     const struct store_driver_check *check;
 };
 

@@ -20,6 +20,7 @@
 #define SEARCH_MS 2000
 #define OPCODES 200 /* of SQLite's machine between looks at the clock; most take less than 1 us */
 
+#define RECORD_COLUMNS "id, kind, key_id, created_ms, expires_ms, bytes, body"
 #define IMAGE_COLUMNS "id, position, width, height, seed, subseed, format, bytes, infotext"
 
 static const char *const statements[SQL_COUNT] = {
@@ -121,6 +122,21 @@ static const char *const statements[SQL_COUNT] = {
                       "VALUES (?1, ?2, ?3, ?4)",
     [SQL_ORDER_GET] = "SELECT token, position, count FROM orders WHERE job_id = ?1",
     [SQL_ORDER_DELETE] = "DELETE FROM orders WHERE job_id = ?1",
+    [SQL_RECORD_PUT] = "INSERT OR REPLACE INTO records (" RECORD_COLUMNS ") "
+                       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [SQL_RECORD_GET] = "SELECT " RECORD_COLUMNS " FROM records WHERE id = ?1 AND kind = ?2 AND "
+                       "(?3 IS NULL OR key_id = ?3)",
+    [SQL_RECORD_NEWEST] = "SELECT " RECORD_COLUMNS " FROM records WHERE kind = ?1 AND "
+                          "(?2 IS NULL OR key_id = ?2) AND (?3 = 0 OR (created_ms, id) < (?3, ?4)) "
+                          "AND (?5 = 0 OR (expires_ms > 0 AND expires_ms < ?5)) "
+                          "ORDER BY created_ms DESC, id DESC LIMIT ?6",
+    [SQL_RECORD_OLDEST] = "SELECT " RECORD_COLUMNS " FROM records WHERE kind = ?1 AND "
+                          "(?2 IS NULL OR key_id = ?2) AND (?3 = 0 OR (created_ms, id) > (?3, ?4)) "
+                          "AND (?5 = 0 OR (expires_ms > 0 AND expires_ms < ?5)) "
+                          "ORDER BY created_ms, id LIMIT ?6",
+    [SQL_RECORD_TOTAL] = "SELECT count(*), coalesce(sum(bytes), 0) FROM records WHERE kind = ?1 "
+                         "AND (?2 IS NULL OR key_id = ?2)",
+    [SQL_RECORD_DELETE] = "DELETE FROM records WHERE id = ?1",
     [SQL_INTEGRITY] = "PRAGMA integrity_check(20)",
     [SQL_FOREIGN_KEYS] = "PRAGMA foreign_key_check",
     [SQL_SEARCH_CHECK] = "INSERT INTO jobs_search (jobs_search, rank) "

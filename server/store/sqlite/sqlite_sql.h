@@ -63,6 +63,12 @@ enum statement {
     SQL_ORDER_PUT,
     SQL_ORDER_GET,
     SQL_ORDER_DELETE,
+    SQL_RECORD_PUT,
+    SQL_RECORD_GET,
+    SQL_RECORD_NEWEST,
+    SQL_RECORD_OLDEST,
+    SQL_RECORD_TOTAL,
+    SQL_RECORD_DELETE,
     SQL_INTEGRITY,
     SQL_FOREIGN_KEYS,
     SQL_SEARCH_CHECK,
@@ -154,6 +160,7 @@ bool sqlite_sql_int(sqlite3_stmt *s, int column, int least, int *out);
 
 extern const struct store_driver_job sqlite_job;
 extern const struct store_driver_image sqlite_image;
+extern const struct store_driver_record sqlite_record;
 extern const struct store_driver_check sqlite_check;
 
 /* A row of JOB_COLUMNS, without pictures and position; job_free also after failure. */
