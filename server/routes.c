@@ -17,7 +17,11 @@
 #include "server/api/native/native_pulls.h"
 #include "server/api/native/native_upscale.h"
 #include "server/api/openai/openai.h"
+#include "server/api/openai/openai_batch.h"
+#include "server/api/openai/openai_chat.h"
+#include "server/api/openai/openai_files.h"
 #include "server/api/openai/openai_images.h"
+#include "server/api/openai/openai_responses.h"
 #include "server/api/sdapi/sdapi_control.h"
 #include "server/api/sdapi/sdapi.h"
 #include "server/api/sdapi/sdapi_embeddings.h"
@@ -35,6 +39,35 @@
 #define POST .method = "POST"
 #define DELETE .method = "DELETE"
 #define PAINTS ROUTE_BODY_IMAGES, .paints = true
+
+#define OPENAI_IMAGES(at, words)                                                                   \
+    {POST, at "/images/generations", ROUTES_OPENAI, openai_images_generate, PAINTS,                \
+     .query = words},                                                                              \
+        {POST, at "/images/edits", ROUTES_OPENAI, openai_images_edit, PAINTS, .query = words},     \
+        {POST, at "/images/variations", ROUTES_OPENAI, openai_images_vary, PAINTS, .query = words}
+#define OPENAI_ROUTES(at, words)                                                                   \
+    OPENAI_IMAGES(at, words),                                                                      \
+        {POST, at "/chat/completions", ROUTES_OPENAI, openai_chat_complete, PAINTS,                \
+         .query = words},                                                                          \
+        {POST, at "/responses", ROUTES_OPENAI, openai_responses_create, PAINTS, .query = words},   \
+        {GET, at "/responses/{id}", ROUTES_OPENAI, openai_responses_get, .query = words},          \
+        {DELETE, at "/responses/{id}", ROUTES_OPENAI, openai_responses_delete, .query = words},    \
+        {POST, at "/responses/{id}/cancel", ROUTES_OPENAI, openai_responses_cancel,                \
+         .query = words},                                                                          \
+        {POST, at "/batches", ROUTES_OPENAI, openai_batch_create, ROUTE_BODY_SMALL,                \
+         .query = words},                                                                          \
+        {GET, at "/batches", ROUTES_OPENAI, openai_batch_list, .query = words " after limit"},     \
+        {GET, at "/batches/{id}", ROUTES_OPENAI, openai_batch_get, .query = words},                \
+        {POST, at "/batches/{id}/cancel", ROUTES_OPENAI, openai_batch_cancel, .query = words},     \
+        {POST, at "/files", ROUTES_OPENAI, openai_files_add, ROUTE_BODY_IMAGES, .query = words},   \
+        {GET, at "/files", ROUTES_OPENAI, openai_files_list,                                       \
+         .query = words " after limit order purpose"},                                             \
+        {GET, at "/files/{id}", ROUTES_OPENAI, openai_files_get, .query = words},                  \
+        {DELETE, at "/files/{id}", ROUTES_OPENAI, openai_files_delete, .query = words},            \
+        {GET, at "/files/{id}/content", ROUTES_OPENAI, openai_files_content, .query = words},      \
+        {GET, at "/models", ROUTES_OPENAI, openai_models, .query = words},                         \
+        {GET, at "/models/{model...}", ROUTES_OPENAI, openai_model, .query = words},               \
+        {DELETE, at "/models/{model...}", ROUTES_OPENAI, openai_model_delete, .query = words}
 
 static void serve_docs(struct http_request *req);
 
@@ -72,21 +105,16 @@ static const struct route routes[] = {
     {GET, "/readyz", ROUTES_NATIVE, native_readyz, .access = ROUTE_OPEN, .probe = true},
     {GET, "/metrics", ROUTES_NATIVE, metrics_serve, .admin = true, .probe = true},
 
-    {POST, "/v1/images/generations", ROUTES_OPENAI, openai_images_generate, PAINTS},
-    {POST, "/v1/images/edits", ROUTES_OPENAI, openai_images_edit, PAINTS},
-    {POST, "/v1/images/variations", ROUTES_OPENAI, openai_images_vary, PAINTS},
+    /* Users forget the /v1 in their base URL, and Azure's clients have paths of their own. */
     {GET, "/v1/images/files/{file}", ROUTES_OPENAI, openai_file, .access = ROUTE_OPEN},
-    {GET, "/v1/models", ROUTES_OPENAI, openai_models},
-    {GET, "/v1/models/{model...}", ROUTES_OPENAI, openai_model},
-    {DELETE, "/v1/models/{model...}", ROUTES_OPENAI, openai_model_delete},
-    /* OpenAI's paths without /v1: users forget it in their base URL. */
-    {POST, "/images/generations", ROUTES_OPENAI, openai_images_generate, PAINTS},
-    {POST, "/images/edits", ROUTES_OPENAI, openai_images_edit, PAINTS},
-    {POST, "/images/variations", ROUTES_OPENAI, openai_images_vary, PAINTS},
     {GET, "/images/files/{file}", ROUTES_OPENAI, openai_file, .access = ROUTE_OPEN},
-    {GET, "/models", ROUTES_OPENAI, openai_models},
-    {GET, "/models/{model...}", ROUTES_OPENAI, openai_model},
-    {DELETE, "/models/{model...}", ROUTES_OPENAI, openai_model_delete},
+    OPENAI_ROUTES("/v1", ""),
+    OPENAI_ROUTES("", ""),
+    OPENAI_ROUTES("/openai/v1", "api-version"),
+    OPENAI_ROUTES("/openai", "api-version"),
+    OPENAI_IMAGES("/openai/deployments/{deployment}", "api-version"),
+    {POST, "/openai/deployments/{deployment}/chat/completions", ROUTES_OPENAI, openai_chat_complete,
+     PAINTS, .query = "api-version"},
 
     {POST, "/sdapi/v1/txt2img", ROUTES_SDAPI, sdapi_generate_txt2img, PAINTS},
     {POST, "/sdapi/v1/img2img", ROUTES_SDAPI, sdapi_generate_img2img, PAINTS},
@@ -142,7 +170,9 @@ static int dialect_of(const char *path)
         enum routes_dialect dialect;
     } prefixes[] = {
         {"/api", ROUTES_NATIVE},    {"/v1", ROUTES_OPENAI}, {"/images", ROUTES_OPENAI},
-        {"/models", ROUTES_OPENAI}, {"/web", ROUTES_PAGE},
+        {"/models", ROUTES_OPENAI}, {"/openai", ROUTES_OPENAI}, {"/web", ROUTES_PAGE},
+        {"/responses", ROUTES_OPENAI}, {"/chat", ROUTES_OPENAI},   {"/files", ROUTES_OPENAI},
+        {"/batches", ROUTES_OPENAI},
     };
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
         size_t n = strlen(prefixes[i].prefix);

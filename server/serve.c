@@ -11,6 +11,7 @@
 #include "engine/pictor.h"
 #include "server/api/app.h"
 #include "server/api/native/native_feed.h"
+#include "server/api/openai/openai_batches.h"
 #include "server/base/settings.h"
 #include "server/cli/cli.h"
 #include "server/descriptors.h"
@@ -124,6 +125,7 @@ static bool run(const struct settings *settings, struct err *err)
         !(app.queue = queue_new(app.store, app.events, settings, err)) ||
         !(app.feed = native_feed_new(app.queue, app.events, err)) || !start_painting(&app, err) ||
         !(app.pulls = pulls_new(settings, app.registry, err)) ||
+        !(app.batches = openai_batches_new(&app, err)) ||
         !(http = routes_serve(&app, err)))
         goto done;
     greet(settings, http_port(http));
@@ -138,6 +140,7 @@ done:
         queue_hurry(app.queue);
     dispatch_stop(app.dispatch, DRAIN_MS); /* who waits for what is being painted gets it */
     http_stop(http);
+    openai_batches_free(app.batches);
     pulls_free(app.pulls);
     dispatch_free(app.dispatch);
     codec_free(app.codec);

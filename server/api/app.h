@@ -13,6 +13,7 @@ struct app {
     struct codec *codec;
     struct dispatch *dispatch;
     struct pulls *pulls;
+    struct openai_batches *batches; /* of the OpenAI dialect */
     struct native_feed *feed; /* of the native API's event streams */
 };
 

@@ -235,7 +235,7 @@ def test_json(ai, fields):
     ({"images": [{}]}, "invalid_type", "images[0].image_url"),
     ({"images": [{"image_url": data_url(IMAGE), "file_id": "f"}]}, "invalid_value",
      "images[0].image_url"),
-    ({"images": [{"file_id": "f"}]}, "invalid_value", "images[0].image_url"),
+    ({"images": [{"file_id": "f"}]}, "invalid_value", "images[0].file_id"),
     ({"images": [{"image_url": "http://127.0.0.1/x.png"}]}, "invalid_value",
      "images[0].image_url"),
     ({"images": [{"image_url": "https://x/x.png"}]}, "invalid_value", "images[0].image_url"),
@@ -243,7 +243,7 @@ def test_json(ai, fields):
     ({"images": [{"image_url": "data:image/png;base64,AAAAA"}]}, "invalid_value",
      "images[0].image_url"),
     ({"images": [{"image_url": data_url(IMAGE)}] * 17}, "array_above_max_length", "images"),
-    ({"image": data_url(IMAGE), "mask": {"file_id": "f"}}, "invalid_value", "mask"),
+    ({"image": data_url(IMAGE), "mask": {"file_id": "f"}}, "invalid_value", "mask.file_id"),
 ])
 def test_wrong_json(ai, fields, code, param):
     ai.error(400, code, param, {"prompt": "p", **fields}, path=EDITS)

@@ -205,6 +205,57 @@ def test_prompts(ai, prompt):
               headers={"Content-Type": "application/json; charset=utf-8"})
 
 
+@pytest.mark.parametrize("character", ["\u732b", "\u9f98", "\u0e01", "\U00010330", "\U0001f600"])
+def test_dall_es_4000_characters_in_any_script(ai, character):
+    ai.answer({**TINY, "prompt": character * 4000, "steps": 1})
+
+
+def test_extensions_count(ai):
+    """Each as the native API has it; what they do is the engine's matter."""
+    plain = {**TINY, "sampler": "DDIM", "steps": 4}
+    for fields in ({"eta": 1.0}, {"clip_skip": 2}, {"scheduler": "karras"}, {"sampler": "Heun"}):
+        assert ai.images({**plain, **fields}) != ai.images(plain), fields
+    for field, value in (("eta", 2), ("clip_skip", 0), ("clip_skip", 99)):
+        ai.error(400, "invalid_value", field, {**TINY, field: value})
+    ai.error(400, "invalid_type", "clip_skip", {**TINY, "clip_skip": "x"})
+
+
+# ---- Azure ----
+
+def test_azures_paths(ai):
+    """The name of a deployment is the model, whatever the body says."""
+    azure = "/openai/deployments/pictor-mini/images/generations?api-version=2025-04-01-preview"
+    answer = ai.request("POST", azure, json={**TINY, "model": "other"})
+    assert answer.status_code == 200 and "x-ignored-parameters" not in answer.headers
+    assert answer.json()["data"] == ai.answer(TINY)["data"]
+    assert "url" in ai.answer(TINY, path=azure.replace("pictor-mini", "dall-e-3"))["data"][0]
+    ai.error(404, "DeploymentNotFound", None, TINY, path=azure.replace("pictor-mini", "nope"))
+    for path in ("/openai/v1/images/generations?api-version=preview", "/openai/v1/images/generations"):
+        assert ai.answer(TINY, path=path)["data"] == answer.json()["data"]
+    ids = [m["id"] for m in ai.request("GET", "/openai/models?api-version=x").json()["data"]]
+    assert "pictor-mini" in ids
+
+
+def test_keys_and_limits_as_azure_and_openai_say_them(serve):
+    server = serve("--max-requests-per-minute=3")
+    key = server.add_key("user")
+    ai = OpenAI(server.url)
+    ai.error(401, None, None, TINY)
+    ai.error(401, "invalid_api_key", None, TINY, headers={"api-key": "nope"})
+    left = []
+    for _ in range(3):
+        answer = ai.request("POST", "/v1/images/generations", json=TINY, headers={"api-key": key})
+        assert answer.status_code == 200
+        assert answer.headers["x-ratelimit-limit-requests"] == "3"
+        assert answer.headers["x-ratelimit-reset-requests"].endswith("s")
+        left.append(answer.headers["x-ratelimit-remaining-requests"])
+    assert left[0] == "2" and left[-1] == "0"
+    refused = ai.request("POST", "/v1/images/generations", json=TINY, headers={"api-key": key})
+    assert refused.status_code == 429 and refused.headers["x-ratelimit-remaining-requests"] == "0"
+    models = ai.request("GET", "/v1/models", headers={"api-key": key})
+    assert models.status_code == 200 and "x-ratelimit-limit-requests" in models.headers
+
+
 def test_content_type_may_be_missing(ai):
     ai.answer(data=json.dumps(TINY).encode())
     ai.answer(data=json.dumps(TINY).encode(), headers={"Content-Type": "APPLICATION/JSON"})
@@ -228,14 +279,14 @@ def test_any_key_without_keys(ai):
 def test_prompt_of_too_many_words(ai):
     """What only the engine can count is counted before there is a job."""
     jobs = ai.request("GET", "/api/jobs").json()["jobs"]
-    message = ai.error(400, "string_above_max_length", "prompt", {**TINY, "prompt": "cat " * 8000})
-    assert "2400 tokens" in message
+    message = ai.error(400, "string_above_max_length", "prompt", {**TINY, "prompt": "7" * 20000})
+    assert "16200 tokens" in message
     ai.error(400, "string_above_max_length", "negative_prompt",
-             {**TINY, "negative_prompt": "cat " * 8000})
+             {**TINY, "negative_prompt": "7" * 20000})
     ai.error(400, "invalid_value", "prompt", {**TINY, "prompt": "(" * 100 + "cat"})
     ai.error(400, "invalid_value", "prompt", {**TINY, "prompt": "(cat:9" + "9" * 60 + ")"})
     ai.error(400, "string_above_max_length", "prompt",
-             {**TINY, "prompt": "cat " * 8000, "stream": True})
+             {**TINY, "prompt": "7" * 20000, "stream": True})
     assert ai.request("GET", "/api/jobs").json()["jobs"] == jobs
 
 

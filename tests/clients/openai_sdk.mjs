@@ -125,6 +125,36 @@ const checks = {
     await refused(del("pictor-mini"), "PermissionDeniedError", 403, null, "model");
   },
 
+  async chat() {
+    const messages = [{ role: "user", content: "a red cube" }];
+    const own = { size: "64x64", steps: 2, seed: 7 };
+    const answer = await ai.chat.completions.create({ model: "pictor-mini", messages, ...own });
+    assert.match(answer.choices[0].message.content, /^!\[a red cube\]\(data:image\/png;base64,/);
+    isPng(answer.choices[0].message.images[0].image_url.url.split(",")[1]);
+    const stream = await ai.chat.completions.create({
+      model: "pictor-mini", messages, ...own, stream: true });
+    const text = (await all(stream)).map((part) => part.choices[0].delta.content ?? "").join("");
+    assert.equal(text, answer.choices[0].message.content);
+  },
+
+  async responses() {
+    const body = { model: "gpt-5", input: "a red cube", steps: 2, seed: 7,
+      tools: [{ type: "image_generation", size: "64x64" }] };
+    const answer = await ai.responses.create(body);
+    const calls = answer.output.filter((item) => item.type === "image_generation_call");
+    isPng(calls[0].result);
+    assert.equal(answer.output_text, "");
+    const events = await all(await ai.responses.create({ ...body, stream: true }));
+    assert.equal(events.at(-1).type, "response.completed");
+    assert.equal(events.at(-1).response.output[0].result, calls[0].result);
+    const stream = ai.responses.stream({ ...body, previous_response_id: answer.id });
+    const last = await stream.finalResponse();
+    assert.notEqual(last.output[0].result, calls[0].result);
+    assert.equal((await ai.responses.retrieve(answer.id)).output[0].result, calls[0].result);
+    await refused(ai.responses.create({ ...body, tool_choice: "none" }), "BadRequestError", 400,
+      "invalid_value", "tool_choice");
+  },
+
   async errors() {
     const generate = (fields) => ai.images.generate({ ...tiny, ...fields });
     const error = await refused(generate({ size: "1000x1000" }), "BadRequestError", 400,

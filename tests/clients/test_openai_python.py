@@ -161,3 +161,43 @@ def test_timeout_cancels(own):
         ai.images.generate(prompt="timed out", size="512x512", n=10, extra_body={"steps": 150})
     get = lambda: ai.with_options(timeout=30).get("/../api/jobs?q=timed+out", cast_to=dict)
     wait_for(lambda: get()["jobs"][0]["state"] == "cancelled", 20)
+
+
+def test_chat(ai):
+    body = {"model": "pictor-mini", "messages": [{"role": "user", "content": "a red cube"}],
+            "extra_body": {"size": "64x64", **EXTRA}}
+    message = ai.chat.completions.create(**body).choices[0].message
+    assert message.content.startswith("![a red cube](data:image/png;base64,")
+    assert message.images[0]["image_url"]["url"] in message.content
+    parts = ai.chat.completions.create(**body, stream=True)
+    assert "".join(part.choices[0].delta.content or "" for part in parts) == message.content
+
+
+def test_responses(ai):
+    body = {"model": "gpt-5", "input": "a red cube", "extra_body": EXTRA,
+            "tools": [{"type": "image_generation", "size": "64x64"}]}
+    answer = ai.responses.create(**body)
+    [call] = [item for item in answer.output if item.type == "image_generation_call"]
+    assert Image.open(io.BytesIO(base64.b64decode(call.result))).size == (64, 64)
+    assert answer.output_text == "" and answer.usage.total_tokens > 0
+    events = list(ai.responses.create(**body, stream=True))
+    assert events[-1].type == "response.completed"
+    assert events[-1].response.output[0].result == call.result
+    with ai.responses.stream(**body) as stream:
+        assert stream.get_final_response().output[0].result == call.result
+    assert ai.responses.retrieve(answer.id).output[0].result == call.result
+    with pytest.raises(openai.BadRequestError) as error:
+        ai.responses.create(**{**body, "tools": [{"type": "image_generation", "size": "7x7"}]})
+    assert error.value.param == "tools[0].size"
+
+
+def test_azure(own):
+    ai = openai.AzureOpenAI(azure_endpoint=own.url, api_key="x", api_version="2025-04-01-preview",
+                            max_retries=0)
+    answer = ai.images.generate(**TINY, model="dall-e-3", extra_body=EXTRA)
+    assert answer.data[0].url.startswith(own.url)
+    assert picture(ai.images.edit(image=IMAGE, prompt="p", model="gpt-image-1",
+                                  extra_body=EXTRA).data[0]).size == (64, 64)
+    with pytest.raises(openai.NotFoundError) as error:
+        ai.images.generate(**TINY, model="nope")
+    assert error.value.code == "DeploymentNotFound"

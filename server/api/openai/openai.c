@@ -71,12 +71,34 @@ struct cJSON *openai_fault_json(const struct openai_fault *f)
     return json;
 }
 
+/* As OpenAI says how much more may come: times as "1m2.5s". */
+static void add_rate(struct http_request *req)
+{
+    int left;
+    int64_t full;
+    char text[40];
+    if (!http_rate_left(req, &left, &full))
+        return;
+    snprintf(text, sizeof text, "%d", http_app(req)->settings->max_requests_per_minute);
+    http_reply_header(req, "x-ratelimit-limit-requests", text);
+    snprintf(text, sizeof text, "%d", left);
+    http_reply_header(req, "x-ratelimit-remaining-requests", text);
+    if (full >= 60000)
+        snprintf(text, sizeof text, "1m0s");
+    else if (full >= 1000)
+        snprintf(text, sizeof text, "%" PRId64 ".%03ds", full / 1000, (int)(full % 1000));
+    else
+        snprintf(text, sizeof text, "%" PRId64 "ms", full);
+    http_reply_header(req, "x-ratelimit-reset-requests", text);
+}
+
 void openai_headers(struct http_request *req)
 {
     char ms[32];
     snprintf(ms, sizeof ms, "%" PRId64, now_unix_ms() - http_started_ms(req));
     http_reply_header(req, "openai-version", "2020-10-01");
     http_reply_header(req, "openai-processing-ms", ms);
+    add_rate(req);
 }
 
 void openai_reply_fault(struct http_request *req, const struct openai_fault *f)
@@ -93,7 +115,8 @@ void openai_error(struct http_request *req, const struct http_problem *problem)
 {
     struct openai_fault f;
     const char *code = NULL;
-    if (problem->status == 401 && http_header(req, "Authorization"))
+    if (problem->status == 401 &&
+        (http_header(req, "Authorization") || http_header(req, "api-key")))
         code = "invalid_api_key";
     else if (problem->status == 405)
         code = "method_not_supported";

@@ -35,7 +35,7 @@ bool openai_fault_own(struct openai_fault *f, const struct err *err);
 struct cJSON *openai_fault_json(const struct openai_fault *f);
 void openai_reply_fault(struct http_request *req, const struct openai_fault *f);
 
-/* The headers of every answer: openai-version, openai-processing-ms. */
+/* The headers of every answer: openai-version, openai-processing-ms, and how much more may come. */
 void openai_headers(struct http_request *req);
 
 /* What http.c, the queue and a failed job find wrong. */

@@ -8,6 +8,7 @@
 
 #include "engine/io/image.h"
 #include "server/api/app.h"
+#include "server/api/openai/openai_files.h"
 #include "server/base/base64.h"
 #include "server/http/multipart.h"
 #include "server/job/intake.h"
@@ -90,9 +91,34 @@ static const char *member_of(const cJSON *object, const char **text)
     return NULL;
 }
 
+/* Whose files may be named. */
+struct files {
+    const struct app *app;
+    const char *visible_key;
+};
+
+static bool kept_picture(const struct files *files, const cJSON *id, struct openai_picture *out,
+                         const char *param, struct openai_fault *f)
+{
+    struct err err;
+    void *data = NULL;
+    const char *text = cJSON_GetStringValue(id);
+    snprintf(out->param, sizeof out->param, "%s.file_id", param);
+    if (!text)
+        return openai_fault(f, 400, "invalid_type", out->param,
+                            "Invalid type for '%s': expected a string.", out->param);
+    if (openai_files_read(files->app, files->visible_key, text, NULL, &data, &out->size, &err)) {
+        out->data = data;
+        return true;
+    }
+    return err.code == ERR_NOT_FOUND
+               ? openai_fault(f, 400, "invalid_value", out->param, "%s.", err.msg)
+               : openai_fault_own(f, &err);
+}
+
 /* `param` is what the request calls the item; it becomes what holds the picture in it. */
-static bool json_picture(const cJSON *item, struct openai_picture *out, const char *param,
-                         struct openai_fault *f)
+static bool json_picture(const struct files *files, const cJSON *item, struct openai_picture *out,
+                         const char *param, struct openai_fault *f)
 {
     const cJSON *id = cJSON_GetObjectItemCaseSensitive(item, "file_id");
     const char *text = cJSON_GetStringValue(item);
@@ -105,11 +131,10 @@ static bool json_picture(const cJSON *item, struct openai_picture *out, const ch
              : text   ? ""
                       : "image_url");
     if (cJSON_IsObject(item) && id && !cJSON_IsNull(id))
-        return openai_fault(f, 400, "invalid_value", out->param,
-                            text ? "Give exactly one of 'image_url' and 'file_id' in '%s'."
-                                 : "'file_id' in '%s' is not supported here; send the picture "
-                                   "itself as a data: URL in 'image_url'.",
-                            out->param);
+        return text ? openai_fault(f, 400, "invalid_value", out->param,
+                                   "Give exactly one of 'image_url' and 'file_id' in '%s'.",
+                                   out->param)
+                    : kept_picture(files, id, out, param, f);
     if (!text)
         return openai_fault(f, 400, "invalid_type", out->param,
                             "Invalid type for '%s': expected a data: URL or base64.", out->param);
@@ -131,8 +156,8 @@ static bool is_empty(const cJSON *item)
 }
 
 /* A list of pictures, or one. */
-static bool json_images(struct openai_pictures *p, const cJSON *json, const char *name,
-                        struct openai_fault *f)
+static bool json_images(const struct files *files, struct openai_pictures *p, const cJSON *json,
+                        const char *name, struct openai_fault *f)
 {
     const cJSON *item = cJSON_IsArray(json) ? json->child : json;
     for (int i = 0; item; item = cJSON_IsArray(json) ? item->next : NULL, i++) {
@@ -145,23 +170,26 @@ static bool json_images(struct openai_pictures *p, const cJSON *json, const char
             snprintf(param, sizeof param, "%s[%d]", name, i);
         else
             snprintf(param, sizeof param, "%s", name);
-        if (!json_picture(item, &p->images[p->count], param, f))
+        if (!json_picture(files, item, &p->images[p->count], param, f))
             return false;
         p->count++;
     }
     return true;
 }
 
-bool openai_pictures_json(struct openai_pictures *p, const struct cJSON *image,
+bool openai_pictures_json(const struct app *app, const char *visible_key,
+                          struct openai_pictures *p, const struct cJSON *image,
                           const struct cJSON *images, const struct cJSON *mask,
                           struct openai_fault *f)
 {
+    const struct files files = {app, visible_key};
     if (cJSON_GetArraySize(mask) > 1 && cJSON_IsArray(mask))
         return openai_fault(f, 400, "invalid_value", "mask", "Only one mask may be given.");
     if (cJSON_IsArray(mask))
         mask = mask->child;
-    return json_images(p, image, "image", f) && json_images(p, images, "images", f) &&
-           (!mask || is_empty(mask) || json_picture(mask, &p->mask, "mask", f));
+    return json_images(&files, p, image, "image", f) &&
+           json_images(&files, p, images, "images", f) &&
+           (!mask || is_empty(mask) || json_picture(&files, mask, &p->mask, "mask", f));
 }
 
 void openai_pictures_free(struct openai_pictures *p)

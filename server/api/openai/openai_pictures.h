@@ -38,8 +38,10 @@ bool openai_pictures_part(struct openai_pictures *p, const struct multipart_part
                           struct openai_fault *f);
 
 /* Takes what the members image, images and mask of a JSON body hold (NULL: absent): base64, a data:
- * URL, {"image_url"}, {"url"}, {"b64_json"} and the like, or a list of these. */
-bool openai_pictures_json(struct openai_pictures *p, const struct cJSON *image,
+ * URL, {"image_url"}, {"url"}, {"b64_json"} and the like, {"file_id"} of a file of the key's, or a
+ * list of these. */
+bool openai_pictures_json(const struct app *app, const char *visible_key,
+                          struct openai_pictures *p, const struct cJSON *image,
                           const struct cJSON *images, const struct cJSON *mask,
                           struct openai_fault *f);
 

@@ -37,12 +37,13 @@ struct fields {
     const char *prompt, *model, *size, *quality, *output_format, *background, *moderation;
     const char *response_format, *style, *user, *safety_identifier, *complexity, *input_fidelity;
     const char *negative_prompt, *sampler, *scheduler, *refiner;
-    int n, output_compression, partial_images, steps, num_inference_steps;
+    int n, output_compression, partial_images, steps, num_inference_steps, clip_skip;
     struct json_whole seed;
     double guidance_scale, strength, refiner_at;
     double eta, churn, churn_low, churn_high, noise_scale;
     double sigma_min, sigma_max, rho, beta_alpha, beta_beta;
     bool stream, prompt_comments;
+    bool deployed; /* an Azure path names the model */
     cJSON *image, *images, *mask, *loras, *styles, *controls;
 };
 
@@ -55,6 +56,9 @@ static const char *const styles[] = {"vivid", "natural", NULL};
 static const char *const complexities[] = {"low", "medium", "high", NULL};
 static const char *const fidelities[] = {"high", "low", NULL};
 
+/* What the table has from here to the pictures is pictor's own. */
+#define FIRST_OWN "seed"
+#define FIRST_PICTURE "image"
 #define FIELD(name, kind) #name, JSON_FIELD_##kind, .offset = offsetof(struct fields, name)
 
 static const struct json_field table[] = {
@@ -75,7 +79,6 @@ static const struct json_field table[] = {
     {FIELD(safety_identifier, STRING)},
     {FIELD(complexity, STRING), .words = complexities},
     {FIELD(input_fidelity, STRING), .words = fidelities},
-    /* pictor's own */
     {FIELD(seed, WHOLE), .least = -1, .number = -1},
     {FIELD(steps, INT), .number = JSON_FIELD_NO_INT},
     {FIELD(num_inference_steps, INT), .number = JSON_FIELD_NO_INT},
@@ -84,6 +87,7 @@ static const struct json_field table[] = {
     {FIELD(sampler, STRING)},
     {FIELD(scheduler, STRING)},
     {FIELD(strength, DOUBLE), .number = NAN},
+    {FIELD(clip_skip, INT), .number = JSON_FIELD_NO_INT},
     {FIELD(loras, RAW)},
     {FIELD(styles, RAW)},
     {FIELD(prompt_comments, BOOL)},
@@ -105,6 +109,18 @@ static const struct json_field table[] = {
     {FIELD(images, RAW)},
     {FIELD(mask, RAW)},
 };
+
+bool openai_request_is_own(const char *name)
+{
+    bool own = false;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        own = (own || strcmp(table[i].name, FIRST_OWN) == 0) &&
+              strcmp(table[i].name, FIRST_PICTURE) != 0;
+        if (strcmp(table[i].name, name) == 0)
+            return own;
+    }
+    return false;
+}
 
 static bool field_fault(const struct json_problem *p, struct openai_fault *f)
 {
@@ -201,7 +217,7 @@ static bool is_picture(const cJSON *item)
                      (text && (strncasecmp(text, "http", 4) == 0 || strlen(text) > LONGEST_WORD)));
 }
 
-static void add_ignored(struct openai_request *out, const char *name)
+void openai_request_ignore(struct openai_request *out, const char *name)
 {
     size_t used = strlen(out->ignored);
     if (used + strlen(name) + sizeof ", " > sizeof out->ignored)
@@ -223,7 +239,7 @@ static bool check_unknown(const cJSON *object, struct openai_request *out, struc
             continue;
         if (is_picture(item))
             return unknown_picture(item->string, f);
-        add_ignored(out, item->string);
+        openai_request_ignore(out, item->string);
     }
     return true;
 }
@@ -376,16 +392,23 @@ static bool find_model(const struct app *app, const struct fields *in, struct in
     }
     if (err.code != ERR_NOT_FOUND)
         return openai_fault(f, http_error_status(err.code), NULL, "model", "%s", err.msg);
+    if (in->deployed)
+        return openai_fault(f, 404, "DeploymentNotFound", NULL,
+                            "There is no deployment '%.100s': a deployment is named as the model "
+                            "that paints.",
+                            in->model);
     return openai_fault(f, 404, "model_not_found", "model", "The model '%.100s' does not exist.",
                         in->model ? in->model : "");
 }
 
 /* The pictures, if the request has any. */
-static bool make_inputs(const struct app *app, const struct fields *in, enum openai_kind kind,
-                        const struct intake_model *model, struct openai_pictures *pictures,
-                        bool form, struct openai_request *out, struct openai_fault *f)
+static bool make_inputs(const struct openai_from *from, const struct fields *in,
+                        enum openai_kind kind, const struct intake_model *model,
+                        struct openai_pictures *pictures, bool form, struct openai_request *out,
+                        struct openai_fault *f)
 {
-    if (!form && !openai_pictures_json(pictures, in->image, in->images, in->mask, f))
+    if (!form && !openai_pictures_json(from->app, from->visible_key, pictures, in->image,
+                                       in->images, in->mask, f))
         return false;
     const char *name = form ? "image" : "images";
     if (pictures->count == 0 && (kind != OPENAI_GENERATION || pictures->mask.data))
@@ -398,7 +421,7 @@ static bool make_inputs(const struct app *app, const struct fields *in, enum ope
                             name, model->name, pictures->count);
     out->input_images = pictures->count;
     return pictures->count == 0 ||
-           openai_pictures_inputs(app, pictures, kind == OPENAI_EDIT, &out->inputs, f);
+           openai_pictures_inputs(from->app, pictures, kind == OPENAI_EDIT, &out->inputs, f);
 }
 
 /* A form has a list as its text. *parsed is what to free. */
@@ -502,6 +525,8 @@ static bool make_job(const struct app *app, const struct fields *in,
     p->count = in->n;
     p->quality = in->output_compression;
     p->strength = in->strength;
+    if (in->clip_skip != JSON_FIELD_NO_INT)
+        p->clip_skip = in->clip_skip;
     p->fit = PICTOR_FIT_CROP;
     p->has_init = out->inputs.init != NULL;
     p->has_mask = out->inputs.mask != NULL;
@@ -525,12 +550,12 @@ static bool make_job(const struct app *app, const struct fields *in,
 }
 
 /* pictor's own, in JSON. */
-static bool make_controls(struct http_request *req, const struct fields *in,
+static bool make_controls(const struct openai_from *from, const struct fields *in,
                           const struct intake_model *model, struct openai_request *out,
                           struct openai_fault *f)
 {
     struct err err;
-    if (controls_given_read(http_app(req), http_visible_key(req), in->controls, model->upstream,
+    if (controls_given_read(from->app, from->visible_key, in->controls, model->upstream,
                             &out->params, &out->controls, &err))
         return true;
     return err.code == ERR_INVALID
@@ -559,24 +584,24 @@ static bool make_answer(const struct fields *in, enum openai_kind kind, struct o
 static void note_ignored(const struct fields *in, struct openai_request *out)
 {
     if (strcmp(in->quality, "auto") != 0 && strcmp(in->quality, "standard") != 0)
-        add_ignored(out, "quality");
+        openai_request_ignore(out, "quality");
     if (in->style && strcmp(in->style, "vivid") != 0)
-        add_ignored(out, "style");
+        openai_request_ignore(out, "style");
     if (in->complexity)
-        add_ignored(out, "complexity");
+        openai_request_ignore(out, "complexity");
     if (in->input_fidelity && strcmp(in->input_fidelity, "low") != 0)
-        add_ignored(out, "input_fidelity");
+        openai_request_ignore(out, "input_fidelity");
     if (!isnan(in->strength) && !out->inputs.init)
-        add_ignored(out, "strength");
+        openai_request_ignore(out, "strength");
     if (!isnan(in->refiner_at) && !out->params.refiner)
-        add_ignored(out, "refiner_at");
+        openai_request_ignore(out, "refiner_at");
 }
 
-static bool fill(struct http_request *req, enum openai_kind kind, cJSON *object, bool form,
+static bool fill(const struct openai_from *from, enum openai_kind kind, cJSON *object, bool form,
                  struct openai_pictures *pictures, struct openai_request *out,
                  struct openai_fault *f)
 {
-    const struct app *app = http_app(req);
+    const struct app *app = from->app;
     struct fields in;
     struct intake_model model;
     struct json_problem problem;
@@ -592,13 +617,43 @@ static bool fill(struct http_request *req, enum openai_kind kind, cJSON *object,
         return field_fault(&problem, f);
     if (wordless)
         in.prompt = "";
+    if (*from->deployment) /* of Azure: whatever the body says */
+        in.model = from->deployment;
+    in.deployed = *from->deployment;
     if (!check_unknown(object, out, f) || !find_model(app, &in, &model, f) ||
-        !make_inputs(app, &in, kind, &model, pictures, form, out, f) ||
-        !make_job(app, &in, &model, out, f) || !make_controls(req, &in, &model, out, f) ||
+        !make_inputs(from, &in, kind, &model, pictures, form, out, f) ||
+        !make_job(app, &in, &model, out, f) || !make_controls(from, &in, &model, out, f) ||
         !make_answer(&in, kind, out, f))
         return false;
     note_ignored(&in, out);
     return true;
+}
+
+struct openai_from openai_request_from(const struct http_request *req)
+{
+    return (struct openai_from){http_app(req), http_key_id(req), http_visible_key(req),
+                                http_param(req, "deployment")};
+}
+
+bool openai_request_make(const struct openai_from *from, enum openai_kind kind,
+                         struct cJSON *object, struct openai_request *out, struct openai_fault *f)
+{
+    struct openai_pictures pictures = {0};
+    *out = (struct openai_request){0};
+    job_params_init(&out->params);
+    bool ok = fill(from, kind, object, false, &pictures, out, f);
+    openai_pictures_free(&pictures);
+    if (!ok)
+        openai_request_free(out);
+    return ok;
+}
+
+struct cJSON *openai_request_json(struct http_request *req, struct openai_fault *f)
+{
+    if (!http_header(req, "Content-Type") || http_content_type_is(req, "application/json"))
+        return read_json(req, f);
+    unsupported_type(req, "'application/json'", f);
+    return NULL;
 }
 
 bool openai_request_read(struct http_request *req, enum openai_kind kind,
@@ -612,7 +667,8 @@ bool openai_request_read(struct http_request *req, enum openai_kind kind,
         return unsupported_type(
             req, kind == OPENAI_GENERATION ? "'application/json'" : "'multipart/form-data'", f);
     cJSON *object = form ? read_form(req, &pictures, f) : read_json(req, f);
-    bool ok = object && fill(req, kind, object, form, &pictures, out, f);
+    struct openai_from from = openai_request_from(req);
+    bool ok = object && fill(&from, kind, object, form, &pictures, out, f);
     openai_pictures_free(&pictures);
     cJSON_Delete(object);
     if (!ok)

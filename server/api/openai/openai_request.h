@@ -30,6 +30,29 @@ struct openai_request {
 /* Reads the request's body. */
 bool openai_request_read(struct http_request *req, enum openai_kind kind,
                          struct openai_request *out, struct openai_fault *fault);
+
+/* Who asks. */
+struct openai_from {
+    const struct app *app;
+    const char *key_id;      /* as http_key_id */
+    const char *visible_key; /* as http_visible_key */
+    const char *deployment;  /* the model's name in the path; "": none is there */
+};
+struct openai_from openai_request_from(const struct http_request *req);
+
+/* As openai_request_read, of a body in JSON that is parsed already, and changed. */
+bool openai_request_make(const struct openai_from *from, enum openai_kind kind,
+                         struct cJSON *object, struct openai_request *out,
+                         struct openai_fault *fault);
+
+/* Whether `name` is a field of pictor's own, which no API of OpenAI has. */
+bool openai_request_is_own(const char *name);
+
+/* Notes a field that was given and changes nothing. */
+void openai_request_ignore(struct openai_request *out, const char *name);
+
+/* Reads JSON, and no form, whatever its fields. Owned; NULL: `fault` says why. */
+struct cJSON *openai_request_json(struct http_request *req, struct openai_fault *fault);
 void openai_request_free(struct openai_request *r);
 
 #endif

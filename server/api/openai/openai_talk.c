@@ -1,0 +1,95 @@
+#include "server/api/openai/openai_talk.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool no_memory(struct openai_fault *f)
+{
+    return openai_fault(f, 500, NULL, NULL, "out of memory");
+}
+
+static const char *text_of(const cJSON *object, const char *name)
+{
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
+    return text ? text : "";
+}
+
+/* Pieces of text are lines of the prompt. */
+static bool add_text(cJSON *request, const char *text, struct openai_fault *f)
+{
+    const char *before = text_of(request, "prompt");
+    char *both = NULL;
+    if (!*text)
+        return true;
+    if (asprintf(&both, "%s%s%s", before, *before ? "\n" : "", text) < 0)
+        return no_memory(f);
+    cJSON_DeleteItemFromObjectCaseSensitive(request, "prompt");
+    bool ok = cJSON_AddStringToObject(request, "prompt", both) || no_memory(f);
+    free(both);
+    return ok;
+}
+
+bool openai_talk_add_image(cJSON *request, cJSON *image, struct openai_fault *f)
+{
+    cJSON *images = cJSON_GetObjectItemCaseSensitive(request, "images");
+    if (!images)
+        images = cJSON_AddArrayToObject(request, "images");
+    if (image && images && cJSON_AddItemToArray(images, image))
+        return true;
+    cJSON_Delete(image);
+    return no_memory(f);
+}
+
+static bool add_part(cJSON *parts, cJSON *part, const char *param, cJSON *request,
+                     struct openai_fault *f)
+{
+    const char *type = text_of(part, "type");
+    bool text = strcmp(type, "text") == 0 || strcmp(type, "input_text") == 0;
+    bool picture = strcmp(type, "image_url") == 0 || strcmp(type, "input_image") == 0;
+    const cJSON *said = cJSON_GetObjectItemCaseSensitive(part, "text");
+    if (cJSON_IsString(part))
+        return add_text(request, part->valuestring, f);
+    if (picture)
+        return openai_talk_add_image(request, cJSON_DetachItemViaPointer(parts, part), f);
+    if (text && cJSON_IsString(said))
+        return add_text(request, said->valuestring, f);
+    return openai_fault(f, 400, "invalid_value", param,
+                        "Invalid content in '%s': wanted text and pictures, got a part of type "
+                        "'%.40s'.",
+                        param, type);
+}
+
+bool openai_talk_content(cJSON *content, const char *param, cJSON *request, struct openai_fault *f)
+{
+    if (cJSON_IsString(content))
+        return add_text(request, content->valuestring, f);
+    if (!cJSON_IsArray(content))
+        return openai_fault(f, 400, "invalid_type", param,
+                            "Invalid type for '%s': expected text or a list of parts as the "
+                            "content of the user's last message.",
+                            param);
+    for (cJSON *part = content->child, *next; part; part = next) {
+        next = part->next;
+        if (!add_part(content, part, param, request, f))
+            return false;
+    }
+    return true;
+}
+
+cJSON *openai_talk_last(const cJSON *messages)
+{
+    cJSON *item, *last = NULL;
+    cJSON_ArrayForEach(item, messages) {
+        if (strcmp(text_of(item, "role"), "user") == 0)
+            last = item;
+    }
+    return last;
+}
+
+void openai_talk_blame(struct openai_fault *f, const char *said)
+{
+    if (strcmp(f->param, "prompt") == 0 || strncmp(f->param, "image", 5) == 0)
+        snprintf(f->param, sizeof f->param, "%s", said);
+}
