@@ -522,9 +522,12 @@ def caption(s, rng, things):
         some = many(word) or word in NO_ARTICLE
         return word if some and s["what"] in ("noun", "pair") else article(word)
 
-    g = s["ground"]
+    g, low_sun = s["ground"], False
     if s["what"] == "view":
         thing = pick(views.VIEWS[s["view"]][0]) if "view" in s else pick(VIEWS[g["name"]])
+        low_sun = "view" not in s and g["time"] == "sunset" and g["name"] != "underwater" and rng.random() < .35
+        if low_sun:
+            thing = pick(["a sunset", "sunset", "a sunrise", "sunrise"]) + pick(["", " over " + VIEWS[g["name"]][0]])
     elif s["what"] == "pair":
         a, b = (single(n) for n in s["names"])
         thing = pick(s["words"]).format(a=a, b=b)
@@ -553,7 +556,7 @@ def caption(s, rng, things):
     elif g["name"]:
         if s["what"] != "view":
             thing += " " + pick(PLACES[g["name"]])
-        if g["name"] not in ("space", "underwater", "room", "table", "moon", "night", "rain"):
+        if g["name"] not in ("space", "underwater", "room", "table", "moon", "night", "rain") and not low_sun:
             thing += " " + pick(TIMES[g["time"]])
         if g["snow"] and rng.random() < .3:
             thing += " " + pick(["while it snows", "with falling snow"])
