@@ -64,8 +64,9 @@ enum pictor_emphasis {
  */
 enum pictor_refine { PICTOR_REFINE_SECOND, PICTOR_REFINE_FIRST, PICTOR_REFINE_BOTH };
 
-/* How an initial picture of another size is fitted to width x height (SD WebUI's resize_mode). */
-enum pictor_fit { PICTOR_FIT_STRETCH, PICTOR_FIT_CROP, PICTOR_FIT_PAD };
+/* How an initial picture of another size is fitted to width x height (SD WebUI's resize_mode).
+ * Latent: stretched, after it was encoded at its own size; with a mask, before. */
+enum pictor_fit { PICTOR_FIT_STRETCH, PICTOR_FIT_CROP, PICTOR_FIT_PAD, PICTOR_FIT_LATENT };
 
 /* What stands under the mask before sampling (SD WebUI's inpainting_fill). */
 enum pictor_fill { PICTOR_FILL_BLUR, PICTOR_FILL_ORIGINAL, PICTOR_FILL_NOISE, PICTOR_FILL_NOTHING };
@@ -385,8 +386,12 @@ struct pictor_params {
     double strength;                 /* 0..1 denoising strength */
     enum pictor_fit fit;
     enum pictor_fill fill;
-    float mask_blur; /* Gaussian sigma in pixels, 0..64 */
+    float mask_blur;   /* Gaussian sigma in pixels, 0..64 */
+    float mask_blur_y; /* of it downwards; NAN: as across */
     bool mask_invert;
+    bool mask_soft;           /* grey is repainted by degrees; else what is at least half white is */
+    bool colour_correction;   /* the picture gets the colours of the one that it was begun from */
+    double noise_multiplier;  /* of the noise that painting over a picture begins with, 0..1.5 */
     bool mask_only_area; /* paint the mask's surroundings at full width x height, then paste back;
                             the picture then keeps the size of `init` */
     int mask_padding;    /* pixels around the mask for mask_only_area */
@@ -401,6 +406,8 @@ struct pictor_params {
     int hires_width, hires_height;
     int hires_steps;       /* 0: as steps */
     double hires_strength; /* denoising strength of the second pass */
+    bool hires_crop;       /* of another shape than the first pass: cut out of the middle of one
+                              that covers it; else stretched */
     const char
         *hires_upscaler; /* "Latent", its five kinds, "Lanczos", "Nearest", PICTOR_UPSCALER */
     const struct pictor_upscaler *hires_network; /* NULL; or what that names where it is none */

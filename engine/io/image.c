@@ -4,10 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/io/image_bmp.h"
 #include "engine/io/image_exif.h"
+#include "engine/io/image_gif.h"
 #include "engine/io/image_jpeg.h"
+#include "engine/io/image_mark.h"
 #include "engine/io/image_png.h"
 #include "engine/io/image_webp.h"
+#include "engine/io/utf8.h"
+
+#define UTF8_LONGER 3 /* bytes that a broken one becomes at most */
 
 const char *const image_formats[] = {
     [IMAGE_PNG] = "png", [IMAGE_JPEG] = "jpeg", [IMAGE_WEBP] = "webp", NULL};
@@ -29,6 +35,11 @@ enum image_format image_sniff(const void *data, size_t size)
         return IMAGE_JPEG;
     if (size >= 12 && memcmp(d, "RIFF", 4) == 0 && memcmp(d + 8, "WEBP", 4) == 0)
         return IMAGE_WEBP;
+    if (size >= 6 && (memcmp(d, "GIF87a", 6) == 0 || memcmp(d, "GIF89a", 6) == 0))
+        return IMAGE_GIF;
+    if (size >= 18 && memcmp(d, "BM", 2) == 0 && memcmp(d + 6, "\0\0\0\0", 4) == 0 &&
+        memcmp(d + 15, "\0\0\0", 3) == 0)
+        return IMAGE_BMP;
     return IMAGE_NONE;
 }
 
@@ -41,6 +52,10 @@ const char *image_mime(enum image_format format)
         return "image/jpeg";
     case IMAGE_WEBP:
         return "image/webp";
+    case IMAGE_GIF:
+        return "image/gif";
+    case IMAGE_BMP:
+        return "image/bmp";
     case IMAGE_NONE:
         break;
     }
@@ -56,6 +71,10 @@ const char *image_extension(enum image_format format)
         return "jpg";
     case IMAGE_WEBP:
         return "webp";
+    case IMAGE_GIF:
+        return "gif";
+    case IMAGE_BMP:
+        return "bmp";
     case IMAGE_NONE:
         break;
     }
@@ -64,7 +83,7 @@ const char *image_extension(enum image_format format)
 
 static bool unknown(struct err *err)
 {
-    return err_set(err, ERR_INVALID, "PNG, JPEG or WebP wanted, got something else");
+    return err_set(err, ERR_INVALID, "PNG, JPEG, WebP, GIF or BMP wanted, got something else");
 }
 
 bool image_check_size(uint32_t width, uint32_t height, size_t max_pixels, struct err *err)
@@ -148,6 +167,12 @@ bool image_probe(const void *data, size_t size, struct image_header *out, struct
     case IMAGE_WEBP:
         ok = image_webp_probe(data, size, out, &orientation, err);
         break;
+    case IMAGE_GIF:
+        ok = image_gif_probe(data, size, out, err);
+        break;
+    case IMAGE_BMP:
+        ok = image_bmp_probe(data, size, out, err);
+        break;
     case IMAGE_NONE:
         unknown(err);
         break;
@@ -176,6 +201,12 @@ bool image_decode(const void *data, size_t size, size_t max_pixels, struct picto
     case IMAGE_WEBP:
         ok = image_webp_decode(data, size, max_pixels, out, &orientation, err);
         break;
+    case IMAGE_GIF:
+        ok = image_gif_decode(data, size, max_pixels, out, err);
+        break;
+    case IMAGE_BMP:
+        ok = image_bmp_decode(data, size, max_pixels, out, err);
+        break;
     case IMAGE_NONE:
         unknown(err);
         break;
@@ -187,24 +218,40 @@ bool image_decode(const void *data, size_t size, size_t max_pixels, struct picto
     return ok;
 }
 
+bool image_texts_add(struct image_texts *texts, const char *key, const char *value, size_t size,
+                     struct err *err)
+{
+    struct image_text *items = realloc(texts->items, (texts->count + 1) * sizeof *items);
+    char *own = strndup(value, size);
+    struct image_text item = {strdup(key), malloc(size * UTF8_LONGER + 1)};
+    if (items)
+        texts->items = items;
+    if (items && own && item.key && item.value) {
+        const char *from = own;
+        char *to = item.value;
+        for (uint32_t c; (c = utf8_next(&from)) != 0;)
+            to = utf8_put(to, c);
+        *to = '\0';
+        free(own);
+        items[texts->count++] = item;
+        return true;
+    }
+    free(own);
+    free(item.key);
+    free(item.value);
+    image_texts_free(texts);
+    return err_set(err, ERR_INTERNAL, "no memory for the text in a picture");
+}
+
 bool image_texts_from_exif(const uint8_t *block, size_t size, struct image_texts *out,
                            struct err *err)
 {
     char *comment = image_exif_comment(block, size);
     if (!comment)
         return true;
-    out->items = calloc(1, sizeof *out->items);
-    char *key = strdup("parameters");
-    if (!out->items || !key) {
-        free(out->items);
-        free(key);
-        free(comment);
-        *out = (struct image_texts){0};
-        return err_set(err, ERR_INTERNAL, "no memory for a comment");
-    }
-    out->items[0] = (struct image_text){key, comment};
-    out->count = 1;
-    return true;
+    bool ok = image_texts_add(out, "parameters", comment, strlen(comment), err);
+    free(comment);
+    return ok;
 }
 
 bool image_texts_read(const void *data, size_t size, struct image_texts *out, struct err *err)
@@ -217,6 +264,10 @@ bool image_texts_read(const void *data, size_t size, struct image_texts *out, st
         return image_jpeg_texts(data, size, out, err);
     case IMAGE_WEBP:
         return image_webp_texts(data, size, out, err);
+    case IMAGE_GIF:
+        return image_gif_texts(data, size, out, err);
+    case IMAGE_BMP:
+        return true;
     case IMAGE_NONE:
         break;
     }
@@ -251,15 +302,18 @@ bool image_encode(const struct pictor_image *image, enum image_format format, in
                   const struct image_texts *texts, struct image_file *out, struct err *err)
 {
     const char *parameters = texts ? image_texts_get(texts, "parameters") : NULL;
+    const char *xmp = texts ? image_texts_get(texts, IMAGE_MARK_KEY) : NULL;
     if (quality < 1)
         quality = 1;
     switch (format) {
     case IMAGE_PNG:
         return image_encode_png(image, texts, out, err);
     case IMAGE_JPEG:
-        return image_encode_jpeg(image, quality, parameters, out, err);
+        return image_encode_jpeg(image, quality, parameters, xmp, out, err);
     case IMAGE_WEBP:
-        return image_encode_webp(image, quality, parameters, out, err);
+        return image_encode_webp(image, quality, parameters, xmp, out, err);
+    case IMAGE_GIF:
+    case IMAGE_BMP:
     case IMAGE_NONE:
         break;
     }

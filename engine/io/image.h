@@ -1,9 +1,9 @@
-/* image.h: PNG, JPEG and WebP in memory to 8-bit pixels and back, with the text they carry;
- * resizing.
+/* image.h: PNG, JPEG and WebP in memory to 8-bit pixels and back, with the text they carry, and
+ * GIF and BMP to pixels; resizing.
  *
  * Whatever comes in is hostile: the size is read from the header and held against a limit before
  * any pixel is allocated, and a damaged file is an error, not half a picture. One library behind
- * one file: image_png.c, image_jpeg.c, image_webp.c. No shared state; any thread. */
+ * one file: image_png.c, image_jpeg.c, image_webp.c; image_gif.c and image_bmp.c need none. No shared state; any thread. */
 #ifndef PICTOR_ENGINE_IO_IMAGE_H
 #define PICTOR_ENGINE_IO_IMAGE_H
 
@@ -18,16 +18,17 @@
 /* Larger than any side the three formats share (WebP has 14 bits, PNG 31). */
 #define IMAGE_SIDE_MAX 32768
 
-enum image_format { IMAGE_NONE = -1, IMAGE_PNG, IMAGE_JPEG, IMAGE_WEBP };
+/* GIF and BMP are read and never written. */
+enum image_format { IMAGE_NONE = -1, IMAGE_PNG, IMAGE_JPEG, IMAGE_WEBP, IMAGE_GIF, IMAGE_BMP };
 
-/* "png" "jpeg" "webp", by enum image_format, then NULL. */
+/* What is written: "png" "jpeg" "webp", by enum image_format, then NULL. */
 extern const char *const image_formats[];
 enum image_format image_format_of(const char *word); /* IMAGE_NONE: none of these words */
 
-/* By the first bytes; IMAGE_NONE when it is none of the three. */
+/* By the first bytes; IMAGE_NONE when it is none of them. */
 enum image_format image_sniff(const void *data, size_t size);
 const char *image_mime(enum image_format format); /* "image/png"; octet-stream for IMAGE_NONE */
-const char *image_extension(enum image_format format); /* "png" "jpg" "webp"; "bin" */
+const char *image_extension(enum image_format format); /* "png" "jpg" "webp" "gif" "bmp"; "bin" */
 
 struct image_header {
     enum image_format format;
@@ -38,8 +39,8 @@ struct image_header {
 bool image_probe(const void *data, size_t size, struct image_header *out, struct err *err);
 
 /* Decodes to grey, RGB or RGBA; palettes, 16 bits, tRNS and CMYK are converted, EXIF orientation is
- * applied. More than `max_pixels` is ERR_TOO_LARGE. Only the first frame of an animated PNG;
- * animated WebP is ERR_UNSUPPORTED. `out` is owned by the caller on success, zeroed on failure. */
+ * applied. More than `max_pixels` is ERR_TOO_LARGE. Only the first frame of an animated PNG
+ * or GIF; animated WebP is ERR_UNSUPPORTED. `out` is owned by the caller on success, zeroed on failure. */
 bool image_decode(const void *data, size_t size, size_t max_pixels, struct pictor_image *out,
                   struct err *err);
 
@@ -53,7 +54,8 @@ bool image_check(const struct pictor_image *image, struct err *err);
 bool image_new(struct pictor_image *out, int width, int height, int channels, struct err *err);
 
 /* Text that travels in a picture: PNG text chunks; in JPEG and WebP the EXIF UserComment, whose
- * key is "parameters". Both UTF-8. */
+ * key is "parameters", and XMP, whose key is IMAGE_MARK_KEY (image_mark.h); a GIF's comment is
+ * "parameters". All UTF-8. */
 struct image_text {
     char *key, *value;
 };
@@ -62,7 +64,11 @@ struct image_texts {
     size_t count;
 };
 
-/* What a picture's EXIF block says, as the text "parameters"; nothing when it says nothing. */
+/* One more, of `size` bytes. On failure there are none any more. */
+bool image_texts_add(struct image_texts *texts, const char *key, const char *value, size_t size,
+                     struct err *err);
+
+/* Adds what a picture's EXIF block says, as the text "parameters"; nothing when it says nothing. */
 bool image_texts_from_exif(const uint8_t *block, size_t size, struct image_texts *out,
                            struct err *err);
 
@@ -78,20 +84,21 @@ struct image_file {
 };
 void image_file_free(struct image_file *file);
 
-/* PNG with `texts` (may be NULL) before the pixels, as tEXt when they fit Latin-1, else as iTXt.
- * Keys: 1..79 bytes of printable ASCII. Invalid UTF-8 in a value is replaced. */
+/* PNG with `texts` (may be NULL) before the pixels, as tEXt when they fit Latin-1 and are no XMP,
+ * else as iTXt. Keys: 1..79 bytes of printable ASCII. Invalid UTF-8 in a value is replaced. */
 bool image_encode_png(const struct pictor_image *image, const struct image_texts *texts,
                       struct image_file *out, struct err *err);
 
 /* `quality` 1..100. `parameters` (UTF-8, may be NULL) goes into the EXIF UserComment and is cut to
- * what fits there (32,000 characters in a JPEG). RGBA is flattened on white in a JPEG. */
+ * what fits there (32,000 characters in a JPEG). `xmp` may be NULL; in a JPEG it is 65,000 bytes at
+ * most. RGBA is flattened on white in a JPEG. */
 bool image_encode_jpeg(const struct pictor_image *image, int quality, const char *parameters,
-                       struct image_file *out, struct err *err);
+                       const char *xmp, struct image_file *out, struct err *err);
 bool image_encode_webp(const struct pictor_image *image, int quality, const char *parameters,
-                       struct image_file *out, struct err *err);
+                       const char *xmp, struct image_file *out, struct err *err);
 
-/* Any of the three. `quality` is no matter to PNG, and 0 is 1; JPEG and WebP have room for one text
- * alone, which is "parameters". */
+/* PNG, JPEG or WebP. `quality` is no matter to PNG, and 0 is 1; JPEG and WebP have room for two texts
+ * alone: "parameters" and IMAGE_MARK_KEY. */
 bool image_encode(const struct pictor_image *image, enum image_format format, int quality,
                   const struct image_texts *texts, struct image_file *out, struct err *err);
 

@@ -11,12 +11,14 @@
 #include <jpeglib.h>
 
 #include "engine/io/image_exif.h"
+#include "engine/io/image_mark.h"
 
 /* Progressive files have about ten scans; thousands of them in a small file only cost time. */
 #define SCANS_MAX 100
 #define EXIF_MARKER (JPEG_APP0 + 1)
 #define MARKER_MAX 65533     /* a marker's length has 16 bits and counts itself */
 #define EXIF_PREFIX "Exif\0" /* and the literal's own zero */
+#define XMP_PREFIX "http://ns.adobe.com/xap/1.0/" /* as that (ISO 16684-3, 1.1.3) */
 
 struct failure {
     struct jpeg_error_mgr base; /* first: libjpeg sees only this */
@@ -89,12 +91,19 @@ static void reader_close(struct reader *r)
     jpeg_destroy_decompress(&r->c);
 }
 
-static const struct jpeg_marker_struct *exif_of(const struct reader *r)
+/* The first one that begins so. */
+static const struct jpeg_marker_struct *marker_of(const struct reader *r, const char *prefix,
+                                                  size_t size)
 {
     const struct jpeg_marker_struct *m = r->c.marker_list;
-    while (m && !(m->data_length >= 6 && memcmp(m->data, EXIF_PREFIX, 6) == 0))
+    while (m && !(m->data_length >= size && memcmp(m->data, prefix, size) == 0))
         m = m->next;
     return m;
+}
+
+static const struct jpeg_marker_struct *exif_of(const struct reader *r)
+{
+    return marker_of(r, EXIF_PREFIX, sizeof EXIF_PREFIX);
 }
 
 static int orientation_of(const struct reader *r)
@@ -191,8 +200,13 @@ bool image_jpeg_texts(const uint8_t *data, size_t size, struct image_texts *out,
     struct reader r;
     bool ok = reader_open(&r, data, size, err);
     const struct jpeg_marker_struct *m = ok ? exif_of(&r) : NULL;
+    const struct jpeg_marker_struct *xmp =
+        ok ? marker_of(&r, XMP_PREFIX, sizeof XMP_PREFIX) : NULL;
     if (m)
         ok = image_texts_from_exif(m->data, m->data_length, out, err);
+    if (ok && xmp)
+        ok = image_texts_add(out, IMAGE_MARK_KEY, (const char *)xmp->data + sizeof XMP_PREFIX,
+                             xmp->data_length - sizeof XMP_PREFIX, err);
     reader_close(&r);
     return ok;
 }
@@ -206,8 +220,18 @@ struct writer {
     unsigned long size;
 };
 
+static void write_marker(struct writer *w, const char *prefix, size_t prefix_size, const void *data,
+                         size_t size)
+{
+    jpeg_write_m_header(&w->c, EXIF_MARKER, (unsigned)(prefix_size + size));
+    for (size_t i = 0; i < prefix_size; i++)
+        jpeg_write_m_byte(&w->c, prefix[i]);
+    for (size_t i = 0; i < size; i++)
+        jpeg_write_m_byte(&w->c, ((const uint8_t *)data)[i]);
+}
+
 static bool write_all(struct writer *w, const struct pictor_image *image, int quality,
-                      const uint8_t *exif, size_t exif_size)
+                      const uint8_t *exif, size_t exif_size, const char *xmp)
 {
     if (setjmp(w->failure.jump))
         return false;
@@ -220,13 +244,10 @@ static bool write_all(struct writer *w, const struct pictor_image *image, int qu
     jpeg_set_defaults(&w->c);
     jpeg_set_quality(&w->c, quality, TRUE);
     jpeg_start_compress(&w->c, TRUE);
-    if (exif) {
-        jpeg_write_m_header(&w->c, EXIF_MARKER, (unsigned)(exif_size + 6));
-        for (int i = 0; i < 6; i++)
-            jpeg_write_m_byte(&w->c, EXIF_PREFIX[i]);
-        for (size_t i = 0; i < exif_size; i++)
-            jpeg_write_m_byte(&w->c, exif[i]);
-    }
+    if (exif)
+        write_marker(w, EXIF_PREFIX, sizeof EXIF_PREFIX, exif, exif_size);
+    if (xmp)
+        write_marker(w, XMP_PREFIX, sizeof XMP_PREFIX, xmp, strlen(xmp));
     size_t stride = (size_t)image->width * (size_t)image->channels;
     while (w->c.next_scanline < w->c.image_height) {
         JSAMPROW row = image->pixels + w->c.next_scanline * stride;
@@ -237,7 +258,7 @@ static bool write_all(struct writer *w, const struct pictor_image *image, int qu
 }
 
 bool image_encode_jpeg(const struct pictor_image *image, int quality, const char *parameters,
-                       struct image_file *out, struct err *err)
+                       const char *xmp, struct image_file *out, struct err *err)
 {
     struct writer w = {.data = NULL};
     struct pictor_image flat = {0};
@@ -247,6 +268,9 @@ bool image_encode_jpeg(const struct pictor_image *image, int quality, const char
     *out = (struct image_file){0};
     if (!image_check(image, err))
         return false;
+    if (xmp && strlen(xmp) > MARKER_MAX - sizeof XMP_PREFIX)
+        return err_set(err, ERR_TOO_LARGE, "JPEG: XMP of at most %zu bytes, got %zu",
+                       MARKER_MAX - sizeof XMP_PREFIX, strlen(xmp));
     w.c.err = failure_init(&w.failure);
     if (image->channels == 4) {
         if (!image_convert(image, 3, &flat, err))
@@ -257,7 +281,7 @@ bool image_encode_jpeg(const struct pictor_image *image, int quality, const char
         err_set(err, ERR_INTERNAL, "JPEG: no memory");
         goto fail;
     }
-    ok = write_all(&w, image, quality, exif, exif_size);
+    ok = write_all(&w, image, quality, exif, exif_size, xmp);
     if (ok)
         *out = (struct image_file){w.data, w.size};
     else

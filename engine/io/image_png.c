@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/io/image_exif.h"
+#include "engine/io/image_mark.h"
 #include "engine/io/utf8.h"
 
 /* Chunks other than pixels: a text chunk of a few KiB may inflate to anything. */
@@ -323,7 +324,9 @@ static png_text *make_texts(const struct image_texts *texts, struct err *err)
         bool full;
         out[i].key = texts->items[i].key;
         out[i].compression = PNG_TEXT_COMPRESSION_NONE;
-        out[i].text = to_latin1(texts->items[i].value, &full);
+        full = false;
+        if (strcmp(out[i].key, IMAGE_MARK_KEY) != 0)
+            out[i].text = to_latin1(texts->items[i].value, &full);
         if (!out[i].text && !full) {
             out[i].compression = PNG_ITXT_COMPRESSION_NONE;
             out[i].text = to_utf8(texts->items[i].value, false);

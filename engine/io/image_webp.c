@@ -9,6 +9,7 @@
 #include <webp/mux.h>
 
 #include "engine/io/image_exif.h"
+#include "engine/io/image_mark.h"
 
 #define TEXT_MAX (4 << 20) /* of EXIF; the format has no limit of its own worth mentioning */
 
@@ -25,14 +26,22 @@ static bool read_head(const uint8_t *data, size_t size, WebPBitstreamFeatures *f
     return true;
 }
 
-/* The EXIF chunk, or of size 0; it points into the mux, which is to be deleted afterwards. */
+/* A chunk, or of size 0; it points into the mux (may be NULL). */
+static WebPData chunk_of(const WebPMux *mux, const char *name)
+{
+    WebPData chunk;
+    WebPDataInit(&chunk);
+    if (mux && WebPMuxGetChunk(mux, name, &chunk) != WEBP_MUX_OK)
+        WebPDataInit(&chunk);
+    return chunk;
+}
+
+/* The EXIF chunk; the mux is to be deleted afterwards. */
 static WebPMux *open_exif(const uint8_t *data, size_t size, WebPData *exif)
 {
     WebPData file = {data, size};
     WebPMux *mux = WebPMuxCreate(&file, 0);
-    WebPDataInit(exif);
-    if (mux && WebPMuxGetChunk(mux, "EXIF", exif) != WEBP_MUX_OK)
-        WebPDataInit(exif);
+    *exif = chunk_of(mux, "EXIF");
     return mux;
 }
 
@@ -87,21 +96,25 @@ bool image_webp_texts(const uint8_t *data, size_t size, struct image_texts *out,
         return false;
     WebPData exif;
     WebPMux *mux = open_exif(data, size, &exif);
+    WebPData xmp = chunk_of(mux, "XMP ");
     bool ok = exif.size == 0 || image_texts_from_exif(exif.bytes, exif.size, out, err);
+    ok = ok && (xmp.size == 0 || image_texts_add(out, IMAGE_MARK_KEY, (const char *)xmp.bytes,
+                                                 xmp.size, err));
     WebPMuxDelete(mux);
     return ok;
 }
 
-/* `file` with the text in an EXIF chunk, in memory of libwebp's. */
-static bool add_text(const WebPData *file, const char *text, WebPData *out)
+/* `file` with a text in an EXIF chunk and XMP (either may be NULL), in memory of libwebp's. */
+static bool add_texts(const WebPData *file, const char *text, const char *xmp, WebPData *out)
 {
-    WebPData exif = {0};
-    uint8_t *block = image_exif_build(text, TEXT_MAX, &exif.size);
+    WebPData exif = {0}, packet = {(const uint8_t *)xmp, xmp ? strlen(xmp) : 0};
+    uint8_t *block = text ? image_exif_build(text, TEXT_MAX, &exif.size) : NULL;
     exif.bytes = block;
     WebPMux *mux = WebPMuxNew();
     WebPDataInit(out);
-    bool ok = block && mux && WebPMuxSetImage(mux, file, 0) == WEBP_MUX_OK &&
-              WebPMuxSetChunk(mux, "EXIF", &exif, 0) == WEBP_MUX_OK &&
+    bool ok = (block || !text) && mux && WebPMuxSetImage(mux, file, 0) == WEBP_MUX_OK &&
+              (!text || WebPMuxSetChunk(mux, "EXIF", &exif, 0) == WEBP_MUX_OK) &&
+              (!xmp || WebPMuxSetChunk(mux, "XMP ", &packet, 0) == WEBP_MUX_OK) &&
               WebPMuxAssemble(mux, out) == WEBP_MUX_OK;
     WebPMuxDelete(mux);
     free(block);
@@ -109,7 +122,7 @@ static bool add_text(const WebPData *file, const char *text, WebPData *out)
 }
 
 bool image_encode_webp(const struct pictor_image *image, int quality, const char *parameters,
-                       struct image_file *out, struct err *err)
+                       const char *xmp, struct image_file *out, struct err *err)
 {
     struct pictor_image rgb = {0};
     WebPData plain = {0}, file = {0};
@@ -131,8 +144,8 @@ bool image_encode_webp(const struct pictor_image *image, int quality, const char
     plain.bytes = encoded;
     pictor_image_free(&rgb);
     bool ok = plain.size > 0;
-    if (ok && parameters) {
-        ok = add_text(&plain, parameters, &file);
+    if (ok && (parameters || xmp)) {
+        ok = add_texts(&plain, parameters, xmp, &file);
         WebPFree(encoded);
     } else {
         file = plain;

@@ -10,7 +10,7 @@ bool image_webp_probe(const uint8_t *data, size_t size, struct image_header *out
 bool image_webp_decode(const uint8_t *data, size_t size, size_t max_pixels,
                        struct pictor_image *out, int *orientation, struct err *err);
 
-/* UserComment as the text "parameters"; none is no error. */
+/* UserComment as the text "parameters", and XMP; none is no error. */
 bool image_webp_texts(const uint8_t *data, size_t size, struct image_texts *out, struct err *err);
 
 #endif

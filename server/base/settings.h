@@ -83,6 +83,10 @@
       "wrong passwords (HTTP Basic) in a minute, of one address")                                  \
     X(LIST, access, api_auth, "", 0, 0, "USER:PASS,...",                                           \
       "basic authentication of the SD WebUI API")                                                  \
+    X(BOOL, pictures, mark_pictures, "on", 0, 0, "",                                               \
+      "pictures say by machine that a model painted them (XMP, IPTC DigitalSourceType)")           \
+    X(BOOL, pictures, write_infotext, "on", 0, 0, "",                                              \
+      "pictures carry prompt and settings as the SD WebUI's infotext")                             \
     X(INT, workers, threads, "0", 0, 1024, "", "threads of the engine; 0: one for each CPU")       \
     X(WORD, workers, precision, "auto", 0, 0, "auto|bf16|f32|int8", "arithmetic of the engine")    \
     X(WORD, workers, cpu, "auto", 0, 0, SETTINGS_CPU, "highest instruction set to use")            \

@@ -13,6 +13,7 @@
 #include "engine/base/log.h"
 #include "engine/io/image.h"
 #include "engine/io/image_extend.h"
+#include "engine/io/image_mark.h"
 #include "engine/io/names.h"
 #include "engine/pictor.h"
 #include "server/base/settings.h"
@@ -42,7 +43,7 @@ static const char *const help_settings[] = {
     "precision",     "cpu",         "memory_limit_mb", "guidance_low",
     "guidance_high", "reuse_every", "token_merging",   "loras",
     "vaes",          "controlnets", "embeddings",      "wildcards",
-    "styles",        NULL};
+    "styles",        "mark_pictures", "write_infotext",  NULL};
 
 static bool replace(char **field, const char *text, struct err *err)
 {
@@ -57,7 +58,7 @@ static bool replace(char **field, const char *text, struct err *err)
 /* The command's own flags, beside those of a job's fields. */
 static const struct job_flag own_flags[] = {
     {"output", 'o', "FILE", ".png, .jpg or .webp; with --count, FILE-1.png and so on"},
-    {"init", 0, "FILE", "paint over this picture (PNG, JPEG, WebP)"},
+    {"init", 0, "FILE", "paint over this picture (PNG, JPEG, WebP, GIF, BMP)"},
     {"mask", 0, "FILE", "repaint only where this is white"},
     {"extend", 0, "WORDS", "paint beyond the picture's edges: left=64,right=64,up=64,down=64"},
     {"control", 0, "WORDS", "a ControlNet: model=NAME,image=FILE,preprocessor=canny,weight=1,..."},
@@ -306,7 +307,23 @@ static void output_name(const struct options *o, int index, char *buf, size_t si
         snprintf(buf, size, "%.*s-%d%s", (int)(dot - o->output), o->output, index + 1, dot);
 }
 
-static bool write_picture(const struct options *o, const struct registry_model *model, int index,
+static enum image_mark mark_of(const struct options *o, const struct settings *settings)
+{
+    struct image_texts texts = {0};
+    enum image_mark before = IMAGE_MARK_NONE;
+    struct err ignored;
+    if (!settings->mark_pictures)
+        return IMAGE_MARK_NONE;
+    if (!o->init)
+        return IMAGE_MARK_TRAINED;
+    if (cli_picture_texts(o->init, &texts, &ignored))
+        before = image_mark_read(&texts);
+    image_texts_free(&texts);
+    return image_mark_after(before);
+}
+
+static bool write_picture(const struct options *o, const struct settings *settings,
+                          const struct registry_model *model, int index,
                           const struct pictor_image *image, struct err *err)
 {
     char path[4200];
@@ -319,9 +336,15 @@ static bool write_picture(const struct options *o, const struct registry_model *
         free(text);
         return err_set(err, ERR_INTERNAL, "no memory for the infotext");
     }
-    struct image_text items[] = {{.key = (char[]){"parameters"}, .value = text},
-                                 {.key = (char[]){"postprocessing"}, .value = said}};
-    struct image_texts texts = {.items = items, .count = said ? 2 : 1};
+    const char *packet = image_mark_packet(mark_of(o, settings));
+    struct image_text items[3];
+    struct image_texts texts = {.items = items};
+    if (settings->write_infotext)
+        items[texts.count++] = (struct image_text){(char *)"parameters", text};
+    if (said)
+        items[texts.count++] = (struct image_text){(char *)"postprocessing", said};
+    if (*packet)
+        items[texts.count++] = (struct image_text){(char *)IMAGE_MARK_KEY, (char *)packet};
     output_name(o, index, path, sizeof path);
     bool ok = cli_picture_write(path, image, (enum image_format)o->job.format, o->job.quality,
                                 &texts, err);
@@ -608,7 +631,7 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
         p.preview_every = 0;
         if (!pictor_generate(models.own, &p, &out, err) ||
             (o->upscale.scale && !cli_upscale_run(&o->upscale, settings, &out, err)) ||
-            !write_picture(o, &found, bar.index, &out, err))
+            !write_picture(o, settings, &found, bar.index, &out, err))
             goto done;
         char path[4200];
         output_name(o, bar.index, path, sizeof path);

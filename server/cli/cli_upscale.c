@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "engine/base/log.h"
-#include "engine/io/image.h"
+#include "engine/io/image_mark.h"
 #include "server/base/pyjson.h"
 #include "server/base/settings.h"
 #include "server/cli/cli.h"
@@ -115,7 +115,7 @@ static void help(FILE *out)
 {
     fputs("usage: pictor upscale FILE -o FILE [--scale N] [--upscaler NAME] [settings]\n"
           "\n"
-          "Enlarges a picture (PNG, JPEG, WebP).\n"
+          "Enlarges a picture (PNG, JPEG, WebP, GIF, BMP).\n"
           "\n"
           "  -o, --output FILE   .png, .jpg or .webp\n"
           "  --scale N           how many times, 1..16 [2]\n"
@@ -139,15 +139,14 @@ static bool write_larger(const struct cli_upscale *u, const char *from, const ch
                          struct err *err)
 {
     struct image_texts kept = {0};
-    struct image_text items[2];
+    struct image_text items[1 + IMAGE_MARK_KEPT];
     struct image_texts texts = {items, 0};
     struct err ignored;
     char *said = cli_upscale_text(u);
     if (said)
         items[texts.count++] = (struct image_text){"postprocessing", said};
-    if (cli_picture_texts(from, &kept, &ignored) && image_texts_get(&kept, "parameters"))
-        items[texts.count++] =
-            (struct image_text){"parameters", (char *)image_texts_get(&kept, "parameters")};
+    if (cli_picture_texts(from, &kept, &ignored))
+        texts.count += image_mark_keep(&kept, items + texts.count);
     bool ok = cli_picture_write(to, image, format, quality, &texts, err);
     image_texts_free(&kept);
     free(said);

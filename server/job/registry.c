@@ -407,6 +407,7 @@ static void hash_entry(struct registry *reg, const struct registry_entry *e)
         if (done)
             memcpy(now->model.sha256, m->sha256, sizeof m->sha256);
     }
+    pthread_cond_broadcast(&reg->done);
 }
 
 static struct registry_entry *next_hash(const struct registry *reg)
@@ -446,7 +447,7 @@ static void *read_files(void *arg)
     return NULL;
 }
 
-bool registry_await(struct registry *reg, int ms)
+static struct timespec in_ms(int ms)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -456,6 +457,12 @@ bool registry_await(struct registry *reg, int ms)
         until.tv_sec++;
         until.tv_nsec -= 1000000000;
     }
+    return until;
+}
+
+bool registry_await(struct registry *reg, int ms)
+{
+    struct timespec until = in_ms(ms);
     pthread_mutex_lock(&reg->lock);
     bool read;
     while (!(read = reg->unread >= reg->table.count && !reg->reading) &&
@@ -463,6 +470,17 @@ bool registry_await(struct registry *reg, int ms)
         ;
     pthread_mutex_unlock(&reg->lock);
     return read;
+}
+
+void registry_await_hash(struct registry *reg, const char *name, int ms)
+{
+    struct timespec until = in_ms(ms);
+    const struct registry_entry *e;
+    pthread_mutex_lock(&reg->lock);
+    while ((e = registry_scan_find(&reg->table, name)) && e->hash_wanted &&
+           pthread_cond_timedwait(&reg->done, &reg->lock, &until) == 0)
+        ;
+    pthread_mutex_unlock(&reg->lock);
 }
 
 /* Under the lock. */

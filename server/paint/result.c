@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "engine/io/image.h"
+#include "engine/io/image_mark.h"
+#include "server/base/settings.h"
 #include "server/job/controls.h"
 #include "server/job/infotext_job.h"
 #include "server/job/registry.h"
@@ -16,6 +18,7 @@
 #define PREVIEW_SIDE 512 /* previews are latents, 1/8 of the picture: enlarged up to this */
 #define PREVIEW_FACTOR 4
 #define PREVIEW_QUALITY 80
+#define HASH_MS 5000 /* gigabytes from a disk */
 
 /* No setting allows more; the limits themselves may have changed since a job was accepted. */
 #define COUNT_MAX 1000
@@ -48,6 +51,39 @@ bool result_input(const struct dispatch_parts *parts, const struct job *job, con
     return !wanted || queue_input(parts->queue, job->id, name, data, size, err);
 }
 
+/* What the file says of itself: of one that was begun from a picture, what that one said counts. A
+ * picture that cannot be read any more says nothing. */
+static enum image_mark mark_of(const struct dispatch_parts *parts, const struct job *job)
+{
+    struct image_texts texts = {0};
+    enum image_mark before = IMAGE_MARK_NONE;
+    void *data = NULL;
+    size_t size;
+    if (!parts->settings->mark_pictures)
+        return IMAGE_MARK_NONE;
+    if (!job->params.has_init)
+        return IMAGE_MARK_TRAINED;
+    if (queue_input(parts->queue, job->id, "init", &data, &size, NULL) &&
+        codec_texts(parts->codec, data, size, &texts, NULL))
+        before = image_mark_read(&texts);
+    image_texts_free(&texts);
+    free(data);
+    return image_mark_after(before);
+}
+
+/* In `items`, which has room for both; returns how many. */
+static size_t texts_of(const struct dispatch_parts *parts, const struct job *job, char *infotext,
+                       struct image_text *items)
+{
+    const char *packet = image_mark_packet(mark_of(parts, job));
+    size_t count = 0;
+    if (parts->settings->write_infotext)
+        items[count++] = (struct image_text){(char *)"parameters", infotext};
+    if (*packet)
+        items[count++] = (struct image_text){(char *)IMAGE_MARK_KEY, (char *)packet};
+    return count;
+}
+
 bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
                   const struct job *job, const struct registry_model *painter, int index,
                   const struct pictor_image *pixels, struct err *err)
@@ -62,9 +98,15 @@ bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
         .subseed = job_subseed(p, index),
     };
     struct registry_model model;
+    bool known = registry_resolve(parts->registry, p->model, &model, NULL);
+    if (known && !*model.sha256) { /* its first picture came before the file was read for that */
+        int patience = parts->settings->lease_seconds * 1000 / 3;
+        registry_await_hash(parts->registry, model.name, patience < HASH_MS ? patience : HASH_MS);
+        known = registry_resolve(parts->registry, p->model, &model, NULL);
+    }
     /* Of the file that painted, not of one that took its place meanwhile. */
-    bool known = registry_resolve(parts->registry, p->model, &model, NULL) &&
-                 (!painter || (model.size == painter->size && model.mtime_ms == painter->mtime_ms));
+    known = known && (!painter || (model.size == painter->size &&
+                                   model.mtime_ms == painter->mtime_ms));
     const char *name = p->model ? p->model : "", *slash = strrchr(name, '/');
     struct infotext_picture about = {
         .seed = image.seed,
@@ -74,8 +116,10 @@ bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
     };
     image.format = (enum image_format)p->format;
     image.infotext = infotext_write(p, &about);
-    struct image_text text = {.key = (char[]){"parameters"}, .value = image.infotext};
-    struct image_texts texts = {.items = &text, .count = 1};
+    struct image_text items[2];
+    struct image_texts texts = {.items = items};
+    if (image.infotext)
+        texts.count = texts_of(parts, job, image.infotext, items);
     bool done =
         image.infotext
             ? codec_encode(parts->codec, pixels, image.format, p->quality, &texts, &file, err) &&

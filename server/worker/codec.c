@@ -236,7 +236,7 @@ static bool read_header(struct wire_message *m, void *out)
 {
     struct image_header *header = out;
     header->format =
-        (enum image_format)wire_integer(m, "format", IMAGE_PNG, IMAGE_WEBP, IMAGE_NONE);
+        (enum image_format)wire_integer(m, "format", IMAGE_PNG, IMAGE_BMP, IMAGE_NONE);
     header->width = side(m, "width");
     header->height = side(m, "height");
     return header->format != IMAGE_NONE && header->width && header->height;

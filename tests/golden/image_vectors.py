@@ -60,6 +60,15 @@ def interlaced(image):
     return png(image.width, image.height, 8, 2, rows, interlace=1)
 
 
+def bmp(width, height, bits, rows, masks=None, core=False):
+    """A BMP of kinds that Pillow does not write."""
+    head = (struct.pack("<IHHHH", 12, width, height, 1, bits) if core else
+            struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, 3 if masks else 0, 0, 0, 0, 0, 0)
+            + b"".join(struct.pack("<I", m) for m in masks or ()))
+    data = b"".join(rows)
+    return b"BM" + struct.pack("<IHHI", 14 + len(head) + len(data), 0, 0, 14 + len(head)) + head + data
+
+
 def exif(orientation=None, comment=None, little=False):
     """Our own, so that byte orders and forms can be chosen."""
     e = "<" if little else ">"
@@ -118,6 +127,33 @@ def files():
     yield "webp alpha", save(pattern(9, 5, 4), "WEBP", lossless=True, exact=True), None
     yield "webp lossy", save(photo, "WEBP", quality=80), None
     yield "webp orientation", save(rgb, "WEBP", lossless=True, exif=exif(5)), None
+    busy = pattern(61, 43, 3).quantize(256, dither=Image.Dither.NONE)
+    for interlace in (0, 1):
+        yield f"gif interlaced {interlace}", save(busy, "GIF", interlace=interlace), None
+    yield "gif of few colours", save(palette, "GIF"), None
+    yield "gif of one bit", save(pattern(9, 5, 1).convert("1"), "GIF"), pattern(9, 5, 1).convert("1").convert("RGB")
+    clear = np.asarray(palette.convert("RGBA")).copy()
+    clear[np.asarray(palette) == 3] = 0
+    yield "gif transparent", save(palette, "GIF", transparency=3), Image.fromarray(clear)
+    yield "bmp", save(rgb, "BMP"), None
+    yield "bmp grey", save(pattern(9, 5, 1), "BMP"), pattern(9, 5, 1).convert("RGB")
+    yield "bmp palette", save(palette, "BMP"), palette.convert("RGB")
+    yield "bmp 1 bit", save(pattern(9, 5, 1).convert("1"), "BMP"), pattern(9, 5, 1).convert("1").convert("RGB")
+    rows = [np.asarray(rgb)[y, :, ::-1].tobytes() + b"\0" for y in range(5)]
+    yield "bmp from the top", bmp(9, -5, 24, rows), rgb
+    yield "bmp of OS/2", bmp(9, 5, 24, rows[::-1], core=True), rgb
+    wide = np.asarray(rgb).astype(np.uint32)
+    for name, bits, masks in (("555", 16, None), ("565", 16, (0xF800, 0x7E0, 0x1F)),
+                              ("888", 32, None), ("1010102", 32, (0x3FF00000, 0xFFC00, 0x3FF))):
+        used = masks or ((0x7C00, 0x3E0, 0x1F) if bits == 16 else (0xFF0000, 0xFF00, 0xFF))
+        packed, back = np.zeros((5, 9), np.uint32), []
+        for k, mask in enumerate(used):
+            low, most = mask & -mask, mask // (mask & -mask)
+            packed |= (wide[:, :, k] * most // 255 * low).astype(np.uint32)
+            back.append((packed & mask) // low * 255 // most)
+        rows = [packed[y].astype("<u2" if bits == 16 else "<u4").tobytes() + (b"\0\0" if bits == 16 else b"")
+                for y in range(5)]
+        yield f"bmp {name}", bmp(9, -5, bits, rows, masks), Image.fromarray(np.stack(back, -1).astype(np.uint8))
 
 
 def texts():
@@ -144,6 +180,7 @@ def texts():
     yield "jpeg unmarked", save(rgb, "JPEG", exif=b"Exif\0\0" + exif(None, "unmarked \u00e9".encode())), \
         "parameters", "unmarked \u00e9"
     yield "webp", save(rgb, "WEBP", exif=block), "parameters", COMMENT
+    yield "gif", save(rgb.quantize(7), "GIF", comment=b"a cat\nSteps: 2" * 40), "parameters", "a cat\nSteps: 2" * 40
 
 
 def resized():

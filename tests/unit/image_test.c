@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "engine/io/image_mark.h"
+
 #include "tests/golden/image_vectors.h"
 
 #define LIMIT ((size_t)1 << 24)
@@ -173,7 +175,7 @@ static void test_lossy_round_trip(void **state)
                 image.pixels[i] =
                     channels == 4 && i % 4 == 3 ? 255 : (uint8_t)(i / (size_t)channels / 7);
             assert_true(
-                (jpeg ? image_encode_jpeg : image_encode_webp)(&image, 95, comment, &file, NULL));
+                (jpeg ? image_encode_jpeg : image_encode_webp)(&image, 95, comment, NULL, &file, NULL));
             assert_true(image_decode(file.data, file.size, LIMIT, &back, NULL));
             assert_int_equal(back.width, 45);
             assert_int_equal(back.height, 33);
@@ -196,7 +198,7 @@ static void test_jpeg_flattens_on_white(void **state)
     struct pictor_image image, back;
     struct image_file file;
     assert_true(image_new(&image, 16, 16, 4, NULL)); /* black, transparent */
-    assert_true(image_encode_jpeg(&image, 90, NULL, &file, NULL));
+    assert_true(image_encode_jpeg(&image, 90, NULL, NULL, &file, NULL));
     assert_true(image_decode(file.data, file.size, LIMIT, &back, NULL));
     assert_int_equal(back.pixels[0], 255);
     image_file_free(&file);
@@ -211,7 +213,7 @@ static void test_webp_keeps_alpha(void **state)
     assert_true(image_new(&image, 16, 16, 4, NULL));
     for (size_t i = 3; i < bytes_of(&image); i += 8)
         image.pixels[i] = 255;
-    assert_true(image_encode_webp(&image, 90, NULL, &file, NULL));
+    assert_true(image_encode_webp(&image, 90, NULL, NULL, &file, NULL));
     assert_true(image_decode(file.data, file.size, LIMIT, &back, NULL));
     assert_int_equal(back.channels, 4);
     for (size_t i = 3; i < bytes_of(&image); i += 4)
@@ -222,6 +224,62 @@ static void test_webp_keeps_alpha(void **state)
 }
 
 /* A comment beyond a JPEG marker is cut at a whole character; in a WebP it is kept. */
+/* Each format has a place for XMP, beside the comment or alone; what it says is found again. */
+static void test_mark(void **state)
+{
+    for (int format = IMAGE_PNG; format <= IMAGE_WEBP; format++)
+        for (int mark = IMAGE_MARK_TRAINED; mark <= IMAGE_MARK_COMPOSITE; mark++)
+            for (size_t first = 0; first < 2; first++) {
+                const char *packet = image_mark_packet((enum image_mark)mark);
+                struct image_text items[] = {{(char *)"parameters", (char *)"a cat"},
+                                             {(char *)IMAGE_MARK_KEY, (char *)packet}};
+                const struct image_texts texts = {items + first, 2 - first};
+                struct pictor_image image = pattern(8, 8, 3), back;
+                struct image_file file;
+                struct image_texts read;
+                struct err err;
+                assert_true(
+                    image_encode(&image, (enum image_format)format, 90, &texts, &file, &err));
+                assert_true(image_decode(file.data, file.size, LIMIT, &back, &err));
+                assert_true(image_texts_read(file.data, file.size, &read, &err));
+                assert_int_equal(read.count, 2 - first);
+                assert_string_equal(image_texts_get(&read, IMAGE_MARK_KEY), packet);
+                assert_int_equal(image_mark_read(&read), mark);
+                image_texts_free(&read);
+                image_file_free(&file);
+                pictor_image_free(&image);
+                pictor_image_free(&back);
+            }
+}
+
+/* Others write the term as an element, and there are terms that begin alike. */
+static void test_mark_of_others(void **state)
+{
+    static const struct {
+        const char *xmp;
+        enum image_mark mark;
+    } cases[] = {
+        {"", IMAGE_MARK_NONE},
+        {"trainedAlgorithmicMedia", IMAGE_MARK_NONE},
+        {"<x>http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia</x>",
+         IMAGE_MARK_TRAINED},
+        {"https://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia",
+         IMAGE_MARK_COMPOSITE},
+        {"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMediaX",
+         IMAGE_MARK_NONE},
+        {"cv.iptc.org/newscodes/digitalsourcetype/digitalCapture "
+         "cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia",
+         IMAGE_MARK_TRAINED},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct image_text item = {(char *)IMAGE_MARK_KEY, (char *)cases[i].xmp};
+        const struct image_texts texts = {&item, 1};
+        assert_int_equal(image_mark_read(&texts), cases[i].mark);
+    }
+    assert_int_equal(image_mark_after(IMAGE_MARK_TRAINED), IMAGE_MARK_TRAINED);
+    assert_int_equal(image_mark_after(IMAGE_MARK_NONE), IMAGE_MARK_COMPOSITE);
+}
+
 static void test_long_comment(void **state)
 {
     size_t n = 40000;
@@ -233,7 +291,7 @@ static void test_long_comment(void **state)
     for (int jpeg = 0; jpeg < 2; jpeg++) {
         struct image_file file;
         struct image_texts texts;
-        assert_true((jpeg ? image_encode_jpeg : image_encode_webp)(&image, 80, text, &file, NULL));
+        assert_true((jpeg ? image_encode_jpeg : image_encode_webp)(&image, 80, text, NULL, &file, NULL));
         assert_true(image_texts_read(file.data, file.size, &texts, NULL));
         size_t kept = strlen(image_texts_get(&texts, "parameters"));
         assert_memory_equal(image_texts_get(&texts, "parameters"), text, kept);
@@ -301,7 +359,9 @@ static void test_sniff(void **state)
     assert_int_equal(image_sniff("", 0), IMAGE_NONE);
     assert_int_equal(image_sniff("\x89PNG\r\n\x1a", 7), IMAGE_NONE);
     assert_int_equal(image_sniff("RIFF1234WEB", 11), IMAGE_NONE);
-    assert_int_equal(image_sniff("GIF89a..........", 16), IMAGE_NONE);
+    assert_int_equal(image_sniff("GIF89a..........", 16), IMAGE_GIF);
+    assert_int_equal(image_sniff("BM................", 18), IMAGE_NONE);
+    assert_int_equal(image_sniff("BMxxxx\0\0\0\0\x36\0\0\0\x28\0\0\0", 18), IMAGE_BMP);
     assert_string_equal(image_mime(IMAGE_JPEG), "image/jpeg");
     assert_string_equal(image_extension(IMAGE_JPEG), "jpg");
     assert_string_equal(image_mime(IMAGE_NONE), "application/octet-stream");
@@ -418,13 +478,13 @@ static void test_encode_checks(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct image_file file;
         assert_false(image_encode_png(&bad[i], NULL, &file, NULL));
-        assert_false(image_encode_jpeg(&bad[i], 80, NULL, &file, NULL));
-        assert_false(image_encode_webp(&bad[i], 80, NULL, &file, NULL));
+        assert_false(image_encode_jpeg(&bad[i], 80, NULL, NULL, &file, NULL));
+        assert_false(image_encode_webp(&bad[i], 80, NULL, NULL, &file, NULL));
     }
     struct pictor_image wide = pattern(16384, 1, 3);
     struct image_file file;
     struct err err;
-    assert_false(image_encode_webp(&wide, 80, NULL, &file, &err));
+    assert_false(image_encode_webp(&wide, 80, NULL, NULL, &file, &err));
     assert_int_equal(err.code, ERR_TOO_LARGE);
     pictor_image_free(&wide);
 }
@@ -440,6 +500,8 @@ int main(void)
         cmocka_unit_test(test_jpeg_flattens_on_white),
         cmocka_unit_test(test_webp_keeps_alpha),
         cmocka_unit_test(test_long_comment),
+        cmocka_unit_test(test_mark),
+        cmocka_unit_test(test_mark_of_others),
         cmocka_unit_test(test_resize),
         cmocka_unit_test(test_resize_limits),
         cmocka_unit_test(test_convert),

@@ -10,7 +10,7 @@
 
 #include <cjson/cJSON.h>
 
-#include "engine/io/image.h"
+#include "engine/io/image_mark.h"
 #include "engine/pictor.h"
 #include "server/api/app.h"
 #include "server/api/enlarge.h"
@@ -91,7 +91,7 @@ static bool size_of(const struct upscale *u, const struct pictor_image *in, int 
 static bool encode(struct upscale *u, const struct pictor_image *image, double scale)
 {
     struct image_texts kept = {0};
-    struct image_text items[2];
+    struct image_text items[1 + IMAGE_MARK_KEPT];
     struct image_texts texts = {items, 0};
     struct pyjson said = {0};
     char number[PYJSON_FLOAT_SIZE];
@@ -100,10 +100,8 @@ static bool encode(struct upscale *u, const struct pictor_image *image, double s
                   pyjson_float(number, round(scale * 1000) / 1000), u->way.name);
     if (said.text && !said.failed)
         items[texts.count++] = (struct image_text){"postprocessing", said.text};
-    if (codec_texts(u->codec, u->data, u->size, &kept, &ignored) &&
-        image_texts_get(&kept, "parameters"))
-        items[texts.count++] =
-            (struct image_text){"parameters", (char *)image_texts_get(&kept, "parameters")};
+    if (codec_texts(u->codec, u->data, u->size, &kept, &ignored))
+        texts.count += image_mark_keep(&kept, items + texts.count);
     bool done = codec_encode(u->codec, image, (enum image_format)u->g.format, u->g.quality, &texts,
                              &u->file, &u->err);
     image_texts_free(&kept);
