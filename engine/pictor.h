@@ -389,9 +389,9 @@ struct pictor_params {
     float mask_blur;   /* Gaussian sigma in pixels, 0..64 */
     float mask_blur_y; /* of it downwards; NAN: as across */
     bool mask_invert;
-    bool mask_soft;           /* grey is repainted by degrees; else what is at least half white is */
-    bool colour_correction;   /* the picture gets the colours of the one that it was begun from */
-    double noise_multiplier;  /* of the noise that painting over a picture begins with, 0..1.5 */
+    bool mask_soft;         /* grey is repainted by degrees; else what is at least half white is */
+    bool colour_correction; /* the picture gets the colours of the one that it was begun from */
+    double noise_multiplier; /* of the noise that painting over a picture begins with, 0..1.5 */
     bool mask_only_area; /* paint the mask's surroundings at full width x height, then paste back;
                             the picture then keeps the size of `init` */
     int mask_padding;    /* pixels around the mask for mask_only_area */

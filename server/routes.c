@@ -30,6 +30,7 @@
 #include "server/api/sdapi/sdapi_options.h"
 #include "server/api/sdapi/sdapi_picture.h"
 #include "server/api/sdapi/sdapi_progress.h"
+#include "server/api/sdapi/sdapi_styles.h"
 #include "server/base/settings.h"
 #include "server/http/access.h"
 #include "server/http/http.h"
@@ -146,7 +147,10 @@ static const struct route routes[] = {
     {GET, "/sdapi/v1/hypernetworks", ROUTES_SDAPI, sdapi_empty_list},
     {GET, "/sdapi/v1/face-restorers", ROUTES_SDAPI, sdapi_empty_list},
     {GET, "/sdapi/v1/realesrgan-models", ROUTES_SDAPI, sdapi_empty_list},
-    {GET, "/sdapi/v1/prompt-styles", ROUTES_SDAPI, sdapi_styles},
+    {GET, "/sdapi/v1/prompt-styles", ROUTES_SDAPI, sdapi_styles_list},
+    {POST, "/sdapi/v1/prompt-styles", ROUTES_SDAPI, sdapi_styles_put, ROUTE_BODY_SMALL,
+     .admin = true},
+    {DELETE, "/sdapi/v1/prompt-styles/{name...}", ROUTES_SDAPI, sdapi_styles_remove, .admin = true},
     {GET, "/sdapi/v1/script-info", ROUTES_SDAPI, sdapi_empty_list},
     {GET, "/sdapi/v1/extensions", ROUTES_SDAPI, sdapi_empty_list},
     {POST, "/sdapi/v1/refresh-checkpoints", ROUTES_SDAPI, sdapi_refresh_checkpoints},

@@ -43,6 +43,7 @@ bool compose_fit(const struct family_facts *facts, int side, double detail,
     *f = *asked;
     fitted->network = true;
     f->hires_width = f->hires_height = 0;
+    f->hires_crop = false;
     f->hires_network = NULL; /* it enlarges what this makes */
     double most = sqrt(fmin(pixels, native));
     if (asked->init && asked->strength <= detail) {

@@ -3,7 +3,8 @@
  *
  * Whatever comes in is hostile: the size is read from the header and held against a limit before
  * any pixel is allocated, and a damaged file is an error, not half a picture. One library behind
- * one file: image_png.c, image_jpeg.c, image_webp.c; image_gif.c and image_bmp.c need none. No shared state; any thread. */
+ * one file: image_png.c, image_jpeg.c, image_webp.c; image_gif.c and image_bmp.c need none. No
+ * shared state; any thread. */
 #ifndef PICTOR_ENGINE_IO_IMAGE_H
 #define PICTOR_ENGINE_IO_IMAGE_H
 
@@ -40,7 +41,8 @@ bool image_probe(const void *data, size_t size, struct image_header *out, struct
 
 /* Decodes to grey, RGB or RGBA; palettes, 16 bits, tRNS and CMYK are converted, EXIF orientation is
  * applied. More than `max_pixels` is ERR_TOO_LARGE. Only the first frame of an animated PNG
- * or GIF; animated WebP is ERR_UNSUPPORTED. `out` is owned by the caller on success, zeroed on failure. */
+ * or GIF; animated WebP is ERR_UNSUPPORTED. `out` is owned by the caller on success, zeroed on
+ * failure. */
 bool image_decode(const void *data, size_t size, size_t max_pixels, struct pictor_image *out,
                   struct err *err);
 
@@ -97,8 +99,8 @@ bool image_encode_jpeg(const struct pictor_image *image, int quality, const char
 bool image_encode_webp(const struct pictor_image *image, int quality, const char *parameters,
                        const char *xmp, struct image_file *out, struct err *err);
 
-/* PNG, JPEG or WebP. `quality` is no matter to PNG, and 0 is 1; JPEG and WebP have room for two texts
- * alone: "parameters" and IMAGE_MARK_KEY. */
+/* PNG, JPEG or WebP. `quality` is no matter to PNG, and 0 is 1; JPEG and WebP have room for two
+ * texts alone: "parameters" and IMAGE_MARK_KEY. */
 bool image_encode(const struct pictor_image *image, enum image_format format, int quality,
                   const struct image_texts *texts, struct image_file *out, struct err *err);
 

@@ -8,6 +8,7 @@
 
 #include "engine/io/image.h"
 #include "engine/pipeline/canvas_fill.h"
+#include "engine/pipeline/params.h"
 
 #define MASK_BLUR_MAX 64
 
@@ -41,7 +42,7 @@ bool canvas_fit(const struct pictor_image *in, enum pictor_fit mode, int width, 
                 struct pictor_image *out, struct err *err)
 {
     int64_t w = width, h = height;
-    if (mode != PICTOR_FIT_STRETCH) {
+    if (mode == PICTOR_FIT_CROP || mode == PICTOR_FIT_PAD) {
         bool wider = (int64_t)in->width * height > (int64_t)width * in->height;
         if (wider == (mode == PICTOR_FIT_CROP))
             w = (int64_t)in->width * height / in->height;
@@ -64,7 +65,9 @@ bool canvas_fit(const struct pictor_image *in, enum pictor_fit mode, int width, 
 
 /* Masks. */
 
-bool canvas_mask_read(const struct pictor_image *in, struct pictor_image *out, struct err *err)
+/* `soft`: of what is transparent, how much. */
+static bool read_mask(const struct pictor_image *in, bool soft, struct pictor_image *out,
+                      struct err *err)
 {
     if (!image_convert(in, 1, out, err))
         return false;
@@ -73,8 +76,13 @@ bool canvas_mask_read(const struct pictor_image *in, struct pictor_image *out, s
     for (size_t i = 0; in->channels == 4 && i < n; i++)
         see_through |= in->pixels[4 * i + 3] != 255;
     for (size_t i = 0; see_through && i < n; i++)
-        out->pixels[i] = in->pixels[4 * i + 3] > 128 ? 255 : 0;
+        out->pixels[i] = soft ? in->pixels[4 * i + 3] : in->pixels[4 * i + 3] > 128 ? 255 : 0;
     return true;
+}
+
+bool canvas_mask_read(const struct pictor_image *in, struct pictor_image *out, struct err *err)
+{
+    return read_mask(in, false, out, err);
 }
 
 static void mask_invert(struct pictor_image *mask)
@@ -108,8 +116,8 @@ static void blur_line(uint8_t *pixels, int n, size_t step, const float *kernel, 
     }
 }
 
-/* Gaussian, 8-bit between across and down, as the SD WebUI calls OpenCV. */
-static bool mask_blur(struct pictor_image *mask, double sigma, struct err *err)
+/* Gaussian, across or down; 8-bit between the two, as the SD WebUI calls OpenCV. */
+static bool mask_blur(struct pictor_image *mask, double sigma, bool down, struct err *err)
 {
     int radius = (int)(2.5 * sigma + 0.5);
     if (radius == 0)
@@ -129,9 +137,9 @@ static bool mask_blur(struct pictor_image *mask, double sigma, struct err *err)
                 kernel[i + radius] = (float)(weight / sum);
         }
     size_t width = (size_t)mask->width;
-    for (int y = 0; y < mask->height; y++)
+    for (int y = 0; y < mask->height && !down; y++)
         blur_line(mask->pixels + (size_t)y * width, mask->width, 1, kernel, radius, line);
-    for (int x = 0; x < mask->width; x++)
+    for (int x = 0; x < mask->width && down; x++)
         blur_line(mask->pixels + x, mask->height, width, kernel, radius, line);
     free(line);
     return true;
@@ -204,7 +212,8 @@ static bool mask_to_latent(const struct pictor_image *mask, int factor, struct c
     canvas->mask_width = small.width;
     canvas->mask_height = small.height;
     for (size_t i = 0; canvas->mask && i < n; i++)
-        canvas->mask[i] = small.pixels[i] >= 128;
+        canvas->mask[i] =
+            canvas->soft ? (float)small.pixels[i] / 255 : (float)(small.pixels[i] >= 128);
     pictor_image_free(&small);
     return canvas->mask || err_set(err, ERR_TOO_LARGE, "no memory for a mask");
 }
@@ -214,17 +223,20 @@ void canvas_mask(const struct canvas *canvas, int width, int height, float *out)
     int w = canvas->mask_width, h = canvas->mask_height;
     memset(out, 0, (size_t)width * (size_t)height * sizeof *out);
     for (int y = 0; y < h; y++)
-        for (int x = 0; x < w; x++)
-            if (canvas->mask[y * w + x] > 0)
-                out[y * height / h * width + x * width / w] = 1;
+        for (int x = 0; x < w; x++) {
+            float *to = &out[y * height / h * width + x * width / w];
+            *to = fmaxf(*to, canvas->mask[y * w + x]);
+        }
 }
 
 void canvas_area(const struct canvas *canvas, int width, int height, float *out)
 {
     size_t w = (size_t)canvas->area.width, h = (size_t)canvas->area.height;
     for (size_t y = 0; y < (size_t)height; y++)
-        for (size_t x = 0; x < (size_t)width; x++)
-            *out++ = canvas->area.pixels[y * h / (size_t)height * w + x * w / (size_t)width] >= 128;
+        for (size_t x = 0; x < (size_t)width; x++) {
+            int v = canvas->area.pixels[y * h / (size_t)height * w + x * w / (size_t)width];
+            *out++ = canvas->soft ? (float)v / 255 : (float)(v >= 128);
+        }
 }
 
 /* Preparing. */
@@ -280,7 +292,7 @@ static bool prepare_masked(const struct pictor_params *p, int factor, struct can
     struct pictor_image mask = {0}, work = {0};
     struct region bounds;
     bool ok = false;
-    if (!canvas_mask_read(p->mask, &mask, err))
+    if (!read_mask(p->mask, p->mask_soft, &mask, err))
         goto done;
     if (p->mask_only_area && (mask.width != base->width || mask.height != base->height)) {
         struct pictor_image resized;
@@ -291,7 +303,8 @@ static bool prepare_masked(const struct pictor_params *p, int factor, struct can
     }
     if (p->mask_invert)
         mask_invert(&mask);
-    if (!mask_blur(&mask, p->mask_blur, err))
+    if (!mask_blur(&mask, p->mask_blur, false, err) ||
+        !mask_blur(&mask, isnan(p->mask_blur_y) ? p->mask_blur : p->mask_blur_y, true, err))
         goto done;
     if (p->mask_only_area && !mask_bounds(&mask, &bounds)) {
         ok = canvas_fit(base, p->fit, p->width, p->height, &canvas->image, err);
@@ -309,11 +322,32 @@ done:
     return ok;
 }
 
+bool canvas_is_own(const struct pictor_params *p)
+{
+    return p->fit == PICTOR_FIT_LATENT && !p->mask && p->init->width >= PARAMS_MIN_SIDE &&
+           p->init->height >= PARAMS_MIN_SIDE;
+}
+
+static bool prepare_own(int factor, const struct pictor_image *base, struct canvas *canvas,
+                        struct err *err)
+{
+    return window(base, 0, 0, base->width - base->width % factor,
+                  base->height - base->height % factor, &canvas->image, err);
+}
+
+static bool prepare_fitted(const struct pictor_params *p, const struct pictor_image *base,
+                           struct canvas *canvas, struct err *err)
+{
+    return canvas_fit(base, p->fit, p->width, p->height, &canvas->image, err);
+}
+
 /* The picture that is worked on and, with a mask, original and overlay at the result's size, and
  * the mask over pixels and over latent pixels. */
 size_t canvas_bytes(const struct pictor_params *p)
 {
     size_t pixels = (size_t)p->width * (size_t)p->height, result = pixels;
+    if (canvas_is_own(p))
+        return 3 * (size_t)p->init->width * (size_t)p->init->height;
     if (!p->mask)
         return 3 * pixels;
     if (p->mask_only_area)
@@ -325,17 +359,21 @@ bool canvas_prepare(const struct pictor_params *p, int factor, struct canvas *ca
                     struct err *err)
 {
     struct pictor_image base = {0};
-    *canvas = (struct canvas){.fill = p->fill};
+    *canvas = (struct canvas){.fill = p->fill, .soft = p->mask_soft};
     assert(p->init && p->width >= factor && p->height >= factor);
     if (!(p->mask_blur >= 0 && p->mask_blur <= MASK_BLUR_MAX))
         return err_set(err, ERR_INVALID, "mask_blur must be 0..%d, got %g", MASK_BLUR_MAX,
                        (double)p->mask_blur);
+    if (!isnan(p->mask_blur_y) && !(p->mask_blur_y >= 0 && p->mask_blur_y <= MASK_BLUR_MAX))
+        return err_set(err, ERR_INVALID, "mask_blur_y must be 0..%d, got %g", MASK_BLUR_MAX,
+                       (double)p->mask_blur_y);
     if (p->mask_padding < 0 || p->mask_padding > IMAGE_SIDE_MAX)
         return err_set(err, ERR_INVALID, "mask_padding must be 0..%d, got %d", IMAGE_SIDE_MAX,
                        p->mask_padding);
     bool ok = image_convert(p->init, 3, &base, err) &&
-              (p->mask ? prepare_masked(p, factor, canvas, &base, err)
-                       : canvas_fit(&base, p->fit, p->width, p->height, &canvas->image, err));
+              (p->mask            ? prepare_masked(p, factor, canvas, &base, err)
+               : canvas_is_own(p) ? prepare_own(factor, &base, canvas, err)
+                                  : prepare_fitted(p, &base, canvas, err));
     pictor_image_free(&base);
     if (!ok)
         canvas_free(canvas);

@@ -21,10 +21,14 @@
 #include "engine/pictor.h"
 
 struct canvas {
-    struct pictor_image image; /* RGB, params' width x height; filled under the mask as asked */
-    float *mask; /* [mask_height, mask_width] 1: repaint, 0: keep; NULL: repaint all */
+    struct pictor_image image; /* RGB, params' width x height; filled under the mask as asked. If
+                                  canvas_is_own, of its own size, but for what is no whole latent
+                                  pixel at the right and below */
+    float *mask; /* [mask_height, mask_width] 1: repaint, 0: keep; NULL: repaint all. Between them
+                    where it is soft */
     int mask_width, mask_height; /* latent pixels of params' width x height */
     struct pictor_image area;    /* grey, as `image`: that mask over pixels; empty without one */
+    bool soft;                   /* the masks are 0..1 */
     enum pictor_fill fill; /* with a mask: FILL_NOISE asks for init = init * (1 - mask) + mask *
                               first draw of the seed, FILL_NOTHING for init * (1 - mask) */
 
@@ -35,8 +39,9 @@ struct canvas {
     bool part;                    /* which is not the whole of it */
 };
 
-/* Resizes: FIT_STRETCH to the size, FIT_CROP so that it covers it (what sticks out is cut off),
- * FIT_PAD so that it fits into it (the edges are drawn out). Centred. `out` is owned. */
+/* Resizes: FIT_STRETCH and FIT_LATENT to the size, FIT_CROP so that it covers it (what sticks out
+ * is cut off), FIT_PAD so that it fits into it (the edges are drawn out). Centred. `out` is
+ * owned. */
 bool canvas_fit(const struct pictor_image *in, enum pictor_fit mode, int width, int height,
                 struct pictor_image *out, struct err *err);
 
@@ -51,6 +56,9 @@ bool canvas_fit_beside(const struct canvas *canvas, const struct pictor_image *i
                        enum pictor_fit mode, int width, int height, struct pictor_image *out,
                        struct err *err);
 
+/* Whether the picture is encoded at its own size: FIT_LATENT, no mask, and large enough for it. */
+bool canvas_is_own(const struct pictor_params *params);
+
 /* Needs params->init. A latent pixel is `factor` pixels a side. Fails on pictures of no size or odd
  * channels and on mask_blur out of range; `canvas` is then empty. An empty mask with mask_only_area
  * means no mask at all. */
@@ -60,11 +68,12 @@ bool canvas_prepare(const struct pictor_params *params, int factor, struct canva
 /* Bytes that a prepared canvas holds at most. */
 size_t canvas_bytes(const struct pictor_params *params);
 
-/* The mask for a latent of another size, not larger: 1 where any of it is. Needs canvas->mask.
- * out: [height, width]. */
+/* The mask for a latent of another size, not larger: the most of what lies there. Needs
+ * canvas->mask. out: [height, width]. */
 void canvas_mask(const struct canvas *canvas, int width, int height, float *out);
 
-/* The same over pixels, of width x height that need not be params': 1 or 0. */
+/* The mask over pixels, of width x height that need not be params': 1 or 0, between them where it
+ * is soft. */
 void canvas_area(const struct canvas *canvas, int width, int height, float *out);
 
 /* `painted` is RGB of params' width x height. `out` is owned by the caller. */

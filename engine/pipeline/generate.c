@@ -13,6 +13,7 @@
 #include "engine/io/image.h"
 #include "engine/pipeline/beside.h"
 #include "engine/pipeline/canvas.h"
+#include "engine/pipeline/colours.h"
 #include "engine/pipeline/enlarger.h"
 #include "engine/pipeline/guided.h"
 #include "engine/pipeline/guides.h"
@@ -20,6 +21,7 @@
 #include "engine/pipeline/model.h"
 #include "engine/pipeline/others.h"
 #include "engine/pipeline/params.h"
+#include "engine/pipeline/passes.h"
 #include "engine/pipeline/preview.h"
 #include "engine/pipeline/refined.h"
 #include "engine/pipeline/upscaler.h"
@@ -203,12 +205,6 @@ static bool begin_previews(struct painting *j, struct err *err)
 }
 
 /* ---- the stages ---- */
-
-/* The schedules of both passes and which of their levels are visited. */
-struct passes {
-    struct schedule schedule[2], refined[2];
-    struct sampler_plan plan[2]; /* the second has no steps where there is no second pass */
-};
 
 /* What a model makes of the words of a pass. */
 static bool speak(struct painting *j, struct pictor_model *m, int pass,
@@ -402,6 +398,8 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
         memcpy(init, latent->at, n * sizeof *init);
         if (mask)
             latent_fill(init, mask, x.at, fill, pixels, channels);
+        for (size_t i = 0; j->p->init && j->p->noise_multiplier != 1 && i < n; i++)
+            x.at[i] *= (float)j->p->noise_multiplier;
         sampler_start(plan, x.at, from_latent ? init : NULL, x.at, n);
     }
     struct guided_options options = {
@@ -508,8 +506,16 @@ static bool network_of(struct painting *j, const struct upscaler *upscaler,
     return true;
 }
 
+/* As one that covers it, where what sticks out of the second pass is cut off. */
+static struct latent covering(struct painting *j, const struct latent *large, int factor)
+{
+    int width, height;
+    params_cover(j->p, &width, &height);
+    return latent_new(j->ops.arena, width / factor, height / factor, large->channels);
+}
+
 /* For the second pass, in the latent or by way of pixels, which whoever paints it encodes. */
-static bool enlarge(struct painting *j, const struct latent *small, struct latent *large,
+static bool enlarge_to(struct painting *j, const struct latent *small, struct latent *large,
                     struct err *err)
 {
     struct pictor_model *next = painter_of(j, 1);
@@ -537,17 +543,43 @@ static bool enlarge(struct painting *j, const struct latent *small, struct laten
     return ok;
 }
 
+static bool enlarge(struct painting *j, const struct latent *small, struct latent *large,
+                    struct err *err)
+{
+    if (!j->p->hires_crop)
+        return enlarge_to(j, small, large, err);
+    size_t mark = arena_mark(j->ops.arena);
+    struct latent whole = covering(j, large, painter_of(j, 1)->family->facts.factor);
+    bool ok = enlarge_to(j, small, &whole, err);
+    if (ok)
+        latent_cut(j->ops.arena, &whole, large);
+    arena_reset(j->ops.arena, mark);
+    return ok;
+}
+
 /* The canvas that is painted over, its latent, and where it is painted over (NULL: everywhere). */
 static bool begin_canvas(struct painting *j, struct canvas *canvas, struct latent *latent,
                          struct err *err)
 {
     const struct pictor_params *p = j->p;
+    int factor = facts_of(j)->factor;
     if (!p->init)
         return true;
     hold(j, canvas_bytes(j->asked));
-    return (is_dry(j) || canvas_prepare(j->asked, facts_of(j)->factor, canvas, err)) &&
-           resize(j, &canvas->image, p->width, p->height, NULL, IMAGE_LANCZOS, err) &&
-           encode(j, &canvas->image, latent, err);
+    if (!is_dry(j) && !canvas_prepare(j->asked, factor, canvas, err))
+        return false;
+    /* A model that paints at sizes of its own gets the picture at that size. */
+    if (!canvas_is_own(p) || p != j->asked)
+        return resize(j, &canvas->image, p->width, p->height, NULL, IMAGE_LANCZOS, err) &&
+               encode(j, &canvas->image, latent, err);
+    size_t mark = arena_mark(j->ops.arena);
+    struct latent own = latent_new(j->ops.arena, p->init->width / factor, p->init->height / factor,
+                                   latent->channels);
+    bool ok = encode(j, &canvas->image, &own, err);
+    if (ok)
+        upscaler_latent(upscaler_find("Latent"), j->ops.arena, &own, latent);
+    arena_reset(j->ops.arena, mark);
+    return ok;
 }
 
 /* The mask at the latent's size; NULL where there is none. */
@@ -561,45 +593,6 @@ static const float *mask_for(struct painting *j, const struct canvas *canvas,
     if (!is_dry(j))
         canvas_mask(canvas, latent->width, latent->height, mask);
     return mask;
-}
-
-/* The noise levels of a pass, as the family and the parameters have them; the refiner keeps to
- * those that it was trained on. */
-static void levels_of(const struct painting *j, int pass, int width, int height, int steps,
-                      struct passes *passes)
-{
-    const struct family_model *m = painter_of(j, pass)->family;
-    const struct pictor_model *refiner = refiner_of(j, pass);
-    struct schedule *out = &passes->schedule[pass];
-    m->family->schedule(m, width, height, steps, out);
-    if (j->p->sampling.zero_terminal)
-        schedule_zero_terminal(out);
-    schedule_tell(out, &j->p->sampling);
-    if (refiner)
-        refiner->family->family->schedule(refiner->family, width, height, steps,
-                                          &passes->refined[pass]);
-}
-
-static bool plan_passes(struct painting *j, struct passes *out, struct err *err)
-{
-    const struct pictor_params *p = j->p;
-    const struct sampler *sampler = j->choice[0].sampler, *second = j->choice[1].sampler;
-    enum schedule_kind kind = j->choice[0].scheduler;
-    int again = p->hires_steps ? p->hires_steps : p->steps;
-    *out = (struct passes){0};
-    levels_of(j, 0, p->width, p->height, p->steps, out);
-    if (!(p->init
-              ? sampler_plan_image(&out->plan[0], sampler, kind, &out->schedule[0], p->steps,
-                                   p->strength, err)
-              : sampler_plan_text(&out->plan[0], sampler, kind, &out->schedule[0], p->steps, err)))
-        return false;
-    if (p->sampling.sgm_noise && !p->init && !sampler->timesteps)
-        out->plan[0].noise = sqrt(1 + out->plan[0].noise * out->plan[0].noise);
-    if (!p->hires_width)
-        return true;
-    levels_of(j, 1, p->hires_width, p->hires_height, again, out);
-    return sampler_plan_hires(&out->plan[1], second, j->choice[1].scheduler, &out->schedule[1],
-                              again, p->hires_strength, err);
 }
 
 /* From the size that was painted to the one that was asked for. */
@@ -679,7 +672,10 @@ static bool paint(struct painting *j, struct pictor_image *out, struct err *err)
     struct canvas canvas = {0};
     struct pictor_image painted = {0};
     device_wrap(j->ops.dev, j->p->tiling);
-    bool ok = plan_passes(j, &passes, err) && run_stages(j, &passes, &canvas, &painted, err);
+    bool ok = passes_plan(&passes, j->own, j->asked, j->p, j->choice, err) &&
+              run_stages(j, &passes, &canvas, &painted, err);
+    if (ok && j->asked->colour_correction && j->p->init && !is_dry(j))
+        colours_match(&canvas.image, &painted);
     if (ok && j->p->init)
         hold(j, (size_t)painted.width * (size_t)painted.height * 3);
     if (ok && !is_dry(j)) {

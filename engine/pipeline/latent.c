@@ -66,6 +66,16 @@ void latent_draw(struct arena *a, const struct pictor_params *p, int factor, str
     arena_reset(a, mark);
 }
 
+void latent_cut(struct arena *a, const struct latent *whole, struct latent *out)
+{
+    size_t channels = (size_t)out->channels, row = (size_t)out->width * channels;
+    size_t x = (size_t)(whole->width - out->width) / 2;
+    size_t y = (size_t)(whole->height - out->height) / 2;
+    for (size_t i = 0; i < (size_t)out->height && !arena_planning(a); i++)
+        memcpy(out->at + i * row, whole->at + ((y + i) * (size_t)whole->width + x) * channels,
+               row * sizeof *out->at);
+}
+
 void latent_fill(float *init, const float *mask, const float *noise, enum pictor_fill fill,
                  size_t pixels, size_t channels)
 {

@@ -21,6 +21,9 @@ size_t latent_size(const struct latent *l); /* floats */
 void latent_draw(struct arena *a, const struct pictor_params *p, int factor, struct noise *noise,
                  struct latent *out);
 
+/* `out` is the middle of `whole`, which is not smaller. Planning counts. */
+void latent_cut(struct arena *a, const struct latent *whole, struct latent *out);
+
 /* What is painted over: `init` [pixels, channels], or what `fill` puts in its place where `mask`
  * [pixels] is 1; `noise` is the first draw. */
 void latent_fill(float *init, const float *mask, const float *noise, enum pictor_fill fill,

@@ -9,6 +9,7 @@
 
 #define MAX_SIDE 8192 /* far beyond what the models do; memory is the real limit */
 #define MAX_STEPS 1000
+#define COVER_MOST 4 /* times as many pixels as are left of them */
 #define MAX_SIGMA 1000 /* of guidance_low and _high; a model's own begin at 15 */
 #define MAX_REUSE 20
 #define MAX_MERGING 0.9 /* the SD WebUI's */
@@ -34,6 +35,8 @@ void pictor_params_init(struct pictor_params *p, const struct pictor_model *mode
         .strength = 0.75,
         .fill = PICTOR_FILL_ORIGINAL,
         .mask_blur = 4,
+        .mask_blur_y = NAN,
+        .noise_multiplier = 1,
         .mask_padding = 32,
         .mask_weight = NAN,
         .hires_strength = 0.7,
@@ -60,6 +63,17 @@ static bool check_side(const char *name, int value, int multiple, struct err *er
     return true;
 }
 
+void params_cover(const struct pictor_params *p, int *width, int *height)
+{
+    int64_t w = p->hires_width, h = p->hires_height;
+    if (p->hires_crop && w * p->height > h * p->width)
+        h = w * p->height / p->width;
+    else if (p->hires_crop)
+        w = h * p->width / p->height;
+    *width = (int)(w < INT_MAX ? w : INT_MAX);
+    *height = (int)(h < INT_MAX ? h : INT_MAX);
+}
+
 static bool check_hires(const struct family_facts *facts, const struct pictor_params *p,
                         struct err *err)
 {
@@ -72,6 +86,13 @@ static bool check_hires(const struct family_facts *facts, const struct pictor_pa
         !in_range("hires_steps", p->hires_steps, 0, MAX_STEPS, err) ||
         !in_range("hires_strength", p->hires_strength, 0, 1, err))
         return false;
+    int width, height;
+    params_cover(p, &width, &height);
+    if ((int64_t)width * height > COVER_MOST * (int64_t)p->hires_width * p->hires_height)
+        return err_set(err, ERR_INVALID,
+                       "hires_crop must leave a quarter of what is enlarged: of %d x %d stays "
+                       "%d x %d",
+                       width, height, p->hires_width, p->hires_height);
     char names[256];
     if (!p->hires_network && !upscaler_find(p->hires_upscaler))
         return err_set(err, ERR_INVALID, "hires_upscaler must be one of %s, got '%.64s'",
@@ -119,11 +140,14 @@ bool params_check(const struct family_facts *facts, const struct pictor_params *
         !in_range("seed_resize_height", p->seed_resize_height, 0, MAX_SIDE, err) ||
         !in_range("clip_skip", p->clip_skip, 1, facts->clip_skips, err) ||
         !in_range("mask_blur", p->mask_blur, 0, 64, err) ||
+        !in_range("noise_multiplier", p->noise_multiplier, 0, 1.5, err) ||
         !in_range("mask_padding", p->mask_padding, 0, MAX_SIDE, err) ||
         !in_range("guidance_low", p->speed.guidance_low, 0, MAX_SIGMA, err) ||
         !in_range("guidance_high", p->speed.guidance_high, 0, MAX_SIGMA, err) ||
         !in_range("reuse_every", p->speed.reuse_every, 0, MAX_REUSE, err) ||
         !in_range("token_merging", p->speed.token_merging, 0, MAX_MERGING, err))
+        return false;
+    if (!isnan(p->mask_blur_y) && !in_range("mask_blur_y", p->mask_blur_y, 0, 64, err))
         return false;
     if ((!isnan(p->mask_weight) && !in_range("mask_weight", p->mask_weight, 0, 1, err)) ||
         (!isnan(p->image_guidance) && !in_range("image_guidance", p->image_guidance, 0, 100, err)))

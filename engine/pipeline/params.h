@@ -18,4 +18,8 @@ struct params_choice {
 bool params_check(const struct family_facts *facts, const struct pictor_params *p,
                   struct params_choice out[2], struct err *err);
 
+/* The size that a second pass is enlarged to before hires_crop cuts it out of the middle: it covers
+ * it, in the proportions of the first pass. Without, its own. */
+void params_cover(const struct pictor_params *p, int *width, int *height);
+
 #endif

@@ -12,7 +12,8 @@ typedef void job_wait_fn(struct http_request *req, const struct job *job, void *
 
 /* Suspends the connection until the job is final. When the client goes away first, or the server
  * stops, `fn` is not called; then the job is cancelled unless `keep`. `free_fn` (may be NULL)
- * always gets ctx at the end of the request. Call it last in the handler. */
+ * always gets ctx at the end of the request, or when `fn` has returned without a reply: it may call
+ * job_wait or http_work instead. Call it last in the handler. */
 void job_wait(struct http_request *req, const char *job_id, bool keep, job_wait_fn *fn, void *ctx,
               void (*free_fn)(void *ctx));
 

@@ -135,7 +135,9 @@ struct http_waiter {
     void (*free)(void *ctx);
 };
 
-/* Suspends the connection until waiter->look replies. Call it last in the handler. */
+/* Suspends the connection until waiter->look replies. Call it last in the handler, or in a look
+ * that returns true without a reply: then the request waits for this from now on, and the waiter
+ * that looked is freed. */
 void http_wait(struct http_request *req, const struct http_waiter *waiter, void *ctx);
 
 /* Any thread, while the request waits or streams: it will look again soon. */
@@ -150,7 +152,7 @@ typedef void http_reply_fn(struct http_request *req, void *ctx);
 /* Suspends the connection while one of a few threads for such things works, each on one piece at a
  * time, of all requests in turn; then `reply` replies. Without `reply` when the client goes away
  * first or the server stops. 429 when there is too much to do. `free_fn` always gets ctx, which
- * must hold nothing of the request: it may outlive it. Call it last in the handler. */
+ * must hold nothing of the request: it may outlive it. Call it where http_wait is called. */
 void http_work(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
                void (*free_fn)(void *ctx));
 

@@ -61,6 +61,9 @@ struct http_wait {
     const struct http_waiter *waiter; /* NULL: it never waited */
     void *ctx;
     int64_t checked_ms;
+    bool looking;                  /* its look is being called, */
+    const struct http_waiter *next; /* which wants to wait for something else, or NULL */
+    void *next_ctx;
 };
 
 struct http_request {

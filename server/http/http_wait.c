@@ -73,6 +73,26 @@ void http_wait_refuse_stopping(struct http_request *req)
     http_reply_problem(req, &problem);
 }
 
+static bool look(struct http_request *req)
+{
+    req->wait.looking = true;
+    bool done = req->wait.waiter->look(req, req->wait.ctx);
+    req->wait.looking = false;
+    return done;
+}
+
+/* With what the waiter wants to wait for now; it is looked at before anything suspends. */
+static void go_on(struct http_request *req)
+{
+    struct http_wait old = req->wait;
+    req->wait =
+        (struct http_wait){.active = true, .waiter = old.next, .ctx = old.next_ctx};
+    old.waiter->free(old.ctx);
+    pthread_mutex_lock(&req->lock);
+    req->notified = true;
+    pthread_mutex_unlock(&req->lock);
+}
+
 void http_wait_step(struct http_request *req)
 {
     do {
@@ -93,7 +113,12 @@ void http_wait_step(struct http_request *req)
             return;
         }
         bool stopping = req->http->stopping; /* before the look: what ended until then counts */
-        if (req->wait.waiter->look(req, req->wait.ctx)) {
+        bool done = look(req);
+        if (req->wait.next) {
+            go_on(req);
+            continue;
+        }
+        if (done) {
             req->wait.active = false;
             return;
         }
@@ -108,6 +133,11 @@ void http_wait_step(struct http_request *req)
 void http_wait(struct http_request *req, const struct http_waiter *waiter, void *ctx)
 {
     struct err err;
+    if (req->wait.looking) {
+        req->wait.next = waiter;
+        req->wait.next_ctx = ctx;
+        return;
+    }
     req->wait = (struct http_wait){.active = true, .waiter = waiter, .ctx = ctx};
     if (http_wait_watch(req, &err)) {
         http_wait_step(req);

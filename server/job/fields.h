@@ -102,6 +102,9 @@ JOB_FIELD(REAL, hires_strength, .usual = 0.7, .most = 1, ENGINE(hires_strength),
           .part = JOB_OF_HIRES, .infotext = "Hires denoising strength",
           .form = JOB_FORM_HIRES_STRENGTH, .flag = "hires-strength", .value = "X",
           .doc = "how much the second pass may change, 0..1")
+JOB_FIELD(FLAG, hires_crop, ENGINE(hires_crop), .part = JOB_OF_HIRES, .infotext = "Hires crop",
+          .labels = truths, .flag = "hires-crop",
+          .doc = "a second pass of another shape is cut out of the middle; else it is stretched")
 
 JOB_FIELD(TEXT, hires_model, .most = 255, .part = JOB_OF_HIRES, .infotext = "Hires checkpoint",
           .flag = "hires-model", .value = "NAME|PATH",
@@ -140,6 +143,12 @@ JOB_FIELD(FLAG, mask_invert, ENGINE(mask_invert), .part = JOB_OF_MASK, .infotext
 JOB_FIELD(REAL, mask_blur, .usual = 4, .most = 64, ENGINE(mask_blur), .part = JOB_OF_MASK,
           .infotext = "Mask blur", .form = JOB_FORM_SHORT, .flag = "mask-blur", .value = "X",
           .doc = "pixels by which the mask's edge is softened")
+JOB_FIELD(REAL, mask_blur_y, .usual = JOB_NO_REAL, .most = 64, ENGINE(mask_blur_y),
+          .part = JOB_OF_MASK, .infotext = "Mask blur y", .form = JOB_FORM_SHORT, .always = true,
+          .flag = "mask-blur-y", .value = "X", .doc = "and downwards; left out: as across")
+JOB_FIELD(FLAG, mask_soft, ENGINE(mask_soft), .part = JOB_OF_MASK, .infotext = "Soft mask",
+          .labels = truths, .flag = "mask-soft",
+          .doc = "the mask's greys are repainted by degrees")
 JOB_FIELD(FLAG, mask_only_area, ENGINE(mask_only_area), .part = JOB_OF_MASK,
           .infotext = "Inpaint area", .labels = mask_areas, .flag = "mask-only-area",
           .doc = "paint the mask's surroundings alone, at full size")
@@ -150,6 +159,14 @@ JOB_FIELD(WHOLE, mask_padding, .usual = 32, .limit = JOB_MAX_SIDE, ENGINE(mask_p
 JOB_FIELD(WORD, fill, .usual = PICTOR_FILL_ORIGINAL, .words = fills, ENGINE(fill),
           .part = JOB_OF_MASK, .infotext = "Masked content", .labels = fill_labels,
           .silent = PICTOR_FILL_ORIGINAL, .flag = "fill", .doc = "what the masked part begins with")
+
+JOB_FIELD(REAL, noise_multiplier, .usual = 1, .most = 1.5, ENGINE(noise_multiplier),
+          .part = JOB_OF_INIT, .infotext = "Noise multiplier", .silent = 1,
+          .flag = "noise-multiplier", .value = "X",
+          .doc = "what the noise over the picture begun from is multiplied by")
+JOB_FIELD(FLAG, colour_correction, ENGINE(colour_correction), .part = JOB_OF_INIT,
+          .infotext = "Color correction", .labels = truths, .flag = "colour-correction",
+          .doc = "the picture gets the colours of the one begun from")
 
 JOB_FIELD(REAL, eta, .usual = JOB_NO_REAL, .most = 1, ENGINE(eta), .infotext = "Eta",
           .form = JOB_FORM_ETA, .flag = "eta", .value = "X",

@@ -39,7 +39,8 @@ static const char *const refiner_passes[] = {[PICTOR_REFINE_SECOND] = "second",
 static const char *const refiner_labels[] = {"second pass", "first pass", "both passes", NULL};
 static const char *const noise_schedules[] = {"Default", "Zero Terminal SNR", NULL};
 static const char *const fits[] = {
-    [PICTOR_FIT_STRETCH] = "stretch", [PICTOR_FIT_CROP] = "crop", [PICTOR_FIT_PAD] = "pad", NULL};
+    [PICTOR_FIT_STRETCH] = "stretch", [PICTOR_FIT_CROP] = "crop", [PICTOR_FIT_PAD] = "pad",
+    [PICTOR_FIT_LATENT] = "latent", NULL};
 static const char *const fills[] = {[PICTOR_FILL_BLUR] = "blur",
                                     [PICTOR_FILL_ORIGINAL] = "original",
                                     [PICTOR_FILL_NOISE] = "noise",

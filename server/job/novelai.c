@@ -13,10 +13,10 @@
 
 #define DEPTH_MAX 16
 
-static void put_number(struct pyjson *out, const char *name, const cJSON *json, const char *key)
+static void put_number(struct pyjson *out, const char *name, cJSON *json, const char *key)
 {
-    const cJSON *value = cJSON_GetObjectItemCaseSensitive(json, key);
-    char *text = cJSON_IsNumber(value) ? cJSON_PrintUnformatted(value) : NULL;
+    cJSON *value = cJSON_GetObjectItemCaseSensitive(json, key);
+    char *text = cJSON_IsNumber(value) ? json_text_print(value) : NULL;
     if (text)
         pyjson_printf(out, ", %s: %s", name, text);
     cJSON_free(text);

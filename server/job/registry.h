@@ -102,8 +102,8 @@ struct sidecars *registry_sidecars(const struct registry *reg);
 /* Waits until the headers of all files were read, or `ms` have passed: whether they were. */
 bool registry_await(struct registry *reg, int ms);
 
-/* Waits until the SHA-256 of a model's file is known, or cannot be, or `ms` have passed. At once for
- * what has none. `name` as registry_resolve gives it. */
+/* Waits until the SHA-256 of a model's file is known, or cannot be, or `ms` have passed. At once
+ * for what has none. `name` as registry_resolve gives it. */
 void registry_await_hash(struct registry *reg, const char *name, int ms);
 
 /* The files of a kind beside the models (server/job/files.h); NULL of FOLDERS_MODEL. Lives as long

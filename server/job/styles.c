@@ -1,9 +1,14 @@
 #include "server/job/styles.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <cjson/cJSON.h>
 
@@ -135,6 +140,165 @@ const struct style *styles_find(const struct styles *s, const char *name)
         if (strcmp(s->at[i].name, name) == 0)
             return &s->at[i];
     return NULL;
+}
+
+/* ---- changing the file ---- */
+
+#define HEAD "name,prompt,negative_prompt\n"
+
+/* As Python's csv.writer quotes. */
+static void put_value(FILE *out, const char *value)
+{
+    if (!strpbrk(value, ",\"\r\n")) {
+        fputs(value, out);
+        return;
+    }
+    fputc('"', out);
+    for (; *value; value++) {
+        if (*value == '"')
+            fputc('"', out);
+        fputc(*value, out);
+    }
+    fputc('"', out);
+}
+
+/* A line with the style's values where the first line has their names. */
+static void put_style(FILE *out, const char *const *head, const struct style *style)
+{
+    int last = 0;
+    for (int i = 0; i < COLUMNS; i++)
+        if (*head[i])
+            last = i;
+    for (int i = 0; i <= last; i++) {
+        if (i)
+            fputc(',', out);
+        put_value(out, strcasecmp(head[i], "name") == 0              ? style->name
+                       : strcasecmp(head[i], "prompt") == 0          ? style->prompt
+                       : strcasecmp(head[i], "negative_prompt") == 0 ? style->negative
+                                                                     : "");
+    }
+    fputs("\n", out);
+}
+
+/* The file's text with `style` in the place of the one of its name; `style->prompt` NULL: without
+ * it. *found: there was one. What does not change is copied byte for byte. */
+static bool change(const char *text, const struct style *style, FILE *out, bool *found,
+                   struct err *err)
+{
+    const char *head[COLUMNS], *values[COLUMNS];
+    char *copy = strdup(text), *at = copy, *from;
+    if (!copy)
+        return err_set(err, ERR_INTERNAL, "no memory for styles");
+    *found = false;
+    if (strncmp(at, "\xef\xbb\xbf", 3) == 0)
+        at += 3;
+    take_line(&at, head);
+    int name = column(head, "name");
+    if (name < 0 || column(head, "prompt") < 0) {
+        free(copy);
+        return err_set(err, ERR_INVALID,
+                       "the file of styles: wanted a first line with name, prompt and "
+                       "negative_prompt");
+    }
+    fwrite(text, 1, (size_t)(at - copy), out);
+    char last = at > copy ? text[at - copy - 1] : '\n';
+    while (*(from = at)) {
+        take_line(&at, values);
+        bool ours = strcmp(values[name], style->name) == 0;
+        if (!ours) {
+            fwrite(text + (from - copy), 1, (size_t)(at - from), out);
+            last = text[at - copy - 1];
+        } else if (style->prompt && !*found) {
+            put_style(out, head, style);
+            last = '\n';
+        }
+        *found = *found || ours;
+    }
+    if (style->prompt && !*found) {
+        if (last != '\n' && last != '\r')
+            fputc('\n', out);
+        put_style(out, head, style);
+    }
+    free(copy);
+    return true;
+}
+
+static bool not_written(const char *path, struct err *err)
+{
+    enum err_code code = errno == ENOSPC || errno == EDQUOT ? ERR_NO_ROOM : ERR_IO;
+    return err_at(err, path, code, "the file of styles: %s", strerror(errno));
+}
+
+/* In place of the file. */
+static bool write_whole(const char *path, const char *text, size_t size, struct err *err)
+{
+    char part[PATH_MAX];
+    if (snprintf(part, sizeof part, "%s.part", path) >= (int)sizeof part)
+        return err_at(err, path, ERR_IO, "the file of styles: its path is too long");
+    FILE *f = fopen(part, "wbe");
+    if (!f)
+        return not_written(path, err);
+    bool ok = fwrite(text, 1, size, f) == size && fflush(f) == 0 && fsync(fileno(f)) == 0;
+    ok = (fclose(f) == 0) && ok && rename(part, path) == 0;
+    if (!ok) {
+        not_written(path, err);
+        unlink(part);
+    }
+    return ok;
+}
+
+static bool edit(const char *path, const struct style *style, struct err *err)
+{
+    char *text = NULL, *changed = NULL;
+    size_t size = 0;
+    bool found = false;
+    if (!read_text(path, &text, err))
+        return false;
+    FILE *out = open_memstream(&changed, &size);
+    bool ok = out ? change(text ? text : HEAD, style, out, &found, err)
+                  : err_set(err, ERR_INTERNAL, "no memory for styles");
+    if (out && fclose(out) != 0 && ok)
+        ok = err_set(err, ERR_INTERNAL, "no memory for styles");
+    if (ok && !style->prompt && !found)
+        ok = err_set(err, ERR_NOT_FOUND, "there is no style \"%.100s\"", style->name);
+    if (ok && size > STYLES_BYTES)
+        ok = err_set(err, ERR_TOO_LARGE, "the file of styles may have %d bytes at most",
+                     STYLES_BYTES);
+    ok = ok && write_whole(path, changed, size, err);
+    free(text);
+    free(changed);
+    return ok;
+}
+
+/* One at a time, by a lock on the folder: the file itself is replaced. */
+static bool locked(const char *path, const struct style *style, struct err *err)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    int fd = open(*folder ? folder : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || flock(fd, LOCK_EX) != 0) {
+        not_written(path, err);
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    bool ok = edit(path, style, err);
+    close(fd);
+    return ok;
+}
+
+bool styles_put(const char *path, const struct style *style, struct err *err)
+{
+    if (!*style->name || strlen(style->name) > STYLES_NAME || strpbrk(style->name, "\r\n"))
+        return err_set(err, ERR_INVALID, "name: wanted 1 to %d bytes in one line", STYLES_NAME);
+    return locked(path, style, err);
+}
+
+bool styles_remove(const char *path, const char *name, struct err *err)
+{
+    const struct style none = {name, NULL, NULL};
+    return locked(path, &none, err);
 }
 
 /* ---- with a prompt ---- */

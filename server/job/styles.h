@@ -11,6 +11,7 @@
 
 #define STYLES_BYTES (1 << 20) /* of the file */
 #define STYLES_MOST 64         /* of a request */
+#define STYLES_NAME 200        /* bytes of a name */
 
 struct styles {
     struct style {
@@ -27,6 +28,15 @@ void styles_free(struct styles *s); /* frees what is inside, zeroes the struct *
 
 /* NULL: there is none of the name. */
 const struct style *styles_find(const struct styles *s, const char *name);
+
+/* Writes a style into the file, in place of one of the name or behind the others, and makes the
+ * file where there is none. Other lines and columns stay as they are. Safe beside others of this
+ * machine that do so, too; who reads meanwhile finds the file before or after. ERR_INVALID: a name
+ * that is empty or cannot stand in such a file; ERR_TOO_LARGE. */
+bool styles_put(const char *path, const struct style *style, struct err *err);
+
+/* ERR_NOT_FOUND: there is none of the name. */
+bool styles_remove(const char *path, const char *name, struct err *err);
 
 /* A style's piece and a prompt: in place of "{prompt}" in it, or behind the prompt and a comma.
  * Owned; ERR_TOO_LARGE above `limit` bytes. */

@@ -39,6 +39,22 @@ def test_styles(api):
     assert styled.tobytes() == plain.tobytes()
 
 
+def test_styles_are_changed(serve):
+    own = Sdapi(serve().url)
+    assert own.get("prompt-styles") == []
+    made = own.post("prompt-styles", {"name": "Oil / old", "prompt": 'oil, "thick" {prompt}', "negative_prompt": "flat"})
+    assert own.get("prompt-styles") == [made]
+    assert own.txt2img(prompt="a cat", styles=["Oil / old"]).info["prompt"] == 'oil, "thick" a cat'
+    own.post("prompt-styles", {"name": "B"})
+    changed = own.post("prompt-styles", {"name": "Oil / old", "prompt": "x"})
+    assert own.get("prompt-styles") == [changed, {"name": "B", "prompt": "", "negative_prompt": ""}]
+    assert own.answer(own.request("DELETE", "prompt-styles/Oil%20/%20old"), 200) is None
+    assert [s["name"] for s in own.get("prompt-styles")] == ["B"]
+    own.answer(own.request("DELETE", "prompt-styles/Moody"), 404)
+    for body in ({}, {"name": ""}, {"name": "a\nb"}, {"name": "x" * 201}, {"name": "y", "prompt": ["z"]}):
+        own.post("prompt-styles", body, 422)
+
+
 def test_styles_do_not_explode(api):
     detail = api.post("txt2img", {**TINY, "prompt": "x", "styles": ["Oil"] * 10000}, 422)["detail"]
     assert detail[0]["loc"] == ["body", "styles"] and "131072 bytes" in detail[0]["msg"]

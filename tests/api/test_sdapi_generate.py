@@ -3,6 +3,7 @@ import json
 
 import pytest
 import requests
+from PIL import ImageChops, ImageStat
 from sdapi_client import TINY, Painted
 
 INFO_KEYS = [
@@ -93,8 +94,21 @@ def test_sampler_names(sd):
     for scheduler in (None, "Automatic", "automatic", "karras", "Karras"):
         done = sd.txt2img(sampler_name="DPM++ 2M", scheduler=scheduler)
         assert done.image.tobytes() == old.image.tobytes()
-    assert sd.post("txt2img", {"sampler_name": "xyz"}, 400)["detail"] == "Sampler not found"
-    assert sd.post("txt2img", {"scheduler": "xyz"}, 400)["detail"] == "Scheduler not found"
+
+
+def test_names_that_nobody_has_any_more(sd):
+    """As the WebUI since 1.10: DPM++ 2M paints, by a scheduler of its own; and it is said."""
+    own = sd.txt2img(sampler_name="DPM++ 2M")
+    for fields, said in (({"sampler_name": "xyz"}, "sampler xyz"), ({"sampler_index": "xyz"}, "sampler xyz"),
+                         ({"sampler_name": "DPM++ 2M", "scheduler": "xyz"}, "scheduler xyz")):
+        done = sd.txt2img(**fields)
+        assert done.image.tobytes() == own.image.tobytes() and done.info["sampler_name"] == "DPM++ 2M"
+        assert done.info["extra_generation_params"]["Ignored"] == said
+    hires = {"enable_hr": True, "hr_scale": 2}
+    other = sd.txt2img(**hires, hr_sampler_name="DPM++ 2M")
+    done = sd.txt2img(**hires, hr_sampler_name="xyz", hr_scheduler="abc")
+    assert done.image.tobytes() == other.image.tobytes()
+    assert done.info["extra_generation_params"]["Ignored"] == "sampler xyz, scheduler abc"
 
 
 def test_every_listed_sampler_and_scheduler_paints(sd):
@@ -223,6 +237,14 @@ def test_hires(sd):
 def test_hires_sizes(sd):
     done = sd.txt2img(enable_hr=True, hr_resize_x=128, hr_resize_y=96)
     assert done.image.size == (128, 96) and "Hires resize: 128x96" in done.text
+    for upscaler in ("Latent", "Lanczos"):  # cut out of 128x128, not squeezed into 128x96
+        cut = sd.txt2img(enable_hr=True, hr_resize_x=128, hr_resize_y=96, hr_upscaler=upscaler,
+                         denoising_strength=0.01, hr_second_pass_steps=1)
+        whole = sd.txt2img(enable_hr=True, hr_resize_x=128, hr_resize_y=128, hr_upscaler=upscaler,
+                           denoising_strength=0.01, hr_second_pass_steps=1)
+        assert "Hires crop: True" in cut.text and "Hires crop" not in whole.text
+        middle = ImageChops.difference(cut.image, whole.image.crop((0, 16, 128, 112)))
+        assert ImageStat.Stat(middle.crop((8, 8, 120, 88))).mean < [6] * 3
     body = {**TINY, "enable_hr": True, "hr_upscaler": "R-ESRGAN 4x+"}
     answer = sd.post("txt2img", body, 500)
     assert answer["errors"] == "could not find upscaler named R-ESRGAN 4x+"

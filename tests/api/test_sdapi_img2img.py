@@ -24,6 +24,16 @@ def test_formats_of_a_picture(sd):
     for image in (encode(gradient(), format="JPEG"), encode(gradient(), format="WEBP"),
                   encode(gradient().convert("L")), encode(gradient().convert("P"))):
         assert sd.img2img(image).image.size == (64, 64)
+    same = sd.img2img(IMAGE)
+    assert sd.img2img(encode(gradient(), format="BMP")).image.tobytes() == same.image.tobytes()
+    palette = gradient().quantize(200)
+    gif = sd.img2img(encode(palette, format="GIF"))
+    assert gif.image.tobytes() == sd.img2img(encode(palette.convert("RGB"))).image.tobytes()
+
+
+def test_photograph_of_48_megapixels(sd):
+    photo = gradient(96, 72).resize((8064, 6048), Image.Resampling.BILINEAR)
+    assert sd.img2img(encode(photo, format="JPEG", quality=80)).image.size == (64, 64)
 
 
 def test_alpha_is_flattened_on_white(sd):
@@ -139,14 +149,46 @@ def test_only_masked_area(sd):
     assert "Inpaint area: Only masked, Masked area padding: 8" in done.text
 
 
-@pytest.mark.parametrize("mode", [0, 1, 2])
+@pytest.mark.parametrize("mode", [0, 1, 2, 3])
 def test_resize_modes(sd, mode):
     assert sd.img2img(encode(gradient(128, 64)), resize_mode=mode).image.size == (64, 64)
 
 
-def test_resize_mode_3_is_refused(sd):
-    detail = sd.post("img2img", {**TINY, "init_images": [IMAGE], "resize_mode": 3}, 422)["detail"]
-    assert detail[0]["loc"] == ["body", "resize_mode"]
+def test_latent_resizing(sd):
+    """Of a picture of the size that is painted there is nothing to resize; sizes need not be whole
+    latent pixels; what is small is enlarged first."""
+    same = [sd.img2img(IMAGE, resize_mode=mode, denoising_strength=0.3).image.tobytes() for mode in (0, 3)]
+    assert same[0] == same[1]
+    for size in ((133, 67), (64, 131), (300, 200), (8, 8)):
+        assert sd.img2img(encode(gradient(*size)), resize_mode=3).image.size == (64, 64)
+    body = {**TINY, "init_images": [IMAGE], "resize_mode": 4}
+    assert sd.post("img2img", body, 422)["detail"][0]["loc"] == ["body", "resize_mode"]
+
+
+def test_colours_are_those_of_the_picture(sd):
+    red = Image.new("RGB", (64, 64), (180, 30, 40))
+    red.paste((200, 60, 50), (0, 0, 32, 64))
+    fields = {"denoising_strength": 0.9, "prompt": "a green field"}
+    plain, corrected = (sd.img2img(encode(red), override_settings={"img2img_color_correction": on}, **fields)
+                        for on in (False, True))
+    want = ImageStat.Stat(red).mean
+    far = [sum(abs(a - b) for a, b in zip(ImageStat.Stat(done.image).mean[1:], want[1:])) for done in (plain, corrected)]
+    assert far[1] < far[0], far
+    assert "Color correction: True" in corrected.text and "Color" not in plain.text
+
+
+def test_masks_by_degrees_and_by_direction(sd):
+    grey = Image.new("L", (64, 64), 100)
+    fields = {"inpaint_full_res": False, "mask_blur": 0, "inpainting_fill": 1, "denoising_strength": 0.8}
+    hard = sd.img2img(IMAGE, mask=encode(grey), **fields)
+    soft = sd.img2img(IMAGE, mask=encode(grey), mask_round=False, **fields)
+    assert hard.image.tobytes() != soft.image.tobytes() and "Soft mask: True" in soft.text
+    fields.pop("mask_blur")
+    across, down, both = (sd.img2img(IMAGE, mask=encode(half_mask()), mask_blur_x=x, mask_blur_y=y, **fields)
+                          for x, y in ((16, 0), (0, 16), (16, 16)))
+    # The mask's one edge runs down: blurring along it changes nothing.
+    assert across.image.tobytes() == both.image.tobytes() != down.image.tobytes()
+    assert "Mask blur: 16, Mask blur y: 0," in across.text and "Mask blur y" not in both.text
 
 
 def test_exif_orientation(sd):

@@ -24,7 +24,7 @@ def test_png_info_of_a_painted_picture(sd):
                                 base64.b64encode(done.files[0]).decode() + "\n"})
     assert list(info) == ["info", "items", "parameters"]
     assert info["info"] == done.text
-    assert info["items"] == {}
+    assert list(info["items"]) == ["XML:com.adobe.xmp"]
     assert info["parameters"]["Prompt"] == "a cat"
     assert info["parameters"]["Negative prompt"] == "猫"
     assert info["parameters"]["Size-1"] == "64" and info["parameters"]["Steps"] == "4"
@@ -48,6 +48,23 @@ def test_png_info_of_other_pictures(sd):
     jpeg = sd.txt2img(prompt="é", override_settings={"samples_format": "jpg"})
     info = sd.post("png-info", {"image": base64.b64encode(jpeg.files[0]).decode()})
     assert info["info"] == jpeg.text
+
+
+def test_png_info_of_novelai(sd):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Software", "NovelAI")
+    text.add_text("Description", "1girl, {{red}} hair")
+    text.add_text("Comment", json.dumps({"steps": 28, "sampler": "k_euler_ancestral", "seed": 3131541225,
+                                         "strength": 0.7, "scale": 11.5, "uc": "lowres"}))
+    info = sd.post("png-info", {"image": encode(gradient(64, 96), pnginfo=text)})
+    assert info["info"] == ("1girl, {{red}} hair\nNegative prompt: lowres\nSteps: 28, Sampler: Euler a, CFG scale: 11.5, "
+                            "Seed: 3131541225, Size: 64x96, Clip skip: 2, ENSD: 31337")
+    assert info["parameters"]["Seed"] == "3131541225" and set(info["items"]) == {"Software", "Description", "Comment"}
+    broken = PngImagePlugin.PngInfo()
+    broken.add_text("Software", "NovelAI")
+    broken.add_text("Description", "x")
+    broken.add_text("Comment", "[1, {")
+    assert sd.post("png-info", {"image": encode(gradient(), pnginfo=broken)})["info"] == ""
 
 
 def test_png_info_of_nothing(sd):

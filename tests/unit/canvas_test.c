@@ -47,8 +47,12 @@ static struct pictor_image inverse(int width, int height)
 static struct pictor_params params_for(const struct pictor_image *init,
                                        const struct pictor_image *mask, int width, int height)
 {
-    return (struct pictor_params){
-        .init = init, .mask = mask, .width = width, .height = height, .fill = PICTOR_FILL_ORIGINAL};
+    return (struct pictor_params){.init = init,
+                                  .mask = mask,
+                                  .width = width,
+                                  .height = height,
+                                  .fill = PICTOR_FILL_ORIGINAL,
+                                  .mask_blur_y = NAN};
 }
 
 static void assert_pixels(const char *what, size_t vector, const struct pictor_image *image,

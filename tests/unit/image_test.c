@@ -174,8 +174,8 @@ static void test_lossy_round_trip(void **state)
             for (size_t i = 0; i < bytes_of(&image); i++)
                 image.pixels[i] =
                     channels == 4 && i % 4 == 3 ? 255 : (uint8_t)(i / (size_t)channels / 7);
-            assert_true(
-                (jpeg ? image_encode_jpeg : image_encode_webp)(&image, 95, comment, NULL, &file, NULL));
+            assert_true((jpeg ? image_encode_jpeg : image_encode_webp)(&image, 95, comment, NULL,
+                                                                       &file, NULL));
             assert_true(image_decode(file.data, file.size, LIMIT, &back, NULL));
             assert_int_equal(back.width, 45);
             assert_int_equal(back.height, 33);
@@ -291,7 +291,8 @@ static void test_long_comment(void **state)
     for (int jpeg = 0; jpeg < 2; jpeg++) {
         struct image_file file;
         struct image_texts texts;
-        assert_true((jpeg ? image_encode_jpeg : image_encode_webp)(&image, 80, text, NULL, &file, NULL));
+        assert_true(
+            (jpeg ? image_encode_jpeg : image_encode_webp)(&image, 80, text, NULL, &file, NULL));
         assert_true(image_texts_read(file.data, file.size, &texts, NULL));
         size_t kept = strlen(image_texts_get(&texts, "parameters"));
         assert_memory_equal(image_texts_get(&texts, "parameters"), text, kept);

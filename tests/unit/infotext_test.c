@@ -36,6 +36,8 @@ static struct job_params a_cat(void)
         .reuse_every = 1,
         .image_guidance = 1,
         .mask_weight = NAN,
+        .mask_blur_y = NAN,
+        .noise_multiplier = 1,
         .comma_backtrack = 20,
     };
 }

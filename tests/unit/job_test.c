@@ -81,7 +81,7 @@ static void json_keeps_every_field(void **state)
     cJSON *again = job_params_to_json(&q);
     assert_true(cJSON_Compare(json, again, true));
     /* One member a field: a field that was forgotten in the table is missed here. */
-    assert_int_equal(cJSON_GetArraySize(json), 74);
+    assert_int_equal(cJSON_GetArraySize(json), 84);
     assert_string_equal(q.prompt, p.prompt);
     assert_true(q.seed == p.seed && q.subseed == 12);
     assert_true(q.subseed_strength == 1.0 / 3 && q.guidance == 7.25 && q.eta == 0.1);
@@ -251,7 +251,7 @@ static void the_check_names_the_field(void **state)
     REFUSED(p.count = 17, "count", ERR_INVALID);
     REFUSED(p.has_init = false, "mask", ERR_INVALID);
     REFUSED(p.strength = 1.01, "strength", ERR_INVALID);
-    REFUSED(p.fit = 3, "fit", ERR_INVALID);
+    REFUSED(p.fit = 4, "fit", ERR_INVALID);
     REFUSED(p.fill = -1, "fill", ERR_INVALID);
     REFUSED(p.mask_blur = 65, "mask_blur", ERR_INVALID);
     REFUSED(p.mask_padding = -1, "mask_padding", ERR_INVALID);

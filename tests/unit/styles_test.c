@@ -23,6 +23,52 @@ static bool read_file(const char *text, size_t size, struct styles *out, struct 
     return styles_read(path, out, err);
 }
 
+static void assert_file(const char *want)
+{
+    char text[1000] = "";
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
+    fclose(f);
+    assert_string_equal(text, want);
+}
+
+/* What is not touched keeps its bytes, whatever columns it has. */
+static void changes(void **state)
+{
+    struct styles s;
+    struct err err;
+    unlink(path);
+    assert_true(styles_put(path, &(struct style){"Oil", "oil, \"old\"", ""}, &err));
+    assert_file("name,prompt,negative_prompt\nOil,\"oil, \"\"old\"\"\",\n");
+    assert_true(styles_put(path, &(struct style){"B", "b\nc", "d"}, &err));
+    assert_true(styles_put(path, &(struct style){"Oil", "x", "y"}, &err));
+    assert_file("name,prompt,negative_prompt\nOil,x,y\nB,\"b\nc\",d\n");
+    assert_true(styles_remove(path, "Oil", &err));
+    assert_false(styles_remove(path, "Oil", &err));
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    assert_file("name,prompt,negative_prompt\nB,\"b\nc\",d\n");
+
+    static const char other[] = "\xef\xbb\xbf" "extra,negative_prompt,name,prompt\r\n"
+                                "1,n,\"A\",p\r\n2,n,A,twice\r\n3,,C,c";
+    assert_true(read_file(other, sizeof other - 1, &s, &err));
+    styles_free(&s);
+    assert_true(styles_put(path, &(struct style){"D", "d", "e,f"}, &err));
+    assert_file("\xef\xbb\xbf" "extra,negative_prompt,name,prompt\r\n"
+                "1,n,\"A\",p\r\n2,n,A,twice\r\n3,,C,c\n,\"e,f\",D,d\n");
+    assert_true(read_file(other, sizeof other - 1, &s, &err));
+    styles_free(&s);
+    assert_true(styles_remove(path, "A", &err));
+    assert_file("\xef\xbb\xbf" "extra,negative_prompt,name,prompt\r\n3,,C,c");
+    assert_false(styles_put(path, &(struct style){"", "d", ""}, &err));
+    assert_false(styles_put(path, &(struct style){"a\nb", "d", ""}, &err));
+    assert_true(read_file("a,b\n", 4, &s, &err) || err.code == ERR_INVALID);
+    assert_false(styles_put(path, &(struct style){"x", "d", ""}, &err));
+    assert_file("a,b\n");
+    unlink(path);
+    assert_false(styles_put("/nonexistent/styles.csv", &(struct style){"x", "d", ""}, &err));
+}
+
 static void files(void **state)
 {
     static const char text[] = "\xef\xbb\xbfname,prompt,negative_prompt\r\n"
@@ -85,6 +131,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files),
+        cmocka_unit_test(changes),
         cmocka_unit_test(merging),
     };
     int fd = mkstemp(path);

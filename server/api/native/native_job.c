@@ -241,7 +241,7 @@ struct cJSON *native_job_schema(const struct settings *settings)
 {
     static const char *const docs[] = {
         "-100..100, higher first; above 0 it takes a key that may administer",
-        "the picture to begin from: base64 or a data: URL of PNG, JPEG or WebP",
+        "the picture to begin from: base64 or a data: URL of PNG, JPEG, WebP, GIF or BMP",
         "where to repaint: white; as init_image",
         "ControlNets that lead the picture, each with a picture to lead by",
         "pixels by which init_image grows to each side, painted anew; the size follows from it",

@@ -12,10 +12,8 @@
 #include "server/api/sdapi/sdapi_outpaint.h"
 #include "server/api/sdapi/sdapi_reply.h"
 #include "server/api/app.h"
-#include "server/base/settings.h"
 #include "server/http/http.h"
 #include "server/http/http_error.h"
-#include "server/job/styles.h"
 #include "server/job/job_field.h"
 #include "server/job/loras.h"
 #include "server/job/registry.h"
@@ -157,26 +155,6 @@ void sdapi_scripts(struct http_request *req)
 void sdapi_empty_list(struct http_request *req)
 {
     sdapi_reply_json(req, cJSON_CreateArray());
-}
-
-void sdapi_styles(struct http_request *req)
-{
-    struct styles styles;
-    struct err err;
-    if (!styles_read(http_app(req)->settings->styles, &styles, &err)) {
-        sdapi_reply_err(req, &err, NULL);
-        return;
-    }
-    cJSON *json = cJSON_CreateArray();
-    for (size_t i = 0; i < styles.count; i++) {
-        cJSON *item = cJSON_CreateObject();
-        cJSON_AddStringToObject(item, "name", styles.at[i].name);
-        cJSON_AddStringToObject(item, "prompt", styles.at[i].prompt);
-        cJSON_AddStringToObject(item, "negative_prompt", styles.at[i].negative);
-        cJSON_AddItemToArray(json, item);
-    }
-    styles_free(&styles);
-    sdapi_reply_json(req, json);
 }
 
 /* What lies beside the file, by the names of the WebUI's cards, and of the header's own metadata

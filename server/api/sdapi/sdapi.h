@@ -3,8 +3,8 @@
  * The handlers of /sdapi/v1 are spread by meaning: here what there is (samplers, upscalers, ...),
  * sdapi_models.h checkpoints, sdapi_generate.h painting, sdapi_options.h settings a client may
  * change, sdapi_progress.h watching and stopping, sdapi_picture.h what is done to one finished
- * picture. Every path is in route.c; docs/sdapi.md says what is supported and where pictor differs.
- * All are thread-safe. */
+ * picture, sdapi_styles.h prompt styles. Every path is in route.c; docs/sdapi.md says what is
+ * supported and where pictor differs. All are thread-safe. */
 #ifndef PICTOR_SERVER_SDAPI_H
 #define PICTOR_SERVER_SDAPI_H
 
@@ -24,7 +24,6 @@ void sdapi_scripts(struct http_request *req);              /* scripts */
 void sdapi_memory(struct http_request *req);               /* memory */
 void sdapi_cmd_flags(struct http_request *req);            /* cmd-flags */
 /* GET /sdapi/v1/loras. */
-void sdapi_styles(struct http_request *req); /* prompt-styles */
 void sdapi_loras(struct http_request *req);
 void sdapi_vaes(struct http_request *req);
 

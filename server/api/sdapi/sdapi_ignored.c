@@ -9,6 +9,7 @@
 #include <cjson/cJSON.h>
 
 #include "engine/base/log.h"
+#include "engine/pictor.h"
 #include "server/api/sdapi/sdapi_models.h"
 #include "server/api/sdapi/sdapi_options.h"
 #include "server/api/app.h"
@@ -56,6 +57,11 @@ static bool is_empty(const cJSON *value)
            (cJSON_IsString(value) &&
             (!*value->valuestring || strcasecmp(value->valuestring, "None") == 0)) ||
            ((cJSON_IsArray(value) || cJSON_IsObject(value)) && !value->child);
+}
+
+static bool is_given(const char *text)
+{
+    return text && *text;
 }
 
 static void add_unknown_fields(struct list *list, const struct sdapi_request *r, const cJSON *body)
@@ -160,6 +166,23 @@ static void add_styles(struct list *list, const struct app *app, const struct sd
     styles_free(&styles);
 }
 
+/* Names that the lists do not have, where others stand in for them. */
+static void add_samplers(struct list *list, const struct sdapi_request *r)
+{
+    const struct pictor_scheduler_info *named;
+    const char *first = is_given(r->sampler_name) ? r->sampler_name : r->sampler_index;
+    const char *samplers[] = {first, r->enable_hr ? r->hr_sampler_name : NULL};
+    const char *schedulers[] = {r->scheduler, r->enable_hr ? r->hr_scheduler : NULL};
+    for (int i = 0; i < 2; i++) {
+        if (is_given(samplers[i]) && strcasecmp(samplers[i], "Use same sampler") != 0 &&
+            !pictor_sampler_find(samplers[i], &named))
+            add(list, "sampler %s", samplers[i]);
+        if (is_given(schedulers[i]) && strcasecmp(schedulers[i], "Use same scheduler") != 0 &&
+            !pictor_scheduler_find(schedulers[i]))
+            add(list, "scheduler %s", schedulers[i]);
+    }
+}
+
 char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const struct cJSON *body,
                     const struct cJSON *options, const struct job_params *params, bool upstream)
 {
@@ -167,6 +190,7 @@ char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const 
     if (!list)
         return NULL;
     add_styles(list, app, r);
+    add_samplers(list, r);
     if (upstream) /* whose prompt has no tags any more */
         add_networks(list, registry_files(app->registry, FOLDERS_LORA), r->prompt, true);
     else

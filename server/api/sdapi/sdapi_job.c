@@ -107,11 +107,6 @@ static bool make_prompts(const struct sdapi_request *r, const cJSON *options,
 
 /* ---- what is refused ---- */
 
-static bool unsupported(struct sdapi_fault *fault, const char *param)
-{
-    return refuse(fault, 422, param, "%s is not supported by this server", param);
-}
-
 static bool is_false(const cJSON *value)
 {
     return cJSON_IsFalse(value) || cJSON_IsNull(value) ||
@@ -200,11 +195,11 @@ static bool make_sampling(const struct sdapi_request *r, const cJSON *options, s
     const struct pictor_scheduler_info *scheduler = NULL;
     const struct pictor_sampler_info *sampler = pictor_sampler_find(name, &scheduler);
     if (!sampler)
-        return refuse(fault, 400, NULL, "Sampler not found");
+        sampler = pictor_sampler_find(SDAPI_JOB_SAMPLER, NULL);
+    if (!scheduler && has(r->scheduler))
+        scheduler = pictor_scheduler_find(r->scheduler);
     if (!scheduler)
-        scheduler = pictor_scheduler_find(has(r->scheduler) ? r->scheduler : "automatic");
-    if (!scheduler)
-        return refuse(fault, 400, NULL, "Scheduler not found");
+        scheduler = pictor_scheduler_find("automatic");
     p->sampler = strdup(sampler->name);
     p->scheduler = strdup(scheduler->name);
 
@@ -327,14 +322,14 @@ static bool make_hires_own(const struct sdapi_request *r, const cJSON *options,
         const struct pictor_sampler_info *sampler =
             pictor_sampler_find(r->hr_sampler_name, &scheduler);
         if (!sampler)
-            return refuse(fault, 400, NULL, "Sampler not found");
+            sampler = pictor_sampler_find(SDAPI_JOB_SAMPLER, NULL);
         if (strcmp(sampler->name, p->sampler) != 0 &&
             !copy(&p->hires_sampler, sampler->name, fault))
             return false;
     }
     if (!scheduler && !is_same(r->hr_scheduler, "Use same scheduler") &&
         !(scheduler = pictor_scheduler_find(r->hr_scheduler)))
-        return refuse(fault, 400, NULL, "Scheduler not found");
+        scheduler = pictor_scheduler_find("automatic");
     if (scheduler && strcmp(scheduler->name, p->scheduler) != 0 &&
         !copy(&p->hires_scheduler, scheduler->name, fault))
         return false;
@@ -401,6 +396,8 @@ static bool make_hires(const struct sdapi_request *r, const cJSON *options,
             return refuse(fault, 422, "hr_scale", "hr_scale must be 0..64, got %g", r->hr_scale);
         x = side_of(width * r->hr_scale);
         y = side_of(height * r->hr_scale);
+    } else if (x && y) {
+        p->hires_crop = (long long)x * height != (long long)y * width;
     } else if (!y) {
         y = proportional(x, height, width);
     } else if (!x) {
@@ -420,8 +417,8 @@ static bool make_hires(const struct sdapi_request *r, const cJSON *options,
 
 /* ---- img2img ---- */
 
-static bool make_painting_over(const struct sdapi_request *r, struct job_params *p,
-                               struct sdapi_fault *fault)
+static bool make_painting_over(const struct sdapi_request *r, const cJSON *options,
+                               struct job_params *p, struct sdapi_fault *fault)
 {
     int count = cJSON_GetArraySize(r->init_images);
     if (!r->init_images)
@@ -430,23 +427,24 @@ static bool make_painting_over(const struct sdapi_request *r, struct job_params 
         return refuse(fault, 422, "init_images", "init_images must hold a picture");
     if (count > 1)
         return refuse(fault, 422, "init_images", "one picture can be painted over, got %d", count);
-    if (r->resize_mode < PICTOR_FIT_STRETCH || r->resize_mode > PICTOR_FIT_PAD)
-        return refuse(fault, 422, "resize_mode", "resize_mode must be 0..2, got %d",
+    if (r->resize_mode < PICTOR_FIT_STRETCH || r->resize_mode > PICTOR_FIT_LATENT)
+        return refuse(fault, 422, "resize_mode", "resize_mode must be 0..3, got %d",
                       r->resize_mode);
-    if (!isnan(r->initial_noise_multiplier) && r->initial_noise_multiplier != 1)
-        return unsupported(fault, "initial_noise_multiplier");
+    p->noise_multiplier = isnan(r->initial_noise_multiplier)
+                              ? sdapi_options_number(options, "initial_noise_multiplier")
+                              : r->initial_noise_multiplier;
+    p->colour_correction = sdapi_options_flag(options, "img2img_color_correction");
     p->has_init = true;
     p->fit = r->resize_mode;
     p->strength = r->denoising_strength;
     if (!has(r->mask))
         return true;
 
-    if (!r->mask_round)
-        return refuse(fault, 422, "mask_round", "mask_round can only be true here");
-    if (r->mask_blur == JSON_FIELD_NO_INT && r->mask_blur_x != r->mask_blur_y)
-        return refuse(fault, 422, "mask_blur_x", "mask_blur_x and mask_blur_y must be equal here");
     p->has_mask = true;
+    p->mask_soft = !r->mask_round;
     p->mask_blur = r->mask_blur == JSON_FIELD_NO_INT ? r->mask_blur_x : r->mask_blur;
+    if (r->mask_blur == JSON_FIELD_NO_INT && r->mask_blur_x != r->mask_blur_y)
+        p->mask_blur_y = r->mask_blur_y;
     p->mask_invert = r->inpainting_mask_invert != 0;
     p->mask_only_area = r->inpaint_full_res;
     p->mask_padding = r->inpaint_full_res_padding;
@@ -488,6 +486,8 @@ static const char *request_name(const struct sdapi_request *r, const char *param
         {"mask_weight", "override_settings"},
         {"count", "batch_size"},
         {"strength", "denoising_strength"},
+        {"noise_multiplier", "initial_noise_multiplier"},
+        {"mask_blur_y", "mask_blur_y"},
         {"hires_strength", "denoising_strength"},
         {"hires_width", "hr_resize_x"},
         {"hires_height", "hr_resize_y"},
@@ -546,7 +546,7 @@ bool sdapi_job_make(const struct sdapi_request *r, const struct cJSON *options, 
         !make_count(r, out, fault))
         goto fail;
     if (r->kind == SDAPI_TXT2IMG ? !make_hires(r, options, settings, out, fault)
-                                 : !make_painting_over(r, out, fault))
+                                 : !make_painting_over(r, options, out, fault))
         goto fail;
     if (!job_params_check(out, settings, &param, &err)) {
         refuse(fault, err.code == ERR_INTERNAL ? 500 : 422, request_name(r, param), "%s", err.msg);

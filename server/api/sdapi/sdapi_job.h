@@ -12,6 +12,10 @@
 
 struct settings;
 
+/* Paints in place of a sampler that is not known, as in the WebUI since 1.10; sdapi_ignored.h names
+ * it. An unknown scheduler is the sampler's own. */
+#define SDAPI_JOB_SAMPLER "DPM++ 2M"
+
 /* Why a request cannot be a job. */
 struct sdapi_fault {
     int status;        /* 400, 422, 500 */

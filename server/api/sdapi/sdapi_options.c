@@ -76,9 +76,9 @@ static const struct option options_table[] = {
     {"upcast_attn", "false", FREE},
     {"tiling", "false", FREE},
     {"inpainting_mask_weight", "1.0", FREE},
-    {"initial_noise_multiplier", "1.0", ONLY},
+    {"initial_noise_multiplier", "1.0", FREE},
     {"img2img_extra_noise", "0.0", ONLY},
-    {"img2img_color_correction", "false", ONLY},
+    {"img2img_color_correction", "false", FREE},
     {"img2img_fix_steps", "false", ONLY},
     {"img2img_background_color", "\"#ffffff\"", ONLY},
     {"upscaler_for_img2img", "null", ONLY},
@@ -263,6 +263,7 @@ static bool check(const struct option *option, const cJSON *value, struct err *e
         {"token_merging_ratio", 0.9},
         {"token_merging_ratio_img2img", 0.9},
         {"comma_padding_backtrack", 74},
+        {"initial_noise_multiplier", 1.5},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (strcmp(option->name, ranges[i].name) == 0 &&

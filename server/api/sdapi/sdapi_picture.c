@@ -12,7 +12,7 @@
 
 #include <cjson/cJSON.h>
 
-#include "engine/io/image.h"
+#include "engine/io/image_mark.h"
 #include "server/api/sdapi/sdapi_reply.h"
 #include "server/api/app.h"
 #include "server/api/enlarge.h"
@@ -24,6 +24,7 @@
 #include "server/job/infotext.h"
 #include "server/job/files.h"
 #include "server/job/intake.h"
+#include "server/job/novelai.h"
 #include "server/job/registry.h"
 #include "server/job/upscalers.h"
 #include "server/worker/codec.h"
@@ -85,7 +86,9 @@ void sdapi_picture_info(struct http_request *req)
 {
     cJSON *items = NULL, *parameters = NULL, *json = NULL, *body = sdapi_reply_body(req);
     struct image_texts texts = {0};
+    struct image_header header;
     struct infotext infotext;
+    char *converted = NULL;
     struct err err;
     void *data = NULL;
     size_t size;
@@ -109,6 +112,8 @@ void sdapi_picture_info(struct http_request *req)
         goto done;
     }
     const char *text = image_texts_get(&texts, "parameters");
+    if (!text && codec_probe(http_app(req)->codec, data, size, &header, &err))
+        text = converted = novelai_infotext(&texts, header.width, header.height);
     if (!text)
         text = "";
     items = cJSON_CreateObject();
@@ -126,6 +131,7 @@ void sdapi_picture_info(struct http_request *req)
     sdapi_reply_json(req, json);
 done:
     image_texts_free(&texts);
+    free(converted);
     free(data);
     cJSON_Delete(body);
 }
@@ -363,13 +369,12 @@ static cJSON *postprocess(struct upscaling *t, const void *data, size_t size)
     }
     if (*t->first.name && !resize(t, &image, err))
         goto done;
-    struct image_text items[2];
+    struct image_text items[1 + IMAGE_MARK_KEPT];
     struct image_texts texts = {items, 0};
     if (t->infotext.size)
         items[texts.count++] = (struct image_text){"postprocessing", t->infotext.text};
-    if (codec_texts(t->codec, data, size, &kept, err) && image_texts_get(&kept, "parameters"))
-        items[texts.count++] =
-            (struct image_text){"parameters", (char *)image_texts_get(&kept, "parameters")};
+    if (codec_texts(t->codec, data, size, &kept, err))
+        texts.count += image_mark_keep(&kept, items + texts.count);
     if (!codec_encode(t->codec, &image, IMAGE_PNG, 0, &texts, &file, err))
         goto done;
     text = base64_encode(file.data, file.size);
