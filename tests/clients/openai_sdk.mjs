@@ -155,6 +155,27 @@ const checks = {
       "invalid_value", "tool_choice");
   },
 
+  async files_and_batches() {
+    const image = await ai.files.create({
+      file: fs.createReadStream(file("image.png")), purpose: "vision" });
+    const line = { custom_id: "a", method: "POST", url: "/v1/images/edits",
+      body: { ...tiny, images: [{ file_id: image.id }] } };
+    const input = await ai.files.create({
+      file: await toFile(Buffer.from(JSON.stringify(line)), "in.jsonl"), purpose: "batch" });
+    let batch = await ai.batches.create({
+      input_file_id: input.id, endpoint: "/v1/images/edits", completion_window: "24h" });
+    while (batch.status !== "completed") {
+      assert.notEqual(batch.status, "failed");
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      batch = await ai.batches.retrieve(batch.id);
+    }
+    const answer = JSON.parse(await (await ai.files.content(batch.output_file_id)).text());
+    isPng(answer.response.body.data[0].b64_json);
+    const files = [];
+    for await (const item of ai.files.list()) files.push(item.id);
+    assert.ok(files.includes(image.id) && files.includes(batch.output_file_id));
+  },
+
   async errors() {
     const generate = (fields) => ai.images.generate({ ...tiny, ...fields });
     const error = await refused(generate({ size: "1000x1000" }), "BadRequestError", 400,

@@ -1,6 +1,7 @@
 """OpenAI's SDK for Python, unmodified."""
 import base64
 import io
+import json
 import time
 
 import openai
@@ -142,11 +143,11 @@ def test_what_is_tried_again(own, serve):
 
     server = serve("--max-queue=1")
     ai = openai.OpenAI(base_url=server.url + "/v1", api_key="x", max_retries=1)
-    jobs = [ai.post("/../api/jobs", cast_to=dict, body={
+    jobs = [ai.post("/../api/jobs", cast_to=dict[str, object], body={
         "prompt": "x", "width": 512, "height": 512, "steps": 150, "count": 16})]
-    state = lambda: ai.get("/../api/jobs/" + jobs[0]["id"], cast_to=dict)["state"]
+    state = lambda: ai.get("/../api/jobs/" + jobs[0]["id"], cast_to=dict[str, object])["state"]
     wait_for(lambda: state() == "running")
-    ai.post("/../api/jobs", cast_to=dict, body={"prompt": "x"})
+    ai.post("/../api/jobs", cast_to=dict[str, object], body={"prompt": "x"})
     start = time.monotonic()
     with pytest.raises(openai.RateLimitError):
         ai.images.generate(**TINY)
@@ -159,7 +160,7 @@ def test_timeout_cancels(own):
     ai = openai.OpenAI(base_url=own.url + "/v1", api_key="x", max_retries=0, timeout=1)
     with pytest.raises(openai.APITimeoutError):
         ai.images.generate(prompt="timed out", size="512x512", n=10, extra_body={"steps": 150})
-    get = lambda: ai.with_options(timeout=30).get("/../api/jobs?q=timed+out", cast_to=dict)
+    get = lambda: ai.with_options(timeout=30).get("/../api/jobs?q=timed+out", cast_to=dict[str, object])
     wait_for(lambda: get()["jobs"][0]["state"] == "cancelled", 20)
 
 
@@ -201,3 +202,26 @@ def test_azure(own):
     with pytest.raises(openai.NotFoundError) as error:
         ai.images.generate(**TINY, model="nope")
     assert error.value.code == "DeploymentNotFound"
+
+
+def test_files_and_batches(ai):
+    image = ai.files.create(file=("a.png", IMAGE), purpose="vision")
+    assert ai.files.retrieve(image.id).bytes == len(IMAGE)
+    assert ai.files.content(image.id).read() == IMAGE
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/images/edits", "body": {
+        **TINY, **EXTRA, "images": [{"file_id": image.id}]}}
+    file = ai.files.create(file=("in.jsonl", json.dumps(line).encode()), purpose="batch")
+    assert {item.id for item in ai.files.list()} >= {image.id, file.id}
+    batch = ai.batches.create(input_file_id=file.id, endpoint="/v1/images/edits",
+                              completion_window="24h")
+    wait_for(lambda: ai.batches.retrieve(batch.id).status == "completed")
+    batch = ai.batches.retrieve(batch.id)
+    assert batch.request_counts.completed == 1 and batch.id in {b.id for b in ai.batches.list()}
+    answer = json.loads(ai.files.content(batch.output_file_id).text)
+    edit = ai.images.edit(image=IMAGE, prompt=TINY["prompt"], size="64x64", extra_body=EXTRA)
+    assert answer["response"]["body"]["data"][0]["b64_json"] == edit.data[0].b64_json
+    with pytest.raises(openai.BadRequestError):
+        ai.batches.cancel(batch.id)
+    assert ai.files.delete(image.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        ai.files.retrieve(image.id)
