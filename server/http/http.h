@@ -156,6 +156,10 @@ typedef void http_reply_fn(struct http_request *req, void *ctx);
 void http_work(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
                void (*free_fn)(void *ctx));
 
+/* The same for a request that has waited for something already, which is not told to come again. */
+void http_work_on(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
+                  void (*free_fn)(void *ctx));
+
 /* ---- replies that grow: server-sent events ---- */
 
 /* Runs on a server thread, never twice at a time for one stream, after http_stream_wake and once at

@@ -5,6 +5,7 @@
  * freed by the thread. The lock is taken before a request's. */
 #include "server/http/http_private.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 #define THREADS 2     /* one may resize pictures for seconds while the other one searches */
@@ -150,8 +151,8 @@ static void leave(void *ctx)
 
 static const struct http_waiter waiter = {.look = look, .free = leave};
 
-void http_work(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
-               void (*free_fn)(void *ctx))
+static void begin(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
+                  void (*free_fn)(void *ctx), int most)
 {
     struct http_work *w = req->http->work;
     struct err err = {.code = ERR_NONE};
@@ -162,7 +163,7 @@ void http_work(struct http_request *req, http_work_fn *work, http_reply_fn *repl
     }
     *item = (struct http_work_item){work, reply, ctx, free_fn, .owner = w, .req = req};
     pthread_mutex_lock(&w->lock);
-    if (w->count > WAITING_MAX) {
+    if (w->count > most) {
         err_set(&err, ERR_BUSY, "%d such requests are being worked on already", w->count);
     } else {
         w->count++;
@@ -179,4 +180,16 @@ fail:
     free(item);
     free_fn(ctx);
     http_reply_error(req, &err, NULL);
+}
+
+void http_work(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
+               void (*free_fn)(void *ctx))
+{
+    begin(req, work, reply, ctx, free_fn, WAITING_MAX);
+}
+
+void http_work_on(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
+                  void (*free_fn)(void *ctx))
+{
+    begin(req, work, reply, ctx, free_fn, INT_MAX);
 }

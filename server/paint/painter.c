@@ -574,6 +574,13 @@ static void heartbeat(struct painter *p)
             log_failure("heartbeat_failed", p->task->job.id, &err);
         return;
     }
+    struct task *t = p->task;
+    if (!interrupted && t->skipped <= t->index &&
+        queue_skipped(p->parts.queue, t->job.id) == t->index) {
+        t->skipped = t->index + 1;
+        still_there(p, child_interrupt(p->child, p->serial, &err), &err);
+        return;
+    }
     if (interrupted && !p->task->interrupted) {
         p->task->interrupted = true;
         still_there(p, child_interrupt(p->child, p->serial, &err), &err);

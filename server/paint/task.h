@@ -34,6 +34,7 @@ struct task {
     int chosen;   /* the picture whose prompts the job has, counted from 1; 0: not settled */
     int pictures; /* stored by us */
     bool interrupted;
+    int skipped; /* behind which picture the last one is that was skipped */
     int64_t started;
 };
 

@@ -320,6 +320,46 @@ bool queue_interrupt(struct queue *q, const char *id, const char *key_id, struct
     return stop_job(q, id, key_id, true, err);
 }
 
+bool queue_was_interrupted(struct queue *q, const char *id)
+{
+    struct store_lease lease;
+    struct err err;
+    pthread_mutex_lock(&q->lock);
+    bool known = store_job_lease(q->store, id, &lease, &err);
+    pthread_mutex_unlock(&q->lock);
+    return known && lease.interrupted;
+}
+
+#define SKIPS (sizeof q->skips / sizeof *q->skips)
+
+bool queue_skip(struct queue *q, const char *id, const char *key_id, int image, struct err *err)
+{
+    struct store_lease lease;
+    pthread_mutex_lock(&q->lock);
+    bool done = find_job(q, id, key_id, &lease, err) &&
+                (lease.state == JOB_RUNNING ||
+                 err_set(err, ERR_INVALID, "the job is %s", job_state_name(lease.state)));
+    if (done) {
+        size_t at = q->skip_count++ % SKIPS;
+        snprintf(q->skips[at].id, sizeof q->skips[at].id, "%s", id);
+        q->skips[at].image = image;
+        queue_publish_state(q, id, lease.key_id, JOB_RUNNING);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return done;
+}
+
+int queue_skipped(struct queue *q, const char *id)
+{
+    int image = -1;
+    pthread_mutex_lock(&q->lock);
+    for (size_t i = 0; i < SKIPS; i++)
+        if (strcmp(q->skips[i].id, id) == 0 && q->skips[i].image > image)
+            image = q->skips[i].image;
+    pthread_mutex_unlock(&q->lock);
+    return image;
+}
+
 /* The job's rows. A full disk has no room to write that they are gone: then there is what was kept
  * for that, which the end of the trouble gives back. Under the lock. */
 static bool delete_rows(struct queue *q, const char *id, struct err *err)

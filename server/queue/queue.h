@@ -87,6 +87,13 @@ void queue_hurry(struct queue *q);
  * the runner asks (queue_heartbeat) at once. */
 bool queue_interrupt(struct queue *q, const char *id, const char *key_id, struct err *err);
 
+/* Whether that was done to anybody's job. */
+bool queue_was_interrupted(struct queue *q, const char *id);
+
+/* Running: the runner ends picture `image` as it is and goes on with the next one (SD WebUI's
+ * skip). Nothing is written: who restarts the job paints the picture whole. Published as above. */
+bool queue_skip(struct queue *q, const char *id, const char *key_id, int image, struct err *err);
+
 /* Removes a final job, its images and inputs; ERR_INVALID when it is not final. */
 bool queue_delete(struct queue *q, const char *id, const char *key_id, struct err *err);
 
@@ -114,6 +121,9 @@ bool queue_claim(struct queue *q, const char *owner, const char *const *models, 
  * when the claim is no longer ours. *interrupted says that queue_interrupt was called. */
 bool queue_heartbeat(struct queue *q, const struct claim *claim, bool *interrupted,
                      struct err *err);
+
+/* The picture of a running job that is to be skipped; -1: none. */
+int queue_skipped(struct queue *q, const char *id);
 
 /* Reads an input's bytes; *data is malloc'd. */
 bool queue_input(struct queue *q, const char *job_id, const char *name, void **data, size_t *size,

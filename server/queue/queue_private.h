@@ -25,6 +25,11 @@ struct queue {
     size_t room;               /* bytes of the largest file that could not be written */
     char (*abandoned)[JOB_ID_SIZE]; /* to be cancelled as soon as that can be written */
     size_t abandoned_count;
+    struct {
+        char id[JOB_ID_SIZE];
+        int image;
+    } skips[16]; /* the last ones */
+    size_t skip_count; /* of all times */
     bool taken_over; /* what ran when the last server ended is in the queue again */
     int64_t grace;   /* no lease ends before: it could not be renewed */
     struct steady clock; /* the sweeper's */

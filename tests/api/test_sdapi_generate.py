@@ -75,10 +75,26 @@ def test_send_images(sd):
     assert done.images == [] and len(done.info["infotexts"]) == 1
 
 
-def test_save_images_makes_no_grid(sd):
-    done = sd.txt2img(save_images=True, batch_size=2)
-    assert len(done.images) == 2 and done.info["index_of_first_image"] == 0
-
+def test_save_images_makes_a_grid(sd):
+    assert len(sd.txt2img(save_images=True).images) == 1
+    done = sd.txt2img(save_images=True, batch_size=2, n_iter=2)
+    grid, *images = done.images
+    assert len(images) == 4 and grid.size == (128, 128) and done.info["index_of_first_image"] == 1
+    for i, image in enumerate(images):
+        box = (i % 2 * 64, i // 2 * 64, i % 2 * 64 + 64, i // 2 * 64 + 64)
+        assert grid.convert("RGB").crop(box).tobytes() == image.convert("RGB").tobytes()
+    assert done.info["infotexts"][0] == done.info["infotexts"][1] and len(done.info["infotexts"]) == 5
+    assert grid.text["parameters"] == done.info["infotexts"][0] and done.info["all_seeds"] == [1, 2, 3, 4]
+    row = sd.txt2img(save_images=True, batch_size=3, override_settings={"n_rows": 1})
+    assert row.images[0].size == (192, 64)
+    three = sd.txt2img(save_images=True, batch_size=3)
+    assert three.images[0].size == (128, 128)
+    assert three.images[0].crop((64, 64, 128, 128)).convert("RGB").getextrema() == ((0, 0),) * 3
+    assert len(sd.txt2img(save_images=True, batch_size=2, override_settings={"return_grid": False}).images) == 2
+    one = sd.txt2img(save_images=True, override_settings={"grid_only_if_multiple": False})
+    assert len(one.images) == 2 and one.images[0].size == (64, 64)
+    jpeg = sd.txt2img(save_images=True, batch_size=2, override_settings={"samples_format": "jpeg"})
+    assert jpeg.images[0].format == "JPEG"
 
 def test_negative_prompt_and_unicode(sd):
     done = sd.txt2img(prompt="a 猫", negative_prompt="x")

@@ -3,7 +3,7 @@ import io
 
 import pytest
 from PIL import Image, ImageStat
-from sdapi_client import TINY, encode, gradient, half_mask
+from sdapi_client import TINY, Painted, encode, gradient, half_mask
 
 IMAGE = encode(gradient())
 
@@ -64,9 +64,24 @@ def test_missing_and_bad_pictures(sd):
     assert answer["detail"] == "Invalid encoded image" and answer["error"] == "HTTPException"
     answer = sd.post("img2img", {**TINY, "init_images": ["http://127.0.0.1/x"]}, 500)
     assert answer["detail"] == "Requests not allowed"
-    sd.post("img2img", {**TINY, "init_images": [IMAGE, IMAGE, IMAGE], "batch_size": 2}, 422)
+    answer = sd.post("img2img", {**TINY, "init_images": [IMAGE, IMAGE, IMAGE], "batch_size": 2}, 500)
+    assert answer["errors"] == "bad number of images passed: 3; expecting 2 or less"
     sd.post("img2img", {**TINY, "init_images": [5]}, 500)
     sd.post("img2img", {**TINY, "init_images": [None]}, 500)
+
+
+def test_several_pictures(sd):
+    """A picture of each, in turn, whose seeds go on; batch_size becomes their number."""
+    other = encode(Image.new("RGB", (64, 64), (200, 30, 30)))
+    body = {**TINY, "init_images": [IMAGE, other], "batch_size": 3, "n_iter": 2, "seed": 7,
+            "prompt": "{a cat|a dog}", "denoising_strength": 0.5}
+    done = Painted(sd.post("img2img", body))
+    assert done.info["all_seeds"] == [7, 8, 9, 10] and done.info["batch_size"] == 2
+    assert len(done.images) == len(done.info["infotexts"]) == 4
+    for k, image in enumerate(done.images):
+        one = sd.img2img((IMAGE, other)[k % 2], seed=7 + k, prompt=done.info["all_prompts"][k], denoising_strength=0.5)
+        assert one.image.tobytes() == image.tobytes()
+    assert sd.post("img2img", {**body, "n_iter": 9}, 422)["detail"][0]["loc"] == ["body", "batch_size"]
 
 
 def bomb(width, height):

@@ -148,6 +148,34 @@ def test_skip_of_the_only_picture(sd):
     assert len(job.done().images) == 1
 
 
+def test_skip_goes_on_with_the_next_picture(sd):
+    fields = {**LONG, "steps": 150, "seed": 4, "n_iter": 2}
+    whole = sd.txt2img(**{**fields, "n_iter": 1, "seed": 5})
+    job = Background(sd, **fields)
+    wait_for(lambda: sd.progress()["state"]["sampling_step"] >= 3)
+    assert sd.post("skip") is None
+    done = job.done()
+    assert len(done.images) == 2 and done.info["all_seeds"] == [4, 5]
+    assert done.images[1].tobytes() == whole.image.tobytes()
+
+
+def test_interrupt_of_several_jobs(sd):
+    """Of a request that is a job a picture, no next one begins; skipping one, it does."""
+    from sdapi_client import Painted, encode, gradient
+    body = {**LONG, "steps": 150, "denoising_strength": 1, "init_images": [encode(gradient(128, 128))] * 3,
+            "batch_size": 3}
+    for word, pictures in (("interrupt", 1), ("skip", 3)):
+        job = Background(sd)
+        job.done()
+        job = threading.Thread(target=lambda: answers.append(Sdapi(sd.url).post("img2img", body)))
+        answers = []
+        job.start()
+        wait_for(lambda: sd.progress()["state"]["sampling_step"] >= 3)
+        sd.post(word)
+        job.join(120)
+        assert len(Painted(answers[0]).images) == pictures
+
+
 def test_hang_up_cancels(sd):
     for seconds in (0.3, 0.33, 0.37, 0.42, 0.48):
         with pytest.raises(requests.exceptions.ReadTimeout):

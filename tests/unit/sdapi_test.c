@@ -513,7 +513,8 @@ static void test_refusals(void **state)
         {SDAPI_TXT2IMG, "{\"seed\":18446744073709551615,\"batch_size\":2}", 422, "seed"},
         {SDAPI_IMG2IMG, "{}", 404, NULL},
         {SDAPI_IMG2IMG, "{\"init_images\":[]}", 422, "init_images"},
-        {SDAPI_IMG2IMG, "{\"init_images\":[\"A\",\"B\"]}", 422, "init_images"},
+        {SDAPI_IMG2IMG, "{\"init_images\":[\"A\",\"B\"]}", 500, NULL},
+        {SDAPI_IMG2IMG, "{\"init_images\":[\"A\",\"B\"],\"batch_size\":3}", 0, NULL},
         {SDAPI_IMG2IMG, "{\"init_images\":[\"A\"],\"resize_mode\":3}", 0, NULL},
         {SDAPI_IMG2IMG, "{\"init_images\":[\"A\"],\"resize_mode\":4}", 422, "resize_mode"},
         {SDAPI_IMG2IMG, "{\"init_images\":[\"A\"],\"denoising_strength\":-1}", 422,
@@ -646,7 +647,7 @@ static void test_info(void **state)
         "mini", "6ce0161689b3853acaa03779ec93eafe75a02f4ced659bee03f50797806fa2fa"};
     setenv("TZ", "UTC", 1);
     tzset();
-    char *info = sdapi_reply_info(&job, 2, NULL, "", &model);
+    char *info = sdapi_reply_info(&job, 2, NULL, "", &model, NULL);
     assert_string_equal(
         info,
         "{\"prompt\": \"a c\\u00e4t\", \"all_prompts\": [\"a c\\u00e4t\", \"a c\\u00e4t\"], "
@@ -665,7 +666,7 @@ static void test_info(void **state)
     free(info);
 
     job.params.subseed_strength = 0.3;
-    info = sdapi_reply_info(&job, 2, NULL, NULL, &model);
+    info = sdapi_reply_info(&job, 2, NULL, NULL, &model, NULL);
     assert_non_null(strstr(info, "\"all_seeds\": [10, 10], \"subseed\": 5, "
                                  "\"all_subseeds\": [5, 6], \"subseed_strength\": 0.3"));
     free(info);

@@ -2,6 +2,7 @@
  * waits beside the suspended connection; the parsed body is let go. */
 #include "server/api/sdapi/sdapi_generate.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,10 +18,10 @@
 #include "server/api/sdapi/sdapi_outpaint.h"
 #include "server/api/sdapi/sdapi_picture.h"
 #include "server/api/sdapi/sdapi_reply.h"
+#include "server/api/sdapi/sdapi_series.h"
 #include "server/api/sdapi/sdapi_request.h"
 #include "server/api/app.h"
 #include "server/api/extended.h"
-#include "server/api/job_wait.h"
 #include "server/http/http.h"
 #include "server/job/controls.h"
 #include "server/job/companions.h"
@@ -29,114 +30,18 @@
 #include "server/job/lora_tags.h"
 #include "server/job/vaes.h"
 #include "server/job/variants.h"
-#include "server/queue/queue.h"
-
-/* ---- the answer ---- */
-
-struct generation {
-    cJSON *echo, *styles;
-    char *ignored;
-    int batch_size;
-    bool send_images;
-    struct sdapi_model model;
-};
-
-static void waiting_free(void *ctx)
-{
-    struct generation *w = ctx;
-    cJSON_Delete(w->echo);
-    cJSON_Delete(w->styles);
-    free(w->ignored);
-    free(w);
-}
-
-/* Every stored picture of the job as base64, read when the client reads the answer. */
-static cJSON *image_list(struct http_request *req, const struct job *job, struct err *err)
-{
-    cJSON *images = cJSON_CreateArray();
-    for (size_t i = 0; i < job->image_count; i++) {
-        char *path = queue_image_path(http_app(req)->queue, &job->images[i], err);
-        if (!path)
-            goto fail;
-        cJSON *item = http_reply_base64(req, path, job->images[i].bytes);
-        if (!item || !cJSON_AddItemToArray(images, item)) {
-            err_set(err, ERR_INTERNAL, "no memory for pictures");
-            goto fail;
-        }
-    }
-    return images;
-fail:
-    cJSON_Delete(images);
-    return NULL;
-}
-
-static void reply_done(struct http_request *req, const struct job *job, struct generation *w)
-{
-    struct err err = {.code = ERR_INTERNAL, .msg = "no memory for the answer"};
-    struct registry_model now;
-    /* The hash of a file that nobody had used was not known when the request came. */
-    bool known = registry_resolve(http_app(req)->registry, w->model.name, &now, NULL);
-    struct sdapi_reply_model model = {w->model.stem, known ? now.sha256 : w->model.sha256};
-    cJSON *images = w->send_images ? image_list(req, job, &err) : cJSON_CreateArray();
-    char *info =
-        images ? sdapi_reply_info(job, w->batch_size, w->styles, w->ignored, &model) : NULL;
-    cJSON *body = info ? cJSON_CreateObject() : NULL;
-    if (!body) {
-        cJSON_Delete(images);
-        free(info);
-        sdapi_reply_err(req, &err, NULL);
-        return;
-    }
-    cJSON_AddItemToObject(body, "images", images);
-    cJSON_AddItemToObject(body, "parameters", w->echo);
-    w->echo = NULL;
-    cJSON_AddStringToObject(body, "info", info);
-    free(info);
-    sdapi_reply_json(req, body);
-}
-
-/* What an upstream said, as it said it. */
-static void reply_refusal(struct http_request *req, const struct job *job)
-{
-    char seconds[16];
-    snprintf(seconds, sizeof seconds, "%d", job->refusal.retry_after);
-    if (job->refusal.retry_after >= 0)
-        http_reply_header(req, "Retry-After", seconds);
-    sdapi_reply_exception(req, refusal_status(&job->refusal), job->error_message);
-}
-
-static void reply_final(struct http_request *req, const struct job *job, void *ctx)
-{
-    if (job->state == JOB_DONE) {
-        reply_done(req, job, ctx);
-        return;
-    }
-    struct err err = {.code = ERR_CANCELLED, .msg = "the job was cancelled"};
-    if (job->state == JOB_FAILED && job->refusal.status) {
-        reply_refusal(req, job);
-        return;
-    }
-    if (job->state == JOB_FAILED) {
-        err.code = job->error;
-        snprintf(err.msg, sizeof err.msg, "%s", job->error_message);
-    }
-    sdapi_reply_err(req, &err, NULL);
-}
 
 /* ---- the request ---- */
 
-/* Decodes one picture into `input`, or replies and returns false. */
-static bool read_input(struct http_request *req, const char *name, const char *text,
-                       struct job_input *input)
+/* Reads one picture, or replies and returns false. */
+static bool read_file(struct http_request *req, const char *text, struct sdapi_file *out)
 {
-    void *data;
-    if (!sdapi_picture_read(req, text, &data, &input->size))
+    if (!sdapi_picture_read(req, text, &out->data, &out->size))
         return false;
-    input->name = name;
-    input->data = data;
-    if (sdapi_picture_check(req, data, input->size))
+    if (sdapi_picture_check(req, out->data, out->size))
         return true;
-    free(data);
+    free(out->data);
+    *out = (struct sdapi_file){0};
     return false;
 }
 
@@ -166,25 +71,6 @@ static cJSON *effective_options(struct http_request *req, const struct sdapi_req
     return NULL;
 }
 
-/* Takes `ignored`. */
-static struct generation *waiting_new(const struct sdapi_request *r, char *ignored,
-                                      const struct sdapi_model *model)
-{
-    struct generation *w = calloc(1, sizeof *w);
-    if (!w || !ignored) {
-        free(ignored);
-        free(w);
-        return NULL;
-    }
-    w->ignored = ignored;
-    w->echo = sdapi_request_echo(r);
-    w->styles = r->styles ? cJSON_Duplicate(r->styles, true) : NULL;
-    w->batch_size = r->batch_size;
-    w->send_images = r->send_images;
-    w->model = *model;
-    return w;
-}
-
 /* In the place of the request's picture a larger one and a mask, where its script extends it;
  * false: replied. */
 static bool outpaint(struct http_request *req, const struct sdapi_request *r,
@@ -210,61 +96,6 @@ static bool outpaint(struct http_request *req, const struct sdapi_request *r,
         sdapi_reply_err(req, &err, "script_args");
     free(data);
     return made;
-}
-
-/* Accepts the job and waits for it. Takes what `larger` holds. */
-static void submit(struct http_request *req, const struct sdapi_request *r, const cJSON *body,
-                   const cJSON *options, const struct job_params *params,
-                   const struct sdapi_model *model, struct extended *larger)
-{
-    const struct app *app = http_app(req);
-    struct job_input inputs[2 + CONTROLS_INPUTS] = {{0}};
-    const char *leading[CONTROLS_INPUTS];
-    size_t count = 0;
-    sdapi_control_pictures(r, leading);
-    char id[JOB_ID_SIZE];
-    struct err err;
-    struct generation *w = NULL;
-    if (larger->init) {
-        inputs[count++] = (struct job_input){"init", larger->init, larger->init_size};
-        inputs[count++] = (struct job_input){"mask", larger->mask, larger->mask_size};
-        *larger = (struct extended){0};
-    } else if (params->has_init) {
-        const char *text = cJSON_GetStringValue(cJSON_GetArrayItem(r->init_images, 0));
-        if (!read_input(req, "init", text, &inputs[count]))
-            goto done;
-        count++;
-    }
-    if (params->has_mask && count < 2) {
-        if (!read_input(req, "mask", r->mask, &inputs[count]))
-            goto done;
-        count++;
-    }
-    for (size_t i = 0; i < CONTROLS_INPUTS; i++) {
-        if (!leading[i])
-            continue;
-        if (!read_input(req, controls_input(i), leading[i], &inputs[count]))
-            goto done;
-        count++;
-    }
-    w = waiting_new(r, sdapi_ignored(app, r, body, options, params, model->upstream), model);
-    if (!w || !w->echo) {
-        sdapi_reply_crash(req, "MemoryError", "out of memory");
-        goto done;
-    }
-    bool keep = r->override_settings && !r->override_settings_restore_afterwards;
-    if ((keep && !sdapi_options_save(app, http_key_id(req), options, &err)) ||
-        !queue_submit(app->queue, http_key_id(req), 0, true, params, inputs, count, id, &err)) {
-        sdapi_reply_err(req, &err, NULL);
-        goto done;
-    }
-    job_wait(req, id, false, reply_final, w, waiting_free);
-    w = NULL;
-done:
-    if (w)
-        waiting_free(w);
-    for (size_t i = 0; i < count; i++)
-        free((void *)inputs[i].data);
 }
 
 /* An upstream has none of our LoRAs: it gets the prompt's words alone. */
@@ -379,39 +210,184 @@ static bool check_prompts(struct http_request *req, const struct sdapi_request *
     return false;
 }
 
-static void generate(struct http_request *req, enum sdapi_request_kind kind)
+/* A request that has been checked, and what it comes to. */
+struct prepared {
+    struct sdapi_request r; /* borrows from its body */
+    cJSON *options;
+    struct sdapi_model model;
+    struct job_params params;
+};
+
+/* False: replied, and nothing is held. */
+static bool prepare(struct http_request *req, enum sdapi_request_kind kind, cJSON *body,
+                    struct prepared *out)
 {
     const struct app *app = http_app(req);
-    struct sdapi_request r;
-    struct sdapi_model model;
     struct sdapi_fault fault;
-    struct job_params params;
+    cJSON *detail;
+    *out = (struct prepared){.options = NULL};
+    if (!sdapi_request_parse(kind, body, &out->r, &detail)) {
+        sdapi_reply_unprocessable(req, detail);
+        return false;
+    }
+    if (!(out->options = effective_options(req, &out->r)))
+        return false;
+    const char *wanted = sdapi_options_text(out->options, "sd_model_checkpoint");
+    /* A checkpoint that was chosen and then removed: the default paints. */
+    if (!sdapi_models_find(app, wanted, &out->model) && !sdapi_models_find(app, "", &out->model))
+        sdapi_reply_crash(req, "RuntimeError", "no checkpoint");
+    else if (!sdapi_job_make(&out->r, out->options, out->model.name, app->settings, &out->params,
+                             &fault))
+        reply_fault(req, &fault);
+    else if (check_prompts(req, &out->r, &out->params))
+        return true;
+    else
+        job_params_free(&out->params);
+    cJSON_Delete(out->options);
+    return false;
+}
+
+static void prepared_free(struct prepared *p)
+{
+    job_params_free(&p->params);
+    cJSON_Delete(p->options);
+}
+
+/* All pictures of the request. False: replied. */
+static bool read_pictures(struct http_request *req, const struct prepared *p,
+                          struct extended *larger, struct sdapi_series *s)
+{
+    const struct sdapi_request *r = &p->r;
+    const char *leading[CONTROLS_INPUTS];
+    int count = cJSON_GetArraySize(r->init_images);
+    if (larger->init) {
+        s->inits[0] = (struct sdapi_file){larger->init, larger->init_size};
+        s->mask = (struct sdapi_file){larger->mask, larger->mask_size};
+        *larger = (struct extended){0};
+    } else {
+        for (int i = 0; p->params.has_init && i < count; i++)
+            if (!read_file(req, cJSON_GetStringValue(cJSON_GetArrayItem(r->init_images, i)),
+                           &s->inits[i]))
+                return false;
+        if (p->params.has_mask && !read_file(req, r->mask, &s->mask))
+            return false;
+    }
+    sdapi_control_pictures(r, leading);
+    for (size_t i = 0; i < CONTROLS_INPUTS; i++)
+        if (leading[i] && !read_file(req, leading[i], &s->leading[i]))
+            return false;
+    return true;
+}
+
+static bool copy_params(const struct job_params *from, struct job_params *to, struct err *err)
+{
+    cJSON *json = job_params_to_json(from);
+    bool ok = json ? job_params_from_json(to, json, err)
+                   : err_set(err, ERR_INTERNAL, "no memory for a request");
+    cJSON_Delete(json);
+    return ok;
+}
+
+/* A job for each picture that begins from another one: the seeds go on over all of them. */
+static bool add_pictures(struct sdapi_series *s, const struct job_params *params, int inits,
+                         struct err *err)
+{
+    for (int i = 0; i < params->count; i++) {
+        struct job_params one;
+        if (!copy_params(params, &one, err))
+            return false;
+        bool ok = !one.variants || variants_use(&one, i, err);
+        free(one.variants);
+        one.variants = NULL;
+        one.seed = job_seed(params, i);
+        one.subseed = job_subseed(params, i);
+        one.count = 1;
+        ok = ok && sdapi_series_add(s, &one, i % inits, err);
+        job_params_free(&one);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+/* The WebUI's grid of a request that has its pictures saved. */
+static void want_grid(struct sdapi_series *s, const struct prepared *p)
+{
+    int count = p->params.count, rows = (int)sdapi_options_number(p->options, "n_rows");
+    if (!p->r.save_images || !sdapi_options_flag(p->options, "return_grid") ||
+        (count < 2 && sdapi_options_flag(p->options, "grid_only_if_multiple")))
+        return;
+    rows = rows > 0 ? rows : rows == 0 ? p->r.batch_size : (int)lround(sqrt(count));
+    s->sheet = SDAPI_SHEET_GRID;
+    s->rows = rows < count ? rows : count;
+    s->columns = (count + s->rows - 1) / s->rows;
+}
+
+/* What the request is answered with. False: replied. */
+static bool begin_series(struct http_request *req, const struct prepared *p, const cJSON *body,
+                         struct sdapi_series *s)
+{
+    const struct app *app = http_app(req);
+    s->ignored = sdapi_ignored(app, &p->r, body, p->options, &p->params, p->model.upstream);
+    s->echo = sdapi_request_echo(&p->r);
+    s->styles = p->r.styles ? cJSON_Duplicate(p->r.styles, true) : NULL;
+    int inits = cJSON_GetArraySize(p->r.init_images);
+    s->batch_size = inits > 1 ? inits : p->r.batch_size;
+    s->send_images = p->r.send_images;
+    s->model = p->model;
+    if (s->ignored && s->echo)
+        return true;
+    sdapi_reply_crash(req, "MemoryError", "out of memory");
+    return false;
+}
+
+/* Those settings that the request wants to stay. */
+static bool keep_options(struct http_request *req, const struct prepared *p, struct err *err)
+{
+    return !p->r.override_settings || p->r.override_settings_restore_afterwards ||
+           sdapi_options_save(http_app(req), http_key_id(req), p->options, err);
+}
+
+static void generate(struct http_request *req, enum sdapi_request_kind kind)
+{
+    struct prepared p;
     struct extended larger = {0};
-    cJSON *detail, *options = NULL, *body = sdapi_reply_body(req);
+    struct err err;
+    cJSON *body = sdapi_reply_body(req);
     if (!body)
         return;
-    if (!sdapi_request_parse(kind, body, &r, &detail)) {
-        sdapi_reply_unprocessable(req, detail);
+    if (!prepare(req, kind, body, &p)) {
+        cJSON_Delete(body);
+        return;
+    }
+    int inits = cJSON_GetArraySize(p.r.init_images);
+    struct sdapi_series *s = NULL;
+    if (inits > SDAPI_SERIES_RUNS) {
+        err_set(&err, ERR_INVALID, "wanted at most %d pictures, got %d", SDAPI_SERIES_RUNS, inits);
+        sdapi_reply_err(req, &err, "init_images");
         goto done;
     }
-    options = effective_options(req, &r);
-    if (!options)
-        goto done;
-    const char *wanted = sdapi_options_text(options, "sd_model_checkpoint");
-    /* A checkpoint that was chosen and then removed: the default paints. */
-    if (!sdapi_models_find(app, wanted, &model) && !sdapi_models_find(app, "", &model)) {
-        sdapi_reply_crash(req, "RuntimeError", "no checkpoint");
+    if (!(s = sdapi_series_new(req))) {
+        sdapi_reply_crash(req, "MemoryError", "out of memory");
         goto done;
     }
-    if (!sdapi_job_make(&r, options, model.name, app->settings, &params, &fault)) {
-        reply_fault(req, &fault);
+    if (!outpaint(req, &p.r, &p.params, &larger) || !begin_series(req, &p, body, s) ||
+        !read_pictures(req, &p, &larger, s))
+        goto done;
+    want_grid(s, &p);
+    if (!(inits > 1 ? add_pictures(s, &p.params, inits, &err)
+                    : sdapi_series_add(s, &p.params, inits ? 0 : -1, &err)) ||
+        !keep_options(req, &p, &err)) {
+        sdapi_reply_err(req, &err, NULL);
         goto done;
     }
-    if (check_prompts(req, &r, &params) && outpaint(req, &r, &params, &larger))
-        submit(req, &r, body, options, &params, &model, &larger);
-    job_params_free(&params);
+    sdapi_series_start(req, s);
+    s = NULL;
 done:
-    cJSON_Delete(options);
+    sdapi_series_free(s);
+    free(larger.init);
+    free(larger.mask);
+    prepared_free(&p);
     cJSON_Delete(body);
 }
 

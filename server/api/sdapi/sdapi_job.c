@@ -425,8 +425,14 @@ static bool make_painting_over(const struct sdapi_request *r, const cJSON *optio
         return refuse(fault, 404, NULL, "Init image not found");
     if (count == 0)
         return refuse(fault, 422, "init_images", "init_images must hold a picture");
-    if (count > 1)
-        return refuse(fault, 422, "init_images", "one picture can be painted over, got %d", count);
+    if (count > r->batch_size && count > 1) {
+        refuse(fault, 500, NULL, "bad number of images passed: %d; expecting %d or less", count,
+               r->batch_size);
+        fault->crash = "RuntimeError";
+        return false;
+    }
+    if (count > 1) /* then there are as many as pictures to begin from */
+        p->count = r->n_iter < INT_MAX / count ? count * r->n_iter : INT_MAX;
     if (r->resize_mode < PICTOR_FIT_STRETCH || r->resize_mode > PICTOR_FIT_LATENT)
         return refuse(fault, 422, "resize_mode", "resize_mode must be 0..3, got %d",
                       r->resize_mode);

@@ -37,7 +37,7 @@ static const struct option options_table[] = {
     {"enable_pnginfo", "true", ONLY},
     {"save_txt", "false", FREE},
     {"grid_save", "false", FREE},
-    {"return_grid", "false", ONLY},
+    {"return_grid", "true", FREE},
     {"grid_only_if_multiple", "true", FREE},
     {"n_rows", "-1", FREE},
     {"sd_model_checkpoint", "null", FREE},

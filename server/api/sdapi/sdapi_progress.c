@@ -213,15 +213,15 @@ void sdapi_progress_interrupt(struct http_request *req)
     sdapi_reply_json(req, cJSON_CreateObject());
 }
 
-/* Skipping the last picture is interrupting; a job cannot leave out one before it. */
+/* The picture that is being painted ends as it is, and the next one begins. */
 void sdapi_progress_skip(struct http_request *req)
 {
     size_t count;
     struct job *jobs = jobs_in(req, JOB_RUNNING, &count);
     for (size_t i = 0; i < count; i++) {
         struct job_progress progress = last_progress(http_app(req), &jobs[i], NULL, NULL);
-        if (progress.image >= jobs[i].params.count - 1)
-            interrupt(req, &jobs[i]);
+        struct err err;
+        queue_skip(http_app(req)->queue, jobs[i].id, http_visible_key(req), progress.image, &err);
     }
     free_jobs(jobs, count);
     sdapi_reply_null(req);

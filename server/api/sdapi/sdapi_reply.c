@@ -206,13 +206,18 @@ struct cJSON *sdapi_reply_body(struct http_request *req)
 
 /* ---- info ---- */
 
-/* An array of n copies of a text. */
-/* Of each picture of the job, the prompt or the negative one. */
-static cJSON *texts(const struct job_params *p, bool negative)
+/* Of each picture, the prompt or the negative one. */
+static cJSON *texts(const struct job *job, const struct sdapi_reply_more *more, bool negative)
 {
+    const struct job_params *p = &job->params;
     cJSON *list = cJSON_CreateArray();
     struct variants variants;
     struct err err;
+    for (size_t i = 0; more->painted && i < job->image_count; i++)
+        cJSON_AddItemToArray(list, cJSON_CreateString(negative ? more->painted[i].negative
+                                                               : more->painted[i].prompt));
+    if (more->painted)
+        return list;
     if (!variants_read(p, &variants, &err))
         variants = (struct variants){.count = 1};
     for (int i = 0; i < p->count; i++) {
@@ -222,6 +227,31 @@ static cJSON *texts(const struct job_params *p, bool negative)
         cJSON_AddItemToArray(list, cJSON_CreateString(text ? text : ""));
     }
     variants_free(&variants);
+    return list;
+}
+
+/* Of all that there were to be, of one job; else of those that there are. */
+static cJSON *seeds(const struct job *job, const struct sdapi_reply_more *more, bool sub)
+{
+    const struct job_params *p = &job->params;
+    cJSON *list = cJSON_CreateArray();
+    for (size_t i = 0; more->painted && i < job->image_count; i++)
+        cJSON_AddItemToArray(
+            list, json_number_item(sub ? job->images[i].subseed : job->images[i].seed));
+    for (int i = 0; !more->painted && i < p->count; i++)
+        cJSON_AddItemToArray(list, json_number_item(sub ? job_subseed(p, i) : job_seed(p, i)));
+    return list;
+}
+
+static cJSON *infotexts(const struct job *job, const struct sdapi_reply_more *more)
+{
+    cJSON *list = cJSON_CreateArray();
+    size_t sheets = job->image_count ? (size_t)more->sheets : 0;
+    size_t count = sheets + (more->alone ? 0 : job->image_count);
+    for (size_t i = 0; i < count; i++) {
+        const char *text = job->images[i < sheets ? 0 : i - sheets].infotext;
+        cJSON_AddItemToArray(list, cJSON_CreateString(text ? text : ""));
+    }
     return list;
 }
 
@@ -272,33 +302,26 @@ static cJSON *denoising_strength(const struct job_params *p)
 }
 
 char *sdapi_reply_info(const struct job *job, int batch_size, const struct cJSON *styles,
-                       const char *ignored, const struct sdapi_reply_model *model)
+                       const char *ignored, const struct sdapi_reply_model *model,
+                       const struct sdapi_reply_more *more)
 {
+    static const struct sdapi_reply_more none = {.sheets = 0};
+    more = more ? more : &none;
     const struct job_params *p = &job->params;
     const char *negative = p->negative_prompt ? p->negative_prompt : "";
     char hash[11] = "";
     if (model->sha256)
         snprintf(hash, sizeof hash, "%s", model->sha256);
-    cJSON *infotexts = cJSON_CreateArray();
-    for (size_t i = 0; i < job->image_count; i++) {
-        const char *text = job->images[i].infotext;
-        cJSON_AddItemToArray(infotexts, cJSON_CreateString(text ? text : ""));
-    }
-    cJSON *seeds = cJSON_CreateArray(), *subseeds = cJSON_CreateArray();
-    for (int i = 0; i < p->count; i++) {
-        cJSON_AddItemToArray(seeds, json_number_item(job_seed(p, i)));
-        cJSON_AddItemToArray(subseeds, json_number_item(job_subseed(p, i)));
-    }
 
     cJSON *info = cJSON_CreateObject();
     cJSON_AddStringToObject(info, "prompt", p->prompt);
-    cJSON_AddItemToObject(info, "all_prompts", texts(p, false));
+    cJSON_AddItemToObject(info, "all_prompts", texts(job, more, false));
     cJSON_AddStringToObject(info, "negative_prompt", negative);
-    cJSON_AddItemToObject(info, "all_negative_prompts", texts(p, true));
+    cJSON_AddItemToObject(info, "all_negative_prompts", texts(job, more, true));
     cJSON_AddItemToObject(info, "seed", json_number_item(p->seed));
-    cJSON_AddItemToObject(info, "all_seeds", seeds);
+    cJSON_AddItemToObject(info, "all_seeds", seeds(job, more, false));
     cJSON_AddItemToObject(info, "subseed", json_number_item(p->subseed));
-    cJSON_AddItemToObject(info, "all_subseeds", subseeds);
+    cJSON_AddItemToObject(info, "all_subseeds", seeds(job, more, true));
     cJSON_AddItemToObject(info, "subseed_strength", pyjson_float_item(p->subseed_strength));
     cJSON_AddNumberToObject(info, "width", p->width);
     cJSON_AddNumberToObject(info, "height", p->height);
@@ -321,8 +344,8 @@ char *sdapi_reply_info(const struct job *job, int batch_size, const struct cJSON
     if (ignored && *ignored)
         cJSON_AddStringToObject(extra, "Ignored", ignored);
     cJSON_AddItemToObject(info, "extra_generation_params", extra);
-    cJSON_AddNumberToObject(info, "index_of_first_image", 0);
-    cJSON_AddItemToObject(info, "infotexts", infotexts);
+    cJSON_AddNumberToObject(info, "index_of_first_image", more->sheets);
+    cJSON_AddItemToObject(info, "infotexts", infotexts(job, more));
     cJSON_AddItemToObject(info, "styles",
                           styles ? cJSON_Duplicate(styles, true) : cJSON_CreateArray());
     cJSON_AddItemToObject(info, "job_timestamp", timestamp(job));

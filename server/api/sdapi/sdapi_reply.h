@@ -2,6 +2,8 @@
 #ifndef PICTOR_SERVER_SDAPI_REPLY_H
 #define PICTOR_SERVER_SDAPI_REPLY_H
 
+#include <stdbool.h>
+
 #include "engine/base/err.h"
 
 struct cJSON;
@@ -49,9 +51,21 @@ struct sdapi_reply_model {
     const char *sha256; /* hex */
 };
 
+/* Of a request that is more than one job. */
+struct sdapi_reply_painted {
+    const char *prompt, *negative;
+};
+struct sdapi_reply_more {
+    int sheets; /* pictures made of the painted ones, which stand before them */
+    bool alone; /* and without them */
+    const struct sdapi_reply_painted *painted; /* of each of the job's images; NULL: they are one
+                                                  job's */
+};
+
 /* The text of "info": JSON as Python prints it. `styles` may be NULL; `ignored` (sdapi_ignored.h)
- * may be NULL or "". malloc'd, NULL only without memory. */
+ * may be NULL or ""; `more` may be NULL. malloc'd, NULL only without memory. */
 char *sdapi_reply_info(const struct job *job, int batch_size, const struct cJSON *styles,
-                       const char *ignored, const struct sdapi_reply_model *model);
+                       const char *ignored, const struct sdapi_reply_model *model,
+                       const struct sdapi_reply_more *more);
 
 #endif

@@ -1,0 +1,170 @@
+#include "engine/io/image_grid.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Rows of `in` into `out` at (x, y), as far as they are in it. */
+static void paste(struct pictor_image *out, const struct pictor_image *in, int x, int y)
+{
+    int from = x < 0 ? -x : 0, to = out->width - x < in->width ? out->width - x : in->width;
+    for (int row = 0; row < in->height; row++) {
+        if (y + row < 0 || y + row >= out->height || to <= from)
+            continue;
+        memcpy(out->pixels + 3 * ((size_t)(y + row) * (size_t)out->width + (size_t)(x + from)),
+               in->pixels + 3 * ((size_t)row * (size_t)in->width + (size_t)from),
+               3 * (size_t)(to - from));
+    }
+}
+
+static void clear(struct pictor_image *out, int x, int y, int width, int height)
+{
+    for (int row = y; row < y + height; row++)
+        memset(out->pixels + 3 * ((size_t)row * (size_t)out->width + (size_t)x), 0,
+               3 * (size_t)width);
+}
+
+/* One picture into its cell. */
+static bool put(struct pictor_image *out, const struct pictor_image *in, double scale, int x, int y,
+                int width, int height, struct err *err)
+{
+    struct pictor_image rgb = {0}, sized = {0};
+    int w = (int)fmax(1, floor(in->width * scale)), h = (int)fmax(1, floor(in->height * scale));
+    bool ok = image_convert(in, 3, &rgb, err) &&
+              (scale == 1 || image_resize(&rgb, w, h, IMAGE_BOX, &sized, err));
+    const struct pictor_image *image = scale == 1 ? &rgb : &sized;
+    if (ok)
+        paste(out, image, x + (width - image->width) / 2, y + (height - image->height) / 2);
+    pictor_image_free(&rgb);
+    pictor_image_free(&sized);
+    return ok;
+}
+
+bool image_grid(const struct pictor_image *images, size_t count, int columns, int rows, int margin,
+                size_t max_pixels, struct pictor_image *out, struct err *err)
+{
+    int width = 1, height = 1;
+    double scale = 1;
+    for (size_t i = 0; i < count; i++) {
+        width = images[i].width > width ? images[i].width : width;
+        height = images[i].height > height ? images[i].height : height;
+    }
+    for (;; scale *= 0.75) {
+        double w = floor(width * scale) * columns + (double)margin * (columns - 1);
+        double h = floor(height * scale) * rows + (double)margin * (rows - 1);
+        if (w >= 1 && h >= 1 && w <= IMAGE_SIDE_MAX && h <= IMAGE_SIDE_MAX &&
+            w * h <= (double)max_pixels)
+            break;
+        if (scale * width < 8 || scale * height < 8)
+            return err_set(err, ERR_TOO_LARGE, "%d x %d pictures are too many for a grid", columns,
+                           rows);
+    }
+    width = (int)floor(width * scale);
+    height = (int)floor(height * scale);
+    if (!image_new(out, width * columns + margin * (columns - 1),
+                   height * rows + margin * (rows - 1), 3, err))
+        return false;
+    memset(out->pixels, 255, 3 * (size_t)out->width * (size_t)out->height);
+    for (size_t i = 0; i < (size_t)columns * (size_t)rows; i++) {
+        int x = (int)(i % (size_t)columns) * (width + margin);
+        int y = (int)(i / (size_t)columns) * (height + margin);
+        clear(out, x, y, width, height);
+        if (i < count && !put(out, &images[i], scale, x, y, width, height, err)) {
+            pictor_image_free(out);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- tiles ---- */
+
+bool image_tiles_plan(int width, int height, int tile_width, int tile_height, int overlap,
+                      struct image_tiles *out, struct err *err)
+{
+    if (overlap < 0 || overlap >= tile_width || overlap >= tile_height)
+        return err_set(err, ERR_INVALID,
+                       "tiles of %d x %d cannot overlap by %d pixels: wanted 0 to less than a side",
+                       tile_width, tile_height, overlap);
+    int columns = (int)ceil((double)(width - overlap) / (tile_width - overlap));
+    int rows = (int)ceil((double)(height - overlap) / (tile_height - overlap));
+    *out = (struct image_tiles){width,
+                                height,
+                                tile_width,
+                                tile_height,
+                                overlap,
+                                columns > 1 ? columns : 1,
+                                rows > 1 ? rows : 1};
+    return true;
+}
+
+static int place(int i, int count, int side, int tile)
+{
+    double step = count > 1 ? (double)(side - tile) / (count - 1) : 0;
+    int at = (int)(i * step);
+    return at + tile >= side ? side - tile : at;
+}
+
+void image_tiles_at(const struct image_tiles *t, int i, int *x, int *y)
+{
+    *x = place(i % t->columns, t->columns, t->width, t->tile_width);
+    *y = place(i / t->columns, t->rows, t->height, t->tile_height);
+}
+
+bool image_tiles_cut(const struct image_tiles *t, int i, const struct pictor_image *in,
+                     struct pictor_image *out, struct err *err)
+{
+    int x, y;
+    if (!image_new(out, t->tile_width, t->tile_height, 3, err))
+        return false;
+    image_tiles_at(t, i, &x, &y);
+    paste(out, in, -x, -y);
+    return true;
+}
+
+/* What the later tile's row or column counts for, of 255: it fades in from the picture's inside. */
+static int share(int at, int begins, int overlap)
+{
+    return begins <= 0 || at >= overlap ? 255 : at * 255 / overlap;
+}
+
+bool image_tiles_join(const struct image_tiles *t, const struct pictor_image *in,
+                      struct pictor_image *out, struct err *err)
+{
+    if (!image_new(out, t->width, t->height, 3, err))
+        return false;
+    struct pictor_image row;
+    if (!image_new(&row, t->width, t->tile_height, 3, err)) {
+        pictor_image_free(out);
+        return false;
+    }
+    for (int j = 0; j < t->rows; j++) {
+        int x, y;
+        for (int i = 0; i < t->columns; i++) {
+            const struct pictor_image *tile = &in[j * t->columns + i];
+            image_tiles_at(t, j * t->columns + i, &x, &y);
+            for (int v = 0; v < t->tile_height; v++)
+                for (int u = 0; u < t->tile_width; u++) {
+                    if (x + u < 0 || x + u >= t->width)
+                        continue;
+                    int part = share(u, x, t->overlap);
+                    uint8_t *to = row.pixels + 3 * ((size_t)v * (size_t)t->width + (size_t)(x + u));
+                    const uint8_t *from =
+                        tile->pixels + 3 * ((size_t)v * (size_t)t->tile_width + (size_t)u);
+                    for (int k = 0; k < 3; k++)
+                        to[k] = (uint8_t)((from[k] * part + to[k] * (255 - part) + 127) / 255);
+                }
+        }
+        for (int v = 0; v < t->tile_height; v++) {
+            if (y + v < 0 || y + v >= t->height)
+                continue;
+            int part = share(v, y, t->overlap);
+            uint8_t *to = out->pixels + 3 * (size_t)(y + v) * (size_t)t->width;
+            const uint8_t *from = row.pixels + 3 * (size_t)v * (size_t)t->width;
+            for (size_t k = 0; k < 3 * (size_t)t->width; k++)
+                to[k] = (uint8_t)((from[k] * part + to[k] * (255 - part) + 127) / 255);
+        }
+    }
+    pictor_image_free(&row);
+    return true;
+}
