@@ -63,11 +63,9 @@ ema = common.Ema(master, args.decay)
 step, seen, spent = 0, 0, 0.0
 if (c := common.load(path, device)):
     if c.get("used", table.get("used")) != table.get("used"):  # captions hold new words
-        at = {token: i for i, token in enumerate(c["used"])}
-        some = torch.tensor([at.get(token, len(at)) for token in [*table["used"], -1]], device=device)
         mine = next(i for i, (n, _) in enumerate(models.named_parameters()) if n == "0.own")
         for tensors, k in ((c["models"], "0.own"), (c["ema"], mine)):
-            tensors[k] = torch.cat([tensors[k][:-1], 0 * tensors[k][-1:]])[some]
+            tensors[k] = networks.Text.moved(tensors[k], c["used"], table["used"])
         c["opt"] = None
     models.load_state_dict(c["models"])
     if c["opt"]:

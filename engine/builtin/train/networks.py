@@ -12,6 +12,7 @@ from torch import nn
 SIZES = {
     "small": dict(text=128, layers=3, unet=(64, 96, 128, 96), vae=(64, 64, 64, 128)),  # 36 MB
     "large": dict(text=128, layers=4, unet=(96, 128, 128, 64), vae=(96, 64, 64, 96)),  # 40 MB
+    "second": dict(text=128, layers=3, unet=(64, 128, 160, 128), vae=(64, 64, 64, 128)),  # 47 MB
 }
 HEADS = 8
 
@@ -313,7 +314,14 @@ class Text(nn.Module):
 
     def read(self, ids):
         x = self.turn(self.tokens[ids])
-        return x + self.own[self.slot[ids]] if hasattr(self, "own") else x
+        return x + F.embedding(self.slot[ids], self.own) if hasattr(self, "own") else x
+
+    @staticmethod
+    def moved(own, old, used):
+        """Rows that were learnt of the tokens `old` in the places of the tokens `used`."""
+        at = {token: i for i, token in enumerate(old)}
+        some = torch.tensor([at.get(token, len(at)) for token in [*used, -1]], device=own.device)
+        return torch.cat([own[:-1], 0 * own[-1:]])[some]
 
     def table(self):
         if hasattr(self, "own"):

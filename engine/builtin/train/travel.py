@@ -4,9 +4,9 @@
     python travel.py pack --work W --to F --weights
     python travel.py unpack --work W --to F
 
-Networks go in bfloat16, the averaged ones alone, without the optimiser's state; of the drawings only
-those that --focus uses. With --weights, as the way back needs, the averaged networks are all. unpack
-puts into W what F has and leaves the rest.
+Networks go in 16 bits, the averaged ones alone, without the optimiser's state, and only what fits the
+networks of --size; of the drawings only those that --focus uses. With --weights, as the way back needs,
+the averaged networks are all. unpack puts into W what F has and leaves the rest.
 """
 import argparse
 import io
@@ -38,12 +38,20 @@ def few_drawings(path):
     return out.getvalue()
 
 
+def fits(size, used):
+    """Text encoder and UNet of a size, as they begin."""
+    models = export.build(size, used)
+    return torch.nn.ModuleList([models["text"], models["unet"]])
+
+
 def pack(args):
     c = common.load(args.work / "diffusion.pt")
-    state = dict(diffusion={**{k: c[k] for k in ("step", "seen", "spent", "used")},
-                            "ema": [p.bfloat16() for p in c["ema"]]})
+    shapes = {n: p.shape for n, p in fits(args.size, c["used"]).named_parameters()}
+    averaged = zip((n for n in c["models"] if n != "0.tokens"), c["ema"])
+    state = dict(diffusion={k: c[k] for k in ("step", "seen", "spent", "used")},
+                 networks={n: p.half() for n, p in averaged if shapes[n] == p.shape})
     if not args.weights:
-        state.update(vae=[p.bfloat16() for p in common.load(args.work / "vae.pt")["ema"]],
+        state.update(vae=[p.half() for p in common.load(args.work / "vae.pt")["ema"]],
                      stats=common.load(args.work / "stats.pt"), tokens=common.load(args.work / "tokens.pt"),
                      drawings=torch.frombuffer(bytearray(few_drawings(args.work / "drawings.zip")), dtype=torch.uint8))
     out = io.BytesIO()
@@ -65,14 +73,12 @@ def unpack(args):
         common.save(args.work / "stats.pt", **state["stats"])
         common.save(args.work / "tokens.pt", **state["tokens"])
     table, c = common.load(args.work / "tokens.pt"), state["diffusion"]
-    models = export.build(args.size, c["used"])
-    models["text"].tokens = table["tokens"].float() * table["scale"]
-    both = torch.nn.ModuleList([models["text"], models["unet"]])
-    ema = [p.float() for p in c["ema"]]
-    with torch.no_grad():
-        common.copy(both.parameters(), ema)
-    common.save(args.work / "diffusion.pt", **{**c, "models": both.state_dict(), "opt": None, "ema": ema})
-    print(f"{c['seen']} pictures seen")
+    both = fits(args.size, c["used"])
+    both[0].tokens = table["tokens"].float() * table["scale"]
+    both.load_state_dict({n: p.float() for n, p in state["networks"].items()}, strict=False)
+    common.save(args.work / "diffusion.pt", **c, models=both.state_dict(), opt=None,
+                ema=[p.detach().clone() for p in both.parameters()])
+    print(f"{c['seen']} pictures seen, {len(state['networks'])} tensors")
 
 
 if __name__ == "__main__":
@@ -80,7 +86,7 @@ if __name__ == "__main__":
     args.add_argument("do", choices=["pack", "unpack"])
     args.add_argument("--work", required=True, type=pathlib.Path)
     args.add_argument("--to", required=True, type=pathlib.Path)
-    args.add_argument("--size", default="small", choices=export.networks.SIZES)
+    args.add_argument("--size", default="second", choices=export.networks.SIZES)
     args.add_argument("--weights", action="store_true")
     args = args.parse_args()
     {"pack": pack, "unpack": unpack}[args.do](args)
