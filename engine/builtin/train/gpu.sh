@@ -15,7 +15,7 @@ P=${PYTHON:-python3}
 export PYTHONUNBUFFERED=1
 $P travel.py unpack --work "$W" --to "$from" || exit
 $P latents.py --work "$W" --size second --picture 256 --halves --count "${COUNT:-200000}" --batch 128 \
-    --workers "${WORKERS:-12}" --factor 3 --focus --style .2 --seconds $((all / 2)) >"$out/latents.log" 2>&1 &
+    --workers "${WORKERS:-12}" --factor 4 --focus --style .2 --seconds $((all / 2)) >"$out/latents.log" 2>&1 &
 train() { $P gpu.py --work "$W" --seconds $((all - SECONDS - 15)) ${OPTIONS-} "$@" 2>&1 | tee -a "$out/log"; return "${PIPESTATUS[0]}"; }
 train || train --plain
 kill $(jobs -p) 2>/dev/null
