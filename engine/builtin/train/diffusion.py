@@ -2,7 +2,7 @@
 
 Predicts the noise; min-SNR weights, and of --strong more, because what a word means is decided at
 strong noise, where they are nearly nothing; one caption in ten is empty, for guidance. Goes on from
-diffusion.pt: first at low resolution, where a step is cheap, then at the target; each run's
+diffusion.pt, also from another size's: first at low resolution, where a step is cheap, then at the target; each run's
 learning rate falls from --rate to --end of it. Weights are kept in float32 and used in bfloat16.
 On a CPU with AMX fast.cpp makes the steps, on another PyTorch in float32. Saved every --save minutes,
 at the end, and on SIGTERM; latents that came meanwhile are read then.
@@ -67,10 +67,10 @@ if (c := common.load(path, device)):
         for tensors, k in ((c["models"], "0.own"), (c["ema"], mine)):
             tensors[k] = networks.Text.moved(tensors[k], c["used"], table["used"])
         c["opt"] = None
-    models.load_state_dict(c["models"])
-    if c["opt"]:
+    whole = networks.carry(models, c["models"])
+    if whole and c["opt"]:
         opt.load_state_dict(c["opt"])
-    average = dict(zip(models.parameters(), c["ema"]))
+    average = dict(zip(models.parameters(), c["ema"] if whole else [p.detach().clone() for p in models.parameters()]))
     ema.shadow, step, seen, spent = [average[p] for p in master], c["step"], c["seen"], c["spent"]
 used, copied = models, device.type == "cuda"
 if copied:

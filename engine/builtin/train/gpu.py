@@ -4,12 +4,13 @@ What diffusion.py does, in a form that a GPU is never left waiting: all weights 
 gradients, momenta and average in others, and a whole step (noise, both networks, the optimiser) is one
 CUDA graph for each of two sizes of pictures. The first --early of the time goes to the smaller size, where a step
 costs a fifth; then one step in --every stays with it and the others are of the larger. The latents of
-both (latents.py --halves) are read while they are made. Begins from what diffusion.pt has of the same
-name and shape, so that a wider network keeps the words and the edges of a narrower one.
+both (latents.py --halves) are read while they are made.
 """
 import argparse
+import collections
 import math
 import pathlib
+import threading
 import time
 import torch
 import torch.nn.functional as F
@@ -101,25 +102,29 @@ class Latents:
     """What there is of one size, on the GPU; more of it as shards come."""
 
     def __init__(self, folder, side, most, device):
-        self.folder, self.read = folder, set()
+        self.folder, self.read, self.ready = folder, set(), collections.deque()
         self.z = torch.zeros(most, 4, side // 8, side // 8, dtype=torch.float16, device=device)
         self.ids = torch.full((most, 4, 32), common.END, dtype=torch.int32, device=device)
         self.count, self.have = torch.ones((), device=device), 0
+        threading.Thread(target=self.watch, daemon=True).start()
 
-    def more(self, seconds):
-        until = time.time() + seconds
-        for f in sorted(self.folder.glob("*.pt")):
-            if time.time() > until:
-                break
-            if f in self.read:
-                continue
-            self.read.add(f)
-            s = common.load(f)
+    def more(self, most):
+        """Takes up to so many shards that watch() has read."""
+        while self.ready and most > 0:
+            s, most = self.ready.popleft(), most - 1
             n = min(len(s["latents"]), len(self.z) - self.have)
             self.z[self.have:self.have + n] = s["latents"][:n].to(self.z.device)
             self.ids[self.have:self.have + n] = s["ids"][:n].to(self.ids.device, torch.int32)
             self.have += n
-            self.count.fill_(max(self.have, 1))
+        self.count.fill_(max(self.have, 1))
+
+    def watch(self):
+        """Reads new shards, which takes a tenth of a second each, beside the training."""
+        while self.have < len(self.z):
+            for f in sorted(set(self.folder.glob("*.pt")) - self.read):
+                self.read.add(f)
+                self.ready.append(common.load(f))
+            time.sleep(.5)
 
 
 def main():
@@ -129,7 +134,7 @@ def main():
     args.add_argument("--picture", default=[128, 256], type=int, nargs=2)
     args.add_argument("--batch", default=[512, 256], type=int, nargs=2)
     args.add_argument("--seconds", default=480, type=float, help="of everything, from the start of this program")
-    args.add_argument("--early", default=.25, type=float)
+    args.add_argument("--early", default=.6, type=float)
     args.add_argument("--every", default=4, type=int)
     args.add_argument("--rate", default=1.2e-3, type=float)
     args.add_argument("--end", default=.02, type=float)
@@ -138,6 +143,7 @@ def main():
     args.add_argument("--least", default=20000, type=int, help="latents to begin with")
     args.add_argument("--save", default=100, type=float, help="seconds between checkpoints")
     args.add_argument("--plain", action="store_true", help="no CUDA graphs")
+    args.add_argument("--profile", action="store_true", help="where a step's time goes, and no training")
     args = args.parse_args()
     began, device = time.time(), common.device()
     torch.manual_seed(7)
@@ -147,11 +153,9 @@ def main():
     models = torch.nn.ModuleList([text, networks.UNet(size["unet"], size["text"])])
     old = common.load(path)
     old["models"]["0.own"] = networks.Text.moved(old["models"]["0.own"], old["used"], table["used"])
-    fresh = models.state_dict()
-    same = {n: t.float() for n, t in old["models"].items() if n in fresh and fresh[n].shape == t.shape}
-    models.load_state_dict({**fresh, **same})
+    whole = networks.carry(models, old["models"])
     text.tokens = table["tokens"].float() * table["scale"]
-    print(f"{sum(t.numel() for t in same.values()) / 1e6:.1f} million numbers are there already", flush=True)
+    print("goes on with this network" if whole else "begins a network of another size", flush=True)
     models = models.to(device, torch.bfloat16, memory_format=torch.channels_last)
     weights = Weights(models, args.keep)
     empty = torch.from_numpy(common.Tokenizer().rows([""], CAPTION).astype("int64")).to(device)
@@ -199,6 +203,15 @@ def main():
         return made.replay
 
     sets = [Latents(args.work / f"latents{p}", p, args.most, device) for p in args.picture]
+    if args.profile:
+        for k, (data, n) in enumerate(zip(sets, args.batch)):
+            for _ in range(3):
+                step(k, data, n)
+            with torch.profiler.profile() as told:
+                step(k, data, n)
+                torch.cuda.synchronize()
+            print(told.key_averages().table(sort_by="self_cuda_time_total", row_limit=40, max_name_column_width=90))
+        return
     graphs = [graph(k, data, n) for k, (data, n) in enumerate(zip(sets, args.batch))]
 
     def save():
@@ -219,7 +232,7 @@ def main():
 
     while min(s.have for s in sets) < args.least and time.time() - began < args.seconds / 2:
         for s in sets:
-            s.more(1)
+            s.more(100)
         time.sleep(.2)
     said.zero_()
     start, seen, steps, saved = time.time(), 0, 0, time.time()
@@ -234,7 +247,7 @@ def main():
         steps, seen = steps + 1, seen + args.batch[k]
         if steps % 50 == 0:
             for s in sets:
-                s.more(.15)
+                s.more(10)
         if steps % 200 == 0:
             report()
         elif steps % 10 == 0 and device.type == "cuda":

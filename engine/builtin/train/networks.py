@@ -11,7 +11,6 @@ from torch import nn
 # channels would be instance norm, which forgets how bright a channel is.
 SIZES = {
     "small": dict(text=128, layers=3, unet=(64, 96, 128, 96), vae=(64, 64, 64, 128)),  # 36 MB
-    "large": dict(text=128, layers=4, unet=(96, 128, 128, 64), vae=(96, 64, 64, 96)),  # 40 MB
     "second": dict(text=128, layers=3, unet=(64, 128, 160, 128), vae=(64, 64, 64, 128)),  # 47 MB
 }
 HEADS = 8
@@ -334,3 +333,12 @@ class Text(nn.Module):
         for layer in self.encoder["layers"]:
             x = layer(x)
         return self.final_layer_norm(x)
+
+
+def carry(models, state):
+    """Loads what has the same name and shape: a wider network keeps the words and the edges of a
+    narrower one. Whether everything had."""
+    mine = models.state_dict()
+    same = {n: t.float() for n, t in state.items() if n in mine and mine[n].shape == t.shape}
+    models.load_state_dict({**mine, **same})
+    return len(same) == len(mine)

@@ -48,7 +48,7 @@ OMP_NUM_THREADS=1 $P latents.py --work "$W" --picture 128 --count "${COUNT:-4096
 latents=$!
 trap 'kill -TERM $(jobs -p); wait; exit 0' TERM
 train() {
-    OMP_NUM_THREADS=$1 $P diffusion.py --work "$W" --picture 128 --batch "${BATCH:-64}" --rate "${RATE:-6e-4}" \
+    OMP_NUM_THREADS=$1 $P diffusion.py --work "$W" --size second --picture 128 --batch "${BATCH:-64}" --rate "${RATE:-6e-4}" \
         --end 1 --decay .999 --length 77 --save 10 --minutes "$2" &
     wait $! || sleep 60  # a full disk, say: from the last checkpoint
 }

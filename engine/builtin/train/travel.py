@@ -75,7 +75,7 @@ def unpack(args):
     table, c = common.load(args.work / "tokens.pt"), state["diffusion"]
     both = fits(args.size, c["used"])
     both[0].tokens = table["tokens"].float() * table["scale"]
-    both.load_state_dict({n: p.float() for n, p in state["networks"].items()}, strict=False)
+    export.networks.carry(both, state["networks"])
     common.save(args.work / "diffusion.pt", **c, models=both.state_dict(), opt=None,
                 ema=[p.detach().clone() for p in both.parameters()])
     print(f"{c['seen']} pictures seen, {len(state['networks'])} tensors")
