@@ -216,8 +216,9 @@ class OpenVINO:
             return folder
         import openvino
         import torch
-        from openvino.frontend.pytorch.patch_model import __make_16bit_traceable as traceable
+        from openvino.frontend.pytorch import patch_model
 
+        traceable = getattr(patch_model, "__make_16bit_traceable")  # a class mangles such a name
         os.makedirs(folder, exist_ok=True)
         family = family_of(path)
         made = family.modules(path, torch.float16)

@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-import make_sdxl
+import openclip
 import sdmodel
 
 RANK = 32
@@ -62,9 +62,9 @@ def modules():
 def place(component, key):
     """(name in the single file, which third of it, "turned" or None)."""
     if component == "text_encoder":
-        return make_sdxl.ldm_first(key)
+        return openclip.ldm_first(key)
     if component == "text_encoder_2":
-        return make_sdxl.ldm_second(key)
+        return openclip.ldm_second(key)
     if component == "vae":
         return sdmodel.ldm_name("vae", key), None
     for a, b in (("linear_1", "0"), ("linear_2", "2")):

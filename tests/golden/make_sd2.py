@@ -20,6 +20,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 import sampling
 import sdmodel
+from openclip import ldm_text
 from make_golden import BOS, EOS, MODEL, encode, noise, save, sequences, torch_noise, webui_upsampling
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sd2")
@@ -82,30 +83,6 @@ def fill(component, module):
 
 
 # Names.
-
-OPEN_CLIP = [
-    ("text_model.embeddings.token_embedding.weight", "token_embedding.weight"),
-    ("text_model.embeddings.position_embedding.weight", "positional_embedding"),
-    ("text_model.final_layer_norm.", "ln_final."),
-    ("text_model.encoder.layers.", "transformer.resblocks."),
-    (".layer_norm1.", ".ln_1."),
-    (".layer_norm2.", ".ln_2."),
-    (".mlp.fc1.", ".mlp.c_fc."),
-    (".mlp.fc2.", ".mlp.c_proj."),
-    (".self_attn.out_proj.", ".attn.out_proj."),
-]
-
-
-def ldm_text(key):
-    """(name in the single file, which third of it or None) of a text encoder's weight."""
-    for a, b in OPEN_CLIP:
-        key = key.replace(a, b)
-    third = None
-    for i, part in enumerate("qkv"):
-        if f".self_attn.{part}_proj." in key:
-            third = i
-            key = key.replace(f".self_attn.{part}_proj.", ".attn.in_proj_")
-    return "cond_stage_model.model." + key, third
 
 
 def ldm_unet(key):

@@ -18,12 +18,12 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 import make_sd2
 import sampling
 import sdmodel
+from openclip import SECOND, canonical, ldm_first, ldm_second
 from make_golden import EOS, MODEL, noise, save, sequences, torch_noise, webui_upsampling
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sdxl")
 LAYERS, WIDTH, STEPS, NUMBER = 3, 64, 10, 32
 GUIDANCE, WEIGHT = 2.0, 1.3
-FIRST, SECOND = "conditioner.embedders.0.transformer.", "conditioner.embedders.1."
 ZERO_TERMINAL = 4.8973451890853435e-08  # of the signal's power at the last level, as in the WebUI
 
 
@@ -79,21 +79,6 @@ def fill(component, module):
 
 
 # Names.
-
-
-def canonical(key):
-    return key if key.startswith("text_projection") else sdmodel.canonical("text_encoder", key)
-
-
-def ldm_first(key):
-    return FIRST + canonical(key), None
-
-
-def ldm_second(key):
-    if key.startswith("text_projection"):
-        return SECOND + "model.text_projection", "turned"
-    name, third = make_sd2.ldm_text(canonical(key))
-    return name.replace("cond_stage_model.", SECOND), third
 
 
 def ldm_unet(key):

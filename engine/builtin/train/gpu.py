@@ -215,7 +215,7 @@ def main():
     graphs = [graph(k, data, n) for k, (data, n) in enumerate(zip(sets, args.batch))]
 
     def save():
-        state = dict(step=int(weights.steps), seen=old.get("seen", 0) + seen, spent=old.get("spent", 0) + time.time() - began,
+        state = dict(step=int(weights.steps), seen=old["seen"] + seen, spent=old["spent"] + time.time() - began,
                      used=table["used"], opt=None)
         average = [weights.shaped(weights.average, p).contiguous().cpu() for p in models.parameters()]
         named = {**{n: t.float().cpu() for n, t in models.state_dict().items()},
