@@ -17,6 +17,7 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors.torch import save_file
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+import make_sd2
 import make_sdxl
 from make_golden import EOS, load, save
 
@@ -93,10 +94,10 @@ def weighted(state, start, count):
     return state * w * (state.mean() / (state * w).mean())
 
 
-def sd1(folder, dtype):
-    tokens = tokenizer(folder, "<|endoftext|>")
+def with_words(encoder, tokens):
+    """A pipeline of a text encoder alone that knows both words."""
     pipe = StableDiffusionPipeline(
-        vae=None, text_encoder=copy.deepcopy(TINY), tokenizer=tokens, unet=None, scheduler=None,
+        vae=None, text_encoder=encoder, tokenizer=tokens, unet=None, scheduler=None,
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )
     # diffusers opens no file with a ParameterDict in it by itself any more.
@@ -104,6 +105,12 @@ def sd1(folder, dtype):
     saved["string_to_param"] = {"*": saved["string_to_param"]["*"].detach()}
     pipe.load_textual_inversion(saved, token="wordone")
     pipe.load_textual_inversion(os.path.join(FOLDER, "wordtwo.bin"), token="wordtwo")
+    return pipe
+
+
+def sd1(folder, dtype):
+    tokens = tokenizer(folder, "<|endoftext|>")
+    pipe = with_words(copy.deepcopy(TINY), tokens)
     encoder = pipe.text_encoder.to(dtype).eval()
     ids = ids_of(pipe, tokens, "wordone", "wordtwo")
     states = encoder(ids, output_hidden_states=True)
@@ -112,6 +119,18 @@ def sd1(folder, dtype):
     place = 1 + len(tokens("a photo of").input_ids[1:-1])
     out["sd1.weighted"] = weighted(out["sd1.skip1"], place, 3)
     return out
+
+
+def sd2(folder, dtype):
+    """Read before the last layer, which a folder's text encoder does not have."""
+    tokens = tokenizer(folder, "!")
+    pipe = with_words(make_sd2.fill("text_encoder", make_sd2.text_encoder(make_sd2.LAYERS - 1)), tokens)
+    encoder = pipe.text_encoder.to(dtype).eval()
+    row = ids_of(pipe, tokens, "wordone", "wordtwo")
+    assert row[0].tolist()[row[0].tolist().index(EOS) + 1] == 0
+    states = encoder(row).last_hidden_state[0]
+    place = 1 + len(tokens("a photo of").input_ids[1:-1])
+    return {"sd2.states": states, "sd2.weighted": weighted(states, place, 3)}
 
 
 def sdxl(folder, dtype):
@@ -144,7 +163,7 @@ def main():
     write_files()
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         single, double = (
-            {**sd1(folder, dtype), **sdxl(folder, dtype)} for dtype in (torch.float32, torch.float64)
+            {**sd1(folder, dtype), **sd2(folder, dtype), **sdxl(folder, dtype)} for dtype in (torch.float32, torch.float64)
         )
         lines = save("golden", single, double, FOLDER)
     with open(os.path.join(FOLDER, "index.txt"), "w", encoding="ascii") as f:

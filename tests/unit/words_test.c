@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "engine/base/log.h"
+#include "engine/text/chunk.h"
 #include "tests/unit/golden_sdxl.h"
 
 #define DIR "tests/golden/words/"
@@ -140,6 +141,35 @@ static void test_sdxl(void **state)
     free(bytes);
 }
 
+static void test_sd2(void **state)
+{
+    struct err err;
+    size_t size;
+    struct safetensors *from = open_file(TINY);
+    struct safetensors *own = open_file("tests/golden/sd2/weights.safetensors");
+    struct file file = file_new("");
+    for (size_t i = 0; i < safetensors_count(own); i++)
+        file_add_whole(&file, safetensors_at(own, i)->name, safetensors_at(own, i));
+    for (size_t i = 0; i < safetensors_count(from); i++)
+        if (strncmp(safetensors_at(from, i)->name, "first_stage_model.", 18) == 0)
+            file_add_whole(&file, safetensors_at(from, i)->name, safetensors_at(from, i));
+    file_add_whole(&file, "cond_stage_model.model.token_embedding.weight", want(from, TOKENS));
+    unsigned char *bytes = file_bytes(&file, &size);
+    struct checkpoint *cp = checkpoint_open_memory(bytes, size, &err);
+    if (!cp)
+        fail_msg("%s", err.msg);
+    struct fixture f = fixture_of(cp, NULL);
+    assert_string_equal(f.m->facts.info.architecture, "sd2");
+    must_embed(&f, both);
+    check_states(&f, "sd2.states", SAID);
+    check_states(&f, "sd2.weighted", "a photo of (wordone:1.3), red and wordtwo on mars");
+    fixture_free(&f);
+    checkpoint_free(cp);
+    free(bytes);
+    safetensors_close(own);
+    safetensors_close(from);
+}
+
 /* Nothing is left of names that are none any more, nor of one for another model. */
 static void test_without(void **state)
 {
@@ -266,15 +296,15 @@ static void test_length(void **state)
     struct pictor_params params;
     struct pictor_word word = {"wordone", 75, false};
     struct err err;
-    char prompt[33 * 8 + 1] = "";
+    char prompt[(CHUNK_LIMIT + 1) * 8 + 1] = "";
     pictor_params_init(&params, NULL);
-    for (int i = 0; i < 33; i++)
+    for (int i = 0; i <= CHUNK_LIMIT; i++)
         strcat(prompt, "wordone ");
     params.negative_prompt = prompt;
     assert_true(pictor_prompt_check(&params, true, &err));
     assert_false(pictor_prompt_words(&params, true, &word, 1, &err));
     assert_int_equal(err.code, ERR_TOO_LARGE);
-    prompt[32 * 8] = '\0';
+    prompt[CHUNK_LIMIT * 8] = '\0';
     assert_true(pictor_prompt_words(&params, true, &word, 1, &err));
 }
 
@@ -283,7 +313,7 @@ int main(void)
     log_set_level(LOG_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sd1),    cmocka_unit_test(test_layouts),
-        cmocka_unit_test(test_sdxl),   cmocka_unit_test(test_without),
+        cmocka_unit_test(test_sdxl), cmocka_unit_test(test_sd2),   cmocka_unit_test(test_without),
         cmocka_unit_test(test_errors), cmocka_unit_test(test_descriptions),
         cmocka_unit_test(test_names),  cmocka_unit_test(test_length),
     };
