@@ -151,7 +151,7 @@ static const struct route routes[] = {
     {POST, "/sdapi/v1/prompt-styles", ROUTES_SDAPI, sdapi_styles_put, ROUTE_BODY_SMALL,
      .admin = true},
     {DELETE, "/sdapi/v1/prompt-styles/{name...}", ROUTES_SDAPI, sdapi_styles_remove, .admin = true},
-    {GET, "/sdapi/v1/script-info", ROUTES_SDAPI, sdapi_empty_list},
+    {GET, "/sdapi/v1/script-info", ROUTES_SDAPI, sdapi_script_info},
     {GET, "/sdapi/v1/extensions", ROUTES_SDAPI, sdapi_empty_list},
     {POST, "/sdapi/v1/refresh-checkpoints", ROUTES_SDAPI, sdapi_refresh_checkpoints},
     {POST, "/sdapi/v1/refresh-loras", ROUTES_SDAPI, sdapi_refresh_loras},

@@ -116,7 +116,7 @@ NAMED = [
 REFUSED = [
     Verdict({"refiner_checkpoint": "x"}, {"lora": [{"path": "x", "multiplier": 1}]},
             {"loras": [{"name": "x"}]},
-            {"seed_resize_from_h": 64, "seed_resize_from_w": 99999}, {"script_name": "x/y/z plot"},
+            {"seed_resize_from_h": 64, "seed_resize_from_w": 99999}, {"script_name": "x/y/z"},
             {"prompt": " AND a" * 16},
             {"alwayson_scripts": {"ControlNet": {"args": [{**UNIT, "enabled": True}]}}},
             {"alwayson_scripts": {"ControlNet": {"args": [UNIT, {"model": "x"}]}}},

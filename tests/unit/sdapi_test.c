@@ -465,7 +465,7 @@ static void test_refusals(void **state)
          "refiner_switch_at"},
         {SDAPI_TXT2IMG, "{\"refiner_checkpoint\":\"\"}", 0, NULL},
         {SDAPI_TXT2IMG, "{\"refiner_checkpoint\":\"None\"}", 0, NULL},
-        {SDAPI_TXT2IMG, "{\"script_name\":\"x/y plot\"}", 422, NULL},
+        {SDAPI_TXT2IMG, "{\"script_name\":\"x/y\"}", 422, NULL},
         {SDAPI_TXT2IMG, "{\"script_name\":\"\"}", 0, NULL},
         {SDAPI_TXT2IMG, "{\"alwayson_scripts\":{\"reactor\":{\"args\":[{}]}}}", 422, NULL},
         {SDAPI_TXT2IMG, "{\"alwayson_scripts\":{\"ADetailer\":{\"args\":[false,{}]}}}", 0, NULL},

@@ -9,9 +9,10 @@
 #include <cjson/cJSON.h>
 
 #include "engine/pictor.h"
-#include "server/api/sdapi/sdapi_outpaint.h"
+#include "server/api/sdapi/sdapi_script.h"
 #include "server/api/sdapi/sdapi_reply.h"
 #include "server/api/app.h"
+#include "server/base/json_text.h"
 #include "server/http/http.h"
 #include "server/http/http_error.h"
 #include "server/job/job_field.h"
@@ -145,11 +146,51 @@ void sdapi_latent_upscale_modes(struct http_request *req)
 void sdapi_scripts(struct http_request *req)
 {
     cJSON *json = cJSON_CreateObject();
-    cJSON_AddArrayToObject(json, "txt2img");
-    cJSON *list = cJSON_AddArrayToObject(json, "img2img");
-    for (int i = 0; sdapi_outpaint_titles[i]; i++)
-        cJSON_AddItemToArray(list, cJSON_CreateString(sdapi_outpaint_titles[i]));
+    for (int kind = SDAPI_TXT2IMG; kind <= SDAPI_IMG2IMG; kind++) {
+        cJSON *list = cJSON_AddArrayToObject(json, kind == SDAPI_TXT2IMG ? "txt2img" : "img2img");
+        const char *title;
+        for (int i = 0; (title = sdapi_script_title((enum sdapi_request_kind)kind, i)); i++)
+            cJSON_AddItemToArray(list, cJSON_CreateString(title));
+    }
     sdapi_reply_json(req, json);
+}
+
+static void add_number(cJSON *json, const char *name, bool there, double value)
+{
+    cJSON_AddItemToObject(json, name, there ? cJSON_CreateNumber(value) : cJSON_CreateNull());
+}
+
+static cJSON *script_json(enum sdapi_request_kind kind, const char *title)
+{
+    const struct sdapi_script_arg *arg;
+    cJSON *json = cJSON_CreateObject(), *args;
+    cJSON_AddStringToObject(json, "name", title);
+    cJSON_AddFalseToObject(json, "is_alwayson");
+    cJSON_AddBoolToObject(json, "is_img2img", kind == SDAPI_IMG2IMG);
+    args = cJSON_AddArrayToObject(json, "args");
+    for (int i = 0; (arg = sdapi_script_arg(title, i)); i++) {
+        bool ranged = arg->step > 0;
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "label", arg->label);
+        cJSON_AddItemToObject(item, "value", json_text_constant(arg->value));
+        add_number(item, "minimum", ranged, arg->least);
+        add_number(item, "maximum", ranged, arg->most);
+        add_number(item, "step", ranged, arg->step);
+        cJSON_AddNullToObject(item, "choices");
+        cJSON_AddItemToArray(args, item);
+    }
+    return json;
+}
+
+void sdapi_script_info(struct http_request *req)
+{
+    cJSON *list = cJSON_CreateArray();
+    for (int kind = SDAPI_TXT2IMG; kind <= SDAPI_IMG2IMG; kind++) {
+        const char *title;
+        for (int i = 0; (title = sdapi_script_title((enum sdapi_request_kind)kind, i)); i++)
+            cJSON_AddItemToArray(list, script_json((enum sdapi_request_kind)kind, title));
+    }
+    sdapi_reply_json(req, list);
 }
 
 void sdapi_empty_list(struct http_request *req)

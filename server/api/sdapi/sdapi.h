@@ -21,6 +21,7 @@ void sdapi_schedulers(struct http_request *req);           /* schedulers */
 void sdapi_upscalers(struct http_request *req);            /* upscalers */
 void sdapi_latent_upscale_modes(struct http_request *req); /* latent-upscale-modes */
 void sdapi_scripts(struct http_request *req);              /* scripts */
+void sdapi_script_info(struct http_request *req);          /* script-info */
 void sdapi_memory(struct http_request *req);               /* memory */
 void sdapi_cmd_flags(struct http_request *req);            /* cmd-flags */
 /* GET /sdapi/v1/loras. */
@@ -28,7 +29,7 @@ void sdapi_loras(struct http_request *req);
 void sdapi_vaes(struct http_request *req);
 
 /* sd-vae, sd-modules, hypernetworks, face-restorers, realesrgan-models,
- * script-info, extensions: pictor has none */
+ * extensions: pictor has none */
 void sdapi_empty_list(struct http_request *req);
 
 /* POST /sdapi/v1/refresh-checkpoints, refresh-loras, refresh-vae. No body is read. */

@@ -18,7 +18,9 @@
 #include "server/api/sdapi/sdapi_outpaint.h"
 #include "server/api/sdapi/sdapi_picture.h"
 #include "server/api/sdapi/sdapi_reply.h"
+#include "server/api/sdapi/sdapi_script.h"
 #include "server/api/sdapi/sdapi_series.h"
+#include "server/api/sdapi/sdapi_tiles.h"
 #include "server/api/sdapi/sdapi_request.h"
 #include "server/api/app.h"
 #include "server/api/extended.h"
@@ -348,6 +350,68 @@ static bool keep_options(struct http_request *req, const struct prepared *p, str
            sdapi_options_save(http_app(req), http_key_id(req), p->options, err);
 }
 
+/* Lettering at a grid's sides is not drawn. */
+static bool say_no_legend(struct sdapi_series *s, const struct sdapi_request *r)
+{
+    char *more;
+    if (sdapi_script_of(r) != SDAPI_SCRIPT_XYZ)
+        return true;
+    if (asprintf(&more, "%s%sdraw_legend", s->ignored, *s->ignored ? ", " : "") < 0)
+        return false;
+    free(s->ignored);
+    s->ignored = more;
+    return true;
+}
+
+/* The jobs of a script that makes several requests of one. False: replied. */
+static bool add_cells(struct http_request *req, const struct prepared *p, const cJSON *body,
+                      struct sdapi_series *s)
+{
+    struct sdapi_plan plan;
+    struct sdapi_fault fault;
+    struct err err;
+    if (!sdapi_script_plan(http_app(req), &p->r, body, p->params.seed, p->params.subseed, &plan,
+                           &fault)) {
+        reply_fault(req, &fault);
+        return false;
+    }
+    bool ok = say_no_legend(s, &p->r);
+    for (size_t i = 0; ok && i < plan.count; i++) {
+        struct prepared one;
+        if (!(ok = prepare(req, p->r.kind, plan.cells[i].body, &one)))
+            break;
+        int init = plan.cells[i].from_last ? SDAPI_SERIES_LAST : s->inits[0].data ? 0 : -1;
+        ok = sdapi_series_add(s, &one.params, init, &err);
+        if (ok)
+            s->runs[i].hidden = plan.cells[i].hidden;
+        else
+            sdapi_reply_err(req, &err, NULL);
+        prepared_free(&one);
+    }
+    s->sheet = plan.grid ? SDAPI_SHEET_GRID : SDAPI_SHEET_NONE;
+    s->columns = plan.columns;
+    s->rows = plan.rows;
+    s->deep = plan.deep;
+    s->margin = plan.margin;
+    s->send_painted = plan.send_painted;
+    s->send_sheets = plan.send_sheets;
+    sdapi_script_plan_free(&plan);
+    return ok;
+}
+
+/* The jobs of the request itself. False: replied. */
+static bool add_runs(struct http_request *req, struct prepared *p, struct sdapi_series *s)
+{
+    struct err err;
+    int inits = cJSON_GetArraySize(p->r.init_images);
+    want_grid(s, p);
+    if (inits > 1 ? add_pictures(s, &p->params, inits, &err)
+                  : sdapi_series_add(s, &p->params, inits ? 0 : -1, &err))
+        return true;
+    sdapi_reply_err(req, &err, NULL);
+    return false;
+}
+
 static void generate(struct http_request *req, enum sdapi_request_kind kind)
 {
     struct prepared p;
@@ -374,14 +438,26 @@ static void generate(struct http_request *req, enum sdapi_request_kind kind)
     if (!outpaint(req, &p.r, &p.params, &larger) || !begin_series(req, &p, body, s) ||
         !read_pictures(req, &p, &larger, s))
         goto done;
-    want_grid(s, &p);
-    if (!(inits > 1 ? add_pictures(s, &p.params, inits, &err)
-                    : sdapi_series_add(s, &p.params, inits ? 0 : -1, &err)) ||
-        !keep_options(req, &p, &err)) {
+    enum sdapi_script script = sdapi_script_of(&p.r);
+    bool cells = script == SDAPI_SCRIPT_XYZ || script == SDAPI_SCRIPT_MATRIX ||
+                 script == SDAPI_SCRIPT_LOOPBACK;
+    if (inits > 1 && (cells || script == SDAPI_SCRIPT_UPSCALE)) {
+        err_set(&err, ERR_INVALID, "a script begins from one picture, got %d", inits);
+        sdapi_reply_err(req, &err, "init_images");
+        goto done;
+    }
+    if (cells && !add_cells(req, &p, body, s))
+        goto done;
+    if (!keep_options(req, &p, &err)) {
         sdapi_reply_err(req, &err, NULL);
         goto done;
     }
-    sdapi_series_start(req, s);
+    if (script == SDAPI_SCRIPT_UPSCALE)
+        sdapi_tiles_start(req, &p.r, &p.params, s);
+    else if (cells || add_runs(req, &p, s))
+        sdapi_series_start(req, s);
+    else
+        goto done;
     s = NULL;
 done:
     sdapi_series_free(s);

@@ -12,7 +12,7 @@
 
 #include "engine/pictor.h"
 #include "server/api/sdapi/sdapi_options.h"
-#include "server/api/sdapi/sdapi_outpaint.h"
+#include "server/api/sdapi/sdapi_script.h"
 #include "server/job/comments.h"
 #include "server/job/lora_tags.h"
 #include "server/base/settings.h"
@@ -145,7 +145,7 @@ static bool is_off(const cJSON *script)
 
 static bool check_scripts(const struct sdapi_request *r, struct sdapi_fault *fault)
 {
-    if (has(r->script_name) && !sdapi_outpaint_is(r))
+    if (sdapi_script_of(r) == SDAPI_SCRIPT_UNKNOWN)
         return refuse(fault, 422, NULL, "Script '%.100s' not found", r->script_name);
     const cJSON *script;
     cJSON_ArrayForEach(script, r->alwayson_scripts) {

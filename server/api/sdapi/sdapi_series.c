@@ -79,7 +79,7 @@ bool sdapi_series_add(struct sdapi_series *s, struct job_params *params, int ini
     if (!runs)
         return err_set(err, ERR_INTERNAL, "no memory for a request");
     s->runs = runs;
-    runs[s->run_count++] = (struct sdapi_run){*params, init};
+    runs[s->run_count++] = (struct sdapi_run){*params, init, false};
     *params = (struct job_params){0};
     return true;
 }
@@ -177,9 +177,10 @@ static void reply_failed(struct http_request *req, const struct job *job)
 
 /* ---- what is made of the pictures ---- */
 
-static void *read_painted(const struct sdapi_series *s, size_t i, size_t *size, struct err *err)
+static void *read_image(const struct sdapi_series *s, const struct job_image *image, size_t *size,
+                        struct err *err)
 {
-    char *path = queue_image_path(s->app->queue, &s->images[i], err);
+    char *path = queue_image_path(s->app->queue, image, err);
     void *data = path ? small_file_read(path, PICTURE_BYTES, size, err) : NULL;
     free(path);
     return data;
@@ -189,7 +190,7 @@ static bool decode_painted(const struct sdapi_series *s, size_t i, struct pictor
                            struct err *err)
 {
     size_t size;
-    void *data = read_painted(s, i, &size, err);
+    void *data = read_image(s, &s->images[i], &size, err);
     bool ok = data && codec_decode(s->app->codec, data, size, intake_pixels_max(s->app->settings),
                                    out, err);
     free(data);
@@ -322,6 +323,12 @@ static bool make_room(struct sdapi_series *s, size_t count)
 static bool collect(struct sdapi_series *s, const struct job *job, struct err *err)
 {
     struct variants variants;
+    if (job->image_count) {
+        s->last = job->images[job->image_count - 1];
+        s->last.infotext = NULL;
+    }
+    if (s->runs[s->at].hidden)
+        return true;
     if (!make_room(s, s->painted_count + job->image_count))
         return err_set(err, ERR_INTERNAL, "no memory for pictures");
     if (!variants_read(&job->params, &variants, err))
@@ -371,9 +378,9 @@ static bool init_of(struct sdapi_series *s, struct sdapi_file *out, bool *owned,
     *out = init >= 0 ? s->inits[init] : (struct sdapi_file){0};
     if (!*owned)
         return true;
-    if (s->painted_count == 0)
+    if (!*s->last.id)
         return err_set(err, ERR_CANCELLED, "there is no picture to go on from");
-    out->data = read_painted(s, s->painted_count - 1, &out->size, err);
+    out->data = read_image(s, &s->last, &out->size, err);
     return out->data;
 }
 

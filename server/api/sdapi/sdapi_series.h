@@ -27,7 +27,8 @@ struct http_request;
 
 struct sdapi_run {
     struct job_params params;
-    int init; /* which of `inits`, or SDAPI_SERIES_LAST; -1: none */
+    int init;    /* which of `inits`, or SDAPI_SERIES_LAST; -1: none */
+    bool hidden; /* painted only for the next one to begin from */
 };
 
 struct sdapi_file {
@@ -67,6 +68,7 @@ struct sdapi_series {
     struct job_image *images;
     struct sdapi_reply_painted *painted; /* of each of them; the texts are owned */
     size_t painted_count;
+    struct job_image last; /* of all jobs, also of those that are hidden */
     int64_t started_ms;
     struct cJSON *sheets; /* base64 texts */
     struct err err;
