@@ -1,4 +1,5 @@
 """A real `pictor serve` for the tests that speak HTTP. $PICTOR is the program (build/pictor)."""
+import json
 import os
 import re
 import socket
@@ -9,6 +10,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+
+import conformance_openai
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = os.environ.get("PICTOR", str(ROOT / "build" / "pictor"))
@@ -117,3 +120,24 @@ def sd(server):
     """The SD WebUI dialect of the shared server."""
     from sdapi_client import Sdapi
     return Sdapi(server.url)
+
+
+# ---- the page that a run makes ----
+
+OUTCOMES = {}
+
+
+def pytest_runtest_logreport(report):
+    name = Path(report.location[0]).name + "::" + report.location[2].split("[")[0]
+    if report.when == "call" or report.failed:
+        OUTCOMES.setdefault(name, set()).add(report.outcome)
+
+
+def pytest_sessionfinish():
+    if os.environ.get("CONFORMANCE") and OUTCOMES:
+        earlier = ROOT / "build" / "conformance.json"
+        seen = json.loads(earlier.read_text()) if earlier.exists() else {}
+        seen.update({name: sorted(found) for name, found in OUTCOMES.items()})
+        earlier.write_text(json.dumps(seen))
+        page = conformance_openai.table({name: set(found) for name, found in seen.items()})
+        (ROOT / "docs" / "conformance-openai.md").write_text(page)

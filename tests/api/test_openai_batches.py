@@ -80,11 +80,14 @@ def test_edits(ai):
     image = ai.request("POST", "/v1/files", files={"file": ("a.png", png(gradient()))},
                        data={"purpose": "vision"}).json()["id"]
     body = {**BODY, "images": [{"file_id": image}]}
-    batch = create(ai, [line("a", body, url="/v1/images/edits")], endpoint="/v1/images/edits")
+    batch = create(ai, [line("a", body, url="/v1/images/edits")], endpoint="/v1/images/edits",
+                   output_expires_after={"anchor": "created_at", "seconds": 3600})
     done = end(ai, batch)
     item = lines_of(ai, done["output_file_id"])["a"]
     assert item["response"]["body"]["data"] == ai.answer(body, path="/v1/images/edits")["data"]
     assert done["error_file_id"] is None
+    file = ai.request("GET", f"/v1/files/{done['output_file_id']}").json()
+    assert file["expires_at"] - file["created_at"] == 3600
 
 
 @pytest.mark.parametrize("lines, code, where", [
@@ -113,7 +116,11 @@ def test_wrong_requests(ai):
             ({"input_file_id": "file-x"}, "invalid_value", "input_file_id"),
             ({"input_file_id": 5}, "invalid_type", "input_file_id"),
             ({"input_file_id": upload(ai, [], "vision")}, "invalid_value", "input_file_id"),
-            ({"metadata": {"a": 1}}, "invalid_type", "metadata")):
+            ({"metadata": {"a": 1}}, "invalid_type", "metadata"),
+            ({"output_expires_after": {"anchor": "x", "seconds": 3600}}, "invalid_value",
+             "output_expires_after.anchor"),
+            ({"output_expires_after": {"anchor": "created_at", "seconds": 60}}, "invalid_value",
+             "output_expires_after.seconds")):
         ai.error(400, code, param, {**body, **fields}, path=BATCHES)
     ai.error(404, None, "id", method="GET", path=BATCHES + "/batch_x")
     ai.error(404, None, "id", path=BATCHES + "/batch_x/cancel")

@@ -108,7 +108,7 @@ def test_names_of_the_mask(ai, image, mask):
 
 
 def test_unknown_files_are_refused(ai):
-    for name in ("Mask", "Image", "mask2", "image_1", "markup", "reference_image", "x", "mask[a]"):
+    for name in ("Mask", "Image", "mask2", "image_1", "markup2", "reference_image", "x", "mask[a]"):
         wrong(ai, "unknown_parameter", name, [("image", ("a", IMAGE)), (name, ("m", MASK))])
     # A file field of a page that nobody filled in.
     edit(ai, [("image", ("a", IMAGE)), ("mask", ("", b"")), ("other", ("", b""))])
@@ -123,6 +123,24 @@ def test_a_transparent_picture_is_its_own_mask(ai):
     assert kept < 3 and painted > 8
     opaque = png(before.convert("RGBA"))
     assert (edit(ai, {"image": ("a", opaque)})["data"] == edit(ai, {"image": ("a", png(before))})["data"])
+
+
+def test_a_markup_lies_over_the_picture(ai):
+    red, drawn = Image.new("RGB", (96, 64), (200, 0, 0)), Image.new("RGBA", (96, 64), (0, 0, 0, 0))
+    drawn.paste((0, 200, 0, 255), (10, 10, 40, 40))
+    both = Image.alpha_composite(red.convert("RGBA"), drawn).convert("RGB")
+    want = edit(ai, {"image": ("a", png(both))}, strength="0.3")["data"]
+    for name in ("markup", "markup[]"):
+        assert edit(ai, {"image": ("a", png(red)), name: ("m", png(drawn))},
+                    strength="0.3")["data"] == want
+    body = {"prompt": "p", "steps": 2, "seed": 7, "strength": 0.3, "image": data_url(png(red))}
+    assert ai.answer({**body, "markup": {"image_url": data_url(png(drawn))}},
+                     path=EDITS)["data"] == want
+    image = ("image", ("a", IMAGE))
+    wrong(ai, "invalid_value", "markup", [image, ("markup", ("m", png(drawn)))])
+    wrong(ai, "invalid_value", "markup", [image, ("markup", ("m", IMAGE))])
+    wrong(ai, "invalid_value", "markup", [image, ("mask", ("m", MASK)), ("markup", ("m", MASK))])
+    wrong(ai, "invalid_type", "markup", [image], markup="x")
 
 
 def test_several_pictures_are_blended(ai):
@@ -225,8 +243,6 @@ def test_json(ai, fields):
     ({"images": [data_url(IMAGE), {"b64_json": "A"}]}, "invalid_value", "images[1].b64_json"),
     ({"image": data_url(IMAGE), "mask": [data_url(MASK)] * 2}, "invalid_value", "mask"),
     ({"image": data_url(IMAGE), "mask": {}}, "invalid_type", "mask"),
-    ({"image": data_url(IMAGE), "markup": {"image_url": data_url(MASK)}}, "unknown_parameter",
-     "markup"),
     ({"image": data_url(IMAGE), "mask_url": "https://x/m.png"}, "unknown_parameter", "mask_url"),
     ({"image": data_url(IMAGE), "whatever": data_url(MASK)}, "unknown_parameter", "whatever"),
     ({"image": data_url(IMAGE), "reference_images": ["x"]}, "unknown_parameter",

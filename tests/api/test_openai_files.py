@@ -1,7 +1,10 @@
 """/v1/files, and pictures that are named by a file's id."""
+import os
+import time
+
 import pytest
 import requests
-from openai_client import OpenAI, decode, gradient, hole, png
+from openai_client import OpenAI, decode, gradient, hole, png, wait_for
 
 FILES = "/v1/files"
 OPTIONS = {"prompt": "p", "size": "64x64", "steps": 2, "seed": 7}
@@ -69,6 +72,19 @@ def test_they_outlive_the_server_and_are_a_keys_own(serve):
     other.error(404, None, "id", method="DELETE", path=path)
     assert listed(other) == [] and listed(admin) == ["a.png"]
     assert requests.get(server.url + path, timeout=30).status_code == 401
+
+
+def test_what_a_dead_server_left_is_removed(serve):
+    server = serve()
+    file = add(OpenAI(server.url))
+    folder = server.folder / "data" / "files"
+    for name, age in (("0" * 32, 7200), ("1" * 32 + ".tmp", 7200), ("2" * 32, 0), ("notes", 7200)):
+        (folder / name).write_bytes(b"x")
+        os.utime(folder / name, (time.time() - age,) * 2)
+    os.utime(folder / file["id"][5:], (0, 0))
+    server.restart()
+    want = sorted(["2" * 32, "notes", file["id"][5:]])
+    wait_for(lambda: sorted(p.name for p in folder.iterdir()) == want, 10)
 
 
 def test_limits(serve):

@@ -162,6 +162,28 @@ static bool check_metadata(const cJSON *metadata, struct openai_fault *f)
                               METADATA_MAX);
 }
 
+/* *seconds is 0 when nothing is said. */
+static bool check_end(const cJSON *end, int *seconds, struct openai_fault *f)
+{
+    const cJSON *given = cJSON_GetObjectItemCaseSensitive(end, "seconds");
+    const char *anchor = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(end, "anchor"));
+    *seconds = 0;
+    if (!end || cJSON_IsNull(end))
+        return true;
+    if (!anchor || strcmp(anchor, "created_at") != 0)
+        return openai_fault(f, 400, "invalid_value", "output_expires_after.anchor",
+                            "Invalid value for 'output_expires_after': its 'anchor' must be "
+                            "'created_at'.");
+    if (!cJSON_IsNumber(given) || given->valuedouble < OPENAI_FILES_EXPIRES_LEAST ||
+        given->valuedouble > OPENAI_FILES_EXPIRES_MOST)
+        return openai_fault(f, 400, "invalid_value", "output_expires_after.seconds",
+                            "Invalid value for 'output_expires_after': its 'seconds' must be from "
+                            "%d to %d.",
+                            OPENAI_FILES_EXPIRES_LEAST, OPENAI_FILES_EXPIRES_MOST);
+    *seconds = (int)given->valuedouble;
+    return true;
+}
+
 static cJSON *new_body(struct http_request *req, const struct fields *in)
 {
     static const char *const times[] = {"in_progress_at", "finalizing_at", "completed_at",
@@ -216,13 +238,15 @@ static bool create(struct http_request *req, cJSON *json, struct openai_batch *b
     struct err err;
     int64_t count;
     size_t bytes;
+    int end;
     if (!json_fields_parse(table, sizeof table / sizeof *table, json, 0, &in, &problem))
         return openai_fault(f, 400,
                             problem.fault == JSON_FAULT_MISSING ? "missing_required_parameter"
                             : problem.fault == JSON_FAULT_TYPE  ? "invalid_type"
                                                                 : "invalid_value",
                             problem.field ? problem.field->name : NULL, "%s", problem.message);
-    if (!check_metadata(in.metadata, f) || !check_file(req, in.input_file_id, f))
+    if (!check_metadata(in.metadata, f) || !check_end(in.output_expires_after, &end, f) ||
+        !check_file(req, in.input_file_id, f))
         return false;
     if (!store_record_total(app->store, OPENAI_BATCH_KIND, http_key_id(req), &count, &bytes, &err))
         return openai_fault_own(f, &err);
@@ -235,6 +259,7 @@ static bool create(struct http_request *req, cJSON *json, struct openai_batch *b
         b->record.created_ms + (app->settings->files_days + 1) * (int64_t)DAY_S * 1000;
     snprintf(b->record.key_id, sizeof b->record.key_id, "%s", http_key_id(req));
     b->body = new_body(req, &in);
+    cJSON_AddNumberToObject(b->body, "output_seconds", end);
     if (ids_random(b->record.id, JOB_ID_SIZE - 1, &err) && openai_batch_save(app, b, &err))
         return true;
     openai_batch_close(b);

@@ -17,6 +17,7 @@ struct app;
  *   "batch"     what clients see, without its id
  *   "base_url"  where links lead
  *   "all"       its client may use everybody's files
+ *   "output_seconds"  how long its files are kept; 0: as any
  *   "lines"     until it is final, an object for each request: "id" (custom_id), "job" once there
  *               is one, "quality" and "url" for its answer, "error" or "done" */
 struct openai_batch {

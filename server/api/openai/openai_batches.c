@@ -405,12 +405,14 @@ static bool close_file(struct openai_batches *b, struct active *a, struct openai
                        const char *name, const char *as, struct err *err)
 {
     char id[OPENAI_FILES_ID_SIZE], file[80];
+    int seconds = (int)cJSON_GetNumberValue(member(a->batch.body, "output_seconds"));
     if (openai_files_is_empty(w)) {
         openai_files_abort(w);
         return true;
     }
     snprintf(file, sizeof file, "batch_%s_%s.jsonl", a->batch.record.id, name);
-    if (!openai_files_commit(b->app, w, a->batch.record.key_id, file, "batch_output", id, err))
+    if (!openai_files_commit(b->app, w, a->batch.record.key_id, file, "batch_output", seconds, id,
+                             err))
         return false;
     cJSON_ReplaceItemInObjectCaseSensitive(seen(a), as, cJSON_CreateString(id));
     return true;
@@ -572,6 +574,7 @@ static void *run(void *arg)
     struct openai_batches *b = arg;
     int64_t swept = 0;
     bool news = true, more = false;
+    openai_files_tidy(b->app);
     do {
         if (news)
             look_for_cancel(b);

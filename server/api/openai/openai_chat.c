@@ -215,7 +215,7 @@ static bool is_taken(const char *name)
     static const char *const names[] = {
         "model",         "n",                  "size",       "quality",    "stream",
         "output_format", "output_compression", "background", "moderation", "input_fidelity",
-        "user",          "safety_identifier",  "mask"};
+        "user",          "safety_identifier",  "mask",       "markup"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i], name) == 0)
             return true;

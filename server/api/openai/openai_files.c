@@ -3,10 +3,13 @@
 #include "server/api/openai/openai_files.h"
 
 #include <cjson/cJSON.h>
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "server/api/app.h"
@@ -25,8 +28,7 @@
 #define NAME_MAX_BYTES 255
 #define FILES_MAX 10000 /* of a key */
 #define LIST_MAX 1000
-#define EXPIRES_LEAST 3600     /* seconds, as OpenAI has it */
-#define EXPIRES_MOST 2592000
+#define TIDY_S 3600 /* as long as writing one may take */
 
 static const char *const purposes[] = {"assistants",   "batch",     "fine-tune", "vision",
                                        "batch_output", "user_data", "evals",     NULL};
@@ -183,11 +185,13 @@ void openai_files_abort(struct openai_files_writer *w)
 }
 
 bool openai_files_commit(const struct app *app, struct openai_files_writer *w, const char *key_id,
-                         const char *name, const char *purpose, char id[OPENAI_FILES_ID_SIZE],
-                         struct err *err)
+                         const char *name, const char *purpose, int seconds,
+                         char id[OPENAI_FILES_ID_SIZE], struct err *err)
 {
     char path[BLOBS_PATH_SIZE];
     struct store_record r = new_record(app, key_id, w->size);
+    if (seconds > 0 && r.created_ms + seconds * (int64_t)1000 < r.expires_ms)
+        r.expires_ms = r.created_ms + seconds * (int64_t)1000;
     snprintf(r.id, sizeof r.id, "%.32s", w->id);
     bool written = fflush(w->out) == 0 && fsync(fileno(w->out)) == 0;
     if (!written)
@@ -258,6 +262,36 @@ void openai_files_sweep(const struct app *app)
     } while (count > 0);
 }
 
+/* Whether the file has a record, or might get one still. */
+static bool is_wanted(const struct app *app, const char *name, const struct stat *info)
+{
+    struct store_record r;
+    struct err err;
+    if (!S_ISREG(info->st_mode) || now_unix_ms() / 1000 - (int64_t)info->st_mtime < TIDY_S)
+        return true;
+    if (!ids_valid(name)) /* or it is one that is being written */
+        return !blobs_is_unfinished(name);
+    if (!store_record_get(app->store, KIND, name, NULL, &r, &err))
+        return err.code != ERR_NOT_FOUND;
+    free(r.body);
+    return true;
+}
+
+void openai_files_tidy(const struct app *app)
+{
+    char path[BLOBS_PATH_SIZE];
+    snprintf(path, sizeof path, "%s/files", store_data(app->store));
+    DIR *folder = opendir(path);
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        struct stat info;
+        if (fstatat(dirfd(folder), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+            !is_wanted(app, entry->d_name, &info))
+            unlinkat(dirfd(folder), entry->d_name, 0);
+    }
+    if (folder)
+        closedir(folder);
+}
+
 /* ---- requests ---- */
 
 static void reply_fault(struct http_request *req, const struct err *err, const char *param)
@@ -321,10 +355,10 @@ static bool check_upload(const struct app *app, const struct upload *u, int64_t 
         return openai_fault(f, 400, "invalid_value", "expires_after.anchor",
                             "Invalid value: '%.40s'. Supported values are: 'created_at'.",
                             u->anchor);
-    if (*end || seconds < EXPIRES_LEAST || seconds > EXPIRES_MOST)
+    if (*end || seconds < OPENAI_FILES_EXPIRES_LEAST || seconds > OPENAI_FILES_EXPIRES_MOST)
         return openai_fault(f, 400, "invalid_value", "expires_after.seconds",
                             "Invalid value: '%.20s'. Expected an integer from %d to %d.",
-                            u->seconds, EXPIRES_LEAST, EXPIRES_MOST);
+                            u->seconds, OPENAI_FILES_EXPIRES_LEAST, OPENAI_FILES_EXPIRES_MOST);
     if (seconds * (int64_t)1000 < most)
         *expires_ms = now_unix_ms() + seconds * (int64_t)1000;
     return true;

@@ -14,6 +14,8 @@ struct http_request;
 struct app;
 
 #define OPENAI_FILES_ID_SIZE 40 /* "file-" and 32 hex digits */
+#define OPENAI_FILES_EXPIRES_LEAST 3600 /* seconds that a client may ask for, as OpenAI has it */
+#define OPENAI_FILES_EXPIRES_MOST 2592000
 
 void openai_files_add(struct http_request *req);     /* POST /v1/files */
 void openai_files_list(struct http_request *req);    /* GET /v1/files */
@@ -37,13 +39,17 @@ bool openai_files_begin(const struct app *app, struct openai_files_writer *w, st
 /* A line. */
 bool openai_files_write(struct openai_files_writer *w, const char *text, struct err *err);
 bool openai_files_is_empty(const struct openai_files_writer *w);
-/* Keeps it as the key's; fills `id`. The writer is then none, as after openai_files_abort. */
+/* Keeps it as the key's, for so many seconds (0, or more than files_days: as any); fills `id`. The
+ * writer is then none, as after openai_files_abort. */
 bool openai_files_commit(const struct app *app, struct openai_files_writer *w, const char *key_id,
-                         const char *name, const char *purpose, char id[OPENAI_FILES_ID_SIZE],
-                         struct err *err);
+                         const char *name, const char *purpose, int seconds,
+                         char id[OPENAI_FILES_ID_SIZE], struct err *err);
 void openai_files_abort(struct openai_files_writer *w);
 
 /* Removes what has come to its end. */
 void openai_files_sweep(const struct app *app);
+
+/* Removes what a server that died while it wrote has left: no record knows it. */
+void openai_files_tidy(const struct app *app);
 
 #endif

@@ -43,15 +43,16 @@ static bool is_named(const char *name, const char *want)
 
 bool openai_pictures_is_part(const char *name)
 {
-    return is_named(name, "image") || is_named(name, "images") || is_named(name, "mask");
+    return is_named(name, "image") || is_named(name, "images") || is_named(name, "mask") ||
+           is_named(name, "markup");
 }
 
 bool openai_pictures_part(struct openai_pictures *p, const struct multipart_part *part,
                           struct openai_fault *f)
 {
-    bool mask = is_named(part->name, "mask");
-    const char *name = mask ? "mask" : "image";
-    struct openai_picture *to = mask ? &p->mask : &p->images[p->count];
+    bool markup = is_named(part->name, "markup"), mask = is_named(part->name, "mask") || markup;
+    const char *name = markup ? "markup" : mask ? "mask" : "image";
+    struct openai_picture *to = markup ? &p->markup : mask ? &p->mask : &p->images[p->count];
     if (part->size == 0 && (!part->filename || !*part->filename))
         return true;
     if (!part->filename)
@@ -59,7 +60,7 @@ bool openai_pictures_part(struct openai_pictures *p, const struct multipart_part
                             "Invalid type for '%s': expected %s, but got a string instead.", name,
                             mask ? "a file" : "one of an array of files or file");
     if (mask && to->data)
-        return openai_fault(f, 400, "invalid_value", "mask", "Only one mask may be given.");
+        return openai_fault(f, 400, "invalid_value", name, "Only one %s may be given.", name);
     if (!mask && p->count == OPENAI_PICTURES_MAX)
         return too_many(f, "image");
     *to = (struct openai_picture){.data = malloc(part->size + 1), .size = part->size};
@@ -177,19 +178,27 @@ static bool json_images(const struct files *files, struct openai_pictures *p, co
     return true;
 }
 
+/* A picture of which there is one at most. */
+static bool json_one(const struct files *files, const cJSON *json, const char *name,
+                     struct openai_picture *out, struct openai_fault *f)
+{
+    if (cJSON_IsArray(json) && cJSON_GetArraySize(json) > 1)
+        return openai_fault(f, 400, "invalid_value", name, "Only one %s may be given.", name);
+    if (cJSON_IsArray(json))
+        json = json->child;
+    return !json || is_empty(json) || json_picture(files, json, out, name, f);
+}
+
 bool openai_pictures_json(const struct app *app, const char *visible_key,
                           struct openai_pictures *p, const struct cJSON *image,
                           const struct cJSON *images, const struct cJSON *mask,
-                          struct openai_fault *f)
+                          const struct cJSON *markup, struct openai_fault *f)
 {
     const struct files files = {app, visible_key};
-    if (cJSON_GetArraySize(mask) > 1 && cJSON_IsArray(mask))
-        return openai_fault(f, 400, "invalid_value", "mask", "Only one mask may be given.");
-    if (cJSON_IsArray(mask))
-        mask = mask->child;
     return json_images(&files, p, image, "image", f) &&
            json_images(&files, p, images, "images", f) &&
-           (!mask || is_empty(mask) || json_picture(&files, mask, &p->mask, "mask", f));
+           json_one(&files, mask, "mask", &p->mask, f) &&
+           json_one(&files, markup, "markup", &p->markup, f);
 }
 
 void openai_pictures_free(struct openai_pictures *p)
@@ -197,6 +206,7 @@ void openai_pictures_free(struct openai_pictures *p)
     for (int i = 0; i < OPENAI_PICTURES_MAX; i++)
         free(p->images[i].data);
     free(p->mask.data);
+    free(p->markup.data);
     *p = (struct openai_pictures){0};
 }
 
@@ -223,7 +233,8 @@ static bool decode(const struct app *app, const struct openai_picture *picture,
                    struct pictor_image *out, struct openai_fault *f)
 {
     struct err err;
-    if (image_sniff(picture->data, picture->size) == IMAGE_NONE)
+    enum image_format format = image_sniff(picture->data, picture->size);
+    if (format < IMAGE_PNG || format > IMAGE_WEBP) /* others OpenAI does not take either */
         return openai_fault(f, 400, "unsupported_file_mimetype", picture->param,
                             "Invalid file '%s': unsupported mimetype. Supported file formats are "
                             "'image/jpeg', 'image/png', and 'image/webp'.",
@@ -301,6 +312,41 @@ static bool read_mask(const struct app *app, const struct openai_pictures *p,
     return ok;
 }
 
+/* Lays the markup over `image`, which becomes RGB. */
+static bool lay_over(const struct app *app, const struct openai_pictures *p,
+                     struct pictor_image *image, struct openai_fault *f)
+{
+    struct pictor_image markup, flat;
+    if (p->mask.data)
+        return openai_fault(f, 400, "invalid_value", p->markup.param,
+                            "'markup' cannot be combined with 'mask'.");
+    if (!decode(app, &p->markup, &markup, f))
+        return false;
+    bool ok = true;
+    if (markup.width != image->width || markup.height != image->height)
+        ok = openai_fault(f, 400, "invalid_value", p->markup.param,
+                          "Invalid markup: it must have the size of the image, %dx%d, but has "
+                          "%dx%d.",
+                          image->width, image->height, markup.width, markup.height);
+    else if (!has_clear_parts(&markup))
+        ok = openai_fault(f, 400, "invalid_value", p->markup.param,
+                          "Invalid markup: it must be transparent where nothing is drawn.");
+    else if (!image_convert(image, 3, &flat, NULL))
+        ok = no_memory(f);
+    if (ok) {
+        pictor_image_free(image);
+        *image = flat;
+    }
+    for (size_t i = 0; ok && i < 3 * pixels_of(image); i++) {
+        int share = markup.pixels[i / 3 * 4 + 3];
+        image->pixels[i] = (uint8_t)((markup.pixels[i / 3 * 4 + i % 3] * share +
+                                      image->pixels[i] * (255 - share) + 127) /
+                                     255);
+    }
+    pictor_image_free(&markup);
+    return ok;
+}
+
 /* The middle of `in` in the shape and size of `like`, RGB. */
 static bool fit(const struct pictor_image *in, const struct pictor_image *like,
                 struct pictor_image *out, struct openai_fault *f)
@@ -371,9 +417,10 @@ bool openai_pictures_inputs(const struct app *app, const struct openai_pictures 
         ok = read_mask(app, p, &init, &white, f);
     else if (clear_is_mask && has_clear_parts(&init))
         ok = out->clear = white_where_clear(&init, &white, f);
+    ok = ok && (!p->markup.data || lay_over(app, p, &init, f));
     out->width = init.width;
     out->height = init.height;
-    if (ok && p->count > 1) {
+    if (ok && (p->count > 1 || p->markup.data)) {
         ok = blend(app, p, &white, &init, f) && encode(app, &init, &out->init, &out->init_size, f);
     } else if (ok) {
         out->init = malloc(p->images[0].size);

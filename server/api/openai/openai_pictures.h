@@ -2,7 +2,8 @@
  * JSON in all shapes that gateways write, as the picture and the mask of a job.
  *
  * A model that paints over one picture gets one: several are blended in equal parts, each cut to
- * the shape of the first; what a mask protects stays as it is in the first. All decoding of this
+ * the shape of the first; what a mask protects stays as it is in the first. A markup, what somebody
+ * has drawn to show what is meant, is laid over the first. All decoding of this
  * dialect is here. Thread-safe; no state. */
 #ifndef PICTOR_SERVER_OPENAI_PICTURES_H
 #define PICTOR_SERVER_OPENAI_PICTURES_H
@@ -26,24 +27,25 @@ struct openai_picture {
 
 /* What came, not looked into yet. Zero is empty. */
 struct openai_pictures {
-    struct openai_picture images[OPENAI_PICTURES_MAX], mask;
+    struct openai_picture images[OPENAI_PICTURES_MAX], mask, markup;
     int count; /* of images */
 };
 
-/* Whether a part of a form is a picture by its name: image, images or mask, also with [] or [N]. */
+/* Whether a part of a form is a picture by its name: image, images, mask or markup, also with [] or
+ * [N]. */
 bool openai_pictures_is_part(const char *name);
 
 /* Takes such a part. An empty one (a file field of a page that nobody filled in) is none. */
 bool openai_pictures_part(struct openai_pictures *p, const struct multipart_part *part,
                           struct openai_fault *f);
 
-/* Takes what the members image, images and mask of a JSON body hold (NULL: absent): base64, a data:
- * URL, {"image_url"}, {"url"}, {"b64_json"} and the like, {"file_id"} of a file of the key's, or a
- * list of these. */
+/* Takes what the members image, images, mask and markup of a JSON body hold (NULL: absent): base64,
+ * a data: URL, {"image_url"}, {"url"}, {"b64_json"} and the like, {"file_id"} of a file of the
+ * key's, or a list of these. */
 bool openai_pictures_json(const struct app *app, const char *visible_key,
                           struct openai_pictures *p, const struct cJSON *image,
                           const struct cJSON *images, const struct cJSON *mask,
-                          struct openai_fault *f);
+                          const struct cJSON *markup, struct openai_fault *f);
 
 void openai_pictures_free(struct openai_pictures *p);
 

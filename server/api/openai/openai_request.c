@@ -44,7 +44,7 @@ struct fields {
     double sigma_min, sigma_max, rho, beta_alpha, beta_beta;
     bool stream, prompt_comments;
     bool deployed; /* an Azure path names the model */
-    cJSON *image, *images, *mask, *loras, *styles, *controls;
+    cJSON *image, *images, *mask, *markup, *loras, *styles, *controls;
 };
 
 static const char *const qualities[] = {"auto", "low", "medium",   "high", "xhigh",
@@ -108,6 +108,7 @@ static const struct json_field table[] = {
     {FIELD(image, RAW)},
     {FIELD(images, RAW)},
     {FIELD(mask, RAW)},
+    {FIELD(markup, RAW)},
 };
 
 bool openai_request_is_own(const char *name)
@@ -408,10 +409,11 @@ static bool make_inputs(const struct openai_from *from, const struct fields *in,
                         struct openai_fault *f)
 {
     if (!form && !openai_pictures_json(from->app, from->visible_key, pictures, in->image,
-                                       in->images, in->mask, f))
+                                       in->images, in->mask, in->markup, f))
         return false;
     const char *name = form ? "image" : "images";
-    if (pictures->count == 0 && (kind != OPENAI_GENERATION || pictures->mask.data))
+    bool beside = pictures->mask.data || pictures->markup.data;
+    if (pictures->count == 0 && (kind != OPENAI_GENERATION || beside))
         return openai_fault(f, 400, "missing_required_parameter", name,
                             "Missing required parameter: '%s'.", name);
     if (pictures->count > 1 && model->upstream)
