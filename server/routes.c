@@ -14,6 +14,7 @@
 #include "server/api/native/native_events.h"
 #include "server/api/native/native_fields.h"
 #include "server/api/native/native_files.h"
+#include "server/api/native/native_job.h"
 #include "server/api/native/native_pulls.h"
 #include "server/api/native/native_upscale.h"
 #include "server/api/openai/openai.h"
@@ -21,19 +22,23 @@
 #include "server/api/openai/openai_chat.h"
 #include "server/api/openai/openai_files.h"
 #include "server/api/openai/openai_images.h"
+#include "server/api/openai/openai_request.h"
 #include "server/api/openai/openai_responses.h"
 #include "server/api/sdapi/sdapi_control.h"
 #include "server/api/sdapi/sdapi.h"
 #include "server/api/sdapi/sdapi_embeddings.h"
 #include "server/api/sdapi/sdapi_generate.h"
+#include "server/api/sdapi/sdapi_internal.h"
 #include "server/api/sdapi/sdapi_models.h"
 #include "server/api/sdapi/sdapi_options.h"
 #include "server/api/sdapi/sdapi_picture.h"
 #include "server/api/sdapi/sdapi_progress.h"
+#include "server/api/sdapi/sdapi_request.h"
 #include "server/api/sdapi/sdapi_styles.h"
 #include "server/base/settings.h"
 #include "server/http/access.h"
 #include "server/http/http.h"
+#include "server/openapi.h"
 
 /* A designated first member, so that the compiler takes the rest of a row for zero on purpose. */
 #define GET .method = "GET"
@@ -43,8 +48,10 @@
 
 #define OPENAI_IMAGES(at, words)                                                                   \
     {POST, at "/images/generations", ROUTES_OPENAI, openai_images_generate, PAINTS,                \
+     .schema = openai_request_schema,                                                           \
      .query = words},                                                                              \
-        {POST, at "/images/edits", ROUTES_OPENAI, openai_images_edit, PAINTS, .query = words},     \
+        {POST, at "/images/edits", ROUTES_OPENAI, openai_images_edit, PAINTS,                      \
+         .schema = openai_request_schema, .query = words},                                         \
         {POST, at "/images/variations", ROUTES_OPENAI, openai_images_vary, PAINTS, .query = words}
 #define OPENAI_ROUTES(at, words)                                                                   \
     OPENAI_IMAGES(at, words),                                                                      \
@@ -70,16 +77,16 @@
         {GET, at "/models/{model...}", ROUTES_OPENAI, openai_model, .query = words},               \
         {DELETE, at "/models/{model...}", ROUTES_OPENAI, openai_model_delete, .query = words}
 
-static void serve_docs(struct http_request *req);
-
 static const struct route routes[] = {
     {GET, "/", ROUTES_PAGE, assets_serve, .access = ROUTE_OPEN},
     {GET, "/web/{name...}", ROUTES_PAGE, assets_serve, .access = ROUTE_OPEN},
     {GET, "/favicon.ico", ROUTES_PAGE, assets_serve, .access = ROUTE_OPEN},
-    {GET, "/docs", ROUTES_PAGE, serve_docs, .access = ROUTE_OPEN},
+    {GET, "/docs", ROUTES_PAGE, assets_serve, .access = ROUTE_OPEN},
+    {GET, "/openapi.json", ROUTES_PAGE, openapi_serve, .access = ROUTE_OPEN},
 
-    {POST, "/api/jobs", ROUTES_NATIVE, native_submit, PAINTS},
-    {POST, "/api/upscale", ROUTES_NATIVE, native_upscale, PAINTS},
+    {POST, "/api/jobs", ROUTES_NATIVE, native_submit, PAINTS,
+     .schema = native_job_schema},
+    {POST, "/api/upscale", ROUTES_NATIVE, native_upscale, PAINTS, .schema = native_upscale_schema},
     {GET, "/api/jobs", ROUTES_NATIVE, native_list, .query = "limit before state q"},
     {GET, "/api/jobs/{id}", ROUTES_NATIVE, native_get},
     {DELETE, "/api/jobs/{id}", ROUTES_NATIVE, native_delete},
@@ -117,17 +124,24 @@ static const struct route routes[] = {
     {POST, "/openai/deployments/{deployment}/chat/completions", ROUTES_OPENAI, openai_chat_complete,
      PAINTS, .query = "api-version"},
 
-    {POST, "/sdapi/v1/txt2img", ROUTES_SDAPI, sdapi_generate_txt2img, PAINTS},
-    {POST, "/sdapi/v1/img2img", ROUTES_SDAPI, sdapi_generate_img2img, PAINTS},
-    {POST, "/sdapi/v1/extra-single-image", ROUTES_SDAPI, sdapi_picture_extras, PAINTS},
-    {POST, "/sdapi/v1/extra-batch-images", ROUTES_SDAPI, sdapi_picture_extras_batch, PAINTS},
-    {POST, "/sdapi/v1/png-info", ROUTES_SDAPI, sdapi_picture_info, ROUTE_BODY_IMAGES},
-    {POST, "/sdapi/v1/interrogate", ROUTES_SDAPI, sdapi_interrogate, ROUTE_BODY_IMAGES},
+    {POST, "/sdapi/v1/txt2img", ROUTES_SDAPI, sdapi_generate_txt2img, PAINTS,
+     .schema = sdapi_request_schema_txt2img},
+    {POST, "/sdapi/v1/img2img", ROUTES_SDAPI, sdapi_generate_img2img, PAINTS,
+     .schema = sdapi_request_schema_img2img},
+    {POST, "/sdapi/v1/extra-single-image", ROUTES_SDAPI, sdapi_picture_extras, PAINTS,
+     .schema = sdapi_picture_schema_extras},
+    {POST, "/sdapi/v1/extra-batch-images", ROUTES_SDAPI, sdapi_picture_extras_batch, PAINTS,
+     .schema = sdapi_picture_schema_extras},
+    {POST, "/sdapi/v1/png-info", ROUTES_SDAPI, sdapi_picture_info, ROUTE_BODY_IMAGES,
+     .schema = sdapi_picture_schema_image},
+    {POST, "/sdapi/v1/interrogate", ROUTES_SDAPI, sdapi_picture_interrogate, ROUTE_BODY_IMAGES,
+     .schema = sdapi_picture_schema_image},
     {GET, "/sdapi/v1/progress", ROUTES_SDAPI, sdapi_progress_get, .query = "skip_current_image"},
     {POST, "/sdapi/v1/interrupt", ROUTES_SDAPI, sdapi_progress_interrupt},
     {POST, "/sdapi/v1/skip", ROUTES_SDAPI, sdapi_progress_skip},
     {GET, "/sdapi/v1/options", ROUTES_SDAPI, sdapi_options_get},
-    {POST, "/sdapi/v1/options", ROUTES_SDAPI, sdapi_options_set, ROUTE_BODY_SMALL},
+    {POST, "/sdapi/v1/options", ROUTES_SDAPI, sdapi_options_set, ROUTE_BODY_SMALL,
+     .schema = sdapi_options_schema},
     {GET, "/sdapi/v1/cmd-flags", ROUTES_SDAPI, sdapi_cmd_flags},
     {GET, "/sdapi/v1/memory", ROUTES_SDAPI, sdapi_memory},
     {GET, "/sdapi/v1/sd-models", ROUTES_SDAPI, sdapi_models_list},
@@ -141,15 +155,17 @@ static const struct route routes[] = {
     {GET, "/controlnet/model_list", ROUTES_SDAPI, sdapi_control_models},
     {POST, "/controlnet/detect", ROUTES_SDAPI, sdapi_control_detect, PAINTS},
     {GET, "/controlnet/module_list", ROUTES_SDAPI, sdapi_control_modules},
+    {GET, "/controlnet/control_types", ROUTES_SDAPI, sdapi_control_types},
+    {GET, "/controlnet/settings", ROUTES_SDAPI, sdapi_control_settings},
     {GET, "/sdapi/v1/sd-vae", ROUTES_SDAPI, sdapi_vaes},
-    {GET, "/sdapi/v1/sd-modules", ROUTES_SDAPI, sdapi_empty_list},
+    {GET, "/sdapi/v1/sd-modules", ROUTES_SDAPI, sdapi_vaes},
     {GET, "/sdapi/v1/loras", ROUTES_SDAPI, sdapi_loras},
     {GET, "/sdapi/v1/hypernetworks", ROUTES_SDAPI, sdapi_empty_list},
     {GET, "/sdapi/v1/face-restorers", ROUTES_SDAPI, sdapi_empty_list},
     {GET, "/sdapi/v1/realesrgan-models", ROUTES_SDAPI, sdapi_empty_list},
     {GET, "/sdapi/v1/prompt-styles", ROUTES_SDAPI, sdapi_styles_list},
     {POST, "/sdapi/v1/prompt-styles", ROUTES_SDAPI, sdapi_styles_put, ROUTE_BODY_SMALL,
-     .admin = true},
+     .admin = true, .schema = sdapi_styles_schema},
     {DELETE, "/sdapi/v1/prompt-styles/{name...}", ROUTES_SDAPI, sdapi_styles_remove, .admin = true},
     {GET, "/sdapi/v1/script-info", ROUTES_SDAPI, sdapi_script_info},
     {GET, "/sdapi/v1/extensions", ROUTES_SDAPI, sdapi_empty_list},
@@ -164,6 +180,16 @@ static const struct route routes[] = {
     {GET, "/internal/ping", ROUTES_SDAPI, sdapi_ping, .access = ROUTE_OPEN},
     {GET, "/queue/status", ROUTES_SDAPI, sdapi_queue_status},
     {GET, "/app_id", ROUTES_SDAPI, sdapi_app_id},
+    {GET, "/config", ROUTES_SDAPI, sdapi_internal_config},
+    {GET, "/internal/sysinfo", ROUTES_SDAPI, sdapi_internal_sysinfo},
+    {GET, "/internal/sysinfo-download", ROUTES_SDAPI, sdapi_internal_sysinfo_file},
+    {GET, "/internal/quicksettings-hint", ROUTES_SDAPI, sdapi_internal_quicksettings},
+    {GET, "/internal/profile-startup", ROUTES_SDAPI, sdapi_internal_profile},
+    {POST, "/sdapi/v1/server-stop", ROUTES_SDAPI, sdapi_internal_stop, .admin = true},
+    {POST, "/sdapi/v1/server-kill", ROUTES_SDAPI, sdapi_internal_stop, .admin = true},
+    {POST, "/sdapi/v1/server-restart", ROUTES_SDAPI, sdapi_internal_restart, .admin = true},
+    {POST, "/sdapi/v1/create/{kind}", ROUTES_SDAPI, sdapi_internal_train, ROUTE_BODY_SMALL},
+    {POST, "/sdapi/v1/train/{kind}", ROUTES_SDAPI, sdapi_internal_train, ROUTE_BODY_SMALL},
 };
 
 /* What errors look like on a path that no route has. */
@@ -190,31 +216,6 @@ static int dialect_of(const char *path)
 static bool is_on(const struct settings *s, int dialect)
 {
     return !(dialect == ROUTES_OPENAI && !s->openai) && !(dialect == ROUTES_SDAPI && !s->sdapi);
-}
-
-/* Where people look whether the WebUI's API is on: every row as a line. */
-static void serve_docs(struct http_request *req)
-{
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    if (!out)
-        return; /* no reply is "out of memory" */
-    fputs("<!doctype html><html lang=en><meta charset=utf-8><title>pictor: API</title>"
-          "<h1>pictor: API</h1><table><tr><th>method<th>path<th>key\n",
-          out);
-    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
-        if (is_on(http_app(req)->settings, routes[i].dialect))
-            fprintf(out, "<tr><td>%s<td><code>%s</code><td>%s\n", routes[i].method,
-                    routes[i].pattern,
-                    routes[i].access == ROUTE_OPEN ? "none"
-                    : routes[i].admin              ? "admin"
-                                                   : "any");
-    fputs("</table>\n", out);
-    if (fclose(out) == 0)
-        http_reply_data(req, 200, "text/html; charset=utf-8", text, size, free);
-    else
-        free(text);
 }
 
 static const struct route_dialect dialects[ROUTES_DIALECTS] = {

@@ -82,6 +82,8 @@ static const char *name_of(const struct http_request *req)
         size_t size;
         return find("favicon.ico", &size) ? "favicon.ico" : "favicon.svg";
     }
+    if (strcmp(http_path(req), "/docs") == 0)
+        return "docs.html";
     const char *name = http_param(req, "name");
     return *name ? name : "index.html";
 }

@@ -27,6 +27,9 @@ enum route_body { ROUTE_BODY_NONE, ROUTE_BODY_SMALL /* 1 MiB */, ROUTE_BODY_IMAG
 
 typedef void route_fn(struct http_request *req);
 
+struct cJSON;
+struct settings;
+
 struct route {
     const char *method; /* "GET" "POST" "PUT" "DELETE" */
     const char *pattern;
@@ -37,6 +40,8 @@ struct route {
     bool admin;  /* the key must have the right to administer */
     bool paints; /* counts against max_requests_per_minute */
     const char *query; /* its parameters, between blanks; NULL: none */
+    /* Of a JSON body, owned; NULL: there is none, or it is any object. */
+    struct cJSON *(*schema)(const struct settings *settings);
     bool probe;  /* asked again and again by machines: logged at debug level */
 };
 

@@ -1,6 +1,11 @@
 """SD WebUI dialect: the lists, and the small endpoints that clients look for a server with."""
+import base64
+import json
+import re
+
 import pytest
 import requests
+from sdapi_client import Sdapi, encode, gradient
 
 ARRAYS = ["samplers", "schedulers", "upscalers", "latent-upscale-modes", "sd-models", "sd-vae",
           "sd-modules", "loras", "hypernetworks", "face-restorers", "realesrgan-models",
@@ -16,7 +21,7 @@ def test_arrays(sd, path):
 def test_objects(sd):
     embeddings = sd.get("embeddings")
     assert embeddings == {"loaded": {}, "skipped": {}}
-    assert sd.get("scripts") == {"txt2img": [], "img2img": ["outpainting mk2", "poor man's outpainting"]}
+    assert set(sd.get("scripts")) == {"txt2img", "img2img"}
     memory = sd.get("memory")
     assert 0 < memory["ram"]["free"] <= memory["ram"]["total"]
     assert memory["cuda"] == {"error": "unavailable"}
@@ -110,14 +115,62 @@ def test_unknown_paths_and_methods(sd):
     response = sd.request("GET", "txt2img")
     assert response.status_code == 405 and "POST" in response.headers["Allow"]
     assert response.json()["detail"] == "Method Not Allowed"
-    assert sd.post("interrogate", {"image": ""}, 404)["detail"] == "Model not found"
 
 
-def test_docs_name_every_route(serve):
-    """People look there whether the API is on."""
+def test_openapi(serve, sd):
+    """One document of every route, with the schemas of the tables that parse requests."""
     page = requests.get(serve().url + "/docs", timeout=30)
     assert page.status_code == 200 and page.headers["Content-Type"] == "text/html; charset=utf-8"
-    for path in ("/sdapi/v1/txt2img", "/v1/images/generations", "/api/jobs/{id}", "/metrics"):
-        assert f"<code>{path}</code>" in page.text
-    off = requests.get(serve("--sdapi=off").url + "/docs", timeout=30)
-    assert off.status_code == 200 and "sdapi" not in off.text and "/api/jobs" in off.text
+    assert "script-src 'self'" in page.headers["Content-Security-Policy"] and "web/docs.js" in page.text
+    doc = sd.get("/openapi.json")
+    assert doc["openapi"] == "3.1.0" and doc["info"]["title"] == "pictor"
+    for path in ("/sdapi/v1/txt2img", "/v1/images/generations", "/api/jobs/{id}", "/metrics", "/web/{name}"):
+        assert path in doc["paths"]
+    operations = [operation for item in doc["paths"].values() for operation in item.values()]
+    ids = [operation["operationId"] for operation in operations]
+    assert len(ids) == len(set(ids)) > 100
+    for path, item in doc["paths"].items():
+        for operation in item.values():
+            named = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
+            assert named == set(re.findall(r"{(\w+)}", path)) and operation["responses"]
+
+    def body(path):
+        return doc["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    assert body("/sdapi/v1/txt2img")["steps"]["default"] == 50 and body("/sdapi/v1/txt2img")["styles"]["type"] == "array"
+    assert "init_images" in body("/sdapi/v1/img2img") and "init_images" not in body("/sdapi/v1/txt2img")
+    assert "prompt" in body("/api/jobs") and "output_format" in body("/v1/images/generations")
+    assert body("/sdapi/v1/options").keys() == sd.get("options").keys()
+    assert doc["paths"]["/healthz"]["get"]["security"] == []
+    off = requests.get(serve("--sdapi=off").url + "/openapi.json", timeout=30).json()
+    assert not any("sdapi" in path for path in off["paths"]) and "/api/jobs" in off["paths"]
+
+
+def test_around_the_api(sd):
+    assert sd.get("/config")["components"] == []
+    info = sd.request("GET", "/internal/sysinfo")
+    assert info.headers["Content-Type"].startswith("text/plain") and json.loads(info.text)["Version"].startswith("pictor-")
+    assert "attachment" in sd.request("GET", "/internal/sysinfo-download").headers["Content-Disposition"]
+    assert {"name", "label"} == set(sd.get("/internal/quicksettings-hint")[0])
+    assert sd.get("/internal/profile-startup") == {}
+    assert sd.get("/controlnet/settings") == {"control_net_unit_count": 4}
+    assert "canny" in sd.get("/controlnet/control_types")["control_types"]["All"]["module_list"]
+    for path in ("create/embedding", "create/hypernetwork", "train/embedding", "train/hypernetwork"):
+        assert sd.post(path, {}, 501)["detail"]
+    for path in ("server-stop", "server-kill", "server-restart"):
+        assert sd.post(path, None, 404)["detail"] == "Not Found"
+
+
+def test_interrogate(sd):
+    painted = base64.b64encode(sd.txt2img(prompt="a red circle").files[0]).decode()
+    assert sd.post("interrogate", {"image": painted, "model": "clip"}) == {"caption": "a red circle"}
+    assert "describes pictures" in sd.post("interrogate", {"image": encode(gradient())}, 501)["detail"]
+    assert sd.post("interrogate", {"image": painted, "model": "x"}, 404)["detail"] == "Model not found"
+    assert sd.post("interrogate", {"image": ""}, 404)["detail"] == "Image not found"
+
+
+def test_the_end_over_http(serve):
+    server = serve("--api-server-stop")
+    own = Sdapi(server.url)
+    assert own.post("server-restart", None, 501)["detail"]
+    assert own.request("POST", "server-stop").text == "Stopping."
+    assert server.process.wait(30) == 0

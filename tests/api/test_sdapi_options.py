@@ -66,7 +66,7 @@ def test_checkpoint_names(own):
 @pytest.mark.parametrize("body", [{"emphasis": "x"}, {"comma_padding_backtrack": 75}, {"eta_noise_seed_delta": "x"},
                                   {"samples_format": "tiff"}, {"randn_source": "TPU"},
                                   {"token_merging_ratio": 1}, {"s_min_uncond": -1}, {"jpeg_quality": "high"}, {"send_seed": 7},
-                                  {"img2img_color_correction": "yes"}])
+                                  {"img2img_extra_noise": 0.5}])
 def test_values_that_are_refused(own, body):
     before = own.get("options")
     name = next(iter(body))

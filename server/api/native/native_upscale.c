@@ -44,6 +44,11 @@ static const struct json_field fields[] = {
     {"quality", .type = JSON_FIELD_INT, AT(quality), .most = 100, .number = 90},
 };
 
+struct cJSON *native_upscale_schema(const struct settings *settings)
+{
+    return json_fields_schema(fields, sizeof fields / sizeof *fields);
+}
+
 /* Without the request, which may be gone when it is done. */
 struct upscale {
     const struct settings *settings;

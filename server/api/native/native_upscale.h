@@ -6,4 +6,9 @@ struct http_request;
 
 void native_upscale(struct http_request *req);
 
+/* Of its body; owned. */
+struct cJSON;
+struct settings;
+struct cJSON *native_upscale_schema(const struct settings *settings);
+
 #endif

@@ -111,6 +111,11 @@ static const struct json_field table[] = {
     {FIELD(markup, RAW)},
 };
 
+struct cJSON *openai_request_schema(const struct settings *settings)
+{
+    return json_fields_schema(table, sizeof table / sizeof *table);
+}
+
 bool openai_request_is_own(const char *name)
 {
     bool own = false;

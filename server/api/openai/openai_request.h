@@ -55,4 +55,8 @@ void openai_request_ignore(struct openai_request *out, const char *name);
 struct cJSON *openai_request_json(struct http_request *req, struct openai_fault *fault);
 void openai_request_free(struct openai_request *r);
 
+/* Of the JSON body of a request for pictures; owned. */
+struct settings;
+struct cJSON *openai_request_schema(const struct settings *settings);
+
 #endif

@@ -341,11 +341,6 @@ void sdapi_reload_checkpoint(struct http_request *req)
     sdapi_reply_json(req, cJSON_CreateObject());
 }
 
-void sdapi_interrogate(struct http_request *req)
-{
-    sdapi_reply_exception(req, 404, "Model not found");
-}
-
 /* ---- is anybody there? ---- */
 
 void sdapi_queue_status(struct http_request *req)

@@ -41,9 +41,6 @@ void sdapi_refresh_vaes(struct http_request *req);
 void sdapi_unload_checkpoint(struct http_request *req);
 void sdapi_reload_checkpoint(struct http_request *req);
 
-/* POST /sdapi/v1/interrogate: 404, there is no such model. */
-void sdapi_interrogate(struct http_request *req);
-
 /* GET /queue/status, /app_id, /internal/ping: what clients ask to see that a server is there. */
 void sdapi_queue_status(struct http_request *req);
 void sdapi_app_id(struct http_request *req);

@@ -250,28 +250,65 @@ void sdapi_control_version(struct http_request *req)
     sdapi_reply_json(req, json);
 }
 
-void sdapi_control_models(struct http_request *req)
+/* False: replied. */
+static bool add_models(struct http_request *req, cJSON *list)
 {
     struct registry_table table;
     struct err err;
     if (!files_list(registry_files(http_app(req)->registry, FOLDERS_CONTROLNET), &table, &err)) {
         sdapi_reply_err(req, &err, NULL);
-        return;
+        return false;
     }
-    cJSON *json = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(json, "model_list");
     for (size_t i = 0; i < table.count; i++)
         if (table.entries[i].same == i)
             cJSON_AddItemToArray(list, cJSON_CreateString(files_stem(&table.entries[i])));
     registry_scan_free(&table);
+    return true;
+}
+
+static void add_modules(cJSON *list)
+{
+    const char *name;
+    for (int i = 0; (name = image_detect_name(i)); i++)
+        cJSON_AddItemToArray(list, cJSON_CreateString(name));
+}
+
+void sdapi_control_models(struct http_request *req)
+{
+    cJSON *json = cJSON_CreateObject();
+    if (add_models(req, cJSON_AddArrayToObject(json, "model_list")))
+        sdapi_reply_json(req, json);
+    else
+        cJSON_Delete(json);
+}
+
+/* One type with everything: what a model was trained for its file does not say. */
+void sdapi_control_types(struct http_request *req)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON *all = cJSON_AddObjectToObject(cJSON_AddObjectToObject(json, "control_types"), "All");
+    add_modules(cJSON_AddArrayToObject(all, "module_list"));
+    cJSON *models = cJSON_AddArrayToObject(all, "model_list");
+    cJSON_AddItemToArray(models, cJSON_CreateString("None"));
+    cJSON_AddStringToObject(all, "default_option", "none");
+    cJSON_AddStringToObject(all, "default_model", "None");
+    if (add_models(req, models))
+        sdapi_reply_json(req, json);
+    else
+        cJSON_Delete(json);
+}
+
+void sdapi_control_settings(struct http_request *req)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddNumberToObject(json, "control_net_unit_count", PICTOR_CONTROLS_MAX);
     sdapi_reply_json(req, json);
 }
 
 void sdapi_control_modules(struct http_request *req)
 {
-    cJSON *json = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(json, "module_list");
-    const char *name;
-    for (int i = 0; (name = image_detect_name(i)); i++)
-        cJSON_AddItemToArray(list, cJSON_CreateString(name));
+    cJSON *json = cJSON_CreateObject();
+    add_modules(cJSON_AddArrayToObject(json, "module_list"));
     cJSON_AddObjectToObject(json, "module_detail");
     sdapi_reply_json(req, json);
 }

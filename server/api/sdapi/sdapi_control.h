@@ -26,4 +26,8 @@ void sdapi_control_models(struct http_request *req);
 void sdapi_control_modules(struct http_request *req);
 void sdapi_control_detect(struct http_request *req); /* body: ROUTE_BODY_IMAGES */
 
+/* GET /controlnet/control_types, settings */
+void sdapi_control_types(struct http_request *req);
+void sdapi_control_settings(struct http_request *req);
+
 #endif

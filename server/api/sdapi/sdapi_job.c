@@ -153,6 +153,10 @@ static bool check_scripts(const struct sdapi_request *r, struct sdapi_fault *fau
         bool page =
             strcasecmp(script->string, "seed") == 0 || strcasecmp(script->string, "sampler") == 0;
         bool control = strcasecmp(script->string, "controlnet") == 0; /* sdapi_control.c's */
+        if (!page && !control && !is_off(script) && strcasecmp(script->string, "ADetailer") == 0)
+            return refuse(fault, 422, NULL,
+                          "Script 'ADetailer' not found: this server has no network that finds "
+                          "faces; leave it out, or switch it off");
         if (!page && !control && !is_off(script))
             return refuse(fault, 422, NULL, "Script '%.100s' not found", script->string);
     }

@@ -145,6 +145,30 @@ static const struct option *find(const char *name)
     return NULL;
 }
 
+const char *sdapi_options_name(int index)
+{
+    return index >= 0 && (size_t)index < OPTION_COUNT ? options_table[index].name : NULL;
+}
+
+struct cJSON *sdapi_options_schema(const struct settings *settings)
+{
+    cJSON *schema = cJSON_CreateObject();
+    cJSON_AddStringToObject(schema, "type", "object");
+    cJSON *properties = cJSON_AddObjectToObject(schema, "properties");
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        cJSON *item = cJSON_AddObjectToObject(properties, options_table[i].name);
+        cJSON *fallback = json_text_constant(options_table[i].fallback);
+        const char *type = cJSON_IsBool(fallback)     ? "boolean"
+                           : cJSON_IsNumber(fallback) ? "number"
+                           : cJSON_IsArray(fallback)  ? "array"
+                                                      : "string";
+        if (!cJSON_IsNull(fallback))
+            cJSON_AddStringToObject(item, "type", type);
+        cJSON_AddItemToObject(item, "default", fallback);
+    }
+    return schema;
+}
+
 bool sdapi_options_known(const char *name)
 {
     return find(name) != NULL;

@@ -33,6 +33,13 @@ bool sdapi_options_save(const struct app *app, const char *key_id, const struct 
                         struct err *err);
 
 /* Whether there is an option of this name. */
+/* By index, NULL past the end. */
+const char *sdapi_options_name(int index);
+
+/* Of the body of POST options; owned. */
+struct settings;
+struct cJSON *sdapi_options_schema(const struct settings *settings);
+
 bool sdapi_options_known(const char *name);
 
 /* Values of a loaded set; the name is one of the table's. */

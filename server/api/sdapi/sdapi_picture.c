@@ -136,6 +136,60 @@ done:
     cJSON_Delete(body);
 }
 
+/* ---- interrogate ---- */
+
+/* The prompt of its infotext, owned; NULL: it has none. */
+static char *prompt_of(struct http_request *req, const void *data, size_t size)
+{
+    struct image_texts texts = {0};
+    struct image_header header;
+    struct infotext infotext;
+    struct err err;
+    char *converted = NULL, *prompt = NULL;
+    if (!codec_texts(http_app(req)->codec, data, size, &texts, &err))
+        return NULL;
+    const char *text = image_texts_get(&texts, "parameters");
+    if (!text && codec_probe(http_app(req)->codec, data, size, &header, &err))
+        text = converted = novelai_infotext(&texts, header.width, header.height);
+    if (text && infotext_read(&infotext, text)) {
+        prompt = *infotext.prompt ? strdup(infotext.prompt) : NULL;
+        infotext_free(&infotext);
+    }
+    free(converted);
+    image_texts_free(&texts);
+    return prompt;
+}
+
+void sdapi_picture_interrogate(struct http_request *req)
+{
+    cJSON *body = sdapi_reply_body(req);
+    void *data;
+    size_t size;
+    if (!body)
+        return;
+    const char *model = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(body, "model"));
+    const char *image = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(body, "image"));
+    if (!image || !*image) {
+        sdapi_reply_exception(req, 404, "Image not found");
+    } else if (model && strcmp(model, "clip") != 0 && strcmp(model, "deepdanbooru") != 0) {
+        sdapi_reply_exception(req, 404, "Model not found");
+    } else if (sdapi_picture_read(req, image, &data, &size)) {
+        char *prompt = prompt_of(req, data, size);
+        free(data);
+        if (prompt) {
+            cJSON *json = cJSON_CreateObject();
+            cJSON_AddStringToObject(json, "caption", prompt);
+            sdapi_reply_json(req, json);
+        } else {
+            sdapi_reply_exception(req, 501,
+                                  "no model here describes pictures, and this one does not say "
+                                  "what it was painted from");
+        }
+        free(prompt);
+    }
+    cJSON_Delete(body);
+}
+
 /* ---- extras ---- */
 
 #define BATCH_MAX 16
@@ -181,6 +235,18 @@ static const struct json_field extras_fields[] = {
     {.name = "image", AT(image), .type = JSON_FIELD_STRING, .text = ""},
     {.name = "imageList", AT(list), .type = JSON_FIELD_RAW},
 };
+
+struct cJSON *sdapi_picture_schema_extras(const struct settings *settings)
+{
+    return json_fields_schema(extras_fields, sizeof extras_fields / sizeof *extras_fields);
+}
+
+struct cJSON *sdapi_picture_schema_image(const struct settings *settings)
+{
+    static const struct json_field image = {
+        .name = "image", .type = JSON_FIELD_STRING, .required = true};
+    return json_fields_schema(&image, 1);
+}
 
 /* What the engine enlarges pictures by, latents not among them, or a file's name. */
 static bool upscaler_of(struct http_request *req, const char *name, struct enlarge_way *out)

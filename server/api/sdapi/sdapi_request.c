@@ -279,6 +279,37 @@ bool sdapi_request_flag(const struct cJSON *flag)
     return cJSON_IsTrue(flag);
 }
 
+/* ---- the schema ---- */
+
+static cJSON *schema_of(enum sdapi_request_kind kind)
+{
+    struct field_table table = table_of(kind);
+    cJSON *schema = json_fields_schema(table.fields, table.count);
+    cJSON *properties = cJSON_GetObjectItemCaseSensitive(schema, "properties");
+    for (size_t i = 0; properties && i < table.count; i++) {
+        const char *type = table.kinds[i] == KIND_FLAG   ? "boolean"
+                           : table.kinds[i] == KIND_LIST ? "array"
+                           : table.kinds[i] == KIND_DICT ? "object"
+                                                         : NULL;
+        cJSON *item = cJSON_GetObjectItemCaseSensitive(properties, table.fields[i].name);
+        if (type && item) {
+            cJSON_DeleteItemFromObjectCaseSensitive(item, "type");
+            cJSON_AddStringToObject(item, "type", type);
+        }
+    }
+    return schema;
+}
+
+struct cJSON *sdapi_request_schema_txt2img(const struct settings *settings)
+{
+    return schema_of(SDAPI_TXT2IMG);
+}
+
+struct cJSON *sdapi_request_schema_img2img(const struct settings *settings)
+{
+    return schema_of(SDAPI_IMG2IMG);
+}
+
 /* ---- the echo ---- */
 
 static cJSON *echo_value(const struct json_field *field, enum kind kind,

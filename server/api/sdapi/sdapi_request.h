@@ -136,6 +136,11 @@ struct sdapi_request {
 bool sdapi_request_parse(enum sdapi_request_kind kind, struct cJSON *body,
                          struct sdapi_request *out, struct cJSON **detail);
 
+/* Of the bodies; owned. */
+struct settings;
+struct cJSON *sdapi_request_schema_txt2img(const struct settings *settings);
+struct cJSON *sdapi_request_schema_img2img(const struct settings *settings);
+
 /* Whether a request of this kind has such a field. */
 bool sdapi_request_knows(enum sdapi_request_kind kind, const char *name);
 

@@ -42,6 +42,11 @@ static const struct json_field fields[] = {
     {.name = "negative_prompt", AT(negative), .type = JSON_FIELD_STRING, .text = ""},
 };
 
+struct cJSON *sdapi_styles_schema(const struct settings *settings)
+{
+    return json_fields_schema(fields, sizeof fields / sizeof *fields);
+}
+
 void sdapi_styles_put(struct http_request *req)
 {
     struct style style;

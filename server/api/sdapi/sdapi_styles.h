@@ -6,6 +6,9 @@
 struct http_request;
 
 void sdapi_styles_list(struct http_request *req);   /* GET /sdapi/v1/prompt-styles */
+struct cJSON;
+struct settings;
+struct cJSON *sdapi_styles_schema(const struct settings *settings); /* of the body, owned */
 void sdapi_styles_put(struct http_request *req);    /* POST .../prompt-styles */
 void sdapi_styles_remove(struct http_request *req); /* DELETE .../prompt-styles/{name} */
 

@@ -1,0 +1,166 @@
+/* openapi.c: a row of routes.c is an operation. What a row does not say is not invented: answers
+ * have no schemas. */
+#include "server/openapi.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "engine/pictor.h"
+#include "server/api/app.h"
+#include "server/base/settings.h"
+#include "server/http/http.h"
+#include "server/http/route.h"
+#include "server/routes.h"
+
+#define PATH_SIZE 200
+
+static cJSON *text_schema(void)
+{
+    cJSON *schema = cJSON_CreateObject();
+    cJSON_AddStringToObject(schema, "type", "string");
+    return schema;
+}
+
+static void add_parameter(cJSON *list, const char *name, size_t size, const char *in)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%.*s", (int)size, name);
+    cJSON *item = cJSON_CreateObject();
+    cJSON_AddStringToObject(item, "name", text);
+    cJSON_AddStringToObject(item, "in", in);
+    if (strcmp(in, "path") == 0)
+        cJSON_AddTrueToObject(item, "required");
+    cJSON_AddItemToObject(item, "schema", text_schema());
+    cJSON_AddItemToArray(list, item);
+}
+
+/* "/web/{name...}" as "/web/{name}"; its parameters are added. */
+static void path_of(const char *pattern, char out[PATH_SIZE], cJSON *parameters)
+{
+    size_t n = 0;
+    for (const char *at = pattern; *at && n + 1 < PATH_SIZE; at++) {
+        if (strncmp(at, "...}", 4) == 0)
+            at += 3;
+        out[n++] = *at;
+        if (*at == '{')
+            add_parameter(parameters, at + 1, strcspn(at + 1, ".}"), "path");
+    }
+    out[n] = '\0';
+}
+
+/* Once a path and method. */
+static void add_id(cJSON *operation, const char *method, const char *path)
+{
+    char id[PATH_SIZE + 16];
+    size_t n = 0;
+    for (const char *at = method; *at; at++)
+        id[n++] = (char)tolower((unsigned char)*at);
+    for (const char *at = path; *at; at++) {
+        if (isalnum((unsigned char)*at))
+            id[n++] = *at;
+        else if (id[n - 1] != '_')
+            id[n++] = '_';
+    }
+    while (n && id[n - 1] == '_')
+        n--;
+    id[n] = '\0';
+    cJSON_AddStringToObject(operation, "operationId", id);
+}
+
+static void add_body(cJSON *operation, const struct route *route, const struct settings *settings)
+{
+    cJSON *schema = route->schema ? route->schema(settings) : NULL;
+    if (!schema && route->body == ROUTE_BODY_NONE)
+        return;
+    cJSON *body = cJSON_AddObjectToObject(operation, "requestBody");
+    cJSON *content = cJSON_AddObjectToObject(body, "content");
+    cJSON *json = cJSON_AddObjectToObject(content, "application/json");
+    if (!schema) {
+        schema = cJSON_CreateObject();
+        cJSON_AddStringToObject(schema, "type", "object");
+    }
+    cJSON_DeleteItemFromObjectCaseSensitive(schema, "$schema");
+    cJSON_AddItemToObject(json, "schema", schema);
+}
+
+static cJSON *described(const char *text)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "description", text);
+    return json;
+}
+
+static cJSON *operation_of(const struct route *route, const char *path, cJSON *parameters,
+                           const struct settings *settings)
+{
+    cJSON *operation = cJSON_CreateObject();
+    cJSON *tags = cJSON_AddArrayToObject(operation, "tags");
+    cJSON_AddItemToArray(tags, cJSON_CreateString(routes_table.dialects[route->dialect].name));
+    add_id(operation, route->method, path);
+    if (route->admin)
+        cJSON_AddStringToObject(operation, "description",
+                                "Takes a key that may administer, when there are keys.");
+    for (const char *q = route->query; q && *q;) {
+        size_t n = strcspn(q, " ");
+        add_parameter(parameters, q, n, "query");
+        q += n;
+        q += strspn(q, " ");
+    }
+    cJSON_AddItemToObject(operation, "parameters", parameters);
+    add_body(operation, route, settings);
+    if (route->access == ROUTE_OPEN)
+        cJSON_AddArrayToObject(operation, "security");
+    cJSON *responses = cJSON_AddObjectToObject(operation, "responses");
+    cJSON_AddItemToObject(responses, "200", described("done"));
+    cJSON_AddItemToObject(responses, "default", described("an error, in the shape of the API"));
+    return operation;
+}
+
+static void add_security(cJSON *doc)
+{
+    static const char *const schemes[] = {"bearer", "basic"};
+    cJSON *list = cJSON_AddArrayToObject(doc, "security");
+    cJSON *all =
+        cJSON_AddObjectToObject(cJSON_AddObjectToObject(doc, "components"), "securitySchemes");
+    cJSON_AddItemToArray(list, cJSON_CreateObject()); /* where there are no keys */
+    for (int i = 0; i < 2; i++) {
+        cJSON *scheme = cJSON_AddObjectToObject(all, schemes[i]);
+        cJSON_AddStringToObject(scheme, "type", "http");
+        cJSON_AddStringToObject(scheme, "scheme", schemes[i]);
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddArrayToObject(item, schemes[i]);
+        cJSON_AddItemToArray(list, item);
+    }
+}
+
+void openapi_serve(struct http_request *req)
+{
+    const struct settings *settings = http_app(req)->settings;
+    cJSON *doc = cJSON_CreateObject();
+    cJSON_AddStringToObject(doc, "openapi", "3.1.0");
+    cJSON *info = cJSON_AddObjectToObject(doc, "info");
+    cJSON_AddStringToObject(info, "title", "pictor");
+    cJSON_AddStringToObject(info, "version", PICTOR_VERSION);
+    cJSON_AddStringToObject(info, "description",
+                            "Pictures, by the APIs of OpenAI, of the SD WebUI, and pictor's own.");
+    add_security(doc);
+    cJSON *paths = cJSON_AddObjectToObject(doc, "paths");
+    for (size_t i = 0; i < routes_table.count; i++) {
+        const struct route *route = &routes_table.routes[i];
+        char path[PATH_SIZE], method[8] = "";
+        if (!routes_table.is_on(settings, route->dialect))
+            continue;
+        cJSON *parameters = cJSON_CreateArray();
+        path_of(route->pattern, path, parameters);
+        cJSON *item = cJSON_GetObjectItemCaseSensitive(paths, path);
+        if (!item)
+            item = cJSON_AddObjectToObject(paths, path);
+        for (size_t k = 0; route->method[k] && k + 1 < sizeof method; k++)
+            method[k] = (char)tolower((unsigned char)route->method[k]);
+        cJSON_AddItemToObject(item, method, operation_of(route, path, parameters, settings));
+    }
+    http_reply_json(req, 200, doc);
+}
