@@ -207,7 +207,7 @@ def test_other_errors(api):
     assert "range" in api.answer(api.request("POST", "/api/jobs", data=b'{"prompt":"x","eta":1e999}'),
                                  400)["message"]
     assert api.post("/api/jobs", {**TINY, "prompt": "x" * 200000}, 413)["param"] == "prompt"
-    assert api.post("/api/jobs", {**TINY, "prompt": "x " * 8000}, 413)["param"] == "prompt"
+    assert api.post("/api/jobs", {**TINY, "prompt": "x " * 17000}, 413)["param"] == "prompt"
     assert api.post("/api/jobs", status=400)["code"] == "invalid"
     for path in ("/api/jobs/x", "/api/jobs/" + "0" * 32, "/api/jobs/..%2f..%2fx", "/api/nope",
                  "/api/images/x", "/api/images/" + "0" * 32, "/api/images/..%2fpictor.db",
