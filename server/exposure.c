@@ -130,6 +130,8 @@ void exposure_warn(const struct settings *s, struct keys *keys)
                              "browsers");
     if (has_weak_password(&s->api_auth))
         warn("api_auth", "a password shorter than 12 characters can be guessed");
+    if (s->api_server_stop && !keys_required(keys, NULL))
+        warn("api_server_stop", "everybody who reaches the port may end this server");
     if (s->reserved_connections == 0)
         warn("reserved_connections", "strangers may take all connections");
     warn_of_files(s);

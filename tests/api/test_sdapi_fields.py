@@ -259,7 +259,7 @@ def test_options(sd):
 # How pictures are saved and shown, what an infotext says of models, what only other models, networks
 # or face restoration would look at.
 FREE = {
-    "samples_save", "save_txt", "grid_save", "grid_only_if_multiple", "n_rows", "sdxl_clip_l_skip",
+    "samples_save", "save_txt", "grid_save", "return_grid", "grid_only_if_multiple", "n_rows", "sdxl_clip_l_skip",
     "upcast_attn", "batch_cond_uncond", "refiner_switch_by_sample_steps",
     "hires_fix_refiner_pass", "hires_fix_use_firstpass_conds", "auto_backcompat",
     "face_restoration_model", "code_former_weight", "extra_networks_default_multiplier",

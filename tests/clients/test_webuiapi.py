@@ -112,7 +112,38 @@ def test_progress_and_interrupt(api, server):
     api.util_wait_for_ready(check_interval=0.05)
 
 
+def test_several_pictures(api):
+    done = api.img2img(images=[gradient(), half_mask().convert("RGB")], batch_size=2, denoising_strength=0.5, **TINY)
+    assert len(done.images) == 2 and done.info["all_seeds"] == [1, 2]
+
+
+def test_scripts(api):
+    assert "x/y/z plot" in api.get_scripts()["txt2img"]
+    plot = api.txt2img(script_name="X/Y/Z Plot", script_args=[4, "1,2", 6, "1,7", 0, "", "True", "False", "False", "False", 0],
+                       **TINY)
+    assert plot.image.size == (128, 128)
+    matrix = api.txt2img(prompt="a cat|red", script_name="prompt matrix", script_args=["False", "False", "positive", "comma", 0],
+                         **TINY)
+    assert [i.size for i in matrix.images] == [(128, 64), (64, 64), (64, 64)]
+    larger = api.img2img(images=[gradient()], script_name="SD upscale", script_args=["", 16, "Lanczos", 2.0],
+                         denoising_strength=0.2, **TINY)
+    assert larger.image.size == (128, 128)
+
+
+def test_interrogate(api):
+    painted = api.txt2img(prompt="a red circle", **TINY).image
+    assert api.interrogate(painted).info == "a red circle"
+    with pytest.raises(RuntimeError) as error:
+        api.interrogate(gradient())
+    assert error.value.args[0] == 501
+
+
+def test_controlnet_lists(api):
+    assert api.controlnet_version() == 3 and isinstance(api.controlnet_model_list(), list)
+    assert "canny" in api.controlnet_module_list()
+
+
 def test_errors_are_told(api):
     with pytest.raises(RuntimeError) as error:
-        api.txt2img(sampler_name="nobody", **TINY)
-    assert error.value.args[0] == 400 and "Sampler not found" in error.value.args[1]
+        api.txt2img(sampler_name="Euler", **{**TINY, "steps": 0})
+    assert error.value.args[0] == 422 and "steps" in error.value.args[1]
