@@ -53,7 +53,7 @@ def test_refused(server, fields, said):
 
 def test_scripts(server):
     api = Sdapi(server.url)
-    assert api.get("scripts")["img2img"] == ["outpainting mk2", "poor man's outpainting"]
+    assert {"outpainting mk2", "poor man's outpainting"} <= set(api.get("scripts")["img2img"])
 
     def run(name, *args, **fields):
         return api.img2img(encode(gradient(80, 72)), **{**WEBUI, "script_name": name, "script_args": list(args), **fields}).image
