@@ -16,7 +16,8 @@ static bool read_config(const struct checkpoint *cp, struct stable_config *c, st
     c->unet.heads = 8;
     c->vae.scale = 0.18215f;
     c->pad[0] = TOKENIZER_END;
-    c->prediction = SCHEDULE_NOISE;
+    if (!stable_says_prediction(cp, &c->prediction))
+        c->prediction = SCHEDULE_NOISE;
     c->compose_side = (int)family_number(cp, "pictor.compose", 64, 4096, 0);
     c->detail_strength = family_number(cp, "pictor.detail", 0, 1, 0);
     return true;

@@ -11,18 +11,24 @@
 #define LAYERS_L 12
 #define LAYERS_H 23 /* without the last, which is not read */
 #define WIDTH_L 768
-#define WIDTH_G 1280
 
-/* Two text encoders' widths side by side are what SDXL's UNet reads; its refiner reads one. */
+/* The refiner's label is what its one text encoder pools, as wide as the words, and five numbers of
+ * pairs of sinusoids; SDXL's words are wider than what is pooled, and its numbers are six. */
+static bool is_refiner(const struct unet_config *u)
+{
+    int numbers = u->label_dim - u->context_dim;
+    return numbers > 0 && numbers % 10 == 0;
+}
+
 static void choose(const struct checkpoint *cp, struct stable_config *c,
                    const struct family **family)
 {
     int context = c->unet.context_dim;
     if (c->unet.label_dim > 0) {
-        bool refiner = context == WIDTH_G;
+        bool refiner = is_refiner(&c->unet);
         *family = refiner ? &family_sdxl_refiner : &family_sdxl;
         c->sdxl = true;
-        c->clip[0].width = refiner ? WIDTH_G : WIDTH_L;
+        c->clip[0].width = refiner ? context : WIDTH_L;
         c->clip[1].width = refiner ? 0 : context - WIDTH_L > 0 ? context - WIDTH_L : 0;
         c->clip[0].layers = refiner ? 0 : LAYERS_L;
         return;
@@ -31,8 +37,8 @@ static void choose(const struct checkpoint *cp, struct stable_config *c,
     *family = second ? &family_sd2 : &family_sd1;
     c->clip[0].width = context;
     c->clip[0].layers = second ? LAYERS_H : LAYERS_L;
-    if (second && !stable_says_prediction(cp, &c->prediction))
-        c->prediction = stable_looks_like_v(cp, &c->unet) ? SCHEDULE_V : SCHEDULE_NOISE;
+    if (!stable_says_prediction(cp, &c->prediction))
+        c->prediction = second && stable_looks_like_v(cp, &c->unet) ? SCHEDULE_V : SCHEDULE_NOISE;
 }
 
 const struct family *lone_read(const struct checkpoint *cp, struct family_facts *facts,
@@ -54,7 +60,8 @@ const struct family *lone_read(const struct checkpoint *cp, struct family_facts 
     }
     choose(cp, &c, &family);
     *facts = stable_facts(&c);
-    int side = c.sdxl ? 1024 : c.prediction == SCHEDULE_V ? 768 : 512;
+    bool large = family == &family_sd2 && c.prediction == SCHEDULE_V;
+    int side = c.sdxl ? 1024 : large ? 768 : 512;
     family_describe(cp, family, side, 7, 20, facts);
     return family;
 }

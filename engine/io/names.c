@@ -341,6 +341,8 @@ bool names_to_ldm(const struct names_layout *layout, enum names_part part, const
 {
     char full[256];
     const char *prefix = names_prefix(part), *rest;
+    if (part == NAMES_UNET && (strcmp(name, "v_pred") == 0 || strcmp(name, "ztsnr") == 0))
+        return emit(out, size, none, name, "%s", ""); /* how it was trained */
     if (part == NAMES_UNET && match(name, "control_model.", NULL, &rest))
         return emit(out, size, none, rest, "%s", prefix);
     if (layout->tiny)

@@ -43,6 +43,8 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
  * A tiny autoencoder (TAESD) in a VAE's file is no LDM name's: it is "tae.decoder.N..." and
  * "tae.encoder.N...", layers counted as diffusers does; files named by numbers alone hold one half.
  *
+ * Marks of how a UNet was trained ("v_pred", "ztsnr") stay what they are.
+ *
  * A ControlNet is given as a UNet by itself, of which it has half: "control_model." goes, and its
  * own names are LDM's ("zero_convs.0.0.", "input_hint_block.0.") under the UNet's prefix.
  *

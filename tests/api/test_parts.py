@@ -6,11 +6,13 @@ import time
 
 import pytest
 from conftest import PROGRAM, ROOT
-from sdapi_client import Sdapi
+from sdapi_client import Sdapi, encode, gradient
 from test_containers import write_gguf
 from test_native import Native
 from test_sdxl import GOLDEN, read, write, write_models
 from torchfile import Tensor
+
+import singlefiles  # beside torchfile
 
 UNET, FIRST = "model.diffusion_model.", "cond_stage_model.transformer."
 SMALL = {"prompt": "a red circle", "width": 64, "height": 64, "steps": 2, "seed": 1}
@@ -144,3 +146,41 @@ def test_gguf_loras(server, folder):
 
     api.post("refresh-loras")
     assert paint("<lora:packed:1>") == paint("<lora:plain:1>") != paint("")
+
+
+@pytest.fixture(scope="module")
+def families(tmp_path_factory):
+    """The single file of each family, and its UNet, text encoders and VAE by themselves."""
+    folder = tmp_path_factory.mktemp("families")
+    for name in singlefiles.NAMES:
+        whole = singlefiles.tensors_of(name)
+        write(folder / "checkpoints" / f"{name}.safetensors", whole)
+        marks = {k: v for k, v in whole.items() if k == "v_pred"}
+        write(folder / "unet" / f"{name}-unet.safetensors", {**below(whole, UNET), **marks})
+        write(folder / "vae" / f"{name}-unet.vae.safetensors", below(whole, "first_stage_model."))
+        places = {"text_encoder": "conditioner.embedders.0.transformer.", "text_encoder_2": "conditioner.embedders.1."}
+        if name == "refiner":
+            places = {"text_encoder_2": "conditioner.embedders.0."}
+        elif not name.startswith("sdxl"):
+            places = {"text_encoder": FIRST if f"{FIRST}text_model.final_layer_norm.weight" in whole
+                      else "cond_stage_model."}
+        for role, prefix in places.items():
+            write(folder / "clip" / f"{name}-unet.{role}.safetensors", below(whole, prefix))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def every(serve_module, families):
+    return Sdapi(serve_module(f"--model-paths={families}").url)
+
+
+@pytest.mark.parametrize("name", singlefiles.NAMES)
+def test_every_family(every, name):
+    """Models that are shown what they paint over among them."""
+    def paint(model):
+        fields = {**SMALL, "width": 128, "override_settings": {"sd_model_checkpoint": model}}
+        if name == "edit":
+            return every.img2img(encode(gradient()), **fields).image.tobytes()
+        return every.txt2img(**fields).image.tobytes()
+
+    assert paint(name) == paint(name + "-unet")

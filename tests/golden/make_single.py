@@ -55,15 +55,15 @@ def pipeline_of(name, folder):
     tiny = load()
     tokens = tokenizer(folder, "!" if family == "sd2" else "<|endoftext|>")
     plain = dict(safety_checker=None, feature_extractor=None, requires_safety_checker=False)
-    channels = 9 if kind else 8 if family == "edit" else 4
+    channels = 9 if kind == "inpainting" else 8 if family == "edit" else 4
     vae = tiny["vae"]
     if family in ("sd1", "sd2", "edit"):
-        cls = (StableDiffusionInpaintPipeline if kind else
+        cls = (StableDiffusionInpaintPipeline if kind == "inpainting" else
                StableDiffusionInstructPix2PixPipeline if family == "edit" else StableDiffusionPipeline)
         unet = UNet2DConditionModel(**make_sd2.UNET) if family == "sd2" else tiny["unet"]
         text = make_sd2.text_encoder(make_sd2.LAYERS - 1) if family == "sd2" else tiny["text_encoder"]
         unet = UNet2DConditionModel(**{**unet.config, "in_channels": channels})
-        return cls, cls(vae, text, tokens, unet, scheduler(family == "sd2"), **plain)
+        return cls, cls(vae, text, tokens, unet, scheduler(family == "sd2" or kind == "v"), **plain)
     vae.register_to_config(scaling_factor=0.13025, force_upcast=False)
     second = make_sdxl.text_encoder(CLIPTextModelWithProjection, "gelu")
     padded = tokenizer(folder, "!")

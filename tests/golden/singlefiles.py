@@ -11,7 +11,8 @@ GOLDEN = pathlib.Path(__file__).resolve().parent
 TOKENS = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
 CONV_IN = "model.diffusion_model.input_blocks.0.0.weight"
 FIRST, SECOND = "conditioner.embedders.0.", "conditioner.embedders.1."
-NAMES = ["sd1", "sd1-inpainting", "edit", "sd2", "sd2-inpainting", "sdxl", "sdxl-inpainting", "refiner"]
+NAMES = ["sd1", "sd1-v", "sd1-inpainting", "edit", "sd2", "sd2-inpainting", "sdxl", "sdxl-inpainting",
+         "refiner"]
 
 
 def read(path):
@@ -51,6 +52,8 @@ def tensors_of(name):
                FIRST + "model.token_embedding.weight": tiny[TOKENS]}
     else:
         out = dict(tiny)
-    if kind or family == "edit":
+    if kind == "v":
+        out["v_pred"] = ("F32", [1], bytes(4))
+    elif kind or family == "edit":
         out[CONV_IN] = read(GOLDEN / "beside" / "golden.safetensors")[family + ".conv_in"]
     return out
