@@ -39,13 +39,20 @@ SERVER_SRC := $(wildcard server/*.c server/*/*.c server/*/*/*.c)
 ENGINE_OBJ := $(ENGINE_SRC:%.c=$(BUILD)/%.o)
 SERVER_OBJ := $(filter-out $(BUILD)/server/main.o,$(SERVER_SRC:%.c=$(BUILD)/%.o))
 
-# The web page goes into the binary as it is: server/api/assets.c includes a list of the files of web/.
+# The web page goes into the binary as it is, and compressed: server/api/assets.c includes a list of the
+# files of web/. In HTML, addresses get a part that changes with any of the files.
 WEB := $(sort $(shell find web -type f))
 $(BUILD)/gen/server/web_files.h: web $(WEB)
-	@mkdir -p $(@D)
-	@n=0; for f in $(WEB:web/%=%); do n=$$((n + 1)); echo "WEB_FILE($$n, \"$$f\")"; done > $@
+	@mkdir -p $(@D) $(BUILD)/gen/web
+	@release=$$(cat $(WEB) | sha256sum | cut -c1-12); n=0; \
+	echo "#define WEB_RELEASE \"$$release\"" > $@.new; echo "#ifdef WEB_FILE" >> $@.new; \
+	for f in $(WEB:web/%=%); do n=$$((n + 1)); mkdir -p $$(dirname $(BUILD)/gen/web/$$f); \
+	    case $$f in *.html) sed -E "s,(href|src)=\"web/,&@$$release/,g" web/$$f ;; *) cat web/$$f ;; esac \
+	        > $(BUILD)/gen/web/$$f; \
+	    gzip -9nc $(BUILD)/gen/web/$$f > $(BUILD)/gen/web/$$f.gz; \
+	    echo "WEB_FILE($$n, \"$$f\")" >> $@.new; done; echo "#endif" >> $@.new; mv $@.new $@
 $(BUILD)/server/api/assets.o: $(BUILD)/gen/server/web_files.h
-$(BUILD)/server/api/assets.o: CPPFLAGS += -I$(BUILD)/gen
+$(BUILD)/server/api/assets.o: CPPFLAGS += -I$(BUILD)/gen -DWEB_FOLDER='"$(BUILD)/gen/web/"'
 
 .PHONY: all
 all: $(BUILD)/pictor ## build the program (default)

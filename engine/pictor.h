@@ -318,6 +318,7 @@ bool pictor_upscale(struct pictor_upscaler *upscaler, const struct pictor_image 
 struct pictor_progress {
     int step, steps;
     double elapsed, step_seconds;       /* since the start; of the last step */
+    double seconds_left;                /* of all steps; never grows; < 0: not known yet */
     const struct pictor_image *preview; /* RGB, usually at latent size (1/8), or NULL; borrowed */
 };
 

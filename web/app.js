@@ -4,7 +4,6 @@ import { hasKey, setKey } from './api.js';
 import { $, announce, setText } from './dom.js';
 import './form.js';
 import './gallery.js';
-import './infotext.js'; /* named here, what others import is fetched at once */
 import './lightbox.js';
 import './mask.js';
 import './files.js';

@@ -20,6 +20,7 @@
 #include "engine/pipeline/latent.h"
 #include "engine/pipeline/model.h"
 #include "engine/pipeline/others.h"
+#include "engine/pipeline/pace.h"
 #include "engine/pipeline/params.h"
 #include "engine/pipeline/passes.h"
 #include "engine/pipeline/preview.h"
@@ -44,6 +45,7 @@ struct painting {
     int done, total;           /* steps, over both passes */
     int steps, reported;       /* no more than asked for; how many of them were reported */
     double began, last_step;   /* seconds */
+    struct pace pace;
     struct pictor_image preview;
     bool interrupted;
     bool turns; /* its models rest while another one is at work */
@@ -124,6 +126,7 @@ static bool report(struct painting *j, const float *x0, int width, int height)
     progress.elapsed = t - j->began;
     progress.step_seconds = j->done ? t - j->last_step : 0;
     j->last_step = t;
+    progress.seconds_left = pace_left(&j->pace, j->done, t);
     if (x0 && p->preview_every && (step % p->preview_every == 0 || step == j->steps)) {
         if (j->m->tiny && !j->plain)
             preview_decode(j->m->family, &j->ops, x0, width, height, &j->preview);
@@ -469,8 +472,8 @@ static bool go_on_enlarging(void *ctx, double share)
     if (!p->on_progress || t - j->last_step < SILENCE)
         return true;
     j->last_step = t;
-    struct pictor_progress progress = {
-        .step = j->reported, .steps = j->steps, .elapsed = t - j->began};
+    struct pictor_progress progress = {j->reported, j->steps, t - j->began, 0,
+                                       pace_left(&j->pace, j->done, t), NULL};
     return p->on_progress(p->ctx, &progress);
 }
 
@@ -639,6 +642,7 @@ static bool run_stages(struct painting *j, const struct passes *passes, struct c
     j->total = j->steps = passes->plan[0].steps + passes->plan[1].steps;
     if (p != asked && !asked->hires_width)
         j->steps = passes->plan[0].steps;
+    j->pace = pace_of(p, passes);
     if (!encode_words(j, err) || !begin_previews(j, err))
         return false;
     if (!report(j, NULL, 0, 0))

@@ -1,27 +1,37 @@
 /* assets.c: the Makefile lists the files of web/ in web_files.h, one line each: WEB_FILE(number,
- * "index.html"). */
+ * "index.html"), and writes each of them, as it is sent, and X.gz beside it into WEB_FOLDER.
+ *
+ * The page asks for web/@RELEASE/app.js and whatever that imports from beside it: RELEASE is another
+ * one when any file is, so what has the right one may be kept for ever. Without it, the file is the
+ * same and is asked about each time. */
 #include "server/api/assets.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "engine/base/incbin.h"
 #include "server/http/http.h"
 #include "server/http/http_error.h"
 
-#define WEB_FILE(number, path) INCBIN(assets_file_##number, "web/" path);
+#define WEB_FILE(number, path)                                                                     \
+    INCBIN(assets_file_##number, WEB_FOLDER path);                                                 \
+    INCBIN(assets_packed_##number, WEB_FOLDER path ".gz");
 #include "server/web_files.h"
 #undef WEB_FILE
 
 static const struct asset {
     const char *name;
-    const unsigned char *data, *end;
+    const unsigned char *data, *end, *packed, *packed_end;
 } assets[] = {
-#define WEB_FILE(number, path) {path, assets_file_##number, assets_file_##number##_end},
+#define WEB_FILE(number, path)                                                                     \
+    {path, assets_file_##number, assets_file_##number##_end, assets_packed_##number,               \
+     assets_packed_##number##_end},
 #include "server/web_files.h"
 #undef WEB_FILE
-    {NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
 };
 
 static const char PAGE_POLICY[] =
@@ -29,15 +39,29 @@ static const char PAGE_POLICY[] =
     "connect-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-static const unsigned char *find(const char *name, size_t *size)
+static const struct asset *find(const char *name)
 {
-    for (const struct asset *a = assets; a->name; a++) {
-        if (strcmp(a->name, name) == 0) {
-            *size = (size_t)(a->end - a->data);
-            return a->data;
+    for (const struct asset *a = assets; a->name; a++)
+        if (strcmp(a->name, name) == 0)
+            return a;
+    return NULL;
+}
+
+/* Whether Accept-Encoding has gzip, and not with q=0. */
+static bool takes_gzip(const char *accepted)
+{
+    for (const char *at = accepted; at && (at = strcasestr(at, "gzip")); at += 4) {
+        const char *after = at + 4 + strspn(at + 4, " ");
+        bool alone = at == accepted || strchr(" ,\t", at[-1]);
+        if (alone && *after == ';') {
+            const char *q = strcasestr(after, "q="), *comma = strchr(after, ',');
+            if (!q || (comma && q > comma) || strtod(q + 2, NULL) > 0)
+                return true;
+        } else if (alone && (!*after || *after == ',')) {
+            return true;
         }
     }
-    return NULL;
+    return false;
 }
 
 static const char *mime_of(const char *name)
@@ -76,37 +100,48 @@ static uint64_t hash(const unsigned char *data, size_t size)
     return h;
 }
 
-static const char *name_of(const struct http_request *req)
+/* *lasts: the address says which version it wants, and has it. */
+static const char *name_of(const struct http_request *req, bool *lasts)
 {
-    if (strcmp(http_path(req), "/favicon.ico") == 0) {
-        size_t size;
-        return find("favicon.ico", &size) ? "favicon.ico" : "favicon.svg";
-    }
+    static const char release[] = "@" WEB_RELEASE "/";
+    *lasts = false;
+    if (strcmp(http_path(req), "/favicon.ico") == 0)
+        return find("favicon.ico") ? "favicon.ico" : "favicon.svg";
     if (strcmp(http_path(req), "/docs") == 0)
         return "docs.html";
-    const char *name = http_param(req, "name");
-    return *name ? name : "index.html";
+    const char *name = http_param(req, "name"), *slash = strchr(name, '/');
+    if (*name != '@' || !slash)
+        return *name ? name : "index.html";
+    *lasts = strncmp(name, release, sizeof release - 1) == 0;
+    return slash + 1;
 }
 
 void assets_serve(struct http_request *req)
 {
-    const char *name = name_of(req), *match = http_header(req, "If-None-Match");
-    size_t size;
-    const unsigned char *data = find(name, &size);
-    if (!data) {
+    bool lasts, packed = takes_gzip(http_header(req, "Accept-Encoding"));
+    const char *name = name_of(req, &lasts), *match = http_header(req, "If-None-Match");
+    const struct asset *a = find(name);
+    if (!a) {
         struct http_problem problem = {404, ERR_NOT_FOUND, "there is no such page", NULL};
         assets_error(req, &problem);
         return;
     }
+    const unsigned char *data = packed ? a->packed : a->data;
+    size_t size = (size_t)((packed ? a->packed_end : a->end) - data);
     char etag[24];
     snprintf(etag, sizeof etag, "\"%016" PRIx64 "\"", hash(data, size));
     http_reply_header(req, "ETag", etag);
-    http_reply_header(req, "Cache-Control", "no-cache");
+    http_reply_header(req, "Vary", "Accept-Encoding");
+    http_reply_header(req, "Cache-Control",
+                      lasts ? "public, max-age=31536000, immutable" : "no-cache");
     http_reply_header(req, "Content-Security-Policy", PAGE_POLICY);
-    if (match && strstr(match, etag))
+    if (match && strstr(match, etag)) {
         http_reply_empty(req, 304);
-    else
-        http_reply_data(req, 200, mime_of(name), (void *)data, size, NULL);
+        return;
+    }
+    if (packed)
+        http_reply_header(req, "Content-Encoding", "gzip");
+    http_reply_data(req, 200, mime_of(name), (void *)data, size, NULL);
 }
 
 void assets_error(struct http_request *req, const struct http_problem *problem)

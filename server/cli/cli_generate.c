@@ -291,9 +291,11 @@ static bool show_progress(void *ctx, const struct pictor_progress *p)
     fprintf(stderr, "\r");
     if (bar->count > 1)
         fprintf(stderr, "%d/%d ", bar->index + 1, bar->count);
-    fprintf(stderr, "[%s] step %d/%d  %.2f s/step  %.0f s left \033[K", line, p->step, p->steps,
-            p->step ? p->elapsed / p->step : 0.0,
-            p->step ? p->elapsed / p->step * (p->steps - p->step) : 0.0);
+    fprintf(stderr, "[%s] step %d/%d", line, p->step, p->steps);
+    if (p->seconds_left >= 0)
+        fprintf(stderr, "  %.2f s/step  %.0f s left", p->elapsed / (p->step ? p->step : 1),
+                p->seconds_left);
+    fprintf(stderr, " \033[K");
     return true;
 }
 

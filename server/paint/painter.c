@@ -271,12 +271,24 @@ static bool request(struct painter *p, int index)
 
 /* ---- what the worker says ---- */
 
+/* Of the whole job. The parts of a picture that are no steps make an estimate low; one that was given
+ * is never taken back. */
+static double left_of(struct task *t, double left, double whole)
+{
+    double eta = result_eta(&t->job, t->index, t->interrupted, left, whole);
+    if (eta >= 0)
+        t->left = t->told && t->left < eta ? t->left : eta;
+    t->told = t->told || eta >= 0;
+    return t->told ? t->left : -1;
+}
+
 static bool on_progress(struct painter *p, struct wire_message *m)
 {
     struct task *t = p->task;
     int steps = (int)wire_integer(m, "steps", 1, 1000000, 0);
     int step = (int)wire_integer(m, "step", 0, steps, -1);
     double seconds = wire_number(m, "step_seconds", 0);
+    double left = wire_number(m, "left", -1), whole = wire_number(m, "whole", -1);
     if (step < 0 || seconds < 0 || seconds > STEP_SECONDS_MAX)
         return false;
     struct pictor_image latent = {0};
@@ -294,7 +306,7 @@ static bool on_progress(struct painter *p, struct wire_message *m)
         .image = t->index,
         .step = step,
         .steps = steps,
-        .eta_seconds = result_eta(&t->job, t->index, t->interrupted, step, steps, seconds)};
+        .eta_seconds = left_of(t, left, whole)};
     result_progress(&p->parts, &t->job, &progress, &latent);
     pictor_image_free(&latent);
     return true;

@@ -175,11 +175,11 @@ int result_missing(const struct job *job, int from)
     return -1;
 }
 
-double result_eta(const struct job *job, int index, bool interrupted, int step, int steps,
-                  double step_seconds)
+double result_eta(const struct job *job, int index, bool interrupted, double left, double whole)
 {
-    int left = steps - step;
+    if (!(left >= 0 && whole >= left))
+        return -1;
     for (int i = index; !interrupted && (i = result_missing(job, i + 1)) >= 0;)
-        left += steps;
-    return step > 0 ? left * step_seconds : -1;
+        left += whole;
+    return left;
 }

@@ -36,9 +36,8 @@ void result_progress(const struct dispatch_parts *parts, const struct job *job,
 /* The index of the first picture that the job does not have yet, from `from` on; -1: none. */
 int result_missing(const struct job *job, int from);
 
-/* Seconds that are left: steps of picture `index` to come and, unless the job is interrupted, those
- * of the pictures that are still missing, at the pace of the last step. -1 before the first. */
-double result_eta(const struct job *job, int index, bool interrupted, int step, int steps,
-                  double step_seconds);
+/* Seconds that are left: those of picture `index` and, unless the job is interrupted, those of the
+ * pictures that are still missing, each of which takes `whole` as this one does. -1: not known. */
+double result_eta(const struct job *job, int index, bool interrupted, double left, double whole);
 
 #endif

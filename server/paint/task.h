@@ -35,6 +35,8 @@ struct task {
     int pictures; /* stored by us */
     bool interrupted;
     int skipped; /* behind which picture the last one is that was skipped */
+    bool told;   /* that `left` seconds are to come */
+    double left;
     int64_t started;
 };
 

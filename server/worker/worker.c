@@ -121,6 +121,10 @@ static bool on_progress(void *ctx, const struct pictor_progress *progress)
     cJSON_AddNumberToObject(json, "step", progress->step);
     cJSON_AddNumberToObject(json, "steps", progress->steps);
     cJSON_AddNumberToObject(json, "step_seconds", progress->step_seconds);
+    if (progress->seconds_left >= 0) {
+        cJSON_AddNumberToObject(json, "left", progress->seconds_left);
+        cJSON_AddNumberToObject(json, "whole", progress->elapsed + progress->seconds_left);
+    }
     if (preview) {
         cJSON_AddNumberToObject(json, "width", preview->width);
         cJSON_AddNumberToObject(json, "height", preview->height);

@@ -91,6 +91,32 @@ def test_the_page(own):
         assert raw.answer()[0] == 404
 
 
+def test_the_page_is_packed_and_kept(own):
+    page = requests.get(own.url + "/", timeout=30)
+    assert page.headers["Content-Encoding"] == "gzip" and page.headers["Cache-Control"] == "no-cache"
+    files = set(re.findall(r'(?:href|src)="(web/@[0-9a-f]{12}/[^"]+)"', page.text))
+    assert len({file.split("/")[1] for file in files}) == 1 and len(files) > 10
+    for file in files:
+        packed = requests.get(f"{own.url}/{file}", timeout=30)
+        assert packed.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        plain = requests.get(f"{own.url}/web/{file.split('/')[2]}", timeout=30,
+                             headers={"Accept-Encoding": "br, gzip;q=0"})
+        assert "Content-Encoding" not in plain.headers and plain.content == packed.content
+        assert plain.headers["Cache-Control"] == "no-cache"
+        assert plain.headers["ETag"] != packed.headers["ETag"]
+        assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Encoding"
+    for accepted in ("gzip", "gzip, deflate, br", "br,GZIP; q=0.5"):
+        answer = requests.get(own.url + "/web/app.js", headers={"Accept-Encoding": accepted}, timeout=30)
+        assert answer.headers.get("Content-Encoding") == "gzip", accepted
+    for accepted in ("", "identity", "xgzip", "gzip;q=0", "deflate, br"):
+        answer = requests.get(own.url + "/web/app.js", headers={"Accept-Encoding": accepted}, timeout=30)
+        assert "Content-Encoding" not in answer.headers, accepted
+    other = requests.get(f"{own.url}/web/@{'0' * 12}/app.js", timeout=30)
+    assert other.status_code == 200 and other.headers["Cache-Control"] == "no-cache"
+    for path in ("/web/@", "/web/@x/", "/web/@x/@x/app.js"):
+        assert requests.get(own.url + path, timeout=30).status_code == 404
+
+
 # ---- bodies ----
 
 def test_expect_continue(own):

@@ -304,6 +304,7 @@ static void test_hires_smaller(void **state)
 struct watch {
     struct pictor_engine *engine;
     int calls, previews, cancel_at, interrupt_at, last;
+    double left;
     bool refuse, cancel_first;
 };
 
@@ -312,6 +313,11 @@ static bool on_progress(void *ctx, const struct pictor_progress *p)
     struct watch *w = ctx;
     assert_int_equal(p->step, w->calls);
     assert_true(p->steps > 0);
+    if (p->step == 0)
+        assert_true(p->seconds_left < 0);
+    else
+        assert_true(p->seconds_left >= 0 && (p->step == 1 || p->seconds_left <= w->left));
+    w->left = p->seconds_left;
     w->calls++;
     w->last = p->step;
     if (p->preview) {
