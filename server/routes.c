@@ -16,6 +16,7 @@
 #include "server/api/native/native_files.h"
 #include "server/api/native/native_job.h"
 #include "server/api/native/native_pulls.h"
+#include "server/api/native/native_thumb.h"
 #include "server/api/native/native_upscale.h"
 #include "server/api/openai/openai.h"
 #include "server/api/openai/openai_batch.h"
@@ -90,12 +91,14 @@ static const struct route routes[] = {
     {GET, "/api/jobs", ROUTES_NATIVE, native_list, .query = "limit before state q"},
     {GET, "/api/jobs/{id}", ROUTES_NATIVE, native_get},
     {DELETE, "/api/jobs/{id}", ROUTES_NATIVE, native_delete},
+    {DELETE, "/api/jobs/{id}/images/{image}", ROUTES_NATIVE, native_delete_image},
     {POST, "/api/jobs/{id}/cancel", ROUTES_NATIVE, native_cancel},
     {POST, "/api/jobs/{id}/interrupt", ROUTES_NATIVE, native_interrupt},
     {POST, "/api/jobs/{id}/retry", ROUTES_NATIVE, native_retry, .paints = true},
     {GET, "/api/jobs/{id}/events", ROUTES_NATIVE, native_events_job},
     {GET, "/api/events", ROUTES_NATIVE, native_events_all},
     {GET, "/api/images/{id}", ROUTES_NATIVE, native_image, .query = "download"},
+    {GET, "/api/images/{id}/thumb", ROUTES_NATIVE, native_thumb},
     {GET, "/api/models", ROUTES_NATIVE, native_models},
     {GET, "/api/files", ROUTES_NATIVE, native_files_list, .query = "kind limit offset q"},
     {GET, "/api/files/preview", ROUTES_NATIVE, native_files_preview, .query = "kind name"},

@@ -14,16 +14,17 @@ export class ApiError extends Error {
   }
 }
 
-let key = sessionStorage.getItem(STORED);
+let key = sessionStorage.getItem(STORED) ?? localStorage.getItem(STORED);
 
 export const hasKey = () => Boolean(key);
 
-export function setKey(value) {
+/* `keep`: beyond this tab. */
+export function setKey(value, keep = false) {
   key = value;
+  for (const storage of [sessionStorage, localStorage])
+    storage.removeItem(STORED);
   if (key)
-    sessionStorage.setItem(STORED, key);
-  else
-    sessionStorage.removeItem(STORED);
+    (keep ? localStorage : sessionStorage).setItem(STORED, key);
 }
 
 /* Whole numbers that JavaScript does not hold to the last digit (seeds have 64 bits) become text. */
@@ -147,51 +148,53 @@ export async function imageBlob(id) {
   return (await send(imagePath(id))).blob();
 }
 
-const blobs = new Map(); /* id -> promise of an object URL, while there is a key */
+const blobs = new Map(); /* path -> promise of an object URL, while there is a key */
 
 const near = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
     if (!isIntersecting)
       continue;
     near.unobserve(target);
-    fill(target, target.dataset.image);
+    fill(target, target.dataset.path);
   }
 }, { rootMargin: '600px' });
 
 /* A picture that did not come (its server restarts, or is busy) is asked for again, later each
  * time, for four minutes while `element` still stands for it. */
-async function fill(element, id, tries = 1) {
+async function fill(element, path, tries = 1) {
   element.onerror = () => {
     if (tries < 8)
       setTimeout(() => {
-        if (element.isConnected && element.dataset.image === id)
-          fill(element, id, tries + 1);
+        if (element.isConnected && element.dataset.path === path)
+          fill(element, path, tries + 1);
       }, 1000 * 2 ** tries);
   };
   if (!key) {
-    element.src = imagePath(id);
+    element.src = path;
     return;
   }
-  if (!blobs.has(id))
-    blobs.set(id, imageBlob(id).then((blob) => URL.createObjectURL(blob)));
+  if (!blobs.has(path))
+    blobs.set(path, send(path).then((answer) => answer.blob()).then((blob) =>
+      URL.createObjectURL(blob)));
   try {
-    const url = await blobs.get(id);
-    if (element.dataset.image === id)
+    const url = await blobs.get(path);
+    if (element.dataset.path === path)
       element.src = url;
   } catch {
-    blobs.delete(id);
+    blobs.delete(path);
     element.onerror();
   }
 }
 
-/* Shows picture `id` in an <img>; `now`: even if it is out of sight. */
-export function showImage(element, id, now = false) {
-  element.dataset.image = id;
-  element.loading = now ? 'eager' : 'lazy';
-  if (key && !now)
+/* Shows picture `id` in an <img>, as it is and at once, or a small one of it when it is in sight. */
+export function showImage(element, id, whole = false) {
+  const path = whole ? imagePath(id) : `${imagePath(id)}/thumb`;
+  element.dataset.path = path;
+  element.loading = whole ? 'eager' : 'lazy';
+  if (key && !whole)
     near.observe(element);
   else
-    fill(element, id);
+    fill(element, path);
 }
 
 /* Shows the picture at a path of the server's in an <img>; one that does not come is taken away. */
@@ -212,13 +215,15 @@ export async function showPicture(element, path) {
 }
 
 export async function forgetImage(id) {
-  const url = blobs.get(id);
-  blobs.delete(id);
-  if (url)
-    URL.revokeObjectURL(await url.catch(() => ''));
+  for (const path of [imagePath(id), `${imagePath(id)}/thumb`]) {
+    const url = blobs.get(path);
+    blobs.delete(path);
+    if (url)
+      URL.revokeObjectURL(await url.catch(() => ''));
+  }
 }
 
 /* An address that saves the picture when followed. */
 export async function downloadUrl(id) {
-  return key ? URL.createObjectURL(await imageBlob(id)) : `${imagePath(id)}?download=1`;
+  return key ? URL.createObjectURL(await imageBlob(id)) : imagePath(id);
 }

@@ -27,7 +27,7 @@ function askKey(message) {
   return new Promise((resolve) => {
     $('key-form').onsubmit = (event) => {
       event.preventDefault();
-      setKey($('key').value.trim());
+      setKey($('key').value.trim(), $('key-keep').checked);
       resolve(); /* it closes when the key is good */
     };
   });

@@ -62,6 +62,11 @@ export const hostMessages = (host = document.body) => host.append($('messages'))
 /* A note that goes away by itself, but not while the pointer or the focus is on it. `action` is
  * {label, run}; `gone` is called when it went without the action. */
 export function toast(text, { action, gone, seconds = 5, bad = false } = {}) {
+  const same = [...$('toasts').children].find((note) => note.firstChild.textContent === text);
+  if (same && !action) {
+    same.dispatchEvent(new Event('mouseleave')); /* it stays as long again */
+    return;
+  }
   let timer, closed = false, before = null;
   const hold = () => clearTimeout(timer);
   const close = (acted) => {
@@ -93,7 +98,14 @@ export function toast(text, { action, gone, seconds = 5, bad = false } = {}) {
   wait();
 }
 
-export const complain = (error) => toast(error.message, { bad: true, seconds: 8 });
+/* What the server says to programs, as people say it: "width must be 64..4096, got 7". */
+export function plainWords(message) {
+  const named = message.replace(/^[a-z]+(_[a-z]+)+/, (name) => name.replaceAll('_', ' '))
+    .replace(/(-?[\d.]*\d)\.\.(-?[\d.]*\d)/, 'from $1 to $2').replace(/, got (.+)$/, ', not $1');
+  return /^[a-z ]+ must /.test(named) ? named.charAt(0).toUpperCase() + named.slice(1) : named;
+}
+
+export const complain = (error) => toast(plainWords(error.message), { bad: true, seconds: 8 });
 
 /* The clipboard interface is there on localhost and https only; a server at home has neither. */
 export async function copyText(text) {

@@ -2,7 +2,7 @@
  * has a control for bear its name. A field that is left empty is left out, so the model's or the
  * server's default holds. The server checks, and says which field is to blame; its words are shown
  * there. What was set is remembered in this browser. */
-import { $, announce, complain, h, setText, toast } from './dom.js';
+import { $, announce, complain, h, plainWords, setText, toast } from './dom.js';
 import { source } from './source.js';
 import { store } from './store.js';
 
@@ -13,6 +13,7 @@ const form = $('form');
 
 /* Settings without a control of their own: kept when they come with a picture, shown as chips. */
 let extras = {}, filled = false;
+let away = false; /* the error that is shown is that nobody answers */
 
 const controlOf = (name) => form.elements.namedItem(name);
 const isText = (name) => controlOf(name)?.localName === 'textarea';
@@ -223,7 +224,8 @@ function clearErrors() {
 }
 
 function showError({ message, param, status, retryAfter }) {
-  let text = message;
+  let text = plainWords(message);
+  away = status === 0;
   if (status === 0)
     text = 'The server does not answer. What you wrote is kept; try again in a moment.';
   else if (status === 429 && retryAfter)
@@ -241,6 +243,7 @@ function showError({ message, param, status, retryAfter }) {
   control.setAttribute('aria-invalid', 'true');
   control.setAttribute('aria-describedby', id);
   control.focus();
+  field.lastElementChild.scrollIntoView({ block: 'nearest' });
   announce(text, true);
 }
 
@@ -289,12 +292,26 @@ async function request() {
   return body;
 }
 
+/* Where the picture is painted is looked at. */
+function showQueue() {
+  requestAnimationFrame(() => {
+    const { top, bottom } = $('queue').getBoundingClientRect();
+    if (!$('queue').hidden && (top < 0 || top > innerHeight - 240))
+      $('queue').scrollIntoView({ block: bottom - top < innerHeight - 80 ? 'center' : 'start' });
+  });
+}
+
 /* Never waits for an earlier one: what comes while another is painted joins the queue. */
 async function paint() {
   clearErrors();
+  if (!$('prompt').value.trim() && !source.present) {
+    $('prompt').value = $('prompt').placeholder; /* the idea that is shown */
+    changed();
+  }
   try {
     const { position } = await store.submit(await request());
     announce(position > 0 ? `In the queue, ${position} before it` : 'In the queue');
+    showQueue();
   } catch (error) {
     if (!error.param && error.status === undefined)
       console.error(error);
@@ -346,6 +363,22 @@ function apply(params) {
 export const painter = {
   apply,
 
+  /* A picture with these settings, whatever the form says. */
+  async paintParams(params) {
+    const body = { preview_every: 1 };
+    for (const name of settings())
+      if (params[name] != null && applies(name, params) && (controlOf(name) ||
+        params[name] !== usual(name)))
+        body[name] = params[name];
+    if (params.count)
+      body.count = params.count;
+    if (!(params.hires_width > 0))
+      delete body.hires_width, delete body.hires_height;
+    const job = await store.submit(body);
+    showQueue();
+    return job;
+  },
+
   /* `words` without a model's other settings being touched. */
   paintWords(words) {
     $('prompt').value = words;
@@ -384,6 +417,8 @@ store.addEventListener('ready', () => {
     $('model').value = (store.models.find((each) => each.default) ?? model()).name;
     useDefaults();
     restore();
+    if (store.info.examples.length)
+      $('prompt').placeholder = store.info.examples[0];
     $('ideas').replaceChildren(...store.info.examples.map((words) => h('button', {
       class: 'chip', onclick: () => {
         $('prompt').value = words;
@@ -396,6 +431,12 @@ store.addEventListener('ready', () => {
   refresh();
 });
 store.addEventListener('change', showIdeas);
+store.addEventListener('connection', () => {
+  if (store.state === 'online' && away) {
+    away = false;
+    setText($('form-error'), '');
+  }
+});
 
 source.events.addEventListener('settings', ({ detail }) => painter.useInfotext(detail));
 source.events.addEventListener('match', ({ detail }) => matchShape(detail));

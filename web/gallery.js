@@ -1,12 +1,15 @@
-/* gallery.js: the wall. Pictures hang in rows of equal height, newest first, each with its label;
- * jobs that failed hang between them with what went wrong. All that can be done with a picture is in
- * the lightbox; the buttons on a picture are its short ways for the pointer. */
+/* gallery.js: the newest picture, large, and the wall below it. Pictures hang in rows of equal height,
+ * newest first, each with its label; jobs that failed hang between them with what went wrong. All that
+ * can be done with a picture is in the lightbox; the buttons on a picture are its short ways.
+ *
+ * Where each card hangs is reckoned for all of them, but only those in and near sight are in the
+ * document: a wall of any length costs what a screen of it costs. */
 import { imageBlob, downloadUrl, showImage, upscaled } from './api.js';
-import { $, arrange, complain, copyText, h, icon, setText, toast } from './dom.js';
+import { $, arrange, complain, copyText, h, icon, plainWords, setText, toast } from './dom.js';
 import { painter } from './form.js';
 import { store } from './store.js';
 
-const cards = new Map(); /* id of an image, or of a job that failed -> {element, picture} */
+const cards = new Map(); /* key of an item -> {element, picture} */
 let open = () => {};     /* the lightbox, which imports this file */
 
 export const onOpen = (run) => { open = run; };
@@ -15,7 +18,7 @@ export const onOpen = (run) => { open = run; };
 export const pictures = () => store.history().flatMap((job) =>
   job.images.map((image) => ({ job, image })));
 
-export const cardOf = (id) => cards.get(id)?.element;
+export const cardOf = (id) => (cards.get(id) ?? cards.get(`${id} large`))?.element;
 
 /* ---- what can be done with a picture ---- */
 
@@ -38,11 +41,22 @@ export async function paintOver({ job, image }) {
   }
 }
 
-export async function download({ image }) {
+/* The first words of its prompt and its seed, so that it is found again among files. */
+export function fileName({ job, image }, suffix = '') {
+  const words = paramsOf({ job, image }).prompt.normalize('NFC').toLowerCase()
+    .replace(/<[^<>]*>/g, ' ').match(/[\p{L}\p{M}\p{N}]+/gu) ?? [];
+  let name = '';
+  for (const word of words)
+    if (name.length + word.length < 48)
+      name += `${word}-`;
+  const ending = image.format === 'jpeg' ? 'jpg' : image.format;
+  return `${name || 'pictor-'}${image.seed}${suffix}.${ending}`;
+}
+
+export async function download({ job, image }) {
   try {
-    const ending = image.format === 'jpeg' ? 'jpg' : image.format;
     const url = await downloadUrl(image.id);
-    h('a', { href: url, download: `pictor-${image.id.slice(0, 12)}.${ending}` }).click();
+    h('a', { href: url, download: fileName({ job, image }) }).click();
     if (url.startsWith('blob:'))
       setTimeout(URL.revokeObjectURL, 60000, url);
   } catch (error) {
@@ -51,12 +65,11 @@ export async function download({ image }) {
 }
 
 /* Twice as large, by the network inside the server: as a file, which the wall does not get. */
-export async function upscale({ image }) {
+export async function upscale({ job, image }) {
   toast('Upscaling: the file is saved when it is done');
   try {
     const url = URL.createObjectURL(await upscaled({ image_id: image.id, format: image.format }));
-    const ending = image.format === 'jpeg' ? 'jpg' : image.format;
-    h('a', { href: url, download: `pictor-${image.id.slice(0, 12)}-x2.${ending}` }).click();
+    h('a', { href: url, download: fileName({ job, image }, '-x2') }).click();
     setTimeout(URL.revokeObjectURL, 60000, url);
     toast('Upscaled');
   } catch (error) {
@@ -73,87 +86,260 @@ export async function copy(text, what) {
   }
 }
 
-export function removeJob(job) {
-  const count = job.images.length;
-  store.hide(job.id);
-  toast(count > 1 ? `All ${count} pictures of this job deleted` : 'Deleted', {
-    seconds: 8, action: { label: 'Undo', run: () => store.unhide(job.id) },
-    gone: () => store.remove(job.id).catch(complain),
+/* With the same settings: `changes` are what is different. */
+async function paintAnew({ job, image }, changes) {
+  if (job.params.has_init || job.params.controls?.length) {
+    useSettings({ job, image });
+    toast('Its pictures are not kept with its settings: choose them, then press Paint');
+    return;
+  }
+  try {
+    await painter.paintParams({ ...paramsOf({ job, image }), seed: image.seed,
+      subseed: image.subseed, ...changes });
+    scrollTo({ top: 0 });
+  } catch (error) {
+    complain(error);
+  }
+}
+
+export const again = (picture) => paintAnew(picture, { seed: null, subseed: null, count: 1 });
+
+/* Four that are near it: its noise, mixed with a fifth of another's. */
+export const variations = (picture) => paintAnew(picture, { count: Math.min(4,
+  store.info.limits.max_count), subseed: null, subseed_strength: 0.2 });
+
+/* One picture; the job goes with its last one. */
+export function removePicture({ job, image }) {
+  if (job.images.length < 2) {
+    removeJobs([job]);
+    return;
+  }
+  store.hide(image.id);
+  toast('Deleted', {
+    seconds: 8, action: { label: 'Undo', run: () => store.unhide(image.id) },
+    gone: () => store.removeImage(image.id).catch(complain),
   });
 }
 
-/* ---- the wall ---- */
+export function removeJobs(jobs) {
+  jobs.forEach(({ id }) => store.hide(id));
+  toast('Deleted', {
+    seconds: 8, action: { label: 'Undo', run: () => jobs.forEach(({ id }) => store.unhide(id)) },
+    gone: () => jobs.forEach(({ id }) => store.remove(id).catch(complain)),
+  });
+}
 
-function makeCard(picture) {
+/* ---- cards ---- */
+
+const VERBS = [
+  ['variation', 'Variations', 'Four that are near it', variations],
+  ['picture', 'Upscale', 'Twice as large, as a file', upscale],
+  ['again', 'Again', 'The same with another seed', again],
+  ['brush', 'Edit', 'Paint over it', paintOver],
+];
+
+const isFresh = (job) => job.live && performance.now() - job.seen < 2000;
+
+function makeCard(picture, large) {
   const { job, image } = picture;
   const alt = job.params.prompt || 'Picture without words';
   const img = h('img', { alt, width: image.width, height: image.height, decoding: 'async' });
   const short = (name, label, run) => h('button', { class: 'round', tabindex: -1, title: label,
     'aria-label': label, onclick: () => run(picture) }, icon(name));
-  showImage(img, image.id);
-  const card = h('figure', { class: job.live ? 'card fresh' : 'card', 'data-image': image.id },
-    h('button', { class: 'open', onclick: () => open(picture) }, img),
-    h('div', { class: 'short' },
-      short('sliders', 'Use these settings', useSettings),
-      short('brush', 'Paint over this', paintOver),
-      short('download', 'Download', download),
-      short('trash', 'Delete', () => removeJob(picture.job))),
-    h('figcaption', {}, h('span', { class: 'label-prompt' }, job.params.prompt),
-      h('small', {}, `${image.width} × ${image.height} · ${job.params.steps ?? '?'} steps · seed ${image.seed}`)));
-  return hang(card, image.width / image.height);
-}
-
-/* A card is as wide as its picture, and grows in that proportion to fill its row. */
-function hang(card, ratio) {
-  card.style.setProperty('--ratio', Math.min(2.4, Math.max(0.6, ratio)));
+  if (large)
+    showImage(img, image.id, true);
+  else
+    showImage(img, image.id);
+  const card = h('figure', { class: `card${isFresh(job) ? ' fresh' : ''}${large ? ' large' : ''}`,
+    'data-image': image.id },
+  h('button', { class: 'open', onclick: () => open(picture) }, img),
+  h('div', { class: 'short' },
+    short('sliders', 'Use these settings', useSettings),
+    short('download', 'Download', download),
+    short('trash', 'Delete', removePicture)),
+  h('figcaption', {}, h('span', { class: 'label-prompt' }, paramsOf(picture).prompt),
+    h('small', {}, `${image.width} × ${image.height} · ${job.params.steps ?? '?'} steps · seed ${image.seed}`),
+    large && h('div', { class: 'tools' }, ...VERBS.map(([name, label, title, run]) =>
+      h('button', { title, onclick: () => run(picture) }, icon(name), label)))));
+  card.style.setProperty('--ratio', image.width / image.height);
+  card.style.setProperty('--across', image.width);
   return card;
 }
 
-function makeFailed({ job }) {
-  const again = () => store.retry(job.id).then(() => toast('In the queue again')).catch(complain);
-  const card = h('article', { class: 'card failed', 'data-job': job.id },
-    h('h3', {}, 'Not painted'),
+function makeFailed({ jobs, job }) {
+  const retry = () => store.retry(job.id).then(() => toast('In the queue again')).catch(complain);
+  return h('article', { class: 'card failed', 'data-job': job.id },
+    h('h3', {}, jobs.length > 1 ? `Not painted, ${jobs.length} times` : 'Not painted'),
     h('p', { class: 'label-prompt' }, job.params.prompt),
-    h('p', { class: 'error' }, job.error?.message ?? 'It failed'),
+    h('p', { class: 'error' }, plainWords(job.error?.message ?? 'It failed')),
     h('div', { class: 'tools' },
-      h('button', { onclick: again }, icon('again'), 'Retry'),
+      h('button', { onclick: retry }, icon('again'), 'Retry'),
       h('button', { onclick: () => painter.apply(job.params) }, 'Edit'),
-      h('button', { onclick: () => removeJob(job) }, 'Remove')));
-  return hang(card, 1);
+      h('button', { onclick: () => removeJobs(jobs) }, 'Remove')));
 }
 
-function cardOnce(id, job, image, make) {
-  if (!cards.has(id)) {
-    const picture = { job, image };
-    cards.set(id, { picture, element: make(picture) });
+/* Key of a card: a large one is another element. */
+function elementOf(item) {
+  const { key, job, make } = item;
+  if (!cards.has(key)) {
+    const picture = { job, image: item.image, jobs: item.jobs };
+    cards.set(key, { picture, element: make(picture, item.large) });
   }
-  const { element, picture } = cards.get(id);
+  const { element, picture } = cards.get(key);
   picture.job = job; /* the latest copy */
   return element;
 }
 
-function cardsOf(job) {
-  const wanted = job.images.map((image) => cardOnce(image.id, job, image, makeCard));
-  if (job.state === 'failed')
-    wanted.unshift(cardOnce(job.id, job, null, makeFailed));
-  return wanted;
+/* ---- the wall ---- */
+
+/* How long a connection took is another each time. */
+const failure = ({ params, error }) => `${params.prompt}\n${error?.message.replace(/\d+ ms/g, '')}`;
+
+/* What hangs, newest first: {key, job, image, ratio, make}. Failures that say the same are one. */
+function itemsOf(jobs) {
+  const items = [], failed = new Map();
+  for (const job of jobs) {
+    if (job.state === 'failed') {
+      const same = failed.get(failure(job));
+      if (same) {
+        same.jobs.push(job);
+        same.key += `+${job.id}`;
+      } else {
+        const item = { key: job.id, job, jobs: [job], ratio: 1.3, make: makeFailed };
+        failed.set(failure(job), item);
+        items.push(item);
+      }
+    }
+    for (const image of job.images)
+      items.push({ key: image.id, job, image, make: makeCard,
+        ratio: Math.min(2.4, Math.max(0.6, image.width / image.height)) });
+  }
+  return items;
+}
+
+const wall = $('pictures');
+let items = [], rows = [];
+
+const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
+
+/* Rows as wide as the wall: {top, height, first, after, places: [[left, width]]}. */
+function layOut() {
+  const across = wall.clientWidth, unit = rem(), narrow = across < 40 * unit;
+  const gap = (narrow ? 0.9 : 1.5) * unit, high = (narrow ? 8 : 12) * unit, label = 5.6 * unit;
+  rows = [];
+  let top = 0;
+  for (let first = 0; first < items.length;) {
+    let after = first, ratios = 0;
+    while (after < items.length && ratios * high + (after - first - 1) * gap < across)
+      ratios += items[after++].ratio;
+    const room = across - (after - first - 1) * gap;
+    const tall = Math.min(room / ratios, high * 1.25);
+    const places = [];
+    let left = 0;
+    for (let i = first; i < after; i++) {
+      const width = items[i].ratio * tall;
+      places.push([left, width]);
+      left += width + gap;
+    }
+    rows.push({ top, height: tall + label, tall, first, after, places });
+    top += tall + label;
+    first = after;
+  }
+  wall.style.height = `${top}px`;
+}
+
+/* Hangs what is in sight, and as much again above and below. */
+function hang() {
+  const from = wall.getBoundingClientRect().top, margin = innerHeight;
+  const wanted = [];
+  for (const { top, height, tall, first, after, places } of rows) {
+    if (from + top + height < -margin || from + top > innerHeight + margin)
+      continue;
+    for (let i = first; i < after; i++) {
+      const element = elementOf(items[i]), [left, width] = places[i - first];
+      element.style.left = `${left}px`;
+      element.style.top = `${top}px`;
+      element.style.width = `${width}px`;
+      element.style.setProperty('--tall', `${tall}px`);
+      wanted.push(element);
+    }
+  }
+  arrange(wall, wanted);
+  for (const [key, { element }] of cards)
+    if (!element.isConnected)
+      cards.delete(key);
 }
 
 function render() {
-  const wanted = store.history().flatMap(cardsOf);
-  arrange($('pictures'), wanted);
-  for (const [id, { element }] of cards)
-    if (!element.isConnected)
-      cards.delete(id);
-  const blank = store.loaded && !store.query && wanted.length === 0 && !store.hasMore;
-  $('empty').hidden = !blank || store.active().length > 0;
+  const working = store.active(), jobs = store.history();
+  /* The picture of the job at work stays in its place until the job is over. */
+  items = itemsOf(jobs.filter((job) => job !== working[0] || job.params.count > 1));
+  const large = !store.query && working.length === 0 && items[0]?.image
+    ? { ...items.shift(), large: true } : null;
+  if (large)
+    large.key += ' large';
+  const focused = document.activeElement?.closest?.('.card.large');
+  arrange($('latest'), large ? [elementOf(large)] : []);
+  if (focused && !focused.isConnected)
+    $('prompt').focus({ preventScroll: true });
+  $('latest').hidden = !large;
+  layOut();
+  hang();
+  const blank = store.loaded && !store.query && items.length === 0 && !large && !store.hasMore;
+  $('empty').hidden = !blank || working.length > 0;
   $('gallery-head').hidden = blank;
   $('more').hidden = !store.loaded || !store.hasMore;
-  $('nothing').hidden = !store.query || wanted.length > 0 || store.hasMore;
+  $('nothing').hidden = !store.query || items.length > 0 || store.hasMore;
   setText($('nothing'), `No prompt has “${store.query}”`);
+  comeBack();
+}
+
+let asked = false;
+function soon() {
+  if (asked)
+    return;
+  asked = true;
+  requestAnimationFrame(() => {
+    asked = false;
+    hang();
+  });
 }
 
 store.addEventListener('change', render);
+addEventListener('scroll', soon, { passive: true });
+let across = 0;
+new ResizeObserver(() => {
+  if (across === wall.clientWidth)
+    return;
+  across = wall.clientWidth;
+  layOut();
+  hang();
+}).observe(wall);
+
+/* ---- a page that is loaded again shows the same place ---- */
+
+const PLACE = 'pictor.place';
+let place = null;
+try {
+  place = JSON.parse(sessionStorage.getItem(PLACE));
+} catch { /* the top, then */ }
+history.scrollRestoration = 'manual';
+
+function comeBack() {
+  if (!place || !store.loaded)
+    return;
+  if (store.jobs.size < place.jobs && store.hasMore) {
+    store.more(200).catch(() => { place = null; });
+    return;
+  }
+  const { top } = place;
+  place = null;
+  scrollTo(0, top);
+  hang();
+}
+
+addEventListener('pagehide', () => sessionStorage.setItem(PLACE,
+  JSON.stringify({ top: scrollY, jobs: store.jobs.size })));
 
 /* An empty wall: frames that wait for a picture. */
 store.addEventListener('ready', () => {

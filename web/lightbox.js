@@ -3,7 +3,8 @@
 import { showImage } from './api.js';
 import { $, announce, h, hostMessages, icon, setText } from './dom.js';
 import {
-  cardOf, copy, download, onOpen, paintOver, paramsOf, pictures, removeJob, upscale, useSettings,
+  again, cardOf, copy, download, onOpen, paintOver, paramsOf, pictures, removePicture, upscale,
+  useSettings, variations,
 } from './gallery.js';
 import { secondsText } from './queue.js';
 import { store } from './store.js';
@@ -48,11 +49,12 @@ function actions(picture) {
   return [
     button('sliders', 'Use these settings', useSettings, true),
     button('brush', 'Paint over this', paintOver, true),
-    button('download', 'Download', download),
+    button('variation', 'Variations', variations, true),
+    button('again', 'Again', again, true),
     button('picture', 'Upscale', upscale),
+    button('download', 'Download', download),
     button('copy', 'Copy prompt', () => copy(paramsOf(picture).prompt, 'Prompt')),
-    button('trash', picture.job.images.length > 1 ? `Delete all ${picture.job.images.length}`
-      : 'Delete', remove),
+    button('trash', 'Delete', remove),
   ];
 }
 
@@ -66,6 +68,7 @@ function show(picture) {
   img.width = picture.image.width;
   img.height = picture.image.height;
   img.style.setProperty('--ratio', picture.image.width / picture.image.height);
+  img.style.setProperty('--across', picture.image.width);
   showImage(img, picture.image.id, true);
   setText($('lightbox-prompt'), paramsOf(picture).prompt);
   $('lightbox-facts').replaceChildren(...facts(picture));
@@ -86,11 +89,11 @@ async function go(by) {
   announce(paramsOf(next).prompt);
 }
 
-function remove({ job }) {
+function remove(picture) {
   const list = pictures();
-  const at = list.findIndex((each) => each.job.id === job.id);
-  const next = list[at + job.images.length] ?? list[at - 1];
-  removeJob(job);
+  const at = list.findIndex(({ image }) => image.id === picture.image.id);
+  const next = list[at + 1] ?? list[at - 1];
+  removePicture(list[at] ?? picture);
   if (next) {
     show(next);
     $('lightbox-actions').lastElementChild.focus();

@@ -46,10 +46,13 @@ function makeRow(job) {
     icon('sliders')),
   };
   const canvas = h('div', { class: 'canvas' }, row.preview);
-  canvas.style.aspectRatio = `${job.params.width} / ${job.params.height}`;
+  const { width, height, hires_width: across, hires_height: down } = job.params;
+  canvas.style.aspectRatio = `${width} / ${height}`;
   row.element = h('li', { class: 'job', 'data-job': job.id }, canvas,
     h('div', { class: 'job-text' }, row.prompt, row.words, row.bar,
       h('div', { class: 'job-buttons' }, row.finish, row.cancel, row.reuse)));
+  row.element.style.setProperty('--ratio', across > 0 ? across / down : width / height);
+  row.element.style.setProperty('--across', across > 0 ? across : width);
   return row;
 }
 
@@ -101,6 +104,7 @@ store.addEventListener('change', () => {
   for (const job of active) {
     if (!rows.has(job.id))
       rows.set(job.id, makeRow(job));
+    rows.get(job.id).element.classList.toggle('large', job === active[0]);
     update(job);
   }
   const focused = $('queue-list').contains(document.activeElement);

@@ -56,7 +56,7 @@ async function prepare(blob) {
 
 function render() {
   $('source-set').hidden = !picture;
-  $('source-drop').hidden = Boolean(picture);
+  $('source-drop').hidden = $('source-file').hidden = Boolean(picture);
   setText($('source-summary'), picture ? `${picture.width} × ${picture.height}` : '');
   $('mask').hidden = $('mask-tools').hidden = $('area-field').hidden = !picture || !brushing();
   $('fill-field').hidden = !picture || repaints() === 'all';

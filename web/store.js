@@ -32,7 +32,7 @@ class Store extends EventTarget {
   #found = null; /* ids that the search gave, while there is one */
   #next = null;  /* cursors of older pages */
   #foundNext = null;
-  #hidden = new Set(); /* ids: deleted, unless that is taken back */
+  #hidden = new Set(); /* ids of jobs and of pictures: deleted, unless that is taken back */
   #changed = false;
   #wake = null;
   #close = null;
@@ -69,7 +69,13 @@ class Store extends EventTarget {
     return [...this.jobs.values()].filter((job) =>
       !this.#hidden.has(job.id) && (job.images.length > 0 || job.state === 'failed') &&
       (!this.#found || this.#found.has(job.id) ||
-       (job.live && job.params.prompt.toLowerCase().includes(words)))).sort(newestFirst);
+       (job.live && job.params.prompt.toLowerCase().includes(words))))
+      .map((job) => this.#withoutHidden(job)).sort(newestFirst);
+  }
+
+  #withoutHidden(job) {
+    return this.#hidden.size && job.images.some(({ id }) => this.#hidden.has(id))
+      ? { ...job, images: job.images.filter(({ id }) => !this.#hidden.has(id)) } : job;
   }
 
   get hasMore() {
@@ -260,17 +266,17 @@ class Store extends EventTarget {
   }
 
   /* The next older page; one at a time. */
-  more() {
-    this.#loading ??= this.#page().finally(() => { this.#loading = null; });
+  more(limit = PAGE) {
+    this.#loading ??= this.#page(limit).finally(() => { this.#loading = null; });
     return this.#loading;
   }
 
-  async #page() {
+  async #page(limit) {
     const query = this.query, asked = performance.now();
     const before = this.#found ? this.#foundNext : this.#next;
     if (before === null)
       return;
-    const path = `api/jobs?limit=${PAGE}&before=${before}&q=${encodeURIComponent(query)}`;
+    const path = `api/jobs?limit=${limit}&before=${before}&q=${encodeURIComponent(query)}`;
     const { jobs, next } = await get(path);
     if (query !== this.query)
       return;
@@ -378,10 +384,25 @@ class Store extends EventTarget {
     }
   }
 
+  async removeImage(id, keepalive = false) {
+    try {
+      const owner = [...this.jobs.values()].find((job) => job.images.some((each) => each.id === id));
+      await remove(`api/jobs/${owner?.id}/images/${id}`, keepalive).catch((error) => {
+        if (error.status !== 404)
+          throw error;
+      });
+      for (const job of this.jobs.values())
+        job.images = job.images.filter((image) => image.id !== id);
+      forgetImage(id);
+    } finally {
+      this.unhide(id);
+    }
+  }
+
   /* The page goes away: what was deleted shall not come back. */
   removeHidden() {
     for (const id of this.#hidden)
-      this.remove(id, true).catch(() => {});
+      (this.jobs.has(id) ? this.remove(id, true) : this.removeImage(id, true)).catch(() => {});
   }
 }
 

@@ -1,9 +1,9 @@
 /* assets.c: the Makefile lists the files of web/ in web_files.h, one line each: WEB_FILE(number,
  * "index.html"), and writes each of them, as it is sent, and X.gz beside it into WEB_FOLDER.
  *
- * The page asks for web/@RELEASE/app.js and whatever that imports from beside it: RELEASE is another
- * one when any file is, so what has the right one may be kept for ever. Without it, the file is the
- * same and is asked about each time. */
+ * The page asks for web/@RELEASE/app.js and whatever that imports from beside it: RELEASE is
+ * another one when any file is, so what has the right one may be kept for ever. Without it, the
+ * file is the same and is asked about each time. */
 #include "server/api/assets.h"
 
 #include <inttypes.h>

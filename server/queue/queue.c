@@ -402,6 +402,35 @@ bool queue_delete(struct queue *q, const char *id, const char *key_id, struct er
     return done;
 }
 
+bool queue_delete_image(struct queue *q, const char *id, const char *image_id, const char *key_id,
+                        struct err *err)
+{
+    struct store_lease lease;
+    struct job job = {0};
+    const struct job_image *image = NULL;
+    pthread_mutex_lock(&q->files);
+    pthread_mutex_lock(&q->lock);
+    bool done = find_job(q, id, key_id, &lease, err);
+    if (done && !job_state_is_final(lease.state))
+        done = err_set(err, ERR_INVALID, "the job is still %s", job_state_name(lease.state));
+    done = done && store_job_get(q->store, id, NULL, &job, err);
+    for (size_t i = 0; done && i < job.image_count; i++)
+        if (strcmp(job.images[i].id, image_id) == 0)
+            image = &job.images[i];
+    if (done && !image)
+        done = err_set(err, ERR_NOT_FOUND, "the job has no picture \"%.40s\"", image_id);
+    done = done && store_image_delete(q->store, image_id, err);
+    if (done)
+        queue_publish(q, EVENT_STATE, id, lease.key_id, lease.state);
+    queue_note(q, done, err);
+    pthread_mutex_unlock(&q->lock);
+    if (done)
+        blobs_remove_image(store_data(q->store), image->id, image->format);
+    pthread_mutex_unlock(&q->files);
+    job_free(&job);
+    return done;
+}
+
 bool queue_depth(struct queue *q, const char *key_id, int *queued, int *running, struct err *err)
 {
     return store_job_depth(q->store, key_id, queued, running, err);

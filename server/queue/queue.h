@@ -97,6 +97,10 @@ bool queue_skip(struct queue *q, const char *id, const char *key_id, int image, 
 /* Removes a final job, its images and inputs; ERR_INVALID when it is not final. */
 bool queue_delete(struct queue *q, const char *id, const char *key_id, struct err *err);
 
+/* Removes one picture of a final job, which stays; ERR_INVALID when it is not final. */
+bool queue_delete_image(struct queue *q, const char *id, const char *image_id, const char *key_id,
+                        struct err *err);
+
 /* How many are queued and running, in all and for one key (NULL: all). */
 bool queue_depth(struct queue *q, const char *key_id, int *queued, int *running, struct err *err);
 

@@ -54,7 +54,7 @@ static bool make_folder(const char *path, struct err *err)
 bool blobs_init(const char *data, struct err *err)
 {
     char path[BLOBS_PATH_SIZE];
-    static const char *const folders[] = {"images", "inputs", "files"};
+    static const char *const folders[] = {"images", "thumbs", "inputs", "files"};
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
         snprintf(path, sizeof path, "%s/%s", data, folders[i]);
         if (!make_folder(path, err))
@@ -70,6 +70,15 @@ bool blobs_image_path(char path[BLOBS_PATH_SIZE], const char *data, const char *
         return err_set(err, ERR_INVALID, "no picture is called %.40s", id ? id : "");
     int n = snprintf(path, BLOBS_PATH_SIZE, "%s/images/%.2s/%s.%s", data, id, id,
                      image_formats[format]);
+    return n < BLOBS_PATH_SIZE || err_set(err, ERR_INVALID, "the data folder's path is too long");
+}
+
+bool blobs_thumb_path(char path[BLOBS_PATH_SIZE], const char *data, const char *id,
+                      struct err *err)
+{
+    if (!ids_valid(id))
+        return err_set(err, ERR_INVALID, "no picture is called %.40s", id ? id : "");
+    int n = snprintf(path, BLOBS_PATH_SIZE, "%s/thumbs/%.2s/%s.webp", data, id, id);
     return n < BLOBS_PATH_SIZE || err_set(err, ERR_INVALID, "the data folder's path is too long");
 }
 
@@ -142,6 +151,8 @@ void blobs_remove_image(const char *data, const char *id, enum image_format form
 {
     char path[BLOBS_PATH_SIZE];
     if (blobs_image_path(path, data, id, format, NULL))
+        blobs_remove(path);
+    if (blobs_thumb_path(path, data, id, NULL))
         blobs_remove(path);
 }
 

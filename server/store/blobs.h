@@ -21,6 +21,9 @@ bool blobs_init(const char *data, struct err *err);
 /* False with ERR_INVALID when id, format or name is none of ours. */
 bool blobs_image_path(char path[BLOBS_PATH_SIZE], const char *data, const char *id,
                       enum image_format format, struct err *err);
+/* What walls of pictures show; made when asked for, and no row knows of it. */
+bool blobs_thumb_path(char path[BLOBS_PATH_SIZE], const char *data, const char *id,
+                      struct err *err);
 bool blobs_input_path(char path[BLOBS_PATH_SIZE], const char *data, const char *job_id,
                       const char *name, struct err *err);
 
@@ -57,6 +60,7 @@ bool blobs_is_unfinished(const char *path);
 bool blobs_lose(const char *data, const char *path, struct err *err);
 
 void blobs_remove(const char *path); /* a missing file is fine */
+/* With its thumbnail. */
 void blobs_remove_image(const char *data, const char *id, enum image_format format);
 
 #endif

@@ -296,6 +296,45 @@ def test_picture(api):
         assert re.fullmatch(r'attachment; filename="pictor-[0-9a-f]+\.(png|jpg|webp)"', saved)
 
 
+def test_thumbnails_are_made_once(serve):
+    server = serve()
+    api = Native(server.url)
+    job = api.done(width=768, height=256, steps=1)
+    image, = job["images"]
+    for _ in range(2):
+        answer = api.request("GET", image["url"] + "/thumb")
+        assert answer.status_code == 200 and answer.headers["Content-Type"] == "image/webp"
+        assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+        small = Image.open(io.BytesIO(answer.content))
+        assert small.size == (512, 170) and "parameters" not in small.info
+        assert len(answer.content) < image["bytes"] / 4
+        file, = server.folder.glob(f"data/thumbs/*/{image['id']}.webp")
+        assert file.read_bytes() == answer.content
+    again = api.request("GET", image["url"] + "/thumb",
+                        headers={"If-None-Match": answer.headers["ETag"]})
+    assert again.status_code == 304
+    assert api.request("GET", f"/api/images/{'0' * 32}/thumb").status_code == 404
+    path = f"/api/jobs/{job['id']}/images/{image['id']}"
+    assert api.request("DELETE", path).status_code == 204
+    assert not file.exists() and not list(server.folder.glob(f"data/images/*/{image['id']}.png"))
+    assert api.request("GET", image["url"] + "/thumb").status_code == 404
+    assert api.answer(api.request("DELETE", path), 404)["code"] == "not_found"
+
+
+def test_one_picture_of_several_is_removed(api):
+    job = api.done(count=3)
+    first, middle, last = job["images"]
+    path = f"/api/jobs/{job['id']}/images/"
+    assert api.request("DELETE", path + middle["id"]).status_code == 204
+    left = api.answer(api.request("GET", "/api/jobs/" + job["id"]), 200)["images"]
+    assert left == [first, last]
+    assert api.request("GET", middle["url"]).status_code == 404
+    running = api.submit(width=256, height=256, steps=150)
+    answer = api.request("DELETE", f"/api/jobs/{running['id']}/images/{first['id']}")
+    assert "still" in api.answer(answer, 409)["message"]
+    api.request("POST", f"/api/jobs/{running['id']}/cancel")
+
+
 def test_known_picture_is_not_read(serve):
     server = serve()
     api = Native(server.url)

@@ -16,7 +16,7 @@ from playwright.sync_api import expect
 
 WEB = Path(__file__).resolve().parent.parent.parent / "web"
 ROOT = WEB.parent
-CARD = "#pictures figure"
+CARD = "figure.card"
 ENDLESS = {"width": 256, "height": 256, "steps": 150, "count": 16, "preview_every": 1}
 ENDLESS_FIELDS = {"width": "256", "height": "256", "steps": "150", "count": "16"}
 PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
@@ -73,7 +73,7 @@ def test_weighs_less_than_60_kb_on_the_wire():
     assert sum(len(gzip.compress(file.read_bytes(), 9)) for file in files) < 60_000
     head = (WEB / "index.html").read_text()
     for file in files:
-        assert file.suffix != ".js" or f'href="web/{file.name}"' in head or file.name == "app.js"
+        assert file.suffix != ".js" or f'href="web/{file.name}"' in head or file.name in ("app.js", "docs.js")
         text = file.read_text()
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", text)
         assert not re.search(r"(src|href)=\"(https?:)?//", text), file
@@ -124,6 +124,8 @@ def test_progress_moves_by_true_steps(open_page):
             assert most == 24
             assert abs((int(found[1]) - 1) * 12 + int(found[2]) - value) <= 1
     assert any("step" in words for _, _, words in seen)
+    left = [int(found[1]) for _, _, words in seen if (found := re.search(r"(\d+) s left", words))]
+    assert left == sorted(left, reverse=True) and left
     assert any(re.match(r"\d+ % · pictor", title) for title in page.evaluate("[...titles]"))
     assert any(p.startswith("data:image/jpeg;base64,") for p in page.evaluate("[...previews]"))
 
@@ -168,7 +170,7 @@ def test_an_error_stands_beside_its_field(page):
     page.evaluate("document.querySelector('#width').value = '7'")
     page.click("#paint")
     error = page.locator("[data-param=width] .error")
-    expect(error).to_have_text("width must be 64..4096, got 7")
+    expect(error).to_have_text("Width must be from 64 to 4096, not 7")
     expect(page.locator("#width")).to_be_focused()
     expect(page.locator("#width")).to_have_attribute("aria-describedby", error.get_attribute("id"))
     expect(page.locator("#width")).to_have_attribute("aria-invalid", "true")
@@ -190,15 +192,18 @@ def test_a_failed_job_says_why_and_is_tried_again(open_page, serve, tmp_path):
     expect(page.locator("#model")).to_have_value("away")
     page.fill("#prompt", "far away")
     page.click("#paint")
-    failed = page.locator("#pictures .failed")
+    failed = page.locator(".failed")
     expect(failed).to_have_count(1)
     job = Api(server.url).call("GET")["jobs"][0]
     assert job["error"]["message"]
     expect(failed.locator(".error")).to_have_text(job["error"]["message"])
     expect(page.locator("#alert")).to_contain_text("Not painted: far away")
     failed.get_by_role("button", name="Retry").click()
-    expect(failed).to_have_count(2)
-    failed.first.get_by_role("button", name="Remove").click()
+    expect(failed.locator("h3")).to_have_text("Not painted, 2 times")  # equal ones are one
+    expect(failed).to_have_count(1)
+    failed.get_by_role("button", name="Remove").click()
+    expect(failed).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
     expect(failed).to_have_count(1)
 
 
@@ -288,7 +293,7 @@ def test_download_and_copy(open_page):
     page.locator(f"{CARD} .open").click()
     with page.expect_download() as download:
         page.locator("#lightbox").get_by_role("button", name="Download").click()
-    assert re.fullmatch(r"pictor-[0-9a-f]{12}\.png", download.value.suggested_filename)
+    assert re.fullmatch(r"a-kite-\d+\.png", download.value.suggested_filename)
     image = Image.open(download.value.path())
     assert image.size == (64, 64) and image.text["parameters"].startswith("a kite\nSteps: 3")
     page.get_by_role("button", name="Copy prompt").click()
@@ -326,20 +331,147 @@ def test_search_and_older_pages(open_page, api):
     jobs = [api.submit(f"number {i}", steps=1) for i in range(52)]
     api.wait(jobs[-1])
     page = open_page()
-    cards = page.locator(CARD)
-    expect(cards).not_to_have_count(0)
-    page.locator("#gallery").evaluate("() => scrollTo(0, document.body.scrollHeight)")
-    expect(cards).to_have_count(52)
+    first, last = (page.locator(f"{CARD} .label-prompt").get_by_text(text, exact=True)
+                   for text in ("number 0", "number 51"))
+    expect(last).to_be_visible()
+    page.wait_for_function("""() => {
+        scrollTo(0, document.body.scrollHeight);
+        return [...document.querySelectorAll('figcaption span')].some((e) => e.textContent === 'number 0');
+    }""")
     expect(page.locator("#more")).to_be_hidden()
-    assert page.locator(f"{CARD} .label-prompt").all_inner_texts() == \
-        [f"number {i}" for i in reversed(range(52))]
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    expect(first).to_be_visible()
+    assert page.locator(CARD).count() < 52  # what is far out of sight is not in the document
+    page.reload()  # comes back to the place where it was
+    expect(first).to_be_visible()
+    assert page.evaluate("scrollY") > 500
     page.fill("#search", "NUMBER 4")
-    expect(cards).to_have_count(11)
+    expect(page.locator(CARD)).to_have_count(11)
     page.fill("#search", "nothing like it")
-    expect(cards).to_have_count(0)
+    expect(page.locator(CARD)).to_have_count(0)
     expect(page.locator("#nothing")).to_be_visible()
     page.fill("#search", "")
-    expect(cards).to_have_count(52)
+    expect(last).to_be_visible()
+
+
+THOUSANDS = """async () => {
+    const { store } = await import(document.querySelector('script').src.replace('app.js', 'store.js'));
+    const [job] = store.jobs.values();
+    for (let i = 0; i < 100000; i++) {
+        const id = i.toString(16).padStart(32, '0');
+        store.jobs.set(id, { ...job, id, live: false, created_at: job.created_at - i - 1,
+            images: [{ ...job.images[0], width: [256, 384, 192][i % 3], height: 256 }].map((image) =>
+                ({ ...image, id: `${id}` })) });
+    }
+    store.hide('none');
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+}"""
+
+
+def test_a_hundred_thousand_pictures(page):
+    page.route("**/api/images/0**", lambda route: route.fulfill(status=200, body=picture()))
+    paint(page, "one of many")
+    page.evaluate(THOUSANDS)
+    nodes = "document.querySelectorAll('*').length"
+    assert page.evaluate("document.getElementById('pictures').clientHeight") > 1_000_000
+    assert page.evaluate(nodes) < 3000
+    page.evaluate("scrollTo(0, 1000000)")
+    page.wait_for_function("""() => [...document.querySelectorAll('#pictures figure')].some((e) => {
+        const { top } = e.getBoundingClientRect();
+        return top > 0 && top < innerHeight;
+    })""")
+    assert page.evaluate(nodes) < 3000
+
+
+SHIFTS = """() => {
+    window.shifts = 0;
+    new PerformanceObserver((list) => list.getEntries().forEach((entry) => {
+        window.shifts += entry.value;
+    })).observe({type: 'layout-shift'});
+}"""
+
+
+@pytest.mark.parametrize("size", [(1280, 900), (390, 844)])
+def test_nothing_jumps_when_a_picture_is_painted(open_page, api, size):
+    """From the moment when it hangs on the easel to the moment when it is done."""
+    api.wait(api.submit("before", width=256, height=256))
+    page = open_page(viewport=dict(zip(("width", "height"), size)),
+                     fields={"width": "256", "height": "256", "steps": "6"})
+    large = page.locator(".large")
+    before = large.bounding_box()
+    page.fill("#prompt", "a red circle")
+    page.click("#paint")
+    expect(page.locator("li.large")).to_be_visible()
+    page.wait_for_timeout(100)
+    page.evaluate(SHIFTS)
+    expect(page.locator("figure.large")).to_contain_text("a red circle")
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.shifts") < 0.02
+    after = large.bounding_box()
+    assert (after["width"], after["height"]) == (before["width"], before["height"])
+    assert page.locator("figure.large img").bounding_box()["width"] >= (480 if size[0] > 1000 else 350)
+
+
+def test_the_paint_bar_stays(open_page):
+    for size in ((1280, 700), (390, 700)):
+        page = open_page(viewport=dict(zip(("width", "height"), size)))
+        page.locator("#settings summary").click()
+        page.locator("#reset").scroll_into_view_if_needed()
+        box = page.locator("#paint").bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= size[1]
+        if size[0] < 1000:
+            assert box["y"] > size[1] / 2  # where the thumb is
+
+
+def test_no_words_paint_the_idea_that_is_shown(page):
+    idea = page.get_attribute("#prompt", "placeholder")
+    page.click("#paint")
+    expect(page.locator(f"{CARD} .label-prompt")).to_have_text(idea)
+
+
+def test_one_of_a_batch_is_deleted(open_page, api):
+    job = api.wait(api.submit("three", count=3))
+    page = open_page()
+    cards = page.locator(CARD)
+    expect(cards).to_have_count(3)
+    gone = job["images"][1]["id"]
+    page.locator(f"[data-image='{gone}'] .open").click()
+    page.locator("#lightbox").get_by_role("button", name="Delete", exact=True).click()
+    expect(page.locator("#lightbox-facts")).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    page.keyboard.press("Escape")
+    expect(cards).to_have_count(3)
+    page.locator(f"[data-image='{gone}'] .open").click()
+    page.locator("#lightbox").get_by_role("button", name="Delete", exact=True).click()
+    page.keyboard.press("Escape")
+    expect(cards).to_have_count(2)
+    page.reload()
+    expect(cards).to_have_count(2)
+    assert [i["id"] for i in api.call("GET", "/" + job["id"])["images"]] == \
+        [i["id"] for i in job["images"] if i["id"] != gone]
+
+
+def test_again_and_variations(page, api):
+    paint(page, "a red circle")
+    first = api.call("GET")["jobs"][0]
+    page.locator(".large").get_by_role("button", name="Again").click()
+    expect(page.locator(CARD)).to_have_count(2)
+    again = api.call("GET")["jobs"][0]
+    assert again["params"]["prompt"] == "a red circle" and again["params"]["width"] == 64
+    assert again["images"][0]["seed"] != first["images"][0]["seed"]
+    page.locator(".large").get_by_role("button", name="Variations").click()
+    expect(page.locator(CARD)).to_have_count(6)
+    images = api.call("GET")["jobs"][0]["images"]
+    assert {i["seed"] for i in images} == {again["images"][0]["seed"]}
+    assert len({i["subseed"] for i in images}) == 4
+
+
+def test_forced_colours_show_what_is_chosen(open_page):
+    page = open_page(forced_colors="active", fields=None)
+    colours = page.evaluate("""[...document.querySelectorAll('.shape-row label')].map((e) =>
+        [e.querySelector('input').checked, getComputedStyle(e).backgroundColor])""")
+    chosen = {colour for checked, colour in colours if checked}
+    assert len(chosen) == 1 and not chosen & {colour for checked, colour in colours if not checked}
 
 
 def test_other_clients_and_a_restarted_server(open_page, serve):
@@ -360,6 +492,7 @@ def test_other_clients_and_a_restarted_server(open_page, serve):
     # A slow machine paints so long that the page is back by itself, and the button gone.
     page.evaluate("document.getElementById('connection-now').click()")
     expect(page.locator("#connection")).to_be_hidden()
+    expect(page.locator("#form-error")).to_be_empty()
     expect(page.locator("figcaption").first).to_contain_text("while it was away")
     expect(page.locator(CARD)).to_have_count(2)
     # a picture that goes while the browser fetches it is a 404
@@ -434,7 +567,7 @@ def test_upscales_a_picture(page):
     paint(page, "a red circle")
     page.locator(CARD).first.locator(".open").click()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Upscale").click()
+        page.locator("#lightbox").get_by_role("button", name="Upscale").click()
     image = Image.open(download.value.path())
     assert image.size == (128, 128) and "a red circle" in image.text["parameters"]
     expect(page.locator("#toasts")).to_contain_text("Upscaled")
@@ -545,6 +678,15 @@ def test_asks_for_the_key_and_keeps_it_to_itself(open_page, serve):
     expect(page.locator(CARD)).to_have_count(0)
     page.reload()
     expect(page.locator("#key-dialog")).to_be_visible()
+    page.fill("#key", key)
+    page.check("#key-keep")
+    page.keyboard.press("Enter")
+    expect(page.locator(CARD)).to_have_count(1)
+    assert page.evaluate("[sessionStorage, localStorage].map((s) => s.getItem('pictor.key'))") == \
+        [None, key]
+    page.click("#forget-key")
+    expect(page.locator("#key-dialog")).to_be_visible()
+    assert key not in page.evaluate("JSON.stringify(localStorage) + JSON.stringify(sessionStorage)")
 
 
 def test_text_stays_text(open_page, api):
@@ -604,7 +746,7 @@ def test_on_a_phone(open_page, api):
     page = open_page(**PHONE)
     expect(page.locator(".frame").first).to_be_visible()
     assert sideways(page) == []
-    assert page.locator("#paint").bounding_box()["y"] < 600
+    assert page.locator("#paint").bounding_box()["y"] < 700
     api.wait(api.submit("a word" + "longer" * 60))
     api.wait(api.submit("wide", width=128))
     api.submit("on the easel", **ENDLESS)

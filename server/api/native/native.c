@@ -351,6 +351,18 @@ void native_delete(struct http_request *req)
         http_reply_error(req, &err, NULL);
 }
 
+void native_delete_image(struct http_request *req)
+{
+    struct err err;
+    if (queue_delete_image(http_app(req)->queue, http_param(req, "id"), http_param(req, "image"),
+                           http_visible_key(req), &err))
+        http_reply_empty(req, 204);
+    else if (err.code == ERR_INVALID)
+        reply_conflict(req, &err);
+    else
+        http_reply_error(req, &err, NULL);
+}
+
 /* ---- pictures ---- */
 
 void native_image(struct http_request *req)
