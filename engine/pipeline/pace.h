@@ -15,7 +15,7 @@ struct pace {
 struct pace pace_of(const struct pictor_params *p, const struct passes *passes);
 
 /* Seconds that `done` steps (of pace.total) leave at time `now`; -1 before the first. What was said
- * before is never exceeded: a machine that gets slower stops the count, and does not turn it back. */
+ * before is never exceeded: on a machine that gets slower the count stops, and does not rise. */
 double pace_left(struct pace *pace, int done, double now);
 
 #endif

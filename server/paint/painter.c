@@ -271,8 +271,8 @@ static bool request(struct painter *p, int index)
 
 /* ---- what the worker says ---- */
 
-/* Of the whole job. The parts of a picture that are no steps make an estimate low; one that was given
- * is never taken back. */
+/* Of the whole job. The parts of a picture that are no steps make an estimate low; one that was
+ * given is never taken back. */
 static double left_of(struct task *t, double left, double whole)
 {
     double eta = result_eta(&t->job, t->index, t->interrupted, left, whole);
