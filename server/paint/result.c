@@ -112,7 +112,7 @@ bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
         .seed = image.seed,
         .subseed = image.subseed,
         .model_name = slash ? slash + 1 : name,
-        .model_hash = known ? model.sha256 : "",
+        .model_hash = known ? model.sha256 : painter ? painter->sha256 : "",
     };
     image.format = (enum image_format)p->format;
     image.infotext = infotext_write(p, &about);

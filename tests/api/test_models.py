@@ -1,10 +1,14 @@
 """What the files of the models folder say is known before they are opened, and so is what is none."""
+import hashlib
 import json
+import os
 import shutil
 
 import pytest
 import requests
 from conftest import ROOT
+from openai_client import wait_for
+from test_native import Native
 
 MINI = ROOT / "engine/builtin/pictor-mini.safetensors"
 
@@ -88,3 +92,28 @@ def test_unknown_models(server_with_others):
     for path in ("/api/jobs", "/v1/images/generations"):
         answer = requests.post(server.url + path, json={"prompt": "a", "model": "nope"})
         assert answer.status_code == 404 and "nope" in answer.text
+
+
+def test_a_file_that_is_replaced_while_it_paints(serve, tmp_path):
+    """Each picture's text has the hash of the file that painted it."""
+    file, other = tmp_path / "models" / "tiny.safetensors", tmp_path / "other"
+    file.parent.mkdir()
+    shutil.copy(ROOT / "tests/golden/tiny/tiny-ldm.safetensors", file)
+    data = bytearray(file.read_bytes())
+    data[-2] ^= 1  # in the last of its weights
+    other.write_bytes(data)
+    server = serve(f"--models={file.parent}", "--default-model=tiny")
+    api = Native(server.url)
+    hashes = [hashlib.sha256(f.read_bytes()).hexdigest()[:10] for f in (file, other)]
+
+    def texts(job):
+        return [image["infotext"] for image in job["images"]]
+
+    wait_for(lambda: f"Model hash: {hashes[0]}" in texts(api.done())[0])
+    job = api.submit(width=128, height=128, steps=30, count=4)
+    wait_for(lambda: api.job(job["id"])["images"])
+    os.replace(other, file)
+    assert requests.post(server.url + "/sdapi/v1/refresh-checkpoints", timeout=60).status_code == 200
+    assert api.job(job["id"])["state"] == "running"
+    assert all(f"Model hash: {hashes[0]}" in text for text in texts(api.finish(job)))
+    wait_for(lambda: f"Model hash: {hashes[1]}" in texts(api.done())[0])
