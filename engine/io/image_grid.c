@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/io/image_letters.h"
+
 /* Rows of `in` into `out` at (x, y), as far as they are in it. */
 static void paste(struct pictor_image *out, const struct pictor_image *in, int x, int y)
 {
@@ -74,6 +76,68 @@ bool image_grid(const struct pictor_image *images, size_t count, int columns, in
             return false;
         }
     }
+    return true;
+}
+
+/* ---- words ---- */
+
+#define LINES 3         /* of a label above a column */
+#define DOWN_LETTERS 16 /* in a line of one before a row */
+#define CELL_DOTS 128   /* of a cell's width, however large it is */
+
+static int most_lines(char *const *labels, int count, int letters, int lines)
+{
+    int most = 0;
+    for (int i = 0; labels && i < count; i++) {
+        int n = image_letters_draw(NULL, labels[i], 0, 0, 0, letters, lines, 1);
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+/* Letters of the longest, as far as a line has room. */
+static int most_letters(char *const *labels, int count)
+{
+    size_t most = 0;
+    for (int i = 0; labels && i < count; i++)
+        most = strlen(labels[i]) > most ? strlen(labels[i]) : most;
+    return most < DOWN_LETTERS ? (int)most : DOWN_LETTERS;
+}
+
+bool image_grid_label(struct pictor_image *grid, int columns, int rows, int margin,
+                      const struct image_labels *labels, struct err *err)
+{
+    int width = (grid->width - margin * (columns - 1)) / columns;
+    int height = (grid->height - margin * (rows - 1)) / rows;
+    int dot = width > CELL_DOTS ? width / CELL_DOTS : 1, line = IMAGE_LETTERS_LINE * dot;
+    int letters = width / (IMAGE_LETTERS_ADVANCE * dot);
+    int across = most_lines(labels->across, columns, letters, LINES);
+    int down = most_letters(labels->down, rows);
+    int whole = grid->width / (IMAGE_LETTERS_ADVANCE * dot);
+    int title =
+        labels->title ? image_letters_draw(NULL, labels->title, 0, 0, 0, whole, LINES, 1) : 0;
+    int left = down ? (down * IMAGE_LETTERS_ADVANCE + 4) * dot : 0;
+    int top = across || title ? (across + title) * line + 4 * dot : 0;
+    struct pictor_image out;
+    if (grid->width + left > IMAGE_SIDE_MAX || grid->height + top > IMAGE_SIDE_MAX)
+        return true; /* there is no room for words */
+    if (!image_new(&out, grid->width + left, grid->height + top, 3, err))
+        return false;
+    memset(out.pixels, 255, 3 * (size_t)out.width * (size_t)out.height);
+    paste(&out, grid, left, top);
+    if (title)
+        image_letters_draw(&out, labels->title, left, 2 * dot, grid->width, whole, LINES, dot);
+    for (int i = 0; labels->across && i < columns; i++)
+        image_letters_draw(&out, labels->across[i], left + i * (width + margin),
+                           title * line + 2 * dot, width, letters, LINES, dot);
+    for (int i = 0; labels->down && i < rows; i++) {
+        int lines = image_letters_draw(NULL, labels->down[i], 0, 0, 0, down, height / line, 1);
+        image_letters_draw(&out, labels->down[i], 0,
+                           top + i * (height + margin) + (height - lines * line) / 2, left, down,
+                           height / line, dot);
+    }
+    pictor_image_free(grid);
+    *grid = out;
     return true;
 }
 

@@ -10,6 +10,15 @@
 bool image_grid(const struct pictor_image *images, size_t count, int columns, int rows, int margin,
                 size_t max_pixels, struct pictor_image *out, struct err *err);
 
+/* A grid with words at its sides, on white, in place: above each column, before each row, and over
+ * all of it; each may be NULL. `columns`, `rows` and `margin` are those that it was made with. */
+struct image_labels {
+    char *const *across, *const *down;
+    const char *title;
+};
+bool image_grid_label(struct pictor_image *grid, int columns, int rows, int margin,
+                      const struct image_labels *labels, struct err *err);
+
 /* How a picture of width x height is covered by tiles of one size that overlap by `overlap` pixels
  * at least, evenly spread, as the SD WebUI spreads them. */
 struct image_tiles {

@@ -7,8 +7,8 @@ IMAGE = encode(gradient())
 NOTHING = [0, "", []]
 
 
-def plot(sd, x=NOTHING, y=NOTHING, z=NOTHING, lone=True, sub=False, keep=False, kind="txt2img", more=(), **fields):
-    args = [*x, *y, *z, "True", str(lone), str(sub), str(keep), *more]
+def plot(sd, x=NOTHING, y=NOTHING, z=NOTHING, lone=True, sub=False, keep=False, kind="txt2img", more=(), legend=False, **fields):
+    args = [*x, *y, *z, str(legend), str(lone), str(sub), str(keep), *more]
     return Painted(sd.post(kind, {**TINY, "script_name": "X/Y/Z plot", "script_args": args, **fields}))
 
 
@@ -35,7 +35,7 @@ def test_plot(sd):
     done = plot(sd, [4, "2-3", []], [6, "1, 7.5", []], prompt="a cat")
     grid, *cells = done.images
     assert len(cells) == 4 and grid.size == (128, 128) and done.info["index_of_first_image"] == 1
-    assert "draw_legend" in done.info["extra_generation_params"]["Ignored"]
+    assert "Ignored" not in done.info["extra_generation_params"]
     for i, (cfg, steps) in enumerate((cfg, steps) for cfg in (1, 7.5) for steps in (2, 3)):
         one = sd.txt2img(prompt="a cat", steps=steps, cfg_scale=cfg)
         assert one.image.tobytes() == cells[i].tobytes()
@@ -53,6 +53,19 @@ def test_plot_of_three_axes(sd):
     assert first.convert("RGB").getpixel((65, 3)) == (255, 255, 255)
     assert done.info["all_prompts"] == ["a cat", "a cat", "a dog", "a dog"] and done.info["all_seeds"] == [1, 2, 1, 2]
     assert done.info["index_of_first_image"] == 3
+
+
+def test_letters(sd):
+    """Words above the columns and before the rows, on white; the pictures keep their places."""
+    axes = (["Steps", "1,2", []], ["Prompt S/R", "cat,a much longer text than a line \u732b", []])
+    bare, lettered = (plot(sd, *axes, prompt="cat", lone=False, legend=on).image.convert("RGB") for on in (False, True))
+    left, top = lettered.width - bare.width, lettered.height - bare.height
+    assert left > 60 and top > 10 and lettered.crop((left, top, *lettered.size)).tobytes() == bare.tobytes()
+    for box in ((left, 0, left + 64, top), (left + 64, 0, left + 128, top), (0, top, left, top + 64), (0, top + 64, left, top + 128)):
+        assert lettered.crop(box).getextrema() == ((0, 255),) * 3
+    assert lettered.crop((0, 0, left, top)).getextrema() == ((255, 255),) * 3
+    three = plot(sd, axes[0], z=["Seed", "1,2", []], lone=False, legend=True).image
+    assert three.size[0] == 256 and three.size[1] > 64 + top
 
 
 @pytest.mark.parametrize("axis, fields", [

@@ -474,3 +474,22 @@ bool sdapi_axis_apply(const struct sdapi_axis *axis, size_t i, struct cJSON *bod
     }
     return true;
 }
+
+bool sdapi_axis_is_shown(const struct sdapi_axis *axis)
+{
+    return axis->kind && axis->kind->change != NOTHING;
+}
+
+char *sdapi_axis_label(const struct sdapi_axis *axis, size_t i)
+{
+    struct pyjson out = {0};
+    const char *value = axis->values[i];
+    if (axis->kind->change == FIELD || axis->kind->change == OPTION)
+        pyjson_printf(&out, "%s: ", axis->kind->label);
+    for (; *value; value++) /* the words of an order stand in lines */
+        pyjson_puts(&out, *value == '\n' ? ", " : (char[]){*value, '\0'});
+    if (!out.failed && out.text)
+        return out.text;
+    free(out.text);
+    return out.failed ? NULL : strdup("");
+}

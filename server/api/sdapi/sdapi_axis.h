@@ -31,4 +31,8 @@ void sdapi_axis_free(struct sdapi_axis *axis);
 bool sdapi_axis_apply(const struct sdapi_axis *axis, size_t i, struct cJSON *body,
                       struct sdapi_fault *fault);
 
+/* What value `i` is called at the grid's side; owned, NULL without memory. NULL labels: Nothing. */
+bool sdapi_axis_is_shown(const struct sdapi_axis *axis);
+char *sdapi_axis_label(const struct sdapi_axis *axis, size_t i);
+
 #endif

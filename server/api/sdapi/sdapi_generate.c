@@ -350,19 +350,6 @@ static bool keep_options(struct http_request *req, const struct prepared *p, str
            sdapi_options_save(http_app(req), http_key_id(req), p->options, err);
 }
 
-/* Lettering at a grid's sides is not drawn. */
-static bool say_no_legend(struct sdapi_series *s, const struct sdapi_request *r)
-{
-    char *more;
-    if (sdapi_script_of(r) != SDAPI_SCRIPT_XYZ)
-        return true;
-    if (asprintf(&more, "%s%sdraw_legend", s->ignored, *s->ignored ? ", " : "") < 0)
-        return false;
-    free(s->ignored);
-    s->ignored = more;
-    return true;
-}
-
 /* The jobs of a script that makes several requests of one. False: replied. */
 static bool add_cells(struct http_request *req, const struct prepared *p, const cJSON *body,
                       struct sdapi_series *s)
@@ -375,7 +362,7 @@ static bool add_cells(struct http_request *req, const struct prepared *p, const 
         reply_fault(req, &fault);
         return false;
     }
-    bool ok = say_no_legend(s, &p->r);
+    bool ok = true;
     for (size_t i = 0; ok && i < plan.count; i++) {
         struct prepared one;
         if (!(ok = prepare(req, p->r.kind, plan.cells[i].body, &one)))
@@ -393,6 +380,8 @@ static bool add_cells(struct http_request *req, const struct prepared *p, const 
     s->rows = plan.rows;
     s->deep = plan.deep;
     s->margin = plan.margin;
+    memcpy(s->labels, plan.labels, sizeof s->labels);
+    memset(plan.labels, 0, sizeof plan.labels);
     s->send_painted = plan.send_painted;
     s->send_sheets = plan.send_sheets;
     sdapi_script_plan_free(&plan);

@@ -237,6 +237,9 @@ void sdapi_script_plan_free(struct sdapi_plan *plan)
     for (size_t i = 0; i < plan->count; i++)
         cJSON_Delete(plan->cells[i].body);
     free(plan->cells);
+    int counts[] = {plan->columns, plan->rows, plan->deep};
+    for (int i = 0; i < 3; i++)
+        sdapi_series_free_labels(plan->labels[i], counts[i]);
     *plan = (struct sdapi_plan){0};
 }
 
@@ -254,6 +257,17 @@ static bool check_count(double count, struct sdapi_fault *fault)
 static int axis_at(const struct sdapi_request *r, int axis)
 {
     return (cJSON_IsNumber(arg_at(r, 2)) ? 2 : 3) * axis;
+}
+
+static bool add_labels(struct sdapi_plan *plan, int side, const struct sdapi_axis *axis)
+{
+    if (!sdapi_axis_is_shown(axis))
+        return true;
+    char **labels = plan->labels[side] = calloc(axis->count, sizeof *labels);
+    for (size_t i = 0; labels && i < axis->count; i++)
+        if (!(labels[i] = sdapi_axis_label(axis, i)))
+            return false;
+    return labels;
 }
 
 static bool plan_xyz(const struct app *app, const struct sdapi_request *r, const cJSON *body,
@@ -293,6 +307,8 @@ static bool plan_xyz(const struct app *app, const struct sdapi_request *r, const
     plan->columns = (int)n[0];
     plan->rows = (int)n[1];
     plan->deep = (int)n[2];
+    for (int i = 0; ok && i < 3; i++)
+        ok = !flag_at(r, more, true) || add_labels(plan, i, &axes[i]) || no_memory(fault);
     plan->margin = (int)margin;
     plan->grid = true;
     plan->send_painted = flag_at(r, more + 1, false);

@@ -46,6 +46,7 @@ struct sdapi_cell {
 };
 
 struct sdapi_plan {
+    char **labels[3]; /* of columns, rows and sheets; NULL: none */
     struct sdapi_cell *cells;
     size_t count;
     int columns, rows, deep, margin;      /* of the grid */

@@ -39,6 +39,13 @@ struct sdapi_series *sdapi_series_new(struct http_request *req)
     return NULL;
 }
 
+void sdapi_series_free_labels(char **labels, int count)
+{
+    for (int i = 0; labels && i < count; i++)
+        free(labels[i]);
+    free(labels);
+}
+
 void sdapi_series_free(struct sdapi_series *s)
 {
     if (!s || atomic_fetch_sub(&s->refs, 1) > 1)
@@ -56,6 +63,9 @@ void sdapi_series_free(struct sdapi_series *s)
         free((char *)s->painted[i].prompt);
         free((char *)s->painted[i].negative);
     }
+    int counts[] = {s->columns, s->rows, s->deep};
+    for (int i = 0; i < 3; i++)
+        sdapi_series_free_labels(s->labels[i], counts[i]);
     free(s->images);
     free(s->painted);
     cJSON_Delete(s->echo);
@@ -247,6 +257,15 @@ static struct pictor_image *decode_range(struct sdapi_series *s, size_t from, si
     return NULL;
 }
 
+static bool label(struct sdapi_series *s, struct pictor_image *sheet, int deep)
+{
+    const struct image_labels labels = {s->labels[0], s->labels[1],
+                                        s->labels[2] ? s->labels[2][deep] : NULL};
+    if (!labels.across && !labels.down && !labels.title)
+        return true;
+    return image_grid_label(sheet, s->columns, s->rows, s->margin, &labels, &s->err);
+}
+
 static bool make_grids(struct sdapi_series *s)
 {
     size_t most = intake_pixels_max(s->app->settings), cells = (size_t)s->columns * (size_t)s->rows;
@@ -256,7 +275,8 @@ static bool make_grids(struct sdapi_series *s)
         size_t count = cells;
         struct pictor_image *images = decode_range(s, (size_t)i * cells, &count);
         ok = images &&
-             image_grid(images, count, s->columns, s->rows, s->margin, most, &sheets[i], &s->err);
+             image_grid(images, count, s->columns, s->rows, s->margin, most, &sheets[i], &s->err) &&
+             label(s, &sheets[i], i);
         free_images(images, count);
         size_t like = (size_t)i * cells;
         ok = ok && (!s->send_sheets ||

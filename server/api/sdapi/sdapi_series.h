@@ -61,6 +61,7 @@ struct sdapi_series {
     struct sdapi_model model;
     enum sdapi_sheet sheet;
     int columns, rows, deep, margin;
+    char **labels[3]; /* at the grids' sides: of columns, rows and sheets; NULL: none; owned */
     bool send_painted, send_sheets; /* the pictures themselves; the grids that make up the first */
     struct image_tiles tiles;
 
@@ -84,5 +85,7 @@ bool sdapi_series_add(struct sdapi_series *s, struct job_params *params, int ini
 
 /* Paints and answers. Takes the reference. Call it where http_wait is called. */
 void sdapi_series_start(struct http_request *req, struct sdapi_series *s);
+
+void sdapi_series_free_labels(char **labels, int count); /* NULL is fine */
 
 #endif
