@@ -23,8 +23,9 @@ static struct pictor_image pattern(int width, int height, int channels)
 /* What is cut and not changed is joined to what it was, whatever overlaps. */
 static void test_tiles(void **state)
 {
-    static const int cases[][5] = {{64, 64, 64, 64, 16}, {100, 70, 40, 32, 8}, {65, 64, 64, 64, 0},
-                                   {200, 33, 64, 32, 31}, {30, 20, 64, 64, 16}, {129, 129, 8, 8, 7}};
+    static const int cases[][5] = {{64, 64, 64, 64, 16}, {100, 70, 40, 32, 8},
+                                   {65, 64, 64, 64, 0},  {200, 33, 64, 32, 31},
+                                   {30, 20, 64, 64, 16}, {129, 129, 8, 8, 7}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const int *c = cases[i];
         struct pictor_image image = pattern(c[0], c[1], 3), joined;

@@ -216,7 +216,8 @@ static bool add_sheet(struct sdapi_series *s, const struct pictor_image *image, 
     struct image_text items[2];
     struct image_texts texts = {.items = items};
     struct image_file file = {0};
-    const char *packet = image_mark_packet(IMAGE_MARK_TRAINED);
+    const char *packet =
+        image_mark_packet(p->has_init ? IMAGE_MARK_COMPOSITE : IMAGE_MARK_TRAINED);
     if (settings->write_infotext)
         items[texts.count++] = (struct image_text){(char *)"parameters", s->images[like].infotext};
     if (settings->mark_pictures)
