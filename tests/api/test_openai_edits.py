@@ -143,6 +143,20 @@ def test_a_markup_lies_over_the_picture(ai):
     wrong(ai, "invalid_type", "markup", [image], markup="x")
 
 
+def test_a_link_of_ours_is_its_picture(ai):
+    """Which clients send back to have more done to it; nothing is fetched."""
+    link = ai.answer({"prompt": "x", "size": "64x64", "steps": 2, "response_format": "url"})["data"][0]["url"]
+    body = {"prompt": "p", "steps": 2, "seed": 7}
+    want = ai.answer({**body, "image": data_url(ai.session.get(link).content)}, path=EDITS)["data"]
+    id = link.rsplit("/", 1)[1]
+    for url in (link, f"https://pictures.example/x/v1/images/files/{id}"):
+        assert ai.answer({**body, "images": [{"image_url": url}]}, path=EDITS)["data"] == want
+    for url in (link.replace(id, "0" * 32 + ".png"), link.replace(".png", ""), link[:-10],
+                "http://127.0.0.1/images/files/"):
+        ai.error(400, "invalid_value", "images[0].image_url", path=EDITS,
+                 body={**body, "images": [{"image_url": url}]})
+
+
 def test_several_pictures_are_blended(ai):
     """Each counts: two are their mean, in the shape of the first."""
     red, blue = (Image.new("RGB", (96, 64), color) for color in ((200, 0, 0), (0, 0, 200)))

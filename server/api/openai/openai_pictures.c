@@ -10,8 +10,11 @@
 #include "server/api/app.h"
 #include "server/api/openai/openai_files.h"
 #include "server/base/base64.h"
+#include "server/base/ids.h"
 #include "server/http/multipart.h"
 #include "server/job/intake.h"
+#include "server/queue/queue.h"
+#include "server/store/blobs.h"
 #include "server/worker/codec.h"
 
 #define SIDE_MIN 16
@@ -117,6 +120,29 @@ static bool kept_picture(const struct files *files, const cJSON *id, struct open
                : openai_fault_own(f, &err);
 }
 
+/* The picture that a link of ours (openai_file) leads to, under whatever name the client knows this
+ * server: an id that is found here is ours, and who knows it may have the picture. */
+static bool own_picture(const struct app *app, const char *url, struct openai_picture *out)
+{
+    static const char files[] = "/images/files/";
+    const char *at = strstr(url, files);
+    struct job_image image = {0};
+    char id[JOB_ID_SIZE] = "";
+    void *data = NULL;
+    if (at && strlen(at + sizeof files - 1) > JOB_ID_SIZE - 1)
+        memcpy(id, at + sizeof files - 1, JOB_ID_SIZE - 1);
+    if (!ids_valid(id) || at[sizeof files - 1 + JOB_ID_SIZE - 1] != '.' ||
+        !queue_image(app->queue, id, NULL, &image, NULL))
+        return false;
+    char *path = queue_image_path(app->queue, &image, NULL);
+    bool ok = path && blobs_read(path, image.bytes, &data, NULL);
+    free(image.infotext);
+    free(path);
+    out->data = data;
+    out->size = image.bytes;
+    return ok;
+}
+
 /* `param` is what the request calls the item; it becomes what holds the picture in it. */
 static bool json_picture(const struct files *files, const cJSON *item, struct openai_picture *out,
                          const char *param, struct openai_fault *f)
@@ -141,8 +167,10 @@ static bool json_picture(const struct files *files, const cJSON *item, struct op
                             "Invalid type for '%s': expected a data: URL or base64.", out->param);
     text += strspn(text, " \t\r\n");
     if (strncasecmp(text, "http:", 5) == 0 || strncasecmp(text, "https:", 6) == 0)
-        return openai_fault(f, 400, "invalid_value", out->param,
-                            "'%s' must be a data: URL; this server does not fetch pictures.",
+        return own_picture(files->app, text, out) ||
+               openai_fault(f, 400, "invalid_value", out->param,
+                            "'%s' must be a data: URL, or a link that this server has given; it "
+                            "does not fetch pictures.",
                             out->param);
     if (!base64_decode(text, strlen(text), &out->data, &out->size, &err))
         return openai_fault(f, 400, "invalid_value", out->param, "Invalid '%s': %s.", out->param,
