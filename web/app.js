@@ -2,6 +2,7 @@
  * screen readers how the person's own jobs get on. */
 import { hasKey, setKey } from './api.js';
 import { $, announce, setText } from './dom.js';
+import './card.js';
 import './form.js';
 import './gallery.js';
 import './lightbox.js';

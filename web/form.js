@@ -3,6 +3,8 @@
  * server's default holds. The server checks, and says which field is to blame; its words are shown
  * there. What was set is remembered in this browser. */
 import { $, announce, complain, h, plainWords, setText, toast } from './dom.js';
+import { fillExpert, showExpert } from './expert.js';
+import { leaders } from './leaders.js';
 import { source } from './source.js';
 import { store } from './store.js';
 
@@ -13,6 +15,7 @@ const form = $('form');
 
 /* Settings without a control of their own: kept when they come with a picture, shown as chips. */
 let extras = {}, filled = false;
+let styles = new Set(); /* names */
 let away = false; /* the error that is shown is that nobody answers */
 
 const controlOf = (name) => form.elements.namedItem(name);
@@ -81,8 +84,12 @@ function put(control, value) {
 }
 
 /* One that cannot be painted with can be chosen: what it is asked for says why. */
-const fillModels = () => options($('model'), store.models.map(({ name, title, kind, problem }) =>
-  [name, problem ? `${title} (see Models)` : kind === 'upstream' ? `${title} (elsewhere)` : title]));
+function fillModels() {
+  options($('model'), store.models.map(({ name, title, kind, problem }) =>
+    [name, problem ? `${title} (see Models)` : kind === 'upstream' ? `${title} (elsewhere)` : title]));
+  options($('refiner'), [['', 'none'], ...store.models.filter(({ kind, problem }) =>
+    kind !== 'upstream' && !problem).map(({ name, title }) => [name, title])]);
+}
 
 function fillLists({ samplers, schedulers, limits }) {
   fillModels();
@@ -92,6 +99,15 @@ function fillLists({ samplers, schedulers, limits }) {
     [name, name]));
   options($('count'), Array.from({ length: limits.max_count }, (_, i) =>
     [i + 1, i ? `${i + 1} pictures` : '1 picture']));
+  fillStyles();
+  fillExpert(store.fields, settings().filter((name) => !controlOf(name) &&
+    name !== 'hires_width' && name !== 'hires_height'), (name, value) => {
+    if (value === undefined)
+      delete extras[name];
+    else
+      extras[name] = value;
+    changed();
+  });
   for (const name of controlled()) {
     const control = controlOf(name), { minimum, maximum, enum: words = [] } = store.fields[name];
     if (control.type === 'number')
@@ -100,6 +116,21 @@ function fillLists({ samplers, schedulers, limits }) {
       if (!has(control, word))
         control.append(h('option', { value: word }, word));
   }
+}
+
+function fillStyles() {
+  $('styles-field').hidden = store.info.styles.length === 0;
+  styles = new Set([...styles].filter((name) => store.info.styles.includes(name)));
+  $('styles').replaceChildren(...store.info.styles.map((name) => {
+    const chip = h('button', { class: 'chip', 'aria-pressed': String(styles.has(name)),
+      onclick: () => {
+        if (!styles.delete(name))
+          styles.add(name);
+        chip.setAttribute('aria-pressed', String(styles.has(name)));
+        changed();
+      } }, name);
+    return chip;
+  }));
 }
 
 function fillShapes() {
@@ -123,10 +154,12 @@ function refresh() {
   const preset = form.querySelector('input[name=shape]:checked');
   setText($('settings-summary'), [
     !preset && size !== 'x' && size.replace('x', ' × '), `${$('steps').value} steps`,
-    $('sampler').value, $('seed').value && `seed ${$('seed').value}`,
+    $('sampler').value, $('seed').value && `seed ${$('seed').value}`, ...styles,
   ].filter(Boolean).join(' · '));
   $('seed-random').setAttribute('aria-pressed', String($('seed').value === ''));
+  $('refiner-at-field').hidden = !$('refiner').value;
   showExtras();
+  showExpert(extras);
   showIdeas();
 }
 
@@ -165,7 +198,8 @@ function save() {
     return; /* or it would forget what is not shown yet */
   const fields = Object.fromEntries(kept().map((name) => [name, controlOf(name).value]));
   try {
-    localStorage.setItem(STORED, JSON.stringify({ version: VERSION, fields, extras }));
+    localStorage.setItem(STORED, JSON.stringify({ version: VERSION, fields, extras,
+      styles: [...styles] }));
   } catch { /* private browsing: forgotten, then */ }
 }
 
@@ -181,6 +215,8 @@ function restore() {
       if (typeof value === 'string' && (!field.options || has(field, value)))
         field.value = value;
     }
+    styles = new Set(saved.styles ?? []);
+    fillStyles();
     for (const name of [...settings(), 'controls'])
       if (saved.extras?.[name] != null)
         extras[name] = saved.extras[name];
@@ -204,6 +240,10 @@ function useDefaults() {
   $('enlarge').value = '';
   put($('hires_upscaler'), usual('hires_upscaler'));
   extras = {};
+  styles.clear();
+  fillStyles();
+  put($('refiner'), usual('refiner'));
+  put($('refiner_at'), usual('refiner_at'));
   useModel();
 }
 
@@ -238,7 +278,8 @@ function showError({ message, param, status, retryAfter }) {
   }
   const id = `${name}-error`;
   field.append(h('p', { class: 'error', id }, text));
-  field.closest('details')?.setAttribute('open', '');
+  for (let fold = field.closest('details'); fold; fold = fold.parentElement.closest('details'))
+    fold.open = true;
   const control = field.querySelector('input:not([type=range]), textarea, select, canvas');
   control.setAttribute('aria-invalid', 'true');
   control.setAttribute('aria-describedby', id);
@@ -275,13 +316,19 @@ function valueOf(name) {
 async function request() {
   const body = { preview_every: 1 }, pictures = await source.fields();
   const made = { has_init: Boolean(pictures.init_image),
-    has_mask: Boolean(pictures.mask || pictures.extend), mask_only_area: true, hires_width: $('enlarge').value || (extras.hires_width ?? 0) };
+    has_mask: Boolean(pictures.mask || pictures.extend), mask_only_area: true,
+    refiner: $('refiner').value, hires_width: $('enlarge').value || (extras.hires_width ?? 0) };
   for (const name of controlled())
     if (applies(name, made))
       body[name] = valueOf(name);
   for (const side of $('enlarge').value ? ['width', 'height'] : [])
     body[`hires_${side}`] = round8(body[side] * $('enlarge').value);
   Object.assign(body, extras, pictures);
+  const led = [...extras.controls ?? [], ...leaders()];
+  if (led.length)
+    body.controls = led;
+  if (styles.size)
+    body.styles = [...styles];
   if (pictures.extend) { /* which says the size */
     if (body.hires_width)
       throw blame('hires_width', 'Paint beyond the edges first, and enlarge what comes out');

@@ -25,6 +25,7 @@ function facts({ job, image }) {
     ['Enlarged', params.hires_width > 0 && `to ${params.hires_width} × ${params.hires_height}`],
     ['Variation', params.subseed_strength > 0 && `${params.subseed_strength} of ${params.subseed}`],
     ['Clip skip', params.clip_skip > 1 && params.clip_skip],
+    ['Refiner', params.refiner && `${params.refiner} from ${params.refiner_at}`],
     ['Led by', (params.controls ?? []).map(({ model, preprocessor, weight }) =>
       `${model} (${preprocessor}, ${weight})`).join(', ')],
     ['Keep out', params.negative_prompt],

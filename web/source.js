@@ -23,7 +23,7 @@ function margins() {
   return Object.fromEntries(sides.map(({ value }) => [value, pixels]));
 }
 
-function readAsDataUrl(blob) {
+export function readAsDataUrl(blob) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result);

@@ -123,7 +123,12 @@ struct cJSON *controls_item_schema(void)
     cJSON *schema = cJSON_CreateObject();
     cJSON_AddStringToObject(schema, "type", "array");
     cJSON_AddNumberToObject(schema, "maxItems", PICTOR_CONTROLS_MAX);
-    cJSON_AddItemToObject(schema, "items", json_fields_schema(fields, FIELDS));
+    cJSON *items = json_fields_schema(fields, FIELDS);
+    cJSON *of = cJSON_GetObjectItem(cJSON_GetObjectItem(items, "properties"), "preprocessor");
+    cJSON *names = cJSON_AddArrayToObject(of, "examples");
+    for (int i = 0; image_detect_name(i); i++)
+        cJSON_AddItemToArray(names, cJSON_CreateString(image_detect_name(i)));
+    cJSON_AddItemToObject(schema, "items", items);
     return schema;
 }
 

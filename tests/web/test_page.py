@@ -2,8 +2,10 @@
 import base64
 import gzip
 import io
+import json
 import re
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -73,7 +75,8 @@ def test_weighs_less_than_60_kb_on_the_wire():
     assert sum(len(gzip.compress(file.read_bytes(), 9)) for file in files) < 60_000
     head = (WEB / "index.html").read_text()
     for file in files:
-        assert file.suffix != ".js" or f'href="web/{file.name}"' in head or file.name in ("app.js", "docs.js")
+        assert file.suffix != ".js" or f'href="web/{file.name}"' in head or file.name in (
+            "app.js", "docs.js", "words.js")
         text = file.read_text()
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", text)
         assert not re.search(r"(src|href)=\"(https?:)?//", text), file
@@ -210,7 +213,7 @@ def test_a_failed_job_says_why_and_is_tried_again(open_page, serve, tmp_path):
 # ---- the wall ----
 
 def test_history_and_settings_survive_a_reload(page):
-    page.locator("#settings summary").click()
+    page.locator("#settings > summary").click()
     page.fill("#negative_prompt", "blue")
     page.select_option("#sampler", "Euler")
     paint(page, "a tree")
@@ -415,7 +418,7 @@ def test_nothing_jumps_when_a_picture_is_painted(open_page, api, size):
 def test_the_paint_bar_stays(open_page):
     for size in ((1280, 700), (390, 700)):
         page = open_page(viewport=dict(zip(("width", "height"), size)))
-        page.locator("#settings summary").click()
+        page.locator("#settings > summary").click()
         page.locator("#reset").scroll_into_view_if_needed()
         box = page.locator("#paint").bounding_box()
         assert box["y"] >= 0 and box["y"] + box["height"] <= size[1]
@@ -472,6 +475,171 @@ def test_forced_colours_show_what_is_chosen(open_page):
         [e.querySelector('input').checked, getComputedStyle(e).backgroundColor])""")
     chosen = {colour for checked, colour in colours if checked}
     assert len(chosen) == 1 and not chosen & {colour for checked, colour in colours if not checked}
+
+
+def sent_by(page):
+    with page.expect_request("**/api/jobs") as sent:
+        page.click("#paint")
+    return sent.value.post_data_json
+
+
+def test_everything_that_the_server_can_has_a_control(page):
+    schema = page.request.get(f"{page.url}api/schema").json()["properties"]
+    page.locator("#settings > summary").click()
+    page.locator("#expert summary").click()
+    for name, field in schema.items():
+        if field.get("x-about") == "picture" and name not in ("hires_width", "hires_height"):
+            own = page.locator(f"[name={name}]").count()
+            assert own or page.locator(f"#expert-{name}").count() == 1, name
+    page.fill("#expert-find", "bent")
+    expect(page.locator(".expert:visible")).to_have_count(1)
+    page.fill("#expert-rho", "5")
+    page.fill("#expert-find", "")
+    page.check("#expert-tiling")
+    page.select_option("#expert-emphasis", "no_norm")
+    page.select_option("#scheduler", "karras")
+    expect(page.locator("#extras button")).to_have_text(["rho 5 ×", "tiling true ×", "emphasis no_norm ×"])
+    page.fill("#prompt", "a red circle")
+    body = sent_by(page)
+    assert body["rho"] == 5 and body["tiling"] is True and body["emphasis"] == "no_norm"
+    expect(page.locator(CARD)).to_have_count(1)
+    page.reload()
+    expect(page.locator(CARD)).to_have_count(1)
+    page.locator("#settings > summary").click()
+    page.locator("#expert summary").click()
+    expect(page.locator("#expert-rho")).to_have_value("5")
+    expect(page.locator("#expert-tiling")).to_be_checked()
+    page.get_by_role("button", name="Remove tiling true").click()
+    expect(page.locator("#expert-tiling")).not_to_be_checked()
+    page.expected.add(400)
+    page.fill("#expert-eta", "7")
+    page.locator("#settings > summary").click()  # what is closed opens for its error
+    page.click("#paint")
+    expect(page.locator("[data-param=eta] .error")).to_have_text("Eta must be from 0 to 1, not 7")
+    page.click("#reset")
+    expect(page.locator("#expert-rho")).to_have_value("")
+
+
+def test_what_the_model_paints(page):
+    page.click("#card summary")
+    expect(page.locator("#card-text")).to_contain_text("Flat drawings")
+    first = page.locator("#nouns button").first
+    noun = first.inner_text()
+    first.click()
+    expect(page.locator("#prompt")).to_have_value(re.compile(f"^an? {noun}$"))
+    page.click("#nouns-more")
+    expect(first).not_to_have_text(noun)
+    expect(page.locator("#unknown")).to_be_hidden()
+    for words in ("two red foxes beside a house", "a castle in the mountains at sunset"):
+        page.fill("#prompt", words)
+        page.wait_for_timeout(900)
+        expect(page.locator("#unknown")).to_be_hidden()
+    page.fill("#prompt", "a zeppelinist with <lora:x:1> a quasar")
+    expect(page.locator("#unknown")).to_contain_text(
+        "never shown “zeppelinist”, “quasar”, and may paint something else")
+    page.locator("#unknown button").click()
+    expect(page.locator("#models")).to_have_attribute("open", "")
+    expect(page.locator("#models summary")).to_be_focused()
+
+
+def test_examples_and_ideas_are_known_words(page):
+    strange = page.evaluate("""async () => {
+        const { WORDS, NOUNS } = await import('/web/words.js');
+        const { examples } = await (await fetch('api/info')).json();
+        return [...examples, ...NOUNS].join(' ').match(/[a-z]+/g).filter((w) => w.length > 1 &&
+            !WORDS.has(w));
+    }""")
+    assert set(strange) <= {"in", "the", "at", "on", "of"}
+
+
+def test_refiner_and_styles(open_page, serve, tmp_path):
+    (tmp_path / "styles.csv").write_text("name,prompt,negative_prompt\nink,\"{prompt}, ink drawing\",\n"
+                                         "night,at night,\n")
+    server = serve(f"--styles={tmp_path / 'styles.csv'}")
+    page = open_page(server.url)
+    page.locator("#settings > summary").click()
+    expect(page.locator("#refiner_at")).to_be_hidden()
+    page.select_option("#refiner", "pictor-mini")
+    page.fill("#refiner_at", "0.6")
+    page.get_by_role("button", name="ink", exact=True).click()
+    page.fill("#prompt", "a red circle")
+    body = sent_by(page)
+    assert (body["refiner"], body["refiner_at"], body["styles"]) == ("pictor-mini", 0.6, ["ink"])
+    expect(page.locator("figcaption .label-prompt")).to_have_text("a red circle, ink drawing")
+    page.locator(f"{CARD} .open").click()
+    expect(page.locator("#lightbox-facts")).to_contain_text("pictor-mini from 0.6")
+    page.keyboard.press("Escape")
+    page.reload()
+    page.locator("#settings > summary").click()
+    expect(page.get_by_role("button", name="ink", exact=True)).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="ink", exact=True).click()
+    page.select_option("#refiner", "")
+    body = sent_by(page)
+    assert not {"refiner", "refiner_at", "styles"} & set(body)
+
+
+def small_controlnet():
+    """For the small model, in diffusers' layout: its way down, and what the golden file has."""
+    def tensors(path):
+        data = (ROOT / "tests/golden" / path).read_bytes()
+        size = int.from_bytes(data[:8], "little")
+        head = json.loads(data[8:8 + size])
+        head.pop("__metadata__", None)
+        return {name: ({k: v for k, v in about.items() if k != "data_offsets"},
+                       data[8 + size + about["data_offsets"][0]:8 + size + about["data_offsets"][1]])
+                for name, about in head.items()}
+    tiny, out = tensors("tiny/tiny-ldm.safetensors"), {}
+    for line in (ROOT / "tests/golden/tiny/diffusers/names.tsv").read_text().splitlines():
+        file, name, ldm, shape = line.split("\t")
+        if file.startswith("unet/") and not name.startswith(("up_blocks", "conv_out", "conv_norm_out")):
+            about, some = tiny[ldm]
+            out[name] = ({**about, "shape": [int(n) for n in shape.split(",")]}, some)
+    out.update({name.removeprefix("sd1."): each for name, each in tensors("control/golden.safetensors").items()
+                if name.startswith("sd1.controlnet_")})
+    head, data = {}, b""
+    for name, (about, some) in out.items():
+        head[name] = {**about, "data_offsets": [len(data), len(data) + len(some)]}
+        data += some
+    head = json.dumps(head).encode()
+    return len(head).to_bytes(8, "little") + head + data
+
+
+def test_a_controlnet_keeps_to_a_picture(open_page, serve):
+    server = serve()
+    nets = server.folder / "data/controlnets"
+    nets.mkdir(exist_ok=True)
+    (server.folder / "data/models/tiny.safetensors").write_bytes(
+        (ROOT / "tests/golden/tiny/tiny-ldm.safetensors").read_bytes())
+    page = open_page(server.url)
+    page.locator("#leaders summary").click()
+    expect(page.locator("#leaders-none")).to_be_visible()
+    (nets / "edges.safetensors").write_bytes(small_controlnet())
+    requests.post(server.url + "/sdapi/v1/refresh-checkpoints", timeout=30)
+    end = time.monotonic() + 30
+    while not requests.get(server.url + "/api/files?kind=controlnet", timeout=30).json()["count"]:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    page.reload()
+    page.locator("#settings > summary").click()
+    page.select_option("#model", "tiny")
+    for side in ("width", "height"):
+        page.fill(f"#{side}", "64")
+    page.fill("#steps", "2")
+    page.locator("#leaders summary").click()
+    page.click("#leader-add")
+    page.set_input_files(".leader input[type=file]", {"name": "p.png", "mimeType": "image/png",
+                                                      "buffer": picture()})
+    page.get_by_label("Preprocessor").select_option("canny")
+    page.get_by_label("Weight", exact=True).fill("0.8")
+    page.get_by_label("Mode", exact=True).select_option("prompt")
+    page.fill("#prompt", "a red circle")
+    body = sent_by(page)
+    unit, = body["controls"]
+    assert decode(unit.pop("image")).size == (64, 64)
+    assert unit == {"model": "edges", "preprocessor": "canny", "weight": 0.8, "mode": "prompt"}
+    expect(page.locator(CARD)).to_have_count(1)
+    page.locator(f"{CARD} .open").click()
+    expect(page.locator("#lightbox-facts")).to_contain_text("edges (canny, 0.8)")
 
 
 def test_other_clients_and_a_restarted_server(open_page, serve):
@@ -754,7 +922,7 @@ def test_on_a_phone(open_page, api):
     expect(page.locator(CARD)).to_have_count(2)
     expect(page.locator(".running .preview")).to_be_visible()
     choose_source(page, (640, 480))
-    page.locator("#settings summary").tap()
+    page.locator("#settings > summary").tap()
     assert sideways(page) == []
     small = page.evaluate("""() => [...document.querySelectorAll('button, select, summary, .drop')]
         .filter((e) => e.checkVisibility() && e.getBoundingClientRect().height < 43.5)
@@ -822,7 +990,7 @@ def test_names_and_contrast(open_page, api, scheme):
     api.submit("waiting", **ENDLESS)
     expect(page.locator("#queue-list > li")).to_have_count(2)
     choose_source(page, text=INFOTEXT)
-    page.locator("#settings summary").click()
+    page.locator("#settings > summary").click()
     page.fill("#width", "7")
     page.evaluate("document.querySelector('input[value=all]').click()")
     page.click("#paint")
