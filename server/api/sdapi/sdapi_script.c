@@ -13,6 +13,7 @@
 #include "server/api/sdapi/sdapi_axis.h"
 #include "server/api/sdapi/sdapi_outpaint.h"
 #include "server/api/sdapi/sdapi_series.h"
+#include "server/base/pyjson.h"
 
 static const struct {
     const char *title;
@@ -340,6 +341,28 @@ static char *strip_commas(char *part)
     return part;
 }
 
+/* At a side of 2^count pictures: which of these parts each has. */
+static bool name_parts(struct sdapi_plan *plan, int side, char *const *parts, size_t count)
+{
+    if (count == 0)
+        return true;
+    char **labels = plan->labels[side] = calloc((size_t)1 << count, sizeof *labels);
+    for (size_t i = 0; labels && i < (size_t)1 << count; i++) {
+        struct pyjson label = {0};
+        for (size_t k = 0; k < count; k++) {
+            if (!(i >> k & 1))
+                continue;
+            pyjson_puts(&label, label.size ? ", " : "");
+            pyjson_puts(&label, parts[k]);
+        }
+        pyjson_puts(&label, label.size ? "" : "-");
+        labels[i] = label.text;
+        if (label.failed || !label.text)
+            return false;
+    }
+    return labels;
+}
+
 static bool plan_matrix(const struct sdapi_request *r, const cJSON *body, uint64_t seed,
                         uint64_t subseed, struct sdapi_plan *plan, struct sdapi_fault *fault)
 {
@@ -383,9 +406,13 @@ static bool plan_matrix(const struct sdapi_request *r, const cJSON *body, uint64
             set(cell, negative ? "negative_prompt" : "prompt", cJSON_CreateString(words));
         free(words);
     }
+    size_t down = ok ? (count - 1) / 2 : 0, across = ok ? count - 1 - down : 0;
+    plan->rows = 1 << down;
+    plan->columns = 1 << across;
+    ok = ok && ((name_parts(plan, 0, parts + 1, across) &&
+                 name_parts(plan, 1, parts + 1 + across, down)) ||
+                no_memory(fault));
     free(text);
-    plan->rows = ok ? 1 << ((count - 1) / 2) : 1;
-    plan->columns = (int)(cells / (size_t)plan->rows);
     plan->deep = 1;
     plan->margin = (int)margin;
     plan->grid = plan->send_painted = true;
