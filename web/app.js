@@ -9,6 +9,7 @@ import './lightbox.js';
 import './mask.js';
 import './files.js';
 import './models.js';
+import './nudge.js';
 import './queue.js';
 import './source.js';
 import { store } from './store.js';

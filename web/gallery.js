@@ -341,13 +341,20 @@ function comeBack() {
 addEventListener('pagehide', () => sessionStorage.setItem(PLACE,
   JSON.stringify({ top: scrollY, jobs: store.jobs.size })));
 
-/* An empty wall: frames that wait for a picture. */
-store.addEventListener('ready', () => {
-  $('frames').replaceChildren(...store.info.examples.slice(0, 4).map((words) => h('button', {
-    class: 'frame', onclick: () => painter.paintWords(words),
-  }, h('span', { class: 'frame-canvas', 'aria-hidden': 'true' }, icon('brush')),
-  h('span', { class: 'label-prompt' }, words), h('small', {}, 'Paint this'))));
-});
+/* An empty wall: what the built-in model made of some words, and frames that wait for a picture. */
+const FIRST = ['castle', 'penguin', 'cat', 'rocket'];
+
+function frameOf(words) {
+  const file = FIRST.find((noun) => words.split(/\W+/).includes(noun));
+  const picture = file && h('img', { alt: '', width: 176, height: 176, loading: 'lazy',
+    src: new URL(`first/${file}.webp`, import.meta.url) });
+  return h('button', { class: 'frame', onclick: () => painter.paintWords(words) },
+    h('span', { class: 'frame-canvas', 'aria-hidden': 'true' }, picture || icon('brush')),
+    h('span', { class: 'label-prompt' }, words), h('small', {}, 'Paint this'));
+}
+
+store.addEventListener('ready', () =>
+  $('frames').replaceChildren(...store.info.examples.slice(0, 4).map(frameOf)));
 
 /* ---- searching and going back in time ---- */
 

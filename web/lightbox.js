@@ -117,6 +117,8 @@ dialog.addEventListener('keydown', (event) => {
     go(-1);
   else if (event.key === 'ArrowRight')
     go(1);
+  else if (event.key === 'Delete')
+    remove(shown);
 });
 /* A click beside the picture is one on the wall behind. */
 dialog.addEventListener('click', (event) => {

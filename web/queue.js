@@ -112,10 +112,17 @@ store.addEventListener('change', () => {
   if (focused && !$('queue-list').contains(document.activeElement))
     (active.length ? $('queue') : $('prompt')).focus({ preventScroll: true });
   $('queue').hidden = active.length === 0;
+  $('cancel-all').hidden = active.length < 3;
   updateStatus();
 });
 
 store.addEventListener('progress', ({ detail }) => {
   update(detail);
   updateStatus();
+});
+
+/* The last first, so that none of them begins meanwhile. */
+$('cancel-all').addEventListener('click', async () => {
+  for (const job of store.active().reverse())
+    await store.cancel(job.id).catch(complain);
 });

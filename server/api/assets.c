@@ -126,6 +126,7 @@ void assets_serve(struct http_request *req)
         assets_error(req, &problem);
         return;
     }
+    packed = packed && a->packed_end - a->packed < a->end - a->data;
     const unsigned char *data = packed ? a->packed : a->data;
     size_t size = (size_t)((packed ? a->packed_end : a->end) - data);
     char etag[24];

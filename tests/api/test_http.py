@@ -98,6 +98,7 @@ def test_the_page_is_packed_and_kept(own):
     assert len({file.split("/")[1] for file in files}) == 1 and len(files) > 10
     for file in files:
         packed = requests.get(f"{own.url}/{file}", timeout=30)
+        assert packed.headers["Content-Encoding"] == "gzip"
         assert packed.headers["Cache-Control"] == "public, max-age=31536000, immutable"
         plain = requests.get(f"{own.url}/web/{file.split('/')[2]}", timeout=30,
                              headers={"Accept-Encoding": "br, gzip;q=0"})
@@ -105,6 +106,8 @@ def test_the_page_is_packed_and_kept(own):
         assert plain.headers["Cache-Control"] == "no-cache"
         assert plain.headers["ETag"] != packed.headers["ETag"]
         assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Encoding"
+    webp = requests.get(own.url + "/web/first/cat.webp", timeout=30)  # packing makes nothing of it
+    assert webp.headers["Content-Type"] == "image/webp" and "Content-Encoding" not in webp.headers
     for accepted in ("gzip", "gzip, deflate, br", "br,GZIP; q=0.5"):
         answer = requests.get(own.url + "/web/app.js", headers={"Accept-Encoding": accepted}, timeout=30)
         assert answer.headers.get("Content-Encoding") == "gzip", accepted

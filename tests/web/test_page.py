@@ -1,6 +1,5 @@
 """The page in a real browser, against a real server and the model inside it."""
 import base64
-import gzip
 import io
 import json
 import re
@@ -70,16 +69,24 @@ def drop(page, data):
 
 # ---- painting ----
 
-def test_weighs_less_than_60_kb_on_the_wire():
-    files = [file for file in WEB.rglob("*") if file.is_file()]
-    assert sum(len(gzip.compress(file.read_bytes(), 9)) for file in files) < 60_000
+def test_weighs_less_than_60_kb_on_the_wire(open_page):
     head = (WEB / "index.html").read_text()
-    for file in files:
+    for file in WEB.glob("*.*"):
+        text = file.read_text()
         assert file.suffix != ".js" or f'href="web/{file.name}"' in head or file.name in (
             "app.js", "docs.js", "words.js")
-        text = file.read_text()
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", text)
         assert not re.search(r"(src|href)=\"(https?:)?//", text), file
+    page = open_page(ready=False)
+    page.wait_for_selector("#empty:not([hidden])")
+    page.wait_for_function("() => [...document.querySelectorAll('.frame img')].every((i) => i.naturalWidth)")
+    assert page.locator(".frame img").count() == 4
+    files = page.evaluate("performance.getEntriesByType('resource').filter((e) => e.name.includes('/web/'))"
+                          ".map((e) => [e.name, e.encodedBodySize])")
+    files.append(("/", page.evaluate("performance.getEntriesByType('navigation')[0].encodedBodySize")))
+    assert len(files) > 20 and sum(size for _, size in files) < 60_000, files
+    scripts = [name for name, _ in files if name.endswith(".js")]
+    assert len(set(scripts)) == len(scripts)  # what is preloaded does not come twice
 
 
 def test_paints_a_picture(page):
@@ -426,6 +433,36 @@ def test_the_paint_bar_stays(open_page):
             assert box["y"] > size[1] / 2  # where the thumb is
 
 
+def test_weights_by_keyboard(page):
+    prompt = page.locator("#prompt")
+    page.fill("#prompt", "a red fox in snow")
+    page.evaluate("document.getElementById('prompt').setSelectionRange(2, 9)")
+    for _ in range(2):
+        page.keyboard.press("Control+ArrowUp")
+    expect(prompt).to_have_value("a (red fox:1.2) in snow")
+    for _ in range(3):
+        page.keyboard.press("Control+ArrowDown")
+    expect(prompt).to_have_value("a (red fox:0.9) in snow")
+    page.keyboard.press("Control+ArrowUp")
+    expect(prompt).to_have_value("a red fox in snow")
+    page.evaluate("document.getElementById('prompt').setSelectionRange(15, 15)")
+    page.keyboard.press("Control+ArrowUp")
+    expect(prompt).to_have_value("a red fox in (snow:1.1)")
+    page.locator("#paint").focus()
+    page.keyboard.press("/")
+    expect(prompt).to_be_focused()
+    expect(prompt).to_have_value("a red fox in (snow:1.1)")
+
+
+def test_all_that_waits_is_cancelled(open_page, api):
+    for i in range(3):
+        api.submit(f"long {i}", **ENDLESS)
+    page = open_page(ready=False)
+    page.click("#cancel-all")
+    expect(page.locator("#queue")).to_be_hidden()
+    assert {job["state"] for job in api.call("GET")["jobs"]} == {"cancelled"}
+
+
 def test_no_words_paint_the_idea_that_is_shown(page):
     idea = page.get_attribute("#prompt", "placeholder")
     page.click("#paint")
@@ -445,7 +482,7 @@ def test_one_of_a_batch_is_deleted(open_page, api):
     page.keyboard.press("Escape")
     expect(cards).to_have_count(3)
     page.locator(f"[data-image='{gone}'] .open").click()
-    page.locator("#lightbox").get_by_role("button", name="Delete", exact=True).click()
+    page.keyboard.press("Delete")
     page.keyboard.press("Escape")
     expect(cards).to_have_count(2)
     page.reload()
