@@ -252,9 +252,17 @@ function layOut() {
 function hang() {
   const from = wall.getBoundingClientRect().top, margin = innerHeight;
   const wanted = [];
-  for (const { top, height, tall, first, after, places } of rows) {
-    if (from + top + height < -margin || from + top > innerHeight + margin)
-      continue;
+  let low = 0, high = rows.length; /* the first row that ends below what is looked at */
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (from + rows[middle].top + rows[middle].height < -margin)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  for (const { top, tall, first, after, places } of rows.slice(low, low + 200)) {
+    if (from + top > innerHeight + margin)
+      break;
     for (let i = first; i < after; i++) {
       const element = elementOf(items[i]), [left, width] = places[i - first];
       element.style.left = `${left}px`;
@@ -270,20 +278,31 @@ function hang() {
       cards.delete(key);
 }
 
-function render() {
-  const working = store.active(), jobs = store.history();
+let hung = null, large = null; /* what items and the large picture were made of */
+
+function choose(working) {
+  const jobs = store.history(), alone = working[0]?.params.count === 1 ? working[0].id : null;
+  const how = `${alone} ${working.length === 0} ${store.query}`;
+  if (hung?.jobs === jobs && hung.how === how)
+    return;
+  hung = { jobs, how };
   /* The picture of the job at work stays in its place until the job is over. */
-  items = itemsOf(jobs.filter((job) => job !== working[0] || job.params.count > 1));
-  const large = !store.query && working.length === 0 && items[0]?.image
+  items = itemsOf(jobs.filter((job) => job.id !== alone));
+  large = !store.query && working.length === 0 && items[0]?.image
     ? { ...items.shift(), large: true } : null;
   if (large)
     large.key += ' large';
+  layOut();
+}
+
+function render() {
+  const working = store.active();
+  choose(working);
   const focused = document.activeElement?.closest?.('.card.large');
   arrange($('latest'), large ? [elementOf(large)] : []);
   if (focused && !focused.isConnected)
     $('prompt').focus({ preventScroll: true });
   $('latest').hidden = !large;
-  layOut();
   hang();
   const blank = store.loaded && !store.query && items.length === 0 && !large && !store.hasMore;
   $('empty').hidden = !blank || working.length > 0;
@@ -346,7 +365,7 @@ const FIRST = ['castle', 'penguin', 'cat', 'rocket'];
 
 function frameOf(words) {
   const file = FIRST.find((noun) => words.split(/\W+/).includes(noun));
-  const picture = file && h('img', { alt: '', width: 176, height: 176, loading: 'lazy',
+  const picture = file && h('img', { alt: '', width: 160, height: 160, loading: 'lazy',
     src: new URL(`first/${file}.webp`, import.meta.url) });
   return h('button', { class: 'frame', onclick: () => painter.paintWords(words) },
     h('span', { class: 'frame-canvas', 'aria-hidden': 'true' }, picture || icon('brush')),

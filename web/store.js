@@ -33,6 +33,8 @@ class Store extends EventTarget {
   #next = null;  /* cursors of older pages */
   #foundNext = null;
   #hidden = new Set(); /* ids of jobs and of pictures: deleted, unless that is taken back */
+  #active = new Set(); /* ids of jobs that wait or run */
+  #history = null; /* what history() says, until that changes */
   #changed = false;
   #wake = null;
   #close = null;
@@ -44,7 +46,10 @@ class Store extends EventTarget {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 
-  #touch() {
+  /* `wall`: what hangs may be another than before. */
+  #touch(wall = true) {
+    if (wall)
+      this.#history = null;
     if (this.#changed)
       return;
     this.#changed = true;
@@ -58,13 +63,18 @@ class Store extends EventTarget {
 
   /* Running first, then by position. */
   active() {
-    return [...this.jobs.values()].filter(isActive).sort((a, b) =>
+    return [...this.#active].map((id) => this.jobs.get(id)).sort((a, b) =>
       (a.state === 'queued') - (b.state === 'queued') || a.position - b.position ||
       -newestFirst(a, b));
   }
 
-  /* What hangs on the wall: pictures, and jobs that failed. */
+  /* What hangs on the wall: pictures, and jobs that failed. One list until something is another. */
   history() {
+    this.#history ??= this.#hung();
+    return this.#history;
+  }
+
+  #hung() {
     const words = this.query.toLowerCase();
     return [...this.jobs.values()].filter((job) =>
       !this.#hidden.has(job.id) && (job.images.length > 0 || job.state === 'failed') &&
@@ -127,6 +137,7 @@ class Store extends EventTarget {
   /* Ends the stream, so that the next one begins with what the key may see. */
   reconnect() {
     this.jobs.clear();
+    this.#active.clear();
     this.loaded = false;
     this.#hurry = true;
     this.#close?.();
@@ -203,7 +214,8 @@ class Store extends EventTarget {
     job.stopping = isActive(job) ? known?.stopping : null;
     job.seen = performance.now();
     this.jobs.set(job.id, job);
-    this.#touch();
+    this.#active[isActive(job) ? 'add' : 'delete'](job.id);
+    this.#touch(!isActive(job) || job.images.length > 0 || (known?.images.length ?? 0) > 0);
     if (known && isActive(known) && !isActive(job))
       this.#emit('finished', job);
     if (known && known.state !== job.state)
@@ -214,6 +226,7 @@ class Store extends EventTarget {
     for (const image of this.jobs.get(id)?.images ?? [])
       forgetImage(image.id);
     this.jobs.delete(id);
+    this.#active.delete(id);
     this.#touch();
   }
 
@@ -350,7 +363,7 @@ class Store extends EventTarget {
     const asked = performance.now();
     const job = this.jobs.get(id);
     job.stopping = how;
-    this.#touch();
+    this.#touch(false);
     try {
       this.#upsert(await post(`api/jobs/${id}/${how}`), asked);
     } catch (error) {
