@@ -9,6 +9,8 @@
 #include "server/api/app.h"
 #include "server/api/assets.h"
 #include "server/api/gate.h"
+#include "server/api/mcp/mcp.h"
+#include "server/api/mcp/mcp_reply.h"
 #include "server/api/metrics.h"
 #include "server/api/native/native.h"
 #include "server/api/native/native_events.h"
@@ -116,6 +118,9 @@ static const struct route routes[] = {
     {GET, "/readyz", ROUTES_NATIVE, native_readyz, .access = ROUTE_OPEN, .probe = true},
     {GET, "/metrics", ROUTES_NATIVE, metrics_serve, .admin = true, .probe = true},
 
+    {POST, "/mcp", ROUTES_MCP, mcp_post, PAINTS},
+    {DELETE, "/mcp", ROUTES_MCP, mcp_delete},
+
     /* Users forget the /v1 in their base URL, and Azure's clients have paths of their own. */
     {GET, "/v1/images/files/{file}", ROUTES_OPENAI, openai_file, .access = ROUTE_OPEN},
     {GET, "/images/files/{file}", ROUTES_OPENAI, openai_file, .access = ROUTE_OPEN},
@@ -205,7 +210,7 @@ static int dialect_of(const char *path)
         {"/api", ROUTES_NATIVE},    {"/v1", ROUTES_OPENAI}, {"/images", ROUTES_OPENAI},
         {"/models", ROUTES_OPENAI}, {"/openai", ROUTES_OPENAI}, {"/web", ROUTES_PAGE},
         {"/responses", ROUTES_OPENAI}, {"/chat", ROUTES_OPENAI},   {"/files", ROUTES_OPENAI},
-        {"/batches", ROUTES_OPENAI},
+        {"/batches", ROUTES_OPENAI},  {"/mcp", ROUTES_MCP},
     };
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
         size_t n = strlen(prefixes[i].prefix);
@@ -218,7 +223,8 @@ static int dialect_of(const char *path)
 
 static bool is_on(const struct settings *s, int dialect)
 {
-    return !(dialect == ROUTES_OPENAI && !s->openai) && !(dialect == ROUTES_SDAPI && !s->sdapi);
+    return !(dialect == ROUTES_OPENAI && !s->openai) && !(dialect == ROUTES_SDAPI && !s->sdapi) &&
+           !(dialect == ROUTES_MCP && !s->mcp);
 }
 
 static const struct route_dialect dialects[ROUTES_DIALECTS] = {
@@ -226,6 +232,7 @@ static const struct route_dialect dialects[ROUTES_DIALECTS] = {
     [ROUTES_NATIVE] = {"native", native_error, .strict_query = true},
     [ROUTES_OPENAI] = {"openai", openai_error},
     [ROUTES_SDAPI] = {"sdapi", sdapi_error, .basic = true},
+    [ROUTES_MCP] = {"mcp", mcp_error},
 };
 
 const struct route_table routes_table = {

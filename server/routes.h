@@ -11,7 +11,14 @@
 struct app;
 struct http;
 
-enum routes_dialect { ROUTES_PAGE, ROUTES_NATIVE, ROUTES_OPENAI, ROUTES_SDAPI, ROUTES_DIALECTS };
+enum routes_dialect {
+    ROUTES_PAGE,
+    ROUTES_NATIVE,
+    ROUTES_OPENAI,
+    ROUTES_SDAPI,
+    ROUTES_MCP,
+    ROUTES_DIALECTS
+};
 
 extern const struct route_table routes_table;
 

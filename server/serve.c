@@ -10,6 +10,7 @@
 #include "engine/base/log.h"
 #include "engine/pictor.h"
 #include "server/api/app.h"
+#include "server/api/mcp/mcp_session.h"
 #include "server/api/native/native_feed.h"
 #include "server/api/openai/openai_batches.h"
 #include "server/base/settings.h"
@@ -126,6 +127,7 @@ static bool run(const struct settings *settings, struct err *err)
         !(app.feed = native_feed_new(app.queue, app.events, err)) || !start_painting(&app, err) ||
         !(app.pulls = pulls_new(settings, app.registry, err)) ||
         !(app.batches = openai_batches_new(&app, err)) ||
+        !(app.mcp_sessions = mcp_session_new(err)) ||
         !(http = routes_serve(&app, err)))
         goto done;
     greet(settings, http_port(http));
@@ -140,6 +142,7 @@ done:
         queue_hurry(app.queue);
     dispatch_stop(app.dispatch, DRAIN_MS); /* who waits for what is being painted gets it */
     http_stop(http);
+    mcp_session_free(app.mcp_sessions);
     openai_batches_free(app.batches);
     pulls_free(app.pulls);
     dispatch_free(app.dispatch);

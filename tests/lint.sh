@@ -38,6 +38,8 @@ allowed() { # folder -> the folders (without theirs; with them if / ends it) and
     server/http) echo "engine/base server/base server/http" ;;
     server/api) echo "$api server/web_files.h" ;;
     server/api/native | server/api/openai | server/api/sdapi) echo "$api $1" ;;
+    # Its tools are the native API's requests.
+    server/api/mcp) echo "$api $1 server/api/native/native_job.h" ;;
     server) echo "engine/base engine/pictor.h server/" ;;
     esac
 }

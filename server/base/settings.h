@@ -69,6 +69,7 @@
     X(BOOL, api, openai_names, "on", 0, 0, "",                                                     \
       "dall-e-3, gpt-image-1 and the like mean the default model when nothing else has the name")  \
     X(BOOL, api, sdapi, "on", 0, 0, "", "serve the SD WebUI API at /sdapi/v1")                     \
+    X(BOOL, api, mcp, "on", 0, 0, "", "serve the Model Context Protocol at /mcp, for agents")      \
     X(BOOL, api, api_server_stop, "off", 0, 0, "",                                                 \
       "let administrators end the server over the SD WebUI API")                                   \
     X(BOOL, api, early_headers, "off", 0, 0, "",                                                   \
