@@ -17,6 +17,7 @@ static const struct command {
     {"models", models_main, "list the models there are"},
     {"pull", pull_main, "fetch a model"},
     {"keys", keys_main, "make, list and revoke API keys"},
+    {"mcp", mcp_main, "let a desktop agent paint, by a running server"},
     {"bench", bench_main, "measure this machine"},
     {"fsck", fsck_main, "hold the database against the disk"},
     {"worker", worker_main, NULL},

@@ -9,6 +9,7 @@ int generate_main(int argc, char **argv); /* cli_generate.c */
 int upscale_main(int argc, char **argv);  /* cli_upscale.c */
 int models_main(int argc, char **argv);   /* cli_models.c */
 int bench_main(int argc, char **argv);    /* cli_bench.c */
+int mcp_main(int argc, char **argv);      /* cli_mcp.c */
 int pull_main(int argc, char **argv);     /* cli_pull.c */
 int keys_main(int argc, char **argv);     /* cli_keys.c */
 int fsck_main(int argc, char **argv);     /* cli_fsck.c: 1 also for findings, repaired or not */

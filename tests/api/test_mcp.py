@@ -173,7 +173,8 @@ def test_lists_models(mcp):
 def test_says_what_is_wrong(mcp):
     assert "colour: generate_image has no such argument; it takes prompt" in \
         mcp.fails("generate_image", **TINY, colour="red")
-    assert mcp.fails("generate_image", **{**TINY, "steps": "many"}).startswith("Invalid type for 'steps'")
+    assert mcp.fails("generate_image", **{**TINY, "steps": "many"}).startswith(
+        "Invalid type for 'steps'")
     assert mcp.fails("generate_image", **TINY, wait="yes") == \
         "wait: wanted true or false, got a text"
     assert "no_such" in mcp.fails("generate_image", **TINY, model="no_such")

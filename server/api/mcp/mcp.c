@@ -278,8 +278,8 @@ static bool check_modern(struct http_request *req, const struct mcp_call *call, 
     if (blamed) {
         const char *came = http_header(req, blamed);
         mcp_reply_error(req, call, MCP_HEADER_MISMATCH, NULL,
-                        "the header %s must be what the body says, \"%.60s\", got \"%.60s\"", blamed,
-                        wanted, came ? came : "");
+                        "the header %s must be what the body says, \"%.60s\", got \"%.60s\"",
+                        blamed, wanted, came ? came : "");
     }
     return !blamed;
 }

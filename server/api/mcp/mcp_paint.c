@@ -1,6 +1,6 @@
-/* mcp_paint.c: A tool's arguments are a request of the native API with a few words of their own. Its
- * answer is a stream, as pictures take longer than clients and proxies wait in silence: of events,
- * with the progress between, or of JSON with blanks in front.
+/* mcp_paint.c: A tool's arguments are a request of the native API with a few words of their own.
+ * Its answer is a stream, as pictures take longer than clients and proxies wait in silence: of
+ * events, with the progress between, or of JSON with blanks in front.
  *
  * In the form of 2026-07-28 a client that closes the stream has cancelled the call. In that of 2025
  * it has only lost the connection, and the job goes on. */

@@ -26,8 +26,8 @@ static const struct tool {
                       "a job for job_status.",
                       PAINTS, {"prompt"}, false},
     [MCP_EDIT] = {"edit_image", "Edit a picture",
-                  "Paints a picture anew from one that there is and a description of what it should "
-                  "become; with a mask only where that is white. Answers as generate_image.",
+                  "Paints a picture anew from one that there is and a description of what it "
+                  "should become; with a mask only where that is white. Answers as generate_image.",
                   EDITS, {"prompt", "image"}, false},
     [MCP_MODELS] = {"list_models", "List models",
                     "The models that can paint here, the default one first.", 0, {NULL}, true},
@@ -67,7 +67,8 @@ static const struct argument {
      "job's id\"}"},
     {"job", JOBS | 8u, "{\"type\": \"string\", \"description\": \"a job's id\"}"},
     {"preview", SHOWS | JOBS,
-     "{\"type\": \"boolean\", \"default\": true, \"description\": \"a small JPEG of each picture\"}"},
+     "{\"type\": \"boolean\", \"default\": true, \"description\": \"a small JPEG of each "
+     "picture\"}"},
     {"base64", SHOWS | JOBS,
      "{\"type\": \"boolean\", \"default\": false, \"description\": \"each whole picture in the "
      "answer, which may be megabytes, instead of its preview\"}"},
@@ -91,9 +92,8 @@ static cJSON *schema_of(const struct tool *tool, const cJSON *fields)
         const struct argument *a = &arguments[i];
         if (!(a->tools & tool->bit))
             continue;
-        cJSON *item = a->schema
-                          ? json_text_constant(a->schema)
-                          : cJSON_Duplicate(cJSON_GetObjectItemCaseSensitive(fields, a->name), true);
+        const cJSON *field = cJSON_GetObjectItemCaseSensitive(fields, a->name);
+        cJSON *item = a->schema ? json_text_constant(a->schema) : cJSON_Duplicate(field, true);
         cJSON_DeleteItemFromObjectCaseSensitive(item, "x-about");
         cJSON_AddItemToObject(properties, a->name, item);
     }
