@@ -27,6 +27,7 @@
 #include "server/api/openai/openai_images.h"
 #include "server/api/openai/openai_request.h"
 #include "server/api/openai/openai_responses.h"
+#include "server/api/openai/openai_tool.h"
 #include "server/api/sdapi/sdapi_control.h"
 #include "server/api/sdapi/sdapi.h"
 #include "server/api/sdapi/sdapi_embeddings.h"
@@ -59,13 +60,16 @@
 #define OPENAI_ROUTES(at, words)                                                                   \
     OPENAI_IMAGES(at, words),                                                                      \
         {POST, at "/chat/completions", ROUTES_OPENAI, openai_chat_complete, PAINTS,                \
+         .schema = openai_chat_schema,                                                             \
          .query = words},                                                                          \
-        {POST, at "/responses", ROUTES_OPENAI, openai_responses_create, PAINTS, .query = words},   \
+        {POST, at "/responses", ROUTES_OPENAI, openai_responses_create, PAINTS,                    \
+         .schema = openai_tool_schema, .query = words},                                            \
         {GET, at "/responses/{id}", ROUTES_OPENAI, openai_responses_get, .query = words},          \
         {DELETE, at "/responses/{id}", ROUTES_OPENAI, openai_responses_delete, .query = words},    \
         {POST, at "/responses/{id}/cancel", ROUTES_OPENAI, openai_responses_cancel,                \
          .query = words},                                                                          \
         {POST, at "/batches", ROUTES_OPENAI, openai_batch_create, ROUTE_BODY_SMALL,                \
+         .schema = openai_batch_schema,                                                            \
          .query = words},                                                                          \
         {GET, at "/batches", ROUTES_OPENAI, openai_batch_list, .query = words " after limit"},     \
         {GET, at "/batches/{id}", ROUTES_OPENAI, openai_batch_get, .query = words},                \

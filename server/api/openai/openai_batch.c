@@ -147,6 +147,11 @@ static const struct json_field table[] = {
      .offset = offsetof(struct fields, output_expires_after)},
 };
 
+struct cJSON *openai_batch_schema(const struct settings *settings)
+{
+    return json_fields_schema(table, sizeof table / sizeof *table);
+}
+
 static bool check_metadata(const cJSON *metadata, struct openai_fault *f)
 {
     const cJSON *item;

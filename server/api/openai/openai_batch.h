@@ -10,6 +10,7 @@
 struct cJSON;
 struct http_request;
 struct app;
+struct settings;
 
 #define OPENAI_BATCH_KIND "batch"
 
@@ -34,6 +35,9 @@ const char *openai_batch_status(const struct openai_batch *b);
 bool openai_batch_is_final(const struct openai_batch *b);
 /* Sets the status and, if it has one, its time ("completed" sets completed_at). */
 void openai_batch_become(struct openai_batch *b, const char *status);
+
+/* The body of a new one, for the description of the API; owned. */
+struct cJSON *openai_batch_schema(const struct settings *settings);
 
 void openai_batch_create(struct http_request *req); /* POST /v1/batches */
 void openai_batch_list(struct http_request *req);   /* GET /v1/batches */

@@ -222,6 +222,22 @@ static bool is_taken(const char *name)
     return openai_request_is_own(name);
 }
 
+struct cJSON *openai_chat_schema(const struct settings *settings)
+{
+    cJSON *schema = openai_request_schema(settings);
+    cJSON *properties = cJSON_GetObjectItemCaseSensitive(schema, "properties");
+    for (cJSON *item = properties ? properties->child : NULL, *next; item; item = next) {
+        next = item->next;
+        if (!is_taken(item->string))
+            cJSON_Delete(cJSON_DetachItemViaPointer(properties, item));
+    }
+    static const char messages[] = "{\"type\":\"array\",\"items\":{\"type\":\"object\"}}";
+    cJSON_AddItemToObject(properties, "messages", json_text_constant(messages));
+    cJSON_ReplaceItemInObjectCaseSensitive(schema, "required",
+                                           json_text_constant("[\"messages\"]"));
+    return schema;
+}
+
 /* What the body says besides its messages; what changes nothing is noted. */
 static void translate(cJSON *body, cJSON *request, struct openai_request *ignored)
 {

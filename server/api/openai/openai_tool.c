@@ -245,6 +245,27 @@ static void take_rest(struct reading *r, struct openai_request *ignored)
         openai_request_ignore(ignored, "tools");
 }
 
+struct cJSON *openai_tool_schema(const struct settings *settings)
+{
+    static const char own[] =
+        "{\"input\":{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"array\",\"items\":{\"type\":"
+        "\"object\"}}]},\"model\":{\"type\":\"string\"},\"tools\":{\"type\":\"array\",\"items\":{"
+        "\"type\":\"object\"}},\"tool_choice\":{},\"stream\":{\"type\":\"boolean\"},"
+        "\"background\":{"
+        "\"type\":\"boolean\"},\"previous_response_id\":{\"type\":\"string\"}}";
+    cJSON *schema = openai_request_schema(settings), *mine = json_text_constant(own);
+    cJSON *properties = cJSON_GetObjectItemCaseSensitive(schema, "properties");
+    for (cJSON *item = properties ? properties->child : NULL, *next; item; item = next) {
+        next = item->next;
+        if (openai_request_is_own(item->string))
+            cJSON_AddItemToObject(mine, item->string,
+                                  cJSON_DetachItemViaPointer(properties, item));
+    }
+    cJSON_ReplaceItemInObjectCaseSensitive(schema, "properties", mine);
+    cJSON_ReplaceItemInObjectCaseSensitive(schema, "required", json_text_constant("[\"input\"]"));
+    return schema;
+}
+
 /* ---- what a response repeats ---- */
 
 cJSON *openai_tool_base(const cJSON *body, const char *model)

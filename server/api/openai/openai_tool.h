@@ -10,6 +10,9 @@
 
 struct job;
 
+/* The body, for the description of the API; owned. */
+struct cJSON *openai_tool_schema(const struct settings *settings);
+
 struct openai_tool_request {
     struct openai_request request;
     enum openai_kind kind;
