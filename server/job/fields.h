@@ -261,6 +261,10 @@ JOB_FIELD(WHOLE, preview_every, .limit = JOB_MAX_STEPS, ENGINE(preview_every), .
           .doc = "steps between previews; 0: none")
 JOB_FIELD(TEXT, tag, .optional = true, .most = 128, .about = JOB_REQUEST,
           .doc = "the client's own name for the job")
+JOB_FIELD(FLAG, any_format, .about = JOB_STATE,
+          .doc = "nobody asked for a format: a picture of an upstream keeps its own")
+JOB_FIELD(TEXT, relay, .about = JOB_STATE,
+          .doc = "what else was asked of an upstream, as a JSON object")
 JOB_FIELD(FLAG, has_init, .about = JOB_STATE, .doc = "begun from a picture")
 JOB_FIELD(FLAG, has_mask, .about = JOB_STATE, .doc = "a mask says where to repaint")
 JOB_FIELD(TEXT, controls, .about = JOB_STATE,

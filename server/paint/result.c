@@ -84,18 +84,19 @@ static size_t texts_of(const struct dispatch_parts *parts, const struct job *job
     return count;
 }
 
-bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
-                  const struct job *job, const struct registry_model *painter, int index,
-                  const struct pictor_image *pixels, struct err *err)
+/* What its row says; free image.infotext, which is NULL without memory. */
+static struct job_image describe(const struct dispatch_parts *parts, const struct job *job,
+                                 const struct registry_model *painter, int index, int width,
+                                 int height)
 {
     const struct job_params *p = &job->params;
-    struct image_file file = {0};
     struct job_image image = {
         .index = index,
-        .width = pixels->width,
-        .height = pixels->height,
+        .width = width,
+        .height = height,
         .seed = job_seed(p, index),
         .subseed = job_subseed(p, index),
+        .format = (enum image_format)p->format,
     };
     struct registry_model model;
     bool known = registry_resolve(parts->registry, p->model, &model, NULL);
@@ -114,18 +115,44 @@ bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
         .model_name = slash ? slash + 1 : name,
         .model_hash = known ? model.sha256 : painter ? painter->sha256 : "",
     };
-    image.format = (enum image_format)p->format;
     image.infotext = infotext_write(p, &about);
+    return image;
+}
+
+static bool no_infotext(struct err *err)
+{
+    return err_set(err, ERR_INTERNAL, "no memory for an infotext");
+}
+
+bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
+                  const struct job *job, const struct registry_model *painter, int index,
+                  const struct pictor_image *pixels, struct err *err)
+{
+    struct image_file file = {0};
+    struct job_image image = describe(parts, job, painter, index, pixels->width, pixels->height);
     struct image_text items[2];
     struct image_texts texts = {.items = items};
     if (image.infotext)
         texts.count = texts_of(parts, job, image.infotext, items);
     bool done =
         image.infotext
-            ? codec_encode(parts->codec, pixels, image.format, p->quality, &texts, &file, err) &&
+            ? codec_encode(parts->codec, pixels, image.format, job->params.quality, &texts, &file,
+                           err) &&
                   queue_store_image(parts->queue, claim, &image, file.data, file.size, err)
-            : err_set(err, ERR_INTERNAL, "no memory for an infotext");
+            : no_infotext(err);
     image_file_free(&file);
+    free(image.infotext);
+    return done;
+}
+
+bool result_keep(const struct dispatch_parts *parts, const struct claim *claim,
+                 const struct job *job, int index, int width, int height, const void *data,
+                 size_t size, struct err *err)
+{
+    struct job_image image = describe(parts, job, NULL, index, width, height);
+    image.format = image_sniff(data, size);
+    bool done = image.infotext ? queue_store_image(parts->queue, claim, &image, data, size, err)
+                               : no_infotext(err);
     free(image.infotext);
     return done;
 }

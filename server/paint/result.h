@@ -28,6 +28,12 @@ bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
                   const struct job *job, const struct registry_model *painter, int index,
                   const struct pictor_image *pixels, struct err *err);
 
+/* Stores the encoded file as picture `index`, as it is: of `width` x `height`, in a format that jobs
+ * have. Any thread. */
+bool result_keep(const struct dispatch_parts *parts, const struct claim *claim,
+                 const struct job *job, int index, int width, int height, const void *data,
+                 size_t size, struct err *err);
+
 /* Publishes how far the picture job_progress.image of the job is. `latent` (RGB at latent size, may
  * be NULL) becomes the preview, enlarged. */
 void result_progress(const struct dispatch_parts *parts, const struct job *job,

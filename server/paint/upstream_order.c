@@ -11,6 +11,7 @@
 #include <cjson/cJSON.h>
 
 #include "engine/base/log.h"
+#include "engine/io/image.h"
 #include "engine/pictor.h"
 #include "server/base/backoff.h"
 #include "server/base/base64.h"
@@ -151,6 +152,16 @@ static bool is_success(int status)
 
 static void on_download(void *ctx, const struct fetch_answer *answer);
 
+/* Whether the file goes to the client as it came: encoding it again would destroy the signature of
+ * its Content Credentials. That needs a format that jobs have, and no other one asked for. */
+static bool is_kept(const struct job_params *p, const void *data, size_t size)
+{
+    enum image_format format = image_sniff(data, size);
+    if (size > ANSWER_BYTES || (format != IMAGE_PNG && format != IMAGE_JPEG && format != IMAGE_WEBP))
+        return false;
+    return p->any_format || format == (enum image_format)p->format;
+}
+
 static bool store(struct errand *e, const void *data, size_t size, struct err *err)
 {
     struct upstream *u = e->upstream;
@@ -163,7 +174,10 @@ static bool store(struct errand *e, const void *data, size_t size, struct err *e
         return err_prefix(err, "%s answered a picture that cannot be read",
                           e->server->settings->name);
     }
-    bool done = result_store(&u->parts, &e->claim, &e->job, NULL, e->index, &pixels, err);
+    bool done = is_kept(&e->job.params, data, size)
+                    ? result_keep(&u->parts, &e->claim, &e->job, e->index, pixels.width,
+                                  pixels.height, data, size, err)
+                    : result_store(&u->parts, &e->claim, &e->job, NULL, e->index, &pixels, err);
     pictor_image_free(&pixels);
     if (!done)
         return false;

@@ -12,6 +12,7 @@
 #include "server/base/json_number.h"
 #include "server/base/json_text.h"
 #include "server/job/job.h"
+#include "server/job/relay.h"
 #include "server/worker/codec.h"
 
 #define LEAK_LENGTH 8
@@ -69,18 +70,32 @@ static bool begins(const char *text, const char *with)
     return strncmp(text, with, strlen(with)) == 0;
 }
 
+/* What the client asked, in its own words. */
+static void add_relayed(struct form_fields *f, const char *model)
+{
+    const cJSON *item;
+    const char *name;
+    for (int i = 0; (item = relay_next(f->r->relay, model, &i, &name));)
+        if (cJSON_IsString(item))
+            add_text(f, name, item->valuestring);
+        else
+            add_number(f, name, item->valuedouble);
+}
+
 static void add_fields(struct form_fields *f, const struct job_params *p, int index, int count,
                        const char *model, bool extensions)
 {
     char *size = f->r->texts[UPSTREAM_REQUEST_PARTS - 1];
     snprintf(size, sizeof f->r->texts[0], "%dx%d", p->width, p->height);
     add_text(f, "model", model);
-    add_text(f, "prompt", p->prompt ? p->prompt : "");
+    if (!relay_is_variation(f->r->relay) || (p->prompt && *p->prompt)) /* variations have none */
+        add_text(f, "prompt", p->prompt ? p->prompt : "");
     add_number(f, "n", count);
     add_text(f, "size", size);
     /* OpenAI's GPT models always answer base64 and refuse the question; all others are asked. */
     if (!begins(model, "gpt-image") && !begins(model, "chatgpt-image"))
         add_text(f, "response_format", "b64_json");
+    add_relayed(f, model);
     if (!extensions)
         return;
     if (p->negative_prompt && *p->negative_prompt)
@@ -153,7 +168,10 @@ bool upstream_request_make(struct upstream_request *r, struct codec *codec,
     struct pictor_image picture = {0};
     struct form_fields f = {.r = r};
     bool done = false;
-    *r = (struct upstream_request){.path = init_size ? "/images/edits" : "/images/generations"};
+    *r = (struct upstream_request){.relay = relay_read(p->relay)};
+    r->path = !init_size                      ? "/images/generations"
+              : relay_is_variation(r->relay) ? "/images/variations"
+                                              : "/images/edits";
     if (!init_size) {
         f.json = cJSON_CreateObject();
         add_fields(&f, p, index, count, model, extensions);
@@ -183,6 +201,7 @@ done:
 void upstream_request_free(struct upstream_request *r)
 {
     free(r->json);
+    cJSON_Delete(r->relay);
     image_file_free(&r->image);
     image_file_free(&r->mask);
     *r = (struct upstream_request){0};

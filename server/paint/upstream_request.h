@@ -1,8 +1,10 @@
 /* upstream_request.h: a job as a request of OpenAI's images API.
  *
- * Only what every such server understands is sent: model, prompt, n, size; seed, steps, guidance
- * and the like only to one that is said to take them. A job with a picture to paint over becomes an
- * edit: a form with the picture and the mask as PNGs of one size. */
+ * What every such server understands is sent: model, prompt, n, size; quality, style, user and the
+ * like as the client said them, if it did (server/job/relay.h); seed, steps, guidance and the like
+ * only to one that is said to take them. A job with a picture to paint over becomes an edit, or
+ * variations where those were asked for: a form with the picture and the mask as PNGs of one size.
+ */
 #ifndef PICTOR_SERVER_UPSTREAM_REQUEST_H
 #define PICTOR_SERVER_UPSTREAM_REQUEST_H
 
@@ -16,14 +18,15 @@ struct codec;
 struct job_params;
 
 #define UPSTREAM_REQUEST_COUNT_MAX 10 /* pictures in one request, OpenAI's own limit */
-#define UPSTREAM_REQUEST_PARTS 20
+#define UPSTREAM_REQUEST_PARTS 40
 
 struct upstream_request {
-    const char *path;                                /* "/images/generations" or "/images/edits" */
+    const char *path; /* "/images/generations", "/images/edits" or "/images/variations" */
     char *json;                                      /* the body; or NULL, and */
     struct fetch_part parts[UPSTREAM_REQUEST_PARTS]; /* the form */
     size_t part_count;
     struct image_file image, mask; /* what the parts point to */
+    struct cJSON *relay;           /* and this */
     char texts[UPSTREAM_REQUEST_PARTS][64];
 };
 

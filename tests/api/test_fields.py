@@ -12,8 +12,8 @@ from test_native import TINY, Native
 
 OWN = {"priority", "init_image", "mask", "extend", "loras", "styles",
        "prompt_comments"}  # of the request, not of the job
-STATE = {"controls", "embeddings", "has_init", "has_mask", "dialect", "prompt_template", "negative_template",
-         "variants"}
+STATE = {"any_format", "controls", "dialect", "embeddings", "has_init", "has_mask", "negative_template",
+         "prompt_template", "relay", "variants"}
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,10 @@ import base64
 import io
 import json
 import re
+import struct
 import threading
 import time
+import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -110,9 +112,8 @@ def test_a_picture(front, stub):
     assert headers["Authorization"] == f"Bearer {KEY}"
     assert stub.json() == {"model": "remote-model", "prompt": "a red circle", "n": 1,
                            "size": "64x64", "response_format": "b64_json"}
-    image = Image.open(io.BytesIO(jobs.picture(job["images"][0])))
-    assert image.size == (64, 64) and image.getpixel((5, 5)) == (200, 30, 30)
-    assert "a red circle" in image.text["parameters"]
+    assert jobs.picture(job["images"][0]) == png(), "the upstream's file, byte for byte"
+    assert "a red circle" in job["images"][0]["infotext"]
 
 
 def test_gpt_image_is_not_asked_for_base64(front, stub):
@@ -148,7 +149,7 @@ def test_what_the_client_left_out_is_not_sent(front, stub):
     assert set(stub.json()) == {"model", "prompt", "n", "size", "response_format", "seed"}
     unknown = ("steps", "guidance", "sampler", "scheduler", "strength")
     assert [job["params"][name] for name in unknown] == [None] * 5
-    text = Image.open(io.BytesIO(jobs.picture(job["images"][0]))).text["parameters"]
+    text = job["images"][0]["infotext"]
     assert "Seed: 3" in text and not re.search("Steps|CFG|Sampler|Schedule", text)
     again = jobs.post(job["id"], "retry").json()
     assert again["params"] == job["params"] and jobs.state(again["id"])["state"] == "done"
@@ -186,6 +187,114 @@ def test_several_pictures_and_fewer_than_asked(front, stub):
     assert [stub.json(n)["seed"] for n in (0, 1)] == [7, 9]
     colors = [Image.open(io.BytesIO(jobs.picture(i))).getpixel((0, 0))[0] for i in job["images"]]
     assert colors == [1, 2, 3, 4]
+
+
+def signed(kind):
+    """A picture with what stands for Content Credentials: a chunk that no encoder would write."""
+    out = io.BytesIO()
+    if kind == "PNG":
+        data = png()
+        body = b"caBX" + b"a manifest" * 50
+        chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+        return data[:33] + chunk + data[33:]
+    Image.new("RGB", (64, 64), (0, 200, 0)).save(out, kind)
+    data = out.getvalue()
+    if kind == "JPEG":
+        return data[:2] + b"\xff\xeb\x00\x0cJP a manif" + data[2:]
+    data += b"C2PA\x0a\x00\x00\x00a manifest"
+    return data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_the_upstreams_bytes_are_kept(front, stub, kind):
+    server, jobs = front(stub.url)
+    data, word = signed(kind), kind.lower()
+    stub.script = [(200, {}, answer_of(data))]
+    job = cloud(jobs)
+    assert jobs.picture(job["images"][0]) == data
+    assert job["images"][0]["format"] == word and "a red circle" in job["images"][0]["infotext"]
+    answer = painted(server).json()
+    assert base64.b64decode(answer["data"][0]["b64_json"]) == data
+    assert answer["output_format"] == word
+    same = painted(server, output_format=word).json()
+    assert base64.b64decode(same["data"][0]["b64_json"]) == data
+    link = painted(server, response_format="url").json()["data"][0]["url"]
+    answer = requests.get(link, timeout=60)
+    assert answer.content == data and answer.headers["Content-Type"] == f"image/{word}"
+    other = "png" if word != "png" else "webp"
+    made = painted(server, output_format=other).json()
+    image = Image.open(io.BytesIO(base64.b64decode(made["data"][0]["b64_json"])))
+    assert image.format.lower() == other == made["output_format"] and b"manif" not in image.tobytes()
+
+
+def test_a_format_that_jobs_do_not_have_becomes_one(front, stub):
+    _, jobs = front(stub.url)
+    out = io.BytesIO()
+    Image.new("RGB", (64, 64), (0, 200, 0)).save(out, "BMP")
+    stub.script = [(200, {}, answer_of(out.getvalue()))]
+    job = cloud(jobs)
+    assert job["images"][0]["format"] == "png"
+    assert jobs.picture(job["images"][0]).startswith(b"\x89PNG")
+
+
+def form(request):
+    """The parts of a form that was sent: (name, bytes), in order."""
+    boundary = re.search("boundary=(.*)", request[2]["Content-Type"])[1].encode()
+    parts = []
+    for part in request[3].split(b"--" + boundary)[1:-1]:
+        head, _, value = part.partition(b"\r\n\r\n")
+        parts.append((re.search(rb'name="(.*?)"', head)[1].decode(), value[:-2]))
+    return parts
+
+
+ASKED = {"quality": "hd", "style": "natural", "background": "transparent", "moderation": "low",
+         "user": "u-1", "output_format": "webp", "output_compression": 55}
+
+
+def test_what_was_asked_is_relayed(front, stub):
+    server, jobs = front(stub.url, models="cloud = gpt-image-2, old = dall-e-3")
+    answer = painted(server, **ASKED)
+    assert answer.status_code == 200, answer.text
+    assert "x-ignored-parameters" not in answer.headers
+    assert stub.json() == {"model": "gpt-image-2", "prompt": "x", "n": 1, "size": "64x64", **ASKED}
+    assert answer.json()["output_format"] == "webp"
+    assert painted(server).status_code == 200
+    assert set(stub.json(1)) == {"model", "prompt", "n", "size"}, "nothing that was not asked"
+    del stub.requests[:]
+    answer = painted(server, model="old", quality="hd", style="natural", user="u-1",
+                     output_format="webp")
+    sent = {"quality": "hd", "style": "natural", "user": "u-1"}
+    assert {name: stub.json().get(name) for name in sent} == sent
+    assert "output_format" not in stub.json(), "the model has none: it is made here"
+    data = base64.b64decode(answer.json()["data"][0]["b64_json"])
+    assert Image.open(io.BytesIO(data)).format == "WEBP"
+
+
+def test_what_was_asked_of_an_edit_is_relayed(front, stub):
+    server, _ = front(stub.url)
+    asked = {"input_fidelity": "high", "quality": "high", "user": "u-2", "output_compression": "40",
+             "background": "opaque"}
+    answer = requests.post(server.url + "/v1/images/edits", timeout=60, data={
+        "model": "cloud", "prompt": "a hat", "size": "64x64", **asked},
+        files={"image": ("a.png", png(), "image/png")})
+    assert answer.status_code == 200, answer.text
+    assert "x-ignored-parameters" not in answer.headers
+    assert stub.requests[0][1] == "/v1/images/edits"
+    sent = dict(form(stub.requests[0]))
+    assert {name: sent[name].decode() for name in asked} == asked
+
+
+def test_variations_reach_their_route(front, stub):
+    server, jobs = front(stub.url, models="cloud = dall-e-2")
+    answer = requests.post(server.url + "/v1/images/variations", timeout=60, data={
+        "model": "cloud", "n": "2", "size": "64x64", "user": "u-3", "response_format": "b64_json"},
+        files={"image": ("a.png", png(), "image/png")})
+    assert answer.status_code == 200, answer.text
+    assert stub.requests[0][1] == "/v1/images/variations"
+    sent = dict(form(stub.requests[0]))
+    assert set(sent) == {"model", "n", "size", "response_format", "user", "image"}
+    assert sent["user"] == b"u-3" and sent["n"] == b"2"
+    assert size_of(sent["image"]) == (64, 64)
 
 
 def test_formats_are_the_jobs_not_the_upstreams(front, stub):

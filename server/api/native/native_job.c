@@ -75,6 +75,8 @@ static bool parse(struct request *r, cJSON *body, char param[64], struct err *er
     r->blurred = blur && !cJSON_IsNull(blur);
     r->p.has_init = r->init_image != NULL;
     r->p.has_mask = r->mask != NULL;
+    const cJSON *format = cJSON_GetObjectItemCaseSensitive(body, "format");
+    r->p.any_format = !format || cJSON_IsNull(format);
     if (!job_field_own(&job_table, &r->p, body, err))
         return false;
     r->p.dialect = strdup("native");

@@ -30,10 +30,13 @@ static void add_usage(cJSON *json, const struct openai_waiting *w, const struct 
     cJSON_AddNumberToObject(details, "text_tokens", 0);
 }
 
-static void add_description(cJSON *json, const struct openai_waiting *w)
+/* `image` NULL: there is none yet. */
+static void add_description(cJSON *json, const struct openai_waiting *w,
+                            const struct job_image *image)
 {
     cJSON_AddStringToObject(json, "background", "opaque");
-    cJSON_AddStringToObject(json, "output_format", image_formats[w->format]);
+    cJSON_AddStringToObject(json, "output_format",
+                            image_formats[image ? image->format : w->format]);
     cJSON_AddStringToObject(json, "quality", w->quality);
     cJSON_AddStringToObject(json, "size", w->size_text);
     if (w->safety_identifier)
@@ -61,7 +64,7 @@ static cJSON *whole(const struct openai_waiting *w, const struct job *job,
 {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddNumberToObject(json, "created", (double)(job->finished_ms / 1000));
-    add_description(json, w);
+    add_description(json, w, job->image_count ? job->images : NULL);
     cJSON *data = cJSON_AddArrayToObject(json, "data");
     for (size_t i = 0; i < job->image_count; i++) {
         const struct job_image *image = &job->images[i];
@@ -95,7 +98,8 @@ static const char *event_name(const struct openai_waiting *w, bool completed)
     return completed ? "image_edit.completed" : "image_edit.partial_image";
 }
 
-static cJSON *event_json(const struct openai_waiting *w, const char *event, const struct job *job)
+static cJSON *event_json(const struct openai_waiting *w, const char *event, const struct job *job,
+                         const struct job_image *image)
 {
     int64_t at = job->finished_ms  ? job->finished_ms
                  : job->started_ms ? job->started_ms
@@ -103,7 +107,7 @@ static cJSON *event_json(const struct openai_waiting *w, const char *event, cons
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "type", event);
     cJSON_AddNumberToObject(json, "created_at", (double)(at / 1000));
-    add_description(json, w);
+    add_description(json, w, image);
     return json;
 }
 
@@ -111,7 +115,7 @@ static bool partial(struct openai_waiting *w, const struct job *job, const char 
                     struct http_stream *stream)
 {
     const char *event = event_name(w, false);
-    cJSON *json = event_json(w, event, job);
+    cJSON *json = event_json(w, event, job, NULL);
     cJSON_AddStringToObject(json, "b64_json", base64);
     cJSON_AddNumberToObject(json, "partial_image_index", index);
     return http_stream_json(stream, event, json);
@@ -121,7 +125,7 @@ static bool completed(struct openai_waiting *w, const struct job *job,
                       const struct job_image *image, struct http_stream *stream, struct err *err)
 {
     const char *event = event_name(w, true);
-    cJSON *json = event_json(w, event, job);
+    cJSON *json = event_json(w, event, job, image);
     const struct openai_place to = {.stream = stream};
     if (!add(json, "b64_json", openai_paint_file(w->app, &to, image, "", err))) {
         cJSON_Delete(json);

@@ -22,6 +22,7 @@
 #include "server/job/companions.h"
 #include "server/job/intake.h"
 #include "server/job/lora_list.h"
+#include "server/job/relay.h"
 #include "server/job/styles.h"
 
 #define PROMPT_MAX 32000 /* code points, as gpt-image has it */
@@ -505,7 +506,7 @@ static bool make_job(const struct app *app, const struct fields *in,
     const char *param = NULL;
     if (!set_size(app->settings, in, model, &out->inputs, p, f))
         return false;
-    if (strcmp(in->background, "transparent") == 0)
+    if (strcmp(in->background, "transparent") == 0 && !model->upstream)
         return openai_fault(f, 400, "invalid_value", "background",
                             "Transparent background is not supported by the model '%.100s'.",
                             model->name);
@@ -570,6 +571,17 @@ static bool make_controls(const struct openai_from *from, const struct fields *i
                : openai_fault(f, http_error_status(err.code), NULL, "controls", "%s", err.msg);
 }
 
+/* What an upstream is asked beside the job. */
+static bool make_relay(const cJSON *object, enum openai_kind kind, struct job_params *p,
+                       struct openai_fault *f)
+{
+    const cJSON *format = cJSON_GetObjectItemCaseSensitive(object, "output_format");
+    struct err err;
+    p->any_format = !format || cJSON_IsNull(format);
+    return relay_make(object, kind == OPENAI_VARIATION, &p->relay, &err) ||
+           openai_fault_own(f, &err);
+}
+
 static bool make_answer(const struct fields *in, enum openai_kind kind, struct openai_request *out,
                         struct openai_fault *f)
 {
@@ -588,15 +600,15 @@ static bool make_answer(const struct fields *in, enum openai_kind kind, struct o
 }
 
 /* What was said and checked and changes nothing, beside what nobody knows. */
-static void note_ignored(const struct fields *in, struct openai_request *out)
+static void note_ignored(const struct fields *in, bool relayed, struct openai_request *out)
 {
-    if (strcmp(in->quality, "auto") != 0 && strcmp(in->quality, "standard") != 0)
+    if (!relayed && strcmp(in->quality, "auto") != 0 && strcmp(in->quality, "standard") != 0)
         openai_request_ignore(out, "quality");
-    if (in->style && strcmp(in->style, "vivid") != 0)
+    if (!relayed && in->style && strcmp(in->style, "vivid") != 0)
         openai_request_ignore(out, "style");
-    if (in->complexity)
+    if (!relayed && in->complexity)
         openai_request_ignore(out, "complexity");
-    if (in->input_fidelity && strcmp(in->input_fidelity, "low") != 0)
+    if (!relayed && in->input_fidelity && strcmp(in->input_fidelity, "low") != 0)
         openai_request_ignore(out, "input_fidelity");
     if (!isnan(in->strength) && !out->inputs.init)
         openai_request_ignore(out, "strength");
@@ -630,9 +642,10 @@ static bool fill(const struct openai_from *from, enum openai_kind kind, cJSON *o
     if (!check_unknown(object, out, f) || !find_model(app, &in, &model, f) ||
         !make_inputs(from, &in, kind, &model, pictures, form, out, f) ||
         !make_job(app, &in, &model, out, f) || !make_controls(from, &in, &model, out, f) ||
-        !make_answer(&in, kind, out, f))
+        !make_answer(&in, kind, out, f) ||
+        (model.upstream && !make_relay(object, kind, &out->params, f)))
         return false;
-    note_ignored(&in, out);
+    note_ignored(&in, model.upstream, out);
     return true;
 }
 

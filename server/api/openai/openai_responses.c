@@ -43,17 +43,21 @@ static void item_id(char out[OPENAI_TOOL_ID_SIZE], const char *job_id, int index
 static cJSON *item_json(const char *job_id, int index, const char *status, cJSON *result,
                         const struct job *job, const char *quality)
 {
+    int format = job ? job->params.format : IMAGE_PNG;
     char id[OPENAI_TOOL_ID_SIZE], size[32];
     cJSON *json = cJSON_CreateObject();
     item_id(id, job_id, index);
     cJSON_AddStringToObject(json, "id", id);
     cJSON_AddStringToObject(json, "type", "image_generation_call");
     cJSON_AddStringToObject(json, "status", status);
+    for (size_t i = 0; result && i < job->image_count; i++)
+        if (job->images[i].index == index)
+            format = job->images[i].format;
     if (result) {
         snprintf(size, sizeof size, "%dx%d", job->params.width, job->params.height);
         cJSON_AddStringToObject(json, "action", job->params.has_init ? "edit" : "generate");
         cJSON_AddStringToObject(json, "background", "opaque");
-        cJSON_AddStringToObject(json, "output_format", image_formats[job->params.format]);
+        cJSON_AddStringToObject(json, "output_format", image_formats[format]);
         if (*quality)
             cJSON_AddStringToObject(json, "quality", quality);
         cJSON_AddStringToObject(json, "size", size);
