@@ -28,8 +28,8 @@ bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
                   const struct job *job, const struct registry_model *painter, int index,
                   const struct pictor_image *pixels, struct err *err);
 
-/* Stores the encoded file as picture `index`, as it is: of `width` x `height`, in a format that jobs
- * have. Any thread. */
+/* Stores the encoded file as picture `index`, as it is: of `width` x `height`, in a format that
+ * jobs have. Any thread. */
 bool result_keep(const struct dispatch_parts *parts, const struct claim *claim,
                  const struct job *job, int index, int width, int height, const void *data,
                  size_t size, struct err *err);

@@ -7,9 +7,9 @@
  * that was killed knows that it may have been carried out, and does not pay twice. A model that
  * fails several times in a row is left alone for a while (server/paint/breaker.h), and so is the
  * whole upstream when it cannot be reached or refuses the key. What it says is wrong with a request
- * stays with the job (server/job/refusal.h). A picture that comes back is decoded, which must succeed,
- * and its file is kept as it came, with all it says of itself; only where the job asks for another
- * format is it encoded again. */
+ * stays with the job (server/job/refusal.h). A picture that comes back is decoded, which must
+ * succeed, and its file is kept as it came, with all it says of itself; only where the job asks for
+ * another format is it encoded again. */
 #ifndef PICTOR_SERVER_UPSTREAM_H
 #define PICTOR_SERVER_UPSTREAM_H
 

@@ -157,7 +157,8 @@ static void on_download(void *ctx, const struct fetch_answer *answer);
 static bool is_kept(const struct job_params *p, const void *data, size_t size)
 {
     enum image_format format = image_sniff(data, size);
-    if (size > ANSWER_BYTES || (format != IMAGE_PNG && format != IMAGE_JPEG && format != IMAGE_WEBP))
+    bool known = format == IMAGE_PNG || format == IMAGE_JPEG || format == IMAGE_WEBP;
+    if (size > ANSWER_BYTES || !known)
         return false;
     return p->any_format || format == (enum image_format)p->format;
 }
