@@ -141,6 +141,7 @@ static void test_dialect_of(void **state)
     assert_int_equal(routes_table.dialect_of("/api"), ROUTES_NATIVE);
     assert_int_equal(routes_table.dialect_of("/api/x"), ROUTES_NATIVE);
     assert_int_equal(routes_table.dialect_of("/v1/x"), ROUTES_OPENAI);
+    assert_int_equal(routes_table.dialect_of("/mcp"), ROUTES_MCP);
     assert_int_equal(routes_table.dialect_of("/v10"), ROUTES_SDAPI);
     assert_int_equal(routes_table.dialect_of("/sdapi/v1/x"), ROUTES_SDAPI);
     assert_int_equal(routes_table.dialect_of("/web/x"), ROUTES_PAGE);
