@@ -230,6 +230,8 @@ char *infotext_write_by(const struct job_table *table, const void *job,
         if (table->fields[i].infotext)
             put(&out, &table->fields[i], job, picture);
     put_controls(&out, p->controls);
+    if (picture->revised_prompt)
+        put_text(&out, INFOTEXT_REVISED, picture->revised_prompt);
     put_text(&out, "Version", "pictor-" PICTOR_VERSION);
     if (out.failed)
         return NULL;

@@ -15,7 +15,11 @@ struct infotext_picture {
     const char *model_name; /* file stem, "pictor-mini"; NULL or "": left out */
     const char *model_hash; /* sha256 of the file in hex, its first ten digits are written;
                                NULL or "": left out */
+    const char *revised_prompt; /* what an upstream says it painted; NULL or "": left out */
 };
+
+/* The key of that. */
+#define INFOTEXT_REVISED "Revised prompt"
 
 /* UTF-8, malloc'd. NULL only without memory. */
 char *infotext_write(const struct job_params *params, const struct infotext_picture *picture);

@@ -334,7 +334,8 @@ static bool on_image(struct painter *p, struct wire_message *m)
         pictor_image_free(&pixels); /* the task is over; it will be painted again */
         return true;
     }
-    bool stored = result_store(&p->parts, &t->claim, &t->job, &t->model, index, &pixels, &err);
+    bool stored =
+        result_store(&p->parts, &t->claim, &t->job, &t->model, NULL, index, &pixels, &err);
     pictor_image_free(&pixels);
     if (!stored && (err.code == ERR_CANCELLED || err.code == ERR_NOT_FOUND)) {
         give_up_task(p, &err);

@@ -86,8 +86,8 @@ static size_t texts_of(const struct dispatch_parts *parts, const struct job *job
 
 /* What its row says; free image.infotext, which is NULL without memory. */
 static struct job_image describe(const struct dispatch_parts *parts, const struct job *job,
-                                 const struct registry_model *painter, int index, int width,
-                                 int height)
+                                 const struct registry_model *painter, const char *revised,
+                                 int index, int width, int height)
 {
     const struct job_params *p = &job->params;
     struct job_image image = {
@@ -114,6 +114,7 @@ static struct job_image describe(const struct dispatch_parts *parts, const struc
         .subseed = image.subseed,
         .model_name = slash ? slash + 1 : name,
         .model_hash = known ? model.sha256 : painter ? painter->sha256 : "",
+        .revised_prompt = revised,
     };
     image.infotext = infotext_write(p, &about);
     return image;
@@ -125,11 +126,12 @@ static bool no_infotext(struct err *err)
 }
 
 bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
-                  const struct job *job, const struct registry_model *painter, int index,
-                  const struct pictor_image *pixels, struct err *err)
+                  const struct job *job, const struct registry_model *painter, const char *revised,
+                  int index, const struct pictor_image *pixels, struct err *err)
 {
     struct image_file file = {0};
-    struct job_image image = describe(parts, job, painter, index, pixels->width, pixels->height);
+    struct job_image image =
+        describe(parts, job, painter, revised, index, pixels->width, pixels->height);
     struct image_text items[2];
     struct image_texts texts = {.items = items};
     if (image.infotext)
@@ -146,10 +148,10 @@ bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
 }
 
 bool result_keep(const struct dispatch_parts *parts, const struct claim *claim,
-                 const struct job *job, int index, int width, int height, const void *data,
-                 size_t size, struct err *err)
+                 const struct job *job, const char *revised, int index, int width, int height,
+                 const void *data, size_t size, struct err *err)
 {
-    struct job_image image = describe(parts, job, NULL, index, width, height);
+    struct job_image image = describe(parts, job, NULL, revised, index, width, height);
     image.format = image_sniff(data, size);
     bool done = image.infotext ? queue_store_image(parts->queue, claim, &image, data, size, err)
                                : no_infotext(err);

@@ -23,16 +23,17 @@ bool result_input(const struct dispatch_parts *parts, const struct job *job, con
                   void **data, size_t *size, struct err *err);
 
 /* Encodes picture `index` of the job as its params say and stores it under the claim. Any thread.
- * `painter` is the model as it was opened; NULL: nobody knows. */
+ * `painter` is the model as it was opened; NULL: nobody knows. `revised` is what an upstream says
+ * that it painted; NULL: it does not. */
 bool result_store(const struct dispatch_parts *parts, const struct claim *claim,
-                  const struct job *job, const struct registry_model *painter, int index,
-                  const struct pictor_image *pixels, struct err *err);
+                  const struct job *job, const struct registry_model *painter, const char *revised,
+                  int index, const struct pictor_image *pixels, struct err *err);
 
 /* Stores the encoded file as picture `index`, as it is: of `width` x `height`, in a format that
  * jobs have. Any thread. */
 bool result_keep(const struct dispatch_parts *parts, const struct claim *claim,
-                 const struct job *job, int index, int width, int height, const void *data,
-                 size_t size, struct err *err);
+                 const struct job *job, const char *revised, int index, int width, int height,
+                 const void *data, size_t size, struct err *err);
 
 /* Publishes how far the picture job_progress.image of the job is. `latent` (RGB at latent size, may
  * be NULL) becomes the preview, enlarged. */

@@ -105,6 +105,7 @@ static void free_ended(struct upstream *u)
         pthread_mutex_unlock(&u->lock);
         job_free(&e->job);
         cJSON_Delete(e->answer);
+        free(e->revised);
         free(e->init);
         free(e->mask);
         free(e);

@@ -31,6 +31,7 @@
 #define ANSWER_BYTES ((size_t)32 << 20) /* of one picture in an answer */
 #define ANSWER_MOST ((size_t)256 << 20)
 #define ANSWER_DEPTH 16
+#define REVISED_MOST 32000 /* bytes; as long as a prompt may be there */
 
 /* ---- who is left alone ---- */
 
@@ -176,9 +177,10 @@ static bool store(struct errand *e, const void *data, size_t size, struct err *e
                           e->server->settings->name);
     }
     bool done = is_kept(&e->job.params, data, size)
-                    ? result_keep(&u->parts, &e->claim, &e->job, e->index, pixels.width,
+                    ? result_keep(&u->parts, &e->claim, &e->job, e->revised, e->index, pixels.width,
                                   pixels.height, data, size, err)
-                    : result_store(&u->parts, &e->claim, &e->job, NULL, e->index, &pixels, err);
+                    : result_store(&u->parts, &e->claim, &e->job, NULL, e->revised, e->index,
+                                   &pixels, err);
     pictor_image_free(&pixels);
     if (!done)
         return false;
@@ -214,6 +216,15 @@ static bool start_download(struct errand *e, const char *address, struct err *er
     return e->transfer != NULL;
 }
 
+/* What it says that it painted. */
+static void keep_revised(struct errand *e, const cJSON *item)
+{
+    const char *text =
+        cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "revised_prompt"));
+    free(e->revised);
+    e->revised = text && *text && strlen(text) <= REVISED_MOST ? strdup(text) : NULL;
+}
+
 /* One item of the answer's data. *later: its picture is being downloaded. */
 static bool take_item(struct errand *e, const cJSON *item, bool *later, struct err *err)
 {
@@ -221,6 +232,7 @@ static bool take_item(struct errand *e, const cJSON *item, bool *later, struct e
     const char *url = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "url"));
     uint8_t *data;
     size_t size;
+    keep_revised(e, item);
     if (text && !*text) /* Go writes fields that it does not use as empty strings */
         text = NULL;
     if (url && !*url)

@@ -44,6 +44,7 @@ struct errand {
     struct fetch_transfer *transfer;
     struct cJSON *answer; /* whose pictures are being taken */
     int item;             /* the next of them */
+    char *revised;        /* what the one before was painted of, by its own word; or NULL */
     int index;            /* of the next picture */
     int pictures;         /* stored by us */
     struct job_order order; /* that is out, or was not carried out; token "": none */

@@ -297,6 +297,21 @@ def test_variations_reach_their_route(front, stub):
     assert size_of(sent["image"]) == (64, 64)
 
 
+@pytest.mark.parametrize("words", ["a crimson disc, on grey", 'quotes " and\nlines: both'])
+def test_what_it_says_it_painted_comes_back(front, stub, words):
+    server, jobs = front(stub.url)
+    reply = answer_of(png((1, 1, 1)), png((2, 2, 2)))
+    reply["data"][1]["revised_prompt"] = words
+    stub.script = [(200, {}, reply)]
+    first, second = painted(server, n=2).json()["data"]
+    assert "revised_prompt" not in first and second["revised_prompt"] == words
+    reply["data"][0] = {"url": "/1.png", "revised_prompt": words}
+    stub.script = [(200, {}, reply), (200, {}, png())]
+    assert [d.get("revised_prompt") for d in painted(server, n=2).json()["data"]] == [words] * 2
+    stub.script = [(200, {}, reply), (200, {}, png())]
+    assert "Revised prompt: " in cloud(jobs)["images"][0]["infotext"]
+
+
 def test_formats_are_the_jobs_not_the_upstreams(front, stub):
     _, jobs = front(stub.url)
     out = io.BytesIO()

@@ -398,7 +398,7 @@ static void infotext_is_the_job(void **state)
         cJSON *json = job_params_to_json(&drawn);
         assert_true(job_params_from_json(&a, json, &err));
         cJSON_Delete(json);
-        struct infotext_picture picture = {a.seed, a.subseed, a.model, NULL};
+        struct infotext_picture picture = {a.seed, a.subseed, a.model, NULL, NULL};
         char *text = infotext_write(&a, &picture);
         struct infotext t;
         bool said[JOB_TABLE_MAX];
