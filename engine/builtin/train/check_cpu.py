@@ -1,8 +1,9 @@
-"""Does unet_cpu.py compute what networks.py does?   python check_cpu.py
+"""Does unet_cpu.py compute what networks.py does?   python check_cpu.py [small|second]
 
 Outputs and every parameter's gradient of random networks, against PyTorch in float32. What bfloat16
 alone costs is told by PyTorch's own autocast on the same numbers; this must not be much worse.
 """
+import sys
 import torch
 import common
 import networks
@@ -41,7 +42,7 @@ def compare(name, module, goal, plain, fast):
 
 
 torch.manual_seed(0)
-size = networks.SIZES["small"]
+size = networks.SIZES[sys.argv[1] if len(sys.argv) > 1 else "small"]
 text = networks.Text(size["text"], size["layers"])
 unet = networks.UNet(size["unet"], size["text"])
 vae = networks.Autoencoder(size["vae"])
