@@ -362,8 +362,8 @@ static bool set_upstream(struct settings_upstream *u, const char *name, const ch
         return true;
     }
     if (strcmp(name, "kind") == 0) {
-        if (strcmp(value, "openai") != 0)
-            return err_set(err, ERR_INVALID, "kind must be openai, got \"%.60s\"", value);
+        if (strcmp(value, "openai") != 0 && strcmp(value, "sdapi") != 0)
+            return err_set(err, ERR_INVALID, "kind must be openai or sdapi, got \"%.60s\"", value);
         return replace(&u->kind, value, err);
     }
     if (strcmp(name, "key") == 0)

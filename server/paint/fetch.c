@@ -11,6 +11,7 @@
 #include <curl/curl.h>
 
 #include "engine/pictor.h"
+#include "server/base/base64.h"
 #include "server/base/json_text.h"
 
 #define CONNECT_MS 10000
@@ -109,19 +110,26 @@ static bool add_header(struct curl_slist **headers, const char *text)
 }
 
 /* Its own function, so that the key is in as few places as possible. */
-static bool add_key(struct curl_slist **headers, const char *key, struct err *err)
+static bool add_key(struct curl_slist **headers, const char *key, bool basic, struct err *err)
 {
+    char *coded = NULL, *text;
     if (!key || !*key)
         return true;
     for (const char *p = key; *p; p++)
         if ((unsigned char)*p <= ' ' || *p == 0x7f)
             return err_set(err, ERR_INVALID, "a key must not contain spaces or control characters");
-    char *text;
-    if (asprintf(&text, "Authorization: Bearer %s", key) < 0)
+    if (basic && !(coded = base64_encode(key, strlen(key))))
         return no_memory(err);
-    bool done = add_header(headers, text) || no_memory(err);
-    explicit_bzero(text, strlen(text));
+    const char *how = basic ? "Basic" : "Bearer";
+    if (asprintf(&text, "Authorization: %s %s", how, coded ? coded : key) < 0)
+        text = NULL;
+    bool done = (text && add_header(headers, text)) || no_memory(err);
+    if (text)
+        explicit_bzero(text, strlen(text));
+    if (coded)
+        explicit_bzero(coded, strlen(coded));
     free(text);
+    free(coded);
     return done;
 }
 
@@ -298,7 +306,7 @@ struct fetch_transfer *fetch_start(struct fetch *f, const struct fetch_request *
         goto fail;
     }
     t->capacity = 1;
-    if (!add_key(&t->headers, r->key, err))
+    if (!add_key(&t->headers, r->key, r->basic, err))
         goto fail;
     /* No "Expect: 100-continue": servers that do not know it cost a second each time. */
     if (!add_header(&t->headers, "Expect:") || (r->token && !add_token(&t->headers, r->token)) ||
@@ -576,7 +584,7 @@ static bool transfer(const struct fetch_file *file, bool *again, struct err *err
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return no_memory(err);
     d.easy = curl_easy_init();
-    if (!d.easy || !add_key(&headers, file->key, err)) {
+    if (!d.easy || !add_key(&headers, file->key, false, err)) {
         if (!d.easy)
             no_memory(err);
         goto done;
@@ -692,7 +700,7 @@ bool fetch_text(const char *url, const char *key, bool public_only, const atomic
         no_memory(err);
         goto done;
     }
-    if (!add_key(&t.headers, key, err))
+    if (!add_key(&t.headers, key, false, err))
         goto done;
     set_common(t.easy, url, t.headers, t.error);
     if (public_only)

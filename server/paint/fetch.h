@@ -36,6 +36,7 @@ struct fetch_part {
 struct fetch_request {
     const char *url;                /* http: or https: */
     const char *key;                /* sent as "Authorization: Bearer"; NULL or "": none */
+    bool basic; /* the key is "USER:PASSWORD", sent as "Authorization: Basic" */
     const char *token;              /* sent as "Idempotency-Key"; NULL: none */
     const char *json;               /* body of a POST; or */
     const struct fetch_part *parts; /* a form to POST; neither: GET */

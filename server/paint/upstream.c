@@ -15,6 +15,7 @@
 #include "server/base/settings.h"
 #include "server/paint/fetch.h"
 #include "server/paint/result.h"
+#include "server/paint/upstream_sdapi.h"
 
 #define IDLE_MS 1000
 
@@ -37,8 +38,10 @@ void upstream_end(struct errand *e, const char *outcome, bool told, const struct
               log_quote(text, sizeof text, e->job.params.model ? e->job.params.model : ""),
               e->server ? e->server->settings->name : "none", e->pictures,
               (long long)(now_ms() - e->started));
+    upstream_order_interrupt(e);
     fetch_abort(e->transfer);
-    e->transfer = NULL;
+    fetch_abort(e->watch);
+    e->transfer = e->watch = NULL;
     if (e->server) {
         e->server->running--;
         if (e->asking) {
@@ -248,6 +251,8 @@ static int64_t look_after(struct upstream *u, bool ask)
             e->retry_at = 0;
             upstream_order_next(e);
         }
+        if (!e->over)
+            upstream_order_watch(e, now);
         if (!e->over && e->heartbeat < next)
             next = e->heartbeat;
         if (!e->over && e->retry_at && e->retry_at < next)
@@ -362,6 +367,7 @@ struct upstream *upstream_new(const struct dispatch_parts *parts, struct err *er
     for (size_t i = 0; i < s->upstream_count; i++) {
         struct server *server = &u->servers[u->server_count++];
         server->settings = &s->upstreams[i];
+        server->sdapi = strcmp(server->settings->kind, UPSTREAM_SDAPI_KIND) == 0;
         server->models = calloc(server->settings->model_count + 1, sizeof *server->models);
         if (!server->models) {
             err_set(err, ERR_INTERNAL, "no memory for the upstreams");

@@ -1,5 +1,5 @@
 /* upstream.h: takes jobs of upstream models out of the queue and has them painted by OpenAI, or by
- * any server that speaks its images API (another pictor among them).
+ * any server that speaks its images API (another pictor among them) or the SD WebUI's.
  *
  * One thread runs all transfers (server/paint/fetch.h) and holds all their jobs. A request is sent
  * again only when the server cannot have acted upon it: the connection failed, or it said "later"

@@ -23,6 +23,7 @@
 #include "server/paint/fetch.h"
 #include "server/paint/result.h"
 #include "server/paint/upstream_request.h"
+#include "server/paint/upstream_sdapi.h"
 #include "server/worker/codec.h"
 
 #define RETRY_LEAST_MS 500
@@ -31,6 +32,8 @@
 #define ANSWER_BYTES ((size_t)32 << 20) /* of one picture in an answer */
 #define ANSWER_MOST ((size_t)256 << 20)
 #define ANSWER_DEPTH 16
+#define WATCH_MS 1000 /* between two questions how far it is, and as often as one is looked at */
+#define WATCH_TIMEOUT_MS 10000
 #define REVISED_MOST 32000 /* bytes; as long as a prompt may be there */
 
 /* ---- who is left alone ---- */
@@ -303,14 +306,16 @@ static const cJSON *member(const cJSON *object, const char *name)
 }
 
 /* What is wrong in its own words, or NULL: {"error": {"message"}}, {"error": "..."},
- * {"detail": "..."}, {"detail": [{"msg"}]}, {"message": "..."}. */
+ * {"detail": "..."}, {"detail": [{"msg"}]}, {"message": "..."}, {"error": "OSError", "detail": "",
+ * "errors": "..."}. */
 static const char *message_of(const cJSON *json)
 {
     const cJSON *places[] = {
         member(member(json, "error"), "message"),
-        member(json, "error"),
         member(json, "detail"),
         member(cJSON_GetArrayItem(member(json, "detail"), 0), "msg"),
+        member(json, "errors"),
+        member(json, "error"),
         member(json, "message"),
     };
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
@@ -376,7 +381,8 @@ static void on_answer(void *ctx, const struct fetch_answer *answer)
     struct errand *e = ctx;
     struct err err = answer->err;
     struct refusal refusal = {0};
-    e->transfer = NULL;
+    fetch_abort(e->watch);
+    e->transfer = e->watch = NULL;
     e->asking = false;
     if (err.code != ERR_NONE)
         err_prefix(&err, "%s", e->server->settings->name);
@@ -385,6 +391,8 @@ static void on_answer(void *ctx, const struct fetch_answer *answer)
     else if (!(e->answer = json_text_parse(answer->body, answer->size, ANSWER_DEPTH, &err)))
         err_prefix(&err, "%s answered status %d and no JSON", e->server->settings->name,
                    answer->status);
+    else if (e->server->sdapi && !(e->answer = upstream_sdapi_answer(e->answer)))
+        err_set(&err, ERR_INTERNAL, "no memory for an answer");
     else if (cJSON_GetArraySize(member(e->answer, "data")) == 0)
         err_set(&err, ERR_UPSTREAM, "%s answered no picture", e->server->settings->name);
     judge(e, answer, &err);
@@ -402,6 +410,94 @@ static void on_answer(void *ctx, const struct fetch_answer *answer)
         forget_order(e);
     else
         upstream_refuse(e, &err, &refusal);
+}
+
+/* The WebUI's has users and passwords, koboldcpp and others a key. */
+static bool is_password(const struct errand *e)
+{
+    return e->server->sdapi && strchr(e->server->settings->key, ':');
+}
+
+/* What is being painted shows itself, small or whole, as the server likes. */
+static void show(struct errand *e, const struct job_progress *progress, const char *preview)
+{
+    struct upstream *u = e->upstream;
+    struct pictor_image pixels = {0};
+    uint8_t *data = NULL;
+    size_t size;
+    if (preview && e->job.params.preview_every > 0 &&
+        base64_decode(preview, strlen(preview), &data, &size, NULL))
+        codec_decode(u->parts.codec, data, size, intake_pixels_max(u->parts.settings), &pixels,
+                     NULL);
+    result_progress(&u->parts, &e->job, progress, pixels.pixels ? &pixels : NULL);
+    pictor_image_free(&pixels);
+    free(data);
+}
+
+/* One that does not answer, or not so, is asked again: the picture itself is what counts. */
+static void on_progress(void *ctx, const struct fetch_answer *answer)
+{
+    struct errand *e = ctx;
+    struct job_progress progress = {.image = e->index, .eta_seconds = -1};
+    const char *preview;
+    e->watch = NULL;
+    e->watch_at = now_ms() + WATCH_MS;
+    cJSON *json = answer->err.code == ERR_NONE && is_success(answer->status)
+                      ? json_text_parse(answer->body, answer->size, ANSWER_DEPTH, NULL)
+                      : NULL;
+    if (e->transfer && upstream_sdapi_progress(json, &progress, &preview))
+        show(e, &progress, preview);
+    cJSON_Delete(json);
+}
+
+void upstream_order_watch(struct errand *e, int64_t now)
+{
+    char *url;
+    /* The server speaks of the one picture that it paints: of several orders nobody knows whose. */
+    if (!e->server || !e->server->sdapi || !e->transfer || e->watch || now < e->watch_at ||
+        e->server->running > 1 ||
+        asprintf(&url, "%s%s", e->server->settings->base_url, UPSTREAM_SDAPI_PROGRESS) < 0)
+        return;
+    struct fetch_request r = {.url = url,
+                              .key = e->server->settings->key,
+                              .basic = is_password(e),
+                              .timeout_ms = WATCH_TIMEOUT_MS,
+                              .max_answer = ANSWER_BYTES};
+    e->watch_at = now + WATCH_MS;
+    e->watch = fetch_start(e->upstream->fetch, &r, on_progress, e, NULL);
+    free(url);
+}
+
+static void on_interrupted(void *ctx, const struct fetch_answer *answer)
+{
+}
+
+void upstream_order_interrupt(struct errand *e)
+{
+    char *url;
+    if (!e->server || !e->server->sdapi || !e->transfer || e->server->running > 1 ||
+        upstream_stops(e->upstream) ||
+        asprintf(&url, "%s%s", e->server->settings->base_url, UPSTREAM_SDAPI_INTERRUPT) < 0)
+        return;
+    struct fetch_request r = {.url = url,
+                              .key = e->server->settings->key,
+                              .basic = is_password(e),
+                              .json = "{}",
+                              .timeout_ms = WATCH_TIMEOUT_MS,
+                              .max_answer = ANSWER_BYTES};
+    fetch_start(e->upstream->fetch, &r, on_interrupted, NULL, NULL);
+    free(url);
+}
+
+static bool make_request(struct errand *e, struct upstream_request *r, int count, struct err *err)
+{
+    const struct settings_upstream *s = e->server->settings;
+    const struct job_params *p = &e->job.params;
+    if (e->server->sdapi)
+        return upstream_sdapi_make(r, p, e->index, e->remote, e->init, e->init_size, e->mask,
+                                   e->mask_size, err);
+    return upstream_request_make(r, e->upstream->parts.codec, p, e->index, count, e->remote,
+                                 s->extensions, e->init, e->init_size, e->mask, e->mask_size, err);
 }
 
 void upstream_order_next(struct errand *e)
@@ -425,11 +521,10 @@ void upstream_order_next(struct errand *e)
     }
     e->asking = true;
     int count = 1;
-    while (count < UPSTREAM_REQUEST_COUNT_MAX &&
+    while (!e->server->sdapi && count < UPSTREAM_REQUEST_COUNT_MAX &&
            result_missing(&e->job, e->index + count) == e->index + count)
         count++;
-    if (!upstream_request_make(&body, u->parts.codec, &e->job.params, e->index, count, e->remote,
-                               s->extensions, e->init, e->init_size, e->mask, e->mask_size, &err)) {
+    if (!make_request(e, &body, count, &err)) {
         upstream_fail(e, &err);
         return;
     }
@@ -441,6 +536,7 @@ void upstream_order_next(struct errand *e)
     } else if (note_order(e, count, &err)) {
         struct fetch_request r = {.url = url,
                                   .key = s->key,
+                                  .basic = is_password(e),
                                   .token = e->order.token,
                                   .json = body.json,
                                   .parts = body.part_count ? body.parts : NULL,
@@ -448,6 +544,7 @@ void upstream_order_next(struct errand *e)
                                   .timeout_ms = s->timeout_seconds * 1000,
                                   .max_answer = most < ANSWER_MOST ? most : ANSWER_MOST};
         e->transfer = fetch_start(u->fetch, &r, on_answer, e, &err);
+        e->watch_at = now_ms() + WATCH_MS;
     }
     free(url);
     upstream_request_free(&body);

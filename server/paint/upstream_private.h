@@ -28,6 +28,7 @@ struct server {
     const struct settings_upstream *settings;
     struct health health, *models; /* as many as settings->models, and one more for no model */
     int running;
+    bool sdapi;
 };
 
 /* A job that is out: all of it belongs to the thread of the transfers. */
@@ -42,6 +43,8 @@ struct errand {
     void *init, *mask;
     size_t init_size, mask_size;
     struct fetch_transfer *transfer;
+    struct fetch_transfer *watch; /* asks how far it is, meanwhile */
+    int64_t watch_at;
     struct cJSON *answer; /* whose pictures are being taken */
     int item;             /* the next of them */
     char *revised;        /* what the one before was painted of, by its own word; or NULL */
@@ -94,5 +97,12 @@ bool upstream_order_allowed(struct errand *e, struct err *err);
 
 /* Orders the missing pictures from e->index on, as many as are missing in a row. */
 void upstream_order_next(struct errand *e);
+
+/* Nobody waits for the order any more: tells the server, where it can be told and the order is the
+ * one that it works on. */
+void upstream_order_interrupt(struct errand *e);
+
+/* Asks how far the order is, where that can be asked and it is time. */
+void upstream_order_watch(struct errand *e, int64_t now);
 
 #endif

@@ -208,7 +208,7 @@ static void wrong_files(void **state)
         {"[upstream ]\nkey = k\n", ":2: "},
         {"[upstream x]\nkey = k\n", ": [upstream x] has no base_url"},
         {"[upstream x]\nbase_url = api.example.com\n", ":2: base_url must begin with https://"},
-        {"[upstream x]\nkind = magic\n", ":2: kind must be openai, got \"magic\""},
+        {"[upstream x]\nkind = magic\n", ":2: kind must be openai or sdapi, got \"magic\""},
         {"[upstream x]\nfrob = 1\n", ":2: [upstream x] has no setting \"frob\""},
         {"[upstream x]\nkey_env = NO_SUCH_VARIABLE\n", "has no NO_SUCH_VARIABLE"},
         {"[upstream x]\nkey_file = /no/such/file\n", "/no/such/file: No such file"},
