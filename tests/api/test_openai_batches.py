@@ -172,3 +172,18 @@ def test_lists_and_keys(serve):
     other.error(404, None, "id", path=f"{BATCHES}/{ids[0]}/cancel")
     assert {end(mine, batch)["status"] for batch in batches} == {"completed"}
     mine.error(400, "invalid_value", "limit", method="GET", path=BATCHES, params={"limit": 0})
+
+
+def test_one_keys_batches_do_not_hold_up_anothers(serve):
+    server = serve()
+    mine, other = (OpenAI(server.url, server.add_key(name)) for name in ("me", "you"))
+    batches = [create(mine, [line("a", LONG), line("b", LONG)]) for _ in range(5)]
+    wait_for(lambda: [get(mine, b)["status"] for b in batches].count("in_progress") == 4)
+    late = create(other, [line("a", {"prompt": ""})])
+    assert end(other, late)["status"] == "completed"
+    assert {get(mine, b)["status"] for b in batches} <= {"in_progress", "validating"}
+    for batch in batches:
+        mine.request("POST", f"{BATCHES}/{batch['id']}/cancel")
+    assert {end(mine, batch)["status"] for batch in batches} == {"cancelled"}
+    wait_for(lambda: all(j["state"] in ("done", "cancelled")
+                         for j in mine.request("GET", "/api/jobs").json()["jobs"]))

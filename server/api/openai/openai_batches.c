@@ -21,6 +21,7 @@
 
 #define ACTIVE_MAX 4   /* batches at work; each holds its file in memory */
 #define AHEAD 4        /* jobs of a batch at a time */
+#define LINES_A_LOOK 32 /* that are read, good or bad, before another batch has its turn */
 #define LINES_MAX 5000
 #define ERRORS_MAX 20  /* that are told of a file */
 #define PRIORITY (-50) /* behind what somebody waits for */
@@ -197,7 +198,13 @@ static void validate(struct openai_batches *b, struct active *a)
     cJSON_AddArrayToObject(errors, "data");
     cJSON_DeleteItemFromObjectCaseSensitive(a->batch.body, "lines");
     cJSON_AddArrayToObject(a->batch.body, "lines");
-    if (!a->input && !read_input(b, a, &err)) {
+    bool read = a->input || read_input(b, a, &err);
+    if (!read && err_is_passing(err.code)) { /* it is tried again */
+        cJSON_Delete(errors);
+        cJSON_Delete(names);
+        return;
+    }
+    if (!read) {
         add_error(errors, 0, "invalid_input_file", "input_file_id", err.msg);
     } else if (a->line_count == 0) {
         add_error(errors, 0, "empty_file", "input_file_id", "The file has no requests.");
@@ -254,6 +261,8 @@ static bool submit(struct openai_batches *b, struct active *a, int i, cJSON *lin
     bool ok = openai_request_make(&from, kind, body, &request, &f);
     cJSON_Delete(json);
     if (!ok) {
+        if (f.status == 429 || f.status == 503)
+            return false;
         fail_line(a, line, &f);
         return true;
     }
@@ -317,7 +326,7 @@ static void give_up(struct openai_batches *b, struct active *a, const char *code
 static bool paint(struct openai_batches *b, struct active *a)
 {
     cJSON *line;
-    int open = 0, running = 0, i = 0;
+    int open = 0, running = 0, tried = 0, i = 0;
     bool changed = false, room = true;
     cJSON_ArrayForEach(line, member(a->batch.body, "lines")) {
         if (!cJSON_IsTrue(member(line, "done")) && *text_of(line, "job")) {
@@ -328,8 +337,9 @@ static bool paint(struct openai_batches *b, struct active *a)
     }
     cJSON_ArrayForEach(line, member(a->batch.body, "lines")) {
         bool waits = !cJSON_IsTrue(member(line, "done")) && !*text_of(line, "job");
-        if (waits && room && running < AHEAD && i < a->line_count) {
+        if (waits && room && running < AHEAD && tried < LINES_A_LOOK && i < a->line_count) {
             room = submit(b, a, i, line);
+            tried++;
             changed = changed || room;
             running += *text_of(line, "job") != '\0';
         }
@@ -406,7 +416,7 @@ static bool close_file(struct openai_batches *b, struct active *a, struct openai
 {
     char id[OPENAI_FILES_ID_SIZE], file[80];
     int seconds = (int)cJSON_GetNumberValue(member(a->batch.body, "output_seconds"));
-    if (openai_files_is_empty(w)) {
+    if (openai_files_is_empty(w) || *text_of(seen(a), as)) { /* or an attempt before kept it */
         openai_files_abort(w);
         return true;
     }
@@ -470,6 +480,8 @@ static bool step(struct openai_batches *b, struct active *a)
         give_up(b, a, "batch_cancelled", "This request was cancelled with its batch.");
         finish(b, a, "cancelled");
     } else if (!a->input && !read_input(b, a, &err)) {
+        if (err_is_passing(err.code))
+            return false;
         give_up(b, a, "invalid_input_file", "The file of requests was removed.");
         finish(b, a, "failed");
     } else if ((double)(now_unix_ms() / 1000) > end) {
@@ -496,20 +508,51 @@ static void look_for_cancel(struct openai_batches *b)
         save(b, &b->active[i]);
 }
 
-/* Takes up batches that are not final, the oldest first; *more says that there are others. */
-static void take_up(struct openai_batches *b, bool *more)
+static int active_of(const struct openai_batches *b, const char *key_id)
+{
+    int count = 0;
+    for (int i = 0; i < b->count; i++)
+        count += strcmp(b->active[i].batch.record.key_id, key_id) == 0;
+    return count;
+}
+
+/* Room for a batch of the key: a place that is free, or that of the newest batch of the key that
+ * has most of them at work, when it would still have no fewer than this one. Its jobs go on, and it
+ * is found again as it was written down. */
+static bool make_place(struct openai_batches *b, const char *key_id)
+{
+    int most = 0, newest = -1;
+    if (b->count < ACTIVE_MAX)
+        return true;
+    for (int i = 0; i < b->count; i++) {
+        const struct store_record *r = &b->active[i].batch.record;
+        int count = active_of(b, r->key_id);
+        if (count > most ||
+            (count == most && r->created_ms > b->active[newest].batch.record.created_ms)) {
+            most = count;
+            newest = i;
+        }
+    }
+    if (most < active_of(b, key_id) + 2 || !save(b, &b->active[newest]))
+        return false;
+    active_free(&b->active[newest]);
+    b->active[newest] = b->active[--b->count];
+    b->active[b->count] = (struct active){0};
+    return true;
+}
+
+/* Takes up batches that are not final, the oldest first, but every key's in turn. False: they could
+ * not be looked at. */
+static bool take_up(struct openai_batches *b)
 {
     struct store_record_filter filter = {
         .kind = OPENAI_BATCH_KIND, .oldest_first = true, .limit = 50};
     struct store_record *rows;
     size_t count;
     char last[JOB_ID_SIZE];
-    *more = false;
     do {
-        if (!store_record_list(b->app->store, &filter, &rows, &count, NULL)) {
-            *more = true; /* to be looked at again */
-            return;
-        }
+        if (!store_record_list(b->app->store, &filter, &rows, &count, NULL))
+            return false;
         if (count > 0)
             filter.after_ms = rows[count - 1].created_ms;
         snprintf(last, sizeof last, "%s", count > 0 ? rows[count - 1].id : "");
@@ -518,15 +561,14 @@ static void take_up(struct openai_batches *b, bool *more)
             struct openai_batch batch;
             bool open = openai_batch_open(&batch, &rows[i]) && !openai_batch_is_final(&batch) &&
                         !is_active(b, batch.record.id);
-            if (open && b->count < ACTIVE_MAX) {
+            if (open && make_place(b, batch.record.key_id))
                 b->active[b->count++] = (struct active){.batch = batch};
-            } else {
-                *more = *more || open;
+            else
                 openai_batch_close(&batch);
-            }
         }
         free(rows);
     } while (count == (size_t)filter.limit);
+    return true;
 }
 
 /* Records that are older than the files of their answers. */
@@ -573,25 +615,26 @@ static void *run(void *arg)
 {
     struct openai_batches *b = arg;
     int64_t swept = 0;
-    bool news = true, more = false;
+    bool news = true, changed = true; /* which batches there are to take up */
     openai_files_tidy(b->app);
     do {
         if (news)
             look_for_cancel(b);
-        if (news || more)
-            take_up(b, &more);
+        if (news || changed)
+            changed = !take_up(b);
         for (int i = 0; i < b->count; i++) {
             if (!step(b, &b->active[i]))
                 continue;
             active_free(&b->active[i]);
             b->active[i--] = b->active[--b->count];
             b->active[b->count] = (struct active){0};
+            changed = true;
         }
         if (now_ms() - swept >= SWEEP_MS) {
             sweep(b->app);
             swept = now_ms();
         }
-    } while (wait_for_news(b, b->count > 0 || more ? TICK_MS : SWEEP_MS, &news));
+    } while (wait_for_news(b, b->count > 0 || changed ? TICK_MS : SWEEP_MS, &news));
     return NULL;
 }
 
