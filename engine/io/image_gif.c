@@ -77,7 +77,8 @@ static bool take_extension(struct gif *g, struct image_texts *texts, struct err 
 {
     const uint8_t *label = take(g, 1), *link;
     size_t size, used = 0;
-    char *comment = texts && label && *label == 0xFE ? malloc(COMMENT_MAX) : NULL;
+    bool wanted = texts && !image_texts_get(texts, "parameters"); /* the first comment counts */
+    char *comment = wanted && label && *label == 0xFE ? malloc(COMMENT_MAX) : NULL;
     do {
         if (!label || !take_link(g, &link, &size)) {
             free(comment);
@@ -90,8 +91,7 @@ static bool take_extension(struct gif *g, struct image_texts *texts, struct err 
             used += size;
         }
     } while (size);
-    bool ok = !comment || image_texts_get(texts, "parameters") ||
-              image_texts_add(texts, "parameters", comment, used, err);
+    bool ok = !comment || image_texts_add(texts, "parameters", comment, used, err);
     free(comment);
     return ok;
 }

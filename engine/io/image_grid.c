@@ -6,6 +6,8 @@
 
 #include "engine/io/image_letters.h"
 
+#define CELL_MIN 8 /* pixels of a side, however many there are */
+
 /* Rows of `in` into `out` at (x, y), as far as they are in it. */
 static void paste(struct pictor_image *out, const struct pictor_image *in, int x, int y)
 {
@@ -42,22 +44,24 @@ static bool put(struct pictor_image *out, const struct pictor_image *in, double 
     return ok;
 }
 
-bool image_grid(const struct pictor_image *images, size_t count, int columns, int rows, int margin,
-                size_t max_pixels, struct pictor_image *out, struct err *err)
+bool image_grid_fits(int columns, int rows, int margin, size_t max_pixels)
 {
-    int width = 1, height = 1;
+    double w = (double)CELL_MIN * columns + (double)margin * (columns - 1);
+    double h = (double)CELL_MIN * rows + (double)margin * (rows - 1);
+    return w <= IMAGE_SIDE_MAX && h <= IMAGE_SIDE_MAX && w * h <= (double)max_pixels;
+}
+
+bool image_grid_new(int width, int height, int columns, int rows, int margin, size_t max_pixels,
+                    struct image_grid *grid, struct pictor_image *out, struct err *err)
+{
     double scale = 1;
-    for (size_t i = 0; i < count; i++) {
-        width = images[i].width > width ? images[i].width : width;
-        height = images[i].height > height ? images[i].height : height;
-    }
     for (;; scale *= 0.75) {
         double w = floor(width * scale) * columns + (double)margin * (columns - 1);
         double h = floor(height * scale) * rows + (double)margin * (rows - 1);
         if (w >= 1 && h >= 1 && w <= IMAGE_SIDE_MAX && h <= IMAGE_SIDE_MAX &&
             w * h <= (double)max_pixels)
             break;
-        if (scale * width < 8 || scale * height < 8)
+        if (scale * width < CELL_MIN || scale * height < CELL_MIN)
             return err_set(err, ERR_TOO_LARGE, "%d x %d pictures are too many for a grid", columns,
                            rows);
     }
@@ -67,15 +71,35 @@ bool image_grid(const struct pictor_image *images, size_t count, int columns, in
                    height * rows + margin * (rows - 1), 3, err))
         return false;
     memset(out->pixels, 255, 3 * (size_t)out->width * (size_t)out->height);
-    for (size_t i = 0; i < (size_t)columns * (size_t)rows; i++) {
-        int x = (int)(i % (size_t)columns) * (width + margin);
-        int y = (int)(i / (size_t)columns) * (height + margin);
-        clear(out, x, y, width, height);
-        if (i < count && !put(out, &images[i], scale, x, y, width, height, err)) {
+    for (int i = 0; i < columns * rows; i++)
+        clear(out, i % columns * (width + margin), i / columns * (height + margin), width, height);
+    *grid = (struct image_grid){columns, width, height, margin, scale};
+    return true;
+}
+
+bool image_grid_put(const struct image_grid *grid, int i, const struct pictor_image *in,
+                    struct pictor_image *out, struct err *err)
+{
+    return put(out, in, grid->scale, i % grid->columns * (grid->width + grid->margin),
+               i / grid->columns * (grid->height + grid->margin), grid->width, grid->height, err);
+}
+
+bool image_grid(const struct pictor_image *images, size_t count, int columns, int rows, int margin,
+                size_t max_pixels, struct pictor_image *out, struct err *err)
+{
+    struct image_grid grid;
+    int width = 1, height = 1;
+    for (size_t i = 0; i < count; i++) {
+        width = images[i].width > width ? images[i].width : width;
+        height = images[i].height > height ? images[i].height : height;
+    }
+    if (!image_grid_new(width, height, columns, rows, margin, max_pixels, &grid, out, err))
+        return false;
+    for (size_t i = 0; i < count && i < (size_t)columns * (size_t)rows; i++)
+        if (!image_grid_put(&grid, (int)i, &images[i], out, err)) {
             pictor_image_free(out);
             return false;
         }
-    }
     return true;
 }
 

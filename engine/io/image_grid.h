@@ -10,6 +10,20 @@
 bool image_grid(const struct pictor_image *images, size_t count, int columns, int rows, int margin,
                 size_t max_pixels, struct pictor_image *out, struct err *err);
 
+/* The same a picture at a time, for whoever has them on the disk: an empty grid of cells of width x
+ * height at most, then picture `i` of it, as often as there are any. */
+struct image_grid {
+    int columns, width, height, margin; /* of a cell, as it has become */
+    double scale;
+};
+bool image_grid_new(int width, int height, int columns, int rows, int margin, size_t max_pixels,
+                    struct image_grid *grid, struct pictor_image *out, struct err *err);
+bool image_grid_put(const struct image_grid *grid, int i, const struct pictor_image *in,
+                    struct pictor_image *out, struct err *err);
+
+/* Whether there can be such a grid of small pictures at least. */
+bool image_grid_fits(int columns, int rows, int margin, size_t max_pixels);
+
 /* A grid with words at its sides, on white, in place: above each column, before each row, and over
  * all of it; each may be NULL. `columns`, `rows` and `margin` are those that it was made with. */
 struct image_labels {

@@ -127,6 +127,7 @@ def test_stream(ai):
     (user([{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "http://x"}}]),
      "invalid_value", "messages"),
     (user("x" * 32001), "string_above_max_length", "messages"),
+    (user([{"type": "text", "text": "x" * 1000}] * 5000), "string_above_max_length", "messages"),
     ({**user("x"), "size": "7x7"}, "invalid_value", "size"),
     ({**user("x"), "n": 11}, "integer_above_max_value", "n"),
     ({**user("x"), "stream": "yes"}, "invalid_type", "stream"),

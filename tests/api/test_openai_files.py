@@ -108,6 +108,9 @@ def test_limits(serve):
     ({"files": {"file": ("a", b"x")}, "data": {"purpose": "vision", "expires_after[seconds]": "60",
                                                "expires_after[anchor]": "created_at"}},
      "invalid_value", "expires_after.seconds"),
+    ({"files": {"file": ("a", b"x")}, "data": {"purpose": "vision", "expires_after[anchor]": "x" * 30}},
+     "invalid_value", "expires_after.anchor"),
+    ({"files": {"file": ("a", b"x")}, "data": {"purpose": "vision" * 9}}, "invalid_value", "purpose"),
     ({"json": {}}, "unsupported_content_type", None),
 ])
 def test_wrong_uploads(ai, form, code, param):
@@ -130,3 +133,12 @@ def test_they_are_edited(ai):
     text = add(ai, b"no picture", "a.txt")["id"]
     ai.error(400, "unsupported_file_mimetype", "images[0].file_id", path="/v1/images/edits",
              body={**OPTIONS, "images": [{"file_id": text}]})
+
+
+def test_named_files_count_as_the_body(serve):
+    """A small request may not have the server read files of many megabytes."""
+    ai = OpenAI(serve("--max-body-bytes=64K").url)
+    ids = [add(ai, png(gradient()) + b"\0" * 20000)["id"] for _ in range(4)]
+    body = {"prompt": "x", "steps": 1, "images": [{"file_id": id} for id in ids]}
+    said = ai.error(400, "invalid_value", "images[3].file_id", body, path="/v1/images/edits")
+    assert "bytes" in said

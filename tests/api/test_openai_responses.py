@@ -173,6 +173,8 @@ def test_stream(ai):
     ({"input": "x", **tool(size="7x7")}, "invalid_value", "tools[0].size"),
     ({"input": "x", **tool(quality="ultra")}, "invalid_value", "tools[0].quality"),
     ({"input": "x", **tool(partial_images=4)}, "integer_above_max_value", "tools[0].partial_images"),
+    ({"input": "x", **tool(prompt="y")}, "unknown_parameter", "tools"),
+    ({"input": "x", **tool(images="y")}, "unknown_parameter", "tools"),
     ({"input": "x", **tool(action="draw")}, "invalid_value", "tools[0].action"),
     ({"input": "x", **tool(action="edit")}, "invalid_value", "tools[0].action"),
     ({"input": "x", **tool(), "steps": 0}, "invalid_value", "steps"),

@@ -102,7 +102,8 @@ def test_ranges(sd):
     (["Steps", "1-100000", []], 422, "100"), (["Seed", "1-101", []], 422, "100"), (["Steps", "0", []], 422, "steps"),
     (["Sampler", "xyz", []], 500, "Unknown sampler: xyz"), (["Checkpoint name", "xyz", []], 500, "Unknown checkpoint: xyz"),
     (["Prompt S/R", "x,y", []], 422, "did not find"), (["Size", "7", []], 422, "512x768"), (["Size", "8x8", []], 422, "64"),
-    (["Prompt order", "a,b,c,d,e", []], 422, "orders"), (["Steps", "5-1(+1)", []], 422, "no end")])
+    (["Prompt order", "a,b,c,d,e", []], 422, "orders"), (["Steps", "5-1(+1)", []], 422, "no end"),
+    (["Seed", "1-70", [], *NOTHING, *NOTHING, *["False"] * 7, 500], 422, "margin")])
 def test_plots_that_are_refused(sd, args, status, said):
     jobs = sd.get("/api/jobs")["jobs"]
     body = {**TINY, "prompt": "cat", "script_name": "x/y/z plot", "script_args": args}

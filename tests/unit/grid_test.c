@@ -74,6 +74,9 @@ static void test_grid(void **state)
     pictor_image_free(&out);
     pictor_image_free(&large);
     assert_false(image_grid(images, 3, 3, 1, 500, 100, &out, &err));
+    assert_false(image_grid_fits(3, 1, 500, 100));
+    assert_true(image_grid_fits(3, 1, 0, 2000));
+    assert_false(image_grid_fits(100, 1, 500, (size_t)1 << 30)); /* longer than a side may be */
     assert_int_equal(err.code, ERR_TOO_LARGE);
     for (int i = 0; i < 3; i++)
         pictor_image_free(&images[i]);

@@ -29,6 +29,7 @@
 struct thumb {
     const struct settings *settings;
     struct codec *codec;
+    char id[JOB_ID_SIZE];
     char path[BLOBS_PATH_SIZE];
     int fd; /* of the picture */
     size_t size;
@@ -92,6 +93,20 @@ static bool work(void *ctx, const atomic_bool *gone)
     return false;
 }
 
+static void etag_of(char out[64], const char *id)
+{
+    snprintf(out, 64, "\"%.40s-thumb\"", id);
+}
+
+/* Of what never changes; an error may not be kept so. */
+static void add_headers(struct http_request *req, const char *id)
+{
+    char etag[64];
+    etag_of(etag, id);
+    http_reply_header(req, "ETag", etag);
+    http_reply_header(req, "Cache-Control", "private, max-age=31536000, immutable");
+}
+
 static void reply(struct http_request *req, void *ctx)
 {
     struct thumb *t = ctx;
@@ -99,6 +114,7 @@ static void reply(struct http_request *req, void *ctx)
         http_reply_error(req, &t->err, NULL);
         return;
     }
+    add_headers(req, t->id);
     http_reply_data(req, 200, image_mime(IMAGE_WEBP), t->file.data, t->file.size, free);
     t->file = (struct image_file){0};
 }
@@ -133,18 +149,19 @@ void native_thumb(struct http_request *req)
         http_reply_error(req, &err, NULL);
         goto done;
     }
-    snprintf(etag, sizeof etag, "\"%.40s-thumb\"", id);
-    http_reply_header(req, "ETag", etag);
-    http_reply_header(req, "Cache-Control", "private, max-age=31536000, immutable");
+    etag_of(etag, id);
     if (match && strstr(match, etag)) {
+        add_headers(req, id);
         http_reply_empty(req, 304);
         goto done;
     }
     int made = made_before(t->path, &size);
     if (made >= 0) {
+        add_headers(req, id);
         http_reply_file(req, 200, image_mime(IMAGE_WEBP), made, size);
         goto done;
     }
+    snprintf(t->id, sizeof t->id, "%s", id);
     t->settings = app->settings;
     t->codec = app->codec;
     t->size = image.bytes;

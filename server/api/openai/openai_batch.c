@@ -223,8 +223,8 @@ static bool check_file(struct http_request *req, const char *id, struct openai_f
     struct err err;
     void *data = NULL;
     size_t size;
-    bool ok = openai_files_read(http_app(req), http_visible_key(req), id, "batch", &data, &size,
-                                &err);
+    bool ok = openai_files_read(http_app(req), http_visible_key(req), id, "batch", SIZE_MAX, &data,
+                                &size, &err);
     free(data);
     if (ok)
         return true;

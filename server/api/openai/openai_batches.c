@@ -183,7 +183,8 @@ static bool read_input(struct openai_batches *b, struct active *a, struct err *e
     void *data = NULL;
     size_t size;
     if (!openai_files_read(b->app, all ? NULL : a->batch.record.key_id,
-                           text_of(seen(a), "input_file_id"), NULL, &data, &size, err))
+                           text_of(seen(a), "input_file_id"), NULL, SIZE_MAX, &data, &size,
+                           err))
         return false;
     a->input = data;
     return cut(a, size) || err_set(err, ERR_TOO_LARGE, "wanted at most %d lines", LINES_MAX);

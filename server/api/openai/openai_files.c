@@ -223,7 +223,8 @@ static bool find(const struct app *app, const char *visible_key, const char *id,
 }
 
 bool openai_files_read(const struct app *app, const char *visible_key, const char *id,
-                       const char *purpose, void **data, size_t *size, struct err *err)
+                       const char *purpose, size_t most, void **data, size_t *size,
+                       struct err *err)
 {
     struct store_record r;
     char path[BLOBS_PATH_SIZE];
@@ -233,6 +234,9 @@ bool openai_files_read(const struct app *app, const char *visible_key, const cha
     bool ok = !purpose || strcmp(member(body, "purpose"), purpose) == 0 ||
               err_set(err, ERR_INVALID, "the file's purpose must be '%s', but is '%.40s'", purpose,
                       member(body, "purpose"));
+    ok = ok && (r.bytes <= most ||
+                err_set(err, ERR_INVALID, "the file has %zu bytes, and may have %zu here", r.bytes,
+                        most));
     cJSON_Delete(body);
     free(r.body);
     *size = r.bytes;
@@ -313,7 +317,7 @@ struct upload {
 
 static void copy_part(char *out, size_t size, const struct multipart_part *part)
 {
-    snprintf(out, size, "%.*s", part->size < size ? (int)part->size : 0, part->data);
+    snprintf(out, size, "%.*s", part->size < size ? (int)part->size : (int)size, part->data);
 }
 
 static void sort_parts(const struct multipart *form, struct upload *u)

@@ -23,10 +23,11 @@ void openai_files_get(struct http_request *req);     /* GET /v1/files/{id} */
 void openai_files_content(struct http_request *req); /* GET /v1/files/{id}/content */
 void openai_files_delete(struct http_request *req);  /* DELETE /v1/files/{id} */
 
-/* The bytes of a file (malloc'd). `purpose` NULL: any; ERR_INVALID when it has another one.
- * ERR_NOT_FOUND. */
+/* The bytes of a file (malloc'd), at most `most`. `purpose` NULL: any; ERR_INVALID when it has
+ * another one, or too many bytes. ERR_NOT_FOUND. */
 bool openai_files_read(const struct app *app, const char *visible_key, const char *id,
-                       const char *purpose, void **data, size_t *size, struct err *err);
+                       const char *purpose, size_t most, void **data, size_t *size,
+                       struct err *err);
 
 /* A file that the server makes, text by text. Zero is none. */
 struct openai_files_writer {

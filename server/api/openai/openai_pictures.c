@@ -11,6 +11,7 @@
 #include "server/api/openai/openai_files.h"
 #include "server/base/base64.h"
 #include "server/base/ids.h"
+#include "server/base/settings.h"
 #include "server/http/multipart.h"
 #include "server/job/intake.h"
 #include "server/queue/queue.h"
@@ -95,13 +96,15 @@ static const char *member_of(const cJSON *object, const char **text)
     return NULL;
 }
 
-/* Whose files may be named. */
+/* Whose files may be named, and how many bytes of them: a request that names them takes no more
+ * memory than one that brings them. */
 struct files {
     const struct app *app;
     const char *visible_key;
+    size_t left;
 };
 
-static bool kept_picture(const struct files *files, const cJSON *id, struct openai_picture *out,
+static bool kept_picture(struct files *files, const cJSON *id, struct openai_picture *out,
                          const char *param, struct openai_fault *f)
 {
     struct err err;
@@ -111,30 +114,33 @@ static bool kept_picture(const struct files *files, const cJSON *id, struct open
     if (!text)
         return openai_fault(f, 400, "invalid_type", out->param,
                             "Invalid type for '%s': expected a string.", out->param);
-    if (openai_files_read(files->app, files->visible_key, text, NULL, &data, &out->size, &err)) {
+    if (openai_files_read(files->app, files->visible_key, text, NULL, files->left, &data,
+                          &out->size, &err)) {
         out->data = data;
+        files->left -= out->size;
         return true;
     }
-    return err.code == ERR_NOT_FOUND
+    return err.code == ERR_NOT_FOUND || err.code == ERR_INVALID
                ? openai_fault(f, 400, "invalid_value", out->param, "%s.", err.msg)
                : openai_fault_own(f, &err);
 }
 
 /* The picture that a link of ours (openai_file) leads to, under whatever name the client knows this
  * server: an id that is found here is ours, and who knows it may have the picture. */
-static bool own_picture(const struct app *app, const char *url, struct openai_picture *out)
+static bool own_picture(struct files *files, const char *url, struct openai_picture *out)
 {
-    static const char files[] = "/images/files/";
-    const char *at = strstr(url, files);
+    static const char folder[] = "/images/files/";
+    struct queue *queue = files->app->queue;
+    const char *at = strstr(url, folder);
     struct job_image image = {0};
     char id[JOB_ID_SIZE] = "";
     void *data = NULL;
-    if (at && strlen(at + sizeof files - 1) > JOB_ID_SIZE - 1)
-        memcpy(id, at + sizeof files - 1, JOB_ID_SIZE - 1);
-    if (!ids_valid(id) || at[sizeof files - 1 + JOB_ID_SIZE - 1] != '.' ||
-        !queue_image(app->queue, id, NULL, &image, NULL))
+    if (at && strlen(at + sizeof folder - 1) > JOB_ID_SIZE - 1)
+        memcpy(id, at + sizeof folder - 1, JOB_ID_SIZE - 1);
+    if (!ids_valid(id) || at[sizeof folder - 1 + JOB_ID_SIZE - 1] != '.' ||
+        !queue_image(queue, id, NULL, &image, NULL))
         return false;
-    char *path = queue_image_path(app->queue, &image, NULL);
+    char *path = queue_image_path(queue, &image, NULL);
     bool ok = path && blobs_read(path, image.bytes, &data, NULL);
     free(image.infotext);
     free(path);
@@ -144,7 +150,7 @@ static bool own_picture(const struct app *app, const char *url, struct openai_pi
 }
 
 /* `param` is what the request calls the item; it becomes what holds the picture in it. */
-static bool json_picture(const struct files *files, const cJSON *item, struct openai_picture *out,
+static bool json_picture(struct files *files, const cJSON *item, struct openai_picture *out,
                          const char *param, struct openai_fault *f)
 {
     const cJSON *id = cJSON_GetObjectItemCaseSensitive(item, "file_id");
@@ -167,7 +173,7 @@ static bool json_picture(const struct files *files, const cJSON *item, struct op
                             "Invalid type for '%s': expected a data: URL or base64.", out->param);
     text += strspn(text, " \t\r\n");
     if (strncasecmp(text, "http:", 5) == 0 || strncasecmp(text, "https:", 6) == 0)
-        return own_picture(files->app, text, out) ||
+        return own_picture(files, text, out) ||
                openai_fault(f, 400, "invalid_value", out->param,
                             "'%s' must be a data: URL, or a link that this server has given; it "
                             "does not fetch pictures.",
@@ -185,7 +191,7 @@ static bool is_empty(const cJSON *item)
 }
 
 /* A list of pictures, or one. */
-static bool json_images(const struct files *files, struct openai_pictures *p, const cJSON *json,
+static bool json_images(struct files *files, struct openai_pictures *p, const cJSON *json,
                         const char *name, struct openai_fault *f)
 {
     const cJSON *item = cJSON_IsArray(json) ? json->child : json;
@@ -207,7 +213,7 @@ static bool json_images(const struct files *files, struct openai_pictures *p, co
 }
 
 /* A picture of which there is one at most. */
-static bool json_one(const struct files *files, const cJSON *json, const char *name,
+static bool json_one(struct files *files, const cJSON *json, const char *name,
                      struct openai_picture *out, struct openai_fault *f)
 {
     if (cJSON_IsArray(json) && cJSON_GetArraySize(json) > 1)
@@ -222,7 +228,7 @@ bool openai_pictures_json(const struct app *app, const char *visible_key,
                           const struct cJSON *images, const struct cJSON *mask,
                           const struct cJSON *markup, struct openai_fault *f)
 {
-    const struct files files = {app, visible_key};
+    struct files files = {app, visible_key, app->settings->max_body_bytes};
     return json_images(&files, p, image, "image", f) &&
            json_images(&files, p, images, "images", f) &&
            json_one(&files, mask, "mask", &p->mask, f) &&

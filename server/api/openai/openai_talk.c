@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PROMPT_BYTES 131072 /* more than a prompt's 32000 characters have */
+
 static bool no_memory(struct openai_fault *f)
 {
     return openai_fault(f, 500, NULL, NULL, "out of memory");
@@ -17,12 +19,15 @@ static const char *text_of(const cJSON *object, const char *name)
 }
 
 /* Pieces of text are lines of the prompt. */
-static bool add_text(cJSON *request, const char *text, struct openai_fault *f)
+static bool add_text(cJSON *request, const char *text, const char *param, struct openai_fault *f)
 {
     const char *before = text_of(request, "prompt");
     char *both = NULL;
     if (!*text)
         return true;
+    if (strlen(before) > PROMPT_BYTES) /* and every piece copies all of it */
+        return openai_fault(f, 400, "string_above_max_length", param,
+                            "Invalid '%s': its texts are longer than any prompt.", param);
     if (asprintf(&both, "%s%s%s", before, *before ? "\n" : "", text) < 0)
         return no_memory(f);
     cJSON_DeleteItemFromObjectCaseSensitive(request, "prompt");
@@ -50,11 +55,11 @@ static bool add_part(cJSON *parts, cJSON *part, const char *param, cJSON *reques
     bool picture = strcmp(type, "image_url") == 0 || strcmp(type, "input_image") == 0;
     const cJSON *said = cJSON_GetObjectItemCaseSensitive(part, "text");
     if (cJSON_IsString(part))
-        return add_text(request, part->valuestring, f);
+        return add_text(request, part->valuestring, param, f);
     if (picture)
         return openai_talk_add_image(request, cJSON_DetachItemViaPointer(parts, part), f);
     if (text && cJSON_IsString(said))
-        return add_text(request, said->valuestring, f);
+        return add_text(request, said->valuestring, param, f);
     return openai_fault(f, 400, "invalid_value", param,
                         "Invalid content in '%s': wanted text and pictures, got a part of type "
                         "'%.40s'.",
@@ -64,7 +69,7 @@ static bool add_part(cJSON *parts, cJSON *part, const char *param, cJSON *reques
 bool openai_talk_content(cJSON *content, const char *param, cJSON *request, struct openai_fault *f)
 {
     if (cJSON_IsString(content))
-        return add_text(request, content->valuestring, f);
+        return add_text(request, content->valuestring, param, f);
     if (!cJSON_IsArray(content))
         return openai_fault(f, 400, "invalid_type", param,
                             "Invalid type for '%s': expected text or a list of parts as the "

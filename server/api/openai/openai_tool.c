@@ -191,18 +191,25 @@ static bool check_choice(const struct reading *r, struct openai_fault *f)
 }
 
 /* The options of the tool are fields of the images API. */
-static void take_tool(struct reading *r)
+static bool take_tool(struct reading *r, struct openai_fault *f)
 {
+    static const char *const input[] = {"prompt", "image", "images"}; /* says these */
     for (cJSON *item = r->tool ? r->tool->child : NULL, *next; item; item = next) {
         const char *name = item->string;
         next = item->next;
         if (strcmp(name, "type") == 0 || strcmp(name, "action") == 0)
             continue;
+        for (size_t i = 0; i < sizeof input / sizeof *input; i++)
+            if (strcmp(name, input[i]) == 0)
+                return openai_fault(f, 400, "unknown_parameter", "tools",
+                                    "Unknown parameter: 'tools[%d].%s'. It is said in 'input'.",
+                                    r->tool_index, name);
         if (strcmp(name, "input_image_mask") == 0)
             name = "mask";
         if (!cJSON_IsNull(item))
             cJSON_AddItemToObject(r->request, name, cJSON_Duplicate(item, true));
     }
+    return true;
 }
 
 /* Which model paints: the tool's; else the request's, which of clients that have a text model in
@@ -337,8 +344,7 @@ static bool read_body(struct reading *r, struct openai_tool_request *out,
                             "Invalid type for 'background': expected a boolean.");
     if (!find_tool(r, f) || !check_choice(r, f))
         return false;
-    take_tool(r);
-    if (!take_model(r, f) || !read_input(r, f))
+    if (!take_tool(r, f) || !take_model(r, f) || !read_input(r, f))
         return false;
     take_rest(r, ignored);
     out->later = cJSON_IsTrue(later);

@@ -173,9 +173,10 @@ static bool add_range(struct sdapi_axis *axis, double from, double to, double st
                       struct sdapi_fault *fault)
 {
     bool whole = axis->kind->value == WHOLE;
+    count = floor(count);
     if (count > 0) {
         for (int i = 0; i < count; i++) {
-            double value = count > 1 ? from + (to - from) * i / (floor(count) - 1) : from;
+            double value = count > 1 ? from + (to - from) * i / (count - 1) : from;
             if (!add_number(axis, whole ? trunc(value) : value, fault))
                 return false;
         }

@@ -68,6 +68,9 @@ static bool add_styles(const cJSON *names, const struct settings *settings, stru
     bool ok = true;
     if (cJSON_GetArraySize(names) == 0)
         return true;
+    if (cJSON_GetArraySize(names) > STYLES_MOST)
+        return refuse(fault, 422, "styles", "wanted at most %d styles, got %d", STYLES_MOST,
+                      cJSON_GetArraySize(names));
     if (!styles_read(settings->styles, &styles, &err))
         return refuse(fault, err.code == ERR_INTERNAL ? 500 : 503, NULL, "%s", err.msg);
     cJSON_ArrayForEach(name, names) {

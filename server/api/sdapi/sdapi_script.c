@@ -10,10 +10,13 @@
 
 #include <cjson/cJSON.h>
 
+#include "engine/io/image_grid.h"
+#include "server/api/app.h"
 #include "server/api/sdapi/sdapi_axis.h"
 #include "server/api/sdapi/sdapi_outpaint.h"
 #include "server/api/sdapi/sdapi_series.h"
 #include "server/base/pyjson.h"
+#include "server/job/intake.h"
 
 static const struct {
     const char *title;
@@ -184,21 +187,54 @@ static const char *text_at(const struct sdapi_request *r, int i, const char *fal
 
 /* ---- cells ---- */
 
-/* Without the script. Pictures are the body's own. */
+#define MEMBERS_MAX 1000 /* of a request with a script, and of its settings */
+#define COPIED_MAX 1000  /* bytes of a text */
+
+/* There may be a hundred cells, and a request of many megabytes: what is large is the body's. */
+static void copy_member(cJSON *to, const cJSON *item)
+{
+    bool large = cJSON_IsArray(item) || cJSON_IsObject(item) ||
+                 (cJSON_IsString(item) && strlen(item->valuestring) > COPIED_MAX);
+    if (cJSON_IsArray(to))
+        cJSON_AddItemToArray(to, cJSON_Duplicate(item, true));
+    else if (large)
+        cJSON_AddItemReferenceToObject(to, item->string, (cJSON *)item);
+    else
+        cJSON_AddItemToObject(to, item->string, cJSON_Duplicate(item, true));
+}
+
+/* Without the script. Axes change members, and add to styles and settings, which are therefore the
+ * copy's. */
 static cJSON *copy_body(const cJSON *body)
 {
     cJSON *copy = cJSON_CreateObject();
-    const cJSON *item;
+    const cJSON *item, *inner;
     cJSON_ArrayForEach(item, body) {
-        bool big = strcmp(item->string, "init_images") == 0 || strcmp(item->string, "mask") == 0;
+        bool styles = strcmp(item->string, "styles") == 0 && cJSON_IsArray(item);
+        bool settings = strcmp(item->string, "override_settings") == 0 && cJSON_IsObject(item);
         if (strcmp(item->string, "script_name") == 0 || strcmp(item->string, "script_args") == 0)
             continue;
-        if (big)
-            cJSON_AddItemReferenceToObject(copy, item->string, (cJSON *)item);
-        else
-            cJSON_AddItemToObject(copy, item->string, cJSON_Duplicate(item, true));
+        if (!styles && !settings) {
+            copy_member(copy, item);
+            continue;
+        }
+        cJSON *own = styles ? cJSON_AddArrayToObject(copy, item->string)
+                            : cJSON_AddObjectToObject(copy, item->string);
+        cJSON_ArrayForEach(inner, item)
+            copy_member(own, inner);
     }
     return copy;
+}
+
+static bool check_members(const cJSON *body, struct sdapi_fault *fault)
+{
+    const cJSON *settings = cJSON_GetObjectItemCaseSensitive(body, "override_settings");
+    if (cJSON_GetArraySize(body) <= MEMBERS_MAX && cJSON_GetArraySize(settings) <= MEMBERS_MAX)
+        return true;
+    *fault = (struct sdapi_fault){.status = 422, .param = "script_name"};
+    snprintf(fault->message, sizeof fault->message,
+             "a request with a script may have %d members, and as many settings", MEMBERS_MAX);
+    return false;
 }
 
 static void set(cJSON *body, const char *name, cJSON *value)
@@ -471,9 +507,15 @@ bool sdapi_script_plan(const struct app *app, const struct sdapi_request *r,
 {
     *out = (struct sdapi_plan){.columns = 1, .rows = 1, .deep = 1};
     enum sdapi_script script = sdapi_script_of(r);
+    if (!check_members(body, fault))
+        return false;
     bool ok = script == SDAPI_SCRIPT_XYZ      ? plan_xyz(app, r, body, seed, subseed, out, fault)
               : script == SDAPI_SCRIPT_MATRIX ? plan_matrix(r, body, seed, subseed, out, fault)
                                               : plan_loopback(r, body, seed, subseed, out, fault);
+    if (ok && out->grid &&
+        !image_grid_fits(out->columns, out->rows, out->margin, intake_pixels_max(app->settings)))
+        ok = refuse(fault, "a grid of %d x %d pictures is too large with a margin of %d pixels",
+                    out->columns, out->rows, out->margin);
     if (!ok)
         sdapi_script_plan_free(out);
     return ok;

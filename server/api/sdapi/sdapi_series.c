@@ -267,18 +267,38 @@ static bool label(struct sdapi_series *s, struct pictor_image *sheet, int deep)
     return image_grid_label(sheet, s->columns, s->rows, s->margin, &labels, &s->err);
 }
 
+/* The pictures from `from` on; those that were not painted any more are left out. One is decoded
+ * at a time: a hundred of them may be a gigabyte. */
+static bool make_grid(struct sdapi_series *s, size_t from, size_t most, struct pictor_image *out)
+{
+    size_t cells = (size_t)s->columns * (size_t)s->rows;
+    size_t left = s->painted_count > from ? s->painted_count - from : 0;
+    size_t count = cells < left ? cells : left;
+    struct image_grid grid;
+    int width = 1, height = 1;
+    for (size_t i = 0; i < count; i++) {
+        const struct job_image *image = &s->images[from + i];
+        width = image->width > width ? image->width : width;
+        height = image->height > height ? image->height : height;
+    }
+    bool ok = image_grid_new(width, height, s->columns, s->rows, s->margin, most, &grid, out,
+                             &s->err);
+    for (size_t i = 0; ok && i < count; i++) {
+        struct pictor_image image = {0};
+        ok = decode_painted(s, from + i, &image, &s->err) &&
+             image_grid_put(&grid, (int)i, &image, out, &s->err);
+        pictor_image_free(&image);
+    }
+    return ok;
+}
+
 static bool make_grids(struct sdapi_series *s)
 {
     size_t most = intake_pixels_max(s->app->settings), cells = (size_t)s->columns * (size_t)s->rows;
     struct pictor_image *sheets = calloc((size_t)s->deep, sizeof *sheets), all = {0};
     bool ok = sheets || err_set(&s->err, ERR_INTERNAL, "no memory for a grid");
     for (int i = 0; ok && i < s->deep; i++) {
-        size_t count = cells;
-        struct pictor_image *images = decode_range(s, (size_t)i * cells, &count);
-        ok = images &&
-             image_grid(images, count, s->columns, s->rows, s->margin, most, &sheets[i], &s->err) &&
-             label(s, &sheets[i], i);
-        free_images(images, count);
+        ok = make_grid(s, (size_t)i * cells, most, &sheets[i]) && label(s, &sheets[i], i);
         size_t like = (size_t)i * cells;
         ok = ok && (!s->send_sheets ||
                     add_sheet(s, &sheets[i], like < s->painted_count ? like : 0, false));
@@ -290,6 +310,23 @@ static bool make_grids(struct sdapi_series *s)
     return ok;
 }
 
+/* Whoever painted it may have made it of another size. */
+static bool fit_tile(const struct image_tiles *tiles, struct pictor_image *image, struct err *err)
+{
+    struct pictor_image rgb, sized;
+    bool ok = image_convert(image, 3, &rgb, err);
+    pictor_image_free(image);
+    if (!ok)
+        return false;
+    *image = rgb;
+    if (rgb.width == tiles->tile_width && rgb.height == tiles->tile_height)
+        return true;
+    ok = image_resize(image, tiles->tile_width, tiles->tile_height, IMAGE_BICUBIC, &sized, err);
+    pictor_image_free(image);
+    *image = ok ? sized : (struct pictor_image){0};
+    return ok;
+}
+
 static bool join_tiles(struct sdapi_series *s)
 {
     size_t tiles = (size_t)s->tiles.columns * (size_t)s->tiles.rows;
@@ -297,7 +334,10 @@ static bool join_tiles(struct sdapi_series *s)
     for (size_t from = 0; ok && from + tiles <= s->painted_count; from += tiles) {
         size_t count = tiles;
         struct pictor_image *images = decode_range(s, from, &count), whole = {0};
-        ok = images && image_tiles_join(&s->tiles, images, &whole, &s->err) &&
+        ok = images;
+        for (size_t i = 0; ok && i < count; i++)
+            ok = fit_tile(&s->tiles, &images[i], &s->err);
+        ok = ok && image_tiles_join(&s->tiles, images, &whole, &s->err) &&
              add_sheet(s, &whole, from, false);
         pictor_image_free(&whole);
         free_images(images, count);

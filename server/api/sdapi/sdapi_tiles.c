@@ -137,8 +137,8 @@ static bool cut(struct tiling *t, const struct pictor_image *image)
                                t->overlap, &s->tiles, &t->err);
     count = ok ? s->tiles.columns * s->tiles.rows : 0;
     if (ok && (long long)count * t->n_iter > SDAPI_SERIES_RUNS)
-        ok = err_set(&t->err, ERR_INVALID, "this would be %d tiles, wanted at most %d",
-                     count * t->n_iter, SDAPI_SERIES_RUNS);
+        ok = err_set(&t->err, ERR_INVALID, "this would be %lld tiles, wanted at most %d",
+                     (long long)count * t->n_iter, SDAPI_SERIES_RUNS);
     ok = ok && image_convert(image, 3, &rgb, &t->err);
     free(s->inits[0].data);
     s->inits[0] = (struct sdapi_file){0};
