@@ -14,6 +14,8 @@
 #define A_CONNECTION 2
 /* The socket, and what looks up its address meanwhile. */
 #define AN_ORDER 4
+/* How far an order is, and that nobody waits for it (server/paint/upstream_sdapi.h). */
+#define BESIDE_ORDERS 2
 
 /* Of the rest, rounded up; tests/chaos/test_descriptors.py counts what is really open. */
 enum {
@@ -32,7 +34,7 @@ int descriptors_reserved(const struct settings *s)
 {
     int count = STORE + HTTP + PROBES + WORKERS + CODECS + FILES + UPSTREAMS;
     for (size_t i = 0; i < s->upstream_count; i++)
-        count += s->upstreams[i].concurrency * AN_ORDER;
+        count += (s->upstreams[i].concurrency + BESIDE_ORDERS) * AN_ORDER;
     return count;
 }
 
