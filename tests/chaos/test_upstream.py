@@ -309,6 +309,10 @@ def test_what_it_says_it_painted_comes_back(front, stub, words):
     stub.script = [(200, {}, reply), (200, {}, png())]
     assert [d.get("revised_prompt") for d in painted(server, n=2).json()["data"]] == [words] * 2
     stub.script = [(200, {}, reply), (200, {}, png())]
+    answer = requests.post(server.url + "/v1/responses", timeout=60, json={
+        "model": "cloud", "input": "x", "tools": [{"type": "image_generation"}]}).json()
+    assert answer["output"][0]["revised_prompt"] == words
+    stub.script = [(200, {}, reply), (200, {}, png())]
     assert "Revised prompt: " in cloud(jobs)["images"][0]["infotext"]
 
 

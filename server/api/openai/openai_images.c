@@ -4,14 +4,12 @@
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "engine/io/image.h"
 #include "server/api/openai/openai.h"
 #include "server/api/openai/openai_paint.h"
 #include "server/api/openai/openai_request.h"
 #include "server/http/http.h"
-#include "server/job/infotext_job.h"
 
 /* ---- parts of answers ---- */
 
@@ -61,19 +59,6 @@ static bool add_link(cJSON *json, const struct openai_waiting *w, const struct j
     return ok;
 }
 
-/* What an upstream says that it painted. */
-static void add_revised(cJSON *json, const struct job_image *image)
-{
-    struct infotext text;
-    if (!image->infotext || !strstr(image->infotext, INFOTEXT_REVISED) ||
-        !infotext_read(&text, image->infotext))
-        return;
-    const char *revised = infotext_get(&text, INFOTEXT_REVISED);
-    if (revised)
-        cJSON_AddStringToObject(json, "revised_prompt", revised);
-    infotext_free(&text);
-}
-
 static cJSON *whole(const struct openai_waiting *w, const struct job *job,
                     const struct openai_place *to, struct err *err)
 {
@@ -90,7 +75,7 @@ static cJSON *whole(const struct openai_waiting *w, const struct job *job,
             cJSON_Delete(json);
             return NULL;
         }
-        add_revised(item, image);
+        openai_paint_revised(item, image);
     }
     add_usage(json, w, job, (int)job->image_count);
     return json;
@@ -143,7 +128,7 @@ static bool completed(struct openai_waiting *w, const struct job *job,
     const char *event = event_name(w, true);
     cJSON *json = event_json(w, event, job, image);
     const struct openai_place to = {.stream = stream};
-    add_revised(json, image);
+    openai_paint_revised(json, image);
     if (!add(json, "b64_json", openai_paint_file(w->app, &to, image, "", err))) {
         cJSON_Delete(json);
         return false;

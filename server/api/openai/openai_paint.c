@@ -13,6 +13,7 @@
 #include "server/base/settings.h"
 #include "server/http/http.h"
 #include "server/http/http_error.h"
+#include "server/job/infotext_job.h"
 #include "server/queue/events.h"
 #include "server/queue/queue.h"
 #include "server/store/blobs.h"
@@ -113,6 +114,18 @@ struct cJSON *openai_paint_file(const struct app *app, const struct openai_place
     if (!item)
         err_set(err, ERR_INTERNAL, "no memory for a picture");
     return item;
+}
+
+void openai_paint_revised(struct cJSON *json, const struct job_image *image)
+{
+    struct infotext text;
+    if (!image->infotext || !strstr(image->infotext, INFOTEXT_REVISED) ||
+        !infotext_read(&text, image->infotext))
+        return;
+    const char *revised = infotext_get(&text, INFOTEXT_REVISED);
+    if (revised)
+        cJSON_AddStringToObject(json, "revised_prompt", revised);
+    infotext_free(&text);
 }
 
 char *openai_paint_link(const char *base_url, const struct job_image *image)

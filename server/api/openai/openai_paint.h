@@ -106,6 +106,9 @@ void openai_paint_fault(const struct job *job, struct openai_fault *f);
 int openai_paint_text_tokens(const char *text);
 int openai_paint_image_tokens(int width, int height);
 
+/* Adds as revised_prompt what an upstream says that it painted, if it does. */
+void openai_paint_revised(struct cJSON *json, const struct job_image *image);
+
 /* A string that is the picture's file in base64 behind `before` (may be ""), read from the disk
  * when the client reads; owned. */
 struct cJSON *openai_paint_file(const struct app *app, const struct openai_place *to,

@@ -43,7 +43,7 @@ static void item_id(char out[OPENAI_TOOL_ID_SIZE], const char *job_id, int index
 static cJSON *item_json(const char *job_id, int index, const char *status, cJSON *result,
                         const struct job *job, const char *quality)
 {
-    int format = job ? job->params.format : IMAGE_PNG;
+    const struct job_image *image = NULL;
     char id[OPENAI_TOOL_ID_SIZE], size[32];
     cJSON *json = cJSON_CreateObject();
     item_id(id, job_id, index);
@@ -52,8 +52,9 @@ static cJSON *item_json(const char *job_id, int index, const char *status, cJSON
     cJSON_AddStringToObject(json, "status", status);
     for (size_t i = 0; result && i < job->image_count; i++)
         if (job->images[i].index == index)
-            format = job->images[i].format;
+            image = &job->images[i];
     if (result) {
+        int format = image ? (int)image->format : job->params.format;
         snprintf(size, sizeof size, "%dx%d", job->params.width, job->params.height);
         cJSON_AddStringToObject(json, "action", job->params.has_init ? "edit" : "generate");
         cJSON_AddStringToObject(json, "background", "opaque");
@@ -62,6 +63,8 @@ static cJSON *item_json(const char *job_id, int index, const char *status, cJSON
             cJSON_AddStringToObject(json, "quality", quality);
         cJSON_AddStringToObject(json, "size", size);
     }
+    if (image)
+        openai_paint_revised(json, image);
     cJSON_AddItemToObject(json, "result", result ? result : cJSON_CreateNull());
     return json;
 }
