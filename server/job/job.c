@@ -58,6 +58,15 @@ bool job_params_from_json(struct job_params *p, struct cJSON *json, struct err *
     return job_field_from_json(&job_table, p, json, err);
 }
 
+bool job_params_copy(const struct job_params *from, struct job_params *to, struct err *err)
+{
+    cJSON *json = job_params_to_json(from);
+    bool ok = json ? job_params_from_json(to, json, err)
+                   : err_set(err, ERR_INTERNAL, "no memory for a request");
+    cJSON_Delete(json);
+    return ok;
+}
+
 /* ---- the check ---- */
 
 /* Says which field is to blame, once. */

@@ -66,6 +66,7 @@ void job_params_free(struct job_params *p);
 /* JSON as the store and the native API have it: one member a field, same names. */
 struct cJSON *job_params_to_json(const struct job_params *p);
 bool job_params_from_json(struct job_params *p, struct cJSON *json, struct err *err);
+bool job_params_copy(const struct job_params *from, struct job_params *to, struct err *err);
 
 struct settings;
 /* Ranges, limits of the settings, known sampler and scheduler; canonicalises the names.

@@ -120,7 +120,9 @@ def test_background(ai):
     ai.error(400, "invalid_value", None, method="DELETE", path=path)
     assert ai.request("POST", path + "/cancel").json()["status"] == "cancelled"
     assert ai.request("GET", path).json()["status"] == "cancelled"
-    quick = ai.request("POST", PATH, json={**tool(), "input": "x", "background": True}).json()
+    answer = ai.request("POST", PATH, json={**tool(), "input": "x", "background": True, "top_k": 5})
+    assert answer.headers["x-ignored-parameters"] == "top_k"
+    quick = answer.json()
     wait_for(lambda: ai.request("GET", f"{PATH}/{quick['id']}").json()["status"] == "completed")
     ai.error(400, "invalid_value", "stream", {**body, "stream": True}, path=PATH)
 

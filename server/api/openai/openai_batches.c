@@ -238,6 +238,14 @@ static void fail_line(struct active *a, cJSON *line, const struct openai_fault *
     count(a, "failed", 1);
 }
 
+/* `request` NULL: nobody could make it any more. */
+static void has_job(cJSON *line, const char *job_id, const struct openai_request *request)
+{
+    cJSON_AddStringToObject(line, "job", job_id);
+    cJSON_AddStringToObject(line, "quality", request ? request->quality : "");
+    cJSON_AddBoolToObject(line, "url", request && request->url);
+}
+
 /* False: not now. */
 static bool submit(struct openai_batches *b, struct active *a, int i, cJSON *line)
 {
@@ -248,19 +256,21 @@ static bool submit(struct openai_batches *b, struct active *a, int i, cJSON *lin
     struct openai_request request;
     struct openai_fault f;
     struct job before;
-    char tag[64], job_id[JOB_ID_SIZE], quality[sizeof request.quality];
+    char tag[64], job_id[JOB_ID_SIZE];
     snprintf(tag, sizeof tag, "batch_%s/%d", r->id, i);
-    if (queue_get_tagged(b->app->queue, tag, r->key_id, &before, NULL)) {
-        cJSON_AddStringToObject(line, "job", before.id); /* of before a restart */
-        job_free(&before);
-        return true;
-    }
     cJSON *json = parse_line(b, &a->lines[i]), *body = member(json, "body");
     cJSON_DeleteItemFromObjectCaseSensitive(body, "stream");
     cJSON_DeleteItemFromObjectCaseSensitive(body, "partial_images");
     enum openai_kind kind = edit ? OPENAI_EDIT : OPENAI_GENERATION;
     bool ok = openai_request_make(&from, kind, body, &request, &f);
     cJSON_Delete(json);
+    if (queue_get_tagged(b->app->queue, tag, r->key_id, &before, NULL)) { /* before a restart */
+        has_job(line, before.id, ok ? &request : NULL);
+        job_free(&before);
+        if (ok)
+            openai_request_free(&request);
+        return true;
+    }
     if (!ok) {
         if (f.status == 429 || f.status == 503)
             return false;
@@ -269,8 +279,8 @@ static bool submit(struct openai_batches *b, struct active *a, int i, cJSON *lin
     }
     free(request.params.tag);
     request.params.tag = strdup(tag);
-    snprintf(quality, sizeof quality, "%s", request.quality);
-    bool url = request.url;
+    struct openai_request asked = {.url = request.url}; /* what painting leaves of it */
+    memcpy(asked.quality, request.quality, sizeof asked.quality);
     if (!request.params.tag) {
         openai_request_free(&request);
         return false;
@@ -281,9 +291,7 @@ static bool submit(struct openai_batches *b, struct active *a, int i, cJSON *lin
         fail_line(a, line, &f);
         return true;
     }
-    cJSON_AddStringToObject(line, "job", job_id);
-    cJSON_AddStringToObject(line, "quality", quality);
-    cJSON_AddBoolToObject(line, "url", url);
+    has_job(line, job_id, &asked);
     return true;
 }
 

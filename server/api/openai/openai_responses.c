@@ -305,7 +305,8 @@ static void create_later(struct http_request *req, struct openai_request *r, con
     struct openai_fault f;
     struct job job;
     struct err err;
-    char id[JOB_ID_SIZE];
+    char id[JOB_ID_SIZE], ignored[sizeof r->ignored];
+    snprintf(ignored, sizeof ignored, "%s", r->ignored);
     if (r->stream) {
         openai_request_free(r);
         openai_fault(&f, 400, "invalid_value", "stream",
@@ -316,6 +317,8 @@ static void create_later(struct http_request *req, struct openai_request *r, con
     } else if (!queue_get(app->queue, id, NULL, &job, &err)) {
         http_reply_error(req, &err, NULL);
     } else {
+        if (*ignored)
+            http_reply_header(req, "x-ignored-parameters", ignored);
         reply_job(req, base, &job);
         job_free(&job);
     }

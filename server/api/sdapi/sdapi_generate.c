@@ -281,22 +281,13 @@ static bool read_pictures(struct http_request *req, const struct prepared *p,
     return true;
 }
 
-static bool copy_params(const struct job_params *from, struct job_params *to, struct err *err)
-{
-    cJSON *json = job_params_to_json(from);
-    bool ok = json ? job_params_from_json(to, json, err)
-                   : err_set(err, ERR_INTERNAL, "no memory for a request");
-    cJSON_Delete(json);
-    return ok;
-}
-
 /* A job for each picture that begins from another one: the seeds go on over all of them. */
 static bool add_pictures(struct sdapi_series *s, const struct job_params *params, int inits,
                          struct err *err)
 {
     for (int i = 0; i < params->count; i++) {
         struct job_params one;
-        if (!copy_params(params, &one, err))
+        if (!job_params_copy(params, &one, err))
             return false;
         bool ok = !one.variants || variants_use(&one, i, err);
         free(one.variants);

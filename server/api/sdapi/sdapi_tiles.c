@@ -119,15 +119,6 @@ static bool enlarge(struct tiling *t, struct pictor_image *image, const atomic_b
     return false;
 }
 
-static bool copy_params(const struct job_params *from, struct job_params *to, struct err *err)
-{
-    cJSON *json = job_params_to_json(from);
-    bool ok = json ? job_params_from_json(to, json, err)
-                   : err_set(err, ERR_INTERNAL, "no memory for a request");
-    cJSON_Delete(json);
-    return ok;
-}
-
 static bool cut(struct tiling *t, const struct pictor_image *image)
 {
     struct sdapi_series *s = t->s;
@@ -154,7 +145,7 @@ static bool cut(struct tiling *t, const struct pictor_image *image)
     for (int i = 0; ok && i < count * t->n_iter; i++) {
         struct job_params one;
         int tile = i % count;
-        ok = copy_params(&t->params, &one, &t->err);
+        ok = job_params_copy(&t->params, &one, &t->err);
         if (!ok)
             break;
         one.count = 1;
