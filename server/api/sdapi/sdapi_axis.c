@@ -1,7 +1,6 @@
 #include "server/api/sdapi/sdapi_axis.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include <cjson/cJSON.h>
 
 #include "engine/pictor.h"
+#include "server/api/sdapi/sdapi_args.h"
 #include "server/api/sdapi/sdapi_models.h"
 #include "server/api/sdapi/sdapi_series.h"
 #include "server/base/pyjson.h"
@@ -77,26 +77,6 @@ static const struct sdapi_axis_kind kinds[] = {
 };
 #define KINDS (sizeof kinds / sizeof *kinds)
 
-static bool refuse(struct sdapi_fault *fault, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static bool refuse(struct sdapi_fault *fault, const char *fmt, ...)
-{
-    va_list args;
-    *fault = (struct sdapi_fault){.status = 422, .param = "script_args"};
-    va_start(args, fmt);
-    vsnprintf(fault->message, sizeof fault->message, fmt, args);
-    va_end(args);
-    return false;
-}
-
-static bool no_memory(struct sdapi_fault *fault)
-{
-    *fault = (struct sdapi_fault){.status = 500, .crash = "MemoryError"};
-    snprintf(fault->message, sizeof fault->message, "out of memory");
-    return false;
-}
-
 static const struct sdapi_axis_kind *kind_of(const struct sdapi_request *r, const cJSON *type)
 {
     const char *label = cJSON_GetStringValue(type);
@@ -118,14 +98,14 @@ static const struct sdapi_axis_kind *kind_of(const struct sdapi_request *r, cons
 static bool add(struct sdapi_axis *axis, const char *text, size_t size, struct sdapi_fault *fault)
 {
     if (axis->count == SDAPI_SERIES_RUNS)
-        return refuse(fault, "an axis may have %d values", SDAPI_SERIES_RUNS);
+        return sdapi_args_refuse(fault, "an axis may have %d values", SDAPI_SERIES_RUNS);
     char **values = realloc(axis->values, (axis->count + 1) * sizeof *values);
     char *copy = strndup(text, size);
     if (values)
         axis->values = values;
     if (!values || !copy) {
         free(copy);
-        return no_memory(fault);
+        return sdapi_args_no_memory(fault);
     }
     values[axis->count++] = copy;
     return true;
@@ -185,7 +165,7 @@ static bool add_range(struct sdapi_axis *axis, double from, double to, double st
     if (step == 0)
         step = from <= to ? 1 : -1;
     if ((to - from) / step < 0)
-        return refuse(fault, "a range from %g to %g by %g has no end", from, to, step);
+        return sdapi_args_refuse(fault, "a range from %g to %g by %g has no end", from, to, step);
     for (int i = 0; i <= (to - from) / step + 1e-9; i++)
         if (!add_number(axis, from + i * step, fault))
             return false;
@@ -207,17 +187,17 @@ static bool add_value(struct sdapi_axis *axis, const char *text, size_t size,
         return add_number(axis, axis->kind->value == WHOLE ? trunc(value) : value, fault);
     if (is_range(number, &from, &to, &step, &count))
         return add_range(axis, from, to, step, count, fault);
-    return refuse(fault,
-                  "%s: wanted numbers or ranges such as 1-5, 1-10 (+3) and 0-1 [5], got "
-                  "\"%.50s\"",
-                  axis->kind->label, number);
+    return sdapi_args_refuse(fault,
+                             "%s: wanted numbers or ranges such as 1-5, 1-10 (+3) and 0-1 [5], got "
+                             "\"%.50s\"",
+                             axis->kind->label, number);
 }
 
 /* As Python's csv reads it, without the blanks around values. */
 static bool read_values(struct sdapi_axis *axis, const char *text, struct sdapi_fault *fault)
 {
     char *value = malloc(strlen(text) + 1);
-    bool ok = value || no_memory(fault);
+    bool ok = value || sdapi_args_no_memory(fault);
     for (const char *at = text; ok && *text;) {
         size_t n = 0;
         at += strspn(at, " \t");
@@ -248,9 +228,9 @@ static bool permute(struct sdapi_axis *axis, struct sdapi_fault *fault)
     struct sdapi_axis all = {.kind = axis->kind};
     for (size_t i = 2; i <= n && total <= SDAPI_SERIES_RUNS; i++)
         total *= i;
-    bool ok =
-        total <= SDAPI_SERIES_RUNS ||
-        refuse(fault, "Prompt order: %zu words have more than %d orders", n, SDAPI_SERIES_RUNS);
+    bool ok = total <= SDAPI_SERIES_RUNS ||
+              sdapi_args_refuse(fault, "Prompt order: %zu words have more than %d orders", n,
+                                SDAPI_SERIES_RUNS);
     for (size_t k = 0; ok && k < total; k++) {
         struct pyjson line = {0};
         size_t rest = k, block = total;
@@ -268,7 +248,7 @@ static bool permute(struct sdapi_axis *axis, struct sdapi_fault *fault)
         }
         ok = !line.failed
                  ? add(&all, line.text ? line.text : "", strlen(line.text ? line.text : ""), fault)
-                 : no_memory(fault);
+                 : sdapi_args_no_memory(fault);
         free(line.text);
     }
     sdapi_axis_free(axis);
@@ -306,8 +286,8 @@ bool sdapi_axis_read(const struct app *app, const struct sdapi_request *r, const
     const cJSON *item;
     *out = (struct sdapi_axis){.kind = kind_of(r, type)};
     if (!out->kind)
-        return refuse(fault, "an axis must be one of 0..%d or a label such as \"Steps\"",
-                      (int)KINDS - 1);
+        return sdapi_args_refuse(fault, "an axis must be one of 0..%d or a label such as \"Steps\"",
+                                 (int)KINDS - 1);
     if (out->kind->change == NOTHING)
         return add(out, "", 0, fault);
     cJSON_ArrayForEach(item, list)
@@ -322,7 +302,7 @@ bool sdapi_axis_read(const struct app *app, const struct sdapi_request *r, const
         return false;
     }
     if (out->count == 0)
-        return refuse(fault, "%s has no values", out->kind->label);
+        return sdapi_args_refuse(fault, "%s has no values", out->kind->label);
     return (out->kind->change != ORDER || permute(out, fault)) && check_names(app, out, fault);
 }
 
@@ -380,12 +360,12 @@ static bool reorder(const struct sdapi_axis *axis, size_t i, cJSON *body, struct
         size_t at, size;
     } places[SDAPI_SERIES_RUNS];
     size_t count = 0;
-    bool ok = (words && all) || no_memory(fault);
+    bool ok = (words && all) || sdapi_args_no_memory(fault);
     text = text ? text : "";
     while (ok && (word = strsep(&at, "\n"))) {
         const char *found = strstr(text, word);
         if (!found) {
-            ok = refuse(fault, "Prompt order did not find %.60s in the prompt", word);
+            ok = sdapi_args_refuse(fault, "Prompt order did not find %.60s in the prompt", word);
             break;
         }
         size_t k = count++;
@@ -399,14 +379,14 @@ static bool reorder(const struct sdapi_axis *axis, size_t i, cJSON *body, struct
     at = words;
     for (size_t k = 0; ok && k < count; k++) {
         if (places[k].at < from)
-            ok = refuse(fault, "Prompt order: its words overlap in the prompt");
+            ok = sdapi_args_refuse(fault, "Prompt order: its words overlap in the prompt");
         else
             pyjson_put(&out, text + from, places[k].at - from);
         pyjson_puts(&out, strsep(&at, "\n"));
         from = places[k].at + places[k].size;
     }
     pyjson_puts(&out, text + (ok ? from : 0));
-    ok = ok && (!out.failed || no_memory(fault));
+    ok = ok && (!out.failed || sdapi_args_no_memory(fault));
     if (ok)
         set(body, "prompt", out.text ? out.text : "");
     free(out.text);
@@ -423,7 +403,7 @@ static bool resize(const char *value, cJSON *body, struct sdapi_fault *fault)
     if (times)
         height = strtol(end + times, &end, 10);
     if (!times || *end || width < 1 || height < 1 || width > 65536 || height > 65536)
-        return refuse(fault, "Size: wanted 512x768, got \"%.40s\"", value);
+        return sdapi_args_refuse(fault, "Size: wanted 512x768, got \"%.40s\"", value);
     cJSON_DeleteItemFromObjectCaseSensitive(body, "width");
     cJSON_DeleteItemFromObjectCaseSensitive(body, "height");
     cJSON_AddNumberToObject(body, "width", (double)width);
@@ -461,7 +441,7 @@ bool sdapi_axis_apply(const struct sdapi_axis *axis, size_t i, struct cJSON *bod
                                                                                          : "true");
         return true;
     case STYLE:
-        return add_style(value, body) || no_memory(fault);
+        return add_style(value, body) || sdapi_args_no_memory(fault);
     case SIZE:
         return resize(value, body, fault);
     case ORDER:
@@ -469,9 +449,10 @@ bool sdapi_axis_apply(const struct sdapi_axis *axis, size_t i, struct cJSON *bod
     case REPLACE:
         if (!replace(body, "prompt", axis->values[0], value, &found) ||
             !replace(body, "negative_prompt", axis->values[0], value, &found))
-            return no_memory(fault);
-        return found || refuse(fault, "Prompt S/R did not find %.60s in prompt or negative prompt",
-                               axis->values[0]);
+            return sdapi_args_no_memory(fault);
+        return found || sdapi_args_refuse(
+                            fault, "Prompt S/R did not find %.60s in prompt or negative prompt",
+                            axis->values[0]);
     }
     return true;
 }

@@ -3,13 +3,12 @@
  * its noise. Args that are left out are those of the WebUI's page. */
 #include "server/api/sdapi/sdapi_outpaint.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include <cjson/cJSON.h>
 
+#include "server/api/sdapi/sdapi_args.h"
 #include "server/job/job.h"
 
 const char *const sdapi_outpaint_titles[] = {"outpainting mk2", "poor man's outpainting", NULL};
@@ -20,32 +19,6 @@ bool sdapi_outpaint_is(const struct sdapi_request *r)
         if (strcasecmp(sdapi_outpaint_titles[i], r->script_name) == 0)
             return true;
     return false;
-}
-
-static bool refuse(struct sdapi_fault *fault, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static bool refuse(struct sdapi_fault *fault, const char *fmt, ...)
-{
-    va_list args;
-    *fault = (struct sdapi_fault){.status = 422, .param = "script_args"};
-    va_start(args, fmt);
-    vsnprintf(fault->message, sizeof fault->message, fmt, args);
-    va_end(args);
-    return false;
-}
-
-/* The i-th argument as a number of 0..most. */
-static bool number_at(const struct sdapi_request *r, int i, const char *name, double most,
-                      double *out, struct sdapi_fault *fault)
-{
-    const cJSON *arg = cJSON_GetArrayItem(r->script_args, i);
-    if (!arg || cJSON_IsNull(arg))
-        return true;
-    if (!cJSON_IsNumber(arg) || !(arg->valuedouble >= 0 && arg->valuedouble <= most))
-        return refuse(fault, "script_args[%d], %s, must be a number of 0..%g", i, name, most);
-    *out = arg->valuedouble;
-    return true;
 }
 
 /* "fill", ... or its number. */
@@ -59,7 +32,7 @@ static bool fill_at(const struct sdapi_request *r, int i, int *out, struct sdapi
             *out = k;
             return true;
         }
-    if (!number_at(r, i, "the masked content", PICTOR_FILL_NOTHING, &number, fault))
+    if (!sdapi_args_number(r, i, "the masked content", 0, PICTOR_FILL_NOTHING, &number, fault))
         return false;
     *out = (int)number;
     return true;
@@ -82,10 +55,11 @@ static bool directions_at(const struct sdapi_request *r, int i, int pixels,
                     : strcasecmp(word, "down") == 0  ? &out->down
                                                      : NULL;
         if (!side)
-            return refuse(fault,
-                          "script_args[%d] must be a list of \"left\", \"right\", \"up\" and "
-                          "\"down\"",
-                          i);
+            return sdapi_args_refuse(
+                fault,
+                "script_args[%d] must be a list of \"left\", \"right\", \"up\" and "
+                "\"down\"",
+                i);
         *side = pixels;
     }
     return true;
@@ -97,12 +71,12 @@ bool sdapi_outpaint_read(const struct sdapi_request *r, struct job_params *p,
     bool second = strcasecmp(r->script_name, sdapi_outpaint_titles[0]) == 0;
     double pixels = 128, blur = second ? 8 : 4, ignored = 0;
     int fill = second ? PICTOR_FILL_ORIGINAL : PICTOR_FILL_BLUR, at = second;
-    if (!number_at(r, at, "the pixels", 4096, &pixels, fault) ||
-        !number_at(r, at + 1, "the mask blur", 32, &blur, fault) ||
+    if (!sdapi_args_number(r, at, "the pixels", 0, 4096, &pixels, fault) ||
+        !sdapi_args_number(r, at + 1, "the mask blur", 0, 32, &blur, fault) ||
         (!second && !fill_at(r, at + 2, &fill, fault)) ||
         !directions_at(r, 3, (int)pixels, out, fault) ||
-        (second && (!number_at(r, 4, "the fall-off", 1000, &ignored, fault) ||
-                    !number_at(r, 5, "the colour variation", 1, &ignored, fault))))
+        (second && (!sdapi_args_number(r, 4, "the fall-off", 0, 1000, &ignored, fault) ||
+                    !sdapi_args_number(r, 5, "the colour variation", 0, 1, &ignored, fault))))
         return false;
     p->mask_blur = second ? blur : 2 * blur;
     p->fill = fill;

@@ -1,8 +1,6 @@
 #include "server/api/sdapi/sdapi_script.h"
 
 #include <inttypes.h>
-#include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +10,7 @@
 
 #include "engine/io/image_grid.h"
 #include "server/api/app.h"
+#include "server/api/sdapi/sdapi_args.h"
 #include "server/api/sdapi/sdapi_axis.h"
 #include "server/api/sdapi/sdapi_outpaint.h"
 #include "server/api/sdapi/sdapi_series.h"
@@ -125,26 +124,6 @@ const struct sdapi_script_arg *sdapi_script_arg(const char *title, int index)
 
 /* ---- args ---- */
 
-static bool refuse(struct sdapi_fault *fault, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static bool refuse(struct sdapi_fault *fault, const char *fmt, ...)
-{
-    va_list args;
-    *fault = (struct sdapi_fault){.status = 422, .param = "script_args"};
-    va_start(args, fmt);
-    vsnprintf(fault->message, sizeof fault->message, fmt, args);
-    va_end(args);
-    return false;
-}
-
-static bool no_memory(struct sdapi_fault *fault)
-{
-    *fault = (struct sdapi_fault){.status = 500, .crash = "MemoryError"};
-    snprintf(fault->message, sizeof fault->message, "out of memory");
-    return false;
-}
-
 static const cJSON *arg_at(const struct sdapi_request *r, int i)
 {
     const cJSON *arg = cJSON_GetArrayItem(r->script_args, i);
@@ -158,25 +137,6 @@ static bool flag_at(const struct sdapi_request *r, int i, bool fallback)
     if (cJSON_IsString(arg))
         return strcasecmp(arg->valuestring, "true") == 0 || strcmp(arg->valuestring, "1") == 0;
     return arg ? cJSON_IsTrue(arg) || (cJSON_IsNumber(arg) && arg->valuedouble != 0) : fallback;
-}
-
-static bool number_at(const struct sdapi_request *r, int i, const char *name, double least,
-                      double most, double *out, struct sdapi_fault *fault)
-{
-    const cJSON *arg = arg_at(r, i);
-    char *end = NULL;
-    double value = *out;
-    if (cJSON_IsString(arg))
-        value = strtod(arg->valuestring, &end);
-    else if (cJSON_IsNumber(arg))
-        value = arg->valuedouble;
-    else if (arg)
-        value = NAN;
-    if ((end && *end) || !(value >= least && value <= most))
-        return refuse(fault, "script_args[%d], %s, must be a number of %g..%g", i, name, least,
-                      most);
-    *out = value;
-    return true;
 }
 
 static const char *text_at(const struct sdapi_request *r, int i, const char *fallback)
@@ -283,8 +243,8 @@ void sdapi_script_plan_free(struct sdapi_plan *plan)
 static bool check_count(double count, struct sdapi_fault *fault)
 {
     return (count >= 1 && count <= SDAPI_SERIES_RUNS) ||
-           refuse(fault, "a script may paint 1 to %d pictures, this would be %.0f",
-                  SDAPI_SERIES_RUNS, count);
+           sdapi_args_refuse(fault, "a script may paint 1 to %d pictures, this would be %.0f",
+                             SDAPI_SERIES_RUNS, count);
 }
 
 /* ---- X/Y/Z plot ---- */
@@ -326,7 +286,7 @@ static bool plan_xyz(const struct app *app, const struct sdapi_request *r, const
         vary[i] = flag_at(r, more + 4 + i, false);
     int margin_at = lists && cJSON_GetArraySize(r->script_args) > more + 5 ? more + 7 : more + 4;
     size_t n[3] = {axes[0].count, axes[1].count, axes[2].count};
-    ok = ok && number_at(r, margin_at, "the margin", 0, 500, &margin, fault) &&
+    ok = ok && sdapi_args_number(r, margin_at, "the margin", 0, 500, &margin, fault) &&
          check_count((double)n[0] * (double)n[1] * (double)n[2], fault);
     for (size_t i = 0; ok && i < n[0] * n[1] * n[2]; i++) {
         size_t at[3] = {i % n[0], i / n[0] % n[1], i / n[0] / n[1]};
@@ -337,7 +297,7 @@ static bool plan_xyz(const struct app *app, const struct sdapi_request *r, const
             set(cell, "seed", cJSON_CreateNumber(-1));
             set(cell, "subseed", cJSON_CreateNumber(-1));
         }
-        ok = cell || no_memory(fault);
+        ok = cell || sdapi_args_no_memory(fault);
         for (int k = 0; ok && k < 3; k++)
             ok = sdapi_axis_apply(&axes[k], at[k], cell, fault);
     }
@@ -345,7 +305,8 @@ static bool plan_xyz(const struct app *app, const struct sdapi_request *r, const
     plan->rows = (int)n[1];
     plan->deep = (int)n[2];
     for (int i = 0; ok && i < 3; i++)
-        ok = !flag_at(r, more, true) || add_labels(plan, i, &axes[i]) || no_memory(fault);
+        ok =
+            !flag_at(r, more, true) || add_labels(plan, i, &axes[i]) || sdapi_args_no_memory(fault);
     plan->margin = (int)margin;
     plan->grid = true;
     plan->send_painted = flag_at(r, more + 1, false);
@@ -410,21 +371,22 @@ static bool plan_matrix(const struct sdapi_request *r, const cJSON *body, uint64
     char *parts[PARTS_MAX + 1], *text, *at;
     size_t count = 0;
     if (!negative && strcasecmp(which, "positive") != 0)
-        return refuse(fault, "script_args[2] must be \"positive\" or \"negative\", got \"%.40s\"",
-                      which);
+        return sdapi_args_refuse(
+            fault, "script_args[2] must be \"positive\" or \"negative\", got \"%.40s\"", which);
     if (strcasecmp(by, "comma") != 0 && strcasecmp(by, "space") != 0)
-        return refuse(fault, "script_args[3] must be \"comma\" or \"space\", got \"%.40s\"", by);
-    if (!number_at(r, 4, "the margin", 0, 500, &margin, fault))
+        return sdapi_args_refuse(
+            fault, "script_args[3] must be \"comma\" or \"space\", got \"%.40s\"", by);
+    if (!sdapi_args_number(r, 4, "the margin", 0, 500, &margin, fault))
         return false;
     if (!(text = at = strdup(negative ? r->negative_prompt : r->prompt)))
-        return no_memory(fault);
+        return sdapi_args_no_memory(fault);
     while (at && count <= PARTS_MAX)
         parts[count++] = next_part(&at);
     for (size_t i = 1; i < count; i++)
         parts[i] = strip_commas(parts[i]);
-    bool ok =
-        count <= PARTS_MAX ||
-        refuse(fault, "a prompt matrix may have %d parts behind the first one", PARTS_MAX - 1);
+    bool ok = count <= PARTS_MAX ||
+              sdapi_args_refuse(fault, "a prompt matrix may have %d parts behind the first one",
+                                PARTS_MAX - 1);
     size_t cells = ok ? (size_t)1 << (count - 1) : 0, room = strlen(text) + 2 * PARTS_MAX + 256;
     for (size_t i = 0; ok && i < cells; i++) {
         char *words = calloc(1, strlen(negative ? r->negative_prompt : r->prompt) + room);
@@ -437,7 +399,7 @@ static bool plan_matrix(const struct sdapi_request *r, const cJSON *body, uint64
             strcat(words, parts[part]);
         }
         cJSON *cell = words ? add_cell(plan, body, seed + (seeds ? i : 0), subseed) : NULL;
-        ok = cell || no_memory(fault);
+        ok = cell || sdapi_args_no_memory(fault);
         if (ok)
             set(cell, negative ? "negative_prompt" : "prompt", cJSON_CreateString(words));
         free(words);
@@ -447,7 +409,7 @@ static bool plan_matrix(const struct sdapi_request *r, const cJSON *body, uint64
     plan->columns = 1 << across;
     ok = ok && ((name_parts(plan, 0, parts + 1, across) &&
                  name_parts(plan, 1, parts + 1 + across, down)) ||
-                no_memory(fault));
+                sdapi_args_no_memory(fault));
     free(text);
     plan->deep = 1;
     plan->margin = (int)margin;
@@ -463,17 +425,18 @@ static bool plan_loopback(const struct sdapi_request *r, const cJSON *body, uint
     double loops = 4, last = 0.5;
     const char *curve = text_at(r, 2, "Linear"), *words = text_at(r, 3, "None");
     bool aggressive = strcasecmp(curve, "Aggressive") == 0, lazy = strcasecmp(curve, "Lazy") == 0;
-    if (!number_at(r, 0, "the loops", 1, 32, &loops, fault) ||
-        !number_at(r, 1, "the final denoising strength", 0, 1, &last, fault))
+    if (!sdapi_args_number(r, 0, "the loops", 1, 32, &loops, fault) ||
+        !sdapi_args_number(r, 1, "the final denoising strength", 0, 1, &last, fault))
         return false;
     if (!aggressive && !lazy && strcasecmp(curve, "Linear") != 0)
-        return refuse(fault,
-                      "script_args[2] must be \"Aggressive\", \"Linear\" or \"Lazy\", got "
-                      "\"%.40s\"",
-                      curve);
+        return sdapi_args_refuse(
+            fault,
+            "script_args[2] must be \"Aggressive\", \"Linear\" or \"Lazy\", got "
+            "\"%.40s\"",
+            curve);
     if (*words && strcasecmp(words, "None") != 0)
-        return refuse(fault,
-                      "script_args[3] can only be \"None\": no model here describes pictures");
+        return sdapi_args_refuse(
+            fault, "script_args[3] can only be \"None\": no model here describes pictures");
     int n = (int)loops;
     if (!check_count((double)n * r->n_iter, fault))
         return false;
@@ -486,7 +449,7 @@ static bool plan_loopback(const struct sdapi_request *r, const cJSON *body, uint
             way = 1 - cos(way * M_PI / 2);
         cJSON *cell = add_cell(plan, body, seed + (uint64_t)i, subseed);
         if (!cell)
-            return no_memory(fault);
+            return sdapi_args_no_memory(fault);
         set(cell, "denoising_strength",
             cJSON_CreateNumber(r->denoising_strength + (last - r->denoising_strength) * way));
         if (loop)
@@ -514,8 +477,9 @@ bool sdapi_script_plan(const struct app *app, const struct sdapi_request *r,
                                               : plan_loopback(r, body, seed, subseed, out, fault);
     if (ok && out->grid &&
         !image_grid_fits(out->columns, out->rows, out->margin, intake_pixels_max(app->settings)))
-        ok = refuse(fault, "a grid of %d x %d pictures is too large with a margin of %d pixels",
-                    out->columns, out->rows, out->margin);
+        ok = sdapi_args_refuse(fault,
+                               "a grid of %d x %d pictures is too large with a margin of %d pixels",
+                               out->columns, out->rows, out->margin);
     if (!ok)
         sdapi_script_plan_free(out);
     return ok;
