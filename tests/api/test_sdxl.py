@@ -1,48 +1,20 @@
 """The small SDXL model and its refiner through the whole server: words, sizes, a second pass, a LoRA."""
-import json
 import shutil
-import struct
+import sys
 
 import pytest
 from conftest import ROOT
 from sdapi_client import Sdapi, encode, gradient
 
-GOLDEN = ROOT / "tests" / "golden"
-TOKENS = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
-FIRST, SECOND = "conditioner.embedders.0.", "conditioner.embedders.1."
+sys.path.insert(0, str(ROOT / "tests" / "golden"))
+from singlefiles import GOLDEN, read, tensors_of, write  # noqa: E402
+
 SMALL = {"prompt": "a red circle", "width": 128, "height": 64, "steps": 2, "seed": 1}
 
 
-def read(path):
-    """Name -> (dtype, shape, bytes)."""
-    data = path.read_bytes()
-    start = 8 + struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8:start])
-    header.pop("__metadata__", None)
-    return {name: (t["dtype"], t["shape"], data[start + t["data_offsets"][0]:start + t["data_offsets"][1]])
-            for name, t in header.items()}
-
-
-def write(path, tensors):
-    header, at = {}, 0
-    for name, (dtype, shape, data) in tensors.items():
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(data)]}
-        at += len(data)
-    text = json.dumps(header).encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"".join([struct.pack("<Q", len(text)), text, *(t[2] for t in tensors.values())]))
-
-
 def write_models(folder):
-    tiny, sdxl = read(GOLDEN / "tiny" / "tiny-ldm.safetensors"), read(GOLDEN / "sdxl" / "weights.safetensors")
-    shared = {k: v for k, v in tiny.items() if k.startswith("first_stage_model.")}
-    write(folder / "xl.safetensors", {
-        **sdxl, **shared, SECOND + "model.token_embedding.weight": tiny[TOKENS],
-        FIRST + "transformer.text_model.embeddings.token_embedding.weight": tiny[TOKENS]})
-    own = {**sdxl, **read(GOLDEN / "sdxl" / "refiner.safetensors")}
-    write(folder / "refiner.safetensors", {
-        **{k.replace(SECOND, FIRST): v for k, v in own.items() if not k.startswith(FIRST)}, **shared,
-        FIRST + "model.token_embedding.weight": tiny[TOKENS]})
+    write(folder / "xl.safetensors", tensors_of("sdxl"))
+    write(folder / "refiner.safetensors", tensors_of("refiner"))
 
 
 @pytest.fixture(scope="module")

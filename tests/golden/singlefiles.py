@@ -31,6 +31,7 @@ def write(path, tensors):
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(data)]}
         at += len(data)
     text = json.dumps(header).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"".join([struct.pack("<Q", len(text)), text, *(t[2] for t in tensors.values())]))
 
 
