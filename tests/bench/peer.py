@@ -306,8 +306,8 @@ def paint(peer, side, steps, seed):
         x = torch.randn(1, 4, side // 8, side // 8, generator=noise) * schedule.sigmas[0]
         for t in schedule.timesteps:
             pair = schedule.scale_model_input(x, t).repeat(2, 1, 1, 1)
-            without, given = peer.noise(pair, t, given).chunk(2)
-            x = schedule.step(without + GUIDANCE * (given - without), t, x).prev_sample
+            without, guided = peer.noise(pair, t, given).chunk(2)
+            x = schedule.step(without + GUIDANCE * (guided - without), t, x).prev_sample
             times.append(time.monotonic())
         image = peer.decode(x / peer.family.scale)[0].permute(1, 2, 0)
         image = (image * 127.5 + 127.5).clamp(0, 255).round().byte().numpy()
