@@ -46,6 +46,7 @@ def test_what_pytorch_writes(hub, pull, tmp_path, tensor, ending, there, legacy)
 
 
 @pytest.mark.parametrize("tensor, there", [("model.diffusion_model.joint_blocks.0", "models/m.gguf"),
+                                           ("lora_unet_a.lora_up.weight", "loras/m.gguf"),
                                            ("control_model.input_hint_block.0.weight", "controlnets/m.gguf")])
 def test_gguf(hub, pull, tmp_path, tensor, there):  # noqa: F811
     hub.files["/m.gguf"] = gguf(tensor)
@@ -57,10 +58,10 @@ def test_gguf(hub, pull, tmp_path, tensor, there):  # noqa: F811
 
 
 def test_kind_that_is_not_read_from_gguf(hub, pull, tmp_path):  # noqa: F811
-    hub.files["/m.gguf"] = gguf("lora_unet_a.lora_up.weight")
+    hub.files["/m.gguf"] = gguf("conv_first.weight")
     done = pull(hub.url + "/m.gguf")
-    assert done.returncode == 1 and "no lora is read from" in done.stderr
-    assert (tmp_path / "loras/m.gguf").exists()
+    assert done.returncode == 1 and "no upscaler is read from" in done.stderr
+    assert (tmp_path / "upscalers/m.gguf").exists()
 
 
 class Harm:
