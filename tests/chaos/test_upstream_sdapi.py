@@ -9,16 +9,9 @@ import pytest
 import requests
 from PIL import Image
 from processes import TINY, Jobs, until
-from test_upstream import Stub, png
+from test_upstream import png, stub  # noqa: F401 (a fixture)
 
 PASSWORD = "painter:much-secret"
-
-
-@pytest.fixture
-def stub():
-    stub = Stub()
-    yield stub
-    stub.close()
 
 
 @pytest.fixture

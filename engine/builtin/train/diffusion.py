@@ -50,12 +50,9 @@ unet_cpu = common.unet_cpu(device)
 if dist.is_torchelastic_launched():
     dist.init_process_group("gloo")
 rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-# the text encoder, queries and keys learn more slowly: with heads of few channels attention
-# otherwise becomes a choice of one token within minutes, and what a word means is never learnt
-groups, parts = [[], [], [], []], (1., .5, 2., .2)
+groups = [[], [], [], []]
 for n, p in models.named_parameters():
-    slow = n[0] == "0" and n != "0.own" or ".to_q." in n or ".to_k." in n
-    matrix = n[0] == "1" and p.dim() > 1 and min(p.shape[:2]) > 4 and "emb" not in n
+    matrix, slow = optimizer.kind(n, p)
     groups[2 * matrix + slow].append(p)
 opt = optimizer.Optimizer([dict(params=g, muon=i > 1) for i, g in enumerate(groups)])
 master = sum(groups, [])
@@ -143,7 +140,7 @@ took, log, saved = 0.0, [], start
 while took < total:
     rate = min((step - first + 1) / 100, 1) * (args.end + (1 - args.end) * (.5 + .5 * math.cos(
         math.pi * took / total)))
-    for g, part in zip(opt.param_groups, parts):
+    for g, part in zip(opt.param_groups, optimizer.PARTS):
         g["lr"] = args.rate * rate * part
     z, ids, t = batch(args.picture[step % len(args.picture)])
     a, noise = alphas[t][:, None, None, None], torch.randn_like(z)

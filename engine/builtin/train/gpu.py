@@ -19,7 +19,6 @@ import networks
 import optimizer
 
 BETAS, MOMENTUM, DECAY = (.9, .99), .95, 1e-2  # as optimizer.py
-PARTS = (1., .5, 2., .2)  # of the rate, as diffusion.py
 STRONG, CAPTION = .25, 77
 
 
@@ -29,8 +28,7 @@ class Weights:
     def __init__(self, models, keep):
         groups = {}
         for n, p in models.named_parameters():
-            slow = n[0] == "0" and n != "0.own" or ".to_q." in n or ".to_k." in n
-            matrix = n[0] == "1" and p.dim() > 1 and min(p.shape[:2]) > 4 and "emb" not in n
+            matrix, slow = optimizer.kind(n, p)
             shape = tuple(optimizer.rows(p).shape) if matrix else ()
             groups.setdefault((matrix, slow, shape), []).append(p)
         groups = dict(sorted(groups.items()))
@@ -41,7 +39,7 @@ class Weights:
         self.half, self.grads = self.flat.bfloat16(), torch.zeros_like(self.flat, dtype=torch.bfloat16)
         self.vectors = sum(p.numel() for (matrix, *_), some in groups.items() if not matrix for p in some)
         self.square = torch.zeros(self.vectors, device=device)
-        self.part = torch.cat([torch.full((sum(p.numel() for p in some),), PARTS[slow], device=device)
+        self.part = torch.cat([torch.full((sum(p.numel() for p in some),), optimizer.PARTS[slow], device=device)
                                for (matrix, slow, _), some in groups.items() if not matrix])
         self.matrices, at, self.place = [], 0, {}
         for (matrix, slow, shape), some in groups.items():
@@ -50,7 +48,7 @@ class Weights:
                 self.place[p] = slice(at, at + p.numel())
                 at += p.numel()
             if matrix:
-                self.matrices.append((slice(first, at), (len(some), *shape), PARTS[2 + slow]))
+                self.matrices.append((slice(first, at), (len(some), *shape), optimizer.PARTS[2 + slow]))
         for p in ordered:
             p.data = self.shaped(self.half, p)
             p.grad = self.shaped(self.grads, p)

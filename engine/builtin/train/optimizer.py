@@ -11,6 +11,17 @@ import torch.distributed as dist
 import common
 
 
+# the text encoder, queries and keys learn more slowly: with heads of few channels attention
+# otherwise becomes a choice of one token within minutes, and what a word means is never learnt
+PARTS = (1., .5, 2., .2)  # of the rate: vectors, slow vectors, matrices, slow matrices
+
+
+def kind(n, p):
+    """Whether a parameter of [text encoder, UNet] is one of Muon's matrices, and whether it is slow."""
+    slow = n[0] == "0" and n != "0.own" or ".to_q." in n or ".to_k." in n
+    return n[0] == "1" and p.dim() > 1 and min(p.shape[:2]) > 4 and "emb" not in n, slow
+
+
 def rows(t):
     """A weight as a matrix [out, the rest], without copying where convolutions are channels_last."""
     return t.movedim(1, -1).reshape(t.shape[0], -1) if t.dim() == 4 else t
