@@ -368,6 +368,8 @@ static bool delete_rows(struct queue *q, const char *id, struct err *err)
         return true;
     if (err->code != ERR_NO_ROOM)
         return false;
+    while (q->probing) /* a probe fills the disk for a moment, the room kept included */
+        pthread_cond_wait(&q->well, &q->lock);
     blobs_reserve_free(store_data(q->store));
     queue_note(q, false, err);
     return store_job_delete(q->store, id, err);

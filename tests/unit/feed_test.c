@@ -101,6 +101,8 @@ static void one_text_serves_all_readers(void **state)
     assert_non_null(strstr(first->data, id));
     native_feed_done(first);
     native_feed_done(second);
+    for (int i = 0; i < 1000 && wakes < 2; i++) /* a text is there before its readers are woken */
+        usleep(5000);
     expect_nothing(c); /* another key's */
     assert_int_equal(wakes, 2);
     native_feed_leave(a);
@@ -117,8 +119,10 @@ static void a_job_is_followed_to_its_end(void **state)
     struct job job;
     struct claim claim;
     struct job_image image;
+    struct native_reader *all = join(r, NULL, NULL, &wakes);
     fixture_submit(r->f, "", 0, "p", 1, id);
-    usleep(100 * 1000); /* some rounds: what was before a reader joined is not told */
+    expect(all, "job", id); /* what was before a reader joined is not told */
+    native_feed_leave(all);
     struct native_reader *one = join(r, NULL, id, &wakes);
     fixture_submit(r->f, "", 0, "p", 1, other);
     fixture_claim(r->f, &job, &claim);
