@@ -35,7 +35,7 @@ static enum bench_kind kind_of(const struct hollow_note *n)
 {
     switch (n->kind) {
     case HOLLOW_LINEAR:
-        return matrix_kind_of(n->w) == MATRIX_GATED ? BENCH_GATED : BENCH_LINEAR;
+        return matrix_kind_gated(matrix_kind_of(n->w)) ? BENCH_GATED : BENCH_LINEAR;
     case HOLLOW_CONV3X3:
         return n->y->h < n->x->h ? BENCH_CONV_HALF : BENCH_CONV;
     case HOLLOW_UPSAMPLE:

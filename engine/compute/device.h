@@ -26,10 +26,13 @@ struct device_table {
                      const struct matrix *w, const struct epilogue *e);
     void (*group_norm)(struct ops *o, struct tensor *y, const struct tensor *x, int groups,
                        float eps, const float *gamma, const float *beta, enum activation act);
-    void (*layer_norm)(struct ops *o, struct tensor *y, const struct tensor *x, float eps,
-                       const float *gamma, const float *beta);
+    void (*norm)(struct ops *o, struct tensor *y, const struct tensor *x,
+                 const struct norm_how *how); /* group is set */
     void (*attention)(struct ops *o, struct tensor *y, const struct tensor *q,
-                      const struct tensor *k, const struct tensor *v, int heads, bool causal);
+                      const struct tensor *k, const struct tensor *v,
+                      const struct attention_how *how); /* all of it is set */
+    void (*rope)(struct ops *o, struct tensor *y, const struct tensor *x, const float *cos,
+                 const float *sin, int heads, enum rope_pairs pairs);
     void (*activate)(struct ops *o, struct tensor *y, const struct tensor *x, enum activation act);
     void (*add)(struct ops *o, struct tensor *y, const struct tensor *x, float s);
     void (*resize)(struct ops *o, struct tensor *y, const struct tensor *x);

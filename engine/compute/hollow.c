@@ -43,7 +43,7 @@ static struct matrix *new_matrix(struct device *dev, enum matrix_kind kind, int 
     *m = (struct matrix){.table = dev->table, .kind = kind, .k = k, .coarse = coarse};
     for (int i = 0; i < count; i++)
         m->n += parts[i].n;
-    if (kind == MATRIX_GATED)
+    if (matrix_kind_gated(kind))
         m->n /= 2;
     return m;
 }
@@ -72,16 +72,17 @@ static void group_norm(struct ops *o, struct tensor *y, const struct tensor *x, 
     note(o, (struct hollow_note){o->arena, HOLLOW_GROUP_NORM, y, x, NULL, NULL, 0});
 }
 
-static void layer_norm(struct ops *o, struct tensor *y, const struct tensor *x, float eps,
-                       const float *gamma, const float *beta)
+static void norm(struct ops *o, struct tensor *y, const struct tensor *x,
+                 const struct norm_how *how)
 {
     note(o, (struct hollow_note){o->arena, HOLLOW_LAYER_NORM, y, x, NULL, NULL, 0});
 }
 
 static void attention(struct ops *o, struct tensor *y, const struct tensor *q,
-                      const struct tensor *k, const struct tensor *v, int heads, bool causal)
+                      const struct tensor *k, const struct tensor *v,
+                      const struct attention_how *how)
 {
-    note(o, (struct hollow_note){o->arena, HOLLOW_ATTENTION, y, q, k, NULL, heads});
+    note(o, (struct hollow_note){o->arena, HOLLOW_ATTENTION, y, q, k, NULL, how->heads});
 }
 
 /* What ops.c does not call while planning is not here. */
@@ -94,7 +95,7 @@ static const struct device_table table = {
     .conv3x3 = conv3x3,
     .upsample = upsample,
     .group_norm = group_norm,
-    .layer_norm = layer_norm,
+    .norm = norm,
     .attention = attention,
 };
 

@@ -53,17 +53,31 @@ void device_run(struct device *dev, size_t n, pool_fn *fn, void *ctx)
     dev->table->run(dev, n, fn, ctx);
 }
 
+static int rows_of(const struct matrix_part *parts, int count)
+{
+    int n = 0;
+    for (int i = 0; i < count; i++)
+        n += parts[i].n;
+    return n;
+}
+
+static void check_parts(enum matrix_kind kind, const struct matrix_part *parts, int count)
+{
+    assert(kind != MATRIX_GATED || count == 1);
+    assert(!matrix_kind_gated(kind) || rows_of(parts, count) % 2 == 0);
+}
+
 struct matrix *matrix_new_stacked(struct device *dev, enum matrix_kind kind, int k,
                                   const struct matrix_part *parts, int count, struct err *err)
 {
-    assert(kind != MATRIX_GATED || (count == 1 && parts->n % 2 == 0));
+    check_parts(kind, parts, count);
     return dev->table->matrix_new(dev, kind, k, parts, count, false, err);
 }
 
 struct matrix *matrix_new_coarse(struct device *dev, enum matrix_kind kind, int k,
                                  const struct matrix_part *parts, int count, struct err *err)
 {
-    assert(kind != MATRIX_GATED || (count == 1 && parts->n % 2 == 0));
+    check_parts(kind, parts, count);
     return dev->table->matrix_new(dev, kind, k, parts, count, true, err);
 }
 
@@ -78,10 +92,7 @@ struct matrix *matrix_new(struct device *dev, enum matrix_kind kind, int n, int 
 bool matrix_refill(struct device *dev, struct matrix *m, const struct matrix_part *parts, int count,
                    struct err *err)
 {
-    int n = 0;
-    for (int i = 0; i < count; i++)
-        n += parts[i].n;
-    assert(n == (m->kind == MATRIX_GATED ? 2 * m->n : m->n));
+    assert(rows_of(parts, count) == (matrix_kind_gated(m->kind) ? 2 * m->n : m->n));
     return dev->table->matrix_refill(dev, m, parts, count, err);
 }
 
@@ -129,17 +140,19 @@ static bool same_shape(const struct tensor *a, const struct tensor *b)
 
 static void check_epilogue(const struct tensor *y, const struct matrix *w, const struct epilogue *e)
 {
-    assert(y->c == w->n && !(w->kind == MATRIX_GATED && e));
+    assert(y->c == w->n && !(matrix_kind_gated(w->kind) && e));
     assert(!e || !e->residual || same_shape(e->residual, y));
     assert(!e || !e->row || e->row_ld == 0 || e->row_ld >= (size_t)w->n);
+    assert(!e || !e->gate || e->gate_ld == 0 || e->gate_ld >= (size_t)w->n);
 }
 
 void ops_linear(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
                 const struct epilogue *e)
 {
     check_epilogue(y, w, e);
-    assert((w->kind == MATRIX_LINEAR || w->kind == MATRIX_GATED) && x->c == w->k && x->pad == 0 &&
-           y->pad == 0 && same_pixels(x, y) && (!e || !e->residual || e->residual->pad == 0));
+    assert((w->kind == MATRIX_LINEAR || matrix_kind_gated(w->kind)) && x->c == w->k &&
+           x->pad == 0 && y->pad == 0 && same_pixels(x, y) &&
+           (!e || !e->residual || e->residual->pad == 0));
     o->dev->table->linear(o, y, x, w, e);
 }
 
@@ -199,20 +212,58 @@ void ops_group_norm(struct ops *o, struct tensor *y, const struct tensor *x, int
     o->dev->table->group_norm(o, y, x, groups, eps, gamma, beta, act);
 }
 
+void ops_norm(struct ops *o, struct tensor *y, const struct tensor *x, const struct norm_how *how)
+{
+    struct norm_how all = *how;
+    if (all.group == 0)
+        all.group = x->c;
+    assert(same_shape(x, y) && x->pad == 0 && y->pad == 0 && x->dtype == y->dtype);
+    assert(x->c % all.group == 0 && (all.ld == 0 || all.ld >= (size_t)all.group));
+    assert(!all.rms || !all.beta);
+    o->dev->table->norm(o, y, x, &all);
+}
+
 void ops_layer_norm(struct ops *o, struct tensor *y, const struct tensor *x, float eps,
                     const float *gamma, const float *beta)
 {
+    ops_norm(o, y, x, &(struct norm_how){.eps = eps, .gamma = gamma, .beta = beta});
+}
+
+void ops_rms_norm(struct ops *o, struct tensor *y, const struct tensor *x, int group, float eps,
+                  const float *gamma)
+{
+    ops_norm(o, y, x, &(struct norm_how){.rms = true, .group = group, .eps = eps, .gamma = gamma});
+}
+
+void ops_rope(struct ops *o, struct tensor *y, const struct tensor *x, const float *cos,
+              const float *sin, int heads, enum rope_pairs pairs)
+{
     assert(same_shape(x, y) && x->pad == 0 && y->pad == 0 && x->dtype == y->dtype);
-    o->dev->table->layer_norm(o, y, x, eps, gamma, beta);
+    assert(heads > 0 && x->c % heads == 0 && x->c / heads % 2 == 0);
+    if (!arena_planning(o->arena))
+        o->dev->table->rope(o, y, x, cos, sin, heads, pairs);
+}
+
+void ops_attend(struct ops *o, struct tensor *y, const struct tensor *q, const struct tensor *k,
+                const struct tensor *v, const struct attention_how *how)
+{
+    struct attention_how all = *how;
+    if (all.kv_heads == 0)
+        all.kv_heads = all.heads;
+    if (all.keys == 0)
+        all.keys = k->w;
+    assert(all.heads > 0 && all.kv_heads > 0 && all.heads % all.kv_heads == 0);
+    assert(same_shape(q, y) && same_shape(k, v) && q->c % all.heads == 0);
+    assert(k->c % all.kv_heads == 0 && q->c / all.heads == k->c / all.kv_heads);
+    assert(q->h == 1 && k->h == 1 && !q->pad && !k->pad && !v->pad && !y->pad);
+    assert((k->b == q->b || k->b == 1) && all.keys > 0 && all.keys <= k->w);
+    o->dev->table->attention(o, y, q, k, v, &all);
 }
 
 void ops_attention(struct ops *o, struct tensor *y, const struct tensor *q, const struct tensor *k,
                    const struct tensor *v, int heads, bool causal)
 {
-    assert(same_shape(q, y) && same_shape(k, v) && q->c == k->c && q->c % heads == 0);
-    assert(q->h == 1 && k->h == 1 && !q->pad && !k->pad && !v->pad && !y->pad);
-    assert(k->b == q->b || k->b == 1);
-    o->dev->table->attention(o, y, q, k, v, heads, causal);
+    ops_attend(o, y, q, k, v, &(struct attention_how){.heads = heads, .causal = causal});
 }
 
 void ops_activate(struct ops *o, struct tensor *y, const struct tensor *x, enum activation act)

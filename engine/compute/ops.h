@@ -54,6 +54,8 @@ enum matrix_kind {
     MATRIX_LINEAR,  /* w: n x k row-major, as PyTorch's Linear has it */
     MATRIX_GATED,   /* the same: the first half of the rows are values, the second half gates, and
                      * y = v gelu(g) has half as many channels (GEGLU: Shazeer 2020) */
+    MATRIX_SWIGLU,  /* the same with y = silu(a) b: the first half of the rows, a, are the gates,
+                     * the second, b, the values; of any number of parts (gate and up, or one) */
     MATRIX_CONV3X3, /* w: n x k x 3 x 3, as Conv2d has it */
     MATRIX_UPSAMPLE /* the same, after nearest-neighbour upsampling to twice the size */
 };
@@ -72,6 +74,11 @@ struct matrix_part {
     bool stays;  /* `w` stays what it is as long as the matrix: weights in blocks of few bits need
                     not be expanded before a product wants them */
 };
+static inline bool matrix_kind_gated(enum matrix_kind kind)
+{
+    return kind == MATRIX_GATED || kind == MATRIX_SWIGLU;
+}
+
 struct matrix *matrix_new_stacked(struct device *dev, enum matrix_kind kind, int k,
                                   const struct matrix_part *parts, int count, struct err *err);
 
@@ -95,15 +102,24 @@ int matrix_rows(const struct matrix *m); /* channels that come out */
 enum matrix_kind matrix_kind_of(const struct matrix *m);
 bool matrix_is_coarse(const struct matrix *m); /* made by matrix_new_coarse */
 
-enum activation { ACT_NONE, ACT_SILU, ACT_GELU, ACT_QUICK_GELU, ACT_RELU };
+enum activation {
+    ACT_NONE,
+    ACT_SILU,
+    ACT_GELU,       /* x (1 + erf(x / sqrt 2)) / 2 */
+    ACT_GELU_TANH,  /* x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 */
+    ACT_QUICK_GELU, /* x sigmoid(1.702 x) */
+    ACT_RELU
+};
 
-/* What happens to a product while it is still in registers: y = act(x w + bias + row) + residual,
- * where a `slope` multiplies what is below zero after `act`. */
+/* What happens to a product while it is still in registers: y = act(x w + bias + row) gate +
+ * residual, where a `slope` multiplies what is below zero after `act`. */
 struct epilogue {
     enum activation act;
     const float *slope; /* PReLU's (He et al. 2015), a channel each, rounded up to 32; or NULL */
     const float *row;   /* [b, n]: added to every pixel of picture b, or NULL */
     size_t row_ld;      /* elements from one picture's row to the next; 0: one for all */
+    const float *gate;  /* [b, n]: every pixel of picture b is multiplied by it, or NULL */
+    size_t gate_ld;     /* as row_ld */
     const struct tensor *residual; /* same shape and dtype as y (may be y), any pad, or NULL */
 };
 
@@ -141,11 +157,50 @@ void ops_group_norm(struct ops *o, struct tensor *y, const struct tensor *x, int
 void ops_layer_norm(struct ops *o, struct tensor *y, const struct tensor *x, float eps,
                     const float *gamma, const float *beta);
 
+/* y = (x - mean) / sqrt(variance + eps) gamma + beta over groups of channels of every pixel; or
+ * without a mean, x / sqrt(mean of x^2 + eps) gamma (RMSNorm: Zhang & Sennrich 2019). What a
+ * network says to each picture goes into gamma and beta (adaLN: 1 + scale and shift; of an affine
+ * norm, products with its own): then they differ from picture to picture. y may be x; both may be
+ * slices. */
+struct norm_how {
+    bool rms;
+    int group; /* channels; 0: all */
+    float eps;
+    const float *gamma, *beta; /* [b, group], the same for every group; NULL: 1 and 0 */
+    size_t ld;                 /* from a picture's to the next one's; 0: one for all */
+};
+void ops_norm(struct ops *o, struct tensor *y, const struct tensor *x, const struct norm_how *how);
+
+/* That without a mean, gamma of `group` numbers (0: as many as channels) for all pictures. */
+void ops_rms_norm(struct ops *o, struct tensor *y, const struct tensor *x, int group, float eps,
+                  const float *gamma);
+
+/* Rotary positions (Su et al. 2021): of each head's d channels, d / 2 pairs (u, v) become
+ * (u cos - v sin, v cos + u sin). cos, sin: [tokens, d / 2], tokens being the pixels of a picture,
+ * the same for every head and picture. y may be x; both may be slices. */
+enum rope_pairs {
+    ROPE_ADJACENT, /* channels 2 i and 2 i + 1 */
+    ROPE_HALVES    /* i and i + d / 2 */
+};
+void ops_rope(struct ops *o, struct tensor *y, const struct tensor *x, const float *cos,
+              const float *sin, int heads, enum rope_pairs pairs);
+
 /* softmax(q k^T / sqrt(d)) v for `heads` heads of d = c / heads channels (Vaswani et al. 2017,
  * eq. 1). q, y: [b, 1, tq, c]; k, v: [b or 1, 1, tk, c] (one picture serves all). The score matrix
  * is never stored. `causal`: query i sees keys 0..i. */
 void ops_attention(struct ops *o, struct tensor *y, const struct tensor *q, const struct tensor *k,
                    const struct tensor *v, int heads, bool causal);
+
+/* The same with fewer heads of keys and values, each for as many heads of queries in turn (Ainslie
+ * et al. 2023), and of keys that nothing sees. All may be slices of one product. */
+struct attention_how {
+    int heads;
+    int kv_heads; /* divides heads; k and v: [.., kv_heads d]. 0: heads */
+    int keys;     /* only the first so many tokens of k and v are seen; 0: all */
+    bool causal;  /* query i sees keys 0..min(i, keys - 1) */
+};
+void ops_attend(struct ops *o, struct tensor *y, const struct tensor *q, const struct tensor *k,
+                const struct tensor *v, const struct attention_how *how);
 
 /* y = act(x), same shape; y may be x, and only then have pad 1. */
 void ops_activate(struct ops *o, struct tensor *y, const struct tensor *x, enum activation act);

@@ -23,6 +23,24 @@ struct tensor tensor_slice(const struct tensor *t, int c0, int c)
     return s;
 }
 
+struct tensor tensor_range(const struct tensor *t, int first, int n)
+{
+    assert(t->b == 1 && t->h == 1 && t->pad == 0 && first >= 0 && n > 0 && first + n <= t->w);
+    struct tensor s = *t;
+    s.data = tensor_at(t, 0, 0, first);
+    s.w = n;
+    return s;
+}
+
+struct tensor tensor_picture(const struct tensor *t, int b)
+{
+    assert(b >= 0 && b < t->b);
+    struct tensor s = *t;
+    s.data = tensor_at(t, b, -t->pad, -t->pad);
+    s.b = 1;
+    return s;
+}
+
 struct tensor tensor_tokens(const struct tensor *t)
 {
     assert(t->pad == 0);

@@ -33,6 +33,13 @@ struct tensor tensor_new(struct arena *a, enum dtype dtype, int b, int h, int w,
 /* Channels [c0, c0 + c) of t. */
 struct tensor tensor_slice(const struct tensor *t, int c0, int c);
 
+/* Tokens [first, first + n) of t, of height 1 and one picture: what writes there writes a part of a
+ * longer sequence. */
+struct tensor tensor_range(const struct tensor *t, int first, int n);
+
+/* Picture b of t alone. */
+struct tensor tensor_picture(const struct tensor *t, int b);
+
 /* Same pixels as a row of tokens: [b, 1, h * w, c]; pad must be 0. */
 struct tensor tensor_tokens(const struct tensor *t);
 

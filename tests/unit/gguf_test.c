@@ -251,6 +251,8 @@ static void lean(void **state)
             lean_case(dev, MATRIX_LINEAR, 70, 12800, 40, 31); /* more than one chunk of k */
             lean_case(dev, MATRIX_GATED, 70, 64, 66, 0);
             lean_case(dev, MATRIX_GATED, 9, 320, 512, 0);
+            lean_case(dev, MATRIX_SWIGLU, 70, 64, 33, 33);
+            lean_case(dev, MATRIX_SWIGLU, 9, 320, 256, 256);
             device_free(dev);
         }
     }

@@ -1,11 +1,7 @@
 /* ops_test.c: every operation at every CPU level against plain loops written here, on sizes that
  * straddle vectors, panels, tiles and blocks, over memory that ends at a guard page; and the same
- * bits for one thread and three.
- *
- * F32 sums of n products of unit size, in another order, differ by about sqrt(n) * 2^-24; 1e-5 of
- * the result's norm leaves room at the largest n here (2880). BF16 inputs are exact here (they are
- * rounded before both sides see them), so only the output's rounding counts: 2^-9 = 2e-3 an
- * element. Products in int8 are exact once both sides have been rounded by the same rule. */
+ * bits for one thread and three. Products in int8 are exact once both sides have been rounded by
+ * the same rule. See ops_case.h. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,102 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "engine/compute/ops.h"
 #include "tests/unit/nchw.h"
-
-struct fixture {
-    struct device *dev;
-    enum dtype dtype;
-};
-
-static uint32_t seed;
-
-static float random_float(void)
-{
-    seed = seed * 1664525u + 1013904223u;
-    return (float)(seed >> 8) / (float)(1 << 23) - 1;
-}
-
-static float bf16(float v)
-{
-    uint32_t u;
-    memcpy(&u, &v, sizeof u);
-    u = (u + 0x7fff + (u >> 16 & 1)) & 0xffff0000u;
-    memcpy(&v, &u, sizeof v);
-    return v;
-}
-
-static float *randoms(size_t n, enum dtype dtype)
-{
-    float *p = malloc(n * sizeof *p);
-    assert_non_null(p);
-    for (size_t i = 0; i < n; i++) {
-        p[i] = random_float();
-        if (dtype == DTYPE_BF16)
-            p[i] = bf16(p[i]);
-    }
-    return p;
-}
-
-/* An arena whose last byte is followed by a page that may not be touched. */
-struct guarded {
-    struct arena arena;
-    unsigned char *map;
-    size_t mapped;
-};
-
-static struct guarded guarded_new(size_t size)
-{
-    size_t page = 4096, body = (size + page - 1) / page * page;
-    struct guarded g = {.mapped = body + page};
-    g.map = mmap(NULL, g.mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    assert_true(g.map != MAP_FAILED);
-    assert_int_equal(mprotect(g.map + body, page, PROT_NONE), 0);
-    memset(g.map, 0x7f, body); /* not zero, and as BF16 or F32 a huge number */
-    g.arena = (struct arena){.base = g.map + body - size / 64 * 64, .size = size / 64 * 64};
-    return g;
-}
-
-static void guarded_free(struct guarded *g)
-{
-    munmap(g->map, g->mapped);
-}
-
-#define WITH_ARENA(f, ...)                                                                         \
-    do {                                                                                           \
-        struct guarded g_ = {0};                                                                   \
-        struct ops o = {(f)->dev, &g_.arena};                                                      \
-        arena_plan(&g_.arena);                                                                     \
-        bool planning = true;                                                                      \
-        __VA_ARGS__;                                                                               \
-        g_ = guarded_new(g_.arena.peak);                                                           \
-        planning = false;                                                                          \
-        __VA_ARGS__;                                                                               \
-        (void)planning;                                                                            \
-        guarded_free(&g_);                                                                         \
-    } while (0)
-
-static void compare_to(const struct fixture *f, const char *what, const float *got,
-                       const float *want, size_t n, double limit)
-{
-    double diff = 0, norm = 0;
-    for (size_t i = 0; i < n; i++) {
-        diff += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
-        norm += (double)want[i] * want[i];
-    }
-    double e = sqrt(diff / (norm > 0 ? norm : 1));
-    if (!(e <= limit))
-        fail_msg("%s at %s, %s: error %.2e > %.0e", what, device_level(f->dev),
-                 dtype_name(f->dtype), e, limit);
-}
-
-static void compare(const struct fixture *f, const char *what, const float *got, const float *want,
-                    size_t n)
-{
-    compare_to(f, what, got, want, n, f->dtype == DTYPE_F32 ? 1e-5 : 4e-3);
-}
+#include "tests/unit/ops_case.h"
 
 /* A number halfway between two of int8 may become either, as the compiler orders what comes before:
  * one such in these small cases is 1e-4. */
@@ -279,23 +183,6 @@ static void upsample(const struct fixture *f)
     upsample_case(f, 1, 64, 6, 32, 64, 1);
 }
 
-static float act_of(float x, enum activation act)
-{
-    switch (act) {
-    case ACT_NONE:
-        return x;
-    case ACT_SILU:
-        return x / (1 + expf(-x));
-    case ACT_GELU:
-        return 0.5f * x * (1 + erff(x / sqrtf(2)));
-    case ACT_QUICK_GELU:
-        return x / (1 + expf(-1.702f * x));
-    case ACT_RELU:
-        return x > 0 ? x : 0;
-    }
-    return 0;
-}
-
 /* Two stacked matrices, a row added, an activation, a residual. */
 static void linear_case(const struct fixture *f, int m, int k, int n1, int n2, enum activation act)
 {
@@ -305,6 +192,7 @@ static void linear_case(const struct fixture *f, int m, int k, int n1, int n2, e
     float *x = randoms(rows * (size_t)k, f->dtype), *w = randoms((size_t)(n * k), f->dtype);
     float *bias = randoms((size_t)n, DTYPE_F32), *add = randoms((size_t)(b * n), DTYPE_F32);
     float *old = randoms(rows * (size_t)n, f->dtype);
+    float *gate = randoms((size_t)(b * n), DTYPE_F32);
     float *got = malloc(rows * (size_t)n * 4), *want = malloc(rows * (size_t)n * 4);
     for (size_t i = 0; i < rows; i++)
         for (int j = 0; j < n; j++) {
@@ -312,7 +200,7 @@ static void linear_case(const struct fixture *f, int m, int k, int n1, int n2, e
             for (int c = 0; c < k; c++)
                 sum += (double)x[i * (size_t)k + (size_t)c] * w[j * k + c];
             want[i * (size_t)n + (size_t)j] =
-                act_of((float)sum, act) + old[i * (size_t)n + (size_t)j];
+                act_of((float)sum, act) * gate[(int)i / m * n + j] + old[i * (size_t)n + (size_t)j];
         }
     struct matrix_part parts[2] = {{n1, DTYPE_F32, DTYPE_F32, w, bias, 0, false},
                                    {n2, DTYPE_F32, DTYPE_F32, w + n1 * k, bias + n1, 0, false}};
@@ -327,7 +215,12 @@ static void linear_case(const struct fixture *f, int m, int k, int n1, int n2, e
         in_rows.w = y_rows.w = 1;
         nchw_load(&o, &in_rows, x);
         nchw_load(&o, &y_rows, old);
-        struct epilogue e = {.act = act, .row = add, .row_ld = (size_t)n, .residual = &y};
+        struct epilogue e = {.act = act,
+                             .row = add,
+                             .row_ld = (size_t)n,
+                             .gate = gate,
+                             .gate_ld = (size_t)n,
+                             .residual = &y};
         ops_linear(&o, &y, &in, mx, &e);
         nchw_store(&o, got, &y_rows);
     });
@@ -335,11 +228,11 @@ static void linear_case(const struct fixture *f, int m, int k, int n1, int n2, e
     snprintf(what, sizeof what, "linear m%d k%d n%d+%d act %d", m, k, n1, n2, act);
     compare(f, what, got, want, rows * (size_t)n);
     matrix_free(mx);
-    free(x), free(w), free(bias), free(add), free(old), free(got), free(want);
+    free(x), free(w), free(bias), free(add), free(gate), free(old), free(got), free(want);
 }
 
-/* Values and gates from one matrix. */
-static void gated_case(const struct fixture *f, int m, int k, int n)
+/* Values and gates from one matrix, or gates and values from two. */
+static void gated_case(const struct fixture *f, int m, int k, int n, bool swiglu)
 {
     struct err err;
     size_t count = (size_t)m * (size_t)n;
@@ -353,10 +246,14 @@ static void gated_case(const struct fixture *f, int m, int k, int n)
                 v += (double)x[i * k + c] * w[j * k + c];
                 g += (double)x[i * k + c] * w[(n + j) * k + c];
             }
-            want[i * n + j] = (float)v * act_of((float)g, ACT_GELU);
+            want[i * n + j] = swiglu ? act_of((float)v, ACT_SILU) * (float)g
+                                     : (float)v * act_of((float)g, ACT_GELU);
         }
     struct matrix_part part = {2 * n, DTYPE_F32, DTYPE_F32, w, bias, 0, false};
-    struct matrix *mx = matrix_new_stacked(f->dev, MATRIX_GATED, k, &part, 1, &err);
+    struct matrix_part two[2] = {{n, DTYPE_F32, DTYPE_F32, w, bias, 0, false},
+                                 {n, DTYPE_F32, DTYPE_F32, w + n * k, bias + n, 0, false}};
+    struct matrix *mx = swiglu ? matrix_new_stacked(f->dev, MATRIX_SWIGLU, k, two, 2, &err)
+                               : matrix_new_stacked(f->dev, MATRIX_GATED, k, &part, 1, &err);
     assert_non_null(mx);
     assert_int_equal(matrix_rows(mx), n);
     WITH_ARENA(f, {
@@ -367,7 +264,7 @@ static void gated_case(const struct fixture *f, int m, int k, int n)
         nchw_store(&o, got, &y);
     });
     char what[96];
-    snprintf(what, sizeof what, "gated m%d k%d n%d", m, k, n);
+    snprintf(what, sizeof what, "%s m%d k%d n%d", swiglu ? "swiglu" : "gated", m, k, n);
     compare(f, what, got, want, count);
     matrix_free(mx);
     free(x), free(w), free(bias), free(got), free(want);
@@ -376,9 +273,12 @@ static void gated_case(const struct fixture *f, int m, int k, int n)
 static void linear(const struct fixture *f)
 {
     linear_case(f, 20, 6400, 33, 0, ACT_NONE); /* more than one chunk of k */
-    gated_case(f, 35, 64, 128);
-    gated_case(f, 70, 32, 33);
-    gated_case(f, 1, 96, 1);
+    for (int swiglu = 0; swiglu <= 1; swiglu++) {
+        gated_case(f, 35, 64, 128, swiglu);
+        gated_case(f, 70, 32, 33, swiglu);
+        gated_case(f, 1, 96, 1, swiglu);
+    }
+    linear_case(f, 35, 64, 65, 0, ACT_GELU_TANH);
     linear_case(f, 1, 32, 1, 0, ACT_NONE);
     linear_case(f, 77, 64, 64, 64, ACT_QUICK_GELU);
     linear_case(f, 33, 320, 40, 57, ACT_SILU);
@@ -664,33 +564,6 @@ static void rows(const struct fixture *f)
     free(x), free(got), free(want);
 }
 
-static void at_every_level(void (*part)(const struct fixture *f))
-{
-    const char *cap = getenv("PICTOR_CPU");
-    for (int i = 0; device_level_name(i); i++) {
-        const char *level = device_level_name(i);
-        for (int bf = 0; bf <= 1; bf++) {
-            struct err err;
-            struct device_options options = {.threads = 2, .cpu = level, .bf16 = bf};
-            struct fixture f = {device_new(&options, &err), bf ? DTYPE_BF16 : DTYPE_F32};
-            if (!f.dev)
-                fail_msg("%s", err.msg);
-            seed = 7;
-            if (strcmp(device_level(f.dev), level) == 0)
-                part(&f);
-            device_free(f.dev);
-        }
-        if (cap && strcmp(cap, level) == 0)
-            break;
-    }
-}
-
-#define TEST(name)                                                                                 \
-    static void test_##name(void **state)                                                          \
-    {                                                                                              \
-        at_every_level(name);                                                                      \
-    }
-
 TEST(conv)
 TEST(dense)
 TEST(upsample)
@@ -750,11 +623,12 @@ static void test_unknown_level(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conv),    cmocka_unit_test(test_upsample),
-        cmocka_unit_test(test_linear),  cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_norm),    cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_threads), cmocka_unit_test(test_unknown_level),
-        cmocka_unit_test(test_coarse),  cmocka_unit_test(test_dense),
+        cmocka_unit_test(test_conv),          cmocka_unit_test(test_upsample),
+        cmocka_unit_test(test_linear),        cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_norm),          cmocka_unit_test(test_rows),
+                  cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_unknown_level), cmocka_unit_test(test_coarse),
+        cmocka_unit_test(test_dense),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,10 +51,12 @@ void cpu_matmul_upsample(struct ops *o, struct tensor *y, const struct tensor *x
 struct tensor cpu_quantize(struct ops *o, const struct tensor *x, float **scale);
 void cpu_norm_group(struct ops *o, struct tensor *y, const struct tensor *x, int groups, float eps,
                     const float *gamma, const float *beta, enum activation act);
-void cpu_norm_layer(struct ops *o, struct tensor *y, const struct tensor *x, float eps,
-                    const float *gamma, const float *beta);
+void cpu_norm_pixels(struct ops *o, struct tensor *y, const struct tensor *x,
+                     const struct norm_how *how);
 void cpu_attention(struct ops *o, struct tensor *y, const struct tensor *q, const struct tensor *k,
-                   const struct tensor *v, int heads, bool causal);
+                   const struct tensor *v, const struct attention_how *how);
+void cpu_rope(struct ops *o, struct tensor *y, const struct tensor *x, const float *cos,
+              const float *sin, int heads, enum rope_pairs pairs);
 void cpu_rows_activate(struct ops *o, struct tensor *y, const struct tensor *x,
                        enum activation act);
 void cpu_rows_add(struct ops *o, struct tensor *y, const struct tensor *x, float s);

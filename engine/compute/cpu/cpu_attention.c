@@ -28,7 +28,8 @@ struct attention {
     struct tensor *y;
     const struct tensor *q, *k, *v;
     enum dtype dtype;
-    int heads, d;
+    int heads, d, kv_heads;
+    int keys; /* that are seen */
     bool causal;
     size_t size;             /* bytes an element */
     size_t pack_d, pack_k;   /* d and keys, rounded up */
@@ -46,7 +47,7 @@ static size_t round_up(size_t n, size_t to)
 /* BF16: keys and values of two neighbouring k lie side by side; see kernels.h. */
 static void pack_head_bf16(const struct attention *a, int b, int head, uint16_t *kp, uint16_t *vp)
 {
-    size_t d = (size_t)a->d, tokens = (size_t)a->k->w, offset = (size_t)head * d;
+    size_t d = (size_t)a->d, tokens = (size_t)a->keys, offset = (size_t)head * d;
     memset(kp, 0, a->k_head * sizeof *kp);
     memset(vp, 0, a->v_head * sizeof *vp);
     for (size_t t = 0; t < tokens; t++) {
@@ -74,7 +75,7 @@ static void pack_head_bf16(const struct attention *a, int b, int head, uint16_t 
 
 static void pack_head_f32(const struct attention *a, int b, int head, float *kp, float *vp)
 {
-    size_t d = (size_t)a->d, tokens = (size_t)a->k->w, offset = (size_t)head * d;
+    size_t d = (size_t)a->d, tokens = (size_t)a->keys, offset = (size_t)head * d;
     memset(kp, 0, a->k_head * sizeof *kp);
     memset(vp, 0, a->v_head * sizeof *vp);
     for (size_t t = 0; t < tokens; t++) {
@@ -91,7 +92,7 @@ static void pack_head_f32(const struct attention *a, int b, int head, float *kp,
 static void pack_head(void *ctx, size_t task, int thread)
 {
     const struct attention *a = ctx;
-    int b = (int)(task / (size_t)a->heads), head = (int)(task % (size_t)a->heads);
+    int b = (int)(task / (size_t)a->kv_heads), head = (int)(task % (size_t)a->kv_heads);
     unsigned char *k = a->k_packed + task * a->k_head * a->size;
     unsigned char *v = a->v_packed + task * a->v_head * a->size;
     if (a->dtype == DTYPE_BF16)
@@ -125,7 +126,8 @@ static void attend(void *ctx, size_t task, int thread)
     int b = (int)(head_task / (size_t)a->heads), head = (int)(head_task % (size_t)a->heads);
     int first = (int)(task % a->q_blocks) * QUERIES;
     int rows = a->q->w - first < QUERIES ? a->q->w - first : QUERIES;
-    size_t kv = (a->k->b == 1 ? 0 : (size_t)b) * (size_t)a->heads + (size_t)head;
+    size_t kv = (a->k->b == 1 ? 0 : (size_t)b) * (size_t)a->kv_heads +
+                (size_t)(head / (a->heads / a->kv_heads));
     const unsigned char *k_packed = a->k_packed + kv * a->k_head * a->size;
     const unsigned char *v_packed = a->v_packed + kv * a->v_head * a->size;
 
@@ -145,7 +147,7 @@ static void attend(void *ctx, size_t task, int thread)
         memcpy(q + (size_t)i * wide * a->size, src + (size_t)head * d * a->size, d * a->size);
     }
     float scale = 1 / sqrtf((float)a->d);
-    int keys = a->causal && first + rows < a->k->w ? first + rows : a->k->w;
+    int keys = a->causal && first + rows < a->keys ? first + rows : a->keys;
     bool good = false;
     for (bool running = false; !good; running = true) {
         memset(total, 0, QUERIES * LANES * sizeof *total);
@@ -218,7 +220,7 @@ static void attend(void *ctx, size_t task, int thread)
 }
 
 void cpu_attention(struct ops *o, struct tensor *y, const struct tensor *q, const struct tensor *k,
-                   const struct tensor *v, int heads, bool causal)
+                   const struct tensor *v, const struct attention_how *how)
 {
     struct attention a = {.dev = cpu_of(o),
                           .y = y,
@@ -226,24 +228,26 @@ void cpu_attention(struct ops *o, struct tensor *y, const struct tensor *q, cons
                           .k = k,
                           .v = v,
                           .dtype = q->dtype,
-                          .heads = heads,
-                          .d = q->c / heads,
-                          .causal = causal};
+                          .heads = how->heads,
+                          .d = q->c / how->heads,
+                          .kv_heads = how->kv_heads,
+                          .keys = how->keys,
+                          .causal = how->causal};
     assert(a.d <= CPU_MAX_HEAD);
     a.size = dtype_size(a.dtype);
     a.pack_d = kernels_pack_k(a.dtype, (size_t)a.d);
-    a.pack_k = round_up((size_t)k->w, PANEL);
+    a.pack_k = round_up((size_t)how->keys, PANEL);
     a.k_panel = a.pack_d * PANEL;
     a.v_panel = a.pack_k * PANEL;
     a.k_head = a.pack_k / PANEL * a.k_panel;
     a.v_head = round_up((size_t)a.d, PANEL) / PANEL * a.v_panel;
     a.q_blocks = ((size_t)q->w + QUERIES - 1) / QUERIES;
-    size_t mark = arena_mark(o->arena), packs = (size_t)k->b * (size_t)heads;
+    size_t mark = arena_mark(o->arena), packs = (size_t)k->b * (size_t)how->kv_heads;
     a.k_packed = arena_alloc(o->arena, packs * a.k_head, a.size);
     a.v_packed = arena_alloc(o->arena, packs * a.v_head, a.size);
     if (!arena_planning(o->arena)) {
         pool_run(a.dev->pool, packs, pack_head, &a);
-        pool_run(a.dev->pool, (size_t)q->b * (size_t)heads * a.q_blocks, attend, &a);
+        pool_run(a.dev->pool, (size_t)q->b * (size_t)how->heads * a.q_blocks, attend, &a);
     }
     arena_reset(o->arena, mark);
 }

@@ -152,14 +152,15 @@ static int panel_rows(const struct pack *p, int panel, struct row *src, float *b
 {
     const struct cpu_matrix *m = p->m;
     size_t row = (size_t)m->base.k * (size_t)(m->phases > 1 ? 9 : m->taps);
-    bool gated = m->base.kind == MATRIX_GATED;
+    bool gated = matrix_kind_gated(m->base.kind);
+    bool gates_first = m->base.kind == MATRIX_SWIGLU;
     int rows = 0;
     for (; rows < PANEL; rows++) {
         /* Gated: values fill the even panels, gates the odd ones. */
         int n = gated ? panel / 2 * PANEL + rows : panel * PANEL + rows;
         if (n >= m->base.n)
             break;
-        if (gated && panel % 2)
+        if (gated && (panel % 2 == 1) != gates_first)
             n += m->base.n;
         bias[rows] = 0;
         src[rows] = source_row(p, n, row, &bias[rows]);
@@ -289,7 +290,7 @@ struct matrix *cpu_matmul_new(struct device *dev, enum matrix_kind kind, int k,
                               const struct matrix_part *parts, int count, bool coarse,
                               struct err *err)
 {
-    bool gated = kind == MATRIX_GATED;
+    bool gated = matrix_kind_gated(kind);
     int taps = kind == MATRIX_CONV3X3 ? 9 : kind == MATRIX_UPSAMPLE ? 4 : 1;
     struct cpu_matrix *m = calloc(1, sizeof *m);
     if (!m) {
@@ -386,7 +387,7 @@ static void finish(const struct product *p, const float *c, size_t run, size_t a
     const struct epilogue *e = p->e;
     size_t size = dtype_size(p->y->dtype), picture = p->picture;
     size_t kept_a_run = p->length / p->period * p->kept;
-    bool gated = p->w->base.kind == MATRIX_GATED;
+    bool gated = matrix_kind_gated(p->w->base.kind);
     if (p->length % p->period)
         kept_a_run += p->kept;
     for (size_t i = 0, len; i < rows; i += len) {
@@ -405,6 +406,9 @@ static void finish(const struct product *p, const float *c, size_t run, size_t a
                                .n = (size_t)n,
                                .bias = p->w->bias + (gated ? 2 * j : j),
                                .gated = gated,
+                               .act = p->w->base.kind == MATRIX_SWIGLU ? ACT_SILU
+                                      : gated                          ? ACT_GELU
+                                                                       : ACT_NONE,
                                .dtype = p->y->dtype,
                                .y = (char *)p->y->data +
                                     (p->y_first + pixel / picture * p->y_picture +
@@ -421,6 +425,8 @@ static void finish(const struct product *p, const float *c, size_t run, size_t a
                 f.act = e->act;
                 if (e->row)
                     f.row = e->row + pixel / picture * e->row_ld + j;
+                if (e->gate)
+                    f.gate = e->gate + pixel / picture * e->gate_ld + j;
                 if (e->slope)
                     f.slope = e->slope + j;
                 if (e->residual) {
@@ -482,7 +488,7 @@ static void product_task(void *ctx, size_t task, int thread)
         last = p->runs * p->pieces;
     size_t size = dtype_size(w->dtype);
     int k = w->pack_k * w->taps / w->cut;
-    bool gated = w->base.kind == MATRIX_GATED;
+    bool gated = matrix_kind_gated(w->base.kind);
     const unsigned char *weights =
         (const unsigned char *)w->w + (size_t)(p->phase * w->panels) * w->w_panel * size;
     for (int j = j0; j < j1; j += BLOCK_COLS) {

@@ -1,4 +1,4 @@
-/* cpu_norm.c: group norm and layer norm.
+/* cpu_norm.c: group norm; layer norm and RMSNorm, pixel by pixel.
  *
  * Group norm goes over the picture twice: sums per channel in chunks of CHUNK pixels, then
  * y = act(x * a + b) with one a and b a channel. What is summed is the distance from the picture's
@@ -108,35 +108,56 @@ void cpu_norm_group(struct ops *o, struct tensor *y, const struct tensor *x, int
     arena_reset(o->arena, mark);
 }
 
-struct layer_norm {
+struct pixel_norm {
     struct cpu_device *dev;
     struct tensor *y;
     const struct tensor *x;
-    const float *gamma, *beta;
-    float eps;
-    size_t pixels;
+    struct norm_how how; /* with gamma, and beta if it has a mean */
+    size_t pixels, picture;
 };
 
-#define LAYER_ROWS 16 /* pixels a task */
+#define NORM_ROWS 16 /* pixels a task */
 
-static void layer_rows(void *ctx, size_t task, int thread)
+static void norm_rows(void *ctx, size_t task, int thread)
 {
-    const struct layer_norm *l = ctx;
+    const struct pixel_norm *l = ctx;
     const struct kernels *k = l->dev->k;
-    const struct tensor *x = l->x;
-    size_t size = dtype_size(x->dtype);
-    for (size_t i = task * LAYER_ROWS; i < l->pixels && i < (task + 1) * LAYER_ROWS; i++)
-        k->layer_norm(x->dtype, (unsigned char *)l->y->data + i * (size_t)l->y->ld * size,
-                      (const unsigned char *)x->data + i * (size_t)x->ld * size, l->gamma, l->beta,
-                      l->eps, (size_t)x->c);
+    const struct norm_how *h = &l->how;
+    enum dtype dtype = l->x->dtype;
+    size_t size = dtype_size(dtype), c = (size_t)l->x->c, group = (size_t)h->group;
+    for (size_t i = task * NORM_ROWS; i < l->pixels && i < (task + 1) * NORM_ROWS; i++) {
+        unsigned char *y = (unsigned char *)l->y->data + i * (size_t)l->y->ld * size;
+        const unsigned char *x = (const unsigned char *)l->x->data + i * (size_t)l->x->ld * size;
+        size_t own = i / l->picture * h->ld;
+        for (size_t j = 0; j < c; j += group) {
+            if (h->rms)
+                k->rms_norm(dtype, y + j * size, x + j * size, h->gamma + own, h->eps, group);
+            else
+                k->layer_norm(dtype, y + j * size, x + j * size, h->gamma + own, h->beta + own,
+                              h->eps, group);
+        }
+    }
 }
 
-void cpu_norm_layer(struct ops *o, struct tensor *y, const struct tensor *x, float eps,
-                    const float *gamma, const float *beta)
+void cpu_norm_pixels(struct ops *o, struct tensor *y, const struct tensor *x,
+                     const struct norm_how *how)
 {
-    if (arena_planning(o->arena))
-        return;
-    struct layer_norm l = {cpu_of(o), y, x, gamma, beta, eps, 0};
-    l.pixels = (size_t)x->b * (size_t)x->h * (size_t)x->w;
-    pool_run(l.dev->pool, (l.pixels + LAYER_ROWS - 1) / LAYER_ROWS, layer_rows, &l);
+    struct pixel_norm l = {cpu_of(o), y, x, *how, 0, (size_t)x->h * (size_t)x->w};
+    size_t mark = arena_mark(o->arena), n = (size_t)how->group;
+    size_t numbers = how->ld ? (size_t)(x->b - 1) * how->ld + n : n;
+    float *ones = how->gamma ? NULL : arena_alloc(o->arena, numbers, sizeof *ones);
+    float *zeros = how->beta || how->rms ? NULL : arena_alloc(o->arena, numbers, sizeof *zeros);
+    if (!arena_planning(o->arena)) {
+        for (size_t i = 0; i < numbers; i++) {
+            if (ones)
+                ones[i] = 1;
+            if (zeros)
+                zeros[i] = 0;
+        }
+        l.how.gamma = ones ? ones : how->gamma;
+        l.how.beta = zeros ? zeros : how->beta;
+        l.pixels = (size_t)x->b * l.picture;
+        pool_run(l.dev->pool, (l.pixels + NORM_ROWS - 1) / NORM_ROWS, norm_rows, &l);
+    }
+    arena_reset(o->arena, mark);
 }

@@ -49,11 +49,11 @@ struct gemm {
     bool accumulate;
 };
 
-/* y[i][j] = act(c[i][j] + bias[j] + row[j]) + residual[i][j] for j < n, where what act leaves below
- * zero is multiplied by slope[j]. c, bias and slope hold n rounded up to PANEL. Gated: c and bias
- * hold panels of values and gates in turn, and y = v gelu(g) for the n values; without row, act,
- * slope and residual. With `scale`, c holds int32_t, and what stands for c[i][j] above is
- * c[i][j] scale[j] row_scale[i row_step]. */
+/* y[i][j] = act(c[i][j] + bias[j] + row[j]) gate[j] + residual[i][j] for j < n, where what act
+ * leaves below zero is multiplied by slope[j]. c, bias and slope hold n rounded up to PANEL. Gated:
+ * c and bias hold panels of values and gates in turn, and y = v act(g) for the n values, act being
+ * GELU or SILU; without row, slope, gate and residual. With `scale`, c holds int32_t, and what
+ * stands for c[i][j] above is c[i][j] scale[j] row_scale[i row_step]. */
 struct finish {
     const void *c; /* float or int32_t */
     size_t ldc;
@@ -61,7 +61,7 @@ struct finish {
     const float *scale, *row_scale; /* or NULL both */
     size_t row_step;
     const float *bias;
-    const float *row; /* or NULL */
+    const float *row, *gate; /* or NULL */
     enum activation act;
     const float *slope; /* or NULL */
     bool gated;
@@ -141,6 +141,12 @@ struct kernels {
     /* y = (x - mean) / sqrt(variance + eps) gamma + beta */
     void (*layer_norm)(enum dtype dtype, void *y, const void *x, const float *gamma,
                        const float *beta, float eps, size_t n);
+    /* y = x / sqrt(mean of x^2 + eps) gamma; y may be x */
+    void (*rms_norm)(enum dtype dtype, void *y, const void *x, const float *gamma, float eps,
+                     size_t n);
+    /* y[i] = x[i] near[i] + x[j] far[i], j being the other of i's pair; y may be x. Even n. */
+    void (*rope)(enum dtype dtype, void *y, const void *x, const float *near, const float *far,
+                 size_t n, enum rope_pairs pairs);
     void (*scale)(enum dtype dtype, void *y, const float *x, float s, size_t n); /* y = x s */
     void (*softmax)(const struct softmax *f);
 };

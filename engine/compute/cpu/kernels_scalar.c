@@ -139,6 +139,8 @@ static float act_of(float x, enum activation act)
         return x / (1 + expf(-x));
     case ACT_GELU:
         return gelu(x);
+    case ACT_GELU_TANH:
+        return 0.5f * x * (1 + tanhf(0.797884561f * (x + 0.044715f * x * x * x)));
     case ACT_QUICK_GELU: /* x * sigmoid(1.702 x), as CLIP has it */
         return x / (1 + expf(-1.702f * x));
     case ACT_RELU:
@@ -163,11 +165,13 @@ static void finish(const struct finish *f)
             if (f->gated) {
                 size_t at = j / PANEL * 2 * PANEL + j % PANEL;
                 v = (sum_of(f, i, at) + f->bias[at]) *
-                    gelu(sum_of(f, i, at + PANEL) + f->bias[at + PANEL]);
+                    act_of(sum_of(f, i, at + PANEL) + f->bias[at + PANEL], f->act);
             } else {
                 v = act_of(sum_of(f, i, j) + f->bias[j] + (f->row ? f->row[j] : 0), f->act);
                 if (f->slope && v < 0)
                     v *= f->slope[j];
+                if (f->gate)
+                    v *= f->gate[j];
                 if (f->residual)
                     v += get(f->dtype, f->residual, i * f->residual_ld + j);
             }
@@ -211,6 +215,29 @@ static void layer_norm(enum dtype dtype, void *y, const void *x, const float *ga
     double scale = 1 / sqrt(sum2 / (double)n + eps);
     for (size_t i = 0; i < n; i++)
         put(dtype, y, i, (float)((get(dtype, x, i) - mean) * scale) * gamma[i] + beta[i]);
+}
+
+static void rms_norm(enum dtype dtype, void *y, const void *x, const float *gamma, float eps,
+                     size_t n)
+{
+    double sum2 = 0;
+    for (size_t i = 0; i < n; i++)
+        sum2 += (double)get(dtype, x, i) * get(dtype, x, i);
+    double scale = 1 / sqrt(sum2 / (double)n + eps);
+    for (size_t i = 0; i < n; i++)
+        put(dtype, y, i, (float)(get(dtype, x, i) * scale) * gamma[i]);
+}
+
+static void rope(enum dtype dtype, void *y, const void *x, const float *near, const float *far,
+                 size_t n, enum rope_pairs pairs)
+{
+    for (size_t p = 0; p < n / 2; p++) {
+        size_t i = pairs == ROPE_ADJACENT ? 2 * p : p;
+        size_t j = pairs == ROPE_ADJACENT ? 2 * p + 1 : p + n / 2;
+        float u = get(dtype, x, i), v = get(dtype, x, j);
+        put(dtype, y, i, u * near[i] + v * far[i]);
+        put(dtype, y, j, v * near[j] + u * far[j]);
+    }
 }
 
 static void scale(enum dtype dtype, void *y, const float *x, float s, size_t n)
@@ -271,6 +298,8 @@ const struct kernels kernels_scalar = {
     .affine = affine,
     .moments = moments,
     .layer_norm = layer_norm,
+    .rms_norm = rms_norm,
+    .rope = rope,
     .scale = scale,
     .softmax = softmax,
 };

@@ -20,6 +20,7 @@
 typedef float vf __attribute__((vector_size(VL * 4)));
 typedef int32_t vi __attribute__((vector_size(VL * 4)));
 typedef uint32_t vu __attribute__((vector_size(VL * 4)));
+typedef uint64_t vl __attribute__((vector_size(VL * 4)));
 typedef uint16_t vh __attribute__((vector_size(VL * 2)));
 typedef int8_t vb __attribute__((vector_size(VL)));
 
@@ -283,6 +284,7 @@ INLINE void put2(enum dtype dtype, void *p, size_t i, vf v0, vf v1)
             CASE_ACT(ACT_NONE, call)                                                               \
             CASE_ACT(ACT_SILU, call)                                                               \
             CASE_ACT(ACT_GELU, call)                                                               \
+            CASE_ACT(ACT_GELU_TANH, call)                                                          \
             CASE_ACT(ACT_QUICK_GELU, call)                                                         \
             CASE_ACT(ACT_RELU, call)                                                               \
         }                                                                                          \
@@ -358,6 +360,8 @@ INLINE vf act_v(vf x, enum activation act, bool coarse)
         return x * sigmoid_v(x, coarse);
     case ACT_GELU:
         return gelu_v(x, coarse);
+    case ACT_GELU_TANH: /* (1 + tanh z) / 2 = sigmoid(2 z) */
+        return x * sigmoid_v(set1(1.59576912f) * (x + set1(0.044715f) * x * x * x), coarse);
     case ACT_QUICK_GELU:
         return x * sigmoid_v(set1(1.702f) * x, coarse);
     case ACT_RELU:
@@ -496,6 +500,69 @@ static void layer_norm(enum dtype dtype, void *y, const void *x, const float *ga
     WITH_DTYPE(dtype, layer_norm_as(D, y, x, gamma, beta, eps, n));
 }
 
+INLINE void rms_norm_as(enum dtype d, void *y, const void *x, const float *gamma, float eps,
+                        size_t n)
+{
+    vf sum = {0}, odd = {0}; /* a sum waits for the last: two in turn */
+    size_t pairs = n / (2 * VL) * (2 * VL), size = d == DTYPE_BF16 ? 2 : 4;
+    for (size_t i = 0; i < pairs; i += 2 * VL) {
+        vf v = get(d, x, i, VL), w = get(d, x, i + VL, VL);
+        sum += v * v;
+        odd += w * w;
+    }
+    const char *rest = (const char *)x + pairs * size;
+    VECTORS(i, left, n - pairs, {
+        vf v = get(d, rest, i, left);
+        sum += v * v;
+    });
+    vf scale = set1(1 / sqrtf(SUM_OF(sum + odd) / (float)n + eps));
+    VECTORS(i, left, n,
+            { put(d, y, i, left, get(d, x, i, left) * scale * get(DTYPE_F32, gamma, i, left)); });
+}
+
+static void rms_norm(enum dtype dtype, void *y, const void *x, const float *gamma, float eps,
+                     size_t n)
+{
+    WITH_DTYPE(dtype, rms_norm_as(D, y, x, gamma, eps, n));
+}
+
+/* Neighbouring lanes change places. */
+INLINE vf swap_v(vf v)
+{
+    vl u = (vl)v;
+    return (vf)(u << 32 | u >> 32);
+}
+
+INLINE void rope_as(enum dtype d, void *y, const void *x, const float *near, const float *far,
+                    size_t n, bool adjacent)
+{
+    if (adjacent) {
+        VECTORS(i, left, n, {
+            vf v = get(d, x, i, left);
+            put(d, y, i, left,
+                v * get(DTYPE_F32, near, i, left) + swap_v(v) * get(DTYPE_F32, far, i, left));
+        });
+        return;
+    }
+    size_t h = n / 2;
+    VECTORS(i, left, h, {
+        vf u = get(d, x, i, left);
+        vf v = get(d, x, h + i, left);
+        put(d, y, i, left, u * get(DTYPE_F32, near, i, left) + v * get(DTYPE_F32, far, i, left));
+        put(d, y, h + i, left,
+            v * get(DTYPE_F32, near + h, i, left) + u * get(DTYPE_F32, far + h, i, left));
+    });
+}
+
+static void rope(enum dtype dtype, void *y, const void *x, const float *near, const float *far,
+                 size_t n, enum rope_pairs pairs)
+{
+    if (pairs == ROPE_ADJACENT)
+        WITH_DTYPE(dtype, rope_as(D, y, x, near, far, n, true));
+    else
+        WITH_DTYPE(dtype, rope_as(D, y, x, near, far, n, false));
+}
+
 INLINE void scale_as(enum dtype d, void *y, const float *x, float s, size_t n)
 {
     VECTORS(i, left, n, { put(d, y, i, left, get(DTYPE_F32, x, i, left) * set1(s)); });
@@ -580,6 +647,8 @@ INLINE void finish_as(const struct finish *f, enum dtype d, enum activation act,
             v = act_v(v, act, d == DTYPE_BF16);
             if (act == ACT_NONE && f->slope) /* no network has both */
                 v = MAXV(v, set1(0)) - load(f->slope + j) * MAXV(-v, set1(0));
+            if (f->gate)
+                v *= get(DTYPE_F32, f->gate, j, left);
             if (residual)
                 v += get(d, residual, j, left);
             put(d, y, j, left, v);
@@ -587,7 +656,7 @@ INLINE void finish_as(const struct finish *f, enum dtype d, enum activation act,
     }
 }
 
-INLINE void finish_gated(const struct finish *f, enum dtype d, bool s8)
+INLINE void finish_gated(const struct finish *f, enum dtype d, enum activation act, bool s8)
 {
     size_t size = d == DTYPE_BF16 ? sizeof(uint16_t) : sizeof(float);
     for (size_t i = 0; i < f->rows; i++) {
@@ -596,17 +665,21 @@ INLINE void finish_gated(const struct finish *f, enum dtype d, bool s8)
             size_t at = j / PANEL * 2 * PANEL + j % PANEL;
             vf v = sums(f, s8, i, at) + load(f->bias + at);
             vf g = sums(f, s8, i, at + PANEL) + load(f->bias + at + PANEL);
-            put(d, y, j, left, v * gelu_v(g, d == DTYPE_BF16));
+            put(d, y, j, left, v * act_v(g, act, d == DTYPE_BF16));
         });
     }
 }
 
 static void finish(const struct finish *f)
 {
-    if (f->gated && f->scale)
-        WITH_DTYPE(f->dtype, finish_gated(f, D, true));
+    if (f->gated && f->act == ACT_SILU && f->scale)
+        WITH_DTYPE(f->dtype, finish_gated(f, D, ACT_SILU, true));
+    else if (f->gated && f->act == ACT_SILU)
+        WITH_DTYPE(f->dtype, finish_gated(f, D, ACT_SILU, false));
+    else if (f->gated && f->scale)
+        WITH_DTYPE(f->dtype, finish_gated(f, D, ACT_GELU, true));
     else if (f->gated)
-        WITH_DTYPE(f->dtype, finish_gated(f, D, false));
+        WITH_DTYPE(f->dtype, finish_gated(f, D, ACT_GELU, false));
     else if (f->scale)
         WITH_DTYPE(f->dtype, WITH_ACT(f->act, finish_as(f, D, A, true)));
     else
@@ -637,6 +710,6 @@ static double peak_f32(size_t rounds)
 
 #define KERNELS_BASE                                                                               \
     .peak_f32 = peak_f32, .gemm_f32 = gemm_f32, .gemm_bf16 = gemm_bf16, .finish = finish,          \
-    .amax = amax, .to_s8 = to_s8,                                                                  \
-    .to_f32 = to_f32, .from_f32 = from_f32, .activate = activate, .affine = affine,                \
-    .moments = moments, .layer_norm = layer_norm, .scale = scale, .softmax = softmax
+    .amax = amax, .to_s8 = to_s8, .to_f32 = to_f32, .from_f32 = from_f32, .activate = activate,    \
+    .affine = affine, .moments = moments, .layer_norm = layer_norm, .rms_norm = rms_norm,          \
+    .rope = rope, .scale = scale, .softmax = softmax
