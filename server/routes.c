@@ -106,6 +106,8 @@ static const struct route routes[] = {
     {GET, "/api/images/{id}", ROUTES_NATIVE, native_image, .query = "download"},
     {GET, "/api/images/{id}/thumb", ROUTES_NATIVE, native_thumb},
     {GET, "/api/models", ROUTES_NATIVE, native_models},
+    {POST, "/api/models/unload", ROUTES_NATIVE, native_models_unload, ROUTE_BODY_SMALL,
+     .admin = true},
     {GET, "/api/files", ROUTES_NATIVE, native_files_list, .query = "kind limit offset q"},
     {GET, "/api/files/preview", ROUTES_NATIVE, native_files_preview, .query = "kind name"},
     {POST, "/api/pulls", ROUTES_NATIVE, native_pulls_add, ROUTE_BODY_SMALL, .admin = true},

@@ -7,12 +7,11 @@ import './form.js';
 import './gallery.js';
 import './lightbox.js';
 import './mask.js';
-import './files.js';
-import './models.js';
 import './nudge.js';
 import './queue.js';
 import './source.js';
 import { store } from './store.js';
+import './views.js';
 
 const SPARINGLY_MS = 15000; /* between two announcements of steps */
 

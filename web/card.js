@@ -79,11 +79,7 @@ $('nouns-more').addEventListener('click', () => {
   showNouns();
 });
 for (const id of ['larger', 'larger-too'])
-  $(id).addEventListener('click', () => {
-    $('models').open = true;
-    $('models').scrollIntoView({ block: 'start' });
-    $('models').querySelector('summary').focus({ preventScroll: true });
-  });
+  $(id).addEventListener('click', () => { location.hash = '#models'; });
 $('form').addEventListener('input', () => {
   clearTimeout(timer);
   timer = setTimeout(show, WAIT_MS);

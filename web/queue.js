@@ -92,7 +92,8 @@ function updateStatus() {
     waiting > 0 && `${waiting} waiting`,
   ].filter(Boolean).join(' · '));
   const percent = fraction === null ? '…' : `${Math.floor(fraction * 100)} %`;
-  document.title = active.length ? `${percent} · pictor` : 'pictor';
+  document.title = [active.length && percent, document.body.dataset.view, 'pictor'].filter(Boolean)
+    .join(' · ');
 }
 
 store.addEventListener('change', () => {

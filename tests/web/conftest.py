@@ -51,7 +51,7 @@ def open_page(chromium, server):
                     route.continue_()
                 page.unroute(hold)
             page.release = release
-        page.goto(url + "/")
+        page.goto(url if "#" in url else url + "/")
         if ready:
             page.wait_for_selector("#empty:not([hidden]), #gallery-head:not([hidden])")
         return page

@@ -584,8 +584,12 @@ def test_what_the_model_paints(page):
     expect(page.locator("#unknown")).to_contain_text(
         "never shown “zeppelinist”, “quasar”, and may paint something else")
     page.locator("#unknown button").click()
-    expect(page.locator("#models")).to_have_attribute("open", "")
-    expect(page.locator("#models summary")).to_be_focused()
+    expect(page.locator("#models-title")).to_be_focused()
+    expect(page.locator("#easel")).to_be_hidden()
+    expect(page).to_have_title("Models · pictor")
+    page.go_back()
+    expect(page.locator("#prompt")).to_have_value(re.compile("zeppelinist"))
+    expect(page.locator("#models-view")).to_be_hidden()
 
 
 def test_examples_and_ideas_are_known_words(page):
@@ -951,7 +955,7 @@ def test_everything_by_keyboard(page):
 def sideways(page):
     return page.evaluate("""() => [...document.querySelectorAll('body *')].filter((e) => {
         const box = e.getBoundingClientRect();
-        return box.width > 1 && box.right > screen.width + 1 && !e.closest('.ideas, .hidden');
+        return box.width > 1 && box.right > screen.width + 1 && !e.closest('.ideas, .hidden, .tabs');
     }).map((e) => e.outerHTML.slice(0, 80)).concat(
         document.documentElement.scrollWidth > screen.width ? ['the page'] : [])""")
 
@@ -986,7 +990,7 @@ NAMELESS = """() => [...document.querySelectorAll(
     const name = e.getAttribute('aria-label') || by || [...e.labels ?? []].map((l) =>
         l.textContent).join('') || (/BUTTON|A/.test(e.tagName) ? e.textContent : '') ||
         e.querySelector('img[alt]')?.alt;
-    return !name?.trim() && e.getAttribute('aria-hidden') !== 'true' && e.id !== 'key-form';
+    return !name?.trim() && !e.hidden && e.getAttribute('aria-hidden') !== 'true' && e.id !== 'key-form';
 }).map((e) => e.outerHTML.slice(0, 100)).concat(
     [...document.querySelectorAll('img:not([alt])')].map((e) => e.outerHTML),
     [...document.querySelectorAll('[id]')].map((e) => e.id).filter((id, i, all) => all.indexOf(id) !== i),
@@ -1091,9 +1095,13 @@ def test_models_are_fetched_and_broken_ones_say_why(open_page, serve):
     (server.folder / "data/models/broken.safetensors").write_bytes(b"<!DOCTYPE html><html>")
     requests.post(server.url + "/sdapi/v1/refresh-checkpoints", timeout=30)
     page = open_page(server.url)
-    expect(page.locator("#models-summary")).to_have_text("1 cannot be painted with")
-    page.click("#models summary")
-    expect(page.locator("#model-problems li")).to_contain_text("broken: this is a web page")
+    expect(page.locator("#models-badge")).to_have_text("1")
+    page.click("a[href='#models']")
+    broken = page.locator("#files li[data-file=broken]")
+    expect(broken).to_contain_text("this is a web page")
+    expect(broken.locator(".tag.bad")).to_have_text("cannot paint")
+    expect(broken.get_by_role("button")).to_have_count(0)
+    expect(page.locator("#files li[data-file=pictor-mini]")).to_contain_text("sd1 · 256 × 256 · 36 MB")
     expect(page.locator("#pull-names option")).not_to_have_count(0)
     page.expected.add(400)
     page.fill("#pull-ref", "nonsense")
@@ -1113,6 +1121,24 @@ def test_models_are_fetched_and_broken_ones_say_why(open_page, serve):
     shop.shutdown()
 
 
+@pytest.mark.parametrize("size", [{}, PHONE])
+def test_the_view_of_models(open_page, server, size):
+    """Opened by its address; painted with by a press; what is in memory is freed."""
+    page = open_page(server.url + "/#models", ready=False, **size)
+    mini = page.locator("#files li[data-file=pictor-mini]")
+    expect(mini).to_contain_text("built in")
+    expect(page.locator("#wares li").first).to_contain_text("sd15")
+    assert sideways(page) == [] and page.evaluate(NAMELESS) == [] and page.evaluate(PALE) == []
+    mini.get_by_role("button", name="Paint with pictor-mini").click()
+    expect(page.locator("#easel")).to_be_visible()
+    expect(page.locator("#model")).to_have_value("pictor-mini")
+    paint(page, "a boat")
+    page.click(".nav a[href='#models']")
+    expect(mini.locator(".tag.good")).to_have_text("in memory")
+    page.click("#free-memory")
+    expect(page.locator(".toast")).to_contain_text("Freed when")
+
+
 def test_files_are_shown_with_what_lies_beside_them(open_page, serve):
     server = serve()
     data = server.folder / "data"
@@ -1128,22 +1154,25 @@ def test_files_are_shown_with_what_lies_beside_them(open_page, serve):
         (data / picture).write_bytes((ROOT / "tests/golden/things.png").read_bytes())
     requests.post(server.url + "/sdapi/v1/refresh-checkpoints", timeout=30)
     page = open_page(server.url)
-    page.click("#models summary")
+    page.click("a[href='#models']")
     mine = page.locator('#files li[data-file="mine"]')
     expect(mine).to_contain_text("A small one")
     expect(mine.locator("img")).to_have_js_property("complete", True)
     assert mine.locator("img").evaluate("e => e.naturalWidth") > 0
-    page.select_option("#files-kind", "lora")
+    page.get_by_label("LoRAs", exact=True).check()
     expect(page.locator("#files li")).to_have_count(2)
     expect(page.locator("#files-count")).to_have_text("2 of 2")
     ink = page.locator('#files li[data-file="ink"]')
     expect(ink).to_contain_text("ink style")
-    page.fill("#prompt", "a castle")
+    expect(ink.locator(".tag")).to_have_text("safetensors")
+    page.evaluate("document.getElementById('prompt').value = 'a castle'")
     page.get_by_role("button", name="Use ink").click()
     expect(page.locator("#prompt")).to_have_value("a castle, ink style <lora:ink:0.7>")
     page.get_by_role("button", name="Use plain").click()
     expect(page.locator("#prompt")).to_have_value("a castle, ink style <lora:ink:0.7> <lora:plain:1>")
     page.fill("#files-query", "PLA")
     expect(page.locator("#files li")).to_have_count(1)
-    page.select_option("#files-kind", "vae")
-    expect(page.locator("#files-count")).to_have_text("None")
+    page.get_by_label("VAEs", exact=True).check()
+    expect(page.locator("#files-count")).to_have_text("Nothing is called “PLA”")
+    page.fill("#files-query", "")
+    expect(page.locator("#files-count")).to_have_text("None here yet")

@@ -419,6 +419,8 @@ static cJSON *model_json(const struct registry *registry, const struct registry_
                           usual.upstream ? cJSON_CreateNull() : cJSON_CreateNumber(usual.steps));
     cJSON_AddItemToObject(json, "problem",
                           model->fault ? cJSON_CreateString(model->problem) : cJSON_CreateNull());
+    cJSON_AddItemToObject(json, "bytes", model->size ? cJSON_CreateNumber((double)model->size)
+                                                     : cJSON_CreateNull());
     native_files_describe(json, registry, model);
     cJSON_AddBoolToObject(json, "loaded", model->loaded);
     cJSON_AddBoolToObject(json, "default", model->is_default);
@@ -451,6 +453,12 @@ static void reply_models(struct http_request *req)
 void native_models(struct http_request *req)
 {
     models_wait(req, reply_models);
+}
+
+void native_models_unload(struct http_request *req)
+{
+    dispatch_unload(http_app(req)->dispatch);
+    http_reply_json(req, 202, cJSON_CreateObject());
 }
 
 static void add_samplers(cJSON *json)

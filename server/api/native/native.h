@@ -18,6 +18,7 @@ void native_delete(struct http_request *req);    /* DELETE /api/jobs/{id} */
 void native_delete_image(struct http_request *req); /* DELETE /api/jobs/{id}/images/{image} */
 void native_image(struct http_request *req);     /* GET /api/images/{id} */
 void native_models(struct http_request *req);    /* GET /api/models */
+void native_models_unload(struct http_request *req); /* POST /api/models/unload */
 void native_info(struct http_request *req);      /* GET /api/info */
 void native_healthz(struct http_request *req);   /* GET /healthz */
 void native_readyz(struct http_request *req);    /* GET /readyz */

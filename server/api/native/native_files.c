@@ -62,6 +62,19 @@ static void add_text(cJSON *json, const char *name, const char *text)
     cJSON_AddItemToObject(json, name, *text ? cJSON_CreateString(text) : cJSON_CreateNull());
 }
 
+/* What its file is: "pickle" can carry programs, though pictor runs none. */
+static const char *format_of(const struct registry_model *m)
+{
+    if (m->kind == REGISTRY_UPSTREAM)
+        return "";
+    if (strcmp(m->name, REGISTRY_BUILTIN) == 0)
+        return "built in";
+    if (!*m->ending)
+        return "folder";
+    return strcasecmp(m->ending, ".safetensors") == 0 ? "safetensors"
+           : strcasecmp(m->ending, ".gguf") == 0 ? "gguf" : "pickle";
+}
+
 void native_files_describe(cJSON *json, const struct registry *registry,
                            const struct registry_model *m)
 {
@@ -76,6 +89,7 @@ void native_files_describe(cJSON *json, const struct registry *registry,
     cJSON_AddItemToObject(json, "weight",
                           s->weight != 0 ? cJSON_CreateNumber(s->weight) : cJSON_CreateNull());
     cJSON_AddBoolToObject(json, "preview", *s->preview != '\0');
+    add_text(json, "format", format_of(m));
     free(s);
 }
 

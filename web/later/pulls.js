@@ -1,9 +1,9 @@
-/* models.js: which models cannot be painted with and why, and model files that the server fetches.
- * Looked at only while the part is open, each second while something is under way. */
-import { ApiError, get, post, remove } from './api.js';
-import { $, arrange, complain, h, icon, setText } from './dom.js';
-import { secondsText } from './queue.js';
-import { store } from './store.js';
+/* pulls.js: model files that the server fetches. Looked at only while the view of models is open, each
+ * second while something is under way. */
+import { ApiError, get, post, remove } from '../api.js';
+import { $, arrange, complain, h, icon, setText } from '../dom.js';
+import { secondsText } from '../queue.js';
+import { store } from '../store.js';
 
 const LOOK_MS = 1000;
 const rows = new Map(); /* pull id -> {element, ...parts} */
@@ -61,10 +61,21 @@ function update(pull) {
   row.remove.hidden = active;
 }
 
+/* What there is under short names: each is fetched by a press. */
+function makeWare({ name, family, megabytes: size, use, licence }) {
+  return h('li', { class: 'file ware' }, h('div', { class: 'file-text' },
+    h('h3', { class: 'label-prompt' }, name),
+    h('p', { class: 'now' }, [family, `${(size / 1000).toFixed(1)} GB`, licence].filter(Boolean).join(' · ')),
+    h('p', {}, use),
+    h('div', { class: 'job-buttons' }, h('button', { 'aria-label': `Fetch ${name}`,
+      onclick: () => fetchIt(name) }, icon('download'), 'Fetch'))));
+}
+
 function show({ pulls, catalogue }) {
-  if (!$('pull-names').childElementCount)
-    $('pull-names').append(...catalogue.map(({ name, family, megabytes: size, use }) =>
-      h('option', { value: name }, `${family}, ${(size / 1000).toFixed(1)} GB: ${use}`)));
+  if (!$('wares').childElementCount) {
+    $('wares').append(...catalogue.map(makeWare));
+    $('pull-names').append(...catalogue.map(({ name, use }) => h('option', { value: name }, use)));
+  }
   for (const pull of pulls) {
     if (!rows.has(pull.id))
       rows.set(pull.id, makeRow(pull));
@@ -73,24 +84,15 @@ function show({ pulls, catalogue }) {
   arrange($('pulls'), pulls.map(({ id }) => rows.get(id).element));
 }
 
-function showProblems() {
-  const bad = store.models.filter(({ problem }) => problem);
-  $('model-problems').replaceChildren(...bad.map(({ name, problem }) =>
-    h('li', {}, h('strong', {}, name), `: ${problem}`)));
-  $('model-problems').hidden = !bad.length;
-  setText($('models-summary'), bad.length
-    ? `${bad.length} cannot be painted with` : '');
-}
-
-let underWay = new Set();
+let underWay = new Set(), opened = false;
 
 async function look() {
   clearTimeout(timer);
-  if (!$('models').open)
+  if (!opened)
     return;
   try {
     const list = await get('api/pulls');
-    $('pull-form').hidden = false;
+    $('pull-form').hidden = $('catalogue').hidden = false;
     show(list);
     const now = new Set(list.pulls.filter(isUnderWay).map(({ id }) => id));
     if ([...underWay].some((id) => !now.has(id)))
@@ -100,26 +102,53 @@ async function look() {
       timer = setTimeout(look, LOOK_MS);
   } catch (error) {
     const denied = error instanceof ApiError && error.status === 403;
-    $('pull-form').hidden = denied;
+    $('pull-form').hidden = $('catalogue').hidden = denied;
     setText($('pull-error'), denied ? '' : error.message);
     setText($('pull-denied'), denied ? 'Fetching models takes a key with the right to administer.' : '');
   }
 }
 
-$('models').addEventListener('toggle', look);
-$('pull-form').addEventListener('submit', async (event) => {
-  event.preventDefault();
+async function fetchIt(ref) {
   setText($('pull-error'), '');
   try {
-    await post('api/pulls', { ref: $('pull-ref').value.trim() });
+    await post('api/pulls', { ref });
     $('pull-ref').value = '';
     await look();
+    $('pulls').scrollIntoView({ block: 'center' });
   } catch (error) {
     setText($('pull-error'), error.message);
+    $('pull-ref').focus();
   }
-});
-store.addEventListener('ready', () => {
-  showProblems();
+}
+
+export function makePulls() {
+  const ask = (event) => {
+    event.preventDefault();
+    fetchIt($('pull-ref').value.trim());
+  };
+  return h('div', { class: 'fetching' },
+    h('h2', {}, 'Get another'),
+    h('form', { id: 'pull-form', class: 'field', 'aria-label': 'Fetch a model', novalidate: true, hidden: true,
+      onsubmit: ask },
+    h('label', { for: 'pull-ref' }, 'Fetch a model ', h('small', {}, 'or a LoRA, a VAE, an upscaler')),
+    h('div', { class: 'with-buttons' },
+      h('input', { id: 'pull-ref', list: 'pull-names', maxlength: 1023, autocomplete: 'off', spellcheck: 'false',
+        placeholder: 'sd15, hf:OWNER/REPO, civitai:VERSION, https://…', 'aria-describedby': 'pull-error' }),
+      h('datalist', { id: 'pull-names' }),
+      h('button', { type: 'submit' }, icon('download'), 'Fetch')),
+    h('p', { id: 'pull-error', class: 'error', role: 'alert' })),
+    h('p', { id: 'pull-denied' }),
+    h('ol', { id: 'pulls', class: 'queue-list', 'aria-label': 'Fetched models' }),
+    h('div', { id: 'catalogue', hidden: true }, h('h3', {}, 'Models to begin with'),
+      h('ol', { id: 'wares', class: 'files' })));
+}
+
+export function open() {
+  opened = true;
   look();
-});
-store.addEventListener('models', showProblems);
+}
+
+export function close() {
+  opened = false;
+  clearTimeout(timer);
+}

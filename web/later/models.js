@@ -1,0 +1,168 @@
+/* models.js: which models, LoRAs and other files there are, with what lies beside them: a picture,
+ * words that a LoRA wants in prompts, what its maker says; and what can be fetched (pulls.js). */
+import { ApiError, get, post, showPicture } from '../api.js';
+import { $, complain, h, icon, setText, toast } from '../dom.js';
+import { store } from '../store.js';
+import { close as closePulls, makePulls, open as openPulls } from './pulls.js';
+
+export { closePulls as close };
+
+const PAGE = 24, WAIT_MS = 250; /* after a letter of the search */
+const KINDS = [
+  ['model', 'Models', 'What paints. One is loaded into memory when it is painted with.'],
+  ['lora', 'LoRAs', 'Small additions that teach a model a style or a thing. “Use” writes one into the prompt.'],
+  ['vae', 'VAEs', 'What turns a model’s numbers into colours, in place of its own.'],
+  ['embedding', 'Embeddings', 'Words that a model learnt; write their name into the prompt.'],
+  ['controlnet', 'ControlNets', 'What keeps a painting to the edges, depth or pose of a picture.'],
+  ['upscaler', 'Upscalers', 'What makes pictures larger.'],
+];
+const FORMATS = {
+  safetensors: ['safetensors', 'Numbers and nothing else'],
+  gguf: ['GGUF', 'Numbers and nothing else, packed small'],
+  pickle: ['pickle', 'A format that can carry programs: pictor reads the numbers and runs nothing, other programs may'],
+  folder: ['folder', 'A folder of parts'],
+  'built in': ['built in', 'Part of this program'],
+};
+let part = null, kind = 'model', shown = 0, asked = 0, timer;
+
+const query = () => $('files-query').value.trim();
+
+export function sizeText(bytes) {
+  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
+}
+
+async function ask(offset) {
+  if (kind !== 'model')
+    return get(`api/files?kind=${kind}&limit=${PAGE}&offset=${offset}&q=${encodeURIComponent(query())}`);
+  const words = query().toLowerCase();
+  const found = store.models.filter(({ name, title }) => `${name} ${title}`.toLowerCase().includes(words));
+  return { files: found.slice(offset, offset + PAGE), count: found.length };
+}
+
+/* What is added to the prompt can be seen there. */
+function addWords(words) {
+  const prompt = $('prompt');
+  prompt.value = `${prompt.value.trimEnd()}${words}`.replace(/^[, ]+/, '');
+  prompt.dispatchEvent(new Event('input', { bubbles: true }));
+  toast('Added to the prompt', { action: { label: 'Show', run: () => {
+    location.hash = '#create';
+    prompt.focus();
+  } } });
+}
+
+const USES = {
+  lora: ({ name, weight, trigger }) => addWords(
+    `${trigger && !$('prompt').value.includes(trigger) ? `, ${trigger}` : ''} <lora:${name}:${weight ?? 1}>`),
+  embedding: ({ name }) => addWords(`, ${name}`),
+  model: ({ name }) => {
+    $('model').value = name;
+    $('model').dispatchEvent(new Event('input', { bubbles: true }));
+    location.hash = '#create';
+    toast(`Painting with ${name}`);
+  },
+};
+
+function badges({ default: usual, loaded, problem, format, kind: origin }) {
+  const [words, about] = FORMATS[format] ?? [];
+  return h('p', { class: 'badges' },
+    problem && h('span', { class: 'tag bad' }, 'cannot paint'),
+    usual && h('span', { class: 'tag' }, 'default'),
+    loaded && h('span', { class: 'tag good' }, 'in memory'),
+    origin === 'upstream' && h('span', { class: 'tag' }, 'paints elsewhere'),
+    words && h('span', { class: format === 'pickle' ? 'tag warn' : 'tag', title: about }, words));
+}
+
+function makeItem(file) {
+  const { name, title, family, architecture, base, trigger, description, preview, problem, bytes, width } = file;
+  let picture = preview && h('img', { alt: '', class: 'file-picture' });
+  if (preview)
+    showPicture(picture, `api/files/preview?kind=${kind}&name=${encodeURIComponent(name)}`);
+  if (name === 'pictor-mini' && kind === 'model') /* whose pictures come with the page */
+    picture = h('img', { alt: '', class: 'file-picture', src: new URL('../first/castle.webp', import.meta.url) });
+  const facts = [kind === 'model' && title !== name && name, family ?? architecture, base,
+    kind === 'model' && width > 0 && `${width} × ${file.height}`, bytes > 0 && sizeText(bytes)]
+    .filter(Boolean).join(' · ');
+  const use = !problem && (kind !== 'lora' || !/[:<>]/.test(name)) && USES[kind];
+  return h('li', { class: 'file', 'data-file': name },
+    h('div', { class: 'file-top' }, picture || icon('brush')),
+    h('div', { class: 'file-text' },
+      h('h3', { class: 'label-prompt' }, kind === 'model' ? title : name),
+      facts && h('p', { class: 'now' }, facts), badges(file),
+      trigger && h('p', { class: 'trigger' }, h('strong', {}, 'Words: '), trigger),
+      description && h('p', { class: 'now told' }, description),
+      problem && h('p', { class: 'error' }, problem),
+      use && h('div', { class: 'job-buttons' }, h('button', { onclick: () => use(file),
+        'aria-label': kind === 'model' ? `Paint with ${name}` : `Use ${name}` }, icon('brush'),
+      kind === 'model' ? 'Paint with this' : 'Use'))));
+}
+
+async function show(more) {
+  const mine = ++asked;
+  try {
+    const { files, count } = await ask(more ? shown : 0);
+    if (mine !== asked)
+      return;
+    const items = files.map(makeItem);
+    if (more)
+      $('files').append(...items);
+    else
+      $('files').replaceChildren(...items);
+    shown = (more ? shown : 0) + files.length;
+    $('files-more').hidden = shown >= count;
+    setText($('files-count'), count ? `${shown} of ${count}` : query() ? `Nothing is called “${query()}”`
+      : 'None here yet');
+    $('free-memory').hidden = kind !== 'model' || !store.models.some(({ loaded }) => loaded);
+  } catch (error) {
+    if (!(error instanceof ApiError && error.status === 403))
+      complain(error);
+  }
+}
+
+function choose(which, about) {
+  kind = which;
+  setText($('kind-about'), about);
+  show(false);
+}
+
+async function freeMemory() {
+  try {
+    await post('api/models/unload');
+    toast('Freed when the picture at work is done; the next one loads its model again');
+    await store.refreshModels();
+  } catch (error) {
+    complain(error);
+  }
+}
+
+function make() {
+  part.querySelector('.view-head').append(h('div', { class: 'search', role: 'search' }, icon('search'),
+    h('input', { id: 'files-query', type: 'search', placeholder: 'Part of a name', 'aria-label': 'Part of a name',
+      autocomplete: 'off', spellcheck: 'false', oninput: () => {
+        clearTimeout(timer);
+        timer = setTimeout(show, WAIT_MS, false);
+      } })));
+  part.append(
+    h('fieldset', { id: 'files-kind', class: 'tabs' }, h('legend', { class: 'hidden' }, 'Kind of file'),
+      ...KINDS.map(([value, label, about]) => h('label', {}, h('input', { type: 'radio', name: 'files-kind',
+        value, checked: value === kind, onchange: () => choose(value, about) }), h('span', {}, label)))),
+    h('p', { class: 'lead' }, h('span', { id: 'kind-about' }, KINDS[0][2]), ' ',
+      h('small', { id: 'files-count', role: 'status' })),
+    h('ol', { id: 'files', class: 'files', 'aria-label': 'Files' }),
+    h('div', { class: 'tools' },
+      h('button', { id: 'files-more', hidden: true, onclick: () => show(true) }, 'More'),
+      h('button', { id: 'free-memory', hidden: true, onclick: freeMemory }, 'Free the memory')),
+    makePulls());
+  for (const event of ['models', 'ready'])
+    store.addEventListener(event, () => show(false));
+}
+
+export async function open(section) {
+  if (!part) {
+    part = section;
+    make();
+  } else if (store.loaded) {
+    await store.refreshModels();
+  }
+  openPulls();
+  await show(false);
+}
