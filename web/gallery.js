@@ -8,11 +8,19 @@ import { imageBlob, downloadUrl, showImage, upscaled } from './api.js';
 import { $, arrange, complain, copyText, h, icon, plainWords, setText, toast } from './dom.js';
 import { painter } from './form.js';
 import { store } from './store.js';
+import { opens } from './views.js';
 
 const cards = new Map(); /* key of an item -> {element, picture} */
 let open = () => {};     /* the lightbox, which imports this file */
+let picking = null, mark = null; /* of later/select.js: what a press does instead, how a card looks */
 
 export const onOpen = (run) => { open = run; };
+
+export function onPick(run, how) {
+  [picking, mark] = [run, how];
+  for (const { element, picture } of cards.values())
+    mark(element, picture);
+}
 
 /* Every picture there is, as hung: [{job, image}]. */
 export const pictures = () => store.history().flatMap((job) =>
@@ -108,26 +116,35 @@ export const again = (picture) => paintAnew(picture, { seed: null, subseed: null
 export const variations = (picture) => paintAnew(picture, { count: Math.min(4,
   store.info.limits.max_count), subseed: null, subseed_strength: 0.2 });
 
-/* One picture; the job goes with its last one. */
-export function removePicture({ job, image }) {
-  if (job.images.length < 2) {
-    removeJobs([job]);
-    return;
-  }
-  store.hide(image.id);
-  toast('Deleted', {
-    seconds: 8, action: { label: 'Undo', run: () => store.unhide(image.id) },
-    gone: () => store.removeImage(image.id).catch(complain),
+const AT_ONCE = 4; /* requests */
+
+/* Takes them off the wall, and deletes them when nobody takes that back. */
+function removeLater(jobs, images = []) {
+  const ids = [...jobs, ...images].map(({ id }) => id), many = ids.length;
+  ids.forEach((id) => store.hide(id));
+  const work = [...jobs.map(({ id }) => () => store.remove(id)), ...images.map(({ id }) => () => store.removeImage(id))];
+  const gone = async () => {
+    for (let run; (run = work.shift());)
+      await run().catch(complain);
+  };
+  toast(many > 1 ? `${many} deleted` : 'Deleted', {
+    seconds: 8, action: { label: 'Undo', run: () => ids.forEach((id) => store.unhide(id)) },
+    gone: () => { for (let i = 0; i < AT_ONCE; i++) gone(); },
   });
 }
 
-export function removeJobs(jobs) {
-  jobs.forEach(({ id }) => store.hide(id));
-  toast('Deleted', {
-    seconds: 8, action: { label: 'Undo', run: () => jobs.forEach(({ id }) => store.unhide(id)) },
-    gone: () => jobs.forEach(({ id }) => store.remove(id).catch(complain)),
-  });
+export const removeJobs = (jobs) => removeLater(jobs);
+
+/* A job goes with its last picture. */
+export function removePictures(list) {
+  const whole = new Set(), ids = new Set(list.map(({ image }) => image.id));
+  for (const { job } of list)
+    if (job.images.every(({ id }) => ids.has(id)))
+      whole.add(job);
+  removeLater([...whole], list.filter(({ job }) => !whole.has(job)).map(({ image }) => image));
 }
+
+export const removePicture = (picture) => removePictures([picture]);
 
 /* ---- cards ---- */
 
@@ -152,7 +169,7 @@ function makeCard(picture, large) {
     showImage(img, image.id);
   const card = h('figure', { class: `card${isFresh(job) ? ' fresh' : ''}${large ? ' large' : ''}`,
     'data-image': image.id },
-  h('button', { class: 'open', onclick: () => open(picture) }, img),
+  h('button', { class: 'open', onclick: (event) => (picking ?? open)(picture, event) }, img),
   h('div', { class: 'short' },
     short('sliders', 'Use these settings', useSettings),
     short('download', 'Download', download),
@@ -184,6 +201,7 @@ function elementOf(item) {
   if (!cards.has(key)) {
     const picture = { job, image: item.image, jobs: item.jobs };
     cards.set(key, { picture, element: make(picture, item.large) });
+    mark?.(cards.get(key).element, picture);
   }
   const { element, picture } = cards.get(key);
   picture.job = job; /* the latest copy */
@@ -218,13 +236,14 @@ function itemsOf(jobs) {
 }
 
 const wall = $('pictures');
-let items = [], rows = [];
+let items = [], rows = [], across = 0; /* the width that rows are made for */
 
 const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
 
 /* Rows as wide as the wall: {top, height, first, after, places: [[left, width]]}. */
 function layOut() {
-  const across = wall.clientWidth, unit = rem(), narrow = across < 40 * unit;
+  across = wall.clientWidth;
+  const unit = rem(), narrow = across < 40 * unit;
   const gap = (narrow ? 0.9 : 1.5) * unit, high = (narrow ? 8 : 12) * unit, label = 5.6 * unit;
   rows = [];
   let top = 0;
@@ -326,11 +345,9 @@ function soon() {
 
 store.addEventListener('change', render);
 addEventListener('scroll', soon, { passive: true });
-let across = 0;
 new ResizeObserver(() => {
-  if (across === wall.clientWidth)
+  if (across === wall.clientWidth || !wall.clientWidth) /* or another view is shown */
     return;
-  across = wall.clientWidth;
   layOut();
   hang();
 }).observe(wall);
@@ -395,3 +412,6 @@ function watch() {
 
 $('more').addEventListener('click', more);
 watch();
+
+$('select').addEventListener('click', opens('select', (module) => module.toggle()));
+$('slideshow').addEventListener('click', opens('slides', (module) => module.start()));

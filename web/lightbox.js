@@ -8,6 +8,7 @@ import {
 } from './gallery.js';
 import { secondsText } from './queue.js';
 import { store } from './store.js';
+import { opens } from './views.js';
 
 const dialog = $('lightbox');
 let shown = null; /* {job, image} */
@@ -54,6 +55,7 @@ function actions(picture) {
     button('again', 'Again', again, true),
     button('picture', 'Upscale', upscale),
     button('download', 'Download', download),
+    button('play', 'Slideshow', opens('slides', (module, from) => module.start(from)), true),
     button('copy', 'Copy prompt', () => copy(paramsOf(picture).prompt, 'Prompt')),
     button('trash', 'Delete', remove),
   ];

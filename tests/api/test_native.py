@@ -462,8 +462,9 @@ def test_models(api):
     assert answer["default"] == "pictor-mini"
     model = answer["models"][0]
     assert list(model) == ["name", "kind", "title", "architecture", "width", "height", "guidance",
-                           "steps", "problem", "trigger", "description", "base", "weight",
-                           "preview", "loaded", "default"]
+                           "steps", "problem", "bytes", "trigger", "description", "base", "weight",
+                           "preview", "format", "loaded", "default"]
+    assert model["bytes"] > 1e6 and model["format"] == "built in"
     assert model["name"] == "pictor-mini" and model["kind"] == "local" and model["default"]
 
 

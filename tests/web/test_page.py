@@ -40,6 +40,13 @@ def picture(size=(64, 64), color=(200, 30, 30), text=None):
     return out.getvalue()
 
 
+def wait_until(holds, seconds=30):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 def choose_source(page, size=(64, 64), text=None):
     """Paint over a picture, small: choosing one sets the size that the model likes."""
     if page.locator("#source").get_attribute("open") is None:
@@ -498,6 +505,69 @@ def test_one_of_a_batch_is_deleted(open_page, api):
     expect(cards).to_have_count(2)
     assert [i["id"] for i in api.call("GET", "/" + job["id"])["images"]] == \
         [i["id"] for i in job["images"] if i["id"] != gone]
+
+
+@pytest.mark.parametrize("size", [{}, PHONE])
+def test_several_are_chosen_and_deleted(open_page, api, size):
+    for i in range(5):
+        api.wait(api.submit(f"of many {i}", count=2 if i == 0 else 1))
+    page = open_page(**size)
+    cards = page.locator(CARD)
+    expect(cards).to_have_count(6)
+    page.click("#select")
+    expect(page.locator("#chosen-count")).to_have_text("Choose pictures")
+    expect(page.get_by_role("button", name="Delete the chosen")).to_be_disabled()
+    wall = page.locator("#pictures .open")
+    wall.nth(0).click()
+    expect(wall.nth(0)).to_have_attribute("aria-pressed", "true")
+    wall.nth(2).click(modifiers=["Shift"])
+    expect(page.locator("#chosen-count")).to_have_text("3 chosen")
+    wall.nth(1).click()
+    wall.nth(4).click()  # one of the batch
+    expect(page.locator("#chosen-count")).to_have_text("3 chosen")
+    assert page.evaluate(NAMELESS) == [] and page.evaluate(PALE) == [] and sideways(page) == []
+    page.get_by_role("button", name="Delete the chosen").click()
+    expect(page.locator(".toast")).to_contain_text("3 deleted")
+    expect(cards).to_have_count(3)
+    page.get_by_role("button", name="Undo").click()
+    expect(cards).to_have_count(6)
+    page.click("#chosen-all")
+    expect(page.locator("#chosen-count")).to_have_text("6 chosen")
+    page.click("#chosen-all")
+    wall.nth(4).click()
+    page.keyboard.press("Delete")
+    expect(cards).to_have_count(5)
+    page.keyboard.press("Escape")
+    expect(page.locator("#select")).to_be_focused()
+    expect(page.locator(".toast")).to_have_count(0)  # it went, so it is deleted
+    wait_until(lambda: sum(len(job["images"]) for job in api.call("GET")["jobs"]) == 5)
+    wall.nth(0).click()
+    expect(page.locator("#lightbox")).to_be_visible()
+
+
+@pytest.mark.parametrize("size", [{}, PHONE])
+def test_the_slideshow(open_page, api, size):
+    for name in ("first", "second"):
+        api.wait(api.submit(name))
+    page = open_page(**size)
+    page.click("#slideshow")
+    show = page.locator(".slides")
+    expect(show).to_contain_text("second")
+    expect(show).to_contain_text("1 of 2")
+    show.get_by_role("button", name="Pause").click()
+    page.keyboard.press("ArrowRight")
+    expect(show).to_contain_text("first")
+    expect(show.locator(".slide.seen")).to_have_count(1)
+    page.keyboard.press("ArrowRight")
+    expect(show).to_contain_text("second")
+    assert page.evaluate(NAMELESS) == []
+    show.get_by_role("button", name="Go on").click()
+    expect(show).to_contain_text("first")  # by itself
+    page.keyboard.press("Escape")
+    expect(show).to_be_hidden()
+    page.locator(f"{CARD} .open").nth(1).click()
+    page.locator("#lightbox").get_by_role("button", name="Slideshow").click()
+    expect(show).to_contain_text("2 of 2")
 
 
 def test_again_and_variations(page, api):
