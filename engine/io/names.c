@@ -77,6 +77,28 @@ static const struct swap open_clip_stems[] = {
     {NULL, NULL},
 };
 
+/* A language model's, as llama.cpp has it; behind "blk.N." */
+static const struct swap llama_layer[] = {
+    {"attn_norm.", "input_layernorm."},
+    {"attn_q.", "self_attn.q_proj."},
+    {"attn_k.", "self_attn.k_proj."},
+    {"attn_v.", "self_attn.v_proj."},
+    {"attn_q_norm.", "self_attn.q_norm."},
+    {"attn_k_norm.", "self_attn.k_norm."},
+    {"attn_output.", "self_attn.o_proj."},
+    {"ffn_norm.", "post_attention_layernorm."},
+    {"ffn_gate.", "mlp.gate_proj."},
+    {"ffn_up.", "mlp.up_proj."},
+    {"ffn_down.", "mlp.down_proj."},
+    {NULL, NULL},
+};
+
+static const struct swap llama_stems[] = {
+    {"token_embd.", "embed_tokens."},
+    {"output_norm.", "norm."},
+    {NULL, NULL},
+};
+
 /* Of a UNet of pixels, as the first published ones have it. */
 static const struct swap unet_attention[] = {
     {"query.", "to_q."},         {"key.", "to_k."}, {"value.", "to_v."},
@@ -188,6 +210,8 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
     case NAMES_TEXT_2:
         layout->diffusers |= match(name, "encoder.layers.", n, &rest) ||
                              match(name, "text_model.encoder.layers.", n, &rest);
+        layout->language |= match(name, "model.layers.#.", n, &rest) ||
+                            match(name, "layers.#.", n, &rest) || match(name, "blk.#.", n, &rest);
         break;
     case NAMES_WHOLE:
         break;
@@ -287,10 +311,24 @@ static bool from_tiny(const struct names_layout *layout, const char *name, char 
                             : emit(out, size, none, rest, "tae.decoder.%d.", n[0] - 1);
 }
 
+static bool from_language(const char *p, const char *name, char *out, size_t size)
+{
+    int n[1];
+    const char *rest;
+    if (match(name, "model.", n, &rest))
+        name = rest;
+    if (match(name, "lm_head.", n, &rest) || match(name, "output.", n, &rest))
+        return false;
+    if (match(name, "blk.#.", n, &rest))
+        return emit(out, size, llama_layer, rest, "%stransformer.model.layers.%d.", p, n[0]);
+    return emit(out, size, llama_stems, name, "%stransformer.model.", p);
+}
+
 /* Newer versions of transformers write the text encoder without its prefix, as the first did. */
 static bool from_text(const char *p, const char *name, char *out, size_t size)
 {
-    bool bare = strncmp(name, "text_model.", 11) != 0 && strncmp(name, "text_projection.", 16) != 0;
+    bool bare = strncmp(name, "text_model.", 11) != 0 &&
+                strncmp(name, "text_projection.", 16) != 0 && strncmp(name, "model.", 6) != 0;
     return emit(out, size, none, name, "%stransformer.%s", p, bare ? "text_model." : "");
 }
 
@@ -333,6 +371,8 @@ static bool from_ldm(const char *name, char *out, size_t size)
     if (match(name, "conditioner.embedders.0.model.", NULL, &rest) ||
         match(name, "conditioner.embedders.1.model.", NULL, &rest))
         return from_open_clip(second, rest, out, size);
+    if (match(name, "text_encoders.", NULL, &rest) && (rest = strstr(rest, ".transformer.model.")))
+        return from_language(first, rest + strlen(".transformer."), out, size);
     return emit(out, size, none, name, "%s", "");
 }
 
@@ -345,6 +385,8 @@ bool names_to_ldm(const struct names_layout *layout, enum names_part part, const
         return emit(out, size, none, name, "%s", ""); /* how it was trained */
     if (part == NAMES_UNET && match(name, "control_model.", NULL, &rest))
         return emit(out, size, none, rest, "%s", prefix);
+    if (layout->language)
+        return from_language(prefix, name, out, size);
     if (layout->tiny)
         return from_tiny(layout, name, out, size);
     if (strncmp(name, prefix, strlen(prefix)) == 0)

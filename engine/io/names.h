@@ -28,6 +28,7 @@ struct names_layout {
     bool diffusers, prefixed;
     bool tiny,
         numbered;    /* a VAE's file: the tiny autoencoder's; an encoder named by numbers alone */
+    bool language;   /* a text encoder's file: a language model's */
     int unet_blocks; /* resnets a level on the way down */
     int vae_levels;
     unsigned up_attention; /* bit i: up_blocks.i of the UNet has attention */
@@ -54,7 +55,12 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
  * the first SD 1.x files, which lack "text_model.", of OpenCLIP's (SD 2.x) and of SDXL's two, of
  * which OpenAI's is called as in SD 1.x and OpenCLIP's "conditioner.embedders.1.transformer.", in
  * the refiner too ("cond_stage_model.1.transformer." of stable-diffusion.cpp's is that). Others
- * stay what they are. */
+ * stay what they are.
+ *
+ * A language model as text encoder is called as in transformers behind "cond_stage_model.
+ * transformer.model.": "layers.N.self_attn.q_proj.weight", "embed_tokens.weight". By itself it may
+ * lack "model.", or be llama.cpp's ("blk.N.attn_q.weight"); in a whole file it is any
+ * "text_encoders.NAME.transformer.model." What maps states to words has no place here. */
 bool names_to_ldm(const struct names_layout *layout, enum names_part part, const char *name,
                   char *out, size_t size);
 

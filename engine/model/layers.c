@@ -24,17 +24,19 @@ static bool get(struct loader *l, const char *prefix, const char *name, const ch
     return !l->failed;
 }
 
-static struct matrix *load(struct loader *l, enum matrix_kind kind, const char *prefix,
-                           const char *const *names, int count, int n, int k, bool bias)
+static struct matrix *load_parts(struct loader *l, enum matrix_kind kind, const char *prefix,
+                                 const char *const *names, const int *rows, int count, int k,
+                                 bool bias)
 {
     struct matrix_part parts[WEIGHTS_PARTS] = {{0}};
     struct raw_tensor w[WEIGHTS_PARTS], b[WEIGHTS_PARTS] = {{0}};
-    const size_t shape[4] = {(size_t)n, (size_t)k, 3, 3};
     if (!l->failed && (k < 1 || k > LAYERS_MAX_K))
         l->failed = !err_set(l->err, ERR_UNSUPPORTED,
                              "%s%s.weight: wanted 1..%d channels to take in, found %d", prefix,
                              names[0], LAYERS_MAX_K, k);
     for (int i = 0; i < count; i++) {
+        int n = rows[i];
+        const size_t shape[4] = {(size_t)n, (size_t)k, 3, 3};
         if (!get(l, prefix, names[i], ".weight", kind < MATRIX_CONV3X3 ? 2 : 4, shape, &w[i]) ||
             (bias && !get(l, prefix, names[i], ".bias", 1, shape, &b[i])))
             return NULL;
@@ -47,6 +49,15 @@ static struct matrix *load(struct loader *l, enum matrix_kind kind, const char *
         checkpoint_release(l->cp, &w[i]);
     l->failed = !m || (l->cp && l->weights && !weights_add(l->weights, m, w, b, count, l->err));
     return m;
+}
+
+static struct matrix *load(struct loader *l, enum matrix_kind kind, const char *prefix,
+                           const char *const *names, int count, int n, int k, bool bias)
+{
+    int rows[WEIGHTS_PARTS];
+    for (int i = 0; i < count; i++)
+        rows[i] = n;
+    return load_parts(l, kind, prefix, names, rows, count, k, bias);
 }
 
 struct matrix *layers_linear(struct loader *l, const char *prefix, const char *name, int n, int k,
@@ -86,6 +97,12 @@ struct matrix *layers_stacked(struct loader *l, const char *prefix, const char *
                               int count, int n, int k, bool bias)
 {
     return load(l, MATRIX_LINEAR, prefix, names, count, n, k, bias);
+}
+
+struct matrix *layers_parts(struct loader *l, enum matrix_kind kind, const char *prefix,
+                            const char *const *names, const int *rows, int count, int k)
+{
+    return load_parts(l, kind, prefix, names, rows, count, k, false);
 }
 
 struct norm layers_norm(struct loader *l, const char *prefix, const char *name, int c)

@@ -43,6 +43,11 @@ struct matrix *layers_bare_upsample(struct loader *l, const char *prefix, const 
 struct matrix *layers_stacked(struct loader *l, const char *prefix, const char *const *names,
                               int count, int n, int k, bool bias);
 
+/* `count` tensors of k columns and rows[i] rows each, without bias, in one product of a `kind` that
+ * is linear or gated. */
+struct matrix *layers_parts(struct loader *l, enum matrix_kind kind, const char *prefix,
+                            const char *const *names, const int *rows, int count, int k);
+
 struct norm {
     int c;
     float *gamma, *beta; /* one allocation, at gamma */
