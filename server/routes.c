@@ -17,6 +17,8 @@
 #include "server/api/native/native_fields.h"
 #include "server/api/native/native_files.h"
 #include "server/api/native/native_job.h"
+#include "server/api/native/native_list.h"
+#include "server/api/native/native_marks.h"
 #include "server/api/native/native_pulls.h"
 #include "server/api/native/native_thumb.h"
 #include "server/api/native/native_upscale.h"
@@ -94,13 +96,19 @@ static const struct route routes[] = {
     {POST, "/api/jobs", ROUTES_NATIVE, native_submit, PAINTS,
      .schema = native_job_schema},
     {POST, "/api/upscale", ROUTES_NATIVE, native_upscale, PAINTS, .schema = native_upscale_schema},
-    {GET, "/api/jobs", ROUTES_NATIVE, native_list, .query = "limit before state q"},
+    {GET, "/api/jobs", ROUTES_NATIVE, native_list,
+     .query = "before favourite limit model q since state tag until"},
     {GET, "/api/jobs/{id}", ROUTES_NATIVE, native_get},
     {DELETE, "/api/jobs/{id}", ROUTES_NATIVE, native_delete},
     {DELETE, "/api/jobs/{id}/images/{image}", ROUTES_NATIVE, native_delete_image},
     {POST, "/api/jobs/{id}/cancel", ROUTES_NATIVE, native_cancel},
     {POST, "/api/jobs/{id}/interrupt", ROUTES_NATIVE, native_interrupt},
     {POST, "/api/jobs/{id}/retry", ROUTES_NATIVE, native_retry, .paints = true},
+    {POST, "/api/marks", ROUTES_NATIVE, native_marks_change, ROUTE_BODY_SMALL,
+     .schema = native_marks_change_schema},
+    {GET, "/api/tags", ROUTES_NATIVE, native_marks_tags},
+    {POST, "/api/delete", ROUTES_NATIVE, native_marks_delete, ROUTE_BODY_SMALL,
+     .schema = native_marks_delete_schema},
     {GET, "/api/jobs/{id}/events", ROUTES_NATIVE, native_events_job},
     {GET, "/api/events", ROUTES_NATIVE, native_events_all},
     {GET, "/api/images/{id}", ROUTES_NATIVE, native_image, .query = "download"},

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "engine/pictor.h"
+#include "server/base/json_text.h"
 #include "server/base/settings.h"
 #include "server/job/upscalers.h"
 
@@ -207,12 +208,28 @@ bool job_params_check(struct job_params *p, const struct settings *settings, con
     return good;
 }
 
+bool job_mark_check(const char *tag, struct err *err)
+{
+    size_t size = strlen(tag);
+    bool fine = size > 0 && size < JOB_MARK_SIZE && json_text_is_utf8(tag, size, NULL) &&
+                tag[0] != ' ' && tag[size - 1] != ' ';
+    for (size_t i = 0; i < size && fine; i++)
+        fine = (unsigned char)tag[i] >= ' ' && tag[i] != 0x7f && tag[i] != ',';
+    return fine || err_set(err, ERR_INVALID,
+                           "a tag is 1 to %d bytes of text without commas, control characters and "
+                           "blanks around it, got \"%.60s\"",
+                           JOB_MARK_SIZE - 1, tag);
+}
+
 void job_free(struct job *job)
 {
     job_params_free(&job->params);
     for (size_t i = 0; i < job->image_count; i++)
         free(job->images[i].infotext);
     free(job->images);
+    free(job->marks);
     job->images = NULL;
     job->image_count = 0;
+    job->marks = NULL;
+    job->mark_count = 0;
 }

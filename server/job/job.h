@@ -102,6 +102,18 @@ struct job_progress {
     double eta_seconds; /* of the whole job; < 0 unknown */
 };
 
+#define JOB_MARK_SIZE 101 /* bytes of a tag and NUL */
+#define JOB_MARKS_MAX 32   /* tags of one job or picture */
+
+/* What people say of a job or of one of its pictures. */
+struct job_mark {
+    char image_id[JOB_ID_SIZE]; /* "": of the job itself */
+    char tag[JOB_MARK_SIZE];    /* "": it is a favourite */
+};
+/* Whether text can be a tag: JOB_MARK_SIZE - 1 bytes of UTF-8 at most, no commas, no control
+ * characters, no blanks around it. */
+bool job_mark_check(const char *tag, struct err *err);
+
 /* What the store knows of a job. Owned by the caller: job_free. */
 struct job {
     char id[JOB_ID_SIZE];
@@ -114,6 +126,8 @@ struct job {
     struct job_params params;
     struct job_image *images;
     size_t image_count;
+    struct job_mark *marks; /* by tag */
+    size_t mark_count;
     enum err_code error; /* ERR_NONE unless failed */
     char error_message[256];
     struct refusal refusal; /* failed, at an upstream that said why */
@@ -130,6 +144,12 @@ struct job_filter {
     const char *key_id;      /* NULL: any */
     const char *text;        /* substring of the prompt, JOB_SEARCH_MAX bytes at most; NULL: any */
     const atomic_bool *gone; /* of a search: set when nobody waits for it any more; may be NULL */
+    /* Each may be NULL. Of a tag, of a favourite: it is the job's or one of its pictures'. */
+    const char *tags; /* a JSON array of texts: those that have them all */
+    int tag_count;    /* of it */
+    bool favourite;   /* those alone */
+    const char *model;
+    int64_t since_ms, until_ms; /* accepted then or later, and earlier than; 0: any time */
     int state;               /* enum job_state, or -1: any */
     int64_t before_sequence; /* paging: 0 is from the newest */
     int limit;               /* 1..200 */

@@ -87,9 +87,8 @@ void queue_free(struct queue *q)
     free(q);
 }
 
-/* The lease of a job that `key_id` (NULL: anybody) may see. */
-static bool find_job(struct queue *q, const char *id, const char *key_id, struct store_lease *lease,
-                     struct err *err)
+bool queue_find(struct queue *q, const char *id, const char *key_id, struct store_lease *lease,
+                struct err *err)
 {
     if (!store_job_lease(q->store, id, lease, err))
         return false;
@@ -294,7 +293,7 @@ static bool stop_job(struct queue *q, const char *id, const char *key_id, bool i
 {
     struct store_lease lease;
     pthread_mutex_lock(&q->lock);
-    bool done = find_job(q, id, key_id, &lease, err);
+    bool done = queue_find(q, id, key_id, &lease, err);
     if (done && job_state_is_final(lease.state)) {
         done = err_set(err, ERR_INVALID, "the job is already %s", job_state_name(lease.state));
     } else if (done && interrupt && lease.state == JOB_RUNNING) {
@@ -336,7 +335,7 @@ bool queue_skip(struct queue *q, const char *id, const char *key_id, int image, 
 {
     struct store_lease lease;
     pthread_mutex_lock(&q->lock);
-    bool done = find_job(q, id, key_id, &lease, err) &&
+    bool done = queue_find(q, id, key_id, &lease, err) &&
                 (lease.state == JOB_RUNNING ||
                  err_set(err, ERR_INVALID, "the job is %s", job_state_name(lease.state)));
     if (done) {
@@ -382,7 +381,7 @@ bool queue_delete(struct queue *q, const char *id, const char *key_id, struct er
     struct err damage;
     pthread_mutex_lock(&q->files);
     pthread_mutex_lock(&q->lock);
-    bool done = find_job(q, id, key_id, &lease, err);
+    bool done = queue_find(q, id, key_id, &lease, err);
     if (done && !job_state_is_final(lease.state))
         done = err_set(err, ERR_INVALID, "the job is still %s", job_state_name(lease.state));
     /* A job whose request cannot be read can still be removed; fsck finds its pictures. */
@@ -412,7 +411,7 @@ bool queue_delete_image(struct queue *q, const char *id, const char *image_id, c
     const struct job_image *image = NULL;
     pthread_mutex_lock(&q->files);
     pthread_mutex_lock(&q->lock);
-    bool done = find_job(q, id, key_id, &lease, err);
+    bool done = queue_find(q, id, key_id, &lease, err);
     if (done && !job_state_is_final(lease.state))
         done = err_set(err, ERR_INVALID, "the job is still %s", job_state_name(lease.state));
     done = done && store_job_get(q->store, id, NULL, &job, err);

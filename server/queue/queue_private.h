@@ -72,6 +72,12 @@ bool queue_fail_damaged(struct queue *q, const char *id, const char *key_id,
 bool queue_check_claim(struct queue *q, const struct claim *claim, struct store_lease *lease,
                        struct err *err);
 
+/* ---- queue.c ---- */
+
+/* The lease of a job that `key_id` (NULL: anybody) may see. */
+bool queue_find(struct queue *q, const char *id, const char *key_id, struct store_lease *lease,
+                struct err *err);
+
 /* ---- queue_sweep.c ---- */
 
 void *queue_sweep(void *q); /* the sweeper's thread, until q->stop */

@@ -281,6 +281,24 @@ bool store_record_delete(struct store *st, const char *id, struct err *err)
     return st->driver->record->remove(st, id, err);
 }
 
+bool store_mark_put(struct store *st, const char *job_id, const char *image_id, const char *tag,
+                    bool set, struct err *err)
+{
+    return st->driver->mark->put(st, job_id, image_id, tag, set, err);
+}
+
+bool store_mark_tags(struct store *st, const char *key_id, struct store_tag **tags, size_t *count,
+                     struct err *err)
+{
+    return st->driver->mark->tags(st, key_id, tags, count, err);
+}
+
+bool store_image_job(struct store *st, const char *image_id, const char *key_id,
+                     char job_id[JOB_ID_SIZE], struct err *err)
+{
+    return st->driver->mark->image_job(st, image_id, key_id, job_id, err);
+}
+
 bool store_key_insert(struct store *st, const struct key *key,
                       const unsigned char hash[STORE_HASH_SIZE], struct err *err)
 {

@@ -185,6 +185,25 @@ bool store_record_total(struct store *st, const char *kind, const char *key_id, 
 /* The row; its file is the caller's. ERR_NOT_FOUND. */
 bool store_record_delete(struct store *st, const char *id, struct err *err);
 
+/* ---- marks: tags of jobs and of pictures; the empty tag is a favourite's ---- */
+
+struct store_tag {
+    char tag[JOB_MARK_SIZE];
+    int jobs; /* that have it, or a picture that has it */
+};
+
+/* Sets or takes away a tag of a job, or (`image_id` not NULL) of a picture of it. What is as wanted
+ * already stays so. */
+bool store_mark_put(struct store *st, const char *job_id, const char *image_id, const char *tag,
+                    bool set, struct err *err);
+/* All tags but the empty one, by name, STORE_TAGS_MAX at most; malloc'd. `key_id` NULL: any. */
+#define STORE_TAGS_MAX 2000
+bool store_mark_tags(struct store *st, const char *key_id, struct store_tag **tags, size_t *count,
+                     struct err *err);
+/* Whose picture it is. ERR_NOT_FOUND. */
+bool store_image_job(struct store *st, const char *image_id, const char *key_id,
+                     char job_id[JOB_ID_SIZE], struct err *err);
+
 /* ---- keys ---- */
 
 #define STORE_HASH_SIZE 32

@@ -75,6 +75,15 @@ struct store_driver_record {
     bool (*remove)(struct store *st, const char *id, struct err *err);
 };
 
+struct store_driver_mark {
+    bool (*put)(struct store *st, const char *job_id, const char *image_id, const char *tag,
+                bool set, struct err *err);
+    bool (*tags)(struct store *st, const char *key_id, struct store_tag **tags, size_t *count,
+                 struct err *err);
+    bool (*image_job)(struct store *st, const char *image_id, const char *key_id,
+                      char job_id[JOB_ID_SIZE], struct err *err);
+};
+
 struct store_driver_check {
     bool (*all)(struct store *st, const struct store_check *check, struct err *err);
     bool (*short_jobs)(struct store *st, const struct store_check *check, struct err *err);
@@ -101,6 +110,7 @@ struct store_driver {
     const struct store_driver_job *job;
     const struct store_driver_image *image;
     const struct store_driver_record *record;
+    const struct store_driver_mark *mark;
     const struct store_driver_check *check;
 };
 

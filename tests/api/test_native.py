@@ -69,7 +69,8 @@ class Native:
 
 def check_job(job):
     assert list(job) == ["id", "state", "position", "priority", "attempts", "created_at",
-                         "started_at", "finished_at", "params", "progress", "images", "error"]
+                         "started_at", "finished_at", "params", "progress", "images", "error",
+                         "favourite", "tags"]
     assert re.fullmatch(r"[0-9a-f]{32}", job["id"])
     assert job["state"] in STATES
     assert (job["position"] >= 0) == (job["state"] == "queued")
@@ -99,7 +100,7 @@ def test_submit_and_get(api):
     assert done["created_at"] <= done["started_at"] <= done["finished_at"]
     image, = done["images"]
     assert list(image) == ["id", "index", "url", "width", "height", "seed", "subseed", "format",
-                           "bytes", "infotext"]
+                           "bytes", "infotext", "favourite", "tags"]
     assert (image["index"], image["width"], image["height"], image["seed"]) == (0, 64, 64, 7)
     assert image["url"] == "/api/images/" + image["id"] and image["infotext"]
 

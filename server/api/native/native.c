@@ -25,8 +25,6 @@
 #include "server/queue/queue.h"
 #include "server/store/keys.h"
 
-#define LIST_LIMIT 50
-#define LIST_LIMIT_MAX 200
 #define INPUTS_MAX (2 + CONTROLS_INPUTS)
 
 void native_error(struct http_request *req, const struct http_problem *problem)
@@ -45,12 +43,6 @@ void native_error(struct http_request *req, const struct http_problem *problem)
 static void reply_conflict(struct http_request *req, const struct err *err)
 {
     struct http_problem problem = {409, err->code, err->msg, NULL};
-    native_error(req, &problem);
-}
-
-static void reply_invalid(struct http_request *req, const char *param, const char *message)
-{
-    struct http_problem problem = {400, ERR_INVALID, message, param};
     native_error(req, &problem);
 }
 
@@ -122,142 +114,6 @@ void native_submit(struct http_request *req)
 done:
     native_job_free(&job);
     cJSON_Delete(body);
-}
-
-/* A query value as a whole number within bounds; `fallback` when it is absent. */
-static bool query_number(struct http_request *req, const char *name, int64_t least, int64_t most,
-                         int64_t fallback, int64_t *out)
-{
-    const char *text = http_query(req, name);
-    char *end;
-    *out = fallback;
-    if (!text || !*text)
-        return true;
-    long long value = strtoll(text, &end, 10);
-    if (*end == '\0' && value >= least && value <= most) {
-        *out = value;
-        return true;
-    }
-    char message[160];
-    snprintf(message, sizeof message, "%s must be %lld..%lld, got \"%.20s\"", name,
-             (long long)least, (long long)most, text);
-    reply_invalid(req, name, message);
-    return false;
-}
-
-static void reply_list(struct http_request *req, struct job *jobs, size_t count, int64_t next)
-{
-    cJSON *json = cJSON_CreateObject();
-    cJSON *list = cJSON_AddArrayToObject(json, "jobs");
-    for (size_t i = 0; i < count; i++)
-        cJSON_AddItemToArray(list, native_job_to_json(&jobs[i]));
-    if (next > 0)
-        cJSON_AddNumberToObject(json, "next", (double)next);
-    else
-        cJSON_AddNullToObject(json, "next");
-    http_reply_json(req, 200, json);
-}
-
-static void jobs_free(struct job *jobs, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        job_free(&jobs[i]);
-    free(jobs);
-}
-
-/* A list that is searched for, which may take seconds: not on a server thread. */
-struct search {
-    struct queue *queue;
-    struct job_filter filter;
-    char key_id[JOB_ID_SIZE], text[JOB_SEARCH_MAX + 1];
-    struct job *jobs;
-    size_t count;
-    int64_t next;
-    struct err err; /* ERR_NONE: it was found out */
-};
-
-static bool search_work(void *ctx, const atomic_bool *gone)
-{
-    struct search *s = ctx;
-    s->filter.gone = gone;
-    if (queue_list(s->queue, &s->filter, &s->jobs, &s->count, &s->next, &s->err))
-        s->err.code = ERR_NONE;
-    return false;
-}
-
-static void search_reply(struct http_request *req, void *ctx)
-{
-    struct search *s = ctx;
-    if (s->err.code == ERR_NONE)
-        reply_list(req, s->jobs, s->count, s->next);
-    else
-        http_reply_error(req, &s->err, NULL);
-}
-
-static void search_free(void *ctx)
-{
-    struct search *s = ctx;
-    jobs_free(s->jobs, s->count);
-    free(s);
-}
-
-static void search(struct http_request *req, const struct job_filter *filter)
-{
-    struct err err;
-    struct search *s = calloc(1, sizeof *s);
-    if (!s) {
-        err_set(&err, ERR_INTERNAL, "no memory for a search");
-        http_reply_error(req, &err, NULL);
-        return;
-    }
-    s->queue = http_app(req)->queue;
-    s->filter = *filter;
-    snprintf(s->text, sizeof s->text, "%s", filter->text);
-    s->filter.text = s->text;
-    if (filter->key_id) {
-        snprintf(s->key_id, sizeof s->key_id, "%s", filter->key_id);
-        s->filter.key_id = s->key_id;
-    }
-    http_work(req, search_work, search_reply, s, search_free);
-}
-
-void native_list(struct http_request *req)
-{
-    struct job_filter filter = {.key_id = http_visible_key(req), .state = -1};
-    int64_t limit, before, next;
-    const char *state = http_query(req, "state"), *text = http_query(req, "q");
-    enum job_state wanted;
-    if (!query_number(req, "limit", 1, LIST_LIMIT_MAX, LIST_LIMIT, &limit) ||
-        !query_number(req, "before", 0, INT64_MAX, 0, &before))
-        return;
-    if (state && *state) {
-        if (!job_state_of(state, &wanted)) {
-            reply_invalid(req, "state", "state must be queued, running, done, failed or cancelled");
-            return;
-        }
-        filter.state = wanted;
-    }
-    filter.limit = (int)limit;
-    filter.before_sequence = before;
-    if (text && *text) {
-        char message[80];
-        filter.text = text;
-        snprintf(message, sizeof message, "q must be at most %d bytes", JOB_SEARCH_MAX);
-        if (strlen(text) > JOB_SEARCH_MAX)
-            reply_invalid(req, "q", message);
-        else
-            search(req, &filter);
-        return;
-    }
-    struct job *jobs;
-    size_t count;
-    struct err err;
-    if (!queue_list(http_app(req)->queue, &filter, &jobs, &count, &next, &err)) {
-        http_reply_error(req, &err, NULL);
-        return;
-    }
-    reply_list(req, jobs, count, next);
-    jobs_free(jobs, count);
 }
 
 void native_get(struct http_request *req)

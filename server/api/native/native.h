@@ -9,7 +9,6 @@ struct http_problem;
 void native_error(struct http_request *req, const struct http_problem *problem);
 
 void native_submit(struct http_request *req);    /* POST /api/jobs */
-void native_list(struct http_request *req);      /* GET /api/jobs */
 void native_get(struct http_request *req);       /* GET /api/jobs/{id} */
 void native_cancel(struct http_request *req);    /* POST /api/jobs/{id}/cancel */
 void native_interrupt(struct http_request *req); /* POST /api/jobs/{id}/interrupt */

@@ -157,12 +157,13 @@ static struct text *progress_text(const struct note *note)
     return t;
 }
 
-static struct text *image_text(const struct note *note, const struct job_image *image)
+static struct text *image_text(const struct note *note, const struct job *job,
+                               const struct job_image *image)
 {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "id", note->job_id);
     cJSON_AddNumberToObject(json, "index", image->index);
-    cJSON_AddItemToObject(json, "image", native_job_image_to_json(image));
+    cJSON_AddItemToObject(json, "image", native_job_image_of(job, image));
     return text_new(note->job_id, note->key_id, "image", json);
 }
 
@@ -364,7 +365,7 @@ static bool tell(struct native_feed *feed, struct note *note)
     }
     for (size_t i = 0; i < job.image_count; i++)
         if (job.images[i].index >= note->first_image && job.images[i].index <= note->last_image)
-            put(feed, image_text(note, &job.images[i]));
+            put(feed, image_text(note, &job, &job.images[i]));
     if (note->state)
         put(feed, job_text(&job));
     job_free(&job);

@@ -325,6 +325,30 @@ struct cJSON *native_job_image_to_json(const struct job_image *image)
     return json;
 }
 
+/* What people say of the job (`image_id` ""), or of a picture. */
+static void add_marks(cJSON *json, const struct job *job, const char *image_id)
+{
+    bool favourite = false;
+    cJSON *tags = cJSON_CreateArray();
+    for (size_t i = 0; i < job->mark_count; i++) {
+        if (strcmp(job->marks[i].image_id, image_id) != 0)
+            continue;
+        if (*job->marks[i].tag)
+            cJSON_AddItemToArray(tags, cJSON_CreateString(job->marks[i].tag));
+        else
+            favourite = true;
+    }
+    cJSON_AddBoolToObject(json, "favourite", favourite);
+    cJSON_AddItemToObject(json, "tags", tags);
+}
+
+struct cJSON *native_job_image_of(const struct job *job, const struct job_image *image)
+{
+    cJSON *json = native_job_image_to_json(image);
+    add_marks(json, job, image->id);
+    return json;
+}
+
 struct cJSON *native_job_to_json(const struct job *job)
 {
     cJSON *json = cJSON_CreateObject();
@@ -349,7 +373,7 @@ struct cJSON *native_job_to_json(const struct job *job)
 
     cJSON *images = cJSON_AddArrayToObject(json, "images");
     for (size_t i = 0; i < job->image_count; i++)
-        cJSON_AddItemToArray(images, native_job_image_to_json(&job->images[i]));
+        cJSON_AddItemToArray(images, native_job_image_of(job, &job->images[i]));
     if (job->state == JOB_FAILED) {
         cJSON *error = cJSON_AddObjectToObject(json, "error");
         cJSON_AddStringToObject(error, "code", err_name(job->error));
@@ -360,5 +384,6 @@ struct cJSON *native_job_to_json(const struct job *job)
     } else {
         cJSON_AddNullToObject(json, "error");
     }
+    add_marks(json, job, "");
     return json;
 }

@@ -39,5 +39,7 @@ struct cJSON *native_job_schema(const struct settings *settings);
 struct cJSON *native_job_params_to_json(const struct job_params *p);
 struct cJSON *native_job_to_json(const struct job *job);
 struct cJSON *native_job_image_to_json(const struct job_image *image);
+/* The same with what people say of it. */
+struct cJSON *native_job_image_of(const struct job *job, const struct job_image *image);
 
 #endif

@@ -46,7 +46,7 @@ bool sqlite_job_read(sqlite3_stmt *s, struct job *out, struct err *err)
     return true;
 }
 
-static bool read_images(struct sqlite_connection *c, struct job *job, struct err *err)
+bool sqlite_job_images(struct sqlite_connection *c, struct job *job, struct err *err)
 {
     bool failed;
     sqlite3_stmt *s = sqlite_sql_bind(c, SQL_IMAGES_OF_JOB, err, "t", job->id);
@@ -109,177 +109,11 @@ static bool job_get(struct store *st, const char *id, const char *key_id, struct
         err_set(err, ERR_NOT_FOUND, "there is no job \"%.40s\"", id);
     bool done = found && sqlite_job_read(s, out, err);
     sqlite_sql_done(s);
-    done = done && read_images(c, out, err);
+    done = done && sqlite_job_images(c, out, err) && sqlite_mark_read(c, out, err);
     sqlite_release(c);
     if (!done)
         job_free(out);
     return done;
-}
-
-static void leave_out(struct job *job, const struct err *damage)
-{
-    job_free(job);
-    log_err(LOG_ERROR, "job_damaged", damage, " ");
-}
-
-/* ---- lists ---- */
-
-/* How the rows of a state are found: few by an index of their own, the others along the history. */
-enum list_state { LIST_ANY, LIST_QUEUED, LIST_RUNNING, LIST_DONE, LIST_ENDED, LIST_STATES };
-
-/* TEXT_SHORT has no three characters in a row for the index: every prompt is read. */
-enum list_text { TEXT_NONE, TEXT_SHORT, TEXT_INDEXED, LIST_TEXTS };
-
-_Static_assert(2 * LIST_STATES * LIST_TEXTS == SQLITE_LISTS, "a slot for each kind of list");
-
-#define TRIGRAMS_MAX 12
-#define MATCH_SIZE (TRIGRAMS_MAX * 24)
-
-/* The statement of a kind of list. Parameters: key, state, text, match, before, limit. */
-static void list_sql(bool of_key, enum list_state state, enum list_text text, char *sql,
-                     size_t size)
-{
-    static const struct {
-        const char *index, *where;
-    } states[LIST_STATES] = {
-        [LIST_ANY] = {"", ""},
-        [LIST_QUEUED] = {" INDEXED BY jobs_queued", " AND state = 'queued'"},
-        [LIST_RUNNING] = {" INDEXED BY jobs_running", " AND state = 'running'"},
-        [LIST_DONE] = {"", " AND state = ?2"},
-        [LIST_ENDED] = {" INDEXED BY jobs_ended",
-                        " AND state IN ('failed', 'cancelled') AND state = ?2"},
-    };
-    bool indexed = text == TEXT_INDEXED;
-    snprintf(sql, size,
-             "SELECT " SQLITE_JOB_COLUMNS " FROM %sjobs%s WHERE %ssequence < ?5%s%s%s "
-             "ORDER BY %s DESC LIMIT ?6",
-             indexed ? "jobs_search CROSS JOIN " : "", indexed ? "" : states[state].index,
-             indexed ? "jobs_search MATCH ?4 AND jobs_search.rowid < ?5 AND "
-                       "jobs.sequence = jobs_search.rowid AND "
-                     : "",
-             states[state].where, of_key ? " AND key_id = ?1" : "",
-             text == TEXT_NONE ? "" : " AND instr(lower(jobs.prompt), lower(?3)) > 0",
-             indexed ? "jobs_search.rowid" : "sequence");
-}
-
-/* Bytes of the character at p (UTF-8, checked before); 0 at the end. */
-static size_t character(const char *p)
-{
-    unsigned char c = (unsigned char)*p;
-    return c == 0 ? 0 : c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-}
-
-/* The text's trigrams as a query of the index: "abc" AND "bcd". Only some of a long text's, spread
- * over it: what they find is compared with the whole text anyway. False when there are none. */
-static bool match_query(const char *text, char match[MATCH_SIZE])
-{
-    size_t starts[JOB_SEARCH_MAX + 1], count = 0, n = 0;
-    for (const char *p = text; *p; p += character(p))
-        starts[count++] = (size_t)(p - text);
-    starts[count] = strlen(text);
-    if (count < 3)
-        return false;
-    size_t trigrams = count - 2, used = trigrams < TRIGRAMS_MAX ? trigrams : TRIGRAMS_MAX;
-    for (size_t i = 0; i < used; i++) {
-        size_t at = i * trigrams / used;
-        n += (size_t)snprintf(match + n, MATCH_SIZE - n, "%s\"", i ? " AND " : "");
-        for (size_t k = starts[at]; k < starts[at + 3]; k++) {
-            if (text[k] == '"')
-                match[n++] = '"';
-            match[n++] = text[k];
-        }
-        match[n++] = '"';
-        match[n] = '\0';
-    }
-    return true;
-}
-
-static sqlite3_stmt *bind_list(struct sqlite_connection *c, const struct job_filter *filter,
-                               int limit, struct err *err)
-{
-    char sql[800], match[MATCH_SIZE] = "";
-    enum list_state state = LIST_ANY;
-    enum list_text text = TEXT_NONE;
-    if (filter->state >= 0)
-        state = filter->state == JOB_QUEUED    ? LIST_QUEUED
-                : filter->state == JOB_RUNNING ? LIST_RUNNING
-                : filter->state == JOB_DONE    ? LIST_DONE
-                                               : LIST_ENDED;
-    if (filter->text)
-        text = match_query(filter->text, match) ? TEXT_INDEXED : TEXT_SHORT;
-    int which = ((filter->key_id != NULL) * LIST_STATES + (int)state) * LIST_TEXTS + (int)text;
-    list_sql(filter->key_id != NULL, state, text, sql, sizeof sql);
-    return sqlite_sql_bind_list(
-        c, which, sql, err, "ttttii", filter->key_id,
-        filter->state < 0 ? NULL : job_state_name((enum job_state)filter->state), filter->text,
-        match, filter->before_sequence ? filter->before_sequence : INT64_MAX, (int64_t)limit);
-}
-
-/* Reads up to `limit` rows and their pictures. */
-static bool read_list(struct sqlite_connection *c, const struct job_filter *filter, int limit,
-                      struct job *all, size_t *count, int64_t *next, struct err *err)
-{
-    int64_t last = 0;
-    int rows = 0;
-    bool failed = true;
-    struct err damage;
-    size_t n = 0;
-    /* One more than asked for tells whether there is another page. */
-    sqlite3_stmt *s = bind_list(c, filter, limit + 1, err);
-    while (s && sqlite_sql_row(c, s, &failed, err)) {
-        if (rows++ == limit) {
-            *next = last;
-            break;
-        }
-        last = sqlite3_column_int64(s, 11);
-        if (sqlite_job_read(s, &all[n], &damage))
-            n++;
-        else
-            leave_out(&all[n], &damage);
-    }
-    sqlite_sql_done(s);
-    for (size_t i = 0; i < n && !failed;) {
-        if (read_images(c, &all[i], &damage)) {
-            i++;
-        } else if (damage.code == ERR_INTERNAL) {
-            leave_out(&all[i], &damage);
-            memmove(&all[i], &all[i + 1], (--n - i) * sizeof *all);
-        } else {
-            failed = !err_copy(err, &damage);
-        }
-    }
-    *count = n;
-    return !failed;
-}
-
-static bool job_list(struct store *st, const struct job_filter *filter, struct job **jobs,
-                     size_t *count, int64_t *next, struct err *err)
-{
-    int limit = filter->limit < 1 ? 1 : filter->limit > 200 ? 200 : filter->limit;
-    *jobs = NULL;
-    *count = 0;
-    *next = 0;
-    if (filter->text && (strlen(filter->text) > JOB_SEARCH_MAX ||
-                         !json_text_is_utf8(filter->text, strlen(filter->text), NULL)))
-        return err_set(err, ERR_INVALID, "a search is for at most %d bytes of UTF-8",
-                       JOB_SEARCH_MAX);
-    struct job *all = calloc((size_t)limit, sizeof *all);
-    size_t n = 0;
-    if (!all)
-        return err_set(err, ERR_INTERNAL, "no memory for a list of jobs");
-    struct sqlite_connection *c =
-        filter->text ? sqlite_searcher(st, filter->gone) : sqlite_reader(st);
-    bool done = read_list(c, filter, limit, all, &n, next, err);
-    sqlite_release(c);
-    if (!done) {
-        for (size_t i = 0; i < n; i++)
-            job_free(&all[i]);
-        free(all);
-        return false;
-    }
-    *jobs = all;
-    *count = n;
-    return true;
 }
 
 static bool job_depth(struct store *st, const char *key_id, int *queued, int *running,
@@ -563,7 +397,7 @@ static bool job_lost(struct store *st, const char *id, struct err *err)
 const struct store_driver_job sqlite_job = {
     .insert = job_insert,
     .get = job_get,
-    .list = job_list,
+    .list = sqlite_list_jobs,
     .depth = job_depth,
     .backlog = job_backlog,
     .nameless = job_nameless,

@@ -65,8 +65,8 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_JOB_DEPTH] = "SELECT (SELECT count(*) FROM jobs WHERE state = 'queued' AND "
                       "(?1 IS NULL OR key_id = ?1)), (SELECT count(*) FROM jobs WHERE "
                       "state = 'running' AND (?1 IS NULL OR key_id = ?1))",
-    [SQL_JOB_BACKLOG] = "SELECT model, count(*), min(created_ms) FROM jobs WHERE state = 'queued' "
-                        "GROUP BY model ORDER BY model LIMIT ?1",
+    [SQL_JOB_BACKLOG] = "SELECT model, count(*), min(created_ms) FROM jobs INDEXED BY jobs_queued "
+                        "WHERE state = 'queued' GROUP BY model ORDER BY model LIMIT ?1",
     [SQL_JOB_NEXT] = "SELECT id FROM jobs LEFT JOIN turns USING (key_id) WHERE state = 'queued' "
                      "AND (?1 IS NULL OR model IN (SELECT value FROM json_each(?1))) "
                      "ORDER BY priority DESC, coalesce(turn, 0), sequence LIMIT 1",
@@ -137,6 +137,19 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_RECORD_TOTAL] = "SELECT count(*), coalesce(sum(bytes), 0) FROM records WHERE kind = ?1 "
                          "AND (?2 IS NULL OR key_id = ?2)",
     [SQL_RECORD_DELETE] = "DELETE FROM records WHERE id = ?1",
+    [SQL_MARKS_OF_JOB] = "SELECT image_id, tag FROM marks WHERE sequence = (SELECT sequence FROM "
+                         "jobs WHERE id = ?1) ORDER BY tag",
+    /* Only where there is such a picture of such a job. */
+    [SQL_MARK_ADD] = "INSERT OR IGNORE INTO marks (sequence, image_id, tag) SELECT sequence, ?2, "
+                     "?3 FROM jobs WHERE id = ?1 AND (?2 IS NULL OR EXISTS (SELECT 1 FROM images "
+                     "WHERE images.id = ?2 AND job_id = ?1))",
+    [SQL_MARK_REMOVE] = "DELETE FROM marks WHERE sequence = (SELECT sequence FROM jobs WHERE "
+                        "id = ?1) AND coalesce(image_id, '') = coalesce(?2, '') AND tag = ?3",
+    [SQL_MARK_TAGS] = "SELECT tag, count(DISTINCT sequence) FROM marks WHERE tag > '' AND "
+                      "(?1 IS NULL OR sequence IN (SELECT sequence FROM jobs WHERE key_id = ?1)) "
+                      "GROUP BY tag ORDER BY tag LIMIT ?2",
+    [SQL_IMAGE_JOB] = "SELECT jobs.id FROM images JOIN jobs ON jobs.id = job_id "
+                      "WHERE images.id = ?1 AND (?2 IS NULL OR key_id = ?2)",
     [SQL_INTEGRITY] = "PRAGMA integrity_check(20)",
     [SQL_FOREIGN_KEYS] = "PRAGMA foreign_key_check",
     [SQL_SEARCH_CHECK] = "INSERT INTO jobs_search (jobs_search, rank) "

@@ -69,6 +69,11 @@ enum statement {
     SQL_RECORD_OLDEST,
     SQL_RECORD_TOTAL,
     SQL_RECORD_DELETE,
+    SQL_MARKS_OF_JOB,
+    SQL_MARK_ADD,
+    SQL_MARK_REMOVE,
+    SQL_MARK_TAGS,
+    SQL_IMAGE_JOB,
     SQL_INTEGRITY,
     SQL_FOREIGN_KEYS,
     SQL_SEARCH_CHECK,
@@ -83,7 +88,7 @@ enum statement {
 #define SQLITE_READERS                                                                             \
     4                   /* reads take microseconds: more would wait for the disk, not for a turn   \
                          */
-#define SQLITE_LISTS 30 /* kinds of lists, numbered by sqlite_job.c */
+#define SQLITE_LISTS 480 /* kinds of lists, numbered by sqlite_list.c */
 
 /* One way into the database, with statements of its own, prepared when they are first needed; used
  * by one thread at a time. */
@@ -134,7 +139,7 @@ void sqlite_release(struct sqlite_connection *c);
  * failure. */
 sqlite3_stmt *sqlite_sql_bind(struct sqlite_connection *c, enum statement which, struct err *err,
                               const char *types, ...);
-/* Likewise for list `which`, whose text is made by sqlite_job.c. */
+/* Likewise for list `which`, whose text is made by sqlite_list.c. */
 sqlite3_stmt *sqlite_sql_bind_list(struct sqlite_connection *c, int which, const char *sql,
                                    struct err *err, const char *types, ...);
 /* Steps to the next row. False at the end and on failure, which sets *failed. */
@@ -161,10 +166,17 @@ bool sqlite_sql_int(sqlite3_stmt *s, int column, int least, int *out);
 extern const struct store_driver_job sqlite_job;
 extern const struct store_driver_image sqlite_image;
 extern const struct store_driver_record sqlite_record;
+extern const struct store_driver_mark sqlite_mark;
 extern const struct store_driver_check sqlite_check;
 
 /* A row of JOB_COLUMNS, without pictures and position; job_free also after failure. */
 bool sqlite_job_read(sqlite3_stmt *s, struct job *out, struct err *err);
+/* Of a job that was read: its pictures, and what is said of it and of them. */
+bool sqlite_job_images(struct sqlite_connection *c, struct job *job, struct err *err);
+bool sqlite_mark_read(struct sqlite_connection *c, struct job *job, struct err *err);
+/* As store_job_list. */
+bool sqlite_list_jobs(struct store *st, const struct job_filter *filter, struct job **jobs,
+                      size_t *count, int64_t *next, struct err *err);
 /* A row of SQL_KEY_ALL; false when it is damaged. */
 bool sqlite_key_read(sqlite3_stmt *s, struct key *out);
 /* A row of IMAGE_COLUMNS; free out->infotext. */

@@ -1,0 +1,277 @@
+/* native_marks.c: lists of ids from outside to calls of the queue. Removal commits once a job, so
+ * it runs apart from the server's threads, a job at a time. */
+#include "server/api/native/native_marks.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/api/app.h"
+#include "server/base/ids.h"
+#include "server/base/json_fields.h"
+#include "server/base/json_text.h"
+#include "server/http/http.h"
+#include "server/queue/queue_marks.h"
+#include "server/store/store.h"
+
+#define IDS_MOST 1000
+
+struct request {
+    cJSON *jobs, *images, *add, *remove, *favourite;
+};
+
+#define LIST(member)                                                                               \
+    {                                                                                              \
+        #member, .type = JSON_FIELD_RAW, .offset = offsetof(struct request, member)                \
+    }
+static const struct json_field fields[] = {LIST(jobs), LIST(images), LIST(add), LIST(remove),
+                                           LIST(favourite)};
+#define OF_DELETE 2
+#define OF_CHANGE 5
+
+static cJSON *schema_of(size_t count)
+{
+    cJSON *schema = json_fields_schema(fields, count);
+    cJSON *properties = cJSON_GetObjectItemCaseSensitive(schema, "properties");
+    for (size_t i = 0; i < count; i++) {
+        char text[96];
+        snprintf(text, sizeof text,
+                 "{\"type\": \"array\", \"items\": {\"type\": \"string\"}, \"maxItems\": %d}",
+                 i < OF_DELETE ? IDS_MOST : JOB_MARKS_MAX);
+        cJSON_ReplaceItemInObjectCaseSensitive(
+            properties, fields[i].name,
+            json_text_constant(i == OF_CHANGE - 1 ? "{\"type\": \"boolean\"}" : text));
+    }
+    cJSON_AddBoolToObject(schema, "additionalProperties", false);
+    return schema;
+}
+
+cJSON *native_marks_change_schema(const struct settings *settings)
+{
+    (void)settings;
+    return schema_of(OF_CHANGE);
+}
+
+cJSON *native_marks_delete_schema(const struct settings *settings)
+{
+    (void)settings;
+    return schema_of(OF_DELETE);
+}
+
+/* The texts of a list, which borrow from it. *texts is malloc'd. */
+static bool read_list(const char *name, const cJSON *list, size_t most, const char ***texts,
+                      size_t *count, const char **param, struct err *err)
+{
+    *param = name;
+    *count = 0;
+    *texts = NULL;
+    if (!list)
+        return true;
+    if (!cJSON_IsArray(list) || (size_t)cJSON_GetArraySize(list) > most)
+        return err_set(err, ERR_INVALID, "%s: wanted a list of at most %zu texts", name, most);
+    *texts = calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof **texts);
+    if (!*texts)
+        return err_set(err, ERR_INTERNAL, "no memory for %s", name);
+    for (const cJSON *item = list->child; item; item = item->next) {
+        if (!cJSON_IsString(item))
+            return err_set(err, ERR_INVALID, "%s: wanted texts, item %zu is none", name, *count);
+        (*texts)[(*count)++] = item->valuestring;
+    }
+    return true;
+}
+
+static bool read_ids(const struct request *r, struct queue_marks *m, const char **param,
+                     struct err *err)
+{
+    if (!read_list("jobs", r->jobs, IDS_MOST, &m->jobs, &m->job_count, param, err) ||
+        !read_list("images", r->images, IDS_MOST, &m->images, &m->image_count, param, err))
+        return false;
+    for (size_t i = 0; i < m->job_count + m->image_count; i++) {
+        bool of_jobs = i < m->job_count;
+        const char *id = of_jobs ? m->jobs[i] : m->images[i - m->job_count];
+        *param = of_jobs ? "jobs" : "images";
+        if (!ids_valid(id))
+            return err_set(err, ERR_INVALID, "%s: \"%.40s\" is no id: wanted 32 hex digits", *param,
+                           id);
+    }
+    *param = "jobs";
+    return m->job_count + m->image_count > 0 ||
+           err_set(err, ERR_INVALID, "wanted jobs or images, lists of ids, got none");
+}
+
+static bool read_tags(const struct request *r, struct queue_marks *m, const char **param,
+                      struct err *err)
+{
+    m->favourite = -1;
+    *param = "favourite";
+    if (r->favourite && !cJSON_IsBool(r->favourite))
+        return err_set(err, ERR_INVALID, "favourite: wanted true or false");
+    if (r->favourite)
+        m->favourite = cJSON_IsTrue(r->favourite);
+    if (!read_list("add", r->add, JOB_MARKS_MAX, &m->add, &m->add_count, param, err) ||
+        !read_list("remove", r->remove, JOB_MARKS_MAX, &m->remove, &m->remove_count, param, err))
+        return false;
+    *param = "add";
+    for (size_t i = 0; i < m->add_count; i++)
+        if (!job_mark_check(m->add[i], err))
+            return err_prefix(err, "add");
+    *param = "remove";
+    for (size_t i = 0; i < m->remove_count; i++)
+        if (!job_mark_check(m->remove[i], err))
+            return err_prefix(err, "remove");
+    *param = NULL;
+    return m->add_count + m->remove_count > 0 || m->favourite >= 0 ||
+           err_set(err, ERR_INVALID, "wanted add, remove or favourite, got none");
+}
+
+static void marks_free(struct queue_marks *m)
+{
+    free(m->jobs);
+    free(m->images);
+    free(m->add);
+    free(m->remove);
+}
+
+/* The body, owned, or NULL after a reply. */
+static cJSON *read_body(struct http_request *req, size_t count, struct request *r)
+{
+    struct json_problem problem;
+    struct err err;
+    cJSON *body = http_json(req, &err);
+    *r = (struct request){0};
+    if (!body) {
+        http_reply_error(req, &err, NULL);
+        return NULL;
+    }
+    if (json_fields_parse(fields, count, body, JSON_FIELDS_STRICT, r, &problem))
+        return body;
+    err_set(&err, ERR_INVALID, "%s", problem.message);
+    http_reply_error(req, &err, problem.name);
+    cJSON_Delete(body);
+    return NULL;
+}
+
+void native_marks_change(struct http_request *req)
+{
+    struct request r;
+    struct queue_marks m = {0};
+    struct err err;
+    const char *param = NULL;
+    cJSON *body = read_body(req, OF_CHANGE, &r);
+    if (!body)
+        return;
+    if (read_ids(&r, &m, &param, &err) && read_tags(&r, &m, &param, &err) &&
+        queue_marks_change(http_app(req)->queue, http_visible_key(req), &m, &err))
+        http_reply_empty(req, 204);
+    else
+        http_reply_error(req, &err, param);
+    marks_free(&m);
+    cJSON_Delete(body);
+}
+
+void native_marks_tags(struct http_request *req)
+{
+    struct store_tag *tags;
+    size_t count;
+    struct err err;
+    if (!queue_marks_tags(http_app(req)->queue, http_visible_key(req), &tags, &count, &err)) {
+        http_reply_error(req, &err, NULL);
+        return;
+    }
+    cJSON *json = cJSON_CreateObject();
+    cJSON *list = cJSON_AddArrayToObject(json, "tags");
+    for (size_t i = 0; i < count; i++) {
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "tag", tags[i].tag);
+        cJSON_AddNumberToObject(item, "jobs", tags[i].jobs);
+        cJSON_AddItemToArray(list, item);
+    }
+    free(tags);
+    http_reply_json(req, 200, json);
+}
+
+/* ---- removal of many ---- */
+
+struct removal {
+    struct queue *queue;
+    cJSON *body;
+    struct queue_marks what;
+    char key_id[JOB_ID_SIZE];
+    bool of_key;
+    size_t at;
+    cJSON *reply, *jobs, *images, *failed;
+};
+
+static bool remove_next(void *ctx, const atomic_bool *gone)
+{
+    struct removal *r = ctx;
+    const char *key_id = r->of_key ? r->key_id : NULL;
+    bool of_jobs = r->at < r->what.job_count;
+    const char *id =
+        of_jobs ? r->what.jobs[r->at] : r->what.images[r->at - r->what.job_count];
+    char job_id[JOB_ID_SIZE];
+    struct err err;
+    (void)gone; /* what was asked for is done, whoever hears of it */
+    r->at++;
+    bool done = of_jobs ? queue_delete(r->queue, id, key_id, &err)
+                        : queue_marks_job_of(r->queue, id, key_id, job_id, &err) &&
+                              queue_delete_image(r->queue, job_id, id, key_id, &err);
+    if (done) {
+        cJSON_AddItemToArray(of_jobs ? r->jobs : r->images, cJSON_CreateString(id));
+    } else {
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "id", id);
+        cJSON_AddStringToObject(item, "code", err_name(err.code));
+        cJSON_AddStringToObject(item, "message", err.msg);
+        cJSON_AddItemToArray(r->failed, item);
+    }
+    return r->at < r->what.job_count + r->what.image_count;
+}
+
+static void removal_reply(struct http_request *req, void *ctx)
+{
+    struct removal *r = ctx;
+    http_reply_json(req, 200, r->reply);
+    r->reply = NULL;
+}
+
+static void removal_free(void *ctx)
+{
+    struct removal *r = ctx;
+    marks_free(&r->what);
+    cJSON_Delete(r->body);
+    cJSON_Delete(r->reply);
+    free(r);
+}
+
+void native_marks_delete(struct http_request *req)
+{
+    struct request body;
+    struct err err;
+    const char *param = NULL, *key_id = http_visible_key(req);
+    cJSON *json = read_body(req, OF_DELETE, &body);
+    if (!json)
+        return;
+    struct removal *r = calloc(1, sizeof *r);
+    if (!r) {
+        cJSON_Delete(json);
+        err_set(&err, ERR_INTERNAL, "no memory for a removal");
+        http_reply_error(req, &err, NULL);
+        return;
+    }
+    r->queue = http_app(req)->queue;
+    r->body = json;
+    r->of_key = key_id != NULL;
+    snprintf(r->key_id, sizeof r->key_id, "%s", key_id ? key_id : "");
+    r->reply = cJSON_CreateObject();
+    r->jobs = cJSON_AddArrayToObject(r->reply, "jobs");
+    r->images = cJSON_AddArrayToObject(r->reply, "images");
+    r->failed = cJSON_AddArrayToObject(r->reply, "failed");
+    if (read_ids(&body, &r->what, &param, &err)) {
+        http_work(req, remove_next, removal_reply, r, removal_free);
+        return;
+    }
+    http_reply_error(req, &err, param);
+    removal_free(r);
+}

@@ -1,0 +1,32 @@
+/* queue_marks.h: tags and favourites of jobs and pictures. Thread-safe; changes are published as
+ * changes of the jobs' state are. */
+#ifndef PICTOR_SERVER_QUEUE_MARKS_H
+#define PICTOR_SERVER_QUEUE_MARKS_H
+
+#include "server/queue/queue.h"
+
+struct store_tag;
+
+/* One change, of all the jobs and pictures that it names. */
+struct queue_marks {
+    const char **jobs, **images; /* ids */
+    size_t job_count, image_count;
+    const char **add, **remove; /* tags, checked by job_mark_check */
+    size_t add_count, remove_count;
+    int favourite; /* 1: they become favourites, 0: they are none any more, -1: as they are */
+};
+
+/* All of it or nothing. ERR_NOT_FOUND when one is not there, or is another key's (`key_id` NULL:
+ * any); ERR_INVALID for more than JOB_MARKS_MAX tags. */
+bool queue_marks_change(struct queue *q, const char *key_id, const struct queue_marks *m,
+                        struct err *err);
+
+/* As store_mark_tags. */
+bool queue_marks_tags(struct queue *q, const char *key_id, struct store_tag **tags, size_t *count,
+                      struct err *err);
+
+/* The job that a picture is of. ERR_NOT_FOUND. */
+bool queue_marks_job_of(struct queue *q, const char *image_id, const char *key_id,
+                        char job_id[JOB_ID_SIZE], struct err *err);
+
+#endif
