@@ -45,7 +45,8 @@ const struct family *lone_read(const struct checkpoint *cp, struct family_facts 
                                struct err *err)
 {
     /* The autoencoder that all of these have: an eighth of the picture's sides. */
-    struct stable_config c = {.vae = {.channels = 4, .levels = 4, .encoder_channels = {128}}};
+    struct stable_config c = {
+        .vae = {.channels = 4, .levels = 4, .patch = 1, .encoder_channels = {128}}};
     const struct family *family;
     if (!unet_read(cp, &c.unet, err))
         return NULL;

@@ -5,8 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-static const char *const endings[] = {".safetensors", ".sft", ".gguf",
-                                      ".ckpt",        ".pth", ".pt"};
+static const char *const endings[] = {".safetensors", ".sft", ".gguf", ".ckpt", ".pth", ".pt"};
 
 const char *names_ending(const char *file)
 {
@@ -105,6 +104,52 @@ static const struct swap unet_attention[] = {
     {"proj_attn.", "to_out.0."}, {NULL, NULL},
 };
 
+/* FLUX.2's transformer. */
+static const struct swap flux_stems[] = {
+    {"x_embedder.", "img_in."},
+    {"context_embedder.", "txt_in."},
+    {"time_guidance_embed.timestep_embedder.linear_1.", "time_in.in_layer."},
+    {"time_guidance_embed.timestep_embedder.linear_2.", "time_in.out_layer."},
+    {"time_guidance_embed.guidance_embedder.linear_1.", "guidance_in.in_layer."},
+    {"time_guidance_embed.guidance_embedder.linear_2.", "guidance_in.out_layer."},
+    {"double_stream_modulation_img.linear.", "double_stream_modulation_img.lin."},
+    {"double_stream_modulation_txt.linear.", "double_stream_modulation_txt.lin."},
+    {"single_stream_modulation.linear.", "single_stream_modulation.lin."},
+    {"norm_out.linear.", "final_layer.scale_shift."},
+    {"proj_out.", "final_layer.linear."},
+    {NULL, NULL},
+};
+
+/* Behind "transformer_blocks.N." */
+static const struct swap flux_double[] = {
+    {"attn.to_q.", "img_attn.q."},
+    {"attn.to_k.", "img_attn.k."},
+    {"attn.to_v.", "img_attn.v."},
+    {"attn.to_out.0.", "img_attn.proj."},
+    {"attn.norm_q.", "img_attn.norm.query_norm."},
+    {"attn.norm_k.", "img_attn.norm.key_norm."},
+    {"attn.add_q_proj.", "txt_attn.q."},
+    {"attn.add_k_proj.", "txt_attn.k."},
+    {"attn.add_v_proj.", "txt_attn.v."},
+    {"attn.to_add_out.", "txt_attn.proj."},
+    {"attn.norm_added_q.", "txt_attn.norm.query_norm."},
+    {"attn.norm_added_k.", "txt_attn.norm.key_norm."},
+    {"ff.linear_in.", "img_mlp.0."},
+    {"ff.linear_out.", "img_mlp.2."},
+    {"ff_context.linear_in.", "txt_mlp.0."},
+    {"ff_context.linear_out.", "txt_mlp.2."},
+    {NULL, NULL},
+};
+
+/* Behind "single_transformer_blocks.N." */
+static const struct swap flux_single[] = {
+    {"attn.to_qkv_mlp_proj.", "linear1."},
+    {"attn.to_out.", "linear2."},
+    {"attn.norm_q.", "norm.query_norm."},
+    {"attn.norm_k.", "norm.key_norm."},
+    {NULL, NULL},
+};
+
 static const struct swap none[] = {{NULL, NULL}};
 
 /* Whether `name` is `pattern`, in which # stands for a number of at most three digits, and which
@@ -192,7 +237,8 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
     layout->prefixed |= *prefix && match(name, prefix, n, &rest);
     switch (part) {
     case NAMES_UNET:
-        layout->diffusers |= match(name, "down_blocks.", n, &rest);
+        layout->flux |= match(name, "single_transformer_blocks.", n, &rest);
+        layout->diffusers |= layout->flux || match(name, "down_blocks.", n, &rest);
         if (match(name, "down_blocks.0.resnets.#.", n, &rest) && n[0] >= layout->unet_blocks)
             layout->unet_blocks = n[0] + 1;
         if (match(name, "up_blocks.#.attentions.#.", n, &rest) && n[0] < 32)
@@ -258,13 +304,26 @@ static bool from_unet(const struct names_layout *layout, const char *name, char 
     return false;
 }
 
+static bool from_flux(const char *name, char *out, size_t size)
+{
+    int n[1];
+    const char *rest;
+    const char *p = "model.diffusion_model";
+    if (match(name, "transformer_blocks.#.", n, &rest))
+        return emit(out, size, flux_double, rest, "%s.double_blocks.%d.", p, n[0]);
+    if (match(name, "single_transformer_blocks.#.", n, &rest))
+        return emit(out, size, flux_single, rest, "%s.single_blocks.%d.", p, n[0]);
+    return emit(out, size, flux_stems, name, "%s.", p);
+}
+
 /* LDM counts the decoder's levels from the picture inwards. */
 static bool from_vae(const struct names_layout *layout, const char *name, char *out, size_t size)
 {
     int n[2];
     const char *rest;
     const char *p = "first_stage_model";
-    if (match(name, "quant_conv.", n, &rest) || match(name, "post_quant_conv.", n, &rest))
+    if (match(name, "quant_conv.", n, &rest) || match(name, "post_quant_conv.", n, &rest) ||
+        match(name, "bn.", n, &rest))
         return emit(out, size, none, name, "%s.", p);
     if (match(name, "encoder.down_blocks.#.resnets.#.", n, &rest))
         return emit(out, size, vae_resnet, rest, "%s.encoder.down.%d.block.%d.", p, n[0], n[1]);
@@ -337,7 +396,7 @@ static bool from_diffusers(const struct names_layout *layout, enum names_part pa
 {
     switch (part) {
     case NAMES_UNET:
-        return from_unet(layout, name, out, size);
+        return layout->flux ? from_flux(name, out, size) : from_unet(layout, name, out, size);
     case NAMES_VAE:
         return from_vae(layout, name, out, size);
     case NAMES_TEXT:
@@ -373,6 +432,11 @@ static bool from_ldm(const char *name, char *out, size_t size)
         return from_open_clip(second, rest, out, size);
     if (match(name, "text_encoders.", NULL, &rest) && (rest = strstr(rest, ".transformer.model.")))
         return from_language(first, rest + strlen(".transformer."), out, size);
+    /* FLUX.2's, by Black Forest Labs. */
+    if (match(name, "first_stage_model.encoder.quant_conv.", NULL, &rest))
+        return emit(out, size, none, rest, "first_stage_model.%s", "quant_conv.");
+    if (match(name, "first_stage_model.decoder.post_quant_conv.", NULL, &rest))
+        return emit(out, size, none, rest, "first_stage_model.%s", "post_quant_conv.");
     return emit(out, size, none, name, "%s", "");
 }
 

@@ -105,6 +105,34 @@ struct matrix *layers_parts(struct loader *l, enum matrix_kind kind, const char 
     return load_parts(l, kind, prefix, names, rows, count, k, false);
 }
 
+struct matrix *layers_rows(struct loader *l, enum matrix_kind kind, const char *prefix,
+                           const char *name, int from, int n, int all, int k)
+{
+    struct raw_tensor t, none = {0};
+    const size_t shape[2] = {(size_t)all, (size_t)k};
+    if (!get(l, prefix, name, ".weight", 2, shape, &t))
+        return NULL;
+    if (k < 1 || k > LAYERS_MAX_K || (l->cp && (size_t)k % dtype_block(t.dtype))) {
+        l->failed = !err_set(l->err, ERR_UNSUPPORTED,
+                             "%s%s.weight: wanted 1..%d channels to take in, whole blocks of its "
+                             "type, found %d",
+                             prefix, name, LAYERS_MAX_K, k);
+        return NULL;
+    }
+    size_t row = t.bytes / (size_t)all;
+    t.shape[0] = (size_t)n;
+    t.bytes = row * (size_t)n;
+    if (l->cp)
+        t.data = (const char *)t.data + row * (size_t)from;
+    struct matrix_part part = {n, t.dtype, DTYPE_F32, t.data, NULL, t.scale, true};
+    struct matrix *m =
+        (l->coarse ? matrix_new_coarse : matrix_new_stacked)(l->dev, kind, k, &part, 1, l->err);
+    if (l->cp)
+        checkpoint_release(l->cp, &t);
+    l->failed = !m || (l->cp && l->weights && !weights_add(l->weights, m, &t, &none, 1, l->err));
+    return m;
+}
+
 struct norm layers_norm(struct loader *l, const char *prefix, const char *name, int c)
 {
     struct norm n = {.c = c};

@@ -2,6 +2,7 @@
  * blocks; their size is the largest of the chain, which a dry walk along it finds. */
 #include "engine/model/vae.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,11 +37,15 @@ struct chain {
 };
 
 struct vae {
-    int channels, factor;
-    float scale;
+    int channels, factor; /* between encoder and decoder; of a pixel there */
+    int patch;
+    float scale, shift;
     struct chain encoder, decoder;
-    struct matrix *quant, *post_quant;
+    struct matrix *quant, *post_quant; /* or NULL */
+    float *mean, *deviation;           /* of patches [channels patch^2], or NULL */
 };
+
+#define PATCH_EPSILON 1e-4 /* of the norm of FLUX.2's patches */
 
 /* ---- sizes ---- */
 
@@ -74,23 +79,51 @@ static bool read_half(const struct checkpoint *cp, const char *stem, int *levels
     }
 }
 
+static bool read_halves(const struct checkpoint *cp, struct vae_config *c, int *up, struct err *err)
+{
+    return read_half(cp, "encoder.down", &c->levels, c->encoder_channels, &c->encoder_blocks,
+                     err) &&
+           read_half(cp, "decoder.up", up, c->decoder_channels, &c->decoder_blocks, err);
+}
+
+static bool check_levels(const struct vae_config *c, int up, struct err *err)
+{
+    return (c->levels == 4 && up == 4) ||
+           err_set(err, ERR_UNSUPPORTED,
+                   "VAE: wanted 4 levels (latent pixels of 8x8), found %d down and %d up",
+                   c->levels, up);
+}
+
 bool vae_read(const struct checkpoint *cp, struct vae_config *c, struct err *err)
 {
     int quant[2] = {0}, post[2] = {0}, up;
-    *c = (struct vae_config){0};
+    *c = (struct vae_config){.patch = 1, .quant = true, .post_quant = true};
     if (!checkpoint_sizes(cp, "first_stage_model.quant_conv.weight", 2, quant, err) ||
         !checkpoint_sizes(cp, "first_stage_model.post_quant_conv.weight", 2, post, err) ||
-        !read_half(cp, "encoder.down", &c->levels, c->encoder_channels, &c->encoder_blocks, err) ||
-        !read_half(cp, "decoder.up", &up, c->decoder_channels, &c->decoder_blocks, err))
+        !read_halves(cp, c, &up, err))
         return false;
     c->channels = post[1];
     if (post[0] != 4 || post[1] != 4 || quant[0] != 8 || quant[1] != 8)
         return err_set(err, ERR_UNSUPPORTED, "VAE: wanted 4 latent channels, found %d", post[1]);
-    if (c->levels != 4 || up != 4)
-        return err_set(err, ERR_UNSUPPORTED,
-                       "VAE: wanted 4 levels (latent pixels of 8x8), found %d down and %d up",
-                       c->levels, up);
-    return true;
+    return check_levels(c, up, err);
+}
+
+bool vae_read_flux(const struct checkpoint *cp, int channels, struct vae_config *c, struct err *err)
+{
+    int in[4] = {0}, up;
+    *c = (struct vae_config){
+        .channels = channels,
+        .patch = channels == 32 ? 2 : 1,
+        .quant = checkpoint_find(cp, "first_stage_model.quant_conv.weight"),
+        .post_quant = checkpoint_find(cp, "first_stage_model.post_quant_conv.weight"),
+    };
+    if (!checkpoint_sizes(cp, "first_stage_model.decoder.conv_in.weight", 4, in, err) ||
+        !read_halves(cp, c, &up, err))
+        return false;
+    if (in[1] != channels)
+        return err_set(err, ERR_UNSUPPORTED, "VAE: wanted %d latent channels, found %d%s", channels,
+                       in[1], channels == 32 ? " (FLUX.2's is wanted)" : " (FLUX.1's is wanted)");
+    return check_levels(c, up, err);
 }
 
 static bool check_channels(const int *channels, int levels, int blocks, struct err *err)
@@ -191,6 +224,24 @@ static void load_decoder(struct loader *l, struct chain *ch, const struct vae_co
     load_rest(l, ch, "first_stage_model.decoder.", c);
 }
 
+/* The mean of each channel of a patch, and the root of its variance. */
+static void load_patches(struct loader *l, struct vae *v)
+{
+    size_t n = (size_t)(v->channels * v->patch * v->patch);
+    v->mean = layers_floats(l, "first_stage_model.", "bn.running_mean", 1, &n);
+    v->deviation = layers_floats(l, "first_stage_model.", "bn.running_var", 1, &n);
+    for (size_t i = 0; v->deviation && i < n; i++) {
+        if (!(v->deviation[i] >= 0)) {
+            l->failed = !err_set(l->err, ERR_INVALID,
+                                 "tensor first_stage_model.bn.running_var: wanted variances, found "
+                                 "%g",
+                                 (double)v->deviation[i]);
+            return;
+        }
+        v->deviation[i] = (float)sqrt((double)v->deviation[i] + PATCH_EPSILON);
+    }
+}
+
 struct vae *vae_load(struct device *dev, const struct checkpoint *cp,
                      const struct vae_config *config, struct weights *weights, struct err *err)
 {
@@ -207,11 +258,17 @@ struct vae *vae_load(struct device *dev, const struct checkpoint *cp,
     }
     v->channels = z;
     v->factor = 1 << (levels - 1);
+    v->patch = config->patch;
     v->scale = config->scale;
+    v->shift = config->shift;
     load_encoder(&l, &v->encoder, config);
     load_decoder(&l, &v->decoder, config);
-    v->quant = layers_linear(&l, root, "quant_conv", 2 * z, 2 * z, true);
-    v->post_quant = layers_linear(&l, root, "post_quant_conv", z, z, true);
+    if (config->quant)
+        v->quant = layers_linear(&l, root, "quant_conv", 2 * z, 2 * z, true);
+    if (config->post_quant)
+        v->post_quant = layers_linear(&l, root, "post_quant_conv", z, z, true);
+    if (v->patch > 1)
+        load_patches(&l, v);
     if (l.failed) {
         vae_free(v);
         return NULL;
@@ -244,12 +301,19 @@ void vae_free(struct vae *v)
     chain_free(&v->decoder);
     matrix_free(v->quant);
     matrix_free(v->post_quant);
+    free(v->mean);
+    free(v->deviation);
     free(v);
 }
 
 int vae_factor(const struct vae *v)
 {
-    return v->factor;
+    return v->factor * v->patch;
+}
+
+int vae_channels(const struct vae *v)
+{
+    return v->channels * v->patch * v->patch;
 }
 
 /* ---- the two walks ---- */
@@ -428,8 +492,9 @@ static void decode_tile(struct ops *o, const struct vae *v, const float *z, int 
     float *scaled = arena_alloc(o->arena, n, sizeof *scaled);
     if (!arena_planning(o->arena))
         for (size_t i = 0; i < n; i++)
-            scaled[i] = z[i] / v->scale;
-    run_pixels(o, v->post_quant, v->channels, v->channels, scaled, h, w, scaled);
+            scaled[i] = z[i] / v->scale + v->shift;
+    if (v->post_quant)
+        run_pixels(o, v->post_quant, v->channels, v->channels, scaled, h, w, scaled);
     run_walk(o, v, walk_up, scaled, h, w, picture);
     arena_reset(o->arena, mark);
 }
@@ -440,11 +505,12 @@ static void encode_tile(struct ops *o, const struct vae *v, const float *picture
     size_t mark = arena_mark(o->arena), c = (size_t)v->channels, n = (size_t)h * (size_t)w;
     float *moments = arena_alloc(o->arena, 2 * c * n, sizeof *moments);
     run_walk(o, v, walk_down, picture, h * v->factor, w * v->factor, moments);
-    run_pixels(o, v->quant, 2 * v->channels, 2 * v->channels, moments, h, w, moments);
+    if (v->quant)
+        run_pixels(o, v->quant, 2 * v->channels, 2 * v->channels, moments, h, w, moments);
     if (!arena_planning(o->arena))
         for (size_t i = 0; i < n; i++) /* the means; a pixel's log-variances follow them */
             for (size_t k = 0; k < c; k++)
-                latent[i * c + k] = moments[i * 2 * c + k] * v->scale;
+                latent[i * c + k] = (moments[i * 2 * c + k] - v->shift) * v->scale;
     arena_reset(o->arena, mark);
 }
 
@@ -592,16 +658,59 @@ static void run(struct ops *o, const struct vae *v, const struct direction *d, c
     arena_reset(o->arena, mark);
 }
 
+/* Between a latent [h, w, channels patch^2] and what lies between encoder and decoder, [patch h,
+ * patch w, channels]. */
+static void from_patches(const struct vae *v, const float *latent, int h, int w, float *z)
+{
+    size_t c = (size_t)v->channels, p = (size_t)v->patch, all = c * p * p, row = (size_t)w * p;
+    for (size_t i = 0; i < (size_t)h * (size_t)w; i++)
+        for (size_t k = 0; k < all; k++) {
+            size_t y = i / (size_t)w * p + k / p % p, x = i % (size_t)w * p + k % p;
+            z[(y * row + x) * c + k / (p * p)] = latent[i * all + k] * v->deviation[k] + v->mean[k];
+        }
+}
+
+static void to_patches(const struct vae *v, const float *z, int h, int w, float *latent)
+{
+    size_t c = (size_t)v->channels, p = (size_t)v->patch, all = c * p * p, row = (size_t)w * p;
+    for (size_t i = 0; i < (size_t)h * (size_t)w; i++)
+        for (size_t k = 0; k < all; k++) {
+            size_t y = i / (size_t)w * p + k / p % p, x = i % (size_t)w * p + k % p;
+            latent[i * all + k] =
+                (z[(y * row + x) * c + k / (p * p)] - v->mean[k]) / v->deviation[k];
+        }
+}
+
+/* A latent's worth of what lies between encoder and decoder, in the arena. */
+static float *between(struct ops *o, const struct vae *v, int h, int w)
+{
+    size_t n = (size_t)vae_channels(v) * (size_t)h * (size_t)w;
+    return arena_alloc(o->arena, n, sizeof(float));
+}
+
 void vae_decode(struct ops *o, const struct vae *v, const float *latent, int h, int w,
                 float *picture)
 {
     struct direction d = {decode_tile, v->channels, 1, 3, v->factor};
-    run(o, v, &d, latent, h, w, picture);
+    size_t mark = arena_mark(o->arena);
+    if (v->patch > 1) {
+        float *z = between(o, v, h, w);
+        if (!arena_planning(o->arena))
+            from_patches(v, latent, h, w, z);
+        latent = z;
+    }
+    run(o, v, &d, latent, h * v->patch, w * v->patch, picture);
+    arena_reset(o->arena, mark);
 }
 
 void vae_encode(struct ops *o, const struct vae *v, const float *picture, int h, int w,
                 float *latent)
 {
     struct direction d = {encode_tile, 3, v->factor, v->channels, 1};
-    run(o, v, &d, picture, h, w, latent);
+    size_t mark = arena_mark(o->arena);
+    float *z = v->patch > 1 ? between(o, v, h, w) : latent;
+    run(o, v, &d, picture, h * v->patch, w * v->patch, z);
+    if (v->patch > 1 && !arena_planning(o->arena))
+        to_patches(v, z, h, w, latent);
+    arena_reset(o->arena, mark);
 }
