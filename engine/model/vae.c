@@ -10,9 +10,9 @@
 #include "engine/model/layers.h"
 
 #define MAX_RESNETS 8                /* a level */
-#define TILE_ABOVE ((size_t)1 << 30) /* bytes of activations that make it work in tiles */
-#define TILE 64                      /* latent pixels a tile's side */
-#define OVERLAP 16                   /* latent pixels that neighbouring tiles share */
+#define ROOM ((size_t)1 << 30) /* bytes of activations; what takes more is done in tiles */
+#define TILE_LEAST 64          /* latent pixels of a tile's side, whatever that takes */
+#define OVERLAP 16             /* latent pixels that neighbouring tiles share, or more */
 
 struct attention {
     struct norm norm;
@@ -524,13 +524,48 @@ struct direction {
     int c_in, scale_in, c_out, scale_out;
 };
 
-static bool needs_tiles(struct ops *o, const struct vae *v, tile_fn *fn, int h, int w)
+static bool has_room(struct ops *o, const struct vae *v, tile_fn *fn, int h, int w)
 {
     struct arena plan;
     arena_plan(&plan);
     struct ops dry = {o->dev, &plan};
     fn(&dry, v, NULL, h, w, NULL);
-    return plan.peak > TILE_ABOVE && (h > TILE || w > TILE);
+    return plan.peak <= ROOM;
+}
+
+/* The side of the fewest tiles of at most `most` that cover `side`. */
+static int tile_side(int side, int most)
+{
+    if (side <= most)
+        return side;
+    int step = most - OVERLAP, n = (side - OVERLAP + step - 1) / step;
+    return (side + (n - 1) * OVERLAP + n - 1) / n;
+}
+
+/* Tiles as large as there is room for: what they share is computed twice. The whole picture is a
+ * tile, too. */
+static void tile_sides(struct ops *o, const struct vae *v, tile_fn *fn, int h, int w, int *th,
+                       int *tw)
+{
+    *th = tile_side(h, TILE_LEAST);
+    *tw = tile_side(w, TILE_LEAST);
+    if (has_room(o, v, fn, h, w)) {
+        *th = h;
+        *tw = w;
+        return;
+    }
+    for (int most = TILE_LEAST + 8; *th < h || *tw < w; most += 8) {
+        int nh = tile_side(h, most), nw = tile_side(w, most);
+        if ((nh > *th || nw > *tw) && !has_room(o, v, fn, nh, nw))
+            return;
+        *th = nh;
+        *tw = nw;
+    }
+}
+
+static bool needs_tiles(struct ops *o, const struct vae *v, tile_fn *fn, int h, int w)
+{
+    return (h > TILE_LEAST || w > TILE_LEAST) && !has_room(o, v, fn, h, w);
 }
 
 /* Weight of position i of n: rises over `ramp` pixels from an inner edge, never zero. */
@@ -568,12 +603,13 @@ static void add_tile(const struct blending *b, const float *tile, int oh, int ow
 static void run_tiles(struct ops *o, const struct vae *v, const struct direction *d,
                       const float *in, int h, int w, float *out)
 {
-    if (!needs_tiles(o, v, d->fn, h, w)) {
+    int th, tw;
+    tile_sides(o, v, d->fn, h, w, &th, &tw);
+    if (th == h && tw == w) {
         d->fn(o, v, in, h, w, out);
         return;
     }
     size_t mark = arena_mark(o->arena);
-    int th = h < TILE ? h : TILE, tw = w < TILE ? w : TILE;
     int ih = th * d->scale_in, iw = tw * d->scale_in, oh = th * d->scale_out,
         ow = tw * d->scale_out;
     size_t in_row = (size_t)(w * d->scale_in) * (size_t)d->c_in;
@@ -594,8 +630,8 @@ static void run_tiles(struct ops *o, const struct vae *v, const struct direction
         memset(out, 0, out_pixels * blending.c * sizeof *out);
         memset(blending.weight, 0, out_pixels * sizeof *blending.weight);
     }
-    for (int y = 0;; y = y + TILE - OVERLAP < h - th ? y + TILE - OVERLAP : h - th) {
-        for (int x = 0;; x = x + TILE - OVERLAP < w - tw ? x + TILE - OVERLAP : w - tw) {
+    for (int y = 0;; y = y + th - OVERLAP < h - th ? y + th - OVERLAP : h - th) {
+        for (int x = 0;; x = x + tw - OVERLAP < w - tw ? x + tw - OVERLAP : w - tw) {
             const bool inner[4] = {y > 0, y<h - th, x> 0, x < w - tw};
             const float *from =
                 in + (size_t)(y * d->scale_in) * in_row + (size_t)(x * d->scale_in * d->c_in);
