@@ -10,7 +10,7 @@
 #include "engine/model/layers.h"
 
 #define MAX_RESNETS 8                /* a level */
-#define ROOM ((size_t)1 << 30) /* bytes of activations; what takes more is done in tiles */
+#define ROOM ((size_t)1100 << 20) /* bytes of activations; what takes more is done in tiles */
 #define TILE_LEAST 64          /* latent pixels of a tile's side, whatever that takes */
 #define OVERLAP 16             /* latent pixels that neighbouring tiles share, or more */
 

@@ -67,8 +67,10 @@ if (c := common.load(path, device)):
     whole = networks.carry(models, c["models"])
     if whole and c["opt"]:
         opt.load_state_dict(c["opt"])
+        for p, kept in opt.state.items():  # a checkpoint of another device's may lie otherwise in memory
+            kept.update((k, optimizer.lie_like(p, t)) for k, t in kept.items() if t.shape == p.shape)
     average = dict(zip(models.parameters(), c["ema"] if whole else [p.detach().clone() for p in models.parameters()]))
-    ema.shadow, step, seen, spent = [average[p] for p in master], c["step"], c["seen"], c["spent"]
+    ema.shadow, step, seen, spent = [optimizer.lie_like(p, average[p]) for p in master], c["step"], c["seen"], c["spent"]
 used, copied = models, device.type == "cuda"
 if copied:
     used = copy.deepcopy(models).bfloat16().to(memory_format=torch.channels_last)

@@ -27,6 +27,11 @@ def rows(t):
     return t.movedim(1, -1).reshape(t.shape[0], -1) if t.dim() == 4 else t
 
 
+def lie_like(p, t):
+    """t in the order in memory that p has."""
+    return t if t.stride() == p.stride() else torch.empty_like(p).copy_(t)
+
+
 @torch.no_grad()
 def orthogonal(x):
     """[k, n, m] with singular values of about one."""
