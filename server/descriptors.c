@@ -14,8 +14,9 @@
 #define A_CONNECTION 2
 /* The socket, and what looks up its address meanwhile. */
 #define AN_ORDER 4
-/* How far an order is, and that nobody waits for it (server/paint/upstream_sdapi.h). */
-#define BESIDE_ORDERS 2
+/* How far an order is, that nobody waits for it (server/paint/upstream_sdapi.h), and the list of
+ * models. */
+#define BESIDE_ORDERS 3
 
 /* Of the rest, rounded up; tests/chaos/test_descriptors.py counts what is really open. */
 enum {

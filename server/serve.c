@@ -100,7 +100,8 @@ static bool start_painting(struct app *app, struct err *err)
                                    .queue = app->queue,
                                    .events = app->events,
                                    .registry = app->registry,
-                                   .codec = app->codec};
+                                   .codec = app->codec,
+                                   .memory = hashes};
     return (app->dispatch = dispatch_new(&parts, err)) != NULL;
 }
 

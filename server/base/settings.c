@@ -20,15 +20,14 @@
 #include <unistd.h>
 
 #include "server/base/settings_names.h"
+#include "server/base/settings_upstream.h"
+#include "server/base/settings_value.h"
 
 #define DEFAULT_CONFIG "/etc/pictor/pictor.ini"
 #define NAME_MAX_LENGTH 48 /* inih cuts names and sections at 49 bytes without a word */
-#define KEY_FILE_MAX 4096
-
-enum type { STRING, INT, SIZE, REAL, BOOL, LIST, WORD };
 
 struct setting_row {
-    enum type type;
+    enum setting_type type;
     size_t offset;
     struct setting_info info;
 };
@@ -61,97 +60,7 @@ static const struct setting_row *find(const char *section, const char *name)
     return NULL;
 }
 
-static bool no_memory(struct err *err)
-{
-    return err_set(err, ERR_INTERNAL, "no memory for settings");
-}
-
-static bool replace(char **to, const char *text, struct err *err)
-{
-    char *copy = strdup(text);
-    if (!copy)
-        return no_memory(err);
-    free(*to);
-    *to = copy;
-    return true;
-}
-
 /* ---- values ---- */
-
-static void list_free(struct setting_list *list)
-{
-    for (size_t i = 0; i < list->count; i++)
-        free(list->items[i]);
-    free(list->items);
-    *list = (struct setting_list){0};
-}
-
-/* Adds the items of "a, b,c"; empty ones are left out. */
-static bool list_add(struct setting_list *list, const char *text, struct err *err)
-{
-    while (*text) {
-        size_t length = strcspn(text, ",");
-        const char *from = text, *to = text + length;
-        while (from < to && isspace((unsigned char)*from))
-            from++;
-        while (to > from && isspace((unsigned char)to[-1]))
-            to--;
-        if (to > from) {
-            char **items = realloc(list->items, (list->count + 1) * sizeof *items);
-            if (!items)
-                return no_memory(err);
-            list->items = items;
-            items[list->count] = strndup(from, (size_t)(to - from));
-            if (!items[list->count])
-                return no_memory(err);
-            list->count++;
-        }
-        text += length;
-        text += *text == ',';
-    }
-    return true;
-}
-
-/* An INT, SIZE or REAL into *out, which is of that type. */
-static bool parse_number(const char *text, enum type type, double least, double most, void *out,
-                         const char *where, struct err *err)
-{
-    /* strtod alone would take " 1", 0x1p3 and nan, too. */
-    char *end;
-    double n = strtod(text, &end);
-    size_t length = strspn(text, type == REAL ? "+-.0123456789eE" : "+-0123456789");
-    bool good = end != text && length == (size_t)(end - text);
-    if (good && type == SIZE && *end) {
-        const char *unit = strchr("KMG", toupper((unsigned char)*end));
-        good = unit;
-        if (unit) {
-            n *= 1 << 10 * (unit - "KMG" + 1);
-            end++;
-        }
-    }
-    if (!good || *end || !(n >= least && n <= most))
-        return err_set(err, ERR_INVALID, "%s must be %.16g..%.16g, got \"%.60s\"", where, least,
-                       most, text);
-    if (type == INT)
-        *(int *)out = (int)n;
-    else if (type == SIZE)
-        *(size_t *)out = (size_t)n;
-    else
-        *(double *)out = n;
-    return true;
-}
-
-static bool parse_bool(const char *text, bool *out, const char *where, struct err *err)
-{
-    static const char *const words[] = {"off", "on", "false", "true", "no", "yes", "0", "1"};
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        if (strcasecmp(text, words[i]) == 0) {
-            *out = i % 2;
-            return true;
-        }
-    }
-    return err_set(err, ERR_INVALID, "%s must be on or off, got \"%.60s\"", where, text);
-}
 
 static bool is_word_of(const char *words, const char *text)
 {
@@ -172,22 +81,22 @@ static bool set_value(struct settings *s, const struct setting_row *e, const cha
     const struct setting_info *info = &e->info;
     switch (e->type) {
     case STRING:
-        return replace(member, text, err);
+        return settings_value_replace(member, text, err);
     case WORD:
         if (!is_word_of(info->words, text))
             return err_set(err, ERR_INVALID, "%s must be one of %s, got \"%.60s\"", where,
                            info->words, text);
-        return replace(member, text, err);
+        return settings_value_replace(member, text, err);
     case INT:
     case SIZE:
     case REAL:
-        return parse_number(text, e->type, info->least, info->most, member, where, err);
+        return settings_value_number(text, e->type, info->least, info->most, member, where, err);
     case BOOL:
-        return parse_bool(text, member, where, err);
+        return settings_value_bool(text, member, where, err);
     case LIST:
         if (!add)
-            list_free(member);
-        return list_add(member, text, err);
+            settings_value_list_free(member);
+        return settings_value_list_add(member, text, err);
     }
     return err_set(err, ERR_INTERNAL, "%s has no type", where);
 }
@@ -201,19 +110,6 @@ bool settings_set(struct settings *s, const char *name, const char *text, const 
     return set_value(s, e, text, false, where, err);
 }
 
-static void upstream_free(struct settings_upstream *u)
-{
-    for (size_t i = 0; i < u->model_count; i++) {
-        free(u->models[i].local);
-        free(u->models[i].remote);
-    }
-    free(u->models);
-    free(u->name);
-    free(u->kind);
-    free(u->base_url);
-    free(u->key);
-}
-
 void settings_free(struct settings *s)
 {
     if (!s)
@@ -221,13 +117,11 @@ void settings_free(struct settings *s)
     for (size_t i = 0; i < TABLE_SIZE; i++) {
         void *member = (char *)s + table[i].offset;
         if (table[i].type == LIST)
-            list_free(member);
+            settings_value_list_free(member);
         else if (table[i].type == STRING || table[i].type == WORD)
             free(*(char **)member);
     }
-    for (size_t i = 0; i < s->upstream_count; i++)
-        upstream_free(&s->upstreams[i]);
-    free(s->upstreams);
+    settings_upstream_free(s);
     settings_names_free(s);
     free(s->config);
     free(s);
@@ -236,8 +130,8 @@ void settings_free(struct settings *s)
 struct settings *settings_new(struct err *err)
 {
     struct settings *s = calloc(1, sizeof *s);
-    if (!s || !replace(&s->config, "", err)) {
-        no_memory(err);
+    if (!s || !settings_value_replace(&s->config, "", err)) {
+        settings_value_no_memory(err);
         goto fail;
     }
     for (size_t i = 0; i < TABLE_SIZE; i++)
@@ -257,140 +151,6 @@ struct reading {
     struct err err;
 };
 
-static bool name_is_plain(const char *name)
-{
-    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
-    return n > 0 && n <= 32 && name[n] == '\0';
-}
-
-static struct settings_upstream *find_upstream(struct settings *s, const char *name,
-                                               struct err *err)
-{
-    for (size_t i = 0; i < s->upstream_count; i++)
-        if (strcmp(s->upstreams[i].name, name) == 0)
-            return &s->upstreams[i];
-    if (!name_is_plain(name)) {
-        err_set(
-            err, ERR_INVALID,
-            "[upstream NAME] wants a name of 1..32 letters, digits, '.', '_', '-', got \"%.40s\"",
-            name);
-        return NULL;
-    }
-    struct settings_upstream *all =
-        realloc(s->upstreams, (s->upstream_count + 1) * sizeof *s->upstreams);
-    if (!all) {
-        no_memory(err);
-        return NULL;
-    }
-    s->upstreams = all;
-    struct settings_upstream *u = &all[s->upstream_count++];
-    *u = (struct settings_upstream){.timeout_seconds = 300, .max_retries = 2, .concurrency = 2};
-    if (!replace(&u->name, name, err) || !replace(&u->kind, "openai", err) ||
-        !replace(&u->base_url, "", err) || !replace(&u->key, "", err))
-        return NULL;
-    return u;
-}
-
-static bool add_models(struct settings_upstream *u, const char *text, struct err *err)
-{
-    struct setting_list list = {0};
-    bool done = false;
-    if (!list_add(&list, text, err))
-        goto fail;
-    for (size_t i = 0; i < list.count; i++) {
-        struct settings_upstream_model *models =
-            realloc(u->models, (u->model_count + 1) * sizeof *models);
-        if (!models) {
-            no_memory(err);
-            goto fail;
-        }
-        u->models = models;
-        struct settings_upstream_model *m = &models[u->model_count++];
-        char *item = list.items[i], *equals = strchr(item, '=');
-        size_t length = equals ? (size_t)(equals - item) : strlen(item);
-        while (length && isspace((unsigned char)item[length - 1]))
-            length--;
-        const char *remote = equals ? equals + 1 : item;
-        remote += strspn(remote, " \t");
-        *m = (struct settings_upstream_model){strndup(item, length), strdup(remote)};
-        if (!m->local || !m->remote) {
-            no_memory(err);
-            goto fail;
-        }
-        if (!*m->local || !*m->remote) {
-            err_set(err, ERR_INVALID, "models wants NAME or LOCAL=REMOTE, got \"%.60s\"", item);
-            goto fail;
-        }
-    }
-    done = true;
-fail:
-    list_free(&list);
-    return done;
-}
-
-static bool read_key_file(const char *path, char **key, struct err *err)
-{
-    char text[KEY_FILE_MAX + 1];
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return err_set(err, ERR_IO, "key_file %.100s: %s", path, strerror(errno));
-    size_t n = fread(text, 1, sizeof text, f);
-    fclose(f);
-    if (n > KEY_FILE_MAX)
-        return err_set(err, ERR_INVALID, "key_file %.100s is longer than %d bytes", path,
-                       KEY_FILE_MAX);
-    text[n] = '\0';
-    text[strcspn(text, "\r\n")] = '\0';
-    if (!*text)
-        return err_set(err, ERR_INVALID, "key_file %.100s has no key in its first line", path);
-    return replace(key, text, err);
-}
-
-static bool set_upstream(struct settings_upstream *u, const char *name, const char *value,
-                         struct err *err)
-{
-    if (strcmp(name, "base_url") == 0) {
-        if (strncmp(value, "http://", 7) != 0 && strncmp(value, "https://", 8) != 0)
-            return err_set(err, ERR_INVALID,
-                           "base_url must begin with https:// or http://, got "
-                           "\"%.60s\"",
-                           value);
-        if (!replace(&u->base_url, value, err))
-            return false;
-        for (size_t end = strlen(u->base_url); end && u->base_url[end - 1] == '/'; end--)
-            u->base_url[end - 1] = '\0';
-        return true;
-    }
-    if (strcmp(name, "kind") == 0) {
-        if (strcmp(value, "openai") != 0 && strcmp(value, "sdapi") != 0)
-            return err_set(err, ERR_INVALID, "kind must be openai or sdapi, got \"%.60s\"", value);
-        return replace(&u->kind, value, err);
-    }
-    if (strcmp(name, "key") == 0)
-        return replace(&u->key, value, err);
-    if (strcmp(name, "key_env") == 0) {
-        const char *key = getenv(value);
-        if (!key || !*key)
-            return err_set(err, ERR_INVALID, "key_env: the environment has no %.60s", value);
-        return replace(&u->key, key, err);
-    }
-    if (strcmp(name, "key_file") == 0)
-        return read_key_file(value, &u->key, err);
-    if (strcmp(name, "models") == 0)
-        return add_models(u, value, err);
-    if (strcmp(name, "timeout_seconds") == 0)
-        return parse_number(value, INT, 1, 86400, &u->timeout_seconds, name, err);
-    if (strcmp(name, "max_retries") == 0)
-        return parse_number(value, INT, 0, 10, &u->max_retries, name, err);
-    if (strcmp(name, "concurrency") == 0)
-        return parse_number(value, INT, 1, 64, &u->concurrency, name, err);
-    if (strcmp(name, "retry_unknown") == 0)
-        return parse_bool(value, &u->retry_unknown, name, err);
-    if (strcmp(name, "extensions") == 0)
-        return parse_bool(value, &u->extensions, name, err);
-    return err_set(err, ERR_INVALID, "[upstream %s] has no setting \"%.60s\"", u->name, name);
-}
-
 static bool set_from_file(struct reading *r, const char *section, const char *name,
                           const char *value, struct err *err)
 {
@@ -400,9 +160,8 @@ static bool set_from_file(struct reading *r, const char *section, const char *na
     if (strcmp(section, "alias") == 0)
         return settings_names_alias(r->s, name, value, err);
     if (strncmp(section, "upstream ", 9) == 0) {
-        struct settings_upstream *u =
-            find_upstream(r->s, section + 9 + strspn(section + 9, " \t"), err);
-        return u && set_upstream(u, name, value, err);
+        return settings_upstream_set(r->s, section + 9 + strspn(section + 9, " \t"), name, value,
+                                     err);
     }
     if (strncmp(section, "parts ", 6) == 0)
         return settings_names_part(r->s, section + 6 + strspn(section + 6, " \t"), name, value,
@@ -440,7 +199,8 @@ static int on_line(void *ctx, const char *section, const char *name, const char 
     while (length && isspace((unsigned char)value[length - 1]))
         length--;
     char *plain = strndup(value, length);
-    bool done = plain ? set_from_file(r, section, name, plain, &r->err) : no_memory(&r->err);
+    bool done = plain ? set_from_file(r, section, name, plain, &r->err)
+                      : settings_value_no_memory(&r->err);
     free(plain);
     return done;
 }
@@ -488,16 +248,14 @@ static bool read_file(struct settings *s, const char *path, struct err *err)
     } else if (line < 0) {
         err_set(&r.err, ERR_IO, "%s: cannot be read", path);
     }
-    for (size_t i = 0; i < s->upstream_count && r.err.code == ERR_NONE; i++)
-        if (!*s->upstreams[i].base_url)
-            err_set(&r.err, ERR_INVALID, "%s: [upstream %s] has no base_url", path,
-                    s->upstreams[i].name);
+    if (r.err.code == ERR_NONE && !settings_upstream_check(s, &r.err))
+        err_prefix(&r.err, "%s", path);
     if (r.err.code != ERR_NONE) {
         if (err)
             *err = r.err;
         goto fail;
     }
-    done = replace(&s->config, path, err);
+    done = settings_value_replace(&s->config, path, err);
 fail:
     fclose(f);
     return done;
@@ -621,7 +379,7 @@ static bool fill_folder(const struct settings *s, char **folder, const char *nam
     if (**folder)
         return true;
     if (asprintf(&path, "%s/%s", s->data, name) < 0)
-        return no_memory(err);
+        return settings_value_no_memory(err);
     free(*folder);
     *folder = path;
     return true;
@@ -665,7 +423,7 @@ struct settings *settings_load(int *argc, char **argv, const char *const *own, s
     const char *config = getenv("PICTOR_CONFIG");
     struct settings *s = settings_new(err);
     if (!flags || !s) {
-        no_memory(err);
+        settings_value_no_memory(err);
         goto fail;
     }
     if (!take_flags(argc, argv, own, flags, &count, &config, err))
@@ -738,7 +496,7 @@ bool settings_listen_address(const struct settings *s, struct sockaddr_storage *
     if (!colon)
         return err_set(err, ERR_INVALID, "listen must be HOST:PORT or [V6]:PORT, got \"%.100s\"",
                        text);
-    if (!parse_number(colon + 1, INT, 0, 65535, &port, "the port of listen", err))
+    if (!settings_value_number(colon + 1, INT, 0, 65535, &port, "the port of listen", err))
         return false;
     const char *from = text, *to = colon;
     bool brackets = *from == '[' && to > from && to[-1] == ']';

@@ -154,6 +154,17 @@ struct settings_upstream {
         char *local, *remote; /* `models = local=remote, same` */
     } * models;
     size_t model_count;
+    struct setting_list listed; /* patterns of names in the server's own list; "*": all */
+    int list_seconds;           /* until that list is asked for again */
+    double price;               /* of a picture, in whatever money the limits are */
+    struct settings_upstream_price {
+        char *model; /* as it is called here */
+        double price;
+    } * prices; /* of models that cost something else */
+    size_t price_count;
+    /* What may be ordered in a day, in a month (UTC); 0: no limit. */
+    int max_pictures_per_day, max_pictures_per_month;
+    double max_money_per_day, max_money_per_month;
     int timeout_seconds, max_retries;
     int concurrency; /* jobs there at the same time */
     bool retry_unknown; /* order again what may have been painted and lost */

@@ -24,6 +24,7 @@
 #include "server/job/files.h"
 #include "server/job/folders.h"
 #include "server/job/parts.h"
+#include "server/job/registry_remote.h"
 #include "server/job/registry_scan.h"
 
 struct registry {
@@ -36,7 +37,8 @@ struct registry {
     struct pictor_model_info builtin;
     size_t builtin_size;
     char folder[PATH_MAX];    /* absolute; of local models */
-    pthread_mutex_t scanning; /* held over a whole scan; taken before `lock`; of these two: */
+    pthread_mutex_t scanning; /* held over a whole scan; taken before `lock`; of these: */
+    struct registry_remote_lists listed;
     int64_t rescan_ms;      /* unknown names cause no scan before that */
     struct err trouble;   /* why the last scan failed; ERR_NONE */
     bool away, said_away; /* some folder of model_paths is; the log says so */
@@ -74,26 +76,6 @@ static void learn(struct registry_model *m, const struct pictor_model_info *info
     memcpy(m->text_widths, info->text_widths, sizeof m->text_widths);
     if (info->clip_skips)
         m->clip_skips = info->clip_skips;
-}
-
-/* What the settings name stands before what lies in a folder: no file takes the place of something
- * that the operator wrote down. */
-static bool add_upstream(struct registry_table *t, const struct settings_upstream *u,
-                         struct err *err)
-{
-    for (size_t i = 0; i < u->model_count; i++) {
-        const char *local = u->models[i].local;
-        struct registry_entry *e =
-            registry_scan_add(t, local, strlen(local), REGISTRY_UPSTREAM, err);
-        if (!e && err->code != ERR_NONE)
-            return false;
-        if (e) {
-            snprintf(e->model.upstream, sizeof e->model.upstream, "%s", u->name);
-            snprintf(e->model.remote, sizeof e->model.remote, "%s", u->models[i].remote);
-            e->was_read = true;
-        }
-    }
-    return true;
 }
 
 /* A folder of another program, unless it is away. */
@@ -150,9 +132,10 @@ static bool scan(struct registry *reg, struct registry_table *t, struct err *err
     learn(&e->model, &reg->builtin);
     e->was_read = true;
     for (size_t i = 0; i < s->upstream_count; i++)
-        if (!add_upstream(t, &s->upstreams[i], err))
+        if (!registry_remote_named(t, &s->upstreams[i], err))
             return false;
-    return scan_places(reg, t, err) && registry_scan_sort(t, err);
+    return scan_places(reg, t, err) && registry_remote_listed(t, s, &reg->listed, err) &&
+           registry_scan_sort(t, err);
 }
 
 static bool same_file(const struct registry_entry *a, const struct registry_entry *b)
@@ -210,6 +193,17 @@ static bool refresh(struct registry *reg, bool spare, struct err *err)
 bool registry_refresh(struct registry *reg, struct err *err)
 {
     return refresh(reg, false, err);
+}
+
+bool registry_set_listed(struct registry *reg, const struct settings_upstream *upstream,
+                         const char *const *names, size_t count, struct err *err)
+{
+    bool changed;
+    pthread_mutex_lock(&reg->scanning);
+    bool done = registry_remote_set(&reg->listed, reg->settings, upstream, names, count, &changed,
+                                    err);
+    pthread_mutex_unlock(&reg->scanning);
+    return done && (!changed || refresh(reg, false, err));
 }
 
 struct files *registry_files(const struct registry *reg, enum folders_kind kind)
@@ -717,6 +711,7 @@ static void free_parts(struct registry *reg)
     pthread_mutex_destroy(&reg->lock);
     pthread_mutex_destroy(&reg->scanning);
     registry_scan_free(&reg->table);
+    registry_remote_free(&reg->listed, reg->settings);
     for (int kind = 0; kind < FOLDERS_KINDS; kind++)
         files_free(reg->files[kind]);
     folders_free(reg->folders);

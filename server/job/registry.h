@@ -4,9 +4,10 @@
  * settings; it is never a path. The table holds: the built-in model "pictor-mini"; every
  * .safetensors file up to 16 folders below the models folder, named by its place without the ending
  * ("v1-5" or "anime/v2"); every folder that has a unet/ inside (diffusers layout); and the models
- * of the upstreams. Aliases are other names of these; the alias "*" takes every unknown name.
- * Links are followed. What links, or hard links, make reachable by several names is one model: it
- * has the name of its place, and the others are found, too, but not listed.
+ * of the upstreams, those that the settings name and those that an upstream lists itself, which
+ * come after everything else of their name. Aliases are other names of these; the alias "*" takes
+ * every unknown name. Links are followed. What links, or hard links, make reachable by several
+ * names is one model: it has the name of its place, and the others are found, too, but not listed.
  *
  * What a file's header says is read in the background, or by who resolves the model first, and read
  * again when a scan finds another size, time or inode: what a job is painted with depends on the
@@ -33,6 +34,7 @@ struct files;
 struct pictor_files;
 struct registry_table;
 struct settings;
+struct settings_upstream;
 struct registry;
 
 enum registry_kind { REGISTRY_LOCAL, REGISTRY_UPSTREAM };
@@ -133,6 +135,11 @@ bool registry_list(struct registry *reg, struct registry_model **list, size_t *c
                    struct err *err);
 
 /* ---- the dispatcher's side ---- */
+
+/* The models that an upstream has now, in place of those it had, as far as the settings want them
+ * (their `listed`). Cheap where nothing changed. */
+bool registry_set_listed(struct registry *reg, const struct settings_upstream *upstream,
+                         const char *const *names, size_t count, struct err *err);
 
 /* The names of one kind, NULL-terminated, in one malloc'd block: free(names). */
 bool registry_names(struct registry *reg, enum registry_kind kind, const char ***names,

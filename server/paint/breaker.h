@@ -32,6 +32,12 @@ static inline bool breaker_allows(struct breaker *b, int64_t now)
     return true;
 }
 
+/* What breaker_allows would say. */
+static inline bool breaker_would_allow(const struct breaker *b, int64_t now)
+{
+    return b->failures < BREAKER_FAILURES || (!b->probing && now >= b->open_until);
+}
+
 static inline void breaker_success(struct breaker *b)
 {
     *b = (struct breaker){0};

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "engine/base/err.h"
+#include "server/job/registry.h"
 
 struct codec;
 struct events;
@@ -27,6 +28,7 @@ struct dispatch_parts {
     struct events *events;
     struct registry *registry;
     struct codec *codec;
+    struct registry_hashes memory; /* small texts that outlive the process */
 };
 
 /* Starts to claim jobs. Returns owned. */

@@ -42,12 +42,11 @@ void upstream_end(struct errand *e, const char *outcome, bool told, const struct
     fetch_abort(e->transfer);
     fetch_abort(e->watch);
     e->transfer = e->watch = NULL;
-    if (e->server) {
+    if (e->seated)
         e->server->running--;
-        if (e->asking) {
-            breaker_unknown(&e->server->health.breaker);
-            breaker_unknown(&e->model->breaker);
-        }
+    if (e->server && e->asking) {
+        breaker_unknown(&e->server->health.breaker);
+        breaker_unknown(&e->model->health.breaker);
     }
     e->over = true;
     pthread_mutex_lock(&u->lock);
@@ -117,42 +116,10 @@ static void free_ended(struct upstream *u)
 
 /* ---- claiming ---- */
 
-/* The names of the models of servers with room, NULL-terminated; free(names). */
-static size_t open_names(const struct upstream *u, const char ***names)
-{
-    size_t count = 0, most = 0;
-    for (size_t i = 0; i < u->server_count; i++)
-        most += u->servers[i].settings->model_count;
-    *names = malloc((most + 1) * sizeof **names);
-    for (size_t i = 0; *names && i < u->server_count; i++) {
-        const struct settings_upstream *s = u->servers[i].settings;
-        for (size_t j = 0; u->servers[i].running < s->concurrency && j < s->model_count; j++)
-            (*names)[count++] = s->models[j].local;
-    }
-    return count;
-}
-
-static struct server *server_named(struct upstream *u, const char *name)
-{
-    for (size_t i = 0; i < u->server_count; i++)
-        if (strcmp(u->servers[i].settings->name, name) == 0)
-            return &u->servers[i];
-    return NULL;
-}
-
-static struct health *health_of(struct server *s, const char *model)
-{
-    for (size_t i = 0; i < s->settings->model_count; i++)
-        if (strcmp(s->settings->models[i].local, model) == 0)
-            return &s->models[i];
-    return &s->models[s->settings->model_count];
-}
-
 static void begin_errand(struct errand *e)
 {
     struct upstream *u = e->upstream;
     const struct job_params *p = &e->job.params;
-    struct registry_model model;
     struct err err = {0};
     char text[300];
     e->started = now_ms();
@@ -164,20 +131,17 @@ static void begin_errand(struct errand *e)
     u->running++;
     u->ask = true; /* what happened to it before it was in the list */
     pthread_mutex_unlock(&u->lock);
-    if (!result_check(&e->job, &err) ||
-        !registry_resolve(u->parts.registry, p->model, &model, &err)) {
+    if (!result_check(&e->job, &err)) {
         upstream_fail(e, &err);
         return;
     }
-    e->server = server_named(u, model.upstream);
-    if (!e->server) {
+    if (!upstream_choose(u, p->model, NULL, &e->server, &e->model)) {
         err_set(&err, ERR_INTERNAL, "\"%.100s\" is no model of an upstream", p->model);
         upstream_fail(e, &err);
         return;
     }
-    e->model = health_of(e->server, p->model);
     e->server->running++;
-    memcpy(e->remote, model.remote, sizeof e->remote);
+    e->seated = true;
     e->index = result_missing(&e->job, 0);
     if (e->index < 0)
         upstream_finish(e);
@@ -195,7 +159,7 @@ static void claim_jobs(struct upstream *u)
         const char **names;
         struct err err = {0};
         struct errand *e = calloc(1, sizeof *e);
-        size_t count = open_names(u, &names);
+        size_t count = upstream_open_names(u, &names);
         claimed = e && count > 0 &&
                   queue_claim(u->parts.queue, "upstream", names, count, &e->job, &e->claim, &err);
         if (claimed) {
@@ -275,6 +239,8 @@ static void *run(void *arg)
         if (stop && (!u->errands || now >= stop_at))
             break;
         int64_t next = look_after(u, ask);
+        if (!stop)
+            next = upstream_list_next(u, now, next);
         if (!stop && (look || now - looked >= IDLE_MS)) {
             claim_jobs(u);
             looked = now;
@@ -343,7 +309,7 @@ void upstream_free(struct upstream *u)
     fetch_free(u->fetch);
     pthread_mutex_destroy(&u->lock);
     for (size_t i = 0; i < u->server_count; i++)
-        free(u->servers[i].models);
+        upstream_models_free(&u->servers[i]);
     free(u->servers);
     free(u);
 }
@@ -366,13 +332,16 @@ struct upstream *upstream_new(const struct dispatch_parts *parts, struct err *er
     }
     for (size_t i = 0; i < s->upstream_count; i++) {
         struct server *server = &u->servers[u->server_count++];
+        server->upstream = u;
         server->settings = &s->upstreams[i];
         server->sdapi = strcmp(server->settings->kind, UPSTREAM_SDAPI_KIND) == 0;
-        server->models = calloc(server->settings->model_count + 1, sizeof *server->models);
-        if (!server->models) {
-            err_set(err, ERR_INTERNAL, "no memory for the upstreams");
+        upstream_spend_recall(&server->spend, server->settings, &parts->memory);
+        for (size_t k = 0; k < server->settings->model_count; k++)
+            if (!upstream_model_add(server, server->settings->models[k].local,
+                                    server->settings->models[k].remote, err))
+                goto fail;
+        if (!upstream_list_recall(u, server, err))
             goto fail;
-        }
     }
     u->subscription = events_subscribe(parts->events, NULL, on_event, u, err);
     if (!u->subscription)

@@ -20,6 +20,7 @@
 #include "server/base/now.h"
 #include "server/base/settings.h"
 #include "server/job/intake.h"
+#include "server/job/refusal.h"
 #include "server/paint/fetch.h"
 #include "server/paint/result.h"
 #include "server/paint/upstream_request.h"
@@ -28,6 +29,7 @@
 
 #define RETRY_LEAST_MS 500
 #define RETRY_MOST_MS 8000
+#define SEAT_MS 200
 #define RETRY_AFTER_MOST 60             /* seconds; who says more gets no second request */
 #define ANSWER_BYTES ((size_t)32 << 20) /* of one picture in an answer */
 #define ANSWER_MOST ((size_t)256 << 20)
@@ -35,64 +37,6 @@
 #define WATCH_MS 1000 /* between two questions how far it is, and as often as one is looked at */
 #define WATCH_TIMEOUT_MS 10000
 #define REVISED_MOST 32000 /* bytes; as long as a prompt may be there */
-
-/* ---- who is left alone ---- */
-
-/* The server, or the model, itself failed, not this request. */
-static void count_failure(struct errand *e, struct health *h, const struct err *err)
-{
-    struct upstream *u = e->upstream;
-    bool was_open = h->breaker.failures >= BREAKER_FAILURES;
-    breaker_failure(&h->breaker, now_ms());
-    snprintf(h->last_error, sizeof h->last_error, "%s", err->msg);
-    if (!was_open && h->breaker.failures >= BREAKER_FAILURES)
-        log_event(LOG_ERROR, "upstream_left_alone", "upstream=%s model=%s failures=%d",
-                  e->server->settings->name, h == e->model ? e->remote : "all",
-                  h->breaker.failures);
-    pthread_mutex_lock(&u->lock);
-    u->stats.upstream_failures++;
-    pthread_mutex_unlock(&u->lock);
-}
-
-/* Whether neither the server nor the model is left alone now; else `err` says so. */
-static bool may_ask(struct errand *e, struct err *err)
-{
-    struct health *h = e->model;
-    if (breaker_allows(&h->breaker, now_ms())) {
-        h = &e->server->health;
-        if (breaker_allows(&h->breaker, now_ms()))
-            return true;
-        breaker_unknown(&e->model->breaker);
-    }
-    int64_t left = h->breaker.open_until - now_ms();
-    return err_set(
-        err, ERR_UPSTREAM, "%s%s%.60s failed %d times in a row and is left alone for %lld s: %s",
-        e->server->settings->name, h == e->model ? "'s model " : "", h == e->model ? e->remote : "",
-        h->breaker.failures, left > 0 ? (long long)(left / 1000 + 1) : 1, h->last_error);
-}
-
-/* What an answer, or its absence, says of the server and of the model. */
-static void judge(struct errand *e, const struct fetch_answer *answer, const struct err *err)
-{
-    struct breaker *server = &e->server->health.breaker, *model = &e->model->breaker;
-    bool answered = answer->err.code == ERR_NONE;
-    if (err->code == ERR_NONE) {
-        breaker_success(server);
-        breaker_success(model);
-    } else if ((!answered && !answer->sent) || (answered && answer->status == 401)) {
-        count_failure(e, &e->server->health, err); /* not reached, or it does not take our key */
-        breaker_unknown(model);
-    } else if (answered && answer->status >= 400 && answer->status < 500 && answer->status != 403) {
-        breaker_success(server); /* it is about the request: a server that answers it is well */
-        breaker_success(model);
-    } else {
-        count_failure(e, e->model, err);
-        if (answered)
-            breaker_success(server);
-        else
-            breaker_unknown(server);
-    }
-}
 
 /* ---- what is noted of an order ---- */
 
@@ -376,6 +320,50 @@ static bool retry(struct errand *e, const struct fetch_answer *answer,
     return true;
 }
 
+/* Whether another server may be asked for the same: this one was not reached, or says that it has
+ * not painted, for a reason that is not the request's. */
+static bool may_fall_over(const struct fetch_answer *answer)
+{
+    static const int requests[] = {400, 405, 409, 411, 413, 415, 422, 451};
+    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++)
+        if (answer->status == requests[i])
+            return false;
+    return answer->err.code == ERR_NONE ? !is_success(answer->status) : !answer->sent;
+}
+
+/* Turns to the next upstream that has the model; it is asked by the loop. */
+static bool fall_over(struct errand *e, const struct err *why)
+{
+    struct server *server;
+    struct remote_model *model;
+    if (!upstream_choose(e->upstream, e->job.params.model, e->server, &server, &model))
+        return false;
+    log_err(LOG_WARN, "upstream_fall_over", why, "job=%s upstream=%s next=%s", e->job.id,
+            e->server->settings->name, server->settings->name);
+    if (e->seated)
+        e->server->running--;
+    e->seated = false;
+    e->server = server;
+    e->model = model;
+    e->retries = 0;
+    e->retry_at = now_ms();
+    e->order = (struct job_order){0};
+    return true;
+}
+
+/* What was not painted costs nothing; of what may have been, nobody knows. */
+static void settle(struct errand *e, const struct fetch_answer *answer, bool well)
+{
+    if (well) {
+        int came = cJSON_GetArraySize(member(e->answer, "data"));
+        e->reserved -= came < e->reserved ? came : e->reserved;
+        upstream_spend_back(e);
+    } else if (answer->err.code == ERR_NONE ? !is_success(answer->status) : !answer->sent) {
+        upstream_spend_back(e);
+    }
+    e->reserved = 0;
+}
+
 static void on_answer(void *ctx, const struct fetch_answer *answer)
 {
     struct errand *e = ctx;
@@ -395,7 +383,8 @@ static void on_answer(void *ctx, const struct fetch_answer *answer)
         err_set(&err, ERR_INTERNAL, "no memory for an answer");
     else if (cJSON_GetArraySize(member(e->answer, "data")) == 0)
         err_set(&err, ERR_UPSTREAM, "%s answered no picture", e->server->settings->name);
-    judge(e, answer, &err);
+    upstream_judge(e, answer, &err);
+    settle(e, answer, err.code == ERR_NONE);
     if (err.code == ERR_NONE) {
         e->order.token[0] = '\0';
         e->item = 0;
@@ -406,16 +395,15 @@ static void on_answer(void *ctx, const struct fetch_answer *answer)
     err.code = ERR_UPSTREAM;
     cJSON_Delete(e->answer);
     e->answer = NULL;
-    if (retry(e, answer, &refusal))
+    if (retry(e, answer, &refusal) || (may_fall_over(answer) && fall_over(e, &err)))
         forget_order(e);
     else
         upstream_refuse(e, &err, &refusal);
 }
 
-/* The WebUI's has users and passwords, koboldcpp and others a key. */
-static bool is_password(const struct errand *e)
+bool upstream_is_password(const struct server *s)
 {
-    return e->server->sdapi && strchr(e->server->settings->key, ':');
+    return s->sdapi && strchr(s->settings->key, ':');
 }
 
 /* What is being painted shows itself, small or whole, as the server likes. */
@@ -460,7 +448,7 @@ void upstream_order_watch(struct errand *e, int64_t now)
         return;
     struct fetch_request r = {.url = url,
                               .key = e->server->settings->key,
-                              .basic = is_password(e),
+                              .basic = upstream_is_password(e->server),
                               .timeout_ms = WATCH_TIMEOUT_MS,
                               .max_answer = ANSWER_BYTES};
     e->watch_at = now + WATCH_MS;
@@ -481,7 +469,7 @@ void upstream_order_interrupt(struct errand *e)
         return;
     struct fetch_request r = {.url = url,
                               .key = e->server->settings->key,
-                              .basic = is_password(e),
+                              .basic = upstream_is_password(e->server),
                               .json = "{}",
                               .timeout_ms = WATCH_TIMEOUT_MS,
                               .max_answer = ANSWER_BYTES};
@@ -494,10 +482,21 @@ static bool make_request(struct errand *e, struct upstream_request *r, int count
     const struct settings_upstream *s = e->server->settings;
     const struct job_params *p = &e->job.params;
     if (e->server->sdapi)
-        return upstream_sdapi_make(r, p, e->index, e->remote, e->init, e->init_size, e->mask,
+        return upstream_sdapi_make(r, p, e->index, e->model->remote, e->init, e->init_size, e->mask,
                                    e->mask_size, err);
-    return upstream_request_make(r, e->upstream->parts.codec, p, e->index, count, e->remote,
+    return upstream_request_make(r, e->upstream->parts.codec, p, e->index, count, e->model->remote,
                                  s->extensions, e->init, e->init_size, e->mask, e->mask_size, err);
+}
+
+/* Of a server that others keep busy it waits for the next free place. */
+static bool take_seat(struct errand *e)
+{
+    if (!e->seated && e->server->running >= e->server->settings->concurrency) {
+        e->retry_at = now_ms() + SEAT_MS;
+        return false;
+    }
+    e->server->running += !e->seated;
+    return e->seated = true;
 }
 
 void upstream_order_next(struct errand *e)
@@ -507,6 +506,7 @@ void upstream_order_next(struct errand *e)
     struct upstream_request body = {0};
     struct job_progress progress = {
         .image = e->index, .steps = job_steps(&e->job.params), .eta_seconds = -1};
+    struct refusal refusal = {0};
     struct err err = {0};
     if (upstream_stops(u)) { /* what is out may come; no more goes out */
         if (!*e->order.token)
@@ -514,16 +514,22 @@ void upstream_order_next(struct errand *e)
         upstream_put_back(e);
         return;
     }
-    result_progress(&u->parts, &e->job, &progress, NULL);
-    if (!may_ask(e, &err)) {
-        upstream_fail(e, &err);
+    if (!take_seat(e))
         return;
-    }
-    e->asking = true;
+    result_progress(&u->parts, &e->job, &progress, NULL);
     int count = 1;
     while (!e->server->sdapi && count < UPSTREAM_REQUEST_COUNT_MAX &&
            result_missing(&e->job, e->index + count) == e->index + count)
         count++;
+    if (!upstream_may_ask(e, count, &refusal, &err)) {
+        bool noted = *e->order.token;
+        if (!fall_over(e, &err))
+            upstream_refuse(e, &err, &refusal);
+        else if (noted)
+            forget_order(e);
+        return;
+    }
+    e->asking = true;
     if (!make_request(e, &body, count, &err)) {
         upstream_fail(e, &err);
         return;
@@ -533,10 +539,10 @@ void upstream_order_next(struct errand *e)
     if (asprintf(&url, "%s%s", s->base_url, body.path) < 0) {
         url = NULL;
         err_set(&err, ERR_INTERNAL, "no memory for a request");
-    } else if (note_order(e, count, &err)) {
+    } else if (upstream_spend(e, count, &err) && note_order(e, count, &err)) {
         struct fetch_request r = {.url = url,
                                   .key = s->key,
-                                  .basic = is_password(e),
+                                  .basic = upstream_is_password(e->server),
                                   .token = e->order.token,
                                   .json = body.json,
                                   .parts = body.part_count ? body.parts : NULL,
@@ -549,6 +555,7 @@ void upstream_order_next(struct errand *e)
     free(url);
     upstream_request_free(&body);
     if (!e->transfer) {
+        upstream_spend_back(e);
         end_badly(e, &err);
         return;
     }

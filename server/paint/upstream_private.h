@@ -1,4 +1,4 @@
-/* upstream_private.h: what upstream.c and upstream_order.c share; nobody else includes it. */
+/* upstream_private.h: what the files of the upstreams' thread share; nobody else includes it. */
 #ifndef PICTOR_SERVER_UPSTREAM_PRIVATE_H
 #define PICTOR_SERVER_UPSTREAM_PRIVATE_H
 
@@ -11,9 +11,11 @@
 #include "server/job/registry.h"
 #include "server/paint/breaker.h"
 #include "server/paint/dispatch.h"
+#include "server/paint/upstream_spend.h"
 #include "server/queue/queue.h"
 
 struct cJSON;
+struct fetch_answer;
 struct refusal;
 
 /* Something that may be well or not, and why it was not. */
@@ -24,11 +26,25 @@ struct health {
 
 /* A model that cannot be loaded there says nothing about its neighbours, so each has a breaker of
  * its own; the server's is for what concerns all: it cannot be reached, or refuses our key. */
+struct remote_model {
+    char *local, *remote;
+    struct health health;
+    bool listed; /* the server says that it has it; else the settings do */
+    bool there;  /* false: it is no longer in the list */
+};
+
 struct server {
+    struct upstream *upstream;
     const struct settings_upstream *settings;
-    struct health health, *models; /* as many as settings->models, and one more for no model */
+    struct health health;
+    struct remote_model **models; /* each stays where it is */
+    size_t model_count;
+    struct spend spend;
     int running;
     bool sdapi;
+    struct fetch_transfer *listing; /* asks for the models */
+    int64_t list_at;
+    bool list_failed;
 };
 
 /* A job that is out: all of it belongs to the thread of the transfers. */
@@ -38,8 +54,9 @@ struct errand {
     struct job job;
     struct claim claim;
     struct server *server;
-    struct health *model; /* of the server's models; never NULL when server is not */
-    char remote[REGISTRY_NAME_SIZE];
+    struct remote_model *model; /* of the server's; never NULL when server is not */
+    bool seated;                /* it is counted among those that run there */
+    int reserved;               /* pictures that are counted as spent, and did not come yet */
     void *init, *mask;
     size_t init_size, mask_size;
     struct fetch_transfer *transfer;
@@ -90,7 +107,43 @@ void upstream_put_back(struct errand *e);
 void upstream_keep_leases(struct upstream *u);
 bool upstream_stops(struct upstream *u);
 
+/* ---- upstream_choose.c ---- */
+
+/* NULL: it has none of that name now. */
+struct remote_model *upstream_model(const struct server *s, const char *local);
+struct remote_model *upstream_model_add(struct server *s, const char *local, const char *remote,
+                                        struct err *err);
+void upstream_models_free(struct server *s);
+
+/* Who paints the model, behind `after` (NULL: of all). When none of all is well, it is the first
+ * one. False: nobody. */
+bool upstream_choose(struct upstream *u, const char *name, const struct server *after,
+                     struct server **server, struct remote_model **model);
+
+/* The names of the models of upstreams with room, NULL-terminated; free(names). */
+size_t upstream_open_names(struct upstream *u, const char ***names);
+
+/* Whether neither the server nor the model is left alone now, and `count` pictures are within the
+ * limits; else `err` says so, and `refusal` if it is these. */
+bool upstream_may_ask(struct errand *e, int count, struct refusal *refusal, struct err *err);
+/* What an answer, or its absence, says of the server and of the model. */
+void upstream_judge(struct errand *e, const struct fetch_answer *answer, const struct err *err);
+
+/* Pictures are about to be ordered; those of them that were not painted. */
+bool upstream_spend(struct errand *e, int count, struct err *err);
+void upstream_spend_back(struct errand *e);
+
+/* ---- upstream_list.c ---- */
+
+/* Asks for the lists that are due; returns when the next is, or `next`. */
+int64_t upstream_list_next(struct upstream *u, int64_t now, int64_t next);
+/* Takes the list that is remembered. */
+bool upstream_list_recall(struct upstream *u, struct server *s, struct err *err);
+
 /* ---- upstream_order.c ---- */
+
+/* The WebUI's has users and passwords, koboldcpp and others a key. */
+bool upstream_is_password(const struct server *s);
 
 /* Whether pictures may be ordered: not while nobody knows what came of an earlier order. */
 bool upstream_order_allowed(struct errand *e, struct err *err);

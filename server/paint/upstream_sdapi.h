@@ -18,6 +18,7 @@ struct job_progress;
 struct upstream_request;
 
 #define UPSTREAM_SDAPI_KIND "sdapi"
+#define UPSTREAM_SDAPI_MODELS "/sdapi/v1/sd-models"
 #define UPSTREAM_SDAPI_INTERRUPT "/sdapi/v1/interrupt"
 #define UPSTREAM_SDAPI_PROGRESS "/sdapi/v1/progress?skip_current_image=false"
 
