@@ -97,6 +97,7 @@ $(BUILD)/engine/builtin/builtin.o: $(wildcard engine/builtin/*.safetensors)
 $(BUILD)/engine/builtin/builtin.o: CPPFLAGS += \
   -DBUILTIN_SHA256='"$(firstword $(shell sha256sum engine/builtin/pictor-mini.safetensors))"'
 $(BUILD)/engine/text/tokenizer.o: engine/text/clip_merges.bin
+$(BUILD)/engine/text/qwen_tokenizer.o: engine/text/qwen_merges.bin
 
 # Unit tests: every tests/unit/X_test.c is a program over libpictor and the server's objects.
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*_test.c))

@@ -1,12 +1,6 @@
 /* tokenizer.c: Text is cut into words (runs of letters, single digits, runs of anything else), a
- * word into bytes, and the bytes of a word are merged, lowest rank first, until no neighbours have
- * a merge. Tokens are ids throughout: 0..255 is a byte, 256..511 a byte that ends a word, 512 + r
- * what merge r makes, so the vocabulary's strings are not needed, only a table from two ids to a
- * third.
- *
- * Merging keeps the candidates in a heap, so that a word of a hundred thousand letters is no
- * quadratic trouble. A candidate is rank and place; one whose place has changed meanwhile is stale,
- * which shows when it is looked up again. */
+ * word into bytes, and the bytes of a word are merged (bpe.h). Ids 0..255 are bytes, 256..511 bytes
+ * that end a word, 512 + r what merge r makes. */
 #include "engine/text/tokenizer.h"
 
 #include <assert.h>
@@ -16,36 +10,19 @@
 #include <string.h>
 
 #include "engine/base/incbin.h"
+#include "engine/text/bpe.h"
 #include "engine/text/unicode.h"
 
 INCBIN(tokenizer_merges, "engine/text/clip_merges.bin");
 
 #define MERGES 48894
 #define FIRST_MERGE 512
-#define WORD_END 256     /* added to the id of a word's last byte */
-#define SLOTS (1u << 17) /* of the table of merges: more than twice as many as there are merges */
+#define WORD_END 256 /* added to the id of a word's last byte */
 
 struct tokenizer {
-    short byte_id[256];
-    uint32_t pair[SLOTS];   /* left << 16 | right; open addressing */
-    uint16_t merged[SLOTS]; /* their id; 0: an empty slot */
+    int byte_id[256];
+    struct bpe *merges;
 };
-
-/* The table. */
-
-static size_t slot_of(const struct tokenizer *t, uint32_t pair)
-{
-    size_t slot = pair * 2654435761u >> 15; /* Fibonacci hashing: the upper 17 bits */
-    while (t->merged[slot] && t->pair[slot] != pair)
-        slot = (slot + 1) % SLOTS;
-    return slot;
-}
-
-/* What two neighbours become; 0 when they stay apart. */
-static int merge_of(const struct tokenizer *t, int left, int right)
-{
-    return t->merged[slot_of(t, (uint32_t)left << 16 | (uint32_t)right)];
-}
 
 struct tokenizer *tokenizer_new(struct err *err)
 {
@@ -55,26 +32,22 @@ struct tokenizer *tokenizer_new(struct err *err)
         err_set(err, ERR_INTERNAL, "out of memory for the tokenizer");
         return NULL;
     }
-    /* CLIP numbers the printable bytes of Latin-1 first. */
-    short id = 0;
-    for (int pass = 0; pass < 2; pass++)
-        for (int b = 0; b < 256; b++) {
-            bool printable = (b > 32 && b < 127) || (b > 160 && b != 173);
-            if (printable == (pass == 0))
-                t->byte_id[b] = id++;
-        }
-    for (int r = 0; r < MERGES; r++) {
+    bpe_bytes(t->byte_id);
+    t->merges = bpe_new(MERGES, err);
+    for (int r = 0; r < MERGES && t->merges; r++) {
         const unsigned char *m = tokenizer_merges + (size_t)r * 4;
-        uint32_t pair = (uint32_t)(m[0] | m[1] << 8) << 16 | (uint32_t)(m[2] | m[3] << 8);
-        size_t slot = slot_of(t, pair);
-        t->pair[slot] = pair;
-        t->merged[slot] = (uint16_t)(FIRST_MERGE + r);
+        bpe_add(t->merges, m[0] | m[1] << 8, m[2] | m[3] << 8, FIRST_MERGE + r);
     }
-    return t;
+    if (t->merges)
+        return t;
+    tokenizer_free(t);
+    return NULL;
 }
 
 void tokenizer_free(struct tokenizer *t)
 {
+    if (t)
+        bpe_free(t->merges);
     free(t);
 }
 
@@ -86,7 +59,7 @@ void tokenizer_ids_free(struct tokenizer_ids *ids)
     *ids = (struct tokenizer_ids){0};
 }
 
-static bool reserve(struct tokenizer_ids *ids, size_t more, struct err *err)
+bool tokenizer_ids_reserve(struct tokenizer_ids *ids, size_t more, struct err *err)
 {
     size_t want = ids->count + more;
     if (want <= ids->room)
@@ -100,80 +73,14 @@ static bool reserve(struct tokenizer_ids *ids, size_t more, struct err *err)
     return true;
 }
 
-/* Merging. */
-
-struct symbol {
-    int id; /* -1: merged into the one before it */
-    int prev, next;
-};
-
-struct work {
-    struct symbol *symbols;
-    uint64_t *heap; /* rank << 32 | place of the left symbol; the smallest first */
-    size_t heap_count;
-};
-
-static void push(struct work *w, uint64_t key)
-{
-    size_t i = w->heap_count++;
-    for (; i > 0 && w->heap[(i - 1) / 2] > key; i = (i - 1) / 2)
-        w->heap[i] = w->heap[(i - 1) / 2];
-    w->heap[i] = key;
-}
-
-static uint64_t pop(struct work *w)
-{
-    uint64_t top = w->heap[0], last = w->heap[--w->heap_count];
-    size_t i = 0;
-    for (size_t child; (child = 2 * i + 1) < w->heap_count; i = child) {
-        child += child + 1 < w->heap_count && w->heap[child + 1] < w->heap[child];
-        if (w->heap[child] >= last)
-            break;
-        w->heap[i] = w->heap[child];
-    }
-    w->heap[i] = last;
-    return top;
-}
-
-static void push_pair(const struct tokenizer *t, struct work *w, int at)
-{
-    const struct symbol *left = &w->symbols[at];
-    if (left->next < 0)
-        return;
-    int id = merge_of(t, left->id, w->symbols[left->next].id);
-    if (id)
-        push(w, (uint64_t)id << 32 | (uint64_t)at);
-}
-
 /* Appends the tokens of one word to `ids`, which has room for `len` more. */
-static void encode_word(const struct tokenizer *t, struct work *w, const char *word, size_t len,
+static void encode_word(const struct tokenizer *t, struct bpe_work *w, const char *word, size_t len,
                         struct tokenizer_ids *ids)
 {
-    struct symbol *s = w->symbols;
-    int n = (int)len;
-    for (int i = 0; i < n; i++) {
-        int id = t->byte_id[(unsigned char)word[i]];
-        s[i] = (struct symbol){i == n - 1 ? id + WORD_END : id, i - 1, i == n - 1 ? -1 : i + 1};
-    }
-    w->heap_count = 0;
-    for (int i = 0; i < n; i++)
-        push_pair(t, w, i);
-    while (w->heap_count) {
-        uint64_t key = pop(w);
-        int at = (int)(key & UINT32_MAX), id = (int)(key >> 32), next = s[at].next;
-        if (s[at].id < 0 || next < 0 || merge_of(t, s[at].id, s[next].id) != id)
-            continue; /* stale */
-        s[at].id = id;
-        s[at].next = s[next].next;
-        if (s[at].next >= 0)
-            s[s[at].next].prev = at;
-        s[next].id = -1;
-        push_pair(t, w, at);
-        if (s[at].prev >= 0)
-            push_pair(t, w, s[at].prev);
-    }
-    for (int i = 0; i >= 0; i = s[i].next)
-        ids->at[ids->count++] = s[i].id;
+    int *at = ids->at + ids->count;
+    for (size_t i = 0; i < len; i++)
+        at[i] = t->byte_id[(unsigned char)word[i]] + (i == len - 1 ? WORD_END : 0);
+    ids->count += bpe_merge(t->merges, w, at, len);
 }
 
 /* Words. */
@@ -212,8 +119,8 @@ static size_t word_length(const char *text, size_t len)
 }
 
 /* Appends the tokens of cleaned text to `ids`, which has room for `len` more. */
-static void encode_clean(const struct tokenizer *t, struct work *w, const char *text, size_t len,
-                         struct tokenizer_ids *ids)
+static void encode_clean(const struct tokenizer *t, struct bpe_work *w, const char *text,
+                         size_t len, struct tokenizer_ids *ids)
 {
     size_t used;
     for (; len; text += used, len -= used) {
@@ -241,18 +148,11 @@ bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t len,
     char *clean = unicode_clean(text, len, &clean_len, err);
     if (!clean)
         return false;
-    /* A word of n bytes has n - 1 pairs, and each of its n - 1 merges makes at most two more. */
-    struct work w = {
-        .symbols = malloc((clean_len + 1) * sizeof *w.symbols),
-        .heap = malloc((clean_len + 1) * 3 * sizeof *w.heap),
-    };
-    bool ok = w.symbols && w.heap && reserve(ids, clean_len, err);
+    struct bpe_work w = {0};
+    bool ok = bpe_work_room(&w, clean_len, err) && tokenizer_ids_reserve(ids, clean_len, err);
     if (ok)
         encode_clean(t, &w, clean, clean_len, ids);
-    else if (!w.symbols || !w.heap)
-        err_set(err, ERR_INTERNAL, "out of memory for a prompt of %zu bytes", len);
-    free(w.heap);
-    free(w.symbols);
+    bpe_work_free(&w);
     free(clean);
     return ok;
 }

@@ -29,6 +29,8 @@ struct tokenizer_ids {
 };
 
 void tokenizer_ids_free(struct tokenizer_ids *ids);
+/* Room for so many more. */
+bool tokenizer_ids_reserve(struct tokenizer_ids *ids, size_t more, struct err *err);
 
 /* Appends the ids of `text` (`len` bytes of UTF-8), without start and end tokens. The words
  * <|startoftext|> and <|endoftext|> become the tokens of that name. Linear in `len`, but for a

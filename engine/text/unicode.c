@@ -181,6 +181,28 @@ char *unicode_clean(const char *text, size_t len, size_t *out_len, struct err *e
     return (char *)out;
 }
 
+char *unicode_compose(const char *text, size_t len, size_t *out_len, struct err *err)
+{
+    utf8proc_uint8_t *composed = NULL;
+    int c;
+    for (size_t i = 0; i < len;) {
+        size_t used = unicode_next(text + i, len - i, &c);
+        if (c < 0) {
+            err_set(err, ERR_INVALID, "prompt: byte %zu is not UTF-8", i);
+            return NULL;
+        }
+        i += used;
+    }
+    utf8proc_ssize_t n = utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)len,
+                                      &composed, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+    if (n < 0) {
+        err_set(err, ERR_INTERNAL, "prompt of %zu bytes: %s", len, utf8proc_errmsg(n));
+        return NULL;
+    }
+    *out_len = (size_t)n;
+    return (char *)composed;
+}
+
 bool unicode_begins_word(const char *at, const char *end, const char *word)
 {
     size_t left = (size_t)(end - at), length = strlen(word);

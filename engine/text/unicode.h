@@ -31,6 +31,9 @@ const char *unicode_skip_space(const char *at, const char *end);
  * ERR_INVALID for what is not UTF-8. */
 char *unicode_clean(const char *text, size_t len, size_t *out_len, struct err *err);
 
+/* The text in normal form C. Returns owned; ERR_INVALID for what is not UTF-8. */
+char *unicode_compose(const char *text, size_t len, size_t *out_len, struct err *err);
+
 /* Whether the text from `at` to `end` begins with `word`, in ASCII, and no letter, digit or
  * underscore follows. */
 bool unicode_begins_word(const char *at, const char *end, const char *word);
