@@ -20,6 +20,7 @@
 #include "server/api/native/native_list.h"
 #include "server/api/native/native_marks.h"
 #include "server/api/native/native_pulls.h"
+#include "server/api/native/native_queue.h"
 #include "server/api/native/native_thumb.h"
 #include "server/api/native/native_upscale.h"
 #include "server/api/openai/openai.h"
@@ -104,6 +105,11 @@ static const struct route routes[] = {
     {POST, "/api/jobs/{id}/cancel", ROUTES_NATIVE, native_cancel},
     {POST, "/api/jobs/{id}/interrupt", ROUTES_NATIVE, native_interrupt},
     {POST, "/api/jobs/{id}/retry", ROUTES_NATIVE, native_retry, .paints = true},
+    {POST, "/api/jobs/{id}/move", ROUTES_NATIVE, native_queue_move, ROUTE_BODY_SMALL, .admin = true,
+     .schema = native_queue_move_schema},
+    {GET, "/api/queue", ROUTES_NATIVE, native_queue_get},
+    {POST, "/api/queue/pause", ROUTES_NATIVE, native_queue_pause, .admin = true},
+    {POST, "/api/queue/resume", ROUTES_NATIVE, native_queue_resume, .admin = true},
     {POST, "/api/marks", ROUTES_NATIVE, native_marks_change, ROUTE_BODY_SMALL,
      .schema = native_marks_change_schema},
     {GET, "/api/tags", ROUTES_NATIVE, native_marks_tags},

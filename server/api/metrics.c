@@ -12,6 +12,7 @@
 #include "server/http/http.h"
 #include "server/paint/dispatch.h"
 #include "server/queue/queue.h"
+#include "server/queue/queue_hold.h"
 #include "server/worker/codec.h"
 
 #define MODELS_MAX 100 /* lines of the queue; further models are left out */
@@ -122,6 +123,8 @@ void metrics_serve(struct http_request *req)
     describe(out, "jobs", "gauge", "Jobs that are not final, by state.");
     fprintf(out, "pictor_jobs{state=\"queued\"} %d\npictor_jobs{state=\"running\"} %d\n", queued,
             running);
+    single(out, "queue_paused", "gauge", "1 while nothing is taken from the queue.",
+           queue_hold_is_paused(app->queue));
     put_backlog(out, backlog, models);
     put_worker(out, &worker, dispatch_ready(app->dispatch, NULL), dispatch_busy(app->dispatch));
     single(out, "codec_starts_total", "counter", "Processes started that read and write pictures.",

@@ -689,7 +689,7 @@ static void *run(void *arg)
 static void on_event(void *ctx, const struct event *event)
 {
     struct painter *p = ctx;
-    if (event->kind != EVENT_STATE && event->kind != EVENT_TROUBLE)
+    if (event->kind != EVENT_STATE && event->kind != EVENT_TROUBLE && event->kind != EVENT_QUEUE)
         return;
     pthread_mutex_lock(&p->lock);
     bool look = event->state == JOB_QUEUED;

@@ -267,7 +267,7 @@ static void *run(void *arg)
 static void on_event(void *ctx, const struct event *event)
 {
     struct upstream *u = ctx;
-    if (event->kind != EVENT_STATE && event->kind != EVENT_TROUBLE)
+    if (event->kind != EVENT_STATE && event->kind != EVENT_TROUBLE && event->kind != EVENT_QUEUE)
         return;
     pthread_mutex_lock(&u->lock);
     bool look = event->state == JOB_QUEUED, ask = false;

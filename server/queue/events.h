@@ -15,6 +15,7 @@ enum event_kind {
     EVENT_PROGRESS, /* a step is done; preview may come along */
     EVENT_IMAGE,    /* a picture of the job is stored */
     EVENT_DELETED,  /* the job is no more */
+    EVENT_QUEUE,    /* the line was paused, goes on or was put in order; its job_id is "" */
     EVENT_TROUBLE   /* queue_well has changed; everybody hears it, its job_id is "" */
 };
 

@@ -30,6 +30,7 @@ struct queue {
         int image;
     } skips[16]; /* the last ones */
     size_t skip_count; /* of all times */
+    bool paused; /* nothing is claimed: queue_hold.h */
     bool taken_over; /* what ran when the last server ended is in the queue again */
     int64_t grace;   /* no lease ends before: it could not be renewed */
     struct steady clock; /* the sweeper's */
@@ -77,6 +78,10 @@ bool queue_check_claim(struct queue *q, const struct claim *claim, struct store_
 /* The lease of a job that `key_id` (NULL: anybody) may see. */
 bool queue_find(struct queue *q, const char *id, const char *key_id, struct store_lease *lease,
                 struct err *err);
+
+/* ---- queue_hold.c ---- */
+
+bool queue_hold_read(struct queue *q, struct err *err); /* queue_take_over */
 
 /* ---- queue_sweep.c ---- */
 

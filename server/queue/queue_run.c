@@ -18,6 +18,8 @@ static bool claim_next(struct queue *q, const char *owner, const char *const *mo
     *again = false;
     if (q->trouble.code != ERR_NONE)
         return err_set(err, ERR_NONE, "nothing is claimed that could not be stored");
+    if (q->paused)
+        return err_set(err, ERR_NONE, "the queue is paused");
     if (!store_job_next(q->store, models, model_count, claim->job_id, err))
         return false;
     if (!claim->job_id[0])

@@ -142,7 +142,7 @@ bool queue_take_over(struct queue *q, struct err *err)
 {
     int nameless;
     const char *reason = "the server stopped while it ran";
-    q->taken_over = store_job_nameless(q->store, &nameless, err) &&
+    q->taken_over = queue_hold_read(q, err) && store_job_nameless(q->store, &nameless, err) &&
                     give_back_expired(q, INT64_MAX, reason, false, err) && cancel_waited(q, err);
     if (q->taken_over && nameless > 0)
         log_event(LOG_ERROR, "jobs_damaged", "count=%d reason=\"their ids are no ids\"", nameless);

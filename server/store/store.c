@@ -336,6 +336,16 @@ bool store_reindex(struct store *st, struct err *err)
     return st->driver->check->reindex(st, err);
 }
 
+bool store_job_rank(struct store *st, const char *id, int64_t rank, struct err *err)
+{
+    return st->driver->job->rank(st, id, rank, err);
+}
+
+bool store_job_rank_most(struct store *st, int64_t *rank, struct err *err)
+{
+    return st->driver->job->rank_most(st, rank, err);
+}
+
 bool store_job_lost(struct store *st, const char *id, struct err *err)
 {
     return st->driver->job->lost(st, id, err);

@@ -115,6 +115,9 @@ struct store_ids {
 };
 /* All queued jobs in the order in which they will run if nothing else comes. */
 bool store_job_line(struct store *st, struct store_ids *out, struct err *err);
+/* A queued job's place by hand: the greater rank goes first, 0 is that of all others. */
+bool store_job_rank(struct store *st, const char *id, int64_t rank, struct err *err);
+bool store_job_rank_most(struct store *st, int64_t *rank, struct err *err); /* of them all */
 /* At most `limit`: running jobs whose lease ended before `now`; final jobs that finished before
  * `before_ms`. */
 bool store_job_expired(struct store *st, int64_t now, int limit, struct store_ids *out,

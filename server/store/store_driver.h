@@ -42,6 +42,8 @@ struct store_driver_job {
                             struct err *err);
     bool (*keyless)(struct store *st, int limit, struct store_ids *out, struct err *err);
     bool (*waited)(struct store *st, int limit, struct store_ids *out, struct err *err);
+    bool (*rank)(struct store *st, const char *id, int64_t rank, struct err *err);
+    bool (*rank_most)(struct store *st, int64_t *rank, struct err *err);
     bool (*lost)(struct store *st, const char *id, struct err *err);
 };
 

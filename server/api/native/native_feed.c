@@ -24,6 +24,7 @@
 #include "server/base/now.h"
 #include "server/queue/events.h"
 #include "server/queue/queue.h"
+#include "server/queue/queue_hold.h"
 
 #define RING 1024             /* texts; a job has about one for each of its states and pictures */
 #define RING_BYTES (16 << 20) /* prompts may be long */
@@ -36,14 +37,16 @@
 struct text {
     struct native_text face; /* first */
     atomic_int users;
-    bool progress, preview, over; /* over: streams of this one job end without it */
+    bool progress, preview;
+    bool over;  /* streams of this one job end without it */
+    bool to_all; /* of no job: for every stream that is of none */
     char job_id[JOB_ID_SIZE], key_id[JOB_ID_SIZE];
     char data[];
 };
 
 struct note {
     char job_id[JOB_ID_SIZE], key_id[JOB_ID_SIZE];
-    bool state, progressed, deleted;
+    bool state, progressed, deleted, line;
     struct job_progress progress;
     uint8_t *preview; /* NULL: none */
     size_t preview_size;
@@ -177,6 +180,16 @@ static struct text *deleted_text(const struct note *note)
     return t;
 }
 
+static struct text *queue_text(const struct native_feed *feed, const struct note *note)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddBoolToObject(json, "paused", queue_hold_is_paused(feed->queue));
+    struct text *t = text_new(note->job_id, note->key_id, "queue", json);
+    if (t)
+        t->to_all = true;
+    return t;
+}
+
 /* Of a job that cannot be asked about: nobody reads it, but the streams of the job end. */
 static struct text *lost_text(const struct note *note)
 {
@@ -201,6 +214,8 @@ static void drop_oldest(struct native_feed *feed)
 
 static bool is_for(const struct native_reader *r, const struct text *t)
 {
+    if (t->to_all)
+        return !r->job_id[0];
     return (r->every_key || strcmp(r->key_id, t->key_id) == 0) &&
            (!r->job_id[0] || strcmp(r->job_id, t->job_id) == 0);
 }
@@ -333,6 +348,9 @@ static void on_event(void *ctx, const struct event *event)
                 note->first_image = event->image_index;
             note->last_image = event->image_index;
             break;
+        case EVENT_QUEUE:
+            note->line = true;
+            break;
         case EVENT_TROUBLE:
             break;
         }
@@ -347,6 +365,10 @@ static bool tell(struct native_feed *feed, struct note *note)
 {
     struct job job;
     struct err err;
+    if (note->line) {
+        put(feed, queue_text(feed, note));
+        return true;
+    }
     if (note->deleted) {
         put(feed, deleted_text(note));
         return true;

@@ -394,6 +394,26 @@ static bool job_lost(struct store *st, const char *id, struct err *err)
     return done;
 }
 
+static bool job_rank(struct store *st, const char *id, int64_t rank, struct err *err)
+{
+    struct sqlite_connection *c = sqlite_writer(st);
+    bool ran = sqlite_sql_run(c, SQL_JOB_RANK, err, "ti", id, rank);
+    bool done = changed_one(c, id, ran, err);
+    sqlite_release(c);
+    return done;
+}
+
+static bool job_rank_most(struct store *st, int64_t *rank, struct err *err)
+{
+    struct sqlite_connection *c = sqlite_reader(st);
+    sqlite3_stmt *s = sqlite_sql_bind(c, SQL_JOB_RANK_MOST, err, "");
+    bool failed = !s;
+    *rank = s && sqlite_sql_row(c, s, &failed, err) ? sqlite3_column_int64(s, 0) : 0;
+    sqlite_sql_done(s);
+    sqlite_release(c);
+    return !failed;
+}
+
 const struct store_driver_job sqlite_job = {
     .insert = job_insert,
     .get = job_get,
@@ -415,5 +435,7 @@ const struct store_driver_job sqlite_job = {
     .finished_before = job_finished_before,
     .keyless = job_keyless,
     .waited = job_waited,
+    .rank = job_rank,
+    .rank_most = job_rank_most,
     .lost = job_lost,
 };

@@ -58,10 +58,10 @@ static const char *const statements[SQL_COUNT] = {
     /* In the order they will run if nothing else comes: within a priority the keys take turns, so
      * the n-th job of each key is in round n. */
     [SQL_JOB_LINE] =
-        "WITH q AS (SELECT id, priority, sequence, coalesce(turn, 0) AS turn, row_number() OVER "
-        "(PARTITION BY key_id, priority ORDER BY sequence) AS round FROM jobs "
+        "WITH q AS (SELECT id, rank, priority, sequence, coalesce(turn, 0) AS turn, row_number() "
+        "OVER (PARTITION BY key_id, priority ORDER BY sequence) AS round FROM jobs "
         "LEFT JOIN turns USING (key_id) WHERE state = 'queued') "
-        "SELECT id FROM q ORDER BY priority DESC, round, turn, sequence",
+        "SELECT id FROM q ORDER BY rank DESC, priority DESC, round, turn, sequence",
     [SQL_JOB_DEPTH] = "SELECT (SELECT count(*) FROM jobs WHERE state = 'queued' AND "
                       "(?1 IS NULL OR key_id = ?1)), (SELECT count(*) FROM jobs WHERE "
                       "state = 'running' AND (?1 IS NULL OR key_id = ?1))",
@@ -69,7 +69,7 @@ static const char *const statements[SQL_COUNT] = {
                         "WHERE state = 'queued' GROUP BY model ORDER BY model LIMIT ?1",
     [SQL_JOB_NEXT] = "SELECT id FROM jobs LEFT JOIN turns USING (key_id) WHERE state = 'queued' "
                      "AND (?1 IS NULL OR model IN (SELECT value FROM json_each(?1))) "
-                     "ORDER BY priority DESC, coalesce(turn, 0), sequence LIMIT 1",
+                     "ORDER BY rank DESC, priority DESC, coalesce(turn, 0), sequence LIMIT 1",
     [SQL_JOB_START] = "UPDATE jobs SET state = 'running', attempts = attempts + 1, "
                       "token = token + 1, owner = ?2, started_ms = ?3, lease_until = ?4, "
                       "interrupted = 0 WHERE id = ?1 AND state = 'queued' RETURNING token",
@@ -99,6 +99,9 @@ static const char *const statements[SQL_COUNT] = {
                       "WHERE n < count AND interrupted = 0",
     [SQL_JOB_LOST] = "UPDATE jobs SET state = 'failed', error_code = 'io', error_message = "
                      "'its pictures were lost' WHERE id = ?1 AND state = 'done'",
+    [SQL_JOB_RANK] = "UPDATE jobs SET rank = ?2 WHERE id = ?1 AND state = 'queued'",
+    [SQL_JOB_RANK_MOST] = "SELECT max(coalesce(max(rank), 0), 0) FROM jobs INDEXED BY jobs_queued "
+                          "WHERE state = 'queued'",
     [SQL_JOB_NAMELESS] = "UPDATE jobs SET state = 'failed', error_code = 'internal', "
                          "error_message = 'its id is damaged' WHERE state IN ('queued', 'running') "
                          "AND (length(CAST(id AS BLOB)) <> 32 OR id GLOB '*[^0-9a-f]*')",

@@ -48,6 +48,8 @@ enum statement {
     SQL_JOB_WAITED,
     SQL_JOB_SHORT,
     SQL_JOB_LOST,
+    SQL_JOB_RANK,
+    SQL_JOB_RANK_MOST,
     SQL_JOB_NAMELESS,
     SQL_IMAGE_AT,
     SQL_IMAGE_DELETE,

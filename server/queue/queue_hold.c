@@ -1,0 +1,111 @@
+/* queue_hold.c: see queue_hold.h. An order by hand is a number of each job that has one, the
+ * greater first: to move a job before another, all jobs up to there get numbers. */
+#include "server/queue/queue_hold.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/log.h"
+#include "server/queue/queue_private.h"
+
+#define OPTION "queue_paused"
+
+bool queue_hold_read(struct queue *q, struct err *err)
+{
+    char *value;
+    if (!store_option_get(q->store, OPTION, &value, err))
+        return false;
+    q->paused = value && strcmp(value, "1") == 0;
+    free(value);
+    if (q->paused)
+        log_event(LOG_WARN, "queue_paused", "since=\"before this start\"");
+    return true;
+}
+
+bool queue_hold_pause(struct queue *q, bool paused, struct err *err)
+{
+    pthread_mutex_lock(&q->lock);
+    bool done = store_option_set(q->store, OPTION, paused ? "1" : "0", err);
+    if (done && paused != q->paused) {
+        q->paused = paused;
+        log_event(LOG_WARN, paused ? "queue_paused" : "queue_resumed", " ");
+        queue_publish(q, EVENT_QUEUE, "", "", JOB_QUEUED);
+    }
+    queue_note(q, done, err);
+    pthread_mutex_unlock(&q->lock);
+    return done;
+}
+
+bool queue_hold_is_paused(struct queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    bool paused = q->paused;
+    pthread_mutex_unlock(&q->lock);
+    return paused;
+}
+
+/* Where `id` is in the line, or its length. */
+static size_t place_of(const struct store_ids *line, const char *id)
+{
+    size_t at = 0;
+    while (at < line->count && strcmp(line->ids[at], id) != 0)
+        at++;
+    return at;
+}
+
+/* In a transaction. */
+static bool move(struct queue *q, const char *id, const char *before, struct err *err)
+{
+    struct store_ids line = {0};
+    int64_t most;
+    if (!store_job_line(q->store, &line, err) || !store_job_rank_most(q->store, &most, err)) {
+        free(line.ids);
+        return false;
+    }
+    size_t ahead = before ? place_of(&line, before) : 0; /* those that stay before it */
+    int64_t rank = most + (int64_t)ahead + 1;
+    bool done = true;
+    for (size_t i = 0; i < ahead && i < line.count && done; i++)
+        if (strcmp(line.ids[i], id) != 0)
+            done = store_job_rank(q->store, line.ids[i], rank--, err);
+    done = done && store_job_rank(q->store, id, rank--, err) &&
+           (!before || store_job_rank(q->store, before, rank, err));
+    free(line.ids);
+    return done;
+}
+
+static bool is_queued(struct queue *q, const char *id, struct err *err)
+{
+    struct store_lease lease;
+    return queue_find(q, id, NULL, &lease, err) &&
+           (lease.state == JOB_QUEUED ||
+            err_set(err, ERR_INVALID, "the job is %s, not queued", job_state_name(lease.state)));
+}
+
+bool queue_hold_move(struct queue *q, const char *id, const char *before, bool *blamed,
+                     struct err *err)
+{
+    bool sound = true;
+    pthread_mutex_lock(&q->lock);
+    bool done = is_queued(q, id, err);
+    if (done && before)
+        done = sound = strcmp(id, before) == 0
+                           ? err_set(err, ERR_INVALID, "a job cannot be moved before itself")
+                           : is_queued(q, before, err);
+    if (done && store_begin(q->store, err)) {
+        done = move(q, id, before, err);
+        if (done)
+            done = store_commit(q->store, err);
+        else
+            store_rollback(q->store);
+    } else {
+        done = false;
+    }
+    if (done)
+        queue_publish(q, EVENT_QUEUE, "", "", JOB_QUEUED);
+    queue_note(q, done, err);
+    pthread_mutex_unlock(&q->lock);
+    if (blamed)
+        *blamed = !sound;
+    return done;
+}
