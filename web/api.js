@@ -77,16 +77,6 @@ export async function post(path, body) {
   return jsonOf(response);
 }
 
-/* A picture at another size, as a Blob; it takes seconds to minutes. */
-export async function upscaled(body) {
-  const response = await send('api/upscale', {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify(body),
-  });
-  return response.blob();
-}
-
 /* `keepalive` lets it survive the page that asked. */
 export async function remove(path, keepalive = false) {
   await send(path, { method: 'DELETE', keepalive });

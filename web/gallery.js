@@ -4,7 +4,7 @@
  *
  * Where each card hangs is reckoned for all of them, but only those in and near sight are in the
  * document: a wall of any length costs what a screen of it costs. */
-import { imageBlob, downloadUrl, showImage, upscaled } from './api.js';
+import { downloadUrl, imageBlob, post, showImage } from './api.js';
 import { $, arrange, complain, copyText, h, icon, plainWords, setText, toast } from './dom.js';
 import { painter } from './form.js';
 import { store } from './store.js';
@@ -22,9 +22,16 @@ export function onPick(run, how) {
     mark(element, picture);
 }
 
+/* Of a job's pictures, those that were made of others of its. */
+export const isEnlarged = ({ job, image }) => image.index >= job.params.count;
+
+/* What was made last of a job's pictures comes first. */
+const imagesOf = (job) => [...job.images.filter((image) => isEnlarged({ job, image })).reverse(),
+  ...job.images.filter((image) => !isEnlarged({ job, image }))];
+
 /* Every picture there is, as hung: [{job, image}]. */
 export const pictures = () => store.history().flatMap((job) =>
-  job.images.map((image) => ({ job, image })));
+  imagesOf(job).map((image) => ({ job, image })));
 
 export const cardOf = (id) => (cards.get(id) ?? cards.get(`${id} large`))?.element;
 
@@ -50,7 +57,7 @@ export async function paintOver({ job, image }) {
 }
 
 /* The first words of its prompt and its seed, so that it is found again among files. */
-export function fileName({ job, image }, suffix = '') {
+export function fileName({ job, image }) {
   const words = paramsOf({ job, image }).prompt.normalize('NFC').toLowerCase()
     .replace(/<[^<>]*>/g, ' ').match(/[\p{L}\p{M}\p{N}]+/gu) ?? [];
   let name = '';
@@ -58,7 +65,7 @@ export function fileName({ job, image }, suffix = '') {
     if (name.length + word.length < 48)
       name += `${word}-`;
   const ending = image.format === 'jpeg' ? 'jpg' : image.format;
-  return `${name || 'pictor-'}${image.seed}${suffix}.${ending}`;
+  return `${name || 'pictor-'}${image.seed}${isEnlarged({ job, image }) ? '-upscaled' : ''}.${ending}`;
 }
 
 export async function download({ job, image }) {
@@ -72,14 +79,16 @@ export async function download({ job, image }) {
   }
 }
 
-/* Twice as large, by the network inside the server: as a file, which the wall does not get. */
+/* Twice as large, by the network inside the server; it hangs beside what it was made of. */
 export async function upscale({ job, image }) {
-  toast('Upscaling: the file is saved when it is done');
+  toast('Upscaling: it hangs on the wall when it is done');
   try {
-    const url = URL.createObjectURL(await upscaled({ image_id: image.id, format: image.format }));
-    h('a', { href: url, download: fileName({ job, image }, '-x2') }).click();
-    setTimeout(URL.revokeObjectURL, 60000, url);
-    toast('Upscaled');
+    const { id } = await post('api/upscale', { image_id: image.id, keep: job.id, format: image.format });
+    toast('Upscaled', { action: { label: 'Show', run: () => {
+      const made = pictures().find((each) => each.image.id === id);
+      if (made)
+        open(made);
+    } } });
   } catch (error) {
     complain(error);
   }
@@ -150,7 +159,7 @@ export const removePicture = (picture) => removePictures([picture]);
 
 const VERBS = [
   ['variation', 'Variations', 'Four that are near it', variations],
-  ['picture', 'Upscale', 'Twice as large, as a file', upscale],
+  ['picture', 'Upscale', 'Twice as large', upscale],
   ['again', 'Again', 'The same with another seed', again],
   ['brush', 'Edit', 'Paint over it', paintOver],
 ];
@@ -175,7 +184,8 @@ function makeCard(picture, large) {
     short('download', 'Download', download),
     short('trash', 'Delete', removePicture)),
   h('figcaption', {}, h('span', { class: 'label-prompt' }, paramsOf(picture).prompt),
-    h('small', {}, `${image.width} × ${image.height} · ${job.params.steps ?? '?'} steps · seed ${image.seed}`),
+    h('small', {}, `${image.width} × ${image.height} · ${isEnlarged(picture) ? 'upscaled'
+      : `${job.params.steps ?? '?'} steps`} · seed ${image.seed}`),
     large && h('div', { class: 'tools' }, ...VERBS.map(([name, label, title, run]) =>
       h('button', { title, onclick: () => run(picture) }, icon(name), label)))));
   card.style.setProperty('--ratio', image.width / image.height);
@@ -228,7 +238,7 @@ function itemsOf(jobs) {
         items.push(item);
       }
     }
-    for (const image of job.images)
+    for (const image of imagesOf(job))
       items.push({ key: image.id, job, image, make: makeCard,
         ratio: Math.min(2.4, Math.max(0.6, image.width / image.height)) });
   }

@@ -3,7 +3,7 @@
 import { showImage } from './api.js';
 import { $, announce, h, hostMessages, icon, setText } from './dom.js';
 import {
-  again, cardOf, copy, download, onOpen, paintOver, paramsOf, pictures, removePicture, upscale,
+  again, cardOf, copy, download, isEnlarged, onOpen, paintOver, paramsOf, pictures, removePicture, upscale,
   useSettings, variations,
 } from './gallery.js';
 import { secondsText } from './queue.js';
@@ -23,6 +23,7 @@ function facts({ job, image }) {
     ['Schedule', params.scheduler], ['Model', params.model],
     ['Began from', params.has_init &&
       `a picture${params.has_mask ? ' and a mask' : ''}, strength ${params.strength}`],
+    ['Upscaled', isEnlarged({ job, image }) && `from ${params.width} × ${params.height}`],
     ['Enlarged', params.hires_width > 0 && `to ${params.hires_width} × ${params.hires_height}`],
     ['Variation', params.subseed_strength > 0 && `${params.subseed_strength} of ${params.subseed}`],
     ['Clip skip', params.clip_skip > 1 && params.clip_skip],

@@ -210,6 +210,33 @@ def test_native_refused(upscalers, fields, param, said):
     assert param is None or answer.json()["error"]["param"] == param
 
 
+def test_native_keeps(upscalers):
+    """What is made of a job's picture hangs beside it, and goes with it."""
+    def call(method, path, status, **body):
+        answer = requests.request(method, upscalers.url + path, json=body or None)
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
+
+    job = call("POST", "/api/jobs", 202, prompt="a red circle", width=64, height=64, steps=1, count=2)
+    while (job := call("GET", f"/api/jobs/{job['id']}", 200))["state"] != "done":
+        assert job["state"] in ("queued", "running")
+    first, second = job["images"]
+    for scale, index in ((2, 2), (1.5, 3)):
+        kept = call("POST", "/api/upscale", 201, image_id=second["id"], keep=job["id"], upscaler="Lanczos", scale=scale)
+        assert (kept["index"], kept["width"], kept["seed"]) == (index, 64 * scale, second["seed"])
+        assert kept["infotext"].endswith(f"Postprocess upscale by: {scale:.1f}, Postprocess upscaler: Lanczos")
+        png = Image.open(io.BytesIO(requests.get(upscalers.url + kept["url"]).content))
+        assert png.size == (64 * scale, 64 * scale) and "a red circle" in png.text["parameters"]
+    assert call("GET", f"/api/jobs/{job['id']}", 200)["images"][3] == kept
+    call("DELETE", f"/api/jobs/{job['id']}/images/{kept['id']}", 204)
+    other = call("POST", "/api/jobs", 202, prompt="another", width=64, height=64, steps=1)
+    assert "must be the job of" in call("POST", "/api/upscale", 400, image_id=first["id"], keep=other["id"])["error"]["message"]
+    assert call("POST", "/api/upscale", 404, image_id=first["id"], keep="0" * 32)["error"]["param"] == "keep"
+    assert "image_id is missing" in call("POST", "/api/upscale", 400, image="aGk=", keep=job["id"])["error"]["message"]
+    call("DELETE", f"/api/jobs/{job['id']}", 204)
+    assert requests.get(upscalers.url + f"/api/images/{first['id']}").status_code == 404
+
+
 def test_commands(tmp_path, upscalers):
     (tmp_path / "in.png").write_bytes(picture())
 

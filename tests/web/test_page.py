@@ -851,14 +851,27 @@ def test_paints_beyond_the_edges(page, api):
     expect(page.locator("#extend-error")).to_contain_text("at least one side")
 
 
-def test_upscales_a_picture(page):
+def test_upscales_a_picture(page, api):
     paint(page, "a red circle")
     page.locator(CARD).first.locator(".open").click()
+    page.locator("#lightbox").get_by_role("button", name="Upscale").click()
+    expect(page.locator("#toasts")).to_contain_text("Upscaled")
+    page.get_by_role("button", name="Show", exact=True).click()
+    expect(page.locator("#lightbox-facts")).to_contain_text("128 × 128")
+    expect(page.locator("#lightbox-facts")).to_contain_text("from 64 × 64")
     with page.expect_download() as download:
-        page.locator("#lightbox").get_by_role("button", name="Upscale").click()
+        page.locator("#lightbox").get_by_role("button", name="Download").click()
+    assert re.fullmatch(r"a-red-circle-\d+-upscaled.png", download.value.suggested_filename)
     image = Image.open(download.value.path())
     assert image.size == (128, 128) and "a red circle" in image.text["parameters"]
-    expect(page.locator("#toasts")).to_contain_text("Upscaled")
+    page.keyboard.press("Escape")
+    expect(page.locator(CARD)).to_have_count(2)
+    expect(page.locator(f"{CARD}.large small")).to_contain_text("128 × 128 · upscaled")
+    page.reload()
+    expect(page.locator(CARD)).to_have_count(2)
+    page.locator(f"{CARD}.large .short").get_by_role("button", name="Delete").dispatch_event("click")
+    expect(page.locator(CARD)).to_have_count(1)
+    expect(page.locator(f"{CARD}.large small")).to_contain_text("64 × 64 · 3 steps")
 
 
 def test_the_mask_by_keyboard(page):

@@ -14,6 +14,7 @@
 #include "engine/pictor.h"
 #include "server/api/app.h"
 #include "server/api/enlarge.h"
+#include "server/api/native/native_job.h"
 #include "server/base/base64.h"
 #include "server/base/json_fields.h"
 #include "server/base/pyjson.h"
@@ -23,10 +24,11 @@
 #include "server/job/intake.h"
 #include "server/job/registry.h"
 #include "server/queue/queue.h"
+#include "server/queue/queue_add.h"
 #include "server/worker/codec.h"
 
 struct given {
-    const char *image, *image_id, *upscaler;
+    const char *image, *image_id, *upscaler, *keep;
     double scale;
     int width, height, format, quality;
 };
@@ -37,6 +39,7 @@ static const struct json_field fields[] = {
     {"image", .type = JSON_FIELD_STRING, AT(image)},
     {"image_id", .type = JSON_FIELD_STRING, AT(image_id)},
     {"upscaler", .type = JSON_FIELD_STRING, AT(upscaler), .text = PICTOR_UPSCALER},
+    {"keep", .type = JSON_FIELD_STRING, AT(keep)},
     {"scale", .type = JSON_FIELD_DOUBLE, AT(scale), .number = NAN},
     {"width", .type = JSON_FIELD_INT, AT(width), .number = JSON_FIELD_NO_INT},
     {"height", .type = JSON_FIELD_INT, AT(height), .number = JSON_FIELD_NO_INT},
@@ -59,6 +62,9 @@ struct upscale {
     void *data;
     size_t size;
     struct image_file file; /* the result */
+    struct queue *queue;
+    char keep[JOB_ID_SIZE], key[JOB_ID_SIZE]; /* the job that it is kept with, and whose; "": any */
+    struct job_image kept;                    /* the row; its id is "" until it is */
     const char *param;      /* which field is to blame for what is too large */
     struct err err;
 };
@@ -68,6 +74,7 @@ static void upscale_free(void *ctx)
     struct upscale *u = ctx;
     free(u->data);
     image_file_free(&u->file);
+    free(u->kept.infotext);
     free(u);
 }
 
@@ -114,6 +121,32 @@ static bool encode(struct upscale *u, const struct pictor_image *image, double s
     return done;
 }
 
+/* With the job whose picture it was made of. */
+static bool keep(struct upscale *u, int width, int height, double scale)
+{
+    struct pyjson text = {0};
+    char number[PYJSON_FLOAT_SIZE];
+    const char *said = u->kept.infotext ? u->kept.infotext : "";
+    pyjson_printf(&text, "%s%sPostprocess upscale by: %s, Postprocess upscaler: %s", said,
+                  *said ? ", " : "", pyjson_float(number, round(scale * 1000) / 1000), u->way.name);
+    if (!text.text || text.failed) {
+        free(text.text);
+        return err_set(&u->err, ERR_INTERNAL, "no memory for a picture");
+    }
+    free(u->kept.infotext);
+    u->kept.infotext = text.text;
+    u->kept.width = width;
+    u->kept.height = height;
+    u->kept.format = (enum image_format)u->g.format;
+    if (queue_add_image(u->queue, u->keep, *u->key ? u->key : NULL, &u->kept, u->file.data,
+                        u->file.size, &u->err))
+        return true;
+    u->kept.id[0] = '\0';
+    image_file_free(&u->file);
+    u->file = (struct image_file){0};
+    return false;
+}
+
 /* Whether to come again: the one network at work is another request's. */
 static bool work(void *ctx, const atomic_bool *gone)
 {
@@ -128,8 +161,9 @@ static bool work(void *ctx, const atomic_bool *gone)
         (u->param = "scale") && size_of(u, &image, &width, &height, &u->err) &&
         image_convert(&image, 3, &rgb, &u->err) &&
         enlarge_run(u->codec, u->files, &u->way, &rgb, width, height, gone, &larger, &again,
-                    &u->err))
-        encode(u, &larger, (double)width / image.width);
+                    &u->err) &&
+        encode(u, &larger, (double)width / image.width) && *u->keep)
+        keep(u, width, height, (double)width / image.width);
     pictor_image_free(&image);
     pictor_image_free(&rgb);
     pictor_image_free(&larger);
@@ -143,6 +177,10 @@ static void reply(struct http_request *req, void *ctx)
         if (u->err.code == ERR_NONE)
             err_set(&u->err, ERR_INTERNAL, "no memory for a picture");
         http_reply_error(req, &u->err, u->err.code == ERR_TOO_LARGE ? u->param : NULL);
+        return;
+    }
+    if (*u->kept.id) {
+        http_reply_json(req, 201, native_job_image_to_json(&u->kept));
         return;
     }
     http_reply_header(req, "Cache-Control", "no-store");
@@ -159,7 +197,8 @@ static bool read_stored(struct http_request *req, const char *id, struct upscale
     struct queue *queue = http_app(req)->queue;
     bool found = queue_image(queue, id, http_visible_key(req), &image, err);
     int fd = found ? queue_image_open(queue, &image, err) : -1;
-    free(image.infotext);
+    u->kept = (struct job_image){.seed = image.seed, .subseed = image.subseed,
+                                 .infotext = image.infotext};
     if (fd < 0)
         return false;
     u->size = image.bytes;
@@ -208,6 +247,35 @@ static bool read_given(struct http_request *req, cJSON *body, struct upscale *u,
     return read_stored(req, g->image_id, u, err);
 }
 
+/* The job has to be one that the picture is of. */
+static bool read_keep(struct http_request *req, struct upscale *u, const char **param,
+                      struct err *err)
+{
+    const struct given *g = &u->g;
+    struct job job;
+    bool of_it = false;
+    if (!g->keep || !*g->keep)
+        return true;
+    *param = "keep";
+    if (!g->image_id)
+        return err_set(err, ERR_INVALID, "keep is for a picture of a job: image_id is missing");
+    if (!queue_get(u->queue, g->keep, http_visible_key(req), &job, err))
+        return false;
+    for (size_t i = 0; i < job.image_count; i++)
+        of_it = of_it || strcmp(job.images[i].id, g->image_id) == 0;
+    bool done = of_it && job.state == JOB_DONE;
+    if (!of_it)
+        err_set(err, ERR_INVALID, "keep must be the job of the picture %.40s", g->image_id);
+    else if (!done)
+        err_set(err, ERR_INVALID, "the job is %s, not done", job_state_name(job.state));
+    if (done) {
+        snprintf(u->keep, sizeof u->keep, "%s", job.id);
+        snprintf(u->key, sizeof u->key, "%s", http_visible_key(req) ? http_visible_key(req) : "");
+    }
+    job_free(&job);
+    return done;
+}
+
 void native_upscale(struct http_request *req)
 {
     const struct app *app = http_app(req);
@@ -220,8 +288,9 @@ void native_upscale(struct http_request *req)
     if (u)
         *u = (struct upscale){.settings = app->settings,
                               .codec = app->codec,
+                              .queue = app->queue,
                               .files = registry_files(app->registry, FOLDERS_UPSCALER)};
-    if (body && u && read_given(req, body, u, &param, &err)) {
+    if (body && u && read_given(req, body, u, &param, &err) && read_keep(req, u, &param, &err)) {
         u->param = param; /* the picture's */
         http_work(req, work, reply, u, upscale_free);
     } else {
