@@ -407,16 +407,38 @@ function apply(params) {
   $('prompt').focus({ preventScroll: true });
 }
 
+function bodyOf(params) {
+  const body = {};
+  for (const name of settings())
+    if (params[name] != null && applies(name, params) && (controlOf(name) ||
+      params[name] !== usual(name)))
+      body[name] = params[name];
+  return body;
+}
+
+/* Neither its pictures nor what is done after it, and another seed. */
+const ALONE = { has_init: false, has_mask: false, hires_width: 0, hires_height: 0, refiner: '',
+  subseed_strength: 0, seed: null, subseed: null };
+
 export const painter = {
   apply,
 
+  /* How a picture is painted: as these settings say, or the form where they name no model. */
+  alone(params = {}) {
+    if (params.model)
+      return bodyOf({ ...params, ...ALONE });
+    const body = { ...extras, ...ALONE, controls: undefined };
+    for (const name of controlled())
+      if (applies(name, ALONE) && store.fields[name]['x-about'] === 'picture')
+        body[name] = valueOf(name);
+    for (const name of Object.keys(ALONE))
+      delete body[name];
+    return body;
+  },
+
   /* A picture with these settings, whatever the form says. */
   async paintParams(params) {
-    const body = { preview_every: 1 };
-    for (const name of settings())
-      if (params[name] != null && applies(name, params) && (controlOf(name) ||
-        params[name] !== usual(name)))
-        body[name] = params[name];
+    const body = { preview_every: 1, ...bodyOf(params) };
     if (params.count)
       body.count = params.count;
     if (!(params.hires_width > 0))

@@ -56,6 +56,8 @@ export async function paintOver({ job, image }) {
   }
 }
 
+export const edit = opens('edit', (module, picture) => module.openPicture(picture));
+
 /* The first words of its prompt and its seed, so that it is found again among files. */
 export function fileName({ job, image }) {
   const words = paramsOf({ job, image }).prompt.normalize('NFC').toLowerCase()
@@ -159,9 +161,9 @@ export const removePicture = (picture) => removePictures([picture]);
 
 const VERBS = [
   ['variation', 'Variations', 'Four that are near it', variations],
-  ['picture', 'Upscale', 'Twice as large', upscale],
+  ['larger', 'Upscale', 'Twice as large', upscale],
   ['again', 'Again', 'The same with another seed', again],
-  ['brush', 'Edit', 'Paint over it', paintOver],
+  ['brush', 'Edit', 'Paint a part of it anew', edit],
 ];
 
 const isFresh = (job) => job.live && performance.now() - job.seen < 2000;

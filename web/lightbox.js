@@ -3,7 +3,7 @@
 import { showImage } from './api.js';
 import { $, announce, h, hostMessages, icon, setText } from './dom.js';
 import {
-  again, cardOf, copy, download, isEnlarged, onOpen, paintOver, paramsOf, pictures, removePicture, upscale,
+  again, cardOf, copy, download, edit, isEnlarged, onOpen, paintOver, paramsOf, pictures, removePicture, upscale,
   useSettings, variations,
 } from './gallery.js';
 import { secondsText } from './queue.js';
@@ -51,10 +51,11 @@ function actions(picture) {
   }, icon(name), label);
   return [
     button('sliders', 'Use these settings', useSettings, true),
-    button('brush', 'Paint over this', paintOver, true),
+    button('brush', 'Edit', edit, true),
+    button('picture', 'Paint over this', paintOver, true),
     button('variation', 'Variations', variations, true),
     button('again', 'Again', again, true),
-    button('picture', 'Upscale', upscale),
+    button('larger', 'Upscale', upscale),
     button('download', 'Download', download),
     button('play', 'Slideshow', opens('slides', (module, from) => module.start(from)), true),
     button('copy', 'Copy prompt', () => copy(paramsOf(picture).prompt, 'Prompt')),

@@ -3,6 +3,7 @@ import { mask } from './mask.js';
 import { $, announce, setText, toast } from './dom.js';
 import { readInfotext } from './infotext.js';
 import { store } from './store.js';
+import { opens } from './views.js';
 
 const AS_IT_IS = /^image\/(png|jpeg|webp)$/; /* what the server reads */
 const SIDE_MAX = 2048;
@@ -118,6 +119,7 @@ export const source = {
   },
 };
 
+const edit = opens('edit', (module) => module.open(picture.blob, {}));
 const match = () => events.dispatchEvent(new CustomEvent('match', { detail: picture }));
 
 $('source-file').addEventListener('change', (event) => {
@@ -129,6 +131,7 @@ $('source-remove').addEventListener('click', () => {
   source.clear();
   $('source').querySelector('summary').focus();
 });
+$('source-edit').addEventListener('click', () => edit());
 $('source-match').addEventListener('click', match);
 $('source-settings').addEventListener('click', () =>
   events.dispatchEvent(new CustomEvent('settings', { detail: picture.infotext })));

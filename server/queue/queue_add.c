@@ -1,5 +1,5 @@
-/* queue_add.c: a picture more. The file is written without the queue's lock, as a runner's is; under
- * the files' own, so that nobody takes it for an orphan before its row is there. */
+/* queue_add.c: a picture more. The file is written without the lock of the queue, but under the one
+ * of the files, so that nobody takes it for an orphan before its row is there. */
 #include "server/queue/queue_add.h"
 
 #include <string.h>

@@ -874,6 +874,114 @@ def test_upscales_a_picture(page, api):
     expect(page.locator(f"{CARD}.large small")).to_contain_text("64 × 64 · 3 steps")
 
 
+def open_editor(page):
+    page.locator(f"{CARD} .open").first.click()
+    page.locator("#lightbox").get_by_role("button", name="Edit").click()
+    expect(page.locator("#edit-canvas")).to_be_focused()
+    page.wait_for_function("() => document.getElementById('edit-size').value > 0")
+
+
+def sent(request):
+    return json.loads(request.post_data)
+
+
+@pytest.mark.parametrize("size", [{}, PHONE])
+def test_the_editor(open_page, api, size):
+    """Marks by brush, lasso and wand, all of which go back; what is painted is compared and gone on from."""
+    api.wait(api.submit("a red circle", width=128, height=96))
+    page = open_page(**size)
+    open_editor(page)
+    assert page.evaluate(NAMELESS) == [] and page.evaluate(PALE) == []
+    box = page.locator("#edit-canvas").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def drag(*points):
+        page.mouse.move(x + points[0][0], y + points[0][1])
+        page.mouse.down()
+        for across, down in points[1:]:
+            page.mouse.move(x + across, y + down, steps=4)
+        page.mouse.up()
+
+    what = page.locator("#edit-what")
+    expect(what).to_contain_text("Nothing is marked")
+    drag((-30, -20), (30, -20))
+    expect(what).to_contain_text("What is marked gets painted")
+    page.keyboard.press("Control+z")
+    expect(what).to_contain_text("Nothing is marked")
+    page.keyboard.press("Control+y")
+    page.keyboard.press("l")
+    drag((10, 10), (60, 10), (60, 50), (10, 50))
+    page.keyboard.press("e")
+    drag((20, 20), (50, 20), (50, 40), (20, 40))
+    page.keyboard.press("e")
+    page.keyboard.press("w")
+    expect(page.locator("#edit-reach")).to_be_visible()
+    page.keyboard.press("i")
+    page.keyboard.press("i")
+    page.fill("#edit-prompt", "a blue square")
+    page.locator("#edit-strength").press("End")
+    expect(page.locator("#edit-strength-words")).to_contain_text("Invents")
+    page.check("#edit-alone")
+    with page.expect_request("**/api/jobs") as request:
+        page.click("#edit-paint")
+    body = sent(request.value)
+    assert (body["prompt"], body["width"], body["height"], body["strength"]) == ("a blue square", 128, 96, 1)
+    assert body["mask_only_area"] and body["steps"] == 2 and "seed" not in body
+    mask = decode(body["mask"]).convert("L")
+    assert mask.size == (128, 96) and 0 < sum(mask.histogram()[200:]) < 128 * 96 / 2
+    expect(page.locator("#edit-swipe")).to_be_visible()
+    expect(page.locator("#edit-cut")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#edit-cut")).to_have_value("51")
+    assert page.evaluate(NAMELESS) == [] and page.evaluate(PALE) == []
+    first = page.locator("#edit-after").get_attribute("src")
+    page.get_by_role("button", name="Try again").click()
+    page.wait_for_function("(before) => document.getElementById('edit-after').src !== before", arg=first)
+    page.get_by_role("button", name="Go on from this").click()
+    expect(what).to_contain_text("Nothing is marked")
+    page.keyboard.press("Escape")
+    expect(page.locator("#edit")).to_be_hidden()
+    assert len(api.call("GET")["jobs"]) == 3
+    expect(page.locator(f"{CARD}.large")).to_contain_text("a blue square")
+
+
+def test_the_editor_by_keyboard_and_beyond_the_edges(open_page, api):
+    api.wait(api.submit("a red circle"))
+    page = open_page()
+    open_editor(page)
+    for key in (" ", "ArrowRight", "ArrowRight", " "):
+        page.keyboard.press(key)
+    expect(page.locator("#edit-what")).to_contain_text("What is marked")
+    with page.expect_request("**/api/jobs") as request:
+        page.keyboard.press("Control+Enter")
+    assert 0 < sum(decode(sent(request.value)["mask"]).convert("L").histogram()[200:]) < 64 * 64 / 4
+    page.get_by_role("button", name="Back to the marks").click()
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#edit-what")).to_contain_text("Nothing is marked")
+    page.locator("#edit-canvas").focus()
+    page.keyboard.press("x")
+    box = page.evaluate("""() => {
+        const { left, top, width, height } = document.getElementById('edit-preview').style;
+        const box = document.getElementById('edit-canvas').getBoundingClientRect();
+        return [box.left + parseFloat(left), box.top + parseFloat(top), parseFloat(width), parseFloat(height)];
+    }""")
+    page.mouse.move(box[0] + box[2], box[1] + box[3] / 2)
+    page.mouse.down()
+    page.mouse.move(box[0] + box[2] * 1.25, box[1] + box[3] / 2, steps=5)
+    page.mouse.up()
+    expect(page.locator("#edit-right")).to_have_value("16")
+    page.fill("#edit-up", "8")
+    page.locator("#edit-up").press("Tab")
+    with page.expect_request("**/api/jobs") as request:
+        page.click("#edit-paint")
+    body = sent(request.value)
+    assert body["extend"] == {"right": 16, "up": 8} and not {"mask", "width", "height"} & set(body)
+    expect(page.locator("#edit-swipe")).to_be_visible()
+    page.get_by_role("button", name="Go on from this").click()
+    page.click("#edit-close")
+    expect(page.locator(f"{CARD}.large small")).to_contain_text("80 × 72")
+
+
 def test_the_mask_by_keyboard(page):
     choose_source(page)
     page.locator("#mask").focus()
