@@ -265,6 +265,8 @@ JOB_FIELD(FLAG, any_format, .about = JOB_STATE,
           .doc = "nobody asked for a format: a picture of an upstream keeps its own")
 JOB_FIELD(TEXT, relay, .about = JOB_STATE,
           .doc = "what else was asked of an upstream, as a JSON object")
+JOB_FIELD(WHOLE, more_images, .most = RELAY_IMAGES_MAX, .about = JOB_STATE,
+          .doc = "pictures that are sent to an upstream beside the one to begin from")
 JOB_FIELD(FLAG, has_init, .about = JOB_STATE, .doc = "begun from a picture")
 JOB_FIELD(FLAG, has_mask, .about = JOB_STATE, .doc = "a mask says where to repaint")
 JOB_FIELD(TEXT, controls, .about = JOB_STATE,

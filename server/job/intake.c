@@ -29,6 +29,7 @@ void intake_model_of(const struct registry_model *model, struct intake_model *ou
     int side = upstream ? 1024 : 512;
     *out = (struct intake_model){
         .upstream = upstream,
+        .takes_more = model->takes_more,
         .width = model->native_width ? model->native_width : side,
         .height = model->native_height ? model->native_height : side,
         .clip_skips = model->clip_skips,

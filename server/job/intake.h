@@ -17,6 +17,7 @@ struct settings;
 struct intake_model {
     char name[REGISTRY_NAME_SIZE]; /* what job_params.model wants */
     bool upstream;
+    bool takes_more; /* pictures beside the one to begin from */
     /* The model's own, or the usual ones while they are unknown. */
     int width, height, steps;
     int clip_skips; /* the most that clip_skip may be; 0: not known */

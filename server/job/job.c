@@ -15,6 +15,7 @@
 #include "server/job/upscalers.h"
 
 #define SIDE_MIN 64
+#define SAID_DEPTH 16
 
 static const char *const state_names[] = {
     [JOB_QUEUED] = "queued", [JOB_RUNNING] = "running",     [JOB_DONE] = "done",
@@ -228,8 +229,22 @@ void job_free(struct job *job)
         free(job->images[i].infotext);
     free(job->images);
     free(job->marks);
+    free(job->said);
+    job->said = NULL;
     job->images = NULL;
     job->image_count = 0;
     job->marks = NULL;
     job->mark_count = 0;
+}
+
+struct cJSON *job_usage(const struct job *job)
+{
+    cJSON *said =
+        job->said ? json_text_parse(job->said, strlen(job->said), SAID_DEPTH, NULL) : NULL;
+    cJSON *usage = cJSON_DetachItemFromObjectCaseSensitive(said, "usage");
+    cJSON_Delete(said);
+    if (cJSON_IsObject(usage))
+        return usage;
+    cJSON_Delete(usage);
+    return NULL;
 }

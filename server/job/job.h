@@ -131,11 +131,15 @@ struct job {
     enum err_code error; /* ERR_NONE unless failed */
     char error_message[256];
     struct refusal refusal; /* failed, at an upstream that said why */
+    char *said; /* done, by an upstream: what it said of that, {"usage": {...}}; NULL: nothing */
     int position; /* queued: how many are before it; else -1 */
     struct job_progress progress;
 };
 
 void job_free(struct job *job);
+
+/* The usage that an upstream has told; owned, NULL: none. */
+struct cJSON *job_usage(const struct job *job);
 
 #define JOB_SEARCH_MAX 200
 

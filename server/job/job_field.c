@@ -12,6 +12,7 @@
 #include "server/base/settings.h"
 #include "server/job/intake.h"
 #include "server/job/job.h"
+#include "server/job/relay.h"
 #include "server/job/upscalers.h"
 
 /* ---- the table ---- */

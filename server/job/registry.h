@@ -47,6 +47,7 @@ struct registry_model {
     const char *path; /* local: what pictor_files_open wants, as long as the registry lives */
     char upstream[40];               /* upstream: its name in the settings; local: "" */
     char remote[REGISTRY_NAME_SIZE]; /* upstream: the model's name there */
+    bool takes_more;                 /* upstream: further pictures beside the one to begin from */
     uint64_t size;                   /* bytes of the file or folder; 0 when unknown */
     int64_t mtime_ms;                /* newest file in it, Unix milliseconds; 0 when unknown */
     char sha256[65];                 /* hex; "" while unknown, and for folders and upstreams */

@@ -16,6 +16,7 @@ static bool add_remote(struct registry_table *t, const struct settings_upstream 
         return err->code == ERR_NONE;
     snprintf(e->model.upstream, sizeof e->model.upstream, "%s", u->name);
     snprintf(e->model.remote, sizeof e->model.remote, "%s", remote);
+    e->model.takes_more = u->kind && strcmp(u->kind, "openai") == 0;
     e->was_read = true;
     return true;
 }

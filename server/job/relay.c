@@ -1,12 +1,16 @@
 #include "server/job/relay.h"
 
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/base/json_text.h"
 
 #define VARIATION "variation"
+#define PARTIALS "partial_images" /* which go with a stream, and are asked for there */
+#define PARTIALS_MAX 3
+#define TEXT_MAX 512
 #define DEPTH 2
 
 static const struct {
@@ -27,12 +31,30 @@ static const struct {
 };
 #define FIELDS (int)(sizeof fields / sizeof *fields)
 
+static const char *const inputs[RELAY_IMAGES_MAX] = {
+    "more1", "more2",  "more3",  "more4",  "more5",  "more6",  "more7", "more8",
+    "more9", "more10", "more11", "more12", "more13", "more14", "more15"};
+
+const char *relay_input(size_t i)
+{
+    return inputs[i];
+}
+
+int relay_input_of(const char *name)
+{
+    for (int i = 0; i < RELAY_IMAGES_MAX; i++)
+        if (strcmp(inputs[i], name) == 0)
+            return i;
+    return -1;
+}
+
 static const cJSON *member(const cJSON *object, const char *name)
 {
     return cJSON_GetObjectItemCaseSensitive(object, name);
 }
 
-bool relay_make(const struct cJSON *body, bool variation, char **text, struct err *err)
+bool relay_make(const struct cJSON *body, bool variation, bool partials, char **text,
+                struct err *err)
 {
     cJSON *json = cJSON_CreateObject();
     for (int i = 0; i < FIELDS; i++) {
@@ -45,12 +67,81 @@ bool relay_make(const struct cJSON *body, bool variation, char **text, struct er
         else if (cJSON_IsNumber(item))
             cJSON_AddNumberToObject(json, fields[i].name, item->valuedouble);
     }
+    const cJSON *item = member(body, PARTIALS);
+    double count = cJSON_IsString(item)   ? strtod(item->valuestring, NULL)
+                   : cJSON_IsNumber(item) ? item->valuedouble
+                                          : -1;
+    if (partials && count >= 0 && count <= PARTIALS_MAX)
+        cJSON_AddNumberToObject(json, PARTIALS, floor(count));
     if (variation)
         cJSON_AddTrueToObject(json, VARIATION);
     *text = json && json->child ? json_text_print(json) : NULL;
     bool ok = json && (!json->child || *text);
     cJSON_Delete(json);
     return ok || err_set(err, ERR_INTERNAL, "no memory for a job");
+}
+
+/* NULL: it may be given as it is. */
+static const char *wanted(const cJSON *item)
+{
+    if (strcmp(item->string, VARIATION) == 0)
+        return cJSON_IsBool(item) ? NULL : "true or false";
+    if (strcmp(item->string, PARTIALS) == 0)
+        return cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble <= PARTIALS_MAX
+                   ? NULL
+                   : "a number from 0 to 3";
+    for (int i = 0; i < FIELDS; i++) {
+        if (strcmp(item->string, fields[i].name) != 0)
+            continue;
+        if (fields[i].number)
+            return cJSON_IsNumber(item) ? NULL : "a number";
+        return cJSON_IsString(item) && strlen(item->valuestring) <= TEXT_MAX
+                   ? NULL
+                   : "a text of at most 512 bytes";
+    }
+    return "no field of this name";
+}
+
+bool relay_given(const struct cJSON *object, bool upstream, char **text, struct err *err)
+{
+    const cJSON *item;
+    if (!cJSON_IsObject(object))
+        return err_set(err, ERR_INVALID, "relay: wanted an object");
+    if (object->child && !upstream)
+        return err_set(err, ERR_INVALID,
+                       "relay: wanted a model of another server, since nobody else reads it");
+    cJSON_ArrayForEach(item, object) {
+        const char *what = cJSON_IsNull(item) ? NULL : wanted(item);
+        if (what)
+            return err_set(err, ERR_INVALID, "relay.%.60s: wanted %s", item->string, what);
+    }
+    return relay_make(object, cJSON_IsTrue(member(object, VARIATION)), true, text, err);
+}
+
+struct cJSON *relay_schema(void)
+{
+    cJSON *schema = cJSON_CreateObject();
+    cJSON_AddStringToObject(schema, "type", "object");
+    cJSON *properties = cJSON_AddObjectToObject(schema, "properties");
+    for (int i = 0; i < FIELDS; i++) {
+        cJSON *property = cJSON_AddObjectToObject(properties, fields[i].name);
+        cJSON_AddStringToObject(property, "type", fields[i].number ? "number" : "string");
+        if (!fields[i].number)
+            cJSON_AddNumberToObject(property, "maxLength", TEXT_MAX);
+    }
+    cJSON *partials = cJSON_AddObjectToObject(properties, PARTIALS);
+    cJSON_AddStringToObject(partials, "type", "number");
+    cJSON_AddNumberToObject(partials, "minimum", 0);
+    cJSON_AddNumberToObject(partials, "maximum", PARTIALS_MAX);
+    cJSON_AddStringToObject(cJSON_AddObjectToObject(properties, VARIATION), "type", "boolean");
+    cJSON_AddBoolToObject(schema, "additionalProperties", false);
+    return schema;
+}
+
+int relay_partials(const struct cJSON *relay)
+{
+    const cJSON *item = member(relay, PARTIALS);
+    return cJSON_IsNumber(item) ? item->valueint : -1;
 }
 
 struct cJSON *relay_read(const char *text)

@@ -33,6 +33,7 @@ struct fetch_transfer {
     struct curl_slist *headers;
     curl_mime *form;
     fetch_fn *fn;
+    void (*news)(void *ctx, const char *body, size_t size);
     void *ctx;
     size_t max_answer;
     bool too_large;
@@ -270,6 +271,8 @@ static size_t take_body(char *data, size_t one, size_t count, void *ctx)
     memcpy(t->body + t->size, data, n);
     t->size += n;
     t->body[t->size] = '\0';
+    if (t->news)
+        t->news(t->ctx, t->body, t->size);
     return n;
 }
 
@@ -298,6 +301,7 @@ struct fetch_transfer *fetch_start(struct fetch *f, const struct fetch_request *
     }
     t->fetch = f;
     t->fn = fn;
+    t->news = r->news;
     t->ctx = ctx;
     t->max_answer = r->max_answer;
     t->easy = curl_easy_init();

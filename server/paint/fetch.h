@@ -43,6 +43,9 @@ struct fetch_request {
     size_t part_count;
     int timeout_ms;    /* of the whole transfer */
     size_t max_answer; /* bytes of its body */
+    /* Called as more of the body has come, with all of it so far; NULL: not. Must not start or
+     * abort transfers. */
+    void (*news)(void *ctx, const char *body, size_t size);
 };
 
 struct fetch_answer {

@@ -11,12 +11,14 @@
 #include "server/job/controls.h"
 #include "server/job/infotext_job.h"
 #include "server/job/registry.h"
+#include "server/job/relay.h"
 #include "server/paint/dispatch.h"
 #include "server/queue/queue.h"
 #include "server/worker/codec.h"
 
 #define PREVIEW_SIDE 512 /* previews are latents, 1/8 of the picture: enlarged up to this */
 #define PREVIEW_FACTOR 4
+#define PREVIEW_WHOLE 2048 /* no latent is as large */
 #define PREVIEW_QUALITY 80
 #define HASH_MS 5000 /* gigabytes from a disk */
 
@@ -46,6 +48,7 @@ bool result_input(const struct dispatch_parts *parts, const struct job *job, con
     int control = controls_input_of(name);
     controls_inputs(job->params.controls, controls);
     bool wanted = control >= 0 ? controls[control]
+                  : relay_input_of(name) >= 0 ? relay_input_of(name) < job->params.more_images
                   : strcmp(name, "mask") == 0 ? job->params.has_mask
                                               : job->params.has_init;
     return !wanted || queue_input(parts->queue, job->id, name, data, size, err);
@@ -165,9 +168,14 @@ static bool encode_preview(struct codec *codec, const struct pictor_image *laten
     int side = latent->width > latent->height ? latent->width : latent->height;
     int factor = PREVIEW_SIDE / side;
     factor = factor < 1 ? 1 : factor > PREVIEW_FACTOR ? PREVIEW_FACTOR : factor;
+    int width = latent->width * factor, height = latent->height * factor;
+    if (side > PREVIEW_WHOLE) { /* an upstream's are no latents */
+        width = latent->width * PREVIEW_SIDE / side;
+        height = latent->height * PREVIEW_SIDE / side;
+    }
     struct pictor_image large = {0};
-    bool done = image_resize(latent, latent->width * factor, latent->height * factor, IMAGE_BICUBIC,
-                             &large, NULL) &&
+    bool done = width > 0 && height > 0 &&
+                image_resize(latent, width, height, IMAGE_BICUBIC, &large, NULL) &&
                 codec_encode(codec, &large, IMAGE_JPEG, PREVIEW_QUALITY, NULL, out, NULL);
     pictor_image_free(&large);
     return done;
@@ -175,6 +183,13 @@ static bool encode_preview(struct codec *codec, const struct pictor_image *laten
 
 void result_progress(const struct dispatch_parts *parts, const struct job *job,
                      const struct job_progress *progress, const struct pictor_image *latent)
+{
+    result_partial(parts, job, progress, latent, NULL, 0);
+}
+
+void result_partial(const struct dispatch_parts *parts, const struct job *job,
+                    const struct job_progress *progress, const struct pictor_image *latent,
+                    const void *data, size_t size)
 {
     struct image_file preview = {0};
     if (latent && latent->pixels)
@@ -185,6 +200,8 @@ void result_progress(const struct dispatch_parts *parts, const struct job *job,
         .progress = *progress,
         .preview = preview.data,
         .preview_size = preview.size,
+        .partial = data,
+        .partial_size = size,
     };
     memcpy(event.job_id, job->id, sizeof event.job_id);
     memcpy(event.key_id, job->key_id, sizeof event.key_id);

@@ -40,6 +40,11 @@ bool result_keep(const struct dispatch_parts *parts, const struct claim *claim,
 void result_progress(const struct dispatch_parts *parts, const struct job *job,
                      const struct job_progress *progress, const struct pictor_image *latent);
 
+/* The same with a preview that came as the file `data`, of which `pixels` are the picture. */
+void result_partial(const struct dispatch_parts *parts, const struct job *job,
+                    const struct job_progress *progress, const struct pictor_image *pixels,
+                    const void *data, size_t size);
+
 /* The index of the first picture that the job does not have yet, from `from` on; -1: none. */
 int result_missing(const struct job *job, int from);
 

@@ -12,6 +12,7 @@
 
 #include "engine/base/log.h"
 #include "server/base/now.h"
+#include "server/base/json_text.h"
 #include "server/base/settings.h"
 #include "server/paint/fetch.h"
 #include "server/paint/result.h"
@@ -71,7 +72,15 @@ void upstream_fail(struct errand *e, const struct err *why)
 void upstream_finish(struct errand *e)
 {
     struct err err = {0};
-    bool told = queue_finish(e->upstream->parts.queue, &e->claim, &err);
+    char *said = NULL;
+    if (e->usage) {
+        cJSON *json = cJSON_CreateObject();
+        cJSON_AddItemReferenceToObject(json, "usage", e->usage);
+        said = json_text_print(json);
+        cJSON_Delete(json);
+    }
+    bool told = queue_answer(e->upstream->parts.queue, &e->claim, said, &err);
+    free(said);
     if (!told && err.code == ERR_INTERNAL) { /* pictures are missing: say so, do not hang */
         upstream_fail(e, &err);
         return;
@@ -108,13 +117,30 @@ static void free_ended(struct upstream *u)
         job_free(&e->job);
         cJSON_Delete(e->answer);
         free(e->revised);
-        free(e->init);
-        free(e->mask);
+        cJSON_Delete(e->usage);
+        free(e->given.init);
+        free(e->given.mask);
+        for (int i = 0; i < e->given.more_count; i++)
+            free(e->given.more[i].data);
         free(e);
     }
 }
 
 /* ---- claiming ---- */
+
+static bool read_pictures(struct errand *e, struct err *err)
+{
+    const struct dispatch_parts *parts = &e->upstream->parts;
+    struct upstream_pictures *p = &e->given;
+    bool ok = result_input(parts, &e->job, "init", &p->init, &p->init_size, err) &&
+              result_input(parts, &e->job, "mask", &p->mask, &p->mask_size, err);
+    for (int i = 0; ok && i < RELAY_IMAGES_MAX && i < e->job.params.more_images; i++) {
+        ok = result_input(parts, &e->job, relay_input((size_t)i), &p->more[i].data,
+                          &p->more[i].size, err);
+        p->more_count += ok;
+    }
+    return ok;
+}
 
 static void begin_errand(struct errand *e)
 {
@@ -146,8 +172,7 @@ static void begin_errand(struct errand *e)
     if (e->index < 0)
         upstream_finish(e);
     else if (!upstream_order_allowed(e, &err) ||
-             !result_input(&u->parts, &e->job, "init", &e->init, &e->init_size, &err) ||
-             !result_input(&u->parts, &e->job, "mask", &e->mask, &e->mask_size, &err))
+             !read_pictures(e, &err))
         upstream_fail(e, &err);
     else
         upstream_order_next(e);

@@ -36,6 +36,7 @@
 #define ANSWER_DEPTH 16
 #define WATCH_MS 1000 /* between two questions how far it is, and as often as one is looked at */
 #define WATCH_TIMEOUT_MS 10000
+#define USAGE_MOST 4096 /* bytes of JSON */
 #define REVISED_MOST 32000 /* bytes; as long as a prompt may be there */
 
 /* ---- what is noted of an order ---- */
@@ -364,9 +365,73 @@ static void settle(struct errand *e, const struct fetch_answer *answer, bool wel
     e->reserved = 0;
 }
 
-static void on_answer(void *ctx, const struct fetch_answer *answer)
+/* Adds the numbers of one to the other's. */
+static void add_numbers(cJSON *sum, const cJSON *usage, int depth)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, usage) {
+        cJSON *own = cJSON_GetObjectItemCaseSensitive(sum, item->string);
+        if (!own)
+            cJSON_AddItemToObject(sum, item->string, cJSON_Duplicate(item, true));
+        else if (cJSON_IsNumber(item) && cJSON_IsNumber(own))
+            cJSON_SetNumberValue(own, own->valuedouble + item->valuedouble);
+        else if (cJSON_IsObject(item) && cJSON_IsObject(own) && depth < ANSWER_DEPTH)
+            add_numbers(own, item, depth + 1);
+    }
+}
+
+static void keep_usage(struct errand *e)
+{
+    cJSON *usage = cJSON_GetObjectItemCaseSensitive(e->answer, "usage");
+    if (!cJSON_IsObject(usage) || !usage->child)
+        return;
+    char *text = json_text_print(usage);
+    bool fits = text && strlen(text) <= USAGE_MOST;
+    free(text);
+    if (!fits)
+        return;
+    if (!e->usage)
+        e->usage = cJSON_CreateObject();
+    add_numbers(e->usage, usage, 0);
+}
+
+/* Parses what came with a good status. An error in a stream is one of the status that it would have
+ * had without. */
+static bool read_answer(struct errand *e, struct fetch_answer *answer, struct refusal *refusal,
+                        struct err *err)
+{
+    const char *name = e->server->settings->name;
+    bool events = e->streams && answer->body[strspn(answer->body, " \t\r\n")] != '{';
+    if (events)
+        e->answer = upstream_stream_answer(answer->body, answer->size);
+    else if (!(e->answer = json_text_parse(answer->body, answer->size, ANSWER_DEPTH, err)))
+        return err_prefix(err, "%s answered status %d and no JSON", name, answer->status);
+    else if (e->server->sdapi)
+        e->answer = upstream_sdapi_answer(e->answer);
+    if (!e->answer)
+        return err_set(err, ERR_INTERNAL, "no memory for an answer");
+    const cJSON *error = events ? member(e->answer, "error") : NULL;
+    if (error) {
+        const char *type = cJSON_GetStringValue(member(error, "type"));
+        bool ours = type && (strcmp(type, "invalid_request_error") == 0 ||
+                             strcmp(type, "image_generation_user_error") == 0);
+        char *text = json_text_print(e->answer);
+        struct fetch_answer said = *answer;
+        answer->status = said.status = ours ? 400 : 500;
+        said.body = text ? text : (char *)"";
+        said.size = strlen(said.body);
+        explain(e, &said, refusal, err);
+        free(text);
+        return false;
+    }
+    return cJSON_GetArraySize(member(e->answer, "data")) > 0 ||
+           err_set(err, ERR_UPSTREAM, "%s answered no picture", name);
+}
+
+static void on_answer(void *ctx, const struct fetch_answer *came)
 {
     struct errand *e = ctx;
+    struct fetch_answer own = *came, *answer = &own;
     struct err err = answer->err;
     struct refusal refusal = {0};
     fetch_abort(e->watch);
@@ -376,19 +441,15 @@ static void on_answer(void *ctx, const struct fetch_answer *answer)
         err_prefix(&err, "%s", e->server->settings->name);
     else if (!is_success(answer->status))
         explain(e, answer, &refusal, &err);
-    else if (!(e->answer = json_text_parse(answer->body, answer->size, ANSWER_DEPTH, &err)))
-        err_prefix(&err, "%s answered status %d and no JSON", e->server->settings->name,
-                   answer->status);
-    else if (e->server->sdapi && !(e->answer = upstream_sdapi_answer(e->answer)))
-        err_set(&err, ERR_INTERNAL, "no memory for an answer");
-    else if (cJSON_GetArraySize(member(e->answer, "data")) == 0)
-        err_set(&err, ERR_UPSTREAM, "%s answered no picture", e->server->settings->name);
+    else
+        read_answer(e, answer, &refusal, &err);
     upstream_judge(e, answer, &err);
     settle(e, answer, err.code == ERR_NONE);
     if (err.code == ERR_NONE) {
         e->order.token[0] = '\0';
         e->item = 0;
         e->retries = 0;
+        keep_usage(e);
         take_pictures(e);
         return;
     }
@@ -481,11 +542,48 @@ static bool make_request(struct errand *e, struct upstream_request *r, int count
 {
     const struct settings_upstream *s = e->server->settings;
     const struct job_params *p = &e->job.params;
+    const struct upstream_pictures *in = &e->given;
+    if (e->server->sdapi && in->more_count > 0)
+        return err_set(err, ERR_UPSTREAM, "%s takes one picture, and %d were given", s->name,
+                       in->more_count + 1);
     if (e->server->sdapi)
-        return upstream_sdapi_make(r, p, e->index, e->model->remote, e->init, e->init_size, e->mask,
-                                   e->mask_size, err);
+        return upstream_sdapi_make(r, p, e->index, e->model->remote, in->init, in->init_size,
+                                   in->mask, in->mask_size, err);
     return upstream_request_make(r, e->upstream->parts.codec, p, e->index, count, e->model->remote,
-                                 s->extensions, e->init, e->init_size, e->mask, e->mask_size, err);
+                                 s->extensions, e->partials, in, err);
+}
+
+/* A partial picture shows itself as it came. */
+static void show_partial(struct errand *e, const char *text, int index)
+{
+    struct upstream *u = e->upstream;
+    struct job_progress progress = {
+        .image = e->index, .step = index + 1, .steps = e->partials + 1, .eta_seconds = -1};
+    struct pictor_image pixels = {0};
+    uint8_t *data = NULL;
+    size_t size;
+    if (index < 0 || index >= e->partials ||
+        !base64_decode(text, strlen(text), &data, &size, NULL))
+        return;
+    upstream_keep_leases(u);
+    if (codec_decode(u->parts.codec, data, size, intake_pixels_max(u->parts.settings), &pixels,
+                     NULL))
+        result_partial(&u->parts, &e->job, &progress, &pixels, data, size);
+    pictor_image_free(&pixels);
+    free(data);
+}
+
+static void on_news(void *ctx, const char *body, size_t size)
+{
+    struct errand *e = ctx;
+    cJSON *event;
+    while ((event = upstream_stream_next(&e->stream, body, size))) {
+        int index;
+        const char *text = upstream_stream_partial(event, &index);
+        if (text)
+            show_partial(e, text, index);
+        cJSON_Delete(event);
+    }
 }
 
 /* Of a server that others keep busy it waits for the next free place. */
@@ -518,7 +616,11 @@ void upstream_order_next(struct errand *e)
         return;
     result_progress(&u->parts, &e->job, &progress, NULL);
     int count = 1;
-    while (!e->server->sdapi && count < UPSTREAM_REQUEST_COUNT_MAX &&
+    e->partials = e->server->sdapi ? 0
+                                   : upstream_request_partials(&e->job.params, e->model->remote,
+                                                               s->extensions);
+    /* No event of a stream says which of several pictures it speaks of. */
+    while (!e->server->sdapi && e->partials == 0 && count < UPSTREAM_REQUEST_COUNT_MAX &&
            result_missing(&e->job, e->index + count) == e->index + count)
         count++;
     if (!upstream_may_ask(e, count, &refusal, &err)) {
@@ -535,7 +637,9 @@ void upstream_order_next(struct errand *e)
         return;
     }
     char *url;
-    size_t most = ANSWER_BYTES * (size_t)count;
+    size_t most = ANSWER_BYTES * (size_t)(count + e->partials);
+    e->streams = body.streams;
+    e->stream = (struct upstream_stream){0};
     if (asprintf(&url, "%s%s", s->base_url, body.path) < 0) {
         url = NULL;
         err_set(&err, ERR_INTERNAL, "no memory for a request");
@@ -548,7 +652,8 @@ void upstream_order_next(struct errand *e)
                                   .parts = body.part_count ? body.parts : NULL,
                                   .part_count = body.part_count,
                                   .timeout_ms = s->timeout_seconds * 1000,
-                                  .max_answer = most < ANSWER_MOST ? most : ANSWER_MOST};
+                                  .max_answer = most < ANSWER_MOST ? most : ANSWER_MOST,
+                                  .news = e->streams ? on_news : NULL};
         e->transfer = fetch_start(u->fetch, &r, on_answer, e, &err);
         e->watch_at = now_ms() + WATCH_MS;
     }

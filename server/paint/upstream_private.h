@@ -11,7 +11,9 @@
 #include "server/job/registry.h"
 #include "server/paint/breaker.h"
 #include "server/paint/dispatch.h"
+#include "server/paint/upstream_request.h"
 #include "server/paint/upstream_spend.h"
+#include "server/paint/upstream_stream.h"
 #include "server/queue/queue.h"
 
 struct cJSON;
@@ -57,11 +59,14 @@ struct errand {
     struct remote_model *model; /* of the server's; never NULL when server is not */
     bool seated;                /* it is counted among those that run there */
     int reserved;               /* pictures that are counted as spent, and did not come yet */
-    void *init, *mask;
-    size_t init_size, mask_size;
+    struct upstream_pictures given;
     struct fetch_transfer *transfer;
     struct fetch_transfer *watch; /* asks how far it is, meanwhile */
     int64_t watch_at;
+    bool streams;         /* what is being ordered comes in pieces */
+    struct upstream_stream stream;
+    int partials;         /* asked for */
+    struct cJSON *usage;  /* of all answers */
     struct cJSON *answer; /* whose pictures are being taken */
     int item;             /* the next of them */
     char *revised;        /* what the one before was painted of, by its own word; or NULL */

@@ -82,8 +82,18 @@ static void add_relayed(struct form_fields *f, const char *model)
             add_number(f, name, item->valuedouble);
 }
 
+static void add_partials(struct form_fields *f, int partials)
+{
+    if (f->json)
+        cJSON_AddTrueToObject(f->json, "stream");
+    else
+        add_text(f, "stream", "true");
+    add_number(f, "partial_images", partials);
+    f->r->streams = true;
+}
+
 static void add_fields(struct form_fields *f, const struct job_params *p, int index, int count,
-                       const char *model, bool extensions)
+                       const char *model, bool extensions, int partials)
 {
     char *size = f->r->texts[UPSTREAM_REQUEST_PARTS - 1];
     snprintf(size, sizeof f->r->texts[0], "%dx%d", p->width, p->height);
@@ -96,6 +106,8 @@ static void add_fields(struct form_fields *f, const struct job_params *p, int in
     if (!begins(model, "gpt-image") && !begins(model, "chatgpt-image"))
         add_text(f, "response_format", "b64_json");
     add_relayed(f, model);
+    if (partials > 0)
+        add_partials(f, partials);
     if (!extensions)
         return;
     if (p->negative_prompt && *p->negative_prompt)
@@ -160,32 +172,64 @@ done:
     return done;
 }
 
+int upstream_request_partials(const struct job_params *p, const char *model, bool extensions)
+{
+    cJSON *relay = relay_read(p->relay);
+    int count = relay_partials(relay);
+    bool knows = extensions || begins(model, "gpt-image") || begins(model, "chatgpt-image");
+    if (relay_is_variation(relay) || begins(model, "dall-e"))
+        count = 0;
+    else if (count < 0)
+        count = knows && p->preview_every > 0 ? UPSTREAM_REQUEST_PARTIALS : 0;
+    cJSON_Delete(relay);
+    return count;
+}
+
+/* As PNG, which all servers take. */
+static bool add_picture(struct upstream_request *r, struct codec *codec, const char *name,
+                        const void *data, size_t size, struct image_file *file,
+                        struct pictor_image *picture, struct err *err)
+{
+    if (!codec_decode(codec, data, size, INPUT_PIXELS, picture, err) ||
+        !codec_encode(codec, picture, IMAGE_PNG, 0, NULL, file, err))
+        return false;
+    add_file(r, name, "image.png", file);
+    return true;
+}
+
 bool upstream_request_make(struct upstream_request *r, struct codec *codec,
                            const struct job_params *p, int index, int count, const char *model,
-                           bool extensions, const void *init, size_t init_size, const void *mask,
-                           size_t mask_size, struct err *err)
+                           bool extensions, int partials, const struct upstream_pictures *in,
+                           struct err *err)
 {
     struct pictor_image picture = {0};
     struct form_fields f = {.r = r};
+    const char *name = in->more_count > 0 ? "image[]" : "image";
     bool done = false;
     *r = (struct upstream_request){.relay = relay_read(p->relay)};
-    r->path = !init_size                      ? "/images/generations"
+    r->path = !in->init_size                 ? "/images/generations"
               : relay_is_variation(r->relay) ? "/images/variations"
                                               : "/images/edits";
-    if (!init_size) {
+    if (!in->init_size) {
         f.json = cJSON_CreateObject();
-        add_fields(&f, p, index, count, model, extensions);
+        add_fields(&f, p, index, count, model, extensions, partials);
         r->json = json_text_print(f.json);
         cJSON_Delete(f.json);
         return r->json || err_set(err, ERR_INTERNAL, "no memory for a request");
     }
-    add_fields(&f, p, index, count, model, extensions);
-    if (!codec_decode(codec, init, init_size, INPUT_PIXELS, &picture, err) ||
-        !codec_encode(codec, &picture, IMAGE_PNG, 0, NULL, &r->image, err))
+    add_fields(&f, p, index, count, model, extensions, partials);
+    if (!add_picture(r, codec, name, in->init, in->init_size, &r->image, &picture, err))
         goto done;
-    add_file(r, "image", "image.png", &r->image);
-    if (mask_size > 0) {
-        if (!convert_mask(codec, &picture, mask, mask_size, p->mask_invert, &r->mask, err))
+    for (int i = 0; i < in->more_count; i++) {
+        struct pictor_image more = {0};
+        bool added = add_picture(r, codec, name, in->more[i].data, in->more[i].size, &r->more[i],
+                                 &more, err);
+        pictor_image_free(&more);
+        if (!added)
+            goto done;
+    }
+    if (in->mask_size > 0) {
+        if (!convert_mask(codec, &picture, in->mask, in->mask_size, p->mask_invert, &r->mask, err))
             goto done;
         add_file(r, "mask", "mask.png", &r->mask);
     }
@@ -204,6 +248,8 @@ void upstream_request_free(struct upstream_request *r)
     cJSON_Delete(r->relay);
     image_file_free(&r->image);
     image_file_free(&r->mask);
+    for (int i = 0; i < RELAY_IMAGES_MAX; i++)
+        image_file_free(&r->more[i]);
     *r = (struct upstream_request){0};
 }
 

@@ -8,6 +8,7 @@
  * Leases end on the monotonic clock: a step of the wall clock or a suspended laptop expires none,
  * and a restart gives back every running job anyway, because the data folder has one server. */
 #include "server/job/controls.h"
+#include "server/job/relay.h"
 #include "server/queue/queue_private.h"
 
 #include <stdio.h>
@@ -134,12 +135,13 @@ static bool check_inputs(const struct job_params *params, const struct job_input
                          size_t count, struct err *err)
 {
     bool init = false, mask = false, controls[CONTROLS_INPUTS] = {false};
-    bool wanted[CONTROLS_INPUTS];
+    bool wanted[CONTROLS_INPUTS], more[RELAY_IMAGES_MAX] = {false}, fit = true;
     for (size_t i = 0; i < count; i++) {
-        int control = controls_input_of(inputs[i].name);
+        int control = controls_input_of(inputs[i].name), further = relay_input_of(inputs[i].name);
         bool *seen = strcmp(inputs[i].name, "init") == 0   ? &init
                      : strcmp(inputs[i].name, "mask") == 0 ? &mask
                      : control >= 0                        ? &controls[control]
+                     : further >= 0                        ? &more[further]
                                                            : NULL;
         if (!seen || *seen)
             return err_set(err, ERR_INTERNAL, "input \"%.20s\" is unknown or given twice",
@@ -147,7 +149,9 @@ static bool check_inputs(const struct job_params *params, const struct job_input
         *seen = true;
     }
     controls_inputs(params->controls, wanted);
-    if (init != params->has_init || mask != params->has_mask ||
+    for (int i = 0; i < RELAY_IMAGES_MAX; i++)
+        fit = fit && more[i] == (i < params->more_images);
+    if (!fit || init != params->has_init || mask != params->has_mask ||
         memcmp(wanted, controls, sizeof wanted) != 0)
         return err_set(err, ERR_INTERNAL, "the job's inputs are not those it says it has");
     return true;
@@ -168,15 +172,21 @@ static bool insert_job(struct queue *q, const struct job *job, const struct job_
     return false;
 }
 
+static void remove_input(struct queue *q, const char *job_id, const char *name)
+{
+    char path[BLOBS_PATH_SIZE];
+    if (blobs_input_path(path, store_data(q->store), job_id, name, NULL))
+        blobs_remove(path);
+}
+
 static void remove_inputs(struct queue *q, const char *job_id)
 {
-    const char *names[2 + CONTROLS_INPUTS] = {"init", "mask"};
-    char path[BLOBS_PATH_SIZE];
-    for (int i = 0; i < CONTROLS_INPUTS; i++)
-        names[2 + i] = controls_input((size_t)i);
-    for (int i = 0; i < 2 + CONTROLS_INPUTS; i++)
-        if (blobs_input_path(path, store_data(q->store), job_id, names[i], NULL))
-            blobs_remove(path);
+    remove_input(q, job_id, "init");
+    remove_input(q, job_id, "mask");
+    for (size_t i = 0; i < CONTROLS_INPUTS; i++)
+        remove_input(q, job_id, controls_input(i));
+    for (size_t i = 0; i < RELAY_IMAGES_MAX; i++)
+        remove_input(q, job_id, relay_input(i));
 }
 
 bool queue_submit(struct queue *q, const char *key_id, int priority, bool waited,

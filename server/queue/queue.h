@@ -151,6 +151,8 @@ bool queue_store_image(struct queue *q, const struct claim *claim, struct job_im
 
 /* Done; cancelled when it was interrupted before it had a picture. */
 bool queue_finish(struct queue *q, const struct claim *claim, struct err *err);
+/* The same, with what an upstream said of it (JSON; NULL: nothing). */
+bool queue_answer(struct queue *q, const struct claim *claim, const char *said, struct err *err);
 /* For a reason that is the job's; for one that passes (err_is_passing) it is put back, and nothing
  * is claimed until a probe has found the machine well. */
 bool queue_fail(struct queue *q, const struct claim *claim, const struct err *reason,

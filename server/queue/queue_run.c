@@ -189,18 +189,18 @@ bool queue_store_image(struct queue *q, const struct claim *claim, struct job_im
 enum verdict { FINISHED, FAILED, RELEASED, PUT_BACK };
 
 static bool finish(struct queue *q, const struct claim *claim, const struct store_lease *lease,
-                   struct err *err)
+                   const char *said, struct err *err)
 {
     if (lease->images < lease->count && !lease->interrupted)
         return err_set(err, ERR_INTERNAL, "job %s has %d of %d pictures", claim->job_id,
                        lease->images, lease->count);
     /* Interrupted before its first picture: there is nothing that it could be done with. */
     enum job_state state = lease->images > 0 ? JOB_DONE : JOB_CANCELLED;
-    return queue_end_job(q, claim->job_id, lease->key_id, state, NULL, err);
+    return queue_end_refused(q, claim->job_id, lease->key_id, state, NULL, said, err);
 }
 
 static bool conclude(struct queue *q, const struct claim *claim, enum verdict verdict,
-                     const struct err *why, const char *refusal, struct err *err)
+                     const struct err *why, const char *said, struct err *err)
 {
     struct store_lease lease;
     struct err own;
@@ -214,9 +214,9 @@ static bool conclude(struct queue *q, const struct claim *claim, enum verdict ve
     do {
         done = queue_check_claim(q, claim, &lease, err);
         if (done && verdict == FINISHED)
-            done = finish(q, claim, &lease, err);
+            done = finish(q, claim, &lease, said, err);
         else if (done && verdict == FAILED && !err_is_passing(why->code))
-            done = queue_end_refused(q, claim->job_id, lease.key_id, JOB_FAILED, why, refusal, err);
+            done = queue_end_refused(q, claim->job_id, lease.key_id, JOB_FAILED, why, said, err);
         else if (done)
             done = queue_give_back(q, claim->job_id, &lease, why->msg, verdict == RELEASED, err);
         queue_note(q, done, err);
@@ -228,6 +228,11 @@ static bool conclude(struct queue *q, const struct claim *claim, enum verdict ve
 bool queue_finish(struct queue *q, const struct claim *claim, struct err *err)
 {
     return conclude(q, claim, FINISHED, NULL, NULL, err);
+}
+
+bool queue_answer(struct queue *q, const struct claim *claim, const char *said, struct err *err)
+{
+    return conclude(q, claim, FINISHED, NULL, said, err);
 }
 
 bool queue_fail(struct queue *q, const struct claim *claim, const struct err *reason,

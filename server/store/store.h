@@ -101,8 +101,8 @@ bool store_job_renew(struct store *st, const char *id, int64_t lease_until, stru
 bool store_job_interrupt(struct store *st, const char *id, struct err *err);
 /* running -> queued; unless `counts`, the attempt is taken back. */
 bool store_job_requeue(struct store *st, const char *id, bool counts, struct err *err);
-/* To a final state; its order is forgotten. `reason` may be NULL unless failed; `refusal` (JSON)
- * may be NULL. */
+/* To a final state; its order is forgotten. `reason` may be NULL unless failed; `refusal`, what
+ * an upstream said of it (JSON), may be NULL. */
 bool store_job_end(struct store *st, const char *id, enum job_state state, const struct err *reason,
                    const char *refusal, int64_t now_ms, struct err *err);
 /* The row and those that hang on it; the files are the caller's. */

@@ -36,8 +36,9 @@ static void expect_json(const char *model, bool extensions, int index, int count
     struct upstream_request r;
     struct job_params p = job();
     struct err err;
-    assert_true(upstream_request_make(&r, codec, &p, index, count, model, extensions, NULL, 0, NULL,
-                                      0, &err));
+    struct upstream_pictures none = {0};
+    assert_true(upstream_request_make(&r, codec, &p, index, count, model, extensions, 0, &none,
+                                      &err));
     assert_string_equal(r.path, "/images/generations");
     assert_int_equal(r.part_count, 0);
     assert_string_equal(r.json, want);
@@ -100,8 +101,11 @@ static void expect_alpha(int white, bool invert, int want)
     p.has_init = p.has_mask = true;
     p.mask_invert = invert;
     p.strength = 0.5;
-    if (!upstream_request_make(&r, codec, &p, 0, 1, "x", true, init.data, init.size, mask.data,
-                               mask.size, &err))
+    struct upstream_pictures given = {.init = init.data,
+                                      .mask = mask.data,
+                                      .init_size = init.size,
+                                      .mask_size = mask.size};
+    if (!upstream_request_make(&r, codec, &p, 0, 1, "x", true, 0, &given, &err))
         fail_msg("%s", err.msg);
     assert_string_equal(r.path, "/images/edits");
     assert_null(r.json);
@@ -138,10 +142,11 @@ static void damaged_inputs(void **state)
     struct job_params p = job();
     struct err err = {0};
     struct image_file init = png(16, 16, 3, 1);
-    assert_false(upstream_request_make(&r, codec, &p, 0, 1, "x", false, init.data, init.size / 2,
-                                       NULL, 0, &err));
-    assert_false(upstream_request_make(&r, codec, &p, 0, 1, "x", false, init.data, init.size,
-                                       "mask", 4, &err));
+    struct upstream_pictures half = {.init = init.data, .init_size = init.size / 2};
+    struct upstream_pictures bad = {
+        .init = init.data, .mask = (void *)"mask", .init_size = init.size, .mask_size = 4};
+    assert_false(upstream_request_make(&r, codec, &p, 0, 1, "x", false, 0, &half, &err));
+    assert_false(upstream_request_make(&r, codec, &p, 0, 1, "x", false, 0, &bad, &err));
     assert_null(r.image.data);
     image_file_free(&init);
 }

@@ -406,19 +406,14 @@ static bool body_of(struct http_request *req, const struct mcp_call *call, cJSON
 static bool submit(struct http_request *req, struct painting *p, cJSON *body, struct err *err)
 {
     struct native_job job;
-    struct job_input inputs[2 + CONTROLS_INPUTS];
+    struct job_input inputs[NATIVE_INPUTS_MAX];
     char param[64];
-    size_t count = 0;
     if (!native_job_read(p->app, http_visible_key(req), body, &job, param, err)) {
         if (strncmp(err->msg, "init_image", 10) == 0) /* as the tool calls it */
             memmove(err->msg, err->msg + 5, strlen(err->msg + 5) + 1);
         return false;
     }
-    if (job.init.data)
-        inputs[count++] = (struct job_input){"init", job.init.data, job.init.size};
-    if (job.mask.data)
-        inputs[count++] = (struct job_input){"mask", job.mask.data, job.mask.size};
-    count = controls_given_inputs(&job.controls, inputs, count);
+    size_t count = native_job_inputs(&job, inputs);
     bool ok = queue_submit(p->app->queue, http_key_id(req), 0, p->ours, &job.params, inputs, count,
                            p->job_id, err);
     native_job_free(&job);

@@ -25,7 +25,7 @@
 #include "server/queue/queue.h"
 #include "server/store/keys.h"
 
-#define INPUTS_MAX (2 + CONTROLS_INPUTS)
+#define INPUTS_MAX NATIVE_INPUTS_MAX
 
 void native_error(struct http_request *req, const struct http_problem *problem)
 {
@@ -101,11 +101,7 @@ void native_submit(struct http_request *req)
         http_reply_error(req, &err, "priority");
         goto done;
     }
-    if (job.init.data)
-        inputs[count++] = (struct job_input){"init", job.init.data, job.init.size};
-    if (job.mask.data)
-        inputs[count++] = (struct job_input){"mask", job.mask.data, job.mask.size};
-    count = controls_given_inputs(&job.controls, inputs, count);
+    count = native_job_inputs(&job, inputs);
     if (queue_submit(app->queue, http_key_id(req), job.priority, false, &job.params, inputs, count,
                      id, &err))
         reply_accepted(req, id, &(struct job){.priority = job.priority, .params = job.params});
@@ -154,6 +150,10 @@ static bool read_inputs(const struct app *app, const struct job *job,
     *count = 0;
     for (size_t i = 0; i < CONTROLS_INPUTS; i++)
         names[2 + i] = controls_input(i);
+    for (size_t i = 0; i < RELAY_IMAGES_MAX; i++) {
+        names[2 + CONTROLS_INPUTS + i] = relay_input(i);
+        wanted[2 + CONTROLS_INPUTS + i] = (int)i < job->params.more_images;
+    }
     for (int i = 0; i < INPUTS_MAX; i++) {
         void *data;
         size_t size;

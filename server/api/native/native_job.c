@@ -30,7 +30,7 @@ struct request {
     struct job_params p;
     int priority;
     const char *init_image, *mask;
-    cJSON *controls, *extend, *loras, *styles;
+    cJSON *controls, *extend, *loras, *styles, *images, *relay;
     bool prompt_comments;
     bool blurred; /* mask_blur was given */
 };
@@ -46,6 +46,8 @@ static const struct json_field own_fields[] = {
     {"extend", .type = JSON_FIELD_RAW, AT(extend)},
     {"loras", .type = JSON_FIELD_RAW, AT(loras)},
     {"styles", .type = JSON_FIELD_RAW, AT(styles)},
+    {"images", .type = JSON_FIELD_RAW, AT(images)},
+    {"relay", .type = JSON_FIELD_RAW, AT(relay)},
     {"prompt_comments", .type = JSON_FIELD_BOOL, AT(prompt_comments)},
 };
 #define OWN_COUNT (sizeof own_fields / sizeof *own_fields)
@@ -208,6 +210,52 @@ static bool add_loras(const struct app *app, const cJSON *list, struct job_param
     return done;
 }
 
+static bool read_images(const struct app *app, const struct request *r, struct native_job *out,
+                        char param[64], struct err *err)
+{
+    struct intake_model model;
+    const cJSON *item;
+    int count = 0;
+    if (!r->images || (cJSON_IsArray(r->images) && !r->images->child))
+        return true;
+    snprintf(param, 64, "images");
+    if (!cJSON_IsArray(r->images) || cJSON_GetArraySize(r->images) > RELAY_IMAGES_MAX)
+        return err_set(err, ERR_INVALID, "images: wanted a list of at most %d pictures",
+                       RELAY_IMAGES_MAX);
+    if (!intake_model(app->registry, out->params.model, &model, err))
+        return false;
+    if (!model.takes_more || !r->init_image)
+        return err_set(err, ERR_INVALID,
+                       model.takes_more
+                           ? "images: wanted an init_image, which is the first of them"
+                           : "images: the model %.100s takes one picture, as init_image",
+                       model.name);
+    cJSON_ArrayForEach(item, r->images) {
+        struct native_picture *to = &out->more[count++];
+        if (!cJSON_IsString(item))
+            return err_set(err, ERR_INVALID, "images: wanted texts, each a picture in base64");
+        if (!read_picture(app, "images", item->valuestring, &to->data, &to->size, param, err))
+            return false;
+    }
+    out->params.more_images = count;
+    param[0] = '\0';
+    return true;
+}
+
+static bool read_relay(const struct app *app, const struct request *r, struct native_job *out,
+                       char param[64], struct err *err)
+{
+    struct intake_model model;
+    if (!r->relay)
+        return true;
+    snprintf(param, 64, "relay");
+    if (!intake_model(app->registry, out->params.model, &model, err) ||
+        !relay_given(r->relay, model.upstream, &out->params.relay, err))
+        return false;
+    param[0] = '\0';
+    return true;
+}
+
 bool native_job_read(const struct app *app, const char *key_id, struct cJSON *body,
                      struct native_job *out, char param[64], struct err *err)
 {
@@ -223,10 +271,25 @@ bool native_job_read(const struct app *app, const char *key_id, struct cJSON *bo
          read_picture(app, "mask", r.mask, &out->mask.data, &out->mask.size, param, err) &&
          extend(app, &r, out, param, err) && read_words(app, &r, &out->params, param, err) &&
          add_loras(app, r.loras, &out->params, param, err) &&
-         complete(app, &out->params, param, err) && read_controls(app, key_id, &r, out, param, err);
+         complete(app, &out->params, param, err) &&
+         read_controls(app, key_id, &r, out, param, err) &&
+         read_images(app, &r, out, param, err) && read_relay(app, &r, out, param, err);
     if (!ok)
         native_job_free(out);
     return ok;
+}
+
+size_t native_job_inputs(const struct native_job *job, struct job_input inputs[NATIVE_INPUTS_MAX])
+{
+    size_t count = 0;
+    if (job->init.data)
+        inputs[count++] = (struct job_input){"init", job->init.data, job->init.size};
+    if (job->mask.data)
+        inputs[count++] = (struct job_input){"mask", job->mask.data, job->mask.size};
+    for (int i = 0; i < job->params.more_images; i++)
+        inputs[count++] =
+            (struct job_input){relay_input((size_t)i), job->more[i].data, job->more[i].size};
+    return controls_given_inputs(&job->controls, inputs, count);
 }
 
 /* Of the fields that are no plain values. */
@@ -234,7 +297,8 @@ static cJSON *raw_schema(const char *name)
 {
     return strcmp(name, "extend") == 0  ? json_fields_schema(margins, MARGINS)
            : strcmp(name, "loras") == 0 ? lora_list_schema()
-           : strcmp(name, "styles") == 0
+           : strcmp(name, "relay") == 0 ? relay_schema()
+           : strcmp(name, "styles") == 0 || strcmp(name, "images") == 0
                ? json_text_constant("{\"type\": \"array\", \"items\": {\"type\": \"string\"}}")
                : controls_item_schema();
 }
@@ -249,6 +313,8 @@ struct cJSON *native_job_schema(const struct settings *settings)
         "pixels by which init_image grows to each side, painted anew; the size follows from it",
         "LoRAs, which become tags of the prompt",
         "named pieces of prompts, which are added to them",
+        "further pictures for a model of another server, each as init_image, which comes first",
+        "what else a model of another server is asked, in its own words",
         "what stands behind a # in the prompts, to the end of its line, is left out",
     };
     cJSON *schema = cJSON_CreateObject();
@@ -282,6 +348,8 @@ void native_job_free(struct native_job *job)
     job_params_free(&job->params);
     free(job->init.data);
     free(job->mask.data);
+    for (size_t i = 0; i < RELAY_IMAGES_MAX; i++)
+        free(job->more[i].data);
     controls_given_free(&job->controls);
     *job = (struct native_job){0};
 }
@@ -374,6 +442,8 @@ struct cJSON *native_job_to_json(const struct job *job)
     cJSON *images = cJSON_AddArrayToObject(json, "images");
     for (size_t i = 0; i < job->image_count; i++)
         cJSON_AddItemToArray(images, native_job_image_of(job, &job->images[i]));
+    cJSON *usage = job_usage(job);
+    cJSON_AddItemToObject(json, "usage", usage ? usage : cJSON_CreateNull());
     if (job->state == JOB_FAILED) {
         cJSON *error = cJSON_AddObjectToObject(json, "error");
         cJSON_AddStringToObject(error, "code", err_name(job->error));

@@ -9,6 +9,8 @@
 #include "engine/base/err.h"
 #include "server/api/controls_given.h"
 #include "server/job/job.h"
+#include "server/job/relay.h"
+#include "server/queue/queue.h"
 
 struct app;
 struct cJSON;
@@ -21,7 +23,7 @@ struct native_job {
     struct native_picture {
         uint8_t *data; /* malloc'd; NULL: none */
         size_t size;
-    } init, mask;
+    } init, mask, more[RELAY_IMAGES_MAX];
     struct controls_given controls;
 };
 
@@ -30,6 +32,10 @@ struct native_job {
 bool native_job_read(const struct app *app, const char *key_id, struct cJSON *body,
                      struct native_job *out, char param[64], struct err *err);
 void native_job_free(struct native_job *job);
+
+/* Its pictures, as inputs that borrow them; returns how many there are. */
+#define NATIVE_INPUTS_MAX (2 + CONTROLS_INPUTS + RELAY_IMAGES_MAX)
+size_t native_job_inputs(const struct native_job *job, struct job_input inputs[NATIVE_INPUTS_MAX]);
 
 /* JSON Schema of a request, with this server's limits and defaults. Owned. */
 struct cJSON *native_job_schema(const struct settings *settings);

@@ -18,6 +18,11 @@ static void add_usage(cJSON *json, const struct openai_waiting *w, const struct 
 {
     int output = images * openai_paint_image_tokens(job->params.width, job->params.height);
     int input = w->input_tokens + w->input_image_tokens;
+    cJSON *said = job_usage(job);
+    if (said) { /* by the upstream, which knows */
+        cJSON_AddItemToObject(json, "usage", said);
+        return;
+    }
     cJSON *usage = cJSON_AddObjectToObject(json, "usage");
     cJSON_AddNumberToObject(usage, "total_tokens", input + output);
     cJSON_AddNumberToObject(usage, "input_tokens", input);

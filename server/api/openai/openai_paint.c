@@ -14,6 +14,7 @@
 #include "server/http/http.h"
 #include "server/http/http_error.h"
 #include "server/job/infotext_job.h"
+#include "server/job/relay.h"
 #include "server/queue/events.h"
 #include "server/queue/queue.h"
 #include "server/store/blobs.h"
@@ -65,6 +66,7 @@ static struct openai_waiting *waiting_new(struct http_request *req, enum openai_
     snprintf(w->ignored, sizeof w->ignored, "%s", r->ignored);
     w->compression = p->quality;
     w->url = r->url;
+    w->upstream = r->upstream;
     w->partial_images = r->partial_images;
     w->input_tokens = openai_paint_text_tokens(p->prompt);
     w->input_image_tokens =
@@ -224,10 +226,11 @@ static void on_event(void *ctx, const struct event *event)
     if (preview && w->preview_count < PREVIEWS_MAX && w->partial_images > 0 &&
         w->shape->partial) {
         struct openai_preview *p = &w->previews[w->preview_count];
-        *p = (struct openai_preview){event->progress.image, malloc(event->preview_size),
-                              event->preview_size};
+        bool whole = event->partial;
+        size_t size = whole ? event->partial_size : event->preview_size;
+        *p = (struct openai_preview){event->progress.image, malloc(size), size, whole};
         if (p->jpeg) {
-            memcpy(p->jpeg, event->preview, p->size);
+            memcpy(p->jpeg, whole ? event->partial : event->preview, size);
             w->preview_count++;
         }
     }
@@ -247,8 +250,13 @@ static void stream_free(void *ctx)
 
 /* A preview is an eighth of the picture's size; a partial picture has its size and format. */
 static bool encode_partial(const struct openai_waiting *w, const struct job_params *p,
-                           const struct openai_preview *preview, struct image_file *out)
+                           struct openai_preview *preview, struct image_file *out)
 {
+    if (preview->whole && image_sniff(preview->jpeg, preview->size) == w->format) {
+        *out = (struct image_file){preview->jpeg, preview->size}; /* as it came */
+        preview->jpeg = NULL;
+        return true;
+    }
     struct pictor_image small, full = {0};
     size_t pixels = (size_t)p->width * (size_t)p->height;
     if (!codec_decode(w->app->codec, preview->jpeg, preview->size, pixels, &small, NULL))
@@ -269,7 +277,7 @@ static bool announce(struct http_stream *stream, struct openai_waiting *w, const
 
 /* A partial that cannot be made is left out: the finished picture is what counts. */
 static bool send_partial(struct http_stream *stream, struct openai_waiting *w,
-                         const struct job *job, const struct openai_preview *preview)
+                         const struct job *job, struct openai_preview *preview)
 {
     struct image_file file;
     if (w->partials >= w->partial_images || !encode_partial(w, &job->params, preview, &file))
@@ -370,7 +378,8 @@ static int look(struct openai_waiting *w, struct job *job, struct err *err)
         pthread_mutex_lock(&w->lock);
         bool preview = w->preview_count > 0;
         pthread_mutex_unlock(&w->lock);
-        bool news = preview || images > w->next_image || job_state_is_final(state) || !w->begun;
+        int sent = w->next_image + (w->upstream && w->held);
+        bool news = preview || images > sent || job_state_is_final(state) || !w->begun;
         if (!news && !queue_well(queue, err))
             return -1;
         if (!news || queue_get(queue, w->job_id, NULL, job, err)) {
@@ -400,6 +409,9 @@ static bool produce_events(struct http_stream *stream, void *ctx)
     w->begun = true;
     going = going && send_partials(stream, w, &job);
     const struct job_image *image = image_at(&job, w->next_image);
+    w->held = image && w->upstream && !w->finished && w->next_image + 1 == job.params.count;
+    if (w->held) /* what it used is told at the end */
+        image = NULL;
     if (going && image)
         going = send_image(stream, w, &job, image);
     else if (going && w->finished)
@@ -464,13 +476,18 @@ static void start_stream(struct http_request *req, struct openai_waiting *w, boo
 
 /* ---- requests ---- */
 
-static size_t inputs_of(const struct openai_request *r, struct job_input out[2 + CONTROLS_INPUTS])
+#define INPUTS_MAX (2 + CONTROLS_INPUTS + RELAY_IMAGES_MAX)
+
+static size_t inputs_of(const struct openai_request *r, struct job_input out[INPUTS_MAX])
 {
     size_t count = 0;
     if (r->inputs.init)
         out[count++] = (struct job_input){"init", r->inputs.init, r->inputs.init_size};
     if (r->inputs.mask)
         out[count++] = (struct job_input){"mask", r->inputs.mask, r->inputs.mask_size};
+    for (int i = 0; i < r->inputs.more_count; i++)
+        out[count++] = (struct job_input){relay_input((size_t)i), r->inputs.more[i].data,
+                                          r->inputs.more[i].size};
     return controls_given_inputs(&r->controls, out, count);
 }
 
@@ -479,7 +496,7 @@ void openai_paint(struct http_request *req, const struct openai_shape *shape, en
 {
     const struct app *app = http_app(req);
     struct err err;
-    struct job_input inputs[2 + CONTROLS_INPUTS];
+    struct job_input inputs[INPUTS_MAX];
     size_t count = inputs_of(r, inputs);
     struct openai_waiting *w = waiting_new(req, kind, r);
     if (!w) {
@@ -509,7 +526,7 @@ bool openai_paint_later(const struct app *app, const char *key_id, int priority,
                         struct openai_request *r, char job_id[JOB_ID_SIZE], struct openai_fault *f)
 {
     struct err err;
-    struct job_input inputs[2 + CONTROLS_INPUTS];
+    struct job_input inputs[INPUTS_MAX];
     size_t count = inputs_of(r, inputs);
     bool ok = queue_submit(app->queue, key_id, priority, false, &r->params, inputs, count, job_id,
                            &err);

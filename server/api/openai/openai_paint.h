@@ -63,7 +63,7 @@ struct openai_waiting {
     enum image_format format;
     char quality[12], ignored[500];
     int compression; /* of partial pictures too */
-    bool url;
+    bool url, upstream;
     int input_tokens, input_image_tokens;
     char job_id[JOB_ID_SIZE];
 
@@ -72,7 +72,7 @@ struct openai_waiting {
     int next_image;     /* producer only */
     int partials;       /* sent of next_image; producer only */
     int partial_images; /* wanted of each */
-    bool begun, announced, ended;
+    bool begun, announced, ended, held;
     int64_t trouble_ms; /* producer only */
     bool finished;      /* the job needs no cancelling */
     struct subscription *subscription;
@@ -80,8 +80,9 @@ struct openai_waiting {
     struct http_stream *stream;
     struct openai_preview {
         int image;
-        uint8_t *jpeg;
+        uint8_t *jpeg; /* or a file as an upstream sent it */
         size_t size;
+        bool whole; /* it is that */
     } previews[8]; /* noted and not sent yet; more are dropped */
     size_t preview_count;
 };

@@ -439,8 +439,35 @@ static bool blend(const struct app *app, const struct openai_pictures *p,
     return ok;
 }
 
+static bool copy(const struct openai_picture *from, uint8_t **data, size_t *size,
+                 struct openai_fault *f)
+{
+    *data = malloc(from->size);
+    *size = from->size;
+    if (*data)
+        memcpy(*data, from->data, from->size);
+    return *data || no_memory(f);
+}
+
+static bool keep_apart(const struct app *app, const struct openai_pictures *p,
+                       struct openai_inputs *out, struct openai_fault *f)
+{
+    bool ok = true;
+    for (int k = 1; ok && k < p->count; k++) {
+        struct pictor_image image;
+        struct openai_file *file = &out->more[out->more_count];
+        if (!decode(app, &p->images[k], &image, f))
+            return false;
+        pictor_image_free(&image);
+        ok = copy(&p->images[k], &file->data, &file->size, f);
+        out->more_count += ok;
+    }
+    return ok;
+}
+
 bool openai_pictures_inputs(const struct app *app, const struct openai_pictures *p,
-                            bool clear_is_mask, struct openai_inputs *out, struct openai_fault *f)
+                            bool clear_is_mask, bool apart, struct openai_inputs *out,
+                            struct openai_fault *f)
 {
     struct pictor_image init, white = {0};
     *out = (struct openai_inputs){0};
@@ -454,15 +481,12 @@ bool openai_pictures_inputs(const struct app *app, const struct openai_pictures 
     ok = ok && (!p->markup.data || lay_over(app, p, &init, f));
     out->width = init.width;
     out->height = init.height;
-    if (ok && (p->count > 1 || p->markup.data)) {
-        ok = blend(app, p, &white, &init, f) && encode(app, &init, &out->init, &out->init_size, f);
-    } else if (ok) {
-        out->init = malloc(p->images[0].size);
-        out->init_size = p->images[0].size;
-        ok = out->init || no_memory(f);
-        if (ok)
-            memcpy(out->init, p->images[0].data, p->images[0].size);
-    }
+    ok = ok && (!apart || keep_apart(app, p, out, f));
+    if (ok && ((p->count > 1 && !apart) || p->markup.data))
+        ok = (apart || blend(app, p, &white, &init, f)) &&
+             encode(app, &init, &out->init, &out->init_size, f);
+    else if (ok)
+        ok = copy(&p->images[0], &out->init, &out->init_size, f);
     ok = ok && (!white.pixels || encode(app, &white, &out->mask, &out->mask_size, f));
     pictor_image_free(&init);
     pictor_image_free(&white);
@@ -475,5 +499,7 @@ void openai_pictures_inputs_free(struct openai_inputs *in)
 {
     free(in->init);
     free(in->mask);
+    for (int i = 0; i < in->more_count; i++)
+        free(in->more[i].data);
     *in = (struct openai_inputs){0};
 }

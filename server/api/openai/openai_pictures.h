@@ -55,12 +55,19 @@ struct openai_inputs {
     size_t init_size, mask_size;
     int width, height; /* of the picture */
     bool clear;        /* the mask is where the picture itself is transparent */
+    struct openai_file {
+        uint8_t *data;
+        size_t size;
+    } more[OPENAI_PICTURES_MAX - 1]; /* the further pictures, as they came */
+    int more_count;
 };
 
 /* Needs at least one image. Without a mask, an image with transparent parts is its own mask if
- * `clear_is_mask`. Leaves `p` as it is. */
+ * `clear_is_mask`. Further pictures stay `apart`, or are blended into the first. Leaves `p` as
+ * it is. */
 bool openai_pictures_inputs(const struct app *app, const struct openai_pictures *p,
-                            bool clear_is_mask, struct openai_inputs *out, struct openai_fault *f);
+                            bool clear_is_mask, bool apart, struct openai_inputs *out,
+                            struct openai_fault *f);
 void openai_pictures_inputs_free(struct openai_inputs *in);
 
 #endif

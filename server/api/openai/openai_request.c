@@ -422,14 +422,15 @@ static bool make_inputs(const struct openai_from *from, const struct fields *in,
     if (pictures->count == 0 && (kind != OPENAI_GENERATION || beside))
         return openai_fault(f, 400, "missing_required_parameter", name,
                             "Missing required parameter: '%s'.", name);
-    if (pictures->count > 1 && model->upstream)
+    if (pictures->count > 1 && model->upstream && !model->takes_more)
         return openai_fault(f, 400, "array_above_max_length", name,
                             "Invalid '%s': one picture can be sent on to the model '%.100s', got "
                             "%d.",
                             name, model->name, pictures->count);
     out->input_images = pictures->count;
     return pictures->count == 0 ||
-           openai_pictures_inputs(from->app, pictures, kind == OPENAI_EDIT, &out->inputs, f);
+           openai_pictures_inputs(from->app, pictures, kind == OPENAI_EDIT, model->upstream,
+                                  &out->inputs, f);
 }
 
 /* A form has a list as its text. *parsed is what to free. */
@@ -538,6 +539,7 @@ static bool make_job(const struct app *app, const struct fields *in,
     p->fit = PICTOR_FIT_CROP;
     p->has_init = out->inputs.init != NULL;
     p->has_mask = out->inputs.mask != NULL;
+    p->more_images = out->inputs.more_count;
     if (out->inputs.clear) /* what is transparent has no colours to begin with */
         p->fill = PICTOR_FILL_BLUR;
     p->seed = in->seed.magnitude;
@@ -572,13 +574,14 @@ static bool make_controls(const struct openai_from *from, const struct fields *i
 }
 
 /* What an upstream is asked beside the job. */
-static bool make_relay(const cJSON *object, enum openai_kind kind, struct job_params *p,
+static bool make_relay(const cJSON *object, enum openai_kind kind, bool stream,
+                       struct job_params *p,
                        struct openai_fault *f)
 {
     const cJSON *format = cJSON_GetObjectItemCaseSensitive(object, "output_format");
     struct err err;
     p->any_format = !format || cJSON_IsNull(format);
-    return relay_make(object, kind == OPENAI_VARIATION, &p->relay, &err) ||
+    return relay_make(object, kind == OPENAI_VARIATION, stream, &p->relay, &err) ||
            openai_fault_own(f, &err);
 }
 
@@ -643,8 +646,9 @@ static bool fill(const struct openai_from *from, enum openai_kind kind, cJSON *o
         !make_inputs(from, &in, kind, &model, pictures, form, out, f) ||
         !make_job(app, &in, &model, out, f) || !make_controls(from, &in, &model, out, f) ||
         !make_answer(&in, kind, out, f) ||
-        (model.upstream && !make_relay(object, kind, &out->params, f)))
+        (model.upstream && !make_relay(object, kind, in.stream, &out->params, f)))
         return false;
+    out->upstream = model.upstream;
     note_ignored(&in, model.upstream, out);
     return true;
 }

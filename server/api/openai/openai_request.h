@@ -19,6 +19,7 @@ struct openai_request {
     int input_images; /* how many came */
     struct controls_given controls;
 
+    bool upstream; /* its model is another server's */
     bool url; /* answer links instead of base64 */
     bool stream;
     int partial_images;

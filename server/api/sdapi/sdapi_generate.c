@@ -30,6 +30,7 @@
 #include "server/job/intake.h"
 #include "server/job/lora_list.h"
 #include "server/job/lora_tags.h"
+#include "server/job/relay.h"
 #include "server/job/vaes.h"
 #include "server/job/variants.h"
 
@@ -179,6 +180,7 @@ static bool check_prompts(struct http_request *req, const struct sdapi_request *
         variants_make(http_app(req)->settings, model.upstream, params, &param, &err) &&
         intake_prompts(&model, params, &param, &err) &&
         settle_vae(http_app(req), &model, params, &err) &&
+        (!r->relay || relay_given(r->relay, model.upstream, &params->relay, &err)) &&
         sdapi_control_make(http_app(req), r, model.upstream, params, &err) &&
         intake_files(registry, &model, params, &param, &err) &&
         settle_checkpoint(http_app(req), &params->refiner, &unknown) &&

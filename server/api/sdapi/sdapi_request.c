@@ -355,7 +355,8 @@ struct cJSON *sdapi_request_echo(const struct sdapi_request *request)
         if (at == offsetof(struct sdapi_request, clip_skip) ||
             at == offsetof(struct sdapi_request, hr_steps) ||
             at == offsetof(struct sdapi_request, lora) ||
-            at == offsetof(struct sdapi_request, loras))
+            at == offsetof(struct sdapi_request, loras) ||
+            at == offsetof(struct sdapi_request, relay))
             continue;
         bool hidden = hide && (at == offsetof(struct sdapi_request, init_images) ||
                                at == offsetof(struct sdapi_request, mask));

@@ -99,12 +99,13 @@ struct cJSON;
     X(DICT, alwayson_scripts, "{}")                                                                \
     X(STRING, infotext, NULL)
 
-/* Not echoed: what other servers call things. 0: not given. */
+/* Not echoed: what other servers call things, and what is for them. 0: not given. */
 #define SDAPI_REQUEST_ALIASES(X)                                                                   \
     X(INT, clip_skip, 0)                                                                           \
     X(INT, hr_steps, 0)                                                                            \
     X(LIST, lora, "null")                                                                          \
-    X(LIST, loras, "null")
+    X(LIST, loras, "null")                                                                         \
+    X(DICT, relay, "null")
 
 #define SDAPI_REQUEST_C_STRING const char *
 #define SDAPI_REQUEST_C_INT int

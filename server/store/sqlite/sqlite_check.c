@@ -5,6 +5,7 @@
 
 #include "server/base/ids.h"
 #include "server/job/controls.h"
+#include "server/job/relay.h"
 #include "server/store/sqlite/sqlite_sql.h"
 
 /* Calls `row` for every row of a statement without parameters. */
@@ -49,7 +50,8 @@ static void check_input(const struct store_check *check, sqlite3_stmt *s)
 {
     const char *name = sqlite_sql_text(s, 1);
     if (ids_valid(sqlite_sql_text(s, 0)) &&
-        (strcmp(name, "init") == 0 || strcmp(name, "mask") == 0 || controls_input_of(name) >= 0))
+        (strcmp(name, "init") == 0 || strcmp(name, "mask") == 0 || controls_input_of(name) >= 0 ||
+         relay_input_of(name) >= 0))
         check->input(check->ctx, sqlite_sql_text(s, 0), name, (size_t)sqlite3_column_int64(s, 2));
     else
         check->damage(check->ctx, "the row of an input is damaged");

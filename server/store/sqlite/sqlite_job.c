@@ -41,6 +41,9 @@ bool sqlite_job_read(sqlite3_stmt *s, struct job *out, struct err *err)
         snprintf(out->error_message, sizeof out->error_message, "%s", sqlite_sql_text(s, 9));
         refusal_from_text(&out->refusal, sqlite_sql_text(s, 12));
     }
+    if (out->state == JOB_DONE && *sqlite_sql_text(s, 12) &&
+        !(out->said = strdup(sqlite_sql_text(s, 12))))
+        return err_set(err, ERR_INTERNAL, "no memory for a job");
     if (!read_params(s, 10, &out->params, err))
         return err_prefix(err, "job %s", out->id);
     return true;
