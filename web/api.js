@@ -68,18 +68,19 @@ export async function get(path) {
   return jsonOf(await send(path));
 }
 
-export async function post(path, body) {
+/* `keepalive` lets it survive the page that asked. */
+export async function post(path, body, keepalive = false) {
   const response = await send(path, {
     method: 'POST',
+    keepalive,
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify(body ?? {}),
   });
-  return jsonOf(response);
+  return response.status === 204 ? null : jsonOf(response);
 }
 
-/* `keepalive` lets it survive the page that asked. */
-export async function remove(path, keepalive = false) {
-  await send(path, { method: 'DELETE', keepalive });
+export async function remove(path) {
+  await send(path, { method: 'DELETE' });
 }
 
 /* Connects, then returns an async iterator of {event, data}; it ends when the server ends it and

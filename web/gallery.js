@@ -26,7 +26,16 @@ export function onPick(run, how) {
 export const isEnlarged = ({ job, image }) => image.index >= job.params.count;
 
 /* What was made last of a job's pictures comes first. */
-const imagesOf = (job) => [...job.images.filter((image) => isEnlarged({ job, image })).reverse(),
+const imagesOf = (job) => ordered(job).filter(isWanted);
+
+/* A job is found by any of its pictures, or by what is said of it as a whole. */
+const isWanted = (image, _, all) => {
+  const { favourite, tag } = store.looking ? store.filter : {};
+  return (!favourite || image.favourite || !all.some((each) => each.favourite)) &&
+    (!tag || image.tags?.includes(tag) || !all.some((each) => each.tags?.includes(tag)));
+};
+
+const ordered = (job) => [...job.images.filter((image) => isEnlarged({ job, image })).reverse(),
   ...job.images.filter((image) => !isEnlarged({ job, image }))];
 
 /* Every picture there is, as hung: [{job, image}]. */
@@ -127,20 +136,13 @@ export const again = (picture) => paintAnew(picture, { seed: null, subseed: null
 export const variations = (picture) => paintAnew(picture, { count: Math.min(4,
   store.info.limits.max_count), subseed: null, subseed_strength: 0.2 });
 
-const AT_ONCE = 4; /* requests */
-
 /* Takes them off the wall, and deletes them when nobody takes that back. */
 function removeLater(jobs, images = []) {
-  const ids = [...jobs, ...images].map(({ id }) => id), many = ids.length;
+  const ids = [...jobs, ...images].map(({ id }) => id);
   ids.forEach((id) => store.hide(id));
-  const work = [...jobs.map(({ id }) => () => store.remove(id)), ...images.map(({ id }) => () => store.removeImage(id))];
-  const gone = async () => {
-    for (let run; (run = work.shift());)
-      await run().catch(complain);
-  };
-  toast(many > 1 ? `${many} deleted` : 'Deleted', {
+  toast(ids.length > 1 ? `${ids.length} deleted` : 'Deleted', {
     seconds: 8, action: { label: 'Undo', run: () => ids.forEach((id) => store.unhide(id)) },
-    gone: () => { for (let i = 0; i < AT_ONCE; i++) gone(); },
+    gone: () => store.remove(jobs.map(({ id }) => id), images.map(({ id }) => id)).catch(complain),
   });
 }
 
@@ -168,6 +170,29 @@ const VERBS = [
 
 const isFresh = (job) => job.live && performance.now() - job.seen < 2000;
 
+/* A favourite's heart stays in sight. */
+function heartOf(picture) {
+  const button = h('button', { class: 'round heart', title: 'Favourite', 'aria-label': 'Favourite',
+    'aria-pressed': String(Boolean(picture.image.favourite)), onclick: () => favour([picture],
+      button.getAttribute('aria-pressed') !== 'true') }, icon('heart'));
+  return button;
+}
+
+/* The event of the job brings it to the card; meanwhile it is believed. */
+export async function favour(list, favourite) {
+  const set = (value) => list.forEach(({ image }) => {
+    for (const button of cardOf(image.id)?.querySelectorAll('.heart') ?? [])
+      button.setAttribute('aria-pressed', String(value));
+  });
+  set(favourite);
+  try {
+    await store.mark(list.map(({ image }) => image.id), { favourite });
+  } catch (error) {
+    set(!favourite);
+    complain(error);
+  }
+}
+
 function makeCard(picture, large) {
   const { job, image } = picture;
   const alt = job.params.prompt || 'Picture without words';
@@ -181,6 +206,7 @@ function makeCard(picture, large) {
   const card = h('figure', { class: `card${isFresh(job) ? ' fresh' : ''}${large ? ' large' : ''}`,
     'data-image': image.id },
   h('button', { class: 'open', onclick: (event) => (picking ?? open)(picture, event) }, img),
+  heartOf(picture),
   h('div', { class: 'short' },
     short('sliders', 'Use these settings', useSettings),
     short('download', 'Download', download),
@@ -217,6 +243,10 @@ function elementOf(item) {
   }
   const { element, picture } = cards.get(key);
   picture.job = job; /* the latest copy */
+  if (item.image && picture.image !== item.image) {
+    picture.image = item.image;
+    element.querySelector('.heart').setAttribute('aria-pressed', String(Boolean(item.image.favourite)));
+  }
   return element;
 }
 
@@ -313,13 +343,13 @@ let hung = null, large = null; /* what items and the large picture were made of 
 
 function choose(working) {
   const jobs = store.history(), alone = working[0]?.params.count === 1 ? working[0].id : null;
-  const how = `${alone} ${working.length === 0} ${store.query}`;
+  const how = `${alone} ${working.length === 0} ${store.looking}`;
   if (hung?.jobs === jobs && hung.how === how)
     return;
   hung = { jobs, how };
   /* The picture of the job at work stays in its place until the job is over. */
   items = itemsOf(jobs.filter((job) => job.id !== alone));
-  large = !store.query && working.length === 0 && items[0]?.image
+  large = !store.looking && working.length === 0 && items[0]?.image
     ? { ...items.shift(), large: true } : null;
   if (large)
     large.key += ' large';
@@ -335,12 +365,12 @@ function render() {
     $('prompt').focus({ preventScroll: true });
   $('latest').hidden = !large;
   hang();
-  const blank = store.loaded && !store.query && items.length === 0 && !large && !store.hasMore;
+  const blank = store.loaded && !store.looking && items.length === 0 && !large && !store.hasMore;
   $('empty').hidden = !blank || working.length > 0;
   $('gallery-head').hidden = blank;
   $('more').hidden = !store.loaded || !store.hasMore;
-  $('nothing').hidden = !store.query || items.length > 0 || store.hasMore;
-  setText($('nothing'), `No prompt has “${store.query}”`);
+  $('nothing').hidden = !store.looking || items.length > 0 || store.hasMore;
+  setText($('nothing'), store.query ? `No prompt has “${store.query}”` : 'Nothing is like that');
   comeBack();
 }
 
@@ -356,6 +386,7 @@ function soon() {
 }
 
 store.addEventListener('change', render);
+store.addEventListener('trouble', ({ detail }) => complain(detail));
 addEventListener('scroll', soon, { passive: true });
 new ResizeObserver(() => {
   if (across === wall.clientWidth || !wall.clientWidth) /* or another view is shown */
@@ -425,5 +456,6 @@ function watch() {
 $('more').addEventListener('click', more);
 watch();
 
+$('filter').addEventListener('click', opens('filter', (module) => module.toggle()));
 $('select').addEventListener('click', opens('select', (module) => module.toggle()));
 $('slideshow').addEventListener('click', opens('slides', (module) => module.start()));

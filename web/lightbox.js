@@ -1,14 +1,14 @@
 /* lightbox.js: one picture, large, with how it was made and all that can be done with it. A <dialog>:
  * the browser keeps the focus inside, closes it on Esc and gives the focus back. */
 import { showImage } from './api.js';
-import { $, announce, h, hostMessages, icon, setText } from './dom.js';
+import { $, announce, complain, h, hostMessages, icon, setText } from './dom.js';
 import {
   again, cardOf, copy, download, edit, isEnlarged, onOpen, paintOver, paramsOf, pictures, removePicture, upscale,
   useSettings, variations,
 } from './gallery.js';
 import { secondsText } from './queue.js';
 import { store } from './store.js';
-import { opens } from './views.js';
+import { later, opens } from './views.js';
 
 const dialog = $('lightbox');
 let shown = null; /* {job, image} */
@@ -77,6 +77,8 @@ function show(picture) {
   showImage(img, picture.image.id, true);
   setText($('lightbox-prompt'), paramsOf(picture).prompt);
   $('lightbox-facts').replaceChildren(...facts(picture));
+  later('tags').then((module) => shown === picture && $('lightbox-tags').replaceChildren(...module.editor(picture)))
+    .catch(complain);
   $('lightbox-actions').replaceChildren(...actions(picture));
   $('lightbox-newer').hidden = at <= 0;
   $('lightbox-older').hidden = at < 0 || (at === list.length - 1 && !store.hasMore);

@@ -8,13 +8,16 @@
  *     change      jobs came, went or changed; at most one a task
  *     progress    detail: a job that made a step
  *     finished    detail: a job that was seen at work and is final now
+ *     trouble     detail: an error that nobody waits for
  *     connection  state, retryAt changed */
-import { ApiError, forgetImage, get, hasKey, openEvents, post, remove } from './api.js';
+import { ApiError, forgetImage, get, hasKey, openEvents, post } from './api.js';
 
-const PAGE = 48;
+const PAGE = 48, AT_ONCE = 1000; /* jobs of a page; ids of a request */
 
 const isActive = (job) => job.state === 'queued' || job.state === 'running';
 const newestFirst = (a, b) => b.created_at - a.created_at || (a.id < b.id ? 1 : -1);
+/* A job, or any of its pictures. */
+const isMarked = (job, is) => is(job) || job.images.some(is);
 const place = (job) => job.progress.image * 10000 + job.progress.step;
 
 class Store extends EventTarget {
@@ -27,6 +30,7 @@ class Store extends EventTarget {
   retryAt = 0;
   problem = ''; /* why it is offline */
   query = '';
+  filter = {}; /* model, since, until, favourite, tag: as GET /api/jobs has them; {}: none */
   loaded = false; /* the first page of history is there */
 
   #found = null; /* ids that the search gave, while there is one */
@@ -75,12 +79,23 @@ class Store extends EventTarget {
   }
 
   #hung() {
-    const words = this.query.toLowerCase();
     return [...this.jobs.values()].filter((job) =>
       !this.#hidden.has(job.id) && (job.images.length > 0 || job.state === 'failed') &&
-      (!this.#found || this.#found.has(job.id) ||
-       (job.live && job.params.prompt.toLowerCase().includes(words))))
+      (!this.#found || ((this.#found.has(job.id) || job.live) && this.#meets(job))))
       .map((job) => this.#withoutHidden(job)).sort(newestFirst);
+  }
+
+  /* Whether a job is one that is looked for: what has come or changed since the server was asked. */
+  #meets(job) {
+    const { model, since, until, favourite, tag } = this.filter;
+    return (this.#found.has(job.id) || job.params.prompt.toLowerCase().includes(this.query.toLowerCase())) &&
+      (!model || job.params.model === model) && (!since || job.created_at >= since) &&
+      (!until || job.created_at < until) && (!favourite || isMarked(job, (each) => each.favourite)) &&
+      (!tag || isMarked(job, (each) => each.tags?.includes(tag)));
+  }
+
+  get looking() {
+    return Boolean(this.#found);
   }
 
   #withoutHidden(job) {
@@ -285,13 +300,13 @@ class Store extends EventTarget {
   }
 
   async #page(limit) {
-    const query = this.query, asked = performance.now();
+    const query = this.#asked, asked = performance.now();
     const before = this.#found ? this.#foundNext : this.#next;
     if (before === null)
       return;
-    const path = `api/jobs?limit=${limit}&before=${before}&q=${encodeURIComponent(query)}`;
+    const path = `api/jobs?limit=${limit}&before=${before}${query}`;
     const { jobs, next } = await get(path);
-    if (query !== this.query)
+    if (query !== this.#asked)
       return;
     this.#add(jobs, asked);
     if (this.#found)
@@ -308,16 +323,22 @@ class Store extends EventTarget {
     }
   }
 
-  async search(query) {
-    this.query = query;
-    if (!query) {
+  /* What the server is asked for, behind the other parts of the query. */
+  get #asked() {
+    const all = Object.entries({ q: this.query, ...this.filter }).filter(([, value]) => value);
+    return all.map(([name, value]) => `&${name}=${encodeURIComponent(value)}`).join('');
+  }
+
+  async search(query, filter = this.filter) {
+    Object.assign(this, { query, filter });
+    const wanted = this.#asked, asked = performance.now();
+    if (!wanted) {
       this.#found = null;
       this.#touch();
       return;
     }
-    const asked = performance.now();
-    const { jobs, next } = await get(`api/jobs?limit=${PAGE}&q=${encodeURIComponent(query)}`);
-    if (query !== this.query)
+    const { jobs, next } = await get(`api/jobs?limit=${PAGE}${wanted}`);
+    if (wanted !== this.#asked)
       return;
     this.#found = new Set();
     this.#foundNext = next;
@@ -385,37 +406,42 @@ class Store extends EventTarget {
     this.#touch();
   }
 
-  async remove(id, keepalive = false) {
+  /* Jobs and single pictures; what the server no longer has is gone, too. */
+  async remove(jobs, images) {
+    const gone = new Set([...jobs, ...images]);
     try {
-      await remove(`api/jobs/${id}`, keepalive).catch((error) => {
-        if (error.status !== 404)
-          throw error;
-      });
-      this.#drop(id);
+      for (let at = 0; at < Math.max(jobs.length, images.length); at += AT_ONCE) {
+        const { failed } = await post('api/delete', { jobs: jobs.slice(at, at + AT_ONCE),
+          images: images.slice(at, at + AT_ONCE) });
+        for (const { id, code, message } of failed)
+          if (code !== 'not_found') {
+            gone.delete(id);
+            this.#emit('trouble', new Error(message));
+          }
+      }
+      for (const id of jobs.filter((each) => gone.has(each)))
+        this.#drop(id);
+      for (const job of this.jobs.values())
+        job.images = job.images.filter(({ id }) => !gone.has(id));
+      images.filter((id) => gone.has(id)).forEach(forgetImage);
     } finally {
-      this.unhide(id);
+      [...jobs, ...images].forEach((id) => this.#hidden.delete(id));
+      this.#touch();
     }
   }
 
-  async removeImage(id, keepalive = false) {
-    try {
-      const owner = [...this.jobs.values()].find((job) => job.images.some((each) => each.id === id));
-      await remove(`api/jobs/${owner?.id}/images/${id}`, keepalive).catch((error) => {
-        if (error.status !== 404)
-          throw error;
-      });
-      for (const job of this.jobs.values())
-        job.images = job.images.filter((image) => image.id !== id);
-      forgetImage(id);
-    } finally {
-      this.unhide(id);
-    }
+  /* Favourites and tags of pictures: {favourite, add, remove}. */
+  async mark(images, change) {
+    for (let at = 0; at < images.length; at += AT_ONCE)
+      await post('api/marks', { images: images.slice(at, at + AT_ONCE), ...change });
   }
 
   /* The page goes away: what was deleted shall not come back. */
   removeHidden() {
-    for (const id of this.#hidden)
-      (this.jobs.has(id) ? this.remove(id, true) : this.removeImage(id, true)).catch(() => {});
+    const all = [...this.#hidden];
+    if (all.length)
+      post('api/delete', { jobs: all.filter((id) => this.jobs.has(id)).slice(0, AT_ONCE),
+        images: all.filter((id) => !this.jobs.has(id)).slice(0, AT_ONCE) }, true).catch(() => {});
   }
 }
 

@@ -546,6 +546,57 @@ def test_several_are_chosen_and_deleted(open_page, api, size):
 
 
 @pytest.mark.parametrize("size", [{}, PHONE])
+def test_favourites_tags_and_filters(open_page, api, size):
+    for name in ("old", "dog", "cat"):
+        api.wait(api.submit(name, count=2 if name == "cat" else 1))
+    page = open_page(**size)
+    cards = page.locator(CARD)
+    expect(cards).to_have_count(4)
+    page.locator(f"{CARD}.large .heart").click()
+    expect(page.locator(f"{CARD}.large .heart")).to_have_attribute("aria-pressed", "true")
+    wait_until(lambda: api.call("GET", "?favourite=true")["jobs"])
+    page.locator(f"{CARD} .open").nth(2).click()
+    field = page.get_by_role("combobox", name="Add a tag")
+    field.fill("pets, brown")
+    field.press("Enter")
+    expect(page.locator("#lightbox-tags .chip")).to_have_count(2)
+    page.get_by_role("button", name="Take the tag brown away").click()
+    expect(page.locator("#lightbox-tags .chip")).to_have_text(["pets ×"])
+    assert page.evaluate(NAMELESS) == [] and page.evaluate(PALE) == []
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    page.reload()
+    expect(page.locator(".heart[aria-pressed=true]")).to_have_count(1)
+    page.click("#filter")
+    expect(page.locator("#filter-model")).to_be_focused()
+    assert page.evaluate(NAMELESS) == [] and page.evaluate(PALE) == [] and sideways(page) == []
+    page.click("#filter-favourite")
+    expect(cards).to_have_count(1)  # of two pictures of its job
+    page.locator("#filter-tags").get_by_role("button", name="pets").click()
+    expect(page.locator("#nothing")).to_have_text("Nothing is like that")
+    page.click("#filter-favourite")
+    expect(page.locator(f"{CARD} .label-prompt")).to_have_text("dog")
+    page.select_option("#filter-time", "days")
+    page.fill("#filter-from", "2020-01-01")
+    page.fill("#filter-to", "2020-01-02")
+    expect(cards).to_have_count(0)
+    page.click("#filter-none")
+    expect(cards).to_have_count(4)
+    page.select_option("#filter-time", "today")
+    page.select_option("#filter-model", "pictor-mini")
+    expect(cards).to_have_count(4)
+    page.click("#filter-none")
+    page.click("#select")
+    page.click("#chosen-all")
+    page.get_by_role("button", name="Tag the chosen").click()
+    page.fill("#several-tag", "all of them")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Favourite the chosen").click()
+    expect(page.locator(".heart[aria-pressed=true]")).to_have_count(4)
+    wait_until(lambda: len(api.call("GET", "?tag=all%20of%20them&favourite=true")["jobs"]) == 3)
+
+
+@pytest.mark.parametrize("size", [{}, PHONE])
 def test_the_slideshow(open_page, api, size):
     for name in ("first", "second"):
         api.wait(api.submit(name))

@@ -1,7 +1,7 @@
 /* select.js: choosing several pictures on the wall, and what is done with them. While it is on, a press
  * on a picture chooses it; with Shift, all from the one before. */
 import { $, announce, complain, h, icon, setText, toast } from '../dom.js';
-import { download, onPick, pictures, removePictures } from '../gallery.js';
+import { download, favour, onPick, pictures, removePictures } from '../gallery.js';
 import { store } from '../store.js';
 
 const PAUSE_MS = 300; /* browsers refuse files that come faster */
@@ -69,8 +69,33 @@ function chooseAll() {
   refresh();
 }
 
-/* Another module may add what can be done with several: {name, label, run(pictures)}. */
-export const acts = [
+/* All of them, unless all are. */
+function favourAll(list) {
+  const wanted = !list.every(({ image }) => image.favourite);
+  return favour(list, wanted).then(() => toast(wanted ? 'Favourites now' : 'No favourites any more'));
+}
+
+function askTag(list) {
+  const input = h('input', { id: 'several-tag', maxlength: 100, autocomplete: 'off' });
+  const dialog = h('dialog', { class: 'sheet', 'aria-labelledby': 'several-title', onclose: () => dialog.remove() },
+    h('form', { novalidate: true, onsubmit: (event) => {
+      event.preventDefault();
+      const add = input.value.split(',').map((each) => each.trim()).filter(Boolean);
+      dialog.close();
+      if (add.length)
+        store.mark(list.map(({ image }) => image.id), { add }).then(() => toast(`Tagged ${add.join(', ')}`), complain);
+    } },
+    h('h2', { id: 'several-title' }, `Tag ${list.length === 1 ? 'a picture' : `${list.length} pictures`}`),
+    h('div', { class: 'field' }, h('label', { for: 'several-tag' }, 'Tags ', h('small', {}, 'with commas between')), input),
+    h('div', { class: 'tools' }, h('button', { class: 'paint', type: 'submit' }, 'Tag them'),
+      h('button', { class: 'quiet', onclick: () => dialog.close() }, 'Cancel'))));
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+const acts = [
+  { name: 'heart', label: 'Favourite', run: favourAll },
+  { name: 'tag', label: 'Tag', run: askTag },
   { name: 'download', label: 'Download', run: downloadAll },
   { name: 'trash', label: 'Delete', run: removeAll },
 ];

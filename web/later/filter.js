@@ -1,0 +1,89 @@
+/* filter.js: which pictures hang: those of a model, of some days, favourites, with a tag. */
+import { get } from '../api.js';
+import { $, complain, h, icon } from '../dom.js';
+import { store } from '../store.js';
+
+const DAY_MS = 86400000;
+let made = false;
+
+const midnight = () => new Date().setHours(0, 0, 0, 0);
+const TIMES = [['', 'any time', () => ({})], ['today', 'today', () => ({ since: midnight() })],
+  ['week', 'the last 7 days', () => ({ since: midnight() - 6 * DAY_MS })],
+  ['month', 'the last 30 days', () => ({ since: midnight() - 29 * DAY_MS })],
+  ['days', 'from … to …', () => ({ since: dayOf('filter-from'), until: dayOf('filter-to', DAY_MS) })]];
+
+/* The beginning of a day as the person's clock has it, and `more` after it. */
+function dayOf(id, more = 0) {
+  const { value } = $(id);
+  return value ? new Date(`${value}T00:00`).getTime() + more : undefined;
+}
+
+function apply() {
+  const [, , times] = TIMES.find(([value]) => value === $('filter-time').value);
+  $('filter-days').hidden = $('filter-time').value !== 'days';
+  const favourite = $('filter-favourite').getAttribute('aria-pressed') === 'true';
+  const tag = $('filters').querySelector('.chip[aria-pressed=true]')?.textContent;
+  const filter = { model: $('filter-model').value, favourite: favourite || undefined, tag, ...times() };
+  const some = Object.values(filter).some(Boolean);
+  $('filter-none').hidden = !some;
+  $('filter').setAttribute('aria-pressed', String(some));
+  store.search($('search').value.trim(), some ? filter : {}).catch(complain);
+}
+
+const pressed = (button, value = button.getAttribute('aria-pressed') !== 'true') =>
+  button.setAttribute('aria-pressed', String(value));
+
+function makeTag({ tag, jobs }, on) {
+  const button = h('button', { class: 'chip', title: jobs === 1 ? '1 picture or batch' : `${jobs} pictures or batches`,
+    'aria-pressed': String(on), onclick: () => {
+      for (const other of $('filter-tags').children)
+        pressed(other, other === button && other.getAttribute('aria-pressed') !== 'true');
+      apply();
+    } }, tag);
+  return button;
+}
+
+async function fill() {
+  const { tags } = await get('api/tags'), { model, tag } = store.filter;
+  const names = new Set([...store.models.map(({ name }) => name), ...(model ? [model] : [])]);
+  $('filter-model').replaceChildren(h('option', { value: '' }, 'any model'),
+    ...[...names].map((name) => h('option', { value: name }, name)));
+  $('filter-model').value = model ?? '';
+  $('filter-tags').replaceChildren(...tags.map((each) => makeTag(each, each.tag === tag)));
+}
+
+function clear() {
+  $('filter-model').value = $('filter-time').value = '';
+  for (const button of $('filters').querySelectorAll('[aria-pressed=true]'))
+    pressed(button, false);
+  apply();
+}
+
+function make() {
+  const day = (id, label) => h('label', {}, label, h('input', { id, type: 'date', onchange: apply }));
+  $('filters').append(
+    h('select', { id: 'filter-model', 'aria-label': 'Painted with', onchange: apply }),
+    h('select', { id: 'filter-time', 'aria-label': 'Painted when', onchange: apply },
+      ...TIMES.map(([value, words]) => h('option', { value }, words))),
+    h('span', { id: 'filter-days', class: 'filter-days', hidden: true }, day('filter-from', 'from'), day('filter-to', 'to')),
+    h('button', { id: 'filter-favourite', 'aria-pressed': 'false', onclick: ({ currentTarget }) => {
+      pressed(currentTarget);
+      apply();
+    } }, icon('heart'), 'Favourites'),
+    h('div', { id: 'filter-tags', class: 'extras', role: 'group', 'aria-label': 'Tags' }),
+    h('button', { id: 'filter-none', class: 'quiet', hidden: true, onclick: clear }, 'All pictures'));
+}
+
+export async function toggle() {
+  if (!made) {
+    made = true;
+    make();
+  }
+  const open = $('filters').hidden;
+  $('filters').hidden = !open;
+  $('filter').setAttribute('aria-expanded', String(open));
+  if (open) {
+    await fill();
+    $('filter-model').focus();
+  }
+}
