@@ -462,6 +462,21 @@ struct pictor_word {
 bool pictor_prompt_words(const struct pictor_params *params, bool negative,
                          struct pictor_word *words, size_t count, struct err *err);
 
+/* How long a prompt is. Where it changes while a picture is painted, or is several prompts joined
+ * by AND, it becomes several texts, and the longest of them counts. */
+struct pictor_prompt_size {
+    size_t texts;
+    size_t tokens;       /* filling before a BREAK, and behind a comma that ends a chunk, too */
+    size_t chunks;       /* 1.. */
+    size_t chunk_tokens; /* that a chunk has room for */
+    size_t tokens_most;  /* that a prompt may have */
+};
+
+/* The same as pictor_prompt_words, for models that read CLIP's tokens, with the prompt's length. */
+bool pictor_prompt_measure(const struct pictor_params *params, bool negative,
+                           struct pictor_word *words, size_t count, struct pictor_prompt_size *out,
+                           struct err *err);
+
 /* Whether a prompt reads alike as PICTOR_SYNTAX_WEBUI and as PICTOR_SYNTAX_WEIGHTS: it does not
  * change, and is no several prompts. Any thread. */
 bool pictor_prompt_is_simple(const char *prompt);

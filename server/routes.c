@@ -22,6 +22,7 @@
 #include "server/api/native/native_pulls.h"
 #include "server/api/native/native_queue.h"
 #include "server/api/native/native_thumb.h"
+#include "server/api/native/native_tokens.h"
 #include "server/api/native/native_upscale.h"
 #include "server/api/openai/openai.h"
 #include "server/api/openai/openai_batch.h"
@@ -131,6 +132,8 @@ static const struct route routes[] = {
     {POST, "/api/pulls/{id}/cancel", ROUTES_NATIVE, native_pulls_cancel, .admin = true},
     {POST, "/api/pulls/{id}/resume", ROUTES_NATIVE, native_pulls_resume, .admin = true},
     {GET, "/api/schema", ROUTES_NATIVE, native_fields_schema},
+    {POST, "/api/tokens", ROUTES_NATIVE, native_tokens_count, ROUTE_BODY_SMALL,
+     .schema = native_tokens_schema},
     {POST, "/api/infotext", ROUTES_NATIVE, native_fields_infotext, ROUTE_BODY_SMALL},
     {GET, "/api/info", ROUTES_NATIVE, native_info, .access = ROUTE_OPEN},
     {GET, "/healthz", ROUTES_NATIVE, native_healthz, .access = ROUTE_OPEN, .probe = true},

@@ -1,6 +1,6 @@
-/* prompt_check.c: pictor_prompt_check and pictor_prompt_words of pictor.h: a prompt's length, and
- * which words are in it, without a model. One tokenizer
- * serves all callers; it is made at the first call and stays. */
+/* prompt_check.c: pictor_prompt_check, pictor_prompt_words and pictor_prompt_measure of pictor.h: a
+ * prompt's length, and which words are in it, without a model. One tokenizer serves all callers; it
+ * is made at the first call and stays. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,9 +26,11 @@ static void mark_words(const struct chunk_list *list, const struct vocabulary *v
                 words[vocabulary_word(v, list->at[i].ids[k])].used = true;
 }
 
-/* All the texts that a prompt becomes, as conditioning.c counts them; adds to *chunks. */
+/* All the texts that a prompt becomes, as conditioning.c counts them; adds to *chunks, and to
+ * `size`, which may be NULL. */
 static bool check_texts(const struct editing *e, const struct chunk_style *style,
-                        struct pictor_word *words, size_t *chunks, struct err *err)
+                        struct pictor_word *words, size_t *chunks, struct pictor_prompt_size *size,
+                        struct err *err)
 {
     size_t most = 0;
     for (size_t i = 0; i < e->text_count; i++) {
@@ -37,16 +39,22 @@ static bool check_texts(const struct editing *e, const struct chunk_style *style
             return false;
         most = list.count > most ? list.count : most;
         mark_words(&list, style->vocabulary, words);
+        if (size && list.tokens > size->tokens)
+            size->tokens = list.tokens;
+        if (size && list.count > size->chunks)
+            size->chunks = list.count;
         chunk_list_free(&list);
         if (!chunk_check_total(i + 1, most, err))
             return false;
     }
+    if (size)
+        size->texts += e->text_count;
     return chunk_check_total(e->text_count, most, err) &&
            family_chunks_add(chunks, e->text_count, most * CHUNK_LENGTH, err);
 }
 
 static bool check(const struct pictor_params *p, bool negative, const struct vocabulary *vocabulary,
-                  struct pictor_word *words, struct err *err)
+                  struct pictor_word *words, struct pictor_prompt_size *size, struct err *err)
 {
     struct editing_pass passes[2];
     struct chunk_style style = family_style(p);
@@ -58,8 +66,10 @@ static bool check(const struct pictor_params *p, bool negative, const struct voc
         size_t chunks = 0;
         ok = wording_parse(negative ? "" : p->prompt, negative ? p->negative_prompt : "",
                            count ? &passes[i] : NULL, &w, err);
+        /* The part behind the prompts is the negative one; of the other kind there is only "". */
         for (int k = 0; ok && k <= w.count; k++)
-            ok = check_texts(&w.parts[k].editing, &style, words, &chunks, err);
+            ok = check_texts(&w.parts[k].editing, &style, words, &chunks,
+                             i == 0 && negative == (k == w.count) ? size : NULL, err);
         wording_free(&w);
     }
     return ok;
@@ -84,10 +94,13 @@ static struct vocabulary *vocabulary_of(const struct pictor_word *words, size_t 
     return v;
 }
 
-bool pictor_prompt_words(const struct pictor_params *p, bool negative, struct pictor_word *words,
-                         size_t count, struct err *err)
+bool pictor_prompt_measure(const struct pictor_params *p, bool negative, struct pictor_word *words,
+                           size_t count, struct pictor_prompt_size *out, struct err *err)
 {
     struct vocabulary *v = NULL;
+    if (out)
+        *out = (struct pictor_prompt_size){.chunk_tokens = CHUNK_LENGTH - 2,
+                                           .tokens_most = CHUNK_LIMIT * (CHUNK_LENGTH - 2)};
     pthread_once(&once, make);
     if (!tokenizer)
         return err_set(err, ERR_INTERNAL, "no memory for a tokenizer");
@@ -95,9 +108,15 @@ bool pictor_prompt_words(const struct pictor_params *p, bool negative, struct pi
         count = 0;
     if (count > 0 && !(v = vocabulary_of(words, count, err)))
         return false;
-    bool ok = check(p, negative, v, words, err);
+    bool ok = check(p, negative, v, words, out, err);
     vocabulary_free(v);
     return ok;
+}
+
+bool pictor_prompt_words(const struct pictor_params *p, bool negative, struct pictor_word *words,
+                         size_t count, struct err *err)
+{
+    return pictor_prompt_measure(p, negative, words, count, NULL, err);
 }
 
 bool pictor_prompt_check(const struct pictor_params *p, bool negative, struct err *err)

@@ -148,23 +148,57 @@ static bool find_names(const struct candidate *all, size_t count, bool fitting,
     return ok;
 }
 
+/* The files that the prompts may name; malloc'd, they borrow from `table` (registry_scan_free). */
+static bool list_candidates(struct files *f, const int text_widths[2], const struct job_params *p,
+                            struct registry_table *table, struct candidate **all, size_t *count,
+                            struct err *err)
+{
+    struct err why;
+    *count = 0;
+    *all = NULL;
+    if (!files_list(f, table, &why)) {
+        log_err(LOG_WARN, "embeddings_not_read", &why, " ");
+        *table = (struct registry_table){0};
+        return true;
+    }
+    *all = calloc(table->count + 1, sizeof **all);
+    if (!*all)
+        return err_set(err, ERR_INTERNAL, "no memory for %zu names", table->count);
+    for (size_t i = 0; i < table->count; i++)
+        if (table->entries[i].same == i && may_be_named(table->entries[i].model.name, p))
+            judge(&table->entries[i], text_widths, &(*all)[(*count)++]);
+    return true;
+}
+
+bool embeddings_measure(struct files *f, const int text_widths[2], const struct job_params *p,
+                        bool negative, struct pictor_prompt_size *out, struct err *err)
+{
+    struct registry_table table;
+    struct candidate *all;
+    struct pictor_word *words = NULL;
+    size_t count, n = 0;
+    bool ok = list_candidates(f, text_widths, p, &table, &all, &count, err);
+    if (ok && !(words = calloc(count + 1, sizeof *words)))
+        ok = err_set(err, ERR_INTERNAL, "no memory for %zu names", count);
+    for (size_t i = 0; ok && i < count; i++)
+        if (!*all[i].why)
+            words[n++] = (struct pictor_word){.name = all[i].file->name, .vectors = all[i].vectors};
+    ok = ok && intake_measure(p, negative, words, n, out, err);
+    free(words);
+    free(all);
+    registry_scan_free(&table);
+    return ok;
+}
+
 bool embeddings_find(struct files *f, const int text_widths[2], const struct job_params *p,
                      struct embeddings_list *out, const char **param, struct err *err)
 {
     struct registry_table table;
-    struct err why;
+    struct candidate *all;
     const char *wrong = NULL;
-    size_t count = 0;
+    size_t count;
     *out = (struct embeddings_list){.at = NULL};
-    if (!files_list(f, &table, &why)) {
-        log_err(LOG_WARN, "embeddings_not_read", &why, " ");
-        return true;
-    }
-    struct candidate *all = calloc(table.count + 1, sizeof *all);
-    bool ok = all || err_set(err, ERR_INTERNAL, "no memory for %zu names", table.count);
-    for (size_t i = 0; ok && i < table.count; i++)
-        if (table.entries[i].same == i && may_be_named(table.entries[i].model.name, p))
-            judge(&table.entries[i], text_widths, &all[count++]);
+    bool ok = list_candidates(f, text_widths, p, &table, &all, &count, err);
     ok = ok && (count == 0 || (find_names(all, count, true, p, out, &wrong, err) &&
                                find_names(all, count, false, p, out, &wrong, err)));
     free(all);

@@ -28,6 +28,9 @@ struct embeddings_list {
  * NULL) names the field to blame. `f`: of FOLDERS_EMBEDDING. */
 bool embeddings_find(struct files *f, const int text_widths[2], const struct job_params *p,
                      struct embeddings_list *out, const char **param, struct err *err);
+/* How long the job's prompt is, or the negative one, by the words that these files stand for. */
+bool embeddings_measure(struct files *f, const int text_widths[2], const struct job_params *p,
+                        bool negative, struct pictor_prompt_size *out, struct err *err);
 void embeddings_list_free(struct embeddings_list *list);
 
 /* Whether one of these vectors fits, and why not otherwise. */

@@ -162,6 +162,20 @@ bool intake_words(const struct job_params *p, struct pictor_word *list, size_t c
     return !wrong;
 }
 
+bool intake_measure(const struct job_params *p, bool negative, struct pictor_word *words,
+                    size_t count, struct pictor_prompt_size *out, struct err *err)
+{
+    struct lora_tags tags;
+    struct pictor_params params;
+    job_engine_params(p, 0, &params);
+    char *prompt = lora_tags_take(p->prompt ? p->prompt : "", &tags, err);
+    params.prompt = prompt;
+    bool done =
+        prompt && pictor_prompt_measure(&params, negative, words, count, out, err);
+    free(prompt);
+    return done;
+}
+
 bool intake_prompts(const struct intake_model *model, const struct job_params *p,
                     const char **param, struct err *err)
 {

@@ -68,6 +68,10 @@ bool intake_prompts(const struct intake_model *model, const struct job_params *p
 bool intake_words(const struct job_params *p, struct pictor_word *words, size_t count,
                   const char **param, struct err *err);
 
+/* How long the prompt is, or the negative one, without its tags of LoRAs. */
+bool intake_measure(const struct job_params *p, bool negative, struct pictor_word *words,
+                    size_t count, struct pictor_prompt_size *out, struct err *err);
+
 /* Whether there are the files that a local model's job names (its upscaler), and those that its
  * prompts name are sound and leave room for the prompts; *param (may be NULL) says which field is
  * to blame. */
