@@ -154,7 +154,9 @@ static float *product(struct device *dev, const struct matrix_part *part, bool c
  * blocks, and rows of which four make one. */
 static void packed(void **state)
 {
-    static const char *const names[] = {"blocks.Q8_0", "blocks.Q4_K", "blocks.Q5_1", "blocks.BF16"};
+    static const char *const names[] = {"blocks.Q4_0", "blocks.Q4_1", "blocks.Q5_0", "blocks.Q5_1",
+                                        "blocks.Q8_0", "blocks.BF16", "blocks.Q2_K", "blocks.Q3_K",
+                                        "blocks.Q4_K", "blocks.Q5_K", "blocks.Q6_K"};
     struct err err;
     struct tensor_file *tf = tensor_file_open_memory(golden, golden_size, &err);
     assert_non_null(tf);

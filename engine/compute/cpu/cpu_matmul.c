@@ -57,6 +57,7 @@ struct pack {
     int count;
 };
 
+#define AHEAD 3       /* rows that are fetched before they are packed */
 #define PACK_COLS 512 /* source elements a row that are packed together: 32 rows fit in L1 */
 
 /* A row of stored weights: `n` elements of a part from `first` on. */
@@ -81,13 +82,24 @@ static struct row source_row(const struct pack *p, int n, size_t row, float *bia
 static void read_row(const struct kernels *kn, const struct row *r, size_t at, float *f32, size_t n)
 {
     const struct matrix_part *q = r->part;
-    if (dtype_block(q->dtype) > 1)
-        dtype_range_to_f32(q->dtype, q->w, r->first + at, f32, n);
+    size_t block = dtype_block(q->dtype), first = r->first + at;
+    if (first % block || n % block)
+        dtype_range_to_f32(q->dtype, q->w, first, f32, n);
     else
         kn->to_f32(f32, q->dtype,
-                   (const unsigned char *)q->w + (r->first + at) * dtype_size(q->dtype), n);
+                   (const unsigned char *)q->w + first / block * dtype_size(q->dtype), n);
     for (size_t i = 0; q->scale != 0 && i < n; i++)
         f32[i] *= q->scale;
+}
+
+/* `n` numbers of a row from `at` on will soon be read. */
+static void fetch_row(const struct row *r, size_t at, size_t n)
+{
+    const struct matrix_part *q = r->part;
+    size_t block = dtype_block(q->dtype), size = dtype_size(q->dtype);
+    const char *p = (const char *)q->w + (r->first + at) / block * size;
+    for (size_t i = 0; i < n / block * size; i += 64)
+        __builtin_prefetch(p + i);
 }
 
 /* Nine taps for each of `cols` become the four of phase 2 y + x, in place: source rows and columns
@@ -185,7 +197,14 @@ static void pack_columns(const struct cpu_device *dev, const struct cpu_matrix *
     unsigned char *strip = (unsigned char *)(f32 + PACK_COLS * 9);
     for (size_t from = k0; from < k1; from += step) {
         size_t cols = k1 - from < step ? k1 - from : step, wide = cols * taps;
+        bool whole = taps == 1 && rows == PANEL && wide * size % 4 == 0;
         for (int j = 0; j < rows; j++) {
+            if (taps == 1) { /* rows lie far apart, where no processor looks ahead */
+                int next = j + AHEAD < rows ? j + AHEAD : j + AHEAD - rows;
+                size_t then = next > j ? from : from + step;
+                if (next < rows && then < k1)
+                    fetch_row(&src[next], then, k1 - then < step ? k1 - then : step);
+            }
             read_row(kn, &src[j], from * src_taps, f32, cols * src_taps);
             if (m->phases > 1)
                 fold(f32, cols, phase);
@@ -195,7 +214,10 @@ static void pack_columns(const struct cpu_device *dev, const struct cpu_matrix *
             else
                 kn->from_f32(m->dtype, row, f32, wide);
         }
-        for (size_t t = 0; t < taps; t++) {
+        if (whole) /* words of one, two or four numbers */
+            kn->turn((uint32_t *)((unsigned char *)to + (from - k0) * PANEL * size),
+                     (const uint32_t *)strip, wide * size / 4, wide * size / 4);
+        for (size_t t = 0; t < taps && !whole; t++) {
             size_t at = (t * (size_t)m->pack_k + from - k0) * PANEL;
             if (scale)
                 turn_s8((int8_t *)to + at, (const int8_t *)strip + t, rows, cols, taps, wide);

@@ -147,6 +147,8 @@ struct kernels {
     /* y[i] = x[i] near[i] + x[j] far[i], j being the other of i's pair; y may be x. Even n. */
     void (*rope)(enum dtype dtype, void *y, const void *x, const float *near, const float *far,
                  size_t n, enum rope_pairs pairs);
+    /* dst [n, PANEL] = src [PANEL, n], `ld` words from row to row */
+    void (*turn)(uint32_t *dst, const uint32_t *src, size_t n, size_t ld);
     void (*scale)(enum dtype dtype, void *y, const float *x, float s, size_t n); /* y = x s */
     void (*softmax)(const struct softmax *f);
 };

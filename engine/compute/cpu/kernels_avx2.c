@@ -33,6 +33,9 @@ static inline __m256 scale2(__m256 p, __m256 t)
 #define MAX_OF(v) _mm_cvtss_f32(halves((__m256)(v), larger))
 #define SUM_OF(v) _mm_cvtss_f32(halves((__m256)(v), added))
 #define WIDEN_F16(p) ((vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p))))
+#define WIDE_S8(p) ((vi)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(p))))
+#define WIDE_U8(p) ((vi)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(p))))
+#define HALF_AT(p) _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128((p)[0] | (p)[1] << 8)))
 #define ROWS 6
 #define NV 2
 #include "engine/compute/cpu/kernels_simd.h"

@@ -240,6 +240,13 @@ static void rope(enum dtype dtype, void *y, const void *x, const float *near, co
     }
 }
 
+static void turn(uint32_t *dst, const uint32_t *src, size_t n, size_t ld)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < PANEL; j++)
+            dst[i * PANEL + j] = src[j * ld + i];
+}
+
 static void scale(enum dtype dtype, void *y, const float *x, float s, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -300,6 +307,7 @@ const struct kernels kernels_scalar = {
     .layer_norm = layer_norm,
     .rms_norm = rms_norm,
     .rope = rope,
+    .turn = turn,
     .scale = scale,
     .softmax = softmax,
 };

@@ -372,9 +372,13 @@ INLINE vf act_v(vf x, enum activation act, bool coarse)
 
 /* ---- kernels over rows ---- */
 
+#include "engine/compute/cpu/kernels_blocks.h"
+
 static void to_f32(float *dst, enum dtype dtype, const void *src, size_t n)
 {
     size_t i = 0;
+    if (dtype_block(dtype) > 1 && blocks_to_f32(dtype, src, dst, n))
+        return;
     if (dtype == DTYPE_BF16)
         for (; i + VL <= n; i += VL)
             store(dst + i, widen((const uint16_t *)src + i));
@@ -712,4 +716,4 @@ static double peak_f32(size_t rounds)
     .peak_f32 = peak_f32, .gemm_f32 = gemm_f32, .gemm_bf16 = gemm_bf16, .finish = finish,          \
     .amax = amax, .to_s8 = to_s8, .to_f32 = to_f32, .from_f32 = from_f32, .activate = activate,    \
     .affine = affine, .moments = moments, .layer_norm = layer_norm, .rms_norm = rms_norm,          \
-    .rope = rope, .scale = scale, .softmax = softmax
+    .rope = rope, .turn = turn, .scale = scale, .softmax = softmax

@@ -26,5 +26,8 @@ static inline __m512 reciprocal512(__m512 v)
 #define GET_16(p, left) ((vh)_mm256_maskz_loadu_epi16(SOME(left), p))
 #define PUT_F32(p, left, v) _mm512_mask_storeu_ps(p, SOME(left), (__m512)(v))
 #define PUT_16(p, left, h) _mm256_mask_storeu_epi16(p, SOME(left), (__m256i)(h))
+#define WIDE_S8(p) ((vi)_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(p))))
+#define WIDE_U8(p) ((vi)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(p))))
+#define HALF_AT(p) _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128((p)[0] | (p)[1] << 8)))
 #define LOW8(v) ((vb)_mm512_cvtepi32_epi8((__m512i)(v)))
 #include "engine/compute/cpu/kernels_simd.h"
