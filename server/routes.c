@@ -17,6 +17,7 @@
 #include "server/api/native/native_fields.h"
 #include "server/api/native/native_files.h"
 #include "server/api/native/native_job.h"
+#include "server/api/native/native_keys.h"
 #include "server/api/native/native_list.h"
 #include "server/api/native/native_marks.h"
 #include "server/api/native/native_pulls.h"
@@ -131,6 +132,10 @@ static const struct route routes[] = {
     {DELETE, "/api/pulls/{id}", ROUTES_NATIVE, native_pulls_delete, .admin = true},
     {POST, "/api/pulls/{id}/cancel", ROUTES_NATIVE, native_pulls_cancel, .admin = true},
     {POST, "/api/pulls/{id}/resume", ROUTES_NATIVE, native_pulls_resume, .admin = true},
+    {GET, "/api/keys", ROUTES_NATIVE, native_keys_list, .admin = true},
+    {POST, "/api/keys", ROUTES_NATIVE, native_keys_add, ROUTE_BODY_SMALL, .admin = true},
+    {POST, "/api/keys/{id}/revoke", ROUTES_NATIVE, native_keys_revoke, ROUTE_BODY_SMALL,
+     .admin = true},
     {GET, "/api/schema", ROUTES_NATIVE, native_fields_schema},
     {POST, "/api/tokens", ROUTES_NATIVE, native_tokens_count, ROUTE_BODY_SMALL,
      .schema = native_tokens_schema},

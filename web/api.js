@@ -68,6 +68,8 @@ export async function get(path) {
   return jsonOf(await send(path));
 }
 
+export const getText = async (path) => (await send(path)).text();
+
 /* `keepalive` lets it survive the page that asked. */
 export async function post(path, body, keepalive = false) {
   const response = await send(path, {

@@ -1418,3 +1418,43 @@ def test_files_are_shown_with_what_lies_beside_them(open_page, serve):
     expect(page.locator("#files-count")).to_have_text("Nothing is called “PLA”")
     page.fill("#files-query", "")
     expect(page.locator("#files-count")).to_have_text("None here yet")
+
+
+# ---- the server ----
+
+@pytest.mark.parametrize("size", [{}, PHONE])
+def test_the_view_of_the_server(open_page, serve, tmp_path, size):
+    """Figures, what went wrong and what helps; keys are made, shown once and revoked."""
+    (tmp_path / "ini").write_text("[upstream far]\nbase_url = http://127.0.0.1:9/v1\nmodels = away\nmax_retries = 0\n")
+    server = serve(f"--config={tmp_path / 'ini'}")
+    other = Api(server.url)
+    other.wait(other.submit("here"))
+    other.wait(other.submit("far away", model="away"))
+    page = open_page(server.url + "/#server", ready=False, **size)
+    expect(page.locator("#figures")).to_contain_text("ready")
+    expect(page.locator("#figures .tile").nth(3)).to_contain_text("1")
+    expect(page.locator("#upstream-list")).to_contain_text("away")
+    fault = page.locator("#faults .fault")
+    expect(fault).to_contain_text("far away")
+    expect(fault).to_contain_text("see its name and key in pictor.ini")
+    expect(page.locator("#keys-about")).to_contain_text("Nobody needs a key yet")
+    assert sideways(page) == [] and page.evaluate(NAMELESS) == [] and page.evaluate(PALE) == []
+    page.get_by_role("button", name="Make a key").click()
+    expect(page.locator("#key-add-error")).to_have_text("Say whose key it is")
+    page.expected.add(401)  # what was under way when the first key was made
+    page.fill("#key-name", "me")
+    page.keyboard.press("Enter")
+    expect(page.locator("#new-key-text")).to_have_text(re.compile("^pk_[0-9a-f]{64}$"))
+    expect(page.locator("#key-list tr")).to_have_count(1)
+    page.fill("#key-name", "anna")
+    page.keyboard.press("Enter")
+    expect(page.locator("#key-list tr")).to_have_count(2)
+    key = page.locator("#new-key-text").inner_text()
+    assert requests.get(server.url + "/api/jobs", headers={"Authorization": f"Bearer {key}"}, timeout=30).ok
+    assert sideways(page) == [] and page.evaluate(NAMELESS) == [] and page.evaluate(PALE) == []
+    page.get_by_role("button", name="Revoke the key of anna").click()
+    page.get_by_role("button", name="Revoke", exact=True).click()
+    expect(page.locator("#key-list tr").nth(1)).to_contain_text("revoked")
+    assert requests.get(server.url + "/api/jobs", headers={"Authorization": f"Bearer {key}"}, timeout=30).status_code == 401
+    page.click(".nav a[href='#create']")
+    expect(page.locator(CARD)).to_have_count(1)

@@ -1,0 +1,144 @@
+/* native_keys.c: what `pictor keys` does, for who may administer. A key is in one answer, that of the
+ * request that made it, and nowhere else. The first one closes the server to requests without one,
+ * so it has to be one that may administer: or nobody could make another from here; and on a server
+ * that strangers reach without a key, none of them may close it to the others. */
+#include "server/api/native/native_keys.h"
+
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "server/api/app.h"
+#include "server/api/native/native.h"
+#include "server/base/json_fields.h"
+#include "server/base/settings.h"
+#include "server/http/http.h"
+#include "server/http/http_error.h"
+#include "server/store/keys.h"
+
+struct given {
+    const char *name;
+    bool admin;
+};
+
+static const struct json_field fields[] = {
+    {.name = "name",
+     .type = JSON_FIELD_STRING,
+     .offset = offsetof(struct given, name),
+     .required = true,
+     .least = 1,
+     .most = KEYS_NAME_SIZE - 1},
+    {.name = "admin", .type = JSON_FIELD_BOOL, .offset = offsetof(struct given, admin)},
+};
+
+static cJSON *key_json(const struct key *key)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "id", key->id);
+    cJSON_AddStringToObject(json, "name", key->name);
+    cJSON_AddBoolToObject(json, "admin", key->admin);
+    cJSON_AddNumberToObject(json, "created_at", (double)key->created_ms);
+    cJSON_AddItemToObject(json, "revoked_at",
+                          key->revoked_ms ? cJSON_CreateNumber((double)key->revoked_ms)
+                                          : cJSON_CreateNull());
+    return json;
+}
+
+static bool list(struct http_request *req, struct key **all, size_t *count)
+{
+    struct err err;
+    if (keys_list(http_app(req)->keys, all, count, &err))
+        return true;
+    http_reply_error(req, &err, NULL);
+    return false;
+}
+
+void native_keys_list(struct http_request *req)
+{
+    struct key *all;
+    size_t count;
+    if (!list(req, &all, &count))
+        return;
+    cJSON *json = cJSON_CreateObject(), *keys = cJSON_AddArrayToObject(json, "keys");
+    for (size_t i = 0; i < count; i++)
+        cJSON_AddItemToArray(keys, key_json(&all[i]));
+    free(all);
+    http_reply_json(req, 200, json);
+}
+
+static bool is_open(const struct settings *settings)
+{
+    struct sockaddr_storage address;
+    socklen_t size;
+    return !settings_listen_address(settings, &address, &size, NULL) ||
+           !settings_is_loopback(&address);
+}
+
+static bool make(struct http_request *req, const struct given *g, char plain[KEYS_PLAIN_SIZE],
+                 struct key *key, const char **param, struct err *err)
+{
+    struct keys *keys = http_app(req)->keys;
+    bool first = !keys_required(keys, err) && err->code == ERR_NONE;
+    *param = "admin";
+    if (first && is_open(http_app(req)->settings))
+        return err_set(err, ERR_DENIED,
+                       "this server listens beyond its own machine: the first key is made there, "
+                       "by `pictor keys add NAME --admin`");
+    if (first && !g->admin)
+        return err_set(err, ERR_INVALID,
+                       "admin must be true of the first key: without it nobody may make another");
+    *param = "name";
+    return keys_create(keys, g->name, g->admin, plain, key, err);
+}
+
+void native_keys_add(struct http_request *req)
+{
+    struct given g;
+    struct json_problem problem;
+    struct key key;
+    struct err err;
+    const char *param = NULL;
+    char plain[KEYS_PLAIN_SIZE];
+    cJSON *body = http_json(req, &err);
+    if (!body) {
+        http_reply_error(req, &err, NULL);
+        return;
+    }
+    if (!json_fields_parse(fields, sizeof fields / sizeof *fields, body, JSON_FIELDS_STRICT, &g,
+                           &problem)) {
+        err_set(&err, ERR_INVALID, "%s", problem.message);
+        http_reply_error(req, &err, problem.name);
+    } else if (!make(req, &g, plain, &key, &param, &err)) {
+        http_reply_error(req, &err, err.code == ERR_INVALID ? param : NULL);
+    } else {
+        cJSON *json = key_json(&key);
+        cJSON_AddStringToObject(json, "key", plain);
+        explicit_bzero(plain, sizeof plain);
+        http_reply_header(req, "Cache-Control", "no-store");
+        http_reply_json(req, 201, json);
+    }
+    cJSON_Delete(body);
+}
+
+void native_keys_revoke(struct http_request *req)
+{
+    struct key *all;
+    size_t count;
+    struct err err;
+    const char *id = http_param(req, "id");
+    if (!list(req, &all, &count))
+        return;
+    const struct key *found = NULL;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(all[i].id, id) == 0)
+            found = &all[i];
+    /* By its id alone: a name may be another key's. */
+    if (!found)
+        err_set(&err, ERR_NOT_FOUND, "there is no key \"%.40s\"", id);
+    if (found && (found->revoked_ms || keys_revoke(http_app(req)->keys, found->id, &err)))
+        http_reply_empty(req, 204);
+    else
+        http_reply_error(req, &err, NULL);
+    free(all);
+}

@@ -1,0 +1,11 @@
+/* native_keys.h: API keys: docs/api.md. All want the right to administer. Thread-safe. */
+#ifndef PICTOR_SERVER_NATIVE_KEYS_H
+#define PICTOR_SERVER_NATIVE_KEYS_H
+
+struct http_request;
+
+void native_keys_list(struct http_request *req);   /* GET /api/keys */
+void native_keys_add(struct http_request *req);    /* POST /api/keys */
+void native_keys_revoke(struct http_request *req); /* POST /api/keys/{id}/revoke */
+
+#endif
