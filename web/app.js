@@ -8,6 +8,7 @@ import './gallery.js';
 import './lightbox.js';
 import './mask.js';
 import './nudge.js';
+import './prompt.js';
 import './queue.js';
 import './source.js';
 import { store } from './store.js';

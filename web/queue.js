@@ -20,6 +20,8 @@ function fractionOf({ progress: { image, step, steps }, params: { count } }) {
 function wordsOf(job) {
   if (job.stopping)
     return job.stopping === 'cancel' ? 'Stopping…' : 'Finishing…';
+  if (job.state === 'queued' && store.paused && job.position === 0)
+    return 'Next, when the queue goes on';
   if (job.state === 'queued')
     return job.position > 0 ? `Waiting, ${job.position} before it` : 'Next';
   const { image, step, steps, eta_seconds: eta } = job.progress;
@@ -41,6 +43,13 @@ function makeRow(job) {
     finish: h('button', { onclick: act(store.interrupt),
       title: 'Stop here and keep what is painted' }, icon('check'), 'Finish now'),
     cancel: h('button', { onclick: act(store.cancel) }, icon('close'), 'Cancel'),
+    first: h('button', { class: 'bare', title: 'Paint it next', 'aria-label': 'Paint it next',
+      onclick: act((id) => store.move(id)) }, icon('first')),
+    up: h('button', { class: 'bare', title: 'One place forward', 'aria-label': 'One place forward',
+      onclick: act((id) => {
+        const waiting = store.active().filter((each) => each.state === 'queued');
+        return store.move(id, waiting[waiting.findIndex((each) => each.id === id) - 1]?.id);
+      }) }, icon('up')),
     reuse: h('button', { class: 'bare', title: 'Use these settings',
       'aria-label': 'Use these settings', onclick: () => painter.apply(job.params) },
     icon('sliders')),
@@ -50,7 +59,7 @@ function makeRow(job) {
   canvas.style.aspectRatio = `${width} / ${height}`;
   row.element = h('li', { class: 'job', 'data-job': job.id }, canvas,
     h('div', { class: 'job-text' }, row.prompt, row.words, row.bar,
-      h('div', { class: 'job-buttons' }, row.finish, row.cancel, row.reuse)));
+      h('div', { class: 'job-buttons' }, row.finish, row.first, row.up, row.cancel, row.reuse)));
   row.element.style.setProperty('--ratio', across > 0 ? across / down : width / height);
   row.element.style.setProperty('--across', across > 0 ? across : width);
   return row;
@@ -64,6 +73,7 @@ function update(job) {
   row.element.classList.toggle('running', running);
   setText(row.words, wordsOf(job));
   row.bar.hidden = row.finish.hidden = !running;
+  row.first.hidden = row.up.hidden = running || job.position < 1;
   if (fraction === null) {
     row.bar.removeAttribute('value');
   } else {
@@ -89,12 +99,25 @@ function updateStatus() {
   const { step, steps } = running[0]?.progress ?? {};
   setText($('status-text'), [
     running.length > 0 && (steps ? `${step} / ${steps}` : 'beginning'),
-    waiting > 0 && `${waiting} waiting`,
+    waiting > 0 && `${waiting} waiting`, store.paused && 'paused',
   ].filter(Boolean).join(' · '));
   const percent = fraction === null ? '…' : `${Math.floor(fraction * 100)} %`;
   document.title = [active.length && percent, document.body.dataset.view, 'pictor'].filter(Boolean)
     .join(' · ');
 }
+
+let pauseSaid = null;
+
+function showPause(count) {
+  $('paused').hidden = !store.paused;
+  $('queue-tools').hidden = count < 2 && !store.paused;
+  if (pauseSaid === store.paused)
+    return;
+  pauseSaid = store.paused;
+  $('pause').replaceChildren(icon(store.paused ? 'play' : 'pause'), store.paused ? 'Go on' : 'Pause the queue');
+}
+
+$('pause').addEventListener('click', () => store.pause(!store.paused).catch(complain));
 
 store.addEventListener('change', () => {
   const active = store.active();
@@ -113,6 +136,7 @@ store.addEventListener('change', () => {
   if (focused && !$('queue-list').contains(document.activeElement))
     (active.length ? $('queue') : $('prompt')).focus({ preventScroll: true });
   $('queue').hidden = active.length === 0;
+  showPause(active.length);
   $('cancel-all').hidden = active.length < 3;
   updateStatus();
 });

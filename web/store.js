@@ -31,6 +31,7 @@ class Store extends EventTarget {
   problem = ''; /* why it is offline */
   query = '';
   filter = {}; /* model, since, until, favourite, tag: as GET /api/jobs has them; {}: none */
+  paused = false; /* the queue is */
   loaded = false; /* the first page of history is there */
 
   #found = null; /* ids that the search gave, while there is one */
@@ -170,6 +171,7 @@ class Store extends EventTarget {
     try {
       this.#emit('ready');
       await this.#refresh();
+      this.#queue(await get('api/queue'));
       this.#connection('online');
       connected();
       for await (const { event, data } of stream.events)
@@ -194,6 +196,14 @@ class Store extends EventTarget {
       this.#image(data);
     else if (event === 'deleted')
       this.#drop(data.id);
+    else if (event === 'queue')
+      this.#queue(data);
+  }
+
+  #queue({ paused }) {
+    this.paused = paused;
+    this.#positions();
+    this.#touch(false);
   }
 
   #progress({ id, preview, ...progress }) {
@@ -369,6 +379,17 @@ class Store extends EventTarget {
     else if (!isActive(known))
       this.#emit('finished', known);
     return known ?? job;
+  }
+
+  /* Of the whole queue: takes the right to administer, as moving does. */
+  async pause(paused) {
+    this.#queue(await post(`api/queue/${paused ? 'pause' : 'resume'}`));
+  }
+
+  /* A waiting job before another one, or before all. */
+  async move(id, before) {
+    await post(`api/jobs/${id}/move`, before ? { before } : {});
+    this.#positions();
   }
 
   cancel(id) {

@@ -479,6 +479,50 @@ def test_all_that_waits_is_cancelled(open_page, api):
     assert {job["state"] for job in api.call("GET")["jobs"]} == {"cancelled"}
 
 
+@pytest.mark.parametrize("size", [{}, PHONE])
+def test_the_queue_is_paused_and_put_in_order(open_page, api, size):
+    jobs = [api.submit(name, **ENDLESS) for name in ("runs", "one", "two", "three")]
+    page = open_page(**size)
+    rows = page.locator("#queue-list > li")
+    expect(rows).to_have_count(4)
+    page.click("#pause")
+    expect(page.locator("#paused")).to_be_visible()
+    expect(page.locator("#pause")).to_have_text("Go on")
+    expect(rows.nth(1)).to_contain_text("Next, when the queue goes on")
+    assert requests.get(api.url.replace("jobs", "queue"), timeout=30).json()["paused"]
+    assert page.evaluate(NAMELESS) == [] and page.evaluate(PALE) == [] and sideways(page) == []
+    rows.nth(3).get_by_role("button", name="Paint it next").click()
+    expect(rows.locator(".label-prompt")).to_have_text(["runs", "three", "one", "two"])
+    rows.nth(3).get_by_role("button", name="One place forward").click()
+    expect(rows.locator(".label-prompt")).to_have_text(["runs", "three", "two", "one"])
+    requests.post(api.url.replace("jobs", "queue/resume"), json={}, timeout=30)  # somebody else
+    expect(page.locator("#paused")).to_be_hidden()
+    page.click("#cancel-all")
+    expect(rows).to_have_count(0)
+    assert {api.wait(job)["state"] for job in jobs} <= {"cancelled", "done"}
+
+
+def test_what_samplers_are_good_for_and_how_long_a_prompt_is(page):
+    page.fill("#prompt", "a red circle")
+    expect(page.locator("#prompt-tokens")).to_have_text("3 of 75")
+    page.fill("#prompt", "a red circle " * 40)
+    expect(page.locator("#prompt-tokens")).to_have_text("120 of 150")
+    page.locator("#settings > summary").click()
+    expect(page.locator("#sampler-about")).to_contain_text("Quick and free")
+    page.select_option("#sampler", "LCM")
+    expect(page.locator("#sampler-about")).to_contain_text("4 to 8 steps")
+    page.select_option("#scheduler", "karras")
+    expect(page.locator("#scheduler-about")).to_contain_text("More steps at the end")
+    said = page.evaluate("""async () => {
+        const base = document.querySelector('script').src.replace('app.js', 'later/samplers.js');
+        const text = await (await fetch(base)).text();
+        const { samplers, schedulers } = await (await fetch('api/info')).json();
+        return [...samplers, ...schedulers].map(({ name }) => name).filter((name) =>
+            !text.includes(`'${name}':`) && !text.includes(`  ${name}:`));
+    }""")
+    assert said == []
+
+
 def test_no_words_paint_the_idea_that_is_shown(page):
     idea = page.get_attribute("#prompt", "placeholder")
     page.click("#paint")

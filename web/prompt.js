@@ -1,0 +1,58 @@
+/* prompt.js: how long the prompts are for the model, by the server's count, and what of them would be
+ * cut; what the samplers are good for, once the settings are open. */
+import { post } from './api.js';
+import { $, setText } from './dom.js';
+import { store } from './store.js';
+import { opens } from './views.js';
+
+const WAIT_MS = 600;
+let timer, asked = '', able = true;
+
+function say(part, { tokens, chunk_tokens: chunk, chunks, cut }) {
+  const most = chunk * Math.max(1, chunks);
+  setText(part, `${tokens} of ${most}`);
+  part.title = `${tokens} tokens, the pieces that a model reads words by${chunks > 1 ? `: read in ${chunks} parts of ${chunk}` : ''}`;
+  part.classList.toggle('bad', Boolean(cut));
+  return cut;
+}
+
+async function count() {
+  const prompt = $('prompt').value, negative = $('negative_prompt').value, model = $('model').value;
+  const question = JSON.stringify([prompt, negative, model]);
+  if (!able || question === asked || store.state !== 'online')
+    return;
+  asked = question;
+  const parts = [$('prompt-tokens'), $('negative-tokens')];
+  if (!prompt.trim() && !negative.trim()) {
+    parts.forEach((part) => setText(part, ''));
+    return;
+  }
+  try {
+    const answer = await post('api/tokens', { prompt, negative_prompt: negative, ...(model && { model }) });
+    if (question !== asked)
+      return;
+    const both = [answer.prompt, answer.negative_prompt], cuts = [];
+    both.forEach((each, i) => {
+      setText(parts[i], '');
+      if (each && each.tokens > 0 && say(parts[i], each))
+        cuts.push(each.cut);
+    });
+    setText($('too-long'), cuts.length ? `Too long by “…${cuts[0].slice(0, 80)}”` : '');
+  } catch (error) {
+    able = error.status !== 404; /* an older server has none */
+  }
+}
+
+function later() {
+  clearTimeout(timer);
+  timer = setTimeout(count, WAIT_MS);
+}
+
+for (const id of ['prompt', 'negative_prompt', 'model'])
+  $(id).addEventListener('input', later);
+store.addEventListener('connection', later);
+
+const about = opens('samplers', (module) => module.show());
+$('settings').addEventListener('toggle', () => $('settings').open && about());
+for (const id of ['sampler', 'scheduler'])
+  $(id).addEventListener('input', () => about());
