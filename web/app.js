@@ -5,7 +5,6 @@ import { $, announce, setText } from './dom.js';
 import './card.js';
 import './form.js';
 import './gallery.js';
-import './lightbox.js';
 import './mask.js';
 import './nudge.js';
 import './prompt.js';

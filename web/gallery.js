@@ -11,10 +11,8 @@ import { store } from './store.js';
 import { opens } from './views.js';
 
 const cards = new Map(); /* key of an item -> {element, picture} */
-let open = () => {};     /* the lightbox, which imports this file */
+const open = opens('lightbox', (module, picture) => module.open(picture));
 let picking = null, mark = null; /* of later/select.js: what a press does instead, how a card looks */
-
-export const onOpen = (run) => { open = run; };
 
 export function onPick(run, how) {
   [picking, mark] = [run, how];

@@ -1,9 +1,10 @@
 /* source.js: the picture to paint over. It comes from a file, a drop, the clipboard or the wall. */
 import { mask } from './mask.js';
 import { $, announce, setText, toast } from './dom.js';
-import { readInfotext } from './infotext.js';
 import { store } from './store.js';
 import { opens } from './views.js';
+
+const readInfotext = async (blob) => (await import('./infotext.js')).readInfotext(blob);
 
 const AS_IT_IS = /^image\/(png|jpeg|webp)$/; /* what the server reads */
 const SIDE_MAX = 2048;

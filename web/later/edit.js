@@ -9,6 +9,7 @@ import { secondsText } from '../queue.js';
 import { readAsDataUrl } from '../source.js';
 import { store } from '../store.js';
 import { Board } from './edit_board.js';
+import './edit_icons.js';
 
 const TOOLS = [
   ['brush', 'brush', 'Brush', 'b', 'Paint over what shall change'],

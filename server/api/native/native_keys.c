@@ -1,7 +1,7 @@
-/* native_keys.c: what `pictor keys` does, for who may administer. A key is in one answer, that of its
- * request, and nowhere else. The first one closes the server to requests without one,
- * so it has to be one that may administer: or nobody could make another from here; and on a server
- * that strangers reach without a key, none of them may close it to the others. */
+/* native_keys.c: what `pictor keys` does, for who may administer. A key is in one answer, that of
+ * its request, and nowhere else. The first one closes the server to requests without one, so it has
+ * to be one that may administer: or nobody could make another from here; and on a server that
+ * strangers reach without a key, none of them may close it to the others. */
 #include "server/api/native/native_keys.h"
 
 #include <cjson/cJSON.h>

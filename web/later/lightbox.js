@@ -1,14 +1,14 @@
 /* lightbox.js: one picture, large, with how it was made and all that can be done with it. A <dialog>:
  * the browser keeps the focus inside, closes it on Esc and gives the focus back. */
-import { showImage } from './api.js';
-import { $, announce, complain, h, hostMessages, icon, setText } from './dom.js';
+import { showImage } from '../api.js';
+import { $, announce, complain, h, hostMessages, icon, setText } from '../dom.js';
 import {
-  again, cardOf, copy, download, edit, isEnlarged, onOpen, paintOver, paramsOf, pictures, removePicture, upscale,
+  again, cardOf, copy, download, edit, isEnlarged, paintOver, paramsOf, pictures, removePicture, upscale,
   useSettings, variations,
-} from './gallery.js';
-import { secondsText } from './queue.js';
-import { store } from './store.js';
-import { later, opens } from './views.js';
+} from '../gallery.js';
+import { secondsText } from '../queue.js';
+import { store } from '../store.js';
+import { later, opens } from '../views.js';
 
 const dialog = $('lightbox');
 let shown = null; /* {job, image} */
@@ -109,11 +109,11 @@ function remove(picture) {
   }
 }
 
-onOpen((picture) => {
+export function open(picture) {
   show(picture);
   dialog.showModal();
   hostMessages(dialog);
-});
+}
 
 $('lightbox-close').addEventListener('click', () => dialog.close());
 $('lightbox-newer').addEventListener('click', () => go(-1));
