@@ -22,6 +22,7 @@
 #include "server/api/native/native_marks.h"
 #include "server/api/native/native_pulls.h"
 #include "server/api/native/native_queue.h"
+#include "server/api/native/native_submit.h"
 #include "server/api/native/native_thumb.h"
 #include "server/api/native/native_tokens.h"
 #include "server/api/native/native_upscale.h"
@@ -98,6 +99,8 @@ static const struct route routes[] = {
 
     {POST, "/api/jobs", ROUTES_NATIVE, native_submit, PAINTS,
      .schema = native_job_schema},
+    {POST, "/api/jobs/batch", ROUTES_NATIVE, native_submit_batch, PAINTS,
+     .schema = native_submit_batch_schema},
     {POST, "/api/upscale", ROUTES_NATIVE, native_upscale, PAINTS, .schema = native_upscale_schema},
     {GET, "/api/jobs", ROUTES_NATIVE, native_list,
      .query = "before favourite limit model q since state tag until"},
@@ -106,7 +109,7 @@ static const struct route routes[] = {
     {DELETE, "/api/jobs/{id}/images/{image}", ROUTES_NATIVE, native_delete_image},
     {POST, "/api/jobs/{id}/cancel", ROUTES_NATIVE, native_cancel},
     {POST, "/api/jobs/{id}/interrupt", ROUTES_NATIVE, native_interrupt},
-    {POST, "/api/jobs/{id}/retry", ROUTES_NATIVE, native_retry, .paints = true},
+    {POST, "/api/jobs/{id}/retry", ROUTES_NATIVE, native_submit_retry, .paints = true},
     {POST, "/api/jobs/{id}/move", ROUTES_NATIVE, native_queue_move, ROUTE_BODY_SMALL, .admin = true,
      .schema = native_queue_move_schema},
     {GET, "/api/queue", ROUTES_NATIVE, native_queue_get},

@@ -7,8 +7,6 @@
  *
  * Leases end on the monotonic clock: a step of the wall clock or a suspended laptop expires none,
  * and a restart gives back every running job anyway, because the data folder has one server. */
-#include "server/job/controls.h"
-#include "server/job/relay.h"
 #include "server/queue/queue_private.h"
 
 #include <stdio.h>
@@ -18,7 +16,6 @@
 #include <unistd.h>
 
 #include "engine/base/log.h"
-#include "server/base/ids.h"
 #include "server/base/now.h"
 #include "server/base/settings.h"
 #include "server/queue/queue_line.h"
@@ -96,143 +93,6 @@ bool queue_find(struct queue *q, const char *id, const char *key_id, struct stor
     if (key_id && strcmp(key_id, lease->key_id) != 0)
         return err_set(err, ERR_NOT_FOUND, "there is no job \"%.40s\"", id);
     return true;
-}
-
-static bool check_room(struct queue *q, const char *key_id, size_t input_bytes, struct err *err)
-{
-    size_t most = q->settings->max_input_bytes_per_key, waiting;
-    int queued, running;
-    if (!store_job_depth(q->store, NULL, &queued, &running, err))
-        return false;
-    if (queued >= q->settings->max_queue)
-        return err_set(err, ERR_BUSY, "the queue is full: %d jobs wait", queued);
-    if (!*key_id) /* without keys all clients are one, and may fill the whole queue */
-        return true;
-    if (!store_job_depth(q->store, key_id, &queued, &running, err))
-        return false;
-    if (queued >= q->settings->max_queue_per_key)
-        return err_set(err, ERR_BUSY, "this key's share of the queue is full: %d jobs wait",
-                       queued);
-    if (input_bytes > 0 && !store_input_waiting(q->store, key_id, &waiting, err))
-        return false;
-    /* The first job is taken whatever it has: it could not come later either. */
-    if (input_bytes > 0 && waiting > 0 && waiting + input_bytes > most)
-        return err_set(err, ERR_BUSY,
-                       "pictures of this key's jobs that are not done have %zu bytes of %zu",
-                       waiting, most);
-    return true;
-}
-
-static size_t bytes_of(const struct job_input *inputs, size_t count)
-{
-    size_t bytes = 0;
-    for (size_t i = 0; i < count; i++)
-        bytes += inputs[i].size;
-    return bytes;
-}
-
-static bool check_inputs(const struct job_params *params, const struct job_input *inputs,
-                         size_t count, struct err *err)
-{
-    bool init = false, mask = false, controls[CONTROLS_INPUTS] = {false};
-    bool wanted[CONTROLS_INPUTS], more[RELAY_IMAGES_MAX] = {false}, fit = true;
-    for (size_t i = 0; i < count; i++) {
-        int control = controls_input_of(inputs[i].name), further = relay_input_of(inputs[i].name);
-        bool *seen = strcmp(inputs[i].name, "init") == 0   ? &init
-                     : strcmp(inputs[i].name, "mask") == 0 ? &mask
-                     : control >= 0                        ? &controls[control]
-                     : further >= 0                        ? &more[further]
-                                                           : NULL;
-        if (!seen || *seen)
-            return err_set(err, ERR_INTERNAL, "input \"%.20s\" is unknown or given twice",
-                           inputs[i].name);
-        *seen = true;
-    }
-    controls_inputs(params->controls, wanted);
-    for (int i = 0; i < RELAY_IMAGES_MAX; i++)
-        fit = fit && more[i] == (i < params->more_images);
-    if (!fit || init != params->has_init || mask != params->has_mask ||
-        memcmp(wanted, controls, sizeof wanted) != 0)
-        return err_set(err, ERR_INTERNAL, "the job's inputs are not those it says it has");
-    return true;
-}
-
-static bool insert_job(struct queue *q, const struct job *job, const struct job_input *inputs,
-                       size_t input_count, struct err *err)
-{
-    if (!store_begin(q->store, err))
-        return false;
-    bool done = check_room(q, job->key_id, bytes_of(inputs, input_count), err) &&
-                store_job_insert(q->store, job, err);
-    for (size_t i = 0; i < input_count && done; i++)
-        done = store_input_put(q->store, job->id, inputs[i].name, inputs[i].size, err);
-    if (done)
-        return store_commit(q->store, err);
-    store_rollback(q->store);
-    return false;
-}
-
-static void remove_input(struct queue *q, const char *job_id, const char *name)
-{
-    char path[BLOBS_PATH_SIZE];
-    if (blobs_input_path(path, store_data(q->store), job_id, name, NULL))
-        blobs_remove(path);
-}
-
-static void remove_inputs(struct queue *q, const char *job_id)
-{
-    remove_input(q, job_id, "init");
-    remove_input(q, job_id, "mask");
-    for (size_t i = 0; i < CONTROLS_INPUTS; i++)
-        remove_input(q, job_id, controls_input(i));
-    for (size_t i = 0; i < RELAY_IMAGES_MAX; i++)
-        remove_input(q, job_id, relay_input(i));
-}
-
-bool queue_submit(struct queue *q, const char *key_id, int priority, bool waited,
-                  const struct job_params *params, const struct job_input *inputs,
-                  size_t input_count, char id[JOB_ID_SIZE], struct err *err)
-{
-    struct job job = {.priority = priority,
-                      .waited = waited,
-                      .created_ms = now_unix_ms(),
-                      .params = *params};
-    char path[BLOBS_PATH_SIZE];
-    id[0] = '\0';
-    if (!key_id || strlen(key_id) >= sizeof job.key_id)
-        return err_set(err, ERR_INTERNAL, "a key's id must be at most %zu bytes",
-                       sizeof job.key_id - 1);
-    strcpy(job.key_id, key_id);
-    pthread_mutex_lock(&q->lock);
-    if (q->trouble.code != ERR_NONE) /* it may have been over for a while */
-        queue_probe(q);
-    pthread_mutex_unlock(&q->lock);
-    /* Asked again when it counts; here it saves writing pixels that will not be taken. */
-    if (!check_inputs(params, inputs, input_count, err) ||
-        !check_room(q, key_id, bytes_of(inputs, input_count), err) ||
-        !ids_random(job.id, JOB_ID_SIZE - 1, err)) {
-        queue_note_file(q, 0, err);
-        return false;
-    }
-    bool done = true;
-    for (size_t i = 0; i < input_count && done; i++)
-        done = blobs_input_path(path, store_data(q->store), job.id, inputs[i].name, err) &&
-               blobs_write(path, inputs[i].data, inputs[i].size, err);
-    if (done) {
-        pthread_mutex_lock(&q->lock);
-        done = insert_job(q, &job, inputs, input_count, err);
-        if (done)
-            queue_publish_state(q, job.id, key_id, JOB_QUEUED);
-        queue_note(q, done, err);
-        pthread_mutex_unlock(&q->lock);
-    } else {
-        queue_note_file(q, input_count > 0 ? inputs[0].size : 0, err);
-    }
-    if (!done && input_count > 0)
-        remove_inputs(q, job.id);
-    if (done)
-        memcpy(id, job.id, JOB_ID_SIZE);
-    return done;
 }
 
 static void add_progress(struct queue *q, struct job *job)
@@ -406,7 +266,7 @@ bool queue_delete(struct queue *q, const char *id, const char *key_id, struct er
     if (done) {
         for (size_t i = 0; i < job.image_count; i++)
             blobs_remove_image(store_data(q->store), job.images[i].id, job.images[i].format);
-        remove_inputs(q, id);
+        queue_remove_inputs(q, id);
     }
     pthread_mutex_unlock(&q->files);
     job_free(&job);

@@ -79,6 +79,10 @@ bool queue_check_claim(struct queue *q, const struct claim *claim, struct store_
 bool queue_find(struct queue *q, const char *id, const char *key_id, struct store_lease *lease,
                 struct err *err);
 
+/* ---- queue_submit.c ---- */
+
+void queue_remove_inputs(struct queue *q, const char *job_id); /* the files; any thread */
+
 /* ---- queue_hold.c ---- */
 
 bool queue_hold_read(struct queue *q, struct err *err); /* queue_take_over */

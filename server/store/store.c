@@ -299,6 +299,19 @@ bool store_image_job(struct store *st, const char *image_id, const char *key_id,
     return st->driver->mark->image_job(st, image_id, key_id, job_id, err);
 }
 
+bool store_once_get(struct store *st, const char *key_id, const char *name, int64_t since_ms,
+                    struct store_once *out, struct err *err)
+{
+    return st->driver->once->get(st, key_id, name, since_ms, out, err);
+}
+
+bool store_once_put(struct store *st, const char *key_id, const char *name,
+                    const struct store_once *once, int64_t now_ms, int64_t since_ms,
+                    struct err *err)
+{
+    return st->driver->once->put(st, key_id, name, once, now_ms, since_ms, err);
+}
+
 bool store_key_insert(struct store *st, const struct key *key,
                       const unsigned char hash[STORE_HASH_SIZE], struct err *err)
 {

@@ -207,6 +207,21 @@ bool store_mark_tags(struct store *st, const char *key_id, struct store_tag **ta
 bool store_image_job(struct store *st, const char *image_id, const char *key_id,
                      char job_id[JOB_ID_SIZE], struct err *err);
 
+/* ---- what is done once, however often it is asked for ---- */
+
+struct store_once {
+    char hash[65]; /* of what was asked, hex */
+    char *jobs;    /* ids, between commas; NULL: nothing was asked under that name */
+};
+
+/* What a key asked under a name since then; free out->jobs. That there is nothing is no failure. */
+bool store_once_get(struct store *st, const char *key_id, const char *name, int64_t since_ms,
+                    struct store_once *out, struct err *err);
+/* Forgets those from before `since_ms`, of all keys. */
+bool store_once_put(struct store *st, const char *key_id, const char *name,
+                    const struct store_once *once, int64_t now_ms, int64_t since_ms,
+                    struct err *err);
+
 /* ---- keys ---- */
 
 #define STORE_HASH_SIZE 32

@@ -86,6 +86,13 @@ struct store_driver_mark {
                       char job_id[JOB_ID_SIZE], struct err *err);
 };
 
+struct store_driver_once {
+    bool (*get)(struct store *st, const char *key_id, const char *name, int64_t since_ms,
+                struct store_once *out, struct err *err);
+    bool (*put)(struct store *st, const char *key_id, const char *name,
+                const struct store_once *once, int64_t now_ms, int64_t since_ms, struct err *err);
+};
+
 struct store_driver_check {
     bool (*all)(struct store *st, const struct store_check *check, struct err *err);
     bool (*short_jobs)(struct store *st, const struct store_check *check, struct err *err);
@@ -113,6 +120,7 @@ struct store_driver {
     const struct store_driver_image *image;
     const struct store_driver_record *record;
     const struct store_driver_mark *mark;
+    const struct store_driver_once *once;
     const struct store_driver_check *check;
 };
 

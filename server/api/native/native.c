@@ -7,25 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/log.h"
 #include "engine/pictor.h"
 #include "server/api/native/native_files.h"
 #include "server/api/native/native_job.h"
 #include "server/api/app.h"
 #include "server/api/models_wait.h"
-#include "server/base/now.h"
 #include "server/base/settings.h"
 #include "server/http/http.h"
 #include "server/http/http_error.h"
-#include "server/job/controls.h"
-#include "server/job/companions.h"
 #include "server/job/intake.h"
 #include "server/job/styles.h"
 #include "server/paint/dispatch.h"
 #include "server/queue/queue.h"
 #include "server/store/keys.h"
-
-#define INPUTS_MAX NATIVE_INPUTS_MAX
 
 void native_error(struct http_request *req, const struct http_problem *problem)
 {
@@ -60,58 +54,6 @@ static void reply_job(struct http_request *req, const char *id)
     job_free(&job);
 }
 
-/* `sent` is what was submitted as `id`. It is the answer where the store cannot be read just now: a
- * client that is told of an error sends the job once more, and both are painted. */
-static void reply_accepted(struct http_request *req, const char *id, struct job *sent)
-{
-    struct job job;
-    struct err err;
-    char location[64];
-    snprintf(location, sizeof location, "/api/jobs/%s", id);
-    http_reply_header(req, "Location", location);
-    if (queue_get(http_app(req)->queue, id, http_visible_key(req), &job, &err)) {
-        http_reply_json(req, 202, native_job_to_json(&job));
-        job_free(&job);
-        return;
-    }
-    log_err(LOG_WARN, "job_not_read_back", &err, "job=%s", id);
-    memcpy(sent->id, id, JOB_ID_SIZE);
-    sent->state = JOB_QUEUED;
-    sent->created_ms = now_unix_ms();
-    sent->position = -1;
-    http_reply_json(req, 202, native_job_to_json(sent));
-}
-
-void native_submit(struct http_request *req)
-{
-    const struct app *app = http_app(req);
-    struct native_job job;
-    struct err err;
-    char param[64] = "", id[JOB_ID_SIZE];
-    cJSON *body = http_json(req, &err);
-    if (!body || !native_job_read(app, http_visible_key(req), body, &job, param, &err)) {
-        http_reply_error(req, &err, param);
-        cJSON_Delete(body);
-        return;
-    }
-    struct job_input inputs[INPUTS_MAX];
-    size_t count = 0;
-    if (job.priority > 0 && !http_is_admin(req)) { /* it would go before everybody else's jobs */
-        err_set(&err, ERR_DENIED, "a priority above 0 needs a key with the right to administer");
-        http_reply_error(req, &err, "priority");
-        goto done;
-    }
-    count = native_job_inputs(&job, inputs);
-    if (queue_submit(app->queue, http_key_id(req), job.priority, false, &job.params, inputs, count,
-                     id, &err))
-        reply_accepted(req, id, &(struct job){.priority = job.priority, .params = job.params});
-    else
-        http_reply_error(req, &err, NULL);
-done:
-    native_job_free(&job);
-    cJSON_Delete(body);
-}
-
 void native_get(struct http_request *req)
 {
     reply_job(req, http_param(req, "id"));
@@ -138,62 +80,6 @@ void native_cancel(struct http_request *req)
 void native_interrupt(struct http_request *req)
 {
     stop_job(req, queue_interrupt);
-}
-
-/* The pictures of a job once more, for its repetition. */
-static bool read_inputs(const struct app *app, const struct job *job,
-                        struct job_input inputs[INPUTS_MAX], size_t *count, struct err *err)
-{
-    const char *names[INPUTS_MAX] = {"init", "mask"};
-    bool wanted[INPUTS_MAX] = {job->params.has_init, job->params.has_mask};
-    controls_inputs(job->params.controls, wanted + 2);
-    *count = 0;
-    for (size_t i = 0; i < CONTROLS_INPUTS; i++)
-        names[2 + i] = controls_input(i);
-    for (size_t i = 0; i < RELAY_IMAGES_MAX; i++) {
-        names[2 + CONTROLS_INPUTS + i] = relay_input(i);
-        wanted[2 + CONTROLS_INPUTS + i] = (int)i < job->params.more_images;
-    }
-    for (int i = 0; i < INPUTS_MAX; i++) {
-        void *data;
-        size_t size;
-        if (!wanted[i])
-            continue;
-        if (!queue_input(app->queue, job->id, names[i], &data, &size, err))
-            return false;
-        inputs[(*count)++] = (struct job_input){names[i], data, size};
-    }
-    return true;
-}
-
-void native_retry(struct http_request *req)
-{
-    const struct app *app = http_app(req);
-    struct job_input inputs[INPUTS_MAX];
-    size_t count = 0;
-    struct job job;
-    struct err err;
-    char id[JOB_ID_SIZE];
-    if (!queue_get(app->queue, http_param(req, "id"), http_visible_key(req), &job, &err)) {
-        http_reply_error(req, &err, NULL);
-        return;
-    }
-    const char *param = NULL;
-    struct intake_model model;
-    /* The limits may be tighter than when it was accepted. */
-    if (intake_model(app->registry, job.params.model, &model, &err) &&
-        intake_complete(&model, app->settings, &job.params, &param, &err) &&
-        intake_files(app->registry, &model, &job.params, &param, &err) &&
-        companions_check(app->registry, &model, &job.params, &param, &err) &&
-        read_inputs(app, &job, inputs, &count, &err) &&
-        queue_submit(app->queue, http_key_id(req), job.priority, false, &job.params, inputs, count,
-                     id, &err))
-        reply_accepted(req, id, &(struct job){.priority = job.priority, .params = job.params});
-    else
-        http_reply_error(req, &err, param);
-    for (size_t i = 0; i < count; i++)
-        free((void *)inputs[i].data);
-    job_free(&job);
 }
 
 void native_delete(struct http_request *req)

@@ -8,11 +8,9 @@ struct http_problem;
 /* {"error": {"code", "message", "param"}} */
 void native_error(struct http_request *req, const struct http_problem *problem);
 
-void native_submit(struct http_request *req);    /* POST /api/jobs */
 void native_get(struct http_request *req);       /* GET /api/jobs/{id} */
 void native_cancel(struct http_request *req);    /* POST /api/jobs/{id}/cancel */
 void native_interrupt(struct http_request *req); /* POST /api/jobs/{id}/interrupt */
-void native_retry(struct http_request *req);     /* POST /api/jobs/{id}/retry */
 void native_delete(struct http_request *req);    /* DELETE /api/jobs/{id} */
 void native_delete_image(struct http_request *req); /* DELETE /api/jobs/{id}/images/{image} */
 void native_image(struct http_request *req);     /* GET /api/images/{id} */

@@ -153,6 +153,11 @@ static const char *const statements[SQL_COUNT] = {
                       "GROUP BY tag ORDER BY tag LIMIT ?2",
     [SQL_IMAGE_JOB] = "SELECT jobs.id FROM images JOIN jobs ON jobs.id = job_id "
                       "WHERE images.id = ?1 AND (?2 IS NULL OR key_id = ?2)",
+    [SQL_ONCE_GET] = "SELECT hash, jobs FROM once WHERE key_id = ?1 AND name = ?2 "
+                     "AND created_ms >= ?3",
+    [SQL_ONCE_PUT] = "INSERT OR REPLACE INTO once (key_id, name, hash, created_ms, jobs) "
+                     "VALUES (?1, ?2, ?3, ?4, ?5)",
+    [SQL_ONCE_FORGET] = "DELETE FROM once WHERE created_ms < ?1",
     [SQL_INTEGRITY] = "PRAGMA integrity_check(20)",
     [SQL_FOREIGN_KEYS] = "PRAGMA foreign_key_check",
     [SQL_SEARCH_CHECK] = "INSERT INTO jobs_search (jobs_search, rank) "

@@ -76,6 +76,9 @@ enum statement {
     SQL_MARK_REMOVE,
     SQL_MARK_TAGS,
     SQL_IMAGE_JOB,
+    SQL_ONCE_GET,
+    SQL_ONCE_PUT,
+    SQL_ONCE_FORGET,
     SQL_INTEGRITY,
     SQL_FOREIGN_KEYS,
     SQL_SEARCH_CHECK,
@@ -169,6 +172,7 @@ extern const struct store_driver_job sqlite_job;
 extern const struct store_driver_image sqlite_image;
 extern const struct store_driver_record sqlite_record;
 extern const struct store_driver_mark sqlite_mark;
+extern const struct store_driver_once sqlite_once;
 extern const struct store_driver_check sqlite_check;
 
 /* A row of JOB_COLUMNS, without pictures and position; job_free also after failure. */
