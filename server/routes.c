@@ -14,6 +14,8 @@
 #include "server/api/metrics.h"
 #include "server/api/native/native.h"
 #include "server/api/native/native_events.h"
+#include "server/api/native/native_experiment.h"
+#include "server/api/native/native_experiment_make.h"
 #include "server/api/native/native_fields.h"
 #include "server/api/native/native_files.h"
 #include "server/api/native/native_job.h"
@@ -115,6 +117,16 @@ static const struct route routes[] = {
     {GET, "/api/queue", ROUTES_NATIVE, native_queue_get},
     {POST, "/api/queue/pause", ROUTES_NATIVE, native_queue_pause, .admin = true},
     {POST, "/api/queue/resume", ROUTES_NATIVE, native_queue_resume, .admin = true},
+    {POST, "/api/experiments", ROUTES_NATIVE, native_experiment_make, PAINTS,
+     .schema = native_experiment_make_schema},
+    {GET, "/api/experiments", ROUTES_NATIVE, native_experiment_list},
+    {GET, "/api/experiments/{id}", ROUTES_NATIVE, native_experiment_get},
+    {POST, "/api/experiments/{id}", ROUTES_NATIVE, native_experiment_change, ROUTE_BODY_SMALL,
+     .schema = native_experiment_change_schema},
+    {DELETE, "/api/experiments/{id}", ROUTES_NATIVE, native_experiment_delete},
+    {POST, "/api/experiments/{id}/rerun", ROUTES_NATIVE, native_experiment_rerun, .paints = true},
+    {GET, "/api/experiments/{id}/export", ROUTES_NATIVE, native_experiment_export,
+     .query = "format"},
     {POST, "/api/marks", ROUTES_NATIVE, native_marks_change, ROUTE_BODY_SMALL,
      .schema = native_marks_change_schema},
     {GET, "/api/tags", ROUTES_NATIVE, native_marks_tags},

@@ -169,7 +169,7 @@ static bool put_once(struct queue *q, const char *key_id, const struct queue_req
 /* In a transaction: all rows; or none, where once->jobs says what came of an earlier request. */
 static bool insert_all(struct queue *q, const char *key_id, bool waited,
                        const struct queue_request *requests, size_t count, struct queue_once *once,
-                       struct err *err)
+                       const struct queue_also *also, struct err *err)
 {
     if (once && !find_once(q, key_id, once, err))
         return false;
@@ -178,16 +178,17 @@ static bool insert_all(struct queue *q, const char *key_id, bool waited,
     bool done = check_room(q, key_id, count, bytes_of_all(requests, count), err);
     for (size_t i = 0; i < count && done; i++)
         done = insert_job(q, key_id, waited, &requests[i], err);
-    return done && (!once || put_once(q, key_id, requests, count, once, err));
+    return done && (!once || put_once(q, key_id, requests, count, once, err)) &&
+           (!also || also->write(also->ctx, q->store, requests, count, err));
 }
 
 static bool accept_all(struct queue *q, const char *key_id, bool waited,
-                   const struct queue_request *requests, size_t count, struct queue_once *once,
-                   struct err *err)
+                       const struct queue_request *requests, size_t count, struct queue_once *once,
+                       const struct queue_also *also, struct err *err)
 {
     pthread_mutex_lock(&q->lock);
     bool begun = store_begin(q->store, err);
-    bool done = begun && insert_all(q, key_id, waited, requests, count, once, err);
+    bool done = begun && insert_all(q, key_id, waited, requests, count, once, also, err);
     if (done)
         done = store_commit(q->store, err);
     else if (begun)
@@ -221,7 +222,7 @@ static size_t largest_of(const struct queue_request *requests, size_t count)
 
 bool queue_submit_all(struct queue *q, const char *key_id, bool waited,
                       struct queue_request *requests, size_t count, struct queue_once *once,
-                      struct err *err)
+                      const struct queue_also *also, struct err *err)
 {
     for (size_t i = 0; i < count; i++)
         requests[i].id[0] = '\0';
@@ -247,7 +248,7 @@ bool queue_submit_all(struct queue *q, const char *key_id, bool waited,
         written = write_inputs(q, &requests[i], err);
     if (!written)
         queue_note_file(q, largest_of(requests, count), err);
-    bool done = written && accept_all(q, key_id, waited, requests, count, once, err);
+    bool done = written && accept_all(q, key_id, waited, requests, count, once, also, err);
     bool ours = done && !(once && once->jobs);
     for (size_t i = 0; i < count && !ours; i++) {
         if (requests[i].input_count > 0)
@@ -263,7 +264,7 @@ bool queue_submit(struct queue *q, const char *key_id, int priority, bool waited
 {
     struct queue_request request = {
         .priority = priority, .params = params, .inputs = inputs, .input_count = input_count};
-    bool done = queue_submit_all(q, key_id, waited, &request, 1, NULL, err);
+    bool done = queue_submit_all(q, key_id, waited, &request, 1, NULL, NULL, err);
     memcpy(id, request.id, JOB_ID_SIZE);
     return done;
 }

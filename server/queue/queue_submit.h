@@ -32,10 +32,18 @@ struct queue_once {
 bool queue_submit_find(struct queue *q, const char *key_id, struct queue_once *once,
                        struct err *err);
 
-/* As queue_submit, all of them or none. `once` may be NULL; with once->jobs afterwards nothing was
- * accepted, but earlier. */
+/* What is to be written with them or not at all. Inside the transaction: it calls the store, and
+ * not the queue. */
+struct queue_also {
+    bool (*write)(void *ctx, struct store *store, const struct queue_request *requests,
+                  size_t count, struct err *err);
+    void *ctx;
+};
+
+/* As queue_submit, all of them or none. `once` and `also` may be NULL; with once->jobs afterwards
+ * nothing was accepted, but earlier. */
 bool queue_submit_all(struct queue *q, const char *key_id, bool waited,
                       struct queue_request *requests, size_t count, struct queue_once *once,
-                      struct err *err);
+                      const struct queue_also *also, struct err *err);
 
 #endif

@@ -148,7 +148,7 @@ static void reply_accepted(struct http_request *req, const char *id, struct job 
 static void submit_one(struct http_request *req, struct queue_request *r, struct queue_once *once)
 {
     struct err err;
-    if (!queue_submit_all(http_app(req)->queue, http_key_id(req), false, r, 1, once, &err))
+    if (!queue_submit_all(http_app(req)->queue, http_key_id(req), false, r, 1, once, NULL, &err))
         reply_refused(req, once ? once : &(struct queue_once){0}, &err, NULL);
     else if (once && once->jobs)
         reply_again(req, once, false);
@@ -221,6 +221,21 @@ static bool read_inputs(const struct app *app, const struct job *job,
     return true;
 }
 
+bool native_submit_repeat(const struct app *app, struct job *job,
+                          struct job_input inputs[NATIVE_INPUTS_MAX], size_t *count,
+                          const char **param, struct err *err)
+{
+    struct intake_model model;
+    *count = 0;
+    *param = NULL;
+    /* The limits may be tighter than when it was accepted. */
+    return intake_model(app->registry, job->params.model, &model, err) &&
+           intake_complete(&model, app->settings, &job->params, param, err) &&
+           intake_files(app->registry, &model, &job->params, param, err) &&
+           companions_check(app->registry, &model, &job->params, param, err) &&
+           read_inputs(app, job, inputs, count, err);
+}
+
 void native_submit_retry(struct http_request *req)
 {
     const struct app *app = http_app(req);
@@ -236,14 +251,8 @@ void native_submit_retry(struct http_request *req)
         http_reply_error(req, &err, NULL);
         return;
     }
-    const char *param = NULL;
-    struct intake_model model;
-    /* The limits may be tighter than when it was accepted. */
-    if (intake_model(app->registry, job.params.model, &model, &err) &&
-        intake_complete(&model, app->settings, &job.params, &param, &err) &&
-        intake_files(app->registry, &model, &job.params, &param, &err) &&
-        companions_check(app->registry, &model, &job.params, &param, &err) &&
-        read_inputs(app, &job, inputs, &count, &err)) {
+    const char *param;
+    if (native_submit_repeat(app, &job, inputs, &count, &param, &err)) {
         struct queue_request r = {.priority = job.priority, .params = &job.params,
                                   .inputs = inputs, .input_count = count};
         submit_one(req, &r, named ? &once : NULL);
@@ -351,7 +360,7 @@ void native_submit_batch(struct http_request *req)
     cJSON *body = http_json(req, &err);
     bool ok = body && read_batch(req, body, &b, param, &err) &&
               queue_submit_all(http_app(req)->queue, http_key_id(req), false, b.requests, b.count,
-                               named ? &once : NULL, &err);
+                               named ? &once : NULL, NULL, &err);
     char *ids = ok && !once.jobs ? calloc(b.count, JOB_ID_SIZE) : NULL;
     for (size_t i = 0; ids && i < b.count; i++)
         snprintf(ids + i * JOB_ID_SIZE, JOB_ID_SIZE + 1, "%s%s", b.requests[i].id,

@@ -2,6 +2,10 @@
 #ifndef PICTOR_SERVER_NATIVE_SUBMIT_H
 #define PICTOR_SERVER_NATIVE_SUBMIT_H
 
+#include "server/api/native/native_job.h"
+#include "server/queue/queue.h"
+
+struct app;
 struct cJSON;
 struct http_request;
 struct settings;
@@ -9,6 +13,12 @@ struct settings;
 void native_submit(struct http_request *req);       /* POST /api/jobs */
 void native_submit_batch(struct http_request *req); /* POST /api/jobs/batch */
 void native_submit_retry(struct http_request *req); /* POST /api/jobs/{id}/retry */
+
+/* What a job's repetition takes: its params, checked again, and its pictures (free each's data,
+ * also after a failure). */
+bool native_submit_repeat(const struct app *app, struct job *job,
+                          struct job_input inputs[NATIVE_INPUTS_MAX], size_t *count,
+                          const char **param, struct err *err);
 
 struct cJSON *native_submit_batch_schema(const struct settings *settings); /* owned */
 
