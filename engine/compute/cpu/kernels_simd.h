@@ -13,6 +13,7 @@
  * of the 32 of AVX-512, 5 x 4 of the 32 of NEON; the rest holds the weights of one k and a
  * broadcast activation. */
 #include "engine/compute/cpu/kernels.h"
+#include "engine/compute/dtype_blocks.h"
 
 #include <math.h>
 #include <string.h>
