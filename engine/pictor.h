@@ -118,6 +118,10 @@ struct pictor_model_info {
     int clip_skips;               /* clip_skip may be 1..clip_skips; 0: not known */
     float default_image_guidance; /* 0: image_guidance says nothing to it; else it edits pictures,
                                      and paints none without one to begin from */
+    int references;               /* how many references params may have; 0: none. Else it
+                                     edits: what is begun from with strength 1 is shown to it,
+                                     too, as the first */
+    bool flow;                    /* samplers are those of flow models */
     bool masked;                  /* it is shown the mask: mask_weight says something to it */
     int text_widths[2];           /* of its text encoders' tokens; 0: there is none */
     char default_sampler[32], default_scheduler[32]; /* "": what is everybody's */
@@ -143,8 +147,9 @@ bool pictor_files_open(const char *path, struct pictor_files *out, struct err *e
 /* One more file of a model, opened without reading. `role` says what it holds: "model", all of it
  * in the single-file layout; "unet", "vae", "text_encoder" or "text_encoder_2", one network in
  * either layout, which takes the place of the whole file's and of one added before (a tiny
- * autoencoder, as "vae", stands beside that); "scheduler", a folder's scheduler_config.json; or
- * "config", the UNet's config.json. Other errors as above; the list stays as it was then. */
+ * autoencoder, as "vae", stands beside that); "scheduler", a folder's scheduler_config.json;
+ * "config", the UNet's config.json; or "pipeline", a folder's model_index.json. Other
+ * errors as above; the list stays as it was then. */
 bool pictor_files_add(struct pictor_files *files, const char *role, const char *path,
                       struct err *err);
 void pictor_files_close(struct pictor_files *files);
@@ -398,6 +403,11 @@ struct pictor_params {
     int mask_padding;    /* pixels around the mask for mask_only_area */
     double mask_weight;  /* how much of the picture is hidden from a model that is shown what the
                             mask leaves, 0..1; NAN: 1 */
+
+    /* Pictures that the model is shown, of any size, beside the one that is begun from: what to
+     * paint from, and by. At most pictor_model_info.references together. */
+    const struct pictor_image *const *references;
+    size_t reference_count;
 
     /* One for each of the model's ControlNets, in their order. */
     const struct pictor_control *controls;

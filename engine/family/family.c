@@ -9,7 +9,8 @@
 #include "engine/text/chunk.h"
 
 static const struct family *const families[] = {&family_pixels, &family_sd1, &family_sd2,
-                                                &family_sdxl, &family_sdxl_refiner};
+                                                &family_sdxl, &family_sdxl_refiner,
+                                                &family_flux2};
 
 #define NOT_RUN ", which pictor does not run"
 #define LONE                                                                                       \
@@ -85,7 +86,11 @@ void family_describe(const struct checkpoint *cp, const struct family *family, i
     snprintf(i->architecture, sizeof i->architecture, "%s", family->name);
     snprintf(i->title, sizeof i->title, "%s", title ? title : "");
     struct preset preset;
-    if (preset_of(cp, &preset)) {
+    i->flow = facts->flow;
+    if (facts->flow) {
+        snprintf(i->default_sampler, sizeof i->default_sampler, "Euler");
+        snprintf(i->default_scheduler, sizeof i->default_scheduler, "simple");
+    } else if (preset_of(cp, &preset)) {
         side = preset.side ? preset.side : side;
         guidance = preset.guidance;
         steps = preset.steps;

@@ -39,6 +39,7 @@ struct family_facts {
      * below; 0: none. */
     int beside;
     float clip; /* guesses at the latent are within +-clip; 0: wherever they are */
+    bool flow;  /* a flow model: samplers are those for such, schedules of its own */
     /* Latent to RGB in 0..1, a row a channel and a constant; NULL: fitted when it is needed. */
     const float (*preview)[3];
 };
@@ -60,6 +61,12 @@ struct family_words {
     bool negative;       /* what the picture is led away from */
 };
 
+/* A picture that a network is shown: [height, width, channels] of a latent. */
+struct family_reference {
+    const float *latent;
+    int height, width;
+};
+
 /* The picture that a network is asked about. */
 struct family_picture {
     int width, height; /* of the latent */
@@ -72,6 +79,8 @@ struct family_picture {
     const double *done;
     /* Of each of them [height, width] how much it leads there; NULL, one or all: 1 everywhere. */
     const float *const *regions;
+    const struct family_reference *references; /* what params->references became */
+    size_t reference_count;
 };
 
 /* What is painted over, for a network that is shown it. While planning, a pointer that is not NULL
@@ -80,6 +89,7 @@ struct family_source {
     int width, height;    /* of the latent */
     const float *picture; /* [factor height, factor width, 3]; NULL: there is none */
     const float *mask;    /* [factor height, factor width], 1: repainted, 0: kept; NULL: all is 1 */
+    const struct pictor_params *params;
     double mask_weight;   /* how much of the picture is hidden under the mask, 0..1 */
 };
 
@@ -197,6 +207,7 @@ int family_passes(const struct pictor_params *params, struct editing_pass out[2]
 /* Counts that many texts of that many tokens to *chunks. ERR_TOO_LARGE: more than FAMILY_CHUNKS. */
 bool family_chunks_add(size_t *chunks, size_t texts, size_t tokens, struct err *err);
 
-extern const struct family family_pixels, family_sd1, family_sd2, family_sdxl, family_sdxl_refiner;
+extern const struct family family_pixels, family_sd1, family_sd2, family_sdxl, family_sdxl_refiner,
+    family_flux2;
 
 #endif

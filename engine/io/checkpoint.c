@@ -30,7 +30,7 @@ struct checkpoint {
     int file_count;
     struct raw_tensor *tensors; /* in order of name; they own their names */
     size_t count;
-    cJSON *scheduler, *config;                           /* of a folder, or NULL */
+    cJSON *scheduler, *config, *pipeline;                           /* of a folder, or NULL */
     char name[sizeof((struct pictor_file *)NULL)->name]; /* checkpoint_name */
 };
 
@@ -203,6 +203,8 @@ static bool add_listed(struct checkpoint *cp, const struct pictor_file *file, op
         return add_file(cp, NAMES_WHOLE, open(file->fd, NULL, err));
     if (n == strlen("scheduler") && strncmp(file->name, "scheduler", n) == 0)
         return read_json(&cp->scheduler, file, open, err);
+    if (n == strlen("pipeline") && strncmp(file->name, "pipeline", n) == 0)
+        return read_json(&cp->pipeline, file, open, err);
     if (n == strlen("config") && strncmp(file->name, "config", n) == 0)
         return read_json(&cp->config, file, open, err);
     while ((network = names_folder(part)) &&
@@ -248,7 +250,8 @@ static struct checkpoint *open_files(const struct pictor_files *files, open_fn *
     }
     if (ok && cp->file_count == 0)
         ok = err_set(err, ERR_INVALID, "a model of no file");
-    if (ok && (cp->scheduler || cp->config)) /* of a folder, whose files are called as all are */
+    /* Of a folder, whose files are called as all are. */
+    if (ok && (cp->scheduler || cp->config || cp->pipeline))
         *cp->name = '\0';
     return checked(cp, ok && index_files(cp, err));
 }
@@ -291,6 +294,7 @@ void checkpoint_free(struct checkpoint *cp)
         tensor_file_close(cp->files[i].tf);
     cJSON_Delete(cp->scheduler);
     cJSON_Delete(cp->config);
+    cJSON_Delete(cp->pipeline);
     free(cp);
 }
 
@@ -376,6 +380,17 @@ static double number_of(const cJSON *object, const char *key, double otherwise)
 double checkpoint_scheduler_number(const struct checkpoint *cp, const char *key, double otherwise)
 {
     return number_of(cp->scheduler, key, otherwise);
+}
+
+bool checkpoint_has_pipeline(const struct checkpoint *cp)
+{
+    return cp->pipeline;
+}
+
+bool checkpoint_pipeline_is(const struct checkpoint *cp, const char *key, bool otherwise)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(cp->pipeline, key);
+    return cJSON_IsBool(item) ? cJSON_IsTrue(item) : otherwise;
 }
 
 bool checkpoint_is_configured(const struct checkpoint *cp)

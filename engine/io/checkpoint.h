@@ -86,6 +86,12 @@ bool checkpoint_scheduler_denies(const struct checkpoint *cp, const char *key);
 /* A number there; `otherwise` when there is none. */
 double checkpoint_scheduler_number(const struct checkpoint *cp, const char *key, double otherwise);
 
+/* Whether a folder's model_index.json says that `key` is true; `otherwise` when there is none, or
+ * it does not say. */
+bool checkpoint_pipeline_is(const struct checkpoint *cp, const char *key, bool otherwise);
+/* Whether there is one. */
+bool checkpoint_has_pipeline(const struct checkpoint *cp);
+
 /* The same of a network's config.json ("config" of pictor_files_add). A number that is null there
  * is NAN. */
 bool checkpoint_is_configured(const struct checkpoint *cp); /* whether there is one */

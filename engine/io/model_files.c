@@ -116,7 +116,7 @@ static bool is_role(const char *role)
         if (strcmp(folder, role) == 0)
             return true;
     return strcmp(role, "model") == 0 || strcmp(role, "scheduler") == 0 ||
-           strcmp(role, "config") == 0;
+           strcmp(role, "config") == 0 || strcmp(role, "pipeline") == 0;
 }
 
 bool pictor_files_add(struct pictor_files *files, const char *role, const char *path,
@@ -127,7 +127,7 @@ bool pictor_files_add(struct pictor_files *files, const char *role, const char *
     if (!is_role(role))
         return err_set(err, ERR_INVALID,
                        "part '%.32s' of a model: wanted model, unet, vae, text_encoder, "
-                       "text_encoder_2, scheduler or config",
+                       "text_encoder_2, scheduler, config or pipeline",
                        role);
     if (strcmp(role, "model") == 0)
         return add(files, path, file, err);
@@ -234,6 +234,16 @@ static bool add_pixels(struct pictor_files *files, const char *folder, bool alon
             add_named(files, "scheduler", folder, "scheduler_config.json", err));
 }
 
+/* Of a flow transformer, which stands where a UNet does: the folder of its network is called so,
+ * and model_index.json says how it was trained. */
+static bool add_transformer(struct pictor_files *files, const char *folder, struct err *err)
+{
+    return add_weights(files, folder, "transformer", "unet", false, err) &&
+           add_part(files, folder, "vae", err) && add_part(files, folder, "text_encoder", err) &&
+           (!has_part(folder, "model_index.json") ||
+            add_named(files, "pipeline", folder, "model_index.json", err));
+}
+
 /* How the network was trained; a folder that does not say is no error. */
 static bool add_scheduler(struct pictor_files *files, const char *folder, struct err *err)
 {
@@ -256,6 +266,9 @@ bool pictor_files_open(const char *path, struct pictor_files *out, struct err *e
     bool alone;
     if (stat(path, &info) == 0 && S_ISDIR(info.st_mode) && is_pixels(path, &alone)) {
         ok = add_pixels(out, path, alone, err) && add_scheduler(out, path, err);
+    } else if (stat(path, &info) == 0 && S_ISDIR(info.st_mode) && !has_part(path, "unet") &&
+               has_part(path, "transformer")) {
+        ok = add_transformer(out, path, err) && add_scheduler(out, path, err);
     } else if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
         for (int part = 0; ok && (folder = names_folder(part)); part++)
             ok = !needs_part(path, part) || add_part(out, path, folder, err);

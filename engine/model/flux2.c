@@ -289,6 +289,15 @@ static void take_in(struct ops *o, const struct matrix *w, const float *x, int k
     arena_reset(o->arena, mark);
 }
 
+void flux2_words(struct ops *o, const struct flux2 *m, const float *text, int tokens, float *out)
+{
+    size_t mark = arena_mark(o->arena);
+    struct tensor y = tensor_new(o->arena, DTYPE_F32, 1, 1, tokens, m->config.width, 0);
+    take_in(o, m->text_in, text, m->config.text, &y);
+    ops_to_floats(o, out, &y);
+    arena_reset(o->arena, mark);
+}
+
 void flux2_begin(struct ops *o, const struct flux2 *m, const struct flux2_scene *s,
                  struct flux2_call *call)
 {
@@ -304,7 +313,7 @@ void flux2_begin(struct ops *o, const struct flux2 *m, const struct flux2_scene 
     if (!arena_planning(o->arena))
         place(m, s, call->cos, call->sin);
     call->text = tensor_new(o->arena, dtype, 1, 1, call->tokens, c->width, 0);
-    take_in(o, m->text_in, s->text, c->text, &call->text);
+    ops_from_floats(o, &call->text, s->words);
     if (!call->shown)
         return;
     call->references = tensor_new(o->arena, dtype, 1, 1, call->shown, c->width, 0);

@@ -37,6 +37,10 @@ struct flux2 *flux2_load(struct device *dev, const struct checkpoint *cp,
                          struct err *err);
 void flux2_free(struct flux2 *m);
 
+/* out [tokens, config.width] = what the transformer makes of words [tokens, config.text] before all
+ * else. */
+void flux2_words(struct ops *o, const struct flux2 *m, const float *text, int tokens, float *out);
+
 #define FLUX2_REFERENCES 10 /* pictures that one may be shown */
 
 /* A picture that is shown: latent [height, width, channels]. */
@@ -47,7 +51,7 @@ struct flux2_reference {
 
 /* What is the same in every step of a picture. */
 struct flux2_scene {
-    const float *text; /* [tokens, config.text] */
+    const float *words; /* [tokens, config.width]: of flux2_words */
     int tokens;
     int height, width; /* of the latent */
     float guidance;    /* of a network that is told it */

@@ -30,7 +30,7 @@ const float *beside_new(const struct family_model *m, struct ops *o, const struc
         arena_alloc(o->arena, (size_t)latent->width * (size_t)latent->height * more, sizeof *out);
     size_t mark = arena_mark(o->arena);
     double weight = isnan(p->mask_weight) ? 1 : p->mask_weight;
-    struct family_source source = {latent->width, latent->height, NULL, NULL, weight};
+    struct family_source source = {latent->width, latent->height, NULL, NULL, p, weight};
     if (p->init) {
         source.picture = picture_of(o, canvas, width, height);
     } else if (from_latent && weight < 1) {

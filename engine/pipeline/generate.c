@@ -24,6 +24,7 @@
 #include "engine/pipeline/params.h"
 #include "engine/pipeline/passes.h"
 #include "engine/pipeline/preview.h"
+#include "engine/pipeline/references.h"
 #include "engine/pipeline/refined.h"
 #include "engine/pipeline/upscaler.h"
 #include "engine/sample/blend.h"
@@ -390,8 +391,10 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
     beside = beside_new(j->m->family, &j->ops, j->p, canvas, latent, from_latent);
     struct steps steps = {j, refiner, latent->width, latent->height, j->done, plan->steps, 0};
     struct guides guides;
+    struct references references;
     int factor = facts_of(j)->factor;
-    if (!guides_new(&guides, &j->ops, j->p, canvas, latent->width * factor, latent->height * factor,
+    if (!references_new(&references, &j->ops, j->m->family, j->p, err) ||
+        !guides_new(&guides, &j->ops, j->p, canvas, latent->width * factor, latent->height * factor,
                     factor, err))
         return false;
     struct latent x = latent_new(a, latent->width, latent->height, latent->channels);
@@ -410,18 +413,15 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
         .model = j->m->family,
         .schedule = &passes->schedule[pass],
         .picture = {latent->width, latent->height, j->p, beside,
-                    j->p->control_count ? guides.at : NULL, &steps.done, guides.regions},
+                    j->p->control_count ? guides.at : NULL, &steps.done, guides.regions,
+                    references.at, references.count},
         .spoken = &j->spoken[pass],
         .sampler = j->choice[pass].sampler,
         .calls = plan->steps * (j->choice[pass].sampler->info.second_order ? 2 : 1),
     };
     struct guided guided, second = {0};
-    struct refined refined = {.first = &guided,
-                              .second = &second,
-                              .at = j->p->refiner_at,
-                              .by_steps = j->p->refiner_by_steps,
-                              .before = before_refiner,
-                              .ctx = &steps};
+    struct refined refined = {&guided, &second,        j->p->refiner_at, j->p->refiner_by_steps,
+                              false,   before_refiner, &steps};
     guided_new(&guided, &options);
     struct denoiser denoiser = guided_denoiser(&guided);
     struct pictor_params without;
@@ -472,8 +472,8 @@ static bool go_on_enlarging(void *ctx, double share)
     if (!p->on_progress || t - j->last_step < SILENCE)
         return true;
     j->last_step = t;
-    struct pictor_progress progress = {j->reported, j->steps, t - j->began, 0,
-                                       pace_left(&j->pace, j->done, t), NULL};
+    struct pictor_progress progress = {
+        j->reported, j->steps, t - j->began, 0, pace_left(&j->pace, j->done, t), NULL};
     return p->on_progress(p->ctx, &progress);
 }
 
@@ -519,7 +519,7 @@ static struct latent covering(struct painting *j, const struct latent *large, in
 
 /* For the second pass, in the latent or by way of pixels, which whoever paints it encodes. */
 static bool enlarge_to(struct painting *j, const struct latent *small, struct latent *large,
-                    struct err *err)
+                       struct err *err)
 {
     struct pictor_model *next = painter_of(j, 1);
     int factor = next->family->facts.factor;

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "engine/pipeline/model.h"
+#include "engine/pipeline/references.h"
 #include "engine/pipeline/upscaler.h"
 
 #define MAX_SIDE 8192 /* far beyond what the models do; memory is the real limit */
@@ -32,7 +33,7 @@ void pictor_params_init(struct pictor_params *p, const struct pictor_model *mode
         .scheduler = *info->default_scheduler ? info->default_scheduler : "automatic",
         .eta = NAN,
         .clip_skip = 1,
-        .strength = 0.75,
+        .strength = info->references ? 1 : 0.75,
         .fill = PICTOR_FILL_ORIGINAL,
         .mask_blur = 4,
         .mask_blur_y = NAN,
@@ -101,12 +102,17 @@ static bool check_hires(const struct family_facts *facts, const struct pictor_pa
 }
 
 /* `pass` is "" or "hires_". */
-static bool choose(const char *pass, const char *sampler, const char *scheduler,
-                   struct params_choice *out, struct err *err)
+static bool choose(const struct family_facts *facts, const char *pass, const char *sampler,
+                   const char *scheduler, struct params_choice *out, struct err *err)
 {
+    char names[256];
     const struct pictor_scheduler_info *named = NULL, *chosen;
     if (!(out->sampler = sampler_find(sampler, &named)))
         return err_set(err, ERR_INVALID, "%ssampler '%.64s' is not known", pass, sampler);
+    if (facts->flow && !out->sampler->flow)
+        return err_set(err, ERR_INVALID,
+                       "%ssampler '%.64s' is not for flow models as this one: wanted one of %s",
+                       pass, sampler, sampler_flow_names(names, sizeof names));
     if (!(chosen = pictor_scheduler_find(scheduler)))
         return err_set(err, ERR_INVALID, "%sscheduler '%.64s' is not known", pass, scheduler);
     out->scheduler = schedule_kind_of(chosen);
@@ -124,8 +130,8 @@ bool params_check(const struct family_facts *facts, const struct pictor_params *
                   struct params_choice out[2], struct err *err)
 {
     out[0] = out[1] = (struct params_choice){0};
-    if (!choose("", p->sampler, p->scheduler, &out[0], err) ||
-        !choose("hires_", or_first(p->hires_sampler, p->sampler),
+    if (!choose(facts, "", p->sampler, p->scheduler, &out[0], err) ||
+        !choose(facts, "hires_", or_first(p->hires_sampler, p->sampler),
                 or_first(p->hires_scheduler, p->scheduler), &out[1], err))
         return false;
     if (!check_side("width", p->width, facts->multiple, err) ||
@@ -151,6 +157,8 @@ bool params_check(const struct family_facts *facts, const struct pictor_params *
         return false;
     if ((!isnan(p->mask_weight) && !in_range("mask_weight", p->mask_weight, 0, 1, err)) ||
         (!isnan(p->image_guidance) && !in_range("image_guidance", p->image_guidance, 0, 100, err)))
+        return false;
+    if (!references_check(facts, p, err))
         return false;
     if (facts->info.default_image_guidance > 0 && !p->init)
         return err_set(err, ERR_INVALID, "this model edits pictures: wanted one to begin from");

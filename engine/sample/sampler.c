@@ -2,6 +2,7 @@
 #include "engine/sample/sampler.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -17,6 +18,7 @@
 
 static const struct sampler samplers[] = {
     {.info = {.name = "DPM++ 2M", .alias = "k_dpmpp_2m", .default_scheduler = "karras"},
+     .flow = true,
      .buffers = 2,
      .loop = dpm_pp_2m},
     {.info = {.name = "DPM++ SDE",
@@ -27,6 +29,7 @@ static const struct sampler samplers[] = {
               .scales_noise = true,
               .sde = true,
               .second_order = true},
+     .flow = true,
      .buffers = 6,
      .loop = dpm_sde_single},
     {.info = {.name = "DPM++ 2M SDE",
@@ -36,6 +39,7 @@ static const struct sampler samplers[] = {
               .default_eta = 1,
               .scales_noise = true,
               .sde = true},
+     .flow = true,
      .buffers = 5,
      .loop = dpm_sde_2m},
     {.info = {.name = "DPM++ 2M SDE Heun",
@@ -56,6 +60,7 @@ static const struct sampler samplers[] = {
               .ancestral = true,
               .second_order = true},
      .other_alias = "k_dpmpp_2s_ancestral",
+     .flow = true,
      .buffers = 3,
      .loop = dpm_pp_2s_ancestral},
     {.info = {.name = "DPM++ 3M SDE",
@@ -75,6 +80,7 @@ static const struct sampler samplers[] = {
               .default_eta = 1,
               .ancestral = true},
      .other_alias = "k_euler_ancestral",
+     .flow = true,
      .buffers = 2,
      .loop = euler_ancestral},
     {.info = {.name = "Euler",
@@ -82,6 +88,7 @@ static const struct sampler samplers[] = {
               .default_scheduler = "uniform",
               .churns = true,
               .scales_noise = true},
+     .flow = true,
      .buffers = 2,
      .loop = euler_ancestral},
     {.info = {.name = "LMS", .alias = "k_lms", .default_scheduler = "uniform"},
@@ -93,6 +100,7 @@ static const struct sampler samplers[] = {
               .churns = true,
               .scales_noise = true,
               .second_order = true},
+     .flow = true,
      .buffers = 3,
      .loop = euler_heun},
     {.info = {.name = "DPM2",
@@ -266,6 +274,17 @@ pictor_sampler_find(const char *name, const struct pictor_scheduler_info **sched
 {
     const struct sampler *found = sampler_find(name, scheduler);
     return found ? &found->info : NULL;
+}
+
+const char *sampler_flow_names(char *buf, size_t size)
+{
+    size_t used = 0;
+    *buf = '\0';
+    for (size_t i = 0; i < sizeof samplers / sizeof *samplers; i++)
+        if (samplers[i].flow && used < size)
+            used += (size_t)snprintf(buf + used, size - used, "%s%s", used ? ", " : "",
+                                     samplers[i].info.name);
+    return buf;
 }
 
 /* Runs. */

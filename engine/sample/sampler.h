@@ -48,6 +48,7 @@ struct sampler {
     double guidance_share;     /* of the guidance asked for, how much is applied; 0: all */
     bool discard_next_to_last; /* leaves out the smallest sigma before 0 */
     bool distilled;            /* LCM: calls the model at the levels it was distilled for alone */
+    bool flow;                 /* also for flow models */
     int buffers;               /* scratch it needs, in latents */
     bool (*loop)(struct sampler_state *s, struct err *err);
 };
@@ -55,6 +56,9 @@ struct sampler {
 /* As pictor_sampler_find, which documents it. */
 const struct sampler *sampler_find(const char *name,
                                    const struct pictor_scheduler_info **scheduler);
+
+/* "Euler, Heun, ...": those for flow models. Returns buf. */
+const char *sampler_flow_names(char *buf, size_t size);
 
 /* x = plan->init * init + plan->noise * noise, all [n] in one layout; `init` may be NULL (text to
  * image); x may be `init` or `noise`. */

@@ -31,7 +31,10 @@ static bool plan_sigmas(struct sampler_plan *plan, const struct sampler *sampler
                         enum schedule_kind kind, const struct schedule *schedule, int steps,
                         int skip, struct err *err)
 {
-    if (kind == SCHEDULE_AUTOMATIC)
+    bool flow = schedule->prediction == SCHEDULE_VELOCITY;
+    if (kind == SCHEDULE_AUTOMATIC && flow)
+        kind = SCHEDULE_SIMPLE;
+    else if (kind == SCHEDULE_AUTOMATIC)
         kind = schedule_kind_of(pictor_scheduler_find(sampler->info.default_scheduler));
     int count, discard = sampler->discard_next_to_last || schedule->discard_last;
     double *sigmas = schedule_sigmas(schedule, kind, steps + discard, &count, err);
@@ -56,6 +59,7 @@ static bool plan_sigmas(struct sampler_plan *plan, const struct sampler *sampler
         .init = 1,
         .noise = sigmas[0],
         .finish = 1,
+        .flow = flow,
         .low = low,
         .high = high,
     };
@@ -242,6 +246,8 @@ bool sampler_plan_image(struct sampler_plan *plan, const struct sampler *sampler
     if (!plan_check(steps, strength, err))
         return false;
     int cut = (int)(fmin(strength, STRENGTH_MAX) * steps);
+    if (schedule->prediction == SCHEDULE_VELOCITY && strength < 1 && cut > 0)
+        cut--;
     return plan_cut(plan, sampler, kind, schedule, steps, cut, err);
 }
 

@@ -22,6 +22,7 @@ struct sampler_plan {
     double turn;
     double init, noise; /* x at the start = init * initial latent + noise * normal noise */
     double finish;      /* the result is scaled by this: 1, less for DDIM, which never reaches 0 */
+    bool flow;          /* of a flow model: slopes are those of its own latents */
     double low, high;   /* of the whole schedule, 0 left out: where SDE samplers' noise runs */
 };
 
@@ -30,7 +31,8 @@ bool sampler_plan_text(struct sampler_plan *plan, const struct sampler *sampler,
                        enum schedule_kind kind, const struct schedule *schedule, int steps,
                        struct err *err);
 
-/* Image to image: strength 0..1 of the steps are run, from as far down the schedule. */
+/* Image to image: strength 0..1 of the steps are run, from as far down the schedule; of a flow
+ * model's, which are few, no more than that. */
 bool sampler_plan_image(struct sampler_plan *plan, const struct sampler *sampler,
                         enum schedule_kind kind, const struct schedule *schedule, int steps,
                         double strength, struct err *err);

@@ -70,8 +70,7 @@ static const double aligned[SCHEDULE_ALIGNED] = {14.615, 6.475, 3.861, 2.697, 1.
 
 #define FLOW_MOST 1e6 /* sigma where a flow model's latent is all noise */
 
-/* Noise of a flow model's latent, 0..1, and of the sampler's. */
-static double flow_of_sigma(double sigma)
+double schedule_flow(double sigma)
 {
     return sigma / (1 + sigma);
 }
@@ -93,6 +92,7 @@ static void begin(struct schedule *s, enum schedule_prediction prediction)
 {
     s->prediction = prediction;
     s->discard_last = false;
+    s->shift = 1;
     s->aligned = aligned;
     s->sigma_min = s->sigma_max = s->rho = s->beta_alpha = s->beta_beta = 0;
 }
@@ -128,12 +128,18 @@ void schedule_zero_terminal(struct schedule *s)
     set_level(s, LAST, 4.8973451890853435e-08f);
 }
 
+/* Of a flow model at time t, 0..1. */
+static double shifted_sigma(double shift, double t)
+{
+    return sigma_of_flow(shift * t / (1 + (shift - 1) * t));
+}
+
 void schedule_init_flow(struct schedule *s, double shift)
 {
     begin(s, SCHEDULE_VELOCITY);
+    s->shift = shift;
     for (int i = 0; i < SCHEDULE_LEVELS; i++) {
-        double t = (i + 1) / (double)SCHEDULE_LEVELS;
-        double sigma = sigma_of_flow(shift * t / (1 + (shift - 1) * t));
+        double sigma = shifted_sigma(shift, (i + 1) / (double)SCHEDULE_LEVELS);
         s->alphas_cumprod[i] = (float)(1 / (1 + sigma * sigma));
         s->sigmas[i] = (float)sigma;
         s->log_sigmas[i] = (float)log(sigma);
@@ -162,7 +168,7 @@ struct schedule_scales schedule_scales(const struct schedule *s, double sigma)
     case SCHEDULE_VELOCITY:
         break;
     }
-    double f = flow_of_sigma(sigma);
+    double f = schedule_flow(sigma);
     return (struct schedule_scales){SCHEDULE_LEVELS * f, 1 - f, 1 - f, -f};
 }
 
@@ -297,8 +303,8 @@ double *schedule_sigmas(const struct schedule *s, enum schedule_kind kind, int s
         return NULL;
     }
     if (flow) { /* formulas are in the noise that the model sees */
-        lo = flow_of_sigma(lo);
-        hi = flow_of_sigma(hi);
+        lo = schedule_flow(lo);
+        hi = schedule_flow(hi);
     }
     int n = steps;
     if (kind == SCHEDULE_DDIM)
@@ -334,7 +340,9 @@ double *schedule_sigmas(const struct schedule *s, enum schedule_kind kind, int s
             out[i] = align_your_steps(s->aligned, i, n);
             break;
         case SCHEDULE_SIMPLE: /* more steps than levels repeat the lowest */
-            out[i] = s->sigmas[LAST - (int)((double)i * SCHEDULE_LEVELS / n)];
+            out[i] = s->prediction == SCHEDULE_VELOCITY
+                         ? shifted_sigma(s->shift, 1 - (double)i / n)
+                         : s->sigmas[LAST - (int)((double)i * SCHEDULE_LEVELS / n)];
             break;
         case SCHEDULE_DDIM:
             out[i] = s->sigmas[1 + (n - 1 - i) * ddim_stride(steps)];

@@ -36,6 +36,7 @@ struct schedule {
     /* Align Your Steps' sigmas of ten steps, from the most noise to the least, [SCHEDULE_ALIGNED],
      * borrowed: at first those for SD 1.5, which SD front ends take where there are no others. */
     const double *aligned;
+    double shift;      /* of a flow model: see schedule_init_flow */
     bool discard_last; /* plans leave out the smallest level of a schedule before 0 */
     /* What schedules are told, where it is not 0: the least and the most noise, in sigma, of those
      * that have_ends; Karras' and Polyexponential's exponent; Beta's two. */
@@ -54,8 +55,12 @@ void schedule_init_levels(struct schedule *s, const float *alphas_cumprod);
 void schedule_zero_terminal(struct schedule *s);
 
 /* A flow model whose times t = 1/1000..1 are shifted: f = shift t / (1 + (shift - 1) t) (Esser et
- * al. 2024, eq. 23). shift > 0; 1 is none. */
+ * al. 2024, eq. 23). shift > 0; 1 is none. SCHEDULE_SIMPLE visits t = 1, 1 - 1/n, 1 - 2/n ...
+ * exactly, whether there is such a level or not. */
 void schedule_init_flow(struct schedule *s, double shift);
+
+/* Noise of a flow model's latent, 0..1, where that of the samplers' is sigma. */
+double schedule_flow(double sigma);
 
 /* Takes over what a picture's parameters say of schedules. */
 void schedule_tell(struct schedule *s, const struct pictor_sampling *told);

@@ -3,11 +3,12 @@
  * A name is only ever looked up in a table made by scanning the models folder and reading the
  * settings; it is never a path. The table holds: the built-in model "pictor-mini"; every
  * .safetensors file up to 16 folders below the models folder, named by its place without the ending
- * ("v1-5" or "anime/v2"); every folder that has a unet/ inside (diffusers layout); and the models
- * of the upstreams, those that the settings name and those that an upstream lists itself, which
- * come after everything else of their name. Aliases are other names of these; the alias "*" takes
- * every unknown name. Links are followed. What links, or hard links, make reachable by several
- * names is one model: it has the name of its place, and the others are found, too, but not listed.
+ * ("v1-5" or "anime/v2"); every folder that has a unet/ or transformer/ inside (diffusers layout);
+ * and the models of the upstreams, those that the settings name and those that an upstream lists
+ * itself, which come after everything else of their name. Aliases are other names of these; the
+ * alias "*" takes every unknown name. Links are followed. What links, or hard links, make reachable
+ * by several names is one model: it has the name of its place, and the others are found, too, but
+ * not listed.
  *
  * What a file's header says is read in the background, or by who resolves the model first, and read
  * again when a scan finds another size, time or inode: what a job is painted with depends on the

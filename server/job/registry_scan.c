@@ -356,6 +356,8 @@ static bool add_model_folder(struct walk *w, int fd, const char *name, bool link
         measure_part(e, fd, part);
     if (e) {
         measure_part(e, fd, "scheduler");
+        if (has_folder(fd, "transformer"))
+            measure_part(e, fd, "transformer");
         if (!has_folder(fd, "unet"))
             measure_part(e, fd, ".");
     }
@@ -378,7 +380,7 @@ static bool is_model_folder(int fd)
     struct stat config, weights;
     if (fd < 0)
         return false;
-    if (has_folder(fd, "unet"))
+    if (has_folder(fd, "unet") || has_folder(fd, "transformer"))
         return true;
     /* A UNet alone, beside its configuration. */
     return fstatat(fd, "config.json", &config, 0) == 0 &&

@@ -109,7 +109,7 @@ static void check_beside(struct fixture *f, const char *name, float *out)
     float *pixels = malloc(picture->bytes);
     assert_non_null(pixels);
     nchw_to_last(pixels, planes, 1, 3, (size_t)(W * F * H * F));
-    struct family_source source = {W, H, pixels, mask, 1};
+    struct family_source source = {W, H, pixels, mask, NULL, 1};
     RUN(f, f->m->family->beside(f->m, &o, &source, out));
     snprintf(golden, sizeof golden, "%s.beside", name);
     check(f, golden, out, want(f->golden, golden));
@@ -253,7 +253,8 @@ static void test_folder(void **state)
 static void says(struct fixture *f, const float *x, const float *beside, float *y)
 {
     struct family_words words = words_of("sd1", "prompt");
-    struct family_picture picture = {W, H, &f->params, beside, NULL, NULL, NULL};
+    struct family_picture picture = {
+        .width = W, .height = H, .params = &f->params, .beside = beside};
     struct family_call *call;
     RUN(f, call = f->m->family->call_new(f->m, &o, &picture, &words, 1, &err);
         assert_non_null(call); f->m->family->predict(f->m, &o, call, x, 500, false, y);

@@ -155,7 +155,12 @@ static void check_regions(struct fixture *f, const char *model,
     const float *guides[2] = {picture, picture + 3 * PIXELS};
     f->params.controls = controls;
     f->params.control_count = count;
-    struct family_picture p = {W, H, &f->params, NULL, count ? guides : NULL, &done, regions};
+    struct family_picture p = {.width = W,
+                               .height = H,
+                               .params = &f->params,
+                               .guides = count ? guides : NULL,
+                               .done = &done,
+                               .regions = regions};
     struct family_call *call;
     RUN(f, call = f->m->family->call_new(f->m, &o, &p, words, 2, &err); assert_non_null(call);
         f->m->family->predict(f->m, &o, call, x, 500, false, x); f->m->family->call_free(call));

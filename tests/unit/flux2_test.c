@@ -1,10 +1,15 @@
 /* flux2_test.c: FLUX.2 against diffusers and transformers (tests/golden, "flux2"): its transformer
- * in both layouts, with pictures that it is shown and told its guidance, and its autoencoder. */
+ * in both layouts, with pictures that it is shown and told its guidance, its autoencoder, and whole
+ * pictures through engine/pictor.h. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+
+#include <limits.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "engine/model/flux2.h"
 #include "engine/model/vae.h"
@@ -64,7 +69,6 @@ static void check_velocity(struct fixture *f, const struct flux2 *m, const char 
     struct flux2_scene scene = {.guidance = 4, .reference_count = shown};
     struct flux2_call call;
     float *text = floats_of(want(f->golden, "text")), *references[2];
-    scene.text = text;
     scene.tokens = (int)want(f->golden, "text")->shape[0];
     float *x = latent_of(f, input, &scene.height, &scene.width);
     for (int i = 0; i < shown; i++) {
@@ -73,12 +77,16 @@ static void check_velocity(struct fixture *f, const struct flux2 *m, const char 
         r->latent = references[i] = latent_of(f, name, &r->height, &r->width);
     }
     float *y = malloc(want(f->golden, input)->bytes);
-    assert_non_null(y);
-    RUN(f, flux2_begin(&o, m, &scene, &call); flux2_forward(&o, m, &call, x, t, y));
+    float *words = malloc((size_t)scene.tokens * 32 * sizeof *words);
+    assert_true(y && words);
+    scene.words = words;
+    RUN(f, flux2_words(&o, m, text, scene.tokens, words); flux2_begin(&o, m, &scene, &call);
+        flux2_forward(&o, m, &call, x, t, y));
     check(f, golden, y, want(f->golden, golden));
     for (int i = 0; i < shown; i++)
         free(references[i]);
     free(text);
+    free(words);
     free(x);
     free(y);
 }
@@ -178,12 +186,288 @@ static void test_vae(void **state)
     check_vae(NULL, 1);
 }
 
+/* ---- whole pictures ---- */
+
+enum { VOCABULARY = 151936, WIDTH = 32 };
+
+/* The text encoder's other file: the table of tokens. */
+static void write_table(const char *path)
+{
+    size_t n = (size_t)VOCABULARY * WIDTH;
+    float *table = malloc(n * sizeof *table);
+    assert_non_null(table);
+    for (int64_t i = 0; i < VOCABULARY; i++)
+        for (int64_t k = 0; k < WIDTH; k++)
+            table[i * WIDTH + k] = (float)((i * 7 + k * 13 + i * k) % 61 - 30) / 32;
+    struct raw_tensor t = {
+        .dtype = DTYPE_F32, .ndim = 2, .shape = {VOCABULARY, WIDTH}, .data = table, .bytes = 4 * n};
+    struct file f = file_new("");
+    file_add_whole(&f, "model.embed_tokens.weight", &t);
+    file_write(&f, path);
+    free(table);
+}
+
+static char folder[] = "/tmp/flux2-test-XXXXXX";
+
+static void link_in(const char *name)
+{
+    char from[PATH_MAX], to[PATH_MAX], source[256];
+    snprintf(source, sizeof source, FLUX2 "%s", name);
+    assert_non_null(realpath(source, from));
+    snprintf(to, sizeof to, "%s/%s", folder, name);
+    assert_int_equal(symlink(from, to), 0);
+}
+
+static const char *const linked[] = {
+    "model_index.json", "transformer/diffusion_pytorch_model.safetensors",
+    "vae/diffusion_pytorch_model.safetensors", "text_encoder/model-00001-of-00002.safetensors"};
+
+static int make_folder(void **state)
+{
+    static const char *const parts[] = {"transformer", "vae", "text_encoder"};
+    char path[128];
+    if (!mkdtemp(folder))
+        return -1;
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, parts[i]);
+        assert_int_equal(mkdir(path, 0700), 0);
+    }
+    for (size_t i = 0; i < sizeof linked / sizeof *linked; i++)
+        link_in(linked[i]);
+    snprintf(path, sizeof path, "%s/text_encoder/model-00002-of-00002.safetensors", folder);
+    write_table(path);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    static const char *const rest[] = {"text_encoder/model-00002-of-00002.safetensors",
+                                       "transformer", "vae", "text_encoder", ""};
+    char path[128];
+    for (size_t i = 0; i < sizeof linked / sizeof *linked; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, linked[i]);
+        unlink(path);
+    }
+    for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, rest[i]);
+        remove(path);
+    }
+    return 0;
+}
+
+struct painter {
+    struct pictor_engine *engine;
+    struct pictor_model *model;
+    struct safetensors *golden;
+};
+
+static struct painter painter_of(const char *path, const char *cpu)
+{
+    struct err err;
+    struct pictor_engine_options options = {
+        .threads = 2, .cpu = cpu, .precision = PICTOR_PRECISION_F32};
+    struct painter p = {pictor_engine_new(&options, &err), NULL,
+                        open_file(FLUX2 "golden.safetensors")};
+    if (!p.engine || !(p.model = pictor_model_open(p.engine, path, &err)))
+        fail_msg("%s", err.msg);
+    return p;
+}
+
+static void painter_free(struct painter *p)
+{
+    pictor_model_free(p->model);
+    pictor_engine_free(p->engine);
+    safetensors_close(p->golden);
+}
+
+static struct pictor_image image_of(const struct painter *p, const char *name)
+{
+    const struct raw_tensor *t = want(p->golden, name);
+    int h = (int)t->shape[2], w = (int)t->shape[3];
+    float *planes = floats_of(t);
+    struct pictor_image image = {w, h, 3, malloc((size_t)(3 * w * h))};
+    assert_non_null(image.pixels);
+    for (int i = 0; i < 3 * w * h; i++)
+        image.pixels[i] = (uint8_t)planes[i % 3 * w * h + i / 3];
+    free(planes);
+    return image;
+}
+
+static struct pictor_params params_of(const struct painter *p)
+{
+    struct pictor_params params;
+    pictor_params_init(&params, p->model);
+    params.prompt = "a red apple";
+    params.seed = 7;
+    params.rng = PICTOR_RNG_CPU;
+    params.width = 96;
+    params.height = 64;
+    return params;
+}
+
+/* Of 8 bits a golden picture may be one away. */
+static void check_picture(const struct painter *p, const struct pictor_params *params,
+                          const char *golden)
+{
+    struct err error;
+    struct pictor_image image;
+    if (!pictor_generate(p->model, params, &image, &error))
+        fail_msg("%s", error.msg);
+    float *planes = floats_of(want(p->golden, golden));
+    int n = image.width * image.height, most = 0;
+    for (int i = 0; i < 3 * n; i++) {
+        float v = planes[i % 3 * n + i / 3] * 255;
+        int away = abs((int)image.pixels[i] - (int)v);
+        most = away > most ? away : most;
+    }
+    printf("%-28s %d\n", golden, most);
+    assert_in_range(most, 0, 1);
+    free(planes);
+    pictor_image_free(&image);
+}
+
+static void check_pictures(const char *cpu)
+{
+    struct painter p = painter_of(folder, cpu);
+    const struct pictor_model_info *info = pictor_model_info(p.model);
+    assert_string_equal(info->architecture, "flux2");
+    assert_string_equal(info->default_sampler, "Euler");
+    assert_int_equal(info->default_steps, 4);
+    assert_int_equal(info->native_width, 1024);
+    assert_true(info->default_guidance == 1 && info->references == FLUX2_REFERENCES);
+    struct pictor_image first = image_of(&p, "first"), second = image_of(&p, "second");
+    struct pictor_params params = params_of(&p);
+    check_picture(&p, &params, "distilled.picture");
+    params.guidance = 9; /* there is none */
+    params.negative_prompt = "a green pear";
+    check_picture(&p, &params, "distilled.picture");
+    params.init = &first;
+    assert_true(params.strength == 1);
+    check_picture(&p, &params, "edit1.picture");
+    const struct pictor_image *references[] = {&second, &first};
+    params.references = references;
+    params.reference_count = 1;
+    check_picture(&p, &params, "edit2.picture");
+    const struct pictor_image *turned[] = {&first, &second};
+    params.init = NULL;
+    params.references = turned;
+    params.reference_count = 2;
+    check_picture(&p, &params, "edit2.picture");
+    pictor_image_free(&first);
+    pictor_image_free(&second);
+    painter_free(&p);
+}
+
+static void test_pictures(void **state)
+{
+    check_pictures("scalar");
+    check_pictures(NULL);
+}
+
+/* Without a word that it is distilled it is not. */
+static void test_base(void **state)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/model_index.json", folder);
+    assert_int_equal(unlink(path), 0);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs("{\"_class_name\": \"Flux2KleinPipeline\"}", f);
+    assert_int_equal(fclose(f), 0);
+    struct painter p = painter_of(folder, NULL);
+    assert_int_equal(pictor_model_info(p.model)->default_steps, 50);
+    assert_true(pictor_model_info(p.model)->default_guidance == 4);
+    struct pictor_params params = params_of(&p);
+    params.steps = 6;
+    check_picture(&p, &params, "base.picture");
+    assert_true(pictor_model_rest(p.model));
+    check_picture(&p, &params, "base.picture");
+    painter_free(&p);
+    unlink(path);
+    link_in("model_index.json");
+}
+
+static void check_refused(const struct painter *p, const struct pictor_params *params,
+                          const char *message)
+{
+    struct err error;
+    if (pictor_check(p->model, params, NULL, &error) || !strstr(error.msg, message))
+        fail_msg("wanted \"%s\", got \"%s\"", message, error.msg);
+}
+
+static void test_refused(void **state)
+{
+    struct painter p = painter_of(folder, NULL);
+    struct pictor_image first = image_of(&p, "first"), thin = {64, 600, 3, first.pixels};
+    struct pictor_params params = params_of(&p);
+    params.sampler = "DDIM";
+    check_refused(&p, &params, "not for flow models as this one: wanted one of DPM++ 2M, ");
+    params = params_of(&p);
+    params.width = 72;
+    check_refused(&p, &params, "width must be a multiple of 16");
+    params = params_of(&p);
+    const struct pictor_image *many[11] = {&first, &first, &first, &first, &first, &first,
+                                           &first, &first, &first, &first, &first};
+    params.references = many;
+    params.reference_count = 11;
+    check_refused(&p, &params, "shown at most 10 pictures, got 11");
+    params.reference_count = 10;
+    params.init = &first;
+    check_refused(&p, &params, "that which is begun from among them, got 11");
+    many[0] = &thin;
+    params.reference_count = 1;
+    check_refused(&p, &params, "number 1 is 64 x 600");
+    char *words = malloc(20000);
+    assert_non_null(words);
+    *words = 0;
+    for (int i = 0; i < 3000; i++)
+        strcpy(words + 2 * i, " a");
+    params = params_of(&p);
+    params.prompt = words;
+    check_refused(&p, &params, "at most 2048 tokens, got 30");
+    free(words);
+    pictor_image_free(&first);
+    painter_free(&p);
+}
+
+/* Painting over a part, and over the whole with a strength: what is kept is kept. */
+static void test_painting_over(void **state)
+{
+    struct err error;
+    struct painter p = painter_of(folder, NULL);
+    struct pictor_image first = image_of(&p, "first"), mask = {96, 64, 1, calloc(96 * 64, 1)}, out;
+    struct pictor_params params = params_of(&p);
+    assert_non_null(mask.pixels);
+    for (int i = 0; i < 96 * 64; i++)
+        mask.pixels[i] = i % 96 < 32 ? 255 : 0;
+    params.init = &first;
+    params.mask = &mask;
+    params.mask_blur = 0;
+    for (int i = 0; i < 2; i++) {
+        params.strength = i ? 0.5 : 1;
+        if (!pictor_generate(p.model, &params, &out, &error))
+            fail_msg("%s", error.msg);
+        int changed = 0;
+        for (int k = 0; k < 96 * 64 * 3; k++) {
+            bool painted = k / 3 % 96 < 32;
+            changed += painted && out.pixels[k] != first.pixels[k];
+            assert_true(painted || out.pixels[k] == first.pixels[k]);
+        }
+        assert_true(changed > 3000);
+        pictor_image_free(&out);
+    }
+    pictor_image_free(&first);
+    pictor_image_free(&mask);
+    painter_free(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_transformer),
-        cmocka_unit_test(test_told_its_guidance),
-        cmocka_unit_test(test_vae),
+        cmocka_unit_test(test_transformer),   cmocka_unit_test(test_told_its_guidance),
+        cmocka_unit_test(test_vae),           cmocka_unit_test(test_pictures),
+        cmocka_unit_test(test_base),          cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_painting_over),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -169,7 +169,7 @@ static inline void check_network(struct fixture *f, const char *size, double t, 
     assert_true(x && y);
     nchw_to_last(x, nchw, 2, 4, latent->shape[2] * latent->shape[3]);
     struct family_picture picture = {
-        (int)latent->shape[3], (int)latent->shape[2], &f->params, NULL, NULL, NULL, NULL};
+        .width = (int)latent->shape[3], .height = (int)latent->shape[2], .params = &f->params};
     struct family_call *call;
     RUN(f, call = f->m->family->call_new(f->m, &o, &picture, words, 2, &err); assert_non_null(call);
         f->m->family->predict(f->m, &o, call, x, t, false, y); f->m->family->call_free(call));

@@ -48,7 +48,7 @@ static void test_sd1(void **state)
     assert_non_null(m);
     struct ops o = {dev, &arena};
     struct pictor_params params = {0};
-    struct family_picture picture = {64, 64, &params, NULL, NULL, NULL, NULL};
+    struct family_picture picture = {.width = 64, .height = 64, .params = &params};
     struct family_words words = {.tokens = 77};
     arena_plan(&arena);
     struct family_call *call = family_sd1.call_new(m, &o, &picture, &words, 1, &err);
@@ -87,7 +87,7 @@ static void test_sdxl(void **state)
     assert_non_null(m);
     struct ops o = {dev, &arena};
     struct pictor_params params = {0};
-    struct family_picture picture = {128, 128, &params, NULL, NULL, NULL, NULL};
+    struct family_picture picture = {.width = 128, .height = 128, .params = &params};
     struct family_words words = {.tokens = 77};
     arena_plan(&arena);
     struct family_call *call = family_sdxl.call_new(m, &o, &picture, &words, 1, &err);

@@ -56,7 +56,7 @@ static void answer(struct fixture *f, const struct safetensors *sdxl, float *y)
                                     golden_words(&from, "unicode", WIDE, false)};
     const struct raw_tensor *latent = want(sdxl, "8x8.latent");
     float *nchw = floats_of(latent), x[ANSWER];
-    struct family_picture picture = {8, 8, &f->params, NULL, NULL, NULL, NULL};
+    struct family_picture picture = {.width = 8, .height = 8, .params = &f->params};
     struct family_call *call;
     nchw_to_last(x, nchw, 2, 4, 64);
     RUN(f, call = f->m->family->call_new(f->m, &o, &picture, words, 2, &err); assert_non_null(call);

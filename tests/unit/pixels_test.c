@@ -25,7 +25,7 @@ static void check_says(struct fixture *f, const char *name, const char *input, d
     float *planes = floats_of(in), *x = malloc(in->bytes), *y = malloc(in->bytes);
     assert_true(x && y);
     nchw_to_last(x, planes, 1, c, (size_t)(h * w));
-    struct family_picture picture = {w, h, &f->params, NULL, NULL, NULL, NULL};
+    struct family_picture picture = {.width = w, .height = h, .params = &f->params};
     struct family_words words = {.tokens = 1};
     struct family_call *call;
     RUN(f, call = f->m->family->call_new(f->m, &o, &picture, &words, 1, &err);

@@ -529,6 +529,81 @@ static void test_flow(void **state)
     sampler_plan_free(&plan);
 }
 
+/* From the same noise, in so many steps. */
+static void run_flow(const char *name, struct schedule *flow, int steps, float *x)
+{
+    struct err err;
+    struct sampler_plan plan;
+    struct noise noise;
+    const struct sampler *sampler = sampler_find(name, NULL);
+    float start[N], *scratch = malloc((size_t)sampler->buffers * sizeof start);
+    assert_non_null(scratch);
+    assert_true(sampler->flow);
+    assert_true(sampler_plan_text(&plan, sampler, SCHEDULE_AUTOMATIC, flow, steps, &err));
+    assert_int_equal(plan.steps, steps);
+    noise_init(&noise, PICTOR_RNG_NV, 5);
+    noise_draw(&noise, start, N);
+    sampler_start(&plan, x, NULL, start, N);
+    struct sampler_run run = {.sampler = sampler,
+                              .plan = &plan,
+                              .pixels = PIXELS,
+                              .channels = CHANNELS,
+                              .denoiser = {flow_denoise, flow},
+                              .noise = &noise,
+                              .eta = 0};
+    assert_true(sampler_run(&run, x, scratch, &err));
+    sampler_plan_free(&plan);
+    free(scratch);
+}
+
+static double apart(const float *a, const float *b)
+{
+    double most = 0;
+    for (int i = 0; i < N; i++)
+        most = fmax(most, fabs((double)a[i] - b[i]));
+    return most;
+}
+
+/* Samplers for flow models, without fresh noise, come to one end; those of second order in few
+ * steps, of which the last, to no noise at all, is of first order. */
+static void test_flow_samplers(void **state)
+{
+    static const struct {
+        const char *name;
+        int steps;
+        double limit;
+    } cases[] = {{"Euler", 1000, 2e-3},      {"Euler a", 1000, 2e-3},  {"Heun", 30, 6e-3},
+                 {"DPM++ 2M", 100, 5e-3},    {"DPM++ 2S a", 50, 5e-3}, {"DPM++ SDE", 50, 5e-3},
+                 {"DPM++ 2M SDE", 100, 5e-3}};
+    struct schedule flow;
+    float truth[N], x[N];
+    schedule_init_flow(&flow, 3);
+    run_flow("Heun", &flow, 1000, truth);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        run_flow(cases[i].name, &flow, cases[i].steps, x);
+        printf("%-14s %.1e\n", cases[i].name, apart(x, truth));
+        assert_true(apart(x, truth) <= cases[i].limit);
+    }
+}
+
+/* Of four steps three quarters are three, and a picture is left in the noise. */
+static void test_flow_image(void **state)
+{
+    static const int steps[] = {1, 1, 2, 3, 4}; /* of strengths 0, 1/4, 1/2 .. 1 */
+    struct err err;
+    struct schedule flow;
+    struct sampler_plan plan;
+    schedule_init_flow(&flow, 3);
+    for (int i = 0; i <= 4; i++) {
+        assert_true(sampler_plan_image(&plan, sampler_find("Euler", NULL), SCHEDULE_SIMPLE, &flow,
+                                       4, i / 4.0, &err));
+        assert_int_equal(plan.steps, steps[i]);
+        double t = steps[i] / 4.0;
+        assert_true(fabs(schedule_flow(plan.sigmas[0]) - 3 * t / (1 + 2 * t)) < 2e-6);
+        sampler_plan_free(&plan);
+    }
+}
+
 /* What programs need not read out of names. */
 static void test_facts(void **state)
 {
@@ -556,6 +631,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_facts),         cmocka_unit_test(test_flow),
+        cmocka_unit_test(test_flow_samplers), cmocka_unit_test(test_flow_image),
         cmocka_unit_test(test_vectors),       cmocka_unit_test(test_pairs),
         cmocka_unit_test(test_noise),         cmocka_unit_test(test_rescale),
         cmocka_unit_test(test_discard),       cmocka_unit_test(test_all_finite),
