@@ -147,7 +147,8 @@ struct setting_list {
 /* A server that pictor forwards jobs to: [upstream NAME] in the file. */
 struct settings_upstream {
     char *name;
-    char *kind;     /* "openai" or "sdapi" */
+    char *kind;     /* "openai", "sdapi" or "comfyui" */
+    char *workflow; /* of "comfyui": the file of what it runs; else NULL */
     char *base_url; /* "https://api.openai.com/v1", "http://gpu:7860"; no slash at the end */
     char *key;      /* from key, key_env or key_file; "" for none. Never logged */
     struct settings_upstream_model {

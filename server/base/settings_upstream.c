@@ -13,7 +13,7 @@
 #define KEY_FILE_MAX 4096
 #define MONEY_MOST 1e9
 
-static const char *const kinds[] = {"openai", "sdapi"};
+static const char *const kinds[] = {"openai", "sdapi", "comfyui"};
 #define KINDS (sizeof kinds / sizeof *kinds)
 
 static void free_one(struct settings_upstream *u)
@@ -30,6 +30,7 @@ static void free_one(struct settings_upstream *u)
     free(u->name);
     free(u->kind);
     free(u->base_url);
+    free(u->workflow);
     free(u->key);
 }
 
@@ -212,6 +213,8 @@ static bool set_one(struct settings_upstream *u, const char *name, const char *v
         return set_url(&u->base_url, name, value, err);
     if (strcmp(name, "kind") == 0)
         return set_kind(u, value, err);
+    if (strcmp(name, "workflow") == 0)
+        return settings_value_replace(&u->workflow, value, err);
     if (strcmp(name, "key") == 0)
         return settings_value_replace(&u->key, value, err);
     if (strcmp(name, "key_env") == 0) {
@@ -247,6 +250,11 @@ bool settings_upstream_check(const struct settings *s, struct err *err)
         bool priced = u->price > 0 || u->price_count > 0;
         if (!*u->base_url)
             return err_set(err, ERR_INVALID, "[upstream %s] has no base_url", u->name);
+        if ((strcmp(u->kind, "comfyui") == 0) != (u->workflow && *u->workflow))
+            return err_set(err, ERR_INVALID,
+                           "[upstream %s] %s", u->name,
+                           u->workflow ? "has a workflow, which kind = comfyui alone runs"
+                                       : "of kind comfyui has no workflow, a file");
         if ((u->max_money_per_day > 0 || u->max_money_per_month > 0) && !priced)
             return err_set(err, ERR_INVALID,
                            "[upstream %s] limits money, and has no price of a picture", u->name);

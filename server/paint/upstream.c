@@ -335,6 +335,8 @@ void upstream_free(struct upstream *u)
     pthread_mutex_destroy(&u->lock);
     for (size_t i = 0; i < u->server_count; i++)
         upstream_models_free(&u->servers[i]);
+    for (size_t i = 0; i < u->server_count; i++)
+        cJSON_Delete(u->servers[i].workflow);
     free(u->servers);
     free(u);
 }
@@ -360,6 +362,11 @@ struct upstream *upstream_new(const struct dispatch_parts *parts, struct err *er
         server->upstream = u;
         server->settings = &s->upstreams[i];
         server->sdapi = strcmp(server->settings->kind, UPSTREAM_SDAPI_KIND) == 0;
+        if (strcmp(server->settings->kind, UPSTREAM_COMFY_KIND) == 0 &&
+            !(server->workflow = upstream_comfy_read(server->settings->workflow, err))) {
+            err_prefix(err, "[upstream %s] workflow", server->settings->name);
+            goto fail;
+        }
         upstream_spend_recall(&server->spend, server->settings, &parts->memory);
         for (size_t k = 0; k < server->settings->model_count; k++)
             if (!upstream_model_add(server, server->settings->models[k].local,

@@ -157,7 +157,9 @@ int64_t upstream_list_next(struct upstream *u, int64_t now, int64_t next)
         char *url;
         if (is_due(s) && now >= s->list_at &&
             asprintf(&url, "%s%s", s->settings->base_url,
-                     s->sdapi ? UPSTREAM_SDAPI_MODELS : "/models") >= 0) {
+                     s->sdapi      ? UPSTREAM_SDAPI_MODELS
+                     : s->workflow ? UPSTREAM_COMFY_MODELS
+                                   : "/models") >= 0) {
             struct err err = {0};
             struct fetch_request r = {.url = url,
                                       .key = s->settings->key,

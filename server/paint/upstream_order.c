@@ -252,10 +252,13 @@ static const cJSON *member(const cJSON *object, const char *name)
 
 /* What is wrong in its own words, or NULL: {"error": {"message"}}, {"error": "..."},
  * {"detail": "..."}, {"detail": [{"msg"}]}, {"message": "..."}, {"error": "OSError", "detail": "",
- * "errors": "..."}. */
+ * "errors": "..."}, and what ComfyUI
+ * says of a node: {"node_errors": {"4": {"errors": [{"details"}]}}}. */
 static const char *message_of(const cJSON *json)
 {
     const cJSON *places[] = {
+        member(cJSON_GetArrayItem(member(cJSON_GetArrayItem(member(json, "node_errors"), 0),
+                                         "errors"), 0), "details"),
         member(member(json, "error"), "message"),
         member(json, "detail"),
         member(cJSON_GetArrayItem(member(json, "detail"), 0), "msg"),
@@ -275,8 +278,8 @@ static bool shows_key(const struct errand *e, const char *text)
     return upstream_request_leaks(text, e->server->settings->key) || (text && strstr(text, "***"));
 }
 
-static void explain(const struct errand *e, const struct fetch_answer *answer,
-                    struct refusal *refusal, struct err *err)
+void upstream_order_explain(const struct errand *e, const struct fetch_answer *answer,
+                            struct refusal *refusal, struct err *err)
 {
     const char *name = e->server->settings->name;
     cJSON *json = json_text_parse(answer->body, answer->size, ANSWER_DEPTH, NULL);
@@ -349,6 +352,7 @@ static bool fall_over(struct errand *e, const struct err *why)
     e->retries = 0;
     e->retry_at = now_ms();
     e->order = (struct job_order){0};
+    e->uploaded[0] = e->uploaded[1] = false;
     return true;
 }
 
@@ -420,7 +424,7 @@ static bool read_answer(struct errand *e, struct fetch_answer *answer, struct re
         answer->status = said.status = ours ? 400 : 500;
         said.body = text ? text : (char *)"";
         said.size = strlen(said.body);
-        explain(e, &said, refusal, err);
+        upstream_order_explain(e, &said, refusal, err);
         free(text);
         return false;
     }
@@ -436,16 +440,26 @@ static void on_answer(void *ctx, const struct fetch_answer *came)
     struct refusal refusal = {0};
     fetch_abort(e->watch);
     e->transfer = e->watch = NULL;
-    e->asking = false;
+    if (err.code == ERR_NONE && is_success(answer->status) && e->server->workflow &&
+        upstream_run_begin(e, answer, &err))
+        return;
     if (err.code != ERR_NONE)
         err_prefix(&err, "%s", e->server->settings->name);
     else if (!is_success(answer->status))
-        explain(e, answer, &refusal, &err);
+        upstream_order_explain(e, answer, &refusal, &err);
     else
         read_answer(e, answer, &refusal, &err);
-    upstream_judge(e, answer, &err);
-    settle(e, answer, err.code == ERR_NONE);
-    if (err.code == ERR_NONE) {
+    upstream_order_result(e, answer, &err, &refusal);
+}
+
+void upstream_order_result(struct errand *e, struct fetch_answer *answer, struct err *err,
+                           const struct refusal *refusal)
+{
+    e->asking = false;
+    e->run[0] = '\0';
+    upstream_judge(e, answer, err);
+    settle(e, answer, err->code == ERR_NONE);
+    if (err->code == ERR_NONE) {
         e->order.token[0] = '\0';
         e->item = 0;
         e->retries = 0;
@@ -453,13 +467,14 @@ static void on_answer(void *ctx, const struct fetch_answer *came)
         take_pictures(e);
         return;
     }
-    err.code = ERR_UPSTREAM;
+    err->code = ERR_UPSTREAM;
     cJSON_Delete(e->answer);
     e->answer = NULL;
-    if (retry(e, answer, &refusal) || (may_fall_over(answer) && fall_over(e, &err)))
+    bool noted = *e->order.token;
+    if (!retry(e, answer, refusal) && !(may_fall_over(answer) && fall_over(e, err)))
+        upstream_refuse(e, err, refusal);
+    else if (noted)
         forget_order(e);
-    else
-        upstream_refuse(e, &err, &refusal);
 }
 
 bool upstream_is_password(const struct server *s)
@@ -524,6 +539,8 @@ static void on_interrupted(void *ctx, const struct fetch_answer *answer)
 void upstream_order_interrupt(struct errand *e)
 {
     char *url;
+    if (*e->run && !upstream_stops(e->upstream))
+        upstream_run_stop(e);
     if (!e->server || !e->server->sdapi || !e->transfer || e->server->running > 1 ||
         upstream_stops(e->upstream) ||
         asprintf(&url, "%s%s", e->server->settings->base_url, UPSTREAM_SDAPI_INTERRUPT) < 0)
@@ -543,6 +560,12 @@ static bool make_request(struct errand *e, struct upstream_request *r, int count
     const struct settings_upstream *s = e->server->settings;
     const struct job_params *p = &e->job.params;
     const struct upstream_pictures *in = &e->given;
+    if (e->server->workflow) {
+        *r = (struct upstream_request){.path = "/prompt"};
+        r->json = upstream_comfy_order(e->server->workflow, p, e->index, e->model->remote,
+                                       e->names[0], e->names[1]);
+        return r->json || err_set(err, ERR_INTERNAL, "no memory for a request");
+    }
     if (e->server->sdapi && in->more_count > 0)
         return err_set(err, ERR_UPSTREAM, "%s takes one picture, and %d were given", s->name,
                        in->more_count + 1);
@@ -597,9 +620,25 @@ static bool take_seat(struct errand *e)
     return e->seated = true;
 }
 
+/* Pictures of one request: all that are missing in a row, where a server paints several. */
+static int count_next(const struct errand *e)
+{
+    int count = 1;
+    /* No event of a stream says which of several pictures it speaks of. */
+    while (!e->server->sdapi && !e->server->workflow && e->partials == 0 &&
+           count < UPSTREAM_REQUEST_COUNT_MAX &&
+           result_missing(&e->job, e->index + count) == e->index + count)
+        count++;
+    return count;
+}
+
 void upstream_order_next(struct errand *e)
 {
     struct upstream *u = e->upstream;
+    if (*e->run) { /* it is painted already */
+        upstream_run_ask(e);
+        return;
+    }
     const struct settings_upstream *s = e->server->settings;
     struct upstream_request body = {0};
     struct job_progress progress = {
@@ -615,15 +654,12 @@ void upstream_order_next(struct errand *e)
     if (!take_seat(e))
         return;
     result_progress(&u->parts, &e->job, &progress, NULL);
-    int count = 1;
-    e->partials = e->server->sdapi ? 0
-                                   : upstream_request_partials(&e->job.params, e->model->remote,
-                                                               s->extensions);
-    /* No event of a stream says which of several pictures it speaks of. */
-    while (!e->server->sdapi && e->partials == 0 && count < UPSTREAM_REQUEST_COUNT_MAX &&
-           result_missing(&e->job, e->index + count) == e->index + count)
-        count++;
-    if (!upstream_may_ask(e, count, &refusal, &err)) {
+    bool plain = !e->server->sdapi && !e->server->workflow;
+    e->partials = plain ? upstream_request_partials(&e->job.params, e->model->remote,
+                                                    e->server->settings->extensions)
+                        : 0;
+    int count = count_next(e);
+    if (!e->asking && !upstream_may_ask(e, count, &refusal, &err)) {
         bool noted = *e->order.token;
         if (!fall_over(e, &err))
             upstream_refuse(e, &err, &refusal);
@@ -632,6 +668,11 @@ void upstream_order_next(struct errand *e)
         return;
     }
     e->asking = true;
+    if (e->server->workflow && upstream_run_uploads(e, &err)) {
+        if (err.code != ERR_NONE)
+            end_badly(e, &err);
+        return;
+    }
     if (!make_request(e, &body, count, &err)) {
         upstream_fail(e, &err);
         return;

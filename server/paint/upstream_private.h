@@ -11,6 +11,7 @@
 #include "server/job/registry.h"
 #include "server/paint/breaker.h"
 #include "server/paint/dispatch.h"
+#include "server/paint/upstream_comfy.h"
 #include "server/paint/upstream_request.h"
 #include "server/paint/upstream_spend.h"
 #include "server/paint/upstream_stream.h"
@@ -44,6 +45,7 @@ struct server {
     struct spend spend;
     int running;
     bool sdapi;
+    struct cJSON *workflow; /* of ComfyUI's; NULL: it is no such server */
     struct fetch_transfer *listing; /* asks for the models */
     int64_t list_at;
     bool list_failed;
@@ -76,6 +78,10 @@ struct errand {
     int retries;
     int64_t retry_at; /* 0: no retry is due */
     int64_t started, heartbeat;
+    char run[64];         /* of ComfyUI, that paints; "": none does */
+    int64_t run_since;
+    bool uploaded[2];
+    char names[2][UPSTREAM_COMFY_NAME]; /* what init and mask are called there */
     bool asking; /* the breaker let it through and waits to hear how it went */
     bool over;   /* its outcome is told; freed by the loop */
 };
@@ -155,6 +161,25 @@ bool upstream_order_allowed(struct errand *e, struct err *err);
 
 /* Orders the missing pictures from e->index on, as many as are missing in a row. */
 void upstream_order_next(struct errand *e);
+
+/* What came of the order: `answer` with e->answer, or `err` and `refusal`. Goes on with what
+ * follows. */
+void upstream_order_result(struct errand *e, struct fetch_answer *answer, struct err *err,
+                           const struct refusal *refusal);
+/* What the server says is wrong in an answer of a bad status. */
+void upstream_order_explain(const struct errand *e, const struct fetch_answer *answer,
+                            struct refusal *refusal, struct err *err);
+
+/* ---- upstream_run.c: orders of ComfyUI ---- */
+
+/* Whether pictures have to go there first; then that has begun, or `err` is set. */
+bool upstream_run_uploads(struct errand *e, struct err *err);
+/* Takes the answer to POST /prompt: the run has begun. */
+bool upstream_run_begin(struct errand *e, const struct fetch_answer *answer, struct err *err);
+/* Asks whether it is over. */
+void upstream_run_ask(struct errand *e);
+/* Nobody waits for it any more. */
+void upstream_run_stop(struct errand *e);
 
 /* Nobody waits for the order any more: tells the server, where it can be told and the order is the
  * one that it works on. */

@@ -172,6 +172,23 @@ done:
     return done;
 }
 
+bool upstream_request_white(struct codec *codec, const void *data, size_t size, bool invert,
+                            struct image_file *out, struct err *err)
+{
+    struct pictor_image mask = {0}, grey = {0};
+    bool done = codec_decode(codec, data, size, INPUT_PIXELS, &mask, err) &&
+                image_new(&grey, mask.width, mask.height, 1, err);
+    bool alpha = done && is_drawn_with_alpha(&mask);
+    for (size_t i = 0; done && i < (size_t)mask.width * (size_t)mask.height; i++) {
+        uint8_t repaint = white(&mask, i, alpha);
+        grey.pixels[i] = invert ? (uint8_t)(255 - repaint) : repaint;
+    }
+    done = done && codec_encode(codec, &grey, IMAGE_PNG, 0, NULL, out, err);
+    pictor_image_free(&mask);
+    pictor_image_free(&grey);
+    return done;
+}
+
 int upstream_request_partials(const struct job_params *p, const char *model, bool extensions)
 {
     cJSON *relay = relay_read(p->relay);

@@ -51,6 +51,10 @@ bool upstream_request_make(struct upstream_request *r, struct codec *codec,
                            const char *remote_model, bool extensions, int partials,
                            const struct upstream_pictures *pictures, struct err *err);
 
+/* The mask of a job as a grey PNG that is white where to repaint, whatever drew it. */
+bool upstream_request_white(struct codec *codec, const void *data, size_t size, bool invert,
+                            struct image_file *out, struct err *err);
+
 /* How many partial pictures the job asks a model for, where it may know them; 0: none. */
 int upstream_request_partials(const struct job_params *params, const char *remote_model,
                               bool extensions);

@@ -208,7 +208,8 @@ static void wrong_files(void **state)
         {"[upstream ]\nkey = k\n", ":2: "},
         {"[upstream x]\nkey = k\n", ": [upstream x] has no base_url"},
         {"[upstream x]\nbase_url = api.example.com\n", ":2: base_url must begin with https://"},
-        {"[upstream x]\nkind = magic\n", ":2: kind must be openai or sdapi, got \"magic\""},
+        {"[upstream x]\nkind = magic\n",
+         ":2: kind must be openai, sdapi or comfyui, got \"magic\""},
         {"[upstream x]\nfrob = 1\n", ":2: [upstream x] has no setting \"frob\""},
         {"[upstream x]\nkey_env = NO_SUCH_VARIABLE\n", "has no NO_SUCH_VARIABLE"},
         {"[upstream x]\nkey_file = /no/such/file\n", "/no/such/file: No such file"},
@@ -372,7 +373,7 @@ static void the_shipped_file_documents_every_setting(void **state)
     struct settings *plain = settings_new(NULL);
     assert_int_equal(s->max_body_bytes, plain->max_body_bytes);
     assert_string_equal(s->listen, plain->listen);
-    assert_int_equal(s->upstream_count, 1);
+    assert_int_equal(s->upstream_count, 2);
     assert_int_equal(s->alias_count, 2);
     write_config(r, text);
     struct settings *shipped = load_ok("");
