@@ -13,6 +13,7 @@
 #include "server/api/mcp/mcp_reply.h"
 #include "server/api/metrics.h"
 #include "server/api/native/native.h"
+#include "server/api/native/native_compose.h"
 #include "server/api/native/native_events.h"
 #include "server/api/native/native_experiment.h"
 #include "server/api/native/native_experiment_make.h"
@@ -103,6 +104,8 @@ static const struct route routes[] = {
      .schema = native_job_schema},
     {POST, "/api/jobs/batch", ROUTES_NATIVE, native_submit_batch, PAINTS,
      .schema = native_submit_batch_schema},
+    {POST, "/api/compose", ROUTES_NATIVE, native_compose, ROUTE_BODY_SMALL,
+     .schema = native_compose_schema},
     {POST, "/api/upscale", ROUTES_NATIVE, native_upscale, PAINTS, .schema = native_upscale_schema},
     {GET, "/api/jobs", ROUTES_NATIVE, native_list,
      .query = "before favourite limit model q since state tag until"},

@@ -105,6 +105,11 @@
       "of CivitAI; empty: CIVITAI_TOKEN of the environment")                                       \
     X(BOOL, pull, pull_private, "off", 0, 0, "",                                                   \
       "let POST /api/pulls fetch from this machine and its network")                               \
+    X(STRING, compose, compose_url, "", 0, 0, "URL",                                               \
+      "server of OpenAI's chat API that makes descriptions out of ideas; empty: pictor itself")    \
+    X(STRING, compose, compose_model, "", 0, 0, "NAME", "its model")                               \
+    X(STRING, compose, compose_key, "", 0, 0, "KEY", "its key; empty: none")                       \
+    X(INT, compose, compose_timeout, "60", 1, 3600, "", "seconds until it must have answered")     \
     X(REAL, speed, guidance_low, "0", 0, 1000, "",                                                 \
       "noise level (sigma) below which there is no guidance")                                      \
     X(REAL, speed, guidance_high, "0", 0, 1000, "",                                                \

@@ -407,7 +407,8 @@ static void drop_body(struct http_request *req)
 {
     http_client_hold(req, HTTP_BODIES, req->body_capacity, 0);
     free(req->body);
-    req->body = NULL;
+    free(req->sent_body);
+    req->body = req->sent_body = NULL;
     req->body_size = req->body_capacity = 0;
 }
 

@@ -90,6 +90,8 @@ struct http_request {
 
     char *body;
     size_t body_size, body_capacity, body_limit, received;
+    char *sent_body; /* as it came, once another one has taken its place; or NULL */
+    size_t sent_size;
     bool dispatched;
     bool abandoned; /* the client left while it waited: close */
 

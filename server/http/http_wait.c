@@ -44,6 +44,8 @@ static void on_hangup(void *ctx)
 
 bool http_wait_watch(struct http_request *req, struct err *err)
 {
+    if (req->watched) /* it has waited for something else before */
+        return true;
     req->watched = hangup_watch(req->http->hangup, req->fd, on_hangup, req, err);
     return req->watched;
 }

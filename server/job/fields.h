@@ -245,6 +245,8 @@ JOB_FIELD(TEXT, prompt_template, .about = JOB_STATE, .infotext = "Template",
           .doc = "the prompt before it chose, where it does")
 JOB_FIELD(TEXT, negative_template, .about = JOB_STATE, .infotext = "Negative Template",
           .doc = "the negative prompt before it chose, where it does")
+JOB_FIELD(TEXT, composed_from, .optional = true, .limit = JOB_MAX_PROMPT, .about = JOB_REQUEST,
+          .infotext = "Composed from", .doc = "the idea out of which the prompt was made")
 JOB_FIELD(TEXT, embeddings, .about = JOB_STATE, .infotext = "TI hashes",
           .doc = "the textual inversions that its prompts name, and hashes of their files")
 

@@ -69,7 +69,8 @@ class Native:
 
 def check_job(job):
     assert list(job) == ["id", "state", "position", "priority", "attempts", "created_at",
-                         "started_at", "finished_at", "params", "progress", "images", "usage",
+                         "started_at", "finished_at", "params", "progress", "images",
+                         "revised_prompt", "usage",
                          "error", "favourite", "tags"]
     assert re.fullmatch(r"[0-9a-f]{32}", job["id"])
     assert job["state"] in STATES

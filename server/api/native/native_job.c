@@ -31,7 +31,7 @@ struct request {
     int priority;
     const char *init_image, *mask;
     cJSON *controls, *extend, *loras, *styles, *images, *relay;
-    bool prompt_comments;
+    bool prompt_comments, compose;
     bool blurred; /* mask_blur was given */
 };
 
@@ -49,6 +49,7 @@ static const struct json_field own_fields[] = {
     {"images", .type = JSON_FIELD_RAW, AT(images)},
     {"relay", .type = JSON_FIELD_RAW, AT(relay)},
     {"prompt_comments", .type = JSON_FIELD_BOOL, AT(prompt_comments)},
+    {"compose", .type = JSON_FIELD_BOOL, AT(compose)},
 };
 #define OWN_COUNT (sizeof own_fields / sizeof *own_fields)
 
@@ -75,6 +76,11 @@ static bool parse(struct request *r, cJSON *body, char param[64], struct err *er
     }
     const cJSON *blur = cJSON_GetObjectItemCaseSensitive(body, "mask_blur");
     r->blurred = blur && !cJSON_IsNull(blur);
+    if (r->compose) { /* who could has done it before (server/api/composing.h) */
+        snprintf(param, 64, "compose");
+        job_params_init(&r->p);
+        return err_set(err, ERR_INVALID, "compose: nobody composes here, but POST /api/compose");
+    }
     r->p.has_init = r->init_image != NULL;
     r->p.has_mask = r->mask != NULL;
     const cJSON *format = cJSON_GetObjectItemCaseSensitive(body, "format");
@@ -316,6 +322,7 @@ struct cJSON *native_job_schema(const struct settings *settings)
         "further pictures for a model of another server, each as init_image, which comes first",
         "what else a model of another server is asked, in its own words",
         "what stands behind a # in the prompts, to the end of its line, is left out",
+        "the prompt is an idea, out of which a description is made that is painted",
     };
     cJSON *schema = cJSON_CreateObject();
     cJSON_AddStringToObject(schema, "$schema", "https://json-schema.org/draft/2020-12/schema");
@@ -442,6 +449,9 @@ struct cJSON *native_job_to_json(const struct job *job)
     cJSON *images = cJSON_AddArrayToObject(json, "images");
     for (size_t i = 0; i < job->image_count; i++)
         cJSON_AddItemToArray(images, native_job_image_of(job, &job->images[i]));
+    bool composed = job->params.composed_from && *job->params.composed_from;
+    cJSON_AddItemToObject(json, "revised_prompt",
+                          composed ? cJSON_CreateString(job->params.prompt) : cJSON_CreateNull());
     cJSON *usage = job_usage(job);
     cJSON_AddItemToObject(json, "usage", usage ? usage : cJSON_CreateNull());
     if (job->state == JOB_FAILED) {

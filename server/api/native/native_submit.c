@@ -10,6 +10,7 @@
 #include "engine/base/log.h"
 #include "engine/base/sha256.h"
 #include "server/api/app.h"
+#include "server/api/composing.h"
 #include "server/api/native/native.h"
 #include "server/api/native/native_job.h"
 #include "server/base/ids.h"
@@ -32,7 +33,7 @@ static bool read_once(struct http_request *req, struct queue_once *once, bool *n
                       struct err *err)
 {
     size_t size;
-    const char *name = http_header(req, HEADER), *body = http_body(req, &size);
+    const char *name = http_header(req, HEADER), *body = http_body_sent(req, &size);
     const char *path = http_path(req);
     unsigned char parts[2][SHA256_SIZE], digest[SHA256_SIZE];
     *once = (struct queue_once){.name = name};
@@ -175,7 +176,7 @@ void native_submit(struct http_request *req)
     struct job_input inputs[INPUTS_MAX];
     char param[64] = "";
     bool named;
-    if (answered(req, &once, &named, false))
+    if (answered(req, &once, &named, false) || composing_begins(req, native_submit))
         return;
     cJSON *body = http_json(req, &err);
     if (!body || !native_job_read(http_app(req), http_visible_key(req), body, &job, param, &err)) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "engine/io/image.h"
+#include "server/api/composing.h"
 #include "server/api/openai/openai.h"
 #include "server/api/openai/openai_paint.h"
 #include "server/api/openai/openai_request.h"
@@ -80,7 +81,7 @@ static cJSON *whole(const struct openai_waiting *w, const struct job *job,
             cJSON_Delete(json);
             return NULL;
         }
-        openai_paint_revised(item, image);
+        openai_paint_revised(item, job, image);
     }
     add_usage(json, w, job, (int)job->image_count);
     return json;
@@ -133,7 +134,7 @@ static bool completed(struct openai_waiting *w, const struct job *job,
     const char *event = event_name(w, true);
     cJSON *json = event_json(w, event, job, image);
     const struct openai_place to = {.stream = stream};
-    openai_paint_revised(json, image);
+    openai_paint_revised(json, job, image);
     if (!add(json, "b64_json", openai_paint_file(w->app, &to, image, "", err))) {
         cJSON_Delete(json);
         return false;
@@ -172,6 +173,9 @@ static void serve(struct http_request *req, enum openai_kind kind)
 {
     struct openai_request r;
     struct openai_fault f;
+    if (kind != OPENAI_VARIATION &&
+        composing_begins(req, kind == OPENAI_EDIT ? openai_images_edit : openai_images_generate))
+        return;
     if (openai_request_read(req, kind, &r, &f))
         openai_paint(req, &shape, kind, &r, NULL, NULL);
     else

@@ -118,9 +118,13 @@ struct cJSON *openai_paint_file(const struct app *app, const struct openai_place
     return item;
 }
 
-void openai_paint_revised(struct cJSON *json, const struct job_image *image)
+void openai_paint_revised(struct cJSON *json, const struct job *job, const struct job_image *image)
 {
     struct infotext text;
+    const struct job_params *p = &job->params;
+    if (p->composed_from && *p->composed_from &&
+        (!image->infotext || !strstr(image->infotext, INFOTEXT_REVISED)))
+        cJSON_AddStringToObject(json, "revised_prompt", p->prompt);
     if (!image->infotext || !strstr(image->infotext, INFOTEXT_REVISED) ||
         !infotext_read(&text, image->infotext))
         return;

@@ -107,8 +107,9 @@ void openai_paint_fault(const struct job *job, struct openai_fault *f);
 int openai_paint_text_tokens(const char *text);
 int openai_paint_image_tokens(int width, int height);
 
-/* Adds as revised_prompt what an upstream says that it painted, if it does. */
-void openai_paint_revised(struct cJSON *json, const struct job_image *image);
+/* Adds as revised_prompt what an upstream says that it painted, or else what was composed. */
+void openai_paint_revised(struct cJSON *json, const struct job *job,
+                          const struct job_image *image);
 
 /* A string that is the picture's file in base64 behind `before` (may be ""), read from the disk
  * when the client reads; owned. */

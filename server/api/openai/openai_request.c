@@ -43,7 +43,8 @@ struct fields {
     double guidance_scale, strength, refiner_at;
     double eta, churn, churn_low, churn_high, noise_scale;
     double sigma_min, sigma_max, rho, beta_alpha, beta_beta;
-    bool stream, prompt_comments;
+    bool stream, prompt_comments, compose;
+    const char *composed_from;
     bool deployed; /* an Azure path names the model */
     cJSON *image, *images, *mask, *markup, *loras, *styles, *controls;
 };
@@ -92,6 +93,8 @@ static const struct json_field table[] = {
     {FIELD(loras, RAW)},
     {FIELD(styles, RAW)},
     {FIELD(prompt_comments, BOOL)},
+    {FIELD(compose, BOOL)},
+    {FIELD(composed_from, STRING)},
     {FIELD(controls, RAW)},
     {FIELD(refiner, STRING), .least = 0, .most = 200},
     {FIELD(refiner_at, DOUBLE), .number = NAN},
@@ -512,6 +515,11 @@ static bool make_job(const struct app *app, const struct fields *in,
                             "Transparent background is not supported by the model '%.100s'.",
                             model->name);
     p->model = strdup(model->name);
+    if (in->compose) /* who could has done it before (server/api/composing.h) */
+        return openai_fault(f, 400, "invalid_value", "compose",
+                            "Invalid value: 'compose' is for bodies in JSON of the images API.");
+    p->composed_from =
+        in->composed_from && *in->composed_from ? strdup(in->composed_from) : NULL;
     p->prompt = strdup(in->prompt ? in->prompt : "");
     p->negative_prompt = strdup(in->negative_prompt ? in->negative_prompt : "");
     p->sampler = in->sampler ? strdup(in->sampler) : NULL;

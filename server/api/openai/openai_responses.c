@@ -64,7 +64,7 @@ static cJSON *item_json(const char *job_id, int index, const char *status, cJSON
         cJSON_AddStringToObject(json, "size", size);
     }
     if (image)
-        openai_paint_revised(json, image);
+        openai_paint_revised(json, job, image);
     cJSON_AddItemToObject(json, "result", result ? result : cJSON_CreateNull());
     return json;
 }

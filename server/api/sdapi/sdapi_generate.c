@@ -23,6 +23,7 @@
 #include "server/api/sdapi/sdapi_tiles.h"
 #include "server/api/sdapi/sdapi_request.h"
 #include "server/api/app.h"
+#include "server/api/composing.h"
 #include "server/api/extended.h"
 #include "server/http/http.h"
 #include "server/job/controls.h"
@@ -167,6 +168,18 @@ static bool settle_checkpoint(const struct app *app, char **name, struct err *er
     return true;
 }
 
+/* Out of which the prompt was composed (server/api/composing.h), before this was read. */
+static bool take_idea(const struct sdapi_request *r, struct job_params *p, struct err *err)
+{
+    if (r->compose)
+        return err_set(err, ERR_INVALID, "compose: wanted a prompt in txt2img or img2img");
+    if (!r->composed_from || !*r->composed_from)
+        return true;
+    free(p->composed_from);
+    p->composed_from = strdup(r->composed_from);
+    return p->composed_from || err_set(err, ERR_INTERNAL, "no memory for a job");
+}
+
 /* Before it is queued; replies when the model could not read them. */
 static bool check_prompts(struct http_request *req, const struct sdapi_request *r,
                           struct job_params *params)
@@ -180,6 +193,7 @@ static bool check_prompts(struct http_request *req, const struct sdapi_request *
         variants_make(http_app(req)->settings, model.upstream, params, &param, &err) &&
         intake_prompts(&model, params, &param, &err) &&
         settle_vae(http_app(req), &model, params, &err) &&
+        take_idea(r, params, &err) &&
         (!r->relay || relay_given(r->relay, model.upstream, &params->relay, &err)) &&
         sdapi_control_make(http_app(req), r, model.upstream, params, &err) &&
         intake_files(registry, &model, params, &param, &err) &&
@@ -451,10 +465,14 @@ done:
 
 void sdapi_generate_txt2img(struct http_request *req)
 {
+    if (composing_begins(req, sdapi_generate_txt2img))
+        return;
     generate(req, SDAPI_TXT2IMG);
 }
 
 void sdapi_generate_img2img(struct http_request *req)
 {
+    if (composing_begins(req, sdapi_generate_img2img))
+        return;
     generate(req, SDAPI_IMG2IMG);
 }

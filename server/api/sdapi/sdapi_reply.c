@@ -352,6 +352,8 @@ char *sdapi_reply_info(const struct job *job, int batch_size, const struct cJSON
     cJSON_AddNumberToObject(info, "clip_skip", p->clip_skip);
     cJSON_AddBoolToObject(info, "is_using_inpainting_conditioning", !isnan(p->mask_weight));
     cJSON_AddStringToObject(info, "version", "pictor-" PICTOR_VERSION);
+    if (p->composed_from && *p->composed_from)
+        cJSON_AddStringToObject(info, "revised_prompt", p->prompt);
 
     struct pyjson text = {0};
     if (info)

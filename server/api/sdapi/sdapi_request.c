@@ -356,7 +356,9 @@ struct cJSON *sdapi_request_echo(const struct sdapi_request *request)
             at == offsetof(struct sdapi_request, hr_steps) ||
             at == offsetof(struct sdapi_request, lora) ||
             at == offsetof(struct sdapi_request, loras) ||
-            at == offsetof(struct sdapi_request, relay))
+            at == offsetof(struct sdapi_request, relay) ||
+            at == offsetof(struct sdapi_request, compose) ||
+            at == offsetof(struct sdapi_request, composed_from))
             continue;
         bool hidden = hide && (at == offsetof(struct sdapi_request, init_images) ||
                                at == offsetof(struct sdapi_request, mask));

@@ -105,7 +105,9 @@ struct cJSON;
     X(INT, hr_steps, 0)                                                                            \
     X(LIST, lora, "null")                                                                          \
     X(LIST, loras, "null")                                                                         \
-    X(DICT, relay, "null")
+    X(DICT, relay, "null")                                                                         \
+    X(BOOL, compose, 0)                                                                            \
+    X(STRING, composed_from, NULL)
 
 #define SDAPI_REQUEST_C_STRING const char *
 #define SDAPI_REQUEST_C_INT int
