@@ -436,6 +436,11 @@ export const painter = {
     return body;
   },
 
+  exactly: bodyOf,
+
+  /* The request that the form says. */
+  whole: request,
+
   /* A picture with these settings, whatever the form says. */
   async paintParams(params) {
     const body = { preview_every: 1, ...bodyOf(params) };

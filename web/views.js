@@ -4,8 +4,9 @@
 import { $, complain, h, setText } from './dom.js';
 import { store } from './store.js';
 
-const VIEWS = { models: 'Models', server: 'Server' };
-const STYLED = new Set(['view', 'models', 'select', 'slides', 'edit', 'filter', 'server']);
+const VIEWS = { models: 'Models', experiments: 'Experiments', server: 'Server' };
+const STYLED = new Set(['view', 'models', 'select', 'slides', 'edit', 'filter', 'server', 'experiments',
+  'film']);
 const loaded = new Map(), sections = new Map();
 let shown = null, top = 0; /* the view; where the wall was left */
 

@@ -1241,7 +1241,7 @@ def test_everything_by_keyboard(page):
 def sideways(page):
     return page.evaluate("""() => [...document.querySelectorAll('body *')].filter((e) => {
         const box = e.getBoundingClientRect();
-        return box.width > 1 && box.right > screen.width + 1 && !e.closest('.ideas, .hidden, .tabs');
+        return box.width > 1 && box.right > screen.width + 1 && !e.closest('.ideas, .hidden, .tabs, .nav, .film-strip, .grid-frame, .edit-tools');
     }).map((e) => e.outerHTML.slice(0, 80)).concat(
         document.documentElement.scrollWidth > screen.width ? ['the page'] : [])""")
 
@@ -1415,7 +1415,7 @@ def test_the_view_of_models(open_page, server, size):
     expect(mini).to_contain_text("built in")
     expect(page.locator("#wares li").first).to_contain_text("sd15")
     assert sideways(page) == [] and page.evaluate(NAMELESS) == [] and page.evaluate(PALE) == []
-    mini.get_by_role("button", name="Paint with pictor-mini").click()
+    mini.get_by_role("button", name="Paint with this: pictor-mini").click()
     expect(page.locator("#easel")).to_be_visible()
     expect(page.locator("#model")).to_have_value("pictor-mini")
     paint(page, "a boat")
@@ -1464,6 +1464,30 @@ def test_files_are_shown_with_what_lies_beside_them(open_page, serve):
     expect(page.locator("#files-count")).to_have_text("None here yet")
 
 
+@pytest.mark.parametrize("size", [{}, PHONE])
+def test_how_a_picture_came_to_be(open_page, api, size):
+    api.wait(api.submit("a red circle", steps=6, count=2))
+    page = open_page(**size)
+    page.locator(f"{CARD} .open").nth(1).click()
+    page.get_by_role("button", name="How it came to be").click()
+    film = page.locator(".film")
+    expect(film.locator(".film-frame")).not_to_have_count(0)
+    frames = film.locator(".film-frame").count()
+    assert 4 <= frames <= 7
+    scrub = film.get_by_role("slider", name="Step")
+    scrub.press("Home")
+    expect(film.locator("[role=status]")).to_contain_text("After step")
+    scrub.press("End")
+    expect(film.locator("[role=status]")).to_have_text("The picture")
+    expect(film.locator(".film-frame").last).to_have_attribute("aria-current", "true")
+    film.locator(".film-frame").first.click()
+    expect(film.locator("[role=status]")).to_contain_text("After step")
+    assert page.evaluate(NAMELESS) == [] and page.evaluate(PALE) == [] and sideways(page) == []
+    wait_until(lambda: len(api.call("GET")["jobs"]) == 1)  # what was painted for it is not kept
+    page.keyboard.press("Escape")
+    expect(page.locator("#lightbox")).to_be_visible()
+
+
 # ---- the server ----
 
 @pytest.mark.parametrize("size", [{}, PHONE])
@@ -1502,3 +1526,64 @@ def test_the_view_of_the_server(open_page, serve, tmp_path, size):
     assert requests.get(server.url + "/api/jobs", headers={"Authorization": f"Bearer {key}"}, timeout=30).status_code == 401
     page.click(".nav a[href='#create']")
     expect(page.locator(CARD)).to_have_count(1)
+
+
+# ---- experiments ----
+
+@pytest.mark.parametrize("size", [{}, PHONE])
+def test_experiments(open_page, server, api, size):
+    """A sweep over words and steps: its table, picks, what goes out of the page, and once more."""
+    page = open_page(**size)
+    page.fill("#prompt", "a red circle")
+    page.evaluate("location.hash = '#experiments'")
+    expect(page.locator("#experiment-base")).to_contain_text("“a red circle”, 64 × 64, 3 steps")
+    axes = page.locator(".axis select")
+    axes.nth(0).select_option("prompt")
+    page.fill("#axis-0", "green, blue")
+    expect(page.locator("#experiment-count")).to_contain_text("The prompt has no “green”")
+    page.fill("#axis-0", "red, blue")
+    axes.nth(1).select_option("steps")
+    page.fill("#axis-1", "1..5 by 2")
+    expect(page.locator("#experiment-count")).to_have_text("2 × 3 = 6 pictures")
+    axes.nth(2).select_option("steps")
+    page.fill("#axis-2", "1")
+    expect(page.locator("#experiment-count")).to_contain_text("swept over once")
+    axes.nth(2).select_option("")
+    assert sideways(page) == [] and page.evaluate(NAMELESS) == [] and page.evaluate(PALE) == []
+    page.get_by_role("button", name="Paint them all").click()
+    expect(page.locator(".grid thead th")).to_have_text(["1", "3", "5"])
+    expect(page.locator(".grid tbody th")).to_have_text(["red", "blue"])
+    expect(page.locator(".cell-open:visible")).to_have_count(6)
+    expect(page.locator("#grid-said")).to_have_text("6 pictures")
+    assert page.evaluate(NAMELESS) == [] and page.evaluate(PALE) == []
+    page.get_by_role("button", name="Pick blue, 3").click()
+    expect(page.locator("#grid-said")).to_have_text("6 pictures, 1 picked")
+    page.evaluate("document.getElementById('grid-size').value = 300")
+    page.locator("#grid-size").dispatch_event("input")
+    head = page.evaluate("""() => {
+        const frame = document.querySelector('.grid-frame');
+        frame.scrollTo(200, 200);
+        const at = (e) => e.getBoundingClientRect(), box = at(frame);
+        return [at(frame.querySelector('thead th')).top - box.top, at(frame.querySelector('tbody th')).left - box.left];
+    }""")
+    assert all(abs(value) < 2 for value in head)  # the headers stay
+    kinds = {}
+    for kind in ("PNG", "CSV", "JSON"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=kind, exact=True).click()
+        assert download.value.suggested_filename == f"red-Steps.{kind.lower()}"
+        kinds[kind] = Path(download.value.path()).read_bytes()
+    assert Image.open(io.BytesIO(kinds["PNG"])).size == (110 + 3 * 70, 34 + 2 * 70)
+    assert kinds["CSV"].count(b"\n") == 7 and b"true" in kinds["CSV"]
+    made = json.loads(kinds["JSON"])
+    assert made["base"]["steps"] == 3 and len({cell["job"]["params"]["seed"] for cell in made["cells"]}) == 1
+    page.locator(".cell-open").first.click()
+    expect(page.locator("#lightbox-prompt")).to_have_text("a red circle")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Run it again").click()
+    expect(page.locator("#grid-said")).to_have_text("6 pictures")
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.locator("#experiments button").first.click()
+    expect(page.locator("[aria-pressed=true].cell-pick")).to_have_count(1)
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.locator("#no-experiments")).to_be_visible()

@@ -41,6 +41,10 @@ function facts({ job, image }) {
         'aria-label': `Copy ${name.toLowerCase()}` }, icon('copy')))));
 }
 
+/* What can be painted once more as it was: the pictures that others began from are not kept here. */
+const hasFilm = ({ job }) => !job.params.has_init && !job.params.controls?.length &&
+  store.models.some(({ name, kind, problem }) => name === job.params.model && kind === 'local' && !problem);
+
 function actions(picture) {
   const button = (name, label, run, leave = false) => h('button', {
     onclick: () => {
@@ -58,6 +62,7 @@ function actions(picture) {
     button('larger', 'Upscale', upscale),
     button('download', 'Download', download),
     button('play', 'Slideshow', opens('slides', (module, from) => module.start(from)), true),
+    hasFilm(picture) && button('film', 'How it came to be', opens('film', (module, of) => module.open(of))),
     button('copy', 'Copy prompt', () => copy(paramsOf(picture).prompt, 'Prompt')),
     button('trash', 'Delete', remove),
   ];
@@ -79,7 +84,7 @@ function show(picture) {
   $('lightbox-facts').replaceChildren(...facts(picture));
   later('tags').then((module) => shown === picture && $('lightbox-tags').replaceChildren(...module.editor(picture)))
     .catch(complain);
-  $('lightbox-actions').replaceChildren(...actions(picture));
+  $('lightbox-actions').replaceChildren(...actions(picture).filter(Boolean));
   $('lightbox-newer').hidden = at <= 0;
   $('lightbox-older').hidden = at < 0 || (at === list.length - 1 && !store.hasMore);
 }

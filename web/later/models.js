@@ -92,7 +92,7 @@ function makeItem(file) {
       description && h('p', { class: 'now told' }, description),
       problem && h('p', { class: 'error' }, problem),
       use && h('div', { class: 'job-buttons' }, h('button', { onclick: () => use(file),
-        'aria-label': kind === 'model' ? `Paint with ${name}` : `Use ${name}` }, icon('brush'),
+        'aria-label': kind === 'model' ? `Paint with this: ${name}` : `Use ${name}` }, icon('brush'),
       kind === 'model' ? 'Paint with this' : 'Use'))));
 }
 

@@ -25,7 +25,7 @@ function readMetrics(text) {
 }
 
 const tile = (name, value, about) => h('div', { class: 'tile' }, h('dt', {}, name), h('dd', {}, value),
-  about && h('p', { class: 'now' }, about));
+  about && h('dd', { class: 'now' }, about));
 
 function showFigures(all) {
   const one = (name) => all.find((each) => each.name === name)?.value ?? 0;

