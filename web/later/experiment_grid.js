@@ -29,6 +29,7 @@ async function pick(cell) {
   const id = cell.images[0].id, picks = shown.picks.includes(id) ? shown.picks.filter((each) => each !== id) : [...shown.picks, id];
   shown.picks = picks;
   update(cell);
+  say();
   announce(picks.includes(id) ? 'Picked' : 'No longer picked');
   await post(`api/experiments/${shown.id}`, { picks }).catch(complain);
 }
