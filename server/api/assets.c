@@ -136,6 +136,8 @@ void assets_serve(struct http_request *req)
     http_reply_header(req, "Cache-Control",
                       lasts ? "public, max-age=31536000, immutable" : "no-cache");
     http_reply_header(req, "Content-Security-Policy", PAGE_POLICY);
+    if (strcmp(name, "sw.js") == 0) /* it is for the page, which lies above it */
+        http_reply_header(req, "Service-Worker-Allowed", "../");
     if (match && strstr(match, etag)) {
         http_reply_empty(req, 304);
         return;

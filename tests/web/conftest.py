@@ -28,7 +28,8 @@ def open_page(chromium, server):
     contexts, pages = [], []
 
     def open(url=server.url, fields=SMALL, ready=True, hold=None, **options):
-        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, "service_workers": "block",
+                                          **options})
         context.set_default_timeout(60000)
         contexts.append(context)
         settings = json.dumps({"version": 1, "fields": fields or {}, "extras": {}})

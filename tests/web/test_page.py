@@ -81,7 +81,7 @@ def test_weighs_less_than_60_kb_on_the_wire(open_page):
     for file in WEB.rglob("*.*"):
         text = file.read_text() if file.suffix != ".webp" else ""
         assert file.suffix != ".js" or file.parent.name == "later" or f'href="web/{file.name}"' in head or file.name in (
-            "app.js", "docs.js", "infotext.js", "words.js")
+            "app.js", "docs.js", "infotext.js", "sw.js", "words.js")
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", text)
         assert not re.search(r"(src|href)=\"(https?:)?//", text), file
     page = open_page(ready=False)
@@ -887,6 +887,31 @@ def test_other_clients_and_a_restarted_server(open_page, serve):
 
 
 # ---- painting over ----
+
+def test_the_page_opens_while_the_server_is_down(open_page, serve):
+    server = serve()
+    page = open_page(server.url, service_workers="allow")
+    page.wait_for_function("navigator.serviceWorker.ready.then((r) => Boolean(r.active))")
+    page.wait_for_function("""() => caches.open('pictor').then((c) => c.keys()).then((k) => k.length > 20)""")
+    page.reload()
+    page.wait_for_function("Boolean(navigator.serviceWorker.controller)")
+    paint(page, "while it is there")
+    page.click(".nav a[href='#models']")
+    expect(page.locator("#files li")).not_to_have_count(0)
+    assert page.evaluate("caches.open('pictor').then((c) => c.keys()).then((k) => k.filter((r) =>"
+                         " r.url.includes('/api/')).length)") == 0
+    page.expected.add("net")
+    server.stop()
+    page.goto(server.url + "/")
+    expect(page.locator("#connection")).to_contain_text("does not answer")
+    expect(page.locator("#prompt")).to_be_visible()
+    page.fill("#prompt", "kept meanwhile")
+    server.start()
+    page.click("#connection-now")
+    expect(page.locator("#connection")).to_be_hidden()
+    expect(page.locator(CARD)).to_have_count(1)
+    expect(page.locator("#prompt")).to_have_value("kept meanwhile")
+
 
 def test_a_picture_that_does_not_come_is_asked_for_again(open_page):
     page = open_page()
