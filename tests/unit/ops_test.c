@@ -301,9 +301,10 @@ static float rounded(float *x, size_t n, size_t stride)
 }
 
 /* A coarse linear layer: every pixel and every row of weights has its own scale. */
-static void coarse_linear_case(const struct fixture *f, int m, int k, int n, bool gated)
+static void coarse_linear_case(const struct fixture *f, int m, int k, int n, enum matrix_kind kind)
 {
     struct err err;
+    bool gated = matrix_kind_gated(kind);
     int rows = gated ? 2 * n : n;
     size_t count = (size_t)m * (size_t)n;
     float *x = randoms((size_t)(m * k), f->dtype), *w = randoms((size_t)(rows * k), f->dtype);
@@ -314,8 +315,7 @@ static void coarse_linear_case(const struct fixture *f, int m, int k, int n, boo
         for (int c = 0; c < k; c++)
             x[i * k + c] *= i % 5 == 4 ? 0 : ldexpf(1, i % 7);
     struct matrix_part part = {rows, DTYPE_F32, DTYPE_F32, w, bias, 0, false};
-    struct matrix *mx =
-        matrix_new_coarse(f->dev, gated ? MATRIX_GATED : MATRIX_LINEAR, k, &part, 1, &err);
+    struct matrix *mx = matrix_new_coarse(f->dev, kind, k, &part, 1, &err);
     assert_non_null(mx);
     assert_int_equal(matrix_rows(mx), n);
     WITH_ARENA(f, {
@@ -338,12 +338,15 @@ static void coarse_linear_case(const struct fixture *f, int m, int k, int n, boo
                     sum[g] += (double)x[i * k + c] * w[(g * n + j) * k + c];
                 sum[g] = sum[g] * scale * ws[g * n + j] + bias[g * n + j];
             }
-            want[i * n + j] = gated ? (float)sum[0] * act_of((float)sum[1], ACT_GELU)
-                                    : act_of((float)sum[0], ACT_SILU) + old[i * n + j];
+            float first = (float)sum[0], second = (float)sum[1];
+            want[i * n + j] = kind == MATRIX_GATED    ? first * act_of(second, ACT_GELU)
+                              : kind == MATRIX_SWIGLU ? act_of(first, ACT_SILU) * second
+                                                      : act_of(first, ACT_SILU) + old[i * n + j];
         }
     }
     char what[96];
-    snprintf(what, sizeof what, "coarse linear m%d k%d n%d%s", m, k, n, gated ? " gated" : "");
+    snprintf(what, sizeof what, "coarse linear m%d k%d n%d%s", m, k, n,
+             gated ? kind == MATRIX_GATED ? " gated" : " swiglu" : "");
     compare_coarse(f, what, got, want, count);
     matrix_free(mx);
     free(x), free(w), free(bias), free(got), free(want), free(old), free(ws);
@@ -398,11 +401,12 @@ static void test_coarse(void **state)
                 assert_int_equal(err.code, ERR_UNSUPPORTED);
                 continue;
             }
-            coarse_linear_case(&f, 1, 64, 32, false);
-            coarse_linear_case(&f, 35, 96, 33, false);
-            coarse_linear_case(&f, 20, 12800, 40, false); /* more than one chunk of k */
-            coarse_linear_case(&f, 70, 32, 33, true);
-            coarse_linear_case(&f, 35, 320, 128, true);
+            coarse_linear_case(&f, 1, 64, 32, MATRIX_LINEAR);
+            coarse_linear_case(&f, 35, 96, 33, MATRIX_LINEAR);
+            coarse_linear_case(&f, 20, 12800, 40, MATRIX_LINEAR); /* more than one chunk of k */
+            coarse_linear_case(&f, 70, 32, 33, MATRIX_GATED);
+            coarse_linear_case(&f, 35, 320, 128, MATRIX_GATED);
+            coarse_linear_case(&f, 35, 320, 65, MATRIX_SWIGLU);
             coarse_conv_case(&f, 64, 5, 7, 33, 1);
             coarse_conv_case(&f, 32, 9, 11, 32, 2);
             coarse_conv_case(&f, 96, 3, 48, 40, 1);
