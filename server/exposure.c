@@ -136,4 +136,6 @@ void exposure_warn(const struct settings *s, struct keys *keys)
         warn("reserved_connections", "strangers may take all connections");
     warn_of_files(s);
     warn_of_upstreams(s);
+    if (strcmp(s->picture_urls, "any") == 0)
+        warn("picture_urls", "who may paint can reach through this server what only it reaches");
 }

@@ -74,6 +74,8 @@
       "let administrators end the server over the SD WebUI API")                                   \
     X(BOOL, api, early_headers, "off", 0, 0, "",                                                   \
       "answer long OpenAI requests with headers at once and spaces until the picture is done")     \
+    X(WORD, access, picture_urls, "off", 0, 0, "off|internet|any",                                 \
+      "fetch pictures that requests give as addresses; any: from this network, too")               \
     X(BOOL, access, allow_unauthenticated, "off", 0, 0, "",                                        \
       "listen beyond this machine even though no key exists")                                      \
     X(BOOL, access, allow_unconfined, "off", 0, 0, "",                                             \

@@ -11,6 +11,7 @@
 #include "engine/base/sha256.h"
 #include "server/api/app.h"
 #include "server/api/composing.h"
+#include "server/api/linked.h"
 #include "server/api/native/native.h"
 #include "server/api/native/native_job.h"
 #include "server/base/ids.h"
@@ -176,7 +177,8 @@ void native_submit(struct http_request *req)
     struct job_input inputs[INPUTS_MAX];
     char param[64] = "";
     bool named;
-    if (answered(req, &once, &named, false) || composing_begins(req, native_submit))
+    if (answered(req, &once, &named, false) || composing_begins(req, native_submit) ||
+        linked_begins(req, native_submit))
         return;
     cJSON *body = http_json(req, &err);
     if (!body || !native_job_read(http_app(req), http_visible_key(req), body, &job, param, &err)) {

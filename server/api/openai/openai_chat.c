@@ -12,6 +12,7 @@
 
 #include "engine/io/image.h"
 #include "server/api/app.h"
+#include "server/api/linked.h"
 #include "server/api/openai/openai.h"
 #include "server/api/openai/openai_paint.h"
 #include "server/api/openai/openai_request.h"
@@ -343,6 +344,8 @@ void openai_chat_complete(struct http_request *req)
     struct openai_fault f;
     struct own *own = NULL;
     enum openai_kind kind;
+    if (linked_begins(req, openai_chat_complete))
+        return;
     if (read_request(req, &r, &kind, &own, &f))
         openai_paint(req, &shape, kind, &r, own, own_free);
     else

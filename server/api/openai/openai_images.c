@@ -7,6 +7,7 @@
 
 #include "engine/io/image.h"
 #include "server/api/composing.h"
+#include "server/api/linked.h"
 #include "server/api/openai/openai.h"
 #include "server/api/openai/openai_paint.h"
 #include "server/api/openai/openai_request.h"
@@ -189,6 +190,8 @@ void openai_images_generate(struct http_request *req)
 
 void openai_images_edit(struct http_request *req)
 {
+    if (linked_begins(req, openai_images_edit))
+        return;
     serve(req, OPENAI_EDIT);
 }
 

@@ -12,6 +12,7 @@
 
 #include "engine/io/image.h"
 #include "server/api/app.h"
+#include "server/api/linked.h"
 #include "server/api/openai/openai.h"
 #include "server/api/openai/openai_paint.h"
 #include "server/api/openai/openai_tool.h"
@@ -328,6 +329,8 @@ void openai_responses_create(struct http_request *req)
 {
     struct openai_tool_request t;
     struct openai_fault f;
+    if (linked_begins(req, openai_responses_create))
+        return;
     if (!openai_tool_read(req, &t, &f)) {
         openai_reply_fault(req, &f);
         return;

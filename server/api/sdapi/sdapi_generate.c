@@ -24,6 +24,7 @@
 #include "server/api/sdapi/sdapi_request.h"
 #include "server/api/app.h"
 #include "server/api/composing.h"
+#include "server/api/linked.h"
 #include "server/api/extended.h"
 #include "server/http/http.h"
 #include "server/job/controls.h"
@@ -472,7 +473,7 @@ void sdapi_generate_txt2img(struct http_request *req)
 
 void sdapi_generate_img2img(struct http_request *req)
 {
-    if (composing_begins(req, sdapi_generate_img2img))
+    if (composing_begins(req, sdapi_generate_img2img) || linked_begins(req, sdapi_generate_img2img))
         return;
     generate(req, SDAPI_IMG2IMG);
 }
