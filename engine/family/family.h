@@ -207,6 +207,12 @@ int family_passes(const struct pictor_params *params, struct editing_pass out[2]
 /* Counts that many texts of that many tokens to *chunks. ERR_TOO_LARGE: more than FAMILY_CHUNKS. */
 bool family_chunks_add(size_t *chunks, size_t texts, size_t tokens, struct err *err);
 
+/* FLUX.2's transformer alone, opened as a "unet": whether it is that, and what is known of the
+ * model that it becomes. */
+bool family_flux2_alone(const struct checkpoint *cp);
+bool family_flux2_read_alone(const struct checkpoint *cp, struct family_facts *facts,
+                             struct err *err);
+
 extern const struct family family_pixels, family_sd1, family_sd2, family_sdxl, family_sdxl_refiner,
     family_flux2;
 

@@ -45,7 +45,7 @@ static const struct model *model_of(const struct family_model *m)
     return (const struct model *)m;
 }
 
-static bool recognises(const struct checkpoint *cp)
+bool family_flux2_alone(const struct checkpoint *cp)
 {
     return checkpoint_find(cp, ROOT "double_stream_modulation_img.lin.weight") &&
            checkpoint_find(cp, ROOT "double_blocks.0.img_mlp.0.weight");
@@ -75,10 +75,11 @@ static void choose_layers(struct flux2_sizes *s)
     s->text.used = s->after[2] + 1;
 }
 
-static bool read_sizes(const struct checkpoint *cp, struct flux2_sizes *s, struct err *err)
+static bool read_network(const struct checkpoint *cp, struct flux2_sizes *s, struct err *err)
 {
     if (!flux2_read(cp, &s->network, err))
         return false;
+    s->distilled = is_distilled(cp);
     if (s->network.guided)
         return err_set(err, ERR_UNSUPPORTED,
                        "this is FLUX.2 [dev], whose text encoder (Mistral) pictor does not run: "
@@ -87,6 +88,13 @@ static bool read_sizes(const struct checkpoint *cp, struct flux2_sizes *s, struc
         return err_set(err, ERR_UNSUPPORTED,
                        "transformer: wanted a latent of %d channels, found %d", 4 * CHANNELS,
                        s->network.channels);
+    return true;
+}
+
+static bool read_sizes(const struct checkpoint *cp, struct flux2_sizes *s, struct err *err)
+{
+    if (!read_network(cp, s, err))
+        return false;
     if (!checkpoint_has(cp, QWEN3_ROOT))
         return err_set(err, ERR_INVALID,
                        "this is FLUX.2's transformer alone: wanted its text encoder (Qwen3) and "
@@ -106,7 +114,6 @@ static bool read_sizes(const struct checkpoint *cp, struct flux2_sizes *s, struc
     if (s->text.vocab < QWEN_TOKENIZER_VOCAB)
         return err_set(err, ERR_INVALID, "text encoder: wanted %d tokens or more, found %d",
                        QWEN_TOKENIZER_VOCAB, s->text.vocab);
-    s->distilled = is_distilled(cp);
     return true;
 }
 
@@ -129,6 +136,16 @@ static bool read_facts(const struct checkpoint *cp, struct family_facts *facts, 
 {
     struct flux2_sizes s = {0};
     if (!read_sizes(cp, &s, err))
+        return false;
+    *facts = facts_of(cp, s.distilled);
+    return true;
+}
+
+bool family_flux2_read_alone(const struct checkpoint *cp, struct family_facts *facts,
+                             struct err *err)
+{
+    struct flux2_sizes s = {0};
+    if (!read_network(cp, &s, err))
         return false;
     *facts = facts_of(cp, s.distilled);
     return true;
@@ -306,7 +323,7 @@ static void beside(const struct family_model *m, struct ops *o, const struct fam
 const struct family family_flux2 = {
     .name = "flux2",
     .latent = "flux2",
-    .recognises = recognises,
+    .recognises = family_flux2_alone,
     .read = read_facts,
     .open = open_model,
     .free = free_model,

@@ -52,6 +52,7 @@ static const struct {
     {PICTOR_KIND_TEXT_ENCODER, AT_START, "encoder.block.0.layer.0.SelfAttention."}, /* T5 */
     {PICTOR_KIND_TEXT_ENCODER, AT_START, "enc.blk."},                               /* T5, GGUF */
     {PICTOR_KIND_TEXT_ENCODER, AT_START, "model.layers.0.self_attn."},
+    {PICTOR_KIND_TEXT_ENCODER, AT_START, "blk.0.attn_q."}, /* a language model's, GGUF */
     {PICTOR_KIND_UPSCALER, AT_START, "conv_first."},
     {PICTOR_KIND_UPSCALER, AT_START, "params_ema."},
     {PICTOR_KIND_UPSCALER, AT_START, "params."},

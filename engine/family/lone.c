@@ -48,6 +48,8 @@ const struct family *lone_read(const struct checkpoint *cp, struct family_facts 
     struct stable_config c = {
         .vae = {.channels = 4, .levels = 4, .patch = 1, .encoder_channels = {128}}};
     const struct family *family;
+    if (family_flux2_alone(cp))
+        return family_flux2_read_alone(cp, facts, err) ? &family_flux2 : NULL;
     if (!unet_read(cp, &c.unet, err))
         return NULL;
     int z = c.vae.channels, in = c.unet.in_channels;
@@ -67,10 +69,21 @@ const struct family *lone_read(const struct checkpoint *cp, struct family_facts 
     return family;
 }
 
+/* In any layout. */
+static bool is_flux2(const struct checkpoint *cp)
+{
+    return checkpoint_find(cp, "double_stream_modulation_img.lin.weight") ||
+           checkpoint_find(cp, "double_stream_modulation_img.linear.weight") ||
+           checkpoint_find(cp, "model.diffusion_model.double_stream_modulation_img.lin.weight");
+}
+
 bool lone_is(const struct checkpoint *cp)
 {
     static const char *const others[] = {"first_stage_model.", "cond_stage_model.", "conditioner.",
                                          "control_model."};
+    if (is_flux2(cp))
+        return !checkpoint_has(cp, "first_stage_model.") && !checkpoint_has(cp, "vae.") &&
+               !checkpoint_has(cp, "text_encoders.");
     if (!checkpoint_has(cp, "input_blocks.") && !checkpoint_has(cp, "down_blocks.") &&
         !checkpoint_has(cp, "model.diffusion_model.input_blocks."))
         return false;

@@ -75,7 +75,7 @@ static void program(char *text, size_t size)
     struct stat st;
     if (stat("/proc/self/exe", &st) != 0)
         st = (struct stat){0};
-    snprintf(text, size, "pictor facts 5 %lld %lld.%09ld", (long long)st.st_size,
+    snprintf(text, size, "pictor facts 6 %lld %lld.%09ld", (long long)st.st_size,
              (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
 }
 
@@ -98,6 +98,7 @@ enum {
     VECTOR_STEP, /* plus 1 */
     GUIDANCE,
     IMAGE_GUIDANCE,
+    REFERENCES,
     NUMBERS
 };
 
@@ -153,6 +154,7 @@ static void write_line(FILE *out, struct known *k)
         [VECTOR_STEP] = e->vectors ? e->step + 1.0 : 0,
         [GUIDANCE] = (double)m->default_guidance,
         [IMAGE_GUIDANCE] = (double)m->default_image_guidance,
+        [REFERENCES] = m->references,
     };
     fprintf(out, "%s\t%llu\t%llu\t%lld", k->path, (unsigned long long)k->version.size,
             (unsigned long long)k->version.inode, (long long)k->version.mtime_ms);
@@ -195,6 +197,7 @@ static bool read_line(char *line, struct known *k)
         [VECTOR_STEP] = 2147483648.0,
         [GUIDANCE] = 1e6,
         [IMAGE_GUIDANCE] = 1e6,
+        [REFERENCES] = 1 << 20,
     };
     struct pictor_model_info *m = &k->facts.info.model;
     struct pictor_embedding_info *e = &k->facts.info.embedding;
@@ -237,6 +240,7 @@ static bool read_line(char *line, struct known *k)
     e->step = (int)(c.numbers[VECTOR_STEP] - 1);
     m->default_guidance = (float)c.numbers[GUIDANCE];
     m->default_image_guidance = (float)c.numbers[IMAGE_GUIDANCE];
+    m->references = (int)c.numbers[REFERENCES];
     snprintf(m->title, sizeof m->title, "%s", k->facts.info.title);
     return !at;
 }

@@ -35,6 +35,7 @@ void intake_model_of(const struct registry_model *model, struct intake_model *ou
         .clip_skips = model->clip_skips,
         .image_guidance = model->default_image_guidance,
         .masked = model->masked,
+        .references = model->references,
         .text_widths = {model->text_widths[0], model->text_widths[1]},
         .steps = model->default_steps ? model->default_steps : usual.steps,
         .guidance = model->default_guidance > 0 ? model->default_guidance : usual.guidance,
@@ -66,6 +67,8 @@ void intake_over(const struct intake_model *model, struct job_params *p)
         p->image_guidance = model->image_guidance;
     else if (known && model->image_guidance == 0)
         p->image_guidance = 1;
+    if (model->references > 0 && p->has_init && isnan(p->strength))
+        p->strength = 1;
     if (model->masked && isnan(p->mask_weight))
         p->mask_weight = 1;
     else if (known && !model->masked)

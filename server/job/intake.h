@@ -25,6 +25,7 @@ struct intake_model {
     char sampler[32], scheduler[32]; /* its own; "": everybody's */
     double image_guidance;           /* 0: it edits no pictures, or that is not known */
     bool masked;                     /* it is shown the mask */
+    int references;                  /* pictures that it can be shown */
     int text_widths[2]; /* as struct pictor_model_info's; 0 and 0: not known */
 };
 
@@ -46,7 +47,8 @@ bool intake_sampler(const char *sampler, const char *scheduler, struct job_param
                     struct err *err);
 
 /* Of a local model, how pictures are painted over: its own image guidance and mask weight where the
- * request left them out; where they say nothing to it, they are none. */
+ * request left them out; where they say nothing to it, they are none. To a model that can be shown
+ * pictures, strength 1 is meant where none is said: it edits. */
 void intake_over(const struct intake_model *model, struct job_params *p);
 
 /* Fills only how a local model paints (guidance interval, reuse, token merging) with the settings.

@@ -66,6 +66,7 @@ struct registry_model {
     int clip_skips; /* the most that clip_skip may be */
     double default_image_guidance; /* as struct pictor_model_info's */
     bool masked;
+    int references;     /* as struct pictor_model_info's */
     bool lone;          /* it is a UNet alone: server/job/parts.h */
     int text_widths[2]; /* as struct pictor_model_info's */
     struct pictor_embedding_info embedding; /* of a file in a folder of embeddings */

@@ -430,6 +430,43 @@ static void test_refused(void **state)
     painter_free(&p);
 }
 
+/* A transformer in a file of its own is known, and paints with its parts beside it. */
+static void test_alone(void **state)
+{
+    struct err error;
+    struct pictor_file_info info;
+    struct pictor_files files = {.count = 0};
+    char path[160];
+    if (!pictor_file_probe(FLUX2 "bfl.safetensors", &info, &error))
+        fail_msg("%s", error.msg);
+    assert_int_equal(info.kind, PICTOR_KIND_MODEL);
+    assert_true(info.lone);
+    assert_string_equal(info.family, "flux2");
+    assert_int_equal(info.model.default_steps, 4);
+    assert_int_equal(info.model.references, FLUX2_REFERENCES);
+    assert_true(
+        pictor_file_probe(FLUX2 "transformer/diffusion_pytorch_model.safetensors", &info, &error) &&
+        info.lone);
+    assert_false(pictor_file_probe(FLUX2 "dev.safetensors", &info, &error));
+    assert_non_null(strstr(error.msg, "FLUX.2 [dev]"));
+    assert_true(pictor_files_add(&files, "unet", FLUX2 "bfl.safetensors", &error));
+    for (int i = 1; i <= 2; i++) {
+        snprintf(path, sizeof path, "%s/text_encoder/model-0000%d-of-00002.safetensors", folder, i);
+        assert_true(pictor_files_add(&files, "text_encoder", path, &error));
+    }
+    assert_true(
+        pictor_files_add(&files, "vae", FLUX2 "vae/diffusion_pytorch_model.safetensors", &error));
+    struct pictor_engine_options options = {.threads = 2, .precision = PICTOR_PRECISION_F32};
+    struct painter p = {pictor_engine_new(&options, &error), NULL,
+                        open_file(FLUX2 "golden.safetensors")};
+    if (!p.engine || !(p.model = pictor_model_open_files(p.engine, &files, &error)))
+        fail_msg("%s", error.msg);
+    pictor_files_close(&files);
+    struct pictor_params params = params_of(&p);
+    check_picture(&p, &params, "distilled.picture");
+    painter_free(&p);
+}
+
 /* Painting over a part, and over the whole with a strength: what is kept is kept. */
 static void test_painting_over(void **state)
 {
@@ -467,7 +504,7 @@ int main(void)
         cmocka_unit_test(test_transformer),   cmocka_unit_test(test_told_its_guidance),
         cmocka_unit_test(test_vae),           cmocka_unit_test(test_pictures),
         cmocka_unit_test(test_base),          cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_painting_over),
+        cmocka_unit_test(test_painting_over), cmocka_unit_test(test_alone),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
