@@ -36,8 +36,8 @@ async function show() {
     return;
   setText($('card-title'), `What ${model.title} paints`);
   setText($('card-text'), isBuiltin()
-    ? 'Flat drawings of some hundred everyday things, in any colour, up to three beside or above each other; '
-      + 'shapes and landscapes by day, at sunset and at night. Few words work best.'
+    ? 'Simple drawings, as a child paints them: places (a beach, a farm, a castle on a hill), everyday things and '
+      + 'people, two of them together, by day, at sunset and at night. Few words work best.'
     : model.description || 'Its file says nothing of what it paints.');
   $('nouns-part').hidden = !isBuiltin();
   if (isBuiltin() && $('card').open) {

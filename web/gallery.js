@@ -419,7 +419,7 @@ addEventListener('pagehide', () => sessionStorage.setItem(PLACE,
   JSON.stringify({ top: scrollY, jobs: store.jobs.size })));
 
 /* An empty wall: what the built-in model made of some words, and frames that wait for a picture. */
-const FIRST = ['castle', 'penguin', 'cat', 'rocket'];
+const FIRST = ['castle', 'lighthouse', 'fox', 'rocket'];
 
 function frameOf(words) {
   const file = FIRST.find((noun) => words.split(/\W+/).includes(noun));

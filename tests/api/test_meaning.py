@@ -180,10 +180,10 @@ def test_things(server, noun):
 
 
 def test_larger_pictures_are_the_same(server):
-    """The model composes at 128 pixels: it would repeat its subject on a larger canvas."""
+    """The model composes at 256 pixels: it would repeat its subject on a larger canvas."""
     words = "an apple on a white background"
-    small = paint(server, words, 1, size="128x128")
-    for side in (256, 512):
+    small = paint(server, words, 1, size="256x256")
+    for side in (512, 768):
         large = paint(server, words, 1, size=f"{side}x{side}")
         assert (large.size, noun_of(large)) == ((side, side), "apple")
         apart = ImageChops.difference(small, large.resize(small.size, Image.BOX))

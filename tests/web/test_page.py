@@ -733,7 +733,7 @@ def test_everything_that_the_server_can_has_a_control(page):
 
 def test_what_the_model_paints(page):
     page.click("#card summary")
-    expect(page.locator("#card-text")).to_contain_text("Flat drawings")
+    expect(page.locator("#card-text")).to_contain_text("Simple drawings")
     first = page.locator("#nouns button").first
     noun = first.inner_text()
     first.click()

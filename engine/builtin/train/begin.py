@@ -35,7 +35,7 @@ def held(tokenizer, things, count):
 def main():
     args = argparse.ArgumentParser()
     args.add_argument("--work", default="build/train", type=pathlib.Path)
-    args.add_argument("--size", default="small", choices=networks.SIZES)
+    args.add_argument("--size", default="second", choices=networks.SIZES)
     args.add_argument("--model", default="../pictor-mini.safetensors", type=pathlib.Path)
     args.add_argument("--captions", default=10000, type=int)
     args = args.parse_args()

@@ -8,7 +8,7 @@ import torch
 import networks
 
 LATENT_SCALE = 0.18215
-COMPOSE, DETAIL = 128, .35  # pictures are composed at this side, larger ones painted over so strongly
+COMPOSE, DETAIL = 256, 0  # pictures are composed at this side; larger ones painted over so strongly, 0: enlarged alone
 START, END = 49406, 49407
 MERGES = pathlib.Path(__file__).parent / "../../text/clip_merges.bin"
 

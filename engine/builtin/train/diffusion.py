@@ -23,7 +23,7 @@ import optimizer
 
 args = argparse.ArgumentParser()
 args.add_argument("--work", default="build/train", type=pathlib.Path)
-args.add_argument("--size", default="small", choices=networks.SIZES)
+args.add_argument("--size", default="second", choices=networks.SIZES)
 args.add_argument("--picture", default=[64], type=int, nargs="+", help="sizes, one after the other")
 args.add_argument("--detail", default=550, type=int, help="timesteps of sizes after the first are less")
 args.add_argument("--crop", default=1024, type=int, help="largest part of a picture, in its pixels")

@@ -19,7 +19,7 @@ import scenes
 args = argparse.ArgumentParser()
 args.add_argument("--work", default="build/train", type=pathlib.Path)
 args.add_argument("--model", required=True, type=pathlib.Path)
-args.add_argument("--size", default="small", choices=networks.SIZES)
+args.add_argument("--size", default="second", choices=networks.SIZES)
 args.add_argument("--picture", default=256, type=int)
 args.add_argument("--guidance", default=4.0, type=float)
 args.add_argument("--part", default=1.0, type=float)

@@ -67,7 +67,7 @@ def verify(path, size):
 def main():
     args = argparse.ArgumentParser()
     args.add_argument("--work", default="build/train", type=pathlib.Path)
-    args.add_argument("--size", default="small", choices=networks.SIZES)
+    args.add_argument("--size", default="second", choices=networks.SIZES)
     args.add_argument("--picture", default=256, type=int)
     args.add_argument("--guidance", default=4.0, type=float)
     args.add_argument("--out", default="../pictor-mini.safetensors", type=pathlib.Path)

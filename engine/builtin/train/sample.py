@@ -64,6 +64,7 @@ def generate(models, prompts, picture, steps=20, guidance=4.0, seed=0, negative=
         y = decode(models, denoise(models, draws[0][i:i + len(part)], times, context, guidance))
         if picture > small:
             y = F.interpolate(y, size=picture, mode="bicubic", antialias=True)
+        if picture > small and strength > 0:
             with torch.autocast(device.type, torch.bfloat16, quick):
                 z = models["vae"].encode(y.contiguous(memory_format=torch.channels_last))[0]
             a = common.alphas()[again[0]].item()
@@ -82,7 +83,7 @@ def grid(images, columns=8):
 if __name__ == "__main__":
     args = argparse.ArgumentParser()
     args.add_argument("--model", required=True, type=pathlib.Path)
-    args.add_argument("--size", default="small", choices=networks.SIZES)
+    args.add_argument("--size", default="second", choices=networks.SIZES)
     args.add_argument("--prompts", required=True, type=pathlib.Path)
     args.add_argument("--out", required=True, type=pathlib.Path)
     args.add_argument("--picture", default=256, type=int)

@@ -112,7 +112,7 @@ def settle(read, tokenizer, words, things, known):
 def main():
     args = argparse.ArgumentParser()
     args.add_argument("--work", default="build/train", type=pathlib.Path)
-    args.add_argument("--size", default="small", choices=networks.SIZES)
+    args.add_argument("--size", default="second", choices=networks.SIZES)
     args.add_argument("--model", type=pathlib.Path, help="folder of the encoder, if not the package's")
     args = args.parse_args()
     tokenizer, path = common.Tokenizer(), args.work / "tokens.pt"

@@ -21,7 +21,7 @@ import supply
 
 args = argparse.ArgumentParser()
 args.add_argument("--work", default="build/train", type=pathlib.Path)
-args.add_argument("--size", default="small", choices=networks.SIZES)
+args.add_argument("--size", default="second", choices=networks.SIZES)
 args.add_argument("--minutes", default=18, type=float)
 args.add_argument("--batch", default=8, type=int, help="with --decoder on a CPU: 32 n")
 args.add_argument("--picture", default=128, type=int)

@@ -240,11 +240,11 @@ void native_info(struct http_request *req)
 {
     static const char *const examples[] = {
         "a castle in the mountains at sunset",
-        "a penguin in the snow",
-        "a cat, neon sign",
+        "a lighthouse by the sea at sunset",
+        "a fox in the forest",
         "a rocket in space",
-        "a guitar on a pink background",
-        "a yellow star on a navy background",
+        "a cottage by a lake",
+        "a rainbow over a field",
     };
     const struct app *app = http_app(req);
     const struct settings *s = app->settings;
