@@ -1,5 +1,5 @@
-/* openapi.c: a row of routes.c is an operation. What a row does not say is not invented: answers
- * have no schemas. */
+/* openapi.c: a row of routes.c is an operation. What a row does not say is not invented; what
+ * answers look like is said by openapi_answers.c. */
 #include "server/openapi.h"
 
 #include <ctype.h>
@@ -13,6 +13,7 @@
 #include "server/base/settings.h"
 #include "server/http/http.h"
 #include "server/http/route.h"
+#include "server/openapi_answers.h"
 #include "server/routes.h"
 
 #define PATH_SIZE 200
@@ -93,6 +94,39 @@ static cJSON *described(const char *text)
     return json;
 }
 
+/* `schema` (may be NULL) is taken. */
+static void add_answer(cJSON *responses, const char *status, const char *text, cJSON *schema)
+{
+    cJSON *answer = described(text);
+    if (schema) {
+        cJSON *content = cJSON_AddObjectToObject(answer, "content");
+        cJSON *json = cJSON_AddObjectToObject(content, "application/json");
+        cJSON_AddItemToObject(json, "schema", schema);
+    }
+    cJSON_AddItemToObject(responses, status, answer);
+}
+
+/* OpenAI's routes stand at several roots. */
+static const char *without_root(const struct route *route, const char *path)
+{
+    static const char *const roots[] = {"/openai/v1", "/openai/deployments/{deployment}",
+                                        "/openai", "/v1"};
+    for (size_t i = 0; route->dialect == ROUTES_OPENAI && i < sizeof roots / sizeof *roots; i++)
+        if (strncmp(path, roots[i], strlen(roots[i])) == 0)
+            return path + strlen(roots[i]);
+    return path;
+}
+
+static void add_answers(cJSON *operation, const struct route *route, const char *path)
+{
+    const char *status = "200";
+    cJSON *responses = cJSON_AddObjectToObject(operation, "responses");
+    cJSON *good = openapi_answers_good(route->method, without_root(route, path), &status);
+    add_answer(responses, status, "done", good);
+    add_answer(responses, "default", "an error, in the shape of the API",
+               openapi_answers_error(route->dialect));
+}
+
 static cJSON *operation_of(const struct route *route, const char *path, cJSON *parameters,
                            const struct settings *settings)
 {
@@ -113,9 +147,7 @@ static cJSON *operation_of(const struct route *route, const char *path, cJSON *p
     add_body(operation, route, settings);
     if (route->access == ROUTE_OPEN)
         cJSON_AddArrayToObject(operation, "security");
-    cJSON *responses = cJSON_AddObjectToObject(operation, "responses");
-    cJSON_AddItemToObject(responses, "200", described("done"));
-    cJSON_AddItemToObject(responses, "default", described("an error, in the shape of the API"));
+    add_answers(operation, route, path);
     return operation;
 }
 
