@@ -58,12 +58,12 @@ def views(page, name, api):
         page.fill("#prompt", "a red house under the moon")
         page.evaluate("location.hash = '#experiments'")
         page.locator(".axis select").nth(0).select_option("prompt")
-        page.fill("#axis-0", "red, yellow, blue")
+        page.fill("#axis-0", "red, blue, yellow")
         page.locator(".axis select").nth(1).select_option("guidance")
-        page.fill("#axis-1", "1, 2, 4, 7, 10")
+        page.fill("#axis-1", "1, 2, 4, 7")
         page.get_by_role("button", name="Paint them all").click()
-        page.wait_for_function("() => document.querySelectorAll('.cell-open:not([hidden]) img').length === 15")
-        page.get_by_role("button", name="Pick blue, 4").click()
+        page.wait_for_function("() => document.querySelectorAll('.cell-open:not([hidden]) img').length === 12")
+        page.get_by_role("button", name="Pick blue, 2").click()
         page.mouse.move(5, 5)
         page.wait_for_timeout(800)
         take(page, "experiment")
@@ -71,7 +71,7 @@ def views(page, name, api):
             page.evaluate(f"location.hash = '#{view}'")
             page.wait_for_timeout(1500)
             take(page, view)
-        for job in api.call("GET", "?limit=15")["jobs"]:
+        for job in api.call("GET", "?limit=12")["jobs"]:
             api.call("DELETE", "/" + job["id"])
     if name == "desktop-dark":
         job = api.submit("a dragon in the mountains at night", width=256, height=256, steps=60, preview_every=1)

@@ -67,7 +67,7 @@ function makeTable([deep, rows], labels) {
     h('thead', {}, h('tr', {}, h('td', { class: 'corner' }, labels.slice(-2).reverse().filter(Boolean).join(' / ')),
       ...rows[0][1].map(([across]) => h('th', { scope: 'col' }, wordsOf(across))))),
     h('tbody', {}, ...rows.map(([down, columns]) => h('tr', {},
-      h('th', { scope: 'row' }, down === null ? '' : wordsOf(down)), ...columns.map(([, cell]) => makeCell(cell))))));
+      down === null ? h('td', { class: 'corner' }) : h('th', { scope: 'row' }, wordsOf(down)), ...columns.map(([, cell]) => makeCell(cell))))));
   return h('figure', {}, deep !== null && h('figcaption', { class: 'label-prompt' }, `${labels[0]}: ${wordsOf(deep)}`),
     h('div', { class: 'grid-frame', tabindex: 0, role: 'group', 'aria-label': 'Pictures, to be scrolled' }, table));
 }
