@@ -29,6 +29,7 @@
 #include "server/api/native/native_thumb.h"
 #include "server/api/native/native_tokens.h"
 #include "server/api/native/native_upscale.h"
+#include "server/api/native/native_webhook.h"
 #include "server/api/openai/openai.h"
 #include "server/api/openai/openai_batch.h"
 #include "server/api/openai/openai_chat.h"
@@ -130,6 +131,10 @@ static const struct route routes[] = {
     {POST, "/api/experiments/{id}/rerun", ROUTES_NATIVE, native_experiment_rerun, .paints = true},
     {GET, "/api/experiments/{id}/export", ROUTES_NATIVE, native_experiment_export,
      .query = "format"},
+    {POST, "/api/webhooks", ROUTES_NATIVE, native_webhook_add, ROUTE_BODY_SMALL,
+     .schema = native_webhook_schema},
+    {GET, "/api/webhooks", ROUTES_NATIVE, native_webhook_list},
+    {DELETE, "/api/webhooks/{id}", ROUTES_NATIVE, native_webhook_delete},
     {POST, "/api/marks", ROUTES_NATIVE, native_marks_change, ROUTE_BODY_SMALL,
      .schema = native_marks_change_schema},
     {GET, "/api/tags", ROUTES_NATIVE, native_marks_tags},

@@ -12,6 +12,7 @@
 #include "server/api/app.h"
 #include "server/api/mcp/mcp_session.h"
 #include "server/api/native/native_feed.h"
+#include "server/api/native/native_teller.h"
 #include "server/api/openai/openai_batches.h"
 #include "server/base/settings.h"
 #include "server/cli/cli.h"
@@ -128,6 +129,7 @@ static bool run(const struct settings *settings, struct err *err)
         !(app.feed = native_feed_new(app.queue, app.events, err)) || !start_painting(&app, err) ||
         !(app.pulls = pulls_new(settings, app.registry, err)) ||
         !(app.batches = openai_batches_new(&app, err)) ||
+        !(app.teller = native_teller_new(&app, err)) ||
         !(app.mcp_sessions = mcp_session_new(err)) ||
         !(http = routes_serve(&app, err)))
         goto done;
@@ -144,6 +146,7 @@ done:
     dispatch_stop(app.dispatch, DRAIN_MS); /* who waits for what is being painted gets it */
     http_stop(http);
     mcp_session_free(app.mcp_sessions);
+    native_teller_free(app.teller);
     openai_batches_free(app.batches);
     pulls_free(app.pulls);
     dispatch_free(app.dispatch);

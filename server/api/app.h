@@ -15,6 +15,7 @@ struct app {
     struct pulls *pulls;
     struct openai_batches *batches; /* of the OpenAI dialect */
     struct mcp_session *mcp_sessions; /* of /mcp */
+    struct native_teller *teller; /* of its webhooks */
     struct native_feed *feed; /* of the native API's event streams */
 };
 

@@ -123,6 +123,8 @@
     X(INT, queue, max_queue_per_key, "100", 1, 10000, "", "jobs waiting, of one key")              \
     X(SIZE, queue, max_input_bytes_per_key, "1G", 1024, 1099511627776, "",                         \
       "bytes of pictures that jobs of one key start from, until they are done")                    \
+    X(BOOL, queue, webhook_private, "off", 0, 0, "",                                               \
+      "let webhooks be on this machine and its network")                                           \
     X(INT, queue, max_open_requests_per_key, "256", 1, 65536, "",                                  \
       "requests open at the same time, of one key")                                                \
     X(INT, queue, max_requests_per_minute, "0", 0, 60000, "",                                      \

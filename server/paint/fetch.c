@@ -13,6 +13,7 @@
 #include "engine/pictor.h"
 #include "server/base/base64.h"
 #include "server/base/json_text.h"
+#include "server/paint/fetch_inside.h"
 
 #define CONNECT_MS 10000
 #define FILE_REDIRECTS 10
@@ -154,49 +155,12 @@ static void set_common(CURL *easy, const char *url, struct curl_slist *headers, 
 
 /* ---- addresses ---- */
 
-static bool is_inside4(uint32_t a)
-{
-    static const struct {
-        uint32_t net, mask;
-    } nets[] = {
-        {0x00000000, 0xff000000}, {0x0a000000, 0xff000000}, {0x64400000, 0xffc00000},
-        {0x7f000000, 0xff000000}, {0xa9fe0000, 0xffff0000}, {0xac100000, 0xfff00000},
-        {0xc0000000, 0xffffff00}, {0xc0a80000, 0xffff0000}, {0xc6120000, 0xfffe0000},
-        {0xe0000000, 0xe0000000},
-    }; /* RFC 6890, and multicast */
-    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++)
-        if ((a & nets[i].mask) == nets[i].net)
-            return true;
-    return false;
-}
-
-/* Whether an address is not one of the internet's. Of IPv6 only 2000::/3 is, without what leads to
- * addresses of IPv4: 2002::/16 (6to4), 2001::/32 (Teredo). */
-static bool is_inside(const struct sockaddr *address)
-{
-    struct sockaddr_in four;
-    struct sockaddr_in6 six;
-    if (address->sa_family == AF_INET) {
-        memcpy(&four, address, sizeof four);
-        return is_inside4(ntohl(four.sin_addr.s_addr));
-    }
-    if (address->sa_family != AF_INET6)
-        return true;
-    memcpy(&six, address, sizeof six);
-    const unsigned char *a = six.sin6_addr.s6_addr;
-    if (IN6_IS_ADDR_V4MAPPED(&six.sin6_addr))
-        return is_inside4((uint32_t)a[12] << 24 | (uint32_t)a[13] << 16 | (uint32_t)a[14] << 8 |
-                          a[15]);
-    return (a[0] & 0xe0) != 0x20 || (a[0] == 0x20 && a[1] == 0x02) ||
-           (a[0] == 0x20 && a[1] == 0x01 && a[2] == 0 && a[3] == 0);
-}
-
 /* Called for every address that is connected to: whatever a name resolves to by then, and behind
  * redirects. */
 static curl_socket_t open_outside(void *inside, curlsocktype purpose, struct curl_sockaddr *address)
 {
     (void)purpose;
-    if (is_inside(&address->addr)) {
+    if (fetch_inside(&address->addr)) {
         *(bool *)inside = true;
         return CURL_SOCKET_BAD;
     }
@@ -743,6 +707,60 @@ done:
         *body = t.body;
     else
         free(t.body);
+    curl_slist_free_all(t.headers);
+    curl_easy_cleanup(t.easy);
+    curl_global_cleanup();
+    return done;
+}
+
+/* What an answer says in its body is nobody's matter. */
+static size_t leave_body(char *data, size_t one, size_t count, void *ctx)
+{
+    (void)data;
+    (void)ctx;
+    return one * count;
+}
+
+bool fetch_post(const char *url, const char *const *headers, const char *json, int timeout_ms,
+                bool public_only, const atomic_bool *stop, struct err *err)
+{
+    struct fetch_transfer t = {0};
+    bool done = false, inside = false;
+    long status = 0;
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        return no_memory(err);
+    t.easy = curl_easy_init();
+    bool ready = t.easy && add_header(&t.headers, "Content-Type: application/json");
+    for (size_t i = 0; ready && headers[i]; i++)
+        ready = add_header(&t.headers, headers[i]);
+    if (!ready) {
+        no_memory(err);
+        goto done;
+    }
+    set_common(t.easy, url, t.headers, t.error);
+    if (public_only)
+        stay_outside(t.easy, &inside);
+    curl_easy_setopt(t.easy, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(t.easy, CURLOPT_POSTFIELDS, json);
+    curl_easy_setopt(t.easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+    curl_easy_setopt(t.easy, CURLOPT_WRITEFUNCTION, leave_body);
+    curl_easy_setopt(t.easy, CURLOPT_XFERINFOFUNCTION, watch_text);
+    curl_easy_setopt(t.easy, CURLOPT_XFERINFODATA, (void *)stop);
+    curl_easy_setopt(t.easy, CURLOPT_NOPROGRESS, 0L);
+    CURLcode code = curl_easy_perform(t.easy);
+    curl_easy_getinfo(t.easy, CURLINFO_RESPONSE_CODE, &status);
+    if (inside && code != CURLE_OK)
+        err_set(err, ERR_DENIED, "this address is one of the server's own network");
+    else if (code == CURLE_ABORTED_BY_CALLBACK)
+        err_set(err, ERR_CANCELLED, "stopped");
+    else if (code != CURLE_OK)
+        set_error(err, code, t.error);
+    else if (status < 200 || status > 299)
+        err_set(err, ERR_UPSTREAM, "it answered with status %ld", status);
+    else
+        done = true;
+
+done:
     curl_slist_free_all(t.headers);
     curl_easy_cleanup(t.easy);
     curl_global_cleanup();

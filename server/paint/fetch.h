@@ -93,6 +93,11 @@ struct fetch_file {
  * the disk is full. */
 bool fetch_file(const struct fetch_file *file, struct err *err);
 
+/* POSTs JSON, waiting up to `timeout_ms`; its answer's body is not read. Redirects are not
+ * followed. `headers`: lines "Name: value", up to NULL. False unless the answer's status is 2xx. */
+bool fetch_post(const char *url, const char *const *headers, const char *json, int timeout_ms,
+                bool public_only, const atomic_bool *stop, struct err *err);
+
 /* GET, waiting, at most `max` bytes, up to 5 redirects; `stop` as above. *body is malloc'd,
  * NUL-terminated. *next (`next` may be NULL) is the address of the server's own that the answer
  * says the rest of it is at, malloc'd, or NULL. */

@@ -312,6 +312,34 @@ bool store_once_put(struct store *st, const char *key_id, const char *name,
     return st->driver->once->put(st, key_id, name, once, now_ms, since_ms, err);
 }
 
+bool store_webhook_put(struct store *st, const struct store_webhook *webhook, struct err *err)
+{
+    return st->driver->webhook->put(st, webhook, err);
+}
+
+bool store_webhook_list(struct store *st, const char *id, const char *key_id,
+                        struct store_webhook **rows, size_t *count, struct err *err)
+{
+    return st->driver->webhook->list(st, id, key_id, rows, count, err);
+}
+
+bool store_webhook_delete(struct store *st, const char *id, const char *key_id, struct err *err)
+{
+    return st->driver->webhook->remove(st, id, key_id, err);
+}
+
+bool store_webhook_due(struct store *st, int64_t now_ms, struct store_delivery *rows, size_t most,
+                       size_t *count, struct err *err)
+{
+    return st->driver->webhook->due(st, now_ms, rows, most, count, err);
+}
+
+bool store_webhook_settle(struct store *st, const struct store_delivery *delivery, int64_t now_ms,
+                          int64_t again_ms, const char *fault, struct err *err)
+{
+    return st->driver->webhook->settle(st, delivery, now_ms, again_ms, fault, err);
+}
+
 bool store_key_insert(struct store *st, const struct key *key,
                       const unsigned char hash[STORE_HASH_SIZE], struct err *err)
 {

@@ -222,6 +222,46 @@ bool store_once_put(struct store *st, const char *key_id, const char *name,
                     const struct store_once *once, int64_t now_ms, int64_t since_ms,
                     struct err *err);
 
+/* ---- webhooks: addresses that are told of jobs' final states ---- */
+
+#define STORE_WEBHOOKS_MAX 1000
+#define STORE_URL_SIZE 2048
+
+struct store_webhook {
+    char id[JOB_ID_SIZE], key_id[JOB_ID_SIZE];
+    char url[STORE_URL_SIZE];
+    char secret[128]; /* what it is signed with */
+    char states[64];  /* "done failed cancelled", or some of them */
+    bool every;       /* of all keys' jobs */
+    int64_t created_ms;
+    /* Read only. */
+    int64_t told, last_ms; /* how often it took what it was told; of the last attempt */
+    int failed, pending;   /* attempts in a row that failed; what it is still to be told */
+    char last_error[200];  /* "": the last attempt went well */
+};
+
+/* What a webhook is to be told; store_job_end writes it. */
+struct store_delivery {
+    int64_t sequence;
+    char id[JOB_ID_SIZE], webhook_id[JOB_ID_SIZE], job_id[JOB_ID_SIZE];
+    enum job_state state;
+    int64_t created_ms;
+    int attempts; /* so far */
+};
+
+bool store_webhook_put(struct store *st, const struct store_webhook *webhook, struct err *err);
+/* The one (`id` not NULL) or all, oldest first; `key_id` NULL: anybody's. *rows is malloc'd. */
+bool store_webhook_list(struct store *st, const char *id, const char *key_id,
+                        struct store_webhook **rows, size_t *count, struct err *err);
+/* With what it is still to be told. ERR_NOT_FOUND. */
+bool store_webhook_delete(struct store *st, const char *id, const char *key_id, struct err *err);
+/* Those that are due, the earliest first. */
+bool store_webhook_due(struct store *st, int64_t now_ms, struct store_delivery *rows, size_t most,
+                       size_t *count, struct err *err);
+/* After an attempt: again at `again_ms`, or (0) never. `fault` NULL: it went well. */
+bool store_webhook_settle(struct store *st, const struct store_delivery *delivery, int64_t now_ms,
+                          int64_t again_ms, const char *fault, struct err *err);
+
 /* ---- keys ---- */
 
 #define STORE_HASH_SIZE 32

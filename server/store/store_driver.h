@@ -93,6 +93,17 @@ struct store_driver_once {
                 const struct store_once *once, int64_t now_ms, int64_t since_ms, struct err *err);
 };
 
+struct store_driver_webhook {
+    bool (*put)(struct store *st, const struct store_webhook *webhook, struct err *err);
+    bool (*list)(struct store *st, const char *id, const char *key_id,
+                 struct store_webhook **rows, size_t *count, struct err *err);
+    bool (*remove)(struct store *st, const char *id, const char *key_id, struct err *err);
+    bool (*due)(struct store *st, int64_t now_ms, struct store_delivery *rows, size_t most,
+                size_t *count, struct err *err);
+    bool (*settle)(struct store *st, const struct store_delivery *delivery, int64_t now_ms,
+                   int64_t again_ms, const char *fault, struct err *err);
+};
+
 struct store_driver_check {
     bool (*all)(struct store *st, const struct store_check *check, struct err *err);
     bool (*short_jobs)(struct store *st, const struct store_check *check, struct err *err);
@@ -121,6 +132,7 @@ struct store_driver {
     const struct store_driver_record *record;
     const struct store_driver_mark *mark;
     const struct store_driver_once *once;
+    const struct store_driver_webhook *webhook;
     const struct store_driver_check *check;
 };
 

@@ -37,13 +37,15 @@ INCBIN(sqlite_migration_0007, "migrations/sqlite/0007_records.sql");
 INCBIN(sqlite_migration_0008, "migrations/sqlite/0008_marks.sql");
 INCBIN(sqlite_migration_0009, "migrations/sqlite/0009_rank.sql");
 INCBIN(sqlite_migration_0010, "migrations/sqlite/0010_once.sql");
+INCBIN(sqlite_migration_0011, "migrations/sqlite/0011_webhooks.sql");
 
 /* Number i brings the schema from version i to i + 1. */
 static const unsigned char *const migrations[] = {sqlite_migration_0001, sqlite_migration_0002,
                                                   sqlite_migration_0003, sqlite_migration_0004,
                                                   sqlite_migration_0005, sqlite_migration_0006,
                                                   sqlite_migration_0007, sqlite_migration_0008,
-                                                  sqlite_migration_0009, sqlite_migration_0010};
+                                                  sqlite_migration_0009, sqlite_migration_0010,
+                                                  sqlite_migration_0011};
 #define SCHEMA ((int)(sizeof migrations / sizeof *migrations))
 
 /* What is written to a file that has lost its name is lost with the process. */
@@ -381,5 +383,6 @@ const struct store_driver sqlite_driver = {
     .record = &sqlite_record,
     .mark = &sqlite_mark,
     .once = &sqlite_once,
+    .webhook = &sqlite_webhook,
     .check = &sqlite_check,
 };

@@ -293,7 +293,9 @@ static bool job_end(struct store *st, const char *id, enum job_state state,
                                   refusal ? refusal : "");
         done = sqlite_sql_keep(c,
                                changed_one(c, id, ran, err) &&
-                                   sqlite_sql_run(c, SQL_ORDER_DELETE, err, "t", id),
+                                   sqlite_sql_run(c, SQL_ORDER_DELETE, err, "t", id) &&
+                                   sqlite_sql_run(c, SQL_DELIVERY_ADD, err, "tti", id,
+                                                  job_state_name(state), now_ms),
                                err);
     }
     sqlite_release(c);

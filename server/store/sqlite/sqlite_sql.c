@@ -158,6 +158,28 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_ONCE_PUT] = "INSERT OR REPLACE INTO once (key_id, name, hash, created_ms, jobs) "
                      "VALUES (?1, ?2, ?3, ?4, ?5)",
     [SQL_ONCE_FORGET] = "DELETE FROM once WHERE created_ms < ?1",
+    [SQL_WEBHOOK_PUT] = "INSERT INTO webhooks (id, key_id, url, secret, states, every, created_ms) "
+                        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [SQL_WEBHOOK_LIST] = "SELECT id, key_id, url, secret, states, every, created_ms, told, failed, "
+                         "last_ms, last_error, (SELECT count(*) FROM deliveries WHERE "
+                         "webhook_id = webhooks.id) FROM webhooks WHERE (?1 IS NULL OR id = ?1) "
+                         "AND (?2 IS NULL OR key_id = ?2) ORDER BY created_ms, id",
+    [SQL_WEBHOOK_DELETE] = "DELETE FROM webhooks WHERE id = ?1 AND (?2 IS NULL OR key_id = ?2)",
+    [SQL_WEBHOOK_TOLD] = "UPDATE webhooks SET told = told + 1, failed = 0, last_ms = ?2, "
+                         "last_error = ?3 WHERE id = ?1",
+    [SQL_WEBHOOK_FAILED] = "UPDATE webhooks SET failed = failed + 1, last_ms = ?2, "
+                           "last_error = ?3 WHERE id = ?1",
+    /* Who is to be told of a job's final state: its own key, and who asked for all. */
+    [SQL_DELIVERY_ADD] = "INSERT INTO deliveries (id, webhook_id, job_id, state, created_ms, "
+                         "due_ms) SELECT lower(hex(randomblob(16))), webhooks.id, ?1, ?2, ?3, ?3 "
+                         "FROM webhooks JOIN jobs ON jobs.id = ?1 WHERE (every = 1 OR "
+                         "webhooks.key_id = jobs.key_id) AND instr(states, ?2) > 0 AND NOT EXISTS "
+                         "(SELECT 1 FROM keys WHERE keys.id = webhooks.key_id AND revoked_ms > 0)",
+    [SQL_DELIVERY_DUE] = "SELECT sequence, id, webhook_id, job_id, created_ms, attempts, state "
+                         "FROM deliveries WHERE due_ms <= ?1 ORDER BY due_ms LIMIT ?2",
+    [SQL_DELIVERY_AGAIN] = "UPDATE deliveries SET attempts = attempts + 1, due_ms = ?2 "
+                           "WHERE sequence = ?1",
+    [SQL_DELIVERY_DONE] = "DELETE FROM deliveries WHERE sequence = ?1",
     [SQL_INTEGRITY] = "PRAGMA integrity_check(20)",
     [SQL_FOREIGN_KEYS] = "PRAGMA foreign_key_check",
     [SQL_SEARCH_CHECK] = "INSERT INTO jobs_search (jobs_search, rank) "

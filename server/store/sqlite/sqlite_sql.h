@@ -79,6 +79,15 @@ enum statement {
     SQL_ONCE_GET,
     SQL_ONCE_PUT,
     SQL_ONCE_FORGET,
+    SQL_WEBHOOK_PUT,
+    SQL_WEBHOOK_LIST,
+    SQL_WEBHOOK_DELETE,
+    SQL_WEBHOOK_TOLD,
+    SQL_WEBHOOK_FAILED,
+    SQL_DELIVERY_ADD,
+    SQL_DELIVERY_DUE,
+    SQL_DELIVERY_AGAIN,
+    SQL_DELIVERY_DONE,
     SQL_INTEGRITY,
     SQL_FOREIGN_KEYS,
     SQL_SEARCH_CHECK,
@@ -173,6 +182,7 @@ extern const struct store_driver_image sqlite_image;
 extern const struct store_driver_record sqlite_record;
 extern const struct store_driver_mark sqlite_mark;
 extern const struct store_driver_once sqlite_once;
+extern const struct store_driver_webhook sqlite_webhook;
 extern const struct store_driver_check sqlite_check;
 
 /* A row of JOB_COLUMNS, without pictures and position; job_free also after failure. */
