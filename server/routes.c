@@ -83,6 +83,7 @@
          .query = words},                                                                          \
         {GET, at "/batches", ROUTES_OPENAI, openai_batch_list, .query = words " after limit"},     \
         {GET, at "/batches/{id}", ROUTES_OPENAI, openai_batch_get, .query = words},                \
+        {DELETE, at "/batches/{id}", ROUTES_OPENAI, openai_batch_delete, .query = words},          \
         {POST, at "/batches/{id}/cancel", ROUTES_OPENAI, openai_batch_cancel, .query = words},     \
         {POST, at "/files", ROUTES_OPENAI, openai_files_add, ROUTE_BODY_IMAGES, .query = words},   \
         {GET, at "/files", ROUTES_OPENAI, openai_files_list,                                       \

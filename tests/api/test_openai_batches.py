@@ -43,13 +43,39 @@ def lines_of(ai, file):
     return {item["custom_id"]: item for item in map(json.loads, text.splitlines())}
 
 
+def test_lines_are_not_streamed(ai):
+    done = end(ai, create(ai, [line("a", {**BODY, "stream": True}), line("b"),
+                               line("c", {**BODY, "partial_images": 2})]))
+    assert done["request_counts"] == {"total": 3, "completed": 1, "failed": 2}
+    bad = lines_of(ai, done["error_file_id"])
+    for id, name in (("a", "stream"), ("c", "partial_images")):
+        assert bad[id]["response"]["status_code"] == 400
+        assert bad[id]["response"]["body"]["error"]["param"] == name
+
+
+def test_deleted(ai):
+    batch = create(ai, [line("a")])
+    done = end(ai, batch)
+    path = f"{BATCHES}/{batch['id']}"
+    running = create(ai, [line("a", LONG)])
+    busy = ai.request("DELETE", f"{BATCHES}/{running['id']}")
+    assert busy.status_code == 409 and "cancel" in busy.json()["error"]["message"]
+    answer = ai.request("DELETE", path)
+    assert answer.status_code == 200
+    assert answer.json() == {"id": batch["id"], "object": "batch", "deleted": True}
+    assert ai.request("GET", path).status_code == ai.request("DELETE", path).status_code == 404
+    assert [b["id"] for b in ai.request("GET", BATCHES).json()["data"]] == [running["id"]]
+    assert "a" in lines_of(ai, done["output_file_id"]), "its files are deleted by themselves"
+    ai.request("POST", f"{BATCHES}/{running['id']}/cancel")
+
+
 @pytest.fixture
 def ai(serve):
     return OpenAI(serve().url)
 
 
 def test_a_batch(ai):
-    batch = create(ai, [line("a"), "", line("b", {**BODY, "n": 2, "stream": True}),
+    batch = create(ai, [line("a"), "", line("b", {**BODY, "n": 2, "stream": False, "partial_images": 0}),
                         line("c", {**BODY, "model": "dall-e-3"}), line("d", {**BODY, "size": "7x7"}),
                         line("e", {"prompt": ""})], metadata={"for": "tests"})
     assert batch["object"] == "batch" and batch["id"].startswith("batch_")

@@ -158,11 +158,13 @@ def test_sd_upscale(sd):
     listed = [u["name"] for u in sd.get("upscalers")]
     again = Painted(sd.post("img2img", {**body, "script_args": [None, 16, listed.index("Lanczos"), 2]}))
     assert again.image.tobytes() == done.image.tobytes()
+    texts = Painted(sd.post("img2img", {**body, "script_args": [None, "16", "Lanczos", "2"]}))
+    assert texts.image.tobytes() == done.image.tobytes(), "numbers may be texts, as of other scripts"
     assert Painted(sd.post("img2img", {**body, "script_args": [None, 16, "None", 2]})).image.size == (96, 64)
     assert len(Painted(sd.post("img2img", {**body, "n_iter": 2, "script_args": [None, 0, "Nearest", 1]})).images) == 2
     network = Painted(sd.post("img2img", {**body, "script_args": [None, 0, "realesr-animevideov3", 1.5]}))
     assert network.image.size == (144, 96)
-    for args in ([None, 64], [None, -1], [None, 16, "x"], [None, 16, 99], [None, 16, "Lanczos", 9], [None, 60, "Lanczos", 4]):
+    for args in ([None, 64], [None, -1], [None, "x"], [None, True], [None, 16, "x"], [None, 16, 99], [None, 16, "Lanczos", 9], [None, 60, "Lanczos", 4]):
         sd.post("img2img", {**body, "script_args": args}, 422)
     sd.post("img2img", {**body, "mask": encode(half_mask(96, 64))}, 422)
 

@@ -165,6 +165,32 @@ static void a_file_that_is_no_database_is_refused(void **state)
     expect_refusal(f, ERR_IO, "is damaged");
 }
 
+static void a_damaged_record_hides_no_other(void **state)
+{
+    struct fixture *f = *state;
+    struct err err;
+    struct store_record *rows;
+    size_t count;
+    for (int i = 1; i <= 4; i++) {
+        struct store_record r = {.kind = "file", .created_ms = i, .body = "{}"};
+        snprintf(r.id, sizeof r.id, "%032d", i);
+        assert_ok(store_record_put(f->store, &r, &err), err);
+    }
+    fixture_close(f);
+    tamper(f, "UPDATE records SET id = '../../etc/' || created_ms WHERE created_ms IN (2, 3)");
+    fixture_open(f);
+    for (int oldest_first = 0; oldest_first < 2; oldest_first++) {
+        struct store_record_filter filter = {
+            .kind = "file", .oldest_first = oldest_first, .limit = 2};
+        assert_ok(store_record_list(f->store, &filter, &rows, &count, &err), err);
+        assert_int_equal(count, 2);
+        assert_int_equal(rows[0].created_ms + rows[1].created_ms, 5);
+        free(rows[0].body);
+        free(rows[1].body);
+        free(rows);
+    }
+}
+
 static void damaged_rows_are_not_believed(void **state)
 {
     struct fixture *f = *state;
@@ -398,6 +424,7 @@ int main(void)
         TEST(another_programs_file_is_refused),
         TEST(a_missing_table_is_an_error),
         TEST(a_file_that_is_no_database_is_refused),
+        TEST(a_damaged_record_hides_no_other),
         TEST(damaged_rows_are_not_believed),
         TEST(damaged_rows_are_in_nobodys_way),
         TEST(any_damage_is_an_error_and_no_crash),

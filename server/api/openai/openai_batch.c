@@ -327,6 +327,36 @@ void openai_batch_cancel(struct http_request *req)
     openai_batch_close(&b);
 }
 
+/* OpenAI keeps batches for ever; here a final one can go. Its files stay until they are deleted. */
+void openai_batch_delete(struct http_request *req)
+{
+    const struct app *app = http_app(req);
+    const char *id = http_param(req, "id");
+    struct openai_batch b;
+    struct openai_fault f;
+    struct err err;
+    openai_batches_lock(app->batches);
+    bool found = find(app, http_visible_key(req), id, &b, &err);
+    bool final = found && openai_batch_is_final(&b);
+    bool done = final && store_record_delete(app->store, b.record.id, &err);
+    openai_batches_unlock(app->batches);
+    if (done) {
+        cJSON *json = cJSON_CreateObject();
+        cJSON_AddStringToObject(json, "id", id);
+        cJSON_AddStringToObject(json, "object", "batch");
+        cJSON_AddTrueToObject(json, "deleted");
+        openai_headers(req);
+        http_reply_json(req, 200, json);
+    } else if (found && !final) {
+        openai_fault(&f, 409, NULL, "id", "Batch '%.60s' is %s: cancel it first.", id,
+                     openai_batch_status(&b));
+        openai_reply_fault(req, &f);
+    } else {
+        reply_fault(req, &err);
+    }
+    openai_batch_close(&b);
+}
+
 void openai_batch_list(struct http_request *req)
 {
     const struct app *app = http_app(req);

@@ -43,5 +43,6 @@ void openai_batch_create(struct http_request *req); /* POST /v1/batches */
 void openai_batch_list(struct http_request *req);   /* GET /v1/batches */
 void openai_batch_get(struct http_request *req);    /* GET /v1/batches/{id} */
 void openai_batch_cancel(struct http_request *req); /* POST /v1/batches/{id}/cancel */
+void openai_batch_delete(struct http_request *req); /* DELETE /v1/batches/{id} */
 
 #endif

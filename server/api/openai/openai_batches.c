@@ -14,6 +14,7 @@
 #include "server/api/openai/openai_images.h"
 #include "server/api/openai/openai_paint.h"
 #include "server/api/openai/openai_request.h"
+#include "server/base/json_number.h"
 #include "server/base/json_text.h"
 #include "server/base/now.h"
 #include "server/base/settings.h"
@@ -246,6 +247,18 @@ static void has_job(cJSON *line, const char *job_id, const struct openai_request
     cJSON_AddBoolToObject(line, "url", request && request->url);
 }
 
+/* Nobody listens while a line is painted. What says that nothing is to be streamed is fine. */
+static bool cannot_stream(const cJSON *body, struct openai_fault *f)
+{
+    const char *name = cJSON_IsTrue(member(body, "stream"))            ? "stream"
+                       : json_number_in(body, "partial_images", 0) > 0 ? "partial_images"
+                                                                       : NULL;
+    if (name)
+        openai_fault(f, 400, "invalid_value", name,
+                     "Invalid value for '%s': requests of a batch are not streamed.", name);
+    return name != NULL;
+}
+
 /* False: not now. */
 static bool submit(struct openai_batches *b, struct active *a, int i, cJSON *line)
 {
@@ -259,8 +272,11 @@ static bool submit(struct openai_batches *b, struct active *a, int i, cJSON *lin
     char tag[64], job_id[JOB_ID_SIZE];
     snprintf(tag, sizeof tag, "batch_%s/%d", r->id, i);
     cJSON *json = parse_line(b, &a->lines[i]), *body = member(json, "body");
-    cJSON_DeleteItemFromObjectCaseSensitive(body, "stream");
-    cJSON_DeleteItemFromObjectCaseSensitive(body, "partial_images");
+    if (cannot_stream(body, &f)) {
+        cJSON_Delete(json);
+        fail_line(a, line, &f);
+        return true;
+    }
     enum openai_kind kind = edit ? OPENAI_EDIT : OPENAI_GENERATION;
     bool ok = openai_request_make(&from, kind, body, &request, &f);
     cJSON_Delete(json);

@@ -9,6 +9,7 @@
 
 #include "server/api/app.h"
 #include "server/api/enlarge.h"
+#include "server/api/sdapi/sdapi_args.h"
 #include "server/api/sdapi/sdapi_reply.h"
 #include "server/base/settings.h"
 #include "server/http/http.h"
@@ -38,19 +39,6 @@ static void tiling_free(void *ctx)
 }
 
 /* ---- args ---- */
-
-static bool number_at(const cJSON *args, int i, const char *name, double least, double most,
-                      double *out, struct err *err)
-{
-    const cJSON *arg = cJSON_GetArrayItem(args, i);
-    if (!arg || cJSON_IsNull(arg))
-        return true;
-    if (!cJSON_IsNumber(arg) || !(arg->valuedouble >= least && arg->valuedouble <= most))
-        return err_set(err, ERR_INVALID, "script_args[%d], %s, must be a number of %g..%g", i, name,
-                       least, most);
-    *out = arg->valuedouble;
-    return true;
-}
 
 /* The name behind a number in the list of upscalers: None, what the engine knows, the files. */
 static bool name_at(struct files *files, int index, char name[UPSCALERS_NAME], struct err *err)
@@ -190,6 +178,7 @@ void sdapi_tiles_start(struct http_request *req, const struct sdapi_request *r,
 {
     double overlap = 64, scale = 2;
     struct err err;
+    struct sdapi_fault fault;
     struct tiling *t = calloc(1, sizeof *t);
     if (!t) {
         sdapi_reply_crash(req, "MemoryError", "out of memory");
@@ -200,9 +189,10 @@ void sdapi_tiles_start(struct http_request *req, const struct sdapi_request *r,
                          .files = registry_files(s->app->registry, FOLDERS_UPSCALER),
                          .n_iter = r->n_iter,
                          .batch_size = r->batch_size};
-    bool ok = number_at(r->script_args, 1, "the tiles' overlap", 0, 4096, &overlap, &err) &&
-              upscaler_at(t, cJSON_GetArrayItem(r->script_args, 2), &err) &&
-              number_at(r->script_args, 3, "the scale", 1, SCALE_MAX, &scale, &err) &&
+    bool ok = (sdapi_args_number(r, 1, "the tiles' overlap", 0, 4096, &overlap, &fault) &&
+               sdapi_args_number(r, 3, "the scale", 1, SCALE_MAX, &scale, &fault)) ||
+              err_set(&err, ERR_INVALID, "%s", fault.message);
+    ok = ok && upscaler_at(t, cJSON_GetArrayItem(r->script_args, 2), &err) &&
               (!params->has_mask ||
                err_set(&err, ERR_INVALID, "SD upscale paints over all of a picture, got a mask"));
     if (!ok) {

@@ -40,7 +40,8 @@ static bool get(struct store *st, const char *kind, const char *id, const char *
     return done;
 }
 
-/* A damaged row is left out. */
+/* A damaged row is left out, and another one comes in its place: a page that is short is the last
+ * one. So the statement has no limit; it is not stepped further than needed. */
 static bool list(struct store *st, const struct store_record_filter *f, struct store_record **rows,
                  size_t *count, struct err *err)
 {
@@ -52,8 +53,8 @@ static bool list(struct store *st, const struct store_record_filter *f, struct s
         err_set(err, ERR_INTERNAL, "no memory for a list");
     else
         s = sqlite_sql_bind(c, f->oldest_first ? SQL_RECORD_OLDEST : SQL_RECORD_NEWEST, err,
-                            "ttitii", f->kind, f->key_id, f->after_ms,
-                            f->after_id ? f->after_id : "", f->expired_ms, (int64_t)f->limit);
+                            "ttiti", f->kind, f->key_id, f->after_ms,
+                            f->after_id ? f->after_id : "", f->expired_ms);
     bool failed = !s;
     struct err damage;
     while (s && *count < (size_t)f->limit && sqlite_sql_row(c, s, &failed, err))

@@ -132,11 +132,11 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_RECORD_NEWEST] = "SELECT " RECORD_COLUMNS " FROM records WHERE kind = ?1 AND "
                           "(?2 IS NULL OR key_id = ?2) AND (?3 = 0 OR (created_ms, id) < (?3, ?4)) "
                           "AND (?5 = 0 OR (expires_ms > 0 AND expires_ms < ?5)) "
-                          "ORDER BY created_ms DESC, id DESC LIMIT ?6",
+                          "ORDER BY created_ms DESC, id DESC",
     [SQL_RECORD_OLDEST] = "SELECT " RECORD_COLUMNS " FROM records WHERE kind = ?1 AND "
                           "(?2 IS NULL OR key_id = ?2) AND (?3 = 0 OR (created_ms, id) > (?3, ?4)) "
                           "AND (?5 = 0 OR (expires_ms > 0 AND expires_ms < ?5)) "
-                          "ORDER BY created_ms, id LIMIT ?6",
+                          "ORDER BY created_ms, id",
     [SQL_RECORD_TOTAL] = "SELECT count(*), coalesce(sum(bytes), 0) FROM records WHERE kind = ?1 "
                          "AND (?2 IS NULL OR key_id = ?2)",
     [SQL_RECORD_DELETE] = "DELETE FROM records WHERE id = ?1",
