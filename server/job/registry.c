@@ -74,6 +74,7 @@ static void learn(struct registry_model *m, const struct pictor_model_info *info
     m->default_image_guidance = (double)info->default_image_guidance;
     m->masked = info->masked;
     m->references = info->references;
+    m->takes_more = info->references > 1;
     memcpy(m->text_widths, info->text_widths, sizeof m->text_widths);
     if (info->clip_skips)
         m->clip_skips = info->clip_skips;

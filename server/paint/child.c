@@ -20,6 +20,7 @@
 #include "server/job/tiny.h"
 #include "server/job/vaes.h"
 #include "server/job/registry.h"
+#include "server/job/relay.h"
 #include "server/job/upscalers.h"
 #include "server/worker/process.h"
 #include "server/worker/sandbox.h"
@@ -226,6 +227,13 @@ static void add_controls(cJSON *json, const struct child_request *r)
         cJSON_AddItemToArray(sizes, cJSON_CreateNumber((double)r->leading_size[i]));
 }
 
+static void add_shown(cJSON *json, const struct child_request *r)
+{
+    cJSON *sizes = cJSON_AddArrayToObject(json, "shown");
+    for (size_t i = 0; i < RELAY_IMAGES_MAX && r->shown_size[i]; i++)
+        cJSON_AddItemToArray(sizes, cJSON_CreateNumber((double)r->shown_size[i]));
+}
+
 bool child_load(struct child *c, const struct registry_model *model,
                 const struct pictor_files *files, struct err *err)
 {
@@ -261,6 +269,8 @@ bool child_generate(struct child *c, const struct child_request *r, struct err *
     size_t size = r->init_size + r->mask_size, used = size;
     for (size_t i = 0; i < CONTROLS_INPUTS && r->controls->count; i++)
         size += r->leading_size[i];
+    for (size_t i = 0; i < RELAY_IMAGES_MAX && r->shown_size[i]; i++)
+        size += r->shown_size[i];
     uint8_t *inputs = size ? malloc(size) : NULL;
     if (size && !inputs)
         return err_set(err, ERR_INTERNAL, "no memory for %zu bytes of inputs", size);
@@ -271,6 +281,8 @@ bool child_generate(struct child *c, const struct child_request *r, struct err *
     for (size_t i = 0; i < CONTROLS_INPUTS && r->controls->count; used += r->leading_size[i++])
         if (r->leading_size[i])
             memcpy(inputs + used, r->leading[i], r->leading_size[i]);
+    for (size_t i = 0; i < RELAY_IMAGES_MAX && r->shown_size[i]; used += r->shown_size[i++])
+        memcpy(inputs + used, r->shown[i], r->shown_size[i]);
     cJSON *json = message_serial("generate", r->serial);
     cJSON_AddNumberToObject(json, "index", r->index);
     cJSON_AddNumberToObject(json, "init_size", (double)r->init_size);
@@ -288,6 +300,7 @@ bool child_generate(struct child *c, const struct child_request *r, struct err *
     if (*r->tiny->name)
         add_tiny(json, r->tiny);
     add_controls(json, r);
+    add_shown(json, r);
     struct along along = {.count = 0};
     add_all(&along, r);
     bool done = tell_files(c, json, inputs, size, &along, err);

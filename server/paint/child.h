@@ -68,6 +68,8 @@ struct child_request {
     const struct tiny_file *tiny;
     void *const *leading; /* CONTROLS_INPUTS of them, of which NULL are none */
     const size_t *leading_size;
+    void *const *shown; /* RELAY_IMAGES_MAX of them, of which those of size 0 are none */
+    const size_t *shown_size;
     const void *init, *mask;
     size_t init_size, mask_size;
 };

@@ -262,6 +262,8 @@ static bool request(struct painter *p, int index)
                               .tiny = &t->tiny,
                               .leading = t->leading,
                               .leading_size = t->leading_size,
+                              .shown = t->shown,
+                              .shown_size = t->shown_size,
                               .init = t->init,
                               .init_size = t->init_size,
                               .mask = t->mask,

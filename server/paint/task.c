@@ -101,6 +101,18 @@ static bool open_controls(struct task *t, const struct dispatch_parts *parts, st
     return done;
 }
 
+/* Pictures beside the one that is begun from, for a model that is shown such. */
+static bool open_shown(struct task *t, const struct dispatch_parts *parts, struct err *err)
+{
+    bool done = true;
+    if (t->model.kind != REGISTRY_LOCAL || t->model.references == 0)
+        return true;
+    for (int i = 0; done && i < RELAY_IMAGES_MAX && i < t->job.params.more_images; i++)
+        done = result_input(parts, &t->job, relay_input((size_t)i), &t->shown[i],
+                            &t->shown_size[i], err);
+    return done;
+}
+
 /* Never a reason to fail. The built-in model's latents are its own. */
 static bool open_tiny(struct task *t, const struct dispatch_parts *parts)
 {
@@ -121,7 +133,7 @@ bool task_open(struct task *t, const struct dispatch_parts *parts, struct err *e
            registry_open(parts->registry, &t->model, &t->files, err) &&
            open_others(t, parts, err) && add_vae(t, parts, err) && open_loras(t, parts, err) &&
            open_embeddings(t, parts, err) && open_upscaler(t, parts, err) &&
-           open_controls(t, parts, err) && open_tiny(t, parts) &&
+           open_controls(t, parts, err) && open_shown(t, parts, err) && open_tiny(t, parts) &&
            result_input(parts, &t->job, "init", &t->init, &t->init_size, err) &&
            result_input(parts, &t->job, "mask", &t->mask, &t->mask_size, err);
 }
@@ -151,6 +163,8 @@ void task_free(struct task *t)
     tiny_close(&t->tiny);
     for (size_t i = 0; i < CONTROLS_INPUTS; i++)
         free(t->leading[i]);
+    for (size_t i = 0; i < RELAY_IMAGES_MAX; i++)
+        free(t->shown[i]);
     free(t->init);
     free(t->mask);
     free(t);

@@ -4,6 +4,7 @@
 #define PICTOR_SERVER_TASK_H
 
 #include "engine/pictor.h"
+#include "server/job/relay.h"
 #include "server/job/companions.h"
 #include "server/job/controls.h"
 #include "server/job/embeddings.h"
@@ -30,6 +31,8 @@ struct task {
     struct tiny_file tiny; /* for previews */
     void *init, *mask, *leading[CONTROLS_INPUTS]; /* the inputs' bytes */
     size_t init_size, mask_size, leading_size[CONTROLS_INPUTS];
+    void *shown[RELAY_IMAGES_MAX]; /* pictures beside the one that is begun from */
+    size_t shown_size[RELAY_IMAGES_MAX];
     int index;    /* of the picture requested last */
     int chosen;   /* the picture whose prompts the job has, counted from 1; 0: not settled */
     int pictures; /* stored by us */

@@ -24,6 +24,7 @@
 #include "engine/pictor.h"
 #include "server/job/job_engine.h"
 #include "server/job/controls.h"
+#include "server/job/relay.h"
 #include "server/job/lora_tags.h"
 #include "server/worker/sandbox.h"
 #include "server/worker/wire.h"
@@ -310,6 +311,41 @@ static bool decode_leading(struct worker *w, const struct wire_message *m,
     return true;
 }
 
+/* Pictures that a model is shown beside the one that is begun from. */
+struct shown {
+    struct pictor_image images[RELAY_IMAGES_MAX];
+    const struct pictor_image *at[RELAY_IMAGES_MAX];
+    size_t count;
+};
+
+static void shown_free(struct shown *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        pictor_image_free(&s->images[i]);
+}
+
+/* They are the end of the binary part. */
+static bool decode_shown(const struct worker *w, const struct wire_message *m, struct shown *out,
+                         struct err *err)
+{
+    const cJSON *item, *sizes = cJSON_GetObjectItemCaseSensitive(m->json, "shown");
+    double total = 0, size = (double)m->binary_size;
+    cJSON_ArrayForEach(item, sizes)
+        total += cJSON_IsNumber(item) && item->valuedouble >= 1 ? item->valuedouble : size + 1;
+    if (total > size || cJSON_GetArraySize(sizes) > RELAY_IMAGES_MAX)
+        return err_set(err, ERR_INTERNAL, "pictures to show do not come with their bytes");
+    size_t at = m->binary_size - (size_t)total;
+    cJSON_ArrayForEach(item, sizes) {
+        size_t n = (size_t)item->valuedouble;
+        struct pictor_image *image = &out->images[out->count];
+        if (!image_decode(m->binary + at, n, w->max_input_pixels, image, err))
+            return err_prefix(err, "picture %zu", out->count + 2);
+        out->at[out->count++] = image;
+        at += n;
+    }
+    return true;
+}
+
 /* The ControlNets, whose descriptors come last, and what they lead by. */
 static bool get_controls(struct worker *w, const struct wire_message *m,
                          const struct job_params *job, const struct models *models,
@@ -372,6 +408,7 @@ static void generate(struct worker *w, const struct wire_message *m)
     struct lora_tags tags;
     struct pictor_upscaler *network;
     struct leading leading = {.count = 0};
+    struct shown shown = {.count = 0};
     char *prompt = NULL, *hires_prompt = NULL;
     int64_t serial = wire_integer(m, "serial", 1, SERIAL_MAX, 0);
     bool done = false;
@@ -382,7 +419,7 @@ static void generate(struct worker *w, const struct wire_message *m)
         goto fail;
     }
     if (!job_params_from_json(&job, cJSON_GetObjectItemCaseSensitive(m->json, "params"), &err) ||
-        !decode_inputs(w, m, &init, &mask, &err))
+        !decode_inputs(w, m, &init, &mask, &err) || !decode_shown(w, m, &shown, &err))
         goto fail;
     if (!worker_door(job.prompt, &err))
         goto fail;
@@ -403,6 +440,8 @@ static void generate(struct worker *w, const struct wire_message *m)
     p.mask = mask.pixels ? &mask : NULL;
     p.controls = leading.at;
     p.control_count = leading.count;
+    p.references = shown.at;
+    p.reference_count = shown.count;
     p.on_progress = on_progress;
     p.ctx = w;
     if (!pictor_generate(models.own, &p, &image, &err))
@@ -419,6 +458,7 @@ fail:
     if (!done)
         send_error(w, serial, &err);
     leading_free(&leading);
+    shown_free(&shown);
     pictor_image_free(&image);
     pictor_image_free(&mask);
     pictor_image_free(&init);

@@ -13,8 +13,9 @@
  *                order behind those), params (server/job/job.h), index, init_size, mask_size;
  *                tiny {name, size, mtime_ms} for previews, whose descriptor comes then;
  *                controls [{size, mtime_ms}], whose descriptors come last, leading [sizes of
- *                server/job/controls.h's inputs]; binary: the files of init, mask and leading, one
- *                after the other
+ *                server/job/controls.h's inputs], shown [sizes of further pictures, for a model
+ *                that is shown such]; binary: the files of init, mask, leading and shown, one after
+ *                the other
  *     cancel     serial: that request and all before it
  *     interrupt  serial: that request and all before it end with what is painted
  *     unload     close all models

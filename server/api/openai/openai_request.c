@@ -425,6 +425,11 @@ static bool make_inputs(const struct openai_from *from, const struct fields *in,
     if (pictures->count == 0 && (kind != OPENAI_GENERATION || beside))
         return openai_fault(f, 400, "missing_required_parameter", name,
                             "Missing required parameter: '%s'.", name);
+    if (model->references > 0 && pictures->count > model->references)
+        return openai_fault(f, 400, "array_above_max_length", name,
+                            "Invalid '%s': the model '%.100s' is shown at most %d pictures, got "
+                            "%d.",
+                            name, model->name, model->references, pictures->count);
     if (pictures->count > 1 && model->upstream && !model->takes_more)
         return openai_fault(f, 400, "array_above_max_length", name,
                             "Invalid '%s': one picture can be sent on to the model '%.100s', got "
@@ -432,8 +437,8 @@ static bool make_inputs(const struct openai_from *from, const struct fields *in,
                             name, model->name, pictures->count);
     out->input_images = pictures->count;
     return pictures->count == 0 ||
-           openai_pictures_inputs(from->app, pictures, kind == OPENAI_EDIT, model->upstream,
-                                  &out->inputs, f);
+           openai_pictures_inputs(from->app, pictures, kind == OPENAI_EDIT,
+                                  model->upstream || model->takes_more, &out->inputs, f);
 }
 
 /* A form has a list as its text. *parsed is what to free. */

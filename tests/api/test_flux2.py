@@ -1,0 +1,70 @@
+"""FLUX.2 through the server: a folder and a transformer alone paint alike, edits are shown every picture
+that comes with them, and a missing part is named."""
+import os
+
+import pytest
+from openai_client import OpenAI, gradient, png
+from test_sdxl import GOLDEN, write
+
+FLUX2 = GOLDEN / "flux2"
+ROWS, WIDTH = 151936, 32
+FORM = {"prompt": "a red apple", "seed": "7", "size": "96x64"}
+
+
+def table():
+    """The table of tokens: tests/golden/README.md, "flux2"."""
+    import array
+    return array.array("f", (((i * 7 + k * 13 + i * k) % 61 - 30) / 32 for i in range(ROWS) for k in range(WIDTH)))
+
+
+@pytest.fixture(scope="module")
+def server(serve_module, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    klein = folder / "checkpoints" / "klein"
+    for part in ("transformer", "vae", "text_encoder"):
+        (klein / part).mkdir(parents=True)
+    for name in ("model_index.json", "transformer/diffusion_pytorch_model.safetensors",
+                 "vae/diffusion_pytorch_model.safetensors", "text_encoder/model-00001-of-00002.safetensors"):
+        os.link(FLUX2 / name, klein / name) if os.stat(FLUX2).st_dev == os.stat(klein).st_dev else \
+            (klein / name).write_bytes((FLUX2 / name).read_bytes())
+    write(klein / "text_encoder/model-00002-of-00002.safetensors",
+          {"model.embed_tokens.weight": ("F32", [ROWS, WIDTH], table().tobytes())})
+    (folder / "unet").mkdir()
+    (folder / "unet" / "alone.safetensors").write_bytes((FLUX2 / "bfl.safetensors").read_bytes())
+    return serve_module(f"--model-paths={folder}", "--default-model=klein")
+
+
+@pytest.fixture(scope="module")
+def ai(server):
+    return OpenAI(server.url)
+
+
+def edit(ai, *pictures, **fields):
+    files = [("image[]", (f"{i}.png", data, "image/png")) for i, data in enumerate(pictures)]
+    return ai.answer(path="/v1/images/edits", files=files, data={**FORM, **fields})["data"]
+
+
+def test_paints_and_edits(ai):
+    first, second = png(gradient(96, 64)), png(gradient(80, 96).transpose(0))
+    painted = ai.answer({**FORM, "seed": 7})["data"]
+    one, two = edit(ai, first), edit(ai, first, second)
+    assert one != painted, "it is shown the picture"
+    assert two != one, "it is shown the second one"
+    assert edit(ai, second, first) != two, "in their order"
+    assert edit(ai, first, second) == two, "the same words, seed and pictures: the same bytes"
+    assert edit(ai, first, strength="0.5") not in (one, painted), "with less strength it is painted over"
+
+
+def test_too_many_pictures(ai):
+    files = [("image[]", (f"{i}.png", png(gradient(96, 64)), "image/png")) for i in range(11)]
+    ai.error(400, "array_above_max_length", "image", path="/v1/images/edits", files=files, data=FORM)
+
+
+def test_a_sampler_for_others_is_refused(ai):
+    message = ai.error(400, "invalid", None, {**FORM, "seed": 7, "sampler": "DDIM"})
+    assert "flow models" in str(message)
+
+
+def test_a_missing_part_is_named(ai):
+    message = ai.error(400, None, "model", {**FORM, "seed": 7, "model": "alone"})
+    assert "qwen_3_4b" in str(message)
