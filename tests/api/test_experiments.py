@@ -1,5 +1,6 @@
 """Named sweeps that the server keeps: docs/api.md."""
 import base64
+import concurrent.futures
 import csv
 import io
 
@@ -64,6 +65,50 @@ def test_a_sweep(server, api):
     assert api.request("DELETE", "/api/experiments/" + made["id"]).status_code == 204
     api.get("/api/experiments/" + made["id"], 404)
     api.job(done["cells"][1]["id"])
+
+
+def test_short_texts_do_not_become_endless_ones(api):
+    """One place of 60,000 becomes 60,000 bytes each: 3.6 GB, if somebody makes them."""
+    axes = [{"field": "prompt", "find": "a", "values": ["b" * 60000, "c"]}]
+    refused = make(api, 413, base={**SWEEP["base"], "prompt": "a" * 60000}, axes=axes)
+    assert refused["param"] == "prompt" and "60000 places" in refused["message"]
+    words = "a red cube, " * 400
+    refused = make(api, 413, axes=[{"field": "prompt", "values": [f"{i} {words}"
+                                                                  for i in range(60)]}])
+    assert "262144" in refused["message"]
+    assert api.get("/api/queue")["queued"] == 0
+
+
+def test_an_axis_of_pictures(api):
+    """They stay with the jobs, as those of the base do."""
+    pictures = [base64.b64encode(png(image)).decode()
+                for image in (gradient(), gradient().rotate(180))]
+    made = make(api, axes=[{"field": "init_image", "values": pictures}])
+    assert [cell["values"] for cell in made["cells"]] == [["picture 1"], ["picture 2"]]
+    done = finish(api, made)
+    again = finish(api, api.post(f"/api/experiments/{made['id']}/rerun", status=202))
+    assert [pixels(api, c) for c in again["cells"]] == [pixels(api, c) for c in done["cells"]]
+    assert len({pixels(api, c)[0] for c in done["cells"]}) == 2
+    api.post("/api/delete", {"jobs": [done["cells"][0]["id"]]})
+    api.post(f"/api/experiments/{made['id']}/rerun", status=409)
+
+
+def test_changes_at_the_same_time(api):
+    """None undoes another one; none brings back what was removed."""
+    made = finish(api, make(api, axes=[{"field": "steps", "values": [1]}]))
+    path, pick = "/api/experiments/" + made["id"], made["cells"][0]["images"][0]["id"]
+    for k in range(20):
+        bodies = [{"name": f"N{k}"}, {"picks": [pick] if k % 2 else []}] * 2
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda body: api.post(path, body), bodies))
+        now = api.get(path)
+        assert (now["name"], now["picks"]) == (f"N{k}", [pick] if k % 2 else [])
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        changes = [pool.submit(api.request, "POST", path, json={"name": "again"})
+                   for _ in range(12)]
+        api.request("DELETE", path)
+    assert {c.result().status_code for c in changes} <= {200, 404}
+    api.get(path, 404)
 
 
 def test_picks_and_exports(api):

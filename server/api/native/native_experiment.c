@@ -248,6 +248,51 @@ static bool check_picks(struct http_request *req, const cJSON *body, const cJSON
     return true;
 }
 
+/* Writes the record as it is now with the change, in a transaction: another change may have come
+ * meanwhile, or its removal. */
+static bool apply(struct http_request *req, const struct change *change,
+                  struct store_record *record, struct err *err)
+{
+    struct store *store = http_app(req)->store;
+    struct store_record now;
+    cJSON *body = NULL;
+    char *text = NULL;
+    if (!store_begin(store, err))
+        return false;
+    bool ok = store_record_get(store, NATIVE_EXPERIMENT_KIND, record->id, http_visible_key(req),
+                               &now, err);
+    if (!ok)
+        now.body = NULL;
+    if (ok && !(body = body_of(&now)))
+        ok = err_set(err, ERR_INTERNAL, "the record of the experiment is damaged");
+    if (ok && change->picks)
+        cJSON_ReplaceItemInObjectCaseSensitive(body, "picks",
+                                               cJSON_Duplicate(change->picks, true));
+    if (ok && change->name)
+        cJSON_ReplaceItemInObjectCaseSensitive(body, "name", cJSON_CreateString(change->name));
+    free(now.body);
+    now.body = NULL;
+    if (ok) {
+        text = json_text_print(body);
+        now.body = text ? strdup(text) : NULL;
+        ok = now.body ? store_record_put(store, &now, err)
+                      : err_set(err, ERR_INTERNAL, "no memory for an experiment");
+    }
+    cJSON_free(text);
+    cJSON_Delete(body);
+    if (ok)
+        ok = store_commit(store, err);
+    else
+        store_rollback(store);
+    if (ok) {
+        free(record->body);
+        *record = now;
+    } else {
+        free(now.body);
+    }
+    return ok;
+}
+
 void native_experiment_change(struct http_request *req)
 {
     struct store_record record;
@@ -270,33 +315,22 @@ void native_experiment_change(struct http_request *req)
         cJSON_Delete(sent);
         return;
     }
-    cJSON *body = body_of(&record);
-    char *text = NULL;
-    bool ok = body || err_set(&err, ERR_INTERNAL, "the record of the experiment is damaged");
-    if (ok && change.picks) {
+    cJSON *body = change.picks ? body_of(&record) : NULL;
+    bool ok = true;
+    if (change.picks) { /* the cells stay what they are: this needs no transaction */
         param = "picks";
-        ok = check_picks(req, body, change.picks, &err);
-        if (ok)
-            cJSON_ReplaceItemInObjectCaseSensitive(body, "picks",
-                                                   cJSON_Duplicate(change.picks, true));
+        ok = body ? check_picks(req, body, change.picks, &err)
+                  : err_set(&err, ERR_INTERNAL, "the record of the experiment is damaged");
     }
-    if (ok && change.name)
-        cJSON_ReplaceItemInObjectCaseSensitive(body, "name", cJSON_CreateString(change.name));
-    if (ok && !(text = json_text_print(body)))
-        ok = err_set(&err, ERR_INTERNAL, "no memory for an experiment");
+    cJSON_Delete(body);
     if (ok) {
-        free(record.body);
-        record.body = strdup(text);
-        ok = record.body ? store_record_put(http_app(req)->store, &record, &err)
-                         : err_set(&err, ERR_INTERNAL, "no memory for an experiment");
         param = NULL;
+        ok = apply(req, &change, &record, &err);
     }
     if (ok)
         reply_experiment(req, &record);
     else
         http_reply_error(req, &err, param);
-    cJSON_free(text);
-    cJSON_Delete(body);
     cJSON_Delete(sent);
     free(record.body);
 }

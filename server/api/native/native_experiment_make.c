@@ -24,6 +24,7 @@
 #include "server/store/store.h"
 
 #define KEPT_MOST 1000 /* experiments of a key */
+#define RECORD_MOST ((size_t)256 << 10) /* bytes of a record: lists read all that are kept */
 #define PARAM_SIZE 96
 
 struct request {
@@ -176,15 +177,24 @@ static bool make_room(struct making *m, struct err *err)
 
 /* ---- cells ---- */
 
-/* `text` with every `find` replaced, owned. */
-static char *replaced(const char *text, const char *find, const char *by)
+/* `text` with every `find` replaced, owned. Short texts can become endless ones that way. */
+static char *replaced(const char *text, const char *find, const char *by, size_t most,
+                      struct err *err)
 {
-    size_t count = 0, n = strlen(find), m = strlen(by);
+    size_t count = 0, n = strlen(find), m = strlen(by), length = strlen(text);
     for (const char *at = text; (at = strstr(at, find)); at += n)
         count++;
-    char *out = malloc(strlen(text) + count * m + 1), *to = out;
-    if (!out)
+    length -= count * n;
+    if (m > 0 && (length > most || count > (most - length) / m)) {
+        err_set(err, ERR_TOO_LARGE,
+                "with %zu bytes in %zu places the text is longer than %zu bytes", m, count, most);
         return NULL;
+    }
+    char *out = malloc(length + count * m + 1), *to = out;
+    if (!out) {
+        err_set(err, ERR_INTERNAL, "no memory for a text");
+        return NULL;
+    }
     for (const char *at; (at = strstr(text, find)); text = at + n) {
         memcpy(to, text, (size_t)(at - text));
         to += at - text;
@@ -196,8 +206,9 @@ static char *replaced(const char *text, const char *find, const char *by)
 }
 
 /* The request of a cell, owned. */
-static cJSON *cell_request(const struct making *m, size_t cell)
+static cJSON *cell_request(const struct making *m, size_t cell, char param[64], struct err *err)
 {
+    const size_t most = m->app->settings->max_prompt_bytes;
     cJSON *json =
         cJSON_Duplicate(cJSON_GetObjectItemCaseSensitive(m->body, "base"), true);
     const cJSON *axes = cJSON_GetObjectItemCaseSensitive(m->body, "axes");
@@ -205,11 +216,18 @@ static cJSON *cell_request(const struct making *m, size_t cell)
         const struct axis *axis = &m->axes[i];
         const cJSON *value = native_experiment_value(axes, i, cell);
         cJSON *now = cJSON_GetObjectItemCaseSensitive(json, axis->field), *put = NULL;
-        char *text = axis->find && cJSON_IsString(now)
-                         ? replaced(now->valuestring, axis->find, value->valuestring)
-                         : NULL;
-        put = text ? cJSON_CreateString(text) : cJSON_Duplicate(value, true);
-        free(text);
+        if (axis->find && cJSON_IsString(now)) {
+            char *text = replaced(now->valuestring, axis->find, value->valuestring, most, err);
+            if (!text) {
+                snprintf(param, 64, "%.63s", axis->field);
+                cJSON_Delete(json);
+                return NULL;
+            }
+            put = cJSON_CreateString(text);
+            free(text);
+        } else {
+            put = cJSON_Duplicate(value, true);
+        }
         cJSON_DeleteItemFromObjectCaseSensitive(json, axis->field);
         cJSON_AddItemToObject(json, axis->field, put);
     }
@@ -225,7 +243,7 @@ static bool read_cell(struct making *m, struct err *err)
 {
     struct native_job *job = &m->jobs[m->at];
     char param[64] = "";
-    cJSON *request = cell_request(m, m->at);
+    cJSON *request = cell_request(m, m->at, param, err);
     bool read = request && native_job_read(m->app, visible_key(m), request, job, param, err);
     cJSON_Delete(request);
     if (read && job->priority > 0 && !m->admin) {
@@ -282,19 +300,53 @@ static bool write_record(void *ctx, struct store *store, const struct queue_requ
                           : err_set(err, ERR_INTERNAL, "no memory for an experiment");
 }
 
-/* Pictures of the base stay with the jobs: the record only says that there are some. */
+/* Of an axis of pictures their numbers are left. */
+static void drop_values(cJSON *values)
+{
+    char text[32];
+    int count = cJSON_GetArraySize(values);
+    for (int i = 0; i < count; i++) {
+        snprintf(text, sizeof text, "picture %d", i + 1);
+        cJSON_ReplaceItemInArray(values, i, cJSON_CreateString(text));
+    }
+}
+
+/* Pictures stay with the jobs: the record only says that there are some. */
 static void drop_pictures(cJSON *body)
 {
     static const char *const names[] = {"init_image", "mask", "controls", "images"};
-    cJSON *base = cJSON_GetObjectItemCaseSensitive(body, "base");
+    cJSON *base = cJSON_GetObjectItemCaseSensitive(body, "base"), *axis;
     bool some = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(body, "pictures"));
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(base, names[i]);
         some = some || (item && !cJSON_IsNull(item));
         cJSON_Delete(item);
+        cJSON_ArrayForEach(axis, cJSON_GetObjectItemCaseSensitive(body, "axes"))
+        {
+            const char *field =
+                cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(axis, "field"));
+            if (field && strcmp(field, names[i]) == 0) {
+                drop_values(cJSON_GetObjectItemCaseSensitive(axis, "values"));
+                some = true;
+            }
+        }
     }
     cJSON_DeleteItemFromObjectCaseSensitive(body, "pictures");
     cJSON_AddBoolToObject(body, "pictures", some);
+}
+
+/* What the record will have, without the ids. */
+static bool check_record(struct making *m, struct err *err)
+{
+    char *text = json_text_print(m->body);
+    size_t size = text ? strlen(text) : 0;
+    cJSON_free(text);
+    if (!text)
+        return err_set(err, ERR_INTERNAL, "no memory for an experiment");
+    return size <= RECORD_MOST ||
+           err_set(err, ERR_TOO_LARGE,
+                   "base and axes have %zu bytes without pictures: wanted at most %zu", size,
+                   RECORD_MOST);
 }
 
 static bool submit(struct making *m, struct err *err)
@@ -308,7 +360,7 @@ static bool submit(struct making *m, struct err *err)
     m->record.created_ms = now_unix_ms();
     snprintf(m->record.kind, sizeof m->record.kind, "%s", NATIVE_EXPERIMENT_KIND);
     snprintf(m->record.key_id, sizeof m->record.key_id, "%s", m->key_id);
-    return ids_random(m->record.id, JOB_ID_SIZE - 1, err) &&
+    return check_record(m, err) && ids_random(m->record.id, JOB_ID_SIZE - 1, err) &&
            queue_submit_all(m->app->queue, m->key_id, false, m->requests, m->count, NULL, &also,
                             err);
 }
