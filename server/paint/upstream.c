@@ -28,6 +28,15 @@ void upstream_log(const char *event, const struct errand *e, const struct err *e
 
 /* ---- how an errand ends ---- */
 
+void upstream_leave_seat(struct errand *e)
+{
+    if (e->seated)
+        e->server->running--;
+    else
+        e->server->waiting--;
+    e->seated = false;
+}
+
 void upstream_end(struct errand *e, const char *outcome, bool told, const struct err *err)
 {
     struct upstream *u = e->upstream;
@@ -43,8 +52,8 @@ void upstream_end(struct errand *e, const char *outcome, bool told, const struct
     fetch_abort(e->transfer);
     fetch_abort(e->watch);
     e->transfer = e->watch = NULL;
-    if (e->seated)
-        e->server->running--;
+    if (e->server)
+        upstream_leave_seat(e);
     if (e->server && e->asking) {
         breaker_unknown(&e->server->health.breaker);
         breaker_unknown(&e->model->health.breaker);

@@ -18,25 +18,47 @@
 
 /* ---- models ---- */
 
+/* Where a name is, or belongs. Lists are long, and names are looked up for each job. */
+static size_t place_of(const struct server *s, const char *local)
+{
+    size_t low = 0, high = s->model_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(s->models[middle]->local, local) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct remote_model *upstream_model_any(const struct server *s, const char *local)
+{
+    size_t at = place_of(s, local);
+    return at < s->model_count && strcmp(s->models[at]->local, local) == 0 ? s->models[at] : NULL;
+}
+
 struct remote_model *upstream_model(const struct server *s, const char *local)
 {
-    for (size_t i = 0; i < s->model_count; i++)
-        if (s->models[i]->there && strcmp(s->models[i]->local, local) == 0)
-            return s->models[i];
-    return NULL;
+    struct remote_model *m = upstream_model_any(s, local);
+    return m && m->there ? m : NULL;
 }
 
 struct remote_model *upstream_model_add(struct server *s, const char *local, const char *remote,
                                         struct err *err)
 {
+    size_t at = place_of(s, local);
     struct remote_model *m = calloc(1, sizeof *m);
     struct remote_model **models = realloc(s->models, (s->model_count + 1) * sizeof *models);
     if (models)
         s->models = models;
     if (m)
         *m = (struct remote_model){.local = strdup(local), .remote = strdup(remote), .there = true};
-    if (models && m && m->local && m->remote)
-        return models[s->model_count++] = m;
+    if (models && m && m->local && m->remote) {
+        memmove(models + at + 1, models + at, (s->model_count - at) * sizeof *models);
+        s->model_count++;
+        return models[at] = m;
+    }
     if (m) {
         free(m->local);
         free(m->remote);
@@ -108,7 +130,9 @@ size_t upstream_open_names(struct upstream *u, const char ***names)
     for (size_t i = 0; i < count; i++) {
         struct server *s;
         struct remote_model *m;
-        if (!upstream_choose(u, all[i], NULL, &s, &m) || s->running < s->settings->concurrency)
+        /* Who waits for a seat has waited longer than what is not claimed yet. */
+        if (!upstream_choose(u, all[i], NULL, &s, &m) ||
+            s->running + s->waiting < s->settings->concurrency)
             all[open++] = all[i]; /* of which nobody knows: it is claimed, and told so */
     }
     all[open] = NULL;

@@ -55,24 +55,18 @@ static size_t names_of(const cJSON *answer, const char **names)
     return count;
 }
 
-static bool is_among(const char *name, const char *const *names, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(names[i], name) == 0)
-            return true;
-    return false;
-}
-
 static bool take_names(struct upstream *u, struct server *s, const char *const *names, size_t count,
                        struct err *err)
 {
     for (size_t i = 0; i < s->model_count; i++)
-        if (s->models[i]->listed)
-            s->models[i]->there = is_among(s->models[i]->local, names, count);
+        s->models[i]->there = !s->models[i]->listed;
     for (size_t i = 0; i < count; i++) {
-        if (upstream_model(s, names[i]) || !registry_remote_wants(s->settings, names[i]))
+        struct remote_model *m = upstream_model_any(s, names[i]);
+        if (m)
+            m->there = true;
+        if (m || !registry_remote_wants(s->settings, names[i]))
             continue;
-        struct remote_model *m = upstream_model_add(s, names[i], names[i], err);
+        m = upstream_model_add(s, names[i], names[i], err);
         if (!m)
             return false;
         m->listed = true;

@@ -344,9 +344,8 @@ static bool fall_over(struct errand *e, const struct err *why)
         return false;
     log_err(LOG_WARN, "upstream_fall_over", why, "job=%s upstream=%s next=%s", e->job.id,
             e->server->settings->name, server->settings->name);
-    if (e->seated)
-        e->server->running--;
-    e->seated = false;
+    upstream_leave_seat(e);
+    server->waiting++;
     e->server = server;
     e->model = model;
     e->retries = 0;
@@ -616,7 +615,10 @@ static bool take_seat(struct errand *e)
         e->retry_at = now_ms() + SEAT_MS;
         return false;
     }
-    e->server->running += !e->seated;
+    if (!e->seated) {
+        e->server->waiting--;
+        e->server->running++;
+    }
     return e->seated = true;
 }
 

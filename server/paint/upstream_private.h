@@ -40,10 +40,11 @@ struct server {
     struct upstream *upstream;
     const struct settings_upstream *settings;
     struct health health;
-    struct remote_model **models; /* each stays where it is */
+    struct remote_model **models; /* by local name; each stays where it is */
     size_t model_count;
     struct spend spend;
     int running;
+    int waiting; /* errands that were claimed for another one, and want a seat here */
     bool sdapi;
     struct cJSON *workflow; /* of ComfyUI's; NULL: it is no such server */
     struct fetch_transfer *listing; /* asks for the models */
@@ -104,6 +105,8 @@ struct upstream {
 
 /* ---- upstream.c: how an errand ends; the loop frees it, its caller may still be at work ---- */
 
+/* It is not counted at its server any more. */
+void upstream_leave_seat(struct errand *e);
 /* `e` NULL: it is about none. */
 void upstream_log(const char *event, const struct errand *e, const struct err *err);
 /* `told`: the queue knows; else `err` says why not. */
@@ -120,6 +123,8 @@ bool upstream_stops(struct upstream *u);
 
 /* ---- upstream_choose.c ---- */
 
+/* NULL: it has none of that name; `there` says whether it has it now. */
+struct remote_model *upstream_model_any(const struct server *s, const char *local);
 /* NULL: it has none of that name now. */
 struct remote_model *upstream_model(const struct server *s, const char *local);
 struct remote_model *upstream_model_add(struct server *s, const char *local, const char *remote,

@@ -130,6 +130,26 @@ def two(stubs, *first, second=()):
             "two": [f"base_url = {stubs[1].url}", "models = cloud=b", "max_retries = 0", *second]}
 
 
+def test_who_fell_over_waits_no_longer_than_what_comes_later(front, stubs):
+    """Its turn is when a place gets free, not when nobody else wants one."""
+    server, jobs = front({
+        "one": [f"base_url = {stubs[0].url}", "models = cloud=a", "max_retries = 0"],
+        "two": [f"base_url = {stubs[1].url}", "models = cloud=b, solo=c", "concurrency = 1"]})
+    stubs[0].script = [(500, {}, {"error": {"message": "broken"}})]
+
+    def slow(handler):
+        time.sleep(0.4)
+        return 200, {}, answer_of(png((1, 2, 3)))
+    stubs[1].script = [slow]
+    solo = [jobs.submit(**{**TINY, "model": "solo"}) for _ in range(3)]
+    until(lambda: stubs[1].requests)
+    cloud = jobs.submit(**{**TINY, "model": "cloud"})
+    solo += [jobs.submit(**{**TINY, "model": "solo"}) for _ in range(4)]
+    assert all(jobs.state(job)["state"] == "done" for job in [*solo, cloud])
+    order = [body["model"] for body in orders(stubs[1])]
+    assert order.index("b") <= 3, order
+
+
 @pytest.mark.parametrize("trouble", [
     (500, {}, {"error": {"message": "broken"}}), (401, {}, {"error": {"message": "key"}}),
     (429, {}, {"error": {"message": "later"}}), (404, {}, {"error": {"message": "no such model"}}),
