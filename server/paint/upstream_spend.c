@@ -91,8 +91,11 @@ static void add(struct spend_sum *sum, int64_t period, double price, int count)
     *sum = sum_of(sum, period);
     sum->pictures += count;
     sum->money += price * count;
-    if (sum->pictures < 0 || sum->money < 0) /* it was ordered in the period before */
-        *sum = (struct spend_sum){.period = period};
+    /* Below 0: it was ordered in the period before, or doubles are no decimals. */
+    if (sum->pictures < 0)
+        sum->pictures = 0;
+    if (sum->money < 0)
+        sum->money = 0;
 }
 
 void upstream_spend_add(struct spend *s, double price, int count, int64_t now)
