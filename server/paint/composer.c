@@ -95,7 +95,12 @@ static void on_answer(void *ctx, const struct fetch_answer *answer)
 {
     struct asking *a = ctx;
     a->answer = *answer;
-    a->answer.body = a->body = answer->body ? strdup(answer->body) : NULL;
+    a->body = answer->body ? malloc(answer->size + 1) : NULL;
+    if (a->body) { /* there may be any bytes in it */
+        memcpy(a->body, answer->body, answer->size);
+        a->body[answer->size] = '\0';
+    }
+    a->answer.body = a->body;
     a->done = true;
 }
 
@@ -135,14 +140,16 @@ static bool whole_text(const struct asking *a, FILE *out, struct err *err)
 /* Local models think aloud before they answer. */
 static void drop_thoughts(char *text)
 {
-    for (char *from, *to; (from = strstr(text, "<think>"));) {
-        to = strstr(from, "</think>");
-        if (!to) {
-            *from = '\0';
-            return;
-        }
-        memmove(from, to + 8, strlen(to + 8) + 1);
+    char *to = text;
+    for (char *from = text, *thought, *end; *from; from = end + 8) {
+        thought = strstr(from, "<think>");
+        size_t n = thought ? (size_t)(thought - from) : strlen(from);
+        memmove(to, from, n);
+        to += n;
+        if (!thought || !(end = strstr(thought, "</think>")))
+            break;
     }
+    *to = '\0';
 }
 
 static bool explain(const struct composer *c, const struct asking *a, struct err *err)
