@@ -63,7 +63,7 @@ static bool move(struct queue *q, const char *id, const char *before, struct err
         return false;
     }
     size_t ahead = before ? place_of(&line, before) : 0; /* those that stay before it */
-    int64_t rank = most + (int64_t)ahead + 1;
+    int64_t rank = most + (int64_t)ahead + 2; /* `before` gets one above all, too */
     bool done = true;
     for (size_t i = 0; i < ahead && i < line.count && done; i++)
         if (strcmp(line.ids[i], id) != 0)

@@ -45,6 +45,15 @@ def test_paused_over_a_restart_and_in_the_order_given(serve):
     assert started == sorted(started)
 
 
+def test_before_what_a_job_was_moved_stays_there(serve):
+    api = Native(serve().url)
+    api.post("/api/queue/pause")
+    first, second, _ = (api.submit(prompt=name) for name in "abc")
+    move(api, second, before=first["id"])
+    api.submit(prompt="high", priority=50)
+    assert line(api) == ["b", "a", "high", "c"]
+
+
 def test_what_runs_is_painted(serve):
     api = Native(serve().url)
     job = api.submit(width=256, height=256, steps=20)
