@@ -99,10 +99,10 @@ bool queue_marks_change(struct queue *q, const char *key_id, const struct queue_
     return done;
 }
 
-bool queue_marks_tags(struct queue *q, const char *key_id, struct store_tag **tags, size_t *count,
-                      struct err *err)
+bool queue_marks_tags(struct queue *q, const char *key_id, const atomic_bool *gone,
+                      struct store_tag **tags, size_t *count, struct err *err)
 {
-    return store_mark_tags(q->store, key_id, tags, count, err);
+    return store_mark_tags(q->store, key_id, gone, tags, count, err);
 }
 
 bool queue_marks_job_of(struct queue *q, const char *image_id, const char *key_id,

@@ -22,8 +22,8 @@ bool queue_marks_change(struct queue *q, const char *key_id, const struct queue_
                         struct err *err);
 
 /* As store_mark_tags. */
-bool queue_marks_tags(struct queue *q, const char *key_id, struct store_tag **tags, size_t *count,
-                      struct err *err);
+bool queue_marks_tags(struct queue *q, const char *key_id, const atomic_bool *gone,
+                      struct store_tag **tags, size_t *count, struct err *err);
 
 /* The job that a picture is of. ERR_NOT_FOUND. */
 bool queue_marks_job_of(struct queue *q, const char *image_id, const char *key_id,

@@ -287,10 +287,10 @@ bool store_mark_put(struct store *st, const char *job_id, const char *image_id, 
     return st->driver->mark->put(st, job_id, image_id, tag, set, err);
 }
 
-bool store_mark_tags(struct store *st, const char *key_id, struct store_tag **tags, size_t *count,
-                     struct err *err)
+bool store_mark_tags(struct store *st, const char *key_id, const atomic_bool *gone,
+                     struct store_tag **tags, size_t *count, struct err *err)
 {
-    return st->driver->mark->tags(st, key_id, tags, count, err);
+    return st->driver->mark->tags(st, key_id, gone, tags, count, err);
 }
 
 bool store_image_job(struct store *st, const char *image_id, const char *key_id,

@@ -199,10 +199,11 @@ struct store_tag {
  * already stays so. */
 bool store_mark_put(struct store *st, const char *job_id, const char *image_id, const char *tag,
                     bool set, struct err *err);
-/* All tags but the empty one, by name, STORE_TAGS_MAX at most; malloc'd. `key_id` NULL: any. */
+/* All tags but the empty one, by name, STORE_TAGS_MAX at most; malloc'd. `key_id` NULL: any. It
+ * waits for searches, and ends early when `gone` (may be NULL) becomes true. */
 #define STORE_TAGS_MAX 2000
-bool store_mark_tags(struct store *st, const char *key_id, struct store_tag **tags, size_t *count,
-                     struct err *err);
+bool store_mark_tags(struct store *st, const char *key_id, const atomic_bool *gone,
+                     struct store_tag **tags, size_t *count, struct err *err);
 /* Whose picture it is. ERR_NOT_FOUND. */
 bool store_image_job(struct store *st, const char *image_id, const char *key_id,
                      char job_id[JOB_ID_SIZE], struct err *err);

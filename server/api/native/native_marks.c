@@ -170,25 +170,65 @@ void native_marks_change(struct http_request *req)
     cJSON_Delete(body);
 }
 
-void native_marks_tags(struct http_request *req)
-{
-    struct store_tag *tags;
+/* ---- the list of tags: searched for, which may take seconds ---- */
+
+struct tag_list {
+    struct queue *queue;
+    char key_id[JOB_ID_SIZE];
+    bool of_key;
+    struct store_tag *tags; /* NULL: `err` */
     size_t count;
     struct err err;
-    if (!queue_marks_tags(http_app(req)->queue, http_visible_key(req), &tags, &count, &err)) {
-        http_reply_error(req, &err, NULL);
+};
+
+static bool list_tags(void *ctx, const atomic_bool *gone)
+{
+    struct tag_list *l = ctx;
+    if (!queue_marks_tags(l->queue, l->of_key ? l->key_id : NULL, gone, &l->tags, &l->count,
+                          &l->err))
+        l->tags = NULL;
+    return false;
+}
+
+static void reply_tags(struct http_request *req, void *ctx)
+{
+    struct tag_list *l = ctx;
+    if (!l->tags) {
+        http_reply_error(req, &l->err, NULL);
         return;
     }
     cJSON *json = cJSON_CreateObject();
     cJSON *list = cJSON_AddArrayToObject(json, "tags");
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < l->count; i++) {
         cJSON *item = cJSON_CreateObject();
-        cJSON_AddStringToObject(item, "tag", tags[i].tag);
-        cJSON_AddNumberToObject(item, "jobs", tags[i].jobs);
+        cJSON_AddStringToObject(item, "tag", l->tags[i].tag);
+        cJSON_AddNumberToObject(item, "jobs", l->tags[i].jobs);
         cJSON_AddItemToArray(list, item);
     }
-    free(tags);
     http_reply_json(req, 200, json);
+}
+
+static void tag_list_free(void *ctx)
+{
+    struct tag_list *l = ctx;
+    free(l->tags);
+    free(l);
+}
+
+void native_marks_tags(struct http_request *req)
+{
+    const char *key_id = http_visible_key(req);
+    struct tag_list *l = calloc(1, sizeof *l);
+    struct err err;
+    if (!l) {
+        err_set(&err, ERR_INTERNAL, "no memory for a list of tags");
+        http_reply_error(req, &err, NULL);
+        return;
+    }
+    l->queue = http_app(req)->queue;
+    l->of_key = key_id != NULL;
+    snprintf(l->key_id, sizeof l->key_id, "%s", key_id ? key_id : "");
+    http_work(req, list_tags, reply_tags, l, tag_list_free);
 }
 
 /* ---- removal of many ---- */

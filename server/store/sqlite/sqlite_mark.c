@@ -42,14 +42,14 @@ static bool put(struct store *st, const char *job_id, const char *image_id, cons
     return done;
 }
 
-static bool tags(struct store *st, const char *key_id, struct store_tag **list, size_t *count,
-                 struct err *err)
+static bool tags(struct store *st, const char *key_id, const atomic_bool *gone,
+                 struct store_tag **list, size_t *count, struct err *err)
 {
     *count = 0;
     *list = calloc(STORE_TAGS_MAX, sizeof **list);
     if (!*list)
         return err_set(err, ERR_INTERNAL, "no memory for a list of tags");
-    struct sqlite_connection *c = sqlite_searcher(st, NULL);
+    struct sqlite_connection *c = sqlite_searcher(st, gone);
     sqlite3_stmt *s = sqlite_sql_bind(c, SQL_MARK_TAGS, err, "ti", key_id, (int64_t)STORE_TAGS_MAX);
     bool failed = !s;
     while (s && *count < STORE_TAGS_MAX && sqlite_sql_row(c, s, &failed, err)) {
