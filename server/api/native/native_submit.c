@@ -56,6 +56,7 @@ static bool read_once(struct http_request *req, struct queue_once *once, bool *n
     return true;
 }
 
+/* Those that are still there: what was removed since is not made anew. */
 static void reply_jobs(struct http_request *req, const char *ids, bool batch)
 {
     struct queue *queue = http_app(req)->queue;
@@ -124,26 +125,33 @@ static bool answered(struct http_request *req, struct queue_once *once, bool *na
 
 /* ---- one job ---- */
 
-/* `sent` is what was submitted as `id`. It is the answer where the store cannot be read just now: a
- * client that is told of an error sends the job once more, and both are painted. */
-static void reply_accepted(struct http_request *req, const char *id, struct job *sent)
+/* What was accepted; where the store cannot be read just now, that is what was sent: a client that
+ * is told of an error sends the job once more, and both are painted. */
+static cJSON *accepted_json(struct http_request *req, const struct queue_request *r)
 {
     struct job job;
     struct err err;
-    char location[64];
-    snprintf(location, sizeof location, "/api/jobs/%s", id);
-    http_reply_header(req, "Location", location);
-    if (queue_get(http_app(req)->queue, id, http_visible_key(req), &job, &err)) {
-        http_reply_json(req, 202, native_job_to_json(&job));
+    if (queue_get(http_app(req)->queue, r->id, http_visible_key(req), &job, &err)) {
+        cJSON *json = native_job_to_json(&job);
         job_free(&job);
-        return;
+        return json;
     }
-    log_err(LOG_WARN, "job_not_read_back", &err, "job=%s", id);
-    memcpy(sent->id, id, JOB_ID_SIZE);
-    sent->state = JOB_QUEUED;
-    sent->created_ms = now_unix_ms();
-    sent->position = -1;
-    http_reply_json(req, 202, native_job_to_json(sent));
+    log_err(LOG_WARN, "job_not_read_back", &err, "job=%s", r->id);
+    job = (struct job){.priority = r->priority,
+                       .params = *r->params, /* borrowed */
+                       .state = JOB_QUEUED,
+                       .created_ms = now_unix_ms(),
+                       .position = -1};
+    memcpy(job.id, r->id, JOB_ID_SIZE);
+    return native_job_to_json(&job);
+}
+
+static void reply_accepted(struct http_request *req, const struct queue_request *r)
+{
+    char location[64];
+    snprintf(location, sizeof location, "/api/jobs/%s", r->id);
+    http_reply_header(req, "Location", location);
+    http_reply_json(req, 202, accepted_json(req, r));
 }
 
 /* Submits one job, and replies. */
@@ -155,7 +163,7 @@ static void submit_one(struct http_request *req, struct queue_request *r, struct
     else if (once && once->jobs)
         reply_again(req, once, false);
     else
-        reply_accepted(req, r->id, &(struct job){.priority = r->priority, .params = *r->params});
+        reply_accepted(req, r);
 }
 
 /* A priority above 0 goes before everybody else's jobs. */
@@ -364,17 +372,16 @@ void native_submit_batch(struct http_request *req)
     bool ok = body && read_batch(req, body, &b, param, &err) &&
               queue_submit_all(http_app(req)->queue, http_key_id(req), false, b.requests, b.count,
                                named ? &once : NULL, NULL, &err);
-    char *ids = ok && !once.jobs ? calloc(b.count, JOB_ID_SIZE) : NULL;
-    for (size_t i = 0; ids && i < b.count; i++)
-        snprintf(ids + i * JOB_ID_SIZE, JOB_ID_SIZE + 1, "%s%s", b.requests[i].id,
-                 i + 1 < b.count ? "," : "");
-    if (!ok)
+    if (!ok) {
         reply_refused(req, &once, &err, param);
-    else if (once.jobs)
+    } else if (once.jobs) {
         reply_again(req, &once, true);
-    else
-        reply_jobs(req, ids, true);
-    free(ids);
+    } else {
+        cJSON *json = cJSON_CreateObject(), *jobs = cJSON_AddArrayToObject(json, "jobs");
+        for (size_t i = 0; i < b.count; i++)
+            cJSON_AddItemToArray(jobs, accepted_json(req, &b.requests[i]));
+        http_reply_json(req, 202, json);
+    }
     batch_free(&b);
     cJSON_Delete(body);
 }
