@@ -148,6 +148,11 @@ def test_loopback(sd):
         sd.post("img2img", {**TINY, "init_images": [IMAGE], "script_name": "loopback", "script_args": args}, 422)
 
 
+def test_seeds_of_64_bits(sd):
+    done = plot(sd, x=("Seed", "9007199254740993, 18446744073709551615", []), sub=True)
+    assert done.info["all_seeds"][-2:] == [2 ** 53 + 1, 2 ** 64 - 1]
+
+
 def test_sd_upscale(sd):
     body = {**TINY, "init_images": [encode(gradient(96, 64))], "denoising_strength": 0.2, "script_name": "SD upscale"}
     done = Painted(sd.post("img2img", {**body, "script_args": [None, 16, "Lanczos", 2]}))

@@ -1,5 +1,6 @@
 #include "server/api/sdapi/sdapi_axis.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include "server/api/sdapi/sdapi_args.h"
 #include "server/api/sdapi/sdapi_models.h"
 #include "server/api/sdapi/sdapi_series.h"
+#include "server/base/json_number.h"
 #include "server/base/pyjson.h"
 
 enum change { NOTHING, FIELD, OPTION, REPLACE, ORDER, STYLE, FACES, SIZE };
@@ -121,6 +123,14 @@ static bool add_number(struct sdapi_axis *axis, double value, struct sdapi_fault
     return add(axis, text, strlen(text), fault);
 }
 
+/* Seeds may have 64 bits, which a double has not. */
+static bool add_whole(struct sdapi_axis *axis, struct json_whole value, struct sdapi_fault *fault)
+{
+    char text[JSON_NUMBER_TEXT];
+    snprintf(text, sizeof text, "%s%" PRIu64, value.negative ? "-" : "", value.magnitude);
+    return add(axis, text, strlen(text), fault);
+}
+
 /* "1-5", "1-10 (+3)", "0-1 [5]": from, to, and a step or how many; false: it is no such text. */
 static bool is_range(const char *text, double *from, double *to, double *step, double *count)
 {
@@ -182,6 +192,9 @@ static bool add_value(struct sdapi_axis *axis, const char *text, size_t size,
     if (size == 0)
         return true;
     snprintf(number, sizeof number, "%.*s", (int)size, text);
+    struct json_whole whole;
+    if (axis->kind->value == WHOLE && json_number_parse(number, &whole))
+        return add_whole(axis, whole, fault);
     double value = strtod(number, &end);
     if (!*end && isfinite(value))
         return add_number(axis, axis->kind->value == WHOLE ? trunc(value) : value, fault);
@@ -295,7 +308,9 @@ bool sdapi_axis_read(const struct app *app, const struct sdapi_request *r, const
             !add_value(out, item->valuestring, strlen(item->valuestring), fault))
             return false;
     if (out->count == 0 && cJSON_IsNumber(values)) {
-        if (!add_number(out, values->valuedouble, fault))
+        struct json_whole whole;
+        bool digits = out->kind->value == WHOLE && json_number_whole(values, &whole);
+        if (!(digits ? add_whole(out, whole, fault) : add_number(out, values->valuedouble, fault)))
             return false;
     } else if (out->count == 0 && cJSON_IsString(values) &&
                !read_values(out, values->valuestring, fault)) {
