@@ -66,8 +66,8 @@ int fsck_main(int argc, char **argv)
     if (!(store = open_store(s->data, &options, &err)) ||
         !fsck_run(store, &options, stdout, &result, &err))
         goto fail;
-    printf("%zu pictures and %zu inputs looked at, %zu findings", result.images, result.inputs,
-           result.findings);
+    printf("%zu pictures, %zu inputs and %zu files of clients looked at, %zu findings",
+           result.images, result.inputs, result.files, result.findings);
     if (result.findings && options.repair)
         printf(", %zu repaired", result.repaired);
     else if (result.findings)

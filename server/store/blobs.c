@@ -290,14 +290,20 @@ static bool walk(struct walk *w, const char *folder, int depth, struct err *err)
     return done;
 }
 
-bool blobs_walk(const char *data, bool (*fn)(void *ctx, const char *path, const struct stat *info),
-                void *ctx, struct err *err)
+bool blobs_walk(const char *data, bool others,
+                bool (*fn)(void *ctx, const char *path, const struct stat *info), void *ctx,
+                struct err *err)
 {
     struct walk w = {.fn = fn, .ctx = ctx};
-    char images[BLOBS_PATH_SIZE], inputs[BLOBS_PATH_SIZE];
+    char images[BLOBS_PATH_SIZE], inputs[BLOBS_PATH_SIZE], files[BLOBS_PATH_SIZE],
+        thumbs[BLOBS_PATH_SIZE];
     snprintf(images, sizeof images, "%s/images", data);
     snprintf(inputs, sizeof inputs, "%s/inputs", data);
-    return walk(&w, images, 1, err) && (w.stopped || walk(&w, inputs, 0, err));
+    snprintf(files, sizeof files, "%s/files", data);
+    snprintf(thumbs, sizeof thumbs, "%s/thumbs", data);
+    return walk(&w, images, 1, err) && (w.stopped || walk(&w, inputs, 0, err)) &&
+           (!others || w.stopped || walk(&w, files, 0, err)) &&
+           (!others || w.stopped || walk(&w, thumbs, 1, err));
 }
 
 bool blobs_is_unfinished(const char *path)

@@ -49,11 +49,12 @@ int blobs_open(const char *path, size_t size, struct err *err);
 /* The bytes of a file that blobs_open opens; *bytes is malloc'd. ERR_UNAVAILABLE also when memory
  * is short. */
 bool blobs_read(const char *path, size_t size, void **bytes, struct err *err);
-/* Shows `fn` every file of the two folders, and whatever else lies there and is no folder, until it
- * returns false. */
+/* Shows `fn` every file of jobs, with `others` those that clients keep and thumbnails, too, and
+ * whatever else lies there and is no folder, until it returns false. */
 struct stat;
-bool blobs_walk(const char *data, bool (*fn)(void *ctx, const char *path, const struct stat *info),
-                void *ctx, struct err *err);
+bool blobs_walk(const char *data, bool others,
+                bool (*fn)(void *ctx, const char *path, const struct stat *info), void *ctx,
+                struct err *err);
 /* Whether the file was not finished, by its name. */
 bool blobs_is_unfinished(const char *path);
 /* Moves a file to DATA/lost, under its own name or one made different by a number. */

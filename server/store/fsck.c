@@ -18,7 +18,7 @@
 struct expected {
     char *path;           /* whole */
     char id[JOB_ID_SIZE]; /* of the picture, or of the input's job */
-    char input[8];        /* "init", "mask"; "": it is a picture */
+    char input[8];        /* "init", "mask"; "": it is a picture; "/": a client's file */
     size_t bytes;
     bool met, wrong;
 };
@@ -110,6 +110,15 @@ static void on_input(void *ctx, const char *job_id, const char *name, size_t byt
         expect(f, path, job_id, name, bytes);
 }
 
+static void on_file(void *ctx, const char *id, size_t bytes)
+{
+    struct fsck *f = ctx;
+    char path[BLOBS_PATH_SIZE];
+    f->result->files++;
+    if (!f->no_memory && blobs_file_path(path, store_data(f->store), id, NULL))
+        expect(f, path, id, "/", bytes);
+}
+
 static void on_index(void *ctx)
 {
     struct fsck *f = ctx;
@@ -137,14 +146,37 @@ static int by_path(const void *a, const void *b)
 
 /* ---- the files ---- */
 
+static struct expected *expected_at(const struct fsck *f, const char *path)
+{
+    struct expected wanted = {.path = (char *)path};
+    return f->files ? bsearch(&wanted, f->files, f->file_count, sizeof *f->files, by_path) : NULL;
+}
+
+/* A thumbnail has no row; it goes with its picture. */
+static bool is_left_thumb(const struct fsck *f, const char *path)
+{
+    const char *data = store_data(f->store), *name = strrchr(path, '/') + 1;
+    char id[JOB_ID_SIZE], place[BLOBS_PATH_SIZE];
+    snprintf(id, sizeof id, "%s", name);
+    if (!blobs_thumb_path(place, data, id, NULL) || strcmp(place, path) != 0)
+        return true;
+    for (enum image_format format = IMAGE_PNG; format <= IMAGE_WEBP; format++)
+        if (blobs_image_path(place, data, id, format, NULL) && expected_at(f, place))
+            return false;
+    return true;
+}
+
+static bool is_thumb(const struct fsck *f, const char *path)
+{
+    size_t n = strlen(store_data(f->store));
+    return strncmp(path + n, "/thumbs/", 8) == 0;
+}
+
 static bool check_file(void *ctx, const char *path, const struct stat *info)
 {
     struct fsck *f = ctx;
     struct err err;
-    struct expected wanted = {.path = (char *)path};
-    struct expected *e = NULL;
-    if (f->files)
-        e = bsearch(&wanted, f->files, f->file_count, sizeof *f->files, by_path);
+    struct expected *e = expected_at(f, path);
     bool recent = time(NULL) - info->st_mtime < f->options->ignore_seconds;
     if (e && S_ISREG(info->st_mode)) {
         e->met = true;
@@ -159,6 +191,9 @@ static bool check_file(void *ctx, const char *path, const struct stat *info)
     } else if (blobs_is_unfinished(path)) {
         if (found(f, "temporary", "%s was not finished", path))
             repaired(f, unlink(path) == 0 || err_set(&err, ERR_IO, "%s", strerror(errno)), &err);
+    } else if (is_thumb(f, path)) {
+        if (is_left_thumb(f, path) && found(f, "thumb", "%s has no picture", path))
+            repaired(f, unlink(path) == 0 || err_set(&err, ERR_IO, "%s", strerror(errno)), &err);
     } else if (found(f, "orphan", "%s has no row", path)) {
         repaired(f, blobs_lose(store_data(f->store), path, &err), &err);
     }
@@ -171,7 +206,13 @@ static bool check_file(void *ctx, const char *path, const struct stat *info)
 static bool row_exists(struct fsck *f, const struct expected *e)
 {
     struct job_image image;
+    struct store_record record;
     size_t bytes;
+    if (e->input[0] == '/') {
+        bool there = store_record_get(f->store, "file", e->id, NULL, &record, NULL);
+        free(record.body);
+        return there;
+    }
     if (e->input[0])
         return store_input_bytes(f->store, e->id, e->input, &bytes, NULL);
     bool exists = store_image_get(f->store, e->id, NULL, &image, NULL);
@@ -192,8 +233,9 @@ static void check_missing(struct fsck *f, const struct expected *e)
     }
     if (!repair)
         return;
-    bool done = e->input[0] ? store_input_delete(f->store, e->id, e->input, &err)
-                            : store_image_delete(f->store, e->id, &err);
+    bool done = e->input[0] == '/' ? store_record_delete(f->store, e->id, &err)
+                : e->input[0] ? store_input_delete(f->store, e->id, e->input, &err)
+                              : store_image_delete(f->store, e->id, &err);
     if (!e->met)
         repaired(f, done, &err);
     else if (!done)
@@ -212,7 +254,8 @@ bool fsck_run(struct store *store, const struct fsck_options *options, FILE *out
               struct fsck_result *result, struct err *err)
 {
     struct fsck f = {.store = store, .options = options, .out = out, .result = result};
-    const struct store_check rows = {&f, on_damage, on_index, on_image, on_input, on_short_job};
+    const struct store_check rows = {&f,       on_damage, on_index,    on_image,
+                                     on_input, on_file,   on_short_job};
     *result = (struct fsck_result){0};
     bool done = store_check(store, &rows, err);
     if (done && f.no_memory)
@@ -224,7 +267,7 @@ bool fsck_run(struct store *store, const struct fsck_options *options, FILE *out
     if (done) {
         if (f.files)
             qsort(f.files, f.file_count, sizeof *f.files, by_path);
-        done = blobs_walk(store_data(store), check_file, &f, err);
+        done = blobs_walk(store_data(store), true, check_file, &f, err);
     }
     for (size_t i = 0; i < f.file_count && done; i++)
         check_missing(&f, &f.files[i]);

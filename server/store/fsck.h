@@ -20,7 +20,7 @@ struct fsck_options {
 };
 
 struct fsck_result {
-    size_t images, inputs; /* rows that were looked at */
+    size_t images, inputs, files; /* rows that were looked at */
     size_t findings, repaired;
 };
 

@@ -90,7 +90,7 @@ bool orphans_put_away(struct store *st, time_t before, pthread_mutex_t *files,
                         .stop = stop,
                         .ctx = ctx,
                         .err = err};
-    bool done = blobs_walk(store_data(st), check_file, &o, err) && !o.failed;
+    bool done = blobs_walk(store_data(st), false, check_file, &o, err) && !o.failed;
     *count = o.count;
     return done;
 }

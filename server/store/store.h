@@ -284,6 +284,7 @@ struct store_check {
     void (*index)(void *ctx); /* searches would not find what is there: store_reindex */
     void (*image)(void *ctx, const char *job_id, const struct job_image *image);
     void (*input)(void *ctx, const char *job_id, const char *name, size_t bytes);
+    void (*file)(void *ctx, const char *id, size_t bytes); /* that a record is of */
     void (*short_job)(void *ctx, const char *job_id, int images, int count); /* done, but fewer */
 };
 /* All but short jobs. */

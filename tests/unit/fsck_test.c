@@ -93,6 +93,41 @@ static void files_without_rows(void **state)
     assert_int_equal(access(lost, F_OK), 0);
 }
 
+/* What clients keep, and thumbnails, which have no rows. */
+static void files_of_clients_and_thumbnails(void **state)
+{
+    struct fixture *f = *state;
+    struct err err;
+    char id[JOB_ID_SIZE], text[2000], kept[BLOBS_PATH_SIZE], stray[BLOBS_PATH_SIZE];
+    char thumb[BLOBS_PATH_SIZE], left[BLOBS_PATH_SIZE];
+    struct job_image image;
+    struct store_record r = {.kind = "file", .created_ms = 1, .bytes = 4, .body = "{}"};
+    paint(f, id, &image);
+    snprintf(r.id, sizeof r.id, "%032d", 1);
+    assert_ok(store_record_put(f->store, &r, &err), err);
+    assert_ok(blobs_file_path(kept, f->data, r.id, &err), err);
+    assert_ok(blobs_write(kept, "mine", 4, &err), err);
+    assert_ok(blobs_thumb_path(thumb, f->data, image.id, &err), err);
+    assert_ok(blobs_write(thumb, "small", 5, &err), err);
+    assert_int_equal(check(f, false, 0, text, sizeof text).findings, 0);
+    assert_ok(blobs_file_path(stray, f->data, "ffffffffffffffffffffffffffffffff", &err), err);
+    assert_ok(blobs_write(stray, "whose", 5, &err), err);
+    assert_ok(blobs_thumb_path(left, f->data, "ffffffffffffffffffffffffffffffff", &err), err);
+    assert_ok(blobs_write(left, "small", 5, &err), err);
+    assert_int_equal(check(f, false, 0, text, sizeof text).findings, 2);
+    assert_non_null(strstr(text, "orphan     "));
+    assert_non_null(strstr(text, "thumb      "));
+    assert_int_equal(check(f, true, 0, text, sizeof text).repaired, 2);
+    assert_int_equal(access(stray, F_OK) & access(left, F_OK), -1);
+    assert_int_equal(access(kept, F_OK) | access(thumb, F_OK), 0);
+    assert_int_equal(unlink(kept), 0);
+    assert_int_equal(check(f, true, 0, text, sizeof text).repaired, 1);
+    assert_non_null(strstr(text, "missing    "));
+    assert_false(store_record_get(f->store, "file", r.id, NULL, &r, &err));
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    assert_int_equal(check(f, false, 0, text, sizeof text).findings, 0);
+}
+
 static void rows_without_files(void **state)
 {
     struct fixture *f = *state;
@@ -228,6 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_healthy_store_is_clean),
         TEST(files_without_rows),
+        TEST(files_of_clients_and_thumbnails),
         TEST(rows_without_files),
         TEST(a_file_of_another_size),
         TEST(what_is_not_a_file_is_only_reported),

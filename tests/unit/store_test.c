@@ -298,6 +298,10 @@ static void ignore_image(void *ctx, const char *job_id, const struct job_image *
 static void ignore_input(void *ctx, const char *job_id, const char *name, size_t bytes)
 {
 }
+static void ignore_file(void *ctx, const char *id, size_t bytes)
+{
+}
+
 static void ignore_short(void *ctx, const char *job_id, int images, int count)
 {
 }
@@ -340,7 +344,7 @@ static void use(struct fixture *f, char ids[][JOB_ID_SIZE], int count)
             }
         }
         const struct store_check check = {NULL,         ignore_damage, ignore_index,
-                                          ignore_image, ignore_input,  ignore_short};
+                                          ignore_image, ignore_input,  ignore_file, ignore_short};
         store_check(st, &check, &err);
         store_key_each(st, NULL, any_key, NULL, &err);
         struct job_params p;

@@ -57,6 +57,14 @@ static void check_input(const struct store_check *check, sqlite3_stmt *s)
         check->damage(check->ctx, "the row of an input is damaged");
 }
 
+static void check_file(const struct store_check *check, sqlite3_stmt *s)
+{
+    if (ids_valid(sqlite_sql_text(s, 0)) && sqlite3_column_int64(s, 1) >= 0)
+        check->file(check->ctx, sqlite_sql_text(s, 0), (size_t)sqlite3_column_int64(s, 1));
+    else
+        check->damage(check->ctx, "the row of a file is damaged");
+}
+
 static void check_short(const struct store_check *check, sqlite3_stmt *s)
 {
     if (ids_valid(sqlite_sql_text(s, 0)))
@@ -102,6 +110,7 @@ static bool check_all(struct store *st, const struct store_check *check, struct 
                 each(c, SQL_JOB_ALL, check_job, check, err) &&
                 each(c, SQL_IMAGE_ALL, check_image, check, err) &&
                 each(c, SQL_INPUT_ALL, check_input, check, err) &&
+                each(c, SQL_RECORD_FILES, check_file, check, err) &&
                 each(c, SQL_KEY_ALL, check_key, check, err) && check_search(c, check, err);
     sqlite_release(c);
     return done;

@@ -139,6 +139,7 @@ static const char *const statements[SQL_COUNT] = {
                           "ORDER BY created_ms, id",
     [SQL_RECORD_TOTAL] = "SELECT count(*), coalesce(sum(bytes), 0) FROM records WHERE kind = ?1 "
                          "AND (?2 IS NULL OR key_id = ?2)",
+    [SQL_RECORD_FILES] = "SELECT id, bytes FROM records WHERE kind = 'file'",
     [SQL_RECORD_DELETE] = "DELETE FROM records WHERE id = ?1",
     [SQL_MARKS_OF_JOB] = "SELECT image_id, tag FROM marks WHERE sequence = (SELECT sequence FROM "
                          "jobs WHERE id = ?1) ORDER BY tag",
