@@ -256,7 +256,7 @@ bool store_webhook_list(struct store *st, const char *id, const char *key_id,
                         struct store_webhook **rows, size_t *count, struct err *err);
 /* With what it is still to be told. ERR_NOT_FOUND. */
 bool store_webhook_delete(struct store *st, const char *id, const char *key_id, struct err *err);
-/* Those that are due, the earliest first. */
+/* What is due, one of each webhook, in the order in which they are to be told. */
 bool store_webhook_due(struct store *st, int64_t now_ms, struct store_delivery *rows, size_t most,
                        size_t *count, struct err *err);
 /* After an attempt: again at `again_ms`, or (0) never. `fault` NULL: it went well. */

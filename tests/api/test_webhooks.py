@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import socket
 import subprocess
 import threading
 import time
@@ -90,6 +91,23 @@ def test_told_and_signed(serve, listener):
     time.sleep(1.5)
     assert len(listener.told) == 1 and api.get("/api/webhooks") == {"webhooks": []}
     assert api.request("DELETE", "/api/webhooks/" + made["id"]).status_code == 404
+
+
+def test_one_that_does_not_answer_hides_no_other(serve, listener):
+    """However much it is still to be told."""
+    deaf = socket.create_server(("127.0.0.1", 0))
+    api = Native(serve("--webhook-private").url)
+    api.post("/api/queue/pause")
+    jobs = [api.submit() for _ in range(130)]
+    api.post("/api/webhooks", {"url": f"http://127.0.0.1:{deaf.getsockname()[1]}/"}, 201)
+    for job in jobs:
+        api.stop(job)
+    api.post("/api/webhooks", {"url": listener.url}, 201)
+    job = api.submit()
+    api.stop(job)
+    wait_for(lambda: listener.told, 5)
+    assert listener.jobs() == [job["id"]]
+    deaf.close()
 
 
 def test_states_and_a_secret_of_ones_own(serve, listener):

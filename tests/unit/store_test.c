@@ -129,7 +129,7 @@ static void a_newer_schema_is_refused(void **state)
     fixture_close(f);
     tamper(f, "PRAGMA user_version = 99");
     expect_refusal(f, ERR_UNSUPPORTED, "has schema 99");
-    tamper(f, "PRAGMA user_version = 11");
+    tamper(f, "PRAGMA user_version = 12");
     fixture_open(f);
 }
 

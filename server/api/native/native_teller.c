@@ -38,10 +38,12 @@ struct native_teller {
     struct subscription *subscription;
     pthread_t threads[THREADS];
     size_t thread_count;
+    /* The queue publishes events under its own lock: nobody reads the store under this one. */
     pthread_mutex_t lock;
     pthread_cond_t cond;
     atomic_bool stop;
     bool news;
+    pthread_mutex_t taking; /* what follows; held while the store is read for one to take */
     char spoken_to[THREADS][JOB_ID_SIZE]; /* webhooks, by thread */
 };
 
@@ -129,13 +131,13 @@ static bool is_spoken_to(const struct native_teller *t, const char *webhook_id)
     return false;
 }
 
-/* Under the lock. */
 static bool take(struct native_teller *t, size_t number, struct store_delivery *out)
 {
     struct store_delivery *all = calloc(AT_ONCE, sizeof *all);
     size_t count = 0;
     struct err err;
     bool found = false;
+    pthread_mutex_lock(&t->taking);
     if (all && !store_webhook_due(t->app->store, now_unix_ms(), all, AT_ONCE, &count, &err))
         log_err(LOG_WARN, "webhooks_not_read", &err, " ");
     for (size_t i = 0; i < count && !found; i++)
@@ -144,17 +146,22 @@ static bool take(struct native_teller *t, size_t number, struct store_delivery *
             memcpy(t->spoken_to[number], all[i].webhook_id, JOB_ID_SIZE);
             found = true;
         }
+    pthread_mutex_unlock(&t->taking);
     free(all);
     return found;
 }
 
-static void deliver(struct native_teller *t, const struct store_delivery *d)
+/* False: what became of it could not be kept, so it is still due. */
+static bool deliver(struct native_teller *t, const struct store_delivery *d)
 {
     struct store_webhook *w;
     struct err err = {0};
     size_t count;
-    if (!store_webhook_list(t->app->store, d->webhook_id, NULL, &w, &count, &err))
-        return;
+    bool settled = true;
+    if (!store_webhook_list(t->app->store, d->webhook_id, NULL, &w, &count, &err)) {
+        log_err(LOG_WARN, "webhooks_not_read", &err, " ");
+        return false;
+    }
     if (count == 1) { /* else it was removed just now, and this with it */
         bool told = tell(t, w, d, &err);
         int64_t now = now_unix_ms(), again = 0;
@@ -165,11 +172,35 @@ static void deliver(struct native_teller *t, const struct store_delivery *d)
                     d->job_id, d->attempts + 1);
         json_text_mend(err.msg);
         struct err why;
-        if (!atomic_load(&t->stop) &&
-            !store_webhook_settle(t->app->store, d, now, again, told ? NULL : err.msg, &why))
+        settled = atomic_load(&t->stop) ||
+                  store_webhook_settle(t->app->store, d, now, again, told ? NULL : err.msg, &why);
+        if (!settled)
             log_err(LOG_WARN, "webhook_not_settled", &why, "webhook=%s", w->id);
     }
     free(w);
+    return settled;
+}
+
+static void leave(struct native_teller *t, size_t number)
+{
+    pthread_mutex_lock(&t->taking);
+    t->spoken_to[number][0] = '\0';
+    pthread_mutex_unlock(&t->taking);
+}
+
+/* Until there is news, where that counts, but not longer than LOOK_MS. */
+static void rest(struct native_teller *t, bool for_news)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += LOOK_MS / 1000;
+    pthread_mutex_lock(&t->lock);
+    while (!atomic_load(&t->stop) && !(for_news && t->news) &&
+           pthread_cond_timedwait(&t->cond, &t->lock, &until) == 0)
+        ;
+    if (for_news)
+        t->news = false;
+    pthread_mutex_unlock(&t->lock);
 }
 
 static void *run(void *arg)
@@ -177,24 +208,16 @@ static void *run(void *arg)
     struct one one = *(struct one *)arg;
     struct native_teller *t = one.teller;
     free(arg);
-    pthread_mutex_lock(&t->lock);
     while (!atomic_load(&t->stop)) {
         struct store_delivery d;
-        if (take(t, one.number, &d)) {
-            pthread_mutex_unlock(&t->lock);
-            deliver(t, &d);
-            pthread_mutex_lock(&t->lock);
-            t->spoken_to[one.number][0] = '\0';
+        if (!take(t, one.number, &d)) {
+            rest(t, true);
             continue;
         }
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += LOOK_MS / 1000;
-        if (!t->news)
-            pthread_cond_timedwait(&t->cond, &t->lock, &until);
-        t->news = false;
+        if (!deliver(t, &d)) /* a full disk is no reason to tell it a hundred times a second */
+            rest(t, false);
+        leave(t, one.number);
     }
-    pthread_mutex_unlock(&t->lock);
     return NULL;
 }
 
@@ -205,7 +228,7 @@ static void on_event(void *ctx, const struct event *event)
         return;
     pthread_mutex_lock(&t->lock);
     t->news = true;
-    pthread_cond_signal(&t->cond);
+    pthread_cond_broadcast(&t->cond);
     pthread_mutex_unlock(&t->lock);
 }
 
@@ -239,6 +262,7 @@ struct native_teller *native_teller_new(const struct app *app, struct err *err)
     pthread_cond_init(&t->cond, &monotonic);
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&t->lock, NULL);
+    pthread_mutex_init(&t->taking, NULL);
     t->subscription = events_subscribe(app->events, NULL, on_event, t, err);
     bool ok = t->subscription != NULL;
     while (ok && t->thread_count < THREADS)
@@ -262,5 +286,6 @@ void native_teller_free(struct native_teller *t)
         pthread_join(t->threads[i], NULL);
     pthread_cond_destroy(&t->cond);
     pthread_mutex_destroy(&t->lock);
+    pthread_mutex_destroy(&t->taking);
     free(t);
 }

@@ -176,8 +176,13 @@ static const char *const statements[SQL_COUNT] = {
                          "FROM webhooks JOIN jobs ON jobs.id = ?1 WHERE (every = 1 OR "
                          "webhooks.key_id = jobs.key_id) AND instr(states, ?2) > 0 AND NOT EXISTS "
                          "(SELECT 1 FROM keys WHERE keys.id = webhooks.key_id AND revoked_ms > 0)",
-    [SQL_DELIVERY_DUE] = "SELECT sequence, id, webhook_id, job_id, created_ms, attempts, state "
-                         "FROM deliveries WHERE due_ms <= ?1 ORDER BY due_ms LIMIT ?2",
+    /* One of each webhook, so that none hides the others behind what it does not take; first those
+     * that take what they are told, and of them who was told longest ago. */
+    [SQL_DELIVERY_DUE] = "SELECT d.sequence, d.id, d.webhook_id, d.job_id, d.created_ms, "
+                         "d.attempts, d.state FROM webhooks JOIN deliveries AS d ON d.sequence = "
+                         "(SELECT sequence FROM deliveries WHERE webhook_id = webhooks.id AND "
+                         "due_ms <= ?1 ORDER BY due_ms, sequence LIMIT 1) "
+                         "ORDER BY failed > 0, last_ms, d.due_ms LIMIT ?2",
     [SQL_DELIVERY_AGAIN] = "UPDATE deliveries SET attempts = attempts + 1, due_ms = ?2 "
                            "WHERE sequence = ?1",
     [SQL_DELIVERY_DONE] = "DELETE FROM deliveries WHERE sequence = ?1",
