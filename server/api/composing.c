@@ -146,7 +146,7 @@ bool composing_begins(struct http_request *req, void (*next)(struct http_request
     c->body = body;
     c->next = next;
     if (composer_asks(app->settings)) {
-        http_work(req, work, reply, c, composing_free);
+        http_work_far(req, work, reply, c, composing_free);
         return true;
     }
     work(c, NULL);

@@ -1,5 +1,5 @@
 /* linked.c: the body's JSON is walked for texts that are addresses, under names that hold pictures;
- * each is fetched by a thread of http_work, in turn, and becomes a data: URL. Links of this
+ * each is fetched by a thread of http_work_far, in turn, and becomes a data: URL. Links of this
  * server's own stay: who reads the request looks them up. */
 #include "server/api/linked.h"
 
@@ -206,6 +206,6 @@ bool linked_begins(struct http_request *req, void (*next)(struct http_request *r
         linked_free(l);
         return false;
     }
-    http_work(req, work, reply, l, linked_free);
+    http_work_far(req, work, reply, l, linked_free);
     return true;
 }

@@ -709,7 +709,7 @@ struct http *http_start(const struct http_options *options, struct err *err)
     if (fd < 0)
         goto fail;
     http->hangup = hangup_new(on_tick, http, err);
-    if (!http->hangup || !(http->work = http_work_new(err)))
+    if (!http->hangup || !(http->work = http_work_new(err)) || !(http->far = http_work_new(err)))
         goto fail;
     int per_minute = options->settings->max_requests_per_minute;
     if ((per_minute > 0 && !(http->rate = rate_new(per_minute, err))) ||
@@ -736,6 +736,7 @@ fail:
     rate_free(http->rate);
     rate_free(http->failures);
     http_work_free(http->work);
+    http_work_free(http->far);
     hangup_free(http->hangup);
     pthread_mutex_destroy(&http->lock);
     free(http);
@@ -780,6 +781,7 @@ void http_stop(struct http *http)
     rate_free(http->rate);
     rate_free(http->failures);
     http_work_free(http->work);
+    http_work_free(http->far);
     hangup_free(http->hangup);
     pthread_mutex_destroy(&http->lock);
     free(http);

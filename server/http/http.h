@@ -162,9 +162,14 @@ typedef void http_reply_fn(struct http_request *req, void *ctx);
 void http_work(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
                void (*free_fn)(void *ctx));
 
-/* The same for a request that has waited for something already, which is not told to come again. */
+/* The same for a request that is not told to come again: it has waited for something already, or
+ * holds next to nothing. */
 void http_work_on(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
                   void (*free_fn)(void *ctx));
+
+/* As http_work, for what waits for other servers, on threads of its own. */
+void http_work_far(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
+                   void (*free_fn)(void *ctx));
 
 /* ---- replies that grow: server-sent events ---- */
 

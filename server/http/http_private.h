@@ -41,7 +41,7 @@ struct http {
     struct http_options options;
     struct MHD_Daemon *daemon;
     struct hangup *hangup;
-    struct http_work *work;
+    struct http_work *work, *far; /* http_work_far's */
     struct rate *rate;     /* of a key's requests; NULL: there is no limit */
     struct rate *failures; /* of an address's wrong passwords */
     int port;

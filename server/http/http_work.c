@@ -1,5 +1,6 @@
 /* http_work.c: what takes longer than a handler may: threads do it, a piece at a time and in turns,
- * while the connection is suspended.
+ * while the connection is suspended. What waits for other servers has threads of its own: a slow
+ * one holds up nobody who searches.
  *
  * A request leaves its work at its end, whatever became of it; work that is just being done is then
  * freed by the thread. The lock is taken before a request's. */
@@ -151,10 +152,9 @@ static void leave(void *ctx)
 
 static const struct http_waiter waiter = {.look = look, .free = leave};
 
-static void begin(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
-                  void (*free_fn)(void *ctx), int most)
+static void begin(struct http_work *w, struct http_request *req, http_work_fn *work,
+                  http_reply_fn *reply, void *ctx, void (*free_fn)(void *ctx), int most)
 {
-    struct http_work *w = req->http->work;
     struct err err = {.code = ERR_NONE};
     struct http_work_item *item = malloc(sizeof *item);
     if (!item) {
@@ -185,11 +185,17 @@ fail:
 void http_work(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
                void (*free_fn)(void *ctx))
 {
-    begin(req, work, reply, ctx, free_fn, WAITING_MAX);
+    begin(req->http->work, req, work, reply, ctx, free_fn, WAITING_MAX);
 }
 
 void http_work_on(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
                   void (*free_fn)(void *ctx))
 {
-    begin(req, work, reply, ctx, free_fn, INT_MAX);
+    begin(req->http->work, req, work, reply, ctx, free_fn, INT_MAX);
+}
+
+void http_work_far(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
+                   void (*free_fn)(void *ctx))
+{
+    begin(req->http->far, req, work, reply, ctx, free_fn, WAITING_MAX);
 }

@@ -1,12 +1,13 @@
 """Pictures that requests give as addresses on the web."""
 import base64
+import concurrent.futures
 import io
 import time
 
 import pytest
 import requests
 from PIL import Image
-from processes import TINY, Jobs
+from processes import TINY, Jobs, until
 from test_upstream import Stub, png
 
 
@@ -65,6 +66,20 @@ def test_every_api(serve, web):
         assert "Authorization" not in web.requests[-1][2] and web.requests[-1][0] == "GET"
     jobs = requests.get(server.url + "/api/jobs?limit=20", timeout=30).json()["jobs"]
     assert len(jobs) == 6 and all(job["params"]["has_init"] for job in jobs)
+
+
+def test_a_slow_one_holds_up_nobody_who_searches(serve, web):
+    server = serve("--picture-urls=any")
+    url = serves(web, delay=4)
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        slow = [pool.submit(send, server, "/api/jobs", {**TINY, "init_image": url})
+                for _ in range(3)]
+        until(lambda: len(web.requests) >= 2)
+        began = time.monotonic()
+        for path in ("/api/jobs?q=red", "/api/tags"):
+            assert requests.get(server.url + path, timeout=30).status_code == 200
+        assert time.monotonic() - began < 2
+        assert [job.result().status_code for job in slow] == [202] * 3
 
 
 def test_not_from_the_servers_own_network(serve, web):

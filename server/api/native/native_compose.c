@@ -231,7 +231,7 @@ void native_compose(struct http_request *req)
     if (stream) {
         start_stream(req, c);
     } else if (composer_asks(http_app(req)->settings)) {
-        http_work(req, work, reply, c, composition_free);
+        http_work_far(req, work, reply, c, composition_free);
     } else {
         work(c, NULL);
         reply(req, c);

@@ -228,7 +228,7 @@ void native_marks_tags(struct http_request *req)
     l->queue = http_app(req)->queue;
     l->of_key = key_id != NULL;
     snprintf(l->key_id, sizeof l->key_id, "%s", key_id ? key_id : "");
-    http_work(req, list_tags, reply_tags, l, tag_list_free);
+    http_work_on(req, list_tags, reply_tags, l, tag_list_free);
 }
 
 /* ---- removal of many ---- */
