@@ -57,9 +57,15 @@ bool relay_make(const struct cJSON *body, bool variation, bool partials, char **
                 struct err *err)
 {
     cJSON *json = cJSON_CreateObject();
+    *text = NULL;
     for (int i = 0; i < FIELDS; i++) {
         const cJSON *item = member(body, fields[i].name);
         const char *words = cJSON_GetStringValue(item);
+        if (words && strlen(words) > TEXT_MAX) { /* it is kept with the job, and in every list */
+            cJSON_Delete(json);
+            return err_set(err, ERR_INVALID, "%s: wanted a text of at most %d bytes, got %zu",
+                           fields[i].name, TEXT_MAX, strlen(words));
+        }
         if (fields[i].number && words)
             cJSON_AddNumberToObject(json, fields[i].name, strtod(words, NULL));
         else if (words)

@@ -19,7 +19,7 @@ int relay_input_of(const char *name); /* counted from 0; -1: none of them */
 /* The texts and numbers of `body` that are sent on; a text where a number belongs, as forms have
  * them, becomes one. `variation`: it asked for variations of its picture; `partials`: for partial
  * pictures, too, which only who reads a stream can have. *text is malloc'd, or NULL when it asked
- * nothing of all that. */
+ * nothing of all that. ERR_INVALID for a text that is too long. */
 bool relay_make(const struct cJSON *body, bool variation, bool partials, char **text,
                 struct err *err);
 

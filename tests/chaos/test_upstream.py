@@ -258,6 +258,8 @@ def test_what_was_asked_is_relayed(front, stub):
     assert "x-ignored-parameters" not in answer.headers
     assert stub.json() == {"model": "gpt-image-2", "prompt": "x", "n": 1, "size": "64x64", **ASKED}
     assert answer.json()["output_format"] == "webp"
+    refused = painted(server, user="u" * 513)
+    assert refused.status_code == 400 and "user: wanted a text of at most 512" in refused.text
     assert painted(server).status_code == 200
     assert set(stub.json(1)) == {"model", "prompt", "n", "size"}, "nothing that was not asked"
     del stub.requests[:]

@@ -594,8 +594,12 @@ static bool make_relay(const cJSON *object, enum openai_kind kind, bool stream,
     const cJSON *format = cJSON_GetObjectItemCaseSensitive(object, "output_format");
     struct err err;
     p->any_format = !format || cJSON_IsNull(format);
-    return relay_make(object, kind == OPENAI_VARIATION, stream, &p->relay, &err) ||
-           openai_fault_own(f, &err);
+    if (relay_make(object, kind == OPENAI_VARIATION, stream, &p->relay, &err))
+        return true;
+    return err.code == ERR_INVALID
+               ? openai_fault(f, 400, "string_above_max_length", NULL, "Invalid value: %s.",
+                              err.msg)
+               : openai_fault_own(f, &err);
 }
 
 static bool make_answer(const struct fields *in, enum openai_kind kind, struct openai_request *out,
