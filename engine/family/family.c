@@ -143,9 +143,14 @@ int family_passes(const struct pictor_params *p, struct editing_pass out[2])
     return 2;
 }
 
+size_t family_chunks(int tokens)
+{
+    return ((size_t)tokens + CHUNK_LENGTH - 1) / CHUNK_LENGTH;
+}
+
 bool family_chunks_add(size_t *chunks, size_t texts, size_t tokens, struct err *err)
 {
-    *chunks += texts * (tokens / CHUNK_LENGTH);
+    *chunks += texts * family_chunks((int)tokens);
     return *chunks <= FAMILY_CHUNKS ||
            err_set(err, ERR_TOO_LARGE,
                    "wanted at most %d chunks of %d tokens in all that the prompt and the negative "

@@ -204,6 +204,8 @@ struct chunk_style family_style(const struct pictor_params *params);
  * prompts; how many: 0 (no prompt changes), 1, or 2 with a second pass. */
 int family_passes(const struct pictor_params *params, struct editing_pass out[2]);
 
+/* Chunks that so many tokens fill, the last of them perhaps in part. */
+size_t family_chunks(int tokens);
 /* Counts that many texts of that many tokens to *chunks. ERR_TOO_LARGE: more than FAMILY_CHUNKS. */
 bool family_chunks_add(size_t *chunks, size_t texts, size_t tokens, struct err *err);
 

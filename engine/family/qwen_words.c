@@ -1,18 +1,21 @@
-/* qwen_words.c: What a text became is kept until FAMILY_PROMPTS others were asked for after it, and
- * then as long as all that is kept is not much. */
+/* qwen_words.c: What a text became is kept until FAMILY_PROMPTS prompts were asked for after it, and
+ * then as long as all that is kept is not much. A prompt that changes while it is painted is many
+ * texts: they are of one age. */
 #include "engine/family/qwen_words.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define KEPT 64
+/* Chunks that are kept: what the prompts of a picture's two passes may have, or more. */
+#define KEPT_CHUNKS (2 * (size_t)FAMILY_CHUNKS)
 #define KEPT_BYTES ((size_t)64 << 20) /* of what no picture at work can need */
 
 struct entry {
     char *text;
     float *states; /* [tokens, width] */
     int tokens;
-    uint64_t used; /* when it was last asked for */
+    uint64_t used; /* the prompt, counted from 1, that it was last a text of */
 };
 
 struct qwen_words {
@@ -21,7 +24,7 @@ struct qwen_words {
     struct qwen_tokenizer *tokenizer;
     struct entry *kept;
     size_t count, room;
-    uint64_t clock;
+    uint64_t clock; /* prompts so far */
 };
 
 struct qwen_words *qwen_words_new(const struct qwen3 *qwen, const struct qwen_words_how *how,
@@ -71,21 +74,25 @@ static size_t bytes_of(const struct qwen_words *w, const struct entry *e)
     return (size_t)e->tokens * (size_t)w->how.width * sizeof *e->states;
 }
 
-/* Lets go of what was asked for longest ago, but of nothing that a picture may need. */
-static void make_room(struct qwen_words *w)
+/* Lets go of what was asked for longest ago, but of nothing that a picture may need, whose own
+ * prompts came last; `chunks` more are to come. */
+static void make_room(struct qwen_words *w, size_t chunks)
 {
     for (;;) {
         struct entry *oldest = NULL;
-        size_t old = 0;
+        size_t old = 0, sum = chunks;
         for (size_t i = 0; i < w->count; i++) {
             struct entry *e = &w->kept[i];
-            if (e->used + FAMILY_PROMPTS > w->clock)
-                continue;
-            old += bytes_of(w, e);
-            if (!oldest || e->used < oldest->used)
+            sum += family_chunks(e->tokens);
+            if (e->used + FAMILY_PROMPTS <= w->clock)
+                old += bytes_of(w, e);
+            if (e->used < w->clock && (!oldest || e->used < oldest->used))
                 oldest = e;
         }
-        if (!oldest || (old <= KEPT_BYTES && w->count <= KEPT))
+        if (!oldest)
+            return;
+        bool needed = oldest->used + FAMILY_PROMPTS > w->clock;
+        if (sum <= KEPT_CHUNKS && (needed || (old <= KEPT_BYTES && w->count <= KEPT)))
             return;
         entry_free(oldest);
         *oldest = w->kept[--w->count];
@@ -102,7 +109,7 @@ static struct entry *find(struct qwen_words *w, const char *text, int tokens)
 
 static struct entry *add(struct qwen_words *w, const char *text, int tokens, struct err *err)
 {
-    make_room(w);
+    make_room(w, family_chunks(tokens));
     if (w->count == w->room) {
         size_t room = w->room ? 2 * w->room : KEPT;
         struct entry *kept = realloc(w->kept, room * sizeof *kept);
@@ -166,14 +173,14 @@ static bool say(struct qwen_words *w, struct ops *o, const char *text, int token
     struct entry *e = dry ? NULL : find(w, text, tokens);
     *states = e ? e->states : NULL;
     if (e) {
-        e->used = ++w->clock;
+        e->used = w->clock;
         return true;
     }
     bool ok = ids_of(w, text, &ids, err) && (dry || (e = add(w, text, tokens, err))) &&
               encode(w, o, &ids, tokens, e ? e->states : NULL, err);
     tokenizer_ids_free(&ids);
     if (e) {
-        e->used = ++w->clock;
+        e->used = w->clock;
         *states = e->states;
     }
     return ok;
@@ -185,6 +192,7 @@ bool qwen_words_say(struct qwen_words *w, struct ops *o, const struct family_pro
     int tokens;
     if (!count_tokens(w, prompt, &tokens, err))
         return false;
+    w->clock += !arena_planning(o->arena);
     for (size_t i = 0; i < prompt->count; i++) {
         const float *states;
         if (!say(w, o, prompt->texts[i], tokens, &states, err))

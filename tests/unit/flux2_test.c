@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/family/qwen_words.h"
 #include "engine/model/flux2.h"
 #include "engine/model/vae.h"
 #include "tests/unit/golden_model.h"
@@ -498,6 +499,70 @@ static void test_painting_over(void **state)
     painter_free(&p);
 }
 
+static void copy_states(void *ctx, struct ops *o, const float *states, int tokens, float *out)
+{
+    if (!arena_planning(o->arena))
+        memcpy(out, states, (size_t)tokens * *(const size_t *)ctx * sizeof *out);
+}
+
+#define TEXTS 80 /* more than a picture has prompts */
+
+/* A prompt that changes is many texts, all of which are there as long as it is. */
+static void test_many_texts(void **state)
+{
+    struct err err;
+    struct fixture f = fixture(NULL, 0);
+    struct pictor_files files = {.count = 0};
+    struct qwen3_config config;
+    char path[160], texts[TEXTS][16];
+    const char *at[TEXTS];
+    for (int i = 1; i <= 2; i++) {
+        snprintf(path, sizeof path, "%s/text_encoder/model-0000%d-of-00002.safetensors", folder, i);
+        assert_true(pictor_files_add(&files, "text_encoder", path, &err));
+    }
+    struct checkpoint *cp = checkpoint_open_files(&files, &err);
+    pictor_files_close(&files);
+    assert_true(cp && qwen3_read(cp, QWEN3_ROOT, &config, &err));
+    struct qwen3 *qwen = qwen3_load(f.dev, cp, &config, NULL, &err);
+    size_t width = (size_t)config.width;
+    struct qwen_words_how how = {.count = 1, .width = config.width, .take = copy_states,
+                                 .ctx = &width};
+    struct qwen_words *words = qwen_words_new(qwen, &how, &err);
+    assert_non_null(words);
+    for (int i = 0; i < TEXTS; i++) {
+        snprintf(texts[i], sizeof texts[i], "number %c%c", 'a' + i / 26, 'a' + i % 26);
+        at[i] = texts[i];
+    }
+    struct family_prompt prompt = {.texts = at, .count = TEXTS};
+    struct family_words said[TEXTS], alone[TEXTS];
+    struct arena arena;
+    struct ops o = {f.dev, &arena};
+    arena_plan(&arena);
+    assert_true(qwen_words_say(words, &o, &prompt, said, &err));
+    assert_true(arena_init(&arena, arena.peak, &err));
+    assert_true(qwen_words_say(words, &o, &prompt, said, &err));
+    size_t n = (size_t)said[0].tokens * width;
+    float *kept = malloc(TEXTS * n * sizeof *kept);
+    assert_non_null(kept);
+    for (size_t i = 0; i < TEXTS; i++) {
+        memcpy(kept + i * n, said[i].states, n * sizeof *kept);
+        for (size_t k = 0; k < i; k++)
+            assert_ptr_not_equal(said[i].states, said[k].states);
+    }
+    for (size_t i = 0; i < TEXTS; i++) {
+        struct family_prompt one = {.texts = &at[i], .count = 1};
+        assert_true(qwen_words_say(words, &o, &one, &alone[i], &err));
+        if (alone[i].tokens == said[i].tokens)
+            assert_memory_equal(alone[i].states, kept + i * n, n * sizeof *kept);
+    }
+    free(kept);
+    arena_free(&arena);
+    qwen_words_free(words);
+    qwen3_free(qwen);
+    checkpoint_free(cp);
+    fixture_free(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -505,6 +570,7 @@ int main(void)
         cmocka_unit_test(test_vae),           cmocka_unit_test(test_pictures),
         cmocka_unit_test(test_base),          cmocka_unit_test(test_refused),
         cmocka_unit_test(test_painting_over), cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_many_texts),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
