@@ -96,8 +96,9 @@ void pictor_engine_free(struct pictor_engine *engine);
 /* "cpu amx 2 threads bf16": for logs and `pictor bench`. Valid until the engine is freed. */
 const char *pictor_engine_description(const struct pictor_engine *engine);
 
-/* Asks the picture being painted to stop; pictor_generate then fails with ERR_CANCELLED within
- * one step or stage. Any thread, and async-signal-safe. Cleared when the next picture starts. */
+/* Asks the picture being painted to stop; pictor_generate then fails with ERR_CANCELLED within one
+ * operation of a network. Any thread, and async-signal-safe. Cleared when the next picture starts.
+ */
 void pictor_engine_cancel(struct pictor_engine *engine);
 
 /* Asks it to stop sampling and decode what is there: pictor_generate succeeds with an unfinished

@@ -46,8 +46,9 @@ struct device {
     const char *level;
     int threads;
     enum dtype dtype;
-    bool int8; /* coarse matrices are int8 */
-    bool wrap; /* see device_wrap */
+    bool int8;               /* coarse matrices are int8 */
+    bool wrap;               /* see device_wrap */
+    const atomic_bool *stop; /* see device_heed */
 };
 
 /* The first member of every device's matrix. */

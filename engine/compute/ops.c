@@ -146,6 +146,21 @@ static void check_epilogue(const struct tensor *y, const struct matrix *w, const
     assert(!e || !e->gate || e->gate_ld == 0 || e->gate_ld >= (size_t)w->n);
 }
 
+void device_heed(struct device *dev, const atomic_bool *flag)
+{
+    dev->stop = flag;
+}
+
+bool device_stopped(const struct device *dev)
+{
+    return dev->stop && atomic_load_explicit(dev->stop, memory_order_relaxed);
+}
+
+static bool is_stopped(const struct ops *o)
+{
+    return device_stopped(o->dev) && !arena_planning(o->arena);
+}
+
 void ops_linear(struct ops *o, struct tensor *y, const struct tensor *x, const struct matrix *w,
                 const struct epilogue *e)
 {
@@ -153,7 +168,8 @@ void ops_linear(struct ops *o, struct tensor *y, const struct tensor *x, const s
     assert((w->kind == MATRIX_LINEAR || matrix_kind_gated(w->kind)) && x->c == w->k &&
            x->pad == 0 && y->pad == 0 && same_pixels(x, y) &&
            (!e || !e->residual || e->residual->pad == 0));
-    o->dev->table->linear(o, y, x, w, e);
+    if (!is_stopped(o))
+        o->dev->table->linear(o, y, x, w, e);
 }
 
 bool device_wrap(struct device *dev, bool on)
@@ -189,6 +205,8 @@ void ops_conv3x3(struct ops *o, struct tensor *y, const struct tensor *x, const 
     assert((stride == 1 && !even && same_pixels(x, y)) ||
            (stride == 2 && !even && y->h == (x->h + 1) / 2 && y->w == (x->w + 1) / 2) ||
            (stride == 2 && even && y->h == x->h / 2 && y->w == x->w / 2));
+    if (is_stopped(o))
+        return;
     if (!even)
         wrap(o, x);
     o->dev->table->conv3x3(o, y, x, w, stride, even, e);
@@ -200,6 +218,8 @@ void ops_upsample(struct ops *o, struct tensor *y, const struct tensor *x, const
     check_epilogue(y, w, e);
     assert(w->kind == MATRIX_UPSAMPLE && x->c == w->k && x->pad == 1 && x->b == y->b);
     assert(y->h == 2 * x->h && y->w == 2 * x->w);
+    if (is_stopped(o))
+        return;
     wrap(o, x);
     o->dev->table->upsample(o, y, x, w, e);
 }
@@ -209,7 +229,8 @@ void ops_group_norm(struct ops *o, struct tensor *y, const struct tensor *x, int
 {
     assert(same_shape(x, y) && x->pad == 0 && x->c % groups == 0 && x->data != y->data);
     assert(x->dtype == y->dtype);
-    o->dev->table->group_norm(o, y, x, groups, eps, gamma, beta, act);
+    if (!is_stopped(o))
+        o->dev->table->group_norm(o, y, x, groups, eps, gamma, beta, act);
 }
 
 void ops_norm(struct ops *o, struct tensor *y, const struct tensor *x, const struct norm_how *how)
@@ -220,7 +241,8 @@ void ops_norm(struct ops *o, struct tensor *y, const struct tensor *x, const str
     assert(same_shape(x, y) && x->pad == 0 && y->pad == 0 && x->dtype == y->dtype);
     assert(x->c % all.group == 0 && (all.ld == 0 || all.ld >= (size_t)all.group));
     assert(!all.rms || !all.beta);
-    o->dev->table->norm(o, y, x, &all);
+    if (!is_stopped(o))
+        o->dev->table->norm(o, y, x, &all);
 }
 
 void ops_layer_norm(struct ops *o, struct tensor *y, const struct tensor *x, float eps,
@@ -257,7 +279,8 @@ void ops_attend(struct ops *o, struct tensor *y, const struct tensor *q, const s
     assert(k->c % all.kv_heads == 0 && q->c / all.heads == k->c / all.kv_heads);
     assert(q->h == 1 && k->h == 1 && !q->pad && !k->pad && !v->pad && !y->pad);
     assert((k->b == q->b || k->b == 1) && all.keys > 0 && all.keys <= k->w);
-    o->dev->table->attention(o, y, q, k, v, &all);
+    if (!is_stopped(o))
+        o->dev->table->attention(o, y, q, k, v, &all);
 }
 
 void ops_attention(struct ops *o, struct tensor *y, const struct tensor *q, const struct tensor *k,

@@ -10,6 +10,7 @@
 #ifndef PICTOR_ENGINE_COMPUTE_OPS_H
 #define PICTOR_ENGINE_COMPUTE_OPS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "engine/base/arena.h"
@@ -39,6 +40,13 @@ enum dtype device_dtype(const struct device *dev); /* of activations */
 /* Until it is said otherwise, 3x3 convolutions see beyond an edge the other side instead of zeros,
  * but for those of `even` stride: pictures go on where they end. Returns what was so before. */
 bool device_wrap(struct device *dev, bool on);
+
+/* From when *flag is true on, the operations that take long do nothing, and what they would have
+ * written is whatever lay there: so a picture stops within an operation, however large its network.
+ * Whoever keeps what comes of operations, or says that it is good, asks device_stopped first. NULL:
+ * there is no flag, as at first. Borrows it. */
+void device_heed(struct device *dev, const atomic_bool *flag);
+bool device_stopped(const struct device *dev);
 
 /* Runs fn(ctx, task, thread) for every task < n on the device's threads. */
 void device_run(struct device *dev, size_t n, pool_fn *fn, void *ctx);

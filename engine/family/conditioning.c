@@ -333,6 +333,8 @@ static bool encode(const struct conditioning *c, struct ops *o, const struct fam
                      lists.chunks * CHUNK_LENGTH);
         if (ok)
             encode_texts(c, o, i, &lists, entry, at, buffer);
+        if (ok && device_stopped(o->dev))
+            ok = err_set(err, ERR_CANCELLED, "cancelled");
         at += width;
         free(buffer);
         lists_free(&lists);

@@ -8,9 +8,8 @@
 #include "engine/family/preset.h"
 #include "engine/text/chunk.h"
 
-static const struct family *const families[] = {&family_pixels, &family_sd1, &family_sd2,
-                                                &family_sdxl, &family_sdxl_refiner,
-                                                &family_flux2};
+static const struct family *const families[] = {
+    &family_pixels, &family_sd1, &family_sd2, &family_sdxl, &family_sdxl_refiner, &family_flux2};
 
 #define NOT_RUN ", which pictor does not run"
 #define LONE                                                                                       \

@@ -1,6 +1,6 @@
-/* qwen_words.c: What a text became is kept until FAMILY_PROMPTS prompts were asked for after it, and
- * then as long as all that is kept is not much. A prompt that changes while it is painted is many
- * texts: they are of one age. */
+/* qwen_words.c: What a text became is kept until FAMILY_PROMPTS prompts were asked for after it,
+ * and then as long as all that is kept is not much. A prompt that changes while it is painted is
+ * many texts: they are of one age. */
 #include "engine/family/qwen_words.h"
 
 #include <stdlib.h>
@@ -132,7 +132,8 @@ static struct entry *add(struct qwen_words *w, const char *text, int tokens, str
     return NULL;
 }
 
-/* states [tokens, width]; `ids` are filled up with padding. Planning counts. */
+/* states [tokens, width]; `ids` are filled up with padding. Planning counts. False: it was stopped,
+ * and there are no states. */
 static bool encode(struct qwen_words *w, struct ops *o, struct tokenizer_ids *ids, int tokens,
                    float *states, struct err *err)
 {
@@ -144,8 +145,8 @@ static bool encode(struct qwen_words *w, struct ops *o, struct tokenizer_ids *id
     qwen3_encode(o, w->qwen, padded, tokens, seen, w->how.after, w->how.count, taken);
     w->how.take(w->how.ctx, o, taken, tokens, states);
     arena_reset(o->arena, mark);
-    (void)err;
-    return true;
+    return arena_planning(o->arena) || !device_stopped(o->dev) ||
+           err_set(err, ERR_CANCELLED, "cancelled");
 }
 
 /* In how many tokens all texts are told. */
@@ -179,7 +180,10 @@ static bool say(struct qwen_words *w, struct ops *o, const char *text, int token
     bool ok = ids_of(w, text, &ids, err) && (dry || (e = add(w, text, tokens, err))) &&
               encode(w, o, &ids, tokens, e ? e->states : NULL, err);
     tokenizer_ids_free(&ids);
-    if (e) {
+    if (e && !ok) { /* it is the last one */
+        w->count--;
+        entry_free(e);
+    } else if (e) {
         e->used = w->clock;
         *states = e->states;
     }

@@ -420,8 +420,8 @@ static bool sample(struct painting *j, const struct passes *passes, int pass, st
         .calls = plan->steps * (j->choice[pass].sampler->info.second_order ? 2 : 1),
     };
     struct guided guided, second = {0};
-    struct refined refined = {&guided, &second,        j->p->refiner_at, j->p->refiner_by_steps,
-                              false,   before_refiner, &steps};
+    struct refined refined = {
+        &guided, &second, j->p->refiner_at, j->p->refiner_by_steps, false, before_refiner, &steps};
     guided_new(&guided, &options);
     struct denoiser denoiser = guided_denoiser(&guided);
     struct pictor_params without;
@@ -782,8 +782,7 @@ bool pictor_generate(struct pictor_model *model, const struct pictor_params *par
     struct painting dry = painting_of(model, params, &arena), j;
     if (!plan(&dry, &bytes, err))
         return false;
-    atomic_store(&e->cancel, false);
-    atomic_store(&e->interrupt, false);
+    model_begin(e);
     j = painting_of(model, params, &e->arena);
     memcpy(j.choice, dry.choice, sizeof j.choice);
     fit(&j);
@@ -795,6 +794,5 @@ bool pictor_generate(struct pictor_model *model, const struct pictor_params *par
     }
     j.began = j.last_step = now();
     bool ok = arena_renew(&e->arena, arena.peak, err) && paint(&j, out, err);
-    arena_rest(&e->arena);
-    return ok;
+    return model_end(e, ok, out, err);
 }

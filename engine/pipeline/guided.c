@@ -224,6 +224,8 @@ static bool denoise(void *ctx, const float *x, double sigma, float *x0, float *u
     if (both && g->single)
         memcpy(g->x + n, g->x, n * sizeof *g->x);
     predict(g, both, scales.t);
+    if (device_stopped(o->ops->dev))
+        return err_set(err, ERR_CANCELLED, "cancelled");
     double rescale = both ? o->picture.params->sampling.guidance_rescale : 0;
     for (size_t i = 0; i < n; i++)
         g->x[i] = guide(g, both, n, i);

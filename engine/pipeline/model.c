@@ -78,6 +78,24 @@ void pictor_engine_interrupt(struct pictor_engine *e)
     atomic_store(&e->interrupt, true);
 }
 
+void model_begin(struct pictor_engine *e)
+{
+    atomic_store(&e->cancel, false);
+    atomic_store(&e->interrupt, false);
+    device_heed(e->dev, &e->cancel);
+}
+
+bool model_end(struct pictor_engine *e, bool ok, struct pictor_image *painted, struct err *err)
+{
+    bool stopped = device_stopped(e->dev);
+    device_heed(e->dev, NULL);
+    arena_rest(&e->arena);
+    if (!stopped || (!ok && err->code == ERR_CANCELLED))
+        return ok;
+    pictor_image_free(painted);
+    return err_set(err, ERR_CANCELLED, "cancelled");
+}
+
 uint64_t pictor_engine_beats(const struct pictor_engine *e)
 {
     return device_beats(e->dev);

@@ -27,6 +27,12 @@ struct pictor_model {
     bool resting;
 };
 
+/* Around a picture: from the first on its engine may be asked to stop it, which every operation
+ * heeds. The second returns `ok`, or ERR_CANCELLED if it was: then what was painted, and what is
+ * said to be wrong with it, comes of numbers that were not computed, and is freed. */
+void model_begin(struct pictor_engine *e);
+bool model_end(struct pictor_engine *e, bool ok, struct pictor_image *painted, struct err *err);
+
 /* Awake again, if it rests. ERR_TOO_LARGE. */
 bool model_wake(struct pictor_model *m, struct err *err);
 

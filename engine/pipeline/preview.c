@@ -100,7 +100,7 @@ void preview_fit(struct preview *p, const struct family_model *m, struct ops *o)
     if (!arena_planning(o->arena))
         paint_patches(picture, side, PATCH * facts->factor);
     m->family->encode(m, o, picture, SIDE, SIDE, latent);
-    if (!arena_planning(o->arena)) {
+    if (!arena_planning(o->arena) && !device_stopped(o->dev)) {
         memset(s, 0, sizeof *s);
         s->rows = channels + 1;
         add_up(s, picture, latent, channels, facts->factor);

@@ -8,6 +8,9 @@
 #include <cmocka.h>
 
 #include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -431,6 +434,46 @@ static void test_refused(void **state)
     painter_free(&p);
 }
 
+struct canceller {
+    struct pictor_engine *engine;
+    atomic_bool over;
+};
+
+/* Some operations after it was begun. */
+static void *cancel_soon(void *ctx)
+{
+    struct canceller *c = ctx;
+    uint64_t before = pictor_engine_beats(c->engine);
+    while (!c->over && pictor_engine_beats(c->engine) < before + 40)
+        sched_yield();
+    pictor_engine_cancel(c->engine);
+    return NULL;
+}
+
+/* In the midst of the text encoder, which is none of the steps. What was not computed is not
+ * kept. */
+static void test_cancelled_words(void **state)
+{
+    struct err error;
+    struct pictor_image image;
+    struct painter p = painter_of(folder, NULL);
+    struct pictor_params params = params_of(&p);
+    for (int i = 0; i < 8; i++) {
+        pthread_t thread;
+        struct canceller c = {.engine = p.engine};
+        assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &c), 0);
+        bool ok = pictor_generate(p.model, &params, &image, &error);
+        c.over = true;
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        if (!ok)
+            assert_int_equal(error.code, ERR_CANCELLED);
+        assert_true(ok || !image.pixels);
+        pictor_image_free(&image);
+    }
+    check_picture(&p, &params, "distilled.picture");
+    painter_free(&p);
+}
+
 /* A transformer in a file of its own is known, and paints with its parts beside it. */
 static void test_alone(void **state)
 {
@@ -525,8 +568,8 @@ static void test_many_texts(void **state)
     assert_true(cp && qwen3_read(cp, QWEN3_ROOT, &config, &err));
     struct qwen3 *qwen = qwen3_load(f.dev, cp, &config, NULL, &err);
     size_t width = (size_t)config.width;
-    struct qwen_words_how how = {.count = 1, .width = config.width, .take = copy_states,
-                                 .ctx = &width};
+    struct qwen_words_how how = {
+        .count = 1, .width = config.width, .take = copy_states, .ctx = &width};
     struct qwen_words *words = qwen_words_new(qwen, &how, &err);
     assert_non_null(words);
     for (int i = 0; i < TEXTS; i++) {
@@ -570,7 +613,7 @@ int main(void)
         cmocka_unit_test(test_vae),           cmocka_unit_test(test_pictures),
         cmocka_unit_test(test_base),          cmocka_unit_test(test_refused),
         cmocka_unit_test(test_painting_over), cmocka_unit_test(test_alone),
-        cmocka_unit_test(test_many_texts),
+        cmocka_unit_test(test_many_texts),    cmocka_unit_test(test_cancelled_words),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
