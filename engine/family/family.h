@@ -33,7 +33,9 @@ struct family_facts {
     int channels;                  /* of a latent */
     int factor;                    /* pixels a side of one latent pixel */
     int multiple;                  /* sides of pictures, in pixels, are multiples of it */
-    bool guided;    /* takes a negative prompt: guidance is a second answer of the network */
+    int asked;   /* sides that may be asked for are, where `fit` below makes others of them; 0: the
+                    same */
+    bool guided; /* takes a negative prompt: guidance is a second answer of the network */
     int clip_skips; /* clip_skip may be 1..clip_skips */
     /* Channels that the network takes beside the latent's, of what it paints over: see `beside`
      * below; 0: none. */
@@ -90,7 +92,7 @@ struct family_source {
     const float *picture; /* [factor height, factor width, 3]; NULL: there is none */
     const float *mask;    /* [factor height, factor width], 1: repainted, 0: kept; NULL: all is 1 */
     const struct pictor_params *params;
-    double mask_weight;   /* how much of the picture is hidden under the mask, 0..1 */
+    double mask_weight; /* how much of the picture is hidden under the mask, 0..1 */
 };
 
 /* The first member of every family's model. */

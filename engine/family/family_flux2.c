@@ -13,6 +13,7 @@
 
 #define ROOT "model.diffusion_model."
 #define CHANNELS 32 /* of the autoencoder; a latent has four times as many */
+#define MULTIPLE 16 /* of sides */
 #define WORDS 512   /* tokens of a prompt, filled up: all of them count */
 
 struct flux2_sizes {
@@ -122,7 +123,8 @@ static struct family_facts facts_of(const struct checkpoint *cp, bool distilled)
 {
     struct family_facts facts = {.channels = 4 * CHANNELS,
                                  .factor = 16,
-                                 .multiple = 16,
+                                 .multiple = MULTIPLE,
+                                 .asked = 8,
                                  .guided = !distilled,
                                  .clip_skips = 12, /* which say nothing */
                                  .flow = true,
@@ -232,6 +234,21 @@ static void schedule(const struct family_model *m, int width, int height, int st
     schedule_init_flow(out, exp(tokens > 4300 ? many : mu));
 }
 
+/* Programs ask for sides in steps of 8, as of Stable Diffusion, or have them from a picture. What
+ * is painted is a little smaller then, and stretched. */
+static bool fit(const struct family_model *m, const struct pictor_params *asked,
+                struct family_fitted *fitted)
+{
+    *fitted = (struct family_fitted){.params = *asked};
+    struct pictor_params *p = &fitted->params;
+    p->width -= p->width % MULTIPLE;
+    p->height -= p->height % MULTIPLE;
+    p->hires_width -= p->hires_width % MULTIPLE;
+    p->hires_height -= p->hires_height % MULTIPLE;
+    return p->width != asked->width || p->height != asked->height ||
+           p->hires_width != asked->hires_width || p->hires_height != asked->hires_height;
+}
+
 static bool words(struct family_model *base, struct ops *o, const struct pictor_params *params,
                   const struct family_prompt *prompt, struct family_words *out, struct err *err)
 {
@@ -330,6 +347,7 @@ const struct family family_flux2 = {
     .rest = rest,
     .wake = wake,
     .schedule = schedule,
+    .fit = fit,
     .words = words,
     .call_new = call_new,
     .call_first = call_first,

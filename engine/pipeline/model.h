@@ -22,7 +22,7 @@ struct pictor_model {
     struct checkpoint *cp;        /* stays open: a family may read from it */
     struct family_model *family;
     struct preview preview;
-    bool tiny; /* previews are decoded by the family's `preview` */
+    bool tiny;            /* previews are decoded by the family's `preview` */
     size_t control_count; /* of its ControlNets */
     bool resting;
 };

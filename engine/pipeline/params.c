@@ -10,7 +10,7 @@
 
 #define MAX_SIDE 8192 /* far beyond what the models do; memory is the real limit */
 #define MAX_STEPS 1000
-#define COVER_MOST 4 /* times as many pixels as are left of them */
+#define COVER_MOST 4   /* times as many pixels as are left of them */
 #define MAX_SIGMA 1000 /* of guidance_low and _high; a model's own begin at 15 */
 #define MAX_REUSE 20
 #define MAX_MERGING 0.9 /* the SD WebUI's */
@@ -64,6 +64,11 @@ static bool check_side(const char *name, int value, int multiple, struct err *er
     return true;
 }
 
+static int multiple_of(const struct family_facts *facts)
+{
+    return facts->asked ? facts->asked : facts->multiple;
+}
+
 void params_cover(const struct pictor_params *p, int *width, int *height)
 {
     int64_t w = p->hires_width, h = p->hires_height;
@@ -82,8 +87,8 @@ static bool check_hires(const struct family_facts *facts, const struct pictor_pa
         return true;
     if (p->init)
         return err_set(err, ERR_INVALID, "hires is for text to image: init was given too");
-    if (!check_side("hires_width", p->hires_width, facts->multiple, err) ||
-        !check_side("hires_height", p->hires_height, facts->multiple, err) ||
+    if (!check_side("hires_width", p->hires_width, multiple_of(facts), err) ||
+        !check_side("hires_height", p->hires_height, multiple_of(facts), err) ||
         !in_range("hires_steps", p->hires_steps, 0, MAX_STEPS, err) ||
         !in_range("hires_strength", p->hires_strength, 0, 1, err))
         return false;
@@ -134,8 +139,8 @@ bool params_check(const struct family_facts *facts, const struct pictor_params *
         !choose(facts, "hires_", or_first(p->hires_sampler, p->sampler),
                 or_first(p->hires_scheduler, p->scheduler), &out[1], err))
         return false;
-    if (!check_side("width", p->width, facts->multiple, err) ||
-        !check_side("height", p->height, facts->multiple, err) ||
+    if (!check_side("width", p->width, multiple_of(facts), err) ||
+        !check_side("height", p->height, multiple_of(facts), err) ||
         !in_range("steps", p->steps, 1, MAX_STEPS, err) ||
         !in_range("guidance", p->guidance, 0, 100, err) ||
         !in_range("strength", p->strength, 0, 1, err) ||

@@ -407,8 +407,8 @@ static void test_refused(void **state)
     params.sampler = "DDIM";
     check_refused(&p, &params, "not for flow models as this one: wanted one of DPM++ 2M, ");
     params = params_of(&p);
-    params.width = 72;
-    check_refused(&p, &params, "width must be a multiple of 16");
+    params.width = 68;
+    check_refused(&p, &params, "width must be a multiple of 8");
     params = params_of(&p);
     const struct pictor_image *many[11] = {&first, &first, &first, &first, &first, &first,
                                            &first, &first, &first, &first, &first};
@@ -430,6 +430,43 @@ static void test_refused(void **state)
     params.prompt = words;
     check_refused(&p, &params, "at most 2048 tokens, got 30");
     free(words);
+    pictor_image_free(&first);
+    painter_free(&p);
+}
+
+/* Sides in steps of 8 come out as they were asked for, with all that may be asked for besides. */
+static void test_sizes(void **state)
+{
+    struct err error;
+    struct painter p = painter_of(folder, NULL);
+    struct pictor_image first = image_of(&p, "first"), out;
+    struct pictor_image mask = {first.width, first.height, 1,
+                                calloc((size_t)(first.width * first.height), 1)};
+    assert_non_null(mask.pixels);
+    for (int i = 0; i < first.width * first.height; i++)
+        mask.pixels[i] = i % first.width < first.width / 2 ? 255 : 0;
+    for (int i = 0; i < 6; i++) {
+        struct pictor_params params = params_of(&p);
+        params.width = 104;
+        params.height = 72;
+        params.preview_every = 1;
+        params.init = i >= 1 && i <= 4 ? &first : NULL;
+        params.mask = i >= 2 && i <= 3 ? &mask : NULL;
+        params.mask_only_area = i == 3;
+        params.fit = i == 4 ? PICTOR_FIT_LATENT : PICTOR_FIT_STRETCH;
+        params.strength = i == 2 ? 0.5 : 1;
+        params.hires_width = i == 5 ? 120 : 0;
+        params.hires_height = i == 5 ? 88 : 0;
+        if (!pictor_generate(p.model, &params, &out, &error))
+            fail_msg("%d: %s", i, error.msg);
+        assert_int_equal(out.width, i == 5 ? 120 : i == 3 ? first.width : 104);
+        assert_int_equal(out.height, i == 5 ? 88 : i == 3 ? first.height : 72);
+        for (int k = 0; i == 3 && k < out.width * out.height; k++) /* far from the mask */
+            if (k % out.width >= out.width * 3 / 4)
+                assert_memory_equal(out.pixels + 3 * k, first.pixels + 3 * k, 3);
+        pictor_image_free(&out);
+    }
+    pictor_image_free(&mask);
     pictor_image_free(&first);
     painter_free(&p);
 }
@@ -609,11 +646,17 @@ static void test_many_texts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_transformer),   cmocka_unit_test(test_told_its_guidance),
-        cmocka_unit_test(test_vae),           cmocka_unit_test(test_pictures),
-        cmocka_unit_test(test_base),          cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_painting_over), cmocka_unit_test(test_alone),
-        cmocka_unit_test(test_many_texts),    cmocka_unit_test(test_cancelled_words),
+        cmocka_unit_test(test_transformer),
+        cmocka_unit_test(test_told_its_guidance),
+        cmocka_unit_test(test_vae),
+        cmocka_unit_test(test_pictures),
+        cmocka_unit_test(test_base),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_painting_over),
+        cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_many_texts),
+        cmocka_unit_test(test_cancelled_words),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
