@@ -780,9 +780,9 @@ bool pictor_generate(struct pictor_model *model, const struct pictor_params *par
     *out = (struct pictor_image){0};
     arena_plan(&arena);
     struct painting dry = painting_of(model, params, &arena), j;
-    if (!plan(&dry, &bytes, err))
-        return false;
     model_begin(e);
+    if (!plan(&dry, &bytes, err))
+        return model_end(e, false, out, err);
     j = painting_of(model, params, &e->arena);
     memcpy(j.choice, dry.choice, sizeof j.choice);
     fit(&j);

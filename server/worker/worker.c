@@ -444,6 +444,10 @@ static void generate(struct worker *w, const struct wire_message *m)
     p.reference_count = shown.count;
     p.on_progress = on_progress;
     p.ctx = w;
+    if (serial <= w->cancelled) { /* while a model was loaded, say */
+        err_set(&err, ERR_CANCELLED, "cancelled");
+        goto fail;
+    }
     if (!pictor_generate(models.own, &p, &image, &err))
         goto fail;
     cJSON *json = message("image");
