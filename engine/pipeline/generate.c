@@ -301,7 +301,8 @@ static bool decode(struct painting *j, const struct latent *latent, struct picto
     int factor = facts_of(j)->factor;
     int width = latent->width * factor, height = latent->height * factor;
     size_t n = (size_t)width * (size_t)height * 3, mark = arena_mark(j->ops.arena);
-    if (!go_on(j, err) || !check_numbers(j, latent->at, latent_size(latent), "UNet", err) ||
+    const char *network = facts_of(j)->flow ? "transformer" : "UNet";
+    if (!go_on(j, err) || !check_numbers(j, latent->at, latent_size(latent), network, err) ||
         !wake(j, j->m, err))
         return false;
     hold(j, n);
