@@ -252,7 +252,14 @@ static bool fit(const struct family_model *m, const struct pictor_params *asked,
 static bool words(struct family_model *base, struct ops *o, const struct pictor_params *params,
                   const struct family_prompt *prompt, struct family_words *out, struct err *err)
 {
-    return qwen_words_say(((struct model *)base)->words, o, prompt, out, err);
+    const struct model *m = model_of(base);
+    bool done = qwen_words_say(m->words, o, prompt, out, err);
+    for (size_t i = 0; i < checkpoint_count(m->cp) && !arena_planning(o->arena); i++) {
+        const struct raw_tensor *t = checkpoint_at(m->cp, i);
+        if (strncmp(t->name, QWEN3_ROOT, strlen(QWEN3_ROOT)) == 0)
+            checkpoint_release(m->cp, t); /* those in blocks were read from the file */
+    }
+    return done;
 }
 
 /* With strength 1 nothing of a picture is in the noise: it is shown. */

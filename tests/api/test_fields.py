@@ -10,9 +10,9 @@ from conftest import PROGRAM, ROOT
 from PIL import Image
 from test_native import TINY, Native
 
-OWN = {"priority", "init_image", "mask", "extend", "loras", "styles",
-       "prompt_comments"}  # of the request, not of the job
-STATE = {"any_format", "controls", "dialect", "embeddings", "has_init", "has_mask", "negative_template",
+OWN = {"priority", "init_image", "images", "mask", "extend", "loras", "styles",
+       "prompt_comments", "compose"}  # of the request, not of the job
+STATE = {"any_format", "controls", "dialect", "embeddings", "has_init", "has_mask", "more_images", "negative_template",
          "prompt_template", "relay", "variants"}
 
 

@@ -180,7 +180,8 @@ static void reply(struct http_request *req, void *ctx)
         return;
     }
     if (*u->kept.id) {
-        http_reply_json(req, 201, native_job_image_to_json(&u->kept));
+        struct job unmarked = {0};
+        http_reply_json(req, 201, native_job_image_of(&unmarked, &u->kept));
         return;
     }
     http_reply_header(req, "Cache-Control", "no-store");
