@@ -1412,7 +1412,7 @@ def test_models_are_fetched_and_broken_ones_say_why(open_page, serve):
     expect(broken).to_contain_text("this is a web page")
     expect(broken.locator(".tag.bad")).to_have_text("cannot paint")
     expect(broken.get_by_role("button")).to_have_count(0)
-    expect(page.locator("#files li[data-file=pictor-mini]")).to_contain_text("sd1 · 256 × 256 · 36 MB")
+    expect(page.locator("#files li[data-file=pictor-mini]")).to_contain_text("sd1 · 256 × 256 · 47 MB")
     expect(page.locator("#pull-names option")).not_to_have_count(0)
     page.expected.add(400)
     page.fill("#pull-ref", "nonsense")
@@ -1421,7 +1421,7 @@ def test_models_are_fetched_and_broken_ones_say_why(open_page, serve):
     page.fill("#pull-ref", address + "/fetched.safetensors")
     page.press("#pull-ref", "Enter")
     row = page.locator("#pulls li")
-    expect(row.locator(".now")).to_contain_text("of 35.9 MB")
+    expect(row.locator(".now")).to_contain_text("of 46.9 MB")
     row.get_by_role("button", name="Stop").click()
     expect(row.locator(".now")).to_contain_text("Stopped at 0.0 MB")
     row.get_by_role("button", name="Go on").click()
@@ -1447,7 +1447,7 @@ def test_the_view_of_models(open_page, server, size):
     page.click(".nav a[href='#models']")
     expect(mini.locator(".tag.good")).to_have_text("in memory")
     page.click("#free-memory")
-    expect(page.locator(".toast")).to_contain_text("Freed when")
+    expect(page.locator(".toast", has_text="Freed when")).to_be_visible()
 
 
 def test_files_are_shown_with_what_lies_beside_them(open_page, serve):
