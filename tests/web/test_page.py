@@ -1558,6 +1558,8 @@ def test_the_view_of_the_server(open_page, serve, tmp_path, size):
 @pytest.mark.parametrize("size", [{}, PHONE])
 def test_experiments(open_page, server, api, size):
     """A sweep over words and steps: its table, picks, what goes out of the page, and once more."""
+    for left in requests.get(server.url + "/api/experiments", timeout=30).json()["experiments"]:
+        requests.delete(f"{server.url}/api/experiments/{left['id']}", timeout=30)
     page = open_page(**size)
     page.fill("#prompt", "a red circle")
     page.evaluate("location.hash = '#experiments'")
