@@ -32,19 +32,11 @@ static bool find_target(struct queue *q, const char *key_id, const char *job_id,
     return true;
 }
 
-static size_t marks_of(const struct job *job, const char *image_id)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < job->mark_count; i++)
-        n += strcmp(job->marks[i].image_id, image_id ? image_id : "") == 0 && *job->marks[i].tag;
-    return n;
-}
-
 /* In a transaction. */
 static bool change(struct queue *q, const struct target *t, const struct queue_marks *m,
                    struct err *err)
 {
-    struct job job;
+    size_t count;
     bool done = m->favourite < 0 ||
                 store_mark_put(q->store, t->job_id, t->image_id, "", m->favourite > 0, err);
     for (size_t i = 0; i < m->remove_count && done; i++)
@@ -53,12 +45,9 @@ static bool change(struct queue *q, const struct target *t, const struct queue_m
         done = store_mark_put(q->store, t->job_id, t->image_id, m->add[i], true, err);
     if (!done || m->add_count == 0)
         return done;
-    if (!store_job_get(q->store, t->job_id, NULL, &job, err))
-        return false;
-    if (marks_of(&job, t->image_id) > JOB_MARKS_MAX)
-        done = err_set(err, ERR_INVALID, "a job or a picture has at most %d tags", JOB_MARKS_MAX);
-    job_free(&job);
-    return done;
+    return store_mark_count(q->store, t->job_id, t->image_id, &count, err) &&
+           (count <= JOB_MARKS_MAX ||
+            err_set(err, ERR_INVALID, "a job or a picture has at most %d tags", JOB_MARKS_MAX));
 }
 
 /* Each job once. */

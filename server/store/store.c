@@ -287,6 +287,12 @@ bool store_mark_put(struct store *st, const char *job_id, const char *image_id, 
     return st->driver->mark->put(st, job_id, image_id, tag, set, err);
 }
 
+bool store_mark_count(struct store *st, const char *job_id, const char *image_id, size_t *count,
+                      struct err *err)
+{
+    return st->driver->mark->count(st, job_id, image_id, count, err);
+}
+
 bool store_mark_tags(struct store *st, const char *key_id, const atomic_bool *gone,
                      struct store_tag **tags, size_t *count, struct err *err)
 {

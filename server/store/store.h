@@ -199,6 +199,9 @@ struct store_tag {
  * already stays so. */
 bool store_mark_put(struct store *st, const char *job_id, const char *image_id, const char *tag,
                     bool set, struct err *err);
+/* How many tags the job has, or the picture: the empty one is none. */
+bool store_mark_count(struct store *st, const char *job_id, const char *image_id, size_t *count,
+                      struct err *err);
 /* All tags but the empty one, by name, STORE_TAGS_MAX at most; malloc'd. `key_id` NULL: any. It
  * waits for searches, and ends early when `gone` (may be NULL) becomes true. */
 #define STORE_TAGS_MAX 2000

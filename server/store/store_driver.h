@@ -80,6 +80,8 @@ struct store_driver_record {
 struct store_driver_mark {
     bool (*put)(struct store *st, const char *job_id, const char *image_id, const char *tag,
                 bool set, struct err *err);
+    bool (*count)(struct store *st, const char *job_id, const char *image_id, size_t *count,
+                  struct err *err);
     bool (*tags)(struct store *st, const char *key_id, const atomic_bool *gone,
                  struct store_tag **tags, size_t *count, struct err *err);
     bool (*image_job)(struct store *st, const char *image_id, const char *key_id,

@@ -117,6 +117,10 @@ def test_bad_marks_change_nothing(marked):
     job = api.job(id)
     assert len(job["tags"]) == 20 and job["favourite"] is False
     assert job["images"][0]["favourite"] is False and job["images"][0]["tags"] == []
+    # a picture's are counted apart from its job's, and a favourite is no tag
+    mark(api, images=[image], favourite=True, add=[str(i) for i in range(32)])
+    mark(api, 400, images=[image], add=["one more"])
+    mark(api, images=[image], favourite=False, remove=[str(i) for i in range(32)])
     mark(api, jobs=[id], remove=[str(i) for i in range(20)])
 
 

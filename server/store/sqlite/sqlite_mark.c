@@ -42,6 +42,18 @@ static bool put(struct store *st, const char *job_id, const char *image_id, cons
     return done;
 }
 
+static bool number(struct store *st, const char *job_id, const char *image_id, size_t *out,
+                   struct err *err)
+{
+    struct sqlite_connection *c = sqlite_reader(st);
+    sqlite3_stmt *s = sqlite_sql_bind(c, SQL_MARK_COUNT, err, "tt", job_id, image_id);
+    bool failed = !s;
+    *out = s && sqlite_sql_row(c, s, &failed, err) ? (size_t)sqlite3_column_int64(s, 0) : 0;
+    sqlite_sql_done(s);
+    sqlite_release(c);
+    return !failed;
+}
+
 static bool tags(struct store *st, const char *key_id, const atomic_bool *gone,
                  struct store_tag **list, size_t *count, struct err *err)
 {
@@ -81,4 +93,5 @@ static bool image_job(struct store *st, const char *image_id, const char *key_id
     return done;
 }
 
-const struct store_driver_mark sqlite_mark = {.put = put, .tags = tags, .image_job = image_job};
+const struct store_driver_mark sqlite_mark = {
+    .put = put, .count = number, .tags = tags, .image_job = image_job};

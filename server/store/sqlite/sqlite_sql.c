@@ -149,6 +149,8 @@ static const char *const statements[SQL_COUNT] = {
                      "WHERE images.id = ?2 AND job_id = ?1))",
     [SQL_MARK_REMOVE] = "DELETE FROM marks WHERE sequence = (SELECT sequence FROM jobs WHERE "
                         "id = ?1) AND coalesce(image_id, '') = coalesce(?2, '') AND tag = ?3",
+    [SQL_MARK_COUNT] = "SELECT count(*) FROM marks WHERE sequence = (SELECT sequence FROM jobs "
+                       "WHERE id = ?1) AND coalesce(image_id, '') = coalesce(?2, '') AND tag > ''",
     [SQL_MARK_TAGS] = "SELECT tag, count(DISTINCT sequence) FROM marks WHERE tag > '' AND "
                       "(?1 IS NULL OR sequence IN (SELECT sequence FROM jobs WHERE key_id = ?1)) "
                       "GROUP BY tag ORDER BY tag LIMIT ?2",

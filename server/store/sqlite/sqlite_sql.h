@@ -75,6 +75,7 @@ enum statement {
     SQL_MARKS_OF_JOB,
     SQL_MARK_ADD,
     SQL_MARK_REMOVE,
+    SQL_MARK_COUNT,
     SQL_MARK_TAGS,
     SQL_IMAGE_JOB,
     SQL_ONCE_GET,
