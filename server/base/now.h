@@ -2,6 +2,7 @@
 #ifndef PICTOR_SERVER_NOW_H
 #define PICTOR_SERVER_NOW_H
 
+#include <pthread.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -11,6 +12,16 @@ static inline int64_t now_ms(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
+}
+
+/* A condition variable whose timed waits end by that clock. */
+static inline void now_cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &monotonic);
+    pthread_condattr_destroy(&monotonic);
 }
 
 /* Of the clock that, unlike the monotonic one, goes on while the machine sleeps. */

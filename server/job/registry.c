@@ -736,11 +736,7 @@ struct registry *registry_new(const struct settings *settings, const struct regi
     pthread_mutex_init(&reg->scanning, NULL);
     pthread_mutex_init(&reg->lock, NULL);
     pthread_cond_init(&reg->work, NULL);
-    pthread_condattr_t clock;
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&reg->done, &clock);
-    pthread_condattr_destroy(&clock);
+    now_cond_init(&reg->done);
     builtin_model(&reg->builtin_size);
     bool done = (reg->folders = folders_new(settings, err)) && find_folder(reg, err) &&
                 open_facts(reg, err) && (reg->sidecars = sidecars_new(err)) &&

@@ -175,6 +175,15 @@ static void stay_outside(CURL *easy, bool *inside)
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
 }
 
+/* From https never to http. */
+static void follow(CURL *easy, const char *url, long redirects)
+{
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
+    curl_easy_setopt(easy, CURLOPT_MAXREDIRS, redirects);
+    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR,
+                     strncasecmp(url, "https:", 6) == 0 ? "https" : "http,https");
+}
+
 static void set_inside(struct err *err)
 {
     err_set(err, ERR_DENIED,
@@ -567,10 +576,7 @@ static bool transfer(const struct fetch_file *file, bool *again, struct err *err
     set_common(d.easy, file->url, headers, error);
     if (file->public_only)
         stay_outside(d.easy, &inside);
-    curl_easy_setopt(d.easy, CURLOPT_FOLLOWLOCATION, 1L);
-    curl_easy_setopt(d.easy, CURLOPT_MAXREDIRS, (long)FILE_REDIRECTS);
-    curl_easy_setopt(d.easy, CURLOPT_REDIR_PROTOCOLS_STR,
-                     strncasecmp(file->url, "https:", 6) == 0 ? "https" : "http,https");
+    follow(d.easy, file->url, FILE_REDIRECTS);
     curl_easy_setopt(d.easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(d.easy, CURLOPT_LOW_SPEED_TIME, (long)STALL_SECONDS);
     curl_easy_setopt(d.easy, CURLOPT_WRITEFUNCTION, take_file);
@@ -630,6 +636,13 @@ static int watch_text(void *ctx, curl_off_t total, curl_off_t now, curl_off_t un
     return atomic_load(stop);
 }
 
+static void heed(CURL *easy, const atomic_bool *stop)
+{
+    curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, watch_text);
+    curl_easy_setopt(easy, CURLOPT_XFERINFODATA, (void *)stop);
+    curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+}
+
 /* The address that a header "Link: <ADDRESS>; rel=\"next\"" says (RFC 8288), owned; NULL: none
  * does. The key goes along, so it has to be the server's own. */
 static bool next_page(CURL *easy, const char *url, char **next, struct err *err)
@@ -673,18 +686,12 @@ bool fetch_text(const char *url, const char *key, bool public_only, const atomic
     set_common(t.easy, url, t.headers, t.error);
     if (public_only)
         stay_outside(t.easy, &inside);
-    curl_easy_setopt(t.easy, CURLOPT_FOLLOWLOCATION, 1L);
-    curl_easy_setopt(t.easy, CURLOPT_MAXREDIRS, (long)TEXT_REDIRECTS);
-    curl_easy_setopt(t.easy, CURLOPT_REDIR_PROTOCOLS_STR,
-                     strncasecmp(url, "https:", 6) == 0 ? "https" : "http,https");
+    follow(t.easy, url, TEXT_REDIRECTS);
     curl_easy_setopt(t.easy, CURLOPT_TIMEOUT_MS, (long)TEXT_MS);
     curl_easy_setopt(t.easy, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(t.easy, CURLOPT_WRITEDATA, &t);
-    if (stop) {
-        curl_easy_setopt(t.easy, CURLOPT_XFERINFOFUNCTION, watch_text);
-        curl_easy_setopt(t.easy, CURLOPT_XFERINFODATA, (void *)stop);
-        curl_easy_setopt(t.easy, CURLOPT_NOPROGRESS, 0L);
-    }
+    if (stop)
+        heed(t.easy, stop);
     CURLcode code = curl_easy_perform(t.easy);
     curl_easy_getinfo(t.easy, CURLINFO_RESPONSE_CODE, &status);
     if (inside && code != CURLE_OK)
@@ -744,9 +751,7 @@ bool fetch_post(const char *url, const char *const *headers, const char *json, i
     curl_easy_setopt(t.easy, CURLOPT_POSTFIELDS, json);
     curl_easy_setopt(t.easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
     curl_easy_setopt(t.easy, CURLOPT_WRITEFUNCTION, leave_body);
-    curl_easy_setopt(t.easy, CURLOPT_XFERINFOFUNCTION, watch_text);
-    curl_easy_setopt(t.easy, CURLOPT_XFERINFODATA, (void *)stop);
-    curl_easy_setopt(t.easy, CURLOPT_NOPROGRESS, 0L);
+    heed(t.easy, stop);
     CURLcode code = curl_easy_perform(t.easy);
     curl_easy_getinfo(t.easy, CURLINFO_RESPONSE_CODE, &status);
     if (inside && code != CURLE_OK)

@@ -38,12 +38,8 @@ struct queue *queue_new(struct store *store, struct events *events, const struct
     q->store = store;
     q->events = events;
     q->settings = settings;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&q->end, &monotonic);
-    pthread_cond_init(&q->well, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    now_cond_init(&q->end);
+    now_cond_init(&q->well);
     pthread_mutex_init(&q->lock, NULL);
     pthread_mutex_init(&q->files, NULL);
     q->started = time(NULL);

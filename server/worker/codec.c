@@ -517,7 +517,6 @@ static void *keep(void *arg)
 struct codec *codec_new(bool unconfined, size_t max_pixels, int threads, struct err *err)
 {
     struct codec *c = calloc(1, sizeof *c);
-    pthread_condattr_t monotonic;
     cpu_set_t cpus;
     if (!c) {
         err_set(err, ERR_INTERNAL, "no memory for the pictures' processes");
@@ -530,12 +529,9 @@ struct codec *codec_new(bool unconfined, size_t max_pixels, int threads, struct 
     c->count = c->count < LEAST ? LEAST : c->count > MOST ? MOST : c->count;
     for (size_t i = 0; i < c->count; i++)
         c->slots[i].process = PROCESS_NONE;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&c->lock, NULL);
-    pthread_cond_init(&c->idle, &monotonic);
-    pthread_cond_init(&c->broken, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    now_cond_init(&c->idle);
+    now_cond_init(&c->broken);
     if (pthread_create(&c->keeper, NULL, keep, c) == 0)
         return c;
     free(c);

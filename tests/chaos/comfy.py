@@ -6,10 +6,11 @@ import re
 import threading
 import time
 import uuid
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlparse
 
 from PIL import Image
+from processes import Listening
 
 INPUTS = {  # what a node must have, and of which kind
     "CheckpointLoaderSimple": {"ckpt_name": str},
@@ -57,7 +58,7 @@ def paint_over():
     return flow
 
 
-class Comfy:
+class Comfy(Listening):
     def __init__(self, checkpoints=("v1-5.safetensors",), seconds=0.0):
         self.checkpoints, self.seconds = list(checkpoints), seconds
         self.requests, self.files, self.pictures = [], {}, {}
@@ -105,14 +106,7 @@ class Comfy:
             def log_message(self, *args):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.listen(Handler)
 
     def graphs(self):
         return [json.loads(body)["prompt"] for method, path, _, body in self.requests

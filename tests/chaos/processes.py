@@ -3,7 +3,9 @@ import io
 import os
 import signal
 import subprocess
+import threading
 import time
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,21 @@ from PIL import Image
 FINAL = ("done", "failed", "cancelled")
 TINY = {"prompt": "a red circle", "width": 64, "height": 64, "steps": 2, "seed": 7}
 LONG = {**TINY, "width": 256, "height": 256, "steps": 150}
+
+
+class Listening:
+    """A web server on a port of its own; `url` is its root."""
+
+    def listen(self, handler):
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server.daemon_threads = True
+        self.port = self.server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
 
 
 def until(condition, seconds=60):

@@ -6,18 +6,18 @@ import re
 import resource
 import ssl
 import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import quote
 
 import pytest
 from conftest import PROGRAM, ROOT
+from processes import Listening
 
 MODEL = (ROOT / "engine/builtin/pictor-mini.safetensors").read_bytes()
 SHA = hashlib.sha256(MODEL).hexdigest()
 
 
-class Hub:
+class Hub(Listening):
     """Files by path, with ranges; `breaks` cuts the next answers off after so many bytes."""
 
     def __init__(self):
@@ -96,14 +96,7 @@ class Hub:
             def log_message(self, *args):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.listen(Handler)
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import struct
 import threading
 import time
 import zlib
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 import requests
 from conftest import Server
 from PIL import Image
-from processes import TINY, Jobs, size_of, until
+from processes import TINY, Jobs, Listening, size_of, until
 
 KEY = "sk-secret-0123456789abcdef"
 
@@ -29,7 +29,7 @@ def answer_of(*pictures):
     return {"created": 1, "data": [{"b64_json": base64.b64encode(p).decode()} for p in pictures]}
 
 
-class Stub:
+class Stub(Listening):
     """`script` has a reply for each request in turn, and for the rest the last one:
     (status, headers, body), a function of the handler, or None for one good picture."""
 
@@ -66,15 +66,8 @@ class Stub:
             def log_message(self, *args):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}/v1"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.listen(Handler)
+        self.url += "/v1"
 
     def json(self, n=0):
         return json.loads(self.requests[n][3])

@@ -10,7 +10,7 @@ from comfy import Comfy, paint_over, text_to_image
 from conftest import PROGRAM
 from PIL import Image
 from processes import TINY, Jobs, until
-from test_upstream import png
+from test_upstream import cloud, png
 
 
 @pytest.fixture
@@ -33,10 +33,6 @@ def front(serve, tmp_path):
         server = serve(f"--config={config}")
         return server, Jobs(server.url)
     return start
-
-
-def cloud(jobs, **more):
-    return jobs.state(jobs.submit(**{**TINY, "model": "cloud", **more}))
 
 
 def text(data):

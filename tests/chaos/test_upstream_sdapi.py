@@ -9,7 +9,7 @@ import pytest
 import requests
 from PIL import Image
 from processes import TINY, Jobs, until
-from test_upstream import png, stub  # noqa: F401 (a fixture)
+from test_upstream import cloud, png, stub  # noqa: F401 (a fixture)
 
 PASSWORD = "painter:much-secret"
 
@@ -55,10 +55,6 @@ def pixels(data):
 
 def orders(stub):
     return [(path, json.loads(body)) for _, path, _, body in stub.requests if "2img" in path]
-
-
-def cloud(jobs, **more):
-    return jobs.state(jobs.submit(**{**TINY, "model": "cloud", **more}))
 
 
 def test_pictures(front, stub):

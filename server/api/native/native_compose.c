@@ -122,6 +122,17 @@ static void on_piece(void *ctx, const char *text, size_t size)
     tell(ctx, "piece", json);
 }
 
+/* Nothing follows what was told. */
+static void end(struct composition *c)
+{
+    pthread_mutex_lock(&c->lock);
+    c->over = true;
+    if (c->stream)
+        http_stream_wake(c->stream);
+    pthread_mutex_unlock(&c->lock);
+    release(c);
+}
+
 static void *run(void *arg)
 {
     struct composition *c = arg;
@@ -134,12 +145,7 @@ static void *run(void *arg)
         cJSON_AddStringToObject(error, "message", c->err.msg);
         tell(c, "error", json);
     }
-    pthread_mutex_lock(&c->lock);
-    c->over = true;
-    if (c->stream)
-        http_stream_wake(c->stream);
-    pthread_mutex_unlock(&c->lock);
-    release(c);
+    end(c);
     return NULL;
 }
 
@@ -178,12 +184,7 @@ static void start_stream(struct http_request *req, struct composition *c)
     pthread_attr_destroy(&attributes);
     if (begun)
         return;
-    pthread_mutex_lock(&c->lock);
-    c->over = true;
-    if (c->stream)
-        http_stream_wake(c->stream);
-    pthread_mutex_unlock(&c->lock);
-    release(c);
+    end(c);
 }
 
 /* ---- the request ---- */

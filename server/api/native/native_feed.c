@@ -521,11 +521,7 @@ struct native_feed *native_feed_new(struct queue *queue, struct events *events, 
     }
     feed->queue = queue;
     feed->end = &feed->notes;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&feed->noted, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    now_cond_init(&feed->noted);
     pthread_mutex_init(&feed->noting, NULL);
     pthread_mutex_init(&feed->lock, NULL);
     feed->subscription = events_subscribe(events, NULL, on_event, feed, err);

@@ -256,11 +256,7 @@ struct native_teller *native_teller_new(const struct app *app, struct err *err)
         return NULL;
     }
     t->app = app;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&t->cond, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    now_cond_init(&t->cond);
     pthread_mutex_init(&t->lock, NULL);
     pthread_mutex_init(&t->taking, NULL);
     t->subscription = events_subscribe(app->events, NULL, on_event, t, err);

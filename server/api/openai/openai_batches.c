@@ -671,11 +671,7 @@ struct openai_batches *openai_batches_new(const struct app *app, struct err *err
         return NULL;
     }
     b->app = app;
-    pthread_condattr_t clock;
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&b->cond, &clock);
-    pthread_condattr_destroy(&clock);
+    now_cond_init(&b->cond);
     pthread_mutex_init(&b->lock, NULL);
     pthread_mutex_init(&b->saving, NULL);
     if (pthread_create(&b->thread, NULL, run, b) == 0)
