@@ -17,7 +17,8 @@
 #include "server/queue/queue_marks.h"
 #include "server/store/store.h"
 
-#define LIST_MOST 1000
+#define LIST_MOST 1000   /* a multiple of LIST_AT_ONCE */
+#define LIST_AT_ONCE 20 /* records in memory */
 #define BODY_DEPTH 16
 
 struct change {
@@ -175,38 +176,92 @@ static void reply_experiment(struct http_request *req, const struct store_record
         reply_damaged(req, record);
 }
 
-void native_experiment_list(struct http_request *req)
+/* Records may be large and are read whole, so the list is made apart from the server's threads, a
+ * few records at a time. */
+struct listing {
+    struct store *store;
+    char key_id[JOB_ID_SIZE];
+    bool of_key, failed;
+    struct store_record last; /* that was read; without its body */
+    size_t seen;
+    cJSON *reply, *list;
+    struct err err;
+};
+
+static void list_one(struct listing *l, struct store_record *record)
 {
+    cJSON *body = body_of(record);
+    free(record->body);
+    record->body = NULL;
+    if (!body)
+        return;
+    cJSON *item = cJSON_CreateObject();
+    add_head(item, record, body);
+    cJSON_AddNumberToObject(
+        item, "cells", cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(body, "cells")));
+    cJSON_AddNumberToObject(
+        item, "picks", cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(body, "picks")));
+    cJSON_AddItemToArray(l->list, item);
+    cJSON_Delete(body);
+}
+
+static bool list_work(void *ctx, const atomic_bool *gone)
+{
+    struct listing *l = ctx;
     struct store_record_filter filter = {.kind = NATIVE_EXPERIMENT_KIND,
-                                         .key_id = http_visible_key(req),
-                                         .limit = LIST_MOST};
+                                         .key_id = l->of_key ? l->key_id : NULL,
+                                         .after_ms = l->last.created_ms,
+                                         .after_id = l->last.id,
+                                         .limit = LIST_AT_ONCE};
     struct store_record *rows;
     size_t count;
+    (void)gone; /* it is asked between the pieces */
+    l->failed = !store_record_list(l->store, &filter, &rows, &count, &l->err);
+    if (l->failed)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        list_one(l, &rows[i]);
+    if (count > 0)
+        l->last = rows[count - 1];
+    free(rows);
+    l->seen += count;
+    return count == LIST_AT_ONCE && l->seen < LIST_MOST;
+}
+
+static void list_reply(struct http_request *req, void *ctx)
+{
+    struct listing *l = ctx;
+    if (l->failed) {
+        http_reply_error(req, &l->err, NULL);
+        return;
+    }
+    http_reply_json(req, 200, l->reply);
+    l->reply = NULL;
+}
+
+static void list_free(void *ctx)
+{
+    struct listing *l = ctx;
+    cJSON_Delete(l->reply);
+    free(l);
+}
+
+void native_experiment_list(struct http_request *req)
+{
+    const char *key_id = http_visible_key(req);
+    struct listing *l = calloc(1, sizeof *l);
     struct err err;
-    if (!store_record_list(http_app(req)->store, &filter, &rows, &count, &err)) {
+    if (!l) {
+        err_set(&err, ERR_INTERNAL, "no memory for a list");
         http_reply_error(req, &err, NULL);
         return;
     }
-    cJSON *json = cJSON_CreateObject();
-    cJSON *list = cJSON_AddArrayToObject(json, "experiments");
-    for (size_t i = 0; i < count; i++) {
-        cJSON *body = body_of(&rows[i]);
-        free(rows[i].body);
-        if (!body)
-            continue;
-        cJSON *item = cJSON_CreateObject();
-        add_head(item, &rows[i], body);
-        cJSON_AddNumberToObject(
-            item, "cells",
-            cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(body, "cells")));
-        cJSON_AddNumberToObject(
-            item, "picks",
-            cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(body, "picks")));
-        cJSON_AddItemToArray(list, item);
-        cJSON_Delete(body);
-    }
-    free(rows);
-    http_reply_json(req, 200, json);
+    l->store = http_app(req)->store;
+    l->of_key = key_id != NULL;
+    snprintf(l->key_id, sizeof l->key_id, "%s", key_id ? key_id : "");
+    l->reply = cJSON_CreateObject();
+    l->list = cJSON_AddArrayToObject(l->reply, "experiments");
+    http_work_on(req, list_work, list_reply, l, list_free);
 }
 
 void native_experiment_get(struct http_request *req)
