@@ -90,8 +90,7 @@ static cJSON *cell_json(const struct app *app, const char *visible_key, const cJ
     return json;
 }
 
-/* What the record says, owned; NULL when it is damaged. */
-static cJSON *body_of(const struct store_record *record)
+struct cJSON *native_experiment_body(const struct store_record *record)
 {
     struct err err;
     cJSON *body = json_text_parse(record->body, strlen(record->body), BODY_DEPTH, &err);
@@ -122,7 +121,7 @@ static void add_head(cJSON *json, const struct store_record *record, const cJSON
 struct cJSON *native_experiment_json(const struct app *app, const char *visible_key,
                                      const struct store_record *record, bool whole)
 {
-    cJSON *body = body_of(record);
+    cJSON *body = native_experiment_body(record);
     if (!body)
         return NULL;
     cJSON *json = cJSON_CreateObject();
@@ -147,7 +146,7 @@ struct cJSON *native_experiment_json(const struct app *app, const char *visible_
 
 /* ---- the routes ---- */
 
-static bool find(struct http_request *req, struct store_record *record)
+bool native_experiment_find(struct http_request *req, struct store_record *record)
 {
     struct err err;
     const char *id = http_param(req, "id");
@@ -190,7 +189,7 @@ struct listing {
 
 static void list_one(struct listing *l, struct store_record *record)
 {
-    cJSON *body = body_of(record);
+    cJSON *body = native_experiment_body(record);
     free(record->body);
     record->body = NULL;
     if (!body)
@@ -267,7 +266,7 @@ void native_experiment_list(struct http_request *req)
 void native_experiment_get(struct http_request *req)
 {
     struct store_record record;
-    if (!find(req, &record))
+    if (!native_experiment_find(req, &record))
         return;
     reply_experiment(req, &record);
     free(record.body);
@@ -303,6 +302,22 @@ static bool check_picks(struct http_request *req, const cJSON *body, const cJSON
     return true;
 }
 
+static bool rewrite(struct store_record *record, const struct change *change, struct err *err)
+{
+    cJSON *body = native_experiment_body(record);
+    if (!body)
+        return err_set(err, ERR_INTERNAL, "the record of the experiment is damaged");
+    if (change->picks)
+        cJSON_ReplaceItemInObjectCaseSensitive(body, "picks",
+                                               cJSON_Duplicate(change->picks, true));
+    if (change->name)
+        cJSON_ReplaceItemInObjectCaseSensitive(body, "name", cJSON_CreateString(change->name));
+    free(record->body);
+    record->body = json_text_print(body);
+    cJSON_Delete(body);
+    return record->body || err_set(err, ERR_INTERNAL, "no memory for an experiment");
+}
+
 /* Writes the record as it is now with the change, in a transaction: another change may have come
  * meanwhile, or its removal. */
 static bool apply(struct http_request *req, const struct change *change,
@@ -310,41 +325,22 @@ static bool apply(struct http_request *req, const struct change *change,
 {
     struct store *store = http_app(req)->store;
     struct store_record now;
-    cJSON *body = NULL;
-    char *text = NULL;
     if (!store_begin(store, err))
         return false;
     bool ok = store_record_get(store, NATIVE_EXPERIMENT_KIND, record->id, http_visible_key(req),
                                &now, err);
-    if (!ok)
-        now.body = NULL;
-    if (ok && !(body = body_of(&now)))
-        ok = err_set(err, ERR_INTERNAL, "the record of the experiment is damaged");
-    if (ok && change->picks)
-        cJSON_ReplaceItemInObjectCaseSensitive(body, "picks",
-                                               cJSON_Duplicate(change->picks, true));
-    if (ok && change->name)
-        cJSON_ReplaceItemInObjectCaseSensitive(body, "name", cJSON_CreateString(change->name));
-    free(now.body);
-    now.body = NULL;
-    if (ok) {
-        text = json_text_print(body);
-        now.body = text ? strdup(text) : NULL;
-        ok = now.body ? store_record_put(store, &now, err)
-                      : err_set(err, ERR_INTERNAL, "no memory for an experiment");
+    if (!ok) {
+        store_rollback(store);
+        return false;
     }
-    cJSON_free(text);
-    cJSON_Delete(body);
+    ok = rewrite(&now, change, err) && store_record_put(store, &now, err);
     if (ok)
         ok = store_commit(store, err);
     else
         store_rollback(store);
-    if (ok) {
-        free(record->body);
+    free(ok ? record->body : now.body);
+    if (ok)
         *record = now;
-    } else {
-        free(now.body);
-    }
     return ok;
 }
 
@@ -366,11 +362,11 @@ void native_experiment_change(struct http_request *req)
         cJSON_Delete(sent);
         return;
     }
-    if (!find(req, &record)) {
+    if (!native_experiment_find(req, &record)) {
         cJSON_Delete(sent);
         return;
     }
-    cJSON *body = change.picks ? body_of(&record) : NULL;
+    cJSON *body = change.picks ? native_experiment_body(&record) : NULL;
     bool ok = true;
     if (change.picks) { /* the cells stay what they are: this needs no transaction */
         param = "picks";
@@ -394,7 +390,7 @@ void native_experiment_delete(struct http_request *req)
 {
     struct store_record record;
     struct err err;
-    if (!find(req, &record))
+    if (!native_experiment_find(req, &record))
         return;
     if (store_record_delete(http_app(req)->store, record.id, &err))
         http_reply_empty(req, 204);
@@ -506,7 +502,7 @@ void native_experiment_export(struct http_request *req)
         http_reply_error(req, &err, "format");
         return;
     }
-    if (!find(req, &record))
+    if (!native_experiment_find(req, &record))
         return;
     cJSON *json = native_experiment_json(http_app(req), http_visible_key(req), &record, !csv);
     char *text = json && csv ? csv_of(json, &size) : NULL;

@@ -3,6 +3,7 @@
 #ifndef PICTOR_SERVER_NATIVE_EXPERIMENT_H
 #define PICTOR_SERVER_NATIVE_EXPERIMENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "engine/base/err.h"
@@ -25,6 +26,11 @@ void native_experiment_delete(struct http_request *req); /* DELETE /api/experime
 void native_experiment_export(struct http_request *req); /* GET /api/experiments/{id}/export */
 
 struct cJSON *native_experiment_change_schema(const struct settings *settings); /* owned */
+
+/* The record of the request's {id}; free its body. False: it has replied. */
+bool native_experiment_find(struct http_request *req, struct store_record *record);
+/* What the record says, owned; NULL when it is damaged. */
+struct cJSON *native_experiment_body(const struct store_record *record);
 
 /* An experiment as it is answered, with the state of its jobs; owned. `visible_key` as queue_get's.
  * `whole`: each cell has its job as well. */

@@ -293,9 +293,7 @@ static bool write_record(void *ctx, struct store *store, const struct queue_requ
         cJSON_AddItemToArray(cells, cJSON_CreateString(requests[i].id));
     cJSON_DeleteItemFromObjectCaseSensitive(m->body, "cells");
     cJSON_AddItemToObject(m->body, "cells", cells);
-    char *text = json_text_print(m->body);
-    m->record.body = text ? strdup(text) : NULL;
-    cJSON_free(text);
+    m->record.body = json_text_print(m->body);
     return m->record.body ? store_record_put(store, &m->record, err)
                           : err_set(err, ERR_INTERNAL, "no memory for an experiment");
 }
@@ -465,7 +463,7 @@ void native_experiment_make(struct http_request *req)
  * request that the record has is read again, unless it had pictures. */
 static bool read_rerun(struct making *m, const struct store_record *record, struct err *err)
 {
-    m->body = json_text_parse(record->body, strlen(record->body), 16, err);
+    m->body = native_experiment_body(record);
     if (!m->body || !read_sweep(m, err))
         return err_set(err, ERR_INTERNAL, "the record of experiment %s is damaged", record->id);
     const cJSON *cells = cJSON_GetObjectItemCaseSensitive(m->body, "cells"), *id;
@@ -498,15 +496,12 @@ static bool read_rerun(struct making *m, const struct store_record *record, stru
 
 void native_experiment_rerun(struct http_request *req)
 {
-    struct store_record record = {0};
+    struct store_record record;
     struct err err;
-    const char *id = http_param(req, "id");
+    if (!native_experiment_find(req, &record))
+        return;
     struct making *m = making_new(req, &err);
-    bool found = m && store_record_get(m->app->store, NATIVE_EXPERIMENT_KIND, id, visible_key(m),
-                                       &record, &err);
-    if (m && !found && err.code == ERR_NOT_FOUND)
-        err_set(&err, ERR_NOT_FOUND, "there is no experiment \"%.40s\"", id);
-    bool ok = found && read_rerun(m, &record, &err);
+    bool ok = m && read_rerun(m, &record, &err);
     free(record.body);
     if (ok) {
         http_work(req, make_work, make_reply, m, make_free);
