@@ -12,6 +12,7 @@
 #include "server/api/native/native_job.h"
 #include "server/api/app.h"
 #include "server/api/models_wait.h"
+#include "server/base/json_fields.h"
 #include "server/base/settings.h"
 #include "server/http/http.h"
 #include "server/http/http_error.h"
@@ -32,6 +33,24 @@ void native_error(struct http_request *req, const struct http_problem *problem)
     else
         cJSON_AddNullToObject(error, "param");
     http_reply_json(req, problem->status, json);
+}
+
+struct cJSON *native_body(struct http_request *req, const struct json_field *fields, size_t count,
+                          void *out)
+{
+    struct json_problem problem;
+    struct err err;
+    cJSON *body = http_json(req, &err);
+    if (!body) {
+        http_reply_error(req, &err, NULL);
+        return NULL;
+    }
+    if (json_fields_parse(fields, count, body, JSON_FIELDS_STRICT, out, &problem))
+        return body;
+    err_set(&err, ERR_INVALID, "%s", problem.message);
+    http_reply_error(req, &err, problem.name);
+    cJSON_Delete(body);
+    return NULL;
 }
 
 static void reply_conflict(struct http_request *req, const struct err *err)

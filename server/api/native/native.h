@@ -2,11 +2,20 @@
 #ifndef PICTOR_SERVER_NATIVE_H
 #define PICTOR_SERVER_NATIVE_H
 
+#include <stddef.h>
+
+struct cJSON;
 struct http_request;
 struct http_problem;
+struct json_field;
 
 /* {"error": {"code", "message", "param"}} */
 void native_error(struct http_request *req, const struct http_problem *problem);
+
+/* The body, read strictly by its fields into `out`, which borrows from it; owned. NULL: it has
+ * replied. */
+struct cJSON *native_body(struct http_request *req, const struct json_field *fields, size_t count,
+                          void *out);
 
 void native_get(struct http_request *req);       /* GET /api/jobs/{id} */
 void native_cancel(struct http_request *req);    /* POST /api/jobs/{id}/cancel */

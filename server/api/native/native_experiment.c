@@ -348,20 +348,11 @@ void native_experiment_change(struct http_request *req)
 {
     struct store_record record;
     struct change change;
-    struct json_problem problem;
     struct err err;
     const char *param = NULL;
-    cJSON *sent = http_json(req, &err);
-    if (!sent) {
-        http_reply_error(req, &err, NULL);
+    cJSON *sent = native_body(req, fields, 2, &change);
+    if (!sent)
         return;
-    }
-    if (!json_fields_parse(fields, 2, sent, JSON_FIELDS_STRICT, &change, &problem)) {
-        err_set(&err, ERR_INVALID, "%s", problem.message);
-        http_reply_error(req, &err, problem.name);
-        cJSON_Delete(sent);
-        return;
-    }
     if (!native_experiment_find(req, &record)) {
         cJSON_Delete(sent);
         return;

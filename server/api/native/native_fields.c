@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/base/log.h"
+#include "server/api/native/native.h"
 #include "server/api/native/native_job.h"
 #include "server/api/app.h"
 #include "server/base/json_fields.h"
@@ -83,21 +84,13 @@ void native_fields_infotext(struct http_request *req)
     static const struct json_field fields[] = {
         {"text", .type = JSON_FIELD_STRING, .required = true}};
     const char *text;
-    struct json_problem problem;
     struct infotext t = {0};
     struct job_params p;
     bool said[JOB_TABLE_MAX];
     struct err err;
-    cJSON *body = http_json(req, &err);
-    if (!body) {
-        http_reply_error(req, &err, NULL);
+    cJSON *body = native_body(req, fields, 1, &text);
+    if (!body)
         return;
-    }
-    if (!json_fields_parse(fields, 1, body, JSON_FIELDS_STRICT, &text, &problem)) {
-        err_set(&err, ERR_INVALID, "%s", problem.message);
-        http_reply_error(req, &err, problem.name);
-        goto done;
-    }
     job_params_init(&p);
     if (infotext_read(&t, text) ? infotext_to_job(&t, &job_table, &p, said, &err)
                                 : err_set(&err, ERR_INTERNAL, "no memory for an infotext")) {
@@ -108,7 +101,6 @@ void native_fields_infotext(struct http_request *req)
         http_reply_error(req, &err, NULL);
     }
     job_params_free(&p);
-done:
     infotext_free(&t);
     cJSON_Delete(body);
 }

@@ -95,21 +95,14 @@ static bool make(struct http_request *req, const struct given *g, char plain[KEY
 void native_keys_add(struct http_request *req)
 {
     struct given g;
-    struct json_problem problem;
     struct key key;
     struct err err;
     const char *param = NULL;
     char plain[KEYS_PLAIN_SIZE];
-    cJSON *body = http_json(req, &err);
-    if (!body) {
-        http_reply_error(req, &err, NULL);
+    cJSON *body = native_body(req, fields, sizeof fields / sizeof *fields, &g);
+    if (!body)
         return;
-    }
-    if (!json_fields_parse(fields, sizeof fields / sizeof *fields, body, JSON_FIELDS_STRICT, &g,
-                           &problem)) {
-        err_set(&err, ERR_INVALID, "%s", problem.message);
-        http_reply_error(req, &err, problem.name);
-    } else if (!make(req, &g, plain, &key, &param, &err)) {
+    if (!make(req, &g, plain, &key, &param, &err)) {
         http_reply_error(req, &err, err.code == ERR_INVALID ? param : NULL);
     } else {
         cJSON *json = key_json(&key);

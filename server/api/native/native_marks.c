@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "server/api/app.h"
+#include "server/api/native/native.h"
 #include "server/base/ids.h"
 #include "server/base/json_fields.h"
 #include "server/base/json_text.h"
@@ -133,32 +134,13 @@ static void marks_free(struct queue_marks *m)
     free(m->remove);
 }
 
-/* The body, owned, or NULL after a reply. */
-static cJSON *read_body(struct http_request *req, size_t count, struct request *r)
-{
-    struct json_problem problem;
-    struct err err;
-    cJSON *body = http_json(req, &err);
-    *r = (struct request){0};
-    if (!body) {
-        http_reply_error(req, &err, NULL);
-        return NULL;
-    }
-    if (json_fields_parse(fields, count, body, JSON_FIELDS_STRICT, r, &problem))
-        return body;
-    err_set(&err, ERR_INVALID, "%s", problem.message);
-    http_reply_error(req, &err, problem.name);
-    cJSON_Delete(body);
-    return NULL;
-}
-
 void native_marks_change(struct http_request *req)
 {
-    struct request r;
+    struct request r = {0};
     struct queue_marks m = {0};
     struct err err;
     const char *param = NULL;
-    cJSON *body = read_body(req, OF_CHANGE, &r);
+    cJSON *body = native_body(req, fields, OF_CHANGE, &r);
     if (!body)
         return;
     if (read_ids(&r, &m, &param, &err) && read_tags(&r, &m, &param, &err) &&
@@ -287,10 +269,10 @@ static void removal_free(void *ctx)
 
 void native_marks_delete(struct http_request *req)
 {
-    struct request body;
+    struct request body = {0};
     struct err err;
     const char *param = NULL, *key_id = http_visible_key(req);
-    cJSON *json = read_body(req, OF_DELETE, &body);
+    cJSON *json = native_body(req, fields, OF_DELETE, &body);
     if (!json)
         return;
     struct removal *r = calloc(1, sizeof *r);

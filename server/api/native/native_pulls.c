@@ -86,19 +86,12 @@ void native_pulls_add(struct http_request *req)
          .text = ""},
     };
     struct order order;
-    struct json_problem problem;
     struct pulls_entry e;
     struct err err;
-    cJSON *body = http_json(req, &err);
-    if (!body) {
-        http_reply_error(req, &err, NULL);
+    cJSON *body = native_body(req, fields, sizeof fields / sizeof *fields, &order);
+    if (!body)
         return;
-    }
-    if (!json_fields_parse(fields, sizeof fields / sizeof *fields, body, JSON_FIELDS_STRICT, &order,
-                           &problem)) {
-        err_set(&err, ERR_INVALID, "%s", problem.message);
-        http_reply_error(req, &err, problem.name);
-    } else if (!pulls_add(http_app(req)->pulls, order.ref, order.name, order.sha256, &e, &err)) {
+    if (!pulls_add(http_app(req)->pulls, order.ref, order.name, order.sha256, &e, &err)) {
         http_reply_error(req, &err, NULL);
     } else {
         char location[64];

@@ -62,21 +62,6 @@ void native_queue_resume(struct http_request *req)
     hold(req, false);
 }
 
-static bool read_move(struct http_request *req, cJSON *body, struct move *out, struct err *err)
-{
-    struct json_problem problem;
-    if (!json_fields_parse(fields, 1, body, JSON_FIELDS_STRICT, out, &problem)) {
-        err_set(err, ERR_INVALID, "%s", problem.message);
-        http_reply_error(req, err, problem.name);
-        return false;
-    }
-    if (!out->before || ids_valid(out->before))
-        return true;
-    err_set(err, ERR_INVALID, "before: \"%.40s\" is no id: wanted 32 hex digits", out->before);
-    http_reply_error(req, err, "before");
-    return false;
-}
-
 void native_queue_move(struct http_request *req)
 {
     struct queue *queue = http_app(req)->queue;
@@ -85,12 +70,13 @@ void native_queue_move(struct http_request *req)
     struct err err;
     const char *id = http_param(req, "id");
     bool blamed;
-    cJSON *body = http_json(req, &err);
-    if (!body) {
-        http_reply_error(req, &err, NULL);
+    cJSON *body = native_body(req, fields, 1, &order);
+    if (!body)
         return;
-    }
-    if (!read_move(req, body, &order, &err)) {
+    if (order.before && !ids_valid(order.before)) {
+        err_set(&err, ERR_INVALID, "before: \"%.40s\" is no id: wanted 32 hex digits",
+                order.before);
+        http_reply_error(req, &err, "before");
         cJSON_Delete(body);
         return;
     }
