@@ -67,6 +67,23 @@ def test_a_sweep(server, api):
     api.job(done["cells"][1]["id"])
 
 
+def test_a_long_list(serve):
+    """It is read a few records at a time: none is left out or comes twice, newest first."""
+    server = serve()
+    api = Native(server.url)
+    assert api.get("/api/experiments") == {"experiments": []}
+    api.post("/api/queue/pause", {})
+    axes = [{"field": "sampler", "values": ["Euler"]}]
+    ids = []
+    for count in range(1, 42):
+        ids.insert(0, make(api, name=f"Number {count}", axes=axes)["id"])
+        if count in (20, 40, 41):
+            listed = api.get("/api/experiments")["experiments"]
+            assert sorted(one["id"] for one in listed) == sorted(ids), count
+            times = [one["created_at"] for one in listed]
+            assert times == sorted(times, reverse=True)
+
+
 def test_short_texts_do_not_become_endless_ones(api):
     """One place of 60,000 becomes 60,000 bytes each: 3.6 GB, if somebody makes them."""
     axes = [{"field": "prompt", "find": "a", "values": ["b" * 60000, "c"]}]
