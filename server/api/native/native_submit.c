@@ -29,16 +29,14 @@
 
 /* ---- sent again ---- */
 
-/* The request's name, and the hash of all that it says. *named is false when it has none. */
-static bool read_once(struct http_request *req, struct queue_once *once, bool *named,
-                      struct err *err)
+/* The request's name (NULL: it has none), and the hash of all that it says. */
+static bool read_once(struct http_request *req, struct queue_once *once, struct err *err)
 {
     size_t size;
     const char *name = http_header(req, HEADER), *body = http_body_sent(req, &size);
     const char *path = http_path(req);
     unsigned char parts[2][SHA256_SIZE], digest[SHA256_SIZE];
     *once = (struct queue_once){.name = name};
-    *named = name != NULL;
     if (!name)
         return true;
     size_t length = strlen(name);
@@ -104,14 +102,14 @@ static void reply_refused(struct http_request *req, const struct queue_once *onc
 }
 
 /* True when the request is answered: its name is no name, or was used before. */
-static bool answered(struct http_request *req, struct queue_once *once, bool *named, bool batch)
+static bool answered(struct http_request *req, struct queue_once *once, bool batch)
 {
     struct err err;
-    if (!read_once(req, once, named, &err)) {
+    if (!read_once(req, once, &err)) {
         http_reply_error(req, &err, HEADER);
         return true;
     }
-    if (!*named)
+    if (!once->name)
         return false;
     if (!queue_submit_find(http_app(req)->queue, http_key_id(req), once, &err)) {
         reply_refused(req, once, &err, NULL);
@@ -158,9 +156,10 @@ static void reply_accepted(struct http_request *req, const struct queue_request 
 static void submit_one(struct http_request *req, struct queue_request *r, struct queue_once *once)
 {
     struct err err;
-    if (!queue_submit_all(http_app(req)->queue, http_key_id(req), false, r, 1, once, NULL, &err))
-        reply_refused(req, once ? once : &(struct queue_once){0}, &err, NULL);
-    else if (once && once->jobs)
+    if (!queue_submit_all(http_app(req)->queue, http_key_id(req), false, r, 1,
+                          once->name ? once : NULL, NULL, &err))
+        reply_refused(req, once, &err, NULL);
+    else if (once->jobs)
         reply_again(req, once, false);
     else
         reply_accepted(req, r);
@@ -184,8 +183,7 @@ void native_submit(struct http_request *req)
     struct err err;
     struct job_input inputs[INPUTS_MAX];
     char param[64] = "";
-    bool named;
-    if (answered(req, &once, &named, false) || composing_begins(req, native_submit) ||
+    if (answered(req, &once, false) || composing_begins(req, native_submit) ||
         linked_begins(req, native_submit))
         return;
     cJSON *body = http_json(req, &err);
@@ -198,7 +196,7 @@ void native_submit(struct http_request *req)
         struct queue_request r = {.priority = job.priority, .params = &job.params,
                                   .inputs = inputs,
                                   .input_count = native_job_inputs(&job, inputs)};
-        submit_one(req, &r, named ? &once : NULL);
+        submit_one(req, &r, &once);
     } else {
         http_reply_error(req, &err, param);
     }
@@ -255,8 +253,7 @@ void native_submit_retry(struct http_request *req)
     size_t count = 0;
     struct job job;
     struct err err;
-    bool named;
-    if (answered(req, &once, &named, false))
+    if (answered(req, &once, false))
         return;
     if (!queue_get(app->queue, http_param(req, "id"), http_visible_key(req), &job, &err)) {
         http_reply_error(req, &err, NULL);
@@ -266,7 +263,7 @@ void native_submit_retry(struct http_request *req)
     if (native_submit_repeat(app, &job, inputs, &count, &param, &err)) {
         struct queue_request r = {.priority = job.priority, .params = &job.params,
                                   .inputs = inputs, .input_count = count};
-        submit_one(req, &r, named ? &once : NULL);
+        submit_one(req, &r, &once);
     } else {
         http_reply_error(req, &err, param);
     }
@@ -365,13 +362,12 @@ void native_submit_batch(struct http_request *req)
     struct queue_once once;
     struct err err;
     char param[96] = "";
-    bool named;
-    if (answered(req, &once, &named, true))
+    if (answered(req, &once, true))
         return;
     cJSON *body = http_json(req, &err);
     bool ok = body && read_batch(req, body, &b, param, &err) &&
               queue_submit_all(http_app(req)->queue, http_key_id(req), false, b.requests, b.count,
-                               named ? &once : NULL, NULL, &err);
+                               once.name ? &once : NULL, NULL, &err);
     if (!ok) {
         reply_refused(req, &once, &err, param);
     } else if (once.jobs) {
