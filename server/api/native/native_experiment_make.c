@@ -244,13 +244,9 @@ static bool read_cell(struct making *m, struct err *err)
     struct native_job *job = &m->jobs[m->at];
     char param[64] = "";
     cJSON *request = cell_request(m, m->at, param, err);
-    bool read = request && native_job_read(m->app, visible_key(m), request, job, param, err);
+    bool read = request && native_job_read(m->app, visible_key(m), request, job, param, err) &&
+                native_submit_may(m->admin, job, param, err);
     cJSON_Delete(request);
-    if (read && job->priority > 0 && !m->admin) {
-        snprintf(param, sizeof param, "priority");
-        read = err_set(err, ERR_DENIED,
-                       "a priority above 0 needs a key with the right to administer");
-    }
     if (!read) {
         snprintf(m->param, PARAM_SIZE, "%s", param);
         return err_prefix(err, "cell %zu", m->at);

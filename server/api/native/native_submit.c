@@ -165,11 +165,9 @@ static void submit_one(struct http_request *req, struct queue_request *r, struct
         reply_accepted(req, r);
 }
 
-/* A priority above 0 goes before everybody else's jobs. */
-static bool may(struct http_request *req, const struct native_job *job, char param[64],
-                struct err *err)
+bool native_submit_may(bool admin, const struct native_job *job, char param[64], struct err *err)
 {
-    if (job->priority <= 0 || http_is_admin(req))
+    if (job->priority <= 0 || admin)
         return true;
     snprintf(param, 64, "priority");
     return err_set(err, ERR_DENIED,
@@ -192,7 +190,7 @@ void native_submit(struct http_request *req)
         cJSON_Delete(body);
         return;
     }
-    if (may(req, &job, param, &err)) {
+    if (native_submit_may(http_is_admin(req), &job, param, &err)) {
         struct queue_request r = {.priority = job.priority, .params = &job.params,
                                   .inputs = inputs,
                                   .input_count = native_job_inputs(&job, inputs)};
@@ -323,7 +321,7 @@ static bool read_one(struct http_request *req, cJSON *item, struct batch *b, cha
             .priority = job->priority, .params = &job->params, .inputs = b->inputs[i]};
         b->requests[i].input_count = native_job_inputs(job, b->inputs[i]);
     }
-    if (read && may(req, job, field, err))
+    if (read && native_submit_may(http_is_admin(req), job, field, err))
         return true;
     snprintf(param, 96, "jobs[%zu]%s%.60s", i, *field ? "." : "", field);
     return err_prefix(err, "jobs[%zu]", i);

@@ -14,6 +14,9 @@ void native_submit(struct http_request *req);       /* POST /api/jobs */
 void native_submit_batch(struct http_request *req); /* POST /api/jobs/batch */
 void native_submit_retry(struct http_request *req); /* POST /api/jobs/{id}/retry */
 
+/* A priority above 0 goes before everybody else's jobs, so it takes `admin`. */
+bool native_submit_may(bool admin, const struct native_job *job, char param[64], struct err *err);
+
 /* What a job's repetition takes: its params, checked again, and its pictures (free each's data,
  * also after a failure). */
 bool native_submit_repeat(const struct app *app, struct job *job,
