@@ -66,3 +66,15 @@ def test_keys(serve):
     body = {"prompt": "a cat"}
     assert Native(server.url).request("POST", "/api/tokens", json=body).status_code == 401
     assert Native(server.url, key).post("/api/tokens", body)["prompt"]["tokens"] == 2
+
+
+def test_the_schema_has_what_is_read(api):
+    def taken(path):
+        operation = api.get("/openapi.json")["paths"][path]["post"]
+        return operation["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    ours, jobs = taken("/api/tokens"), taken("/api/jobs")
+    assert set(jobs) - set(ours) == {"init_image", "mask", "controls", "extend", "loras", "images",
+                                     "relay", "compose", "priority"}
+    assert all(ours[name] == jobs[name] for name in ours)
+    for name in set(jobs) - set(ours):
+        assert api.post("/api/tokens", {"prompt": "a", name: 1}, 400)["param"] == name

@@ -39,14 +39,29 @@ struct counting {
     struct err err;
 };
 
+static size_t rows_of(struct json_field rows[JOB_TABLE_MAX + OWN_COUNT])
+{
+    size_t count = job_field_rows(&job_table, rows);
+    memcpy(rows + count, own_fields, sizeof own_fields);
+    return count + OWN_COUNT;
+}
+
+/* Of what a job is asked for with, that which is read here. */
 struct cJSON *native_tokens_schema(const struct settings *settings)
 {
-    static const char *const others[] = {"init_image", "mask", "controls", "extend", "loras",
-                                         "priority"};
+    struct json_field rows[JOB_TABLE_MAX + OWN_COUNT];
+    size_t count = rows_of(rows);
     cJSON *schema = native_job_schema(settings);
     cJSON *properties = cJSON_GetObjectItemCaseSensitive(schema, "properties");
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        cJSON_DeleteItemFromObjectCaseSensitive(properties, others[i]);
+    for (cJSON *property = properties ? properties->child : NULL, *next; property;
+         property = next) {
+        size_t i = 0;
+        next = property->next;
+        while (i < count && strcmp(rows[i].name, property->string) != 0)
+            i++;
+        if (i == count)
+            cJSON_Delete(cJSON_DetachItemViaPointer(properties, property));
+    }
     cJSON_ReplaceItemInObjectCaseSensitive(schema, "title", cJSON_CreateString("Prompts"));
     return schema;
 }
@@ -164,12 +179,11 @@ static bool read_request(const struct app *app, cJSON *body, struct counting *c,
     struct json_field rows[JOB_TABLE_MAX + OWN_COUNT];
     struct json_problem problem;
     struct request r = {0};
-    size_t count = job_field_rows(&job_table, rows);
-    memcpy(rows + count, own_fields, sizeof own_fields);
+    size_t count = rows_of(rows);
     job_params_init(&r.p);
     job_params_init(&c->p);
     param[0] = '\0';
-    if (!json_fields_parse(rows, count + OWN_COUNT, body, JSON_FIELDS_STRICT, &r, &problem)) {
+    if (!json_fields_parse(rows, count, body, JSON_FIELDS_STRICT, &r, &problem)) {
         snprintf(param, 64, "%s", problem.name);
         return err_set(err, ERR_INVALID, "%s", problem.message);
     }
