@@ -122,11 +122,12 @@ void openai_paint_revised(struct cJSON *json, const struct job *job, const struc
 {
     struct infotext text;
     const struct job_params *p = &job->params;
-    if (p->composed_from && *p->composed_from &&
-        (!image->infotext || !strstr(image->infotext, INFOTEXT_REVISED)))
-        cJSON_AddStringToObject(json, "revised_prompt", p->prompt);
-    if (!image->infotext || !strstr(image->infotext, INFOTEXT_REVISED) ||
-        !infotext_read(&text, image->infotext))
+    if (!image->infotext || !strstr(image->infotext, INFOTEXT_REVISED)) {
+        if (p->composed_from && *p->composed_from)
+            cJSON_AddStringToObject(json, "revised_prompt", p->prompt);
+        return;
+    }
+    if (!infotext_read(&text, image->infotext))
         return;
     const char *revised = infotext_get(&text, INFOTEXT_REVISED);
     if (revised)
