@@ -115,13 +115,13 @@ static bool replace(cJSON *item, const void *data, size_t size, struct err *err)
 {
     enum image_format format = image_sniff(data, size);
     char *text = base64_encode(data, size), *url = NULL;
-    bool ok = text && asprintf(&url, "data:%s;base64,%s",
-                               format == IMAGE_NONE ? "application/octet-stream"
-                                                    : image_mime(format),
-                               text) >= 0;
-    ok = ok && cJSON_SetValuestring(item, url);
+    if (text && asprintf(&url, "data:%s;base64,%s",
+                         format == IMAGE_NONE ? "application/octet-stream" : image_mime(format),
+                         text) < 0)
+        url = NULL;
+    bool ok = url && cJSON_SetValuestring(item, url);
     free(text);
-    free(ok || url ? url : NULL);
+    free(url);
     return ok || err_set(err, ERR_INTERNAL, "no memory for a picture");
 }
 
@@ -190,7 +190,6 @@ bool linked_begins(struct http_request *req, void (*next)(struct http_request *r
         free(l);
         return false;
     }
-    l->sent = strdup(http_body_sent(req, &size));
     l->public_only = strcmp(s->picture_urls, "any") != 0;
     l->left = s->max_body_bytes / 4 * 3; /* of it in base64 */
     l->until = now_ms() + FETCH_MS;
@@ -206,6 +205,7 @@ bool linked_begins(struct http_request *req, void (*next)(struct http_request *r
         linked_free(l);
         return false;
     }
+    l->sent = strdup(http_body_sent(req, &size));
     http_work_far(req, work, reply, l, linked_free);
     return true;
 }
