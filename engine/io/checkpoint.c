@@ -30,7 +30,7 @@ struct checkpoint {
     int file_count;
     struct raw_tensor *tensors; /* in order of name; they own their names */
     size_t count;
-    cJSON *scheduler, *config, *pipeline;                           /* of a folder, or NULL */
+    cJSON *scheduler, *config, *pipeline;                /* of a folder, or NULL */
     char name[sizeof((struct pictor_file *)NULL)->name]; /* checkpoint_name */
 };
 

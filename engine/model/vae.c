@@ -9,10 +9,10 @@
 
 #include "engine/model/layers.h"
 
-#define MAX_RESNETS 8                /* a level */
+#define MAX_RESNETS 8             /* a level */
 #define ROOM ((size_t)1100 << 20) /* bytes of activations; what takes more is done in tiles */
-#define TILE_LEAST 64          /* latent pixels of a tile's side, whatever that takes */
-#define OVERLAP 16             /* latent pixels that neighbouring tiles share, or more */
+#define TILE_LEAST 64             /* latent pixels of a tile's side, whatever that takes */
+#define OVERLAP 16                /* latent pixels that neighbouring tiles share, or more */
 
 struct attention {
     struct norm norm;
@@ -549,11 +549,6 @@ static void tile_sides(struct ops *o, const struct vae *v, tile_fn *fn, int h, i
 {
     *th = tile_side(h, TILE_LEAST);
     *tw = tile_side(w, TILE_LEAST);
-    if (has_room(o, v, fn, h, w)) {
-        *th = h;
-        *tw = w;
-        return;
-    }
     for (int most = TILE_LEAST + 8; *th < h || *tw < w; most += 8) {
         int nh = tile_side(h, most), nw = tile_side(w, most);
         if ((nh > *th || nw > *tw) && !has_room(o, v, fn, nh, nw))
