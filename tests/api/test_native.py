@@ -353,11 +353,12 @@ def test_known_picture_is_not_read(serve):
 class Events(threading.Thread):
     """Reads a stream until it ends or `stop` is called."""
 
-    def __init__(self, api, path):
+    def __init__(self, api, path, last_id=None):
         super().__init__(daemon=True)
-        self.found, self.ended = [], False
+        self.found, self.ids, self.ended = [], [], False
         self.connection = http.client.HTTPConnection(api.url.split("//")[1], timeout=60)
-        self.connection.request("GET", path, headers=api.headers)
+        headers = {"Last-Event-ID": last_id} if last_id else {}
+        self.connection.request("GET", path, headers={**api.headers, **headers})
         self.socket = self.connection.sock
         self.response = self.connection.getresponse()
         self.status = self.response.status
@@ -372,6 +373,8 @@ class Events(threading.Thread):
                 line = line.decode().rstrip("\n")
                 if line.startswith("event: "):
                     name = line[7:]
+                elif line.startswith("id: "):
+                    self.ids.append(line[4:])
                 elif line.startswith("data: "):
                     self.found.append((name, json.loads(line[6:])))
             self.ended = True
@@ -427,6 +430,87 @@ def test_events_of_all(api):
                       if name == "job" and d["state"] == "done"} >= ours)
     assert "image" in events.names()
     events.stop()
+
+
+def test_a_stream_goes_on_where_it_was_cut_off(api):
+    events = Events(api, "/api/events")
+    first = api.done()
+    wait_for(lambda: ("job", api.job(first["id"])) in events.found)
+    events.stop()
+    place, seen = events.ids[-1], len(events.found)
+    second = api.done(count=2)
+    resumed = Events(api, "/api/events", last_id=place)
+    wait_for(lambda: ("job", api.job(second["id"])) in resumed.found)
+    assert [d["id"] for name, d in resumed.found if name == "image"] == [second["id"]] * 2
+    assert not [d for _, d in resumed.found if d["id"] == first["id"]], "told twice"
+    assert "missed" not in resumed.names() and len(set(events.ids)) == seen
+    assert not set(events.ids) & set(resumed.ids)
+    resumed.stop()
+
+
+@pytest.mark.parametrize("last_id", ["0", "00000000-1", "\t-end", "x" * 4000, "{run}-999999999999",
+                                     "{run}-", "{run}-1x", "{run}-" + "9" * 30])
+def test_what_a_stream_has_missed_is_said(api, last_id):
+    events = Events(api, "/api/events")
+    api.done()
+    wait_for(lambda: events.ids)
+    events.stop()
+    resumed = Events(api, "/api/events", last_id=last_id.format(run=events.ids[0].split("-")[0]))
+    wait_for(lambda: resumed.found)
+    name, said = resumed.found[0]
+    assert name == "missed" and "list the jobs" in said["message"]
+    job = api.done()
+    wait_for(lambda: ("job", api.job(job["id"])) in resumed.found)
+    resumed.stop()
+
+
+def test_missed_since_a_restart(serve):
+    server = serve()
+    api = Native(server.url)
+    events = Events(api, "/api/events")
+    api.done()
+    wait_for(lambda: events.ids)
+    events.stop()
+    server.restart()
+    resumed = Events(api, "/api/events", last_id=events.ids[-1])
+    wait_for(lambda: resumed.names() == ["missed"])
+    resumed.stop()
+
+
+def test_a_stream_of_a_job_goes_on(api):
+    job = api.submit(**LONG)
+    path = f"/api/jobs/{job['id']}/events"
+    events = Events(api, path)
+    wait_for(lambda: "progress" in events.names())
+    events.stop()
+    resumed = Events(api, path, last_id=events.ids[-1])
+    wait_for(lambda: "progress" in resumed.names())
+    assert "job" not in resumed.names(), "it was told before"
+    api.stop(job)
+    resumed.join(10)
+    assert resumed.ended and resumed.found[-1][1]["state"] == "cancelled"
+    # One that was cut off before the end hears of it; one that has heard of it is to stop asking.
+    late = Events(api, path, last_id=events.ids[-1])
+    late.join(10)
+    assert late.ended and late.found == [("job", api.job(job["id"]))]
+    assert Events(api, path, last_id=late.ids[-1]).status == 204
+    assert Events(api, path, last_id=resumed.ids[-1]).status == 204
+
+
+def test_a_key_resumes_its_own(serve):
+    server = serve()
+    alice, bob = (Native(server.url, server.add_key(name)) for name in ("alice", "bob"))
+    events = Events(alice, "/api/events")
+    alice.done()
+    wait_for(lambda: events.ids)
+    events.stop()
+    job = alice.done()
+    others = Events(bob, "/api/events", last_id=events.ids[0])
+    resumed = Events(alice, "/api/events", last_id=events.ids[0])
+    wait_for(lambda: ("job", alice.job(job["id"])) in resumed.found)
+    assert others.found == []
+    for stream in (others, resumed):
+        stream.stop()
 
 
 def test_deleted_jobs_are_told(serve):

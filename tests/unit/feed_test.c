@@ -39,7 +39,7 @@ static struct native_reader *join(struct rig *r, const char *key_id, const char 
                                   atomic_int *wakes)
 {
     struct err err;
-    struct native_reader *reader = native_feed_join(r->feed, key_id, job_id, count, wakes, &err);
+    struct native_reader *reader = native_feed_join(r->feed, key_id, job_id, NULL, count, wakes, &err);
     assert_ok(reader, err);
     return reader;
 }
@@ -57,6 +57,26 @@ static const struct native_text *take(struct native_reader *reader)
     }
     fail_msg("nothing came");
     return NULL;
+}
+
+/* The id of a text. */
+static void id_of(const struct native_text *text, char id[64])
+{
+    const char *from = strstr(text->data, "\nid: ");
+    assert_non_null(from);
+    size_t size = strcspn(from + 5, "\n");
+    assert_in_range(size, 1, 63);
+    memcpy(id, from + 5, size);
+    id[size] = '\0';
+}
+
+static struct native_reader *join_behind(struct rig *r, const char *last_id, atomic_int *wakes)
+{
+    struct err err;
+    struct native_reader *reader =
+        native_feed_join(r->feed, NULL, NULL, last_id, count, wakes, &err);
+    assert_ok(reader, err);
+    return reader;
 }
 
 static void expect(struct native_reader *reader, const char *event, const char *words)
@@ -192,6 +212,7 @@ static void a_reader_that_is_overtaken_begins_again(void **state)
     struct err err;
     atomic_int wakes = 0;
     char id[JOB_ID_SIZE];
+    char before[64] = "";
     const struct native_text *text;
     struct native_reader *slow = join(r, NULL, NULL, &wakes), *quick = join(r, NULL, NULL, &wakes);
     char *prompt = malloc(1 << 20);
@@ -199,14 +220,59 @@ static void a_reader_that_is_overtaken_begins_again(void **state)
     prompt[(1 << 20) - 1] = '\0';
     for (int i = 0; i < 20; i++) { /* more bytes than are kept */
         fixture_submit(r->f, "", 0, prompt, 1, id);
-        expect(quick, "job", id);
+        text = take(quick);
+        if (!*before)
+            id_of(text, before);
+        native_feed_done(text);
         assert_ok(queue_cancel(r->f->queue, id, NULL, &err), err);
         expect(quick, "job", "\"state\":\"cancelled\"");
     }
     free(prompt);
     assert_int_equal(native_feed_next(slow, &text), NATIVE_LOST);
     native_feed_leave(slow);
+    slow = join_behind(r, before, &wakes); /* too long ago */
+    assert_false(native_feed_resumed(slow));
+    native_feed_leave(slow);
     native_feed_leave(quick);
+}
+
+static void a_reader_goes_on_behind_what_it_has_read(void **state)
+{
+    struct rig *r = *state;
+    struct err err;
+    atomic_int wakes = 0;
+    char first[JOB_ID_SIZE], second[JOB_ID_SIZE], last[64], changed[64];
+    struct native_reader *all = join_behind(r, NULL, &wakes);
+    assert_false(native_feed_resumed(all));
+    fixture_submit(r->f, "", 0, "p", 1, first);
+    const struct native_text *text = take(all);
+    id_of(text, last);
+    assert_false(native_feed_ended(last));
+    native_feed_done(text);
+    fixture_submit(r->f, "", 0, "p", 1, second);
+    expect(all, "job", second);
+    assert_ok(queue_cancel(r->f->queue, first, NULL, &err), err);
+    expect(all, "job", "\"state\":\"cancelled\"");
+    struct native_reader *again = join_behind(r, last, &wakes);
+    assert_true(native_feed_resumed(again));
+    expect(again, "job", second);
+    text = take(again);
+    assert_non_null(strstr(text->data, "\"state\":\"cancelled\""));
+    id_of(text, last);
+    assert_true(native_feed_ended(last));
+    native_feed_done(text);
+    expect_nothing(again);
+    native_feed_leave(again);
+    again = join_behind(r, last, &wakes); /* nothing has happened since */
+    assert_true(native_feed_resumed(again));
+    expect_nothing(again);
+    native_feed_leave(again);
+    snprintf(changed, sizeof changed, "%c%s", last[0] == '0' ? '1' : '0', last + 1);
+    again = join_behind(r, changed, &wakes); /* another run's */
+    assert_false(native_feed_resumed(again));
+    expect_nothing(again);
+    native_feed_leave(again);
+    native_feed_leave(all);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -218,6 +284,7 @@ int main(void)
         TEST(a_job_is_followed_to_its_end),
         TEST(progress_that_is_out_of_date_is_skipped),
         TEST(a_reader_that_is_overtaken_begins_again),
+        TEST(a_reader_goes_on_behind_what_it_has_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,8 @@
 /* native_events.c: event streams of one job or of all: readers of the feed (native_feed.h).
  *
  * A stream of one job begins with the job as it is, and ends after its final state. A stream whose
- * client reads too slowly ends; the client connects again and lists the jobs. */
+ * client reads too slowly ends; the client connects again and lists the jobs. One that says in
+ * Last-Event-ID what it has read gets what came since; or hears that it has missed something. */
 #include "server/api/native/native_events.h"
 
 #include <stdatomic.h>
@@ -19,7 +20,8 @@ struct listener {
     struct queue *queue;
     struct native_reader *reader;
     char job_id[JOB_ID_SIZE];             /* "": all */
-    bool begun;                           /* the job as it is has been sent */
+    bool missed;                          /* to be said first */
+    bool begun;                           /* the job as it is has been sent, or need not be */
     int64_t trouble_ms;                   /* of queue_ask_again */
     _Atomic(struct http_stream *) stream; /* NULL until it was asked for the first time */
 };
@@ -58,7 +60,7 @@ static bool begin(struct http_stream *stream, struct listener *l)
     if (!queue_get(l->queue, l->job_id, NULL, &job, &err))
         return queue_ask_again(&l->trouble_ms, &err);
     l->begun = true;
-    const struct native_text *text = native_feed_job(&job);
+    const struct native_text *text = native_feed_job(l->reader, &job);
     job_free(&job);
     return send_text(stream, l, text);
 }
@@ -69,6 +71,9 @@ static bool produce(struct http_stream *stream, void *ctx)
     atomic_store(&l->stream, stream); /* before the feed is read: nothing comes unnoticed */
     if (!l->begun && !begin(stream, l))
         return false;
+    if (l->missed && !send_text(stream, l, native_feed_missed(l->reader)))
+        return false;
+    l->missed = false;
     for (size_t sent = 0; l->begun && sent < AT_ONCE;) {
         const struct native_text *text;
         enum native_next next = native_feed_next(l->reader, &text);
@@ -83,24 +88,29 @@ static bool produce(struct http_stream *stream, void *ctx)
     return true;
 }
 
-static void start(struct http_request *req, const char *job_id)
+static void start(struct http_request *req, const struct job *job)
 {
     const struct app *app = http_app(req);
+    const char *last_id = http_header(req, "Last-Event-ID");
     struct err err;
     struct listener *l = calloc(1, sizeof *l);
     if (!l)
         err_set(&err, ERR_INTERNAL, "no memory for a stream");
     else
-        l->reader = native_feed_join(app->feed, http_visible_key(req), job_id, wake, l, &err);
+        l->reader = native_feed_join(app->feed, http_visible_key(req), job ? job->id : NULL,
+                                     last_id, wake, l, &err);
     if (!l || !l->reader) {
         free(l);
         http_reply_error(req, &err, NULL);
         return;
     }
+    bool resumed = native_feed_resumed(l->reader);
     l->queue = app->queue;
-    l->begun = !job_id;
-    if (job_id)
-        memcpy(l->job_id, job_id, strlen(job_id) + 1);
+    /* A final job says all that could have been missed, and ends the stream. */
+    l->begun = !job || (resumed && !job_state_is_final(job->state));
+    l->missed = !job && last_id && !resumed;
+    if (job)
+        memcpy(l->job_id, job->id, sizeof l->job_id);
     http_stream_start(req, HTTP_STREAM_EVENTS, produce, listener_free, l);
 }
 
@@ -108,12 +118,16 @@ void native_events_job(struct http_request *req)
 {
     struct job job;
     struct err err;
-    const char *id = http_param(req, "id");
+    const char *id = http_param(req, "id"), *last_id = http_header(req, "Last-Event-ID");
     if (!queue_get(http_app(req)->queue, id, http_visible_key(req), &job, &err)) {
         http_reply_error(req, &err, NULL);
         return;
     }
-    start(req, job.id);
+    /* A browser's EventSource connects again until it is told to stop, which 204 does. */
+    if (last_id && native_feed_ended(last_id) && job_state_is_final(job.state))
+        http_reply_empty(req, 204);
+    else
+        start(req, &job);
     job_free(&job);
 }
 

@@ -10,6 +10,7 @@
 #include "server/api/native/native_feed.h"
 
 #include <cjson/cJSON.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 #include "engine/base/log.h"
 #include "server/api/native/native_job.h"
 #include "server/base/base64.h"
+#include "server/base/ids.h"
 #include "server/base/json_text.h"
 #include "server/base/now.h"
 #include "server/queue/events.h"
@@ -33,6 +35,11 @@
 #define ROUND_MS_MAX 500      /* however many read */
 #define WAKES_PER_SECOND 4000 /* of readers: the more there are, the longer a round gathers */
 #define RETRY_MS 1000         /* while the database cannot be read */
+#define RUN_DIGITS 8
+#define END_MARK "-end" /* behind the id of a job's final state */
+#define TEXT_ROOM 80    /* of a text, beside its event's name and its data */
+#define NUMBER_DIGITS 18 /* of one that is read: they fit into 64 bits */
+#define FIRST_NUMBER 1 /* of a text: there is an id for the place before it */
 
 struct text {
     struct native_text face; /* first */
@@ -62,12 +69,14 @@ struct native_reader {
     char job_id[JOB_ID_SIZE]; /* "": all */
     void (*wake)(void *ctx);
     void *ctx;
+    bool resumed;
     uint64_t at; /* the number of the text to be read next; under the ring's lock, like the links */
     struct native_reader *next, *previous;
 };
 
 struct native_feed {
     struct queue *queue;
+    char run[RUN_DIGITS + 1]; /* of this feed alone: numbers of another run are other texts' */
     struct subscription *subscription;
     pthread_t thread;
 
@@ -85,17 +94,23 @@ struct native_feed {
     int reader_count;
 };
 
-/* ---- texts ---- */
+/* ---- texts ----
+ *
+ * The feed's thread, which alone puts texts into the ring, gives each the number that is next. */
 
-static struct text *text_new(const char *job_id, const char *key_id, const char *event, cJSON *json)
+/* Takes `json`. */
+static struct text *text_new(const struct native_feed *feed, uint64_t number, const char *job_id,
+                             const char *key_id, const char *event, bool last, cJSON *json)
 {
     char *body = json ? json_text_print(json) : NULL;
-    size_t room = body ? strlen(body) + strlen(event) + sizeof "event: \ndata: \n\n" : 0;
+    size_t room = body ? strlen(body) + strlen(event) + TEXT_ROOM : 0;
     struct text *t = body ? malloc(sizeof *t + room) : NULL;
     if (t) {
-        *t = (struct text){.users = 1};
+        *t = (struct text){.users = 1, .face.last = last};
         t->face.data = t->data;
-        t->face.size = (size_t)snprintf(t->data, room, "event: %s\ndata: %s\n\n", event, body);
+        t->face.size =
+            (size_t)snprintf(t->data, room, "event: %s\nid: %s-%" PRIu64 "%s\ndata: %s\n\n", event,
+                             feed->run, number, last ? END_MARK : "", body);
         memcpy(t->job_id, job_id, sizeof t->job_id);
         memcpy(t->key_id, key_id, sizeof t->key_id);
     }
@@ -115,21 +130,31 @@ void native_feed_done(const struct native_text *text)
     text_leave((struct text *)text);
 }
 
-static struct text *job_text(const struct job *job)
+static struct text *job_text(const struct native_feed *feed, uint64_t number,
+                             const struct job *job)
 {
-    struct text *t = text_new(job->id, job->key_id, "job", native_job_to_json(job));
-    if (t)
-        t->face.last = job_state_is_final(job->state);
-    return t;
+    return text_new(feed, number, job->id, job->key_id, "job", job_state_is_final(job->state),
+                    native_job_to_json(job));
 }
 
-const struct native_text *native_feed_job(const struct job *job)
+/* The job was read behind all texts before the reader's place, and says what they say. */
+const struct native_text *native_feed_job(const struct native_reader *r, const struct job *job)
 {
-    struct text *t = job_text(job);
+    struct text *t = job_text(r->feed, r->at - 1, job);
     return t ? &t->face : NULL;
 }
 
-static struct text *progress_text(const struct note *note)
+const struct native_text *native_feed_missed(const struct native_reader *r)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "message",
+                            "what happened behind Last-Event-ID is not known any more: list the "
+                            "jobs; what follows is new");
+    struct text *t = text_new(r->feed, r->at - 1, r->job_id, r->key_id, "missed", false, json);
+    return t ? &t->face : NULL;
+}
+
+static struct text *progress_text(const struct native_feed *feed, const struct note *note)
 {
     static const char prefix[] = "data:image/jpeg;base64,";
     cJSON *json = cJSON_CreateObject();
@@ -152,7 +177,7 @@ static struct text *progress_text(const struct note *note)
         cJSON_AddNullToObject(json, "preview");
     }
     free(url);
-    struct text *t = text_new(note->job_id, note->key_id, "progress", json);
+    struct text *t = text_new(feed, feed->next, note->job_id, note->key_id, "progress", false, json);
     if (t) {
         t->progress = true;
         t->preview = note->preview != NULL;
@@ -160,21 +185,22 @@ static struct text *progress_text(const struct note *note)
     return t;
 }
 
-static struct text *image_text(const struct note *note, const struct job *job,
-                               const struct job_image *image)
+static struct text *image_text(const struct native_feed *feed, const struct note *note,
+                               const struct job *job, const struct job_image *image)
 {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "id", note->job_id);
     cJSON_AddNumberToObject(json, "index", image->index);
     cJSON_AddItemToObject(json, "image", native_job_image_of(job, image));
-    return text_new(note->job_id, note->key_id, "image", json);
+    return text_new(feed, feed->next, note->job_id, note->key_id, "image", false, json);
 }
 
-static struct text *deleted_text(const struct note *note)
+static struct text *deleted_text(const struct native_feed *feed, const struct note *note)
 {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "id", note->job_id);
-    struct text *t = text_new(note->job_id, note->key_id, "deleted", json);
+    struct text *t =
+        text_new(feed, feed->next, note->job_id, note->key_id, "deleted", false, json);
     if (t)
         t->over = true;
     return t;
@@ -184,16 +210,17 @@ static struct text *queue_text(const struct native_feed *feed, const struct note
 {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddBoolToObject(json, "paused", queue_hold_is_paused(feed->queue));
-    struct text *t = text_new(note->job_id, note->key_id, "queue", json);
+    struct text *t = text_new(feed, feed->next, note->job_id, note->key_id, "queue", false, json);
     if (t)
         t->to_all = true;
     return t;
 }
 
 /* Of a job that cannot be asked about: nobody reads it, but the streams of the job end. */
-static struct text *lost_text(const struct note *note)
+static struct text *lost_text(const struct native_feed *feed, const struct note *note)
 {
-    struct text *t = text_new(note->job_id, note->key_id, "", cJSON_CreateNull());
+    struct text *t = text_new(feed, feed->next, note->job_id, note->key_id, "", false,
+                              cJSON_CreateNull());
     if (t) {
         t->over = true;
         t->face.size = 0;
@@ -370,11 +397,11 @@ static bool tell(struct native_feed *feed, struct note *note)
         return true;
     }
     if (note->deleted) {
-        put(feed, deleted_text(note));
+        put(feed, deleted_text(feed, note));
         return true;
     }
     if (note->progressed)
-        put(feed, progress_text(note));
+        put(feed, progress_text(feed, note));
     note->progressed = false;
     if (!note->state && note->first_image > note->last_image)
         return true;
@@ -382,14 +409,14 @@ static bool tell(struct native_feed *feed, struct note *note)
         if (queue_ask_again(&note->trouble_ms, &err))
             return false;
         if (err.code != ERR_NOT_FOUND) /* deleted meanwhile: that is noted, too */
-            put(feed, lost_text(note));
+            put(feed, lost_text(feed, note));
         return true;
     }
     for (size_t i = 0; i < job.image_count; i++)
         if (job.images[i].index >= note->first_image && job.images[i].index <= note->last_image)
-            put(feed, image_text(note, &job, &job.images[i]));
+            put(feed, image_text(feed, note, &job, &job.images[i]));
     if (note->state)
-        put(feed, job_text(&job));
+        put(feed, job_text(feed, feed->next, &job));
     job_free(&job);
     return true;
 }
@@ -465,9 +492,38 @@ static void *run(void *arg)
 
 /* ---- readers ---- */
 
+/* The place behind the text of that id; false where it is not in the ring, or no id of this run.
+ * Under the ring's lock. */
+static bool place_behind(const struct native_feed *feed, const char *last_id, uint64_t *at)
+{
+    uint64_t number = 0;
+    if (strncmp(last_id, feed->run, RUN_DIGITS) != 0 || last_id[RUN_DIGITS] != '-')
+        return false;
+    const char *digit = last_id + RUN_DIGITS + 1;
+    size_t count = strspn(digit, "0123456789");
+    if (count < 1 || count > NUMBER_DIGITS ||
+        (digit[count] && strcmp(digit + count, END_MARK) != 0))
+        return false;
+    for (; count > 0; count--)
+        number = number * 10 + (uint64_t)(*digit++ - '0');
+    *at = number + 1;
+    return *at >= feed->first && *at <= feed->next;
+}
+
+bool native_feed_ended(const char *last_id)
+{
+    size_t size = strlen(last_id), mark = strlen(END_MARK);
+    return size > mark && strcmp(last_id + size - mark, END_MARK) == 0;
+}
+
+bool native_feed_resumed(const struct native_reader *reader)
+{
+    return reader->resumed;
+}
+
 struct native_reader *native_feed_join(struct native_feed *feed, const char *key_id,
-                                       const char *job_id, void (*wake)(void *ctx), void *ctx,
-                                       struct err *err)
+                                       const char *job_id, const char *last_id,
+                                       void (*wake)(void *ctx), void *ctx, struct err *err)
 {
     struct native_reader *r = calloc(1, sizeof *r);
     if (!r) {
@@ -483,7 +539,9 @@ struct native_reader *native_feed_join(struct native_feed *feed, const char *key
     r->wake = wake;
     r->ctx = ctx;
     pthread_mutex_lock(&feed->lock);
-    r->at = feed->next;
+    r->resumed = last_id && place_behind(feed, last_id, &r->at);
+    if (!r->resumed)
+        r->at = feed->next;
     r->next = feed->readers;
     if (r->next)
         r->next->previous = r;
@@ -519,7 +577,12 @@ struct native_feed *native_feed_new(struct queue *queue, struct events *events, 
         err_set(err, ERR_INTERNAL, "no memory for the event streams");
         return NULL;
     }
+    if (!ids_random(feed->run, RUN_DIGITS, err)) {
+        free(feed);
+        return NULL;
+    }
     feed->queue = queue;
+    feed->first = feed->next = FIRST_NUMBER;
     feed->end = &feed->notes;
     now_cond_init(&feed->noted);
     pthread_mutex_init(&feed->noting, NULL);
