@@ -9,6 +9,7 @@
 #include "server/base/now.h"
 #include "server/base/settings.h"
 #include "server/job/controls.h"
+#include "server/job/job_tags.h"
 #include "server/job/relay.h"
 #include "server/queue/queue_private.h"
 #include "server/store/blobs.h"
@@ -113,6 +114,9 @@ static bool insert_job(struct queue *q, const char *key_id, bool waited,
     bool done = store_job_insert(q->store, &job, err);
     for (size_t i = 0; i < r->input_count && done; i++)
         done = store_input_put(q->store, job.id, r->inputs[i].name, r->inputs[i].size, err);
+    char tag[JOB_MARK_SIZE];
+    for (const char *at = r->tags; done && job_tags_next(&at, tag);)
+        done = store_mark_put(q->store, job.id, NULL, tag, true, err);
     return done;
 }
 

@@ -14,6 +14,7 @@ struct queue_request {
     const struct job_params *params;
     const struct job_input *inputs;
     size_t input_count;
+    const char *tags; /* which it has from the start (server/job/job_tags.h); NULL: none */
     char id[JOB_ID_SIZE]; /* filled */
 };
 

@@ -27,6 +27,7 @@
 #include "server/job/intake.h"
 #include "server/queue/events.h"
 #include "server/queue/queue.h"
+#include "server/queue/queue_submit.h"
 #include "server/store/blobs.h"
 #include "server/worker/codec.h"
 
@@ -413,9 +414,11 @@ static bool submit(struct http_request *req, struct painting *p, cJSON *body, st
             memmove(err->msg, err->msg + 5, strlen(err->msg + 5) + 1);
         return false;
     }
-    size_t count = native_job_inputs(&job, inputs);
-    bool ok = queue_submit(p->app->queue, http_key_id(req), 0, p->ours, &job.params, inputs, count,
-                           p->job_id, err);
+    struct queue_request r = {.params = &job.params, .inputs = inputs, .tags = job.tags,
+                              .input_count = native_job_inputs(&job, inputs)};
+    bool ok =
+        queue_submit_all(p->app->queue, http_key_id(req), p->ours, &r, 1, NULL, NULL, err);
+    memcpy(p->job_id, r.id, sizeof p->job_id);
     native_job_free(&job);
     return ok;
 }

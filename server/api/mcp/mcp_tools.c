@@ -61,6 +61,7 @@ static const struct argument {
     {"sampler", SHOWS, NULL},
     {"styles", SHOWS, NULL},
     {"loras", SHOWS, NULL},
+    {"tags", SHOWS, NULL},
     {"format", SHOWS, NULL},
     {"wait", SHOWS,
      "{\"type\": \"boolean\", \"default\": true, \"description\": \"false: answer at once with the "

@@ -251,7 +251,8 @@ static bool read_cell(struct making *m, struct err *err)
         snprintf(m->param, PARAM_SIZE, "%s", param);
         return err_prefix(err, "cell %zu", m->at);
     }
-    m->requests[m->at] = (struct queue_request){.priority = job->priority, .params = &job->params};
+    m->requests[m->at] = (struct queue_request){
+        .priority = job->priority, .params = &job->params, .tags = job->tags};
     m->requests[m->at].input_count = native_job_inputs(job, m->inputs[m->at]);
     return true;
 }

@@ -1,4 +1,4 @@
-/* native_job.c: A request has the fields of server/job/fields.h and six more. They are parsed
+/* native_job.c: A request has the fields of server/job/fields.h and a few more. They are parsed
  * straight into struct job_params, where strings first point into the JSON and are copied once all
  * is parsed. */
 #include "server/api/native/native_job.h"
@@ -19,6 +19,7 @@
 #include "server/job/controls_item.h"
 #include "server/job/variants.h"
 #include "server/job/intake.h"
+#include "server/job/job_tags.h"
 #include "server/job/lora_list.h"
 #include "server/job/styles.h"
 #include "server/job/vaes.h"
@@ -30,7 +31,7 @@ struct request {
     struct job_params p;
     int priority;
     const char *init_image, *mask;
-    cJSON *controls, *extend, *loras, *styles, *images, *relay;
+    cJSON *controls, *extend, *loras, *styles, *images, *relay, *tags;
     bool prompt_comments, compose;
     bool blurred; /* mask_blur was given */
 };
@@ -48,6 +49,7 @@ static const struct json_field own_fields[] = {
     {"styles", .type = JSON_FIELD_RAW, AT(styles)},
     {"images", .type = JSON_FIELD_RAW, AT(images)},
     {"relay", .type = JSON_FIELD_RAW, AT(relay)},
+    {"tags", .type = JSON_FIELD_RAW, AT(tags)},
     {"prompt_comments", .type = JSON_FIELD_BOOL, AT(prompt_comments)},
     {"compose", .type = JSON_FIELD_BOOL, AT(compose)},
 };
@@ -262,6 +264,14 @@ static bool read_relay(const struct app *app, const struct request *r, struct na
     return true;
 }
 
+static bool read_tags(const cJSON *list, struct native_job *out, char param[64], struct err *err)
+{
+    if (job_tags_read(list, &out->tags, err))
+        return true;
+    snprintf(param, 64, "tags");
+    return false;
+}
+
 bool native_job_read(const struct app *app, const char *key_id, struct cJSON *body,
                      struct native_job *out, char param[64], struct err *err)
 {
@@ -279,7 +289,8 @@ bool native_job_read(const struct app *app, const char *key_id, struct cJSON *bo
          add_loras(app, r.loras, &out->params, param, err) &&
          complete(app, &out->params, param, err) &&
          read_controls(app, key_id, &r, out, param, err) &&
-         read_images(app, &r, out, param, err) && read_relay(app, &r, out, param, err);
+         read_images(app, &r, out, param, err) && read_relay(app, &r, out, param, err) &&
+         read_tags(r.tags, out, param, err);
     if (!ok)
         native_job_free(out);
     return ok;
@@ -304,6 +315,7 @@ static cJSON *raw_schema(const char *name)
     return strcmp(name, "extend") == 0  ? json_fields_schema(margins, MARGINS)
            : strcmp(name, "loras") == 0 ? lora_list_schema()
            : strcmp(name, "relay") == 0 ? relay_schema()
+           : strcmp(name, "tags") == 0  ? job_tags_schema()
            : strcmp(name, "styles") == 0 || strcmp(name, "images") == 0
                ? json_text_constant("{\"type\": \"array\", \"items\": {\"type\": \"string\"}}")
                : controls_item_schema();
@@ -321,6 +333,7 @@ struct cJSON *native_job_schema(const struct settings *settings)
         "named pieces of prompts, which are added to them",
         "further pictures for a model of another server, each as init_image, which comes first",
         "what else a model of another server is asked, in its own words",
+        "tags of the job, as POST /api/marks gives them",
         "what stands behind a # in the prompts, to the end of its line, is left out",
         "the prompt is an idea, out of which a description is made that is painted",
     };
@@ -358,6 +371,7 @@ void native_job_free(struct native_job *job)
     for (size_t i = 0; i < RELAY_IMAGES_MAX; i++)
         free(job->more[i].data);
     controls_given_free(&job->controls);
+    free(job->tags);
     *job = (struct native_job){0};
 }
 

@@ -20,6 +20,7 @@ struct settings;
 struct native_job {
     struct job_params params;
     int priority;
+    char *tags; /* NULL: none */
     struct native_picture {
         uint8_t *data; /* malloc'd; NULL: none */
         size_t size;

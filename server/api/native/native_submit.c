@@ -192,7 +192,7 @@ void native_submit(struct http_request *req)
     }
     if (native_submit_may(http_is_admin(req), &job, param, &err)) {
         struct queue_request r = {.priority = job.priority, .params = &job.params,
-                                  .inputs = inputs,
+                                  .inputs = inputs, .tags = job.tags,
                                   .input_count = native_job_inputs(&job, inputs)};
         submit_one(req, &r, &once);
     } else {
@@ -318,7 +318,8 @@ static bool read_one(struct http_request *req, cJSON *item, struct batch *b, cha
     if (read) {
         b->count++;
         b->requests[i] = (struct queue_request){
-            .priority = job->priority, .params = &job->params, .inputs = b->inputs[i]};
+            .priority = job->priority, .params = &job->params, .inputs = b->inputs[i],
+            .tags = job->tags};
         b->requests[i].input_count = native_job_inputs(job, b->inputs[i]);
     }
     if (read && native_submit_may(http_is_admin(req), job, field, err))

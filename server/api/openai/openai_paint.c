@@ -17,6 +17,7 @@
 #include "server/job/relay.h"
 #include "server/queue/events.h"
 #include "server/queue/queue.h"
+#include "server/queue/queue_submit.h"
 #include "server/store/blobs.h"
 #include "server/worker/codec.h"
 
@@ -496,13 +497,20 @@ static size_t inputs_of(const struct openai_request *r, struct job_input out[INP
     return controls_given_inputs(&r->controls, out, count);
 }
 
+static struct queue_request request_of(const struct openai_request *r,
+                                       struct job_input inputs[INPUTS_MAX])
+{
+    return (struct queue_request){.params = &r->params, .inputs = inputs, .tags = r->tags,
+                                  .input_count = inputs_of(r, inputs)};
+}
+
 void openai_paint(struct http_request *req, const struct openai_shape *shape, enum openai_kind kind,
                   struct openai_request *r, void *own, void (*own_free)(void *own))
 {
     const struct app *app = http_app(req);
     struct err err;
     struct job_input inputs[INPUTS_MAX];
-    size_t count = inputs_of(r, inputs);
+    struct queue_request q = request_of(r, inputs);
     struct openai_waiting *w = waiting_new(req, kind, r);
     if (!w) {
         if (own_free)
@@ -515,8 +523,9 @@ void openai_paint(struct http_request *req, const struct openai_shape *shape, en
     w->shape = shape;
     w->own = own;
     w->own_free = own_free;
-    if (!queue_submit(app->queue, http_key_id(req), 0, true, &r->params, inputs, count, w->job_id,
-                      &err)) {
+    bool accepted = queue_submit_all(app->queue, http_key_id(req), true, &q, 1, NULL, NULL, &err);
+    memcpy(w->job_id, q.id, sizeof w->job_id);
+    if (!accepted) {
         waiting_free(w);
         http_reply_error(req, &err, NULL);
     } else if (r->stream || app->settings->early_headers) {
@@ -532,9 +541,10 @@ bool openai_paint_later(const struct app *app, const char *key_id, int priority,
 {
     struct err err;
     struct job_input inputs[INPUTS_MAX];
-    size_t count = inputs_of(r, inputs);
-    bool ok = queue_submit(app->queue, key_id, priority, false, &r->params, inputs, count, job_id,
-                           &err);
+    struct queue_request q = request_of(r, inputs);
+    q.priority = priority;
+    bool ok = queue_submit_all(app->queue, key_id, false, &q, 1, NULL, NULL, &err);
+    memcpy(job_id, q.id, JOB_ID_SIZE);
     if (!ok)
         openai_fault(f, http_error_status(err.code),
                      err.code == ERR_BUSY ? "rate_limit_exceeded" : NULL, NULL, "%s", err.msg);

@@ -21,6 +21,7 @@
 #include "server/http/multipart.h"
 #include "server/job/companions.h"
 #include "server/job/intake.h"
+#include "server/job/job_tags.h"
 #include "server/job/lora_list.h"
 #include "server/job/relay.h"
 #include "server/job/styles.h"
@@ -46,7 +47,7 @@ struct fields {
     bool stream, prompt_comments, compose;
     const char *composed_from;
     bool deployed; /* an Azure path names the model */
-    cJSON *image, *images, *mask, *markup, *loras, *styles, *controls;
+    cJSON *image, *images, *mask, *markup, *loras, *styles, *controls, *tags;
 };
 
 static const char *const qualities[] = {"auto", "low", "medium",   "high", "xhigh",
@@ -96,6 +97,7 @@ static const struct json_field table[] = {
     {FIELD(compose, BOOL)},
     {FIELD(composed_from, STRING)},
     {FIELD(controls, RAW)},
+    {FIELD(tags, RAW)},
     {FIELD(refiner, STRING), .least = 0, .most = 200},
     {FIELD(refiner_at, DOUBLE), .number = NAN},
     {FIELD(eta, DOUBLE), .number = NAN},
@@ -572,6 +574,16 @@ static bool make_job(const struct app *app, const struct fields *in,
     return true;
 }
 
+static bool make_tags(const cJSON *list, struct openai_request *out, struct openai_fault *f)
+{
+    struct err err;
+    cJSON *parsed;
+    bool done = read_list("tags", &list, &parsed, &err) && job_tags_read(list, &out->tags, &err);
+    cJSON_Delete(parsed);
+    return done || openai_fault(f, http_error_status(err.code), "invalid_value", "tags",
+                                "Invalid value: %s.", err.msg);
+}
+
 /* pictor's own, in JSON. */
 static bool make_controls(const struct openai_from *from, const struct fields *in,
                           const struct intake_model *model, struct openai_request *out,
@@ -662,7 +674,7 @@ static bool fill(const struct openai_from *from, enum openai_kind kind, cJSON *o
     if (!check_unknown(object, out, f) || !find_model(app, &in, &model, f) ||
         !make_inputs(from, &in, kind, &model, pictures, form, out, f) ||
         !make_job(app, &in, &model, out, f) || !make_controls(from, &in, &model, out, f) ||
-        !make_answer(&in, kind, out, f) ||
+        !make_tags(in.tags, out, f) || !make_answer(&in, kind, out, f) ||
         (model.upstream && !make_relay(object, kind, in.stream, &out->params, f)))
         return false;
     out->upstream = model.upstream;
@@ -723,5 +735,6 @@ void openai_request_free(struct openai_request *r)
     openai_pictures_inputs_free(&r->inputs);
     controls_given_free(&r->controls);
     free(r->safety_identifier);
+    free(r->tags);
     *r = (struct openai_request){0};
 }

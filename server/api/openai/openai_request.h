@@ -18,6 +18,7 @@ struct openai_request {
     struct openai_inputs inputs;
     int input_images; /* how many came */
     struct controls_given controls;
+    char *tags; /* NULL: none */
 
     bool upstream; /* its model is another server's */
     bool url; /* answer links instead of base64 */

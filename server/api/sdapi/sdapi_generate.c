@@ -30,6 +30,7 @@
 #include "server/job/controls.h"
 #include "server/job/companions.h"
 #include "server/job/intake.h"
+#include "server/job/job_tags.h"
 #include "server/job/lora_list.h"
 #include "server/job/lora_tags.h"
 #include "server/job/relay.h"
@@ -338,6 +339,11 @@ static bool begin_series(struct http_request *req, const struct prepared *p, con
                          struct sdapi_series *s)
 {
     const struct app *app = http_app(req);
+    struct err err;
+    if (!job_tags_read(p->r.tags, &s->tags, &err)) {
+        sdapi_reply_err(req, &err, "tags");
+        return false;
+    }
     s->ignored = sdapi_ignored(app, &p->r, body, p->options, &p->params, p->model.upstream);
     s->echo = sdapi_request_echo(&p->r);
     s->styles = p->r.styles ? cJSON_Duplicate(p->r.styles, true) : NULL;

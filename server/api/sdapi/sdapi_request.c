@@ -357,6 +357,7 @@ struct cJSON *sdapi_request_echo(const struct sdapi_request *request)
             at == offsetof(struct sdapi_request, lora) ||
             at == offsetof(struct sdapi_request, loras) ||
             at == offsetof(struct sdapi_request, relay) ||
+            at == offsetof(struct sdapi_request, tags) ||
             at == offsetof(struct sdapi_request, compose) ||
             at == offsetof(struct sdapi_request, composed_from))
             continue;

@@ -106,6 +106,7 @@ struct cJSON;
     X(LIST, lora, "null")                                                                          \
     X(LIST, loras, "null")                                                                         \
     X(DICT, relay, "null")                                                                         \
+    X(LIST, tags, "null")                                                                          \
     X(BOOL, compose, 0)                                                                            \
     X(STRING, composed_from, NULL)
 

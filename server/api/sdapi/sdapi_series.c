@@ -18,6 +18,7 @@
 #include "server/job/registry.h"
 #include "server/job/variants.h"
 #include "server/queue/queue.h"
+#include "server/queue/queue_submit.h"
 #include "server/worker/codec.h"
 
 #define PICTURE_BYTES ((size_t)1 << 30)
@@ -72,6 +73,7 @@ void sdapi_series_free(struct sdapi_series *s)
     cJSON_Delete(s->styles);
     cJSON_Delete(s->sheets);
     free(s->ignored);
+    free(s->tags);
     free(s);
 }
 
@@ -449,7 +451,6 @@ static void submit(struct http_request *req, struct sdapi_series *s)
 {
     struct job_input inputs[2 + CONTROLS_INPUTS] = {{0}};
     size_t count = 0;
-    char id[JOB_ID_SIZE];
     struct sdapi_file init;
     bool owned;
     struct err err;
@@ -462,8 +463,9 @@ static void submit(struct http_request *req, struct sdapi_series *s)
         if (s->leading[i].data)
             inputs[count++] =
                 (struct job_input){controls_input(i), s->leading[i].data, s->leading[i].size};
-    ok = ok && queue_submit(s->app->queue, s->key_id, 0, true, &s->runs[s->at].params, inputs,
-                            count, id, &err);
+    struct queue_request r = {.params = &s->runs[s->at].params, .inputs = inputs,
+                              .input_count = count, .tags = s->tags};
+    ok = ok && queue_submit_all(s->app->queue, s->key_id, true, &r, 1, NULL, NULL, &err);
     if (owned)
         free(init.data);
     if (!ok) {
@@ -471,7 +473,7 @@ static void submit(struct http_request *req, struct sdapi_series *s)
         return;
     }
     atomic_fetch_add(&s->refs, 1);
-    job_wait(req, id, false, on_final, s, release);
+    job_wait(req, r.id, false, on_final, s, release);
 }
 
 void sdapi_series_start(struct http_request *req, struct sdapi_series *s)

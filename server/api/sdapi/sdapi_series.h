@@ -49,6 +49,7 @@ struct sdapi_series {
     char key_id[JOB_ID_SIZE];
 
     /* To be painted. */
+    char *tags; /* of all jobs; NULL: none */
     struct sdapi_run *runs;
     size_t run_count, at;
     struct sdapi_file inits[SDAPI_SERIES_RUNS], mask, leading[CONTROLS_INPUTS];
