@@ -39,7 +39,8 @@ static struct native_reader *join(struct rig *r, const char *key_id, const char 
                                   atomic_int *wakes)
 {
     struct err err;
-    struct native_reader *reader = native_feed_join(r->feed, key_id, job_id, NULL, count, wakes, &err);
+    struct native_reader *reader =
+        native_feed_join(r->feed, key_id, job_id, NULL, count, wakes, &err);
     assert_ok(reader, err);
     return reader;
 }

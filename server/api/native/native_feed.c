@@ -177,7 +177,8 @@ static struct text *progress_text(const struct native_feed *feed, const struct n
         cJSON_AddNullToObject(json, "preview");
     }
     free(url);
-    struct text *t = text_new(feed, feed->next, note->job_id, note->key_id, "progress", false, json);
+    struct text *t =
+        text_new(feed, feed->next, note->job_id, note->key_id, "progress", false, json);
     if (t) {
         t->progress = true;
         t->preview = note->preview != NULL;
