@@ -212,12 +212,15 @@ size_t family_chunks(int tokens);
 bool family_chunks_add(size_t *chunks, size_t texts, size_t tokens, struct err *err);
 
 /* FLUX.2's transformer alone, opened as a "unet": whether it is that, and what is known of the
- * model that it becomes. */
+ * model that it becomes. The same of Z-Image's. */
 bool family_flux2_alone(const struct checkpoint *cp);
 bool family_flux2_read_alone(const struct checkpoint *cp, struct family_facts *facts,
                              struct err *err);
+bool family_zimage_alone(const struct checkpoint *cp);
+bool family_zimage_read_alone(const struct checkpoint *cp, struct family_facts *facts,
+                              struct err *err);
 
 extern const struct family family_pixels, family_sd1, family_sd2, family_sdxl, family_sdxl_refiner,
-    family_flux2;
+    family_flux2, family_zimage;
 
 #endif

@@ -1,6 +1,7 @@
 /* family_flux2.c: FLUX.2 (Black Forest Labs 2025), of which [klein] has Qwen3 as text encoder and
  * paints in four steps, or, not distilled, in fifty with guidance. It is shown pictures to paint
  * from: those of the params, and, where it begins from one with strength 1, that one first. */
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 
 #include "engine/family/family.h"
 #include "engine/family/qwen_words.h"
+#include "engine/family/sides.h"
 #include "engine/model/flux2.h"
 #include "engine/model/vae.h"
 
@@ -166,9 +168,11 @@ static void free_model(struct family_model *base)
     free(m);
 }
 
-static void take_words(void *ctx, struct ops *o, const float *states, int tokens, float *out)
+static void take_words(void *ctx, struct ops *o, const float *states, int tokens, int all,
+                       float *out)
 {
     const struct model *m = ctx;
+    assert(all == tokens);
     flux2_words(o, m->network, states, tokens, out);
 }
 
@@ -234,19 +238,10 @@ static void schedule(const struct family_model *m, int width, int height, int st
     schedule_init_flow(out, exp(tokens > 4300 ? many : mu));
 }
 
-/* Programs ask for sides in steps of 8, as of Stable Diffusion, or have them from a picture. What
- * is painted is a little smaller then, and stretched. */
 static bool fit(const struct family_model *m, const struct pictor_params *asked,
                 struct family_fitted *fitted)
 {
-    *fitted = (struct family_fitted){.params = *asked};
-    struct pictor_params *p = &fitted->params;
-    p->width -= p->width % MULTIPLE;
-    p->height -= p->height % MULTIPLE;
-    p->hires_width -= p->hires_width % MULTIPLE;
-    p->hires_height -= p->hires_height % MULTIPLE;
-    return p->width != asked->width || p->height != asked->height ||
-           p->hires_width != asked->hires_width || p->hires_height != asked->hires_height;
+    return sides_fit(MULTIPLE, asked, fitted);
 }
 
 static bool words(struct family_model *base, struct ops *o, const struct pictor_params *params,
@@ -254,11 +249,8 @@ static bool words(struct family_model *base, struct ops *o, const struct pictor_
 {
     const struct model *m = model_of(base);
     bool done = qwen_words_say(m->words, o, prompt, out, err);
-    for (size_t i = 0; i < checkpoint_count(m->cp) && !arena_planning(o->arena); i++) {
-        const struct raw_tensor *t = checkpoint_at(m->cp, i);
-        if (strncmp(t->name, QWEN3_ROOT, strlen(QWEN3_ROOT)) == 0)
-            checkpoint_release(m->cp, t); /* those in blocks were read from the file */
-    }
+    if (!arena_planning(o->arena))
+        qwen_words_release(m->cp);
     return done;
 }
 

@@ -39,6 +39,7 @@ static const struct {
     {PICTOR_KIND_MODEL, AT_START, "joint_blocks."},
     {PICTOR_KIND_MODEL, AT_START, "single_transformer_blocks."},
     {PICTOR_KIND_MODEL, AT_START, "transformer_blocks."},
+    {PICTOR_KIND_MODEL, AT_START, "noise_refiner."}, /* Z-Image's */
     {PICTOR_KIND_MODEL, AT_START, "input_blocks."},
     {PICTOR_KIND_MODEL, AT_START, "down_blocks."},
     {PICTOR_KIND_VAE, AT_START, "first_stage_model."},
@@ -137,6 +138,10 @@ static const struct {
 } transformers[] = {
     {"double_blocks", "flux"},
     {"single_transformer_blocks", "flux"},
+    {"noise_refiner", "zimage"},
+    {"context_refiner", "zimage"},
+    {"layers.0.attention.", "zimage"},
+    {"layers_0_attention_", "zimage"},
     {"joint_blocks", "sd3"},
     {"pos_embed.proj", "sd3"},
 };

@@ -41,6 +41,20 @@ static void choose(const struct checkpoint *cp, struct stable_config *c,
         c->prediction = second && stable_looks_like_v(cp, &c->unet) ? SCHEDULE_V : SCHEDULE_NOISE;
 }
 
+/* Flow transformers, and tensors that no other kind of file has, in one layout and the other. */
+static const struct {
+    const struct family *family;
+    bool (*alone)(const struct checkpoint *cp);
+    bool (*read)(const struct checkpoint *cp, struct family_facts *facts, struct err *err);
+    const char *names[3]; /* NULL-terminated */
+} transformers[] = {
+    {&family_flux2,
+     family_flux2_alone,
+     family_flux2_read_alone,
+     {"double_stream_modulation_img.lin.weight", "double_stream_modulation_img.linear.weight"}},
+    {&family_zimage, family_zimage_alone, family_zimage_read_alone, {"x_pad_token"}},
+};
+
 const struct family *lone_read(const struct checkpoint *cp, struct family_facts *facts,
                                struct err *err)
 {
@@ -48,8 +62,9 @@ const struct family *lone_read(const struct checkpoint *cp, struct family_facts 
     struct stable_config c = {
         .vae = {.channels = 4, .levels = 4, .patch = 1, .encoder_channels = {128}}};
     const struct family *family;
-    if (family_flux2_alone(cp))
-        return family_flux2_read_alone(cp, facts, err) ? &family_flux2 : NULL;
+    for (size_t i = 0; i < sizeof transformers / sizeof *transformers; i++)
+        if (transformers[i].alone(cp))
+            return transformers[i].read(cp, facts, err) ? transformers[i].family : NULL;
     if (!unet_read(cp, &c.unet, err))
         return NULL;
     int z = c.vae.channels, in = c.unet.in_channels;
@@ -70,18 +85,21 @@ const struct family *lone_read(const struct checkpoint *cp, struct family_facts 
 }
 
 /* In any layout. */
-static bool is_flux2(const struct checkpoint *cp)
+static bool is_transformer(const struct checkpoint *cp)
 {
-    return checkpoint_find(cp, "double_stream_modulation_img.lin.weight") ||
-           checkpoint_find(cp, "double_stream_modulation_img.linear.weight") ||
-           checkpoint_find(cp, "model.diffusion_model.double_stream_modulation_img.lin.weight");
+    for (size_t i = 0; i < sizeof transformers / sizeof *transformers; i++)
+        for (int k = 0; transformers[i].names[k]; k++)
+            if (checkpoint_find(cp, transformers[i].names[k]) ||
+                checkpoint_findf(cp, "model.diffusion_model.%s", transformers[i].names[k]))
+                return true;
+    return false;
 }
 
 bool lone_is(const struct checkpoint *cp)
 {
     static const char *const others[] = {"first_stage_model.", "cond_stage_model.", "conditioner.",
                                          "control_model."};
-    if (is_flux2(cp))
+    if (is_transformer(cp))
         return !checkpoint_has(cp, "first_stage_model.") && !checkpoint_has(cp, "vae.") &&
                !checkpoint_has(cp, "text_encoders.");
     if (!checkpoint_has(cp, "input_blocks.") && !checkpoint_has(cp, "down_blocks.") &&

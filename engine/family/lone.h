@@ -1,4 +1,4 @@
-/* lone.h: a UNet of the Stable Diffusion families, or FLUX.2's transformer, in a file of its own,
+/* lone.h: a UNet of the Stable Diffusion families, or a flow transformer, in a file of its own,
  * without a text encoder and a VAE: as ComfyUI's folder `unet` has them, many of them GGUF. No
  * state. */
 #ifndef PICTOR_ENGINE_FAMILY_LONE_H

@@ -132,18 +132,19 @@ static struct entry *add(struct qwen_words *w, const char *text, int tokens, str
     return NULL;
 }
 
-/* states [tokens, width]; `ids` are filled up with padding. Planning counts. False: it was stopped,
- * and there are no states. */
+/* states [tokens, width]; `ids` are filled up with padding, where it is seen. Planning counts.
+ * False: it was stopped, and there are no states. */
 static bool encode(struct qwen_words *w, struct ops *o, struct tokenizer_ids *ids, int tokens,
                    float *states, struct err *err)
 {
     size_t mark = arena_mark(o->arena), wide = (size_t)w->how.count * (size_t)qwen3_width(w->qwen);
     int seen = (int)ids->count, padded[QWEN_WORDS_MOST];
-    float *taken = arena_alloc(o->arena, (size_t)tokens * wide, sizeof *taken);
-    for (int i = 0; i < tokens; i++)
+    int told = w->how.multiple ? seen : tokens;
+    float *taken = arena_alloc(o->arena, (size_t)told * wide, sizeof *taken);
+    for (int i = 0; i < told; i++)
         padded[i] = i < seen ? ids->at[i] : QWEN_TOKENIZER_PAD;
-    qwen3_encode(o, w->qwen, padded, tokens, seen, w->how.after, w->how.count, taken);
-    w->how.take(w->how.ctx, o, taken, tokens, states);
+    qwen3_encode(o, w->qwen, padded, told, seen, w->how.after, w->how.count, taken);
+    w->how.take(w->how.ctx, o, taken, told, tokens, states);
     arena_reset(o->arena, mark);
     return arena_planning(o->arena) || !device_stopped(o->dev) ||
            err_set(err, ERR_CANCELLED, "cancelled");
@@ -163,6 +164,8 @@ static bool count_tokens(struct qwen_words *w, const struct family_prompt *promp
         if (!ok)
             return false;
     }
+    int more = w->how.multiple ? *tokens % w->how.multiple : 0;
+    *tokens += more ? w->how.multiple - more : 0;
     return true;
 }
 
@@ -205,4 +208,13 @@ bool qwen_words_say(struct qwen_words *w, struct ops *o, const struct family_pro
             (struct family_words){.tokens = tokens, .states = states, .negative = prompt->negative};
     }
     return true;
+}
+
+void qwen_words_release(const struct checkpoint *cp)
+{
+    for (size_t i = 0; i < checkpoint_count(cp); i++) {
+        const struct raw_tensor *t = checkpoint_at(cp, i);
+        if (strncmp(t->name, QWEN3_ROOT, strlen(QWEN3_ROOT)) == 0)
+            checkpoint_release(cp, t);
+    }
 }

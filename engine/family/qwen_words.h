@@ -12,12 +12,15 @@ struct qwen_words;
 
 struct qwen_words_how {
     enum qwen_tokenizer_chat chat;
-    int padded;                 /* to so many tokens with QWEN_TOKENIZER_PAD; 0: not at all */
+    int padded;   /* to so many tokens with QWEN_TOKENIZER_PAD; 0: not at all */
+    int multiple; /* what tokens become a multiple of, of which Qwen3 sees the prompt's own alone;
+                     0: it sees all */
     int after[QWEN3_MAX_TAKEN]; /* layers whose states are taken, side by side */
     int count;
     int width; /* of what `take` makes of a token */
-    /* out [tokens, width] = what the network makes of the states before all else. */
-    void (*take)(void *ctx, struct ops *o, const float *states, int tokens, float *out);
+    /* out [all, width] = what the network makes of the states of `tokens` before all else; `all`
+     * are more where `multiple` is. */
+    void (*take)(void *ctx, struct ops *o, const float *states, int tokens, int all, float *out);
     void *ctx;
 };
 
@@ -30,5 +33,9 @@ void qwen_words_free(struct qwen_words *w);
 #define QWEN_WORDS_MOST 2048
 bool qwen_words_say(struct qwen_words *w, struct ops *o, const struct family_prompt *prompt,
                     struct family_words *out, struct err *err);
+
+/* Lets the memory go that the text encoder's file took while it was read, of a checkpoint where it
+ * is called QWEN3_ROOT: what stayed in blocks there was read just now. */
+void qwen_words_release(const struct checkpoint *cp);
 
 #endif

@@ -1,0 +1,76 @@
+"""Z-Image through the server: a folder, and a transformer alone whose parts lie in their folders, paint alike, in
+every dialect; a missing part is named."""
+import base64
+import io
+import shutil
+
+import pytest
+from openai_client import OpenAI
+from PIL import Image
+from sdapi_client import Sdapi, encode, gradient
+from test_flux2 import FLUX2, ROWS, WIDTH, table
+from test_native import Native
+from test_sdxl import GOLDEN, read, write
+
+ZIMAGE = GOLDEN / "zimage"
+FORM = {"prompt": "a red apple", "seed": 7, "size": "96x64"}
+
+
+def encoder(folder, whole):
+    """The text encoder in two files, or `whole`."""
+    shutil.copy(FLUX2 / "text_encoder/model-00001-of-00002.safetensors", folder)
+    rows = {"model.embed_tokens.weight": ("F32", [ROWS, WIDTH], table().tobytes())}
+    if whole:
+        first = folder / "model-00001-of-00002.safetensors"
+        write(folder / "qwen_3_4b.safetensors", {**read(first), **rows})
+        first.unlink()
+    else:
+        write(folder / "model-00002-of-00002.safetensors", rows)
+
+
+@pytest.fixture(scope="module")
+def server(serve_module, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    whole = folder / "checkpoints" / "z"
+    for part in ("transformer", "vae", "text_encoder"):
+        (whole / part).mkdir(parents=True)
+    for part in ("transformer", "vae"):
+        shutil.copy(ZIMAGE / part / "diffusion_pytorch_model.safetensors", whole / part)
+    encoder(whole / "text_encoder", False)
+    for part in ("unet", "text_encoders", "vae"):
+        (folder / part).mkdir()
+    shutil.copy(ZIMAGE / "z_image_turbo.safetensors", folder / "unet")
+    encoder(folder / "text_encoders", True)
+    shutil.copy(ZIMAGE / "ae.safetensors", folder / "vae")
+    return serve_module(f"--model-paths={folder}", "--default-model=z")
+
+
+@pytest.fixture(scope="module")
+def ai(server):
+    return OpenAI(server.url)
+
+
+def test_a_folder_and_its_parts_paint_alike(ai):
+    def pixels(**fields):
+        data = base64.b64decode(ai.answer({**FORM, **fields})["data"][0]["b64_json"])
+        return Image.open(io.BytesIO(data)).tobytes()
+    assert pixels(model="z_image_turbo") == pixels()
+
+
+def test_what_lists_say(server):
+    """Defaults reach a client through what it asks first."""
+    models = {m["name"]: m for m in Native(server.url).get("/api/models")["models"]}
+    assert {"z", "z_image_turbo"} <= set(models), models
+    for name in ("z", "z_image_turbo"):
+        m = models[name]
+        assert (m["architecture"], m["steps"], m["guidance"]) == ("zimage", 8, 1), m
+
+
+def test_over_a_picture_through_the_webui(server):
+    api = Sdapi(server.url)
+    first = encode(gradient(96, 64))
+    fields = {"prompt": "a red apple", "seed": 7, "width": 96, "height": 64, "steps": 8, "cfg_scale": 1}
+    painted = api.img2img(first, denoising_strength=0.5, **fields).image.tobytes()
+    assert painted != api.txt2img(**fields).image.tobytes()
+    mask = encode(gradient(96, 64).point(lambda v: 255 * (v > 128)))
+    assert api.img2img(first, mask=mask, denoising_strength=0.5, **fields).image.tobytes() != painted
