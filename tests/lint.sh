@@ -29,7 +29,8 @@ allowed() { # folder -> the folders (without theirs; with them if / ends it) and
     server/base) echo "engine/base server/base" ;;
     server/job) echo "$picture engine/builtin/builtin.h server/base server/job" ;;
     server/store) echo "engine/base server/base server/job server/store server/store/sqlite/sqlite.h" ;;
-    server/store/sqlite) echo "engine/base server/base server/job server/store $1" ;;
+    server/store/sql) echo "engine/base server/base server/job server/store $1" ;;
+    server/store/sqlite) echo "engine/base server/base server/job server/store server/store/sql $1" ;;
     server/queue) echo "engine/base server/base server/job server/store server/queue" ;;
     server/worker) echo "$picture server/base server/job server/worker" ;;
     server/paint) echo "$picture server/base server/job server/queue server/worker server/paint" ;;

@@ -5,8 +5,9 @@
  * a decision is still true when it is written. Files are written and removed outside of it.
  * Reading takes the store's lock only.
  *
- * Leases end on the monotonic clock: a step of the wall clock or a suspended laptop expires none,
- * and a restart gives back every running job anyway, because the data folder has one server. */
+ * Leases end on the store's clock, which a step of the wall clock does not move where one server
+ * has the store alone; a restart gives back what this server ran. Other servers may share the
+ * store: what they change between a look and a write is found by the write (a claim's token). */
 #include "server/queue/queue_private.h"
 
 #include <stdio.h>
@@ -153,22 +154,31 @@ bool queue_list(struct queue *q, const struct job_filter *filter, struct job **j
     return false;
 }
 
-/* Cancels; or, with `interrupt`, lets a running job end with what is painted. */
+/* Cancels; or, with `interrupt`, lets a running job end with what is painted. Under the lock. */
+static bool stop_found(struct queue *q, const char *id, const struct store_lease *lease,
+                       bool interrupt, struct err *err)
+{
+    if (job_state_is_final(lease->state))
+        return err_set(err, ERR_INVALID, "the job is already %s", job_state_name(lease->state));
+    if (!interrupt || lease->state != JOB_RUNNING)
+        return queue_end_job(q, id, lease->key_id, JOB_CANCELLED, NULL, err);
+    if (!store_job_interrupt(q->store, id, err))
+        return false;
+    /* Still running; the event makes its runner ask (queue_heartbeat). */
+    queue_publish_state(q, id, lease->key_id, JOB_RUNNING);
+    return true;
+}
+
 static bool stop_job(struct queue *q, const char *id, const char *key_id, bool interrupt,
                      struct err *err)
 {
     struct store_lease lease;
+    bool done = false, found = true;
     pthread_mutex_lock(&q->lock);
-    bool done = queue_find(q, id, key_id, &lease, err);
-    if (done && job_state_is_final(lease.state)) {
-        done = err_set(err, ERR_INVALID, "the job is already %s", job_state_name(lease.state));
-    } else if (done && interrupt && lease.state == JOB_RUNNING) {
-        done = store_job_interrupt(q->store, id, err);
-        /* Still running; the event makes its runner ask (queue_heartbeat). */
-        if (done)
-            queue_publish_state(q, id, lease.key_id, JOB_RUNNING);
-    } else if (done) {
-        done = queue_end_job(q, id, lease.key_id, JOB_CANCELLED, NULL, err);
+    /* Twice: another server may have changed it between the look and the write. */
+    for (int i = 0; i < 2 && found && !done && (i == 0 || err->code == ERR_NOT_FOUND); i++) {
+        found = queue_find(q, id, key_id, &lease, err);
+        done = found && stop_found(q, id, &lease, interrupt, err);
     }
     queue_note(q, done, err);
     pthread_mutex_unlock(&q->lock);

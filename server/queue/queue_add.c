@@ -20,7 +20,8 @@ static bool find_done(struct queue *q, const char *job_id, const char *key_id,
            err_set(err, ERR_INVALID, "the job is %s, not done", job_state_name(lease->state));
 }
 
-static bool put(struct queue *q, const char *job_id, struct job_image *image, struct err *err)
+/* In a transaction, under the lock. */
+static bool put_row(struct queue *q, const char *job_id, struct job_image *image, struct err *err)
 {
     struct job job;
     struct job_image replaced;
@@ -31,9 +32,16 @@ static bool put(struct queue *q, const char *job_id, struct job_image *image, st
         if (job.images[i].index >= image->index)
             image->index = job.images[i].index + 1;
     job_free(&job);
+    return store_image_put(q->store, job_id, image, &replaced, err);
+}
+
+static bool put(struct queue *q, const char *job_id, const char *key_id, struct store_lease *lease,
+                struct job_image *image, struct err *err)
+{
     if (!store_begin(q->store, err))
         return false;
-    if (store_image_put(q->store, job_id, image, &replaced, err))
+    if (find_done(q, job_id, key_id, lease, err) && /* it may be gone by now */
+        put_row(q, job_id, image, err))
         return store_commit(q->store, err);
     store_rollback(q->store);
     return false;
@@ -57,8 +65,7 @@ bool queue_add_image(struct queue *q, const char *job_id, const char *key_id,
         queue_note_file(q, size, err);
     if (done) {
         pthread_mutex_lock(&q->lock);
-        done = find_done(q, job_id, key_id, &lease, err) && /* it may be gone by now */
-               queue_note(q, put(q, job_id, image, err), err);
+        done = queue_note(q, put(q, job_id, key_id, &lease, image, err), err);
         if (done)
             queue_publish(q, EVENT_STATE, job_id, lease.key_id, lease.state);
         pthread_mutex_unlock(&q->lock);

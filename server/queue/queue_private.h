@@ -28,11 +28,11 @@ struct queue {
     struct {
         char id[JOB_ID_SIZE];
         int image;
-    } skips[16]; /* the last ones */
-    size_t skip_count; /* of all times */
-    bool paused; /* nothing is claimed: queue_hold.h */
-    bool taken_over; /* what ran when the last server ended is in the queue again */
-    int64_t grace;   /* no lease ends before: it could not be renewed */
+    } skips[16];         /* the last ones */
+    size_t skip_count;   /* of all times */
+    bool paused;         /* nothing is claimed: queue_hold.h */
+    bool taken_over;     /* what ran when the last server ended is in the queue again */
+    int64_t grace;       /* no lease ends before: it could not be renewed */
     struct steady clock; /* the sweeper's */
     time_t started;
     pthread_mutex_t files; /* orphans.h */
@@ -41,7 +41,7 @@ struct queue {
 
 /* ---- queue_state.c; under the lock, unless said otherwise ---- */
 
-int64_t queue_lease_end(const struct queue *q); /* of a lease that begins now */
+int64_t queue_lease_ms(const struct queue *q);
 
 void queue_publish(struct queue *q, enum event_kind kind, const char *id, const char *key_id,
                    enum job_state state);
@@ -59,9 +59,11 @@ bool queue_wait_until_well(struct queue *q, const struct claim *claim, const str
 /* To a final state; `reason` may be NULL unless failed. */
 bool queue_end_job(struct queue *q, const char *id, const char *key_id, enum job_state state,
                    const struct err *reason, struct err *err);
-/* The same, with what an upstream said (JSON, may be NULL). */
-bool queue_end_refused(struct queue *q, const char *id, const char *key_id, enum job_state state,
-                       const struct err *reason, const char *refusal, struct err *err);
+/* The same by the claim of this token (0: whoever has it), with what an upstream said (JSON, may be
+ * NULL). */
+bool queue_end_refused(struct queue *q, const char *id, const char *key_id, int64_t token,
+                       enum job_state state, const struct err *reason, const char *refusal,
+                       struct err *err);
 /* A running job whose runner is gone: queued again, or final if that makes no sense. `counts`: it
  * was an attempt. */
 bool queue_give_back(struct queue *q, const char *id, const struct store_lease *lease,

@@ -20,14 +20,14 @@ static bool claim_next(struct queue *q, const char *owner, const char *const *mo
         return err_set(err, ERR_NONE, "nothing is claimed that could not be stored");
     if (q->paused)
         return err_set(err, ERR_NONE, "the queue is paused");
-    if (!store_job_next(q->store, models, model_count, claim->job_id, err))
-        return false;
-    if (!claim->job_id[0])
-        return err_set(err, ERR_NONE, "no job waits");
+    /* What is found is held: another server finds the one behind it. */
     if (!store_begin(q->store, err))
         return false;
-    if (!store_job_start(q->store, claim->job_id, owner, now_unix_ms(), queue_lease_end(q),
-                         &claim->token, err)) {
+    bool found = store_job_next(q->store, models, model_count, claim->job_id, err);
+    if (found && !claim->job_id[0])
+        found = err_set(err, ERR_NONE, "no job waits");
+    if (!found || !store_job_start(q->store, claim->job_id, owner, now_unix_ms(), queue_lease_ms(q),
+                                   &claim->token, err)) {
         store_rollback(q->store);
         return false;
     }
@@ -68,7 +68,8 @@ bool queue_heartbeat(struct queue *q, const struct claim *claim, bool *interrupt
     pthread_mutex_lock(&q->lock);
     bool done =
         queue_check_claim(q, claim, &lease, err) &&
-        queue_note(q, store_job_renew(q->store, claim->job_id, queue_lease_end(q), err), err);
+        queue_note(
+            q, store_job_renew(q->store, claim->job_id, claim->token, queue_lease_ms(q), err), err);
     pthread_mutex_unlock(&q->lock);
     *interrupted = done && lease.interrupted;
     return done;
@@ -125,9 +126,10 @@ static bool commit_image(struct queue *q, const struct claim *claim, const struc
                          struct job_image *replaced, struct err *err)
 {
     struct store_lease lease;
-    if (!queue_check_claim(q, claim, &lease, err) || !store_begin(q->store, err))
+    if (!store_begin(q->store, err))
         return false;
-    if (!store_image_put(q->store, claim->job_id, image, replaced, err)) {
+    if (!queue_check_claim(q, claim, &lease, err) ||
+        !store_image_put(q->store, claim->job_id, image, replaced, err)) {
         store_rollback(q->store);
         return false;
     }
@@ -196,7 +198,7 @@ static bool finish(struct queue *q, const struct claim *claim, const struct stor
                        lease->images, lease->count);
     /* Interrupted before its first picture: there is nothing that it could be done with. */
     enum job_state state = lease->images > 0 ? JOB_DONE : JOB_CANCELLED;
-    return queue_end_refused(q, claim->job_id, lease->key_id, state, NULL, said, err);
+    return queue_end_refused(q, claim->job_id, lease->key_id, claim->token, state, NULL, said, err);
 }
 
 static bool conclude(struct queue *q, const struct claim *claim, enum verdict verdict,
@@ -216,7 +218,8 @@ static bool conclude(struct queue *q, const struct claim *claim, enum verdict ve
         if (done && verdict == FINISHED)
             done = finish(q, claim, &lease, said, err);
         else if (done && verdict == FAILED && !err_is_passing(why->code))
-            done = queue_end_refused(q, claim->job_id, lease.key_id, JOB_FAILED, why, said, err);
+            done = queue_end_refused(q, claim->job_id, lease.key_id, claim->token, JOB_FAILED, why,
+                                     said, err);
         else if (done)
             done = queue_give_back(q, claim->job_id, &lease, why->msg, verdict == RELEASED, err);
         queue_note(q, done, err);

@@ -11,9 +11,9 @@
 #include "server/base/settings.h"
 #include "server/queue/queue_line.h"
 
-int64_t queue_lease_end(const struct queue *q)
+int64_t queue_lease_ms(const struct queue *q)
 {
-    return now_ms() + (int64_t)q->settings->lease_seconds * 1000;
+    return (int64_t)q->settings->lease_seconds * 1000;
 }
 
 void queue_publish(struct queue *q, enum event_kind kind, const char *id, const char *key_id,
@@ -77,15 +77,17 @@ bool queue_wait_until_well(struct queue *q, const struct claim *claim, const str
     return !q->hurry;
 }
 
-bool queue_end_refused(struct queue *q, const char *id, const char *key_id, enum job_state state,
-                       const struct err *reason, const char *refusal, struct err *err)
+bool queue_end_refused(struct queue *q, const char *id, const char *key_id, int64_t token,
+                       enum job_state state, const struct err *reason, const char *refusal,
+                       struct err *err)
 {
     struct err clean = {0};
     if (reason) { /* it goes into JSON */
         clean = *reason;
         json_text_mend(clean.msg);
     }
-    if (!store_job_end(q->store, id, state, reason ? &clean : NULL, refusal, now_unix_ms(), err))
+    if (!store_job_end(q->store, id, token, state, reason ? &clean : NULL, refusal, now_unix_ms(),
+                       err))
         return false;
     queue_publish_state(q, id, key_id, state);
     return true;
@@ -94,7 +96,7 @@ bool queue_end_refused(struct queue *q, const char *id, const char *key_id, enum
 bool queue_end_job(struct queue *q, const char *id, const char *key_id, enum job_state state,
                    const struct err *reason, struct err *err)
 {
-    return queue_end_refused(q, id, key_id, state, reason, NULL, err);
+    return queue_end_refused(q, id, key_id, 0, state, reason, NULL, err);
 }
 
 bool queue_give_back(struct queue *q, const char *id, const struct store_lease *lease,
@@ -104,13 +106,14 @@ bool queue_give_back(struct queue *q, const char *id, const struct store_lease *
     log_event(LOG_WARN, "job_given_back", "job=%s attempt=%d reason=%s", id, lease->attempts,
               log_quote(text, sizeof text, reason));
     if (lease->interrupted) /* who interrupts a job does not want it painted from the start */
-        return queue_end_job(q, id, lease->key_id, JOB_CANCELLED, NULL, err);
+        return queue_end_refused(q, id, lease->key_id, lease->token, JOB_CANCELLED, NULL, NULL,
+                                 err);
     if (counts && lease->attempts >= q->settings->max_attempts) {
         struct err why;
         err_set(&why, ERR_INTERNAL, "gave up after %d attempts: %s", lease->attempts, reason);
-        return queue_end_job(q, id, lease->key_id, JOB_FAILED, &why, err);
+        return queue_end_refused(q, id, lease->key_id, lease->token, JOB_FAILED, &why, NULL, err);
     }
-    if (!store_job_requeue(q->store, id, counts, err))
+    if (!store_job_requeue(q->store, id, lease->token, counts, err))
         return false;
     queue_publish_state(q, id, lease->key_id, JOB_QUEUED);
     return true;

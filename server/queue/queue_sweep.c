@@ -40,32 +40,33 @@ static int lease_of(struct queue *q, const char *id, struct store_lease *lease, 
     return -1;
 }
 
-/* Gives back the running jobs whose lease ended before `now`. Under the lock. */
-static bool give_back_expired(struct queue *q, int64_t now, const char *reason, bool counts,
-                              struct err *err)
+typedef bool list_fn(struct store *st, int limit, struct store_ids *ids, struct err *err);
+
+/* Gives back the jobs of a list. Under the lock. */
+static bool give_back_listed(struct queue *q, list_fn *list, const char *reason, bool counts,
+                             struct err *err)
 {
-    struct store_ids expired;
+    struct store_ids ids;
     do {
-        if (!store_job_expired(q->store, now, 100, &expired, err))
+        if (!list(q->store, 100, &ids, err))
             return false;
         bool done = true;
-        for (size_t i = 0; i < expired.count && done; i++) {
-            const char *id = expired.ids[i];
+        for (size_t i = 0; i < ids.count && done; i++) {
+            const char *id = ids.ids[i];
             struct store_lease lease;
             int read = lease_of(q, id, &lease, err);
             done = read > 0 ? queue_give_back(q, id, &lease, reason, counts, err) : read == 0;
+            done = done || err->code == ERR_NOT_FOUND; /* another server was faster */
         }
-        free(expired.ids);
+        free(ids.ids);
         if (!done)
             return false;
-    } while (expired.count > 0);
+    } while (ids.count > 0);
     return true;
 }
 
 /* Cancels the first jobs of a list. Under the lock. */
-static bool cancel_listed(struct queue *q,
-                          bool (*list)(struct store *, int, struct store_ids *, struct err *),
-                          size_t *count, struct err *err)
+static bool cancel_listed(struct queue *q, list_fn *list, size_t *count, struct err *err)
 {
     struct store_ids ids;
     if (!list(q->store, 100, &ids, err))
@@ -77,6 +78,7 @@ static bool cancel_listed(struct queue *q,
         struct store_lease lease;
         int read = lease_of(q, id, &lease, err);
         done = read > 0 ? queue_end_job(q, id, lease.key_id, JOB_CANCELLED, NULL, err) : read == 0;
+        done = done || err->code == ERR_NOT_FOUND; /* it has ended meanwhile */
     }
     free(ids.ids);
     return done;
@@ -143,7 +145,7 @@ bool queue_take_over(struct queue *q, struct err *err)
     int nameless;
     const char *reason = "the server stopped while it ran";
     q->taken_over = queue_hold_read(q, err) && store_job_nameless(q->store, &nameless, err) &&
-                    give_back_expired(q, INT64_MAX, reason, false, err) && cancel_waited(q, err);
+                    give_back_listed(q, store_job_own, reason, false, err) && cancel_waited(q, err);
     if (q->taken_over && nameless > 0)
         log_event(LOG_ERROR, "jobs_damaged", "count=%d reason=\"their ids are no ids\"", nameless);
     return q->taken_over;
@@ -175,8 +177,8 @@ void queue_probe(struct queue *q)
     q->probing = true;
     pthread_mutex_unlock(&q->lock);
     const char *data = store_data(q->store);
-    bool well = store_probe(q->store, &err) && blobs_reserve(data, &err) &&
-                blobs_probe(data, room, &err);
+    bool well =
+        store_probe(q->store, &err) && blobs_reserve(data, &err) && blobs_probe(data, room, &err);
     pthread_mutex_lock(&q->lock);
     q->probing = false;
     pthread_cond_broadcast(&q->well);
@@ -187,7 +189,7 @@ void queue_probe(struct queue *q)
     log_event(LOG_WARN, "store_well", " ");
     q->trouble = (struct err){0};
     q->room = 0;
-    q->grace = queue_lease_end(q);
+    q->grace = now_ms() + queue_lease_ms(q);
     queue_publish(q, EVENT_TROUBLE, "", "", JOB_QUEUED);
 }
 
@@ -233,10 +235,11 @@ void *queue_sweep(void *arg)
         queue_note(q, store_present(q->store, &err), &err);
         if (q->trouble.code != ERR_NONE)
             queue_probe(q);
-        else if (now >= q->grace && !queue_note(q,
-                                                give_back_expired(q, now, reason, true, &err) &&
-                                                    cancel_keyless(q, &err),
-                                                &err))
+        else if (now >= q->grace &&
+                 !queue_note(q,
+                             give_back_listed(q, store_job_expired, reason, true, &err) &&
+                                 cancel_keyless(q, &err),
+                             &err))
             queue_log_failure("sweep_failed", &err);
         if (!looked && q->trouble.code == ERR_NONE) {
             looked = true;

@@ -129,9 +129,9 @@ bool store_job_next(struct store *st, const char *const *models, size_t model_co
 }
 
 bool store_job_start(struct store *st, const char *id, const char *owner, int64_t now_ms,
-                     int64_t lease_until, int64_t *token, struct err *err)
+                     int64_t lease_ms, int64_t *token, struct err *err)
 {
-    return st->driver->job->start(st, id, owner, now_ms, lease_until, token, err);
+    return st->driver->job->start(st, id, owner, now_ms, lease_ms, token, err);
 }
 
 bool store_job_lease(struct store *st, const char *id, struct store_lease *out, struct err *err)
@@ -145,9 +145,10 @@ bool store_job_tagged(struct store *st, const char *tag, const char *key_id, cha
     return st->driver->job->tagged(st, tag, key_id, id, err);
 }
 
-bool store_job_renew(struct store *st, const char *id, int64_t lease_until, struct err *err)
+bool store_job_renew(struct store *st, const char *id, int64_t token, int64_t lease_ms,
+                     struct err *err)
 {
-    return st->driver->job->renew(st, id, lease_until, err);
+    return st->driver->job->renew(st, id, token, lease_ms, err);
 }
 
 bool store_job_interrupt(struct store *st, const char *id, struct err *err)
@@ -155,20 +156,21 @@ bool store_job_interrupt(struct store *st, const char *id, struct err *err)
     return st->driver->job->interrupt(st, id, err);
 }
 
-bool store_job_requeue(struct store *st, const char *id, bool counts, struct err *err)
+bool store_job_requeue(struct store *st, const char *id, int64_t token, bool counts,
+                       struct err *err)
 {
-    return st->driver->job->requeue(st, id, counts, err);
+    return st->driver->job->requeue(st, id, token, counts, err);
 }
 
-bool store_job_end(struct store *st, const char *id, enum job_state state, const struct err *reason,
-                   const char *refusal, int64_t now_ms, struct err *err)
+bool store_job_end(struct store *st, const char *id, int64_t token, enum job_state state,
+                   const struct err *reason, const char *refusal, int64_t now_ms, struct err *err)
 {
-    return st->driver->job->end(st, id, state, reason, refusal, now_ms, err);
+    return st->driver->job->end(st, id, token, state, reason, refusal, now_ms, err);
 }
 
 bool store_job_delete(struct store *st, const char *id, struct err *err)
 {
-    return st->driver->job->delete (st, id, err);
+    return st->driver->job->delete(st, id, err);
 }
 
 bool store_job_line(struct store *st, struct store_ids *out, struct err *err)
@@ -176,10 +178,14 @@ bool store_job_line(struct store *st, struct store_ids *out, struct err *err)
     return st->driver->job->line(st, out, err);
 }
 
-bool store_job_expired(struct store *st, int64_t now, int limit, struct store_ids *out,
-                       struct err *err)
+bool store_job_expired(struct store *st, int limit, struct store_ids *out, struct err *err)
 {
-    return st->driver->job->expired(st, now, limit, out, err);
+    return st->driver->job->expired(st, limit, out, err);
+}
+
+bool store_job_own(struct store *st, int limit, struct store_ids *out, struct err *err)
+{
+    return st->driver->job->own(st, limit, out, err);
 }
 
 bool store_job_finished_before(struct store *st, int64_t before_ms, int limit,

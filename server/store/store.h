@@ -82,9 +82,10 @@ bool store_job_nameless(struct store *st, int *count, struct err *err);
 /* The id of the queued job whose turn it is; "" when there is none. */
 bool store_job_next(struct store *st, const char *const *models, size_t model_count,
                     char id[JOB_ID_SIZE], struct err *err);
-/* queued -> running: one more attempt, a greater token, the key goes to the end of its line. */
+/* queued -> running: one more attempt, a greater token, the key goes to the end of its line. Its
+ * lease ends `lease_ms` from now. */
 bool store_job_start(struct store *st, const char *id, const char *owner, int64_t now_ms,
-                     int64_t lease_until, int64_t *token, struct err *err);
+                     int64_t lease_ms, int64_t *token, struct err *err);
 
 struct store_lease {
     enum job_state state;
@@ -97,14 +98,18 @@ bool store_job_lease(struct store *st, const char *id, struct store_lease *out, 
 /* The newest job that its client calls `tag`; `key_id` NULL: anybody's. ERR_NOT_FOUND. */
 bool store_job_tagged(struct store *st, const char *tag, const char *key_id, char id[JOB_ID_SIZE],
                       struct err *err);
-bool store_job_renew(struct store *st, const char *id, int64_t lease_until, struct err *err);
+/* This and those that follow, which have a `token`, change the job of that claim alone:
+ * ERR_NOT_FOUND when it was claimed again since, or has another state. */
+bool store_job_renew(struct store *st, const char *id, int64_t token, int64_t lease_ms,
+                     struct err *err);
 bool store_job_interrupt(struct store *st, const char *id, struct err *err);
 /* running -> queued; unless `counts`, the attempt is taken back. */
-bool store_job_requeue(struct store *st, const char *id, bool counts, struct err *err);
-/* To a final state; its order is forgotten. `reason` may be NULL unless failed; `refusal`, what
- * an upstream said of it (JSON), may be NULL. */
-bool store_job_end(struct store *st, const char *id, enum job_state state, const struct err *reason,
-                   const char *refusal, int64_t now_ms, struct err *err);
+bool store_job_requeue(struct store *st, const char *id, int64_t token, bool counts,
+                       struct err *err);
+/* To a final state (`token` 0: whoever runs it, if anybody); its order is forgotten. `reason` may
+ * be NULL unless failed; `refusal`, what an upstream said of it (JSON), may be NULL. */
+bool store_job_end(struct store *st, const char *id, int64_t token, enum job_state state,
+                   const struct err *reason, const char *refusal, int64_t now_ms, struct err *err);
 /* The row and those that hang on it; the files are the caller's. */
 bool store_job_delete(struct store *st, const char *id, struct err *err);
 
@@ -118,12 +123,13 @@ bool store_job_line(struct store *st, struct store_ids *out, struct err *err);
 /* A queued job's place by hand: the greater rank goes first, 0 is that of all others. */
 bool store_job_rank(struct store *st, const char *id, int64_t rank, struct err *err);
 bool store_job_rank_most(struct store *st, int64_t *rank, struct err *err); /* of them all */
-/* At most `limit`: running jobs whose lease ended before `now`; final jobs that finished before
- * `before_ms`. */
-bool store_job_expired(struct store *st, int64_t now, int limit, struct store_ids *out,
-                       struct err *err);
+/* At most `limit`: running jobs whose lease has ended, by the store's clock; final jobs that
+ * finished before `before_ms`. */
+bool store_job_expired(struct store *st, int limit, struct store_ids *out, struct err *err);
 bool store_job_finished_before(struct store *st, int64_t before_ms, int limit,
                                struct store_ids *out, struct err *err);
+/* At a server's start: the running jobs that were this server's when it ended. */
+bool store_job_own(struct store *st, int limit, struct store_ids *out, struct err *err);
 /* Jobs that are not final and whose key was revoked. */
 bool store_job_keyless(struct store *st, int limit, struct store_ids *out, struct err *err);
 /* Queued jobs that only an open request wants (struct job: waited). */
@@ -159,7 +165,7 @@ bool store_order_delete(struct store *st, const char *job_id, struct err *err);
 
 struct store_record {
     char id[JOB_ID_SIZE], key_id[JOB_ID_SIZE];
-    char kind[8]; /* "file", "batch" */
+    char kind[8];                   /* "file", "batch" */
     int64_t created_ms, expires_ms; /* Unix milliseconds; expires_ms 0: never */
     size_t bytes;                   /* of its file, DATA/files/ID */
     char *body;                     /* JSON; owned by whom the record was filled for */

@@ -25,19 +25,20 @@ struct store_driver_job {
     bool (*next)(struct store *st, const char *const *models, size_t model_count,
                  char id[JOB_ID_SIZE], struct err *err);
     bool (*start)(struct store *st, const char *id, const char *owner, int64_t now_ms,
-                  int64_t lease_until, int64_t *token, struct err *err);
+                  int64_t lease_ms, int64_t *token, struct err *err);
     bool (*tagged)(struct store *st, const char *tag, const char *key_id, char id[JOB_ID_SIZE],
                    struct err *err);
     bool (*lease)(struct store *st, const char *id, struct store_lease *out, struct err *err);
-    bool (*renew)(struct store *st, const char *id, int64_t lease_until, struct err *err);
+    bool (*renew)(struct store *st, const char *id, int64_t token, int64_t lease_ms,
+                  struct err *err);
     bool (*interrupt)(struct store *st, const char *id, struct err *err);
-    bool (*requeue)(struct store *st, const char *id, bool counts, struct err *err);
-    bool (*end)(struct store *st, const char *id, enum job_state state, const struct err *reason,
-                const char *refusal, int64_t now_ms, struct err *err);
+    bool (*requeue)(struct store *st, const char *id, int64_t token, bool counts, struct err *err);
+    bool (*end)(struct store *st, const char *id, int64_t token, enum job_state state,
+                const struct err *reason, const char *refusal, int64_t now_ms, struct err *err);
     bool (*delete)(struct store *st, const char *id, struct err *err);
     bool (*line)(struct store *st, struct store_ids *out, struct err *err);
-    bool (*expired)(struct store *st, int64_t now, int limit, struct store_ids *out,
-                    struct err *err);
+    bool (*expired)(struct store *st, int limit, struct store_ids *out, struct err *err);
+    bool (*own)(struct store *st, int limit, struct store_ids *out, struct err *err);
     bool (*finished_before)(struct store *st, int64_t before_ms, int limit, struct store_ids *out,
                             struct err *err);
     bool (*keyless)(struct store *st, int limit, struct store_ids *out, struct err *err);
@@ -97,8 +98,8 @@ struct store_driver_once {
 
 struct store_driver_webhook {
     bool (*put)(struct store *st, const struct store_webhook *webhook, struct err *err);
-    bool (*list)(struct store *st, const char *id, const char *key_id,
-                 struct store_webhook **rows, size_t *count, struct err *err);
+    bool (*list)(struct store *st, const char *id, const char *key_id, struct store_webhook **rows,
+                 size_t *count, struct err *err);
     bool (*remove)(struct store *st, const char *id, const char *key_id, struct err *err);
     bool (*due)(struct store *st, int64_t now_ms, struct store_delivery *rows, size_t most,
                 size_t *count, struct err *err);

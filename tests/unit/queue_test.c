@@ -706,7 +706,7 @@ static void old_jobs_go_when_told_to(void **state)
     struct job job;
     fixture_submit(f, "", 0, "p", 1, old);
     fixture_submit(f, "", 0, "p", 1, waiting);
-    assert_ok(store_job_end(f->store, old, JOB_CANCELLED, NULL, NULL, 1000, &err), err);
+    assert_ok(store_job_end(f->store, old, 0, JOB_CANCELLED, NULL, NULL, 1000, &err), err);
     fixture_close(f);
     f->settings->keep_days = 1;
     fixture_open(f);

@@ -1,5 +1,4 @@
-/* sqlite.c: the store's driver for SQLite: opening, schema, transactions, options and keys; jobs,
- * pictures and inputs are in sqlite_job.c and sqlite_image.c.
+/* sqlite.c: the store's driver for SQLite: opening, schema and transactions.
  *
  * A thread between store_begin and store_commit is the only one that writes. WAL with
  * synchronous=FULL: committed means on disk.
@@ -24,8 +23,6 @@
 
 #define LOCK_MS 2000              /* how long a killed server's last processes may keep the lock */
 #define APPLICATION_ID 0x70696374 /* "pict": tells our file from another program's */
-#define SCOPE_PAINT 1             /* in keys.scopes: every key may */
-#define SCOPE_ADMIN 2
 
 INCBIN(sqlite_migration_0001, "migrations/sqlite/0001_init.sql");
 INCBIN(sqlite_migration_0002, "migrations/sqlite/0002_refusal.sql");
@@ -41,12 +38,10 @@ INCBIN(sqlite_migration_0011, "migrations/sqlite/0011_webhooks.sql");
 INCBIN(sqlite_migration_0012, "migrations/sqlite/0012_deliveries.sql");
 
 /* Number i brings the schema from version i to i + 1. */
-static const unsigned char *const migrations[] = {sqlite_migration_0001, sqlite_migration_0002,
-                                                  sqlite_migration_0003, sqlite_migration_0004,
-                                                  sqlite_migration_0005, sqlite_migration_0006,
-                                                  sqlite_migration_0007, sqlite_migration_0008,
-                                                  sqlite_migration_0009, sqlite_migration_0010,
-                                                  sqlite_migration_0011, sqlite_migration_0012};
+static const unsigned char *const migrations[] = {
+    sqlite_migration_0001, sqlite_migration_0002, sqlite_migration_0003, sqlite_migration_0004,
+    sqlite_migration_0005, sqlite_migration_0006, sqlite_migration_0007, sqlite_migration_0008,
+    sqlite_migration_0009, sqlite_migration_0010, sqlite_migration_0011, sqlite_migration_0012};
 #define SCHEMA ((int)(sizeof migrations / sizeof *migrations))
 
 /* What is written to a file that has lost its name is lost with the process. */
@@ -69,7 +64,7 @@ static bool present(struct store *st, struct err *err)
 static bool begin(struct store *st, struct err *err)
 {
     struct sqlite_connection *c = sqlite_writer(st);
-    bool done = in_place(c, err) && sqlite_sql_run(c, SQL_BEGIN, err, "");
+    bool done = in_place(c, err) && sqlite_sql_run(c, SQL_BEGIN, err);
     if (done)
         atomic_store(&sqlite_of(st)->holder, pthread_self());
     else
@@ -89,13 +84,13 @@ static void rollback(struct store *st)
     struct sqlite_connection *c = &sqlite_of(st)->writer;
     /* After some failures SQLite has rolled back by itself. */
     if (!sqlite3_get_autocommit(c->db))
-        sqlite_sql_run(c, SQL_ROLLBACK, NULL, "");
+        sqlite_sql_run(c, SQL_ROLLBACK, NULL);
     leave(st);
 }
 
 static bool commit(struct store *st, struct err *err)
 {
-    bool done = sqlite_sql_run(&sqlite_of(st)->writer, SQL_COMMIT, err, "");
+    bool done = sqlite_sql_run(&sqlite_of(st)->writer, SQL_COMMIT, err);
     if (done)
         leave(st);
     else
@@ -191,7 +186,7 @@ static bool take_lock(int fd)
 static bool take_folder(struct sqlite *st, struct err *err)
 {
     char path[sizeof st->path], pid[16] = "";
-    snprintf(path, sizeof path, "%s/lock", st->store.data);
+    snprintf(path, sizeof path, "%s/lock", st->sql.store.data);
     st->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (st->lock_fd < 0)
         return err_at(err, path, ERR_IO, "%s", strerror(errno));
@@ -199,7 +194,7 @@ static bool take_folder(struct sqlite *st, struct err *err)
         ssize_t n = pread(st->lock_fd, pid, sizeof pid - 1, 0);
         pid[n > 0 ? n : 0] = '\0';
         pid[strspn(pid, "0123456789")] = '\0';
-        return err_at(err, st->store.data, ERR_BUSY, "in use by another pictor, process %s",
+        return err_at(err, st->sql.store.data, ERR_BUSY, "in use by another pictor, process %s",
                       *pid ? pid : "unknown");
     }
     int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
@@ -231,7 +226,8 @@ static struct store *open_folder(const char *data, enum store_mode mode, struct 
         err_set(err, ERR_INTERNAL, "no memory for the store");
         return NULL;
     }
-    st->store.data = data;
+    st->sql.store.data = data;
+    st->sql.ops = &sqlite_sql_ops;
     st->lock_fd = -1;
     pthread_mutex_init(&st->writing, NULL);
     pthread_mutex_init(&st->reading, NULL);
@@ -250,9 +246,9 @@ static struct store *open_folder(const char *data, enum store_mode mode, struct 
         goto fail;
     if (!open_database(st, err))
         goto fail;
-    return &st->store;
+    return &st->sql.store;
 fail:
-    close_database(&st->store);
+    close_database(&st->sql.store);
     return NULL;
 }
 
@@ -263,108 +259,6 @@ static bool is_there(const char *data)
     return n < (int)sizeof path && access(path, F_OK) == 0;
 }
 
-/* ---- options ---- */
-
-static bool option_get(struct store *st, const char *name, char **value, struct err *err)
-{
-    *value = NULL;
-    struct sqlite_connection *c = sqlite_reader(st);
-    sqlite3_stmt *s = sqlite_sql_bind(c, SQL_OPTION_GET, err, "t", name);
-    bool failed = !s;
-    if (s && sqlite_sql_row(c, s, &failed, err)) {
-        *value = strdup(sqlite_sql_text(s, 0));
-        failed = !*value;
-        if (failed)
-            err_set(err, ERR_INTERNAL, "no memory for an option");
-    }
-    sqlite_sql_done(s);
-    sqlite_release(c);
-    return !failed;
-}
-
-static bool option_set(struct store *st, const char *name, const char *value, struct err *err)
-{
-    struct sqlite_connection *c = sqlite_writer(st);
-    bool done = sqlite_sql_run(c, SQL_OPTION_SET, err, "tt", name, value);
-    sqlite_release(c);
-    return done;
-}
-
-/* ---- keys ---- */
-
-static int64_t hash_prefix(const unsigned char *hash)
-{
-    uint64_t n = 0;
-    for (int i = 0; i < 8; i++)
-        n = n << 8 | hash[i];
-    return (int64_t)n;
-}
-
-static bool key_insert(struct store *st, const struct key *key,
-                       const unsigned char hash[STORE_HASH_SIZE], struct err *err)
-{
-    struct sqlite_connection *c = sqlite_writer(st);
-    bool done = sqlite_sql_run(c, SQL_KEY_INSERT, err, "ttiibi", key->id, key->name,
-                               (int64_t)(key->admin ? SCOPE_PAINT | SCOPE_ADMIN : SCOPE_PAINT),
-                               hash_prefix(hash), hash, key->created_ms);
-    if (done && sqlite_sql_changes(c) == 0)
-        done = err_set(err, ERR_INVALID,
-                       "there is a valid key \"%.64s\" already: take another name, or revoke it",
-                       key->name);
-    sqlite_release(c);
-    return done;
-}
-
-bool sqlite_key_read(sqlite3_stmt *s, struct key *out)
-{
-    *out = (struct key){.admin = (sqlite3_column_int(s, 2) & SCOPE_ADMIN) != 0,
-                        .created_ms = sqlite3_column_int64(s, 3),
-                        .revoked_ms = sqlite3_column_int64(s, 4)};
-    return sqlite_sql_copy(s, 0, out->id, sizeof out->id) && *out->id &&
-           sqlite_sql_copy(s, 1, out->name, sizeof out->name) &&
-           sqlite3_column_bytes(s, 5) == STORE_HASH_SIZE;
-}
-
-static bool key_each(struct store *st, const unsigned char *hash, store_key_fn *fn, void *ctx,
-                     struct err *err)
-{
-    struct sqlite_connection *c = sqlite_reader(st);
-    sqlite3_stmt *s = hash ? sqlite_sql_bind(c, SQL_KEY_PREFIX, err, "i", hash_prefix(hash))
-                           : sqlite_sql_bind(c, SQL_KEY_ALL, err, "");
-    bool failed = !s, more = true;
-    while (s && more && sqlite_sql_row(c, s, &failed, err)) {
-        struct key key;
-        if (sqlite_key_read(s, &key))
-            more = fn(ctx, &key, sqlite3_column_blob(s, 5));
-        else
-            log_event(LOG_ERROR, "key_damaged", "hint=\"pictor fsck\"");
-    }
-    sqlite_sql_done(s);
-    sqlite_release(c);
-    return !failed;
-}
-
-static bool key_any(struct store *st, bool *any, struct err *err)
-{
-    struct sqlite_connection *c = sqlite_reader(st);
-    sqlite3_stmt *s = sqlite_sql_bind(c, SQL_KEY_ANY, err, "");
-    bool failed = !s;
-    *any = s && sqlite_sql_row(c, s, &failed, err) && sqlite3_column_int(s, 0) != 0;
-    sqlite_sql_done(s);
-    sqlite_release(c);
-    return !failed;
-}
-
-static bool key_revoke(struct store *st, const char *id, int64_t now_ms, struct err *err)
-{
-    struct sqlite_connection *c = sqlite_writer(st);
-    bool done = sqlite_sql_run(c, SQL_KEY_REVOKE, err, "ti", id, now_ms);
-    if (done && sqlite_sql_changes(c) == 0)
-        done = err_set(err, ERR_NOT_FOUND, "there is no valid key \"%.40s\"", id);
-    sqlite_release(c);
-    return done;
-}
-
 const struct store_driver sqlite_driver = {
     .open = open_folder,
     .close = close_database,
@@ -373,17 +267,17 @@ const struct store_driver sqlite_driver = {
     .begin = begin,
     .commit = commit,
     .rollback = rollback,
-    .option_get = option_get,
-    .option_set = option_set,
-    .key_insert = key_insert,
-    .key_each = key_each,
-    .key_any = key_any,
-    .key_revoke = key_revoke,
-    .job = &sqlite_job,
-    .image = &sqlite_image,
-    .record = &sqlite_record,
-    .mark = &sqlite_mark,
-    .once = &sqlite_once,
-    .webhook = &sqlite_webhook,
-    .check = &sqlite_check,
+    .option_get = sql_option_get,
+    .option_set = sql_option_set,
+    .key_insert = sql_key_insert,
+    .key_each = sql_key_each,
+    .key_any = sql_key_any,
+    .key_revoke = sql_key_revoke,
+    .job = &sql_job,
+    .image = &sql_image,
+    .record = &sql_record,
+    .mark = &sql_mark,
+    .once = &sql_once,
+    .webhook = &sql_webhook,
+    .check = &sql_check,
 };

@@ -6,12 +6,10 @@
 #include "server/store/sqlite/sqlite_sql.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "server/base/ids.h"
 #include "server/base/now.h"
 
 #define BUSY_MS 10000              /* `pictor keys` beside a server waits for its turn to write */
@@ -19,9 +17,6 @@
 #define READ_MS 10000 /* far more than a read takes: a bound for what nobody thought of */
 #define SEARCH_MS 2000
 #define OPCODES 200 /* of SQLite's machine between looks at the clock; most take less than 1 us */
-
-#define RECORD_COLUMNS "id, kind, key_id, created_ms, expires_ms, bytes, body"
-#define IMAGE_COLUMNS "id, position, width, height, seed, subseed, format, bytes, infotext"
 
 static const char *const statements[SQL_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
@@ -50,11 +45,11 @@ static const char *const statements[SQL_COUNT] = {
                       "SELECT sequence, prompt FROM jobs WHERE id = ?1",
     [SQL_JOB_UNINDEX] = "INSERT INTO jobs_search (jobs_search, rowid, prompt) "
                         "SELECT 'delete', sequence, prompt FROM jobs WHERE id = ?1",
-    [SQL_JOB_GET] = "SELECT " SQLITE_JOB_COLUMNS " FROM jobs WHERE id = ?1 "
+    [SQL_JOB_GET] = "SELECT " SQL_JOB_COLUMNS " FROM jobs WHERE id = ?1 "
                     "AND (?2 IS NULL OR key_id = ?2)",
     [SQL_JOB_TAGGED] = "SELECT id FROM jobs WHERE tag = ?1 AND tag > '' "
                        "AND (?2 IS NULL OR key_id = ?2) ORDER BY sequence DESC LIMIT 1",
-    [SQL_JOB_ALL] = "SELECT " SQLITE_JOB_COLUMNS " FROM jobs",
+    [SQL_JOB_ALL] = "SELECT " SQL_JOB_COLUMNS " FROM jobs",
     /* In the order they will run if nothing else comes: within a priority the keys take turns, so
      * the n-th job of each key is in round n. */
     [SQL_JOB_LINE] =
@@ -78,16 +73,20 @@ static const char *const statements[SQL_COUNT] = {
                      "ON CONFLICT (key_id) DO UPDATE SET turn = excluded.turn",
     [SQL_JOB_LEASE] = "SELECT state, key_id, token, attempts, count, interrupted, (SELECT count(*) "
                       "FROM images WHERE job_id = jobs.id) FROM jobs WHERE id = ?1",
-    [SQL_JOB_RENEW] = "UPDATE jobs SET lease_until = ?2 WHERE id = ?1 AND state = 'running'",
+    [SQL_JOB_RENEW] = "UPDATE jobs SET lease_until = ?2 WHERE id = ?1 AND state = 'running' "
+                      "AND token = ?3",
     [SQL_JOB_INTERRUPT] = "UPDATE jobs SET interrupted = 1 WHERE id = ?1 AND state = 'running'",
     [SQL_JOB_REQUEUE] = "UPDATE jobs SET state = 'queued', owner = '', lease_until = 0, "
-                        "attempts = max(attempts - ?2, 0) WHERE id = ?1 AND state = 'running'",
+                        "attempts = max(attempts - ?2, 0) WHERE id = ?1 AND state = 'running' "
+                        "AND token = ?3",
     [SQL_JOB_END] = "UPDATE jobs SET state = ?2, finished_ms = ?3, error_code = ?4, "
                     "error_message = ?5, refusal = ?6, owner = '', lease_until = 0 WHERE id = ?1 "
-                    "AND state IN ('queued', 'running')",
+                    "AND state IN ('queued', 'running') AND ?7 IN (0, token)",
     [SQL_JOB_DELETE] = "DELETE FROM jobs WHERE id = ?1",
     [SQL_JOB_EXPIRED] = "SELECT id FROM jobs WHERE state = 'running' AND lease_until < ?1 "
                         "ORDER BY lease_until LIMIT ?2",
+    /* All of them: nobody else has the folder. */
+    [SQL_JOB_OWN] = "SELECT id FROM jobs WHERE state = 'running' AND ?1 = 0 LIMIT ?2",
     [SQL_JOB_FINISHED_BEFORE] = "SELECT id FROM jobs WHERE finished_ms > 0 AND finished_ms < ?1 "
                                 "ORDER BY finished_ms LIMIT ?2",
     [SQL_JOB_KEYLESS] = "SELECT jobs.id FROM jobs JOIN keys ON keys.id = jobs.key_id "
@@ -105,16 +104,16 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_JOB_NAMELESS] = "UPDATE jobs SET state = 'failed', error_code = 'internal', "
                          "error_message = 'its id is damaged' WHERE state IN ('queued', 'running') "
                          "AND (length(CAST(id AS BLOB)) <> 32 OR id GLOB '*[^0-9a-f]*')",
-    [SQL_IMAGE_AT] = "SELECT " IMAGE_COLUMNS " FROM images WHERE job_id = ?1 AND position = ?2",
+    [SQL_IMAGE_AT] = "SELECT " SQL_IMAGE_COLUMNS " FROM images WHERE job_id = ?1 AND position = ?2",
     [SQL_IMAGE_DELETE] = "DELETE FROM images WHERE id = ?1",
     [SQL_IMAGE_INSERT] = "INSERT INTO images (id, job_id, position, width, height, seed, subseed, "
                          "format, bytes, infotext) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
                          "?10)",
-    [SQL_IMAGE_GET] = "SELECT " IMAGE_COLUMNS " FROM images WHERE id = ?1 AND (?2 IS NULL OR "
+    [SQL_IMAGE_GET] = "SELECT " SQL_IMAGE_COLUMNS " FROM images WHERE id = ?1 AND (?2 IS NULL OR "
                       "job_id IN (SELECT id FROM jobs WHERE key_id = ?2))",
-    [SQL_IMAGES_OF_JOB] = "SELECT " IMAGE_COLUMNS " FROM images WHERE job_id = ?1 "
+    [SQL_IMAGES_OF_JOB] = "SELECT " SQL_IMAGE_COLUMNS " FROM images WHERE job_id = ?1 "
                           "ORDER BY position",
-    [SQL_IMAGE_ALL] = "SELECT " IMAGE_COLUMNS ", job_id FROM images",
+    [SQL_IMAGE_ALL] = "SELECT " SQL_IMAGE_COLUMNS ", job_id FROM images",
     [SQL_INPUT_PUT] = "INSERT INTO inputs (job_id, name, bytes) VALUES (?1, ?2, ?3)",
     [SQL_INPUT_BYTES] = "SELECT bytes FROM inputs WHERE job_id = ?1 AND name = ?2",
     [SQL_INPUT_WAITING] = "SELECT coalesce(sum(bytes), 0) FROM jobs JOIN inputs ON job_id = id "
@@ -125,15 +124,15 @@ static const char *const statements[SQL_COUNT] = {
                       "VALUES (?1, ?2, ?3, ?4)",
     [SQL_ORDER_GET] = "SELECT token, position, count FROM orders WHERE job_id = ?1",
     [SQL_ORDER_DELETE] = "DELETE FROM orders WHERE job_id = ?1",
-    [SQL_RECORD_PUT] = "INSERT OR REPLACE INTO records (" RECORD_COLUMNS ") "
+    [SQL_RECORD_PUT] = "INSERT OR REPLACE INTO records (" SQL_RECORD_COLUMNS ") "
                        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    [SQL_RECORD_GET] = "SELECT " RECORD_COLUMNS " FROM records WHERE id = ?1 AND kind = ?2 AND "
+    [SQL_RECORD_GET] = "SELECT " SQL_RECORD_COLUMNS " FROM records WHERE id = ?1 AND kind = ?2 AND "
                        "(?3 IS NULL OR key_id = ?3)",
-    [SQL_RECORD_NEWEST] = "SELECT " RECORD_COLUMNS " FROM records WHERE kind = ?1 AND "
+    [SQL_RECORD_NEWEST] = "SELECT " SQL_RECORD_COLUMNS " FROM records WHERE kind = ?1 AND "
                           "(?2 IS NULL OR key_id = ?2) AND (?3 = 0 OR (created_ms, id) < (?3, ?4)) "
                           "AND (?5 = 0 OR (expires_ms > 0 AND expires_ms < ?5)) "
                           "ORDER BY created_ms DESC, id DESC",
-    [SQL_RECORD_OLDEST] = "SELECT " RECORD_COLUMNS " FROM records WHERE kind = ?1 AND "
+    [SQL_RECORD_OLDEST] = "SELECT " SQL_RECORD_COLUMNS " FROM records WHERE kind = ?1 AND "
                           "(?2 IS NULL OR key_id = ?2) AND (?3 = 0 OR (created_ms, id) > (?3, ?4)) "
                           "AND (?5 = 0 OR (expires_ms > 0 AND expires_ms < ?5)) "
                           "ORDER BY created_ms, id",
@@ -207,6 +206,7 @@ static int is_late(void *ctx)
 bool sqlite_sql_open(struct sqlite *owner, struct sqlite_connection *c, bool writes,
                      struct err *err)
 {
+    c->sql.ops = &sqlite_sql_ops;
     c->owner = owner;
     int rc =
         sqlite3_open_v2(owner->path, &c->db,
@@ -233,9 +233,9 @@ bool sqlite_sql_open(struct sqlite *owner, struct sqlite_connection *c, bool wri
 void sqlite_sql_close(struct sqlite_connection *c)
 {
     for (int i = 0; i < SQL_COUNT; i++)
-        sqlite3_finalize(c->statements[i]);
-    for (int i = 0; i < SQLITE_LISTS; i++)
-        sqlite3_finalize(c->lists[i]);
+        sqlite3_finalize(c->statements[i].s);
+    for (int i = 0; i < SQL_LISTS; i++)
+        sqlite3_finalize(c->lists[i].s);
     sqlite3_close(c->db);
 }
 
@@ -263,15 +263,15 @@ static void start_reading(struct sqlite_connection *c, int ms, const atomic_bool
 {
     c->deadline = now_ms() + ms;
     c->gone = gone;
-    sqlite_sql_run(c, SQL_BEGIN_READ, NULL, ""); /* without, each statement reads by itself */
+    sqlite_sql_run(c, SQL_BEGIN_READ, NULL); /* without, each statement reads by itself */
 }
 
-struct sqlite_connection *sqlite_reader(struct store *store)
+static struct sql_connection *reader(struct store *store)
 {
     struct sqlite *st = sqlite_of(store);
     struct sqlite_connection *c = NULL;
     if (is_mine(st))
-        return &st->writer;
+        return &st->writer.sql;
     pthread_mutex_lock(&st->reading);
     for (;;) {
         for (int i = 0; i < SQLITE_READERS && !c; i++)
@@ -284,15 +284,15 @@ struct sqlite_connection *sqlite_reader(struct store *store)
     c->busy = true;
     pthread_mutex_unlock(&st->reading);
     start_reading(c, READ_MS, NULL);
-    return c;
+    return &c->sql;
 }
 
-struct sqlite_connection *sqlite_searcher(struct store *store, const atomic_bool *gone)
+static struct sql_connection *searcher(struct store *store, const atomic_bool *gone)
 {
     struct sqlite *st = sqlite_of(store);
     pthread_mutex_lock(&st->searching);
     start_reading(&st->searcher, SEARCH_MS, gone);
-    return &st->searcher;
+    return &st->searcher.sql;
 }
 
 void sqlite_release(struct sqlite_connection *c)
@@ -306,7 +306,7 @@ void sqlite_release(struct sqlite_connection *c)
     c->deadline = 0;
     c->gone = NULL;
     if (!sqlite3_get_autocommit(c->db))
-        sqlite_sql_run(c, SQL_ROLLBACK, NULL, "");
+        sqlite_sql_run(c, SQL_ROLLBACK, NULL);
     if (c == &st->searcher) {
         pthread_mutex_unlock(&st->searching);
         return;
@@ -365,11 +365,13 @@ bool sqlite_sql_execute(struct sqlite_connection *c, const char *sql, struct err
     return rc == SQLITE_OK ? true : sqlite_sql_fail(c, rc, err);
 }
 
-static bool prepare(struct sqlite_connection *c, sqlite3_stmt **slot, const char *sql,
+static bool prepare(struct sqlite_connection *c, struct sqlite_rows *slot, const char *sql,
                     struct err *err)
 {
-    int rc = *slot ? SQLITE_OK
-                   : sqlite3_prepare_v3(c->db, sql, -1, SQLITE_PREPARE_PERSISTENT, slot, NULL);
+    slot->sql.ops = &sqlite_sql_ops;
+    int rc = slot->s || !sql
+                 ? SQLITE_OK
+                 : sqlite3_prepare_v3(c->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &slot->s, NULL);
     return rc == SQLITE_OK ? true : sqlite_sql_fail(c, rc, err);
 }
 
@@ -381,11 +383,19 @@ bool sqlite_sql_prepare_all(struct sqlite_connection *c, struct err *err)
     return true;
 }
 
-static bool bind(struct sqlite_connection *c, sqlite3_stmt *s, struct err *err, const char *types,
-                 va_list ap)
+static void done(struct sql_rows *rows)
 {
+    sqlite3_stmt *s = ((struct sqlite_rows *)rows)->s;
+    sqlite3_reset(s);
+    sqlite3_clear_bindings(s);
+}
+
+static bool bind_values(struct sqlite_connection *c, struct sqlite_rows *rows, struct err *err,
+                        const char *types, va_list ap)
+{
+    sqlite3_stmt *s = rows->s;
     int rc = SQLITE_OK;
-    for (int i = 1; *types && rc == SQLITE_OK; i++, types++) {
+    for (int i = 1; s && *types && rc == SQLITE_OK; i++, types++) {
         if (*types == 't')
             rc = sqlite3_bind_text(s, i, va_arg(ap, const char *), -1, SQLITE_TRANSIENT);
         else if (*types == 'i')
@@ -397,109 +407,119 @@ static bool bind(struct sqlite_connection *c, sqlite3_stmt *s, struct err *err, 
     if (rc == SQLITE_OK)
         return true;
     sqlite_sql_fail(c, rc, err);
-    sqlite_sql_done(s);
+    done(&rows->sql);
     return false;
 }
 
-sqlite3_stmt *sqlite_sql_bind(struct sqlite_connection *c, enum statement which, struct err *err,
-                              const char *types, ...)
+static struct sqlite_connection *connection(struct sql_connection *c)
 {
-    va_list ap;
-    va_start(ap, types);
-    sqlite3_stmt **s = &c->statements[which];
-    bool done = prepare(c, s, statements[which], err) && bind(c, *s, err, types, ap);
-    va_end(ap);
-    return done ? *s : NULL;
+    return (struct sqlite_connection *)c;
 }
 
-sqlite3_stmt *sqlite_sql_bind_list(struct sqlite_connection *c, int which, const char *sql,
-                                   struct err *err, const char *types, ...)
+static struct sql_rows *bind(struct sql_connection *sql, enum sql_statement which, struct err *err,
+                             const char *types, va_list ap)
 {
-    va_list ap;
-    va_start(ap, types);
-    sqlite3_stmt **s = &c->lists[which];
-    bool done = prepare(c, s, sql, err) && bind(c, *s, err, types, ap);
-    va_end(ap);
-    return done ? *s : NULL;
+    struct sqlite_connection *c = connection(sql);
+    struct sqlite_rows *rows = &c->statements[which];
+    bool ok = prepare(c, rows, statements[which], err) && bind_values(c, rows, err, types, ap);
+    return ok ? &rows->sql : NULL;
 }
 
-bool sqlite_sql_row(struct sqlite_connection *c, sqlite3_stmt *s, bool *failed, struct err *err)
+static struct sql_rows *bind_list(struct sql_connection *sql, int which, const char *text,
+                                  struct err *err, const char *types, va_list ap)
 {
-    int rc = sqlite3_step(s);
+    struct sqlite_connection *c = connection(sql);
+    struct sqlite_rows *rows = &c->lists[which];
+    bool ok = prepare(c, rows, text, err) && bind_values(c, rows, err, types, ap);
+    return ok ? &rows->sql : NULL;
+}
+
+static bool row(struct sql_connection *sql, struct sql_rows *rows, bool *failed, struct err *err)
+{
+    sqlite3_stmt *s = ((struct sqlite_rows *)rows)->s;
+    int rc = s ? sqlite3_step(s) : SQLITE_DONE;
     *failed = rc != SQLITE_ROW && rc != SQLITE_DONE;
     if (*failed)
-        sqlite_sql_fail(c, rc, err);
+        sqlite_sql_fail(connection(sql), rc, err);
     return rc == SQLITE_ROW;
 }
 
-void sqlite_sql_done(sqlite3_stmt *s)
+bool sqlite_sql_run(struct sqlite_connection *c, enum sql_statement which, struct err *err)
 {
-    if (!s)
-        return;
-    sqlite3_reset(s);
-    sqlite3_clear_bindings(s);
+    return sql_run(&c->sql, which, err, "");
 }
 
-bool sqlite_sql_run(struct sqlite_connection *c, enum statement which, struct err *err,
-                    const char *types, ...)
+static bool save(struct sql_connection *c, struct err *err)
 {
-    va_list ap;
-    va_start(ap, types);
-    sqlite3_stmt *s = c->statements[which];
-    bool failed = !prepare(c, &c->statements[which], statements[which], err) ||
-                  !bind(c, s = c->statements[which], err, types, ap);
-    va_end(ap);
-    while (!failed && sqlite_sql_row(c, s, &failed, err))
-        ;
-    sqlite_sql_done(s);
-    return !failed;
+    return sql_run(c, SQL_SAVE, err, "");
 }
 
-bool sqlite_sql_save(struct sqlite_connection *c, struct err *err)
+static bool keep(struct sql_connection *c, bool all, struct err *err)
 {
-    return sqlite_sql_run(c, SQL_SAVE, err, "");
-}
-
-bool sqlite_sql_keep(struct sqlite_connection *c, bool done, struct err *err)
-{
-    if (done && sqlite_sql_run(c, SQL_SAVE_KEEP, err, ""))
+    if (all && sql_run(c, SQL_SAVE_KEEP, err, ""))
         return true;
     /* A commit that failed leaves its transaction open: what is written next would be in there,
      * seem to be kept, and be seen by nobody. */
-    sqlite_sql_run(c, SQL_SAVE_UNDO, NULL, "");
-    sqlite_sql_run(c, SQL_SAVE_KEEP, NULL, "");
+    sql_run(c, SQL_SAVE_UNDO, NULL, "");
+    sql_run(c, SQL_SAVE_KEEP, NULL, "");
     return false;
 }
 
-int sqlite_sql_changes(struct sqlite_connection *c)
+static int changes(struct sql_connection *c)
 {
-    return sqlite3_changes(c->db);
+    return sqlite3_changes(connection(c)->db);
 }
 
-const char *sqlite_sql_text(sqlite3_stmt *s, int column)
+static const char *text(struct sql_rows *rows, int column)
 {
-    const unsigned char *text = sqlite3_column_text(s, column);
-    return text ? (const char *)text : "";
+    const unsigned char *value = sqlite3_column_text(((struct sqlite_rows *)rows)->s, column);
+    return value ? (const char *)value : "";
 }
 
-bool sqlite_sql_copy(sqlite3_stmt *s, int column, char *out, size_t size)
+static int64_t int64(struct sql_rows *rows, int column)
 {
-    const char *text = sqlite_sql_text(s, column);
-    size_t length = strlen(text);
-    if (length >= size)
-        return false;
-    memcpy(out, text, length + 1);
-    return true;
+    return sqlite3_column_int64(((struct sqlite_rows *)rows)->s, column);
 }
 
-bool sqlite_sql_id(sqlite3_stmt *s, int column, char out[JOB_ID_SIZE])
+static const unsigned char *hash(struct sql_rows *rows, int column)
 {
-    return ids_valid(sqlite_sql_text(s, column)) && sqlite_sql_copy(s, column, out, JOB_ID_SIZE);
+    sqlite3_stmt *s = ((struct sqlite_rows *)rows)->s;
+    const unsigned char *bytes = sqlite3_column_blob(s, column);
+    return sqlite3_column_bytes(s, column) == STORE_HASH_SIZE ? bytes : NULL;
 }
 
-bool sqlite_sql_int(sqlite3_stmt *s, int column, int least, int *out)
+static struct sql_connection *writer(struct store *st)
 {
-    sqlite3_int64 n = sqlite3_column_int64(s, column);
-    *out = (int)n;
-    return n >= least && n <= INT_MAX;
+    return &sqlite_writer(st)->sql;
 }
+
+static void release(struct sql_connection *c)
+{
+    sqlite_release(connection(c));
+}
+
+/* Leases end on the monotonic clock: a step of the wall clock expires none. */
+static int64_t lease_clock(struct store *st)
+{
+    return now_ms();
+}
+
+const struct sql_ops sqlite_sql_ops = {
+    .writer = writer,
+    .reader = reader,
+    .searcher = searcher,
+    .release = release,
+    .bind = bind,
+    .bind_list = bind_list,
+    .row = row,
+    .done = done,
+    .save = save,
+    .keep = keep,
+    .changes = changes,
+    .text = text,
+    .int64 = int64,
+    .hash = hash,
+    .list = sqlite_list_sql,
+    .match = sqlite_list_match,
+    .clock = lease_clock,
+};
