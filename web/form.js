@@ -48,7 +48,7 @@ const usual = (name) => (store.fields[name]['x-of-model'] ? model()[name]
   : store.fields[name].default) ?? '';
 
 const model = () => store.models.find((each) => each.name === $('model').value) ?? store.models[0];
-const round8 = (value) => Math.max(64, Math.round(value / 8) * 8);
+export const round8 = (value) => Math.max(64, Math.round(value / 8) * 8);
 
 /* A size of this shape with the area that the model likes best. */
 function sidesOf(across, down) {

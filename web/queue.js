@@ -17,6 +17,14 @@ function fractionOf({ progress: { image, step, steps }, params: { count } }) {
   return steps > 0 ? (image + step / steps) / count : null;
 }
 
+/* How far it is; `also` comes before it. */
+export function stepText({ step, steps, eta_seconds: eta }, also = null) {
+  if (!steps)
+    return 'Mixing the colours…';
+  return [also, `step ${step} of ${steps}`, eta !== null && step < steps && `${secondsText(eta)} left`]
+    .filter(Boolean).join(' · ');
+}
+
 function wordsOf(job) {
   if (job.stopping)
     return job.stopping === 'cancel' ? 'Stopping…' : 'Finishing…';
@@ -24,13 +32,8 @@ function wordsOf(job) {
     return 'Next, when the queue goes on';
   if (job.state === 'queued')
     return job.position > 0 ? `Waiting, ${job.position} before it` : 'Next';
-  const { image, step, steps, eta_seconds: eta } = job.progress;
-  if (!steps)
-    return 'Mixing the colours…';
-  return [
-    job.params.count > 1 && `picture ${image + 1} of ${job.params.count}`,
-    `step ${step} of ${steps}`, eta !== null && step < steps && `${secondsText(eta)} left`,
-  ].filter(Boolean).join(' · ');
+  return stepText(job.progress,
+    job.params.count > 1 && `picture ${job.progress.image + 1} of ${job.params.count}`);
 }
 
 function makeRow(job) {

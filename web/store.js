@@ -14,7 +14,7 @@ import { ApiError, forgetImage, get, hasKey, openEvents, post } from './api.js';
 
 const PAGE = 48, AT_ONCE = 1000; /* jobs of a page; ids of a request */
 
-const isActive = (job) => job.state === 'queued' || job.state === 'running';
+export const isActive = (job) => job.state === 'queued' || job.state === 'running';
 const newestFirst = (a, b) => b.created_at - a.created_at || (a.id < b.id ? 1 : -1);
 /* A job, or any of its pictures. */
 const isMarked = (job, is) => is(job) || job.images.some(is);

@@ -3,12 +3,12 @@
  * hangs on the wall like any other picture. */
 import { imageBlob } from '../api.js';
 import { $, announce, complain, h, hostMessages, icon, plainWords, setText, toast } from '../dom.js';
-import { painter } from '../form.js';
+import { painter, round8 } from '../form.js';
 import { paramsOf } from '../gallery.js';
-import { secondsText } from '../queue.js';
+import { stepText } from '../queue.js';
 import { readAsDataUrl } from '../source.js';
-import { store } from '../store.js';
-import { Board } from './edit_board.js';
+import { isActive, store } from '../store.js';
+import { Board, SIDES } from './edit_board.js';
 import './edit_icons.js';
 
 const TOOLS = [
@@ -24,17 +24,11 @@ const STRENGTHS = [
   [0.8, 'Repaints it: only the layout stays'],
   [1.01, 'Invents: hardly anything of it stays'],
 ];
-const SIDES = ['left', 'right', 'up', 'down'];
 let dialog = null, board, base = {}, picture = null, job = null, made = null;
 
 /* ---- what is painted ---- */
 
 const strengthWords = (value) => STRENGTHS.find(([below]) => value < below)[1];
-
-function sizeOf({ width, height }) {
-  const round = (value) => Math.max(64, Math.round(value / 8) * 8);
-  return { width: round(width), height: round(height) };
-}
 
 async function request() {
   const body = { ...base, preview_every: 1, count: 1, prompt: $('edit-prompt').value.trim(),
@@ -45,7 +39,7 @@ async function request() {
     return { ...body, extend: Object.fromEntries(SIDES.filter((side) => board.extend[side] > 0)
       .map((side) => [side, board.extend[side]])) };
   }
-  Object.assign(body, sizeOf(picture), { fit: 'stretch' });
+  Object.assign(body, { width: round8(picture.width), height: round8(picture.height), fit: 'stretch' });
   if (!board.mask.empty)
     Object.assign(body, { mask: board.mask.toDataUrl(), mask_blur: board.blur, fill: $('edit-fill').value,
       mask_only_area: $('edit-alone').checked });
@@ -56,10 +50,10 @@ async function paint() {
   setText($('edit-error'), '');
   try {
     show('painting');
-    setText($('edit-words'), 'Mixing the colours…');
+    setText($('edit-words'), stepText({}));
     $('edit-bar').removeAttribute('value');
     job = await store.submit(await request());
-    if (job.state !== 'queued' && job.state !== 'running')
+    if (!isActive(job))
       finished(job);
   } catch (error) {
     job = null;
@@ -71,11 +65,10 @@ async function paint() {
 function progressed({ detail }) {
   if (detail.id !== job?.id)
     return;
-  const { step, steps, eta_seconds: eta } = detail.progress;
-  if (steps) {
+  const { step, steps } = detail.progress;
+  setText($('edit-words'), stepText(detail.progress));
+  if (steps)
     $('edit-bar').value = step / steps;
-    setText($('edit-words'), `step ${step} of ${steps}${eta !== null && step < steps ? ` · ${secondsText(eta)} left` : ''}`);
-  }
   if (detail.preview)
     $('edit-preview').src = detail.preview;
   $('edit-preview').hidden = !detail.preview;
@@ -166,12 +159,9 @@ function changed() {
   $('edit-part').hidden = !some || board.beyond;
   setText($('edit-what'), board.beyond ? 'What is beyond the edges gets painted.'
     : some ? 'What is marked gets painted; the rest stays.' : 'Nothing is marked: all of it gets painted over.');
-  const frames = [$('edit-preview'), $('edit-swipe')]; /* lie where the picture does */
-  for (const [name, value] of [['left', board.left - extend.left * board.scale], ['top', board.top - extend.up * board.scale],
-    ['width', (board.bitmap.width + extend.left + extend.right) * board.scale],
-    ['height', (board.bitmap.height + extend.up + extend.down) * board.scale]])
-    for (const frame of frames)
-      frame.style[name] = `${value}px`;
+  for (const [name, value] of Object.entries(board.frame)) /* both lie where the picture does */
+    for (const element of [$('edit-preview'), $('edit-swipe')])
+      element.style[name] = `${value}px`;
   setText($('edit-zoom'), `${Math.round(board.scale * 100)} %`);
   board.canvas.style.cursor = { move: 'grab', edges: 'grab', brush: 'none' }[board.tool] ?? 'crosshair';
 }

@@ -8,7 +8,7 @@ import { announce } from '../dom.js';
 import { Mask } from './edit_mask.js';
 
 const ZOOM = [0.05, 16], GRIP = 22, SNAP = 8; /* GRIP: CSS pixels around an edge that take hold of it */
-const SIDES = ['left', 'right', 'up', 'down'];
+export const SIDES = ['left', 'right', 'up', 'down'];
 
 export class Board {
   /* `changed()` is called when there is something else to say; `canvas` fills its parent. */
@@ -86,6 +86,13 @@ export class Board {
     this.changed();
   }
 
+  /* Where the picture lies with what is beyond its edges: CSS pixels. */
+  get frame() {
+    const { extend: { left, right, up, down }, bitmap, scale } = this;
+    return { left: this.left - left * scale, top: this.top - up * scale,
+      width: (bitmap.width + left + right) * scale, height: (bitmap.height + up + down) * scale };
+  }
+
   #place(event) {
     const box = this.canvas.getBoundingClientRect();
     return { x: event.clientX - box.left, y: event.clientY - box.top };
@@ -103,9 +110,8 @@ export class Board {
   }
 
   #edge({ x, y }) {
-    const { left, right, up, down } = this.extend, { width, height } = this.bitmap;
-    const at = { left: this.left - left * this.scale, right: this.left + (width + right) * this.scale,
-      up: this.top - up * this.scale, down: this.top + (height + down) * this.scale };
+    const { left, top, width, height } = this.frame;
+    const at = { left, right: left + width, up: top, down: top + height };
     const inX = x > at.left - GRIP && x < at.right + GRIP, inY = y > at.up - GRIP && y < at.down + GRIP;
     return SIDES.find((side) => ['left', 'right'].includes(side) ?
       inY && Math.abs(x - at[side]) < GRIP : inX && Math.abs(y - at[side]) < GRIP) ?? null;
@@ -292,9 +298,7 @@ export class Board {
 
   /* What will be new is hatched, and says how wide it is; the edges have grips. */
   #paintEdges() {
-    const { context, scale, extend, bitmap } = this;
-    const x = this.left - extend.left * scale, y = this.top - extend.up * scale;
-    const w = (bitmap.width + extend.left + extend.right) * scale, h = (bitmap.height + extend.up + extend.down) * scale;
+    const { context, frame: { left: x, top: y, width: w, height: h } } = this;
     context.fillStyle = '#2a55d838';
     context.fillRect(x, y, w, h);
     context.strokeStyle = '#2a55d8';

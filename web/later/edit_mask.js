@@ -40,11 +40,15 @@ export class Mask {
 
   /* What was drawn since is one change. */
   commit() {
+    this.#remember();
+    this.now = this.#read();
+  }
+
+  #remember() {
     this.past.push(this.now);
     if (this.past.length > KEPT)
       this.past.shift();
     this.future = [];
-    this.now = this.#read();
   }
 
   #step(from, to) {
@@ -126,12 +130,8 @@ export class Mask {
   }
 
   #change(alpha) {
-    const before = this.now;
+    this.#remember();
     this.#write(alpha);
-    this.past.push(before);
-    if (this.past.length > KEPT)
-      this.past.shift();
-    this.future = [];
   }
 
   invert() { this.#change(this.now.map((alpha) => 255 - alpha)); }

@@ -5,7 +5,7 @@ import { post, showImage } from '../api.js';
 import { announce, complain, h, hostMessages, icon, plainWords, setText } from '../dom.js';
 import { painter } from '../form.js';
 import { paramsOf } from '../gallery.js';
-import { store } from '../store.js';
+import { isActive, store } from '../store.js';
 
 const EACH_MS = 220, STRIP = 10; /* of a play; pictures in the strip */
 let dialog = null, parts, frames, job = null, at = 0, timer, end;
@@ -141,7 +141,7 @@ export async function open(picture) {
       count: 1, preview_every: 1 });
     store.hide(job.id);
     const known = store.jobs.get(job.id); /* it may be done by now */
-    if (known && known.state !== 'queued' && known.state !== 'running')
+    if (known && !isActive(known))
       finished({ detail: known });
   } catch (error) {
     dialog.close();
