@@ -107,6 +107,13 @@ export function plainWords(message) {
 
 export const complain = (error) => toast(plainWords(error.message), { bad: true, seconds: 8 });
 
+/* Follows an address as a download; one that was made of a Blob is given back. */
+export function save(url, name) {
+  h('a', { href: url, download: name }).click();
+  if (url.startsWith('blob:'))
+    setTimeout(URL.revokeObjectURL, 60000, url);
+}
+
 /* The clipboard interface is there on localhost and https only; a server at home has neither. */
 export async function copyText(text) {
   if (navigator.clipboard) {

@@ -5,7 +5,7 @@
  * Where each card hangs is reckoned for all of them, but only those in and near sight are in the
  * document: a wall of any length costs what a screen of it costs. */
 import { downloadUrl, imageBlob, post, showImage } from './api.js';
-import { $, arrange, complain, copyText, h, icon, plainWords, setText, toast } from './dom.js';
+import { $, arrange, complain, copyText, h, icon, plainWords, save, setText, toast } from './dom.js';
 import { painter } from './form.js';
 import { store } from './store.js';
 import { opens } from './views.js';
@@ -79,10 +79,7 @@ export function fileName({ job, image }) {
 
 export async function download({ job, image }) {
   try {
-    const url = await downloadUrl(image.id);
-    h('a', { href: url, download: fileName({ job, image }) }).click();
-    if (url.startsWith('blob:'))
-      setTimeout(URL.revokeObjectURL, 60000, url);
+    save(await downloadUrl(image.id), fileName({ job, image }));
   } catch (error) {
     complain(error);
   }

@@ -1,7 +1,7 @@
 /* experiment_grid.js: an experiment's pictures as a table whose headers stay in sight. The last axis
  * goes across, the one before it down, and one before that has a table for each of its values. */
-import { get, imageBlob, post, showImage } from '../api.js';
-import { $, announce, complain, h, icon, setText, toast } from '../dom.js';
+import { get, getText, imageBlob, post, showImage } from '../api.js';
+import { $, announce, complain, h, icon, save, setText, toast } from '../dom.js';
 import { store } from '../store.js';
 import { later } from '../views.js';
 
@@ -101,15 +101,13 @@ async function look() {
 
 /* ---- out of the page ---- */
 
-function save(blob, ending) {
-  const url = URL.createObjectURL(blob), name = shown.name.replace(/[^\p{L}\p{N}]+/gu, '-').slice(0, 60) || 'experiment';
-  h('a', { href: url, download: `${name}.${ending}` }).click();
-  setTimeout(URL.revokeObjectURL, 60000, url);
+function saveAs(blob, ending) {
+  const name = shown.name.replace(/[^\p{L}\p{N}]+/gu, '-').slice(0, 60) || 'experiment';
+  save(URL.createObjectURL(blob), `${name}.${ending}`);
 }
 
 async function exportText(format) {
-  const { getText } = await import('../api.js');
-  save(new Blob([await getText(`api/experiments/${shown.id}/export?format=${format}`)],
+  saveAs(new Blob([await getText(`api/experiments/${shown.id}/export?format=${format}`)],
     { type: format === 'csv' ? 'text/csv' : 'application/json' }), format);
 }
 
@@ -144,7 +142,7 @@ async function exportPicture() {
       y += high + GAP;
     }
   }
-  save(await new Promise((resolve) => sheet.toBlob(resolve, 'image/png')), 'png');
+  saveAs(await new Promise((resolve) => sheet.toBlob(resolve, 'image/png')), 'png');
 }
 
 /* ---- the view of one ---- */
