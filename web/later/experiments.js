@@ -192,7 +192,7 @@ export async function open(section) {
   if (!part) {
     part = section;
     make();
-    store.addEventListener('ready', () => readBase().then(count, complain));
+    store.addEventListener('ready', () => part.hidden || readBase().then(count, complain));
   }
   if (store.info) {
     await readBase();

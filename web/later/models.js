@@ -98,6 +98,8 @@ function makeItem(file) {
 
 async function show(more) {
   const mine = ++asked;
+  if (part.hidden)
+    return; /* it is asked for when it is looked at again */
   try {
     const { files, count } = await ask(more ? shown : 0);
     if (mine !== asked)
@@ -157,12 +159,14 @@ function make() {
 }
 
 export async function open(section) {
+  const again = part && store.loaded;
   if (!part) {
     part = section;
     make();
-  } else if (store.loaded) {
-    await store.refreshModels();
   }
   openPulls();
-  await show(false);
+  if (again)
+    await store.refreshModels(); /* which shows them */
+  else
+    await show(false);
 }
