@@ -4,6 +4,7 @@ import { ApiError, get, post, showPicture } from '../api.js';
 import { $, complain, h, icon, setText, toast } from '../dom.js';
 import { store } from '../store.js';
 import { close as closePulls, makePulls, open as openPulls } from './pulls.js';
+import { sizeText } from './sizes.js';
 
 export { closePulls as close };
 
@@ -26,10 +27,6 @@ const FORMATS = {
 let part = null, kind = 'model', shown = 0, asked = 0, timer;
 
 const query = () => $('files-query').value.trim();
-
-export function sizeText(bytes) {
-  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
-}
 
 async function ask(offset) {
   if (kind !== 'model')

@@ -4,7 +4,7 @@ import { ApiError, get, getText, hasKey, post, setKey } from '../api.js';
 import { $, complain, copyText, h, icon, plainWords, setText, toast } from '../dom.js';
 import { secondsText } from '../queue.js';
 import { store } from '../store.js';
-import { sizeText } from './models.js';
+import { sizeText } from './sizes.js';
 
 const LOOK_MS = 4000, ERRORS = 8;
 /* What helps, by what the message says. */
