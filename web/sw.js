@@ -22,12 +22,13 @@ async function keep(response) {
       await kept.add(url);
 }
 
-async function page(request) {
-  const kept = await caches.match(scope.href);
+/* Keeping what comes goes on behind the page, which does not wait for it. */
+async function page(event) {
+  const { request } = event, kept = await caches.match(scope.href);
   try {
     const response = await fetch(request, kept ? { signal: AbortSignal.timeout(WAIT_MS) } : {});
     if (response.ok)
-      await keep(response.clone()).catch(() => {}); /* no room: the page is there nevertheless */
+      event.waitUntil(keep(response.clone()).catch(() => {})); /* no room: the page is there nevertheless */
     return response.status >= 502 && kept ? kept : response; /* a proxy whose server is down */
   } catch (error) {
     if (kept)
@@ -54,7 +55,7 @@ self.addEventListener('fetch', (event) => {
   if (request.method !== 'GET')
     return;
   if (isPage(request, url))
-    event.respondWith(page(request));
+    event.respondWith(page(event));
   else if (isFile(url))
     event.respondWith(file(request));
 });
