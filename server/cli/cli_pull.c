@@ -9,8 +9,7 @@
 #include "server/base/now.h"
 #include "server/base/settings.h"
 #include "server/cli/cli.h"
-#include "server/pull/pull.h"
-#include "server/pull/pull_catalogue.h"
+#include "server/pull/pull_set.h"
 
 #define BAR_MS 200
 
@@ -26,7 +25,8 @@ static void help(FILE *out)
         "kind: .safetensors, .gguf, or what PyTorch writes (.ckpt, .pt, .pth, .bin), which is\n"
         "read and never executed. A call that was interrupted goes on.\n"
         "\n"
-        "  sd15, sdxl, ...                     a short name\n"
+        "  sd15, flux2-klein, ...              a short name; what the model wants beside it\n"
+        "                                      comes with it\n"
         "  https://HOST/FILE\n"
         "  hf:OWNER/REPO/FILE                  Hugging Face; @REVISION after REPO for another\n"
         "                                      than main (a slash in it is %2F); HF_TOKEN for\n"
@@ -66,12 +66,25 @@ static void draw(void *ctx, uint64_t done, uint64_t total)
         fprintf(stderr, " of %.1f MB", (double)total / 1e6);
 }
 
-static bool fetch(const struct settings *settings, const struct pull_source *s, struct err *err)
+/* What comes with what, before anything does: sizes as the hub says them, and licences. */
+static void announce(const struct pull_set *set)
 {
+    for (size_t i = 0; i < set->count && set->count > 1; i++)
+        printf("%-40s %8.1f MB  %s\n", set->items[i].name, (double)set->items[i].size / 1e6,
+               set->known[i]->licence);
+    if (set->count > 1)
+        printf("%-40s %8.1f MB\n", "all of it", (double)set->size / 1e6);
+    fflush(stdout);
+}
+
+static bool fetch(const struct settings *settings, const struct pull_set *set, struct err *err)
+{
+    const struct pull_source *s = &set->items[0];
     struct bar bar = {.terminal = isatty(STDERR_FILENO)};
     struct pull_watch watch = {.progress = draw, .ctx = &bar};
     struct pull_result r;
-    bool done = pull_run(settings, s, &watch, &r, err);
+    announce(set);
+    bool done = pull_set_run(settings, set, &watch, &r, err);
     if (bar.drawn)
         fputc('\n', stderr);
     if (!done)
@@ -101,7 +114,7 @@ int pull_main(int argc, char **argv)
         {"help", no_argument, NULL, 'h'},
         {0},
     };
-    struct pull_source source = {0};
+    struct pull_set set = {.count = 1};
     struct err err = {0};
     const char *name = NULL, *sha256 = NULL;
     int status = 2, option;
@@ -131,9 +144,9 @@ int pull_main(int argc, char **argv)
     }
     status = 1;
     const char *ref = argv[optind];
-    if ((name && !pull_source_set_name(&source, name, &err)) ||
-        (sha256 && !pull_source_set_sha256(&source, sha256, &err)) ||
-        !pull_find(&source, settings, ref, &err) || !fetch(settings, &source, &err))
+    if ((name && !pull_source_set_name(&set.items[0], name, &err)) ||
+        (sha256 && !pull_source_set_sha256(&set.items[0], sha256, &err)) ||
+        !pull_set_find(&set, settings, ref, &err) || !fetch(settings, &set, &err))
         goto fail;
     status = 0;
     goto done;
@@ -141,7 +154,7 @@ int pull_main(int argc, char **argv)
 fail:
     err_print(&err, "pictor pull");
 done:
-    pull_source_free(&source);
+    pull_set_free(&set);
     settings_free(settings);
     return status;
 }

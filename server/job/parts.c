@@ -15,38 +15,49 @@ struct part {
     const char *role, *what;
     bool vae;
     const char *names[5]; /* NULL-terminated */
+    const char *pull;     /* what `pictor pull` calls it; NULL: it knows none */
 };
 
 static const struct part parts[] = {
-    {{"sd1", "sdxl"}, "text_encoder", "OpenAI's text encoder (CLIP-L)", false, {"clip_l"}},
-    {{"sd2"}, "text_encoder", "OpenCLIP's text encoder (ViT-H)", false, {"clip_h"}},
+    {{"sd1", "sdxl"},
+     "text_encoder",
+     "OpenAI's text encoder (CLIP-L)",
+     false,
+     {"clip_l"},
+     "clip_l"},
+    {{"sd2"}, "text_encoder", "OpenCLIP's text encoder (ViT-H)", false, {"clip_h"}, NULL},
     {{"sdxl", "sdxl-refiner"},
      "text_encoder_2",
      "OpenCLIP's text encoder (CLIP-G)",
      false,
-     {"clip_g"}},
+     {"clip_g"},
+     NULL},
     {{"zimage"},
      "text_encoder",
      "Qwen3 4B",
      false,
-     {"qwen_3_4b", "Qwen3-4B", "Qwen3-4B-Q8_0", "Qwen3-4B-Instruct-2507"}},
-    {{"zimage"}, "vae", "FLUX.1's VAE", true, {"ae", "flux-vae", "flux_vae", "flux1-ae"}},
+     {"qwen_3_4b", "Qwen3-4B", "Qwen3-4B-Q8_0", "Qwen3-4B-Instruct-2507"},
+     "qwen_3_4b"},
+    {{"zimage"}, "vae", "FLUX.1's VAE", true, {"ae", "flux-vae", "flux_vae", "flux1-ae"}, "ae"},
     {{"flux2"},
      "text_encoder",
      "Qwen3 4B (of FLUX.2 [klein] 9B: 8B)",
      false,
-     {"qwen_3_4b", "Qwen3-4B", "Qwen3-4B-Q8_0", "qwen_3_8b"}},
-    {{"flux2"}, "vae", "FLUX.2's VAE", true, {"flux2-vae", "flux2_ae", "flux2-ae"}},
+     {"qwen_3_4b", "Qwen3-4B", "Qwen3-4B-Q8_0", "qwen_3_8b"},
+     "qwen_3_4b"},
+    {{"flux2"}, "vae", "FLUX.2's VAE", true, {"flux2-vae", "flux2_ae", "flux2-ae"}, "flux2-vae"},
     {{"sd1", "sd2"},
      "vae",
      "a VAE",
      true,
-     {"vae-ft-mse-840000-ema-pruned", "vae-ft-ema-560000-ema-pruned", "sd-vae-ft-mse"}},
+     {"vae-ft-mse-840000-ema-pruned", "vae-ft-ema-560000-ema-pruned", "sd-vae-ft-mse"},
+     NULL},
     {{"sdxl", "sdxl-refiner"},
      "vae",
      "a VAE",
      true,
-     {"sdxl_vae", "sdxl.vae", "sdxl-vae-fp16-fix", "sdxl_vae_fp16_fix"}},
+     {"sdxl_vae", "sdxl.vae", "sdxl-vae-fp16-fix", "sdxl_vae_fp16_fix"},
+     NULL},
 };
 #define PARTS (sizeof parts / sizeof *parts)
 
@@ -56,6 +67,11 @@ static bool is_of(const struct part *p, const char *family)
         if (strcmp(p->families[i], family) == 0)
             return true;
     return false;
+}
+
+static bool is_transformer(const struct part *p)
+{
+    return is_of(p, "flux2") || is_of(p, "zimage");
 }
 
 static const char *said(const struct settings *s, const char *model, const char *role)
@@ -78,11 +94,15 @@ static bool missing(const struct part *p, const char *model, struct err *err)
         size_t used = strlen(names);
         snprintf(names + used, sizeof names - used, ", %s", p->names[i]);
     }
+    char fetched[80] = "";
+    if (p->pull)
+        snprintf(fetched, sizeof fetched, " (`pictor pull %s` fetches it)", p->pull);
     return err_set(
         err, ERR_UNSUPPORTED,
-        "this is a UNet alone: wanted %s besides, among the %s, called %.60s.%s%s, or as "
+        "this is a %s alone: wanted %s besides%s, among the %s, called %.60s.%s%s, or as "
         "%s says under [parts %.60s]",
-        p->what, p->vae ? "VAEs" : "text encoders", model, p->role, names, p->role, model);
+        is_transformer(p) ? "transformer" : "UNet", p->what, fetched,
+        p->vae ? "VAEs" : "text encoders", model, p->role, names, p->role, model);
 }
 
 static bool find(const struct parts_places *places, const struct part *p, const char *model,

@@ -197,6 +197,22 @@ bool pull_run(const struct settings *settings, const struct pull_source *s,
     return done;
 }
 
+bool pull_has_part(const struct settings *settings, const char *name)
+{
+    static const enum pictor_kind kinds[] = {PICTOR_KIND_VAE, PICTOR_KIND_TEXT_ENCODER};
+    static const char *const endings[] = {".safetensors", ".sft", ".gguf", ".ckpt", ".pth", ".pt"};
+    char folder[PATH_MAX], path[PATH_MAX + 300];
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        folder_of(settings, kinds[i], folder);
+        for (size_t k = 0; *folder && k < sizeof endings / sizeof *endings; k++) {
+            snprintf(path, sizeof path, "%s/%.200s%s", folder, name, endings[k]);
+            if (access(path, F_OK) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
 bool pull_forget(const struct settings *settings, const char *name, struct err *err)
 {
     struct pull_part p;

@@ -35,6 +35,10 @@ bool pull_find(struct pull_source *s, const struct settings *settings, const cha
 bool pull_run(const struct settings *settings, const struct pull_source *s,
               const struct pull_watch *watch, struct pull_result *out, struct err *err);
 
+/* Whether a file of this name (without an ending) is in the folder of VAEs or of text encoders,
+ * whatever container it is. */
+bool pull_has_part(const struct settings *settings, const char *name);
+
 /* Removes what a pull that was given up has left. ERR_BUSY while one writes it. */
 bool pull_forget(const struct settings *settings, const char *name, struct err *err);
 

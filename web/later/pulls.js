@@ -62,11 +62,20 @@ function update(pull) {
 }
 
 /* What there is under short names: each is fetched by a press. */
-function makeWare({ name, family, megabytes: size, use, licence }) {
+const gigabytes = (size) => `${(size / 1000).toFixed(1)} GB`;
+
+/* What comes with it, each with its size and licence. */
+function partsOf(needs, catalogue) {
+  return needs.map((name) => catalogue.find((ware) => ware.name === name)).filter(Boolean)
+    .map(({ name, megabytes: size, licence }) => `${name} (${gigabytes(size)}, ${licence})`).join(', ');
+}
+
+function makeWare({ name, family, megabytes: size, use, licence, needs }, _, catalogue) {
   return h('li', { class: 'file ware' }, h('div', { class: 'file-text' },
     h('h3', { class: 'label-prompt' }, name),
-    h('p', { class: 'now' }, [family, `${(size / 1000).toFixed(1)} GB`, licence].filter(Boolean).join(' · ')),
+    h('p', { class: 'now' }, [family ?? 'part of a model', gigabytes(size), licence].filter(Boolean).join(' · ')),
     h('p', {}, use),
+    needs.length ? h('p', { class: 'now' }, `With ${partsOf(needs, catalogue)}`) : null,
     h('div', { class: 'job-buttons' }, h('button', { 'aria-label': `Fetch ${name}`,
       onclick: () => fetchIt(name) }, icon('download'), 'Fetch'))));
 }

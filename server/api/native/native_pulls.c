@@ -110,10 +110,13 @@ static cJSON *catalogue_json(void)
         cJSON *item = cJSON_CreateObject();
         cJSON_AddStringToObject(item, "name", c->name);
         cJSON_AddStringToObject(item, "ref", c->ref);
-        cJSON_AddNumberToObject(item, "megabytes", c->megabytes);
-        cJSON_AddStringToObject(item, "family", c->family);
+        cJSON_AddNumberToObject(item, "megabytes", pull_catalogue_megabytes(c));
+        add_text(item, "family", c->family);
         cJSON_AddStringToObject(item, "licence", c->licence);
         cJSON_AddStringToObject(item, "use", c->use);
+        cJSON *needs = cJSON_AddArrayToObject(item, "needs");
+        for (int k = 0; c->needs[k]; k++)
+            cJSON_AddItemToArray(needs, cJSON_CreateString(c->needs[k]));
         cJSON_AddItemToArray(list, item);
     }
     return list;
