@@ -22,14 +22,6 @@ const char *controls_input(size_t i)
     return inputs[i];
 }
 
-int controls_input_of(const char *name)
-{
-    for (int i = 0; i < CONTROLS_INPUTS; i++)
-        if (strcmp(inputs[i], name) == 0)
-            return i;
-    return -1;
-}
-
 bool controls_has(const struct controls *c, size_t i)
 {
     const struct controls_unit *u = &c->at[i % PICTOR_CONTROLS_MAX];

@@ -34,7 +34,6 @@ struct controls {
 enum controls_part { CONTROLS_PICTURE, CONTROLS_HIDDEN, CONTROLS_REGION, CONTROLS_PARTS };
 #define CONTROLS_INPUTS (CONTROLS_PARTS * PICTOR_CONTROLS_MAX)
 const char *controls_input(size_t i);
-int controls_input_of(const char *name); /* -1: none of them */
 
 /* Which of them these have, and those of a job's field, which are none where it cannot be read. */
 bool controls_has(const struct controls *c, size_t i);

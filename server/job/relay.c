@@ -40,14 +40,6 @@ const char *relay_input(size_t i)
     return inputs[i];
 }
 
-int relay_input_of(const char *name)
-{
-    for (int i = 0; i < RELAY_IMAGES_MAX; i++)
-        if (strcmp(inputs[i], name) == 0)
-            return i;
-    return -1;
-}
-
 static const cJSON *member(const cJSON *object, const char *name)
 {
     return cJSON_GetObjectItemCaseSensitive(object, name);

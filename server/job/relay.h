@@ -13,8 +13,7 @@ struct cJSON;
 
 /* Pictures that are sent beside the one to begin from: inputs of the job. */
 #define RELAY_IMAGES_MAX 15
-const char *relay_input(size_t i);       /* "more1"... */
-int relay_input_of(const char *name); /* counted from 0; -1: none of them */
+const char *relay_input(size_t i); /* "more1"... */
 
 /* The texts and numbers of `body` that are sent on; a text where a number belongs, as forms have
  * them, becomes one. `variation`: it asked for variations of its picture; `partials`: for partial

@@ -8,10 +8,9 @@
 #include "engine/io/image.h"
 #include "engine/io/image_mark.h"
 #include "server/base/settings.h"
-#include "server/job/controls.h"
 #include "server/job/infotext_job.h"
+#include "server/job/inputs.h"
 #include "server/job/registry.h"
-#include "server/job/relay.h"
 #include "server/paint/dispatch.h"
 #include "server/queue/queue.h"
 #include "server/worker/codec.h"
@@ -44,14 +43,10 @@ bool result_check(const struct job *job, struct err *err)
 bool result_input(const struct dispatch_parts *parts, const struct job *job, const char *name,
                   void **data, size_t *size, struct err *err)
 {
-    bool controls[CONTROLS_INPUTS];
-    int control = controls_input_of(name);
-    controls_inputs(job->params.controls, controls);
-    bool wanted = control >= 0 ? controls[control]
-                  : relay_input_of(name) >= 0 ? relay_input_of(name) < job->params.more_images
-                  : strcmp(name, "mask") == 0 ? job->params.has_mask
-                                              : job->params.has_init;
-    return !wanted || queue_input(parts->queue, job->id, name, data, size, err);
+    bool wanted[INPUTS_MAX];
+    inputs_wanted(&job->params, wanted);
+    return !wanted[inputs_index(name)] ||
+           queue_input(parts->queue, job->id, name, data, size, err);
 }
 
 /* What the file says of itself: of one that was begun from a picture, what that one said counts. A

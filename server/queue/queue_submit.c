@@ -8,9 +8,8 @@
 #include "server/base/ids.h"
 #include "server/base/now.h"
 #include "server/base/settings.h"
-#include "server/job/controls.h"
+#include "server/job/inputs.h"
 #include "server/job/job_tags.h"
-#include "server/job/relay.h"
 #include "server/queue/queue_private.h"
 #include "server/store/blobs.h"
 
@@ -62,44 +61,25 @@ static size_t bytes_of(const struct job_input *inputs, size_t count)
 static bool check_inputs(const struct job_params *params, const struct job_input *inputs,
                          size_t count, struct err *err)
 {
-    bool init = false, mask = false, controls[CONTROLS_INPUTS] = {false};
-    bool wanted[CONTROLS_INPUTS], more[RELAY_IMAGES_MAX] = {false}, fit = true;
+    bool given[INPUTS_MAX] = {false}, wanted[INPUTS_MAX];
     for (size_t i = 0; i < count; i++) {
-        int control = controls_input_of(inputs[i].name), further = relay_input_of(inputs[i].name);
-        bool *seen = strcmp(inputs[i].name, "init") == 0   ? &init
-                     : strcmp(inputs[i].name, "mask") == 0 ? &mask
-                     : control >= 0                        ? &controls[control]
-                     : further >= 0                        ? &more[further]
-                                                           : NULL;
-        if (!seen || *seen)
+        int which = inputs_index(inputs[i].name);
+        if (which < 0 || given[which])
             return err_set(err, ERR_INTERNAL, "input \"%.20s\" is unknown or given twice",
                            inputs[i].name);
-        *seen = true;
+        given[which] = true;
     }
-    controls_inputs(params->controls, wanted);
-    for (int i = 0; i < RELAY_IMAGES_MAX; i++)
-        fit = fit && more[i] == (i < params->more_images);
-    if (!fit || init != params->has_init || mask != params->has_mask ||
-        memcmp(wanted, controls, sizeof wanted) != 0)
-        return err_set(err, ERR_INTERNAL, "the job's inputs are not those it says it has");
-    return true;
-}
-
-static void remove_input(struct queue *q, const char *job_id, const char *name)
-{
-    char path[BLOBS_PATH_SIZE];
-    if (blobs_input_path(path, store_data(q->store), job_id, name, NULL))
-        blobs_remove(path);
+    inputs_wanted(params, wanted);
+    return memcmp(wanted, given, sizeof wanted) == 0 ||
+           err_set(err, ERR_INTERNAL, "the job's inputs are not those it says it has");
 }
 
 void queue_remove_inputs(struct queue *q, const char *job_id)
 {
-    remove_input(q, job_id, "init");
-    remove_input(q, job_id, "mask");
-    for (size_t i = 0; i < CONTROLS_INPUTS; i++)
-        remove_input(q, job_id, controls_input(i));
-    for (size_t i = 0; i < RELAY_IMAGES_MAX; i++)
-        remove_input(q, job_id, relay_input(i));
+    char path[BLOBS_PATH_SIZE];
+    for (size_t i = 0; i < INPUTS_MAX; i++)
+        if (blobs_input_path(path, store_data(q->store), job_id, inputs_name(i), NULL))
+            blobs_remove(path);
 }
 
 static bool insert_job(struct queue *q, const char *key_id, bool waited,

@@ -12,8 +12,7 @@
 
 #include "engine/base/log.h"
 #include "server/base/ids.h"
-#include "server/job/controls.h"
-#include "server/job/relay.h"
+#include "server/job/inputs.h"
 
 #define RESERVE "reserve"
 #define RESERVE_BYTES (1 << 20) /* pages that change when a job goes are some fifty KB */
@@ -86,8 +85,7 @@ bool blobs_thumb_path(char path[BLOBS_PATH_SIZE], const char *data, const char *
 bool blobs_input_path(char path[BLOBS_PATH_SIZE], const char *data, const char *job_id,
                       const char *name, struct err *err)
 {
-    if (!ids_valid(job_id) || (strcmp(name, "init") != 0 && strcmp(name, "mask") != 0 &&
-                               controls_input_of(name) < 0 && relay_input_of(name) < 0))
+    if (!ids_valid(job_id) || inputs_index(name) < 0)
         return err_set(err, ERR_INVALID, "no input is called %.40s.%.8s", job_id ? job_id : "",
                        name);
     int n = snprintf(path, BLOBS_PATH_SIZE, "%s/inputs/%s.%s", data, job_id, name);

@@ -407,7 +407,7 @@ static bool body_of(struct http_request *req, const struct mcp_call *call, cJSON
 static bool submit(struct http_request *req, struct painting *p, cJSON *body, struct err *err)
 {
     struct native_job job;
-    struct job_input inputs[NATIVE_INPUTS_MAX];
+    struct job_input inputs[INPUTS_MAX];
     char param[64];
     if (!native_job_read(p->app, http_visible_key(req), body, &job, param, err)) {
         if (strncmp(err->msg, "init_image", 10) == 0) /* as the tool calls it */

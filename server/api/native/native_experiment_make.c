@@ -61,7 +61,7 @@ struct making {
     size_t count, at, bytes;
     struct native_job *jobs;
     struct job *copies; /* of a rerun */
-    struct job_input (*inputs)[NATIVE_INPUTS_MAX];
+    struct job_input (*inputs)[INPUTS_MAX];
     struct queue_request *requests;
     struct store_record record;
     bool done;

@@ -296,7 +296,7 @@ bool native_job_read(const struct app *app, const char *key_id, struct cJSON *bo
     return ok;
 }
 
-size_t native_job_inputs(const struct native_job *job, struct job_input inputs[NATIVE_INPUTS_MAX])
+size_t native_job_inputs(const struct native_job *job, struct job_input inputs[INPUTS_MAX])
 {
     size_t count = 0;
     if (job->init.data)

@@ -9,7 +9,7 @@
 #include "engine/base/err.h"
 #include "server/api/controls_given.h"
 #include "server/job/job.h"
-#include "server/job/relay.h"
+#include "server/job/inputs.h"
 #include "server/queue/queue.h"
 
 struct app;
@@ -35,8 +35,7 @@ bool native_job_read(const struct app *app, const char *key_id, struct cJSON *bo
 void native_job_free(struct native_job *job);
 
 /* Its pictures, as inputs that borrow them; returns how many there are. */
-#define NATIVE_INPUTS_MAX (2 + CONTROLS_INPUTS + RELAY_IMAGES_MAX)
-size_t native_job_inputs(const struct native_job *job, struct job_input inputs[NATIVE_INPUTS_MAX]);
+size_t native_job_inputs(const struct native_job *job, struct job_input inputs[INPUTS_MAX]);
 
 /* JSON Schema of a request, with this server's limits and defaults. Owned. */
 struct cJSON *native_job_schema(const struct settings *settings);

@@ -20,11 +20,10 @@
 #include "server/http/http.h"
 #include "server/http/http_error.h"
 #include "server/job/companions.h"
-#include "server/job/controls.h"
+#include "server/job/inputs.h"
 #include "server/job/intake.h"
 #include "server/queue/queue_submit.h"
 
-#define INPUTS_MAX NATIVE_INPUTS_MAX
 #define HEADER "Idempotency-Key"
 
 /* ---- sent again ---- */
@@ -206,30 +205,24 @@ void native_submit(struct http_request *req)
 static bool read_inputs(const struct app *app, const struct job *job,
                         struct job_input inputs[INPUTS_MAX], size_t *count, struct err *err)
 {
-    const char *names[INPUTS_MAX] = {"init", "mask"};
-    bool wanted[INPUTS_MAX] = {job->params.has_init, job->params.has_mask};
-    controls_inputs(job->params.controls, wanted + 2);
+    bool wanted[INPUTS_MAX];
+    inputs_wanted(&job->params, wanted);
     *count = 0;
-    for (size_t i = 0; i < CONTROLS_INPUTS; i++)
-        names[2 + i] = controls_input(i);
-    for (size_t i = 0; i < RELAY_IMAGES_MAX; i++) {
-        names[2 + CONTROLS_INPUTS + i] = relay_input(i);
-        wanted[2 + CONTROLS_INPUTS + i] = (int)i < job->params.more_images;
-    }
-    for (int i = 0; i < INPUTS_MAX; i++) {
+    for (size_t i = 0; i < INPUTS_MAX; i++) {
+        const char *name = inputs_name(i);
         void *data;
         size_t size;
         if (!wanted[i])
             continue;
-        if (!queue_input(app->queue, job->id, names[i], &data, &size, err))
+        if (!queue_input(app->queue, job->id, name, &data, &size, err))
             return false;
-        inputs[(*count)++] = (struct job_input){names[i], data, size};
+        inputs[(*count)++] = (struct job_input){name, data, size};
     }
     return true;
 }
 
 bool native_submit_repeat(const struct app *app, struct job *job,
-                          struct job_input inputs[NATIVE_INPUTS_MAX], size_t *count,
+                          struct job_input inputs[INPUTS_MAX], size_t *count,
                           const char **param, struct err *err)
 {
     struct intake_model model;

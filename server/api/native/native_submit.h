@@ -20,7 +20,7 @@ bool native_submit_may(bool admin, const struct native_job *job, char param[64],
 /* What a job's repetition takes: its params, checked again, and its pictures (free each's data,
  * also after a failure). */
 bool native_submit_repeat(const struct app *app, struct job *job,
-                          struct job_input inputs[NATIVE_INPUTS_MAX], size_t *count,
+                          struct job_input inputs[INPUTS_MAX], size_t *count,
                           const char **param, struct err *err);
 
 struct cJSON *native_submit_batch_schema(const struct settings *settings); /* owned */

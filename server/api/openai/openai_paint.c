@@ -14,7 +14,7 @@
 #include "server/http/http.h"
 #include "server/http/http_error.h"
 #include "server/job/infotext_job.h"
-#include "server/job/relay.h"
+#include "server/job/inputs.h"
 #include "server/queue/events.h"
 #include "server/queue/queue.h"
 #include "server/queue/queue_submit.h"
@@ -481,8 +481,6 @@ static void start_stream(struct http_request *req, struct openai_waiting *w, boo
 }
 
 /* ---- requests ---- */
-
-#define INPUTS_MAX (2 + CONTROLS_INPUTS + RELAY_IMAGES_MAX)
 
 static size_t inputs_of(const struct openai_request *r, struct job_input out[INPUTS_MAX])
 {

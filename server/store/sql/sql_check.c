@@ -4,8 +4,7 @@
 #include <string.h>
 
 #include "server/base/ids.h"
-#include "server/job/controls.h"
-#include "server/job/relay.h"
+#include "server/job/inputs.h"
 #include "server/store/sql/sql.h"
 
 /* Calls `row` for every row of a statement without parameters. */
@@ -49,8 +48,7 @@ static void check_image(const struct store_check *check, struct sql_rows *s)
 static void check_input(const struct store_check *check, struct sql_rows *s)
 {
     const char *name = sql_text(s, 1);
-    if (ids_valid(sql_text(s, 0)) && (strcmp(name, "init") == 0 || strcmp(name, "mask") == 0 ||
-                                      controls_input_of(name) >= 0 || relay_input_of(name) >= 0))
+    if (ids_valid(sql_text(s, 0)) && inputs_index(name) >= 0)
         check->input(check->ctx, sql_text(s, 0), name, (size_t)sql_int64(s, 2));
     else
         check->damage(check->ctx, "the row of an input is damaged");
