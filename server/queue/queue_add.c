@@ -8,16 +8,13 @@
 #include "server/queue/queue_private.h"
 #include "server/store/blobs.h"
 
-/* Under the lock; out->key_id is whose it is. */
+/* Under the lock. */
 static bool find_done(struct queue *q, const char *job_id, const char *key_id,
                       struct store_lease *lease, struct err *err)
 {
-    if (!store_job_lease(q->store, job_id, lease, err))
-        return false;
-    if (key_id && strcmp(key_id, lease->key_id) != 0)
-        return err_set(err, ERR_NOT_FOUND, "there is no job \"%.40s\"", job_id);
-    return lease->state == JOB_DONE ||
-           err_set(err, ERR_INVALID, "the job is %s, not done", job_state_name(lease->state));
+    return queue_find(q, job_id, key_id, lease, err) &&
+           (lease->state == JOB_DONE ||
+            err_set(err, ERR_INVALID, "the job is %s, not done", job_state_name(lease->state)));
 }
 
 /* In a transaction, under the lock. */

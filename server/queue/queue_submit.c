@@ -108,7 +108,8 @@ static size_t bytes_of_all(const struct queue_request *requests, size_t count)
     return bytes;
 }
 
-static bool find_once(struct queue *q, const char *key_id, struct queue_once *once, struct err *err)
+bool queue_submit_find(struct queue *q, const char *key_id, struct queue_once *once,
+                       struct err *err)
 {
     struct store_once earlier;
     once->jobs = NULL;
@@ -123,12 +124,6 @@ static bool find_once(struct queue *q, const char *key_id, struct queue_once *on
     free(earlier.jobs);
     return err_set(err, ERR_INVALID,
                    "something else was sent under this Idempotency-Key: take another for it");
-}
-
-bool queue_submit_find(struct queue *q, const char *key_id, struct queue_once *once,
-                       struct err *err)
-{
-    return find_once(q, key_id, once, err);
 }
 
 static bool put_once(struct queue *q, const char *key_id, const struct queue_request *requests,
@@ -155,7 +150,7 @@ static bool insert_all(struct queue *q, const char *key_id, bool waited,
                        const struct queue_request *requests, size_t count, struct queue_once *once,
                        const struct queue_also *also, struct err *err)
 {
-    if (once && !find_once(q, key_id, once, err))
+    if (once && !queue_submit_find(q, key_id, once, err))
         return false;
     if (once && once->jobs)
         return true;
