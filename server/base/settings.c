@@ -402,22 +402,12 @@ static bool check_whole(struct settings *s, struct err *err)
         !fill_folder(s, &s->text_encoders, "text_encoders", err) ||
         !fill_folder(s, &s->wildcards, "wildcards", err))
         return false;
-    if (*s->public_url && strncmp(s->public_url, "http://", 7) != 0 &&
-        strncmp(s->public_url, "https://", 8) != 0)
-        return err_set(err, ERR_INVALID,
-                       "public_url must begin with https:// or http://, got \"%.60s\"",
-                       s->public_url);
-    for (size_t end = strlen(s->public_url); end && s->public_url[end - 1] == '/'; end--)
-        s->public_url[end - 1] = '\0';
-    if (*s->compose_url && strncmp(s->compose_url, "http://", 7) != 0 &&
-        strncmp(s->compose_url, "https://", 8) != 0)
-        return err_set(err, ERR_INVALID,
-                       "compose_url must begin with https:// or http://, got \"%.60s\"",
-                       s->compose_url);
+    if (*s->public_url && !settings_value_url(s->public_url, "public_url", err))
+        return false;
+    if (*s->compose_url && !settings_value_url(s->compose_url, "compose_url", err))
+        return false;
     if (*s->compose_url && !*s->compose_model)
         return err_set(err, ERR_INVALID, "compose_url wants a compose_model, which answers there");
-    for (size_t end = strlen(s->compose_url); end && s->compose_url[end - 1] == '/'; end--)
-        s->compose_url[end - 1] = '\0';
     for (size_t i = 0; i < s->api_auth.count; i++)
         if (!strchr(s->api_auth.items[i], ':'))
             return err_set(err, ERR_INVALID, "api_auth wants USER:PASS, entry %zu has no colon",

@@ -13,9 +13,6 @@
 #define KEY_FILE_MAX 4096
 #define MONEY_MOST 1e9
 
-static const char *const kinds[] = {"openai", "sdapi", "comfyui"};
-#define KINDS (sizeof kinds / sizeof *kinds)
-
 static void free_one(struct settings_upstream *u)
 {
     for (size_t i = 0; i < u->model_count; i++) {
@@ -157,29 +154,13 @@ static bool read_key_file(const char *path, char **key, struct err *err)
     return settings_value_replace(key, text, err);
 }
 
-static bool set_url(char **to, const char *name, const char *value, struct err *err)
-{
-    if (strncmp(value, "http://", 7) != 0 && strncmp(value, "https://", 8) != 0)
-        return err_set(err, ERR_INVALID, "%s must begin with https:// or http://, got \"%.60s\"",
-                       name, value);
-    if (!settings_value_replace(to, value, err))
-        return false;
-    for (size_t end = strlen(*to); end && (*to)[end - 1] == '/'; end--)
-        (*to)[end - 1] = '\0';
-    return true;
-}
-
 static bool set_kind(struct settings_upstream *u, const char *value, struct err *err)
 {
-    char words[64] = "";
-    for (size_t i = 0; i < KINDS; i++) {
-        if (strcmp(value, kinds[i]) == 0)
-            return settings_value_replace(&u->kind, value, err);
-        size_t n = strlen(words);
-        snprintf(words + n, sizeof words - n, "%s%s",
-                 i == 0 ? "" : i + 1 == KINDS ? " or " : ", ", kinds[i]);
-    }
-    return err_set(err, ERR_INVALID, "kind must be %s, got \"%.60s\"", words, value);
+    if (strcmp(value, "openai") != 0 && strcmp(value, "sdapi") != 0 &&
+        strcmp(value, "comfyui") != 0)
+        return err_set(err, ERR_INVALID, "kind must be openai, sdapi or comfyui, got \"%.60s\"",
+                       value);
+    return settings_value_replace(&u->kind, value, err);
 }
 
 static const struct {
@@ -210,7 +191,8 @@ static bool set_one(struct settings_upstream *u, const char *name, const char *v
             return settings_value_number(value, numbers[i].type, numbers[i].least, numbers[i].most,
                                          (char *)u + numbers[i].offset, name, err);
     if (strcmp(name, "base_url") == 0)
-        return set_url(&u->base_url, name, value, err);
+        return settings_value_replace(&u->base_url, value, err) &&
+               settings_value_url(u->base_url, name, err);
     if (strcmp(name, "kind") == 0)
         return set_kind(u, value, err);
     if (strcmp(name, "workflow") == 0)

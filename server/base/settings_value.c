@@ -85,6 +85,16 @@ bool settings_value_number(const char *text, enum setting_type type, double leas
     return true;
 }
 
+bool settings_value_url(char *url, const char *where, struct err *err)
+{
+    if (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
+        return err_set(err, ERR_INVALID, "%s must begin with https:// or http://, got \"%.60s\"",
+                       where, url);
+    for (size_t end = strlen(url); end && url[end - 1] == '/'; end--)
+        url[end - 1] = '\0';
+    return true;
+}
+
 bool settings_value_bool(const char *text, bool *out, const char *where, struct err *err)
 {
     static const char *const words[] = {"off", "on", "false", "true", "no", "yes", "0", "1"};
