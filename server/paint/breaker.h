@@ -20,22 +20,20 @@ struct breaker {  /* zero: closed */
     bool probing;
 };
 
-/* Whether a request may be made now; if it may, breaker_success or breaker_failure must follow, or
- * breaker_unknown when nothing was learned (cancelled). */
-static inline bool breaker_allows(struct breaker *b, int64_t now)
-{
-    if (b->failures < BREAKER_FAILURES)
-        return true;
-    if (b->probing || now < b->open_until)
-        return false;
-    b->probing = true;
-    return true;
-}
-
 /* What breaker_allows would say. */
 static inline bool breaker_would_allow(const struct breaker *b, int64_t now)
 {
     return b->failures < BREAKER_FAILURES || (!b->probing && now >= b->open_until);
+}
+
+/* Whether a request may be made now; if it may, breaker_success or breaker_failure must follow, or
+ * breaker_unknown when nothing was learned (cancelled). */
+static inline bool breaker_allows(struct breaker *b, int64_t now)
+{
+    if (!breaker_would_allow(b, now))
+        return false;
+    b->probing = b->failures >= BREAKER_FAILURES;
+    return true;
 }
 
 static inline void breaker_success(struct breaker *b)
