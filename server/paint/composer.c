@@ -156,7 +156,7 @@ static bool explain(const struct composer *c, const struct asking *a, struct err
 {
     cJSON *json = a->body ? json_text_parse(a->body, a->answer.size, DEPTH, NULL) : NULL;
     const char *message = cJSON_GetStringValue(member(member(json, "error"), "message"));
-    if (message && (upstream_request_leaks(message, c->key) || strstr(message, "***")))
+    if (upstream_request_leaks(message, c->key))
         message = NULL;
     err_set(err, ERR_UPSTREAM, "the chat model that composes answered status %d%s%.150s",
             a->answer.status, message ? ": " : "", message ? message : "");

@@ -26,6 +26,11 @@ void upstream_log(const char *event, const struct errand *e, const struct err *e
             e && e->server ? e->server->settings->name : "none");
 }
 
+bool upstream_is_success(const struct fetch_answer *answer)
+{
+    return answer->err.code == ERR_NONE && answer->status >= 200 && answer->status < 300;
+}
+
 /* ---- how an errand ends ---- */
 
 void upstream_leave_seat(struct errand *e)
@@ -342,10 +347,10 @@ void upstream_free(struct upstream *u)
     events_unsubscribe(u->subscription);
     fetch_free(u->fetch);
     pthread_mutex_destroy(&u->lock);
-    for (size_t i = 0; i < u->server_count; i++)
+    for (size_t i = 0; i < u->server_count; i++) {
         upstream_models_free(&u->servers[i]);
-    for (size_t i = 0; i < u->server_count; i++)
         cJSON_Delete(u->servers[i].workflow);
+    }
     free(u->servers);
     free(u);
 }

@@ -94,11 +94,6 @@ bool upstream_order_allowed(struct errand *e, struct err *err)
 
 /* ---- pictures ---- */
 
-static bool is_success(int status)
-{
-    return status >= 200 && status < 300;
-}
-
 static void on_download(void *ctx, const struct fetch_answer *answer);
 
 /* Whether the file goes to the client as it came: encoding it again would destroy the signature of
@@ -231,7 +226,7 @@ static void on_download(void *ctx, const struct fetch_answer *answer)
     struct errand *e = ctx;
     struct err err = answer->err;
     e->transfer = NULL;
-    if (err.code == ERR_NONE && !is_success(answer->status))
+    if (err.code == ERR_NONE && !upstream_is_success(answer))
         err_set(&err, ERR_UPSTREAM, "status %d", answer->status);
     if (err.code != ERR_NONE) {
         err_prefix(&err, "%s does not hand out its picture", e->server->settings->name);
@@ -272,23 +267,17 @@ static const char *message_of(const cJSON *json)
     return NULL;
 }
 
-/* Whether a text shows our key, or parts of it with asterisks between. */
-static bool shows_key(const struct errand *e, const char *text)
-{
-    return upstream_request_leaks(text, e->server->settings->key) || (text && strstr(text, "***"));
-}
-
 void upstream_order_explain(const struct errand *e, const struct fetch_answer *answer,
                             struct refusal *refusal, struct err *err)
 {
-    const char *name = e->server->settings->name;
+    const char *name = e->server->settings->name, *key = e->server->settings->key;
     cJSON *json = json_text_parse(answer->body, answer->size, ANSWER_DEPTH, NULL);
     const char *message = message_of(json);
-    bool secret = shows_key(e, message);
+    bool secret = upstream_request_leaks(message, key);
     int status = answer->status;
     refusal_set(refusal, status, answer->retry_after, member(json, "error"));
     char *text = refusal_to_text(refusal);
-    if (shows_key(e, text))
+    if (upstream_request_leaks(text, key))
         refusal_set(refusal, status, answer->retry_after, NULL);
     free(text);
     if (status >= 300 && status < 400)
@@ -324,6 +313,12 @@ static bool retry(struct errand *e, const struct fetch_answer *answer,
     return true;
 }
 
+/* Whether it is known that nothing was painted: it was not sent, or refused. */
+static bool not_painted(const struct fetch_answer *answer)
+{
+    return answer->err.code == ERR_NONE ? !upstream_is_success(answer) : !answer->sent;
+}
+
 /* Whether another server may be asked for the same: this one was not reached, or says that it has
  * not painted, for a reason that is not the request's. */
 static bool may_fall_over(const struct fetch_answer *answer)
@@ -332,7 +327,7 @@ static bool may_fall_over(const struct fetch_answer *answer)
     for (size_t i = 0; i < sizeof requests / sizeof *requests; i++)
         if (answer->status == requests[i])
             return false;
-    return answer->err.code == ERR_NONE ? !is_success(answer->status) : !answer->sent;
+    return not_painted(answer);
 }
 
 /* Turns to the next upstream that has the model; it is asked by the loop. */
@@ -344,6 +339,8 @@ static bool fall_over(struct errand *e, const struct err *why)
         return false;
     log_err(LOG_WARN, "upstream_fall_over", why, "job=%s upstream=%s next=%s", e->job.id,
             e->server->settings->name, server->settings->name);
+    if (*e->order.token)
+        forget_order(e);
     upstream_leave_seat(e);
     server->waiting++;
     e->server = server;
@@ -362,7 +359,7 @@ static void settle(struct errand *e, const struct fetch_answer *answer, bool wel
         int came = cJSON_GetArraySize(member(e->answer, "data"));
         e->reserved -= came < e->reserved ? came : e->reserved;
         upstream_spend_back(e);
-    } else if (answer->err.code == ERR_NONE ? !is_success(answer->status) : !answer->sent) {
+    } else if (not_painted(answer)) {
         upstream_spend_back(e);
     }
     e->reserved = 0;
@@ -404,7 +401,7 @@ static bool read_answer(struct errand *e, struct fetch_answer *answer, struct re
                         struct err *err)
 {
     const char *name = e->server->settings->name;
-    bool events = e->streams && answer->body[strspn(answer->body, " \t\r\n")] != '{';
+    bool events = e->partials > 0 && answer->body[strspn(answer->body, " \t\r\n")] != '{';
     if (events)
         e->answer = upstream_stream_answer(answer->body, answer->size);
     else if (!(e->answer = json_text_parse(answer->body, answer->size, ANSWER_DEPTH, err)))
@@ -439,12 +436,12 @@ static void on_answer(void *ctx, const struct fetch_answer *came)
     struct refusal refusal = {0};
     fetch_abort(e->watch);
     e->transfer = e->watch = NULL;
-    if (err.code == ERR_NONE && is_success(answer->status) && e->server->workflow &&
+    if (upstream_is_success(answer) && e->server->workflow &&
         upstream_run_begin(e, answer, &err))
         return;
     if (err.code != ERR_NONE)
         err_prefix(&err, "%s", e->server->settings->name);
-    else if (!is_success(answer->status))
+    else if (!upstream_is_success(answer))
         upstream_order_explain(e, answer, &refusal, &err);
     else
         read_answer(e, answer, &refusal, &err);
@@ -469,11 +466,12 @@ void upstream_order_result(struct errand *e, struct fetch_answer *answer, struct
     err->code = ERR_UPSTREAM;
     cJSON_Delete(e->answer);
     e->answer = NULL;
-    bool noted = *e->order.token;
-    if (!retry(e, answer, refusal) && !(may_fall_over(answer) && fall_over(e, err)))
+    if (retry(e, answer, refusal)) {
+        if (*e->order.token)
+            forget_order(e);
+    } else if (!may_fall_over(answer) || !fall_over(e, err)) {
         upstream_refuse(e, err, refusal);
-    else if (noted)
-        forget_order(e);
+    }
 }
 
 bool upstream_is_password(const struct server *s)
@@ -505,7 +503,7 @@ static void on_progress(void *ctx, const struct fetch_answer *answer)
     const char *preview;
     e->watch = NULL;
     e->watch_at = now_ms() + WATCH_MS;
-    cJSON *json = answer->err.code == ERR_NONE && is_success(answer->status)
+    cJSON *json = upstream_is_success(answer)
                       ? json_text_parse(answer->body, answer->size, ANSWER_DEPTH, NULL)
                       : NULL;
     if (e->transfer && upstream_sdapi_progress(json, &progress, &preview))
@@ -662,11 +660,8 @@ void upstream_order_next(struct errand *e)
                         : 0;
     int count = count_next(e);
     if (!e->asking && !upstream_may_ask(e, count, &refusal, &err)) {
-        bool noted = *e->order.token;
         if (!fall_over(e, &err))
             upstream_refuse(e, &err, &refusal);
-        else if (noted)
-            forget_order(e);
         return;
     }
     e->asking = true;
@@ -681,7 +676,6 @@ void upstream_order_next(struct errand *e)
     }
     char *url;
     size_t most = ANSWER_BYTES * (size_t)(count + e->partials);
-    e->streams = body.streams;
     e->stream = (struct upstream_stream){0};
     if (asprintf(&url, "%s%s", s->base_url, body.path) < 0) {
         url = NULL;
@@ -696,7 +690,7 @@ void upstream_order_next(struct errand *e)
                                   .part_count = body.part_count,
                                   .timeout_ms = s->timeout_seconds * 1000,
                                   .max_answer = most < ANSWER_MOST ? most : ANSWER_MOST,
-                                  .news = e->streams ? on_news : NULL};
+                                  .news = e->partials > 0 ? on_news : NULL};
         e->transfer = fetch_start(u->fetch, &r, on_answer, e, &err);
         e->watch_at = now_ms() + WATCH_MS;
     }

@@ -66,9 +66,8 @@ struct errand {
     struct fetch_transfer *transfer;
     struct fetch_transfer *watch; /* asks how far it is, meanwhile */
     int64_t watch_at;
-    bool streams;         /* what is being ordered comes in pieces */
+    int partials; /* asked for; above 0 the answer comes in pieces */
     struct upstream_stream stream;
-    int partials;         /* asked for */
     struct cJSON *usage;  /* of all answers */
     struct cJSON *answer; /* whose pictures are being taken */
     int item;             /* the next of them */
@@ -120,6 +119,9 @@ void upstream_put_back(struct errand *e);
  * became of the jobs is asked after that, as ever. */
 void upstream_keep_leases(struct upstream *u);
 bool upstream_stops(struct upstream *u);
+
+/* Whether it is an answer, of a status 2xx. */
+bool upstream_is_success(const struct fetch_answer *answer);
 
 /* ---- upstream_choose.c ---- */
 

@@ -89,7 +89,6 @@ static void add_partials(struct form_fields *f, int partials)
     else
         add_text(f, "stream", "true");
     add_number(f, "partial_images", partials);
-    f->r->streams = true;
 }
 
 static void add_fields(struct form_fields *f, const struct job_params *p, int index, int count,
@@ -272,7 +271,11 @@ void upstream_request_free(struct upstream_request *r)
 
 bool upstream_request_leaks(const char *message, const char *key)
 {
-    if (!message || strlen(key) < LEAK_LENGTH)
+    if (!message)
+        return false;
+    if (strstr(message, "***"))
+        return true;
+    if (strlen(key) < LEAK_LENGTH)
         return false;
     for (const char *at = key; strlen(at) >= LEAK_LENGTH; at++) {
         char piece[LEAK_LENGTH + 1];

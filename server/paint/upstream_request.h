@@ -41,11 +41,10 @@ struct upstream_request {
     struct image_file more[RELAY_IMAGES_MAX];
     struct cJSON *relay;           /* and this */
     char texts[UPSTREAM_REQUEST_PARTS][64];
-    bool streams; /* it asks for partial pictures, and the answer is a stream */
 };
 
-/* For pictures `index` to `index` + `count` - 1. `partials` partial pictures are asked for; 0:
- * none. Borrows params for as long as the request is used. */
+/* For pictures `index` to `index` + `count` - 1. `partials` partial pictures are asked for, and the
+ * answer is a stream; 0: none. Borrows params for as long as the request is used. */
 bool upstream_request_make(struct upstream_request *r, struct codec *codec,
                            const struct job_params *params, int index, int count,
                            const char *remote_model, bool extensions, int partials,
@@ -60,7 +59,8 @@ int upstream_request_partials(const struct job_params *params, const char *remot
                               bool extensions);
 void upstream_request_free(struct upstream_request *r);
 
-/* Whether a message of the server repeats the key, or enough of it to matter. */
+/* Whether a message of the server repeats the key, or enough of it to matter, or has asterisks as
+ * they stand for the rest of one. */
 bool upstream_request_leaks(const char *message, const char *key);
 
 #endif

@@ -36,15 +36,11 @@ static struct fetch_transfer *start(struct errand *e, const char *path, struct f
     return t;
 }
 
-static bool is_success(const struct fetch_answer *answer)
-{
-    return answer->err.code == ERR_NONE && answer->status >= 200 && answer->status < 300;
-}
-
 static cJSON *json_of(const struct fetch_answer *answer)
 {
-    return is_success(answer) ? json_text_parse(answer->body, answer->size, ANSWER_DEPTH, NULL)
-                              : NULL;
+    return upstream_is_success(answer)
+               ? json_text_parse(answer->body, answer->size, ANSWER_DEPTH, NULL)
+               : NULL;
 }
 
 /* ---- pictures that go there ---- */
@@ -67,7 +63,7 @@ static void on_upload(void *ctx, const struct fetch_answer *came)
     cJSON_Delete(json);
     if (err.code != ERR_NONE)
         err_prefix(&err, "%s", e->server->settings->name);
-    else if (!is_success(&answer))
+    else if (!upstream_is_success(&answer))
         upstream_order_explain(e, &answer, &refusal, &err);
     else
         err_set(&err, ERR_UPSTREAM, "%s does not say what a picture is called there",
