@@ -36,10 +36,10 @@ static const cJSON *member(const cJSON *object, const char *name)
 }
 
 /* The names in an answer: {"data": [{"id"}]} of OpenAI's API, [{"model_name", "title"}] of the SD
- * WebUI's, and ["name"], which is also how they are kept. Borrowed from `answer`. */
-static size_t names_of(const cJSON *answer, const char **names)
+ * WebUI's, and ["name"], which is also how they are kept. Borrowed from `list`. */
+static size_t names_of(const cJSON *list, const char **names)
 {
-    const cJSON *list = cJSON_IsArray(answer) ? answer : member(answer, "data"), *item;
+    const cJSON *item;
     size_t count = 0;
     cJSON_ArrayForEach(item, list) {
         const char *name = cJSON_GetStringValue(item);
@@ -53,6 +53,20 @@ static size_t names_of(const cJSON *answer, const char **names)
             names[count++] = name;
     }
     return count;
+}
+
+static void keep_names(const struct upstream *u, const struct server *s, const char *const *names,
+                       size_t count)
+{
+    const struct registry_hashes *memory = &u->parts.memory;
+    cJSON *json = cJSON_CreateStringArray(names, (int)count);
+    char *text = json_text_print(json), option[80];
+    struct err err = {0};
+    option_name(option, sizeof option, s);
+    if (text && memory->remember && !memory->remember(memory->ctx, option, text, &err))
+        upstream_log("models_not_kept", NULL, &err);
+    free(text);
+    cJSON_Delete(json);
 }
 
 static bool take_names(struct upstream *u, struct server *s, const char *const *names, size_t count,
@@ -74,8 +88,9 @@ static bool take_names(struct upstream *u, struct server *s, const char *const *
     return registry_set_listed(u->parts.registry, s->settings, names, count, err);
 }
 
-/* Takes the list; true when it is one. */
-static bool take_list(struct upstream *u, struct server *s, const cJSON *answer, struct err *err)
+/* Takes the list, and remembers it where it is to be kept; true when it is one. */
+static bool take_list(struct upstream *u, struct server *s, const cJSON *answer, bool keep,
+                      struct err *err)
 {
     const cJSON *list = cJSON_IsArray(answer) ? answer : member(answer, "data");
     int most = cJSON_GetArraySize(list);
@@ -84,28 +99,12 @@ static bool take_list(struct upstream *u, struct server *s, const cJSON *answer,
     const char **names = malloc(((size_t)most + 1) * sizeof *names);
     if (!names)
         return err_set(err, ERR_INTERNAL, "no memory for a list of models");
-    bool done = take_names(u, s, names, names_of(answer, names), err);
+    size_t count = names_of(list, names);
+    bool done = take_names(u, s, names, count, err);
+    if (done && keep)
+        keep_names(u, s, names, count);
     free(names);
     return done;
-}
-
-static void keep_list(struct upstream *u, const struct server *s, const cJSON *answer)
-{
-    const struct registry_hashes *memory = &u->parts.memory;
-    const cJSON *list = cJSON_IsArray(answer) ? answer : member(answer, "data");
-    const char **names = malloc(((size_t)cJSON_GetArraySize(list) + 1) * sizeof *names);
-    size_t count = names ? names_of(answer, names) : 0;
-    cJSON *json = cJSON_CreateArray();
-    for (size_t i = 0; i < count; i++)
-        cJSON_AddItemToArray(json, cJSON_CreateString(names[i]));
-    char *text = json_text_print(json), option[80];
-    struct err err = {0};
-    option_name(option, sizeof option, s);
-    if (text && memory->remember && !memory->remember(memory->ctx, option, text, &err))
-        upstream_log("models_not_kept", NULL, &err);
-    free(text);
-    free(names);
-    cJSON_Delete(json);
 }
 
 static void on_list(void *ctx, const struct fetch_answer *answer)
@@ -113,16 +112,14 @@ static void on_list(void *ctx, const struct fetch_answer *answer)
     struct server *s = ctx;
     struct upstream *u = s->upstream;
     struct err err = answer->err;
-    bool well = err.code == ERR_NONE && answer->status >= 200 && answer->status < 300;
+    bool well = upstream_is_success(answer);
     s->listing = NULL;
     if (err.code == ERR_NONE && !well)
         err_set(&err, ERR_UPSTREAM, "status %d", answer->status);
     cJSON *json = well ? json_text_parse(answer->body, answer->size, LIST_DEPTH, &err) : NULL;
-    bool taken = json && take_list(u, s, json, &err);
+    bool taken = json && take_list(u, s, json, true, &err);
     int64_t again = (int64_t)s->settings->list_seconds * 1000;
-    if (taken)
-        keep_list(u, s, json);
-    else if (again > AGAIN_MS)
+    if (!taken && again > AGAIN_MS)
         again = AGAIN_MS;
     s->list_at = now_ms() + again;
     if (!taken && !s->list_failed) /* once, not every half minute */
@@ -181,7 +178,7 @@ bool upstream_list_recall(struct upstream *u, struct server *s, struct err *err)
     option_name(option, sizeof option, s);
     char *text = memory->recall(memory->ctx, option);
     cJSON *json = text ? json_text_parse(text, strlen(text), LIST_DEPTH, NULL) : NULL;
-    bool done = !cJSON_IsArray(json) || take_list(u, s, json, err);
+    bool done = !cJSON_IsArray(json) || take_list(u, s, json, false, err);
     cJSON_Delete(json);
     free(text);
     return done;
