@@ -292,16 +292,21 @@ bool blobs_walk(const char *data, bool others,
                 bool (*fn)(void *ctx, const char *path, const struct stat *info), void *ctx,
                 struct err *err)
 {
+    static const struct {
+        const char *name;
+        int depth;
+        bool other;
+    } folders[] = {{"images", 1, false}, {"inputs", 0, false}, {"files", 0, true},
+                   {"thumbs", 1, true}};
     struct walk w = {.fn = fn, .ctx = ctx};
-    char images[BLOBS_PATH_SIZE], inputs[BLOBS_PATH_SIZE], files[BLOBS_PATH_SIZE],
-        thumbs[BLOBS_PATH_SIZE];
-    snprintf(images, sizeof images, "%s/images", data);
-    snprintf(inputs, sizeof inputs, "%s/inputs", data);
-    snprintf(files, sizeof files, "%s/files", data);
-    snprintf(thumbs, sizeof thumbs, "%s/thumbs", data);
-    return walk(&w, images, 1, err) && (w.stopped || walk(&w, inputs, 0, err)) &&
-           (!others || w.stopped || walk(&w, files, 0, err)) &&
-           (!others || w.stopped || walk(&w, thumbs, 1, err));
+    bool done = true;
+    for (size_t i = 0; i < sizeof folders / sizeof *folders && done && !w.stopped; i++) {
+        char path[BLOBS_PATH_SIZE];
+        snprintf(path, sizeof path, "%s/%s", data, folders[i].name);
+        if (others || !folders[i].other)
+            done = walk(&w, path, folders[i].depth, err);
+    }
+    return done;
 }
 
 bool blobs_is_unfinished(const char *path)
