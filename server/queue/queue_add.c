@@ -35,13 +35,10 @@ static bool put_row(struct queue *q, const char *job_id, struct job_image *image
 static bool put(struct queue *q, const char *job_id, const char *key_id, struct store_lease *lease,
                 struct job_image *image, struct err *err)
 {
-    if (!store_begin(q->store, err))
-        return false;
-    if (find_done(q, job_id, key_id, lease, err) && /* it may be gone by now */
-        put_row(q, job_id, image, err))
-        return store_commit(q->store, err);
-    store_rollback(q->store);
-    return false;
+    /* The job may be gone by now. */
+    return store_begin(q->store, err) &&
+           store_end(q->store, find_done(q, job_id, key_id, lease, err) &&
+                                   put_row(q, job_id, image, err), err);
 }
 
 bool queue_add_image(struct queue *q, const char *job_id, const char *key_id,

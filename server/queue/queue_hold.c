@@ -92,15 +92,8 @@ bool queue_hold_move(struct queue *q, const char *id, const char *before, bool *
         done = sound = strcmp(id, before) == 0
                            ? err_set(err, ERR_INVALID, "a job cannot be moved before itself")
                            : is_queued(q, before, err);
-    if (done && store_begin(q->store, err)) {
-        done = move(q, id, before, err);
-        if (done)
-            done = store_commit(q->store, err);
-        else
-            store_rollback(q->store);
-    } else {
-        done = false;
-    }
+    done = done && store_begin(q->store, err) &&
+           store_end(q->store, move(q, id, before, err), err);
     if (done)
         queue_publish(q, EVENT_QUEUE, "", "", JOB_QUEUED);
     queue_note(q, done, err);

@@ -76,10 +76,7 @@ bool queue_marks_change(struct queue *q, const char *key_id, const struct queue_
         done = find_target(q, key_id, image_id ? NULL : m->jobs[i], image_id, &targets[i], err) &&
                change(q, &targets[i], m, err);
     }
-    if (done)
-        done = store_commit(q->store, err);
-    else if (begun)
-        store_rollback(q->store);
+    done = begun && store_end(q->store, done, err);
     if (done)
         publish(q, targets, count);
     queue_note(q, done, err);

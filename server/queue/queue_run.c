@@ -126,14 +126,10 @@ static bool commit_image(struct queue *q, const struct claim *claim, const struc
                          struct job_image *replaced, struct err *err)
 {
     struct store_lease lease;
-    if (!store_begin(q->store, err))
-        return false;
-    if (!queue_check_claim(q, claim, &lease, err) ||
-        !store_image_put(q->store, claim->job_id, image, replaced, err)) {
-        store_rollback(q->store);
-        return false;
-    }
-    if (!store_commit(q->store, err))
+    if (!store_begin(q->store, err) ||
+        !store_end(q->store, queue_check_claim(q, claim, &lease, err) &&
+                                 store_image_put(q->store, claim->job_id, image, replaced, err),
+                   err))
         return false;
     struct event event = {.kind = EVENT_IMAGE, .state = JOB_RUNNING, .image_index = image->index};
     memcpy(event.job_id, claim->job_id, sizeof event.job_id);

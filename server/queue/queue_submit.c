@@ -166,12 +166,9 @@ static bool accept_all(struct queue *q, const char *key_id, bool waited,
                        const struct queue_also *also, struct err *err)
 {
     pthread_mutex_lock(&q->lock);
-    bool begun = store_begin(q->store, err);
-    bool done = begun && insert_all(q, key_id, waited, requests, count, once, also, err);
-    if (done)
-        done = store_commit(q->store, err);
-    else if (begun)
-        store_rollback(q->store);
+    bool done = store_begin(q->store, err) &&
+                store_end(q->store,
+                          insert_all(q, key_id, waited, requests, count, once, also, err), err);
     for (size_t i = 0; i < count && done && !(once && once->jobs); i++)
         queue_publish_state(q, requests[i].id, key_id, JOB_QUEUED);
     queue_note(q, done, err);

@@ -78,6 +78,14 @@ void store_rollback(struct store *st)
     st->driver->rollback(st);
 }
 
+bool store_end(struct store *st, bool done, struct err *err)
+{
+    if (done)
+        return store_commit(st, err);
+    store_rollback(st);
+    return false;
+}
+
 bool store_option_get(struct store *st, const char *name, char **value, struct err *err)
 {
     return st->driver->option_get(st, name, value, err);

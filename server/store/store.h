@@ -44,6 +44,8 @@ const char *store_data(const struct store *st); /* the folder; valid until close
 bool store_begin(struct store *st, struct err *err);
 bool store_commit(struct store *st, struct err *err);
 void store_rollback(struct store *st);
+/* Commits what is done, or else rolls back; whether it is committed. */
+bool store_end(struct store *st, bool done, struct err *err);
 
 /* Whether the database still lies where it was opened; else ERR_UNAVAILABLE. */
 bool store_present(struct store *st, struct err *err);

@@ -334,10 +334,7 @@ static bool apply(struct http_request *req, const struct change *change,
         return false;
     }
     ok = rewrite(&now, change, err) && store_record_put(store, &now, err);
-    if (ok)
-        ok = store_commit(store, err);
-    else
-        store_rollback(store);
+    ok = store_end(store, ok, err);
     free(ok ? record->body : now.body);
     if (ok)
         *record = now;
