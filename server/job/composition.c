@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/splitmix.h"
+
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
 /* ---- for models that know the words of painters ---- */
@@ -77,15 +79,7 @@ static const char *const plain_lights[] = {
 
 /* ---- choosing ---- */
 
-/* splitmix64 (Steele, Lea, Flood 2014), from the seed and the idea's FNV-1a. */
-static uint64_t next(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-
+/* FNV-1a. */
 static uint64_t hash(const char *text)
 {
     uint64_t h = UINT64_C(14695981039346656037);
@@ -96,7 +90,7 @@ static uint64_t hash(const char *text)
 
 static const char *pick(uint64_t *state, const char *const *list, size_t count)
 {
-    return list[next(state) % count];
+    return list[splitmix_next(state) % count];
 }
 #define PICK(list) pick(&state, list, COUNT(list))
 

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/splitmix.h"
+
 #define NAME_MOST 64        /* bytes of a variable's name */
 #define VARIABLES_MOST 64   /* of one text */
 #define OPTIONS_MOST 4096   /* of one choice */
@@ -46,19 +48,10 @@ struct work {
 
 /* ---- numbers ---- */
 
-/* splitmix64 (Steele, Lea and Flood 2014). It is what seeds mean, and stays as it is. */
-static uint64_t next(struct work *w)
-{
-    uint64_t z = w->state += 0x9e3779b97f4a7c15;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-    z = (z ^ z >> 27) * 0x94d049bb133111eb;
-    return z ^ z >> 31;
-}
-
 /* 0 <= x < 1 */
 static double fraction(struct work *w)
 {
-    return (double)(next(w) >> 11) * 0x1p-53;
+    return (double)(splitmix_next(&w->state) >> 11) * 0x1p-53;
 }
 
 /* Before `size` things are looked at: short texts may ask for that very often. */
