@@ -46,6 +46,10 @@ enum kind {
     SDAPI_REQUEST_IMG2IMG(X)                                                                       \
     SDAPI_REQUEST_TASK(X) SDAPI_REQUEST_INCLUDE(X) SDAPI_REQUEST_TAIL(X) SDAPI_REQUEST_ALIASES(X)
 
+/* How many there are; they are the last of both tables. */
+#define ONE_MORE(type, member, value) +1
+enum { ALIASES = 0 SDAPI_REQUEST_ALIASES(ONE_MORE) };
+
 static const struct json_field txt2img_fields[] = {TXT2IMG_FIELDS(FIELD)};
 static const enum kind txt2img_kinds[] = {TXT2IMG_FIELDS(KIND)};
 static const struct json_field img2img_fields[] = {IMG2IMG_FIELDS(FIELD)};
@@ -349,18 +353,9 @@ struct cJSON *sdapi_request_echo(const struct sdapi_request *request)
     if (!echo)
         return NULL;
     bool hide = request->kind == SDAPI_IMG2IMG && !request->include_init_images;
-    for (size_t i = 0; i < table.count; i++) {
+    for (size_t i = 0; i < table.count - ALIASES; i++) {
         const struct json_field *field = &table.fields[i];
         size_t at = field->offset;
-        if (at == offsetof(struct sdapi_request, clip_skip) ||
-            at == offsetof(struct sdapi_request, hr_steps) ||
-            at == offsetof(struct sdapi_request, lora) ||
-            at == offsetof(struct sdapi_request, loras) ||
-            at == offsetof(struct sdapi_request, relay) ||
-            at == offsetof(struct sdapi_request, tags) ||
-            at == offsetof(struct sdapi_request, compose) ||
-            at == offsetof(struct sdapi_request, composed_from))
-            continue;
         bool hidden = hide && (at == offsetof(struct sdapi_request, init_images) ||
                                at == offsetof(struct sdapi_request, mask));
         cJSON *value = hidden ? cJSON_CreateNull() : echo_value(field, table.kinds[i], request);
