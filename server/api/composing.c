@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/api/app.h"
+#include "server/base/json_number.h"
 #include "server/base/json_text.h"
 #include "server/http/http.h"
 #include "server/job/composition.h"
@@ -49,10 +50,9 @@ static const char *model_of(const cJSON *body)
 
 bool composing_seed(const cJSON *seed, uint64_t *out, struct err *err)
 {
-    const char *text = cJSON_GetStringValue(seed);
-    bool digits = text && *text && strspn(text, "0123456789") == strlen(text);
-    if (digits)
-        *out = strtoull(text, NULL, 10);
+    struct json_whole whole;
+    if (json_number_whole(seed, &whole) && !whole.negative)
+        *out = whole.magnitude;
     else if (cJSON_IsNumber(seed) && seed->valuedouble >= 0 && seed->valuedouble < 1.8e19)
         *out = (uint64_t)seed->valuedouble;
     else

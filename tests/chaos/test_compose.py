@@ -72,6 +72,12 @@ def test_by_itself(server):
     assert streamed_text[1][1] == first
 
 
+@pytest.mark.parametrize("seed", [2**53 + 1, 2**63 + 5, 2**64 - 1])
+def test_seeds_of_64_bits(server, seed):
+    answer = compose(server, theme="a red fox", seed=seed)
+    assert answer.json()["seed"] == seed and str(seed) in answer.text
+
+
 def test_in_words_that_the_model_knows(server):
     for seed in range(200):
         text = compose(server, theme="a red fox", seed=seed, model="pictor-mini").json()["text"]
