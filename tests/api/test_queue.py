@@ -113,7 +113,7 @@ def test_it_is_told_of(serve):
     def told():
         for text in lines:
             if text == b"event: queue":
-                return json.loads(next(lines)[6:])
+                return json.loads(next(l for l in lines if l.startswith(b"data: "))[6:])
 
     assert told() == {"paused": True}
     job = boss.submit()
