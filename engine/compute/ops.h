@@ -64,6 +64,8 @@ enum matrix_kind {
                      * y = v gelu(g) has half as many channels (GEGLU: Shazeer 2020) */
     MATRIX_SWIGLU,  /* the same with y = silu(a) b: the first half of the rows, a, are the gates,
                      * the second, b, the values; of any number of parts (gate and up, or one) */
+    MATRIX_GATED_TANH, /* as MATRIX_SWIGLU with y = gelu(a) b, of which the tanh approximates
+                        * gelu (ACT_GELU_TANH) */
     MATRIX_CONV3X3, /* w: n x k x 3 x 3, as Conv2d has it */
     MATRIX_UPSAMPLE /* the same, after nearest-neighbour upsampling to twice the size */
 };
@@ -84,7 +86,7 @@ struct matrix_part {
 };
 static inline bool matrix_kind_gated(enum matrix_kind kind)
 {
-    return kind == MATRIX_GATED || kind == MATRIX_SWIGLU;
+    return kind == MATRIX_GATED || kind == MATRIX_SWIGLU || kind == MATRIX_GATED_TANH;
 }
 
 struct matrix *matrix_new_stacked(struct device *dev, enum matrix_kind kind, int k,
@@ -200,12 +202,17 @@ void ops_attention(struct ops *o, struct tensor *y, const struct tensor *q, cons
                    const struct tensor *v, int heads, bool causal);
 
 /* The same with fewer heads of keys and values, each for as many heads of queries in turn (Ainslie
- * et al. 2023), and of keys that nothing sees. All may be slices of one product. */
+ * et al. 2023), and of keys that nothing sees; and of scores that depend on how far a key is from a
+ * query (Raffel et al. 2020, 2.1). All may be slices of one product. */
 struct attention_how {
     int heads;
     int kv_heads; /* divides heads; k and v: [.., kv_heads d]. 0: heads */
     int keys;     /* only the first so many tokens of k and v are seen; 0: all */
     bool causal;  /* query i sees keys 0..min(i, keys - 1) */
+    bool plain;   /* scores are q k^T, not divided by sqrt(d) */
+    /* [heads, queries + tokens of k - 1]: number j - i + queries - 1 of a head is added to what
+     * query i and key j score; NULL: nothing is. */
+    const float *distance;
 };
 void ops_attend(struct ops *o, struct tensor *y, const struct tensor *q, const struct tensor *k,
                 const struct tensor *v, const struct attention_how *how);

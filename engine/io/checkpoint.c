@@ -30,7 +30,8 @@ struct checkpoint {
     int file_count;
     struct raw_tensor *tensors; /* in order of name; they own their names */
     size_t count;
-    cJSON *scheduler, *config, *pipeline;                /* of a folder, or NULL */
+    cJSON *scheduler, *config, *pipeline;                           /* of a folder, or NULL */
+    struct file_bytes tokenizer; /* size 0: there is none */
     char name[sizeof((struct pictor_file *)NULL)->name]; /* checkpoint_name */
 };
 
@@ -51,7 +52,7 @@ static bool add(struct checkpoint *cp, const struct raw_tensor *t, const char *n
 static bool is_replaced(const struct checkpoint *cp, const char *ldm_name)
 {
     for (int i = 0; i < cp->file_count; i++) {
-        const char *prefix = names_prefix(cp->files[i].part);
+        const char *prefix = names_layout_prefix(&cp->files[i].layout, cp->files[i].part);
         if (*prefix && !cp->files[i].layout.tiny && strncmp(ldm_name, prefix, strlen(prefix)) == 0)
             return true;
     }
@@ -64,7 +65,7 @@ static bool is_outdone(const struct checkpoint *cp, const struct file *file)
 {
     for (const struct file *f = file + 1; f < cp->files + cp->file_count; f++)
         if (f->part == file->part && f->set != file->set && file->part != NAMES_WHOLE &&
-            f->layout.tiny == file->layout.tiny)
+            f->layout.tiny == file->layout.tiny && f->layout.t5 == file->layout.t5)
             return true;
     return false;
 }
@@ -192,6 +193,16 @@ static bool read_json(cJSON **out, const struct pictor_file *file, open_fn *open
                    JSON_ROOM);
 }
 
+static bool read_tokenizer(struct checkpoint *cp, const struct pictor_file *file, open_fn *open,
+                           struct err *err)
+{
+    file_bytes_close(&cp->tokenizer);
+    return (open == tensor_file_open_header
+                ? file_bytes_unmapped(&cp->tokenizer, file->fd, err)
+                : file_bytes_map(&cp->tokenizer, file->fd, err)) ||
+           err_prefix(err, "%s", file->name);
+}
+
 /* What a file of the list is, by the folder in its name; see pictor_files_add. */
 static bool add_listed(struct checkpoint *cp, const struct pictor_file *file, open_fn *open,
                        struct err *err)
@@ -205,6 +216,8 @@ static bool add_listed(struct checkpoint *cp, const struct pictor_file *file, op
         return read_json(&cp->scheduler, file, open, err);
     if (n == strlen("pipeline") && strncmp(file->name, "pipeline", n) == 0)
         return read_json(&cp->pipeline, file, open, err);
+    if (n == strlen("tokenizer") && strncmp(file->name, "tokenizer", n) == 0)
+        return read_tokenizer(cp, file, open, err);
     if (n == strlen("config") && strncmp(file->name, "config", n) == 0)
         return read_json(&cp->config, file, open, err);
     while ((network = names_folder(part)) &&
@@ -292,6 +305,7 @@ void checkpoint_free(struct checkpoint *cp)
     free(cp->tensors);
     for (int i = 0; i < cp->file_count; i++)
         tensor_file_close(cp->files[i].tf);
+    file_bytes_close(&cp->tokenizer);
     cJSON_Delete(cp->scheduler);
     cJSON_Delete(cp->config);
     cJSON_Delete(cp->pipeline);
@@ -380,6 +394,19 @@ static double number_of(const cJSON *object, const char *key, double otherwise)
 double checkpoint_scheduler_number(const struct checkpoint *cp, const char *key, double otherwise)
 {
     return number_of(cp->scheduler, key, otherwise);
+}
+
+const struct file_bytes *checkpoint_tokenizer(const struct checkpoint *cp)
+{
+    return cp->tokenizer.size ? &cp->tokenizer : NULL;
+}
+
+bool checkpoint_array(const struct checkpoint *cp, const char *key, struct gguf_array *out)
+{
+    for (int i = 0; i < cp->file_count; i++)
+        if (tensor_file_array(cp->files[i].tf, key, out))
+            return true;
+    return false;
 }
 
 bool checkpoint_has_pipeline(const struct checkpoint *cp)

@@ -16,6 +16,8 @@
 #include <stdint.h>
 
 #include "engine/base/err.h"
+#include "engine/io/file_bytes.h"
+#include "engine/io/gguf.h"
 #include "engine/io/names.h"
 #include "engine/io/raw_tensor.h"
 
@@ -85,6 +87,12 @@ bool checkpoint_scheduler_is(const struct checkpoint *cp, const char *key);
 bool checkpoint_scheduler_denies(const struct checkpoint *cp, const char *key);
 /* A number there; `otherwise` when there is none. */
 double checkpoint_scheduler_number(const struct checkpoint *cp, const char *key, double otherwise);
+
+/* The bytes of the "tokenizer" of pictor_files_add; NULL when there is none. They have no data in a
+ * checkpoint of headers. Valid until checkpoint_free. */
+const struct file_bytes *checkpoint_tokenizer(const struct checkpoint *cp);
+/* An array that one of the files, a GGUF, has under `key`; false when there is none. */
+bool checkpoint_array(const struct checkpoint *cp, const char *key, struct gguf_array *out);
 
 /* Whether a folder's model_index.json says that `key` is true; `otherwise` when there is none, or
  * it does not say. */

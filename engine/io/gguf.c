@@ -18,11 +18,12 @@
 
 enum { TYPE_STRING = 8, TYPE_ARRAY = 9 };
 
-/* A string that the header says, or the numbers of an array. */
+/* A string that the header says, or an array: the numbers of a short one, and where it lies. */
 struct value {
     char *key, *text;
-    int count; /* of numbers; 0: it is a string */
+    int count; /* of numbers; 0: they are not kept */
     uint64_t numbers[RAW_TENSOR_DIMS];
+    size_t items, size, from, bytes; /* as struct gguf_array, from a place of the file */
 };
 
 struct gguf {
@@ -109,6 +110,9 @@ static bool read_array(struct gguf *g, struct value *v, struct err *err)
     if (!take_number(g, 4, &type, err) || !take_number(g, 8, &count, err))
         return false;
     int size = size_of(type);
+    v->items = (size_t)count;
+    v->size = (size_t)size;
+    v->from = g->at;
     if (size && count > 0 && count <= RAW_TENSOR_DIMS) {
         v->count = (int)count;
         for (int i = 0; i < v->count; i++)
@@ -130,7 +134,15 @@ static bool read_array(struct gguf *g, struct value *v, struct err *err)
     return true;
 }
 
-/* Keeps strings and short arrays; a number that counts is general.alignment. */
+static bool read_array_value(struct gguf *g, struct value *v, struct err *err)
+{
+    if (!read_array(g, v, err))
+        return false;
+    v->bytes = g->at - v->from;
+    return true;
+}
+
+/* Keeps strings, short arrays, and where arrays lie; a number that counts is general.alignment. */
 static bool read_value(struct gguf *g, struct err *err)
 {
     struct value *v = &g->values[g->value_count];
@@ -147,7 +159,7 @@ static bool read_value(struct gguf *g, struct err *err)
         if (!take_string(g, TEXT_MOST, &v->text, err))
             return false;
     } else if (type == TYPE_ARRAY) {
-        if (!read_array(g, v, err))
+        if (!read_array_value(g, v, err))
             return false;
     } else {
         return err_set(err, ERR_INVALID, "its header has a value of type %llu",
@@ -171,7 +183,7 @@ static bool read_values(struct gguf *g, uint64_t count, struct err *err)
     for (uint64_t i = 0; i < count; i++) {
         bool ok = read_value(g, err);
         struct value *v = &g->values[g->value_count];
-        if (ok && v->key && (v->text || v->count)) {
+        if (ok && v->key && (v->text || v->bytes)) {
             g->value_count++;
             continue;
         }
@@ -203,11 +215,11 @@ static const struct {
     enum dtype dtype;
     size_t size; /* of DTYPE_OTHER */
 } types[] = {
-    {0, DTYPE_F32, 0},   {1, DTYPE_F16, 0},   {2, DTYPE_Q4_0, 0},  {3, DTYPE_Q4_1, 0},
-    {6, DTYPE_Q5_0, 0},  {7, DTYPE_Q5_1, 0},  {8, DTYPE_Q8_0, 0},  {10, DTYPE_Q2_K, 0},
-    {11, DTYPE_Q3_K, 0}, {12, DTYPE_Q4_K, 0}, {13, DTYPE_Q5_K, 0}, {14, DTYPE_Q6_K, 0},
+    {0, DTYPE_F32, 0},    {1, DTYPE_F16, 0},    {2, DTYPE_Q4_0, 0},   {3, DTYPE_Q4_1, 0},
+    {6, DTYPE_Q5_0, 0},   {7, DTYPE_Q5_1, 0},   {8, DTYPE_Q8_0, 0},   {10, DTYPE_Q2_K, 0},
+    {11, DTYPE_Q3_K, 0},  {12, DTYPE_Q4_K, 0},  {13, DTYPE_Q5_K, 0},  {14, DTYPE_Q6_K, 0},
     {24, DTYPE_OTHER, 1}, {25, DTYPE_OTHER, 2}, {26, DTYPE_OTHER, 4}, {27, DTYPE_I64, 0},
-    {28, DTYPE_F64, 0},  {30, DTYPE_BF16, 0},
+    {28, DTYPE_F64, 0},   {30, DTYPE_BF16, 0},
 };
 
 /* Those that are not read, for the message. */
@@ -407,4 +419,13 @@ const char *gguf_metadata(const struct gguf *g, const char *key)
 {
     const struct value *v = find_value(g, key);
     return v ? v->text : NULL;
+}
+
+bool gguf_array(const struct gguf *g, const char *key, struct gguf_array *out)
+{
+    const struct value *v = find_value(g, key);
+    if (!v || !v->bytes || !g->bytes.data)
+        return false;
+    *out = (struct gguf_array){v->items, v->size, v->bytes, g->bytes.data + v->from};
+    return true;
 }

@@ -23,4 +23,13 @@ const struct raw_tensor *gguf_tensors(const struct gguf *g, size_t *count);
 /* A string of the header, "general.architecture" for example; NULL when there is none. */
 const char *gguf_metadata(const struct gguf *g, const char *key);
 
+/* An array of the header as it lies there: `count` numbers of `size` bytes each, little-endian, or,
+ * `size` 0, strings, each behind its length of eight bytes. Checked: nothing of it goes beyond
+ * `bytes`. False where there is none, and where the file is not in memory. */
+struct gguf_array {
+    size_t count, size, bytes;
+    const unsigned char *data;
+};
+bool gguf_array(const struct gguf *g, const char *key, struct gguf_array *out);
+
 #endif

@@ -116,7 +116,8 @@ static bool is_role(const char *role)
         if (strcmp(folder, role) == 0)
             return true;
     return strcmp(role, "model") == 0 || strcmp(role, "scheduler") == 0 ||
-           strcmp(role, "config") == 0 || strcmp(role, "pipeline") == 0;
+           strcmp(role, "config") == 0 || strcmp(role, "pipeline") == 0 ||
+           strcmp(role, "tokenizer") == 0;
 }
 
 bool pictor_files_add(struct pictor_files *files, const char *role, const char *path,
@@ -127,7 +128,7 @@ bool pictor_files_add(struct pictor_files *files, const char *role, const char *
     if (!is_role(role))
         return err_set(err, ERR_INVALID,
                        "part '%.32s' of a model: wanted model, unet, vae, text_encoder, "
-                       "text_encoder_2, scheduler, config or pipeline",
+                       "text_encoder_2, text_encoder_3, tokenizer, scheduler, config or pipeline",
                        role);
     if (strcmp(role, "model") == 0)
         return add(files, path, file, err);
@@ -194,9 +195,11 @@ static bool has_part(const char *folder, const char *part)
            access(path, F_OK) == 0;
 }
 
-/* SDXL has two text encoders, its refiner the second alone, others the first. */
+/* SDXL has two text encoders, its refiner the second alone, others the first; no UNet has three. */
 static bool needs_part(const char *folder, int part)
 {
+    if (part == NAMES_TEXT_3)
+        return false;
     bool second = has_part(folder, names_folder(NAMES_TEXT_2));
     return part == NAMES_TEXT_2 ? second
            : part == NAMES_TEXT ? !second || has_part(folder, names_folder(part))
@@ -234,12 +237,28 @@ static bool add_pixels(struct pictor_files *files, const char *folder, bool alon
             add_named(files, "scheduler", folder, "scheduler_config.json", err));
 }
 
+/* The text encoders behind the first, and the vocabulary of T5, which is the last of them. */
+static bool add_more_words(struct pictor_files *files, const char *folder, struct err *err)
+{
+    char name[64], path[64] = "";
+    bool ok = true;
+    for (int i = 2; ok && i <= 3; i++) {
+        snprintf(name, sizeof name, "text_encoder_%d", i);
+        ok = !has_part(folder, name) || add_part(files, folder, name, err);
+        snprintf(name, sizeof name, "tokenizer_%d/spiece.model", i);
+        if (has_part(folder, name))
+            snprintf(path, sizeof path, "%s", name);
+    }
+    return ok && (!*path || add_named(files, "tokenizer", folder, path, err));
+}
+
 /* Of a flow transformer, which stands where a UNet does: the folder of its network is called so,
  * and model_index.json says how it was trained. */
 static bool add_transformer(struct pictor_files *files, const char *folder, struct err *err)
 {
     return add_weights(files, folder, "transformer", "unet", false, err) &&
            add_part(files, folder, "vae", err) && add_part(files, folder, "text_encoder", err) &&
+           add_more_words(files, folder, err) &&
            (!has_part(folder, "model_index.json") ||
             add_named(files, "pipeline", folder, "model_index.json", err));
 }

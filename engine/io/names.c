@@ -78,23 +78,38 @@ static const struct swap open_clip_stems[] = {
 
 /* A language model's, as llama.cpp has it; behind "blk.N." */
 static const struct swap llama_layer[] = {
-    {"attn_norm.", "input_layernorm."},
-    {"attn_q.", "self_attn.q_proj."},
-    {"attn_k.", "self_attn.k_proj."},
-    {"attn_v.", "self_attn.v_proj."},
-    {"attn_q_norm.", "self_attn.q_norm."},
-    {"attn_k_norm.", "self_attn.k_norm."},
-    {"attn_output.", "self_attn.o_proj."},
-    {"ffn_norm.", "post_attention_layernorm."},
-    {"ffn_gate.", "mlp.gate_proj."},
-    {"ffn_up.", "mlp.up_proj."},
-    {"ffn_down.", "mlp.down_proj."},
-    {NULL, NULL},
+    {"attn_norm.", "input_layernorm."},    {"attn_q.", "self_attn.q_proj."},
+    {"attn_k.", "self_attn.k_proj."},      {"attn_v.", "self_attn.v_proj."},
+    {"attn_q_norm.", "self_attn.q_norm."}, {"attn_k_norm.", "self_attn.k_norm."},
+    {"attn_output.", "self_attn.o_proj."}, {"ffn_norm.", "post_attention_layernorm."},
+    {"ffn_gate.", "mlp.gate_proj."},       {"ffn_up.", "mlp.up_proj."},
+    {"ffn_down.", "mlp.down_proj."},       {NULL, NULL},
 };
 
 static const struct swap llama_stems[] = {
     {"token_embd.", "embed_tokens."},
     {"output_norm.", "norm."},
+    {NULL, NULL},
+};
+
+/* T5's, as llama.cpp has it; behind "enc.blk.N." */
+static const struct swap t5_layer[] = {
+    {"attn_norm.", "layer.0.layer_norm."},
+    {"attn_q.", "layer.0.SelfAttention.q."},
+    {"attn_k.", "layer.0.SelfAttention.k."},
+    {"attn_v.", "layer.0.SelfAttention.v."},
+    {"attn_o.", "layer.0.SelfAttention.o."},
+    {"attn_rel_b.", "layer.0.SelfAttention.relative_attention_bias."},
+    {"ffn_norm.", "layer.1.layer_norm."},
+    {"ffn_gate.", "layer.1.DenseReluDense.wi_0."},
+    {"ffn_up.", "layer.1.DenseReluDense.wi_1."},
+    {"ffn_down.", "layer.1.DenseReluDense.wo."},
+    {NULL, NULL},
+};
+
+static const struct swap t5_stems[] = {
+    {"token_embd.", "shared."},
+    {"enc.output_norm.", "encoder.final_layer_norm."},
     {NULL, NULL},
 };
 
@@ -104,7 +119,7 @@ static const struct swap unet_attention[] = {
     {"proj_attn.", "to_out.0."}, {NULL, NULL},
 };
 
-/* FLUX.2's transformer. */
+/* FLUX.1's and FLUX.2's transformers. */
 static const struct swap flux_stems[] = {
     {"x_embedder.", "img_in."},
     {"context_embedder.", "txt_in."},
@@ -112,6 +127,12 @@ static const struct swap flux_stems[] = {
     {"time_guidance_embed.timestep_embedder.linear_2.", "time_in.out_layer."},
     {"time_guidance_embed.guidance_embedder.linear_1.", "guidance_in.in_layer."},
     {"time_guidance_embed.guidance_embedder.linear_2.", "guidance_in.out_layer."},
+    {"time_text_embed.timestep_embedder.linear_1.", "time_in.in_layer."},
+    {"time_text_embed.timestep_embedder.linear_2.", "time_in.out_layer."},
+    {"time_text_embed.guidance_embedder.linear_1.", "guidance_in.in_layer."},
+    {"time_text_embed.guidance_embedder.linear_2.", "guidance_in.out_layer."},
+    {"time_text_embed.text_embedder.linear_1.", "vector_in.in_layer."},
+    {"time_text_embed.text_embedder.linear_2.", "vector_in.out_layer."},
     {"double_stream_modulation_img.linear.", "double_stream_modulation_img.lin."},
     {"double_stream_modulation_txt.linear.", "double_stream_modulation_txt.lin."},
     {"single_stream_modulation.linear.", "single_stream_modulation.lin."},
@@ -134,6 +155,12 @@ static const struct swap flux_double[] = {
     {"attn.to_add_out.", "txt_attn.proj."},
     {"attn.norm_added_q.", "txt_attn.norm.query_norm."},
     {"attn.norm_added_k.", "txt_attn.norm.key_norm."},
+    {"norm1.linear.", "img_mod.lin."},
+    {"norm1_context.linear.", "txt_mod.lin."},
+    {"ff.net.0.proj.", "img_mlp.0."},
+    {"ff.net.2.", "img_mlp.2."},
+    {"ff_context.net.0.proj.", "txt_mlp.0."},
+    {"ff_context.net.2.", "txt_mlp.2."},
     {"ff.linear_in.", "img_mlp.0."},
     {"ff.linear_out.", "img_mlp.2."},
     {"ff_context.linear_in.", "txt_mlp.0."},
@@ -143,28 +170,16 @@ static const struct swap flux_double[] = {
 
 /* Behind "single_transformer_blocks.N." */
 static const struct swap flux_single[] = {
+    {"norm.linear.", "modulation.lin."},
+    {"attn.to_q.", "q."},
+    {"attn.to_k.", "k."},
+    {"attn.to_v.", "v."},
+    {"proj_mlp.", "mlp."},
+    {"proj_out.", "linear2."},
     {"attn.to_qkv_mlp_proj.", "linear1."},
     {"attn.to_out.", "linear2."},
     {"attn.norm_q.", "norm.query_norm."},
     {"attn.norm_k.", "norm.key_norm."},
-    {NULL, NULL},
-};
-
-/* Z-Image's transformer. */
-static const struct swap zimage_stems[] = {
-    {"all_x_embedder.2-1.", "x_embedder."},
-    {"all_final_layer.2-1.", "final_layer."},
-    {NULL, NULL},
-};
-
-/* Behind "layers.N.", "noise_refiner.N." and "context_refiner.N." */
-static const struct swap zimage_block[] = {
-    {"attention.to_q.", "attention.q."},
-    {"attention.to_k.", "attention.k."},
-    {"attention.to_v.", "attention.v."},
-    {"attention.to_out.0.", "attention.out."},
-    {"attention.norm_q.", "attention.q_norm."},
-    {"attention.norm_k.", "attention.k_norm."},
     {NULL, NULL},
 };
 
@@ -229,6 +244,8 @@ static bool from_open_clip(const char *p, const char *name, char *out, size_t si
     return emit(out, size, open_clip_stems, name, "%stransformer.text_model.", p);
 }
 
+#define T5 "text_encoders.t5xxl."
+
 static const struct {
     const char *folder, *prefix;
 } networks[] = {
@@ -236,6 +253,7 @@ static const struct {
     [NAMES_VAE] = {"vae", "first_stage_model."},
     [NAMES_TEXT] = {"text_encoder", "cond_stage_model."},
     [NAMES_TEXT_2] = {"text_encoder_2", "conditioner.embedders.1."},
+    [NAMES_TEXT_3] = {"text_encoder_3", T5},
 };
 
 const char *names_folder(int part)
@@ -248,6 +266,11 @@ const char *names_prefix(enum names_part part)
     return part < NAMES_WHOLE ? networks[part].prefix : "";
 }
 
+const char *names_layout_prefix(const struct names_layout *layout, enum names_part part)
+{
+    return layout->t5 ? T5 : names_prefix(part);
+}
+
 void names_scan(struct names_layout *layout, enum names_part part, const char *name)
 {
     int n[2];
@@ -256,9 +279,7 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
     switch (part) {
     case NAMES_UNET:
         layout->flux |= match(name, "single_transformer_blocks.", n, &rest);
-        layout->zimage |= match(name, "all_x_embedder.", n, &rest);
-        layout->diffusers |=
-            layout->flux || layout->zimage || match(name, "down_blocks.", n, &rest);
+        layout->diffusers |= layout->flux || match(name, "down_blocks.", n, &rest);
         if (match(name, "down_blocks.0.resnets.#.", n, &rest) && n[0] >= layout->unet_blocks)
             layout->unet_blocks = n[0] + 1;
         if (match(name, "up_blocks.#.attentions.#.", n, &rest) && n[0] < 32)
@@ -274,6 +295,9 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
         break;
     case NAMES_TEXT:
     case NAMES_TEXT_2:
+    case NAMES_TEXT_3:
+        layout->t5 |=
+            match(name, "encoder.block.#.", n, &rest) || match(name, "enc.blk.#.", n, &rest);
         layout->diffusers |= match(name, "encoder.layers.", n, &rest) ||
                              match(name, "text_model.encoder.layers.", n, &rest);
         layout->language |= match(name, "model.layers.#.", n, &rest) ||
@@ -334,21 +358,6 @@ static bool from_flux(const char *name, char *out, size_t size)
     if (match(name, "single_transformer_blocks.#.", n, &rest))
         return emit(out, size, flux_single, rest, "%s.single_blocks.%d.", p, n[0]);
     return emit(out, size, flux_stems, name, "%s.", p);
-}
-
-static bool from_zimage(const char *name, char *out, size_t size)
-{
-    static const char *const kinds[] = {"layers", "noise_refiner", "context_refiner"};
-    int n[1];
-    const char *rest;
-    const char *p = "model.diffusion_model";
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        char pattern[32];
-        snprintf(pattern, sizeof pattern, "%s.#.", kinds[i]);
-        if (match(name, pattern, n, &rest))
-            return emit(out, size, zimage_block, rest, "%s.%s.%d.", p, kinds[i], n[0]);
-    }
-    return emit(out, size, zimage_stems, name, "%s.", p);
 }
 
 /* LDM counts the decoder's levels from the picture inwards. */
@@ -418,6 +427,18 @@ static bool from_language(const char *p, const char *name, char *out, size_t siz
     return emit(out, size, llama_stems, name, "%stransformer.model.", p);
 }
 
+static bool from_t5(const char *name, char *out, size_t size)
+{
+    int n[1];
+    const char *rest;
+    if (match(name, "decoder.", n, &rest) || match(name, "dec.", n, &rest) ||
+        match(name, "lm_head.", n, &rest) || match(name, "output.", n, &rest))
+        return false;
+    if (match(name, "enc.blk.#.", n, &rest))
+        return emit(out, size, t5_layer, rest, T5 "transformer.encoder.block.%d.", n[0]);
+    return emit(out, size, t5_stems, name, T5 "transformer.%s", "");
+}
+
 /* Newer versions of transformers write the text encoder without its prefix, as the first did. */
 static bool from_text(const char *p, const char *name, char *out, size_t size)
 {
@@ -431,13 +452,12 @@ static bool from_diffusers(const struct names_layout *layout, enum names_part pa
 {
     switch (part) {
     case NAMES_UNET:
-        return layout->flux     ? from_flux(name, out, size)
-               : layout->zimage ? from_zimage(name, out, size)
-                                : from_unet(layout, name, out, size);
+        return layout->flux ? from_flux(name, out, size) : from_unet(layout, name, out, size);
     case NAMES_VAE:
         return from_vae(layout, name, out, size);
     case NAMES_TEXT:
     case NAMES_TEXT_2:
+    case NAMES_TEXT_3:
         return from_text(names_prefix(part), name, out, size);
     case NAMES_WHOLE:
         break;
@@ -467,6 +487,12 @@ static bool from_ldm(const char *name, char *out, size_t size)
     if (match(name, "conditioner.embedders.0.model.", NULL, &rest) ||
         match(name, "conditioner.embedders.1.model.", NULL, &rest))
         return from_open_clip(second, rest, out, size);
+    if (match(name, "text_encoders.clip_l.transformer.", NULL, &rest))
+        return from_text(first, rest, out, size);
+    if (match(name, "text_encoders.clip_g.transformer.", NULL, &rest))
+        return from_text(second, rest, out, size);
+    if (match(name, "vae.", NULL, &rest))
+        return emit(out, size, none, rest, "first_stage_model.%s", "");
     if (match(name, "text_encoders.", NULL, &rest) && (rest = strstr(rest, ".transformer.model.")))
         return from_language(first, rest + strlen(".transformer."), out, size);
     /* FLUX.2's, by Black Forest Labs. */
@@ -486,6 +512,10 @@ bool names_to_ldm(const struct names_layout *layout, enum names_part part, const
         return emit(out, size, none, name, "%s", ""); /* how it was trained */
     if (part == NAMES_UNET && match(name, "control_model.", NULL, &rest))
         return emit(out, size, none, rest, "%s", prefix);
+    if (layout->t5 && strncmp(name, T5, strlen(T5)) == 0)
+        return from_ldm(name, out, size);
+    if (layout->t5)
+        return from_t5(name, out, size);
     if (layout->language)
         return from_language(prefix, name, out, size);
     if (layout->tiny)

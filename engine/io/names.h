@@ -13,7 +13,7 @@
 const char *names_ending(const char *file);
 
 /* What a file holds. The networks come first, as names_folder counts them. */
-enum names_part { NAMES_UNET, NAMES_VAE, NAMES_TEXT, NAMES_TEXT_2, NAMES_WHOLE };
+enum names_part { NAMES_UNET, NAMES_VAE, NAMES_TEXT, NAMES_TEXT_2, NAMES_TEXT_3, NAMES_WHOLE };
 
 /* The folder of a network in a diffusers folder, "unet"; NULL past the last network. */
 const char *names_folder(int part);
@@ -26,15 +26,19 @@ struct names_layout {
     /* Of a network's file: it is in diffusers' layout, or in LDM's with the prefix; then whatever
      * lacks that is no part of the network. */
     bool diffusers, prefixed;
-    bool flux;   /* a UNet's file: FLUX.2's transformer in diffusers' layout */
-    bool zimage; /* a UNet's file: Z-Image's transformer in diffusers' layout */
+    bool flux; /* a UNet's file: FLUX's transformer in diffusers' layout */
     bool tiny,
         numbered;    /* a VAE's file: the tiny autoencoder's; an encoder named by numbers alone */
     bool language;   /* a text encoder's file: a language model's */
+    bool t5;         /* the same: T5's */
     int unet_blocks; /* resnets a level on the way down */
     int vae_levels;
     unsigned up_attention; /* bit i: up_blocks.i of the UNet has attention */
 };
+
+/* What the LDM names of a file's tensors begin with, once its names were scanned: the prefix of its
+ * part, or T5's. */
+const char *names_layout_prefix(const struct names_layout *layout, enum names_part part);
 
 /* Learns from one name; to be called with every name of a file before the first translation. */
 void names_scan(struct names_layout *layout, enum names_part part, const char *name);
@@ -46,12 +50,10 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
  * A tiny autoencoder (TAESD) in a VAE's file is no LDM name's: it is "tae.decoder.N..." and
  * "tae.encoder.N...", layers counted as diffusers does; files named by numbers alone hold one half.
  *
- * FLUX.2's transformer stands for a UNet; its names are Black Forest Labs' under the UNet's prefix.
- * What is one weight there and three in diffusers' layout is "img_attn.q.", "k." and "v."; what has
- * its halves the other way round there is "final_layer.scale_shift.".
- *
- * So does Z-Image's, whose names are ComfyUI's; what is one weight there ("attention.qkv.") and
- * three in diffusers' layout is "attention.q.", "k." and "v.".
+ * FLUX.1's and FLUX.2's transformers stand for a UNet; their names are Black Forest Labs' under the
+ * UNet's prefix. What is one weight there and three or four in diffusers' layout is "img_attn.q.",
+ * "k." and "v.", in a single block "q.", "k.", "v." and "mlp."; what has its halves the other way
+ * round there is "final_layer.scale_shift.".
  *
  * Marks of how a UNet was trained ("v_pred", "ztsnr") stay what they are.
  *
@@ -69,7 +71,11 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
  * A language model as text encoder is called as in transformers behind "cond_stage_model.
  * transformer.model.": "layers.N.self_attn.q_proj.weight", "embed_tokens.weight". By itself it may
  * lack "model.", or be llama.cpp's ("blk.N.attn_q.weight"); in a whole file it is any
- * "text_encoders.NAME.transformer.model." What maps states to words has no place here. */
+ * "text_encoders.NAME.transformer.model." What maps states to words has no place here.
+ *
+ * T5 as text encoder, whichever it is, is called as in transformers behind
+ * "text_encoders.t5xxl.transformer.": "encoder.block.N.layer.0.SelfAttention.q.weight"; by itself
+ * it may be llama.cpp's ("enc.blk.N.attn_q.weight"). Its decoder has no place here. */
 bool names_to_ldm(const struct names_layout *layout, enum names_part part, const char *name,
                   char *out, size_t size);
 

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "engine/io/file_bytes.h"
-#include "engine/io/gguf.h"
 #include "engine/io/safetensors.h"
 #include "engine/io/sniff.h"
 #include "engine/io/torch_file.h"
@@ -136,4 +135,9 @@ const char *tensor_file_metadata(const struct tensor_file *tf, const char *key)
 int64_t tensor_file_integer(const struct tensor_file *tf, const char *key, int64_t otherwise)
 {
     return tf->torch ? torch_file_integer(tf->torch, key, otherwise) : otherwise;
+}
+
+bool tensor_file_array(const struct tensor_file *tf, const char *key, struct gguf_array *out)
+{
+    return tf->gguf && gguf_array(tf->gguf, key, out);
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "engine/base/err.h"
+#include "engine/io/gguf.h"
 #include "engine/io/raw_tensor.h"
 
 struct tensor_file;
@@ -44,5 +45,7 @@ const struct raw_tensor *tensor_file_at(const struct tensor_file *tf, size_t i);
 const char *tensor_file_metadata(const struct tensor_file *tf, const char *key);
 /* A whole number that a file of PyTorch's has under `key`; `otherwise` when there is none. */
 int64_t tensor_file_integer(const struct tensor_file *tf, const char *key, int64_t otherwise);
+/* An array that a GGUF file has under `key`; false when there is none. */
+bool tensor_file_array(const struct tensor_file *tf, const char *key, struct gguf_array *out);
 
 #endif

@@ -173,7 +173,8 @@ static void run_layer(struct ops *o, const struct qwen3 *q, const struct layer *
     struct tensor mixed = tensor_new(o->arena, x->dtype, 1, 1, n, wide, 0);
     struct tensor tq = tensor_slice(&qkv, 0, wide), tk = tensor_slice(&qkv, wide, kv);
     struct tensor both = tensor_slice(&qkv, 0, wide + kv), v = tensor_slice(&qkv, wide + kv, kv);
-    struct attention_how how = {c->heads, c->kv_heads, seen, true};
+    struct attention_how how = {
+        .heads = c->heads, .kv_heads = c->kv_heads, .keys = seen, .causal = true};
     ops_linear(o, &qkv, &h, y->qkv, NULL);
     ops_rms_norm(o, &tq, &tq, c->head, EPS, y->norm_q);
     ops_rms_norm(o, &tk, &tk, c->head, EPS, y->norm_k);

@@ -95,7 +95,8 @@ static void grouped_case(const struct fixture *f, int b, int t, int heads, int k
         struct tensor q = tensor_slice(&all, 0, heads * d);
         struct tensor k = tensor_slice(&all, k0, kv * d);
         struct tensor v = tensor_slice(&all, v0, kv * d);
-        struct attention_how how = {heads, kv, keys, causal};
+        struct attention_how how = {
+            .heads = heads, .kv_heads = kv, .keys = keys, .causal = causal};
         ops_from_floats(&o, &all, x);
         ops_attend(&o, &y, &q, &k, &v, &how);
         ops_to_floats(&o, got, &y);
@@ -107,12 +108,55 @@ static void grouped_case(const struct fixture *f, int b, int t, int heads, int k
     free(x), free(got), free(want), free(s);
 }
 
+/* Scores that are not divided, with numbers for distances, more keys than queries. */
+static void distant_case(const struct fixture *f, int queries, int keys, int heads, int d)
+{
+    int c = heads * d, all = queries + keys - 1;
+    size_t n = (size_t)(queries * c);
+    float *xq = randoms(n, f->dtype), *xk = randoms((size_t)(keys * c), f->dtype);
+    float *xv = randoms((size_t)(keys * c), f->dtype);
+    float *far = randoms((size_t)(heads * all), DTYPE_F32);
+    float *got = malloc(n * 4), *want = calloc(n, 4);
+    double *s = malloc((size_t)keys * sizeof *s);
+    for (int i = 0; i < heads * all; i++)
+        far[i] *= 3;
+    for (int i = 0; i < queries * heads; i++) {
+        int h = i % heads, q = i / heads;
+        double total = 0;
+        for (int u = 0; u < keys; u++) {
+            s[u] = far[h * all + u - q + queries - 1];
+            for (int e = 0; e < d; e++)
+                s[u] += (double)xq[q * c + h * d + e] * xk[u * c + h * d + e];
+            total += s[u] = exp(s[u]);
+        }
+        for (int u = 0; u < keys; u++)
+            for (int e = 0; e < d; e++)
+                want[i * d + e] += (float)(s[u] / total * xv[u * c + h * d + e]);
+    }
+    WITH_ARENA(f, {
+        struct tensor q = tensor_new(o.arena, f->dtype, 1, 1, queries, c, 0);
+        struct tensor y = tensor_new(o.arena, f->dtype, 1, 1, queries, c, 0);
+        struct tensor k = tensor_new(o.arena, f->dtype, 1, 1, keys, c, 0);
+        struct tensor v = tensor_new(o.arena, f->dtype, 1, 1, keys, c, 0);
+        struct attention_how how = {.heads = heads, .plain = true, .distance = far};
+        ops_from_floats(&o, &q, xq);
+        ops_from_floats(&o, &k, xk);
+        ops_from_floats(&o, &v, xv);
+        ops_attend(&o, &y, &q, &k, &v, &how);
+        ops_to_floats(&o, got, &y);
+    });
+    compare(f, "attention by distance", got, want, n);
+    free(xq), free(xk), free(xv), free(far), free(got), free(want), free(s);
+}
+
 static void grouped(const struct fixture *f)
 {
     grouped_case(f, 1, 150, 4, 2, 128, 37, true);
     grouped_case(f, 2, 70, 6, 2, 32, 70, true);
     grouped_case(f, 1, 200, 3, 3, 64, 161, false);
     grouped_case(f, 1, 5, 8, 1, 96, 1, true);
+    distant_case(f, 150, 150, 3, 64);
+    distant_case(f, 5, 300, 2, 16);
 }
 
 /* By groups, with or without a mean, from a slice into itself, and a picture's own gamma and beta

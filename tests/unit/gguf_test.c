@@ -255,6 +255,7 @@ static void lean(void **state)
             lean_case(dev, MATRIX_GATED, 9, 320, 512, 0);
             lean_case(dev, MATRIX_SWIGLU, 70, 64, 33, 33);
             lean_case(dev, MATRIX_SWIGLU, 9, 320, 256, 256);
+            lean_case(dev, MATRIX_GATED_TANH, 9, 320, 256, 256);
             device_free(dev);
         }
     }

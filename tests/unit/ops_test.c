@@ -232,8 +232,12 @@ static void linear_case(const struct fixture *f, int m, int k, int n1, int n2, e
 }
 
 /* Values and gates from one matrix, or gates and values from two. */
-static void gated_case(const struct fixture *f, int m, int k, int n, bool swiglu)
+static void gated_case(const struct fixture *f, int m, int k, int n, enum matrix_kind kind)
 {
+    bool first = kind != MATRIX_GATED;
+    enum activation act = kind == MATRIX_SWIGLU       ? ACT_SILU
+                          : kind == MATRIX_GATED_TANH ? ACT_GELU_TANH
+                                                      : ACT_GELU;
     struct err err;
     size_t count = (size_t)m * (size_t)n;
     float *x = randoms((size_t)(m * k), f->dtype), *w = randoms((size_t)(2 * n * k), f->dtype);
@@ -246,14 +250,14 @@ static void gated_case(const struct fixture *f, int m, int k, int n, bool swiglu
                 v += (double)x[i * k + c] * w[j * k + c];
                 g += (double)x[i * k + c] * w[(n + j) * k + c];
             }
-            want[i * n + j] = swiglu ? act_of((float)v, ACT_SILU) * (float)g
-                                     : (float)v * act_of((float)g, ACT_GELU);
+            want[i * n + j] = first ? act_of((float)v, act) * (float)g
+                                    : (float)v * act_of((float)g, act);
         }
     struct matrix_part part = {2 * n, DTYPE_F32, DTYPE_F32, w, bias, 0, false};
     struct matrix_part two[2] = {{n, DTYPE_F32, DTYPE_F32, w, bias, 0, false},
                                  {n, DTYPE_F32, DTYPE_F32, w + n * k, bias + n, 0, false}};
-    struct matrix *mx = swiglu ? matrix_new_stacked(f->dev, MATRIX_SWIGLU, k, two, 2, &err)
-                               : matrix_new_stacked(f->dev, MATRIX_GATED, k, &part, 1, &err);
+    struct matrix *mx =
+        matrix_new_stacked(f->dev, kind, k, first ? two : &part, first ? 2 : 1, &err);
     assert_non_null(mx);
     assert_int_equal(matrix_rows(mx), n);
     WITH_ARENA(f, {
@@ -264,7 +268,7 @@ static void gated_case(const struct fixture *f, int m, int k, int n, bool swiglu
         nchw_store(&o, got, &y);
     });
     char what[96];
-    snprintf(what, sizeof what, "%s m%d k%d n%d", swiglu ? "swiglu" : "gated", m, k, n);
+    snprintf(what, sizeof what, "%s m%d k%d n%d", first ? "gates first" : "gated", m, k, n);
     compare(f, what, got, want, count);
     matrix_free(mx);
     free(x), free(w), free(bias), free(got), free(want);
@@ -273,10 +277,10 @@ static void gated_case(const struct fixture *f, int m, int k, int n, bool swiglu
 static void linear(const struct fixture *f)
 {
     linear_case(f, 20, 6400, 33, 0, ACT_NONE); /* more than one chunk of k */
-    for (int swiglu = 0; swiglu <= 1; swiglu++) {
-        gated_case(f, 35, 64, 128, swiglu);
-        gated_case(f, 70, 32, 33, swiglu);
-        gated_case(f, 1, 96, 1, swiglu);
+    for (enum matrix_kind kind = MATRIX_GATED; kind <= MATRIX_GATED_TANH; kind++) {
+        gated_case(f, 35, 64, 128, kind);
+        gated_case(f, 70, 32, 33, kind);
+        gated_case(f, 1, 96, 1, kind);
     }
     linear_case(f, 35, 64, 65, 0, ACT_GELU_TANH);
     linear_case(f, 1, 32, 1, 0, ACT_NONE);
@@ -339,14 +343,15 @@ static void coarse_linear_case(const struct fixture *f, int m, int k, int n, enu
                 sum[g] = sum[g] * scale * ws[g * n + j] + bias[g * n + j];
             }
             float first = (float)sum[0], second = (float)sum[1];
-            want[i * n + j] = kind == MATRIX_GATED    ? first * act_of(second, ACT_GELU)
-                              : kind == MATRIX_SWIGLU ? act_of(first, ACT_SILU) * second
-                                                      : act_of(first, ACT_SILU) + old[i * n + j];
+            want[i * n + j] = kind == MATRIX_GATED        ? first * act_of(second, ACT_GELU)
+                              : kind == MATRIX_SWIGLU     ? act_of(first, ACT_SILU) * second
+                              : kind == MATRIX_GATED_TANH ? act_of(first, ACT_GELU_TANH) * second
+                                                          : act_of(first, ACT_SILU) + old[i * n + j];
         }
     }
     char what[96];
     snprintf(what, sizeof what, "coarse linear m%d k%d n%d%s", m, k, n,
-             gated ? kind == MATRIX_GATED ? " gated" : " swiglu" : "");
+             gated ? kind == MATRIX_GATED ? " gated" : " gates first" : "");
     compare_coarse(f, what, got, want, count);
     matrix_free(mx);
     free(x), free(w), free(bias), free(got), free(want), free(old), free(ws);
@@ -407,6 +412,7 @@ static void test_coarse(void **state)
             coarse_linear_case(&f, 70, 32, 33, MATRIX_GATED);
             coarse_linear_case(&f, 35, 320, 128, MATRIX_GATED);
             coarse_linear_case(&f, 35, 320, 65, MATRIX_SWIGLU);
+            coarse_linear_case(&f, 35, 320, 65, MATRIX_GATED_TANH);
             coarse_conv_case(&f, 64, 5, 7, 33, 1);
             coarse_conv_case(&f, 32, 9, 11, 32, 2);
             coarse_conv_case(&f, 96, 3, 48, 40, 1);

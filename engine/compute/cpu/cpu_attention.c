@@ -30,7 +30,8 @@ struct attention {
     enum dtype dtype;
     int heads, d, kv_heads;
     int keys; /* that are seen */
-    bool causal;
+    bool causal, plain;
+    const float *distance;
     size_t size;             /* bytes an element */
     size_t pack_d, pack_k;   /* d and keys, rounded up */
     size_t k_panel, v_panel; /* elements a panel: 32 keys x d; 32 of d x keys */
@@ -109,6 +110,20 @@ static void product(const struct attention *a, const struct gemm *g)
         a->dev->k->gemm_f32(g);
 }
 
+/* Scores [rows, n] of queries from `first` and keys from `at` on get what their distance says. The
+ * softmax multiplies them by `scale`. */
+static void add_distance(const struct attention *a, int head, int first, int at, int rows, int n,
+                         float scale, float *scores)
+{
+    size_t all = (size_t)(a->q->w + a->k->w - 1);
+    const float *zero = a->distance + (size_t)head * all + (size_t)(a->q->w - 1);
+    for (int i = 0; i < rows; i++) {
+        const float *from = zero + at - (first + i);
+        for (int j = 0; j < n; j++)
+            scores[(size_t)i * LDS + (size_t)j] += from[j] / scale;
+    }
+}
+
 static float sum_of(const float *lanes)
 {
     float sum = 0;
@@ -146,7 +161,7 @@ static void attend(void *ctx, size_t task, int thread)
         const unsigned char *src = (const unsigned char *)tensor_at(a->q, b, 0, first + i);
         memcpy(q + (size_t)i * wide * a->size, src + (size_t)head * d * a->size, d * a->size);
     }
-    float scale = 1 / sqrtf((float)a->d);
+    float scale = a->plain ? 1 : 1 / sqrtf((float)a->d);
     int keys = a->causal && first + rows < a->keys ? first + rows : a->keys;
     bool good = false;
     for (bool running = false; !good; running = true) {
@@ -171,6 +186,8 @@ static void attend(void *ctx, size_t task, int thread)
                                .c = scores,
                                .ldc = LDS,
                            });
+                if (a->distance)
+                    add_distance(a, head, first + half, at, some, n, scale, scores);
                 kn->softmax(&(struct softmax){
                     .s = scores,
                     .lds = LDS,
@@ -232,7 +249,9 @@ void cpu_attention(struct ops *o, struct tensor *y, const struct tensor *q, cons
                           .d = q->c / how->heads,
                           .kv_heads = how->kv_heads,
                           .keys = how->keys,
-                          .causal = how->causal};
+                          .causal = how->causal,
+                          .plain = how->plain,
+                          .distance = how->distance};
     assert(a.d <= CPU_MAX_HEAD);
     a.size = dtype_size(a.dtype);
     a.pack_d = kernels_pack_k(a.dtype, (size_t)a.d);

@@ -165,7 +165,7 @@ static int panel_rows(const struct pack *p, int panel, struct row *src, float *b
     const struct cpu_matrix *m = p->m;
     size_t row = (size_t)m->base.k * (size_t)(m->phases > 1 ? 9 : m->taps);
     bool gated = matrix_kind_gated(m->base.kind);
-    bool gates_first = m->base.kind == MATRIX_SWIGLU;
+    bool gates_first = m->base.kind != MATRIX_GATED;
     int rows = 0;
     for (; rows < PANEL; rows++) {
         /* Gated: values fill the even panels, gates the odd ones. */
@@ -402,6 +402,14 @@ static const unsigned char *run_at(const struct product *p, size_t run)
     return p->base + (b * (size_t)(x->h + 2) * line + row * stride * line) * dtype_size(x->dtype);
 }
 
+/* What the gates of a gated kind go through. */
+static enum activation gate_of(enum matrix_kind kind)
+{
+    return kind == MATRIX_SWIGLU       ? ACT_SILU
+           : kind == MATRIX_GATED_TANH ? ACT_GELU_TANH
+                                       : ACT_GELU;
+}
+
 /* Writes rows [at, at + rows) of a run from their sums: stretch by stretch of pixels. */
 static void finish(const struct product *p, const float *c, size_t run, size_t at, size_t rows,
                    int j, int n)
@@ -428,9 +436,7 @@ static void finish(const struct product *p, const float *c, size_t run, size_t a
                                .n = (size_t)n,
                                .bias = p->w->bias + (gated ? 2 * j : j),
                                .gated = gated,
-                               .act = p->w->base.kind == MATRIX_SWIGLU ? ACT_SILU
-                                      : gated                          ? ACT_GELU
-                                                                       : ACT_NONE,
+                               .act = gated ? gate_of(p->w->base.kind) : ACT_NONE,
                                .dtype = p->y->dtype,
                                .y = (char *)p->y->data +
                                     (p->y_first + pixel / picture * p->y_picture +

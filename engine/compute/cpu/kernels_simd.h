@@ -681,6 +681,10 @@ static void finish(const struct finish *f)
         WITH_DTYPE(f->dtype, finish_gated(f, D, ACT_SILU, true));
     else if (f->gated && f->act == ACT_SILU)
         WITH_DTYPE(f->dtype, finish_gated(f, D, ACT_SILU, false));
+    else if (f->gated && f->act == ACT_GELU_TANH && f->scale)
+        WITH_DTYPE(f->dtype, finish_gated(f, D, ACT_GELU_TANH, true));
+    else if (f->gated && f->act == ACT_GELU_TANH)
+        WITH_DTYPE(f->dtype, finish_gated(f, D, ACT_GELU_TANH, false));
     else if (f->gated && f->scale)
         WITH_DTYPE(f->dtype, finish_gated(f, D, ACT_GELU, true));
     else if (f->gated)
