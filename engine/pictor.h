@@ -147,10 +147,11 @@ struct pictor_files {
 bool pictor_files_open(const char *path, struct pictor_files *out, struct err *err);
 /* One more file of a model, opened without reading. `role` says what it holds: "model", all of it
  * in the single-file layout; "unet", "vae", "text_encoder", "text_encoder_2" or "text_encoder_3",
- * one network in either layout, which takes the place of the whole file's and of one added before (a tiny
- * autoencoder, as "vae", stands beside that); "scheduler", a folder's scheduler_config.json;
- * "config", the UNet's config.json; "pipeline", a folder's model_index.json; or "tokenizer", T5's vocabulary
- * (spiece.model). Other errors as above; the list stays as it was then. */
+ * one network in either layout, which takes the place of the whole file's and of one added before
+ * (a tiny autoencoder, as "vae", stands beside that); "scheduler", a folder's
+ * scheduler_config.json; "config", the UNet's config.json; "pipeline", a folder's
+ * model_index.json; or "tokenizer", T5's vocabulary (spiece.model). Other errors as above; the
+ * list stays as it was then. */
 bool pictor_files_add(struct pictor_files *files, const char *role, const char *path,
                       struct err *err);
 void pictor_files_close(struct pictor_files *files);

@@ -219,8 +219,12 @@ bool family_flux2_read_alone(const struct checkpoint *cp, struct family_facts *f
 bool family_zimage_alone(const struct checkpoint *cp);
 bool family_zimage_read_alone(const struct checkpoint *cp, struct family_facts *facts,
                               struct err *err);
+/* The same of FLUX.1's. */
+bool family_flux1_alone(const struct checkpoint *cp);
+bool family_flux1_read_alone(const struct checkpoint *cp, struct family_facts *facts,
+                             struct err *err);
 
 extern const struct family family_pixels, family_sd1, family_sd2, family_sdxl, family_sdxl_refiner,
-    family_flux2, family_zimage;
+    family_flux1, family_flux2, family_zimage;
 
 #endif

@@ -48,6 +48,10 @@ static const struct {
     bool (*read)(const struct checkpoint *cp, struct family_facts *facts, struct err *err);
     const char *names[3]; /* NULL-terminated */
 } transformers[] = {
+    {&family_flux1,
+     family_flux1_alone,
+     family_flux1_read_alone,
+     {"double_blocks.0.img_mod.lin.weight", "single_transformer_blocks.0.norm.linear.weight"}},
     {&family_flux2,
      family_flux2_alone,
      family_flux2_read_alone,
@@ -101,7 +105,7 @@ bool lone_is(const struct checkpoint *cp)
                                          "control_model."};
     if (is_transformer(cp))
         return !checkpoint_has(cp, "first_stage_model.") && !checkpoint_has(cp, "vae.") &&
-               !checkpoint_has(cp, "text_encoders.");
+               !checkpoint_has(cp, "cond_stage_model.") && !checkpoint_has(cp, "text_encoders.");
     if (!checkpoint_has(cp, "input_blocks.") && !checkpoint_has(cp, "down_blocks.") &&
         !checkpoint_has(cp, "model.diffusion_model.input_blocks."))
         return false;

@@ -30,8 +30,8 @@ struct checkpoint {
     int file_count;
     struct raw_tensor *tensors; /* in order of name; they own their names */
     size_t count;
-    cJSON *scheduler, *config, *pipeline;                           /* of a folder, or NULL */
-    struct file_bytes tokenizer; /* size 0: there is none */
+    cJSON *scheduler, *config, *pipeline;                /* of a folder, or NULL */
+    struct file_bytes tokenizer;                         /* size 0: there is none */
     char name[sizeof((struct pictor_file *)NULL)->name]; /* checkpoint_name */
 };
 

@@ -183,6 +183,24 @@ static const struct swap flux_single[] = {
     {NULL, NULL},
 };
 
+/* Z-Image's transformer. */
+static const struct swap zimage_stems[] = {
+    {"all_x_embedder.2-1.", "x_embedder."},
+    {"all_final_layer.2-1.", "final_layer."},
+    {NULL, NULL},
+};
+
+/* Behind "layers.N.", "noise_refiner.N." and "context_refiner.N." */
+static const struct swap zimage_block[] = {
+    {"attention.to_q.", "attention.q."},
+    {"attention.to_k.", "attention.k."},
+    {"attention.to_v.", "attention.v."},
+    {"attention.to_out.0.", "attention.out."},
+    {"attention.norm_q.", "attention.q_norm."},
+    {"attention.norm_k.", "attention.k_norm."},
+    {NULL, NULL},
+};
+
 static const struct swap none[] = {{NULL, NULL}};
 
 /* Whether `name` is `pattern`, in which # stands for a number of at most three digits, and which
@@ -279,7 +297,9 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
     switch (part) {
     case NAMES_UNET:
         layout->flux |= match(name, "single_transformer_blocks.", n, &rest);
-        layout->diffusers |= layout->flux || match(name, "down_blocks.", n, &rest);
+        layout->zimage |= match(name, "all_x_embedder.", n, &rest);
+        layout->diffusers |=
+            layout->flux || layout->zimage || match(name, "down_blocks.", n, &rest);
         if (match(name, "down_blocks.0.resnets.#.", n, &rest) && n[0] >= layout->unet_blocks)
             layout->unet_blocks = n[0] + 1;
         if (match(name, "up_blocks.#.attentions.#.", n, &rest) && n[0] < 32)
@@ -358,6 +378,21 @@ static bool from_flux(const char *name, char *out, size_t size)
     if (match(name, "single_transformer_blocks.#.", n, &rest))
         return emit(out, size, flux_single, rest, "%s.single_blocks.%d.", p, n[0]);
     return emit(out, size, flux_stems, name, "%s.", p);
+}
+
+static bool from_zimage(const char *name, char *out, size_t size)
+{
+    static const char *const kinds[] = {"layers", "noise_refiner", "context_refiner"};
+    int n[1];
+    const char *rest;
+    const char *p = "model.diffusion_model";
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        char pattern[32];
+        snprintf(pattern, sizeof pattern, "%s.#.", kinds[i]);
+        if (match(name, pattern, n, &rest))
+            return emit(out, size, zimage_block, rest, "%s.%s.%d.", p, kinds[i], n[0]);
+    }
+    return emit(out, size, zimage_stems, name, "%s.", p);
 }
 
 /* LDM counts the decoder's levels from the picture inwards. */
@@ -452,7 +487,9 @@ static bool from_diffusers(const struct names_layout *layout, enum names_part pa
 {
     switch (part) {
     case NAMES_UNET:
-        return layout->flux ? from_flux(name, out, size) : from_unet(layout, name, out, size);
+        return layout->flux     ? from_flux(name, out, size)
+               : layout->zimage ? from_zimage(name, out, size)
+                                : from_unet(layout, name, out, size);
     case NAMES_VAE:
         return from_vae(layout, name, out, size);
     case NAMES_TEXT:

@@ -26,7 +26,8 @@ struct names_layout {
     /* Of a network's file: it is in diffusers' layout, or in LDM's with the prefix; then whatever
      * lacks that is no part of the network. */
     bool diffusers, prefixed;
-    bool flux; /* a UNet's file: FLUX's transformer in diffusers' layout */
+    bool flux;   /* a UNet's file: FLUX's transformer in diffusers' layout */
+    bool zimage; /* a UNet's file: Z-Image's transformer in diffusers' layout */
     bool tiny,
         numbered;    /* a VAE's file: the tiny autoencoder's; an encoder named by numbers alone */
     bool language;   /* a text encoder's file: a language model's */
@@ -54,6 +55,9 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
  * UNet's prefix. What is one weight there and three or four in diffusers' layout is "img_attn.q.",
  * "k." and "v.", in a single block "q.", "k.", "v." and "mlp."; what has its halves the other way
  * round there is "final_layer.scale_shift.".
+ *
+ * So does Z-Image's, whose names are ComfyUI's; what is one weight there ("attention.qkv.") and
+ * three in diffusers' layout is "attention.q.", "k." and "v.".
  *
  * Marks of how a UNet was trained ("v_pred", "ztsnr") stay what they are.
  *

@@ -26,7 +26,8 @@ struct clip {
     float *places;            /* [positions, width] */
     struct layer layer[MAX_LAYERS];
     struct norm final;
-    float *projection; /* [projected, width]; NULL: there is none */
+    float *projection; /* [projected, width]; NULL: there is none, or of `projected` not 0 one that
+                          changes nothing */
 };
 
 /* ---- sizes ---- */
@@ -129,7 +130,7 @@ struct clip *clip_load(struct device *dev, const struct checkpoint *cp,
     c->positions = config->positions;
     c->act = config->act;
     c->bare = config->bare;
-    c->projected = config->projection;
+    c->projected = config->plain ? w : config->projection;
     if (c->layers > MAX_LAYERS || w > LAYERS_MAX_WIDTH || w % 32 || w % c->heads ||
         w / c->heads > LAYERS_MAX_HEAD || ff % 32 || c->projected > LAYERS_MAX_WIDTH) {
         err_set(err, ERR_UNSUPPORTED,
@@ -159,7 +160,7 @@ struct clip *clip_load(struct device *dev, const struct checkpoint *cp,
         y->down = layers_linear(&l, p, "mlp.fc2", w, ff, true);
     }
     c->final = layers_norm(&l, config->root, "text_model.final_layer_norm", w);
-    if (c->projected)
+    if (c->projected && !config->plain)
         load_projection(&l, c, config->root);
     if (l.failed)
         goto fail;
@@ -262,7 +263,9 @@ static void pool(struct ops *o, const struct clip *c, const int *ids, const stru
         if (ids[i] > ids[end] && ids[i] < VOCAB)
             end = i;
     const float *state = states + (size_t)end * width, *row = c->projection;
-    for (int i = 0; i < c->projected; i++, row += width) {
+    if (!row)
+        memcpy(pooled, state, width * sizeof *pooled);
+    for (int i = 0; row && i < c->projected; i++, row += width) {
         double sum = 0;
         for (size_t j = 0; j < width; j++)
             sum += (double)row[j] * state[j];
@@ -284,7 +287,7 @@ void clip_encode(struct ops *o, const struct clip *c, const int *ids, int n, con
     for (int i = 0; i < read; i++)
         run_layer(o, c, &c->layer[i], &x);
     put(o, c, &x, !c->bare, out);
-    if (c->projection) {
+    if (c->projected) {
         for (int i = read; i < c->layers; i++)
             run_layer(o, c, &c->layer[i], &x);
         pool(o, c, ids, &x, pooled);

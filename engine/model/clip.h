@@ -18,6 +18,7 @@ struct clip_config {
     /* The family says these, no file does. */
     enum activation act; /* of the feed-forward */
     bool bare;           /* states come without the final layer norm */
+    bool plain;          /* what a prompt as a whole becomes is not projected, whatever is there */
 };
 
 /* Sizes from names and shapes; all but what the family says. `root` must outlive the result. */

@@ -105,12 +105,23 @@ struct matrix *layers_parts(struct loader *l, enum matrix_kind kind, const char 
     return load_parts(l, kind, prefix, names, rows, count, k, false);
 }
 
-struct matrix *layers_rows(struct loader *l, enum matrix_kind kind, const char *prefix,
-                           const char *name, int from, int n, int all, int k)
+/* `t` becomes n of its `all` rows, from `from` on. */
+static void cut_rows(const struct loader *l, struct raw_tensor *t, int from, int n, int all)
 {
-    struct raw_tensor t, none = {0};
+    size_t row = t->bytes / (size_t)all;
+    t->shape[0] = (size_t)n;
+    t->bytes = row * (size_t)n;
+    if (l->cp)
+        t->data = (const char *)t->data + row * (size_t)from;
+}
+
+static struct matrix *load_rows(struct loader *l, enum matrix_kind kind, const char *prefix,
+                                const char *name, int from, int n, int all, int k, bool bias)
+{
+    struct raw_tensor t, b = {0};
     const size_t shape[2] = {(size_t)all, (size_t)k};
-    if (!get(l, prefix, name, ".weight", 2, shape, &t))
+    if (!get(l, prefix, name, ".weight", 2, shape, &t) ||
+        (bias && !get(l, prefix, name, ".bias", 1, shape, &b)))
         return NULL;
     if (k < 1 || k > LAYERS_MAX_K || (l->cp && (size_t)k % dtype_block(t.dtype))) {
         l->failed = !err_set(l->err, ERR_UNSUPPORTED,
@@ -119,18 +130,33 @@ struct matrix *layers_rows(struct loader *l, enum matrix_kind kind, const char *
                              prefix, name, LAYERS_MAX_K, k);
         return NULL;
     }
-    size_t row = t.bytes / (size_t)all;
-    t.shape[0] = (size_t)n;
-    t.bytes = row * (size_t)n;
-    if (l->cp)
-        t.data = (const char *)t.data + row * (size_t)from;
-    struct matrix_part part = {n, t.dtype, DTYPE_F32, t.data, NULL, t.scale, true};
+    if (bias && l->cp && dtype_block(b.dtype) != 1) {
+        l->failed = !err_set(l->err, ERR_UNSUPPORTED,
+                             "%s%s.bias: wanted single numbers, found blocks", prefix, name);
+        return NULL;
+    }
+    cut_rows(l, &t, from, n, all);
+    if (bias)
+        cut_rows(l, &b, from, n, all);
+    struct matrix_part part = {n, t.dtype, b.dtype, t.data, b.data, t.scale, true};
     struct matrix *m =
         (l->coarse ? matrix_new_coarse : matrix_new_stacked)(l->dev, kind, k, &part, 1, l->err);
     if (l->cp)
         checkpoint_release(l->cp, &t);
-    l->failed = !m || (l->cp && l->weights && !weights_add(l->weights, m, &t, &none, 1, l->err));
+    l->failed = !m || (l->cp && l->weights && !weights_add(l->weights, m, &t, &b, 1, l->err));
     return m;
+}
+
+struct matrix *layers_rows(struct loader *l, enum matrix_kind kind, const char *prefix,
+                           const char *name, int from, int n, int all, int k)
+{
+    return load_rows(l, kind, prefix, name, from, n, all, k, false);
+}
+
+struct matrix *layers_rows_biased(struct loader *l, enum matrix_kind kind, const char *prefix,
+                                  const char *name, int from, int n, int all, int k)
+{
+    return load_rows(l, kind, prefix, name, from, n, all, k, true);
 }
 
 struct norm layers_norm(struct loader *l, const char *prefix, const char *name, int c)

@@ -52,6 +52,10 @@ struct matrix *layers_parts(struct loader *l, enum matrix_kind kind, const char 
 struct matrix *layers_rows(struct loader *l, enum matrix_kind kind, const char *prefix,
                            const char *name, int from, int n, int all, int k);
 
+/* The same with its bias. */
+struct matrix *layers_rows_biased(struct loader *l, enum matrix_kind kind, const char *prefix,
+                                  const char *name, int from, int n, int all, int k);
+
 struct norm {
     int c;
     float *gamma, *beta; /* one allocation, at gamma */

@@ -343,10 +343,13 @@ static void coarse_linear_case(const struct fixture *f, int m, int k, int n, enu
                 sum[g] = sum[g] * scale * ws[g * n + j] + bias[g * n + j];
             }
             float first = (float)sum[0], second = (float)sum[1];
-            want[i * n + j] = kind == MATRIX_GATED        ? first * act_of(second, ACT_GELU)
-                              : kind == MATRIX_SWIGLU     ? act_of(first, ACT_SILU) * second
-                              : kind == MATRIX_GATED_TANH ? act_of(first, ACT_GELU_TANH) * second
-                                                          : act_of(first, ACT_SILU) + old[i * n + j];
+            float gate = act_of(kind == MATRIX_GATED ? second : first,
+                                kind == MATRIX_GATED        ? ACT_GELU
+                                : kind == MATRIX_GATED_TANH ? ACT_GELU_TANH
+                                                            : ACT_SILU);
+            want[i * n + j] = kind == MATRIX_GATED ? first * gate
+                              : gated              ? gate * second
+                                                   : gate + old[i * n + j];
         }
     }
     char what[96];

@@ -1,0 +1,125 @@
+/* flow_case.h: holding flow transformers and the pictures of whole models against golden tensors:
+ * what the tests of their families have in common. */
+#ifndef PICTOR_TESTS_UNIT_FLOW_CASE_H
+#define PICTOR_TESTS_UNIT_FLOW_CASE_H
+
+#include <limits.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/unit/golden_model.h"
+
+static inline struct checkpoint *flow_network(const char *role, const char *path)
+{
+    struct err err;
+    struct pictor_files files = {.count = 0};
+    if (!pictor_files_add(&files, role, path, &err))
+        fail_msg("%s", err.msg);
+    struct checkpoint *cp = checkpoint_open_files(&files, &err);
+    if (!cp)
+        fail_msg("%s", err.msg);
+    pictor_files_close(&files);
+    return cp;
+}
+
+static inline struct fixture flow_fixture(const char *golden, const char *level, int bf16)
+{
+    struct err err;
+    struct device_options options = {.threads = 2, .cpu = level, .bf16 = bf16};
+    struct fixture f = {.dev = device_new(&options, &err),
+                        .golden = open_file(golden),
+                        .limit = bf16 ? 5e-2 : 1e-4};
+    if (!f.dev)
+        fail_msg("%s", err.msg);
+    return f;
+}
+
+static inline void flow_fixture_free(struct fixture *f)
+{
+    safetensors_close(f->golden);
+    device_free(f->dev);
+}
+
+/* A golden [1, c, h, w] as the engine has it. */
+static inline float *latent_of(const struct fixture *f, const char *name, int *h, int *w)
+{
+    const struct raw_tensor *t = want(f->golden, name);
+    float *planes = floats_of(t), *out = malloc(t->bytes);
+    assert_non_null(out);
+    *h = (int)t->shape[2];
+    *w = (int)t->shape[3];
+    nchw_to_last(out, planes, 1, (int)t->shape[1], t->shape[2] * t->shape[3]);
+    free(planes);
+    return out;
+}
+
+/* ---- whole models ---- */
+
+struct flow_painter {
+    struct pictor_engine *engine;
+    struct pictor_model *model;
+    struct safetensors *golden;
+};
+
+static inline struct flow_painter flow_painter(const struct pictor_files *files, const char *golden,
+                                               const char *cpu)
+{
+    struct err err;
+    struct pictor_engine_options options = {
+        .threads = 2, .cpu = cpu, .precision = PICTOR_PRECISION_F32};
+    struct flow_painter p = {pictor_engine_new(&options, &err), NULL, open_file(golden)};
+    if (!p.engine || !(p.model = pictor_model_open_files(p.engine, files, &err)))
+        fail_msg("%s", err.msg);
+    return p;
+}
+
+static inline void flow_painter_free(struct flow_painter *p)
+{
+    pictor_model_free(p->model);
+    pictor_engine_free(p->engine);
+    safetensors_close(p->golden);
+}
+
+/* A golden picture [1, 3, h, w] of 0..255. */
+static inline struct pictor_image flow_image(const struct flow_painter *p, const char *name)
+{
+    const struct raw_tensor *t = want(p->golden, name);
+    int h = (int)t->shape[2], w = (int)t->shape[3];
+    float *planes = floats_of(t);
+    struct pictor_image image = {w, h, 3, malloc((size_t)(3 * w * h))};
+    assert_non_null(image.pixels);
+    for (int i = 0; i < 3 * w * h; i++)
+        image.pixels[i] = (uint8_t)planes[i % 3 * w * h + i / 3];
+    free(planes);
+    return image;
+}
+
+/* Every pixel is within `limit` of a golden picture of 0..1. */
+static inline void flow_check_near(const struct flow_painter *p, const struct pictor_image *image,
+                                   const char *golden, int limit)
+{
+    float *planes = floats_of(want(p->golden, golden));
+    int n = image->width * image->height, most = 0;
+    for (int i = 0; i < 3 * n; i++) {
+        float v = planes[i % 3 * n + i / 3] * 255;
+        int away = abs((int)image->pixels[i] - (int)v);
+        most = away > most ? away : most;
+    }
+    printf("%-28s %d\n", golden, most);
+    assert_in_range(most, 0, limit);
+    free(planes);
+}
+
+/* Of 8 bits a golden picture may be one away. */
+static inline void flow_check_picture(const struct flow_painter *p,
+                                      const struct pictor_params *params, const char *golden)
+{
+    struct err err;
+    struct pictor_image image;
+    if (!pictor_generate(p->model, params, &image, &err))
+        fail_msg("%s", err.msg);
+    flow_check_near(p, &image, golden, 1);
+    pictor_image_free(&image);
+}
+
+#endif
