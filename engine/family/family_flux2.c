@@ -8,14 +8,14 @@
 #include <string.h>
 
 #include "engine/family/family.h"
+#include "engine/family/flow.h"
+#include "engine/family/merged.h"
 #include "engine/family/qwen_words.h"
-#include "engine/family/sides.h"
 #include "engine/model/flux2.h"
 #include "engine/model/vae.h"
 
 #define ROOT "model.diffusion_model."
 #define CHANNELS 32 /* of the autoencoder; a latent has four times as many */
-#define MULTIPLE 16 /* of sides */
 #define WORDS 512   /* tokens of a prompt, filled up: all of them count */
 
 struct flux2_sizes {
@@ -32,6 +32,7 @@ struct model {
     struct device *dev; /* borrowed, as the checkpoint is */
     const struct checkpoint *cp;
     struct weights weights;
+    struct merged merged;
     struct flux2 *network;
     struct qwen3 *text;
     struct qwen_words *words;
@@ -125,7 +126,7 @@ static struct family_facts facts_of(const struct checkpoint *cp, bool distilled)
 {
     struct family_facts facts = {.channels = 4 * CHANNELS,
                                  .factor = 16,
-                                 .multiple = MULTIPLE,
+                                 .multiple = FLOW_MULTIPLE,
                                  .asked = 8,
                                  .guided = !distilled,
                                  .clip_skips = 12, /* which say nothing */
@@ -165,6 +166,7 @@ static void free_model(struct family_model *base)
     flux2_free(m->network);
     vae_free(m->vae);
     weights_free(&m->weights);
+    merged_free(&m->merged);
     free(m);
 }
 
@@ -211,18 +213,26 @@ static struct family_model *open_model(struct device *dev, const struct checkpoi
     return NULL;
 }
 
+static bool merge(struct family_model *base, const struct pictor_lora *loras, size_t count,
+                  struct err *err)
+{
+    struct model *m = (struct model *)base;
+    bool ok = merged_set(&m->merged, &m->weights, m->dev, m->cp, loras, count, err);
+    base->facts.info.weight_bytes = m->weights.bytes;
+    qwen_words_forget(m->words); /* the network made something of them */
+    return ok;
+}
+
 static void rest(struct family_model *base)
 {
-    weights_rest(&((struct model *)base)->weights);
+    struct model *m = (struct model *)base;
+    merged_rest(&m->merged, &m->weights);
 }
 
 static bool wake(struct family_model *base, struct err *err)
 {
     struct model *m = (struct model *)base;
-    if (weights_merge(&m->weights, m->dev, m->cp, NULL, 0, err))
-        return true;
-    weights_rest(&m->weights);
-    return false;
+    return merged_wake(&m->merged, &m->weights, m->dev, m->cp, err);
 }
 
 /* ---- painting ---- */
@@ -238,19 +248,13 @@ static void schedule(const struct family_model *m, int width, int height, int st
     schedule_init_flow(out, exp(tokens > 4300 ? many : mu));
 }
 
-static bool fit(const struct family_model *m, const struct pictor_params *asked,
-                struct family_fitted *fitted)
-{
-    return sides_fit(MULTIPLE, asked, fitted);
-}
-
 static bool words(struct family_model *base, struct ops *o, const struct pictor_params *params,
                   const struct family_prompt *prompt, struct family_words *out, struct err *err)
 {
     const struct model *m = model_of(base);
     bool done = qwen_words_say(m->words, o, prompt, out, err);
     if (!arena_planning(o->arena))
-        qwen_words_release(m->cp);
+        flow_release(m->cp, QWEN3_ROOT); /* what is in blocks was read from the file */
     return done;
 }
 
@@ -343,10 +347,11 @@ const struct family family_flux2 = {
     .read = read_facts,
     .open = open_model,
     .free = free_model,
+    .merge = merge,
     .rest = rest,
     .wake = wake,
     .schedule = schedule,
-    .fit = fit,
+    .fit = flow_fit,
     .words = words,
     .call_new = call_new,
     .call_first = call_first,

@@ -6,15 +6,15 @@
 #include <string.h>
 
 #include "engine/family/family.h"
+#include "engine/family/flow.h"
+#include "engine/family/merged.h"
 #include "engine/family/qwen_words.h"
-#include "engine/family/sides.h"
 #include "engine/model/vae.h"
 #include "engine/model/zimage.h"
 
 #define ROOT "model.diffusion_model."
 #define CHANNELS 16
 #define FACTOR 8
-#define MULTIPLE (FACTOR * ZIMAGE_PATCH)
 /* Of FLUX.1's autoencoder (black-forest-labs/flux). */
 #define SCALE 0.3611f
 #define SHIFT 0.1159f
@@ -37,6 +37,7 @@ struct model {
     struct device *dev; /* borrowed, as the checkpoint is */
     const struct checkpoint *cp;
     struct weights weights;
+    struct merged merged;
     struct zimage *network;
     struct qwen3 *text;
     struct qwen_words *words;
@@ -129,7 +130,7 @@ static struct family_facts facts_of(const struct checkpoint *cp, bool distilled)
 {
     struct family_facts facts = {.channels = CHANNELS,
                                  .factor = FACTOR,
-                                 .multiple = MULTIPLE,
+                                 .multiple = FLOW_MULTIPLE,
                                  .asked = 8,
                                  .guided = !distilled,
                                  .clip_skips = 12, /* which say nothing */
@@ -167,6 +168,7 @@ static void free_model(struct family_model *base)
     zimage_free(m->network);
     vae_free(m->vae);
     weights_free(&m->weights);
+    merged_free(&m->merged);
     free(m);
 }
 
@@ -212,18 +214,26 @@ static struct family_model *open_model(struct device *dev, const struct checkpoi
     return NULL;
 }
 
+static bool merge(struct family_model *base, const struct pictor_lora *loras, size_t count,
+                  struct err *err)
+{
+    struct model *m = (struct model *)base;
+    bool ok = merged_set(&m->merged, &m->weights, m->dev, m->cp, loras, count, err);
+    base->facts.info.weight_bytes = m->weights.bytes;
+    qwen_words_forget(m->words); /* the network made something of them */
+    return ok;
+}
+
 static void rest(struct family_model *base)
 {
-    weights_rest(&((struct model *)base)->weights);
+    struct model *m = (struct model *)base;
+    merged_rest(&m->merged, &m->weights);
 }
 
 static bool wake(struct family_model *base, struct err *err)
 {
     struct model *m = (struct model *)base;
-    if (weights_merge(&m->weights, m->dev, m->cp, NULL, 0, err))
-        return true;
-    weights_rest(&m->weights);
-    return false;
+    return merged_wake(&m->merged, &m->weights, m->dev, m->cp, err);
 }
 
 /* ---- painting ---- */
@@ -234,19 +244,13 @@ static void schedule(const struct family_model *m, int width, int height, int st
     schedule_init_flow(out, model_of(m)->sizes.shift);
 }
 
-static bool fit(const struct family_model *m, const struct pictor_params *asked,
-                struct family_fitted *fitted)
-{
-    return sides_fit(MULTIPLE, asked, fitted);
-}
-
 static bool words(struct family_model *base, struct ops *o, const struct pictor_params *params,
                   const struct family_prompt *prompt, struct family_words *out, struct err *err)
 {
     const struct model *m = model_of(base);
     bool done = qwen_words_say(m->words, o, prompt, out, err);
     if (!arena_planning(o->arena))
-        qwen_words_release(m->cp);
+        flow_release(m->cp, QWEN3_ROOT); /* what is in blocks was read from the file */
     return done;
 }
 
@@ -313,10 +317,11 @@ const struct family family_zimage = {
     .read = read_facts,
     .open = open_model,
     .free = free_model,
+    .merge = merge,
     .rest = rest,
     .wake = wake,
     .schedule = schedule,
-    .fit = fit,
+    .fit = flow_fit,
     .words = words,
     .call_new = call_new,
     .call_first = call_first,

@@ -136,6 +136,9 @@ static const char *family_by_attention(const struct checkpoint *cp)
 static const struct {
     const char *text, *family;
 } transformers[] = {
+    {"to_qkv_mlp_proj", "flux2"},
+    {"ff.linear_in", "flux2"},
+    {"double_stream_modulation", "flux2"},
     {"double_blocks", "flux"},
     {"single_transformer_blocks", "flux"},
     {"noise_refiner", "zimage"},
@@ -146,8 +149,25 @@ static const struct {
     {"pos_embed.proj", "sd3"},
 };
 
+/* FLUX.2's single blocks make nine times their width of what they take in, FLUX.1's seven times. */
+static const char *family_by_single_block(const struct checkpoint *cp)
+{
+    size_t in = 0, out = 0;
+    for (size_t i = 0; i < checkpoint_count(cp); i++) {
+        const struct raw_tensor *t = checkpoint_at(cp, i);
+        if (!strstr(t->name, "single_blocks") || !strstr(t->name, "linear1") || t->ndim != 2)
+            continue;
+        bool up = strstr(t->name, "lora_up") || strstr(t->name, "lora_B");
+        *(up ? &out : &in) = t->shape[up ? 0 : 1];
+    }
+    return in && out == 9 * in ? "flux2" : in && out == 7 * in ? "flux1" : "";
+}
+
 static const char *family_by_name(const struct checkpoint *cp)
 {
+    const char *single = family_by_single_block(cp);
+    if (*single)
+        return single;
     for (size_t i = 0; i < sizeof transformers / sizeof *transformers; i++)
         if (has(cp, ANYWHERE, transformers[i].text))
             return transformers[i].family;

@@ -49,12 +49,18 @@ static void entry_free(struct entry *e)
     free(e->states);
 }
 
+void qwen_words_forget(struct qwen_words *w)
+{
+    for (size_t i = 0; i < w->count; i++)
+        entry_free(&w->kept[i]);
+    w->count = 0;
+}
+
 void qwen_words_free(struct qwen_words *w)
 {
     if (!w)
         return;
-    for (size_t i = 0; i < w->count; i++)
-        entry_free(&w->kept[i]);
+    qwen_words_forget(w);
     free(w->kept);
     qwen_tokenizer_free(w->tokenizer);
     free(w);
@@ -208,13 +214,4 @@ bool qwen_words_say(struct qwen_words *w, struct ops *o, const struct family_pro
             (struct family_words){.tokens = tokens, .states = states, .negative = prompt->negative};
     }
     return true;
-}
-
-void qwen_words_release(const struct checkpoint *cp)
-{
-    for (size_t i = 0; i < checkpoint_count(cp); i++) {
-        const struct raw_tensor *t = checkpoint_at(cp, i);
-        if (strncmp(t->name, QWEN3_ROOT, strlen(QWEN3_ROOT)) == 0)
-            checkpoint_release(cp, t);
-    }
 }

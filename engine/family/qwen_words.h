@@ -29,13 +29,12 @@ struct qwen_words *qwen_words_new(const struct qwen3 *qwen, const struct qwen_wo
                                   struct err *err);
 void qwen_words_free(struct qwen_words *w);
 
+/* What is remembered is no longer true: what the network makes of states has changed. */
+void qwen_words_forget(struct qwen_words *w);
+
 /* As struct family's `words`. ERR_TOO_LARGE: a prompt of more than QWEN_WORDS_MOST tokens. */
 #define QWEN_WORDS_MOST 2048
 bool qwen_words_say(struct qwen_words *w, struct ops *o, const struct family_prompt *prompt,
                     struct family_words *out, struct err *err);
-
-/* Lets the memory go that the text encoder's file took while it was read, of a checkpoint where it
- * is called QWEN3_ROOT: what stayed in blocks there was read just now. */
-void qwen_words_release(const struct checkpoint *cp);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/family/compose.h"
+#include "engine/family/merged.h"
 #include "engine/family/stable_control.h"
 #include "engine/family/stable_words.h"
 #include "engine/family/stable_tiny.h"
@@ -23,10 +24,7 @@ struct stable {
     struct device *dev;          /* borrowed, as the checkpoint is */
     const struct checkpoint *cp; /* NULL of a sketch */
     struct weights weights;
-    bool resting;
-    struct lora *loras[PICTOR_LORAS_MAX]; /* that are merged, or are to be when it wakes */
-    struct lora_use uses[PICTOR_LORAS_MAX];
-    size_t lora_count;
+    struct merged merged;
     struct tokenizer *tokenizer;
     struct clip *clip[CONDITIONING_ENCODERS];
     struct unet *unet;
@@ -253,13 +251,6 @@ static void count_bytes(struct stable *s)
     s->base.facts.info.weight_bytes = s->weights.bytes + s->base.facts.resting_bytes;
 }
 
-static void drop_loras(struct stable *s)
-{
-    for (size_t i = 0; i < s->lora_count; i++)
-        lora_free(s->loras[i]);
-    s->lora_count = 0;
-}
-
 void stable_free(struct family_model *m)
 {
     struct stable *s = (struct stable *)m;
@@ -276,39 +267,15 @@ void stable_free(struct family_model *m)
         clip_free(s->clip[i]);
     tokenizer_free(s->tokenizer);
     weights_free(&s->weights);
-    drop_loras(s);
+    merged_free(&s->merged);
     free(s);
-}
-
-static bool open_loras(struct stable *s, const struct pictor_lora *loras, size_t count,
-                       struct err *err)
-{
-    if (count > PICTOR_LORAS_MAX)
-        return err_set(err, ERR_INVALID, "%zu LoRAs: wanted at most %d", count, PICTOR_LORAS_MAX);
-    for (size_t i = 0; i < count; i++) {
-        struct lora *l = lora_open(loras[i].fd, loras[i].name, s->cp, err);
-        if (!l)
-            return false;
-        s->loras[i] = l;
-        s->uses[i] = (struct lora_use){l, loras[i].unet, loras[i].text};
-        s->lora_count++;
-    }
-    return true;
 }
 
 bool stable_merge(struct family_model *m, const struct pictor_lora *loras, size_t count,
                   struct err *err)
 {
     struct stable *s = (struct stable *)m;
-    drop_loras(s);
-    bool ok = open_loras(s, loras, count, err);
-    if (ok && !s->resting)
-        ok = weights_merge(&s->weights, s->dev, s->cp, s->uses, s->lora_count, err);
-    if (!ok) {
-        drop_loras(s);
-        if (!s->resting)
-            weights_merge(&s->weights, s->dev, s->cp, NULL, 0, NULL);
-    }
+    bool ok = merged_set(&s->merged, &s->weights, s->dev, s->cp, loras, count, err);
     count_bytes(s);
     conditioning_forget(s->conditioning);
     return ok;
@@ -317,18 +284,14 @@ bool stable_merge(struct family_model *m, const struct pictor_lora *loras, size_
 void stable_rest(struct family_model *m)
 {
     struct stable *s = (struct stable *)m;
-    weights_rest(&s->weights);
-    s->resting = true;
+    merged_rest(&s->merged, &s->weights);
 }
 
 bool stable_wake(struct family_model *m, struct err *err)
 {
     struct stable *s = (struct stable *)m;
-    if (!weights_merge(&s->weights, s->dev, s->cp, s->uses, s->lora_count, err)) {
-        weights_rest(&s->weights);
+    if (!merged_wake(&s->merged, &s->weights, s->dev, s->cp, err))
         return false;
-    }
-    s->resting = false;
     count_bytes(s);
     return true;
 }

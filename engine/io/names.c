@@ -395,6 +395,43 @@ static bool from_zimage(const char *name, char *out, size_t size)
     return emit(out, size, zimage_stems, name, "%s.", p);
 }
 
+/* out = `start`, then `rest` with its beginning swapped back, by the swap number *nth of those that
+ * made it so; false: they are less, and *nth is less by them. */
+static bool emit_back(char *out, size_t size, const struct swap *swaps, const char *rest,
+                      const char *start, int *nth)
+{
+    for (; swaps->from; swaps++) {
+        size_t n = strlen(swaps->to);
+        if (strncmp(rest, swaps->to, n) == 0 && (*nth)-- == 0)
+            return (size_t)snprintf(out, size, "%s%s%s", start, swaps->from, rest + n) < size;
+    }
+    return false;
+}
+
+bool names_of_flow(const char *name, int nth, char *out, size_t size)
+{
+    static const struct {
+        const char *pattern, *start;
+        const struct swap *swaps;
+    } blocks[] = {
+        {"double_blocks.#.", "transformer_blocks", flux_double},
+        {"single_blocks.#.", "single_transformer_blocks", flux_single},
+        {"layers.#.", "layers", zimage_block},
+        {"noise_refiner.#.", "noise_refiner", zimage_block},
+        {"context_refiner.#.", "context_refiner", zimage_block},
+    };
+    int n[1];
+    const char *rest;
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
+        if (match(name, blocks[i].pattern, n, &rest)) {
+            char start[64];
+            snprintf(start, sizeof start, "%s.%d.", blocks[i].start, n[0]);
+            return emit_back(out, size, blocks[i].swaps, rest, start, &nth);
+        }
+    return emit_back(out, size, flux_stems, name, "", &nth) ||
+           emit_back(out, size, zimage_stems, name, "", &nth);
+}
+
 /* LDM counts the decoder's levels from the picture inwards. */
 static bool from_vae(const struct names_layout *layout, const char *name, char *out, size_t size)
 {

@@ -14,11 +14,13 @@
 #define KEY_SIZE 256
 #define UNET "model.diffusion_model."
 
-/* A weight of the checkpoint under its key. */
+/* A weight of the checkpoint under its key; a key may have several. A module that is called so has
+ * `all` rows, of which those from `from` on change `rows` rows of the tensor, those from `at` on.
+ */
 struct target {
     char *key;
     const struct raw_tensor *tensor;
-    int third; /* of its rows that are meant, 0..2; -1: all */
+    size_t at, rows, from, all;
 };
 
 struct module {
@@ -31,7 +33,7 @@ struct lora {
     struct tensor_file *tf;
     struct target *targets; /* in order of key */
     struct module *modules; /* those with a target, in order of the target's tensor */
-    size_t target_count, module_count;
+    size_t target_count, target_room, module_count;
     size_t left;
     char *first_left; /* its name, NULL when there is none */
 };
@@ -45,31 +47,140 @@ static void flatten(char *s)
             *s = '_';
 }
 
-static bool add_target(struct lora *l, const struct raw_tensor *t, const char *kind,
-                       const char *name, int third)
+/* What is meant of `target`, under this key. */
+static bool add_target(struct lora *l, const struct target *target, const char *kind,
+                       const char *name)
 {
     char key[KEY_SIZE];
     if ((size_t)snprintf(key, sizeof key, "%s_%s", kind, name) >= sizeof key)
         return true; /* longer than any that a file could ask for */
     flatten(key);
-    l->targets[l->target_count] = (struct target){strdup(key), t, third};
-    return l->targets[l->target_count++].key;
+    if (l->target_count == l->target_room) {
+        size_t room = 2 * l->target_room + 64;
+        struct target *targets = realloc(l->targets, room * sizeof *targets);
+        if (!targets)
+            return false;
+        l->targets = targets;
+        l->target_room = room;
+    }
+    struct target *t = &l->targets[l->target_count];
+    *t = *target;
+    t->key = strdup(key);
+    l->target_count += t->key != NULL;
+    return t->key;
+}
+
+/* Under the names that it has in diffusers' layout, where these are others. */
+static bool add_other_name(struct lora *l, const struct target *target, const char *kind,
+                           const char *name)
+{
+    char dotted[KEY_SIZE], theirs[KEY_SIZE];
+    if ((size_t)snprintf(dotted, sizeof dotted, "%s.", name) >= sizeof dotted)
+        return true;
+    for (int nth = 0; names_of_flow(dotted, nth, theirs, sizeof theirs); nth++) {
+        theirs[strlen(theirs) - 1] = '\0';
+        if (strcmp(theirs, name) != 0 && !add_target(l, target, kind, theirs))
+            return false;
+    }
+    return true;
+}
+
+/* FLUX.1's single blocks have queries, keys, values and the way into the feed-forward in one
+ * weight, each of so many times its columns. */
+static const struct {
+    const char *part;
+    size_t from, count;
+} single_parts[] = {{"q", 0, 1}, {"k", 1, 1}, {"v", 2, 1}, {"mlp", 3, 4}};
+#define SINGLE_ALL 7
+
+static bool add_single(struct lora *l, const struct raw_tensor *t, const char *kind,
+                       const char *name)
+{
+    const char *last = strrchr(name, '.') + 1;
+    size_t n = t->shape[0], k = t->shape[1];
+    char other[KEY_SIZE];
+    for (size_t i = 0; i < sizeof single_parts / sizeof *single_parts; i++) {
+        size_t from = single_parts[i].from * k, count = single_parts[i].count * k;
+        struct target in_all = {NULL, t, from, count, 0, count},
+                      of_all = {NULL, t, 0, n, from, SINGLE_ALL * k};
+        if (strcmp(last, "linear1") == 0 && n == SINGLE_ALL * k) {
+            snprintf(other, sizeof other, "%.*s%s", (int)(last - name), name, single_parts[i].part);
+            if (!add_target(l, &in_all, kind, other) || !add_other_name(l, &in_all, kind, other))
+                return false;
+        } else if (strcmp(last, single_parts[i].part) == 0 && n == count) {
+            snprintf(other, sizeof other, "%.*slinear1", (int)(last - name), name);
+            if (!add_target(l, &of_all, kind, other))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* What has its halves the other way round under the other name. */
+static bool add_halves(struct lora *l, const struct raw_tensor *t, const char *kind,
+                       const char *name)
+{
+    size_t half = t->shape[0] / 2;
+    struct target first = {NULL, t, 0, half, half, 2 * half},
+                  second = {NULL, t, half, half, 0, 2 * half};
+    return add_target(l, &first, kind, name) && add_target(l, &second, kind, name);
+}
+
+/* Of flow transformers: queries, keys and values are one weight or three, and FLUX's last
+ * modulation is one way round or the other. */
+static bool add_flow_targets(struct lora *l, const struct checkpoint *cp,
+                             const struct raw_tensor *t, const char *kind, const char *name)
+{
+    static const char *const parts[] = {"q", "k", "v"};
+    size_t n = t->shape[0], length = strlen(name);
+    struct target all = {NULL, t, 0, n, 0, n};
+    char other[KEY_SIZE];
+    if (length > 3 && strcmp(name + length - 4, ".qkv") == 0 && n % 3 == 0) {
+        for (size_t i = 0; i < 3; i++) {
+            struct target third = {NULL, t, i * n / 3, n / 3, 0, n / 3};
+            snprintf(other, sizeof other, "%.*s%s", (int)length - 3, name, parts[i]);
+            if (!add_target(l, &third, kind, other) || !add_other_name(l, &third, kind, other))
+                return false;
+        }
+        return true;
+    }
+    for (size_t i = 0; i < 3 && length > 1; i++)
+        if (name[length - 2] == '.' && name[length - 1] == *parts[i]) {
+            struct target of_three = {NULL, t, 0, n, i * n, 3 * n};
+            snprintf(other, sizeof other, "%.*sqkv", (int)length - 1, name);
+            if (!add_target(l, &of_three, kind, other))
+                return false;
+        }
+    if (strncmp(name, "single_blocks.", 14) == 0 && !add_single(l, t, kind, name))
+        return false;
+    bool flux = checkpoint_find(cp, UNET "double_blocks.0.img_mlp.0.weight");
+    if (flux && strcmp(name, "final_layer.adaLN_modulation.1") == 0)
+        return add_halves(l, t, kind, "norm_out.linear");
+    if (flux && strcmp(name, "final_layer.scale_shift") == 0)
+        return add_halves(l, t, kind, "final_layer.adaLN_modulation.1") &&
+               add_target(l, &all, kind, "norm_out.linear");
+    return add_other_name(l, &all, kind, name);
 }
 
 /* `name` without the root and without ".weight". */
-static bool add_targets_of(struct lora *l, const struct raw_tensor *t, const char *kind,
-                           const char *name)
+static bool add_targets_of(struct lora *l, const struct checkpoint *cp, const struct raw_tensor *t,
+                           const char *kind, const char *name)
 {
     static const char *const thirds[] = {"q_proj", "k_proj", "v_proj"};
     const char *fused = strstr(name, "in_proj");
-    if (strcmp(kind, "unet") == 0 || !fused)
-        return add_target(l, t, kind, name, -1);
-    if (t->shape[0] % 3 != 0)
+    size_t n = t->shape[0];
+    struct target all = {NULL, t, 0, n, 0, n};
+    if (strcmp(kind, "unet") == 0)
+        return add_target(l, &all, kind, name) && add_flow_targets(l, cp, t, kind, name);
+    if (!fused)
+        return add_target(l, &all, kind, name);
+    if (n % 3 != 0)
         return true;
-    for (int i = 0; i < 3; i++) {
-        char third[KEY_SIZE];
-        snprintf(third, sizeof third, "%.*s%s", (int)(fused - name), name, thirds[i]);
-        if (!add_target(l, t, kind, third, i))
+    for (size_t i = 0; i < 3; i++) {
+        struct target third = {NULL, t, i * n / 3, n / 3, 0, n / 3};
+        char part[KEY_SIZE];
+        snprintf(part, sizeof part, "%.*s%s", (int)(fused - name), name, thirds[i]);
+        if (!add_target(l, &third, kind, part))
             return false;
     }
     return true;
@@ -100,8 +211,7 @@ static bool list_targets(struct lora *l, const struct checkpoint *cp, struct err
         const char *root, *kind;
     } roots[] = {{UNET, "unet"}, {CLIP_FIRST, "te1"}, {CLIP_SECOND, "te2"}};
     size_t count = checkpoint_count(cp);
-    l->targets = calloc(3 * count + 1, sizeof *l->targets);
-    bool ok = l->targets;
+    bool ok = true;
     for (size_t i = 0; ok && i < count; i++) {
         const struct raw_tensor *t = checkpoint_at(cp, i);
         size_t n = strlen(t->name), end = strlen(".weight");
@@ -114,19 +224,28 @@ static bool list_targets(struct lora *l, const struct checkpoint *cp, struct err
             if (strncmp(t->name, roots[k].root, root) != 0 || n < root + end)
                 continue;
             snprintf(name, sizeof name, "%.*s", (int)(n - root - end), t->name + root);
-            ok = add_targets_of(l, t, roots[k].kind, name);
+            ok = add_targets_of(l, cp, t, roots[k].kind, name);
         }
     }
     if (!ok)
         return err_set(err, ERR_INTERNAL, "no memory for a LoRA");
-    qsort(l->targets, l->target_count, sizeof *l->targets, by_key);
+    if (l->target_count)
+        qsort(l->targets, l->target_count, sizeof *l->targets, by_key);
     return true;
 }
 
+/* The first of this key; those that follow it may have the same. NULL: none. */
 static const struct target *find_target(const struct lora *l, const char *key)
 {
-    struct target wanted = {.key = (char *)key};
-    return bsearch(&wanted, l->targets, l->target_count, sizeof *l->targets, by_key);
+    size_t low = 0, high = l->target_count;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (strcmp(l->targets[mid].key, key) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < l->target_count && strcmp(l->targets[low].key, key) == 0 ? &l->targets[low] : NULL;
 }
 
 /* ---- keys of the file ---- */
@@ -219,12 +338,21 @@ static int split(const char *name, char *module)
 static const struct {
     const char *start, *kind;
 } starts[] = {
-    {"lora_unet_", "unet"},        {"lycoris_", "unet"},
-    {"lora_te_", "te1"},           {"lora_te1_", "te1"},
-    {"lora_te2_", "te2"},          {"base_model.model.unet.", "unet"},
-    {"base_model.model.", "unet"}, {"unet.", "unet"},
-    {"text_encoder.", "te1"},      {"text_encoder_2.", "te2"},
-    {"diffusion_model.", "unet"},  {UNET, "unet"},
+    {"lora_unet_", "unet"},
+    {"lycoris_", "unet"},
+    {"lora_te_", "te1"},
+    {"lora_te1_", "te1"},
+    {"lora_te2_", "te2"},
+    {"base_model.model.unet.", "unet"},
+    {"base_model.model.", "unet"},
+    {"unet.", "unet"},
+    {"text_encoder.", "te1"},
+    {"text_encoder_2.", "te2"},
+    {"diffusion_model.", "unet"},
+    {UNET, "unet"},
+    {"transformer.", "unet"},
+    {"lora_transformer_", "unet"},
+    {"base_model.model.transformer.", "unet"},
 };
 
 /* "down_blocks_1_attentions_0_proj_in" as diffusers spells it as far as names_to_ldm looks: numbers
@@ -342,8 +470,7 @@ static bool list_modules(struct lora *l, struct err *err)
 static struct lora_shape shape_of(const struct target *t)
 {
     const size_t *s = t->tensor->shape;
-    return (struct lora_shape){t->third < 0 ? s[0] : s[0] / 3, s[1],
-                               t->tensor->ndim == 4 ? s[2] * s[3] : 1};
+    return (struct lora_shape){t->all, s[1], t->tensor->ndim == 4 ? s[2] * s[3] : 1};
 }
 
 /* LoRAs are made for networks that take a latent alone. Where the first convolution takes more, as
@@ -371,41 +498,73 @@ static int by_target(const void *a, const void *b)
     return strcmp(x->target->tensor->name, y->target->tensor->name);
 }
 
+/* Checks that a module fits its first target, and adds it for all of these to `out`. */
+static bool take_module(struct lora *l, const struct module *m, struct module *out, size_t *count,
+                        struct err *err)
+{
+    const struct target *end = l->targets + l->target_count;
+    for (const struct target *t = m->target; t < end && strcmp(t->key, m->target->key) == 0; t++) {
+        struct lora_shape shape;
+        struct err why;
+        char shown[96];
+        struct module *own = &out[*count];
+        *own = *m;
+        own->target = t;
+        struct lora_delta *d = t == m->target ? delta_of(own, &shape, &why) : NULL;
+        if (t == m->target && !d)
+            return err_set(err, why.code, "%s: %s", show(shown, sizeof shown, m->key), why.msg);
+        lora_delta_free(d);
+        if (!(own->key = strdup(m->key)))
+            return err_set(err, ERR_INTERNAL, "no memory for a LoRA");
+        ++*count;
+    }
+    return true;
+}
+
+static size_t targets_from(const struct lora *l, const struct target *first)
+{
+    size_t n = 0;
+    for (const struct target *t = first; t && t < l->targets + l->target_count; t++, n++)
+        if (strcmp(t->key, first->key) != 0)
+            break;
+    return n;
+}
+
 /* Leaves modules that change a weight, each of which is checked. */
 static bool match_modules(struct lora *l, const struct checkpoint *cp, struct err *err)
 {
     struct names_layout layout = layout_of(cp);
-    size_t kept = 0, count = l->module_count;
-    bool ok = true;
+    size_t kept = 0, count = l->module_count, all = 1, taken = 0;
     for (size_t i = 0; i < count; i++) {
-        struct module m = l->modules[i];
-        m.target = ok ? target_of(l, &layout, m.key) : NULL;
-        if (m.target) {
-            struct lora_shape shape;
-            struct err why;
-            struct lora_delta *d = delta_of(&m, &shape, &why);
-            char shown[96];
-            if (!d)
-                ok = err_set(err, why.code, "%s: %s", show(shown, sizeof shown, m.key), why.msg);
-            lora_delta_free(d);
-            l->modules[kept++] = m;
-        } else if (l->first_left) {
-            free(m.key);
-        } else {
-            l->first_left = m.key;
-        }
+        l->modules[i].target = target_of(l, &layout, l->modules[i].key);
+        all += targets_from(l, l->modules[i].target);
     }
+    struct module *out = calloc(all, sizeof *out);
+    bool ok = out || err_set(err, ERR_INTERNAL, "no memory for a LoRA");
+    for (size_t i = 0; i < count; i++) {
+        struct module *m = &l->modules[i];
+        if (ok && m->target) {
+            ok = take_module(l, m, out, &kept, err);
+            taken++;
+        } else if (ok && !l->first_left) {
+            l->first_left = m->key;
+            m->key = NULL;
+        }
+        free(m->key);
+    }
+    free(l->modules);
+    l->modules = out;
     l->module_count = kept;
-    l->left = count - kept;
+    l->left = count - taken;
     if (!ok)
         return false;
     qsort(l->modules, kept, sizeof *l->modules, by_target);
     /* Families share names, and the sizes of some weights. */
-    return (kept > 0 && kept >= l->left) ||
+    return (taken > 0 && taken >= l->left) ||
            err_set(err, ERR_INVALID,
                    "%zu of its %zu parts change a weight of this model, wanted half of them or "
                    "more (is it for another kind?)",
-                   kept, count);
+                   taken, count);
 }
 
 static void log_left(const struct lora *l, const char *name)
@@ -478,18 +637,39 @@ bool lora_changes(const struct lora_use *use, const char *name)
     return strength_of(use, name) != 0 && first_module(use->lora, name);
 }
 
-/* Adds to the first `shape->k` columns of w [n, k taps]. */
+/* Some rows of a change, and of a tensor's. */
+struct rows {
+    size_t from; /* of the change */
+    size_t at;   /* of the numbers at hand */
+    size_t count;
+};
+
+/* Those of `t`, which may be a part of the target's tensor. */
+static struct rows rows_of(const struct target *target, const struct raw_tensor *t)
+{
+    const struct raw_tensor *whole = target->tensor;
+    size_t row = whole->bytes / whole->shape[0];
+    size_t first = row ? (size_t)((const char *)t->data - (const char *)whole->data) / row : 0;
+    size_t low = first > target->at ? first : target->at;
+    size_t end = first + t->shape[0], high = target->at + target->rows;
+    high = end < high ? end : high;
+    return low < high ? (struct rows){target->from + low - target->at, low - first, high - low}
+                      : (struct rows){0, 0, 0};
+}
+
+/* Adds to the first `shape->k` columns of w [count, k taps]. */
 static bool add_narrow(const struct lora_delta *d, const struct lora_shape *shape,
-                       struct device *dev, double strength, float *w, size_t k, struct err *err)
+                       struct device *dev, double strength, float *w, size_t k,
+                       const struct rows *rows, struct err *err)
 {
     size_t row = shape->k * shape->taps;
-    float *part = malloc(shape->n * row * sizeof *part);
+    float *part = malloc(rows->count * row * sizeof *part);
     if (!part)
         return err_set(err, ERR_INTERNAL, "no memory for a LoRA");
-    for (size_t i = 0; i < shape->n; i++)
+    for (size_t i = 0; i < rows->count; i++)
         memcpy(part + i * row, w + i * k * shape->taps, row * sizeof *part);
-    bool ok = lora_delta_add(d, dev, strength, part, err);
-    for (size_t i = 0; i < shape->n; i++)
+    bool ok = lora_delta_add(d, dev, strength, part, rows->from, rows->count, err);
+    for (size_t i = 0; i < rows->count; i++)
         memcpy(w + i * k * shape->taps, part + i * row, row * sizeof *part);
     free(part);
     return ok;
@@ -503,12 +683,15 @@ bool lora_add(const struct lora_use *use, struct device *dev, const struct raw_t
     bool ok = true;
     for (; ok && m && m < end && strcmp(m->target->tensor->name, t->name) == 0; m++) {
         struct lora_shape shape, whole = shape_of(m->target);
+        struct rows rows = rows_of(m->target, t);
         double strength = strength_of(use, t->name);
-        size_t at = m->target->third < 0 ? 0 : (size_t)m->target->third * whole.n;
+        if (!rows.count)
+            continue;
         struct lora_delta *d = delta_of(m, &shape, err);
+        float *own = w + rows.at * whole.k * whole.taps;
         ok = d && (shape.k < whole.k
-                       ? add_narrow(d, &shape, dev, strength, w, whole.k, err)
-                       : lora_delta_add(d, dev, strength, w + at * whole.k * whole.taps, err));
+                       ? add_narrow(d, &shape, dev, strength, own, whole.k, &rows, err)
+                       : lora_delta_add(d, dev, strength, own, rows.from, rows.count, err));
         lora_delta_free(d);
     }
     return ok;

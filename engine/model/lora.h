@@ -2,7 +2,9 @@
  *
  * Known are the layouts of kohya's scripts ("lora_unet_down_blocks_0_...", "lora_te1_...", the
  * UNet's blocks by diffusers' or by the single file's names), of diffusers and PEFT
- * ("unet.down_blocks.0...lora_A.weight") and of LyCORIS; the kinds are those of lora_delta.h. */
+ * ("unet.down_blocks.0...lora_A.weight") and of LyCORIS; the kinds are those of lora_delta.h. Those
+ * of flow transformers may be by the names of either layout, whatever the model's: what is one
+ * weight here and three there is changed in parts. */
 #ifndef PICTOR_ENGINE_MODEL_LORA_H
 #define PICTOR_ENGINE_MODEL_LORA_H
 
@@ -28,7 +30,8 @@ struct lora_use {
 /* Whether it changes the tensor of the checkpoint that is called so. */
 bool lora_changes(const struct lora_use *use, const char *name);
 
-/* Adds what it does to tensor `t` to `w`, which are t's numbers. */
+/* Adds what it does to tensor `t` to `w`, which are t's numbers; t may be some of its rows, in the
+ * memory of the checkpoint. */
 bool lora_add(const struct lora_use *use, struct device *dev, const struct raw_tensor *t, float *w,
               struct err *err);
 

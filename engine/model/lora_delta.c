@@ -2,13 +2,14 @@
  * factors, of which any row can be had by itself: rows are what threads share out. */
 #include "engine/model/lora_delta.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MAX_RANK 65536
 #define MAX_SIDE (1u << 20) /* of a weight */
-#define ROWS 16 /* a task */
+#define ROWS 16             /* a task */
 
 /* left [rows, rank] right [rank, cols]; `right` alone is a matrix without factors. */
 struct product {
@@ -319,6 +320,7 @@ static void delta_row(const struct lora_delta *d, size_t i, float *out, float *o
 struct adding {
     const struct lora_delta *d;
     double strength;
+    size_t from, count; /* rows of the change that w has */
     float *w, *scratch; /* scratch: three rows a thread */
     double *columns;    /* squared lengths [k], which rows add to, or factors; of DoRA's columns */
     bool measuring;
@@ -341,7 +343,7 @@ static void add_row(const struct adding *a, size_t i, float *scratch)
 {
     const struct lora_delta *d = a->d;
     size_t taps = d->shape.taps, cols = d->shape.k * taps;
-    float *w = a->w + i * cols, *delta = scratch;
+    float *w = a->w + (i - a->from) * cols, *delta = scratch;
     delta_row(d, i, delta, scratch + cols);
     if (!d->dora) {
         for (size_t j = 0; j < cols; j++)
@@ -365,16 +367,20 @@ static void add_row(const struct adding *a, size_t i, float *scratch)
 static void add_rows(void *ctx, size_t task, int thread)
 {
     const struct adding *a = ctx;
-    size_t n = a->d->shape.n, cols = a->d->shape.k * a->d->shape.taps;
+    size_t n = a->count, cols = a->d->shape.k * a->d->shape.taps;
     for (size_t i = task * ROWS; i < n && i < (task + 1) * ROWS; i++)
-        add_row(a, i, a->scratch + (size_t)thread * 3 * cols);
+        add_row(a, a->from + i, a->scratch + (size_t)thread * 3 * cols);
 }
 
 bool lora_delta_add(const struct lora_delta *d, struct device *dev, double strength, float *w,
-                    struct err *err)
+                    size_t first, size_t count, struct err *err)
 {
     size_t k = d->shape.k, cols = k * d->shape.taps, threads = (size_t)device_threads(dev);
-    struct adding a = {.d = d, .strength = strength, .w = w};
+    struct adding a = {.d = d, .strength = strength, .from = first, .count = count, .w = w};
+    assert(first + count <= d->shape.n);
+    if (d->dora_columns && count < d->shape.n)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "its DoRA says how long columns are, of a weight that is held in parts");
     a.scratch = malloc(threads * 3 * cols * sizeof *a.scratch);
     a.columns = calloc(k, sizeof *a.columns);
     if (!a.scratch || !a.columns) {
@@ -390,7 +396,7 @@ bool lora_delta_add(const struct lora_delta *d, struct device *dev, double stren
             a.columns[j] = ratio(d->dora[j], sqrt(a.columns[j]));
         a.measuring = false;
     }
-    device_run(dev, (d->shape.n + ROWS - 1) / ROWS, add_rows, &a);
+    device_run(dev, (count + ROWS - 1) / ROWS, add_rows, &a);
     free(a.scratch);
     free(a.columns);
     return true;

@@ -58,8 +58,9 @@ struct lora_delta *lora_delta_new(const struct raw_tensor *const *parts,
                                   const struct lora_shape *shape, struct err *err);
 void lora_delta_free(struct lora_delta *d);
 
-/* Adds `strength` times the change to w [n, k taps], on the device's threads. */
+/* Adds `strength` times rows [first, first + count) of the change to w [count, k taps], on the
+ * device's threads. ERR_UNSUPPORTED: not all of them, of one that says how long columns are. */
 bool lora_delta_add(const struct lora_delta *d, struct device *dev, double strength, float *w,
-                    struct err *err);
+                    size_t first, size_t count, struct err *err);
 
 #endif

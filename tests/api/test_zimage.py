@@ -37,11 +37,13 @@ def server(serve_module, tmp_path_factory):
     for part in ("transformer", "vae"):
         shutil.copy(ZIMAGE / part / "diffusion_pytorch_model.safetensors", whole / part)
     encoder(whole / "text_encoder", False)
-    for part in ("unet", "text_encoders", "vae"):
+    for part in ("unet", "text_encoders", "vae", "loras"):
         (folder / part).mkdir()
     shutil.copy(ZIMAGE / "z_image_turbo.safetensors", folder / "unet")
     encoder(folder / "text_encoders", True)
     shutil.copy(ZIMAGE / "ae.safetensors", folder / "vae")
+    for family in ("zimage", "flux2"):
+        shutil.copy(GOLDEN / "flow_lora" / f"{family}-kohya.safetensors", folder / "loras" / f"{family}.safetensors")
     return serve_module(f"--model-paths={folder}", "--default-model=z")
 
 
@@ -55,6 +57,17 @@ def test_a_folder_and_its_parts_paint_alike(ai):
         data = base64.b64decode(ai.answer({**FORM, **fields})["data"][0]["b64_json"])
         return Image.open(io.BytesIO(data)).tobytes()
     assert pixels(model="z_image_turbo") == pixels()
+
+
+def test_loras(ai):
+    def pixels(prompt):
+        data = base64.b64decode(ai.answer({**FORM, "prompt": prompt})["data"][0]["b64_json"])
+        return Image.open(io.BytesIO(data)).tobytes()
+    plain = pixels("a red apple")
+    assert pixels("a red apple <lora:zimage:1>") != plain
+    assert pixels("a red apple") == plain
+    message = str(ai.error(400, "invalid", None, {**FORM, "prompt": "a red apple <lora:flux2:1>"}))
+    assert "flux2" in message
 
 
 def test_what_lists_say(server):

@@ -561,7 +561,7 @@ static void test_middle(void **state)
     if (!d)
         fail_msg("%s", err.msg);
     memcpy(got, numbers(w, N * K * T, 4), sizeof got);
-    assert_true(lora_delta_add(d, dev, 0.5, got, &err));
+    assert_true(lora_delta_add(d, dev, 0.5, got, 0, N, &err));
     for (int n = 0; n < N; n++)
         for (int k = 0; k < K; k++)
             for (int t = 0; t < T; t++) {
@@ -593,7 +593,7 @@ static void test_dora_columns(void **state)
     if (!d)
         fail_msg("%s", err.msg);
     memcpy(got, numbers(w, N * K, 7), sizeof got);
-    assert_true(lora_delta_add(d, dev, 0.25, got, &err));
+    assert_true(lora_delta_add(d, dev, 0.25, got, 0, N, &err));
     for (int k = 0; k < K; k++) {
         double squares = 0;
         for (int n = 0; n < N; n++)
