@@ -27,6 +27,7 @@
 #include "server/queue/events.h"
 #include "server/queue/queue.h"
 #include "server/routes.h"
+#include "server/store/blobs.h"
 #include "server/store/keys.h"
 #include "server/store/store.h"
 #include "server/worker/codec.h"
@@ -124,8 +125,9 @@ static bool run(const struct settings *settings, struct err *err)
         !(app.keys = keys_new(app.store, err)) || !exposure_check_keys(settings, app.keys, err))
         goto done;
     exposure_warn(settings, app.keys);
-    if (!(app.events = events_new(err)) ||
-        !(app.queue = queue_new(app.store, app.events, settings, err)) ||
+    if (!(app.blobs = blobs_new(settings->data, settings, err)) ||
+        !(app.events = events_new(err)) ||
+        !(app.queue = queue_new(app.store, app.blobs, app.events, settings, err)) ||
         !(app.feed = native_feed_new(app.queue, app.events, err)) || !start_painting(&app, err) ||
         !(app.pulls = pulls_new(settings, app.registry, err)) ||
         !(app.batches = openai_batches_new(&app, err)) ||
@@ -156,6 +158,7 @@ done:
     queue_free(app.queue);
     events_free(app.events);
     keys_free(app.keys);
+    blobs_free(app.blobs);
     store_close(app.store);
     return ok;
 }

@@ -6,6 +6,7 @@
 struct app {
     const struct settings *settings;
     struct store *store;
+    struct blobs *blobs;
     struct events *events;
     struct queue *queue;
     struct keys *keys;

@@ -135,6 +135,18 @@
       "a worker silent for so long has lost its job")                                              \
     X(INT, queue, keep_days, "0", 0, 36500, "",                                                    \
       "days until finished jobs and their pictures are removed; 0: kept for ever")                 \
+    X(STRING, bucket, blobs, "folder", 0, 0, "folder|s3://...",                                    \
+      "where pictures are kept: in DATA or in a bucket, s3://BUCKET?endpoint=URL&region=NAME")     \
+    X(STRING, bucket, bucket_key, "", 0, 0, "ID",                                                  \
+      "of the bucket; empty: AWS_ACCESS_KEY_ID of the environment")                                \
+    X(STRING, bucket, bucket_secret, "", 0, 0, "SECRET",                                           \
+      "of the bucket; empty: AWS_SECRET_ACCESS_KEY of the environment")                            \
+    X(WORD, bucket, bucket_gets, "pass", 0, 0, "pass|redirect",                                    \
+      "pictures come through this server, or by a signed link to the bucket")                      \
+    X(INT, bucket, bucket_timeout, "30", 1, 600, "",                                               \
+      "seconds of a call of the bucket with all its tries")                                        \
+    X(SIZE, bucket, bucket_near, "1G", 16777216, 1099511627776, "",                                \
+      "bytes of pictures from the bucket that are also kept in DATA/near")                         \
     X(SIZE, limits, max_body_bytes, "64M", 1024, 2147483647, "", "bytes of a request's body")      \
     X(SIZE, limits, max_answers_bytes, "256M", 65536, 1099511627776, "",                           \
       "bytes of answers in memory that their clients have not read yet, of all clients")           \

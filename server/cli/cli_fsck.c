@@ -5,12 +5,14 @@
 #include "engine/base/log.h"
 #include "server/base/settings.h"
 #include "server/cli/cli.h"
+#include "server/store/blobs.h"
 #include "server/store/fsck.h"
 #include "server/store/store.h"
 
 #define IN_THE_MAKING_SECONDS 60 /* longer than any picture takes to be written */
 
-static const char *const help_settings[] = {"config", "data", NULL};
+static const char *const help_settings[] = {
+    "config", "data", "blobs", "bucket_key", "bucket_secret", "bucket_timeout", NULL};
 
 static void help(FILE *out)
 {
@@ -19,7 +21,8 @@ static void help(FILE *out)
           "Exit status 0: all is well; 1: something was found, or it could not look.\n"
           "\n"
           "  --repair                           remove unfinished files and rows whose file is\n"
-          "                                     gone, move files that no row knows to DATA/lost;\n"
+          "                                     gone, move files that no row knows to DATA/lost\n"
+          "                                     or, in a bucket, to lost/;\n"
           "                                     the server must not be running\n",
           out);
     settings_help(out, help_settings);
@@ -49,6 +52,7 @@ int fsck_main(int argc, char **argv)
     struct err err;
     struct settings *s = NULL;
     struct store *store = NULL;
+    struct blobs *blobs = NULL;
     int status = 1;
     log_set_level(LOG_WARN);
     if (!(s = settings_load(&argc, argv, own, &err)))
@@ -64,7 +68,8 @@ int fsck_main(int argc, char **argv)
         goto done;
     }
     if (!(store = open_store(s->data, &options, &err)) ||
-        !fsck_run(store, &options, stdout, &result, &err))
+        !(blobs = blobs_new(s->data, s, &err)) ||
+        !fsck_run(store, blobs, &options, stdout, &result, &err))
         goto fail;
     printf("%zu pictures, %zu inputs and %zu files of clients looked at, %zu findings",
            result.images, result.inputs, result.files, result.findings);
@@ -78,6 +83,7 @@ int fsck_main(int argc, char **argv)
 fail:
     err_print(&err, "pictor fsck");
 done:
+    blobs_free(blobs);
     store_close(store);
     settings_free(s);
     return status;

@@ -34,6 +34,8 @@
 #include "server/http/hangup.h"
 #include "server/http/rate.h"
 
+#define WORK_THREADS 2 /* one may resize pictures for seconds while the other one searches */
+#define FAR_THREADS 4  /* a slow server holds up one, not those who ask others */
 #define THREADS 8                    /* handlers wait for the disk now and then, never for a job */
 #define CONNECTION_MEMORY (64 << 10) /* request line and headers must fit into half of it */
 #define IGNORED_BODY_MAX (64 << 10)  /* ROUTE_BODY_NONE */
@@ -709,7 +711,8 @@ struct http *http_start(const struct http_options *options, struct err *err)
     if (fd < 0)
         goto fail;
     http->hangup = hangup_new(on_tick, http, err);
-    if (!http->hangup || !(http->work = http_work_new(err)) || !(http->far = http_work_new(err)))
+    if (!http->hangup || !(http->work = http_work_new(WORK_THREADS, err)) ||
+        !(http->far = http_work_new(FAR_THREADS, err)))
         goto fail;
     int per_minute = options->settings->max_requests_per_minute;
     if ((per_minute > 0 && !(http->rate = rate_new(per_minute, err))) ||

@@ -216,7 +216,7 @@ void http_body_forget(struct http_request *req);
 
 /* ---- http_work.c ---- */
 
-struct http_work *http_work_new(struct err *err);
+struct http_work *http_work_new(int threads, struct err *err); /* 4 at most */
 void http_work_free(struct http_work *w); /* no request is left; NULL is fine */
 
 /* ---- http_stream.c ---- */

@@ -9,7 +9,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
-#define THREADS 2     /* one may resize pictures for seconds while the other one searches */
+#define THREADS_MAX 4
 #define WAITING_MAX 4 /* each may hold pictures; more are told to come again */
 
 struct http_work_item {
@@ -25,7 +25,8 @@ struct http_work_item {
 };
 
 struct http_work {
-    pthread_t threads[THREADS];
+    pthread_t threads[THREADS_MAX];
+    int thread_count;
     pthread_mutex_t lock; /* what follows, and req, busy and done of every item */
     pthread_cond_t more;
     struct http_work_item *first; /* in turn; without those at work */
@@ -79,20 +80,20 @@ static void *run(void *arg)
     return NULL;
 }
 
-static void stop(struct http_work *w, int threads)
+static void stop(struct http_work *w)
 {
     pthread_mutex_lock(&w->lock);
     w->stop = true;
     pthread_cond_broadcast(&w->more);
     pthread_mutex_unlock(&w->lock);
-    for (int i = 0; i < threads; i++)
+    for (int i = 0; i < w->thread_count; i++)
         pthread_join(w->threads[i], NULL);
     pthread_cond_destroy(&w->more);
     pthread_mutex_destroy(&w->lock);
     free(w);
 }
 
-struct http_work *http_work_new(struct err *err)
+struct http_work *http_work_new(int threads, struct err *err)
 {
     struct http_work *w = calloc(1, sizeof *w);
     if (!w) {
@@ -101,10 +102,10 @@ struct http_work *http_work_new(struct err *err)
     }
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->more, NULL);
-    for (int i = 0; i < THREADS; i++) {
-        if (pthread_create(&w->threads[i], NULL, run, w) != 0) {
+    for (; w->thread_count < threads; w->thread_count++) {
+        if (pthread_create(&w->threads[w->thread_count], NULL, run, w) != 0) {
             err_set(err, ERR_INTERNAL, "no thread for the server");
-            stop(w, i);
+            stop(w);
             return NULL;
         }
     }
@@ -114,7 +115,7 @@ struct http_work *http_work_new(struct err *err)
 void http_work_free(struct http_work *w)
 {
     if (w)
-        stop(w, THREADS);
+        stop(w);
 }
 
 static bool look(struct http_request *req, void *ctx)
@@ -198,4 +199,10 @@ void http_work_far(struct http_request *req, http_work_fn *work, http_reply_fn *
                    void (*free_fn)(void *ctx))
 {
     begin(req->http->far, req, work, reply, ctx, free_fn, WAITING_MAX);
+}
+
+void http_work_far_on(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
+                      void (*free_fn)(void *ctx))
+{
+    begin(req->http->far, req, work, reply, ctx, free_fn, INT_MAX);
 }

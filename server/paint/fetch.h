@@ -1,4 +1,5 @@
-/* fetch.h: HTTP as a client. The only file that knows libcurl is fetch.c.
+/* fetch.h: HTTP as a client. The only files that know libcurl are fetch.c and, for
+ * pictures in a bucket, store/bucket.c.
  *
  * A struct fetch runs any number of transfers on the thread that calls fetch_run; only fetch_wake
  * may be called from others. Redirects are not followed, so a key goes nowhere but to the server it

@@ -24,10 +24,10 @@
 
 #define PATIENCE_MS 60000
 
-struct queue *queue_new(struct store *store, struct events *events, const struct settings *settings,
-                        struct err *err)
+struct queue *queue_new(struct store *store, struct blobs *blobs, struct events *events,
+                        const struct settings *settings, struct err *err)
 {
-    if (!blobs_init(store_data(store), err))
+    if (!blobs_init(blobs, err))
         return NULL;
     struct queue *q = calloc(1, sizeof *q);
     if (!q || !(q->line = queue_line_new(store, err))) {
@@ -37,6 +37,7 @@ struct queue *queue_new(struct store *store, struct events *events, const struct
         return NULL;
     }
     q->store = store;
+    q->blobs = blobs;
     q->events = events;
     q->settings = settings;
     now_cond_init(&q->end);
@@ -261,7 +262,8 @@ bool queue_delete(struct queue *q, const char *id, const char *key_id, struct er
     if (done && !job_state_is_final(lease.state))
         done = err_set(err, ERR_INVALID, "the job is still %s", job_state_name(lease.state));
     /* A job whose request cannot be read can still be removed; fsck finds its pictures. */
-    if (done && !store_job_get(q->store, id, NULL, &job, &damage) && damage.code != ERR_INTERNAL)
+    bool known = done && store_job_get(q->store, id, NULL, &job, &damage);
+    if (done && !known && damage.code != ERR_INTERNAL)
         done = err_copy(err, &damage);
     done = done && delete_rows(q, id, err);
     if (done)
@@ -271,8 +273,8 @@ bool queue_delete(struct queue *q, const char *id, const char *key_id, struct er
     /* The rows are gone first: a crash now leaves files without rows, never rows without files. */
     if (done) {
         for (size_t i = 0; i < job.image_count; i++)
-            blobs_remove_image(store_data(q->store), job.images[i].id, job.images[i].format);
-        queue_remove_inputs(q, id);
+            blobs_remove_image(q->blobs, job.images[i].id, job.images[i].format);
+        queue_remove_inputs(q, id, known ? &job.params : NULL);
     }
     pthread_mutex_unlock(&q->files);
     job_free(&job);
@@ -302,7 +304,7 @@ bool queue_delete_image(struct queue *q, const char *id, const char *image_id, c
     queue_note(q, done, err);
     pthread_mutex_unlock(&q->lock);
     if (done)
-        blobs_remove_image(store_data(q->store), image->id, image->format);
+        blobs_remove_image(q->blobs, image->id, image->format);
     pthread_mutex_unlock(&q->files);
     job_free(&job);
     return done;
@@ -326,29 +328,18 @@ bool queue_image(struct queue *q, const char *image_id, const char *key_id, stru
     return store_image_get(q->store, image_id, key_id, image, err);
 }
 
-static int open_image(struct queue *q, const struct job_image *image, char path[BLOBS_PATH_SIZE],
-                      struct err *err)
-{
-    return blobs_image_path(path, store_data(q->store), image->id, image->format, err)
-               ? blobs_open(path, image->bytes, err)
-               : -1;
-}
-
 int queue_image_open(struct queue *q, const struct job_image *image, struct err *err)
 {
     char path[BLOBS_PATH_SIZE];
-    return open_image(q, image, path, err);
+    return blobs_image_path(path, store_data(q->store), image->id, image->format, err)
+               ? blobs_open(q->blobs, path, image->bytes, err)
+               : -1;
 }
 
 char *queue_image_path(struct queue *q, const struct job_image *image, struct err *err)
 {
     char path[BLOBS_PATH_SIZE];
-    int fd = open_image(q, image, path, err);
-    if (fd < 0)
-        return NULL;
-    close(fd);
-    char *copy = strdup(path);
-    if (!copy)
-        err_set(err, ERR_INTERNAL, "no memory for a picture's name");
-    return copy;
+    return blobs_image_path(path, store_data(q->store), image->id, image->format, err)
+               ? blobs_path(q->blobs, path, image->bytes, err)
+               : NULL;
 }

@@ -21,12 +21,13 @@
 #include "server/job/job.h"
 #include "server/queue/events.h"
 
+struct blobs;
 struct store;
 struct settings;
 struct queue;
 
-struct queue *queue_new(struct store *store, struct events *events, const struct settings *settings,
-                        struct err *err);
+struct queue *queue_new(struct store *store, struct blobs *blobs, struct events *events,
+                        const struct settings *settings, struct err *err);
 void queue_free(struct queue *q);
 
 /* Pixels that belong to a job: the encoded file as it came, already checked to decode. */

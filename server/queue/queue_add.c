@@ -54,7 +54,7 @@ bool queue_add_image(struct queue *q, const char *job_id, const char *key_id,
         !blobs_image_path(path, store_data(q->store), image->id, image->format, err))
         return false;
     pthread_mutex_lock(&q->files);
-    done = blobs_write(path, data, size, err);
+    done = blobs_write(q->blobs, path, data, size, err);
     if (!done)
         queue_note_file(q, size, err);
     if (done) {
@@ -64,7 +64,7 @@ bool queue_add_image(struct queue *q, const char *job_id, const char *key_id,
             queue_publish(q, EVENT_STATE, job_id, lease.key_id, lease.state);
         pthread_mutex_unlock(&q->lock);
         if (!done)
-            blobs_remove(path);
+            blobs_remove(q->blobs, path);
     }
     pthread_mutex_unlock(&q->files);
     return done;

@@ -13,6 +13,7 @@
 
 struct queue {
     struct store *store;
+    struct blobs *blobs;
     struct queue_line *line;
     struct events *events;
     const struct settings *settings;
@@ -83,7 +84,8 @@ bool queue_find(struct queue *q, const char *id, const char *key_id, struct stor
 
 /* ---- queue_submit.c ---- */
 
-void queue_remove_inputs(struct queue *q, const char *job_id); /* the files; any thread */
+/* The files; any thread. `params` NULL: nobody knows which there are. */
+void queue_remove_inputs(struct queue *q, const char *job_id, const struct job_params *params);
 
 /* ---- queue_hold.c ---- */
 

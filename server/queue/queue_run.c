@@ -82,7 +82,7 @@ bool queue_input(struct queue *q, const char *job_id, const char *name, void **d
     *data = NULL;
     bool done = store_input_bytes(q->store, job_id, name, size, err) &&
                 blobs_input_path(path, store_data(q->store), job_id, name, err) &&
-                blobs_read(path, *size, data, err);
+                blobs_read(q->blobs, path, *size, data, err);
     if (!done)
         queue_note_file(q, 0, err);
     return done;
@@ -156,7 +156,7 @@ static bool store_image(struct queue *q, const struct claim *claim, struct job_i
     if (!ids_random(image->id, JOB_ID_SIZE - 1, err) ||
         !blobs_image_path(path, store_data(q->store), image->id, image->format, err))
         return false;
-    if (!blobs_write(path, data, size, err)) {
+    if (!blobs_write(q->blobs, path, data, size, err)) {
         queue_note_file(q, size, err);
         return false;
     }
@@ -164,9 +164,9 @@ static bool store_image(struct queue *q, const struct claim *claim, struct job_i
     done = queue_note(q, commit_image(q, claim, image, &replaced, err), err);
     pthread_mutex_unlock(&q->lock);
     if (!done)
-        blobs_remove(path);
+        blobs_remove(q->blobs, path);
     else if (replaced.id[0])
-        blobs_remove_image(store_data(q->store), replaced.id, replaced.format);
+        blobs_remove_image(q->blobs, replaced.id, replaced.format);
     return done;
 }
 

@@ -74,12 +74,16 @@ static bool check_inputs(const struct job_params *params, const struct job_input
            err_set(err, ERR_INTERNAL, "the job's inputs are not those it says it has");
 }
 
-void queue_remove_inputs(struct queue *q, const char *job_id)
+void queue_remove_inputs(struct queue *q, const char *job_id, const struct job_params *params)
 {
+    bool wanted[INPUTS_MAX];
     char path[BLOBS_PATH_SIZE];
+    memset(wanted, true, sizeof wanted);
+    if (params)
+        inputs_wanted(params, wanted);
     for (size_t i = 0; i < INPUTS_MAX; i++)
-        if (blobs_input_path(path, store_data(q->store), job_id, inputs_name(i), NULL))
-            blobs_remove(path);
+        if (wanted[i] && blobs_input_path(path, store_data(q->store), job_id, inputs_name(i), NULL))
+            blobs_remove(q->blobs, path);
 }
 
 static bool insert_job(struct queue *q, const char *key_id, bool waited,
@@ -182,7 +186,7 @@ static bool write_inputs(struct queue *q, const struct queue_request *r, struct 
     bool done = true;
     for (size_t i = 0; i < r->input_count && done; i++)
         done = blobs_input_path(path, store_data(q->store), r->id, r->inputs[i].name, err) &&
-               blobs_write(path, r->inputs[i].data, r->inputs[i].size, err);
+               blobs_write(q->blobs, path, r->inputs[i].data, r->inputs[i].size, err);
     return done;
 }
 
@@ -228,7 +232,7 @@ bool queue_submit_all(struct queue *q, const char *key_id, bool waited,
     bool ours = done && !(once && once->jobs);
     for (size_t i = 0; i < count && !ours; i++) {
         if (requests[i].input_count > 0)
-            queue_remove_inputs(q, requests[i].id);
+            queue_remove_inputs(q, requests[i].id, requests[i].params);
         requests[i].id[0] = '\0';
     }
     return done;

@@ -177,8 +177,8 @@ void queue_probe(struct queue *q)
     q->probing = true;
     pthread_mutex_unlock(&q->lock);
     const char *data = store_data(q->store);
-    bool well =
-        store_probe(q->store, &err) && blobs_reserve(data, &err) && blobs_probe(data, room, &err);
+    bool well = store_probe(q->store, &err) && blobs_reserve(data, &err) &&
+                blobs_probe(q->blobs, room, &err);
     pthread_mutex_lock(&q->lock);
     q->probing = false;
     pthread_cond_broadcast(&q->well);

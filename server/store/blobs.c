@@ -1,4 +1,5 @@
-/* blobs.c: paths from ids, and files that are whole or not there. */
+/* blobs.c: paths from ids, and files that are whole or not there. Where a bucket keeps them,
+ * blobs_far.c takes over after the folder was looked into. */
 #include "server/store/blobs.h"
 
 #include <dirent.h>
@@ -12,7 +13,9 @@
 
 #include "engine/base/log.h"
 #include "server/base/ids.h"
+#include "server/base/settings.h"
 #include "server/job/inputs.h"
+#include "server/store/blobs_far.h"
 
 #define RESERVE "reserve"
 #define RESERVE_BYTES (1 << 20) /* pages that change when a job goes are some fifty KB */
@@ -51,12 +54,36 @@ static bool make_folder(const char *path, struct err *err)
     return errno == EEXIST || fail_write(path, err);
 }
 
-bool blobs_init(const char *data, struct err *err)
+struct blobs *blobs_new(const char *data, const struct settings *settings, struct err *err)
+{
+    struct blobs *b = calloc(1, sizeof *b);
+    if (!b || !(b->data = strdup(data))) {
+        free(b);
+        err_set(err, ERR_INTERNAL, "no memory for the files");
+        return NULL;
+    }
+    if (!settings || strcmp(settings->blobs, "folder") == 0 ||
+        (b->far = blobs_far_new(b->data, settings, err)) != NULL)
+        return b;
+    blobs_free(b);
+    return NULL;
+}
+
+void blobs_free(struct blobs *b)
+{
+    if (!b)
+        return;
+    blobs_far_free(b->far);
+    free(b->data);
+    free(b);
+}
+
+bool blobs_init(const struct blobs *b, struct err *err)
 {
     char path[BLOBS_PATH_SIZE];
-    static const char *const folders[] = {"images", "thumbs", "inputs", "files"};
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
-        snprintf(path, sizeof path, "%s/%s", data, folders[i]);
+    static const char *const folders[] = {"images", "thumbs", "inputs", "files", "near"};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders - !b->far; i++) {
+        snprintf(path, sizeof path, "%s/%s", b->data, folders[i]);
         if (!make_folder(path, err))
             return false;
     }
@@ -115,7 +142,7 @@ static bool write_all(int fd, const void *bytes, size_t size)
     return true;
 }
 
-bool blobs_write(const char *path, const void *bytes, size_t size, struct err *err)
+bool blobs_write_here(const char *path, const void *bytes, size_t size, struct err *err)
 {
     char temporary[BLOBS_PATH_SIZE + 8], folder[BLOBS_PATH_SIZE];
     snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
@@ -146,16 +173,22 @@ bool blobs_write(const char *path, const void *bytes, size_t size, struct err *e
     return false;
 }
 
-void blobs_remove_image(const char *data, const char *id, enum image_format format)
+bool blobs_write(struct blobs *b, const char *path, const void *bytes, size_t size, struct err *err)
 {
-    char path[BLOBS_PATH_SIZE];
-    if (blobs_image_path(path, data, id, format, NULL))
-        blobs_remove(path);
-    if (blobs_thumb_path(path, data, id, NULL))
-        blobs_remove(path);
+    return b->far ? blobs_far_write(b->far, path, bytes, size, err)
+                  : blobs_write_here(path, bytes, size, err);
 }
 
-int blobs_open(const char *path, size_t size, struct err *err)
+void blobs_remove_image(struct blobs *b, const char *id, enum image_format format)
+{
+    char path[BLOBS_PATH_SIZE];
+    if (blobs_image_path(path, b->data, id, format, NULL))
+        blobs_remove(b, path);
+    if (blobs_thumb_path(path, b->data, id, NULL))
+        blobs_remove(b, path);
+}
+
+int blobs_open_here(const char *path, size_t size, struct err *err)
 {
     struct stat info;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -171,11 +204,64 @@ int blobs_open(const char *path, size_t size, struct err *err)
     return -1;
 }
 
-bool blobs_read(const char *path, size_t size, void **bytes, struct err *err)
+/* What was written before there was a bucket stays where it is. */
+static bool is_here(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) == 0;
+}
+
+int blobs_open(struct blobs *b, const char *path, size_t size, struct err *err)
+{
+    return b->far && !is_here(path) ? blobs_far_open(b->far, path, size, err)
+                                    : blobs_open_here(path, size, err);
+}
+
+int blobs_open_any(struct blobs *b, const char *path, size_t most, bool wait, size_t *size,
+                   struct err *err)
+{
+    struct stat info;
+    if (b->far && !is_here(path))
+        return blobs_far_open_any(b->far, path, most, wait, size, err);
+    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size <= 0) {
+        err_set(err, ERR_NOT_FOUND, "there is no such file");
+        return -1;
+    }
+    *size = (size_t)info.st_size;
+    return blobs_open_here(path, *size, err);
+}
+
+char *blobs_path(struct blobs *b, const char *path, size_t size, struct err *err)
+{
+    if (b->far && !is_here(path))
+        return blobs_far_path(b->far, path, size, err);
+    int fd = blobs_open_here(path, size, err);
+    if (fd < 0)
+        return NULL;
+    close(fd);
+    char *copy = strdup(path);
+    if (!copy)
+        err_set(err, ERR_INTERNAL, "no memory for a picture's name");
+    return copy;
+}
+
+int blobs_open_near(struct blobs *b, const char *path, size_t size, struct err *err)
+{
+    *err = (struct err){0};
+    return b->far && !is_here(path) ? blobs_far_open_near(b->far, path, size)
+                                    : blobs_open_here(path, size, err);
+}
+
+char *blobs_link(struct blobs *b, const char *path, const char *file_name, int seconds)
+{
+    return b->far && !is_here(path) ? blobs_far_link(b->far, path, file_name, seconds) : NULL;
+}
+
+/* Of the descriptor, which it closes; -1: false, and the reason has been said. */
+static bool read_all(int fd, const char *path, size_t size, void **bytes, struct err *err)
 {
     char *all = NULL;
     *bytes = NULL;
-    int fd = blobs_open(path, size, err);
     if (fd < 0)
         return false;
     if (!(all = malloc(size ? size : 1))) {
@@ -202,25 +288,43 @@ fail:
     return false;
 }
 
+bool blobs_read(struct blobs *b, const char *path, size_t size, void **bytes, struct err *err)
+{
+    return read_all(blobs_open(b, path, size, err), path, size, bytes, err);
+}
+
+bool blobs_read_here(const char *path, size_t size, void **bytes, struct err *err)
+{
+    return read_all(blobs_open_here(path, size, err), path, size, bytes, err);
+}
+
+bool blobs_adopt(struct blobs *b, const char *temporary, const char *path, size_t size,
+                 struct err *err)
+{
+    if (b->far)
+        return blobs_far_adopt(b->far, temporary, path, size, err);
+    return rename(temporary, path) == 0 || fail_write(path, err);
+}
+
 static bool write_zeros(char path[BLOBS_PATH_SIZE], const char *data, const char *name, size_t size,
                         struct err *err)
 {
     int n = snprintf(path, BLOBS_PATH_SIZE, "%s/%s", data, name);
     void *zeros = calloc(1, size);
-    bool done = n < BLOBS_PATH_SIZE && zeros && blobs_write(path, zeros, size, err);
+    bool done = n < BLOBS_PATH_SIZE && zeros && blobs_write_here(path, zeros, size, err);
     if (n >= BLOBS_PATH_SIZE || !zeros)
         err_set(err, ERR_UNAVAILABLE, "no memory to try the disk with %zu bytes", size);
     free(zeros);
     return done;
 }
 
-bool blobs_probe(const char *data, size_t size, struct err *err)
+bool blobs_probe(struct blobs *b, size_t size, struct err *err)
 {
     char path[BLOBS_PATH_SIZE];
-    bool done = write_zeros(path, data, "images/probe", size, err);
+    bool done = write_zeros(path, b->data, "images/probe", size, err);
     if (done)
-        blobs_remove(path);
-    return done;
+        blobs_remove_here(path);
+    return done && (!b->far || blobs_far_probe(b->far, err));
 }
 
 /* False: the path is too long, so that there is nothing. */
@@ -242,10 +346,17 @@ void blobs_reserve_free(const char *data)
 {
     char path[BLOBS_PATH_SIZE];
     if (reserve_path(path, data))
-        blobs_remove(path);
+        blobs_remove_here(path);
 }
 
-void blobs_remove(const char *path)
+void blobs_remove(struct blobs *b, const char *path)
+{
+    if (b->far)
+        blobs_far_remove(b->far, path);
+    blobs_remove_here(path);
+}
+
+void blobs_remove_here(const char *path)
 {
     if (unlink(path) != 0 && errno != ENOENT)
         log_event(LOG_WARN, "file_not_removed", "reason=\"%s\"", strerror(errno));
@@ -254,7 +365,7 @@ void blobs_remove(const char *path)
 /* ---- all files ---- */
 
 struct walk {
-    bool (*fn)(void *ctx, const char *path, const struct stat *info);
+    blobs_fn *fn;
     void *ctx;
     bool stopped;
 };
@@ -288,9 +399,7 @@ static bool walk(struct walk *w, const char *folder, int depth, struct err *err)
     return done;
 }
 
-bool blobs_walk(const char *data, bool others,
-                bool (*fn)(void *ctx, const char *path, const struct stat *info), void *ctx,
-                struct err *err)
+bool blobs_walk_here(const char *data, bool others, blobs_fn *fn, void *ctx, struct err *err)
 {
     static const struct {
         const char *name;
@@ -309,13 +418,35 @@ bool blobs_walk(const char *data, bool others,
     return done;
 }
 
+bool blobs_walk(struct blobs *b, blobs_fn *fn, void *ctx, struct err *err)
+{
+    return blobs_walk_here(b->data, true, fn, ctx, err) &&
+           (!b->far || blobs_far_walk(b->far, fn, ctx, err));
+}
+
+bool blobs_restore(struct blobs *b, const char *path, size_t size, struct err *err)
+{
+    return b->far && blobs_far_restore(b->far, path, size, err);
+}
+
+bool blobs_tidy(struct blobs *b, time_t before, bool end, blobs_fn *fn, void *ctx, struct err *err)
+{
+    return !b->far || blobs_far_tidy(b->far, before, end, fn, ctx, err);
+}
+
 bool blobs_is_unfinished(const char *path)
 {
     size_t n = strlen(path);
     return n > 4 && strcmp(path + n - 4, ".tmp") == 0;
 }
 
-bool blobs_lose(const char *data, const char *path, struct err *err)
+bool blobs_lose(struct blobs *b, const char *path, struct err *err)
+{
+    return b->far && !is_here(path) ? blobs_far_lose(b->far, path, err)
+                                    : blobs_lose_here(b->data, path, err);
+}
+
+bool blobs_lose_here(const char *data, const char *path, struct err *err)
 {
     char folder[BLOBS_PATH_SIZE], to[BLOBS_PATH_SIZE + 300];
     const char *name = strrchr(path, '/') + 1;

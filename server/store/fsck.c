@@ -15,6 +15,8 @@
 #include "server/store/blobs.h"
 #include "server/store/store.h"
 
+#define UPLOAD_SECONDS 86400 /* an upload so old is nobody's */
+
 struct expected {
     char *path;           /* whole */
     char id[JOB_ID_SIZE]; /* of the picture, or of the input's job */
@@ -30,6 +32,7 @@ struct short_job {
 
 struct fsck {
     struct store *store;
+    struct blobs *blobs;
     const struct fsck_options *options;
     FILE *out;
     struct fsck_result *result;
@@ -172,6 +175,25 @@ static bool is_thumb(const struct fsck *f, const char *path)
     return strncmp(path + n, "/thumbs/", 8) == 0;
 }
 
+/* In the bucket it goes soon. */
+static bool remove_file(struct fsck *f, const char *path, struct err *err)
+{
+    if (unlink(path) == 0)
+        return true;
+    if (errno != ENOENT)
+        return err_set(err, ERR_IO, "%s", strerror(errno));
+    blobs_remove(f->blobs, path);
+    return true;
+}
+
+static bool check_upload(void *ctx, const char *path, const struct stat *info)
+{
+    struct fsck *f = ctx;
+    if (found(f, "upload", "%s was not put whole into the bucket", path))
+        f->result->repaired++;
+    return true;
+}
+
 static bool check_file(void *ctx, const char *path, const struct stat *info)
 {
     struct fsck *f = ctx;
@@ -183,19 +205,19 @@ static bool check_file(void *ctx, const char *path, const struct stat *info)
         e->wrong = (size_t)info->st_size != e->bytes;
         if (e->wrong && found(f, "size", "%s has %lld bytes, its row says %zu", path,
                               (long long)info->st_size, e->bytes))
-            repaired(f, blobs_lose(store_data(f->store), path, &err), &err);
+            repaired(f, blobs_lose(f->blobs, path, &err), &err);
     } else if (!S_ISREG(info->st_mode)) {
         found(f, "strange", "%s is not a file", path);
     } else if (recent) {
         return true;
     } else if (blobs_is_unfinished(path)) {
         if (found(f, "temporary", "%s was not finished", path))
-            repaired(f, unlink(path) == 0 || err_set(&err, ERR_IO, "%s", strerror(errno)), &err);
+            repaired(f, remove_file(f, path, &err), &err);
     } else if (is_thumb(f, path)) {
         if (is_left_thumb(f, path) && found(f, "thumb", "%s has no picture", path))
-            repaired(f, unlink(path) == 0 || err_set(&err, ERR_IO, "%s", strerror(errno)), &err);
+            repaired(f, remove_file(f, path, &err), &err);
     } else if (found(f, "orphan", "%s has no row", path)) {
-        repaired(f, blobs_lose(store_data(f->store), path, &err), &err);
+        repaired(f, blobs_lose(f->blobs, path, &err), &err);
     }
     return true;
 }
@@ -231,6 +253,11 @@ static void check_missing(struct fsck *f, const struct expected *e)
             return;
         repair = found(f, "missing", "%s", e->path);
     }
+    if (repair && !e->met && blobs_restore(f->blobs, e->path, e->bytes, &err)) {
+        fprintf(f->out, "%-10s put again, from the copy near by\n", "");
+        f->result->repaired++;
+        return;
+    }
     if (!repair)
         return;
     bool done = e->input[0] == '/' ? store_record_delete(f->store, e->id, &err)
@@ -250,10 +277,11 @@ static void check_short_job(struct fsck *f, const struct short_job *job)
         repaired(f, store_job_lost(f->store, job->id, &err), &err);
 }
 
-bool fsck_run(struct store *store, const struct fsck_options *options, FILE *out,
-              struct fsck_result *result, struct err *err)
+bool fsck_run(struct store *store, struct blobs *blobs, const struct fsck_options *options,
+              FILE *out, struct fsck_result *result, struct err *err)
 {
-    struct fsck f = {.store = store, .options = options, .out = out, .result = result};
+    struct fsck f = {
+        .store = store, .blobs = blobs, .options = options, .out = out, .result = result};
     const struct store_check rows = {&f,       on_damage, on_index,    on_image,
                                      on_input, on_file,   on_short_job};
     *result = (struct fsck_result){0};
@@ -267,7 +295,9 @@ bool fsck_run(struct store *store, const struct fsck_options *options, FILE *out
     if (done) {
         if (f.files)
             qsort(f.files, f.file_count, sizeof *f.files, by_path);
-        done = blobs_walk(store_data(store), true, check_file, &f, err);
+        time_t old = time(NULL) - UPLOAD_SECONDS;
+        done = blobs_walk(blobs, check_file, &f, err) &&
+               blobs_tidy(blobs, old, options->repair, check_upload, &f, err);
     }
     for (size_t i = 0; i < f.file_count && done; i++)
         check_missing(&f, &f.files[i]);

@@ -12,6 +12,7 @@
 
 #include "engine/base/err.h"
 
+struct blobs;
 struct store;
 
 struct fsck_options {
@@ -25,7 +26,7 @@ struct fsck_result {
 };
 
 /* Prints a line a finding. False only when it could not look. */
-bool fsck_run(struct store *store, const struct fsck_options *options, FILE *out,
-              struct fsck_result *result, struct err *err);
+bool fsck_run(struct store *store, struct blobs *blobs, const struct fsck_options *options,
+              FILE *out, struct fsck_result *result, struct err *err);
 
 #endif

@@ -56,12 +56,12 @@ static bool put_away(struct orphans *o, const char *path)
 {
     struct err err = {0};
     if (blobs_is_unfinished(path)) {
-        blobs_remove(path);
+        blobs_remove_here(path);
     } else if (has_row(o->store, path, &err)) {
         return !err_is_passing(err.code) || err_copy(o->err, &err);
     } else if (access(path, F_OK) != 0) { /* removed since */
         return true;
-    } else if (!blobs_lose(store_data(o->store), path, o->err)) {
+    } else if (!blobs_lose_here(store_data(o->store), path, o->err)) {
         return false;
     }
     o->count++;
@@ -90,7 +90,7 @@ bool orphans_put_away(struct store *st, time_t before, pthread_mutex_t *files,
                         .stop = stop,
                         .ctx = ctx,
                         .err = err};
-    bool done = blobs_walk(store_data(st), false, check_file, &o, err) && !o.failed;
+    bool done = blobs_walk_here(store_data(st), false, check_file, &o, err) && !o.failed;
     *count = o.count;
     return done;
 }

@@ -11,7 +11,8 @@
 
 struct store;
 
-/* Puts away what lies beside the database, was last written before `before` and has no row:
+/* Puts away what lies beside the database (in a bucket another server may just be putting what it
+ * has no row for yet: that is left to fsck), was last written before `before` and has no row:
  * unfinished files are removed, others are moved to DATA/lost, for the database beside them may be
  * an older one. *count: how many. `files` is held while a file is looked at; who removes a row and
  * then its file holds it, too. Stops when `stop` says so. False only when it could not look. */

@@ -27,7 +27,7 @@ static struct fsck_result check(struct fixture *f, bool repair, int ignore_secon
     struct fsck_options options = {repair, ignore_seconds};
     memset(text, 0, size);
     FILE *out = fmemopen(text, size - 1, "w");
-    assert_ok(fsck_run(f->store, &options, out, &result, &err), err);
+    assert_ok(fsck_run(f->store, f->blobs, &options, out, &result, &err), err);
     fclose(out);
     return result;
 }
@@ -106,14 +106,14 @@ static void files_of_clients_and_thumbnails(void **state)
     snprintf(r.id, sizeof r.id, "%032d", 1);
     assert_ok(store_record_put(f->store, &r, &err), err);
     assert_ok(blobs_file_path(kept, f->data, r.id, &err), err);
-    assert_ok(blobs_write(kept, "mine", 4, &err), err);
+    assert_ok(blobs_write_here(kept, "mine", 4, &err), err);
     assert_ok(blobs_thumb_path(thumb, f->data, image.id, &err), err);
-    assert_ok(blobs_write(thumb, "small", 5, &err), err);
+    assert_ok(blobs_write_here(thumb, "small", 5, &err), err);
     assert_int_equal(check(f, false, 0, text, sizeof text).findings, 0);
     assert_ok(blobs_file_path(stray, f->data, "ffffffffffffffffffffffffffffffff", &err), err);
-    assert_ok(blobs_write(stray, "whose", 5, &err), err);
+    assert_ok(blobs_write_here(stray, "whose", 5, &err), err);
     assert_ok(blobs_thumb_path(left, f->data, "ffffffffffffffffffffffffffffffff", &err), err);
-    assert_ok(blobs_write(left, "small", 5, &err), err);
+    assert_ok(blobs_write_here(left, "small", 5, &err), err);
     assert_int_equal(check(f, false, 0, text, sizeof text).findings, 2);
     assert_non_null(strstr(text, "orphan     "));
     assert_non_null(strstr(text, "thumb      "));

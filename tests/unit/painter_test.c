@@ -21,6 +21,7 @@
 #include "server/paint/dispatch.h"
 #include "server/queue/events.h"
 #include "server/queue/queue.h"
+#include "server/store/blobs.h"
 #include "server/store/store.h"
 #include "server/worker/codec.h"
 #include "server/worker/wire.h"
@@ -163,6 +164,7 @@ static int worker(void)
 static char root[64];
 static struct settings *settings;
 static struct store *store;
+static struct blobs *blobs;
 static struct dispatch_parts parts;
 static struct painter *painter;
 
@@ -187,7 +189,8 @@ static int setup(void **state)
     parts = (struct dispatch_parts){.settings = settings};
     store = store_open(root, STORE_ALONE, &err);
     parts.events = events_new(&err);
-    parts.queue = queue_new(store, parts.events, settings, &err);
+    blobs = blobs_new(root, settings, &err);
+    parts.queue = queue_new(store, blobs, parts.events, settings, &err);
     parts.registry = registry_new(settings, NULL, &err);
     parts.codec = codec_new(true, 1 << 20, 1, &err);
     painter = painter_new(&parts, &patience, &err);
@@ -208,6 +211,7 @@ static int teardown(void **state)
     codec_free(parts.codec);
     registry_free(parts.registry);
     queue_free(parts.queue);
+    blobs_free(blobs);
     events_free(parts.events);
     store_close(store);
     settings->upstreams = NULL;

@@ -17,12 +17,14 @@
 #include "server/base/settings.h"
 #include "server/queue/events.h"
 #include "server/queue/queue.h"
+#include "server/store/blobs.h"
 #include "server/store/store.h"
 
 struct fixture {
     char data[64];
     struct settings *settings;
     struct store *store;
+    struct blobs *blobs;
     struct events *events;
     struct queue *queue;
 };
@@ -39,17 +41,20 @@ static inline void fixture_open(struct fixture *f)
     struct err err;
     assert_ok(f->store = store_open(f->data, STORE_ALONE, &err), err);
     assert_ok(f->events = events_new(&err), err);
-    assert_ok(f->queue = queue_new(f->store, f->events, f->settings, &err), err);
+    assert_ok(f->blobs = blobs_new(f->data, f->settings, &err), err);
+    assert_ok(f->queue = queue_new(f->store, f->blobs, f->events, f->settings, &err), err);
 }
 
 static inline void fixture_close(struct fixture *f)
 {
     queue_free(f->queue);
     events_free(f->events);
+    blobs_free(f->blobs);
     store_close(f->store);
     f->queue = NULL;
     f->events = NULL;
     f->store = NULL;
+    f->blobs = NULL;
 }
 
 static inline int fixture_setup(void **state)

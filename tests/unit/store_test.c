@@ -317,7 +317,8 @@ static void use(struct fixture *f, char ids[][JOB_ID_SIZE], int count)
     struct err err;
     struct store *st = store_open(f->data, STORE_ALONE, &err);
     struct events *events = events_new(&err);
-    struct queue *q = st ? queue_new(st, events, f->settings, &err) : NULL;
+    struct blobs *blobs = blobs_new(f->data, NULL, &err);
+    struct queue *q = st ? queue_new(st, blobs, events, f->settings, &err) : NULL;
     struct job job, *jobs;
     struct claim claim;
     size_t n;
@@ -354,6 +355,7 @@ static void use(struct fixture *f, char ids[][JOB_ID_SIZE], int count)
         job_params_free(&p);
     }
     queue_free(q);
+    blobs_free(blobs);
     events_free(events);
     store_close(st);
 }

@@ -131,7 +131,7 @@ static cJSON *preview_of(const struct painting *p, const struct job_image *image
     void *data = NULL;
     cJSON *item = NULL;
     char *path = queue_image_path(p->app->queue, image, &ignored);
-    if (path && blobs_read(path, image->bytes, &data, &ignored) &&
+    if (path && blobs_read_here(path, image->bytes, &data, &ignored) &&
         encode_preview(p, data, image->bytes, &file, &ignored)) {
         char *text = base64_encode(file.data, file.size);
         item = text ? cJSON_CreateString(text) : NULL;
@@ -362,7 +362,7 @@ static cJSON *picture_of(struct http_request *req, const char *name, const char 
     }
     if (queue_image(queue, id, http_visible_key(req), &image, err) &&
         (path = queue_image_path(queue, &image, err)) != NULL &&
-        blobs_read(path, image.bytes, &data, err) &&
+        blobs_read_here(path, image.bytes, &data, err) &&
         !(encoded = base64_encode(data, image.bytes)))
         err_set(err, ERR_INTERNAL, "no memory for a picture");
     if (!encoded)

@@ -12,6 +12,7 @@
 #include "server/api/native/native_job.h"
 #include "server/api/app.h"
 #include "server/api/models_wait.h"
+#include "server/api/stored.h"
 #include "server/base/json_fields.h"
 #include "server/base/settings.h"
 #include "server/http/http.h"
@@ -20,7 +21,9 @@
 #include "server/job/styles.h"
 #include "server/paint/dispatch.h"
 #include "server/queue/queue.h"
+#include "server/store/blobs.h"
 #include "server/store/keys.h"
+#include "server/store/store.h"
 
 void native_error(struct http_request *req, const struct http_problem *problem)
 {
@@ -132,32 +135,38 @@ void native_image(struct http_request *req)
     const char *match = http_header(req, "If-None-Match");
     struct job_image image = {0};
     struct err err;
-    int fd = -1;
-    char text[96];
+    char etag[64], path[BLOBS_PATH_SIZE], text[96], name[64] = "";
     /* A picture never changes: its id is its version, and who has that needs no file. */
-    snprintf(text, sizeof text, "\"%.40s\"", id);
-    bool known = match && strstr(match, text);
-    struct queue *queue = http_app(req)->queue;
-    bool found = queue_image(queue, id, http_visible_key(req), &image, &err) &&
-                 (known || (fd = queue_image_open(queue, &image, &err)) >= 0);
+    snprintf(etag, sizeof etag, "\"%.40s\"", id);
+    bool known = match && strstr(match, etag);
+    const struct app *app = http_app(req);
+    bool found = queue_image(app->queue, id, http_visible_key(req), &image, &err) &&
+                 blobs_image_path(path, store_data(app->store), image.id, image.format, &err);
     free(image.infotext);
     if (!found) {
         http_reply_error(req, &err, NULL);
         return;
     }
-    http_reply_header(req, "ETag", text);
-    http_reply_header(req, "Cache-Control", "private, max-age=31536000, immutable");
+    struct stored stored = {
+        .path = path,
+        .mime = image_mime(image.format),
+        .size = image.bytes,
+        .headers = {{"ETag", etag},
+                    {"Cache-Control", "private, max-age=31536000, immutable"}}};
     if (known) {
+        stored_headers(req, &stored);
         http_reply_empty(req, 304);
         return;
     }
     const char *download = http_query(req, "download");
     if (download && strcmp(download, "0") != 0) {
-        snprintf(text, sizeof text, "attachment; filename=\"pictor-%.12s.%s\"", image.id,
-                 image_extension(image.format));
-        http_reply_header(req, "Content-Disposition", text);
+        snprintf(name, sizeof name, "pictor-%.12s.%s", image.id, image_extension(image.format));
+        snprintf(text, sizeof text, "attachment; filename=\"%s\"", name);
+        stored.headers[2] = (struct stored_header){"Content-Disposition", text};
+        stored.file_name = name;
     }
-    http_reply_file(req, 200, image_mime(image.format), fd, image.bytes);
+    stored.redirects = true;
+    stored_reply(req, &stored);
 }
 
 /* ---- what there is ---- */

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/io/image.h"
@@ -24,6 +23,7 @@
 
 #define THUMB_SIDE 512 /* a card of 256 CSS pixels on a screen of two pixels to each */
 #define THUMB_QUALITY 82
+#define THUMB_MOST ((size_t)4 << 20) /* bytes: many times what any has */
 
 /* Without the request, which may be gone when it is done. */
 struct thumb {
@@ -31,8 +31,12 @@ struct thumb {
     struct codec *codec;
     char id[JOB_ID_SIZE];
     char path[BLOBS_PATH_SIZE];
-    int fd; /* of the picture */
+    const struct app *app;
+    struct job_image image; /* whose infotext is gone */
+    int fd;                 /* of the picture; -1: it is to be opened first, wherever it lies */
     size_t size;
+    int made; /* one that was made before; -1: none */
+    size_t made_size;
     struct image_file file; /* the result */
     struct err err;
 };
@@ -42,6 +46,8 @@ static void thumb_free(void *ctx)
     struct thumb *t = ctx;
     if (t->fd >= 0)
         close(t->fd);
+    if (t->made >= 0)
+        close(t->made);
     image_file_free(&t->file);
     free(t);
 }
@@ -78,6 +84,13 @@ static bool work(void *ctx, const atomic_bool *gone)
     struct image_text items[IMAGE_MARK_KEPT];
     struct image_texts kept = {items, 0}; /* that a model painted it, and no more */
     struct err ignored;
+    if (t->fd < 0 && !atomic_load(gone)) { /* it lies in a bucket, as one made before may */
+        t->made = blobs_open_any(t->app->blobs, t->path, THUMB_MOST, true, &t->made_size, &ignored);
+        if (t->made < 0)
+            t->fd = queue_image_open(t->app->queue, &t->image, &t->err);
+        if (t->fd < 0)
+            return false;
+    }
     void *data = atomic_load(gone) ? NULL : read_all(t->fd, t->size, &t->err);
     if (data && codec_texts(t->codec, data, t->size, &all, &ignored))
         kept.count = image_mark_keep(&all, items);
@@ -85,7 +98,7 @@ static bool work(void *ctx, const atomic_bool *gone)
         codec_decode(t->codec, data, t->size, intake_pixels_max(t->settings), &image, &t->err) &&
         shrink(&image, &small, &t->err) &&
         codec_encode(t->codec, &small, IMAGE_WEBP, THUMB_QUALITY, &kept, &t->file, &t->err))
-        blobs_write(t->path, t->file.data, t->file.size, &ignored);
+        blobs_write(t->app->blobs, t->path, t->file.data, t->file.size, &ignored);
     pictor_image_free(&image);
     pictor_image_free(&small);
     image_texts_free(&all);
@@ -110,6 +123,12 @@ static void add_headers(struct http_request *req, const char *id)
 static void reply(struct http_request *req, void *ctx)
 {
     struct thumb *t = ctx;
+    if (t->made >= 0) {
+        add_headers(req, t->id);
+        http_reply_file(req, 200, image_mime(IMAGE_WEBP), t->made, t->made_size);
+        t->made = -1;
+        return;
+    }
     if (!t->file.data) {
         http_reply_error(req, &t->err, NULL);
         return;
@@ -117,17 +136,6 @@ static void reply(struct http_request *req, void *ctx)
     add_headers(req, t->id);
     http_reply_data(req, 200, image_mime(IMAGE_WEBP), t->file.data, t->file.size, free);
     t->file = (struct image_file){0};
-}
-
-/* The descriptor of one that was made before, else -1. */
-static int made_before(const char *path, size_t *size)
-{
-    struct stat info;
-    struct err ignored;
-    if (stat(path, &info) != 0 || info.st_size <= 0)
-        return -1;
-    *size = (size_t)info.st_size;
-    return blobs_open(path, *size, &ignored);
 }
 
 void native_thumb(struct http_request *req)
@@ -144,7 +152,7 @@ void native_thumb(struct http_request *req)
     if (found && !t)
         found = err_set(&err, ERR_UNAVAILABLE, "no memory for a request");
     if (t)
-        t->fd = -1;
+        t->fd = t->made = -1;
     if (!found || !blobs_thumb_path(t->path, store_data(app->store), id, &err)) {
         http_reply_error(req, &err, NULL);
         goto done;
@@ -155,7 +163,7 @@ void native_thumb(struct http_request *req)
         http_reply_empty(req, 304);
         goto done;
     }
-    int made = made_before(t->path, &size);
+    int made = blobs_open_any(app->blobs, t->path, THUMB_MOST, false, &size, &err);
     if (made >= 0) {
         add_headers(req, id);
         http_reply_file(req, 200, image_mime(IMAGE_WEBP), made, size);
@@ -165,11 +173,18 @@ void native_thumb(struct http_request *req)
     t->settings = app->settings;
     t->codec = app->codec;
     t->size = image.bytes;
-    if ((t->fd = queue_image_open(app->queue, &image, &err)) < 0) {
+    t->app = app;
+    t->image = image;
+    t->image.infotext = NULL;
+    bool near = err.code != ERR_NONE; /* the folder says that there is none */
+    if (near && (t->fd = queue_image_open(app->queue, &image, &err)) < 0) {
         http_reply_error(req, &err, NULL);
         goto done;
     }
-    http_work(req, work, reply, t, thumb_free);
+    if (near)
+        http_work(req, work, reply, t, thumb_free);
+    else
+        http_work_far_on(req, work, reply, t, thumb_free);
     return;
 done:
     if (t)

@@ -11,6 +11,7 @@
 #include "engine/base/err.h"
 #include "engine/base/log.h"
 #include "server/api/app.h"
+#include "server/api/stored.h"
 #include "server/base/ids.h"
 #include "server/base/json_text.h"
 #include "server/base/now.h"
@@ -19,6 +20,8 @@
 #include "server/http/http_error.h"
 #include "server/job/registry.h"
 #include "server/queue/queue.h"
+#include "server/store/blobs.h"
+#include "server/store/store.h"
 
 /* The schema wants a time; the built-in model and upstreams have none. 2025-01-01. */
 #define CREATED_UNKNOWN 1735689600
@@ -255,23 +258,27 @@ void openai_file(struct http_request *req)
     struct openai_fault f;
     struct err err = {.code = ERR_NOT_FOUND};
     struct queue *queue = http_app(req)->queue;
-    char id[JOB_ID_SIZE] = "";
+    char id[JOB_ID_SIZE] = "", path[BLOBS_PATH_SIZE];
     if (dot && dot - file == JOB_ID_SIZE - 1)
         memcpy(id, file, JOB_ID_SIZE - 1);
     bool found = ids_valid(id) && queue_image(queue, id, NULL, &image, &err) &&
                  strcmp(dot + 1, image_formats[image.format]) == 0;
-    int fd = found ? queue_image_open(queue, &image, &err) : -1;
     free(image.infotext);
-    if (fd < 0 && err.code != ERR_NOT_FOUND) {
+    if (!found && err.code != ERR_NOT_FOUND) {
         http_reply_error(req, &err, NULL);
         return;
     }
-    if (fd < 0) {
+    const char *data = store_data(http_app(req)->store);
+    if (!found || !blobs_image_path(path, data, id, image.format, &err)) {
         openai_fault(&f, 404, NULL, NULL, "There is no picture '%.60s'.", file);
         openai_reply_fault(req, &f);
         return;
     }
-    http_reply_header(req, "Cache-Control", "private, max-age=3600");
-    http_reply_header(req, "Cross-Origin-Resource-Policy", "cross-origin");
-    http_reply_file(req, 200, image_mime(image.format), fd, image.bytes);
+    struct stored stored = {.path = path,
+                            .mime = image_mime(image.format),
+                            .size = image.bytes,
+                            .redirects = true,
+                            .headers = {{"Cache-Control", "private, max-age=3600"},
+                                        {"Cross-Origin-Resource-Policy", "cross-origin"}}};
+    stored_reply(req, &stored);
 }

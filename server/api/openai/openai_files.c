@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "server/api/app.h"
+#include "server/api/stored.h"
 #include "server/base/ids.h"
 #include "server/base/json_text.h"
 #include "server/base/now.h"
@@ -83,7 +84,7 @@ static void remove_file(const struct app *app, const char *id)
 {
     char path[BLOBS_PATH_SIZE];
     if (blobs_file_path(path, store_data(app->store), id, NULL))
-        blobs_remove(path);
+        blobs_remove(app->blobs, path);
 }
 
 /* Whether the key may keep so many bytes more. */
@@ -141,7 +142,7 @@ static bool keep(const struct app *app, const char *key_id, const char *name, co
     r->expires_ms = expires_ms;
     return check_room(app, key_id, size, err) && ids_random(r->id, JOB_ID_SIZE - 1, err) &&
            blobs_file_path(path, store_data(app->store), r->id, err) &&
-           blobs_write(path, data, size, err) && add_record(app, name, purpose, r, err);
+           blobs_write(app->blobs, path, data, size, err) && add_record(app, name, purpose, r, err);
 }
 
 /* ---- files of the server's own ---- */
@@ -179,7 +180,7 @@ void openai_files_abort(struct openai_files_writer *w)
     if (w->out)
         fclose(w->out);
     if (w->path)
-        blobs_remove(w->path);
+        blobs_remove_here(w->path);
     free(w->path);
     *w = (struct openai_files_writer){0};
 }
@@ -199,8 +200,7 @@ bool openai_files_commit(const struct app *app, struct openai_files_writer *w, c
                 "a file cannot be written: %s", strerror(errno));
     bool ok = written && check_room(app, key_id, w->size, err) &&
               blobs_file_path(path, store_data(app->store), r.id, err) &&
-              (rename(w->path, path) == 0 ||
-               err_set(err, ERR_UNAVAILABLE, "a file cannot be written: %s", strerror(errno)));
+              blobs_adopt(app->blobs, w->path, path, w->size, err);
     if (ok) { /* under its name, where abort does not look */
         snprintf(id, OPENAI_FILES_ID_SIZE, PREFIX "%s", r.id);
         ok = add_record(app, name, purpose, &r, err);
@@ -241,7 +241,7 @@ bool openai_files_read(const struct app *app, const char *visible_key, const cha
     free(r.body);
     *size = r.bytes;
     return ok && blobs_file_path(path, store_data(app->store), r.id, err) &&
-           blobs_read(path, r.bytes, data, err);
+           blobs_read(app->blobs, path, r.bytes, data, err);
 }
 
 void openai_files_sweep(const struct app *app)
@@ -560,16 +560,16 @@ void openai_files_content(struct http_request *req)
     if (!find_asked(req, &r))
         return;
     free(r.body);
-    int fd = blobs_file_path(path, store_data(http_app(req)->store), r.id, &err)
-                 ? blobs_open(path, r.bytes, &err)
-                 : -1;
-    if (fd < 0) {
+    if (!blobs_file_path(path, store_data(http_app(req)->store), r.id, &err)) {
         reply_fault(req, &err, NULL);
         return;
     }
     openai_headers(req);
-    http_reply_header(req, "Content-Disposition", "attachment");
-    http_reply_file(req, 200, "application/octet-stream", fd, r.bytes);
+    struct stored stored = {.path = path,
+                            .mime = "application/octet-stream",
+                            .size = r.bytes,
+                            .headers = {{"Content-Disposition", "attachment"}}};
+    stored_reply(req, &stored);
 }
 
 void openai_files_delete(struct http_request *req)

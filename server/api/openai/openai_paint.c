@@ -84,7 +84,7 @@ static struct openai_waiting *waiting_new(struct http_request *req, enum openai_
 static cJSON *read_file(char *path, size_t size, struct err *err)
 {
     void *bytes = NULL;
-    bool ok = blobs_read(path, size, &bytes, err);
+    bool ok = blobs_read_here(path, size, &bytes, err);
     free(path);
     if (!ok)
         return NULL;

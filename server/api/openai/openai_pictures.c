@@ -141,7 +141,7 @@ static bool own_picture(struct files *files, const char *url, struct openai_pict
         !queue_image(queue, id, NULL, &image, NULL))
         return false;
     char *path = queue_image_path(queue, &image, NULL);
-    bool ok = path && blobs_read(path, image.bytes, &data, NULL);
+    bool ok = path && blobs_read_here(path, image.bytes, &data, NULL);
     free(image.infotext);
     free(path);
     out->data = data;
