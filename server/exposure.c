@@ -71,13 +71,13 @@ static bool has_weak_password(const struct setting_list *pairs)
 }
 
 /* Whether the key goes over a network that others can listen to. */
-static bool sends_key_in_clear(const struct settings_upstream *u)
+static bool sends_key_in_clear(const char *url, const char *key)
 {
     char host[256];
     const char *prefix = "http://";
-    if (!*u->key || strncmp(u->base_url, prefix, strlen(prefix)) != 0)
+    if (!*key || strncasecmp(url, prefix, strlen(prefix)) != 0)
         return false;
-    const char *from = u->base_url + strlen(prefix);
+    const char *from = url + strlen(prefix);
     size_t n = strcspn(from, "/");
     char authority[256];
     if (n >= sizeof authority)
@@ -94,7 +94,7 @@ static void warn_of_files(const struct settings *s)
     struct stat info;
     if (stat(s->data, &info) == 0 && (info.st_mode & 077))
         warn("data", "other users of this machine may look into the data folder: chmod 700");
-    bool secrets = s->api_auth.count > 0;
+    bool secrets = s->api_auth.count > 0 || *s->compose_key;
     for (size_t i = 0; i < s->upstream_count; i++)
         secrets |= *s->upstreams[i].key != '\0';
     if (*s->config && secrets && stat(s->config, &info) == 0 && (info.st_mode & 007))
@@ -105,7 +105,7 @@ static void warn_of_files(const struct settings *s)
 static void warn_of_upstreams(const struct settings *s)
 {
     for (size_t i = 0; i < s->upstream_count; i++) {
-        if (sends_key_in_clear(&s->upstreams[i]))
+        if (sends_key_in_clear(s->upstreams[i].base_url, s->upstreams[i].key))
             warn("base_url", "the key of an upstream goes over the network in clear (http://)");
         if (s->upstreams[i].retry_unknown)
             warn("retry_unknown", "pictures of an upstream may be ordered and paid twice");
@@ -136,6 +136,8 @@ void exposure_warn(const struct settings *s, struct keys *keys)
         warn("reserved_connections", "strangers may take all connections");
     warn_of_files(s);
     warn_of_upstreams(s);
+    if (sends_key_in_clear(s->compose_url, s->compose_key))
+        warn("compose_url", "the key of the chat model goes over the network in clear (http://)");
     if (strcmp(s->picture_urls, "any") == 0)
         warn("picture_urls", "who may paint can reach through this server what only it reaches");
 }

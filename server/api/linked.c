@@ -65,6 +65,8 @@ static bool find(struct linked *l, cJSON *json, const char *name)
 {
     for (cJSON *item = json ? json->child : NULL; item; item = item->next) {
         const char *own = item->string ? item->string : name;
+        if (own && strcmp(own, "values") == 0 && item->string) /* of an experiment's axis */
+            own = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "field"));
         if (cJSON_IsString(item) && holds_pictures(own) && is_address(item->valuestring)) {
             if (l->count == PICTURES_MOST)
                 return false;
@@ -164,7 +166,7 @@ static void reply(struct http_request *req, void *ctx)
     struct linked *l = ctx;
     char *text = l->done == l->count ? json_text_print(l->body) : NULL;
     if (text) {
-        http_set_body(req, text, l->sent);
+        http_set_body(req, text, strlen(text), l->sent);
         l->sent = NULL;
         l->next(req);
         return;

@@ -93,6 +93,47 @@ static void put_backlog(FILE *out, const struct job_backlog *backlog, size_t cou
     }
 }
 
+static void put_sum(FILE *out, const char *name, const struct dispatch_spending *s,
+                    const char *period, double number)
+{
+    fprintf(out, "pictor_%s{upstream=\"", name);
+    put_label(out, s->name);
+    fprintf(out, "\",period=\"%s\"} %.10g\n", period, number);
+}
+
+static void put_spending(FILE *out, struct dispatch *d)
+{
+    struct dispatch_spending s;
+    if (!dispatch_spending(d, 0, &s))
+        return;
+    describe(out, "upstream_pictures", "gauge",
+             "Pictures ordered at an upstream in this day and this month (UTC).");
+    for (size_t i = 0; dispatch_spending(d, i, &s); i++) {
+        put_sum(out, "upstream_pictures", &s, "day", (double)s.day.pictures);
+        put_sum(out, "upstream_pictures", &s, "month", (double)s.month.pictures);
+    }
+    describe(out, "upstream_money", "gauge", "What they cost, by the prices of the settings.");
+    for (size_t i = 0; dispatch_spending(d, i, &s); i++) {
+        put_sum(out, "upstream_money", &s, "day", s.day.money);
+        put_sum(out, "upstream_money", &s, "month", s.month.money);
+    }
+    describe(out, "upstream_pictures_limit", "gauge",
+             "How many there may be, where it is limited.");
+    for (size_t i = 0; dispatch_spending(d, i, &s); i++) {
+        if (s.day.most_pictures > 0)
+            put_sum(out, "upstream_pictures_limit", &s, "day", (double)s.day.most_pictures);
+        if (s.month.most_pictures > 0)
+            put_sum(out, "upstream_pictures_limit", &s, "month", (double)s.month.most_pictures);
+    }
+    describe(out, "upstream_money_limit", "gauge", "What they may cost, where it is limited.");
+    for (size_t i = 0; dispatch_spending(d, i, &s); i++) {
+        if (s.day.most_money > 0)
+            put_sum(out, "upstream_money_limit", &s, "day", s.day.most_money);
+        if (s.month.most_money > 0)
+            put_sum(out, "upstream_money_limit", &s, "month", s.month.most_money);
+    }
+}
+
 void metrics_serve(struct http_request *req)
 {
     const struct app *app = http_app(req);
@@ -127,6 +168,7 @@ void metrics_serve(struct http_request *req)
            queue_hold_is_paused(app->queue));
     put_backlog(out, backlog, models);
     put_worker(out, &worker, dispatch_ready(app->dispatch, NULL), dispatch_busy(app->dispatch));
+    put_spending(out, app->dispatch);
     single(out, "codec_starts_total", "counter", "Processes started that read and write pictures.",
            codec_starts(app->codec));
     put_http(out, &http);

@@ -72,10 +72,10 @@ const char *http_header(const struct http_request *req, const char *name);
 /* The body, followed by a NUL that is not counted. Never NULL; size 0 when there is none. */
 const char *http_body(const struct http_request *req, size_t *size);
 
-/* Takes a text (malloc'd) in the place of the body, for a handler that comes after this one, and
- * what the body was when it came (it is dropped when a request begins to wait; NULL: nobody asks).
- * http_body_sent is that, or the body. */
-void http_set_body(struct http_request *req, char *text, char *sent);
+/* Takes bytes (malloc'd, with a NUL behind) in the place of the body, for a handler that comes
+ * after this one, and what the body was when it came (it is dropped when a request begins to wait;
+ * NULL: nobody asks). http_body_sent is that, or the body. */
+void http_set_body(struct http_request *req, char *text, size_t size, char *sent);
 const char *http_body_sent(const struct http_request *req, size_t *size);
 
 /* Whether Content-Type names this type, whatever its parameters and case ("application/json" also

@@ -12,7 +12,7 @@ const char *http_body_sent(const struct http_request *req, size_t *size)
     return req->sent_body;
 }
 
-void http_set_body(struct http_request *req, char *text, char *sent)
+void http_set_body(struct http_request *req, char *text, size_t size, char *sent)
 {
     size_t before = req->body_capacity;
     if (req->sent_body) {
@@ -23,7 +23,7 @@ void http_set_body(struct http_request *req, char *text, char *sent)
     }
     free(req->body);
     req->body = text;
-    req->body_size = strlen(text);
+    req->body_size = size;
     req->body_capacity = req->sent_size + req->body_size + 2; /* of both */
     http_client_count(req, HTTP_BODIES, before, req->body_capacity);
 }

@@ -11,7 +11,7 @@
 #include "server/base/json_text.h"
 #include "server/base/url.h"
 
-#define BOUNDARY_MAX 200 /* RFC 2046 says 70; longer ones are seen */
+#define BOUNDARY_MAX (MULTIPART_BOUNDARY_SIZE - 1) /* RFC 2046 says 70; longer ones are seen */
 
 static bool is_space(char c)
 {
@@ -63,7 +63,8 @@ static bool next_parameter(const char **at, const char *end, char *key, size_t k
     return true;
 }
 
-static bool boundary_of(const char *content_type, char boundary[BOUNDARY_MAX + 1], struct err *err)
+bool multipart_boundary(const char *content_type, char boundary[MULTIPART_BOUNDARY_SIZE],
+                        struct err *err)
 {
     const char *at = content_type ? content_type : "", *end = at + strlen(at);
     char key[16], value[BOUNDARY_MAX + 2];
@@ -174,7 +175,7 @@ bool multipart_parse(struct multipart *out, const char *content_type, const char
 {
     *out = (struct multipart){NULL, 0};
     char boundary[BOUNDARY_MAX + 1], delimiter[BOUNDARY_MAX + 5];
-    if (!boundary_of(content_type, boundary, err))
+    if (!multipart_boundary(content_type, boundary, err))
         return false;
     size_t n = (size_t)snprintf(delimiter, sizeof delimiter, "\r\n--%s", boundary);
 

@@ -12,6 +12,7 @@
 #include "engine/base/err.h"
 
 #define MULTIPART_PARTS_MAX 256
+#define MULTIPART_BOUNDARY_SIZE 201
 #define MULTIPART_HEADERS_MAX 8192 /* bytes of one part's header lines */
 
 struct multipart_part {
@@ -32,5 +33,9 @@ struct multipart {
 bool multipart_parse(struct multipart *out, const char *content_type, const char *body, size_t size,
                      struct err *err);
 void multipart_free(struct multipart *m);
+
+/* What stands behind "--" between the parts. */
+bool multipart_boundary(const char *content_type, char boundary[MULTIPART_BOUNDARY_SIZE],
+                        struct err *err);
 
 #endif

@@ -73,3 +73,8 @@ void dispatch_stats(struct dispatch *d, struct dispatch_stats *out)
     painter_stats(d->painter, out);
     upstream_stats(d->upstream, out);
 }
+
+bool dispatch_spending(struct dispatch *d, size_t i, struct dispatch_spending *out)
+{
+    return upstream_spending(d->upstream, i, out);
+}

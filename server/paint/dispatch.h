@@ -9,6 +9,7 @@
 #define PICTOR_SERVER_DISPATCH_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "engine/base/err.h"
@@ -59,5 +60,16 @@ struct dispatch_stats {
     uint64_t worker_memory; /* resident bytes now; 0 when there is no worker */
 };
 void dispatch_stats(struct dispatch *d, struct dispatch_stats *out);
+
+/* What was ordered at an upstream in this day and this month (UTC), and its limits, 0: none. */
+struct dispatch_spending {
+    const char *name; /* of the settings */
+    struct dispatch_sum {
+        int64_t pictures, most_pictures;
+        double money, most_money;
+    } day, month;
+};
+/* Of upstream `i`; false: there are no more. */
+bool dispatch_spending(struct dispatch *d, size_t i, struct dispatch_spending *out);
 
 #endif

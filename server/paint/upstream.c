@@ -340,6 +340,22 @@ void upstream_stats(struct upstream *u, struct dispatch_stats *out)
     pthread_mutex_unlock(&u->lock);
 }
 
+bool upstream_spending(struct upstream *u, size_t i, struct dispatch_spending *out)
+{
+    if (!u || i >= u->server_count)
+        return false;
+    const struct settings_upstream *s = u->servers[i].settings;
+    pthread_mutex_lock(&u->lock);
+    struct spend spend = upstream_spend_now(&u->servers[i].spend, now_unix_ms());
+    pthread_mutex_unlock(&u->lock);
+    *out = (struct dispatch_spending){
+        .name = s->name,
+        .day = {spend.day.pictures, s->max_pictures_per_day, spend.day.money, s->max_money_per_day},
+        .month = {spend.month.pictures, s->max_pictures_per_month, spend.month.money,
+                  s->max_money_per_month}};
+    return true;
+}
+
 void upstream_free(struct upstream *u)
 {
     if (!u)

@@ -14,6 +14,7 @@
 #define PICTOR_SERVER_UPSTREAM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "engine/base/err.h"
 
@@ -32,6 +33,9 @@ void upstream_free(struct upstream *u); /* after upstream_stop */
 bool upstream_busy(struct upstream *u);
 /* Adds its figures. */
 void upstream_stats(struct upstream *u, struct dispatch_stats *out);
+
+struct dispatch_spending;
+bool upstream_spending(struct upstream *u, size_t i, struct dispatch_spending *out);
 
 /* All but upstream_new take NULL: there are no upstreams. */
 #endif

@@ -205,7 +205,9 @@ bool upstream_spend(struct errand *e, int count, struct err *err)
 {
     struct server *s = e->server;
     double price = upstream_spend_price(s->settings, e->model->local);
+    pthread_mutex_lock(&e->upstream->lock); /* of who reads the figures */
     upstream_spend_add(&s->spend, price, count, now_unix_ms());
+    pthread_mutex_unlock(&e->upstream->lock);
     e->reserved += count;
     return upstream_spend_remember(&s->spend, s->settings, &e->upstream->parts.memory, err);
 }

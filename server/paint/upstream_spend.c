@@ -105,6 +105,13 @@ void upstream_spend_add(struct spend *s, double price, int count, int64_t now)
     add(&s->month, month_of(now, &left), price, count);
 }
 
+struct spend upstream_spend_now(const struct spend *s, int64_t now)
+{
+    int64_t left;
+    return (struct spend){sum_of(&s->day, day_of(now, &left)),
+                          sum_of(&s->month, month_of(now, &left))};
+}
+
 static void option_name(char *text, size_t size, const struct settings_upstream *u)
 {
     snprintf(text, size, "upstream-spend:%s", u->name);

@@ -68,6 +68,28 @@ def test_every_api(serve, web):
     assert len(jobs) == 6 and all(job["params"]["has_init"] for job in jobs)
 
 
+def test_batches_and_experiments(serve, web):
+    server = serve("--picture-urls=any")
+    url = serves(web)
+    body = {"jobs": [{**TINY, "init_image": url}, TINY, {**TINY, "init_image": url}]}
+    jobs = send(server, "/api/jobs/batch", body).json()["jobs"]
+    assert [job["params"]["has_init"] for job in jobs] == [True, False, True]
+    assert len(web.requests) == 2
+    axes = [{"field": "steps", "values": [1, 2]}]
+    made = send(server, "/api/experiments",
+                {"name": "x", "base": {**TINY, "init_image": url}, "axes": axes})
+    assert made.status_code == 202 and len(web.requests) == 3, made.text
+    axes = [{"field": "init_image", "values": [url, url]}]
+    made = send(server, "/api/experiments", {"name": "x", "base": TINY, "axes": axes})
+    assert made.status_code == 202 and len(web.requests) == 5, made.text
+    for cell in made.json()["cells"]:
+        job = requests.get(server.url + "/api/jobs/" + cell["id"], timeout=30).json()
+        assert job["params"]["has_init"]
+    axes = [{"field": "prompt", "values": [url, url]}]
+    made = send(server, "/api/experiments", {"name": "x", "base": TINY, "axes": axes})
+    assert made.status_code == 202 and len(web.requests) == 5, "which is no picture"
+
+
 def test_a_slow_one_holds_up_nobody_who_searches(serve, web):
     server = serve("--picture-urls=any")
     url = serves(web, delay=4)

@@ -56,6 +56,8 @@ def test_the_defaults_weaken_nothing(serve):
     ("cors_origins", ["--cors-origins=*"]),
     ("api_auth", ["--api-auth=ann:short"]),
     ("reserved_connections", ["--reserved-connections=0"]),
+    ("compose_url", ["--compose-url=http://far.example/v1", "--compose-model=m",
+                     "--compose-key=secret of the model"]),
 ])
 def test_a_setting(serve, monkeypatch, name, flags):
     port = conftest.free_port()
@@ -68,6 +70,10 @@ def test_what_does_not_weaken_is_not_warned_of(serve, tmp_path):
     config.write_text("[upstream near]\nbase_url = http://localhost:1/v1\nkey = k\nmodels = a\n"
                       "[upstream far]\nbase_url = https://far.example/v1\nkey = k\nmodels = b\n")
     config.chmod(0o640)
+    for url, key in (("http://127.0.0.1:1/v1", "k"), ("https://far.example/v1", "k"),
+                     ("http://far.example/v1", "")):
+        assert weakened(serve(f"--compose-url={url}", "--compose-model=m",
+                              f"--compose-key={key}")) == []
     assert weakened(serve("--api-auth=ann:long enough for this", "--allow-unauthenticated",
                           "--allowed-hosts=a.example", f"--config={config}")) == []
 

@@ -231,6 +231,12 @@ def ask(server, path, body):
     return requests.post(server.url + path, timeout=60, json=body)
 
 
+def metrics(server):
+    text = requests.get(server.url + "/metrics", timeout=30).text
+    return {line.split()[0].removeprefix("pictor_upstream_"): float(line.split()[1])
+            for line in text.splitlines() if line.startswith("pictor_upstream_") and "{" in line}
+
+
 @pytest.mark.parametrize("lines, words", [
     (["max_pictures_per_day = 3"], "max_pictures_per_day"),
     (["max_pictures_per_month = 3", "max_pictures_per_day = 9"], "max_pictures_per_month"),
@@ -246,8 +252,16 @@ def test_limits(front, stubs, lines, words):
     assert paint(jobs, "cloud")["state"] == "failed", "which costs nothing"
     assert paint(jobs, "cloud", count=2)["state"] == "done"
     assert words in paint(jobs, "cloud", count=2)["error"]["message"]
+    figures = metrics(server)
     server.stop()
     server.start()
+    assert metrics(server) == figures, "they outlive the server"
+    assert figures['pictures{upstream="paid",period="day"}'] == 2
+    assert figures['pictures{upstream="paid",period="month"}'] == 2
+    assert figures['money{upstream="paid",period="day"}'] == (0.2 if "price" in lines[0] else 0)
+    kind, period = words.split("_")[1], words.split("_")[3]
+    limit = float(next(line for line in lines if words in line).split("=")[1])
+    assert figures[f'{kind}_limit{{upstream="paid",period="{period}"}}'] == limit
     assert paint(jobs, "cloud")["state"] == "done"
     error = paint(jobs, "cloud")["error"]
     assert error["upstream"]["status"] == 429 and error["upstream"]["code"] == "insufficient_quota"

@@ -123,6 +123,24 @@ def test_usage_comes_back(front, stub):
                             "input_tokens_details": {"text_tokens": 20, "image_tokens": 80}}
     answer = painted(server, stream=True)
     assert events(answer)[-1][1]["usage"] == USAGE
+    stub.script = [(200, {}, {**answer_of(png()), "usage": USAGE})]
+    body = {"model": "cloud", "messages": [{"role": "user", "content": "x"}]}
+    said = requests.post(server.url + "/v1/chat/completions", json=body, timeout=60).json()["usage"]
+    assert said == {"prompt_tokens": USAGE["input_tokens"], "total_tokens": USAGE["total_tokens"],
+                    "completion_tokens": USAGE["output_tokens"],
+                    "prompt_tokens_details": USAGE["input_tokens_details"]}
+    answer = requests.post(server.url + "/v1/chat/completions", timeout=60, json={
+        **body, "stream": True, "stream_options": {"include_usage": True}})
+    assert json.dumps(said, separators=(",", ":")) in answer.text
+    said = requests.post(server.url + "/v1/responses", timeout=60,
+                         json={"model": "cloud", "input": "x"}).json()["usage"]
+    details = {**USAGE["input_tokens_details"], "cached_tokens": 0}
+    assert said == {**USAGE, "input_tokens_details": details,
+                    "output_tokens_details": {"reasoning_tokens": 0}}
+    stub.script = [(200, {}, {**answer_of(png()), "usage": {"total_tokens": "x"}})]
+    said = requests.post(server.url + "/v1/responses", timeout=60,
+                         json={"model": "cloud", "input": "x"}).json()["usage"]
+    assert said["total_tokens"] == said["input_tokens"] + said["output_tokens"] > 0
     stub.script = [(200, {}, {**answer_of(png()), "usage": {"x": "y" * 10000}})]
     assert cloud(jobs)["usage"] is None
     stub.script = [None]

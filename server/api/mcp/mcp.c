@@ -8,6 +8,7 @@
 
 #include "engine/pictor.h"
 #include "server/api/app.h"
+#include "server/api/composing.h"
 #include "server/api/mcp/mcp_paint.h"
 #include "server/api/mcp/mcp_reply.h"
 #include "server/api/mcp/mcp_session.h"
@@ -38,6 +39,8 @@ static bool is_old(const char *version)
             return true;
     return false;
 }
+
+static bool find_types(struct http_request *req, struct mcp_call *call);
 
 static const cJSON *member(const cJSON *object, const char *name)
 {
@@ -194,6 +197,40 @@ static void cancel(struct http_request *req, const struct mcp_call *call, const 
     reply_data(req, call, text, data);
 }
 
+/* ---- composing ---- */
+
+static cJSON *next_arguments(cJSON *body, cJSON *before)
+{
+    return before ? NULL
+                  : cJSON_GetObjectItemCaseSensitive(member(body, "params"), "arguments");
+}
+
+/* It has been looked at: its form and its session are good. */
+static void compose_failed(struct http_request *req, const cJSON *body, const struct err *err)
+{
+    struct mcp_call call = {.id = cJSON_GetObjectItemCaseSensitive(body, "id")};
+    const char *header = http_header(req, "MCP-Protocol-Version");
+    find_types(req, &call);
+    call.modern = member(member(member(body, "params"), "_meta"), META "protocolVersion") ||
+                  (header && strcmp(header, MODERN) == 0);
+    mcp_reply(req, &call, mcp_reply_failure(err->msg));
+}
+
+static const struct composing_place composed = {.next = next_arguments, .fail = compose_failed};
+
+/* The whole message is taken again, when there is a description. False: nothing is composed. */
+static bool compose(struct http_request *req)
+{
+    size_t size;
+    const char *before = http_body(req, &size);
+    if (composing_begins(req, &composed, mcp_post))
+        return true;
+    if (http_body(req, &size) == before)
+        return false;
+    mcp_post(req);
+    return true;
+}
+
 static void tools_call(struct http_request *req, const struct mcp_call *call)
 {
     const char *name = cJSON_GetStringValue(member(call->params, "name"));
@@ -213,7 +250,8 @@ static void tools_call(struct http_request *req, const struct mcp_call *call)
     switch (tool) {
     case MCP_GENERATE:
     case MCP_EDIT:
-        mcp_paint(req, call, arguments);
+        if (!cJSON_IsTrue(member(arguments, "compose")) || !compose(req))
+            mcp_paint(req, call, arguments);
         break;
     case MCP_MODELS:
         list_models(req, call);

@@ -222,6 +222,8 @@ static cJSON *result_of(const struct painting *p, const struct job *job, bool fa
     cJSON_AddStringToObject(data, "state", job_state_name(job->state));
     if (job->state == JOB_FAILED)
         cJSON_AddStringToObject(data, "error", job->error_message);
+    if (job->params.composed_from && *job->params.composed_from)
+        cJSON_AddStringToObject(data, "revised_prompt", job->params.prompt);
     cJSON *list = cJSON_AddArrayToObject(data, "images");
     for (size_t i = 0; i < job->image_count; i++)
         add_image(p, &job->images[i], (int)i, stream, content, list);

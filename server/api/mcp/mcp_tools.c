@@ -12,6 +12,7 @@
 #define PAINTS 1u /* bits of tools */
 #define EDITS 2u
 #define JOBS 4u
+#define HIDDEN 16u /* taken, and not shown */
 #define SHOWS (PAINTS | EDITS)
 
 static const struct tool {
@@ -62,6 +63,8 @@ static const struct argument {
     {"styles", SHOWS, NULL},
     {"loras", SHOWS, NULL},
     {"tags", SHOWS, NULL},
+    {"compose", SHOWS, NULL},
+    {"composed_from", SHOWS | HIDDEN, NULL}, /* what compose leaves */
     {"format", SHOWS, NULL},
     {"wait", SHOWS,
      "{\"type\": \"boolean\", \"default\": true, \"description\": \"false: answer at once with the "
@@ -91,7 +94,7 @@ static cJSON *schema_of(const struct tool *tool, const cJSON *fields)
     cJSON *properties = cJSON_AddObjectToObject(schema, "properties");
     for (size_t i = 0; i < ARGUMENTS; i++) {
         const struct argument *a = &arguments[i];
-        if (!(a->tools & tool->bit))
+        if (!(a->tools & tool->bit) || (a->tools & HIDDEN))
             continue;
         const cJSON *field = cJSON_GetObjectItemCaseSensitive(fields, a->name);
         cJSON *item = a->schema ? json_text_constant(a->schema) : cJSON_Duplicate(field, true);
@@ -145,7 +148,7 @@ static bool refuse_unknown(const struct tool *tool, const char *name, struct err
     size_t n = 0;
     known[0] = '\0';
     for (size_t i = 0; i < ARGUMENTS && n < sizeof known; i++)
-        if (arguments[i].tools & tool->bit)
+        if ((arguments[i].tools & tool->bit) && !(arguments[i].tools & HIDDEN))
             n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "",
                                   arguments[i].name);
     return err_set(err, ERR_INVALID, "%.40s: %s has no such argument; it takes %s", name,

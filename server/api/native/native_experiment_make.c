@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "server/api/app.h"
+#include "server/api/composing.h"
+#include "server/api/linked.h"
 #include "server/api/native/native_experiment.h"
 #include "server/api/native/native_job.h"
 #include "server/api/native/native_submit.h"
@@ -442,9 +444,20 @@ static bool read_request(struct making *m, struct err *err)
     return err_set(err, ERR_INVALID, "%s", problem.message);
 }
 
+/* One description for all cells. */
+static cJSON *next_base(cJSON *body, cJSON *before)
+{
+    return before ? NULL : cJSON_GetObjectItemCaseSensitive(body, "base");
+}
+
+static const struct composing_place composed_base = {.next = next_base};
+
 void native_experiment_make(struct http_request *req)
 {
     struct err err;
+    if (composing_begins(req, &composed_base, native_experiment_make) ||
+        linked_begins(req, native_experiment_make))
+        return;
     struct making *m = making_new(req, &err);
     bool ok = m && (m->body = http_json(req, &err)) && read_request(m, &err);
     if (ok) {

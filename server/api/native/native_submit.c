@@ -180,7 +180,7 @@ void native_submit(struct http_request *req)
     struct err err;
     struct job_input inputs[INPUTS_MAX];
     char param[64] = "";
-    if (answered(req, &once, false) || composing_begins(req, native_submit) ||
+    if (answered(req, &once, false) || composing_begins(req, NULL, native_submit) ||
         linked_begins(req, native_submit))
         return;
     cJSON *body = http_json(req, &err);
@@ -348,13 +348,23 @@ static bool read_batch(struct http_request *req, cJSON *body, struct batch *b, c
     return true;
 }
 
+static cJSON *next_of_batch(cJSON *body, cJSON *before)
+{
+    cJSON *list = cJSON_GetObjectItemCaseSensitive(body, "jobs");
+    return before ? before->next : cJSON_IsArray(list) ? list->child : NULL;
+}
+
+static const struct composing_place composed_batch = {.next = next_of_batch, .list = "jobs"};
+
 void native_submit_batch(struct http_request *req)
 {
     struct batch b = {0};
     struct queue_once once;
     struct err err;
     char param[96] = "";
-    if (answered(req, &once, true))
+    if (answered(req, &once, true) ||
+        composing_begins(req, &composed_batch, native_submit_batch) ||
+        linked_begins(req, native_submit_batch))
         return;
     cJSON *body = http_json(req, &err);
     bool ok = body && read_batch(req, body, &b, param, &err) &&

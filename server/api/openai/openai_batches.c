@@ -2,6 +2,7 @@
 
 #include <cjson/cJSON.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 
 #include "engine/base/log.h"
 #include "server/api/app.h"
+#include "server/api/composing.h"
 #include "server/api/openai/openai_batch.h"
 #include "server/api/openai/openai_files.h"
 #include "server/api/openai/openai_images.h"
@@ -18,6 +20,7 @@
 #include "server/base/json_text.h"
 #include "server/base/now.h"
 #include "server/base/settings.h"
+#include "server/http/http_error.h"
 #include "server/queue/queue.h"
 
 #define ACTIVE_MAX 4   /* batches at work; each holds its file in memory */
@@ -44,10 +47,11 @@ struct active {
 struct openai_batches {
     const struct app *app;
     pthread_t thread;
+    atomic_bool stop;
     pthread_mutex_t saving; /* openai_batches_lock */
     pthread_mutex_t lock;   /* what follows */
     pthread_cond_t cond;
-    bool stop, news;
+    bool news;
     struct active active[ACTIVE_MAX]; /* the thread's own */
     int count;
 };
@@ -259,6 +263,18 @@ static bool cannot_stream(const cJSON *body, struct openai_fault *f)
     return name != NULL;
 }
 
+/* Where a chat model does it, the other lines wait as long as it takes. Of a line that is painted
+ * already, nobody asks what was composed. */
+static bool compose(struct openai_batches *b, cJSON *body, bool again, struct openai_fault *f)
+{
+    struct err err;
+    if (again)
+        cJSON_DeleteItemFromObjectCaseSensitive(body, "compose");
+    return composing_now(b->app, body, &b->stop, &err) ||
+           openai_fault(f, err.code == ERR_CANCELLED ? 503 : http_error_status(err.code),
+                        err.code == ERR_INVALID ? "invalid_value" : NULL, "prompt", "%s", err.msg);
+}
+
 /* False: not now. */
 static bool submit(struct openai_batches *b, struct active *a, int i, cJSON *line)
 {
@@ -278,9 +294,11 @@ static bool submit(struct openai_batches *b, struct active *a, int i, cJSON *lin
         return true;
     }
     enum openai_kind kind = edit ? OPENAI_EDIT : OPENAI_GENERATION;
-    bool ok = openai_request_make(&from, kind, body, &request, &f);
+    bool again = queue_get_tagged(b->app->queue, tag, r->key_id, &before, NULL);
+    bool ok = compose(b, body, again, &f) &&
+              openai_request_make(&from, kind, body, &request, &f);
     cJSON_Delete(json);
-    if (queue_get_tagged(b->app->queue, tag, r->key_id, &before, NULL)) { /* before a restart */
+    if (again) { /* before a restart */
         has_job(line, before.id, ok ? &request : NULL);
         job_free(&before);
         if (ok)

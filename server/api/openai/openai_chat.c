@@ -12,6 +12,7 @@
 
 #include "engine/io/image.h"
 #include "server/api/app.h"
+#include "server/api/composing.h"
 #include "server/api/linked.h"
 #include "server/api/openai/openai.h"
 #include "server/api/openai/openai_paint.h"
@@ -53,15 +54,44 @@ static cJSON *head(const struct openai_waiting *w, const struct job *job, const 
     return json;
 }
 
+/* A number of what an upstream has told, under this API's name or that of images. */
+static bool told(const cJSON *usage, const char *name, const char *other, int *out)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(usage, name);
+    if (!item)
+        item = cJSON_GetObjectItemCaseSensitive(usage, other);
+    if (!cJSON_IsNumber(item))
+        return false;
+    *out = item->valueint;
+    return true;
+}
+
+static void add_details(cJSON *usage, const cJSON *said, const char *name, const char *other)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(said, name);
+    if (!item)
+        item = cJSON_GetObjectItemCaseSensitive(said, other);
+    if (item)
+        cJSON_AddItemToObject(usage, name, cJSON_Duplicate(item, true));
+}
+
 static void add_usage(cJSON *json, const struct openai_waiting *w, const struct job *job)
 {
-    int input = w->input_tokens + w->input_image_tokens;
+    int input = w->input_tokens + w->input_image_tokens, total;
     int output = (int)job->image_count *
                  openai_paint_image_tokens(job->params.width, job->params.height);
+    cJSON *said = job_usage(job);
+    told(said, "prompt_tokens", "input_tokens", &input);
+    told(said, "completion_tokens", "output_tokens", &output);
+    if (!told(said, "total_tokens", "total_tokens", &total))
+        total = input + output;
     cJSON *usage = cJSON_AddObjectToObject(json, "usage");
     cJSON_AddNumberToObject(usage, "prompt_tokens", input);
     cJSON_AddNumberToObject(usage, "completion_tokens", output);
-    cJSON_AddNumberToObject(usage, "total_tokens", input + output);
+    cJSON_AddNumberToObject(usage, "total_tokens", total);
+    add_details(usage, said, "prompt_tokens_details", "input_tokens_details");
+    add_details(usage, said, "completion_tokens_details", "output_tokens_details");
+    cJSON_Delete(said);
 }
 
 /* The picture's URL behind `before`; owned. */
@@ -84,7 +114,7 @@ static cJSON *url_of(const struct openai_waiting *w, const struct job_image *ima
 }
 
 /* Adds what shows the picture to a message, or to the piece of one. */
-static bool add_picture(cJSON *message, const struct openai_waiting *w,
+static bool add_picture(cJSON *message, const struct openai_waiting *w, const struct job *job,
                         const struct job_image *image, const struct openai_place *to,
                         struct err *err)
 {
@@ -107,6 +137,7 @@ static bool add_picture(cJSON *message, const struct openai_waiting *w,
     cJSON_AddStringToObject(item, "type", "image_url");
     cJSON_AddNumberToObject(item, "index", 0);
     cJSON_AddItemToObject(cJSON_AddObjectToObject(item, "image_url"), "url", url);
+    openai_paint_revised(message, job, image);
     return true;
 }
 
@@ -121,7 +152,7 @@ static cJSON *whole(const struct openai_waiting *w, const struct job *job,
         cJSON_AddNumberToObject(choice, "index", (double)i);
         cJSON *message = cJSON_AddObjectToObject(choice, "message");
         cJSON_AddStringToObject(message, "role", "assistant");
-        if (!add_picture(message, w, &job->images[i], to, err)) {
+        if (!add_picture(message, w, job, &job->images[i], to, err)) {
             cJSON_Delete(json);
             return NULL;
         }
@@ -170,7 +201,7 @@ static bool picture(struct openai_waiting *w, const struct job *job, const struc
 {
     const struct openai_place to = {.stream = stream};
     cJSON *delta, *json = chunk(w, job, w->next_image, NULL, &delta);
-    if (add_picture(delta, w, image, &to, err))
+    if (add_picture(delta, w, job, image, &to, err))
         return http_stream_json(stream, NULL, json);
     cJSON_Delete(json);
     return false;
@@ -338,13 +369,34 @@ static bool read_request(struct http_request *req, struct openai_request *r, enu
     return ok;
 }
 
+/* ---- composing ---- */
+
+static cJSON *last_said(const cJSON *body)
+{
+    const cJSON *messages = cJSON_GetObjectItemCaseSensitive(body, "messages");
+    return cJSON_IsArray(messages) ? openai_talk_last(messages) : NULL;
+}
+
+static char *idea_of(const cJSON *body)
+{
+    return openai_talk_words(cJSON_GetObjectItemCaseSensitive(last_said(body), "content"));
+}
+
+static bool put_words(cJSON *body, const char *text)
+{
+    return openai_talk_say(last_said(body), "content", text);
+}
+
+static const struct composing_place composed = {.idea = idea_of, .put = put_words};
+
 void openai_chat_complete(struct http_request *req)
 {
     struct openai_request r;
     struct openai_fault f;
     struct own *own = NULL;
     enum openai_kind kind;
-    if (linked_begins(req, openai_chat_complete))
+    if (composing_begins(req, &composed, openai_chat_complete) ||
+        linked_begins(req, openai_chat_complete))
         return;
     if (read_request(req, &r, &kind, &own, &f))
         openai_paint(req, &shape, kind, &r, own, own_free);

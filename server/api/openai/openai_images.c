@@ -175,7 +175,8 @@ static void serve(struct http_request *req, enum openai_kind kind)
     struct openai_request r;
     struct openai_fault f;
     if (kind != OPENAI_VARIATION &&
-        composing_begins(req, kind == OPENAI_EDIT ? openai_images_edit : openai_images_generate))
+        composing_begins(req, NULL,
+                         kind == OPENAI_EDIT ? openai_images_edit : openai_images_generate))
         return;
     if (openai_request_read(req, kind, &r, &f))
         openai_paint(req, &shape, kind, &r, NULL, NULL);

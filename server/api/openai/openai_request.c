@@ -524,7 +524,7 @@ static bool make_job(const struct app *app, const struct fields *in,
     p->model = strdup(model->name);
     if (in->compose) /* who could has done it before (server/api/composing.h) */
         return openai_fault(f, 400, "invalid_value", "compose",
-                            "Invalid value: 'compose' is for bodies in JSON of the images API.");
+                            "Invalid value: 'compose' wants a prompt, and makes no variations.");
     p->composed_from =
         in->composed_from && *in->composed_from ? strdup(in->composed_from) : NULL;
     p->prompt = strdup(in->prompt ? in->prompt : "");

@@ -12,9 +12,11 @@
 
 #include "engine/io/image.h"
 #include "server/api/app.h"
+#include "server/api/composing.h"
 #include "server/api/linked.h"
 #include "server/api/openai/openai.h"
 #include "server/api/openai/openai_paint.h"
+#include "server/api/openai/openai_talk.h"
 #include "server/api/openai/openai_tool.h"
 #include "server/base/now.h"
 #include "server/http/http.h"
@@ -70,18 +72,36 @@ static cJSON *item_json(const char *job_id, int index, const char *status, cJSON
     return json;
 }
 
+/* Where an upstream has told what it used, that; what the API wants besides is as counted here. */
 static void add_usage(cJSON *json, const struct job *job, int input)
 {
+    static const char *const details[][2] = {{"input_tokens_details", "cached_tokens"},
+                                             {"output_tokens_details", "reasoning_tokens"}};
     int output = (int)job->image_count *
                  openai_paint_image_tokens(job->params.width, job->params.height);
-    cJSON *usage = cJSON_AddObjectToObject(json, "usage");
-    cJSON_AddNumberToObject(usage, "input_tokens", input);
-    cJSON_AddNumberToObject(cJSON_AddObjectToObject(usage, "input_tokens_details"),
-                            "cached_tokens", 0);
-    cJSON_AddNumberToObject(usage, "output_tokens", output);
-    cJSON_AddNumberToObject(cJSON_AddObjectToObject(usage, "output_tokens_details"),
-                            "reasoning_tokens", 0);
-    cJSON_AddNumberToObject(usage, "total_tokens", input + output);
+    const struct {
+        const char *name;
+        int number;
+    } counts[] = {
+        {"input_tokens", input}, {"output_tokens", output}, {"total_tokens", input + output}};
+    cJSON *usage = job_usage(job);
+    if (!usage)
+        usage = cJSON_CreateObject();
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        if (!cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(usage, counts[i].name))) {
+            cJSON_DeleteItemFromObjectCaseSensitive(usage, counts[i].name);
+            cJSON_AddNumberToObject(usage, counts[i].name, counts[i].number);
+        }
+    for (size_t i = 0; i < sizeof details / sizeof *details; i++) {
+        cJSON *item = cJSON_GetObjectItemCaseSensitive(usage, details[i][0]);
+        if (!cJSON_IsObject(item)) {
+            cJSON_DeleteItemFromObjectCaseSensitive(usage, details[i][0]);
+            item = cJSON_AddObjectToObject(usage, details[i][0]);
+        }
+        if (!cJSON_GetObjectItemCaseSensitive(item, details[i][1]))
+            cJSON_AddNumberToObject(item, details[i][1], 0);
+    }
+    cJSON_AddItemToObject(json, "usage", usage);
 }
 
 static const char *status_of(const struct job *job)
@@ -325,11 +345,36 @@ static void create_later(struct http_request *req, struct openai_request *r, con
     }
 }
 
+/* What is said last: the input itself, or an item of it. */
+static cJSON *last_said(cJSON *body, const char **name)
+{
+    cJSON *input = cJSON_GetObjectItemCaseSensitive(body, "input");
+    *name = cJSON_IsArray(input) ? "content" : "input";
+    return cJSON_IsArray(input) ? openai_talk_last(input) : body;
+}
+
+static char *idea_of(const cJSON *body)
+{
+    const char *name;
+    const cJSON *said = last_said((cJSON *)body, &name);
+    return openai_talk_words(cJSON_GetObjectItemCaseSensitive(said, name));
+}
+
+static bool put_words(cJSON *body, const char *text)
+{
+    const char *name;
+    cJSON *said = last_said(body, &name);
+    return openai_talk_say(said, name, text);
+}
+
+static const struct composing_place composed = {.idea = idea_of, .put = put_words};
+
 void openai_responses_create(struct http_request *req)
 {
     struct openai_tool_request t;
     struct openai_fault f;
-    if (linked_begins(req, openai_responses_create))
+    if (composing_begins(req, &composed, openai_responses_create) ||
+        linked_begins(req, openai_responses_create))
         return;
     if (!openai_tool_read(req, &t, &f)) {
         openai_reply_fault(req, &f);

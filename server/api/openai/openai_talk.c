@@ -83,6 +83,51 @@ bool openai_talk_content(cJSON *content, const char *param, cJSON *request, stru
     return true;
 }
 
+/* What a part of a message says, NULL: it is none of text. */
+static const char *words_of(const cJSON *part)
+{
+    const char *type = text_of(part, "type");
+    bool text = strcmp(type, "text") == 0 || strcmp(type, "input_text") == 0;
+    return cJSON_IsString(part) ? part->valuestring
+           : text ? cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(part, "text"))
+                  : NULL;
+}
+
+char *openai_talk_words(const cJSON *content)
+{
+    struct openai_fault f;
+    const cJSON *part;
+    if (cJSON_IsString(content))
+        return strdup(content->valuestring);
+    if (!cJSON_IsArray(content))
+        return NULL;
+    cJSON *request = cJSON_CreateObject();
+    bool good = request;
+    cJSON_ArrayForEach(part, content) {
+        const char *words = words_of(part);
+        good = good && (!words || add_text(request, words, "", &f));
+    }
+    const char *all = text_of(request, "prompt");
+    char *text = good && *all ? strdup(all) : NULL;
+    cJSON_Delete(request);
+    return text;
+}
+
+bool openai_talk_say(cJSON *message, const char *name, const char *text)
+{
+    cJSON *content = cJSON_GetObjectItemCaseSensitive(message, name);
+    if (!cJSON_IsArray(content))
+        return cJSON_ReplaceItemInObjectCaseSensitive(message, name, cJSON_CreateString(text));
+    for (cJSON *part = content->child, *next; part; part = next) {
+        next = part->next;
+        if (words_of(part))
+            cJSON_Delete(cJSON_DetachItemViaPointer(content, part));
+    }
+    cJSON *part = cJSON_CreateObject();
+    return cJSON_AddStringToObject(part, "type", "text") &&
+           cJSON_AddStringToObject(part, "text", text) && cJSON_AddItemToArray(content, part);
+}
+
 cJSON *openai_talk_last(const cJSON *messages)
 {
     cJSON *item, *last = NULL;

@@ -16,6 +16,11 @@ struct cJSON;
 bool openai_talk_content(struct cJSON *content, const char *param, struct cJSON *request,
                          struct openai_fault *f);
 
+/* The text of a message's content, as its prompt would be; owned. NULL: there is none. */
+char *openai_talk_words(const struct cJSON *content);
+/* In place of it; pictures stay. `content` is the member of `message`. */
+bool openai_talk_say(struct cJSON *message, const char *content, const char *text);
+
 /* The last item of a list of messages that the user says; NULL: there is none. */
 struct cJSON *openai_talk_last(const struct cJSON *messages);
 

@@ -472,14 +472,15 @@ done:
 
 void sdapi_generate_txt2img(struct http_request *req)
 {
-    if (composing_begins(req, sdapi_generate_txt2img))
+    if (composing_begins(req, NULL, sdapi_generate_txt2img))
         return;
     generate(req, SDAPI_TXT2IMG);
 }
 
 void sdapi_generate_img2img(struct http_request *req)
 {
-    if (composing_begins(req, sdapi_generate_img2img) || linked_begins(req, sdapi_generate_img2img))
+    if (composing_begins(req, NULL, sdapi_generate_img2img) ||
+        linked_begins(req, sdapi_generate_img2img))
         return;
     generate(req, SDAPI_IMG2IMG);
 }
