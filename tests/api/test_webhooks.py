@@ -5,6 +5,7 @@ import hmac
 import http.server
 import json
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
@@ -211,3 +212,55 @@ def test_each_key_has_its_own(serve, listener):
     third = other.done()
     wait_for(lambda: len(listener.told) == 2)
     assert listener.jobs() == [own["id"], third["id"]] and secret["id"] not in listener.jobs()
+
+
+@pytest.mark.parametrize("by", ["command", "api"])
+def test_a_revoked_key_has_nothing_more_to_tell(serve, listener, by):
+    server = serve("--webhook-private")
+    boss, user = Native(server.url, server.add_key("boss", "--admin")), None
+    user = Native(server.url, server.add_key("user"))
+    for who in (boss, user):
+        who.post("/api/webhooks", {"url": listener.url + "/" + who.headers["Authorization"][-4:]}, 201)
+    listener.status = 503
+    user.done(), boss.done()
+    wait_for(lambda: all(w["failed"] >= 1 for w in boss.get("/api/webhooks")["webhooks"]))
+    id, = [key["id"] for key in boss.get("/api/keys")["keys"] if key["name"] == "user"]
+    if by == "api":
+        assert boss.request("POST", f"/api/keys/{id}/revoke").status_code == 204
+    else:
+        subprocess.run([PROGRAM, "keys", "revoke", "user", f"--data={server.folder / 'data'}"],
+                       check=True, cwd=server.folder, capture_output=True)
+    time.sleep(0.5)  # what was just being said
+    listener.told.clear()
+    listener.status = 200
+    wait_for(lambda: any(w["told"] == 1 for w in boss.get("/api/webhooks")["webhooks"]))
+    first, second = boss.get("/api/webhooks")["webhooks"]
+    assert (first["pending"], first["told"], first["last_error"]) == (0, 1, None)
+    assert (second["pending"], second["told"]) == (0, 0)
+    assert "revoked" in second["last_error"]
+    time.sleep(4)  # it would have been told again
+    assert len(listener.told) == 1
+
+
+@pytest.mark.parametrize("column, value", [("job_id", "x"), ("id", ""), ("state", "running"),
+                                           ("state", "lost")])
+def test_a_damaged_row_holds_up_nothing(serve, listener, column, value):
+    server = serve("--webhook-private")
+    api = Native(server.url)
+    api.post("/api/webhooks", {"url": listener.url}, 201)
+    listener.status = 503
+    first, second = api.done(), api.done()
+    wait_for(lambda: only(api)["failed"] >= 1)
+    server.stop()
+    db = sqlite3.connect(server.folder / "data" / "pictor.db")
+    db.execute(f"UPDATE deliveries SET {column} = ?, due_ms = 0 WHERE job_id = ?",
+               (value, first["id"]))
+    db.execute("UPDATE deliveries SET due_ms = 1 WHERE job_id = ?", (second["id"],))
+    db.commit()
+    db.close()
+    listener.told.clear()
+    listener.status = 200
+    server.start()
+    wait_for(lambda: only(api)["pending"] == 0)
+    assert listener.jobs() == [second["id"]] and only(api)["told"] == 1
+    assert "event=delivery_dropped" in server.log()

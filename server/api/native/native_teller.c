@@ -157,12 +157,13 @@ static bool deliver(struct native_teller *t, const struct store_delivery *d)
     struct store_webhook *w;
     struct err err = {0};
     size_t count;
-    bool settled = true;
+    bool settled;
     if (!store_webhook_list(t->app->store, d->webhook_id, NULL, &w, &count, &err)) {
         log_err(LOG_WARN, "webhooks_not_read", &err, " ");
         return false;
     }
-    if (count == 1) { /* else it was removed just now, and this with it */
+    settled = count == 1; /* else it was removed just now, and this with it; or it is damaged */
+    if (settled) {
         bool told = tell(t, w, d, &err);
         int64_t now = now_unix_ms(), again = 0;
         if (!told && d->attempts + 1 < ATTEMPTS)

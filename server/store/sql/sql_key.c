@@ -102,9 +102,17 @@ bool sql_key_any(struct store *st, bool *any, struct err *err)
 bool sql_key_revoke(struct store *st, const char *id, int64_t now_ms, struct err *err)
 {
     struct sql_connection *c = sql_writer(st);
-    bool done = sql_run(c, SQL_KEY_REVOKE, err, "ti", id, now_ms);
-    if (done && sql_changes(c) == 0)
-        done = err_set(err, ERR_NOT_FOUND, "there is no valid key \"%.40s\"", id);
+    bool done = sql_save(c, err);
+    if (done) {
+        bool good = sql_run(c, SQL_KEY_REVOKE, err, "ti", id, now_ms);
+        if (good && sql_changes(c) == 0)
+            good = err_set(err, ERR_NOT_FOUND, "there is no valid key \"%.40s\"", id);
+        /* What its webhooks were still to be told they are not told any more. */
+        good = good && sql_run(c, SQL_DELIVERIES_TOLD_OFF, err, "tt", id,
+                               "the key was revoked: what was still to be told is dropped") &&
+               sql_run(c, SQL_DELIVERIES_OF_KEY, err, "t", id);
+        done = sql_keep(c, good, err);
+    }
     sql_release(c);
     return done;
 }

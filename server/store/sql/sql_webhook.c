@@ -1,9 +1,13 @@
 /* sql_webhook.c: the rows of who is told of jobs, and what they are still to be told. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/log.h"
 #include "server/store/sql/sql.h"
+
+#define DAMAGED_MOST 64 /* at a time */
 
 static bool read_row(struct sql_rows *s, struct store_webhook *out)
 {
@@ -58,23 +62,47 @@ static bool remove_row(struct store *st, const char *id, const char *key_id, str
     return done;
 }
 
+/* What cannot be read would stand before all else that the webhook is to be told. */
+static void drop_damaged(struct store *st, const int64_t *sequences, size_t count)
+{
+    struct err err;
+    for (size_t i = 0; i < count; i++) {
+        struct sql_connection *c = sql_writer(st);
+        bool done = sql_run(c, SQL_DELIVERY_DONE, &err, "i", sequences[i]);
+        sql_release(c);
+        if (!done) {
+            log_err(LOG_WARN, "delivery_not_dropped", &err, "sequence=%" PRId64, sequences[i]);
+            return;
+        }
+        log_event(LOG_WARN, "delivery_dropped", "sequence=%" PRId64 " reason=damaged",
+                  sequences[i]);
+    }
+}
+
 static bool due(struct store *st, int64_t now_ms, struct store_delivery *rows, size_t most,
                 size_t *count, struct err *err)
 {
     struct sql_connection *c = sql_reader(st);
     struct sql_rows *s = sql_bind(c, SQL_DELIVERY_DUE, err, "ii", now_ms, (int64_t)most);
     bool failed = !s;
+    int64_t damaged[DAMAGED_MOST];
+    size_t dropped = 0;
     *count = 0;
     while (s && *count < most && sql_row(c, s, &failed, err)) {
         struct store_delivery *d = &rows[*count];
         *d = (struct store_delivery){.sequence = sql_int64(s, 0),
                                      .created_ms = sql_int64(s, 4),
                                      .attempts = (int)sql_int64(s, 5)};
-        *count += sql_id(s, 1, d->id) && sql_id(s, 2, d->webhook_id) && sql_id(s, 3, d->job_id) &&
-                  job_state_of(sql_text(s, 6), &d->state);
+        bool good = sql_id(s, 1, d->id) && sql_id(s, 2, d->webhook_id) &&
+                    sql_id(s, 3, d->job_id) && job_state_of(sql_text(s, 6), &d->state) &&
+                    job_state_is_final(d->state);
+        *count += good;
+        if (!good && dropped < DAMAGED_MOST)
+            damaged[dropped++] = d->sequence;
     }
     sql_done(s);
     sql_release(c);
+    drop_damaged(st, damaged, dropped);
     return !failed;
 }
 

@@ -183,7 +183,13 @@ static const char *const statements[SQL_COUNT] = {
                          "d.attempts, d.state FROM webhooks JOIN deliveries AS d ON d.sequence = "
                          "(SELECT sequence FROM deliveries WHERE webhook_id = webhooks.id AND "
                          "due_ms <= ?1 ORDER BY due_ms, sequence LIMIT 1) "
+                         "WHERE NOT EXISTS (SELECT 1 FROM keys WHERE keys.id = webhooks.key_id AND "
+                         "revoked_ms > 0) "
                          "ORDER BY failed > 0, last_ms, d.due_ms LIMIT ?2",
+    [SQL_DELIVERIES_TOLD_OFF] = "UPDATE webhooks SET last_error = ?2 WHERE key_id = ?1 AND EXISTS "
+                                "(SELECT 1 FROM deliveries WHERE webhook_id = webhooks.id)",
+    [SQL_DELIVERIES_OF_KEY] = "DELETE FROM deliveries WHERE webhook_id IN "
+                              "(SELECT id FROM webhooks WHERE key_id = ?1)",
     [SQL_DELIVERY_AGAIN] = "UPDATE deliveries SET attempts = attempts + 1, due_ms = ?2 "
                            "WHERE sequence = ?1",
     [SQL_DELIVERY_DONE] = "DELETE FROM deliveries WHERE sequence = ?1",
