@@ -94,8 +94,8 @@ enum sql_statement {
     SQL_WEBHOOK_FAILED,
     SQL_DELIVERY_ADD,
     SQL_DELIVERY_DUE,
-    SQL_DELIVERIES_TOLD_OFF, /* a reason, for webhooks of a key that are still to be told something */
-    SQL_DELIVERIES_OF_KEY,   /* removes them */
+    SQL_DELIVERIES_TOLD_OFF, /* why a key's webhooks are told no more; for those that wait */
+    SQL_DELIVERIES_OF_KEY,   /* removes what they wait for */
     SQL_DELIVERY_AGAIN,
     SQL_DELIVERY_DONE,
     SQL_INTEGRITY,

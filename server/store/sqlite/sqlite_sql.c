@@ -392,6 +392,8 @@ bool sqlite_sql_prepare_all(struct sqlite_connection *c, struct err *err)
 static void done(struct sql_rows *rows)
 {
     sqlite3_stmt *s = ((struct sqlite_rows *)rows)->s;
+    if (!s) /* a statement that this database has no use for */
+        return;
     sqlite3_reset(s);
     sqlite3_clear_bindings(s);
 }
