@@ -33,7 +33,7 @@ def weights():
 def paint(server, model, prompt="a red circle"):
     """The pixels; or what was wrong."""
     answer = requests.post(server.url + "/v1/images/generations", timeout=120, json={
-        "prompt": prompt, "model": model, "seed": 1, "steps": 2})
+        "prompt": prompt, "model": model, "seed": 1, "steps": 2, "size": "64x64"})
     if answer.status_code != 200:
         return answer.status_code, answer.json()["error"]["message"]
     return base64.b64decode(answer.json()["data"][0]["b64_json"])
@@ -96,9 +96,9 @@ def test_the_same_picture(serve, weights):
 # ---- weights of few bits ----
 
 def chosen(weights):
-    """Some layers, small enough for plain Python."""
+    """Some layers, few enough for plain Python."""
     return [k for k, t in weights.items() if "attn2.to_k.weight" in k or "attn2.to_out.0.weight" in k
-            if t.shape[1] % 32 == 0]
+            if t.shape[1] % 32 == 0][:8]
 
 
 def halves(tensor):
