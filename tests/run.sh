@@ -3,12 +3,12 @@
 #     tests/run.sh BUILD_DIR [unit] [levels] [api] [clients] [web] [chaos] [load]    default: these
 #     tests/run.sh BUILD_DIR long         what takes too long for every day; of `make test-long`
 #     tests/run.sh build/arm64 arm64      unit tests of a cross-compiled build, emulated
-# Parts run one after another; of a whole run chaos and clients, which wait more than they work, run
-# beside others. A failed part does not stop the others. The last line counts: "N passed, N failed".
+# Parts run one after another; of a whole run chaos, clients and web, which wait more than they work,
+# run beside others. A failed part does not stop the others. The last line counts: "N passed, N failed".
 set -u
 build=$1
 shift
-parts=${*:-beside unit levels api web together load}
+parts=${*:-beside unit levels api together load}
 passed=0 failed=0 broken=""
 
 note() { printf '\n=== %s\n' "$*"; }
@@ -65,19 +65,22 @@ python_ready() {
     fi
 }
 
-said=$build/tests/beside.log
 for part in $parts; do
     note "$part"
     case $part in
     beside)
         python_ready
-        "$0" "$build" chaos clients >"$said" 2>&1 &
+        "$0" "$build" chaos clients >"$build/tests/beside.1" 2>&1 &
+        "$0" "$build" web >"$build/tests/beside.2" 2>&1 &
         ;;
     together) # the last line counts; the one before may say what failed
         wait
-        sed '$d; /^failed:/d' "$said"
-        read -r p _ f _ <<<"$(tail -n 1 "$said")"
-        passed=$((passed + p)) failed=$((failed + f)) broken="$broken$(sed -n 's/^failed://p' "$said")"
+        for said in "$build"/tests/beside.[12]; do
+            sed '$d; /^failed:/d' "$said"
+            read -r p _ f _ <<<"$(tail -n 1 "$said")"
+            passed=$((passed + p)) failed=$((failed + f))
+            broken="$broken$(sed -n 's/^failed://p' "$said")"
+        done
         ;;
     unit)
         for t in "$build"/tests/*_test; do
@@ -105,6 +108,7 @@ for part in $parts; do
         python_ready
         CHAOS_KILLS="${CHAOS_KILLS:-1000}" python_tests chaos/test_kill.py
         CHAOS_EVERY=1 python_tests chaos/test_trouble.py
+        MEANING=long python_tests api/test_meaning.py
         python_tests long
         LOAD=long python_tests load
         ;;

@@ -4,6 +4,7 @@ failure means that the engine or the model has changed, not that the dice fell b
 import base64
 import io
 import math
+import os
 import pathlib
 
 import pytest
@@ -173,7 +174,7 @@ def test_the_judge_names_drawings(noun):
     assert noun_of(image.filter(ImageFilter.GaussianBlur(2))) == noun
 
 
-@pytest.mark.parametrize("noun", NOUNS)
+@pytest.mark.parametrize("noun", NOUNS if os.environ.get("MEANING") == "long" else NOUNS[::3])
 def test_things(server, noun):
     article = "an" if noun[0] in "aeiou" else "a"
     assert noun_of(paint(server, f"{article} {noun} on a white background", 1)) == noun
