@@ -150,8 +150,8 @@ bool pictor_files_open(const char *path, struct pictor_files *out, struct err *e
  * one network in either layout, which takes the place of the whole file's and of one added before
  * (a tiny autoencoder, as "vae", stands beside that); "scheduler", a folder's
  * scheduler_config.json; "config", the UNet's config.json; "pipeline", a folder's
- * model_index.json; or "tokenizer", T5's vocabulary (spiece.model). Other errors as above; the
- * list stays as it was then. */
+ * model_index.json; or "tokenizer", T5's vocabulary (spiece.model, or a GGUF of T5's). Other
+ * errors as above; the list stays as it was then. */
 bool pictor_files_add(struct pictor_files *files, const char *role, const char *path,
                       struct err *err);
 void pictor_files_close(struct pictor_files *files);
@@ -397,8 +397,8 @@ struct pictor_params {
     float mask_blur;   /* Gaussian sigma in pixels, 0..64 */
     float mask_blur_y; /* of it downwards; NAN: as across */
     bool mask_invert;
-    bool mask_soft;         /* grey is repainted by degrees; else what is at least half white is */
-    bool colour_correction; /* the picture gets the colours of the one that it was begun from */
+    bool mask_soft;          /* grey is repainted by degrees; else what is at least half white is */
+    bool colour_correction;  /* the picture gets the colours of the one that it was begun from */
     double noise_multiplier; /* of the noise that painting over a picture begins with, 0..1.5 */
     bool mask_only_area; /* paint the mask's surroundings at full width x height, then paste back;
                             the picture then keeps the size of `init` */

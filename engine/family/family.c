@@ -9,8 +9,8 @@
 #include "engine/text/chunk.h"
 
 static const struct family *const families[] = {
-    &family_pixels,       &family_sd1,   &family_sd2,   &family_sdxl,
-    &family_sdxl_refiner, &family_flux1, &family_flux2, &family_zimage,
+    &family_pixels, &family_sd1,   &family_sd2,   &family_sdxl,   &family_sdxl_refiner,
+    &family_sd3,    &family_flux1, &family_flux2, &family_zimage,
 };
 
 #define NOT_RUN ", which pictor does not run"

@@ -223,8 +223,12 @@ bool family_zimage_read_alone(const struct checkpoint *cp, struct family_facts *
 bool family_flux1_alone(const struct checkpoint *cp);
 bool family_flux1_read_alone(const struct checkpoint *cp, struct family_facts *facts,
                              struct err *err);
+/* And of Stable Diffusion 3's, which may have its VAE beside it. */
+bool family_sd3_alone(const struct checkpoint *cp);
+bool family_sd3_read_alone(const struct checkpoint *cp, struct family_facts *facts,
+                           struct err *err);
 
 extern const struct family family_pixels, family_sd1, family_sd2, family_sdxl, family_sdxl_refiner,
-    family_flux1, family_flux2, family_zimage;
+    family_sd3, family_flux1, family_flux2, family_zimage;
 
 #endif

@@ -1,5 +1,6 @@
 #include "engine/family/flow.h"
 
+#include <stdio.h>
 #include <string.h>
 
 bool flow_fit(const struct family_model *m, const struct pictor_params *asked,
@@ -22,6 +23,16 @@ bool flow_wake(struct weights *weights, struct device *dev, const struct checkpo
         return true;
     weights_rest(weights);
     return false;
+}
+
+bool flow_is_called(const struct checkpoint *cp, const char *word)
+{
+    const char *name = checkpoint_name(cp), *title = checkpoint_metadata(cp, "modelspec.title");
+    char lower[400];
+    snprintf(lower, sizeof lower, "%.272s %.96s", name, title ? title : "");
+    for (char *c = lower; *c; c++)
+        *c = *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c;
+    return strstr(lower, word);
 }
 
 void flow_release(const struct checkpoint *cp, const char *prefix)

@@ -16,6 +16,9 @@ bool flow_fit(const struct family_model *m, const struct pictor_params *asked,
 bool flow_wake(struct weights *weights, struct device *dev, const struct checkpoint *cp,
                struct err *err);
 
+/* Whether a file's name or title has `word` (lower case) in it; a folder's has not. */
+bool flow_is_called(const struct checkpoint *cp, const char *word);
+
 /* The bytes of the tensors whose names begin so were read and are not needed for now. */
 void flow_release(const struct checkpoint *cp, const char *prefix);
 

@@ -48,6 +48,10 @@ static const struct {
     bool (*read)(const struct checkpoint *cp, struct family_facts *facts, struct err *err);
     const char *names[3]; /* NULL-terminated */
 } transformers[] = {
+    {&family_sd3,
+     family_sd3_alone,
+     family_sd3_read_alone,
+     {"joint_blocks.0.x_block.mlp.fc1.weight", "pos_embed.pos_embed"}},
     {&family_flux1,
      family_flux1_alone,
      family_flux1_read_alone,
@@ -89,13 +93,15 @@ const struct family *lone_read(const struct checkpoint *cp, struct family_facts 
 }
 
 /* In any layout. */
-static bool is_transformer(const struct checkpoint *cp)
+static bool is_transformer(const struct checkpoint *cp, const struct family **family)
 {
     for (size_t i = 0; i < sizeof transformers / sizeof *transformers; i++)
         for (int k = 0; transformers[i].names[k]; k++)
             if (checkpoint_find(cp, transformers[i].names[k]) ||
-                checkpoint_findf(cp, "model.diffusion_model.%s", transformers[i].names[k]))
+                checkpoint_findf(cp, "model.diffusion_model.%s", transformers[i].names[k])) {
+                *family = transformers[i].family;
                 return true;
+            }
     return false;
 }
 
@@ -103,9 +109,12 @@ bool lone_is(const struct checkpoint *cp)
 {
     static const char *const others[] = {"first_stage_model.", "cond_stage_model.", "conditioner.",
                                          "control_model."};
-    if (is_transformer(cp))
-        return !checkpoint_has(cp, "first_stage_model.") && !checkpoint_has(cp, "vae.") &&
-               !checkpoint_has(cp, "cond_stage_model.") && !checkpoint_has(cp, "text_encoders.");
+    const struct family *family;
+    if (is_transformer(cp, &family)) /* Stable Diffusion 3 is published with its VAE */
+        return (family == &family_sd3 ||
+                (!checkpoint_has(cp, "first_stage_model.") && !checkpoint_has(cp, "vae."))) &&
+               !checkpoint_has(cp, "conditioner.") && !checkpoint_has(cp, "cond_stage_model.") &&
+               !checkpoint_has(cp, "text_encoders.");
     if (!checkpoint_has(cp, "input_blocks.") && !checkpoint_has(cp, "down_blocks.") &&
         !checkpoint_has(cp, "model.diffusion_model.input_blocks."))
         return false;

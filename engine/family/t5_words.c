@@ -31,8 +31,9 @@ static bool read_gguf(const struct checkpoint *cp, struct unigram_source *out, s
         !checkpoint_array(cp, "tokenizer.ggml.scores", &scores) ||
         !checkpoint_array(cp, "tokenizer.ggml.token_type", &types))
         return err_set(err, ERR_INVALID,
-                       "text encoder: wanted T5's vocabulary: in the file (GGUF), or as "
-                       "spiece.model beside it; `pictor pull t5-vocabulary` brings that");
+                       "text encoder: wanted T5's vocabulary: in its file (GGUF), or as "
+                       "spiece.model beside it or among the text encoders; `pictor pull t5xxl` "
+                       "brings a T5 that has it");
     checkpoint_array(cp, "tokenizer.ggml.precompiled_charsmap", &forms);
     if (texts.size || scores.size != sizeof(float) || types.size != sizeof(int32_t) ||
         scores.count != texts.count || types.count != texts.count || forms.size > 1 ||

@@ -32,6 +32,7 @@ struct checkpoint {
     size_t count;
     cJSON *scheduler, *config, *pipeline;                /* of a folder, or NULL */
     struct file_bytes tokenizer;                         /* size 0: there is none */
+    struct tensor_file *words;                           /* one that is a GGUF, or NULL */
     char name[sizeof((struct pictor_file *)NULL)->name]; /* checkpoint_name */
 };
 
@@ -193,14 +194,24 @@ static bool read_json(cJSON **out, const struct pictor_file *file, open_fn *open
                    JSON_ROOM);
 }
 
+/* A GGUF is read for its header alone. */
 static bool read_tokenizer(struct checkpoint *cp, const struct pictor_file *file, open_fn *open,
                            struct err *err)
 {
+    static const char gguf[4] = "GGUF";
+    char magic[4];
     file_bytes_close(&cp->tokenizer);
-    return (open == tensor_file_open_header
-                ? file_bytes_unmapped(&cp->tokenizer, file->fd, err)
-                : file_bytes_map(&cp->tokenizer, file->fd, err)) ||
-           err_prefix(err, "%s", file->name);
+    tensor_file_close(cp->words);
+    cp->words = NULL;
+    if (!(open == tensor_file_open_header ? file_bytes_unmapped(&cp->tokenizer, file->fd, err)
+                                          : file_bytes_map(&cp->tokenizer, file->fd, err)))
+        return err_prefix(err, "%s", file->name);
+    if (cp->tokenizer.size < sizeof magic ||
+        !file_bytes_read(&cp->tokenizer, 0, magic, sizeof magic, err) ||
+        memcmp(magic, gguf, sizeof gguf) != 0)
+        return true;
+    file_bytes_close(&cp->tokenizer);
+    return (cp->words = open(file->fd, file->name, err));
 }
 
 /* What a file of the list is, by the folder in its name; see pictor_files_add. */
@@ -306,6 +317,7 @@ void checkpoint_free(struct checkpoint *cp)
     for (int i = 0; i < cp->file_count; i++)
         tensor_file_close(cp->files[i].tf);
     file_bytes_close(&cp->tokenizer);
+    tensor_file_close(cp->words);
     cJSON_Delete(cp->scheduler);
     cJSON_Delete(cp->config);
     cJSON_Delete(cp->pipeline);
@@ -338,8 +350,9 @@ bool checkpoint_get(const struct checkpoint *cp, const char *ldm_name, int ndim,
     if (ndim == 4 && t->ndim == 2) { /* a linear layer for a 1x1 convolution */
         out->ndim = 4;
         out->shape[2] = out->shape[3] = 1;
-    } else if (ndim == 2 && t->ndim == 4 && t->shape[2] == 1 && t->shape[3] == 1) {
+    } else if (ndim == 2 && t->ndim == 4 && t->shape[2] == t->shape[3] && t->shape[2] <= 2) {
         out->ndim = 2;
+        out->shape[1] = t->shape[1] * t->shape[2] * t->shape[3];
     }
     bool fits = out->ndim == ndim;
     for (int i = 0; i < ndim && fits; i++)
@@ -406,7 +419,7 @@ bool checkpoint_array(const struct checkpoint *cp, const char *key, struct gguf_
     for (int i = 0; i < cp->file_count; i++)
         if (tensor_file_array(cp->files[i].tf, key, out))
             return true;
-    return false;
+    return cp->words && tensor_file_array(cp->words, key, out);
 }
 
 bool checkpoint_has_pipeline(const struct checkpoint *cp)

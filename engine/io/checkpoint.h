@@ -55,8 +55,9 @@ bool checkpoint_has(const struct checkpoint *cp, const char *prefix);
 
 /* The tensor, if it has `ndim` dimensions of the sizes in `shape` (0: any) and a dtype that
  * dtype_to_f32 converts. A linear layer [n, k] and a 1x1 convolution [n, k, 1, 1] stand for each
- * other; `out` has the ndim that was asked for. The error names the tensor, what was wanted and
- * what was found. `out` borrows from the checkpoint. */
+ * other, and for a linear layer [n, 4 k] a convolution over patches [n, k, 2, 2] does; `out` has
+ * the ndim that was asked for. The error names the tensor, what was wanted and what was found.
+ * `out` borrows from the checkpoint. */
 bool checkpoint_get(const struct checkpoint *cp, const char *ldm_name, int ndim,
                     const size_t *shape, struct raw_tensor *out, struct err *err);
 
@@ -88,8 +89,9 @@ bool checkpoint_scheduler_denies(const struct checkpoint *cp, const char *key);
 /* A number there; `otherwise` when there is none. */
 double checkpoint_scheduler_number(const struct checkpoint *cp, const char *key, double otherwise);
 
-/* The bytes of the "tokenizer" of pictor_files_add; NULL when there is none. They have no data in a
- * checkpoint of headers. Valid until checkpoint_free. */
+/* The bytes of the "tokenizer" of pictor_files_add; NULL when there is none, and of a GGUF, whose
+ * arrays are found below. They have no data in a checkpoint of headers. Valid until
+ * checkpoint_free. */
 const struct file_bytes *checkpoint_tokenizer(const struct checkpoint *cp);
 /* An array that one of the files, a GGUF, has under `key`; false when there is none. */
 bool checkpoint_array(const struct checkpoint *cp, const char *key, struct gguf_array *out);

@@ -201,6 +201,49 @@ static const struct swap zimage_block[] = {
     {NULL, NULL},
 };
 
+/* Stable Diffusion 3's transformer. */
+static const struct swap sd3_stems[] = {
+    {"pos_embed.proj.", "x_embedder.proj."},
+    {"pos_embed.pos_embed", "pos_embed"},
+    {"context_embedder.", "context_embedder."},
+    {"time_text_embed.timestep_embedder.linear_1.", "t_embedder.mlp.0."},
+    {"time_text_embed.timestep_embedder.linear_2.", "t_embedder.mlp.2."},
+    {"time_text_embed.text_embedder.linear_1.", "y_embedder.mlp.0."},
+    {"time_text_embed.text_embedder.linear_2.", "y_embedder.mlp.2."},
+    {"norm_out.linear.", "final_layer.scale_shift."},
+    {"proj_out.", "final_layer.linear."},
+    {NULL, NULL},
+};
+
+/* Behind "transformer_blocks.N." */
+static const struct swap sd3_block[] = {
+    {"norm1.linear.", "x_block.adaLN_modulation.1."},
+    {"norm1_context.linear.", "context_block.adaLN_modulation.1."},
+    {"attn.to_q.", "x_block.attn.q."},
+    {"attn.to_k.", "x_block.attn.k."},
+    {"attn.to_v.", "x_block.attn.v."},
+    {"attn.to_out.0.", "x_block.attn.proj."},
+    {"attn.norm_q.", "x_block.attn.ln_q."},
+    {"attn.norm_k.", "x_block.attn.ln_k."},
+    {"attn.add_q_proj.", "context_block.attn.q."},
+    {"attn.add_k_proj.", "context_block.attn.k."},
+    {"attn.add_v_proj.", "context_block.attn.v."},
+    {"attn.to_add_out.", "context_block.attn.proj."},
+    {"attn.norm_added_q.", "context_block.attn.ln_q."},
+    {"attn.norm_added_k.", "context_block.attn.ln_k."},
+    {"attn2.to_q.", "x_block.attn2.q."},
+    {"attn2.to_k.", "x_block.attn2.k."},
+    {"attn2.to_v.", "x_block.attn2.v."},
+    {"attn2.to_out.0.", "x_block.attn2.proj."},
+    {"attn2.norm_q.", "x_block.attn2.ln_q."},
+    {"attn2.norm_k.", "x_block.attn2.ln_k."},
+    {"ff.net.0.proj.", "x_block.mlp.fc1."},
+    {"ff.net.2.", "x_block.mlp.fc2."},
+    {"ff_context.net.0.proj.", "context_block.mlp.fc1."},
+    {"ff_context.net.2.", "context_block.mlp.fc2."},
+    {NULL, NULL},
+};
+
 static const struct swap none[] = {{NULL, NULL}};
 
 /* Whether `name` is `pattern`, in which # stands for a number of at most three digits, and which
@@ -298,8 +341,9 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
     case NAMES_UNET:
         layout->flux |= match(name, "single_transformer_blocks.", n, &rest);
         layout->zimage |= match(name, "all_x_embedder.", n, &rest);
+        layout->sd3 |= match(name, "pos_embed.pos_embed", n, &rest);
         layout->diffusers |=
-            layout->flux || layout->zimage || match(name, "down_blocks.", n, &rest);
+            layout->flux || layout->zimage || layout->sd3 || match(name, "down_blocks.", n, &rest);
         if (match(name, "down_blocks.0.resnets.#.", n, &rest) && n[0] >= layout->unet_blocks)
             layout->unet_blocks = n[0] + 1;
         if (match(name, "up_blocks.#.attentions.#.", n, &rest) && n[0] < 32)
@@ -432,6 +476,16 @@ bool names_of_flow(const char *name, int nth, char *out, size_t size)
            emit_back(out, size, zimage_stems, name, "", &nth);
 }
 
+static bool from_sd3(const char *name, char *out, size_t size)
+{
+    int n[1];
+    const char *rest;
+    const char *p = "model.diffusion_model";
+    if (match(name, "transformer_blocks.#.", n, &rest))
+        return emit(out, size, sd3_block, rest, "%s.joint_blocks.%d.", p, n[0]);
+    return emit(out, size, sd3_stems, name, "%s.", p);
+}
+
 /* LDM counts the decoder's levels from the picture inwards. */
 static bool from_vae(const struct names_layout *layout, const char *name, char *out, size_t size)
 {
@@ -526,6 +580,7 @@ static bool from_diffusers(const struct names_layout *layout, enum names_part pa
     case NAMES_UNET:
         return layout->flux     ? from_flux(name, out, size)
                : layout->zimage ? from_zimage(name, out, size)
+               : layout->sd3    ? from_sd3(name, out, size)
                                 : from_unet(layout, name, out, size);
     case NAMES_VAE:
         return from_vae(layout, name, out, size);

@@ -27,7 +27,8 @@ struct names_layout {
      * lacks that is no part of the network. */
     bool diffusers, prefixed;
     bool flux;   /* a UNet's file: FLUX's transformer in diffusers' layout */
-    bool zimage; /* a UNet's file: Z-Image's transformer in diffusers' layout */
+    bool zimage; /* the same: Z-Image's */
+    bool sd3;    /* the same: Stable Diffusion 3's */
     bool tiny,
         numbered;    /* a VAE's file: the tiny autoencoder's; an encoder named by numbers alone */
     bool language;   /* a text encoder's file: a language model's */
@@ -58,6 +59,9 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
  *
  * So does Z-Image's, whose names are ComfyUI's; what is one weight there ("attention.qkv.") and
  * three in diffusers' layout is "attention.q.", "k." and "v.".
+ *
+ * Stable Diffusion 3's transformer stands for a UNet, too; its names are Stability's, with the same
+ * exceptions: "x_block.attn.q.", and "final_layer.scale_shift.".
  *
  * Marks of how a UNet was trained ("v_pred", "ztsnr") stay what they are.
  *

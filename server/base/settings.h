@@ -188,9 +188,9 @@ struct settings_upstream {
     int max_pictures_per_day, max_pictures_per_month;
     double max_money_per_day, max_money_per_month;
     int timeout_seconds, max_retries;
-    int concurrency; /* jobs there at the same time */
+    int concurrency;    /* jobs there at the same time */
     bool retry_unknown; /* order again what may have been painted and lost */
-    bool extensions; /* it also takes seed, steps, negative_prompt, guidance_scale... */
+    bool extensions;    /* it also takes seed, steps, negative_prompt, guidance_scale... */
 };
 
 /* `gpt-image-1 = pictor-mini` in [alias]: another name of a model. */
@@ -200,7 +200,7 @@ struct settings_alias {
 
 /* A section [parts MODEL]: what a UNet alone is painted with; NULL: not said. */
 struct settings_parts {
-    char *model, *text_encoder, *text_encoder_2, *vae;
+    char *model, *text_encoder, *text_encoder_2, *text_encoder_3, *vae;
 };
 
 #define SETTINGS_C_STRING char *

@@ -54,14 +54,14 @@ bool settings_names_part(struct settings *s, const char *model, const char *name
         return false;
     char **to = strcmp(name, "text_encoder") == 0     ? &p->text_encoder
                 : strcmp(name, "text_encoder_2") == 0 ? &p->text_encoder_2
+                : strcmp(name, "text_encoder_3") == 0 ? &p->text_encoder_3
                 : strcmp(name, "vae") == 0            ? &p->vae
                                                       : NULL;
     if (!to)
-        return err_set(
-            err, ERR_INVALID,
-            "[parts %s] has no setting \"%.60s\": wanted text_encoder, text_encoder_2 or "
-            "vae",
-            model, name);
+        return err_set(err, ERR_INVALID,
+                       "[parts %s] has no setting \"%.60s\": wanted text_encoder, text_encoder_2, "
+                       "text_encoder_3 or vae",
+                       model, name);
     return (*value || err_set(err, ERR_INVALID, "%s wants the name of a file", name)) &&
            replace(to, value, err);
 }
@@ -77,6 +77,7 @@ void settings_names_free(struct settings *s)
         free(s->parts[i].model);
         free(s->parts[i].text_encoder);
         free(s->parts[i].text_encoder_2);
+        free(s->parts[i].text_encoder_3);
         free(s->parts[i].vae);
     }
     free(s->parts);

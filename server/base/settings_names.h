@@ -12,7 +12,8 @@ struct settings;
 /* A line of [alias]. */
 bool settings_names_alias(struct settings *s, const char *name, const char *model, struct err *err);
 
-/* A line of [parts MODEL]: text_encoder, text_encoder_2 or vae, and the name of a file. */
+/* A line of [parts MODEL]: text_encoder, text_encoder_2, text_encoder_3 or vae, and the name of a
+ * file. */
 bool settings_names_part(struct settings *s, const char *model, const char *name, const char *value,
                          struct err *err);
 void settings_names_free(struct settings *s);

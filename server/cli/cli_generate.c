@@ -39,10 +39,10 @@
 #define BAR 24 /* characters of the progress bar */
 
 static const char *const help_settings[] = {
-    "config",        "data",        "models",          "threads",
-    "precision",     "cpu",         "memory_limit_mb", "guidance_low",
-    "guidance_high", "reuse_every", "token_merging",   "loras",
-    "vaes",          "controlnets", "embeddings",      "wildcards",
+    "config",        "data",          "models",          "threads",
+    "precision",     "cpu",           "memory_limit_mb", "guidance_low",
+    "guidance_high", "reuse_every",   "token_merging",   "loras",
+    "vaes",          "controlnets",   "embeddings",      "wildcards",
     "styles",        "mark_pictures", "write_infotext",  NULL};
 
 static bool replace(char **field, const char *text, struct err *err)
@@ -382,8 +382,7 @@ static bool merge_loras(const struct settings *settings, const struct models *mo
     struct pictor_model *others[] = {models->refiner, models->hires};
     bool done = pictor_model_merge(models->own, list, loras.count, err);
     for (size_t i = 0; i < sizeof others / sizeof *others && done; i++)
-        done = !others[i] ||
-               loras_merge_fitting(others[i], list, loras.count, LOG_WARN, " ", err);
+        done = !others[i] || loras_merge_fitting(others[i], list, loras.count, LOG_WARN, " ", err);
     loras_close(&loras);
     return done;
 }
@@ -435,17 +434,24 @@ static bool read_words(struct options *o, const struct settings *settings, struc
     return ok;
 }
 
-/* A model's files; of a UNet alone all of its parts. */
+/* A model's files; of a UNet alone all of its parts, and T5's vocabulary where it is wanted. */
 static bool open_files(const struct settings *settings, struct folders *folders, struct files *vaes,
                        const char *name, const char *path, struct pictor_files *out,
                        struct err *err)
 {
     struct pictor_file_info info;
-    if (strcmp(path, "builtin") == 0 || !pictor_file_probe(path, &info, NULL) || !info.lone)
+    if (strcmp(path, "builtin") == 0 || !pictor_file_probe(path, &info, NULL))
         return pictor_files_open(path, out, err);
     struct files *texts = files_new(folders, FOLDERS_TEXT_ENCODER, NULL, err);
-    struct parts_places places = {settings, texts, vaes};
-    bool ok = texts && parts_open(&places, name, path, info.family, out, err);
+    struct parts_places places = {settings, texts, vaes, folders};
+    bool ok = texts;
+    if (ok && info.lone)
+        ok = parts_open(&places, name, path, info.family, out, err);
+    else if (ok && (ok = pictor_files_open(path, out, err)) &&
+             !parts_complete(&places, path, info.family, out, err)) {
+        pictor_files_close(out);
+        ok = false;
+    }
     files_free(texts);
     return ok;
 }

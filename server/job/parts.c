@@ -7,16 +7,24 @@
 
 #include "engine/pictor.h"
 #include "server/base/settings.h"
+#include "server/job/folders.h"
 #include "server/job/vaes.h"
 
 /* A part of a family: its role, and what its file is usually called. */
 struct part {
-    const char *families[4]; /* NULL-terminated */
+    const char *families[5]; /* NULL-terminated */
     const char *role, *what;
     bool vae;
-    const char *names[5]; /* NULL-terminated */
+    const char *names[8]; /* NULL-terminated */
     const char *pull;     /* what `pictor pull` calls it; NULL: it knows none */
 };
+
+#define T5 "T5-XXL"
+#define T5_NAMES                                                                                   \
+    {                                                                                              \
+        "t5xxl", "t5xxl_fp16", "t5xxl_fp8_e4m3fn", "t5xxl_fp8_e4m3fn_scaled",                      \
+            "t5-v1_1-xxl-encoder-Q8_0", "t5-v1_1-xxl-encoder-Q4_K_M"                               \
+    }
 
 static const struct part parts[] = {
     {{"sd1", "sdxl"},
@@ -32,6 +40,15 @@ static const struct part parts[] = {
      false,
      {"clip_g"},
      NULL},
+    {{"flux1", "sd3"},
+     "text_encoder",
+     "OpenAI's text encoder (CLIP-L)",
+     false,
+     {"clip_l"},
+     "clip_l"},
+    {{"sd3"}, "text_encoder_2", "OpenCLIP's text encoder (CLIP-G)", false, {"clip_g"}, NULL},
+    {{"flux1"}, "text_encoder_2", T5, false, T5_NAMES, "t5xxl"},
+    {{"sd3"}, "text_encoder_3", T5, false, T5_NAMES, "t5xxl"},
     {{"zimage"},
      "text_encoder",
      "Qwen3 4B",
@@ -46,6 +63,8 @@ static const struct part parts[] = {
      {"qwen_3_4b", "Qwen3-4B", "Qwen3-4B-Q8_0", "qwen_3_8b"},
      "qwen_3_4b"},
     {{"flux2"}, "vae", "FLUX.2's VAE", true, {"flux2-vae", "flux2_ae", "flux2-ae"}, "flux2-vae"},
+    {{"flux1"}, "vae", "FLUX.1's VAE", true, {"ae", "flux-vae", "flux_vae", "flux1-ae"}, "ae"},
+    {{"sd3"}, "vae", "Stable Diffusion 3's VAE", true, {"sd3_vae", "sd3.5_vae"}, NULL},
     {{"sd1", "sd2"},
      "vae",
      "a VAE",
@@ -71,7 +90,7 @@ static bool is_of(const struct part *p, const char *family)
 
 static bool is_transformer(const struct part *p)
 {
-    return is_of(p, "flux2") || is_of(p, "zimage");
+    return is_of(p, "flux1") || is_of(p, "flux2") || is_of(p, "sd3") || is_of(p, "zimage");
 }
 
 static const char *said(const struct settings *s, const char *model, const char *role)
@@ -79,9 +98,10 @@ static const char *said(const struct settings *s, const char *model, const char 
     for (size_t i = 0; i < s->parts_count; i++)
         if (strcmp(s->parts[i].model, model) == 0) {
             const struct settings_parts *p = &s->parts[i];
-            return strcmp(role, "vae") == 0            ? p->vae
-                   : strcmp(role, "text_encoder") == 0 ? p->text_encoder
-                                                       : p->text_encoder_2;
+            return strcmp(role, "vae") == 0              ? p->vae
+                   : strcmp(role, "text_encoder") == 0   ? p->text_encoder
+                   : strcmp(role, "text_encoder_2") == 0 ? p->text_encoder_2
+                                                         : p->text_encoder_3;
         }
     return NULL;
 }
@@ -105,6 +125,13 @@ static bool missing(const struct part *p, const char *model, struct err *err)
         p->vae ? "VAEs" : "text encoders", model, p->role, names, p->role, model);
 }
 
+/* Of Stable Diffusion 3: it paints without T5, and its VAE may be in its file. */
+static bool may_lack(const struct part *p)
+{
+    return is_of(p, "sd3") && (p->vae || strcmp(p->what, T5) == 0);
+}
+
+/* The path of a part; "" of one that is not there and need not be. */
 static bool find(const struct parts_places *places, const struct part *p, const char *model,
                  char path[PATH_MAX], struct err *err)
 {
@@ -118,18 +145,88 @@ static bool find(const struct parts_places *places, const struct part *p, const 
     bool found = n < (int)sizeof name && files_find(files, name, path, err);
     for (int i = 0; !found && p->names[i]; i++)
         found = files_find(files, p->names[i], path, err);
+    if (!found && err->code == ERR_NOT_FOUND && may_lack(p)) {
+        *path = '\0';
+        return true;
+    }
     return found || (err->code == ERR_NOT_FOUND ? missing(p, model, err) : false);
+}
+
+/* ---- T5's vocabulary ---- */
+
+#define VOCABULARY "spiece.model"
+
+static bool join(char path[PATH_MAX], const char *folder, int length)
+{
+    struct stat st;
+    return snprintf(path, PATH_MAX, "%.*s/" VOCABULARY, length, folder) < PATH_MAX &&
+           stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* Beside a file, or in a folder of text encoders. */
+static bool find_vocabulary(const struct parts_places *places, const char *beside,
+                            char path[PATH_MAX])
+{
+    struct folders_list list = {0};
+    struct err err;
+    const char *slash = strrchr(beside, '/');
+    bool found = slash && join(path, beside, (int)(slash - beside));
+    if (!found && folders_of(places->folders, FOLDERS_TEXT_ENCODER, &list, &err))
+        for (size_t i = 0; i < list.count && !found; i++)
+            found = join(path, list.at[i].path, (int)strlen(list.at[i].path));
+    folders_list_free(&list);
+    return found;
+}
+
+static const struct part *t5_of(const char *family)
+{
+    for (size_t i = 0; i < PARTS; i++)
+        if (is_of(&parts[i], family) && strcmp(parts[i].what, T5) == 0)
+            return &parts[i];
+    return NULL;
+}
+
+bool parts_complete(const struct parts_places *places, const char *path, const char *family,
+                    struct pictor_files *files, struct err *err)
+{
+    char found[PATH_MAX];
+    const struct part *t5 = t5_of(family);
+    if (!t5 || files->count != 1 || strchr(files->items[0].name, '/'))
+        return true;
+    if (find_vocabulary(places, path, found))
+        return pictor_files_add(files, "tokenizer", found, err);
+    const char *ending = NULL; /* else a T5 by itself may have it: a GGUF */
+    for (int i = 0; t5->names[i]; i++)
+        if (files_find(places->text_encoders, t5->names[i], found, err) &&
+            (ending = strrchr(found, '.')) && strcasecmp(ending, ".gguf") == 0)
+            return pictor_files_add(files, "tokenizer", found, err);
+    return true;
+}
+
+/* ---- opening ---- */
+
+static bool add_part(const struct parts_places *places, const struct part *p, const char *name,
+                     struct pictor_files *out, struct err *err)
+{
+    char path[PATH_MAX], words[PATH_MAX];
+    if (!find(places, p, name, path, err))
+        return false;
+    if (!*path)
+        return true;
+    return pictor_files_add(out, p->role, path, err) &&
+           (strcmp(p->what, T5) != 0 || !find_vocabulary(places, path, words) ||
+            pictor_files_add(out, "tokenizer", words, err));
 }
 
 bool parts_open(const struct parts_places *places, const char *name, const char *path,
                 const char *family, struct pictor_files *out, struct err *err)
 {
-    char other[PATH_MAX];
     out->count = 0;
-    bool ok = pictor_files_add(out, "unet", path, err);
+    /* Stable Diffusion 3's may have its VAE in the file. */
+    bool ok = (strcmp(family, "sd3") != 0 || pictor_files_add(out, "model", path, err)) &&
+              pictor_files_add(out, "unet", path, err);
     for (size_t i = 0; ok && i < PARTS; i++)
-        ok = !is_of(&parts[i], family) || (find(places, &parts[i], name, other, err) &&
-                                           pictor_files_add(out, parts[i].role, other, err));
+        ok = !is_of(&parts[i], family) || add_part(places, &parts[i], name, out, err);
     if (!ok)
         pictor_files_close(out);
     return ok;
@@ -146,7 +243,7 @@ bool parts_measure(const struct parts_places *places, const char *name, const ch
             continue;
         if (!find(places, &parts[i], name, path, err))
             return false;
-        if (stat(path, &st) == 0)
+        if (*path && stat(path, &st) == 0)
             registry_scan_measure(&all, &st);
     }
     *size = all.model.size;

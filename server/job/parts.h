@@ -1,9 +1,11 @@
-/* parts.h: what a UNet alone lacks to be a model: text encoders and a VAE, each a file of its own.
+/* parts.h: what a UNet alone lacks to be a model: text encoders and a VAE, each a file of its own,
+ * and T5's vocabulary.
  *
  * Which they are, the settings say (`[parts NAME]`); else it is the file that is called like the
  * model with ".text_encoder", ".text_encoder_2" or ".vae" behind; else one of the names that such
  * files are published under ("clip_l"). Nothing is taken because it happens to be there: the VAEs
- * of two families look alike. Thread-safe. */
+ * of two families look alike. T5's vocabulary is in its own file (GGUF), or a `spiece.model` beside
+ * it or in one of the folders of text encoders. Thread-safe. */
 #ifndef PICTOR_SERVER_PARTS_H
 #define PICTOR_SERVER_PARTS_H
 
@@ -11,6 +13,7 @@
 
 #include "server/job/files.h"
 
+struct folders;
 struct pictor_files;
 struct settings;
 
@@ -18,6 +21,7 @@ struct settings;
 struct parts_places {
     const struct settings *settings;
     struct files *text_encoders, *vaes;
+    struct folders *folders;
 };
 
 /* Opens the UNet at `path`, which is the model `name` of a family ("sdxl"), and all that it wants
@@ -25,6 +29,11 @@ struct parts_places {
  * called. */
 bool parts_open(const struct parts_places *places, const char *name, const char *path,
                 const char *family, struct pictor_files *out, struct err *err);
+
+/* A model in one file that has T5 in it and lacks its vocabulary: adds that, where there is one.
+ * False with an error that is no matter of whether there is. */
+bool parts_complete(const struct parts_places *places, const char *path, const char *family,
+                    struct pictor_files *files, struct err *err);
 
 /* Whether all of it is there; adds their sizes to *size, and *mtime_ms becomes that of the newest:
  * so whoever keeps the model open sees that one was replaced. */

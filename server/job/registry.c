@@ -39,7 +39,7 @@ struct registry {
     char folder[PATH_MAX];    /* absolute; of local models */
     pthread_mutex_t scanning; /* held over a whole scan; taken before `lock`; of these: */
     struct registry_remote_lists listed;
-    int64_t rescan_ms;      /* unknown names cause no scan before that */
+    int64_t rescan_ms;    /* unknown names cause no scan before that */
     struct err trouble;   /* why the last scan failed; ERR_NONE */
     bool away, said_away; /* some folder of model_paths is; the log says so */
     pthread_mutex_t lock; /* the fields below */
@@ -202,8 +202,8 @@ bool registry_set_listed(struct registry *reg, const struct settings_upstream *u
 {
     bool changed;
     pthread_mutex_lock(&reg->scanning);
-    bool done = registry_remote_set(&reg->listed, reg->settings, upstream, names, count, &changed,
-                                    err);
+    bool done =
+        registry_remote_set(&reg->listed, reg->settings, upstream, names, count, &changed, err);
     pthread_mutex_unlock(&reg->scanning);
     return done && (!changed || refresh(reg, false, err));
 }
@@ -224,7 +224,7 @@ void registry_path(const struct registry *reg, const struct registry_model *m, c
 static struct parts_places places_of(const struct registry *reg)
 {
     return (struct parts_places){reg->settings, reg->files[FOLDERS_TEXT_ENCODER],
-                                 reg->files[FOLDERS_VAE]};
+                                 reg->files[FOLDERS_VAE], reg->folders};
 }
 
 /* What a UNet alone wants besides becomes part of its size and time, or its fault. Not under the
@@ -246,9 +246,13 @@ bool registry_open(const struct registry *reg, const struct registry_model *m,
     char path[PATH_MAX];
     struct parts_places places = places_of(reg);
     registry_path(reg, m, path);
-    return (m->lone ? parts_open(&places, m->name, path, m->architecture, files, err)
-                    : pictor_files_open(path, files, err)) ||
-           err_prefix(err, "%s", m->name);
+    bool ok = m->lone ? parts_open(&places, m->name, path, m->architecture, files, err)
+                      : pictor_files_open(path, files, err);
+    if (ok && !m->lone && !parts_complete(&places, path, m->architecture, files, err)) {
+        pictor_files_close(files);
+        ok = false;
+    }
+    return ok || err_prefix(err, "%s", m->name);
 }
 
 /* ---- hashing ---- */
@@ -521,8 +525,7 @@ static struct registry_entry *look_up(const struct registry *reg, const char *na
 
 /* By name or alias or "*", what is listed in the models folder now; a file that could not be
  * painted with may be whole by now. Returns under the lock. */
-static struct registry_entry *find_and_lock(struct registry *reg, const char *name,
-                                            struct err *err)
+static struct registry_entry *find_and_lock(struct registry *reg, const char *name, struct err *err)
 {
     pthread_mutex_lock(&reg->lock);
     struct registry_entry *e = look_up(reg, name);
@@ -740,8 +743,7 @@ struct registry *registry_new(const struct settings *settings, const struct regi
     builtin_model(&reg->builtin_size);
     bool done = (reg->folders = folders_new(settings, err)) && find_folder(reg, err) &&
                 open_facts(reg, err) && (reg->sidecars = sidecars_new(err)) &&
-                pictor_model_probe("builtin", &reg->builtin, err) &&
-                registry_refresh(reg, err);
+                pictor_model_probe("builtin", &reg->builtin, err) && registry_refresh(reg, err);
     for (int kind = FOLDERS_MODEL + 1; done && kind < FOLDERS_KINDS; kind++)
         done = (reg->files[kind] = files_new(reg->folders, kind, reg, err)) != NULL;
     if (done && pthread_create(&reg->reader, NULL, read_files, reg) != 0)
