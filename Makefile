@@ -47,7 +47,7 @@ $(BUILD)/gen/server/web_files.h: web $(WEB)
 	@release=$$(cat $(WEB) | sha256sum | cut -c1-12); n=0; \
 	echo "#define WEB_RELEASE \"$$release\"" > $@.new; echo "#ifdef WEB_FILE" >> $@.new; \
 	for f in $(WEB:web/%=%); do n=$$((n + 1)); mkdir -p $$(dirname $(BUILD)/gen/web/$$f); \
-	    case $$f in *.html) sed -E "s,(href|src)=\"web/,&@$$release/,g" web/$$f ;; *) cat web/$$f ;; esac \
+	    case $$f in *.html) sed -E "s,(href|src|data-[a-z]+)=\"web/,&@$$release/,g" web/$$f ;; *) cat web/$$f ;; esac \
 	        > $(BUILD)/gen/web/$$f; \
 	    gzip -9nc $(BUILD)/gen/web/$$f > $(BUILD)/gen/web/$$f.gz; \
 	    echo "WEB_FILE($$n, \"$$f\")" >> $@.new; done; echo "#endif" >> $@.new; mv $@.new $@

@@ -3,6 +3,7 @@
  * Addresses are relative, so the page works below any path of a proxy. The key goes in a header,
  * never in an address; that is why event streams are read with fetch, and why pictures become blobs
  * when there is a key: neither EventSource nor <img> can send a header. */
+import { t } from './text.js';
 
 const STORED = 'pictor.key';
 const SILENCE_MS = 40000; /* the server says something every 15 s */
@@ -42,7 +43,7 @@ async function errorOf(response) {
     const { code, message, param } = (await jsonOf(response)).error;
     return new ApiError(response.status, code, message, param, retryAfter);
   } catch {
-    const text = `The server answered with ${response.status} ${response.statusText}`.trim();
+    const text = t('server_answered', { status: `${response.status} ${response.statusText}`.trim() });
     return new ApiError(response.status, 'internal', text, null, retryAfter);
   }
 }
@@ -57,7 +58,7 @@ async function send(path, options = {}) {
   } catch (error) {
     if (error.name === 'AbortError')
       throw error;
-    throw new ApiError(0, 'io', 'The server does not answer');
+    throw new ApiError(0, 'io', t('the_server_does_not_answer'));
   }
   if (!response.ok)
     throw await errorOf(response);
@@ -70,14 +71,11 @@ export async function get(path) {
 
 export const getText = async (path) => (await send(path)).text();
 
+const asked = (body) => ({ method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+
 /* `keepalive` lets it survive the page that asked. */
 export async function post(path, body, keepalive = false) {
-  const response = await send(path, {
-    method: 'POST',
-    keepalive,
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify(body ?? {}),
-  });
+  const response = await send(path, { keepalive, ...asked(body ?? {}) });
   return response.status === 204 ? null : jsonOf(response);
 }
 
@@ -85,9 +83,9 @@ export async function remove(path) {
   await send(path, { method: 'DELETE' });
 }
 
-/* Connects, then returns an async iterator of {event, data}; it ends when the server ends it and
+/* Connects (with `body`, if there is one), then returns an async iterator of {event, data}; it ends when the server ends it and
  * throws when the connection breaks or falls silent. */
-export async function openEvents(path) {
+export async function openEvents(path, body) {
   const abort = new AbortController();
   let timer;
   const alive = () => {
@@ -95,7 +93,7 @@ export async function openEvents(path) {
     timer = setTimeout(() => abort.abort(), SILENCE_MS);
   };
   alive();
-  const response = await send(path, { signal: abort.signal });
+  const response = await send(path, { signal: abort.signal, ...(body && asked(body)) });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
 
   async function* read() {

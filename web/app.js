@@ -1,43 +1,48 @@
 /* app.js: starts the page, and what belongs to no part of it: the key, the connection, telling
  * screen readers how the person's own jobs get on. */
 import { hasKey, setKey } from './api.js';
-import { $, announce, setText } from './dom.js';
+import { $, announce, plainWords, setText } from './dom.js';
 import './card.js';
 import './form.js';
 import './gallery.js';
-import './mask.js';
-import './nudge.js';
 import './prompt.js';
 import './queue.js';
 import './source.js';
 import { store } from './store.js';
-import './views.js';
+import { t } from './text.js';
+import { later, opens } from './views.js';
 
 const SPARINGLY_MS = 15000; /* between two announcements of steps */
 
 /* ---- the key ---- */
 
-/* `message`: why the key that was there is no good. */
-function askKey(message) {
-  const dialog = $('key-dialog');
-  setText($('key-error'), message);
-  $('key').value = '';
-  dialog.oncancel = (event) => event.preventDefault(); /* nothing works without it */
-  if (!dialog.open)
-    dialog.showModal();
-  return new Promise((resolve) => {
-    $('key-form').onsubmit = (event) => {
-      event.preventDefault();
-      setKey($('key').value.trim(), $('key-keep').checked);
-      resolve(); /* it closes when the key is good */
-    };
-  });
-}
+const askKey = async (message) => (await later('door')).ask(message);
 
-store.addEventListener('ready', () => $('key-dialog').close());
 $('forget-key').addEventListener('click', () => {
   setKey(null);
   store.reconnect();
+});
+
+/* ---- keys of the keyboard ---- */
+
+const nudge = opens('nudge', (module, area, ways) => module.nudge(area, ways));
+
+for (const id of ['prompt', 'negative_prompt'])
+  $(id).addEventListener('keydown', (event) => {
+    const ways = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+    if (!ways || !(event.ctrlKey || event.metaKey))
+      return;
+    event.preventDefault();
+    nudge(event.currentTarget, ways);
+  });
+
+/* "/" anywhere on the page goes to the prompt. */
+addEventListener('keydown', (event) => {
+  if (event.key !== '/' || event.ctrlKey || event.metaKey || event.altKey ||
+    event.target.closest('input, textarea, select, dialog[open]'))
+    return;
+  event.preventDefault();
+  $('prompt').focus();
 });
 
 /* ---- the connection ---- */
@@ -52,8 +57,7 @@ function showConnection() {
     return;
   const tell = () => {
     const seconds = Math.ceil((store.retryAt - Date.now()) / 1000);
-    setText($('connection-text'), `${store.problem}. ` + (seconds > 0
-      ? `Trying again in ${seconds} s.` : 'Trying…'));
+    setText($('connection-text'), `${store.problem}. ${seconds > 0 ? t('trying_again_in', { n: seconds }) : t('trying')}`);
   };
   tell();
   ticking = setInterval(tell, 1000);
@@ -77,7 +81,7 @@ store.addEventListener('progress', ({ detail: job }) => {
   if (!store.mine.has(job.id) || step === 0 || now - told < SPARINGLY_MS)
     return;
   told = now;
-  announce(`Step ${step} of ${steps}`);
+  announce(t('step_of_said', { step, steps }));
 });
 
 store.addEventListener('finished', ({ detail: job }) => {
@@ -85,11 +89,11 @@ store.addEventListener('finished', ({ detail: job }) => {
     return;
   const words = job.params.prompt.slice(0, 80);
   if (job.state === 'done')
-    announce(`Painted: ${words}`);
+    announce(t('painted_said', { words }));
   else if (job.state === 'failed')
-    announce(`Not painted: ${words}. ${job.error?.message ?? ''}`, true);
+    announce(t('not_painted_said', { words, why: plainWords(job.error?.message ?? '') }), true);
   else
-    announce(`Cancelled: ${words}`);
+    announce(t('cancelled_said', { words }));
 });
 
 store.run(askKey);

@@ -2,6 +2,7 @@
  * was told: its nouns can be tapped, and words that mean nothing to it are named, gently. */
 import { $, h, setText } from './dom.js';
 import { store } from './store.js';
+import { t } from './text.js';
 
 const BUILTIN = 'pictor-mini', SHOWN = 18, WAIT_MS = 500;
 /* Said by people and told to no model. */
@@ -34,11 +35,10 @@ async function show() {
   const model = chosen();
   if (!model)
     return;
-  setText($('card-title'), `What ${model.title} paints`);
+  setText($('card-title'), t('what_model_paints', { model: model.title }));
   setText($('card-text'), isBuiltin()
-    ? 'Simple drawings, as a child paints them: places (a beach, a farm, a castle on a hill), everyday things and '
-      + 'people, two of them together, by day, at sunset and at night. Few words work best.'
-    : model.description || 'Its file says nothing of what it paints.');
+    ? t('builtin_paints')
+    : model.description || t('its_file_says_nothing'));
   $('nouns-part').hidden = !isBuiltin();
   if (isBuiltin() && $('card').open) {
     await load();
@@ -69,8 +69,8 @@ async function note() {
     return;
   const words = unknown(prompt).slice(0, 4);
   $('unknown').hidden = words.length === 0;
-  setText($('unknown-words'), `${chosen().title} was never shown ${words.map((word) =>
-    `“${word}”`).join(', ')}, and may paint something else.`);
+  setText($('unknown-words'), t('never_shown', { model: chosen().title,
+    words: words.map((word) => t('quoted', { word })).join(', ') }));
 }
 
 $('card').addEventListener('toggle', show);

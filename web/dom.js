@@ -1,5 +1,6 @@
 /* dom.js: building elements, and telling the person what happened. Text from outside reaches the
  * page as text nodes and attributes only; nothing here or elsewhere parses HTML. */
+import { messageText, serverWords, t } from './text.js';
 
 export const $ = (id) => document.getElementById(id);
 
@@ -98,14 +99,22 @@ export function toast(text, { action, gone, seconds = 5, bad = false } = {}) {
   wait();
 }
 
+/* What a field is called on the page, where it has a control. */
+export const fieldName = (name) => document.querySelector(`label[for="${CSS.escape(name)}"]`)?.firstChild.data.trim() ??
+  name.replaceAll('_', ' ');
+
 /* What the server says to programs, as people say it: "width must be 64..4096, got 7". */
 export function plainWords(message) {
+  const said = messageText(message, fieldName);
+  if (said)
+    return said;
   const named = message.replace(/^[a-z]+(_[a-z]+)+/, (name) => name.replaceAll('_', ' '))
     .replace(/(-?[\d.]*\d)\.\.(-?[\d.]*\d)/, 'from $1 to $2').replace(/, got (.+)$/, ', not $1');
   return /^[a-z ]+ must /.test(named) ? named.charAt(0).toUpperCase() + named.slice(1) : named;
 }
 
-export const complain = (error) => toast(plainWords(error.message), { bad: true, seconds: 8 });
+export const complain = (error) => serverWords().then(() =>
+  toast(plainWords(error.message), { bad: true, seconds: 8 }));
 
 /* Follows an address as a download; one that was made of a Blob is given back. */
 export function save(url, name) {
@@ -129,5 +138,5 @@ export async function copyText(text) {
   area.remove();
   focused?.focus();
   if (!copied)
-    throw new Error('The browser did not let this page copy');
+    throw new Error(t('no_copying'));
 }

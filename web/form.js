@@ -2,14 +2,14 @@
  * has a control for bear its name. A field that is left empty is left out, so the model's or the
  * server's default holds. The server checks, and says which field is to blame; its words are shown
  * there. What was set is remembered in this browser. */
-import { $, announce, complain, h, plainWords, setText, toast } from './dom.js';
-import { fillExpert, showExpert } from './expert.js';
-import { leaders } from './leaders.js';
+import { $, announce, complain, fieldName, h, plainWords, setText, toast } from './dom.js';
 import { source } from './source.js';
 import { store } from './store.js';
+import { serverWords, t } from './text.js';
+import { later, opens } from './views.js';
 
 const STORED = 'pictor.settings', VERSION = 1;
-const SHAPES = [['Square', 1, 1], ['Portrait', 3, 4], ['Landscape', 4, 3], ['Wide', 16, 9]];
+export const SHAPES = [[t('square'), 1, 1], [t('portrait'), 3, 4], [t('landscape'), 4, 3], [t('wide'), 16, 9]];
 
 const form = $('form');
 
@@ -17,6 +17,10 @@ const form = $('form');
 let extras = {}, filled = false;
 let styles = new Set(); /* names */
 let away = false; /* the error that is shown is that nobody answers */
+let leaders = () => [], expert = null; /* of later/leaders.js; later/expert.js */
+
+/* What says the `controls` of a request. */
+export const leadBy = (run) => { leaders = run; };
 
 const controlOf = (name) => form.elements.namedItem(name);
 const isText = (name) => controlOf(name)?.localName === 'textarea';
@@ -51,8 +55,8 @@ const model = () => store.models.find((each) => each.name === $('model').value) 
 export const round8 = (value) => Math.max(64, Math.round(value / 8) * 8);
 
 /* A size of this shape with the area that the model likes best. */
-function sidesOf(across, down) {
-  const scale = Math.sqrt(model().width * model().height / (across * down));
+export function sidesOf(across, down, { width, height } = model()) {
+  const scale = Math.sqrt(width * height / (across * down));
   return [round8(across * scale), round8(down * scale)];
 }
 
@@ -86,8 +90,8 @@ function put(control, value) {
 /* One that cannot be painted with can be chosen: what it is asked for says why. */
 function fillModels() {
   options($('model'), store.models.map(({ name, title, kind, problem }) =>
-    [name, problem ? `${title} (see Models)` : kind === 'upstream' ? `${title} (elsewhere)` : title]));
-  options($('refiner'), [['', 'none'], ...store.models.filter(({ kind, problem }) =>
+    [name, problem ? t('see_models', { title }) : kind === 'upstream' ? t('elsewhere', { title }) : title]));
+  options($('refiner'), [['', t('none')], ...store.models.filter(({ kind, problem }) =>
     kind !== 'upstream' && !problem).map(({ name, title }) => [name, title])]);
 }
 
@@ -98,16 +102,9 @@ function fillLists({ samplers, schedulers, limits }) {
   options($('hires_upscaler'), (store.fields.hires_upscaler.examples ?? []).map((name) =>
     [name, name]));
   options($('count'), Array.from({ length: limits.max_count }, (_, i) =>
-    [i + 1, i ? `${i + 1} pictures` : '1 picture']));
+    [i + 1, t('pictures', { n: i + 1 })]));
   fillStyles();
-  fillExpert(store.fields, settings().filter((name) => !controlOf(name) &&
-    name !== 'hires_width' && name !== 'hires_height'), (name, value) => {
-    if (value === undefined)
-      delete extras[name];
-    else
-      extras[name] = value;
-    changed();
-  });
+  fillExpert();
   for (const name of controlled()) {
     const control = controlOf(name), { minimum, maximum, enum: words = [] } = store.fields[name];
     if (control.type === 'number')
@@ -116,6 +113,25 @@ function fillLists({ samplers, schedulers, limits }) {
       if (!has(control, word))
         control.append(h('option', { value: word }, word));
   }
+}
+
+function fillExpert() {
+  expert?.fill(store.fields, settings().filter((name) => !controlOf(name) &&
+    name !== 'hires_width' && name !== 'hires_height'), (name, value) => {
+    if (value === undefined)
+      delete extras[name];
+    else
+      extras[name] = value;
+    changed();
+  });
+}
+
+async function openExpert() {
+  if (expert)
+    return;
+  expert = await later('expert');
+  fillExpert();
+  expert.show(extras);
 }
 
 function fillStyles() {
@@ -153,13 +169,13 @@ function refresh() {
     range.value = $(range.dataset.for).value;
   const preset = form.querySelector('input[name=shape]:checked');
   setText($('settings-summary'), [
-    !preset && size !== 'x' && size.replace('x', ' × '), `${$('steps').value} steps`,
-    $('sampler').value, $('seed').value && `seed ${$('seed').value}`, ...styles,
+    !preset && size !== 'x' && size.replace('x', ' × '), t('steps_of', { n: Number($('steps').value) }),
+    $('sampler').value, $('seed').value && t('seed_is', { seed: $('seed').value }), ...styles,
   ].filter(Boolean).join(' · '));
   $('seed-random').setAttribute('aria-pressed', String($('seed').value === ''));
   $('refiner-at-field').hidden = !$('refiner').value;
   showExtras();
-  showExpert(extras);
+  expert?.show(extras);
   showIdeas();
 }
 
@@ -173,9 +189,9 @@ function showExtras() {
       changed();
       $('settings').querySelector('summary').focus();
     };
-    const text = name === 'controls' ? `led by ${value.map((net) => net.model).join(', ')}`
+    const text = name === 'controls' ? t('led_by_nets', { nets: value.map((net) => net.model).join(', ') })
       : `${name.replaceAll('_', ' ')} ${value}`;
-    return h('button', { class: 'chip', onclick: drop, 'aria-label': `Remove ${text}` }, `${text} ×`);
+    return h('button', { class: 'chip', onclick: drop, 'aria-label': t('remove_what', { what: text }) }, `${text} ×`);
   }));
 }
 
@@ -263,14 +279,17 @@ function clearErrors() {
     clearError(field);
 }
 
-function showError({ message, param, status, retryAfter }) {
+async function showError({ message, param, status, retryAfter }) {
+  await serverWords();
   let text = plainWords(message);
   away = status === 0;
   if (status === 0)
-    text = 'The server does not answer. What you wrote is kept; try again in a moment.';
+    text = t('no_answer_kept');
   else if (status === 429 && retryAfter)
-    text += `. Try again in ${retryAfter} s.`;
+    text = t('try_again_in', { text, n: retryAfter });
   const name = param === 'hires_height' ? 'hires_width' : param;
+  if (store.fields[name]?.['x-about'] === 'picture' && !controlOf(name))
+    await openExpert().catch(() => {});
   const field = name && form.querySelector(`[data-param="${CSS.escape(name)}"]`);
   if (!field) {
     setText($('form-error'), text);
@@ -303,13 +322,13 @@ function valueOf(name) {
     if (text === '' || text === '-1')
       return undefined;
     if (!/^\d+$/.test(text) || BigInt(text) > BigInt(maximum))
-      throw blame(name, `${name} must be a whole number of 0..${maximum}`);
+      throw blame(name, t('whole_number', { name: fieldName(name), most: String(maximum) }));
     return text;
   }
   if (!isNumber(name))
     return isText(name) ? text : text || undefined;
   if (validity.badInput)
-    throw blame(name, `${name} must be a number`);
+    throw blame(name, t('a_number', { name: fieldName(name) }));
   return text === '' ? undefined : Number(text);
 }
 
@@ -331,7 +350,7 @@ async function request() {
     body.styles = [...styles];
   if (pictures.extend) { /* which says the size */
     if (body.hires_width)
-      throw blame('hires_width', 'Paint beyond the edges first, and enlarge what comes out');
+      throw blame('hires_width', t('paint_beyond_the_edges_first'));
     delete body.width;
     delete body.height;
     delete body.mask_only_area;
@@ -357,7 +376,7 @@ async function paint() {
   }
   try {
     const { position } = await store.submit(await request());
-    announce(position > 0 ? `In the queue, ${position} before it` : 'In the queue');
+    announce(position > 0 ? t('in_queue_behind', { n: position }) : t('in_queue'));
     showQueue();
   } catch (error) {
     if (!error.param && error.status === undefined)
@@ -399,8 +418,8 @@ function apply(params) {
   if (nets.length > lost.length)
     extras.controls = nets.filter(({ image }) => image);
   if (lost.length) /* whose pictures are not among the settings */
-    toast(`Not taken over: ${lost.map(({ model: name, preprocessor }) =>
-      `ControlNet ${name} (${preprocessor})`).join(', ')}`);
+    toast(t('not_taken_over', { what: lost.map(({ model: name, preprocessor }) =>
+      `ControlNet ${name} (${preprocessor})`).join(', ') }));
   clearErrors();
   changed();
   form.scrollIntoView({ block: 'start' });
@@ -471,7 +490,7 @@ export const painter = {
   async useInfotext(text) {
     try {
       apply(await store.paramsOf(text));
-      toast('Settings taken from the picture');
+      toast(t('settings_from_picture'));
     } catch (error) {
       complain(error);
     }
@@ -515,6 +534,8 @@ store.addEventListener('connection', () => {
 source.events.addEventListener('settings', ({ detail }) => painter.useInfotext(detail));
 source.events.addEventListener('match', ({ detail }) => matchShape(detail));
 
+$('expert').addEventListener('toggle', () => openExpert().catch(complain));
+$('leaders').addEventListener('toggle', opens('leaders', (module) => module.ask()));
 form.addEventListener('submit', (event) => {
   event.preventDefault();
   paint();
@@ -548,16 +569,16 @@ $('seed-keep').addEventListener('click', () => {
     $('seed').value = latest.images.at(-1).seed;
     changed();
   } else {
-    toast('There is no picture yet');
+    toast(t('there_is_no_picture_yet'));
   }
 });
 $('reset').addEventListener('click', () => {
   useDefaults();
   changed();
-  announce("Back to the model's settings");
+  announce(t('back_to_the_models_settings'));
 });
 for (const range of form.querySelectorAll('[data-for]')) {
   range.tabIndex = -1; /* the number beside it is the keyboard's */
   range.setAttribute('aria-hidden', 'true');
 }
-setText($('paint-keys'), /Mac|iPhone|iPad/.test(navigator.platform) ? '⌘ ⏎' : 'Ctrl ⏎');
+setText($('paint-keys'), /Mac|iPhone|iPad/.test(navigator.platform) ? '⌘ ⏎' : t('paint_keys'));

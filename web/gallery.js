@@ -8,6 +8,7 @@ import { downloadUrl, imageBlob, post, showImage } from './api.js';
 import { $, arrange, complain, copyText, h, icon, plainWords, save, setText, toast } from './dom.js';
 import { painter } from './form.js';
 import { store } from './store.js';
+import { serverWords, t } from './text.js';
 import { opens } from './views.js';
 
 const cards = new Map(); /* key of an item -> {element, picture} */
@@ -51,8 +52,8 @@ export const paramsOf = ({ job, image }) =>
 export const useSettings = ({ job, image }) => {
   const controls = job.params.controls?.map((each, i) => ({ ...each, image: `job:${job.id}/${i}` }));
   painter.apply({ ...paramsOf({ job, image }), controls, seed: image.seed, subseed: image.subseed });
-  toast(job.params.has_init ? 'Settings taken over; the picture it began from is not part of them'
-    : 'Settings taken over');
+  toast(job.params.has_init ? t('settings_taken_over_the_picture')
+    : t('settings_taken_over'));
 };
 
 export async function paintOver({ job, image }) {
@@ -87,10 +88,10 @@ export async function download({ job, image }) {
 
 /* Twice as large, by the network inside the server; it hangs beside what it was made of. */
 export async function upscale({ job, image }) {
-  toast('Upscaling: it hangs on the wall when it is done');
+  toast(t('upscaling_it_hangs_on'));
   try {
     const { id } = await post('api/upscale', { image_id: image.id, keep: job.id, format: image.format });
-    toast('Upscaled', { action: { label: 'Show', run: () => {
+    toast(t('upscaled'), { action: { label: t('show'), run: () => {
       const made = pictures().find((each) => each.image.id === id);
       if (made)
         open(made);
@@ -103,7 +104,7 @@ export async function upscale({ job, image }) {
 export async function copy(text, what) {
   try {
     await copyText(text);
-    toast(`${what} copied`);
+    toast(t('copied', { what }));
   } catch (error) {
     complain(error);
   }
@@ -113,7 +114,7 @@ export async function copy(text, what) {
 async function paintAnew({ job, image }, changes) {
   if (job.params.has_init || job.params.controls?.length) {
     useSettings({ job, image });
-    toast('Its pictures are not kept with its settings: choose them, then press Paint');
+    toast(t('its_pictures_are_not_kept'));
     return;
   }
   try {
@@ -135,8 +136,8 @@ export const variations = (picture) => paintAnew(picture, { count: Math.min(4,
 function removeLater(jobs, images = []) {
   const ids = [...jobs, ...images].map(({ id }) => id);
   ids.forEach((id) => store.hide(id));
-  toast(ids.length > 1 ? `${ids.length} deleted` : 'Deleted', {
-    seconds: 8, action: { label: 'Undo', run: () => ids.forEach((id) => store.unhide(id)) },
+  toast(ids.length > 1 ? t('n_deleted', { n: ids.length }) : t('deleted'), {
+    seconds: 8, action: { label: t('undo'), run: () => ids.forEach((id) => store.unhide(id)) },
     gone: () => store.remove(jobs.map(({ id }) => id), images.map(({ id }) => id)).catch(complain),
   });
 }
@@ -157,17 +158,17 @@ export const removePicture = (picture) => removePictures([picture]);
 /* ---- cards ---- */
 
 const VERBS = [
-  ['variation', 'Variations', 'Four that are near it', variations],
-  ['larger', 'Upscale', 'Twice as large', upscale],
-  ['again', 'Again', 'The same with another seed', again],
-  ['brush', 'Edit', 'Paint a part of it anew', edit],
+  ['variation', t('variations'), t('four_that_are_near'), variations],
+  ['larger', t('upscale'), t('twice_as_large'), upscale],
+  ['again', t('again'), t('the_same_with_another_seed'), again],
+  ['brush', t('edit'), t('paint_a_part'), edit],
 ];
 
 const isFresh = (job) => job.live && performance.now() - job.seen < 2000;
 
 /* A favourite's heart stays in sight. */
 function heartOf(picture) {
-  const button = h('button', { class: 'round heart', title: 'Favourite', 'aria-label': 'Favourite',
+  const button = h('button', { class: 'round heart', title: t('favourite'), 'aria-label': t('favourite'),
     'aria-pressed': String(Boolean(picture.image.favourite)), onclick: () => favour([picture],
       button.getAttribute('aria-pressed') !== 'true') }, icon('heart'));
   return button;
@@ -190,7 +191,7 @@ export async function favour(list, favourite) {
 
 function makeCard(picture, large) {
   const { job, image } = picture;
-  const alt = job.params.prompt || 'Picture without words';
+  const alt = job.params.prompt || t('picture_without_words');
   const img = h('img', { alt, width: image.width, height: image.height, decoding: 'async' });
   const short = (name, label, run) => h('button', { class: 'round', tabindex: -1, title: label,
     'aria-label': label, onclick: () => run(picture) }, icon(name));
@@ -203,12 +204,12 @@ function makeCard(picture, large) {
   h('button', { class: 'open', onclick: (event) => (picking ?? open)(picture, event) }, img),
   heartOf(picture),
   h('div', { class: 'short' },
-    short('sliders', 'Use these settings', useSettings),
-    short('download', 'Download', download),
-    short('trash', 'Delete', removePicture)),
+    short('sliders', t('use_these_settings'), useSettings),
+    short('download', t('download'), download),
+    short('trash', t('delete'), removePicture)),
   h('figcaption', {}, h('span', { class: 'label-prompt' }, paramsOf(picture).prompt),
-    h('small', {}, `${image.width} × ${image.height} · ${isEnlarged(picture) ? 'upscaled'
-      : `${job.params.steps ?? '?'} steps`} · seed ${image.seed}`),
+    h('small', {}, [`${image.width} × ${image.height}`, isEnlarged(picture) ? t('is_upscaled')
+      : t('steps_of', { n: job.params.steps ?? '?' }), t('seed_is', { seed: String(image.seed) })].join(' · ')),
     large && h('div', { class: 'tools' }, ...VERBS.map(([name, label, title, run]) =>
       h('button', { title, onclick: () => run(picture) }, icon(name), label)))));
   card.style.setProperty('--ratio', image.width / image.height);
@@ -217,15 +218,17 @@ function makeCard(picture, large) {
 }
 
 function makeFailed({ jobs, job }) {
-  const retry = () => store.retry(job.id).then(() => toast('In the queue again')).catch(complain);
+  const retry = () => store.retry(job.id).then(() => toast(t('in_the_queue_again'))).catch(complain);
+  const why = h('p', { class: 'error' });
+  serverWords().then(() => setText(why, plainWords(job.error?.message ?? t('failed_somehow'))));
   return h('article', { class: 'card failed', 'data-job': job.id },
-    h('h3', {}, jobs.length > 1 ? `Not painted, ${jobs.length} times` : 'Not painted'),
+    h('h3', {}, jobs.length > 1 ? t('not_painted_times', { n: jobs.length }) : t('not_painted')),
     h('p', { class: 'label-prompt' }, job.params.prompt),
-    h('p', { class: 'error' }, plainWords(job.error?.message ?? 'It failed')),
+    why,
     h('div', { class: 'tools' },
-      h('button', { onclick: retry }, icon('again'), 'Retry'),
-      h('button', { onclick: () => painter.apply(job.params) }, 'Edit'),
-      h('button', { onclick: () => removeJobs(jobs) }, 'Remove')));
+      h('button', { onclick: retry }, icon('again'), t('retry')),
+      h('button', { onclick: () => painter.apply(job.params) }, t('edit')),
+      h('button', { onclick: () => removeJobs(jobs) }, t('remove'))));
 }
 
 /* Key of a card: a large one is another element. */
@@ -365,7 +368,7 @@ function render() {
   $('gallery-head').hidden = blank;
   $('more').hidden = !store.loaded || !store.hasMore;
   $('nothing').hidden = !store.looking || items.length > 0 || store.hasMore;
-  setText($('nothing'), store.query ? `No prompt has “${store.query}”` : 'Nothing is like that');
+  setText($('nothing'), store.query ? t('no_prompt_has', { words: store.query }) : t('nothing_like_that'));
   comeBack();
 }
 
@@ -424,7 +427,7 @@ function frameOf(words) {
     src: new URL(`first/${file}.webp`, import.meta.url) });
   return h('button', { class: 'frame', onclick: () => painter.paintWords(words) },
     h('span', { class: 'frame-canvas', 'aria-hidden': 'true' }, picture || icon('brush')),
-    h('span', { class: 'label-prompt' }, words), h('small', {}, 'Paint this'));
+    h('span', { class: 'label-prompt' }, words), h('small', {}, t('paint_this')));
 }
 
 store.addEventListener('ready', () =>

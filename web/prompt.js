@@ -3,6 +3,7 @@
 import { post } from './api.js';
 import { $, setText } from './dom.js';
 import { store } from './store.js';
+import { t } from './text.js';
 import { opens } from './views.js';
 
 const WAIT_MS = 600;
@@ -10,8 +11,8 @@ let timer, asked = '', able = true;
 
 function say(part, { tokens, chunk_tokens: chunk, chunks, cut }) {
   const most = chunk * Math.max(1, chunks);
-  setText(part, `${tokens} of ${most}`);
-  part.title = `${tokens} tokens, the pieces that a model reads words by${chunks > 1 ? `: read in ${chunks} parts of ${chunk}` : ''}`;
+  setText(part, t('n_of', { n: tokens, all: most }));
+  part.title = t(chunks > 1 ? 'tokens_in_parts' : 'tokens', { n: tokens, chunks, chunk });
   part.classList.toggle('bad', Boolean(cut));
   return cut;
 }
@@ -37,7 +38,7 @@ async function count() {
       if (each && each.tokens > 0 && say(parts[i], each))
         cuts.push(each.cut);
     });
-    setText($('too-long'), cuts.length ? `Too long by “…${cuts[0].slice(0, 80)}”` : '');
+    setText($('too-long'), cuts.length ? t('too_long_by', { words: cuts[0].slice(0, 80) }) : '');
   } catch (error) {
     able = error.status !== 404; /* an older server has none */
   }

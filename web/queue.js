@@ -2,14 +2,16 @@
 import { $, arrange, complain, h, icon, setText } from './dom.js';
 import { painter } from './form.js';
 import { store } from './store.js';
+import { t } from './text.js';
+import { later } from './views.js';
 
 const rows = new Map(); /* job id -> {element, ...parts} */
 
 export function secondsText(seconds) {
   if (seconds < 60)
-    return `${Math.max(1, Math.ceil(seconds))} s`;
+    return t('seconds', { n: Math.max(1, Math.ceil(seconds)) });
   const minutes = Math.round(seconds / 60);
-  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  return minutes < 60 ? t('minutes', { n: minutes }) : t('hours', { n: Math.floor(minutes / 60), min: minutes % 60 });
 }
 
 /* 0..1 over all pictures of the job; null while nothing can be said. */
@@ -20,41 +22,41 @@ function fractionOf({ progress: { image, step, steps }, params: { count } }) {
 /* How far it is; `also` comes before it. */
 export function stepText({ step, steps, eta_seconds: eta }, also = null) {
   if (!steps)
-    return 'Mixing the colours…';
-  return [also, `step ${step} of ${steps}`, eta !== null && step < steps && `${secondsText(eta)} left`]
+    return t('mixing_the_colours');
+  return [also, t('step_of', { step, steps }), eta !== null && step < steps && t('left', { time: secondsText(eta) })]
     .filter(Boolean).join(' · ');
 }
 
 function wordsOf(job) {
   if (job.stopping)
-    return job.stopping === 'cancel' ? 'Stopping…' : 'Finishing…';
+    return job.stopping === 'cancel' ? t('stopping') : t('finishing');
   if (job.state === 'queued' && store.paused && job.position === 0)
-    return 'Next, when the queue goes on';
+    return t('next_when_the_queue_goes');
   if (job.state === 'queued')
-    return job.position > 0 ? `Waiting, ${job.position} before it` : 'Next';
+    return job.position > 0 ? t('waiting_behind', { n: job.position }) : t('next_up');
   return stepText(job.progress,
-    job.params.count > 1 && `picture ${job.progress.image + 1} of ${job.params.count}`);
+    job.params.count > 1 && t('picture_of', { n: job.progress.image + 1, all: job.params.count }));
 }
 
 function makeRow(job) {
   const act = (run) => () => run.call(store, job.id).catch(complain);
   const row = {
     preview: h('img', { alt: '', class: 'preview', hidden: true }),
-    prompt: h('p', { class: 'label-prompt' }, job.params.prompt || 'Without words'),
+    prompt: h('p', { class: 'label-prompt' }, job.params.prompt || t('without_words')),
     words: h('p', { class: 'now' }),
-    bar: h('progress', { 'aria-label': 'Progress' }),
+    bar: h('progress', { 'aria-label': t('progress') }),
     finish: h('button', { onclick: act(store.interrupt),
-      title: 'Stop here and keep what is painted' }, icon('check'), 'Finish now'),
-    cancel: h('button', { onclick: act(store.cancel) }, icon('close'), 'Cancel'),
-    first: h('button', { class: 'bare', title: 'Paint it next', 'aria-label': 'Paint it next',
+      title: t('stop_here_and_keep') }, icon('check'), t('finish_now')),
+    cancel: h('button', { onclick: act(store.cancel) }, icon('close'), t('cancel')),
+    first: h('button', { class: 'bare', title: t('paint_it_next'), 'aria-label': t('paint_it_next'),
       onclick: act((id) => store.move(id)) }, icon('first')),
-    up: h('button', { class: 'bare', title: 'One place forward', 'aria-label': 'One place forward',
+    up: h('button', { class: 'bare', title: t('one_place_forward'), 'aria-label': t('one_place_forward'),
       onclick: act((id) => {
         const waiting = store.active().filter((each) => each.state === 'queued');
         return store.move(id, waiting[waiting.findIndex((each) => each.id === id) - 1]?.id);
       }) }, icon('up')),
-    reuse: h('button', { class: 'bare', title: 'Use these settings',
-      'aria-label': 'Use these settings', onclick: () => painter.apply(job.params) },
+    reuse: h('button', { class: 'bare', title: t('use_these_settings'),
+      'aria-label': t('use_these_settings'), onclick: () => painter.apply(job.params) },
     icon('sliders')),
   };
   const canvas = h('div', { class: 'canvas' }, row.preview);
@@ -77,6 +79,8 @@ function update(job) {
   setText(row.words, wordsOf(job));
   row.bar.hidden = row.finish.hidden = !running;
   row.first.hidden = row.up.hidden = running || job.position < 1;
+  if (row.grip)
+    row.grip.hidden = running;
   if (fraction === null) {
     row.bar.removeAttribute('value');
   } else {
@@ -101,12 +105,25 @@ function updateStatus() {
     $('status-bar').value = fraction;
   const { step, steps } = running[0]?.progress ?? {};
   setText($('status-text'), [
-    running.length > 0 && (steps ? `${step} / ${steps}` : 'beginning'),
-    waiting > 0 && `${waiting} waiting`, store.paused && 'paused',
+    running.length > 0 && (steps ? `${step} / ${steps}` : t('beginning')),
+    waiting > 0 && t('n_waiting', { n: waiting }), store.paused && t('is_paused'),
   ].filter(Boolean).join(' · '));
   const percent = fraction === null ? '…' : `${Math.floor(fraction * 100)} %`;
   document.title = [active.length && percent, document.body.dataset.view, 'pictor'].filter(Boolean)
     .join(' · ');
+}
+
+/* Two that wait can change places. */
+async function equip(active) {
+  const all = active.filter(({ state }) => state === 'queued');
+  if (all.length < 2)
+    return;
+  const { gripOf } = await later('reorder');
+  for (const { id } of all) {
+    const row = rows.get(id);
+    if (row && !row.grip)
+      row.first.before(row.grip = gripOf(row.element, id));
+  }
 }
 
 let pauseSaid = null;
@@ -117,7 +134,7 @@ function showPause(count) {
   if (pauseSaid === store.paused)
     return;
   pauseSaid = store.paused;
-  $('pause').replaceChildren(icon(store.paused ? 'play' : 'pause'), store.paused ? 'Go on' : 'Pause the queue');
+  $('pause').replaceChildren(icon(store.paused ? 'play' : 'pause'), store.paused ? t('go_on') : t('pause_the_queue'));
 }
 
 $('pause').addEventListener('click', () => store.pause(!store.paused).catch(complain));
@@ -134,6 +151,9 @@ store.addEventListener('change', () => {
     rows.get(job.id).element.classList.toggle('large', job === active[0]);
     update(job);
   }
+  equip(active).catch(() => {}); /* the other buttons move them, too */
+  if (store.held)
+    return;
   const focused = $('queue-list').contains(document.activeElement);
   arrange($('queue-list'), active.map((job) => rows.get(job.id).element));
   if (focused && !$('queue-list').contains(document.activeElement))

@@ -1,15 +1,15 @@
 /* source.js: the picture to paint over. It comes from a file, a drop, the clipboard or the wall. */
-import { mask } from './mask.js';
-import { $, announce, setText, toast } from './dom.js';
+import { $, announce, complain, setText, toast } from './dom.js';
 import { store } from './store.js';
-import { opens } from './views.js';
+import { t } from './text.js';
+import { later, opens } from './views.js';
 
 const readInfotext = async (blob) => (await import('./infotext.js')).readInfotext(blob);
 
 const AS_IT_IS = /^image\/(png|jpeg|webp)$/; /* what the server reads */
 const SIDE_MAX = 2048;
 
-let picture = null; /* {blob, url, width, height, infotext} */
+let picture = null, mask; /* {blob, url, width, height, infotext}; later/mask.js's */
 
 const events = new EventTarget(); /* settings: detail is the infotext to take over; match: a size */
 const repaints = () => document.querySelector('input[name=repaint]:checked').value;
@@ -20,7 +20,7 @@ function margins() {
   const pixels = Math.round(Number($('beyond-pixels').value));
   const sides = [...document.querySelectorAll('input[name=beyond]:checked')];
   if (sides.length === 0 || !(pixels > 0))
-    throw Object.assign(new Error('Choose how many pixels, and at least one side'),
+    throw Object.assign(new Error(t('choose_how_many_pixels')),
       { param: 'extend' });
   return Object.fromEntries(sides.map(({ value }) => [value, pixels]));
 }
@@ -29,7 +29,7 @@ export function readAsDataUrl(blob) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result);
-    reader.onerror = () => reject(new Error('The picture could not be read'));
+    reader.onerror = () => reject(new Error(t('the_picture_could_not_be')));
     reader.readAsDataURL(blob);
   });
 }
@@ -80,9 +80,15 @@ export const source = {
   async set(blob) {
     let ready;
     try {
+      ({ mask } = await later('mask'));
+    } catch (error) {
+      complain(error);
+      return false;
+    }
+    try {
       ready = await prepare(blob);
     } catch {
-      toast('That is not a picture which this browser can read', { bad: true });
+      toast(t('unreadable_picture'), { bad: true });
       return false;
     }
     this.clear();
@@ -90,7 +96,7 @@ export const source = {
     mask.reset(picture.width, picture.height);
     $('source').open = true;
     render();
-    announce(`Painting over a picture of ${picture.width} by ${picture.height}`);
+    announce(t('painting_over', { width: picture.width, height: picture.height }));
     return true;
   },
 
@@ -110,7 +116,7 @@ export const source = {
     const fields = { init_image: await readAsDataUrl(picture.blob) };
     if (brushing()) {
       if (mask.empty)
-        throw Object.assign(new Error('Brush over the part to repaint, or choose "everything"'),
+        throw Object.assign(new Error(t('brush_over_part')),
           { param: 'mask' });
       fields.mask = mask.toDataUrl(picture.width, picture.height);
     }
@@ -141,26 +147,15 @@ for (const radio of document.querySelectorAll('input[name=repaint]'))
 
 /* ---- drop and paste, anywhere ---- */
 
-function ask(blob, text) {
-  const dialog = $('drop-dialog'), url = URL.createObjectURL(blob);
-  $('drop-picture').src = url;
-  setText($('drop-prompt'), text.split('\n')[0]);
-  const done = (act) => () => {
-    dialog.close();
-    act?.();
-  };
-  $('drop-settings').onclick = done(() =>
-    events.dispatchEvent(new CustomEvent('settings', { detail: text })));
-  $('drop-over').onclick = done(() => source.set(blob));
-  $('drop-cancel').onclick = done();
-  dialog.onclose = () => URL.revokeObjectURL(url);
-  dialog.showModal();
-}
+const ask = opens('drop', (module, blob, text) => module.ask(blob, text, {
+  use: () => events.dispatchEvent(new CustomEvent('settings', { detail: text })),
+  over: () => source.set(blob),
+}));
 
 async function take(files) {
   const file = [...files ?? []].find((each) => each.type.startsWith('image/'));
   if (!file) {
-    toast('That is not a picture', { bad: true });
+    toast(t('no_picture'), { bad: true });
     return;
   }
   const text = await readInfotext(file);

@@ -11,6 +11,7 @@
  *     trouble     detail: an error that nobody waits for
  *     connection  state, retryAt changed */
 import { ApiError, forgetImage, get, hasKey, openEvents, post } from './api.js';
+import { t } from './text.js';
 
 const PAGE = 48, AT_ONCE = 1000; /* jobs of a page; ids of a request */
 
@@ -33,6 +34,7 @@ class Store extends EventTarget {
   filter = {}; /* model, since, until, favourite, tag: as GET /api/jobs has them; {}: none */
   paused = false; /* the queue is */
   loaded = false; /* the first page of history is there */
+  held = false; /* a row of the queue is being dragged */
 
   #found = null; /* ids that the search gave, while there is one */
   #next = null;  /* cursors of older pages */
@@ -62,6 +64,11 @@ class Store extends EventTarget {
       this.#changed = false;
       this.#emit('change');
     });
+  }
+
+  /* Whoever shows something shows it anew. */
+  tellAgain() {
+    this.#touch(false);
   }
 
   /* ---- reading ---- */
@@ -116,14 +123,14 @@ class Store extends EventTarget {
     for (let failures = 0; ;) {
       try {
         await this.#connect(() => { failures = 0; });
-        this.problem = 'The server ended the connection';
+        this.problem = t('the_server_ended_the_connection');
         failures++;
       } catch (error) {
         if (error.status === 401) {
           await askKey(hasKey() ? error.message : '');
           continue;
         }
-        this.problem = error.name === 'ApiError' ? error.message : 'The connection was lost';
+        this.problem = error.name === 'ApiError' ? error.message : t('the_connection_was_lost');
         failures++;
       }
       if (this.#hurry) {
@@ -259,14 +266,16 @@ class Store extends EventTarget {
   #positions() {
     if (!this.active().some((job) => job.state === 'queued'))
       return;
-    this.#queueTimer ??= setTimeout(async () => {
-      const asked = performance.now();
+    this.#queueTimer ??= setTimeout(() => {
       this.#queueTimer = null;
-      try {
-        for (const job of (await get('api/jobs?state=queued&limit=200')).jobs)
-          this.#upsert(job, asked);
-      } catch { /* the next change asks again */ }
+      this.#readPositions().catch(() => {}); /* the next change asks again */
     }, 250);
+  }
+
+  async #readPositions() {
+    const asked = performance.now();
+    for (const job of (await get('api/jobs?state=queued&limit=200')).jobs)
+      this.#upsert(job, asked);
   }
 
   /* ---- history ---- */
@@ -389,7 +398,7 @@ class Store extends EventTarget {
   /* A waiting job before another one, or before all. */
   async move(id, before) {
     await post(`api/jobs/${id}/move`, before ? { before } : {});
-    this.#positions();
+    await this.#readPositions();
   }
 
   cancel(id) {

@@ -3,10 +3,11 @@
  * (#models); each has `open()` and may have `close()`. */
 import { $, complain, h, setText } from './dom.js';
 import { store } from './store.js';
+import { laterText, t } from './text.js';
 
-const VIEWS = { models: 'Models', experiments: 'Experiments', server: 'Server' };
+const VIEWS = { compose: t('compose'), models: t('models'), experiments: t('experiments'), server: t('server') };
 const STYLED = new Set(['view', 'models', 'select', 'slides', 'edit', 'filter', 'server', 'experiments',
-  'film']);
+  'film', 'lightbox', 'compose']);
 const loaded = new Map(), sections = new Map();
 let shown = null, top = 0; /* the view; where the wall was left */
 
@@ -21,10 +22,12 @@ function style(name) {
   });
 }
 
+const beforehand = () => Promise.all([laterText(), import('./later/icons.js')]);
+
 /* The module. One that did not come is asked for again the next time. */
 export function later(name) {
   if (!loaded.has(name)) {
-    const all = Promise.all([import(`./later/${name}.js`), style(name),
+    const all = Promise.all([beforehand().then(() => import(`./later/${name}.js`)), style(name),
       Object.hasOwn(VIEWS, name) && style('view')])
       .then(([module]) => module);
     loaded.set(name, all);
@@ -68,10 +71,12 @@ async function show() {
   $('easel').hidden = Boolean(name);
   $('views').hidden = !name;
   for (const link of document.querySelectorAll('.nav a')) {
-    if (link.hash === `#${name ?? 'create'}`)
+    if (link.hash === `#${name ?? 'create'}`) {
       link.setAttribute('aria-current', 'page');
-    else
+      nav.scrollTo({ left: link.offsetLeft - nav.offsetLeft - (nav.clientWidth - link.offsetWidth) / 2 });
+    } else {
       link.removeAttribute('aria-current');
+    }
   }
   for (const [each, part] of sections)
     part.hidden = each !== name;
@@ -88,6 +93,15 @@ async function show() {
   }
 }
 
+/* Where the ways to the views have no room beside each other, they fade to where there are more. */
+const nav = document.querySelector('.nav');
+function fade() {
+  nav.classList.toggle('before', nav.scrollLeft > 4);
+  nav.classList.toggle('more', nav.scrollWidth - nav.clientWidth - nav.scrollLeft > 4);
+}
+nav.addEventListener('scroll', fade, { passive: true });
+new ResizeObserver(fade).observe(nav);
+
 addEventListener('hashchange', show);
 if (nameOf())
   show();
@@ -97,7 +111,7 @@ function count() {
   const bad = store.models.filter(({ problem }) => problem).length;
   $('models-badge').hidden = bad === 0;
   setText($('models-badge'), String(bad));
-  $('models-badge').title = `${bad} cannot be painted with`;
+  $('models-badge').title = t('n_cannot_paint', { n: bad });
 }
 store.addEventListener('ready', count);
 store.addEventListener('models', count);

@@ -30,7 +30,8 @@ class Api:
         return job
 
     def clear(self):
-        """Nothing runs and nothing hangs on the wall."""
+        """Nothing runs and nothing hangs on the wall; what comes is painted."""
+        requests.post(self.url.replace("/jobs", "/queue/resume"), headers=self.headers, timeout=60)
         for job in self.call("GET", "?limit=200")["jobs"]:
             if job["state"] not in FINAL:
                 requests.post(f"{self.url}/{job['id']}/cancel", headers=self.headers, timeout=60)

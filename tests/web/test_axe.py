@@ -84,6 +84,23 @@ def slides(page):
     page.wait_for_timeout(1000)
 
 
+def film(page):
+    page.locator("#latest .open").click()
+    page.get_by_role("button", name="How it came to be").click()
+    expect(page.locator(".film-frame")).not_to_have_count(0)
+
+
+def noising(page):
+    page.get_by_role("button", name="From the picture to noise").click()
+    expect(page.locator(".film-frame")).to_have_count(10)
+
+
+def compose(page):
+    page.evaluate("location.hash = '#compose'")
+    page.get_by_role("button", name="A fox in the forest").click()
+    expect(page.locator("#compose-by")).to_have_text("by pictor")
+
+
 def models(page):
     page.click(".nav a[href='#models']")
     expect(page.locator("#wares li").first).to_be_visible()
@@ -116,7 +133,7 @@ def queue(page):
 
 # Each begins with the page loaded anew, and goes on from view to view. The form is last: its size is kept, and the
 # grid paints at it.
-WALKS = [[wall], [picture], [edit, compare], [slides], [models, server, experiments, grid], [create]]
+WALKS = [[wall], [picture], [edit, compare], [slides], [film, noising], [compose, models, server, experiments, grid], [create]]
 
 
 def look(page, axe, where, schemes=("light",)):

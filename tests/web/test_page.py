@@ -76,15 +76,16 @@ def drop(page, data):
 
 # ---- painting ----
 
-def test_weighs_less_than_60_kb_on_the_wire(open_page):
+@pytest.mark.parametrize("locale", ["en-GB", "de-DE"])
+def test_weighs_less_than_60_kb_on_the_wire(open_page, locale):
     head = (WEB / "index.html").read_text()
     for file in WEB.rglob("*.*"):
         text = file.read_text() if file.suffix != ".webp" else ""
         assert file.suffix != ".js" or file.parent.name == "later" or f'href="web/{file.name}"' in head or file.name in (
-            "app.js", "docs.js", "infotext.js", "sw.js", "words.js")
+            "app.js", "docs.js", "infotext.js", "sw.js", "text.js", "words.js") or file.parent.name == "text"
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", text)
         assert not re.search(r"(src|href)=\"(https?:)?//", text), file
-    page = open_page(ready=False)
+    page = open_page(ready=False, locale=locale)
     page.wait_for_selector("#empty:not([hidden])")
     page.wait_for_function("() => [...document.querySelectorAll('.frame img')].every((i) => i.naturalWidth)")
     assert page.locator(".frame img").count() == 4
@@ -372,7 +373,7 @@ def test_search_and_older_pages(open_page, api):
 
 
 THOUSANDS = """async () => {
-    const { store } = await import(document.querySelector('script').src.replace('app.js', 'store.js'));
+    const { store } = await import(document.querySelector('script[src$="app.js"]').src.replace('app.js', 'store.js'));
     const [job] = store.jobs.values();
     for (let i = 0; i < 100000; i++) {
         const id = i.toString(16).padStart(32, '0');
@@ -393,7 +394,7 @@ def test_a_hundred_thousand_pictures(page):
     assert page.evaluate("document.getElementById('pictures').clientHeight") > 1_000_000
     assert page.evaluate(nodes) < 3000
     spent = page.evaluate("""async () => {
-        const { store } = await import(document.querySelector('script').src.replace('app.js', 'store.js'));
+        const { store } = await import(document.querySelector('script[src$="app.js"]').src.replace('app.js', 'store.js'));
         return Array.from({ length: 9 }, () => {
             const began = performance.now();
             store.dispatchEvent(new CustomEvent('change'));
@@ -479,6 +480,11 @@ def test_all_that_waits_is_cancelled(open_page, api):
     assert {job["state"] for job in api.call("GET")["jobs"]} == {"cancelled"}
 
 
+def order(api):
+    jobs = api.call("GET", "?state=queued&limit=50")["jobs"]
+    return [job["params"]["prompt"] for job in sorted(jobs, key=lambda job: job["position"])]
+
+
 @pytest.mark.parametrize("size", [{}, PHONE])
 def test_the_queue_is_paused_and_put_in_order(open_page, api, size):
     jobs = [api.submit(name, **ENDLESS) for name in ("runs", "one", "two", "three")]
@@ -495,6 +501,20 @@ def test_the_queue_is_paused_and_put_in_order(open_page, api, size):
     expect(rows.locator(".label-prompt")).to_have_text(["runs", "three", "one", "two"])
     rows.nth(3).get_by_role("button", name="One place forward").click()
     expect(rows.locator(".label-prompt")).to_have_text(["runs", "three", "two", "one"])
+    if not size:
+        rows.nth(3).scroll_into_view_if_needed()
+        grip, target = rows.nth(1).locator(".grip").bounding_box(), rows.nth(3).bounding_box()
+        page.mouse.move(grip["x"] + 10, grip["y"] + 10)
+        page.mouse.down()
+        page.mouse.move(grip["x"] + 10, target["y"] + target["height"] - 8, steps=8)
+        expect(rows.locator(".label-prompt")).to_have_text(["runs", "two", "one", "three"])
+        page.mouse.up()
+        wait_until(lambda: order(api) == ["two", "one", "three"])
+        rows.nth(3).locator(".grip").press("ArrowUp")
+        expect(rows.locator(".label-prompt")).to_have_text(["runs", "two", "three", "one"])
+        assert order(api) == ["two", "three", "one"]
+        rows.nth(1).locator(".grip").press("End")
+        expect(rows.locator(".label-prompt")).to_have_text(["runs", "three", "one", "two"])
     requests.post(api.url.replace("jobs", "queue/resume"), json={}, timeout=30)  # somebody else
     expect(page.locator("#paused")).to_be_hidden()
     page.click("#cancel-all")
@@ -514,7 +534,7 @@ def test_what_samplers_are_good_for_and_how_long_a_prompt_is(page):
     page.select_option("#scheduler", "karras")
     expect(page.locator("#scheduler-about")).to_contain_text("More steps at the end")
     said = page.evaluate("""async () => {
-        const base = document.querySelector('script').src.replace('app.js', 'later/samplers.js');
+        const base = document.querySelector('script[src$="app.js"]').src.replace('app.js', 'later/samplers.js');
         const text = await (await fetch(base)).text();
         const { samplers, schedulers } = await (await fetch('api/info')).json();
         return [...samplers, ...schedulers].map(({ name }) => name).filter((name) =>
@@ -892,7 +912,7 @@ def test_the_page_opens_while_the_server_is_down(open_page, serve):
     server = serve()
     page = open_page(server.url, service_workers="allow")
     page.wait_for_function("navigator.serviceWorker.ready.then((r) => Boolean(r.active))")
-    page.wait_for_function("""() => caches.open('pictor').then((c) => c.keys()).then((k) => k.length > 20)""")
+    page.wait_for_function("""() => caches.open('pictor').then((c) => c.keys()).then((k) => k.length > 12)""")
     page.reload()
     page.wait_for_function("Boolean(navigator.serviceWorker.controller)")
     paint(page, "while it is there")
@@ -1194,7 +1214,7 @@ def test_asks_for_the_key_and_keeps_it_to_itself(open_page, serve):
     paint(page, "a secret")
     page.wait_for_function("() => document.querySelector('figure img').naturalWidth === 64")
     page.locator(f"{CARD} .open").click()
-    page.wait_for_function("() => document.querySelector('#lightbox-picture').naturalWidth === 64")
+    page.wait_for_function("() => document.querySelector('#lightbox-picture')?.naturalWidth === 64")
     with page.expect_download() as download:
         page.locator("#lightbox").get_by_role("button", name="Download").click()
     assert Image.open(download.value.path()).size == (64, 64)
@@ -1275,6 +1295,9 @@ def test_on_a_phone(open_page, api):
     page = open_page(**PHONE)
     expect(page.locator(".frame").first).to_be_visible()
     assert sideways(page) == []
+    expect(page.locator(".nav")).to_have_class("nav more")  # it fades where it goes on
+    page.evaluate("document.querySelector('.nav').scrollTo({ left: 1000 })")
+    expect(page.locator(".nav")).to_have_class("nav before")
     assert page.locator("#paint").bounding_box()["y"] < 700
     api.wait(api.submit("a word" + "longer" * 60))
     api.wait(api.submit("wide", width=128))
@@ -1289,6 +1312,7 @@ def test_on_a_phone(open_page, api):
         .filter((e) => e.checkVisibility() && e.getBoundingClientRect().height < 43.5)
         .map((e) => e.outerHTML.slice(0, 80))""")
     assert small == []
+    page.locator("#pictures").scroll_into_view_if_needed()
     page.locator(f"{CARD} .open").first.tap()
     expect(page.locator("#lightbox")).to_be_visible()
     assert sideways(page) == []
@@ -1510,6 +1534,32 @@ def test_how_a_picture_came_to_be(open_page, api, size):
     expect(film.locator("[role=status]")).to_contain_text("After step")
     assert page.evaluate(NAMELESS) == [] and page.evaluate(PALE) == [] and sideways(page) == []
     wait_until(lambda: len(api.call("GET")["jobs"]) == 1)  # what was painted for it is not kept
+    film.get_by_role("button", name="From the picture to noise").click()
+    expect(film.locator("[role=status]")).to_have_text("Step 0 of 1000: 1.00 of the picture, 0.00 of noise")
+    expect(film.locator(".film-frame")).to_have_count(10)
+    expect(film.locator("code")).to_contain_text("√ᾱ")
+    spread = """() => {
+        const canvas = document.querySelector('.film-stage canvas'), { data } = canvas.getContext('2d')
+            .getImageData(0, 0, canvas.width, canvas.height);
+        const red = data.filter((_, i) => i % 4 === 0), mean = red.reduce((a, b) => a + b) / red.length;
+        return Math.sqrt(red.reduce((sum, each) => sum + (each - mean) ** 2, 0) / red.length);
+    }"""
+    scrub.press("End")
+    expect(film.locator("[role=status]")).to_have_text("Step 1000 of 1000: 0.07 of the picture, 1.00 of noise")
+    assert 80 < page.evaluate(spread) < 100  # normal numbers, cut at -1 and 1: 89.6
+    film.locator(".film-frame").nth(4).click()
+    left = 1  # of the picture's variance, by Stable Diffusion's schedule
+    for t in range(300):
+        left *= 1 - (0.00085 ** 0.5 + (0.012 ** 0.5 - 0.00085 ** 0.5) * t / 999) ** 2
+    expect(film.locator("[role=status]")).to_have_text(
+        f"Step 300 of 1000: {left ** 0.5:.2f} of the picture, {(1 - left) ** 0.5:.2f} of noise")
+    page.set_input_files(".film input[type=file]", {"name": "a.png", "mimeType": "image/png", "buffer": picture((64, 32))})
+    expect(film.locator("[role=status]")).to_contain_text("Step 0")
+    assert page.evaluate("document.querySelector('.film-stage canvas').width") == 64
+    assert page.evaluate(spread) < 1
+    assert page.evaluate(NAMELESS) == [] and page.evaluate(PALE) == [] and sideways(page) == []
+    film.get_by_role("button", name="From noise to the picture").click()
+    expect(film.locator(".film-frame")).to_have_count(frames)
     page.keyboard.press("Escape")
     expect(page.locator("#lightbox")).to_be_visible()
 
@@ -1615,3 +1665,82 @@ def test_experiments(open_page, server, api, size):
     expect(page.locator("[aria-pressed=true].cell-pick")).to_have_count(1)
     page.get_by_role("button", name="Delete", exact=True).click()
     expect(page.locator("#no-experiments")).to_be_visible()
+
+
+@pytest.mark.parametrize("size", [{}, PHONE])
+def test_a_painting_is_composed(open_page, api, size):
+    page = open_page(fields=None, **size)
+    page.evaluate("location.hash = '#compose'")
+    view = page.locator("#compose-view")
+    expect(view.locator("#compose-model")).to_have_value("pictor-mini")
+    view.get_by_role("button", name="A fox in the forest").click()
+    expect(page.locator("#compose-theme")).to_have_value("a fox in the forest")
+    expect(page.locator("#compose-by")).to_have_text("by pictor")
+    first = page.input_value("#compose-text")
+    assert len(first) > 20
+    page.fill("#compose-theme", "a castle")
+    page.keyboard.press("Enter")  # again, and another one
+    expect(page.locator("#compose-write")).to_be_visible()
+    page.wait_for_function("(first) => document.getElementById('compose-text').value.includes('castle')", arg=first)
+    expect(page.locator("#compose-by")).to_have_text("by pictor")
+    page.fill("#compose-text", page.input_value("#compose-text") + ", a red moon")
+    assert sideways(page) == []
+    page.locator("#compose-shape label").nth(2).click()
+    page.fill("#compose-steps", "3")
+    page.fill("#compose-seed", "7")
+    page.click("#compose-paint")
+    expect(page.locator("#compose-stage")).to_have_attribute("data-state", "made")
+    expect(page.locator("#compose-picture")).to_have_attribute("alt", re.compile("a red moon$"))
+    page.wait_for_function("() => document.getElementById('compose-picture').naturalWidth === 296")
+    job = api.call("GET")["jobs"][0]
+    assert job["params"]["seed"] == 7 and job["params"]["steps"] == 3 and job["params"]["composed_from"] == "a castle"
+    assert (job["params"]["width"], job["params"]["height"]) == (296, 224)
+    page.locator("#compose-made").get_by_role("button", name="Look at it").click()
+    expect(page.locator("#lightbox-prompt")).to_contain_text("a red moon")
+    page.keyboard.press("Escape")
+    view.get_by_role("button", name="Take it to Paint").click()
+    expect(page.locator("#prompt")).to_have_value(re.compile("a red moon$"))
+
+
+def test_a_description_comes_in_as_it_is_written(open_page, serve):
+    """A chat model that writes slowly, and one that fails."""
+    more = threading.Event()
+
+    class Chat(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            idea = body["messages"][-1]["content"]
+            if "broken" in idea:
+                self.send_error(500)
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            for piece in ("A quiet ", "harbour"):
+                self.wfile.write(b"data: " + json.dumps({"choices": [{"delta": {"content": piece}}]}).encode() + b"\n\n")
+                self.wfile.flush()
+                if piece != "harbour":
+                    more.wait(30)
+            self.wfile.write(b"data: [DONE]\n\n")
+
+        def log_message(self, *_):
+            pass
+
+    chat = ThreadingHTTPServer(("127.0.0.1", 0), Chat)
+    threading.Thread(target=chat.serve_forever, daemon=True).start()
+    server = serve(f"--compose-url=http://127.0.0.1:{chat.server_port}/v1", "--compose-model=quill")
+    page = open_page(server.url)
+    page.evaluate("location.hash = '#compose'")
+    page.fill("#compose-theme", "a harbour")
+    page.click("#compose-write")
+    expect(page.locator("#compose-text")).to_have_value("A quiet ")
+    expect(page.locator("#compose-text")).to_have_attribute("aria-busy", "true")
+    expect(page.locator("#compose-paint")).to_be_disabled()
+    more.set()
+    expect(page.locator("#compose-by")).to_have_text("by quill")
+    expect(page.locator("#compose-text")).to_have_value("A quiet harbour")
+    page.fill("#compose-theme", "a broken one")
+    page.click("#compose-write")
+    expect(page.locator("#compose-error")).not_to_be_empty()
+    expect(page.locator("#compose-write")).to_be_visible()
+    chat.shutdown()

@@ -8,21 +8,21 @@ import { paramsOf } from '../gallery.js';
 import { stepText } from '../queue.js';
 import { readAsDataUrl } from '../source.js';
 import { isActive, store } from '../store.js';
+import { t } from '../text.js';
 import { Board, SIDES } from './edit_board.js';
-import './edit_icons.js';
 
 const TOOLS = [
-  ['brush', 'brush', 'Brush', 'b', 'Paint over what shall change'],
-  ['lasso', 'lasso', 'Lasso', 'l', 'Draw around what shall change'],
-  ['wand', 'wand', 'Wand', 'w', 'Press on a colour: all of it around there'],
-  ['edges', 'edges', 'Edges', 'x', 'Drag an edge outwards: what is beyond gets painted'],
-  ['move', 'hand', 'Move', 'm', 'Drag the picture about; two fingers do, too'],
+  ['brush', 'brush', t('brush'), 'b', t('paint_over_what_shall_change')],
+  ['lasso', 'lasso', t('lasso'), 'l', t('draw_around_what_shall_change')],
+  ['wand', 'wand', t('wand'), 'w', t('press_on_a_colour_all')],
+  ['edges', 'edges', t('edges'), 'x', t('drag_an_edge_outwards')],
+  ['move', 'hand', t('move'), 'm', t('drag_the_picture_about_two')],
 ];
 const STRENGTHS = [
-  [0.3, 'Touches it up: colours and small things change'],
-  [0.55, 'Reworks it: shapes stay, details are new'],
-  [0.8, 'Repaints it: only the layout stays'],
-  [1.01, 'Invents: hardly anything of it stays'],
+  [0.3, t('touches_it_up_colours')],
+  [0.55, t('reworks_it_shapes_stay_details')],
+  [0.8, t('repaints_it_only_the_layout')],
+  [1.01, t('invents_hardly_anything')],
 ];
 let dialog = null, board, base = {}, picture = null, job = null, made = null;
 
@@ -80,7 +80,7 @@ async function finished(final) {
   job = null;
   if (final.state !== 'done' || !final.images.length) {
     show('marking');
-    setText($('edit-error'), final.state === 'failed' ? plainWords(final.error?.message ?? 'It failed') : '');
+    setText($('edit-error'), final.state === 'failed' ? plainWords(final.error?.message ?? t('failed_somehow')) : '');
     return;
   }
   try {
@@ -108,7 +108,7 @@ function compare() {
   swipe(50);
   show('comparing');
   $('edit-cut').focus({ preventScroll: true });
-  announce('Painted. Before is left of the edge, after is right of it; the arrow keys move it.');
+  announce(t('painted_before_is_left'));
 }
 
 function swipe(percent) {
@@ -120,7 +120,7 @@ async function keep() {
   const { blob } = made;
   await setPicture(blob);
   show('marking');
-  toast('Now you edit this one');
+  toast(t('now_you_edit_this_one'));
 }
 
 /* ---- the window ---- */
@@ -157,12 +157,12 @@ function changed() {
     if ($(`edit-${side}`) !== document.activeElement)
       $(`edit-${side}`).value = extend[side];
   $('edit-part').hidden = !some || board.beyond;
-  setText($('edit-what'), board.beyond ? 'What is beyond the edges gets painted.'
-    : some ? 'What is marked gets painted; the rest stays.' : 'Nothing is marked: all of it gets painted over.');
+  setText($('edit-what'), board.beyond ? t('what_is_beyond_the_edges')
+    : some ? t('what_is_marked_gets_painted') : t('nothing_is_marked_all'));
   for (const [name, value] of Object.entries(board.frame)) /* both lie where the picture does */
     for (const element of [$('edit-preview'), $('edit-swipe')])
       element.style[name] = `${value}px`;
-  setText($('edit-zoom'), `${Math.round(board.scale * 100)} %`);
+  setText($('edit-zoom'), t('percent', { n: Math.round(board.scale * 100) }));
   board.canvas.style.cursor = { move: 'grab', edges: 'grab', brush: 'none' }[board.tool] ?? 'crosshair';
 }
 
@@ -240,7 +240,7 @@ function range(name, label, min, max, value, set, small = '') {
 }
 
 function makeTools() {
-  return h('div', { id: 'edit-tools', class: 'edit-tools', role: 'toolbar', 'aria-label': 'Tools',
+  return h('div', { id: 'edit-tools', class: 'edit-tools', role: 'toolbar', 'aria-label': t('tools'),
     'aria-orientation': 'vertical' },
   ...TOOLS.map(([name, sign, label, key, about]) => {
     const button = tool(null, sign, label, () => choose(name), `${about} (${key})`);
@@ -248,11 +248,11 @@ function makeTools() {
     return button;
   }),
   h('hr', {}),
-  tool('edit-erase', 'eraser', 'Erase', flip, 'Take marks away instead (e, or the right button)'),
-  tool(null, 'invert', 'Invert', invert, 'What is marked, and what is not, change places (i)'),
-  tool('edit-undo', 'undo', 'Undo', undo, 'Undo (Ctrl Z)'),
-  tool('edit-redo', 'redo', 'Redo', redo, 'Redo (Ctrl Y)'),
-  tool(null, 'trash', 'Clear', clear, 'Take all marks away'));
+  tool('edit-erase', 'eraser', t('erase'), flip, t('take_marks_away_instead_e')),
+  tool(null, 'invert', t('invert'), invert, t('what_is_marked')),
+  tool('edit-undo', 'undo', t('undo'), undo, t('undo_ctrl_z')),
+  tool('edit-redo', 'redo', t('redo'), redo, t('redo_ctrl_y')),
+  tool(null, 'trash', t('clear'), clear, t('take_all_marks_away')));
 }
 
 function makePanel() {
@@ -260,34 +260,34 @@ function makePanel() {
     value: 0, inputmode: 'numeric', onchange: ({ target }) => board.extendTo(name, Number(target.value)) }));
   return h('div', { class: 'edit-panel' },
     h('fieldset', { id: 'edit-marks', class: 'edit-marks' },
-      h('legend', { class: 'hidden' }, 'What is painted'),
-      h('div', { class: 'field' }, h('label', { for: 'edit-prompt' }, 'What shall be there?'),
+      h('legend', { class: 'hidden' }, t('what_is_painted')),
+      h('div', { class: 'field' }, h('label', { for: 'edit-prompt' }, t('what_shall_be_there')),
         h('textarea', { id: 'edit-prompt', rows: 2 })),
       h('p', { id: 'edit-what', class: 'now', role: 'status' }),
-      h('div', { class: 'field' }, h('label', { for: 'edit-strength' }, 'How much may change'),
+      h('div', { class: 'field' }, h('label', { for: 'edit-strength' }, t('how_much_may_change')),
         h('input', { id: 'edit-strength', type: 'range', min: 0.1, max: 1, step: 0.05, value: 0.75,
           'aria-describedby': 'edit-strength-words', oninput: showStrength }),
         h('p', { id: 'edit-strength-words', class: 'now' })),
-      range('size', 'Brush', 2, 400, 40, (value) => { board.size = value; }),
-      range('reach', 'Reach of the wand', 0, 60, 12, (value) => { board.reach = value; }, 'how unlike a colour may be'),
-      h('div', { id: 'edit-sides', class: 'edit-sides' }, side('left', 'Left'), side('right', 'Right'), side('up', 'Up'),
-        side('down', 'Down')),
+      range('size', t('brush'), 2, 400, 40, (value) => { board.size = value; }),
+      range('reach', t('reach_of_the_wand'), 0, 60, 12, (value) => { board.reach = value; }, t('how_unlike_a_colour_may')),
+      h('div', { id: 'edit-sides', class: 'edit-sides' }, side('left', t('side_left')), side('right', t('right')), side('up', t('up')),
+        side('down', t('down'))),
       h('div', { id: 'edit-part', class: 'edit-part' },
-        range('blur', 'Soft edge', 0, 32, 4, (value) => { board.blur = value; }),
-        h('div', { class: 'field' }, h('label', { for: 'edit-fill' }, 'Begin with'),
-          h('select', { id: 'edit-fill' }, ...[['original', 'what is there'], ['blur', 'its blur'], ['noise', 'noise'],
-            ['nothing', 'nothing']].map(([value, words]) => h('option', { value }, words)))),
+        range('blur', t('soft_edge'), 0, 32, 4, (value) => { board.blur = value; }),
+        h('div', { class: 'field' }, h('label', { for: 'edit-fill' }, t('begin_with')),
+          h('select', { id: 'edit-fill' }, ...[['original', t('what_is_there')], ['blur', t('its_blur')], ['noise', t('noise')],
+            ['nothing', t('nothing')]].map(([value, words]) => h('option', { value }, words)))),
         h('label', { class: 'check' }, h('input', { id: 'edit-alone', type: 'checkbox' }),
-          'Paint the part alone, at full size'))),
+          t('paint_the_part_alone_at')))),
     h('p', { id: 'edit-error', class: 'error', role: 'alert' }),
-    h('div', { id: 'edit-progress', class: 'edit-progress' }, h('progress', { id: 'edit-bar', 'aria-label': 'Progress', max: 1 }),
+    h('div', { id: 'edit-progress', class: 'edit-progress' }, h('progress', { id: 'edit-bar', 'aria-label': t('progress'), max: 1 }),
       h('p', { id: 'edit-words', class: 'now' }),
-      h('button', { onclick: () => job && store.cancel(job.id).catch(complain) }, icon('close'), 'Cancel')),
+      h('button', { onclick: () => job && store.cancel(job.id).catch(complain) }, icon('close'), t('cancel'))),
     h('div', { id: 'edit-made', class: 'tools' },
-      h('button', { class: 'paint', onclick: () => keep().catch(complain) }, icon('check'), 'Go on from this'),
-      h('button', { onclick: paint }, icon('again'), 'Try again'),
-      h('button', { class: 'quiet', onclick: () => show('marking') }, 'Back to the marks')),
-    h('button', { id: 'edit-paint', class: 'paint', onclick: paint }, icon('brush'), 'Paint'));
+      h('button', { class: 'paint', onclick: () => keep().catch(complain) }, icon('check'), t('go_on_from_this')),
+      h('button', { onclick: paint }, icon('again'), t('try_again')),
+      h('button', { class: 'quiet', onclick: () => show('marking') }, t('back_to_the_marks'))),
+    h('button', { id: 'edit-paint', class: 'paint', onclick: paint }, icon('brush'), t('paint')));
 }
 
 function showStrength() {
@@ -298,23 +298,23 @@ function showStrength() {
 
 function make() {
   const canvas = h('canvas', { id: 'edit-canvas', tabindex: 0, role: 'application',
-    'aria-label': 'The picture. Arrow keys move the brush, space marks, E erases, Control Z takes back' });
-  dialog = h('dialog', { id: 'edit', class: 'edit', 'aria-label': 'Edit a picture', onkeydown: keys },
+    'aria-label': t('the_picture_arrow_keys_move') });
+  dialog = h('dialog', { id: 'edit', class: 'edit', 'aria-label': t('edit_a_picture'), onkeydown: keys },
     h('div', { class: 'edit-top' }, h('p', { id: 'edit-hint', class: 'now' }),
       h('div', { class: 'tools' },
-        h('button', { class: 'bare', 'aria-label': 'Look from further', title: 'Look from further (-)',
+        h('button', { class: 'bare', 'aria-label': t('look_from_further'), title: t('look_from_further_key'),
           onclick: () => board.zoom(0.8) }, icon('minus')),
-        h('button', { class: 'quiet', id: 'edit-zoom', title: 'All of it (0)', onclick: () => board.whole() }, '100 %'),
-        h('button', { class: 'bare', 'aria-label': 'Look closer', title: 'Look closer (+)', onclick: () => board.zoom(1.25) },
+        h('button', { class: 'quiet', id: 'edit-zoom', title: t('all_of_it_0'), onclick: () => board.whole() }, '100 %'),
+        h('button', { class: 'bare', 'aria-label': t('look_closer'), title: t('look_closer_key'), onclick: () => board.zoom(1.25) },
           icon('plus')),
-        h('button', { class: 'round', id: 'edit-close', 'aria-label': 'Close', onclick: () => dialog.close() },
+        h('button', { class: 'round', id: 'edit-close', 'aria-label': t('close'), onclick: () => dialog.close() },
           icon('close')))),
     makeTools(),
     h('div', { class: 'edit-stage' }, canvas, h('img', { id: 'edit-preview', alt: '', hidden: true }),
       h('div', { id: 'edit-swipe', class: 'edit-swipe', hidden: true },
-        h('img', { id: 'edit-after', alt: 'After' }), h('div', { class: 'edit-cut-part' }, h('img', { id: 'edit-before', alt: 'Before' })),
-        h('span', { class: 'edit-said' }, 'Before'), h('span', { class: 'edit-said after' }, 'After'),
-        h('input', { id: 'edit-cut', type: 'range', min: 0, max: 100, value: 50, 'aria-label': 'Before and after',
+        h('img', { id: 'edit-after', alt: t('after') }), h('div', { class: 'edit-cut-part' }, h('img', { id: 'edit-before', alt: t('before') })),
+        h('span', { class: 'edit-said' }, t('before')), h('span', { class: 'edit-said after' }, t('after')),
+        h('input', { id: 'edit-cut', type: 'range', min: 0, max: 100, value: 50, 'aria-label': t('before_and_after'),
           oninput: ({ target }) => swipe(Number(target.value)) }))),
     makePanel());
   document.body.append(dialog);
@@ -322,7 +322,7 @@ function make() {
   dialog.addEventListener('close', () => {
     hostMessages();
     if (job)
-      toast('It goes on being painted, and hangs on the wall then');
+      toast(t('it_goes_on_being_painted'));
     job = null;
   });
   store.addEventListener('progress', progressed);

@@ -5,6 +5,7 @@
  *
  * One finger or pen works with the tool, two move and zoom. */
 import { announce } from '../dom.js';
+import { t } from '../text.js';
 import { Mask } from './edit_mask.js';
 
 const ZOOM = [0.05, 16], GRIP = 22, SNAP = 8; /* GRIP: CSS pixels around an edge that take hold of it */
@@ -250,7 +251,7 @@ export class Board {
         this.mask.stroke(this.cursor, this.cursor, this.size, this.erase);
         this.mask.commit();
       }
-      announce(this.erase ? 'Erased here' : 'Marked here');
+      announce(this.erase ? t('erased_here') : t('marked_here'));
       this.changed();
     } else {
       return;

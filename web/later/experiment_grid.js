@@ -3,6 +3,7 @@
 import { get, getText, imageBlob, post, showImage } from '../api.js';
 import { $, announce, complain, h, icon, save, setText, toast } from '../dom.js';
 import { store } from '../store.js';
+import { t } from '../text.js';
 import { later } from '../views.js';
 
 const LOOK_MS = 1500, HEAD = 34, SIDE = 110, GAP = 6; /* of the picture of them all: CSS pixels */
@@ -30,7 +31,7 @@ async function pick(cell) {
   shown.picks = picks;
   update(cell);
   say();
-  announce(picks.includes(id) ? 'Picked' : 'No longer picked');
+  announce(picks.includes(id) ? t('picked') : t('no_longer_picked'));
   await post(`api/experiments/${shown.id}`, { picks }).catch(complain);
 }
 
@@ -38,7 +39,7 @@ function makeCell(cell) {
   const img = h('img', { alt: '' }), what = h('span', { class: 'now' });
   const parts = { cell, img, what,
     open: h('button', { class: 'cell-open', hidden: true, onclick: () => openPicture(parts.cell).catch(complain) }, img),
-    star: h('button', { class: 'round cell-pick', hidden: true, title: 'Pick it', onclick: () => pick(parts.cell) }, icon('star')) };
+    star: h('button', { class: 'round cell-pick', hidden: true, title: t('pick_it'), onclick: () => pick(parts.cell) }, icon('star')) };
   cells.set(cell.id, parts);
   return h('td', {}, parts.open, parts.star, what);
 }
@@ -56,10 +57,10 @@ function update(cell) {
   parts.open.hidden = parts.star.hidden = !image;
   const picked = Boolean(image) && shown.picks.includes(image.id);
   parts.star.setAttribute('aria-pressed', String(picked));
-  parts.star.setAttribute('aria-label', `Pick ${said}`);
+  parts.star.setAttribute('aria-label', t('pick_what', { what: said }));
   parts.img.closest('td').classList.toggle('picked', picked);
-  setText(parts.what, image ? '' : { queued: 'waits', running: 'being painted', failed: 'failed', cancelled: 'cancelled',
-    removed: 'removed' }[cell.state] ?? cell.state);
+  setText(parts.what, image ? '' : { queued: t('it_waits'), running: t('being_painted'), failed: t('it_failed'), cancelled: t('it_is_cancelled'),
+    removed: t('it_is_removed') }[cell.state] ?? cell.state);
 }
 
 function makeTable([deep, rows], labels) {
@@ -69,15 +70,15 @@ function makeTable([deep, rows], labels) {
     h('tbody', {}, ...rows.map(([down, columns]) => h('tr', {},
       down === null ? h('td', { class: 'corner' }) : h('th', { scope: 'row' }, wordsOf(down)), ...columns.map(([, cell]) => makeCell(cell))))));
   return h('figure', {}, deep !== null && h('figcaption', { class: 'label-prompt' }, `${labels[0]}: ${wordsOf(deep)}`),
-    h('div', { class: 'grid-frame', tabindex: 0, role: 'group', 'aria-label': 'Pictures, to be scrolled' }, table));
+    h('div', { class: 'grid-frame', tabindex: 0, role: 'group', 'aria-label': t('pictures_to_be_scrolled') }, table));
 }
 
 function say() {
   const done = shown.cells.filter(({ state }) => FINAL.includes(state)).length, all = shown.cells.length;
   $('grid-bar').hidden = done === all;
   $('grid-bar').value = done / all;
-  setText($('grid-said'), done < all ? `${done} of ${all} painted` : `${all} pictures${
-    shown.picks.length ? `, ${shown.picks.length} picked` : ''}`);
+  setText($('grid-said'), done < all ? t('n_of_painted', { n: done, all }) : [t('pictures', { n: all }),
+    shown.picks.length && t('n_picked', { n: shown.picks.length })].filter(Boolean).join(', '));
 }
 
 async function look() {
@@ -102,7 +103,7 @@ async function look() {
 /* ---- out of the page ---- */
 
 function saveAs(blob, ending) {
-  const name = shown.name.replace(/[^\p{L}\p{N}]+/gu, '-').slice(0, 60) || 'experiment';
+  const name = shown.name.replace(/[^\p{L}\p{N}]+/gu, '-').slice(0, 60) || t('an_experiment');
   save(URL.createObjectURL(blob), `${name}.${ending}`);
 }
 
@@ -162,19 +163,19 @@ export async function open(where, id, how) {
     host.style.setProperty('--cell', `${size.value}px`) });
   host.style.setProperty('--cell', '144px');
   host.replaceChildren(h('div', { class: 'grid-head' },
-    h('button', { class: 'bare', 'aria-label': 'All experiments', title: 'All experiments', onclick: ways.back }, icon('left')),
-    h('input', { class: 'grid-name', 'aria-label': 'Name of the experiment', value: shown.name, maxlength: 100, onchange: rename }),
-    h('label', { class: 'grid-size' }, 'Size', size)),
+    h('button', { class: 'bare', 'aria-label': t('all_experiments'), title: t('all_experiments'), onclick: ways.back }, icon('left')),
+    h('input', { class: 'grid-name', 'aria-label': t('name_of_the_experiment'), value: shown.name, maxlength: 100, onchange: rename }),
+    h('label', { class: 'grid-size' }, t('size'), size)),
   h('div', { class: 'tools' },
-    h('button', { onclick: act(ways.again) }, icon('again'), 'Run it again'),
+    h('button', { onclick: act(ways.again) }, icon('again'), t('run_it_again')),
     h('button', { onclick: act(exportPicture) }, icon('download'), 'PNG'),
     h('button', { onclick: act(() => exportText('csv')) }, icon('download'), 'CSV'),
     h('button', { onclick: act(() => exportText('json')) }, icon('download'), 'JSON'),
     h('button', { onclick: act(async () => {
       await ways.drop();
-      toast('Deleted; its pictures stay on the wall');
-    }) }, icon('trash'), 'Delete')),
-  h('p', { class: 'lead' }, h('span', { id: 'grid-said', role: 'status' }), h('progress', { id: 'grid-bar', max: 1, 'aria-label': 'Progress' })),
+      toast(t('deleted_its_pictures_stay_on'));
+    }) }, icon('trash'), t('delete'))),
+  h('p', { class: 'lead' }, h('span', { id: 'grid-said', role: 'status' }), h('progress', { id: 'grid-bar', max: 1, 'aria-label': t('progress') })),
   ...tables(shown).map((table) => makeTable(table, labels)));
   host.querySelector('button').focus({ preventScroll: true });
   shown.cells.forEach(update);

@@ -4,28 +4,29 @@ import { get, post, remove } from '../api.js';
 import { $, complain, h, icon, plainWords, setText, toast } from '../dom.js';
 import { painter } from '../form.js';
 import { store } from '../store.js';
+import { momentText, t } from '../text.js';
 import { open as openGrid, close as closeGrid } from './experiment_grid.js';
 
 const AXES = 3, MOST = 200, SEEDS = 2 ** 32;
 const numbers = (text, name) => valuesOf(text).map((each) => {
   const number = Number(each);
   if (!Number.isFinite(number))
-    throw new Error(`${name}: “${each}” is no number`);
+    throw new Error(t('no_number', { name, word: each }));
   return number;
 });
 const words = (text) => valuesOf(text);
 /* kind: [label, what to write, an example, values of the field or the axis]. */
 const KINDS = {
-  steps: ['Steps', 'numbers', '5, 10, 20', numbers],
-  guidance: ['Guidance', 'numbers', '2, 4, 7', numbers],
-  seed: ['Seed', 'whole numbers', '1..4', numbers],
-  sampler: ['Sampler', 'names', 'Euler a, DPM++ 2M, UniPC', words],
-  scheduler: ['Schedule', 'names', 'uniform, karras', words],
-  model: ['Model', 'names', '', words],
-  clip_skip: ['Clip skip', 'whole numbers', '1, 2', numbers],
-  eta: ['Eta', 'numbers', '0, 0.5, 1', numbers],
-  prompt: ['Words of the prompt', 'a word of the prompt, then what stands for it', 'red, blue, green', promptAxis],
-  lora: ['Weight of a LoRA', 'its name, then weights', 'ink, 0, 0.5, 1', loraAxis],
+  steps: [t('steps'), t('write_numbers'), '5, 10, 20', numbers],
+  guidance: [t('guidance'), t('write_numbers'), '2, 4, 7', numbers],
+  seed: [t('seed'), t('whole_numbers'), '1..4', numbers],
+  sampler: [t('sampler'), t('write_names'), 'Euler a, DPM++ 2M, UniPC', words],
+  scheduler: [t('schedule'), t('write_names'), 'uniform, karras', words],
+  model: [t('model'), t('write_names'), '', words],
+  clip_skip: [t('clip_skip'), t('whole_numbers'), '1, 2', numbers],
+  eta: [t('eta'), t('write_numbers'), '0, 0.5, 1', numbers],
+  prompt: [t('words_of_the_prompt'), t('a_word_of_the_prompt'), 'red, blue, green', promptAxis],
+  lora: [t('weight_of_a_lora'), t('its_name_then_weights'), 'ink, 0, 0.5, 1', loraAxis],
 };
 let part = null, base = null;
 
@@ -37,7 +38,7 @@ function valuesOf(text) {
       return [each];
     const [from, to, by] = [Number(range[1]), Number(range[2]), Number(range[3] ?? 1)];
     if (!(by > 0) || !(to >= from) || (to - from) / by > MOST)
-      throw new Error(`“${each}” is no range such as 1..5 or 0..1 by 0.25`);
+      throw new Error(t('no_range', { word: each }));
     return Array.from({ length: Math.floor((to - from) / by + 1e-9) + 1 }, (_, i) =>
       String(Math.round((from + i * by) * 1e6) / 1e6));
   });
@@ -47,7 +48,7 @@ function valuesOf(text) {
 function promptAxis(text) {
   const values = valuesOf(text), [find] = values;
   if (!find || !base.prompt.includes(find))
-    throw new Error(`The prompt has no “${find ?? ''}”: it is “${base.prompt}”`);
+    throw new Error(t('prompt_has_no', { word: find ?? '', prompt: base.prompt }));
   return { field: 'prompt', find, values };
 }
 
@@ -55,11 +56,11 @@ function promptAxis(text) {
 function loraAxis(text) {
   const [name, ...weights] = valuesOf(text);
   if (!name || /[:<>]/.test(name))
-    throw new Error('Write the name of the LoRA, then its weights');
+    throw new Error(t('write_the_name'));
   const tag = (weight) => `<lora:${name}:${weight}>`;
   const at = base.prompt.indexOf(`<lora:${name}:`);
   const find = at < 0 ? tag(1) : base.prompt.slice(at, base.prompt.indexOf('>', at) + 1);
-  return { field: 'prompt', find, append: at < 0, values: numbers(weights.join(','), 'The weight of a LoRA').map(tag) };
+  return { field: 'prompt', find, append: at < 0, values: numbers(weights.join(','), t('the_weight_of_a_lora')).map(tag) };
 }
 
 /* ---- a new one ---- */
@@ -71,12 +72,12 @@ function readAxes() {
     return Array.isArray(made) ? { field: kind, values: made } : made;
   }).filter(Boolean);
   if (!axes.length)
-    throw new Error('Choose what shall be different from picture to picture');
+    throw new Error(t('choose_what_shall_be_different'));
   for (const { field, values } of axes)
     if (!values.length)
-      throw new Error(`${field}: write what it shall be, with commas between`);
+      throw new Error(t('write_what_it_shall_be', { name: labelOf({ field }) }));
   if (new Set(axes.map(({ field, find }) => `${field} ${find}`)).size < axes.length)
-    throw new Error('One setting can be swept over once');
+    throw new Error(t('one_setting_can_be_swept'));
   return axes;
 }
 
@@ -84,8 +85,8 @@ function readAxes() {
 function count() {
   try {
     const axes = readAxes(), cells = axes.reduce((product, { values }) => product * values.length, 1);
-    setText($('experiment-count'), `${axes.map(({ values }) => values.length).join(' × ')} = ${cells} pictures${
-      cells > MOST ? `, ${MOST} at most` : ''}`);
+    setText($('experiment-count'), `${axes.map(({ values }) => values.length).join(' × ')} = ${t('pictures', { n: cells })}${
+      cells > MOST ? t('at_most', { n: MOST }) : ''}`);
     setText($('experiment-error'), '');
   } catch (error) {
     setText($('experiment-count'), error.message);
@@ -94,13 +95,13 @@ function count() {
 
 function makeAxis(_, i) {
   const input = h('input', { id: `axis-${i}`, autocomplete: 'off', spellcheck: 'false', oninput: count,
-    'aria-label': `Values ${i + 1}` });
-  const select = h('select', { 'aria-label': `What is different ${i + 1}`, onchange: () => {
+    'aria-label': t('values_n', { n: i + 1 }) });
+  const select = h('select', { 'aria-label': t('different_n', { n: i + 1 }), onchange: () => {
     const [, wanted, example] = KINDS[select.value] ?? [];
     input.disabled = !wanted;
     input.placeholder = wanted ? `${wanted}${example && `: ${example}`}` : '';
     count();
-  } }, h('option', { value: '' }, i ? 'nothing more' : 'choose'), ...Object.entries(KINDS).map(([kind, [label]]) =>
+  } }, h('option', { value: '' }, i ? t('nothing_more') : t('choose_one')), ...Object.entries(KINDS).map(([kind, [label]]) =>
     h('option', { value: kind }, label)));
   input.disabled = true;
   return h('div', { class: 'axis' }, select, input);
@@ -113,8 +114,8 @@ async function readBase() {
   delete body.count;
   body.seed ??= Math.floor(Math.random() * SEEDS);
   base = body;
-  setText($('experiment-base'), `All else is as under Paint: “${body.prompt || 'no words'}”, ${body.width} × ${body.height}, ${
-    body.steps} steps, ${body.sampler}, seed ${body.seed}.`);
+  setText($('experiment-base'), t('all_else', { prompt: body.prompt || t('no_words'), size: `${body.width} × ${body.height}`,
+    steps: t('steps_of', { n: body.steps }), sampler: body.sampler, seed: String(body.seed) }));
 }
 
 async function start(event) {
@@ -125,7 +126,7 @@ async function start(event) {
     const more = axes.filter(({ append }) => append).map(({ find }) => ` ${find}`).join('');
     const made = await post('api/experiments', { name, base: { ...base, prompt: base.prompt + more },
       axes: axes.map(({ append, ...axis }) => axis) });
-    toast(`${made.cells.length} pictures are in the queue`);
+    toast(t('n_in_queue', { n: made.cells.length }));
     await look(made.id);
   } catch (error) {
     setText($('experiment-error'), plainWords(error.message));
@@ -133,16 +134,16 @@ async function start(event) {
 }
 
 function makeForm() {
-  return h('form', { id: 'experiment-form', class: 'experiment-form', novalidate: true, 'aria-label': 'A new experiment', onsubmit: start },
-    h('h3', {}, 'A new one'),
+  return h('form', { id: 'experiment-form', class: 'experiment-form', novalidate: true, 'aria-label': t('a_new_experiment'), onsubmit: start },
+    h('h3', {}, t('a_new_one')),
     h('p', { id: 'experiment-base', class: 'now' }),
-    h('div', { class: 'field' }, h('label', { for: 'experiment-name' }, 'Name ', h('small', {}, 'if it shall have one')),
+    h('div', { class: 'field' }, h('label', { for: 'experiment-name' }, t('name'), ' ', h('small', {}, t('if_it_shall_have_one'))),
       h('input', { id: 'experiment-name', maxlength: 100, autocomplete: 'off' })),
-    h('fieldset', {}, h('legend', {}, 'What is different ', h('small', {}, 'with commas between; 1..5 is 1, 2, 3, 4, 5')),
+    h('fieldset', {}, h('legend', {}, t('what_is_different'), ' ', h('small', {}, t('with_commas_between_1_5'))),
       h('div', { id: 'axes', class: 'axes' }, ...Array.from({ length: AXES }, makeAxis))),
     h('p', { id: 'experiment-count', class: 'now', role: 'status' }),
     h('p', { id: 'experiment-error', class: 'error', role: 'alert' }),
-    h('div', { class: 'tools' }, h('button', { class: 'paint', type: 'submit' }, icon('brush'), 'Paint them all')));
+    h('div', { class: 'tools' }, h('button', { class: 'paint', type: 'submit' }, icon('brush'), t('paint_them_all'))));
 }
 
 /* ---- the list ---- */
@@ -154,7 +155,7 @@ function makeItem({ id, name, axes, cells, created_at: at }) {
   const size = axes.map(({ values }) => values.length).join(' × ');
   return h('li', { class: 'experiment', 'data-experiment': id },
     h('button', { class: 'quiet', onclick: () => look(id).catch(complain) }, name),
-    h('p', { class: 'now' }, `${axes.length > 1 ? `${size} = ` : ''}${cells} pictures · ${new Date(at).toLocaleString()}`));
+    h('p', { class: 'now' }, `${axes.length > 1 ? `${size} = ` : ''}${t('pictures', { n: cells })} · ${momentText(at)}`));
 }
 
 async function list() {
@@ -181,9 +182,9 @@ async function look(id) {
 }
 
 function make() {
-  part.append(h('p', { id: 'experiments-about', class: 'lead' }, 'The same picture many times over, with one to three settings different: to see what they do.'),
+  part.append(h('p', { id: 'experiments-about', class: 'lead' }, t('the_same_picture_many_times')),
     h('div', { id: 'experiment-all', class: 'experiment-all' }, makeForm(),
-      h('div', {}, h('h3', {}, 'Done so far'), h('p', { id: 'no-experiments', class: 'now', hidden: true }, 'None yet.'),
+      h('div', {}, h('h3', {}, t('done_so_far')), h('p', { id: 'no-experiments', class: 'now', hidden: true }, t('none_yet')),
         h('ol', { id: 'experiments', class: 'experiment-list' }))),
     h('div', { id: 'experiment-one', hidden: true }));
 }

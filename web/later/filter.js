@@ -2,15 +2,16 @@
 import { get } from '../api.js';
 import { $, complain, h, icon } from '../dom.js';
 import { store } from '../store.js';
+import { t } from '../text.js';
 
 const DAY_MS = 86400000;
 let made = false;
 
 const midnight = () => new Date().setHours(0, 0, 0, 0);
-const TIMES = [['', 'any time', () => ({})], ['today', 'today', () => ({ since: midnight() })],
-  ['week', 'the last 7 days', () => ({ since: midnight() - 6 * DAY_MS })],
-  ['month', 'the last 30 days', () => ({ since: midnight() - 29 * DAY_MS })],
-  ['days', 'from … to …', () => ({ since: dayOf('filter-from'), until: dayOf('filter-to', DAY_MS) })]];
+const TIMES = [['', t('any_time'), () => ({})], ['today', t('today'), () => ({ since: midnight() })],
+  ['week', t('the_last_7_days'), () => ({ since: midnight() - 6 * DAY_MS })],
+  ['month', t('the_last_30_days'), () => ({ since: midnight() - 29 * DAY_MS })],
+  ['days', t('from_to'), () => ({ since: dayOf('filter-from'), until: dayOf('filter-to', DAY_MS) })]];
 
 /* The beginning of a day as the person's clock has it, and `more` after it. */
 function dayOf(id, more = 0) {
@@ -34,7 +35,7 @@ const pressed = (button, value = button.getAttribute('aria-pressed') !== 'true')
   button.setAttribute('aria-pressed', String(value));
 
 function makeTag({ tag, jobs }, on) {
-  const button = h('button', { class: 'chip', title: jobs === 1 ? '1 picture or batch' : `${jobs} pictures or batches`,
+  const button = h('button', { class: 'chip', title: t('n_batches', { n: jobs }),
     'aria-pressed': String(on), onclick: () => {
       for (const other of $('filter-tags').children)
         pressed(other, other === button && other.getAttribute('aria-pressed') !== 'true');
@@ -46,7 +47,7 @@ function makeTag({ tag, jobs }, on) {
 async function fill() {
   const { tags } = await get('api/tags'), { model, tag } = store.filter;
   const names = new Set([...store.models.map(({ name }) => name), ...(model ? [model] : [])]);
-  $('filter-model').replaceChildren(h('option', { value: '' }, 'any model'),
+  $('filter-model').replaceChildren(h('option', { value: '' }, t('any_model')),
     ...[...names].map((name) => h('option', { value: name }, name)));
   $('filter-model').value = model ?? '';
   $('filter-tags').replaceChildren(...tags.map((each) => makeTag(each, each.tag === tag)));
@@ -62,16 +63,16 @@ function clear() {
 function make() {
   const day = (id, label) => h('label', {}, label, h('input', { id, type: 'date', onchange: apply }));
   $('filters').append(
-    h('select', { id: 'filter-model', 'aria-label': 'Painted with', onchange: apply }),
-    h('select', { id: 'filter-time', 'aria-label': 'Painted when', onchange: apply },
+    h('select', { id: 'filter-model', 'aria-label': t('painted_with'), onchange: apply }),
+    h('select', { id: 'filter-time', 'aria-label': t('painted_when'), onchange: apply },
       ...TIMES.map(([value, words]) => h('option', { value }, words))),
-    h('span', { id: 'filter-days', class: 'filter-days', hidden: true }, day('filter-from', 'from'), day('filter-to', 'to')),
+    h('span', { id: 'filter-days', class: 'filter-days', hidden: true }, day('filter-from', t('from_day')), day('filter-to', t('to_day'))),
     h('button', { id: 'filter-favourite', 'aria-pressed': 'false', onclick: ({ currentTarget }) => {
       pressed(currentTarget);
       apply();
-    } }, icon('heart'), 'Favourites'),
-    h('div', { id: 'filter-tags', class: 'extras', role: 'group', 'aria-label': 'Tags' }),
-    h('button', { id: 'filter-none', class: 'quiet', hidden: true, onclick: clear }, 'All pictures'));
+    } }, icon('heart'), t('favourites')),
+    h('div', { id: 'filter-tags', class: 'extras', role: 'group', 'aria-label': t('tags') }),
+    h('button', { id: 'filter-none', class: 'quiet', hidden: true, onclick: clear }, t('all_pictures')));
 }
 
 export async function toggle() {

@@ -8,37 +8,47 @@ import {
 } from '../gallery.js';
 import { secondsText } from '../queue.js';
 import { store } from '../store.js';
+import { momentText, t } from '../text.js';
 import { later, opens } from '../views.js';
 
-const dialog = $('lightbox');
+const side = (id, name, label, run) => h('button', { id: `lightbox-${id}`, class: `round ${id}`, 'aria-label': label,
+  onclick: run }, icon(name));
+const dialog = h('dialog', { id: 'lightbox', class: 'lightbox', 'aria-label': t('a_picture') },
+  side('close', 'close', t('close'), () => dialog.close()),
+  h('div', { class: 'stage' }, h('img', { id: 'lightbox-picture', alt: '' }),
+    side('newer', 'left', t('newer_picture'), () => go(-1)), side('older', 'right', t('older_picture'), () => go(1))),
+  h('div', { class: 'label' }, h('p', { id: 'lightbox-prompt', class: 'label-prompt' }),
+    h('div', { id: 'lightbox-actions', class: 'tools' }), h('div', { id: 'lightbox-tags', class: 'tools' }),
+    h('dl', { id: 'lightbox-facts', class: 'facts' })));
+document.body.append(dialog);
 let shown = null; /* {job, image} */
 
 function facts({ job, image }) {
   const params = paramsOf({ job, image });
   const seconds = job.finished_at && (job.finished_at - job.started_at) / 1000;
   const rows = [
-    ['Size', `${image.width} × ${image.height}`],
-    ['Seed', String(image.seed), () => copy(String(image.seed), 'Seed')],
-    ['Steps', params.steps], ['Guidance', params.guidance], ['Sampler', params.sampler],
-    ['Schedule', params.scheduler], ['Model', params.model],
-    ['Began from', params.has_init &&
-      `a picture${params.has_mask ? ' and a mask' : ''}, strength ${params.strength}`],
-    ['Upscaled', isEnlarged({ job, image }) && `from ${params.width} × ${params.height}`],
-    ['Enlarged', params.hires_width > 0 && `to ${params.hires_width} × ${params.hires_height}`],
-    ['Variation', params.subseed_strength > 0 && `${params.subseed_strength} of ${params.subseed}`],
-    ['Clip skip', params.clip_skip > 1 && params.clip_skip],
-    ['Refiner', params.refiner && `${params.refiner} from ${params.refiner_at}`],
-    ['Led by', (params.controls ?? []).map(({ model, preprocessor, weight }) =>
+    [t('size'), `${image.width} × ${image.height}`],
+    [t('seed'), String(image.seed), () => copy(String(image.seed), t('seed'))],
+    [t('steps'), params.steps], [t('guidance'), params.guidance], [t('sampler'), params.sampler],
+    [t('schedule'), params.scheduler], [t('model'), params.model],
+    [t('began_from'), params.has_init &&
+      t(params.has_mask ? 'from_masked' : 'from_picture', { strength: params.strength })],
+    [t('upscaled'), isEnlarged({ job, image }) && t('from_size', { size: `${params.width} × ${params.height}` })],
+    [t('enlarged'), params.hires_width > 0 && t('to_size', { size: `${params.hires_width} × ${params.hires_height}` })],
+    [t('variation'), params.subseed_strength > 0 && t('share_of', { n: params.subseed_strength, seed: String(params.subseed) })],
+    [t('clip_skip'), params.clip_skip > 1 && params.clip_skip],
+    [t('refiner'), params.refiner && t('refiner_from', { model: params.refiner, n: params.refiner_at })],
+    [t('led_by'), (params.controls ?? []).map(({ model, preprocessor, weight }) =>
       `${model} (${preprocessor}, ${weight})`).join(', ')],
-    ['Keep out', params.negative_prompt],
-    ['Painted', new Date(job.created_at).toLocaleString()],
-    ['Took', seconds > 0 && `${secondsText(seconds)}${params.count > 1 ? `, all ${params.count}` : ''}`],
-    ['File', `${image.format.toUpperCase()}, ${Math.ceil(image.bytes / 1024)} KB`],
+    [t('keep_out'), params.negative_prompt],
+    [t('painted'), momentText(job.created_at)],
+    [t('took'), seconds > 0 && params.count > 1 ? t('time_of_all', { time: secondsText(seconds), n: params.count }) : secondsText(seconds)],
+    [t('file'), t('file_of', { kind: image.format.toUpperCase(), n: Math.ceil(image.bytes / 1024) })],
   ];
   return rows.filter(([, value]) => value || value === 0).map(([name, value, run]) =>
     h('div', {}, h('dt', {}, name), h('dd', {}, String(value),
-      run && h('button', { class: 'bare', onclick: run, title: 'Copy',
-        'aria-label': `Copy ${name.toLowerCase()}` }, icon('copy')))));
+      run && h('button', { class: 'bare', onclick: run, title: t('copy'),
+        'aria-label': t('copy_seed') }, icon('copy')))));
 }
 
 /* What can be painted once more as it was: the pictures that others began from are not kept here. */
@@ -54,17 +64,18 @@ function actions(picture) {
     },
   }, icon(name), label);
   return [
-    button('sliders', 'Use these settings', useSettings, true),
-    button('brush', 'Edit', edit, true),
-    button('picture', 'Paint over this', paintOver, true),
-    button('variation', 'Variations', variations, true),
-    button('again', 'Again', again, true),
-    button('larger', 'Upscale', upscale),
-    button('download', 'Download', download),
-    button('play', 'Slideshow', opens('slides', (module, from) => module.start(from)), true),
-    hasFilm(picture) && button('film', 'How it came to be', opens('film', (module, of) => module.open(of))),
-    button('copy', 'Copy prompt', () => copy(paramsOf(picture).prompt, 'Prompt')),
-    button('trash', 'Delete', remove),
+    button('sliders', t('use_these_settings'), useSettings, true),
+    button('brush', t('edit'), edit, true),
+    button('picture', t('paint_over_this'), paintOver, true),
+    button('variation', t('variations'), variations, true),
+    button('again', t('again'), again, true),
+    button('larger', t('upscale'), upscale),
+    button('download', t('download'), download),
+    button('play', t('slideshow'), opens('slides', (module, from) => module.start(from)), true),
+    button('film', t(hasFilm(picture) ? 'how_it_came_to_be' : 'lost_in_noise'),
+      opens('film', (module, of) => module.open(of, hasFilm(of)))),
+    button('copy', t('copy_prompt'), () => copy(paramsOf(picture).prompt, t('prompt'))),
+    button('trash', t('delete'), remove),
   ];
 }
 
@@ -74,7 +85,7 @@ function show(picture) {
   const at = list.findIndex(({ image }) => image.id === picture.image.id);
   const img = $('lightbox-picture');
   img.removeAttribute('src');
-  img.alt = paramsOf(picture).prompt || 'Picture without words';
+  img.alt = paramsOf(picture).prompt || t('picture_without_words');
   img.width = picture.image.width;
   img.height = picture.image.height;
   img.style.setProperty('--ratio', picture.image.width / picture.image.height);
@@ -120,9 +131,6 @@ export function open(picture) {
   hostMessages(dialog);
 }
 
-$('lightbox-close').addEventListener('click', () => dialog.close());
-$('lightbox-newer').addEventListener('click', () => go(-1));
-$('lightbox-older').addEventListener('click', () => go(1));
 dialog.addEventListener('keydown', (event) => {
   if (event.key === 'ArrowLeft')
     go(-1);

@@ -3,6 +3,7 @@
 import { ApiError, get, post, showPicture } from '../api.js';
 import { $, complain, h, icon, setText, toast } from '../dom.js';
 import { store } from '../store.js';
+import { t } from '../text.js';
 import { close as closePulls, makePulls, open as openPulls } from './pulls.js';
 import { sizeText } from './sizes.js';
 
@@ -10,19 +11,19 @@ export { closePulls as close };
 
 const PAGE = 24, WAIT_MS = 250; /* after a letter of the search */
 const KINDS = [
-  ['model', 'Models', 'What paints. One is loaded into memory when it is painted with.'],
-  ['lora', 'LoRAs', 'Small additions that teach a model a style or a thing. “Use” writes one into the prompt.'],
-  ['vae', 'VAEs', 'What turns a model’s numbers into colours, in place of its own.'],
-  ['embedding', 'Embeddings', 'Words that a model learnt; write their name into the prompt.'],
-  ['controlnet', 'ControlNets', 'What keeps a painting to the edges, depth or pose of a picture.'],
-  ['upscaler', 'Upscalers', 'What makes pictures larger.'],
+  ['model', t('models'), t('what_paints_one_is_loaded')],
+  ['lora', t('loras'), t('small_additions_that_teach')],
+  ['vae', t('vaes'), t('what_turns_a_models_numbers')],
+  ['embedding', t('embeddings'), t('words_that_a_model_learnt')],
+  ['controlnet', t('controlnets'), t('what_keeps_a_painting')],
+  ['upscaler', t('upscalers'), t('what_makes_pictures_larger')],
 ];
 const FORMATS = {
-  safetensors: ['safetensors', 'Numbers and nothing else'],
-  gguf: ['GGUF', 'Numbers and nothing else, packed small'],
-  pickle: ['pickle', 'A format that can carry programs: pictor reads the numbers and runs nothing, other programs may'],
-  folder: ['folder', 'A folder of parts'],
-  'built in': ['built in', 'Part of this program'],
+  safetensors: ['safetensors', t('numbers_and_nothing_else')],
+  gguf: [t('gguf'), t('numbers_and_nothing_else_packed')],
+  pickle: ['pickle', t('a_format_that_can_carry')],
+  folder: [t('a_folder'), t('a_folder_of_parts')],
+  'built in': [t('built_in'), t('part_of_this_program')],
 };
 let part = null, kind = 'model', shown = 0, asked = 0, timer;
 
@@ -41,7 +42,7 @@ function addWords(words) {
   const prompt = $('prompt');
   prompt.value = `${prompt.value.trimEnd()}${words}`.replace(/^[, ]+/, '');
   prompt.dispatchEvent(new Event('input', { bubbles: true }));
-  toast('Added to the prompt', { action: { label: 'Show', run: () => {
+  toast(t('added_to_the_prompt'), { action: { label: t('show'), run: () => {
     location.hash = '#create';
     prompt.focus();
   } } });
@@ -55,17 +56,17 @@ const USES = {
     $('model').value = name;
     $('model').dispatchEvent(new Event('input', { bubbles: true }));
     location.hash = '#create';
-    toast(`Painting with ${name}`);
+    toast(t('painting_with', { model: name }));
   },
 };
 
 function badges({ default: usual, loaded, problem, format, kind: origin }) {
   const [words, about] = FORMATS[format] ?? [];
   return h('p', { class: 'badges' },
-    problem && h('span', { class: 'tag bad' }, 'cannot paint'),
-    usual && h('span', { class: 'tag' }, 'default'),
-    loaded && h('span', { class: 'tag good' }, 'in memory'),
-    origin === 'upstream' && h('span', { class: 'tag' }, 'paints elsewhere'),
+    problem && h('span', { class: 'tag bad' }, t('cannot_paint')),
+    usual && h('span', { class: 'tag' }, t('is_default')),
+    loaded && h('span', { class: 'tag good' }, t('in_memory')),
+    origin === 'upstream' && h('span', { class: 'tag' }, t('paints_elsewhere')),
     words && h('span', { class: format === 'pickle' ? 'tag warn' : 'tag', title: about }, words));
 }
 
@@ -85,12 +86,12 @@ function makeItem(file) {
     h('div', { class: 'file-text' },
       h('h3', { class: 'label-prompt' }, kind === 'model' ? title : name),
       facts && h('p', { class: 'now' }, facts), badges(file),
-      trigger && h('p', { class: 'trigger' }, h('strong', {}, 'Words: '), trigger),
+      trigger && h('p', { class: 'trigger' }, h('strong', {}, t('words'), ' '), trigger),
       description && h('p', { class: 'now told' }, description),
       problem && h('p', { class: 'error' }, problem),
       use && h('div', { class: 'job-buttons' }, h('button', { onclick: () => use(file),
-        'aria-label': kind === 'model' ? `Paint with this: ${name}` : `Use ${name}` }, icon('brush'),
-      kind === 'model' ? 'Paint with this' : 'Use'))));
+        'aria-label': t(kind === 'model' ? 'paint_with' : 'use_it', { name }) }, icon('brush'),
+      kind === 'model' ? t('paint_with_this') : t('use')))));
 }
 
 async function show(more) {
@@ -108,8 +109,8 @@ async function show(more) {
       $('files').replaceChildren(...items);
     shown = (more ? shown : 0) + files.length;
     $('files-more').hidden = shown >= count;
-    setText($('files-count'), count ? `${shown} of ${count}` : query() ? `Nothing is called “${query()}”`
-      : 'None here yet');
+    setText($('files-count'), count ? t('n_of', { n: shown, all: count }) : query() ? t('nothing_called', { name: query() })
+      : t('none_here_yet'));
     $('free-memory').hidden = kind !== 'model' || !store.models.some(({ loaded }) => loaded);
   } catch (error) {
     if (!(error instanceof ApiError && error.status === 403))
@@ -126,7 +127,7 @@ function choose(which, about) {
 async function freeMemory() {
   try {
     await post('api/models/unload');
-    toast('Freed when the picture at work is done; the next one loads its model again');
+    toast(t('freed_when_the_picture_at'));
     await store.refreshModels();
   } catch (error) {
     complain(error);
@@ -135,21 +136,21 @@ async function freeMemory() {
 
 function make() {
   part.querySelector('.view-head').append(h('div', { class: 'search', role: 'search' }, icon('search'),
-    h('input', { id: 'files-query', type: 'search', placeholder: 'Part of a name', 'aria-label': 'Part of a name',
+    h('input', { id: 'files-query', type: 'search', placeholder: t('part_of_a_name'), 'aria-label': t('part_of_a_name'),
       autocomplete: 'off', spellcheck: 'false', oninput: () => {
         clearTimeout(timer);
         timer = setTimeout(show, WAIT_MS, false);
       } })));
   part.append(
-    h('fieldset', { id: 'files-kind', class: 'tabs' }, h('legend', { class: 'hidden' }, 'Kind of file'),
+    h('fieldset', { id: 'files-kind', class: 'tabs' }, h('legend', { class: 'hidden' }, t('kind_of_file')),
       ...KINDS.map(([value, label, about]) => h('label', {}, h('input', { type: 'radio', name: 'files-kind',
         value, checked: value === kind, onchange: () => choose(value, about) }), h('span', {}, label)))),
     h('p', { class: 'lead' }, h('span', { id: 'kind-about' }, KINDS[0][2]), ' ',
       h('small', { id: 'files-count', role: 'status' })),
-    h('ol', { id: 'files', class: 'files', 'aria-label': 'Files' }),
+    h('ol', { id: 'files', class: 'files', 'aria-label': t('files') }),
     h('div', { class: 'tools' },
-      h('button', { id: 'files-more', hidden: true, onclick: () => show(true) }, 'More'),
-      h('button', { id: 'free-memory', hidden: true, onclick: freeMemory }, 'Free the memory')),
+      h('button', { id: 'files-more', hidden: true, onclick: () => show(true) }, t('more')),
+      h('button', { id: 'free-memory', hidden: true, onclick: freeMemory }, t('free_the_memory'))),
     makePulls());
   for (const event of ['models', 'ready'])
     store.addEventListener(event, () => show(false));

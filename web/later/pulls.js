@@ -4,26 +4,27 @@ import { ApiError, get, post, remove } from '../api.js';
 import { $, arrange, complain, h, icon, setText } from '../dom.js';
 import { secondsText } from '../queue.js';
 import { store } from '../store.js';
+import { fixed, t } from '../text.js';
 
 const LOOK_MS = 1000;
 const rows = new Map(); /* pull id -> {element, ...parts} */
 let timer;
 
-const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)} MB`;
+const megabytes = (bytes) => t('megabytes', { n: fixed(bytes / 1e6, bytes < 1e8 ? 1 : 0) });
 
 function wordsOf({ state, kind, bytes, total, rate, eta_seconds: eta, error }) {
-  const size = total ? `${megabytes(bytes)} of ${megabytes(total)}` : megabytes(bytes);
+  const size = total ? t('n_of', { n: megabytes(bytes), all: megabytes(total) }) : megabytes(bytes);
   if (state === 'waiting')
-    return 'Waiting';
+    return t('waiting');
   if (state === 'checking')
-    return 'All there, being checked…';
+    return t('all_there_being_checked');
   if (state === 'done')
-    return [`Here: a file of kind ${kind ?? 'unknown'}`, error?.message].filter(Boolean).join(' · ');
+    return [t('here_kind', { kind: kind ?? t('unknown_kind') }), error?.message].filter(Boolean).join(' · ');
   if (state === 'failed')
-    return error?.message ?? 'Failed';
+    return error?.message ?? t('failed');
   if (state === 'stopped')
-    return bytes ? `Stopped at ${size}` : 'Stopped';
-  return [size, rate && `${megabytes(rate)} a second`, eta && `${secondsText(eta)} left`]
+    return bytes ? t('stopped_at', { size }) : t('stopped');
+  return [size, rate && t('a_second', { size: megabytes(rate) }), eta && t('left', { time: secondsText(eta) })]
     .filter(Boolean).join(' · ');
 }
 
@@ -32,13 +33,13 @@ function makeRow({ id, ref }) {
   const row = {
     name: h('p', { class: 'label-prompt' }, ref),
     words: h('p', { class: 'now' }),
-    bar: h('progress', { 'aria-label': 'Progress' }),
+    bar: h('progress', { 'aria-label': t('progress') }),
     stop: h('button', { onclick: act(() => post(`api/pulls/${id}/cancel`)) },
-      icon('close'), 'Stop'),
+      icon('close'), t('stop')),
     resume: h('button', { onclick: act(() => post(`api/pulls/${id}/resume`)) },
-      icon('again'), 'Go on'),
+      icon('again'), t('go_on')),
     remove: h('button', { onclick: act(() => remove(`api/pulls/${id}`)) },
-      icon('trash'), 'Remove'),
+      icon('trash'), t('remove')),
   };
   row.element = h('li', { class: 'job', 'data-pull': id }, h('div', { class: 'job-text' },
     row.name, row.words, row.bar, h('div', { class: 'job-buttons' },
@@ -62,7 +63,7 @@ function update(pull) {
 }
 
 /* What there is under short names: each is fetched by a press. */
-const gigabytes = (size) => `${(size / 1000).toFixed(1)} GB`;
+const gigabytes = (size) => t('gigabytes', { n: fixed(size / 1000, 1) });
 
 /* What comes with it, each with its size and licence. */
 function partsOf(needs, catalogue) {
@@ -73,11 +74,11 @@ function partsOf(needs, catalogue) {
 function makeWare({ name, family, megabytes: size, use, licence, needs }, _, catalogue) {
   return h('li', { class: 'file ware' }, h('div', { class: 'file-text' },
     h('h3', { class: 'label-prompt' }, name),
-    h('p', { class: 'now' }, [family ?? 'part of a model', gigabytes(size), licence].filter(Boolean).join(' · ')),
+    h('p', { class: 'now' }, [family ?? t('part_of_a_model'), gigabytes(size), licence].filter(Boolean).join(' · ')),
     h('p', {}, use),
-    needs.length ? h('p', { class: 'now' }, `With ${partsOf(needs, catalogue)}`) : null,
-    h('div', { class: 'job-buttons' }, h('button', { 'aria-label': `Fetch ${name}`,
-      onclick: () => fetchIt(name) }, icon('download'), 'Fetch'))));
+    needs.length ? h('p', { class: 'now' }, t('with_parts', { parts: partsOf(needs, catalogue) })) : null,
+    h('div', { class: 'job-buttons' }, h('button', { 'aria-label': t('fetch_it', { name }),
+      onclick: () => fetchIt(name) }, icon('download'), t('fetch')))));
 }
 
 function show({ pulls, catalogue }) {
@@ -113,7 +114,7 @@ async function look() {
     const denied = error instanceof ApiError && error.status === 403;
     $('pull-form').hidden = $('catalogue').hidden = denied;
     setText($('pull-error'), denied ? '' : error.message);
-    setText($('pull-denied'), denied ? 'Fetching models takes a key with the right to administer.' : '');
+    setText($('pull-denied'), denied ? t('fetching_models_takes_a_key') : '');
   }
 }
 
@@ -136,19 +137,19 @@ export function makePulls() {
     fetchIt($('pull-ref').value.trim());
   };
   return h('div', { class: 'fetching' },
-    h('h2', {}, 'Get another'),
-    h('form', { id: 'pull-form', class: 'field', 'aria-label': 'Fetch a model', novalidate: true, hidden: true,
+    h('h2', {}, t('get_another')),
+    h('form', { id: 'pull-form', class: 'field', 'aria-label': t('fetch_a_model'), novalidate: true, hidden: true,
       onsubmit: ask },
-    h('label', { for: 'pull-ref' }, 'Fetch a model ', h('small', {}, 'or a LoRA, a VAE, an upscaler')),
+    h('label', { for: 'pull-ref' }, t('fetch_a_model'), ' ', h('small', {}, t('or_a_lora_a_vae'))),
     h('div', { class: 'with-buttons' },
       h('input', { id: 'pull-ref', list: 'pull-names', maxlength: 1023, autocomplete: 'off', spellcheck: 'false',
         placeholder: 'sd15, hf:OWNER/REPO, civitai:VERSION, https://…', 'aria-describedby': 'pull-error' }),
       h('datalist', { id: 'pull-names' }),
-      h('button', { type: 'submit' }, icon('download'), 'Fetch')),
+      h('button', { type: 'submit' }, icon('download'), t('fetch'))),
     h('p', { id: 'pull-error', class: 'error', role: 'alert' })),
     h('p', { id: 'pull-denied' }),
-    h('ol', { id: 'pulls', class: 'queue-list', 'aria-label': 'Fetched models' }),
-    h('div', { id: 'catalogue', hidden: true }, h('h3', {}, 'Models to begin with'),
+    h('ol', { id: 'pulls', class: 'queue-list', 'aria-label': t('fetched_models') }),
+    h('div', { id: 'catalogue', hidden: true }, h('h3', {}, t('models_to_begin')),
       h('ol', { id: 'wares', class: 'files' })));
 }
 

@@ -3,6 +3,7 @@
 import { $, announce, complain, h, icon, setText, toast } from '../dom.js';
 import { download, favour, onPick, pictures, removePictures } from '../gallery.js';
 import { store } from '../store.js';
+import { t } from '../text.js';
 
 const PAUSE_MS = 300; /* browsers refuse files that come faster */
 let chosen = new Set(), last = null, bar = null, on = false;
@@ -25,10 +26,10 @@ function show() {
   const there = new Set(all.map(({ image }) => image.id));
   chosen = new Set([...chosen].filter((id) => there.has(id)));
   const some = chosen.size > 0;
-  setText($('chosen-count'), some ? `${chosen.size} chosen` : 'Choose pictures');
+  setText($('chosen-count'), some ? t('n_chosen', { n: chosen.size }) : t('choose_pictures'));
   for (const button of bar.querySelectorAll('[data-needs]'))
     button.disabled = !some;
-  setText($('chosen-all'), chosen.size === all.length ? 'None' : 'All');
+  setText($('chosen-all'), chosen.size === all.length ? t('choose_none') : t('all'));
 }
 
 function pick(picture, event) {
@@ -42,7 +43,7 @@ function pick(picture, event) {
   last = id;
   show();
   refresh();
-  announce(`${chosen.size} chosen`);
+  announce(t('n_chosen', { n: chosen.size }));
 }
 
 const refresh = () => onPick(on ? pick : null, mark);
@@ -52,7 +53,7 @@ async function downloadAll() {
     await download(picture);
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
   }
-  toast('Downloaded');
+  toast(t('downloaded'));
 }
 
 function removeAll() {
@@ -72,7 +73,7 @@ function chooseAll() {
 /* All of them, unless all are. */
 function favourAll(list) {
   const wanted = !list.every(({ image }) => image.favourite);
-  return favour(list, wanted).then(() => toast(wanted ? 'Favourites now' : 'No favourites any more'));
+  return favour(list, wanted).then(() => toast(wanted ? t('favourites_now') : t('no_favourites_any_more')));
 }
 
 function askTag(list) {
@@ -83,30 +84,30 @@ function askTag(list) {
       const add = input.value.split(',').map((each) => each.trim()).filter(Boolean);
       dialog.close();
       if (add.length)
-        store.mark(list.map(({ image }) => image.id), { add }).then(() => toast(`Tagged ${add.join(', ')}`), complain);
+        store.mark(list.map(({ image }) => image.id), { add }).then(() => toast(t('tagged', { tags: add.join(', ') })), complain);
     } },
-    h('h2', { id: 'several-title' }, `Tag ${list.length === 1 ? 'a picture' : `${list.length} pictures`}`),
-    h('div', { class: 'field' }, h('label', { for: 'several-tag' }, 'Tags ', h('small', {}, 'with commas between')), input),
-    h('div', { class: 'tools' }, h('button', { class: 'paint', type: 'submit' }, 'Tag them'),
-      h('button', { class: 'quiet', onclick: () => dialog.close() }, 'Cancel'))));
+    h('h2', { id: 'several-title' }, t('tag_n', { n: list.length })),
+    h('div', { class: 'field' }, h('label', { for: 'several-tag' }, t('tags'), ' ', h('small', {}, t('with_commas_between'))), input),
+    h('div', { class: 'tools' }, h('button', { class: 'paint', type: 'submit' }, t('tag_them')),
+      h('button', { class: 'quiet', onclick: () => dialog.close() }, t('cancel')))));
   document.body.append(dialog);
   dialog.showModal();
 }
 
 const acts = [
-  { name: 'heart', label: 'Favourite', run: favourAll },
-  { name: 'tag', label: 'Tag', run: askTag },
-  { name: 'download', label: 'Download', run: downloadAll },
-  { name: 'trash', label: 'Delete', run: removeAll },
+  { name: 'heart', label: t('favourite'), run: favourAll },
+  { name: 'tag', label: t('tag'), run: askTag },
+  { name: 'download', label: t('download'), run: downloadAll },
+  { name: 'trash', label: t('delete'), run: removeAll },
 ];
 
 function make() {
-  bar = h('div', { id: 'select-bar', class: 'select-bar', role: 'toolbar', 'aria-label': 'Chosen pictures' },
+  bar = h('div', { id: 'select-bar', class: 'select-bar', role: 'toolbar', 'aria-label': t('chosen_pictures') },
     h('span', { id: 'chosen-count', class: 'now' }),
-    h('button', { id: 'chosen-all', class: 'quiet', onclick: chooseAll }, 'All'),
-    ...acts.map(({ name, label, run }) => h('button', { 'data-needs': true, 'aria-label': `${label} the chosen`,
+    h('button', { id: 'chosen-all', class: 'quiet', onclick: chooseAll }, t('all')),
+    ...acts.map(({ name, label, run }) => h('button', { 'data-needs': true, 'aria-label': t('act_on_chosen', { act: label }),
       onclick: () => Promise.resolve(run(list())).catch(complain) }, icon(name), h('span', {}, label))),
-    h('button', { class: 'bare', 'aria-label': 'Stop choosing', title: 'Stop choosing', onclick: stop },
+    h('button', { class: 'bare', 'aria-label': t('stop_choosing'), title: t('stop_choosing'), onclick: stop },
       icon('close')));
   $('gallery').append(bar);
 }
@@ -149,5 +150,5 @@ export function toggle() {
   }
   set(!on);
   if (on)
-    announce('Choose pictures; Escape ends it');
+    announce(t('choose_pictures_escape_ends'));
 }

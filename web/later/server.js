@@ -4,16 +4,17 @@ import { ApiError, get, getText, hasKey, post, setKey } from '../api.js';
 import { $, complain, copyText, h, icon, plainWords, setText, toast } from '../dom.js';
 import { secondsText } from '../queue.js';
 import { store } from '../store.js';
+import { dayText, momentText, numberText, t } from '../text.js';
 import { sizeText } from './sizes.js';
 
 const LOOK_MS = 4000, ERRORS = 8;
 /* What helps, by what the message says. */
 const HELP = [
-  [/memory|too large|at most .* pixels/i, 'Choose a smaller size or fewer pictures at once; “Free the memory” under Models helps, too.'],
-  [/upstream|answer|connect|timed? ?out/i, 'The server that paints it elsewhere did not do it: see its name and key in pictor.ini, or paint with a model that is here.'],
-  [/disk|room|space/i, 'Delete pictures that are not wanted, or give the data folder more room.'],
-  [/there is no|not found|unknown/i, 'What it asks for is not here (any more): choose another under Models, or fetch it.'],
-  [/worker|crash|ended|killed/i, 'The part that paints was started again. If it happens with one model only, its file may be damaged: fetch it again.'],
+  [/memory|too large|at most .* pixels/i, t('choose_a_smaller_size_or')],
+  [/upstream|answer|connect|timed? ?out/i, t('the_server_that_paints')],
+  [/disk|room|space/i, t('delete_pictures_that_are_not')],
+  [/there is no|not found|unknown/i, t('what_it_asks_for')],
+  [/worker|crash|ended|killed/i, t('the_part_that_paints_was')],
 ];
 let part = null, timer, opened = false;
 
@@ -35,17 +36,17 @@ function showFigures(all) {
   const refused = all.filter(({ name, labels }) => name === 'http_requests_total' && labels.class === '5xx')
     .reduce((sum, { value }) => sum + value, 0);
   $('figures').replaceChildren(...[
-    tile('Painter', ready ? (one('busy') ? 'at work' : 'ready') : 'starting',
-      one('worker_starts_total') > 1 ? `started ${one('worker_starts_total')} times` : 'never failed'),
-    tile('Waiting', String(jobs('queued')), jobs('running') ? `${jobs('running')} being painted` : 'nothing is being painted'),
-    tile('Memory of the painter', one('worker_resident_bytes') ? sizeText(one('worker_resident_bytes')) : 'none',
-      store.models.filter(({ loaded }) => loaded).map(({ title }) => title).join(', ') || 'no model loaded'),
-    tile('Painted', String(one('pictures_total')), 'since the start'),
-    tile('A step takes', each ? (each < 1 ? `${Math.round(each * 1000)} ms` : secondsText(each)) : 'not known yet',
-      steps ? `over ${steps} steps` : ''),
-    tile('Connections', String(one('http_connections')), refused ? `${refused} requests failed here` : 'no request failed here'),
-    one('upstream_requests_total') > 0 && tile('Painted elsewhere', String(one('upstream_requests_total')),
-      failures ? `${failures} failed` : 'none failed'),
+    tile(t('painter'), ready ? (one('busy') ? t('at_work') : t('is_ready')) : t('is_starting'),
+      one('worker_starts_total') > 1 ? t('started_times', { n: one('worker_starts_total') }) : t('never_failed')),
+    tile(t('waiting'), numberText(jobs('queued')), jobs('running') ? t('n_being_painted', { n: jobs('running') }) : t('nothing_being_painted')),
+    tile(t('memory_of_the_painter'), one('worker_resident_bytes') ? sizeText(one('worker_resident_bytes')) : t('no_memory'),
+      store.models.filter(({ loaded }) => loaded).map(({ title }) => title).join(', ') || t('no_model_loaded')),
+    tile(t('painted'), numberText(one('pictures_total')), t('since_the_start')),
+    tile(t('a_step_takes'), each ? (each < 1 ? t('milliseconds', { n: Math.round(each * 1000) }) : secondsText(each)) : t('not_known_yet'),
+      steps ? t('over_steps', { n: steps }) : ''),
+    tile(t('connections'), numberText(one('http_connections')), refused ? t('n_requests_failed', { n: refused }) : t('no_request_failed_here')),
+    one('upstream_requests_total') > 0 && tile(t('painted_elsewhere'), numberText(one('upstream_requests_total')),
+      failures ? t('n_failed', { n: failures }) : t('none_failed')),
   ].filter(Boolean));
 }
 
@@ -53,17 +54,17 @@ function showUpstreams() {
   const far = store.models.filter(({ kind }) => kind === 'upstream');
   $('upstreams').hidden = far.length === 0;
   $('upstream-list').replaceChildren(...far.map(({ name, problem }) => h('li', {}, h('strong', {}, name), ' ',
-    h('span', { class: problem ? 'error' : 'now' }, problem ?? 'as far as is known, it answers'))));
+    h('span', { class: problem ? 'error' : 'now' }, problem ?? t('as_far_as_is_known')))));
 }
 
 function makeFault({ id, params, error, finished_at: at, created_at: made }) {
-  const message = error?.message ?? 'It failed';
-  const help = HELP.find(([words]) => words.test(message))?.[1] ?? 'Try it again; if it stays so, the log of the server says more.';
-  return h('li', { class: 'fault' }, h('p', { class: 'label-prompt' }, params.prompt || 'Without words'),
+  const message = error?.message ?? t('failed_somehow');
+  const help = HELP.find(([words]) => words.test(message))?.[1] ?? t('try_it_again_if');
+  return h('li', { class: 'fault' }, h('p', { class: 'label-prompt' }, params.prompt || t('without_words')),
     h('p', { class: 'error' }, plainWords(message)), h('p', {}, help),
-    h('p', { class: 'now' }, `${new Date(at ?? made).toLocaleString()} · ${params.model}`),
-    h('button', { onclick: () => store.retry(id).then(() => toast('In the queue again')).catch(complain) }, icon('again'),
-      'Try again'));
+    h('p', { class: 'now' }, `${momentText(at ?? made)} · ${params.model}`),
+    h('button', { onclick: () => store.retry(id).then(() => toast(t('in_the_queue_again'))).catch(complain) }, icon('again'),
+      t('try_again')));
 }
 
 async function showFaults() {
@@ -76,30 +77,27 @@ async function showFaults() {
 
 async function revoke(key) {
   const dialog = h('dialog', { class: 'sheet', 'aria-labelledby': 'revoke-title', onclose: () => dialog.remove() },
-    h('h2', { id: 'revoke-title' }, `Revoke the key of ${key.name}?`),
-    h('p', {}, 'Whoever uses it is refused at once. That cannot be taken back; a new key can be made.'),
+    h('h2', { id: 'revoke-title' }, t('revoke_it', { name: key.name })),
+    h('p', {}, t('whoever_uses_it_is_refused')),
     h('div', { class: 'tools' }, h('button', { class: 'paint', onclick: async () => {
       dialog.close();
       await post(`api/keys/${key.id}/revoke`).then(showKeys, complain);
-    } }, 'Revoke'), h('button', { class: 'quiet', onclick: () => dialog.close() }, 'Cancel')));
+    } }, t('revoke')), h('button', { class: 'quiet', onclick: () => dialog.close() }, t('cancel'))));
   document.body.append(dialog);
   dialog.showModal();
 }
-
-const day = (at) => new Date(at).toLocaleDateString();
 
 async function showKeys() {
   try {
     const { keys } = await get('api/keys');
     const first = keys.length === 0;
     $('keys').hidden = first;
-    setText($('keys-about'), first ? 'Nobody needs a key yet: whoever reaches this server may use it. With the first key that ends; it is '
-      + 'remembered in this browser.' : 'Who has a key may paint and sees their own pictures; who may administer sees all, and this view.');
+    setText($('keys-about'), first ? t('no_keys_yet') : t('who_has_a_key_may'));
     $('key-admin').checked = $('key-admin').disabled = first;
     $('key-list').replaceChildren(...keys.map((key) => h('tr', { class: key.revoked_at ? 'gone' : '' },
-      h('th', { scope: 'row' }, key.name), h('td', {}, key.admin ? 'administers' : 'paints'), h('td', {}, day(key.created_at)),
-      h('td', {}, key.revoked_at ? `revoked ${day(key.revoked_at)}` : h('button', { class: 'quiet', onclick: () => revoke(key),
-        'aria-label': `Revoke the key of ${key.name}` }, 'Revoke')))));
+      h('th', { scope: 'row' }, key.name), h('td', {}, key.admin ? t('administers') : t('paints')), h('td', {}, dayText(key.created_at)),
+      h('td', {}, key.revoked_at ? t('revoked_on', { day: dayText(key.revoked_at) }) : h('button', { class: 'quiet', onclick: () => revoke(key),
+        'aria-label': t('revoke_key_of', { name: key.name }) }, t('revoke'))))));
   } catch (error) {
     if (!(error instanceof ApiError && error.status === 403))
       throw error;
@@ -110,7 +108,7 @@ async function addKey(event) {
   event.preventDefault();
   setText($('key-add-error'), '');
   if (!$('key-name').value.trim()) {
-    setText($('key-add-error'), 'Say whose key it is');
+    setText($('key-add-error'), t('say_whose_key'));
     $('key-name').focus();
     return;
   }
@@ -122,7 +120,7 @@ async function addKey(event) {
       setKey(made.key, true);
     $('new-key').hidden = false;
     setText($('new-key-text'), made.key);
-    setText($('new-key-name'), `The key of ${made.name}. It is shown this once: `);
+    setText($('new-key-name'), t('key_of', { name: made.name }));
     $('new-key').querySelector('button').focus();
     if (first)
       store.reconnect();
@@ -134,18 +132,18 @@ async function addKey(event) {
 }
 
 function makeKeys() {
-  return h('section', { class: 'panel', 'aria-labelledby': 'keys-title' }, h('h3', { id: 'keys-title' }, 'Keys'),
+  return h('section', { class: 'panel', 'aria-labelledby': 'keys-title' }, h('h3', { id: 'keys-title' }, t('keys')),
     h('p', { id: 'keys-about', class: 'now' }),
-    h('div', { class: 'scroll' }, h('table', { id: 'keys' }, h('thead', {}, h('tr', {}, ...['Name', 'May', 'Made', ''].map((words) =>
+    h('div', { class: 'scroll' }, h('table', { id: 'keys' }, h('thead', {}, h('tr', {}, ...[t('name'), t('may'), t('made'), ''].map((words) =>
       words ? h('th', { scope: 'col' }, words) : h('td', {})))), h('tbody', { id: 'key-list' }))),
     h('p', { id: 'new-key', class: 'new-key', hidden: true }, h('span', { id: 'new-key-name' }), h('code', { id: 'new-key-text' }),
-      h('button', { onclick: () => copyText($('new-key-text').textContent).then(() => toast('Key copied'), complain) },
-        icon('copy'), 'Copy')),
-    h('form', { class: 'key-form', 'aria-label': 'Make a key', novalidate: true, onsubmit: addKey },
-      h('div', { class: 'field' }, h('label', { for: 'key-name' }, 'A key for'),
+      h('button', { onclick: () => copyText($('new-key-text').textContent).then(() => toast(t('copied', { what: t('key') })), complain) },
+        icon('copy'), t('copy'))),
+    h('form', { class: 'key-form', 'aria-label': t('make_a_key'), novalidate: true, onsubmit: addKey },
+      h('div', { class: 'field' }, h('label', { for: 'key-name' }, t('a_key_for')),
         h('input', { id: 'key-name', maxlength: 64, autocomplete: 'off', 'aria-describedby': 'key-add-error' })),
-      h('label', { class: 'check' }, h('input', { id: 'key-admin', type: 'checkbox' }), 'May administer'),
-      h('button', { type: 'submit' }, icon('plus'), 'Make a key'),
+      h('label', { class: 'check' }, h('input', { id: 'key-admin', type: 'checkbox' }), t('may_administer')),
+      h('button', { type: 'submit' }, icon('plus'), t('make_a_key')),
       h('p', { id: 'key-add-error', class: 'error', role: 'alert' })));
 }
 
@@ -153,13 +151,13 @@ function makeKeys() {
 
 function make() {
   part.append(h('p', { id: 'server-about', class: 'lead' }), h('p', { id: 'server-denied', class: 'lead', hidden: true },
-    'This view takes a key with the right to administer.'),
+    t('this_view_takes_a_key')),
   h('div', { id: 'server-parts', class: 'server-parts', hidden: true },
     h('dl', { id: 'figures', class: 'tiles' }),
     h('section', { id: 'upstreams', class: 'panel', 'aria-labelledby': 'upstreams-title', hidden: true },
-      h('h3', { id: 'upstreams-title' }, 'Painted elsewhere'), h('ul', { id: 'upstream-list' })),
-    h('section', { class: 'panel', 'aria-labelledby': 'faults-title' }, h('h3', { id: 'faults-title' }, 'What went wrong lately'),
-      h('p', { id: 'no-faults', class: 'now', hidden: true }, 'Nothing.'), h('ol', { id: 'faults', class: 'faults' })),
+      h('h3', { id: 'upstreams-title' }, t('painted_elsewhere')), h('ul', { id: 'upstream-list' })),
+    h('section', { class: 'panel', 'aria-labelledby': 'faults-title' }, h('h3', { id: 'faults-title' }, t('what_went_wrong_lately')),
+      h('p', { id: 'no-faults', class: 'now', hidden: true }, t('nothing_wrong')), h('ol', { id: 'faults', class: 'faults' })),
     makeKeys()));
 }
 

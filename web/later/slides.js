@@ -4,6 +4,7 @@ import { showImage } from '../api.js';
 import { announce, h, hostMessages, icon, setText } from '../dom.js';
 import { paramsOf, pictures } from '../gallery.js';
 import { store } from '../store.js';
+import { t } from '../text.js';
 
 const EACH_MS = 5000, REST_MS = 2500; /* one picture; without a move of the pointer, the words go */
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
@@ -23,7 +24,7 @@ async function go(by) {
 
 function show(picture, of) {
   const { prompt } = paramsOf(picture);
-  const img = h('img', { alt: prompt || 'Picture without words', class: 'slide' });
+  const img = h('img', { alt: prompt || t('picture_without_words'), class: 'slide' });
   img.style.setProperty('--across', picture.image.width);
   img.onload = () => {
     const [before] = stage.children;
@@ -38,7 +39,7 @@ function show(picture, of) {
     stage.firstElementChild.remove();
   showImage(img, picture.image.id, true);
   setText(words, prompt);
-  setText(count, `${at + 1} of ${of}${store.hasMore ? ' and more' : ''}`);
+  setText(count, t(store.hasMore ? 'n_of_more' : 'n_of', { n: at + 1, all: of }));
   if (!playing)
     announce(prompt);
   again();
@@ -53,7 +54,7 @@ function again() {
 function play(value) {
   playing = value;
   pause.replaceChildren(icon(value ? 'pause' : 'play'));
-  pause.setAttribute('aria-label', value ? 'Pause' : 'Go on');
+  pause.setAttribute('aria-label', value ? t('pause') : t('go_on'));
   again();
 }
 
@@ -71,8 +72,8 @@ function make() {
   stage = h('div', { class: 'slides-stage' });
   words = h('p', { class: 'label-prompt' });
   count = h('small');
-  pause = round('pause', 'Pause', () => play(!playing));
-  dialog = h('dialog', { class: 'slides', 'aria-label': 'Slideshow', onpointermove: wake, onkeydown: (event) => {
+  pause = round('pause', t('pause'), () => play(!playing));
+  dialog = h('dialog', { class: 'slides', 'aria-label': t('slideshow'), onpointermove: wake, onkeydown: (event) => {
     const run = KEYS[event.key];
     wake();
     if (!run || (event.key === ' ' && event.target.closest('button')))
@@ -86,8 +87,8 @@ function make() {
     if (document.fullscreenElement)
       document.exitFullscreen();
   } }, stage, h('div', { class: 'slides-words' }, h('div', {}, words, count),
-    h('div', { class: 'tools' }, round('left', 'Back', () => go(-1)), pause, round('right', 'Next', () => go(1)),
-      round('close', 'End the slideshow', () => dialog.close()))));
+    h('div', { class: 'tools' }, round('left', t('back'), () => go(-1)), pause, round('right', t('next_picture'), () => go(1)),
+      round('close', t('end_the_slideshow'), () => dialog.close()))));
   document.body.append(dialog);
 }
 

@@ -3,7 +3,8 @@
  * Strokes are kept as lines in the picture's own coordinates, 0..1, and drawn anew when something
  * changes: so taking one back is simple, and the mask that is sent has the picture's size whatever
  * the size on screen. On screen the mask is pigment over the picture; sent, it is white on black. */
-import { $, announce } from './dom.js';
+import { $, announce } from '../dom.js';
+import { t } from '../text.js';
 
 const SHOWN_MAX = 1024; /* pixels of the longer side on screen */
 
@@ -127,10 +128,10 @@ canvas.addEventListener('keydown', (event) => {
   } else if (event.key === ' ') {
     begin(cursor);
     current = null;
-    announce($('brush-erase').checked ? 'Erased here' : 'Brushed here');
+    announce($('brush-erase').checked ? t('erased_here') : t('brushed_here'));
   } else if (event.key === 'u') {
     mask.undo();
-    announce('Last stroke taken back');
+    announce(t('last_stroke_taken_back'));
   } else {
     return;
   }

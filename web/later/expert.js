@@ -1,30 +1,29 @@
 /* expert.js: a control for every setting of the server's field table that has none of its own on the
  * page. What is left as it is takes the server's default and is not sent. */
-import { $, h } from './dom.js';
+import { $, h } from '../dom.js';
+import { fieldText, t } from '../text.js';
 
 const GROUPS = [
-  ['all', 'Painting'], ['variation', 'Variation of the seed'], ['seed_size', 'Size of the seed'],
-  ['ends', "The schedule's ends"], ['rho', "The schedule's bend"], ['beta', "The beta schedule's shape"],
-  ['churn', 'Noise in between'], ['noise', 'Fresh noise'], ['low', 'Guidance'], ['refiner', 'Refiner'],
-  ['hires', 'Second pass'], ['init', 'Painting over'], ['mask', 'Mask'], ['area', 'Around the mask'],
+  ['all', t('painting')], ['variation', t('variation_of_the_seed')], ['seed_size', t('size_of_the_seed')],
+  ['ends', t('the_schedules_ends')], ['rho', t('the_schedules_bend')], ['beta', t('the_beta_schedules_shape')],
+  ['churn', t('noise_in_between')], ['noise', t('fresh_noise')], ['low', t('guidance')], ['refiner', t('refiner')],
+  ['hires', t('second_pass')], ['init', t('part_painting_over')], ['mask', t('mask')], ['area', t('around_the_mask')],
 ];
 const controls = new Map(); /* field's name -> its control */
-
-const wordsOf = (name) => name.replaceAll('_', ' ');
 
 function makeControl(name, { type, enum: words, minimum, maximum, default: usual }) {
   const about = { id: `expert-${name}`, 'aria-describedby': `expert-${name}-about` };
   if (type === 'boolean')
     return h('input', { ...about, type: 'checkbox' });
   if (words)
-    return h('select', about, h('option', { value: '' }, `usual${usual ? ` (${usual})` : ''}`),
+    return h('select', about, h('option', { value: '' }, usual ? t('usual_is', { usual }) : t('usual')),
       ...words.filter((word) => word !== usual).map((word) => h('option', { value: word }, word)));
   if (type === 'string')
     return h('input', { ...about, autocomplete: 'off', spellcheck: 'false', placeholder: usual ?? '' });
   if (Array.isArray(type))
-    return h('input', { ...about, inputmode: 'numeric', placeholder: 'random' });
+    return h('input', { ...about, inputmode: 'numeric', placeholder: t('random') });
   return h('input', { ...about, type: 'number', step: type === 'integer' ? 1 : 'any', min: minimum,
-    max: maximum, inputmode: 'decimal', placeholder: usual ?? 'usual' });
+    max: maximum, inputmode: 'decimal', placeholder: usual ?? t('usual') });
 }
 
 function valueOf(control, { type }) {
@@ -37,7 +36,7 @@ function valueOf(control, { type }) {
 }
 
 /* `set(name, value)` is called with what is chosen, undefined: the usual. */
-export function fillExpert(fields, names, set) {
+export function fill(fields, names, set) {
   const known = new Set(GROUPS.map(([part]) => part));
   const groupOf = (name) => known.has(fields[name]['x-part']) ? fields[name]['x-part'] : 'all';
   controls.clear();
@@ -47,16 +46,15 @@ export function fillExpert(fields, names, set) {
       const control = makeControl(name, fields[name]);
       controls.set(name, control);
       control.addEventListener('input', () => set(name, valueOf(control, fields[name])));
-      return h('div', { class: 'field expert', 'data-param': name,
-        'data-words': `${wordsOf(name)} ${fields[name].description ?? ''}`.toLowerCase() },
-      h('label', { for: control.id }, wordsOf(name)), control,
-      h('small', { id: `expert-${name}-about` }, fields[name].description ?? ''));
+      const [words, about] = fieldText(name, fields[name]);
+      return h('div', { class: 'field expert', 'data-param': name, 'data-words': `${name} ${words} ${about}`.toLowerCase() },
+        h('label', { for: control.id }, words), control, h('small', { id: `expert-${name}-about` }, about));
     }));
   }).filter(Boolean));
 }
 
 /* Shows what is chosen. The control that is written in is left alone. */
-export function showExpert(values) {
+export function show(values) {
   for (const [name, control] of controls) {
     if (control === document.activeElement)
       continue;

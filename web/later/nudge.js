@@ -1,7 +1,5 @@
-/* nudge.js: Ctrl+Up and Ctrl+Down in a prompt weigh the words that are selected, or the one at the
- * cursor, by a tenth more or less: (words:1.1). "/" anywhere on the page goes to the prompt. */
-import { $ } from './dom.js';
-
+/* nudge.js: Ctrl+Up and Ctrl+Down in a prompt weigh the words that are selected, or the one at the cursor,
+ * by a tenth more or less: (words:1.1). */
 const STEP = 0.1, MOST = 3;
 
 /* The part of `text` to weigh: [from, to, weight], its brackets within from and to. */
@@ -20,29 +18,12 @@ function partOf(text, start, end) {
   return [start, end, text.slice(start, end), 1];
 }
 
-function nudge(area, by) {
+export function nudge(area, ways) {
   const [from, to, words, weight] = partOf(area.value, area.selectionStart, area.selectionEnd);
   if (!words.trim() || /[()]/.test(words))
     return;
-  const next = Math.round(Math.min(MOST, Math.max(0, weight + by)) * 10) / 10;
+  const next = Math.round(Math.min(MOST, Math.max(0, weight + ways * STEP)) * 10) / 10;
   const text = next === 1 ? words : `(${words}:${next})`;
   area.setRangeText(text, from, to, 'select');
   area.dispatchEvent(new Event('input', { bubbles: true }));
 }
-
-for (const id of ['prompt', 'negative_prompt'])
-  $(id).addEventListener('keydown', (event) => {
-    const by = { ArrowUp: STEP, ArrowDown: -STEP }[event.key];
-    if (!by || !(event.ctrlKey || event.metaKey))
-      return;
-    event.preventDefault();
-    nudge(event.currentTarget, by);
-  });
-
-addEventListener('keydown', (event) => {
-  if (event.key !== '/' || event.ctrlKey || event.metaKey || event.altKey ||
-    event.target.closest('input, textarea, select, dialog[open]'))
-    return;
-  event.preventDefault();
-  $('prompt').focus();
-});

@@ -1,12 +1,14 @@
 /* leaders.js: ControlNets, each with a picture whose lines, depth or pose the painting keeps to. Which
  * there are is asked for when this part is opened. */
-import { get } from './api.js';
-import { $, complain, h, icon, toast } from './dom.js';
-import { readAsDataUrl } from './source.js';
-import { store } from './store.js';
+import { get } from '../api.js';
+import { $, complain, h, icon, toast } from '../dom.js';
+import { leadBy } from '../form.js';
+import { readAsDataUrl } from '../source.js';
+import { store } from '../store.js';
+import { t } from '../text.js';
 
-const MODES = [['balanced', 'both alike'], ['prompt', 'the words more'], ['control', 'the picture more']];
-const SEEN = { none: 'as it is', canny: 'its edges (canny)' };
+const MODES = [['balanced', t('both_alike')], ['prompt', t('the_words_more')], ['control', t('the_picture_more')]];
+const SEEN = { none: t('as_it'), canny: t('its_edges_canny') };
 let units = [], models = null; /* models: names, once they were asked for */
 
 const select = (label, list, unit, name) => {
@@ -18,12 +20,12 @@ const select = (label, list, unit, name) => {
 
 function makeUnit(unit, at) {
   const { items } = store.fields.controls, modules = items.properties.preprocessor.examples ?? ['none'];
-  const picture = h('img', { alt: 'The picture to keep to', class: 'beside', hidden: true });
+  const picture = h('img', { alt: t('the_picture_to_keep'), class: 'beside', hidden: true });
   if (unit.image) {
     picture.src = unit.image;
     picture.hidden = false;
   }
-  const file = h('input', { type: 'file', accept: 'image/*', 'aria-label': `Picture of ControlNet ${at + 1}`,
+  const file = h('input', { type: 'file', accept: 'image/*', 'aria-label': t('picture_of_net', { n: at + 1 }),
     onchange: async () => {
       if (!file.files[0])
         return;
@@ -31,21 +33,21 @@ function makeUnit(unit, at) {
       render();
     } });
   const weight = h('input', { type: 'number', min: 0, max: 10, step: 'any', inputmode: 'decimal',
-    'aria-label': 'Weight', value: unit.weight, oninput: () => { unit.weight = Number(weight.value); } });
+    'aria-label': t('weight'), value: unit.weight, oninput: () => { unit.weight = Number(weight.value); } });
   const labelled = (words, control) => h('label', { class: 'field' }, words, control);
   return h('li', { class: 'leader' },
-    h('div', { class: 'with-buttons' }, picture, file, h('button', { class: 'bare', title: 'Remove',
-      'aria-label': `Remove ControlNet ${at + 1}`, onclick: () => {
+    h('div', { class: 'with-buttons' }, picture, file, h('button', { class: 'bare', title: t('remove'),
+      'aria-label': t('remove_net', { n: at + 1 }), onclick: () => {
         units = units.filter((each) => each !== unit);
         render();
         $('leader-add').focus();
       } }, icon('trash'))),
     h('div', { class: 'two' },
-      labelled('ControlNet', select('ControlNet', models.map((name) => [name, name]), unit, 'model')),
-      labelled('What is looked at', select('Preprocessor', modules.map((name) =>
+      labelled(t('controlnet'), select(t('controlnet'), models.map((name) => [name, name]), unit, 'model')),
+      labelled(t('what_is_looked_at'), select(t('preprocessor'), modules.map((name) =>
         [name, SEEN[name] ?? name.replaceAll('_', ' ')]), unit, 'preprocessor')),
-      labelled('Weight', weight),
-      labelled('What counts', select('Mode', MODES, unit, 'mode'))));
+      labelled(t('weight'), weight),
+      labelled(t('what_counts'), select(t('mode'), MODES, unit, 'mode'))));
 }
 
 function render() {
@@ -53,13 +55,13 @@ function render() {
   $('leader-add').hidden = !models?.length ||
     units.length >= (store.fields.controls?.maxItems ?? 1);
   $('leaders-none').hidden = !models || models.length > 0;
-  $('leaders-summary').textContent = units.length ? `${units.length} at work` : '';
+  $('leaders-summary').textContent = units.length ? t('n_at_work', { n: units.length }) : '';
 }
 
 /* The `controls` of a request. A picture that is left out is the one painted over. */
-export const leaders = () => units.map((unit) => ({ ...unit, image: unit.image || undefined }));
+leadBy(() => units.map((unit) => ({ ...unit, image: unit.image || undefined })));
 
-async function ask() {
+export async function ask() {
   if (!$('leaders').open)
     return;
   try {
@@ -71,11 +73,10 @@ async function ask() {
   }
 }
 
-$('leaders').addEventListener('toggle', ask);
 store.addEventListener('models', ask);
 $('leader-add').addEventListener('click', () => {
   if (!models.length) {
-    toast('There is no ControlNet here');
+    toast(t('there_is_no_controlnet_here'));
     return;
   }
   units.push({ model: models[0], preprocessor: 'none', weight: 1, mode: 'balanced', image: '' });
