@@ -99,5 +99,8 @@ store.addEventListener('finished', ({ detail: job }) => {
 store.run(askKey);
 
 /* Where the browser allows it (HTTPS, this machine), the page opens without its server, too. */
-addEventListener('load', () => navigator.serviceWorker?.register('web/sw.js', { scope: './' })
-  .catch(() => {}));
+const keepPage = () => navigator.serviceWorker?.register('web/sw.js', { scope: './' }).catch(() => {});
+if (document.readyState === 'complete')
+  keepPage();
+else
+  addEventListener('load', keepPage);

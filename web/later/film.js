@@ -134,13 +134,13 @@ async function lose(blob) {
   bitmap.close();
   parts.lost.style.setProperty('--ratio', noising.width / noising.height);
   parts.strip.replaceChildren(...LOST.map((step) => {
-    const canvas = h('canvas', {});
-    small.draw(canvas, step, architecture());
+    const sheet = document.createElement('canvas');
+    small.draw(sheet, step, architecture());
     return h('button', { class: 'film-frame', 'data-at': step, 'aria-label': t('noise_step', { n: step }),
       onclick: () => {
         stop();
         noise(step);
-      } }, canvas, h('small', {}, String(step)));
+      } }, h('img', { alt: '', src: sheet.toDataURL() }), h('small', {}, String(step)));
   }));
   parts.scrub.max = 1000;
   setText(parts.formula, isFlow(architecture()) ? 'xₜ = (1 − t) · x₀ + t · ε' : 'xₜ = √ᾱₜ · x₀ + √(1 − ᾱₜ) · ε');
