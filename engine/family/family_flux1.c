@@ -6,6 +6,7 @@
 
 #include "engine/family/family.h"
 #include "engine/family/flow.h"
+#include "engine/family/merged.h"
 #include "engine/family/t5_words.h"
 #include "engine/model/flux1.h"
 #include "engine/model/vae.h"
@@ -34,6 +35,7 @@ struct model {
     struct device *dev; /* borrowed, as the checkpoint is */
     const struct checkpoint *cp;
     struct weights weights;
+    struct merged merged;
     struct flux1 *network;
     struct t5 *t5;
     struct clip *clip;
@@ -142,6 +144,7 @@ static void free_model(struct family_model *base)
     struct model *m = (struct model *)base;
     if (!m)
         return;
+    merged_free(&m->merged);
     t5_words_free(m->words);
     t5_free(m->t5);
     clip_free(m->clip);
@@ -216,15 +219,26 @@ static struct family_model *open_model(struct device *dev, const struct checkpoi
     return NULL;
 }
 
+static bool merge(struct family_model *base, const struct pictor_lora *loras, size_t count,
+                  struct err *err)
+{
+    struct model *m = (struct model *)base;
+    bool ok = merged_set(&m->merged, &m->weights, m->dev, m->cp, loras, count, err);
+    base->facts.info.weight_bytes = m->weights.bytes;
+    t5_words_forget(m->words); /* CLIP and the network made something of them */
+    return ok;
+}
+
 static void rest(struct family_model *base)
 {
-    weights_rest(&((struct model *)base)->weights);
+    struct model *m = (struct model *)base;
+    merged_rest(&m->merged, &m->weights);
 }
 
 static bool wake(struct family_model *base, struct err *err)
 {
     struct model *m = (struct model *)base;
-    return flow_wake(&m->weights, m->dev, m->cp, err);
+    return merged_wake(&m->merged, &m->weights, m->dev, m->cp, err);
 }
 
 /* ---- painting ---- */
@@ -318,6 +332,7 @@ const struct family family_flux1 = {
     .read = read_facts,
     .open = open_model,
     .free = free_model,
+    .merge = merge,
     .rest = rest,
     .wake = wake,
     .schedule = schedule,

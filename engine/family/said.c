@@ -42,12 +42,18 @@ static void entry_free(struct entry *e)
     free(e->numbers);
 }
 
+void said_forget(struct said *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        entry_free(&s->kept[i]);
+    s->count = 0;
+}
+
 void said_free(struct said *s)
 {
     if (!s)
         return;
-    for (size_t i = 0; i < s->count; i++)
-        entry_free(&s->kept[i]);
+    said_forget(s);
     free(s->kept);
     free(s);
 }

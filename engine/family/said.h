@@ -23,6 +23,8 @@ const float *said_find(struct said *s, const char *text, int tokens, int form);
 /* Room for `count` floats of a text that is not kept, to be filled. NULL: there is no memory. */
 float *said_add(struct said *s, const char *text, int tokens, int form, size_t count,
                 struct err *err);
+/* Forgets all: what read them is another one now. */
+void said_forget(struct said *s);
 /* Forgets the text that was added last. */
 void said_drop(struct said *s);
 

@@ -111,6 +111,11 @@ void t5_words_free(struct t5_words *w)
     free(w);
 }
 
+void t5_words_forget(struct t5_words *w)
+{
+    said_forget(w->said);
+}
+
 /* ---- a text ---- */
 
 /* What a text is to either: tokens of T5's with its end, and of CLIP's without any. */

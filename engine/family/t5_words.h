@@ -34,6 +34,9 @@ struct t5_words *t5_words_new(const struct checkpoint *cp, const struct t5_words
                               struct err *err);
 void t5_words_free(struct t5_words *w);
 
+/* Forgets prompts: the text encoders or the network are other ones now. */
+void t5_words_forget(struct t5_words *w);
+
 /* As struct family's `words`; `pooled` is what the CLIPs pool. ERR_TOO_LARGE: a prompt of more than
  * T5_WORDS_MOST tokens of T5's, or of that many chunks. */
 #define T5_WORDS_MOST 2048
