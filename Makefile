@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := all
 BUILD ?= build
 CC ?= cc
-PKGS = libmicrohttpd libcjson libcurl libpng libjpeg libwebp libwebpmux sqlite3 libcrypto libutf8proc
+PKGS = libmicrohttpd libcjson libcurl libpng libjpeg libwebp libwebpmux sqlite3 libpq libcrypto libutf8proc
 # `make V=1` shows whole commands.
 Q = $(if $(V),,@)
 say = $(if $(V),,@echo '  $(1)  $@')
@@ -93,6 +93,7 @@ $(BUILD)/%.o: %.c
 
 # What is embedded with .incbin is not seen by -MMD.
 $(BUILD)/server/store/sqlite/sqlite.o: $(wildcard migrations/sqlite/*.sql)
+$(BUILD)/server/store/pg/pg.o: $(wildcard migrations/postgresql/*.sql)
 $(BUILD)/engine/builtin/builtin.o: $(wildcard engine/builtin/*.safetensors)
 $(BUILD)/engine/builtin/builtin.o: CPPFLAGS += \
   -DBUILTIN_SHA256='"$(firstword $(shell sha256sum engine/builtin/pictor-mini.safetensors))"'

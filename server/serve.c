@@ -95,8 +95,7 @@ static bool start_painting(struct app *app, struct err *err)
     struct registry_hashes hashes = {app->store, recall_hash, remember_hash};
     if (!(app->registry = registry_new(app->settings, &hashes, err)) ||
         !(app->codec = codec_new(sandbox_may_stay_open(app->settings),
-                                 intake_pixels_max(app->settings), app->settings->threads,
-                                 err)))
+                                 intake_pixels_max(app->settings), app->settings->threads, err)))
         return false;
     struct dispatch_parts parts = {.settings = app->settings,
                                    .queue = app->queue,
@@ -113,6 +112,8 @@ static bool run(const struct settings *settings, struct err *err)
     struct http *http = NULL;
     sigset_t signals;
     bool ok = false;
+    char name[STORE_NAME_SIZE];
+    const struct store_place place = store_place_of(settings, name);
     /* Blocked before any thread exists, so that only the sigwait below ever gets them. */
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
@@ -121,7 +122,7 @@ static bool run(const struct settings *settings, struct err *err)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     if (!exposure_check_sandbox(settings, err) ||
-        !(app.store = store_open(settings->data, STORE_ALONE, err)) ||
+        !(app.store = store_open(&place, STORE_ALONE, err)) ||
         !(app.keys = keys_new(app.store, err)) || !exposure_check_keys(settings, app.keys, err))
         goto done;
     exposure_warn(settings, app.keys);
@@ -132,8 +133,7 @@ static bool run(const struct settings *settings, struct err *err)
         !(app.pulls = pulls_new(settings, app.registry, err)) ||
         !(app.batches = openai_batches_new(&app, err)) ||
         !(app.teller = native_teller_new(&app, err)) ||
-        !(app.mcp_sessions = mcp_session_new(err)) ||
-        !(http = routes_serve(&app, err)))
+        !(app.mcp_sessions = mcp_session_new(err)) || !(http = routes_serve(&app, err)))
         goto done;
     greet(settings, http_port(http));
     wait_for_signals(&signals, app.registry);

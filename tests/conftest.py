@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import conformance_openai
+import postgres
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = os.environ.get("PICTOR", str(ROOT / "build" / "pictor"))
@@ -25,11 +26,26 @@ def free_port():
         return s.getsockname()[1]
 
 
+# The store that the servers of all tests have: sqlite, or a database each of one PostgreSQL.
+STORE = os.environ.get("STORE", "sqlite")
+POSTGRES = []
+
+
+def shared_postgres():
+    """The one of this run; started when it is first needed."""
+    if not POSTGRES:
+        POSTGRES.append(postgres.Postgres(durable=False))
+    return POSTGRES[0]
+
+
 class Server:
     """One server on a free port of this machine, with a data folder of its own."""
 
-    def __init__(self, folder, *flags, env=None, under=()):
-        """`under`: a command that runs the server, such as prlimit."""
+    def __init__(self, folder, *flags, env=None, under=(), database=None):
+        """`under`: a command that runs the server, such as prlimit. `database`: of a PostgreSQL."""
+        if not database and STORE == "postgresql":
+            database = shared_postgres().create()
+        self.database = database
         self.folder, self.flags, self.env = Path(folder), flags, env or {}
         self.under = under
         self.port = free_port()
@@ -41,7 +57,7 @@ class Server:
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
                 [*self.under, PROGRAM, "serve", f"--listen=127.0.0.1:{self.port}",
-                 f"--data={self.folder / 'data'}", *self.flags],
+                 *self.place(), *self.flags],
                 stdout=log, stderr=log, cwd=self.folder,
                 env={**{k: v for k, v in os.environ.items() if not k.startswith("PICTOR_")},
                      **self.env})
@@ -49,6 +65,11 @@ class Server:
         while not self.answers():
             assert self.process.poll() is None and time.monotonic() < end, self.log()[-4000:]
             time.sleep(0.05)
+
+    def place(self):
+        """The flags by which commands find this server's store."""
+        return [f"--data={self.folder / 'data'}",
+                *([f"--database={self.database}"] if self.database else [])]
 
     def answers(self):
         try:
@@ -77,9 +98,8 @@ class Server:
 
     def add_key(self, name, *flags):
         """The plain key of a new user; `--admin` for one who may see everything."""
-        text = subprocess.run([PROGRAM, "keys", "add", name, f"--data={self.folder / 'data'}",
-                               *flags], check=True, capture_output=True, text=True,
-                              cwd=self.folder).stdout
+        text = subprocess.run([PROGRAM, "keys", "add", name, *self.place(), *flags], check=True,
+                              capture_output=True, text=True, cwd=self.folder).stdout
         return re.search(r"pk_[0-9a-f]{64}", text)[0]
 
 
@@ -134,6 +154,8 @@ def pytest_runtest_logreport(report):
 
 
 def pytest_sessionfinish():
+    for one in POSTGRES:
+        one.close()
     if os.environ.get("CONFORMANCE") and OUTCOMES:
         earlier = ROOT / "build" / "conformance.json"
         seen = json.loads(earlier.read_text()) if earlier.exists() else {}

@@ -28,9 +28,9 @@ allowed() { # folder -> the folders (without theirs; with them if / ends it) and
     engine) echo "engine/base engine/compute engine/bench.h engine/family/family.h engine/pictor.h" ;;
     server/base) echo "engine/base server/base" ;;
     server/job) echo "$picture engine/builtin/builtin.h server/base server/job" ;;
-    server/store) echo "engine/base server/base server/job server/store server/store/sqlite/sqlite.h" ;;
+    server/store) echo "engine/base server/base server/job server/store server/store/sqlite/sqlite.h server/store/pg/pg.h" ;;
     server/store/sql) echo "engine/base server/base server/job server/store $1" ;;
-    server/store/sqlite) echo "engine/base server/base server/job server/store server/store/sql $1" ;;
+    server/store/sqlite | server/store/pg) echo "engine/base server/base server/job server/store server/store/sql $1" ;;
     server/queue) echo "engine/base server/base server/job server/store server/queue" ;;
     server/worker) echo "$picture server/base server/job server/worker" ;;
     server/paint) echo "$picture server/base server/job server/queue server/worker server/paint" ;;

@@ -32,6 +32,10 @@
     X(STRING, server, listen, "127.0.0.1:7860", 0, 0, "HOST:PORT",                                 \
       "address to serve on; [::1]:7860 for IPv6")                                                  \
     X(STRING, server, data, "data", 0, 0, "DIR", "folder of the database and the pictures")        \
+    X(STRING, server, database, "sqlite", 0, 0, "sqlite|URL",                                      \
+      "where rows are: DATA/pictor.db, or postgresql://USER:PASSWORD@HOST/NAME for many servers")  \
+    X(STRING, server, server_name, "", 0, 0, "NAME",                                               \
+      "of this server, among those of one database; empty: HOSTNAME and the port")                 \
     X(STRING, server, models, "", 0, 0, "DIR", "folder of checkpoints; empty: DATA/models")        \
     X(STRING, server, loras, "", 0, 0, "DIR", "folder of LoRAs; empty: DATA/loras")                \
     X(STRING, server, vaes, "", 0, 0, "DIR", "folder of VAEs; empty: DATA/vaes")                   \
@@ -174,7 +178,7 @@ struct settings_upstream {
     char *key;      /* from key, key_env or key_file; "" for none. Never logged */
     struct settings_upstream_model {
         char *local, *remote; /* `models = local=remote, same` */
-    } * models;
+    } *models;
     size_t model_count;
     struct setting_list listed; /* patterns of names in the server's own list; "*": all */
     int list_seconds;           /* until that list is asked for again */
@@ -182,7 +186,7 @@ struct settings_upstream {
     struct settings_upstream_price {
         char *model; /* as it is called here */
         double price;
-    } * prices; /* of models that cost something else */
+    } *prices; /* of models that cost something else */
     size_t price_count;
     /* What may be ordered in a day, in a month (UTC); 0: no limit. */
     int max_pictures_per_day, max_pictures_per_month;

@@ -11,8 +11,8 @@
 
 #define IN_THE_MAKING_SECONDS 60 /* longer than any picture takes to be written */
 
-static const char *const help_settings[] = {
-    "config", "data", "blobs", "bucket_key", "bucket_secret", "bucket_timeout", NULL};
+static const char *const help_settings[] = {"config", "data", "database", "blobs", "bucket_key",
+                                            "bucket_secret", "bucket_timeout", NULL};
 
 static void help(FILE *out)
 {
@@ -29,19 +29,22 @@ static void help(FILE *out)
 }
 
 /* Alone when it can be had; beside a server only to look. */
-static struct store *open_store(const char *data, struct fsck_options *options, struct err *err)
+static struct store *open_store(const struct settings *s, struct fsck_options *options,
+                                struct err *err)
 {
-    if (!store_exists(data)) {
-        err_at(err, data, ERR_NOT_FOUND, "there is no store");
+    char name[STORE_NAME_SIZE];
+    const struct store_place place = store_place_of(s, name);
+    if (!store_exists(&place)) {
+        err_at(err, s->data, ERR_NOT_FOUND, "there is no store");
         return NULL;
     }
-    struct store *store = store_open(data, STORE_ALONE, err);
+    struct store *store = store_open(&place, STORE_ALONE, err);
     if (store || err->code != ERR_BUSY || options->repair)
         return store;
     err_print(err, "pictor fsck");
     fprintf(stderr, "files of the last %d seconds are left out\n", IN_THE_MAKING_SECONDS);
     options->ignore_seconds = IN_THE_MAKING_SECONDS;
-    return store_open(data, STORE_SHARED, err);
+    return store_open(&place, STORE_SHARED, err);
 }
 
 int fsck_main(int argc, char **argv)
@@ -67,8 +70,7 @@ int fsck_main(int argc, char **argv)
         status = helps ? 0 : 2;
         goto done;
     }
-    if (!(store = open_store(s->data, &options, &err)) ||
-        !(blobs = blobs_new(s->data, s, &err)) ||
+    if (!(store = open_store(s, &options, &err)) || !(blobs = blobs_new(s->data, s, &err)) ||
         !fsck_run(store, blobs, &options, stdout, &result, &err))
         goto fail;
     printf("%zu pictures, %zu inputs and %zu files of clients looked at, %zu findings",

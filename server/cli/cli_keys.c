@@ -10,7 +10,7 @@
 #include "server/store/keys.h"
 #include "server/store/store.h"
 
-static const char *const help_settings[] = {"config", "data", NULL};
+static const char *const help_settings[] = {"config", "data", "database", NULL};
 
 static void help(FILE *out)
 {
@@ -84,6 +84,8 @@ int keys_main(int argc, char **argv)
     struct settings *s = NULL;
     struct store *store = NULL;
     struct keys *keys = NULL;
+    struct store_place place;
+    char name[STORE_NAME_SIZE];
     int status = 1;
     log_set_level(LOG_WARN);
     if (!(s = settings_load(&argc, argv, own, &err)))
@@ -103,11 +105,12 @@ int keys_main(int argc, char **argv)
         status = 2;
         goto done;
     }
-    if (!adds && !store_exists(s->data)) { /* it would be made, and found to be empty */
+    place = store_place_of(s, name);
+    if (!adds && !store_exists(&place)) { /* it would be made, and found to be empty */
         err_set(&err, ERR_NOT_FOUND, "there is no store in %.160s", s->data);
         goto fail;
     }
-    if (!(store = store_open(s->data, STORE_SHARED, &err)) || !(keys = keys_new(store, &err)))
+    if (!(store = store_open(&place, STORE_SHARED, &err)) || !(keys = keys_new(store, &err)))
         goto fail;
     bool done = adds    ? add(keys, argv[2], admin, &err)
                 : lists ? list(keys, &err)

@@ -4,18 +4,45 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "server/base/now.h"
+#include "server/base/settings.h"
+#include "server/store/pg/pg.h"
 #include "server/store/sqlite/sqlite.h"
 #include "server/store/store_driver.h"
 
-/* A folder means SQLite; a second driver will be told by what the settings say instead. */
-static const struct store_driver *const driver = &sqlite_driver;
-
-struct store *store_open(const char *data, enum store_mode mode, struct err *err)
+struct store_place store_place_of(const struct settings *s, char name[STORE_NAME_SIZE])
 {
-    char *folder = strdup(data);
-    struct store *st = folder ? driver->open(folder, mode, err) : NULL;
+    char host[64] = "";
+    const char *port = strrchr(s->listen, ':');
+    gethostname(host, sizeof host - 1);
+    snprintf(name, STORE_NAME_SIZE, "%s%s", *s->server_name ? s->server_name : host,
+             *s->server_name || !port ? "" : port);
+    return (struct store_place){s->data, s->database, name};
+}
+
+/* NULL: `err`. */
+static const struct store_driver *driver_of(const struct store_place *place, struct err *err)
+{
+    const char *database = place->database;
+    if (!database || !*database || strcmp(database, "sqlite") == 0)
+        return &sqlite_driver;
+    if (pg_is_address(database))
+        return &pg_driver;
+    err_set(err, ERR_INVALID,
+            "database must be \"sqlite\" or an address that begins with postgresql://");
+    return NULL;
+}
+
+struct store *store_open(const struct store_place *place, enum store_mode mode, struct err *err)
+{
+    const struct store_driver *driver = driver_of(place, err);
+    if (!driver)
+        return NULL;
+    char *folder = strdup(place->data);
+    struct store_place own = {folder, place->database, place->name};
+    struct store *st = folder ? driver->open(&own, mode, err) : NULL;
     if (!folder)
         err_set(err, ERR_INTERNAL, "no memory for the store");
     if (!st) {
@@ -27,9 +54,10 @@ struct store *store_open(const char *data, enum store_mode mode, struct err *err
     return st;
 }
 
-bool store_exists(const char *data)
+bool store_exists(const struct store_place *place)
 {
-    return driver->exists(data);
+    const struct store_driver *driver = driver_of(place, NULL);
+    return !driver || driver->exists(place); /* what is wrong is said when it is opened */
 }
 
 void store_close(struct store *st)

@@ -31,11 +31,24 @@ enum store_mode {
     STORE_SHARED /* beside a running server: keys, fsck without repair */
 };
 
-/* Opens DATA/pictor.db, creating folder (0700) and file (0600) when missing, and brings the schema
- * up to date; a newer schema than ours is ERR_UNSUPPORTED. Returns owned. */
-struct store *store_open(const char *data, enum store_mode mode, struct err *err);
+/* Where a store is. */
+struct store_place {
+    const char *data;     /* the folder of pictures, and of DATA/pictor.db */
+    const char *database; /* "postgresql://..."; NULL, "" or "sqlite": DATA/pictor.db */
+    const char *name;     /* of this server, among those that share the database; may be NULL */
+};
+
+#define STORE_NAME_SIZE 80
+struct settings;
+/* As the settings have it. `name` is filled where they leave it open; both live as long as they. */
+struct store_place store_place_of(const struct settings *s, char name[STORE_NAME_SIZE]);
+
+/* Opens the database, creating folder (0700) and file (0600) when missing, and brings the schema
+ * up to date; a newer schema of a file than ours is ERR_UNSUPPORTED. Waits a while for a database
+ * that cannot be reached yet when it is to be had alone. Returns owned. */
+struct store *store_open(const struct store_place *place, enum store_mode mode, struct err *err);
 /* Whether there is a store to open; store_open would make one. */
-bool store_exists(const char *data);
+bool store_exists(const struct store_place *place);
 void store_close(struct store *st);             /* NULL is fine */
 const char *store_data(const struct store *st); /* the folder; valid until closed */
 

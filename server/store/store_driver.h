@@ -114,10 +114,10 @@ struct store_driver_check {
 };
 
 struct store_driver {
-    /* `data` lives until close has returned; store.c fills the struct store. */
-    struct store *(*open)(const char *data, enum store_mode mode, struct err *err);
+    /* place->data lives until close has returned; store.c fills the struct store. */
+    struct store *(*open)(const struct store_place *place, enum store_mode mode, struct err *err);
     void (*close)(struct store *st);
-    bool (*exists)(const char *data);
+    bool (*exists)(const struct store_place *place);
     bool (*present)(struct store *st, struct err *err);
     bool (*begin)(struct store *st, struct err *err);
     bool (*commit)(struct store *st, struct err *err);

@@ -16,7 +16,7 @@ def bearer(key):
 
 
 def revoke(server, name):
-    subprocess.run([PROGRAM, "keys", "revoke", name, f"--data={server.folder / 'data'}"],
+    subprocess.run([PROGRAM, "keys", "revoke", name, *server.place()],
                    check=True, capture_output=True, cwd=server.folder)
 
 

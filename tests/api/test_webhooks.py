@@ -207,7 +207,7 @@ def test_each_key_has_its_own(serve, listener):
     time.sleep(0.5)
     assert listener.jobs() == [own["id"]]
     boss.post("/api/webhooks", {"url": listener.url, "all": True}, 201)
-    subprocess.run([PROGRAM, "keys", "revoke", "user", f"--data={server.folder / 'data'}"],
+    subprocess.run([PROGRAM, "keys", "revoke", "user", *server.place()],
                    check=True, cwd=server.folder, capture_output=True)
     third = other.done()
     wait_for(lambda: len(listener.told) == 2)

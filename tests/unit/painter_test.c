@@ -187,7 +187,7 @@ static int setup(void **state)
     settings->upstreams = &cloud;
     settings->upstream_count = 1;
     parts = (struct dispatch_parts){.settings = settings};
-    store = store_open(root, STORE_ALONE, &err);
+    store = store_open(&(struct store_place){.data = root}, STORE_ALONE, &err);
     parts.events = events_new(&err);
     blobs = blobs_new(root, settings, &err);
     parts.queue = queue_new(store, blobs, parts.events, settings, &err);

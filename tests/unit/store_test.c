@@ -46,10 +46,10 @@ static void one_server_a_folder(void **state)
 {
     struct fixture *f = *state;
     struct err err;
-    struct store *other = store_open(f->data, STORE_ALONE, &err);
+    struct store *other = store_open(&(struct store_place){.data = f->data}, STORE_ALONE, &err);
     assert_null(other);
     assert_int_equal(err.code, ERR_BUSY);
-    assert_ok(other = store_open(f->data, STORE_SHARED, &err), err);
+    assert_ok(other = store_open(&(struct store_place){.data = f->data}, STORE_SHARED, &err), err);
     assert_ok(store_option_set(other, "from", "outside", &err), err);
     store_close(other);
     char *value;
@@ -75,7 +75,7 @@ static void the_next_server_waits_for_the_lock(void **state)
         _exit(0);
     }
     close(fd);
-    assert_ok(f->store = store_open(f->data, STORE_ALONE, &err), err);
+    assert_ok(f->store = store_open(&(struct store_place){.data = f->data}, STORE_ALONE, &err), err);
     waitpid(child, NULL, 0);
 }
 
@@ -116,7 +116,7 @@ static void a_rolled_back_change_did_not_happen(void **state)
 static void expect_refusal(struct fixture *f, enum err_code code, const char *words)
 {
     struct err err;
-    struct store *st = store_open(f->data, STORE_ALONE, &err);
+    struct store *st = store_open(&(struct store_place){.data = f->data}, STORE_ALONE, &err);
     assert_null(st);
     assert_int_equal(err.code, code);
     if (!strstr(err.msg, words))
@@ -315,7 +315,7 @@ static bool any_key(void *ctx, const struct key *key, const unsigned char *hash)
 static void use(struct fixture *f, char ids[][JOB_ID_SIZE], int count)
 {
     struct err err;
-    struct store *st = store_open(f->data, STORE_ALONE, &err);
+    struct store *st = store_open(&(struct store_place){.data = f->data}, STORE_ALONE, &err);
     struct events *events = events_new(&err);
     struct blobs *blobs = blobs_new(f->data, NULL, &err);
     struct queue *q = st ? queue_new(st, blobs, events, f->settings, &err) : NULL;

@@ -349,16 +349,16 @@ bool sdapi_options_apply(const struct app *app, struct cJSON *options, const str
 
 /* ---- the store ---- */
 
-#define STORE_NAME_SIZE (sizeof "sdapi:" + JOB_ID_SIZE)
+#define OPTION_NAME_SIZE (sizeof "sdapi:" + JOB_ID_SIZE)
 
-static void store_name(char name[STORE_NAME_SIZE], const char *key_id)
+static void store_name(char name[OPTION_NAME_SIZE], const char *key_id)
 {
-    snprintf(name, STORE_NAME_SIZE, "sdapi:%s", key_id);
+    snprintf(name, OPTION_NAME_SIZE, "sdapi:%s", key_id);
 }
 
 struct cJSON *sdapi_options_load(const struct app *app, const char *key_id, struct err *err)
 {
-    char name[STORE_NAME_SIZE], *text;
+    char name[OPTION_NAME_SIZE], *text;
     store_name(name, key_id);
     if (!store_option_get(app->store, name, &text, err))
         return NULL;
@@ -390,7 +390,7 @@ bool sdapi_options_save(const struct app *app, const char *key_id, const struct 
     cJSON_Delete(changed);
     if (!text)
         return err_set(err, ERR_INTERNAL, "no memory for options");
-    char name[STORE_NAME_SIZE];
+    char name[OPTION_NAME_SIZE];
     store_name(name, key_id);
     bool ok = store_option_set(app->store, name, text, err);
     cJSON_free(text);

@@ -21,6 +21,11 @@ struct sql_connection *sql_reader(struct store *st)
     return ops_of(st)->reader(st);
 }
 
+struct sql_connection *sql_snapshot(struct store *st)
+{
+    return ops_of(st)->snapshot(st);
+}
+
 struct sql_connection *sql_searcher(struct store *st, const atomic_bool *gone)
 {
     return ops_of(st)->searcher(st, gone);

@@ -38,9 +38,11 @@ enum sql_statement {
     SQL_JOB_DEPTH,
     SQL_JOB_BACKLOG,
     SQL_JOB_NEXT,
+    SQL_JOB_NEXT_DEEP, /* where many claim at once */
     SQL_JOB_START,
     SQL_JOB_TURN,
     SQL_JOB_LEASE,
+    SQL_JOB_LEASE_HELD, /* until the end of the transaction */
     SQL_JOB_RENEW,
     SQL_JOB_INTERRUPT,
     SQL_JOB_REQUEUE,
@@ -150,6 +152,7 @@ struct sql_list {
 struct sql_ops {
     struct sql_connection *(*writer)(struct store *st);
     struct sql_connection *(*reader)(struct store *st);
+    struct sql_connection *(*snapshot)(struct store *st);
     struct sql_connection *(*searcher)(struct store *st, const atomic_bool *gone);
     void (*release)(struct sql_connection *c);
     struct sql_rows *(*bind)(struct sql_connection *c, enum sql_statement which, struct err *err,
@@ -177,8 +180,9 @@ struct sql_ops {
 
 /* Each is given back by sql_release; between store_begin and its end it is the transaction's. */
 struct sql_connection *sql_writer(struct store *st);
-/* Sees one state of the database. */
+/* For one statement; and for several, which see one state of the database. */
 struct sql_connection *sql_reader(struct store *st);
+struct sql_connection *sql_snapshot(struct store *st);
 /* For what may take long: it has a deadline, and `gone` (may be NULL) ends it earlier. */
 struct sql_connection *sql_searcher(struct store *st, const atomic_bool *gone);
 void sql_release(struct sql_connection *c);

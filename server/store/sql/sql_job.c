@@ -102,7 +102,7 @@ static bool job_get(struct store *st, const char *id, const char *key_id, struct
                     struct err *err)
 {
     *out = (struct job){0};
-    struct sql_connection *c = sql_reader(st);
+    struct sql_connection *c = sql_snapshot(st);
     struct sql_rows *s = sql_bind(c, SQL_JOB_GET, err, "tt", id, key_id);
     bool failed = !s, found = s && sql_row(c, s, &failed, err);
     if (!found && !failed)
@@ -176,12 +176,14 @@ static bool job_next(struct store *st, const char *const *models, size_t model_c
             return err_set(err, ERR_INTERNAL, "no memory for the names of models");
     }
     struct sql_connection *c = sql_reader(st);
-    struct sql_rows *s = sql_bind(c, SQL_JOB_NEXT, err, "t", text);
-    failed = !s;
-    if (s && sql_row(c, s, &failed, err) && !sql_id(s, 0, id))
-        failed = !err_set(err, ERR_INTERNAL, "a queued job has the damaged id \"%.40s\"",
-                          sql_text(s, 0));
-    sql_done(s);
+    for (int deep = 0; deep < 2 && !failed && !id[0]; deep++) {
+        struct sql_rows *s = sql_bind(c, deep ? SQL_JOB_NEXT_DEEP : SQL_JOB_NEXT, err, "t", text);
+        failed = !s;
+        if (s && sql_row(c, s, &failed, err) && !sql_id(s, 0, id))
+            failed = !err_set(err, ERR_INTERNAL, "a queued job has the damaged id \"%.40s\"",
+                              sql_text(s, 0));
+        sql_done(s);
+    }
     sql_release(c);
     cJSON_free(text);
     return !failed;

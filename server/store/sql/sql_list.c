@@ -99,7 +99,7 @@ bool sql_list_jobs(struct store *st, const struct job_filter *filter, struct job
     if (!all)
         return err_set(err, ERR_INTERNAL, "no memory for a list of jobs");
     struct sql_connection *c =
-        filter->text || narrow_of(filter) ? sql_searcher(st, filter->gone) : sql_reader(st);
+        filter->text || narrow_of(filter) ? sql_searcher(st, filter->gone) : sql_snapshot(st);
     bool done = read_list(c, filter, limit, all, &n, next, err);
     sql_release(c);
     if (!done) {

@@ -219,8 +219,10 @@ static void close_database(struct store *store)
     free(st);
 }
 
-static struct store *open_folder(const char *data, enum store_mode mode, struct err *err)
+static struct store *open_folder(const struct store_place *place, enum store_mode mode,
+                                 struct err *err)
 {
+    const char *data = place->data;
     struct sqlite *st = calloc(1, sizeof *st);
     if (!st) {
         err_set(err, ERR_INTERNAL, "no memory for the store");
@@ -252,10 +254,10 @@ fail:
     return NULL;
 }
 
-static bool is_there(const char *data)
+static bool is_there(const struct store_place *place)
 {
     char path[4096];
-    int n = snprintf(path, sizeof path, "%s/pictor.db", data);
+    int n = snprintf(path, sizeof path, "%s/pictor.db", place->data);
     return n < (int)sizeof path && access(path, F_OK) == 0;
 }
 

@@ -515,6 +515,7 @@ static int64_t lease_clock(struct store *st)
 const struct sql_ops sqlite_sql_ops = {
     .writer = writer,
     .reader = reader,
+    .snapshot = reader,
     .searcher = searcher,
     .release = release,
     .bind = bind,
