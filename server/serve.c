@@ -122,7 +122,7 @@ static bool run(const struct settings *settings, struct err *err)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     if (!exposure_check_sandbox(settings, err) ||
-        !(app.store = store_open(&place, STORE_ALONE, err)) ||
+        !(app.store = store_open(&place, STORE_SERVE, err)) ||
         !(app.keys = keys_new(app.store, err)) || !exposure_check_keys(settings, app.keys, err))
         goto done;
     exposure_warn(settings, app.keys);

@@ -1,6 +1,6 @@
 #!/bin/bash
 # run.sh: tests against one build. `make test` calls it.
-#     tests/run.sh BUILD_DIR [unit] [levels] [api] [clients] [web] [chaos] [load]    default: these
+#     tests/run.sh BUILD_DIR [unit] [levels] [api] [cluster] [clients] [web] [chaos] [load]    default: these
 #     tests/run.sh BUILD_DIR long         what takes too long for every day; of `make test-long`
 #     tests/run.sh build/arm64 arm64      unit tests of a cross-compiled build, emulated
 # Parts run one after another; of a whole run chaos, clients and web, which wait more than they work,
@@ -8,7 +8,7 @@
 set -u
 build=$1
 shift
-parts=${*:-beside unit levels api together load}
+parts=${*:-beside unit levels api cluster together load}
 passed=0 failed=0 broken=""
 
 note() { printf '\n=== %s\n' "$*"; }
@@ -104,8 +104,15 @@ for part in $parts; do
         python_ready
         python_tests "$part"
         ;;
+    cluster) # PostgreSQL: what is its own, and of the API's tests what leans on the store most
+        python_ready
+        python_tests cluster
+        STORE=postgresql python_tests api/test_queue.py
+        ;;
     long)
         python_ready
+        CLUSTER_KILLS=50 python_tests cluster
+        STORE=postgresql python_tests api
         CHAOS_KILLS="${CHAOS_KILLS:-1000}" python_tests chaos/test_kill.py
         CHAOS_EVERY=1 python_tests chaos/test_trouble.py
         MEANING=long python_tests api/test_meaning.py

@@ -27,9 +27,10 @@ struct event {
     struct job_progress progress; /* EVENT_PROGRESS */
     const uint8_t *preview;       /* EVENT_PROGRESS: a JPEG, or NULL; borrowed for the call */
     size_t preview_size;
-    const uint8_t *partial;       /* EVENT_PROGRESS: the preview as the file that an upstream sent,
-                                     or NULL; borrowed for the call */
+    const uint8_t *partial; /* EVENT_PROGRESS: the preview as the file that an upstream sent,
+                               or NULL; borrowed for the call */
     size_t partial_size;
+    bool elsewhere;             /* it happened on another server */
     char image_id[JOB_ID_SIZE]; /* EVENT_IMAGE */
     int image_index;
 };

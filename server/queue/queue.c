@@ -54,8 +54,12 @@ struct queue *queue_new(struct store *store, struct blobs *blobs, struct events 
     pthread_mutex_unlock(&q->lock);
     if (done && pthread_create(&q->sweeper, NULL, queue_sweep, q) != 0)
         done = err_set(err, ERR_INTERNAL, "no thread for the queue");
-    if (done)
+    if (done && queue_news_start(q, err))
         return q;
+    if (done) {
+        queue_free(q);
+        return NULL;
+    }
     pthread_cond_destroy(&q->end);
     pthread_cond_destroy(&q->well);
     pthread_mutex_destroy(&q->lock);
@@ -74,6 +78,7 @@ void queue_free(struct queue *q)
     pthread_cond_broadcast(&q->end);
     pthread_mutex_unlock(&q->lock);
     pthread_join(q->sweeper, NULL);
+    queue_news_stop(q);
     pthread_cond_destroy(&q->end);
     pthread_cond_destroy(&q->well);
     pthread_mutex_destroy(&q->lock);
@@ -208,6 +213,13 @@ bool queue_was_interrupted(struct queue *q, const char *id)
 
 #define SKIPS (sizeof q->skips / sizeof *q->skips)
 
+void queue_note_skip(struct queue *q, const char *id, int image)
+{
+    size_t at = q->skip_count++ % SKIPS;
+    snprintf(q->skips[at].id, sizeof q->skips[at].id, "%s", id);
+    q->skips[at].image = image;
+}
+
 bool queue_skip(struct queue *q, const char *id, const char *key_id, int image, struct err *err)
 {
     struct store_lease lease;
@@ -215,10 +227,13 @@ bool queue_skip(struct queue *q, const char *id, const char *key_id, int image, 
     bool done = queue_find(q, id, key_id, &lease, err) &&
                 (lease.state == JOB_RUNNING ||
                  err_set(err, ERR_INVALID, "the job is %s", job_state_name(lease.state)));
-    if (done) {
-        size_t at = q->skip_count++ % SKIPS;
-        snprintf(q->skips[at].id, sizeof q->skips[at].id, "%s", id);
-        q->skips[at].image = image;
+    if (done && store_tells(q->store)) { /* whichever server runs it */
+        struct store_news news = {.kind = STORE_NEWS_SKIP, .index = image};
+        snprintf(news.job_id, sizeof news.job_id, "%s", id);
+        snprintf(news.key_id, sizeof news.key_id, "%s", lease.key_id);
+        done = queue_note(q, store_report(q->store, &news, err), err);
+    } else if (done) {
+        queue_note_skip(q, id, image);
         queue_publish_state(q, id, lease.key_id, JOB_RUNNING);
     }
     pthread_mutex_unlock(&q->lock);

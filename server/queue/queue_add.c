@@ -63,7 +63,7 @@ bool queue_add_image(struct queue *q, const char *job_id, const char *key_id,
         if (done)
             queue_publish(q, EVENT_STATE, job_id, lease.key_id, lease.state);
         pthread_mutex_unlock(&q->lock);
-        if (!done)
+        if (!done && !queue_may_be_written(q, err))
             blobs_remove(q->blobs, path);
     }
     pthread_mutex_unlock(&q->files);

@@ -15,10 +15,11 @@ bool queue_hold_read(struct queue *q, struct err *err)
     char *value;
     if (!store_option_get(q->store, OPTION, &value, err))
         return false;
-    q->paused = value && strcmp(value, "1") == 0;
+    bool paused = value && strcmp(value, "1") == 0;
     free(value);
-    if (q->paused)
-        log_event(LOG_WARN, "queue_paused", "since=\"before this start\"");
+    if (paused != q->paused)
+        log_event(LOG_WARN, paused ? "queue_paused" : "queue_resumed", "by=\"the store\"");
+    q->paused = paused;
     return true;
 }
 
@@ -63,7 +64,7 @@ static bool move(struct queue *q, const char *id, const char *before, struct err
         return false;
     }
     size_t ahead = before ? place_of(&line, before) : 0; /* those that stay before it */
-    int64_t rank = most + (int64_t)ahead + 2; /* `before` gets one above all, too */
+    int64_t rank = most + (int64_t)ahead + 2;            /* `before` gets one above all, too */
     bool done = true;
     for (size_t i = 0; i < ahead && i < line.count && done; i++)
         if (strcmp(line.ids[i], id) != 0)

@@ -16,6 +16,7 @@ struct queue {
     struct blobs *blobs;
     struct queue_line *line;
     struct events *events;
+    struct subscription *reporter; /* queue_news.c */
     const struct settings *settings;
     pthread_mutex_t lock;
     pthread_cond_t end;        /* the sweeper is to stop, or to look at a trouble */
@@ -51,6 +52,9 @@ void queue_log_failure(const char *event, const struct err *err); /* any thread 
 
 /* To be said of what was written, or tried: notes the beginning of a trouble. Returns `done`. */
 bool queue_note(struct queue *q, bool done, const struct err *err);
+/* Of what could not be committed: whether it may have been all the same, because the store is on
+ * another machine, whose answer was lost. Files are kept then: one without a row does no harm. */
+bool queue_may_be_written(const struct queue *q, const struct err *err);
 /* Without the lock: as queue_note, of a file of `size` bytes that could not be read or written. */
 void queue_note_file(struct queue *q, size_t size, const struct err *err);
 /* For what a runner has to say and could not: whether to say it (again), now that it can be
@@ -82,6 +86,8 @@ bool queue_check_claim(struct queue *q, const struct claim *claim, struct store_
 bool queue_find(struct queue *q, const char *id, const char *key_id, struct store_lease *lease,
                 struct err *err);
 
+void queue_note_skip(struct queue *q, const char *id, int image); /* under the lock */
+
 /* ---- queue_submit.c ---- */
 
 /* The files; any thread. `params` NULL: nobody knows which there are. */
@@ -90,6 +96,13 @@ void queue_remove_inputs(struct queue *q, const char *job_id, const struct job_p
 /* ---- queue_hold.c ---- */
 
 bool queue_hold_read(struct queue *q, struct err *err); /* queue_take_over */
+
+/* ---- queue_news.c ---- */
+
+/* Of a store that other servers share: what they do is published here, and how far the jobs are
+ * that run here is told to them. */
+bool queue_news_start(struct queue *q, struct err *err);
+void queue_news_stop(struct queue *q);
 
 /* ---- queue_sweep.c ---- */
 

@@ -135,7 +135,8 @@ static bool commit_image(struct queue *q, const struct claim *claim, const struc
     memcpy(event.job_id, claim->job_id, sizeof event.job_id);
     memcpy(event.key_id, lease.key_id, sizeof event.key_id);
     memcpy(event.image_id, image->id, sizeof event.image_id);
-    events_publish(q->events, &event);
+    if (!store_tells(q->store))
+        events_publish(q->events, &event);
     return true;
 }
 
@@ -163,9 +164,9 @@ static bool store_image(struct queue *q, const struct claim *claim, struct job_i
     pthread_mutex_lock(&q->lock);
     done = queue_note(q, commit_image(q, claim, image, &replaced, err), err);
     pthread_mutex_unlock(&q->lock);
-    if (!done)
+    if (!done && !queue_may_be_written(q, err))
         blobs_remove(q->blobs, path);
-    else if (replaced.id[0])
+    else if (done && replaced.id[0])
         blobs_remove_image(q->blobs, replaced.id, replaced.format);
     return done;
 }

@@ -21,6 +21,8 @@ void queue_publish(struct queue *q, enum event_kind kind, const char *id, const 
 {
     struct event event = {.kind = kind, .state = state};
     queue_line_changed(q->line);
+    if (store_tells(q->store) && kind != EVENT_TROUBLE) /* it comes back as news */
+        return;
     snprintf(event.job_id, sizeof event.job_id, "%s", id);
     snprintf(event.key_id, sizeof event.key_id, "%s", key_id);
     events_publish(q->events, &event);
@@ -49,6 +51,11 @@ bool queue_note(struct queue *q, bool done, const struct err *err)
         queue_publish(q, EVENT_TROUBLE, "", "", JOB_QUEUED);
     }
     return false;
+}
+
+bool queue_may_be_written(const struct queue *q, const struct err *err)
+{
+    return store_tells(q->store) && err->code == ERR_UNAVAILABLE;
 }
 
 void queue_note_file(struct queue *q, size_t size, const struct err *err)

@@ -231,7 +231,7 @@ bool queue_submit_all(struct queue *q, const char *key_id, bool waited,
     bool done = written && accept_all(q, key_id, waited, requests, count, once, also, err);
     bool ours = done && !(once && once->jobs);
     for (size_t i = 0; i < count && !ours; i++) {
-        if (requests[i].input_count > 0)
+        if (requests[i].input_count > 0 && (done || !queue_may_be_written(q, err)))
             queue_remove_inputs(q, requests[i].id, requests[i].params);
         requests[i].id[0] = '\0';
     }

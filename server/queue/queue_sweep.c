@@ -24,6 +24,7 @@
 #define RETENTION_BATCH 50
 #define DAY_MS ((int64_t)24 * 60 * 60 * 1000)
 #define PROBE_BYTES (64 << 10) /* a small picture */
+#define OTHERS_SECONDS 3600    /* longer than a database is away */
 #define PROBE_LEAST_MS 50
 #define PROBE_MOST_MS 3000
 
@@ -114,7 +115,7 @@ static bool remove_old(struct queue *q)
     struct err err;
     bool all = true;
     bool jumped, believed = steady_believes(&q->clock, now_unix_ms(), now_boot_ms(), &jumped);
-    if (q->settings->keep_days == 0)
+    if (q->settings->keep_days == 0 || !store_leads(q->store))
         return true;
     if (jumped)
         log_event(LOG_WARN, "clock_jumped", "keep_days=%d reason=\"nothing is removed for a day\"",
@@ -207,7 +208,9 @@ static void put_orphans_away(struct queue *q)
 {
     struct err err;
     size_t count;
-    if (!orphans_put_away(q->store, q->started, &q->files, stops, q, &count, &err))
+    /* Another server may have written a file whose row waits for the database. */
+    time_t before = store_tells(q->store) ? q->started - OTHERS_SECONDS : q->started;
+    if (!orphans_put_away(q->store, before, &q->files, stops, q, &count, &err))
         queue_log_failure("orphans_failed", &err);
     if (count > 0)
         log_event(LOG_WARN, "orphans_put_away", "count=%zu folder=lost", count);

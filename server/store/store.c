@@ -79,6 +79,32 @@ bool store_present(struct store *st, struct err *err)
     return st->driver->present(st, err);
 }
 
+bool store_tells(const struct store *st)
+{
+    return st->driver->listen != NULL;
+}
+
+bool store_listen(struct store *st, store_news_fn *fn, void *ctx, struct err *err)
+{
+    return !st->driver->listen || st->driver->listen(st, fn, ctx, err);
+}
+
+void store_hush(struct store *st)
+{
+    if (st->driver->hush)
+        st->driver->hush(st);
+}
+
+bool store_report(struct store *st, const struct store_news *news, struct err *err)
+{
+    return !st->driver->report || st->driver->report(st, news, err);
+}
+
+bool store_leads(struct store *st)
+{
+    return !st->driver->leads || st->driver->leads(st);
+}
+
 bool store_probe(struct store *st, struct err *err)
 {
     char now[32];

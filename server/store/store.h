@@ -7,16 +7,13 @@
  * Thread-safe. Failures: ERR_NO_ROOM when the disk is full, ERR_UNAVAILABLE for what passes
  * (another process holds it, no descriptors, it is gone), ERR_IO when it is damaged.
  *
- * What the queue takes from being the one process on its data folder, and a store that several
- * servers share must bring instead:
- *  - leases end on this machine's monotonic clock (queue.c calls store_job_start, store_job_renew
- *    and store_job_expired with it): the store's own clock;
- *  - at its start the queue takes every running job for its own and gives it back, because nobody
- *    else holds the folder's lock: only what has expired, or is owned by this server's name;
- *  - events stay inside the process (queue/events.h): a way to tell the other servers that a job
- *    changed (LISTEN/NOTIFY), and a poll in case that is lost;
- *  - the queue's lock orders its decisions, such as "is there room? then insert" and "is the claim
- *    still valid? then write": store_begin must keep the other servers out of what was read;
+ * What several servers may rely on that share a store:
+ *  - leases end on one clock, the store's;
+ *  - store_job_own names what this server ran, store_job_expired what anybody did;
+ *  - what store_job_next and store_job_lease read inside of store_begin..commit is held until then,
+ *    and a write that names a claim's token changes that claim alone;
+ *  - store_listen tells of every change; "is there room? then insert" may be exceeded by a job a
+ *    server;
  *  - pictures and inputs are files below store_data: every server must see them. */
 #ifndef PICTOR_SERVER_STORE_H
 #define PICTOR_SERVER_STORE_H
@@ -27,7 +24,8 @@
 struct store;
 
 enum store_mode {
-    STORE_ALONE, /* takes the folder's lock: ERR_BUSY while another process has it */
+    STORE_SERVE, /* a server: alone where the store has room for one, else as one of many */
+    STORE_ALONE, /* ERR_BUSY while a server or another process has it */
     STORE_SHARED /* beside a running server: keys, fsck without repair */
 };
 
@@ -64,6 +62,39 @@ bool store_end(struct store *st, bool done, struct err *err);
 bool store_present(struct store *st, struct err *err);
 /* Whether something could be committed now: commits a moment to the options. */
 bool store_probe(struct store *st, struct err *err);
+
+/* ---- what happens in a store that several servers share ---- */
+
+enum store_news_kind {
+    STORE_NEWS_STATE, /* a job is in `state` now, or something about it has changed */
+    STORE_NEWS_IMAGE, /* a running job has the picture image_id, number `index` */
+    STORE_NEWS_DELETED,
+    STORE_NEWS_QUEUE,   /* paused, resumed, or in another order */
+    STORE_NEWS_SKIP,    /* picture `index` of a running job is to be skipped */
+    STORE_NEWS_PROGRESS /* of a job that runs on another server */
+};
+
+struct store_news {
+    enum store_news_kind kind;
+    char job_id[JOB_ID_SIZE], key_id[JOB_ID_SIZE], image_id[JOB_ID_SIZE];
+    enum job_state state;
+    int index;
+    struct job_progress progress;
+    const uint8_t *preview; /* a JPEG, or NULL; borrowed for the call */
+    size_t preview_size;
+};
+typedef void store_news_fn(void *ctx, const struct store_news *news);
+
+/* Whether the store itself tells of what happens in it, whoever did it, so that nobody else may. */
+bool store_tells(const struct store *st);
+/* If it does: calls fn by a thread of its own, a job's news in the order of its changes, until
+ * store_hush, which waits for a call that runs. */
+bool store_listen(struct store *st, store_news_fn *fn, void *ctx, struct err *err);
+void store_hush(struct store *st);
+/* Tells the other servers of a progress (a moment later, or never) or of a skip (all servers). */
+bool store_report(struct store *st, const struct store_news *news, struct err *err);
+/* Whether this is the server that does what one alone does; it may change at any time. */
+bool store_leads(struct store *st);
 
 /* ---- options: what clients may set and find again (POST /sdapi/v1/options) ---- */
 

@@ -119,6 +119,11 @@ struct store_driver {
     void (*close)(struct store *st);
     bool (*exists)(const struct store_place *place);
     bool (*present)(struct store *st, struct err *err);
+    /* NULL in a driver whose store has one server. */
+    bool (*listen)(struct store *st, store_news_fn *fn, void *ctx, struct err *err);
+    void (*hush)(struct store *st);
+    bool (*report)(struct store *st, const struct store_news *news, struct err *err);
+    bool (*leads)(struct store *st);
     bool (*begin)(struct store *st, struct err *err);
     bool (*commit)(struct store *st, struct err *err);
     void (*rollback)(struct store *st);

@@ -39,7 +39,8 @@ struct fixture {
 static inline void fixture_open(struct fixture *f)
 {
     struct err err;
-    assert_ok(f->store = store_open(&(struct store_place){.data = f->data}, STORE_ALONE, &err), err);
+    assert_ok(f->store = store_open(&(struct store_place){.data = f->data},
+                                    STORE_ALONE, &err), err);
     assert_ok(f->events = events_new(&err), err);
     assert_ok(f->blobs = blobs_new(f->data, f->settings, &err), err);
     assert_ok(f->queue = queue_new(f->store, f->blobs, f->events, f->settings, &err), err);

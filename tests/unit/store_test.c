@@ -75,7 +75,8 @@ static void the_next_server_waits_for_the_lock(void **state)
         _exit(0);
     }
     close(fd);
-    assert_ok(f->store = store_open(&(struct store_place){.data = f->data}, STORE_ALONE, &err), err);
+    assert_ok(f->store = store_open(&(struct store_place){.data = f->data},
+                                    STORE_ALONE, &err), err);
     waitpid(child, NULL, 0);
 }
 

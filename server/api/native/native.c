@@ -189,8 +189,8 @@ static cJSON *model_json(const struct registry *registry, const struct registry_
                           usual.upstream ? cJSON_CreateNull() : cJSON_CreateNumber(usual.steps));
     cJSON_AddItemToObject(json, "problem",
                           model->fault ? cJSON_CreateString(model->problem) : cJSON_CreateNull());
-    cJSON_AddItemToObject(json, "bytes", model->size ? cJSON_CreateNumber((double)model->size)
-                                                     : cJSON_CreateNull());
+    cJSON_AddItemToObject(
+        json, "bytes", model->size ? cJSON_CreateNumber((double)model->size) : cJSON_CreateNull());
     native_files_describe(json, registry, model);
     cJSON_AddBoolToObject(json, "loaded", model->loaded);
     cJSON_AddBoolToObject(json, "default", model->is_default);
@@ -305,7 +305,12 @@ void native_info(struct http_request *req)
 
 void native_healthz(struct http_request *req)
 {
-    http_reply_text(req, 200, "text/plain", "ok\n");
+    struct err err;
+    char text[sizeof err.msg + 16];
+    bool well = queue_well(http_app(req)->queue, &err);
+    /* The process is well whatever its disk and database are: who restarts it helps nobody. */
+    snprintf(text, sizeof text, "ok%s%s\n", well ? "" : ", but ", well ? "" : err.msg);
+    http_reply_text(req, 200, "text/plain", text);
 }
 
 void native_readyz(struct http_request *req)

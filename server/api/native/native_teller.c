@@ -138,7 +138,8 @@ static bool take(struct native_teller *t, size_t number, struct store_delivery *
     struct err err;
     bool found = false;
     pthread_mutex_lock(&t->taking);
-    if (all && !store_webhook_due(t->app->store, now_unix_ms(), all, AT_ONCE, &count, &err))
+    if (all && store_leads(t->app->store) &&
+        !store_webhook_due(t->app->store, now_unix_ms(), all, AT_ONCE, &count, &err))
         log_err(LOG_WARN, "webhooks_not_read", &err, " ");
     for (size_t i = 0; i < count && !found; i++)
         if (!is_spoken_to(t, all[i].webhook_id)) {

@@ -22,9 +22,10 @@
 #include "server/base/settings.h"
 #include "server/http/http_error.h"
 #include "server/queue/queue.h"
+#include "server/store/store.h"
 
-#define ACTIVE_MAX 4   /* batches at work; each holds its file in memory */
-#define AHEAD 4        /* jobs of a batch at a time */
+#define ACTIVE_MAX 4    /* batches at work; each holds its file in memory */
+#define AHEAD 4         /* jobs of a batch at a time */
 #define LINES_A_LOOK 32 /* that are read, good or bad, before another batch has its turn */
 #define LINES_MAX 5000
 #define ERRORS_MAX 20  /* that are told of a file */
@@ -87,8 +88,8 @@ static bool save(struct openai_batches *b, struct active *a)
     struct openai_batch stored;
     struct err err;
     pthread_mutex_lock(&b->saving);
-    bool ok = store_record_get(b->app->store, OPENAI_BATCH_KIND, a->batch.record.id, NULL, &record,
-                               &err);
+    bool ok =
+        store_record_get(b->app->store, OPENAI_BATCH_KIND, a->batch.record.id, NULL, &record, &err);
     if (ok && openai_batch_open(&stored, &record) && !openai_batch_is_final(&a->batch) &&
         strcmp(openai_batch_status(&stored), "cancelling") == 0 &&
         strcmp(openai_batch_status(&a->batch), "cancelling") != 0)
@@ -188,8 +189,7 @@ static bool read_input(struct openai_batches *b, struct active *a, struct err *e
     void *data = NULL;
     size_t size;
     if (!openai_files_read(b->app, all ? NULL : a->batch.record.key_id,
-                           text_of(seen(a), "input_file_id"), NULL, SIZE_MAX, &data, &size,
-                           err))
+                           text_of(seen(a), "input_file_id"), NULL, SIZE_MAX, &data, &size, err))
         return false;
     a->input = data;
     return cut(a, size) || err_set(err, ERR_TOO_LARGE, "wanted at most %d lines", LINES_MAX);
@@ -617,10 +617,8 @@ static bool take_up(struct openai_batches *b)
 /* Records that are older than the files of their answers. */
 static void sweep(const struct app *app)
 {
-    struct store_record_filter filter = {.kind = OPENAI_BATCH_KIND,
-                                         .oldest_first = true,
-                                         .expired_ms = now_unix_ms(),
-                                         .limit = 100};
+    struct store_record_filter filter = {
+        .kind = OPENAI_BATCH_KIND, .oldest_first = true, .expired_ms = now_unix_ms(), .limit = 100};
     struct store_record *rows;
     size_t count;
     openai_files_sweep(app);
@@ -654,6 +652,13 @@ static bool wait_for_news(struct openai_batches *b, int64_t ms, bool *news)
     return going;
 }
 
+/* As they were written down another server goes on with them. */
+static void drop_all(struct openai_batches *b)
+{
+    while (b->count > 0)
+        active_free(&b->active[--b->count]);
+}
+
 static void *run(void *arg)
 {
     struct openai_batches *b = arg;
@@ -661,6 +666,12 @@ static void *run(void *arg)
     bool news = true, changed = true; /* which batches there are to take up */
     openai_files_tidy(b->app);
     do {
+        if (!store_leads(b->app->store)) { /* another server has them, and may lose them */
+            drop_all(b);
+            news = changed = true;
+            continue;
+        }
+        news = news || store_tells(b->app->store); /* others may have said something */
         if (news)
             look_for_cancel(b);
         if (news || changed)
@@ -677,7 +688,8 @@ static void *run(void *arg)
             sweep(b->app);
             swept = now_ms();
         }
-    } while (wait_for_news(b, b->count > 0 || changed ? TICK_MS : SWEEP_MS, &news));
+    } while (wait_for_news(
+        b, b->count > 0 || changed || store_tells(b->app->store) ? TICK_MS : SWEEP_MS, &news));
     return NULL;
 }
 

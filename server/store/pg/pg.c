@@ -16,7 +16,7 @@
 #include "engine/base/incbin.h"
 #include "engine/base/log.h"
 #include "server/base/now.h"
-#include "server/store/pg/pg_sql.h"
+#include "server/store/pg/pg_listen.h"
 
 #define VERSION_LEAST 130000
 #define START_MS 30000              /* for a database that is started at the same time */
@@ -135,7 +135,7 @@ static bool migrate(struct pg *st, struct err *err)
         done =
             err_at(err, st->place, ERR_UNSUPPORTED, "PostgreSQL %d is too old: wanted %d or newer",
                    PQserverVersion(c->db) / 10000, VERSION_LEAST / 10000);
-    done = done && pg_pool_execute(c, "SELECT pg_advisory_xact_lock(" MIGRATION_LOCK ")", err) &&
+    done = done && pg_pool_execute(c, "SELECT pg_advisory_xact_lock(" PG_MIGRATION ")", err) &&
            migrate_locked(c, err) && pg_pool_execute(c, "COMMIT", err);
     pg_pool_give(c);
     return done;
@@ -169,22 +169,45 @@ static bool read_place(struct pg *st, struct err *err)
 static void close_database(struct store *store)
 {
     struct pg *st = pg_of(store);
+    pg_listen_stop(store);
     pg_pool_close(st);
+    PQfinish(st->alone);
     pthread_cond_destroy(&st->freed);
     pthread_mutex_destroy(&st->lock);
     free(st->address);
     free(st);
 }
 
+/* Servers are many, a repair is alone. */
+static bool take_turn(struct pg *st, enum store_mode mode, struct err *err)
+{
+    struct pg_connection c = {.sql.ops = &pg_sql_ops, .owner = st};
+    int mine = 0;
+    if (!(c.db = pg_pool_connect(st, err)))
+        return false;
+    bool done =
+        number(&c,
+               mode == STORE_ALONE ? "SELECT pg_try_advisory_lock(" PG_ALIVE ")::int"
+                                   : "SELECT pg_try_advisory_lock_shared(" PG_ALIVE ")::int",
+               &mine, err);
+    if (done && !mine)
+        done = err_at(err, st->place, ERR_BUSY, "the database is in use by another pictor");
+    if (done && mode == STORE_ALONE)
+        st->alone = c.db;
+    else
+        PQfinish(c.db); /* a server holds it where it listens */
+    return done;
+}
+
 static bool open_database(struct pg *st, enum store_mode mode, struct err *err)
 {
     int64_t end = now_ms() + START_MS;
     while (!migrate(st, err)) {
-        if (mode != STORE_ALONE || err->code != ERR_UNAVAILABLE || now_ms() > end)
+        if (mode != STORE_SERVE || err->code != ERR_UNAVAILABLE || now_ms() > end)
             return false;
         nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
     }
-    return true;
+    return mode == STORE_SHARED || take_turn(st, mode, err);
 }
 
 static struct store *open_address(const struct store_place *place, enum store_mode mode,
@@ -228,6 +251,10 @@ const struct store_driver pg_driver = {
     .close = close_database,
     .exists = is_there,
     .present = present,
+    .listen = pg_listen_start,
+    .hush = pg_listen_stop,
+    .report = pg_listen_report,
+    .leads = pg_listen_leads,
     .begin = begin,
     .commit = commit,
     .rollback = rollback,

@@ -4,7 +4,7 @@
  * is found by a look at its socket before it is used, so that a restart of PostgreSQL costs nobody
  * a failure who comes after it. While it cannot be reached, one thread tries at a time, ever more
  * seldom, and all others hear at once what that one heard. Nothing waits without a deadline. */
-#include "server/store/pg/pg_sql.h"
+#include "server/store/pg/pg_listen.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -177,7 +177,7 @@ struct pg_connection *pg_pool_take(struct pg *st)
     while (!(c = find_free(st))) /* each is given back: its statements have deadlines */
         pthread_cond_wait(&st->freed, &st->lock);
     c->busy = true;
-    c->reads = c->searching = c->alone = false;
+    c->reads = c->searching = c->alone = c->wrote = false;
     c->gone = NULL;
     c->changes = 0;
     if (c->db && has_ended(c))
@@ -201,9 +201,12 @@ void pg_pool_give(struct pg_connection *c)
     pthread_mutex_lock(&st->lock);
     if (c->db && (c->broken || PQtransactionStatus(c->db) != PQTRANS_IDLE))
         disconnect(c);
+    bool wrote = c->wrote;
     c->busy = false;
     pthread_cond_signal(&st->freed);
     pthread_mutex_unlock(&st->lock);
+    if (wrote)
+        pg_listen_wake(st);
 }
 
 void pg_pool_close(struct pg *st)

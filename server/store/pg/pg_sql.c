@@ -21,6 +21,9 @@
 
 #define HERE "current_setting('application_name')"
 
+#define TEXT(number) #number
+#define NUMBER(macro) TEXT(macro)
+
 #define LEASE                                                                                      \
     "SELECT state, key_id, token, attempts, count, interrupted, (SELECT count(*) FROM images "     \
     "WHERE job_id = jobs.id) FROM jobs WHERE id = $1"
@@ -216,6 +219,29 @@ static const char *const statements[SQL_COUNT] = {
                            "WHERE sequence = $1",
     [SQL_DELIVERY_DONE] = "DELETE FROM deliveries WHERE sequence = $1",
 
+    [SQL_NEWS_LAST] = "SELECT (SELECT coalesce(max(sequence), 0) FROM news), (SELECT "
+                      "coalesce(max(changed), 0) FROM progress)",
+    [SQL_NEWS_SINCE] = "SELECT sequence, kind, job_id, key_id, state, image_id, position FROM news "
+                       "WHERE sequence > $1 OR sequence = ANY ($2::bigint[]) ORDER BY sequence "
+                       "LIMIT " NUMBER(PG_NEWS_PAGE),
+    [SQL_NEWS_FORGET] = "DELETE FROM news WHERE at_ms < pictor_now() - 600000 AND sequence < "
+                        "(SELECT max(sequence) FROM news)",
+    /* Of a job that runs here; its row is held, so that none is left of one that has ended. */
+    [SQL_NEWS_REPORT] =
+        "INSERT INTO progress (job_id, key_id, server, changed, picture, step, steps, eta_ms, "
+        "preview) SELECT id, key_id, server, nextval('progress_numbers'), $2, $3, $4, $5, "
+        "decode($6, 'hex') FROM jobs WHERE id = $1 AND state = 'running' AND server = " HERE
+        " FOR SHARE SKIP LOCKED ON CONFLICT (job_id) DO UPDATE SET server = excluded.server, "
+        "changed = excluded.changed, picture = excluded.picture, step = excluded.step, steps = "
+        "excluded.steps, eta_ms = excluded.eta_ms, preview = coalesce(excluded.preview, "
+        "progress.preview)",
+    [SQL_NEWS_PROGRESS] =
+        "SELECT job_id, key_id, changed, picture, step, steps, eta_ms, "
+        "encode(preview, 'hex') FROM progress WHERE changed > $1 AND server <> " HERE
+        " ORDER BY changed",
+    [SQL_NEWS_SKIP] = "INSERT INTO news (at_ms, kind, job_id, key_id, state, position) VALUES "
+                      "(pictor_now(), 'skip', $1, $2, 'running', $3)",
+    [SQL_NEWS_LEAD] = "SELECT pg_try_advisory_lock(" PG_LEAD ")::int",
 };
 
 /* ---- taking turns ---- */
@@ -263,6 +289,30 @@ static bool streams(enum sql_statement which)
 {
     return which == SQL_JOB_ALL || which == SQL_IMAGE_ALL || which == SQL_INPUT_ALL ||
            which == SQL_RECORD_FILES || which == SQL_JOB_SHORT;
+}
+
+/* Those upon which a trigger may write news. */
+static bool tells(enum sql_statement which)
+{
+    switch ((int)which) {
+    case SQL_OPTION_SET:
+    case SQL_JOB_INSERT:
+    case SQL_JOB_START:
+    case SQL_JOB_INTERRUPT:
+    case SQL_JOB_REQUEUE:
+    case SQL_JOB_END:
+    case SQL_JOB_DELETE:
+    case SQL_JOB_LOST:
+    case SQL_JOB_RANK:
+    case SQL_JOB_NAMELESS:
+    case SQL_IMAGE_INSERT:
+    case SQL_IMAGE_DELETE:
+    case SQL_MARK_ADD:
+    case SQL_MARK_REMOVE:
+    case SQL_NEWS_SKIP:
+        return true;
+    }
+    return false;
 }
 
 /* Before the first statement of a reader that sees one state. */
@@ -407,6 +457,7 @@ static struct sql_rows *bind(struct sql_connection *sql, enum sql_statement whic
     /* In a transaction what is looked at stays as it is until its end. */
     if (which == SQL_JOB_LEASE && pg_pool_is_mine(c))
         which = SQL_JOB_LEASE_HELD;
+    c->wrote = c->wrote || tells(which);
     snprintf(name, sizeof name, "s%d", (int)which);
     if (streams(which) && c->db && !c->broken && PQtransactionStatus(c->db) == PQTRANS_IDLE &&
         !pg_pool_execute(c, "BEGIN READ ONLY; SET LOCAL statement_timeout = 0", err))

@@ -10,7 +10,14 @@
 #include "server/store/sql/sql.h"
 
 #define PG_CONNECTIONS 10 /* of a server; one more listens */
+#define PG_NEWS_PAGE 500
 #define PG_PLACE_SIZE 160
+/* Locks by a number, whichever: held by each server that lives, by the one that leads, and while
+ * the schema is changed. */
+#define PG_ALIVE "5939218271"
+#define PG_LEAD "5939218272"
+#define PG_MIGRATION "5939218273"
+#define PG_ALIVE_SHARED "SELECT pg_advisory_lock_shared(" PG_ALIVE ")"
 
 struct pg;
 
@@ -27,6 +34,7 @@ struct pg_connection {
     bool reads; /* a transaction that sees one state is begun with what comes first */
     bool searching;
     bool alone;              /* sql_save began the transaction */
+    bool wrote;              /* what others are to hear of */
     int64_t deadline;        /* of the statement at work, now_ms */
     const atomic_bool *gone; /* nobody waits for its answer any more; NULL: somebody does */
     int changes;
@@ -41,12 +49,16 @@ struct pg_connection {
     } rows;
 };
 
+struct pg_ear;
+
 struct pg {
-    struct sql_store sql;      /* first: the store's functions get a pointer to it */
-    char *address;             /* may hold a password: never shown */
-    char place[PG_PLACE_SIZE]; /* for messages */
-    char name[80];             /* of this server: application_name */
-    pthread_mutex_t lock;      /* what follows */
+    struct sql_store sql;         /* first: the store's functions get a pointer to it */
+    char *address;                /* may hold a password: never shown */
+    char place[PG_PLACE_SIZE];    /* for messages */
+    char name[80];                /* of this server: application_name */
+    PGconn *alone;                /* keeps all servers out; NULL: it does not */
+    _Atomic(struct pg_ear *) ear; /* pg_listen.c */
+    pthread_mutex_t lock;         /* what follows */
     pthread_cond_t freed;
     struct pg_connection pool[PG_CONNECTIONS];
     bool connecting;    /* a thread tries: the others do not wait for the network, too */

@@ -244,7 +244,7 @@ static struct store *open_folder(const struct store_place *place, enum store_mod
         err_at(err, data, ERR_IO, "the data folder cannot be made: %s", strerror(errno));
         goto fail;
     }
-    if (mode == STORE_ALONE && !take_folder(st, err))
+    if (mode != STORE_SHARED && !take_folder(st, err))
         goto fail;
     if (!open_database(st, err))
         goto fail;
