@@ -20,6 +20,7 @@ static const struct command {
     {"mcp", mcp_main, "let a desktop agent paint, by a running server"},
     {"bench", bench_main, "measure this machine"},
     {"fsck", fsck_main, "hold the database against the disk"},
+    {"migrate-store", migrate_main, "move jobs and keys into another database"},
     {"worker", worker_main, NULL},
 };
 
@@ -30,7 +31,7 @@ static void usage(FILE *out)
     fputs("usage: pictor [command] [options]\n\n", out);
     for (size_t i = 0; i < COMMANDS; i++)
         if (commands[i].help)
-            fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
+            fprintf(out, "  %-13s %s\n", commands[i].name, commands[i].help);
     fputs("\n`pictor COMMAND --help` says more; `pictor --version` which one this is.\n", out);
 }
 

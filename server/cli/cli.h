@@ -12,6 +12,7 @@ int bench_main(int argc, char **argv);    /* cli_bench.c */
 int mcp_main(int argc, char **argv);      /* cli_mcp.c */
 int pull_main(int argc, char **argv);     /* cli_pull.c */
 int keys_main(int argc, char **argv);     /* cli_keys.c */
+int migrate_main(int argc, char **argv);  /* cli_migrate.c */
 int fsck_main(int argc, char **argv);     /* cli_fsck.c: 1 also for findings, repaired or not */
 
 #endif

@@ -35,6 +35,17 @@ static const struct store_driver *driver_of(const struct store_place *place, str
     return NULL;
 }
 
+static bool check_whole(struct store *st, struct err *err)
+{
+    char *moving = NULL;
+    bool done = store_option_get(st, STORE_MOVING, &moving, err);
+    if (done && moving && strcmp(moving, "unfinished") == 0)
+        done = err_set(err, ERR_BUSY,
+                       "rows are being moved into this store: end \"pictor migrate-store\" first");
+    free(moving);
+    return done;
+}
+
 struct store *store_open(const struct store_place *place, enum store_mode mode, struct err *err)
 {
     const struct store_driver *driver = driver_of(place, err);
@@ -51,7 +62,10 @@ struct store *store_open(const struct store_place *place, enum store_mode mode, 
     }
     st->driver = driver;
     st->data = folder;
-    return st;
+    if (mode != STORE_SERVE || check_whole(st, err))
+        return st;
+    store_close(st);
+    return NULL;
 }
 
 bool store_exists(const struct store_place *place)

@@ -96,6 +96,10 @@ bool store_report(struct store *st, const struct store_news *news, struct err *e
 /* Whether this is the server that does what one alone does; it may change at any time. */
 bool store_leads(struct store *st);
 
+/* The option that says "unfinished" while rows are moved into a store (move.h): no server opens
+ * it. */
+#define STORE_MOVING "moving"
+
 /* ---- options: what clients may set and find again (POST /sdapi/v1/options) ---- */
 
 /* *value is malloc'd; NULL when the option was never set (true). */

@@ -113,6 +113,34 @@ struct store_driver_check {
     bool (*reindex)(struct store *st, struct err *err);
 };
 
+/* Whole tables, for move.c. */
+#define STORE_COLUMNS_MAX 24
+
+struct store_value {
+    const char *text; /* NULL: none */
+    int64_t number;
+    const unsigned char *hash; /* STORE_HASH_SIZE bytes */
+};
+struct store_table {
+    const char *name, *types; /* a letter a column: text, int, bytes of a hash; n: text or none */
+};
+/* False ends it. */
+typedef bool store_row_fn(void *ctx, const struct store_value *values);
+
+struct store_driver_table {
+    /* From 0, in an order in which what is referred to comes first; NULL past the end. */
+    const struct store_table *(*at)(size_t table);
+    /* Each row whose first column is at least `from`, in order. False also when `row` was. */
+    bool (*each)(struct store *st, size_t table, const struct store_value *from, store_row_fn *row,
+                 void *ctx, struct err *err);
+    /* A row that is there already stays as it is. */
+    bool (*put)(struct store *st, size_t table, const struct store_value *values, struct err *err);
+    /* In a transaction: nobody is told of what it does. */
+    bool (*quiet)(struct store *st, struct err *err);
+    /* After the last row: numbers go on behind those that are there, indexes are made. */
+    bool (*finish)(struct store *st, struct err *err);
+};
+
 struct store_driver {
     /* place->data lives until close has returned; store.c fills the struct store. */
     struct store *(*open)(const struct store_place *place, enum store_mode mode, struct err *err);
@@ -142,6 +170,7 @@ struct store_driver {
     const struct store_driver_once *once;
     const struct store_driver_webhook *webhook;
     const struct store_driver_check *check;
+    const struct store_driver_table *table;
 };
 
 #endif

@@ -271,4 +271,5 @@ const struct store_driver pg_driver = {
     .once = &sql_once,
     .webhook = &sql_webhook,
     .check = &sql_check,
+    .table = &sql_table,
 };

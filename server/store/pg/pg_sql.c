@@ -14,7 +14,7 @@
 #define ANSWER_MS 12000 /* as in pg_pool.c */
 #define SEARCH_MS 4000
 #define CHECK_MS 3600000 /* fsck looks at every row */
-#define PARAMETERS 12
+#define PARAMETERS STORE_COLUMNS_MAX
 #define TEXT_OID 25
 #define INT8_OID 20
 #define BYTEA_OID 17
@@ -23,6 +23,10 @@
 
 #define TEXT(number) #number
 #define NUMBER(macro) TEXT(macro)
+
+/* The next number is behind all that are there. */
+#define NUMBERS(of, column, table)                                                                 \
+    "SELECT setval(" of ", (SELECT coalesce(max(" column "), 0) + 1 FROM " table "), false)"
 
 #define LEASE                                                                                      \
     "SELECT state, key_id, token, attempts, count, interrupted, (SELECT count(*) FROM images "     \
@@ -242,6 +246,14 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_NEWS_SKIP] = "INSERT INTO news (at_ms, kind, job_id, key_id, state, position) VALUES "
                       "(pictor_now(), 'skip', $1, $2, 'running', $3)",
     [SQL_NEWS_LEAD] = "SELECT pg_try_advisory_lock(" PG_LEAD ")::int",
+    [SQL_MOVE_QUIET] = "SELECT set_config('pictor.quiet', 'on', true)",
+    [SQL_MOVE_JOBS] = NUMBERS("pg_get_serial_sequence('jobs', 'sequence')", "sequence", "jobs"),
+    [SQL_MOVE_KEYS] = NUMBERS("pg_get_serial_sequence('keys', 'sequence')", "sequence", "keys"),
+    [SQL_MOVE_DELIVERIES] =
+        NUMBERS("pg_get_serial_sequence('deliveries', 'sequence')", "sequence", "deliveries"),
+    [SQL_MOVE_TURNS] = NUMBERS("'turn_numbers'", "turn", "turns"),
+    [SQL_MOVE_LINE] = "INSERT INTO turns (key_id) SELECT DISTINCT key_id FROM jobs WHERE state IN "
+                      "('queued', 'running') ON CONFLICT DO NOTHING",
 };
 
 /* ---- taking turns ---- */
@@ -352,20 +364,20 @@ static bool prepare(struct pg_connection *c, const char *name, const char *sql, 
     return finish(c, err);
 }
 
-static bool send_values(struct pg_connection *c, const char *name, const char *types, va_list ap,
-                        struct err *err)
+static bool send_values(struct pg_connection *c, const char *name, const char *types,
+                        const struct store_value *given, struct err *err)
 {
     char numbers[PARAMETERS][24];
     const char *values[PARAMETERS];
     int lengths[PARAMETERS] = {0}, formats[PARAMETERS] = {0}, count = 0;
     for (; types[count]; count++) {
         if (types[count] == 't') {
-            values[count] = va_arg(ap, const char *);
+            values[count] = given[count].text;
         } else if (types[count] == 'i') {
-            snprintf(numbers[count], sizeof numbers[count], "%lld", (long long)va_arg(ap, int64_t));
+            snprintf(numbers[count], sizeof numbers[count], "%lld", (long long)given[count].number);
             values[count] = numbers[count];
         } else {
-            values[count] = va_arg(ap, const void *);
+            values[count] = (const char *)given[count].hash;
             lengths[count] = STORE_HASH_SIZE;
             formats[count] = 1;
         }
@@ -409,7 +421,7 @@ static void done(struct sql_rows *sql)
 
 static struct sql_rows *start(struct pg_connection *c, bool *prepared, const char *name,
                               const char *sql, bool one_by_one, struct err *err, const char *types,
-                              va_list ap)
+                              const struct store_value *values)
 {
     struct pg_rows *rows = &c->rows;
     bool failed;
@@ -431,7 +443,7 @@ static struct sql_rows *start(struct pg_connection *c, bool *prepared, const cha
     if (!*prepared && !prepare(c, name, sql, types, err))
         return NULL;
     *prepared = true;
-    if (!send_values(c, name, types, ap, err))
+    if (!send_values(c, name, types, values, err))
         return NULL;
     rows->streams = one_by_one && PQsetSingleRowMode(c->db);
     if (!fetch(rows, &failed, err)) {
@@ -449,8 +461,15 @@ static struct sql_rows *start(struct pg_connection *c, bool *prepared, const cha
     return &rows->sql;
 }
 
+/* Before what takes as long as it takes. */
+static bool read_everything(struct pg_connection *c, struct err *err)
+{
+    return !c->db || c->broken || PQtransactionStatus(c->db) != PQTRANS_IDLE ||
+           pg_pool_execute(c, "BEGIN READ ONLY; SET LOCAL statement_timeout = 0", err);
+}
+
 static struct sql_rows *bind(struct sql_connection *sql, enum sql_statement which, struct err *err,
-                             const char *types, va_list ap)
+                             const char *types, const struct store_value *values)
 {
     struct pg_connection *c = connection(sql);
     char name[16];
@@ -459,19 +478,23 @@ static struct sql_rows *bind(struct sql_connection *sql, enum sql_statement whic
         which = SQL_JOB_LEASE_HELD;
     c->wrote = c->wrote || tells(which);
     snprintf(name, sizeof name, "s%d", (int)which);
-    if (streams(which) && c->db && !c->broken && PQtransactionStatus(c->db) == PQTRANS_IDLE &&
-        !pg_pool_execute(c, "BEGIN READ ONLY; SET LOCAL statement_timeout = 0", err))
+    if (streams(which) && !read_everything(c, err))
         return NULL;
-    return start(c, &c->prepared[which], name, statements[which], streams(which), err, types, ap);
+    return start(c, &c->prepared[which], name, statements[which], streams(which), err, types,
+                 values);
 }
 
 static struct sql_rows *bind_list(struct sql_connection *sql, int which, const char *text,
-                                  struct err *err, const char *types, va_list ap)
+                                  struct err *err, const char *types,
+                                  const struct store_value *values)
 {
     struct pg_connection *c = connection(sql);
     char name[16];
+    bool table = which >= SQL_LISTS && (which - SQL_LISTS) % 2 == 0; /* a whole one is read */
     snprintf(name, sizeof name, "l%d", which);
-    return start(c, &c->lists[which], name, text, false, err, types, ap);
+    if (table && !read_everything(c, err))
+        return NULL;
+    return start(c, &c->lists[which], name, text, table, err, types, values);
 }
 
 static bool row(struct sql_connection *c, struct sql_rows *sql, bool *failed, struct err *err)

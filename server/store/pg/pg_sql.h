@@ -27,7 +27,7 @@ struct pg_connection {
     struct sql_connection sql; /* first: the rows' files get a pointer to it */
     struct pg *owner;
     PGconn *db; /* NULL: not connected */
-    bool prepared[SQL_COUNT], lists[SQL_LISTS];
+    bool prepared[SQL_COUNT], lists[SQL_LISTS + SQL_TABLE_SLOTS];
     bool busy;                 /* under the pool's lock */
     _Atomic(pthread_t) holder; /* the thread inside store_begin..commit; 0: none */
     bool broken;               /* it is of no use any more */

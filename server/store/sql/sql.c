@@ -2,6 +2,7 @@
 #include "server/store/sql/sql.h"
 
 #include <limits.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "server/base/ids.h"
@@ -41,24 +42,40 @@ int64_t sql_clock(struct store *st)
     return ops_of(st)->clock(st);
 }
 
+/* The values that follow `types`. */
+static void read_values(const char *types, va_list ap, struct store_value *out)
+{
+    for (; *types; types++, out++) {
+        *out = (struct store_value){0};
+        if (*types == 't')
+            out->text = va_arg(ap, const char *);
+        else if (*types == 'i')
+            out->number = va_arg(ap, int64_t);
+        else
+            out->hash = va_arg(ap, const unsigned char *);
+    }
+}
+
 struct sql_rows *sql_bind(struct sql_connection *c, enum sql_statement which, struct err *err,
                           const char *types, ...)
 {
+    struct store_value values[STORE_COLUMNS_MAX];
     va_list ap;
     va_start(ap, types);
-    struct sql_rows *s = c->ops->bind(c, which, err, types, ap);
+    read_values(types, ap, values);
     va_end(ap);
-    return s;
+    return c->ops->bind(c, which, err, types, values);
 }
 
 struct sql_rows *sql_bind_list(struct sql_connection *c, int which, const char *sql,
                                struct err *err, const char *types, ...)
 {
+    struct store_value values[STORE_COLUMNS_MAX];
     va_list ap;
     va_start(ap, types);
-    struct sql_rows *s = c->ops->bind_list(c, which, sql, err, types, ap);
+    read_values(types, ap, values);
     va_end(ap);
-    return s;
+    return c->ops->bind_list(c, which, sql, err, types, values);
 }
 
 bool sql_row(struct sql_connection *c, struct sql_rows *s, bool *failed, struct err *err)
@@ -75,11 +92,13 @@ void sql_done(struct sql_rows *s)
 bool sql_run(struct sql_connection *c, enum sql_statement which, struct err *err, const char *types,
              ...)
 {
+    struct store_value values[STORE_COLUMNS_MAX];
     va_list ap;
     va_start(ap, types);
-    struct sql_rows *s = c->ops->bind(c, which, err, types, ap);
-    bool failed = !s;
+    read_values(types, ap, values);
     va_end(ap);
+    struct sql_rows *s = c->ops->bind(c, which, err, types, values);
+    bool failed = !s;
     while (!failed && sql_row(c, s, &failed, err))
         ;
     sql_done(s);

@@ -7,7 +7,6 @@
 #ifndef PICTOR_SERVER_SQL_H
 #define PICTOR_SERVER_SQL_H
 
-#include <stdarg.h>
 #include <stdatomic.h>
 
 #include "server/store/store_driver.h"
@@ -111,6 +110,12 @@ enum sql_statement {
     SQL_NEWS_PROGRESS,
     SQL_NEWS_SKIP,
     SQL_NEWS_LEAD,
+    SQL_MOVE_QUIET,
+    SQL_MOVE_JOBS,
+    SQL_MOVE_KEYS,
+    SQL_MOVE_DELIVERIES,
+    SQL_MOVE_TURNS,
+    SQL_MOVE_LINE,
     SQL_COUNT
 };
 
@@ -118,6 +123,8 @@ enum sql_statement {
     "id, key_id, state, priority, attempts, created_ms, started_ms, finished_ms, error_code, "     \
     "error_message, params, sequence, refusal"
 #define SQL_RECORD_COLUMNS "id, kind, key_id, created_ms, expires_ms, bytes, body"
+#define SQL_IMAGE_MOVED                                                                            \
+    "id, job_id, position, width, height, seed, subseed, format, bytes, infotext"
 #define SQL_IMAGE_COLUMNS "id, position, width, height, seed, subseed, format, bytes, infotext"
 
 struct sql_ops;
@@ -146,6 +153,7 @@ enum sql_list_text { TEXT_NONE, TEXT_SHORT, TEXT_INDEXED, LIST_TEXTS };
 enum sql_list_narrow { NARROW_TAGS = 1, NARROW_FAVOURITE = 2, NARROW_MODEL = 4, NARROW_TIME = 8 };
 #define SQL_NARROWS 16
 #define SQL_LISTS (2 * LIST_STATES * LIST_TEXTS * SQL_NARROWS)
+#define SQL_TABLE_SLOTS 24  /* statements of sql_table.c, behind the lists: reading, writing */
 #define SQL_LIST_SIZE 1600  /* of a list's text */
 #define SQL_MATCH_SIZE 1024 /* of what an index is asked for */
 
@@ -163,9 +171,10 @@ struct sql_ops {
     struct sql_connection *(*searcher)(struct store *st, const atomic_bool *gone);
     void (*release)(struct sql_connection *c);
     struct sql_rows *(*bind)(struct sql_connection *c, enum sql_statement which, struct err *err,
-                             const char *types, va_list ap);
+                             const char *types, const struct store_value *values);
     struct sql_rows *(*bind_list)(struct sql_connection *c, int which, const char *sql,
-                                  struct err *err, const char *types, va_list ap);
+                                  struct err *err, const char *types,
+                                  const struct store_value *values);
     bool (*row)(struct sql_connection *c, struct sql_rows *s, bool *failed, struct err *err);
     void (*done)(struct sql_rows *s);
     bool (*save)(struct sql_connection *c, struct err *err);
@@ -233,6 +242,7 @@ extern const struct store_driver_mark sql_mark;
 extern const struct store_driver_once sql_once;
 extern const struct store_driver_webhook sql_webhook;
 extern const struct store_driver_check sql_check;
+extern const struct store_driver_table sql_table;
 
 /* As store_option_*, store_key_*. */
 bool sql_option_get(struct store *st, const char *name, char **value, struct err *err);

@@ -282,4 +282,5 @@ const struct store_driver sqlite_driver = {
     .once = &sql_once,
     .webhook = &sql_webhook,
     .check = &sql_check,
+    .table = &sql_table,
 };

@@ -6,7 +6,6 @@
 #include "server/store/sqlite/sqlite_sql.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -240,7 +239,7 @@ void sqlite_sql_close(struct sqlite_connection *c)
 {
     for (int i = 0; i < SQL_COUNT; i++)
         sqlite3_finalize(c->statements[i].s);
-    for (int i = 0; i < SQL_LISTS; i++)
+    for (int i = 0; i < SQL_LISTS + SQL_TABLE_SLOTS; i++)
         sqlite3_finalize(c->lists[i].s);
     sqlite3_close(c->db);
 }
@@ -399,18 +398,17 @@ static void done(struct sql_rows *rows)
 }
 
 static bool bind_values(struct sqlite_connection *c, struct sqlite_rows *rows, struct err *err,
-                        const char *types, va_list ap)
+                        const char *types, const struct store_value *values)
 {
     sqlite3_stmt *s = rows->s;
     int rc = SQLITE_OK;
     for (int i = 1; s && *types && rc == SQLITE_OK; i++, types++) {
         if (*types == 't')
-            rc = sqlite3_bind_text(s, i, va_arg(ap, const char *), -1, SQLITE_TRANSIENT);
+            rc = sqlite3_bind_text(s, i, values[i - 1].text, -1, SQLITE_TRANSIENT);
         else if (*types == 'i')
-            rc = sqlite3_bind_int64(s, i, va_arg(ap, int64_t));
+            rc = sqlite3_bind_int64(s, i, values[i - 1].number);
         else
-            rc = sqlite3_bind_blob(s, i, va_arg(ap, const void *), STORE_HASH_SIZE,
-                                   SQLITE_TRANSIENT);
+            rc = sqlite3_bind_blob(s, i, values[i - 1].hash, STORE_HASH_SIZE, SQLITE_TRANSIENT);
     }
     if (rc == SQLITE_OK)
         return true;
@@ -425,20 +423,21 @@ static struct sqlite_connection *connection(struct sql_connection *c)
 }
 
 static struct sql_rows *bind(struct sql_connection *sql, enum sql_statement which, struct err *err,
-                             const char *types, va_list ap)
+                             const char *types, const struct store_value *values)
 {
     struct sqlite_connection *c = connection(sql);
     struct sqlite_rows *rows = &c->statements[which];
-    bool ok = prepare(c, rows, statements[which], err) && bind_values(c, rows, err, types, ap);
+    bool ok = prepare(c, rows, statements[which], err) && bind_values(c, rows, err, types, values);
     return ok ? &rows->sql : NULL;
 }
 
 static struct sql_rows *bind_list(struct sql_connection *sql, int which, const char *text,
-                                  struct err *err, const char *types, va_list ap)
+                                  struct err *err, const char *types,
+                                  const struct store_value *values)
 {
     struct sqlite_connection *c = connection(sql);
     struct sqlite_rows *rows = &c->lists[which];
-    bool ok = prepare(c, rows, text, err) && bind_values(c, rows, err, types, ap);
+    bool ok = prepare(c, rows, text, err) && bind_values(c, rows, err, types, values);
     return ok ? &rows->sql : NULL;
 }
 

@@ -22,7 +22,7 @@ struct sqlite_connection {
     struct sqlite_rows {
         struct sql_rows sql; /* first */
         sqlite3_stmt *s;
-    } statements[SQL_COUNT], lists[SQL_LISTS];
+    } statements[SQL_COUNT], lists[SQL_LISTS + SQL_TABLE_SLOTS];
     bool busy;               /* a reader: under `reading` */
     int64_t deadline;        /* of a reader at work, now_ms */
     const atomic_bool *gone; /* nobody waits for its answer any more; NULL: somebody does */
