@@ -181,6 +181,13 @@ bench: $(BUILD)/pictor ## this machine's figures as a table; beside oneDNN's, if
 	@if echo '#include <dnnl.h>' | $(CC) -E - >/dev/null 2>&1; then \
 	  $(MAKE) --no-print-directory $(BUILD)/bench/onednn && $(BUILD)/bench/onednn; \
 	else echo "no dnnl.h (package libdnnl-dev): nothing to compare with"; fi
+.PHONY: claims
+claims: $(BUILD)/bench/claims ## 1,000 painters that sleep, on an empty DATABASE=postgresql://...
+	$(BUILD)/bench/claims $(DATABASE) 8 1000 10000 200 1000
+$(BUILD)/bench/claims: tests/bench/claims.c $(SERVER_OBJ) $(BUILD)/libpictor.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(SERVER_OBJ) $(BUILD)/libpictor.a $(LDLIBS)
 $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/libpictor.a
 	@mkdir -p $(@D)
 	$(call say,LD)
