@@ -65,11 +65,21 @@ static bool read_gguf(const struct checkpoint *cp, struct unigram_source *out, s
     return true;
 }
 
+/* From a file of its own, a tensor (as ComfyUI saves some text encoders), or a GGUF. */
+static bool read_source(const struct checkpoint *cp, struct unigram_source *out, struct err *err)
+{
+    const struct file_bytes *file = checkpoint_tokenizer(cp);
+    const struct raw_tensor *inside = checkpoint_find(cp, T5_ROOT "spiece_model");
+    if (file)
+        return spiece_read(file->data, file->size, out, err);
+    return inside && inside->data ? spiece_read(inside->data, inside->bytes, out, err)
+                                  : read_gguf(cp, out, err);
+}
+
 static bool read_vocabulary(struct t5_words *w, const struct checkpoint *cp, struct err *err)
 {
     struct unigram_source source;
-    const struct file_bytes *file = checkpoint_tokenizer(cp);
-    if (!(file ? spiece_read(file->data, file->size, &source, err) : read_gguf(cp, &source, err)))
+    if (!read_source(cp, &source, err))
         return false;
     w->vocabulary = unigram_new(&source, err);
     free((void *)source.pieces);

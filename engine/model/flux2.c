@@ -10,12 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/model/adaln.h"
 #include "engine/model/layers.h"
 
 #define ROOT "model.diffusion_model."
 #define MAX_BLOCKS 128
-#define SINUSOIDS 256
-#define EPSILON 1e-6f
 #define THETA 2000.0
 #define AXES 4
 #define APART 10 /* positions from one picture to the next */
@@ -162,10 +161,10 @@ static void load_ends(struct loader *l, struct flux2 *m)
     int w = c->width;
     m->latent_in = linear(l, ROOT, "img_in", w, c->channels);
     m->text_in = linear(l, ROOT, "txt_in", w, c->text);
-    m->time[0] = linear(l, ROOT, "time_in.in_layer", w, SINUSOIDS);
+    m->time[0] = linear(l, ROOT, "time_in.in_layer", w, ADALN_SINUSOIDS);
     m->time[1] = linear(l, ROOT, "time_in.out_layer", w, w);
     if (c->guided) {
-        m->guidance[0] = linear(l, ROOT, "guidance_in.in_layer", w, SINUSOIDS);
+        m->guidance[0] = linear(l, ROOT, "guidance_in.in_layer", w, ADALN_SINUSOIDS);
         m->guidance[1] = linear(l, ROOT, "guidance_in.out_layer", w, w);
     }
     m->say_latent = linear(l, ROOT, "double_stream_modulation_img.lin", 6 * w, w);
@@ -279,21 +278,11 @@ static void place(const struct flux2 *m, const struct flux2_scene *s, float *cos
     }
 }
 
-/* y = w x with x [n, k] floats. */
-static void take_in(struct ops *o, const struct matrix *w, const float *x, int k, struct tensor *y)
-{
-    size_t mark = arena_mark(o->arena);
-    struct tensor in = tensor_new(o->arena, device_dtype(o->dev), 1, 1, y->w, k, 0);
-    ops_from_floats(o, &in, x);
-    ops_linear(o, y, &in, w, NULL);
-    arena_reset(o->arena, mark);
-}
-
 void flux2_words(struct ops *o, const struct flux2 *m, const float *text, int tokens, float *out)
 {
     size_t mark = arena_mark(o->arena);
     struct tensor y = tensor_new(o->arena, DTYPE_F32, 1, 1, tokens, m->config.width, 0);
-    take_in(o, m->text_in, text, m->config.text, &y);
+    adaln_take(o, m->text_in, text, m->config.text, &y);
     ops_to_floats(o, out, &y);
     arena_reset(o->arena, mark);
 }
@@ -320,76 +309,12 @@ void flux2_begin(struct ops *o, const struct flux2 *m, const struct flux2_scene 
     for (int i = 0, at = 0; i < s->reference_count; i++) {
         const struct flux2_reference *r = &s->references[i];
         struct tensor part = tensor_range(&call->references, at, r->height * r->width);
-        take_in(o, m->latent_in, r->latent, c->channels, &part);
+        adaln_take(o, m->latent_in, r->latent, c->channels, &part);
         at += r->height * r->width;
     }
 }
 
 /* ---- a step ---- */
-
-/* What the time says of a norm, and how much of what follows it is added. */
-struct say {
-    const float *shift, *scale, *gate; /* scale: 1 + what the network says */
-};
-
-/* y += w2 silu(w1 sinusoids of x), y [1, 1, 1, width]. */
-static void add_number(struct ops *o, struct matrix *const w[2], double x, bool first,
-                       struct tensor *y)
-{
-    size_t mark = arena_mark(o->arena);
-    float sinusoids[SINUSOIDS];
-    layers_sinusoids(x, SINUSOIDS, sinusoids);
-    struct tensor in = tensor_new(o->arena, y->dtype, 1, 1, 1, SINUSOIDS, 0);
-    struct tensor inside = tensor_new(o->arena, y->dtype, 1, 1, 1, y->c, 0);
-    struct epilogue silu = {.act = ACT_SILU}, more = {.residual = y};
-    ops_from_floats(o, &in, sinusoids);
-    ops_linear(o, &inside, &in, w[0], &silu);
-    ops_linear(o, y, &inside, w[1], first ? NULL : &more);
-    arena_reset(o->arena, mark);
-}
-
-/* `count` groups of shift, scale and gate of `width` each, in the arena. */
-static void speak(struct ops *o, const struct matrix *w, const struct tensor *time, int width,
-                  int count, struct say *out)
-{
-    int n = matrix_rows(w);
-    struct tensor y = tensor_new(o->arena, DTYPE_F32, 1, 1, 1, n, 0);
-    ops_linear(o, &y, time, w, NULL);
-    float *at = y.data;
-    for (int i = 0; i < count; i++, at += 3 * width) {
-        for (int k = 0; k < width && !arena_planning(o->arena); k++)
-            at[width + k] += 1;
-        out[i] = (struct say){at, at + width, at + 2 * width};
-    }
-}
-
-/* Of the end, which has no gate. */
-static struct say speak_last(struct ops *o, const struct flux2 *m, const struct tensor *time)
-{
-    int width = m->config.width;
-    struct tensor y = tensor_new(o->arena, DTYPE_F32, 1, 1, 1, 2 * width, 0);
-    ops_linear(o, &y, time, m->say_last, NULL);
-    float *first = y.data, *second = first + width;
-    float *scale = m->config.scale_first ? first : second;
-    for (int k = 0; k < width && !arena_planning(o->arena); k++)
-        scale[k] += 1;
-    return (struct say){m->config.scale_first ? second : first, scale, NULL};
-}
-
-static void modulated(struct ops *o, struct tensor *y, const struct tensor *x,
-                      const struct say *say)
-{
-    struct norm_how how = {.eps = EPSILON, .gamma = say->scale, .beta = say->shift};
-    ops_norm(o, y, x, &how);
-}
-
-/* y += gate w x */
-static void add_gated(struct ops *o, struct tensor *y, const struct tensor *x,
-                      const struct matrix *w, const struct say *say)
-{
-    struct epilogue onto = {.gate = say->gate, .residual = y};
-    ops_linear(o, y, x, w, &onto);
-}
 
 /* Queries, keys and values of x, in `qkv`: heads brought to one length, not turned yet. */
 static void ask(struct ops *o, const struct flux2_config *c, struct tensor *qkv,
@@ -398,8 +323,8 @@ static void ask(struct ops *o, const struct flux2_config *c, struct tensor *qkv,
 {
     ops_linear(o, qkv, x, w, NULL);
     struct tensor q = tensor_slice(qkv, 0, c->width), k = tensor_slice(qkv, c->width, c->width);
-    ops_rms_norm(o, &q, &q, c->head, EPSILON, q_norm);
-    ops_rms_norm(o, &k, &k, c->head, EPSILON, k_norm);
+    ops_rms_norm(o, &q, &q, c->head, ADALN_EPSILON, q_norm);
+    ops_rms_norm(o, &k, &k, c->head, ADALN_EPSILON, k_norm);
 }
 
 static void attend(struct ops *o, const struct flux2_config *c, const struct flux2_call *call,
@@ -414,11 +339,11 @@ static void attend(struct ops *o, const struct flux2_config *c, const struct flu
 }
 
 static void run_double(struct ops *o, const struct flux2 *m, int n, const struct flux2_call *call,
-                       struct tensor *x, const struct say *text, const struct say *latent)
+                       struct tensor *x, const struct adaln *text, const struct adaln *latent)
 {
     const struct flux2_config *c = &m->config;
     const struct stream *streams[2] = {&m->text[n], &m->latent[n]};
-    const struct say *says[2] = {text, latent};
+    const struct adaln *says[2] = {text, latent};
     const int from[2] = {0, call->tokens}, count[2] = {call->tokens, x->w - call->tokens};
     size_t mark = arena_mark(o->arena);
     struct tensor normed = tensor_new(o->arena, x->dtype, 1, 1, x->w, c->width, 0);
@@ -427,7 +352,7 @@ static void run_double(struct ops *o, const struct flux2 *m, int n, const struct
         struct tensor part = tensor_range(x, from[i], count[i]);
         struct tensor to = tensor_range(&normed, from[i], count[i]);
         struct tensor asked = tensor_range(&qkv, from[i], count[i]);
-        modulated(o, &to, &part, &says[i][0]);
+        adaln_norm(o, &to, &part, &says[i][0]);
         ask(o, c, &asked, &to, streams[i]->qkv, streams[i]->q_norm, streams[i]->k_norm);
     }
     attend(o, c, call, &normed, &qkv);
@@ -435,18 +360,18 @@ static void run_double(struct ops *o, const struct flux2 *m, int n, const struct
     for (int i = 0; i < 2; i++) {
         struct tensor part = tensor_range(x, from[i], count[i]);
         struct tensor to = tensor_range(&normed, from[i], count[i]);
-        add_gated(o, &part, &to, streams[i]->out, &says[i][0]);
+        adaln_add(o, &part, &to, streams[i]->out, &says[i][0]);
         struct tensor inside = tensor_new(o->arena, x->dtype, 1, 1, count[i], c->inside, 0);
-        modulated(o, &to, &part, &says[i][1]);
+        adaln_norm(o, &to, &part, &says[i][1]);
         ops_linear(o, &inside, &to, streams[i]->in, NULL);
-        add_gated(o, &part, &inside, streams[i]->down, &says[i][1]);
+        adaln_add(o, &part, &inside, streams[i]->down, &says[i][1]);
         arena_reset(o->arena, after);
     }
     arena_reset(o->arena, mark);
 }
 
 static void run_single(struct ops *o, const struct flux2 *m, int n, const struct flux2_call *call,
-                       struct tensor *x, const struct say *say)
+                       struct tensor *x, const struct adaln *say)
 {
     const struct flux2_config *c = &m->config;
     const struct single *s = &m->singles[n];
@@ -456,11 +381,11 @@ static void run_single(struct ops *o, const struct flux2 *m, int n, const struct
     struct tensor both = tensor_new(o->arena, x->dtype, 1, 1, x->w, c->width + c->inside, 0);
     struct tensor attended = tensor_slice(&both, 0, c->width);
     struct tensor inside = tensor_slice(&both, c->width, c->inside);
-    modulated(o, &normed, x, say);
+    adaln_norm(o, &normed, x, say);
     ask(o, c, &qkv, &normed, s->qkv, s->q_norm, s->k_norm);
     attend(o, c, call, &attended, &qkv);
     ops_linear(o, &inside, &normed, s->in, NULL);
-    add_gated(o, x, &both, s->out, say);
+    adaln_add(o, x, &both, s->out, say);
     arena_reset(o->arena, mark);
 }
 
@@ -472,20 +397,20 @@ void flux2_forward(struct ops *o, const struct flux2 *m, const struct flux2_call
     int all = call->tokens + call->own + call->shown;
     struct tensor x = tensor_new(o->arena, device_dtype(o->dev), 1, 1, all, c->width, 0);
     struct tensor time = tensor_new(o->arena, x.dtype, 1, 1, 1, c->width, 0);
-    struct say say_text[2], say_latent[2], say_single;
-    add_number(o, m->time, t, true, &time);
+    struct adaln say_text[2], say_latent[2], say_single;
+    adaln_number(o, m->time, t, false, &time);
     if (c->guided)
-        add_number(o, m->guidance, 1000.0 * (double)call->guidance, false, &time);
+        adaln_number(o, m->guidance, 1000.0 * (double)call->guidance, true, &time);
     ops_activate(o, &time, &time, ACT_SILU);
-    speak(o, m->say_text, &time, c->width, 2, say_text);
-    speak(o, m->say_latent, &time, c->width, 2, say_latent);
-    speak(o, m->say_single, &time, c->width, 1, &say_single);
-    struct say say_last = speak_last(o, m, &time);
+    adaln_speak(o, m->say_text, &time, c->width, 2, say_text);
+    adaln_speak(o, m->say_latent, &time, c->width, 2, say_latent);
+    adaln_speak(o, m->say_single, &time, c->width, 1, &say_single);
+    struct adaln say_last = adaln_speak_last(o, m->say_last, &time, c->width, c->scale_first);
 
     struct tensor text = tensor_range(&x, 0, call->tokens);
     struct tensor own = tensor_range(&x, call->tokens, call->own);
     ops_resize(o, &text, &call->text);
-    take_in(o, m->latent_in, latent, c->channels, &own);
+    adaln_take(o, m->latent_in, latent, c->channels, &own);
     if (call->shown) {
         struct tensor shown = tensor_range(&x, call->tokens + call->own, call->shown);
         ops_resize(o, &shown, &call->references);
@@ -497,7 +422,7 @@ void flux2_forward(struct ops *o, const struct flux2 *m, const struct flux2_call
 
     struct tensor normed = tensor_new(o->arena, x.dtype, 1, 1, call->own, c->width, 0);
     struct tensor y = tensor_new(o->arena, DTYPE_F32, 1, 1, call->own, c->channels, 0);
-    modulated(o, &normed, &own, &say_last);
+    adaln_norm(o, &normed, &own, &say_last);
     ops_linear(o, &y, &normed, m->last, NULL);
     ops_to_floats(o, velocity, &y);
     arena_reset(o->arena, mark);

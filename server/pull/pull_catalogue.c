@@ -37,7 +37,8 @@ static const struct pull_catalogue_entry entries[] = {
      {"t5xxl", "clip_l", "ae"}},
     {"sd35-medium",
      "hf:Comfy-Org/stable-diffusion-3.5-fp8/sd3.5_medium_incl_clips_t5xxlfp8scaled.safetensors", "",
-     11638, "sd3", "Stability AI Community", "Stable Diffusion 3.5 Medium; 1024x1024", {NULL}},
+     11638, "sd3", "Stability AI Community", "Stable Diffusion 3.5 Medium; 1024x1024",
+     {"t5xxl"}}, /* for its vocabulary, which the T5 in that file lacks */
     /* Parts, called as their models look for them. */
     {"qwen_3_4b", "hf:Qwen/Qwen3-4B-GGUF/Qwen3-4B-Q8_0.gguf", "", 4280, "", "Apache-2.0",
      "text encoder of FLUX.2 [klein] 4B and Z-Image", {NULL}},

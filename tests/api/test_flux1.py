@@ -109,3 +109,5 @@ def test_what_is_missing_is_named(serve, folder, tmp_path):
     assert paint(ai, model="medium"), "Stable Diffusion 3 does without T5"
     (tmp_path / "clip" / "spiece.model").unlink()
     assert "spiece.model" in str(ai.error(400, "invalid", None, {**FORM, "model": "whole"}))
+    shutil.copy(GOLDEN / "t5" / "model.gguf", tmp_path / "clip" / "t5xxl.gguf")
+    assert paint(ai, model="whole"), "by the vocabulary of another T5"

@@ -85,7 +85,7 @@ static void test_transformer(void **state)
 
 /* ---- files ---- */
 
-static char folder[32], schnell[96], whole[96];
+static char folder[32], schnell[96], whole[96], spoken[96];
 
 static void copy_into(struct file *f, const char *path, const char *from, const char *to)
 {
@@ -99,6 +99,20 @@ static void copy_into(struct file *f, const char *path, const char *from, const 
         file_add_whole(f, name, t);
     }
     safetensors_close(st);
+}
+
+/* As ComfyUI saves it inside of some text encoders: bytes of whatever type. */
+static void add_vocabulary(struct file *f)
+{
+    FILE *in = fopen(T5 "spiece.model", "rb");
+    struct raw_tensor t = {.dtype = DTYPE_F8_E4M3, .ndim = 1};
+    char *bytes = malloc(1 << 20);
+    assert_true(in && bytes);
+    t.bytes = t.shape[0] = fread(bytes, 1, 1 << 20, in);
+    t.data = bytes;
+    file_add_whole(f, "spiece_model", &t);
+    fclose(in);
+    free(bytes);
 }
 
 /* [schnell] is [dev] without what is told its guidance; one file with all, as ComfyUI writes it. */
@@ -121,6 +135,11 @@ static int make_files(void **state)
     copy_into(&f, T5 "model.safetensors", "", "text_encoders.t5xxl.transformer.");
     copy_into(&f, TINY, "cond_stage_model.transformer.", "text_encoders.clip_l.transformer.");
     file_write(&f, whole);
+    snprintf(spoken, sizeof spoken, "%s/spoken.safetensors", folder);
+    f = file_new("\"a\":\"b\"");
+    copy_into(&f, T5 "model.safetensors", "", "");
+    add_vocabulary(&f);
+    file_write(&f, spoken);
     return 0;
 }
 
@@ -128,6 +147,7 @@ static int remove_files(void **state)
 {
     unlink(schnell);
     unlink(whole);
+    unlink(spoken);
     return rmdir(folder);
 }
 
@@ -219,6 +239,21 @@ static void test_one_file(void **state)
     struct pictor_params params = params_of(&p);
     params.steps = 6;
     flow_check_picture(&p, &params, "dev.picture");
+    flow_painter_free(&p);
+}
+
+static void test_vocabulary_inside(void **state)
+{
+    struct err err;
+    struct pictor_files files = {.count = 0};
+    assert_true(pictor_files_add(&files, "unet", schnell, &err) &&
+                pictor_files_add(&files, "text_encoder", TINY, &err) &&
+                pictor_files_add(&files, "text_encoder_2", spoken, &err) &&
+                pictor_files_add(&files, "vae", FLUX1 "ae.safetensors", &err));
+    struct flow_painter p = painter_of(&files, NULL);
+    pictor_files_close(&files);
+    struct pictor_params params = params_of(&p);
+    flow_check_picture(&p, &params, "schnell.picture");
     flow_painter_free(&p);
 }
 
@@ -383,10 +418,11 @@ static void test_vae(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_transformer), cmocka_unit_test(test_vae),
-        cmocka_unit_test(test_pictures),    cmocka_unit_test(test_one_file),
-        cmocka_unit_test(test_folder),      cmocka_unit_test(test_vocabulary_of_gguf),
-        cmocka_unit_test(test_alone),       cmocka_unit_test(test_painting_over),
+        cmocka_unit_test(test_transformer),   cmocka_unit_test(test_vae),
+        cmocka_unit_test(test_pictures),      cmocka_unit_test(test_one_file),
+        cmocka_unit_test(test_folder),        cmocka_unit_test(test_vocabulary_of_gguf),
+        cmocka_unit_test(test_alone),         cmocka_unit_test(test_vocabulary_inside),
+        cmocka_unit_test(test_painting_over),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }
