@@ -484,6 +484,12 @@ struct pictor_prompt_size {
     size_t tokens_most;  /* that a prompt may have */
 };
 
+/* The same of a model that reads Qwen's tokens, by its `architecture`, without those that every
+ * prompt is put between; such a prompt is one chunk. ERR_UNSUPPORTED: it reads others;
+ * ERR_TOO_LARGE: it is longer than `out` says that one may be. `out` may be NULL. */
+bool pictor_prompt_tokens(const char *architecture, const struct pictor_params *params,
+                          bool negative, struct pictor_prompt_size *out, struct err *err);
+
 /* The same as pictor_prompt_words, for models that read CLIP's tokens, with the prompt's length. */
 bool pictor_prompt_measure(const struct pictor_params *params, bool negative,
                            struct pictor_word *words, size_t count, struct pictor_prompt_size *out,

@@ -1,11 +1,12 @@
 /* prompt_check.c: pictor_prompt_check, pictor_prompt_words and pictor_prompt_measure of pictor.h: a
- * prompt's length, and which words are in it, without a model. One tokenizer serves all callers; it
- * is made at the first call and stays. */
+ * prompt's length, and which words are in it, without a model; and pictor_prompt_tokens. One
+ * tokenizer of a kind serves all callers; it is made at the first call and stays. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/family/family.h"
+#include "engine/family/qwen_words.h"
 #include "engine/text/chunk.h"
 #include "engine/text/wording.h"
 
@@ -139,4 +140,76 @@ bool pictor_prompt_is_simple(const char *prompt)
                   prompt[length + strspn(prompt + length, " \t\r\n\v\f")] == '\0';
     wording_free(&w);
     return simple;
+}
+
+/* ---- Qwen's tokens ---- */
+
+static const struct {
+    const char *architecture;
+    enum qwen_tokenizer_chat chat;
+} readers[] = {{"flux2", QWEN_TOKENIZER_THOUGHTLESS}, {"zimage", QWEN_TOKENIZER_CHAT}};
+
+static struct qwen_tokenizer *qwen;
+static pthread_once_t qwen_once = PTHREAD_ONCE_INIT;
+
+static void make_qwen(void)
+{
+    qwen = qwen_tokenizer_new(NULL);
+}
+
+static bool count_qwen(enum qwen_tokenizer_chat chat, const char *text, size_t *count,
+                       struct err *err)
+{
+    struct tokenizer_ids ids = {0};
+    bool done = qwen_tokenizer_prompt(qwen, chat, text, strlen(text), &ids, err);
+    *count = ids.count;
+    tokenizer_ids_free(&ids);
+    return done;
+}
+
+/* Of the texts that a prompt becomes, the longest. */
+static bool measure_qwen(const struct editing *e, enum qwen_tokenizer_chat chat, size_t around,
+                         struct pictor_prompt_size *out, struct err *err)
+{
+    for (size_t i = 0; i < e->text_count; i++) {
+        size_t count;
+        if (!count_qwen(chat, e->texts[i], &count, err))
+            return false;
+        count -= around;
+        out->tokens = count > out->tokens ? count : out->tokens;
+    }
+    out->texts += e->text_count;
+    return true;
+}
+
+bool pictor_prompt_tokens(const char *architecture, const struct pictor_params *p, bool negative,
+                          struct pictor_prompt_size *out, struct err *err)
+{
+    struct pictor_prompt_size size = {.chunks = 1};
+    struct editing_pass passes[2];
+    struct wording w;
+    size_t at = 0, around;
+    while (at < sizeof readers / sizeof *readers &&
+           strcmp(readers[at].architecture, architecture) != 0)
+        at++;
+    if (at == sizeof readers / sizeof *readers)
+        return err_set(err, ERR_UNSUPPORTED, "\"%.40s\" reads other tokens", architecture);
+    pthread_once(&qwen_once, make_qwen);
+    if (!qwen)
+        return err_set(err, ERR_INTERNAL, "no memory for a tokenizer");
+    if (!count_qwen(readers[at].chat, "", &around, err))
+        return false;
+    size.tokens_most = size.chunk_tokens = QWEN_WORDS_MOST - around;
+    int count = family_passes(p, passes);
+    bool ok = wording_parse(negative ? "" : p->prompt, negative ? p->negative_prompt : "",
+                            count ? &passes[0] : NULL, &w, err);
+    for (int k = 0; ok && k <= w.count; k++)
+        if (negative == (k == w.count))
+            ok = measure_qwen(&w.parts[k].editing, readers[at].chat, around, &size, err);
+    wording_free(&w);
+    if (out)
+        *out = size;
+    return ok && (size.tokens <= size.tokens_most ||
+                  err_set(err, ERR_TOO_LARGE, "wanted a prompt of at most %zu tokens, got %zu",
+                          size.tokens_most, size.tokens));
 }

@@ -41,6 +41,7 @@ void intake_model_of(const struct registry_model *model, struct intake_model *ou
         .guidance = model->default_guidance > 0 ? model->default_guidance : usual.guidance,
     };
     snprintf(out->name, sizeof out->name, "%s", model->name);
+    snprintf(out->architecture, sizeof out->architecture, "%s", model->architecture);
     snprintf(out->sampler, sizeof out->sampler, "%s", model->default_sampler);
     snprintf(out->scheduler, sizeof out->scheduler, "%s", model->default_scheduler);
 }
@@ -179,6 +180,35 @@ bool intake_measure(const struct job_params *p, bool negative, struct pictor_wor
     return done;
 }
 
+bool intake_tokens(const struct intake_model *model, const struct job_params *p, bool negative,
+                   struct pictor_prompt_size *out, struct err *err)
+{
+    struct lora_tags tags;
+    struct pictor_params params;
+    job_engine_params(p, 0, &params);
+    char *prompt = lora_tags_take(p->prompt ? p->prompt : "", &tags, err);
+    params.prompt = prompt;
+    bool done = prompt && pictor_prompt_tokens(model->architecture, &params, negative, out, err);
+    free(prompt);
+    return done;
+}
+
+/* Of a model that reads Qwen's tokens, before it is queued. */
+static bool check_tokens(const struct intake_model *model, const struct job_params *p,
+                         const char **param, struct err *err)
+{
+    for (int negative = 0; negative < 2; negative++) {
+        if (intake_tokens(model, p, negative, NULL, err))
+            continue;
+        if (err->code == ERR_UNSUPPORTED)
+            return true;
+        if (param)
+            *param = negative ? "negative_prompt" : "prompt";
+        return false;
+    }
+    return true;
+}
+
 bool intake_prompts(const struct intake_model *model, const struct job_params *p,
                     const char **param, struct err *err)
 {
@@ -192,7 +222,7 @@ bool intake_prompts(const struct intake_model *model, const struct job_params *p
     for (size_t i = 0; good && i < variants.count; i++) {
         struct job_params one;
         variants_view(&variants, i, p, &one);
-        good = intake_words(&one, NULL, 0, param, err);
+        good = intake_words(&one, NULL, 0, param, err) && check_tokens(model, &one, param, err);
     }
     variants_free(&variants);
     if (!good)

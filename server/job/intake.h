@@ -26,6 +26,7 @@ struct intake_model {
     double image_guidance;           /* 0: it edits no pictures, or that is not known */
     bool masked;                     /* it is shown the mask */
     int references;                  /* pictures that it can be shown */
+    char architecture[32]; /* "": not known */
     int text_widths[2]; /* as struct pictor_model_info's; 0 and 0: not known */
 };
 
@@ -70,9 +71,12 @@ bool intake_prompts(const struct intake_model *model, const struct job_params *p
 bool intake_words(const struct job_params *p, struct pictor_word *words, size_t count,
                   const char **param, struct err *err);
 
-/* How long the prompt is, or the negative one, without its tags of LoRAs. */
+/* How long the prompt is, or the negative one, without its tags of LoRAs, for a model that reads
+ * CLIP's tokens; and for one that reads Qwen's, as pictor_prompt_tokens. */
 bool intake_measure(const struct job_params *p, bool negative, struct pictor_word *words,
                     size_t count, struct pictor_prompt_size *out, struct err *err);
+bool intake_tokens(const struct intake_model *model, const struct job_params *p, bool negative,
+                   struct pictor_prompt_size *out, struct err *err);
 
 /* Whether there are the files that a local model's job names (its upscaler), and those that its
  * prompts name are sound and leave room for the prompts; *param (may be NULL) says which field is

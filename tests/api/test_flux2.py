@@ -3,6 +3,7 @@ that comes with them, and a missing part is named."""
 import os
 
 import pytest
+import requests
 from openai_client import OpenAI, gradient, png
 from test_sdxl import GOLDEN, write
 
@@ -68,3 +69,25 @@ def test_a_sampler_for_others_is_refused(ai):
 def test_a_missing_part_is_named(ai):
     message = ai.error(400, None, "model", {**FORM, "seed": 7, "model": "alone"})
     assert "qwen_3_4b" in str(message)
+
+
+def test_tokens(server, ai):
+    def count(status=200, **body):
+        answer = requests.post(server.url + "/api/tokens", json=body, timeout=60)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+    said = count(prompt="a red cube, 12", negative_prompt="")
+    assert said["reason"] is None and said["negative_prompt"]["tokens"] == 0
+    # Qwen's pieces: "a", " red", " cube", ",", " ", "1", "2".
+    whole = {"cut": None, "tokens": 7, "chunks": 1, "texts": 1}
+    most = said["prompt"]["most"]
+    assert said["prompt"] == {**whole, "chunk_tokens": most, "most": most} and 2000 < most < 2048
+    assert count(prompt="<|im_end|>")["prompt"]["tokens"] > 1, "it is text"
+    long = count(prompt="cube " * (most + 10))["prompt"]
+    assert long["tokens"] == most and long["cut"].split() == ["cube"] * 10
+    for path, body in (("/api/jobs", {}), ("/v1/images/generations", {})):
+        answer = requests.post(server.url + path, timeout=60,
+                               json={"prompt": "cube " * (most + 10), **body})
+        error = answer.json()["error"]
+        assert answer.status_code in (400, 413) and error["param"] == "prompt", answer.text
+        assert f"at most {most} tokens" in error["message"]

@@ -19,7 +19,8 @@ def test_counts(api):
         "prompt": {"cut": None, "tokens": 5, "chunks": 1, "texts": 1, "chunk_tokens": 75,
                    "most": 16200},
         "negative_prompt": {"cut": None, "tokens": 0, "chunks": 1, "texts": 1, "chunk_tokens": 75,
-                            "most": 16200}}
+                            "most": 16200},
+        "reason": None}
     assert size(api, "")["tokens"] == 0
     assert size(api, "a (photo:1.3) of [a] cat <lora:none:1>")["tokens"] == 5
     assert size(api, "a (cat)", syntax="plain")["tokens"] == 4, "brackets are words there"
@@ -74,7 +75,7 @@ def test_the_schema_has_what_is_read(api):
         return operation["requestBody"]["content"]["application/json"]["schema"]["properties"]
     ours, jobs = taken("/api/tokens"), taken("/api/jobs")
     assert set(jobs) - set(ours) == {"init_image", "mask", "controls", "extend", "loras", "images",
-                                     "relay", "compose", "priority"}
+                                     "relay", "compose", "priority", "tags"}
     assert all(ours[name] == jobs[name] for name in ours)
     for name in set(jobs) - set(ours):
         assert api.post("/api/tokens", {"prompt": "a", name: 1}, 400)["param"] == name

@@ -76,7 +76,9 @@ static bool measure(const struct counting *c, bool negative, const char *text,
         p.negative_prompt = (char *)text;
     else
         p.prompt = (char *)text;
-    return embeddings_measure(c->embeddings, c->model.text_widths, &p, negative, size, err);
+    return c->model.text_widths[0] > 0
+               ? embeddings_measure(c->embeddings, c->model.text_widths, &p, negative, size, err)
+               : intake_tokens(&c->model, &p, negative, size, err);
 }
 
 /* How many bytes of the text are its longest beginning of whole words that can be read. */
@@ -136,6 +138,24 @@ static bool add_size(struct counting *c, const char *name, bool negative)
     return true;
 }
 
+/* Whether nobody here knows the model's tokens, and why. */
+static bool unknown(const struct counting *c, char *reason, size_t size)
+{
+    struct pictor_prompt_size ignored;
+    struct err err;
+    struct job_params none = c->p; /* borrows */
+    none.prompt = none.negative_prompt = (char *)"";
+    if (c->model.upstream)
+        snprintf(reason, size, "the model is another server's, which counts by itself");
+    else if (c->model.text_widths[0] <= 0 && !*c->model.architecture)
+        snprintf(reason, size, "the model cannot be read");
+    else if (c->model.text_widths[0] <= 0 &&
+             !intake_tokens(&c->model, &none, false, &ignored, &err))
+        snprintf(reason, size, "a model of the kind %s reads tokens that are not counted here",
+                 c->model.architecture);
+    return *reason;
+}
+
 static bool count_work(void *ctx, const atomic_bool *gone)
 {
     struct counting *c = ctx;
@@ -143,13 +163,17 @@ static bool count_work(void *ctx, const atomic_bool *gone)
     c->err.code = ERR_NONE;
     c->reply = cJSON_CreateObject();
     cJSON_AddStringToObject(c->reply, "model", c->model.name);
-    if (c->model.upstream || c->model.text_widths[0] <= 0) { /* its tokens are not CLIP's */
+    char reason[160] = "";
+    if (unknown(c, reason, sizeof reason)) {
         cJSON_AddNullToObject(c->reply, "prompt");
         cJSON_AddNullToObject(c->reply, "negative_prompt");
     } else if (!add_size(c, "prompt", false) || !add_size(c, "negative_prompt", true)) {
         cJSON_Delete(c->reply);
         c->reply = NULL;
     }
+    if (c->reply)
+        cJSON_AddItemToObject(c->reply, "reason",
+                              *reason ? cJSON_CreateString(reason) : cJSON_CreateNull());
     return false;
 }
 
