@@ -315,6 +315,19 @@ static bool hash_file(struct registry *reg, struct registry_model *m, const char
     return true;
 }
 
+bool registry_hash_file(struct registry *reg, const char *path, char sha256[65])
+{
+    struct registry_entry e = {0};
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return false;
+    registry_scan_measure(&e, &st);
+    if (!recall_hash(reg, &e.model, path) && !hash_file(reg, &e.model, path))
+        return false;
+    memcpy(sha256, e.model.sha256, sizeof e.model.sha256);
+    return true;
+}
+
 /* ---- headers ---- */
 
 /* What is no model is no broken one: it is used from where it lies. */

@@ -111,6 +111,10 @@ bool registry_await(struct registry *reg, int ms);
  * for what has none. `name` as registry_resolve gives it. */
 void registry_await_hash(struct registry *reg, const char *name, int ms);
 
+/* The SHA-256 of any file, in hex, by what is remembered of it or by reading it; false: it cannot
+ * be read now. */
+bool registry_hash_file(struct registry *reg, const char *path, char sha256[65]);
+
 /* The files of a kind beside the models (server/job/files.h); NULL of FOLDERS_MODEL. Lives as long
  * as the registry. */
 struct files *registry_files(const struct registry *reg, enum folders_kind kind);

@@ -7,6 +7,8 @@
 
 #include "server/queue/queue_private.h"
 
+#define WRITES_AT_ONCE 1000 /* some 10 ms under the queue's lock */
+
 /* Where a mark goes. */
 struct target {
     char job_id[JOB_ID_SIZE], key_id[JOB_ID_SIZE];
@@ -62,27 +64,70 @@ static void publish(struct queue *q, const struct target *targets, size_t count)
     }
 }
 
-bool queue_marks_change(struct queue *q, const char *key_id, const struct queue_marks *m,
-                        struct err *err)
+static size_t targets_of(const struct queue_marks *m)
 {
-    size_t count = m->job_count + m->image_count;
+    return m->job_count + m->image_count;
+}
+
+static size_t piece_of(const struct queue_marks *m)
+{
+    size_t piece = WRITES_AT_ONCE / (1 + m->add_count + m->remove_count);
+    return piece > 0 ? piece : 1;
+}
+
+size_t queue_marks_steps(const struct queue_marks *m)
+{
+    size_t count = targets_of(m), piece = piece_of(m);
+    return count <= piece ? 1 : 2 * ((count + piece - 1) / piece);
+}
+
+bool queue_marks_over(const struct queue_marks *m, size_t at)
+{
+    return at >= 2 * targets_of(m);
+}
+
+/* Of the targets [from, from + count); `keep` false: as if nothing had been. */
+static bool run(struct queue *q, const char *key_id, const struct queue_marks *m, size_t from,
+                size_t count, bool keep, struct err *err)
+{
     struct target *targets = calloc(count + 1, sizeof *targets);
     if (!targets)
         return err_set(err, ERR_INTERNAL, "no memory for a change of tags");
     pthread_mutex_lock(&q->lock);
     bool begun = store_begin(q->store, err), done = begun;
     for (size_t i = 0; i < count && done; i++) {
-        const char *image_id = i < m->job_count ? NULL : m->images[i - m->job_count];
-        done = find_target(q, key_id, image_id ? NULL : m->jobs[i], image_id, &targets[i], err) &&
+        size_t n = from + i;
+        const char *image_id = n < m->job_count ? NULL : m->images[n - m->job_count];
+        done = find_target(q, key_id, image_id ? NULL : m->jobs[n], image_id, &targets[i], err) &&
                change(q, &targets[i], m, err);
     }
-    done = begun && store_end(q->store, done, err);
-    if (done)
+    if (!begun)
+        done = false;
+    else if (done && !keep)
+        store_end(q->store, false, NULL);
+    else
+        done = store_end(q->store, done, err);
+    if (done && keep)
         publish(q, targets, count);
     queue_note(q, done, err);
     pthread_mutex_unlock(&q->lock);
     free(targets);
     return done;
+}
+
+bool queue_marks_step(struct queue *q, const char *key_id, const struct queue_marks *m, size_t *at,
+                      struct err *err)
+{
+    size_t count = targets_of(m), piece = piece_of(m);
+    bool keep = *at >= count;
+    size_t from = *at - (keep ? count : 0);
+    if (count <= piece) {
+        *at = 2 * count;
+        return run(q, key_id, m, 0, count, true, err);
+    }
+    piece = piece < count - from ? piece : count - from;
+    *at += piece;
+    return run(q, key_id, m, from, piece, keep, err);
 }
 
 bool queue_marks_tags(struct queue *q, const char *key_id, const atomic_bool *gone,

@@ -16,10 +16,16 @@ struct queue_marks {
     int favourite; /* 1: they become favourites, 0: they are none any more, -1: as they are */
 };
 
-/* All of it or nothing. ERR_NOT_FOUND when one is not there, or is another key's (`key_id` NULL:
- * any); ERR_INVALID for more than JOB_MARKS_MAX tags. */
-bool queue_marks_change(struct queue *q, const char *key_id, const struct queue_marks *m,
-                        struct err *err);
+/* Does the next piece of it, in which nothing else of the queue waits long; *at is 0 at first. A
+ * change that is one piece is made or not. Of a larger one, all pieces are tried first and taken
+ * back, so that what is wrong with it is said before anything is changed; then they are made.
+ * ERR_NOT_FOUND when a target is not there, or is another key's (`key_id` NULL: any); ERR_INVALID
+ * for more than JOB_MARKS_MAX tags. */
+bool queue_marks_step(struct queue *q, const char *key_id, const struct queue_marks *m, size_t *at,
+                      struct err *err);
+/* Whether there is no next one; and how many there are in all. */
+bool queue_marks_over(const struct queue_marks *m, size_t at);
+size_t queue_marks_steps(const struct queue_marks *m);
 
 /* As store_mark_tags. */
 bool queue_marks_tags(struct queue *q, const char *key_id, const atomic_bool *gone,

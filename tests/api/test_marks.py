@@ -1,5 +1,6 @@
 """Tags, favourites, what lists are narrowed by, and removal of many: docs/api.md."""
 import json
+import threading
 import time
 
 import pytest
@@ -157,6 +158,42 @@ def test_what_is_removed_takes_its_marks_along(serve):
     for body, param in (({}, "jobs"), ({"jobs": []}, "jobs"), ({"jobs": ["x"]}, "jobs"),
                         ({"jobs": [one["id"]], "force": True}, "force")):
         assert api.post("/api/delete", body, 400)["param"] == param
+
+
+def test_a_large_change_is_made_in_pieces(serve):
+    """And what is wrong with its end is said before its beginning is changed."""
+    server = serve("--max-queue=1000")
+    api = Native(server.url)
+    api.post("/api/queue/pause")
+    ids = [job["id"] for _ in range(2) for job in
+           api.post("/api/jobs/batch", {"jobs": [{"prompt": "x"}] * 200}, 202)["jobs"]]
+    tags = [f"tag {i:02}" for i in range(32)]
+    mark(api, 404, jobs=ids + [NOBODY], add=tags)
+    assert api.get("/api/tags") == {"tags": []}
+    mark(api, jobs=[ids[-1]], add=["one more"])
+    error = mark(api, 400, jobs=ids, add=tags).json()["error"]
+    assert "32 tags" in error["message"]
+    assert api.get("/api/tags") == {"tags": [{"tag": "one more", "jobs": 1}]}
+    longest, done = 0, threading.Event()
+
+    def ask():
+        nonlocal longest
+        while not done.is_set():
+            began = time.monotonic()
+            api.post("/api/jobs", {"prompt": "x"}, 202)
+            longest = max(longest, time.monotonic() - began)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    began = time.monotonic()
+    mark(api, jobs=ids, add=tags, remove=["one more"], favourite=True)
+    took = time.monotonic() - began
+    done.set()
+    asking.join()
+    assert {t["jobs"] for t in api.get("/api/tags")["tags"]} == {len(ids)}
+    assert len(api.get("/api/tags")["tags"]) == 32
+    assert api.get("/api/jobs/" + ids[0])["favourite"] is True
+    assert longest < max(0.5, took / 3), "nobody else waits for all of it"
 
 
 def test_another_key_sees_and_changes_nothing(serve):

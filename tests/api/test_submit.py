@@ -106,6 +106,18 @@ def test_batch(serve):
     send(api, "batch", TINY, status=409)
 
 
+def test_a_batch_of_which_some_were_removed(api):
+    name = {"Idempotency-Key": "some are gone"}
+    first = batch(api, [TINY, TINY, TINY], **name)["jobs"]
+    gone = [first[0]["id"], first[2]["id"]]
+    for id in gone:
+        api.post(f"/api/jobs/{id}/cancel")
+        assert api.request("DELETE", "/api/jobs/" + id).status_code == 204
+    again = batch(api, [TINY, TINY, TINY], **name)
+    assert [job["id"] for job in again["jobs"]] == [first[1]["id"]] and again["removed"] == gone
+    api.post(f"/api/jobs/{first[1]['id']}/cancel")
+
+
 def test_all_or_none(api):
     before = count(api)
     for jobs, param in (

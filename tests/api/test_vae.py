@@ -1,4 +1,5 @@
 """VAE files in the place of a checkpoint's own: layouts, choices, lists, and what is no VAE."""
+import hashlib
 import subprocess
 
 import pytest
@@ -54,7 +55,7 @@ def server(serve_module, folder):
     return serve_module(f"--models={folder / 'models'}", f"--vaes={folder / 'vaes'}", "--default-model=tiny")
 
 
-def test_choices(server):
+def test_choices(server, folder):
     api = Sdapi(server.url)
 
     def paint(vae=None, **fields):
@@ -64,6 +65,9 @@ def test_choices(server):
     own, other = paint(), paint("bare.safetensors")
     assert "VAE" not in own.text and own.info["sd_vae_name"] is None
     assert "VAE: bare.safetensors" in other.text and other.info["sd_vae_name"] == "bare.safetensors"
+    file = (folder / "vaes" / "bare.safetensors").read_bytes()
+    assert own.info["sd_vae_hash"] is None
+    assert other.info["sd_vae_hash"] == hashlib.sha256(file).hexdigest()[:10]
     apart = [abs(a + b - 255) for a, b in zip(own.image.tobytes(), other.image.tobytes())]
     assert sorted(apart)[len(apart) // 2] <= 1  # the negative
     assert paint("Automatic").files == paint("None").files == own.files

@@ -644,7 +644,8 @@ static void test_info(void **state)
         .strength = 0.75,
     };
     struct sdapi_reply_model model = {
-        "mini", "6ce0161689b3853acaa03779ec93eafe75a02f4ced659bee03f50797806fa2fa"};
+        .name = "mini",
+        .sha256 = "6ce0161689b3853acaa03779ec93eafe75a02f4ced659bee03f50797806fa2fa"};
     setenv("TZ", "UTC", 1);
     tzset();
     char *info = sdapi_reply_info(&job, 2, NULL, "", &model, NULL);

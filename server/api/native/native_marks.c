@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "server/api/app.h"
 #include "server/api/native/native.h"
@@ -17,6 +18,7 @@
 #include "server/store/store.h"
 
 #define IDS_MOST 1000
+#define BREATH_MS 2 /* between the pieces of a change */
 
 struct request {
     cJSON *jobs, *images, *add, *remove, *favourite;
@@ -134,22 +136,75 @@ static void marks_free(struct queue_marks *m)
     free(m->remove);
 }
 
+/* ---- a change ---- */
+
+struct changing {
+    struct queue *queue;
+    cJSON *body;
+    struct queue_marks what; /* its texts are the body's */
+    char key_id[JOB_ID_SIZE];
+    bool of_key;
+    size_t at;
+    struct err err; /* ERR_NONE: so far it goes well */
+};
+
+static bool change_next(void *ctx, const atomic_bool *gone)
+{
+    struct changing *c = ctx;
+    (void)gone; /* what was asked for is done, whoever hears of it */
+    if (c->at > 0) /* who waits for the queue's lock would not get it from who takes it again */
+        nanosleep(&(struct timespec){0, BREATH_MS * 1000 * 1000}, NULL);
+    c->err.code = ERR_NONE;
+    return queue_marks_step(c->queue, c->of_key ? c->key_id : NULL, &c->what, &c->at, &c->err) &&
+           !queue_marks_over(&c->what, c->at);
+}
+
+static void change_reply(struct http_request *req, void *ctx)
+{
+    const struct changing *c = ctx;
+    if (c->err.code == ERR_NONE)
+        http_reply_empty(req, 204);
+    else
+        http_reply_error(req, &c->err, NULL);
+}
+
+static void change_free(void *ctx)
+{
+    struct changing *c = ctx;
+    marks_free(&c->what);
+    cJSON_Delete(c->body);
+    free(c);
+}
+
 void native_marks_change(struct http_request *req)
 {
     struct request r = {0};
-    struct queue_marks m = {0};
     struct err err;
-    const char *param = NULL;
+    const char *param = NULL, *key_id = http_visible_key(req);
     cJSON *body = native_body(req, fields, OF_CHANGE, &r);
+    struct changing *c = body ? calloc(1, sizeof *c) : NULL;
     if (!body)
         return;
-    if (read_ids(&r, &m, &param, &err) && read_tags(&r, &m, &param, &err) &&
-        queue_marks_change(http_app(req)->queue, http_visible_key(req), &m, &err))
-        http_reply_empty(req, 204);
-    else
+    if (!c) {
+        cJSON_Delete(body);
+        err_set(&err, ERR_INTERNAL, "no memory for a change of tags");
+        http_reply_error(req, &err, NULL);
+        return;
+    }
+    c->queue = http_app(req)->queue;
+    c->body = body;
+    c->of_key = key_id != NULL;
+    snprintf(c->key_id, sizeof c->key_id, "%s", key_id ? key_id : "");
+    if (!read_ids(&r, &c->what, &param, &err) || !read_tags(&r, &c->what, &param, &err)) {
         http_reply_error(req, &err, param);
-    marks_free(&m);
-    cJSON_Delete(body);
+    } else if (queue_marks_steps(&c->what) > 1) {
+        http_work(req, change_next, change_reply, c, change_free);
+        return;
+    } else {
+        change_next(c, NULL);
+        change_reply(req, c);
+    }
+    change_free(c);
 }
 
 /* ---- the list of tags: searched for, which may take seconds ---- */

@@ -53,34 +53,43 @@ static bool read_once(struct http_request *req, struct queue_once *once, struct 
     return true;
 }
 
-/* Those that are still there: what was removed since is not made anew. */
+/* Those that are still there: what was removed since is not made anew, but named. */
 static void reply_jobs(struct http_request *req, const char *ids, bool batch)
 {
     struct queue *queue = http_app(req)->queue;
-    cJSON *list = cJSON_CreateArray();
+    cJSON *list = cJSON_CreateArray(), *removed = cJSON_CreateArray();
     struct err err = {0};
     for (const char *at = ids; at && *at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
         struct job job;
         char id[JOB_ID_SIZE];
         snprintf(id, sizeof id, "%s", at);
-        if (!ids_valid(id) || !queue_get(queue, id, http_visible_key(req), &job, &err))
+        if (!ids_valid(id) || !queue_get(queue, id, http_visible_key(req), &job, &err)) {
+            if (batch && err.code != ERR_NONE && err.code != ERR_NOT_FOUND)
+                break;
+            cJSON_AddItemToArray(removed, cJSON_CreateString(id));
             continue;
+        }
         cJSON_AddItemToArray(list, native_job_to_json(&job));
         job_free(&job);
     }
     cJSON *json = cJSON_CreateObject();
-    if (batch) {
+    bool read = err.code == ERR_NONE || err.code == ERR_NOT_FOUND;
+    if (batch && read) {
         cJSON_AddItemToObject(json, "jobs", list);
+        cJSON_AddItemToObject(json, "removed", removed);
         http_reply_json(req, 202, json);
         return;
     }
+    cJSON_Delete(removed);
     cJSON *only = cJSON_DetachItemFromArray(list, 0);
     cJSON_Delete(list);
     cJSON_Delete(json);
-    if (only)
+    if (only && !batch) {
         http_reply_json(req, 202, only);
-    else
-        http_reply_error(req, &err, NULL);
+        return;
+    }
+    cJSON_Delete(only);
+    http_reply_error(req, &err, NULL);
 }
 
 static void reply_again(struct http_request *req, struct queue_once *once, bool batch)

@@ -309,9 +309,11 @@ char *sdapi_reply_info(const struct job *job, int batch_size, const struct cJSON
     more = more ? more : &none;
     const struct job_params *p = &job->params;
     const char *negative = p->negative_prompt ? p->negative_prompt : "";
-    char hash[11] = "";
+    char hash[11] = "", vae_hash[11] = "";
     if (model->sha256)
         snprintf(hash, sizeof hash, "%s", model->sha256);
+    if (model->vae_sha256)
+        snprintf(vae_hash, sizeof vae_hash, "%s", model->vae_sha256);
 
     cJSON *info = cJSON_CreateObject();
     cJSON_AddStringToObject(info, "prompt", p->prompt);
@@ -335,7 +337,7 @@ char *sdapi_reply_info(const struct job *job, int batch_size, const struct cJSON
     cJSON_AddItemToObject(info, "sd_model_hash", text_or_null(hash));
     bool own_vae = !p->vae || strcasecmp(p->vae, "none") == 0;
     cJSON_AddItemToObject(info, "sd_vae_name", text_or_null(own_vae ? NULL : p->vae));
-    cJSON_AddNullToObject(info, "sd_vae_hash");
+    cJSON_AddItemToObject(info, "sd_vae_hash", text_or_null(own_vae ? NULL : vae_hash));
     bool resized = p->seed_resize_width > 0 && p->seed_resize_height > 0;
     cJSON_AddNumberToObject(info, "seed_resize_from_w", resized ? p->seed_resize_width : -1);
     cJSON_AddNumberToObject(info, "seed_resize_from_h", resized ? p->seed_resize_height : -1);

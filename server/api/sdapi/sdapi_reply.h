@@ -49,6 +49,7 @@ struct cJSON *sdapi_reply_body(struct http_request *req);
 struct sdapi_reply_model {
     const char *name;   /* file stem */
     const char *sha256; /* hex */
+    const char *vae_sha256; /* of the VAE that the job names; NULL or "": not known */
 };
 
 /* Of a request that is more than one job. */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <cjson/cJSON.h>
 
@@ -16,6 +17,7 @@
 #include "server/http/http.h"
 #include "server/job/intake.h"
 #include "server/job/registry.h"
+#include "server/job/vaes.h"
 #include "server/job/variants.h"
 #include "server/queue/queue.h"
 #include "server/queue/queue_submit.h"
@@ -124,7 +126,9 @@ static char *info_of(const struct sdapi_series *s, int sheets)
     struct registry_model now;
     /* The hash of a file that nobody had used was not known when the request came. */
     bool known = registry_resolve(s->app->registry, s->model.name, &now, NULL);
-    const struct sdapi_reply_model model = {s->model.stem, known ? now.sha256 : s->model.sha256};
+    const struct sdapi_reply_model model = {.name = s->model.stem,
+                                            .sha256 = known ? now.sha256 : s->model.sha256,
+                                            .vae_sha256 = s->vae_sha256};
     const struct sdapi_reply_more more = {.sheets = sheets,
                                           .alone = sheets && !s->send_painted,
                                           .painted = s->run_count > 1 ? s->painted : NULL};
@@ -347,10 +351,30 @@ static bool join_tiles(struct sdapi_series *s)
     return ok;
 }
 
+static bool names_vae(const struct sdapi_series *s)
+{
+    const char *vae = s->runs[0].params.vae;
+    return vae && *vae && strcasecmp(vae, "none") != 0;
+}
+
+/* Of a file that nobody has hashed before, it takes a second. */
+static void hash_vae(struct sdapi_series *s)
+{
+    struct registry *registry = s->app->registry;
+    struct err err;
+    const struct job_params *p = &s->runs[0].params;
+    struct vaes_choice *choice = names_vae(s) ? malloc(sizeof *choice) : NULL;
+    if (choice &&
+        vaes_choose(registry_files(registry, FOLDERS_VAE), p->model, p->vae, choice, &err))
+        registry_hash_file(registry, choice->path, s->vae_sha256);
+    free(choice);
+}
+
 static bool make_sheets(void *ctx, const atomic_bool *gone)
 {
     struct sdapi_series *s = ctx;
     s->err.code = ERR_NONE;
+    hash_vae(s);
     if (s->sheet == SDAPI_SHEET_GRID)
         make_grids(s);
     else if (s->sheet == SDAPI_SHEET_TILES)
@@ -362,8 +386,10 @@ static void finish(struct http_request *req, struct sdapi_series *s)
 {
     if (s->sheet == SDAPI_SHEET_NONE || s->painted_count == 0 || !s->send_images) {
         s->sheet = SDAPI_SHEET_NONE;
-        reply(req, s);
-        return;
+        if (!names_vae(s)) {
+            reply(req, s);
+            return;
+        }
     }
     atomic_fetch_add(&s->refs, 1);
     http_work_on(req, make_sheets, reply, s, release);

@@ -60,6 +60,7 @@ struct sdapi_series {
     int batch_size;
     bool send_images;
     struct sdapi_model model;
+    char vae_sha256[65]; /* "": not known */
     enum sdapi_sheet sheet;
     int columns, rows, deep, margin;
     char **labels[3]; /* at the grids' sides: of columns, rows and sheets; NULL: none; owned */
