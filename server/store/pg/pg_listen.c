@@ -183,7 +183,7 @@ static void note_number(struct pg_ear *ear, int64_t number)
             remove_gap(ear, i);
             return;
         }
-    for (int64_t n = ear->last + 1; ear->last && n < number && ear->gap_count < GAPS; n++) {
+    for (int64_t n = ear->last + 1; n < number && ear->gap_count < GAPS; n++) {
         ear->gaps[ear->gap_count].number = n;
         ear->gaps[ear->gap_count++].until = now_ms() + GAP_MS;
     }
