@@ -53,6 +53,79 @@ static inline float *latent_of(const struct fixture *f, const char *name, int *h
     return out;
 }
 
+/* ---- trajectories ---- */
+
+/* What a model is asked for: guidance 0 is none, or none that is a second answer. */
+struct flow_asked {
+    const char *prompt;
+    double guidance, told; /* told: to a network that takes its guidance as a number */
+    int width, height, steps;
+};
+
+/* The stages of a picture but its decoding: Euler's steps from `noise`, by a family's own
+ * functions; latents after every step into rows. */
+static inline void flow_walk(struct ops *o, struct family_model *m, const struct flow_asked *asked,
+                             const float *noise, int h, int w, float *rows)
+{
+    struct err err;
+    const struct family *family = m->family;
+    struct pictor_params params = {.guidance = asked->told, .steps = asked->steps};
+    struct family_picture picture = {.width = w, .height = h, .params = &params};
+    struct family_call *calls[2] = {NULL};
+    struct schedule schedule;
+    bool real = !arena_planning(o->arena);
+    int count = asked->guidance > 0 ? 2 : 1;
+    size_t n = (size_t)(h * w * m->facts.channels);
+    float *x = malloc(n * sizeof *x), *y = malloc(2 * n * sizeof *y);
+    assert_true(x && y);
+    memcpy(x, noise, n * sizeof *x);
+    family->schedule(m, asked->width, asked->height, asked->steps, &schedule);
+    for (int p = 0; p < count; p++) {
+        const char *text = p ? "" : asked->prompt;
+        struct family_prompt prompt = {.texts = &text, .count = 1, .negative = p};
+        struct family_words said;
+        if (!family->words(m, o, &params, &prompt, &said, &err) ||
+            !(calls[p] = family->call_new(m, o, &picture, &said, 1, &err)))
+            fail_msg("%s", err.msg);
+    }
+    for (int i = 0; i < asked->steps; i++) {
+        double t[2];
+        for (int k = 0; k < 2; k++) {
+            double plain = 1 - (double)(i + k) / asked->steps;
+            t[k] = schedule.shift * plain / (1 + (schedule.shift - 1) * plain);
+        }
+        for (int p = 0; p < count; p++)
+            family->predict(m, o, calls[p], x, 1000 * t[0], false, y + (size_t)p * n);
+        for (size_t k = 0; k < n && real; k++) {
+            double v = count > 1 ? y[n + k] + asked->guidance * (y[k] - y[n + k]) : y[k];
+            rows[(size_t)i * n + k] = x[k] = (float)(x[k] + (t[1] - t[0]) * v);
+        }
+    }
+    for (int p = 0; p < count; p++)
+        family->call_free(calls[p]);
+    free(x);
+    free(y);
+}
+
+static inline void flow_check_trajectory(struct fixture *f, const struct family *family,
+                                         const struct checkpoint *cp,
+                                         const struct flow_asked *asked, const char *golden)
+{
+    struct err error;
+    struct family_model *m = family->open(f->dev, cp, &error);
+    if (!m)
+        fail_msg("%s", error.msg);
+    int h, w;
+    float *noise = latent_of(f, "noise", &h, &w);
+    float *rows = malloc((size_t)(asked->steps * h * w * m->facts.channels) * sizeof *rows);
+    assert_non_null(rows);
+    RUN(f, flow_walk(&o, m, asked, noise, h, w, rows));
+    check(f, golden, rows, want(f->golden, golden));
+    free(noise);
+    free(rows);
+    family->free(m);
+}
+
 /* ---- whole models ---- */
 
 struct flow_painter {

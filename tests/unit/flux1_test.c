@@ -221,6 +221,32 @@ static void test_pictures(void **state)
     check_pictures(NULL);
 }
 
+/* Every step, in F32. */
+static void check_steps(const char *network, int steps, const char *golden)
+{
+    struct err err;
+    struct pictor_files files;
+    struct fixture f = flow_fixture(FLUX1 "golden.safetensors", NULL, 0);
+    struct flow_asked asked = {.prompt = "a red rabbit with a watch",
+                               .told = 3.5,
+                               .width = 96,
+                               .height = 64,
+                               .steps = steps};
+    add_parts(&files, network, false);
+    struct checkpoint *cp = checkpoint_open_files(&files, &err);
+    pictor_files_close(&files);
+    assert_non_null(cp);
+    flow_check_trajectory(&f, &family_flux1, cp, &asked, golden);
+    checkpoint_free(cp);
+    flow_fixture_free(&f);
+}
+
+static void test_trajectories(void **state)
+{
+    check_steps(FLUX1 "bfl.safetensors", 6, "dev.latents");
+    check_steps(schnell, 4, "schnell.latents");
+}
+
 /* One file with all but T5's vocabulary. */
 static void test_one_file(void **state)
 {
@@ -418,11 +444,11 @@ static void test_vae(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_transformer),   cmocka_unit_test(test_vae),
-        cmocka_unit_test(test_pictures),      cmocka_unit_test(test_one_file),
-        cmocka_unit_test(test_folder),        cmocka_unit_test(test_vocabulary_of_gguf),
-        cmocka_unit_test(test_alone),         cmocka_unit_test(test_vocabulary_inside),
-        cmocka_unit_test(test_painting_over),
+        cmocka_unit_test(test_transformer),        cmocka_unit_test(test_vae),
+        cmocka_unit_test(test_trajectories),       cmocka_unit_test(test_pictures),
+        cmocka_unit_test(test_one_file),           cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_vocabulary_of_gguf), cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_vocabulary_inside),  cmocka_unit_test(test_painting_over),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }

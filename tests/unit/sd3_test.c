@@ -194,6 +194,31 @@ static void test_pictures(void **state)
     check_painted(NULL, SD3 "three.safetensors", true, "three.picture");
 }
 
+/* Every step, in F32. */
+static void test_trajectories(void **state)
+{
+    static const char *const networks[] = {SD3 "medium.safetensors", SD3 "medium.safetensors",
+                                           SD3 "three.safetensors"};
+    static const char *const goldens[] = {"medium.latents", "mute.latents", "three.latents"};
+    for (int i = 0; i < 3; i++) {
+        struct err err;
+        struct pictor_files files;
+        struct fixture f = flow_fixture(SD3 "golden.safetensors", NULL, 0);
+        struct flow_asked asked = {.prompt = "a red rabbit with a watch",
+                                   .guidance = 4.5,
+                                   .width = 96,
+                                   .height = 64,
+                                   .steps = 5};
+        add_parts(&files, networks[i], i != 1);
+        struct checkpoint *cp = checkpoint_open_files(&files, &err);
+        pictor_files_close(&files);
+        assert_non_null(cp);
+        flow_check_trajectory(&f, &family_sd3, cp, &asked, goldens[i]);
+        checkpoint_free(cp);
+        flow_fixture_free(&f);
+    }
+}
+
 static void test_one_file(void **state)
 {
     struct err err;
@@ -285,9 +310,9 @@ static void test_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_transformer), cmocka_unit_test(test_pictures),
-        cmocka_unit_test(test_one_file),    cmocka_unit_test(test_folder),
-        cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_transformer), cmocka_unit_test(test_trajectories),
+        cmocka_unit_test(test_pictures),    cmocka_unit_test(test_one_file),
+        cmocka_unit_test(test_folder),      cmocka_unit_test(test_alone),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }
