@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := all
 BUILD ?= build
 CC ?= cc
-PKGS = libmicrohttpd libcjson libcurl libpng libjpeg libwebp libwebpmux sqlite3 libpq libcrypto libutf8proc
+PKGS = libmicrohttpd libcjson libcurl libpng libjpeg libwebp libwebpmux sqlite3 libcrypto libutf8proc
 # `make V=1` shows whole commands.
 Q = $(if $(V),,@)
 say = $(if $(V),,@echo '  $(1)  $@')
@@ -14,8 +14,13 @@ ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
 CPPFLAGS += -I. -D_GNU_SOURCE
 CFLAGS += -std=c11 $(OPT) -ffp-contract=off -fno-math-errno -fvisibility=hidden -pthread $(WARN) $(SAN)
 LDFLAGS += -pthread $(SAN)
-LDLIBS += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -linih -lm
-CPPFLAGS += $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+# Apart, because Debian has its headers for one architecture at a time.
+ifndef PQ_LIBS
+PQ_CFLAGS := $(shell pkg-config --cflags libpq 2>/dev/null)
+PQ_LIBS := $(shell pkg-config --libs libpq 2>/dev/null)
+endif
+LDLIBS += $(shell pkg-config --libs $(PKGS) 2>/dev/null) $(PQ_LIBS) -linih -lm
+CPPFLAGS += $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(PQ_CFLAGS)
 
 # A kernel file's name is its instruction set, and only that file gets the flag: kernels_X.c is
 # compiled with FLAGS_X, on the architectures that have X.
@@ -146,7 +151,8 @@ arm64: ## cross-compile for AArch64 and run the unit tests in an emulator
 	@tests/setup.sh arm64
 	@PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig:/usr/share/pkgconfig \
 	  $(MAKE) --no-print-directory -j$$(nproc) BUILD=build/arm64 CC=aarch64-linux-gnu-gcc \
-	  AR=aarch64-linux-gnu-ar all tests
+	  AR=aarch64-linux-gnu-ar PQ_CFLAGS=-I/usr/include/postgresql \
+	  PQ_LIBS=-l:libpq.so.5 all tests
 	@tests/run.sh build/arm64 arm64
 
 # make fuzz TARGET=safetensors SECONDS=600; what a target fails on stays in build/fuzz.

@@ -18,7 +18,10 @@ test) wanted="$build $test" ;;
 fuzz) wanted="$build clang libclang-rt-14-dev" ;;
 arm64)
     wanted="make pkg-config gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
-    for p in $libraries libcmocka-dev; do wanted="$wanted $p:arm64"; done
+    for p in $libraries libcmocka-dev; do
+        # Of libpq the headers of one architecture exclude those of another, and are alike.
+        [ $p = libpq-dev ] && wanted="$wanted $p libpq5:arm64" || wanted="$wanted $p:arm64"
+    done
     ;;
 *) echo "usage: $0 run|test|fuzz|arm64" >&2; exit 2 ;;
 esac
