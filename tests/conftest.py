@@ -29,6 +29,7 @@ def free_port():
 # The store that the servers of all tests have: sqlite, or a database each of one PostgreSQL.
 STORE = os.environ.get("STORE", "sqlite")
 POSTGRES = []
+only_sqlite = pytest.mark.skipif(STORE != "sqlite", reason="it writes into pictor.db itself")
 
 
 def shared_postgres():

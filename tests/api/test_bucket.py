@@ -61,7 +61,7 @@ def forget_near(server):
 
 
 def fsck(server, s3, *flags):
-    done = subprocess.run([PROGRAM, "fsck", f"--data={server.folder / 'data'}",
+    done = subprocess.run([PROGRAM, "fsck", *server.place(),
                            *s3.flags(server.bucket), *flags], capture_output=True, text=True,
                           env=s3.env())
     return done.returncode, done.stdout + done.stderr

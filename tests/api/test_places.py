@@ -10,6 +10,7 @@ import time
 
 import pytest
 import requests
+from conftest import only_sqlite
 from PIL import Image
 
 PAINTS = [
@@ -169,6 +170,7 @@ def test_pictures(serve):
     assert f"where={data}/images" in server.log()
 
 
+@only_sqlite
 def test_database(serve):
     server = serve()
     data = server.folder / "data"

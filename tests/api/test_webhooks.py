@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from conftest import PROGRAM
+from conftest import PROGRAM, only_sqlite
 from openai_client import wait_for
 from test_native import Native, check_job
 
@@ -242,6 +242,7 @@ def test_a_revoked_key_has_nothing_more_to_tell(serve, listener, by):
     assert len(listener.told) == 1
 
 
+@only_sqlite
 @pytest.mark.parametrize("column, value", [("job_id", "x"), ("id", ""), ("state", "running"),
                                            ("state", "lost")])
 def test_a_damaged_row_holds_up_nothing(serve, listener, column, value):
