@@ -1,7 +1,7 @@
 """Makes the LoRAs of flow transformers that merging is checked against (README.md, "flow_lora"), for the models of
 make_flux2.py and make_zimage.py.
 
-usage: make_flow_lora.py       (needs the packages of requirements-flow.txt, and peft)
+usage: make_flow_lora.py       (needs the packages of requirements-flow.txt)
 
 What a transformer with a LoRA says is computed by PEFT's own layers around diffusers' network. The same factors
 are written by diffusers' names, and by those of single files as ComfyUI's trainers and kohya's scripts have them,

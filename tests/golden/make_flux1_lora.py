@@ -1,6 +1,6 @@
 """Makes the LoRAs of FLUX.1 that merging is checked against (README.md, "flow_lora"), for the model of make_flux1.py.
 
-usage: make_flux1_lora.py      (needs the packages of requirements-flow.txt, and peft)
+usage: make_flux1_lora.py      (needs the packages of requirements-flow.txt)
 
 As make_flow_lora.py; `peft` has the names that PEFT itself writes. (Diffusers' converter knows FLUX.1 at its own
 width alone.)
