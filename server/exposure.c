@@ -26,7 +26,8 @@ bool exposure_check_keys(const struct settings *s, struct keys *keys, struct err
     socklen_t size;
     if (!settings_listen_address(s, &address, &size, err))
         return false;
-    if (settings_is_loopback(&address) || keys_required(keys, NULL) || s->allow_unauthenticated)
+    if (settings_is_loopback(&address) || keys_required(keys, NULL) ||
+        *s->forward_auth_header || s->allow_unauthenticated)
         return true;
     return err_set(err, ERR_DENIED,
                    "--listen %s lets other machines in, and there is no key: make one with "
@@ -94,7 +95,8 @@ static void warn_of_files(const struct settings *s)
     struct stat info;
     if (stat(s->data, &info) == 0 && (info.st_mode & 077))
         warn("data", "other users of this machine may look into the data folder: chmod 700");
-    bool secrets = s->api_auth.count > 0 || *s->compose_key;
+    bool secrets = s->api_auth.count > 0 || *s->compose_key || *s->forward_auth_secret ||
+                   *s->bucket_secret;
     for (size_t i = 0; i < s->upstream_count; i++)
         secrets |= *s->upstreams[i].key != '\0';
     if (*s->config && secrets && stat(s->config, &info) == 0 && (info.st_mode & 007))

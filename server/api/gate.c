@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "server/base/base64.h"
+#include "server/base/cidr.h"
 #include "server/base/settings.h"
 #include "server/http/access.h"
 #include "server/store/keys.h"
@@ -59,12 +60,45 @@ done:
     return ok;
 }
 
+static bool list_has(const struct setting_list *list, const char *word)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->items[i], word) == 0)
+            return true;
+    return false;
+}
+
+/* Somebody who says who he is, and is the proxy: by his address and the secret. */
+static bool check_user(const struct settings *s, struct keys *keys, const struct access_request *r,
+                       struct access_grant *out, struct err *err)
+{
+    struct key key;
+    bool near = false;
+    for (size_t i = 0; i < s->forward_auth_proxies.count; i++)
+        near |= cidr_has(s->forward_auth_proxies.items[i], r->remote);
+    if (!near)
+        return err_set(err, ERR_DENIED,
+                       "%s is taken from the addresses in forward_auth_proxies alone, not from "
+                       "%.45s",
+                       s->forward_auth_header, r->remote);
+    if (!r->secret || !same_secret(s->forward_auth_secret, r->secret))
+        return err_set(err, ERR_DENIED,
+                       "%s is taken with the proxy's secret alone, which X-Pictor-Secret %s",
+                       s->forward_auth_header, r->secret ? "is not" : "must have");
+    if (!keys_user(keys, r->user, &key, err))
+        return false;
+    out->admin = key.admin || list_has(&s->forward_auth_admins, r->user);
+    memcpy(out->key_id, key.id, sizeof key.id);
+    return true;
+}
+
 bool gate_check(const struct settings *s, struct keys *keys, const struct access_request *r,
                 struct access_grant *out, struct err *err)
 {
     *out = (struct access_grant){0};
     struct err unreadable;
-    if (!keys_required(keys, &unreadable) && s->api_auth.count == 0) {
+    bool forwarded = *s->forward_auth_header != '\0';
+    if (!keys_required(keys, &unreadable) && s->api_auth.count == 0 && !forwarded) {
         out->admin = true;
         return true;
     }
@@ -79,6 +113,8 @@ bool gate_check(const struct settings *s, struct keys *keys, const struct access
         ok = keys_check(keys, bearer, &key, err);
     } else if (basic) {
         ok = check_basic(s, keys, basic, r->throttled, &key, err);
+    } else if (forwarded && r->user) {
+        return check_user(s, keys, r, out, err);
     } else {
         return err_set(err, ERR_DENIED,
                        "this server needs a key: send the header Authorization: Bearer KEY");

@@ -12,7 +12,9 @@ struct access_request;
 struct keys;
 struct settings;
 
-/* Bearer KEY, Basic USER:PASS of api_auth, Basic with a key as the password or, without any such
+/* With forward_auth_header also the user whom the proxy names there, if nothing of what follows
+ * comes: the proxy is known by its address and its secret (settings.h).
+ * Bearer KEY, Basic USER:PASS of api_auth, Basic with a key as the password or, without any such
  * header, the key in an api-key header, as Azure's clients send it. ERR_DENIED; the store's error
  * when the keys cannot be read. */
 bool gate_check(const struct settings *s, struct keys *keys, const struct access_request *r,

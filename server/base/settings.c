@@ -19,11 +19,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/base/cidr.h"
 #include "server/base/settings_names.h"
 #include "server/base/settings_upstream.h"
 #include "server/base/settings_value.h"
 
 #define DEFAULT_CONFIG "/etc/pictor/pictor.ini"
+#define SECRET_LEAST 16
 #define NAME_MAX_LENGTH 48 /* inih cuts names and sections at 49 bytes without a word */
 
 struct setting_row {
@@ -385,6 +387,39 @@ static bool fill_folder(const struct settings *s, char **folder, const char *nam
     return true;
 }
 
+static bool is_header_name(const char *name)
+{
+    for (const char *p = name; *p; p++)
+        if (!isalnum((unsigned char)*p) && *p != '-')
+            return false;
+    return true;
+}
+
+/* Who may say who asks: an address and a secret, for addresses alone are everybody's on a machine
+ * or in a network. */
+static bool check_forward_auth(const struct settings *s, struct err *err)
+{
+    for (size_t i = 0; i < s->forward_auth_proxies.count; i++)
+        if (!cidr_valid(s->forward_auth_proxies.items[i]))
+            return err_set(err, ERR_INVALID,
+                           "forward_auth_proxies wants addresses and networks such as "
+                           "10.0.0.0/8, got \"%.60s\"",
+                           s->forward_auth_proxies.items[i]);
+    if (!*s->forward_auth_header)
+        return true;
+    if (!is_header_name(s->forward_auth_header) ||
+        strcasecmp(s->forward_auth_header, "Authorization") == 0)
+        return err_set(err, ERR_INVALID,
+                       "forward_auth_header wants the name of a header such as Remote-User, got "
+                       "\"%.60s\"",
+                       s->forward_auth_header);
+    return (strlen(s->forward_auth_secret) >= SECRET_LEAST && s->forward_auth_proxies.count > 0) ||
+           err_set(err, ERR_INVALID,
+                   "forward_auth_header wants forward_auth_proxies and a forward_auth_secret of "
+                   "at least %d characters, which the proxy sends as X-Pictor-Secret",
+                   SECRET_LEAST);
+}
+
 /* What a range cannot say. */
 static bool check_whole(struct settings *s, struct err *err)
 {
@@ -401,6 +436,8 @@ static bool check_whole(struct settings *s, struct err *err)
         !fill_folder(s, &s->controlnets, "controlnets", err) ||
         !fill_folder(s, &s->text_encoders, "text_encoders", err) ||
         !fill_folder(s, &s->wildcards, "wildcards", err))
+        return false;
+    if (!check_forward_auth(s, err))
         return false;
     if (*s->public_url && !settings_value_url(s->public_url, "public_url", err))
         return false;

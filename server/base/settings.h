@@ -92,6 +92,14 @@
       "wrong passwords (HTTP Basic) in a minute, of one address")                                  \
     X(LIST, access, api_auth, "", 0, 0, "USER:PASS,...",                                           \
       "basic authentication of the SD WebUI API")                                                  \
+    X(STRING, access, forward_auth_header, "", 0, 0, "NAME",                                       \
+      "header in which a proxy says who asks (Remote-User); empty: no proxy does")                 \
+    X(LIST, access, forward_auth_proxies, "127.0.0.1, ::1", 0, 0, "NETWORKS",                      \
+      "addresses of that proxy")                                                                   \
+    X(STRING, access, forward_auth_secret, "", 0, 0, "SECRET",                                     \
+      "what the proxy sends as X-Pictor-Secret")                                                   \
+    X(LIST, access, forward_auth_admins, "", 0, 0, "USERS",                                        \
+      "users of the proxy with the right to administer")                                           \
     X(BOOL, pictures, mark_pictures, "on", 0, 0, "",                                               \
       "pictures say by machine that a model painted them (XMP, IPTC DigitalSourceType)")           \
     X(BOOL, pictures, write_infotext, "on", 0, 0, "",                                              \

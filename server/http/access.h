@@ -16,6 +16,8 @@ struct settings;
 /* What of a request the gates look at; NULL: the header is absent. */
 struct access_request {
     const char *method, *host, *origin, *fetch_site, *authorization, *api_key;
+    const char *remote;       /* the address that the connection comes from */
+    const char *user, *secret; /* what a proxy says: forward_auth_header, X-Pictor-Secret */
     bool throttled; /* no password is tried: too many from there were wrong */
 };
 

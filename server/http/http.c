@@ -391,7 +391,11 @@ static struct http_request *request_new(struct http *http, struct MHD_Connection
         .origin = http_header(req, "Origin"),
         .fetch_site = http_header(req, "Sec-Fetch-Site"),
         .authorization = http_header(req, "Authorization"),
-        .api_key = http_header(req, "api-key")};
+        .api_key = http_header(req, "api-key"),
+        .remote = req->remote,
+        .secret = http_header(req, "X-Pictor-Secret")};
+    if (*http->options.settings->forward_auth_header)
+        req->access.user = http_header(req, http->options.settings->forward_auth_header);
 
     pthread_mutex_lock(&http->lock);
     req->next = http->requests;

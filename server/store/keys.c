@@ -1,6 +1,7 @@
 /* keys.c: makes, finds and revokes keys; the rows are the store's. */
 #include "server/store/keys.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,8 @@
 #define PREFIX "pk_"
 #define SECRET_DIGITS 64
 #define ID_DIGITS 16
+#define USER "user"
+#define USER_MAX (int)(KEYS_NAME_SIZE - sizeof USER - 1)
 
 _Static_assert(KEYS_PLAIN_SIZE == sizeof PREFIX + SECRET_DIGITS, "a plain key fits its buffer");
 _Static_assert(SHA256_SIZE == STORE_HASH_SIZE, "the store keeps a whole hash");
@@ -36,16 +39,22 @@ void keys_free(struct keys *keys)
     free(keys);
 }
 
+static bool is_name(const char *name, size_t most)
+{
+    size_t length = strlen(name);
+    bool printable = length <= most;
+    for (size_t i = 0; i < length; i++)
+        printable &= (unsigned char)name[i] >= ' ' && name[i] != 0x7f;
+    return printable;
+}
+
 bool keys_create(struct keys *keys, const char *name, bool admin, char plain[KEYS_PLAIN_SIZE],
                  struct key *out, struct err *err)
 {
     struct key key = {.admin = admin, .created_ms = now_unix_ms()};
     unsigned char hash[SHA256_SIZE];
     size_t length = strlen(name);
-    bool printable = length > 0 && length < sizeof key.name;
-    for (size_t i = 0; i < length; i++)
-        printable &= (unsigned char)name[i] >= ' ' && name[i] != 0x7f;
-    if (!printable)
+    if (!length || !is_name(name, sizeof key.name - 1))
         return err_set(err, ERR_INVALID,
                        "a key's name must be 1..%zu bytes without control "
                        "characters",
@@ -158,6 +167,60 @@ bool keys_check(struct keys *keys, const char *presented, struct key *out, struc
         !store_key_each(keys->store, hash, compare, &s, err))
         return false;
     return s.found || err_set(err, ERR_DENIED, "the API key is not valid");
+}
+
+/* "\0user\0NAME" */
+static bool hash_user(const char *user, unsigned char hash[SHA256_SIZE], struct err *err)
+{
+    char text[sizeof USER + KEYS_NAME_SIZE] = {0};
+    memcpy(text + 1, USER, sizeof USER - 1);
+    size_t n = (size_t)snprintf(text + sizeof USER, KEYS_NAME_SIZE, "%s", user);
+    return sha256_bytes(text, sizeof USER + n, hash, err);
+}
+
+struct user_search {
+    const unsigned char *hash;
+    struct key *out;
+    bool found;
+};
+
+static bool is_user(void *ctx, const struct key *key, const unsigned char *hash)
+{
+    struct user_search *s = ctx;
+    s->found = sha256_equal(hash, s->hash);
+    if (s->found)
+        *s->out = *key;
+    return !s->found;
+}
+
+bool keys_user(struct keys *keys, const char *user, struct key *out, struct err *err)
+{
+    unsigned char hash[SHA256_SIZE];
+    struct user_search s = {.hash = hash, .out = out};
+    struct key key = {.created_ms = now_unix_ms()};
+    *out = (struct key){0};
+    if (!*user || !is_name(user, USER_MAX))
+        return err_set(err, ERR_DENIED,
+                       "the proxy names a user who is not 1..%d bytes without control characters",
+                       USER_MAX);
+    snprintf(key.name, sizeof key.name, USER ":%.*s", USER_MAX, user);
+    if (!hash_user(user, hash, err) || !store_key_each(keys->store, hash, is_user, &s, err))
+        return false;
+    if (!s.found) {
+        if (!ids_random(key.id, ID_DIGITS, err))
+            return false;
+        /* Another request of the same user may just have made it. */
+        bool made = store_key_insert(keys->store, &key, hash, err);
+        if (made) {
+            *out = key;
+            log_event(LOG_INFO, "user_added", "key=%s", key.id);
+            return true;
+        }
+        if (!store_key_each(keys->store, hash, is_user, &s, err) || !s.found)
+            return false;
+    }
+    return out->revoked_ms == 0 ||
+           err_set(err, ERR_DENIED, "this user's key was revoked on this server");
 }
 
 bool keys_required(struct keys *keys, struct err *err)
