@@ -212,6 +212,17 @@ install: all ## install to PREFIX=/usr/local
 	install -D -m 755 $(BUILD)/pictor $(DESTDIR)$(PREFIX)/bin/pictor
 	install -D -m 644 config/pictor.ini $(DESTDIR)/etc/pictor/pictor.ini
 
+# Without the paths of this checkout, so that any checkout gives the same bytes.
+PACKAGES = $(BUILD)/packages
+.PHONY: deb dist
+deb: ## a Debian package, in build/packages; the same sources give the same bytes
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/deb OPT="-O2 -ffile-prefix-map=$(CURDIR)=." all
+	@config/debian/build.sh $(BUILD)/deb/pictor $(PACKAGES)
+	@if command -v lintian >/dev/null; then lintian --fail-on error,warning $(PACKAGES)/pictor_*.deb; \
+	else echo "no lintian (package lintian): the package was not looked over"; fi
+dist: ## what HEAD has as a tarball, with checksums and an SPDX bill of materials
+	@config/release.sh $(PACKAGES)
+
 .PHONY: clean help
 clean: ## remove the build folder
 	rm -rf $(BUILD)
