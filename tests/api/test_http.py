@@ -386,3 +386,13 @@ def test_cors(serve):
         answer = requests.options(server.url + "/v1/images/generations", timeout=30, headers={
             "Origin": origin, "Access-Control-Request-Method": "POST"})
         assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_the_dashboard_asks_for_what_there_is(own):
+    """config/grafana.json: every figure that it shows is one of /metrics."""
+    text = requests.get(own.url + "/metrics", timeout=30).text
+    board = json.loads((ROOT / "config" / "grafana.json").read_text())
+    asked = {name for panel in board["panels"] for target in panel["targets"]
+             for name in re.findall(r"pictor_\w+", target["expr"])}
+    told = set(re.findall(r"^# TYPE (\w+)", text, re.M))
+    assert asked and asked <= told, asked - told
