@@ -21,8 +21,8 @@ Paints pictures from words on this machine's CPU or by upstreams, and serves the
 the SD WebUI API, an API of its own and a page.
 .SH COMMANDS
 END
-commands=$("$program" --help | sed -nE 's/^  ([a-z]+) .*/\1/p')
-"$program" --help | sed -nE 's/^  ([a-z]+) +(.*)/\1\t\2/p' | while IFS="$(printf '\t')" read -r name text; do
+commands=$("$program" --help | sed -nE 's/^  ([a-z-]+) .*/\1/p')
+"$program" --help | sed -nE 's/^  ([a-z-]+) +(.*)/\1\t\2/p' | while IFS="$(printf '\t')" read -r name text; do
     printf '.TP\n.B %s\n' "$name"
     printf '%s\n' "$text" | awk "$roff"
 done

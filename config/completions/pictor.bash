@@ -7,7 +7,7 @@ _pictor()
         flags=$("${COMP_WORDS[0]}" "$command" --help 2>/dev/null | grep -oE '^ +(-[a-z], )?--[a-z0-9-]+' | grep -oE -- '--[a-z0-9-]+')
         mapfile -t COMPREPLY < <(compgen -W "$flags --help" -- "$word")
     elif [[ $COMP_CWORD == 1 ]]; then
-        words=$("${COMP_WORDS[0]}" --help 2>/dev/null | sed -nE 's/^  ([a-z]+) .*/\1/p')
+        words=$("${COMP_WORDS[0]}" --help 2>/dev/null | sed -nE 's/^  ([a-z-]+) .*/\1/p')
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
     elif [[ $command == keys && $COMP_CWORD == 2 ]]; then
         mapfile -t COMPREPLY < <(compgen -W "add list revoke" -- "$word")

@@ -1,6 +1,6 @@
 # Completion for fish: the program is asked what it takes, so that this never falls behind.
 function __pictor_commands
-    pictor --help 2>/dev/null | string replace -rf '^  ([a-z]+) +(.*)' '$1\t$2'
+    pictor --help 2>/dev/null | string replace -rf '^  ([a-z-]+) +(.*)' '$1\t$2'
 end
 function __pictor_flags
     set -l words (commandline -opc)
