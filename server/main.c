@@ -21,6 +21,7 @@ static const struct command {
     {"bench", bench_main, "measure this machine"},
     {"fsck", fsck_main, "hold the database against the disk"},
     {"migrate-store", migrate_main, "move jobs and keys into another database"},
+    {"migrate-blobs", migrate_blobs_main, "move pictures to a bucket, or back"},
     {"worker", worker_main, NULL},
 };
 

@@ -13,6 +13,7 @@ int mcp_main(int argc, char **argv);      /* cli_mcp.c */
 int pull_main(int argc, char **argv);     /* cli_pull.c */
 int keys_main(int argc, char **argv);     /* cli_keys.c */
 int migrate_main(int argc, char **argv);  /* cli_migrate.c */
+int migrate_blobs_main(int argc, char **argv); /* cli_migrate_blobs.c */
 int fsck_main(int argc, char **argv);     /* cli_fsck.c: 1 also for findings, repaired or not */
 
 #endif

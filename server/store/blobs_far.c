@@ -513,3 +513,68 @@ bool blobs_far_restore(struct blobs_far *f, const char *path, size_t size, struc
     near_path(near, f, path);
     return put_file(f, near, path, size, err);
 }
+
+/* ---- moving in and out ---- */
+
+/* Whether the bucket has just these bytes under the path's name. False without `err` set: it has
+ * none, or others. */
+static bool has(struct blobs_far *f, const char *path, const void *data, size_t size,
+                struct err *err)
+{
+    char hash[BUCKET_HASH_SIZE], kept[BUCKET_HASH_SIZE];
+    size_t there;
+    *err = (struct err){0};
+    if (!bucket_look(f->bucket, name_of(f, path), &there, kept, err)) {
+        if (err->code == ERR_NOT_FOUND)
+            *err = (struct err){0};
+        return false;
+    }
+    bucket_hash(hash, data, size);
+    return there == size && strcmp(hash, kept) == 0;
+}
+
+bool blobs_far_push(struct blobs_far *f, const char *path, bool *there, size_t *size,
+                    struct err *err)
+{
+    struct stat info;
+    void *data;
+    *there = false;
+    if (stat(path, &info) != 0)
+        return err_at(err, path, ERR_IO, "%s", strerror(errno));
+    *size = (size_t)info.st_size;
+    if (!blobs_read_here(path, *size, &data, err))
+        return false;
+    *there = has(f, path, data, *size, err);
+    bool done = *there;
+    if (!done && err->code == ERR_NONE)
+        done = bucket_put(f->bucket, name_of(f, path), type_of(path), data, *size, err);
+    if (done && !*there && !has(f, path, data, *size, err))
+        done = err->code == ERR_NONE &&
+               err_at(err, path, ERR_IO, "the bucket has other bytes than were just put there");
+    free(data);
+    return done;
+}
+
+bool blobs_far_pull(struct blobs_far *f, const char *path, size_t size, bool *there,
+                    struct err *err)
+{
+    void *here, *data;
+    size_t got;
+    *there = false;
+    if (blobs_read_here(path, size, &here, err)) {
+        *there = has(f, path, here, size, err);
+        free(here);
+        if (*there || err->code != ERR_NONE)
+            return *there;
+    }
+    if (!fetch(f, path, size, true, &data, &got, err))
+        return false;
+    bool done = blobs_write_here(path, data, got, err);
+    free(data);
+    return done;
+}
+
+bool blobs_far_drop(struct blobs_far *f, const char *path, struct err *err)
+{
+    return bucket_delete(f->bucket, name_of(f, path), err);
+}

@@ -30,6 +30,11 @@ bool blobs_far_walk(struct blobs_far *f, blobs_fn *fn, void *ctx, struct err *er
 bool blobs_far_tidy(struct blobs_far *f, time_t before, bool end, blobs_fn *fn, void *ctx,
                     struct err *err);
 bool blobs_far_lose(struct blobs_far *f, const char *path, struct err *err);
+bool blobs_far_push(struct blobs_far *f, const char *path, bool *there, size_t *size,
+                    struct err *err);
+bool blobs_far_pull(struct blobs_far *f, const char *path, size_t size, bool *there,
+                    struct err *err);
+bool blobs_far_drop(struct blobs_far *f, const char *path, struct err *err);
 bool blobs_far_restore(struct blobs_far *f, const char *path, size_t size, struct err *err);
 
 #endif

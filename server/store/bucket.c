@@ -323,8 +323,8 @@ static bool judge(const struct bucket_call *c, CURLcode code, const char *error,
         : c->status == 403 || c->status == 401  ? "; are bucket_key and its rights right?"
         : c->status >= 300 && c->status < 400   ? "; is its region right?"
                                                 : "";
-    return err_set(err, ERR_UNAVAILABLE, "the bucket %s (%d %s)%s",
-                   *again ? "is not well" : "refuses", c->status, said, advice);
+    return err_set(err, ERR_UNAVAILABLE, "the bucket %s (%d%s%s)%s",
+                   *again ? "is not well" : "refuses", c->status, *said ? " " : "", said, advice);
 }
 
 static bool try_once(struct bucket *b, struct bucket_call *c, const char *url, int timeout_ms,
@@ -431,12 +431,20 @@ bool bucket_get(struct bucket *b, const char *name, size_t most, void **data, si
 
 bool bucket_size(struct bucket *b, const char *name, size_t *size, struct err *err)
 {
+    char hash[BUCKET_HASH_SIZE];
+    return bucket_look(b, name, size, hash, err);
+}
+
+bool bucket_look(struct bucket *b, const char *name, size_t *size, char hash[BUCKET_HASH_SIZE],
+                 struct err *err)
+{
     struct bucket_call call = {.method = "HEAD", .name = name, .most = ANSWER_BYTES};
     bool done = bucket_call(b, &call, err);
     free(call.body);
     if (done && call.length < 0)
         done = err_set(err, ERR_UNAVAILABLE, "the bucket does not say how large an object is");
     *size = done ? (size_t)call.length : 0;
+    memcpy(hash, call.kept, BUCKET_HASH_SIZE);
     return done;
 }
 

@@ -40,8 +40,14 @@ bool bucket_put(struct bucket *b, const char *name, const char *type, const void
 bool bucket_get(struct bucket *b, const char *name, size_t most, void **data, size_t *size,
                 struct err *err);
 
+#define BUCKET_HASH_SIZE 65 /* SHA-256 in hex */
+
 /* ERR_NOT_FOUND. */
 bool bucket_size(struct bucket *b, const char *name, size_t *size, struct err *err);
+/* The same, and the hash that was put with it; "": none was. */
+bool bucket_look(struct bucket *b, const char *name, size_t *size, char hash[BUCKET_HASH_SIZE],
+                 struct err *err);
+void bucket_hash(char hex[BUCKET_HASH_SIZE], const void *data, size_t size);
 
 /* A missing one is fine. */
 bool bucket_delete(struct bucket *b, const char *name, struct err *err);

@@ -6,7 +6,6 @@
 
 #include <pthread.h>
 
-#define BUCKET_HASH_SIZE 65  /* SHA-256 in hex */
 #define BUCKET_URL_SIZE 4096
 
 /* Of the address in the settings; all owned. */
@@ -60,7 +59,6 @@ void bucket_place_free(struct bucket_place *p);
 
 /* ---- bucket_sign.c ---- */
 
-void bucket_hash(char hex[BUCKET_HASH_SIZE], const void *data, size_t size);
 /* RFC 3986: all but letters, digits and -._~ (and, with `path`, /) as %XX. False: no room. */
 bool bucket_encode(char *out, size_t room, const char *text, bool path);
 

@@ -46,8 +46,8 @@ bool keys_revoke(struct keys *keys, const char *id_or_name, struct err *err);
 bool keys_check(struct keys *keys, const char *presented, struct key *out, struct err *err);
 
 /* The key of a user whom a proxy in front has let in; made when it is seen first, called
- * "user:NAME", and valid until it is revoked. Nobody can present it: what its hash is of holds a zero byte.
- * ERR_DENIED when it was revoked, or the name is none. */
+ * "user:NAME", and valid until it is revoked. Nobody can present it: what its hash is of
+ * holds a zero byte. ERR_DENIED when it was revoked, or the name is none. */
 bool keys_user(struct keys *keys, const char *user, struct key *out, struct err *err);
 
 /* Whether requests need a key: once there is a row, also a revoked one, so that revoking the last

@@ -309,3 +309,42 @@ def test_near_has_a_limit(start, s3):
     server.restart()  # counts them
     paint(server)
     wait_for(lambda: sum(f.stat().st_size for f in near.iterdir()) <= 16 << 20)
+
+
+def migrate(server, s3, *flags):
+    done = subprocess.run([PROGRAM, "migrate-blobs", f"--data={server.folder / 'data'}",
+                           *s3.flags(server.bucket), *flags], capture_output=True, text=True,
+                          env=s3.env())
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_moving_in_and_back(serve, s3):
+    server = serve()
+    server.s3, server.native, server.bucket = s3, Native(server.url), s3.bucket()
+    jobs = [paint(server, seed=i, init_image=base64.b64encode(png(gradient(64, 64))).decode())
+            for i in range(2)]
+    addresses = [f"{server.url}/api/images/{j['images'][0]['id']}" for j in jobs]
+    thumb = requests.get(addresses[0] + "/thumb").content
+    before = [requests.get(a).content for a in addresses]
+    images, inputs = server.folder / "data" / "images", server.folder / "data" / "inputs"
+    s3.break_with, s3.breaks = (403, "AccessDenied"), lambda method, path: "/inputs/" in path
+    status, said = migrate(server, s3, "--remove")
+    assert status == 1 and "3 files moved, 0 were there, 2 failed" in said
+    assert "the bucket refuses (403)" in said
+    assert len(list(inputs.iterdir())) == 2 and not list(images.rglob("*.png"))
+    s3.heal()
+    s3.client.put_object(Bucket=server.bucket, Key=f"inputs/{jobs[0]['id']}.init", Body=b"other")
+    assert "2 files moved, 0 were there, 0 failed" in migrate(server, s3)[1]
+    assert "0 files moved, 2 were there, 0 failed" in migrate(server, s3, "--remove")[1]
+    assert not list(inputs.iterdir()) and len(s3.names(server.bucket)) == 5
+    folder_flags, server.flags, server.env = server.flags, s3.flags(server.bucket), s3.env()
+    server.restart()
+    assert [requests.get(a).content for a in addresses] == before
+    assert fsck(server, s3)[0] == 0
+    assert "5 files moved, 0 were there, 0 failed" in migrate(server, s3, "--back")[1]
+    assert "0 files moved, 5 were there, 0 failed" in migrate(server, s3, "--back", "--remove")[1]
+    assert s3.names(server.bucket) == []
+    server.flags = folder_flags
+    server.restart()
+    assert [requests.get(a).content for a in addresses] == before
+    assert requests.get(addresses[0] + "/thumb").content == thumb
