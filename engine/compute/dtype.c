@@ -18,7 +18,8 @@ static const struct {
     [DTYPE_Q8_0] = {"Q8_0", 34, 32},  [DTYPE_Q2_K] = {"Q2_K", 84, 256},
     [DTYPE_Q3_K] = {"Q3_K", 110, 256}, [DTYPE_Q4_K] = {"Q4_K", 144, 256},
     [DTYPE_Q5_K] = {"Q5_K", 176, 256}, [DTYPE_Q6_K] = {"Q6_K", 210, 256},
-    [DTYPE_OTHER] = {"other", 0},
+    [DTYPE_IQ4_NL] = {"IQ4_NL", 18, 32}, [DTYPE_IQ4_XS] = {"IQ4_XS", 136, 256},
+    [DTYPE_MXFP4] = {"MXFP4", 17, 32}, [DTYPE_OTHER] = {"other", 0},
 };
 
 size_t dtype_size(enum dtype dtype)
@@ -107,6 +108,9 @@ void dtype_to_f32(enum dtype dtype, const void *src, float *dst, size_t n)
     case DTYPE_Q4_K:
     case DTYPE_Q5_K:
     case DTYPE_Q6_K:
+    case DTYPE_IQ4_NL:
+    case DTYPE_IQ4_XS:
+    case DTYPE_MXFP4:
         for (size_t i = 0; i < n; i += dtype_block(dtype), bytes += dtype_size(dtype))
             dtype_blocks_read(dtype, bytes, dst + i);
         break;

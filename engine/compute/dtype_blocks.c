@@ -3,6 +3,7 @@
 #include "engine/compute/dtype_blocks.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 static float half_at(const unsigned char *p)
 {
@@ -116,6 +117,36 @@ static void read_q6_k(const unsigned char *b, float *out)
     }
 }
 
+const int8_t dtype_blocks_curved[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                        1,    13,   25,  38,  53,  69,  89,  113};
+const int8_t dtype_blocks_mx[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+float dtype_blocks_mx_scale(uint8_t e)
+{
+    uint32_t bits = e < 2 ? 0x00200000u << e : (uint32_t)(e - 1) << 23;
+    float scale;
+    memcpy(&scale, &bits, sizeof scale);
+    return scale;
+}
+
+/* 32 numbers out of 16 bytes: low nibbles are the first 16. */
+static void read_table(const unsigned char *q, const int8_t *table, float d, float *out)
+{
+    for (int i = 0; i < 16; i++) {
+        out[i] = d * (float)table[q[i] & 15];
+        out[i + 16] = d * (float)table[q[i] >> 4];
+    }
+}
+
+/* Eight sub-blocks of 32. */
+static void read_iq4_xs(const unsigned char *b, float *out)
+{
+    float d = half_at(b);
+    for (int s = 0; s < 8; s++)
+        read_table(b + 8 + 16 * s, dtype_blocks_curved, d * (float)dtype_blocks_xs_scale(b, s),
+                   out + 32 * s);
+}
+
 void dtype_blocks_read(enum dtype dtype, const unsigned char *block, float *out)
 {
     if (dtype == DTYPE_Q8_0)
@@ -128,6 +159,12 @@ void dtype_blocks_read(enum dtype dtype, const unsigned char *block, float *out)
         read_q45_k(block, dtype == DTYPE_Q5_K, out);
     else if (dtype == DTYPE_Q6_K)
         read_q6_k(block, out);
+    else if (dtype == DTYPE_IQ4_NL)
+        read_table(block + 2, dtype_blocks_curved, half_at(block), out);
+    else if (dtype == DTYPE_IQ4_XS)
+        read_iq4_xs(block, out);
+    else if (dtype == DTYPE_MXFP4)
+        read_table(block + 1, dtype_blocks_mx, dtype_blocks_mx_scale(*block), out);
     else
         read_nibbles(block, dtype == DTYPE_Q5_0 || dtype == DTYPE_Q5_1,
                      dtype == DTYPE_Q4_1 || dtype == DTYPE_Q5_1, out);

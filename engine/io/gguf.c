@@ -220,6 +220,7 @@ static const struct {
     {11, DTYPE_Q3_K, 0},  {12, DTYPE_Q4_K, 0},  {13, DTYPE_Q5_K, 0},  {14, DTYPE_Q6_K, 0},
     {24, DTYPE_OTHER, 1}, {25, DTYPE_OTHER, 2}, {26, DTYPE_OTHER, 4}, {27, DTYPE_I64, 0},
     {28, DTYPE_F64, 0},   {30, DTYPE_BF16, 0},
+    {20, DTYPE_IQ4_NL, 0}, {23, DTYPE_IQ4_XS, 0}, {39, DTYPE_MXFP4, 0},
 };
 
 /* Those that are not read, for the message. */
@@ -228,9 +229,8 @@ static const char *other_type(uint64_t type)
     static const struct {
         unsigned type;
         const char *name;
-    } others[] = {{16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"},
-                  {21, "IQ3_S"},   {22, "IQ2_S"},  {23, "IQ4_XS"},  {29, "IQ1_M"}, {34, "TQ1_0"},
-                  {35, "TQ2_0"},   {39, "MXFP4"},  {40, "NVFP4"}};
+    } others[] = {{16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {21, "IQ3_S"},
+                  {22, "IQ2_S"},   {29, "IQ1_M"},  {34, "TQ1_0"},   {35, "TQ2_0"}, {40, "NVFP4"}};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (others[i].type == type)
             return others[i].name;
@@ -254,7 +254,7 @@ static bool set_type(struct raw_tensor *t, uint64_t type, size_t row, size_t cou
     }
     return err_set(err, ERR_UNSUPPORTED,
                    "%s is in GGML's type %llu (%s); read are F32, F16, BF16, F64, Q4_0, Q4_1, "
-                   "Q5_0, Q5_1, Q8_0 and Q2_K to Q6_K",
+                   "Q5_0, Q5_1, Q8_0, Q2_K to Q6_K, IQ4_NL, IQ4_XS and MXFP4",
                    shown, (unsigned long long)type, other_type(type));
 }
 

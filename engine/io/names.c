@@ -605,6 +605,7 @@ static bool from_cpp(const char *p, const char *name, char *out, size_t size)
 
 static bool from_ldm(const char *name, char *out, size_t size)
 {
+    char whole[256];
     const char *rest, *first = names_prefix(NAMES_TEXT), *second = names_prefix(NAMES_TEXT_2);
     if (match(name, "cond_stage_model.1.transformer.", NULL, &rest))
         return from_cpp(second, rest, out, size);
@@ -624,6 +625,10 @@ static bool from_ldm(const char *name, char *out, size_t size)
         return emit(out, size, none, rest, "first_stage_model.%s", "");
     if (match(name, "text_encoders.", NULL, &rest) && (rest = strstr(rest, ".transformer.model.")))
         return from_language(first, rest + strlen(".transformer."), out, size);
+    /* A VAE in a file that ComfyUI put together. */
+    if (match(name, "vae.", NULL, &rest))
+        return emit(whole, sizeof whole, none, rest, "first_stage_model.") &&
+               from_ldm(whole, out, size);
     /* FLUX.2's, by Black Forest Labs. */
     if (match(name, "first_stage_model.encoder.quant_conv.", NULL, &rest))
         return emit(out, size, none, rest, "first_stage_model.%s", "quant_conv.");

@@ -79,7 +79,8 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
  * A language model as text encoder is called as in transformers behind "cond_stage_model.
  * transformer.model.": "layers.N.self_attn.q_proj.weight", "embed_tokens.weight". By itself it may
  * lack "model.", or be llama.cpp's ("blk.N.attn_q.weight"); in a whole file it is any
- * "text_encoders.NAME.transformer.model." What maps states to words has no place here.
+ * "text_encoders.NAME.transformer.model.", and a VAE there may be "vae." What maps states to words
+ * has no place here.
  *
  * T5 as text encoder, whichever it is, is called as in transformers behind
  * "text_encoders.t5xxl.transformer.": "encoder.block.N.layer.0.SelfAttention.q.weight"; by itself

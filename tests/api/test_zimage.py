@@ -42,6 +42,11 @@ def server(serve_module, tmp_path_factory):
     shutil.copy(ZIMAGE / "z_image_turbo.safetensors", folder / "unet")
     encoder(folder / "text_encoders", True)
     shutil.copy(ZIMAGE / "ae.safetensors", folder / "vae")
+    one = {f"model.diffusion_model.{k}": v for k, v in read(ZIMAGE / "z_image_turbo.safetensors").items()}
+    one |= {f"vae.{k}": v for k, v in read(ZIMAGE / "ae.safetensors").items()}
+    one |= {f"text_encoders.qwen3_4b.transformer.{k}": v
+            for k, v in read(folder / "text_encoders/qwen_3_4b.safetensors").items()}
+    write(folder / "checkpoints" / "all_in_one_turbo.safetensors", one)
     for family in ("zimage", "flux2"):
         shutil.copy(GOLDEN / "flow_lora" / f"{family}-kohya.safetensors", folder / "loras" / f"{family}.safetensors")
     return serve_module(f"--model-paths={folder}", "--default-model=z")
@@ -57,6 +62,7 @@ def test_a_folder_and_its_parts_paint_alike(ai):
         data = base64.b64decode(ai.answer({**FORM, **fields})["data"][0]["b64_json"])
         return Image.open(io.BytesIO(data)).tobytes()
     assert pixels(model="z_image_turbo") == pixels()
+    assert pixels(model="all_in_one_turbo") == pixels(), "ComfyUI's file of all parts"
 
 
 def test_loras(ai):

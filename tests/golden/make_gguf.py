@@ -33,10 +33,13 @@ def random_blocks(rng, kind, rows, columns):
     block, size = gguf.GGML_QUANT_SIZES[kind]
     raw = rng.integers(0, 256, (rows, columns // block, size), dtype=numpy.uint8)
     halves = {T.Q4_0: [0], T.Q5_0: [0], T.Q8_0: [0], T.Q4_1: [0, 2], T.Q5_1: [0, 2], T.Q2_K: [80, 82],
-              T.Q3_K: [108], T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208]}[kind]
+              T.Q3_K: [108], T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208], T.IQ4_NL: [0], T.IQ4_XS: [0],
+              T.MXFP4: []}[kind]
     for at in halves:
         scale = (rng.standard_normal(raw.shape[:2]) / 64).astype("<f2")
         raw[:, :, at:at + 2] = scale[..., None].view(numpy.uint8)
+    if kind == T.MXFP4:
+        raw[:, :, 0] = rng.integers(112, 124, raw.shape[:2])
     return raw.reshape(rows, -1)
 
 
@@ -66,6 +69,10 @@ def make():
     out.add_tensor("reshaped", raw, raw_dtype=T.Q4_K)
     out.add_array("comfy.gguf.orig_shape.reshaped", [8, 32, 3, 3])
     wanted["reshaped"] = gguf.quants.dequantize(raw, T.Q4_K).reshape(8, 32, 3, 3)
+    for kind in (T.IQ4_NL, T.IQ4_XS, T.MXFP4):
+        raw = random_blocks(rng, kind, 3, 512)
+        out.add_tensor("blocks." + kind.name, raw, raw_dtype=kind)
+        wanted["blocks." + kind.name] = gguf.quants.dequantize(raw, kind)
     out.write_header_to_file()
     out.write_kv_data_to_file()
     out.write_tensors_to_file()

@@ -458,6 +458,39 @@ static void test_many_texts(void **state)
     fixture_free(&f);
 }
 
+/* The publisher's shift, by a picture's size and the steps: published sigmas of 4 steps, and the
+ * logarithms of the shifts of 50. */
+static void test_schedule(void **state)
+{
+    static const struct {
+        int side;
+        double sigmas[5];
+    } sizes[] = {{256, {1, 0.95539, 0.87713, 0.70411, 0}},
+                 {512, {1, 0.95809, 0.88398, 0.71750, 0}},
+                 {768, {1, 0.96223, 0.89466, 0.73897, 0}},
+                 {1024, {1, 0.96738, 0.90814, 0.76720, 0}},
+                 {1536, {1, 0.95752, 0.88254, 0.71464, 0}}};
+    static const double fifty[][2] = {{512, 1.70196}, {1024, 2.02335}};
+    struct schedule s;
+    int count;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        family_flux2.schedule(NULL, sizes[i].side, sizes[i].side, 4, &s);
+        double *sigmas = schedule_sigmas(&s, SCHEDULE_SIMPLE, 4, &count, NULL);
+        assert_true(sigmas && count == 5);
+        for (int k = 0; k < 5; k++)
+            assert_true(fabs(schedule_scales(&s, sigmas[k]).t / 1000 - sizes[i].sigmas[k]) < 1e-5);
+        free(sigmas);
+    }
+    for (int i = 0; i < 2; i++) {
+        family_flux2.schedule(NULL, (int)fifty[i][0], (int)fifty[i][0], 50, &s);
+        double *sigmas = schedule_sigmas(&s, SCHEDULE_SIMPLE, 2, &count, NULL);
+        assert_true(sigmas && count == 3);
+        double half = schedule_scales(&s, sigmas[1]).t / 1000; /* shift / (shift + 1) */
+        assert_true(fabs(log(half / (1 - half)) - fifty[i][1]) < 1e-4);
+        free(sigmas);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -470,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_painting_over),
         cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_schedule),
         cmocka_unit_test(test_many_texts),
         cmocka_unit_test(test_cancelled_words),
     };

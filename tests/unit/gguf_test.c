@@ -156,7 +156,8 @@ static void packed(void **state)
 {
     static const char *const names[] = {"blocks.Q4_0", "blocks.Q4_1", "blocks.Q5_0", "blocks.Q5_1",
                                         "blocks.Q8_0", "blocks.BF16", "blocks.Q2_K", "blocks.Q3_K",
-                                        "blocks.Q4_K", "blocks.Q5_K", "blocks.Q6_K"};
+                                        "blocks.Q4_K", "blocks.Q5_K", "blocks.Q6_K",
+                                        "blocks.IQ4_NL", "blocks.IQ4_XS", "blocks.MXFP4"};
     struct err err;
     struct tensor_file *tf = tensor_file_open_memory(golden, golden_size, &err);
     assert_non_null(tf);
@@ -325,7 +326,7 @@ static void hostile_tensors(void **state)
         {1ull << 62, 1, 0, 0, ERR_INVALID, "shape too large"},
         {33, 1, 2, 0, ERR_INVALID, "no blocks of 32"},
         {32, 1, 12, 0, ERR_INVALID, "no blocks of 256"},
-        {32, 1, 20, 0, ERR_UNSUPPORTED, "IQ4_NL"},
+        {32, 1, 21, 0, ERR_UNSUPPORTED, "IQ3_S"},
         {32, 1, 4, 0, ERR_UNSUPPORTED, "type 4"},
         {32, 1, UINT32_MAX, 0, ERR_UNSUPPORTED, "type 4294967295"},
         {4, 1, 0, 1, ERR_INVALID, "alignment"},

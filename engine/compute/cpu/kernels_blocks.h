@@ -165,6 +165,26 @@ INLINE void block_q6_k(const unsigned char *b, float *out)
     }
 }
 
+/* 32 numbers of a table of 16, at a scale. */
+INLINE void block_table(const unsigned char *q, const int8_t *table, float d, float *out)
+{
+    float scaled[16];
+    for (int i = 0; i < 16; i++)
+        scaled[i] = d * (float)table[i];
+    for (int i = 0; i < 16; i++) {
+        out[i] = scaled[q[i] & 15];
+        out[i + 16] = scaled[q[i] >> 4];
+    }
+}
+
+INLINE void block_iq4_xs(const unsigned char *b, float *out)
+{
+    float d = HALF_AT(b);
+    for (int s = 0; s < 8; s++)
+        block_table(b + 8 + 16 * s, dtype_blocks_curved, d * (float)dtype_blocks_xs_scale(b, s),
+                    out + 32 * s);
+}
+
 #define BLOCKS(kind, call)                                                                         \
     case kind:                                                                                     \
         for (; n >= block; n -= block, b += size, out += block)                                    \
@@ -186,6 +206,9 @@ static bool blocks_to_f32(enum dtype dtype, const unsigned char *b, float *out, 
         BLOCKS(DTYPE_Q4_K, block_q45_k(b, false, out));
         BLOCKS(DTYPE_Q5_K, block_q45_k(b, true, out));
         BLOCKS(DTYPE_Q6_K, block_q6_k(b, out));
+        BLOCKS(DTYPE_IQ4_NL, block_table(b + 2, dtype_blocks_curved, HALF_AT(b), out));
+        BLOCKS(DTYPE_IQ4_XS, block_iq4_xs(b, out));
+        BLOCKS(DTYPE_MXFP4, block_table(b + 1, dtype_blocks_mx, dtype_blocks_mx_scale(*b), out));
     }
     return false;
 }
