@@ -275,6 +275,8 @@ struct pictor_file_info {
     struct pictor_model_info model; /* of a model that can be painted with */
     bool lone; /* it is a model's UNet alone: it is to be opened as that, with the text encoders and
                   the VAE of its family beside it (pictor_files_add) */
+    int words; /* channels of a word: of Qwen3's, which a transformer alone takes, or which a file
+                  has that is that; 0: not known */
     struct pictor_embedding_info embedding;
 };
 

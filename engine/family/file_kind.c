@@ -209,6 +209,32 @@ static void copy_metadata(const struct checkpoint *cp, const char *key, char *ou
     snprintf(out, size, "%s", text ? text : "");
 }
 
+static int columns_of(const struct checkpoint *cp, const char *name, int share)
+{
+    const struct raw_tensor *t = checkpoint_find(cp, name);
+    return t && t->ndim == 2 && t->shape[1] <= CHECKPOINT_SIZE_LIMIT ? (int)t->shape[1] / share : 0;
+}
+
+/* That a transformer alone takes; FLUX.2 takes three states of each. */
+static int words_taken(const struct checkpoint *cp, const struct family *family)
+{
+    static const char *const names[] = {"model.diffusion_model.txt_in.weight",
+                                        "model.diffusion_model.cap_embedder.1.weight"};
+    return family == &family_flux2    ? columns_of(cp, names[0], 3)
+           : family == &family_zimage ? columns_of(cp, names[1], 1)
+                                      : 0;
+}
+
+/* By transformers' names or llama.cpp's. */
+static int words_of_qwen(const struct checkpoint *cp)
+{
+    return checkpoint_find(cp, "model.layers.0.self_attn.q_norm.weight")
+               ? columns_of(cp, "model.layers.0.mlp.gate_proj.weight", 1)
+           : checkpoint_find(cp, "blk.0.attn_q_norm.weight")
+               ? columns_of(cp, "blk.0.ffn_gate.weight", 1)
+               : 0;
+}
+
 /* Another look at a file that is a UNet alone, by the names that it has in a model. */
 static bool describe_lone(const char *path, struct pictor_file_info *out, struct err *err)
 {
@@ -222,6 +248,7 @@ static bool describe_lone(const char *path, struct pictor_file_info *out, struct
         snprintf(out->family, sizeof out->family, "%s", family->name);
         out->model = facts.info;
         out->lone = true;
+        out->words = words_taken(cp, family);
     }
     checkpoint_free(cp);
     pictor_files_close(&files);
@@ -244,6 +271,8 @@ static bool describe(const struct checkpoint *cp, const char *path, struct picto
         if (out->kind == PICTOR_KIND_EMBEDDING)
             return (out->readable = sound);
     }
+    if (out->kind == PICTOR_KIND_TEXT_ENCODER)
+        out->words = words_of_qwen(cp);
     if (out->kind != PICTOR_KIND_MODEL && out->kind != PICTOR_KIND_UNKNOWN)
         return true;
     if (lone_is(cp))

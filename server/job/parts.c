@@ -60,7 +60,7 @@ static const struct part parts[] = {
      "text_encoder",
      "Qwen3 4B (of FLUX.2 [klein] 9B: 8B)",
      false,
-     {"qwen_3_4b", "Qwen3-4B", "Qwen3-4B-Q8_0", "qwen_3_8b"},
+     {"qwen_3_4b", "Qwen3-4B", "Qwen3-4B-Q8_0", "qwen_3_8b", "Qwen3-8B", "Qwen3-8B-Q8_0"},
      "qwen_3_4b"},
     {{"flux2"}, "vae", "FLUX.2's VAE", true, {"flux2-vae", "flux2_ae", "flux2-ae"}, "flux2-vae"},
     {{"flux1"}, "vae", "FLUX.1's VAE", true, {"ae", "flux-vae", "flux_vae", "flux1-ae"}, "ae"},
@@ -131,9 +131,30 @@ static bool may_lack(const struct part *p)
     return is_of(p, "sd3") && (p->vae || strcmp(p->what, T5) == 0);
 }
 
-/* The path of a part; "" of one that is not there and need not be. */
+/* Where files of several names are there, the first that has the words that the network takes: one
+ * family has networks of several sizes. Headers are read only then. */
+static void choose(struct files *files, const struct part *p, const char *network,
+                   char path[PATH_MAX])
+{
+    char other[PATH_MAX];
+    struct pictor_file_info wants, has;
+    struct err err;
+    bool several = false;
+    for (int i = 0; p->names[i] && !p->vae; i++)
+        several |= files_find(files, p->names[i], other, &err) && strcmp(other, path) != 0;
+    if (!several || !pictor_file_probe(network, &wants, &err) || !wants.words)
+        return;
+    for (int i = 0; p->names[i]; i++)
+        if (files_find(files, p->names[i], other, &err) &&
+            pictor_file_probe(other, &has, &err) && has.words == wants.words) {
+            memcpy(path, other, PATH_MAX);
+            return;
+        }
+}
+
+/* The path of a part of a network; "" of one that is not there and need not be. */
 static bool find(const struct parts_places *places, const struct part *p, const char *model,
-                 char path[PATH_MAX], struct err *err)
+                 const char *network, char path[PATH_MAX], struct err *err)
 {
     struct files *files = p->vae ? places->vaes : places->text_encoders;
     const char *own = said(places->settings, model, p->role), *slash = strrchr(model, '/');
@@ -142,9 +163,11 @@ static bool find(const struct parts_places *places, const struct part *p, const 
         return files_find_file(files, own, path, err) ||
                err_prefix(err, "[parts %.60s] %s = %.100s", model, p->role, own);
     int n = snprintf(name, sizeof name, "%s.%s", slash ? slash + 1 : model, p->role);
-    bool found = n < (int)sizeof name && files_find(files, name, path, err);
+    bool found = n < (int)sizeof name && files_find(files, name, path, err), own_name = found;
     for (int i = 0; !found && p->names[i]; i++)
         found = files_find(files, p->names[i], path, err);
+    if (found && !own_name)
+        choose(files, p, network, path);
     if (!found && err->code == ERR_NOT_FOUND && may_lack(p)) {
         *path = '\0';
         return true;
@@ -206,10 +229,10 @@ bool parts_complete(const struct parts_places *places, const char *path, const c
 /* ---- opening ---- */
 
 static bool add_part(const struct parts_places *places, const struct part *p, const char *name,
-                     struct pictor_files *out, struct err *err)
+                     const char *network, struct pictor_files *out, struct err *err)
 {
     char path[PATH_MAX], words[PATH_MAX];
-    if (!find(places, p, name, path, err))
+    if (!find(places, p, name, network, path, err))
         return false;
     if (!*path)
         return true;
@@ -226,14 +249,14 @@ bool parts_open(const struct parts_places *places, const char *name, const char 
     bool ok = (strcmp(family, "sd3") != 0 || pictor_files_add(out, "model", path, err)) &&
               pictor_files_add(out, "unet", path, err);
     for (size_t i = 0; ok && i < PARTS; i++)
-        ok = !is_of(&parts[i], family) || add_part(places, &parts[i], name, out, err);
+        ok = !is_of(&parts[i], family) || add_part(places, &parts[i], name, path, out, err);
     if (!ok)
         pictor_files_close(out);
     return ok;
 }
 
-bool parts_measure(const struct parts_places *places, const char *name, const char *family,
-                   uint64_t *size, int64_t *mtime_ms, struct err *err)
+bool parts_measure(const struct parts_places *places, const char *name, const char *network,
+                   const char *family, uint64_t *size, int64_t *mtime_ms, struct err *err)
 {
     struct registry_entry all = {.model = {.size = *size, .mtime_ms = *mtime_ms}};
     char path[PATH_MAX];
@@ -241,7 +264,7 @@ bool parts_measure(const struct parts_places *places, const char *name, const ch
     for (size_t i = 0; i < PARTS; i++) {
         if (!is_of(&parts[i], family))
             continue;
-        if (!find(places, &parts[i], name, path, err))
+        if (!find(places, &parts[i], name, network, path, err))
             return false;
         if (*path && stat(path, &st) == 0)
             registry_scan_measure(&all, &st);

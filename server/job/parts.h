@@ -3,7 +3,8 @@
  *
  * Which they are, the settings say (`[parts NAME]`); else it is the file that is called like the
  * model with ".text_encoder", ".text_encoder_2" or ".vae" behind; else one of the names that such
- * files are published under ("clip_l"). Nothing is taken because it happens to be there: the VAEs
+ * files are published under ("clip_l"); of several text encoders of one kind that which has the
+ * words that the network takes. Nothing is taken because it happens to be there: the VAEs
  * of two families look alike. T5's vocabulary is in its own file (GGUF), or a `spiece.model` beside
  * it or in one of the folders of text encoders. Thread-safe. */
 #ifndef PICTOR_SERVER_PARTS_H
@@ -35,9 +36,9 @@ bool parts_open(const struct parts_places *places, const char *name, const char 
 bool parts_complete(const struct parts_places *places, const char *path, const char *family,
                     struct pictor_files *files, struct err *err);
 
-/* Whether all of it is there; adds their sizes to *size, and *mtime_ms becomes that of the newest:
- * so whoever keeps the model open sees that one was replaced. */
-bool parts_measure(const struct parts_places *places, const char *name, const char *family,
-                   uint64_t *size, int64_t *mtime_ms, struct err *err);
+/* Whether all of it is there of the UNet at `path`; adds their sizes to *size, and *mtime_ms
+ * becomes that of the newest: so whoever keeps the model open sees that one was replaced. */
+bool parts_measure(const struct parts_places *places, const char *name, const char *path,
+                   const char *family, uint64_t *size, int64_t *mtime_ms, struct err *err);
 
 #endif

@@ -233,8 +233,11 @@ static void add_parts(const struct registry *reg, struct registry_model *m)
 {
     struct parts_places places = places_of(reg);
     struct err err;
-    if (!m->lone || m->fault != ERR_NONE ||
-        parts_measure(&places, m->name, m->architecture, &m->size, &m->mtime_ms, &err))
+    char path[PATH_MAX];
+    if (!m->lone || m->fault != ERR_NONE)
+        return;
+    registry_path(reg, m, path);
+    if (parts_measure(&places, m->name, path, m->architecture, &m->size, &m->mtime_ms, &err))
         return;
     m->fault = err.code;
     copy_text(m->problem, sizeof m->problem, err.msg);

@@ -1,11 +1,12 @@
 """FLUX.2 through the server: a folder and a transformer alone paint alike, edits are shown every picture
 that comes with them, and a missing part is named."""
 import os
+import time
 
 import pytest
 import requests
 from openai_client import OpenAI, gradient, png
-from test_sdxl import GOLDEN, write
+from test_sdxl import GOLDEN, read, write
 
 FLUX2 = GOLDEN / "flux2"
 ROWS, WIDTH = 151936, 32
@@ -16,6 +17,9 @@ def table():
     """The table of tokens: tests/golden/README.md, "flux2"."""
     import array
     return array.array("f", (((i * 7 + k * 13 + i * k) % 61 - 30) / 32 for i in range(ROWS) for k in range(WIDTH)))
+
+
+server_folders = []
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +34,15 @@ def server(serve_module, tmp_path_factory):
             (klein / name).write_bytes((FLUX2 / name).read_bytes())
     write(klein / "text_encoder/model-00002-of-00002.safetensors",
           {"model.embed_tokens.weight": ("F32", [ROWS, WIDTH], table().tobytes())})
+    server_folders.append(folder)
     (folder / "unet").mkdir()
     (folder / "unet" / "alone.safetensors").write_bytes((FLUX2 / "bfl.safetensors").read_bytes())
     return serve_module(f"--model-paths={folder}", "--default-model=klein")
+
+
+@pytest.fixture(scope="module")
+def klein_folder(server):
+    return server_folders[0]
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +101,21 @@ def test_tokens(server, ai):
         error = answer.json()["error"]
         assert answer.status_code in (400, 413) and error["param"] == "prompt", answer.text
         assert f"at most {most} tokens" in error["message"]
+
+
+def test_the_encoder_of_the_right_size(server, ai, klein_folder):
+    """Of two that are there the one whose words the network takes."""
+    encoders = klein_folder / "text_encoders"
+    encoders.mkdir()
+    (encoders / "qwen_3_4b.safetensors").write_bytes((GOLDEN / "qwen3/model.safetensors").read_bytes())
+    write(encoders / "qwen_3_8b.safetensors", {
+        **read(FLUX2 / "text_encoder/model-00001-of-00002.safetensors"),
+        "model.embed_tokens.weight": ("F32", [ROWS, WIDTH], table().tobytes())})
+    (klein_folder / "vae").mkdir()
+    (klein_folder / "vae/flux2-vae.safetensors").write_bytes(
+        (FLUX2 / "vae/diffusion_pytorch_model.safetensors").read_bytes())
+    end = time.monotonic() + 30
+    body = {**FORM, "seed": 7, "model": "alone"}
+    while (answer := ai.request("POST", "/v1/images/generations", json=body)).status_code != 200:
+        assert time.monotonic() < end, answer.text
+        time.sleep(0.3)
