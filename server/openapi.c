@@ -94,16 +94,20 @@ static cJSON *described(const char *text)
     return json;
 }
 
-/* `schema` (may be NULL) is taken. */
-static void add_answer(cJSON *responses, const char *status, const char *text, cJSON *schema)
+/* One of a status may have bodies of several types. Takes the schema. */
+static void add_answer(cJSON *responses, const char *text, const struct openapi_answer *a)
 {
-    cJSON *answer = described(text);
-    if (schema) {
-        cJSON *content = cJSON_AddObjectToObject(answer, "content");
-        cJSON *json = cJSON_AddObjectToObject(content, "application/json");
-        cJSON_AddItemToObject(json, "schema", schema);
-    }
-    cJSON_AddItemToObject(responses, status, answer);
+    cJSON *answer = cJSON_GetObjectItemCaseSensitive(responses, a->status);
+    if (!answer)
+        cJSON_AddItemToObject(responses, a->status, answer = described(text));
+    if (!a->type)
+        return;
+    cJSON *content = cJSON_GetObjectItemCaseSensitive(answer, "content");
+    if (!content)
+        content = cJSON_AddObjectToObject(answer, "content");
+    cJSON *body = cJSON_AddObjectToObject(content, a->type);
+    if (a->schema)
+        cJSON_AddItemToObject(body, "schema", a->schema);
 }
 
 /* OpenAI's routes stand at several roots. */
@@ -119,12 +123,14 @@ static const char *without_root(const struct route *route, const char *path)
 
 static void add_answers(cJSON *operation, const struct route *route, const char *path)
 {
-    const char *status = "200";
+    struct openapi_answer answer;
     cJSON *responses = cJSON_AddObjectToObject(operation, "responses");
-    cJSON *good = openapi_answers_good(route->method, without_root(route, path), &status);
-    add_answer(responses, status, "done", good);
-    add_answer(responses, "default", "an error, in the shape of the API",
-               openapi_answers_error(route->dialect));
+    for (size_t at = 0;
+         openapi_answers_good(route->method, without_root(route, path), &at, &answer);)
+        add_answer(responses, "done", &answer);
+    answer = (struct openapi_answer){"default", NULL, openapi_answers_error(route->dialect)};
+    answer.type = answer.schema ? "application/json" : NULL;
+    add_answer(responses, "an error, in the shape of the API", &answer);
 }
 
 static cJSON *operation_of(const struct route *route, const char *path, cJSON *parameters,

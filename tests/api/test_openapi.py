@@ -1,4 +1,6 @@
 """What /openapi.json says of answers, held against real ones."""
+import time
+
 import jsonschema
 import pytest
 import requests
@@ -15,6 +17,7 @@ def check(doc, method, path, answer, pattern=None):
     """The answer is one that the document has for its status, or else for errors."""
     responses = doc["paths"][pattern or path][method]["responses"]
     said = responses.get(str(answer.status_code), responses["default"])
+    assert str(answer.status_code) in responses or answer.status_code >= 400
     schema = said["content"]["application/json"]["schema"]
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(answer.json(), schema)
@@ -31,14 +34,44 @@ CALLS = [
     ("post", "/sdapi/v1/txt2img", TINY, 200), ("post", "/sdapi/v1/txt2img", {"steps": "x"}, 422),
     ("post", "/sdapi/v1/img2img", {}, 404), ("get", "/sdapi/v1/progress", None, 200),
     ("get", "/sdapi/v1/sd-models", None, 200), ("get", "/sdapi/v1/samplers", None, 200),
-    ("get", "/sdapi/v1/options", None, 200)]
+    ("get", "/sdapi/v1/options", None, 200), ("post", "/sdapi/v1/options", {}, 200),
+    ("get", "/api/queue", None, 200), ("get", "/api/experiments", None, 200),
+    ("post", "/api/experiments", {"name": "x", "base": TINY,
+                                  "axes": [{"field": "steps", "values": [1]}]}, 202),
+    ("post", "/api/jobs/batch", {"jobs": [TINY]}, 202), ("get", "/api/tags", None, 200),
+    ("get", "/api/webhooks", None, 200), ("get", "/api/files?kind=lora", None, 200),
+    ("post", "/api/tokens", {"prompt": "a"}, 200), ("get", "/api/schema", None, 200),
+    ("post", "/api/infotext", {"text": "a\nSteps: 3"}, 200), ("get", "/api/info", None, 200),
+    ("get", "/api/pulls", None, 200), ("get", "/api/keys", None, 200),
+    ("post", "/api/delete", {"jobs": ["0" * 32]}, 200), ("post", "/api/models/unload", {}, 202),
+    ("post", "/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}],
+                                      "size": "64x64", "steps": 1}, 200),
+    ("post", "/v1/responses", {"input": "x", "steps": 1, "model": "pictor-mini",
+                               "tools": [{"type": "image_generation", "size": "64x64"}]}, 200),
+    ("get", "/v1/batches", None, 200), ("get", "/v1/files", None, 200),
+    ("get", "/sdapi/v1/cmd-flags", None, 200), ("get", "/sdapi/v1/memory", None, 200),
+    ("get", "/sdapi/v1/schedulers", None, 200), ("get", "/sdapi/v1/upscalers", None, 200),
+    ("get", "/sdapi/v1/latent-upscale-modes", None, 200), ("get", "/sdapi/v1/loras", None, 200),
+    ("get", "/sdapi/v1/embeddings", None, 200), ("get", "/sdapi/v1/scripts", None, 200),
+    ("get", "/sdapi/v1/script-info", None, 200), ("get", "/sdapi/v1/sd-vae", None, 200),
+    ("get", "/sdapi/v1/prompt-styles", None, 200), ("get", "/sdapi/v1/extensions", None, 200),
+    ("get", "/controlnet/version", None, 200), ("get", "/controlnet/model_list", None, 200),
+    ("get", "/controlnet/module_list", None, 200), ("get", "/controlnet/settings", None, 200),
+    ("get", "/controlnet/control_types", None, 200), ("post", "/sdapi/v1/skip", None, 200),
+    ("post", "/sdapi/v1/interrupt", None, 200), ("post", "/sdapi/v1/refresh-loras", None, 200),
+    ("post", "/sdapi/v1/refresh-checkpoints", None, 200),
+    ("post", "/sdapi/v1/reload-checkpoint", None, 200),
+    ("post", "/internal/progress", {}, 200), ("get", "/internal/pending-tasks", None, 200),
+    ("get", "/queue/status", None, 200), ("get", "/app_id", None, 200),
+    ("get", "/config", None, 200), ("get", "/internal/quicksettings-hint", None, 200),
+    ("get", "/internal/ping", None, 200)]
 
 
 @pytest.mark.parametrize("method, path, body, status", CALLS)
 def test_answers_are_as_the_document_says(server, doc, method, path, body, status):
     answer = requests.request(method, server.url + path, json=body, timeout=120)
     assert answer.status_code == status, answer.text
-    check(doc, method, path, answer)
+    check(doc, method, path, answer, path.split("?")[0])
 
 
 def test_answers_of_routes_with_names(server, doc):
@@ -56,3 +89,41 @@ def test_errors_of_every_operation_have_a_shape(doc):
             assert "default" in operation["responses"], path
             if operation["tags"][0] in ("openai", "native", "sdapi"):
                 assert "content" in operation["responses"]["default"], (method, path)
+
+
+# What no route answers but with an error: they are there to say so.
+REFUSE = {"/sdapi/v1/server-restart", "/sdapi/v1/server-stop", "/sdapi/v1/server-kill",
+          "/sdapi/v1/create/{kind}", "/sdapi/v1/train/{kind}", "/sdapi/v1/prompt-styles",
+          "/sdapi/v1/prompt-styles/{name}", "/web/{name}", "/favicon.ico"}
+
+
+def test_every_operation_has_a_good_answer(doc):
+    bare = [(method, path) for path, methods in doc["paths"].items()
+            for method, operation in methods.items()
+            if len(operation["responses"]) < 2 and path not in REFUSE and
+            not (method == "delete" and path.endswith("models/{model}"))]
+    assert bare == []
+    for path, methods in doc["paths"].items():
+        for method, operation in methods.items():
+            for status, said in operation["responses"].items():
+                for kind, body in said.get("content", {}).items():
+                    if kind == "application/json":
+                        jsonschema.Draft202012Validator.check_schema(body["schema"])
+
+
+def test_answers_without_json(server, doc):
+    job = requests.post(server.url + "/api/jobs", json=TINY, timeout=60).json()["id"]
+    while not requests.get(f"{server.url}/api/jobs/{job}", timeout=60).json()["finished_at"]:
+        time.sleep(0.05)
+    image = requests.get(f"{server.url}/api/jobs/{job}", timeout=60).json()["images"][0]["id"]
+    for path, pattern in ((f"/api/images/{image}", "/api/images/{id}"), ("/metrics", "/metrics"),
+                          (f"/api/images/{image}/thumb", "/api/images/{id}/thumb"),
+                          ("/healthz", "/healthz"), ("/readyz", "/readyz"), ("/docs", "/docs"),
+                          (f"/api/jobs/{job}/events", "/api/jobs/{id}/events")):
+        answer = requests.get(server.url + path, timeout=60)
+        kinds = doc["paths"][pattern]["get"]["responses"][str(answer.status_code)]["content"]
+        kind = answer.headers["Content-Type"].split(";")[0]
+        assert kind in kinds or kind.split("/")[0] + "/*" in kinds, (path, kind)
+    answer = requests.delete(f"{server.url}/api/jobs/{job}", timeout=60)
+    assert answer.status_code == 204
+    assert doc["paths"]["/api/jobs/{id}"]["delete"]["responses"]["204"] == {"description": "done"}
