@@ -11,6 +11,7 @@
 #include <cjson/cJSON.h>
 
 #include "engine/base/log.h"
+#include "server/base/ids.h"
 #include "server/base/now.h"
 #include "server/base/json_text.h"
 #include "server/base/settings.h"
@@ -18,6 +19,7 @@
 #include "server/paint/result.h"
 #include "server/paint/upstream_sdapi.h"
 
+#define NAME_OPTION "upstream-name"
 #define IDLE_MS 1000
 
 void upstream_log(const char *event, const struct errand *e, const struct err *err)
@@ -371,6 +373,25 @@ void upstream_free(struct upstream *u)
     free(u);
 }
 
+/* The same over restarts, where something outlives them. */
+static bool name_self(struct upstream *u, struct err *err)
+{
+    const struct registry_hashes *memory = &u->parts.memory;
+    char *known = memory->recall ? memory->recall(memory->ctx, NAME_OPTION) : NULL;
+    bool good = known && strlen(known) == sizeof u->who - 1 &&
+                strspn(known, "0123456789abcdef") == sizeof u->who - 1;
+    if (good)
+        memcpy(u->who, known, sizeof u->who);
+    free(known);
+    if (good)
+        return true;
+    if (!ids_random(u->who, sizeof u->who - 1, err))
+        return false;
+    if (memory->remember) /* else it has another one the next time */
+        memory->remember(memory->ctx, NAME_OPTION, u->who, NULL);
+    return true;
+}
+
 struct upstream *upstream_new(const struct dispatch_parts *parts, struct err *err)
 {
     const struct settings *s = parts->settings;
@@ -381,6 +402,8 @@ struct upstream *upstream_new(const struct dispatch_parts *parts, struct err *er
     }
     u->parts = *parts;
     pthread_mutex_init(&u->lock, NULL);
+    if (!name_self(u, err))
+        goto fail;
     u->servers = calloc(s->upstream_count, sizeof *u->servers);
     u->fetch = fetch_new(err);
     if (!u->servers || !u->fetch) {

@@ -349,6 +349,7 @@ static bool fall_over(struct errand *e, const struct err *why)
     e->retry_at = now_ms();
     e->order = (struct job_order){0};
     e->uploaded[0] = e->uploaded[1] = false;
+    e->place = 0;
     return true;
 }
 

@@ -81,6 +81,7 @@ struct errand {
     char run[64];         /* of ComfyUI, that paints; "": none does */
     int64_t run_since;
     bool uploaded[2];
+    int place; /* from 1: which of the names at its server are this one's; 0: none yet */
     char names[2][UPSTREAM_COMFY_NAME]; /* what init and mask are called there */
     bool asking; /* the breaker let it through and waits to hear how it went */
     bool over;   /* its outcome is told; freed by the loop */
@@ -93,6 +94,7 @@ struct upstream {
     struct subscription *subscription;
     struct server *servers;
     size_t server_count;
+    char who[9]; /* in names of pictures there, so that two of us do not share them */
     struct errand *errands; /* changed by the thread under `lock`; others may look for ids */
 
     pthread_mutex_t lock;

@@ -71,6 +71,20 @@ static void on_upload(void *ctx, const struct fetch_answer *came)
     upstream_order_result(e, &answer, &err, &refusal);
 }
 
+/* ComfyUI removes no pictures that it was sent: those of the next job take the place of these. As
+ * many are there as jobs at a time. */
+static int place_of(struct errand *e)
+{
+    for (int place = 1; e->place == 0; place++) {
+        const struct errand *other = e->upstream->errands;
+        while (other && !(other->server == e->server && other->place == place))
+            other = other->next;
+        if (!other)
+            e->place = place;
+    }
+    return e->place;
+}
+
 bool upstream_run_uploads(struct errand *e, struct err *err)
 {
     const size_t sizes[] = {e->given.init_size, e->given.mask_size};
@@ -82,7 +96,8 @@ bool upstream_run_uploads(struct errand *e, struct err *err)
         char name[64];
         if (e->uploaded[i] || sizes[i] == 0)
             continue;
-        snprintf(name, sizeof name, "pictor-%s-%s.png", e->job.id, i ? "mask" : "init");
+        snprintf(name, sizeof name, "pictor-%s-%d-%s.png", e->upstream->who, place_of(e),
+                 i ? "mask" : "init");
         if (i == 1 && !upstream_request_white(e->upstream->parts.codec, e->given.mask, sizes[i],
                                               e->job.params.mask_invert, &mask, err))
             return true;

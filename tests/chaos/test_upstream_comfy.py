@@ -86,6 +86,25 @@ def test_painting_over(front, comfy):
     assert "wants a mask" in cloud(jobs, init_image=text(png()))["error"]["message"]
 
 
+def test_pictures_take_the_place_of_those_before(front, comfy):
+    server, jobs = front(comfy, paint_over(), "concurrency = 2")
+    picture, other = text(png((9, 9, 9))), text(png((7, 7, 7)))
+    for image in (picture, other):
+        job = cloud(jobs, init_image=image, mask=text(png()))
+        assert job["state"] == "done", job["error"]
+    assert len(comfy.files) == 2, "one to begin from and one mask"
+    assert comfy.files[comfy.graphs()[1]["10"]["inputs"]["image"]] == png((7, 7, 7))
+    comfy.seconds = 1
+    ids = [jobs.submit(**{**TINY, "model": "cloud", "init_image": image, "mask": text(png())})
+           for image in (picture, other, picture, other)]
+    assert [jobs.state(id)["state"] for id in ids] == ["done"] * 4
+    assert len(comfy.files) == 4, "two jobs at a time"
+    names = set(comfy.files)
+    server.restart()
+    assert cloud(jobs, init_image=picture, mask=text(png()))["state"] == "done"
+    assert set(comfy.files) == names
+
+
 def test_a_workflow_without_pictures_takes_none(front, comfy):
     _, jobs = front(comfy)
     assert "takes no picture" in cloud(jobs, init_image=text(png()))["error"]["message"]
