@@ -248,6 +248,8 @@ static const struct {
     {"GET", "/sdapi/v1/realesrgan-models", "200", ANY_LIST, JSON},
     {"GET", "/sdapi/v1/extensions", "200", ANY_LIST, JSON},
     {"GET", "/sdapi/v1/prompt-styles", "200", LIST_OF("name"), JSON},
+    {"POST", "/sdapi/v1/prompt-styles", "200", ANY_OBJECT, JSON},
+    {"DELETE", "/sdapi/v1/prompt-styles/{name}", "200", NOTHING, JSON},
     {"POST", "/sdapi/v1/refresh-checkpoints", "200", NOTHING, JSON},
     {"POST", "/sdapi/v1/refresh-loras", "200", NOTHING, JSON},
     {"POST", "/sdapi/v1/refresh-vae", "200", NOTHING, JSON},

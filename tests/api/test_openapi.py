@@ -93,8 +93,7 @@ def test_errors_of_every_operation_have_a_shape(doc):
 
 # What no route answers but with an error: they are there to say so.
 REFUSE = {"/sdapi/v1/server-restart", "/sdapi/v1/server-stop", "/sdapi/v1/server-kill",
-          "/sdapi/v1/create/{kind}", "/sdapi/v1/train/{kind}", "/sdapi/v1/prompt-styles",
-          "/sdapi/v1/prompt-styles/{name}", "/web/{name}", "/favicon.ico"}
+          "/sdapi/v1/create/{kind}", "/sdapi/v1/train/{kind}", "/web/{name}", "/favicon.ico"}
 
 
 def test_every_operation_has_a_good_answer(doc):
