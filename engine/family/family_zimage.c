@@ -1,9 +1,7 @@
 /* family_zimage.c: Z-Image (Tongyi-MAI 2025), which has Qwen3 4B as text encoder and FLUX.1's
  * autoencoder. Z-Image-Turbo paints in eight steps without guidance, the model that it was
  * distilled from in fifty with it. */
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "engine/family/family.h"
 #include "engine/family/flow.h"
@@ -68,15 +66,10 @@ bool family_zimage_alone(const struct checkpoint *cp)
 static bool is_distilled(const struct checkpoint *cp, double shift)
 {
     static const char *const names[] = {"z_image", "z-image", "zimage", "z image"};
-    const char *name = checkpoint_name(cp), *title = checkpoint_metadata(cp, "modelspec.title");
-    char lower[400];
-    snprintf(lower, sizeof lower, "%.272s %.96s", name, title ? title : "");
-    for (char *c = lower; *c; c++)
-        *c = *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c;
-    if (shift >= TIME_SHIFT_BASE || strstr(lower, "turbo"))
+    if (shift >= TIME_SHIFT_BASE || flow_is_called(cp, "turbo"))
         return shift < TIME_SHIFT_BASE;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strstr(lower, names[i]))
+        if (flow_is_called(cp, names[i]))
             return false;
     return true;
 }

@@ -45,11 +45,17 @@ static bool read_gguf(const struct checkpoint *cp, struct unigram_source *out, s
     struct unigram_piece *pieces = calloc(texts.count, sizeof *pieces);
     if (!pieces)
         return err_set(err, ERR_INTERNAL, "no memory for a vocabulary");
-    const unsigned char *at = texts.data;
+    const unsigned char *at = texts.data, *end = at + texts.bytes;
     for (size_t i = 0; i < texts.count; i++) {
-        uint64_t len;
+        size_t left = (size_t)(end - at);
+        uint64_t len = left;
         int32_t type;
-        memcpy(&len, at, sizeof len);
+        if (left >= sizeof len)
+            memcpy(&len, at, sizeof len);
+        if (left < sizeof len || len > left - sizeof len) { /* whole when the file was opened */
+            free(pieces);
+            return err_set(err, ERR_IO, "text encoder: its file changed while it was read");
+        }
         memcpy(&type, types.data + i * sizeof type, sizeof type);
         memcpy(&pieces[i].score, scores.data + i * sizeof(float), sizeof(float));
         pieces[i].text = (const char *)at + sizeof len;

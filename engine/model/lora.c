@@ -34,7 +34,7 @@ struct lora {
     struct target *targets; /* in order of key */
     struct module *modules; /* those with a target, in order of the target's tensor */
     size_t target_count, target_room, module_count;
-    size_t left;
+    size_t taken, left; /* of the file's modules; one of several tensors is several above */
     char *first_left; /* its name, NULL when there is none */
 };
 
@@ -555,6 +555,7 @@ static bool match_modules(struct lora *l, const struct checkpoint *cp, struct er
     free(l->modules);
     l->modules = out;
     l->module_count = kept;
+    l->taken = taken;
     l->left = count - taken;
     if (!ok)
         return false;
@@ -572,7 +573,7 @@ static void log_left(const struct lora *l, const char *name)
     char lora[96], first[2 * KEY_SIZE];
     if (l->left)
         log_event(LOG_WARN, "lora_left", "name=%s parts=%zu merged=%zu first_left=%s",
-                  log_quote(lora, sizeof lora, name), l->left, l->module_count,
+                  log_quote(lora, sizeof lora, name), l->left, l->taken,
                   log_quote(first, sizeof first, l->first_left));
 }
 
@@ -632,11 +633,6 @@ static double strength_of(const struct lora_use *use, const char *name)
     return strncmp(name, UNET, strlen(UNET)) == 0 ? use->unet : use->text;
 }
 
-bool lora_changes(const struct lora_use *use, const char *name)
-{
-    return strength_of(use, name) != 0 && first_module(use->lora, name);
-}
-
 /* Some rows of a change, and of a tensor's. */
 struct rows {
     size_t from; /* of the change */
@@ -655,6 +651,18 @@ static struct rows rows_of(const struct target *target, const struct raw_tensor 
     high = end < high ? end : high;
     return low < high ? (struct rows){target->from + low - target->at, low - first, high - low}
                       : (struct rows){0, 0, 0};
+}
+
+bool lora_changes(const struct lora_use *use, const struct raw_tensor *t)
+{
+    const struct lora *l = use->lora;
+    const struct module *m = first_module(l, t->name), *end = l->modules + l->module_count;
+    if (strength_of(use, t->name) == 0)
+        return false;
+    for (; m && m < end && strcmp(m->target->tensor->name, t->name) == 0; m++)
+        if (rows_of(m->target, t).count)
+            return true;
+    return false;
 }
 
 /* Adds to the first `shape->k` columns of w [count, k taps]. */

@@ -27,8 +27,9 @@ struct lora_use {
     double unet, text;
 };
 
-/* Whether it changes the tensor of the checkpoint that is called so. */
-bool lora_changes(const struct lora_use *use, const char *name);
+/* Whether it changes tensor `t`, which may be some of its rows, in the memory of the checkpoint: a
+ * matrix of rows that are not changed stays in the blocks of its file. */
+bool lora_changes(const struct lora_use *use, const struct raw_tensor *t);
 
 /* Adds what it does to tensor `t` to `w`, which are t's numbers; t may be some of its rows, in the
  * memory of the checkpoint. */

@@ -126,7 +126,7 @@ static void load_stream(struct loader *l, struct stream *s, int n, const char *s
 {
     char p[96];
     snprintf(p, sizeof p, ROOT "joint_blocks.%d.%s_block.attn2.", n, side);
-    bool own = checkpoint_has(l->cp, p);
+    bool own = *side == 'x' && checkpoint_has(l->cp, p); /* words never do */
     if (own)
         load_attention(l, &s->own, p, true, c);
     snprintf(p, sizeof p, ROOT "joint_blocks.%d.%s_block.attn.", n, side);

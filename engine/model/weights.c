@@ -49,7 +49,7 @@ void weights_rest(struct weights *w)
 static bool changes(const struct lora_use *loras, size_t count, const struct raw_tensor *t)
 {
     for (size_t i = 0; i < count; i++)
-        if (lora_changes(&loras[i], t->name))
+        if (lora_changes(&loras[i], t))
             return true;
     return false;
 }
@@ -64,7 +64,7 @@ static float *merged(struct device *dev, const struct raw_tensor *t, const struc
     if (ok)
         raw_tensor_floats(t, 0, n, w);
     for (size_t i = 0; ok && i < count; i++)
-        if (lora_changes(&loras[i], t->name))
+        if (lora_changes(&loras[i], t))
             ok = lora_add(&loras[i], dev, t, w, err);
     if (ok)
         return w;

@@ -9,11 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/model/adaln.h"
 #include "engine/model/layers.h"
+#include "engine/model/patches.h"
 
 #define ROOT "model.diffusion_model."
 #define MAX_BLOCKS 128
-#define SINUSOIDS 256
 #define EPSILON 1e-5f      /* of the norms with weights */
 #define LAST_EPSILON 1e-6f /* of the last one */
 #define THETA 256.0
@@ -151,7 +152,7 @@ static void load_ends(struct loader *l, struct zimage *m)
     m->latent_in = layers_linear(l, ROOT, "x_embedder", w, patch, true);
     m->text_norm = layers_floats(l, ROOT, "cap_embedder.0.weight", 1, text);
     m->text_in = layers_linear(l, ROOT, "cap_embedder.1", w, c->text, true);
-    m->time[0] = layers_linear(l, ROOT, "t_embedder.mlp.0", c->time_inside, SINUSOIDS, true);
+    m->time[0] = layers_linear(l, ROOT, "t_embedder.mlp.0", c->time_inside, ADALN_SINUSOIDS, true);
     m->time[1] = layers_linear(l, ROOT, "t_embedder.mlp.2", c->time, c->time_inside, true);
     m->fill_picture = load_token(l, "x_pad_token", w);
     m->fill = load_token(l, "cap_pad_token", w);
@@ -409,60 +410,17 @@ void zimage_begin(struct ops *o, const struct zimage *m, const float *words, int
 
 /* ---- a step ---- */
 
-/* What blocks are told of the time [1, 1, 1, time]. */
-static void tell_time(struct ops *o, const struct zimage *m, double t, struct tensor *y)
-{
-    size_t mark = arena_mark(o->arena);
-    float sinusoids[SINUSOIDS];
-    struct epilogue silu = {.act = ACT_SILU};
-    layers_sinusoids(1000 - t, SINUSOIDS, sinusoids);
-    struct tensor in = tensor_new(o->arena, y->dtype, 1, 1, 1, SINUSOIDS, 0);
-    struct tensor inside = tensor_new(o->arena, y->dtype, 1, 1, 1, m->config.time_inside, 0);
-    ops_from_floats(o, &in, sinusoids);
-    ops_linear(o, &inside, &in, m->time[0], &silu);
-    ops_linear(o, y, &inside, m->time[1], NULL);
-    arena_reset(o->arena, mark);
-}
-
-/* Between a latent and its tokens, whose channels are by row, column and channel: two rows of a
- * patch lie in the latent as they lie in the token. */
-static void pack(const struct zimage_call *call, int channels, const float *latent, float *tokens)
-{
-    size_t part = (size_t)(ZIMAGE_PATCH * channels);
-    for (int y = 0; y < call->height; y++)
-        for (int x = 0; x < call->width / ZIMAGE_PATCH; x++, latent += part) {
-            size_t token = (size_t)(y / ZIMAGE_PATCH * (call->width / ZIMAGE_PATCH) + x);
-            memcpy(tokens + (token * ZIMAGE_PATCH + (size_t)(y % ZIMAGE_PATCH)) * part, latent,
-                   part * sizeof *latent);
-        }
-}
-
-static void unpack_turned(const struct zimage_call *call, int channels, const float *tokens,
-                          float *latent)
-{
-    size_t part = (size_t)(ZIMAGE_PATCH * channels);
-    for (int y = 0; y < call->height; y++)
-        for (int x = 0; x < call->width / ZIMAGE_PATCH; x++, latent += part) {
-            size_t token = (size_t)(y / ZIMAGE_PATCH * (call->width / ZIMAGE_PATCH) + x);
-            const float *from = tokens + (token * ZIMAGE_PATCH + (size_t)(y % ZIMAGE_PATCH)) * part;
-            for (size_t k = 0; k < part; k++)
-                latent[k] = -from[k];
-        }
-}
-
 /* The first tokens of x = the latent's. */
 static void take_in(struct ops *o, const struct zimage *m, const struct zimage_call *call,
                     const float *latent, struct tensor *x)
 {
-    int patch = ZIMAGE_PATCH * ZIMAGE_PATCH * m->config.channels;
+    int c = m->config.channels, patch = ZIMAGE_PATCH * ZIMAGE_PATCH * c;
     size_t mark = arena_mark(o->arena);
     struct tensor own = tensor_range(x, 0, call->own);
-    struct tensor in = tensor_new(o->arena, x->dtype, 1, 1, call->own, patch, 0);
     float *tokens = arena_alloc(o->arena, (size_t)call->own * (size_t)patch, sizeof *tokens);
     if (!arena_planning(o->arena))
-        pack(call, m->config.channels, latent, tokens);
-    ops_from_floats(o, &in, tokens);
-    ops_linear(o, &own, &in, m->latent_in, NULL);
+        patches_cut(latent, call->height, call->width, c, PATCHES_CHANNELS_LAST, tokens);
+    adaln_take(o, m->latent_in, tokens, patch, &own);
     arena_reset(o->arena, mark);
 }
 
@@ -486,8 +444,11 @@ static void answer(struct ops *o, const struct zimage *m, const struct zimage_ca
     ops_norm(o, &normed, &own, &(struct norm_how){.eps = LAST_EPSILON, .gamma = scale});
     ops_linear(o, &y, &normed, m->last, NULL);
     ops_to_floats(o, tokens, &y);
-    if (!arena_planning(o->arena))
-        unpack_turned(call, c->channels, tokens, velocity);
+    if (arena_planning(o->arena))
+        return;
+    for (size_t i = 0; i < (size_t)call->own * (size_t)patch; i++)
+        tokens[i] = -tokens[i];
+    patches_join(tokens, call->height, call->width, c->channels, PATCHES_CHANNELS_LAST, velocity);
 }
 
 void zimage_forward(struct ops *o, const struct zimage *m, const struct zimage_call *call,
@@ -500,7 +461,7 @@ void zimage_forward(struct ops *o, const struct zimage *m, const struct zimage_c
     struct tensor time = tensor_new(o->arena, x.dtype, 1, 1, 1, c->time, 0);
     struct tensor picture = tensor_range(&x, 0, call->filled);
     struct tensor text = tensor_range(&x, call->filled, call->tokens);
-    tell_time(o, m, t, &time);
+    adaln_number(o, m->time, 1000 - t, false, &time);
     take_in(o, m, call, latent, &x);
     if (call->filled > call->own) {
         struct tensor rest = tensor_range(&x, call->own, call->filled - call->own);

@@ -181,7 +181,16 @@ bool pictor_model_merge(struct pictor_model *m, const struct pictor_lora *loras,
     if (!family->merge)
         return count == 0 || err_set(err, ERR_UNSUPPORTED, "a model of the family %s takes no LoRA",
                                      family->name);
-    return family->merge(m->family, loras, count, err);
+    if (!family->merge(m->family, loras, count, err))
+        return false;
+    /* What was in blocks of few bits is not any more. */
+    size_t bytes = m->family->facts.info.weight_bytes, limit = m->engine->memory_limit;
+    if (count == 0 || limit == 0 || bytes <= limit)
+        return true;
+    family->merge(m->family, NULL, 0, NULL);
+    return err_set(err, ERR_TOO_LARGE,
+                   "the model with LoRAs merged takes %zu MiB, the memory limit is %zu MiB",
+                   bytes >> 20, limit >> 20);
 }
 
 bool pictor_model_control(struct pictor_model *m, const struct pictor_control_file *files,

@@ -110,16 +110,26 @@ static uint32_t number_at(const unsigned char *at)
     return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
+/* Whether each is ended by a 0 soon: a text must not become a thousand times as long. */
+static bool forms_end(const unsigned char *forms, size_t size)
+{
+    size_t run = 0;
+    for (size_t i = 0; i < size && run <= UNIGRAM_FORM_MOST; i++)
+        run = forms[i] ? run + 1 : 0;
+    return run == 0;
+}
+
 static bool take_forms(struct unigram *u, const struct unigram_source *s, struct err *err)
 {
     if (!s->forms_size)
         return true;
     size_t trie = s->forms_size < 4 ? 0 : number_at(s->forms);
-    if (!trie || trie % 4 || trie > s->forms_size - 4 || s->forms[s->forms_size - 1])
+    if (!trie || trie % 4 || trie >= s->forms_size - 4 ||
+        !forms_end(s->forms + 4 + trie, s->forms_size - 4 - trie))
         return err_set(err, ERR_INVALID,
-                       "vocabulary: wanted forms of characters as a trie and what ends with a 0, "
-                       "found %zu bytes, of them %zu of a trie",
-                       s->forms_size, trie);
+                       "vocabulary: wanted forms of characters as a trie, and what each becomes: "
+                       "at most %d bytes and a 0; found %zu bytes, of them %zu of a trie",
+                       UNIGRAM_FORM_MOST, s->forms_size, trie);
     u->trie = s->forms + 4;
     u->trie_units = trie / 4;
     u->forms = u->trie + trie;
@@ -258,7 +268,7 @@ static size_t find_form(const struct unigram *u, const char *text, size_t len, c
     if (!u->trie_units)
         return 0;
     uint32_t unit = number_at(u->trie);
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len && i < UNIGRAM_FORM_MOST; i++) { /* a trie may go in circles */
         unsigned char byte = (unsigned char)text[i];
         at ^= children(unit) ^ byte;
         if (!byte || at >= u->trie_units)
@@ -300,7 +310,7 @@ static size_t next_form(const struct unigram *u, const char *text, size_t len, c
     if (n)
         return n;
     if ((n = find_form(u, text, len, form))) {
-        *form_len = strlen(*form);
+        *form_len = strnlen(*form, (size_t)((const char *)u->forms + u->forms_size - *form));
         return n;
     }
     n = utf8_length(text, len);

@@ -29,13 +29,15 @@ struct unigram_piece {
 
 #define UNIGRAM_MOST 1000000    /* pieces */
 #define UNIGRAM_PIECE_MOST 1024 /* bytes of one */
+#define UNIGRAM_FORM_MOST 64    /* bytes of what is replaced, and of what by; NFKC has 33 */
 
 /* What a vocabulary says. The number of a piece is its id. */
 struct unigram_source {
     const struct unigram_piece *pieces;
     size_t count;
     /* How characters are brought to one form: the size of a double-array trie (4 bytes), the trie
-     * of what is replaced, and what by, each ended by a 0; size 0: nothing is. */
+     * of what is replaced, and what by, each ended by a 0; size 0: nothing is. More than
+     * UNIGRAM_FORM_MOST bytes are never replaced, and never come of it. */
     const unsigned char *forms;
     size_t forms_size;
     bool prefix;   /* a text begins with a space */

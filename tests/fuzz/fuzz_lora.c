@@ -30,7 +30,7 @@ static void merge(const struct lora *l)
     size_t changed = 0;
     for (size_t i = 0; i < checkpoint_count(cp); i++) {
         const struct raw_tensor *t = checkpoint_at(cp, i);
-        if (!lora_changes(&use, t->name))
+        if (!lora_changes(&use, t))
             continue;
         size_t n = t->bytes / dtype_size(t->dtype);
         float *w = malloc(n * sizeof *w);

@@ -126,6 +126,40 @@ static void test_hostile_tokens(void **state)
     free(data);
 }
 
+/* A trie that goes in circles, and forms that are longer than any character's. */
+static void test_hostile_forms(void **state)
+{
+    enum { LONG = 1 << 16 };
+    const struct unigram_piece pieces[] = {{"<unk>", 5, 0, UNIGRAM_UNKNOWN},
+                                           {"b", 1, -1, UNIGRAM_NORMAL}};
+    /* The child of either unit by 'a' is unit 1, whose byte that is. */
+    static const unsigned char circle[] = {8, 0, 0, 0, 0, 0x80, 1, 0, 'a', 0x84, 1, 0, 0};
+    struct unigram_source source = {.pieces = pieces, .count = 2};
+    struct tokenizer_ids ids = {0};
+    struct err err;
+    char *text = malloc(LONG);
+    unsigned char *forms = calloc(1, LONG);
+    assert_true(text && forms);
+    memset(text, 'a', LONG);
+    source.forms = circle;
+    source.forms_size = sizeof circle;
+    struct unigram *u = unigram_new(&source, &err);
+    if (!u)
+        fail_msg("%s", err.msg);
+    assert_true(unigram_encode(u, text, LONG, &ids, &err));
+    assert_int_equal(ids.count, 1);
+    unigram_free(u);
+    forms[0] = 4;
+    memset(forms + 8, 'x', LONG - 9);
+    source.forms = forms;
+    source.forms_size = LONG;
+    assert_null(unigram_new(&source, &err));
+    assert_non_null(strstr(err.msg, "at most 64 bytes"));
+    tokenizer_ids_free(&ids);
+    free(text);
+    free(forms);
+}
+
 static void check_states(const char *cpu, const char *file, const char *role, const char *golden,
                          const char *ids_of)
 {
@@ -180,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_hostile_tokens),
+        cmocka_unit_test(test_hostile_forms),
         cmocka_unit_test(test_states),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
