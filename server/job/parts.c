@@ -106,11 +106,13 @@ static const char *said(const struct settings *s, const char *model, const char 
     return NULL;
 }
 
+#define NAMED 2 /* of a part's names, that a message has room for: its end must be read, too */
+
 /* "wanted CLIP-L among the text encoders, called clip_l or ...". */
 static bool missing(const struct part *p, const char *model, struct err *err)
 {
     char names[160] = "";
-    for (int i = 0; p->names[i]; i++) {
+    for (int i = 0; i < NAMED && p->names[i]; i++) {
         size_t used = strlen(names);
         snprintf(names + used, sizeof names - used, ", %s", p->names[i]);
     }
@@ -201,12 +203,37 @@ static bool find_vocabulary(const struct parts_places *places, const char *besid
     return found;
 }
 
+static bool is_t5(const struct part *p)
+{
+    return strcmp(p->what, T5) == 0;
+}
+
 static const struct part *t5_of(const char *family)
 {
     for (size_t i = 0; i < PARTS; i++)
-        if (is_of(&parts[i], family) && strcmp(parts[i].what, T5) == 0)
+        if (is_of(&parts[i], family) && is_t5(&parts[i]))
             return &parts[i];
     return NULL;
+}
+
+static bool is_gguf(const char *path)
+{
+    const char *ending = strrchr(path, '.');
+    return ending && strcasecmp(ending, ".gguf") == 0;
+}
+
+/* The path of what has T5's vocabulary for a T5 at `beside`, or one inside of that file: a
+ * spiece.model, or a T5 by itself (GGUF). False: there is none. */
+static bool find_words(const struct parts_places *places, const struct part *t5, const char *beside,
+                       char path[PATH_MAX])
+{
+    struct err err;
+    if (find_vocabulary(places, beside, path))
+        return true;
+    for (int i = 0; t5->names[i]; i++)
+        if (files_find(places->text_encoders, t5->names[i], path, &err) && is_gguf(path))
+            return true;
+    return false;
 }
 
 bool parts_complete(const struct parts_places *places, const char *path, const char *family,
@@ -216,14 +243,17 @@ bool parts_complete(const struct parts_places *places, const char *path, const c
     const struct part *t5 = t5_of(family);
     if (!t5 || files->count != 1 || strchr(files->items[0].name, '/'))
         return true;
-    if (find_vocabulary(places, path, found))
-        return pictor_files_add(files, "tokenizer", found, err);
-    const char *ending = NULL; /* else a T5 by itself may have it: a GGUF */
-    for (int i = 0; t5->names[i]; i++)
-        if (files_find(places->text_encoders, t5->names[i], found, err) &&
-            (ending = strrchr(found, '.')) && strcasecmp(ending, ".gguf") == 0)
-            return pictor_files_add(files, "tokenizer", found, err);
-    return true;
+    return !find_words(places, t5, path, found) ||
+           pictor_files_add(files, "tokenizer", found, err);
+}
+
+/* Whether a part at `path` is T5, and something has its vocabulary. A GGUF may have it inside: then
+ * another T5's is not wanted. */
+static bool wants_words(const struct parts_places *places, const struct part *p, const char *path,
+                        char words[PATH_MAX])
+{
+    return is_t5(p) && (is_gguf(path) ? find_vocabulary(places, path, words)
+                                      : find_words(places, p, path, words));
 }
 
 /* ---- opening ---- */
@@ -237,7 +267,7 @@ static bool add_part(const struct parts_places *places, const struct part *p, co
     if (!*path)
         return true;
     return pictor_files_add(out, p->role, path, err) &&
-           (strcmp(p->what, T5) != 0 || !find_vocabulary(places, path, words) ||
+           (!wants_words(places, p, path, words) ||
             pictor_files_add(out, "tokenizer", words, err));
 }
 
@@ -259,14 +289,18 @@ bool parts_measure(const struct parts_places *places, const char *name, const ch
                    const char *family, uint64_t *size, int64_t *mtime_ms, struct err *err)
 {
     struct registry_entry all = {.model = {.size = *size, .mtime_ms = *mtime_ms}};
-    char path[PATH_MAX];
+    char path[PATH_MAX], words[PATH_MAX];
     struct stat st;
     for (size_t i = 0; i < PARTS; i++) {
         if (!is_of(&parts[i], family))
             continue;
         if (!find(places, &parts[i], name, network, path, err))
             return false;
-        if (*path && stat(path, &st) == 0)
+        if (!*path)
+            continue;
+        if (stat(path, &st) == 0)
+            registry_scan_measure(&all, &st);
+        if (wants_words(places, &parts[i], path, words) && stat(words, &st) == 0)
             registry_scan_measure(&all, &st);
     }
     *size = all.model.size;

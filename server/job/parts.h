@@ -2,11 +2,11 @@
  * and T5's vocabulary.
  *
  * Which they are, the settings say (`[parts NAME]`); else it is the file that is called like the
- * model with ".text_encoder", ".text_encoder_2" or ".vae" behind; else one of the names that such
+ * model with ".text_encoder" (or "_2", "_3") or ".vae" behind; else one of the names that such
  * files are published under ("clip_l"); of several text encoders of one kind that which has the
- * words that the network takes. Nothing is taken because it happens to be there: the VAEs
- * of two families look alike. T5's vocabulary is in its own file (GGUF), or a `spiece.model` beside
- * it or in one of the folders of text encoders. Thread-safe. */
+ * words that the network takes. Nothing is taken because it happens to be there: the VAEs of two
+ * families look alike. T5's vocabulary is in its own file (GGUF), or a `spiece.model` beside it or
+ * in one of the folders of text encoders, or another T5 there (GGUF) has it. Thread-safe. */
 #ifndef PICTOR_SERVER_PARTS_H
 #define PICTOR_SERVER_PARTS_H
 
