@@ -96,7 +96,7 @@ static void warn_of_files(const struct settings *s)
     if (stat(s->data, &info) == 0 && (info.st_mode & 077))
         warn("data", "other users of this machine may look into the data folder: chmod 700");
     bool secrets = s->api_auth.count > 0 || *s->compose_key || *s->forward_auth_secret ||
-                   *s->bucket_secret;
+                   *s->bucket_secret || strchr(s->database, '@'); /* it may have a password */
     for (size_t i = 0; i < s->upstream_count; i++)
         secrets |= *s->upstreams[i].key != '\0';
     if (*s->config && secrets && stat(s->config, &info) == 0 && (info.st_mode & 007))

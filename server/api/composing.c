@@ -25,6 +25,7 @@
 
 struct target {
     cJSON *request; /* in the body */
+    size_t number;  /* its place among them all */
     struct composer composer;
     char *text;
 };
@@ -37,6 +38,7 @@ struct composing {
     size_t form_size;
     struct target *targets;
     size_t count, done;
+    size_t blamed; /* the request that an error is of */
     char *sent;
     struct err err;
     void (*next)(struct http_request *req);
@@ -244,6 +246,7 @@ static bool work(void *ctx, const atomic_bool *gone)
 {
     struct composing *c = ctx;
     struct target *t = &c->targets[c->done];
+    c->blamed = t->number;
     t->text = composer_run(&t->composer, gone, NULL, NULL, &c->err);
     return t->text && ++c->done < c->count;
 }
@@ -258,7 +261,7 @@ static void reply_failed(struct http_request *req, const struct composing *c, co
         return;
     }
     if (c->place && c->place->list)
-        snprintf(param, sizeof param, "%s[%zu].%s", c->place->list, c->done, what);
+        snprintf(param, sizeof param, "%s[%zu].%s", c->place->list, c->blamed, what);
     else
         snprintf(param, sizeof param, "%s", what);
     http_reply_error(req, &c->err, param);
@@ -287,19 +290,18 @@ static cJSON *asking_body(struct http_request *req, bool *form)
     return memmem(body, size, "\"" COMPOSE "\"", sizeof COMPOSE + 1) ? http_json(req, NULL) : NULL;
 }
 
-/* Fills the targets; false: `err` says why there may be none. c->done counts the requests before
- * the one that is to blame. */
+/* Fills the targets; false: `err` says why there may be none. */
 static bool find_targets(const struct app *app, struct composing *c)
 {
     cJSON *at = NULL;
-    for (c->done = 0; (at = next_request(c->place, c->body, at)) != NULL; c->done++) {
+    for (; (at = next_request(c->place, c->body, at)) != NULL; c->blamed++) {
         char *idea = cJSON_IsTrue(member(at, COMPOSE)) ? idea_of(c->place, at) : NULL;
         if (!idea)
             continue;
         struct target *grown = realloc(c->targets, (c->count + 1) * sizeof *grown);
         if (grown) {
             c->targets = grown;
-            grown[c->count] = (struct target){0};
+            grown[c->count] = (struct target){.number = c->blamed};
         }
         bool good = grown ? init_target(app, idea, at, &grown[c->count], &c->err)
                           : err_set(&c->err, ERR_INTERNAL, "no memory for a request");
@@ -310,7 +312,6 @@ static bool find_targets(const struct app *app, struct composing *c)
             return err_set(&c->err, ERR_INVALID,
                            "at most %d requests at once are composed by a chat model", ASKED_MOST);
     }
-    c->done = 0;
     return true;
 }
 

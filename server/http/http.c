@@ -395,7 +395,7 @@ static struct http_request *request_new(struct http *http, struct MHD_Connection
         .remote = req->remote,
         .secret = http_header(req, "X-Pictor-Secret")};
     if (*http->options.settings->forward_auth_header)
-        req->access.user = http_header(req, http->options.settings->forward_auth_header);
+        req->access.user = http_head_single(req, http->options.settings->forward_auth_header);
 
     pthread_mutex_lock(&http->lock);
     req->next = http->requests;
@@ -716,7 +716,8 @@ struct http *http_start(const struct http_options *options, struct err *err)
         goto fail;
     http->hangup = hangup_new(on_tick, http, err);
     if (!http->hangup || !(http->work = http_work_new(WORK_THREADS, err)) ||
-        !(http->far = http_work_new(FAR_THREADS, err)))
+        !(http->far = http_work_new(FAR_THREADS, err)) ||
+        !(http->far_on = http_work_new(FAR_THREADS, err)))
         goto fail;
     int per_minute = options->settings->max_requests_per_minute;
     if ((per_minute > 0 && !(http->rate = rate_new(per_minute, err))) ||
@@ -744,6 +745,7 @@ fail:
     rate_free(http->failures);
     http_work_free(http->work);
     http_work_free(http->far);
+    http_work_free(http->far_on);
     hangup_free(http->hangup);
     pthread_mutex_destroy(&http->lock);
     free(http);
@@ -789,6 +791,7 @@ void http_stop(struct http *http)
     rate_free(http->failures);
     http_work_free(http->work);
     http_work_free(http->far);
+    http_work_free(http->far_on);
     hangup_free(http->hangup);
     pthread_mutex_destroy(&http->lock);
     free(http);

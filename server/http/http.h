@@ -170,7 +170,8 @@ void http_work_on(struct http_request *req, http_work_fn *work, http_reply_fn *r
 /* As http_work, for what waits for other servers, on threads of its own. */
 void http_work_far(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
                    void (*free_fn)(void *ctx));
-/* The same, as http_work_on: it holds next to nothing until its turn comes. */
+/* The same, as http_work_on, on other threads: it holds next to nothing until its turn comes, and
+ * does not wait behind chat models. */
 void http_work_far_on(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
                       void (*free_fn)(void *ctx));
 

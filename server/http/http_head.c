@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "server/http/head.h"
 
@@ -93,4 +94,27 @@ bool http_head_query(struct http_request *req, const char **param, struct err *e
     if (*u.names)
         http_reply_header(req, "x-ignored-parameters", u.names);
     return true;
+}
+
+struct single {
+    const char *name, *value;
+    int count;
+};
+
+static enum MHD_Result note_single(void *ctx, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
+{
+    struct single *s = ctx;
+    if (strcasecmp(name, s->name) == 0) {
+        s->value = value ? value : "";
+        s->count++;
+    }
+    return MHD_YES;
+}
+
+const char *http_head_single(const struct http_request *req, const char *name)
+{
+    struct single s = {.name = name};
+    MHD_get_connection_values(req->conn, MHD_HEADER_KIND, note_single, &s);
+    return s.count > 1 ? "" : s.value;
 }

@@ -41,7 +41,7 @@ struct http {
     struct http_options options;
     struct MHD_Daemon *daemon;
     struct hangup *hangup;
-    struct http_work *work, *far; /* http_work_far's */
+    struct http_work *work, *far, *far_on; /* http_work_far's, http_work_far_on's */
     struct rate *rate;     /* of a key's requests; NULL: there is no limit */
     struct rate *failures; /* of an address's wrong passwords */
     int port;
@@ -133,6 +133,9 @@ int http_head_check(struct http_request *req, const char *version, struct err *e
 /* Whether the query has only parameters that the route knows, else *param is the first other one;
  * a dialect that is not strict about them has them named in the answer. */
 bool http_head_query(struct http_request *req, const char **param, struct err *err);
+/* The value of a header of which there must be one alone: NULL where there is none, "" where there
+ * are more, a client's own before that of a proxy that adds it. */
+const char *http_head_single(const struct http_request *req, const char *name);
 
 /* ---- http_connection.c ---- */
 

@@ -204,5 +204,5 @@ void http_work_far(struct http_request *req, http_work_fn *work, http_reply_fn *
 void http_work_far_on(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
                       void (*free_fn)(void *ctx))
 {
-    begin(req->http->far, req, work, reply, ctx, free_fn, INT_MAX);
+    begin(req->http->far_on, req, work, reply, ctx, free_fn, INT_MAX);
 }

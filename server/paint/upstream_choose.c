@@ -158,9 +158,26 @@ static void count_failure(struct errand *e, struct health *h, const struct err *
     pthread_mutex_unlock(&u->lock);
 }
 
+static void set_spent(struct errand *e, const struct spend *spend)
+{
+    pthread_mutex_lock(&e->upstream->lock); /* of who reads the figures */
+    e->server->spend = *spend;
+    pthread_mutex_unlock(&e->upstream->lock);
+}
+
+/* Servers that share a store share the limits. */
+static struct spend spent_now(struct errand *e)
+{
+    struct spend spend = e->server->spend;
+    upstream_spend_recall(&spend, e->server->settings, &e->upstream->parts.memory);
+    set_spent(e, &spend);
+    return spend;
+}
+
 bool upstream_may_ask(struct errand *e, int count, struct refusal *refusal, struct err *err)
 {
     struct health *h = &e->model->health;
+    spent_now(e);
     if (!may_order(e->server, e->model, count, refusal, err))
         return false;
     if (breaker_allows(&h->breaker, now_ms())) {
@@ -203,13 +220,14 @@ void upstream_judge(struct errand *e, const struct fetch_answer *answer, const s
 
 bool upstream_spend(struct errand *e, int count, struct err *err)
 {
-    struct server *s = e->server;
-    double price = upstream_spend_price(s->settings, e->model->local);
-    pthread_mutex_lock(&e->upstream->lock); /* of who reads the figures */
-    upstream_spend_add(&s->spend, price, count, now_unix_ms());
-    pthread_mutex_unlock(&e->upstream->lock);
+    const struct settings_upstream *s = e->server->settings;
+    struct spend spend = spent_now(e);
+    upstream_spend_add(&spend, upstream_spend_price(s, e->model->local), count, now_unix_ms());
+    if (!upstream_spend_remember(&spend, s, &e->upstream->parts.memory, err))
+        return false;
+    set_spent(e, &spend);
     e->reserved += count;
-    return upstream_spend_remember(&s->spend, s->settings, &e->upstream->parts.memory, err);
+    return true;
 }
 
 void upstream_spend_back(struct errand *e)

@@ -117,14 +117,20 @@ static void option_name(char *text, size_t size, const struct settings_upstream 
     snprintf(text, size, "upstream-spend:%s", u->name);
 }
 
+/* Else nobody asks, and it costs a commit. */
+static bool is_kept(const struct settings_upstream *u)
+{
+    return u->max_pictures_per_day > 0 || u->max_pictures_per_month > 0 || u->price > 0 ||
+           u->price_count > 0;
+}
+
 void upstream_spend_recall(struct spend *s, const struct settings_upstream *u,
                            const struct registry_hashes *memory)
 {
     char name[80];
     struct spend_sum d, m;
     option_name(name, sizeof name, u);
-    char *text = memory->recall ? memory->recall(memory->ctx, name) : NULL;
-    *s = (struct spend){0};
+    char *text = memory->recall && is_kept(u) ? memory->recall(memory->ctx, name) : NULL;
     if (text &&
         sscanf(text, "%" SCNd64 " %" SCNd64 " %lf %" SCNd64 " %" SCNd64 " %lf", &d.period,
                &d.pictures, &d.money, &m.period, &m.pictures, &m.money) == 6 &&
@@ -137,8 +143,7 @@ bool upstream_spend_remember(const struct spend *s, const struct settings_upstre
                              const struct registry_hashes *memory, struct err *err)
 {
     char name[80], text[256];
-    if (u->max_pictures_per_day == 0 && u->max_pictures_per_month == 0 && u->price == 0 &&
-        u->price_count == 0) /* nobody asks, and it costs a commit */
+    if (!is_kept(u))
         return true;
     option_name(name, sizeof name, u);
     snprintf(text, sizeof text,

@@ -36,7 +36,8 @@ void upstream_spend_add(struct spend *s, double price, int count, int64_t now);
 /* As it counts at `now`: what is of a day or a month before is nothing. */
 struct spend upstream_spend_now(const struct spend *s, int64_t now);
 
-/* From and to where it outlives the process. `memory` without functions: nowhere. */
+/* From and to where it outlives the process, and where other servers have it, too. What is kept
+ * nowhere stays as it is. `memory` without functions: nowhere. */
 void upstream_spend_recall(struct spend *s, const struct settings_upstream *u,
                            const struct registry_hashes *memory);
 bool upstream_spend_remember(const struct spend *s, const struct settings_upstream *u,

@@ -79,6 +79,9 @@ void queue_abandon(struct queue *q, const char *id);
 /* False while this machine cannot write: `err` (may be NULL) says why. Beginning and end are
  * published as EVENT_TROUBLE. */
 bool queue_well(struct queue *q, struct err *err);
+/* Likewise, but never waits for the database, which others may be waiting for under the lock: true
+ * also while nobody knows. */
+bool queue_seems_well(struct queue *q, struct err *err);
 
 /* The server is about to stop: from now on runners no longer wait for the end of a trouble. */
 void queue_hurry(struct queue *q);

@@ -53,19 +53,18 @@ bool queue_add_image(struct queue *q, const char *job_id, const char *key_id,
     if (!done || !ids_random(image->id, JOB_ID_SIZE - 1, err) ||
         !blobs_image_path(path, store_data(q->store), image->id, image->format, err))
         return false;
-    pthread_mutex_lock(&q->files);
-    done = blobs_write(q->blobs, path, data, size, err);
-    if (!done)
+    if (!blobs_write(q->blobs, path, data, size, err)) { /* may wait for a bucket */
         queue_note_file(q, size, err);
-    if (done) {
-        pthread_mutex_lock(&q->lock);
-        done = queue_note(q, put(q, job_id, key_id, &lease, image, err), err);
-        if (done)
-            queue_publish(q, EVENT_STATE, job_id, lease.key_id, lease.state);
-        pthread_mutex_unlock(&q->lock);
-        if (!done && !queue_may_be_written(q, err))
-            blobs_remove(q->blobs, path);
+        return false;
     }
+    pthread_mutex_lock(&q->files);
+    pthread_mutex_lock(&q->lock);
+    done = queue_note(q, put(q, job_id, key_id, &lease, image, err), err);
+    if (done)
+        queue_publish(q, EVENT_STATE, job_id, lease.key_id, lease.state);
+    pthread_mutex_unlock(&q->lock);
+    if (!done && !queue_may_be_written(q, err))
+        blobs_remove(q->blobs, path);
     pthread_mutex_unlock(&q->files);
     return done;
 }

@@ -68,7 +68,8 @@ static bool move(struct queue *q, const char *id, const char *before, struct err
     bool done = true;
     for (size_t i = 0; i < ahead && i < line.count && done; i++)
         if (strcmp(line.ids[i], id) != 0)
-            done = store_job_rank(q->store, line.ids[i], rank--, err);
+            done = store_job_rank(q->store, line.ids[i], rank--, err) ||
+                   err->code == ERR_NOT_FOUND; /* another server runs it by now */
     done = done && store_job_rank(q->store, id, rank--, err) &&
            (!before || store_job_rank(q->store, before, rank, err));
     free(line.ids);

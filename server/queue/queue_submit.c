@@ -211,7 +211,13 @@ bool queue_submit_all(struct queue *q, const char *key_id, bool waited,
     pthread_mutex_lock(&q->lock);
     if (q->trouble.code != ERR_NONE) /* it may have been over for a while */
         queue_probe(q);
+    /* Else each would wait for a bucket that is away, on a thread that has others to answer. */
+    bool away = q->trouble.code == ERR_UNAVAILABLE && bytes_of_all(requests, count) > 0;
+    if (away)
+        err_copy(err, &q->trouble);
     pthread_mutex_unlock(&q->lock);
+    if (away)
+        return false;
     /* Asked again when it counts; here it saves writing pixels that will not be taken. */
     bool good = check_room(q, key_id, count, bytes_of_all(requests, count), err);
     for (size_t i = 0; i < count && good; i++)

@@ -26,6 +26,7 @@
 #define PROBE_BYTES (64 << 10) /* a small picture */
 #define OTHERS_SECONDS 3600    /* longer than a database is away */
 #define PROBE_LEAST_MS 50
+#define SEEMS_MS 200 /* who asks for signs of life waits for a second */
 #define PROBE_MOST_MS 3000
 
 /* 1: the job's lease; 0: its row is damaged, and the job has failed for it; -1: `err`. Under the
@@ -208,6 +209,10 @@ static void put_orphans_away(struct queue *q)
 {
     struct err err;
     size_t count;
+    const struct store_place beside = {.data = store_data(q->store)};
+    /* A database in the folder itself, not moved into this one yet, may have the rows. */
+    if (store_tells(q->store) && store_exists(&beside))
+        return;
     /* Another server may have written a file whose row waits for the database. */
     time_t before = store_tells(q->store) ? q->started - OTHERS_SECONDS : q->started;
     if (!orphans_put_away(q->store, before, &q->files, stops, q, &count, &err))
@@ -290,6 +295,22 @@ bool queue_well(struct queue *q, struct err *err)
     pthread_mutex_lock(&q->lock);
     bool well = q->trouble.code == ERR_NONE;
     if (!well && err)
+        *err = q->trouble;
+    pthread_mutex_unlock(&q->lock);
+    return well;
+}
+
+bool queue_seems_well(struct queue *q, struct err *err)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += SEEMS_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    if (pthread_mutex_timedlock(&q->lock, &until) != 0)
+        return true;
+    bool well = q->trouble.code == ERR_NONE;
+    if (!well)
         *err = q->trouble;
     pthread_mutex_unlock(&q->lock);
     return well;

@@ -19,6 +19,7 @@
 
 #define RESERVE "reserve"
 #define RESERVE_BYTES (1 << 20) /* pages that change when a job goes are some fifty KB */
+#define OWN_DIGITS 12           /* of a file that is being written */
 
 static bool fail_io(const char *path, struct err *err)
 {
@@ -144,12 +145,13 @@ static bool write_all(int fd, const void *bytes, size_t size)
 
 bool blobs_write_here(const char *path, const void *bytes, size_t size, struct err *err)
 {
-    char temporary[BLOBS_PATH_SIZE + 8], folder[BLOBS_PATH_SIZE];
+    char temporary[BLOBS_PATH_SIZE + 32], folder[BLOBS_PATH_SIZE], own[OWN_DIGITS + 1];
     snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
-    snprintf(temporary, sizeof temporary, "%s.tmp", path);
-    if (!make_folder(folder, err))
+    /* Two may write it at once: a thumbnail that both have made, a copy of what both have read. */
+    if (!ids_random(own, OWN_DIGITS, err) || !make_folder(folder, err))
         return false;
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    snprintf(temporary, sizeof temporary, "%s.%s.tmp", path, own);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return fail_write(temporary, err);
     bool written = write_all(fd, bytes, size) && fsync(fd) == 0;
@@ -213,8 +215,11 @@ static bool is_here(const char *path)
 
 int blobs_open(struct blobs *b, const char *path, size_t size, struct err *err)
 {
-    return b->far && !is_here(path) ? blobs_far_open(b->far, path, size, err)
-                                    : blobs_open_here(path, size, err);
+    bool here = !b->far || is_here(path);
+    int fd = here ? blobs_open_here(path, size, err) : blobs_far_open(b->far, path, size, err);
+    if (fd < 0 && b->far && here != is_here(path)) /* blobs_move.h has just moved it */
+        fd = here ? blobs_far_open(b->far, path, size, err) : blobs_open_here(path, size, err);
+    return fd;
 }
 
 int blobs_open_any(struct blobs *b, const char *path, size_t most, bool wait, size_t *size,

@@ -370,6 +370,12 @@ static void *remove_objects(void *arg)
             failures = 0;
             free(r);
         } else {
+            if (r->next) { /* what the bucket does not let go is in nobody's way */
+                f->first = r->next;
+                r->next = NULL;
+                *f->last = r;
+                f->last = &r->next;
+            }
             rest(f, now_ms() + backoff_ms(++failures, AGAIN_LEAST_MS, AGAIN_MOST_MS));
         }
     }
@@ -442,7 +448,9 @@ static bool show(void *ctx, const char *name, size_t size, time_t modified)
     char path[BLOBS_PATH_SIZE];
     struct stat info = {
         .st_mode = S_IFREG | 0600, .st_size = (off_t)size, .st_mtime = modified};
-    if (snprintf(path, sizeof path, "%s/%s", w->f->data, name) < (int)sizeof path)
+    /* The name is whose the bucket is; who moves or removes it takes it for a path here. */
+    if (!strstr(name, "..") &&
+        snprintf(path, sizeof path, "%s/%s", w->f->data, name) < (int)sizeof path)
         w->stopped = !w->fn(w->ctx, path, &info);
     return !w->stopped;
 }

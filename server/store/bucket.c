@@ -306,8 +306,8 @@ static bool judge(const struct bucket_call *c, CURLcode code, const char *error,
         return err_set(err, ERR_IO, "the bucket has more than the %zu bytes wanted", c->most);
     if (code != CURLE_OK) {
         *again = code != CURLE_OUT_OF_MEMORY && code != CURLE_WRITE_ERROR;
-        return err_set(err, ERR_UNAVAILABLE, "the bucket cannot be reached: %s",
-                       *error ? error : curl_easy_strerror(code));
+        return err_at(err, *error ? error : curl_easy_strerror(code), ERR_UNAVAILABLE,
+                      "the bucket cannot be reached");
     }
     if (c->status >= 200 && c->status < 300)
         return true;
@@ -392,9 +392,8 @@ bool bucket_put(struct bucket *b, const char *name, const char *type, const void
                 struct err *err)
 {
     char hash[BUCKET_HASH_SIZE];
+    struct err own = {0};
     bucket_hash(hash, data, size);
-    if (size > BUCKET_PART)
-        return bucket_put_parts(b, name, type, hash, data, size, err);
     struct bucket_call call = {.method = "PUT",
                                .name = name,
                                .type = type,
@@ -402,9 +401,12 @@ bool bucket_put(struct bucket *b, const char *name, const char *type, const void
                                .data = size ? data : "",
                                .size = size,
                                .most = ANSWER_BYTES};
-    bool done = bucket_call(b, &call, err);
+    bool done = size > BUCKET_PART ? bucket_put_parts(b, name, type, hash, data, size, &own)
+                                   : bucket_call(b, &call, &own);
     free(call.body);
-    return done;
+    if (!done && own.code == ERR_NOT_FOUND) /* the bucket's matter, whatever it says is not there */
+        own.code = ERR_UNAVAILABLE;
+    return done || err_copy(err, &own);
 }
 
 bool bucket_get(struct bucket *b, const char *name, size_t most, void **data, size_t *size,

@@ -47,11 +47,14 @@ static bool put_part(struct bucket *b, const char *name, const char *id, int num
     return done;
 }
 
-/* The answer may be 200 and yet say that it failed. */
+/* The answer may be 200 and yet say that it failed; and an upload may be gone because an earlier
+ * try, whose answer was lost, has put it together. */
 static bool complete(struct bucket *b, const char *name, const char *id, const char *list,
-                     struct err *err)
+                     size_t size, struct err *err)
 {
     char query[3200], said[64];
+    size_t there;
+    struct err own = {0};
     snprintf(query, sizeof query, "uploadId=%s", id);
     struct bucket_call call = {.method = "POST",
                                .name = name,
@@ -60,11 +63,17 @@ static bool complete(struct bucket *b, const char *name, const char *id, const c
                                .data = list,
                                .size = strlen(list),
                                .most = ANSWER_BYTES};
-    bool done = bucket_call(b, &call, err);
+    bool done = bucket_call(b, &call, &own);
     const char *at = call.body;
-    if (done && strstr(call.body, "<Error>"))
+    if (!done && own.code == ERR_NOT_FOUND)
+        done = bucket_size(b, name, &there, NULL) && there == size;
+    else if (done && strstr(call.body, "<Error>"))
         done = err_set(err, ERR_UNAVAILABLE, "the bucket could not put the parts together: %s",
                        bucket_xml(&at, "Code", said, sizeof said) ? said : "no reason given");
+    else if (!done)
+        err_copy(err, &own);
+    if (!done && own.code == ERR_NOT_FOUND)
+        err_set(err, ERR_UNAVAILABLE, "the bucket does not know an upload any more");
     free(call.body);
     return done;
 }
@@ -101,7 +110,7 @@ bool bucket_put_parts(struct bucket *b, const char *name, const char *type, cons
         fputs("</CompleteMultipartUpload>", out);
     if (out && (fclose(out) != 0 || !list) && done)
         done = err_set(err, ERR_UNAVAILABLE, "no memory for a list of parts");
-    done = done && complete(b, name, id, list, err);
+    done = done && complete(b, name, id, list, size, err);
     free(list);
     if (!done)
         give_up(b, name, id);

@@ -8,6 +8,7 @@
 #include "engine/base/log.h"
 #include "engine/base/sha256.h"
 #include "server/base/ids.h"
+#include "server/base/json_text.h"
 #include "server/base/now.h"
 #include "server/store/store.h"
 
@@ -42,7 +43,7 @@ void keys_free(struct keys *keys)
 static bool is_name(const char *name, size_t most)
 {
     size_t length = strlen(name);
-    bool printable = length <= most;
+    bool printable = length <= most && json_text_is_utf8(name, length, NULL);
     for (size_t i = 0; i < length; i++)
         printable &= (unsigned char)name[i] >= ' ' && name[i] != 0x7f;
     return printable;
@@ -57,7 +58,7 @@ bool keys_create(struct keys *keys, const char *name, bool admin, char plain[KEY
     if (!length || !is_name(name, sizeof key.name - 1))
         return err_set(err, ERR_INVALID,
                        "a key's name must be 1..%zu bytes without control "
-                       "characters",
+                       "characters, in UTF-8",
                        sizeof key.name - 1);
     memcpy(key.name, name, length);
     memcpy(plain, PREFIX, sizeof PREFIX);
@@ -201,7 +202,8 @@ bool keys_user(struct keys *keys, const char *user, struct key *out, struct err 
     *out = (struct key){0};
     if (!*user || !is_name(user, USER_MAX))
         return err_set(err, ERR_DENIED,
-                       "the proxy names a user who is not 1..%d bytes without control characters",
+                       "the proxy names a user who is not 1..%d bytes of UTF-8 without control "
+                       "characters",
                        USER_MAX);
     snprintf(key.name, sizeof key.name, USER ":%.*s", USER_MAX, user);
     if (!hash_user(user, hash, err) || !store_key_each(keys->store, hash, is_user, &s, err))

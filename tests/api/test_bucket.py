@@ -272,6 +272,20 @@ def test_fsck(start, s3):
     server.start()
 
 
+def test_names_that_lead_elsewhere(start, s3):
+    """Who may write into the bucket may not write beside the data folder, nor remove what is there."""
+    server = start()
+    server.stop()
+    outside = server.folder / "mine.webp"
+    outside.write_bytes(b"mine")
+    for name in ("thumbs/../../mine.webp", "images/../../new.png", "images/ab/../../../new.tmp"):
+        s3.client.put_object(Bucket=server.bucket, Key=name, Body=b"theirs")
+    fsck(server, s3, "--repair")
+    migrate(server, s3, "--back")
+    assert outside.read_bytes() == b"mine" and not list(server.folder.rglob("new.*"))
+    server.start()
+
+
 def test_bytes_that_changed_are_no_picture(start, s3):
     server = start()
     job = paint(server)

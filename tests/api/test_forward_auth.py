@@ -1,4 +1,5 @@
 """Users that a proxy in front has let in: its header counts from its address and with its secret."""
+import socket
 import subprocess
 
 import pytest
@@ -42,6 +43,15 @@ def test_users_have_jobs_of_their_own(server):
 def test_refused(server, name, secret, words):
     answer = user(server, name, secret).request("GET", "/api/jobs")
     assert answer.status_code == 401 and words in answer.json()["error"]["message"]
+
+
+def test_a_second_name_is_none(server):
+    """A proxy that adds its header leaves a client's own before it."""
+    names = b"Remote-User: root\r\nremote-user: anna\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), 10) as s:
+        s.sendall(b"GET /api/keys HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + names +
+                  b"X-Pictor-Secret: " + SECRET.encode() + b"\r\n\r\n")
+        assert s.recv(4096).startswith(b"HTTP/1.1 401 ")
 
 
 def test_without_the_header_a_key_is_needed(server):

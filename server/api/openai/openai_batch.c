@@ -303,16 +303,18 @@ void openai_batch_get(struct http_request *req)
 void openai_batch_cancel(struct http_request *req)
 {
     const struct app *app = http_app(req);
-    struct openai_batch b;
+    struct openai_batch b = {0};
     struct openai_fault f;
     struct err err;
     openai_batches_lock(app->batches);
-    bool found = find(app, http_visible_key(req), http_param(req, "id"), &b, &err);
+    bool begun = store_begin(app->store, &err); /* another server may be at work on it */
+    bool found = begun && find(app, http_visible_key(req), http_param(req, "id"), &b, &err);
     bool final = found && openai_batch_is_final(&b), saved = false;
     if (found && !final) {
         openai_batch_become(&b, "cancelling");
         saved = openai_batch_save(app, &b, &err);
     }
+    saved = begun && store_end(app->store, saved, &err);
     openai_batches_unlock(app->batches);
     if (final) {
         openai_fault(&f, 400, "invalid_value", NULL,
@@ -332,13 +334,15 @@ void openai_batch_delete(struct http_request *req)
 {
     const struct app *app = http_app(req);
     const char *id = http_param(req, "id");
-    struct openai_batch b;
+    struct openai_batch b = {0};
     struct openai_fault f;
     struct err err;
     openai_batches_lock(app->batches);
-    bool found = find(app, http_visible_key(req), id, &b, &err);
+    bool begun = store_begin(app->store, &err);
+    bool found = begun && find(app, http_visible_key(req), id, &b, &err);
     bool final = found && openai_batch_is_final(&b);
     bool done = final && store_record_delete(app->store, b.record.id, &err);
+    done = begun && store_end(app->store, done, &err);
     openai_batches_unlock(app->batches);
     if (done) {
         cJSON *json = cJSON_CreateObject();

@@ -88,8 +88,9 @@ static bool save(struct openai_batches *b, struct active *a)
     struct openai_batch stored;
     struct err err;
     pthread_mutex_lock(&b->saving);
-    bool ok =
-        store_record_get(b->app->store, OPENAI_BATCH_KIND, a->batch.record.id, NULL, &record, &err);
+    bool begun = store_begin(b->app->store, &err); /* a client may say it to another server */
+    bool ok = begun && store_record_get(b->app->store, OPENAI_BATCH_KIND, a->batch.record.id, NULL,
+                                        &record, &err);
     if (ok && openai_batch_open(&stored, &record) && !openai_batch_is_final(&a->batch) &&
         strcmp(openai_batch_status(&stored), "cancelling") == 0 &&
         strcmp(openai_batch_status(&a->batch), "cancelling") != 0)
@@ -97,6 +98,7 @@ static bool save(struct openai_batches *b, struct active *a)
     if (ok)
         openai_batch_close(&stored);
     ok = ok && openai_batch_save(b->app, &a->batch, &err);
+    ok = begun && store_end(b->app->store, ok, &err);
     pthread_mutex_unlock(&b->saving);
     if (!ok)
         log_err(LOG_WARN, "batch_not_saved", &err, " id=batch_%s", a->batch.record.id);

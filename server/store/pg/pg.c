@@ -20,7 +20,6 @@
 
 #define VERSION_LEAST 130000
 #define START_MS 30000              /* for a database that is started at the same time */
-#define MIGRATION_LOCK "5939218273" /* one of ours, whatever the number */
 
 INCBIN(pg_migration_0001, "migrations/postgresql/0001_init.sql");
 

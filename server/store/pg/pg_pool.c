@@ -17,7 +17,6 @@
 #include "server/base/now.h"
 
 #define CONNECT_SECONDS "5"
-#define TAKE_MS 10000   /* for a connection to be free */
 #define ANSWER_MS 12000 /* longer than PostgreSQL itself lets a statement run */
 #define SLICE_MS 100    /* between looks whether somebody still waits */
 #define RETRY_LEAST_MS 100
@@ -27,7 +26,8 @@
 #define SESSION                                                                                    \
     "SET statement_timeout = '10s'; SET lock_timeout = '5s'; "                                     \
     "SET idle_in_transaction_session_timeout = '15s'; SET client_min_messages = 'warning'; "       \
-    "SET standard_conforming_strings = on; SET timezone = 'UTC'"
+    "SET standard_conforming_strings = on; SET timezone = 'UTC'; SET bytea_output = 'hex'; "       \
+    "SET default_transaction_isolation = 'read committed'"
 
 /* ---- what it says ---- */
 
@@ -256,16 +256,15 @@ PGresult *pg_pool_answer(struct pg_connection *c, struct err *err)
 bool pg_pool_execute(struct pg_connection *c, const char *sql, struct err *err)
 {
     bool done = true;
-    struct err own;
     if (!c->db || c->broken)
         return err_copy(err, &c->trouble);
     c->deadline = now_ms() + ANSWER_MS;
     if (!PQsendQuery(c->db, sql))
         return pg_pool_fail(c, NULL, err);
-    for (PGresult *r; (r = pg_pool_answer(c, &own)); PQclear(r)) {
+    for (PGresult *r; (r = pg_pool_answer(c, NULL)); PQclear(r)) {
         ExecStatusType status = PQresultStatus(r);
         if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && done)
             done = pg_pool_fail(c, r, err);
     }
-    return c->broken ? err_copy(err, &own) : done;
+    return c->broken ? err_copy(err, &c->trouble) : done;
 }

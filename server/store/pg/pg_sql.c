@@ -32,6 +32,10 @@
     "SELECT state, key_id, token, attempts, count, interrupted, (SELECT count(*) FROM images "     \
     "WHERE job_id = jobs.id) FROM jobs WHERE id = $1"
 
+#define RECORD                                                                                     \
+    "SELECT " SQL_RECORD_COLUMNS " FROM records WHERE id = $1 AND kind = $2 AND "                  \
+    "($3 IS NULL OR key_id = $3)"
+
 /* The heads of all keys' lines, the best of them first; those that another server is about to
  * claim are passed over. A row of each key is looked at and one is locked, however many wait. */
 #define NEXT(depth)                                                                                \
@@ -151,8 +155,8 @@ static const char *const statements[SQL_COUNT] = {
                        "excluded.kind, key_id = excluded.key_id, created_ms = excluded.created_ms, "
                        "expires_ms = excluded.expires_ms, bytes = excluded.bytes, body = "
                        "excluded.body",
-    [SQL_RECORD_GET] = "SELECT " SQL_RECORD_COLUMNS " FROM records WHERE id = $1 AND kind = $2 AND "
-                       "($3 IS NULL OR key_id = $3)",
+    [SQL_RECORD_GET] = RECORD,
+    [SQL_RECORD_GET_HELD] = RECORD " FOR UPDATE",
     [SQL_RECORD_NEWEST] = "SELECT " SQL_RECORD_COLUMNS " FROM records WHERE kind = $1 AND "
                           "($2 IS NULL OR key_id = $2) AND ($3 = 0 OR (created_ms, id) < ($3, $4)) "
                           "AND ($5 = 0 OR (expires_ms > 0 AND expires_ms < $5)) "
@@ -243,8 +247,10 @@ static const char *const statements[SQL_COUNT] = {
         "SELECT job_id, key_id, changed, picture, step, steps, eta_ms, "
         "encode(preview, 'hex') FROM progress WHERE changed > $1 AND server <> " HERE
         " ORDER BY changed",
-    [SQL_NEWS_SKIP] = "INSERT INTO news (at_ms, kind, job_id, key_id, state, position) VALUES "
-                      "(pictor_now(), 'skip', $1, $2, 'running', $3)",
+    /* Its row is held: news of a job that has ended would make it run again for all who hear. */
+    [SQL_NEWS_SKIP] = "INSERT INTO news (at_ms, kind, job_id, key_id, state, position) SELECT "
+                      "pictor_now(), 'skip', id, $2, state, $3 FROM jobs WHERE id = $1 AND "
+                      "state = 'running' FOR SHARE",
     [SQL_NEWS_LEAD] = "SELECT pg_try_advisory_lock(" PG_LEAD ")::int",
     [SQL_MOVE_QUIET] = "SELECT set_config('pictor.quiet', 'on', true)",
     [SQL_MOVE_JOBS] = NUMBERS("pg_get_serial_sequence('jobs', 'sequence')", "sequence", "jobs"),
@@ -437,9 +443,9 @@ static struct sql_rows *start(struct pg_connection *c, bool *prepared, const cha
         err_copy(err, &c->trouble);
         return NULL;
     }
-    c->deadline = now_ms() + (one_by_one ? CHECK_MS : c->searching ? SEARCH_MS : ANSWER_MS);
     if (!begin_reading(c, err))
         return NULL;
+    c->deadline = now_ms() + (one_by_one ? CHECK_MS : c->searching ? SEARCH_MS : ANSWER_MS);
     if (!*prepared && !prepare(c, name, sql, types, err))
         return NULL;
     *prepared = true;
@@ -476,6 +482,8 @@ static struct sql_rows *bind(struct sql_connection *sql, enum sql_statement whic
     /* In a transaction what is looked at stays as it is until its end. */
     if (which == SQL_JOB_LEASE && pg_pool_is_mine(c))
         which = SQL_JOB_LEASE_HELD;
+    if (which == SQL_RECORD_GET && pg_pool_is_mine(c))
+        which = SQL_RECORD_GET_HELD;
     c->wrote = c->wrote || tells(which);
     snprintf(name, sizeof name, "s%d", (int)which);
     if (streams(which) && !read_everything(c, err))

@@ -73,6 +73,7 @@ enum sql_statement {
     SQL_ORDER_DELETE,
     SQL_RECORD_PUT,
     SQL_RECORD_GET,
+    SQL_RECORD_GET_HELD, /* until the end of the transaction */
     SQL_RECORD_NEWEST,
     SQL_RECORD_OLDEST,
     SQL_RECORD_TOTAL,
