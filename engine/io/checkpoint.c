@@ -264,12 +264,14 @@ static struct checkpoint *open_files(const struct pictor_files *files, open_fn *
     bool ok = cp;
     for (size_t i = 0; ok && i < files->count; i++) {
         const char *name = files->items[i].name;
+        int before = cp->file_count;
         if (!strchr(name, '/'))
             snprintf(cp->name, sizeof cp->name, "%s", name);
         else if (strncmp(name, "unet/", 5) == 0 && !*cp->name)
             snprintf(cp->name, sizeof cp->name, "%s", name + 5);
         ok = add_listed(cp, &files->items[i], open, err);
-        if (ok && i > 0 && is_next_shard(files->items[i - 1].name, name))
+        bool added = ok && cp->file_count > before; /* a vocabulary is no file of tensors */
+        if (added && before > 0 && is_next_shard(files->items[i - 1].name, name))
             cp->files[cp->file_count - 1].set = cp->files[cp->file_count - 2].set;
     }
     if (ok && cp->file_count == 0)
