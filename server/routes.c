@@ -23,6 +23,7 @@
 #include "server/api/native/native_keys.h"
 #include "server/api/native/native_list.h"
 #include "server/api/native/native_marks.h"
+#include "server/api/native/native_model.h"
 #include "server/api/native/native_pulls.h"
 #include "server/api/native/native_queue.h"
 #include "server/api/native/native_submit.h"
@@ -146,8 +147,12 @@ static const struct route routes[] = {
     {GET, "/api/images/{id}", ROUTES_NATIVE, native_image, .query = "download"},
     {GET, "/api/images/{id}/thumb", ROUTES_NATIVE, native_thumb},
     {GET, "/api/models", ROUTES_NATIVE, native_models},
+    {POST, "/api/models/load", ROUTES_NATIVE, native_model_load, ROUTE_BODY_SMALL, .admin = true,
+     .schema = native_model_load_schema},
     {POST, "/api/models/unload", ROUTES_NATIVE, native_models_unload, ROUTE_BODY_SMALL,
      .admin = true},
+    {POST, "/api/models/default", ROUTES_NATIVE, native_model_default, ROUTE_BODY_SMALL,
+     .admin = true, .schema = native_model_default_schema},
     {GET, "/api/files", ROUTES_NATIVE, native_files_list, .query = "kind limit offset q"},
     {GET, "/api/files/preview", ROUTES_NATIVE, native_files_preview, .query = "kind name"},
     {POST, "/api/pulls", ROUTES_NATIVE, native_pulls_add, ROUTE_BODY_SMALL, .admin = true},

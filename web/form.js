@@ -174,6 +174,7 @@ function refresh() {
   ].filter(Boolean).join(' · '));
   $('seed-random').setAttribute('aria-pressed', String($('seed').value === ''));
   $('refiner-at-field').hidden = !$('refiner').value;
+  source.editsBy(model()?.edits ?? 0).catch(complain);
   showExtras();
   expert?.show(extras);
   showIdeas();
@@ -246,6 +247,7 @@ function setUsual(which) {
 
 function useModel() {
   setUsual((name) => store.fields[name]['x-of-model']);
+  $('strength').value = model().edits ? 1 : usual('strength');
   fillShapes();
 }
 

@@ -10,6 +10,7 @@ const AS_IT_IS = /^image\/(png|jpeg|webp)$/; /* what the server reads */
 const SIDE_MAX = 2048;
 
 let picture = null, mask; /* {blob, url, width, height, infotext}; later/mask.js's */
+let edits = 0, references = null; /* how many pictures the model edits by; those beside this one */
 
 const events = new EventTarget(); /* settings: detail is the infotext to take over; match: a size */
 const repaints = () => document.querySelector('input[name=repaint]:checked').value;
@@ -36,7 +37,7 @@ export function readAsDataUrl(blob) {
 
 /* A photograph is larger than what the server accepts, lies on its side, or has a format of its
  * own: drawn anew, it is none of that. */
-async function prepare(blob) {
+export async function prepare(blob) {
   const bitmap = await createImageBitmap(blob);
   const limit = store.info?.limits.max_pixels ?? SIDE_MAX * SIDE_MAX;
   const scale = Math.min(1, SIDE_MAX / Math.max(bitmap.width, bitmap.height),
@@ -64,6 +65,7 @@ function render() {
   $('fill-field').hidden = !picture || repaints() === 'all';
   $('beyond').hidden = !picture || repaints() !== 'beyond';
   $('source-settings').hidden = !picture?.infotext;
+  $('edits').hidden = !edits;
   if (picture) {
     $('source-picture').src = picture.url;
     $('board').style.aspectRatio = `${picture.width} / ${picture.height}`;
@@ -109,6 +111,19 @@ export const source = {
     render();
   },
 
+  /* The model edits by so many pictures; 0: it paints over one. */
+  async editsBy(count) {
+    if (count === edits)
+      return;
+    edits = count;
+    render();
+    if (count > 1)
+      references ??= later('references').then(({ References }) => new References($('references')));
+    const list = await references;
+    if (list)
+      list.most = Math.max(0, edits - 1);
+  },
+
   /* The fields of a request; throws {param} when something is missing. */
   async fields() {
     if (!picture)
@@ -122,6 +137,9 @@ export const source = {
     }
     if (repaints() === 'beyond')
       fields.extend = margins();
+    const images = await (await references)?.dataUrls() ?? [];
+    if (images.length)
+      fields.images = images;
     return fields;
   },
 };

@@ -7,7 +7,8 @@ import { laterText, t } from './text.js';
 
 const VIEWS = { compose: t('compose'), models: t('models'), experiments: t('experiments'), server: t('server') };
 const STYLED = new Set(['view', 'models', 'select', 'slides', 'edit', 'filter', 'server', 'experiments',
-  'film', 'lightbox', 'compose']);
+  'film', 'lightbox', 'compose',
+  'references']);
 const loaded = new Map(), sections = new Map();
 let shown = null, top = 0; /* the view; where the wall was left */
 
@@ -27,7 +28,7 @@ const beforehand = () => Promise.all([laterText(), import('./later/icons.js')]);
 /* The module. One that did not come is asked for again the next time. */
 export function later(name) {
   if (!loaded.has(name)) {
-    const all = Promise.all([beforehand().then(() => import(`./later/${name}.js`)), style(name),
+    const all = Promise.all([beforehand().then(() => import(`./later/${name}.js`)), style(name), name === 'edit' && style('references'),
       Object.hasOwn(VIEWS, name) && style('view')])
       .then(([module]) => module);
     loaded.set(name, all);

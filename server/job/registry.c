@@ -27,6 +27,8 @@
 #include "server/job/registry_remote.h"
 #include "server/job/registry_scan.h"
 
+#define DEFAULT_KEPT "default_model" /* the name that it is kept under */
+
 struct registry {
     const struct settings *settings;
     struct registry_hashes hashes; /* zero: none */
@@ -45,6 +47,7 @@ struct registry {
     pthread_mutex_t lock; /* the fields below */
     pthread_cond_t work;  /* a new table, a hash is wanted, or stop */
     pthread_cond_t done;  /* a header was read, or all of the table */
+    char chosen[REGISTRY_NAME_SIZE]; /* the default model, chosen by hand; "": the settings' */
     struct registry_table table;
     size_t unread; /* entries before this one were read, but for the one that is being read */
     bool reading;
@@ -519,11 +522,6 @@ static const char *behind_alias(const struct registry *reg, const char *name)
     return NULL;
 }
 
-static const char *default_name(const struct registry *reg)
-{
-    return *reg->settings->default_model ? reg->settings->default_model : REGISTRY_BUILTIN;
-}
-
 /* The entry under which it is listed. Under the lock. */
 static struct registry_entry *find(const struct registry *reg, const char *name)
 {
@@ -537,6 +535,14 @@ static struct registry_entry *look_up(const struct registry *reg, const char *na
     struct registry_entry *e = find(reg, name);
     const char *model = e ? NULL : behind_alias(reg, name);
     return model ? find(reg, model) : e;
+}
+
+/* Under the lock. What was chosen and is gone is not missed. */
+static const char *default_name(const struct registry *reg)
+{
+    if (*reg->chosen && look_up(reg, reg->chosen))
+        return reg->chosen;
+    return *reg->settings->default_model ? reg->settings->default_model : REGISTRY_BUILTIN;
 }
 
 /* By name or alias or "*", what is listed in the models folder now; a file that could not be
@@ -562,9 +568,13 @@ static struct registry_entry *find_and_lock(struct registry *reg, const char *na
 bool registry_resolve(struct registry *reg, const char *name, struct registry_model *out,
                       struct err *err)
 {
-    char path[PATH_MAX];
-    if (!name || !*name)
-        name = default_name(reg);
+    char path[PATH_MAX], usual[REGISTRY_NAME_SIZE];
+    if (!name || !*name) {
+        pthread_mutex_lock(&reg->lock);
+        snprintf(usual, sizeof usual, "%s", default_name(reg));
+        pthread_mutex_unlock(&reg->lock);
+        name = usual;
+    }
     struct registry_entry *e = find_and_lock(reg, name, err);
     if (e && !e->was_read)
         e = read_entry(reg, e, err);
@@ -617,6 +627,24 @@ struct sidecars *registry_sidecars(const struct registry *reg)
 struct facts_store *registry_facts(const struct registry *reg)
 {
     return reg->facts;
+}
+
+bool registry_set_default(struct registry *reg, const char *name, struct err *err)
+{
+    if (reg->hashes.remember && !reg->hashes.remember(reg->hashes.ctx, DEFAULT_KEPT, name, err))
+        return false;
+    pthread_mutex_lock(&reg->lock);
+    snprintf(reg->chosen, sizeof reg->chosen, "%s", name);
+    pthread_mutex_unlock(&reg->lock);
+    return true;
+}
+
+static void recall_default(struct registry *reg)
+{
+    char *name = reg->hashes.recall ? reg->hashes.recall(reg->hashes.ctx, DEFAULT_KEPT) : NULL;
+    if (name)
+        snprintf(reg->chosen, sizeof reg->chosen, "%s", name);
+    free(name);
 }
 
 bool registry_list(struct registry *reg, struct registry_model **list, size_t *count,
@@ -756,6 +784,7 @@ struct registry *registry_new(const struct settings *settings, const struct regi
     pthread_mutex_init(&reg->lock, NULL);
     pthread_cond_init(&reg->work, NULL);
     now_cond_init(&reg->done);
+    recall_default(reg);
     builtin_model(&reg->builtin_size);
     bool done = (reg->folders = folders_new(settings, err)) && find_folder(reg, err) &&
                 open_facts(reg, err) && (reg->sidecars = sidecars_new(err)) &&

@@ -129,6 +129,10 @@ struct files *registry_files(const struct registry *reg, enum folders_kind kind)
 bool registry_resolve(struct registry *reg, const char *name, struct registry_model *out,
                       struct err *err);
 
+/* `name`, which there is, is the default model from now on, also after a restart, as long as it is
+ * there; "": the settings' is again. */
+bool registry_set_default(struct registry *reg, const char *name, struct err *err);
+
 /* What pictor_files_open wants, for a local model: "builtin", or an absolute path. The second opens
  * it, and says in its error which model it was. */
 void registry_path(const struct registry *reg, const struct registry_model *model,

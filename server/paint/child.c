@@ -9,6 +9,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "engine/base/log.h"
 #include "engine/pictor.h"
 #include "server/base/settings.h"
 #include "server/job/intake.h"
@@ -234,14 +235,25 @@ static void add_shown(cJSON *json, const struct child_request *r)
         cJSON_AddItemToArray(sizes, cJSON_CreateNumber((double)r->shown_size[i]));
 }
 
-bool child_load(struct child *c, const struct registry_model *model,
-                const struct pictor_files *files, struct err *err)
+bool child_load(struct child *c, struct registry *registry, const char *name, struct err *err)
 {
+    struct registry_model m;
+    struct pictor_files files;
     struct along along = {.count = 0};
+    struct err why;
+    err->code = ERR_NONE;
+    if (!registry_resolve(registry, name, &m, NULL) || m.kind != REGISTRY_LOCAL)
+        return false;
+    if (!registry_open(registry, &m, &files, &why)) {
+        log_err(LOG_WARN, "model_not_opened", &why, " ");
+        return false;
+    }
     cJSON *json = message("load");
-    add_model(json, "model", model, files, NULL);
-    add_files(&along, files);
-    return tell_files(c, json, NULL, 0, &along, err);
+    add_model(json, "model", &m, &files, NULL);
+    add_files(&along, &files);
+    bool told = tell_files(c, json, NULL, 0, &along, err);
+    pictor_files_close(&files);
+    return told;
 }
 
 bool child_unload(struct child *c, struct err *err)

@@ -21,6 +21,7 @@ struct tiny_file;
 struct vaes_version;
 struct pictor_files;
 struct pictor_image;
+struct registry;
 struct registry_model;
 struct settings;
 
@@ -45,8 +46,9 @@ size_t child_memory(pid_t pid);
 
 /* What a worker is told. A failure of these and of
  * child_read means that the process is of no use any more: child_kill. */
-bool child_load(struct child *c, const struct registry_model *model,
-                const struct pictor_files *files, struct err *err);
+/* `name` NULL: the default model. False with ERR_NONE: there is none such here, or it cannot be
+ * opened, which is logged; the process is as good as before. */
+bool child_load(struct child *c, struct registry *registry, const char *name, struct err *err);
 bool child_unload(struct child *c, struct err *err);
 bool child_ask(struct child *c, struct err *err); /* whether it is alive */
 bool child_cancel(struct child *c, int64_t serial, struct err *err);

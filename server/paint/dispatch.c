@@ -52,9 +52,14 @@ void dispatch_free(struct dispatch *d)
     free(d);
 }
 
+void dispatch_load(struct dispatch *d, const char *model)
+{
+    painter_load(d->painter, model);
+}
+
 void dispatch_unload(struct dispatch *d)
 {
-    painter_unload(d->painter);
+    painter_load(d->painter, NULL);
 }
 
 bool dispatch_busy(struct dispatch *d)

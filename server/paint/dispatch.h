@@ -40,6 +40,10 @@ struct dispatch *dispatch_new(const struct dispatch_parts *parts, struct err *er
 void dispatch_stop(struct dispatch *d, int timeout_ms);
 void dispatch_free(struct dispatch *d); /* after dispatch_stop; NULL is fine */
 
+/* Loads a local model into the worker's memory, after the picture that is being painted. That it
+ * could not be is logged. */
+void dispatch_load(struct dispatch *d, const char *model);
+
 /* Frees the models in the worker's memory, after the picture that is being painted. The next job
  * loads its model again. */
 void dispatch_unload(struct dispatch *d);

@@ -56,6 +56,7 @@ struct painter {
     bool stop, unload, look, ask; /* look: a job may wait; ask: ours may be cancelled */
     int64_t stop_at;              /* when to give up what runs */
     char job_id[JOB_ID_SIZE];     /* ours; "" when idle */
+    char load[REGISTRY_NAME_SIZE]; /* the model to be loaded; "": none */
     bool ready;
     struct err trouble; /* why it is not */
     struct dispatch_stats stats;
@@ -191,20 +192,12 @@ static bool still_there(struct painter *p, bool done, const struct err *err)
     return done;
 }
 
-/* The default model is opened before anybody asks, so the first picture does not wait for it. */
-static void load_default(struct painter *p)
+/* A model is opened before anybody paints with it, who would wait for it; NULL: the default one. */
+static void load_model(struct painter *p, const char *name)
 {
-    struct registry_model m;
-    struct pictor_files files;
-    struct err err;
-    if (!registry_resolve(p->parts.registry, NULL, &m, NULL) || m.kind != REGISTRY_LOCAL)
-        return;
-    if (!registry_open(p->parts.registry, &m, &files, &err)) {
-        log_failure("model_not_opened", "", &err);
-        return;
-    }
-    still_there(p, child_load(p->child, &m, &files, &err), &err);
-    pictor_files_close(&files);
+    struct err err = {0};
+    if (!child_load(p->child, p->parts.registry, name, &err) && err.code != ERR_NONE)
+        lose_worker(p, err.msg);
 }
 
 static void start_worker(struct painter *p)
@@ -218,7 +211,7 @@ static void start_worker(struct painter *p)
     if (child_start(p->child, &err)) {
         set_pid(p, child_pid(p->child));
         log_event(LOG_INFO, "worker_started", "pid=%d", (int)child_pid(p->child));
-        load_default(p);
+        load_model(p, NULL);
     } else {
         lose_worker(p, err.msg);
     }
@@ -640,8 +633,11 @@ static void *run(void *arg)
     bool wanted = true; /* there may be a job */
     int64_t looked = 0;
     for (;;) {
+        char load[REGISTRY_NAME_SIZE];
         pthread_mutex_lock(&p->lock);
         bool stop = p->stop, unload = p->unload, ask = p->ask;
+        memcpy(load, p->load, sizeof load);
+        p->load[0] = '\0';
         int64_t stop_at = p->stop_at, now = now_ms();
         wanted = wanted || p->look;
         p->unload = p->look = p->ask = false;
@@ -653,6 +649,8 @@ static void *run(void *arg)
             start_worker(p);
         if (unload && child_fd(p->child) >= 0)
             still_there(p, child_unload(p->child, &err), &err);
+        if (*load && child_fd(p->child) >= 0)
+            load_model(p, load);
         read_worker(p);
         child_relay_log(p->child);
         feel_pulse(p, now);
@@ -703,10 +701,11 @@ static void on_event(void *ctx, const struct event *event)
         wake_up(p);
 }
 
-void painter_unload(struct painter *p)
+void painter_load(struct painter *p, const char *model)
 {
     pthread_mutex_lock(&p->lock);
-    p->unload = true;
+    p->unload = p->unload || !model;
+    snprintf(p->load, sizeof p->load, "%s", model ? model : "");
     pthread_mutex_unlock(&p->lock);
     wake_up(p);
 }

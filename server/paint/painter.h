@@ -31,7 +31,7 @@ struct painter *painter_new(const struct dispatch_parts *parts,
 void painter_stop(struct painter *p, int timeout_ms);
 void painter_free(struct painter *p);
 
-void painter_unload(struct painter *p);
+void painter_load(struct painter *p, const char *model); /* NULL: dispatch_unload */
 bool painter_busy(struct painter *p);
 bool painter_ready(struct painter *p, struct err *err);
 /* Adds its figures. */

@@ -1,39 +1,21 @@
 """FLUX.2 through the server: a folder and a transformer alone paint alike, edits are shown every picture
 that comes with them, and a missing part is named."""
-import os
 import time
 
 import pytest
 import requests
 from openai_client import OpenAI, gradient, png
 from test_sdxl import GOLDEN, read, write
+from tiny_flux2 import FLUX2, ROWS, WIDTH, make_klein, table
 
-FLUX2 = GOLDEN / "flux2"
-ROWS, WIDTH = 151936, 32
 FORM = {"prompt": "a red apple", "seed": "7", "size": "96x64"}
-
-
-def table():
-    """The table of tokens: tests/golden/README.md, "flux2"."""
-    import array
-    return array.array("f", (((i * 7 + k * 13 + i * k) % 61 - 30) / 32 for i in range(ROWS) for k in range(WIDTH)))
-
-
 server_folders = []
 
 
 @pytest.fixture(scope="module")
 def server(serve_module, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    klein = folder / "checkpoints" / "klein"
-    for part in ("transformer", "vae", "text_encoder"):
-        (klein / part).mkdir(parents=True)
-    for name in ("model_index.json", "transformer/diffusion_pytorch_model.safetensors",
-                 "vae/diffusion_pytorch_model.safetensors", "text_encoder/model-00001-of-00002.safetensors"):
-        os.link(FLUX2 / name, klein / name) if os.stat(FLUX2).st_dev == os.stat(klein).st_dev else \
-            (klein / name).write_bytes((FLUX2 / name).read_bytes())
-    write(klein / "text_encoder/model-00002-of-00002.safetensors",
-          {"model.embed_tokens.weight": ("F32", [ROWS, WIDTH], table().tobytes())})
+    make_klein(folder)
     server_folders.append(folder)
     (folder / "unet").mkdir()
     (folder / "unet" / "alone.safetensors").write_bytes((FLUX2 / "bfl.safetensors").read_bytes())

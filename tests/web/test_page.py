@@ -14,6 +14,7 @@ from jobs_client import Api
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import expect
+from tiny_flux2 import make_klein
 
 WEB = Path(__file__).resolve().parent.parent.parent / "web"
 ROOT = WEB.parent
@@ -1473,6 +1474,64 @@ def test_the_view_of_models(open_page, server, size):
     expect(mini.locator(".tag.good")).to_have_text("in memory")
     page.click("#free-memory")
     expect(page.locator(".toast", has_text="Freed when")).to_be_visible()
+    page.wait_for_function("fetch('api/models').then((a) => a.json()).then(({ models }) => !models[0].loaded)")
+    page.click(".nav a[href='#server']")
+    page.click(".nav a[href='#models']")
+    mini.get_by_role("button", name="Load pictor-mini").click()
+    expect(mini.locator(".tag.good")).to_have_text("in memory")
+    expect(mini.get_by_role("button", name="Unload pictor-mini")).to_be_visible()
+
+
+def test_another_model_is_made_the_default(open_page, serve, tmp_path):
+    (tmp_path / "ini").write_text("[upstream far]\nbase_url = http://127.0.0.1:9/v1\nmodels = away\n")
+    server = serve(f"--config={tmp_path / 'ini'}")
+    page = open_page(server.url + "/#models", ready=False)
+    away = page.locator("#files li[data-file=away]")
+    away.get_by_role("button", name="Make away the default").click()
+    expect(away.locator(".tag", has_text="default")).to_be_visible()
+    expect(away.get_by_role("button", name="Make away the default")).to_have_count(0)
+    assert requests.get(server.url + "/api/models", timeout=30).json()["default"] == "away"
+
+
+@pytest.mark.parametrize("size", [{}, PHONE])
+def test_a_model_that_edits_is_shown_several_pictures(open_page, serve, tmp_path, size):
+    make_klein(tmp_path)
+    server = serve(f"--model-paths={tmp_path}", "--default-model=klein")
+    page = open_page(server.url, **size)
+    choose_source(page)
+    page.check("input[value=all]")
+    expect(page.locator("#edits")).to_be_visible()
+    expect(page.locator("#strength")).to_have_value("1")
+    page.set_input_files("#references input", [
+        {"name": f"{i}.png", "mimeType": "image/png", "buffer": picture((64, 96), (0, 90 * i, 200))} for i in range(3)])
+    expect(page.locator("#references li")).to_have_count(3)
+    page.get_by_role("button", name="Remove Picture 3").click()
+    expect(page.locator("#references li")).to_have_count(2)
+    assert page.evaluate(NAMELESS) == [] and page.evaluate(PALE) == [] and sideways(page) == []
+    page.fill("#prompt", "make it blue")
+    body = sent_by(page)
+    assert len(body["images"]) == 2 and body["strength"] == 1 and "init_image" in body
+    expect(page.locator(CARD)).to_have_count(1)
+    job = requests.get(server.url + "/api/jobs", timeout=30).json()["jobs"][0]
+    assert job["state"] == "done" and job["params"]["more_images"] == 2
+    page.locator("#latest").get_by_role("button", name="Edit").click()
+    expect(page.locator("#edit-ask")).to_have_text("What shall become of it?")
+    expect(page.locator("#edit-strength-words")).to_have_text("Is shown the picture and does what you say")
+    page.set_input_files("#edit-references input", {"name": "a.png", "mimeType": "image/png", "buffer": picture()})
+    expect(page.locator("#edit-references li")).to_have_count(1)
+    page.fill("#edit-prompt", "make it red")
+    page.click("#edit-paint")
+    expect(page.locator("#edit-made")).to_be_visible()
+    job = requests.get(server.url + "/api/jobs", timeout=30).json()["jobs"][0]
+    assert job["params"]["prompt"] == "make it red" and job["params"]["more_images"] == 1
+    page.keyboard.press("Escape")
+    page.select_option("#model", "pictor-mini") if page.locator("#model").is_visible() else page.evaluate("""() => {
+        document.getElementById('model').value = 'pictor-mini';
+        document.getElementById('model').dispatchEvent(new Event('input', { bubbles: true }));
+    }""")
+    expect(page.locator("#edits")).to_be_hidden()
+    expect(page.locator("#references")).to_be_hidden()
+    expect(page.locator("#strength")).to_have_value("0.75")
 
 
 def test_files_are_shown_with_what_lies_beside_them(open_page, serve):
@@ -1593,6 +1652,8 @@ def test_the_view_of_the_server(open_page, serve, tmp_path, size):
     page.fill("#key-name", "anna")
     page.keyboard.press("Enter")
     expect(page.locator("#key-list tr")).to_have_count(2)
+    expect(page.locator("#keys-limits")).to_contain_text("100 jobs waiting")
+    expect(page.locator("#key-list tr").nth(1)).to_contain_text("nothing")
     key = page.locator("#new-key-text").inner_text()
     assert requests.get(server.url + "/api/jobs", headers={"Authorization": f"Bearer {key}"}, timeout=30).ok
     assert sideways(page) == [] and page.evaluate(NAMELESS) == [] and page.evaluate(PALE) == []
@@ -1645,6 +1706,13 @@ def test_experiments(open_page, server, api, size):
         return [at(frame.querySelector('thead th')).top - box.top, at(frame.querySelector('tbody th')).left - box.left];
     }""")
     assert all(abs(value) < 2 for value in head)  # the headers stay
+    looks = "[...document.querySelectorAll('.cell-open img')].map((i) => new DOMMatrix(getComputedStyle(i).transform).a)"
+    assert page.evaluate(looks) == [1] * 6
+    page.locator(".cell-open").nth(4).dispatch_event("wheel", {"deltaY": -300, "ctrlKey": True, "clientX": 0, "clientY": 0})
+    near = page.evaluate(looks)
+    assert len(set(near)) == 1 and 2.6 < near[0] < 2.8  # all of them
+    page.locator("#grid-closer").press("Home")
+    assert page.evaluate(looks) == [1] * 6
     kinds = {}
     for kind in ("PNG", "CSV", "JSON"):
         with page.expect_download() as download:

@@ -10,6 +10,7 @@ import { readAsDataUrl } from '../source.js';
 import { isActive, store } from '../store.js';
 import { t } from '../text.js';
 import { Board, SIDES } from './edit_board.js';
+import { References } from './references.js';
 
 const TOOLS = [
   ['brush', 'brush', t('brush'), 'b', t('paint_over_what_shall_change')],
@@ -24,15 +25,19 @@ const STRENGTHS = [
   [0.8, t('repaints_it_only_the_layout')],
   [1.01, t('invents_hardly_anything')],
 ];
-let dialog = null, board, base = {}, picture = null, job = null, made = null;
+let dialog = null, board, base = {}, picture = null, job = null, made = null, references, edits = 0; /* edits: as models say it */
 
 /* ---- what is painted ---- */
 
-const strengthWords = (value) => STRENGTHS.find(([below]) => value < below)[1];
+const strengthWords = (value) => (edits && value === 1 ? t('follows_your_words')
+  : STRENGTHS.find(([below]) => value < below)[1]);
 
 async function request() {
   const body = { ...base, preview_every: 1, count: 1, prompt: $('edit-prompt').value.trim(),
     init_image: await readAsDataUrl(picture.blob), strength: Number($('edit-strength').value) };
+  const images = await references.dataUrls();
+  if (images.length)
+    body.images = images;
   if (board.beyond) {
     delete body.width;
     delete body.height;
@@ -261,8 +266,9 @@ function makePanel() {
   return h('div', { class: 'edit-panel' },
     h('fieldset', { id: 'edit-marks', class: 'edit-marks' },
       h('legend', { class: 'hidden' }, t('what_is_painted')),
-      h('div', { class: 'field' }, h('label', { for: 'edit-prompt' }, t('what_shall_be_there')),
+      h('div', { class: 'field' }, h('label', { id: 'edit-ask', for: 'edit-prompt' }, t('what_shall_be_there')),
         h('textarea', { id: 'edit-prompt', rows: 2 })),
+      h('div', { id: 'edit-references', class: 'field', hidden: true }),
       h('p', { id: 'edit-what', class: 'now', role: 'status' }),
       h('div', { class: 'field' }, h('label', { for: 'edit-strength' }, t('how_much_may_change')),
         h('input', { id: 'edit-strength', type: 'range', min: 0.1, max: 1, step: 0.05, value: 0.75,
@@ -319,6 +325,7 @@ function make() {
     makePanel());
   document.body.append(dialog);
   board = new Board(canvas, changed);
+  references = new References($('edit-references'));
   dialog.addEventListener('close', () => {
     hostMessages();
     if (job)
@@ -346,7 +353,12 @@ export async function open(blob, params) {
   if (!dialog)
     make();
   base = painter.alone(params);
-  $('edit-prompt').value = params.prompt ?? '';
+  edits = store.models.find(({ name, default: usual }) => (base.model ? name === base.model : usual))?.edits ?? 0;
+  references.clear();
+  references.most = Math.max(0, edits - 1);
+  setText($('edit-ask'), edits ? t('what_shall_become') : t('what_shall_be_there'));
+  $('edit-strength').value = edits ? 1 : 0.75;
+  $('edit-prompt').value = edits ? '' : params.prompt ?? '';
   setText($('edit-error'), '');
   try {
     dialog.showModal();

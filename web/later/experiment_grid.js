@@ -6,7 +6,7 @@ import { store } from '../store.js';
 import { t } from '../text.js';
 import { later } from '../views.js';
 
-const LOOK_MS = 1500, HEAD = 34, SIDE = 110, GAP = 6; /* of the picture of them all: CSS pixels */
+const CLOSEST = 8, LOOK_MS = 1500, HEAD = 34, SIDE = 110, GAP = 6; /* of the picture of them all: CSS pixels */
 const FINAL = ['done', 'failed', 'cancelled', 'removed'];
 let host, shown = null, ways = null, timer, cells = new Map();
 
@@ -35,12 +35,43 @@ async function pick(cell) {
   await post(`api/experiments/${shown.id}`, { picks }).catch(complain);
 }
 
+/* ---- looking closer: all of them, at one place ---- */
+
+let near = 1;
+
+function zoom(value) {
+  near = Math.min(CLOSEST, Math.max(1, value));
+  host.style.setProperty('--near', near);
+  host.classList.toggle('near', near > 1);
+  const slider = $('grid-closer');
+  if (slider && slider !== document.activeElement)
+    slider.value = near;
+}
+
+/* What is looked at is where the pointer is. */
+function aim({ currentTarget, clientX, clientY }) {
+  const { left, top, width, height } = currentTarget.getBoundingClientRect();
+  host.style.setProperty('--at-x', `${Math.min(100, Math.max(0, (clientX - left) / width * 100))}%`);
+  host.style.setProperty('--at-y', `${Math.min(100, Math.max(0, (clientY - top) / height * 100))}%`);
+}
+
+/* With Ctrl, as browsers tell a pinch, too: without it the wheel scrolls, unless all are seen closely. */
+function wheel(event) {
+  if (!event.ctrlKey && near === 1)
+    return;
+  event.preventDefault();
+  aim(event);
+  zoom(near * Math.exp(-event.deltaY / 300));
+}
+
 function makeCell(cell) {
   const img = h('img', { alt: '' }), what = h('span', { class: 'now' });
   const parts = { cell, img, what,
-    open: h('button', { class: 'cell-open', hidden: true, onclick: () => openPicture(parts.cell).catch(complain) }, img),
+    open: h('button', { class: 'cell-open', hidden: true, onpointermove: aim, onclick: () => openPicture(parts.cell).catch(complain) },
+      img),
     star: h('button', { class: 'round cell-pick', hidden: true, title: t('pick_it'), onclick: () => pick(parts.cell) }, icon('star')) };
   cells.set(cell.id, parts);
+  parts.open.addEventListener('wheel', wheel, { passive: false });
   return h('td', {}, parts.open, parts.star, what);
 }
 
@@ -161,11 +192,15 @@ export async function open(where, id, how) {
   const labels = shown.axes.map(ways.labelOf), act = (run) => () => Promise.resolve(run()).catch(complain);
   const size = h('input', { id: 'grid-size', type: 'range', min: 48, max: 512, value: 144, oninput: () =>
     host.style.setProperty('--cell', `${size.value}px`) });
+  const closer = h('input', { id: 'grid-closer', type: 'range', min: 1, max: CLOSEST, step: 0.25, value: 1, 'aria-describedby': 'grid-closer-about',
+    oninput: () => zoom(Number(closer.value)) });
   host.style.setProperty('--cell', '144px');
+  zoom(1);
   host.replaceChildren(h('div', { class: 'grid-head' },
     h('button', { class: 'bare', 'aria-label': t('all_experiments'), title: t('all_experiments'), onclick: ways.back }, icon('left')),
     h('input', { class: 'grid-name', 'aria-label': t('name_of_the_experiment'), value: shown.name, maxlength: 100, onchange: rename }),
-    h('label', { class: 'grid-size' }, t('size'), size)),
+    h('label', { class: 'grid-size' }, t('size'), size),
+  h('label', { class: 'grid-size', title: t('closer_about') }, t('closer'), closer), h('span', { id: 'grid-closer-about', class: 'hidden' }, t('closer_about'))),
   h('div', { class: 'tools' },
     h('button', { onclick: act(ways.again) }, icon('again'), t('run_it_again')),
     h('button', { onclick: act(exportPicture) }, icon('download'), 'PNG'),

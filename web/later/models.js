@@ -9,7 +9,7 @@ import { sizeText } from './sizes.js';
 
 export { closePulls as close };
 
-const PAGE = 24, WAIT_MS = 250; /* after a letter of the search */
+const PAGE = 24, WAIT_MS = 250, LOAD_MS = 1000, LOADS = 120; /* after a letter of the search; while one is loaded */
 const KINDS = [
   ['model', t('models'), t('what_paints_one_is_loaded')],
   ['lora', t('loras'), t('small_additions_that_teach')],
@@ -60,6 +60,42 @@ const USES = {
   },
 };
 
+/* Until it is there, or does not come: what went wrong then is in the server's log. */
+async function load(name, button) {
+  button.disabled = true;
+  try {
+    await post('api/models/load', { model: name });
+    toast(t('loading_model', { name }));
+    for (let tries = 0; tries < LOADS && !store.models.find((each) => each.name === name)?.loaded; tries++) {
+      await new Promise((done) => { setTimeout(done, LOAD_MS); });
+      await store.refreshModels();
+    }
+  } catch (error) {
+    complain(error);
+  }
+  button.disabled = false;
+}
+
+async function makeDefault(name) {
+  try {
+    await post('api/models/default', { model: name });
+    await store.refreshModels();
+    toast(t('is_the_default_now', { name }));
+  } catch (error) {
+    complain(error);
+  }
+}
+
+/* What can be done with a model beside painting. */
+const modelActs = ({ name, problem, loaded, default: usual, kind: origin }) => (problem ? [] : [
+  origin === 'local' && !loaded && h('button', { 'aria-label': t('load_it', { name }), title: t('load_about'),
+    onclick: ({ currentTarget }) => load(name, currentTarget) }, icon('download'), t('load')),
+  origin === 'local' && loaded && h('button', { 'aria-label': t('free_memory_of', { name }), onclick: freeMemory }, icon('close'),
+    t('unload')),
+  !usual && h('button', { 'aria-label': t('make_default', { name }), title: t('default_about'), onclick: () => makeDefault(name) },
+    icon('pin'), t('as_default')),
+]);
+
 function badges({ default: usual, loaded, problem, format, kind: origin }) {
   const [words, about] = FORMATS[format] ?? [];
   return h('p', { class: 'badges' },
@@ -89,9 +125,9 @@ function makeItem(file) {
       trigger && h('p', { class: 'trigger' }, h('strong', {}, t('words'), ' '), trigger),
       description && h('p', { class: 'now told' }, description),
       problem && h('p', { class: 'error' }, problem),
-      use && h('div', { class: 'job-buttons' }, h('button', { onclick: () => use(file),
+      (use || kind === 'model') && h('div', { class: 'job-buttons' }, use && h('button', { onclick: () => use(file),
         'aria-label': t(kind === 'model' ? 'paint_with' : 'use_it', { name }) }, icon('brush'),
-      kind === 'model' ? t('paint_with_this') : t('use')))));
+      kind === 'model' ? t('paint_with_this') : t('use')), ...(kind === 'model' ? modelActs(file) : []).filter(Boolean))));
 }
 
 async function show(more) {

@@ -87,15 +87,24 @@ async function revoke(key) {
   dialog.showModal();
 }
 
+/* What it takes up now. */
+const useOf = ({ use }) => (use ? [use.running > 0 && t('n_being_painted', { n: use.running }), use.queued > 0 && t('n_waiting', { n: use.queued }),
+  use.input_bytes > 0 && t('to_paint_over', { size: sizeText(use.input_bytes) }),
+  use.files > 0 && t('n_files', { n: use.files, size: sizeText(use.files_bytes) })].filter(Boolean).join(', ') || t('nothing') : '');
+
 async function showKeys() {
   try {
-    const { keys } = await get('api/keys');
+    const { keys, limits } = await get('api/keys');
+    setText($('keys-limits'), t('limits_of_keys', { queue: limits.queue, inputs: sizeText(limits.input_bytes),
+      files: sizeText(limits.files_bytes), open: limits.open_requests,
+      minute: limits.requests_per_minute ? t('a_minute', { n: limits.requests_per_minute }) : t('any_number') }));
+    $('keys-limits').hidden = keys.length === 0;
     const first = keys.length === 0;
     $('keys').hidden = first;
     setText($('keys-about'), first ? t('no_keys_yet') : t('who_has_a_key_may'));
     $('key-admin').checked = $('key-admin').disabled = first;
     $('key-list').replaceChildren(...keys.map((key) => h('tr', { class: key.revoked_at ? 'gone' : '' },
-      h('th', { scope: 'row' }, key.name), h('td', {}, key.admin ? t('administers') : t('paints')), h('td', {}, dayText(key.created_at)),
+      h('th', { scope: 'row' }, key.name), h('td', {}, key.admin ? t('administers') : t('paints')), h('td', {}, useOf(key)), h('td', {}, dayText(key.created_at)),
       h('td', {}, key.revoked_at ? t('revoked_on', { day: dayText(key.revoked_at) }) : h('button', { class: 'quiet', onclick: () => revoke(key),
         'aria-label': t('revoke_key_of', { name: key.name }) }, t('revoke'))))));
   } catch (error) {
@@ -134,8 +143,9 @@ async function addKey(event) {
 function makeKeys() {
   return h('section', { class: 'panel', 'aria-labelledby': 'keys-title' }, h('h3', { id: 'keys-title' }, t('keys')),
     h('p', { id: 'keys-about', class: 'now' }),
-    h('div', { class: 'scroll' }, h('table', { id: 'keys' }, h('thead', {}, h('tr', {}, ...[t('name'), t('may'), t('made'), ''].map((words) =>
+    h('div', { class: 'scroll' }, h('table', { id: 'keys' }, h('thead', {}, h('tr', {}, ...[t('name'), t('may'), t('uses_now'), t('made'), ''].map((words) =>
       words ? h('th', { scope: 'col' }, words) : h('td', {})))), h('tbody', { id: 'key-list' }))),
+    h('p', { id: 'keys-limits', class: 'now', hidden: true }),
     h('p', { id: 'new-key', class: 'new-key', hidden: true }, h('span', { id: 'new-key-name' }), h('code', { id: 'new-key-text' }),
       h('button', { onclick: () => copyText($('new-key-text').textContent).then(() => toast(t('copied', { what: t('key') })), complain) },
         icon('copy'), t('copy'))),

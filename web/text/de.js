@@ -157,6 +157,8 @@ export const page = {
   'Erase': 'Radieren',
   'Undo': 'Rückgängig',
   'Clear': 'Leeren',
+  'This model edits by words: say above what shall become of the picture.':
+    'Dieses Modell bearbeitet nach Worten: Sag oben, was aus dem Bild werden soll.',
   'Strength': 'Stärke',
   '0 keeps the picture, 1 forgets it': '0 behält das Bild, 1 vergisst es',
   'If the shape differs': 'Bei anderer Form',

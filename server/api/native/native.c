@@ -171,6 +171,14 @@ void native_image(struct http_request *req)
 
 /* ---- what there is ---- */
 
+/* How many pictures it is shown, with an instruction of what shall become of them; 0: none. */
+static int edits_of(const struct registry_model *model)
+{
+    if (model->kind != REGISTRY_LOCAL)
+        return model->takes_more ? 1 + RELAY_IMAGES_MAX : 0;
+    return model->references > 0 ? model->references : model->default_image_guidance > 0;
+}
+
 static cJSON *model_json(const struct registry *registry, const struct registry_model *model)
 {
     struct intake_model usual;
@@ -192,6 +200,7 @@ static cJSON *model_json(const struct registry *registry, const struct registry_
     cJSON_AddItemToObject(
         json, "bytes", model->size ? cJSON_CreateNumber((double)model->size) : cJSON_CreateNull());
     native_files_describe(json, registry, model);
+    cJSON_AddNumberToObject(json, "edits", edits_of(model));
     cJSON_AddBoolToObject(json, "loaded", model->loaded);
     cJSON_AddBoolToObject(json, "default", model->is_default);
     return json;

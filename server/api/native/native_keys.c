@@ -15,7 +15,9 @@
 #include "server/base/settings.h"
 #include "server/http/http.h"
 #include "server/http/http_error.h"
+#include "server/queue/queue.h"
 #include "server/store/keys.h"
+#include "server/store/store.h"
 
 struct given {
     const char *name;
@@ -54,17 +56,58 @@ static bool list(struct http_request *req, struct key **all, size_t *count)
     return false;
 }
 
+/* What a key takes up now of what the limits are for. */
+static bool add_use(cJSON *json, const struct app *app, const char *key_id, struct err *err)
+{
+    int queued, running;
+    size_t inputs, bytes;
+    int64_t files;
+    if (!queue_depth(app->queue, key_id, &queued, &running, err) ||
+        !store_input_waiting(app->store, key_id, &inputs, err) ||
+        !store_record_total(app->store, "file", key_id, &files, &bytes, err))
+        return false;
+    cJSON *use = cJSON_AddObjectToObject(json, "use");
+    cJSON_AddNumberToObject(use, "queued", queued);
+    cJSON_AddNumberToObject(use, "running", running);
+    cJSON_AddNumberToObject(use, "input_bytes", (double)inputs);
+    cJSON_AddNumberToObject(use, "files", (double)files);
+    cJSON_AddNumberToObject(use, "files_bytes", (double)bytes);
+    return true;
+}
+
+static void add_limits(cJSON *json, const struct settings *s)
+{
+    cJSON *limits = cJSON_AddObjectToObject(json, "limits");
+    cJSON_AddNumberToObject(limits, "queue", s->max_queue_per_key);
+    cJSON_AddNumberToObject(limits, "input_bytes", (double)s->max_input_bytes_per_key);
+    cJSON_AddNumberToObject(limits, "files_bytes", (double)s->max_files_bytes_per_key);
+    cJSON_AddNumberToObject(limits, "open_requests", s->max_open_requests_per_key);
+    cJSON_AddNumberToObject(limits, "requests_per_minute", s->max_requests_per_minute);
+}
+
 void native_keys_list(struct http_request *req)
 {
+    const struct app *app = http_app(req);
     struct key *all;
     size_t count;
+    struct err err;
     if (!list(req, &all, &count))
         return;
     cJSON *json = cJSON_CreateObject(), *keys = cJSON_AddArrayToObject(json, "keys");
-    for (size_t i = 0; i < count; i++)
-        cJSON_AddItemToArray(keys, key_json(&all[i]));
+    bool good = true;
+    for (size_t i = 0; good && i < count; i++) {
+        cJSON *item = key_json(&all[i]);
+        cJSON_AddItemToArray(keys, item);
+        good = all[i].revoked_ms || add_use(item, app, all[i].id, &err);
+    }
     free(all);
-    http_reply_json(req, 200, json);
+    add_limits(json, app->settings);
+    if (good) {
+        http_reply_json(req, 200, json);
+        return;
+    }
+    cJSON_Delete(json);
+    http_reply_error(req, &err, NULL);
 }
 
 static bool is_open(const struct settings *settings)
