@@ -133,7 +133,7 @@ def queue(page):
 
 # Each begins with the page loaded anew, and goes on from view to view. The form is last: its size is kept, and the
 # grid paints at it.
-WALKS = [[wall], [picture], [edit, compare], [slides], [film, noising], [compose, models, server, experiments, grid], [create]]
+WALKS = [[wall], [film, noising], [picture], [edit, compare], [slides], [compose, models, server, experiments, grid], [create]]
 
 
 def look(page, axe, where, schemes=("light",)):

@@ -60,7 +60,7 @@ function makeStrip() {
   const count = Math.min(STRIP, frames.length);
   parts.strip.replaceChildren(...Array.from({ length: count }, (_, i) => {
     const index = Math.round(i * (frames.length - 1) / Math.max(1, count - 1)), { src, step } = frames[index];
-    const button = h('button', { class: 'film-frame', 'data-at': index, 'aria-label': src ? t('after_step', { n: step }) : t('the_picture'),
+    const button = h('button', { class: 'film-frame', 'data-at': index, 'aria-label': src ? t('after_step', { n: step }) : `${t('the_picture')}, ${t('is_done')}`,
       onclick: () => show(index) });
     const img = h('img', { alt: '', ...(src && { src }) });
     if (!src)
