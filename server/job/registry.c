@@ -13,7 +13,6 @@
 #include <time.h>
 
 #include "engine/base/log.h"
-#include "engine/base/sha256.h"
 #include "engine/builtin/builtin.h"
 #include "engine/pictor.h"
 #include "server/base/json_text.h"
@@ -24,6 +23,7 @@
 #include "server/job/files.h"
 #include "server/job/folders.h"
 #include "server/job/parts.h"
+#include "server/job/registry_hash.h"
 #include "server/job/registry_remote.h"
 #include "server/job/registry_scan.h"
 
@@ -263,62 +263,10 @@ bool registry_open(const struct registry *reg, const struct registry_model *m,
 
 /* ---- hashing ---- */
 
-static void option_name(char *buf, size_t size, const char *path)
+static bool hash(struct registry *reg, struct registry_model *m, const char *path)
 {
-    snprintf(buf, size, "sha256:%s", path);
-}
-
-/* The hash that was remembered, if it is of this very file. */
-static bool recall_hash(struct registry *reg, struct registry_model *m, const char *path)
-{
-    char name[PATH_MAX + 8];
-    unsigned long long size;
-    long long mtime;
-    char hex[65];
-    bool known = false;
-    option_name(name, sizeof name, path);
-    char *value = reg->hashes.recall ? reg->hashes.recall(reg->hashes.ctx, name) : NULL;
-    if (value && sscanf(value, "%llu:%lld:%64[0-9a-f]", &size, &mtime, hex) == 3 &&
-        size == m->size && mtime == m->mtime_ms && strlen(hex) == 64) {
-        memcpy(m->sha256, hex, sizeof hex);
-        known = true;
-    }
-    free(value);
-    return known;
-}
-
-static void remember_hash(struct registry *reg, const struct registry_model *m, const char *path)
-{
-    char name[PATH_MAX + 8], value[128];
-    struct err err;
-    option_name(name, sizeof name, path);
-    snprintf(value, sizeof value, "%llu:%lld:%s", (unsigned long long)m->size,
-             (long long)m->mtime_ms, m->sha256);
-    if (reg->hashes.remember && !reg->hashes.remember(reg->hashes.ctx, name, value, &err))
-        log_err(LOG_WARN, "hash_not_kept", &err, " ");
-}
-
-/* False when the file cannot be read, changed since the scan, or the registry is being
- * freed. */
-static bool hash_file(struct registry *reg, struct registry_model *m, const char *path)
-{
-    unsigned char digest[SHA256_SIZE];
-    struct stat st;
-    struct registry_entry now = {0};
-    struct err err;
-    if (!sha256_file(path, &reg->stop, digest, &err)) {
-        if (err.code != ERR_CANCELLED)
-            log_err(LOG_WARN, "hash_failed", &err, " ");
-        return false;
-    }
-    if (stat(path, &st) != 0)
-        return false;
-    registry_scan_measure(&now, &st);
-    if (now.model.size != m->size || now.model.mtime_ms != m->mtime_ms)
-        return false;
-    sha256_hex(digest, m->sha256);
-    remember_hash(reg, m, path);
-    return true;
+    return registry_hash_recall(&reg->hashes, m, path) ||
+           registry_hash_read(&reg->hashes, m, path, &reg->stop);
 }
 
 bool registry_hash_file(struct registry *reg, const char *path, char sha256[65])
@@ -328,7 +276,7 @@ bool registry_hash_file(struct registry *reg, const char *path, char sha256[65])
     if (stat(path, &st) != 0)
         return false;
     registry_scan_measure(&e, &st);
-    if (!recall_hash(reg, &e.model, path) && !hash_file(reg, &e.model, path))
+    if (!hash(reg, &e.model, path))
         return false;
     memcpy(sha256, e.model.sha256, sizeof e.model.sha256);
     return true;
@@ -353,7 +301,7 @@ static bool read_header(struct registry *reg, struct registry_entry *e, struct e
     struct facts f;
     struct err why;
     if (*m->ending && !*m->sha256)
-        recall_hash(reg, m, m->path);
+        registry_hash_recall(&reg->hashes, m, m->path);
     if (!facts_of(reg->facts, m->path, version, &f, &why)) {
         log_err(LOG_WARN, "model_not_read", &why, " ");
         return err_copy(err, &why) || err_prefix(err, "%s", m->name);
@@ -418,7 +366,7 @@ static void hash_entry(struct registry *reg, const struct registry_entry *e)
     struct registry_model *m = &was.model;
     pthread_mutex_unlock(&reg->lock);
     registry_path(reg, m, path);
-    bool done = recall_hash(reg, m, path) || hash_file(reg, m, path);
+    bool done = hash(reg, m, path);
     pthread_mutex_lock(&reg->lock);
     struct registry_entry *now = registry_scan_find(&reg->table, m->name);
     if (now && same_file(now, &was)) {

@@ -1,5 +1,5 @@
-/* native_model.c: what is done with models by hand, by who may administer: one is loaded before it is
- * painted with, and one is the default. */
+/* native_model.c: what is done with models by hand, by who may administer: one is loaded before it
+ * is painted with, and one is the default. */
 #include "server/api/native/native_model.h"
 
 #include <cjson/cJSON.h>
