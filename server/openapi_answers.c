@@ -129,7 +129,9 @@ static const struct {
      OBJECT("\"models\"", "\"models\":" LIST(OBJECT(
                               "\"name\",\"kind\"",
     "\"name\":" TEXT ",\"kind\":{\"enum\":[\"local\",\"upstream\"]}"))), JSON},
+    {"POST", "/api/models/load", "202", ANY_OBJECT, JSON},
     {"POST", "/api/models/unload", "202", ANY_OBJECT, JSON},
+    {"POST", "/api/models/default", "204", NULL, NULL},
     {"GET", "/api/files", "200", OBJECT("\"files\",\"count\"", "\"files\":" ANY_LIST ",\"count\":"
      WHOLE), JSON},
     {"GET", "/api/files/preview", "200", NULL, PICTURE},
