@@ -11,7 +11,7 @@ from PIL import Image
 from test_native import TINY, Native
 
 OWN = {"priority", "init_image", "images", "mask", "extend", "loras", "styles",
-       "prompt_comments", "compose"}  # of the request, not of the job
+       "prompt_comments", "compose", "tags"}  # of the request, not of the job
 STATE = {"any_format", "controls", "dialect", "embeddings", "has_init", "has_mask", "more_images", "negative_template",
          "prompt_template", "relay", "variants"}
 

@@ -4,6 +4,7 @@ import array
 import base64
 import io
 import shutil
+import time
 
 import pytest
 from PIL import Image
@@ -110,4 +111,5 @@ def test_what_is_missing_is_named(serve, folder, tmp_path):
     (tmp_path / "clip" / "spiece.model").unlink()
     assert "spiece.model" in str(ai.error(400, "invalid", None, {**FORM, "model": "whole"}))
     shutil.copy(GOLDEN / "t5" / "model.gguf", tmp_path / "clip" / "t5xxl.gguf")
+    time.sleep(1.1)  # folders are looked at again once a second
     assert paint(ai, model="whole"), "by the vocabulary of another T5"

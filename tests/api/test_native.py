@@ -549,7 +549,7 @@ def test_models(api):
     model = answer["models"][0]
     assert list(model) == ["name", "kind", "title", "architecture", "width", "height", "guidance",
                            "steps", "problem", "bytes", "trigger", "description", "base", "weight",
-                           "preview", "format", "loaded", "default"]
+                           "preview", "format", "edits", "loaded", "default"]
     assert model["bytes"] > 1e6 and model["format"] == "built in"
     assert model["name"] == "pictor-mini" and model["kind"] == "local" and model["default"]
 
