@@ -3,12 +3,12 @@
 #     tests/run.sh BUILD_DIR [unit] [levels] [api] [cluster] [clients] [web] [chaos] [load]    default: these
 #     tests/run.sh BUILD_DIR long         what takes too long for every day; of `make test-long`
 #     tests/run.sh build/arm64 arm64      unit tests of a cross-compiled build, emulated
-# Parts run one after another; of a whole run chaos, clients and web, which wait more than they work,
-# run beside others. A failed part does not stop the others. The last line counts: "N passed, N failed".
+# Parts run one after another; a whole run has three of them at a time, for most wait more than they
+# work. A failed part does not stop the others. The last line counts: "N passed, N failed".
 set -u
 build=$1
 shift
-parts=${*:-beside unit levels api cluster together load}
+parts=${*:-beside api cluster together load}
 passed=0 failed=0 broken=""
 
 note() { printf '\n=== %s\n' "$*"; }
@@ -70,8 +70,8 @@ for part in $parts; do
     case $part in
     beside)
         python_ready
-        "$0" "$build" chaos clients >"$build/tests/beside.1" 2>&1 &
-        "$0" "$build" web >"$build/tests/beside.2" 2>&1 &
+        "$0" "$build" chaos >"$build/tests/beside.1" 2>&1 &
+        "$0" "$build" clients web unit levels >"$build/tests/beside.2" 2>&1 &
         ;;
     together) # the last line counts; the one before may say what failed
         wait
