@@ -22,7 +22,7 @@ def test_backup_and_restore(serve, tmp_path):
     jobs = Jobs(server.url)
     done = [jobs.state(jobs.submit(**TINY, count=2)) for _ in range(3)]
     pictures = {image["url"]: jobs.picture(image) for job in done for image in job["images"]}
-    painting = jobs.submit(**LONG)
+    painting = jobs.submit(**{**LONG, "steps": 30})
     jobs.painting(painting)
     waiting = [jobs.submit(**TINY) for _ in range(3)]
     back_up(data, backup)
