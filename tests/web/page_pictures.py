@@ -1,7 +1,7 @@
 """Pictures of the page for docs/pictures: every view, on a desktop and a phone, light and dark, four to a
 sheet; the first one alone, too.
 
-    build/venv/bin/python tests/web/page_pictures.py [VIEW...]          # after a build; three minutes
+    build/venv/bin/python tests/web/page_pictures.py [VIEW...]          # after a build; four minutes
 """
 import importlib.util
 import io
