@@ -270,13 +270,9 @@ static struct family_call *call_new(const struct family_model *base, struct ops 
 
 static struct family_call *call_first(const struct family_call *call, struct err *err)
 {
-    struct family_call *first = malloc(sizeof *first);
-    if (!first) {
-        err_set(err, ERR_INTERNAL, "no memory for a prompt");
-        return NULL;
-    }
-    *first = *call;
-    first->b = 1;
+    struct family_call *first = flow_copy(call, sizeof *call, err);
+    if (first)
+        first->b = 1;
     return first;
 }
 

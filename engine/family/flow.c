@@ -1,6 +1,7 @@
 #include "engine/family/flow.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool flow_fit(const struct family_model *m, const struct pictor_params *asked,
@@ -42,4 +43,12 @@ void flow_release(const struct checkpoint *cp, const char *prefix)
         if (strncmp(t->name, prefix, strlen(prefix)) == 0)
             checkpoint_release(cp, t);
     }
+}
+
+struct family_call *flow_copy(const struct family_call *call, size_t size, struct err *err)
+{
+    struct family_call *copy = malloc(size);
+    if (!copy)
+        err_set(err, ERR_INTERNAL, "no memory for a prompt");
+    return copy ? memcpy(copy, call, size) : NULL;
 }

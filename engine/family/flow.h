@@ -19,6 +19,9 @@ bool flow_wake(struct weights *weights, struct device *dev, const struct checkpo
 /* Whether a file's name or title has `word` (lower case) in it; a folder's has not. */
 bool flow_is_called(const struct checkpoint *cp, const char *word);
 
+/* A family's call once more, of `size` bytes, to be freed with free(). */
+struct family_call *flow_copy(const struct family_call *call, size_t size, struct err *err);
+
 /* The bytes of the tensors whose names begin so were read and are not needed for now. */
 void flow_release(const struct checkpoint *cp, const char *prefix);
 
