@@ -105,12 +105,19 @@ $(BUILD)/engine/builtin/builtin.o: CPPFLAGS += \
 $(BUILD)/engine/text/tokenizer.o: engine/text/clip_merges.bin
 $(BUILD)/engine/text/qwen_tokenizer.o: engine/text/qwen_merges.bin
 
-# Unit tests: every tests/unit/X_test.c is a program over libpictor and the server's objects.
-UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*_test.c))
-$(BUILD)/tests/%: tests/unit/%.c $(SERVER_OBJ) $(BUILD)/libpictor.a
+# Unit tests: every tests/unit/X_test.c is a program over libpictor and the server's objects. The
+# built-in weights (48 MB) are linked once, into a library that all of these programs share.
+$(BUILD)/engine/builtin/builtin.o: CFLAGS += -fPIC -fvisibility=default
+$(BUILD)/tests/libbuiltin.so: $(BUILD)/engine/builtin/builtin.o
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(SERVER_OBJ) $(BUILD)/libpictor.a $(LDLIBS) -lcmocka
+	$(Q)$(CC) $(LDFLAGS) -shared -o $@ $<
+
+UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*_test.c))
+$(BUILD)/tests/%_test: tests/unit/%_test.c $(SERVER_OBJ) $(BUILD)/libpictor.a $(BUILD)/tests/libbuiltin.so
+	$(call say,LD)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(SERVER_OBJ) $(BUILD)/tests/libbuiltin.so \
+	  $(BUILD)/libpictor.a $(LDLIBS) -lcmocka -Wl,-rpath,'$$ORIGIN'
 
 # The program with a door in its workers, through which tests/chaos makes system calls there.
 DOOR = worker worker_codec
