@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := all
 BUILD ?= build
 CC ?= cc
-PKGS = libmicrohttpd libcjson libcurl libpng libjpeg libwebp libwebpmux sqlite3 libcrypto libutf8proc
+PKGS = libmicrohttpd libcjson libcurl libpng libjpeg libwebp libwebpmux sqlite3 libcrypto libutf8proc zlib
 # `make V=1` shows whole commands.
 Q = $(if $(V),,@)
 say = $(if $(V),,@echo '  $(1)  $@')

@@ -122,7 +122,9 @@ static const struct {
      OBJECT("\"jobs\",\"images\",\"failed\"",
             "\"jobs\":" LIST(TEXT) ",\"images\":" LIST(TEXT) ",\"failed\":" ANY_LIST), JSON},
     {"GET", "/api/images/{id}", "200", NULL, PICTURE},
+    {"GET", "/api/images/{id}", "206", NULL, PICTURE},
     {"GET", "/api/images/{id}/thumb", "200", NULL, "image/webp"},
+    {"GET", "/api/images/{id}/thumb", "206", NULL, "image/webp"},
     {"POST", "/api/upscale", "200", NULL, PICTURE},
     {"POST", "/api/upscale", "201", IMAGE, JSON},
     {"GET", "/api/models", "200",
@@ -135,6 +137,7 @@ static const struct {
     {"GET", "/api/files", "200", OBJECT("\"files\",\"count\"", "\"files\":" ANY_LIST ",\"count\":"
      WHOLE), JSON},
     {"GET", "/api/files/preview", "200", NULL, PICTURE},
+    {"GET", "/api/files/preview", "206", NULL, PICTURE},
     {"POST", "/api/pulls", "202", PULL, JSON},
     {"GET", "/api/pulls", "200",
      OBJECT("\"pulls\",\"catalogue\"", "\"pulls\":" LIST(PULL) ",\"catalogue\":" ANY_LIST), JSON},
@@ -174,6 +177,7 @@ static const struct {
     {"POST", "/images/edits", "200", NULL, EVENTS},
     {"POST", "/images/variations", "200", PICTURES, JSON},
     {"GET", "/images/files/{file}", "200", NULL, PICTURE},
+    {"GET", "/images/files/{file}", "206", NULL, PICTURE},
     {"POST", "/chat/completions", "200",
     OBJECT("\"id\",\"object\",\"choices\"", "\"id\":" TEXT
      ",\"object\":{\"const\":\"chat.completion\"},\"choices\":" LIST(HAS("message"))), JSON},
@@ -193,6 +197,7 @@ static const struct {
     {"GET", "/files/{id}", "200", NAMED("file"), JSON},
     {"DELETE", "/files/{id}", "200", DELETED, JSON},
     {"GET", "/files/{id}/content", "200", NULL, "application/octet-stream"},
+    {"GET", "/files/{id}/content", "206", NULL, "application/octet-stream"},
     {"GET", "/models", "200", LISTED(MODEL), JSON},
     {"GET", "/models/{model}", "200", MODEL, JSON},
 

@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "engine/base/incbin.h"
+#include "server/http/gzip.h"
 #include "server/http/http.h"
 #include "server/http/http_error.h"
 
@@ -45,23 +45,6 @@ static const struct asset *find(const char *name)
         if (strcmp(a->name, name) == 0)
             return a;
     return NULL;
-}
-
-/* Whether Accept-Encoding has gzip, and not with q=0. */
-static bool takes_gzip(const char *accepted)
-{
-    for (const char *at = accepted; at && (at = strcasestr(at, "gzip")); at += 4) {
-        const char *after = at + 4 + strspn(at + 4, " ");
-        bool alone = at == accepted || strchr(" ,\t", at[-1]);
-        if (alone && *after == ';') {
-            const char *q = strcasestr(after, "q="), *comma = strchr(after, ',');
-            if (!q || (comma && q > comma) || strtod(q + 2, NULL) > 0)
-                return true;
-        } else if (alone && (!*after || *after == ',')) {
-            return true;
-        }
-    }
-    return false;
 }
 
 static const char *mime_of(const char *name)
@@ -118,7 +101,7 @@ static const char *name_of(const struct http_request *req, bool *lasts)
 
 void assets_serve(struct http_request *req)
 {
-    bool lasts, packed = takes_gzip(http_header(req, "Accept-Encoding"));
+    bool lasts, packed = gzip_taken(http_header(req, "Accept-Encoding"));
     const char *name = name_of(req, &lasts), *match = http_header(req, "If-None-Match");
     const struct asset *a = find(name);
     if (!a) {

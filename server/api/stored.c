@@ -24,7 +24,7 @@ struct fetched {
     struct err err;
 };
 
-void stored_headers(struct http_request *req, const struct stored *s)
+static void add_headers(struct http_request *req, const struct stored *s)
 {
     for (size_t i = 0; i < STORED_HEADERS; i++)
         if (s->headers[i].name)
@@ -86,9 +86,19 @@ static void reply(struct http_request *req, void *ctx)
         http_reply_error(req, &f->err, NULL);
         return;
     }
-    stored_headers(req, &f->stored);
+    add_headers(req, &f->stored);
     http_reply_file(req, 200, f->stored.mime, f->fd, f->stored.size);
     f->fd = -1;
+}
+
+/* Whether the client has it: then it needs no file. */
+static bool is_known(struct http_request *req, const struct stored *s)
+{
+    const char *match = http_header(req, "If-None-Match");
+    for (size_t i = 0; match && i < STORED_HEADERS; i++)
+        if (s->headers[i].name && strcmp(s->headers[i].name, "ETag") == 0)
+            return strstr(match, s->headers[i].value) != NULL;
+    return false;
 }
 
 void stored_reply(struct http_request *req, const struct stored *s)
@@ -98,6 +108,11 @@ void stored_reply(struct http_request *req, const struct stored *s)
     bool page = site && strcmp(site, "same-origin") == 0;
     char *link = NULL;
     struct err err;
+    if (is_known(req, s)) {
+        add_headers(req, s);
+        http_reply_empty(req, 304);
+        return;
+    }
     if (s->redirects && !page)
         link = blobs_link(blobs, s->path, s->file_name, LINK_SECONDS);
     if (link) {
@@ -109,7 +124,7 @@ void stored_reply(struct http_request *req, const struct stored *s)
     }
     int fd = blobs_open_near(blobs, s->path, s->size, &err);
     if (fd >= 0) {
-        stored_headers(req, s);
+        add_headers(req, s);
         http_reply_file(req, 200, s->mime, fd, s->size);
         return;
     }

@@ -17,14 +17,12 @@ struct stored {
     const char *file_name; /* browsers save it under that name; NULL: they show it */
     struct stored_header {
         const char *name, *value; /* NULL: none */
-    } headers[STORED_HEADERS];    /* of the answer with the file */
+    } headers[STORED_HEADERS];    /* of the answer with the file; with an ETag, by which clients say
+                                   * what they have, it is also given in parts */
 };
 
 /* From the folder at once, by a link to the bucket, or, when it was fetched from there, later: call
  * it last in a handler. Everything is copied. */
 void stored_reply(struct http_request *req, const struct stored *stored);
-
-/* Adds the headers alone, for an answer without the file. */
-void stored_headers(struct http_request *req, const struct stored *stored);
 
 #endif

@@ -44,10 +44,18 @@ struct http_body {
 
 void http_reply_file(struct http_request *req, int status, const char *mime, int fd, size_t size)
 {
-    struct MHD_Response *response = MHD_create_response_from_fd64(size, fd);
+    struct http_part part;
+    if (!http_part_look(req, status, size, &part)) {
+        close(fd);
+        return;
+    }
+    struct MHD_Response *response =
+        part.count == size ? MHD_create_response_from_fd64(size, fd)
+                           : MHD_create_response_from_fd_at_offset64(part.count, fd, part.first);
     if (!response)
         close(fd);
-    http_reply_set(req, status, response, mime, size);
+    http_reply_set(req, part.status, response, mime, part.count);
+    http_part_headers(req, &part);
 }
 
 struct cJSON *http_reply_base64(struct http_request *req, char *path, size_t size)

@@ -204,6 +204,19 @@ enum MHD_Result http_reply_queue(struct http_request *req);
 bool http_reply_hold(struct http_request *req, size_t size);
 void http_reply_full(struct http_request *req);
 
+/* ---- http_part.c ---- */
+
+/* What is sent of an answer that a GET can have parts of: one with an ETag (http_reply_header). */
+struct http_part {
+    int status; /* 206, or what the whole answer has */
+    size_t first, count, size;
+    bool offered;
+};
+/* False: the part that the request asks for is not there, and 416 was replied. */
+bool http_part_look(struct http_request *req, int status, size_t size, struct http_part *part);
+/* Adds the part's headers to the reply that was just set. */
+void http_part_headers(struct http_request *req, const struct http_part *part);
+
 /* ---- http_body.c ---- */
 
 /* `text` (cJSON's, taken) with the files of http_reply_base64, which are then forgotten, in their

@@ -8,9 +8,15 @@
 #include "engine/base/log.h"
 #include "server/base/json_text.h"
 #include "server/base/settings.h"
+#include "server/http/gzip.h"
 
 /* What errors, and answers about a single thing, have. They are made whatever else waits. */
 #define ANSWER_SMALL (16 << 10)
+
+/* JSON of so many bytes is compressed: less fits into a packet anyway, and more would hold up a
+ * server's thread for longer than a disk does (it has pictures in it, which hardly shrink). */
+#define PACKED_LEAST 1024
+#define PACKED_MOST ((size_t)4 << 20)
 
 void http_reply_header(struct http_request *req, const char *name, const char *value)
 {
@@ -64,12 +70,47 @@ void http_reply_data(struct http_request *req, int status, const char *mime, voi
         http_reply_full(req);
         return;
     }
+    struct http_part part;
+    if (!http_part_look(req, status, size, &part)) {
+        if (free_fn)
+            free_fn(data);
+        return;
+    }
+    char *from = (char *)data + part.first;
     struct MHD_Response *response =
-        free_fn ? MHD_create_response_from_buffer_with_free_callback(size, data, free_fn)
-                : MHD_create_response_from_buffer(size, data, MHD_RESPMEM_PERSISTENT);
+        free_fn ? MHD_create_response_from_buffer_with_free_callback_cls(part.count, from, free_fn,
+                                                                         data)
+                : MHD_create_response_from_buffer(part.count, from, MHD_RESPMEM_PERSISTENT);
     if (!response && free_fn)
         free_fn(data);
-    http_reply_set(req, status, response, mime, size);
+    http_reply_set(req, part.status, response, mime, part.count);
+    http_part_headers(req, &part);
+}
+
+/* JSON, compressed where it pays and the client takes it. */
+static void reply_json_text(struct http_request *req, int status, char *text)
+{
+    size_t size = strlen(text), packed = 0;
+    bool worth = size >= PACKED_LEAST && size <= PACKED_MOST;
+    void *data = NULL;
+    if (worth && gzip_taken(http_header(req, "Accept-Encoding")))
+        data = gzip_pack(text, size, &packed);
+    if (data) {
+        cJSON_free(text);
+        if (!http_reply_hold(req, packed)) {
+            free(data);
+            http_reply_full(req);
+            return;
+        }
+    }
+    if (data)
+        http_reply_data(req, status, "application/json", data, packed, free);
+    else
+        http_reply_data(req, status, "application/json", text, size, cJSON_free);
+    if (data && req->response)
+        MHD_add_response_header(req->response, "Content-Encoding", "gzip");
+    if (worth && req->response)
+        MHD_add_response_header(req->response, "Vary", "Accept-Encoding");
 }
 
 void http_reply_json(struct http_request *req, int status, struct cJSON *json)
@@ -82,7 +123,7 @@ void http_reply_json(struct http_request *req, int status, struct cJSON *json)
     if (text && req->files && status < 400)
         http_body_reply(req, status, "application/json", text);
     else if (text)
-        http_reply_data(req, status, "application/json", text, strlen(text), cJSON_free);
+        reply_json_text(req, status, text);
 }
 
 void http_reply_text(struct http_request *req, int status, const char *mime, const char *text)
@@ -141,11 +182,12 @@ static void add_headers(struct http_request *req)
     add_default(r, "X-Frame-Options", "DENY");
     add_default(r, "Referrer-Policy", "no-referrer");
     if (req->http->options.settings->cors_origins.count > 0)
-        add_default(r, "Vary", "Origin");
+        MHD_add_response_header(r, "Vary", "Origin"); /* beside what it varies by already */
     if (access_is_cors(req->http->options.settings, &req->access)) {
         add_default(r, "Access-Control-Allow-Origin", req->access.origin);
         add_default(r, "Access-Control-Expose-Headers",
-                    "x-request-id, openai-processing-ms, retry-after, x-ignored-parameters, "
+                    "x-request-id, content-range, etag, openai-processing-ms, "
+                    "retry-after, x-ignored-parameters, "
                     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, "
                     "x-ratelimit-reset-requests");
     }

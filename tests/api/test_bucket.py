@@ -163,7 +163,12 @@ def test_links(start, s3, flags):
             assert SECRET not in asked.headers["Location"]
             page = {"Sec-Fetch-Site": "same-origin"}
             assert requests.get(server.url + address, headers=page, allow_redirects=False).ok
-        assert requests.get(server.url + address).content == s3.read(server.bucket, image_of(job))
+        data = s3.read(server.bucket, image_of(job))
+        assert requests.get(server.url + address).content == data
+        forget_near(server)
+        part = requests.get(server.url + address, headers={"Range": "bytes=5-9"})  # behind the link, too
+        assert part.status_code == 206 and part.content == data[5:10]
+        assert part.headers["Content-Range"] == f"bytes 5-9/{len(data)}"
     saved = requests.get(f"{server.url}/api/images/{image}?download=1")
     assert saved.headers["Content-Disposition"] == f'attachment; filename="pictor-{image[:12]}.png"'
     if flags:

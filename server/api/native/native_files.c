@@ -4,6 +4,7 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,6 +194,11 @@ void native_files_preview(struct http_request *req)
     if (ok && (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size > PREVIEW_MOST))
         ok = err_at(&err, s.preview, ERR_IO, "the preview cannot be read");
     if (ok) {
+        char etag[80]; /* it may be exchanged */
+        snprintf(etag, sizeof etag, "\"%jx-%jx-%jx\"", (uintmax_t)st.st_ino,
+                 (uintmax_t)st.st_size,
+                 (uintmax_t)st.st_mtim.tv_sec * 1000000000 + (uintmax_t)st.st_mtim.tv_nsec);
+        http_reply_header(req, "ETag", etag);
         http_reply_file(req, 200, mime_of(s.preview), fd, (uint64_t)st.st_size);
         return;
     }

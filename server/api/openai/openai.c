@@ -274,11 +274,14 @@ void openai_file(struct http_request *req)
         openai_reply_fault(req, &f);
         return;
     }
+    char etag[40];
+    snprintf(etag, sizeof etag, "\"%s\"", id);
     struct stored stored = {.path = path,
                             .mime = image_mime(image.format),
                             .size = image.bytes,
                             .redirects = true,
-                            .headers = {{"Cache-Control", "private, max-age=3600"},
+                            .headers = {{"ETag", etag},
+                                        {"Cache-Control", "private, max-age=3600"},
                                         {"Cross-Origin-Resource-Policy", "cross-origin"}}};
     stored_reply(req, &stored);
 }

@@ -556,10 +556,11 @@ void openai_files_content(struct http_request *req)
 {
     struct store_record r;
     struct err err;
-    char path[BLOBS_PATH_SIZE];
+    char path[BLOBS_PATH_SIZE], etag[80];
     if (!find_asked(req, &r))
         return;
     free(r.body);
+    snprintf(etag, sizeof etag, "\"%.70s\"", r.id);
     if (!blobs_file_path(path, store_data(http_app(req)->store), r.id, &err)) {
         reply_fault(req, &err, NULL);
         return;
@@ -568,7 +569,7 @@ void openai_files_content(struct http_request *req)
     struct stored stored = {.path = path,
                             .mime = "application/octet-stream",
                             .size = r.bytes,
-                            .headers = {{"Content-Disposition", "attachment"}}};
+                            .headers = {{"ETag", etag}, {"Content-Disposition", "attachment"}}};
     stored_reply(req, &stored);
 }
 
