@@ -3,16 +3,12 @@
  * from: those of the params, and, where it begins from one with strength 1, that one first. */
 #include <assert.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "engine/family/family.h"
 #include "engine/family/flow.h"
-#include "engine/family/merged.h"
 #include "engine/family/qwen_words.h"
 #include "engine/model/flux2.h"
-#include "engine/model/vae.h"
 
 #define ROOT "model.diffusion_model."
 #define CHANNELS 32 /* of the autoencoder; a latent has four times as many */
@@ -27,26 +23,17 @@ struct flux2_sizes {
 };
 
 struct model {
-    struct family_model base;
+    struct flow_model flow;
     struct flux2_sizes sizes;
-    struct device *dev; /* borrowed, as the checkpoint is */
-    const struct checkpoint *cp;
-    struct weights weights;
-    struct merged merged;
     struct flux2 *network;
     struct qwen3 *text;
     struct qwen_words *words;
-    struct vae *vae;
 };
 
-struct family_call {
-    struct flux2_call calls[2]; /* of each prompt */
-    int b;
-};
-
-static const struct model *model_of(const struct family_model *m)
+/* Of either of the structs that it begins with. */
+static const struct model *of(const void *m)
 {
-    return (const struct model *)m;
+    return m;
 }
 
 bool family_flux2_alone(const struct checkpoint *cp)
@@ -55,6 +42,51 @@ bool family_flux2_alone(const struct checkpoint *cp)
            checkpoint_find(cp, ROOT "double_blocks.0.img_mlp.0.weight");
 }
 
+/* ---- a prompt ---- */
+
+/* With strength 1 nothing of a picture is in the noise: it is shown. */
+static bool shows_own(const struct pictor_params *p)
+{
+    return p->init && p->strength >= 1;
+}
+
+static void begin(const struct flow_model *m, struct ops *o, const struct family_picture *picture,
+                  const struct family_words *words, void *call)
+{
+    struct flux2_scene scene = {.words = words->states,
+                                .tokens = words->tokens,
+                                .height = picture->height,
+                                .width = picture->width};
+    if (shows_own(picture->params))
+        scene.references[scene.reference_count++] =
+            (struct flux2_reference){picture->beside, picture->height, picture->width};
+    for (size_t i = 0; i < picture->reference_count && scene.reference_count < FLUX2_REFERENCES;
+         i++) {
+        const struct family_reference *r = &picture->references[i];
+        scene.references[scene.reference_count++] =
+            (struct flux2_reference){r->latent, r->height, r->width};
+    }
+    flux2_begin(o, of(m)->network, &scene, call);
+}
+
+static void forget(struct flow_model *m)
+{
+    qwen_words_forget(((struct model *)m)->words);
+}
+
+static void forward(const struct flow_model *m, struct ops *o, const void *call, const float *x,
+                    double t, float *y)
+{
+    flux2_forward(o, of(m)->network, call, x, t, y);
+}
+
+static const struct flow_network network = {
+    .call = sizeof(struct flux2_call),
+    .begin = begin,
+    .forward = forward,
+    .forget = forget,
+};
+
 /* ---- opening ---- */
 
 /* A folder says it; of a file the name does: all that its publishers call so are "base". */
@@ -62,12 +94,7 @@ static bool is_distilled(const struct checkpoint *cp)
 {
     if (checkpoint_has_pipeline(cp))
         return checkpoint_pipeline_is(cp, "is_distilled", false);
-    const char *name = checkpoint_name(cp), *title = checkpoint_metadata(cp, "modelspec.title");
-    char lower[400];
-    snprintf(lower, sizeof lower, "%.272s %.96s", name, title ? title : "");
-    for (char *c = lower; *c; c++)
-        *c = *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c;
-    return !strstr(lower, "base");
+    return !flow_is_called(cp, "base");
 }
 
 /* Published ones take the states after a quarter, a half and three quarters of 36 layers; a file
@@ -84,7 +111,7 @@ static bool read_network(const struct checkpoint *cp, struct flux2_sizes *s, str
     if (!flux2_read(cp, &s->network, err))
         return false;
     s->distilled = is_distilled(cp);
-    if (s->network.guided)
+    if (s->network.blocks.guided)
         return err_set(err, ERR_UNSUPPORTED,
                        "this is FLUX.2 [dev], whose text encoder (Mistral) pictor does not run: "
                        "wanted FLUX.2 [klein]");
@@ -110,11 +137,12 @@ static bool read_sizes(const struct checkpoint *cp, struct flux2_sizes *s, struc
         return err_set(err, ERR_INVALID, "text encoder: wanted 27 layers, found %d",
                        s->text.layers);
     choose_layers(s);
-    if (s->network.text != 3 * s->text.width)
+    if (s->network.blocks.text != 3 * s->text.width)
         return err_set(err, ERR_INVALID,
                        "transformer: takes words of %d channels, but three states of the text "
                        "encoder have %d: wanted Qwen3 %s",
-                       s->network.text, 3 * s->text.width, s->network.text == 12288 ? "8B" : "4B");
+                       s->network.blocks.text, 3 * s->text.width,
+                       s->network.blocks.text == 12288 ? "8B" : "4B");
     if (s->text.vocab < QWEN_TOKENIZER_VOCAB)
         return err_set(err, ERR_INVALID, "text encoder: wanted %d tokens or more, found %d",
                        QWEN_TOKENIZER_VOCAB, s->text.vocab);
@@ -164,10 +192,7 @@ static void free_model(struct family_model *base)
     qwen_words_free(m->words);
     qwen3_free(m->text);
     flux2_free(m->network);
-    vae_free(m->vae);
-    weights_free(&m->weights);
-    merged_free(&m->merged);
-    free(m);
+    flow_free(&m->flow);
 }
 
 static void take_words(void *ctx, struct ops *o, const float *states, int tokens, int all,
@@ -181,58 +206,32 @@ static void take_words(void *ctx, struct ops *o, const float *states, int tokens
 static bool load(struct model *m, struct err *err)
 {
     const struct flux2_sizes *s = &m->sizes;
+    struct flow_model *f = &m->flow;
     struct qwen_words_how how = {.chat = QWEN_TOKENIZER_THOUGHTLESS,
                                  .padded = WORDS,
                                  .count = 3,
-                                 .width = s->network.width,
+                                 .width = s->network.blocks.width,
                                  .take = take_words,
                                  .ctx = m};
     memcpy(how.after, s->after, sizeof s->after);
-    return (m->text = qwen3_load(m->dev, m->cp, &s->text, &m->weights, err)) &&
-           (m->network = flux2_load(m->dev, m->cp, &s->network, &m->weights, err)) &&
-           (m->vae = vae_load(m->dev, m->cp, &s->vae, &m->weights, err)) &&
+    return (m->text = qwen3_load(f->dev, f->cp, &s->text, &f->weights, err)) &&
+           (m->network = flux2_load(f->dev, f->cp, &s->network, &f->weights, err)) &&
+           (f->vae = vae_load(f->dev, f->cp, &s->vae, &f->weights, err)) &&
            (m->words = qwen_words_new(m->text, &how, err));
 }
 
 static struct family_model *open_model(struct device *dev, const struct checkpoint *cp,
                                        struct err *err)
 {
-    struct model *m = calloc(1, sizeof *m);
-    if (!m) {
-        err_set(err, ERR_INTERNAL, "no memory for a model");
+    struct model *m = (struct model *)flow_new(sizeof *m, &network, dev, cp, err);
+    if (!m)
         return NULL;
-    }
-    m->dev = dev;
-    m->cp = cp;
     if (read_sizes(cp, &m->sizes, err) && load(m, err)) {
-        m->base = (struct family_model){&family_flux2, facts_of(cp, m->sizes.distilled)};
-        m->base.facts.info.weight_bytes = m->weights.bytes;
-        return &m->base;
+        struct family_facts facts = facts_of(cp, m->sizes.distilled);
+        return flow_opened(&m->flow, &family_flux2, &facts);
     }
-    free_model(&m->base);
+    free_model(&m->flow.base);
     return NULL;
-}
-
-static bool merge(struct family_model *base, const struct pictor_lora *loras, size_t count,
-                  struct err *err)
-{
-    struct model *m = (struct model *)base;
-    bool ok = merged_set(&m->merged, &m->weights, m->dev, m->cp, loras, count, err);
-    base->facts.info.weight_bytes = m->weights.bytes;
-    qwen_words_forget(m->words); /* the network made something of them */
-    return ok;
-}
-
-static void rest(struct family_model *base)
-{
-    struct model *m = (struct model *)base;
-    merged_rest(&m->merged, &m->weights);
-}
-
-static bool wake(struct family_model *base, struct err *err)
-{
-    struct model *m = (struct model *)base;
-    return merged_wake(&m->merged, &m->weights, m->dev, m->cp, err);
 }
 
 /* ---- painting ---- */
@@ -251,81 +250,11 @@ static void schedule(const struct family_model *m, int width, int height, int st
 static bool words(struct family_model *base, struct ops *o, const struct pictor_params *params,
                   const struct family_prompt *prompt, struct family_words *out, struct err *err)
 {
-    const struct model *m = model_of(base);
+    const struct model *m = of(base);
     bool done = qwen_words_say(m->words, o, prompt, out, err);
     if (!arena_planning(o->arena))
-        flow_release(m->cp, QWEN3_ROOT); /* what is in blocks was read from the file */
+        flow_release(m->flow.cp, QWEN3_ROOT); /* what is in blocks was read from the file */
     return done;
-}
-
-/* With strength 1 nothing of a picture is in the noise: it is shown. */
-static bool shows_own(const struct pictor_params *p)
-{
-    return p->init && p->strength >= 1;
-}
-
-static void call_free(struct family_call *call)
-{
-    free(call);
-}
-
-static struct family_call *call_new(const struct family_model *base, struct ops *o,
-                                    const struct family_picture *picture,
-                                    const struct family_words *said, int b, struct err *err)
-{
-    struct family_call *call = calloc(1, sizeof *call);
-    struct flux2_scene scene = {.height = picture->height, .width = picture->width};
-    if (!call) {
-        err_set(err, ERR_INTERNAL, "no memory for a prompt");
-        return NULL;
-    }
-    if (shows_own(picture->params))
-        scene.references[scene.reference_count++] =
-            (struct flux2_reference){picture->beside, picture->height, picture->width};
-    for (size_t i = 0; i < picture->reference_count && scene.reference_count < FLUX2_REFERENCES;
-         i++) {
-        const struct family_reference *r = &picture->references[i];
-        scene.references[scene.reference_count++] =
-            (struct flux2_reference){r->latent, r->height, r->width};
-    }
-    call->b = b;
-    for (int i = 0; i < b; i++) {
-        scene.words = said[i].states;
-        scene.tokens = said[i].tokens;
-        flux2_begin(o, model_of(base)->network, &scene, &call->calls[i]);
-    }
-    return call;
-}
-
-static struct family_call *call_first(const struct family_call *call, struct err *err)
-{
-    struct family_call *first = flow_copy(call, sizeof *call, err);
-    if (first)
-        first->b = 1;
-    return first;
-}
-
-static void predict(const struct family_model *base, struct ops *o, struct family_call *call,
-                    const float *x, double t, bool reuse, float *y)
-{
-    const struct model *m = model_of(base);
-    for (int i = 0; i < call->b; i++) {
-        size_t n = (size_t)call->calls[i].own * (size_t)m->base.facts.channels * (size_t)i;
-        bool real = !arena_planning(o->arena);
-        flux2_forward(o, m->network, &call->calls[i], real ? x + n : x, t, real ? y + n : y);
-    }
-}
-
-static void decode(const struct family_model *m, struct ops *o, const float *latent, int h, int w,
-                   float *picture)
-{
-    vae_decode(o, model_of(m)->vae, latent, h, w, picture);
-}
-
-static void encode(const struct family_model *m, struct ops *o, const float *picture, int h, int w,
-                   float *latent)
-{
-    vae_encode(o, model_of(m)->vae, picture, h, w, latent);
 }
 
 /* The picture that is begun from, for a network that is shown it; the mask is not. */
@@ -333,7 +262,7 @@ static void beside(const struct family_model *m, struct ops *o, const struct fam
                    float *out)
 {
     if (shows_own(source->params))
-        encode(m, o, source->picture, source->height, source->width, out);
+        flow_encode(m, o, source->picture, source->height, source->width, out);
 }
 
 const struct family family_flux2 = {
@@ -343,17 +272,17 @@ const struct family family_flux2 = {
     .read = read_facts,
     .open = open_model,
     .free = free_model,
-    .merge = merge,
-    .rest = rest,
-    .wake = wake,
+    .merge = flow_merge,
+    .rest = flow_rest,
+    .wake = flow_wake,
     .schedule = schedule,
     .fit = flow_fit,
     .words = words,
-    .call_new = call_new,
-    .call_first = call_first,
-    .call_free = call_free,
-    .predict = predict,
+    .call_new = flow_call_new,
+    .call_first = flow_call_first,
+    .call_free = flow_call_free,
+    .predict = flow_predict,
     .beside = beside,
-    .decode = decode,
-    .encode = encode,
+    .decode = flow_decode,
+    .encode = flow_encode,
 };

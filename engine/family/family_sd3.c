@@ -1,13 +1,10 @@
 /* family_sd3.c: Stable Diffusion 3 and 3.5 (Stability AI 2024): OpenAI's and OpenCLIP's CLIP read a
  * prompt, and T5, where it is there. */
-#include <stdlib.h>
-#include <string.h>
 
 #include "engine/family/family.h"
 #include "engine/family/flow.h"
 #include "engine/family/t5_words.h"
 #include "engine/model/sd3.h"
-#include "engine/model/vae.h"
 #include "engine/text/tokenizer.h"
 
 #define ROOT "model.diffusion_model."
@@ -24,27 +21,19 @@ struct sd3_sizes {
 };
 
 struct model {
-    struct family_model base;
+    struct flow_model flow;
     struct sd3_sizes sizes;
-    struct device *dev; /* borrowed, as the checkpoint is */
-    const struct checkpoint *cp;
-    struct weights weights;
     struct sd3 *network;
     struct t5 *t5;
     struct clip *clips[2];
     struct t5_words *words;
-    struct vae *vae;
     double shift;
 };
 
-struct family_call {
-    struct sd3_call calls[2]; /* of each prompt */
-    int b;
-};
-
-static const struct model *model_of(const struct family_model *m)
+/* Of either of the structs that it begins with. */
+static const struct model *of(const void *m)
 {
-    return (const struct model *)m;
+    return m;
 }
 
 bool family_sd3_alone(const struct checkpoint *cp)
@@ -52,6 +41,48 @@ bool family_sd3_alone(const struct checkpoint *cp)
     return checkpoint_find(cp, ROOT "joint_blocks.0.x_block.mlp.fc1.weight") &&
            checkpoint_find(cp, ROOT "pos_embed");
 }
+
+/* ---- a prompt ---- */
+
+static bool fits(const struct flow_model *m, const struct family_picture *picture, struct err *err)
+{
+    int most = 2 * of(m)->sizes.network.side;
+    return (picture->height <= most && picture->width <= most) ||
+           err_set(err, ERR_TOO_LARGE,
+                   "this model has positions for pictures of %d x %d: wanted none larger, got %d x "
+                   "%d",
+                   8 * most, 8 * most, 8 * picture->width, 8 * picture->height);
+}
+
+static void begin(const struct flow_model *m, struct ops *o, const struct family_picture *picture,
+                  const struct family_words *words, void *call)
+{
+    struct sd3_scene scene = {.words = words->states,
+                              .tokens = words->tokens,
+                              .pooled = words->pooled,
+                              .height = picture->height,
+                              .width = picture->width};
+    sd3_begin(o, of(m)->network, &scene, call);
+}
+
+static void forget(struct flow_model *m)
+{
+    t5_words_forget(((struct model *)m)->words);
+}
+
+static void forward(const struct flow_model *m, struct ops *o, const void *call, const float *x,
+                    double t, float *y)
+{
+    sd3_forward(o, of(m)->network, call, x, t, y);
+}
+
+static const struct flow_network network = {
+    .call = sizeof(struct sd3_call),
+    .fits = fits,
+    .begin = begin,
+    .forward = forward,
+    .forget = forget,
+};
 
 /* ---- opening ---- */
 
@@ -167,9 +198,7 @@ static void free_model(struct family_model *base)
     clip_free(m->clips[0]);
     clip_free(m->clips[1]);
     sd3_free(m->network);
-    vae_free(m->vae);
-    weights_free(&m->weights);
-    free(m);
+    flow_free(&m->flow);
 }
 
 static void take_words(void *ctx, struct ops *o, const float *states, int tokens, float *out)
@@ -181,12 +210,13 @@ static void take_words(void *ctx, struct ops *o, const float *states, int tokens
 static bool load(struct model *m, struct err *err)
 {
     const struct sd3_sizes *s = &m->sizes;
+    struct flow_model *f = &m->flow;
     for (int i = 0; i < 2; i++)
-        if (!(m->clips[i] = clip_load(m->dev, m->cp, &s->clips[i], &m->weights, err)))
+        if (!(m->clips[i] = clip_load(f->dev, f->cp, &s->clips[i], &f->weights, err)))
             return false;
-    if ((s->spoken && !(m->t5 = t5_load(m->dev, m->cp, &s->t5, &m->weights, err))) ||
-        !(m->network = sd3_load(m->dev, m->cp, &s->network, &m->weights, err)) ||
-        !(m->vae = vae_load(m->dev, m->cp, &s->vae, &m->weights, err)))
+    if ((s->spoken && !(m->t5 = t5_load(f->dev, f->cp, &s->t5, &f->weights, err))) ||
+        !(m->network = sd3_load(f->dev, f->cp, &s->network, &f->weights, err)) ||
+        !(f->vae = vae_load(f->dev, f->cp, &s->vae, &f->weights, err)))
         return false;
     struct t5_words_how how = {.t5 = m->t5,
                                .padded = WORDS,
@@ -198,40 +228,24 @@ static bool load(struct model *m, struct err *err)
                                .width = s->network.width,
                                .take = take_words,
                                .ctx = m};
-    m->shift = checkpoint_scheduler_number(m->cp, "shift", SHIFT);
+    m->shift = checkpoint_scheduler_number(f->cp, "shift", SHIFT);
     if (!(m->shift > 0 && m->shift <= 100))
         m->shift = SHIFT;
-    return (m->words = t5_words_new(m->cp, &how, err));
+    return (m->words = t5_words_new(f->cp, &how, err));
 }
 
 static struct family_model *open_model(struct device *dev, const struct checkpoint *cp,
                                        struct err *err)
 {
-    struct model *m = calloc(1, sizeof *m);
-    if (!m) {
-        err_set(err, ERR_INTERNAL, "no memory for a model");
+    struct model *m = (struct model *)flow_new(sizeof *m, &network, dev, cp, err);
+    if (!m)
         return NULL;
-    }
-    m->dev = dev;
-    m->cp = cp;
     if (read_sizes(cp, &m->sizes, err) && load(m, err)) {
-        m->base = (struct family_model){&family_sd3, facts_of(cp, &m->sizes.network)};
-        m->base.facts.info.weight_bytes = m->weights.bytes;
-        return &m->base;
+        struct family_facts facts = facts_of(cp, &m->sizes.network);
+        return flow_opened(&m->flow, &family_sd3, &facts);
     }
-    free_model(&m->base);
+    free_model(&m->flow.base);
     return NULL;
-}
-
-static void rest(struct family_model *base)
-{
-    weights_rest(&((struct model *)base)->weights);
-}
-
-static bool wake(struct family_model *base, struct err *err)
-{
-    struct model *m = (struct model *)base;
-    return flow_wake(&m->weights, m->dev, m->cp, err);
 }
 
 /* ---- painting ---- */
@@ -239,80 +253,17 @@ static bool wake(struct family_model *base, struct err *err)
 static void schedule(const struct family_model *m, int width, int height, int steps,
                      struct schedule *out)
 {
-    schedule_init_flow(out, model_of(m)->shift);
+    schedule_init_flow(out, of(m)->shift);
 }
 
 static bool words(struct family_model *base, struct ops *o, const struct pictor_params *params,
                   const struct family_prompt *prompt, struct family_words *out, struct err *err)
 {
-    const struct model *m = model_of(base);
+    const struct model *m = of(base);
     bool done = t5_words_say(m->words, o, prompt, out, err);
     if (!arena_planning(o->arena))
-        flow_release(m->cp, T5_ROOT);
+        flow_release(m->flow.cp, T5_ROOT);
     return done;
-}
-
-static void call_free(struct family_call *call)
-{
-    free(call);
-}
-
-static struct family_call *call_new(const struct family_model *base, struct ops *o,
-                                    const struct family_picture *picture,
-                                    const struct family_words *said, int b, struct err *err)
-{
-    const struct model *m = model_of(base);
-    int most = 2 * m->sizes.network.side;
-    struct family_call *call = NULL;
-    if (picture->height > most || picture->width > most)
-        err_set(err, ERR_TOO_LARGE,
-                "this model has positions for pictures of %d x %d: wanted none larger, got %d x %d",
-                8 * most, 8 * most, 8 * picture->width, 8 * picture->height);
-    else if (!(call = calloc(1, sizeof *call)))
-        err_set(err, ERR_INTERNAL, "no memory for a prompt");
-    if (!call)
-        return NULL;
-    call->b = b;
-    for (int i = 0; i < b; i++) {
-        struct sd3_scene scene = {.words = said[i].states,
-                                  .tokens = said[i].tokens,
-                                  .pooled = said[i].pooled,
-                                  .height = picture->height,
-                                  .width = picture->width};
-        sd3_begin(o, m->network, &scene, &call->calls[i]);
-    }
-    return call;
-}
-
-static struct family_call *call_first(const struct family_call *call, struct err *err)
-{
-    struct family_call *first = flow_copy(call, sizeof *call, err);
-    if (first)
-        first->b = 1;
-    return first;
-}
-
-static void predict(const struct family_model *base, struct ops *o, struct family_call *call,
-                    const float *x, double t, bool reuse, float *y)
-{
-    for (int i = 0; i < call->b; i++) {
-        const struct sd3_call *c = &call->calls[i];
-        size_t n = (size_t)c->height * (size_t)c->width * CHANNELS * (size_t)i;
-        bool real = !arena_planning(o->arena);
-        sd3_forward(o, model_of(base)->network, c, real ? x + n : x, t, real ? y + n : y);
-    }
-}
-
-static void decode(const struct family_model *m, struct ops *o, const float *latent, int h, int w,
-                   float *picture)
-{
-    vae_decode(o, model_of(m)->vae, latent, h, w, picture);
-}
-
-static void encode(const struct family_model *m, struct ops *o, const float *picture, int h, int w,
-                   float *latent)
-{
-    vae_encode(o, model_of(m)->vae, picture, h, w, latent);
 }
 
 const struct family family_sd3 = {
@@ -322,15 +273,15 @@ const struct family family_sd3 = {
     .read = read_facts,
     .open = open_model,
     .free = free_model,
-    .rest = rest,
-    .wake = wake,
+    .rest = flow_rest,
+    .wake = flow_wake,
     .schedule = schedule,
     .fit = flow_fit,
     .words = words,
-    .call_new = call_new,
-    .call_first = call_first,
-    .call_free = call_free,
-    .predict = predict,
-    .decode = decode,
-    .encode = encode,
+    .call_new = flow_call_new,
+    .call_first = flow_call_first,
+    .call_free = flow_call_free,
+    .predict = flow_predict,
+    .decode = flow_decode,
+    .encode = flow_encode,
 };

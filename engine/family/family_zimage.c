@@ -1,13 +1,10 @@
 /* family_zimage.c: Z-Image (Tongyi-MAI 2025), which has Qwen3 4B as text encoder and FLUX.1's
  * autoencoder. Z-Image-Turbo paints in eight steps without guidance, the model that it was
  * distilled from in fifty with it. */
-#include <stdlib.h>
 
 #include "engine/family/family.h"
 #include "engine/family/flow.h"
-#include "engine/family/merged.h"
 #include "engine/family/qwen_words.h"
-#include "engine/model/vae.h"
 #include "engine/model/zimage.h"
 
 #define ROOT "model.diffusion_model."
@@ -30,26 +27,17 @@ struct zimage_sizes {
 };
 
 struct model {
-    struct family_model base;
+    struct flow_model flow;
     struct zimage_sizes sizes;
-    struct device *dev; /* borrowed, as the checkpoint is */
-    const struct checkpoint *cp;
-    struct weights weights;
-    struct merged merged;
     struct zimage *network;
     struct qwen3 *text;
     struct qwen_words *words;
-    struct vae *vae;
 };
 
-struct family_call {
-    struct zimage_call calls[2]; /* of each prompt */
-    int b;
-};
-
-static const struct model *model_of(const struct family_model *m)
+/* Of either of the structs that it begins with. */
+static const struct model *of(const void *m)
 {
-    return (const struct model *)m;
+    return m;
 }
 
 bool family_zimage_alone(const struct checkpoint *cp)
@@ -58,6 +46,33 @@ bool family_zimage_alone(const struct checkpoint *cp)
            checkpoint_find(cp, ROOT "layers.0.adaLN_modulation.0.weight") &&
            checkpoint_find(cp, ROOT "x_pad_token");
 }
+
+/* ---- a prompt ---- */
+
+static void begin(const struct flow_model *m, struct ops *o, const struct family_picture *picture,
+                  const struct family_words *words, void *call)
+{
+    zimage_begin(o, of(m)->network, words->states, words->tokens, picture->height, picture->width,
+                 call);
+}
+
+static void forget(struct flow_model *m)
+{
+    qwen_words_forget(((struct model *)m)->words);
+}
+
+static void forward(const struct flow_model *m, struct ops *o, const void *call, const float *x,
+                    double t, float *y)
+{
+    zimage_forward(o, of(m)->network, call, x, t, y);
+}
+
+static const struct flow_network network = {
+    .call = sizeof(struct zimage_call),
+    .begin = begin,
+    .forward = forward,
+    .forget = forget,
+};
 
 /* ---- opening ---- */
 
@@ -159,10 +174,7 @@ static void free_model(struct family_model *base)
     qwen_words_free(m->words);
     qwen3_free(m->text);
     zimage_free(m->network);
-    vae_free(m->vae);
-    weights_free(&m->weights);
-    merged_free(&m->merged);
-    free(m);
+    flow_free(&m->flow);
 }
 
 static void take_words(void *ctx, struct ops *o, const float *states, int tokens, int all,
@@ -175,6 +187,7 @@ static void take_words(void *ctx, struct ops *o, const float *states, int tokens
 static bool load(struct model *m, struct err *err)
 {
     const struct zimage_sizes *s = &m->sizes;
+    struct flow_model *f = &m->flow;
     struct qwen_words_how how = {.chat = QWEN_TOKENIZER_CHAT,
                                  .multiple = ZIMAGE_FILL,
                                  .after = {s->text.used - 1},
@@ -182,51 +195,24 @@ static bool load(struct model *m, struct err *err)
                                  .width = s->network.width,
                                  .take = take_words,
                                  .ctx = m};
-    return (m->text = qwen3_load(m->dev, m->cp, &s->text, &m->weights, err)) &&
-           (m->network = zimage_load(m->dev, m->cp, &s->network, &m->weights, err)) &&
-           (m->vae = vae_load(m->dev, m->cp, &s->vae, &m->weights, err)) &&
+    return (m->text = qwen3_load(f->dev, f->cp, &s->text, &f->weights, err)) &&
+           (m->network = zimage_load(f->dev, f->cp, &s->network, &f->weights, err)) &&
+           (f->vae = vae_load(f->dev, f->cp, &s->vae, &f->weights, err)) &&
            (m->words = qwen_words_new(m->text, &how, err));
 }
 
 static struct family_model *open_model(struct device *dev, const struct checkpoint *cp,
                                        struct err *err)
 {
-    struct model *m = calloc(1, sizeof *m);
-    if (!m) {
-        err_set(err, ERR_INTERNAL, "no memory for a model");
+    struct model *m = (struct model *)flow_new(sizeof *m, &network, dev, cp, err);
+    if (!m)
         return NULL;
-    }
-    m->dev = dev;
-    m->cp = cp;
     if (read_sizes(cp, &m->sizes, err) && load(m, err)) {
-        m->base = (struct family_model){&family_zimage, facts_of(cp, m->sizes.distilled)};
-        m->base.facts.info.weight_bytes = m->weights.bytes;
-        return &m->base;
+        struct family_facts facts = facts_of(cp, m->sizes.distilled);
+        return flow_opened(&m->flow, &family_zimage, &facts);
     }
-    free_model(&m->base);
+    free_model(&m->flow.base);
     return NULL;
-}
-
-static bool merge(struct family_model *base, const struct pictor_lora *loras, size_t count,
-                  struct err *err)
-{
-    struct model *m = (struct model *)base;
-    bool ok = merged_set(&m->merged, &m->weights, m->dev, m->cp, loras, count, err);
-    base->facts.info.weight_bytes = m->weights.bytes;
-    qwen_words_forget(m->words); /* the network made something of them */
-    return ok;
-}
-
-static void rest(struct family_model *base)
-{
-    struct model *m = (struct model *)base;
-    merged_rest(&m->merged, &m->weights);
-}
-
-static bool wake(struct family_model *base, struct err *err)
-{
-    struct model *m = (struct model *)base;
-    return merged_wake(&m->merged, &m->weights, m->dev, m->cp, err);
 }
 
 /* ---- painting ---- */
@@ -234,69 +220,17 @@ static bool wake(struct family_model *base, struct err *err)
 static void schedule(const struct family_model *m, int width, int height, int steps,
                      struct schedule *out)
 {
-    schedule_init_flow(out, model_of(m)->sizes.shift);
+    schedule_init_flow(out, of(m)->sizes.shift);
 }
 
 static bool words(struct family_model *base, struct ops *o, const struct pictor_params *params,
                   const struct family_prompt *prompt, struct family_words *out, struct err *err)
 {
-    const struct model *m = model_of(base);
+    const struct model *m = of(base);
     bool done = qwen_words_say(m->words, o, prompt, out, err);
     if (!arena_planning(o->arena))
-        flow_release(m->cp, QWEN3_ROOT); /* what is in blocks was read from the file */
+        flow_release(m->flow.cp, QWEN3_ROOT); /* what is in blocks was read from the file */
     return done;
-}
-
-static void call_free(struct family_call *call)
-{
-    free(call);
-}
-
-static struct family_call *call_new(const struct family_model *base, struct ops *o,
-                                    const struct family_picture *picture,
-                                    const struct family_words *said, int b, struct err *err)
-{
-    struct family_call *call = calloc(1, sizeof *call);
-    if (!call) {
-        err_set(err, ERR_INTERNAL, "no memory for a prompt");
-        return NULL;
-    }
-    call->b = b;
-    for (int i = 0; i < b; i++)
-        zimage_begin(o, model_of(base)->network, said[i].states, said[i].tokens, picture->height,
-                     picture->width, &call->calls[i]);
-    return call;
-}
-
-static struct family_call *call_first(const struct family_call *call, struct err *err)
-{
-    struct family_call *first = flow_copy(call, sizeof *call, err);
-    if (first)
-        first->b = 1;
-    return first;
-}
-
-static void predict(const struct family_model *base, struct ops *o, struct family_call *call,
-                    const float *x, double t, bool reuse, float *y)
-{
-    for (int i = 0; i < call->b; i++) {
-        const struct zimage_call *c = &call->calls[i];
-        size_t n = (size_t)c->height * (size_t)c->width * CHANNELS * (size_t)i;
-        bool real = !arena_planning(o->arena);
-        zimage_forward(o, model_of(base)->network, c, real ? x + n : x, t, real ? y + n : y);
-    }
-}
-
-static void decode(const struct family_model *m, struct ops *o, const float *latent, int h, int w,
-                   float *picture)
-{
-    vae_decode(o, model_of(m)->vae, latent, h, w, picture);
-}
-
-static void encode(const struct family_model *m, struct ops *o, const float *picture, int h, int w,
-                   float *latent)
-{
-    vae_encode(o, model_of(m)->vae, picture, h, w, latent);
 }
 
 const struct family family_zimage = {
@@ -306,16 +240,16 @@ const struct family family_zimage = {
     .read = read_facts,
     .open = open_model,
     .free = free_model,
-    .merge = merge,
-    .rest = rest,
-    .wake = wake,
+    .merge = flow_merge,
+    .rest = flow_rest,
+    .wake = flow_wake,
     .schedule = schedule,
     .fit = flow_fit,
     .words = words,
-    .call_new = call_new,
-    .call_first = call_first,
-    .call_free = call_free,
-    .predict = predict,
-    .decode = decode,
-    .encode = encode,
+    .call_new = flow_call_new,
+    .call_first = flow_call_first,
+    .call_free = flow_call_free,
+    .predict = flow_predict,
+    .decode = flow_decode,
+    .encode = flow_encode,
 };

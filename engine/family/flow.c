@@ -1,8 +1,73 @@
 #include "engine/family/flow.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static struct flow_model *own(struct family_model *m)
+{
+    return (struct flow_model *)m;
+}
+
+static const struct flow_model *of(const struct family_model *m)
+{
+    return (const struct flow_model *)m;
+}
+
+/* ---- models ---- */
+
+struct flow_model *flow_new(size_t size, const struct flow_network *network, struct device *dev,
+                            const struct checkpoint *cp, struct err *err)
+{
+    struct flow_model *m = calloc(1, size);
+    if (!m) {
+        err_set(err, ERR_INTERNAL, "no memory for a model");
+        return NULL;
+    }
+    m->network = network;
+    m->dev = dev;
+    m->cp = cp;
+    return m;
+}
+
+void flow_free(struct flow_model *m)
+{
+    vae_free(m->vae);
+    weights_free(&m->weights);
+    merged_free(&m->merged);
+    free(m);
+}
+
+struct family_model *flow_opened(struct flow_model *m, const struct family *family,
+                                 const struct family_facts *facts)
+{
+    m->base = (struct family_model){family, *facts};
+    m->base.facts.info.weight_bytes = m->weights.bytes;
+    return &m->base;
+}
+
+bool flow_merge(struct family_model *base, const struct pictor_lora *loras, size_t count,
+                struct err *err)
+{
+    struct flow_model *m = own(base);
+    bool ok = merged_set(&m->merged, &m->weights, m->dev, m->cp, loras, count, err);
+    base->facts.info.weight_bytes = m->weights.bytes;
+    m->network->forget(m); /* it made something of prompts */
+    return ok;
+}
+
+void flow_rest(struct family_model *base)
+{
+    struct flow_model *m = own(base);
+    merged_rest(&m->merged, &m->weights);
+}
+
+bool flow_wake(struct family_model *base, struct err *err)
+{
+    struct flow_model *m = own(base);
+    return merged_wake(&m->merged, &m->weights, m->dev, m->cp, err);
+}
 
 bool flow_fit(const struct family_model *m, const struct pictor_params *asked,
               struct family_fitted *fitted)
@@ -15,15 +80,6 @@ bool flow_fit(const struct family_model *m, const struct pictor_params *asked,
     p->hires_height -= p->hires_height % FLOW_MULTIPLE;
     return p->width != asked->width || p->height != asked->height ||
            p->hires_width != asked->hires_width || p->hires_height != asked->hires_height;
-}
-
-bool flow_wake(struct weights *weights, struct device *dev, const struct checkpoint *cp,
-               struct err *err)
-{
-    if (weights_merge(weights, dev, cp, NULL, 0, err))
-        return true;
-    weights_rest(weights);
-    return false;
 }
 
 bool flow_is_called(const struct checkpoint *cp, const char *word)
@@ -45,10 +101,78 @@ void flow_release(const struct checkpoint *cp, const char *prefix)
     }
 }
 
-struct family_call *flow_copy(const struct family_call *call, size_t size, struct err *err)
+/* ---- calls ---- */
+
+struct family_call {
+    int b;
+    size_t latent, each; /* floats of one latent; units of one prompt's call */
+    max_align_t calls[]; /* the network's */
+};
+
+static struct family_call *room_for(int b, size_t each, struct err *err)
 {
-    struct family_call *copy = malloc(size);
-    if (!copy)
+    struct family_call *call = calloc(1, sizeof *call + (size_t)b * each * sizeof *call->calls);
+    if (!call)
         err_set(err, ERR_INTERNAL, "no memory for a prompt");
-    return copy ? memcpy(copy, call, size) : NULL;
+    else
+        *call = (struct family_call){.b = b, .each = each};
+    return call;
+}
+
+struct family_call *flow_call_new(const struct family_model *base, struct ops *o,
+                                  const struct family_picture *picture,
+                                  const struct family_words *words, int b, struct err *err)
+{
+    const struct flow_model *m = of(base);
+    const struct flow_network *n = m->network;
+    if (n->fits && !n->fits(m, picture, err))
+        return NULL;
+    size_t each = (n->call + sizeof(max_align_t) - 1) / sizeof(max_align_t);
+    struct family_call *call = room_for(b, each, err);
+    if (!call)
+        return NULL;
+    call->latent = (size_t)picture->height * (size_t)picture->width * (size_t)base->facts.channels;
+    for (int i = 0; i < b; i++)
+        n->begin(m, o, picture, &words[i], call->calls + (size_t)i * each);
+    return call;
+}
+
+struct family_call *flow_call_first(const struct family_call *call, struct err *err)
+{
+    struct family_call *first = room_for(1, call->each, err);
+    if (!first)
+        return NULL;
+    first->latent = call->latent;
+    memcpy(first->calls, call->calls, call->each * sizeof *call->calls);
+    return first;
+}
+
+void flow_call_free(struct family_call *call)
+{
+    free(call);
+}
+
+void flow_predict(const struct family_model *base, struct ops *o, struct family_call *call,
+                  const float *x, double t, bool reuse, float *y)
+{
+    const struct flow_model *m = of(base);
+    bool real = !arena_planning(o->arena);
+    for (int i = 0; i < call->b; i++) {
+        size_t at = real ? (size_t)i * call->latent : 0;
+        m->network->forward(m, o, call->calls + (size_t)i * call->each, x + at, t, y + at);
+    }
+}
+
+/* ---- pictures ---- */
+
+void flow_decode(const struct family_model *m, struct ops *o, const float *latent, int h, int w,
+                 float *picture)
+{
+    vae_decode(o, of(m)->vae, latent, h, w, picture);
+}
+
+void flow_encode(const struct family_model *m, struct ops *o, const float *picture, int h, int w,
+                 float *latent)
+{
+    vae_encode(o, of(m)->vae, picture, h, w, latent);
 }
