@@ -65,3 +65,13 @@ void adaln_take(struct ops *o, const struct matrix *w, const float *x, int k, st
     ops_linear(o, y, &in, w, NULL);
     arena_reset(o->arena, mark);
 }
+
+void adaln_take_floats(struct ops *o, const struct matrix *w, const float *x, int k, int tokens,
+                       float *out)
+{
+    size_t mark = arena_mark(o->arena);
+    struct tensor y = tensor_new(o->arena, DTYPE_F32, 1, 1, tokens, matrix_rows(w), 0);
+    adaln_take(o, w, x, k, &y);
+    ops_to_floats(o, out, &y);
+    arena_reset(o->arena, mark);
+}

@@ -37,7 +37,9 @@ void adaln_number(struct ops *o, struct matrix *const w[2], double x, bool more,
 void adaln_vector(struct ops *o, struct matrix *const w[2], const float *x, int k, bool more,
                   struct tensor *y);
 
-/* y = w x with x [y->w, k] floats. */
+/* y = w x with x [y->w, k] floats; and as floats, out [tokens, n]. */
 void adaln_take(struct ops *o, const struct matrix *w, const float *x, int k, struct tensor *y);
+void adaln_take_floats(struct ops *o, const struct matrix *w, const float *x, int k, int tokens,
+                       float *out);
 
 #endif

@@ -12,16 +12,13 @@
 
 #include "engine/compute/ops.h"
 #include "engine/io/checkpoint.h"
+#include "engine/model/joint.h"
 #include "engine/model/weights.h"
 
 struct flux1_config {
+    struct joint_sizes blocks;
     int takes, channels; /* of a latent: what it takes, with what it may be shown, and says */
-    int width, heads, head;
-    int inside;           /* of a feed-forward: 4 width */
-    int text, pooled;     /* channels of a word, and of what the prompt is as a whole */
-    int doubles, singles; /* blocks of either kind */
-    bool guided;          /* is told its guidance */
-    bool scale_first;     /* the last modulation says the scale before the shift */
+    int pooled;          /* channels of what the prompt is as a whole */
 };
 
 /* Sizes from the names and shapes of "model.diffusion_model.": Black Forest Labs' names, or what
@@ -37,13 +34,13 @@ struct flux1 *flux1_load(struct device *dev, const struct checkpoint *cp,
                          struct err *err);
 void flux1_free(struct flux1 *m);
 
-/* out [tokens, config.width] = what the transformer makes of words [tokens, config.text] before all
- * else. */
+/* out [tokens, width] = what the transformer makes of words [tokens, text] before all else, of the
+ * sizes of config.blocks. */
 void flux1_words(struct ops *o, const struct flux1 *m, const float *text, int tokens, float *out);
 
 /* What is the same in every step of a picture. */
 struct flux1_scene {
-    const float *words; /* [tokens, config.width]: of flux1_words */
+    const float *words; /* [tokens, config.blocks.width]: of flux1_words */
     int tokens;
     const float *pooled; /* [config.pooled] */
     int height, width;   /* of the latent, both even */

@@ -12,16 +12,12 @@
 
 #include "engine/compute/ops.h"
 #include "engine/io/checkpoint.h"
+#include "engine/model/joint.h"
 #include "engine/model/weights.h"
 
 struct flux2_config {
+    struct joint_sizes blocks;
     int channels; /* of a latent */
-    int width, heads, head;
-    int inside;           /* of a feed-forward: 3 width */
-    int text;             /* channels of a word */
-    int doubles, singles; /* blocks of either kind */
-    bool guided;          /* is told its guidance */
-    bool scale_first;     /* the last modulation says the scale before the shift */
 };
 
 /* Sizes from the names and shapes of "model.diffusion_model.": Black Forest Labs' names, or what
@@ -37,8 +33,8 @@ struct flux2 *flux2_load(struct device *dev, const struct checkpoint *cp,
                          struct err *err);
 void flux2_free(struct flux2 *m);
 
-/* out [tokens, config.width] = what the transformer makes of words [tokens, config.text] before all
- * else. */
+/* out [tokens, width] = what the transformer makes of words [tokens, text] before all else, of the
+ * sizes of config.blocks. */
 void flux2_words(struct ops *o, const struct flux2 *m, const float *text, int tokens, float *out);
 
 #define FLUX2_REFERENCES 10 /* pictures that one may be shown */
@@ -51,7 +47,7 @@ struct flux2_reference {
 
 /* What is the same in every step of a picture. */
 struct flux2_scene {
-    const float *words; /* [tokens, config.width]: of flux2_words */
+    const float *words; /* [tokens, config.blocks.width]: of flux2_words */
     int tokens;
     int height, width; /* of the latent */
     float guidance;    /* of a network that is told it */

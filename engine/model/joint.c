@@ -255,8 +255,7 @@ void joint_attend(struct ops *o, int heads, const struct joint_turns *turns, str
 }
 
 void joint_double(struct ops *o, const struct joint *j, int n, const struct joint_turns *turns,
-                  int words, const struct adaln *text, const struct adaln *latent,
-                  struct tensor *x)
+                  int words, const struct adaln *text, const struct adaln *latent, struct tensor *x)
 {
     const struct joint_sizes *s = &j->sizes;
     const struct joint_stream *streams[2] = {&j->text[n], &j->latent[n]};
@@ -270,8 +269,7 @@ void joint_double(struct ops *o, const struct joint *j, int n, const struct join
         struct tensor to = tensor_range(&normed, from[i], count[i]);
         struct tensor asked = tensor_range(&qkv, from[i], count[i]);
         adaln_norm(o, &to, &part, &says[i][0]);
-        joint_ask(o, s->head, &asked, &to, streams[i]->qkv, streams[i]->q_norm,
-                  streams[i]->k_norm);
+        joint_ask(o, s->head, &asked, &to, streams[i]->qkv, streams[i]->q_norm, streams[i]->k_norm);
     }
     joint_attend(o, s->heads, turns, &normed, &qkv);
     size_t after = arena_mark(o->arena);
@@ -312,7 +310,8 @@ void joint_answer(struct ops *o, const struct joint *j, const struct tensor *vec
                   const struct tensor *x, float *out)
 {
     size_t mark = arena_mark(o->arena);
-    struct adaln say = adaln_speak_last(o, j->say_last, vector, j->sizes.width, j->sizes.scale_first);
+    struct adaln say =
+        adaln_speak_last(o, j->say_last, vector, j->sizes.width, j->sizes.scale_first);
     struct tensor normed = tensor_new(o->arena, x->dtype, 1, 1, x->w, x->c, 0);
     struct tensor y = tensor_new(o->arena, DTYPE_F32, 1, 1, x->w, matrix_rows(j->last), 0);
     adaln_norm(o, &normed, x, &say);

@@ -32,8 +32,8 @@ bool joint_find(const struct checkpoint *cp, const char *name, int out[2], struc
 
 /* How one of them is, and the other is not. */
 struct joint_kind {
-    bool bias;                  /* every product has one */
-    enum matrix_kind feed;      /* of the way into a feed-forward: MATRIX_LINEAR, or one with gates */
+    bool bias;             /* every product has one */
+    enum matrix_kind feed; /* of the way into a feed-forward: MATRIX_LINEAR, or one with gates */
     const struct epilogue *act; /* of that; NULL: none */
 };
 

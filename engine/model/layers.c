@@ -115,8 +115,8 @@ static void cut_rows(const struct loader *l, struct raw_tensor *t, int from, int
         t->data = (const char *)t->data + row * (size_t)from;
 }
 
-static struct matrix *load_rows(struct loader *l, enum matrix_kind kind, const char *prefix,
-                                const char *name, int from, int n, int all, int k, bool bias)
+struct matrix *layers_rows(struct loader *l, enum matrix_kind kind, const char *prefix,
+                           const char *name, int from, int n, int all, int k, bool bias)
 {
     struct raw_tensor t, b = {0};
     const size_t shape[2] = {(size_t)all, (size_t)k};
@@ -145,18 +145,6 @@ static struct matrix *load_rows(struct loader *l, enum matrix_kind kind, const c
         checkpoint_release(l->cp, &t);
     l->failed = !m || (l->cp && l->weights && !weights_add(l->weights, m, &t, &b, 1, l->err));
     return m;
-}
-
-struct matrix *layers_rows(struct loader *l, enum matrix_kind kind, const char *prefix,
-                           const char *name, int from, int n, int all, int k)
-{
-    return load_rows(l, kind, prefix, name, from, n, all, k, false);
-}
-
-struct matrix *layers_rows_biased(struct loader *l, enum matrix_kind kind, const char *prefix,
-                                  const char *name, int from, int n, int all, int k)
-{
-    return load_rows(l, kind, prefix, name, from, n, all, k, true);
 }
 
 struct norm layers_norm(struct loader *l, const char *prefix, const char *name, int c)

@@ -48,13 +48,9 @@ struct matrix *layers_stacked(struct loader *l, const char *prefix, const char *
 struct matrix *layers_parts(struct loader *l, enum matrix_kind kind, const char *prefix,
                             const char *const *names, const int *rows, int count, int k);
 
-/* Rows [from, from + n) of a linear weight of `all` rows, without bias, as a matrix of `kind`. */
+/* Rows [from, from + n) of a linear weight of `all` rows as a matrix of `kind`. */
 struct matrix *layers_rows(struct loader *l, enum matrix_kind kind, const char *prefix,
-                           const char *name, int from, int n, int all, int k);
-
-/* The same with its bias. */
-struct matrix *layers_rows_biased(struct loader *l, enum matrix_kind kind, const char *prefix,
-                                  const char *name, int from, int n, int all, int k);
+                           const char *name, int from, int n, int all, int k, bool bias);
 
 struct norm {
     int c;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/model/adaln.h"
+#include "engine/model/joint.h"
 #include "engine/model/layers.h"
 #include "engine/model/patches.h"
 
@@ -227,11 +228,7 @@ void sd3_free(struct sd3 *m)
 
 void sd3_words(struct ops *o, const struct sd3 *m, const float *text, int tokens, float *out)
 {
-    size_t mark = arena_mark(o->arena);
-    struct tensor y = tensor_new(o->arena, DTYPE_F32, 1, 1, tokens, m->config.width, 0);
-    adaln_take(o, m->text_in, text, m->config.text, &y);
-    ops_to_floats(o, out, &y);
-    arena_reset(o->arena, mark);
+    adaln_take_floats(o, m->text_in, text, m->config.text, tokens, out);
 }
 
 /* The middle of the table. */
@@ -266,27 +263,6 @@ void sd3_begin(struct ops *o, const struct sd3 *m, const struct sd3_scene *s, st
 
 /* ---- a step ---- */
 
-/* Queries, keys and values of x. */
-static void ask(struct ops *o, const struct sd3_config *c, struct tensor *qkv,
-                const struct tensor *x, const struct attention *a)
-{
-    ops_linear(o, qkv, x, a->qkv, NULL);
-    if (!c->normed)
-        return;
-    struct tensor q = tensor_slice(qkv, 0, c->width), k = tensor_slice(qkv, c->width, c->width);
-    ops_rms_norm(o, &q, &q, c->head, ADALN_EPSILON, a->q_norm);
-    ops_rms_norm(o, &k, &k, c->head, ADALN_EPSILON, a->k_norm);
-}
-
-static void attend(struct ops *o, const struct sd3_config *c, struct tensor *y,
-                   const struct tensor *qkv)
-{
-    struct tensor q = tensor_slice(qkv, 0, c->width), k = tensor_slice(qkv, c->width, c->width),
-                  v = tensor_slice(qkv, 2 * c->width, c->width);
-    struct attention_how how = {.heads = c->heads};
-    ops_attend(o, y, &q, &k, &v, &how);
-}
-
 /* What the picture's own attention makes of it, in `y`, before anything is added to it. */
 static void attend_own(struct ops *o, const struct sd3_config *c, const struct stream *s,
                        const struct tensor *x, const struct adaln *say, struct tensor *y)
@@ -294,8 +270,8 @@ static void attend_own(struct ops *o, const struct sd3_config *c, const struct s
     size_t mark = arena_mark(o->arena);
     struct tensor qkv = tensor_new(o->arena, x->dtype, 1, 1, x->w, 3 * c->width, 0);
     adaln_norm(o, y, x, say);
-    ask(o, c, &qkv, y, &s->own);
-    attend(o, c, y, &qkv);
+    joint_ask(o, c->head, &qkv, y, s->own.qkv, s->own.q_norm, s->own.k_norm);
+    joint_attend(o, c->heads, NULL, y, &qkv);
     arena_reset(o->arena, mark);
 }
 
@@ -316,6 +292,7 @@ static void run_block(struct ops *o, const struct sd3 *m, int n, const struct sd
         struct tensor part = tensor_range(x, from[i], count[i]);
         struct tensor to = tensor_range(&normed, from[i], count[i]);
         struct tensor asked = tensor_range(&qkv, from[i], count[i]);
+        const struct attention *a = &streams[i]->joint;
         if (last && i == 0)
             says[i][0] = adaln_speak_last(o, streams[i]->say, vector, c->width, c->scale_first);
         else
@@ -323,9 +300,9 @@ static void run_block(struct ops *o, const struct sd3 *m, int n, const struct sd
         if (i && doubled)
             attend_own(o, c, streams[i], &part, &says[i][2], &own);
         adaln_norm(o, &to, &part, &says[i][0]);
-        ask(o, c, &asked, &to, &streams[i]->joint);
+        joint_ask(o, c->head, &asked, &to, a->qkv, a->q_norm, a->k_norm);
     }
-    attend(o, c, &normed, &qkv);
+    joint_attend(o, c->heads, NULL, &normed, &qkv);
     size_t after = arena_mark(o->arena);
     for (int i = last; i < 2; i++) {
         struct tensor part = tensor_range(x, from[i], count[i]);

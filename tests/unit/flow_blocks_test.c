@@ -14,10 +14,7 @@
 #define ZIMAGE "tests/golden/zimage/"
 #define BLOCKS "tests/golden/flow_blocks/"
 #define FLOW BLOCKS
-#define FLOW_FILES                                                                                 \
-    {                                                                                              \
-        BLOCKS "golden.safetensors"                                                                \
-    }
+#define FLOW_FILES {BLOCKS "golden.safetensors"}
 #include "tests/unit/flow_model.h"
 
 struct question {
@@ -39,7 +36,7 @@ static void check_flux2(struct fixture *f, const char *path, const struct questi
     scene.tokens = (int)want(f->golden, q->text)->shape[0];
     float *text = floats_of(want(f->golden, q->text));
     float *x = latent_of(f, q->x, &scene.height, &scene.width);
-    float *words = malloc((size_t)scene.tokens * (size_t)config.width * sizeof *words);
+    float *words = malloc((size_t)scene.tokens * (size_t)config.blocks.width * sizeof *words);
     float *y = malloc(want(f->golden, q->x)->bytes);
     assert_true(words && y);
     scene.words = words;
@@ -68,8 +65,8 @@ static void check_zimage(struct fixture *f, const char *path, const struct quest
     float *text = floats_of(want(f->golden, q->text)), words[64 * 96];
     float *x = latent_of(f, q->x, &h, &w), *y = malloc(want(f->golden, q->x)->bytes);
     assert_non_null(y);
-    RUN(f, zimage_words(&o, m, text, 33, 64, words);
-        zimage_begin(&o, m, words, 64, h, w, &call); zimage_forward(&o, m, &call, x, q->t, y));
+    RUN(f, zimage_words(&o, m, text, 33, 64, words); zimage_begin(&o, m, words, 64, h, w, &call);
+        zimage_forward(&o, m, &call, x, q->t, y));
     check(f, q->y, y, want(f->golden, q->y));
     free(text);
     free(x);

@@ -26,14 +26,14 @@ static struct flux1 *load(struct fixture *f, const struct checkpoint *cp, bool g
         fail_msg("%s", err.msg);
     assert_int_equal(config.takes, 16);
     assert_int_equal(config.channels, 16);
-    assert_int_equal(config.width, 64);
-    assert_int_equal(config.heads, 2);
-    assert_int_equal(config.inside, 256);
-    assert_int_equal(config.text, 96);
+    assert_int_equal(config.blocks.width, 64);
+    assert_int_equal(config.blocks.heads, 2);
+    assert_int_equal(config.blocks.inside, 256);
+    assert_int_equal(config.blocks.text, 96);
     assert_int_equal(config.pooled, 64);
-    assert_int_equal(config.doubles, 2);
-    assert_int_equal(config.singles, 2);
-    assert_true(config.guided == guided);
+    assert_int_equal(config.blocks.doubles, 2);
+    assert_int_equal(config.blocks.singles, 2);
+    assert_true(config.blocks.guided == guided);
     return m;
 }
 

@@ -18,11 +18,9 @@
 #define FLUX2 "tests/golden/flux2/"
 #define FLOW FLUX2
 #define FLOW_FILES                                                                                 \
-    {                                                                                              \
-        FLUX2 "model_index.json", FLUX2 "transformer/diffusion_pytorch_model.safetensors",         \
-            FLUX2 "vae/diffusion_pytorch_model.safetensors",                                       \
-            FLUX2 "text_encoder/model-00001-of-00002.safetensors"                                  \
-    }
+    {FLUX2 "model_index.json", FLUX2 "transformer/diffusion_pytorch_model.safetensors",            \
+     FLUX2 "vae/diffusion_pytorch_model.safetensors",                                              \
+     FLUX2 "text_encoder/model-00001-of-00002.safetensors"}
 #include "tests/unit/flow_model.h"
 
 /* `shown`: of the golden references, how many the network sees. */
@@ -64,12 +62,12 @@ static struct flux2 *load(struct fixture *f, const struct checkpoint *cp, bool g
     if (!m)
         fail_msg("%s", err.msg);
     assert_int_equal(config.channels, 128);
-    assert_int_equal(config.width, 32);
-    assert_int_equal(config.heads, 2);
-    assert_int_equal(config.inside, 96);
-    assert_int_equal(config.doubles, guided ? 1 : 2);
-    assert_int_equal(config.singles, guided ? 1 : 2);
-    assert_true(config.guided == guided);
+    assert_int_equal(config.blocks.width, 32);
+    assert_int_equal(config.blocks.heads, 2);
+    assert_int_equal(config.blocks.inside, 96);
+    assert_int_equal(config.blocks.doubles, guided ? 1 : 2);
+    assert_int_equal(config.blocks.singles, guided ? 1 : 2);
+    assert_true(config.blocks.guided == guided);
     return m;
 }
 
@@ -494,18 +492,12 @@ static void test_schedule(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_transformer),
-        cmocka_unit_test(test_told_its_guidance),
-        cmocka_unit_test(test_vae),
-        cmocka_unit_test(test_pictures),
-        cmocka_unit_test(test_base),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_painting_over),
-        cmocka_unit_test(test_alone),
-        cmocka_unit_test(test_schedule),
-        cmocka_unit_test(test_many_texts),
-        cmocka_unit_test(test_cancelled_words),
+        cmocka_unit_test(test_transformer), cmocka_unit_test(test_told_its_guidance),
+        cmocka_unit_test(test_vae),         cmocka_unit_test(test_pictures),
+        cmocka_unit_test(test_base),        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_sizes),       cmocka_unit_test(test_painting_over),
+        cmocka_unit_test(test_alone),       cmocka_unit_test(test_schedule),
+        cmocka_unit_test(test_many_texts),  cmocka_unit_test(test_cancelled_words),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
