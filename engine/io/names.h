@@ -88,9 +88,4 @@ void names_scan(struct names_layout *layout, enum names_part part, const char *n
 bool names_to_ldm(const struct names_layout *layout, enum names_part part, const char *name,
                   char *out, size_t size);
 
-/* The other way for flow transformers: what diffusers calls "double_blocks.0.img_attn.q.weight",
- * which is a name behind the prefix; families share names that diffusers calls otherwise in each,
- * which are `nth` 0, 1... False: there are no more. */
-bool names_of_flow(const char *name, int nth, char *out, size_t size);
-
 #endif
