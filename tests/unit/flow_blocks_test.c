@@ -28,7 +28,7 @@ static void check_flux2(struct fixture *f, const char *path, const struct questi
     struct flux2_config config;
     struct flux2_scene scene = {0};
     struct flux2_call call;
-    struct checkpoint *cp = network("unet", path);
+    struct checkpoint *cp = flow_network("unet", path);
     struct flux2 *m =
         flux2_read(cp, &config, &why) ? flux2_load(f->dev, cp, &config, NULL, &why) : NULL;
     if (!m)
@@ -57,7 +57,7 @@ static void check_zimage(struct fixture *f, const char *path, const struct quest
     struct zimage_config config;
     struct zimage_call call;
     int h, w;
-    struct checkpoint *cp = network("unet", path);
+    struct checkpoint *cp = flow_network("unet", path);
     struct zimage *m =
         zimage_read(cp, &config, &why) ? zimage_load(f->dev, cp, &config, NULL, &why) : NULL;
     if (!m)
@@ -86,7 +86,7 @@ static void run(void (*ask)(struct fixture *, const char *, const struct questio
             f.golden = open_file(q->golden);
             f.limit = bf16 ? 0.1 : 1e-4; /* any bits make a network that magnifies roundings */
             ask(&f, path, q);
-            fixture_free(&f);
+            flow_fixture_free(&f);
         }
 }
 

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/model/vae.h"
 #include "tests/unit/golden_model.h"
 
 static inline struct checkpoint *flow_network(const char *role, const char *path)
@@ -51,6 +52,67 @@ static inline float *latent_of(const struct fixture *f, const char *name, int *h
     nchw_to_last(out, planes, 1, (int)t->shape[1], t->shape[2] * t->shape[3]);
     free(planes);
     return out;
+}
+
+/* ---- autoencoders ---- */
+
+/* Both ways of the autoencoder in `path`, over the golden picture `name` of 0..255, its ".latent"
+ * and its ".decoded". */
+static inline void flow_check_vae(struct fixture f, const char *path,
+                                  const struct vae_config *numbers, const char *name)
+{
+    struct err error;
+    int h, w, ph, pw;
+    char latent_name[64], decoded_name[64];
+    struct checkpoint *cp = flow_network("vae", path);
+    struct vae_config config;
+    if (!vae_read_flux(cp, numbers->channels, &config, &error))
+        fail_msg("%s", error.msg);
+    config.scale = numbers->scale;
+    config.shift = numbers->shift;
+    struct vae *vae = vae_load(f.dev, cp, &config, NULL, &error);
+    if (!vae)
+        fail_msg("%s", error.msg);
+    snprintf(latent_name, sizeof latent_name, "%s.latent", name);
+    snprintf(decoded_name, sizeof decoded_name, "%s.decoded", name);
+    float *picture = latent_of(&f, name, &ph, &pw);
+    for (int i = 0; i < 3 * ph * pw; i++)
+        picture[i] = picture[i] / 127.5f - 1;
+    float *golden = latent_of(&f, latent_name, &h, &w);
+    float *latent = malloc(want(f.golden, latent_name)->bytes);
+    float *back = malloc(want(f.golden, decoded_name)->bytes);
+    assert_true(latent && back);
+    assert_int_equal(vae_factor(vae), ph / h);
+    assert_int_equal(vae_channels(vae), want(f.golden, latent_name)->shape[1]);
+    RUN(&f, vae_encode(&o, vae, picture, h, w, latent));
+    check(&f, latent_name, latent, want(f.golden, latent_name));
+    RUN(&f, vae_decode(&o, vae, latent, h, w, back));
+    check(&f, decoded_name, back, want(f.golden, decoded_name));
+    free(picture);
+    free(golden);
+    free(latent);
+    free(back);
+    vae_free(vae);
+    checkpoint_free(cp);
+    flow_fixture_free(&f);
+}
+
+/* ---- files ---- */
+
+/* The tensors whose names begin with `from`, which becomes `to`. */
+static inline void flow_copy_into(struct file *f, const char *path, const char *from,
+                                  const char *to)
+{
+    struct safetensors *st = open_file(path);
+    char name[200];
+    for (size_t i = 0; i < safetensors_count(st); i++) {
+        const struct raw_tensor *t = safetensors_at(st, i);
+        if (strncmp(t->name, from, strlen(from)) != 0 || strstr(t->name, "position_ids"))
+            continue;
+        snprintf(name, sizeof name, "%s%s", to, t->name + strlen(from));
+        file_add_whole(f, name, t);
+    }
+    safetensors_close(st);
 }
 
 /* ---- trajectories ---- */

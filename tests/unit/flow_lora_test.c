@@ -18,10 +18,7 @@
 #define ZIMAGE "tests/golden/zimage/"
 #define LORAS "tests/golden/flow_lora/"
 #define FLOW LORAS
-#define FLOW_FILES                                                                                 \
-    {                                                                                              \
-        LORAS "golden.safetensors"                                                                 \
-    }
+#define FLOW_FILES {LORAS "golden.safetensors"}
 #include "tests/unit/flow_model.h"
 
 /* A family's velocity as it was asked for when the golden one was made; malloc'd. */
@@ -36,7 +33,7 @@ struct network {
 static struct network open_network(struct fixture *f, bool zimage, const char *path)
 {
     struct err err;
-    struct network n = {.f = f, .cp = network("unet", path)};
+    struct network n = {.f = f, .cp = flow_network("unet", path)};
     struct flux2_config flux2_config;
     struct zimage_config zimage_config;
     bool ok = zimage ? zimage_read(n.cp, &zimage_config, &err) &&
@@ -67,8 +64,7 @@ static float *ask_flux2(const struct network *n)
     assert_non_null(y);
     scene.words = words;
     RUN(n->f, flux2_words(&o, n->flux2, text, scene.tokens, words);
-        flux2_begin(&o, n->flux2, &scene, &call);
-        flux2_forward(&o, n->flux2, &call, x, 717.5, y));
+        flux2_begin(&o, n->flux2, &scene, &call); flux2_forward(&o, n->flux2, &call, x, 717.5, y));
     free(text);
     free(x);
     safetensors_close(from.golden);
@@ -143,7 +139,7 @@ static void check_family(const char *family, bool zimage, const char *const *mod
             check_file(&n, family, layouts[k], bytes);
         close_network(&n);
     }
-    fixture_free(&f);
+    flow_fixture_free(&f);
 }
 
 static void test_flux2(void **state)
@@ -183,7 +179,7 @@ static void test_kinds(void **state)
             close(fd);
         }
     close_network(&n);
-    fixture_free(&f);
+    flow_fixture_free(&f);
 }
 
 int main(void)

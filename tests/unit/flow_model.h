@@ -5,54 +5,11 @@
 #ifndef PICTOR_TESTS_UNIT_FLOW_MODEL_H
 #define PICTOR_TESTS_UNIT_FLOW_MODEL_H
 
-#include <limits.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "tests/unit/golden_model.h"
-
-static inline struct checkpoint *network(const char *role, const char *path)
-{
-    struct err err;
-    struct pictor_files files = {.count = 0};
-    if (!pictor_files_add(&files, role, path, &err))
-        fail_msg("%s", err.msg);
-    struct checkpoint *cp = checkpoint_open_files(&files, &err);
-    if (!cp)
-        fail_msg("%s", err.msg);
-    pictor_files_close(&files);
-    return cp;
-}
+#include "tests/unit/flow_case.h"
 
 static inline struct fixture fixture(const char *level, int bf16)
 {
-    struct err err;
-    struct device_options options = {.threads = 2, .cpu = level, .bf16 = bf16};
-    struct fixture f = {.dev = device_new(&options, &err),
-                        .golden = open_file(FLOW "golden.safetensors"),
-                        .limit = bf16 ? 5e-2 : 1e-4};
-    if (!f.dev)
-        fail_msg("%s", err.msg);
-    return f;
-}
-
-static inline void fixture_free(struct fixture *f)
-{
-    safetensors_close(f->golden);
-    device_free(f->dev);
-}
-
-/* A golden [1, c, h, w] as the engine has it. */
-static inline float *latent_of(const struct fixture *f, const char *name, int *h, int *w)
-{
-    const struct raw_tensor *t = want(f->golden, name);
-    float *planes = floats_of(t), *out = malloc(t->bytes);
-    assert_non_null(out);
-    *h = (int)t->shape[2];
-    *w = (int)t->shape[3];
-    nchw_to_last(out, planes, 1, (int)t->shape[1], t->shape[2] * t->shape[3]);
-    free(planes);
-    return out;
+    return flow_fixture(FLOW "golden.safetensors", level, bf16);
 }
 
 /* ---- whole pictures ---- */
@@ -133,45 +90,18 @@ static inline int remove_folder(void **state)
     return 0;
 }
 
-struct painter {
-    struct pictor_engine *engine;
-    struct pictor_model *model;
-    struct safetensors *golden;
-};
-
-static inline struct painter painter_of(const char *path, const char *cpu)
+static inline struct flow_painter painter_of(const char *path, const char *cpu)
 {
     struct err err;
-    struct pictor_engine_options options = {
-        .threads = 2, .cpu = cpu, .precision = PICTOR_PRECISION_F32};
-    struct painter p = {pictor_engine_new(&options, &err), NULL,
-                        open_file(FLOW "golden.safetensors")};
-    if (!p.engine || !(p.model = pictor_model_open(p.engine, path, &err)))
+    struct pictor_files files;
+    if (!pictor_files_open(path, &files, &err))
         fail_msg("%s", err.msg);
+    struct flow_painter p = flow_painter(&files, FLOW "golden.safetensors", cpu);
+    pictor_files_close(&files);
     return p;
 }
 
-static inline void painter_free(struct painter *p)
-{
-    pictor_model_free(p->model);
-    pictor_engine_free(p->engine);
-    safetensors_close(p->golden);
-}
-
-static inline struct pictor_image image_of(const struct painter *p, const char *name)
-{
-    const struct raw_tensor *t = want(p->golden, name);
-    int h = (int)t->shape[2], w = (int)t->shape[3];
-    float *planes = floats_of(t);
-    struct pictor_image image = {w, h, 3, malloc((size_t)(3 * w * h))};
-    assert_non_null(image.pixels);
-    for (int i = 0; i < 3 * w * h; i++)
-        image.pixels[i] = (uint8_t)planes[i % 3 * w * h + i / 3];
-    free(planes);
-    return image;
-}
-
-static inline struct pictor_params params_of(const struct painter *p)
+static inline struct pictor_params params_of(const struct flow_painter *p)
 {
     struct pictor_params params;
     pictor_params_init(&params, p->model);
@@ -183,28 +113,7 @@ static inline struct pictor_params params_of(const struct painter *p)
     return params;
 }
 
-/* Of 8 bits a golden picture may be one away. */
-static inline void check_picture(const struct painter *p, const struct pictor_params *params,
-                                 const char *golden)
-{
-    struct err error;
-    struct pictor_image image;
-    if (!pictor_generate(p->model, params, &image, &error))
-        fail_msg("%s", error.msg);
-    float *planes = floats_of(want(p->golden, golden));
-    int n = image.width * image.height, most = 0;
-    for (int i = 0; i < 3 * n; i++) {
-        float v = planes[i % 3 * n + i / 3] * 255;
-        int away = abs((int)image.pixels[i] - (int)v);
-        most = away > most ? away : most;
-    }
-    printf("%-28s %d\n", golden, most);
-    assert_in_range(most, 0, 1);
-    free(planes);
-    pictor_image_free(&image);
-}
-
-static inline void check_refused(const struct painter *p, const struct pictor_params *params,
+static inline void check_refused(const struct flow_painter *p, const struct pictor_params *params,
                                  const char *message)
 {
     struct err error;

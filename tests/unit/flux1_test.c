@@ -8,7 +8,6 @@
 #include <cmocka.h>
 
 #include "engine/model/flux1.h"
-#include "engine/model/vae.h"
 #include "tests/unit/flow_case.h"
 
 #define FLUX1 "tests/golden/flux1/"
@@ -87,20 +86,6 @@ static void test_transformer(void **state)
 
 static char folder[32], schnell[96], whole[96], spoken[96];
 
-static void copy_into(struct file *f, const char *path, const char *from, const char *to)
-{
-    struct safetensors *st = open_file(path);
-    char name[200];
-    for (size_t i = 0; i < safetensors_count(st); i++) {
-        const struct raw_tensor *t = safetensors_at(st, i);
-        if (strncmp(t->name, from, strlen(from)) != 0 || strstr(t->name, "position_ids"))
-            continue;
-        snprintf(name, sizeof name, "%s%s", to, t->name + strlen(from));
-        file_add_whole(f, name, t);
-    }
-    safetensors_close(st);
-}
-
 /* As ComfyUI saves it inside of some text encoders: bytes of whatever type. */
 static void add_vocabulary(struct file *f)
 {
@@ -130,14 +115,14 @@ static int make_files(void **state)
     safetensors_close(st);
     file_write(&f, schnell);
     f = file_new("\"a\":\"b\"");
-    copy_into(&f, FLUX1 "bfl.safetensors", "", "model.diffusion_model.");
-    copy_into(&f, FLUX1 "ae.safetensors", "", "vae.");
-    copy_into(&f, T5 "model.safetensors", "", "text_encoders.t5xxl.transformer.");
-    copy_into(&f, TINY, "cond_stage_model.transformer.", "text_encoders.clip_l.transformer.");
+    flow_copy_into(&f, FLUX1 "bfl.safetensors", "", "model.diffusion_model.");
+    flow_copy_into(&f, FLUX1 "ae.safetensors", "", "vae.");
+    flow_copy_into(&f, T5 "model.safetensors", "", "text_encoders.t5xxl.transformer.");
+    flow_copy_into(&f, TINY, "cond_stage_model.transformer.", "text_encoders.clip_l.transformer.");
     file_write(&f, whole);
     snprintf(spoken, sizeof spoken, "%s/spoken.safetensors", folder);
     f = file_new("\"a\":\"b\"");
-    copy_into(&f, T5 "model.safetensors", "", "");
+    flow_copy_into(&f, T5 "model.safetensors", "", "");
     add_vocabulary(&f);
     file_write(&f, spoken);
     return 0;
@@ -411,34 +396,9 @@ static void test_painting_over(void **state)
 
 static void test_vae(void **state)
 {
-    struct err error;
-    int h, w;
-    struct fixture f = flow_fixture(FLUX1 "golden.safetensors", NULL, 0);
-    struct checkpoint *cp = flow_network("vae", FLUX1 "ae.safetensors");
-    struct vae_config config;
-    if (!vae_read_flux(cp, 16, &config, &error))
-        fail_msg("%s", error.msg);
-    config.scale = 0.3611f;
-    config.shift = 0.1159f;
-    struct vae *vae = vae_load(f.dev, cp, &config, NULL, &error);
-    if (!vae)
-        fail_msg("%s", error.msg);
-    float *picture = latent_of(&f, "picture", &h, &w);
-    float *out = malloc((size_t)(3 * h * w) * sizeof *out);
-    assert_non_null(out);
-    for (int i = 0; i < 3 * h * w; i++)
-        picture[i] = picture[i] / 127.5f - 1;
-    RUN(&f, vae_encode(&o, vae, picture, h / 8, w / 8, out));
-    check(&f, "picture.latent", out, want(f.golden, "picture.latent"));
-    float *latent = latent_of(&f, "picture.latent", &h, &w);
-    RUN(&f, vae_decode(&o, vae, latent, h, w, out));
-    check(&f, "picture.decoded", out, want(f.golden, "picture.decoded"));
-    free(picture);
-    free(latent);
-    free(out);
-    vae_free(vae);
-    checkpoint_free(cp);
-    flow_fixture_free(&f);
+    const struct vae_config numbers = {.channels = 16, .scale = 0.3611f, .shift = 0.1159f};
+    flow_check_vae(flow_fixture(FLUX1 "golden.safetensors", NULL, 0), FLUX1 "ae.safetensors",
+                   &numbers, "picture");
 }
 
 int main(void)

@@ -13,7 +13,6 @@
 
 #include "engine/family/qwen_words.h"
 #include "engine/model/flux2.h"
-#include "engine/model/vae.h"
 
 #define FLUX2 "tests/golden/flux2/"
 #define FLOW FLUX2
@@ -74,7 +73,7 @@ static struct flux2 *load(struct fixture *f, const struct checkpoint *cp, bool g
 static void check_transformer(const char *level, int bf16, const char *path)
 {
     struct fixture f = fixture(level, bf16);
-    struct checkpoint *cp = network("unet", path);
+    struct checkpoint *cp = flow_network("unet", path);
     struct flux2 *m = load(&f, cp, false);
     check_velocity(&f, m, "4x6.x", 1000, 0, "4x6.t1");
     check_velocity(&f, m, "4x6.x", 717.5, 0, "4x6.t0.7175");
@@ -84,7 +83,7 @@ static void check_transformer(const char *level, int bf16, const char *path)
     check_velocity(&f, m, "4x6.x", 717.5, 2, "4x6.two");
     flux2_free(m);
     checkpoint_free(cp);
-    fixture_free(&f);
+    flow_fixture_free(&f);
 }
 
 static void test_transformer(void **state)
@@ -100,45 +99,19 @@ static void test_transformer(void **state)
 static void test_told_its_guidance(void **state)
 {
     struct fixture f = fixture(NULL, 0);
-    struct checkpoint *cp = network("unet", FLUX2 "dev.safetensors");
+    struct checkpoint *cp = flow_network("unet", FLUX2 "dev.safetensors");
     struct flux2 *m = load(&f, cp, true);
     check_velocity(&f, m, "4x6.x", 717.5, 0, "4x6.dev");
     flux2_free(m);
     checkpoint_free(cp);
-    fixture_free(&f);
+    flow_fixture_free(&f);
 }
 
 static void check_vae(const char *level, int bf16)
 {
-    struct err error;
-    struct fixture f = fixture(level, bf16);
-    struct checkpoint *cp = network("vae", FLUX2 "vae/diffusion_pytorch_model.safetensors");
-    struct vae_config config;
-    int h, w;
-    if (!vae_read_flux(cp, 32, &config, &error))
-        fail_msg("%s", error.msg);
-    config.scale = 1;
-    struct vae *v = vae_load(f.dev, cp, &config, NULL, &error);
-    if (!v)
-        fail_msg("%s", error.msg);
-    assert_int_equal(vae_factor(v), 16);
-    assert_int_equal(vae_channels(v), 128);
-    float *picture = latent_of(&f, "first", &h, &w);
-    for (int i = 0; i < 3 * h * w; i++)
-        picture[i] = picture[i] / 127.5f - 1;
-    float *latent = malloc(want(f.golden, "first.latent")->bytes);
-    float *back = malloc(want(f.golden, "first.decoded")->bytes);
-    assert_true(latent && back);
-    RUN(&f, vae_encode(&o, v, picture, h / 16, w / 16, latent));
-    check(&f, "first.latent", latent, want(f.golden, "first.latent"));
-    RUN(&f, vae_decode(&o, v, latent, h / 16, w / 16, back));
-    check(&f, "first.decoded", back, want(f.golden, "first.decoded"));
-    free(picture);
-    free(latent);
-    free(back);
-    vae_free(v);
-    checkpoint_free(cp);
-    fixture_free(&f);
+    const struct vae_config numbers = {.channels = 32, .scale = 1};
+    flow_check_vae(fixture(level, bf16), FLUX2 "vae/diffusion_pytorch_model.safetensors", &numbers,
+                   "first");
 }
 
 static void test_vae(void **state)
@@ -152,34 +125,34 @@ static void test_vae(void **state)
 
 static void check_pictures(const char *cpu)
 {
-    struct painter p = painter_of(folder, cpu);
+    struct flow_painter p = painter_of(folder, cpu);
     const struct pictor_model_info *info = pictor_model_info(p.model);
     assert_string_equal(info->architecture, "flux2");
     assert_string_equal(info->default_sampler, "Euler");
     assert_int_equal(info->default_steps, 4);
     assert_int_equal(info->native_width, 1024);
     assert_true(info->default_guidance == 1 && info->references == FLUX2_REFERENCES);
-    struct pictor_image first = image_of(&p, "first"), second = image_of(&p, "second");
+    struct pictor_image first = flow_image(&p, "first"), second = flow_image(&p, "second");
     struct pictor_params params = params_of(&p);
-    check_picture(&p, &params, "distilled.picture");
+    flow_check_picture(&p, &params, "distilled.picture");
     params.guidance = 9; /* there is none */
     params.negative_prompt = "a green pear";
-    check_picture(&p, &params, "distilled.picture");
+    flow_check_picture(&p, &params, "distilled.picture");
     params.init = &first;
     assert_true(params.strength == 1);
-    check_picture(&p, &params, "edit1.picture");
+    flow_check_picture(&p, &params, "edit1.picture");
     const struct pictor_image *references[] = {&second, &first};
     params.references = references;
     params.reference_count = 1;
-    check_picture(&p, &params, "edit2.picture");
+    flow_check_picture(&p, &params, "edit2.picture");
     const struct pictor_image *turned[] = {&first, &second};
     params.init = NULL;
     params.references = turned;
     params.reference_count = 2;
-    check_picture(&p, &params, "edit2.picture");
+    flow_check_picture(&p, &params, "edit2.picture");
     pictor_image_free(&first);
     pictor_image_free(&second);
-    painter_free(&p);
+    flow_painter_free(&p);
 }
 
 static void test_pictures(void **state)
@@ -198,23 +171,23 @@ static void test_base(void **state)
     assert_non_null(f);
     fputs("{\"_class_name\": \"Flux2KleinPipeline\"}", f);
     assert_int_equal(fclose(f), 0);
-    struct painter p = painter_of(folder, NULL);
+    struct flow_painter p = painter_of(folder, NULL);
     assert_int_equal(pictor_model_info(p.model)->default_steps, 50);
     assert_true(pictor_model_info(p.model)->default_guidance == 4);
     struct pictor_params params = params_of(&p);
     params.steps = 6;
-    check_picture(&p, &params, "base.picture");
+    flow_check_picture(&p, &params, "base.picture");
     assert_true(pictor_model_rest(p.model));
-    check_picture(&p, &params, "base.picture");
-    painter_free(&p);
+    flow_check_picture(&p, &params, "base.picture");
+    flow_painter_free(&p);
     unlink(path);
     link_in(FLUX2 "model_index.json");
 }
 
 static void test_refused(void **state)
 {
-    struct painter p = painter_of(folder, NULL);
-    struct pictor_image first = image_of(&p, "first"), thin = {64, 600, 3, first.pixels};
+    struct flow_painter p = painter_of(folder, NULL);
+    struct pictor_image first = flow_image(&p, "first"), thin = {64, 600, 3, first.pixels};
     struct pictor_params params = params_of(&p);
     params.sampler = "DDIM";
     check_refused(&p, &params, "not for flow models as this one: wanted one of DPM++ 2M, ");
@@ -243,15 +216,15 @@ static void test_refused(void **state)
     check_refused(&p, &params, "at most 2048 tokens, got 30");
     free(words);
     pictor_image_free(&first);
-    painter_free(&p);
+    flow_painter_free(&p);
 }
 
 /* Sides in steps of 8 come out as they were asked for, with all that may be asked for besides. */
 static void test_sizes(void **state)
 {
     struct err error;
-    struct painter p = painter_of(folder, NULL);
-    struct pictor_image first = image_of(&p, "first"), out;
+    struct flow_painter p = painter_of(folder, NULL);
+    struct pictor_image first = flow_image(&p, "first"), out;
     struct pictor_image mask = {first.width, first.height, 1,
                                 calloc((size_t)(first.width * first.height), 1)};
     assert_non_null(mask.pixels);
@@ -280,7 +253,7 @@ static void test_sizes(void **state)
     }
     pictor_image_free(&mask);
     pictor_image_free(&first);
-    painter_free(&p);
+    flow_painter_free(&p);
 }
 
 struct canceller {
@@ -305,7 +278,7 @@ static void test_cancelled_words(void **state)
 {
     struct err error;
     struct pictor_image image;
-    struct painter p = painter_of(folder, NULL);
+    struct flow_painter p = painter_of(folder, NULL);
     struct pictor_params params = params_of(&p);
     for (int i = 0; i < 8; i++) {
         pthread_t thread;
@@ -319,8 +292,8 @@ static void test_cancelled_words(void **state)
         assert_true(ok || !image.pixels);
         pictor_image_free(&image);
     }
-    check_picture(&p, &params, "distilled.picture");
-    painter_free(&p);
+    flow_check_picture(&p, &params, "distilled.picture");
+    flow_painter_free(&p);
 }
 
 /* A transformer in a file of its own is known, and paints with its parts beside it. */
@@ -350,22 +323,23 @@ static void test_alone(void **state)
     assert_true(
         pictor_files_add(&files, "vae", FLUX2 "vae/diffusion_pytorch_model.safetensors", &error));
     struct pictor_engine_options options = {.threads = 2, .precision = PICTOR_PRECISION_F32};
-    struct painter p = {pictor_engine_new(&options, &error), NULL,
-                        open_file(FLUX2 "golden.safetensors")};
+    struct flow_painter p = {pictor_engine_new(&options, &error), NULL,
+                             open_file(FLUX2 "golden.safetensors")};
     if (!p.engine || !(p.model = pictor_model_open_files(p.engine, &files, &error)))
         fail_msg("%s", error.msg);
     pictor_files_close(&files);
     struct pictor_params params = params_of(&p);
-    check_picture(&p, &params, "distilled.picture");
-    painter_free(&p);
+    flow_check_picture(&p, &params, "distilled.picture");
+    flow_painter_free(&p);
 }
 
 /* Painting over a part, and over the whole with a strength: what is kept is kept. */
 static void test_painting_over(void **state)
 {
     struct err error;
-    struct painter p = painter_of(folder, NULL);
-    struct pictor_image first = image_of(&p, "first"), mask = {96, 64, 1, calloc(96 * 64, 1)}, out;
+    struct flow_painter p = painter_of(folder, NULL);
+    struct pictor_image first = flow_image(&p, "first"), mask = {96, 64, 1, calloc(96 * 64, 1)},
+                        out;
     struct pictor_params params = params_of(&p);
     assert_non_null(mask.pixels);
     for (int i = 0; i < 96 * 64; i++)
@@ -388,7 +362,7 @@ static void test_painting_over(void **state)
     }
     pictor_image_free(&first);
     pictor_image_free(&mask);
-    painter_free(&p);
+    flow_painter_free(&p);
 }
 
 static void copy_states(void *ctx, struct ops *o, const float *states, int tokens, int all,
@@ -453,7 +427,7 @@ static void test_many_texts(void **state)
     qwen_words_free(words);
     qwen3_free(qwen);
     checkpoint_free(cp);
-    fixture_free(&f);
+    flow_fixture_free(&f);
 }
 
 /* The publisher's shift, by a picture's size and the steps: published sigmas of 4 steps, and the

@@ -78,18 +78,6 @@ static void test_transformer(void **state)
 
 static char folder[32], clips[2][96], whole[96];
 
-static void copy_into(struct file *f, const char *path, const char *to)
-{
-    struct safetensors *st = open_file(path);
-    char name[200];
-    for (size_t i = 0; i < safetensors_count(st); i++) {
-        const struct raw_tensor *t = safetensors_at(st, i);
-        snprintf(name, sizeof name, "%s%s", to, t->name);
-        file_add_whole(f, name, t);
-    }
-    safetensors_close(st);
-}
-
 /* A CLIP with its table of tokens, which is a formula's. */
 static void copy_clip(struct file *f, int which, const char *to)
 {
@@ -105,7 +93,7 @@ static void copy_clip(struct file *f, int which, const char *to)
         for (int k = 0; k < WIDTH; k++)
             numbers[i * WIDTH + k] =
                 (float)(((int64_t)i * 7 + k * (13 + which) + (int64_t)i * k) % 61 - 30) / 32;
-    copy_into(f, which ? SD3 "clip_g.safetensors" : SD3 "clip_l.safetensors", to);
+    flow_copy_into(f, which ? SD3 "clip_g.safetensors" : SD3 "clip_l.safetensors", "", to);
     snprintf(name, sizeof name, "%stext_model.embeddings.token_embedding.weight", to);
     file_add_whole(f, name, &t);
     free(numbers);
@@ -124,8 +112,8 @@ static int make_files(void **state)
     }
     snprintf(whole, sizeof whole, "%s/whole.safetensors", folder);
     struct file f = file_new("\"a\":\"b\"");
-    copy_into(&f, SD3 "medium.safetensors", "");
-    copy_into(&f, "tests/golden/flux1/ae.safetensors", "first_stage_model.");
+    flow_copy_into(&f, SD3 "medium.safetensors", "", "");
+    flow_copy_into(&f, "tests/golden/flux1/ae.safetensors", "", "first_stage_model.");
     copy_clip(&f, 0, "text_encoders.clip_l.transformer.");
     copy_clip(&f, 1, "text_encoders.clip_g.transformer.");
     file_write(&f, whole);

@@ -7,17 +7,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "engine/model/vae.h"
 #include "engine/model/zimage.h"
 
 #define ZIMAGE "tests/golden/zimage/"
 #define FLOW ZIMAGE
 #define FLOW_FILES                                                                                 \
-    {                                                                                              \
-        ZIMAGE "transformer/diffusion_pytorch_model.safetensors",                                  \
-            ZIMAGE "vae/diffusion_pytorch_model.safetensors",                                      \
-            "tests/golden/flux2/text_encoder/model-00001-of-00002.safetensors"                     \
-    }
+    {ZIMAGE "transformer/diffusion_pytorch_model.safetensors",                                     \
+     ZIMAGE "vae/diffusion_pytorch_model.safetensors",                                             \
+     "tests/golden/flux2/text_encoder/model-00001-of-00002.safetensors"}
 #include "tests/unit/flow_model.h"
 
 static struct zimage *load(struct fixture *f, const struct checkpoint *cp)
@@ -70,7 +67,7 @@ static void check_velocity(struct fixture *f, const struct zimage *m, const char
 static void check_transformer(const char *level, int bf16, const char *path)
 {
     struct fixture f = fixture(level, bf16);
-    struct checkpoint *cp = network("unet", path);
+    struct checkpoint *cp = flow_network("unet", path);
     struct zimage *m = load(&f, cp);
     check_velocity(&f, m, "8x12", 33);
     check_velocity(&f, m, "8x16", 32);
@@ -78,7 +75,7 @@ static void check_transformer(const char *level, int bf16, const char *path)
     check_velocity(&f, m, "2x2", 31);
     zimage_free(m);
     checkpoint_free(cp);
-    fixture_free(&f);
+    flow_fixture_free(&f);
 }
 
 static void test_transformer(void **state)
@@ -93,36 +90,8 @@ static void test_transformer(void **state)
 
 static void check_vae(const char *level, int bf16, const char *path)
 {
-    struct err error;
-    struct fixture f = fixture(level, bf16);
-    struct checkpoint *cp = network("vae", path);
-    struct vae_config config;
-    int h, w;
-    if (!vae_read_flux(cp, 16, &config, &error))
-        fail_msg("%s", error.msg);
-    config.scale = 0.3611f;
-    config.shift = 0.1159f;
-    struct vae *v = vae_load(f.dev, cp, &config, NULL, &error);
-    if (!v)
-        fail_msg("%s", error.msg);
-    assert_int_equal(vae_factor(v), 8);
-    assert_int_equal(vae_channels(v), 16);
-    float *picture = latent_of(&f, "first", &h, &w);
-    for (int i = 0; i < 3 * h * w; i++)
-        picture[i] = picture[i] / 127.5f - 1;
-    float *latent = malloc(want(f.golden, "first.latent")->bytes);
-    float *back = malloc(want(f.golden, "first.decoded")->bytes);
-    assert_true(latent && back);
-    RUN(&f, vae_encode(&o, v, picture, h / 8, w / 8, latent));
-    check(&f, "first.latent", latent, want(f.golden, "first.latent"));
-    RUN(&f, vae_decode(&o, v, latent, h / 8, w / 8, back));
-    check(&f, "first.decoded", back, want(f.golden, "first.decoded"));
-    free(picture);
-    free(latent);
-    free(back);
-    vae_free(v);
-    checkpoint_free(cp);
-    fixture_free(&f);
+    const struct vae_config numbers = {.channels = 16, .scale = 0.3611f, .shift = 0.1159f};
+    flow_check_vae(fixture(level, bf16), path, &numbers, "first");
 }
 
 static void test_vae(void **state)
@@ -136,7 +105,7 @@ static void test_vae(void **state)
 /* ---- whole pictures ---- */
 
 /* Of a picture of which the left third was painted over: the rest is what was there. */
-static void check_part(const struct painter *p, const struct pictor_params *params,
+static void check_part(const struct flow_painter *p, const struct pictor_params *params,
                        const struct pictor_image *first)
 {
     struct err error;
@@ -158,22 +127,22 @@ static void check_part(const struct painter *p, const struct pictor_params *para
 
 static void check_pictures(const char *cpu)
 {
-    struct painter p = painter_of(folder, cpu);
+    struct flow_painter p = painter_of(folder, cpu);
     const struct pictor_model_info *info = pictor_model_info(p.model);
     assert_string_equal(info->architecture, "zimage");
     assert_string_equal(info->default_sampler, "Euler");
     assert_int_equal(info->default_steps, 8);
     assert_int_equal(info->native_width, 1024);
     assert_true(info->default_guidance == 1 && info->references == 0);
-    struct pictor_image first = image_of(&p, "first"), mask = {96, 64, 1, calloc(96 * 64, 1)};
+    struct pictor_image first = flow_image(&p, "first"), mask = {96, 64, 1, calloc(96 * 64, 1)};
     struct pictor_params params = params_of(&p);
-    check_picture(&p, &params, "turbo.picture");
+    flow_check_picture(&p, &params, "turbo.picture");
     params.guidance = 9; /* there is none */
     params.negative_prompt = "a green pear";
-    check_picture(&p, &params, "turbo.picture");
+    flow_check_picture(&p, &params, "turbo.picture");
     params.init = &first;
     params.strength = 0.75;
-    check_picture(&p, &params, "over.picture");
+    flow_check_picture(&p, &params, "over.picture");
     assert_non_null(mask.pixels);
     for (int i = 0; i < 96 * 64; i++)
         mask.pixels[i] = i % 96 < 32 ? 255 : 0;
@@ -182,7 +151,7 @@ static void check_pictures(const char *cpu)
     check_part(&p, &params, &first);
     pictor_image_free(&first);
     pictor_image_free(&mask);
-    painter_free(&p);
+    flow_painter_free(&p);
 }
 
 static void test_pictures(void **state)
@@ -207,20 +176,20 @@ static void test_base(void **state)
     char path[160];
     struct err error;
     write_scheduler("{\"_class_name\": \"FlowMatchEulerDiscreteScheduler\", \"shift\": 6.0}");
-    struct painter p = painter_of(folder, NULL);
+    struct flow_painter p = painter_of(folder, NULL);
     assert_int_equal(pictor_model_info(p.model)->default_steps, 50);
     assert_true(pictor_model_info(p.model)->default_guidance == 4);
     struct pictor_params params = params_of(&p);
     params.steps = 6;
     params.guidance = 2;
-    check_picture(&p, &params, "base.picture");
+    flow_check_picture(&p, &params, "base.picture");
     assert_true(pictor_model_rest(p.model));
-    check_picture(&p, &params, "base.picture");
+    flow_check_picture(&p, &params, "base.picture");
     pictor_model_free(p.model);
     write_scheduler("{\"shift\": -1}");
     assert_null(p.model = pictor_model_open(p.engine, folder, &error));
     assert_non_null(strstr(error.msg, "shift of 0.01 to 100, found -1"));
-    painter_free(&p);
+    flow_painter_free(&p);
     snprintf(path, sizeof path, "%s/scheduler/scheduler_config.json", folder);
     unlink(path);
 }
@@ -230,7 +199,7 @@ static void test_sizes(void **state)
 {
     struct err error;
     struct pictor_image out;
-    struct painter p = painter_of(folder, NULL);
+    struct flow_painter p = painter_of(folder, NULL);
     struct pictor_params params = params_of(&p);
     params.width = 104;
     params.height = 72;
@@ -242,7 +211,7 @@ static void test_sizes(void **state)
         fail_msg("%s", error.msg);
     assert_true(out.width == 104 && out.height == 72);
     pictor_image_free(&out);
-    painter_free(&p);
+    flow_painter_free(&p);
 }
 
 /* ---- files ---- */
@@ -280,14 +249,14 @@ static void test_alone(void **state)
     }
     assert_true(pictor_files_add(&files, "vae", ZIMAGE "ae.safetensors", &error));
     struct pictor_engine_options options = {.threads = 2, .precision = PICTOR_PRECISION_F32};
-    struct painter p = {pictor_engine_new(&options, &error), NULL,
-                        open_file(ZIMAGE "golden.safetensors")};
+    struct flow_painter p = {pictor_engine_new(&options, &error), NULL,
+                             open_file(ZIMAGE "golden.safetensors")};
     if (!p.engine || !(p.model = pictor_model_open_files(p.engine, &files, &error)))
         fail_msg("%s", error.msg);
     pictor_files_close(&files);
     struct pictor_params params = params_of(&p);
-    check_picture(&p, &params, "turbo.picture");
-    painter_free(&p);
+    flow_check_picture(&p, &params, "turbo.picture");
+    flow_painter_free(&p);
 }
 
 int main(void)
