@@ -16,6 +16,8 @@
 
 #define SIDE_MIN 64
 #define SAID_DEPTH 16
+#define USUAL_SIDE 1024 /* of what leaves it to an upstream, which does not say */
+#define USUAL_STEPS 20
 
 static const char *const state_names[] = {
     [JOB_QUEUED] = "queued", [JOB_RUNNING] = "running",     [JOB_DONE] = "done",
@@ -207,6 +209,22 @@ bool job_params_check(struct job_params *p, const struct settings *settings, con
     if (param)
         *param = c.param;
     return good;
+}
+
+static int64_t pass_work(int width, int height, int steps)
+{
+    int64_t w = width > 0 ? width : USUAL_SIDE, h = height > 0 ? height : USUAL_SIDE;
+    return w * h / 1000 * (steps > 0 ? steps : USUAL_STEPS);
+}
+
+int64_t job_params_work(const struct job_params *p)
+{
+    int64_t work = pass_work(p->width, p->height, p->steps);
+    if (p->hires_width > 0)
+        work += pass_work(p->hires_width, p->hires_height,
+                          p->hires_steps > 0 ? p->hires_steps : p->steps);
+    work *= p->count > 0 ? p->count : 1;
+    return work > 0 ? work : 1;
 }
 
 bool job_mark_check(const char *tag, struct err *err)

@@ -80,6 +80,10 @@ static inline int job_steps(const struct job_params *p)
     return p->steps > 0 ? p->steps : 0;
 }
 
+/* Thousands of pixels times steps of all its pictures, second passes included, as far as the
+ * request tells; at least 1. */
+int64_t job_params_work(const struct job_params *p);
+
 /* A finished picture of a job. The file lies in the image folder under its id. */
 struct job_image {
     char id[JOB_ID_SIZE];
@@ -103,7 +107,7 @@ struct job_progress {
 };
 
 #define JOB_MARK_SIZE 101 /* bytes of a tag and NUL */
-#define JOB_MARKS_MAX 32   /* tags of one job or picture */
+#define JOB_MARKS_MAX 32  /* tags of one job or picture */
 
 /* What people say of a job or of one of its pictures. */
 struct job_mark {
@@ -131,7 +135,7 @@ struct job {
     enum err_code error; /* ERR_NONE unless failed */
     char error_message[256];
     struct refusal refusal; /* failed, at an upstream that said why */
-    char *said; /* done, by an upstream: what it said of that, {"usage": {...}}; NULL: nothing */
+    char *said;   /* done, by an upstream: what it said of that, {"usage": {...}}; NULL: nothing */
     int position; /* queued: how many are before it; else -1 */
     struct job_progress progress;
 };
@@ -154,9 +158,9 @@ struct job_filter {
     bool favourite;   /* those alone */
     const char *model;
     int64_t since_ms, until_ms; /* accepted then or later, and earlier than; 0: any time */
-    int state;               /* enum job_state, or -1: any */
-    int64_t before_sequence; /* paging: 0 is from the newest */
-    int limit;               /* 1..200 */
+    int state;                  /* enum job_state, or -1: any */
+    int64_t before_sequence;    /* paging: 0 is from the newest */
+    int limit;                  /* 1..200 */
 };
 
 /* What waits for one model. */

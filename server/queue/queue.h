@@ -119,9 +119,11 @@ struct claim {
     int64_t token;
 };
 
-/* Takes the next job for one of `models` (NULL, 0: any), highest priority first, keys in turn, then
- * oldest; `owner` is a name for the log. Does not wait: false with ERR_NONE when there is none; a
- * job that becomes claimable is published as queued. Fills job (job_free) and claim. */
+/* Takes the next job for one of `models` (NULL, 0: any): urgent ones first (a priority above 0),
+ * those below 0 last, between them of the key that has used the fewest seconds lately; of one key
+ * by priority, then the oldest. `owner` is a name for the log. Does not wait: false with ERR_NONE
+ * when there is none; a job that becomes claimable is published as queued. Fills job (job_free)
+ * and claim. */
 bool queue_claim(struct queue *q, const char *owner, const char *const *models, size_t model_count,
                  struct job *job, struct claim *claim, struct err *err);
 

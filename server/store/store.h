@@ -132,8 +132,9 @@ bool store_job_nameless(struct store *st, int *count, struct err *err);
 /* The id of the queued job whose turn it is; "" when there is none. */
 bool store_job_next(struct store *st, const char *const *models, size_t model_count,
                     char id[JOB_ID_SIZE], struct err *err);
-/* queued -> running: one more attempt, a greater token, the key goes to the end of its line. Its
- * lease ends `lease_ms` from now. */
+/* queued -> running: one more attempt, a greater token, and its key is charged what it is expected
+ * to take (shares.h; what it took, by the times given, once it ends). Its lease ends `lease_ms`
+ * from now. */
 bool store_job_start(struct store *st, const char *id, const char *owner, int64_t now_ms,
                      int64_t lease_ms, int64_t *token, struct err *err);
 

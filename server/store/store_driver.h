@@ -114,7 +114,7 @@ struct store_driver_check {
 };
 
 /* Whole tables, for move.c. */
-#define STORE_COLUMNS_MAX 24
+#define STORE_COLUMNS_MAX 32
 
 struct store_value {
     const char *text; /* NULL: none */

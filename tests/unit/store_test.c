@@ -75,8 +75,8 @@ static void the_next_server_waits_for_the_lock(void **state)
         _exit(0);
     }
     close(fd);
-    assert_ok(f->store = store_open(&(struct store_place){.data = f->data},
-                                    STORE_ALONE, &err), err);
+    assert_ok(f->store = store_open(&(struct store_place){.data = f->data}, STORE_ALONE, &err),
+              err);
     waitpid(child, NULL, 0);
 }
 
@@ -130,7 +130,7 @@ static void a_newer_schema_is_refused(void **state)
     fixture_close(f);
     tamper(f, "PRAGMA user_version = 99");
     expect_refusal(f, ERR_UNSUPPORTED, "has schema 99");
-    tamper(f, "PRAGMA user_version = 12");
+    tamper(f, "PRAGMA user_version = 13");
     fixture_open(f);
 }
 
@@ -345,8 +345,8 @@ static void use(struct fixture *f, char ids[][JOB_ID_SIZE], int count)
                 queue_release(q, &claim, "x", &err);
             }
         }
-        const struct store_check check = {NULL,         ignore_damage, ignore_index,
-                                          ignore_image, ignore_input,  ignore_file, ignore_short};
+        const struct store_check check = {NULL,         ignore_damage, ignore_index, ignore_image,
+                                          ignore_input, ignore_file,   ignore_short};
         store_check(st, &check, &err);
         store_key_each(st, NULL, any_key, NULL, &err);
         struct job_params p;

@@ -19,12 +19,13 @@
 #include "server/store/pg/pg_listen.h"
 
 #define VERSION_LEAST 130000
-#define START_MS 30000              /* for a database that is started at the same time */
+#define START_MS 30000 /* for a database that is started at the same time */
 
 INCBIN(pg_migration_0001, "migrations/postgresql/0001_init.sql");
+INCBIN(pg_migration_0002, "migrations/postgresql/0002_shares.sql");
 
 /* Number i brings the schema from version i to i + 1. */
-static const unsigned char *const migrations[] = {pg_migration_0001};
+static const unsigned char *const migrations[] = {pg_migration_0001, pg_migration_0002};
 #define SCHEMA ((int)(sizeof migrations / sizeof *migrations))
 
 bool pg_is_address(const char *database)

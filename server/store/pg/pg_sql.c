@@ -37,14 +37,15 @@
     "($3 IS NULL OR key_id = $3)"
 
 /* The heads of all keys' lines, the best of them first; those that another server is about to
- * claim are passed over. A row of each key is looked at and one is locked, however many wait. */
+ * claim are passed over, and other keys' heads come before what is behind them. A few rows of each
+ * key are looked at and one is locked, however many wait. */
 #define NEXT(depth)                                                                                \
-    "SELECT jobs.id FROM turns CROSS JOIN LATERAL (SELECT sequence FROM jobs WHERE "               \
-    "state = 'queued' AND key_id = turns.key_id AND ($1 IS NULL OR model IN (SELECT "              \
-    "json_array_elements_text($1::json))) ORDER BY rank DESC, priority DESC, sequence "            \
-    "LIMIT " depth ") AS heads JOIN jobs ON jobs.sequence = heads.sequence WHERE "                 \
-    "jobs.state = 'queued' ORDER BY jobs.rank DESC, jobs.priority DESC, turns.turn, "              \
-    "jobs.sequence LIMIT 1 FOR UPDATE OF jobs SKIP LOCKED"
+    "SELECT jobs.id FROM turns CROSS JOIN LATERAL (SELECT sequence, row_number() OVER () AS "      \
+    "place FROM (SELECT sequence FROM jobs WHERE state = 'queued' AND key_id = turns.key_id AND "  \
+    "($1 IS NULL OR model IN (SELECT json_array_elements_text($1::json))) ORDER BY rank DESC, "    \
+    "priority DESC, sequence LIMIT " depth ") AS line) AS heads JOIN jobs ON jobs.sequence = "     \
+    "heads.sequence WHERE jobs.state = 'queued' ORDER BY jobs.rank DESC, " SQL_CLASS " DESC, "     \
+    "place, turns.used, jobs.sequence LIMIT 1 FOR UPDATE OF jobs SKIP LOCKED"
 
 static const char *const statements[SQL_COUNT] = {
     [SQL_BEGIN] = "BEGIN",
@@ -67,20 +68,27 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_KEY_ANY] = "SELECT EXISTS (SELECT 1 FROM keys)::int",
     [SQL_KEY_REVOKE] = "UPDATE keys SET revoked_ms = $2 WHERE id = $1 AND revoked_ms = 0",
     [SQL_JOB_INSERT] = "INSERT INTO jobs (id, key_id, priority, model, prompt, count, params, "
-                       "created_ms, tag, waited, home) "
-                       "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, " HERE ")",
+                       "created_ms, tag, waited, work, home) "
+                       "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, " HERE ")",
     [SQL_JOB_GET] = "SELECT " SQL_JOB_COLUMNS " FROM jobs WHERE id = $1 "
                     "AND ($2 IS NULL OR key_id = $2)",
     [SQL_JOB_TAGGED] = "SELECT id FROM jobs WHERE tag = $1 AND tag > '' "
                        "AND ($2 IS NULL OR key_id = $2) ORDER BY sequence DESC LIMIT 1",
     [SQL_JOB_ALL] = "SELECT " SQL_JOB_COLUMNS " FROM jobs",
-    /* In the order they will run if nothing else comes: within a priority the keys take turns, so
-     * the n-th job of each key is in round n. */
+    /* In the order they will run if nothing else comes: each key's jobs begin when what it has used
+     * and what is before them comes to as much as the others'. */
     [SQL_JOB_LINE] =
-        "WITH q AS (SELECT id, rank, priority, sequence, coalesce(turn, 0) AS turn, row_number() "
-        "OVER (PARTITION BY key_id, priority ORDER BY sequence) AS round FROM jobs "
-        "LEFT JOIN turns USING (key_id) WHERE state = 'queued') "
-        "SELECT id FROM q ORDER BY rank DESC, priority DESC, round, turn, sequence",
+        "WITH q AS (SELECT jobs.id, rank, " SQL_CLASS " AS class, jobs.sequence, coalesce(used, 0) "
+        "AS used, coalesce(sum(" SQL_EXPECTED(
+            "least",
+            "greatest") "::float8 / coalesce(weight, "
+                        "1)) OVER (PARTITION BY jobs.key_id ORDER BY rank DESC, priority DESC, "
+                        "jobs.sequence ROWS "
+                        "BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before FROM jobs LEFT "
+                        "JOIN turns "
+                        "ON turns.key_id = jobs.key_id LEFT JOIN keys ON keys.id = jobs.key_id "
+                        "WHERE state = 'queued') SELECT id FROM q ORDER BY rank DESC, class DESC, "
+                        "before + pictor_left(used, $1), used, sequence",
     [SQL_JOB_DEPTH] = "SELECT (SELECT count(*) FROM jobs WHERE state = 'queued' AND "
                       "($1 IS NULL OR key_id = $1)), (SELECT count(*) FROM jobs WHERE "
                       "state = 'running' AND ($1 IS NULL OR key_id = $1))",
@@ -88,20 +96,39 @@ static const char *const statements[SQL_COUNT] = {
                         "GROUP BY model ORDER BY model LIMIT $1",
     [SQL_JOB_NEXT] = NEXT("2"),
     [SQL_JOB_NEXT_DEEP] = NEXT("1000"),
-    [SQL_JOB_START] = "UPDATE jobs SET state = 'running', attempts = attempts + 1, "
-                      "token = token + 1, owner = $2, server = " HERE ", started_ms = $3, "
-                      "lease_until = pictor_now() + $4, interrupted = 0 WHERE id = $1 AND "
-                      "state = 'queued' RETURNING token",
-    [SQL_JOB_TURN] = "UPDATE turns SET turn = nextval('turn_numbers') WHERE key_id = (SELECT "
-                     "key_id FROM turns WHERE key_id = (SELECT key_id FROM jobs WHERE id = $1) "
-                     "FOR UPDATE SKIP LOCKED)",
+    [SQL_JOB_START] =
+        "UPDATE jobs SET state = 'running', attempts = attempts + 1, "
+        "token = token + 1, owner = $2, server = " HERE ", started_ms = $3, "
+        "lease_until = pictor_now() + $4, interrupted = 0, charged = (SELECT " SQL_EXPECTED(
+            "least",
+            "greatest") " FROM (SELECT 1) AS one LEFT JOIN turns "
+                        "ON turns.key_id = jobs.key_id) WHERE id = $1 AND state = 'queued' "
+                        "RETURNING token",
+    /* The turns' row is locked behind the job's, and nothing behind it: whoever waits for it waits
+     * for no more than a commit. */
+    [SQL_JOB_TURN] = "UPDATE turns SET turn = nextval('turn_numbers'), used = pictor_used(used, "
+                     "charged::float8 / coalesce(weight, 1), started_ms) FROM jobs LEFT JOIN keys "
+                     "ON keys.id = jobs.key_id WHERE jobs.id = $1 AND turns.key_id = jobs.key_id",
+    [SQL_JOB_CHARGE] =
+        "UPDATE turns SET used = pictor_used(used, (took - charged)::float8 / weight, started_ms), "
+        "pace = CASE WHEN NOT painted THEN pace WHEN pace = 0 THEN took * 1000 / work "
+        "ELSE (3 * pace + took * 1000 / work) / 4 END FROM (SELECT jobs.key_id AS whose, charged, "
+        "work, started_ms, coalesce(weight, 1) AS weight, greatest(least(finished_ms - started_ms, "
+        "86400000), 1) AS took, state = 'done' AND work > 0 AND count = (SELECT count(*) FROM "
+        "images WHERE job_id = jobs.id) AS painted FROM jobs LEFT JOIN keys ON keys.id = "
+        "jobs.key_id WHERE jobs.id = $1 AND charged > 0) AS job WHERE turns.key_id = whose",
+    [SQL_JOB_REFUND] = "UPDATE turns SET used = pictor_used(used, charged::float8 / "
+                       "coalesce(weight, 1), started_ms) FROM jobs LEFT JOIN keys ON keys.id = "
+                       "jobs.key_id WHERE jobs.id = $1 AND turns.key_id = jobs.key_id AND "
+                       "charged < 0",
     [SQL_JOB_LEASE] = LEASE,
     [SQL_JOB_LEASE_HELD] = LEASE " FOR UPDATE OF jobs",
     [SQL_JOB_RENEW] = "UPDATE jobs SET lease_until = pictor_now() + $2 WHERE id = $1 AND "
                       "state = 'running' AND token = $3",
     [SQL_JOB_INTERRUPT] = "UPDATE jobs SET interrupted = 1 WHERE id = $1 AND state = 'running'",
     [SQL_JOB_REQUEUE] = "UPDATE jobs SET state = 'queued', owner = '', lease_until = 0, "
-                        "attempts = greatest(attempts - $2, 0) WHERE id = $1 AND state = 'running' "
+                        "attempts = greatest(attempts - $2, 0), charged = -charged "
+                        "WHERE id = $1 AND state = 'running' "
                         "AND token = $3",
     [SQL_JOB_END] = "UPDATE jobs SET state = $2, finished_ms = $3, error_code = $4, "
                     "error_message = $5, refusal = $6, owner = '', lease_until = 0 WHERE id = $1 "

@@ -28,6 +28,7 @@ enum sql_statement {
     SQL_KEY_ANY,
     SQL_KEY_REVOKE,
     SQL_JOB_INSERT,
+    SQL_JOB_JOIN, /* its key is among those that take turns */
     SQL_JOB_GET,
     SQL_JOB_INDEX,
     SQL_JOB_UNINDEX,
@@ -39,7 +40,9 @@ enum sql_statement {
     SQL_JOB_NEXT,
     SQL_JOB_NEXT_DEEP, /* where many claim at once */
     SQL_JOB_START,
-    SQL_JOB_TURN,
+    SQL_JOB_TURN,   /* its key is charged what it is expected to take */
+    SQL_JOB_CHARGE, /* and at its end what it took instead */
+    SQL_JOB_REFUND, /* or nothing */
     SQL_JOB_LEASE,
     SQL_JOB_LEASE_HELD, /* until the end of the transaction */
     SQL_JOB_RENEW,
@@ -124,9 +127,18 @@ enum sql_statement {
     "id, key_id, state, priority, attempts, created_ms, started_ms, finished_ms, error_code, "     \
     "error_message, params, sequence, refusal"
 #define SQL_RECORD_COLUMNS "id, kind, key_id, created_ms, expires_ms, bytes, body"
+#define SQL_USAGE_COLUMNS "day, key_id, model, jobs, failed, pictures, work, ms, money"
 #define SQL_IMAGE_MOVED                                                                            \
     "id, job_id, position, width, height, seed, subseed, format, bytes, infotext"
 #define SQL_IMAGE_COLUMNS "id, position, width, height, seed, subseed, format, bytes, infotext"
+
+/* Who goes before whom: a priority above 0 before all, one below 0 behind all others. */
+#define SQL_CLASS "CASE WHEN priority > 0 THEN 1 WHEN priority < 0 THEN -1 ELSE 0 END"
+/* What a job is expected to take, in milliseconds, by its key's pace; a second before that is
+ * known. `least` and `most` are the names of the database's functions. */
+#define SQL_EXPECTED(least, most)                                                                  \
+    "CASE WHEN pace > 0 AND work > 0 THEN " least "(" most "(work * pace / 1000, 1), 86400000) "   \
+    "ELSE 1000 END"
 
 struct sql_ops;
 
@@ -154,7 +166,7 @@ enum sql_list_text { TEXT_NONE, TEXT_SHORT, TEXT_INDEXED, LIST_TEXTS };
 enum sql_list_narrow { NARROW_TAGS = 1, NARROW_FAVOURITE = 2, NARROW_MODEL = 4, NARROW_TIME = 8 };
 #define SQL_NARROWS 16
 #define SQL_LISTS (2 * LIST_STATES * LIST_TEXTS * SQL_NARROWS)
-#define SQL_TABLE_SLOTS 24  /* statements of sql_table.c, behind the lists: reading, writing */
+#define SQL_TABLE_SLOTS 26  /* statements of sql_table.c, behind the lists: reading, writing */
 #define SQL_LIST_SIZE 1600  /* of a list's text */
 #define SQL_MATCH_SIZE 1024 /* of what an index is asked for */
 

@@ -7,6 +7,7 @@
 
 #include "engine/base/log.h"
 #include "server/base/json_text.h"
+#include "server/base/now.h"
 #include "server/store/sql/sql.h"
 
 #define PARAMS_DEPTH 4
@@ -86,9 +87,11 @@ static bool job_insert(struct store *st, const struct job *job, struct err *err)
     struct sql_connection *c = sql_writer(st);
     done = sql_save(c, err) &&
            sql_keep(c,
-                    sql_run(c, SQL_JOB_INSERT, err, "ttittititi", job->id, job->key_id,
+                    sql_run(c, SQL_JOB_INSERT, err, "ttittititii", job->id, job->key_id,
                             (int64_t)job->priority, p->model, p->prompt, (int64_t)p->count, text,
-                            job->created_ms, p->tag ? p->tag : "", (int64_t)job->waited) &&
+                            job->created_ms, p->tag ? p->tag : "", (int64_t)job->waited,
+                            job_params_work(p)) &&
+                        sql_run(c, SQL_JOB_JOIN, err, "t", job->key_id) &&
                         sql_run(c, SQL_JOB_INDEX, err, "t", job->id),
                     err);
     sql_release(c);
@@ -277,8 +280,12 @@ static bool job_requeue(struct store *st, const char *id, int64_t token, bool co
                         struct err *err)
 {
     struct sql_connection *c = sql_writer(st);
-    bool ran = sql_run(c, SQL_JOB_REQUEUE, err, "tii", id, (int64_t)!counts, token);
-    bool done = changed_one(c, id, ran, err);
+    bool done = sql_save(c, err);
+    if (done) {
+        bool ran = sql_run(c, SQL_JOB_REQUEUE, err, "tii", id, (int64_t)!counts, token);
+        done = sql_keep(c, changed_one(c, id, ran, err) && sql_run(c, SQL_JOB_REFUND, err, "t", id),
+                        err);
+    }
     sql_release(c);
     return done;
 }
@@ -295,7 +302,8 @@ static bool job_end(struct store *st, const char *id, int64_t token, enum job_st
         done = sql_keep(
             c,
             changed_one(c, id, ran, err) && sql_run(c, SQL_ORDER_DELETE, err, "t", id) &&
-                sql_run(c, SQL_DELIVERY_ADD, err, "tti", id, job_state_name(state), now_ms),
+                sql_run(c, SQL_DELIVERY_ADD, err, "tti", id, job_state_name(state), now_ms) &&
+                sql_run(c, SQL_JOB_CHARGE, err, "t", id),
             err);
     }
     sql_release(c);
@@ -342,7 +350,7 @@ static bool job_line(struct store *st, struct store_ids *out, struct err *err)
     bool failed;
     *out = (struct store_ids){0};
     struct sql_connection *c = sql_reader(st);
-    struct sql_rows *s = sql_bind(c, SQL_JOB_LINE, err, "");
+    struct sql_rows *s = sql_bind(c, SQL_JOB_LINE, err, "i", now_unix_ms());
     failed = !s;
     while (s && sql_row(c, s, &failed, err)) {
         if (out->count == room) {

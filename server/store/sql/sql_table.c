@@ -13,16 +13,17 @@ static const struct sql_table {
     struct store_table face;
     const char *columns, *order, *where;
 } all[] = {
-    {{"keys", "ittiibii"},
-     "sequence, id, name, scopes, prefix, hash, created_ms, revoked_ms",
+    {{"keys", "ittiibiiiiiiiii"},
+     "sequence, id, name, scopes, prefix, hash, created_ms, revoked_ms, weight, "
+     "day_pictures, month_pictures, day_work, month_work, day_money, month_money",
      "sequence",
      ""},
     {{"options", "tt"}, "name, value", "name", " AND name NOT IN ('" STORE_MOVING "', 'probe')"},
-    {{"turns", "ti"}, "key_id, turn", "key_id", ""},
-    {{"jobs", "itttiitttitiiitiiiiittt"},
+    {{"turns", "tiii"}, "key_id, turn, used, pace", "key_id", ""},
+    {{"jobs", "itttiitttitiiitiiiiitttiii"},
      "sequence, id, key_id, state, rank, priority, model, prompt, tag, count, params, waited, "
      "attempts, token, owner, lease_until, interrupted, created_ms, started_ms, finished_ms, "
-     "error_code, error_message, refusal",
+     "error_code, error_message, refusal, work, charged, money",
      "sequence",
      ""},
     {{"images", "ttiiiiitit"}, SQL_IMAGE_MOVED, "id", ""},
@@ -39,6 +40,7 @@ static const struct sql_table {
      "sequence, id, webhook_id, job_id, state, created_ms, due_ms, attempts",
      "sequence",
      ""},
+    {{"usage", "ittiiiiii"}, SQL_USAGE_COLUMNS, "day, key_id, model", ""},
 };
 #define COUNT (sizeof all / sizeof *all)
 

@@ -10,12 +10,15 @@
 #include <string.h>
 
 #include "server/base/now.h"
+#include "server/store/shares.h"
 
 #define BUSY_MS 10000              /* `pictor keys` beside a server waits for its turn to write */
 #define VALUE_BYTES_MAX (64 << 20) /* no row needs more; a damaged one may claim gigabytes */
 #define READ_MS 10000 /* far more than a read takes: a bound for what nobody thought of */
 #define SEARCH_MS 2000
 #define OPCODES 200 /* of SQLite's machine between looks at the clock; most take less than 1 us */
+
+#define FIRST_QUEUED "SELECT key_id FROM jobs WHERE state = 'queued'"
 
 static const char *const statements[SQL_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
@@ -38,8 +41,9 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_KEY_ANY] = "SELECT EXISTS (SELECT 1 FROM keys)",
     [SQL_KEY_REVOKE] = "UPDATE keys SET revoked_ms = ?2 WHERE id = ?1 AND revoked_ms = 0",
     [SQL_JOB_INSERT] = "INSERT INTO jobs (id, key_id, priority, model, prompt, count, params, "
-                       "created_ms, tag, waited) "
-                       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                       "created_ms, tag, waited, work) "
+                       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    [SQL_JOB_JOIN] = "INSERT OR IGNORE INTO turns (key_id, turn) VALUES (?1, 0)",
     [SQL_JOB_INDEX] = "INSERT INTO jobs_search (rowid, prompt) "
                       "SELECT sequence, prompt FROM jobs WHERE id = ?1",
     [SQL_JOB_UNINDEX] = "INSERT INTO jobs_search (jobs_search, rowid, prompt) "
@@ -49,34 +53,64 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_JOB_TAGGED] = "SELECT id FROM jobs WHERE tag = ?1 AND tag > '' "
                        "AND (?2 IS NULL OR key_id = ?2) ORDER BY sequence DESC LIMIT 1",
     [SQL_JOB_ALL] = "SELECT " SQL_JOB_COLUMNS " FROM jobs",
-    /* In the order they will run if nothing else comes: within a priority the keys take turns, so
-     * the n-th job of each key is in round n. */
+    /* In the order they will run if nothing else comes: each key's jobs begin when what it has used
+     * and what is before them comes to as much as the others'. */
     [SQL_JOB_LINE] =
-        "WITH q AS (SELECT id, rank, priority, sequence, coalesce(turn, 0) AS turn, row_number() "
-        "OVER (PARTITION BY key_id, priority ORDER BY sequence) AS round FROM jobs "
-        "LEFT JOIN turns USING (key_id) WHERE state = 'queued') "
-        "SELECT id FROM q ORDER BY rank DESC, priority DESC, round, turn, sequence",
+        "WITH q AS (SELECT jobs.id, rank, " SQL_CLASS " AS class, jobs.sequence, coalesce(used, 0) "
+        "AS used, coalesce(sum(" SQL_EXPECTED(
+            "min",
+            "max") " * 1.0 / coalesce(weight, 1)) OVER "
+                   "(PARTITION BY jobs.key_id ORDER BY rank DESC, priority DESC, jobs.sequence "
+                   "ROWS BETWEEN "
+                   "UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before FROM jobs LEFT JOIN turns "
+                   "ON turns.key_id = jobs.key_id LEFT JOIN keys ON keys.id = jobs.key_id "
+                   "WHERE state = 'queued') SELECT id FROM q ORDER BY rank DESC, class DESC, "
+                   "before + pictor_left(used, ?1), used, sequence",
     [SQL_JOB_DEPTH] = "SELECT (SELECT count(*) FROM jobs WHERE state = 'queued' AND "
                       "(?1 IS NULL OR key_id = ?1)), (SELECT count(*) FROM jobs WHERE "
                       "state = 'running' AND (?1 IS NULL OR key_id = ?1))",
     [SQL_JOB_BACKLOG] = "SELECT model, count(*), min(created_ms) FROM jobs INDEXED BY jobs_queued "
                         "WHERE state = 'queued' GROUP BY model ORDER BY model LIMIT ?1",
-    [SQL_JOB_NEXT] = "SELECT id FROM jobs LEFT JOIN turns USING (key_id) WHERE state = 'queued' "
-                     "AND (?1 IS NULL OR model IN (SELECT value FROM json_each(?1))) "
-                     "ORDER BY rank DESC, priority DESC, coalesce(turn, 0), sequence LIMIT 1",
+    /* The head of each key's line, the best of them first: a few rows a key, however many wait. */
+    [SQL_JOB_NEXT] =
+        "WITH RECURSIVE line (key_id) AS (SELECT (" FIRST_QUEUED " ORDER BY key_id LIMIT 1) UNION "
+        "ALL SELECT (" FIRST_QUEUED " AND key_id > line.key_id ORDER BY key_id LIMIT 1) FROM line "
+        "WHERE line.key_id IS NOT NULL) SELECT jobs.id FROM line JOIN jobs ON jobs.sequence = "
+        "(SELECT sequence FROM jobs AS head WHERE head.state = 'queued' AND head.key_id = "
+        "line.key_id AND (?1 IS NULL OR head.model IN (SELECT value FROM json_each(?1))) ORDER BY "
+        "head.rank DESC, head.priority DESC, head.sequence LIMIT 1) LEFT JOIN turns ON "
+        "turns.key_id = line.key_id ORDER BY jobs.rank DESC, " SQL_CLASS " DESC, "
+        "coalesce(turns.used, 0), jobs.sequence LIMIT 1",
     [SQL_JOB_START] = "UPDATE jobs SET state = 'running', attempts = attempts + 1, "
                       "token = token + 1, owner = ?2, started_ms = ?3, lease_until = ?4, "
-                      "interrupted = 0 WHERE id = ?1 AND state = 'queued' RETURNING token",
-    [SQL_JOB_TURN] = "INSERT INTO turns (key_id, turn) SELECT key_id, (SELECT "
-                     "coalesce(max(turn), 0) + 1 FROM turns) FROM jobs WHERE id = ?1 "
-                     "ON CONFLICT (key_id) DO UPDATE SET turn = excluded.turn",
+                      "interrupted = 0, charged = (SELECT " SQL_EXPECTED(
+                          "min", "max") " FROM "
+                                        "(SELECT 1) LEFT JOIN turns ON turns.key_id = jobs.key_id) "
+                                        "WHERE id = ?1 AND state = 'queued' RETURNING token",
+    [SQL_JOB_TURN] = "UPDATE turns SET used = (SELECT pictor_used(used, charged * 1.0 / "
+                     "coalesce(weight, 1), started_ms) FROM jobs LEFT JOIN keys ON keys.id = "
+                     "key_id WHERE jobs.id = ?1) WHERE key_id = (SELECT key_id FROM jobs WHERE "
+                     "id = ?1)",
+    [SQL_JOB_CHARGE] =
+        "UPDATE turns SET used = pictor_used(used, (took - charged) * 1.0 / weight, started_ms), "
+        "pace = CASE WHEN NOT painted THEN pace WHEN pace = 0 THEN took * 1000 / work "
+        "ELSE (3 * pace + took * 1000 / work) / 4 END FROM (SELECT key_id AS whose, charged, work, "
+        "started_ms, coalesce(weight, 1) AS weight, max(min(finished_ms - started_ms, 86400000), "
+        "1) AS took, state = 'done' AND work > 0 AND count = (SELECT count(*) FROM images WHERE "
+        "job_id = jobs.id) AS painted FROM jobs LEFT JOIN keys ON keys.id = key_id WHERE "
+        "jobs.id = ?1 AND charged > 0) WHERE key_id = whose",
+    [SQL_JOB_REFUND] = "UPDATE turns SET used = (SELECT pictor_used(used, charged * 1.0 / "
+                       "coalesce(weight, 1), started_ms) FROM jobs LEFT JOIN keys ON keys.id = "
+                       "key_id WHERE jobs.id = ?1) WHERE key_id = (SELECT key_id FROM jobs WHERE "
+                       "id = ?1 AND charged < 0)",
     [SQL_JOB_LEASE] = "SELECT state, key_id, token, attempts, count, interrupted, (SELECT count(*) "
                       "FROM images WHERE job_id = jobs.id) FROM jobs WHERE id = ?1",
     [SQL_JOB_RENEW] = "UPDATE jobs SET lease_until = ?2 WHERE id = ?1 AND state = 'running' "
                       "AND token = ?3",
     [SQL_JOB_INTERRUPT] = "UPDATE jobs SET interrupted = 1 WHERE id = ?1 AND state = 'running'",
     [SQL_JOB_REQUEUE] = "UPDATE jobs SET state = 'queued', owner = '', lease_until = 0, "
-                        "attempts = max(attempts - ?2, 0) WHERE id = ?1 AND state = 'running' "
+                        "attempts = max(attempts - ?2, 0), charged = -charged "
+                        "WHERE id = ?1 AND state = 'running' "
                         "AND token = ?3",
     [SQL_JOB_END] = "UPDATE jobs SET state = ?2, finished_ms = ?3, error_code = ?4, "
                     "error_message = ?5, refusal = ?6, owner = '', lease_until = 0 WHERE id = ?1 "
@@ -98,8 +132,8 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_JOB_LOST] = "UPDATE jobs SET state = 'failed', error_code = 'io', error_message = "
                      "'its pictures were lost' WHERE id = ?1 AND state = 'done'",
     [SQL_JOB_RANK] = "UPDATE jobs SET rank = ?2 WHERE id = ?1 AND state = 'queued'",
-    [SQL_JOB_RANK_MOST] = "SELECT max(coalesce(max(rank), 0), 0) FROM jobs INDEXED BY jobs_queued "
-                          "WHERE state = 'queued'",
+    [SQL_JOB_RANK_MOST] = "SELECT coalesce(max(rank), 0) FROM jobs INDEXED BY jobs_moved "
+                          "WHERE state = 'queued' AND rank > 0",
     [SQL_JOB_NAMELESS] = "UPDATE jobs SET state = 'failed', error_code = 'internal', "
                          "error_message = 'its id is damaged' WHERE state IN ('queued', 'running') "
                          "AND (length(CAST(id AS BLOB)) <> 32 OR id GLOB '*[^0-9a-f]*')",
@@ -208,6 +242,19 @@ static int is_late(void *ctx)
     return (c->gone && atomic_load(c->gone)) || (c->deadline && now_ms() > c->deadline);
 }
 
+static void left(sqlite3_context *c, int count, sqlite3_value **values)
+{
+    sqlite3_result_double(
+        c, shares_left(sqlite3_value_int64(values[0]), sqlite3_value_int64(values[1])));
+}
+
+static void used(sqlite3_context *c, int count, sqlite3_value **values)
+{
+    sqlite3_result_int64(c, shares_used(sqlite3_value_int64(values[0]),
+                                        sqlite3_value_double(values[1]),
+                                        sqlite3_value_int64(values[2])));
+}
+
 bool sqlite_sql_open(struct sqlite *owner, struct sqlite_connection *c, bool writes,
                      struct err *err)
 {
@@ -216,6 +263,11 @@ bool sqlite_sql_open(struct sqlite *owner, struct sqlite_connection *c, bool wri
     int rc =
         sqlite3_open_v2(owner->path, &c->db,
                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+    const int flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY;
+    if (rc == SQLITE_OK)
+        rc = sqlite3_create_function(c->db, "pictor_left", 2, flags, NULL, left, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_create_function(c->db, "pictor_used", 3, flags, NULL, used, NULL, NULL);
     if (rc != SQLITE_OK)
         return sqlite_sql_fail(c, rc, err);
     sqlite3_busy_timeout(c->db, BUSY_MS);
