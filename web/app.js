@@ -26,23 +26,33 @@ $('forget-key').addEventListener('click', () => {
 /* ---- keys of the keyboard ---- */
 
 const nudge = opens('nudge', (module, area, ways) => module.nudge(area, ways));
+const recall = opens('recall', (module, area, ways) => module.recall(area, ways));
+const help = opens('shortcuts', (module) => module.open());
 
 for (const id of ['prompt', 'negative_prompt'])
   $(id).addEventListener('keydown', (event) => {
     const ways = { ArrowUp: 1, ArrowDown: -1 }[event.key];
-    if (!ways || !(event.ctrlKey || event.metaKey))
+    const weighs = event.ctrlKey || event.metaKey;
+    if (!ways || !(weighs || (event.altKey && id === 'prompt')))
       return;
     event.preventDefault();
-    nudge(event.currentTarget, ways);
+    (weighs ? nudge : recall)(event.currentTarget, ways);
   });
 
-/* "/" anywhere on the page goes to the prompt. */
+$('recall').addEventListener('click', opens('recall', (module) => module.open()));
+$('keys-help').addEventListener('click', () => help());
+/* Anywhere on the page "/" goes to the prompt, and "?" says what keys do. */
 addEventListener('keydown', (event) => {
-  if (event.key !== '/' || event.ctrlKey || event.metaKey || event.altKey ||
+  if (!['/', '?'].includes(event.key) || event.ctrlKey || event.metaKey || event.altKey ||
     event.target.closest('input, textarea, select, dialog[open]'))
     return;
   event.preventDefault();
-  $('prompt').focus();
+  if (event.key === '?')
+    help();
+  else if ($('easel').hidden)
+    location.hash = '#create';
+  else
+    $('prompt').focus();
 });
 
 /* ---- the connection ---- */

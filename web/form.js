@@ -8,7 +8,7 @@ import { store } from './store.js';
 import { serverWords, t } from './text.js';
 import { later, opens } from './views.js';
 
-const STORED = 'pictor.settings', VERSION = 1;
+const STORED = 'pictor.settings', OWN = 'pictor.models', VERSION = 1;
 export const SHAPES = [[t('square'), 1, 1], [t('portrait'), 3, 4], [t('landscape'), 4, 3], [t('wide'), 16, 9]];
 
 const form = $('form');
@@ -170,8 +170,9 @@ function refresh() {
   const preset = form.querySelector('input[name=shape]:checked');
   setText($('settings-summary'), [
     !preset && size !== 'x' && size.replace('x', ' × '), t('steps_of', { n: Number($('steps').value) }),
-    $('sampler').value, $('seed').value && t('seed_is', { seed: $('seed').value }), ...styles,
+    $('sampler').value, $('seed').value && t('seed_is', { seed: $('seed').value }),
   ].filter(Boolean).join(' · '));
+  setText($('additions-summary'), [...styles].join(', '));
   $('seed-random').setAttribute('aria-pressed', String($('seed').value === ''));
   $('refiner-at-field').hidden = !$('refiner').value;
   source.editsBy(model()?.edits ?? 0).catch(complain);
@@ -197,6 +198,7 @@ function showExtras() {
 }
 
 function showIdeas() {
+  $('recall').hidden = store.history().length === 0;
   $('ideas').hidden = $('prompt').value !== '' || store.history().length === 0;
 }
 
@@ -210,34 +212,44 @@ function changed() {
 const kept = () => [...controlled(), 'enlarge'].filter((name) =>
   controlOf(name).type !== 'checkbox');
 
-function save() {
-  if (!filled)
-    return; /* or it would forget what is not shown yet */
-  const fields = Object.fromEntries(kept().map((name) => [name, controlOf(name).value]));
+/* What this browser keeps: of this page, and of a preset. */
+const state = () => ({ version: VERSION, fields: Object.fromEntries(kept().map((name) => [name, controlOf(name).value])),
+  extras: { ...extras }, styles: [...styles] });
+
+function keep(where, what) {
   try {
-    localStorage.setItem(STORED, JSON.stringify({ version: VERSION, fields, extras,
-      styles: [...styles] }));
+    localStorage.setItem(where, JSON.stringify(what));
   } catch { /* private browsing: forgotten, then */ }
 }
 
-function restore() {
+function keptAs(where) {
   try {
-    const saved = JSON.parse(localStorage.getItem(STORED));
-    if (saved?.version !== VERSION)
-      return;
-    for (const name of kept()) {
-      const value = saved.fields[name], field = controlOf(name);
-      if (isText(name) && field.value)
-        continue; /* written already */
-      if (typeof value === 'string' && (!field.options || has(field, value)))
-        field.value = value;
-    }
-    styles = new Set(saved.styles ?? []);
-    fillStyles();
-    for (const name of [...settings(), 'controls'])
-      if (saved.extras?.[name] != null)
-        extras[name] = saved.extras[name];
-  } catch { /* not ours, or broken: the defaults are fine */ }
+    return JSON.parse(localStorage.getItem(where)) ?? {};
+  } catch { /* not ours, or broken: the defaults are fine */
+    return {};
+  }
+}
+
+function save() {
+  if (filled) /* or it would forget what is not shown yet */
+    keep(STORED, state());
+}
+
+/* Of another version nothing is taken. `stays` says of a field whether what it has does. */
+function useState(saved, stays) {
+  if (saved?.version !== VERSION)
+    return;
+  for (const name of kept()) {
+    const value = saved.fields[name], field = controlOf(name);
+    if (!stays(name) && typeof value === 'string' && (!field.options || has(field, value)))
+      field.value = value;
+  }
+  styles = new Set(saved.styles ?? []);
+  fillStyles();
+  extras = {};
+  for (const name of [...settings(), 'controls'])
+    if (saved.extras?.[name] != null)
+      extras[name] = saved.extras[name];
 }
 
 function setUsual(which) {
@@ -245,14 +257,22 @@ function setUsual(which) {
     put(controlOf(name), usual(name));
 }
 
-function useModel() {
-  setUsual((name) => store.fields[name]['x-of-model']);
+const ofModel = () => controlled().filter((name) => store.fields[name]['x-of-model']);
+
+/* `asMade`: by its file, whatever is kept here for it. */
+function useModel(asMade = false) {
+  const own = !asMade && keptAs(OWN)[model().name] || {};
+  for (const name of ofModel())
+    put(controlOf(name), own[name] ?? usual(name));
+  for (const name of ['sampler', 'scheduler'])
+    if (own[name])
+      choose($(name), own[name]);
   $('strength').value = model().edits ? 1 : usual('strength');
   fillShapes();
 }
 
 /* All but what to paint, on what, and by which model. */
-function useDefaults() {
+function useDefaults(asMade = false) {
   setUsual((name) => store.fields[name]['x-part'] === 'all' && !isText(name) && name !== 'model' &&
     store.fields[name]['x-about'] === 'picture');
   $('enlarge').value = '';
@@ -262,7 +282,7 @@ function useDefaults() {
   fillStyles();
   put($('refiner'), usual('refiner'));
   put($('refiner_at'), usual('refiner_at'));
-  useModel();
+  useModel(asMade);
 }
 
 /* ---- errors ---- */
@@ -401,7 +421,7 @@ function factorOf({ width, height, hires_width: across, hires_height: down }) {
 function apply(params) {
   if (params.model)
     choose($('model'), params.model);
-  useDefaults();
+  useDefaults(true);
   $('negative_prompt').value = '';
   $('count').value = '1';
   for (const name of settings().filter((each) => params[each] != null && applies(each, params))) {
@@ -443,6 +463,25 @@ const ALONE = { has_init: false, has_mask: false, hires_width: 0, hires_height: 
 
 export const painter = {
   apply,
+  state,
+
+  /* All settings of a preset; what to paint stays. */
+  useState(saved) {
+    useState(saved, (name) => name === 'prompt');
+    fillShapes();
+    changed();
+  },
+
+  keepsForModel: () => Boolean(keptAs(OWN)[model().name]),
+
+  /* What is set now is what choosing the model sets; or what its file says, again. */
+  keepForModel(on) {
+    const { [model().name]: gone, ...all } = keptAs(OWN);
+    if (on)
+      all[model().name] = Object.fromEntries([...ofModel(), 'sampler', 'scheduler'].map((name) => [name, controlOf(name).value]));
+    keep(OWN, all);
+    return on;
+  },
 
   /* How a picture is painted: as these settings say, or the form where they name no model. */
   alone(params = {}) {
@@ -504,6 +543,8 @@ function matchShape({ width, height }) {
   changed();
 }
 
+const LATER = { presets: opens('presets', (module) => module.open()), additions: opens('additions', (module) => module.open()) };
+
 store.addEventListener('models', fillModels);
 store.addEventListener('ready', () => {
   fillLists(store.info);
@@ -511,7 +552,7 @@ store.addEventListener('ready', () => {
     filled = true;
     $('model').value = (store.models.find((each) => each.default) ?? model()).name;
     useDefaults();
-    restore();
+    useState(keptAs(STORED), (name) => isText(name) && controlOf(name).value); /* what is written already stays */
     if (store.info.examples.length)
       $('prompt').placeholder = store.info.examples[0];
     $('ideas').replaceChildren(...store.info.examples.map((words) => h('button', {
@@ -536,6 +577,8 @@ store.addEventListener('connection', () => {
 source.events.addEventListener('settings', ({ detail }) => painter.useInfotext(detail));
 source.events.addEventListener('match', ({ detail }) => matchShape(detail));
 
+for (const name of ['presets', 'additions'])
+  $(name === 'presets' ? 'settings' : name).addEventListener('toggle', ({ target }) => target.open && LATER[name]());
 $('expert').addEventListener('toggle', () => openExpert().catch(complain));
 $('leaders').addEventListener('toggle', opens('leaders', (module) => module.ask()));
 form.addEventListener('submit', (event) => {

@@ -4,8 +4,8 @@
  *
  * Where each card hangs is reckoned for all of them, but only those in and near sight are in the
  * document: a wall of any length costs what a screen of it costs. */
-import { downloadUrl, imageBlob, post, showImage } from './api.js';
-import { $, arrange, complain, copyText, h, icon, plainWords, save, setText, toast } from './dom.js';
+import { showImage } from './api.js';
+import { $, arrange, complain, h, icon, plainWords, setText, toast } from './dom.js';
 import { painter } from './form.js';
 import { store } from './store.js';
 import { serverWords, t } from './text.js';
@@ -56,81 +56,8 @@ export const useSettings = ({ job, image }) => {
     : t('settings_taken_over'));
 };
 
-export async function paintOver({ job, image }) {
-  try {
-    await painter.paintOver(await imageBlob(image.id), job, image);
-  } catch (error) {
-    complain(error);
-  }
-}
-
 export const edit = opens('edit', (module, picture) => module.openPicture(picture));
-
-/* The first words of its prompt and its seed, so that it is found again among files. */
-export function fileName({ job, image }) {
-  const words = paramsOf({ job, image }).prompt.normalize('NFC').toLowerCase()
-    .replace(/<[^<>]*>/g, ' ').match(/[\p{L}\p{M}\p{N}]+/gu) ?? [];
-  let name = '';
-  for (const word of words)
-    if (name.length + word.length < 48)
-      name += `${word}-`;
-  const ending = image.format === 'jpeg' ? 'jpg' : image.format;
-  return `${name || 'pictor-'}${image.seed}${isEnlarged({ job, image }) ? '-upscaled' : ''}.${ending}`;
-}
-
-export async function download({ job, image }) {
-  try {
-    save(await downloadUrl(image.id), fileName({ job, image }));
-  } catch (error) {
-    complain(error);
-  }
-}
-
-/* Twice as large, by the network inside the server; it hangs beside what it was made of. */
-export async function upscale({ job, image }) {
-  toast(t('upscaling_it_hangs_on'));
-  try {
-    const { id } = await post('api/upscale', { image_id: image.id, keep: job.id, format: image.format });
-    toast(t('upscaled'), { action: { label: t('show'), run: () => {
-      const made = pictures().find((each) => each.image.id === id);
-      if (made)
-        open(made);
-    } } });
-  } catch (error) {
-    complain(error);
-  }
-}
-
-export async function copy(text, what) {
-  try {
-    await copyText(text);
-    toast(t('copied', { what }));
-  } catch (error) {
-    complain(error);
-  }
-}
-
-/* With the same settings: `changes` are what is different. */
-async function paintAnew({ job, image }, changes) {
-  if (job.params.has_init || job.params.controls?.length) {
-    useSettings({ job, image });
-    toast(t('its_pictures_are_not_kept'));
-    return;
-  }
-  try {
-    await painter.paintParams({ ...paramsOf({ job, image }), seed: image.seed,
-      subseed: image.subseed, ...changes });
-    scrollTo({ top: 0 });
-  } catch (error) {
-    complain(error);
-  }
-}
-
-export const again = (picture) => paintAnew(picture, { seed: null, subseed: null, count: 1 });
-
-/* Four that are near it: its noise, mixed with a fifth of another's. */
-export const variations = (picture) => paintAnew(picture, { count: Math.min(4,
-  store.info.limits.max_count), subseed: null, subseed_strength: 0.2 });
+const act = (name) => opens('acts', (module, picture) => module[name](picture));
 
 /* Takes them off the wall, and deletes them when nobody takes that back. */
 function removeLater(jobs, images = []) {
@@ -158,9 +85,9 @@ export const removePicture = (picture) => removePictures([picture]);
 /* ---- cards ---- */
 
 const VERBS = [
-  ['variation', t('variations'), t('four_that_are_near'), variations],
-  ['larger', t('upscale'), t('twice_as_large'), upscale],
-  ['again', t('again'), t('the_same_with_another_seed'), again],
+  ['variation', t('variations'), t('four_that_are_near'), act('variations')],
+  ['larger', t('upscale'), t('twice_as_large'), act('upscale')],
+  ['again', t('again'), t('the_same_with_another_seed'), act('again')],
   ['brush', t('edit'), t('paint_a_part'), edit],
 ];
 
@@ -205,7 +132,7 @@ function makeCard(picture, large) {
   heartOf(picture),
   h('div', { class: 'short' },
     short('sliders', t('use_these_settings'), useSettings),
-    short('download', t('download'), download),
+    short('download', t('download'), act('download')),
     short('trash', t('delete'), removePicture)),
   h('figcaption', {}, h('span', { class: 'label-prompt' }, paramsOf(picture).prompt),
     h('small', {}, [`${image.width} × ${image.height}`, isEnlarged(picture) ? t('is_upscaled')

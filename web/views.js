@@ -8,7 +8,7 @@ import { laterText, t } from './text.js';
 const VIEWS = { compose: t('compose'), models: t('models'), experiments: t('experiments'), server: t('server') };
 const STYLED = new Set(['view', 'models', 'select', 'slides', 'edit', 'filter', 'server', 'experiments',
   'film', 'lightbox', 'compose',
-  'references']);
+  'references', 'shortcuts', 'code', 'presets', 'recall', 'additions']);
 const loaded = new Map(), sections = new Map();
 let shown = null, top = 0; /* the view; where the wall was left */
 

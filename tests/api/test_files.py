@@ -129,3 +129,17 @@ def test_a_model_that_moves_is_painted_with(serve, tmp_path):
     requests.post(server.url + "/sdapi/v1/unload-checkpoint", timeout=30)
     answer = requests.post(server.url + "/v1/images/generations", json=body, timeout=60)
     assert answer.ok, answer.text
+
+
+def test_wildcards_are_listed(serve, tmp_path):
+    (tmp_path / "style").mkdir()
+    for name in ("color", "style/ink"):
+        (tmp_path / f"{name}.txt").write_text("red\n")
+    server = serve(f"--wildcards={tmp_path}")
+    answer = ask(server, "/api/files?kind=wildcard").json()
+    assert answer == {"files": [{"name": "color"}, {"name": "style/ink"}], "count": 2}
+    assert ask(server, "/api/files?kind=wildcard&q=INK&limit=1").json() == {"files": [{"name": "style/ink"}], "count": 1}
+    assert ask(server, "/api/files?kind=wildcard&offset=1").json()["files"] == [{"name": "style/ink"}]
+    ask(server, "/api/files?kind=wildcard&limit=x", 400)
+    empty = serve(f"--wildcards={tmp_path / 'none'}")
+    assert ask(empty, "/api/files?kind=wildcard").json() == {"files": [], "count": 0}

@@ -9,6 +9,7 @@ from playwright.sync_api import expect, sync_playwright
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update"]
 SMALL = {"width": "64", "height": "64", "steps": "3"}
+pytest.register_assert_rewrite("pages")
 expect.set_options(timeout=60000)
 
 

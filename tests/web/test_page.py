@@ -13,32 +13,15 @@ import requests
 from jobs_client import Api
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from pages import CARD, NAMELESS, PALE, PHONE, decode, paint, picture, sent_by, sideways
 from playwright.sync_api import expect
 from tiny_flux2 import make_klein
 
 WEB = Path(__file__).resolve().parent.parent.parent / "web"
 ROOT = WEB.parent
-CARD = "figure.card"
 ENDLESS = {"width": 256, "height": 256, "steps": 150, "count": 16, "preview_every": 1}
 ENDLESS_FIELDS = {"width": "256", "height": "256", "steps": "150", "count": "16"}
-PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
 pytestmark = pytest.mark.usefixtures("api")
-
-
-def paint(page, prompt, wait=True):
-    cards = page.locator(CARD).count()
-    page.fill("#prompt", prompt)
-    page.click("#paint")
-    if wait:
-        expect(page.locator(CARD)).to_have_count(cards + 1)
-
-
-def picture(size=(64, 64), color=(200, 30, 30), text=None):
-    out, info = io.BytesIO(), PngInfo()
-    if text:
-        info.add_text("parameters", text)
-    Image.new("RGB", size, color).save(out, "PNG", pnginfo=info)
-    return out.getvalue()
 
 
 def wait_until(holds, seconds=30):
@@ -59,11 +42,6 @@ def choose_source(page, size=(64, 64), text=None):
     page.check("input[value=brush]")
 
 
-def decode(url):
-    assert url.startswith("data:image/png;base64,")
-    return Image.open(io.BytesIO(base64.b64decode(url.split(",")[1])))
-
-
 def drop(page, data):
     page.evaluate("""(base64) => {
         const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
@@ -81,7 +59,7 @@ def drop(page, data):
 def test_weighs_less_than_60_kb_on_the_wire(open_page, locale):
     head = (WEB / "index.html").read_text()
     for file in WEB.rglob("*.*"):
-        text = file.read_text() if file.suffix != ".webp" else ""
+        text = file.read_text() if file.suffix not in (".webp", ".png") else ""
         assert file.suffix != ".js" or file.parent.name == "later" or f'href="web/{file.name}"' in head or file.name in (
             "app.js", "docs.js", "infotext.js", "sw.js", "text.js", "words.js") or file.parent.name == "text"
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", text)
@@ -709,12 +687,6 @@ def test_forced_colours_show_what_is_chosen(open_page):
     assert len(chosen) == 1 and not chosen & {colour for checked, colour in colours if not checked}
 
 
-def sent_by(page):
-    with page.expect_request("**/api/jobs") as sent:
-        page.click("#paint")
-    return sent.value.post_data_json
-
-
 def test_everything_that_the_server_can_has_a_control(page):
     schema = page.request.get(f"{page.url}api/schema").json()["properties"]
     page.locator("#settings > summary").click()
@@ -798,6 +770,7 @@ def test_refiner_and_styles(open_page, serve, tmp_path):
     expect(page.locator("#refiner_at")).to_be_hidden()
     page.select_option("#refiner", "pictor-mini")
     page.fill("#refiner_at", "0.6")
+    page.locator("#additions > summary").click()
     page.get_by_role("button", name="ink", exact=True).click()
     page.fill("#prompt", "a red circle")
     body = sent_by(page)
@@ -808,6 +781,7 @@ def test_refiner_and_styles(open_page, serve, tmp_path):
     page.keyboard.press("Escape")
     page.reload()
     page.locator("#settings > summary").click()
+    page.locator("#additions > summary").click()
     expect(page.get_by_role("button", name="ink", exact=True)).to_have_attribute("aria-pressed", "true")
     page.get_by_role("button", name="ink", exact=True).click()
     page.select_option("#refiner", "")
@@ -1285,14 +1259,6 @@ def test_everything_by_keyboard(page):
     expect(page.locator(f"{CARD} .open").nth(1)).to_be_focused()
 
 
-def sideways(page):
-    return page.evaluate("""() => [...document.querySelectorAll('body *')].filter((e) => {
-        const box = e.getBoundingClientRect();
-        return box.width > 1 && box.right > screen.width + 1 && !e.closest('.ideas, .hidden, .tabs, .nav, .film-strip, .grid-frame, .edit-tools');
-    }).map((e) => e.outerHTML.slice(0, 80)).concat(
-        document.documentElement.scrollWidth > screen.width ? ['the page'] : [])""")
-
-
 def test_on_a_phone(open_page, api):
     page = open_page(**PHONE)
     expect(page.locator(".frame").first).to_be_visible()
@@ -1318,50 +1284,6 @@ def test_on_a_phone(open_page, api):
     page.locator(f"{CARD} .open").first.tap()
     expect(page.locator("#lightbox")).to_be_visible()
     assert sideways(page) == []
-
-
-NAMELESS = """() => [...document.querySelectorAll(
-    'button, a[href], input, select, textarea, canvas, dialog, progress, section, form')].filter((e) => {
-    const by = (e.getAttribute('aria-labelledby') ?? '').split(' ').map((id) =>
-        document.getElementById(id)?.textContent ?? '').join('');
-    const name = e.getAttribute('aria-label') || by || [...e.labels ?? []].map((l) =>
-        l.textContent).join('') || (/BUTTON|A/.test(e.tagName) ? e.textContent : '') ||
-        e.querySelector('img[alt]')?.alt;
-    return !name?.trim() && !e.hidden && e.getAttribute('aria-hidden') !== 'true' && e.id !== 'key-form';
-}).map((e) => e.outerHTML.slice(0, 100)).concat(
-    [...document.querySelectorAll('img:not([alt])')].map((e) => e.outerHTML),
-    [...document.querySelectorAll('[id]')].map((e) => e.id).filter((id, i, all) => all.indexOf(id) !== i),
-    [...document.querySelectorAll('[for]')].map((e) => e.htmlFor).filter((id) =>
-        !document.getElementById(id)))"""
-
-PALE = """() => {
-    const context = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
-    const rgba = (color) => {
-        context.clearRect(0, 0, 1, 1);
-        context.fillStyle = color;
-        context.fillRect(0, 0, 1, 1);
-        return [...context.getImageData(0, 0, 1, 1).data];
-    };
-    const light = (c) => c.slice(0, 3).map((v) => v / 255).map((v) =>
-        v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-    const behind = (e) => {
-        for (; e; e = e.parentElement) {
-            const color = rgba(getComputedStyle(e).backgroundColor);
-            if (color[3] > 250)
-                return color;
-        }
-        return [255, 255, 255, 255];
-    };
-    return [...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() &&
-        !e.closest('.hidden, .skip, dialog:not([open])') && ([...e.childNodes].some((n) =>
-            n.nodeType === 3 && n.textContent.trim()) || e.matches('input, textarea, select')))
-        .map((e) => {
-            const a = light(rgba(getComputedStyle(e).color)), b = light(behind(e));
-            const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-            return [ratio, e.outerHTML.slice(0, 80)];
-        }).filter(([ratio]) => ratio < 4.5);
-}"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -2,14 +2,12 @@
  * the browser keeps the focus inside, closes it on Esc and gives the focus back. */
 import { showImage } from '../api.js';
 import { $, announce, complain, h, hostMessages, icon, setText } from '../dom.js';
-import {
-  again, cardOf, copy, download, edit, isEnlarged, paintOver, paramsOf, pictures, removePicture, upscale,
-  useSettings, variations,
-} from '../gallery.js';
+import { cardOf, edit, isEnlarged, paramsOf, pictures, removePicture, useSettings } from '../gallery.js';
 import { secondsText } from '../queue.js';
 import { store } from '../store.js';
 import { momentText, t } from '../text.js';
 import { later, opens } from '../views.js';
+import { again, copy, download, paintLarger, paintOver, upscale, variations } from './acts.js';
 
 const side = (id, name, label, run) => h('button', { id: `lightbox-${id}`, class: `round ${id}`, 'aria-label': label,
   onclick: run }, icon(name));
@@ -55,6 +53,13 @@ function facts({ job, image }) {
 const hasFilm = ({ job }) => !job.params.has_init && !job.params.controls?.length &&
   store.models.some(({ name, kind, problem }) => name === job.params.model && kind === 'local' && !problem);
 
+/* Twice as large by a second pass, which paints what it sees more finely: the same seed. */
+function canGrow({ job: { params } }) {
+  const { limits: { max_pixels: pixels } } = store.info, { maximum: side } = store.fields.hires_width;
+  return !params.has_init && !(params.hires_width > 0) && !params.controls?.length &&
+    params.width * params.height * 4 <= pixels && 2 * Math.max(params.width, params.height) <= side;
+}
+
 function actions(picture) {
   const button = (name, label, run, leave = false) => h('button', {
     onclick: () => {
@@ -64,17 +69,20 @@ function actions(picture) {
     },
   }, icon(name), label);
   return [
-    button('sliders', t('use_these_settings'), useSettings, true),
-    button('brush', t('edit'), edit, true),
-    button('picture', t('paint_over_this'), paintOver, true),
     button('variation', t('variations'), variations, true),
     button('again', t('again'), again, true),
     button('larger', t('upscale'), upscale),
-    button('download', t('download'), download),
-    button('play', t('slideshow'), opens('slides', (module, from) => module.start(from)), true),
+    canGrow(picture) && button('plus', t('paint_larger'), paintLarger, true),
+    button('brush', t('edit'), edit, true),
+    button('picture', t('paint_over_this'), paintOver, true),
+    button('sliders', t('use_these_settings'), useSettings, true),
+    hasFilm(picture) && button('check', t('reproduce'), opens('reproduce', (module, of) => module.run(of)), true),
     button('film', t(hasFilm(picture) ? 'how_it_came_to_be' : 'lost_in_noise'),
       opens('film', (module, of) => module.open(of, hasFilm(of)))),
+    button('play', t('slideshow'), opens('slides', (module, from) => module.start(from)), true),
+    button('download', t('download'), download),
     button('copy', t('copy_prompt'), () => copy(paramsOf(picture).prompt, t('prompt'))),
+    !picture.job.params.has_init && button('code', t('as_a_program'), opens('code', (module, of) => module.open(of))),
     button('trash', t('delete'), remove),
   ];
 }

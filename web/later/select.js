@@ -1,9 +1,10 @@
 /* select.js: choosing several pictures on the wall, and what is done with them. While it is on, a press
  * on a picture chooses it; with Shift, all from the one before. */
 import { $, announce, complain, h, icon, setText, toast } from '../dom.js';
-import { download, favour, onPick, pictures, removePictures } from '../gallery.js';
+import { favour, onPick, pictures, removePictures } from '../gallery.js';
 import { store } from '../store.js';
 import { t } from '../text.js';
+import { download } from './acts.js';
 
 const PAUSE_MS = 300; /* browsers refuse files that come faster */
 let chosen = new Set(), last = null, bar = null, on = false;

@@ -15,11 +15,13 @@
 #include "engine/pictor.h"
 #include "server/api/app.h"
 #include "server/api/native/native.h"
+#include "server/base/settings.h"
 #include "server/http/http.h"
 #include "server/http/http_error.h"
 #include "server/job/files.h"
 #include "server/job/registry.h"
 #include "server/job/sidecars.h"
+#include "server/job/wildcards.h"
 
 #define LIMIT 50
 #define LIMIT_MAX 200
@@ -41,7 +43,8 @@ static bool kind_of(struct http_request *req, enum folders_kind *kind)
             return true;
         }
     reply_wrong(req, "kind",
-                "kind must be lora, vae, upscaler, embedding, controlnet or text-encoder");
+                "kind must be lora, vae, upscaler, embedding, controlnet, text-encoder or "
+                "wildcard");
     return false;
 }
 
@@ -113,15 +116,50 @@ static cJSON *file_json(const struct registry *registry, const struct registry_e
     return json;
 }
 
+/* Files of lines that prompts choose from, __NAME__: they have names and nothing more. */
+static void list_wildcards(struct http_request *req, long limit, long offset)
+{
+    struct err err;
+    bool any;
+    struct wildcards *w = wildcards_new(http_app(req)->settings->wildcards, &err);
+    if (!w || !wildcards_any(w, &any, &err)) {
+        wildcards_free(w);
+        http_reply_error(req, &err, NULL);
+        return;
+    }
+    const char *q = http_query(req, "q");
+    long at = 0;
+    cJSON *json = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(json, "files");
+    for (size_t i = 0; i < wildcards_count(w); i++) {
+        if (q && *q && !strcasestr(wildcards_name(w, i), q))
+            continue;
+        if (at >= offset && at < offset + limit) {
+            cJSON *file = cJSON_CreateObject();
+            cJSON_AddStringToObject(file, "name", wildcards_name(w, i));
+            cJSON_AddItemToArray(list, file);
+        }
+        at++;
+    }
+    cJSON_AddNumberToObject(json, "count", (double)at);
+    wildcards_free(w);
+    http_reply_json(req, 200, json);
+}
+
 void native_files_list(struct http_request *req)
 {
     enum folders_kind kind;
+    const char *wanted = http_query(req, "kind");
+    bool wild = wanted && strcmp(wanted, "wildcard") == 0;
     struct registry_table table;
     struct err err;
     long limit, offset, at = 0;
-    if (!kind_of(req, &kind) || !number_of(req, "limit", LIMIT_MAX, LIMIT, &limit) ||
+    if ((!wild && !kind_of(req, &kind)) || !number_of(req, "limit", LIMIT_MAX, LIMIT, &limit) ||
         !number_of(req, "offset", REGISTRY_SCAN_MODELS, 0, &offset))
         return;
+    if (wild) {
+        list_wildcards(req, limit, offset);
+        return;
+    }
     if (!files_list(registry_files(http_app(req)->registry, kind), &table, &err)) {
         http_reply_error(req, &err, NULL);
         return;
