@@ -6,6 +6,7 @@ show it. With CONFORMANCE=1 a run of tests/api and tests/clients writes docs/con
 G, E, S, M, H = ("test_openai_generations.py", "test_openai_edits.py", "test_openai_stream.py",
                  "test_openai_models.py", "test_http.py")
 P, N, C = "test_openai_python.py", "test_openai_node.py", "test_openai_courses.py"
+R = "test_openai_shapes.py"
 
 # (what, the tests that show it)
 CASES = [
@@ -96,8 +97,10 @@ CASES = [
     ("what the SDKs try again", f"{P}::test_what_is_tried_again"),
     ("its SDK for Python 3.57.0 and 1.109.1: forms as httpx sends them",
      f"{P}::test_edit test_openai_python_old.py::test_version_1"),
-    ("requests as Open WebUI sends them", f"{G}::test_requests_of_all_ages "
-                                          f"{E}::test_names_of_the_image"),
+    ("requests as Open WebUI sends them, and SillyTavern, LibreChat, Dify, n8n",
+     f"{G}::test_requests_of_all_ages {E}::test_names_of_the_image {R}::test_open_webui "
+     f"{R}::test_open_webui_edits {R}::test_sillytavern {R}::test_librechat_edits {R}::test_dify "
+     f"{R}::test_n8n"),
 ]
 
 
