@@ -58,8 +58,17 @@
            "\"id\":" TEXT ",\"url\":" TEXT ",\"states\":" LIST(TEXT) ",\"secret\":" TEXT)
 #define PULL \
     OBJECT("\"id\",\"ref\",\"state\"", "\"id\":" TEXT ",\"ref\":" TEXT ",\"state\":" TEXT)
-#define KEY \
-    OBJECT("\"id\",\"name\",\"admin\"", "\"id\":" TEXT ",\"name\":" TEXT ",\"admin\":" FLAG)
+#define KEY                                                                                        \
+    OBJECT("\"id\",\"name\",\"admin\",\"weight\"",                                                 \
+           "\"id\":" TEXT ",\"name\":" TEXT ",\"admin\":" FLAG ",\"weight\":" WHOLE                \
+           ",\"pictures_per_day\":" WHOLE ",\"pictures_per_month\":" WHOLE                         \
+           ",\"megapixel_steps_per_day\":" WHOLE ",\"megapixel_steps_per_month\":" WHOLE           \
+           ",\"money_per_day\":" NUMBER ",\"money_per_month\":" NUMBER)
+#define USED                                                                                       \
+    OBJECT("\"day\",\"key\",\"model\",\"jobs\",\"pictures\",\"seconds\"",                          \
+           "\"day\":" TEXT ",\"key\":" TEXT ",\"key_name\":" TEXT ",\"model\":" TEXT               \
+           ",\"jobs\":" WHOLE ",\"failed\":" WHOLE ",\"pictures\":" WHOLE                          \
+           ",\"megapixel_steps\":" NUMBER ",\"seconds\":" NUMBER ",\"money\":" NUMBER)
 #define SIZE                                                                                       \
     "{\"type\":[\"object\",\"null\"],\"properties\":{\"tokens\":" WHOLE                  \
     ",\"chunks\":" WHOLE ",\"texts\":" WHOLE ",\"chunk_tokens\":" WHOLE ",\"most\":" WHOLE \
@@ -147,6 +156,12 @@ static const struct {
     {"POST", "/api/pulls/{id}/resume", "200", PULL, JSON},
     {"GET", "/api/keys", "200", OBJECT("\"keys\"", "\"keys\":" LIST(KEY)), JSON},
     {"POST", "/api/keys", "201", KEY, JSON},
+    {"PUT", "/api/keys/{id}", "200", KEY, JSON},
+    {"GET", "/api/usage", "200",
+     OBJECT("\"from\",\"to\",\"complete\",\"usage\",\"quota\"",
+            "\"from\":" TEXT ",\"to\":" TEXT ",\"complete\":" FLAG ",\"usage\":" LIST(USED)
+            ",\"quota\":" OR_NULL("object")),
+     JSON},
     {"POST", "/api/keys/{id}/revoke", "204", NULL, NULL},
     {"GET", "/api/schema", "200", OBJECT("\"properties\"", "\"properties\":" ANY_OBJECT), JSON},
     {"POST", "/api/tokens", "200",

@@ -21,6 +21,8 @@
 #include "server/api/native/native_files.h"
 #include "server/api/native/native_job.h"
 #include "server/api/native/native_keys.h"
+#include "server/api/native/native_usage.h"
+#include "server/api/quota_headers.h"
 #include "server/api/native/native_list.h"
 #include "server/api/native/native_marks.h"
 #include "server/api/native/native_model.h"
@@ -162,7 +164,10 @@ static const struct route routes[] = {
     {POST, "/api/pulls/{id}/cancel", ROUTES_NATIVE, native_pulls_cancel, .admin = true},
     {POST, "/api/pulls/{id}/resume", ROUTES_NATIVE, native_pulls_resume, .admin = true},
     {GET, "/api/keys", ROUTES_NATIVE, native_keys_list, .admin = true},
+    {GET, "/api/usage", ROUTES_NATIVE, native_usage, .query = "from to key format"},
     {POST, "/api/keys", ROUTES_NATIVE, native_keys_add, ROUTE_BODY_SMALL, .admin = true},
+    {.method = "PUT", "/api/keys/{id}", ROUTES_NATIVE, native_keys_set, ROUTE_BODY_SMALL,
+     .admin = true},
     {POST, "/api/keys/{id}/revoke", ROUTES_NATIVE, native_keys_revoke, ROUTE_BODY_SMALL,
      .admin = true},
     {GET, "/api/schema", ROUTES_NATIVE, native_fields_schema},
@@ -304,6 +309,6 @@ static bool check_key(const struct app *app, const struct access_request *r,
 
 struct http *routes_serve(const struct app *app, struct err *err)
 {
-    struct http_options options = {app->settings, app, &routes_table, check_key};
+    struct http_options options = {app->settings, app, &routes_table, check_key, quota_headers};
     return http_start(&options, err);
 }

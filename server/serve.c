@@ -26,6 +26,7 @@
 #include "server/pull/pulls.h"
 #include "server/queue/events.h"
 #include "server/queue/queue.h"
+#include "server/queue/quota.h"
 #include "server/routes.h"
 #include "server/store/blobs.h"
 #include "server/store/keys.h"
@@ -103,7 +104,10 @@ static bool start_painting(struct app *app, struct err *err)
                                    .registry = app->registry,
                                    .codec = app->codec,
                                    .memory = hashes};
-    return (app->dispatch = dispatch_new(&parts, err)) != NULL;
+    if (!(app->dispatch = dispatch_new(&parts, err)))
+        return false;
+    quota_set_prices(app->queue, dispatch_price, app->dispatch);
+    return true;
 }
 
 static bool run(const struct settings *settings, struct err *err)

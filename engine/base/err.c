@@ -9,7 +9,7 @@ static const char *const names[] = {
     [ERR_NOT_FOUND] = "not_found", [ERR_UNSUPPORTED] = "unsupported", [ERR_CANCELLED] = "cancelled",
     [ERR_BUSY] = "busy",           [ERR_DENIED] = "denied",           [ERR_IO] = "io",
     [ERR_UPSTREAM] = "upstream",   [ERR_INTERNAL] = "internal",       [ERR_NO_ROOM] = "no_room",
-    [ERR_UNAVAILABLE] = "unavailable",
+    [ERR_UNAVAILABLE] = "unavailable", [ERR_QUOTA] = "quota",
 };
 
 static void set(struct err *e, const char *where, enum err_code code, const char *fmt, va_list ap)

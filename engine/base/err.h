@@ -22,6 +22,7 @@ enum err_code {
     ERR_UNSUPPORTED, /* understood, but not something pictor does */
     ERR_CANCELLED,   /* stopped on request */
     ERR_BUSY,        /* queue full, rate limit; try again later */
+    ERR_QUOTA,       /* a quota of a day or a month is used up */
     ERR_DENIED,      /* key missing, wrong, or without the right */
     ERR_IO,          /* disk, socket, child process */
     ERR_NO_ROOM,     /* the disk is full: nothing can be stored for now */

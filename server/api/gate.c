@@ -88,6 +88,7 @@ static bool check_user(const struct settings *s, struct keys *keys, const struct
     if (!keys_user(keys, r->user, &key, err))
         return false;
     out->admin = key.admin || list_has(&s->forward_auth_admins, r->user);
+    out->limited = keys_is_limited(&key.share);
     memcpy(out->key_id, key.id, sizeof key.id);
     return true;
 }
@@ -104,8 +105,7 @@ bool gate_check(const struct settings *s, struct keys *keys, const struct access
     }
     if (unreadable.code != ERR_NONE)
         return err_copy(err, &unreadable);
-    const char *bearer =
-        r->authorization ? credentials(r->authorization, "Bearer") : r->api_key;
+    const char *bearer = r->authorization ? credentials(r->authorization, "Bearer") : r->api_key;
     const char *basic = credentials(r->authorization, "Basic");
     struct key key = {0}; /* of api_auth there is none */
     bool ok;
@@ -120,6 +120,7 @@ bool gate_check(const struct settings *s, struct keys *keys, const struct access
                        "this server needs a key: send the header Authorization: Bearer KEY");
     }
     out->admin = ok && key.admin;
+    out->limited = ok && keys_is_limited(&key.share);
     memcpy(out->key_id, key.id, sizeof key.id);
     return ok;
 }

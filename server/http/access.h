@@ -16,9 +16,9 @@ struct settings;
 /* What of a request the gates look at; NULL: the header is absent. */
 struct access_request {
     const char *method, *host, *origin, *fetch_site, *authorization, *api_key;
-    const char *remote;       /* the address that the connection comes from */
+    const char *remote;        /* the address that the connection comes from */
     const char *user, *secret; /* what a proxy says: forward_auth_header, X-Pictor-Secret */
-    bool throttled; /* no password is tried: too many from there were wrong */
+    bool throttled;            /* no password is tried: too many from there were wrong */
 };
 
 /* With a loopback address only its own names and allowed_hosts are answered. With another one also
@@ -38,6 +38,7 @@ bool access_check_origin(const struct settings *s, const struct access_request *
 struct access_grant {
     char key_id[ACCESS_KEY_ID_SIZE]; /* "": nobody's, when the server asks for no keys */
     bool admin;                      /* may see and manage everybody's jobs */
+    bool limited;                    /* answers that paint tell of its quotas */
 };
 
 #endif

@@ -43,6 +43,8 @@ struct http_options {
     const struct app *app; /* what http_app gives the handlers; http knows nothing of it */
     const struct route_table *routes;
     http_gate_fn *gate;
+    /* Adds headers to the answer of a route that paints, to a key that is `limited`. */
+    void (*limits)(struct http_request *req, int status);
 };
 
 /* Listens where the settings say and serves until http_stop. Borrows what the options name. */

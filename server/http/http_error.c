@@ -20,6 +20,7 @@ int http_error_status(enum err_code code)
     case ERR_TOO_LARGE:
         return 413;
     case ERR_BUSY:
+    case ERR_QUOTA:
         return 429;
     case ERR_IO:
     case ERR_INTERNAL:

@@ -14,7 +14,7 @@
 #include "server/http/http_error.h"
 #include "server/http/route.h"
 
-#define HTTP_HEADERS_MAX 16
+#define HTTP_HEADERS_MAX 28
 #define HTTP_RECHECK_MS 5000 /* a request that waits looks at least so often */
 
 enum http_memory { HTTP_BODIES, HTTP_ANSWERS, HTTP_MEMORY_KINDS };

@@ -162,6 +162,8 @@ static void add_default(struct MHD_Response *response, const char *name, const c
 static void add_headers(struct http_request *req)
 {
     struct MHD_Response *r = req->response;
+    if (req->grant.limited && req->route && req->route->paints)
+        req->http->options.limits(req, req->status);
     for (size_t i = 0; i < req->header_count; i++)
         MHD_add_response_header(r, req->headers[i].name, req->headers[i].value);
     MHD_add_response_header(r, "x-request-id", req->id);
@@ -189,7 +191,11 @@ static void add_headers(struct http_request *req)
                     "x-request-id, content-range, etag, openai-processing-ms, "
                     "retry-after, x-ignored-parameters, "
                     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, "
-                    "x-ratelimit-reset-requests");
+                    "x-ratelimit-reset-requests, x-ratelimit-limit-pictures, "
+                    "x-ratelimit-remaining-pictures, x-ratelimit-reset-pictures, "
+                    "x-ratelimit-limit-megapixel-steps, x-ratelimit-remaining-megapixel-steps, "
+                    "x-ratelimit-reset-megapixel-steps, x-ratelimit-limit-money, "
+                    "x-ratelimit-remaining-money, x-ratelimit-reset-money");
     }
 }
 

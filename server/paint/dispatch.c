@@ -79,6 +79,11 @@ void dispatch_stats(struct dispatch *d, struct dispatch_stats *out)
     upstream_stats(d->upstream, out);
 }
 
+double dispatch_price(void *d, const char *model)
+{
+    return upstream_price(((struct dispatch *)d)->upstream, model);
+}
+
 bool dispatch_spending(struct dispatch *d, size_t i, struct dispatch_spending *out)
 {
     return upstream_spending(d->upstream, i, out);

@@ -65,6 +65,9 @@ struct dispatch_stats {
 };
 void dispatch_stats(struct dispatch *d, struct dispatch_stats *out);
 
+/* What a picture of the model costs, at the most; `d` is a struct dispatch (quota_price_fn). */
+double dispatch_price(void *d, const char *model);
+
 /* What was ordered at an upstream in this day and this month (UTC), and its limits, 0: none. */
 struct dispatch_spending {
     const char *name; /* of the settings */

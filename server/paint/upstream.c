@@ -187,8 +187,7 @@ static void begin_errand(struct errand *e)
     e->index = result_missing(&e->job, 0);
     if (e->index < 0)
         upstream_finish(e);
-    else if (!upstream_order_allowed(e, &err) ||
-             !read_pictures(e, &err))
+    else if (!upstream_order_allowed(e, &err) || !read_pictures(e, &err))
         upstream_fail(e, &err);
     else
         upstream_order_next(e);
@@ -340,6 +339,22 @@ void upstream_stats(struct upstream *u, struct dispatch_stats *out)
     out->upstream_requests += u->stats.upstream_requests;
     out->upstream_failures += u->stats.upstream_failures;
     pthread_mutex_unlock(&u->lock);
+}
+
+double upstream_price(struct upstream *u, const char *model)
+{
+    double most = 0;
+    if (!u)
+        return 0;
+    pthread_mutex_lock(&u->lock);
+    for (size_t i = 0; i < u->server_count; i++) {
+        if (!upstream_model_any(&u->servers[i], model))
+            continue;
+        double price = upstream_spend_price(u->servers[i].settings, model);
+        most = price > most ? price : most;
+    }
+    pthread_mutex_unlock(&u->lock);
+    return most;
 }
 
 bool upstream_spending(struct upstream *u, size_t i, struct dispatch_spending *out)

@@ -34,6 +34,8 @@ bool upstream_busy(struct upstream *u);
 /* Adds its figures. */
 void upstream_stats(struct upstream *u, struct dispatch_stats *out);
 
+/* As dispatch_price. */
+double upstream_price(struct upstream *u, const char *model);
 struct dispatch_spending;
 bool upstream_spending(struct upstream *u, size_t i, struct dispatch_spending *out);
 

@@ -227,7 +227,8 @@ bool upstream_spend(struct errand *e, int count, struct err *err)
         return false;
     set_spent(e, &spend);
     e->reserved += count;
-    return true;
+    double price = upstream_spend_price(s, e->model->local);
+    return price == 0 || queue_spend(e->upstream->parts.queue, &e->claim, price * count, err);
 }
 
 void upstream_spend_back(struct errand *e)

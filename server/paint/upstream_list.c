@@ -80,7 +80,9 @@ static bool take_names(struct upstream *u, struct server *s, const char *const *
             m->there = true;
         if (m || !registry_remote_wants(s->settings, names[i]))
             continue;
+        pthread_mutex_lock(&u->lock); /* of who asks for prices */
         m = upstream_model_add(s, names[i], names[i], err);
+        pthread_mutex_unlock(&u->lock);
         if (!m)
             return false;
         m->listed = true;

@@ -147,6 +147,8 @@ bool queue_order_note(struct queue *q, const struct claim *claim, const struct j
 bool queue_order_forget(struct queue *q, const struct claim *claim, struct err *err);
 bool queue_order_find(struct queue *q, const struct claim *claim, struct job_order *order,
                       struct err *err);
+/* Money was spent for it, or (below 0) was not after all: counted with what its key has used. */
+bool queue_spend(struct queue *q, const struct claim *claim, double money, struct err *err);
 
 /* Stores one finished picture (encoded file): file first, fsync, then its row. `image` gives index,
  * size, seed, format, infotext; its id and bytes are filled in. Repeating an index replaces it.

@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+#include "server/queue/quota.h"
 #include "server/queue/steady.h"
 #include "server/store/store.h"
 
@@ -18,6 +19,8 @@ struct queue {
     struct events *events;
     struct subscription *reporter; /* queue_news.c */
     const struct settings *settings;
+    quota_price_fn *price; /* NULL: nothing costs money */
+    void *price_ctx;
     pthread_mutex_t lock;
     pthread_cond_t end;        /* the sweeper is to stop, or to look at a trouble */
     pthread_cond_t well;       /* the trouble is over, or nobody is to wait for that any more */

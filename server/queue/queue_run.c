@@ -1,6 +1,7 @@
 /* queue_run.c: a runner's side of the queue: claims, pictures, and how it ended. */
 #include "server/queue/queue_private.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -121,14 +122,20 @@ bool queue_order_find(struct queue *q, const struct claim *claim, struct job_ord
     return done;
 }
 
+bool queue_spend(struct queue *q, const struct claim *claim, double money, struct err *err)
+{
+    return store_job_spend(q->store, claim->job_id, claim->token, llround(money * 1e6), err);
+}
+
 /* The row of a picture whose file is on disk. */
 static bool commit_image(struct queue *q, const struct claim *claim, const struct job_image *image,
                          struct job_image *replaced, struct err *err)
 {
     struct store_lease lease;
     if (!store_begin(q->store, err) ||
-        !store_end(q->store, queue_check_claim(q, claim, &lease, err) &&
-                                 store_image_put(q->store, claim->job_id, image, replaced, err),
+        !store_end(q->store,
+                   queue_check_claim(q, claim, &lease, err) &&
+                       store_image_put(q->store, claim->job_id, image, replaced, err),
                    err))
         return false;
     struct event event = {.kind = EVENT_IMAGE, .state = JOB_RUNNING, .image_index = image->index};

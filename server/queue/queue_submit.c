@@ -50,6 +50,19 @@ static bool check_room(struct queue *q, const char *key_id, size_t more, size_t 
     return true;
 }
 
+/* Of jobs that are about to be asked for. */
+static bool check_quota(struct queue *q, const char *key_id, const struct queue_request *requests,
+                        size_t count, struct err *err)
+{
+    struct quota quota;
+    struct store_amount more = {0};
+    if (!quota_read(q, key_id, now_unix_ms(), &quota, err))
+        return false;
+    for (size_t i = 0; i < count && quota.limited; i++)
+        quota_add(q, requests[i].params, &more);
+    return quota_allows(&quota, &more, err);
+}
+
 static size_t bytes_of(const struct job_input *inputs, size_t count)
 {
     size_t bytes = 0;
@@ -158,7 +171,8 @@ static bool insert_all(struct queue *q, const char *key_id, bool waited,
         return false;
     if (once && once->jobs)
         return true;
-    bool done = check_room(q, key_id, count, bytes_of_all(requests, count), err);
+    bool done = check_room(q, key_id, count, bytes_of_all(requests, count), err) &&
+                check_quota(q, key_id, requests, count, err);
     for (size_t i = 0; i < count && done; i++)
         done = insert_job(q, key_id, waited, &requests[i], err);
     return done && (!once || put_once(q, key_id, requests, count, once, err)) &&
@@ -170,9 +184,9 @@ static bool accept_all(struct queue *q, const char *key_id, bool waited,
                        const struct queue_also *also, struct err *err)
 {
     pthread_mutex_lock(&q->lock);
-    bool done = store_begin(q->store, err) &&
-                store_end(q->store,
-                          insert_all(q, key_id, waited, requests, count, once, also, err), err);
+    bool done =
+        store_begin(q->store, err) &&
+        store_end(q->store, insert_all(q, key_id, waited, requests, count, once, also, err), err);
     for (size_t i = 0; i < count && done && !(once && once->jobs); i++)
         queue_publish_state(q, requests[i].id, key_id, JOB_QUEUED);
     queue_note(q, done, err);
@@ -219,7 +233,9 @@ bool queue_submit_all(struct queue *q, const char *key_id, bool waited,
     if (away)
         return false;
     /* Asked again when it counts; here it saves writing pixels that will not be taken. */
-    bool good = check_room(q, key_id, count, bytes_of_all(requests, count), err);
+    bool good =
+        check_room(q, key_id, count, bytes_of_all(requests, count), err) &&
+        (bytes_of_all(requests, count) == 0 || check_quota(q, key_id, requests, count, err));
     for (size_t i = 0; i < count && good; i++)
         good = check_inputs(requests[i].params, requests[i].inputs, requests[i].input_count, err) &&
                ids_random(requests[i].id, JOB_ID_SIZE - 1, err);

@@ -1,6 +1,7 @@
 /* keys.c: makes, finds and revokes keys; the rows are the store's. */
 #include "server/store/keys.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,10 +50,87 @@ static bool is_name(const char *name, size_t most)
     return printable;
 }
 
+/* ---- shares ---- */
+
+#define MONEY 1e6
+
+/* In the order of keys_share_name; the weight is before them. */
+static const struct {
+    const char *name;
+    bool month;
+    size_t offset;
+} limits[] = {
+    {"pictures_per_day", false, offsetof(struct key_limit, pictures)},
+    {"pictures_per_month", true, offsetof(struct key_limit, pictures)},
+    {"megapixel_steps_per_day", false, offsetof(struct key_limit, work)},
+    {"megapixel_steps_per_month", true, offsetof(struct key_limit, work)},
+    {"money_per_day", false, offsetof(struct key_limit, money)},
+    {"money_per_month", true, offsetof(struct key_limit, money)},
+};
+#define LIMITS (sizeof limits / sizeof *limits)
+
+const char *keys_share_name(size_t i)
+{
+    return i == 0 ? "weight" : i <= LIMITS ? limits[i - 1].name : NULL;
+}
+
+static int64_t *limit_at(struct key_share *share, size_t i)
+{
+    struct key_limit *of = limits[i - 1].month ? &share->month : &share->day;
+    return (int64_t *)((char *)of + limits[i - 1].offset);
+}
+
+static double unit_of(size_t i)
+{
+    return limits[i - 1].offset == offsetof(struct key_limit, money) ? MONEY : 1;
+}
+
+double keys_share_get(const struct key_share *share, size_t i)
+{
+    struct key_share copy = *share;
+    return i == 0 ? copy.weight : (double)*limit_at(&copy, i) / unit_of(i);
+}
+
+bool keys_share_set(struct key_share *share, size_t i, double value, struct err *err)
+{
+    double least = i == 0 ? 1 : 0, unit = i == 0 ? 1 : unit_of(i);
+    double most = i == 0 ? KEYS_WEIGHT_MOST : (double)KEYS_AMOUNT_MOST / unit;
+    bool whole = unit > 1 || value == floor(value);
+    if (!(value >= least && value <= most) || !whole)
+        return err_set(err, ERR_INVALID, "%s must be a%s number of %.0f..%.0f, got %g",
+                       keys_share_name(i), unit > 1 ? "" : " whole", least, most, value);
+    if (i == 0)
+        share->weight = (int)value;
+    else
+        *limit_at(share, i) = llround(value * unit);
+    return true;
+}
+
+bool keys_is_limited(const struct key_share *share)
+{
+    for (size_t i = 1; i <= LIMITS; i++)
+        if (keys_share_get(share, i) > 0)
+            return true;
+    return false;
+}
+
+bool keys_set_share(struct keys *keys, const char *id, const struct key_share *share,
+                    struct err *err)
+{
+    return store_key_set(keys->store, id, share, err);
+}
+
 bool keys_create(struct keys *keys, const char *name, bool admin, char plain[KEYS_PLAIN_SIZE],
                  struct key *out, struct err *err)
 {
-    struct key key = {.admin = admin, .created_ms = now_unix_ms()};
+    return keys_create_with(keys, name, admin, &KEYS_SHARE_USUAL, plain, out, err);
+}
+
+bool keys_create_with(struct keys *keys, const char *name, bool admin,
+                      const struct key_share *share, char plain[KEYS_PLAIN_SIZE], struct key *out,
+                      struct err *err)
+{
+    struct key key = {.admin = admin, .created_ms = now_unix_ms(), .share = *share};
     unsigned char hash[SHA256_SIZE];
     size_t length = strlen(name);
     if (!length || !is_name(name, sizeof key.name - 1))
@@ -107,23 +185,22 @@ bool keys_list(struct keys *keys, struct key **list, size_t *count, struct err *
     return done;
 }
 
-bool keys_revoke(struct keys *keys, const char *id_or_name, struct err *err)
+bool keys_find(struct keys *keys, const char *id_or_name, struct key *out, struct err *err)
 {
     struct key *list;
     size_t count, matches = 0;
-    const char *id = NULL;
     if (!keys_list(keys, &list, &count, err))
         return false;
     for (size_t i = 0; i < count; i++) {
         if (list[i].revoked_ms)
             continue;
         if (strcmp(list[i].id, id_or_name) == 0) {
-            id = list[i].id;
+            *out = list[i];
             matches = 1;
             break;
         }
         if (strcmp(list[i].name, id_or_name) == 0) {
-            id = list[i].id;
+            *out = list[i];
             matches++;
         }
     }
@@ -133,9 +210,15 @@ bool keys_revoke(struct keys *keys, const char *id_or_name, struct err *err)
                 id_or_name);
     else if (!done)
         err_set(err, ERR_NOT_FOUND, "there is no valid key \"%.64s\"", id_or_name);
-    done = done && store_key_revoke(keys->store, id, now_unix_ms(), err);
     free(list);
     return done;
+}
+
+bool keys_revoke(struct keys *keys, const char *id_or_name, struct err *err)
+{
+    struct key key;
+    return keys_find(keys, id_or_name, &key, err) &&
+           store_key_revoke(keys->store, key.id, now_unix_ms(), err);
 }
 
 /* ---- checks ---- */
@@ -198,7 +281,7 @@ bool keys_user(struct keys *keys, const char *user, struct key *out, struct err 
 {
     unsigned char hash[SHA256_SIZE];
     struct user_search s = {.hash = hash, .out = out};
-    struct key key = {.created_ms = now_unix_ms()};
+    struct key key = {.created_ms = now_unix_ms(), .share = KEYS_SHARE_USUAL};
     *out = (struct key){0};
     if (!*user || !is_name(user, USER_MAX))
         return err_set(err, ERR_DENIED,

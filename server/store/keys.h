@@ -16,12 +16,29 @@
 #define KEYS_NAME_SIZE 65  /* 1..64 bytes, no control characters, and NUL */
 #define KEYS_PLAIN_SIZE 68 /* "pk_", 64 hex digits and NUL */
 
+#define KEYS_WEIGHT_MOST 1000
+#define KEYS_AMOUNT_MOST INT64_C(1000000000000) /* of a limit, in its unit */
+
+/* What a key may use in a day or a month (UTC); 0: as much as it likes. */
+struct key_limit {
+    int64_t pictures;
+    int64_t work;  /* millions of pixels times steps */
+    int64_t money; /* millionths, spent at upstreams */
+};
+
+/* Its share of the painters, beside other keys' (1 is usual), and its limits. */
+struct key_share {
+    int weight; /* 1..KEYS_WEIGHT_MOST */
+    struct key_limit day, month;
+};
+
 struct key {
     char id[KEYS_ID_SIZE]; /* not secret */
     char name[KEYS_NAME_SIZE];
     bool admin; /* sees and manages everybody's jobs; others paint and see their own */
     int64_t created_ms;
     int64_t revoked_ms; /* 0: valid */
+    struct key_share share;
 };
 
 struct store;
@@ -34,6 +51,25 @@ void keys_free(struct keys *keys);
  * the same name, so that a name says which to revoke: ERR_INVALID. */
 bool keys_create(struct keys *keys, const char *name, bool admin, char plain[KEYS_PLAIN_SIZE],
                  struct key *out, struct err *err);
+/* With a share of its own. */
+bool keys_create_with(struct keys *keys, const char *name, bool admin,
+                      const struct key_share *share, char plain[KEYS_PLAIN_SIZE], struct key *out,
+                      struct err *err);
+#define KEYS_SHARE_USUAL ((struct key_share){.weight = 1})
+
+/* What counts from now on. By id or name; errors as of keys_revoke. */
+bool keys_find(struct keys *keys, const char *id_or_name, struct key *out, struct err *err);
+bool keys_set_share(struct keys *keys, const char *id, const struct key_share *share,
+                    struct err *err);
+/* Whether it has any limit. */
+bool keys_is_limited(const struct key_share *share);
+
+/* One of its numbers by the name that people know it by: "weight", "pictures_per_day",
+ * "megapixel_steps_per_day", "money_per_day", and likewise "per_month"; from and to what
+ * people write (money is not in millionths). NULL past the end. */
+const char *keys_share_name(size_t i);
+double keys_share_get(const struct key_share *share, size_t i);
+bool keys_share_set(struct key_share *share, size_t i, double value, struct err *err);
 
 /* Oldest first, revoked ones too; *list is malloc'd. */
 bool keys_list(struct keys *keys, struct key **list, size_t *count, struct err *err);

@@ -479,3 +479,37 @@ bool store_job_lost(struct store *st, const char *id, struct err *err)
 {
     return st->driver->job->lost(st, id, err);
 }
+
+bool store_key_set(struct store *st, const char *id, const struct key_share *share, struct err *err)
+{
+    return st->driver->key_set(st, id, share, err);
+}
+
+bool store_key_share(struct store *st, const char *id, struct key_share *out, struct err *err)
+{
+    return st->driver->key_share(st, id, out, err);
+}
+
+bool store_job_spend(struct store *st, const char *job_id, int64_t token, int64_t money,
+                     struct err *err)
+{
+    return st->driver->usage->spend(st, job_id, token, money, err);
+}
+
+bool store_usage_since(struct store *st, const char *key_id, int64_t day, int64_t month,
+                       struct store_amount *of_day, struct store_amount *of_month, struct err *err)
+{
+    return st->driver->usage->since(st, key_id, day, month, of_day, of_month, err);
+}
+
+bool store_usage_pending(struct store *st, const char *key_id, store_pending_fn *fn, void *ctx,
+                         struct err *err)
+{
+    return st->driver->usage->pending(st, key_id, fn, ctx, err);
+}
+
+bool store_usage_list(struct store *st, const char *key_id, int64_t from, int64_t to, size_t most,
+                      struct store_usage **rows, size_t *count, struct err *err)
+{
+    return st->driver->usage->list(st, key_id, from, to, most, rows, count, err);
+}

@@ -336,6 +336,40 @@ bool store_key_each(struct store *st, const unsigned char *hash, store_key_fn *f
 bool store_key_any(struct store *st, bool *any, struct err *err);
 bool store_key_revoke(struct store *st, const char *id, int64_t now_ms, struct err *err);
 
+/* ---- what was used, by days (UTC) ---- */
+
+struct store_amount {
+    int64_t pictures;
+    int64_t work;  /* thousands of pixels times steps */
+    int64_t money; /* millionths, spent at upstreams */
+};
+struct store_usage {
+    int64_t day; /* since 1970 */
+    char key_id[JOB_ID_SIZE], model[200];
+    int64_t jobs, failed; /* that have ended, and of them */
+    struct store_amount amount;
+    int64_t ms; /* from claims to ends */
+};
+typedef void store_pending_fn(void *ctx, const char *model, const struct store_amount *amount);
+
+/* Counts what was spent for a job, or (below 0) was not after all. A claim that is over is none. */
+bool store_job_spend(struct store *st, const char *job_id, int64_t token, int64_t money,
+                     struct err *err);
+/* What of a key's jobs has ended on `day` or later, and on `month` or later, which is before. */
+bool store_usage_since(struct store *st, const char *key_id, int64_t day, int64_t month,
+                       struct store_amount *of_day, struct store_amount *of_month, struct err *err);
+/* What its jobs that are not final were asked for, by model, and have cost so far. */
+bool store_usage_pending(struct store *st, const char *key_id, store_pending_fn *fn, void *ctx,
+                         struct err *err);
+/* Of days from..to, in order, `most` rows at most; *rows is malloc'd. `key_id` NULL: of all. */
+bool store_usage_list(struct store *st, const char *key_id, int64_t from, int64_t to, size_t most,
+                      struct store_usage **rows, size_t *count, struct err *err);
+
+/* Of a key that is not there: the usual. */
+bool store_key_share(struct store *st, const char *id, struct key_share *out, struct err *err);
+bool store_key_set(struct store *st, const char *id, const struct key_share *share,
+                   struct err *err);
+
 /* ---- fsck ---- */
 
 struct store_check {

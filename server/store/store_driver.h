@@ -107,6 +107,17 @@ struct store_driver_webhook {
                    int64_t again_ms, const char *fault, struct err *err);
 };
 
+struct store_driver_usage {
+    bool (*spend)(struct store *st, const char *job_id, int64_t token, int64_t money,
+                  struct err *err);
+    bool (*since)(struct store *st, const char *key_id, int64_t day, int64_t month,
+                  struct store_amount *of_day, struct store_amount *of_month, struct err *err);
+    bool (*pending)(struct store *st, const char *key_id, store_pending_fn *fn, void *ctx,
+                    struct err *err);
+    bool (*list)(struct store *st, const char *key_id, int64_t from, int64_t to, size_t most,
+                 struct store_usage **rows, size_t *count, struct err *err);
+};
+
 struct store_driver_check {
     bool (*all)(struct store *st, const struct store_check *check, struct err *err);
     bool (*short_jobs)(struct store *st, const struct store_check *check, struct err *err);
@@ -163,12 +174,16 @@ struct store_driver {
                      struct err *err);
     bool (*key_any)(struct store *st, bool *any, struct err *err);
     bool (*key_revoke)(struct store *st, const char *id, int64_t now_ms, struct err *err);
+    bool (*key_set)(struct store *st, const char *id, const struct key_share *share,
+                    struct err *err);
+    bool (*key_share)(struct store *st, const char *id, struct key_share *out, struct err *err);
     const struct store_driver_job *job;
     const struct store_driver_image *image;
     const struct store_driver_record *record;
     const struct store_driver_mark *mark;
     const struct store_driver_once *once;
     const struct store_driver_webhook *webhook;
+    const struct store_driver_usage *usage;
     const struct store_driver_check *check;
     const struct store_driver_table *table;
 };

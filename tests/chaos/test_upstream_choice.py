@@ -259,6 +259,9 @@ def test_limits(front, stubs, lines, words):
     assert figures['pictures{upstream="paid",period="day"}'] == 2
     assert figures['pictures{upstream="paid",period="month"}'] == 2
     assert figures['money{upstream="paid",period="day"}'] == (0.2 if "price" in lines[0] else 0)
+    (used,) = requests.get(server.url + "/api/usage", timeout=30).json()["usage"]
+    assert (used["jobs"], used["failed"], used["pictures"]) == (3, 2, 2)
+    assert used["money"] == pytest.approx(0.2 if "price" in lines[0] else 0)
     kind, period = words.split("_")[1], words.split("_")[3]
     limit = float(next(line for line in lines if words in line).split("=")[1])
     assert figures[f'{kind}_limit{{upstream="paid",period="{period}"}}'] == limit

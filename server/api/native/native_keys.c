@@ -22,6 +22,7 @@
 struct given {
     const char *name;
     bool admin;
+    struct key_share share;
 };
 
 static const struct json_field fields[] = {
@@ -34,6 +35,48 @@ static const struct json_field fields[] = {
     {.name = "admin", .type = JSON_FIELD_BOOL, .offset = offsetof(struct given, admin)},
 };
 
+/* Those of a request, which are members of keys_share_name's names; what is left out stays. */
+static bool take_share(cJSON *body, struct key_share *share, const char **param, struct err *err)
+{
+    for (size_t i = 0; keys_share_name(i); i++) {
+        cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(body, keys_share_name(i));
+        if (!item)
+            continue;
+        *param = keys_share_name(i);
+        bool good = cJSON_IsNumber(item) ? keys_share_set(share, i, item->valuedouble, err)
+                                         : err_set(err, ERR_INVALID, "%s must be a number", *param);
+        cJSON_Delete(item);
+        if (!good)
+            return false;
+    }
+    return true;
+}
+
+/* The body of a request, its share taken out; NULL: answered. */
+static cJSON *body_of(struct http_request *req, struct key_share *share)
+{
+    struct err err;
+    const char *param = NULL;
+    cJSON *body = http_json(req, &err);
+    if (body && take_share(body, share, &param, &err))
+        return body;
+    cJSON_Delete(body);
+    http_reply_error(req, &err, param);
+    return NULL;
+}
+
+static bool parse(struct http_request *req, cJSON *body, const struct json_field *f, size_t count,
+                  void *out)
+{
+    struct json_problem problem;
+    struct err err;
+    if (json_fields_parse(f, count, body, JSON_FIELDS_STRICT, out, &problem))
+        return true;
+    err_set(&err, ERR_INVALID, "%s", problem.message);
+    http_reply_error(req, &err, problem.name);
+    return false;
+}
+
 static cJSON *key_json(const struct key *key)
 {
     cJSON *json = cJSON_CreateObject();
@@ -44,6 +87,8 @@ static cJSON *key_json(const struct key *key)
     cJSON_AddItemToObject(json, "revoked_at",
                           key->revoked_ms ? cJSON_CreateNumber((double)key->revoked_ms)
                                           : cJSON_CreateNull());
+    for (size_t i = 0; keys_share_name(i); i++)
+        cJSON_AddNumberToObject(json, keys_share_name(i), keys_share_get(&key->share, i));
     return json;
 }
 
@@ -132,7 +177,7 @@ static bool make(struct http_request *req, const struct given *g, char plain[KEY
         return err_set(err, ERR_INVALID,
                        "admin must be true of the first key: without it nobody may make another");
     *param = "name";
-    return keys_create(keys, g->name, g->admin, plain, key, err);
+    return keys_create_with(keys, g->name, g->admin, &g->share, plain, key, err);
 }
 
 void native_keys_add(struct http_request *req)
@@ -142,9 +187,15 @@ void native_keys_add(struct http_request *req)
     struct err err;
     const char *param = NULL;
     char plain[KEYS_PLAIN_SIZE];
-    cJSON *body = native_body(req, fields, sizeof fields / sizeof *fields, &g);
+    struct key_share share = KEYS_SHARE_USUAL;
+    cJSON *body = body_of(req, &share);
     if (!body)
         return;
+    if (!parse(req, body, fields, sizeof fields / sizeof *fields, &g)) {
+        cJSON_Delete(body);
+        return;
+    }
+    g.share = share;
     if (!make(req, &g, plain, &key, &param, &err)) {
         http_reply_error(req, &err, err.code == ERR_INVALID ? param : NULL);
     } else {
@@ -157,24 +208,54 @@ void native_keys_add(struct http_request *req)
     cJSON_Delete(body);
 }
 
-void native_keys_revoke(struct http_request *req)
+/* By its id alone: a name may be another key's. False: answered. */
+static bool find(struct http_request *req, struct key *found)
 {
     struct key *all;
     size_t count;
     struct err err;
     const char *id = http_param(req, "id");
+    bool there = false;
     if (!list(req, &all, &count))
-        return;
-    const struct key *found = NULL;
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(all[i].id, id) == 0)
-            found = &all[i];
-    /* By its id alone: a name may be another key's. */
-    if (!found)
+        return false;
+    for (size_t i = 0; i < count && !there; i++) {
+        there = strcmp(all[i].id, id) == 0;
+        if (there)
+            *found = all[i];
+    }
+    free(all);
+    if (!there) {
         err_set(&err, ERR_NOT_FOUND, "there is no key \"%.40s\"", id);
-    if (found && (found->revoked_ms || keys_revoke(http_app(req)->keys, found->id, &err)))
+        http_reply_error(req, &err, NULL);
+    }
+    return there;
+}
+
+void native_keys_set(struct http_request *req)
+{
+    struct key key;
+    struct err err;
+    if (!find(req, &key))
+        return;
+    cJSON *body = body_of(req, &key.share);
+    char nothing;
+    if (body && parse(req, body, NULL, 0, &nothing)) {
+        if (keys_set_share(http_app(req)->keys, key.id, &key.share, &err))
+            http_reply_json(req, 200, key_json(&key));
+        else
+            http_reply_error(req, &err, NULL);
+    }
+    cJSON_Delete(body);
+}
+
+void native_keys_revoke(struct http_request *req)
+{
+    struct key found;
+    struct err err;
+    if (!find(req, &found))
+        return;
+    if (found.revoked_ms || keys_revoke(http_app(req)->keys, found.id, &err))
         http_reply_empty(req, 204);
     else
         http_reply_error(req, &err, NULL);
-    free(all);
 }

@@ -6,6 +6,7 @@ struct http_request;
 
 void native_keys_list(struct http_request *req);   /* GET /api/keys */
 void native_keys_add(struct http_request *req);    /* POST /api/keys */
+void native_keys_set(struct http_request *req);    /* PUT /api/keys/{id} */
 void native_keys_revoke(struct http_request *req); /* POST /api/keys/{id}/revoke */
 
 #endif

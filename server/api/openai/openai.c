@@ -124,8 +124,10 @@ void openai_error(struct http_request *req, const struct http_problem *problem)
     else if (problem->status == 405)
         code = "method_not_supported";
     else if (problem->status == 429)
-        code = "rate_limit_exceeded";
+        code = problem->code == ERR_QUOTA ? OPENAI_QUOTA : "rate_limit_exceeded";
     openai_fault(&f, problem->status, code, problem->param, "%s", problem->message);
+    if (problem->code == ERR_QUOTA)
+        f.type = OPENAI_QUOTA;
     openai_reply_fault(req, &f);
 }
 

@@ -12,6 +12,7 @@ struct http_problem;
 struct registry_model;
 
 #define OPENAI_INVALID "invalid_request_error"
+#define OPENAI_QUOTA "insufficient_quota" /* a type and a code */
 
 /* Why a request is answered with an error. `type` and `code` are borrowed. */
 struct openai_fault {

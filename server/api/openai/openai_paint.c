@@ -229,8 +229,7 @@ static void on_event(void *ctx, const struct event *event)
     if (event->kind == EVENT_PROGRESS && !preview)
         return;
     pthread_mutex_lock(&w->lock);
-    if (preview && w->preview_count < PREVIEWS_MAX && w->partial_images > 0 &&
-        w->shape->partial) {
+    if (preview && w->preview_count < PREVIEWS_MAX && w->partial_images > 0 && w->shape->partial) {
         struct openai_preview *p = &w->previews[w->preview_count];
         bool whole = event->partial;
         size_t size = whole ? event->partial_size : event->preview_size;
@@ -290,8 +289,8 @@ static bool send_partial(struct http_stream *stream, struct openai_waiting *w,
         return true;
     char *text = base64_encode(file.data, file.size);
     image_file_free(&file);
-    bool ok = !text || (announce(stream, w, job) &&
-                        w->shape->partial(w, job, text, w->partials++, stream));
+    bool ok = !text ||
+              (announce(stream, w, job) && w->shape->partial(w, job, text, w->partials++, stream));
     free(text);
     return ok;
 }
@@ -498,7 +497,9 @@ static size_t inputs_of(const struct openai_request *r, struct job_input out[INP
 static struct queue_request request_of(const struct openai_request *r,
                                        struct job_input inputs[INPUTS_MAX])
 {
-    return (struct queue_request){.params = &r->params, .inputs = inputs, .tags = r->tags,
+    return (struct queue_request){.params = &r->params,
+                                  .inputs = inputs,
+                                  .tags = r->tags,
                                   .input_count = inputs_of(r, inputs)};
 }
 
@@ -545,7 +546,10 @@ bool openai_paint_later(const struct app *app, const char *key_id, int priority,
     memcpy(job_id, q.id, JOB_ID_SIZE);
     if (!ok)
         openai_fault(f, http_error_status(err.code),
-                     err.code == ERR_BUSY ? "rate_limit_exceeded" : NULL, NULL, "%s", err.msg);
+                     err.code == ERR_BUSY    ? "rate_limit_exceeded"
+                     : err.code == ERR_QUOTA ? OPENAI_QUOTA
+                                             : NULL,
+                     NULL, "%s", err.msg);
     openai_request_free(r);
     return ok;
 }

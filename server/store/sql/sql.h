@@ -27,6 +27,8 @@ enum sql_statement {
     SQL_KEY_PREFIX,
     SQL_KEY_ANY,
     SQL_KEY_REVOKE,
+    SQL_KEY_SET,
+    SQL_KEY_ONE,
     SQL_JOB_INSERT,
     SQL_JOB_JOIN, /* its key is among those that take turns */
     SQL_JOB_GET,
@@ -43,6 +45,11 @@ enum sql_statement {
     SQL_JOB_TURN,   /* its key is charged what it is expected to take */
     SQL_JOB_CHARGE, /* and at its end what it took instead */
     SQL_JOB_REFUND, /* or nothing */
+    SQL_JOB_SPEND,
+    SQL_USAGE_ADD,
+    SQL_USAGE_SINCE,
+    SQL_USAGE_PENDING,
+    SQL_USAGE_LIST,
     SQL_JOB_LEASE,
     SQL_JOB_LEASE_HELD, /* until the end of the transaction */
     SQL_JOB_RENEW,
@@ -127,6 +134,9 @@ enum sql_statement {
     "id, key_id, state, priority, attempts, created_ms, started_ms, finished_ms, error_code, "     \
     "error_message, params, sequence, refusal"
 #define SQL_RECORD_COLUMNS "id, kind, key_id, created_ms, expires_ms, bytes, body"
+#define SQL_KEY_COLUMNS                                                                            \
+    "id, name, scopes, created_ms, revoked_ms, hash, weight, day_pictures, month_pictures, "       \
+    "day_work, month_work, day_money, month_money"
 #define SQL_USAGE_COLUMNS "day, key_id, model, jobs, failed, pictures, work, ms, money"
 #define SQL_IMAGE_MOVED                                                                            \
     "id, job_id, position, width, height, seed, subseed, format, bytes, infotext"
@@ -254,6 +264,7 @@ extern const struct store_driver_record sql_record;
 extern const struct store_driver_mark sql_mark;
 extern const struct store_driver_once sql_once;
 extern const struct store_driver_webhook sql_webhook;
+extern const struct store_driver_usage sql_usage;
 extern const struct store_driver_check sql_check;
 extern const struct store_driver_table sql_table;
 
@@ -266,6 +277,8 @@ bool sql_key_each(struct store *st, const unsigned char *hash, store_key_fn *fn,
                   struct err *err);
 bool sql_key_any(struct store *st, bool *any, struct err *err);
 bool sql_key_revoke(struct store *st, const char *id, int64_t now_ms, struct err *err);
+bool sql_key_set(struct store *st, const char *id, const struct key_share *share, struct err *err);
+bool sql_key_share(struct store *st, const char *id, struct key_share *out, struct err *err);
 
 /* A row of SQL_JOB_COLUMNS, without pictures and position; job_free also after failure. */
 bool sql_job_read(struct sql_rows *s, struct job *out, struct err *err);

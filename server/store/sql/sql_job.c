@@ -303,7 +303,7 @@ static bool job_end(struct store *st, const char *id, int64_t token, enum job_st
             c,
             changed_one(c, id, ran, err) && sql_run(c, SQL_ORDER_DELETE, err, "t", id) &&
                 sql_run(c, SQL_DELIVERY_ADD, err, "tti", id, job_state_name(state), now_ms) &&
-                sql_run(c, SQL_JOB_CHARGE, err, "t", id),
+                sql_run(c, SQL_USAGE_ADD, err, "t", id) && sql_run(c, SQL_JOB_CHARGE, err, "t", id),
             err);
     }
     sql_release(c);

@@ -31,13 +31,19 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_OPTION_GET] = "SELECT value FROM options WHERE name = ?1",
     [SQL_OPTION_SET] = "INSERT INTO options (name, value) VALUES (?1, ?2) "
                        "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-    [SQL_KEY_INSERT] = "INSERT INTO keys (id, name, scopes, prefix, hash, created_ms) "
-                       "SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (SELECT 1 FROM keys "
+    [SQL_KEY_INSERT] = "INSERT INTO keys (id, name, scopes, prefix, hash, created_ms, weight, "
+                       "day_pictures, month_pictures, day_work, month_work, day_money, "
+                       "month_money) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13 "
+                       "WHERE NOT EXISTS (SELECT 1 FROM keys "
                        "WHERE ?2 IN (name, id) AND revoked_ms = 0)",
-    [SQL_KEY_ALL] = "SELECT id, name, scopes, created_ms, revoked_ms, hash FROM keys "
-                    "ORDER BY sequence",
-    [SQL_KEY_PREFIX] = "SELECT id, name, scopes, created_ms, revoked_ms, hash FROM keys "
-                       "WHERE prefix = ?1 ORDER BY sequence",
+    [SQL_KEY_ALL] = "SELECT " SQL_KEY_COLUMNS " FROM keys ORDER BY sequence",
+    [SQL_KEY_PREFIX] = "SELECT " SQL_KEY_COLUMNS " FROM keys WHERE prefix = ?1 "
+                       "ORDER BY sequence",
+    [SQL_KEY_SET] =
+        "UPDATE keys SET weight = ?2, day_pictures = ?3, month_pictures = ?4, "
+        "day_work = ?5, month_work = ?6, day_money = ?7, month_money = ?8 WHERE id = ?1 "
+        "AND revoked_ms = 0",
+    [SQL_KEY_ONE] = "SELECT " SQL_KEY_COLUMNS " FROM keys WHERE id = ?1",
     [SQL_KEY_ANY] = "SELECT EXISTS (SELECT 1 FROM keys)",
     [SQL_KEY_REVOKE] = "UPDATE keys SET revoked_ms = ?2 WHERE id = ?1 AND revoked_ms = 0",
     [SQL_JOB_INSERT] = "INSERT INTO jobs (id, key_id, priority, model, prompt, count, params, "
@@ -99,6 +105,35 @@ static const char *const statements[SQL_COUNT] = {
         "1) AS took, state = 'done' AND work > 0 AND count = (SELECT count(*) FROM images WHERE "
         "job_id = jobs.id) AS painted FROM jobs LEFT JOIN keys ON keys.id = key_id WHERE "
         "jobs.id = ?1 AND charged > 0) WHERE key_id = whose",
+    /* A day is one of UTC, and the job's end's. What was cancelled before anybody began it is none.
+     */
+    [SQL_USAGE_ADD] =
+        "INSERT INTO usage (" SQL_USAGE_COLUMNS
+        ") SELECT finished_ms / 86400000, key_id, model, 1, "
+        "state = 'failed', painted, CASE WHEN count > 0 THEN work * painted / count ELSE 0 END, "
+        "CASE WHEN charged > 0 THEN max(min(finished_ms - started_ms, 86400000), 0) ELSE 0 END, "
+        "money FROM (SELECT *, (SELECT count(*) FROM images WHERE job_id = jobs.id) AS painted "
+        "FROM "
+        "jobs WHERE id = ?1 AND (state <> 'cancelled' OR charged > 0 OR money > 0)) WHERE true "
+        "ON CONFLICT (day, key_id, model) DO UPDATE SET jobs = usage.jobs + 1, failed = "
+        "usage.failed "
+        "+ excluded.failed, pictures = usage.pictures + excluded.pictures, work = usage.work + "
+        "excluded.work, ms = usage.ms + excluded.ms, money = usage.money + excluded.money",
+    [SQL_USAGE_SINCE] =
+        "SELECT coalesce(sum(CASE WHEN day >= ?2 THEN pictures END), 0), "
+        "coalesce(sum(CASE WHEN day >= ?2 THEN work END), 0), "
+        "coalesce(sum(CASE WHEN day >= ?2 THEN money END), 0), coalesce(sum(pictures), 0), "
+        "coalesce(sum(work), 0), coalesce(sum(money), 0) FROM usage WHERE key_id = ?1 AND day >= "
+        "?3",
+    [SQL_USAGE_PENDING] = "SELECT model, sum(count), sum(work), sum(money) FROM (SELECT model, "
+                          "count, work, money FROM "
+                          "jobs WHERE state = 'queued' AND key_id = ?1 UNION ALL SELECT model, "
+                          "count, work, money FROM "
+                          "jobs WHERE state = 'running' AND key_id = ?1) AS waiting GROUP BY model",
+    [SQL_USAGE_LIST] = "SELECT " SQL_USAGE_COLUMNS " FROM usage WHERE (?1 IS NULL OR key_id = ?1) "
+                       "AND day >= ?2 AND day <= ?3 ORDER BY day, key_id, model LIMIT ?4",
+    [SQL_JOB_SPEND] = "UPDATE jobs SET money = max(money + ?3, 0) WHERE id = ?1 AND "
+                      "token = ?2 AND state IN ('running', 'cancelled')",
     [SQL_JOB_REFUND] = "UPDATE turns SET used = (SELECT pictor_used(used, charged * 1.0 / "
                        "coalesce(weight, 1), started_ms) FROM jobs LEFT JOIN keys ON keys.id = "
                        "key_id WHERE jobs.id = ?1) WHERE key_id = (SELECT key_id FROM jobs WHERE "
