@@ -148,8 +148,11 @@ static bool migrate(struct sqlite *st, struct err *err)
 {
     if (!sqlite_sql_execute(&st->writer, "BEGIN IMMEDIATE", err))
         return false;
-    if (migrate_locked(st, err) && sqlite_sql_execute(&st->writer, "COMMIT", err))
+    if (migrate_locked(st, err) && sqlite_sql_execute(&st->writer, "COMMIT", err)) {
+        /* A new schema stands in the log, too, whose 600 KB a small disk would miss. */
+        sqlite3_wal_checkpoint_v2(st->writer.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
         return true;
+    }
     sqlite3_exec(st->writer.db, "ROLLBACK", NULL, NULL, NULL);
     return false;
 }

@@ -317,7 +317,8 @@ bool sqlite_sql_open(struct sqlite *owner, struct sqlite_connection *c, bool wri
                               "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY",
                               err) &&
            sqlite_sql_execute(c,
-                              writes ? "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL"
+                              writes ? "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; "
+                                       "PRAGMA wal_autocheckpoint = 128" /* pages: half a MB */
                                      : "PRAGMA query_only = ON",
                               err);
 }
