@@ -14,6 +14,9 @@ static const struct family *const families[] = {
 };
 
 #define NOT_RUN ", which pictor does not run"
+#define LIKE_FLUX                                                                                  \
+    "a transformer with FLUX's blocks that is neither FLUX.1 nor FLUX.2 [klein]" NOT_RUN
+#define LIKE_ZIMAGE "a transformer of Lumina's kind that is not Z-Image" NOT_RUN
 #define LONE                                                                                       \
     "a UNet alone: wanted text encoders and a VAE beside it, or, in the diffusers layout, the "    \
     "folder that holds it"
@@ -25,9 +28,23 @@ static const struct {
 } others[] = {
     {"model.diffusion_model.label_emb.",
      "a UNet that takes labels, without SDXL's text encoders" NOT_RUN},
-    {"model.diffusion_model.joint_blocks.", "an SD 3 checkpoint" NOT_RUN},
-    {"model.diffusion_model.double_blocks.", "a Flux checkpoint" NOT_RUN},
-    {"double_blocks.", "a Flux checkpoint" NOT_RUN},
+    {"model.diffusion_model.joint_blocks.",
+     "a transformer with Stable Diffusion 3's blocks that is not whole: wanted its first block and "
+     "its table of positions (pos_embed), too"},
+    {"joint_transformer_blocks.", "AuraFlow's transformer" NOT_RUN},
+    {"model.diffusion_model.distilled_guidance_layer.", "Chroma, which has no modulations" NOT_RUN},
+    {"distilled_guidance_layer.", "Chroma, which has no modulations" NOT_RUN},
+    {"model.diffusion_model.double_blocks.", LIKE_FLUX},
+    {"double_blocks.", LIKE_FLUX},
+    {"model.diffusion_model.transformer_blocks.0.img_mod.", "Qwen-Image" NOT_RUN},
+    {"transformer_blocks.0.img_mod.", "Qwen-Image" NOT_RUN},
+    {"model.diffusion_model.llm_adapter.", "Anima" NOT_RUN},
+    {"net.llm_adapter.", "Anima" NOT_RUN},
+    {"llm_adapter.", "Anima" NOT_RUN},
+    {"model.diffusion_model.txtfusion.", "Krea 2" NOT_RUN},
+    {"txtfusion.", "Krea 2" NOT_RUN},
+    {"model.diffusion_model.cap_embedder.", LIKE_ZIMAGE},
+    {"cap_embedder.", LIKE_ZIMAGE},
     {"model_ema.", "a checkpoint of averaged weights alone (model_ema.*)" NOT_RUN},
     {"control_model.", "a ControlNet" NOT_RUN},
     {"lora_", LORA},
@@ -50,8 +67,9 @@ const struct family *family_of(const struct checkpoint *cp, struct err *err)
             return NULL;
         }
     err_set(err, ERR_INVALID,
-            "this is not a Stable Diffusion checkpoint: wanted tensors named "
-            "model.diffusion_model.input_blocks.*, found none");
+            "this is no model of a kind that pictor runs: wanted tensors of Stable Diffusion "
+            "(model.diffusion_model.input_blocks.* or joint_blocks.*), FLUX (double_blocks.*) or "
+            "Z-Image (cap_embedder.*), found none");
     return NULL;
 }
 

@@ -71,15 +71,18 @@ static bool read_gguf(const struct checkpoint *cp, struct unigram_source *out, s
     return true;
 }
 
-/* From a file of its own, a tensor (as ComfyUI saves some text encoders), or a GGUF. */
+/* What comes with T5 itself is first: a tensor (as ComfyUI saves some text encoders), or what its
+ * GGUF has. A file beside it may be another model's. */
 static bool read_source(const struct checkpoint *cp, struct unigram_source *out, struct err *err)
 {
     const struct file_bytes *file = checkpoint_tokenizer(cp);
     const struct raw_tensor *inside = checkpoint_find(cp, T5_ROOT "spiece_model");
-    if (file)
-        return spiece_read(file->data, file->size, out, err);
-    return inside && inside->data ? spiece_read(inside->data, inside->bytes, out, err)
-                                  : read_gguf(cp, out, err);
+    struct gguf_array scores;
+    if (inside && inside->data)
+        return spiece_read(inside->data, inside->bytes, out, err);
+    return file && !checkpoint_array(cp, "tokenizer.ggml.scores", &scores)
+               ? spiece_read(file->data, file->size, out, err)
+               : read_gguf(cp, out, err);
 }
 
 static bool read_vocabulary(struct t5_words *w, const struct checkpoint *cp, struct err *err)

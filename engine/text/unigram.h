@@ -27,9 +27,9 @@ struct unigram_piece {
     enum unigram_type type;
 };
 
-#define UNIGRAM_MOST 1000000    /* pieces */
-#define UNIGRAM_PIECE_MOST 1024 /* bytes of one */
-#define UNIGRAM_FORM_MOST 64    /* bytes of what is replaced, and of what by; NFKC has 33 */
+#define UNIGRAM_MOST 1000000   /* pieces */
+#define UNIGRAM_PIECE_MOST 256 /* bytes of one; SentencePiece trains ones of 16 characters */
+#define UNIGRAM_FORM_MOST 64   /* bytes of what is replaced, and of what by; NFKC has 33 */
 
 /* What a vocabulary says. The number of a piece is its id. */
 struct unigram_source {

@@ -240,7 +240,7 @@ HOSTILE = {
               "wanted 9 elements"),
     "huge": (lambda w: {**w, CONV: Tensor("F16", [1 << 40, 1 << 40], bytes(4))}, "shape too large"),
     "bomb": (lambda w: {"x": Tensor("F16", [1 << 20, 1 << 20], bytes(4), strides=[0, 0])}, "larger than the file"),
-    "another": (lambda w: {"x": Tensor("F32", [2], bytes(8))}, "not a Stable Diffusion checkpoint"),
+    "another": (lambda w: {"x": Tensor("F32", [2], bytes(8))}, "no model of a kind that pictor runs"),
     "ema": (lambda w: {"model_ema.diffusion_modelout2bias": Tensor("F32", [2], bytes(8))}, "averaged weights alone"),
 }
 

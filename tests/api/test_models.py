@@ -27,7 +27,7 @@ OTHERS = {
     "gguf": (b"GGUF" + bytes(60), "GGUF of version 0"),
     "empty": (b"", "empty"),
     "short": (b"\x40\0\0\0\0\0\0\0{", "cut short"),
-    "flux": (small("double_blocks.0.img_attn.qkv.weight"), "a Flux checkpoint"),
+    "flux": (small("double_blocks.0.img_attn.qkv.weight"), "neither FLUX.1 nor FLUX.2"),
 }
 
 

@@ -275,6 +275,8 @@ static void test_vocabulary_of_gguf(void **state)
     struct pictor_files files;
     struct pictor_image image;
     add_parts(&files, schnell, true);
+    /* A stray file beside it, which would be refused if it were read. */
+    assert_true(pictor_files_add(&files, "tokenizer", FLUX1 "ae.safetensors", &err));
     struct flow_painter p = painter_of(&files, NULL);
     pictor_files_close(&files);
     struct pictor_params params = params_of(&p);

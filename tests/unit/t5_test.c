@@ -155,6 +155,10 @@ static void test_hostile_forms(void **state)
     source.forms_size = LONG;
     assert_null(unigram_new(&source, &err));
     assert_non_null(strstr(err.msg, "at most 64 bytes"));
+    const struct unigram_piece long_pieces[] = {pieces[0], {text, 257, -1, UNIGRAM_NORMAL}};
+    source = (struct unigram_source){.pieces = long_pieces, .count = 2};
+    assert_null(unigram_new(&source, &err));
+    assert_non_null(strstr(err.msg, "piece 1: wanted 1..256 bytes"));
     tokenizer_ids_free(&ids);
     free(text);
     free(forms);
