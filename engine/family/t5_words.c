@@ -32,8 +32,8 @@ static bool read_gguf(const struct checkpoint *cp, struct unigram_source *out, s
         !checkpoint_array(cp, "tokenizer.ggml.token_type", &types))
         return err_set(err, ERR_INVALID,
                        "text encoder: wanted T5's vocabulary: in its file (GGUF), or as "
-                       "spiece.model beside it or among the text encoders; `pictor pull t5xxl` "
-                       "brings a T5 that has it");
+                       "spiece.model beside it or among the text encoders, where `pictor pull "
+                       "spiece` brings it");
     checkpoint_array(cp, "tokenizer.ggml.precompiled_charsmap", &forms);
     if (texts.size || scores.size != sizeof(float) || types.size != sizeof(int32_t) ||
         scores.count != texts.count || types.count != texts.count || forms.size > 1 ||

@@ -88,8 +88,8 @@ static bool take_pieces(struct unigram *u, const struct unigram_source *s, struc
         const struct unigram_piece *p = &u->pieces[i];
         if (!p->len || p->len > UNIGRAM_PIECE_MOST || !isfinite(p->score))
             return err_set(err, ERR_INVALID,
-                           "T5's vocabulary: piece %zu: wanted 1..%d bytes and a finite score, found "
-                           "%zu bytes and %g",
+                           "T5's vocabulary: piece %zu: wanted 1..%d bytes and a finite score, "
+                           "found %zu bytes and %g",
                            i, UNIGRAM_PIECE_MOST, p->len, (double)p->score);
         if (p->type == UNIGRAM_UNKNOWN)
             u->unknown = (int)i;

@@ -38,9 +38,12 @@ static bool place(const struct settings *s, const struct pull_source *source, en
     const char *own = source->name + stem;
     const char *ending = pull_form_ending(form, kind, named ? own : "");
     *listed = ending;
-    int n = snprintf(path, PATH_MAX, "%s/%.*s%s", folder, (int)stem, source->name,
-                     ending ? ending : own);
-    return *folder && n > 0 && n < PATH_MAX;
+    int n = form == PULL_FORM_VOCABULARY /* which is looked for by this name alone */
+                ? snprintf(path, PATH_MAX, "%s/spiece.model", folder)
+                : snprintf(path, PATH_MAX, "%s/%.*s%s", folder, (int)stem, source->name,
+                           ending ? ending : own);
+    return *folder && n > 0 && n < PATH_MAX &&
+           (form != PULL_FORM_VOCABULARY || kind == PICTOR_KIND_TEXT_ENCODER);
 }
 
 static bool make_models(const struct settings *settings, char folder[PATH_MAX], struct err *err)
@@ -83,7 +86,8 @@ static bool is_there(const struct settings *settings, const struct pull_source *
     for (int kind = 0; kind < PICTOR_KIND_UNKNOWN; kind++)
         for (int form = 0; form < PULL_FORM_OTHER; form++) {
             bool listed;
-            if ((form != (int)named && !s->guessed) ||
+            bool other = form != (int)named;
+            if ((other && (!s->guessed || form == PULL_FORM_VOCABULARY)) ||
                 !place(settings, s, (enum pull_form)form, (enum pictor_kind)kind, &listed, path))
                 continue;
             if (is_wanted(path, (enum pull_form)form, s, watch, err))
@@ -95,8 +99,12 @@ static bool is_there(const struct settings *settings, const struct pull_source *
 }
 
 /* What it is; a model that cannot be painted with is there all the same. */
-static void describe(const char *path, struct pull_result *out)
+static void describe(const char *path, enum pull_form form, struct pull_result *out)
 {
+    if (form == PULL_FORM_VOCABULARY) { /* which was read whole */
+        out->kind = PICTOR_KIND_TEXT_ENCODER;
+        return;
+    }
     struct pictor_file_info info;
     struct err why = {0};
     if (!pictor_file_probe(path, &info, &why))
@@ -112,7 +120,7 @@ static bool keep(struct pull_part *p, const struct settings *settings, struct pu
 {
     char path[PATH_MAX], folder[PATH_MAX];
     bool listed;
-    describe(p->part, out);
+    describe(p->part, p->form, out);
     enum pictor_kind kind = out->kind < PICTOR_KIND_UNKNOWN ? out->kind : PICTOR_KIND_MODEL;
     folder_of(settings, kind, folder);
     bool there = kind != PICTOR_KIND_MODEL &&
@@ -154,7 +162,7 @@ static bool run_folder(const struct pull_source *s, const struct pull_watch *wat
         return err_set(err, ERR_INVALID, "the path of the models folder is too long");
     if (lstat(out->path, &st) == 0) {
         out->was_there = true;
-        describe(out->path, out);
+        describe(out->path, PULL_FORM_OTHER, out);
         if (stat(out->path, &st) != 0 || !S_ISDIR(st.st_mode))
             return err_at(err, out->path, ERR_INVALID,
                           "there is something else of this name; choose one with --name");
@@ -166,7 +174,7 @@ static bool run_folder(const struct pull_source *s, const struct pull_watch *wat
     int fd = pull_folder_fetch(s, watch, models, part, err);
     if (fd < 0)
         return false;
-    describe(part, out);
+    describe(part, PULL_FORM_OTHER, out);
     bool done = rename(part, out->path) == 0 ||
                 err_at(err, part, ERR_IO, "cannot rename it: %s", strerror(errno));
     close(fd);
@@ -188,7 +196,7 @@ bool pull_run(const struct settings *settings, const struct pull_source *s,
     if (is_there(settings, s, watch, out->path, err)) {
         out->was_there = true;
         out->unchecked = !*s->sha256;
-        describe(out->path, out);
+        describe(out->path, p.form, out);
         return true;
     }
     bool done = err->code == ERR_NONE && pull_part_fetch(&p, out->sha256, err) &&
@@ -200,7 +208,8 @@ bool pull_run(const struct settings *settings, const struct pull_source *s,
 bool pull_has_part(const struct settings *settings, const char *name)
 {
     static const enum pictor_kind kinds[] = {PICTOR_KIND_VAE, PICTOR_KIND_TEXT_ENCODER};
-    static const char *const endings[] = {".safetensors", ".sft", ".gguf", ".ckpt", ".pth", ".pt"};
+    static const char *const endings[] = {".safetensors", ".sft", ".gguf", ".ckpt",
+                                          ".pth",         ".pt",  ".model"};
     char folder[PATH_MAX], path[PATH_MAX + 300];
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         folder_of(settings, kinds[i], folder);

@@ -38,12 +38,14 @@ static const struct pull_catalogue_entry entries[] = {
     {"sd35-medium",
      "hf:Comfy-Org/stable-diffusion-3.5-fp8/sd3.5_medium_incl_clips_t5xxlfp8scaled.safetensors", "",
      11638, "sd3", "Stability AI Community", "Stable Diffusion 3.5 Medium; 1024x1024",
-     {"t5xxl"}}, /* for its vocabulary, which the T5 in that file lacks */
+     {"spiece"}}, /* T5's vocabulary, which the T5 in that file lacks */
     /* Parts, called as their models look for them. */
     {"qwen_3_4b", "hf:Qwen/Qwen3-4B-GGUF/Qwen3-4B-Q8_0.gguf", "", 4280, "", "Apache-2.0",
      "text encoder of FLUX.2 [klein] 4B and Z-Image", {NULL}},
     {"t5xxl", "hf:city96/t5-v1_1-xxl-encoder-gguf/t5-v1_1-xxl-encoder-Q8_0.gguf", "", 5061, "",
      "Apache-2.0", "text encoder of FLUX.1 and Stable Diffusion 3", {NULL}},
+    {"spiece", "hf:google/t5-v1_1-xxl/spiece.model", "", 1, "", "Apache-2.0",
+     "T5's vocabulary, for a T5 that is no GGUF", {NULL}},
     {"clip_l", "hf:comfyanonymous/flux_text_encoders/clip_l.safetensors", "", 246, "", "MIT",
      "text encoder of FLUX.1 and Stable Diffusion", {NULL}},
     {"flux2-vae", "hf:Comfy-Org/flux2-dev/split_files/vae/flux2-vae.safetensors", "", 336, "",

@@ -51,7 +51,7 @@ static int worth(const cJSON *file, const char *address)
     size_t stem;
     const char *type = pull_ask_text(file, "type");
     enum pull_form form = pull_form_of(pull_ask_text(file, "name"), &stem);
-    if (form == PULL_FORM_OTHER || strcmp(type, "Training Data") == 0 ||
+    if (!pull_form_is_weights(form) || strcmp(type, "Training Data") == 0 ||
         strcmp(type, "Config") == 0 || strcmp(type, "Archive") == 0)
         return -1;
     return 8 * (address && strcmp(pull_ask_text(file, "downloadUrl"), address) == 0) +

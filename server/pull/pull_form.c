@@ -3,14 +3,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/io/file_bytes.h"
 #include "engine/io/sniff.h"
 #include "engine/io/tensor_file.h"
+#include "engine/text/spiece.h"
 #include "server/job/folders.h"
+
+#define VOCABULARY_MOST (16 << 20) /* bytes; T5's has 0.8 MB, of 100 languages 4 */
 
 static const struct {
     const char *ending;
@@ -19,7 +24,7 @@ static const struct {
     {".safetensors", PULL_FORM_SAFETENSORS}, {".sft", PULL_FORM_SAFETENSORS},
     {".ckpt", PULL_FORM_TORCH},              {".pt", PULL_FORM_TORCH},
     {".pth", PULL_FORM_TORCH},               {".bin", PULL_FORM_TORCH},
-    {".gguf", PULL_FORM_GGUF},
+    {".gguf", PULL_FORM_GGUF},               {".model", PULL_FORM_VOCABULARY},
 };
 
 enum pull_form pull_form_of(const char *name, size_t *stem)
@@ -66,7 +71,7 @@ bool pull_form_fits(enum pull_form *form, bool any, const void *head, size_t hav
                     struct err *err)
 {
     enum sniff_kind kind;
-    if (*form == PULL_FORM_OTHER)
+    if (!pull_form_is_weights(*form)) /* a vocabulary has no beginning of its own */
         return true;
     if (!sniff_weights(head, have, size, &kind, err))
         return false;
@@ -74,6 +79,27 @@ bool pull_form_fits(enum pull_form *form, bool any, const void *head, size_t hav
         return is_another(*form, form_of(kind), err);
     *form = form_of(kind);
     return true;
+}
+
+/* The whole of it: T5's has 0.8 MB. */
+static bool check_vocabulary(int fd, size_t size, struct err *err)
+{
+    struct file_bytes file;
+    struct unigram_source source;
+    void *data = size <= VOCABULARY_MOST ? malloc(size + 1) : NULL;
+    if (!data)
+        return err_set(err, size > VOCABULARY_MOST ? ERR_TOO_LARGE : ERR_INTERNAL,
+                       "wanted a vocabulary of at most %d bytes, found %zu", VOCABULARY_MOST, size);
+    bool ok = file_bytes_unmapped(&file, fd, err) && file_bytes_read(&file, 0, data, size, err) &&
+              spiece_read(data, size, &source, err);
+    if (ok) {
+        struct unigram *u = unigram_new(&source, err);
+        ok = u;
+        unigram_free(u);
+        free((void *)source.pieces);
+    }
+    free(data);
+    return ok;
 }
 
 /* `fd` stays open. */
@@ -87,6 +113,8 @@ static bool check(enum pull_form *form, bool any, int fd, struct err *err)
         return err_set(err, ERR_IO, "%s", strerror(errno));
     if (!S_ISREG(st.st_mode))
         return err_set(err, ERR_INVALID, "not a file");
+    if (*form == PULL_FORM_VOCABULARY)
+        return check_vocabulary(fd, (size_t)st.st_size, err);
     if (pull_form_fits(form, any, head, (size_t)n, (uint64_t)st.st_size, err))
         file = tensor_file_open_header(fd, NULL, err);
     tensor_file_close(file);
@@ -107,6 +135,8 @@ bool pull_form_check(enum pull_form *form, bool any, const char *path, struct er
 const char *pull_form_ending(enum pull_form form, enum pictor_kind kind, const char *own)
 {
     const char *const *at = folders_endings((enum folders_kind)kind), *found = NULL;
+    if (form == PULL_FORM_VOCABULARY)
+        return kind == PICTOR_KIND_TEXT_ENCODER ? own : NULL;
     for (; *at; at++) {
         if (strcasecmp(*at, own) == 0)
             return own;

@@ -15,6 +15,7 @@ enum pull_form {
     PULL_FORM_SAFETENSORS,
     PULL_FORM_TORCH,
     PULL_FORM_GGUF,
+    PULL_FORM_VOCABULARY, /* SentencePiece's, of T5: spiece.model */
     PULL_FORM_OTHER /* no weights: a configuration, a list of words */
 };
 
@@ -27,8 +28,14 @@ bool pull_form_fits(enum pull_form *form, bool any, const void *head, size_t hav
                     struct err *err);
 
 /* The same by opening the file with the engine's reader of such files: the whole header, and that
- * everything it names lies in the file. Weights only. */
+ * everything it names lies in the file; a vocabulary by its own. Not of PULL_FORM_OTHER. */
 bool pull_form_check(enum pull_form *form, bool any, const char *path, struct err *err);
+
+/* Whether it holds weights of some kind of network. */
+static inline bool pull_form_is_weights(enum pull_form form)
+{
+    return form < PULL_FORM_VOCABULARY;
+}
 
 /* What a file with this content must end in, to be found in the folder of its kind: `own`, if that
  * will do. NULL: files of this kind are not read from such containers. */

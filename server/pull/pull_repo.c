@@ -267,7 +267,7 @@ const cJSON *pull_repo_single(const cJSON *tree, struct err *err)
     size_t count = 0, stem;
     cJSON_ArrayForEach(item, tree) {
         const char *name = name_in(item, &root);
-        if (!name || pull_form_of(name, &stem) == PULL_FORM_OTHER)
+        if (!name || !pull_form_is_weights(pull_form_of(name, &stem)))
             continue;
         size_t n = strlen(some);
         if (n + strlen(name) + 3 < sizeof some)

@@ -498,7 +498,7 @@ def test_short_names(hub, pull):
     listed = pull().stdout
     assert pull.folder.exists() is False
     names_here = re.findall(r"^([a-z0-9_-]+) +([a-z0-9]+) +\d+\.\d GB  \S", listed, re.M)
-    refs = re.findall(r"hf:([^/\s]+/[^/\s]+)/(\S+\.(?:safetensors|gguf));", listed)
+    refs = re.findall(r"hf:([^/\s]+/[^/\s]+)/(\S+\.(?:safetensors|gguf|model));", listed)
     assert len(names_here) == len(refs) >= 7
     assert {"sd15", "sdxl", "sdxl-turbo", "lcm"} <= {name for name, _ in names_here}
     repo, file = dict(zip([name for name, _ in names_here], refs))["sd-turbo"]

@@ -1,4 +1,6 @@
 """`pictor pull` of what is no .safetensors file: what PyTorch writes, and GGUF."""
+import hashlib
+import json
 import pickle
 import struct
 import sys
@@ -62,6 +64,25 @@ def test_kind_that_is_not_read_from_gguf(hub, pull, tmp_path):  # noqa: F811
     done = pull(hub.url + "/m.gguf")
     assert done.returncode == 1 and "no upscaler is read from" in done.stderr
     assert (tmp_path / "upscalers/m.gguf").exists()
+
+
+def test_vocabulary(hub, pull, tmp_path):  # noqa: F811
+    """T5's goes to the text encoders under the name that it is looked for by; broken it does not stay."""
+    made = (ROOT / "tests/golden/t5/spiece.model").read_bytes()
+    for path, data in (("/broken.model", made[:-100]), ("/page.model", b"<!DOCTYPE html>" + bytes(600)),
+                       ("/empty.model", b"")):
+        hub.files[path] = data
+        done = pull(hub.url + path)
+        assert done.returncode == 1 and "removed" in done.stderr, done.stderr
+    assert not (tmp_path / "text_encoders/spiece.model").exists()
+    repo, file = "google/t5-v1_1-xxl", "spiece.model"
+    hub.files[f"/api/models/{repo}/revision/main"] = json.dumps({"siblings": [
+        {"rfilename": file, "lfs": {"sha256": hashlib.sha256(made).hexdigest(), "size": len(made)}}]}).encode()
+    hub.files[f"/{repo}/resolve/main/{file}"] = made
+    done = pull("spiece", HF_ENDPOINT=hub.url)
+    assert done.returncode == 0 and (tmp_path / "text_encoders/spiece.model").read_bytes() == made, done.stderr
+    assert "is there already" in pull("spiece", HF_ENDPOINT=hub.url).stdout
+    assert [n for n in names(pull) if "part" in n] == []
 
 
 class Harm:
