@@ -109,6 +109,10 @@ void pictor_engine_interrupt(struct pictor_engine *engine);
  * that it loads or runs. Any thread. */
 uint64_t pictor_engine_beats(const struct pictor_engine *engine);
 
+/* What guidance is to a model: a second answer of the network, to the negative prompt; a number
+ * that the network is told, and no negative prompt says anything; or nothing at all. */
+enum pictor_guide { PICTOR_GUIDE_WORDS, PICTOR_GUIDE_TOLD, PICTOR_GUIDE_NONE };
+
 struct pictor_model_info {
     char architecture[32]; /* "sd1" */
     char title[64];        /* from the file's metadata, or "" */
@@ -123,6 +127,7 @@ struct pictor_model_info {
                                      edits: what is begun from with strength 1 is shown to it,
                                      too, as the first */
     bool flow;                    /* samplers are those of flow models */
+    enum pictor_guide guide;
     bool masked;                  /* it is shown the mask: mask_weight says something to it */
     int text_widths[2];           /* of its text encoders' tokens; 0: there is none */
     char default_sampler[32], default_scheduler[32]; /* "": what is everybody's */
@@ -486,11 +491,23 @@ struct pictor_prompt_size {
     size_t tokens_most;  /* that a prompt may have */
 };
 
-/* The same of a model that reads Qwen's tokens, by its `architecture`, without those that every
- * prompt is put between; such a prompt is one chunk. ERR_UNSUPPORTED: it reads others;
- * ERR_TOO_LARGE: it is longer than `out` says that one may be. `out` may be NULL. */
-bool pictor_prompt_tokens(const char *architecture, const struct pictor_params *params,
-                          bool negative, struct pictor_prompt_size *out, struct err *err);
+/* T5's words, for counting; models of some architectures have them in their files. By the files'
+ * headers: nothing is mapped, and they may be closed afterwards. ERR_NOT_FOUND: the model has no
+ * T5. Read-only: any number of threads may use one. Returns owned. */
+struct pictor_vocabulary;
+struct pictor_vocabulary *pictor_vocabulary_open(const struct pictor_files *files, struct err *err);
+void pictor_vocabulary_free(struct pictor_vocabulary *v);
+bool pictor_vocabulary_wanted(const char *architecture);
+/* Whether a file by itself is such a vocabulary: a whole spiece.model. */
+bool pictor_vocabulary_check(int fd, struct err *err);
+
+/* The same of a model that reads Qwen's tokens or T5's, by its `architecture`, without those that
+ * every prompt is put between; such a prompt is one chunk. `vocabulary`: of a model that reads
+ * T5's; NULL: what CLIP reads beside it counts alone. ERR_UNSUPPORTED: it reads others, or none are
+ * known; ERR_TOO_LARGE: it is longer than `out` says that one may be. `out` may be NULL. */
+bool pictor_prompt_tokens(const char *architecture, const struct pictor_vocabulary *vocabulary,
+                          const struct pictor_params *params, bool negative,
+                          struct pictor_prompt_size *out, struct err *err);
 
 /* The same as pictor_prompt_words, for models that read CLIP's tokens, with the prompt's length. */
 bool pictor_prompt_measure(const struct pictor_params *params, bool negative,

@@ -73,18 +73,18 @@ const struct family *family_of(const struct checkpoint *cp, struct err *err)
     return NULL;
 }
 
-static const char *latent_of(const char *name)
+const struct family *family_named(const char *name)
 {
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
         if (strcmp(families[i]->name, name) == 0)
-            return families[i]->latent;
+            return families[i];
     return NULL;
 }
 
 bool pictor_latents_alike(const char *family, const char *other)
 {
-    const char *a = latent_of(family), *b = latent_of(other);
-    return !a || !b || strcmp(a, b) == 0;
+    const struct family *a = family_named(family), *b = family_named(other);
+    return !a || !b || strcmp(a->latent, b->latent) == 0;
 }
 
 double family_number(const struct checkpoint *cp, const char *key, double low, double high,
@@ -106,6 +106,7 @@ void family_describe(const struct checkpoint *cp, const struct family *family, i
     snprintf(i->title, sizeof i->title, "%s", title ? title : "");
     struct preset preset;
     i->flow = facts->flow;
+    i->guide = facts->guided ? PICTOR_GUIDE_WORDS : PICTOR_GUIDE_NONE;
     if (facts->flow) {
         snprintf(i->default_sampler, sizeof i->default_sampler, "Euler");
         snprintf(i->default_scheduler, sizeof i->default_scheduler, "simple");

@@ -21,6 +21,7 @@
 #include "engine/sample/schedule.h"
 #include "engine/text/chunk.h"
 #include "engine/text/editing.h"
+#include "engine/text/qwen_tokenizer.h"
 
 #define FAMILY_CHANNELS 128 /* most that a latent may have */
 #define FAMILY_PROMPTS 40   /* as many as the prompts of a picture's two passes, or more */
@@ -108,12 +109,18 @@ struct family_fitted {
                      binary; else by Lanczos */
 };
 
+/* Whose tokens a prompt becomes: CLIP's, in chunks; Qwen3's, in a chat; or T5's beside CLIP's. */
+enum family_reader { FAMILY_READS_CHUNKS, FAMILY_READS_QWEN, FAMILY_READS_T5 };
+
 struct family_call; /* a batch of one or two prompts that the network is ready to answer */
 
 struct family {
     const char *name;   /* "sd1" */
     const char *latent; /* "sd": models of families that say the same here, with as many channels,
                            can go on with each other's latents */
+    enum family_reader reader;
+    enum qwen_tokenizer_chat chat; /* of FAMILY_READS_QWEN */
+    bool stated; /* of FAMILY_READS_T5: the states of CLIP's chunks count, and so their number */
 
     /* Whether a checkpoint is of this family, by names and shapes that no other family has. */
     bool (*recognises)(const struct checkpoint *cp);
@@ -189,6 +196,9 @@ struct family {
 
 /* The family that a checkpoint is of; NULL with a message that says what it is instead. */
 const struct family *family_of(const struct checkpoint *cp, struct err *err);
+
+/* The family of that name; NULL: there is none. */
+const struct family *family_named(const char *name);
 
 /* Fills facts->info from the checkpoint's metadata (modelspec.* is the convention of published
  * files, pictor.* the built-in model's), where that is within reason; `side`, `guidance` and

@@ -137,6 +137,8 @@ static struct family_facts facts_of(const struct checkpoint *cp, bool guided)
                                  .clip_skips = 12, /* which say nothing */
                                  .flow = true};
     family_describe(cp, &family_flux1, 1024, guided ? 3.5f : 1, guided ? 28 : 4, &facts);
+    if (guided)
+        facts.info.guide = PICTOR_GUIDE_TOLD;
     return facts;
 }
 
@@ -257,6 +259,7 @@ static bool words(struct family_model *base, struct ops *o, const struct pictor_
 const struct family family_flux1 = {
     .name = "flux1",
     .latent = "flux1",
+    .reader = FAMILY_READS_T5,
     .recognises = family_flux1_alone,
     .read = read_facts,
     .open = open_model,

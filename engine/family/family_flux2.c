@@ -207,7 +207,7 @@ static bool load(struct model *m, struct err *err)
 {
     const struct flux2_sizes *s = &m->sizes;
     struct flow_model *f = &m->flow;
-    struct qwen_words_how how = {.chat = QWEN_TOKENIZER_THOUGHTLESS,
+    struct qwen_words_how how = {.chat = family_flux2.chat,
                                  .padded = WORDS,
                                  .count = 3,
                                  .width = s->network.blocks.width,
@@ -268,6 +268,8 @@ static void beside(const struct family_model *m, struct ops *o, const struct fam
 const struct family family_flux2 = {
     .name = "flux2",
     .latent = "flux2",
+    .reader = FAMILY_READS_QWEN,
+    .chat = QWEN_TOKENIZER_THOUGHTLESS,
     .recognises = family_flux2_alone,
     .read = read_facts,
     .open = open_model,

@@ -223,7 +223,7 @@ static bool load(struct model *m, struct err *err)
                                .clips = {m->clips[0], m->clips[1]},
                                .pads = {TOKENIZER_END, 0},
                                .clip_count = 2,
-                               .stated = true,
+                               .stated = family_sd3.stated,
                                .text = s->network.text,
                                .width = s->network.width,
                                .take = take_words,
@@ -269,6 +269,8 @@ static bool words(struct family_model *base, struct ops *o, const struct pictor_
 const struct family family_sd3 = {
     .name = "sd3",
     .latent = "sd3",
+    .reader = FAMILY_READS_T5,
+    .stated = true,
     .recognises = family_sd3_alone,
     .read = read_facts,
     .open = open_model,

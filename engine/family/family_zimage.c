@@ -188,7 +188,7 @@ static bool load(struct model *m, struct err *err)
 {
     const struct zimage_sizes *s = &m->sizes;
     struct flow_model *f = &m->flow;
-    struct qwen_words_how how = {.chat = QWEN_TOKENIZER_CHAT,
+    struct qwen_words_how how = {.chat = family_zimage.chat,
                                  .multiple = ZIMAGE_FILL,
                                  .after = {s->text.used - 1},
                                  .count = 1,
@@ -236,6 +236,8 @@ static bool words(struct family_model *base, struct ops *o, const struct pictor_
 const struct family family_zimage = {
     .name = "zimage",
     .latent = "flux1",
+    .reader = FAMILY_READS_QWEN,
+    .chat = QWEN_TOKENIZER_CHAT,
     .recognises = family_zimage_alone,
     .read = read_facts,
     .open = open_model,

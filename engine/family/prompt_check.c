@@ -7,6 +7,8 @@
 
 #include "engine/family/family.h"
 #include "engine/family/qwen_words.h"
+#include "engine/family/t5_vocabulary.h"
+#include "engine/family/t5_words.h"
 #include "engine/text/chunk.h"
 #include "engine/text/wording.h"
 
@@ -142,12 +144,7 @@ bool pictor_prompt_is_simple(const char *prompt)
     return simple;
 }
 
-/* ---- Qwen's tokens ---- */
-
-static const struct {
-    const char *architecture;
-    enum qwen_tokenizer_chat chat;
-} readers[] = {{"flux2", QWEN_TOKENIZER_THOUGHTLESS}, {"zimage", QWEN_TOKENIZER_CHAT}};
+/* ---- tokens of language models ---- */
 
 static struct qwen_tokenizer *qwen;
 static pthread_once_t qwen_once = PTHREAD_ONCE_INIT;
@@ -157,59 +154,146 @@ static void make_qwen(void)
     qwen = qwen_tokenizer_new(NULL);
 }
 
-static bool count_qwen(enum qwen_tokenizer_chat chat, const char *text, size_t *count,
-                       struct err *err)
+struct pictor_vocabulary {
+    struct t5_vocabulary *t5;
+};
+
+struct pictor_vocabulary *pictor_vocabulary_open(const struct pictor_files *files, struct err *err)
+{
+    struct pictor_vocabulary *v = calloc(1, sizeof *v);
+    struct checkpoint *cp = v ? checkpoint_open_headers(files, err) : NULL;
+    if (!v)
+        err_set(err, ERR_INTERNAL, "no memory for a vocabulary");
+    else if (cp && !checkpoint_has(cp, T5_ROOT))
+        err_set(err, ERR_NOT_FOUND, "the model has no T5");
+    else if (cp)
+        v->t5 = t5_vocabulary_read(cp, err);
+    checkpoint_free(cp);
+    if (v && v->t5)
+        return v;
+    free(v);
+    return NULL;
+}
+
+bool pictor_vocabulary_check(int fd, struct err *err)
+{
+    struct file_bytes file;
+    if (!file_bytes_unmapped(&file, fd, err))
+        return false;
+    struct t5_vocabulary *t5 = t5_vocabulary_of_file(&file, err);
+    t5_vocabulary_free(t5);
+    return t5;
+}
+
+bool pictor_vocabulary_wanted(const char *architecture)
+{
+    const struct family *family = family_named(architecture);
+    return family && family->reader == FAMILY_READS_T5;
+}
+
+void pictor_vocabulary_free(struct pictor_vocabulary *v)
+{
+    if (v)
+        t5_vocabulary_free(v->t5);
+    free(v);
+}
+
+/* Who counts, and what is counted of a text beside the prompt's own: a chat, an end. */
+struct counter {
+    const struct family *family;
+    const struct t5_vocabulary *t5; /* NULL: CLIP's tokens */
+    size_t around;
+};
+
+static bool too_long(size_t most, size_t count, struct err *err)
+{
+    return err_set(err, ERR_TOO_LARGE, "wanted a prompt of at most %zu tokens, got %zu", most,
+                   count);
+}
+
+/* Where CLIP's chunks have states they are of a number, too. */
+static bool count_clip(const struct counter *c, const char *text, size_t *count, struct err *err)
 {
     struct tokenizer_ids ids = {0};
-    bool done = qwen_tokenizer_prompt(qwen, chat, text, strlen(text), &ids, err);
+    bool done = tokenizer_encode(tokenizer, text, strlen(text), &ids, err);
     *count = ids.count;
+    tokenizer_ids_free(&ids);
+    return done && (!c->family->stated || *count <= T5_WORDS_CHUNKS * T5_WORDS_CHUNK ||
+                    too_long(T5_WORDS_CHUNKS * T5_WORDS_CHUNK, *count, err));
+}
+
+static bool count_text(const struct counter *c, const char *text, size_t *count, struct err *err)
+{
+    struct tokenizer_ids ids = {0};
+    bool done = c->family->reader == FAMILY_READS_QWEN
+                    ? qwen_tokenizer_prompt(qwen, c->family->chat, text, strlen(text), &ids, err)
+                    : count_clip(c, text, count, err) &&
+                          (!c->t5 || t5_vocabulary_tokens(c->t5, text, &ids, err));
+    if (c->t5 || c->family->reader == FAMILY_READS_QWEN)
+        *count = ids.count > c->around ? ids.count - c->around : 0;
     tokenizer_ids_free(&ids);
     return done;
 }
 
 /* Of the texts that a prompt becomes, the longest. */
-static bool measure_qwen(const struct editing *e, enum qwen_tokenizer_chat chat, size_t around,
-                         struct pictor_prompt_size *out, struct err *err)
+static bool measure(const struct counter *c, const struct editing *e,
+                    struct pictor_prompt_size *out, struct err *err)
 {
     for (size_t i = 0; i < e->text_count; i++) {
-        size_t count;
-        if (!count_qwen(chat, e->texts[i], &count, err))
+        size_t count = 0;
+        if (!count_text(c, e->texts[i], &count, err))
             return false;
-        count -= around;
         out->tokens = count > out->tokens ? count : out->tokens;
     }
     out->texts += e->text_count;
     return true;
 }
 
-bool pictor_prompt_tokens(const char *architecture, const struct pictor_params *p, bool negative,
+static bool begin(const char *architecture, const struct pictor_vocabulary *vocabulary,
+                  struct counter *c, size_t *most, struct err *err)
+{
+    *c = (struct counter){.family = family_named(architecture)};
+    if (!c->family || c->family->reader == FAMILY_READS_CHUNKS ||
+        (c->family->reader == FAMILY_READS_T5 && !vocabulary && !c->family->stated))
+        return err_set(err, ERR_UNSUPPORTED, "\"%.40s\" reads other tokens", architecture);
+    pthread_once(&once, make);
+    pthread_once(&qwen_once, make_qwen);
+    if (!qwen || !tokenizer)
+        return err_set(err, ERR_INTERNAL, "no memory for a tokenizer");
+    if (c->family->reader == FAMILY_READS_QWEN) {
+        *most = QWEN_WORDS_MOST;
+        return count_text(c, "", &c->around, err) && (*most -= c->around);
+    }
+    c->t5 = vocabulary ? vocabulary->t5 : NULL;
+    c->around = c->t5 ? 1 : 0; /* </s> */
+    *most = c->t5 ? T5_VOCABULARY_MOST - 1 : T5_WORDS_CHUNKS * T5_WORDS_CHUNK;
+    return true;
+}
+
+bool pictor_prompt_tokens(const char *architecture, const struct pictor_vocabulary *vocabulary,
+                          const struct pictor_params *p, bool negative,
                           struct pictor_prompt_size *out, struct err *err)
 {
     struct pictor_prompt_size size = {.chunks = 1};
     struct editing_pass passes[2];
-    struct wording w;
-    size_t at = 0, around;
-    while (at < sizeof readers / sizeof *readers &&
-           strcmp(readers[at].architecture, architecture) != 0)
-        at++;
-    if (at == sizeof readers / sizeof *readers)
-        return err_set(err, ERR_UNSUPPORTED, "\"%.40s\" reads other tokens", architecture);
-    pthread_once(&qwen_once, make_qwen);
-    if (!qwen)
-        return err_set(err, ERR_INTERNAL, "no memory for a tokenizer");
-    if (!count_qwen(readers[at].chat, "", &around, err))
+    struct counter c;
+    if (!begin(architecture, vocabulary, &c, &size.tokens_most, err))
         return false;
-    size.tokens_most = size.chunk_tokens = QWEN_WORDS_MOST - around;
-    int count = family_passes(p, passes);
-    bool ok = wording_parse(negative ? "" : p->prompt, negative ? p->negative_prompt : "",
-                            count ? &passes[0] : NULL, &w, err);
-    for (int k = 0; ok && k <= w.count; k++)
-        if (negative == (k == w.count))
-            ok = measure_qwen(&w.parts[k].editing, readers[at].chat, around, &size, err);
-    wording_free(&w);
+    size.chunk_tokens = size.tokens_most;
     if (out)
         *out = size;
-    return ok && (size.tokens <= size.tokens_most ||
-                  err_set(err, ERR_TOO_LARGE, "wanted a prompt of at most %zu tokens, got %zu",
-                          size.tokens_most, size.tokens));
+    int count = family_passes(p, passes);
+    bool ok = true;
+    for (int i = 0; ok && i < (count ? count : 1); i++) {
+        struct wording w;
+        ok = wording_parse(negative ? "" : p->prompt, negative ? p->negative_prompt : "",
+                           count ? &passes[i] : NULL, &w, err);
+        for (int k = 0; ok && k <= w.count; k++)
+            if (negative == (k == w.count))
+                ok = measure(&c, &w.parts[k].editing, &size, err);
+        if (i == 0 && out) /* how many texts, of the first pass */
+            *out = size;
+        wording_free(&w);
+    }
+    return ok && (size.tokens <= size.tokens_most || too_long(size.tokens_most, size.tokens, err));
 }

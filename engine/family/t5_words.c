@@ -6,102 +6,29 @@
 #include <string.h>
 
 #include "engine/family/said.h"
-#include "engine/text/spiece.h"
+#include "engine/family/t5_vocabulary.h"
 #include "engine/text/tokenizer.h"
 
 #define CHUNK 77
-#define WITHIN (CHUNK - 2)
+#define WITHIN T5_WORDS_CHUNK
 
 struct t5_words {
     struct t5_words_how how;
     struct said *said;
-    struct unigram *vocabulary;  /* T5's */
-    int end;                     /* its </s> */
+    struct t5_vocabulary *vocabulary;
     struct tokenizer *tokenizer; /* CLIP's */
 };
 
-/* ---- T5's vocabulary ---- */
-
-/* Of a GGUF, as llama.cpp writes it. */
-static bool read_gguf(const struct checkpoint *cp, struct unigram_source *out, struct err *err)
-{
-    struct gguf_array texts, scores, types, forms = {0};
-    *out = (struct unigram_source){.prefix = true, .collapse = true};
-    if (!checkpoint_array(cp, "tokenizer.ggml.tokens", &texts) ||
-        !checkpoint_array(cp, "tokenizer.ggml.scores", &scores) ||
-        !checkpoint_array(cp, "tokenizer.ggml.token_type", &types))
-        return err_set(err, ERR_INVALID,
-                       "text encoder: wanted T5's vocabulary: in its file (GGUF), or as "
-                       "spiece.model beside it or among the text encoders, where `pictor pull "
-                       "spiece` brings it");
-    checkpoint_array(cp, "tokenizer.ggml.precompiled_charsmap", &forms);
-    if (texts.size || scores.size != sizeof(float) || types.size != sizeof(int32_t) ||
-        scores.count != texts.count || types.count != texts.count || forms.size > 1 ||
-        texts.count < 1 || texts.count > UNIGRAM_MOST)
-        return err_set(err, ERR_INVALID,
-                       "text encoder: wanted 1..%d pieces of a vocabulary with a score and a type "
-                       "each, found %zu pieces, %zu scores and %zu types",
-                       UNIGRAM_MOST, texts.count, scores.count, types.count);
-    struct unigram_piece *pieces = calloc(texts.count, sizeof *pieces);
-    if (!pieces)
-        return err_set(err, ERR_INTERNAL, "no memory for a vocabulary");
-    const unsigned char *at = texts.data, *end = at + texts.bytes;
-    for (size_t i = 0; i < texts.count; i++) {
-        size_t left = (size_t)(end - at);
-        uint64_t len = left;
-        int32_t type;
-        if (left >= sizeof len)
-            memcpy(&len, at, sizeof len);
-        if (left < sizeof len || len > left - sizeof len) { /* whole when the file was opened */
-            free(pieces);
-            return err_set(err, ERR_IO, "text encoder: its file changed while it was read");
-        }
-        memcpy(&type, types.data + i * sizeof type, sizeof type);
-        memcpy(&pieces[i].score, scores.data + i * sizeof(float), sizeof(float));
-        pieces[i].text = (const char *)at + sizeof len;
-        pieces[i].len = (size_t)len;
-        pieces[i].type = type >= UNIGRAM_NORMAL && type <= UNIGRAM_BYTE ? (enum unigram_type)type
-                                                                        : UNIGRAM_UNUSED;
-        at += sizeof len + len;
-    }
-    out->pieces = pieces;
-    out->count = texts.count;
-    out->forms = forms.data;
-    out->forms_size = forms.bytes;
-    return true;
-}
-
-/* What comes with T5 itself is first: a tensor (as ComfyUI saves some text encoders), or what its
- * GGUF has. A file beside it may be another model's. */
-static bool read_source(const struct checkpoint *cp, struct unigram_source *out, struct err *err)
-{
-    const struct file_bytes *file = checkpoint_tokenizer(cp);
-    const struct raw_tensor *inside = checkpoint_find(cp, T5_ROOT "spiece_model");
-    struct gguf_array scores;
-    if (inside && inside->data)
-        return spiece_read(inside->data, inside->bytes, out, err);
-    return file && !checkpoint_array(cp, "tokenizer.ggml.scores", &scores)
-               ? spiece_read(file->data, file->size, out, err)
-               : read_gguf(cp, out, err);
-}
-
 static bool read_vocabulary(struct t5_words *w, const struct checkpoint *cp, struct err *err)
 {
-    struct unigram_source source;
-    if (!read_source(cp, &source, err))
-        return false;
-    w->vocabulary = unigram_new(&source, err);
-    free((void *)source.pieces);
-    if (!w->vocabulary)
-        return false;
-    w->end = unigram_find(w->vocabulary, "</s>");
     size_t rows = (size_t)t5_vocab(w->how.t5);
-    if (w->end < 0 || unigram_count(w->vocabulary) > rows)
-        return err_set(err, ERR_INVALID,
-                       "T5's vocabulary: wanted at most %zu pieces, which the text encoder has, "
-                       "and </s> among them, found %zu%s",
-                       rows, unigram_count(w->vocabulary), w->end < 0 ? " without it" : "");
-    return true;
+    if (!(w->vocabulary = t5_vocabulary_read(cp, err)))
+        return false;
+    return t5_vocabulary_count(w->vocabulary) <= rows ||
+           err_set(err, ERR_INVALID,
+                   "T5's vocabulary: wanted at most %zu pieces, which the text encoder has, found "
+                   "%zu",
+                   rows, t5_vocabulary_count(w->vocabulary));
 }
 
 struct t5_words *t5_words_new(const struct checkpoint *cp, const struct t5_words_how *how,
@@ -125,7 +52,7 @@ void t5_words_free(struct t5_words *w)
     if (!w)
         return;
     said_free(w->said);
-    unigram_free(w->vocabulary);
+    t5_vocabulary_free(w->vocabulary);
     tokenizer_free(w->tokenizer);
     free(w);
 }
@@ -156,22 +83,13 @@ static int chunks_of(const struct t5_words *w, const struct ids *ids)
 
 static bool read_text(const struct t5_words *w, const char *text, struct ids *ids, struct err *err)
 {
-    size_t len = strlen(text);
     *ids = (struct ids){0};
-    if (!tokenizer_encode(w->tokenizer, text, len, &ids->clip, err))
+    if (!tokenizer_encode(w->tokenizer, text, strlen(text), &ids->clip, err))
         return false;
     if (chunks_of(w, ids) > T5_WORDS_CHUNKS)
         return err_set(err, ERR_TOO_LARGE, "wanted a prompt of at most %d tokens, got %zu",
                        T5_WORDS_CHUNKS * WITHIN, ids->clip.count);
-    if (!w->vocabulary)
-        return true;
-    if (!unigram_encode(w->vocabulary, text, len, &ids->t5, err) ||
-        !tokenizer_ids_reserve(&ids->t5, 1, err))
-        return false;
-    ids->t5.at[ids->t5.count++] = w->end;
-    return ids->t5.count <= T5_WORDS_MOST ||
-           err_set(err, ERR_TOO_LARGE, "wanted a prompt of at most %d tokens, got %zu",
-                   T5_WORDS_MOST - 1, ids->t5.count - 1);
+    return !w->vocabulary || t5_vocabulary_tokens(w->vocabulary, text, &ids->t5, err);
 }
 
 /* How long all texts of a prompt are. */
@@ -242,7 +160,7 @@ static void encode(const struct t5_words *w, struct ops *o, struct ids *ids,
                    const struct lengths *n, float *out)
 {
     size_t mark = arena_mark(o->arena), text = (size_t)w->how.text;
-    int tokens = tokens_of(w, n), padded[T5_WORDS_MOST];
+    int tokens = tokens_of(w, n), padded[T5_VOCABULARY_MOST];
     bool real = !arena_planning(o->arena);
     float *states = arena_alloc(o->arena, (size_t)tokens * text, sizeof *states);
     float *pooled = real ? out + (size_t)tokens * (size_t)w->how.width : NULL;

@@ -38,9 +38,10 @@ void t5_words_free(struct t5_words *w);
 void t5_words_forget(struct t5_words *w);
 
 /* As struct family's `words`; `pooled` is what the CLIPs pool. ERR_TOO_LARGE: a prompt of more than
- * T5_WORDS_MOST tokens of T5's, or of that many chunks. */
-#define T5_WORDS_MOST 2048
+ * T5_VOCABULARY_MOST tokens of T5's, or, where its chunks are stated, of more than
+ * T5_WORDS_CHUNKS. */
 #define T5_WORDS_CHUNKS 16
+#define T5_WORDS_CHUNK 75 /* tokens of a prompt in one */
 bool t5_words_say(struct t5_words *w, struct ops *o, const struct family_prompt *prompt,
                   struct family_words *out, struct err *err);
 

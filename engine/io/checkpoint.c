@@ -416,12 +416,27 @@ const struct file_bytes *checkpoint_tokenizer(const struct checkpoint *cp)
     return cp->tokenizer.size ? &cp->tokenizer : NULL;
 }
 
-bool checkpoint_array(const struct checkpoint *cp, const char *key, struct gguf_array *out)
+/* The file that has an array; NULL: none. */
+static const struct tensor_file *file_with(const struct checkpoint *cp, const char *key)
 {
     for (int i = 0; i < cp->file_count; i++)
-        if (tensor_file_array(cp->files[i].tf, key, out))
-            return true;
-    return cp->words && tensor_file_array(cp->words, key, out);
+        if (tensor_file_has_array(cp->files[i].tf, key))
+            return cp->files[i].tf;
+    return cp->words && tensor_file_has_array(cp->words, key) ? cp->words : NULL;
+}
+
+bool checkpoint_has_array(const struct checkpoint *cp, const char *key)
+{
+    return file_with(cp, key);
+}
+
+bool checkpoint_array(const struct checkpoint *cp, const char *key, struct gguf_array *out,
+                      void **copy, struct err *err)
+{
+    const struct tensor_file *tf = file_with(cp, key);
+    *copy = NULL;
+    return tf ? tensor_file_array(tf, key, out, copy, err)
+              : err_set(err, ERR_NOT_FOUND, "no file has a list \"%.100s\"", key);
 }
 
 bool checkpoint_has_pipeline(const struct checkpoint *cp)

@@ -90,11 +90,14 @@ bool checkpoint_scheduler_denies(const struct checkpoint *cp, const char *key);
 double checkpoint_scheduler_number(const struct checkpoint *cp, const char *key, double otherwise);
 
 /* The bytes of the "tokenizer" of pictor_files_add; NULL when there is none, and of a GGUF, whose
- * arrays are found below. They have no data in a checkpoint of headers. Valid until
- * checkpoint_free. */
+ * arrays are found below. In a checkpoint of headers they are to be read (file_bytes_read). Valid
+ * until checkpoint_free. */
 const struct file_bytes *checkpoint_tokenizer(const struct checkpoint *cp);
-/* An array that one of the files, a GGUF, has under `key`; false when there is none. */
-bool checkpoint_array(const struct checkpoint *cp, const char *key, struct gguf_array *out);
+/* Whether one of the files is a GGUF that has an array under `key`; and that array, as gguf_array
+ * gives it. ERR_NOT_FOUND: there is none. */
+bool checkpoint_has_array(const struct checkpoint *cp, const char *key);
+bool checkpoint_array(const struct checkpoint *cp, const char *key, struct gguf_array *out,
+                      void **copy, struct err *err);
 
 /* Whether a folder's model_index.json says that `key` is true; `otherwise` when there is none, or
  * it does not say. */

@@ -421,11 +421,30 @@ const char *gguf_metadata(const struct gguf *g, const char *key)
     return v ? v->text : NULL;
 }
 
-bool gguf_array(const struct gguf *g, const char *key, struct gguf_array *out)
+bool gguf_has_array(const struct gguf *g, const char *key)
 {
     const struct value *v = find_value(g, key);
-    if (!v || !v->bytes || !g->bytes.data)
-        return false;
-    *out = (struct gguf_array){v->items, v->size, v->bytes, g->bytes.data + v->from};
-    return true;
+    return v && v->bytes;
+}
+
+bool gguf_array(const struct gguf *g, const char *key, struct gguf_array *out, void **copy,
+                struct err *err)
+{
+    const struct value *v = find_value(g, key);
+    *copy = NULL;
+    if (!v || !v->bytes)
+        return err_set(err, ERR_NOT_FOUND, "its header has no list \"%.100s\"", key);
+    *out = (struct gguf_array){v->items, v->size, v->bytes, NULL};
+    if (g->bytes.data) {
+        out->data = g->bytes.data + v->from;
+        return true;
+    }
+    if (!(*copy = malloc(v->bytes)))
+        return err_set(err, ERR_INTERNAL, "no memory for a header");
+    out->data = *copy;
+    if (file_bytes_read(&g->bytes, v->from, *copy, v->bytes, err))
+        return true;
+    free(*copy);
+    *copy = NULL;
+    return false;
 }

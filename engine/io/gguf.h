@@ -24,12 +24,15 @@ const struct raw_tensor *gguf_tensors(const struct gguf *g, size_t *count);
 const char *gguf_metadata(const struct gguf *g, const char *key);
 
 /* An array of the header as it lies there: `count` numbers of `size` bytes each, little-endian, or,
- * `size` 0, strings, each behind its length of eight bytes. Checked: nothing of it goes beyond
- * `bytes`. False where there is none, and where the file is not in memory. */
+ * `size` 0, strings, each behind its length of eight bytes; they may go beyond `bytes` where the
+ * file changed since. Where the file is not in memory it is a copy, the caller's to free; else
+ * *copy is NULL. ERR_NOT_FOUND: there is none. */
 struct gguf_array {
     size_t count, size, bytes;
     const unsigned char *data;
 };
-bool gguf_array(const struct gguf *g, const char *key, struct gguf_array *out);
+bool gguf_array(const struct gguf *g, const char *key, struct gguf_array *out, void **copy,
+                struct err *err);
+bool gguf_has_array(const struct gguf *g, const char *key);
 
 #endif

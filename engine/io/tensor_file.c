@@ -137,7 +137,13 @@ int64_t tensor_file_integer(const struct tensor_file *tf, const char *key, int64
     return tf->torch ? torch_file_integer(tf->torch, key, otherwise) : otherwise;
 }
 
-bool tensor_file_array(const struct tensor_file *tf, const char *key, struct gguf_array *out)
+bool tensor_file_has_array(const struct tensor_file *tf, const char *key)
 {
-    return tf->gguf && gguf_array(tf->gguf, key, out);
+    return tf->gguf && gguf_has_array(tf->gguf, key);
+}
+
+bool tensor_file_array(const struct tensor_file *tf, const char *key, struct gguf_array *out,
+                       void **copy, struct err *err)
+{
+    return gguf_array(tf->gguf, key, out, copy, err);
 }

@@ -45,7 +45,9 @@ const struct raw_tensor *tensor_file_at(const struct tensor_file *tf, size_t i);
 const char *tensor_file_metadata(const struct tensor_file *tf, const char *key);
 /* A whole number that a file of PyTorch's has under `key`; `otherwise` when there is none. */
 int64_t tensor_file_integer(const struct tensor_file *tf, const char *key, int64_t otherwise);
-/* An array that a GGUF file has under `key`; false when there is none. */
-bool tensor_file_array(const struct tensor_file *tf, const char *key, struct gguf_array *out);
+/* Whether it is a GGUF file that has an array under `key`, and that array (gguf.h). */
+bool tensor_file_has_array(const struct tensor_file *tf, const char *key);
+bool tensor_file_array(const struct tensor_file *tf, const char *key, struct gguf_array *out,
+                       void **copy, struct err *err);
 
 #endif

@@ -75,7 +75,7 @@ static void program(char *text, size_t size)
     struct stat st;
     if (stat("/proc/self/exe", &st) != 0)
         st = (struct stat){0};
-    snprintf(text, size, "pictor facts 6 %lld %lld.%09ld", (long long)st.st_size,
+    snprintf(text, size, "pictor facts 7 %lld %lld.%09ld", (long long)st.st_size,
              (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
 }
 
@@ -99,6 +99,8 @@ enum {
     GUIDANCE,
     IMAGE_GUIDANCE,
     REFERENCES,
+    FLOW,
+    GUIDE,
     NUMBERS
 };
 
@@ -155,6 +157,8 @@ static void write_line(FILE *out, struct known *k)
         [GUIDANCE] = (double)m->default_guidance,
         [IMAGE_GUIDANCE] = (double)m->default_image_guidance,
         [REFERENCES] = m->references,
+        [FLOW] = m->flow,
+        [GUIDE] = m->guide,
     };
     fprintf(out, "%s\t%llu\t%llu\t%lld", k->path, (unsigned long long)k->version.size,
             (unsigned long long)k->version.inode, (long long)k->version.mtime_ms);
@@ -198,6 +202,8 @@ static bool read_line(char *line, struct known *k)
         [GUIDANCE] = 1e6,
         [IMAGE_GUIDANCE] = 1e6,
         [REFERENCES] = 1 << 20,
+        [FLOW] = 1,
+        [GUIDE] = PICTOR_GUIDE_NONE,
     };
     struct pictor_model_info *m = &k->facts.info.model;
     struct pictor_embedding_info *e = &k->facts.info.embedding;
@@ -241,6 +247,8 @@ static bool read_line(char *line, struct known *k)
     m->default_guidance = (float)c.numbers[GUIDANCE];
     m->default_image_guidance = (float)c.numbers[IMAGE_GUIDANCE];
     m->references = (int)c.numbers[REFERENCES];
+    m->flow = c.numbers[FLOW] != 0;
+    m->guide = (enum pictor_guide)c.numbers[GUIDE];
     snprintf(m->title, sizeof m->title, "%s", k->facts.info.title);
     return !at;
 }

@@ -16,6 +16,7 @@
 #include "server/job/lora_tags.h"
 #include "server/job/upscalers.h"
 #include "server/job/variants.h"
+#include "server/job/vocabularies.h"
 
 /* Times max_pixels: by default photographs of 50 megapixels, as phones take them. */
 #define PICTURE_FACTOR 12
@@ -36,6 +37,8 @@ void intake_model_of(const struct registry_model *model, struct intake_model *ou
         .image_guidance = model->default_image_guidance,
         .masked = model->masked,
         .references = model->references,
+        .flow = model->flow,
+        .guide = model->guide,
         .text_widths = {model->text_widths[0], model->text_widths[1]},
         .steps = model->default_steps ? model->default_steps : usual.steps,
         .guidance = model->default_guidance > 0 ? model->default_guidance : usual.guidance,
@@ -180,33 +183,55 @@ bool intake_measure(const struct job_params *p, bool negative, struct pictor_wor
     return done;
 }
 
-bool intake_tokens(const struct intake_model *model, const struct job_params *p, bool negative,
-                   struct pictor_prompt_size *out, struct err *err)
+bool intake_tokens(struct registry *registry, const struct intake_model *model,
+                   const struct job_params *p, bool negative, struct pictor_prompt_size *out,
+                   struct err *err)
 {
     struct lora_tags tags;
     struct pictor_params params;
     job_engine_params(p, 0, &params);
     char *prompt = lora_tags_take(p->prompt ? p->prompt : "", &tags, err);
     params.prompt = prompt;
-    bool done = prompt && pictor_prompt_tokens(model->architecture, &params, negative, out, err);
+    bool done = prompt && vocabularies_count(registry_vocabularies(registry),
+                                             registry, model->name,
+                                             model->architecture, &params, negative, out, err);
     free(prompt);
     return done;
 }
 
-/* Of a model that reads Qwen's tokens, before it is queued. */
-static bool check_tokens(const struct intake_model *model, const struct job_params *p,
-                         const char **param, struct err *err)
+static bool fits(struct registry *registry, const struct intake_model *model,
+                 const struct job_params *p, bool negative, struct err *err)
 {
-    for (int negative = 0; negative < 2; negative++) {
-        if (intake_tokens(model, p, negative, NULL, err))
-            continue;
-        if (err->code == ERR_UNSUPPORTED)
-            return true;
-        if (param)
-            *param = negative ? "negative_prompt" : "prompt";
-        return false;
-    }
-    return true;
+    return (negative && model->guide != PICTOR_GUIDE_WORDS) || /* it is not read */
+           intake_tokens(registry, model, p, negative, NULL, err) || err->code == ERR_UNSUPPORTED;
+}
+
+/* Of both passes; a second one may have its own prompts, and another model. */
+static bool check_tokens(struct registry *registry, const struct intake_model *model,
+                         const struct job_params *p, const char **param, struct err *err)
+{
+    struct intake_model second = *model;
+    struct job_params hires = *p; /* borrows */
+    const char *wrong = NULL;
+    struct err unknown; /* companions_check says it */
+    if (p->hires_width > 0 && p->hires_model && *p->hires_model)
+        intake_model(registry, p->hires_model, &second, &unknown);
+    if (p->hires_prompt && *p->hires_prompt)
+        hires.prompt = p->hires_prompt;
+    if (p->hires_negative_prompt && *p->hires_negative_prompt)
+        hires.negative_prompt = p->hires_negative_prompt;
+    if (!fits(registry, model, p, false, err))
+        wrong = "prompt";
+    else if (!fits(registry, model, p, true, err))
+        wrong = "negative_prompt";
+    else if (p->hires_width > 0 && !fits(registry, &second, &hires, false, err))
+        wrong = hires.prompt == p->prompt ? "prompt" : "hires_prompt";
+    else if (p->hires_width > 0 && !fits(registry, &second, &hires, true, err))
+        wrong = hires.negative_prompt == p->negative_prompt ? "negative_prompt"
+                                                            : "hires_negative_prompt";
+    if (wrong && param)
+        *param = wrong;
+    return !wrong;
 }
 
 bool intake_prompts(const struct intake_model *model, const struct job_params *p,
@@ -222,7 +247,7 @@ bool intake_prompts(const struct intake_model *model, const struct job_params *p
     for (size_t i = 0; good && i < variants.count; i++) {
         struct job_params one;
         variants_view(&variants, i, p, &one);
-        good = intake_words(&one, NULL, 0, param, err) && check_tokens(model, &one, param, err);
+        good = intake_words(&one, NULL, 0, param, err);
     }
     variants_free(&variants);
     if (!good)
@@ -263,7 +288,7 @@ bool intake_complete(const struct intake_model *model, const struct settings *se
     return true;
 }
 
-bool intake_files(const struct registry *registry, const struct intake_model *model,
+bool intake_files(struct registry *registry, const struct intake_model *model,
                   const struct job_params *p, const char **param, struct err *err)
 {
     struct err why;
@@ -284,6 +309,7 @@ bool intake_files(const struct registry *registry, const struct intake_model *mo
         good = embeddings_find(registry_files(registry, FOLDERS_EMBEDDING), model->text_widths,
                                &one, &named, param, err);
         embeddings_list_free(&named);
+        good = good && check_tokens(registry, model, &one, param, err);
     }
     variants_free(&variants);
     return good;

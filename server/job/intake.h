@@ -27,6 +27,8 @@ struct intake_model {
     bool masked;                     /* it is shown the mask */
     int references;                  /* pictures that it can be shown */
     char architecture[32]; /* "": not known */
+    bool flow;               /* samplers are those of flow models */
+    enum pictor_guide guide; /* of a local one */
     int text_widths[2]; /* as struct pictor_model_info's; 0 and 0: not known */
 };
 
@@ -72,16 +74,17 @@ bool intake_words(const struct job_params *p, struct pictor_word *words, size_t 
                   const char **param, struct err *err);
 
 /* How long the prompt is, or the negative one, without its tags of LoRAs, for a model that reads
- * CLIP's tokens; and for one that reads Qwen's, as pictor_prompt_tokens. */
+ * CLIP's tokens; and for one that reads Qwen's or T5's, as pictor_prompt_tokens. */
 bool intake_measure(const struct job_params *p, bool negative, struct pictor_word *words,
                     size_t count, struct pictor_prompt_size *out, struct err *err);
-bool intake_tokens(const struct intake_model *model, const struct job_params *p, bool negative,
-                   struct pictor_prompt_size *out, struct err *err);
+bool intake_tokens(struct registry *registry, const struct intake_model *model,
+                   const struct job_params *p, bool negative, struct pictor_prompt_size *out,
+                   struct err *err);
 
-/* Whether there are the files that a local model's job names (its upscaler), and those that its
- * prompts name are sound and leave room for the prompts; *param (may be NULL) says which field is
- * to blame. */
-bool intake_files(const struct registry *registry, const struct intake_model *model,
+/* Whether there are the files that a local model's job names (its upscaler), those that its prompts
+ * name are sound and leave room for the prompts, and these have no more tokens than it reads;
+ * *param (may be NULL) says which field is to blame. */
+bool intake_files(struct registry *registry, const struct intake_model *model,
                   const struct job_params *p, const char **param, struct err *err);
 
 /* Below 2^32, so that people can type it again. */

@@ -26,6 +26,7 @@
 #include "server/job/registry_hash.h"
 #include "server/job/registry_remote.h"
 #include "server/job/registry_scan.h"
+#include "server/job/vocabularies.h"
 
 #define DEFAULT_KEPT "default_model" /* the name that it is kept under */
 
@@ -35,6 +36,7 @@ struct registry {
     struct folders *folders;
     struct facts_store *facts;
     struct sidecars *sidecars;
+    struct vocabularies *vocabularies;
     struct files *files[FOLDERS_KINDS]; /* but of models */
     struct pictor_model_info builtin;
     size_t builtin_size;
@@ -78,6 +80,8 @@ static void learn(struct registry_model *m, const struct pictor_model_info *info
     m->masked = info->masked;
     m->references = info->references;
     m->takes_more = info->references > 1;
+    m->flow = info->flow;
+    m->guide = info->guide;
     memcpy(m->text_widths, info->text_widths, sizeof m->text_widths);
     if (info->clip_skips)
         m->clip_skips = info->clip_skips;
@@ -567,6 +571,11 @@ bool registry_strays(struct registry *reg, enum folders_kind kind, struct regist
     return ok;
 }
 
+struct vocabularies *registry_vocabularies(const struct registry *reg)
+{
+    return reg->vocabularies;
+}
+
 struct sidecars *registry_sidecars(const struct registry *reg)
 {
     return reg->sidecars;
@@ -714,6 +723,7 @@ static void free_parts(struct registry *reg)
     folders_free(reg->folders);
     facts_free(reg->facts);
     sidecars_free(reg->sidecars);
+    vocabularies_free(reg->vocabularies);
     free(reg);
 }
 
@@ -736,6 +746,7 @@ struct registry *registry_new(const struct settings *settings, const struct regi
     builtin_model(&reg->builtin_size);
     bool done = (reg->folders = folders_new(settings, err)) && find_folder(reg, err) &&
                 open_facts(reg, err) && (reg->sidecars = sidecars_new(err)) &&
+                (reg->vocabularies = vocabularies_new(err)) &&
                 pictor_model_probe("builtin", &reg->builtin, err) && registry_refresh(reg, err);
     for (int kind = FOLDERS_MODEL + 1; done && kind < FOLDERS_KINDS; kind++)
         done = (reg->files[kind] = files_new(reg->folders, kind, reg, err)) != NULL;

@@ -31,6 +31,7 @@
 
 struct facts_store;
 struct sidecars;
+struct vocabularies;
 struct files;
 struct pictor_files;
 struct registry_table;
@@ -67,6 +68,8 @@ struct registry_model {
     double default_image_guidance; /* as struct pictor_model_info's */
     bool masked;
     int references;     /* as struct pictor_model_info's */
+    bool flow;
+    enum pictor_guide guide;
     bool lone;          /* it is a UNet alone: server/job/parts.h */
     int text_widths[2]; /* as struct pictor_model_info's */
     struct pictor_embedding_info embedding; /* of a file in a folder of embeddings */
@@ -100,6 +103,9 @@ bool registry_strays(struct registry *reg, enum folders_kind kind, struct regist
 
 /* What is known of files, of every kind. Lives as long as the registry. */
 struct facts_store *registry_facts(const struct registry *reg);
+
+/* Which count tokens by the models' own words. Live as long as the registry. */
+struct vocabularies *registry_vocabularies(const struct registry *reg);
 
 /* What lies beside them. Lives as long as the registry. */
 struct sidecars *registry_sidecars(const struct registry *reg);

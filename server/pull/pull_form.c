@@ -3,19 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/io/file_bytes.h"
 #include "engine/io/sniff.h"
 #include "engine/io/tensor_file.h"
-#include "engine/text/spiece.h"
 #include "server/job/folders.h"
-
-#define VOCABULARY_MOST (16 << 20) /* bytes; T5's has 0.8 MB, of 100 languages 4 */
 
 static const struct {
     const char *ending;
@@ -81,27 +76,6 @@ bool pull_form_fits(enum pull_form *form, bool any, const void *head, size_t hav
     return true;
 }
 
-/* The whole of it: T5's has 0.8 MB. */
-static bool check_vocabulary(int fd, size_t size, struct err *err)
-{
-    struct file_bytes file;
-    struct unigram_source source;
-    void *data = size <= VOCABULARY_MOST ? malloc(size + 1) : NULL;
-    if (!data)
-        return err_set(err, size > VOCABULARY_MOST ? ERR_TOO_LARGE : ERR_INTERNAL,
-                       "wanted a vocabulary of at most %d bytes, found %zu", VOCABULARY_MOST, size);
-    bool ok = file_bytes_unmapped(&file, fd, err) && file_bytes_read(&file, 0, data, size, err) &&
-              spiece_read(data, size, &source, err);
-    if (ok) {
-        struct unigram *u = unigram_new(&source, err);
-        ok = u;
-        unigram_free(u);
-        free((void *)source.pieces);
-    }
-    free(data);
-    return ok;
-}
-
 /* `fd` stays open. */
 static bool check(enum pull_form *form, bool any, int fd, struct err *err)
 {
@@ -114,7 +88,7 @@ static bool check(enum pull_form *form, bool any, int fd, struct err *err)
     if (!S_ISREG(st.st_mode))
         return err_set(err, ERR_INVALID, "not a file");
     if (*form == PULL_FORM_VOCABULARY)
-        return check_vocabulary(fd, (size_t)st.st_size, err);
+        return pictor_vocabulary_check(fd, err);
     if (pull_form_fits(form, any, head, (size_t)n, (uint64_t)st.st_size, err))
         file = tensor_file_open_header(fd, NULL, err);
     tensor_file_close(file);

@@ -96,6 +96,28 @@ def test_sd3_beside_its_text_encoders(ai):
     assert paint(ai, model="medium", negative_prompt="a watch") != spoken
 
 
+def test_a_prompt_that_is_too_long_is_not_queued(ai):
+    """By T5's own words, of both passes; and by CLIP's chunks, whose states Stable Diffusion 3 has."""
+    jobs = len(ai.request("GET", "/api/jobs").json()["jobs"])
+    for model, field, words, says in (("dev", "prompt", 1100, "at most 2047 tokens"),
+                                      ("schnell", "prompt", 1100, "at most 2047 tokens"),
+                                      ("whole", "hires_prompt", 1100, "at most 2047 tokens"),
+                                      ("medium", "prompt", 700, "at most 1200 tokens"),
+                                      ("medium", "negative_prompt", 700, "at most 1200 tokens")):
+        body = {"model": model, "prompt": "a", "steps": 1, "width": 64, "height": 64, "hires_width": 128,
+                "hires_height": 128, field: "rabbit watch " * words}
+        answer = ai.request("POST", "/api/jobs", json=body)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["param"]) == (413, field) and says in error["message"], error
+    assert len(ai.request("GET", "/api/jobs").json()["jobs"]) == jobs
+    answer = ai.request("POST", "/api/jobs", json={"model": "dev", "prompt": "a", "negative_prompt": "watch " * 3000})
+    assert answer.status_code == 202, "nobody reads it"
+    ai.request("DELETE", f"/api/jobs/{answer.json()['id']}")
+    counted = ai.request("POST", "/api/tokens", json={"model": "dev", "prompt": "a watch " + "watch " * 3000}).json()
+    assert counted["prompt"]["most"] == 2047 and counted["prompt"]["cut"].startswith(" watch"), counted
+    assert counted["prompt"]["tokens"] <= 2047
+
+
 def test_a_sampler_for_others_is_refused(ai):
     assert "flow models" in str(ai.error(400, "invalid", None, {**FORM, "sampler": "DDIM"}))
 

@@ -31,6 +31,7 @@ static const struct json_field own_fields[] = {
 #define OWN_COUNT (sizeof own_fields / sizeof *own_fields)
 
 struct counting {
+    struct registry *registry;
     struct files *embeddings;
     struct job_params p;
     struct intake_model model;
@@ -78,7 +79,7 @@ static bool measure(const struct counting *c, bool negative, const char *text,
         p.prompt = (char *)text;
     return c->model.text_widths[0] > 0
                ? embeddings_measure(c->embeddings, c->model.text_widths, &p, negative, size, err)
-               : intake_tokens(&c->model, &p, negative, size, err);
+               : intake_tokens(c->registry, &c->model, &p, negative, size, err);
 }
 
 /* How many bytes of the text are its longest beginning of whole words that can be read. */
@@ -150,7 +151,7 @@ static bool unknown(const struct counting *c, char *reason, size_t size)
     else if (c->model.text_widths[0] <= 0 && !*c->model.architecture)
         snprintf(reason, size, "the model cannot be read");
     else if (c->model.text_widths[0] <= 0 &&
-             !intake_tokens(&c->model, &none, false, &ignored, &err))
+             !intake_tokens(c->registry, &c->model, &none, false, &ignored, &err))
         snprintf(reason, size, "a model of the kind %s reads tokens that are not counted here",
                  c->model.architecture);
     return *reason;
@@ -222,6 +223,7 @@ static bool read_request(const struct app *app, cJSON *body, struct counting *c,
         snprintf(param, 64, "styles");
         return false;
     }
+    c->registry = app->registry;
     c->embeddings = registry_files(app->registry, FOLDERS_EMBEDDING);
     return intake_fill(&c->model, app->settings, &c->p, err);
 }
