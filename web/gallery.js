@@ -310,6 +310,28 @@ function soon() {
   });
 }
 
+/* What later/wall_keys.js goes by. `bring` hangs what lies out of sight. */
+export const layout = () => ({ rows, items, large, bring: (item, row) => {
+  if (row) {
+    const { top } = wall.getBoundingClientRect();
+    if (top + row.top < 0 || top + row.top + row.height > innerHeight)
+      scrollBy(0, top + row.top - innerHeight / 3);
+    hang();
+  }
+  return item && elementOf(item);
+} });
+
+const press = opens('wall_keys', (module, key, card) => module.press(key, card));
+for (const part of [wall, $('latest')])
+  part.addEventListener('keydown', (event) => {
+    const open = event.target.closest('.open');
+    if (!open || !/^(Arrow|Delete$)/.test(event.key) || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey ||
+      (picking && event.key === 'Delete'))
+      return;
+    event.preventDefault();
+    press(event.key, open.closest('.card'));
+  });
+
 store.addEventListener('change', render);
 store.addEventListener('trouble', ({ detail }) => complain(detail));
 addEventListener('scroll', soon, { passive: true });

@@ -1259,6 +1259,35 @@ def test_everything_by_keyboard(page):
     expect(page.locator(f"{CARD} .open").nth(1)).to_be_focused()
 
 
+def test_the_wall_by_keyboard(open_page, api):
+    for i in range(9):
+        api.wait(api.submit(f"picture {i}", steps=1, width=64 + 32 * (i % 3)))
+    page = open_page()
+    expect(page.locator(CARD)).to_have_count(9)
+    said = "document.activeElement.closest('.card')?.querySelector('.label-prompt').textContent"
+
+    def goes(key, words):
+        page.keyboard.press(key)
+        page.wait_for_function(f"(words) => {said} === words", arg=words)
+
+    page.locator("#latest .open").focus()
+    goes("ArrowRight", "picture 7")
+    goes("ArrowLeft", "picture 8")
+    goes("ArrowDown", "picture 7")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function(f"{said} !== 'picture 7'")
+    below = page.evaluate("document.activeElement.getBoundingClientRect().top")
+    goes("ArrowUp", "picture 7")
+    assert page.evaluate("document.activeElement.getBoundingClientRect().top") < below
+    goes("Delete", "picture 6")
+    expect(page.locator(CARD)).to_have_count(8)
+    page.locator(".toast").get_by_role("button", name="Undo").click()
+    expect(page.locator(CARD)).to_have_count(9)
+    page.locator("#pictures .open").last.focus()
+    page.keyboard.press("ArrowRight")
+    goes("ArrowLeft", "picture 1")
+
+
 def test_on_a_phone(open_page, api):
     page = open_page(**PHONE)
     expect(page.locator(".frame").first).to_be_visible()

@@ -120,12 +120,21 @@ export class Mask {
 
   /* A pixel wider than what was found: edges are blends of both sides. */
   #add(found, erase) {
-    const { width } = this.canvas, alpha = this.now.slice();
-    for (let i = 0; i < found.length; i++)
-      if (found[i])
-        for (const j of [i, i - 1, i + 1, i - width, i + width])
-          if (j >= 0 && j < alpha.length)
-            alpha[j] = erase ? 0 : 255;
+    const { width, height } = this.canvas, alpha = this.now.slice(), value = erase ? 0 : 255;
+    for (let i = 0; i < found.length; i++) {
+      if (!found[i])
+        continue;
+      const x = i % width, y = (i - x) / width;
+      alpha[i] = value;
+      if (x > 0)
+        alpha[i - 1] = value;
+      if (x < width - 1)
+        alpha[i + 1] = value;
+      if (y > 0)
+        alpha[i - width] = value;
+      if (y < height - 1)
+        alpha[i + width] = value;
+    }
     this.#change(alpha);
   }
 

@@ -19,6 +19,7 @@ const words = (text) => valuesOf(text);
 const KINDS = {
   steps: [t('steps'), t('write_numbers'), '5, 10, 20', numbers],
   guidance: [t('guidance'), t('write_numbers'), '2, 4, 7', numbers],
+  strength: [t('strength'), t('write_numbers'), '0.3, 0.6, 0.9', numbers],
   seed: [t('seed'), t('whole_numbers'), '1..4', numbers],
   sampler: [t('sampler'), t('write_names'), 'Euler a, DPM++ 2M, UniPC', words],
   scheduler: [t('schedule'), t('write_names'), 'uniform, karras', words],

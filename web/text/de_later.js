@@ -359,7 +359,7 @@ export const words = {
   who_has_a_key_may: 'Wer einen Schlüssel hat, darf malen und sieht die eigenen Bilder; wer verwalten darf, sieht alle, und diese Ansicht.',
   say_whose_key: 'Sag, wessen Schlüssel es ist',
   keys: 'Schlüssel',
-  make_a_key: 'Schlüssel machen',
+  make_a_key: 'Schlüssel anlegen',
   a_key_for: 'Ein Schlüssel für',
   may_administer: 'Darf verwalten',
   this_view_takes_a_key: 'Diese Ansicht braucht einen Schlüssel mit dem Recht zu verwalten.',
@@ -493,6 +493,7 @@ export const words = {
   upscaled: 'Hochskaliert',
   its_pictures_are_not_kept: 'Seine Vorlagen sind nicht mit den Einstellungen gespeichert: Wähle sie aus und drücke dann auf „Malen“',
   keys_alt_arrows: 'Alt ↑ ↓',
+  strength: 'Stärke',
 };
 
 /* Was der Server Programmen sagt; `field` ist der Name eines Feldes. */

@@ -493,4 +493,5 @@ export const words = {
   upscaled: 'Upscaled',
   its_pictures_are_not_kept: 'Its pictures are not kept with its settings: choose them, then press Paint',
   keys_alt_arrows: 'Alt ↑ ↓',
+  strength: 'Strength',
 };
