@@ -117,6 +117,8 @@ for part in $parts; do
         CHAOS_EVERY=1 python_tests chaos/test_trouble.py
         MEANING=long python_tests api/test_meaning.py
         python_tests long
+        WEB=long python_tests web/test_axe.py
+        WEB_SIZE=phone python_tests web
         LOAD=long python_tests load
         ;;
     *)

@@ -79,6 +79,8 @@ export async function post(path, body, keepalive = false) {
   return response.status === 204 ? null : jsonOf(response);
 }
 
+export const put = async (path, body) => jsonOf(await send(path, { ...asked(body), method: 'PUT' }));
+
 export async function remove(path) {
   await send(path, { method: 'DELETE' });
 }

@@ -2,7 +2,6 @@
  * screen readers how the person's own jobs get on. */
 import { hasKey, setKey } from './api.js';
 import { $, announce, plainWords, setText } from './dom.js';
-import './card.js';
 import './form.js';
 import './gallery.js';
 import './prompt.js';
@@ -22,6 +21,13 @@ $('forget-key').addEventListener('click', () => {
   setKey(null);
   store.reconnect();
 });
+
+/* ---- what the model paints ---- */
+
+const card = opens('card', (module) => module.show());
+$('card').addEventListener('toggle', card);
+$('form').addEventListener('input', card, { once: true });
+store.addEventListener('ready', () => $('prompt').value && card());
 
 /* ---- keys of the keyboard ---- */
 

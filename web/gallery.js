@@ -7,7 +7,7 @@
 import { showImage } from './api.js';
 import { $, arrange, complain, h, icon, plainWords, setText, toast } from './dom.js';
 import { painter } from './form.js';
-import { store } from './store.js';
+import { placeIn, store } from './store.js';
 import { serverWords, t } from './text.js';
 import { opens } from './views.js';
 
@@ -62,9 +62,9 @@ const act = (name) => opens('acts', (module, picture) => module[name](picture));
 /* Takes them off the wall, and deletes them when nobody takes that back. */
 function removeLater(jobs, images = []) {
   const ids = [...jobs, ...images].map(({ id }) => id);
-  ids.forEach((id) => store.hide(id));
+  store.hide(...ids);
   toast(ids.length > 1 ? t('n_deleted', { n: ids.length }) : t('deleted'), {
-    seconds: 8, action: { label: t('undo'), run: () => ids.forEach((id) => store.unhide(id)) },
+    seconds: 8, action: { label: t('undo'), run: () => store.unhide(...ids) },
     gone: () => store.remove(jobs.map(({ id }) => id), images.map(({ id }) => id)).catch(complain),
   });
 }
@@ -180,64 +180,86 @@ function elementOf(item) {
 /* How long a connection took is another each time. */
 const failure = ({ params, error }) => `${params.prompt}\n${error?.message.replace(/\d+ ms/g, '')}`;
 
-/* What hangs, newest first: {key, job, image, ratio, make}. Failures that say the same are one. */
-function itemsOf(jobs) {
-  const items = [], failed = new Map();
-  for (const job of jobs) {
-    if (job.state === 'failed') {
-      const same = failed.get(failure(job));
+/* What hangs of a job: {key, job, image, ratio, make}. */
+const itemsOfJob = (job) => [...(job.state === 'failed' ? [{ key: job.id, job, jobs: [job], ratio: 1.3, make: makeFailed }] : []),
+  ...imagesOf(job).map((image) => ({ key: image.id, job, image, make: makeCard,
+    ratio: Math.min(2.4, Math.max(0.6, image.width / image.height)) }))];
+
+/* All of it, newest first. Failures that say the same are one. */
+function itemsOf(jobs, alone) {
+  const all = [], failed = new Map();
+  for (const job of jobs)
+    for (const item of job.id === alone ? [] : itemsOfJob(job)) {
+      const same = item.jobs && failed.get(failure(job));
       if (same) {
         same.jobs.push(job);
         same.key += `+${job.id}`;
       } else {
-        const item = { key: job.id, job, jobs: [job], ratio: 1.3, make: makeFailed };
-        failed.set(failure(job), item);
-        items.push(item);
+        all.push(item);
+        if (item.jobs)
+          failed.set(failure(job), item);
       }
     }
-    for (const image of imagesOf(job))
-      items.push({ key: image.id, job, image, make: makeCard,
-        ratio: Math.min(2.4, Math.max(0.6, image.width / image.height)) });
-  }
-  return items;
+  return all;
+}
+
+/* Those of one job, put in order into `all`; false where failures are to be told apart anew. */
+function putBack(all, job, jobs, alone) {
+  const at = placeIn(all, job, (item) => item.job), hung = jobs[placeIn(jobs, job)];
+  let count = 0;
+  while (all[at + count]?.job.id === job.id)
+    count++;
+  if (job.state === 'failed' || all[at]?.jobs)
+    return false;
+  all.splice(at, count, ...(hung?.id === job.id && job.id !== alone ? itemsOfJob(hung) : []));
+  return true;
 }
 
 const wall = $('pictures');
 let items = [], rows = [], across = 0; /* the width that rows are made for */
+let gap = 0;
+let begin = 0; /* of the items, the first that hangs in a row */
 
 const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
 
-/* Rows as wide as the wall: {top, height, first, after, places: [[left, width]]}. */
+/* Rows as wide as the wall: {top, height, tall, first, after}. They are reckoned as far down as is looked at;
+ * how high the rest is, those above say. */
 function layOut() {
   across = wall.clientWidth;
-  const unit = rem(), narrow = across < 40 * unit;
-  const gap = (narrow ? 0.9 : 1.5) * unit, high = (narrow ? 8 : 12) * unit, label = 5.6 * unit;
   rows = [];
-  let top = 0;
-  for (let first = 0; first < items.length;) {
+}
+
+function reckon(until) {
+  const unit = rem(), narrow = across < 40 * unit, high = (narrow ? 8 : 12) * unit, label = 5.6 * unit, { length } = items;
+  gap = (narrow ? 0.9 : 1.5) * unit;
+  let { top, height, after: first } = rows.at(-1) ?? { top: 0, height: 0, after: begin };
+  for (top += height; first < length && top < until; top += height) {
     let after = first, ratios = 0;
-    while (after < items.length && ratios * high + (after - first - 1) * gap < across)
+    while (after < length && ratios * high + (after - first - 1) * gap < across)
       ratios += items[after++].ratio;
-    const room = across - (after - first - 1) * gap;
-    const tall = Math.min(room / ratios, high * 1.25);
-    const places = [];
-    let left = 0;
-    for (let i = first; i < after; i++) {
-      const width = items[i].ratio * tall;
-      places.push([left, width]);
-      left += width + gap;
-    }
-    rows.push({ top, height: tall + label, tall, first, after, places });
-    top += tall + label;
+    const tall = Math.min((across - (after - first - 1) * gap) / ratios, high * 1.25);
+    height = tall + label;
+    rows.push({ top, height, tall, first, after });
     first = after;
   }
-  wall.style.height = `${top}px`;
+  wall.style.height = `${Math.round(top + (length - first) * (top / (first - begin) || 0))}px`;
+}
+
+/* Where the items of a row hang: [[left, width]]. */
+function placesOf({ first, after, tall }) {
+  let left = 0;
+  return items.slice(first, after).map(({ ratio }) => {
+    const place = [left, ratio * tall];
+    left += ratio * tall + gap;
+    return place;
+  });
 }
 
 /* Hangs what is in sight, and as much again above and below. */
 function hang() {
   const from = wall.getBoundingClientRect().top, margin = innerHeight;
   const wanted = [];
+  reckon(innerHeight + 2 * margin - from);
   let low = 0, high = rows.length; /* the first row that ends below what is looked at */
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -246,7 +268,8 @@ function hang() {
     else
       high = middle;
   }
-  for (const { top, tall, first, after, places } of rows.slice(low, low + 200)) {
+  for (const row of rows.slice(low, low + 200)) {
+    const { top, tall, first, after } = row, places = placesOf(row);
     if (from + top > innerHeight + margin)
       break;
     for (let i = first; i < after; i++) {
@@ -264,20 +287,23 @@ function hang() {
       cards.delete(key);
 }
 
-let hung = null, large = null; /* what items and the large picture were made of */
+let hung = null, large = null; /* what items were made of; the picture above the wall */
 
 function choose(working) {
   const jobs = store.history(), alone = working[0]?.params.count === 1 ? working[0].id : null;
-  const how = `${alone} ${working.length === 0} ${store.looking}`;
-  if (hung?.jobs === jobs && hung.how === how)
-    return;
-  hung = { jobs, how };
+  const { looking } = store, filter = JSON.stringify(store.filter), same = hung?.looking === looking && hung.filter === filter;
+  const others = new Map(store.changed);
+  for (const id of hung?.alone === alone ? [] : [alone, hung?.alone])
+    if (store.jobs.has(id))
+      others.set(id, store.jobs.get(id));
   /* The picture of the job at work stays in its place until the job is over. */
-  items = itemsOf(jobs.filter((job) => job.id !== alone));
-  large = !store.looking && working.length === 0 && items[0]?.image
-    ? { ...items.shift(), large: true } : null;
-  if (large)
-    large.key += ' large';
+  if (!same || !store.changed || ![...others.values()].every((job) => putBack(items, job, jobs, alone)))
+    items = itemsOf(jobs, alone);
+  else if (others.size === 0 && hung.idle === (working.length === 0))
+    return;
+  hung = { alone, looking, filter, idle: working.length === 0 };
+  large = !looking && hung.idle && items[0]?.image ? { ...items[0], large: true, key: `${items[0].key} large` } : null;
+  begin = large ? 1 : 0;
   layOut();
 }
 
@@ -290,7 +316,7 @@ function render() {
     $('prompt').focus({ preventScroll: true });
   $('latest').hidden = !large;
   hang();
-  const blank = store.loaded && !store.looking && items.length === 0 && !large && !store.hasMore;
+  const blank = store.loaded && !store.looking && items.length === 0 && !store.hasMore;
   $('empty').hidden = !blank || working.length > 0;
   $('gallery-head').hidden = blank;
   $('more').hidden = !store.loaded || !store.hasMore;
@@ -311,14 +337,14 @@ function soon() {
 }
 
 /* What later/wall_keys.js goes by. `bring` hangs what lies out of sight. */
-export const layout = () => ({ rows, items, large, bring: (item, row) => {
+export const layout = () => ({ rows, items, begin, placesOf, bring: (item, row) => {
   if (row) {
     const { top } = wall.getBoundingClientRect();
     if (top + row.top < 0 || top + row.top + row.height > innerHeight)
       scrollBy(0, top + row.top - innerHeight / 3);
     hang();
   }
-  return item && elementOf(item);
+  return elementOf(row ? item : large);
 } });
 
 const press = opens('wall_keys', (module, key, card) => module.press(key, card));

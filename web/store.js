@@ -16,7 +16,22 @@ import { t } from './text.js';
 const PAGE = 48, AT_ONCE = 1000; /* jobs of a page; ids of a request */
 
 export const isActive = (job) => job.state === 'queued' || job.state === 'running';
-const newestFirst = (a, b) => b.created_at - a.created_at || (a.id < b.id ? 1 : -1);
+/* The newest comes first. */
+export const isBefore = (a, b) => a.created_at > b.created_at || (a.created_at === b.created_at && a.id > b.id);
+const newestFirst = (a, b) => (isBefore(a, b) ? -1 : 1);
+
+/* Where a job stands, or would, in a list in that order; `of` says which job an entry is of. */
+export function placeIn(list, job, of = (each) => each) {
+  let low = 0, high = list.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (isBefore(of(list[middle]), job))
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
 /* A job, or any of its pictures. */
 const isMarked = (job, is) => is(job) || job.images.some(is);
 const place = (job) => job.progress.image * 10000 + job.progress.step;
@@ -35,6 +50,7 @@ class Store extends EventTarget {
   paused = false; /* the queue is */
   loaded = false; /* the first page of history is there */
   held = false; /* a row of the queue is being dragged */
+  changed = null; /* id -> job of those that are others on the wall than at the change before; null: all of it */
 
   #found = null; /* ids that the search gave, while there is one */
   #next = null;  /* cursors of older pages */
@@ -42,7 +58,8 @@ class Store extends EventTarget {
   #hidden = new Set(); /* ids of jobs and of pictures: deleted, unless that is taken back */
   #active = new Set(); /* ids of jobs that wait or run */
   #history = null; /* what history() says, until that changes */
-  #changed = false;
+  #others = null; /* what `changed` will be */
+  #telling = false;
   #wake = null;
   #close = null;
   #queueTimer = null;
@@ -53,17 +70,29 @@ class Store extends EventTarget {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 
-  /* `wall`: what hangs may be another than before. */
-  #touch(wall = true) {
-    if (wall)
-      this.#history = null;
-    if (this.#changed)
+  /* `wall`: what hangs may be another than before; of one job, if it is said which. */
+  #touch(wall = true, job = null) {
+    if (wall && job && this.#history) {
+      this.#hang(job);
+      this.#others?.set(job.id, job);
+    } else if (wall) {
+      this.#history = this.#others = null;
+    }
+    if (this.#telling)
       return;
-    this.#changed = true;
+    this.#telling = true;
     queueMicrotask(() => {
-      this.#changed = false;
+      this.#telling = false;
+      [this.changed, this.#others] = [this.#others, new Map()];
       this.#emit('change');
     });
+  }
+
+  /* In its place on the wall, or off it: a wall of any length costs the same. */
+  #hang(job) {
+    const at = placeIn(this.#history, job), known = this.jobs.get(job.id);
+    const hung = known && this.#hangs(known) ? [this.#withoutHidden(known)] : [];
+    this.#history.splice(at, this.#history[at]?.id === job.id ? 1 : 0, ...hung);
   }
 
   /* Whoever shows something shows it anew. */
@@ -77,7 +106,7 @@ class Store extends EventTarget {
   active() {
     return [...this.#active].map((id) => this.jobs.get(id)).sort((a, b) =>
       (a.state === 'queued') - (b.state === 'queued') || a.position - b.position ||
-      -newestFirst(a, b));
+      newestFirst(b, a));
   }
 
   /* What hangs on the wall: pictures, and jobs that failed. One list until something is another. */
@@ -87,10 +116,12 @@ class Store extends EventTarget {
   }
 
   #hung() {
-    return [...this.jobs.values()].filter((job) =>
-      !this.#hidden.has(job.id) && (job.images.length > 0 || job.state === 'failed') &&
-      (!this.#found || ((this.#found.has(job.id) || job.live) && this.#meets(job))))
-      .map((job) => this.#withoutHidden(job)).sort(newestFirst);
+    return [...this.jobs.values()].filter((job) => this.#hangs(job)).map((job) => this.#withoutHidden(job)).sort(newestFirst);
+  }
+
+  #hangs(job) {
+    return !this.#hidden.has(job.id) && (job.images.length > 0 || job.state === 'failed') &&
+      (!this.#found || ((this.#found.has(job.id) || job.live) && this.#meets(job)));
   }
 
   /* Whether a job is one that is looked for: what has come or changed since the server was asked. */
@@ -182,7 +213,7 @@ class Store extends EventTarget {
       this.#connection('online');
       connected();
       for await (const { event, data } of stream.events)
-        this.#take(event, data);
+        this.take(event, data);
     } finally {
       stream.close();
     }
@@ -194,7 +225,8 @@ class Store extends EventTarget {
     this.#emit('models');
   }
 
-  #take(event, data) {
+  /* What the server tells. */
+  take(event, data) {
     if (event === 'job')
       this.#upsert({ ...data, live: true });
     else if (event === 'progress')
@@ -229,7 +261,7 @@ class Store extends EventTarget {
     if (!job || job.images.some((known) => known.id === image.id))
       return;
     job.images = [...job.images, image].sort((a, b) => a.index - b.index);
-    this.#touch();
+    this.#touch(true, job);
   }
 
   /* `asked`: when the answer that holds this copy was asked for. What an event said since then is
@@ -247,7 +279,7 @@ class Store extends EventTarget {
     job.seen = performance.now();
     this.jobs.set(job.id, job);
     this.#active[isActive(job) ? 'add' : 'delete'](job.id);
-    this.#touch(!isActive(job) || job.images.length > 0 || (known?.images.length ?? 0) > 0);
+    this.#touch(!isActive(job) || job.images.length > 0 || (known?.images.length ?? 0) > 0, job);
     if (known && isActive(known) && !isActive(job))
       this.#emit('finished', job);
     if (known && known.state !== job.state)
@@ -255,11 +287,12 @@ class Store extends EventTarget {
   }
 
   #drop(id) {
-    for (const image of this.jobs.get(id)?.images ?? [])
+    const job = this.jobs.get(id);
+    for (const image of job?.images ?? [])
       forgetImage(image.id);
     this.jobs.delete(id);
     this.#active.delete(id);
-    this.#touch();
+    this.#touch(Boolean(job), job);
   }
 
   /* A job that leaves the queue moves all behind it, of which no event tells. */
@@ -298,7 +331,7 @@ class Store extends EventTarget {
     if (!overlaps || !this.loaded)
       this.#next = next;
     this.loaded = true;
-    this.#touch();
+    this.#touch(false);
   }
 
   async #reread(id) {
@@ -332,13 +365,13 @@ class Store extends EventTarget {
       this.#foundNext = next;
     else
       this.#next = next;
-    this.#touch();
+    this.#touch(false);
   }
 
   #add(jobs, asked) {
     for (const job of jobs) {
-      this.#upsert(job, asked);
       this.#found?.add(job.id);
+      this.#upsert(job, asked);
     }
   }
 
@@ -425,15 +458,22 @@ class Store extends EventTarget {
     }
   }
 
-  /* Takes a job off the wall; it is deleted when nobody takes that back. */
-  hide(id) {
-    this.#hidden.add(id);
-    this.#touch();
+  /* Takes jobs and pictures off the wall; they are deleted when nobody takes that back. */
+  hide(...ids) {
+    ids.forEach((id) => this.#hidden.add(id));
+    this.#jobsOf(ids).forEach((job) => this.#touch(true, job));
   }
 
-  unhide(id) {
-    this.#hidden.delete(id);
-    this.#touch();
+  unhide(...ids) {
+    ids.forEach((id) => this.#hidden.delete(id));
+    this.#jobsOf(ids).forEach((job) => this.#touch(true, job));
+  }
+
+  /* Those of these ids, and those of whose pictures some have them. */
+  #jobsOf(ids) {
+    const wanted = new Set(ids), found = ids.map((id) => this.jobs.get(id)).filter(Boolean);
+    return found.length === wanted.size ? found
+      : [...this.jobs.values()].filter(({ id, images }) => wanted.has(id) || images.some((image) => wanted.has(image.id)));
   }
 
   /* Jobs and single pictures; what the server no longer has is gone, too. */
@@ -451,12 +491,13 @@ class Store extends EventTarget {
       }
       for (const id of jobs.filter((each) => gone.has(each)))
         this.#drop(id);
-      for (const job of this.jobs.values())
+      for (const job of images.length ? this.#jobsOf(images) : []) {
         job.images = job.images.filter(({ id }) => !gone.has(id));
+        this.#touch(true, job);
+      }
       images.filter((id) => gone.has(id)).forEach(forgetImage);
     } finally {
-      [...jobs, ...images].forEach((id) => this.#hidden.delete(id));
-      this.#touch();
+      this.unhide(...jobs, ...images);
     }
   }
 

@@ -1,6 +1,8 @@
 """Chromium for the page's tests: one browser, a fresh profile a test, and a page that fails its test
-when the console shows an error or the content security policy had to step in."""
+when the console shows an error or the content security policy had to step in. WEB_SIZE=phone in the
+environment opens every page on a phone that says nothing of its size itself."""
 import json
+import os
 
 import pytest
 from jobs_client import Api
@@ -8,6 +10,8 @@ from playwright.sync_api import expect, sync_playwright
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update"]
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+USUAL = PHONE if os.environ.get("WEB_SIZE") == "phone" else {"viewport": {"width": 1280, "height": 900}}
 SMALL = {"width": "64", "height": "64", "steps": "3"}
 pytest.register_assert_rewrite("pages")
 expect.set_options(timeout=60000)
@@ -29,8 +33,7 @@ def open_page(chromium, server):
     contexts, pages = [], []
 
     def open(url=server.url, fields=SMALL, ready=True, hold=None, **options):
-        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, "service_workers": "block",
-                                          **options})
+        context = chromium.new_context(**{**USUAL, "service_workers": "block", **options})
         context.set_default_timeout(60000)
         contexts.append(context)
         settings = json.dumps({"version": 1, "fields": fields or {}, "extras": {}})

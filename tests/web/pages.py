@@ -99,3 +99,41 @@ def sound(page):
     assert page.evaluate(NAMELESS) == []
     assert page.evaluate(PALE) == []
     assert sideways(page) == []
+
+
+# A wall of 100,000 pictures, as if all of them had been scrolled to.
+THOUSANDS = """async () => {
+    const { store } = await import(document.querySelector('script[src$="app.js"]').src.replace('app.js', 'store.js'));
+    const [job] = store.jobs.values();
+    for (let i = 0; i < 100000; i++) {
+        const id = i.toString(16).padStart(32, '0');
+        store.jobs.set(id, { ...job, id, live: false, created_at: job.created_at - i - 1,
+            images: [{ ...job.images[0], width: [256, 384, 192][i % 3], height: 256 }].map((image) =>
+                ({ ...image, id: `${id}` })) });
+    }
+    await store.search('');
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+}"""
+
+# Milliseconds in the middle of nine updates of each kind: nothing new, a step, a picture comes, one goes.
+UPDATES = """async () => {
+    const { store } = await import(document.querySelector('script[src$="app.js"]').src.replace('app.js', 'store.js'));
+    const [newest] = [...store.jobs.values()].sort((a, b) => b.created_at - a.created_at);
+    const change = () => new Promise((done) => store.addEventListener('change', () => setTimeout(done), { once: true }));
+    const times = { nothing: [], step: [], comes: [], goes: [] };
+    for (let i = 0; i < 9; i++) {
+        const id = (0xf0000000 + i).toString(16).padStart(32, '0');
+        const made = { ...newest, id, created_at: newest.created_at + 1 + i, images: [{ ...newest.images[0], id }] };
+        for (const [kind, run] of [['nothing', () => store.tellAgain()],
+            ['step', () => store.take('job', { ...made, state: 'running', images: [] })],
+            ['comes', () => store.take('job', made)],
+            ['goes', () => store.take('deleted', { id })]]) {
+            const told = change(), began = performance.now();
+            run();
+            await Promise.resolve();
+            times[kind].push(performance.now() - began);
+            await told;
+        }
+    }
+    return Object.fromEntries(Object.entries(times).map(([kind, all]) => [kind, all.sort((a, b) => a - b)[4]]));
+}"""

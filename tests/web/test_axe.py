@@ -1,4 +1,5 @@
-"""axe-core finds nothing in any view of the page, light, dark and in forced colours, and on a phone."""
+"""axe-core finds nothing in any view of the page, light, dark and in forced colours, on a desktop and a phone:
+half of these each day, all with WEB=long."""
 import io
 import os
 import subprocess
@@ -19,6 +20,9 @@ PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touc
 LONG = {"width": 256, "height": 256, "steps": 150, "count": 16, "preview_every": 1}
 SCHEMES = {"light": {"color_scheme": "light", "forced_colors": "none"}, "dark": {"color_scheme": "dark"},
            "forced": {"color_scheme": "light", "forced_colors": "active"}}
+LOOKS = [("desktop", ["light", "forced"]), ("phone", ["dark"])]
+if os.environ.get("WEB") == "long":
+    LOOKS = [(size, list(SCHEMES)) for size in ("desktop", "phone")]
 pytestmark = pytest.mark.usefixtures("api")
 
 
@@ -41,8 +45,9 @@ def close(page):
 
 def create(page):
     page.locator("#settings > summary").click()
+    expect(page.locator("#preset")).to_be_visible()
     page.locator("#expert > summary").click()
-    for fold in ("card", "source", "leaders"):
+    for fold in ("card", "source", "leaders", "additions"):
         page.locator(f"#{fold} > summary").click()
     png = io.BytesIO()
     Image.new("RGB", (64, 64), "red").save(png, "PNG")
@@ -63,6 +68,22 @@ def wall(page):
 def picture(page):
     page.locator("#latest .open").click()
     expect(page.locator("#lightbox-tags input")).to_be_visible()
+
+
+def program(page):
+    page.get_by_role("button", name="As a program").click()
+    expect(page.locator("#code-text")).to_contain_text("curl")
+
+
+def earlier(page):
+    page.click("#recall")
+    expect(page.locator("#recall-list button")).to_have_count(3)
+
+
+def shortcuts(page):
+    close(page)
+    page.click("#keys-help")
+    expect(page.locator("#shortcuts")).to_be_visible()
 
 
 def edit(page):
@@ -133,7 +154,7 @@ def queue(page):
 
 # Each begins with the page loaded anew, and goes on from view to view. The form is last: its size is kept, and the
 # grid paints at it.
-WALKS = [[wall], [film, noising], [picture], [edit, compare], [slides], [compose, models, server, experiments, grid], [create]]
+WALKS = [[wall], [film, noising], [picture, program], [earlier, shortcuts], [edit, compare], [slides], [compose, models, server, experiments, grid], [create]]
 
 
 def look(page, axe, where, schemes=("light",)):
@@ -153,7 +174,7 @@ def afresh(page, api):
     page.goto(api.url.replace("/api/jobs", "/"))
 
 
-@pytest.mark.parametrize("size, schemes", [("desktop", ["light", "forced"]), ("phone", ["dark"])])
+@pytest.mark.parametrize("size, schemes", LOOKS)
 def test_axe_finds_nothing(open_page, api, axe, size, schemes):
     for name in ("a red circle", "a cat", "a house"):
         api.wait(api.submit(name, steps=3))
@@ -178,13 +199,14 @@ def test_axe_finds_nothing(open_page, api, axe, size, schemes):
     assert found == []
 
 
-def test_axe_on_an_empty_wall_and_at_the_door(open_page, serve, axe):
-    page = open_page()
+@pytest.mark.parametrize("size", [{}, PHONE])
+def test_axe_on_an_empty_wall_and_at_the_door(open_page, serve, axe, size):
+    page = open_page(**size)
     expect(page.locator("#empty")).to_be_visible()
-    assert look(page, axe, "empty") == []
+    assert look(page, axe, "empty", SCHEMES) == []
     server = serve()
     server.add_key("me", "--admin")
-    page = open_page(server.url, ready=False)
+    page = open_page(server.url, ready=False, **size)
     page.expected.add(401)
     expect(page.locator("#key-dialog")).to_be_visible()
-    assert look(page, axe, "key") == []
+    assert look(page, axe, "key", SCHEMES) == []

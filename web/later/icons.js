@@ -3,6 +3,8 @@ import { $ } from '../dom.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 const ICONS = {
+  right: [['path', { d: 'M9.5 5l7 7-7 7' }]],
+  left: [['path', { d: 'M14.5 5l-7 7 7 7' }]],
   code: [['path', { d: 'M8 7l-5 5 5 5M16 7l5 5-5 5M13.500 5l-3 14' }]],
   grip: [['path', { d: 'M9 6v.01M15 6v.01M9 12v.01M15 12v.01M9 18v.01M15 18v.01' }]],
   pen: [['path', { d: 'M4 20l1-4L16 5l3 3L8 19zM13.500 7.500l3 3' }]],

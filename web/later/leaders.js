@@ -9,6 +9,9 @@ import { t } from '../text.js';
 
 const MODES = [['balanced', t('both_alike')], ['prompt', t('the_words_more')], ['control', t('the_picture_more')]];
 const SEEN = { none: t('as_it'), canny: t('its_edges_canny') };
+$('leaders').querySelector('.fold-body').append(h('p', { class: 'now' }, t('controlnets_about')), h('ol', { id: 'leaders-list', class: 'leaders' }),
+  h('p', { id: 'leaders-none', hidden: true }, t('no_controlnet_yet'), ' ', h('a', { href: '#models' }, t('models'))),
+  h('button', { id: 'leader-add', hidden: true }, t('add_a_controlnet')));
 let units = [], models = null; /* models: names, once they were asked for */
 
 const select = (label, list, unit, name) => {

@@ -5,7 +5,9 @@ import { $, complain, copyText, h, icon, plainWords, setText, toast } from '../d
 import { secondsText } from '../queue.js';
 import { store } from '../store.js';
 import { dayText, momentText, numberText, t } from '../text.js';
+import { ask as askLimits } from './limits.js';
 import { sizeText } from './sizes.js';
+import { makeUsage, showUsage } from './usage.js';
 
 const LOOK_MS = 4000, ERRORS = 8;
 /* What helps, by what the message says. */
@@ -105,8 +107,10 @@ async function showKeys() {
     $('key-admin').checked = $('key-admin').disabled = first;
     $('key-list').replaceChildren(...keys.map((key) => h('tr', { class: key.revoked_at ? 'gone' : '' },
       h('th', { scope: 'row' }, key.name), h('td', {}, key.admin ? t('administers') : t('paints')), h('td', {}, useOf(key)), h('td', {}, dayText(key.created_at)),
-      h('td', {}, key.revoked_at ? t('revoked_on', { day: dayText(key.revoked_at) }) : h('button', { class: 'quiet', onclick: () => revoke(key),
-        'aria-label': t('revoke_key_of', { name: key.name }) }, t('revoke'))))));
+      h('td', {}, key.revoked_at ? t('revoked_on', { day: dayText(key.revoked_at) }) : h('div', { class: 'key-acts' },
+        'weight' in key && h('button', { class: 'quiet', onclick: () => askLimits(key, showKeys), 'aria-label': t('limits_of', { name: key.name }) }, t('limits')),
+        h('button', { class: 'quiet', onclick: () => revoke(key),
+        'aria-label': t('revoke_key_of', { name: key.name }) }, t('revoke')))))));
   } catch (error) {
     if (!(error instanceof ApiError && error.status === 403))
       throw error;
@@ -168,7 +172,7 @@ function make() {
       h('h3', { id: 'upstreams-title' }, t('painted_elsewhere')), h('ul', { id: 'upstream-list' })),
     h('section', { class: 'panel', 'aria-labelledby': 'faults-title' }, h('h3', { id: 'faults-title' }, t('what_went_wrong_lately')),
       h('p', { id: 'no-faults', class: 'now', hidden: true }, t('nothing_wrong')), h('ol', { id: 'faults', class: 'faults' })),
-    makeKeys()));
+    makeKeys()), makeUsage());
 }
 
 async function look() {
@@ -199,7 +203,7 @@ export async function open(section) {
   }
   opened = true;
   setText($('server-about'), store.info ? `pictor ${store.info.version}` : '');
-  await look();
+  await Promise.all([look(), showUsage()]);
   if (!$('server-parts').hidden)
     await showKeys();
 }

@@ -1,8 +1,8 @@
 /* card.js: what the chosen model paints. Of the one inside the binary the page knows the words that it
  * was told: its nouns can be tapped, and words that mean nothing to it are named, gently. */
-import { $, h, setText } from './dom.js';
-import { store } from './store.js';
-import { t } from './text.js';
+import { $, h, setText } from '../dom.js';
+import { store } from '../store.js';
+import { t } from '../text.js';
 
 const BUILTIN = 'pictor-mini', SHOWN = 18, WAIT_MS = 500;
 /* Said by people and told to no model. */
@@ -13,7 +13,7 @@ let known = null, from = 0, timer;
 const chosen = () => store.models.find(({ name }) => name === $('model').value);
 const isBuiltin = () => chosen()?.name === BUILTIN;
 
-const load = async () => { known ??= await import('./words.js'); };
+const load = async () => { known ??= await import('../words.js'); };
 
 /* One noun more in the prompt, with a comma where there are words already. */
 function add(noun) {
@@ -31,7 +31,7 @@ function showNouns() {
     onclick: () => add(noun) }, noun)));
 }
 
-async function show() {
+export async function show() {
   const model = chosen();
   if (!model)
     return;
@@ -73,7 +73,6 @@ async function note() {
     words: words.map((word) => t('quoted', { word })).join(', ') }));
 }
 
-$('card').addEventListener('toggle', show);
 $('nouns-more').addEventListener('click', () => {
   from += SHOWN;
   showNouns();
