@@ -257,4 +257,61 @@ static inline void flow_check_picture(const struct flow_painter *p,
     pictor_image_free(&image);
 }
 
+/* Of a picture of which the left third was painted over: the rest is what was there. */
+static inline void flow_check_part(const struct flow_painter *p, const struct pictor_params *params,
+                                   const struct pictor_image *first, const char *golden)
+{
+    struct err err;
+    struct pictor_image image;
+    if (!pictor_generate(p->model, params, &image, &err))
+        fail_msg("%s", err.msg);
+    float *planes = floats_of(want(p->golden, golden));
+    int n = image.width * image.height, most = 0;
+    for (int i = 0; i < 3 * n; i++) {
+        int wanted = (int)(planes[i % 3 * n + i / 3] * 255), x = i / 3 % image.width;
+        int away = abs((int)image.pixels[i] - wanted);
+        if (x < image.width / 3)
+            most = away > most ? away : most;
+        else
+            assert_int_equal(image.pixels[i], first->pixels[i]);
+    }
+    printf("%-28s %d\n", golden, most);
+    assert_in_range(most, 0, 1);
+    free(planes);
+    pictor_image_free(&image);
+}
+
+/* A mask that shows the left third. */
+static inline struct pictor_image flow_left_third(int width, int height)
+{
+    struct pictor_image mask = {width, height, 1, calloc((size_t)(width * height), 1)};
+    assert_non_null(mask.pixels);
+    for (int i = 0; i < width * height; i++)
+        mask.pixels[i] = i % width < width / 3 ? 255 : 0;
+    return mask;
+}
+
+/* Pictures NAME.over and NAME.part of tests/golden/flow_over: begun from one with strength 0.75 in
+ * 8 steps, and its left third painted over. */
+static inline void flow_check_over(struct flow_painter *p, struct pictor_params params,
+                                   const char *name)
+{
+    char golden[64];
+    struct pictor_image first = flow_image(p, "first");
+    struct pictor_image mask = flow_left_third(first.width, first.height);
+    params.init = &first;
+    params.steps = 8;
+    params.strength = 0.75;
+    snprintf(golden, sizeof golden, "%s.over.picture", name);
+    flow_check_picture(p, &params, golden);
+    params.mask = &mask;
+    params.mask_blur = 0;
+    snprintf(golden, sizeof golden, "%s.part.picture", name);
+    flow_check_part(p, &params, &first, golden);
+    pictor_image_free(&first);
+    pictor_image_free(&mask);
+}
+
+#define FLOW_OVER "tests/golden/flow_over/"
+
 #endif

@@ -396,6 +396,20 @@ static void test_painting_over(void **state)
     flow_painter_free(&p);
 }
 
+/* Begun from a picture, and a part of it painted over, as diffusers does either. */
+static void test_over(void **state)
+{
+    static const char *const levels[] = {"scalar", NULL};
+    for (int i = 0; i < 4; i++) {
+        struct pictor_files files;
+        add_parts(&files, i % 2 ? schnell : FLUX1 "bfl.safetensors", false);
+        struct flow_painter p = flow_painter(&files, FLOW_OVER "golden.safetensors", levels[i / 2]);
+        pictor_files_close(&files);
+        flow_check_over(&p, params_of(&p), i % 2 ? "flux1.schnell" : "flux1.dev");
+        flow_painter_free(&p);
+    }
+}
+
 static void test_vae(void **state)
 {
     const struct vae_config numbers = {.channels = 16, .scale = 0.3611f, .shift = 0.1159f};
@@ -406,11 +420,17 @@ static void test_vae(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_transformer),        cmocka_unit_test(test_vae),
-        cmocka_unit_test(test_trajectories),       cmocka_unit_test(test_pictures),
-        cmocka_unit_test(test_one_file),           cmocka_unit_test(test_folder),
-        cmocka_unit_test(test_vocabulary_of_gguf), cmocka_unit_test(test_alone),
-        cmocka_unit_test(test_vocabulary_inside),  cmocka_unit_test(test_painting_over),
+        cmocka_unit_test(test_transformer),
+        cmocka_unit_test(test_vae),
+        cmocka_unit_test(test_trajectories),
+        cmocka_unit_test(test_pictures),
+        cmocka_unit_test(test_one_file),
+        cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_vocabulary_of_gguf),
+        cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_vocabulary_inside),
+        cmocka_unit_test(test_painting_over),
+        cmocka_unit_test(test_over),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }

@@ -182,6 +182,20 @@ static void test_pictures(void **state)
     check_painted(NULL, SD3 "three.safetensors", true, "three.picture");
 }
 
+/* Begun from a picture, and a part of it painted over, as diffusers does either. */
+static void test_over(void **state)
+{
+    static const char *const levels[] = {"scalar", NULL};
+    for (int i = 0; i < 2; i++) {
+        struct pictor_files files;
+        add_parts(&files, SD3 "medium.safetensors", true);
+        struct flow_painter p = flow_painter(&files, FLOW_OVER "golden.safetensors", levels[i]);
+        pictor_files_close(&files);
+        flow_check_over(&p, params_of(&p), "sd3");
+        flow_painter_free(&p);
+    }
+}
+
 /* Every step, in F32. */
 static void test_trajectories(void **state)
 {
@@ -301,6 +315,7 @@ int main(void)
         cmocka_unit_test(test_transformer), cmocka_unit_test(test_trajectories),
         cmocka_unit_test(test_pictures),    cmocka_unit_test(test_one_file),
         cmocka_unit_test(test_folder),      cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_over),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }

@@ -104,27 +104,6 @@ static void test_vae(void **state)
 
 /* ---- whole pictures ---- */
 
-/* Of a picture of which the left third was painted over: the rest is what was there. */
-static void check_part(const struct flow_painter *p, const struct pictor_params *params,
-                       const struct pictor_image *first)
-{
-    struct err error;
-    struct pictor_image image;
-    if (!pictor_generate(p->model, params, &image, &error))
-        fail_msg("%s", error.msg);
-    float *planes = floats_of(want(p->golden, "part.picture"));
-    int n = image.width * image.height;
-    for (int i = 0; i < 3 * n; i++) {
-        int golden = (int)(planes[i % 3 * n + i / 3] * 255), x = i / 3 % image.width;
-        if (x < 32)
-            assert_in_range(abs((int)image.pixels[i] - golden), 0, 1);
-        else
-            assert_int_equal(image.pixels[i], first->pixels[i]);
-    }
-    free(planes);
-    pictor_image_free(&image);
-}
-
 static void check_pictures(const char *cpu)
 {
     struct flow_painter p = painter_of(folder, cpu);
@@ -148,7 +127,7 @@ static void check_pictures(const char *cpu)
         mask.pixels[i] = i % 96 < 32 ? 255 : 0;
     params.mask = &mask;
     params.mask_blur = 0;
-    check_part(&p, &params, &first);
+    flow_check_part(&p, &params, &first, "part.picture");
     pictor_image_free(&first);
     pictor_image_free(&mask);
     flow_painter_free(&p);
