@@ -6,7 +6,9 @@
  * says that there is something to read: it is sent after the commit, one for many (inside of a
  * transaction it would make all commits of the database wait for each other), and who missed it
  * looks once a second. Numbers that are not there yet are asked for again, until no transaction can
- * be open any more that would bring them.
+ * be open any more that would bring them: ranges of numbers, because a transaction that changes
+ * many jobs takes many, and also those before the first that was read, because what was open then
+ * was not there to be read.
  *
  * One thread with a connection of its own. That connection also holds the locks of a server that
  * lives: the one that keeps repairs out, and the one of the server that leads. They are gone with
@@ -28,8 +30,10 @@
 #define LOOK_MS 1000
 #define REPORT_MS 250 /* between reports of how far jobs are */
 #define FORGET_MS 60000
-#define GAP_MS 30000 /* longer than a transaction may be open */
-#define GAPS 256
+#define GAP_MS 30000   /* longer than a transaction may be open */
+#define GAPS_MOST 4096 /* ranges; far more than transactions can be open */
+#define BEFORE 4096    /* numbers before the last one that may belong to transactions still open */
+#define LEAD_MS 5000   /* who has not heard of the database for so long does not lead */
 #define REPORTS 64
 #define PREVIEW_MAX (256 << 10)
 #define RETRY_LEAST_MS 100
@@ -46,15 +50,16 @@ struct pg_ear {
     void *ctx;
     pthread_t thread;
     atomic_bool stop, leads;
-    int wake[2]; /* a pipe */
+    atomic_llong heard; /* now_ms when the database answered last */
+    int wake[2];        /* a pipe */
     struct pg_connection line;
     int64_t last; /* the greatest number that was read */
     bool knows_last;
     int64_t progress; /* likewise of progress */
-    struct {
-        int64_t number, until; /* now_ms */
-    } gaps[GAPS];
-    size_t gap_count;
+    struct gap {
+        int64_t from, to, until; /* both included; now_ms */
+    } *gaps;
+    size_t gap_count, gap_room;
     int failures;
     int64_t retry_at, forget_at, report_at;
     pthread_mutex_t lock; /* what follows */
@@ -85,7 +90,7 @@ void pg_listen_wake(struct pg *st)
 bool pg_listen_leads(struct store *store)
 {
     struct pg_ear *ear = atomic_load(&pg_of(store)->ear);
-    return ear && atomic_load(&ear->leads);
+    return ear && atomic_load(&ear->leads) && now_ms() - atomic_load(&ear->heard) < LEAD_MS;
 }
 
 /* Keeps the newest of each job; what finds no room is not told. */
@@ -170,40 +175,67 @@ static bool kind_of(const char *name, enum store_news_kind *out)
     return false; /* a newer server's */
 }
 
-static void remove_gap(struct pg_ear *ear, size_t i)
+/* What finds no room is not asked for again. */
+static void add_gap(struct pg_ear *ear, int64_t from, int64_t to, int64_t until)
 {
-    ear->gaps[i] = ear->gaps[--ear->gap_count];
+    if (ear->gap_count == ear->gap_room) {
+        size_t room = ear->gap_room ? 2 * ear->gap_room : 64;
+        struct gap *gaps = room > GAPS_MOST ? NULL : realloc(ear->gaps, room * sizeof *gaps);
+        if (!gaps) {
+            log_event(LOG_WARN, "news_lost", "numbers=%lld", (long long)(to - from + 1));
+            return;
+        }
+        ear->gaps = gaps;
+        ear->gap_room = room;
+    }
+    ear->gaps[ear->gap_count++] = (struct gap){from, to, until};
 }
 
 /* Notes that `number` was read, and those before it that were not. */
 static void note_number(struct pg_ear *ear, int64_t number)
 {
-    for (size_t i = 0; i < ear->gap_count; i++)
-        if (ear->gaps[i].number == number) {
-            remove_gap(ear, i);
-            return;
-        }
-    for (int64_t n = ear->last + 1; n < number && ear->gap_count < GAPS; n++) {
-        ear->gaps[ear->gap_count].number = n;
-        ear->gaps[ear->gap_count++].until = now_ms() + GAP_MS;
+    for (size_t i = 0; i < ear->gap_count && number <= ear->last; i++) {
+        struct gap *g = &ear->gaps[i];
+        if (number < g->from || number > g->to)
+            continue;
+        struct gap behind = {number + 1, g->to, g->until};
+        g->to = number - 1;
+        if (g->from > g->to)
+            *g = ear->gaps[--ear->gap_count];
+        if (behind.from <= behind.to)
+            add_gap(ear, behind.from, behind.to, behind.until);
+        return;
     }
+    if (number > ear->last + 1)
+        add_gap(ear, ear->last + 1, number - 1, now_ms() + GAP_MS);
     if (number > ear->last)
         ear->last = number;
 }
 
-static void gaps_text(struct pg_ear *ear, char *out, size_t size)
+/* Those that were asked for at `asked`, when no transaction could be open any more that has them.
+ */
+static void forget_gaps(struct pg_ear *ear, int64_t asked)
 {
-    size_t n = (size_t)snprintf(out, size, "{");
-    int64_t now = now_ms();
-    for (size_t i = 0; i < ear->gap_count;) {
-        if (now > ear->gaps[i].until) {
-            remove_gap(ear, i);
-            continue;
-        }
-        n += (size_t)snprintf(out + n, size - n, "%s%lld", n > 1 ? "," : "",
-                              (long long)ear->gaps[i++].number);
-    }
+    for (size_t i = 0; i < ear->gap_count;)
+        if (asked > ear->gaps[i].until)
+            ear->gaps[i] = ear->gaps[--ear->gap_count];
+        else
+            i++;
+}
+
+/* The firsts (or lasts) of all gaps, as an array; owned. */
+static char *gaps_text(struct pg_ear *ear, bool lasts)
+{
+    size_t size = ear->gap_count * 21 + 3, n = 1;
+    char *out = malloc(size);
+    if (!out)
+        return NULL;
+    out[0] = '{';
+    for (size_t i = 0; i < ear->gap_count; i++)
+        n += (size_t)snprintf(out + n, size - n, "%s%lld", i ? "," : "",
+                              (long long)(lasts ? ear->gaps[i].to : ear->gaps[i].from));
     snprintf(out + n, size - n, "}");
+    return out;
 }
 
 static bool read_last(struct pg_ear *ear, struct err *err)
@@ -217,6 +249,16 @@ static bool read_last(struct pg_ear *ear, struct err *err)
         ear->knows_last = true;
     }
     sql_done(s);
+    if (!ear->knows_last)
+        return false;
+    ear->gap_count = 0;
+    /* What is not there of the numbers before: most were taken back or forgotten long ago. */
+    s = sql_bind(c, SQL_NEWS_GAPS, err, "ii", ear->last, (int64_t)BEFORE);
+    failed = !s;
+    while (s && sql_row(c, s, &failed, err))
+        add_gap(ear, sql_int64(s, 0), sql_int64(s, 1), now_ms() + GAP_MS);
+    sql_done(s);
+    ear->knows_last = !failed;
     return ear->knows_last;
 }
 
@@ -224,12 +266,15 @@ static bool read_last(struct pg_ear *ear, struct err *err)
 static bool read_news(struct pg_ear *ear, int *count, struct err *err)
 {
     struct sql_connection *c = &ear->line.sql;
-    char gaps[GAPS * 21 + 4];
+    char *firsts = gaps_text(ear, false), *lasts = gaps_text(ear, true);
+    int64_t asked = now_ms();
     bool failed;
     *count = 0;
-    gaps_text(ear, gaps, sizeof gaps);
-    struct sql_rows *s = sql_bind(c, SQL_NEWS_SINCE, err, "it", ear->last, gaps);
+    struct sql_rows *s =
+        firsts && lasts ? sql_bind(c, SQL_NEWS_SINCE, err, "itt", ear->last, firsts, lasts) : NULL;
     failed = !s;
+    free(firsts);
+    free(lasts);
     while (s && sql_row(c, s, &failed, err)) {
         struct store_news news = {.index = (int)sql_int64(s, 6)};
         ++*count;
@@ -243,6 +288,8 @@ static bool read_news(struct pg_ear *ear, int *count, struct err *err)
             ear->fn(ear->ctx, &news);
     }
     sql_done(s);
+    if (!failed && *count < PG_NEWS_PAGE)
+        forget_gaps(ear, asked);
     return !failed;
 }
 
@@ -369,6 +416,7 @@ static bool look(struct pg_ear *ear, bool woken, struct err *err)
         return false;
     if (!read_all(ear, err) || !take_locks(ear, err))
         return false;
+    atomic_store(&ear->heard, now); /* from before it was asked */
     if (now >= ear->forget_at && atomic_load(&ear->leads)) {
         ear->forget_at = now + FORGET_MS;
         return sql_run(&ear->line.sql, SQL_NEWS_FORGET, err, "");
@@ -446,6 +494,7 @@ bool pg_listen_start(struct store *store, store_news_fn *fn, void *ctx, struct e
     }
     err_set(err, ERR_INTERNAL, "no thread for the database's news");
     PQfinish(ear->line.db);
+    free(ear->gaps);
     close(ear->wake[0]);
     close(ear->wake[1]);
 fail:
@@ -463,6 +512,7 @@ void pg_listen_stop(struct store *store)
     wake(ear, STOPPED);
     pthread_join(ear->thread, NULL);
     PQfinish(ear->line.db);
+    free(ear->gaps);
     for (size_t i = 0; i < ear->report_count; i++)
         free(ear->reports[i].preview);
     close(ear->wake[0]);

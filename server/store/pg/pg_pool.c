@@ -26,6 +26,8 @@
 #define SESSION                                                                                    \
     "SET statement_timeout = '10s'; SET lock_timeout = '5s'; "                                     \
     "SET idle_in_transaction_session_timeout = '15s'; SET client_min_messages = 'warning'; "       \
+    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = "   \
+    "3; "                                                                                          \
     "SET standard_conforming_strings = on; SET timezone = 'UTC'; SET bytea_output = 'hex'; "       \
     "SET default_transaction_isolation = 'read committed'"
 

@@ -294,9 +294,16 @@ static const char *const statements[SQL_COUNT] = {
 
     [SQL_NEWS_LAST] = "SELECT (SELECT coalesce(max(sequence), 0) FROM news), (SELECT "
                       "coalesce(max(changed), 0) FROM progress)",
-    [SQL_NEWS_SINCE] = "SELECT sequence, kind, job_id, key_id, state, image_id, position FROM news "
-                       "WHERE sequence > $1 OR sequence = ANY ($2::bigint[]) ORDER BY sequence "
-                       "LIMIT " NUMBER(PG_NEWS_PAGE),
+    [SQL_NEWS_GAPS] =
+        "SELECT before + 1, sequence - 1 FROM (SELECT sequence, lag(sequence, 1, "
+        "greatest($1 - $2, 0)) OVER (ORDER BY sequence) AS before FROM news WHERE "
+        "sequence > $1 - $2 AND sequence <= $1) AS numbers WHERE sequence > before + 1",
+    [SQL_NEWS_SINCE] =
+        "SELECT sequence, kind, job_id, key_id, state, image_id, position FROM news WHERE "
+        "sequence > $1 UNION ALL SELECT sequence, kind, job_id, key_id, state, image_id, position "
+        "FROM unnest($2::bigint[], $3::bigint[]) AS gap (first, last) JOIN news ON sequence "
+        "BETWEEN "
+        "first AND last ORDER BY sequence LIMIT " NUMBER(PG_NEWS_PAGE),
     [SQL_NEWS_FORGET] = "DELETE FROM news WHERE at_ms < pictor_now() - 600000 AND sequence < "
                         "(SELECT max(sequence) FROM news)",
     /* Of a job that runs here; its row is held, so that none is left of one that has ended. */
