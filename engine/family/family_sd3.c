@@ -275,6 +275,7 @@ const struct family family_sd3 = {
     .read = read_facts,
     .open = open_model,
     .free = free_model,
+    .merge = flow_merge,
     .rest = flow_rest,
     .wake = flow_wake,
     .schedule = schedule,

@@ -86,7 +86,7 @@ static const struct names_swap zimage_block[] = {
     {NULL, NULL},
 };
 
-/* Stable Diffusion 3's transformer. */
+/* Stable Diffusion 3's transformer; what comes last is called as FLUX's. */
 static const struct names_swap sd3_stems[] = {
     {"pos_embed.proj.", "x_embedder.proj."},
     {"pos_embed.pos_embed", "pos_embed"},
@@ -95,8 +95,6 @@ static const struct names_swap sd3_stems[] = {
     {"time_text_embed.timestep_embedder.linear_2.", "t_embedder.mlp.2."},
     {"time_text_embed.text_embedder.linear_1.", "y_embedder.mlp.0."},
     {"time_text_embed.text_embedder.linear_2.", "y_embedder.mlp.2."},
-    {"norm_out.linear.", "final_layer.scale_shift."},
-    {"proj_out.", "final_layer.linear."},
     {NULL, NULL},
 };
 
@@ -163,7 +161,10 @@ static bool from_sd3(const char *name, char *out, size_t size)
     const char *p = "model.diffusion_model";
     if (names_swap_match(name, "transformer_blocks.#.", n, &rest))
         return names_swap_emit(out, size, sd3_block, rest, "%s.joint_blocks.%d.", p, n[0]);
-    return names_swap_emit(out, size, sd3_stems, name, "%s.", p);
+    for (const struct names_swap *s = sd3_stems; s->from; s++)
+        if (names_swap_match(name, s->from, n, &rest))
+            return names_swap_emit(out, size, sd3_stems, name, "%s.", p);
+    return names_swap_emit(out, size, flux_stems, name, "%s.", p);
 }
 
 bool names_flow_to_ldm(const struct names_layout *layout, const char *name, char *out, size_t size)
@@ -181,6 +182,7 @@ bool names_flow_back(const char *name, int nth, char *out, size_t size)
     } blocks[] = {
         {"double_blocks.#.", "transformer_blocks", flux_double},
         {"single_blocks.#.", "single_transformer_blocks", flux_single},
+        {"joint_blocks.#.", "transformer_blocks", sd3_block},
         {"layers.#.", "layers", zimage_block},
         {"noise_refiner.#.", "noise_refiner", zimage_block},
         {"context_refiner.#.", "context_refiner", zimage_block},
@@ -194,5 +196,6 @@ bool names_flow_back(const char *name, int nth, char *out, size_t size)
             return names_swap_back(out, size, blocks[i].swaps, rest, start, &nth);
         }
     return names_swap_back(out, size, flux_stems, name, "", &nth) ||
-           names_swap_back(out, size, zimage_stems, name, "", &nth);
+           names_swap_back(out, size, zimage_stems, name, "", &nth) ||
+           names_swap_back(out, size, sd3_stems, name, "", &nth);
 }

@@ -106,8 +106,30 @@ static bool add_halves(struct lora_keys *l, const struct raw_tensor *t, const ch
     return add_target(l, &first, kind, name) && add_target(l, &second, kind, name);
 }
 
-/* Of flow transformers: queries, keys and values are one weight or three, and FLUX's last
- * modulation is one way round or the other. */
+/* What words are told in the last block of Stable Diffusion 3, which needs no more than a shift and
+ * a scale of them: the other way round under the other name. */
+static bool is_last_words(const struct raw_tensor *t, const char *name)
+{
+    return strncmp(name, "joint_blocks.", 13) == 0 && t->ndim == 2 &&
+           strstr(name, ".context_block.adaLN_modulation.1") && t->shape[0] == 2 * t->shape[1];
+}
+
+static bool add_last_words(struct lora_keys *l, const struct checkpoint *cp,
+                           const struct raw_tensor *t, const char *kind, const char *name)
+{
+    char dotted[LORA_KEY_SIZE], theirs[LORA_KEY_SIZE];
+    bool is_theirs = checkpoint_find(cp, UNET "final_layer.scale_shift.weight");
+    struct lora_target all = {NULL, t, 0, t->shape[0], 0, t->shape[0]};
+    if ((size_t)snprintf(dotted, sizeof dotted, "%s.", name) >= sizeof dotted ||
+        !names_flow_back(dotted, 0, theirs, sizeof theirs))
+        return true;
+    theirs[strlen(theirs) - 1] = '\0';
+    return add_target(l, &all, kind, is_theirs ? theirs : name) &&
+           add_halves(l, t, kind, is_theirs ? name : theirs);
+}
+
+/* Of flow transformers: queries, keys and values are one weight or three, and the last modulation
+ * of those that have one with a shift is one way round or the other. */
 static bool add_flow_targets(struct lora_keys *l, const struct checkpoint *cp,
                              const struct raw_tensor *t, const char *kind, const char *name)
 {
@@ -133,10 +155,11 @@ static bool add_flow_targets(struct lora_keys *l, const struct checkpoint *cp,
         }
     if (strncmp(name, "single_blocks.", 14) == 0 && !add_single(l, t, kind, name))
         return false;
-    bool flux = checkpoint_find(cp, UNET "double_blocks.0.img_mlp.0.weight");
-    if (flux && strcmp(name, "final_layer.adaLN_modulation.1") == 0)
+    bool turned = checkpoint_find(cp, UNET "double_blocks.0.img_mlp.0.weight") ||
+                  checkpoint_find(cp, UNET "joint_blocks.0.x_block.mlp.fc1.weight");
+    if (turned && strcmp(name, "final_layer.adaLN_modulation.1") == 0)
         return add_halves(l, t, kind, "norm_out.linear");
-    if (flux && strcmp(name, "final_layer.scale_shift") == 0)
+    if (turned && strcmp(name, "final_layer.scale_shift") == 0)
         return add_halves(l, t, kind, "final_layer.adaLN_modulation.1") &&
                add_target(l, &all, kind, "norm_out.linear");
     return add_other_name(l, &all, kind, name);
@@ -150,6 +173,8 @@ static bool add_targets_of(struct lora_keys *l, const struct checkpoint *cp,
     const char *fused = strstr(name, "in_proj");
     size_t n = t->shape[0];
     struct lora_target all = {NULL, t, 0, n, 0, n};
+    if (strcmp(kind, "unet") == 0 && is_last_words(t, name))
+        return add_last_words(l, cp, t, kind, name);
     if (strcmp(kind, "unet") == 0)
         return add_target(l, &all, kind, name) && add_flow_targets(l, cp, t, kind, name);
     if (!fused)
