@@ -87,6 +87,23 @@ enum mcp_tool mcp_tools_find(const char *name)
     return (enum mcp_tool)i;
 }
 
+/* "type": ["integer", "string"] as an anyOf with a type each: clients that map schemas to those of
+ * other models know one type a schema. */
+static void split_types(cJSON *schema)
+{
+    const cJSON *type, *types = cJSON_GetObjectItemCaseSensitive(schema, "type");
+    if (!cJSON_IsArray(types))
+        return;
+    cJSON *any = cJSON_CreateArray();
+    cJSON_ArrayForEach(type, types) {
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddStringToObject(one, "type", type->valuestring);
+        cJSON_AddItemToArray(any, one);
+    }
+    cJSON_DeleteItemFromObjectCaseSensitive(schema, "type");
+    cJSON_AddItemToObject(schema, "anyOf", any);
+}
+
 static cJSON *schema_of(const struct tool *tool, const cJSON *fields)
 {
     cJSON *schema = cJSON_CreateObject();
@@ -99,6 +116,7 @@ static cJSON *schema_of(const struct tool *tool, const cJSON *fields)
         const cJSON *field = cJSON_GetObjectItemCaseSensitive(fields, a->name);
         cJSON *item = a->schema ? json_text_constant(a->schema) : cJSON_Duplicate(field, true);
         cJSON_DeleteItemFromObjectCaseSensitive(item, "x-about");
+        split_types(item);
         cJSON_AddItemToObject(properties, a->name, item);
     }
     cJSON *required = cJSON_AddArrayToObject(schema, "required");
