@@ -10,31 +10,29 @@
 
 #include "engine/pictor.h"
 #include "server/api/app.h"
+#include "server/base/json_text.h"
 #include "server/base/settings.h"
 #include "server/http/http.h"
 #include "server/http/route.h"
 #include "server/openapi_answers.h"
+#include "server/openapi_requests.h"
 #include "server/routes.h"
 
 #define PATH_SIZE 200
+#define ERROR "an error, in the shape of the API"
 
-static cJSON *text_schema(void)
-{
-    cJSON *schema = cJSON_CreateObject();
-    cJSON_AddStringToObject(schema, "type", "string");
-    return schema;
-}
-
-static void add_parameter(cJSON *list, const char *name, size_t size, const char *in)
+/* Takes the schema. */
+static void add_parameter(cJSON *list, const char *name, size_t size, const char *in, bool required,
+                          cJSON *schema)
 {
     char text[64];
     snprintf(text, sizeof text, "%.*s", (int)size, name);
     cJSON *item = cJSON_CreateObject();
     cJSON_AddStringToObject(item, "name", text);
     cJSON_AddStringToObject(item, "in", in);
-    if (strcmp(in, "path") == 0)
+    if (required)
         cJSON_AddTrueToObject(item, "required");
-    cJSON_AddItemToObject(item, "schema", text_schema());
+    cJSON_AddItemToObject(item, "schema", schema);
     cJSON_AddItemToArray(list, item);
 }
 
@@ -47,7 +45,8 @@ static void path_of(const char *pattern, char out[PATH_SIZE], cJSON *parameters)
             at += 3;
         out[n++] = *at;
         if (*at == '{')
-            add_parameter(parameters, at + 1, strcspn(at + 1, ".}"), "path");
+            add_parameter(parameters, at + 1, strcspn(at + 1, ".}"), "path", true,
+                          json_text_constant("{\"type\":\"string\",\"minLength\":1}"));
     }
     out[n] = '\0';
 }
@@ -69,22 +68,6 @@ static void add_id(cJSON *operation, const char *method, const char *path)
         n--;
     id[n] = '\0';
     cJSON_AddStringToObject(operation, "operationId", id);
-}
-
-static void add_body(cJSON *operation, const struct route *route, const struct settings *settings)
-{
-    cJSON *schema = route->schema ? route->schema(settings) : NULL;
-    if (!schema && route->body == ROUTE_BODY_NONE)
-        return;
-    cJSON *body = cJSON_AddObjectToObject(operation, "requestBody");
-    cJSON *content = cJSON_AddObjectToObject(body, "content");
-    cJSON *json = cJSON_AddObjectToObject(content, "application/json");
-    if (!schema) {
-        schema = cJSON_CreateObject();
-        cJSON_AddStringToObject(schema, "type", "object");
-    }
-    cJSON_DeleteItemFromObjectCaseSensitive(schema, "$schema");
-    cJSON_AddItemToObject(json, "schema", schema);
 }
 
 static cJSON *described(const char *text)
@@ -127,10 +110,10 @@ static void add_answers(cJSON *operation, const struct route *route, const char 
     cJSON *responses = cJSON_AddObjectToObject(operation, "responses");
     for (size_t at = 0;
          openapi_answers_good(route->method, without_root(route, path), &at, &answer);)
-        add_answer(responses, "done", &answer);
+        add_answer(responses, *answer.status < '4' ? "done" : ERROR, &answer);
     answer = (struct openapi_answer){"default", NULL, openapi_answers_error(route->dialect)};
     answer.type = answer.schema ? "application/json" : NULL;
-    add_answer(responses, "an error, in the shape of the API", &answer);
+    add_answer(responses, ERROR, &answer);
 }
 
 static cJSON *operation_of(const struct route *route, const char *path, cJSON *parameters,
@@ -143,14 +126,15 @@ static cJSON *operation_of(const struct route *route, const char *path, cJSON *p
     if (route->admin)
         cJSON_AddStringToObject(operation, "description",
                                 "Takes a key that may administer, when there are keys.");
-    for (const char *q = route->query; q && *q;) {
+    for (const char *q = route->query; q && *(q += strspn(q, " "));) {
         size_t n = strcspn(q, " ");
-        add_parameter(parameters, q, n, "query");
+        bool required;
+        cJSON *schema = openapi_requests_query(route, q, n, &required);
+        add_parameter(parameters, q, n, "query", required, schema);
         q += n;
-        q += strspn(q, " ");
     }
     cJSON_AddItemToObject(operation, "parameters", parameters);
-    add_body(operation, route, settings);
+    openapi_requests_add_body(operation, route, without_root(route, path), settings);
     if (route->access == ROUTE_OPEN)
         cJSON_AddArrayToObject(operation, "security");
     add_answers(operation, route, path);

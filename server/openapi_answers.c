@@ -84,6 +84,9 @@
 #define HAS(name) OBJECT("\"" name "\"", "")
 #define LIST_OF(name) LIST(HAS(name))
 
+/* As FastAPI's, with a text beside. */
+#define WRONG OBJECT("\"detail\"", "\"detail\":{},\"message\":" TEXT)
+
 #define PICTURE "image/*"
 #define EVENTS "text/event-stream"
 #define PLAIN "text/plain"
@@ -291,6 +294,19 @@ static const struct {
     {"GET", "/internal/sysinfo-download", "200", NULL, PLAIN},
     {"GET", "/internal/quicksettings-hint", "200", LIST_OF("name"), JSON},
     {"GET", "/internal/profile-startup", "200", ANY_OBJECT, JSON},
+
+    /* The WebUI answers what cannot be a picture, an upscaler or a batch by 500, and its clients
+     * know these answers by it; what is not built here is 501. */
+    {"POST", "/sdapi/v1/txt2img", "500", WRONG, JSON},
+    {"POST", "/sdapi/v1/img2img", "500", WRONG, JSON},
+    {"POST", "/sdapi/v1/extra-single-image", "500", WRONG, JSON},
+    {"POST", "/sdapi/v1/extra-batch-images", "500", WRONG, JSON},
+    {"POST", "/sdapi/v1/png-info", "500", WRONG, JSON},
+    {"POST", "/sdapi/v1/interrogate", "500", WRONG, JSON},
+    {"POST", "/sdapi/v1/interrogate", "501", WRONG, JSON},
+    {"POST", "/sdapi/v1/create/{kind}", "501", WRONG, JSON},
+    {"POST", "/sdapi/v1/train/{kind}", "501", WRONG, JSON},
+    {"POST", "/sdapi/v1/server-restart", "501", WRONG, JSON},
 };
 
 bool openapi_answers_good(const char *method, const char *path, size_t *at,
@@ -322,7 +338,6 @@ struct cJSON *openapi_answers_error(int dialect)
                                                     "\"code\":" TEXT ",\"message\":" TEXT
                                                     ",\"param\":" OR_NULL("string"))));
     if (dialect == ROUTES_SDAPI)
-        return json_text_constant(
-            OBJECT("\"detail\"", "\"detail\":{},\"message\":" TEXT));
+        return json_text_constant(WRONG);
     return NULL;
 }

@@ -69,7 +69,8 @@
      .query = words},                                                                              \
         {POST, at "/images/edits", ROUTES_OPENAI, openai_images_edit, PAINTS,                      \
          .schema = openai_request_schema, .query = words},                                         \
-        {POST, at "/images/variations", ROUTES_OPENAI, openai_images_vary, PAINTS, .query = words}
+        {POST, at "/images/variations", ROUTES_OPENAI, openai_images_vary, PAINTS,                 \
+         .schema = openai_images_vary_schema, .query = words}
 #define OPENAI_ROUTES(at, words)                                                                   \
     OPENAI_IMAGES(at, words),                                                                      \
         {POST, at "/chat/completions", ROUTES_OPENAI, openai_chat_complete, PAINTS,                \
@@ -157,7 +158,8 @@ static const struct route routes[] = {
      .admin = true, .schema = native_model_default_schema},
     {GET, "/api/files", ROUTES_NATIVE, native_files_list, .query = "kind limit offset q"},
     {GET, "/api/files/preview", ROUTES_NATIVE, native_files_preview, .query = "kind name"},
-    {POST, "/api/pulls", ROUTES_NATIVE, native_pulls_add, ROUTE_BODY_SMALL, .admin = true},
+    {POST, "/api/pulls", ROUTES_NATIVE, native_pulls_add, ROUTE_BODY_SMALL, .admin = true,
+     .schema = native_pulls_schema},
     {GET, "/api/pulls", ROUTES_NATIVE, native_pulls_list, .admin = true},
     {GET, "/api/pulls/{id}", ROUTES_NATIVE, native_pulls_get, .admin = true},
     {DELETE, "/api/pulls/{id}", ROUTES_NATIVE, native_pulls_delete, .admin = true},
@@ -165,15 +167,17 @@ static const struct route routes[] = {
     {POST, "/api/pulls/{id}/resume", ROUTES_NATIVE, native_pulls_resume, .admin = true},
     {GET, "/api/keys", ROUTES_NATIVE, native_keys_list, .admin = true},
     {GET, "/api/usage", ROUTES_NATIVE, native_usage, .query = "from to key format"},
-    {POST, "/api/keys", ROUTES_NATIVE, native_keys_add, ROUTE_BODY_SMALL, .admin = true},
+    {POST, "/api/keys", ROUTES_NATIVE, native_keys_add, ROUTE_BODY_SMALL, .admin = true,
+     .schema = native_keys_schema},
     {.method = "PUT", "/api/keys/{id}", ROUTES_NATIVE, native_keys_set, ROUTE_BODY_SMALL,
-     .admin = true},
+     .admin = true, .schema = native_keys_share_schema},
     {POST, "/api/keys/{id}/revoke", ROUTES_NATIVE, native_keys_revoke, ROUTE_BODY_SMALL,
      .admin = true},
     {GET, "/api/schema", ROUTES_NATIVE, native_fields_schema},
     {POST, "/api/tokens", ROUTES_NATIVE, native_tokens_count, ROUTE_BODY_SMALL,
      .schema = native_tokens_schema},
-    {POST, "/api/infotext", ROUTES_NATIVE, native_fields_infotext, ROUTE_BODY_SMALL},
+    {POST, "/api/infotext", ROUTES_NATIVE, native_fields_infotext, ROUTE_BODY_SMALL,
+     .schema = native_fields_infotext_schema},
     {GET, "/api/info", ROUTES_NATIVE, native_info, .access = ROUTE_OPEN},
     {GET, "/healthz", ROUTES_NATIVE, native_healthz, .access = ROUTE_OPEN, .probe = true},
     {GET, "/health", ROUTES_NATIVE, native_healthz, .access = ROUTE_OPEN},

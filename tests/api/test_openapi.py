@@ -91,6 +91,29 @@ def test_errors_of_every_operation_have_a_shape(doc):
                 assert "content" in operation["responses"]["default"], (method, path)
 
 
+def test_requests(doc):
+    """Parameters have names and types, null is as good as absent, and pictures come as files too."""
+    for path, methods in doc["paths"].items():
+        for method, operation in methods.items():
+            for parameter in operation["parameters"]:
+                assert parameter["name"] and parameter["schema"], (method, path)
+    parameters = {p["name"]: p for p in doc["paths"]["/v1/batches"]["get"]["parameters"]}
+    assert parameters["limit"]["schema"] == {"type": "integer", "minimum": 1, "maximum": 100}
+    [kind] = [p for p in doc["paths"]["/api/files"]["get"]["parameters"] if p["name"] == "kind"]
+    assert kind["required"] and "lora" in kind["schema"]["enum"]
+    body = doc["paths"]["/v1/images/edits"]["post"]["requestBody"]
+    assert body["required"] and set(body["content"]) == {"application/json", "multipart/form-data"}
+    schema = body["content"]["application/json"]["schema"]
+    assert schema["properties"]["prompt"]["type"] == "string"
+    assert schema["properties"]["n"]["type"] == ["integer", "null"]
+    assert None in schema["properties"]["quality"]["enum"]
+    form = body["content"]["multipart/form-data"]["schema"]
+    assert form["required"] == ["image", "prompt"] and "n" in form["properties"]
+    assert set(doc["paths"]["/v1/files"]["post"]["requestBody"]["content"]) == {"multipart/form-data"}
+    for path, status in (("img2img", "500"), ("interrogate", "501"), ("train/{kind}", "501")):
+        assert status in doc["paths"][f"/sdapi/v1/{path}"]["post"]["responses"]
+
+
 # What no route answers but with an error: they are there to say so.
 REFUSE = {"/sdapi/v1/server-restart", "/sdapi/v1/server-stop", "/sdapi/v1/server-kill",
           "/sdapi/v1/create/{kind}", "/sdapi/v1/train/{kind}", "/web/{name}", "/favicon.ico"}

@@ -79,10 +79,19 @@ static cJSON *params_json(struct registry *registry, struct job_params *p,
     return json;
 }
 
+static const struct json_field fields[] = {
+    {"text", .type = JSON_FIELD_STRING, .required = true}};
+
+struct cJSON *native_fields_infotext_schema(const struct settings *settings)
+{
+    (void)settings;
+    cJSON *schema = json_fields_schema(fields, 1);
+    cJSON_AddBoolToObject(schema, "additionalProperties", false);
+    return schema;
+}
+
 void native_fields_infotext(struct http_request *req)
 {
-    static const struct json_field fields[] = {
-        {"text", .type = JSON_FIELD_STRING, .required = true}};
     const char *text;
     struct infotext t = {0};
     struct job_params p;

@@ -40,8 +40,10 @@ static bool take_share(cJSON *body, struct key_share *share, const char **param,
 {
     for (size_t i = 0; keys_share_name(i); i++) {
         cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(body, keys_share_name(i));
-        if (!item)
+        if (!item || cJSON_IsNull(item)) {
+            cJSON_Delete(item);
             continue;
+        }
         *param = keys_share_name(i);
         bool good = cJSON_IsNumber(item) ? keys_share_set(share, i, item->valuedouble, err)
                                          : err_set(err, ERR_INVALID, "%s must be a number", *param);
@@ -75,6 +77,32 @@ static bool parse(struct http_request *req, cJSON *body, const struct json_field
     err_set(&err, ERR_INVALID, "%s", problem.message);
     http_reply_error(req, &err, problem.name);
     return false;
+}
+
+/* A limit or the weight is any number: what they may be is keys_share_set's to say. */
+static void add_share(cJSON *schema)
+{
+    cJSON *properties = cJSON_GetObjectItemCaseSensitive(schema, "properties");
+    for (size_t i = 0; keys_share_name(i); i++)
+        cJSON_AddStringToObject(cJSON_AddObjectToObject(properties, keys_share_name(i)), "type",
+                                "number");
+    cJSON_AddBoolToObject(schema, "additionalProperties", false);
+}
+
+struct cJSON *native_keys_schema(const struct settings *settings)
+{
+    (void)settings;
+    cJSON *schema = json_fields_schema(fields, sizeof fields / sizeof *fields);
+    add_share(schema);
+    return schema;
+}
+
+struct cJSON *native_keys_share_schema(const struct settings *settings)
+{
+    (void)settings;
+    cJSON *schema = json_fields_schema(fields, 0);
+    add_share(schema);
+    return schema;
 }
 
 static cJSON *key_json(const struct key *key)

@@ -38,10 +38,11 @@ static cJSON *schema_of(size_t count)
     cJSON *schema = json_fields_schema(fields, count);
     cJSON *properties = cJSON_GetObjectItemCaseSensitive(schema, "properties");
     for (size_t i = 0; i < count; i++) {
-        char text[96];
+        char text[128];
+        bool ids = i < OF_DELETE;
         snprintf(text, sizeof text,
-                 "{\"type\": \"array\", \"items\": {\"type\": \"string\"}, \"maxItems\": %d}",
-                 i < OF_DELETE ? IDS_MOST : JOB_MARKS_MAX);
+                 "{\"type\": \"array\", \"items\": {\"type\": \"string\"%s}, \"maxItems\": %d}",
+                 ids ? ", \"pattern\": \"^[0-9a-f]{32}$\"" : "", ids ? IDS_MOST : JOB_MARKS_MAX);
         cJSON_ReplaceItemInObjectCaseSensitive(
             properties, fields[i].name,
             json_text_constant(i == OF_CHANGE - 1 ? "{\"type\": \"boolean\"}" : text));

@@ -65,30 +65,40 @@ struct order {
     const char *ref, *name, *sha256;
 };
 
+static const struct json_field fields[] = {
+    {.name = "ref",
+     .type = JSON_FIELD_STRING,
+     .offset = offsetof(struct order, ref),
+     .required = true,
+     .least = 1,
+     .most = PULLS_REF - 1},
+    {.name = "name",
+     .type = JSON_FIELD_STRING,
+     .offset = offsetof(struct order, name),
+     .most = PULL_SOURCE_NAME,
+     .text = ""},
+    {.name = "sha256",
+     .type = JSON_FIELD_STRING,
+     .offset = offsetof(struct order, sha256),
+     .most = 64,
+     .text = ""},
+};
+#define FIELDS (sizeof fields / sizeof *fields)
+
+struct cJSON *native_pulls_schema(const struct settings *settings)
+{
+    (void)settings;
+    cJSON *schema = json_fields_schema(fields, FIELDS);
+    cJSON_AddBoolToObject(schema, "additionalProperties", false);
+    return schema;
+}
+
 void native_pulls_add(struct http_request *req)
 {
-    static const struct json_field fields[] = {
-        {.name = "ref",
-         .type = JSON_FIELD_STRING,
-         .offset = offsetof(struct order, ref),
-         .required = true,
-         .least = 1,
-         .most = PULLS_REF - 1},
-        {.name = "name",
-         .type = JSON_FIELD_STRING,
-         .offset = offsetof(struct order, name),
-         .most = PULL_SOURCE_NAME,
-         .text = ""},
-        {.name = "sha256",
-         .type = JSON_FIELD_STRING,
-         .offset = offsetof(struct order, sha256),
-         .most = 64,
-         .text = ""},
-    };
     struct order order;
     struct pulls_entry e;
     struct err err;
-    cJSON *body = native_body(req, fields, sizeof fields / sizeof *fields, &order);
+    cJSON *body = native_body(req, fields, FIELDS, &order);
     if (!body)
         return;
     if (!pulls_add(http_app(req)->pulls, order.ref, order.name, order.sha256, &e, &err)) {

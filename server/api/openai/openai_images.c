@@ -196,6 +196,13 @@ void openai_images_edit(struct http_request *req)
     serve(req, OPENAI_EDIT);
 }
 
+struct cJSON *openai_images_vary_schema(const struct settings *settings)
+{
+    cJSON *schema = openai_request_schema(settings);
+    cJSON_DeleteItemFromObjectCaseSensitive(schema, "required"); /* the prompt */
+    return schema;
+}
+
 void openai_images_vary(struct http_request *req)
 {
     serve(req, OPENAI_VARIATION);

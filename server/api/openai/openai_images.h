@@ -11,10 +11,14 @@ struct app;
 struct cJSON;
 struct http_request;
 struct job;
+struct settings;
 
 void openai_images_generate(struct http_request *req);
 void openai_images_edit(struct http_request *req);
 void openai_images_vary(struct http_request *req);
+
+/* Of a variation's body; owned. */
+struct cJSON *openai_images_vary_schema(const struct settings *settings);
 
 /* The answer for a done job that nobody has waited for; owned. `quality` is what it is said to
  * have; `base_url` is where links lead. */
