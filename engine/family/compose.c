@@ -3,6 +3,12 @@
 #include <math.h>
 
 #define MIN_SIDE 64 /* the pipeline's */
+/* Of the built-in model's pictures: at 5:4, in its own shape, a dog has two noses already. */
+#define SQUARE 1.125
+/* How much the second pass of a wide canvas may change: enough that what was drawn out becomes a
+ * ground, too little for the thing to come again. */
+#define WIDEN 0.6
+#define WIDEST 4 /* squares of `side` in a canvas: beyond that it is enlarged, which costs less */
 
 /* What the picture measures in the end. */
 struct size {
@@ -31,6 +37,33 @@ static void shape(const struct family_facts *facts, struct size like, double sid
     *height = near_side(like.height * scale, facts->multiple);
 }
 
+/* Whether a square is composed first. What says what is where, and how the picture goes on at its
+ * other edge, means the whole canvas; another model's second pass has latents of its own. */
+static bool is_wide(const struct pictor_params *p, struct size size)
+{
+    bool own = !p->init && !p->tiling && !p->control_count && !p->hires_model;
+    double ratio = size.width / size.height;
+    return own && fmax(ratio, 1 / ratio) > SQUARE;
+}
+
+/* The square in the middle, then the canvas around it. */
+static void widen(const struct family_facts *facts, struct size size, int side,
+                  struct family_fitted *fitted)
+{
+    struct pictor_params *f = &fitted->params;
+    double least = fmin(size.width, size.height);
+    double scale = fmin(1, side / least);
+    scale = fmin(scale, side * sqrt(WIDEST / (size.width * size.height)));
+    f->hires_width = near_side(size.width * scale, facts->multiple);
+    f->hires_height = near_side(size.height * scale, facts->multiple);
+    f->width = f->height = f->hires_width < f->hires_height ? f->hires_width : f->hires_height;
+    f->hires_steps = (int)fmax(1, round(WIDEN * f->steps)); /* as long as those before */
+    f->hires_strength = WIDEN;
+    f->hires_prompt = f->hires_negative_prompt = NULL;
+    f->hires_upscaler = "Latent";
+    fitted->widen = true;
+}
+
 bool compose_fit(const struct family_facts *facts, int side, double detail,
                  const struct pictor_params *asked, struct family_fitted *fitted)
 {
@@ -38,13 +71,18 @@ bool compose_fit(const struct family_facts *facts, int side, double detail,
     struct size size = size_of(asked);
     double pixels = size.width * size.height;
     double native = (double)facts->info.native_width * facts->info.native_height;
-    if (pixels < 2.0 * side * side)
+    bool wide = detail <= 0 && is_wide(asked, size);
+    if (pixels < 2.0 * side * side && (!wide || asked->hires_width))
         return false;
-    *f = *asked;
+    *fitted = (struct family_fitted){.params = *asked};
     fitted->network = true;
     f->hires_width = f->hires_height = 0;
     f->hires_crop = false;
     f->hires_network = NULL; /* it enlarges what this makes */
+    if (wide) {
+        widen(facts, size, side, fitted);
+        return true;
+    }
     double most = sqrt(fmin(pixels, native));
     if (asked->init && asked->strength <= detail) {
         shape(facts, size, most, &f->width, &f->height);

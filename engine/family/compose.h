@@ -5,7 +5,10 @@
 
 #include "engine/family/family.h"
 
-/* From twice the pixels of `side` x `side` on, pictures are composed at that size, in the shape
+/* A picture of words alone on a canvas that is clearly wider than high, or higher than wide, is
+ * composed on a square, which is what such a network was taught, as large as fits into the canvas
+ * and no larger than `side` x `side`; then the canvas around it is painted from its edges. Else,
+ * from twice the pixels of `side` x `side` on, pictures are composed at that size, in the shape
  * asked for; then enlarged and painted over for details, at strength `detail`, up to the model's
  * native size; a second pass that was asked for says no more than the size. Painting over a picture
  * at a strength that leaves its composition begins with the details. What comes out is enlarged to

@@ -107,6 +107,8 @@ struct family_fitted {
     struct pictor_params params;
     bool network; /* what comes out is enlarged to what was asked for by the network inside the
                      binary; else by Lanczos */
+    bool widen;   /* the second pass has a larger canvas, with what the first one painted in its
+                     middle, as large as it was, and its edges drawn out; else it is enlarged */
 };
 
 /* Whose tokens a prompt becomes: CLIP's, in chunks; Qwen3's, in a chat; or T5's beside CLIP's. */

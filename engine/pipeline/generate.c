@@ -5,7 +5,6 @@
  * planning arena, which finds what the picture takes, and for real over an arena of that size.
  * Latents lie at the arena's bottom; what a stage needs lies above them and goes with it. Pictures
  * of 8 bits come from libraries and are counted where they are made. */
-#include <math.h>
 #include <string.h>
 #include <time.h>
 
@@ -19,6 +18,7 @@
 #include "engine/pipeline/guides.h"
 #include "engine/pipeline/latent.h"
 #include "engine/pipeline/model.h"
+#include "engine/pipeline/numbers.h"
 #include "engine/pipeline/others.h"
 #include "engine/pipeline/pace.h"
 #include "engine/pipeline/params.h"
@@ -48,6 +48,7 @@ struct painting {
     double began, last_step;   /* seconds */
     struct pace pace;
     struct pictor_image preview;
+    struct latent_wide wide; /* where the first pass is a square in the middle of the second */
     bool interrupted;
     bool turns; /* its models rest while another one is at work */
     bool plain; /* no preview is decoded: there was no room */
@@ -112,6 +113,11 @@ static int steps_done(const struct painting *j)
     return j->total ? j->done * j->steps / j->total : 0;
 }
 
+static bool widens(const struct painting *j)
+{
+    return j->p != j->asked && j->fitted.widen;
+}
+
 /* `x0`, of width x height latent pixels, may be NULL: nothing to see yet. */
 static bool report(struct painting *j, const float *x0, int width, int height)
 {
@@ -129,6 +135,10 @@ static bool report(struct painting *j, const float *x0, int width, int height)
     j->last_step = t;
     progress.seconds_left = pace_left(&j->pace, j->done, t);
     if (x0 && p->preview_every && (step % p->preview_every == 0 || step == j->steps)) {
+        if (widens(j) && width == height) {
+            latent_widen(x0, &j->wide);
+            x0 = j->wide.all.at, width = j->wide.all.width, height = j->wide.all.height;
+        }
         if (j->m->tiny && !j->plain)
             preview_decode(j->m->family, &j->ops, x0, width, height, &j->preview);
         else
@@ -273,27 +283,6 @@ static bool encode(struct painting *j, const struct pictor_image *image, struct 
     return true;
 }
 
-/* 0..255 by cutting off, as the SD WebUI does. */
-static uint8_t to_byte(float v)
-{
-    v = (v + 1) * 127.5f;
-    return (uint8_t)(v > 0 ? v < 255 ? v : 255 : 0); /* NaN is 0 */
-}
-
-/* One number of a model's that is none is in all others a step later: what would come out is a
- * black picture. */
-static bool check_numbers(struct painting *j, const float *numbers, size_t n, const char *network,
-                          struct err *err)
-{
-    for (size_t i = 0; i < n && !is_dry(j); i++)
-        if (!isfinite(numbers[i]))
-            return err_set(err, ERR_INVALID,
-                           "the model's %s made numbers that are none (NaN or infinite): its "
-                           "weights are broken",
-                           network);
-    return true;
-}
-
 /* `out` is held; what comes out while planning has a size and no pixels. */
 static bool decode(struct painting *j, const struct latent *latent, struct pictor_image *out,
                    struct err *err)
@@ -302,7 +291,8 @@ static bool decode(struct painting *j, const struct latent *latent, struct picto
     int width = latent->width * factor, height = latent->height * factor;
     size_t n = (size_t)width * (size_t)height * 3, mark = arena_mark(j->ops.arena);
     const char *network = facts_of(j)->flow ? "transformer" : "UNet";
-    if (!go_on(j, err) || !check_numbers(j, latent->at, latent_size(latent), network, err) ||
+    if (!go_on(j, err) ||
+        (!is_dry(j) && !numbers_check(latent->at, latent_size(latent), network, err)) ||
         !wake(j, j->m, err))
         return false;
     hold(j, n);
@@ -313,9 +303,9 @@ static bool decode(struct painting *j, const struct latent *latent, struct picto
     float *floats = arena_alloc(j->ops.arena, n, sizeof *floats);
     j->m->family->family->decode(j->m->family, &j->ops, latent->at, latent->height, latent->width,
                                  floats);
-    bool ok = check_numbers(j, floats, n, "VAE", err);
-    for (size_t i = 0; i < n && ok && !is_dry(j); i++)
-        out->pixels[i] = to_byte(floats[i]);
+    bool ok = is_dry(j) || numbers_check(floats, n, "VAE", err);
+    if (ok && !is_dry(j))
+        numbers_to_bytes(floats, n, out->pixels);
     arena_reset(j->ops.arena, mark);
     if (!ok) {
         drop(j, n);
@@ -550,6 +540,12 @@ static bool enlarge_to(struct painting *j, const struct latent *small, struct la
 static bool enlarge(struct painting *j, const struct latent *small, struct latent *large,
                     struct err *err)
 {
+    if (widens(j)) {
+        if (!is_dry(j))
+            latent_widen(small->at, &j->wide);
+        *large = j->wide.all;
+        return true;
+    }
     if (!j->p->hires_crop)
         return enlarge_to(j, small, large, err);
     size_t mark = arena_mark(j->ops.arena);
@@ -644,6 +640,8 @@ static bool run_stages(struct painting *j, const struct passes *passes, struct c
     if (p != asked && !asked->hires_width)
         j->steps = passes->plan[0].steps;
     j->pace = pace_of(p, passes);
+    if (widens(j))
+        j->wide = latent_wide_new(a, p->hires_width / factor, p->hires_height / factor, channels);
     if (!encode_words(j, err) || !begin_previews(j, err))
         return false;
     if (!report(j, NULL, 0, 0))
@@ -652,17 +650,18 @@ static bool run_stages(struct painting *j, const struct passes *passes, struct c
         !sample(j, passes, 0, &latent, p->init != NULL, canvas, mask_for(j, canvas, &latent),
                 canvas->fill, err))
         return false;
-    if (p->hires_width && !j->interrupted) {
+    if (p->hires_width && (!j->interrupted || widens(j))) {
         struct latent small = latent;
-        if (!plan_interrupt(j, &small, err))
+        if (!widens(j) && !plan_interrupt(j, &small, err))
             return false;
         factor = painter_of(j, 1)->family->facts.factor;
         channels = painter_of(j, 1)->family->facts.channels;
         latent = latent_new(a, p->hires_width / factor, p->hires_height / factor, channels);
         if (!enlarge(j, &small, &latent, err) ||
-            (passes->plan[1].steps &&
-             !sample(j, passes, 1, &latent, true, canvas, mask_for(j, canvas, &latent),
-                     PICTOR_FILL_ORIGINAL, err)))
+            (passes->plan[1].steps && !j->interrupted &&
+             !sample(j, passes, 1, &latent, true, canvas,
+                     widens(j) ? j->wide.mask : mask_for(j, canvas, &latent), PICTOR_FILL_ORIGINAL,
+                     err)))
             return false;
     }
     if (!decode(j, &latent, painted, err))

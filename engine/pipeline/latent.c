@@ -3,6 +3,9 @@
 #include <math.h>
 #include <string.h>
 
+#define BORDER 2 /* latent pixels of a square that are painted again with what is around it */
+#define NARROW 5 /* latent pixels: a tower's top, a ball, the sun */
+
 struct latent latent_new(struct arena *a, int width, int height, int channels)
 {
     struct latent l = {width, height, channels, NULL};
@@ -74,6 +77,50 @@ void latent_cut(struct arena *a, const struct latent *whole, struct latent *out)
     for (size_t i = 0; i < (size_t)out->height && !arena_planning(a); i++)
         memcpy(out->at + i * row, whole->at + ((y + i) * (size_t)whole->width + x) * channels,
                row * sizeof *out->at);
+}
+
+/* The median of a channel on an edge, NARROW to either side of `at`: `n` values `step` apart. */
+static float median(const float *edge, int n, size_t step, int at)
+{
+    float sorted[2 * NARROW + 1];
+    int first = at > NARROW ? at - NARROW : 0, count = 0;
+    for (int i = first; i < n && i <= at + NARROW; i++) {
+        float v = edge[(size_t)i * step];
+        int k = count++;
+        for (; k > 0 && sorted[k - 1] > v; k--)
+            sorted[k] = sorted[k - 1];
+        sorted[k] = v;
+    }
+    return sorted[(count - 1) / 2];
+}
+
+struct latent_wide latent_wide_new(struct arena *a, int width, int height, int channels)
+{
+    struct latent_wide l = {latent_new(a, width, height, channels), NULL};
+    l.mask = arena_alloc(a, (size_t)width * (size_t)height, sizeof *l.mask);
+    return l;
+}
+
+void latent_widen(const float *square, struct latent_wide *out)
+{
+    int width = out->all.width, height = out->all.height;
+    bool high = height > width;
+    int side = high ? width : height, length = high ? height : width;
+    size_t channels = (size_t)out->all.channels, row = (size_t)side * channels;
+    size_t along = high ? channels : row, across = high ? row : channels; /* an edge */
+    size_t to_along = high ? channels : (size_t)width * channels;
+    size_t to_across = high ? (size_t)width * channels : channels;
+    for (int i = 0; i < length * side; i++) {
+        int k = i / side - (length - side) / 2, at = i % side;
+        int inside = k < side - 1 - k ? k : side - 1 - k;
+        const float *edge = square + (k < 0 ? 0 : (size_t)(side - 1) * across);
+        size_t to = (size_t)(i / side) * to_across + (size_t)at * to_along;
+        for (size_t c = 0; c < channels; c++)
+            out->all.at[to + c] = inside < 0 ? median(edge + c, side, along, at)
+                                             : square[(size_t)k * across + (size_t)at * along + c];
+        float within = (float)(inside + 1) / (BORDER + 1);
+        out->mask[to / channels] = inside < 0 ? 1 : within < 1 ? 1 - within : 0;
+    }
 }
 
 void latent_fill(float *init, const float *mask, const float *noise, enum pictor_fill fill,

@@ -189,7 +189,17 @@ def test_larger_pictures_are_the_same(server):
         assert (large.size, noun_of(large)) == ((side, side), "apple")
         apart = ImageChops.difference(small, large.resize(small.size, Image.BOX))
         assert max(ImageStat.Stat(apart).mean) < 12
-    assert paint(server, words, 1, size="512x256").size == (512, 256)
+
+
+@pytest.mark.parametrize("width, height", [(512, 256), (256, 384)])
+def test_wide_and_high_pictures_show_one_whole_thing(server, width, height):
+    """It was taught squares: one is the middle of such a picture."""
+    words = "an apple on a white background"
+    got, square = paint(server, words, 1, size=f"{width}x{height}"), paint(server, words, 1, size="256x256")
+    assert (got.size, noun_of(got)) == ((width, height), "apple")
+    left, top = (width - 256) // 2, (height - 256) // 2
+    middle = got.crop((left, top, left + 256, top + 256))
+    assert max(ImageStat.Stat(ImageChops.difference(middle, square)).mean) < 12
 
 
 def paint_over(sd, image, prompt, **more):

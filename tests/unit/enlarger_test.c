@@ -252,6 +252,13 @@ static void test_interrupted(void **state)
     struct pictor_image image = paint(m, &p);
     assert_int_equal(image.width, 768);
     pictor_image_free(&image);
+
+    p.width = 512; /* a square that becomes the middle of a canvas, which is then not painted */
+    p.height = 256;
+    image = paint(m, &p);
+    assert_int_equal(image.width, 512);
+    assert_int_equal(image.height, 256);
+    pictor_image_free(&image);
     pictor_model_free(m);
     pictor_engine_free(e);
 }
@@ -259,10 +266,9 @@ static void test_interrupted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_interrupted),
-        cmocka_unit_test(test_alone),         cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_builtin_model), cmocka_unit_test(test_mask),
-        cmocka_unit_test(test_second_pass),
+        cmocka_unit_test(test_interrupted), cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_memory),      cmocka_unit_test(test_builtin_model),
+        cmocka_unit_test(test_mask),        cmocka_unit_test(test_second_pass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -102,11 +102,48 @@ static void resized(void **state)
     assert_memory_equal(got, whole, sizeof(float) * C * 16 * 16);
 }
 
+/* A square of 16 in one twice as wide or high: an edge of 0, 1, 2, ... is drawn out, what is narrow
+ * on it is not. */
+static void widened(void **state)
+{
+    enum { SIDE = 16, LONG = 32, MIDDLE = 8 };
+    static float square[SIDE * SIDE * 2], all[SIDE * LONG * 2], mask[SIDE * LONG];
+    for (int high = 0; high < 2; high++) {
+        struct latent_wide out = {{high ? SIDE : LONG, high ? LONG : SIDE, 2, all}, mask};
+        int along = high ? 1 : SIDE,
+            across = high ? SIDE : 1; /* of the square, then of the canvas */
+        int to_along = high ? 1 : LONG, to_across = high ? SIDE : 1;
+        for (int k = 0; k < SIDE; k++)
+            for (int i = 0; i < SIDE; i++)
+                for (int c = 0; c < 2; c++) {
+                    bool narrow = i >= 6 && i < 11;
+                    square[2 * (k * across + i * along) + c] =
+                        narrow && c ? 50 : (float)(i < 8 ? 0 : 4) + (float)(10 * c);
+                }
+        latent_widen(square, &out);
+        for (int k = 0; k < LONG; k++)
+            for (int i = 0; i < SIDE; i++) {
+                int to = k * to_across + i * to_along, inside = k - MIDDLE;
+                int near_edge = inside < SIDE - 1 - inside ? inside : SIDE - 1 - inside;
+                bool beyond = near_edge < 0;
+                int from = beyond ? 0 : inside * across + i * along;
+                assert_true(all[2 * to] == (i < 8 ? 0 : 4));
+                float second = all[2 * to + 1];
+                assert_true(beyond ? second < 20 : second == square[2 * from + 1]);
+                assert_true(near(mask[to], near_edge < 0    ? 1
+                                           : near_edge == 0 ? 2 / 3.0
+                                           : near_edge == 1 ? 1 / 3.0
+                                                            : 0));
+            }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(variation),
         cmocka_unit_test(resized),
+        cmocka_unit_test(widened),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
