@@ -5,6 +5,9 @@ import argparse
 import ast
 import pathlib
 import re
+import figures
+import pairs
+import views
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -29,6 +32,11 @@ def main():
             noun = noun[1:].strip()
             nouns.append(noun)
         words.update(words_of(noun + " " + captions))
+    captions = [c for view in views.VIEWS.values() for c in view[0]]
+    captions += [said for _, them, _ in figures.figures() for said in them]
+    captions += [words for *_, words in pairs.KINDS.values()]
+    for caption in captions:
+        words.update(w for w in words_of(caption) if len(w) > 1)
     for node in ast.walk(ast.parse(args.scenes.read_text())):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 60:
             words.update(words_of(node.value))
