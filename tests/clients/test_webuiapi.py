@@ -1,9 +1,17 @@
-"""webuiapi, the Python client of SD WebUI that most scripts use, as it comes from PyPI."""
+"""webuiapi, the Python client of SD WebUI that most scripts use, as it comes from PyPI: all that it
+can call. What is an extension's and not the WebUI's own is 404, as on a WebUI without it."""
+import inspect
+import os
+import re
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import webuiapi
+from conftest import ROOT
 from PIL import Image, ImageChops
 from sdapi_client import gradient, half_mask
 
@@ -147,3 +155,108 @@ def test_errors_are_told(api):
     with pytest.raises(RuntimeError) as error:
         api.txt2img(sampler_name="Euler", **{**TINY, "steps": 0})
     assert error.value.args[0] == 422 and "steps" in error.value.args[1]
+
+
+# ---- the rest of its surface ----
+
+def test_user_and_password(serve):
+    """With keys, the key is the password; the name does not matter."""
+    server = serve()
+    api = webuiapi.WebUIApi(baseurl=server.url + "/sdapi/v1")
+    key = server.add_key("someone")
+    with pytest.raises(RuntimeError) as error:
+        api.txt2img(**TINY)
+    assert error.value.args[0] == 401
+    api.set_auth("anyone", key)
+    assert api.txt2img(**TINY).image.size == (64, 64)
+
+
+def test_any_endpoint(api):
+    assert api.get_endpoint("controlnet/version", False).endswith("/controlnet/version")
+    assert api.custom_get("samplers", baseurl=True)[0]["name"]
+    assert api.custom_get("queue/status")["queue_size"] == 0
+    made = api.custom_post("txt2img", payload={"prompt": "x", **TINY}, baseurl=True)
+    assert made.image.size == (64, 64)
+    again = api.post_and_get_api_result(f"{api.baseurl}/txt2img", {"prompt": "x", **TINY}, False)
+    assert again.image.tobytes() == made.image.tobytes()
+
+
+def test_extensions_that_it_looks_for(api):
+    """It sends the shapes of those that the list of scripts has, and of ControlNet always."""
+    api.check_extensions()
+    assert not (api.has_controlnet or api.has_adetailer or api.has_animatediff)
+
+
+def test_controlnet(api):
+    edges = api.controlnet_detect([gradient()], module="canny", processor_res=64)
+    assert len(edges.images) == 1
+    with pytest.raises(RuntimeError) as error:
+        api.txt2img(controlnet_units=[webuiapi.ControlNetUnit(image=gradient(), module="canny",
+                                                              model="none such")], **TINY)
+    assert error.value.args[0] == 422 and "none such" in error.value.args[1]
+
+
+@pytest.mark.parametrize("extension", [
+    {"adetailer": [webuiapi.ADetailer(ad_model="face_yolov8n.pt")]}, {"roop": webuiapi.Roop(img=gradient())}],
+    ids=["adetailer", "roop"])
+def test_extensions_that_are_not_there(api, extension):
+    """What would have changed the picture is refused, not left out in silence."""
+    with pytest.raises(RuntimeError) as error:
+        api.txt2img(**extension, **TINY)
+    assert error.value.args[0] == 422
+
+
+def test_what_the_webui_itself_no_longer_has(api):
+    for call in (api.get_artists, api.get_artist_categories):
+        assert call()["detail"] == "Not Found"
+    with pytest.raises(KeyError):
+        api.list_prompt_gen_models()
+    with pytest.raises(RuntimeError) as error:
+        api.prompt_gen(text="a cat")
+    assert error.value.args[0] == 404
+
+
+def test_interfaces_of_extensions(api):
+    assert webuiapi.ControlNetInterface(api, False).model_list() == api.controlnet_model_list()
+    for call in (lambda: webuiapi.RemBGInterface(api).rembg(gradient()),
+                 lambda: webuiapi.TaggerInterface(api).tagger_interrogate(gradient())):
+        with pytest.raises(RuntimeError) as error:
+            call()
+        assert error.value.args[0] == 404
+
+
+AIOHTTP = "3.14.5"
+ASYNC = '''
+import asyncio, sys, webuiapi
+from PIL import Image
+api = webuiapi.WebUIApi(baseurl=sys.argv[1] + "/sdapi/v1")
+tiny = {"width": 64, "height": 64, "steps": 3, "seed": 1}
+image = Image.new("RGB", (64, 64), "red")
+
+async def main():
+    made, changed, larger = await asyncio.gather(
+        api.txt2img(prompt="a", use_async=True, **tiny),
+        api.img2img(images=[image], use_async=True, **tiny),
+        api.extra_single_image(image=image, upscaler_1="Lanczos", upscaling_resize=2, use_async=True))
+    assert made.info["seed"] == 1 and changed.image.size == (64, 64) and larger.image.size == (128, 128)
+
+asyncio.run(main())
+'''
+
+
+def test_async(server):
+    """Its calls that wait beside one another go through aiohttp."""
+    folder = ROOT / "build" / "python" / f"aiohttp-{AIOHTTP}"
+    if not (folder / "aiohttp").exists():
+        subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--target", folder,
+                        f"aiohttp=={AIOHTTP}"], check=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", ASYNC, server.url], capture_output=True, text=True,
+                          timeout=120, env={**os.environ, "PYTHONPATH": str(folder)})
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_nothing_of_it_is_left_out():
+    text = Path(__file__).read_text()
+    calls = [name for name, _ in inspect.getmembers(webuiapi.WebUIApi, inspect.isfunction)
+             if not name.startswith("_") and name != "async_post"]
+    assert [name for name in calls if not re.search(rf"api\.{name}\b", text)] == []

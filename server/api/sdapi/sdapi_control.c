@@ -414,6 +414,8 @@ void sdapi_control_detect(struct http_request *req)
     if (!body)
         return;
     const cJSON *given = cJSON_GetObjectItemCaseSensitive(body, "controlnet_input_images"), *item;
+    if (!given) /* as the Python package webuiapi has it */
+        given = cJSON_GetObjectItemCaseSensitive(body, "controlnet_images");
     struct detection *d = NULL;
     struct err err;
     if (cJSON_GetArraySize(given) == 0) {
