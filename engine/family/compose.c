@@ -37,11 +37,11 @@ static void shape(const struct family_facts *facts, struct size like, double sid
     *height = near_side(like.height * scale, facts->multiple);
 }
 
-/* Whether a square is composed first. What says what is where, and how the picture goes on at its
- * other edge, means the whole canvas; another model's second pass has latents of its own. */
+/* Whether a square is composed first. What says what is where, how the picture goes on at its other
+ * edge, and who refines it, means the whole canvas; another model has latents of its own. */
 static bool is_wide(const struct pictor_params *p, struct size size)
 {
-    bool own = !p->init && !p->tiling && !p->control_count && !p->hires_model;
+    bool own = !p->init && !p->tiling && !p->control_count && !p->hires_model && !p->refiner;
     double ratio = size.width / size.height;
     return own && fmax(ratio, 1 / ratio) > SQUARE;
 }

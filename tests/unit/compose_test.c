@@ -66,13 +66,15 @@ static void what_is_no_square(void **state)
 {
     static const struct pictor_image picture = {.width = 8, .height = 8, .channels = 3};
     static const struct pictor_control control = {0};
-    for (int i = 0; i < 4; i++) {
+    static char other;
+    for (int i = 0; i < 5; i++) {
         struct pictor_params asked = of(512, 256);
         struct family_fitted f;
         asked.init = i == 0 ? &picture : NULL;
         asked.tiling = i == 1;
         asked.controls = &control;
         asked.control_count = i == 2;
+        asked.refiner = i == 4 ? (struct pictor_model *)&other : NULL; /* not looked into */
         assert_true(compose_fit(&facts, SIDE, i == 3 ? 0.3 : 0, &asked, &f));
         assert_false(f.widen);
         assert_int_equal(f.params.width, 360);
