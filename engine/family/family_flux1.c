@@ -1,23 +1,30 @@
 /* family_flux1.c: FLUX.1 (Black Forest Labs 2024): [schnell], which paints in four steps, and
- * [dev], which is told how much it is guided. Both read a prompt by T5, and as a whole by OpenAI's
- * CLIP. */
+ * [dev], which is told how much it is guided. They read a prompt by T5, and as a whole by OpenAI's
+ * CLIP. [dev] is two more models: Kontext, which edits a picture that it is shown as FLUX.2 does,
+ * and Fill, which paints over what a mask hides and is shown the mask and the rest. */
 #include <math.h>
+#include <string.h>
 
 #include "engine/family/family.h"
 #include "engine/family/flow.h"
+#include "engine/family/source.h"
 #include "engine/family/t5_words.h"
 #include "engine/model/flux1.h"
 #include "engine/text/tokenizer.h"
 
 #define ROOT "model.diffusion_model."
 #define CHANNELS 16
-#define WORDS_DEV 512 /* tokens of a prompt, filled up: all of them count */
+#define FACTOR 8
+#define MASK (FACTOR * FACTOR) /* channels: the pixels under one of a latent, row by row */
+#define WORDS_DEV 512          /* tokens of a prompt, filled up: all of them count */
 #define WORDS_SCHNELL 256
 /* Shifts of [dev]'s times: the exponents at 256 and 4096 tokens of a picture. */
 #define TOKENS_LOW 256
 #define TOKENS_HIGH 4096
 #define SHIFT_LOW 0.5
 #define SHIFT_HIGH 1.15
+
+enum sort { PAINTS, EDITS, FILLS };
 
 struct flux1_sizes {
     struct flux1_config network;
@@ -61,6 +68,14 @@ static void begin(const struct flow_model *m, struct ops *o, const struct family
                                 .height = picture->height,
                                 .width = picture->width,
                                 .guidance = (float)picture->params->guidance};
+    if (m->base.facts.info.masked)
+        scene.beside = picture->beside;
+    else if (m->base.facts.beside && flow_shows_own(picture->params))
+        scene.references[scene.reference_count++] =
+            (struct flux1_reference){picture->beside, picture->height, picture->width};
+    else if (m->base.facts.beside && picture->reference_count)
+        scene.references[scene.reference_count++] = (struct flux1_reference){
+            picture->references->latent, picture->references->height, picture->references->width};
     flux1_begin(o, of(m)->network, &scene, call);
 }
 
@@ -84,14 +99,27 @@ static const struct flow_network network = {
 
 /* ---- opening ---- */
 
+/* Fill takes more; of Kontext, which is [dev] trained again, a folder says it, or a file's name. */
+static enum sort sort_of(const struct checkpoint *cp, const struct flux1_config *c)
+{
+    const char *pipeline = checkpoint_pipeline_text(cp, "_class_name");
+    if (c->takes > c->channels)
+        return FILLS;
+    return (pipeline && strstr(pipeline, "Kontext")) || flow_is_called(cp, "kontext") ? EDITS
+                                                                                      : PAINTS;
+}
+
 static bool read_network(const struct checkpoint *cp, struct flux1_config *c, struct err *err)
 {
     if (!flux1_read(cp, c, err))
         return false;
+    if (c->channels == CHANNELS && c->takes == 2 * CHANNELS + MASK)
+        return true;
     if (c->channels == CHANNELS && c->takes > c->channels)
         return err_set(err, ERR_UNSUPPORTED,
-                       "this is a FLUX.1 that is shown %d channels beside the latent (Fill, Canny "
-                       "or Depth), which pictor does not run: wanted FLUX.1 [schnell] or [dev]",
+                       "this is a FLUX.1 that is shown %d channels beside the latent (Canny or "
+                       "Depth), which pictor does not run: wanted FLUX.1 [schnell], [dev], Kontext "
+                       "or Fill",
                        4 * (c->takes - c->channels));
     if (c->channels != CHANNELS || c->takes != CHANNELS)
         return err_set(err, ERR_UNSUPPORTED,
@@ -127,16 +155,26 @@ static bool read_sizes(const struct checkpoint *cp, struct flux1_sizes *s, struc
     return true;
 }
 
-/* What a transformer alone tells. */
-static struct family_facts facts_of(const struct checkpoint *cp, bool guided)
+/* What a transformer alone tells. The guidance is what its publishers paint with. */
+static struct family_facts facts_of(const struct checkpoint *cp, const struct flux1_config *c)
 {
+    static const float guidance[] = {[PAINTS] = 3.5f, [EDITS] = 2.5f, [FILLS] = 30};
+    enum sort sort = sort_of(cp, c);
+    bool guided = c->blocks.guided;
     struct family_facts facts = {.channels = CHANNELS,
-                                 .factor = 8,
+                                 .factor = FACTOR,
                                  .multiple = FLOW_MULTIPLE,
                                  .asked = 8,
                                  .clip_skips = 12, /* which say nothing */
-                                 .flow = true};
-    family_describe(cp, &family_flux1, 1024, guided ? 3.5f : 1, guided ? 28 : 4, &facts);
+                                 .flow = true,
+                                 .beside = sort == EDITS ? CHANNELS : c->takes - c->channels};
+    family_describe(cp, &family_flux1, 1024, guided ? guidance[sort] : 1,
+                    !guided         ? 4
+                    : sort == FILLS ? 50
+                                    : 28,
+                    &facts);
+    facts.info.references = sort == EDITS ? FLUX1_REFERENCES : 0;
+    facts.info.masked = sort == FILLS;
     if (guided)
         facts.info.guide = PICTOR_GUIDE_TOLD;
     return facts;
@@ -147,7 +185,7 @@ static bool read_facts(const struct checkpoint *cp, struct family_facts *facts, 
     struct flux1_sizes s = {0};
     if (!read_sizes(cp, &s, err))
         return false;
-    *facts = facts_of(cp, s.network.blocks.guided);
+    *facts = facts_of(cp, &s.network);
     return true;
 }
 
@@ -157,7 +195,7 @@ bool family_flux1_read_alone(const struct checkpoint *cp, struct family_facts *f
     struct flux1_config c;
     if (!read_network(cp, &c, err))
         return false;
-    *facts = facts_of(cp, c.blocks.guided);
+    *facts = facts_of(cp, &c);
     return true;
 }
 
@@ -226,7 +264,7 @@ static struct family_model *open_model(struct device *dev, const struct checkpoi
     if (!m)
         return NULL;
     if (read_sizes(cp, &m->sizes, err) && load(m, err)) {
-        struct family_facts facts = facts_of(cp, m->sizes.network.blocks.guided);
+        struct family_facts facts = facts_of(cp, &m->sizes.network);
         read_shifts(m);
         return flow_opened(&m->flow, &family_flux1, &facts);
     }
@@ -256,6 +294,37 @@ static bool words(struct family_model *base, struct ops *o, const struct pictor_
     return done;
 }
 
+/* What is not hidden, as a latent, and the mask. */
+static void beside_filled(const struct family_model *m, struct ops *o,
+                          const struct family_source *source, float *out)
+{
+    size_t h = (size_t)source->height, w = (size_t)source->width, all = h * w * MASK;
+    size_t mark = arena_mark(o->arena);
+    bool real = !arena_planning(o->arena);
+    float *shown = arena_alloc(o->arena, 3 * all, sizeof *shown);
+    float *latent = arena_alloc(o->arena, h * w * CHANNELS, sizeof *latent);
+    if (real)
+        source_hide(source, all, shown);
+    flow_encode(m, o, shown, source->height, source->width, latent);
+    for (size_t i = 0; i < h * w && real; i++, out += CHANNELS + MASK) {
+        size_t at = (i / w * w * FACTOR + i % w) * FACTOR;
+        memcpy(out, latent + i * CHANNELS, CHANNELS * sizeof *out);
+        for (size_t k = 0; k < MASK; k++)
+            out[CHANNELS + k] =
+                source->mask ? source->mask[at + k / FACTOR * w * FACTOR + k % FACTOR] : 1;
+    }
+    arena_reset(o->arena, mark);
+}
+
+static void beside(const struct family_model *m, struct ops *o, const struct family_source *source,
+                   float *out)
+{
+    if (m->facts.info.masked)
+        beside_filled(m, o, source, out);
+    else
+        flow_beside_own(m, o, source, out);
+}
+
 const struct family family_flux1 = {
     .name = "flux1",
     .latent = "flux1",
@@ -274,6 +343,7 @@ const struct family family_flux1 = {
     .call_first = flow_call_first,
     .call_free = flow_call_free,
     .predict = flow_predict,
+    .beside = beside,
     .decode = flow_decode,
     .encode = flow_encode,
 };

@@ -44,12 +44,6 @@ bool family_flux2_alone(const struct checkpoint *cp)
 
 /* ---- a prompt ---- */
 
-/* With strength 1 nothing of a picture is in the noise: it is shown. */
-static bool shows_own(const struct pictor_params *p)
-{
-    return p->init && p->strength >= 1;
-}
-
 static void begin(const struct flow_model *m, struct ops *o, const struct family_picture *picture,
                   const struct family_words *words, void *call)
 {
@@ -57,7 +51,7 @@ static void begin(const struct flow_model *m, struct ops *o, const struct family
                                 .tokens = words->tokens,
                                 .height = picture->height,
                                 .width = picture->width};
-    if (shows_own(picture->params))
+    if (flow_shows_own(picture->params))
         scene.references[scene.reference_count++] =
             (struct flux2_reference){picture->beside, picture->height, picture->width};
     for (size_t i = 0; i < picture->reference_count && scene.reference_count < FLUX2_REFERENCES;
@@ -257,14 +251,6 @@ static bool words(struct family_model *base, struct ops *o, const struct pictor_
     return done;
 }
 
-/* The picture that is begun from, for a network that is shown it; the mask is not. */
-static void beside(const struct family_model *m, struct ops *o, const struct family_source *source,
-                   float *out)
-{
-    if (shows_own(source->params))
-        flow_encode(m, o, source->picture, source->height, source->width, out);
-}
-
 const struct family family_flux2 = {
     .name = "flux2",
     .latent = "flux2",
@@ -284,7 +270,7 @@ const struct family family_flux2 = {
     .call_first = flow_call_first,
     .call_free = flow_call_free,
     .predict = flow_predict,
-    .beside = beside,
+    .beside = flow_beside_own, /* the mask is not shown */
     .decode = flow_decode,
     .encode = flow_encode,
 };

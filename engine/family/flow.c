@@ -176,3 +176,15 @@ void flow_encode(const struct family_model *m, struct ops *o, const float *pictu
 {
     vae_encode(o, of(m)->vae, picture, h, w, latent);
 }
+
+bool flow_shows_own(const struct pictor_params *p)
+{
+    return p->init && p->strength >= 1;
+}
+
+void flow_beside_own(const struct family_model *m, struct ops *o,
+                     const struct family_source *source, float *out)
+{
+    if (flow_shows_own(source->params))
+        flow_encode(m, o, source->picture, source->height, source->width, out);
+}

@@ -69,6 +69,12 @@ void flow_encode(const struct family_model *m, struct ops *o, const float *pictu
 bool flow_fit(const struct family_model *m, const struct pictor_params *asked,
               struct family_fitted *fitted);
 
+/* Whether a picture that is begun from is shown to the network, of families that edit: with
+ * strength 1 nothing of it is in the noise. As `beside`, for those: the picture's latent. */
+bool flow_shows_own(const struct pictor_params *p);
+void flow_beside_own(const struct family_model *m, struct ops *o,
+                     const struct family_source *source, float *out);
+
 /* Whether a file's name or title has `word` (lower case) in it; a folder's has not. */
 bool flow_is_called(const struct checkpoint *cp, const char *word);
 

@@ -6,6 +6,7 @@
 
 #include "engine/family/compose.h"
 #include "engine/family/merged.h"
+#include "engine/family/source.h"
 #include "engine/family/stable_control.h"
 #include "engine/family/stable_words.h"
 #include "engine/family/stable_tiny.h"
@@ -497,18 +498,6 @@ void stable_predict(const struct family_model *m, struct ops *o, struct family_c
     arena_reset(o->arena, mark);
 }
 
-/* What of the source the network may see: what a mask hides is grey, as is a picture that is not
- * there. out [factor h, factor w, 3] */
-static void hide(const struct family_source *source, size_t pixels, float *out)
-{
-    float weight = (float)source->mask_weight;
-    for (size_t i = 0; i < pixels; i++) {
-        float kept = 1 - weight * (source->mask ? source->mask[i] : 1);
-        for (size_t k = 0; k < 3; k++)
-            out[3 * i + k] = source->picture ? kept * source->picture[3 * i + k] : 0;
-    }
-}
-
 void stable_beside(const struct family_model *m, struct ops *o, const struct family_source *source,
                    float *out)
 {
@@ -522,7 +511,7 @@ void stable_beside(const struct family_model *m, struct ops *o, const struct fam
         size_t all = pixels * (size_t)(f * f);
         float *shown = arena_alloc(o->arena, 3 * all, sizeof *shown);
         if (real)
-            hide(source, all, shown);
+            source_hide(source, all, shown);
         picture = shown;
     }
     float *latent = arena_alloc(o->arena, pixels * z, sizeof *latent);

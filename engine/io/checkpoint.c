@@ -450,6 +450,11 @@ bool checkpoint_pipeline_is(const struct checkpoint *cp, const char *key, bool o
     return cJSON_IsBool(item) ? cJSON_IsTrue(item) : otherwise;
 }
 
+const char *checkpoint_pipeline_text(const struct checkpoint *cp, const char *key)
+{
+    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(cp->pipeline, key));
+}
+
 bool checkpoint_is_configured(const struct checkpoint *cp)
 {
     return cp->config;

@@ -102,6 +102,8 @@ bool checkpoint_array(const struct checkpoint *cp, const char *key, struct gguf_
 /* Whether a folder's model_index.json says that `key` is true; `otherwise` when there is none, or
  * it does not say. */
 bool checkpoint_pipeline_is(const struct checkpoint *cp, const char *key, bool otherwise);
+/* A string there; NULL when there is none. */
+const char *checkpoint_pipeline_text(const struct checkpoint *cp, const char *key);
 /* Whether there is one. */
 bool checkpoint_has_pipeline(const struct checkpoint *cp);
 

@@ -1,9 +1,10 @@
-/* flux1.c: The blocks are joint.h's; what time, guidance and the whole prompt say is a product in
- * every one of them. */
+/* flux1.c: The blocks are joint.h's, over words, latent and shown pictures in this order; what
+ * time, guidance and the whole prompt say is a product in every one of them. */
 #include "engine/model/flux1.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/model/patches.h"
 
@@ -112,23 +113,27 @@ void flux1_free(struct flux1 *m)
 
 /* ---- what is the same in every step ---- */
 
-/* The turns of a token at row y and column x: an eighth of a head's channels are the picture's
- * number, which is 0, and seven sixteenths each the row's and the column's. */
-static void turn(const struct flux1 *m, int y, int x, float *cosines, float *sines)
+/* The turns of a token of picture n at row y and column x: an eighth of a head's channels are the
+ * picture's, and seven sixteenths each the row's and the column's. */
+static void turn(const struct flux1 *m, int n, int y, int x, float *cosines, float *sines)
 {
-    const int position[AXES] = {0, y, x}, head = m->config.blocks.head;
+    const int position[AXES] = {n, y, x}, head = m->config.blocks.head;
     const int pairs[AXES] = {head / 16, 7 * head / 32, 7 * head / 32};
     joint_turn(THETA, AXES, pairs, position, cosines, sines);
 }
 
-static void place(const struct flux1 *m, const struct flux1_call *call)
+static void place(const struct flux1 *m, const struct flux1_scene *s, float *cosines, float *sines)
 {
     size_t row = (size_t)(m->config.blocks.head / 2), at = 0;
-    for (int i = 0; i < call->tokens; i++, at += row)
-        turn(m, 0, 0, call->cos + at, call->sin + at);
-    for (int y = 0; y < call->height / PATCH; y++)
-        for (int x = 0; x < call->width / PATCH; x++, at += row)
-            turn(m, y, x, call->cos + at, call->sin + at);
+    for (int i = 0; i < s->tokens; i++, at += row)
+        turn(m, 0, 0, 0, cosines + at, sines + at);
+    for (int k = 0; k <= s->reference_count; k++) {
+        const struct flux1_reference *r = k ? &s->references[k - 1] : NULL;
+        int height = r ? r->height : s->height, width = r ? r->width : s->width;
+        for (int y = 0; y < height / PATCH; y++)
+            for (int x = 0; x < width / PATCH; x++, at += row)
+                turn(m, k, y, x, cosines + at, sines + at);
+    }
 }
 
 void flux1_words(struct ops *o, const struct flux1 *m, const float *text, int tokens, float *out)
@@ -136,9 +141,36 @@ void flux1_words(struct ops *o, const struct flux1 *m, const float *text, int to
     adaln_take_floats(o, m->blocks.text_in, text, m->config.blocks.text, tokens, out);
 }
 
-static int own_of(const struct flux1_call *call)
+static int tokens_of(int height, int width)
 {
-    return call->height / PATCH * (call->width / PATCH);
+    return height / PATCH * (width / PATCH);
+}
+
+/* y = the tokens of a latent of `channels` channels. */
+static void take_in(struct ops *o, const struct flux1 *m, const float *latent, int height,
+                    int width, int channels, struct tensor *y)
+{
+    size_t mark = arena_mark(o->arena);
+    int patch = PATCH * PATCH * channels;
+    float *cut = arena_alloc(o->arena, (size_t)y->w * (size_t)patch, sizeof *cut);
+    if (!arena_planning(o->arena))
+        patches_cut(latent, height, width, channels, PATCHES_CHANNELS_FIRST, cut);
+    adaln_take(o, m->blocks.latent_in, cut, patch, y);
+    arena_reset(o->arena, mark);
+}
+
+static void show(struct ops *o, const struct flux1 *m, const struct flux1_scene *scene,
+                 struct flux1_call *call)
+{
+    int width = m->config.blocks.width;
+    call->references = tensor_new(o->arena, device_dtype(o->dev), 1, 1, call->shown, width, 0);
+    for (int i = 0, at = 0; i < scene->reference_count; i++) {
+        const struct flux1_reference *r = &scene->references[i];
+        int n = tokens_of(r->height, r->width);
+        struct tensor part = tensor_range(&call->references, at, n);
+        take_in(o, m, r->latent, r->height, r->width, m->config.channels, &part);
+        at += n;
+    }
 }
 
 void flux1_begin(struct ops *o, const struct flux1 *m, const struct flux1_scene *scene,
@@ -146,19 +178,25 @@ void flux1_begin(struct ops *o, const struct flux1 *m, const struct flux1_scene 
 {
     const struct joint_sizes *s = &m->config.blocks;
     enum dtype dtype = device_dtype(o->dev);
-    *call = (struct flux1_call){
-        .tokens = scene->tokens, .height = scene->height, .width = scene->width};
-    size_t n = (size_t)(call->tokens + own_of(call)) * (size_t)(s->head / 2);
-    call->cos = arena_alloc(o->arena, n, sizeof *call->cos);
-    call->sin = arena_alloc(o->arena, n, sizeof *call->sin);
+    *call = (struct flux1_call){.tokens = scene->tokens,
+                                .height = scene->height,
+                                .width = scene->width,
+                                .beside = scene->beside};
+    for (int i = 0; i < scene->reference_count; i++)
+        call->shown += tokens_of(scene->references[i].height, scene->references[i].width);
+    size_t all = (size_t)(call->tokens + tokens_of(call->height, call->width) + call->shown);
+    call->cos = arena_alloc(o->arena, all * (size_t)(s->head / 2), sizeof *call->cos);
+    call->sin = arena_alloc(o->arena, all * (size_t)(s->head / 2), sizeof *call->sin);
     if (!arena_planning(o->arena))
-        place(m, call);
+        place(m, scene, call->cos, call->sin);
     call->text = tensor_new(o->arena, dtype, 1, 1, call->tokens, s->width, 0);
     call->said = tensor_new(o->arena, dtype, 1, 1, 1, s->width, 0);
     ops_from_floats(o, &call->text, scene->words);
     adaln_vector(o, m->whole, scene->pooled, m->config.pooled, false, &call->said);
     if (s->guided)
         adaln_number(o, m->blocks.guidance, 1000.0 * (double)scene->guidance, true, &call->said);
+    if (call->shown)
+        show(o, m, scene, call);
 }
 
 /* ---- a step ---- */
@@ -186,13 +224,32 @@ static void run_single(struct ops *o, const struct flux1 *m, int n, const struct
     arena_reset(o->arena, mark);
 }
 
+/* x with what stands beside it, in the arena. */
+static const float *with_beside(struct ops *o, const struct flux1_config *c,
+                                const struct flux1_call *call, const float *x)
+{
+    size_t own = (size_t)c->channels, more = (size_t)(c->takes - c->channels);
+    size_t pixels = (size_t)call->height * (size_t)call->width;
+    if (!more)
+        return x;
+    float *both = arena_alloc(o->arena, pixels * (own + more), sizeof *both), *to = both;
+    for (size_t i = 0; i < pixels && !arena_planning(o->arena); i++, to += own + more) {
+        memcpy(to, x + i * own, own * sizeof *to);
+        if (call->beside)
+            memcpy(to + own, call->beside + i * more, more * sizeof *to);
+        else
+            memset(to + own, 0, more * sizeof *to);
+    }
+    return both;
+}
+
 void flux1_forward(struct ops *o, const struct flux1 *m, const struct flux1_call *call,
                    const float *latent, double t, float *velocity)
 {
     const struct flux1_config *c = &m->config;
     size_t mark = arena_mark(o->arena);
-    int own_tokens = own_of(call), all = call->tokens + own_tokens, patch = PATCH * PATCH;
-    int width = c->blocks.width;
+    int own_tokens = tokens_of(call->height, call->width), width = c->blocks.width;
+    int all = call->tokens + own_tokens + call->shown;
     struct tensor x = tensor_new(o->arena, device_dtype(o->dev), 1, 1, all, width, 0);
     struct tensor vector = tensor_new(o->arena, x.dtype, 1, 1, 1, width, 0);
     adaln_number(o, m->blocks.time, t, false, &vector);
@@ -201,17 +258,21 @@ void flux1_forward(struct ops *o, const struct flux1 *m, const struct flux1_call
 
     struct tensor text = tensor_range(&x, 0, call->tokens);
     struct tensor own = tensor_range(&x, call->tokens, own_tokens);
-    size_t tokens = (size_t)own_tokens * (size_t)patch;
-    float *cut = arena_alloc(o->arena, tokens * (size_t)c->takes, sizeof *cut);
-    if (!arena_planning(o->arena))
-        patches_cut(latent, call->height, call->width, c->takes, PATCHES_CHANNELS_FIRST, cut);
+    size_t before = arena_mark(o->arena);
+    const float *taken = with_beside(o, c, call, latent);
     ops_resize(o, &text, &call->text);
-    adaln_take(o, m->blocks.latent_in, cut, patch * c->takes, &own);
+    take_in(o, m, taken, call->height, call->width, c->takes, &own);
+    arena_reset(o->arena, before);
+    if (call->shown) {
+        struct tensor shown = tensor_range(&x, call->tokens + own_tokens, call->shown);
+        ops_resize(o, &shown, &call->references);
+    }
     for (int i = 0; i < c->blocks.doubles; i++)
         run_double(o, m, i, call, &x, &vector);
     for (int i = 0; i < c->blocks.singles; i++)
         run_single(o, m, i, call, &x, &vector);
 
+    size_t tokens = (size_t)own_tokens * PATCH * PATCH;
     float *said = arena_alloc(o->arena, tokens * (size_t)c->channels, sizeof *said);
     joint_answer(o, &m->blocks, &vector, &own, said);
     if (!arena_planning(o->arena))

@@ -38,6 +38,14 @@ void flux1_free(struct flux1 *m);
  * sizes of config.blocks. */
 void flux1_words(struct ops *o, const struct flux1 *m, const float *text, int tokens, float *out);
 
+#define FLUX1_REFERENCES 1 /* pictures that one may be shown (Kontext) */
+
+/* A picture that is shown: latent [height, width, channels], of even sides. */
+struct flux1_reference {
+    const float *latent;
+    int height, width;
+};
+
 /* What is the same in every step of a picture. */
 struct flux1_scene {
     const float *words; /* [tokens, config.blocks.width]: of flux1_words */
@@ -45,14 +53,20 @@ struct flux1_scene {
     const float *pooled; /* [config.pooled] */
     int height, width;   /* of the latent, both even */
     float guidance;      /* of a network that is told it */
+    /* [height, width, takes - channels]: what it takes beside the latent (Fill); NULL: zeros */
+    const float *beside;
+    struct flux1_reference references[FLUX1_REFERENCES];
+    int reference_count;
 };
 
 /* That made ready: in the arena, as long as it lies there. Pointers to numbers are not touched
  * while planning. */
 struct flux1_call {
-    int tokens, height, width;
-    struct tensor text, said; /* as the blocks take them: words; guidance and the whole prompt */
-    float *cos, *sin;         /* [tokens and the picture's, head / 2] */
+    int tokens, height, width, shown; /* shown: tokens of pictures */
+    const float *beside;
+    /* As the blocks take them: words; guidance and the whole prompt; pictures that are shown. */
+    struct tensor text, said, references;
+    float *cos, *sin; /* [tokens, the latent's and `shown`, head / 2] */
 };
 void flux1_begin(struct ops *o, const struct flux1 *m, const struct flux1_scene *scene,
                  struct flux1_call *out);

@@ -5,7 +5,8 @@
 #include "engine/io/image.h"
 #include "engine/pipeline/canvas.h"
 
-/* diffusers' bounds of what FLUX.2 is shown. */
+/* diffusers' bounds of what FLUX.2 is shown; FLUX.1 Kontext was trained on pictures of as many
+ * pixels. */
 #define MOST_PIXELS (1024.0 * 1024)
 #define LEAST_SIDE 64
 #define MOST_ASPECT 8
@@ -33,11 +34,12 @@ bool references_check(const struct family_facts *facts, const struct pictor_para
     return true;
 }
 
-/* A side of a picture that is shown, in latent pixels. */
-static int shown(int side, double scale, int factor)
+/* A side of a picture that is shown, in latent pixels; it is a multiple of what the network paints.
+ */
+static int shown(int side, double scale, const struct family_facts *facts)
 {
-    int pixels = (int)floor(side * scale + 1e-9);
-    return pixels < factor ? 1 : pixels / factor;
+    int pixels = (int)floor(side * scale + 1e-9), multiple = facts->multiple;
+    return (pixels < multiple ? 1 : pixels / multiple) * (multiple / facts->factor);
 }
 
 static bool encode(struct ops *o, const struct family_model *m, const struct pictor_image *image,
@@ -46,8 +48,7 @@ static bool encode(struct ops *o, const struct family_model *m, const struct pic
     const struct family_facts *facts = &m->facts;
     double pixels = (double)image->width * image->height;
     double scale = pixels > MOST_PIXELS ? sqrt(MOST_PIXELS / pixels) : 1;
-    int w = shown(image->width, scale, facts->factor),
-        h = shown(image->height, scale, facts->factor);
+    int w = shown(image->width, scale, facts), h = shown(image->height, scale, facts);
     size_t n = (size_t)w * (size_t)h, f = (size_t)facts->factor;
     float *latent = arena_alloc(o->arena, n * (size_t)facts->channels, sizeof *latent);
     size_t mark = arena_mark(o->arena);

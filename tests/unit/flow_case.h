@@ -122,7 +122,21 @@ struct flow_asked {
     const char *prompt;
     double guidance, told; /* told: to a network that takes its guidance as a number */
     int width, height, steps;
+    const float *picture, *mask; /* of a model that is shown what it paints over, or NULL */
 };
+
+/* What it is shown of that, in the arena. */
+static inline const float *flow_beside(struct ops *o, struct family_model *m,
+                                       const struct pictor_params *params,
+                                       const struct flow_asked *asked, int h, int w)
+{
+    struct family_source source = {w, h, asked->picture, asked->mask, params, 1};
+    size_t n = (size_t)(h * w * m->facts.beside);
+    float *out = n ? arena_alloc(o->arena, n, sizeof *out) : NULL;
+    if (n)
+        m->family->beside(m, o, &source, out);
+    return out;
+}
 
 /* The stages of a picture but its decoding: Euler's steps from `noise`, by a family's own
  * functions; latents after every step into rows. */
@@ -132,7 +146,10 @@ static inline void flow_walk(struct ops *o, struct family_model *m, const struct
     struct err err;
     const struct family *family = m->family;
     struct pictor_params params = {.guidance = asked->told, .steps = asked->steps};
-    struct family_picture picture = {.width = w, .height = h, .params = &params};
+    struct family_picture picture = {.width = w,
+                                     .height = h,
+                                     .params = &params,
+                                     .beside = flow_beside(o, m, &params, asked, h, w)};
     struct family_call *calls[2] = {NULL};
     struct schedule schedule;
     bool real = !arena_planning(o->arena);

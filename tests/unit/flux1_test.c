@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <math.h>
+
 #include "engine/model/flux1.h"
 #include "tests/unit/flow_case.h"
 
@@ -84,7 +86,7 @@ static void test_transformer(void **state)
 
 /* ---- files ---- */
 
-static char folder[32], schnell[96], whole[96], spoken[96];
+static char folder[32], schnell[96], whole[96], spoken[96], kontext[96], filling[96];
 
 /* As ComfyUI saves it inside of some text encoders: bytes of whatever type. */
 static void add_vocabulary(struct file *f)
@@ -100,7 +102,17 @@ static void add_vocabulary(struct file *f)
     free(bytes);
 }
 
-/* [schnell] is [dev] without what is told its guidance; one file with all, as ComfyUI writes it. */
+static void copy_but(struct file *f, const char *path, const char *without)
+{
+    struct safetensors *st = open_file(path);
+    for (size_t i = 0; i < safetensors_count(st); i++)
+        if (!strstr(safetensors_at(st, i)->name, without))
+            file_add_whole(f, safetensors_at(st, i)->name, safetensors_at(st, i));
+    safetensors_close(st);
+}
+
+/* [schnell] is [dev] without what is told its guidance; one file with all, as ComfyUI writes it;
+ * Kontext is [dev] by that name; Fill takes more in. */
 static int make_files(void **state)
 {
     snprintf(folder, sizeof folder, "/tmp/flux1-test-XXXXXX");
@@ -108,11 +120,7 @@ static int make_files(void **state)
     snprintf(schnell, sizeof schnell, "%s/schnell.safetensors", folder);
     snprintf(whole, sizeof whole, "%s/whole.safetensors", folder);
     struct file f = file_new("\"a\":\"b\"");
-    struct safetensors *st = open_file(FLUX1 "bfl.safetensors");
-    for (size_t i = 0; i < safetensors_count(st); i++)
-        if (!strstr(safetensors_at(st, i)->name, "guidance_in"))
-            file_add_whole(&f, safetensors_at(st, i)->name, safetensors_at(st, i));
-    safetensors_close(st);
+    copy_but(&f, FLUX1 "bfl.safetensors", "guidance_in");
     file_write(&f, schnell);
     f = file_new("\"a\":\"b\"");
     flow_copy_into(&f, FLUX1 "bfl.safetensors", "", "model.diffusion_model.");
@@ -120,6 +128,15 @@ static int make_files(void **state)
     flow_copy_into(&f, T5 "model.safetensors", "", "text_encoders.t5xxl.transformer.");
     flow_copy_into(&f, TINY, "cond_stage_model.transformer.", "text_encoders.clip_l.transformer.");
     file_write(&f, whole);
+    snprintf(filling, sizeof filling, "%s/filling.safetensors", folder);
+    f = file_new("\"a\":\"b\"");
+    flow_copy_into(&f, FLOW_OVER "fill.safetensors", "", "");
+    copy_but(&f, FLUX1 "bfl.safetensors", "img_in.weight");
+    file_write(&f, filling);
+    snprintf(kontext, sizeof kontext, "%s/flux1-kontext.safetensors", folder);
+    f = file_new("\"a\":\"b\"");
+    flow_copy_into(&f, FLUX1 "bfl.safetensors", "", "");
+    file_write(&f, kontext);
     snprintf(spoken, sizeof spoken, "%s/spoken.safetensors", folder);
     f = file_new("\"a\":\"b\"");
     flow_copy_into(&f, T5 "model.safetensors", "", "");
@@ -133,6 +150,8 @@ static int remove_files(void **state)
     unlink(schnell);
     unlink(whole);
     unlink(spoken);
+    unlink(kontext);
+    unlink(filling);
     return rmdir(folder);
 }
 
@@ -410,6 +429,154 @@ static void test_over(void **state)
     }
 }
 
+/* It is shown what it begins from, or a reference, and then nothing of that is in the noise. */
+static void check_edits(const char *cpu)
+{
+    struct err err;
+    struct pictor_files files;
+    add_parts(&files, kontext, false);
+    struct flow_painter p = flow_painter(&files, FLOW_OVER "golden.safetensors", cpu);
+    pictor_files_close(&files);
+    const struct pictor_model_info *info = pictor_model_info(p.model);
+    assert_int_equal(info->references, 1);
+    assert_true(info->default_guidance == 2.5f && !info->masked);
+    struct pictor_image first = flow_image(&p, "first");
+    const struct pictor_image *references[] = {&first, &first};
+    struct pictor_params params = params_of(&p);
+    assert_true(params.strength == 1);
+    params.steps = 4;
+    params.guidance = 3.5;
+    params.init = &first;
+    flow_check_picture(&p, &params, "flux1.kontext.picture");
+    params.references = references;
+    params.reference_count = 1;
+    assert_false(pictor_check(p.model, &params, NULL, &err));
+    assert_non_null(strstr(err.msg, "at most 1 pictures"));
+    params.init = NULL;
+    flow_check_picture(&p, &params, "flux1.kontext.picture");
+    pictor_image_free(&first);
+    flow_painter_free(&p);
+}
+
+static void test_edits(void **state)
+{
+    check_edits("scalar");
+    check_edits(NULL);
+}
+
+/* Another picture than is painted: 104 x 72 becomes 96 x 64, by whole tokens; and all of a job. */
+static void test_edits_any_size(void **state)
+{
+    struct err err;
+    struct pictor_files files;
+    struct pictor_image out, odd = {104, 72, 3, calloc(104 * 72, 3)};
+    const struct pictor_image *references[] = {&odd};
+    add_parts(&files, kontext, false);
+    struct flow_painter p = flow_painter(&files, FLOW_OVER "golden.safetensors", NULL);
+    pictor_files_close(&files);
+    struct pictor_params params = params_of(&p);
+    assert_non_null(odd.pixels);
+    params.steps = 2;
+    params.references = references;
+    params.reference_count = 1;
+    params.hires_width = 128;
+    params.hires_height = 96;
+    if (!pictor_generate(p.model, &params, &out, &err))
+        fail_msg("%s", err.msg);
+    assert_true(out.width == 128 && out.height == 96);
+    pictor_image_free(&out);
+    free(odd.pixels);
+    flow_painter_free(&p);
+}
+
+/* Fill is shown what a mask does not hide, and the mask; diffusers keeps nothing of it besides. */
+static void check_fills(const char *cpu)
+{
+    struct err error;
+    struct pictor_files files;
+    int h, w;
+    struct fixture f = flow_fixture(FLOW_OVER "golden.safetensors", cpu, 0);
+    struct fixture noise_of = {.golden = open_file(FLUX1 "golden.safetensors")};
+    add_parts(&files, filling, false);
+    struct checkpoint *cp = checkpoint_open_files(&files, &error);
+    pictor_files_close(&files);
+    struct family_model *m = cp ? family_flux1.open(f.dev, cp, &error) : NULL;
+    if (!m)
+        fail_msg("%s", error.msg);
+    assert_true(m->facts.info.masked && m->facts.beside == 80 && m->facts.info.references == 0);
+    assert_true(m->facts.info.default_guidance == 30 && m->facts.info.default_steps == 50);
+    float *picture = latent_of(&f, "first", &h, &w);
+    struct pictor_image third = flow_left_third(w, h);
+    float *mask = malloc((size_t)(w * h) * sizeof *mask);
+    assert_non_null(mask);
+    for (int i = 0; i < w * h; i++)
+        mask[i] = third.pixels[i] ? 1 : 0;
+    for (int i = 0; i < 3 * w * h; i++)
+        picture[i] = picture[i] / 127.5f - 1;
+    struct flow_asked asked = {.prompt = "a red rabbit with a watch",
+                               .told = 30,
+                               .width = w,
+                               .height = h,
+                               .steps = 4,
+                               .picture = picture,
+                               .mask = mask};
+    float *noise = latent_of(&noise_of, "noise", &h, &w);
+    size_t n = (size_t)(h * w * 16);
+    float *rows = malloc(4 * n * sizeof *rows), *out = malloc(n * 12 * sizeof *out);
+    assert_true(rows && out);
+    RUN(&f, flow_walk(&o, m, &asked, noise, h, w, rows);
+        family_flux1.decode(m, &o, rows + 3 * n, h, w, out));
+    for (size_t i = 0; i < n * 12; i++)
+        out[i] = fminf(fmaxf(out[i] / 2 + 0.5f, 0), 1);
+    /* diffusers has the sines of a guidance of 1000 x 30 in F32, whose steps are 2e-3 there. */
+    f.limit = 2e-4;
+    check(&f, "flux1.fill.picture", out, want(f.golden, "flux1.fill.picture"));
+    free(picture);
+    free(mask);
+    free(noise);
+    free(rows);
+    free(out);
+    pictor_image_free(&third);
+    safetensors_close(noise_of.golden);
+    family_flux1.free(m);
+    checkpoint_free(cp);
+    flow_fixture_free(&f);
+}
+
+static void test_fills(void **state)
+{
+    for (int i = 0; device_level_name(i); i++)
+        check_fills(device_level_name(i));
+}
+
+/* A part of a picture, and one without any. */
+static void test_fills_pictures(void **state)
+{
+    struct err err;
+    struct pictor_files files;
+    struct pictor_image out;
+    add_parts(&files, filling, false);
+    struct flow_painter p = flow_painter(&files, FLOW_OVER "golden.safetensors", NULL);
+    pictor_files_close(&files);
+    struct pictor_image first = flow_image(&p, "first"), mask = flow_left_third(96, 64);
+    struct pictor_params params = params_of(&p);
+    params.steps = 3;
+    params.mask_blur = 0;
+    for (int i = 0; i < 2; i++) {
+        params.init = i ? NULL : &first;
+        params.mask = i ? NULL : &mask;
+        params.strength = 1;
+        if (!pictor_generate(p.model, &params, &out, &err))
+            fail_msg("%s", err.msg);
+        for (int k = 0; k < 96 * 64 * 3 && !i; k++)
+            assert_true(k / 3 % 96 < 32 || out.pixels[k] == first.pixels[k]);
+        pictor_image_free(&out);
+    }
+    pictor_image_free(&first);
+    pictor_image_free(&mask);
+    flow_painter_free(&p);
+}
+
 static void test_vae(void **state)
 {
     const struct vae_config numbers = {.channels = 16, .scale = 0.3611f, .shift = 0.1159f};
@@ -431,6 +598,10 @@ int main(void)
         cmocka_unit_test(test_vocabulary_inside),
         cmocka_unit_test(test_painting_over),
         cmocka_unit_test(test_over),
+        cmocka_unit_test(test_edits),
+        cmocka_unit_test(test_edits_any_size),
+        cmocka_unit_test(test_fills),
+        cmocka_unit_test(test_fills_pictures),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }
