@@ -128,10 +128,16 @@ struct pictor_model_info {
                                      too, as the first */
     bool flow;                    /* samplers are those of flow models */
     enum pictor_guide guide;
+    bool variable; /* nothing in its files tells whether it is distilled: pictor_model_vary */
     bool masked;                  /* it is shown the mask: mask_weight says something to it */
     int text_widths[2];           /* of its text encoders' tokens; 0: there is none */
     char default_sampler[32], default_scheduler[32]; /* "": what is everybody's */
 };
+
+/* Whether a flow model is one that was distilled to paint in few steps without guidance, or its
+ * base: of some families no tensor tells. What a folder or a file's metadata says counts first,
+ * then this, then the name. */
+enum pictor_variant { PICTOR_VARIANT_UNSAID, PICTOR_VARIANT_DISTILLED, PICTOR_VARIANT_BASE };
 
 /* What a model is made of, opened: also for a process that can open nothing itself and gets the
  * descriptors from another one. No file at all is the model inside the binary. */
@@ -143,6 +149,7 @@ struct pictor_file {
 struct pictor_files {
     struct pictor_file items[PICTOR_FILES_MAX];
     size_t count;
+    enum pictor_variant variant; /* the opener's to set */
 };
 
 /* `path`: "builtin" for the model inside the binary, a file of weights (engine/io/tensor_file.h) in
@@ -257,6 +264,10 @@ const struct pictor_model_info *pictor_model_info(const struct pictor_model *mod
 /* What pictor_model_info would say, from the files' headers alone; weight_bytes is 0. Nothing is
  * mapped: no file can harm the process that asks. */
 bool pictor_model_probe(const char *path, struct pictor_model_info *out, struct err *err);
+
+/* Makes of what is known of a model what is known of it as that variant, where its files leave that
+ * open. */
+void pictor_model_vary(struct pictor_model_info *info, enum pictor_variant variant);
 
 /* What a file is, told from its names and shapes, whatever it is called and wherever it lies. */
 enum pictor_kind {
@@ -555,5 +566,10 @@ const struct pictor_scheduler_info *pictor_scheduler_at(int index);
 const struct pictor_sampler_info *
 pictor_sampler_find(const char *name, const struct pictor_scheduler_info **scheduler);
 const struct pictor_scheduler_info *pictor_scheduler_find(const char *name);
+
+/* Whether a flow model can be painted with by the sampler of that name, as above; and the names of
+ * those that are for such: "Euler, Heun, ...". Returns buf. */
+bool pictor_sampler_flows(const char *name);
+const char *pictor_sampler_flow_names(char *buf, size_t size);
 
 #endif

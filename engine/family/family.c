@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "engine/family/preset.h"
 #include "engine/text/chunk.h"
@@ -87,6 +88,39 @@ bool pictor_latents_alike(const char *family, const char *other)
     return !a || !b || strcmp(a->latent, b->latent) == 0;
 }
 
+static bool is_called(const char *text, const char *word)
+{
+    for (; text && *text; text++)
+        if (strncasecmp(text, word, strlen(word)) == 0)
+            return true;
+    return false;
+}
+
+enum pictor_variant family_variant(const struct checkpoint *cp, bool *own)
+{
+    const char *said = checkpoint_metadata(cp, "pictor.distilled");
+    const char *name = checkpoint_metadata(cp, "general.name");
+    bool distilled = (said && strcmp(said, "true") == 0) || is_called(name, "distilled") ||
+                     is_called(name, "turbo");
+    bool base = (said && strcmp(said, "false") == 0) || is_called(name, "base");
+    *own = distilled != base;
+    return !*own       ? checkpoint_variant(cp)
+           : distilled ? PICTOR_VARIANT_DISTILLED
+                       : PICTOR_VARIANT_BASE;
+}
+
+void pictor_model_vary(struct pictor_model_info *info, enum pictor_variant variant)
+{
+    const struct family *family = family_named(info->architecture);
+    if (!family || !info->variable || variant == PICTOR_VARIANT_UNSAID)
+        return;
+    bool distilled = variant == PICTOR_VARIANT_DISTILLED;
+    const struct family_usual *usual = distilled ? &family->distilled : &family->base;
+    info->guide = distilled ? PICTOR_GUIDE_NONE : PICTOR_GUIDE_WORDS;
+    info->default_guidance = usual->guidance;
+    info->default_steps = usual->steps;
+}
+
 double family_number(const struct checkpoint *cp, const char *key, double low, double high,
                      double otherwise)
 {
@@ -106,6 +140,9 @@ void family_describe(const struct checkpoint *cp, const struct family *family, i
     snprintf(i->title, sizeof i->title, "%s", title ? title : "");
     struct preset preset;
     i->flow = facts->flow;
+    bool own;
+    family_variant(cp, &own);
+    i->variable = family->base.steps && !own && !checkpoint_has_pipeline(cp);
     i->guide = facts->guided ? PICTOR_GUIDE_WORDS : PICTOR_GUIDE_NONE;
     if (facts->flow) {
         snprintf(i->default_sampler, sizeof i->default_sampler, "Euler");

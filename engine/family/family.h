@@ -102,6 +102,12 @@ struct family_model {
     struct family_facts facts;
 };
 
+/* What a model is painted with, where a request does not say. */
+struct family_usual {
+    float guidance;
+    int steps;
+};
+
 /* What is painted in the place of what was asked for. */
 struct family_fitted {
     struct pictor_params params;
@@ -122,6 +128,7 @@ struct family {
                            can go on with each other's latents */
     enum family_reader reader;
     enum qwen_tokenizer_chat chat; /* of FAMILY_READS_QWEN */
+    struct family_usual distilled, base; /* where models come as both; steps 0: not so */
     bool stated; /* of FAMILY_READS_T5: the states of CLIP's chunks count, and so their number */
 
     /* Whether a checkpoint is of this family, by names and shapes that no other family has. */
@@ -198,6 +205,10 @@ struct family {
 
 /* The family that a checkpoint is of; NULL with a message that says what it is instead. */
 const struct family *family_of(const struct checkpoint *cp, struct err *err);
+
+/* Whether a model was distilled, as the files' metadata says it (pictor.distilled: "true" or
+ * "false"; general.name, of a GGUF), else whoever opened them. *own: it is the files. */
+enum pictor_variant family_variant(const struct checkpoint *cp, bool *own);
 
 /* The family of that name; NULL: there is none. */
 const struct family *family_named(const char *name);

@@ -83,12 +83,15 @@ static const struct flow_network network = {
 
 /* ---- opening ---- */
 
-/* A folder says it; of a file the name does: all that its publishers call so are "base". */
+/* A folder says it; of a file, where nobody does, the name: all that its publishers call so are
+ * "base". */
 static bool is_distilled(const struct checkpoint *cp)
 {
+    bool own;
+    enum pictor_variant said = family_variant(cp, &own);
     if (checkpoint_has_pipeline(cp))
         return checkpoint_pipeline_is(cp, "is_distilled", false);
-    return !flow_is_called(cp, "base");
+    return said ? said == PICTOR_VARIANT_DISTILLED : !flow_is_called(cp, "base");
 }
 
 /* Published ones take the states after a quarter, a half and three quarters of 36 layers; a file
@@ -154,7 +157,8 @@ static struct family_facts facts_of(const struct checkpoint *cp, bool distilled)
                                  .clip_skips = 12, /* which say nothing */
                                  .flow = true,
                                  .beside = 4 * CHANNELS};
-    family_describe(cp, &family_flux2, 1024, distilled ? 1 : 4, distilled ? 4 : 50, &facts);
+    const struct family_usual *usual = distilled ? &family_flux2.distilled : &family_flux2.base;
+    family_describe(cp, &family_flux2, 1024, usual->guidance, usual->steps, &facts);
     facts.info.references = FLUX2_REFERENCES;
     return facts;
 }
@@ -256,6 +260,8 @@ const struct family family_flux2 = {
     .latent = "flux2",
     .reader = FAMILY_READS_QWEN,
     .chat = QWEN_TOKENIZER_THOUGHTLESS,
+    .distilled = {1, 4},
+    .base = {4, 50},
     .recognises = family_flux2_alone,
     .read = read_facts,
     .open = open_model,

@@ -76,11 +76,16 @@ static const struct flow_network network = {
 
 /* ---- opening ---- */
 
-/* No file says it but by its name: what is called as the publisher calls the model, and not
- * "turbo", is not distilled; others are made of Turbo. */
+/* A folder says it by how its times are shifted; of a file, where nobody does, the name: what is
+ * called as the publisher calls the model, and not "turbo", is not distilled; others are made of
+ * Turbo. */
 static bool is_distilled(const struct checkpoint *cp, double shift)
 {
     static const char *const names[] = {"z_image", "z-image", "zimage", "z image"};
+    bool own;
+    enum pictor_variant said = family_variant(cp, &own);
+    if (said && !checkpoint_has_pipeline(cp))
+        return said == PICTOR_VARIANT_DISTILLED;
     if (shift >= TIME_SHIFT_BASE || flow_is_called(cp, "turbo"))
         return shift < TIME_SHIFT_BASE;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -143,7 +148,8 @@ static struct family_facts facts_of(const struct checkpoint *cp, bool distilled)
                                  .guided = !distilled,
                                  .clip_skips = 12, /* which say nothing */
                                  .flow = true};
-    family_describe(cp, &family_zimage, 1024, distilled ? 1 : 4, distilled ? 8 : 50, &facts);
+    const struct family_usual *usual = distilled ? &family_zimage.distilled : &family_zimage.base;
+    family_describe(cp, &family_zimage, 1024, usual->guidance, usual->steps, &facts);
     return facts;
 }
 
@@ -238,6 +244,8 @@ const struct family family_zimage = {
     .latent = "flux1",
     .reader = FAMILY_READS_QWEN,
     .chat = QWEN_TOKENIZER_CHAT,
+    .distilled = {1, 8},
+    .base = {4, 50},
     .recognises = family_zimage_alone,
     .read = read_facts,
     .open = open_model,

@@ -33,6 +33,7 @@ struct checkpoint {
     cJSON *scheduler, *config, *pipeline;                /* of a folder, or NULL */
     struct file_bytes tokenizer;                         /* size 0: there is none */
     struct tensor_file *words;                           /* one that is a GGUF, or NULL */
+    enum pictor_variant variant;
     char name[sizeof((struct pictor_file *)NULL)->name]; /* checkpoint_name */
 };
 
@@ -262,6 +263,8 @@ static struct checkpoint *open_files(const struct pictor_files *files, open_fn *
 {
     struct checkpoint *cp = new_checkpoint(err);
     bool ok = cp;
+    if (cp)
+        cp->variant = files->variant;
     for (size_t i = 0; ok && i < files->count; i++) {
         const char *name = files->items[i].name;
         int before = cp->file_count;
@@ -378,6 +381,11 @@ const char *checkpoint_name(const struct checkpoint *cp)
 const char *checkpoint_metadata(const struct checkpoint *cp, const char *key)
 {
     return tensor_file_metadata(cp->files[0].tf, key);
+}
+
+enum pictor_variant checkpoint_variant(const struct checkpoint *cp)
+{
+    return cp->variant;
 }
 
 int64_t checkpoint_integer(const struct checkpoint *cp, const char *key, int64_t otherwise)

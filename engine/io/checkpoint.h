@@ -20,6 +20,7 @@
 #include "engine/io/gguf.h"
 #include "engine/io/names.h"
 #include "engine/io/raw_tensor.h"
+#include "engine/pictor.h"
 
 struct checkpoint;
 
@@ -74,6 +75,9 @@ void checkpoint_release(const struct checkpoint *cp, const struct raw_tensor *t)
 /* The name of the file that holds a whole model, or its UNet; "" of a folder that says how it was
  * trained, and out of memory. */
 const char *checkpoint_name(const struct checkpoint *cp);
+
+/* What the files' opener said. */
+enum pictor_variant checkpoint_variant(const struct checkpoint *cp);
 
 /* A string of the file's metadata (of the UNet's file in a folder), "modelspec.title" for example;
  * NULL when there is none. */

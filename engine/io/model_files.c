@@ -280,6 +280,7 @@ bool pictor_files_open(const char *path, struct pictor_files *out, struct err *e
     struct stat info;
     bool ok = true;
     out->count = 0;
+    out->variant = PICTOR_VARIANT_UNSAID;
     if (strcmp(path, "builtin") == 0)
         return true;
     bool alone;

@@ -117,7 +117,7 @@ static bool choose(const struct family_facts *facts, const char *pass, const cha
     if (facts->flow && !out->sampler->flow)
         return err_set(err, ERR_INVALID,
                        "%ssampler '%.64s' is not for flow models as this one: wanted one of %s",
-                       pass, sampler, sampler_flow_names(names, sizeof names));
+                       pass, sampler, pictor_sampler_flow_names(names, sizeof names));
     if (!(chosen = pictor_scheduler_find(scheduler)))
         return err_set(err, ERR_INVALID, "%sscheduler '%.64s' is not known", pass, scheduler);
     out->scheduler = schedule_kind_of(chosen);

@@ -276,7 +276,13 @@ pictor_sampler_find(const char *name, const struct pictor_scheduler_info **sched
     return found ? &found->info : NULL;
 }
 
-const char *sampler_flow_names(char *buf, size_t size)
+bool pictor_sampler_flows(const char *name)
+{
+    const struct sampler *found = sampler_find(name, NULL);
+    return found && found->flow;
+}
+
+const char *pictor_sampler_flow_names(char *buf, size_t size)
 {
     size_t used = 0;
     *buf = '\0';

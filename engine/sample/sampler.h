@@ -57,8 +57,6 @@ struct sampler {
 const struct sampler *sampler_find(const char *name,
                                    const struct pictor_scheduler_info **scheduler);
 
-/* "Euler, Heun, ...": those for flow models. Returns buf. */
-const char *sampler_flow_names(char *buf, size_t size);
 
 /* x = plan->init * init + plan->noise * noise, all [n] in one layout; `init` may be NULL (text to
  * image); x may be `init` or `noise`. */

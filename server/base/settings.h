@@ -53,6 +53,11 @@
       "folder of what __NAME__ chooses from; empty: DATA/wildcards")                               \
     X(LIST, server, model_paths, "", 0, 0, "DIRS",                                                 \
       "folders of A1111, ComfyUI and the like, whose files are used where they lie")               \
+    X(LIST, server, distilled_models, "", 0, 0, "NAMES",                                           \
+      "FLUX.2 and Z-Image models that paint in few steps without guidance, whatever they are "     \
+      "called")                                                                                    \
+    X(LIST, server, base_models, "", 0, 0, "NAMES",                                                \
+      "those that want many steps and guidance")                                                   \
     X(STRING, server, default_model, "", 0, 0, "NAME",                                             \
       "model of a request that names none; empty: the built-in one")                               \
     X(STRING, server, public_url, "", 0, 0, "URL",                                                 \

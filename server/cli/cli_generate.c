@@ -151,6 +151,18 @@ static bool take_options(struct options *o, const struct job_flags *flags, int a
                    argv[optind]);
 }
 
+/* Says what of the words says nothing to the model. */
+static bool note(struct job_params *j, const struct pictor_model_info *model, struct err *err)
+{
+    const struct intake_model usual = {.guide = model->guide,
+                                       .guidance = (double)model->default_guidance};
+    if (!intake_settle(&usual, j, err))
+        return false;
+    if (j->notes)
+        fprintf(stderr, "%s\n", j->notes);
+    return true;
+}
+
 /* What was left out is what the model or the usual thing is; seeds are random. */
 static bool complete(struct options *o, const struct job_flags *flags,
                      const struct settings *settings, const struct pictor_model_info *model,
@@ -180,7 +192,8 @@ static bool complete(struct options *o, const struct job_flags *flags,
     j->has_init = o->init != NULL;
     j->has_mask = o->mask || o->extend;
     intake_speed(settings, j);
-    return job_field_fill(&job_table, j, err) && (j->prompt || replace(&j->prompt, "", err));
+    return job_field_fill(&job_table, j, err) && (j->prompt || replace(&j->prompt, "", err)) &&
+           note(j, model, err);
 }
 
 static bool find_model(const struct settings *settings, const char *name,
@@ -452,6 +465,7 @@ static bool open_files(const struct settings *settings, struct folders *folders,
         pictor_files_close(out);
         ok = false;
     }
+    out->variant = parts_variant(settings, name);
     files_free(texts);
     return ok;
 }

@@ -101,6 +101,7 @@ enum {
     REFERENCES,
     FLOW,
     GUIDE,
+    VARIABLE,
     NUMBERS
 };
 
@@ -159,6 +160,7 @@ static void write_line(FILE *out, struct known *k)
         [REFERENCES] = m->references,
         [FLOW] = m->flow,
         [GUIDE] = m->guide,
+        [VARIABLE] = m->variable,
     };
     fprintf(out, "%s\t%llu\t%llu\t%lld", k->path, (unsigned long long)k->version.size,
             (unsigned long long)k->version.inode, (long long)k->version.mtime_ms);
@@ -204,6 +206,7 @@ static bool read_line(char *line, struct known *k)
         [REFERENCES] = 1 << 20,
         [FLOW] = 1,
         [GUIDE] = PICTOR_GUIDE_NONE,
+        [VARIABLE] = 1,
     };
     struct pictor_model_info *m = &k->facts.info.model;
     struct pictor_embedding_info *e = &k->facts.info.embedding;
@@ -249,6 +252,7 @@ static bool read_line(char *line, struct known *k)
     m->references = (int)c.numbers[REFERENCES];
     m->flow = c.numbers[FLOW] != 0;
     m->guide = (enum pictor_guide)c.numbers[GUIDE];
+    m->variable = c.numbers[VARIABLE] != 0;
     snprintf(m->title, sizeof m->title, "%s", k->facts.info.title);
     return !at;
 }

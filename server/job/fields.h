@@ -27,7 +27,8 @@ JOB_FIELD(TEXT, scheduler, .optional = true, .text = "automatic", .known = sched
           .flag = "scheduler", .value = "NAME",
           .doc = "how much noise each step leaves: uniform, karras, ...")
 JOB_FIELD(REAL, guidance, .optional = true, .of_model = true, .usual = 7, .most = 100,
-          ENGINE(guidance), .infotext = "CFG scale", .always = true, .flag = "cfg", .value = "X",
+          ENGINE(guidance), .infotext = "CFG scale", .form = JOB_FORM_GUIDANCE, .always = true,
+          .flag = "cfg", .value = "X",
           .doc = "guidance: how closely to follow the words; 1 is none")
 JOB_FIELD(REAL, image_guidance, .optional = true, .of_model = true, .usual = 1, .most = 100,
           ENGINE(image_guidance), .part = JOB_OF_INIT, .infotext = "Image CFG scale", .silent = 1,
@@ -276,5 +277,9 @@ JOB_FIELD(TEXT, controls, .about = JOB_STATE,
 JOB_FIELD(TEXT, variants, .about = JOB_STATE,
           .doc = "the prompts of each picture, as a JSON list, where they choose")
 JOB_FIELD(TEXT, dialect, .about = JOB_STATE, .doc = "the API that the job came by")
+JOB_FIELD(FLAG, guidance_told, .about = JOB_STATE,
+          .doc = "guidance is a number that the network is told, and costs nothing")
+JOB_FIELD(TEXT, notes, .about = JOB_STATE,
+          .doc = "what of the request says nothing to its model, \"field: why\", a line each")
 
 #undef JOB_FIELD

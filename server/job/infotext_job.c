@@ -13,6 +13,7 @@
 
 #define KEY_SIZE 64
 #define UPSCALE "Hires upscale"
+#define TOLD "Distilled CFG Scale" /* as Forge calls it */
 
 static bool has(const char *text)
 {
@@ -154,6 +155,17 @@ static void put_plain(struct pyjson *out, const struct job_field *f, const void 
     }
 }
 
+static void put_guidance(struct pyjson *out, const struct job_field *f,
+                         const struct job_params *p, const struct infotext_picture *picture)
+{
+    if (!p->guidance_told) {
+        put_plain(out, f, p, picture);
+        return;
+    }
+    put_float(out, f->infotext, 1);
+    put_float(out, TOLD, p->guidance);
+}
+
 static void put(struct pyjson *out, const struct job_field *f, const void *job,
                 const struct infotext_picture *picture)
 {
@@ -191,6 +203,9 @@ static void put(struct pyjson *out, const struct job_field *f, const void *job,
     case JOB_FORM_HIRES_STRENGTH:
         if (has_two_strengths(p))
             put_float(out, f->infotext, p->hires_strength);
+        break;
+    case JOB_FORM_GUIDANCE:
+        put_guidance(out, f, p, picture);
         break;
     case JOB_FORM_ETA:
         put_eta(out, p);
@@ -396,6 +411,8 @@ static bool take_field(struct reading *r, const struct job_field *f)
         return take_strength(r, f);
     case JOB_FORM_HIRES_STRENGTH:
         return take_hires_strength(r, f);
+    case JOB_FORM_GUIDANCE:
+        return take(r, f, infotext_get(r->t, TOLD)) || take_text(r, f);
     case JOB_FORM_ETA:
         return take_eta(r, f);
     case JOB_FORM_SECOND:

@@ -21,6 +21,11 @@
 /* Times max_pixels: by default photographs of 50 megapixels, as phones take them. */
 #define PICTURE_FACTOR 12
 
+static bool is_given(const char *text)
+{
+    return text && *text;
+}
+
 void intake_model_of(const struct registry_model *model, struct intake_model *out)
 {
     /* What it is painted with when it does not say: SD 1.x is made for 512, upstreams for 1024. */
@@ -206,19 +211,52 @@ static bool fits(struct registry *registry, const struct intake_model *model,
            intake_tokens(registry, model, p, negative, NULL, err) || err->code == ERR_UNSUPPORTED;
 }
 
+/* Who paints the second pass. */
+static struct intake_model second_of(struct registry *registry, const struct intake_model *model,
+                                     const struct job_params *p)
+{
+    struct intake_model second = *model;
+    struct err unknown; /* companions_check says it */
+    if (p->hires_width > 0 && is_given(p->hires_model))
+        intake_model(registry, p->hires_model, &second, &unknown);
+    return second;
+}
+
+static bool check_sampler(const struct intake_model *model, const char *sampler, struct err *err)
+{
+    char names[256];
+    return !model->flow || !is_given(sampler) || pictor_sampler_flows(sampler) ||
+           err_set(err, ERR_INVALID,
+                   "\"%.64s\" is not for flow models as this one: wanted one of %s", sampler,
+                   pictor_sampler_flow_names(names, sizeof names));
+}
+
+static bool check_samplers(struct registry *registry, const struct intake_model *model,
+                           const struct job_params *p, const char **param, struct err *err)
+{
+    struct intake_model second = second_of(registry, model, p);
+    const char *wrong = NULL;
+    bool own = is_given(p->hires_sampler);
+    if (!check_sampler(model, p->sampler, err))
+        wrong = "sampler";
+    else if (p->hires_width > 0 &&
+             !check_sampler(&second, own ? p->hires_sampler : p->sampler, err))
+        wrong = own ? "hires_sampler" : "sampler";
+    if (wrong && param)
+        *param = wrong;
+    return !wrong || err_prefix(err, "%s", wrong);
+}
+
 /* Of both passes; a second one may have its own prompts, and another model. */
 static bool check_tokens(struct registry *registry, const struct intake_model *model,
                          const struct job_params *p, const char **param, struct err *err)
 {
-    struct intake_model second = *model;
+    struct intake_model second = second_of(registry, model, p);
     struct job_params hires = *p; /* borrows */
     const char *wrong = NULL;
-    struct err unknown; /* companions_check says it */
-    if (p->hires_width > 0 && p->hires_model && *p->hires_model)
-        intake_model(registry, p->hires_model, &second, &unknown);
-    if (p->hires_prompt && *p->hires_prompt)
+    if (is_given(p->hires_prompt))
         hires.prompt = p->hires_prompt;
-    if (p->hires_negative_prompt && *p->hires_negative_prompt)
+    if (is_given(p->hires_negative_prompt))
         hires.negative_prompt = p->hires_negative_prompt;
     if (!fits(registry, model, p, false, err))
         wrong = "prompt";
@@ -265,6 +303,39 @@ bool intake_prompts(const struct intake_model *model, const struct job_params *p
     return !wrong;
 }
 
+bool intake_note(struct job_params *p, const char *field, const char *why, struct err *err)
+{
+    size_t used = p->notes ? strlen(p->notes) : 0, size = used + strlen(field) + strlen(why) + 4;
+    char *notes = malloc(size);
+    if (!notes)
+        return err_set(err, ERR_INTERNAL, "no memory for notes");
+    snprintf(notes, size, "%s%s%s: %s", used ? p->notes : "", used ? "\n" : "", field, why);
+    free(p->notes);
+    p->notes = notes;
+    return true;
+}
+
+bool intake_settle(const struct intake_model *model, struct job_params *p, struct err *err)
+{
+    bool none = model->guide != PICTOR_GUIDE_WORDS;
+    const char *why = none ? "this model is not led away from anything"
+                           : "a guidance of 1 is none, which leads away from nothing";
+    free(p->notes);
+    p->notes = NULL;
+    p->guidance_told = !model->upstream && model->guide == PICTOR_GUIDE_TOLD;
+    if (model->upstream)
+        return true;
+    none |= p->guidance <= 1;
+    return (!none || !is_given(p->negative_prompt) ||
+            intake_note(p, "negative_prompt", why, err)) &&
+           (!none || p->hires_width <= 0 || !is_given(p->hires_negative_prompt) ||
+            intake_note(p, "hires_negative_prompt", why, err)) &&
+           (model->guide != PICTOR_GUIDE_NONE || p->guidance == 1 ||
+            p->guidance == model->guidance ||
+            intake_note(p, "guidance", "this model was distilled to do without, and has none",
+                        err));
+}
+
 bool intake_complete(const struct intake_model *model, const struct settings *settings,
                      struct job_params *p, const char **param, struct err *err)
 {
@@ -276,7 +347,7 @@ bool intake_complete(const struct intake_model *model, const struct settings *se
     if (!intake_fill(model, settings, p, err) ||
         (!chosen && !variants_make(settings, model->upstream, p, param, err)) ||
         !job_params_check(p, settings, param, err) ||
-        !intake_prompts(model, p, param, err))
+        !intake_prompts(model, p, param, err) || !intake_settle(model, p, err))
         return false;
     for (size_t i = 0; model->upstream && i < job_table.count; i++) {
         const struct job_field *f = &job_table.fields[i];
@@ -302,6 +373,8 @@ bool intake_files(struct registry *registry, const struct intake_model *model,
         return err_copy(err, &why) || err_prefix(err, "hires_upscaler");
     }
     struct variants variants;
+    if (!check_samplers(registry, model, p, param, err))
+        return false;
     bool good = variants_read(p, &variants, err);
     for (size_t i = 0; good && i < variants.count; i++) {
         struct job_params one;

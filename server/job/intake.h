@@ -63,6 +63,14 @@ void intake_speed(const struct settings *settings, struct job_params *p);
 bool intake_complete(const struct intake_model *model, const struct settings *settings,
                      struct job_params *p, const char **param, struct err *err);
 
+/* What a local model makes of what the job says beside its prompts: whether guidance is told to it,
+ * and `notes` on what says nothing to it. Of a job for an upstream there are none. intake_complete
+ * does this, too. */
+bool intake_settle(const struct intake_model *model, struct job_params *p, struct err *err);
+
+/* Adds to the job's `notes`: what of the request (a field of job_params) says nothing, and why. */
+bool intake_note(struct job_params *p, const char *field, const char *why, struct err *err);
+
 /* Whether a local model can read the job's prompts, with the job's clip_skip; *param (may be NULL)
  * names what it cannot.
  * intake_complete does this, too. */

@@ -73,6 +73,7 @@ enum job_form {
     JOB_FORM_MODEL,          /* a hash goes before it */
     JOB_FORM_STRENGTH,       /* of a second pass unless a picture was begun from */
     JOB_FORM_HIRES_STRENGTH, /* has a key of its own beside that */
+    JOB_FORM_GUIDANCE,       /* one that the network is told has a key of its own */
     JOB_FORM_ETA             /* the key is the sampler's */
 };
 

@@ -256,6 +256,23 @@ static bool wants_words(const struct parts_places *places, const struct part *p,
                                       : find_words(places, p, path, words));
 }
 
+/* ---- what the settings say of a model ---- */
+
+static bool is_listed(const struct setting_list *list, const char *name)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->items[i], name) == 0)
+            return true;
+    return false;
+}
+
+enum pictor_variant parts_variant(const struct settings *s, const char *name)
+{
+    return is_listed(&s->distilled_models, name) ? PICTOR_VARIANT_DISTILLED
+           : is_listed(&s->base_models, name)    ? PICTOR_VARIANT_BASE
+                                                 : PICTOR_VARIANT_UNSAID;
+}
+
 /* ---- opening ---- */
 
 static bool add_part(const struct parts_places *places, const struct part *p, const char *name,
@@ -274,7 +291,7 @@ static bool add_part(const struct parts_places *places, const struct part *p, co
 bool parts_open(const struct parts_places *places, const char *name, const char *path,
                 const char *family, struct pictor_files *out, struct err *err)
 {
-    out->count = 0;
+    *out = (struct pictor_files){.count = 0};
     /* Stable Diffusion 3's may have its VAE in the file. */
     bool ok = (strcmp(family, "sd3") != 0 || pictor_files_add(out, "model", path, err)) &&
               pictor_files_add(out, "unet", path, err);

@@ -12,10 +12,10 @@
 
 #include <stdint.h>
 
+#include "engine/pictor.h"
 #include "server/job/files.h"
 
 struct folders;
-struct pictor_files;
 struct settings;
 
 /* Where they may lie. Borrows. */
@@ -30,6 +30,9 @@ struct parts_places {
  * called. */
 bool parts_open(const struct parts_places *places, const char *name, const char *path,
                 const char *family, struct pictor_files *out, struct err *err);
+
+/* Whether the settings say that a model of that name was distilled, or is the base of such. */
+enum pictor_variant parts_variant(const struct settings *settings, const char *model);
 
 /* A model in one file that has T5 in it and lacks its vocabulary: adds that, where there is one.
  * False with an error that is no matter of whether there is. */

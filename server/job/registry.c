@@ -262,6 +262,7 @@ bool registry_open(const struct registry *reg, const struct registry_model *m,
         pictor_files_close(files);
         ok = false;
     }
+    files->variant = parts_variant(reg->settings, m->name);
     return ok || err_prefix(err, "%s", m->name);
 }
 
@@ -314,6 +315,7 @@ static bool read_header(struct registry *reg, struct registry_entry *e, struct e
     m->fault = f.fault;
     copy_text(m->problem, sizeof m->problem, f.problem);
     if (f.fault == ERR_NONE && m->holds == PICTOR_KIND_MODEL) {
+        pictor_model_vary(&f.info.model, parts_variant(reg->settings, m->name));
         learn(m, &f.info.model);
         m->lone = f.info.lone;
         return true;

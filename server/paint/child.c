@@ -164,6 +164,7 @@ static void add_model(cJSON *json, const char *role, const struct registry_model
         cJSON_AddNumberToObject(model, "vae_size", (double)vae->size);
         cJSON_AddNumberToObject(model, "vae_mtime_ms", (double)vae->mtime_ms);
     }
+    cJSON_AddNumberToObject(model, "variant", files->variant);
     cJSON *names = cJSON_AddArrayToObject(model, "files");
     for (size_t i = 0; i < files->count; i++)
         cJSON_AddItemToArray(names, cJSON_CreateString(files->items[i].name));

@@ -154,7 +154,8 @@ static struct pictor_model *get_model(struct worker *w, const struct wire_messag
                                       const char *role, size_t fd, struct err *err)
 {
     struct wire_message m = {.json = cJSON_GetObjectItemCaseSensitive(message->json, role)};
-    struct pictor_files files = {.count = 0};
+    struct pictor_files files = {
+        .variant = (enum pictor_variant)wire_integer(&m, "variant", 0, PICTOR_VARIANT_BASE, 0)};
     struct worker_model_ref ref = {
         .name = wire_string(&m, "name"),
         .size = (uint64_t)wire_integer(&m, "size", 0, SERIAL_MAX, 0),

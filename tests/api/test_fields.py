@@ -12,7 +12,7 @@ from test_native import TINY, Native
 
 OWN = {"priority", "init_image", "images", "mask", "extend", "loras", "styles",
        "prompt_comments", "compose", "tags"}  # of the request, not of the job
-STATE = {"any_format", "controls", "dialect", "embeddings", "has_init", "has_mask", "more_images", "negative_template",
+STATE = {"any_format", "controls", "dialect", "embeddings", "guidance_told", "has_init", "has_mask", "more_images", "negative_template",
          "prompt_template", "relay", "variants"}
 
 

@@ -3,6 +3,7 @@ paint alike, a vocabulary is found, and what is missing is named."""
 import array
 import base64
 import io
+import json
 import shutil
 import time
 
@@ -89,11 +90,87 @@ def test_defaults_reach_the_lists(ai):
     assert dev["architecture"] == models["whole"]["architecture"] == "flux1" and medium["architecture"] == "sd3"
     usual = [(m["steps"], m["guidance"], m["width"]) for m in (dev, schnell, medium)]
     assert usual == [(28, 3.5, 1024), (4, 1, 1024), (28, 4.5, 1024)]
+    assert all((m["sampler"], m["scheduler"], m["flow"]) == ("Euler", "simple", True) for m in (dev, schnell, medium))
+    guided = [(m["negative_prompt"], m["guidance_told"]) for m in (dev, schnell, medium)]
+    assert guided == [(False, True), (False, False), (True, False)]
+    mini = models["pictor-mini"]
+    assert mini["negative_prompt"] and not mini["flow"] and not mini["guidance_told"]
 
 
 def test_sd3_beside_its_text_encoders(ai):
     spoken = paint(ai, model="medium")
     assert paint(ai, model="medium", negative_prompt="a watch") != spoken
+
+
+def test_what_says_nothing_is_noted(ai):
+    """By each dialect in its own way: who reads no negative prompt, and has no guidance."""
+    def job(**fields):
+        body = {"prompt": "a", "steps": 1, "width": 64, "height": 64, **fields}
+        return ai.request("POST", "/api/jobs", json=body).json()
+    assert job(model="dev")["notes"] == job(model="medium", negative_prompt="a pear")["notes"] == []
+    assert job(model="schnell", guidance=1)["notes"] == job(model="dev", guidance=7)["notes"] == []
+    told = job(model="dev", negative_prompt="a pear", guidance=7)
+    assert told["params"]["guidance_told"] and told["params"]["guidance"] == 7
+    assert told["notes"] == ["negative_prompt: this model is not led away from anything"]
+    schnell = job(model="schnell", negative_prompt="a pear", guidance=7)
+    assert [n.split(":")[0] for n in schnell["notes"]] == ["negative_prompt", "guidance"]
+    assert "guidance of 1" in job(model="medium", negative_prompt="a pear", guidance=1)["notes"][0]
+    heard = ai.request("POST", "/v1/images/generations",
+                       json={**FORM, "negative_prompt": "a pear", "guidance_scale": 5, "model": "schnell"})
+    assert heard.status_code == 200
+    assert heard.headers["x-ignored-parameters"] == "negative_prompt, guidance_scale"
+
+
+def test_the_webuis_guidance(ai):
+    """Its 7 spoils nothing; what a network is told is Forge's, also of a picture's text."""
+    def paint_with(**fields):
+        body = {"prompt": FORM["prompt"], "seed": 7, "width": 96, "height": 64, "steps": 3, **fields}
+        answer = ai.request("POST", "/sdapi/v1/txt2img", json={"override_settings": {"sd_model_checkpoint": "dev"}, **body})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["images"][0], json.loads(answer.json()["info"])
+    usual, info = paint_with()
+    assert "cfg_scale (this model is told its guidance: distilled_cfg_scale, 3.5)" in \
+        info["extra_generation_params"]["Ignored"]
+    assert paint_with(cfg_scale=1)[0] == paint_with(distilled_cfg_scale=3.5, cfg_scale=4)[0] == usual
+    other, info = paint_with(distilled_cfg_scale=2, cfg_scale=1)
+    assert other != usual and "Ignored" not in info["extra_generation_params"]
+    assert info["cfg_scale"] == 1 and info["extra_generation_params"]["Distilled CFG Scale"] == "2.0"
+    assert "CFG scale: 1.0, Distilled CFG Scale: 2.0," in info["infotexts"][0]
+    again, _ = paint_with(infotext=info["infotexts"][0])
+    assert again == other
+    refused = ai.request("POST", "/sdapi/v1/txt2img", json={
+        "prompt": "a", "distilled_cfg_scale": 1000, "override_settings": {"sd_model_checkpoint": "dev"}})
+    assert refused.status_code == 422 and "distilled_cfg_scale" in refused.text
+    _, info = paint_with(negative_prompt="a pear", override_settings={"sd_model_checkpoint": "schnell"})
+    named = info["extra_generation_params"]["Ignored"]
+    assert "negative_prompt (this model is not led" in named and "cfg_scale (this model was distilled" in named
+
+
+def test_every_sampler_paints_or_is_refused_with_the_list(ai):
+    """Before anything is queued, by each dialect's own name for it; what is refused is what the lists say."""
+    samplers = {s["name"]: s["flow"] for s in ai.request("GET", "/api/info").json()["samplers"]}
+    webui = [s["name"] for s in ai.request("GET", "/sdapi/v1/samplers").json()]
+    assert set(webui) == set(samplers) and sum(samplers.values()) >= 7
+    names = [n for n, flows in samplers.items() if flows]
+    before = len(ai.request("GET", "/api/jobs").json()["jobs"])
+    refused = 0
+    for name, flows in samplers.items():
+        body = {"prompt": "a", "seed": 7, "width": 64, "height": 64, "steps": 2, "sampler_name": name, "cfg_scale": 1,
+                "override_settings": {"sd_model_checkpoint": "dev"}}
+        answer = ai.request("POST", "/sdapi/v1/txt2img", json=body)
+        if flows:
+            assert answer.status_code == 200 and json.loads(answer.json()["info"])["sampler_name"] == name
+            continue
+        refused += 1
+        assert answer.status_code == 422 and "sampler_name" in answer.text, answer.text
+        assert all(n in answer.text for n in names), answer.text
+        native = ai.request("POST", "/api/jobs", json={"model": "dev", "prompt": "a", "sampler": name})
+        assert native.status_code == 400 and native.json()["error"]["param"] == "sampler"
+        second = ai.request("POST", "/api/jobs", json={
+            "model": "dev", "prompt": "a", "hires_sampler": name, "width": 64, "height": 64, "hires_width": 128,
+            "hires_height": 128})
+        assert second.status_code == 400 and second.json()["error"]["param"] == "hires_sampler"
+    assert refused and len(ai.request("GET", "/api/jobs").json()["jobs"]) == before + len(names)
 
 
 def test_a_prompt_that_is_too_long_is_not_queued(ai):
@@ -119,7 +196,7 @@ def test_a_prompt_that_is_too_long_is_not_queued(ai):
 
 
 def test_a_sampler_for_others_is_refused(ai):
-    assert "flow models" in str(ai.error(400, "invalid", None, {**FORM, "sampler": "DDIM"}))
+    assert "flow models" in str(ai.error(400, "invalid_value", "sampler", {**FORM, "sampler": "DDIM"}))
 
 
 def test_what_is_missing_is_named(serve, folder, tmp_path):

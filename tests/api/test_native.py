@@ -70,7 +70,7 @@ class Native:
 def check_job(job):
     assert list(job) == ["id", "state", "position", "priority", "attempts", "created_at",
                          "started_at", "finished_at", "params", "progress", "images",
-                         "revised_prompt", "usage",
+                         "revised_prompt", "usage", "notes",
                          "error", "favourite", "tags"]
     assert re.fullmatch(r"[0-9a-f]{32}", job["id"])
     assert job["state"] in STATES

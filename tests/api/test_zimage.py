@@ -2,6 +2,7 @@
 every dialect; a missing part is named."""
 import base64
 import io
+import json
 import shutil
 
 import pytest
@@ -49,7 +50,17 @@ def server(serve_module, tmp_path_factory):
     write(folder / "checkpoints" / "all_in_one_turbo.safetensors", one)
     for family in ("zimage", "flux2"):
         shutil.copy(GOLDEN / "flow_lora" / f"{family}-kohya.safetensors", folder / "loras" / f"{family}.safetensors")
-    return serve_module(f"--model-paths={folder}", "--default-model=z")
+    shutil.copy(ZIMAGE / "z_image_turbo.safetensors", folder / "unet" / "tuned.safetensors")
+    (folder / "unet" / "z_image_told.safetensors").write_bytes(
+        with_metadata((ZIMAGE / "z_image_turbo.safetensors").read_bytes(), {"pictor.distilled": "true"}))
+    return serve_module(f"--model-paths={folder}", "--default-model=z", "--base-models=tuned, z_image_told")
+
+
+def with_metadata(data, metadata):
+    """The same .safetensors file, that says something of itself."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.dumps({**json.loads(data[8:8 + size]), "__metadata__": metadata}).encode()
+    return len(header).to_bytes(8, "little") + header + data[8 + size:]
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +74,20 @@ def test_a_folder_and_its_parts_paint_alike(ai):
         return Image.open(io.BytesIO(data)).tobytes()
     assert pixels(model="z_image_turbo") == pixels()
     assert pixels(model="all_in_one_turbo") == pixels(), "ComfyUI's file of all parts"
+
+
+def test_distilled_or_not(ai):
+    """A setting says what no name does; what a file says of itself counts before it."""
+    models = {m["name"]: m for m in ai.request("GET", "/api/models").json()["models"]}
+    said = {n: (m["steps"], m["guidance"], m["negative_prompt"]) for n, m in models.items()}
+    assert said["tuned"] == (50, 4, True)
+    assert said["z_image_told"] == said["z_image_turbo"] == (8, 1, False), "the name alone says that it is base"
+
+    def pixels(**fields):
+        data = base64.b64decode(ai.answer({**FORM, "steps": 2, **fields})["data"][0]["b64_json"])
+        return Image.open(io.BytesIO(data)).tobytes()
+    assert pixels(model="tuned", negative_prompt="a green pear") != pixels(model="tuned")
+    assert pixels(model="z_image_told", negative_prompt="a green pear") == pixels(model="z_image_told")
 
 
 def test_loras(ai):

@@ -224,6 +224,8 @@ static cJSON *result_of(const struct painting *p, const struct job *job, bool fa
         cJSON_AddStringToObject(data, "error", job->error_message);
     if (job->params.composed_from && *job->params.composed_from)
         cJSON_AddStringToObject(data, "revised_prompt", job->params.prompt);
+    if (job->params.notes && *job->params.notes)
+        cJSON_AddStringToObject(data, "notes", job->params.notes);
     cJSON *list = cJSON_AddArrayToObject(data, "images");
     for (size_t i = 0; i < job->image_count; i++)
         add_image(p, &job->images[i], (int)i, stream, content, list);

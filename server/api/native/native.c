@@ -171,6 +171,15 @@ static int edits_of(const struct registry_model *model)
     return model->references > 0 ? model->references : model->default_image_guidance > 0;
 }
 
+/* The model's own, or everybody's. */
+static void add_usual(cJSON *json, const char *name, const struct intake_model *usual,
+                      const char *own)
+{
+    const char *text = *own ? own : job_field_find(&job_table, name)->text;
+    cJSON_AddItemToObject(json, name,
+                          usual->upstream ? cJSON_CreateNull() : cJSON_CreateString(text));
+}
+
 static cJSON *model_json(const struct registry *registry, const struct registry_model *model)
 {
     struct intake_model usual;
@@ -187,6 +196,12 @@ static cJSON *model_json(const struct registry *registry, const struct registry_
                           usual.upstream ? cJSON_CreateNull() : cJSON_CreateNumber(usual.guidance));
     cJSON_AddItemToObject(json, "steps",
                           usual.upstream ? cJSON_CreateNull() : cJSON_CreateNumber(usual.steps));
+    add_usual(json, "sampler", &usual, usual.sampler);
+    add_usual(json, "scheduler", &usual, usual.scheduler);
+    cJSON_AddBoolToObject(json, "flow", model->flow);
+    bool words = model->guide == PICTOR_GUIDE_WORDS;
+    cJSON_AddBoolToObject(json, "negative_prompt", words || usual.upstream);
+    cJSON_AddBoolToObject(json, "guidance_told", model->guide == PICTOR_GUIDE_TOLD);
     cJSON_AddItemToObject(json, "problem",
                           model->fault ? cJSON_CreateString(model->problem) : cJSON_CreateNull());
     cJSON_AddItemToObject(
@@ -241,6 +256,7 @@ static void add_samplers(cJSON *json)
         cJSON_AddStringToObject(item, "name", sampler->name);
         cJSON_AddStringToObject(item, "alias", sampler->alias);
         cJSON_AddStringToObject(item, "default_scheduler", sampler->default_scheduler);
+        cJSON_AddBoolToObject(item, "flow", pictor_sampler_flows(sampler->name));
         cJSON_AddItemToArray(list, item);
     }
     list = cJSON_AddArrayToObject(json, "schedulers");

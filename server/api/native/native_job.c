@@ -380,6 +380,7 @@ void native_job_free(struct native_job *job)
 struct cJSON *native_job_params_to_json(const struct job_params *p)
 {
     cJSON *json = job_params_to_json(p);
+    cJSON_DeleteItemFromObjectCaseSensitive(json, "notes"); /* the job has them, as a list */
     if (p->controls)
         cJSON_ReplaceItemInObjectCaseSensitive(json, "controls", controls_item_list(p->controls));
     struct variants variants;
@@ -438,6 +439,18 @@ struct cJSON *native_job_image_of(const struct job *job, const struct job_image 
     return json;
 }
 
+/* A line each. */
+static void add_notes(cJSON *json, const char *notes)
+{
+    cJSON *list = cJSON_AddArrayToObject(json, "notes");
+    for (size_t n; notes && *notes; notes += n + (notes[n] == '\n')) {
+        n = strcspn(notes, "\n");
+        char *line = strndup(notes, n);
+        cJSON_AddItemToArray(list, cJSON_CreateString(line ? line : ""));
+        free(line);
+    }
+}
+
 struct cJSON *native_job_to_json(const struct job *job)
 {
     cJSON *json = cJSON_CreateObject();
@@ -468,6 +481,7 @@ struct cJSON *native_job_to_json(const struct job *job)
                           composed ? cJSON_CreateString(job->params.prompt) : cJSON_CreateNull());
     cJSON *usage = job_usage(job);
     cJSON_AddItemToObject(json, "usage", usage ? usage : cJSON_CreateNull());
+    add_notes(json, job->params.notes);
     if (job->state == JOB_FAILED) {
         cJSON *error = cJSON_AddObjectToObject(json, "error");
         cJSON_AddStringToObject(error, "code", err_name(job->error));

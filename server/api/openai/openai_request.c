@@ -644,6 +644,12 @@ static void note_ignored(const struct fields *in, bool relayed, struct openai_re
         openai_request_ignore(out, "input_fidelity");
     if (!isnan(in->strength) && !out->inputs.init)
         openai_request_ignore(out, "strength");
+    for (const char *at = out->params.notes; at && *at; at += *at == '\n') {
+        char name[40];
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(at, ":"), at);
+        openai_request_ignore(out, strcmp(name, "guidance") == 0 ? "guidance_scale" : name);
+        at += strcspn(at, "\n");
+    }
     if (!isnan(in->refiner_at) && !out->params.refiner)
         openai_request_ignore(out, "refiner_at");
 }

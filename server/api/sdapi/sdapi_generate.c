@@ -182,6 +182,38 @@ static bool take_idea(const struct sdapi_request *r, struct job_params *p, struc
     return p->composed_from || err_set(err, ERR_INTERNAL, "no memory for a job");
 }
 
+/* To a network that is told its guidance, the WebUI's CFG says nothing, whose 7 would spoil its
+ * pictures: that it is told is Forge's distilled_cfg_scale, or the model's own. */
+static bool settle_guidance(const struct intake_model *model, const struct sdapi_request *r,
+                            struct job_params *p, const char **param, struct err *err)
+{
+    char why[120];
+    double told = isnan(r->distilled_cfg_scale) ? model->guidance : r->distilled_cfg_scale;
+    if (model->upstream || model->guide != PICTOR_GUIDE_TOLD)
+        return intake_settle(model, p, err);
+    if (!(told >= 0 && told <= 100)) {
+        *param = "distilled_cfg_scale";
+        return err_set(err, ERR_INVALID, "distilled_cfg_scale must be 0..100, got %g", told);
+    }
+    p->guidance = told;
+    snprintf(why, sizeof why, "this model is told its guidance: distilled_cfg_scale, %g", told);
+    return intake_settle(model, p, err) &&
+           (r->cfg_scale == 1 || intake_note(p, "guidance", why, err));
+}
+
+/* What the WebUI's API calls a job's field. */
+static const char *name_of(const char *param)
+{
+    static const char *const names[][2] = {{"sampler", "sampler_name"},
+                                           {"hires_sampler", "hr_sampler_name"},
+                                           {"hires_prompt", "hr_prompt"},
+                                           {"hires_negative_prompt", "hr_negative_prompt"}};
+    for (size_t i = 0; param && i < sizeof names / sizeof *names; i++)
+        if (strcmp(param, names[i][0]) == 0)
+            return names[i][1];
+    return param;
+}
+
 /* Before it is queued; replies when the model could not read them. */
 static bool check_prompts(struct http_request *req, const struct sdapi_request *r,
                           struct job_params *params)
@@ -194,6 +226,7 @@ static bool check_prompts(struct http_request *req, const struct sdapi_request *
         add_loras(http_app(req), r, model.upstream, params, &param, &err) &&
         variants_make(http_app(req)->settings, model.upstream, params, &param, &err) &&
         intake_prompts(&model, params, &param, &err) &&
+        settle_guidance(&model, r, params, &param, &err) &&
         settle_vae(http_app(req), &model, params, &err) &&
         take_idea(r, params, &err) &&
         (!r->relay || relay_given(r->relay, model.upstream, &params->relay, &err)) &&
@@ -222,6 +255,7 @@ static bool check_prompts(struct http_request *req, const struct sdapi_request *
         sdapi_reply_crash(req, "Exception", message);
         return false;
     }
+    param = name_of(param);
     if (param && strcmp(param, companions_field(COMPANIONS_REFINER)) == 0)
         param = "refiner_checkpoint";
     if (param && strcmp(param, companions_field(COMPANIONS_HIRES)) == 0)

@@ -1,5 +1,6 @@
 #include "server/api/sdapi/sdapi_ignored.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,6 +184,18 @@ static void add_samplers(struct list *list, const struct sdapi_request *r)
     }
 }
 
+/* "negative_prompt: why" of the job; its guidance is called otherwise here. */
+static void add_notes(struct list *list, const char *notes)
+{
+    for (size_t n; notes && *notes; notes += n + (notes[n] == '\n')) {
+        n = strcspn(notes, "\n");
+        size_t field = strcspn(notes, ":"), from = field + 2 < n ? field + 2 : n;
+        bool guidance = strncmp(notes, "guidance:", 9) == 0;
+        add(list, "%.*s (%.*s)", guidance ? 9 : (int)field, guidance ? "cfg_scale" : notes,
+            (int)(n - from), notes + from);
+    }
+}
+
 char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const struct cJSON *body,
                     const struct cJSON *options, const struct job_params *params, bool upstream)
 {
@@ -203,6 +216,9 @@ char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const 
         add(list, "s_churn");
     if (r->s_noise > 0 && r->s_noise != 1)
         add(list, "s_noise");
+    if (!isnan(r->distilled_cfg_scale) && !params->guidance_told)
+        add(list, "distilled_cfg_scale");
+    add_notes(list, params->notes);
     if (r->firstpass_image)
         add(list, "firstpass_image");
     if (r->latent_mask && *r->latent_mask)

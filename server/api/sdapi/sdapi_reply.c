@@ -328,7 +328,7 @@ char *sdapi_reply_info(const struct job *job, int batch_size, const struct cJSON
     cJSON_AddNumberToObject(info, "width", p->width);
     cJSON_AddNumberToObject(info, "height", p->height);
     cJSON_AddStringToObject(info, "sampler_name", p->sampler);
-    cJSON_AddItemToObject(info, "cfg_scale", pyjson_float_item(p->guidance));
+    cJSON_AddItemToObject(info, "cfg_scale", pyjson_float_item(p->guidance_told ? 1 : p->guidance));
     cJSON_AddNumberToObject(info, "steps", p->steps);
     cJSON_AddNumberToObject(info, "batch_size", batch_size);
     cJSON_AddFalseToObject(info, "restore_faces");

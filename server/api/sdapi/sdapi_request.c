@@ -87,6 +87,7 @@ static const char *const from_infotext[][2] = {
     {"Sampler", "sampler_name"},
     {"Schedule type", "scheduler"},
     {"CFG scale", "cfg_scale"},
+    {"Distilled CFG Scale", "distilled_cfg_scale"},
     {"Seed", "seed"},
     {"Size-1", "width"},
     {"Size-2", "height"},

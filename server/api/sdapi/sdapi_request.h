@@ -107,6 +107,7 @@ struct cJSON;
     X(LIST, loras, "null")                                                                         \
     X(DICT, relay, "null")                                                                         \
     X(LIST, tags, "null")                                                                          \
+    X(DOUBLE, distilled_cfg_scale, NAN)                                                            \
     X(BOOL, compose, 0)                                                                            \
     X(STRING, composed_from, NULL)
 
