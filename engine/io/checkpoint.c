@@ -89,6 +89,73 @@ static bool index_file(struct checkpoint *cp, const struct file *file, struct er
     return true;
 }
 
+/* What ComfyUI says beside X.weight, as JSON in the bytes of X.comfy_quant: {"format": "nvfp4"};
+ * "": nothing, or nothing that is a format's name. */
+static void read_format(const struct checkpoint *cp, const char *weight, char *out, size_t size)
+{
+    char name[NAME_ROOM + 16], json[512];
+    struct err unread;
+    *out = '\0';
+    int stem = (int)(strlen(weight) - strlen("weight"));
+    snprintf(name, sizeof name, "%.*scomfy_quant", stem, weight);
+    const struct raw_tensor *t = checkpoint_find(cp, name);
+    if (!t || t->bytes >= sizeof json || !raw_tensor_read(t, json, &unread))
+        return;
+    json[t->bytes] = '\0';
+    cJSON *said = cJSON_Parse(json);
+    const char *format = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(said, "format"));
+    if (format)
+        raw_tensor_show(out, size, format);
+    cJSON_Delete(said);
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n > m && strcmp(text + n - m, end) == 0;
+}
+
+/* Weights that are not numbers by themselves, but with what stands beside them, are not taken for
+ * such: of integers with scales, and of 4 bits, two to a byte. */
+static bool check_formats(const struct checkpoint *cp, struct err *err)
+{
+    static const char *const scales[] = {"weight_scale", "scale_weight", "weight_scale_2",
+                                         "comfy_quant"};
+    for (size_t i = 0; i < cp->count; i++) {
+        const struct raw_tensor *t = &cp->tensors[i];
+        char name[NAME_ROOM + 16], format[64], shown[96];
+        bool scaled = false;
+        if (t->dtype != DTYPE_OTHER || !ends_with(t->name, ".weight"))
+            continue;
+        int stem = (int)(strlen(t->name) - strlen("weight"));
+        for (size_t k = 0; k < sizeof scales / sizeof *scales && !scaled; k++) {
+            snprintf(name, sizeof name, "%.*s%s", stem, t->name, scales[k]);
+            scaled = checkpoint_find(cp, name);
+        }
+        if (!scaled)
+            continue;
+        read_format(cp, t->name, format, sizeof format);
+        return err_set(err, ERR_UNSUPPORTED,
+                       "tensor %s is in a format that is not read%s%s (whole numbers or 4 bits, "
+                       "with scales beside them): wanted BF16, F16, F32, F8 with one scale, or "
+                       "GGUF",
+                       raw_tensor_show(shown, sizeof shown, t->name), *format ? ": " : "", format);
+    }
+    return true;
+}
+
+/* Such as a scale a row, or a block. */
+static bool refuse_scale(const struct checkpoint *cp, const struct raw_tensor *scale,
+                         const char *weight, struct err *err)
+{
+    char format[64], shown[96];
+    read_format(cp, weight, format, sizeof format);
+    return err_set(err, ERR_UNSUPPORTED,
+                   "tensor %s: wanted one finite number, what all weights are times%s%s",
+                   raw_tensor_show(shown, sizeof shown, scale->name),
+                   *format ? "; found the format " : "", format);
+}
+
 /* Weights of 8 bits have what each is times beside them: "X.scale_weight" or "X.weight_scale" of
  * "X.weight". Of the headers alone nobody asks for numbers. */
 static bool read_scales(struct checkpoint *cp, struct err *err)
@@ -97,7 +164,7 @@ static bool read_scales(struct checkpoint *cp, struct err *err)
     for (size_t i = 0; i < 2 * cp->count; i++) {
         const struct raw_tensor *t = &cp->tensors[i / 2];
         size_t n = strlen(t->name), length = strlen(endings[i % 2]);
-        char name[NAME_ROOM + 8], shown[96];
+        char name[NAME_ROOM + 8];
         float scale = 0;
         if (n <= length || strcmp(t->name + n - length, endings[i % 2]) != 0 || !t->data)
             continue;
@@ -108,9 +175,7 @@ static bool read_scales(struct checkpoint *cp, struct err *err)
         if (raw_tensor_count(t) == 1 && t->dtype != DTYPE_OTHER && t->bytes)
             raw_tensor_floats(t, 0, 1, &scale);
         if (!isfinite(scale) || scale == 0)
-            return err_set(err, ERR_UNSUPPORTED,
-                           "tensor %s: wanted one finite number, what all weights are times",
-                           raw_tensor_show(shown, sizeof shown, t->name));
+            return refuse_scale(cp, t, weight->name, err);
         weight->scale = scale;
     }
     return true;
@@ -137,7 +202,8 @@ static bool index_files(struct checkpoint *cp, struct err *err)
     for (int i = 0; i < cp->file_count; i++)
         if (!index_file(cp, &cp->files[i], err))
             return false;
-    return raw_tensor_sort(cp->tensors, cp->count, err) && read_scales(cp, err);
+    return raw_tensor_sort(cp->tensors, cp->count, err) && check_formats(cp, err) &&
+           read_scales(cp, err);
 }
 
 /* Takes `tf`, which may be NULL: then it could not be opened, and `err` is set. */

@@ -39,14 +39,19 @@ static const struct part parts[] = {
      "OpenCLIP's text encoder (CLIP-G)",
      false,
      {"clip_g"},
-     NULL},
+     "clip_g"},
     {{"flux1", "sd3"},
      "text_encoder",
      "OpenAI's text encoder (CLIP-L)",
      false,
      {"clip_l"},
      "clip_l"},
-    {{"sd3"}, "text_encoder_2", "OpenCLIP's text encoder (CLIP-G)", false, {"clip_g"}, NULL},
+    {{"sd3"},
+     "text_encoder_2",
+     "OpenCLIP's text encoder (CLIP-G)",
+     false,
+     {"clip_g"},
+     "clip_g"},
     {{"flux1"}, "text_encoder_2", T5, false, T5_NAMES, "t5xxl"},
     {{"sd3"}, "text_encoder_3", T5, false, T5_NAMES, "t5xxl"},
     {{"zimage"},
@@ -58,7 +63,7 @@ static const struct part parts[] = {
     {{"zimage"}, "vae", "FLUX.1's VAE", true, {"ae", "flux-vae", "flux_vae", "flux1-ae"}, "ae"},
     {{"flux2"},
      "text_encoder",
-     "Qwen3 4B (of FLUX.2 [klein] 9B: 8B)",
+     "Qwen3 4B",
      false,
      {"qwen_3_4b", "Qwen3-4B", "Qwen3-4B-Q8_0", "qwen_3_8b", "Qwen3-8B", "Qwen3-8B-Q8_0"},
      "qwen_3_4b"},
@@ -108,22 +113,33 @@ static const char *said(const struct settings *s, const char *model, const char 
 
 #define NAMED 2 /* of a part's names, that a message has room for: its end must be read, too */
 
-/* "wanted CLIP-L among the text encoders, called clip_l or ...". */
-static bool missing(const struct part *p, const char *model, struct err *err)
+/* FLUX.2 [klein] 9B reads other words than 4B: those of a larger Qwen3. */
+#define LARGE_WORDS 4096
+#define LARGE_FIRST 3 /* of the part's names */
+#define LARGE_PULL "qwen_3_8b"
+
+/* "wanted CLIP-L among the text encoders, called clip_l or ...", of a network at a path. */
+static bool missing(const struct part *p, const char *model, const char *network, struct err *err)
 {
     char names[160] = "";
-    for (int i = 0; i < NAMED && p->names[i]; i++) {
+    struct pictor_file_info info;
+    struct err unread;
+    bool large = is_of(p, "flux2") && !p->vae && pictor_file_probe(network, &info, &unread) &&
+                 info.words == LARGE_WORDS;
+    const char *pull = large ? LARGE_PULL : p->pull;
+    int first = large ? LARGE_FIRST : 0;
+    for (int i = first; i < first + NAMED && p->names[i]; i++) {
         size_t used = strlen(names);
         snprintf(names + used, sizeof names - used, ", %s", p->names[i]);
     }
     char fetched[80] = "";
-    if (p->pull)
-        snprintf(fetched, sizeof fetched, " (`pictor pull %s` fetches it)", p->pull);
+    if (pull)
+        snprintf(fetched, sizeof fetched, " (`pictor pull %s` fetches it)", pull);
     return err_set(
         err, ERR_UNSUPPORTED,
         "this is a %s alone: wanted %s besides%s, among the %s, called %.60s.%s%s, or as "
         "%s says under [parts %.60s]",
-        is_transformer(p) ? "transformer" : "UNet", p->what, fetched,
+        is_transformer(p) ? "transformer" : "UNet", large ? "Qwen3 8B" : p->what, fetched,
         p->vae ? "VAEs" : "text encoders", model, p->role, names, p->role, model);
 }
 
@@ -174,7 +190,7 @@ static bool find(const struct parts_places *places, const struct part *p, const 
         *path = '\0';
         return true;
     }
-    return found || (err->code == ERR_NOT_FOUND ? missing(p, model, err) : false);
+    return found || (err->code == ERR_NOT_FOUND ? missing(p, model, network, err) : false);
 }
 
 /* ---- T5's vocabulary ---- */

@@ -19,6 +19,19 @@ FIRST = "cond_stage_model.transformer."
 ROWS, WIDTH = 49408, 32
 
 
+LINEAR = "double_blocks.0.img_attn.qkv"
+FORMATS = {"int8": ("I8", 1, "int8_tensorwise"), "fp4": ("U8", 2, "nvfp4"), "mxfp8": ("F8_E4M3", 1, "mxfp8")}
+
+
+def few_bits(network, kind, width, format):
+    """A weight as ComfyUI saves it in such a format, of zeros."""
+    _, (rows, columns), _ = network[LINEAR + ".weight"]
+    said = json.dumps({"format": format}).encode()
+    return {LINEAR + ".weight": (kind, [rows, columns // width], bytes(rows * columns // width)),
+            LINEAR + ".weight_scale": ("F32", [rows, 1], bytes(4 * rows)),
+            LINEAR + ".comfy_quant": ("U8", [len(said)], said)}
+
+
 def clip(which):
     """A CLIP of sd3/ with its table of tokens: tests/golden/README.md."""
     numbers = ((i * 7 + k * (13 + which) + i * k) % 61 - 30 for i in range(ROWS) for k in range(WIDTH))
@@ -45,6 +58,8 @@ def folder(tmp_path_factory):
     shutil.copy(flux / "bfl.safetensors", folder / "unet" / "dev.safetensors")
     schnell = {k: v for k, v in network.items() if "guidance" not in k}
     write_gguf({k: Tensor(*v) for k, v in schnell.items()}, folder / "unet" / "schnell.gguf")
+    for name, (kind, width, format) in FORMATS.items():
+        write(folder / "unet" / f"{name}.safetensors", {**network, **few_bits(network, kind, width, format)})
     shutil.copy(t5 / "model.safetensors", folder / "clip" / "t5xxl_fp16.safetensors")
     shutil.copy(t5 / "spiece.model", folder / "clip" / "spiece.model")
     shutil.copy(flux / "ae.safetensors", folder / "vae" / "ae.safetensors")
@@ -100,6 +115,13 @@ def test_defaults_reach_the_lists(ai):
 def test_sd3_beside_its_text_encoders(ai):
     spoken = paint(ai, model="medium")
     assert paint(ai, model="medium", negative_prompt="a watch") != spoken
+
+
+def test_formats_that_are_not_read_are_named(ai):
+    models = {m["name"]: m for m in ai.request("GET", "/api/models").json()["models"]}
+    for name in ("int8", "fp4"):
+        assert FORMATS[name][2] in models[name]["problem"] and "GGUF" in models[name]["problem"], models[name]
+    assert "found the format mxfp8" in str(ai.error(400, "unsupported", None, {**FORM, "model": "mxfp8"}))
 
 
 def test_what_says_nothing_is_noted(ai):

@@ -91,8 +91,8 @@ def test_lists(server):
     assert listed["tiny-f16"]["architecture"] == "sd1" and not listed["tiny-f16"].get("problem")
     assert listed["sd15_lightning_4step"]["steps"] == 4
     assert listed["xl-f16"]["problem"] == (
-        "this is a UNet alone: wanted OpenCLIP's text encoder (CLIP-G) besides, among the text encoders, called "
-        "xl-f16.text_encoder_2, clip_g, or as text_encoder_2 says under [parts xl-f16]")
+        "this is a UNet alone: wanted OpenCLIP's text encoder (CLIP-G) besides (`pictor pull clip_g` fetches it), among "
+        "the text encoders, called xl-f16.text_encoder_2, clip_g, or as text_encoder_2 says under [parts xl-f16]")
 
 
 def test_what_is_missing(server, folder):
