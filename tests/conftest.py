@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import conformance_openai
+import conformance_sdapi
 import postgres
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -143,7 +144,7 @@ def sd(server):
     return Sdapi(server.url)
 
 
-# ---- the page that a run makes ----
+# ---- the pages that a run makes ----
 
 OUTCOMES = {}
 
@@ -162,5 +163,7 @@ def pytest_sessionfinish():
         seen = json.loads(earlier.read_text()) if earlier.exists() else {}
         seen.update({name: sorted(found) for name, found in OUTCOMES.items()})
         earlier.write_text(json.dumps(seen))
-        page = conformance_openai.table({name: set(found) for name, found in seen.items()})
-        (ROOT / "docs" / "conformance-openai.md").write_text(page)
+        outcomes = {name: set(found) for name, found in seen.items()}
+        for name, page in (("conformance-openai.md", conformance_openai),
+                           ("sdapi-cases.md", conformance_sdapi)):
+            (ROOT / "docs" / name).write_text(page.table(outcomes))

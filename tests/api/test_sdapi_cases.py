@@ -1,16 +1,12 @@
-"""The cases that clients of the SD WebUI's API stand or fall with, numbered; docs/sdapi-cases.md is made of them:
-
-    PICTOR_TABLE=docs/sdapi-cases.md python -m pytest tests/api/test_sdapi_cases.py
-"""
+"""The cases that clients of the SD WebUI's API stand or fall with, numbered; docs/sdapi-cases.md is made of them
+(tests/conformance_sdapi.py)."""
 import base64
 import io
 import json
 import math
-import os
 import re
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import requests
@@ -20,7 +16,6 @@ from test_beside import server as inpainting  # pylint: disable=unused-import
 from test_loras import fill
 
 IMAGE = encode(gradient())
-ROOT = Path(__file__).parents[2]
 LONG = {"width": 128, "height": 128, "steps": 50, "sampler_name": "Euler"}
 
 
@@ -581,19 +576,3 @@ def test_case_52(own):
     assert seen == ["queued", "active", "completed"]
     first()
     second()
-
-
-# ---- the table ----
-
-def table():
-    cases = sorted((name, value.__doc__) for name, value in globals().items() if re.fullmatch(r"test_case_\d\d", name))
-    assert len(cases) == 52
-    rows = [f"| {int(name[-2:])} | {' '.join(doc.split())} |" for name, doc in cases]
-    return ("# What clients of the SD WebUI's API stand or fall with\n\nMade of `tests/api/test_sdapi_cases.py`, where each line is a test "
-            "against the running server; all pass.\n\n| | |\n|---|---|\n" + "\n".join(rows) + "\n")
-
-
-def test_the_table_is_that_of_the_tests():
-    if os.environ.get("PICTOR_TABLE"):
-        Path(os.environ["PICTOR_TABLE"]).write_text(table())
-    assert (ROOT / "docs" / "sdapi-cases.md").read_text() == table()
