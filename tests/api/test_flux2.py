@@ -54,7 +54,7 @@ def test_too_many_pictures(ai):
 
 
 def test_a_sampler_for_others_is_refused(ai):
-    message = ai.error(400, "invalid", None, {**FORM, "seed": 7, "sampler": "DDIM"})
+    message = ai.error(400, "invalid_value", "sampler", {**FORM, "seed": 7, "sampler": "DDIM"})
     assert "flow models" in str(message)
 
 
