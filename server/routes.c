@@ -114,7 +114,7 @@ static const struct route routes[] = {
      .schema = native_compose_schema},
     {POST, "/api/upscale", ROUTES_NATIVE, native_upscale, PAINTS, .schema = native_upscale_schema},
     {GET, "/api/jobs", ROUTES_NATIVE, native_list,
-     .query = "before favourite limit model q since state tag until"},
+     .query = "before favourite limit model params q since state tag until"},
     {GET, "/api/jobs/{id}", ROUTES_NATIVE, native_get},
     {DELETE, "/api/jobs/{id}", ROUTES_NATIVE, native_delete},
     {DELETE, "/api/jobs/{id}/images/{image}", ROUTES_NATIVE, native_delete_image},

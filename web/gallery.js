@@ -9,7 +9,7 @@ import { $, arrange, complain, h, icon, plainWords, setText, toast } from './dom
 import { painter } from './form.js';
 import { placeIn, store } from './store.js';
 import { serverWords, t } from './text.js';
-import { opens } from './views.js';
+import { later, opens } from './views.js';
 
 const cards = new Map(); /* key of an item -> {element, picture} */
 const open = opens('lightbox', (module, picture) => module.open(picture));
@@ -413,8 +413,19 @@ store.addEventListener('ready', () =>
 let typing;
 $('search').addEventListener('input', () => {
   clearTimeout(typing);
-  typing = setTimeout(() => store.search($('search').value.trim()).catch(complain), 250);
+  typing = setTimeout(look, 250);
 });
+
+/* For what the search says, and `filter`. */
+export async function look({ params: _, ...filter } = store.filter) {
+  const text = $('search').value.trim();
+  try {
+    const { words, params } = text.includes(':') ? (await later('query')).parse(text) : { words: text };
+    await store.search(words, params ? { ...filter, params } : filter);
+  } catch (error) {
+    complain(error);
+  }
+}
 
 const more = () => store.more().then(watch, complain);
 const inSight = new IntersectionObserver(([entry]) => entry.isIntersecting && more(),

@@ -46,7 +46,7 @@ class Store extends EventTarget {
   retryAt = 0;
   problem = ''; /* why it is offline */
   query = '';
-  filter = {}; /* model, since, until, favourite, tag: as GET /api/jobs has them; {}: none */
+  filter = {}; /* model, since, until, favourite, tag, params: as GET /api/jobs has them; {}: none */
   paused = false; /* the queue is */
   loaded = false; /* the first page of history is there */
   held = false; /* a row of the queue is being dragged */
@@ -126,8 +126,9 @@ class Store extends EventTarget {
 
   /* Whether a job is one that is looked for: what has come or changed since the server was asked. */
   #meets(job) {
-    const { model, since, until, favourite, tag } = this.filter;
-    return (this.#found.has(job.id) || job.params.prompt.toLowerCase().includes(this.query.toLowerCase())) &&
+    const { model, since, until, favourite, tag, params } = this.filter;
+    return (!params || this.#found.has(job.id) || Object.entries(JSON.parse(params)).every(([name, value]) => job.params[name] === value)) &&
+      (this.#found.has(job.id) || job.params.prompt.toLowerCase().includes(this.query.toLowerCase())) &&
       (!model || job.params.model === model) && (!since || job.created_at >= since) &&
       (!until || job.created_at < until) && (!favourite || isMarked(job, (each) => each.favourite)) &&
       (!tag || isMarked(job, (each) => each.tags?.includes(tag)));

@@ -157,6 +157,7 @@ struct job_filter {
     int tag_count;    /* of it */
     bool favourite;   /* those alone */
     const char *model;
+    const char *params; /* a JSON object of fields that are to have these values */
     int64_t since_ms, until_ms; /* accepted then or later, and earlier than; 0: any time */
     int state;                  /* enum job_state, or -1: any */
     int64_t before_sequence;    /* paging: 0 is from the newest */

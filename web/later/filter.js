@@ -1,6 +1,7 @@
 /* filter.js: which pictures hang: those of a model, of some days, favourites, with a tag. */
 import { get } from '../api.js';
 import { $, complain, h, icon } from '../dom.js';
+import { look } from '../gallery.js';
 import { store } from '../store.js';
 import { t } from '../text.js';
 
@@ -28,7 +29,7 @@ function apply() {
   const some = Object.values(filter).some(Boolean);
   $('filter-none').hidden = !some;
   $('filter').setAttribute('aria-pressed', String(some));
-  store.search($('search').value.trim(), some ? filter : {}).catch(complain);
+  look(some ? filter : {});
 }
 
 const pressed = (button, value = button.getAttribute('aria-pressed') !== 'true') =>

@@ -2,7 +2,7 @@
  * the browser keeps the focus inside, closes it on Esc and gives the focus back. */
 import { showImage } from '../api.js';
 import { $, announce, complain, h, hostMessages, icon, setText } from '../dom.js';
-import { cardOf, edit, isEnlarged, paramsOf, pictures, removePicture, useSettings } from '../gallery.js';
+import { cardOf, edit, isEnlarged, look, paramsOf, pictures, removePicture, useSettings } from '../gallery.js';
 import { secondsText } from '../queue.js';
 import { store } from '../store.js';
 import { momentText, t } from '../text.js';
@@ -21,14 +21,23 @@ const dialog = h('dialog', { id: 'lightbox', class: 'lightbox', 'aria-label': t(
 document.body.append(dialog);
 let shown = null; /* {job, image} */
 
+/* Those that hang and have this, too. */
+function findAll(query) {
+  dialog.close();
+  $('search').value = query;
+  look();
+  $('gallery').scrollIntoView();
+  $('search').focus({ preventScroll: true });
+}
+
 function facts({ job, image }) {
   const params = paramsOf({ job, image });
   const seconds = job.finished_at && (job.finished_at - job.started_at) / 1000;
   const rows = [
-    [t('size'), `${image.width} × ${image.height}`],
+    [t('size'), `${image.width} × ${image.height}`, null, `size:${params.width}x${params.height}`],
     [t('seed'), String(image.seed), () => copy(String(image.seed), t('seed'))],
-    [t('steps'), params.steps], [t('guidance'), params.guidance], [t('sampler'), params.sampler],
-    [t('schedule'), params.scheduler], [t('model'), params.model],
+    ...[['steps', t('steps')], ['guidance', t('guidance')], ['sampler', t('sampler')], ['scheduler', t('schedule')], ['model', t('model')]]
+      .map(([name, label]) => [label, params[name], null, `${name}:${/ /.test(params[name]) ? `"${params[name]}"` : params[name]}`]),
     [t('began_from'), params.has_init &&
       t(params.has_mask ? 'from_masked' : 'from_picture', { strength: params.strength })],
     [t('upscaled'), isEnlarged({ job, image }) && t('from_size', { size: `${params.width} × ${params.height}` })],
@@ -43,8 +52,9 @@ function facts({ job, image }) {
     [t('took'), seconds > 0 && params.count > 1 ? t('time_of_all', { time: secondsText(seconds), n: params.count }) : secondsText(seconds)],
     [t('file'), t('file_of', { kind: image.format.toUpperCase(), n: Math.ceil(image.bytes / 1024) })],
   ];
-  return rows.filter(([, value]) => value || value === 0).map(([name, value, run]) =>
-    h('div', {}, h('dt', {}, name), h('dd', {}, String(value),
+  return rows.filter(([, value]) => value || value === 0).map(([name, value, run, query]) =>
+    h('div', {}, h('dt', {}, name), h('dd', {}, query ? h('button', { class: 'fact', title: t('others_like_it'), onclick: () => findAll(query) }, String(value))
+      : String(value),
       run && h('button', { class: 'bare', onclick: run, title: t('copy'),
         'aria-label': t('copy_seed') }, icon('copy')))));
 }

@@ -208,6 +208,7 @@ export const page = {
   'Filter': 'Filter',
   'Choose': 'Auswählen',
   'Slideshow': 'Diaschau',
+  'Also for settings: steps:20 sampler:"Euler a" size:512x512': 'Auch nach Einstellungen: schritte:20 sampler:"Euler a" größe:512x512',
   'Search prompts': 'Prompts durchsuchen',
   'An empty wall': 'Eine leere Wand',
   'Say what you would like to see, or have one of these painted.': 'Sag, was du sehen möchtest, oder lass eines von diesen malen.',

@@ -525,6 +525,7 @@ export const words = {
   never_shown: '{model} hat {words} nie gesehen und malt vielleicht etwas anderes.',
   quoted: '„{word}“',
   its_file_says_nothing: 'In seiner Datei steht nicht, was es malt.',
+  others_like_it: 'Alle Bilder damit',
 };
 
 /* Was der Server Programmen sagt; `field` ist der Name eines Feldes. */

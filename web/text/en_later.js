@@ -525,4 +525,5 @@ export const words = {
   never_shown: '{model} was never shown {words}, and may paint something else.',
   quoted: '“{word}”',
   its_file_says_nothing: 'Its file says nothing of what it paints.',
+  others_like_it: 'All pictures with this',
 };

@@ -13,10 +13,12 @@
 #include "server/base/json_text.h"
 #include "server/http/http.h"
 #include "server/http/http_error.h"
+#include "server/job/job_field.h"
 #include "server/queue/queue.h"
 
 #define LIST_LIMIT 50
 #define LIST_LIMIT_MAX 200
+#define PARAMS_SIZE 1001
 #define MODEL_SIZE 201 /* as a model's name in struct job_backlog */
 
 static void reply_invalid(struct http_request *req, const char *param, const char *message)
@@ -70,7 +72,7 @@ static void jobs_free(struct job *jobs, size_t count)
 struct search {
     struct queue *queue;
     struct job_filter filter;
-    char key_id[JOB_ID_SIZE], text[JOB_SEARCH_MAX + 1], model[MODEL_SIZE];
+    char key_id[JOB_ID_SIZE], text[JOB_SEARCH_MAX + 1], model[MODEL_SIZE], params[PARAMS_SIZE];
     char *tags;
     struct job *jobs;
     size_t count;
@@ -170,6 +172,34 @@ static bool query_tags(struct http_request *req, struct search *s)
     return false;
 }
 
+/* {"steps": 20, "sampler": "Euler a"}: fields of a request and what they are to be. */
+static bool query_params(struct http_request *req, struct search *s)
+{
+    bool there;
+    char message[160];
+    if (!query_text(req, "params", s->params, sizeof s->params, &there))
+        return false;
+    if (!there)
+        return true;
+    cJSON *wanted = cJSON_Parse(s->params);
+    bool good = cJSON_IsObject(wanted) && wanted->child;
+    snprintf(message, sizeof message, "params must be a JSON object of fields and their values");
+    for (const cJSON *i = good ? wanted->child : NULL; i && good; i = i->next) {
+        bool known = job_field_find(&job_table, i->string) != NULL;
+        good = known && (cJSON_IsString(i) || cJSON_IsNumber(i) || cJSON_IsBool(i));
+        snprintf(message, sizeof message,
+                 known ? "params: %.60s must be text, a number, true or false"
+                       : "params: there is no field \"%.60s\"",
+                 i->string);
+    }
+    cJSON_Delete(wanted);
+    if (good)
+        s->filter.params = s->params;
+    else
+        reply_invalid(req, "params", message);
+    return good;
+}
+
 static bool query_favourite(struct http_request *req, struct search *s)
 {
     const char *text = http_query(req, "favourite");
@@ -206,6 +236,7 @@ static bool read_query(struct http_request *req, struct search *s)
         !query_number(req, "since", 0, INT64_MAX, 0, &s->filter.since_ms) ||
         !query_number(req, "until", 0, INT64_MAX, 0, &s->filter.until_ms) ||
         !query_state(req, s) || !query_favourite(req, s) || !query_tags(req, s) ||
+        !query_params(req, s) ||
         !query_text(req, "q", s->text, sizeof s->text, &text) ||
         !query_text(req, "model", s->model, sizeof s->model, &model))
         return false;
@@ -231,7 +262,8 @@ void native_list(struct http_request *req)
     const struct job_filter *f = &s->filter;
     if (!read_query(req, s)) {
         search_free(s);
-    } else if (f->text || f->model || f->tags || f->favourite || f->since_ms || f->until_ms) {
+    } else if (f->text || f->model || f->params || f->tags || f->favourite || f->since_ms ||
+               f->until_ms) {
         search(req, s);
     } else {
         s->queue = http_app(req)->queue;

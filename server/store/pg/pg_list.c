@@ -21,15 +21,16 @@ void pg_list_sql(const struct sql_list *kind, char sql[SQL_LIST_SIZE])
         [LIST_ENDED] = " AND state IN ('failed', 'cancelled') AND state = $2",
     };
     snprintf(sql, SQL_LIST_SIZE,
-             "SELECT " SQL_JOB_COLUMNS " FROM jobs WHERE sequence < $5%s%s%s%s%s%s%s%s "
-             "ORDER BY sequence DESC LIMIT $11",
+             "SELECT " SQL_JOB_COLUMNS " FROM jobs WHERE sequence < $5%s%s%s%s%s%s%s%s%s "
+             "ORDER BY sequence DESC LIMIT $12",
              states[kind->state], kind->of_key ? " AND key_id = $1" : "",
              kind->text == TEXT_INDEXED ? " AND prompt ILIKE $4" : "",
              kind->text == TEXT_NONE ? "" : " AND strpos(lower(prompt), lower($3)) > 0",
              kind->narrow & NARROW_TAGS ? narrow_tags : "",
              kind->narrow & NARROW_FAVOURITE ? narrow_favourite : "",
              kind->narrow & NARROW_MODEL ? " AND model = $8" : "",
-             kind->narrow & NARROW_TIME ? " AND created_ms >= $9 AND created_ms < $10" : "");
+             kind->narrow & NARROW_TIME ? " AND created_ms >= $9 AND created_ms < $10" : "",
+             kind->narrow & NARROW_PARAMS ? " AND params::jsonb @> $11::jsonb" : "");
 }
 
 /* A pattern that the index cuts into trigrams itself. Of a long text its beginning is enough: what

@@ -174,8 +174,14 @@ enum sql_list_state { LIST_ANY, LIST_QUEUED, LIST_RUNNING, LIST_DONE, LIST_ENDED
 /* TEXT_SHORT has too few characters for an index: every prompt is read. */
 enum sql_list_text { TEXT_NONE, TEXT_SHORT, TEXT_INDEXED, LIST_TEXTS };
 /* What else narrows a list; any of them at once. */
-enum sql_list_narrow { NARROW_TAGS = 1, NARROW_FAVOURITE = 2, NARROW_MODEL = 4, NARROW_TIME = 8 };
-#define SQL_NARROWS 16
+enum sql_list_narrow {
+    NARROW_TAGS = 1,
+    NARROW_FAVOURITE = 2,
+    NARROW_MODEL = 4,
+    NARROW_TIME = 8,
+    NARROW_PARAMS = 16
+};
+#define SQL_NARROWS 32
 #define SQL_LISTS (2 * LIST_STATES * LIST_TEXTS * SQL_NARROWS)
 #define SQL_TABLE_SLOTS 26  /* statements of sql_table.c, behind the lists: reading, writing */
 #define SQL_LIST_SIZE 1600  /* of a list's text */

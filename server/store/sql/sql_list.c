@@ -19,7 +19,8 @@ static unsigned narrow_of(const struct job_filter *filter)
 {
     return (filter->tags ? NARROW_TAGS : 0) | (filter->favourite ? NARROW_FAVOURITE : 0) |
            (filter->model ? NARROW_MODEL : 0) |
-           (filter->since_ms || filter->until_ms ? NARROW_TIME : 0);
+           (filter->since_ms || filter->until_ms ? NARROW_TIME : 0) |
+           (filter->params ? NARROW_PARAMS : 0);
 }
 
 static struct sql_rows *bind_list(struct sql_connection *c, const struct job_filter *filter,
@@ -39,11 +40,11 @@ static struct sql_rows *bind_list(struct sql_connection *c, const struct job_fil
     int which = ((filter->key_id != NULL) * LIST_STATES + (int)state) * LIST_TEXTS + (int)text;
     c->ops->list(&(struct sql_list){filter->key_id != NULL, state, text, narrow}, sql);
     return sql_bind_list(
-        c, which * SQL_NARROWS + (int)narrow, sql, err, "ttttititiii", filter->key_id,
+        c, which * SQL_NARROWS + (int)narrow, sql, err, "ttttititiiti", filter->key_id,
         filter->state < 0 ? NULL : job_state_name((enum job_state)filter->state), filter->text,
         match, filter->before_sequence ? filter->before_sequence : INT64_MAX, filter->tags,
         (int64_t)filter->tag_count, filter->model, filter->since_ms,
-        filter->until_ms ? filter->until_ms : INT64_MAX, (int64_t)limit);
+        filter->until_ms ? filter->until_ms : INT64_MAX, filter->params, (int64_t)limit);
 }
 
 /* Reads up to `limit` rows and their pictures. */

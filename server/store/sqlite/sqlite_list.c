@@ -19,6 +19,11 @@ static const char narrow_favourite[] =
 static const char narrow_time[] = " AND " OF_TIME " AND sequence <= (SELECT max(sequence)" OF_TIMES
                                   " AND sequence >= (SELECT min(sequence)" OF_TIMES;
 
+/* A field that a request left out is none of the row's, and equals nothing. */
+static const char narrow_params[] =
+    " AND NOT EXISTS (SELECT 1 FROM json_each(?11) AS wanted WHERE "
+    "json_extract(jobs.params, '$.' || wanted.key) IS NOT wanted.value)";
+
 void sqlite_list_sql(const struct sql_list *kind, char sql[SQL_LIST_SIZE])
 {
     static const struct {
@@ -33,8 +38,8 @@ void sqlite_list_sql(const struct sql_list *kind, char sql[SQL_LIST_SIZE])
     };
     bool indexed = kind->text == TEXT_INDEXED;
     snprintf(sql, SQL_LIST_SIZE,
-             "SELECT " SQL_JOB_COLUMNS " FROM %sjobs%s WHERE %ssequence < ?5%s%s%s%s%s%s%s "
-             "ORDER BY %s DESC LIMIT ?11",
+             "SELECT " SQL_JOB_COLUMNS " FROM %sjobs%s WHERE %ssequence < ?5%s%s%s%s%s%s%s%s "
+             "ORDER BY %s DESC LIMIT ?12",
              indexed ? "jobs_search CROSS JOIN " : "",
              indexed || kind->narrow ? "" : states[kind->state].index,
              indexed ? "jobs_search MATCH ?4 AND jobs_search.rowid < ?5 AND "
@@ -46,6 +51,7 @@ void sqlite_list_sql(const struct sql_list *kind, char sql[SQL_LIST_SIZE])
              kind->narrow & NARROW_FAVOURITE ? narrow_favourite : "",
              kind->narrow & NARROW_MODEL ? " AND model = ?8" : "",
              kind->narrow & NARROW_TIME ? narrow_time : "",
+             kind->narrow & NARROW_PARAMS ? narrow_params : "",
              indexed ? "jobs_search.rowid" : "sequence");
 }
 
