@@ -12,7 +12,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path += [str(ROOT / "tests"), str(ROOT / "tests/web")]
+sys.path[:0] = [str(ROOT / "tests/web"), str(ROOT / "tests")]
 from conftest import FLAGS  # noqa: E402
 from jobs_client import Api  # noqa: E402
 from pages import PHONE, THOUSANDS, UPDATES  # noqa: E402
@@ -41,8 +41,8 @@ def visit(browser, url, locale, options):
     context.add_init_script(READY)
     page = context.new_page()
     page.goto(url)
-    page.wait_for_function("globalThis.ready")
-    page.wait_for_load_state("networkidle")
+    page.wait_for_function("() => globalThis.ready")
+    page.wait_for_timeout(500)  # what comes late is heavy, and may move things, too
     found = page.evaluate("ready"), page.evaluate(BYTES), page.evaluate("moved")
     context.close()
     return found
@@ -54,11 +54,12 @@ def use(browser, url, options):
     context.add_init_script(READY.replace("moved += entry.value", "moved += entry.hadRecentInput ? 0 : entry.value"))
     page = context.new_page()
     page.goto(url)
-    page.wait_for_function("globalThis.ready")
+    page.wait_for_function("() => globalThis.ready")
     for words in ("a castle at night", "a fox in the forest"):
         page.fill("#prompt", words)
         page.click("#paint")
-        page.wait_for_function("(words) => document.querySelector('figure.large')?.textContent.includes(words)", arg=words)
+        page.wait_for_function("(words) => document.querySelector('figure.large')?.textContent.includes(words)",
+                               arg=words, timeout=300_000)
     for view in ("compose", "models", "experiments", "server", "create"):
         page.evaluate(f"location.hash = '#{view}'")
         page.wait_for_timeout(700)
