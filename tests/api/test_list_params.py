@@ -42,7 +42,7 @@ def test_with_words_and_pages(server):
 
 
 @pytest.mark.parametrize("params, said", [
-    ("steps", "JSON object"), ("[]", "JSON object"), ("{}", "JSON object"), ('{"nonesuch": 1}', 'no field "nonesuch"'),
+    ("steps", "JSON object"), ('{"steps": 1} x', "JSON object"), ('{"steps": 1', "JSON object"), ("[]", "JSON object"), ("{}", "JSON object"), ('{"nonesuch": 1}', 'no field "nonesuch"'),
     ('{"steps": [1]}', "must be text, a number"), ('{"steps": null}', "must be text, a number"), ('{"%s": 1}' % ("x" * 1000), "at most 1000 bytes")])
 def test_what_is_no_search(server, params, said):
     answer = requests.get(server.url + "/api/jobs", params={"params": params}, timeout=30)

@@ -17,7 +17,7 @@ from conftest import FLAGS  # noqa: E402
 from jobs_client import Api  # noqa: E402
 from pages import PHONE, THOUSANDS, UPDATES  # noqa: E402
 
-VISITS = 7
+VISITS = 5
 SIZES = {"desktop": {"viewport": {"width": 1280, "height": 900}}, "phone": PHONE}
 # The page can be used when its lists are filled and the wall says what hangs there: a press on Paint paints.
 READY = """
@@ -55,13 +55,14 @@ def use(browser, url, options):
     page = context.new_page()
     page.goto(url)
     page.wait_for_function("() => globalThis.ready")
+    page.evaluate("for (const [id, value] of [['width', 64], ['height', 64], ['steps', 3]]) document.getElementById(id).value = value")
     for words in ("a castle at night", "a fox in the forest"):
         page.fill("#prompt", words)
         page.click("#paint")
         page.wait_for_function("(words) => document.querySelector('figure.large')?.textContent.includes(words)",
                                arg=words, timeout=300_000)
     for view in ("compose", "models", "experiments", "server", "create"):
-        page.evaluate(f"location.hash = '#{view}'")
+        page.click(f".nav a[href='#{view}']")
         page.wait_for_timeout(700)
     moved = page.evaluate("moved")
     context.close()
@@ -87,11 +88,11 @@ def main():
         server = servers.Server(folder)
         api, url = Api(server.url), server.url + "/"
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        print("| | desktop | phone |\n|---|---|---|")
         rows = {}
 
         def row(name, values):
             rows.setdefault(name, []).append(values)
+            print(f"{name}: {values}", file=sys.stderr, flush=True)
 
         for options in SIZES.values():
             for locale in ("en-GB", "de-DE"):
@@ -109,6 +110,7 @@ def main():
             row("elements with 100,000 pictures", f"{nodes}")
             for kind, milliseconds in spent.items():
                 row(f"update of 100,000 pictures: {kind}", f"{milliseconds:.1f} ms")
+        print("| | desktop | phone |\n|---|---|---|")
         for name, values in rows.items():
             print(f"| {name} | {' | '.join(values)} |")
         browser.close()

@@ -11,7 +11,7 @@ export function ask(key, done) {
   const error = h('p', { class: 'error', role: 'alert' });
   const field = (name, label, options) => h('div', { class: 'field' }, h('label', { for: `limit-${name}` }, label),
     h('input', { id: `limit-${name}`, name, type: 'number', min: 0, inputmode: 'decimal', value: key[name] || '', placeholder: t('no_limit'), ...options }));
-  const form = h('form', { novalidate: true, onsubmit: async (event) => {
+  const form = h('form', { novalidate: true, 'aria-labelledby': 'limits-title', onsubmit: async (event) => {
     event.preventDefault();
     setText(error, '');
     try {

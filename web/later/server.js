@@ -195,17 +195,24 @@ async function look() {
   timer = setTimeout(look, LOOK_MS);
 }
 
+async function refresh() {
+  if (store.info.keys_required && !hasKey())
+    return; /* it is being asked for */
+  await Promise.all([look(), showUsage()]);
+  if (!$('server-parts').hidden)
+    await showKeys();
+}
+
 export async function open(section) {
   if (!part) {
     part = section;
     make();
-    store.addEventListener('ready', look);
+    store.addEventListener('ready', () => opened && refresh().catch(complain));
   }
   opened = true;
   setText($('server-about'), store.info ? `pictor ${store.info.version}` : '');
-  await Promise.all([look(), showUsage()]);
-  if (!$('server-parts').hidden)
-    await showKeys();
+  if (store.info)
+    await refresh();
 }
 
 export function close() {

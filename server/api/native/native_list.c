@@ -177,11 +177,12 @@ static bool query_params(struct http_request *req, struct search *s)
 {
     bool there;
     char message[160];
+    struct err err;
     if (!query_text(req, "params", s->params, sizeof s->params, &there))
         return false;
     if (!there)
         return true;
-    cJSON *wanted = cJSON_Parse(s->params);
+    cJSON *wanted = json_text_parse(s->params, strlen(s->params), 2, &err);
     bool good = cJSON_IsObject(wanted) && wanted->child;
     snprintf(message, sizeof message, "params must be a JSON object of fields and their values");
     for (const cJSON *i = good ? wanted->child : NULL; i && good; i = i->next) {
