@@ -4,7 +4,15 @@
 
 #include "engine/pictor.h"
 #include "server/cli/cli.h"
+#include "server/remote/remote.h"
 #include "server/worker/worker.h"
+
+/* A server's own process, or one that a person starts for a server elsewhere. */
+static int work(int argc, char **argv)
+{
+    int status = worker_main(argc, argv);
+    return status == WORKER_NOT_STARTED ? remote_main(argc, argv) : status;
+}
 
 static const struct command {
     const char *name;
@@ -22,7 +30,7 @@ static const struct command {
     {"fsck", fsck_main, "hold the database against the disk"},
     {"migrate-store", migrate_main, "move jobs and keys into another database"},
     {"migrate-blobs", migrate_blobs_main, "move pictures to a bucket, or back"},
-    {"worker", worker_main, NULL},
+    {"worker", work, "paint for a server on another machine"},
 };
 
 #define COMMANDS (sizeof commands / sizeof *commands)

@@ -126,6 +126,9 @@ static cJSON *operation_of(const struct route *route, const char *path, cJSON *p
     if (route->admin)
         cJSON_AddStringToObject(operation, "description",
                                 "Takes a key that may administer, when there are keys.");
+    if (route->worker)
+        cJSON_AddStringToObject(operation, "description",
+                                "Of `pictor worker`. Takes a worker's key, when there are keys.");
     for (const char *q = route->query; q && *(q += strspn(q, " "));) {
         size_t n = strcspn(q, " ");
         bool required;

@@ -60,7 +60,8 @@
     OBJECT("\"id\",\"ref\",\"state\"", "\"id\":" TEXT ",\"ref\":" TEXT ",\"state\":" TEXT)
 #define KEY                                                                                        \
     OBJECT("\"id\",\"name\",\"admin\",\"weight\"",                                                 \
-           "\"id\":" TEXT ",\"name\":" TEXT ",\"admin\":" FLAG ",\"weight\":" WHOLE                \
+           "\"id\":" TEXT ",\"name\":" TEXT ",\"admin\":" FLAG ",\"worker\":" FLAG                 \
+           ",\"weight\":" WHOLE                                                                  \
            ",\"pictures_per_day\":" WHOLE ",\"pictures_per_month\":" WHOLE                         \
            ",\"megapixel_steps_per_day\":" WHOLE ",\"megapixel_steps_per_month\":" WHOLE           \
            ",\"money_per_day\":" NUMBER ",\"money_per_month\":" NUMBER)
@@ -87,7 +88,15 @@
 /* As FastAPI's, with a text beside. */
 #define WRONG OBJECT("\"detail\"", "\"detail\":{},\"message\":" TEXT)
 
+#define ORDER                                                                                      \
+    OBJECT("\"job\",\"token\",\"index\",\"generate\",\"files\"", \
+           "\"job\":" TEXT ",\"token\":" WHOLE ",\"index\":" WHOLE                                 \
+           ",\"attempt\":" WHOLE ",\"lease_seconds\":" WHOLE                                       \
+           ",\"inputs\":" WHOLE ",\"generate\":" ANY_OBJECT                                        \
+           ",\"files\":" LIST(OBJECT("", "\"sha256\":" TEXT ",\"size\":" WHOLE)))
+
 #define PICTURE "image/*"
+#define BYTES "application/octet-stream"
 #define EVENTS "text/event-stream"
 #define PLAIN "text/plain"
 
@@ -97,6 +106,17 @@ static const struct {
     {"GET", "/", "200", NULL, "text/html"},
     {"GET", "/docs", "200", NULL, "text/html"},
     {"GET", "/openapi.json", "200", ANY_OBJECT, JSON},
+    {"POST", "/api/worker/claim", "200", ORDER, JSON},
+    {"POST", "/api/worker/claim", "204", NULL, NULL},
+    {"GET", "/api/worker/jobs/{id}/order", "200", ORDER, JSON},
+    {"GET", "/api/worker/jobs/{id}/order", "204", NULL, NULL},
+    {"POST", "/api/worker/jobs/{id}/heartbeat", "200",
+     OBJECT("\"interrupted\",\"skipped\"", "\"interrupted\":" FLAG ",\"skipped\":" WHOLE), JSON},
+    {"POST", "/api/worker/jobs/{id}/image", "200",
+     OBJECT("\"next\"", "\"next\":" OR_NULL("integer")), JSON},
+    {"POST", "/api/worker/jobs/{id}/end", "200", ANY_OBJECT, JSON},
+    {"GET", "/api/worker/jobs/{id}/inputs", "200", NULL, BYTES},
+    {"GET", "/api/worker/files/{sha256}", "200", NULL, BYTES},
     {"POST", "/api/jobs", "202", JOB, JSON},
     {"GET", "/api/jobs/{id}", "200", JOB, JSON},
     {"GET", "/api/jobs", "200", OBJECT("\"jobs\"", "\"jobs\":" LIST(JOB)), JSON},

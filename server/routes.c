@@ -33,6 +33,8 @@
 #include "server/api/native/native_tokens.h"
 #include "server/api/native/native_upscale.h"
 #include "server/api/native/native_webhook.h"
+#include "server/api/native/native_worker.h"
+#include "server/api/native/native_worker_run.h"
 #include "server/api/openai/openai.h"
 #include "server/api/openai/openai_batch.h"
 #include "server/api/openai/openai_chat.h"
@@ -173,6 +175,21 @@ static const struct route routes[] = {
      .admin = true, .schema = native_keys_share_schema},
     {POST, "/api/keys/{id}/revoke", ROUTES_NATIVE, native_keys_revoke, ROUTE_BODY_SMALL,
      .admin = true},
+    {POST, "/api/worker/claim", ROUTES_NATIVE, native_worker_claim, ROUTE_BODY_SMALL,
+     .worker = true, .schema = native_worker_claim_schema},
+    {GET, "/api/worker/jobs/{id}/order", ROUTES_NATIVE, native_worker_order, .worker = true,
+     .query = "index token worker"},
+    {POST, "/api/worker/jobs/{id}/heartbeat", ROUTES_NATIVE, native_worker_run_heartbeat,
+     ROUTE_BODY_IMAGES, .worker = true, .schema = native_worker_run_schema_heartbeat,
+     .query = "index token worker", .probe = true},
+    {POST, "/api/worker/jobs/{id}/image", ROUTES_NATIVE, native_worker_run_image,
+     ROUTE_BODY_IMAGES, .worker = true, .query = "index token worker"},
+    {POST, "/api/worker/jobs/{id}/end", ROUTES_NATIVE, native_worker_run_end, ROUTE_BODY_SMALL,
+     .worker = true, .schema = native_worker_run_schema_end, .query = "token worker"},
+    {GET, "/api/worker/jobs/{id}/inputs", ROUTES_NATIVE, native_worker_run_inputs, .worker = true,
+     .query = "index token worker"},
+    {GET, "/api/worker/files/{sha256}", ROUTES_NATIVE, native_worker_run_file, .worker = true,
+     .query = "index job token worker"},
     {GET, "/api/schema", ROUTES_NATIVE, native_fields_schema},
     {POST, "/api/tokens", ROUTES_NATIVE, native_tokens_count, ROUTE_BODY_SMALL,
      .schema = native_tokens_schema},

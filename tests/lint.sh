@@ -34,6 +34,7 @@ allowed() { # folder -> the folders (without theirs; with them if / ends it) and
     server/queue) echo "engine/base server/base server/job server/store server/queue" ;;
     server/worker) echo "$picture server/base server/job server/worker" ;;
     server/paint) echo "$picture server/base server/job server/queue server/worker server/paint" ;;
+    server/remote) echo "$picture server/base server/job server/worker server/paint server/remote" ;;
     server/pull) echo "$picture server/base server/job server/paint/fetch.h server/pull" ;;
     server/cli) echo "$picture engine/bench.h server/base server/job server/store server/paint server/pull server/cli" ;;
     server/http) echo "engine/base server/base server/http" ;;

@@ -100,7 +100,7 @@ bool gate_check(const struct settings *s, struct keys *keys, const struct access
     struct err unreadable;
     bool forwarded = *s->forward_auth_header != '\0';
     if (!keys_required(keys, &unreadable) && s->api_auth.count == 0 && !forwarded) {
-        out->admin = true;
+        out->admin = out->worker = true;
         return true;
     }
     if (unreadable.code != ERR_NONE)
@@ -120,6 +120,7 @@ bool gate_check(const struct settings *s, struct keys *keys, const struct access
                        "this server needs a key: send the header Authorization: Bearer KEY");
     }
     out->admin = ok && key.admin;
+    out->worker = ok && key.worker;
     out->limited = ok && keys_is_limited(&key.share);
     memcpy(out->key_id, key.id, sizeof key.id);
     return ok;

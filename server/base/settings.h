@@ -109,6 +109,12 @@
       "pictures say by machine that a model painted them (XMP, IPTC DigitalSourceType)")           \
     X(BOOL, pictures, write_infotext, "on", 0, 0, "",                                              \
       "pictures carry prompt and settings as the SD WebUI's infotext")                             \
+    X(INT, workers, workers, "1", 0, 1, "",                                                        \
+      "worker processes on this machine; 0: only workers on other machines paint")                 \
+    X(STRING, workers, worker_files, "", 0, 0, "DIR",                                              \
+      "files that a worker of another server keeps; empty: DATA/worker-files")                     \
+    X(SIZE, workers, worker_files_limit, "100G", 1048576, 1125899906842624, "",                    \
+      "bytes of them; the one unused for longest goes first")                                      \
     X(INT, workers, threads, "0", 0, 1024, "", "threads of the engine; 0: one for each CPU")       \
     X(WORD, workers, precision, "auto", 0, 0, "auto|bf16|f32|int8", "arithmetic of the engine")    \
     X(WORD, workers, cpu, "auto", 0, 0, SETTINGS_CPU, "highest instruction set to use")            \

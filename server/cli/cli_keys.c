@@ -14,7 +14,7 @@ static const char *const help_settings[] = {"config", "data", "database", NULL};
 
 static void help(FILE *out)
 {
-    fputs("usage: pictor keys add NAME [--admin] [LIMITS]  make a key and show it, this once\n"
+    fputs("usage: pictor keys add NAME [--admin|--worker] [LIMITS]  make a key and show it, this once\n"
           "       pictor keys set ID|NAME LIMITS   change what it may use\n"
           "       pictor keys list                 all keys, without their secrets\n"
           "       pictor keys revoke ID|NAME       a key is no longer accepted\n"
@@ -23,6 +23,8 @@ static void help(FILE *out)
           "one, also after the last one was revoked.\n"
           "\n"
           "  --admin                            may also see and manage everybody's jobs\n"
+          "  --worker                           may paint for this server from another machine\n"
+          "                                     (pictor worker --server URL), and nothing else\n"
           "  --weight=N                         its share of the painters beside others' (1)\n"
           "  --pictures-per-day=N, --pictures-per-month=N\n"
           "  --megapixel-steps-per-day=N, --megapixel-steps-per-month=N\n"
@@ -90,13 +92,13 @@ static bool set(struct keys *keys, const char *id_or_name, char **given, struct 
            keys_set_share(keys, key.id, &key.share, err);
 }
 
-static bool add(struct keys *keys, const char *name, bool admin, char **given, struct err *err)
+static bool add(struct keys *keys, const char *name, enum keys_scope scope, char **given, struct err *err)
 {
     char plain[KEYS_PLAIN_SIZE];
     struct key key;
     struct key_share share = KEYS_SHARE_USUAL;
     if (!set_share(given, &share, err) ||
-        !keys_create_with(keys, name, admin, &share, plain, &key, err))
+        !keys_create_with(keys, name, scope, &share, plain, &key, err))
         return false;
     /* Only the key on stdout, so that a script can keep it: KEY=$(pictor keys add ci). */
     fprintf(stderr, "key %s (%s) made; it is not shown again:\n", key.id, key.name);
@@ -123,8 +125,8 @@ static bool list(struct keys *keys, struct err *err)
         char made[16], revoked[16];
         print_day(all[i].created_ms, made, sizeof made);
         print_day(all[i].revoked_ms, revoked, sizeof revoked);
-        printf("%-18s %-10s %-11s %-11s %s\n", all[i].id, all[i].admin ? "admin" : "generate", made,
-               revoked, all[i].name);
+        const char *scope = all[i].admin ? "admin" : all[i].worker ? "worker" : "generate";
+        printf("%-18s %-10s %-11s %-11s %s\n", all[i].id, scope, made, revoked, all[i].name);
         for (size_t k = 0; !all[i].revoked_ms && keys_share_name(k); k++)
             if (keys_share_get(&all[i].share, k) != (k == 0))
                 printf("%18s %s=%.15g\n", "", keys_share_name(k), keys_share_get(&all[i].share, k));
@@ -149,6 +151,7 @@ static bool take_word(int *argc, char **argv, const char *word)
 int keys_main(int argc, char **argv)
 {
     static const char *const own[] = {"--admin",
+                                      "--worker",
                                       "--weight=",
                                       "--pictures-per-day=",
                                       "--pictures-per-month=",
@@ -173,13 +176,14 @@ int keys_main(int argc, char **argv)
         status = 0;
         goto done;
     }
-    bool admin = take_word(&argc, argv, "--admin");
+    bool admin = take_word(&argc, argv, "--admin"), worker = take_word(&argc, argv, "--worker");
+    enum keys_scope scope = admin ? KEYS_ADMIN : worker ? KEYS_WORKER : KEYS_PAINT;
     bool limits = take_share(&argc, argv, given);
     const char *verb = argc > 1 ? argv[1] : "";
-    bool adds = strcmp(verb, "add") == 0 && argc == 3;
-    bool lists = strcmp(verb, "list") == 0 && argc == 2 && !admin && !limits;
-    bool revokes = strcmp(verb, "revoke") == 0 && argc == 3 && !admin && !limits;
-    bool sets = strcmp(verb, "set") == 0 && argc == 3 && !admin && limits;
+    bool adds = strcmp(verb, "add") == 0 && argc == 3 && !(admin && worker);
+    bool lists = strcmp(verb, "list") == 0 && argc == 2 && scope == KEYS_PAINT && !limits;
+    bool revokes = strcmp(verb, "revoke") == 0 && argc == 3 && scope == KEYS_PAINT && !limits;
+    bool sets = strcmp(verb, "set") == 0 && argc == 3 && scope == KEYS_PAINT && limits;
     if (!adds && !lists && !revokes && !sets) {
         help(stderr);
         status = 2;
@@ -192,7 +196,7 @@ int keys_main(int argc, char **argv)
     }
     if (!(store = store_open(&place, STORE_SHARED, &err)) || !(keys = keys_new(store, &err)))
         goto fail;
-    bool done = adds    ? add(keys, argv[2], admin, given, &err)
+    bool done = adds    ? add(keys, argv[2], scope, given, &err)
                 : sets  ? set(keys, argv[2], given, &err)
                 : lists ? list(keys, &err)
                         : keys_revoke(keys, argv[2], &err);

@@ -82,3 +82,15 @@ bool access_check_origin(const struct settings *s, const struct access_request *
                    "a page of another origin (%.80s) may not do this; add it to cors_origins",
                    r->origin ? r->origin : r->fetch_site);
 }
+
+bool access_check_right(const struct access_grant *grant, bool admin, bool worker, struct err *err)
+{
+    bool keyless = !*grant->key_id; /* no key is asked for, or a password of api_auth was given */
+    if (worker && !grant->worker)
+        return err_set(err, ERR_DENIED, "this needs a worker's key: pictor keys add NAME --worker");
+    if (!worker && grant->worker && !keyless)
+        return err_set(err, ERR_DENIED, "a worker's key opens nothing but what workers need");
+    if (admin && !grant->admin && !keyless)
+        return err_set(err, ERR_DENIED, "this needs a key with the right to administer");
+    return true;
+}

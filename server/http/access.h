@@ -38,7 +38,11 @@ bool access_check_origin(const struct settings *s, const struct access_request *
 struct access_grant {
     char key_id[ACCESS_KEY_ID_SIZE]; /* "": nobody's, when the server asks for no keys */
     bool admin;                      /* may see and manage everybody's jobs */
+    bool worker;                     /* opens the workers' routes, and no others */
     bool limited;                    /* answers that paint tell of its quotas */
 };
+
+/* Whether such a key opens a route that is for administrators, for workers, or for everybody. */
+bool access_check_right(const struct access_grant *grant, bool admin, bool worker, struct err *err);
 
 #endif

@@ -251,9 +251,8 @@ static void check_rate(struct http_request *req)
 static bool check_right(struct http_request *req)
 {
     struct err err;
-    if (!req->route->admin || req->grant.admin || !*req->grant.key_id)
+    if (access_check_right(&req->grant, req->route->admin, req->route->worker, &err))
         return true;
-    err_set(&err, ERR_DENIED, "this needs a key with the right to administer");
     refuse(req, 403, &err);
     return false;
 }

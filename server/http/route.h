@@ -38,6 +38,7 @@ struct route {
     enum route_body body;
     enum route_access access;
     bool admin;  /* the key must have the right to administer */
+    bool worker; /* the key must be a worker's */
     bool paints; /* counts against max_requests_per_minute */
     const char *query; /* its parameters, between blanks; NULL: none */
     /* Of a JSON body, owned; NULL: there is none, or it is any object. */

@@ -274,6 +274,19 @@ static bool hash(struct registry *reg, struct registry_model *m, const char *pat
            registry_hash_read(&reg->hashes, m, path, &reg->stop);
 }
 
+bool registry_recall_file(struct registry *reg, const char *path, char sha256[65])
+{
+    struct registry_entry e = {0};
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return false;
+    registry_scan_measure(&e, &st);
+    if (!registry_hash_recall(&reg->hashes, &e.model, path))
+        return false;
+    memcpy(sha256, e.model.sha256, sizeof e.model.sha256);
+    return true;
+}
+
 bool registry_hash_file(struct registry *reg, const char *path, char sha256[65])
 {
     struct registry_entry e = {0};

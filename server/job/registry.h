@@ -121,6 +121,9 @@ void registry_await_hash(struct registry *reg, const char *name, int ms);
  * be read now. */
 bool registry_hash_file(struct registry *reg, const char *path, char sha256[65]);
 
+/* The same by what is remembered alone: at once. */
+bool registry_recall_file(struct registry *reg, const char *path, char sha256[65]);
+
 /* The files of a kind beside the models (server/job/files.h); NULL of FOLDERS_MODEL. Lives as long
  * as the registry. */
 struct files *registry_files(const struct registry *reg, enum folders_kind kind);

@@ -11,6 +11,7 @@
 #include "server/worker/wire.h"
 
 struct child;
+struct child_order;
 struct companion;
 struct job_params;
 struct loras;
@@ -76,6 +77,8 @@ struct child_request {
     size_t init_size, mask_size;
 };
 bool child_generate(struct child *c, const struct child_request *request, struct err *err);
+/* The same of a message that is made already. */
+bool child_send(struct child *c, const struct child_order *order, struct err *err);
 
 enum wire_result child_read(struct child *c, struct wire_message *out, struct err *err);
 

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -20,6 +21,7 @@
 #define TEXT_REDIRECTS 5
 #define TEXT_MS 60000
 #define SAID_BYTES 2048
+#define FDS_MAX 8
 #define STALL_SECONDS 60 /* a download slower than 1 byte a second for so long has stalled */
 
 struct fetch {
@@ -264,6 +266,16 @@ static bool add_form(struct fetch_transfer *t, const struct fetch_request *r)
     return t->form && curl_easy_setopt(t->easy, CURLOPT_MIMEPOST, t->form) == CURLE_OK;
 }
 
+static bool add_data(struct fetch_transfer *t, const struct fetch_request *r)
+{
+    char text[128];
+    snprintf(text, sizeof text, "Content-Type: %s", r->type);
+    return add_header(&t->headers, text) &&
+           curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->data_size) ==
+               CURLE_OK &&
+           curl_easy_setopt(t->easy, CURLOPT_COPYPOSTFIELDS, r->data) == CURLE_OK;
+}
+
 struct fetch_transfer *fetch_start(struct fetch *f, const struct fetch_request *r, fetch_fn *fn,
                                    void *ctx, struct err *err)
 {
@@ -289,14 +301,15 @@ struct fetch_transfer *fetch_start(struct fetch *f, const struct fetch_request *
     if (!add_header(&t->headers, "Expect:") || (r->token && !add_token(&t->headers, r->token)) ||
         (r->json && !add_header(&t->headers, "Content-Type: application/json")) ||
         (r->parts && !add_form(t, r)) ||
-        (r->json && curl_easy_setopt(t->easy, CURLOPT_COPYPOSTFIELDS, r->json) != CURLE_OK)) {
+        (r->json && curl_easy_setopt(t->easy, CURLOPT_COPYPOSTFIELDS, r->json) != CURLE_OK) ||
+        (r->data && !add_data(t, r))) {
         no_memory(err);
         goto fail;
     }
     set_common(t->easy, r->url, t->headers, t->error);
     curl_easy_setopt(t->easy, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
-    curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 1L);
+    curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, r->keep ? 0L : 1L);
+    curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, r->keep ? 0L : 1L);
     curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)r->timeout_ms);
     curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
@@ -350,6 +363,12 @@ static void finish(struct fetch_transfer *t, CURLcode code)
 
 void fetch_run(struct fetch *f, int timeout_ms)
 {
+    fetch_run_beside(f, NULL, 0, timeout_ms);
+}
+
+void fetch_run_beside(struct fetch *f, const struct pollfd *fds, size_t count, int timeout_ms)
+{
+    struct curl_waitfd extra[FDS_MAX];
     int running, left;
     curl_multi_perform(f->multi, &running);
     for (CURLMsg *m; (m = curl_multi_info_read(f->multi, &left));) {
@@ -361,7 +380,11 @@ void fetch_run(struct fetch *f, int timeout_ms)
         finish(t, code);
         timeout_ms = 0; /* the callback may have made news */
     }
-    curl_multi_poll(f->multi, NULL, 0, timeout_ms, NULL);
+    if (count > FDS_MAX)
+        count = FDS_MAX;
+    for (size_t i = 0; i < count; i++)
+        extra[i] = (struct curl_waitfd){.fd = fds[i].fd, .events = CURL_WAIT_POLLIN};
+    curl_multi_poll(f->multi, extra, (unsigned)count, timeout_ms, NULL);
 }
 
 void fetch_wake(struct fetch *f)
@@ -576,7 +599,8 @@ static bool transfer(const struct fetch_file *file, bool *again, struct err *err
     set_common(d.easy, file->url, headers, error);
     if (file->public_only)
         stay_outside(d.easy, &inside);
-    follow(d.easy, file->url, FILE_REDIRECTS);
+    if (!file->stay)
+        follow(d.easy, file->url, FILE_REDIRECTS);
     curl_easy_setopt(d.easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(d.easy, CURLOPT_LOW_SPEED_TIME, (long)STALL_SECONDS);
     curl_easy_setopt(d.easy, CURLOPT_WRITEFUNCTION, take_file);

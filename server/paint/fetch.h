@@ -3,8 +3,9 @@
  *
  * A struct fetch runs any number of transfers on the thread that calls fetch_run; only fetch_wake
  * may be called from others. Redirects are not followed, so a key goes nowhere but to the server it
- * is for; certificates are checked; answers are bounded. A connection is never used twice: on a
- * kept one that turns out to be dead, a request would be repeated behind our back. */
+ * is for; certificates are checked; answers are bounded. A connection is never used twice unless
+ * that is asked for: on a kept one that turns out to be dead, a request would be repeated behind
+ * our back. */
 #ifndef PICTOR_SERVER_FETCH_H
 #define PICTOR_SERVER_FETCH_H
 
@@ -24,6 +25,9 @@ void fetch_free(struct fetch *f); /* aborts what runs; NULL is fine */
 
 /* Performs what can be done, then waits up to `timeout_ms` for more. Calls the callbacks. */
 void fetch_run(struct fetch *f, int timeout_ms);
+/* The same, and returns when one of the descriptors is ready, too. */
+struct pollfd;
+void fetch_run_beside(struct fetch *f, const struct pollfd *fds, size_t count, int timeout_ms);
 void fetch_wake(struct fetch *f); /* fetch_run returns soon; any thread */
 
 /* A part of a form; `file_name` NULL: plain text. */
@@ -40,8 +44,12 @@ struct fetch_request {
     bool basic; /* the key is "USER:PASSWORD", sent as "Authorization: Basic" */
     const char *token;              /* sent as "Idempotency-Key"; NULL: none */
     const char *json;               /* body of a POST; or */
+    const void *data;               /* bytes to POST, of `type`; or */
+    size_t data_size;
+    const char *type;
     const struct fetch_part *parts; /* a form to POST; neither: GET */
     size_t part_count;
+    bool keep; /* connections are used again: the request may reach the server twice */
     int timeout_ms;    /* of the whole transfer */
     size_t max_answer; /* bytes of its body */
     /* Called as more of the body has come, with all of it so far; NULL: not. Must not start or
@@ -82,6 +90,7 @@ struct fetch_file {
     FILE *out;        /* written from its position on */
     uint64_t from;    /* bytes that are there already: asks for the rest */
     const char *etag; /* of those bytes, or "": if it changed, everything comes again */
+    bool stay;        /* redirects are not followed */
     bool public_only; /* addresses that are not the internet's are refused, behind redirects too */
     /* May be NULL; total 0: unknown. Returns false to stop. */
     bool (*progress)(void *ctx, uint64_t done, uint64_t total);

@@ -48,6 +48,7 @@ const struct painter_patience painter_patience_default = {
 struct painter {
     struct dispatch_parts parts;
     struct painter_patience patience;
+    bool paints; /* false: only workers on other machines do */
     int wake; /* eventfd */
     pthread_t thread;
     struct subscription *subscription;
@@ -241,26 +242,8 @@ static bool request(struct painter *p, int index)
     if (idle(p))
         p->heard = now_ms();
     t->index = index;
-    struct child_request r = {.serial = ++p->serial,
-                              .index = index,
-                              .params = &t->job.params,
-                              .model = &t->model,
-                              .files = &t->files,
-                              .vae = &t->vae,
-                              .others = t->others,
-                              .loras = &t->loras,
-                              .embeddings = &t->embeddings,
-                              .upscaler = &t->upscaler,
-                              .controls = &t->controls,
-                              .tiny = &t->tiny,
-                              .leading = t->leading,
-                              .leading_size = t->leading_size,
-                              .shown = t->shown,
-                              .shown_size = t->shown_size,
-                              .init = t->init,
-                              .init_size = t->init_size,
-                              .mask = t->mask,
-                              .mask_size = t->mask_size};
+    struct child_request r;
+    task_request(t, ++p->serial, index, &r);
     return still_there(p, child_generate(p->child, &r, &err), &err);
 }
 
@@ -645,7 +628,7 @@ static void *run(void *arg)
 
         if (stop && (!p->task || now >= stop_at))
             break;
-        if (child_fd(p->child) < 0 && now >= p->restart)
+        if (p->paints && child_fd(p->child) < 0 && now >= p->restart)
             start_worker(p);
         if (unload && child_fd(p->child) >= 0)
             still_there(p, child_unload(p->child, &err), &err);
@@ -659,7 +642,9 @@ static void *run(void *arg)
         if (now >= hangs_at(p))
             lose_worker(p, "it was silent for too long");
 
-        bool free_hands = !stop && !p->task && idle(p) && painter_ready(p, NULL);
+        if (!p->paints && now >= p->sweep)
+            sweep(p);
+        bool free_hands = p->paints && !stop && !p->task && idle(p) && painter_ready(p, NULL);
         if (free_hands && (wanted || now - looked >= IDLE_MS)) {
             wanted = look_for_job(p);
             looked = now;
@@ -668,7 +653,7 @@ static void *run(void *arg)
                         : free_hands && wanted ? now
                         : free_hands           ? looked + IDLE_MS
                                                : now + IDLE_MS;
-        if (child_fd(p->child) < 0)
+        if (p->paints && child_fd(p->child) < 0)
             until = least(until, p->restart);
         if (stop)
             until = least(until, stop_at);
@@ -764,6 +749,8 @@ struct painter *painter_new(const struct dispatch_parts *parts,
     p->parts = *parts;
     p->patience = *patience;
     err_set(&p->trouble, ERR_BUSY, "the worker is starting");
+    p->paints = parts->settings->workers > 0;
+    p->ready = !p->paints; /* nothing here has to start first */
     pthread_mutex_init(&p->lock, NULL);
     p->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     p->child = child_new(parts->settings, err);

@@ -6,6 +6,7 @@
 
 #include "server/job/intake.h"
 #include "server/job/variants.h"
+#include "server/paint/child.h"
 #include "server/paint/result.h"
 
 /* The LoRAs' folder is the operator's: no probe of the data folder finds out when it can be read
@@ -149,6 +150,32 @@ bool task_choose(struct task *t, const struct dispatch_parts *parts, int index, 
         return false;
     t->chosen = index + 1;
     return true;
+}
+
+void task_request(const struct task *t, int64_t serial, int index, struct child_request *out)
+{
+    *out = (struct child_request){
+        .serial = serial,
+        .index = index,
+        .params = &t->job.params,
+        .model = &t->model,
+        .files = &t->files,
+        .vae = &t->vae,
+        .others = t->others,
+        .loras = &t->loras,
+        .embeddings = &t->embeddings,
+        .upscaler = &t->upscaler,
+        .controls = &t->controls,
+        .tiny = &t->tiny,
+        .leading = t->leading,
+        .leading_size = t->leading_size,
+        .shown = t->shown,
+        .shown_size = t->shown_size,
+        .init = t->init,
+        .init_size = t->init_size,
+        .mask = t->mask,
+        .mask_size = t->mask_size,
+    };
 }
 
 void task_free(struct task *t)

@@ -47,6 +47,9 @@ struct task {
 bool task_open(struct task *t, const struct dispatch_parts *parts, struct err *err);
 /* Before picture `index` is requested: its own prompts, and the files that they name. */
 bool task_choose(struct task *t, const struct dispatch_parts *parts, int index, struct err *err);
+/* What a worker is told to paint picture `index`; borrows from the task. */
+struct child_request;
+void task_request(const struct task *t, int64_t serial, int index, struct child_request *out);
 void task_free(struct task *t);
 
 /* The one of its models that has this name; its own if none has. */

@@ -121,11 +121,21 @@ struct claim {
 
 /* Takes the next job for one of `models` (NULL, 0: any): urgent ones first (a priority above 0),
  * those below 0 last, between them of the key that has used the fewest seconds lately; of one key
- * by priority, then the oldest. `owner` is a name for the log. Does not wait: false with ERR_NONE
- * when there is none; a job that becomes claimable is published as queued. Fills job (job_free)
- * and claim. */
+ * by priority, then the oldest. `owner` is its name in the store (STORE_OWNER_AFAR). Does not wait:
+ * false with ERR_NONE when there is none; a job that becomes claimable is published as queued.
+ * Fills job (job_free) and claim. */
 bool queue_claim(struct queue *q, const char *owner, const char *const *models, size_t model_count,
                  struct job *job, struct claim *claim, struct err *err);
+
+/* For a runner elsewhere, who says that a claim is his: whether it is `owner`'s. If its lease ended
+ * and nobody claimed the job since, it has a lease again. ERR_CANCELLED and ERR_NOT_FOUND as below.
+ */
+struct queue_held {
+    char key_id[JOB_ID_SIZE]; /* whose job it is */
+    int count, images;        /* pictures asked for, and stored */
+};
+bool queue_hold(struct queue *q, const struct claim *claim, const char *owner,
+                struct queue_held *out, struct err *err);
 
 /* Extends the lease; false with ERR_CANCELLED when the job was cancelled meanwhile, ERR_NOT_FOUND
  * when the claim is no longer ours. *interrupted says that queue_interrupt was called. */

@@ -72,10 +72,9 @@ bool queue_end_job(struct queue *q, const char *id, const char *key_id, enum job
 bool queue_end_refused(struct queue *q, const char *id, const char *key_id, int64_t token,
                        enum job_state state, const struct err *reason, const char *refusal,
                        struct err *err);
-/* A running job whose runner is gone: queued again, or final if that makes no sense. `counts`: it
- * was an attempt. */
+/* A running job whose runner is gone: queued again, or final if that makes no sense. */
 bool queue_give_back(struct queue *q, const char *id, const struct store_lease *lease,
-                     const char *reason, bool counts, struct err *err);
+                     const char *reason, enum store_requeue why, struct err *err);
 /* A row that cannot be read must not be in the way of the others. */
 bool queue_fail_damaged(struct queue *q, const char *id, const char *key_id,
                         const struct err *damage, struct err *err);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/log.h"
 #include "server/base/ids.h"
 #include "server/base/now.h"
 #include "server/store/blobs.h"
@@ -61,6 +62,38 @@ bool queue_claim(struct queue *q, const char *owner, const char *const *models, 
     } while (again);
     pthread_mutex_unlock(&q->lock);
     return claimed;
+}
+
+/* Under the lock. */
+static bool hold(struct queue *q, const struct claim *claim, const char *owner,
+                 struct queue_held *out, struct err *err)
+{
+    struct store_lease lease;
+    if (!queue_note(q, store_job_lease(q->store, claim->job_id, &lease, err), err))
+        return false;
+    out->count = lease.count;
+    out->images = lease.images;
+    memcpy(out->key_id, lease.key_id, sizeof out->key_id);
+    bool mine = lease.token == claim->token && strcmp(lease.owner, owner) == 0;
+    if (!mine || lease.state != JOB_QUEUED)
+        return queue_check_claim(q, claim, &lease, err) &&
+               (mine || err_set(err, ERR_NOT_FOUND, "job %s is held by somebody else",
+                                claim->job_id));
+    if (!queue_note(q, store_job_resume(q->store, claim->job_id, claim->token, owner,
+                                        queue_lease_ms(q), err), err))
+        return false;
+    log_event(LOG_INFO, "job_resumed", "job=%s", claim->job_id);
+    queue_publish_state(q, claim->job_id, lease.key_id, JOB_RUNNING);
+    return true;
+}
+
+bool queue_hold(struct queue *q, const struct claim *claim, const char *owner,
+                struct queue_held *out, struct err *err)
+{
+    pthread_mutex_lock(&q->lock);
+    bool held = hold(q, claim, owner, out, err);
+    pthread_mutex_unlock(&q->lock);
+    return held;
 }
 
 bool queue_heartbeat(struct queue *q, const struct claim *claim, bool *interrupted, struct err *err)
@@ -225,7 +258,10 @@ static bool conclude(struct queue *q, const struct claim *claim, enum verdict ve
             done = queue_end_refused(q, claim->job_id, lease.key_id, claim->token, JOB_FAILED, why,
                                      said, err);
         else if (done)
-            done = queue_give_back(q, claim->job_id, &lease, why->msg, verdict == RELEASED, err);
+            done = queue_give_back(q, claim->job_id, &lease, why->msg,
+                                   verdict == RELEASED ? STORE_REQUEUE_COUNTED
+                                                       : STORE_REQUEUE_UNCOUNTED,
+                                   err);
         queue_note(q, done, err);
     } while (!done && queue_wait_until_well(q, claim, err));
     pthread_mutex_unlock(&q->lock);

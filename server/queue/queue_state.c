@@ -107,7 +107,7 @@ bool queue_end_job(struct queue *q, const char *id, const char *key_id, enum job
 }
 
 bool queue_give_back(struct queue *q, const char *id, const struct store_lease *lease,
-                     const char *reason, bool counts, struct err *err)
+                     const char *reason, enum store_requeue how, struct err *err)
 {
     char text[200];
     log_event(LOG_WARN, "job_given_back", "job=%s attempt=%d reason=%s", id, lease->attempts,
@@ -115,12 +115,12 @@ bool queue_give_back(struct queue *q, const char *id, const struct store_lease *
     if (lease->interrupted) /* who interrupts a job does not want it painted from the start */
         return queue_end_refused(q, id, lease->key_id, lease->token, JOB_CANCELLED, NULL, NULL,
                                  err);
-    if (counts && lease->attempts >= q->settings->max_attempts) {
+    if (how != STORE_REQUEUE_UNCOUNTED && lease->attempts >= q->settings->max_attempts) {
         struct err why;
         err_set(&why, ERR_INTERNAL, "gave up after %d attempts: %s", lease->attempts, reason);
         return queue_end_refused(q, id, lease->key_id, lease->token, JOB_FAILED, &why, NULL, err);
     }
-    if (!store_job_requeue(q->store, id, lease->token, counts, err))
+    if (!store_job_requeue(q->store, id, lease->token, how, err))
         return false;
     queue_publish_state(q, id, lease->key_id, JOB_QUEUED);
     return true;

@@ -45,8 +45,8 @@ static int lease_of(struct queue *q, const char *id, struct store_lease *lease, 
 typedef bool list_fn(struct store *st, int limit, struct store_ids *ids, struct err *err);
 
 /* Gives back the jobs of a list. Under the lock. */
-static bool give_back_listed(struct queue *q, list_fn *list, const char *reason, bool counts,
-                             struct err *err)
+static bool give_back_listed(struct queue *q, list_fn *list, const char *reason,
+                             enum store_requeue why, struct err *err)
 {
     struct store_ids ids;
     do {
@@ -57,7 +57,7 @@ static bool give_back_listed(struct queue *q, list_fn *list, const char *reason,
             const char *id = ids.ids[i];
             struct store_lease lease;
             int read = lease_of(q, id, &lease, err);
-            done = read > 0 ? queue_give_back(q, id, &lease, reason, counts, err) : read == 0;
+            done = read > 0 ? queue_give_back(q, id, &lease, reason, why, err) : read == 0;
             done = done || err->code == ERR_NOT_FOUND; /* another server was faster */
         }
         free(ids.ids);
@@ -147,7 +147,9 @@ bool queue_take_over(struct queue *q, struct err *err)
     int nameless;
     const char *reason = "the server stopped while it ran";
     q->taken_over = queue_hold_read(q, err) && store_job_nameless(q->store, &nameless, err) &&
-                    give_back_listed(q, store_job_own, reason, false, err) && cancel_waited(q, err);
+                    store_job_spare(q->store, queue_lease_ms(q), err) &&
+                    give_back_listed(q, store_job_own, reason, STORE_REQUEUE_UNCOUNTED, err) &&
+                    cancel_waited(q, err);
     if (q->taken_over && nameless > 0)
         log_event(LOG_ERROR, "jobs_damaged", "count=%d reason=\"their ids are no ids\"", nameless);
     return q->taken_over;
@@ -245,7 +247,8 @@ void *queue_sweep(void *arg)
             queue_probe(q);
         else if (now >= q->grace &&
                  !queue_note(q,
-                             give_back_listed(q, store_job_expired, reason, true, &err) &&
+                             give_back_listed(q, store_job_expired, reason,
+                                              STORE_REQUEUE_EXPIRED, &err) &&
                                  cancel_keyless(q, &err),
                              &err))
             queue_log_failure("sweep_failed", &err);

@@ -120,17 +120,20 @@ bool keys_set_share(struct keys *keys, const char *id, const struct key_share *s
     return store_key_set(keys->store, id, share, err);
 }
 
-bool keys_create(struct keys *keys, const char *name, bool admin, char plain[KEYS_PLAIN_SIZE],
-                 struct key *out, struct err *err)
+bool keys_create(struct keys *keys, const char *name, enum keys_scope scope,
+                 char plain[KEYS_PLAIN_SIZE], struct key *out, struct err *err)
 {
-    return keys_create_with(keys, name, admin, &KEYS_SHARE_USUAL, plain, out, err);
+    return keys_create_with(keys, name, scope, &KEYS_SHARE_USUAL, plain, out, err);
 }
 
-bool keys_create_with(struct keys *keys, const char *name, bool admin,
+bool keys_create_with(struct keys *keys, const char *name, enum keys_scope scope,
                       const struct key_share *share, char plain[KEYS_PLAIN_SIZE], struct key *out,
                       struct err *err)
 {
-    struct key key = {.admin = admin, .created_ms = now_unix_ms(), .share = *share};
+    struct key key = {.admin = scope == KEYS_ADMIN,
+                      .worker = scope == KEYS_WORKER,
+                      .created_ms = now_unix_ms(),
+                      .share = *share};
     unsigned char hash[SHA256_SIZE];
     size_t length = strlen(name);
     if (!length || !is_name(name, sizeof key.name - 1))

@@ -35,11 +35,14 @@ struct key_share {
 struct key {
     char id[KEYS_ID_SIZE]; /* not secret */
     char name[KEYS_NAME_SIZE];
-    bool admin; /* sees and manages everybody's jobs; others paint and see their own */
+    bool admin;  /* sees and manages everybody's jobs; others paint and see their own */
+    bool worker; /* paints for others, on a machine of its own, and does nothing else */
     int64_t created_ms;
     int64_t revoked_ms; /* 0: valid */
     struct key_share share;
 };
+
+enum keys_scope { KEYS_PAINT, KEYS_ADMIN, KEYS_WORKER };
 
 struct store;
 struct keys;
@@ -49,10 +52,10 @@ void keys_free(struct keys *keys);
 
 /* `plain` is the only copy of the key there will ever be; `out` may be NULL. No two valid keys have
  * the same name, so that a name says which to revoke: ERR_INVALID. */
-bool keys_create(struct keys *keys, const char *name, bool admin, char plain[KEYS_PLAIN_SIZE],
-                 struct key *out, struct err *err);
+bool keys_create(struct keys *keys, const char *name, enum keys_scope scope,
+                 char plain[KEYS_PLAIN_SIZE], struct key *out, struct err *err);
 /* With a share of its own. */
-bool keys_create_with(struct keys *keys, const char *name, bool admin,
+bool keys_create_with(struct keys *keys, const char *name, enum keys_scope scope,
                       const struct key_share *share, char plain[KEYS_PLAIN_SIZE], struct key *out,
                       struct err *err);
 #define KEYS_SHARE_USUAL ((struct key_share){.weight = 1})

@@ -221,6 +221,17 @@ bool store_job_tagged(struct store *st, const char *tag, const char *key_id, cha
     return st->driver->job->tagged(st, tag, key_id, id, err);
 }
 
+bool store_job_resume(struct store *st, const char *id, int64_t token, const char *owner,
+                      int64_t lease_ms, struct err *err)
+{
+    return st->driver->job->resume(st, id, token, owner, lease_ms, err);
+}
+
+bool store_job_spare(struct store *st, int64_t lease_ms, struct err *err)
+{
+    return st->driver->job->spare(st, lease_ms, err);
+}
+
 bool store_job_renew(struct store *st, const char *id, int64_t token, int64_t lease_ms,
                      struct err *err)
 {
@@ -232,10 +243,10 @@ bool store_job_interrupt(struct store *st, const char *id, struct err *err)
     return st->driver->job->interrupt(st, id, err);
 }
 
-bool store_job_requeue(struct store *st, const char *id, int64_t token, bool counts,
+bool store_job_requeue(struct store *st, const char *id, int64_t token, enum store_requeue why,
                        struct err *err)
 {
-    return st->driver->job->requeue(st, id, token, counts, err);
+    return st->driver->job->requeue(st, id, token, why, err);
 }
 
 bool store_job_end(struct store *st, const char *id, int64_t token, enum job_state state,

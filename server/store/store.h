@@ -138,9 +138,14 @@ bool store_job_next(struct store *st, const char *const *models, size_t model_co
 bool store_job_start(struct store *st, const char *id, const char *owner, int64_t now_ms,
                      int64_t lease_ms, int64_t *token, struct err *err);
 
+#define STORE_OWNER_SIZE 128
+/* What the owners of jobs that run on other machines begin with: they outlive a server. */
+#define STORE_OWNER_AFAR "worker:"
+
 struct store_lease {
     enum job_state state;
     char key_id[JOB_ID_SIZE];
+    char owner[STORE_OWNER_SIZE]; /* who claimed it last; "" of a final job */
     int64_t token;
     int attempts, count, images; /* count: pictures asked for; images: stored */
     bool interrupted;
@@ -153,9 +158,17 @@ bool store_job_tagged(struct store *st, const char *tag, const char *key_id, cha
  * ERR_NOT_FOUND when it was claimed again since, or has another state. */
 bool store_job_renew(struct store *st, const char *id, int64_t token, int64_t lease_ms,
                      struct err *err);
+/* queued -> running, by the claim that had it last: its lease ended, and nobody has it since. */
+bool store_job_resume(struct store *st, const char *id, int64_t token, const char *owner,
+                      int64_t lease_ms, struct err *err);
 bool store_job_interrupt(struct store *st, const char *id, struct err *err);
-/* running -> queued; unless `counts`, the attempt is taken back. */
-bool store_job_requeue(struct store *st, const char *id, int64_t token, bool counts,
+/* running -> queued. */
+enum store_requeue {
+    STORE_REQUEUE_COUNTED,
+    STORE_REQUEUE_UNCOUNTED, /* the attempt is taken back */
+    STORE_REQUEUE_EXPIRED    /* counted, and whoever had it may resume it */
+};
+bool store_job_requeue(struct store *st, const char *id, int64_t token, enum store_requeue why,
                        struct err *err);
 /* To a final state (`token` 0: whoever runs it, if anybody); its order is forgotten. `reason` may
  * be NULL unless failed; `refusal`, what an upstream said of it (JSON), may be NULL. */
@@ -179,6 +192,9 @@ bool store_job_rank_most(struct store *st, int64_t *rank, struct err *err); /* o
 bool store_job_expired(struct store *st, int limit, struct store_ids *out, struct err *err);
 bool store_job_finished_before(struct store *st, int64_t before_ms, int limit,
                                struct store_ids *out, struct err *err);
+/* At a server's start: running jobs of workers elsewhere, which could not say that they live, get a
+ * whole lease. */
+bool store_job_spare(struct store *st, int64_t lease_ms, struct err *err);
 /* At a server's start: the running jobs that were this server's when it ended. */
 bool store_job_own(struct store *st, int limit, struct store_ids *out, struct err *err);
 /* Jobs that are not final and whose key was revoked. */

@@ -31,8 +31,12 @@ struct store_driver_job {
     bool (*lease)(struct store *st, const char *id, struct store_lease *out, struct err *err);
     bool (*renew)(struct store *st, const char *id, int64_t token, int64_t lease_ms,
                   struct err *err);
+    bool (*resume)(struct store *st, const char *id, int64_t token, const char *owner,
+                   int64_t lease_ms, struct err *err);
+    bool (*spare)(struct store *st, int64_t lease_ms, struct err *err);
     bool (*interrupt)(struct store *st, const char *id, struct err *err);
-    bool (*requeue)(struct store *st, const char *id, int64_t token, bool counts, struct err *err);
+    bool (*requeue)(struct store *st, const char *id, int64_t token, enum store_requeue why,
+                    struct err *err);
     bool (*end)(struct store *st, const char *id, int64_t token, enum job_state state,
                 const struct err *reason, const char *refusal, int64_t now_ms, struct err *err);
     bool (*delete)(struct store *st, const char *id, struct err *err);

@@ -643,26 +643,14 @@ static bool start(struct worker *w, struct err *err)
     return done;
 }
 
-static int usage(FILE *out, int status)
-{
-    fputs("usage: pictor worker\n"
-          "Paints, and reads pictures, for `pictor serve`, which starts it by itself. Not to be\n"
-          "started by hand.\n",
-          out);
-    return status;
-}
-
 int worker_main(int argc, char **argv)
 {
     int type;
     socklen_t size = sizeof type;
     struct err err;
     bool codec = argc > 1 && strcmp(argv[1], WORKER_CODEC_WORD) == 0;
-    if (argc > 1 && !codec)
-        return strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ? usage(stdout, 0)
-                                                                            : usage(stderr, 2);
-    if (getsockopt(WORKER_FD, SOL_SOCKET, SO_TYPE, &type, &size) != 0)
-        return usage(stderr, 2);
+    if ((argc > 1 && !codec) || getsockopt(WORKER_FD, SOL_SOCKET, SO_TYPE, &type, &size) != 0)
+        return WORKER_NOT_STARTED;
     /* Ctrl-C and a service manager signal the whole group; the server says when to stop, by
      * closing the socket, and the kernel if the server could not. */
     prctl(PR_SET_NAME, codec ? "pictor-codec" : "pictor-worker");

@@ -37,7 +37,9 @@
 
 #define WORKER_FD 3
 
-/* `pictor worker`: started by the server, not by people. Returns the exit status. */
+/* `pictor worker` as a server starts it. Returns the exit status; WORKER_NOT_STARTED: it was not
+ * started so. */
+#define WORKER_NOT_STARTED (-1)
 int worker_main(int argc, char **argv);
 
 #endif

@@ -21,7 +21,7 @@
 
 struct given {
     const char *name;
-    bool admin;
+    bool admin, worker;
     struct key_share share;
 };
 
@@ -33,6 +33,7 @@ static const struct json_field fields[] = {
      .least = 1,
      .most = KEYS_NAME_SIZE - 1},
     {.name = "admin", .type = JSON_FIELD_BOOL, .offset = offsetof(struct given, admin)},
+    {.name = "worker", .type = JSON_FIELD_BOOL, .offset = offsetof(struct given, worker)},
 };
 
 /* Those of a request, which are members of keys_share_name's names; what is left out stays. */
@@ -111,6 +112,7 @@ static cJSON *key_json(const struct key *key)
     cJSON_AddStringToObject(json, "id", key->id);
     cJSON_AddStringToObject(json, "name", key->name);
     cJSON_AddBoolToObject(json, "admin", key->admin);
+    cJSON_AddBoolToObject(json, "worker", key->worker);
     cJSON_AddNumberToObject(json, "created_at", (double)key->created_ms);
     cJSON_AddItemToObject(json, "revoked_at",
                           key->revoked_ms ? cJSON_CreateNumber((double)key->revoked_ms)
@@ -204,8 +206,12 @@ static bool make(struct http_request *req, const struct given *g, char plain[KEY
     if (first && !g->admin)
         return err_set(err, ERR_INVALID,
                        "admin must be true of the first key: without it nobody may make another");
+    *param = "worker";
+    if (g->admin && g->worker)
+        return err_set(err, ERR_INVALID, "worker: a key that may administer is no worker's");
     *param = "name";
-    return keys_create_with(keys, g->name, g->admin, &g->share, plain, key, err);
+    enum keys_scope scope = g->admin ? KEYS_ADMIN : g->worker ? KEYS_WORKER : KEYS_PAINT;
+    return keys_create_with(keys, g->name, scope, &g->share, plain, key, err);
 }
 
 void native_keys_add(struct http_request *req)

@@ -30,7 +30,7 @@
 
 #define LEASE                                                                                      \
     "SELECT state, key_id, token, attempts, count, interrupted, (SELECT count(*) FROM images "     \
-    "WHERE job_id = jobs.id) FROM jobs WHERE id = $1"
+    "WHERE job_id = jobs.id), owner FROM jobs WHERE id = $1"
 
 #define RECORD                                                                                     \
     "SELECT " SQL_RECORD_COLUMNS " FROM records WHERE id = $1 AND kind = $2 AND "                  \
@@ -164,18 +164,23 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_JOB_RENEW] = "UPDATE jobs SET lease_until = pictor_now() + $2 WHERE id = $1 AND "
                       "state = 'running' AND token = $3",
     [SQL_JOB_INTERRUPT] = "UPDATE jobs SET interrupted = 1 WHERE id = $1 AND state = 'running'",
-    [SQL_JOB_REQUEUE] = "UPDATE jobs SET state = 'queued', owner = '', lease_until = 0, "
-                        "attempts = greatest(attempts - $2, 0), charged = -charged "
+    [SQL_JOB_REQUEUE] = "UPDATE jobs SET state = 'queued', lease_until = 0, "
+                        "attempts = greatest(attempts - $2, 0), charged = -charged, "
+                        "owner = CASE WHEN $4 = 0 THEN '' ELSE owner END "
                         "WHERE id = $1 AND state = 'running' "
                         "AND token = $3",
+    [SQL_JOB_RESUME] = "UPDATE jobs SET state = 'running', lease_until = pictor_now() + $2, "
+                       "charged = abs(charged) WHERE id = $1 AND state = 'queued' AND token = $3 AND owner = $4",
+    [SQL_JOB_SPARE] = "UPDATE jobs SET lease_until = greatest(lease_until, pictor_now() + $1) "
+                      "WHERE state = 'running' AND owner LIKE 'worker:%'",
     [SQL_JOB_END] = "UPDATE jobs SET state = $2, finished_ms = $3, error_code = $4, "
                     "error_message = $5, refusal = $6, owner = '', lease_until = 0 WHERE id = $1 "
                     "AND state IN ('queued', 'running') AND $7 IN (0, token)",
     [SQL_JOB_DELETE] = "DELETE FROM jobs WHERE id = $1",
     [SQL_JOB_EXPIRED] = "SELECT id FROM jobs WHERE state = 'running' AND lease_until < "
                         "pictor_now() + $1 ORDER BY lease_until LIMIT $2",
-    [SQL_JOB_OWN] = "SELECT id FROM jobs WHERE state = 'running' AND server = " HERE " AND $1 = 0 "
-                    "LIMIT $2",
+    [SQL_JOB_OWN] = "SELECT id FROM jobs WHERE state = 'running' AND server = " HERE " AND "
+                    "owner NOT LIKE 'worker:%' AND $1 = 0 LIMIT $2",
     [SQL_JOB_FINISHED_BEFORE] = "SELECT id FROM jobs WHERE finished_ms > 0 AND finished_ms < $1 "
                                 "ORDER BY finished_ms LIMIT $2",
     [SQL_JOB_KEYLESS] = "SELECT jobs.id FROM jobs JOIN keys ON keys.id = jobs.key_id "
@@ -390,6 +395,7 @@ static bool tells(enum sql_statement which)
     case SQL_JOB_START:
     case SQL_JOB_INTERRUPT:
     case SQL_JOB_REQUEUE:
+    case SQL_JOB_RESUME:
     case SQL_JOB_END:
     case SQL_JOB_DELETE:
     case SQL_JOB_LOST:

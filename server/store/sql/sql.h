@@ -55,6 +55,8 @@ enum sql_statement {
     SQL_JOB_RENEW,
     SQL_JOB_INTERRUPT,
     SQL_JOB_REQUEUE,
+    SQL_JOB_RESUME,
+    SQL_JOB_SPARE,
     SQL_JOB_END,
     SQL_JOB_DELETE,
     SQL_JOB_EXPIRED,

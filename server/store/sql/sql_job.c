@@ -232,7 +232,8 @@ static bool job_lease(struct store *st, const char *id, struct store_lease *out,
     struct sql_rows *s = sql_bind(c, SQL_JOB_LEASE, err, "t", id);
     bool failed = !s, found = s && sql_row(c, s, &failed, err);
     bool done = found && job_state_of(sql_text(s, 0), &out->state) &&
-                sql_copy(s, 1, out->key_id, sizeof out->key_id);
+                sql_copy(s, 1, out->key_id, sizeof out->key_id) &&
+                sql_copy(s, 7, out->owner, sizeof out->owner);
     if (done) {
         out->token = sql_int64(s, 2);
         out->attempts = (int)sql_int64(s, 3);
@@ -276,16 +277,41 @@ static bool job_interrupt(struct store *st, const char *id, struct err *err)
     return done;
 }
 
-static bool job_requeue(struct store *st, const char *id, int64_t token, bool counts,
-                        struct err *err)
+static bool job_requeue(struct store *st, const char *id, int64_t token,
+                        enum store_requeue why, struct err *err)
 {
     struct sql_connection *c = sql_writer(st);
     bool done = sql_save(c, err);
     if (done) {
-        bool ran = sql_run(c, SQL_JOB_REQUEUE, err, "tii", id, (int64_t)!counts, token);
+        bool ran = sql_run(c, SQL_JOB_REQUEUE, err, "tiii", id,
+                           (int64_t)(why == STORE_REQUEUE_UNCOUNTED), token,
+                           (int64_t)(why == STORE_REQUEUE_EXPIRED));
         done = sql_keep(c, changed_one(c, id, ran, err) && sql_run(c, SQL_JOB_REFUND, err, "t", id),
                         err);
     }
+    sql_release(c);
+    return done;
+}
+
+static bool job_resume(struct store *st, const char *id, int64_t token, const char *owner,
+                       int64_t lease_ms, struct err *err)
+{
+    struct sql_connection *c = sql_writer(st);
+    bool done = sql_save(c, err);
+    if (done) {
+        bool ran = sql_run(c, SQL_JOB_RESUME, err, "tiit", id, sql_clock(st) + lease_ms, token,
+                           owner);
+        done = sql_keep(c, changed_one(c, id, ran, err) && sql_run(c, SQL_JOB_TURN, err, "t", id),
+                        err);
+    }
+    sql_release(c);
+    return done;
+}
+
+static bool job_spare(struct store *st, int64_t lease_ms, struct err *err)
+{
+    struct sql_connection *c = sql_writer(st);
+    bool done = sql_run(c, SQL_JOB_SPARE, err, "i", sql_clock(st) + lease_ms);
     sql_release(c);
     return done;
 }
@@ -443,6 +469,8 @@ const struct store_driver_job sql_job = {
     .tagged = job_tagged,
     .lease = job_lease,
     .renew = job_renew,
+    .resume = job_resume,
+    .spare = job_spare,
     .interrupt = job_interrupt,
     .requeue = job_requeue,
     .end = job_end,

@@ -5,8 +5,10 @@
 #include "engine/base/log.h"
 #include "server/store/sql/sql.h"
 
-#define SCOPE_PAINT 1 /* in keys.scopes: every key may */
+/* In keys.scopes. */
+#define SCOPE_PAINT 1
 #define SCOPE_ADMIN 2
+#define SCOPE_WORKER 4 /* alone */
 
 /* ---- options ---- */
 
@@ -49,9 +51,11 @@ bool sql_key_insert(struct store *st, const struct key *key,
                     const unsigned char hash[STORE_HASH_SIZE], struct err *err)
 {
     struct sql_connection *c = sql_writer(st);
+    int64_t scopes = key->worker  ? SCOPE_WORKER
+                     : key->admin ? SCOPE_PAINT | SCOPE_ADMIN
+                                  : SCOPE_PAINT;
     bool done = sql_run(c, SQL_KEY_INSERT, err, "ttiibiiiiiiii", key->id, key->name,
-                        (int64_t)(key->admin ? SCOPE_PAINT | SCOPE_ADMIN : SCOPE_PAINT),
-                        hash_prefix(hash), hash, key->created_ms, (int64_t)key->share.weight,
+                        scopes, hash_prefix(hash), hash, key->created_ms, (int64_t)key->share.weight,
                         key->share.day.pictures, key->share.month.pictures, key->share.day.work,
                         key->share.month.work, key->share.day.money, key->share.month.money);
     if (done && sql_changes(c) == 0)
@@ -100,6 +104,7 @@ bool sql_key_share(struct store *st, const char *id, struct key_share *out, stru
 bool sql_key_read(struct sql_rows *s, struct key *out)
 {
     *out = (struct key){.admin = ((int)sql_int64(s, 2) & SCOPE_ADMIN) != 0,
+                        .worker = ((int)sql_int64(s, 2) & SCOPE_WORKER) != 0,
                         .created_ms = sql_int64(s, 3),
                         .revoked_ms = sql_int64(s, 4),
                         .share = share_of(s)};

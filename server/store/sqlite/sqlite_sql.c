@@ -139,22 +139,29 @@ static const char *const statements[SQL_COUNT] = {
                        "key_id WHERE jobs.id = ?1) WHERE key_id = (SELECT key_id FROM jobs WHERE "
                        "id = ?1 AND charged < 0)",
     [SQL_JOB_LEASE] = "SELECT state, key_id, token, attempts, count, interrupted, (SELECT count(*) "
-                      "FROM images WHERE job_id = jobs.id) FROM jobs WHERE id = ?1",
+                      "FROM images WHERE job_id = jobs.id), owner FROM jobs WHERE id = ?1",
     [SQL_JOB_RENEW] = "UPDATE jobs SET lease_until = ?2 WHERE id = ?1 AND state = 'running' "
                       "AND token = ?3",
     [SQL_JOB_INTERRUPT] = "UPDATE jobs SET interrupted = 1 WHERE id = ?1 AND state = 'running'",
-    [SQL_JOB_REQUEUE] = "UPDATE jobs SET state = 'queued', owner = '', lease_until = 0, "
-                        "attempts = max(attempts - ?2, 0), charged = -charged "
+    [SQL_JOB_REQUEUE] = "UPDATE jobs SET state = 'queued', lease_until = 0, "
+                        "attempts = max(attempts - ?2, 0), charged = -charged, "
+                        "owner = CASE WHEN ?4 = 0 THEN '' ELSE owner END "
                         "WHERE id = ?1 AND state = 'running' "
                         "AND token = ?3",
+    [SQL_JOB_RESUME] = "UPDATE jobs SET state = 'running', lease_until = ?2, "
+                       "charged = abs(charged) WHERE id = ?1 AND "
+                       "state = 'queued' AND token = ?3 AND owner = ?4",
+    [SQL_JOB_SPARE] = "UPDATE jobs SET lease_until = ?1 WHERE state = 'running' AND "
+                      "owner GLOB 'worker:*'",
     [SQL_JOB_END] = "UPDATE jobs SET state = ?2, finished_ms = ?3, error_code = ?4, "
                     "error_message = ?5, refusal = ?6, owner = '', lease_until = 0 WHERE id = ?1 "
                     "AND state IN ('queued', 'running') AND ?7 IN (0, token)",
     [SQL_JOB_DELETE] = "DELETE FROM jobs WHERE id = ?1",
     [SQL_JOB_EXPIRED] = "SELECT id FROM jobs WHERE state = 'running' AND lease_until < ?1 "
                         "ORDER BY lease_until LIMIT ?2",
-    /* All of them: nobody else has the folder. */
-    [SQL_JOB_OWN] = "SELECT id FROM jobs WHERE state = 'running' AND ?1 = 0 LIMIT ?2",
+    /* All of them but those of workers elsewhere: nobody else has the folder. */
+    [SQL_JOB_OWN] = "SELECT id FROM jobs WHERE state = 'running' AND owner NOT GLOB 'worker:*' AND "
+                    "?1 = 0 LIMIT ?2",
     [SQL_JOB_FINISHED_BEFORE] = "SELECT id FROM jobs WHERE finished_ms > 0 AND finished_ms < ?1 "
                                 "ORDER BY finished_ms LIMIT ?2",
     [SQL_JOB_KEYLESS] = "SELECT jobs.id FROM jobs JOIN keys ON keys.id = jobs.key_id "
