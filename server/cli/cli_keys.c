@@ -14,7 +14,8 @@ static const char *const help_settings[] = {"config", "data", "database", NULL};
 
 static void help(FILE *out)
 {
-    fputs("usage: pictor keys add NAME [--admin|--worker] [LIMITS]  make a key and show it, this once\n"
+    fputs("usage: pictor keys add NAME [--admin|--worker] [LIMITS]\n"
+          "                                        make a key and show it, this once\n"
           "       pictor keys set ID|NAME LIMITS   change what it may use\n"
           "       pictor keys list                 all keys, without their secrets\n"
           "       pictor keys revoke ID|NAME       a key is no longer accepted\n"
@@ -92,7 +93,8 @@ static bool set(struct keys *keys, const char *id_or_name, char **given, struct 
            keys_set_share(keys, key.id, &key.share, err);
 }
 
-static bool add(struct keys *keys, const char *name, enum keys_scope scope, char **given, struct err *err)
+static bool add(struct keys *keys, const char *name, enum keys_scope scope, char **given,
+                struct err *err)
 {
     char plain[KEYS_PLAIN_SIZE];
     struct key key;

@@ -33,8 +33,8 @@ struct task *afar_open(const struct dispatch_parts *parts, const struct claim *c
 
 /* What the worker is told of picture task->index: {"job", "token", "index", "attempt",
  * "lease_seconds", "generate" (server/worker/worker.h), "files" [{"sha256", "size"}] in the order
- * of its descriptors, "inputs" (how many bytes)}. Owned. NULL with ERR_BUSY: a file's SHA-256 is not
- * known yet (afar_hash). */
+ * of its descriptors, "inputs" (how many bytes)}. Owned. NULL with ERR_BUSY: a file's SHA-256 is
+ * not known yet (afar_hash). */
 struct cJSON *afar_order(const struct dispatch_parts *parts, const struct task *task,
                          struct err *err);
 

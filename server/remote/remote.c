@@ -35,10 +35,10 @@ static void help(FILE *out)
           "pictures: fetches what it needs from there and sends what it painted.\n"
           "\n"
           "  --server URL      where the server is [PICTOR_URL]\n"
-          "  --key KEY         made there by `pictor keys add NAME --worker`; better in PICTOR_KEY\n"
-          "                    or a file, as others can see a program's flags\n"
+          "  --key KEY         made there by `pictor keys add NAME --worker`; better in\n"
+          "                    PICTOR_KEY or a file, as others can see a program's flags\n"
           "  --key-file FILE   a file that holds the key\n"
-          "  --name NAME       what the server calls this worker [this machine's name and a number]\n"
+          "  --name NAME       what the server calls this worker [this machine and a number]\n"
           "\n",
           out);
     settings_help(out, help_settings);

@@ -41,7 +41,8 @@ static bool fetch_inputs(struct remote_fetch *f, struct err *err)
     FILE *out = open_memstream(&body, &size);
     struct fetch_file file = {
         .url = url, .key = f->link->key, .out = out, .etag = "", .stay = true, .stop = &f->stop};
-    bool done = out ? fetch_file(&file, err) : err_set(err, ERR_UNAVAILABLE, "no memory for inputs");
+    bool done = out ? fetch_file(&file, err)
+                    : err_set(err, ERR_UNAVAILABLE, "no memory for inputs");
     if (out && fclose(out) != 0 && done)
         done = err_set(err, ERR_UNAVAILABLE, "no memory for inputs");
     if (done && size != f->order->inputs)

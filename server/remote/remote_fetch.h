@@ -1,5 +1,5 @@
-/* remote_fetch.h: what an order needs, fetched by a thread of its own: inputs and files, tried again
- * while the server cannot be reached. */
+/* remote_fetch.h: what an order needs, fetched by a thread of its own: inputs and files, tried
+ * again while the server cannot be reached. */
 #ifndef PICTOR_SERVER_REMOTE_FETCH_H
 #define PICTOR_SERVER_REMOTE_FETCH_H
 

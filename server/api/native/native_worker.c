@@ -1,8 +1,8 @@
 /* native_worker.c: gives jobs out: a claim waits for one, and the order says what is to be painted.
  *
  * To say it, files are opened, and the first time read for their SHA-256, which for a large model
- * takes longer than a lease. So a job whose files are not known is put back, without an attempt, and
- * the worker that asked comes again when they are. */
+ * takes longer than a lease. So a job whose files are not known is put back, without an attempt,
+ * and the worker that asked comes again when they are. */
 #include "server/api/native/native_worker.h"
 
 #include <cjson/cJSON.h>
@@ -73,7 +73,8 @@ static void make(struct order *o)
     if (o->json || o->err.code != ERR_BUSY)
         return;
     o->hashing = true;
-    if (o->claimed && queue_put_back(parts->queue, &o->call.claim, "its files are read first", &err))
+    if (o->claimed &&
+        queue_put_back(parts->queue, &o->call.claim, "its files are read first", &err))
         o->claimed = false;
 }
 

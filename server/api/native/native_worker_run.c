@@ -323,7 +323,10 @@ static const struct json_field end_fields[] = {
      .required = true,
      .words = outcomes},
     {"code", .type = JSON_FIELD_STRING, .offset = offsetof(struct ending, code), .most = 32},
-    {"message", .type = JSON_FIELD_STRING, .offset = offsetof(struct ending, message), .most = 1024},
+    {"message",
+     .type = JSON_FIELD_STRING,
+     .offset = offsetof(struct ending, message),
+     .most = 1024},
 };
 #define END_FIELDS (sizeof end_fields / sizeof *end_fields)
 
@@ -353,8 +356,8 @@ void native_worker_run_end(struct http_request *req)
                 : e.outcome == 1         ? queue_release(queue, &call.claim, why.msg, &err)
                                          : queue_put_back(queue, &call.claim, why.msg, &err);
     if (told) {
-        log_err(e.outcome == 0 ? LOG_WARN : LOG_INFO, "job_ended", &why, "job=%s outcome=%s owner=%s",
-                call.claim.job_id, outcomes[e.outcome], call.owner);
+        log_err(e.outcome == 0 ? LOG_WARN : LOG_INFO, "job_ended", &why,
+                "job=%s outcome=%s owner=%s", call.claim.job_id, outcomes[e.outcome], call.owner);
         http_reply_json(req, 200, cJSON_CreateObject());
     } else {
         http_reply_error(req, &err, NULL);

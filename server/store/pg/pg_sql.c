@@ -170,7 +170,8 @@ static const char *const statements[SQL_COUNT] = {
                         "WHERE id = $1 AND state = 'running' "
                         "AND token = $3",
     [SQL_JOB_RESUME] = "UPDATE jobs SET state = 'running', lease_until = pictor_now() + $2, "
-                       "charged = abs(charged) WHERE id = $1 AND state = 'queued' AND token = $3 AND owner = $4",
+                       "charged = abs(charged) WHERE id = $1 AND state = 'queued' AND token = $3 "
+                       "AND owner = $4",
     [SQL_JOB_SPARE] = "UPDATE jobs SET lease_until = greatest(lease_until, pictor_now() + $1) "
                       "WHERE state = 'running' AND owner LIKE 'worker:%'",
     [SQL_JOB_END] = "UPDATE jobs SET state = $2, finished_ms = $3, error_code = $4, "

@@ -55,7 +55,8 @@ bool sql_key_insert(struct store *st, const struct key *key,
                      : key->admin ? SCOPE_PAINT | SCOPE_ADMIN
                                   : SCOPE_PAINT;
     bool done = sql_run(c, SQL_KEY_INSERT, err, "ttiibiiiiiiii", key->id, key->name,
-                        scopes, hash_prefix(hash), hash, key->created_ms, (int64_t)key->share.weight,
+                        scopes, hash_prefix(hash), hash, key->created_ms,
+                        (int64_t)key->share.weight,
                         key->share.day.pictures, key->share.month.pictures, key->share.day.work,
                         key->share.month.work, key->share.day.money, key->share.month.money);
     if (done && sql_changes(c) == 0)
