@@ -2,7 +2,7 @@
  *
  * A job goes through phases: its order is read, what it needs is fetched, the picture is painted
  * and sent; then comes the next picture, or the end. From the order on a heartbeat stands open at
- * the server, which answers when something is to be known, so a cancel is here at once. Whatever the
+ * the server, which answers when something is to be known, so a cancel is here at once. What the
  * server says last counts: 404 and 409 mean that the job is not ours any more. All else that goes
  * wrong on the way is tried again, ever more seldom, for as long as it takes. */
 #include "server/remote/remote_keeper.h"
