@@ -1,0 +1,61 @@
+"""Files of models reach a worker on another machine by their SHA-256."""
+import hashlib
+import shutil
+
+import pytest
+from conftest import ROOT
+from processes import TINY, Jobs
+from test_loras import fill
+from workers import Worker
+
+BUILTIN = ROOT / "engine" / "builtin" / "pictor-mini.safetensors"
+
+
+def test_fetched_once_continued_and_checked(serve, tmp_path):
+    models, loras, files = tmp_path / "models", tmp_path / "loras", tmp_path / "files"
+    models.mkdir()
+    shutil.copy(BUILTIN, models / "copy.safetensors")
+    fill(loras)
+    flags = f"--models={models}", f"--loras={loras}", "--threads=1"
+    server = serve("--workers=0", *flags)
+    jobs = Jobs(server.url)
+    data = BUILTIN.read_bytes()
+    name = hashlib.sha256(data).hexdigest()
+    lora = hashlib.sha256((loras / "style.safetensors").read_bytes()).hexdigest()
+    files.mkdir()
+    (files / f"{name}.part").write_bytes(data[:100000])  # an earlier worker ended here
+    (files / f"{lora}.part").write_bytes(b"something else")
+    words = {**TINY, "model": "copy", "prompt": "a red circle <lora:style:0.8>"}
+    worker = Worker(tmp_path / "w", server.url, f"--worker-files={files}")
+    try:
+        job = jobs.submit(**words)
+        done = jobs.state(job)
+        assert done["state"] == "done", (done, worker.log()[-3000:])
+        assert f"sha256={name} bytes={len(data)} from=100000" in worker.log()
+        assert "sent another file" in worker.log()  # what the broken part became; then it was whole
+        assert sorted(p.name for p in files.iterdir()) == sorted([name, lora])
+        assert (files / name).read_bytes() == data
+        fetched = worker.log().count("event=worker_file_fetched")
+        again = jobs.state(jobs.submit(**{**words, "seed": 8}))
+        assert again["state"] == "done"
+        assert worker.log().count("event=worker_file_fetched") == fetched
+    finally:
+        worker.stop()
+    local = Jobs(serve(*flags).url)
+    same = local.state(local.submit(**words))
+    assert jobs.picture(done["images"][0]) == local.picture(same["images"][0])
+
+
+@pytest.mark.parametrize("limit", ["1M"])
+def test_what_does_not_fit_is_said(serve, tmp_path, limit):
+    models = tmp_path / "models"
+    models.mkdir()
+    shutil.copy(BUILTIN, models / "copy.safetensors")
+    server = serve("--workers=0", f"--models={models}", "--max-attempts=1")
+    worker = Worker(tmp_path / "w", server.url, f"--worker-files-limit={limit}")
+    try:
+        jobs = Jobs(server.url)
+        done = jobs.state(jobs.submit(**{**TINY, "model": "copy"}))
+        assert done["state"] == "failed" and "worker_files_limit" in done["error"]["message"], done
+    finally:
+        worker.stop()
