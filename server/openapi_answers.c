@@ -185,6 +185,7 @@ static const struct {
             "\"from\":" TEXT ",\"to\":" TEXT ",\"complete\":" FLAG ",\"usage\":" LIST(USED)
             ",\"quota\":" OR_NULL("object")),
      JSON},
+    {"GET", "/api/usage", "200", NULL, "text/csv"},
     {"POST", "/api/keys/{id}/revoke", "204", NULL, NULL},
     {"GET", "/api/schema", "200", OBJECT("\"properties\"", "\"properties\":" ANY_OBJECT), JSON},
     {"POST", "/api/tokens", "200",
