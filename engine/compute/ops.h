@@ -59,21 +59,27 @@ double device_peak(struct device *dev);
 struct matrix;
 
 enum matrix_kind {
-    MATRIX_LINEAR,  /* w: n x k row-major, as PyTorch's Linear has it */
-    MATRIX_GATED,   /* the same: the first half of the rows are values, the second half gates, and
-                     * y = v gelu(g) has half as many channels (GEGLU: Shazeer 2020) */
-    MATRIX_SWIGLU,  /* the same with y = silu(a) b: the first half of the rows, a, are the gates,
-                     * the second, b, the values; of any number of parts (gate and up, or one) */
+    MATRIX_LINEAR, /* w: n x k row-major, as PyTorch's Linear has it */
+    MATRIX_GATED,  /* the same: the first half of the rows are values, the second half gates, and
+                    * y = v gelu(g) has half as many channels (GEGLU: Shazeer 2020) */
+    MATRIX_SWIGLU, /* the same with y = silu(a) b: the first half of the rows, a, are the gates,
+                    * the second, b, the values; of any number of parts (gate and up, or one) */
     MATRIX_GATED_TANH, /* as MATRIX_SWIGLU with y = gelu(a) b, of which the tanh approximates
                         * gelu (ACT_GELU_TANH) */
-    MATRIX_CONV3X3, /* w: n x k x 3 x 3, as Conv2d has it */
-    MATRIX_UPSAMPLE /* the same, after nearest-neighbour upsampling to twice the size */
+    MATRIX_CONV3X3,    /* w: n x k x 3 x 3, as Conv2d has it */
+    MATRIX_UPSAMPLE    /* the same, after nearest-neighbour upsampling to twice the size */
 };
 
 /* `bias`: n, or NULL. Both of any float dtype, possibly unaligned. Returns owned. */
 struct matrix *matrix_new(struct device *dev, enum matrix_kind kind, int n, int k,
                           enum dtype w_dtype, const void *w, enum dtype bias_dtype,
                           const void *bias, struct err *err);
+
+/* What is added to weights as they are read: to `n` numbers of row `row`, from `at` on. On any
+ * thread. */
+struct matrix_more {
+    void (*add)(const struct matrix_more *more, size_t row, size_t at, size_t n, float *w);
+};
 
 /* Several matrices with the same k as one (to_q, to_k, to_v in one product): rows are stacked. */
 struct matrix_part {
@@ -83,6 +89,7 @@ struct matrix_part {
     float scale; /* what each stored weight is times; 0: nothing */
     bool stays;  /* `w` stays what it is as long as the matrix: weights in blocks of few bits need
                     not be expanded before a product wants them */
+    const struct matrix_more *more; /* NULL: nothing; with `stays` it does, too */
 };
 static inline bool matrix_kind_gated(enum matrix_kind kind)
 {
@@ -99,7 +106,8 @@ struct matrix *matrix_new_coarse(struct device *dev, enum matrix_kind kind, int 
                                  const struct matrix_part *parts, int count, struct err *err);
 
 /* Packs other weights into a matrix: parts as many and of the sizes that it was made of. It fails
- * without memory, and then for one that rests alone. */
+ * without memory, and then for one that rests, or whose weights were not packed, alone: it is what
+ * it was. */
 bool matrix_refill(struct device *dev, struct matrix *m, const struct matrix_part *parts, int count,
                    struct err *err);
 /* Gives the memory of the packed weights back. Until it is filled again the matrix is good for

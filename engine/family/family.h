@@ -100,6 +100,9 @@ struct family_source {
 struct family_model {
     const struct family *family;
     struct family_facts facts;
+    /* Before `merge`: memory is scarce, so what is in blocks of few bits stays there, and what a
+     * LoRA adds is added whenever it is read. A family may not know that. */
+    bool spare;
 };
 
 /* What a model is painted with, where a request does not say. */

@@ -42,7 +42,7 @@ void flow_free(struct flow_model *m)
 struct family_model *flow_opened(struct flow_model *m, const struct family *family,
                                  const struct family_facts *facts)
 {
-    m->base = (struct family_model){family, *facts};
+    m->base = (struct family_model){.family = family, .facts = *facts};
     m->base.facts.info.weight_bytes = m->weights.bytes;
     return &m->base;
 }
@@ -51,6 +51,7 @@ bool flow_merge(struct family_model *base, const struct pictor_lora *loras, size
                 struct err *err)
 {
     struct flow_model *m = own(base);
+    m->weights.spare = base->spare;
     bool ok = merged_set(&m->merged, &m->weights, m->dev, m->cp, loras, count, err);
     base->facts.info.weight_bytes = m->weights.bytes;
     m->network->forget(m); /* it made something of prompts */

@@ -209,7 +209,7 @@ struct family_model *stable_open(const struct family *family, struct device *dev
         err_set(err, ERR_INTERNAL, "no memory for a model");
         return NULL;
     }
-    s->base = (struct family_model){family, *facts};
+    s->base = (struct family_model){.family = family, .facts = *facts};
     s->config = *config;
     s->dev = dev;
     s->cp = cp;
@@ -237,7 +237,7 @@ struct family_model *stable_sketch(const struct family *family, struct device *d
         err_set(err, ERR_INTERNAL, "no memory for a model");
         return NULL;
     }
-    s->base = (struct family_model){family, stable_facts(config)};
+    s->base = (struct family_model){.family = family, .facts = stable_facts(config)};
     s->config = *config;
     if ((s->unet = unet_load(dev, NULL, &config->unet, NULL, err)) &&
         (s->vae = vae_load(dev, NULL, &config->vae, NULL, err)))

@@ -40,8 +40,8 @@ static struct matrix *load_parts(struct loader *l, enum matrix_kind kind, const 
         if (!get(l, prefix, names[i], ".weight", kind < MATRIX_CONV3X3 ? 2 : 4, shape, &w[i]) ||
             (bias && !get(l, prefix, names[i], ".bias", 1, shape, &b[i])))
             return NULL;
-        parts[i] =
-            (struct matrix_part){n, w[i].dtype, b[i].dtype, w[i].data, b[i].data, w[i].scale, true};
+        parts[i] = (struct matrix_part){n,         w[i].dtype, b[i].dtype, w[i].data,
+                                        b[i].data, w[i].scale, true,       NULL};
     }
     struct matrix *m =
         (l->coarse ? matrix_new_coarse : matrix_new_stacked)(l->dev, kind, k, parts, count, l->err);
@@ -138,7 +138,7 @@ struct matrix *layers_rows(struct loader *l, enum matrix_kind kind, const char *
     cut_rows(l, &t, from, n, all);
     if (bias)
         cut_rows(l, &b, from, n, all);
-    struct matrix_part part = {n, t.dtype, b.dtype, t.data, b.data, t.scale, true};
+    struct matrix_part part = {n, t.dtype, b.dtype, t.data, b.data, t.scale, true, NULL};
     struct matrix *m =
         (l->coarse ? matrix_new_coarse : matrix_new_stacked)(l->dev, kind, k, &part, 1, l->err);
     if (l->cp)

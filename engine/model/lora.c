@@ -386,3 +386,85 @@ bool lora_add(const struct lora_use *use, struct device *dev, const struct raw_t
     }
     return ok;
 }
+
+/* ---- what is added as weights are read ---- */
+
+struct piece {
+    struct lora_delta *delta;
+    double strength;
+    struct rows rows;
+};
+
+struct more {
+    struct matrix_more base;
+    struct piece *pieces;
+    size_t count;
+};
+
+static void add_more(const struct matrix_more *base, size_t row, size_t at, size_t n, float *w)
+{
+    const struct more *more = (const struct more *)base;
+    for (size_t i = 0; i < more->count; i++) {
+        const struct piece *p = &more->pieces[i];
+        if (row >= p->rows.at && row - p->rows.at < p->rows.count)
+            lora_delta_add_part(p->delta, p->strength, p->rows.from + row - p->rows.at, at, n, w);
+    }
+}
+
+void lora_more_free(struct matrix_more *base)
+{
+    struct more *more = (struct more *)base;
+    if (!more)
+        return;
+    for (size_t i = 0; i < more->count; i++)
+        lora_delta_free(more->pieces[i].delta);
+    free(more->pieces);
+    free(more);
+}
+
+/* *plain: it could be added. */
+static bool add_piece(struct more *more, const struct module *m, double strength,
+                      const struct rows *rows, size_t *bytes, bool *plain, struct err *err)
+{
+    struct lora_shape shape, whole = shape_of(m->target);
+    struct lora_delta *d = delta_of(m, &shape, err);
+    if (!d)
+        return false;
+    *plain = lora_delta_is_plain(d) && shape.k == whole.k;
+    struct piece *pieces =
+        *plain ? realloc(more->pieces, (more->count + 1) * sizeof *pieces) : more->pieces;
+    if (!*plain || !pieces) {
+        lora_delta_free(d);
+        return !*plain || err_set(err, ERR_INTERNAL, "no memory for a LoRA");
+    }
+    more->pieces = pieces;
+    pieces[more->count++] = (struct piece){d, strength, *rows};
+    *bytes += lora_delta_bytes(d);
+    return true;
+}
+
+bool lora_more_new(const struct lora_use *uses, size_t count, const struct raw_tensor *t,
+                   struct matrix_more **out, size_t *bytes, struct err *err)
+{
+    struct more *more = calloc(1, sizeof *more);
+    bool ok = more || err_set(err, ERR_INTERNAL, "no memory for a LoRA"), plain = true;
+    *out = NULL;
+    *bytes = 0;
+    for (size_t i = 0; ok && plain && i < count; i++) {
+        const struct lora *l = uses[i].lora;
+        const struct module *m = first_module(l, t->name), *end = l->modules + l->module_count;
+        double strength = strength_of(&uses[i], t->name);
+        for (; ok && plain && m && m < end && strcmp(m->target->tensor->name, t->name) == 0; m++) {
+            struct rows rows = rows_of(m->target, t);
+            if (rows.count && strength != 0)
+                ok = add_piece(more, m, strength, &rows, bytes, &plain, err);
+        }
+    }
+    if (ok && plain) {
+        more->base.add = add_more;
+        *out = &more->base;
+        return true;
+    }
+    lora_more_free(more ? &more->base : NULL);
+    return ok;
+}

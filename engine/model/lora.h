@@ -36,4 +36,11 @@ bool lora_changes(const struct lora_use *use, const struct raw_tensor *t);
 bool lora_add(const struct lora_use *use, struct device *dev, const struct raw_tensor *t, float *w,
               struct err *err);
 
+/* All that these LoRAs add to tensor `t`, in factors, for a matrix that keeps its weights as they
+ * are: *out, which holds *bytes, needs no LoRA any more and is freed by lora_more_free. NULL: one
+ * of them is of a kind that has to be merged. */
+bool lora_more_new(const struct lora_use *uses, size_t count, const struct raw_tensor *t,
+                   struct matrix_more **out, size_t *bytes, struct err *err);
+void lora_more_free(struct matrix_more *more);
+
 #endif

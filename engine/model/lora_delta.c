@@ -276,21 +276,27 @@ static void add_four(float *restrict out, const float *restrict rows, size_t ld,
         out[j] += a * rows[j] + b * rows[ld + j] + c * rows[2 * ld + j] + d * rows[3 * ld + j];
 }
 
-/* out [cols] = row i. */
-static void product_row(const struct product *p, size_t i, float *restrict out)
+/* out [n] = of row i the numbers from `at` on. */
+static void product_part(const struct product *p, size_t i, size_t at, size_t n,
+                         float *restrict out)
 {
     size_t r = 0;
     if (!p->left) {
-        memcpy(out, p->right + i * p->cols, p->cols * sizeof *out);
+        memcpy(out, p->right + i * p->cols + at, n * sizeof *out);
         return;
     }
-    const float *left = p->left + i * p->rank;
-    memset(out, 0, p->cols * sizeof *out);
+    const float *left = p->left + i * p->rank, *right = p->right + at;
+    memset(out, 0, n * sizeof *out);
     for (; r + 4 <= p->rank; r += 4)
-        add_four(out, p->right + r * p->cols, p->cols, left + r, p->cols);
+        add_four(out, right + r * p->cols, p->cols, left + r, n);
     for (; r < p->rank; r++)
-        for (size_t j = 0; j < p->cols; j++)
-            out[j] += left[r] * p->right[r * p->cols + j];
+        for (size_t j = 0; j < n; j++)
+            out[j] += left[r] * right[r * p->cols + j];
+}
+
+static void product_row(const struct product *p, size_t i, float *out)
+{
+    product_part(p, i, 0, p->cols, out);
 }
 
 /* out [k taps] = scale times row i of the change; `other`: as large. */
@@ -400,4 +406,30 @@ bool lora_delta_add(const struct lora_delta *d, struct device *dev, double stren
     free(a.scratch);
     free(a.columns);
     return true;
+}
+
+bool lora_delta_is_plain(const struct lora_delta *d)
+{
+    return d->kind == SUM && !d->dora;
+}
+
+size_t lora_delta_bytes(const struct lora_delta *d)
+{
+    const struct product *p = &d->first;
+    size_t left = p->left ? p->rank * p->rows : 0;
+    return (left + (p->left ? p->rank : p->rows) * p->cols) * sizeof(float);
+}
+
+#define PIECE 512 /* numbers at a time */
+
+void lora_delta_add_part(const struct lora_delta *d, double strength, size_t row, size_t at,
+                         size_t n, float *w)
+{
+    float scale = (float)d->scale, delta[PIECE];
+    for (size_t i = 0; i < n; i += PIECE) {
+        size_t some = n - i < PIECE ? n - i : PIECE;
+        product_part(&d->first, row, at + i, some, delta);
+        for (size_t j = 0; j < some; j++)
+            w[i + j] += (float)strength * (delta[j] * scale);
+    }
 }

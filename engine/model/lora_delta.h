@@ -58,6 +58,15 @@ struct lora_delta *lora_delta_new(const struct raw_tensor *const *parts,
                                   const struct lora_shape *shape, struct err *err);
 void lora_delta_free(struct lora_delta *d);
 
+/* Whether any part of a row can be had by itself for little: one sum of products, without lengths.
+ */
+bool lora_delta_is_plain(const struct lora_delta *d);
+size_t lora_delta_bytes(const struct lora_delta *d);
+/* Of one that is: adds `strength` times `n` numbers of row `row` from `at` on to w, as
+ * lora_delta_add would, bit for bit. */
+void lora_delta_add_part(const struct lora_delta *d, double strength, size_t row, size_t at,
+                         size_t n, float *w);
+
 /* Adds `strength` times rows [first, first + count) of the change to w [count, k taps], on the
  * device's threads. ERR_UNSUPPORTED: not all of them, of one that says how long columns are. */
 bool lora_delta_add(const struct lora_delta *d, struct device *dev, double strength, float *w,

@@ -11,10 +11,15 @@ struct weights_entry {
     bool changed; /* something is merged into it */
     bool resting;
     struct raw_tensor tensors[WEIGHTS_PARTS], biases[WEIGHTS_PARTS];
+    struct matrix_more *more[WEIGHTS_PARTS]; /* what is added whenever they are read, or NULL */
+    size_t more_bytes;
 };
 
 void weights_free(struct weights *w)
 {
+    for (size_t i = 0; i < w->count; i++)
+        for (int k = 0; k < WEIGHTS_PARTS; k++)
+            lora_more_free(w->at[i].more[k]);
     free(w->at);
     *w = (struct weights){0};
 }
@@ -72,36 +77,80 @@ static float *merged(struct device *dev, const struct raw_tensor *t, const struc
     return NULL;
 }
 
+/* Whether all of an entry's weights are in blocks of few bits. */
+static bool in_blocks(const struct weights_entry *e)
+{
+    bool blocks = true;
+    for (int i = 0; i < e->count; i++)
+        blocks &= dtype_block(e->tensors[i].dtype) > 1;
+    return blocks;
+}
+
+/* What changes the parts of an entry: added as they are read, or numbers of their own, of which one
+ * is NULL. */
+struct changed {
+    struct matrix_more *more[WEIGHTS_PARTS];
+    float *own[WEIGHTS_PARTS];
+    size_t more_bytes;
+    bool any;
+};
+
+static bool change(const struct weights *w, const struct weights_entry *e, struct device *dev,
+                   const struct lora_use *loras, size_t count, struct changed *c, struct err *err)
+{
+    bool ok = true, beside = w->spare && in_blocks(e);
+    for (int i = 0; ok && i < e->count; i++) {
+        const struct raw_tensor *t = &e->tensors[i];
+        size_t bytes;
+        if (!changes(loras, count, t))
+            continue;
+        c->any = true;
+        if (beside && !(ok = lora_more_new(loras, count, t, &c->more[i], &bytes, err)))
+            break;
+        if (c->more[i])
+            c->more_bytes += bytes;
+        else
+            ok = (c->own[i] = merged(dev, t, loras, count, err)) != NULL;
+    }
+    return ok;
+}
+
 /* Packs an entry's matrix again; NULL loras: as it is in the checkpoint. */
 static bool pack(struct weights *w, struct weights_entry *e, struct device *dev,
                  const struct checkpoint *cp, const struct lora_use *loras, size_t lora_count,
                  struct err *err)
 {
     struct matrix_part parts[WEIGHTS_PARTS];
-    float *own[WEIGHTS_PARTS] = {NULL};
-    bool ok = true, changed = false;
+    struct changed c = {.any = false};
+    bool ok = change(w, e, dev, loras, lora_count, &c, err);
     for (int i = 0; ok && i < e->count; i++) {
         const struct raw_tensor *t = &e->tensors[i], *b = &e->biases[i];
         parts[i] = (struct matrix_part){(int)t->shape[0], t->dtype, b->dtype, t->data,
-                                        b->data,          t->scale, true};
-        if (!changes(loras, lora_count, t))
+                                        b->data,          t->scale, true,     c.more[i]};
+        if (!c.own[i])
             continue;
-        ok = (own[i] = merged(dev, t, loras, lora_count, err)) != NULL;
         parts[i].dtype = DTYPE_F32;
-        parts[i].w = own[i];
+        parts[i].w = c.own[i];
         parts[i].scale = 0;
         parts[i].stays = false;
-        changed = true;
     }
     if (ok) {
         w->bytes -= matrix_bytes(e->m);
         ok = matrix_refill(dev, e->m, parts, e->count, err);
         w->bytes += matrix_bytes(e->m); /* more, where it was quantised and is not now */
-        e->changed = ok ? changed : e->changed;
+        e->changed = ok ? c.any : e->changed;
         e->resting = !ok && e->resting;
     }
+    if (ok) {
+        w->bytes += c.more_bytes - e->more_bytes;
+        e->more_bytes = c.more_bytes;
+    }
     for (int i = 0; i < e->count; i++) {
-        free(own[i]);
+        struct matrix_more *old = ok ? e->more[i] : c.more[i];
+        if (ok)
+            e->more[i] = c.more[i];
+        lora_more_free(old);
+        free(c.own[i]);
         checkpoint_release(cp, &e->tensors[i]);
     }
     return ok;

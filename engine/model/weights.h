@@ -12,6 +12,10 @@ struct weights_entry;
 /* Starts as {0}. The matrices and the checkpoint must outlive it. */
 struct weights {
     size_t bytes; /* packed, in memory */
+    /* Weights that stay in their file's blocks of few bits go on to do so when a LoRA changes them:
+     * it is added whenever a product reads them, which takes time and saves memory. Else they are
+     * packed with it. */
+    bool spare;
     struct weights_entry *at;
     size_t count, room;
 };

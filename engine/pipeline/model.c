@@ -174,23 +174,32 @@ struct pictor_model *pictor_model_open(struct pictor_engine *engine, const char 
     return model;
 }
 
+/* Weights in blocks of few bits are packed where a LoRA changes them, as long as there is memory
+ * for that; then they stay as they are, and it is added as they are read. */
 bool pictor_model_merge(struct pictor_model *m, const struct pictor_lora *loras, size_t count,
                         struct err *err)
 {
     const struct family *family = m->family->family;
+    size_t bytes, limit = m->engine->memory_limit;
     if (!family->merge)
         return count == 0 || err_set(err, ERR_UNSUPPORTED, "a model of the family %s takes no LoRA",
                                      family->name);
-    if (!family->merge(m->family, loras, count, err))
-        return false;
-    /* What was in blocks of few bits is not any more. */
-    size_t bytes = m->family->facts.info.weight_bytes, limit = m->engine->memory_limit;
-    if (count == 0 || limit == 0 || bytes <= limit)
-        return true;
-    family->merge(m->family, NULL, 0, NULL);
-    return err_set(err, ERR_TOO_LARGE,
-                   "the model with LoRAs merged takes %zu MiB, the memory limit is %zu MiB",
-                   bytes >> 20, limit >> 20);
+    m->family->spare = m->family->spare && count;
+    for (;;) {
+        bool ok = family->merge(m->family, loras, count, err);
+        bytes = m->family->facts.info.weight_bytes;
+        if (ok && (count == 0 || limit == 0 || bytes <= limit))
+            return true;
+        if (ok) {
+            family->merge(m->family, NULL, 0, NULL);
+            err_set(err, ERR_TOO_LARGE,
+                    "the model with LoRAs merged takes %zu MiB, the memory limit is %zu MiB",
+                    bytes >> 20, limit >> 20);
+        }
+        if (err->code != ERR_TOO_LARGE || m->family->spare || limit == 0)
+            return false;
+        m->family->spare = true;
+    }
 }
 
 bool pictor_model_control(struct pictor_model *m, const struct pictor_control_file *files,

@@ -90,6 +90,119 @@ static void run(void (*ask)(struct fixture *, const char *, const struct questio
         }
 }
 
+/* ---- a LoRA ---- */
+
+#define RANK 6
+
+/* Of every matrix of the first double block and the single blocks. */
+static void write_lora(const struct checkpoint *cp, const char *path)
+{
+    struct file f = file_new("");
+    float *numbers = malloc(RANK * 4096 * sizeof *numbers);
+    char name[200];
+    assert_non_null(numbers);
+    for (int i = 0; i < RANK * 4096; i++)
+        numbers[i] = (float)(i * 37 % 23 - 11) / 256;
+    for (size_t i = 0; i < checkpoint_count(cp); i++) {
+        const struct raw_tensor *t = checkpoint_at(cp, i);
+        const char *own = t->name + strlen("model.diffusion_model.");
+        size_t n = strlen(own), end = strlen(".weight");
+        if (t->ndim != 2 || n < end || strcmp(own + n - end, ".weight") != 0 ||
+            (strncmp(own, "double_blocks.0", 15) != 0 && strncmp(own, "single_blocks", 13) != 0))
+            continue;
+        for (int up = 0; up < 2; up++) {
+            struct raw_tensor part = {.dtype = DTYPE_F32, .ndim = 2, .data = numbers};
+            part.shape[0] = up ? t->shape[0] : RANK;
+            part.shape[1] = up ? RANK : t->shape[1];
+            part.bytes = part.shape[0] * part.shape[1] * sizeof *numbers;
+            assert_true(part.bytes <= RANK * 4096 * sizeof *numbers);
+            snprintf(name, sizeof name, "diffusion_model.%.*s.lora_%c.weight", (int)(n - end), own,
+                     up ? 'B' : 'A');
+            file_add_whole(&f, name, &part);
+        }
+    }
+    file_write(&f, path);
+    free(numbers);
+}
+
+struct lora_case {
+    struct fixture *f;
+    struct flux2 *m;
+    struct weights weights;
+    int width;
+};
+
+static float *answer(const struct lora_case *c)
+{
+    struct flux2_scene scene = {0};
+    struct flux2_call call;
+    struct fixture *f = c->f;
+    scene.tokens = (int)want(f->golden, "flux2.text")->shape[0];
+    float *text = floats_of(want(f->golden, "flux2.text"));
+    float *x = latent_of(f, "flux2.x", &scene.height, &scene.width);
+    float *words = malloc((size_t)scene.tokens * (size_t)c->width * sizeof *words);
+    float *y = malloc(want(f->golden, "flux2.x")->bytes);
+    assert_true(words && y);
+    scene.words = words;
+    RUN(f, flux2_words(&o, c->m, text, scene.tokens, words); flux2_begin(&o, c->m, &scene, &call);
+        flux2_forward(&o, c->m, &call, x, 717.5, y));
+    free(text);
+    free(x);
+    free(words);
+    return y;
+}
+
+/* Added as the blocks are read, it does what it does when they are packed with it, bit for bit, and
+ * takes the memory of its factors. */
+static void check_lora(const char *level, int bf16)
+{
+    struct err why;
+    struct flux2_config config;
+    struct fixture f = flow_fixture(BLOCKS "golden.safetensors", level, bf16);
+    struct checkpoint *cp = flow_network("unet", BLOCKS "flux2.gguf");
+    struct lora_case c = {.f = &f};
+    char path[] = "/tmp/flow-lora-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && flux2_read(cp, &config, &why));
+    c.width = config.blocks.width;
+    assert_non_null(c.m = flux2_load(f.dev, cp, &config, &c.weights, &why));
+    write_lora(cp, path);
+    struct lora *lora = lora_open(fd, path, cp, &why);
+    if (!lora)
+        fail_msg("%s", why.msg);
+    struct lora_use uses[2] = {{lora, 0.5, 0}, {lora, 0.25, 0}};
+    size_t bytes = want(f.golden, "flux2.x")->bytes, sizes[4];
+    float *got[4];
+    for (int i = 0; i < 4; i++) {
+        c.weights.spare = i == 2;
+        assert_true(weights_merge(&c.weights, f.dev, cp, uses, i % 3 ? 2 : 0, &why));
+        sizes[i] = c.weights.bytes;
+        got[i] = answer(&c);
+    }
+    printf("%s: %zu bytes in blocks, %zu packed with a LoRA, %zu with it beside them\n",
+           device_level(f.dev), sizes[0], sizes[1], sizes[2]);
+    assert_memory_not_equal(got[1], got[0], bytes);
+    assert_memory_equal(got[2], got[1], bytes);
+    assert_memory_equal(got[3], got[0], bytes);
+    assert_true(sizes[2] < sizes[1] && sizes[2] > sizes[0] && sizes[3] == sizes[0]);
+    for (int i = 0; i < 4; i++)
+        free(got[i]);
+    lora_free(lora);
+    flux2_free(c.m);
+    weights_free(&c.weights);
+    checkpoint_free(cp);
+    close(fd);
+    unlink(path);
+    flow_fixture_free(&f);
+}
+
+static void test_lora(void **state)
+{
+    for (int i = 0; device_level_name(i); i++)
+        for (int bf16 = 0; bf16 < 2; bf16++)
+            check_lora(device_level_name(i), bf16);
+}
+
 static void test_blocks(void **state)
 {
     static const struct question flux2 = {BLOCKS "golden.safetensors", "flux2.text", "flux2.x",
@@ -113,6 +226,7 @@ static void test_f8(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_blocks), cmocka_unit_test(test_f8)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_blocks), cmocka_unit_test(test_f8),
+                                       cmocka_unit_test(test_lora)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

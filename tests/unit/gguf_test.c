@@ -154,10 +154,10 @@ static float *product(struct device *dev, const struct matrix_part *part, bool c
  * blocks, and rows of which four make one. */
 static void packed(void **state)
 {
-    static const char *const names[] = {"blocks.Q4_0", "blocks.Q4_1", "blocks.Q5_0", "blocks.Q5_1",
-                                        "blocks.Q8_0", "blocks.BF16", "blocks.Q2_K", "blocks.Q3_K",
-                                        "blocks.Q4_K", "blocks.Q5_K", "blocks.Q6_K",
-                                        "blocks.IQ4_NL", "blocks.IQ4_XS", "blocks.MXFP4"};
+    static const char *const names[] = {
+        "blocks.Q4_0", "blocks.Q4_1",   "blocks.Q5_0",   "blocks.Q5_1", "blocks.Q8_0",
+        "blocks.BF16", "blocks.Q2_K",   "blocks.Q3_K",   "blocks.Q4_K", "blocks.Q5_K",
+        "blocks.Q6_K", "blocks.IQ4_NL", "blocks.IQ4_XS", "blocks.MXFP4"};
     struct err err;
     struct tensor_file *tf = tensor_file_open_memory(golden, golden_size, &err);
     assert_non_null(tf);
@@ -173,9 +173,9 @@ static void packed(void **state)
                 for (int how = 0; how < 4; how++) {
                     bool at = how & 1, stays = how & 2;
                     struct matrix_part part = {ROWS,    t->dtype,        t->dtype, t->data,
-                                               t->data, at ? 0.375f : 0, stays};
-                    struct matrix_part plain = {ROWS,    DTYPE_F32, DTYPE_F32, numbers,
-                                                bias,    0,         false};
+                                               t->data, at ? 0.375f : 0, stays,    NULL};
+                    struct matrix_part plain = {ROWS, DTYPE_F32, DTYPE_F32, numbers,
+                                                bias, 0,         false,     NULL};
                     raw_tensor_floats(t, 0, ROWS * COLUMNS, numbers);
                     memcpy(bias, numbers, sizeof bias);
                     for (int k = 0; at && k < ROWS * COLUMNS; k++)
@@ -209,12 +209,12 @@ static void lean_case(struct device *dev, enum matrix_kind kind, int pixels, int
     dtype_to_f32(DTYPE_Q8_0, blocks, numbers, count);
     const unsigned char *second = blocks + (size_t)n1 * (size_t)k / 32 * 34;
     struct matrix_part lean[2] = {
-        {n1, DTYPE_Q8_0, DTYPE_F32, blocks, numbers, 0, true},
-        {n2, DTYPE_Q8_0, DTYPE_F32, second, numbers + n1, 0, true},
+        {n1, DTYPE_Q8_0, DTYPE_F32, blocks, numbers, 0, true, NULL},
+        {n2, DTYPE_Q8_0, DTYPE_F32, second, numbers + n1, 0, true, NULL},
     };
     struct matrix_part plain[2] = {
-        {n1, DTYPE_F32, DTYPE_F32, numbers, numbers, 0, false},
-        {n2, DTYPE_F32, DTYPE_F32, numbers + (size_t)n1 * (size_t)k, numbers + n1, 0, false},
+        {n1, DTYPE_F32, DTYPE_F32, numbers, numbers, 0, false, NULL},
+        {n2, DTYPE_F32, DTYPE_F32, numbers + (size_t)n1 * (size_t)k, numbers + n1, 0, false, NULL},
     };
     int parts = n2 ? 2 : 1;
     struct matrix *a = matrix_new_stacked(dev, kind, k, lean, parts, &err);
@@ -434,9 +434,12 @@ static void truncated(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(kinds),           cmocka_unit_test(header_alone),
-        cmocka_unit_test(hostile_tensors), cmocka_unit_test(hostile_headers),
-        cmocka_unit_test(truncated),       cmocka_unit_test(packed),
+        cmocka_unit_test(kinds),
+        cmocka_unit_test(header_alone),
+        cmocka_unit_test(hostile_tensors),
+        cmocka_unit_test(hostile_headers),
+        cmocka_unit_test(truncated),
+        cmocka_unit_test(packed),
         cmocka_unit_test(lean),
     };
     return cmocka_run_group_tests(tests, load, unload);

@@ -42,8 +42,8 @@ struct cpu_matrix {
     size_t w_panel; /* elements a panel */
     size_t mapped;  /* bytes */
     void *w;
-    /* Of a linear layer whose weights stay in blocks: where they are; then nothing is in `w`, which
-     * takes no memory until something is. 0: all is in `w`. */
+    /* Of a linear layer whose weights stay in blocks: where they are; then `w` is NULL. 0: all is
+     * in `w`. */
     struct matrix_part lean[LEAN_PARTS];
     int lean_count;
     float *bias;  /* padded with zeros to whole panels */
@@ -90,6 +90,8 @@ static void read_row(const struct kernels *kn, const struct row *r, size_t at, f
                    (const unsigned char *)q->w + first / block * dtype_size(q->dtype), n);
     for (size_t i = 0; q->scale != 0 && i < n; i++)
         f32[i] *= q->scale;
+    if (q->more)
+        q->more->add(q->more, r->first / r->n, at, n, f32);
 }
 
 /* `n` numbers of a row from `at` on will soon be read. */
@@ -292,18 +294,21 @@ bool cpu_matmul_refill(struct device *dev, struct matrix *matrix, const struct m
                        int count, struct err *err)
 {
     struct cpu_matrix *m = (struct cpu_matrix *)matrix;
-    if (!m->w && !map_weights(m, err))
+    bool lean = may_be_lean(m, parts, count);
+    if (!lean && !m->w && !map_weights(m, err))
         return false;
+    if (lean && m->w) { /* address space is limited, too */
+        munmap(m->w, m->mapped);
+        m->w = NULL;
+    }
     struct pack p = {(struct cpu_device *)dev, m, parts, count};
-    m->lean_count = may_be_lean(m, parts, count) ? count : 0;
+    m->lean_count = lean ? count : 0;
     m->base.bytes = bias_floats(m) * sizeof *m->bias + (m->lean_count ? 0 : m->mapped);
     for (int i = 0; i < m->lean_count; i++)
         m->base.bytes += (size_t)parts[i].n * (size_t)m->base.k / dtype_block(parts[i].dtype) *
                          dtype_size(parts[i].dtype);
-    if (m->lean_count) {
+    if (m->lean_count)
         memcpy(m->lean, parts, (size_t)count * sizeof *parts);
-        madvise(m->w, m->mapped, MADV_DONTNEED);
-    }
     pool_run(p.dev->pool, (size_t)m->phases * (size_t)m->panels, pack_panel, &p);
     return true;
 }
@@ -517,8 +522,9 @@ static void product_task(void *ctx, size_t task, int thread)
     size_t size = dtype_size(w->dtype);
     int k = w->pack_k * w->taps / w->cut;
     bool gated = matrix_kind_gated(w->base.kind);
-    const unsigned char *weights =
-        (const unsigned char *)w->w + (size_t)(p->phase * w->panels) * w->w_panel * size;
+    const unsigned char *weights = w->w;
+    if (weights)
+        weights += (size_t)(p->phase * w->panels) * w->w_panel * size;
     for (int j = j0; j < j1; j += BLOCK_COLS) {
         int n = j1 - j < BLOCK_COLS ? j1 - j : BLOCK_COLS;
         /* The same in columns of y. */
