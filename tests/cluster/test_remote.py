@@ -93,7 +93,7 @@ def test_what_comes_late_is_taken_while_it_is_wanted(serve, work):
     until(lambda: f"job={job} outcome=taken_away" in late.log())
     done = jobs.state(job)
     assert (done["state"], done["attempts"]) == ("done", 2)
-    assert f"job={job} outcome=done" in other.log()
+    until(lambda: f"job={job} outcome=done" in other.log())
 
 
 def test_a_worker_that_dies_and_one_that_stops(serve, work):
