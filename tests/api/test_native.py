@@ -548,8 +548,8 @@ def test_models(api):
     assert answer["default"] == "pictor-mini"
     model = answer["models"][0]
     assert list(model) == ["name", "kind", "title", "architecture", "width", "height", "guidance",
-                           "steps", "problem", "bytes", "trigger", "description", "base", "weight",
-                           "preview", "format", "edits", "loaded", "default"]
+                           "steps", "sampler", "scheduler", "flow", "negative_prompt", "guidance_told", "problem",
+                           "bytes", "trigger", "description", "base", "weight", "preview", "format", "edits", "loaded", "default"]
     assert model["bytes"] > 1e6 and model["format"] == "built in"
     assert model["name"] == "pictor-mini" and model["kind"] == "local" and model["default"]
 
@@ -557,7 +557,7 @@ def test_models(api):
 def test_info(api):
     info = api.get("/api/info")
     assert re.fullmatch(r"\d+\.\d+\.\d+", info["version"])
-    assert {"name": "Euler a", "alias": "k_euler_a", "default_scheduler": "uniform"} in info[
+    assert {"name": "Euler a", "alias": "k_euler_a", "default_scheduler": "uniform", "flow": True} in info[
         "samplers"]
     assert {"name": "karras", "label": "Karras"} in info["schedulers"]
     assert info["limits"]["max_steps"] == 150 and info["keys_required"] is False
