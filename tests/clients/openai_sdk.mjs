@@ -145,7 +145,10 @@ const checks = {
     isPng(calls[0].result);
     assert.equal(answer.output_text, "");
     const events = await all(await ai.responses.create({ ...body, stream: true }));
-    assert.equal(events.at(-1).type, "response.completed");
+    assert.deepEqual(events.map((event) => event.type.replace("response.", "")), [
+      "created", "in_progress", "output_item.added", "image_generation_call.in_progress",
+      "image_generation_call.generating", "image_generation_call.completed", "output_item.done",
+      "completed"]);
     assert.equal(events.at(-1).response.output[0].result, calls[0].result);
     const stream = ai.responses.stream({ ...body, previous_response_id: answer.id });
     const last = await stream.finalResponse();

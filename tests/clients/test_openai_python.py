@@ -5,6 +5,7 @@ import json
 import time
 
 import openai
+import openai.types.responses
 import pytest
 from openai_client import gradient, hole, png, wait_for
 from PIL import Image
@@ -182,8 +183,15 @@ def test_responses(ai):
     assert Image.open(io.BytesIO(base64.b64decode(call.result))).size == (64, 64)
     assert answer.output_text == "" and answer.usage.total_tokens > 0
     events = list(ai.responses.create(**body, stream=True))
-    assert events[-1].type == "response.completed"
-    assert events[-1].response.output[0].result == call.result
+    call_events = ["in_progress", "generating", "completed"]
+    assert [event.type for event in events] == [
+        "response.created", "response.in_progress", "response.output_item.added",
+        *[f"response.image_generation_call.{name}" for name in call_events],
+        "response.output_item.done", "response.completed"]
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert isinstance(events[-1], openai.types.responses.ResponseCompletedEvent)
+    assert isinstance(events[3], openai.types.responses.ResponseImageGenCallInProgressEvent)
+    assert events[-2].item.result == events[-1].response.output[0].result == call.result
     with ai.responses.stream(**body) as stream:
         assert stream.get_final_response().output[0].result == call.result
     assert ai.responses.retrieve(answer.id).output[0].result == call.result
