@@ -146,6 +146,11 @@ const char *http_base_url(struct http_request *req)
     return url ? url : "";
 }
 
+const char *http_request_id(const struct http_request *req)
+{
+    return req->id;
+}
+
 const char *http_key_id(const struct http_request *req)
 {
     return req->grant.key_id;
@@ -348,9 +353,24 @@ static void set_remote(struct http_request *req)
                   sizeof req->remote);
 }
 
+/* A client's or a proxy's own name of its request goes through to the log, if it is a plain word. */
+static bool take_id(struct http_request *req)
+{
+    const char *id = http_header(req, "X-Request-Id");
+    size_t n = id ? strlen(id) : 0;
+    if (n == 0 || n >= sizeof req->id ||
+        strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                   "0123456789._-") != n)
+        return false;
+    memcpy(req->id, id, n + 1);
+    return true;
+}
+
 static void set_id(struct http_request *req)
 {
     unsigned char random[16];
+    if (take_id(req))
+        return;
     if (getrandom(random, sizeof random, 0) != sizeof random)
         memset(random, 0, sizeof random); /* an id for the log; nothing is secret about it */
     memcpy(req->id, "req_", 4);

@@ -97,6 +97,8 @@ const char *http_base_url(struct http_request *req);
 
 /* Whose request it is: the key's id, or "" when the server has no keys. */
 const char *http_key_id(const struct http_request *req);
+/* Its name in the log: the client's X-Request-Id, or one of our own. */
+const char *http_request_id(const struct http_request *req);
 
 /* What to pass to queue_get and queue_list: the key's id, or NULL when this client may see every
  * job (no keys, or an admin key). */

@@ -74,7 +74,7 @@ struct http_request {
     int fd;
     const char *method, *path; /* as long as the request; the path without runs of slashes */
     struct access_request access;
-    char id[37], remote[INET6_ADDRSTRLEN];
+    char id[65], remote[INET6_ADDRSTRLEN];
     int64_t created_ms, started_ms; /* monotonic, Unix */
     int64_t allowed_ms;             /* when its key was looked at; monotonic */
     const struct route *route;

@@ -197,6 +197,12 @@ void child_relay_log(struct child *c)
     process_relay(&c->process);
 }
 
+void child_about(struct child *c, const char *job_id)
+{
+    process_relay(&c->process);
+    snprintf(c->process.about, sizeof c->process.about, "%s", job_id);
+}
+
 enum wire_result child_read(struct child *c, struct wire_message *out, struct err *err)
 {
     if (c->process.fd < 0)

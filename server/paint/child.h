@@ -39,8 +39,9 @@ int child_fd(const struct child *c);     /* -1: no process */
 int child_log_fd(const struct child *c); /* -1: no process */
 pid_t child_pid(const struct child *c);  /* -1: no process */
 
-/* Passes on what it has written to its log. */
+/* Passes on what it has written to its log; from now on it is about this job ("": none). */
 void child_relay_log(struct child *c);
+void child_about(struct child *c, const char *job_id);
 
 /* Resident bytes of a worker; 0 when it is gone. Any thread. */
 size_t child_memory(pid_t pid);

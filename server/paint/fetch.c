@@ -137,6 +137,13 @@ static bool add_key(struct curl_slist **headers, const char *key, bool basic, st
     return done;
 }
 
+static bool add_about(struct curl_slist **headers, const char *about)
+{
+    char text[80];
+    snprintf(text, sizeof text, "X-Request-Id: %s", about);
+    return add_header(headers, text);
+}
+
 static bool add_token(struct curl_slist **headers, const char *token)
 {
     char text[128];
@@ -299,6 +306,7 @@ struct fetch_transfer *fetch_start(struct fetch *f, const struct fetch_request *
         goto fail;
     /* No "Expect: 100-continue": servers that do not know it cost a second each time. */
     if (!add_header(&t->headers, "Expect:") || (r->token && !add_token(&t->headers, r->token)) ||
+        (r->about && !add_about(&t->headers, r->about)) ||
         (r->json && !add_header(&t->headers, "Content-Type: application/json")) ||
         (r->parts && !add_form(t, r)) ||
         (r->json && curl_easy_setopt(t->easy, CURLOPT_COPYPOSTFIELDS, r->json) != CURLE_OK) ||
@@ -330,6 +338,13 @@ fail:
     return NULL;
 }
 
+static const char *header_of(CURL *easy, const char *name)
+{
+    struct curl_header *header;
+    return curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK ? header->value
+                                                                                   : "";
+}
+
 static int retry_after(CURL *easy)
 {
     struct curl_header *header;
@@ -342,7 +357,8 @@ static int retry_after(CURL *easy)
 
 static void finish(struct fetch_transfer *t, CURLcode code)
 {
-    struct fetch_answer answer = {.retry_after = -1};
+    struct fetch_answer answer = {.retry_after = -1,
+                                  .request_id = header_of(t->easy, "X-Request-Id")};
     long sent = 0, status = 0;
     curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &sent);
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -435,13 +451,6 @@ struct download {
     char said[SAID_BYTES]; /* the beginning of an error's body */
     size_t said_size;
 };
-
-static const char *header_of(CURL *easy, const char *name)
-{
-    struct curl_header *header;
-    return curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK ? header->value
-                                                                                   : "";
-}
 
 /* A 206 must be the rest of the file from where we stand, to its end. From its beginning will do,
  * too: some servers answer that to any range. */

@@ -43,6 +43,7 @@ struct fetch_request {
     const char *key;                /* sent as "Authorization: Bearer"; NULL or "": none */
     bool basic; /* the key is "USER:PASSWORD", sent as "Authorization: Basic" */
     const char *token;              /* sent as "Idempotency-Key"; NULL: none */
+    const char *about;              /* sent as "X-Request-Id"; NULL: none */
     const char *json;               /* body of a POST; or */
     const void *data;               /* bytes to POST, of `type`; or */
     size_t data_size;
@@ -62,6 +63,7 @@ struct fetch_answer {
     bool sent;      /* the server may have seen the request */
     int status;
     int retry_after; /* seconds; -1: not said */
+    const char *request_id; /* the server's own name of it; NULL: not said */
     char *body;      /* NUL-terminated, never NULL without err; freed after the callback */
     size_t size;
 };

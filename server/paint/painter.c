@@ -91,6 +91,7 @@ static void log_failure(const char *event, const char *job_id, const struct err 
 
 static void set_job_id(struct painter *p, const char *id)
 {
+    child_about(p->child, id);
     pthread_mutex_lock(&p->lock);
     snprintf(p->job_id, sizeof p->job_id, "%s", id);
     p->ask = *id != '\0'; /* what happened before we listened for this id */

@@ -36,7 +36,7 @@
 #define ANSWER_DEPTH 16
 #define WATCH_MS 1000 /* between two questions how far it is, and as often as one is looked at */
 #define WATCH_TIMEOUT_MS 10000
-#define USAGE_MOST 4096 /* bytes of JSON */
+#define USAGE_MOST 4096    /* bytes of JSON */
 #define REVISED_MOST 32000 /* bytes; as long as a prompt may be there */
 
 /* ---- what is noted of an order ---- */
@@ -119,11 +119,11 @@ static bool store(struct errand *e, const void *data, size_t size, struct err *e
         return err_prefix(err, "%s answered a picture that cannot be read",
                           e->server->settings->name);
     }
-    bool done = is_kept(&e->job.params, data, size)
-                    ? result_keep(&u->parts, &e->claim, &e->job, e->revised, e->index, pixels.width,
-                                  pixels.height, data, size, err)
-                    : result_store(&u->parts, &e->claim, &e->job, NULL, e->revised, e->index,
-                                   &pixels, err);
+    bool done =
+        is_kept(&e->job.params, data, size)
+            ? result_keep(&u->parts, &e->claim, &e->job, e->revised, e->index, pixels.width,
+                          pixels.height, data, size, err)
+            : result_store(&u->parts, &e->claim, &e->job, NULL, e->revised, e->index, &pixels, err);
     pictor_image_free(&pixels);
     if (!done)
         return false;
@@ -252,8 +252,9 @@ static const cJSON *member(const cJSON *object, const char *name)
 static const char *message_of(const cJSON *json)
 {
     const cJSON *places[] = {
-        member(cJSON_GetArrayItem(member(cJSON_GetArrayItem(member(json, "node_errors"), 0),
-                                         "errors"), 0), "details"),
+        member(cJSON_GetArrayItem(
+                   member(cJSON_GetArrayItem(member(json, "node_errors"), 0), "errors"), 0),
+               "details"),
         member(member(json, "error"), "message"),
         member(json, "detail"),
         member(cJSON_GetArrayItem(member(json, "detail"), 0), "msg"),
@@ -435,10 +436,13 @@ static void on_answer(void *ctx, const struct fetch_answer *came)
     struct fetch_answer own = *came, *answer = &own;
     struct err err = answer->err;
     struct refusal refusal = {0};
+    char theirs[160];
+    log_event(LOG_INFO, "upstream_answered", "job=%s upstream=%s status=%d upstream_req=%s",
+              e->job.id, e->server->settings->name, answer->status,
+              log_quote(theirs, sizeof theirs, came->request_id ? came->request_id : "-"));
     fetch_abort(e->watch);
     e->transfer = e->watch = NULL;
-    if (upstream_is_success(answer) && e->server->workflow &&
-        upstream_run_begin(e, answer, &err))
+    if (upstream_is_success(answer) && e->server->workflow && upstream_run_begin(e, answer, &err))
         return;
     if (err.code != ERR_NONE)
         err_prefix(&err, "%s", e->server->settings->name);
@@ -583,8 +587,7 @@ static void show_partial(struct errand *e, const char *text, int index)
     struct pictor_image pixels = {0};
     uint8_t *data = NULL;
     size_t size;
-    if (index < 0 || index >= e->partials ||
-        !base64_decode(text, strlen(text), &data, &size, NULL))
+    if (index < 0 || index >= e->partials || !base64_decode(text, strlen(text), &data, &size, NULL))
         return;
     upstream_keep_leases(u);
     if (codec_decode(u->parts.codec, data, size, intake_pixels_max(u->parts.settings), &pixels,
@@ -686,6 +689,7 @@ void upstream_order_next(struct errand *e)
                                   .key = s->key,
                                   .basic = upstream_is_password(e->server),
                                   .token = e->order.token,
+                                  .about = e->job.id,
                                   .json = body.json,
                                   .parts = body.part_count ? body.parts : NULL,
                                   .part_count = body.part_count,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/log.h"
 #include "server/base/ids.h"
 #include "server/base/now.h"
 #include "server/base/settings.h"
@@ -179,6 +180,16 @@ static bool insert_all(struct queue *q, const char *key_id, bool waited,
            (!also || also->write(also->ctx, q->store, requests, count, err));
 }
 
+/* The line in which a request's name and its job's stand together. */
+static void log_accepted(const struct queue_request *r, const char *key_id)
+{
+    char model[300];
+    log_event(LOG_INFO, "job_accepted", "job=%s req=%s key=%s model=%s pictures=%d", r->id,
+              r->request ? r->request : "-", *key_id ? key_id : "-",
+              log_quote(model, sizeof model, r->params->model ? r->params->model : ""),
+              r->params->count);
+}
+
 static bool accept_all(struct queue *q, const char *key_id, bool waited,
                        const struct queue_request *requests, size_t count, struct queue_once *once,
                        const struct queue_also *also, struct err *err)
@@ -187,8 +198,10 @@ static bool accept_all(struct queue *q, const char *key_id, bool waited,
     bool done =
         store_begin(q->store, err) &&
         store_end(q->store, insert_all(q, key_id, waited, requests, count, once, also, err), err);
-    for (size_t i = 0; i < count && done && !(once && once->jobs); i++)
+    for (size_t i = 0; i < count && done && !(once && once->jobs); i++) {
+        log_accepted(&requests[i], key_id);
         queue_publish_state(q, requests[i].id, key_id, JOB_QUEUED);
+    }
     queue_note(q, done, err);
     pthread_mutex_unlock(&q->lock);
     return done;

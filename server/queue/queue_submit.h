@@ -15,6 +15,7 @@ struct queue_request {
     const struct job_input *inputs;
     size_t input_count;
     const char *tags; /* which it has from the start (server/job/job_tags.h); NULL: none */
+    const char *request;  /* which brought it, for the log; NULL: none */
     char id[JOB_ID_SIZE]; /* filled */
 };
 

@@ -117,7 +117,7 @@ void process_end(struct process *p, char how[64])
 /* A line of our own log keeps its form and says who wrote it; anything else is quoted. */
 static void pass_line(struct process *p)
 {
-    char text[PROCESS_LINE + 32], quoted[PROCESS_LINE];
+    char text[PROCESS_LINE + 80], quoted[PROCESS_LINE];
     int64_t second = now_ms() / 1000;
     if (second != p->second) {
         p->second = second;
@@ -134,12 +134,14 @@ static void pass_line(struct process *p)
         if ((unsigned char)p->line[i] < ' ' || p->line[i] == 0x7f)
             p->line[i] = '?';
     if (p->length > 3 && memcmp(p->line, "ts=", 3) == 0) {
-        int n = snprintf(text, sizeof text, "%.*s by=worker\n", (int)p->length, p->line);
+        int n = snprintf(text, sizeof text, "%.*s by=worker%s%s\n", (int)p->length, p->line,
+                         *p->about ? " job=" : "", p->about);
         ssize_t ignored = write(STDERR_FILENO, text, (size_t)n);
         (void)ignored;
     } else {
         snprintf(text, sizeof text, "%.*s", (int)p->length, p->line);
-        log_event(LOG_WARN, "worker_output", "text=%s", log_quote(quoted, sizeof quoted / 2, text));
+        log_event(LOG_WARN, "worker_output", "job=%s text=%s", *p->about ? p->about : "none",
+                  log_quote(quoted, sizeof quoted / 2, text));
     }
 }
 

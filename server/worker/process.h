@@ -26,6 +26,7 @@ struct process {
     size_t length;
     int64_t second; /* the last one in which something was passed on, and how much in it */
     size_t passed;
+    char about[40]; /* the job that it works on, for its lines in the log; "": none */
 };
 #define PROCESS_NONE ((struct process){.pid = -1, .fd = -1, .log = -1})
 

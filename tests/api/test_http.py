@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import requests
 from openai_client import TINY, OpenAI, wait_for
+from processes import TINY as JOB
+from processes import Jobs
 from raw_client import BODY, CHUNKED, GET, Raw, chunks, post
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -397,3 +399,19 @@ def test_the_dashboard_asks_for_what_there_is(own):
              for name in re.findall(r"pictor_\w+", target["expr"])}
     told = set(re.findall(r"^# TYPE (\w+)", text, re.M))
     assert asked and asked <= told, asked - told
+
+
+def test_a_requests_own_name_goes_through(serve):
+    server = serve()
+    answer = requests.post(server.url + "/api/jobs", json=JOB, timeout=60,
+                           headers={"X-Request-Id": "shop-4711.a_B"})
+    assert answer.headers["x-request-id"] == "shop-4711.a_B"
+    job = answer.json()["id"]
+    Jobs(server.url).state(job)
+    log = server.log()
+    assert f"event=job_accepted job={job} req=shop-4711.a_B " in log
+    assert "path=/api/jobs status=202" in log and log.count("req=shop-4711.a_B") == 2
+    assert f"event=job_started job={job} " in log and f"event=job_ended job={job} " in log
+    for name in ("x" * 65, "a b", "a\"b", ""):
+        answer = requests.get(server.url + "/api/jobs", headers={"X-Request-Id": name}, timeout=60)
+        assert re.fullmatch("req_[0-9a-f]{32}", answer.headers["x-request-id"]), name

@@ -418,7 +418,8 @@ static bool submit(struct http_request *req, struct painting *p, cJSON *body, st
             memmove(err->msg, err->msg + 5, strlen(err->msg + 5) + 1);
         return false;
     }
-    struct queue_request r = {.params = &job.params, .inputs = inputs, .tags = job.tags,
+    struct queue_request r = {.request = http_request_id(req), .params = &job.params,
+                              .inputs = inputs, .tags = job.tags,
                               .input_count = native_job_inputs(&job, inputs)};
     bool ok =
         queue_submit_all(p->app->queue, http_key_id(req), p->ours, &r, 1, NULL, NULL, err);

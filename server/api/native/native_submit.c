@@ -164,6 +164,7 @@ static void reply_accepted(struct http_request *req, const struct queue_request 
 static void submit_one(struct http_request *req, struct queue_request *r, struct queue_once *once)
 {
     struct err err;
+    r->request = http_request_id(req);
     if (!queue_submit_all(http_app(req)->queue, http_key_id(req), false, r, 1,
                           once->name ? once : NULL, NULL, &err))
         reply_refused(req, once, &err, NULL);
@@ -376,7 +377,10 @@ void native_submit_batch(struct http_request *req)
         linked_begins(req, native_submit_batch))
         return;
     cJSON *body = http_json(req, &err);
-    bool ok = body && read_batch(req, body, &b, param, &err) &&
+    bool ok = body && read_batch(req, body, &b, param, &err);
+    for (size_t i = 0; i < b.count && ok; i++)
+        b.requests[i].request = http_request_id(req);
+    ok = ok &&
               queue_submit_all(http_app(req)->queue, http_key_id(req), false, b.requests, b.count,
                                once.name ? &once : NULL, NULL, &err);
     if (!ok) {

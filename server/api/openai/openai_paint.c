@@ -522,6 +522,7 @@ void openai_paint(struct http_request *req, const struct openai_shape *shape, en
     w->shape = shape;
     w->own = own;
     w->own_free = own_free;
+    q.request = http_request_id(req);
     bool accepted = queue_submit_all(app->queue, http_key_id(req), true, &q, 1, NULL, NULL, &err);
     memcpy(w->job_id, q.id, sizeof w->job_id);
     if (!accepted) {

@@ -490,7 +490,8 @@ static void submit(struct http_request *req, struct sdapi_series *s)
             inputs[count++] =
                 (struct job_input){controls_input(i), s->leading[i].data, s->leading[i].size};
     struct queue_request r = {.params = &s->runs[s->at].params, .inputs = inputs,
-                              .input_count = count, .tags = s->tags};
+                              .input_count = count, .tags = s->tags,
+                              .request = http_request_id(req)};
     ok = ok && queue_submit_all(s->app->queue, s->key_id, true, &r, 1, NULL, NULL, &err);
     if (owned)
         free(init.data);
