@@ -142,8 +142,8 @@
     X(INT, speed, reuse_every, "1", 1, 20, "", "run the deep levels in every Nth step alone")      \
     X(REAL, speed, token_merging, "0", 0, 0.9, "",                                                 \
       "share of the keys that self-attention at full resolution leaves out")                       \
-    X(INT, queue, max_queue, "1000", 1, 10000, "", "jobs waiting, of all keys")                    \
-    X(INT, queue, max_queue_per_key, "100", 1, 10000, "", "jobs waiting, of one key")              \
+    X(INT, queue, max_queue, "1000", 1, 1000000, "", "jobs waiting, of all keys")                  \
+    X(INT, queue, max_queue_per_key, "100", 1, 1000000, "", "jobs waiting, of one key")            \
     X(SIZE, queue, max_input_bytes_per_key, "1G", 1024, 1099511627776, "",                         \
       "bytes of pictures that jobs of one key start from, until they are done")                    \
     X(BOOL, queue, webhook_private, "off", 0, 0, "",                                               \

@@ -8,6 +8,8 @@
 #include "engine/base/log.h"
 #include "server/queue/queue_private.h"
 
+#define AHEAD_MOST 10000 /* each gets a number of its own when one is moved behind them */
+
 #define OPTION "queue_paused"
 
 bool queue_hold_read(struct queue *q, struct err *err)
@@ -64,6 +66,11 @@ static bool move(struct queue *q, const char *id, const char *before, struct err
         return false;
     }
     size_t ahead = before ? place_of(&line, before) : 0; /* those that stay before it */
+    if (ahead > AHEAD_MOST) {
+        free(line.ids);
+        return err_set(err, ERR_INVALID, "more than %d jobs are before that one: take another",
+                       AHEAD_MOST);
+    }
     int64_t rank = most + (int64_t)ahead + 2;            /* `before` gets one above all, too */
     bool done = true;
     for (size_t i = 0; i < ahead && i < line.count && done; i++)

@@ -23,9 +23,11 @@
 
 INCBIN(pg_migration_0001, "migrations/postgresql/0001_init.sql");
 INCBIN(pg_migration_0002, "migrations/postgresql/0002_shares.sql");
+INCBIN(pg_migration_0003, "migrations/postgresql/0003_depth.sql");
 
 /* Number i brings the schema from version i to i + 1. */
-static const unsigned char *const migrations[] = {pg_migration_0001, pg_migration_0002};
+static const unsigned char *const migrations[] = {pg_migration_0001, pg_migration_0002,
+                                                  pg_migration_0003};
 #define SCHEMA ((int)(sizeof migrations / sizeof *migrations))
 
 bool pg_is_address(const char *database)

@@ -82,24 +82,45 @@ static const char *const statements[SQL_COUNT] = {
                        "AND ($2 IS NULL OR key_id = $2) ORDER BY sequence DESC LIMIT 1",
     [SQL_JOB_ALL] = "SELECT " SQL_JOB_COLUMNS " FROM jobs",
     /* In the order they will run if nothing else comes: each key's jobs begin when what it has used
-     * and what is before them comes to as much as the others'. */
+     * and what is before them comes to as much as the others'. Of very many the first: what is
+     * behind them has no place yet. */
     [SQL_JOB_LINE] =
-        "WITH q AS (SELECT jobs.id, rank, " SQL_CLASS " AS class, jobs.sequence, coalesce(used, 0) "
-        "AS used, coalesce(sum(" SQL_EXPECTED(
+        "WITH q AS (SELECT id, rank, " SQL_CLASS
+        " AS class, sequence, used, coalesce(sum(" SQL_EXPECTED(
             "least",
-            "greatest") "::float8 / coalesce(weight, "
-                        "1)) OVER (PARTITION BY jobs.key_id ORDER BY rank DESC, priority DESC, "
-                        "jobs.sequence ROWS "
-                        "BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before FROM jobs LEFT "
-                        "JOIN turns "
-                        "ON turns.key_id = jobs.key_id LEFT JOIN keys ON keys.id = jobs.key_id "
-                        "WHERE state = 'queued') SELECT id FROM q ORDER BY rank DESC, class DESC, "
-                        "before + pictor_left(used, $1), used, sequence",
-    [SQL_JOB_DEPTH] = "SELECT (SELECT count(*) FROM jobs WHERE state = 'queued' AND "
+            "greatest") "::float8 / coalesce(weight, 1)) OVER (PARTITION BY "
+                        "turns.key_id ORDER BY rank DESC, priority DESC, sequence ROWS BETWEEN "
+                        "UNBOUNDED PRECEDING "
+                        "AND 1 PRECEDING), 0) AS before FROM turns CROSS JOIN LATERAL (SELECT id "
+                        "AS id, rank, "
+                        "priority, sequence, work FROM jobs WHERE state = 'queued' AND key_id = "
+                        "turns.key_id ORDER "
+                        "BY rank DESC, priority DESC, sequence LIMIT 1000) AS line LEFT JOIN "
+                        "(SELECT id AS whose, "
+                        "weight FROM keys) AS owner ON whose = turns.key_id) SELECT id FROM q "
+                        "ORDER BY rank DESC, "
+                        "class DESC, before + pictor_left(used, $1), used, sequence LIMIT 50000",
+    [SQL_JOB_DEPTH] = "SELECT (SELECT coalesce(sum(queued), 0) FROM backlog WHERE "
                       "($1 IS NULL OR key_id = $1)), (SELECT count(*) FROM jobs WHERE "
                       "state = 'running' AND ($1 IS NULL OR key_id = $1))",
-    [SQL_JOB_BACKLOG] = "SELECT model, count(*), min(created_ms) FROM jobs WHERE state = 'queued' "
-                        "GROUP BY model ORDER BY model LIMIT $1",
+    [SQL_JOB_BACKLOG] =
+        "SELECT model, waiting, coalesce((SELECT created_ms FROM jobs WHERE state = 'queued' AND "
+        "jobs.model = lines.model ORDER BY created_ms LIMIT 1), 0) FROM (SELECT model, sum(queued) "
+        "AS waiting FROM backlog GROUP BY model HAVING sum(queued) > 0) AS lines ORDER BY model "
+        "LIMIT $1",
+    /* Keys in the order of what they have used, until one has a job that nobody else is about to
+     * claim: as a rule the first, however many keys and jobs there are. What was claimed stays in
+     * the index until the table is vacuumed, so that each line looked at has its price. */
+    [SQL_JOB_NEXT_USUAL] =
+        "SELECT jobs.id FROM (SELECT key_id, used FROM turns WHERE EXISTS (SELECT 1 FROM backlog "
+        "WHERE backlog.key_id = turns.key_id AND queued > 0) ORDER BY used OFFSET 0) AS line CROSS "
+        "JOIN LATERAL (SELECT sequence FROM jobs WHERE state = 'queued' AND key_id = line.key_id "
+        "AND rank = 0 AND priority = 0 AND ($1 IS NULL OR model IN (SELECT "
+        "json_array_elements_text($1::json))) ORDER BY sequence LIMIT 1) AS head JOIN jobs ON "
+        "jobs.sequence = head.sequence WHERE jobs.state = 'queued' AND NOT EXISTS (SELECT 1 FROM "
+        "jobs WHERE state = 'queued' AND rank > 0) AND NOT EXISTS (SELECT 1 FROM jobs WHERE "
+        "state = 'queued' AND priority > 0) ORDER BY line.used LIMIT 1 FOR UPDATE OF jobs SKIP "
+        "LOCKED",
     [SQL_JOB_NEXT] = NEXT("2"),
     [SQL_JOB_NEXT_DEEP] = NEXT("1000"),
     [SQL_JOB_START] =

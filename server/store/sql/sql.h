@@ -39,6 +39,7 @@ enum sql_statement {
     SQL_JOB_LINE,
     SQL_JOB_DEPTH,
     SQL_JOB_BACKLOG,
+    SQL_JOB_NEXT_USUAL, /* where nothing goes before the keys' shares */
     SQL_JOB_NEXT,
     SQL_JOB_NEXT_DEEP, /* where many claim at once */
     SQL_JOB_START,

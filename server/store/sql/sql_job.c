@@ -179,8 +179,9 @@ static bool job_next(struct store *st, const char *const *models, size_t model_c
             return err_set(err, ERR_INTERNAL, "no memory for the names of models");
     }
     struct sql_connection *c = sql_reader(st);
-    for (int deep = 0; deep < 2 && !failed && !id[0]; deep++) {
-        struct sql_rows *s = sql_bind(c, deep ? SQL_JOB_NEXT_DEEP : SQL_JOB_NEXT, err, "t", text);
+    static const enum sql_statement ways[] = {SQL_JOB_NEXT_USUAL, SQL_JOB_NEXT, SQL_JOB_NEXT_DEEP};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways && !failed && !id[0]; i++) {
+        struct sql_rows *s = sql_bind(c, ways[i], err, "t", text);
         failed = !s;
         if (s && sql_row(c, s, &failed, err) && !sql_id(s, 0, id))
             failed = !err_set(err, ERR_INTERNAL, "a queued job has the damaged id \"%.40s\"",
