@@ -23,6 +23,7 @@
 #include "server/job/job_engine.h"
 #include "server/job/registry.h"
 #include "server/paint/dispatch.h"
+#include "server/paint/tally.h"
 #include "server/pull/pulls.h"
 #include "server/queue/events.h"
 #include "server/queue/queue.h"
@@ -94,7 +95,8 @@ static bool remember_hash(void *ctx, const char *name, const char *value, struct
 static bool start_painting(struct app *app, struct err *err)
 {
     struct registry_hashes hashes = {app->store, recall_hash, remember_hash};
-    if (!(app->registry = registry_new(app->settings, &hashes, err)) ||
+    if (!(app->tally = tally_new(err)) ||
+        !(app->registry = registry_new(app->settings, &hashes, err)) ||
         !(app->codec = codec_new(sandbox_may_stay_open(app->settings),
                                  intake_pixels_max(app->settings), app->settings->threads, err)))
         return false;
@@ -103,7 +105,8 @@ static bool start_painting(struct app *app, struct err *err)
                                    .events = app->events,
                                    .registry = app->registry,
                                    .codec = app->codec,
-                                   .memory = hashes};
+                                   .memory = hashes,
+                                   .tally = app->tally};
     if (!(app->dispatch = dispatch_new(&parts, err)))
         return false;
     quota_set_prices(app->queue, dispatch_price, app->dispatch);
@@ -156,6 +159,7 @@ done:
     openai_batches_free(app.batches);
     pulls_free(app.pulls);
     dispatch_free(app.dispatch);
+    tally_free(app.tally);
     codec_free(app.codec);
     registry_free(app.registry);
     native_feed_free(app.feed);

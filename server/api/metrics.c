@@ -5,14 +5,17 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/pictor.h"
 #include "server/api/app.h"
 #include "server/base/now.h"
 #include "server/http/http.h"
 #include "server/paint/dispatch.h"
+#include "server/paint/tally.h"
 #include "server/queue/queue.h"
 #include "server/queue/queue_hold.h"
+#include "server/store/keys.h"
 #include "server/worker/codec.h"
 
 #define MODELS_MAX 100 /* lines of the queue; further models are left out */
@@ -134,6 +137,96 @@ static void put_spending(FILE *out, struct dispatch *d)
     }
 }
 
+/* ---- jobs by painter, model and class of key ---- */
+
+/* What a key is, not which: figures of each would be too many. */
+static const char *class_of(const struct key *keys, size_t count, const char *key_id)
+{
+    if (!*key_id)
+        return "none";
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(keys[i].id, key_id) == 0)
+            return keys[i].admin                            ? "admin"
+                   : strncmp(keys[i].name, "user:", 5) == 0 ? "user"
+                                                            : "key";
+    return "other";
+}
+
+struct ended {
+    struct ended_row {
+        char worker[64], model[200], outcome[16];
+        const char *class;
+        uint64_t jobs, pictures;
+        double seconds;
+    } *rows;
+    size_t count;
+    const struct key *keys;
+    size_t key_count;
+};
+
+static void gather(void *ctx, const struct tally_row *row)
+{
+    struct ended *e = ctx;
+    const char *class = class_of(e->keys, e->key_count, row->key_id);
+    struct ended_row *r = NULL;
+    for (size_t i = 0; i < e->count && !r; i++)
+        if (strcmp(e->rows[i].model, row->model) == 0 && strcmp(e->rows[i].class, class) == 0 &&
+            strcmp(e->rows[i].worker, row->worker) == 0 &&
+            strcmp(e->rows[i].outcome, row->outcome) == 0)
+            r = &e->rows[i];
+    if (!r) {
+        struct ended_row *more = realloc(e->rows, (e->count + 1) * sizeof *more);
+        if (!more)
+            return;
+        e->rows = more;
+        r = &e->rows[e->count++];
+        *r = (struct ended_row){.class = class};
+        snprintf(r->worker, sizeof r->worker, "%s", row->worker);
+        snprintf(r->model, sizeof r->model, "%s", row->model);
+        snprintf(r->outcome, sizeof r->outcome, "%s", row->outcome);
+    }
+    r->jobs += row->jobs;
+    r->pictures += row->pictures;
+    r->seconds += row->seconds;
+}
+
+static void put_labels(FILE *out, const char *name, const struct ended_row *r)
+{
+    fprintf(out, "pictor_%s{worker=\"", name);
+    put_label(out, r->worker);
+    fputs("\",model=\"", out);
+    put_label(out, r->model);
+    fprintf(out, "\",key=\"%s\",outcome=\"%s\"} ", r->class, r->outcome);
+}
+
+static void put_ended(FILE *out, const struct app *app)
+{
+    struct key *keys = NULL;
+    struct ended e = {0};
+    if (!keys_list(app->keys, &keys, &e.key_count, NULL))
+        e.key_count = 0;
+    e.keys = keys;
+    tally_each(app->tally, gather, &e);
+    describe(out, "jobs_ended_total", "counter",
+             "Jobs that ended here, by who painted them, model, kind of key and how.");
+    for (size_t i = 0; i < e.count; i++) {
+        put_labels(out, "jobs_ended_total", &e.rows[i]);
+        fprintf(out, "%" PRIu64 "\n", e.rows[i].jobs);
+    }
+    describe(out, "job_pictures_total", "counter", "Their pictures.");
+    for (size_t i = 0; i < e.count; i++) {
+        put_labels(out, "job_pictures_total", &e.rows[i]);
+        fprintf(out, "%" PRIu64 "\n", e.rows[i].pictures);
+    }
+    describe(out, "job_seconds_total", "counter", "Seconds from their claims to their ends.");
+    for (size_t i = 0; i < e.count; i++) {
+        put_labels(out, "job_seconds_total", &e.rows[i]);
+        fprintf(out, "%.3f\n", e.rows[i].seconds);
+    }
+    free(e.rows);
+    free(keys);
+}
+
 void metrics_serve(struct http_request *req)
 {
     const struct app *app = http_app(req);
@@ -168,6 +261,7 @@ void metrics_serve(struct http_request *req)
            queue_hold_is_paused(app->queue));
     put_backlog(out, backlog, models);
     put_worker(out, &worker, dispatch_ready(app->dispatch, NULL), dispatch_busy(app->dispatch));
+    put_ended(out, app);
     put_spending(out, app->dispatch);
     single(out, "codec_starts_total", "counter", "Processes started that read and write pictures.",
            codec_starts(app->codec));

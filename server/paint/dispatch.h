@@ -20,6 +20,7 @@ struct events;
 struct queue;
 struct registry;
 struct settings;
+struct tally;
 struct dispatch;
 
 /* What painting needs of the server. Borrowed for as long as something paints; copied. */
@@ -30,6 +31,7 @@ struct dispatch_parts {
     struct registry *registry;
     struct codec *codec;
     struct registry_hashes memory; /* small texts that outlive the process */
+    struct tally *tally; /* of jobs that have ended; NULL: nobody counts */
 };
 
 /* Starts to claim jobs. Returns owned. */

@@ -28,6 +28,7 @@
 #include "server/paint/dispatch.h"
 #include "server/paint/pulse.h"
 #include "server/paint/result.h"
+#include "server/paint/tally.h"
 #include "server/paint/task.h"
 #include "server/queue/queue.h"
 
@@ -117,6 +118,8 @@ static void finish_task(struct painter *p, const char *outcome, bool told, const
     log_event(LOG_INFO, "job_ended", "job=%s outcome=%s model=%s pictures=%d ms=%lld", t->job.id,
               told ? outcome : "taken_away", log_quote(text, sizeof text, t->model.name),
               t->pictures, (long long)(now_ms() - t->started));
+    tally_add(p->parts.tally, "local", t->model.name, t->job.key_id, told ? outcome : "taken_away",
+              t->pictures, now_ms() - t->started);
     drop_task(p);
 }
 

@@ -17,6 +17,7 @@
 #include "server/base/settings.h"
 #include "server/paint/fetch.h"
 #include "server/paint/result.h"
+#include "server/paint/tally.h"
 #include "server/paint/upstream_sdapi.h"
 
 #define NAME_OPTION "upstream-name"
@@ -55,6 +56,8 @@ void upstream_end(struct errand *e, const char *outcome, bool told, const struct
               log_quote(text, sizeof text, e->job.params.model ? e->job.params.model : ""),
               e->server ? e->server->settings->name : "none", e->pictures,
               (long long)(now_ms() - e->started));
+    tally_add(u->parts.tally, e->server ? e->server->settings->name : "none", e->job.params.model,
+              e->job.key_id, told ? outcome : "taken_away", e->pictures, now_ms() - e->started);
     upstream_order_interrupt(e);
     fetch_abort(e->transfer);
     fetch_abort(e->watch);

@@ -129,6 +129,11 @@ def test_usage_by_day_key_and_model(serve):
         rows = list(csv.DictReader(io.StringIO(answer.text)))
         assert [r["pictures"] for r in rows if r["key_name"] == "ann"] == ["2"]
         assert [r["key_name"] for r in rows if r["pictures"] == "1"] == ["'=bob \"x\""]
+    figures = requests.get(server.url + "/metrics", headers=auth(admin), timeout=30).text
+    labels = '{worker="local",model="pictor-mini",key="key",outcome="done"} '
+    assert f"pictor_jobs_ended_total{labels}2\n" in figures
+    assert f"pictor_job_pictures_total{labels}3\n" in figures
+    assert f"pictor_job_seconds_total{labels}" in figures
     # What was counted stays when the jobs are deleted.
     for job in requests.get(server.url + "/api/jobs", headers=auth(admin), timeout=30).json()["jobs"]:
         requests.delete(f"{server.url}/api/jobs/{job['id']}", headers=auth(admin), timeout=30)
