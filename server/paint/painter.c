@@ -78,9 +78,7 @@ struct painter {
 
 static void wake_up(struct painter *p)
 {
-    uint64_t one = 1;
-    ssize_t ignored = write(p->wake, &one, sizeof one);
-    (void)ignored;
+    eventfd_write(p->wake, 1); /* full, it has woken it already */
 }
 
 static void log_failure(const char *event, const char *job_id, const struct err *err)
@@ -112,14 +110,14 @@ static void drop_task(struct painter *p)
 static void finish_task(struct painter *p, const char *outcome, bool told, const struct err *err)
 {
     const struct task *t = p->task;
+    const char *how = told ? outcome : "taken_away";
+    int64_t took = now_ms() - t->started;
     char text[300];
     if (!told && err->code != ERR_CANCELLED && err->code != ERR_NOT_FOUND)
         log_failure("job_outcome_lost", t->job.id, err);
     log_event(LOG_INFO, "job_ended", "job=%s outcome=%s model=%s pictures=%d ms=%lld", t->job.id,
-              told ? outcome : "taken_away", log_quote(text, sizeof text, t->model.name),
-              t->pictures, (long long)(now_ms() - t->started));
-    tally_add(p->parts.tally, "local", t->model.name, t->job.key_id, told ? outcome : "taken_away",
-              t->pictures, now_ms() - t->started);
+              how, log_quote(text, sizeof text, t->model.name), t->pictures, (long long)took);
+    tally_add(p->parts.tally, "local", t->model.name, t->job.key_id, how, t->pictures, took);
     drop_task(p);
 }
 
