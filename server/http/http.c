@@ -21,7 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -353,31 +352,6 @@ static void set_remote(struct http_request *req)
                   sizeof req->remote);
 }
 
-/* A client's or a proxy's own name of its request goes through to the log, if it is a plain word. */
-static bool take_id(struct http_request *req)
-{
-    const char *id = http_header(req, "X-Request-Id");
-    size_t n = id ? strlen(id) : 0;
-    if (n == 0 || n >= sizeof req->id ||
-        strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                   "0123456789._-") != n)
-        return false;
-    memcpy(req->id, id, n + 1);
-    return true;
-}
-
-static void set_id(struct http_request *req)
-{
-    unsigned char random[16];
-    if (take_id(req))
-        return;
-    if (getrandom(random, sizeof random, 0) != sizeof random)
-        memset(random, 0, sizeof random); /* an id for the log; nothing is secret about it */
-    memcpy(req->id, "req_", 4);
-    for (size_t i = 0; i < sizeof random; i++)
-        snprintf(req->id + 4 + 2 * i, 3, "%02x", random[i]);
-}
-
 /* When all of it must have come: who sends at least so many bytes a second has the time for it. */
 static int64_t deadline_of(const struct http_request *req)
 {
@@ -403,7 +377,7 @@ static struct http_request *request_new(struct http *http, struct MHD_Connection
         MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     pthread_mutex_init(&req->lock, NULL);
     set_remote(req);
-    set_id(req);
+    http_head_name(req);
     req->access = (struct access_request){
         .method = method,
         .host = http_header(req, "Host"),

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 
 #include "server/http/head.h"
 
@@ -117,4 +118,29 @@ const char *http_head_single(const struct http_request *req, const char *name)
     struct single s = {.name = name};
     MHD_get_connection_values(req->conn, MHD_HEADER_KIND, note_single, &s);
     return s.count > 1 ? "" : s.value;
+}
+
+/* A client's or a proxy's own name of its request goes to the log, if it is a plain word. */
+static bool take_id(struct http_request *req)
+{
+    const char *id = http_header(req, "X-Request-Id");
+    size_t n = id ? strlen(id) : 0;
+    if (n == 0 || n >= sizeof req->id ||
+        strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                   "0123456789._-") != n)
+        return false;
+    memcpy(req->id, id, n + 1);
+    return true;
+}
+
+void http_head_name(struct http_request *req)
+{
+    unsigned char random[16];
+    if (take_id(req))
+        return;
+    if (getrandom(random, sizeof random, 0) != sizeof random)
+        memset(random, 0, sizeof random); /* an id for the log; nothing is secret about it */
+    memcpy(req->id, "req_", 4);
+    for (size_t i = 0; i < sizeof random; i++)
+        snprintf(req->id + 4 + 2 * i, 3, "%02x", random[i]);
 }

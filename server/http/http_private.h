@@ -136,6 +136,8 @@ bool http_head_query(struct http_request *req, const char **param, struct err *e
 /* The value of a header of which there must be one alone: NULL where there is none, "" where there
  * are more, a client's own before that of a proxy that adds it. */
 const char *http_head_single(const struct http_request *req, const char *name);
+/* The request's name in the log: the client's own, or one of ours. */
+void http_head_name(struct http_request *req);
 
 /* ---- http_connection.c ---- */
 
