@@ -137,17 +137,10 @@ static bool add_key(struct curl_slist **headers, const char *key, bool basic, st
     return done;
 }
 
-static bool add_about(struct curl_slist **headers, const char *about)
+static bool add_value(struct curl_slist **headers, const char *name, const char *value)
 {
-    char text[80];
-    snprintf(text, sizeof text, "X-Request-Id: %s", about);
-    return add_header(headers, text);
-}
-
-static bool add_token(struct curl_slist **headers, const char *token)
-{
-    char text[128];
-    snprintf(text, sizeof text, "Idempotency-Key: %s", token);
+    char text[160];
+    snprintf(text, sizeof text, "%s: %s", name, value);
     return add_header(headers, text);
 }
 
@@ -305,8 +298,9 @@ struct fetch_transfer *fetch_start(struct fetch *f, const struct fetch_request *
     if (!add_key(&t->headers, r->key, r->basic, err))
         goto fail;
     /* No "Expect: 100-continue": servers that do not know it cost a second each time. */
-    if (!add_header(&t->headers, "Expect:") || (r->token && !add_token(&t->headers, r->token)) ||
-        (r->about && !add_about(&t->headers, r->about)) ||
+    if (!add_header(&t->headers, "Expect:") ||
+        (r->token && !add_value(&t->headers, "Idempotency-Key", r->token)) ||
+        (r->about && !add_value(&t->headers, "X-Request-Id", r->about)) ||
         (r->json && !add_header(&t->headers, "Content-Type: application/json")) ||
         (r->parts && !add_form(t, r)) ||
         (r->json && curl_easy_setopt(t->easy, CURLOPT_COPYPOSTFIELDS, r->json) != CURLE_OK) ||
