@@ -34,8 +34,11 @@ enum {
 int descriptors_reserved(const struct settings *s)
 {
     int count = STORE + HTTP + PROBES + WORKERS + CODECS + FILES + UPSTREAMS;
-    for (size_t i = 0; i < s->upstream_count; i++)
-        count += (s->upstreams[i].concurrency + BESIDE_ORDERS) * AN_ORDER;
+    for (size_t i = 0; i < s->upstream_count; i++) {
+        /* ComfyUI tells of each order over a socket of its own. */
+        int each = s->upstreams[i].workflow ? 2 : 1;
+        count += (each * s->upstreams[i].concurrency + BESIDE_ORDERS) * AN_ORDER;
+    }
     return count;
 }
 

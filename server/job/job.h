@@ -103,8 +103,19 @@ struct job_order {
 struct job_progress {
     int image;          /* which of `count`, from 0 */
     int step, steps;    /* of this picture */
-    double eta_seconds; /* of the whole job; < 0 unknown */
+    double eta_seconds; /* of the whole job; < 0 unknown (job_progress_waiting) */
 };
+
+/* What eta_seconds is of a job that waits at an upstream behind `ahead` others: unknown, too. */
+static inline double job_progress_waiting(int ahead)
+{
+    return -1 - (double)(ahead > 0 ? ahead : 0);
+}
+/* How many are before it there; 0: none, or that is not known. */
+static inline int job_progress_ahead(const struct job_progress *p)
+{
+    return p->eta_seconds <= -2 && p->eta_seconds > -1e6 ? (int)(-1 - p->eta_seconds) : 0;
+}
 
 #define JOB_MARK_SIZE 101 /* bytes of a tag and NUL */
 #define JOB_MARKS_MAX 32  /* tags of one job or picture */

@@ -75,7 +75,7 @@ static const cJSON *member(const cJSON *object, const char *name)
     return cJSON_GetObjectItemCaseSensitive(object, name);
 }
 
-static void on_news(void *ctx, const char *body, size_t size)
+static size_t on_news(void *ctx, const char *body, size_t size)
 {
     struct asking *a = ctx;
     cJSON *event;
@@ -89,6 +89,7 @@ static void on_news(void *ctx, const char *body, size_t size)
         }
         cJSON_Delete(event);
     }
+    return 0;
 }
 
 static void on_answer(void *ctx, const struct fetch_answer *answer)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 
 #include <cjson/cJSON.h>
 #include <curl/curl.h>
@@ -36,7 +37,8 @@ struct fetch_transfer {
     struct curl_slist *headers;
     curl_mime *form;
     fetch_fn *fn;
-    void (*news)(void *ctx, const char *body, size_t size);
+    size_t (*news)(void *ctx, const char *body, size_t size);
+    bool socket;
     void *ctx;
     size_t max_answer;
     bool too_large;
@@ -225,6 +227,26 @@ static void set_error(struct err *err, CURLcode code, const char *error)
 
 /* ---- transfers on a multi handle ---- */
 
+/* libcurl leaves what follows a status 101 to who asked for the upgrade. */
+static bool is_switched(const struct fetch_transfer *t)
+{
+    long code = 0;
+    return curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &code) == CURLE_OK && code == 101;
+}
+
+static bool add_upgrade(struct fetch_transfer *t)
+{
+    unsigned char nonce[16];
+    char line[64] = "Sec-WebSocket-Key: ";
+    if (getrandom(nonce, sizeof nonce, 0) != sizeof nonce)
+        return false;
+    *base64_encode_to(line + strlen(line), nonce, sizeof nonce) = '\0';
+    curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    return add_header(&t->headers, "Connection: Upgrade") &&
+           add_header(&t->headers, "Upgrade: websocket") &&
+           add_header(&t->headers, "Sec-WebSocket-Version: 13") && add_header(&t->headers, line);
+}
+
 static size_t take_body(char *data, size_t one, size_t count, void *ctx)
 {
     struct fetch_transfer *t = ctx;
@@ -246,8 +268,11 @@ static size_t take_body(char *data, size_t one, size_t count, void *ctx)
     memcpy(t->body + t->size, data, n);
     t->size += n;
     t->body[t->size] = '\0';
-    if (t->news)
-        t->news(t->ctx, t->body, t->size);
+    if (t->socket && !is_switched(t))
+        return n; /* it is an ordinary answer, which says why there is none */
+    size_t used = t->news ? t->news(t->ctx, t->body, t->size) : 0;
+    t->size -= used;
+    memmove(t->body, t->body + used, used > 0 ? t->size + 1 : 0);
     return n;
 }
 
@@ -287,6 +312,7 @@ struct fetch_transfer *fetch_start(struct fetch *f, const struct fetch_request *
     t->fetch = f;
     t->fn = fn;
     t->news = r->news;
+    t->socket = r->socket;
     t->ctx = ctx;
     t->max_answer = r->max_answer;
     t->easy = curl_easy_init();
@@ -302,7 +328,7 @@ struct fetch_transfer *fetch_start(struct fetch *f, const struct fetch_request *
         (r->token && !add_value(&t->headers, "Idempotency-Key", r->token)) ||
         (r->about && !add_value(&t->headers, "X-Request-Id", r->about)) ||
         (r->json && !add_header(&t->headers, "Content-Type: application/json")) ||
-        (r->parts && !add_form(t, r)) ||
+        (r->parts && !add_form(t, r)) || (r->socket && !add_upgrade(t)) ||
         (r->json && curl_easy_setopt(t->easy, CURLOPT_COPYPOSTFIELDS, r->json) != CURLE_OK) ||
         (r->data && !add_data(t, r))) {
         no_memory(err);
@@ -400,36 +426,6 @@ void fetch_run_beside(struct fetch *f, const struct pollfd *fds, size_t count, i
 void fetch_wake(struct fetch *f)
 {
     curl_multi_wakeup(f->multi);
-}
-
-/* ---- URLs ---- */
-
-static bool same_part(CURLU *a, CURLU *b, CURLUPart part)
-{
-    char *x = NULL, *y = NULL;
-    bool same = curl_url_get(a, part, &x, CURLU_DEFAULT_PORT) == CURLUE_OK &&
-                curl_url_get(b, part, &y, CURLU_DEFAULT_PORT) == CURLUE_OK && strcasecmp(x, y) == 0;
-    curl_free(x);
-    curl_free(y);
-    return same;
-}
-
-char *fetch_url_within(const char *base, const char *url, struct err *err)
-{
-    char *text = NULL, *copy = NULL;
-    CURLU *a = curl_url(), *b = curl_url();
-    if (a && b && curl_url_set(a, CURLUPART_URL, base, 0) == CURLUE_OK &&
-        curl_url_set(b, CURLUPART_URL, base, 0) == CURLUE_OK &&
-        curl_url_set(b, CURLUPART_URL, url, CURLU_DISALLOW_USER) == CURLUE_OK && /* relative */
-        same_part(a, b, CURLUPART_SCHEME) && same_part(a, b, CURLUPART_HOST) &&
-        same_part(a, b, CURLUPART_PORT) && curl_url_get(b, CURLUPART_URL, &text, 0) == CURLUE_OK)
-        copy = strdup(text);
-    if (!copy)
-        err_set(err, ERR_UPSTREAM, "it answered an address that is not its own");
-    curl_free(text);
-    curl_url_cleanup(a);
-    curl_url_cleanup(b);
-    return copy;
 }
 
 /* ---- one transfer, waiting ---- */

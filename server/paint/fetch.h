@@ -1,4 +1,4 @@
-/* fetch.h: HTTP as a client. The only files that know libcurl are fetch.c and, for
+/* fetch.h: HTTP as a client. The only files that know libcurl are fetch.c, fetch_url.c and, for
  * pictures in a bucket, store/bucket.c.
  *
  * A struct fetch runs any number of transfers on the thread that calls fetch_run; only fetch_wake
@@ -53,9 +53,10 @@ struct fetch_request {
     bool keep; /* connections are used again: the request may reach the server twice */
     int timeout_ms;    /* of the whole transfer */
     size_t max_answer; /* bytes of its body */
-    /* Called as more of the body has come, with all of it so far; NULL: not. Must not start or
-     * abort transfers. */
-    void (*news)(void *ctx, const char *body, size_t size);
+    /* Called as more of the body has come, with all of it so far but for what it was done with
+     * before: returns of how many bytes it is. NULL: not. Must not start or abort transfers. */
+    size_t (*news)(void *ctx, const char *body, size_t size);
+    bool socket; /* asks for a WebSocket, of which `news` gets the bytes (upstream_socket.h) */
 };
 
 struct fetch_answer {

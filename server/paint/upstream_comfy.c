@@ -3,6 +3,7 @@
 #include <cjson/cJSON.h>
 #include <ctype.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #define NODES_MOST 5000
 #define NAME_MOST 32 /* of a placeholder */
 #define PLACE_MOST 256
+#define STEPS_MOST 10000
 
 /* What ComfyUI calls them. */
 static const struct {
@@ -271,7 +273,8 @@ static bool fill(const struct values *v, cJSON *json)
 }
 
 char *upstream_comfy_order(const struct cJSON *workflow, const struct job_params *p, int index,
-                           const char *model, const char *init, const char *mask)
+                           const char *model, const char *init, const char *mask,
+                           const char *client)
 {
     struct values v = {p, index, model, init, mask};
     cJSON *body = cJSON_CreateObject(), *prompt = cJSON_Duplicate(workflow, true), *node;
@@ -281,8 +284,8 @@ char *upstream_comfy_order(const struct cJSON *workflow, const struct job_params
     if (ok)
         cJSON_ArrayForEach(node, prompt)
             ok = ok && fill(&v, cJSON_GetObjectItemCaseSensitive(node, "inputs"));
-    char *text = ok && cJSON_AddStringToObject(body, "client_id", "pictor") ? json_text_print(body)
-                                                                              : NULL;
+    ok = ok && cJSON_AddStringToObject(body, "client_id", client);
+    char *text = ok ? json_text_print(body) : NULL;
     cJSON_Delete(body);
     return text;
 }
@@ -384,4 +387,93 @@ bool upstream_comfy_over(const struct cJSON *history, const char *id, const char
         return false;
     err_set(err, ERR_UPSTREAM, "its workflow has made no picture");
     return true;
+}
+
+/* ---- how far it is ---- */
+
+/* Whether [number, "ID", ...] is an entry of the queue for the run. */
+static bool is_of(const cJSON *entry, const char *id)
+{
+    const char *text = cJSON_GetStringValue(cJSON_GetArrayItem(entry, 1));
+    return text && strcmp(text, id) == 0;
+}
+
+enum upstream_comfy_place upstream_comfy_queued(const struct cJSON *queue, const char *id,
+                                                int *ahead)
+{
+    const cJSON *running = member(queue, "queue_running");
+    const cJSON *pending = member(queue, "queue_pending");
+    const cJSON *entry, *own = NULL;
+    *ahead = cJSON_GetArraySize(running);
+    cJSON_ArrayForEach(entry, running)
+        if (is_of(entry, id))
+            return UPSTREAM_COMFY_RUNS;
+    cJSON_ArrayForEach(entry, pending)
+        if (is_of(entry, id))
+            own = entry;
+    if (!own)
+        return UPSTREAM_COMFY_NOWHERE;
+    /* The list is a heap: in the order of its numbers, not of its places. */
+    cJSON_ArrayForEach(entry, pending) {
+        const cJSON *number = cJSON_GetArrayItem(entry, 0), *ours = cJSON_GetArrayItem(own, 0);
+        if (cJSON_IsNumber(number) && cJSON_IsNumber(ours) &&
+            number->valuedouble < ours->valuedouble)
+            ++*ahead;
+    }
+    return UPSTREAM_COMFY_WAITS;
+}
+
+static bool take_steps(const cJSON *of, int *step, int *steps)
+{
+    double value = json_number_in(of, "value", -1), most = json_number_in(of, "max", 0);
+    if (!(most > 1 && most <= STEPS_MOST && value >= 0 && value <= most))
+        return false; /* a node of one step says nothing of the picture */
+    *step = (int)value;
+    *steps = (int)most;
+    return true;
+}
+
+enum upstream_comfy_news upstream_comfy_heard(const struct cJSON *message, const char *id,
+                                              int *step, int *steps)
+{
+    const char *type = cJSON_GetStringValue(member(message, "type"));
+    const cJSON *data = member(message, "data"), *node;
+    const char *run = cJSON_GetStringValue(member(data, "prompt_id"));
+    if (!type || (*id && run && strcmp(run, id) != 0))
+        return UPSTREAM_COMFY_NOTHING;
+    if (strcmp(type, "progress") == 0)
+        return take_steps(data, step, steps) ? UPSTREAM_COMFY_STEP : UPSTREAM_COMFY_NOTHING;
+    if (strcmp(type, "progress_state") == 0) {
+        cJSON_ArrayForEach(node, member(data, "nodes")) {
+            const char *state = cJSON_GetStringValue(member(node, "state"));
+            if (state && strcmp(state, "running") == 0 && take_steps(node, step, steps))
+                return UPSTREAM_COMFY_STEP;
+        }
+        return UPSTREAM_COMFY_NOTHING;
+    }
+    if (strcmp(type, "execution_start") == 0)
+        return UPSTREAM_COMFY_BEGUN;
+    bool last = strcmp(type, "executing") == 0 && run && cJSON_IsNull(member(data, "node"));
+    return last || strcmp(type, "execution_success") == 0 ||
+                   strcmp(type, "execution_error") == 0 ||
+                   strcmp(type, "execution_interrupted") == 0
+               ? UPSTREAM_COMFY_OVER
+               : UPSTREAM_COMFY_NOTHING;
+}
+
+static uint32_t big_endian(const char *at)
+{
+    const unsigned char *b = (const unsigned char *)at;
+    return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+}
+
+/* Type 1: the kind of picture, and it. Type 4: how long what it says is, that, and the picture. */
+const char *upstream_comfy_preview(const char *message, size_t size, size_t *file_size)
+{
+    if (size < 8)
+        return NULL;
+    uint32_t type = big_endian(message), second = big_endian(message + 4);
+    size_t skip = type == 1 ? 8 : type == 4 && second <= size - 8 ? 8 + (size_t)second : size;
+    *file_size = size - skip;
+    return *file_size > 0 ? message + skip : NULL;
 }

@@ -32,9 +32,29 @@ bool upstream_comfy_fits(const struct cJSON *workflow, const struct job_params *
                          struct err *err);
 
 /* The body of POST /prompt for picture `index`; owned. init and mask: what the uploaded ones are
- * called. NULL without memory. */
+ * called; client: who is told of the run. NULL without memory. */
 char *upstream_comfy_order(const struct cJSON *workflow, const struct job_params *p, int index,
-                           const char *model, const char *init, const char *mask);
+                           const char *model, const char *init, const char *mask,
+                           const char *client);
+
+/* Where a run is, by an answer to GET /queue. */
+enum upstream_comfy_place { UPSTREAM_COMFY_NOWHERE, UPSTREAM_COMFY_WAITS, UPSTREAM_COMFY_RUNS };
+/* *ahead: how many runs are before one that waits. */
+enum upstream_comfy_place upstream_comfy_queued(const struct cJSON *queue, const char *id,
+                                                int *ahead);
+
+/* What a message of its WebSocket says of a run; `id` "": of any. */
+enum upstream_comfy_news {
+    UPSTREAM_COMFY_NOTHING,
+    UPSTREAM_COMFY_BEGUN,
+    UPSTREAM_COMFY_STEP, /* *step of *steps */
+    UPSTREAM_COMFY_OVER
+};
+enum upstream_comfy_news upstream_comfy_heard(const struct cJSON *message, const char *id,
+                                              int *step, int *steps);
+
+/* The file of a preview in a binary message; NULL: there is none. */
+const char *upstream_comfy_preview(const char *message, size_t size, size_t *file_size);
 
 /* The name in an answer to an upload; false: there is none. */
 bool upstream_comfy_name(const struct cJSON *answer, char name[UPSTREAM_COMFY_NAME]);

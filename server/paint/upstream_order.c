@@ -342,6 +342,9 @@ static bool fall_over(struct errand *e, const struct err *why)
             e->server->settings->name, server->settings->name);
     if (*e->order.token)
         forget_order(e);
+    fetch_abort(e->watch);
+    e->watch = NULL;
+    e->watch_at = 0;
     upstream_leave_seat(e);
     server->waiting++;
     e->server = server;
@@ -440,8 +443,11 @@ static void on_answer(void *ctx, const struct fetch_answer *came)
     log_event(LOG_INFO, "upstream_answered", "job=%s upstream=%s status=%d upstream_req=%s",
               e->job.id, e->server->settings->name, answer->status,
               log_quote(theirs, sizeof theirs, came->request_id ? came->request_id : "-"));
-    fetch_abort(e->watch);
-    e->transfer = e->watch = NULL;
+    e->transfer = NULL;
+    if (!e->server->workflow) { /* its socket tells of the run that has begun */
+        fetch_abort(e->watch);
+        e->watch = NULL;
+    }
     if (upstream_is_success(answer) && e->server->workflow && upstream_run_begin(e, answer, &err))
         return;
     if (err.code != ERR_NONE)
@@ -484,19 +490,26 @@ bool upstream_is_password(const struct server *s)
     return s->sdapi && strchr(s->settings->key, ':');
 }
 
-/* What is being painted shows itself, small or whole, as the server likes. */
-static void show(struct errand *e, const struct job_progress *progress, const char *preview)
+void upstream_order_show(struct errand *e, const struct job_progress *progress,
+                         const void *preview, size_t size)
 {
     struct upstream *u = e->upstream;
     struct pictor_image pixels = {0};
-    uint8_t *data = NULL;
-    size_t size;
-    if (preview && e->job.params.preview_every > 0 &&
-        base64_decode(preview, strlen(preview), &data, &size, NULL))
-        codec_decode(u->parts.codec, data, size, intake_pixels_max(u->parts.settings), &pixels,
+    if (preview && e->job.params.preview_every > 0)
+        codec_decode(u->parts.codec, preview, size, intake_pixels_max(u->parts.settings), &pixels,
                      NULL);
     result_progress(&u->parts, &e->job, progress, pixels.pixels ? &pixels : NULL);
     pictor_image_free(&pixels);
+}
+
+/* What is being painted shows itself, small or whole, as the server likes. */
+static void show(struct errand *e, const struct job_progress *progress, const char *preview)
+{
+    uint8_t *data = NULL;
+    size_t size = 0;
+    if (preview && !base64_decode(preview, strlen(preview), &data, &size, NULL))
+        data = NULL;
+    upstream_order_show(e, progress, data, size);
     free(data);
 }
 
@@ -519,6 +532,10 @@ static void on_progress(void *ctx, const struct fetch_answer *answer)
 void upstream_order_watch(struct errand *e, int64_t now)
 {
     char *url;
+    if (e->server && e->server->workflow) {
+        upstream_run_listen(e, now);
+        return;
+    }
     /* The server speaks of the one picture that it paints: of several orders nobody knows whose. */
     if (!e->server || !e->server->sdapi || !e->transfer || e->watch || now < e->watch_at ||
         e->server->running > 1 ||
@@ -564,8 +581,10 @@ static bool make_request(struct errand *e, struct upstream_request *r, int count
     const struct upstream_pictures *in = &e->given;
     if (e->server->workflow) {
         *r = (struct upstream_request){.path = "/prompt"};
+        char client[UPSTREAM_RUN_CLIENT];
+        upstream_run_client(e, client);
         r->json = upstream_comfy_order(e->server->workflow, p, e->index, e->model->remote,
-                                       e->names[0], e->names[1]);
+                                       e->names[0], e->names[1], client);
         return r->json || err_set(err, ERR_INTERNAL, "no memory for a request");
     }
     if (e->server->sdapi && in->more_count > 0)
@@ -597,7 +616,7 @@ static void show_partial(struct errand *e, const char *text, int index)
     free(data);
 }
 
-static void on_news(void *ctx, const char *body, size_t size)
+static size_t on_news(void *ctx, const char *body, size_t size)
 {
     struct errand *e = ctx;
     cJSON *event;
@@ -608,6 +627,7 @@ static void on_news(void *ctx, const char *body, size_t size)
             show_partial(e, text, index);
         cJSON_Delete(event);
     }
+    return 0;
 }
 
 /* Of a server that others keep busy it waits for the next free place. */

@@ -80,6 +80,9 @@ struct errand {
     int64_t started, heartbeat;
     char run[64];         /* of ComfyUI, that paints; "": none does */
     int64_t run_since;
+    enum upstream_comfy_place run_place; /* NOWHERE: not known */
+    struct job_progress heard;           /* what was told last of it, */
+    int64_t heard_at, seen_at;           /* when, and when the last preview came */
     bool uploaded[2];
     int place; /* from 1: which of the names at its server are this one's; 0: none yet */
     char names[2][UPSTREAM_COMFY_NAME]; /* what init and mask are called there */
@@ -179,7 +182,17 @@ void upstream_order_result(struct errand *e, struct fetch_answer *answer, struct
 void upstream_order_explain(const struct errand *e, const struct fetch_answer *answer,
                             struct refusal *refusal, struct err *err);
 
+/* Shows how far the picture is; `preview`: the file of a small one, or NULL. */
+void upstream_order_show(struct errand *e, const struct job_progress *progress,
+                         const void *preview, size_t size);
+
 /* ---- upstream_run.c: orders of ComfyUI ---- */
+
+#define UPSTREAM_RUN_CLIENT 64
+/* Under which name it tells of the job's runs. */
+void upstream_run_client(const struct errand *e, char name[UPSTREAM_RUN_CLIENT]);
+/* Listens to it, if it is time to try. */
+void upstream_run_listen(struct errand *e, int64_t now);
 
 /* Whether pictures have to go there first; then that has begun, or `err` is set. */
 bool upstream_run_uploads(struct errand *e, struct err *err);

@@ -1,5 +1,7 @@
-/* upstream_run.c: orders of ComfyUI: pictures go there, the workflow is queued, and its history is
- * asked until it is over; then its picture is fetched from the address that it has. */
+/* upstream_run.c: orders of ComfyUI: pictures go there, the workflow is queued, and queue and
+ * history are asked until it is over; then its picture is fetched from the address that it has.
+ * Steps it tells over a WebSocket alone: one is open while the job is there, and nothing but the
+ * steps and the previews is lost where there is none. */
 #include "server/paint/upstream_private.h"
 
 #include <stdio.h>
@@ -13,11 +15,16 @@
 #include "server/base/settings.h"
 #include "server/job/refusal.h"
 #include "server/paint/fetch.h"
+#include "server/paint/upstream_socket.h"
 
 #define ASK_MS 1000 /* between two questions whether a run is over */
 #define ASK_TIMEOUT_MS 20000
 #define ANSWER_BYTES ((size_t)16 << 20) /* a history has the workflow in it */
 #define ANSWER_DEPTH 64
+#define LISTEN_MS (6 * 3600 * 1000) /* then it is opened anew */
+#define LISTEN_AGAIN_MS 5000
+#define TELL_MS 100    /* between two steps that are passed on */
+#define PREVIEW_MS 500 /* and two previews */
 
 static struct fetch_transfer *start(struct errand *e, const char *path, struct fetch_request r,
                                     fetch_fn *fn, struct err *err)
@@ -132,6 +139,7 @@ bool upstream_run_begin(struct errand *e, const struct fetch_answer *answer, str
     if (known) {
         snprintf(e->run, sizeof e->run, "%s", id);
         e->run_since = now_ms();
+        e->run_place = UPSTREAM_COMFY_NOWHERE;
         e->retry_at = now_ms() + ASK_MS;
     } else {
         err_set(err, ERR_UPSTREAM, "did not say which run it has begun");
@@ -176,17 +184,171 @@ static void on_history(void *ctx, const struct fetch_answer *came)
     upstream_order_result(e, &answer, &err, &refusal);
 }
 
-void upstream_run_ask(struct errand *e)
+static bool ask(struct errand *e, const char *path, fetch_fn *fn)
 {
-    char path[96];
     struct err err = {0};
     struct fetch_request r = {.timeout_ms = ASK_TIMEOUT_MS};
+    e->transfer = start(e, path, r, fn, &err);
+    if (e->transfer)
+        return true;
+    upstream_log("run_not_asked", e, &err);
+    e->retry_at = now_ms() + ASK_MS;
+    return false;
+}
+
+static void ask_history(struct errand *e)
+{
+    char path[96];
     snprintf(path, sizeof path, "/history/%s", e->run);
-    e->transfer = start(e, path, r, on_history, &err);
-    if (!e->transfer) {
-        upstream_log("run_not_asked", e, &err);
-        e->retry_at = now_ms() + ASK_MS;
+    ask(e, path, on_history);
+}
+
+/* It waits there: the job runs, and nothing of it is painted. */
+static void tell_waiting(struct errand *e, int ahead)
+{
+    struct job_progress progress = {.image = e->index,
+                                    .steps = job_steps(&e->job.params),
+                                    .eta_seconds = job_progress_waiting(ahead)};
+    if (e->run_place == UPSTREAM_COMFY_WAITS &&
+        job_progress_ahead(&e->heard) == job_progress_ahead(&progress))
+        return;
+    e->heard = progress;
+    upstream_order_show(e, &progress, NULL, 0);
+}
+
+static void tell_running(struct errand *e)
+{
+    bool news = e->run_place != UPSTREAM_COMFY_RUNS;
+    e->run_place = UPSTREAM_COMFY_RUNS;
+    if (!news)
+        return;
+    e->heard = (struct job_progress){
+        .image = e->index, .steps = job_steps(&e->job.params), .eta_seconds = -1};
+    upstream_order_show(e, &e->heard, NULL, 0);
+}
+
+/* What is no longer in the queue has a history. */
+static void on_queue(void *ctx, const struct fetch_answer *answer)
+{
+    struct errand *e = ctx;
+    int ahead = 0;
+    cJSON *queue = json_of(answer);
+    e->transfer = NULL;
+    enum upstream_comfy_place place = upstream_comfy_queued(queue, e->run, &ahead);
+    cJSON_Delete(queue);
+    if (place == UPSTREAM_COMFY_NOWHERE || is_late(e)) {
+        ask_history(e);
+        return;
     }
+    if (place == UPSTREAM_COMFY_RUNS)
+        tell_running(e);
+    else
+        tell_waiting(e, ahead);
+    e->run_place = place;
+    e->retry_at = now_ms() + ASK_MS;
+}
+
+void upstream_run_ask(struct errand *e)
+{
+    if (e->run_place == UPSTREAM_COMFY_RUNS && e->watch)
+        ask_history(e);
+    else
+        ask(e, "/queue", on_queue);
+}
+
+/* ---- listening ---- */
+
+void upstream_run_client(const struct errand *e, char name[UPSTREAM_RUN_CLIENT])
+{
+    snprintf(name, UPSTREAM_RUN_CLIENT, "pictor-%s-%s", e->upstream->who, e->job.id);
+}
+
+static void hear(struct errand *e, const char *text, size_t size)
+{
+    int step = 0, steps = 0;
+    int64_t now = now_ms();
+    cJSON *json = json_text_parse(text, size, ANSWER_DEPTH, NULL);
+    switch (upstream_comfy_heard(json, e->run, &step, &steps)) {
+    case UPSTREAM_COMFY_NOTHING:
+        break;
+    case UPSTREAM_COMFY_BEGUN:
+        tell_running(e);
+        break;
+    case UPSTREAM_COMFY_STEP:
+        tell_running(e);
+        if (step < steps && now < e->heard_at + TELL_MS)
+            break;
+        e->heard = (struct job_progress){
+            .image = e->index, .step = step, .steps = steps, .eta_seconds = -1};
+        e->heard_at = now;
+        upstream_order_show(e, &e->heard, NULL, 0);
+        break;
+    case UPSTREAM_COMFY_OVER:
+        if (*e->run && !e->transfer)
+            e->retry_at = now;
+        break;
+    }
+    cJSON_Delete(json);
+}
+
+static void see(struct errand *e, const char *message, size_t size)
+{
+    size_t file_size;
+    const char *file = upstream_comfy_preview(message, size, &file_size);
+    int64_t now = now_ms();
+    if (!file || e->job.params.preview_every <= 0 || e->run_place != UPSTREAM_COMFY_RUNS ||
+        now < e->seen_at + PREVIEW_MS)
+        return;
+    e->seen_at = now;
+    upstream_keep_leases(e->upstream);
+    upstream_order_show(e, &e->heard, file, file_size);
+}
+
+static size_t on_heard(void *ctx, const char *body, size_t size)
+{
+    struct errand *e = ctx;
+    size_t used = 0, length, whole = 0;
+    for (bool more = true; more; used += more ? whole : 0) {
+        const char *data;
+        switch (upstream_socket_next(body + used, size - used, &data, &length, &whole)) {
+        case UPSTREAM_SOCKET_MORE:
+            more = false;
+            break;
+        case UPSTREAM_SOCKET_TEXT:
+            hear(e, data, length);
+            break;
+        case UPSTREAM_SOCKET_BINARY:
+            see(e, data, length);
+            break;
+        case UPSTREAM_SOCKET_OTHER:
+            break;
+        case UPSTREAM_SOCKET_BROKEN: /* what else comes is not understood */
+            return size;
+        }
+    }
+    return used;
+}
+
+static void on_silence(void *ctx, const struct fetch_answer *answer)
+{
+    struct errand *e = ctx;
+    (void)answer;
+    e->watch = NULL;
+    e->watch_at = now_ms() + LISTEN_AGAIN_MS;
+}
+
+void upstream_run_listen(struct errand *e, int64_t now)
+{
+    char path[96], client[UPSTREAM_RUN_CLIENT];
+    struct err err = {0};
+    struct fetch_request r = {.timeout_ms = LISTEN_MS, .socket = true, .news = on_heard};
+    if (e->watch || now < e->watch_at || (!*e->run && !e->transfer) ||
+        upstream_stops(e->upstream))
+        return;
+    upstream_run_client(e, client);
+    snprintf(path, sizeof path, "/ws?clientId=%s", client);
+    e->watch_at = now + LISTEN_AGAIN_MS;
+    e->watch = start(e, path, r, on_silence, &err);
 }
 
 static void on_stopped(void *ctx, const struct fetch_answer *answer)
@@ -195,8 +357,9 @@ static void on_stopped(void *ctx, const struct fetch_answer *answer)
     (void)answer;
 }
 
-/* Out of the queue; and if it runs, it ends. Servers that do not know ids end what they are at,
- * which is known to be ours only while nothing else of ours is there. */
+/* Out of the queue; and if it runs, it ends. Servers that do not know ids end what they are at:
+ * that is not to be somebody else's, so one that still waits, or of which that is not known while
+ * others of ours are there, is taken out alone. */
 void upstream_run_stop(struct errand *e)
 {
     char body[128];
@@ -205,6 +368,7 @@ void upstream_run_stop(struct errand *e)
     snprintf(body, sizeof body, "{\"delete\": [\"%s\"]}", e->run);
     start(e, "/queue", r, on_stopped, &err);
     snprintf(body, sizeof body, "{\"prompt_id\": \"%s\"}", e->run);
-    if (e->server->running <= 1)
+    if (e->run_place == UPSTREAM_COMFY_RUNS ||
+        (e->run_place == UPSTREAM_COMFY_NOWHERE && e->server->running <= 1))
         start(e, "/interrupt", r, on_stopped, &err);
 }

@@ -78,7 +78,7 @@ def check_job(job):
     assert abs(job["created_at"] / 1000 - time.time()) < 600
     assert (job["finished_at"] is not None) == (job["state"] in FINAL)
     assert (job["error"] is not None) == (job["state"] == "failed")
-    assert set(job["progress"]) == {"image", "step", "steps", "eta_seconds"}
+    assert set(job["progress"]) == {"image", "step", "steps", "eta_seconds", "ahead"}
     return job
 
 

@@ -7,10 +7,12 @@ import math
 import re
 import threading
 import time
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 from PIL import Image, ImageChops, ImageStat
+from raw_client import Raw, post
 from sdapi_client import TINY, Painted, Sdapi, encode, gradient, half_mask, wait_for
 from test_beside import server as inpainting  # pylint: disable=unused-import
 from test_loras import fill
@@ -555,10 +557,20 @@ def test_case_50(own):
 
 
 def test_case_51(own):
-    """sixty requests at once are all painted; lists answer meanwhile"""
-    waits = [behind(own, {**TINY, "seed": k}) for k in range(60)]
+    """sixty requests at once are all painted, but those whose clients go away; lists answer meanwhile"""
+    waits, gone, body = [], [], json.dumps({**TINY, "steps": 21}).encode()
+    for k in range(30):
+        waits.append(behind(own, {**TINY, "seed": k}))
+        gone.append(Raw(urlsplit(own.url)).send(post("/sdapi/v1/txt2img", body)))
     assert own.get("samplers")
+    wait_for(lambda: requests.get(own.url + "/api/queue", timeout=30).json()["running"] > 0)
+    for client in gone:
+        client.socket.close()
     assert all(wait().status_code == 200 for wait in waits)
+    wait_for(lambda: own.progress()["state"]["job_count"] == 0)
+    jobs = requests.get(own.url + "/api/jobs?limit=60", timeout=30).json()["jobs"]
+    left = [job["state"] for job in jobs if job["params"]["steps"] == 21]
+    assert "cancelled" in left and set(left) <= {"cancelled", "done"}  # nobody's job goes on
 
 
 def test_case_52(own):

@@ -1,8 +1,11 @@
 """A stand-in for ComfyUI: its routes, its checks of a workflow, its queue and history, in the shapes
 of its server.py and execution.py; what it paints is a picture of one colour."""
+import base64
+import hashlib
 import io
 import json
 import re
+import struct
 import threading
 import time
 import uuid
@@ -63,6 +66,7 @@ class Comfy(Listening):
         self.checkpoints, self.seconds = list(checkpoints), seconds
         self.requests, self.files, self.pictures = [], {}, {}
         self.history, self.pending, self.interrupted = {}, [], []
+        self.numbers, self.sockets, self.speaks = {}, {}, True
         self.fails = None  # the text of an exception in the next run
         self.trouble = {}  # path: (status, body) instead of what it would say
         comfy = self
@@ -89,6 +93,12 @@ class Comfy(Listening):
                         }.get((self.command, url.path))
                 if call:
                     return self.reply(*call(body, self.headers))
+                if url.path == "/ws" and comfy.speaks:
+                    return comfy.socket(self, parse_qs(url.query)["clientId"][0])
+                if url.path == "/queue":
+                    entries = [[comfy.numbers[run], run, {}, {}, ["9"]] for run in comfy.pending]
+                    return self.reply(200, {"queue_running": entries[:1],
+                                            "queue_pending": entries[:0:-1]})  # a heap: in no order
                 if url.path.startswith("/history/"):
                     run = url.path.split("/")[2]
                     return self.reply(200, {run: comfy.history[run]} if run in comfy.history else {})
@@ -154,16 +164,58 @@ class Comfy(Listening):
                                    "message": "Prompt outputs failed validation", "details": "",
                                    "extra_info": {}}, "node_errors": errors}
         run = str(uuid.uuid4())
+        self.numbers[run] = len(self.numbers)
         self.pending.append(run)
-        threading.Thread(target=self.work, args=(run, graph), daemon=True).start()
-        return 200, {"prompt_id": run, "number": len(self.history), "node_errors": {}}
+        threading.Thread(target=self.work, args=(run, graph, asked.get("client_id")), daemon=True).start()
+        return 200, {"prompt_id": run, "number": self.numbers[run], "node_errors": {}}
 
-    def work(self, run, graph):
-        end = time.monotonic() + self.seconds
-        while time.monotonic() < end:
+    def add_stranger(self):
+        """A run of somebody else's, which does not end by itself."""
+        run = str(uuid.uuid4())
+        self.numbers[run] = len(self.numbers)
+        self.pending.append(run)
+        return run
+
+    def socket(self, handler, client):
+        accept = base64.b64encode(hashlib.sha1((
+            handler.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest())
+        assert handler.headers["Upgrade"] == "websocket" and handler.headers["Sec-WebSocket-Version"] == "13"
+        handler.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                            b"Connection: upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+        self.sockets[client] = handler.wfile
+        self.say(client, "status", {"status": {"exec_info": {"queue_remaining": len(self.pending)}}, "sid": client})
+        handler.close_connection = True
+        handler.rfile.read(1)  # until the client goes away
+        self.sockets.pop(client, None)
+
+    def frame(self, client, kind, data):
+        size = len(data)
+        head = bytes([0x80 | kind]) + (bytes([size]) if size < 126 else struct.pack(">BH", 126, size)
+                                       if size < 65536 else struct.pack(">BQ", 127, size))
+        try:
+            self.sockets[client].write(head + data)
+        except (KeyError, OSError, ValueError):
+            pass
+
+    def say(self, client, kind, data):
+        self.frame(client, 1, json.dumps({"type": kind, "data": data}).encode())
+
+    def work(self, run, graph, client):
+        while run in self.pending and self.pending[0] != run:
+            time.sleep(0.02)
+        self.say(client, "execution_start", {"prompt_id": run, "timestamp": 1})
+        steps = next((n["inputs"]["steps"] for n in graph.values() if n["class_type"] == "KSampler"), 1)
+        begun, step = time.monotonic(), 0
+        while time.monotonic() < begun + self.seconds:
             time.sleep(0.02)
             if run not in self.pending:
                 break
+            while step < steps * (time.monotonic() - begun) / self.seconds - 1:
+                step += 1
+                self.say(client, "progress", {"value": step, "max": steps, "prompt_id": run, "node": "3"})
+                out = io.BytesIO()
+                Image.new("RGB", (16, 16), (0, 200, 0)).save(out, "JPEG")
+                self.frame(client, 2, struct.pack(">II", 1, 1) + out.getvalue())
         messages = [["execution_start", {"prompt_id": run, "timestamp": 1}]]
         outputs, word = {}, "success"
         if run not in self.pending:
@@ -191,6 +243,7 @@ class Comfy(Listening):
             "prompt": [0, run, graph, {"client_id": "pictor"}, ["9"]], "outputs": outputs,
             "status": {"status_str": word, "completed": word == "success", "messages": messages},
             "meta": {}}
+        self.say(client, "executing", {"node": None, "prompt_id": run})
 
     def upload(self, body, headers):
         boundary = re.search("boundary=(.*)", headers["Content-Type"])[1].encode()
@@ -208,10 +261,13 @@ class Comfy(Listening):
 
     def queue(self, body, headers):
         for run in json.loads(body).get("delete", []):
-            if run in self.pending:
+            if run in self.pending[1:]:
                 self.pending.remove(run)
         return 200, b""
 
     def interrupt(self, body, headers):
-        self.interrupted.append(json.loads(body).get("prompt_id"))
+        run = json.loads(body).get("prompt_id")
+        self.interrupted.append(run)
+        if self.pending and run in (None, self.pending[0]):
+            self.pending.pop(0)
         return 200, b""

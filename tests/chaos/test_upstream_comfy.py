@@ -155,7 +155,7 @@ def test_a_history_that_cannot_be_asked_for_a_while(front, comfy):
     server, jobs = front(comfy)
     job = jobs.submit(**{**TINY, "model": "cloud"})
     until(lambda: comfy.graphs())
-    comfy.trouble = {f"/history/{run}": (502, b"") for run in comfy.pending}
+    comfy.trouble = {f"/history/{run}": (502, b"") for run in comfy.pending} | {"/queue": (502, b"")}
     until(lambda: len([1 for _, path, _, _ in comfy.requests if "/history" in path]) >= 2)
     comfy.trouble = {}
     assert jobs.state(job)["state"] == "done" and len(comfy.graphs()) == 1
@@ -172,10 +172,53 @@ def test_who_does_not_wait_any_more(front, comfy):
     comfy.seconds = 30
     _, jobs = front(comfy)
     job = jobs.submit(**{**TINY, "model": "cloud"})
-    until(lambda: any("/history" in path for _, path, _, _ in comfy.requests))
+    until(lambda: any("/queue" in path for _, path, _, _ in comfy.requests))
     run = comfy.pending[0]
     jobs.post(job, "cancel")
     until(lambda: comfy.interrupted == [run] and not comfy.pending)
+
+
+def progress_of(server, job):
+    return requests.get(f"{server.url}/api/jobs/{job}", timeout=30).json()["progress"]
+
+
+def test_what_waits_there_says_so_and_interrupts_nobody(front, comfy):
+    """Behind others' runs: how many there are, whatever order the list has; cancelled, it alone goes."""
+    strangers = [comfy.add_stranger() for _ in range(3)]
+    server, jobs = front(comfy)
+    job = jobs.submit(**{**TINY, "model": "cloud"})
+    until(lambda: progress_of(server, job)["ahead"] == 3)
+    progress = progress_of(server, job)
+    assert progress["eta_seconds"] is None and progress["step"] == 0
+    comfy.pending.pop(0)
+    until(lambda: progress_of(server, job)["ahead"] == 2)
+    jobs.post(job, "cancel")
+    until(lambda: comfy.pending == strangers[1:])
+    assert comfy.interrupted == []
+
+
+def test_steps_are_heard(front, comfy):
+    comfy.seconds = 4
+    server, jobs = front(comfy)
+    job = jobs.submit(**{**TINY, "model": "cloud", "steps": 8, "preview_every": 1})
+    with requests.get(f"{server.url}/api/jobs/{job}/events", stream=True, timeout=30) as stream:
+        said = [json.loads(line[6:]) for line in stream.iter_lines() if line.startswith(b"data: {")]
+    steps = [s for s in said if "step" in s and s["steps"] == 8]
+    assert len({s["step"] for s in steps}) >= 4 and [s["step"] for s in steps] == sorted(s["step"] for s in steps)
+    assert all(s["ahead"] == 0 for s in steps)
+    previews = [s["preview"] for s in steps if s["preview"]]
+    assert previews, "its previews are shown"
+    picture = Image.open(io.BytesIO(base64.b64decode(previews[-1].split(",")[1])))
+    assert picture.getpixel((2, 2))[1] > 150
+    assert not comfy.sockets or until(lambda: not comfy.sockets)  # closed with the job
+
+
+def test_a_server_without_a_websocket(front, comfy):
+    comfy.speaks = False
+    comfy.seconds = 1.5
+    _, jobs = front(comfy)
+    assert cloud(jobs, count=2)["state"] == "done"
+    assert len([1 for _, path, _, _ in comfy.requests if path.startswith("/ws")]) <= 2
 
 
 @pytest.mark.parametrize("content, words", [

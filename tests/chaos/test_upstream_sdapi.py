@@ -112,6 +112,22 @@ def test_painting_over(front, stub):
     assert (sent["inpaint_full_res_padding"], sent["resize_mode"]) == (16, 1)
 
 
+@pytest.mark.parametrize("answer", [
+    {"info": '{"seed": 7}', "parameters": {"prompt": "x"}},           # A1111, Forge
+    {"info": "", "parameters": {}},                                   # koboldcpp
+    {"info": None, "parameters": None, "revised_prompt": "x"},        # others' additions
+    {"prefix": "data:image/png;base64,", "info": "{}", "parameters": {}},  # SD.Next
+    {"more": 2, "info": "{}", "parameters": {}}])                     # a grid's pictures behind it
+def test_shapes_of_answers(front, stub, answer):
+    picture, prefix, more = png(), answer.pop("prefix", ""), answer.pop("more", 0)
+    text = prefix + base64.b64encode(picture).decode()
+    server, jobs = front(root(stub))
+    paints(stub, (200, {}, {"images": [text] + [base64.b64encode(png((1, 2, 3))).decode()] * more, **answer}))
+    job = cloud(jobs)
+    assert job["state"] == "done", job["error"]
+    assert [jobs.picture(i) for i in job["images"]] == [picture], "byte for byte, and the first alone"
+
+
 def test_how_far_it_is(front, stub):
     server, jobs = front(root(stub))
     paints(stub, (200, {}, images(png())), delay=4, progress={

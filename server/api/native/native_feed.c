@@ -166,6 +166,7 @@ static struct text *progress_text(const struct native_feed *feed, const struct n
         cJSON_AddNumberToObject(json, "eta_seconds", note->progress.eta_seconds);
     else
         cJSON_AddNullToObject(json, "eta_seconds");
+    cJSON_AddNumberToObject(json, "ahead", job_progress_ahead(&note->progress));
     char *url = NULL;
     if (note->preview)
         url = malloc(sizeof prefix + base64_encoded_size(note->preview_size));

@@ -472,6 +472,7 @@ struct cJSON *native_job_to_json(const struct job *job)
         cJSON_AddNumberToObject(progress, "eta_seconds", job->progress.eta_seconds);
     else
         cJSON_AddNullToObject(progress, "eta_seconds");
+    cJSON_AddNumberToObject(progress, "ahead", job_progress_ahead(&job->progress));
 
     cJSON *images = cJSON_AddArrayToObject(json, "images");
     for (size_t i = 0; i < job->image_count; i++)
