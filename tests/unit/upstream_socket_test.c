@@ -1,5 +1,5 @@
-/* upstream_socket_test.c: frames of RFC 6455, whole, in pieces, and such as no server sends; and what
- * ComfyUI says in them. */
+/* upstream_socket_test.c: frames of RFC 6455, whole, in pieces, and such as no server sends; and
+ * what ComfyUI says in them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
