@@ -1,5 +1,5 @@
-/* upstream_socket.h: what a server sends over a WebSocket (RFC 6455), frame by frame. Nothing is ever
- * sent to it: who only listens needs no more than an HTTP client whose request asks for the
+/* upstream_socket.h: what a server sends over a WebSocket (RFC 6455), frame by frame. Nothing is
+ * ever sent to it: who only listens needs no more than an HTTP client whose request asks for the
  * upgrade (fetch.h). No state. */
 #ifndef PICTOR_SERVER_UPSTREAM_SOCKET_H
 #define PICTOR_SERVER_UPSTREAM_SOCKET_H
