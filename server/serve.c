@@ -153,6 +153,7 @@ done:
     if (app.queue)
         queue_hurry(app.queue);
     dispatch_stop(app.dispatch, DRAIN_MS); /* who waits for what is being painted gets it */
+    registry_stop(app.registry);           /* a thread of http's may read a model */
     http_stop(http);
     mcp_session_free(app.mcp_sessions);
     native_teller_free(app.teller);

@@ -71,10 +71,13 @@ static void *run(void *arg)
         }
         w->count--;
         item->done = true;
-        if (item->req)
+        if (item->req) {
             http_wait_wake(item->req);
-        else
-            item_free(item);
+            continue;
+        }
+        pthread_mutex_unlock(&w->lock); /* what is freed may have something to say to the queue */
+        item_free(item);
+        pthread_mutex_lock(&w->lock);
     }
     pthread_mutex_unlock(&w->lock);
     return NULL;

@@ -773,6 +773,12 @@ struct registry *registry_new(const struct settings *settings, const struct regi
     return NULL;
 }
 
+void registry_stop(struct registry *reg)
+{
+    if (reg)
+        atomic_store(&reg->stop, true);
+}
+
 void registry_free(struct registry *reg)
 {
     if (!reg)

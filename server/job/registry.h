@@ -92,6 +92,9 @@ struct registry_hashes {
  * memory only. A models folder that does not exist is created. Returns owned. */
 struct registry *registry_new(const struct settings *settings, const struct registry_hashes *hashes,
                               struct err *err);
+/* Files that are being read for their hashes are left; registry_free waits for nobody else. NULL is
+ * fine. */
+void registry_stop(struct registry *reg);
 void registry_free(struct registry *reg);
 
 /* Looks at the models folder again. On failure the old table stays. */

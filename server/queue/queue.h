@@ -117,6 +117,7 @@ bool queue_backlog(struct queue *q, struct job_backlog *out, size_t max, size_t 
 struct claim {
     char job_id[JOB_ID_SIZE];
     int64_t token;
+    bool afar; /* of a runner elsewhere, who says things again: his words do not wait here */
 };
 
 /* Takes the next job for one of `models` (NULL, 0: any): urgent ones first (a priority above 0),

@@ -53,7 +53,8 @@ bool queue_claim(struct queue *q, const char *owner, const char *const *models, 
 {
     bool claimed, again;
     *job = (struct job){0};
-    *claim = (struct claim){0};
+    *claim = (struct claim){
+        .afar = strncmp(owner, STORE_OWNER_AFAR, sizeof STORE_OWNER_AFAR - 1) == 0};
     pthread_mutex_lock(&q->lock);
     do {
         err->code = ERR_NONE;

@@ -77,7 +77,7 @@ static bool is_abandoned(const struct queue *q, const char *id)
 
 bool queue_wait_until_well(struct queue *q, const struct claim *claim, const struct err *err)
 {
-    if (!err_is_passing(err->code) || q->hurry)
+    if (!err_is_passing(err->code) || q->hurry || claim->afar)
         return false;
     while (q->trouble.code != ERR_NONE && !q->hurry && !is_abandoned(q, claim->job_id))
         pthread_cond_wait(&q->well, &q->lock);

@@ -31,6 +31,14 @@ static bool passes(enum err_code code)
     return code == ERR_UPSTREAM || code == ERR_BUSY;
 }
 
+/* No more is kept in memory than was told of. */
+static bool watch_inputs(void *ctx, uint64_t done, uint64_t total)
+{
+    const struct remote_fetch *f = ctx;
+    (void)total;
+    return done <= f->order->inputs;
+}
+
 static bool fetch_inputs(struct remote_fetch *f, struct err *err)
 {
     char url[REMOTE_URL_SIZE];
@@ -39,13 +47,19 @@ static bool fetch_inputs(struct remote_fetch *f, struct err *err)
     remote_link_url(f->link, url, "jobs/%s/inputs?token=%lld&worker=%s&index=%d", f->order->job,
                     (long long)f->order->token, f->link->name, f->order->index);
     FILE *out = open_memstream(&body, &size);
-    struct fetch_file file = {
-        .url = url, .key = f->link->key, .out = out, .etag = "", .stay = true, .stop = &f->stop};
+    struct fetch_file file = {.url = url,
+                              .key = f->link->key,
+                              .out = out,
+                              .etag = "",
+                              .stay = true,
+                              .progress = watch_inputs,
+                              .ctx = f,
+                              .stop = &f->stop};
     bool done = out ? fetch_file(&file, err)
                     : err_set(err, ERR_UNAVAILABLE, "no memory for inputs");
     if (out && fclose(out) != 0 && done)
         done = err_set(err, ERR_UNAVAILABLE, "no memory for inputs");
-    if (done && size != f->order->inputs)
+    if ((done && size != f->order->inputs) || size > f->order->inputs)
         done = err_set(err, ERR_INVALID, "wanted %zu bytes of inputs, got %zu", f->order->inputs,
                        size);
     if (!done) {

@@ -37,6 +37,7 @@
 #define AGAIN_MOST_MS 10000
 #define PROGRESS_MS 250 /* between two that are told */
 #define BEAT_MOST 10    /* seconds that a heartbeat waits */
+#define LONG_LEASE 24   /* of a shorter one none does: a server answers up to 5 seconds late */
 #define STOP_MS 3000
 #define SERIAL_MAX (INT64_C(1) << 53)
 #define READ_AT_ONCE 64
@@ -305,6 +306,13 @@ static void obey(struct keeper *k, const char *text, size_t size)
     cJSON_Delete(m.json);
 }
 
+/* Seconds that the beat that waits does. */
+static int beat_wait(const struct keeper *k)
+{
+    int third = k->order.lease_seconds / 3;
+    return k->order.lease_seconds < LONG_LEASE ? 0 : third < BEAT_MOST ? third : BEAT_MOST;
+}
+
 /* Of a beat, which waits or tells; both may say that the job is gone. */
 static void on_beat(void *ctx, const struct fetch_answer *a)
 {
@@ -313,6 +321,8 @@ static void on_beat(void *ctx, const struct fetch_answer *a)
     switch (judge(c, a)) {
     case TAKEN:
         obey(k, a->body, a->size);
+        if (c == &k->watch && beat_wait(k) == 0)
+            c->due = now_ms() + k->order.lease_seconds * 1000 / 4;
         return;
     case AGAIN:
     case REFUSED:
@@ -337,12 +347,9 @@ static void beat(struct keeper *k, struct call *c, cJSON *json, int wait)
     free(text);
 }
 
-static void watch(struct keeper *k, int64_t now)
+static void watch(struct keeper *k)
 {
-    int wait = k->order.lease_seconds / 3;
-    beat(k, &k->watch, cJSON_CreateObject(), wait < BEAT_MOST ? wait : BEAT_MOST);
-    if (wait == 0) /* of a short lease */
-        k->watch.due = now + k->order.lease_seconds * 1000 / 4;
+    beat(k, &k->watch, cJSON_CreateObject(), beat_wait(k));
 }
 
 static void tell_progress(struct keeper *k, const struct wire_message *m)
@@ -623,7 +630,7 @@ static void feel_pulse(struct keeper *k, int64_t now)
 static void advance(struct keeper *k, int64_t now)
 {
     if (k->phase != IDLE && k->phase != ENDING && may_start(&k->watch, now))
-        watch(k, now);
+        watch(k);
     switch (k->phase) {
     case IDLE:
         if (child_idle(k) && may_start(&k->claim, now))

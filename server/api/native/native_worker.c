@@ -113,7 +113,7 @@ static void reply(struct http_request *req, void *ctx)
         o->json = NULL;
     } else if (o->task && o->hashing && o->err.code == ERR_NONE) {
         http_reply_empty(req, 204);
-    } else if (o->call.index == -1) { /* of a claim: the next one may have more luck */
+    } else if (o->call.index == -1 && !o->hashing) { /* of a claim: the next may have more luck */
         http_reply_empty(req, 204);
     } else {
         http_reply_error(req, &o->err, NULL);
@@ -197,7 +197,7 @@ static int try(struct http_request *req, struct waiting *w)
     }
     log_event(LOG_INFO, "job_started", "job=%s attempt=%d model=%s owner=%s", o->job.id,
               o->job.attempts, log_quote(model, sizeof model, o->job.params.model), w->owner);
-    http_work_on(req, work, reply, o, order_free);
+    http_work_far_on(req, work, reply, o, order_free); /* a model is read for minutes */
     return 1;
 }
 
@@ -282,9 +282,15 @@ bool native_worker_call(struct http_request *req, struct native_worker_call *out
     if (good) {
         snprintf(out->claim.job_id, sizeof out->claim.job_id, "%s", id);
         out->claim.token = token;
+        out->claim.afar = true;
         out->index = (int)index;
         good = queue_hold(out->parts.queue, &out->claim, out->owner, &out->held, &err);
         param = NULL;
+    }
+    if (good && out->index >= out->held.count) {
+        good = err_set(&err, ERR_INVALID, "index: the job has %d pictures, got %d", out->held.count,
+                       out->index);
+        param = "index";
     }
     if (!good)
         http_reply_error(req, &err, param);
@@ -314,5 +320,5 @@ void native_worker_order(struct http_request *req)
         return;
     }
     o->call = call;
-    http_work_on(req, work, reply, o, order_free);
+    http_work_far_on(req, work, reply, o, order_free);
 }
