@@ -71,6 +71,11 @@ static bool move(struct queue *q, const char *id, const char *before, struct err
         return err_set(err, ERR_INVALID, "more than %d jobs are before that one: take another",
                        AHEAD_MOST);
     }
+    if (before && ahead == line.count) { /* the line has the first alone of very many */
+        free(line.ids);
+        return err_set(err, ERR_INVALID,
+                       "so many jobs are before that one that it has no place yet: take another");
+    }
     int64_t rank = most + (int64_t)ahead + 2;            /* `before` gets one above all, too */
     bool done = true;
     for (size_t i = 0; i < ahead && i < line.count && done; i++)

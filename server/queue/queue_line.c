@@ -57,6 +57,8 @@ void queue_line_changed(struct queue_line *line)
     atomic_fetch_add(&line->changes, 1);
 }
 
+#define LINE_WHOLE 1000 /* a line that is shorter has everybody in it (SQL_JOB_LINE) */
+
 static int compare(const void *a, const void *b)
 {
     return strcmp(((const struct place *)a)->id, ((const struct place *)b)->id);
@@ -108,9 +110,11 @@ bool queue_line_place(struct queue_line *line, struct job *jobs, size_t count, s
             jobs[i].state == JOB_QUEUED
                 ? bsearch(&key, line->places, line->count, sizeof key, compare)
                 : NULL;
-        /* Who is not in it has joined since it was read, or has just left its head. */
+        /* Who is not in it has joined since it was read, is behind the first of very many, or has
+         * just left its head. */
+        bool behind = line->rest_until || line->count >= LINE_WHOLE;
         if (jobs[i].state == JOB_QUEUED)
-            jobs[i].position = found ? found->position : line->rest_until ? (int)line->count : 0;
+            jobs[i].position = found ? found->position : behind ? (int)line->count : 0;
     }
     pthread_mutex_unlock(&line->lock);
     return done;

@@ -149,9 +149,11 @@ enum sql_statement {
 /* Who goes before whom: a priority above 0 before all, one below 0 behind all others. */
 #define SQL_CLASS "CASE WHEN priority > 0 THEN 1 WHEN priority < 0 THEN -1 ELSE 0 END"
 /* What a job is expected to take, in milliseconds, by its key's pace; a second before that is
- * known. `least` and `most` are the names of the database's functions. */
+ * known. `least` and `most` are the names of the database's functions. A pace that is told by a
+ * tiny job (most of whose time a model was read) is cut: the product has to fit into 64 bits. */
 #define SQL_EXPECTED(least, most)                                                                  \
-    "CASE WHEN pace > 0 AND work > 0 THEN " least "(" most "(work * pace / 1000, 1), 86400000) "   \
+    "CASE WHEN pace > 0 AND work > 0 THEN " least "(" most "(work * " least                        \
+    "(pace, 10000000) / 1000, 1), 86400000) "                                                      \
     "ELSE 1000 END"
 
 struct sql_ops;
