@@ -271,6 +271,8 @@ static size_t take_body(char *data, size_t one, size_t count, void *ctx)
     if (t->socket && !is_switched(t))
         return n; /* it is an ordinary answer, which says why there is none */
     size_t used = t->news ? t->news(t->ctx, t->body, t->size) : 0;
+    if (used > t->size)
+        return 0;
     t->size -= used;
     memmove(t->body, t->body + used, used > 0 ? t->size + 1 : 0);
     return n;

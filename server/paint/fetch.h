@@ -54,7 +54,8 @@ struct fetch_request {
     int timeout_ms;    /* of the whole transfer */
     size_t max_answer; /* bytes of its body */
     /* Called as more of the body has come, with all of it so far but for what it was done with
-     * before: returns of how many bytes it is. NULL: not. Must not start or abort transfers. */
+     * before: returns of how many bytes it is; more than there are ends the transfer. NULL: not.
+     * Must not start or abort transfers. */
     size_t (*news)(void *ctx, const char *body, size_t size);
     bool socket; /* asks for a WebSocket, of which `news` gets the bytes (upstream_socket.h) */
 };

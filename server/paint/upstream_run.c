@@ -4,6 +4,7 @@
  * steps and the previews is lost where there is none. */
 #include "server/paint/upstream_private.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -276,7 +277,8 @@ static void hear(struct errand *e, const char *text, size_t size)
         break;
     case UPSTREAM_COMFY_STEP:
         tell_running(e);
-        if (step < steps && now < e->heard_at + TELL_MS)
+        /* The last one is told at once, and once. */
+        if ((step < steps || e->heard.step >= e->heard.steps) && now < e->heard_at + TELL_MS)
             break;
         e->heard = (struct job_progress){
             .image = e->index, .step = step, .steps = steps, .eta_seconds = -1};
@@ -322,8 +324,8 @@ static size_t on_heard(void *ctx, const char *body, size_t size)
             break;
         case UPSTREAM_SOCKET_OTHER:
             break;
-        case UPSTREAM_SOCKET_BROKEN: /* what else comes is not understood */
-            return size;
+        case UPSTREAM_SOCKET_BROKEN: /* what else comes is not understood: it is opened anew */
+            return SIZE_MAX;
         }
     }
     return used;
