@@ -193,6 +193,7 @@ struct settings_upstream {
     char *name;
     char *kind;     /* "openai", "sdapi" or "comfyui" */
     char *workflow; /* of "comfyui": the file of what it runs; else NULL */
+    char *placeholders; /* what that names of a job: " prompt seed cfg "; NULL: not known */
     char *base_url; /* "https://api.openai.com/v1", "http://gpu:7860"; no slash at the end */
     char *key;      /* from key, key_env or key_file; "" for none. Never logged */
     struct settings_upstream_model {

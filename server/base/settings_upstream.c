@@ -9,7 +9,9 @@
 
 #include "server/base/settings.h"
 #include "server/base/settings_value.h"
+#include "server/base/small_file.h"
 
+#define WORKFLOW_MOST ((size_t)4 << 20)
 #define KEY_FILE_MAX 4096
 #define MONEY_MOST 1e9
 
@@ -28,6 +30,7 @@ static void free_one(struct settings_upstream *u)
     free(u->kind);
     free(u->base_url);
     free(u->workflow);
+    free(u->placeholders);
     free(u->key);
 }
 
@@ -183,6 +186,32 @@ static const struct {
 #undef NUMBER
 };
 
+/* The names in a workflow's "%name%" and "%name:value%". Whether it is one at all is looked at when
+ * the upstream begins. */
+static bool read_workflow(const char *path, char **placeholders, struct err *err)
+{
+    struct err unread;
+    size_t size;
+    char *text = small_file_read(path, WORKFLOW_MOST, NULL, &unread), *words = NULL;
+    FILE *out = text ? open_memstream(&words, &size) : NULL;
+    free(*placeholders);
+    *placeholders = NULL;
+    if (!text)
+        return true;
+    for (const char *at = text; out && (at = strchr(at, '%')); at++) {
+        size_t n = strspn(at + 1, "abcdefghijklmnopqrstuvwxyz_");
+        if (n > 0 && (at[1 + n] == '%' || at[1 + n] == ':'))
+            fprintf(out, " %.*s ", (int)n, at + 1);
+    }
+    free(text);
+    if (!out || fclose(out) != 0) {
+        free(words);
+        return err_set(err, ERR_INTERNAL, "no memory for the settings");
+    }
+    *placeholders = words;
+    return true;
+}
+
 static bool set_one(struct settings_upstream *u, const char *name, const char *value,
                     struct err *err)
 {
@@ -196,7 +225,8 @@ static bool set_one(struct settings_upstream *u, const char *name, const char *v
     if (strcmp(name, "kind") == 0)
         return set_kind(u, value, err);
     if (strcmp(name, "workflow") == 0)
-        return settings_value_replace(&u->workflow, value, err);
+        return settings_value_replace(&u->workflow, value, err) &&
+               read_workflow(value, &u->placeholders, err);
     if (strcmp(name, "key") == 0)
         return settings_value_replace(&u->key, value, err);
     if (strcmp(name, "key_env") == 0) {

@@ -29,6 +29,7 @@
 #include "server/job/embeddings.h"
 #include "server/job/lora_list.h"
 #include "server/job/loras.h"
+#include "server/job/notes.h"
 #include "server/job/upscalers.h"
 #include "server/job/registry.h"
 #include "server/job/parts.h"
@@ -94,6 +95,7 @@ struct options {
     bool prompt_comments;
     const char *wrong; /* the field that an error is about; NULL: no single one */
     bool quiet, help, given[JOB_FLAGS_MAX];
+    bool said[JOB_TABLE_MAX]; /* for notes */
 };
 
 static bool take_own(struct options *o, const char *flag, const char *value, struct err *err)
@@ -151,14 +153,18 @@ static bool take_options(struct options *o, const struct job_flags *flags, int a
                    argv[optind]);
 }
 
-/* Says what of the words says nothing to the model. */
-static bool note(struct job_params *j, const struct pictor_model_info *model, struct err *err)
+/* Says what was said without any effect on the model. */
+static bool note(const struct options *o, struct job_params *j,
+                 const struct pictor_model_info *model, struct err *err)
 {
-    const struct intake_model usual = {.guide = model->guide,
-                                       .guidance = (double)model->default_guidance};
-    if (!intake_settle(&usual, j, err))
+    struct intake_model usual = {.guide = model->guide,
+                                 .guidance = (double)model->default_guidance,
+                                 .masked = model->masked,
+                                 .image_guidance = (double)model->default_image_guidance};
+    snprintf(usual.architecture, sizeof usual.architecture, "%s", model->architecture);
+    if (!intake_settle(&usual, j, err) || !notes_add(&usual, o->said, j, err))
         return false;
-    if (j->notes)
+    if (j->notes && !o->quiet)
         fprintf(stderr, "%s\n", j->notes);
     return true;
 }
@@ -169,6 +175,7 @@ static bool complete(struct options *o, const struct job_flags *flags,
                      struct err *err)
 {
     struct job_params *j = &o->job;
+    notes_given(j, o->said);
     if (j->width == JOB_UNSET)
         j->width = model->native_width;
     if (j->height == JOB_UNSET)
@@ -193,7 +200,7 @@ static bool complete(struct options *o, const struct job_flags *flags,
     j->has_mask = o->mask || o->extend;
     intake_speed(settings, j);
     return job_field_fill(&job_table, j, err) && (j->prompt || replace(&j->prompt, "", err)) &&
-           note(j, model, err);
+           note(o, j, model, err);
 }
 
 static bool find_model(const struct settings *settings, const char *name,

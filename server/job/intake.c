@@ -14,6 +14,7 @@
 #include "server/job/folders.h"
 #include "server/job/job_engine.h"
 #include "server/job/lora_tags.h"
+#include "server/job/notes.h"
 #include "server/job/upscalers.h"
 #include "server/job/variants.h"
 #include "server/job/vocabularies.h"
@@ -35,6 +36,8 @@ void intake_model_of(const struct registry_model *model, struct intake_model *ou
     int side = upstream ? 1024 : 512;
     *out = (struct intake_model){
         .upstream = upstream,
+        .told = model->told,
+        .placeholders = model->placeholders,
         .takes_more = model->takes_more,
         .width = model->native_width ? model->native_width : side,
         .height = model->native_height ? model->native_height : side,
@@ -325,7 +328,8 @@ bool intake_settle(const struct intake_model *model, struct job_params *p, struc
     p->guidance_told = !model->upstream && model->guide == PICTOR_GUIDE_TOLD;
     if (model->upstream)
         return true;
-    none |= p->guidance <= 1;
+    /* CFG++ asks for the negative prompt's answer by itself. */
+    none |= p->guidance <= 1 && !(p->sampler && strstr(p->sampler, "CFG++"));
     return (!none || !is_given(p->negative_prompt) ||
             intake_note(p, "negative_prompt", why, err)) &&
            (!none || p->hires_width <= 0 || !is_given(p->hires_negative_prompt) ||
@@ -339,7 +343,8 @@ bool intake_settle(const struct intake_model *model, struct job_params *p, struc
 bool intake_complete(const struct intake_model *model, const struct settings *settings,
                      struct job_params *p, const char **param, struct err *err)
 {
-    bool given[JOB_TABLE_MAX];
+    bool given[JOB_TABLE_MAX], said[JOB_TABLE_MAX];
+    notes_given(p, said);
     /* Once is enough: an upstream's job that is repeated has its templates, and no list. */
     bool chosen = p->prompt_template || p->negative_template;
     for (size_t i = 0; i < job_table.count; i++)
@@ -356,7 +361,7 @@ bool intake_complete(const struct intake_model *model, const struct settings *se
         if (f->optional && !given[i] && !named)
             job_field_clear(f, p);
     }
-    return true;
+    return notes_add(model, said, p, err);
 }
 
 bool intake_files(struct registry *registry, const struct intake_model *model,

@@ -17,6 +17,8 @@ struct settings;
 struct intake_model {
     char name[REGISTRY_NAME_SIZE]; /* what job_params.model wants */
     bool upstream;
+    enum registry_told told;
+    const char *placeholders; /* as struct registry_model's */
     bool takes_more; /* pictures beside the one to begin from */
     /* The model's own, or the usual ones while they are unknown. */
     int width, height, steps;

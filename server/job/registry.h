@@ -41,6 +41,15 @@ struct registry;
 
 enum registry_kind { REGISTRY_LOCAL, REGISTRY_UPSTREAM };
 
+/* What of a job an upstream is told (notes.c has the fields). */
+enum registry_told {
+    REGISTRY_TOLD_ALL,        /* it is no upstream */
+    REGISTRY_TOLD_WORDS,      /* openai: what OpenAI's API has */
+    REGISTRY_TOLD_EXTENSIONS, /* openai, with pictor's extensions */
+    REGISTRY_TOLD_WEBUI,      /* sdapi */
+    REGISTRY_TOLD_WORKFLOW    /* comfyui */
+};
+
 struct registry_model {
     char name[REGISTRY_NAME_SIZE];
     enum registry_kind kind;
@@ -49,6 +58,8 @@ struct registry_model {
     const char *path; /* local: what pictor_files_open wants, as long as the registry lives */
     char upstream[40];               /* upstream: its name in the settings; local: "" */
     char remote[REGISTRY_NAME_SIZE]; /* upstream: the model's name there */
+    enum registry_told told;
+    const char *placeholders; /* of REGISTRY_TOLD_WORKFLOW, as struct settings_upstream's */
     bool takes_more;                 /* upstream: further pictures beside the one to begin from */
     uint64_t size;                   /* bytes of the file or folder; 0 when unknown */
     int64_t mtime_ms;                /* newest file in it, Unix milliseconds; 0 when unknown */

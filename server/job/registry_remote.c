@@ -8,6 +8,15 @@
 #include "server/base/settings.h"
 #include "server/job/registry_scan.h"
 
+static enum registry_told told_of(const struct settings_upstream *u)
+{
+    if (u->kind && strcmp(u->kind, "sdapi") == 0)
+        return REGISTRY_TOLD_WEBUI;
+    if (u->kind && strcmp(u->kind, "comfyui") == 0)
+        return REGISTRY_TOLD_WORKFLOW;
+    return u->extensions ? REGISTRY_TOLD_EXTENSIONS : REGISTRY_TOLD_WORDS;
+}
+
 static bool add_remote(struct registry_table *t, const struct settings_upstream *u,
                        const char *local, const char *remote, struct err *err)
 {
@@ -16,6 +25,8 @@ static bool add_remote(struct registry_table *t, const struct settings_upstream 
         return err->code == ERR_NONE;
     snprintf(e->model.upstream, sizeof e->model.upstream, "%s", u->name);
     snprintf(e->model.remote, sizeof e->model.remote, "%s", remote);
+    e->model.told = told_of(u);
+    e->model.placeholders = u->placeholders;
     e->model.takes_more = u->kind && strcmp(u->kind, "openai") == 0;
     e->was_read = true;
     return true;

@@ -123,6 +123,16 @@ def test_every_api(front, comfy):
     assert comfy.graphs()[1]["3"]["inputs"]["sampler_name"] == "euler_ancestral"
 
 
+def test_what_the_workflow_has_no_place_for_is_noted(front, comfy):
+    flow = text_to_image()
+    flow["3"]["inputs"].update(seed=7, sampler_name="euler")
+    _, jobs = front(comfy, flow)
+    job = cloud(jobs, seed=9, sampler="DDIM", steps=3, guidance=4, tiling=True, width=128)
+    assert job["state"] == "done", job["error"]
+    assert {note.split(":")[0] for note in job["notes"]} == {"seed", "sampler", "tiling"}
+    assert "not told of it" in job["notes"][0]
+
+
 def test_its_checkpoints_are_listed(front, comfy):
     comfy.checkpoints += ["sdxl/base.safetensors"]
     server, jobs = front(comfy, None, models="*")

@@ -13,6 +13,7 @@
 #include "server/api/extended.h"
 #include "server/base/base64.h"
 #include "server/base/json_fields.h"
+#include "server/base/json_number.h"
 #include "server/base/json_text.h"
 #include "server/base/settings.h"
 #include "server/job/companions.h"
@@ -21,6 +22,7 @@
 #include "server/job/intake.h"
 #include "server/job/job_tags.h"
 #include "server/job/lora_list.h"
+#include "server/job/notes.h"
 #include "server/job/styles.h"
 #include "server/job/vaes.h"
 #include "server/worker/codec.h"
@@ -33,7 +35,8 @@ struct request {
     const char *init_image, *mask;
     cJSON *controls, *extend, *loras, *styles, *images, *relay, *tags;
     bool prompt_comments, compose;
-    bool blurred; /* mask_blur was given */
+    bool blurred; /* mask_blur was given, */
+    bool seeded;  /* and a seed that is no wish for any */
 };
 
 #define AT(member) .offset = offsetof(struct request, member)
@@ -78,6 +81,9 @@ static bool parse(struct request *r, cJSON *body, char param[64], struct err *er
     }
     const cJSON *blur = cJSON_GetObjectItemCaseSensitive(body, "mask_blur");
     r->blurred = blur && !cJSON_IsNull(blur);
+    struct json_whole seed = {.negative = true};
+    json_number_whole(cJSON_GetObjectItemCaseSensitive(body, "seed"), &seed);
+    r->seeded = !seed.negative;
     if (r->compose) { /* who could has done it before (server/api/composing.h) */
         snprintf(param, 64, "compose");
         job_params_init(&r->p);
@@ -108,7 +114,9 @@ static bool read_picture(const struct app *app, const char *name, const char *te
     return true;
 }
 
-static bool complete(const struct app *app, struct job_params *p, char param[64], struct err *err)
+/* `seeded`: the request names a seed. */
+static bool complete(const struct app *app, struct job_params *p, bool seeded, char param[64],
+                     struct err *err)
 {
     struct intake_model model;
     if (!intake_model(app->registry, p->model, &model, err)) {
@@ -127,7 +135,8 @@ static bool complete(const struct app *app, struct job_params *p, char param[64]
     struct vaes_choice vae;
     if (intake_complete(&model, app->settings, p, &blamed, err) &&
         intake_files(app->registry, &model, p, &blamed, err) &&
-        companions_check(app->registry, &model, p, &blamed, err)) {
+        companions_check(app->registry, &model, p, &blamed, err) &&
+        (!seeded || notes_seed(&model, p, err))) {
         if (model.upstream ||
             vaes_choose(registry_files(app->registry, FOLDERS_VAE), model.name, p->vae, &vae, err))
             return true;
@@ -287,7 +296,7 @@ bool native_job_read(const struct app *app, const char *key_id, struct cJSON *bo
          read_picture(app, "mask", r.mask, &out->mask.data, &out->mask.size, param, err) &&
          extend(app, &r, out, param, err) && read_words(app, &r, &out->params, param, err) &&
          add_loras(app, r.loras, &out->params, param, err) &&
-         complete(app, &out->params, param, err) &&
+         complete(app, &out->params, r.seeded, param, err) &&
          read_controls(app, key_id, &r, out, param, err) &&
          read_images(app, &r, out, param, err) && read_relay(app, &r, out, param, err) &&
          read_tags(r.tags, out, param, err);

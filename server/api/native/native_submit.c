@@ -238,9 +238,15 @@ bool native_submit_repeat(const struct app *app, struct job *job,
     struct intake_model model;
     *count = 0;
     *param = NULL;
+    /* All of its fields hold something by now: which of them were said, its notes still know. */
+    char *notes = job->params.notes;
+    job->params.notes = NULL;
     /* The limits may be tighter than when it was accepted. */
-    return intake_model(app->registry, job->params.model, &model, err) &&
-           intake_complete(&model, app->settings, &job->params, param, err) &&
+    bool done = intake_model(app->registry, job->params.model, &model, err) &&
+                intake_complete(&model, app->settings, &job->params, param, err);
+    free(job->params.notes);
+    job->params.notes = notes;
+    return done &&
            intake_files(app->registry, &model, &job->params, param, err) &&
            companions_check(app->registry, &model, &job->params, param, err) &&
            read_inputs(app, job, inputs, count, err);

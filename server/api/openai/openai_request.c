@@ -23,6 +23,7 @@
 #include "server/job/intake.h"
 #include "server/job/job_tags.h"
 #include "server/job/lora_list.h"
+#include "server/job/notes.h"
 #include "server/job/relay.h"
 #include "server/job/styles.h"
 
@@ -562,7 +563,8 @@ static bool make_job(const struct app *app, const struct fields *in,
         return openai_fault_own(f, &err);
     if (!intake_complete(model, app->settings, p, &param, &err) ||
         !intake_files(app->registry, model, p, &param, &err) ||
-        !companions_check(app->registry, model, p, &param, &err))
+        !companions_check(app->registry, model, p, &param, &err) ||
+        (!in->seed.negative && !notes_seed(model, p, &err)))
         return openai_fault(f, err.code == ERR_INTERNAL ? 500 : 400,
                             param && strstr(param, "prompt") && err.code == ERR_TOO_LARGE
                                 ? "string_above_max_length"
@@ -632,7 +634,8 @@ static bool make_answer(const struct fields *in, enum openai_kind kind, struct o
 }
 
 /* What was said and checked and changes nothing, beside what nobody knows. */
-static void note_ignored(const struct fields *in, bool relayed, struct openai_request *out)
+static void note_ignored(const struct fields *in, const cJSON *object, bool relayed,
+                         struct openai_request *out)
 {
     if (!relayed && strcmp(in->quality, "auto") != 0 && strcmp(in->quality, "standard") != 0)
         openai_request_ignore(out, "quality");
@@ -642,16 +645,15 @@ static void note_ignored(const struct fields *in, bool relayed, struct openai_re
         openai_request_ignore(out, "complexity");
     if (!relayed && in->input_fidelity && strcmp(in->input_fidelity, "low") != 0)
         openai_request_ignore(out, "input_fidelity");
-    if (!isnan(in->strength) && !out->inputs.init)
-        openai_request_ignore(out, "strength");
     for (const char *at = out->params.notes; at && *at; at += *at == '\n') {
         char name[40];
         snprintf(name, sizeof name, "%.*s", (int)strcspn(at, ":"), at);
-        openai_request_ignore(out, strcmp(name, "guidance") == 0 ? "guidance_scale" : name);
+        const char *here = strcmp(name, "guidance") == 0 ? "guidance_scale" : name;
+        bool other = strcmp(here, "quality") == 0; /* of a file; OpenAI has its own */
+        if (!other && cJSON_GetObjectItemCaseSensitive(object, here))
+            openai_request_ignore(out, here);
         at += strcspn(at, "\n");
     }
-    if (!isnan(in->refiner_at) && !out->params.refiner)
-        openai_request_ignore(out, "refiner_at");
 }
 
 static bool fill(const struct openai_from *from, enum openai_kind kind, cJSON *object, bool form,
@@ -684,7 +686,7 @@ static bool fill(const struct openai_from *from, enum openai_kind kind, cJSON *o
         (model.upstream && !make_relay(object, kind, in.stream, &out->params, f)))
         return false;
     out->upstream = model.upstream;
-    note_ignored(&in, model.upstream, out);
+    note_ignored(&in, object, model.upstream, out);
     return true;
 }
 

@@ -240,7 +240,8 @@ static bool check_prompts(struct http_request *req, const struct sdapi_request *
             params->mask_weight = JOB_NO_REAL;
         else
             intake_over(&model, params);
-        return true;
+        if (sdapi_ignored_note(&model, r, params, &err))
+            return true;
     }
     if (unknown.code == ERR_NOT_FOUND) {
         sdapi_reply_crash(req, "Exception", unknown.msg);

@@ -20,6 +20,7 @@
 #include "server/job/intake.h"
 #include "server/job/job.h"
 #include "server/job/loras.h"
+#include "server/job/notes.h"
 #include "server/job/styles.h"
 #include "server/job/vaes.h"
 #include "server/job/variants.h"
@@ -184,16 +185,88 @@ static void add_samplers(struct list *list, const struct sdapi_request *r)
     }
 }
 
-/* "negative_prompt: why" of the job; its guidance is called otherwise here. */
-static void add_notes(struct list *list, const char *notes)
+/* What the WebUI calls fields of jobs that may say nothing to one, and the value that clients send
+ * with every request. */
+static const struct named {
+    const char *field, *here;
+    double neutral;
+} named[] = {
+    {"negative_prompt", "negative_prompt", NAN},
+    {"hires_negative_prompt", "hr_negative_prompt", NAN},
+    {"guidance", "cfg_scale", NAN},
+    {"seed", "seed", NAN},
+    {"steps", "steps", NAN},
+    {"sampler", "sampler_name", NAN},
+    {"scheduler", "scheduler", NAN},
+    {"image_guidance", "image_cfg_scale", NAN},
+    {"subseed_strength", "subseed_strength", 0},
+    {"clip_skip", "clip_skip", 1},
+    {"tiling", "tiling", 0},
+    {"eta", "eta", NAN},
+    {"fit", "resize_mode", 0},
+    {"mask_invert", "inpainting_mask_invert", 0},
+    {"mask_only_area", "inpaint_full_res", 1},
+    {"mask_padding", "inpaint_full_res_padding", 0},
+    {"mask_blur", "mask_blur", 4},
+    {"mask_blur", "mask_blur_x", 4},
+    {"mask_blur_y", "mask_blur_y", 4},
+    {"fill", "inpainting_fill", 0},
+    {"noise_multiplier", "initial_noise_multiplier", 1},
+    {"refiner_at", "refiner_switch_at", NAN},
+};
+#define NAMED (sizeof named / sizeof *named)
+
+/* Whether the body says something of it that not every client says. */
+static bool is_said(const cJSON *body, const struct named *n)
 {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(body, n->here);
+    if (!item || cJSON_IsNull(item) || (cJSON_IsString(item) && is_empty(item)))
+        return false;
+    double value = cJSON_IsNumber(item) ? item->valuedouble : cJSON_IsTrue(item);
+    return cJSON_IsString(item) || value != n->neutral;
+}
+
+/* The line "field: why" of the notes; NULL: there is none. *size is how long the reason is. */
+static const char *note_of(const char *notes, const char *field, size_t *size)
+{
+    size_t length = strlen(field);
     for (size_t n; notes && *notes; notes += n + (notes[n] == '\n')) {
         n = strcspn(notes, "\n");
-        size_t field = strcspn(notes, ":"), from = field + 2 < n ? field + 2 : n;
-        bool guidance = strncmp(notes, "guidance:", 9) == 0;
-        add(list, "%.*s (%.*s)", guidance ? 9 : (int)field, guidance ? "cfg_scale" : notes,
-            (int)(n - from), notes + from);
+        if (n > length + 2 && strncmp(notes, field, length) == 0 && notes[length] == ':') {
+            *size = n - length - 2;
+            return notes + length + 2;
+        }
     }
+    return NULL;
+}
+
+static void add_notes(struct list *list, const cJSON *body, const struct job_params *p)
+{
+    for (size_t i = 0; i < NAMED; i++) {
+        const struct job_field *f = job_field_find(&job_table, named[i].field);
+        size_t size = 0;
+        const char *why = note_of(p->notes, named[i].field, &size);
+        if (!why && f && !job_field_applies(f, p)) { /* not even taken over into the job */
+            why = notes_part(f);
+            size = strlen(why);
+        }
+        if (why && is_said(body, &named[i]))
+            add(list, "%s (%.*s)", named[i].here, (int)size, why);
+    }
+}
+
+bool sdapi_ignored_note(const struct intake_model *model, const struct sdapi_request *r,
+                        struct job_params *p, struct err *err)
+{
+    bool given[JOB_TABLE_MAX], seeded = !r->seed.negative;
+    notes_given(p, given);
+    for (size_t i = 0; i < job_table.count; i++) {
+        size_t k = 0; /* the WebUI's other fields have no notes */
+        while (k < NAMED && strcmp(named[k].field, job_table.fields[i].name) != 0)
+            k++;
+        given[i] = given[i] && k < NAMED;
+    }
+    return notes_add(model, given, p, err) && (!seeded || notes_seed(model, p, err));
 }
 
 char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const struct cJSON *body,
@@ -218,7 +291,7 @@ char *sdapi_ignored(const struct app *app, const struct sdapi_request *r, const 
         add(list, "s_noise");
     if (!isnan(r->distilled_cfg_scale) && !params->guidance_told)
         add(list, "distilled_cfg_scale");
-    add_notes(list, params->notes);
+    add_notes(list, body, params);
     if (r->firstpass_image)
         add(list, "firstpass_image");
     if (r->latent_mask && *r->latent_mask)

@@ -7,10 +7,18 @@
 #ifndef PICTOR_SERVER_SDAPI_IGNORED_H
 #define PICTOR_SERVER_SDAPI_IGNORED_H
 
+#include <stdbool.h>
+
 #include "server/api/sdapi/sdapi_request.h"
 
 struct app;
+struct err;
+struct intake_model;
 struct job_params;
+
+/* Adds to the job's notes (server/job/notes.h), of which sdapi_ignored says what the body has. */
+bool sdapi_ignored_note(const struct intake_model *model, const struct sdapi_request *request,
+                        struct job_params *params, struct err *err);
 
 /* "style x, sd_vae y.safetensors, <lora:z:0.8>": UTF-8, malloc'd, "" when nothing was; of bounded
  * length. NULL only without memory. `body` is what `request` was parsed from, `params` what became
