@@ -250,7 +250,9 @@ static void add_notes(struct list *list, const cJSON *body, const struct job_par
             why = notes_part(f);
             size = strlen(why);
         }
-        if (why && is_said(body, &named[i]))
+        /* The WebUI's own guidance is one that its clients mean. */
+        bool meant = size > 0 && strcmp(named[i].field, "guidance") == 0;
+        if (why && (meant || is_said(body, &named[i])))
             add(list, "%s (%.*s)", named[i].here, (int)size, why);
     }
 }
