@@ -53,8 +53,23 @@ int http_head_check(struct http_request *req, const char *version, struct err *e
 struct unknown {
     const char *known; /* words between blanks */
     const char *first;
+    const char *twice; /* one that is known, and was given more than once */
     char names[NAMES_SIZE];
+    struct MHD_Connection *conn;
 };
+
+struct same {
+    const char *name;
+    int count;
+};
+
+static enum MHD_Result count_same(void *ctx, enum MHD_ValueKind kind, const char *name,
+                                  const char *value)
+{
+    struct same *s = ctx;
+    s->count += strcmp(name, s->name) == 0;
+    return MHD_YES;
+}
 
 static bool has_word(const char *words, const char *word, size_t size)
 {
@@ -71,8 +86,13 @@ static enum MHD_Result on_argument(void *ctx, enum MHD_ValueKind kind, const cha
 {
     struct unknown *u = ctx;
     size_t used = strlen(u->names);
-    if (has_word(u->known, name, strlen(name)))
+    if (has_word(u->known, name, strlen(name))) {
+        struct same s = {.name = name};
+        MHD_get_connection_values(u->conn, MHD_GET_ARGUMENT_KIND, count_same, &s);
+        if (s.count > 1)
+            u->twice = name;
         return MHD_YES;
+    }
     u->first = u->first ? u->first : name;
     if (*name && used + strlen(name) + sizeof ", " < sizeof u->names)
         snprintf(u->names + used, sizeof u->names - used, "%s%s", used ? ", " : "", name);
@@ -81,12 +101,17 @@ static enum MHD_Result on_argument(void *ctx, enum MHD_ValueKind kind, const cha
 
 bool http_head_query(struct http_request *req, const char **param, struct err *err)
 {
-    struct unknown u = {.known = req->route->query ? req->route->query : ""};
+    struct unknown u = {.known = req->route->query ? req->route->query : "", .conn = req->conn};
+    bool strict = req->http->options.routes->dialects[req->dialect].strict_query;
     MHD_get_connection_values(req->conn, MHD_GET_ARGUMENT_KIND, on_argument, &u);
+    if (u.twice && strict) {
+        *param = u.twice;
+        return err_set(err, ERR_INVALID, "the query has \"%.60s\" more than once", u.twice);
+    }
     if (!u.first || req->route->probe) /* what watches over servers adds words of its own */
         return true;
     *param = u.first;
-    if (req->http->options.routes->dialects[req->dialect].strict_query)
+    if (strict)
         return err_set(err, ERR_INVALID, "the query has no parameter \"%.60s\"; it can have: %s",
                        u.first, *u.known ? u.known : "none");
     for (char *at = u.names; *at; at++)

@@ -119,8 +119,10 @@ def test_misspelt_queries(server):
         assert answer.status_code == 400
         error = answer.json()["error"]
         assert name is None or (error["param"] == name and f'"{name}"' in error["message"])
-        assert "limit model q since state tag until" in error["message"]
+        assert "limit model params q since state tag until" in error["message"]
     assert get("/api/models?x=1").json()["error"]["message"].endswith("it can have: none")
+    twice = get("/api/jobs?limit=1&limit=2")  # of two, neither is taken in silence
+    assert twice.status_code == 400 and twice.json()["error"]["param"] == "limit", twice.text
     assert get("/api/jobs?limit=1&before=0&state=done&q=").status_code == 200
     progress = get("/sdapi/v1/progress?skip_current_images=true&skip_current_image=true")
     assert progress.status_code == 200
