@@ -45,8 +45,10 @@ static bool has_word(const char *words, const char *word)
 /* What a workflow of ComfyUI's has a place for (server/paint/upstream_comfy.h). */
 static bool has_place(const char *placeholders, const char *field)
 {
-    static const char *const other[][2] = {
-        {"guidance", "cfg"}, {"guidance", "scale"}, {"strength", "denoise"}, {"mask_invert", "mask"}};
+    static const char *const other[][2] = {{"guidance", "cfg"},
+                                           {"guidance", "scale"},
+                                           {"strength", "denoise"},
+                                           {"mask_invert", "mask"}};
     for (size_t i = 0; i < sizeof other / sizeof *other; i++)
         if (strcmp(field, other[i][0]) == 0 && has_word(placeholders, other[i][1]))
             return true;

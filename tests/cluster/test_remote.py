@@ -167,7 +167,7 @@ def test_a_workers_key_opens_its_own_job_and_nothing_else(serve, work):
         ask(server, "GET", "/api/worker/files/" + "0" * 64, 404, key, params={**params, "job": job})
     ask(server, "GET", "/api/worker/files/..%2f..%2fetc", 400, mine, params={**query, "job": ids[0]})
     ask(server, "POST", held + "/image", 400, mine, params=query, data=b"no picture")
-    ask(server, "POST", held + "/image", 404, mine, params={**query, "index": 1}, data=png.getvalue())
+    ask(server, "POST", held + "/image", 400, mine, params={**query, "index": 1}, data=png.getvalue())
     wrong = {"step": 1, "steps": 2, "width": 9, "height": 9, "preview": "AAAA"}
     ask(server, "POST", held + "/heartbeat", 400, mine, params=query, json=wrong)
     assert ask(server, "POST", held + "/heartbeat", 200, mine, params=query, json={}) == {
