@@ -3,6 +3,7 @@ import base64
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -50,12 +51,16 @@ def test_they_are_locked_in(serve):
 
 
 def test_the_server_itself_reads_no_picture():
-    """Only what runs in a worker, and what people call by hand, has a decoder in it."""
+    """Only what runs in a worker, and what people call by hand, has a decoder in it; a worker's
+    keeper on another machine packs the pixels of its own worker."""
     found = subprocess.run(
         ["grep", "-rlE", r"\bimage_(probe|decode|texts_read|encode[a-z_]*)\(", "server"],
         cwd=Path(__file__).parents[2], capture_output=True, text=True).stdout.split()
     assert set(found) == {"server/worker/worker.c", "server/worker/worker_codec.c",
-                          "server/cli/cli_picture.c"}
+                          "server/cli/cli_picture.c", "server/remote/remote_keeper.c"}
+    keeper = Path(__file__).parents[2] / "server/remote/remote_keeper.c"
+    assert set(re.findall(r"\bimage_\w+\(", keeper.read_text())) == {
+        "image_encode_png(", "image_file_free("}
 
 
 def test_one_that_dies_idle_is_replaced_and_nobody_notices(serve):

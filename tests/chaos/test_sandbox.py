@@ -273,8 +273,8 @@ def test_its_log_lines_say_who_wrote_them(tmp_path, monkeypatch):
         call = json.dumps([NUMBER["write"], 2, line, len(line)])
         jobs.state(jobs.submit(**{**TINY, "prompt": f"door:{call}"}))
         until(lambda: "hello" in server.log())
-        assert "name=mallory by=worker\n" in server.log()
-        assert "event=worker_output text=hello?[2J\n" in server.log()
+        assert re.search(r"name=mallory by=worker( job=[0-9a-f]{32})?\n", server.log())
+        assert re.search(r"event=worker_output job=[0-9a-f]{32} text=hello\?\[2J\n", server.log())
         blank = " " * 60000  # spaces are no tokens: a prompt may hold so many
         big = f"x{blank}x\ny{blank}y\n"
         for _ in range(6):
