@@ -151,7 +151,7 @@ static void a_job_is_followed_to_its_end(void **state)
     expect(one, "job", "\"state\":\"running\"");
     progress(r, id, 3, true);
     expect(one, "progress",
-           "\"step\":3,\"steps\":9,\"eta_seconds\":null,"
+           "\"step\":3,\"steps\":9,\"eta_seconds\":null,\"ahead\":0,"
            "\"preview\":\"data:image/jpeg;base64,YWJj\"");
     fixture_store_image(r->f, &claim, 0, "x", &image);
     expect(one, "image", image.id);
