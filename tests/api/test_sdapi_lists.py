@@ -138,7 +138,7 @@ def test_openapi(serve, sd):
 
     def body(path):
         return doc["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
-    assert body("/sdapi/v1/txt2img")["steps"]["default"] == 50 and body("/sdapi/v1/txt2img")["styles"]["type"] == "array"
+    assert body("/sdapi/v1/txt2img")["steps"]["default"] == 50 and "array" in body("/sdapi/v1/txt2img")["styles"]["type"]
     assert "init_images" in body("/sdapi/v1/img2img") and "init_images" not in body("/sdapi/v1/txt2img")
     assert "prompt" in body("/api/jobs") and "output_format" in body("/v1/images/generations")
     assert body("/sdapi/v1/options").keys() == sd.get("options").keys()
