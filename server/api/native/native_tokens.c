@@ -225,16 +225,7 @@ static bool read_request(const struct app *app, cJSON *body, struct counting *c,
     }
     c->registry = app->registry;
     c->embeddings = registry_files(app->registry, FOLDERS_EMBEDDING);
-    const char *wrong = NULL;
-    if (c->p.width == JOB_UNSET)
-        c->p.width = c->model.width;
-    if (c->p.height == JOB_UNSET)
-        c->p.height = c->model.height;
-    bool good = intake_fill(&c->model, app->settings, &c->p, err) &&
-                job_field_check(&job_table, &c->p, app->settings, &wrong, err);
-    if (!good && wrong)
-        snprintf(param, 64, "%s", wrong);
-    return good;
+    return intake_fill(&c->model, app->settings, &c->p, err);
 }
 
 void native_tokens_count(struct http_request *req)
