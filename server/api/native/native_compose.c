@@ -50,7 +50,7 @@ struct cJSON *native_compose_schema(const struct settings *settings)
     cJSON *properties = cJSON_GetObjectItemCaseSensitive(schema, "properties");
     cJSON *seed = cJSON_CreateObject();
     cJSON_AddStringToObject(seed, "type", "integer");
-    cJSON_AddNumberToObject(seed, "minimum", 0);
+    cJSON_AddNumberToObject(seed, "minimum", -1); /* any */
     cJSON_ReplaceItemInObjectCaseSensitive(properties, "seed", seed);
     cJSON_AddBoolToObject(schema, "additionalProperties", false);
     return schema;
