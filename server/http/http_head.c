@@ -7,6 +7,7 @@
 #include <strings.h>
 #include <sys/random.h>
 
+#include "server/base/words.h"
 #include "server/http/head.h"
 
 #define NAMES_SIZE 200 /* of parameters that nobody knows; more are left out */
@@ -71,22 +72,12 @@ static enum MHD_Result count_same(void *ctx, enum MHD_ValueKind kind, const char
     return MHD_YES;
 }
 
-static bool has_word(const char *words, const char *word, size_t size)
-{
-    if (size == 0 || strchr(word, ' ')) /* two words in a row are none */
-        return false;
-    for (const char *at = words; (at = strstr(at, word)); at += size)
-        if ((at == words || at[-1] == ' ') && (at[size] == ' ' || at[size] == '\0'))
-            return true;
-    return false;
-}
-
 static enum MHD_Result on_argument(void *ctx, enum MHD_ValueKind kind, const char *name,
                                    const char *value)
 {
     struct unknown *u = ctx;
     size_t used = strlen(u->names);
-    if (has_word(u->known, name, strlen(name))) {
+    if (words_have(u->known, name)) {
         struct same s = {.name = name};
         MHD_get_connection_values(u->conn, MHD_GET_ARGUMENT_KIND, count_same, &s);
         if (s.count > 1)

@@ -9,6 +9,7 @@
 
 #include "engine/io/image.h"
 #include "engine/pictor.h"
+#include "server/base/words.h"
 #include "server/job/intake.h"
 #include "server/job/job.h"
 
@@ -33,15 +34,6 @@ static const char *const told[] = {
         " negative_prompt steps guidance sampler scheduler strength clip_skip mask_invert ",
 };
 
-static bool has_word(const char *words, const char *word)
-{
-    size_t size = strlen(word);
-    for (const char *at = words; (at = strstr(at, word)); at += size)
-        if (at > words && at[-1] == ' ' && at[size] == ' ')
-            return true;
-    return false;
-}
-
 /* What a workflow of ComfyUI's has a place for (server/paint/upstream_comfy.h). */
 static bool has_place(const char *placeholders, const char *field)
 {
@@ -50,9 +42,9 @@ static bool has_place(const char *placeholders, const char *field)
                                            {"strength", "denoise"},
                                            {"mask_invert", "mask"}};
     for (size_t i = 0; i < sizeof other / sizeof *other; i++)
-        if (strcmp(field, other[i][0]) == 0 && has_word(placeholders, other[i][1]))
+        if (strcmp(field, other[i][0]) == 0 && words_have(placeholders, other[i][1]))
             return true;
-    return has_word(placeholders, field);
+    return words_have(placeholders, field);
 }
 
 static bool is_told(const struct intake_model *model, const char *field)
@@ -60,9 +52,9 @@ static bool is_told(const struct intake_model *model, const char *field)
     static const char ours[] = " count model subseed format quality preview_every tag "
                                "composed_from ";
     if (model->told == REGISTRY_TOLD_WORKFLOW && model->placeholders)
-        return has_word(ours, field) || has_place(model->placeholders, field);
-    return model->told == REGISTRY_TOLD_ALL || has_word(everybody, field) ||
-           has_word(told[model->told], field);
+        return words_have(ours, field) || has_place(model->placeholders, field);
+    return model->told == REGISTRY_TOLD_ALL || words_have(everybody, field) ||
+           words_have(told[model->told], field);
 }
 
 static void say_untold(const struct intake_model *model, char out[MESSAGE])
@@ -108,9 +100,7 @@ const char *notes_part(const struct job_field *f)
 /* Flow transformers, which read no CLIP in chunks (of SD 3 and FLUX.1, CLIP alone does). */
 static bool is_one_of(const struct intake_model *model, const char *families)
 {
-    char padded[40];
-    snprintf(padded, sizeof padded, "%s", model->architecture);
-    return *padded && has_word(families, padded);
+    return words_have(families, model->architecture);
 }
 
 /* Whether any pass is painted by a sampler of which `holds` is true; an unknown one may be. */
@@ -231,7 +221,7 @@ bool notes_seed(const struct intake_model *model, struct job_params *p, struct e
 {
     char message[MESSAGE];
     bool placed = model->told != REGISTRY_TOLD_WORKFLOW || !model->placeholders ||
-                  has_word(model->placeholders, "seed");
+                  words_have(model->placeholders, "seed");
     if (model->told != REGISTRY_TOLD_WORDS && placed)
         return true;
     say_untold(model, message);
