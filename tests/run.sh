@@ -108,6 +108,7 @@ for part in $parts; do
         python_ready
         python_tests cluster
         STORE=postgresql python_tests api/test_queue.py
+        STORE=postgresql python_tests api/test_quotas.py
         ;;
     long)
         python_ready

@@ -10,7 +10,7 @@ set -eu
 libraries="libmicrohttpd-dev libcjson-dev libcurl4-openssl-dev libpng-dev libjpeg62-turbo-dev
 libwebp-dev libutf8proc-dev libsqlite3-dev libpq-dev libinih-dev libssl-dev zlib1g-dev"
 build="build-essential pkg-config ca-certificates $libraries"
-test="libcmocka-dev postgresql python3 python3-venv python3-pip chromium curl fonts-dejavu-core"
+test="libcmocka-dev postgresql nginx-light python3 python3-venv python3-pip chromium curl fonts-dejavu-core"
 
 case "${1:-}" in
 run) wanted=$build ;;
