@@ -25,6 +25,7 @@ struct queue_line {
     atomic_uint changes;
     pthread_mutex_t lock; /* what follows; held while the store is read, so that it is read once */
     bool read;
+    bool whole;         /* everybody who waits is in it (SQL_JOB_LINE) */
     unsigned read_at;   /* changes before it was read */
     int64_t rest_until; /* now_ms */
     struct place *places;
@@ -57,8 +58,6 @@ void queue_line_changed(struct queue_line *line)
     atomic_fetch_add(&line->changes, 1);
 }
 
-#define LINE_WHOLE 1000 /* a line that is shorter has everybody in it (SQL_JOB_LINE) */
-
 static int compare(const void *a, const void *b)
 {
     return strcmp(((const struct place *)a)->id, ((const struct place *)b)->id);
@@ -69,10 +68,12 @@ static bool read_line(struct queue_line *line, struct err *err)
 {
     unsigned changes = atomic_load(&line->changes); /* before: what changes now is read again */
     struct store_ids ids;
+    int queued, running;
     int64_t began = now_ms();
     if (line->read && (line->read_at == changes || began < line->rest_until))
         return true;
-    if (!store_job_line(line->store, &ids, err))
+    if (!store_job_depth(line->store, NULL, &queued, &running, err) ||
+        !store_job_line(line->store, &ids, err))
         return false;
     struct place *places = malloc((ids.count ? ids.count : 1) * sizeof *places);
     for (size_t i = 0; places && i < ids.count; i++) {
@@ -88,6 +89,7 @@ static bool read_line(struct queue_line *line, struct err *err)
     line->places = places;
     line->count = count;
     line->read = true;
+    line->whole = count >= (size_t)queued;
     line->read_at = changes;
     int64_t took = now_ms() - began;
     line->rest_until = took > LONG_MS ? began + took * REST : 0;
@@ -112,7 +114,7 @@ bool queue_line_place(struct queue_line *line, struct job *jobs, size_t count, s
                 : NULL;
         /* Who is not in it has joined since it was read, is behind the first of very many, or has
          * just left its head. */
-        bool behind = line->rest_until || line->count >= LINE_WHOLE;
+        bool behind = line->rest_until || !line->whole;
         if (jobs[i].state == JOB_QUEUED)
             jobs[i].position = found ? found->position : behind ? (int)line->count : 0;
     }

@@ -75,7 +75,7 @@ def test_nobody_can_present_a_users_key(server):
 
 def test_a_revoked_user_stays_out(server):
     user(server, "mallory").get("/api/jobs")
-    subprocess.run([PROGRAM, "keys", "revoke", "user:mallory", f"--data={server.folder / 'data'}"],
+    subprocess.run([PROGRAM, "keys", "revoke", "user:mallory", *server.place()],
                    check=True, capture_output=True)
     answer = user(server, "mallory").request("GET", "/api/jobs")
     assert answer.status_code == 401 and "revoked" in answer.json()["error"]["message"]

@@ -24,10 +24,11 @@
 INCBIN(pg_migration_0001, "migrations/postgresql/0001_init.sql");
 INCBIN(pg_migration_0002, "migrations/postgresql/0002_shares.sql");
 INCBIN(pg_migration_0003, "migrations/postgresql/0003_depth.sql");
+INCBIN(pg_migration_0004, "migrations/postgresql/0004_deep.sql");
 
 /* Number i brings the schema from version i to i + 1. */
 static const unsigned char *const migrations[] = {pg_migration_0001, pg_migration_0002,
-                                                  pg_migration_0003};
+                                                  pg_migration_0003, pg_migration_0004};
 #define SCHEMA ((int)(sizeof migrations / sizeof *migrations))
 
 bool pg_is_address(const char *database)
@@ -129,6 +130,7 @@ static bool migrate_locked(struct pg_connection *c, struct err *err)
 static bool migrate(struct pg *st, struct err *err)
 {
     struct pg_connection *c = pg_pool_take(st);
+    c->migrates = true;
     bool done = pg_pool_execute(c,
                                 "BEGIN; SET LOCAL lock_timeout = '60s'; SET LOCAL "
                                 "statement_timeout = 0",
@@ -139,6 +141,7 @@ static bool migrate(struct pg *st, struct err *err)
                    PQserverVersion(c->db) / 10000, VERSION_LEAST / 10000);
     done = done && pg_pool_execute(c, "SELECT pg_advisory_xact_lock(" PG_MIGRATION ")", err) &&
            migrate_locked(c, err) && pg_pool_execute(c, "COMMIT", err);
+    c->migrates = false;
     pg_pool_give(c);
     return done;
 }

@@ -17,7 +17,7 @@ void pg_list_sql(const struct sql_list *kind, char sql[SQL_LIST_SIZE])
         [LIST_ANY] = "",
         [LIST_QUEUED] = " AND state = 'queued'",
         [LIST_RUNNING] = " AND state = 'running'",
-        [LIST_DONE] = " AND state = $2",
+        [LIST_DONE] = " AND state = 'done'",
         [LIST_ENDED] = " AND state IN ('failed', 'cancelled') AND state = $2",
     };
     snprintf(sql, SQL_LIST_SIZE,

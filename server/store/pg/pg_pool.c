@@ -18,7 +18,8 @@
 
 #define CONNECT_SECONDS "5"
 #define ANSWER_MS 12000 /* longer than PostgreSQL itself lets a statement run */
-#define SLICE_MS 100    /* between looks whether somebody still waits */
+#define MIGRATE_MS 3600000
+#define SLICE_MS 100 /* between looks whether somebody still waits */
 #define RETRY_LEAST_MS 100
 #define RETRY_MOST_MS 3000
 
@@ -260,7 +261,7 @@ bool pg_pool_execute(struct pg_connection *c, const char *sql, struct err *err)
     bool done = true;
     if (!c->db || c->broken)
         return err_copy(err, &c->trouble);
-    c->deadline = now_ms() + ANSWER_MS;
+    c->deadline = now_ms() + (c->migrates ? MIGRATE_MS : ANSWER_MS);
     if (!PQsendQuery(c->db, sql))
         return pg_pool_fail(c, NULL, err);
     for (PGresult *r; (r = pg_pool_answer(c, NULL)); PQclear(r)) {

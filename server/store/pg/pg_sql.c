@@ -36,6 +36,11 @@
     "SELECT " SQL_RECORD_COLUMNS " FROM records WHERE id = $1 AND kind = $2 AND "                  \
     "($3 IS NULL OR key_id = $3)"
 
+/* Of `turns`: whether the key has a job that waits, of the models $1 if they are named. */
+#define WAITS                                                                                      \
+    "EXISTS (SELECT 1 FROM backlog WHERE backlog.key_id = turns.key_id AND queued > 0 AND "        \
+    "($1 IS NULL OR model IN (SELECT json_array_elements_text($1::json))))"
+
 /* The heads of all keys' lines, the best of them first; those that another server is about to
  * claim are passed over, and other keys' heads come before what is behind them. A few rows of each
  * key are looked at and one is locked, however many wait. */
@@ -44,7 +49,8 @@
     "place FROM (SELECT sequence FROM jobs WHERE state = 'queued' AND key_id = turns.key_id AND "  \
     "($1 IS NULL OR model IN (SELECT json_array_elements_text($1::json))) ORDER BY rank DESC, "    \
     "priority DESC, sequence LIMIT " depth ") AS line) AS heads JOIN jobs ON jobs.sequence = "     \
-    "heads.sequence WHERE jobs.state = 'queued' ORDER BY jobs.rank DESC, " SQL_CLASS " DESC, "     \
+    "heads.sequence WHERE jobs.state = 'queued' AND " WAITS " ORDER BY jobs.rank DESC, " SQL_CLASS \
+    " DESC, "                                                                                      \
     "place, turns.used, jobs.sequence LIMIT 1 FOR UPDATE OF jobs SKIP LOCKED"
 
 static const char *const statements[SQL_COUNT] = {
@@ -95,7 +101,9 @@ static const char *const statements[SQL_COUNT] = {
                         "AS id, rank, "
                         "priority, sequence, work FROM jobs WHERE state = 'queued' AND key_id = "
                         "turns.key_id ORDER "
-                        "BY rank DESC, priority DESC, sequence LIMIT 1000) AS line LEFT JOIN "
+                        "BY rank DESC, priority DESC, sequence LIMIT (SELECT least(1000, "
+                        "greatest(50000 / count(DISTINCT key_id), 20)) FROM backlog WHERE "
+                        "queued > 0 HAVING count(*) > 0)) AS line LEFT JOIN "
                         "(SELECT id AS whose, "
                         "weight FROM keys) AS owner ON whose = turns.key_id) SELECT id FROM q "
                         "ORDER BY rank DESC, "
@@ -112,9 +120,9 @@ static const char *const statements[SQL_COUNT] = {
      * claim: as a rule the first, however many keys and jobs there are. What was claimed stays in
      * the index until the table is vacuumed, so that each line looked at has its price. */
     [SQL_JOB_NEXT_USUAL] =
-        "SELECT jobs.id FROM (SELECT key_id, used FROM turns WHERE EXISTS (SELECT 1 FROM backlog "
-        "WHERE backlog.key_id = turns.key_id AND queued > 0) ORDER BY used OFFSET 0) AS line CROSS "
-        "JOIN LATERAL (SELECT sequence FROM jobs WHERE state = 'queued' AND key_id = line.key_id "
+        "SELECT jobs.id FROM (SELECT key_id, used FROM turns WHERE " WAITS
+        " ORDER BY used OFFSET 0) AS line CROSS JOIN LATERAL (SELECT sequence FROM jobs WHERE "
+        "state = 'queued' AND key_id = line.key_id "
         "AND rank = 0 AND priority = 0 AND ($1 IS NULL OR model IN (SELECT "
         "json_array_elements_text($1::json))) ORDER BY sequence LIMIT 1) AS head JOIN jobs ON "
         "jobs.sequence = head.sequence WHERE jobs.state = 'queued' AND NOT EXISTS (SELECT 1 FROM "
@@ -167,11 +175,10 @@ static const char *const statements[SQL_COUNT] = {
         "coalesce(sum(CASE WHEN day >= $2 THEN money END), 0), coalesce(sum(pictures), 0), "
         "coalesce(sum(work), 0), coalesce(sum(money), 0) FROM usage WHERE key_id = $1 AND day >= "
         "$3",
-    [SQL_USAGE_PENDING] = "SELECT model, sum(count), sum(work), sum(money) FROM (SELECT model, "
-                          "count, work, money FROM "
-                          "jobs WHERE state = 'queued' AND key_id = $1 UNION ALL SELECT model, "
-                          "count, work, money FROM "
-                          "jobs WHERE state = 'running' AND key_id = $1) AS waiting GROUP BY model",
+    [SQL_USAGE_PENDING] =
+        "SELECT model, sum(count), sum(work), sum(money) FROM (SELECT model, pictures AS count, "
+        "work, money FROM backlog WHERE key_id = $1 AND queued > 0 UNION ALL SELECT model, count, "
+        "work, money FROM jobs WHERE state = 'running' AND key_id = $1) AS waiting GROUP BY model",
     [SQL_USAGE_LIST] = "SELECT " SQL_USAGE_COLUMNS " FROM usage WHERE ($1 IS NULL OR key_id = $1) "
                        "AND day >= $2 AND day <= $3 ORDER BY day, key_id, model LIMIT $4",
     [SQL_JOB_SPEND] = "UPDATE jobs SET money = greatest(money + $3, 0) WHERE id = $1 AND "
@@ -205,9 +212,12 @@ static const char *const statements[SQL_COUNT] = {
                     "owner NOT LIKE 'worker:%' AND $1 = 0 LIMIT $2",
     [SQL_JOB_FINISHED_BEFORE] = "SELECT id FROM jobs WHERE finished_ms > 0 AND finished_ms < $1 "
                                 "ORDER BY finished_ms LIMIT $2",
-    [SQL_JOB_KEYLESS] = "SELECT jobs.id FROM jobs JOIN keys ON keys.id = jobs.key_id "
-                        "WHERE jobs.state IN ('queued', 'running') AND keys.revoked_ms > $1 "
-                        "LIMIT $2",
+    [SQL_JOB_KEYLESS] =
+        "SELECT line.id FROM (SELECT DISTINCT keys.id AS whose FROM keys JOIN backlog ON key_id = "
+        "keys.id WHERE revoked_ms > $1 AND queued > 0) AS gone CROSS JOIN LATERAL (SELECT id FROM "
+        "jobs WHERE state = 'queued' AND key_id = whose LIMIT $2) AS line UNION ALL SELECT jobs.id "
+        "FROM jobs JOIN keys ON keys.id = key_id WHERE state = 'running' AND revoked_ms > $1 LIMIT "
+        "$2",
     [SQL_JOB_WAITED] = "SELECT id FROM jobs WHERE state = 'queued' AND waited = 1 AND home = " HERE
                        " AND $1 = 0 LIMIT $2",
     [SQL_JOB_SHORT] = "SELECT id, count, n FROM (SELECT id, count, interrupted, (SELECT count(*) "
@@ -233,8 +243,10 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_IMAGE_ALL] = "SELECT " SQL_IMAGE_COLUMNS ", job_id FROM images",
     [SQL_INPUT_PUT] = "INSERT INTO inputs (job_id, name, bytes) VALUES ($1, $2, $3)",
     [SQL_INPUT_BYTES] = "SELECT bytes FROM inputs WHERE job_id = $1 AND name = $2",
-    [SQL_INPUT_WAITING] = "SELECT coalesce(sum(bytes), 0) FROM jobs JOIN inputs ON job_id = id "
-                          "WHERE state IN ('queued', 'running') AND key_id = $1",
+    [SQL_INPUT_WAITING] =
+        "SELECT coalesce(sum(bytes), 0) FROM (SELECT id FROM jobs WHERE state = 'queued' AND "
+        "key_id = $1 UNION ALL SELECT id FROM jobs WHERE state = 'running' AND key_id = $1) AS "
+        "waiting JOIN inputs ON job_id = id",
     [SQL_INPUT_DELETE] = "DELETE FROM inputs WHERE job_id = $1 AND name = $2",
     [SQL_INPUT_ALL] = "SELECT job_id, name, bytes FROM inputs",
     [SQL_ORDER_PUT] = "INSERT INTO orders (job_id, token, position, count) "

@@ -36,6 +36,7 @@ struct pg_connection {
     bool alone;              /* sql_save began the transaction */
     bool wrote;              /* what others are to hear of */
     int64_t deadline;        /* of the statement at work, now_ms */
+    bool migrates;           /* what may take as long as it takes */
     const atomic_bool *gone; /* nobody waits for its answer any more; NULL: somebody does */
     int changes;
     struct err trouble; /* why there is no connection */
