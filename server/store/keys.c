@@ -291,6 +291,9 @@ bool keys_user(struct keys *keys, const char *user, struct key *out, struct err 
                        "the proxy names a user who is not 1..%d bytes of UTF-8 without control "
                        "characters",
                        USER_MAX);
+    /* What a proxy sends that has nothing to put there, such as Caddy's {http.reverse_proxy...}. */
+    if (user[0] == '{' && user[strlen(user) - 1] == '}')
+        return err_set(err, ERR_DENIED, "the proxy names nobody, but its own placeholder %s", user);
     snprintf(key.name, sizeof key.name, USER ":%.*s", USER_MAX, user);
     if (!hash_user(user, hash, err) || !store_key_each(keys->store, hash, is_user, &s, err))
         return false;

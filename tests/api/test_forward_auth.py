@@ -39,7 +39,8 @@ def test_users_have_jobs_of_their_own(server):
 
 @pytest.mark.parametrize("name, secret, words", [
     ("anna", None, "X-Pictor-Secret must have"), ("anna", "wrong", "X-Pictor-Secret is not"),
-    ("anna", SECRET + "x", "X-Pictor-Secret is not"), ("x" * 60, SECRET, "1..59 bytes")])
+    ("anna", SECRET + "x", "X-Pictor-Secret is not"), ("x" * 60, SECRET, "1..59 bytes"),
+    ("{http.reverse_proxy.header.Remote-User}", SECRET, "its own placeholder")])
 def test_refused(server, name, secret, words):
     answer = user(server, name, secret).request("GET", "/api/jobs")
     assert answer.status_code == 401 and words in answer.json()["error"]["message"]
