@@ -279,14 +279,11 @@ static bool measure(struct bench *bench, const struct shape *s, struct bench_row
                                 : s->kind == BENCH_LINEAR   ? MATRIX_LINEAR
                                 : s->kind == BENCH_UPSAMPLE ? MATRIX_UPSAMPLE
                                                             : MATRIX_CONV3X3;
-        struct matrix_part part = {kind == MATRIX_GATED ? 2 * s->n : s->n,
-                                   DTYPE_F32,
-                                   DTYPE_F32,
-                                   bench->random,
-                                   bench->random,
-                                   0,
-                                   false,
-                                   NULL};
+        struct matrix_part part = {.n = kind == MATRIX_GATED ? 2 * s->n : s->n,
+                                   .dtype = DTYPE_F32,
+                                   .bias_dtype = DTYPE_F32,
+                                   .w = bench->random,
+                                   .bias = bench->random};
         m = s->coarse ? matrix_new_coarse(bench->dev, kind, s->k, &part, 1, err)
                       : matrix_new_stacked(bench->dev, kind, s->k, &part, 1, err);
         if (!m)

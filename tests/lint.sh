@@ -16,7 +16,7 @@ allowed() { # folder -> the folders (without theirs; with them if / ends it) and
     case $1 in
     engine/base) echo "engine/base" ;;
     engine/compute | engine/compute/cpu) echo "engine/base engine/compute engine/compute/cpu" ;;
-    engine/io) echo "engine/base engine/compute/dtype.h engine/io engine/pictor.h" ;;
+    engine/io) echo "engine/base engine/compute/dtype.h engine/compute/dtype_scales.h engine/io engine/pictor.h" ;;
     engine/text) echo "engine/base engine/text" ;;
     engine/sample) echo "engine/base engine/sample engine/pictor.h" ;;
     engine/model) echo "engine/base engine/compute engine/io engine/model" ;;

@@ -13,6 +13,7 @@ static const struct {
     [DTYPE_F32] = {"F32", 4},         [DTYPE_F16] = {"F16", 2},         [DTYPE_BF16] = {"BF16", 2},
     [DTYPE_F8_E4M3] = {"F8_E4M3", 1}, [DTYPE_F8_E5M2] = {"F8_E5M2", 1}, [DTYPE_F64] = {"F64", 8},
     [DTYPE_I64] = {"I64", 8},         [DTYPE_I8] = {"I8", 1},
+    [DTYPE_F4_E2M1] = {"F4", 1, 2},
     [DTYPE_Q4_0] = {"Q4_0", 18, 32},  [DTYPE_Q4_1] = {"Q4_1", 20, 32},
     [DTYPE_Q5_0] = {"Q5_0", 22, 32},  [DTYPE_Q5_1] = {"Q5_1", 24, 32},
     [DTYPE_Q8_0] = {"Q8_0", 34, 32},  [DTYPE_Q2_K] = {"Q2_K", 84, 256},
@@ -77,6 +78,9 @@ static float f32_of_e4m3(uint8_t b)
     }                                                                                              \
     break
 
+static const float fours[16] = {0,     0.5f,  1,  1.5f,  2,  3,  4,  6,
+                                -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+
 void dtype_to_f32(enum dtype dtype, const void *src, float *dst, size_t n)
 {
     const unsigned char *bytes = src;
@@ -98,6 +102,12 @@ void dtype_to_f32(enum dtype dtype, const void *src, float *dst, size_t n)
         EACH(int64_t, (float)x);
     case DTYPE_I8:
         EACH(int8_t, (float)x);
+    case DTYPE_F4_E2M1:
+        for (size_t i = 0; i < n; i += 2, bytes++) {
+            dst[i] = fours[*bytes >> 4];
+            dst[i + 1] = fours[*bytes & 15];
+        }
+        break;
     case DTYPE_Q4_0:
     case DTYPE_Q4_1:
     case DTYPE_Q5_0:

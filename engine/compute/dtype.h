@@ -2,6 +2,7 @@
 #ifndef PICTOR_ENGINE_COMPUTE_DTYPE_H
 #define PICTOR_ENGINE_COMPUTE_DTYPE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum dtype {
@@ -12,7 +13,8 @@ enum dtype {
     DTYPE_F8_E5M2,
     DTYPE_F64,
     DTYPE_I64,
-    DTYPE_I8, /* inside products only: what it is scaled by lies elsewhere */
+    DTYPE_I8,      /* what it is scaled by lies elsewhere (dtype_scales.h) */
+    DTYPE_F4_E2M1, /* so it does; two to a byte, the upper half first */
     /* GGML's: numbers in blocks that have scales of their own (dtype_blocks.c); in files only. */
     DTYPE_Q4_0,
     DTYPE_Q4_1,
@@ -30,8 +32,13 @@ enum dtype {
     DTYPE_OTHER /* in the file, but nothing here reads it; size 0 */
 };
 
-size_t dtype_size(enum dtype dtype);      /* bytes a block; 0 for DTYPE_OTHER */
-size_t dtype_block(enum dtype dtype);     /* elements a block: 1 but for GGML's */
+size_t dtype_size(enum dtype dtype);  /* bytes a block; 0 for DTYPE_OTHER */
+size_t dtype_block(enum dtype dtype); /* elements a block: 1 but for F4 and GGML's */
+/* Fewer than 16 bits a number. */
+static inline bool dtype_is_small(enum dtype dtype)
+{
+    return dtype_size(dtype) < 2 * dtype_block(dtype);
+}
 const char *dtype_name(enum dtype dtype); /* as safetensors writes it: "F16", "BF16", "F8_E4M3" */
 
 /* dst[i] = src[i] for n elements: exact for every float format, subnormals, infinities and NaN

@@ -85,7 +85,8 @@ struct matrix *matrix_new(struct device *dev, enum matrix_kind kind, int n, int 
                           enum dtype w_dtype, const void *w, enum dtype bias_dtype,
                           const void *bias, struct err *err)
 {
-    struct matrix_part part = {n, w_dtype, bias_dtype, w, bias, 0, false, NULL};
+    struct matrix_part part = {
+        .n = n, .dtype = w_dtype, .bias_dtype = bias_dtype, .w = w, .bias = bias};
     return matrix_new_stacked(dev, kind, k, &part, 1, err);
 }
 

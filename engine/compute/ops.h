@@ -16,6 +16,7 @@
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
 #include "engine/base/pool.h"
+#include "engine/compute/dtype_scales.h"
 #include "engine/compute/tensor.h"
 
 struct device;
@@ -89,7 +90,9 @@ struct matrix_part {
     float scale; /* what each stored weight is times; 0: nothing */
     bool stays;  /* `w` stays what it is as long as the matrix: weights in blocks of few bits need
                     not be expanded before a product wants them */
-    const struct matrix_more *more; /* NULL: nothing; with `stays` it does, too */
+    const struct matrix_more *more;    /* NULL: nothing; with `stays` it does, too */
+    const struct dtype_scales *scales; /* the same: what else they are times */
+    size_t first_row;                  /* of those, that `w` begins with */
 };
 static inline bool matrix_kind_gated(enum matrix_kind kind)
 {

@@ -3,7 +3,6 @@
 #include "engine/io/checkpoint.h"
 
 #include <cjson/cJSON.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "engine/io/scaled.h"
 #include "engine/io/tensor_file.h"
 #include "engine/pictor.h"
 
@@ -23,6 +23,7 @@ struct file {
     int set; /* which files are one, in shards */
     struct names_layout layout;
     struct tensor_file *tf;
+    cJSON *said; /* of its weights of few bits, in its metadata; or NULL */
 };
 
 struct checkpoint {
@@ -30,9 +31,12 @@ struct checkpoint {
     int file_count;
     struct raw_tensor *tensors; /* in order of name; they own their names */
     size_t count;
-    cJSON *scheduler, *config, *pipeline;                /* of a folder, or NULL */
-    struct file_bytes tokenizer;                         /* size 0: there is none */
-    struct tensor_file *words;                           /* one that is a GGUF, or NULL */
+    struct scaled scaled;
+    char **said; /* what was said of each of these weights */
+    size_t said_count;
+    cJSON *scheduler, *config, *pipeline; /* of a folder, or NULL */
+    struct file_bytes tokenizer;          /* size 0: there is none */
+    struct tensor_file *words;            /* one that is a GGUF, or NULL */
     enum pictor_variant variant;
     char name[sizeof((struct pictor_file *)NULL)->name]; /* checkpoint_name */
 };
@@ -89,96 +93,28 @@ static bool index_file(struct checkpoint *cp, const struct file *file, struct er
     return true;
 }
 
-/* What ComfyUI says beside X.weight, as JSON in the bytes of X.comfy_quant: {"format": "nvfp4"};
- * "": nothing, or nothing that is a format's name. */
-static void read_format(const struct checkpoint *cp, const char *weight, char *out, size_t size)
+/* What ComfyUI may say in a file's metadata instead of beside each weight, {"layers": {"X":
+ * {"format": "nvfp4"}}}, becomes a tensor "X.comfy_quant". */
+static bool index_said(struct checkpoint *cp, const struct file *file, struct err *err)
 {
-    char name[NAME_ROOM + 16], json[512];
-    struct err unread;
-    *out = '\0';
-    int stem = (int)(strlen(weight) - strlen("weight"));
-    snprintf(name, sizeof name, "%.*scomfy_quant", stem, weight);
-    const struct raw_tensor *t = checkpoint_find(cp, name);
-    if (!t || t->bytes >= sizeof json || !raw_tensor_read(t, json, &unread))
-        return;
-    json[t->bytes] = '\0';
-    cJSON *said = cJSON_Parse(json);
-    const char *format = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(said, "format"));
-    if (format)
-        raw_tensor_show(out, size, format);
-    cJSON_Delete(said);
-}
-
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-    return n > m && strcmp(text + n - m, end) == 0;
-}
-
-/* Weights that are not numbers by themselves, but with what stands beside them, are not taken for
- * such: of integers with scales, and of 4 bits, two to a byte. */
-static bool check_formats(const struct checkpoint *cp, struct err *err)
-{
-    static const char *const scales[] = {"weight_scale", "scale_weight", "weight_scale_2",
-                                         "comfy_quant"};
-    for (size_t i = 0; i < cp->count; i++) {
-        const struct raw_tensor *t = &cp->tensors[i];
-        char name[NAME_ROOM + 16], format[64], shown[96];
-        bool scaled = false;
-        if (t->dtype != DTYPE_OTHER || !ends_with(t->name, ".weight"))
+    const cJSON *layer, *layers = cJSON_GetObjectItemCaseSensitive(file->said, "layers");
+    bool ok = true;
+    cJSON_ArrayForEach(layer, layers) {
+        char beside[NAME_ROOM], name[NAME_ROOM];
+        int n = snprintf(beside, sizeof beside, "%s.comfy_quant", layer->string);
+        if (n < 0 || (size_t)n >= sizeof beside || tensor_file_find(file->tf, beside) ||
+            !names_to_ldm(&file->layout, file->part, beside, name, sizeof name) ||
+            (file->part == NAMES_WHOLE && is_replaced(cp, name)))
             continue;
-        int stem = (int)(strlen(t->name) - strlen("weight"));
-        for (size_t k = 0; k < sizeof scales / sizeof *scales && !scaled; k++) {
-            snprintf(name, sizeof name, "%.*s%s", stem, t->name, scales[k]);
-            scaled = checkpoint_find(cp, name);
-        }
-        if (!scaled)
-            continue;
-        read_format(cp, t->name, format, sizeof format);
-        return err_set(err, ERR_UNSUPPORTED,
-                       "tensor %s is in a format that is not read%s%s (whole numbers or 4 bits, "
-                       "with scales beside them): wanted BF16, F16, F32, F8 with one scale, or "
-                       "GGUF",
-                       raw_tensor_show(shown, sizeof shown, t->name), *format ? ": " : "", format);
+        struct raw_tensor t = {
+            .dtype = DTYPE_OTHER, .ndim = 1, .data = cJSON_PrintUnformatted(layer)};
+        if (!t.data)
+            return err_set(err, ERR_INTERNAL, "out of memory for tensor names");
+        t.bytes = t.shape[0] = strlen(t.data);
+        cp->said[cp->said_count++] = (char *)t.data;
+        ok = ok && add(cp, &t, name, err);
     }
-    return true;
-}
-
-/* Such as a scale a row, or a block. */
-static bool refuse_scale(const struct checkpoint *cp, const struct raw_tensor *scale,
-                         const char *weight, struct err *err)
-{
-    char format[64], shown[96];
-    read_format(cp, weight, format, sizeof format);
-    return err_set(err, ERR_UNSUPPORTED,
-                   "tensor %s: wanted one finite number, what all weights are times%s%s",
-                   raw_tensor_show(shown, sizeof shown, scale->name),
-                   *format ? "; found the format " : "", format);
-}
-
-/* Weights of 8 bits have what each is times beside them: "X.scale_weight" or "X.weight_scale" of
- * "X.weight". Of the headers alone nobody asks for numbers. */
-static bool read_scales(struct checkpoint *cp, struct err *err)
-{
-    static const char *const endings[] = {".scale_weight", ".weight_scale"};
-    for (size_t i = 0; i < 2 * cp->count; i++) {
-        const struct raw_tensor *t = &cp->tensors[i / 2];
-        size_t n = strlen(t->name), length = strlen(endings[i % 2]);
-        char name[NAME_ROOM + 8];
-        float scale = 0;
-        if (n <= length || strcmp(t->name + n - length, endings[i % 2]) != 0 || !t->data)
-            continue;
-        snprintf(name, sizeof name, "%.*s.weight", (int)(n - length), t->name);
-        struct raw_tensor *weight = (struct raw_tensor *)checkpoint_find(cp, name);
-        if (!weight)
-            continue;
-        if (raw_tensor_count(t) == 1 && t->dtype != DTYPE_OTHER && t->bytes)
-            raw_tensor_floats(t, 0, 1, &scale);
-        if (!isfinite(scale) || scale == 0)
-            return refuse_scale(cp, t, weight->name, err);
-        weight->scale = scale;
-    }
-    return true;
+    return ok;
 }
 
 static void scan(struct names_layout *layout, const struct file *file)
@@ -187,23 +123,36 @@ static void scan(struct names_layout *layout, const struct file *file)
         names_scan(layout, file->part, tensor_file_at(file->tf, i)->name);
 }
 
+static size_t said_layers(const struct file *f)
+{
+    int n = cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(f->said, "layers"));
+    return n > 0 ? (size_t)n : 0;
+}
+
 static bool index_files(struct checkpoint *cp, struct err *err)
 {
-    size_t room = 1;
-    for (int i = 0; i < cp->file_count; i++)
-        room += tensor_file_count(cp->files[i].tf);
+    size_t room = 1, layers = 1;
+    for (int i = 0; i < cp->file_count; i++) {
+        struct file *f = &cp->files[i];
+        const char *said = tensor_file_metadata(f->tf, "_quantization_metadata");
+        f->said = said ? cJSON_Parse(said) : NULL;
+        layers += said_layers(f);
+        room += tensor_file_count(f->tf);
+    }
+    room += layers;
     for (int i = 0; i < cp->file_count; i++)
         for (int j = 0; j < cp->file_count; j++)
             if (cp->files[j].set == cp->files[i].set)
                 scan(&cp->files[i].layout, &cp->files[j]);
     cp->tensors = calloc(room, sizeof *cp->tensors);
-    if (!cp->tensors)
+    cp->said = calloc(layers, sizeof *cp->said);
+    if (!cp->tensors || !cp->said)
         return err_set(err, ERR_INTERNAL, "out of memory for %zu tensors", room);
     for (int i = 0; i < cp->file_count; i++)
-        if (!index_file(cp, &cp->files[i], err))
+        if (!index_file(cp, &cp->files[i], err) || !index_said(cp, &cp->files[i], err))
             return false;
-    return raw_tensor_sort(cp->tensors, cp->count, err) && check_formats(cp, err) &&
-           read_scales(cp, err);
+    return raw_tensor_sort(cp->tensors, cp->count, err) &&
+           scaled_read(&cp->scaled, cp->tensors, cp->count, err);
 }
 
 /* Takes `tf`, which may be NULL: then it could not be opened, and `err` is set. */
@@ -385,8 +334,14 @@ void checkpoint_free(struct checkpoint *cp)
     for (size_t i = 0; i < cp->count; i++)
         free((char *)cp->tensors[i].name);
     free(cp->tensors);
-    for (int i = 0; i < cp->file_count; i++)
+    scaled_free(&cp->scaled);
+    for (size_t i = 0; i < cp->said_count; i++)
+        cJSON_free(cp->said[i]);
+    free(cp->said);
+    for (int i = 0; i < cp->file_count; i++) {
         tensor_file_close(cp->files[i].tf);
+        cJSON_Delete(cp->files[i].said);
+    }
     file_bytes_close(&cp->tokenizer);
     tensor_file_close(cp->words);
     cJSON_Delete(cp->scheduler);

@@ -68,9 +68,17 @@ bool raw_tensor_bytes(enum dtype dtype, size_t count, size_t *bytes)
 
 void raw_tensor_floats(const struct raw_tensor *t, size_t first, size_t n, float *out)
 {
-    dtype_range_to_f32(t->dtype, t->data, first, out, n);
+    if (!t->scales)
+        dtype_range_to_f32(t->dtype, t->data, first, out, n);
     for (size_t i = 0; t->scale != 0 && i < n; i++)
         out[i] *= t->scale;
+    for (size_t i = 0; t->scales && i < n;) { /* a row at a time */
+        size_t row = (first + i) / t->scales->width, at = (first + i) % t->scales->width;
+        size_t some = t->scales->width - at < n - i ? t->scales->width - at : n - i;
+        dtype_scales_read(t->scales, t->dtype, t->data, t->first_row, t->first_row + row, at,
+                          out + i, some);
+        i += some;
+    }
 }
 
 const char *raw_tensor_shape(char *buf, size_t size, int ndim, const size_t *shape)

@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 #include "engine/base/err.h"
-#include "engine/compute/dtype.h"
+#include "engine/compute/dtype_scales.h"
 
 #define RAW_TENSOR_DIMS 8
 
@@ -19,6 +19,9 @@ struct raw_tensor {
                                       in `fd` from `offset` on, and was not read */
     size_t bytes;                  /* what the shape takes in the dtype, checked by the reader */
     float scale;                   /* what each stored number is times; 0: nothing */
+    const struct dtype_scales *scales; /* what else, or NULL; of whoever handed it out */
+    size_t first_row;                  /* of those, that `data` begins with */
+    bool i8; /* of DTYPE_OTHER: int8, which are weights with a scale alone (scaled.h) */
     int fd;
     size_t offset;
 };

@@ -130,6 +130,7 @@ static bool read_tensor(const struct safetensors *st, const cJSON *item, size_t 
     *out = (struct raw_tensor){.name = item->string};
     size_t element, count = 1;
     read_dtype(dtype->valuestring, &out->dtype, &element);
+    out->i8 = strcmp(dtype->valuestring, "I8") == 0;
     const cJSON *dim;
     cJSON_ArrayForEach(dim, shape) {
         size_t n;

@@ -40,8 +40,15 @@ static struct matrix *load_parts(struct loader *l, enum matrix_kind kind, const 
         if (!get(l, prefix, names[i], ".weight", kind < MATRIX_CONV3X3 ? 2 : 4, shape, &w[i]) ||
             (bias && !get(l, prefix, names[i], ".bias", 1, shape, &b[i])))
             return NULL;
-        parts[i] = (struct matrix_part){n,         w[i].dtype, b[i].dtype, w[i].data,
-                                        b[i].data, w[i].scale, true,       NULL};
+        parts[i] = (struct matrix_part){.n = n,
+                                        .dtype = w[i].dtype,
+                                        .bias_dtype = b[i].dtype,
+                                        .w = w[i].data,
+                                        .bias = b[i].data,
+                                        .scale = w[i].scale,
+                                        .stays = true,
+                                        .scales = w[i].scales,
+                                        .first_row = w[i].first_row};
     }
     struct matrix *m =
         (l->coarse ? matrix_new_coarse : matrix_new_stacked)(l->dev, kind, k, parts, count, l->err);
@@ -111,6 +118,7 @@ static void cut_rows(const struct loader *l, struct raw_tensor *t, int from, int
     size_t row = t->bytes / (size_t)all;
     t->shape[0] = (size_t)n;
     t->bytes = row * (size_t)n;
+    t->first_row += (size_t)from;
     if (l->cp)
         t->data = (const char *)t->data + row * (size_t)from;
 }
@@ -138,7 +146,15 @@ struct matrix *layers_rows(struct loader *l, enum matrix_kind kind, const char *
     cut_rows(l, &t, from, n, all);
     if (bias)
         cut_rows(l, &b, from, n, all);
-    struct matrix_part part = {n, t.dtype, b.dtype, t.data, b.data, t.scale, true, NULL};
+    struct matrix_part part = {.n = n,
+                               .dtype = t.dtype,
+                               .bias_dtype = b.dtype,
+                               .w = t.data,
+                               .bias = b.data,
+                               .scale = t.scale,
+                               .stays = true,
+                               .scales = t.scales,
+                               .first_row = t.first_row};
     struct matrix *m =
         (l->coarse ? matrix_new_coarse : matrix_new_stacked)(l->dev, kind, k, &part, 1, l->err);
     if (l->cp)

@@ -82,7 +82,7 @@ static bool in_blocks(const struct weights_entry *e)
 {
     bool blocks = true;
     for (int i = 0; i < e->count; i++)
-        blocks &= dtype_block(e->tensors[i].dtype) > 1;
+        blocks &= dtype_is_small(e->tensors[i].dtype);
     return blocks;
 }
 
@@ -125,13 +125,22 @@ static bool pack(struct weights *w, struct weights_entry *e, struct device *dev,
     bool ok = change(w, e, dev, loras, lora_count, &c, err);
     for (int i = 0; ok && i < e->count; i++) {
         const struct raw_tensor *t = &e->tensors[i], *b = &e->biases[i];
-        parts[i] = (struct matrix_part){(int)t->shape[0], t->dtype, b->dtype, t->data,
-                                        b->data,          t->scale, true,     c.more[i]};
+        parts[i] = (struct matrix_part){.n = (int)t->shape[0],
+                                        .dtype = t->dtype,
+                                        .bias_dtype = b->dtype,
+                                        .w = t->data,
+                                        .bias = b->data,
+                                        .scale = t->scale,
+                                        .stays = true,
+                                        .more = c.more[i],
+                                        .scales = t->scales,
+                                        .first_row = t->first_row};
         if (!c.own[i])
             continue;
         parts[i].dtype = DTYPE_F32;
         parts[i].w = c.own[i];
         parts[i].scale = 0;
+        parts[i].scales = NULL;
         parts[i].stays = false;
     }
     if (ok) {

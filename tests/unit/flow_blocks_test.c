@@ -1,6 +1,7 @@
 /* flow_blocks_test.c: FLUX.2 and Z-Image in few bits (tests/golden, "flow_blocks"): GGUF files of
- * every type of blocks against diffusers with the numbers that PyPI's `gguf` makes of them, and F8
- * files, which say what those of F16 do. */
+ * every type of blocks against diffusers with the numbers that PyPI's `gguf` makes of them; F8
+ * files, which say what those of F16 do; and files in ComfyUI's formats with scales beside them
+ * ("flow_scaled") against diffusers with the numbers that comfy-kitchen makes of them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,12 +10,17 @@
 
 #include "engine/model/flux2.h"
 #include "engine/model/zimage.h"
+#include "tests/unit/nchw.h"
 
 #define FLUX2 "tests/golden/flux2/"
 #define ZIMAGE "tests/golden/zimage/"
 #define BLOCKS "tests/golden/flow_blocks/"
+#define SCALED "tests/golden/flow_scaled/"
 #define FLOW BLOCKS
-#define FLOW_FILES {BLOCKS "golden.safetensors"}
+#define FLOW_FILES                                                                                 \
+    {                                                                                              \
+        BLOCKS "golden.safetensors"                                                                \
+    }
 #include "tests/unit/flow_model.h"
 
 struct question {
@@ -154,12 +160,15 @@ static float *answer(const struct lora_case *c)
 
 /* Added as the blocks are read, it does what it does when they are packed with it, bit for bit, and
  * takes the memory of its factors. */
-static void check_lora(const char *level, int bf16)
+static void check_lora(const char *in, const char *file, const char *level, int bf16)
 {
     struct err why;
     struct flux2_config config;
-    struct fixture f = flow_fixture(BLOCKS "golden.safetensors", level, bf16);
-    struct checkpoint *cp = flow_network("unet", BLOCKS "flux2.gguf");
+    char of[80];
+    snprintf(of, sizeof of, "%sgolden.safetensors", in);
+    struct fixture f = flow_fixture(of, level, bf16);
+    snprintf(of, sizeof of, "%s%s", in, file);
+    struct checkpoint *cp = flow_network("unet", of);
     struct lora_case c = {.f = &f};
     char path[] = "/tmp/flow-lora-XXXXXX";
     int fd = mkstemp(path);
@@ -200,7 +209,13 @@ static void test_lora(void **state)
 {
     for (int i = 0; device_level_name(i); i++)
         for (int bf16 = 0; bf16 < 2; bf16++)
-            check_lora(device_level_name(i), bf16);
+            check_lora(BLOCKS, "flux2.gguf", device_level_name(i), bf16);
+}
+
+static void test_lora_scaled(void **state)
+{
+    for (int bf16 = 0; bf16 < 2; bf16++)
+        check_lora(SCALED, "flux2.safetensors", NULL, bf16);
 }
 
 static void test_blocks(void **state)
@@ -224,9 +239,99 @@ static void test_f8(void **state)
     run(check_zimage, BLOCKS "zimage-mixed.safetensors", &zimage);
 }
 
+static void test_scaled(void **state)
+{
+    static const struct question flux2 = {SCALED "golden.safetensors", "flux2.text", "flux2.x",
+                                          "flux2.y", 717.5},
+                                 zimage = {SCALED "golden.safetensors", "zimage.text", "zimage.x",
+                                           "zimage.y", 300};
+    run(check_flux2, SCALED "flux2.safetensors", &flux2);
+    run(check_zimage, SCALED "zimage.safetensors", &zimage);
+}
+
+enum { PIXELS = 3 };
+
+static float *product(struct device *dev, const struct raw_tensor *t,
+                      const struct matrix_part *part, bool coarse, size_t *bytes)
+{
+    struct err why;
+    int k = (int)t->shape[1];
+    struct matrix *m =
+        (coarse ? matrix_new_coarse : matrix_new_stacked)(dev, MATRIX_LINEAR, k, part, 1, &why);
+    float *x = malloc(PIXELS * (size_t)k * sizeof *x);
+    float *y = calloc(PIXELS * t->shape[0], sizeof *y);
+    assert_true(m && x && y);
+    *bytes = matrix_bytes(m);
+    for (int i = 0; i < PIXELS * k; i++)
+        x[i] = (float)(i * 29 % 31 - 15) / 16;
+    struct fixture f = {.dev = dev};
+    struct tensor in, out;
+    RUN(&f, in = tensor_new(&arena, device_dtype(dev), 1, 1, PIXELS, k, 0);
+        out = tensor_new(&arena, device_dtype(dev), 1, 1, PIXELS, part->n, 0);
+        nchw_load(&o, &in, x); ops_linear(&o, &out, &in, m, NULL); nchw_store(&o, y, &out));
+    matrix_free(m);
+    free(x);
+    return y;
+}
+
+/* Weights that stay as they are in the file until a product wants them, from any row on: the
+ * product is that of their numbers, bit for bit. */
+static void check_products(const struct checkpoint *cp, struct device *dev, bool int8)
+{
+    int seen = 0;
+    for (size_t i = 0; i < checkpoint_count(cp); i++) {
+        struct raw_tensor t = *checkpoint_at(cp, i);
+        if (!t.scales)
+            continue;
+        size_t from = t.shape[0] > 40 ? 33 : 0, row = t.bytes / t.shape[0], small, large;
+        t.shape[0] = t.shape[0] - from < 150 ? t.shape[0] - from : 150;
+        t.data = (const char *)t.data + from * row;
+        t.first_row = from;
+        size_t n = raw_tensor_count(&t);
+        float *numbers = malloc(n * sizeof *numbers);
+        assert_non_null(numbers);
+        raw_tensor_floats(&t, 0, n, numbers);
+        struct matrix_part stays = {.n = (int)t.shape[0],
+                                    .dtype = t.dtype,
+                                    .w = t.data,
+                                    .stays = true,
+                                    .scales = t.scales,
+                                    .first_row = t.first_row};
+        struct matrix_part plain = {.n = (int)t.shape[0], .w = numbers};
+        float *got = product(dev, &t, &stays, int8, &small);
+        float *wanted = product(dev, &t, &plain, int8, &large);
+        if (memcmp(got, wanted, PIXELS * t.shape[0] * sizeof *got) != 0)
+            fail_msg("%s: %s: another product", device_level(dev), t.name);
+        assert_true(int8 || small < large);
+        free(numbers);
+        free(got);
+        free(wanted);
+        seen++;
+    }
+    assert_true(seen > 8);
+}
+
+static void test_products(void **state)
+{
+    struct err why;
+    struct checkpoint *cp = flow_network("unet", SCALED "flux2.safetensors");
+    for (int i = 0; device_level_name(i); i++)
+        for (int kind = 0; kind < 3; kind++) {
+            struct device_options options = {
+                .threads = 1, .cpu = device_level_name(i), .bf16 = kind == 1, .int8 = kind == 2};
+            struct device *dev = device_new(&options, &why);
+            if (dev)
+                check_products(cp, dev, kind == 2);
+            device_free(dev);
+        }
+    checkpoint_free(cp);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_blocks), cmocka_unit_test(test_f8),
-                                       cmocka_unit_test(test_lora)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_blocks),      cmocka_unit_test(test_f8),
+        cmocka_unit_test(test_scaled),      cmocka_unit_test(test_products),
+        cmocka_unit_test(test_lora_scaled), cmocka_unit_test(test_lora)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

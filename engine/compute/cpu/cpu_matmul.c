@@ -82,16 +82,20 @@ static struct row source_row(const struct pack *p, int n, size_t row, float *bia
 static void read_row(const struct kernels *kn, const struct row *r, size_t at, float *f32, size_t n)
 {
     const struct matrix_part *q = r->part;
-    size_t block = dtype_block(q->dtype), first = r->first + at;
-    if (first % block || n % block)
+    size_t block = dtype_block(q->dtype), first = r->first + at, row = r->first / r->n;
+    if (q->scales && (n % block || !dtype_scales_whole(q->scales, at, n)))
+        dtype_scales_read(q->scales, q->dtype, q->w, q->first_row, q->first_row + row, at, f32, n);
+    else if (first % block || n % block)
         dtype_range_to_f32(q->dtype, q->w, first, f32, n);
     else
         kn->to_f32(f32, q->dtype,
                    (const unsigned char *)q->w + first / block * dtype_size(q->dtype), n);
+    if (q->scales && n % block == 0 && dtype_scales_whole(q->scales, at, n))
+        dtype_scales_apply(q->scales, q->first_row + row, at, f32, n);
     for (size_t i = 0; q->scale != 0 && i < n; i++)
         f32[i] *= q->scale;
     if (q->more)
-        q->more->add(q->more, r->first / r->n, at, n, f32);
+        q->more->add(q->more, row, at, n, f32);
 }
 
 /* `n` numbers of a row from `at` on will soon be read. */
@@ -256,7 +260,7 @@ static bool may_be_lean(const struct cpu_matrix *m, const struct matrix_part *pa
 {
     bool lean = m->taps == 1 && m->dtype != DTYPE_I8 && count <= LEAN_PARTS;
     for (int i = 0; i < count; i++)
-        lean &= parts[i].stays && dtype_block(parts[i].dtype) > 1;
+        lean &= parts[i].stays && dtype_is_small(parts[i].dtype);
     return lean;
 }
 

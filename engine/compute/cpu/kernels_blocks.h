@@ -30,6 +30,19 @@ INLINE vf floats_v(vi v)
     return __builtin_convertvector(v, vf);
 }
 
+/* VL numbers of F8, E4M3 or else E5M2: what has an exponent gets F32's, what has none is so many
+ * of the smallest. */
+INLINE vf floats_of_f8(const unsigned char *p, bool four)
+{
+    int fraction = four ? 3 : 2, least = four ? -9 : -16;
+    vi b = WIDE_U8(p), size = b & 127, whole = size >= 1 << fraction;
+    vi large = (size << (23 - fraction)) + ((least + fraction + 126) << 23);
+    vi bits = (whole & large) | (~whole & (vi)(floats_v(size) * set1(four ? 0x1p-9f : 0x1p-16f)));
+    vi none = four ? size == 127 : size >= 124; /* NaN; of E5M2 infinity, too */
+    vi top = four ? 0x7fc00000 + 0 * size : 0x7f800000 | (size & 3) << 21;
+    return (vf)((none & top) | (~none & bits) | (b & 128) << 24);
+}
+
 /* Lane 0 holds `from`, the next one more... */
 INLINE vi count_v(int from)
 {
@@ -276,7 +289,7 @@ INLINE void turn_square(uint32_t *dst, const uint32_t *src, size_t ld)
         memcpy(&r[i], src + (size_t)i * ld, sizeof r[i]);
 #define SWAP_ROWS(by)                                                                              \
     _Pragma("GCC unroll 8") for (int i = 0; i < VL / 2; i++)                                       \
-        SWAP_LANES(r[i / (by) * 2 * (by) + i % (by)], r[(i / (by) * 2 + 1) * (by) + i % (by)], by)
+        SWAP_LANES(r[i / (by)*2 * (by) + i % (by)], r[(i / (by)*2 + 1) * (by) + i % (by)], by)
 #if VL == 16
     SWAP_ROWS(8);
 #endif

@@ -386,6 +386,12 @@ static void to_f32(float *dst, enum dtype dtype, const void *src, size_t n)
     if (dtype == DTYPE_F16)
         for (; i + VL <= n; i += VL)
             store(dst + i, WIDEN_F16((const uint16_t *)src + i));
+    if (dtype == DTYPE_I8)
+        for (; i + VL <= n; i += VL)
+            store(dst + i, floats_v(WIDE_S8((const unsigned char *)src + i)));
+    if (dtype == DTYPE_F8_E4M3 || dtype == DTYPE_F8_E5M2)
+        for (; i + VL <= n; i += VL)
+            store(dst + i, floats_of_f8((const unsigned char *)src + i, dtype == DTYPE_F8_E4M3));
     dtype_to_f32(dtype, (const char *)src + i * dtype_size(dtype), dst + i, n - i);
 }
 
