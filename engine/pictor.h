@@ -296,6 +296,9 @@ struct pictor_file_info {
     struct pictor_embedding_info embedding;
 };
 
+/* The kinds of models that are run here ("sd1"), from 0; NULL: there are no more. Any thread. */
+const char *pictor_family_name(size_t index);
+
 /* Whether models of a family ("sdxl-refiner") can go on with the latents of another's ("sdxl"), as
  * far as the names tell: what is no family's name may be anything's. Any thread. */
 bool pictor_latents_alike(const char *family, const char *other);

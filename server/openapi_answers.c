@@ -95,6 +95,19 @@
            ",\"inputs\":" WHOLE ",\"generate\":" ANY_OBJECT                                        \
            ",\"files\":" LIST(OBJECT("", "\"sha256\":" TEXT ",\"size\":" WHOLE)))
 
+#define WORKER                                                                                    \
+    OBJECT("\"id\",\"name\",\"local\",\"state\",\"job\",\"families\",\"models\",\"warm\"", \
+           "\"id\":" TEXT ",\"name\":" TEXT ",\"local\":" FLAG ",\"key\":" OR_NULL("string") \
+           ",\"host\":" OR_NULL("string") ",\"version\":" OR_NULL("string") \
+           ",\"state\":{\"enum\":[\"starting\",\"idle\",\"painting\",\"away\"]}" \
+           ",\"job\":" OR_NULL("string") ",\"device\":" OR_NULL("string") \
+           ",\"cpu\":" OR_NULL("string") ",\"memory\":" OR_NULL("integer") \
+           ",\"disk\":" OR_NULL("integer") ",\"families\":" LIST(TEXT) \
+           ",\"models\":" LIST(TEXT) ",\"warm\":" LIST(TEXT) \
+           ",\"seconds_per_step\":" OR_NULL("number") \
+           ",\"seconds_per_megapixel_step\":" OR_NULL("number") \
+           ",\"since\":" OR_NULL("integer") ",\"seen_at\":" OR_NULL("integer"))
+
 #define PICTURE "image/*"
 #define BYTES "application/octet-stream"
 #define EVENTS "text/event-stream"
@@ -106,6 +119,7 @@ static const struct {
     {"GET", "/", "200", NULL, "text/html"},
     {"GET", "/docs", "200", NULL, "text/html"},
     {"GET", "/openapi.json", "200", ANY_OBJECT, JSON},
+    {"GET", "/api/workers", "200", OBJECT("\"workers\"", "\"workers\":" LIST(WORKER)), JSON},
     {"POST", "/api/worker/claim", "200", ORDER, JSON},
     {"POST", "/api/worker/claim", "204", NULL, NULL},
     {"GET", "/api/worker/jobs/{id}/order", "200", ORDER, JSON},

@@ -35,6 +35,7 @@
 #include "server/api/native/native_webhook.h"
 #include "server/api/native/native_worker.h"
 #include "server/api/native/native_worker_run.h"
+#include "server/api/native/native_workers.h"
 #include "server/api/openai/openai.h"
 #include "server/api/openai/openai_batch.h"
 #include "server/api/openai/openai_chat.h"
@@ -175,6 +176,7 @@ static const struct route routes[] = {
      .admin = true, .schema = native_keys_share_schema},
     {POST, "/api/keys/{id}/revoke", ROUTES_NATIVE, native_keys_revoke, ROUTE_BODY_SMALL,
      .admin = true},
+    {GET, "/api/workers", ROUTES_NATIVE, native_workers_list, .admin = true},
     {POST, "/api/worker/claim", ROUTES_NATIVE, native_worker_claim, ROUTE_BODY_SMALL,
      .worker = true, .schema = native_worker_claim_schema},
     {GET, "/api/worker/jobs/{id}/order", ROUTES_NATIVE, native_worker_order, .worker = true,

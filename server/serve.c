@@ -28,6 +28,7 @@
 #include "server/queue/events.h"
 #include "server/queue/queue.h"
 #include "server/queue/quota.h"
+#include "server/queue/roster.h"
 #include "server/routes.h"
 #include "server/store/blobs.h"
 #include "server/store/keys.h"
@@ -106,7 +107,8 @@ static bool start_painting(struct app *app, struct err *err)
                                    .registry = app->registry,
                                    .codec = app->codec,
                                    .memory = hashes,
-                                   .tally = app->tally};
+                                   .tally = app->tally,
+                                   .roster = app->roster};
     if (!(app->dispatch = dispatch_new(&parts, err)))
         return false;
     quota_set_prices(app->queue, dispatch_price, app->dispatch);
@@ -136,6 +138,7 @@ static bool run(const struct settings *settings, struct err *err)
     if (!(app.blobs = blobs_new(settings->data, settings, err)) ||
         !(app.events = events_new(err)) ||
         !(app.queue = queue_new(app.store, app.blobs, app.events, settings, err)) ||
+        !(app.roster = roster_new(app.store, store_tells(app.store) ? place.name : "", err)) ||
         !(app.feed = native_feed_new(app.queue, app.events, err)) || !start_painting(&app, err) ||
         !(app.pulls = pulls_new(settings, app.registry, err)) ||
         !(app.batches = openai_batches_new(&app, err)) ||
@@ -164,6 +167,7 @@ done:
     codec_free(app.codec);
     registry_free(app.registry);
     native_feed_free(app.feed);
+    roster_free(app.roster);
     queue_free(app.queue);
     events_free(app.events);
     keys_free(app.keys);

@@ -82,6 +82,11 @@ const struct family *family_named(const char *name)
     return NULL;
 }
 
+const char *pictor_family_name(size_t index)
+{
+    return index < sizeof families / sizeof *families ? families[index]->name : NULL;
+}
+
 bool pictor_latents_alike(const char *family, const char *other)
 {
     const struct family *a = family_named(family), *b = family_named(other);

@@ -15,6 +15,7 @@ struct app {
     struct dispatch *dispatch;
     struct pulls *pulls;
     struct tally *tally; /* of what was painted here */
+    struct roster *roster; /* of who paints */
     struct openai_batches *batches; /* of the OpenAI dialect */
     struct mcp_session *mcp_sessions; /* of /mcp */
     struct native_teller *teller; /* of its webhooks */

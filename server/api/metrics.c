@@ -15,6 +15,7 @@
 #include "server/paint/tally.h"
 #include "server/queue/queue.h"
 #include "server/queue/queue_hold.h"
+#include "server/queue/roster.h"
 #include "server/store/keys.h"
 #include "server/worker/codec.h"
 
@@ -154,7 +155,7 @@ static const char *class_of(const struct key *keys, size_t count, const char *ke
 
 struct ended {
     struct ended_row {
-        char worker[64], model[200], outcome[16];
+        char worker[80], model[200], outcome[16];
         const char *class;
         uint64_t jobs, pictures;
         double seconds;
@@ -197,6 +198,45 @@ static void put_labels(FILE *out, const char *name, const struct ended_row *r)
     fputs("\",model=\"", out);
     put_label(out, r->model);
     fprintf(out, "\",key=\"%s\",outcome=\"%s\"} ", r->class, r->outcome);
+}
+
+static void put_one(FILE *out, const char *name, const struct roster_worker *w, double number)
+{
+    fprintf(out, "pictor_%s{worker=\"%s", name, w->local ? "local" : "worker");
+    if (!w->local || strcmp(w->name, "local") != 0) {
+        putc(':', out);
+        put_label(out, w->name);
+    }
+    fprintf(out, "\"} %.10g\n", number);
+}
+
+/* Of all servers' workers: each server says of each what it knows. */
+static void put_workers(FILE *out, const struct app *app)
+{
+    struct roster_worker *list;
+    size_t count;
+    int64_t now = now_unix_ms();
+    if (!roster_list(app->roster, &list, &count, NULL))
+        return;
+    describe(out, "worker_up", "gauge", "1 unless the worker is away, or starting.");
+    for (size_t i = 0; i < count; i++)
+        put_one(out, "worker_up", &list[i],
+                list[i].state == ROSTER_IDLE || list[i].state == ROSTER_PAINTING);
+    describe(out, "worker_busy", "gauge", "1 while it paints.");
+    for (size_t i = 0; i < count; i++)
+        put_one(out, "worker_busy", &list[i], list[i].state == ROSTER_PAINTING);
+    describe(out, "worker_seen_seconds", "gauge", "Since it was heard of.");
+    for (size_t i = 0; i < count; i++)
+        put_one(out, "worker_seen_seconds", &list[i], (double)(now - list[i].seen_ms) / 1000);
+    describe(out, "worker_step_seconds", "gauge", "A step of the last picture that it painted.");
+    for (size_t i = 0; i < count; i++)
+        if (list[i].step_seconds > 0)
+            put_one(out, "worker_step_seconds", &list[i], list[i].step_seconds);
+    describe(out, "worker_pace_seconds", "gauge", "A step of a megapixel, by its last pictures.");
+    for (size_t i = 0; i < count; i++)
+        if (list[i].pace > 0)
+            put_one(out, "worker_pace_seconds", &list[i], list[i].pace);
+    roster_list_free(list, count);
 }
 
 static void put_ended(FILE *out, const struct app *app)
@@ -261,6 +301,7 @@ void metrics_serve(struct http_request *req)
            queue_hold_is_paused(app->queue));
     put_backlog(out, backlog, models);
     put_worker(out, &worker, dispatch_ready(app->dispatch, NULL), dispatch_busy(app->dispatch));
+    put_workers(out, app);
     put_ended(out, app);
     put_spending(out, app->dispatch);
     single(out, "codec_starts_total", "counter", "Processes started that read and write pictures.",

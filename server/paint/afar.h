@@ -18,8 +18,10 @@ struct job;
 struct pictor_image;
 struct task;
 
-/* Grows when what is said to workers changes (server/worker/worker.h, too). */
-#define AFAR_PROTOCOL 1
+/* Grows when what is said to workers, or by them, changes (server/worker/worker.h, too). Those of 1
+ * say nothing of themselves. */
+#define AFAR_PROTOCOL 2
+#define AFAR_PROTOCOL_LEAST 1
 
 /* The name of such a claim's owner, of the worker's key and what it calls itself. */
 #define AFAR_NAME_MAX 64

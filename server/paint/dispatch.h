@@ -19,6 +19,7 @@ struct codec;
 struct events;
 struct queue;
 struct registry;
+struct roster;
 struct settings;
 struct tally;
 struct dispatch;
@@ -32,6 +33,7 @@ struct dispatch_parts {
     struct codec *codec;
     struct registry_hashes memory; /* small texts that outlive the process */
     struct tally *tally; /* of jobs that have ended; NULL: nobody counts */
+    struct roster *roster; /* of who paints; NULL: nobody asks */
 };
 
 /* Starts to claim jobs. Returns owned. */

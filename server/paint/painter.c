@@ -6,7 +6,7 @@
  *
  * `lock` covers what other threads touch and is never held while the queue or the events hub is
  * called: they call back into on_event under locks of their own. */
-#include "server/paint/painter.h"
+#include "server/paint/painter_private.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -46,41 +46,6 @@ const struct painter_patience painter_patience_default = {
     .pulse = true,
 };
 
-struct painter {
-    struct dispatch_parts parts;
-    struct painter_patience patience;
-    bool paints; /* false: only workers on other machines do */
-    int wake; /* eventfd */
-    pthread_t thread;
-    struct subscription *subscription;
-
-    pthread_mutex_t lock;
-    bool stop, unload, look, ask; /* look: a job may wait; ask: ours may be cancelled */
-    int64_t stop_at;              /* when to give up what runs */
-    char job_id[JOB_ID_SIZE];     /* ours; "" when idle */
-    char load[REGISTRY_NAME_SIZE]; /* the model to be loaded; "": none */
-    bool ready;
-    struct err trouble; /* why it is not */
-    struct dispatch_stats stats;
-    pid_t pid; /* of the worker; 0: none */
-
-    /* The thread's own. */
-    struct child *child;
-    struct task *task;        /* NULL: idle */
-    int64_t serial, answered; /* of the last request sent, and answered */
-    int64_t heard;            /* when the worker said something, or was asked after silence */
-    double slowest;           /* step of the request being painted; 0: none yet */
-    int64_t heartbeat, sweep, restart; /* when due */
-    struct pulse pulse;                /* of the worker */
-    int failures;                      /* of the worker, since it last finished a picture */
-    char said[256];                    /* what the worker complained of outside of a request */
-};
-
-static void wake_up(struct painter *p)
-{
-    eventfd_write(p->wake, 1); /* full, it has woken it already */
-}
-
 static void log_failure(const char *event, const char *job_id, const struct err *err)
 {
     log_err(LOG_WARN, event, err, "job=%s", *job_id ? job_id : "none");
@@ -95,6 +60,7 @@ static void set_job_id(struct painter *p, const char *id)
     snprintf(p->job_id, sizeof p->job_id, "%s", id);
     p->ask = *id != '\0'; /* what happened before we listened for this id */
     pthread_mutex_unlock(&p->lock);
+    painter_tell(p, true);
 }
 
 static void drop_task(struct painter *p)
@@ -179,6 +145,7 @@ static void lose_worker(struct painter *p, const char *reason)
     p->pulse = (struct pulse){0};
     p->slowest = 0;
     p->said[0] = '\0';
+    painter_warm(p, NULL, false);
     set_pid(p, 0);
     registry_set_unloaded(p->parts.registry);
     log_event(LOG_WARN, "worker_lost", "reason=%s restart_ms=%d",
@@ -277,6 +244,7 @@ static bool on_progress(struct painter *p, struct wire_message *m)
     if (step > 0 && seconds > 0) { /* of none it is a sign of life */
         if (seconds > p->slowest)
             p->slowest = seconds;
+        gauge_step(&p->gauge, seconds);
         pthread_mutex_lock(&p->lock);
         p->stats.steps++;
         p->stats.step_seconds += seconds;
@@ -308,6 +276,7 @@ static bool on_image(struct painter *p, struct wire_message *m)
     if (!child_take_pixels(m, &pixels))
         return false;
     p->failures = 0;
+    gauge_picture(&p->gauge, t->job.params.width, t->job.params.height);
     int index = t->index, next = t->interrupted ? -1 : result_missing(&t->job, index + 1);
     bool varies = t->job.params.variants; /* the next one has other prompts: first this is told */
     if (next >= 0 && !varies && !request(p, next)) {
@@ -341,6 +310,7 @@ static void on_opened(struct painter *p, const struct wire_message *m)
 {
     char name[300];
     registry_set_loaded(p->parts.registry, wire_string(m, "model"), true);
+    painter_warm(p, wire_string(m, "model"), true);
     log_event(LOG_INFO, "model_opened", "model=%s mib=%lld",
               log_quote(name, sizeof name, wire_string(m, "model")),
               (long long)wire_integer(m, "bytes", 0, INT64_C(1) << 50, 0) >> 20);
@@ -351,6 +321,7 @@ static void on_ready(struct painter *p, const struct wire_message *m)
     char text[300];
     log_event(LOG_INFO, "worker_ready", "engine=%s",
               log_quote(text, sizeof text, wire_string(m, "description")));
+    snprintf(p->self.device, sizeof p->self.device, "%.120s", wire_string(m, "description"));
     set_ready(p, true, NULL);
     if (p->patience.pulse)
         pulse_start(&p->pulse, now_ms());
@@ -400,6 +371,7 @@ static bool on_message(struct painter *p, struct wire_message *m)
     }
     if (strcmp(type, "closed") == 0) {
         registry_set_loaded(p->parts.registry, wire_string(m, "model"), false);
+        painter_warm(p, wire_string(m, "model"), false);
         return true;
     }
     if (strcmp(type, "alive") == 0) {
@@ -427,6 +399,8 @@ static bool on_message(struct painter *p, struct wire_message *m)
         return false;
     p->answered = serial;
     p->slowest = 0;
+    if (strcmp(type, "image") != 0 || !ours)
+        gauge_picture(&p->gauge, 0, 0);
     if (!ours)
         return true;
     if (strcmp(type, "image") == 0)
@@ -639,6 +613,7 @@ static void *run(void *arg)
         read_worker(p);
         child_relay_log(p->child);
         feel_pulse(p, now);
+        painter_tell(p, false);
         if (p->task && (ask || now >= p->heartbeat))
             heartbeat(p);
         if (now >= hangs_at(p))
@@ -685,47 +660,7 @@ static void on_event(void *ctx, const struct event *event)
     p->ask = p->ask || ask;
     pthread_mutex_unlock(&p->lock);
     if (look || ask)
-        wake_up(p);
-}
-
-void painter_load(struct painter *p, const char *model)
-{
-    pthread_mutex_lock(&p->lock);
-    p->unload = p->unload || !model;
-    snprintf(p->load, sizeof p->load, "%s", model ? model : "");
-    pthread_mutex_unlock(&p->lock);
-    wake_up(p);
-}
-
-bool painter_busy(struct painter *p)
-{
-    pthread_mutex_lock(&p->lock);
-    bool busy = p->job_id[0] != '\0';
-    pthread_mutex_unlock(&p->lock);
-    return busy;
-}
-
-bool painter_ready(struct painter *p, struct err *err)
-{
-    pthread_mutex_lock(&p->lock);
-    bool ready = p->ready;
-    if (!ready && err)
-        *err = p->trouble;
-    pthread_mutex_unlock(&p->lock);
-    return ready;
-}
-
-void painter_stats(struct painter *p, struct dispatch_stats *out)
-{
-    pthread_mutex_lock(&p->lock);
-    out->pictures += p->stats.pictures;
-    out->steps += p->stats.steps;
-    out->step_seconds += p->stats.step_seconds;
-    out->worker_starts += p->stats.worker_starts;
-    pid_t pid = p->pid;
-    pthread_mutex_unlock(&p->lock);
-    if (pid > 0)
-        out->worker_memory += child_memory(pid);
+        painter_wake(p);
 }
 
 void painter_free(struct painter *p)
@@ -734,6 +669,7 @@ void painter_free(struct painter *p)
         return;
     events_unsubscribe(p->subscription);
     child_free(p->child);
+    roster_worker_free(&p->self);
     if (p->wake >= 0)
         close(p->wake);
     pthread_mutex_destroy(&p->lock);
@@ -781,6 +717,6 @@ void painter_stop(struct painter *p, int timeout_ms)
     p->stop = true;
     p->stop_at = now_ms() + timeout_ms;
     pthread_mutex_unlock(&p->lock);
-    wake_up(p);
+    painter_wake(p);
     pthread_join(p->thread, NULL);
 }

@@ -9,7 +9,7 @@
 #define SLOTS 8192 /* a power of two, twice as many as rows: chains are short */
 
 struct entry {
-    char worker[64], model[200], key_id[40], outcome[16];
+    char worker[80], model[200], key_id[40], outcome[16];
     uint64_t jobs, pictures;
     double seconds;
 };

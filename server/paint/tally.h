@@ -12,8 +12,9 @@ struct tally;
 struct tally *tally_new(struct err *err);
 void tally_free(struct tally *t); /* NULL is fine */
 
-/* `worker`: "local" or an upstream's name; `outcome`: "done", "failed", ... Of very many different
- * ones the later ones count as worker, model and key "other". `t` NULL: nobody counts. */
+/* `worker`: "local", "worker:NAME" of one elsewhere, or an upstream's name; `outcome`: "done",
+ * "failed", ... Of very many different ones the later ones count as worker, model and key "other".
+ * `t` NULL: nobody counts. */
 void tally_add(struct tally *t, const char *worker, const char *model, const char *key_id,
                const char *outcome, int pictures, int64_t ms);
 

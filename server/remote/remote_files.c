@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <cjson/cJSON.h>
+
 #include "engine/base/log.h"
 #include "engine/base/sha256.h"
 #include "server/paint/fetch.h"
@@ -251,4 +253,19 @@ done:
         close(part);
     close(dir);
     return fd;
+}
+
+void remote_files_list(const struct remote_files *files, struct cJSON *out)
+{
+    DIR *list = opendir(files->folder);
+    if (!list)
+        return; /* it is made with the first file */
+    int count = 0;
+    for (struct dirent *e; count < REMOTE_FILES_LISTED && (e = readdir(list));) {
+        if (strlen(e->d_name) != 64 || strspn(e->d_name, "0123456789abcdef") != 64)
+            continue;
+        cJSON_AddItemToArray(out, cJSON_CreateString(e->d_name));
+        count++;
+    }
+    closedir(list);
 }

@@ -25,4 +25,9 @@ struct remote_files {
 int remote_files_get(const struct remote_files *files, const struct remote_file *file,
                      const char *url, const char *key, const atomic_bool *stop, struct err *err);
 
+/* Adds the SHA-256 of those that are whole to an array, of very many only some. */
+#define REMOTE_FILES_LISTED 500
+struct cJSON;
+void remote_files_list(const struct remote_files *files, struct cJSON *out);
+
 #endif

@@ -27,6 +27,7 @@
 #include "server/paint/fetch.h"
 #include "server/paint/pulse.h"
 #include "server/remote/remote_fetch.h"
+#include "server/remote/remote_self.h"
 
 #define CLAIM_SECONDS 20 /* less than proxies let a request wait */
 #define REPLY_MS 30000   /* beyond what was asked to wait */
@@ -75,6 +76,7 @@ struct keeper {
     int lost; /* how often, since it last finished a picture */
     struct pulse pulse;
     char said[256];
+    struct remote_self self;
 
     enum phase phase;
     struct call claim, main, watch, progress; /* main: of the phase */
@@ -254,6 +256,7 @@ static void claim(struct keeper *k)
     cJSON_AddStringToObject(json, "name", k->link->name);
     cJSON_AddNumberToObject(json, "protocol", AFAR_PROTOCOL);
     cJSON_AddNumberToObject(json, "wait", CLAIM_SECONDS);
+    remote_self_describe(&k->self, k->settings, k->files, json);
     char *text = json_text_print(json);
     struct fetch_request r = {.url = url,
                               .json = text ? text : "{}",
@@ -358,6 +361,8 @@ static void tell_progress(struct keeper *k, const struct wire_message *m)
                                           "whole", "width", "height"};
     int64_t now = now_ms();
     bool last = wire_number(m, "step", -1) == wire_number(m, "steps", 0);
+    if (wire_number(m, "step", 0) > 0 && wire_number(m, "step_seconds", 0) > 0)
+        gauge_step(&k->self.gauge, wire_number(m, "step_seconds", 0));
     if (!may_start(&k->progress, now) || (now - k->told < PROGRESS_MS && !last))
         return;
     k->told = now;
@@ -455,6 +460,8 @@ static void lose_child(struct keeper *k, const char *reason)
     k->answered = k->serial;
     k->pulse = (struct pulse){0};
     k->said[0] = '\0';
+    remote_self_warm(&k->self, NULL, false);
+    gauge_picture(&k->self.gauge, 0, 0);
     int pause = backoff_ms(++k->lost, AGAIN_LEAST_MS, AGAIN_MOST_MS);
     k->restart = now_ms() + pause;
     log_event(LOG_WARN, "worker_lost", "reason=%s restart_ms=%d",
@@ -501,6 +508,7 @@ static void paint(struct keeper *k)
                                 .fd_count = k->order.file_count};
     memcpy(order.fds, r->fds, order.fd_count * sizeof *order.fds);
     k->painting = ++k->serial;
+    gauge_picture(&k->self.gauge, 0, 0);
     cJSON_DeleteItemFromObjectCaseSensitive(order.json, "type");
     cJSON_DeleteItemFromObjectCaseSensitive(order.json, "serial");
     cJSON_AddStringToObject(order.json, "type", "generate");
@@ -524,6 +532,11 @@ static bool on_image(struct keeper *k, struct wire_message *m)
         return false;
     k->lost = 0;
     k->painting = 0;
+    const cJSON *params = cJSON_GetObjectItemCaseSensitive(k->order.generate, "params");
+    struct wire_message asked = {.json = (cJSON *)params};
+    gauge_picture(&k->self.gauge, (int)wire_integer(&asked, "width", 1, 65535, 0),
+                  (int)wire_integer(&asked, "height", 1, 65535, 0));
+    remote_self_learn(&k->self, &k->order);
     bool done = image_encode_png(&pixels, NULL, &k->picture, &err);
     pictor_image_free(&pixels);
     if (done)
@@ -574,11 +587,13 @@ static bool on_message(struct keeper *k, struct wire_message *m)
         log_event(LOG_INFO, "worker_ready", "engine=%s",
                   log_quote(text, sizeof text, wire_string(m, "description")));
         k->ready = true;
+        snprintf(k->self.device, sizeof k->self.device, "%.120s", wire_string(m, "description"));
         pulse_start(&k->pulse, now_ms());
     } else if (strcmp(type, "alive") == 0) {
         pulse_answer(&k->pulse, wire_integer(m, "beats", 0, SERIAL_MAX, 0),
                      k->answered < k->serial);
     } else if (strcmp(type, "opened") == 0 || strcmp(type, "closed") == 0) {
+        remote_self_warm(&k->self, wire_string(m, "model"), type[0] == 'o');
         log_event(LOG_INFO, type[0] == 'o' ? "model_opened" : "model_closed", "model=%s",
                   log_quote(text, sizeof text, wire_string(m, "model")));
     } else {

@@ -398,6 +398,22 @@ bool store_image_job(struct store *st, const char *image_id, const char *key_id,
     return st->driver->mark->image_job(st, image_id, key_id, job_id, err);
 }
 
+bool store_worker_put(struct store *st, const char *id, const char *body, struct err *err)
+{
+    return st->driver->worker->put(st, id, body, err);
+}
+
+bool store_worker_list(struct store *st, int64_t within_ms, store_worker_fn *fn, void *ctx,
+                       struct err *err)
+{
+    return st->driver->worker->list(st, within_ms, fn, ctx, err);
+}
+
+bool store_worker_delete(struct store *st, const char *id, int64_t silent_ms, struct err *err)
+{
+    return st->driver->worker->remove(st, id, silent_ms, err);
+}
+
 bool store_once_get(struct store *st, const char *key_id, const char *name, int64_t since_ms,
                     struct store_once *out, struct err *err)
 {

@@ -339,6 +339,18 @@ bool store_webhook_due(struct store *st, int64_t now_ms, struct store_delivery *
 bool store_webhook_settle(struct store *st, const struct store_delivery *delivery, int64_t now_ms,
                           int64_t again_ms, const char *fault, struct err *err);
 
+/* ---- who paints: for the other servers of the store, where there are any ---- */
+
+/* In place of what it said before. */
+bool store_worker_put(struct store *st, const char *id, const char *body, struct err *err);
+/* `age_ms`: since it was said. Both texts are the callback's for the call. */
+typedef void store_worker_fn(void *ctx, const char *id, const char *body, int64_t age_ms);
+/* All that said something within so many milliseconds. */
+bool store_worker_list(struct store *st, int64_t within_ms, store_worker_fn *fn, void *ctx,
+                       struct err *err);
+/* This one ("": none), and those that have said nothing for so long. */
+bool store_worker_delete(struct store *st, const char *id, int64_t silent_ms, struct err *err);
+
 /* ---- keys ---- */
 
 #define STORE_HASH_SIZE 32

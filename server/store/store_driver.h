@@ -122,6 +122,13 @@ struct store_driver_usage {
                  struct store_usage **rows, size_t *count, struct err *err);
 };
 
+struct store_driver_worker {
+    bool (*put)(struct store *st, const char *id, const char *body, struct err *err);
+    bool (*list)(struct store *st, int64_t within_ms, store_worker_fn *fn, void *ctx,
+                 struct err *err);
+    bool (*remove)(struct store *st, const char *id, int64_t before_ms, struct err *err);
+};
+
 struct store_driver_check {
     bool (*all)(struct store *st, const struct store_check *check, struct err *err);
     bool (*short_jobs)(struct store *st, const struct store_check *check, struct err *err);
@@ -188,6 +195,7 @@ struct store_driver {
     const struct store_driver_once *once;
     const struct store_driver_webhook *webhook;
     const struct store_driver_usage *usage;
+    const struct store_driver_worker *worker;
     const struct store_driver_check *check;
     const struct store_driver_table *table;
 };

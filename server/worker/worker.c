@@ -22,6 +22,7 @@
 #include "engine/base/log.h"
 #include "engine/io/image.h"
 #include "engine/pictor.h"
+#include "server/base/machine.h"
 #include "server/job/job_engine.h"
 #include "server/job/controls.h"
 #include "server/job/relay.h"
@@ -579,18 +580,10 @@ static void *read_requests(void *arg)
 
 /* ---- start ---- */
 
-/* Half of the memory there is, or that the container may use: for models that wait. */
+/* For models that wait. */
 static size_t spare_memory(void)
 {
-    unsigned long long bytes = (unsigned long long)sysconf(_SC_PHYS_PAGES) *
-                               (unsigned long long)sysconf(_SC_PAGESIZE),
-                       most;
-    FILE *f = fopen("/sys/fs/cgroup/memory.max", "re");
-    if (f && fscanf(f, "%llu", &most) == 1 && most < bytes)
-        bytes = most;
-    if (f)
-        fclose(f);
-    return (size_t)(bytes / 2);
+    return (size_t)(machine_memory() / 2);
 }
 
 /* What would open a file later, by way of the C library, does so now. */

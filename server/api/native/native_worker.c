@@ -13,6 +13,7 @@
 #include "engine/base/log.h"
 #include "server/api/app.h"
 #include "server/api/native/native.h"
+#include "server/api/native/native_workers.h"
 #include "server/base/json_fields.h"
 #include "server/base/now.h"
 #include "server/http/http.h"
@@ -20,8 +21,11 @@
 #include "server/paint/result.h"
 #include "server/paint/task.h"
 #include "server/queue/events.h"
+#include "server/queue/roster.h"
 
 #define WAIT_MOST 60
+#define BYTES_MOST 9007199254740992.0
+#define SECONDS_MOST 1e9
 
 void native_worker_parts(const struct app *app, struct dispatch_parts *out)
 {
@@ -29,7 +33,9 @@ void native_worker_parts(const struct app *app, struct dispatch_parts *out)
                                    .queue = app->queue,
                                    .events = app->events,
                                    .registry = app->registry,
-                                   .codec = app->codec};
+                                   .codec = app->codec,
+                                   .tally = app->tally,
+                                   .roster = app->roster};
 }
 
 /* ---- what is to be painted ---- */
@@ -109,6 +115,7 @@ static void reply(struct http_request *req, void *ctx)
     struct order *o = ctx;
     if (o->json) {
         o->claimed = false;
+        roster_doing(o->call.parts.roster, o->call.owner, ROSTER_PAINTING, o->call.claim.job_id);
         http_reply_json(req, 200, o->json);
         o->json = NULL;
     } else if (o->task && o->hashing && o->err.code == ERR_NONE) {
@@ -125,8 +132,10 @@ static void reply(struct http_request *req, void *ctx)
 struct given {
     const char *name;
     int protocol, wait;
+    struct native_worker_about about;
 };
 
+#define AT(member) .offset = offsetof(struct given, about.member)
 static const struct json_field fields[] = {
     {"name",
      .type = JSON_FIELD_STRING,
@@ -141,12 +150,25 @@ static const struct json_field fields[] = {
      .least = 1,
      .most = INT32_MAX},
     {"wait", .type = JSON_FIELD_INT, .offset = offsetof(struct given, wait), .most = WAIT_MOST},
+    {"version", .type = JSON_FIELD_STRING, AT(version), .most = 31},
+    {"host", .type = JSON_FIELD_STRING, AT(host), .most = 63},
+    {"device", .type = JSON_FIELD_STRING, AT(device), .most = 127},
+    {"memory", .type = JSON_FIELD_DOUBLE, AT(memory), .most = BYTES_MOST},
+    {"disk", .type = JSON_FIELD_DOUBLE, AT(disk), .most = BYTES_MOST},
+    {"step_seconds", .type = JSON_FIELD_DOUBLE, AT(step_seconds), .most = SECONDS_MOST},
+    {"pace", .type = JSON_FIELD_DOUBLE, AT(pace), .most = SECONDS_MOST},
+    {"families", .type = JSON_FIELD_RAW, AT(families)},
+    {"files", .type = JSON_FIELD_RAW, AT(files)},
+    {"models", .type = JSON_FIELD_RAW, AT(models)},
+    {"warm", .type = JSON_FIELD_RAW, AT(warm)},
 };
+#undef AT
 
 struct cJSON *native_worker_claim_schema(const struct settings *settings)
 {
     (void)settings;
     cJSON *schema = json_fields_schema(fields, sizeof fields / sizeof *fields);
+    native_workers_schema(cJSON_GetObjectItemCaseSensitive(schema, "properties"));
     cJSON_AddBoolToObject(schema, "additionalProperties", false);
     return schema;
 }
@@ -156,11 +178,14 @@ struct waiting {
     struct subscription *subscription;
     char owner[AFAR_OWNER_SIZE];
     int64_t until;
+    bool answered;
 };
 
 static void waiting_free(void *ctx)
 {
     struct waiting *w = ctx;
+    if (!w->answered) /* it is gone, or this server stops */
+        roster_doing(w->app->roster, w->owner, ROSTER_AWAY, NULL);
     events_unsubscribe(w->subscription);
     free(w);
 }
@@ -204,11 +229,13 @@ static int try(struct http_request *req, struct waiting *w)
 static bool look(struct http_request *req, void *ctx)
 {
     struct waiting *w = ctx;
-    if (try(req, w) != 0)
+    w->answered = try(req, w) != 0;
+    if (w->answered)
         return true;
     if (now_ms() < w->until)
         return false;
     http_reply_empty(req, 204);
+    w->answered = true;
     return true;
 }
 
@@ -228,26 +255,32 @@ void native_worker_claim(struct http_request *req)
     cJSON *body = native_body(req, fields, sizeof fields / sizeof *fields, &g);
     if (!body)
         return;
-    if (g.protocol != AFAR_PROTOCOL) {
+    if (g.protocol < AFAR_PROTOCOL_LEAST || g.protocol > AFAR_PROTOCOL) {
         err_set(&err, ERR_INVALID,
-                "worker and server are of different versions: wanted protocol %d, got %d",
-                AFAR_PROTOCOL, g.protocol);
+                "worker and server are of different versions: wanted protocol %d to %d, got %d",
+                AFAR_PROTOCOL_LEAST, AFAR_PROTOCOL, g.protocol);
         http_reply_error(req, &err, "protocol");
         cJSON_Delete(body);
         return;
     }
+    const char *param = NULL;
+    struct roster_worker self = {0};
     struct waiting *w = calloc(1, sizeof *w);
     if (!w)
         err_set(&err, ERR_UNAVAILABLE, "no memory for a request");
+    param = "name";
     if (w && afar_owner(w->owner, http_key_id(req), g.name, &err) &&
+        native_workers_about(&g.about, w->owner, &self, &param, &err) &&
         (w->subscription = events_subscribe(app->events, NULL, on_event, req, &err))) {
         w->app = app;
         w->until = now_ms() + (int64_t)g.wait * 1000;
+        roster_tell(app->roster, &self);
         http_wait(req, &waiter, w);
     } else {
-        http_reply_error(req, &err, err.code == ERR_INVALID ? "name" : NULL);
+        http_reply_error(req, &err, err.code == ERR_INVALID ? param : NULL);
         free(w);
     }
+    roster_worker_free(&self);
     cJSON_Delete(body);
 }
 
@@ -285,6 +318,8 @@ bool native_worker_call(struct http_request *req, struct native_worker_call *out
         out->claim.afar = true;
         out->index = (int)index;
         good = queue_hold(out->parts.queue, &out->claim, out->owner, &out->held, &err);
+        if (!good && (err.code == ERR_CANCELLED || err.code == ERR_NOT_FOUND))
+            roster_lost(out->app->roster, out->owner, id);
         param = NULL;
     }
     if (good && out->index >= out->held.count) {

@@ -22,8 +22,10 @@
 #include "server/http/http.h"
 #include "server/job/intake.h"
 #include "server/paint/result.h"
+#include "server/paint/tally.h"
 #include "server/paint/task.h"
 #include "server/queue/events.h"
+#include "server/queue/roster.h"
 #include "server/worker/codec.h"
 
 #define WAIT_MOST 60
@@ -183,6 +185,7 @@ void native_worker_run_heartbeat(struct http_request *req)
         cJSON_Delete(body);
         return;
     }
+    roster_doing(call.parts.roster, call.owner, ROSTER_PAINTING, call.claim.job_id);
     struct heartbeat *h = calloc(1, sizeof *h);
     if (!h) {
         no_memory(req);
@@ -236,6 +239,18 @@ static void upload_free(void *ctx)
     free(u);
 }
 
+/* The worker has no job any more: counted, as what is painted beside the server is. */
+static void count(const struct native_worker_call *call, const struct job *job, const char *outcome,
+                  enum roster_state state)
+{
+    char worker[AFAR_OWNER_SIZE];
+    const char *name = strrchr(call->owner, ':');
+    snprintf(worker, sizeof worker, "worker%s", name ? name : "");
+    roster_doing(call->parts.roster, call->owner, state, NULL);
+    tally_add(call->parts.tally, worker, job->params.model, job->key_id, outcome,
+              (int)job->image_count, now_unix_ms() - job->started_ms);
+}
+
 /* Says what is missing now; the job is done when nothing is, or it was interrupted. */
 static bool settle(struct upload *u)
 {
@@ -248,8 +263,11 @@ static bool settle(struct upload *u)
     u->next = interrupted ? -1 : result_missing(&job, 0);
     if (u->next < 0)
         log_event(LOG_INFO, "job_ended", "job=%s outcome=done owner=%s", job.id, u->call.owner);
+    bool done = u->next >= 0 || queue_finish(queue, &u->call.claim, &u->err);
+    if (done && u->next < 0)
+        count(&u->call, &job, "done", ROSTER_IDLE);
     job_free(&job);
-    return u->next >= 0 || queue_finish(queue, &u->call.claim, &u->err);
+    return done;
 }
 
 static bool store(void *ctx, const atomic_bool *gone)
@@ -351,6 +369,9 @@ void native_worker_run_end(struct http_request *req)
     json_text_mend(why.msg);
     if (why.code == ERR_NONE || why.code == ERR_CANCELLED || err_is_passing(why.code))
         why.code = ERR_INTERNAL; /* as of the worker beside the server */
+    struct job job = {0};
+    if (!queue_get(queue, call.claim.job_id, NULL, &job, NULL))
+        job = (struct job){.params.model = NULL};
     bool told = !queue_well(queue, &err) ? false
                 : e.outcome == 0         ? queue_fail(queue, &call.claim, &why, &err)
                 : e.outcome == 1         ? queue_release(queue, &call.claim, why.msg, &err)
@@ -358,10 +379,13 @@ void native_worker_run_end(struct http_request *req)
     if (told) {
         log_err(e.outcome == 0 ? LOG_WARN : LOG_INFO, "job_ended", &why,
                 "job=%s outcome=%s owner=%s", call.claim.job_id, outcomes[e.outcome], call.owner);
+        /* It puts back what it had when it stops. */
+        count(&call, &job, outcomes[e.outcome], e.outcome == 2 ? ROSTER_AWAY : ROSTER_IDLE);
         http_reply_json(req, 200, cJSON_CreateObject());
     } else {
         http_reply_error(req, &err, NULL);
     }
+    job_free(&job);
     cJSON_Delete(body);
 }
 

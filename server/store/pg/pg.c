@@ -25,10 +25,12 @@ INCBIN(pg_migration_0001, "migrations/postgresql/0001_init.sql");
 INCBIN(pg_migration_0002, "migrations/postgresql/0002_shares.sql");
 INCBIN(pg_migration_0003, "migrations/postgresql/0003_depth.sql");
 INCBIN(pg_migration_0004, "migrations/postgresql/0004_deep.sql");
+INCBIN(pg_migration_0005, "migrations/postgresql/0005_workers.sql");
 
 /* Number i brings the schema from version i to i + 1. */
 static const unsigned char *const migrations[] = {pg_migration_0001, pg_migration_0002,
-                                                  pg_migration_0003, pg_migration_0004};
+                                                  pg_migration_0003, pg_migration_0004,
+                                                  pg_migration_0005};
 #define SCHEMA ((int)(sizeof migrations / sizeof *migrations))
 
 bool pg_is_address(const char *database)
@@ -278,6 +280,7 @@ const struct store_driver pg_driver = {
     .once = &sql_once,
     .webhook = &sql_webhook,
     .usage = &sql_usage,
+    .worker = &sql_worker,
     .check = &sql_check,
     .table = &sql_table,
 };

@@ -362,6 +362,12 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_NEWS_SKIP] = "INSERT INTO news (at_ms, kind, job_id, key_id, state, position) SELECT "
                       "pictor_now(), 'skip', id, $2, state, $3 FROM jobs WHERE id = $1 AND "
                       "state = 'running' FOR SHARE",
+    [SQL_WORKER_PUT] = "INSERT INTO workers (id, body, seen_ms) VALUES ($1, $2, pictor_now()) ON "
+                       "CONFLICT (id) DO UPDATE SET body = excluded.body, seen_ms = "
+                       "excluded.seen_ms",
+    [SQL_WORKER_LIST] = "SELECT id, body, pictor_now() - seen_ms FROM workers WHERE seen_ms > "
+                        "pictor_now() - $1 ORDER BY id",
+    [SQL_WORKER_DELETE] = "DELETE FROM workers WHERE id = $1 OR seen_ms < pictor_now() - $2",
     [SQL_NEWS_LEAD] = "SELECT pg_try_advisory_lock(" PG_LEAD ")::int",
     [SQL_MOVE_QUIET] = "SELECT set_config('pictor.quiet', 'on', true)",
     [SQL_MOVE_JOBS] = NUMBERS("pg_get_serial_sequence('jobs', 'sequence')", "sequence", "jobs"),

@@ -117,6 +117,9 @@ enum sql_statement {
     SQL_FOREIGN_KEYS,
     SQL_SEARCH_CHECK,
     SQL_SEARCH_REBUILD,
+    SQL_WORKER_PUT,
+    SQL_WORKER_LIST,
+    SQL_WORKER_DELETE,
     SQL_NEWS_LAST,
     SQL_NEWS_GAPS,
     SQL_NEWS_SINCE,
@@ -277,6 +280,7 @@ extern const struct store_driver_mark sql_mark;
 extern const struct store_driver_once sql_once;
 extern const struct store_driver_webhook sql_webhook;
 extern const struct store_driver_usage sql_usage;
+extern const struct store_driver_worker sql_worker;
 extern const struct store_driver_check sql_check;
 extern const struct store_driver_table sql_table;
 

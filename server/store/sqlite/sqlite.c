@@ -289,6 +289,7 @@ const struct store_driver sqlite_driver = {
     .once = &sql_once,
     .webhook = &sql_webhook,
     .usage = &sql_usage,
+    .worker = &sql_worker,
     .check = &sql_check,
     .table = &sql_table,
 };
