@@ -7,6 +7,7 @@
 import { showImage } from './api.js';
 import { $, arrange, complain, h, icon, plainWords, setText, toast } from './dom.js';
 import { painter } from './form.js';
+import { notesOf } from './queue.js';
 import { placeIn, store } from './store.js';
 import { serverWords, t } from './text.js';
 import { later, opens } from './views.js';
@@ -137,6 +138,7 @@ function makeCard(picture, large) {
   h('figcaption', {}, h('span', { class: 'label-prompt' }, paramsOf(picture).prompt),
     h('small', {}, [`${image.width} × ${image.height}`, isEnlarged(picture) ? t('is_upscaled')
       : t('steps_of', { n: job.params.steps ?? '?' }), t('seed_is', { seed: String(image.seed) })].join(' · ')),
+    large && notesOf(job),
     large && h('div', { class: 'tools' }, ...VERBS.map(([name, label, title, run]) =>
       h('button', { title, onclick: () => run(picture) }, icon(name), label)))));
   card.style.setProperty('--ratio', image.width / image.height);

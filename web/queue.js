@@ -3,7 +3,7 @@ import { $, arrange, complain, h, icon, setText } from './dom.js';
 import { painter } from './form.js';
 import { store } from './store.js';
 import { t } from './text.js';
-import { later } from './views.js';
+import { later, opens } from './views.js';
 
 const rows = new Map(); /* job id -> {element, ...parts} */
 
@@ -38,6 +38,17 @@ function wordsOf(job) {
     job.params.count > 1 && t('picture_of', { n: job.progress.image + 1, all: job.params.count }));
 }
 
+const fillNotes = opens('notes', (module, line, job) => module.fill(line, job));
+
+/* A line on what of the request says nothing to its model; null: all of it does. */
+export function notesOf(job) {
+  if (!job.notes?.length)
+    return null;
+  const line = h('small', { class: 'noted' });
+  fillNotes(line, job);
+  return line;
+}
+
 function makeRow(job) {
   const act = (run) => () => run.call(store, job.id).catch(complain);
   const row = {
@@ -63,7 +74,7 @@ function makeRow(job) {
   const { width, height, hires_width: across, hires_height: down } = job.params;
   canvas.style.aspectRatio = `${width} / ${height}`;
   row.element = h('li', { class: 'job', 'data-job': job.id }, canvas,
-    h('div', { class: 'job-text' }, row.prompt, row.words, row.bar,
+    h('div', { class: 'job-text' }, row.prompt, row.words, row.bar, notesOf(job),
       h('div', { class: 'job-buttons' }, row.finish, row.first, row.up, row.cancel, row.reuse)));
   row.element.style.setProperty('--ratio', across > 0 ? across / down : width / height);
   row.element.style.setProperty('--across', across > 0 ? across : width);

@@ -61,7 +61,7 @@ def test_weighs_less_than_60_kb_on_the_wire(open_page, locale):
     for file in WEB.rglob("*.*"):
         text = file.read_text() if file.suffix not in (".webp", ".png") else ""
         assert file.suffix != ".js" or file.parent.name == "later" or f'href="web/{file.name}"' in head or file.name in (
-            "app.js", "docs.js", "infotext.js", "sw.js", "text.js", "words.js") or file.parent.name == "text"
+            "app.js", "docs.js", "early.js", "infotext.js", "prompt.js", "sw.js", "text.js", "words.js") or file.parent.name == "text"
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", text)
         assert not re.search(r"(src|href)=\"(https?:)?//", text), file
     page = open_page(ready=False, locale=locale)
@@ -453,6 +453,21 @@ def order(api):
     return [job["params"]["prompt"] for job in sorted(jobs, key=lambda job: job["position"])]
 
 
+def dragged(page, x, y, to):
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, to, steps=8)
+    page.mouse.up()
+
+
+def touched(page, x, y, to):
+    """By a finger."""
+    session = page.context.new_cdp_session(page)
+    for kind, at in [("Start", y)] + [("Move", y + (to - y) * i / 8) for i in range(1, 9)]:
+        session.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": [{"x": x, "y": at}]})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
 @pytest.mark.parametrize("size", [{}, PHONE])
 def test_the_queue_is_paused_and_put_in_order(open_page, api, size):
     jobs = [api.submit(name, **ENDLESS) for name in ("runs", "one", "two", "three")]
@@ -469,20 +484,17 @@ def test_the_queue_is_paused_and_put_in_order(open_page, api, size):
     expect(rows.locator(".label-prompt")).to_have_text(["runs", "three", "one", "two"])
     rows.nth(3).get_by_role("button", name="One place forward").click()
     expect(rows.locator(".label-prompt")).to_have_text(["runs", "three", "two", "one"])
-    if not size:
-        rows.nth(3).scroll_into_view_if_needed()
-        grip, target = rows.nth(1).locator(".grip").bounding_box(), rows.nth(3).bounding_box()
-        page.mouse.move(grip["x"] + 10, grip["y"] + 10)
-        page.mouse.down()
-        page.mouse.move(grip["x"] + 10, target["y"] + target["height"] - 8, steps=8)
-        expect(rows.locator(".label-prompt")).to_have_text(["runs", "two", "one", "three"])
-        page.mouse.up()
-        wait_until(lambda: order(api) == ["two", "one", "three"])
-        rows.nth(3).locator(".grip").press("ArrowUp")
-        expect(rows.locator(".label-prompt")).to_have_text(["runs", "two", "three", "one"])
-        assert order(api) == ["two", "three", "one"]
-        rows.nth(1).locator(".grip").press("End")
-        expect(rows.locator(".label-prompt")).to_have_text(["runs", "three", "one", "two"])
+    touch = page.evaluate("matchMedia('(pointer: coarse)').matches")
+    rows.nth(3).scroll_into_view_if_needed()
+    grip, target = rows.nth(1).locator(".grip").bounding_box(), rows.nth(3).bounding_box()
+    (touched if touch else dragged)(page, grip["x"] + 10, grip["y"] + 10, target["y"] + target["height"] - 8)
+    expect(rows.locator(".label-prompt")).to_have_text(["runs", "two", "one", "three"])
+    wait_until(lambda: order(api) == ["two", "one", "three"])
+    rows.nth(3).locator(".grip").press("ArrowUp")
+    expect(rows.locator(".label-prompt")).to_have_text(["runs", "two", "three", "one"])
+    assert order(api) == ["two", "three", "one"]
+    rows.nth(1).locator(".grip").press("End")
+    expect(rows.locator(".label-prompt")).to_have_text(["runs", "three", "one", "two"])
     requests.post(api.url.replace("jobs", "queue/resume"), json={}, timeout=30)  # somebody else
     expect(page.locator("#paused")).to_be_hidden()
     page.click("#cancel-all")
@@ -1221,6 +1233,34 @@ def test_text_stays_text(open_page, api):
     assert page.locator("img[src=x]").count() == 0
 
 
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_long_words_stay_on_the_screen(open_page, api, width):
+    """Words that no line has room for widen nothing, wherever somebody writes them or they are shown."""
+    word = "Donaudampfschiffahrt" * 12
+    api.wait(api.submit(word, negative_prompt=word, steps=1))
+    page = open_page(viewport={"width": width, "height": 800}, is_mobile=width < 500, has_touch=width < 500)
+    expect(page.locator(f"{CARD}.large")).to_be_visible()
+    page.fill("#prompt", word)
+    page.fill("#search", word[:200])  # which is what the server takes
+    page.locator("#settings > summary").click()
+    page.fill("#negative_prompt", word)
+    assert sideways(page) == []
+    page.locator("#gallery-title").scroll_into_view_if_needed()
+    page.locator(f"{CARD} .open").first.click()
+    expect(page.locator("#lightbox-facts")).to_contain_text(word)
+    page.locator("#lightbox-tags input").fill(word[:40])
+    page.keyboard.press("Enter")
+    expect(page.locator("#lightbox-tags button").first).to_contain_text(word[:40])
+    assert sideways(page) == []
+    page.keyboard.press("Escape")
+    for view in ("compose", "models", "experiments", "server"):
+        page.evaluate(f"location.hash = '#{view}'")
+        expect(page.locator(f"#{view}-view .view-head")).to_be_visible()
+        for area in page.locator(f"#{view}-view textarea").all():
+            area.fill(word)
+        assert sideways(page) == [], view
+
+
 # ---- for everybody ----
 
 def test_everything_by_keyboard(page):
@@ -1324,6 +1364,7 @@ def test_names_and_contrast(open_page, api, scheme):
     expect(page.locator("[data-param=width] .error")).to_be_visible()
     assert page.evaluate(NAMELESS) == []
     assert page.evaluate(PALE) == []
+    page.locator("#gallery-title").scroll_into_view_if_needed()  # what is far from sight is not in the document
     page.locator(f"{CARD} .open").click()
     page.get_by_role("button", name="Copy prompt").click()
     assert page.evaluate(NAMELESS) == []
@@ -1410,6 +1451,7 @@ def test_the_view_of_models(open_page, server, size):
     mini.get_by_role("button", name="Paint with this: pictor-mini").click()
     expect(page.locator("#easel")).to_be_visible()
     expect(page.locator("#model")).to_have_value("pictor-mini")
+    page.evaluate("for (const [id, value] of [['width', 64], ['height', 64], ['steps', 3]]) document.getElementById(id).value = value")
     paint(page, "a boat")
     page.click(".nav a[href='#models']")
     expect(mini.locator(".tag.good")).to_have_text("in memory")

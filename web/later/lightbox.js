@@ -17,7 +17,8 @@ const dialog = h('dialog', { id: 'lightbox', class: 'lightbox', 'aria-label': t(
     side('newer', 'left', t('newer_picture'), () => go(-1)), side('older', 'right', t('older_picture'), () => go(1))),
   h('div', { class: 'label' }, h('p', { id: 'lightbox-prompt', class: 'label-prompt' }),
     h('div', { id: 'lightbox-actions', class: 'tools' }), h('div', { id: 'lightbox-tags', class: 'tools' }),
-    h('dl', { id: 'lightbox-facts', class: 'facts' })));
+    h('dl', { id: 'lightbox-facts', class: 'facts' }),
+    h('div', { id: 'lightbox-notes', class: 'notes', hidden: true })));
 document.body.append(dialog);
 let shown = null; /* {job, image} */
 
@@ -113,6 +114,10 @@ function show(picture) {
   $('lightbox-facts').replaceChildren(...facts(picture));
   later('tags').then((module) => shown === picture && $('lightbox-tags').replaceChildren(...module.editor(picture)))
     .catch(complain);
+  $('lightbox-notes').hidden = !picture.job.notes?.length;
+  if (picture.job.notes?.length)
+    later('notes').then((module) => shown === picture && $('lightbox-notes').replaceChildren(...module.factsOf(picture.job)))
+      .catch(complain);
   $('lightbox-actions').replaceChildren(...actions(picture).filter(Boolean));
   $('lightbox-newer').hidden = at <= 0;
   $('lightbox-older').hidden = at < 0 || (at === list.length - 1 && !store.hasMore);

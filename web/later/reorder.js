@@ -11,11 +11,17 @@ async function place(id, next) {
   const ids = waiting(), at = ids.indexOf(id);
   if (at < 0 || ids[at + 1] === next)
     return;
-  if (next)
-    await store.move(id, next);
-  else
-    for (const each of ids.slice(at + 1))
-      await store.move(each, id);
+  store.held = true; /* nor do they show the orders in between */
+  try {
+    if (next)
+      await store.move(id, next);
+    else
+      for (const each of ids.slice(at + 1))
+        await store.move(each, id);
+  } finally {
+    store.held = false;
+    store.tellAgain();
+  }
 }
 
 function drag(event, row, id) {
@@ -45,9 +51,8 @@ function drag(event, row, id) {
     row.classList.remove('dragged');
     store.held = false;
     if (type === 'pointerup')
-      place(id, row.nextElementSibling?.dataset.job).catch(complain).finally(() => store.tellAgain());
-    else
-      store.tellAgain();
+      place(id, row.nextElementSibling?.dataset.job).catch(complain);
+    store.tellAgain();
   };
 }
 
