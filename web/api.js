@@ -3,6 +3,7 @@
  * Addresses are relative, so the page works below any path of a proxy. The key goes in a header,
  * never in an address; that is why event streams are read with fetch, and why pictures become blobs
  * when there is a key: neither EventSource nor <img> can send a header. */
+import { forget, storedKey, take } from './early.js';
 import { t } from './text.js';
 
 const STORED = 'pictor.key';
@@ -15,13 +16,14 @@ export class ApiError extends Error {
   }
 }
 
-let key = sessionStorage.getItem(STORED) ?? localStorage.getItem(STORED);
+let key = storedKey;
 
 export const hasKey = () => Boolean(key);
 
 /* `keep`: beyond this tab. */
 export function setKey(value, keep = false) {
   key = value;
+  forget();
   for (const storage of [sessionStorage, localStorage])
     storage.removeItem(STORED);
   if (key)
@@ -54,7 +56,7 @@ async function send(path, options = {}) {
     headers.Authorization = `Bearer ${key}`;
   let response;
   try {
-    response = await fetch(path, { ...options, headers });
+    response = await options.early?.catch(() => null) ?? await fetch(path, { ...options, headers });
   } catch (error) {
     if (error.name === 'AbortError')
       throw error;
@@ -66,7 +68,7 @@ async function send(path, options = {}) {
 }
 
 export async function get(path) {
-  return jsonOf(await send(path));
+  return jsonOf(await send(path, { early: take(path)?.answer }));
 }
 
 export const getText = async (path) => (await send(path)).text();
@@ -88,14 +90,14 @@ export async function remove(path) {
 /* Connects (with `body`, if there is one), then returns an async iterator of {event, data}; it ends when the server ends it and
  * throws when the connection breaks or falls silent. */
 export async function openEvents(path, body) {
-  const abort = new AbortController();
+  const early = take(path), abort = early?.abort ?? new AbortController();
   let timer;
   const alive = () => {
     clearTimeout(timer);
     timer = setTimeout(() => abort.abort(), SILENCE_MS);
   };
   alive();
-  const response = await send(path, { signal: abort.signal, ...(body && asked(body)) });
+  const response = await send(path, { early: early?.answer, signal: abort.signal, ...(body && asked(body)) });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
 
   async function* read() {

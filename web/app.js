@@ -4,7 +4,6 @@ import { hasKey, setKey } from './api.js';
 import { $, announce, plainWords, setText } from './dom.js';
 import './form.js';
 import './gallery.js';
-import './prompt.js';
 import './queue.js';
 import './source.js';
 import { store } from './store.js';
@@ -28,6 +27,17 @@ const card = opens('card', (module) => module.show());
 $('card').addEventListener('toggle', card);
 $('form').addEventListener('input', card, { once: true });
 store.addEventListener('ready', () => $('prompt').value && card());
+
+/* ---- how long the prompt is, what the samplers are good for ---- */
+
+const count = () => import('./prompt.js').then((module) => module.later(), () => {});
+$('form').addEventListener('input', count, { once: true });
+store.addEventListener('connection', () => store.state === 'online' && $('prompt').value && count());
+
+const about = opens('samplers', (module) => module.show());
+$('settings').addEventListener('toggle', () => $('settings').open && about());
+for (const id of ['sampler', 'scheduler'])
+  $(id).addEventListener('input', () => about());
 
 /* ---- keys of the keyboard ---- */
 

@@ -1,10 +1,9 @@
-/* prompt.js: how long the prompts are for the model, by the server's count, and what of them would be
- * cut; what the samplers are good for, once the settings are open. */
+/* prompt.js: how long the prompts are for the model, by the server's count, and what of them would be cut.
+ * It comes with the first words. */
 import { post } from './api.js';
 import { $, setText } from './dom.js';
 import { store } from './store.js';
 import { t } from './text.js';
-import { opens } from './views.js';
 
 const WAIT_MS = 600;
 let timer, asked = '', able = true;
@@ -44,7 +43,7 @@ async function count() {
   }
 }
 
-function later() {
+export function later() {
   clearTimeout(timer);
   timer = setTimeout(count, WAIT_MS);
 }
@@ -52,8 +51,3 @@ function later() {
 for (const id of ['prompt', 'negative_prompt', 'model'])
   $(id).addEventListener('input', later);
 store.addEventListener('connection', later);
-
-const about = opens('samplers', (module) => module.show());
-$('settings').addEventListener('toggle', () => $('settings').open && about());
-for (const id of ['sampler', 'scheduler'])
-  $(id).addEventListener('input', () => about());

@@ -11,6 +11,7 @@
  *     trouble     detail: an error that nobody waits for
  *     connection  state, retryAt changed */
 import { ApiError, forgetImage, get, hasKey, openEvents, post } from './api.js';
+import { forget } from './early.js';
 import { t } from './text.js';
 
 const PAGE = 48, AT_ONCE = 1000; /* jobs of a page; ids of a request */
@@ -164,6 +165,8 @@ class Store extends EventTarget {
         }
         this.problem = error.name === 'ApiError' ? error.message : t('the_connection_was_lost');
         failures++;
+      } finally {
+        forget();
       }
       if (this.#hurry) {
         this.#hurry = false;

@@ -4,22 +4,15 @@
  * are loaded when they are opened. The page itself is written in English: `page` of another language
  * has what stands in its place. {name} in a text is a value, and a text of several forms is told
  * apart by {n}. */
-const LANGUAGES = ['en', 'de'], STORED = 'pictor.language', SAID = ['title', 'placeholder', 'aria-label', 'alt'],
-  PATIENCE_MS = 2000;
+import { language, texts } from './early.js';
 
-function chosen() {
-  try {
-    const stored = localStorage.getItem(STORED);
-    if (LANGUAGES.includes(stored))
-      return stored;
-  } catch { /* the browser's, then */ }
-  return navigator.languages.map((each) => each.slice(0, 2)).find((each) => LANGUAGES.includes(each)) ?? LANGUAGES[0];
-}
+export { language };
 
-export const language = chosen();
+const STORED = 'pictor.language', SAID = ['title', 'placeholder', 'aria-label', 'alt'], PATIENCE_MS = 2000;
+
 const locale = navigator.languages.find((each) => each.startsWith(language)) ?? language; /* de-AT, say */
-const { words, page = {} } = await import(`./text/${language}.js`);
-const known = { ...words }, plurals = new Intl.PluralRules(language);
+const { words, page = {} } = await texts;
+const known = { ...words };
 let more = null, messages = [], fields = {};
 
 /* What the views say; to be there before any of their modules is. */
@@ -36,13 +29,18 @@ export function laterText() {
 export const serverWords = () => (language === 'en' ? Promise.resolve()
   : Promise.race([laterText().catch(() => {}), new Promise((done) => { setTimeout(done, PATIENCE_MS); })]));
 
-export const numberText = (number, options = {}) => number.toLocaleString(locale,
-  { maximumFractionDigits: 3, useGrouping: 'min2', ...options });
+/* What the browser knows of numbers takes it 10 ms to load: the first view does without. */
+const isPlain = (number) => Number.isInteger(number) && number >= 0 && number < 1000;
+export const numberText = (number, options) => (!options && isPlain(number) ? String(number)
+  : number.toLocaleString(locale, { maximumFractionDigits: 3, useGrouping: 'min2', ...options }));
 /* With so many digits behind the point. */
 export const fixed = (number, digits) => numberText(number,
   { minimumFractionDigits: digits, maximumFractionDigits: digits });
 export const momentText = (at) => new Date(at).toLocaleString(locale, { dateStyle: 'medium', timeStyle: 'short' });
 export const dayText = (at) => new Date(at).toLocaleDateString(locale);
+
+/* Both languages have two, by the same rule. */
+const formFor = (n) => (n === 1 ? 'one' : 'other');
 
 function fill(text, values) {
   return text.replace(/\{(\w+)\}/g, (_, name) =>
@@ -51,7 +49,7 @@ function fill(text, values) {
 
 export function t(key, values = {}) {
   const text = known[key] ?? key;
-  return fill(typeof text === 'string' ? text : text[plurals.select(values.n)] ?? text.other, values);
+  return fill(typeof text === 'string' ? text : text[formFor(values.n)] ?? text.other, values);
 }
 
 /* A field that has no control of its own on the page: its name, and what the server says of it. */

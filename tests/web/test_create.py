@@ -233,3 +233,22 @@ def test_the_page_is_an_app(open_page, server):
     assert errors == []
     able = page.context.new_cdp_session(page).send("Page.getInstallabilityErrors")["installabilityErrors"]
     assert {each["errorId"] for each in able} <= {"in-incognito", "no-matching-service-worker"}  # of this test's browser
+
+
+def test_each_thing_is_asked_for_once(open_page, serve):
+    """And before the page's modules are there; with a key as without."""
+    server = serve()
+    for name in (None, "somebody"):
+        stored = name and server.add_key(name)
+        page = open_page(server.url, ready=False)
+        if stored:
+            page.evaluate("(key) => localStorage.setItem('pictor.key', key)", stored)
+        asked = []
+        page.on("request", lambda request, to=asked: "/api/" in request.url and to.append(request.url.split("/api/")[1]))
+        page.reload()
+        page.wait_for_selector("#empty:not([hidden])")
+        assert sorted(asked) == ["events", "info", "jobs?limit=48", "models", "queue", "schema"]
+        starts = page.evaluate("""() => Object.fromEntries(performance.getEntriesByType('resource').map((e) =>
+            [e.name.replace(/.*(?:web.@[^/]*.|api.)/, ''), e.startTime]))""")
+        assert starts["info"] < starts["app.js"] + 50
+        page.close()
