@@ -7,7 +7,10 @@ program=$(realpath "$1")
 mkdir -p "$2"
 out=$(realpath "$2")
 cd "$(dirname "$0")/../.."
-export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)} LC_ALL=C TZ=UTC
+if [ -z "${SOURCE_DATE_EPOCH:-}" ]; then # of a tarball: the time of its files, which is the commit's
+    [ -e .git ] && SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) || SOURCE_DATE_EPOCH=$(stat -c %Y Makefile)
+fi
+export SOURCE_DATE_EPOCH LC_ALL=C TZ=UTC
 version=$("$program" --version | cut -d' ' -f2)
 arch=$(dpkg --print-architecture)
 stage=$(mktemp -d)

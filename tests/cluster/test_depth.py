@@ -1,4 +1,7 @@
 """What PostgreSQL knows of all that waits without looking at it."""
+import subprocess
+
+import postgres
 import pytest
 from test_native import Native
 
@@ -48,3 +51,20 @@ def test_who_is_far_behind_is_told_so(waiting):
     assert ask("SELECT state FROM jobs WHERE id = 'no id'") == "failed"
     assert ask("SET enable_seqscan = off; EXPLAIN UPDATE jobs SET state = 'failed' WHERE state IN "
                "('queued', 'running') AND id !~ '^[0-9a-f]{32}$'").find("jobs_nameless") > 0
+
+
+def test_a_migration_gives_way(waiting):
+    """Whoever holds one table and then wants another is not in its way, nor it in his."""
+    _, ask, server = waiting
+    server.stop()
+    ask("DROP INDEX jobs_nameless, jobs_done; ALTER TABLE backlog DROP pictures, DROP work, "
+        "DROP money; UPDATE pictor_schema SET version = 3")
+    slow = subprocess.Popen([postgres.program("psql"), "-X", "-v", "ON_ERROR_STOP=1", "-d",
+                             server.database, "-c", "BEGIN", "-c", "SELECT * FROM backlog", "-c",
+                             "SELECT pg_sleep(1.5)", "-c", "UPDATE jobs SET rank = 0", "-c",
+                             "COMMIT"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    while ask("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'") != "1":
+        pass
+    server.start()
+    assert slow.wait(10) == 0, slow.stderr.read()
+    assert ask("SELECT version FROM pictor_schema") == "4"

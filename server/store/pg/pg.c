@@ -18,6 +18,7 @@
 #include "server/base/now.h"
 #include "server/store/pg/pg_listen.h"
 
+#define LOCK_MS 60000
 #define VERSION_LEAST 130000
 #define START_MS 30000 /* for a database that is started at the same time */
 
@@ -99,6 +100,27 @@ static bool number(struct pg_connection *c, const char *sql, int *out, struct er
     return done;
 }
 
+/* All tables at once, or none: servers of the version before, which go on meanwhile, take some in
+ * one order and some in another, and would wait for this as this waits for them. */
+static bool lock_tables(struct pg_connection *c, struct err *err)
+{
+    int64_t end = now_ms() + LOCK_MS;
+    while (!pg_pool_execute(c,
+                            "SAVEPOINT alone; SET LOCAL lock_timeout = '300ms'; "
+                            "LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE; DO $$ DECLARE name text; "
+                            "BEGIN FOR name IN SELECT quote_ident(tablename) FROM pg_tables WHERE "
+                            "schemaname = current_schema() LOOP EXECUTE 'LOCK TABLE ' || name || "
+                            "' IN ACCESS EXCLUSIVE MODE NOWAIT'; END LOOP; END $$",
+                            err)) {
+        struct err undo;
+        if (err->code != ERR_UNAVAILABLE || now_ms() > end ||
+            !pg_pool_execute(c, "ROLLBACK TO alone", &undo))
+            return false;
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    }
+    return true;
+}
+
 static bool migrate_locked(struct pg_connection *c, struct err *err)
 {
     struct pg *st = c->owner;
@@ -118,6 +140,8 @@ static bool migrate_locked(struct pg_connection *c, struct err *err)
         return false;
     if (version > SCHEMA) /* a newer server's, which takes care to be understood by this one */
         log_event(LOG_WARN, "store_newer", "schema=%d known=%d", version, SCHEMA);
+    if (others && version < SCHEMA && !lock_tables(c, err))
+        return false;
     for (; version < SCHEMA; version++) {
         snprintf(sql, sizeof sql, "UPDATE pictor_schema SET version = %d", version + 1);
         if (!pg_pool_execute(c, (const char *)migrations[version], err) ||

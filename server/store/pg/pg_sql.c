@@ -118,17 +118,18 @@ static const char *const statements[SQL_COUNT] = {
         "LIMIT $1",
     /* Keys in the order of what they have used, until one has a job that nobody else is about to
      * claim: as a rule the first, however many keys and jobs there are. What was claimed stays in
-     * the index until the table is vacuumed, so that each line looked at has its price. */
+     * the index until the table is vacuumed, so that each line looked at has its price. The whole
+     * order is asked for because one index alone has it: another one has a key's history as well.
+     */
     [SQL_JOB_NEXT_USUAL] =
         "SELECT jobs.id FROM (SELECT key_id, used FROM turns WHERE " WAITS
-        " ORDER BY used OFFSET 0) AS line CROSS JOIN LATERAL (SELECT sequence FROM jobs WHERE "
-        "state = 'queued' AND key_id = line.key_id "
-        "AND rank = 0 AND priority = 0 AND ($1 IS NULL OR model IN (SELECT "
-        "json_array_elements_text($1::json))) ORDER BY sequence LIMIT 1) AS head JOIN jobs ON "
-        "jobs.sequence = head.sequence WHERE jobs.state = 'queued' AND NOT EXISTS (SELECT 1 FROM "
-        "jobs WHERE state = 'queued' AND rank > 0) AND NOT EXISTS (SELECT 1 FROM jobs WHERE "
-        "state = 'queued' AND priority > 0) ORDER BY line.used LIMIT 1 FOR UPDATE OF jobs SKIP "
-        "LOCKED",
+        " ORDER BY used OFFSET 0) AS line CROSS JOIN LATERAL (SELECT sequence, rank, priority FROM "
+        "jobs WHERE state = 'queued' AND key_id = line.key_id AND ($1 IS NULL OR model IN (SELECT "
+        "json_array_elements_text($1::json))) ORDER BY rank DESC, priority DESC, sequence LIMIT 1) "
+        "AS head JOIN jobs ON jobs.sequence = head.sequence WHERE head.rank = 0 AND head.priority "
+        "= 0 AND jobs.state = 'queued' AND NOT EXISTS (SELECT 1 FROM jobs WHERE state = 'queued' "
+        "AND rank > 0) AND NOT EXISTS (SELECT 1 FROM jobs WHERE state = 'queued' AND priority > 0) "
+        "ORDER BY line.used LIMIT 1 FOR UPDATE OF jobs SKIP LOCKED",
     [SQL_JOB_NEXT] = NEXT("2"),
     [SQL_JOB_NEXT_DEEP] = NEXT("1000"),
     [SQL_JOB_START] =
