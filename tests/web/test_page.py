@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 from jobs_client import Api
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 from PIL.PngImagePlugin import PngInfo
 from pages import CARD, NAMELESS, PALE, PHONE, THOUSANDS, UPDATES, decode, paint, picture, sent_by, sideways
 from playwright.sync_api import expect
@@ -1238,7 +1238,8 @@ def test_long_words_stay_on_the_screen(open_page, api, width):
     """Words that no line has room for widen nothing, wherever somebody writes them or they are shown."""
     word = "Donaudampfschiffahrt" * 12
     api.wait(api.submit(word, negative_prompt=word, steps=1))
-    page = open_page(viewport={"width": width, "height": 800}, is_mobile=width < 500, has_touch=width < 500)
+    page = open_page(viewport={"width": width, "height": 800}, is_mobile=width < 500, has_touch=width < 500,
+                     locale="de-DE" if width == 320 else "en-GB")  # whose words are longer
     expect(page.locator(f"{CARD}.large")).to_be_visible()
     page.fill("#prompt", word)
     page.fill("#search", word[:200])  # which is what the server takes
@@ -1716,6 +1717,30 @@ def test_experiments(open_page, server, api, size):
     expect(page.locator("[aria-pressed=true].cell-pick")).to_have_count(1)
     page.get_by_role("button", name="Delete", exact=True).click()
     expect(page.locator("#no-experiments")).to_be_visible()
+
+
+@pytest.mark.parametrize("size", [{}, PHONE])
+def test_how_far_to_go_from_a_picture_is_swept_over(open_page, server, api, size):
+    page = open_page(**size)
+    page.fill("#prompt", "a blue house")
+    page.evaluate("location.hash = '#experiments'")
+    page.locator(".axis select").nth(0).select_option("strength")
+    page.fill("#axis-0", "0.1, 1")
+    expect(page.locator("#experiment-count")).to_contain_text("choose one first")
+    page.evaluate("location.hash = '#create'")
+    choose_source(page)
+    page.evaluate("document.querySelector('input[value=all]').click()")
+    page.evaluate("location.hash = '#experiments'")
+    expect(page.locator("#experiment-count")).to_have_text("2 = 2 pictures")
+    page.get_by_role("button", name="Paint them all").click()
+    expect(page.locator(".grid thead th")).to_have_text(["0.1", "1"])
+    expect(page.locator("#grid-said")).to_have_text("2 pictures")
+    jobs = sorted(api.call("GET")["jobs"], key=lambda job: job["params"]["strength"])
+    assert [(job["params"]["strength"], job["params"]["has_init"]) for job in jobs] == [(0.1, True), (1, True)]
+    made = [Image.open(io.BytesIO(requests.get(server.url + job["images"][0]["url"], timeout=30).content)).convert("RGB") for job in jobs]
+    far = [sum(ImageStat.Stat(ImageChops.difference(each, Image.new("RGB", each.size, (200, 30, 30)))).mean) for each in made]
+    assert far[0] < far[1] / 2  # the picture is red
+    requests.delete(f"{server.url}/api/experiments/{requests.get(server.url + '/api/experiments', timeout=30).json()['experiments'][0]['id']}", timeout=30)
 
 
 @pytest.mark.parametrize("size", [{}, PHONE])

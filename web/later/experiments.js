@@ -19,7 +19,7 @@ const words = (text) => valuesOf(text);
 const KINDS = {
   steps: [t('steps'), t('write_numbers'), '5, 10, 20', numbers],
   guidance: [t('guidance'), t('write_numbers'), '2, 4, 7', numbers],
-  strength: [t('strength'), t('write_numbers'), '0.3, 0.6, 0.9', numbers],
+  strength: [t('strength'), t('write_numbers'), '0.3, 0.6, 0.9', strengthAxis],
   seed: [t('seed'), t('whole_numbers'), '1..4', numbers],
   sampler: [t('sampler'), t('write_names'), 'Euler a, DPM++ 2M, UniPC', words],
   scheduler: [t('schedule'), t('write_names'), 'uniform, karras', words],
@@ -43,6 +43,13 @@ function valuesOf(text) {
     return Array.from({ length: Math.floor((to - from) / by + 1e-9) + 1 }, (_, i) =>
       String(Math.round((from + i * by) * 1e6) / 1e6));
   });
+}
+
+/* Of how much of a picture is kept, which has to be there. */
+function strengthAxis(text, name) {
+  if (!base.init_image)
+    throw new Error(t('strength_of_what'));
+  return numbers(text, name);
 }
 
 /* An axis that puts each of `values` in the place of `find`, which has to be in the prompt. */
@@ -114,6 +121,8 @@ async function readBase() {
   delete body.preview_every;
   delete body.count;
   body.seed ??= Math.floor(Math.random() * SEEDS);
+  if (!body.prompt.trim() && !body.init_image)
+    body.prompt = $('prompt').placeholder; /* the idea that is shown, as Paint has it */
   base = body;
   setText($('experiment-base'), t('all_else', { prompt: body.prompt || t('no_words'), size: `${body.width} × ${body.height}`,
     steps: t('steps_of', { n: body.steps }), sampler: body.sampler, seed: String(body.seed) }));

@@ -546,6 +546,7 @@ export const words = {
   note_distilled: 'dieses Modell hat gelernt, ohne sie auszukommen',
   note_told: 'dieses Modell hat seine eigene Texttreue: {n}',
   note_model: 'dieses Modell fängt nichts damit an',
+  strength_of_what: 'Die Stärke sagt, wie weit es vom Bild weggeht: Wähle zuerst eines, unter „Ein Bild übermalen“',
 };
 
 /* Was der Server Programmen sagt; `field` ist der Name eines Feldes. */

@@ -546,4 +546,5 @@ export const words = {
   note_distilled: 'this model was trained to do without',
   note_told: 'this model has its own way of guidance: {n}',
   note_model: 'this model has no use for it',
+  strength_of_what: 'Strength says how far to go from a picture: choose one first, under Paint over a picture',
 };
