@@ -8,6 +8,7 @@ import { dayText, momentText, numberText, t } from '../text.js';
 import { ask as askLimits } from './limits.js';
 import { sizeText } from './sizes.js';
 import { makeUsage, showUsage } from './usage.js';
+import { makeWorkers, showWorkers } from './workers.js';
 
 const LOOK_MS = 4000, ERRORS = 8;
 /* What helps, by what the message says. */
@@ -168,6 +169,7 @@ function make() {
     t('this_view_takes_a_key')),
   h('div', { id: 'server-parts', class: 'server-parts', hidden: true },
     h('dl', { id: 'figures', class: 'tiles' }),
+    makeWorkers(),
     h('section', { id: 'upstreams', class: 'panel', 'aria-labelledby': 'upstreams-title', hidden: true },
       h('h3', { id: 'upstreams-title' }, t('painted_elsewhere')), h('ul', { id: 'upstream-list' })),
     h('section', { class: 'panel', 'aria-labelledby': 'faults-title' }, h('h3', { id: 'faults-title' }, t('what_went_wrong_lately')),
@@ -185,7 +187,7 @@ async function look() {
     $('server-denied').hidden = true;
     showFigures(readMetrics(text));
     showUpstreams();
-    await showFaults();
+    await Promise.all([showWorkers(), showFaults()]);
   } catch (error) {
     const denied = error instanceof ApiError && error.status === 403;
     $('server-denied').hidden = !denied;
