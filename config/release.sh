@@ -11,7 +11,7 @@ hash=$(git rev-parse "$commit")
 version=$(git show "$hash:engine/pictor.h" | sed -nE 's/^#define PICTOR_VERSION "(.*)"/\1/p')
 when=$(date -u -d "@$(git log -1 --format=%ct "$hash")" +%Y-%m-%dT%H:%M:%SZ)
 name=pictor-$version
-git archive --format=tar --prefix="$name/" "$hash" | gzip "${GZIP_LEVEL:--9}" -n >"$out/$name.tar.gz"
+git archive --format=tar --prefix="$name/" "$hash" | gzip "${GZIP_LEVEL:--6}" -n >"$out/$name.tar.gz"
 sum() { sha256sum "$1" | cut -d' ' -f1; }
 
 # The libraries that the program is linked with, by the package names of Debian 12, whose versions a

@@ -12,7 +12,7 @@ def back_up(data, to):
     source.backup(copy)  # what sqlite3's .backup does
     source.close()
     copy.close()
-    for name in ("images", "inputs"):
+    for name in ("images", "inputs", "files"):
         shutil.copytree(data / name, to / name)
 
 
@@ -22,6 +22,8 @@ def test_backup_and_restore(serve, tmp_path):
     jobs = Jobs(server.url)
     done = [jobs.state(jobs.submit(**TINY, count=2)) for _ in range(3)]
     pictures = {image["url"]: jobs.picture(image) for job in done for image in job["images"]}
+    kept = requests.post(f"{server.url}/v1/files", timeout=30, data={"purpose": "batch"},
+                         files={"file": ("lines.jsonl", b"{}")}).json()
     painting = jobs.submit(**{**LONG, "steps": 30})
     jobs.painting(painting)
     waiting = [jobs.submit(**TINY) for _ in range(3)]
@@ -39,6 +41,7 @@ def test_backup_and_restore(serve, tmp_path):
         assert now["state"] == "done"
         for image in now["images"]:
             assert jobs.picture(image) == pictures[image["url"]]
+    assert requests.get(f"{server.url}/v1/files/{kept['id']}/content", timeout=30).content == b"{}"
     for job in (painting, *waiting):
         assert jobs.state(job, seconds=120)["state"] == "done"
     assert requests.get(f"{server.url}/api/jobs/{later}", timeout=30).status_code == 404
