@@ -1,9 +1,11 @@
 #include "server/openapi_requests.h"
 
 #include <cjson/cJSON.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "server/base/json_text.h"
+#include "server/base/words.h"
 #include "server/http/route.h"
 #include "server/routes.h"
 
@@ -13,23 +15,26 @@
 #define FROM(least) "{\"type\":\"integer\",\"minimum\":" least "}"
 #define BETWEEN(least, most)                                                                       \
     "{\"type\":\"integer\",\"minimum\":" least ",\"maximum\":" most "}"
-#define DAY "{\"type\":\"string\",\"format\":\"date\"}"
+#define DAY "{\"type\":\"string\",\"format\":\"date\",\"minLength\":10}"
 #define FLAG "{\"type\":\"boolean\"}"
 #define KINDS                                                                                      \
     "\"lora\",\"vae\",\"upscaler\",\"embedding\",\"controlnet\",\"text-encoder\""
 
 /* Of a path that ends in this, "" being any of the dialect; the first that fits counts. What is not
- * here is any text. */
+ * here is any text, and empty only where the dialect takes that. */
 static const struct {
     enum routes_dialect dialect;
     const char *path, *name, *schema;
     bool required;
 } queries[] = {
     {ROUTES_NATIVE, "/files", "limit", BETWEEN("0", "200"), false},
-    {ROUTES_NATIVE, "/files", "kind", WORDS(KINDS), true},
+    {ROUTES_NATIVE, "/files", "kind", WORDS(KINDS ",\"wildcard\""), true},
     {ROUTES_NATIVE, "/files/preview", "kind", WORDS(KINDS ",\"model\""), true},
     {ROUTES_NATIVE, "/files/preview", "name", "{\"type\":\"string\",\"minLength\":1}", true},
-    {ROUTES_NATIVE, "", "offset", BETWEEN("0", "10000"), false},
+    {ROUTES_NATIVE, "", "index", BETWEEN("0", "2147483647"), false},
+    {ROUTES_NATIVE, "", "token", FROM("1"), true},
+    {ROUTES_NATIVE, "", "worker", "{\"type\":\"string\",\"minLength\":1}", true},
+    {ROUTES_NATIVE, "", "offset", BETWEEN("0", "100000"), false},
     {ROUTES_NATIVE, "", "limit", BETWEEN("1", "200"), false},
     {ROUTES_NATIVE, "", "before", FROM("0"), false},
     {ROUTES_NATIVE, "", "since", FROM("0"), false},
@@ -63,7 +68,12 @@ struct cJSON *openapi_requests_query(const struct route *route, const char *name
             *required = queries[i].required;
             return json_text_constant(queries[i].schema);
         }
-    return json_text_constant("{\"type\":\"string\"}");
+    char text[64];
+    const char *free_query = routes_table.dialects[route->dialect].free_query;
+    snprintf(text, sizeof text, "%.*s", (int)size, name);
+    return json_text_constant(free_query && words_have(free_query, text)
+                                  ? "{\"type\":\"string\"}"
+                                  : "{\"type\":\"string\",\"minLength\":1}");
 }
 
 /* ---- bodies ---- */

@@ -314,9 +314,10 @@ static bool is_on(const struct settings *s, int dialect)
 
 static const struct route_dialect dialects[ROUTES_DIALECTS] = {
     [ROUTES_PAGE] = {"page", assets_error},
-    [ROUTES_NATIVE] = {"native", native_error, .strict_query = true},
-    [ROUTES_OPENAI] = {"openai", openai_error},
-    [ROUTES_SDAPI] = {"sdapi", sdapi_error, .basic = true},
+    [ROUTES_NATIVE] = {"native", native_error, .strict_query = true, .free_query = "download q"},
+    [ROUTES_OPENAI] = {"openai", openai_error, .free_query = "api-version"},
+    /* Its only parameter is refused in the words of the WebUI's framework. */
+    [ROUTES_SDAPI] = {"sdapi", sdapi_error, .basic = true, .free_query = "skip_current_image"},
     [ROUTES_MCP] = {"mcp", mcp_error},
 };
 

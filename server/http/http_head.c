@@ -1,6 +1,7 @@
 /* http_head.c: the first gate: the head of a request as head.h and the route's row want it. */
 #include "server/http/http_private.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,8 +56,11 @@ struct unknown {
     const char *known; /* words between blanks */
     const char *first;
     const char *twice; /* one that is known, and was given more than once */
+    const char *empty; /* one that is known, and has no value that can be read */
+    bool raw;          /* there was one, with a NUL */
+    const char *free;  /* words between blanks */
     char names[NAMES_SIZE];
-    struct MHD_Connection *conn;
+    struct http_request *req;
 };
 
 struct same {
@@ -79,9 +83,14 @@ static enum MHD_Result on_argument(void *ctx, enum MHD_ValueKind kind, const cha
     size_t used = strlen(u->names);
     if (words_have(u->known, name)) {
         struct same s = {.name = name};
-        MHD_get_connection_values(u->conn, MHD_GET_ARGUMENT_KIND, count_same, &s);
+        MHD_get_connection_values(u->req->conn, MHD_GET_ARGUMENT_KIND, count_same, &s);
         if (s.count > 1)
             u->twice = name;
+        bool raw = value && *value;
+        if (!u->empty && (raw || !words_have(u->free, name)) && !*http_query(u->req, name)) {
+            u->empty = name;
+            u->raw = raw;
+        }
         return MHD_YES;
     }
     u->first = u->first ? u->first : name;
@@ -92,12 +101,22 @@ static enum MHD_Result on_argument(void *ctx, enum MHD_ValueKind kind, const cha
 
 bool http_head_query(struct http_request *req, const char **param, struct err *err)
 {
-    struct unknown u = {.known = req->route->query ? req->route->query : "", .conn = req->conn};
-    bool strict = req->http->options.routes->dialects[req->dialect].strict_query;
+    const struct route_dialect *dialect = &req->http->options.routes->dialects[req->dialect];
+    struct unknown u = {.known = req->route->query ? req->route->query : "",
+                        .free = dialect->free_query ? dialect->free_query : "",
+                        .req = req};
+    bool strict = dialect->strict_query;
     MHD_get_connection_values(req->conn, MHD_GET_ARGUMENT_KIND, on_argument, &u);
     if (u.twice && strict) {
         *param = u.twice;
         return err_set(err, ERR_INVALID, "the query has \"%.60s\" more than once", u.twice);
+    }
+    if (u.empty) {
+        *param = u.empty;
+        return err_set(err, ERR_INVALID,
+                       u.raw ? "%.60s has the character 0 in the query"
+                             : "%.60s is empty in the query: give it a value, or leave it out",
+                       u.empty);
     }
     if (!u.first || req->route->probe) /* what watches over servers adds words of its own */
         return true;
@@ -110,6 +129,23 @@ bool http_head_query(struct http_request *req, const char **param, struct err *e
             *at = '?';
     if (*u.names)
         http_reply_header(req, "x-ignored-parameters", u.names);
+    return true;
+}
+
+bool http_query_number(struct http_request *req, const char *name, int64_t least, int64_t most,
+                       int64_t fallback, int64_t *out, struct err *err)
+{
+    const char *text = http_query(req, name);
+    char *end = NULL;
+    *out = fallback;
+    if (!text)
+        return true;
+    errno = 0;
+    long long value = *text >= '0' && *text <= '9' ? strtoll(text, &end, 10) : 0;
+    if (!end || *end || errno || value < least || value > most)
+        return err_set(err, ERR_INVALID, "%s must be %lld..%lld, got \"%.20s\"", name,
+                       (long long)least, (long long)most, text);
+    *out = value;
     return true;
 }
 

@@ -130,8 +130,9 @@ char *http_keep_string(struct http_request *req, size_t size);
 /* Before everything else: 0, or the status of the refusal. Sets the request's path and Host. */
 int http_head_check(struct http_request *req, const char *version, struct err *err);
 
-/* Whether the query has only parameters that the route knows, else *param is the first other one;
- * a dialect that is not strict about them has them named in the answer. */
+/* Whether the query has only parameters that the route knows, each with a value where it is no free
+ * text, else *param is the first that is wrong; a dialect that is not strict about unknown ones has
+ * them named in the answer. */
 bool http_head_query(struct http_request *req, const char **param, struct err *err);
 /* The value of a header of which there must be one alone: NULL where there is none, "" where there
  * are more, a client's own before that of a proxy that adds it. */

@@ -55,6 +55,8 @@ struct route_dialect {
     bool basic; /* 401 offers HTTP Basic, for browsers, instead of Bearer */
     bool strict_query; /* a parameter that a route does not know is an error; else it is named in
                         * x-ignored-parameters */
+    const char *free_query; /* parameters, between blanks, whose value may be empty: free text and
+                             * flags; NULL: none */
 };
 
 #define ROUTE_DIALECTS_MAX 8

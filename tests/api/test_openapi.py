@@ -149,3 +149,45 @@ def test_answers_without_json(server, doc):
     answer = requests.delete(f"{server.url}/api/jobs/{job}", timeout=60)
     assert answer.status_code == 204
     assert doc["paths"]["/api/jobs/{id}"]["delete"]["responses"]["204"] == {"description": "done"}
+
+
+def queries(doc):
+    for path, methods in doc["paths"].items():
+        for method, operation in methods.items():
+            for parameter in operation["parameters"]:
+                if parameter["in"] == "query":
+                    yield method, path.replace("{", "").replace("}", ""), parameter
+
+
+def ask(server, method, path, text):
+    return requests.request(method, f"{server.url}{path}?{text}", timeout=60,
+                            **({} if method == "get" else {"json": {}}))
+
+
+def test_an_empty_value_is_refused_but_where_the_document_takes_it(server, doc):
+    """Of every parameter of every query; also one without its sign of equality."""
+    free = set()
+    for method, path, parameter in queries(doc):
+        name, schema = parameter["name"], parameter["schema"]
+        taken = jsonschema.Draft202012Validator(schema).is_valid("")
+        for text in (name, f"{name}="):
+            answer = ask(server, method, path, text)
+            said = f"{name} is empty" in answer.text or "could not be parsed to a boolean" in answer.text
+            if taken:
+                free.add(name)
+                assert not said, (path, text, answer.text)
+            else:
+                assert answer.status_code in (400, 422) and said, (path, text, answer.text)
+                check(doc, method, "", answer, next(p for p in doc["paths"] if p.replace("{", "").replace("}", "") == path))
+        assert ask(server, method, path, f"{name}=%00").status_code >= 400
+    assert free == {"q", "download", "api-version"}
+
+
+def test_numbers_in_queries_are_digits(server, doc):
+    for method, path, parameter in queries(doc):
+        if parameter["schema"].get("type") == "integer" and "/worker/" not in path:
+            for text in ("%2B5", "%205", "5%20", "5.0", "0x5", "5e0", "-5", "%D9%A5", "99999999999999999999"):
+                query = f"{parameter['name']}={text}" + ("&kind=lora" if path == "/api/files" else "")
+                answer = ask(server, method, path, query)
+                assert answer.status_code == 400, (path, query, answer.text)
+                assert answer.json()["error"]["param"] == parameter["name"]

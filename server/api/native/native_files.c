@@ -48,17 +48,15 @@ static bool kind_of(struct http_request *req, enum folders_kind *kind)
     return false;
 }
 
-static bool number_of(struct http_request *req, const char *name, long most, long fallback,
-                      long *out)
+/* On failure it has replied. */
+static bool number_of(struct http_request *req, const char *name, int64_t most, int64_t fallback,
+                      int64_t *out)
 {
-    const char *text = http_query(req, name);
-    char *end, message[120];
-    *out = text && *text ? strtol(text, &end, 10) : fallback;
-    if (!text || !*text || (*end == '\0' && *out >= 0 && *out <= most))
-        return true;
-    snprintf(message, sizeof message, "%s must be 0..%ld, got \"%.20s\"", name, most, text);
-    reply_wrong(req, name, message);
-    return false;
+    struct err err;
+    bool good = http_query_number(req, name, 0, most, fallback, out, &err);
+    if (!good)
+        reply_wrong(req, name, err.msg);
+    return good;
 }
 
 static void add_text(cJSON *json, const char *name, const char *text)
@@ -117,7 +115,7 @@ static cJSON *file_json(const struct registry *registry, const struct registry_e
 }
 
 /* Files of lines that prompts choose from, __NAME__: they have names and nothing more. */
-static void list_wildcards(struct http_request *req, long limit, long offset)
+static void list_wildcards(struct http_request *req, int64_t limit, int64_t offset)
 {
     struct err err;
     bool any;
@@ -128,7 +126,7 @@ static void list_wildcards(struct http_request *req, long limit, long offset)
         return;
     }
     const char *q = http_query(req, "q");
-    long at = 0;
+    int64_t at = 0;
     cJSON *json = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(json, "files");
     for (size_t i = 0; i < wildcards_count(w); i++) {
         if (q && *q && !strcasestr(wildcards_name(w, i), q))
@@ -152,7 +150,7 @@ void native_files_list(struct http_request *req)
     bool wild = wanted && strcmp(wanted, "wildcard") == 0;
     struct registry_table table;
     struct err err;
-    long limit, offset, at = 0;
+    int64_t limit, offset, at = 0;
     if ((!wild && !kind_of(req, &kind)) || !number_of(req, "limit", LIMIT_MAX, LIMIT, &limit) ||
         !number_of(req, "offset", REGISTRY_SCAN_MODELS, 0, &offset))
         return;

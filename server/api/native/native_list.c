@@ -27,25 +27,15 @@ static void reply_invalid(struct http_request *req, const char *param, const cha
     native_error(req, &problem);
 }
 
-/* A query value as a whole number within bounds; `fallback` when it is absent. */
+/* On failure it has replied. */
 static bool query_number(struct http_request *req, const char *name, int64_t least, int64_t most,
                          int64_t fallback, int64_t *out)
 {
-    const char *text = http_query(req, name);
-    char *end;
-    *out = fallback;
-    if (!text || !*text)
-        return true;
-    long long value = strtoll(text, &end, 10);
-    if (*end == '\0' && value >= least && value <= most) {
-        *out = value;
-        return true;
-    }
-    char message[160];
-    snprintf(message, sizeof message, "%s must be %lld..%lld, got \"%.20s\"", name,
-             (long long)least, (long long)most, text);
-    reply_invalid(req, name, message);
-    return false;
+    struct err err;
+    bool good = http_query_number(req, name, least, most, fallback, out, &err);
+    if (!good)
+        reply_invalid(req, name, err.msg);
+    return good;
 }
 
 static void reply_list(struct http_request *req, struct job *jobs, size_t count, int64_t next)
@@ -123,7 +113,7 @@ static bool query_text(struct http_request *req, const char *name, char *out, si
 {
     const char *text = http_query(req, name);
     char message[80];
-    *there = text && *text;
+    *there = text != NULL;
     if (!*there)
         return true;
     if (strlen(text) < size) {
@@ -140,7 +130,7 @@ static bool query_tags(struct http_request *req, struct search *s)
 {
     const char *text = http_query(req, "tag");
     struct err err;
-    if (!text || !*text)
+    if (!text)
         return true;
     cJSON *list = cJSON_CreateArray();
     for (const char *at = text; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
@@ -205,7 +195,7 @@ static bool query_favourite(struct http_request *req, struct search *s)
 {
     const char *text = http_query(req, "favourite");
     s->filter.favourite = text && (strcmp(text, "true") == 0 || strcmp(text, "1") == 0);
-    if (s->filter.favourite || !text || !*text || strcmp(text, "false") == 0 ||
+    if (s->filter.favourite || !text || strcmp(text, "false") == 0 ||
         strcmp(text, "0") == 0)
         return true;
     reply_invalid(req, "favourite", "favourite must be true or false");
@@ -217,7 +207,7 @@ static bool query_state(struct http_request *req, struct search *s)
     const char *state = http_query(req, "state");
     enum job_state wanted;
     s->filter.state = -1;
-    if (!state || !*state)
+    if (!state)
         return true;
     if (!job_state_of(state, &wanted)) {
         reply_invalid(req, "state", "state must be queued, running, done, failed or cancelled");
@@ -243,7 +233,7 @@ static bool read_query(struct http_request *req, struct search *s)
         return false;
     s->filter.limit = (int)limit;
     s->filter.key_id = http_visible_key(req);
-    s->filter.text = text ? s->text : NULL;
+    s->filter.text = text && *s->text ? s->text : NULL; /* "q=" searches for nothing */
     s->filter.model = model ? s->model : NULL;
     if (s->filter.until_ms == 0 || s->filter.since_ms < s->filter.until_ms)
         return true;

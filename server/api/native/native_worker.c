@@ -286,30 +286,18 @@ void native_worker_claim(struct http_request *req)
 
 /* ---- a job that is held ---- */
 
-static bool number_of(struct http_request *req, const char *name, int64_t least, int64_t most,
-                      int64_t *out, struct err *err)
-{
-    char *end = NULL;
-    const char *text = http_query(req, name);
-    long long n = text && *text >= '0' && *text <= '9' ? strtoll(text, &end, 10) : -1;
-    if (!end || *end || n < least || n > most)
-        return err_set(err, ERR_INVALID, "%s: wanted a number from %lld to %lld, got \"%.40s\"",
-                       name, (long long)least, (long long)most, text ? text : "");
-    *out = n;
-    return true;
-}
-
 bool native_worker_call(struct http_request *req, struct native_worker_call *out)
 {
     struct err err;
-    int64_t token, index = 0;
+    int64_t token, index;
     const char *worker = http_query(req, "worker"), *param = "token", *job = http_query(req, "job");
     const char *id = *http_param(req, "id") ? http_param(req, "id") : job ? job : "";
     *out = (struct native_worker_call){.app = http_app(req)};
     native_worker_parts(out->app, &out->parts);
-    bool good = number_of(req, "token", 1, INT64_MAX, &token, &err);
-    if (good && http_query(req, param = "index"))
-        good = number_of(req, "index", 0, INT32_MAX, &index, &err);
+    bool good = http_query_number(req, "token", 1, INT64_MAX, 0, &token, &err);
+    good = good && (token > 0 || err_set(&err, ERR_INVALID, "token is missing: the claim's number"));
+    if (good)
+        good = http_query_number(req, param = "index", 0, INT32_MAX, 0, &index, &err);
     param = good ? "worker" : param;
     good = good && afar_owner(out->owner, http_key_id(req), worker ? worker : "", &err);
     if (good) {

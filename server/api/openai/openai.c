@@ -125,6 +125,8 @@ void openai_error(struct http_request *req, const struct http_problem *problem)
         code = "method_not_supported";
     else if (problem->status == 429)
         code = problem->code == ERR_QUOTA ? OPENAI_QUOTA : "rate_limit_exceeded";
+    else if (problem->status == 400 && problem->param)
+        code = "invalid_value";
     openai_fault(&f, problem->status, code, problem->param, "%s", problem->message);
     if (problem->code == ERR_QUOTA)
         f.type = OPENAI_QUOTA;

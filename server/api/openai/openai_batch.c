@@ -372,15 +372,14 @@ void openai_batch_list(struct http_request *req)
     struct err err;
     struct store_record *rows;
     size_t count;
-    char *end = "";
-    long number = limit ? strtol(limit, &end, 10) : 20;
-    if ((limit && (!*limit || *end)) || number < 1 || number > LIST_MAX) {
+    int64_t number;
+    if (!http_query_number(req, "limit", 1, LIST_MAX, 20, &number, &err)) {
         openai_fault(&f, 400, "invalid_value", "limit",
                      "Invalid value: '%.40s'. Expected an integer from 1 to %d.", limit, LIST_MAX);
         openai_reply_fault(req, &f);
         return;
     }
-    if (after && *after && !find(app, filter.key_id, after, &b, &err)) {
+    if (after && !find(app, filter.key_id, after, &b, &err)) {
         openai_fault(&f, 400, "invalid_value", "after", "%s", err.msg);
         openai_reply_fault(req, &f);
         return;

@@ -434,11 +434,10 @@ static bool read_page(struct http_request *req, struct page *p, struct openai_fa
 {
     const char *limit = http_query(req, "limit"), *order = http_query(req, "order");
     const char *after = http_query(req, "after");
-    char *end = NULL;
+    int64_t number;
     struct err err;
     *p = (struct page){.limit = LIST_MAX, .purpose = http_query(req, "purpose")};
-    long number = limit ? strtol(limit, &end, 10) : LIST_MAX;
-    if (limit && (!*limit || *end || number < 1 || number > 10000))
+    if (!http_query_number(req, "limit", 1, 10000, LIST_MAX, &number, &err))
         return openai_fault(f, 400, "invalid_value", "limit",
                             "Invalid value: '%.40s'. Expected an integer from 1 to 10000.", limit);
     p->limit = number < LIST_MAX ? (int)number : LIST_MAX;
@@ -447,7 +446,7 @@ static bool read_page(struct http_request *req, struct page *p, struct openai_fa
                             "Invalid value: '%.40s'. Supported values are: 'asc' and 'desc'.",
                             order);
     p->oldest_first = order && strcmp(order, "asc") == 0;
-    if (after && *after && !find(http_app(req), http_visible_key(req), after, &p->after, &err))
+    if (after && !find(http_app(req), http_visible_key(req), after, &p->after, &err))
         return err.code == ERR_NOT_FOUND
                    ? openai_fault(f, 400, "invalid_value", "after", "%s", err.msg)
                    : openai_fault_own(f, &err);
