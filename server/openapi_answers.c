@@ -142,6 +142,8 @@ static const struct {
     {"POST", "/api/jobs/{id}/move", "200", JOB, JSON},
     {"DELETE", "/api/jobs/{id}", "204", NULL, NULL},
     {"DELETE", "/api/jobs/{id}/images/{image}", "204", NULL, NULL},
+    {"POST", "/api/jobs/{id}/restore", "200", JOB, JSON},
+    {"POST", "/api/jobs/{id}/images/{image}/restore", "200", JOB, JSON},
     {"GET", "/api/jobs/{id}/events", "200", NULL, EVENTS},
     {"GET", "/api/jobs/{id}/events", "204", NULL, NULL},
     {"GET", "/api/events", "200", NULL, EVENTS},
@@ -165,6 +167,9 @@ static const struct {
      OBJECT("\"tags\"", "\"tags\":" LIST(OBJECT("\"tag\",\"jobs\"", "\"tag\":" TEXT
                                                 ",\"jobs\":" WHOLE))), JSON},
     {"POST", "/api/delete", "200",
+     OBJECT("\"jobs\",\"images\",\"failed\"",
+            "\"jobs\":" LIST(TEXT) ",\"images\":" LIST(TEXT) ",\"failed\":" ANY_LIST), JSON},
+    {"POST", "/api/restore", "200",
      OBJECT("\"jobs\",\"images\",\"failed\"",
             "\"jobs\":" LIST(TEXT) ",\"images\":" LIST(TEXT) ",\"failed\":" ANY_LIST), JSON},
     {"GET", "/api/images/{id}", "200", NULL, PICTURE},

@@ -40,6 +40,7 @@ static const struct {
     {ROUTES_NATIVE, "", "since", FROM("0"), false},
     {ROUTES_NATIVE, "", "until", FROM("0"), false},
     {ROUTES_NATIVE, "", "favourite", FLAG, false},
+    {ROUTES_NATIVE, "", "now", FLAG, false},
     {ROUTES_NATIVE, "", "state",
      WORDS("\"queued\",\"running\",\"done\",\"failed\",\"cancelled\""), false},
     {ROUTES_NATIVE, "", "format", WORDS("\"json\",\"csv\""), false},

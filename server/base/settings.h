@@ -158,6 +158,8 @@
       "a worker silent for so long has lost its job")                                              \
     X(INT, queue, keep_days, "0", 0, 36500, "",                                                    \
       "days until finished jobs and their pictures are removed; 0: kept for ever")                 \
+    X(INT, queue, undo_seconds, "600", 0, 2592000, "",                                             \
+      "seconds in which what was deleted can be restored; 0: it is gone at once")                  \
     X(STRING, bucket, blobs, "folder", 0, 0, "folder|s3://...",                                    \
       "where pictures are kept: in DATA or in a bucket, s3://BUCKET?endpoint=URL&region=NAME")     \
     X(STRING, bucket, bucket_key, "", 0, 0, "ID",                                                  \

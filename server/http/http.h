@@ -65,14 +65,17 @@ const char *http_path(const struct http_request *req); /* without the query */
 /* The part of the path that matched `{name}` in the route, percent-decoded; "" if it has none. */
 const char *http_param(const struct http_request *req, const char *name);
 
-/* A query value, decoded; NULL when absent. Only what a dialect has in `free_query` can be "", as of
- * "?flag". */
+/* A query value, decoded; NULL when absent. Only what a dialect has in `free_query` can be "", as
+ * of "?flag". */
 const char *http_query(struct http_request *req, const char *name);
 
 /* One that is a whole number of at least `least` and at most `most`, in decimal digits alone;
  * `fallback` when it is absent. */
 bool http_query_number(struct http_request *req, const char *name, int64_t least, int64_t most,
                        int64_t fallback, int64_t *out, struct err *err);
+
+/* One that is true or false, 1 or 0; false when it is absent. */
+bool http_query_flag(struct http_request *req, const char *name, bool *out, struct err *err);
 
 /* A request header, any case; NULL when absent. */
 const char *http_header(const struct http_request *req, const char *name);

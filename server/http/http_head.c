@@ -149,6 +149,14 @@ bool http_query_number(struct http_request *req, const char *name, int64_t least
     return true;
 }
 
+bool http_query_flag(struct http_request *req, const char *name, bool *out, struct err *err)
+{
+    const char *text = http_query(req, name);
+    *out = text && (strcmp(text, "true") == 0 || strcmp(text, "1") == 0);
+    return *out || !text || strcmp(text, "false") == 0 || strcmp(text, "0") == 0 ||
+           err_set(err, ERR_INVALID, "%s must be true or false, got \"%.20s\"", name, text);
+}
+
 struct single {
     const char *name, *value;
     int count;

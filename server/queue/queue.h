@@ -98,12 +98,19 @@ bool queue_was_interrupted(struct queue *q, const char *id);
  * skip). Nothing is written: who restarts the job paints the picture whole. Published as above. */
 bool queue_skip(struct queue *q, const char *id, const char *key_id, int image, struct err *err);
 
-/* Removes a final job, its images and inputs; ERR_INVALID when it is not final. */
-bool queue_delete(struct queue *q, const char *id, const char *key_id, struct err *err);
-
-/* Removes one picture of a final job, which stays; ERR_INVALID when it is not final. */
+/* A final job with its pictures and inputs, or one picture of it, is deleted: nobody finds it any
+ * more, and for `undo_seconds` it can be restored. With `now`, or no seconds, it is removed for
+ * good, also what was deleted before. ERR_INVALID when the job is not final. */
+bool queue_delete(struct queue *q, const char *id, const char *key_id, bool now, struct err *err);
 bool queue_delete_image(struct queue *q, const char *id, const char *image_id, const char *key_id,
-                        struct err *err);
+                        bool now, struct err *err);
+
+/* What was deleted is there again, as it was. ERR_NOT_FOUND when it is not among what can be
+ * restored; ERR_INVALID of a picture whose job is not there itself. Of pictures, here as there: an
+ * `id` of NULL is any job. */
+bool queue_restore(struct queue *q, const char *id, const char *key_id, struct err *err);
+bool queue_restore_image(struct queue *q, const char *id, const char *image_id, const char *key_id,
+                         struct err *err);
 
 /* How many are queued and running, in all and for one key (NULL: all). */
 bool queue_depth(struct queue *q, const char *key_id, int *queued, int *running, struct err *err);

@@ -90,6 +90,12 @@ bool queue_find(struct queue *q, const char *id, const char *key_id, struct stor
 
 void queue_note_skip(struct queue *q, const char *id, int image); /* under the lock */
 
+/* ---- queue_aside.c ---- */
+
+/* Removes for good what was deleted longer ago than it can be restored, or (`all`) whenever; false
+ * when there may be more. Without the lock. */
+bool queue_aside_empty(struct queue *q, bool all);
+
 /* ---- queue_submit.c ---- */
 
 /* The files; any thread. `params` NULL: nobody knows which there are. */

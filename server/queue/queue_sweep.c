@@ -22,6 +22,8 @@
 #define SWEEP_MS 1000                 /* how late an expired lease may be seen */
 #define RETENTION_MS (10 * 60 * 1000) /* between looks for jobs older than keep_days */
 #define RETENTION_BATCH 50
+#define ASIDE_PARTS 10 /* how late of undo_seconds what was deleted may go for good: a tenth */
+#define ASIDE_MOST_MS 30000
 #define DAY_MS ((int64_t)24 * 60 * 60 * 1000)
 #define PROBE_BYTES (64 << 10) /* a small picture */
 #define OTHERS_SECONDS 3600    /* longer than a database is away */
@@ -129,7 +131,7 @@ static bool remove_old(struct queue *q)
         return true;
     }
     for (size_t i = 0; i < old.count; i++) {
-        if (!queue_delete(q, old.ids[i], NULL, &err) && err.code != ERR_NOT_FOUND) {
+        if (!queue_delete(q, old.ids[i], NULL, true, &err) && err.code != ERR_NOT_FOUND) {
             queue_log_failure("retention_failed", &err);
             break;
         }
@@ -230,12 +232,21 @@ static bool wait_until(struct queue *q, int64_t deadline)
     return pthread_cond_timedwait(&q->end, &q->lock, &t) != ETIMEDOUT;
 }
 
+/* Without the lock; when to come again. */
+static int64_t empty_aside(struct queue *q, bool full)
+{
+    int64_t wait = q->settings->undo_seconds * (int64_t)1000 / ASIDE_PARTS;
+    if (!queue_aside_empty(q, full))
+        return 0;
+    return now_ms() + (wait < SWEEP_MS ? SWEEP_MS : wait > ASIDE_MOST_MS ? ASIDE_MOST_MS : wait);
+}
+
 void *queue_sweep(void *arg)
 {
     struct queue *q = arg;
     struct err err;
     char reason[80];
-    int64_t retention = 0;
+    int64_t retention = 0, aside = 0;
     bool looked = false;
     snprintf(reason, sizeof reason, "its worker was silent for %d seconds",
              q->settings->lease_seconds);
@@ -262,6 +273,12 @@ void *queue_sweep(void *arg)
             pthread_mutex_unlock(&q->lock);
             if (remove_old(q))
                 retention = now + RETENTION_MS;
+            pthread_mutex_lock(&q->lock);
+        }
+        bool full = q->trouble.code == ERR_NO_ROOM;
+        if (full || (now >= aside && q->trouble.code == ERR_NONE)) {
+            pthread_mutex_unlock(&q->lock);
+            aside = empty_aside(q, full);
             pthread_mutex_lock(&q->lock);
         }
         bool trouble = q->trouble.code != ERR_NONE;

@@ -237,7 +237,7 @@ static bool row_exists(struct fsck *f, const struct expected *e)
     }
     if (e->input[0])
         return store_input_bytes(f->store, e->id, e->input, &bytes, NULL);
-    bool exists = store_image_get(f->store, e->id, NULL, &image, NULL);
+    bool exists = store_image_held(f->store, e->id, &image, NULL);
     free(image.infotext);
     return exists;
 }

@@ -25,7 +25,7 @@ static bool is_picture(struct store *st, const char *path, const char *id, struc
 {
     struct job_image image = {0};
     char known[BLOBS_PATH_SIZE];
-    bool found = store_image_get(st, id, NULL, &image, err);
+    bool found = store_image_held(st, id, &image, err);
     free(image.infotext);
     if (!found)
         return err->code != ERR_NOT_FOUND; /* a damaged row is a row */

@@ -346,6 +346,66 @@ bool store_order_delete(struct store *st, const char *job_id, struct err *err)
     return st->driver->image->order_remove(st, job_id, err);
 }
 
+bool store_aside_job(struct store *st, const char *id, int64_t now_ms, struct err *err)
+{
+    return st->driver->aside->put_job(st, id, now_ms, err);
+}
+
+bool store_aside_image(struct store *st, const char *id, int64_t now_ms, struct err *err)
+{
+    return st->driver->aside->put_image(st, id, now_ms, err);
+}
+
+bool store_aside_image_remove(struct store *st, const char *id, struct err *err)
+{
+    return st->driver->aside->remove_image(st, id, err);
+}
+
+bool store_aside_job_back(struct store *st, const char *id, struct err *err)
+{
+    return st->driver->aside->back_job(st, id, err);
+}
+
+bool store_aside_image_back(struct store *st, const char *id, struct err *err)
+{
+    return st->driver->aside->back_image(st, id, err);
+}
+
+bool store_aside_job_get(struct store *st, const char *id, const char *key_id, struct job *out,
+                         struct err *err)
+{
+    return st->driver->aside->get_job(st, id, key_id, out, err);
+}
+
+bool store_aside_image_get(struct store *st, const char *id, const char *key_id,
+                           struct store_aside_image *out, struct err *err)
+{
+    return st->driver->aside->get_image(st, id, key_id, out, err);
+}
+
+bool store_aside_images_of(struct store *st, const char *job_id, struct job_image **images,
+                           size_t *count, struct err *err)
+{
+    return st->driver->aside->images_of(st, job_id, images, count, err);
+}
+
+bool store_image_held(struct store *st, const char *id, struct job_image *image, struct err *err)
+{
+    return st->driver->aside->held(st, id, image, err);
+}
+
+bool store_aside_jobs_before(struct store *st, int64_t before_ms, int limit, struct store_ids *out,
+                             struct err *err)
+{
+    return st->driver->aside->jobs_before(st, before_ms, limit, out, err);
+}
+
+bool store_aside_images_before(struct store *st, int64_t before_ms, int limit,
+                               struct store_ids *out, struct err *err)
+{
+    return st->driver->aside->images_before(st, before_ms, limit, out, err);
+}
+
 bool store_record_put(struct store *st, const struct store_record *record, struct err *err)
 {
     return st->driver->record->put(st, record, err);

@@ -174,7 +174,8 @@ bool store_job_requeue(struct store *st, const char *id, int64_t token, enum sto
  * be NULL unless failed; `refusal`, what an upstream said of it (JSON), may be NULL. */
 bool store_job_end(struct store *st, const char *id, int64_t token, enum job_state state,
                    const struct err *reason, const char *refusal, int64_t now_ms, struct err *err);
-/* The row and those that hang on it; the files are the caller's. */
+/* The row and those that hang on it, for good, also of a job that is aside; the files are the
+ * caller's. */
 bool store_job_delete(struct store *st, const char *id, struct err *err);
 
 /* Ids, malloc'd. */
@@ -210,6 +211,7 @@ bool store_image_put(struct store *st, const char *job_id, const struct job_imag
 /* `key_id` NULL: any. Free image->infotext. */
 bool store_image_get(struct store *st, const char *id, const char *key_id, struct job_image *image,
                      struct err *err);
+/* Also of one that is aside. */
 bool store_image_delete(struct store *st, const char *id, struct err *err);
 bool store_input_put(struct store *st, const char *job_id, const char *name, size_t bytes,
                      struct err *err);
@@ -218,6 +220,40 @@ bool store_input_bytes(struct store *st, const char *job_id, const char *name, s
 /* Of all of the key's jobs that are queued or running. */
 bool store_input_waiting(struct store *st, const char *key_id, size_t *bytes, struct err *err);
 bool store_input_delete(struct store *st, const char *job_id, const char *name, struct err *err);
+
+/* ---- aside: what was deleted, and may be taken back until it is deleted for good ---- */
+
+/* A job with its pictures and inputs, tags included, or one picture: from now on nothing above
+ * finds them but store_input_bytes and what deletes. ERR_NOT_FOUND. */
+bool store_aside_job(struct store *st, const char *id, int64_t now_ms, struct err *err);
+bool store_aside_image(struct store *st, const char *id, int64_t now_ms, struct err *err);
+/* For good, wherever the picture is; store_image_delete leaves a job that misses one. */
+bool store_aside_image_remove(struct store *st, const char *id, struct err *err);
+/* As it was. A picture that went alone comes alone, to a job that is there. ERR_NOT_FOUND. */
+bool store_aside_job_back(struct store *st, const char *id, struct err *err);
+bool store_aside_image_back(struct store *st, const char *id, struct err *err);
+
+struct store_aside_image {
+    struct job_image image; /* without its infotext */
+    char job_id[JOB_ID_SIZE], key_id[JOB_ID_SIZE];
+    bool alone; /* it did not go with its job */
+};
+
+/* `key_id` NULL: anybody's. Without pictures and tags; job_free. ERR_NOT_FOUND. */
+bool store_aside_job_get(struct store *st, const char *id, const char *key_id, struct job *out,
+                         struct err *err);
+bool store_aside_image_get(struct store *st, const char *id, const char *key_id,
+                           struct store_aside_image *out, struct err *err);
+/* Those of a job, which may be aside itself or not; *images is malloc'd, as their infotexts are. */
+bool store_aside_images_of(struct store *st, const char *job_id, struct job_image **images,
+                           size_t *count, struct err *err);
+/* A picture that is there or aside. Free image->infotext. */
+bool store_image_held(struct store *st, const char *id, struct job_image *image, struct err *err);
+/* What went aside before that time: jobs, and pictures that went alone. */
+bool store_aside_jobs_before(struct store *st, int64_t before_ms, int limit, struct store_ids *out,
+                             struct err *err);
+bool store_aside_images_before(struct store *st, int64_t before_ms, int limit,
+                               struct store_ids *out, struct err *err);
 
 /* ---- orders: one a job ---- */
 

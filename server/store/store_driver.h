@@ -71,6 +71,25 @@ struct store_driver_image {
     bool (*order_remove)(struct store *st, const char *job_id, struct err *err);
 };
 
+struct store_driver_aside {
+    bool (*put_job)(struct store *st, const char *id, int64_t now_ms, struct err *err);
+    bool (*put_image)(struct store *st, const char *id, int64_t now_ms, struct err *err);
+    bool (*remove_image)(struct store *st, const char *id, struct err *err);
+    bool (*back_job)(struct store *st, const char *id, struct err *err);
+    bool (*back_image)(struct store *st, const char *id, struct err *err);
+    bool (*get_job)(struct store *st, const char *id, const char *key_id, struct job *out,
+                    struct err *err);
+    bool (*get_image)(struct store *st, const char *id, const char *key_id,
+                      struct store_aside_image *out, struct err *err);
+    bool (*images_of)(struct store *st, const char *job_id, struct job_image **images,
+                      size_t *count, struct err *err);
+    bool (*held)(struct store *st, const char *id, struct job_image *image, struct err *err);
+    bool (*jobs_before)(struct store *st, int64_t before_ms, int limit, struct store_ids *out,
+                        struct err *err);
+    bool (*images_before)(struct store *st, int64_t before_ms, int limit, struct store_ids *out,
+                          struct err *err);
+};
+
 struct store_driver_record {
     bool (*put)(struct store *st, const struct store_record *record, struct err *err);
     bool (*get)(struct store *st, const char *kind, const char *id, const char *key_id,
@@ -190,6 +209,7 @@ struct store_driver {
     bool (*key_share)(struct store *st, const char *id, struct key_share *out, struct err *err);
     const struct store_driver_job *job;
     const struct store_driver_image *image;
+    const struct store_driver_aside *aside;
     const struct store_driver_record *record;
     const struct store_driver_mark *mark;
     const struct store_driver_once *once;

@@ -127,7 +127,9 @@ def test_removed_with_its_job(start, s3):
     job = paint(server, init_image=base64.b64encode(png(gradient(64, 64))).decode())
     requests.get(f"{server.url}/api/images/{job['images'][0]['id']}/thumb")
     assert len(s3.names(server.bucket)) == 3
-    assert requests.delete(f"{server.url}/api/jobs/{job['id']}").status_code in (200, 204)
+    assert requests.delete(f"{server.url}/api/jobs/{job['id']}").status_code == 204
+    assert len(s3.names(server.bucket)) == 3  # it can be restored
+    assert requests.delete(f"{server.url}/api/jobs/{job['id']}?now=true").status_code == 204
     wait_for(lambda: s3.names(server.bucket) == [])
     assert not list((server.folder / "data" / "near").iterdir())
 

@@ -42,6 +42,10 @@ def folder(tmp_path):
     jobs = Jobs(server.url)
     done = jobs.submit(**{**TINY, "count": 2, "prompt": "a Ünï \"quoted\" circle"})
     assert jobs.state(done)["state"] == "done"
+    gone = jobs.submit(**TINY)
+    assert jobs.state(gone)["state"] == "done"
+    assert requests.delete(f"{server.url}/api/jobs/{gone}", timeout=30).status_code == 204
+    (tmp_path / "gone").write_text(gone)
     assert requests.post(server.url + "/api/queue/pause", timeout=30).ok
     jobs.submit(**TINY)
     jobs.submit(**{**TINY, "prompt": "second"})
@@ -65,6 +69,7 @@ def test_there_and_back(tmp_path, folder):
     address = shared_postgres().create()
     there = moved(data, address, data)
     assert there["jobs"][0] == 3 and there["images"][0] == 2 and there["keys"][0] == 1
+    assert there["jobs_aside"][0] == 1 and there["images_aside"][0] == 1
     again = move(data, address, data)
     assert again.returncode == 1 and "is not empty" in again.stderr
 
@@ -88,6 +93,9 @@ def test_there_and_back(tmp_path, folder):
     assert history(server.url, key) == after
     found = requests.get(server.url + "/api/jobs?q=quoted", headers=with_key, timeout=30)
     assert len(found.json()["jobs"]) == 1, "the index of prompts was made anew"
+    gone = (tmp_path / "gone").read_text()
+    back = requests.post(f"{server.url}/api/jobs/{gone}/restore", headers=with_key, timeout=30)
+    assert back.status_code == 200 and len(back.json()["images"]) == 1, back.text
     server.stop()
     assert subprocess.run([PROGRAM, "fsck", f"--data={data}"], timeout=60).returncode == 0
 

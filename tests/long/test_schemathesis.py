@@ -49,6 +49,7 @@ def test_no_violation(serve, folder, part, tmp_path):
          *filters],
         cwd=tmp_path, capture_output=True, text=True, timeout=seconds + 600,
         env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{HERE}"})
+    print(done.stdout[-1500:])  # how many requests it made: pytest -rA
     report = done.stdout[-20000:] + done.stderr[-2000:]
     assert done.returncode == 0, report
     assert " generated" in done.stdout and server.answers(), report

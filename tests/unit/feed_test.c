@@ -159,7 +159,7 @@ static void a_job_is_followed_to_its_end(void **state)
     const struct native_text *text = take(one);
     assert_true(text->last);
     native_feed_done(text);
-    assert_ok(queue_delete(r->f->queue, id, NULL, &err), err);
+    assert_ok(queue_delete(r->f->queue, id, NULL, true, &err), err);
     const struct native_text *none;
     enum native_next next = NATIVE_NOTHING;
     for (int i = 0; i < 1000 && next == NATIVE_NOTHING; i++) {

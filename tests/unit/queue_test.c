@@ -77,7 +77,7 @@ static void another_keys_job_does_not_exist(void **state)
     assert_int_equal(err.code, ERR_NOT_FOUND);
     assert_false(queue_cancel(f->queue, id, "k2", &err));
     assert_int_equal(err.code, ERR_NOT_FOUND);
-    assert_false(queue_delete(f->queue, id, "k2", &err));
+    assert_false(queue_delete(f->queue, id, "k2", true, &err));
     assert_int_equal(err.code, ERR_NOT_FOUND);
     assert_int_equal(fixture_state(f, id), JOB_QUEUED);
     assert_false(queue_get(f->queue, "no such id", NULL, &job, &err));
@@ -514,22 +514,44 @@ static void deleting(void **state)
     p.has_init = true;
     assert_ok(queue_submit(f->queue, "", 0, false, &p, &init, 1, id, &err), err);
     job_params_free(&p);
-    assert_false(queue_delete(f->queue, id, NULL, &err));
+    assert_false(queue_delete(f->queue, id, NULL, true, &err));
     assert_int_equal(err.code, ERR_INVALID);
     fixture_claim(f, &job, &claim);
     job_free(&job);
     fixture_store_image(f, &claim, 0, "picture", &image);
-    assert_false(queue_delete(f->queue, id, NULL, &err));
+    assert_false(queue_delete(f->queue, id, NULL, true, &err));
     assert_ok(queue_finish(f->queue, &claim, &err), err);
     assert_true(blobs_image_path(picture, f->data, image.id, IMAGE_PNG, &err));
     assert_true(blobs_input_path(input, f->data, id, "init", &err));
     assert_int_equal(access(picture, F_OK) | access(input, F_OK), 0);
-    assert_ok(queue_delete(f->queue, id, NULL, &err), err);
+    /* What is deleted is there no more, but for who takes it back. */
+    struct job_image found;
+    assert_ok(queue_delete(f->queue, id, NULL, false, &err), err);
+    assert_false(queue_get(f->queue, id, NULL, &job, &err));
+    assert_false(queue_image(f->queue, image.id, NULL, &found, &err));
+    assert_false(queue_delete(f->queue, id, NULL, false, &err));
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    assert_int_equal(access(picture, F_OK) | access(input, F_OK), 0);
+    assert_false(queue_restore(f->queue, id, "k2", &err));
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    assert_ok(queue_restore(f->queue, id, NULL, &err), err);
+    assert_false(queue_restore(f->queue, id, NULL, &err));
+    assert_ok(queue_get(f->queue, id, NULL, &job, &err), err);
+    assert_int_equal(job.image_count, 1);
+    job_free(&job);
+    assert_ok(queue_delete_image(f->queue, id, image.id, NULL, false, &err), err);
+    assert_ok(queue_delete(f->queue, id, NULL, false, &err), err);
+    assert_false(queue_restore_image(f->queue, NULL, image.id, NULL, &err));
+    assert_int_equal(err.code, ERR_INVALID);
+    assert_ok(queue_restore(f->queue, id, NULL, &err), err);
+    assert_ok(queue_restore_image(f->queue, NULL, image.id, NULL, &err), err);
+    assert_ok(queue_delete(f->queue, id, NULL, false, &err), err);
+    assert_ok(queue_delete(f->queue, id, NULL, true, &err), err);
+    assert_false(queue_restore(f->queue, id, NULL, &err));
     assert_int_equal(access(picture, F_OK), -1);
     assert_int_equal(access(input, F_OK), -1);
     assert_false(queue_get(f->queue, id, NULL, &job, &err));
     assert_int_equal(err.code, ERR_NOT_FOUND);
-    struct job_image found;
     assert_false(queue_image(f->queue, image.id, NULL, &found, &err));
     assert_int_equal(err.code, ERR_NOT_FOUND);
 }
@@ -614,7 +636,7 @@ static void changes_are_published(void **state)
     assert_ok(queue_interrupt(f->queue, id, NULL, &err), err);
     assert_ok(queue_finish(f->queue, &claim, &err), err);
     assert_false(queue_finish(f->queue, &claim, &err));
-    assert_ok(queue_delete(f->queue, id, NULL, &err), err);
+    assert_ok(queue_delete(f->queue, id, NULL, true, &err), err);
     events_unsubscribe(s);
     assert_string_equal(heard.text, "queued running queued running image running done deleted ");
 }

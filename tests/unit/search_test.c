@@ -130,7 +130,12 @@ static void follows_what_happens_to_jobs(void **state)
     assert_int_equal(search(f, "frog", NULL, JOB_FAILED), 0);
     assert_int_equal(search(f, NULL, NULL, JOB_CANCELLED), 1);
     assert_int_equal(search(f, NULL, "", JOB_QUEUED), 2);
-    assert_ok(queue_delete(f->queue, ids[0], NULL, &err), err);
+    assert_ok(queue_delete(f->queue, ids[0], NULL, false, &err), err);
+    assert_int_equal(search(f, "frog", NULL, -1), 2);
+    assert_int_equal(search(f, NULL, NULL, JOB_CANCELLED), 0);
+    assert_ok(queue_restore(f->queue, ids[0], NULL, &err), err);
+    assert_int_equal(search(f, "frog", NULL, -1), 3);
+    assert_ok(queue_delete(f->queue, ids[0], NULL, true, &err), err);
     assert_int_equal(search(f, "frog", NULL, -1), 2);
 }
 

@@ -130,7 +130,7 @@ static void a_newer_schema_is_refused(void **state)
     fixture_close(f);
     tamper(f, "PRAGMA user_version = 99");
     expect_refusal(f, ERR_UNSUPPORTED, "has schema 99");
-    tamper(f, "PRAGMA user_version = 13");
+    tamper(f, "PRAGMA user_version = 14");
     fixture_open(f);
 }
 
@@ -241,7 +241,7 @@ static void damaged_rows_are_not_believed(void **state)
     struct store_lease lease;
     assert_ok(store_job_lease(f->store, broken, &lease, &err), err);
     assert_int_equal(lease.state, JOB_FAILED);
-    assert_ok(queue_delete(f->queue, broken, NULL, &err), err);
+    assert_ok(queue_delete(f->queue, broken, NULL, false, &err), err);
 }
 
 static void damaged_rows_are_in_nobodys_way(void **state)
@@ -337,7 +337,7 @@ static void use(struct fixture *f, char ids[][JOB_ID_SIZE], int count)
             if (i % 3 == 0)
                 queue_cancel(q, ids[i], NULL, &err);
             if (i % 3 == 1)
-                queue_delete(q, ids[i], NULL, &err);
+                queue_delete(q, ids[i], NULL, i % 2 == 0, &err);
         }
         for (int i = 0; i < 4; i++) {
             if (queue_claim(q, "t", NULL, 0, &job, &claim, &err)) {

@@ -81,12 +81,13 @@ void native_get(struct http_request *req)
     reply_job(req, http_param(req, "id"));
 }
 
-static void stop_job(struct http_request *req, bool (*stop)(struct queue *q, const char *id,
-                                                            const char *key_id, struct err *err))
+static void change_job(struct http_request *req, bool (*change)(struct queue *q, const char *id,
+                                                                const char *key_id,
+                                                                struct err *err))
 {
     const char *id = http_param(req, "id");
     struct err err;
-    if (stop(http_app(req)->queue, id, http_visible_key(req), &err))
+    if (change(http_app(req)->queue, id, http_visible_key(req), &err))
         reply_job(req, id);
     else if (err.code == ERR_INVALID)
         reply_conflict(req, &err);
@@ -96,35 +97,66 @@ static void stop_job(struct http_request *req, bool (*stop)(struct queue *q, con
 
 void native_cancel(struct http_request *req)
 {
-    stop_job(req, queue_cancel);
+    change_job(req, queue_cancel);
 }
 
 void native_interrupt(struct http_request *req)
 {
-    stop_job(req, queue_interrupt);
+    change_job(req, queue_interrupt);
+}
+
+static void reply_deleted(struct http_request *req, bool done, const struct err *err)
+{
+    if (done)
+        http_reply_empty(req, 204);
+    else if (err->code == ERR_INVALID)
+        reply_conflict(req, err);
+    else
+        http_reply_error(req, err, NULL);
 }
 
 void native_delete(struct http_request *req)
 {
     struct err err;
-    if (queue_delete(http_app(req)->queue, http_param(req, "id"), http_visible_key(req), &err))
-        http_reply_empty(req, 204);
-    else if (err.code == ERR_INVALID)
-        reply_conflict(req, &err);
-    else
-        http_reply_error(req, &err, NULL);
+    bool now;
+    if (!http_query_flag(req, "now", &now, &err)) {
+        http_reply_error(req, &err, "now");
+        return;
+    }
+    reply_deleted(req,
+                  queue_delete(http_app(req)->queue, http_param(req, "id"), http_visible_key(req),
+                               now, &err),
+                  &err);
 }
 
 void native_delete_image(struct http_request *req)
 {
     struct err err;
-    if (queue_delete_image(http_app(req)->queue, http_param(req, "id"), http_param(req, "image"),
-                           http_visible_key(req), &err))
-        http_reply_empty(req, 204);
-    else if (err.code == ERR_INVALID)
-        reply_conflict(req, &err);
+    bool now;
+    if (!http_query_flag(req, "now", &now, &err)) {
+        http_reply_error(req, &err, "now");
+        return;
+    }
+    reply_deleted(req,
+                  queue_delete_image(http_app(req)->queue, http_param(req, "id"),
+                                     http_param(req, "image"), http_visible_key(req), now, &err),
+                  &err);
+}
+
+void native_restore(struct http_request *req)
+{
+    change_job(req, queue_restore);
+}
+
+void native_restore_image(struct http_request *req)
+{
+    const char *id = http_param(req, "id");
+    struct err err;
+    if (queue_restore_image(http_app(req)->queue, id, http_param(req, "image"),
+                            http_visible_key(req), &err))
+        reply_job(req, id);
     else
-        http_reply_error(req, &err, NULL);
+        reply_deleted(req, false, &err);
 }
 
 /* ---- pictures ---- */
@@ -304,6 +336,7 @@ void native_info(struct http_request *req)
     cJSON_AddNumberToObject(limits, "max_steps", s->max_steps);
     cJSON_AddNumberToObject(limits, "max_count", s->max_count);
     cJSON_AddNumberToObject(limits, "max_body_bytes", (double)s->max_body_bytes);
+    cJSON_AddNumberToObject(limits, "undo_seconds", s->undo_seconds);
     cJSON *defaults = cJSON_AddObjectToObject(json, "defaults");
     cJSON_AddNumberToObject(defaults, "steps", usual.steps);
     cJSON_AddNumberToObject(defaults, "guidance", usual.guidance);

@@ -22,6 +22,8 @@ void native_cancel(struct http_request *req);    /* POST /api/jobs/{id}/cancel *
 void native_interrupt(struct http_request *req); /* POST /api/jobs/{id}/interrupt */
 void native_delete(struct http_request *req);    /* DELETE /api/jobs/{id} */
 void native_delete_image(struct http_request *req); /* DELETE /api/jobs/{id}/images/{image} */
+void native_restore(struct http_request *req);      /* POST /api/jobs/{id}/restore */
+void native_restore_image(struct http_request *req); /* POST .../images/{image}/restore */
 void native_image(struct http_request *req);     /* GET /api/images/{id} */
 void native_models(struct http_request *req);    /* GET /api/models */
 void native_models_unload(struct http_request *req); /* POST /api/models/unload */

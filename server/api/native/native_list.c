@@ -193,13 +193,11 @@ static bool query_params(struct http_request *req, struct search *s)
 
 static bool query_favourite(struct http_request *req, struct search *s)
 {
-    const char *text = http_query(req, "favourite");
-    s->filter.favourite = text && (strcmp(text, "true") == 0 || strcmp(text, "1") == 0);
-    if (s->filter.favourite || !text || strcmp(text, "false") == 0 ||
-        strcmp(text, "0") == 0)
-        return true;
-    reply_invalid(req, "favourite", "favourite must be true or false");
-    return false;
+    struct err err;
+    bool good = http_query_flag(req, "favourite", &s->filter.favourite, &err);
+    if (!good)
+        reply_invalid(req, "favourite", err.msg);
+    return good;
 }
 
 static bool query_state(struct http_request *req, struct search *s)

@@ -21,7 +21,7 @@
 #define BREATH_MS 2 /* between the pieces of a change */
 
 struct request {
-    cJSON *jobs, *images, *add, *remove, *favourite;
+    cJSON *jobs, *images, *add, *remove, *favourite, *now;
 };
 
 #define LIST(member)                                                                               \
@@ -30,22 +30,25 @@ struct request {
     }
 static const struct json_field fields[] = {LIST(jobs), LIST(images), LIST(add), LIST(remove),
                                            LIST(favourite)};
-#define OF_DELETE 2
 #define OF_CHANGE 5
+#define OF_RESTORE 2
+static const struct json_field delete_fields[] = {LIST(jobs), LIST(images), LIST(now)};
+#define OF_DELETE 3
 
-static cJSON *schema_of(size_t count)
+static cJSON *schema_of(const struct json_field *list, size_t count)
 {
-    cJSON *schema = json_fields_schema(fields, count);
+    cJSON *schema = json_fields_schema(list, count);
     cJSON *properties = cJSON_GetObjectItemCaseSensitive(schema, "properties");
     for (size_t i = 0; i < count; i++) {
         char text[128];
-        bool ids = i < OF_DELETE;
+        bool ids = i < OF_RESTORE;
+        bool flag = strcmp(list[i].name, "favourite") == 0 || strcmp(list[i].name, "now") == 0;
         snprintf(text, sizeof text,
                  "{\"type\": \"array\", \"items\": {\"type\": \"string\"%s}, \"maxItems\": %d}",
                  ids ? ", \"pattern\": \"^[0-9a-f]{32}$\"" : "", ids ? IDS_MOST : JOB_MARKS_MAX);
         cJSON_ReplaceItemInObjectCaseSensitive(
-            properties, fields[i].name,
-            json_text_constant(i == OF_CHANGE - 1 ? "{\"type\": \"boolean\"}" : text));
+            properties, list[i].name,
+            json_text_constant(flag ? "{\"type\": \"boolean\"}" : text));
     }
     cJSON_AddBoolToObject(schema, "additionalProperties", false);
     return schema;
@@ -54,13 +57,19 @@ static cJSON *schema_of(size_t count)
 cJSON *native_marks_change_schema(const struct settings *settings)
 {
     (void)settings;
-    return schema_of(OF_CHANGE);
+    return schema_of(fields, OF_CHANGE);
 }
 
 cJSON *native_marks_delete_schema(const struct settings *settings)
 {
     (void)settings;
-    return schema_of(OF_DELETE);
+    return schema_of(delete_fields, OF_DELETE);
+}
+
+cJSON *native_marks_restore_schema(const struct settings *settings)
+{
+    (void)settings;
+    return schema_of(fields, OF_RESTORE);
 }
 
 /* The texts of a list, which borrow from it. *texts is malloc'd. */
@@ -269,32 +278,38 @@ void native_marks_tags(struct http_request *req)
     http_work_on(req, list_tags, reply_tags, l, tag_list_free);
 }
 
-/* ---- removal of many ---- */
+/* ---- removal of many, and its undo ---- */
 
 struct removal {
     struct queue *queue;
     cJSON *body;
     struct queue_marks what;
     char key_id[JOB_ID_SIZE];
-    bool of_key;
+    bool of_key, restores, now;
     size_t at;
     cJSON *reply, *jobs, *images, *failed;
 };
 
+static bool remove_one(const struct removal *r, const char *id, bool of_jobs, struct err *err)
+{
+    const char *key_id = r->of_key ? r->key_id : NULL;
+    if (r->restores)
+        return of_jobs ? queue_restore(r->queue, id, key_id, err)
+                       : queue_restore_image(r->queue, NULL, id, key_id, err);
+    return of_jobs ? queue_delete(r->queue, id, key_id, r->now, err)
+                   : queue_delete_image(r->queue, NULL, id, key_id, r->now, err);
+}
+
 static bool remove_next(void *ctx, const atomic_bool *gone)
 {
     struct removal *r = ctx;
-    const char *key_id = r->of_key ? r->key_id : NULL;
     bool of_jobs = r->at < r->what.job_count;
     const char *id =
         of_jobs ? r->what.jobs[r->at] : r->what.images[r->at - r->what.job_count];
-    char job_id[JOB_ID_SIZE];
     struct err err;
     (void)gone; /* what was asked for is done, whoever hears of it */
     r->at++;
-    bool done = of_jobs ? queue_delete(r->queue, id, key_id, &err)
-                        : queue_marks_job_of(r->queue, id, key_id, job_id, &err) &&
-                              queue_delete_image(r->queue, job_id, id, key_id, &err);
+    bool done = remove_one(r, id, of_jobs, &err);
     if (done) {
         cJSON_AddItemToArray(of_jobs ? r->jobs : r->images, cJSON_CreateString(id));
     } else {
@@ -323,12 +338,13 @@ static void removal_free(void *ctx)
     free(r);
 }
 
-void native_marks_delete(struct http_request *req)
+static void remove_all(struct http_request *req, bool restores)
 {
     struct request body = {0};
     struct err err;
-    const char *param = NULL, *key_id = http_visible_key(req);
-    cJSON *json = native_body(req, fields, OF_DELETE, &body);
+    const char *param = "now", *key_id = http_visible_key(req);
+    cJSON *json = restores ? native_body(req, fields, OF_RESTORE, &body)
+                           : native_body(req, delete_fields, OF_DELETE, &body);
     if (!json)
         return;
     struct removal *r = calloc(1, sizeof *r);
@@ -340,16 +356,30 @@ void native_marks_delete(struct http_request *req)
     }
     r->queue = http_app(req)->queue;
     r->body = json;
+    r->restores = restores;
+    r->now = cJSON_IsTrue(body.now);
     r->of_key = key_id != NULL;
     snprintf(r->key_id, sizeof r->key_id, "%s", key_id ? key_id : "");
     r->reply = cJSON_CreateObject();
     r->jobs = cJSON_AddArrayToObject(r->reply, "jobs");
     r->images = cJSON_AddArrayToObject(r->reply, "images");
     r->failed = cJSON_AddArrayToObject(r->reply, "failed");
-    if (read_ids(&body, &r->what, &param, &err)) {
+    bool good = !body.now || cJSON_IsBool(body.now) ||
+                err_set(&err, ERR_INVALID, "now: wanted true or false");
+    if (good && read_ids(&body, &r->what, &param, &err)) {
         http_work(req, remove_next, removal_reply, r, removal_free);
         return;
     }
     http_reply_error(req, &err, param);
     removal_free(r);
+}
+
+void native_marks_delete(struct http_request *req)
+{
+    remove_all(req, false);
+}
+
+void native_marks_restore(struct http_request *req)
+{
+    remove_all(req, true);
 }

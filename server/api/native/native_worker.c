@@ -295,7 +295,8 @@ bool native_worker_call(struct http_request *req, struct native_worker_call *out
     *out = (struct native_worker_call){.app = http_app(req)};
     native_worker_parts(out->app, &out->parts);
     bool good = http_query_number(req, "token", 1, INT64_MAX, 0, &token, &err);
-    good = good && (token > 0 || err_set(&err, ERR_INVALID, "token is missing: the claim's number"));
+    good = good &&
+           (token > 0 || err_set(&err, ERR_INVALID, "token is missing: the claim's number"));
     if (good)
         good = http_query_number(req, param = "index", 0, INT32_MAX, 0, &index, &err);
     param = good ? "worker" : param;

@@ -458,7 +458,7 @@ void openai_responses_delete(struct http_request *req)
     if (!find(req, &job))
         return;
     bool final = job_state_is_final(job.state);
-    bool ok = final && queue_delete(http_app(req)->queue, job.id, NULL, &err);
+    bool ok = final && queue_delete(http_app(req)->queue, job.id, NULL, true, &err);
     snprintf(id, sizeof id, "resp_%s", job.id);
     job_free(&job);
     if (ok) {

@@ -27,11 +27,12 @@ INCBIN(pg_migration_0002, "migrations/postgresql/0002_shares.sql");
 INCBIN(pg_migration_0003, "migrations/postgresql/0003_depth.sql");
 INCBIN(pg_migration_0004, "migrations/postgresql/0004_deep.sql");
 INCBIN(pg_migration_0005, "migrations/postgresql/0005_workers.sql");
+INCBIN(pg_migration_0006, "migrations/postgresql/0006_aside.sql");
 
 /* Number i brings the schema from version i to i + 1. */
 static const unsigned char *const migrations[] = {pg_migration_0001, pg_migration_0002,
                                                   pg_migration_0003, pg_migration_0004,
-                                                  pg_migration_0005};
+                                                  pg_migration_0005, pg_migration_0006};
 #define SCHEMA ((int)(sizeof migrations / sizeof *migrations))
 
 bool pg_is_address(const char *database)
@@ -299,6 +300,7 @@ const struct store_driver pg_driver = {
     .key_share = sql_key_share,
     .job = &sql_job,
     .image = &sql_image,
+    .aside = &sql_aside,
     .record = &sql_record,
     .mark = &sql_mark,
     .once = &sql_once,

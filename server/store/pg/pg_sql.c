@@ -86,7 +86,8 @@ static const char *const statements[SQL_COUNT] = {
                     "AND ($2 IS NULL OR key_id = $2)",
     [SQL_JOB_TAGGED] = "SELECT id FROM jobs WHERE tag = $1 AND tag > '' "
                        "AND ($2 IS NULL OR key_id = $2) ORDER BY sequence DESC LIMIT 1",
-    [SQL_JOB_ALL] = "SELECT " SQL_JOB_COLUMNS " FROM jobs",
+    [SQL_JOB_ALL] = "SELECT " SQL_JOB_COLUMNS " FROM jobs UNION ALL SELECT " SQL_JOB_COLUMNS
+                    " FROM jobs_aside",
     /* In the order they will run if nothing else comes: each key's jobs begin when what it has used
      * and what is before them comes to as much as the others'. Of very many the first: what is
      * behind them has no place yet. */
@@ -207,6 +208,7 @@ static const char *const statements[SQL_COUNT] = {
                     "error_message = $5, refusal = $6, owner = '', lease_until = 0 WHERE id = $1 "
                     "AND state IN ('queued', 'running') AND $7 IN (0, token)",
     [SQL_JOB_DELETE] = "DELETE FROM jobs WHERE id = $1",
+    SQL_ASIDE_STATEMENTS("$"),
     [SQL_JOB_EXPIRED] = "SELECT id FROM jobs WHERE state = 'running' AND lease_until < "
                         "pictor_now() + $1 ORDER BY lease_until LIMIT $2",
     [SQL_JOB_OWN] = "SELECT id FROM jobs WHERE state = 'running' AND server = " HERE " AND "
@@ -241,15 +243,18 @@ static const char *const statements[SQL_COUNT] = {
                       "job_id IN (SELECT id FROM jobs WHERE key_id = $2))",
     [SQL_IMAGES_OF_JOB] = "SELECT " SQL_IMAGE_COLUMNS " FROM images WHERE job_id = $1 "
                           "ORDER BY position",
-    [SQL_IMAGE_ALL] = "SELECT " SQL_IMAGE_COLUMNS ", job_id FROM images",
+    [SQL_IMAGE_ALL] = "SELECT " SQL_IMAGE_COLUMNS ", job_id FROM images UNION ALL SELECT "
+                      SQL_IMAGE_COLUMNS ", job_id FROM images_aside",
     [SQL_INPUT_PUT] = "INSERT INTO inputs (job_id, name, bytes) VALUES ($1, $2, $3)",
-    [SQL_INPUT_BYTES] = "SELECT bytes FROM inputs WHERE job_id = $1 AND name = $2",
+    [SQL_INPUT_BYTES] = "SELECT bytes FROM inputs WHERE job_id = $1 AND name = $2 UNION ALL "
+                        "SELECT bytes FROM inputs_aside WHERE job_id = $1 AND name = $2",
     [SQL_INPUT_WAITING] =
         "SELECT coalesce(sum(bytes), 0) FROM (SELECT id FROM jobs WHERE state = 'queued' AND "
         "key_id = $1 UNION ALL SELECT id FROM jobs WHERE state = 'running' AND key_id = $1) AS "
         "waiting JOIN inputs ON job_id = id",
     [SQL_INPUT_DELETE] = "DELETE FROM inputs WHERE job_id = $1 AND name = $2",
-    [SQL_INPUT_ALL] = "SELECT job_id, name, bytes FROM inputs",
+    [SQL_INPUT_ALL] = "SELECT job_id, name, bytes FROM inputs UNION ALL SELECT job_id, name, "
+                      "bytes FROM inputs_aside",
     [SQL_ORDER_PUT] = "INSERT INTO orders (job_id, token, position, count) "
                       "VALUES ($1, $2, $3, $4) ON CONFLICT (job_id) DO UPDATE SET token = "
                       "excluded.token, position = excluded.position, count = excluded.count",
@@ -439,6 +444,11 @@ static bool tells(enum sql_statement which)
     case SQL_JOB_RESUME:
     case SQL_JOB_END:
     case SQL_JOB_DELETE:
+    case SQL_BACK_JOB:
+    case SQL_BACK_IMAGES:
+    case SQL_BACK_IMAGE:
+    case SQL_BACK_MARKS:
+    case SQL_BACK_IMAGE_MARKS:
     case SQL_JOB_LOST:
     case SQL_JOB_RANK:
     case SQL_JOB_NAMELESS:

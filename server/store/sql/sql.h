@@ -60,6 +60,36 @@ enum sql_statement {
     SQL_JOB_SPARE,
     SQL_JOB_END,
     SQL_JOB_DELETE,
+    SQL_ASIDE_JOB, /* what is deleted goes aside, with what hangs on it; the time is $2 */
+    SQL_ASIDE_IMAGES,
+    SQL_ASIDE_INPUTS,
+    SQL_ASIDE_MARKS,
+    SQL_ASIDE_IMAGE,
+    SQL_ASIDE_IMAGE_MARKS,
+    SQL_ASIDE_IMAGE_COUNT,       /* a job wants one fewer: fsck misses none that was deleted */
+    SQL_ASIDE_IMAGE_COUNT_ASIDE, /* likewise, of a job that is aside itself */
+    SQL_BACK_IMAGE_COUNT,
+    SQL_BACK_JOB, /* and comes back */
+    SQL_BACK_IMAGES,
+    SQL_BACK_INPUTS,
+    SQL_BACK_MARKS,
+    SQL_BACK_IMAGE,
+    SQL_BACK_IMAGE_MARKS,
+    SQL_ASIDE_LEFT_MARKS, /* of what came back with its job */
+    SQL_ASIDE_LEFT_IMAGES,
+    SQL_ASIDE_JOB_DELETE, /* or is removed for good */
+    SQL_ASIDE_IMAGES_DELETE,
+    SQL_ASIDE_INPUTS_DELETE,
+    SQL_ASIDE_MARKS_DELETE,
+    SQL_ASIDE_IMAGE_DELETE,
+    SQL_ASIDE_IMAGE_MARKS_DELETE,
+    SQL_ASIDE_INPUT_DELETE,
+    SQL_ASIDE_JOB_GET,
+    SQL_ASIDE_IMAGE_GET,
+    SQL_ASIDE_IMAGES_OF,
+    SQL_ASIDE_JOBS_BEFORE,
+    SQL_ASIDE_IMAGES_BEFORE,
+    SQL_IMAGE_HELD, /* there, or aside */
     SQL_JOB_EXPIRED,
     SQL_JOB_OWN,
     SQL_JOB_FINISHED_BEFORE,
@@ -149,6 +179,81 @@ enum sql_statement {
     "id, job_id, position, width, height, seed, subseed, format, bytes, infotext"
 #define SQL_IMAGE_COLUMNS "id, position, width, height, seed, subseed, format, bytes, infotext"
 
+/* All columns of a job that every database has. */
+#define SQL_JOB_MOVED                                                                              \
+    "sequence, id, key_id, state, rank, priority, model, prompt, tag, count, params, waited, "    \
+    "attempts, token, owner, lease_until, interrupted, created_ms, started_ms, finished_ms, "     \
+    "error_code, error_message, refusal, work, charged, money"
+
+/* The statements of what is aside, in each dialect: `p` begins its parameters. */
+#define SQL_ASIDE_SEQUENCE(p)                                                                      \
+    "sequence IN (SELECT sequence FROM jobs_aside WHERE id = " p "1 UNION ALL SELECT sequence "   \
+    "FROM jobs WHERE id = " p "1)"
+#define SQL_ASIDE_STATEMENTS(p)                                                                    \
+    [SQL_ASIDE_JOB] = "INSERT INTO jobs_aside (" SQL_JOB_MOVED ", aside_ms) SELECT " SQL_JOB_MOVED \
+                      ", " p "2 FROM jobs WHERE id = " p "1 ON CONFLICT DO NOTHING",              \
+    [SQL_ASIDE_IMAGES] = "INSERT INTO images_aside (" SQL_IMAGE_MOVED ", alone, aside_ms) "       \
+                         "SELECT " SQL_IMAGE_MOVED ", 0, " p "2 FROM images WHERE job_id = " p    \
+                         "1 ON CONFLICT DO NOTHING",                                               \
+    [SQL_ASIDE_INPUTS] = "INSERT INTO inputs_aside (job_id, name, bytes) SELECT job_id, name, "   \
+                         "bytes FROM inputs WHERE job_id = " p "1 ON CONFLICT DO NOTHING",        \
+    [SQL_ASIDE_MARKS] = "INSERT INTO marks_aside (sequence, image_id, tag) SELECT sequence, "     \
+                        "image_id, tag FROM marks WHERE sequence = (SELECT sequence FROM jobs "   \
+                        "WHERE id = " p "1) ON CONFLICT DO NOTHING",                               \
+    [SQL_ASIDE_IMAGE] = "INSERT INTO images_aside (" SQL_IMAGE_MOVED ", alone, aside_ms) SELECT " \
+        SQL_IMAGE_MOVED ", 1, " p "2 FROM images WHERE id = " p "1 ON CONFLICT DO NOTHING",       \
+    [SQL_ASIDE_IMAGE_MARKS] = "INSERT INTO marks_aside (sequence, image_id, tag) SELECT "         \
+                              "sequence, image_id, tag FROM marks WHERE image_id = " p            \
+                              "1 ON CONFLICT DO NOTHING",                                          \
+    [SQL_ASIDE_IMAGE_COUNT] = "UPDATE jobs SET count = count - 1 WHERE id = (SELECT job_id FROM " \
+                              "images WHERE id = " p "1)",                                         \
+    [SQL_ASIDE_IMAGE_COUNT_ASIDE] = "UPDATE jobs_aside SET count = count - 1 WHERE id = (SELECT " \
+                                    "job_id FROM images_aside WHERE id = " p "1 AND alone = 0)",   \
+    [SQL_BACK_IMAGE_COUNT] = "UPDATE jobs SET count = count + 1 WHERE id = (SELECT job_id FROM "  \
+                             "images WHERE id = " p "1)",                                          \
+    [SQL_BACK_JOB] = "INSERT INTO jobs (" SQL_JOB_MOVED ") SELECT " SQL_JOB_MOVED                 \
+                     " FROM jobs_aside WHERE id = " p "1 ON CONFLICT DO NOTHING",                  \
+    [SQL_BACK_IMAGES] = "INSERT INTO images (" SQL_IMAGE_MOVED ") SELECT " SQL_IMAGE_MOVED        \
+                        " FROM images_aside WHERE job_id = " p "1 AND alone = 0",                  \
+    [SQL_BACK_INPUTS] = "INSERT INTO inputs (job_id, name, bytes) SELECT job_id, name, bytes "    \
+                        "FROM inputs_aside WHERE job_id = " p "1",                                 \
+    [SQL_BACK_MARKS] = "INSERT INTO marks (sequence, image_id, tag) SELECT sequence, image_id, "  \
+                       "tag FROM marks_aside WHERE sequence = (SELECT sequence FROM jobs_aside "  \
+                       "WHERE id = " p "1) AND (image_id IS NULL OR image_id IN (SELECT id FROM " \
+                       "images WHERE job_id = " p "1))",                                           \
+    [SQL_BACK_IMAGE] = "INSERT INTO images (" SQL_IMAGE_MOVED ") SELECT " SQL_IMAGE_MOVED         \
+                       " FROM images_aside WHERE id = " p "1 AND alone = 1 AND job_id IN "        \
+                       "(SELECT id FROM jobs) ON CONFLICT DO NOTHING",                             \
+    [SQL_BACK_IMAGE_MARKS] = "INSERT INTO marks (sequence, image_id, tag) SELECT sequence, "      \
+                             "image_id, tag FROM marks_aside WHERE image_id = " p "1",             \
+    [SQL_ASIDE_LEFT_MARKS] = "DELETE FROM marks_aside WHERE sequence = (SELECT sequence FROM "    \
+                             "jobs_aside WHERE id = " p "1) AND (image_id IS NULL OR image_id "   \
+                             "IN (SELECT id FROM images WHERE job_id = " p "1))",                  \
+    [SQL_ASIDE_LEFT_IMAGES] = "DELETE FROM images_aside WHERE job_id = " p "1 AND alone = 0",      \
+    [SQL_ASIDE_JOB_DELETE] = "DELETE FROM jobs_aside WHERE id = " p "1",                           \
+    [SQL_ASIDE_IMAGES_DELETE] = "DELETE FROM images_aside WHERE job_id = " p "1",                  \
+    [SQL_ASIDE_INPUTS_DELETE] = "DELETE FROM inputs_aside WHERE job_id = " p "1",                  \
+    [SQL_ASIDE_MARKS_DELETE] = "DELETE FROM marks_aside WHERE " SQL_ASIDE_SEQUENCE(p),             \
+    [SQL_ASIDE_IMAGE_DELETE] = "DELETE FROM images_aside WHERE id = " p "1",                       \
+    [SQL_ASIDE_IMAGE_MARKS_DELETE] = "DELETE FROM marks_aside WHERE image_id = " p "1",            \
+    [SQL_ASIDE_INPUT_DELETE] =                                                                     \
+        "DELETE FROM inputs_aside WHERE job_id = " p "1 AND name = " p "2",                        \
+    [SQL_ASIDE_JOB_GET] = "SELECT " SQL_JOB_COLUMNS " FROM jobs_aside WHERE id = " p "1 AND (" p  \
+                          "2 IS NULL OR key_id = " p "2)",                                         \
+    [SQL_ASIDE_IMAGE_GET] = "SELECT " SQL_IMAGE_COLUMNS ", job_id, owner, alone FROM "            \
+                            "images_aside JOIN (SELECT id AS whose, key_id AS owner FROM jobs "   \
+                            "UNION ALL SELECT id, key_id FROM jobs_aside) AS owners ON whose = "  \
+                            "job_id WHERE id = " p "1 AND (" p "2 IS NULL OR owner = " p "2)",     \
+    [SQL_ASIDE_IMAGES_OF] = "SELECT " SQL_IMAGE_COLUMNS " FROM images_aside WHERE job_id = " p    \
+                            "1 ORDER BY position",                                                 \
+    [SQL_ASIDE_JOBS_BEFORE] = "SELECT id FROM jobs_aside WHERE aside_ms < " p                      \
+                              "1 ORDER BY aside_ms LIMIT " p "2",                                  \
+    [SQL_ASIDE_IMAGES_BEFORE] = "SELECT id FROM images_aside WHERE alone = 1 AND aside_ms < " p   \
+                                "1 ORDER BY aside_ms LIMIT " p "2",                                \
+    [SQL_IMAGE_HELD] = "SELECT " SQL_IMAGE_COLUMNS " FROM images WHERE id = " p                    \
+                       "1 UNION ALL SELECT " SQL_IMAGE_COLUMNS " FROM images_aside WHERE id = " p \
+                       "1"
+
 /* Who goes before whom: a priority above 0 before all, one below 0 behind all others. */
 #define SQL_CLASS "CASE WHEN priority > 0 THEN 1 WHEN priority < 0 THEN -1 ELSE 0 END"
 /* What a job is expected to take, in milliseconds, by its key's pace; a second before that is
@@ -191,7 +296,7 @@ enum sql_list_narrow {
 };
 #define SQL_NARROWS 32
 #define SQL_LISTS (2 * LIST_STATES * LIST_TEXTS * SQL_NARROWS)
-#define SQL_TABLE_SLOTS 26  /* statements of sql_table.c, behind the lists: reading, writing */
+#define SQL_TABLE_SLOTS 34  /* statements of sql_table.c, behind the lists: reading, writing */
 #define SQL_LIST_SIZE 1600  /* of a list's text */
 #define SQL_MATCH_SIZE 1024 /* of what an index is asked for */
 
@@ -275,6 +380,7 @@ bool sql_int(struct sql_rows *s, int column, int least, int *out);
 
 extern const struct store_driver_job sql_job;
 extern const struct store_driver_image sql_image;
+extern const struct store_driver_aside sql_aside;
 extern const struct store_driver_record sql_record;
 extern const struct store_driver_mark sql_mark;
 extern const struct store_driver_once sql_once;
@@ -298,8 +404,13 @@ bool sql_key_share(struct store *st, const char *id, struct key_share *out, stru
 
 /* A row of SQL_JOB_COLUMNS, without pictures and position; job_free also after failure. */
 bool sql_job_read(struct sql_rows *s, struct job *out, struct err *err);
-/* Of a job that was read: its pictures, and what is said of it and of them. */
-bool sql_job_images(struct sql_connection *c, struct job *job, struct err *err);
+/* Of a job that was read: its pictures (`which`: SQL_IMAGES_OF_JOB or SQL_ASIDE_IMAGES_OF), and
+ * what is said of it and of them. */
+bool sql_job_images(struct sql_connection *c, enum sql_statement which, struct job *job,
+                    struct err *err);
+/* The ids that a statement lists for a number and a limit. */
+bool sql_job_ids(struct store *st, enum sql_statement which, int64_t before, int limit,
+                 struct store_ids *out, struct err *err);
 bool sql_mark_read(struct sql_connection *c, struct job *job, struct err *err);
 /* As store_job_list. */
 bool sql_list_jobs(struct store *st, const struct job_filter *filter, struct job **jobs,

@@ -62,7 +62,13 @@ static bool image_get(struct store *st, const char *id, const char *key_id, stru
 static bool image_delete(struct store *st, const char *id, struct err *err)
 {
     struct sql_connection *c = sql_writer(st);
-    bool done = sql_run(c, SQL_IMAGE_DELETE, err, "t", id);
+    bool done = sql_save(c, err);
+    if (done)
+        done = sql_keep(c,
+                        sql_run(c, SQL_ASIDE_IMAGE_MARKS_DELETE, err, "t", id) &&
+                            sql_run(c, SQL_ASIDE_IMAGE_DELETE, err, "t", id) &&
+                            sql_run(c, SQL_IMAGE_DELETE, err, "t", id),
+                        err);
     sql_release(c);
     return done;
 }
@@ -108,7 +114,8 @@ static bool input_waiting(struct store *st, const char *key_id, size_t *bytes, s
 static bool input_delete(struct store *st, const char *job_id, const char *name, struct err *err)
 {
     struct sql_connection *c = sql_writer(st);
-    bool done = sql_run(c, SQL_INPUT_DELETE, err, "tt", job_id, name);
+    bool done = sql_run(c, SQL_ASIDE_INPUT_DELETE, err, "tt", job_id, name) &&
+                sql_run(c, SQL_INPUT_DELETE, err, "tt", job_id, name);
     sql_release(c);
     return done;
 }

@@ -48,10 +48,11 @@ bool sql_job_read(struct sql_rows *s, struct job *out, struct err *err)
     return true;
 }
 
-bool sql_job_images(struct sql_connection *c, struct job *job, struct err *err)
+bool sql_job_images(struct sql_connection *c, enum sql_statement which, struct job *job,
+                    struct err *err)
 {
     bool failed;
-    struct sql_rows *s = sql_bind(c, SQL_IMAGES_OF_JOB, err, "t", job->id);
+    struct sql_rows *s = sql_bind(c, which, err, "t", job->id);
     if (!s)
         return false;
     while (sql_row(c, s, &failed, err)) {
@@ -112,7 +113,7 @@ static bool job_get(struct store *st, const char *id, const char *key_id, struct
         err_set(err, ERR_NOT_FOUND, "there is no job \"%.40s\"", id);
     bool done = found && sql_job_read(s, out, err);
     sql_done(s);
-    done = done && sql_job_images(c, out, err) && sql_mark_read(c, out, err);
+    done = done && sql_job_images(c, SQL_IMAGES_OF_JOB, out, err) && sql_mark_read(c, out, err);
     sql_release(c);
     if (!done)
         job_free(out);
@@ -342,16 +343,22 @@ static bool job_delete(struct store *st, const char *id, struct err *err)
     struct sql_connection *c = sql_writer(st);
     bool done = sql_save(c, err);
     if (done) {
-        bool ran =
-            sql_run(c, SQL_JOB_UNINDEX, err, "t", id) && sql_run(c, SQL_JOB_DELETE, err, "t", id);
-        done = sql_keep(c, changed_one(c, id, ran, err), err);
+        /* It is in one place or the other; pictures of it may be aside alone. */
+        bool ran = sql_run(c, SQL_ASIDE_MARKS_DELETE, err, "t", id) &&
+                   sql_run(c, SQL_ASIDE_IMAGES_DELETE, err, "t", id) &&
+                   sql_run(c, SQL_ASIDE_INPUTS_DELETE, err, "t", id) &&
+                   sql_run(c, SQL_ASIDE_JOB_DELETE, err, "t", id);
+        bool aside = ran && sql_changes(c) > 0;
+        ran = ran && sql_run(c, SQL_JOB_UNINDEX, err, "t", id) &&
+              sql_run(c, SQL_JOB_DELETE, err, "t", id);
+        done = sql_keep(c, (ran && aside) || changed_one(c, id, ran, err), err);
     }
     sql_release(c);
     return done;
 }
 
-static bool read_ids(struct store *st, enum sql_statement which, int64_t before, int limit,
-                     struct store_ids *out, struct err *err)
+bool sql_job_ids(struct store *st, enum sql_statement which, int64_t before, int limit,
+                 struct store_ids *out, struct err *err)
 {
     *out = (struct store_ids){.ids = malloc((size_t)limit * sizeof *out->ids)};
     if (!out->ids)
@@ -405,28 +412,28 @@ static bool job_line(struct store *st, struct store_ids *out, struct err *err)
 
 static bool job_expired(struct store *st, int limit, struct store_ids *out, struct err *err)
 {
-    return read_ids(st, SQL_JOB_EXPIRED, sql_clock(st), limit, out, err);
+    return sql_job_ids(st, SQL_JOB_EXPIRED, sql_clock(st), limit, out, err);
 }
 
 static bool job_own(struct store *st, int limit, struct store_ids *out, struct err *err)
 {
-    return read_ids(st, SQL_JOB_OWN, 0, limit, out, err);
+    return sql_job_ids(st, SQL_JOB_OWN, 0, limit, out, err);
 }
 
 static bool job_finished_before(struct store *st, int64_t before_ms, int limit,
                                 struct store_ids *out, struct err *err)
 {
-    return read_ids(st, SQL_JOB_FINISHED_BEFORE, before_ms, limit, out, err);
+    return sql_job_ids(st, SQL_JOB_FINISHED_BEFORE, before_ms, limit, out, err);
 }
 
 static bool job_keyless(struct store *st, int limit, struct store_ids *out, struct err *err)
 {
-    return read_ids(st, SQL_JOB_KEYLESS, 0, limit, out, err);
+    return sql_job_ids(st, SQL_JOB_KEYLESS, 0, limit, out, err);
 }
 
 static bool job_waited(struct store *st, int limit, struct store_ids *out, struct err *err)
 {
-    return read_ids(st, SQL_JOB_WAITED, 0, limit, out, err);
+    return sql_job_ids(st, SQL_JOB_WAITED, 0, limit, out, err);
 }
 
 static bool job_lost(struct store *st, const char *id, struct err *err)

@@ -71,7 +71,8 @@ static bool read_list(struct sql_connection *c, const struct job_filter *filter,
     }
     sql_done(s);
     for (size_t i = 0; i < n && !failed;) {
-        if (sql_job_images(c, &all[i], &damage) && sql_mark_read(c, &all[i], &damage)) {
+        if (sql_job_images(c, SQL_IMAGES_OF_JOB, &all[i], &damage) &&
+            sql_mark_read(c, &all[i], &damage)) {
             i++;
         } else if (damage.code == ERR_INTERNAL) {
             leave_out(&all[i], &damage);

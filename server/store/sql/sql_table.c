@@ -21,9 +21,7 @@ static const struct sql_table {
     {{"options", "tt"}, "name, value", "name", " AND name NOT IN ('" STORE_MOVING "', 'probe')"},
     {{"turns", "tiii"}, "key_id, turn, used, pace", "key_id", ""},
     {{"jobs", "itttiitttitiiitiiiiitttiii"},
-     "sequence, id, key_id, state, rank, priority, model, prompt, tag, count, params, waited, "
-     "attempts, token, owner, lease_until, interrupted, created_ms, started_ms, finished_ms, "
-     "error_code, error_message, refusal, work, charged, money",
+     SQL_JOB_MOVED,
      "sequence",
      ""},
     {{"images", "ttiiiiitit"}, SQL_IMAGE_MOVED, "id", ""},
@@ -39,6 +37,13 @@ static const struct sql_table {
     {{"deliveries", "ittttiii"},
      "sequence, id, webhook_id, job_id, state, created_ms, due_ms, attempts",
      "sequence",
+     ""},
+    {{"jobs_aside", "itttiitttitiiitiiiiitttiiii"}, SQL_JOB_MOVED ", aside_ms", "sequence", ""},
+    {{"images_aside", "ttiiiiititii"}, SQL_IMAGE_MOVED ", alone, aside_ms", "id", ""},
+    {{"inputs_aside", "tti"}, "job_id, name, bytes", "job_id, name", ""},
+    {{"marks_aside", "int"},
+     "sequence, image_id, tag",
+     "sequence, coalesce(image_id, ''), tag",
      ""},
     {{"usage", "ittiiiiii"}, SQL_USAGE_COLUMNS, "day, key_id, model", ""},
 };

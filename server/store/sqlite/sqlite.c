@@ -37,13 +37,14 @@ INCBIN(sqlite_migration_0010, "migrations/sqlite/0010_once.sql");
 INCBIN(sqlite_migration_0011, "migrations/sqlite/0011_webhooks.sql");
 INCBIN(sqlite_migration_0012, "migrations/sqlite/0012_deliveries.sql");
 INCBIN(sqlite_migration_0013, "migrations/sqlite/0013_shares.sql");
+INCBIN(sqlite_migration_0014, "migrations/sqlite/0014_aside.sql");
 
 /* Number i brings the schema from version i to i + 1. */
 static const unsigned char *const migrations[] = {
     sqlite_migration_0001, sqlite_migration_0002, sqlite_migration_0003, sqlite_migration_0004,
     sqlite_migration_0005, sqlite_migration_0006, sqlite_migration_0007, sqlite_migration_0008,
     sqlite_migration_0009, sqlite_migration_0010, sqlite_migration_0011, sqlite_migration_0012,
-    sqlite_migration_0013};
+    sqlite_migration_0013, sqlite_migration_0014};
 #define SCHEMA ((int)(sizeof migrations / sizeof *migrations))
 
 /* What is written to a file that has lost its name is lost with the process. */
@@ -284,6 +285,7 @@ const struct store_driver sqlite_driver = {
     .key_share = sql_key_share,
     .job = &sql_job,
     .image = &sql_image,
+    .aside = &sql_aside,
     .record = &sql_record,
     .mark = &sql_mark,
     .once = &sql_once,

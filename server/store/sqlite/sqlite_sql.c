@@ -58,7 +58,8 @@ static const char *const statements[SQL_COUNT] = {
                     "AND (?2 IS NULL OR key_id = ?2)",
     [SQL_JOB_TAGGED] = "SELECT id FROM jobs WHERE tag = ?1 AND tag > '' "
                        "AND (?2 IS NULL OR key_id = ?2) ORDER BY sequence DESC LIMIT 1",
-    [SQL_JOB_ALL] = "SELECT " SQL_JOB_COLUMNS " FROM jobs",
+    [SQL_JOB_ALL] = "SELECT " SQL_JOB_COLUMNS " FROM jobs UNION ALL SELECT " SQL_JOB_COLUMNS
+                    " FROM jobs_aside",
     /* In the order they will run if nothing else comes: each key's jobs begin when what it has used
      * and what is before them comes to as much as the others'. */
     [SQL_JOB_LINE] =
@@ -157,6 +158,7 @@ static const char *const statements[SQL_COUNT] = {
                     "error_message = ?5, refusal = ?6, owner = '', lease_until = 0 WHERE id = ?1 "
                     "AND state IN ('queued', 'running') AND ?7 IN (0, token)",
     [SQL_JOB_DELETE] = "DELETE FROM jobs WHERE id = ?1",
+    SQL_ASIDE_STATEMENTS("?"),
     [SQL_JOB_EXPIRED] = "SELECT id FROM jobs WHERE state = 'running' AND lease_until < ?1 "
                         "ORDER BY lease_until LIMIT ?2",
     /* All of them but those of workers elsewhere: nobody else has the folder. */
@@ -188,13 +190,16 @@ static const char *const statements[SQL_COUNT] = {
                       "job_id IN (SELECT id FROM jobs WHERE key_id = ?2))",
     [SQL_IMAGES_OF_JOB] = "SELECT " SQL_IMAGE_COLUMNS " FROM images WHERE job_id = ?1 "
                           "ORDER BY position",
-    [SQL_IMAGE_ALL] = "SELECT " SQL_IMAGE_COLUMNS ", job_id FROM images",
+    [SQL_IMAGE_ALL] = "SELECT " SQL_IMAGE_COLUMNS ", job_id FROM images UNION ALL SELECT "
+                      SQL_IMAGE_COLUMNS ", job_id FROM images_aside",
     [SQL_INPUT_PUT] = "INSERT INTO inputs (job_id, name, bytes) VALUES (?1, ?2, ?3)",
-    [SQL_INPUT_BYTES] = "SELECT bytes FROM inputs WHERE job_id = ?1 AND name = ?2",
+    [SQL_INPUT_BYTES] = "SELECT bytes FROM inputs WHERE job_id = ?1 AND name = ?2 UNION ALL "
+                        "SELECT bytes FROM inputs_aside WHERE job_id = ?1 AND name = ?2",
     [SQL_INPUT_WAITING] = "SELECT coalesce(sum(bytes), 0) FROM jobs JOIN inputs ON job_id = id "
                           "WHERE state IN ('queued', 'running') AND key_id = ?1",
     [SQL_INPUT_DELETE] = "DELETE FROM inputs WHERE job_id = ?1 AND name = ?2",
-    [SQL_INPUT_ALL] = "SELECT job_id, name, bytes FROM inputs",
+    [SQL_INPUT_ALL] = "SELECT job_id, name, bytes FROM inputs UNION ALL SELECT job_id, name, "
+                      "bytes FROM inputs_aside",
     [SQL_ORDER_PUT] = "INSERT OR REPLACE INTO orders (job_id, token, position, count) "
                       "VALUES (?1, ?2, ?3, ?4)",
     [SQL_ORDER_GET] = "SELECT token, position, count FROM orders WHERE job_id = ?1",
