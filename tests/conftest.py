@@ -1,8 +1,10 @@
 """A real `pictor serve` for the tests that speak HTTP. $PICTOR is the program (build/pictor)."""
+import contextlib
 import json
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -30,7 +32,6 @@ def free_port():
 # The store that the servers of all tests have: sqlite, or a database each of one PostgreSQL.
 STORE = os.environ.get("STORE", "sqlite")
 POSTGRES = []
-only_sqlite = pytest.mark.skipif(STORE != "sqlite", reason="it writes into pictor.db itself")
 
 
 def shared_postgres():
@@ -72,6 +73,14 @@ class Server:
         """The flags by which commands find this server's store."""
         return [f"--data={self.folder / 'data'}",
                 *([f"--database={self.database}"] if self.database else [])]
+
+    def sql(self, text):
+        """What nobody but a test does to the store."""
+        if self.database:
+            return shared_postgres().query(self.database, text)
+        with contextlib.closing(sqlite3.connect(self.folder / "data" / "pictor.db",
+                                                isolation_level=None)) as db:
+            return db.execute(text)
 
     def answers(self):
         try:

@@ -10,7 +10,6 @@ import time
 
 import pytest
 import requests
-from conftest import only_sqlite
 from PIL import Image
 
 PAINTS = [
@@ -50,7 +49,7 @@ class Client:
 
     def ask(self, method, path, **more):
         r = requests.request(method, self.server.url + path, timeout=60, **more)
-        for place in (str(self.server.folder), "pictor.db"):
+        for place in (str(self.server.folder), "pictor.db", "postgresql://", "pictor@"):
             assert place not in r.text and place not in str(r.headers), (path, more, r.text)
         self.failed += r.status_code >= 400
         return r
@@ -170,24 +169,24 @@ def test_pictures(serve):
     assert f"where={data}/images" in server.log()
 
 
-@only_sqlite
 def test_database(serve):
     server = serve()
-    data = server.folder / "data"
+    place = server.database.split("pictor@")[1] if server.database else server.folder / "data/pictor.db"
     client = Client(server)
     client.paint()
     submits = [(path, body) for path, body in PAINTS[::2] if path != "/sdapi/v1/options"]
-    with sqlite3.connect(data / "pictor.db", isolation_level=None) as other:
-        for table in ("images", "jobs"):
-            other.execute(f"ALTER TABLE {table} RENAME TO {table}_away")
-        for path, body in submits:
-            client.ask("POST", path, json=body(None, picture()))
-        client.look()
-        client.ask("GET", "/api/jobs/" + "0" * 32)
-        for table in ("images", "jobs"):
-            other.execute(f"ALTER TABLE {table}_away RENAME TO {table}")
-        other.execute("BEGIN EXCLUSIVE")
-        client.ask("POST", submits[0][0], json=submits[0][1](None, picture()))
-        other.execute("ROLLBACK")
+    for table in ("images", "jobs"):
+        server.sql(f"ALTER TABLE {table} RENAME TO {table}_away")
+    for path, body in submits:
+        client.ask("POST", path, json=body(None, picture()))
+    client.look()
+    client.ask("GET", "/api/jobs/" + "0" * 32)
+    for table in ("images", "jobs"):
+        server.sql(f"ALTER TABLE {table}_away RENAME TO {table}")
+    if not server.database:
+        with sqlite3.connect(server.folder / "data" / "pictor.db", isolation_level=None) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            client.ask("POST", submits[0][0], json=submits[0][1](None, picture()))
+            other.execute("ROLLBACK")
     assert client.failed >= len(submits)
-    assert f"where={data}/pictor.db" in server.log()
+    assert str(place) in server.log()

@@ -5,13 +5,12 @@ import hmac
 import http.server
 import json
 import socket
-import sqlite3
 import subprocess
 import threading
 import time
 
 import pytest
-from conftest import PROGRAM, only_sqlite
+from conftest import PROGRAM
 from openai_client import wait_for
 from test_native import Native, check_job
 
@@ -228,7 +227,7 @@ def test_a_revoked_key_has_nothing_more_to_tell(serve, listener, by):
     if by == "api":
         assert boss.request("POST", f"/api/keys/{id}/revoke").status_code == 204
     else:
-        subprocess.run([PROGRAM, "keys", "revoke", "user", f"--data={server.folder / 'data'}"],
+        subprocess.run([PROGRAM, "keys", "revoke", "user", *server.place()],
                        check=True, cwd=server.folder, capture_output=True)
     time.sleep(0.5)  # what was just being said
     listener.told.clear()
@@ -242,7 +241,6 @@ def test_a_revoked_key_has_nothing_more_to_tell(serve, listener, by):
     assert len(listener.told) == 1
 
 
-@only_sqlite
 @pytest.mark.parametrize("column, value", [("job_id", "x"), ("id", ""), ("state", "running"),
                                            ("state", "lost")])
 def test_a_damaged_row_holds_up_nothing(serve, listener, column, value):
@@ -253,12 +251,9 @@ def test_a_damaged_row_holds_up_nothing(serve, listener, column, value):
     first, second = api.done(), api.done()
     wait_for(lambda: only(api)["failed"] >= 1)
     server.stop()
-    db = sqlite3.connect(server.folder / "data" / "pictor.db")
-    db.execute(f"UPDATE deliveries SET {column} = ?, due_ms = 0 WHERE job_id = ?",
-               (value, first["id"]))
-    db.execute("UPDATE deliveries SET due_ms = 1 WHERE job_id = ?", (second["id"],))
-    db.commit()
-    db.close()
+    server.sql(f"UPDATE deliveries SET {column} = '{value}', due_ms = 0 "
+               f"WHERE job_id = '{first['id']}'")
+    server.sql(f"UPDATE deliveries SET due_ms = 1 WHERE job_id = '{second['id']}'")
     listener.told.clear()
     listener.status = 200
     server.start()
