@@ -12,8 +12,9 @@
 #include "server/base/now.h"
 #include "server/store/store.h"
 
-#define LONG_MS 5 /* some thousands of jobs */
-#define REST 10   /* times what reading took */
+#define LONG_MS 5      /* some thousands of jobs */
+#define LONG_LINE 1000 /* a shorter one is slow because the machine or the database is busy */
+#define REST 10        /* times what reading took */
 
 struct place {
     char id[JOB_ID_SIZE];
@@ -92,7 +93,7 @@ static bool read_line(struct queue_line *line, struct err *err)
     line->whole = count >= (size_t)queued;
     line->read_at = changes;
     int64_t took = now_ms() - began;
-    line->rest_until = took > LONG_MS ? began + took * REST : 0;
+    line->rest_until = took > LONG_MS && count >= LONG_LINE ? began + took * REST : 0;
     return true;
 }
 
