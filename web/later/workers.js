@@ -42,7 +42,7 @@ function rowOf(worker) {
     [t('machine'), [!local && host !== name && host, device, version && version !== store.info.version && version].filter(Boolean).join(' · ')],
   ].filter(([, value]) => value);
   return h('li', { class: `worker ${state}`, 'data-worker': worker.id },
-    h('p', { class: 'worker-name' }, h('strong', {}, name), ' ', h('span', { class: `tag ${state === 'away' ? 'bad' : state === 'starting' ? '' : 'good'}` },
+    h('p', { class: 'worker-name' }, h('strong', {}, (local && host) || name), ' ', h('span', { class: `tag ${state === 'away' ? 'bad' : state === 'starting' ? '' : 'good'}` },
       STATES[state] ?? state), ' ', h('span', { class: 'now' }, t(local ? 'beside_the_server' : 'on_another_machine'))),
     h('dl', { class: 'worker-facts' }, ...facts.map(([label, value]) => h('div', {}, h('dt', {}, label), h('dd', {}, value)))));
 }

@@ -109,7 +109,7 @@ export const words = {
   no_memory: 'keiner',
   painted: 'Gemalt',
   milliseconds: '{n} ms',
-  over_steps: 'über {n} Schritte',
+  over_steps: { one: 'über {n} Schritt', other: 'über {n} Schritte' },
   connections: 'Verbindungen',
   n_requests_failed: { one: '{n} Anfrage schlug hier fehl', other: '{n} Anfragen schlugen hier fehl' },
   painted_elsewhere: 'Anderswo gemalt',

@@ -32,7 +32,7 @@ export const words = {
   no_prompt_has: 'No prompt has “{words}”',
   nothing_like_that: 'Nothing is like that',
   n_of: '{n} of {all}',
-  tokens: '{n} tokens, the pieces that a model reads words by',
+  tokens: { one: '{n} token, a piece that a model reads words by', other: '{n} tokens, the pieces that a model reads words by' },
   tokens_in_parts: '{n} tokens, the pieces that a model reads words by: read in {chunks} parts of {chunk}',
   too_long_by: 'Too long by “…{words}”',
   seconds: '{n} s',

@@ -109,7 +109,7 @@ export const words = {
   no_memory: 'none',
   painted: 'Painted',
   milliseconds: '{n} ms',
-  over_steps: 'over {n} steps',
+  over_steps: { one: 'over {n} step', other: 'over {n} steps' },
   connections: 'Connections',
   n_requests_failed: { one: '{n} request failed here', other: '{n} requests failed here' },
   painted_elsewhere: 'Painted elsewhere',
