@@ -87,11 +87,13 @@ async function show() {
   const part = section(name);
   part.hidden = false;
   part.querySelector('h2').focus({ preventScroll: true });
+  part.classList.toggle('filling', !loaded.has(name)); /* its parts come one after another, and are seen together */
   try {
     await (await later(name)).open(part);
   } catch (error) {
     complain(error);
   }
+  part.classList.remove('filling');
 }
 
 /* Where the ways to the views have no room beside each other, they fade to where there are more. */

@@ -252,3 +252,19 @@ def test_each_thing_is_asked_for_once(open_page, serve):
             [e.name.replace(/.*(?:web.@[^/]*.|api.)/, ''), e.startTime]))""")
         assert starts["info"] < starts["app.js"] + 50
         page.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_nothing_jumps_when_a_view_is_opened(open_page, api, size):
+    api.wait(api.submit("a boat", steps=1))
+    page = open_page(**size)
+    page.evaluate("""globalThis.moved = 0;
+        new PerformanceObserver((list) => list.getEntries().forEach((entry) => {
+            globalThis.moved += entry.hadRecentInput ? 0 : entry.value;
+        })).observe({ type: 'layout-shift' })""")
+    for view, seen in (("server", "#figures .tile"), ("models", "#files li"), ("experiments", "#experiment-count"),
+                       ("compose", "#compose-text"), ("create", "#prompt")):
+        page.evaluate("(view) => { location.hash = view; }", view)
+        expect(page.locator(seen).first).to_be_visible()
+        page.wait_for_timeout(300)
+    assert page.evaluate("moved") < 0.02

@@ -182,12 +182,11 @@ async function look() {
   if (!opened)
     return;
   try {
-    const text = await getText('metrics');
+    const [text] = await Promise.all([getText('metrics'), showWorkers(), showFaults()]);
     $('server-parts').hidden = false;
     $('server-denied').hidden = true;
     showFigures(readMetrics(text));
     showUpstreams();
-    await Promise.all([showWorkers(), showFaults()]);
   } catch (error) {
     const denied = error instanceof ApiError && error.status === 403;
     $('server-denied').hidden = !denied;
