@@ -30,7 +30,8 @@
            ",\"finished_at\":" OR_NULL("integer") ",\"params\":{\"type\":\"object\"}"              \
            ",\"progress\":{\"type\":\"object\"},\"images\":" LIST(IMAGE)                           \
            ",\"revised_prompt\":" OR_NULL("string") ",\"usage\":" OR_NULL("object")                \
-           ",\"notes\":" LIST(TEXT) ",\"error\":" OR_NULL("object"))
+           ",\"notes\":" LIST(TEXT) ",\"waiting_for\":" TEXT \
+           ",\"error\":" OR_NULL("object"))
 #define PICTURES                                                                                   \
     OBJECT("\"created\",\"data\",\"usage\"",                                                       \
            "\"created\":" WHOLE ",\"background\":" TEXT ",\"output_format\":" TEXT                 \

@@ -25,6 +25,7 @@
 #include "server/base/settings.h"
 #include "server/job/registry.h"
 #include "server/paint/child.h"
+#include "server/paint/fit.h"
 #include "server/paint/dispatch.h"
 #include "server/paint/pulse.h"
 #include "server/paint/result.h"
@@ -465,11 +466,29 @@ static void begin_task(struct painter *p)
     request(p, index);
 }
 
-static bool claim(struct painter *p, const char *const *names, size_t count)
+/* NULL: it takes what is due. */
+static struct fit *fit_of(struct painter *p)
+{
+    struct err err;
+    if (!p->parts.roster)
+        return NULL;
+    roster_refresh(p->parts.roster);
+    return fit_new(p->parts.roster, p->parts.registry, &p->self, &err);
+}
+
+/* `taste`: whether it may choose. */
+static bool claim(struct painter *p, const char *const *names, size_t count, bool taste)
 {
     struct err err = {0};
     struct task *t = calloc(1, sizeof *t);
-    if (t && queue_claim(p->parts.queue, "local", names, count, &t->job, &t->claim, &err)) {
+    struct fit *fit = taste ? fit_of(p) : NULL;
+    if (fit)
+        fit_taste(fit, &p->taste);
+    bool claimed = t && queue_claim_taste(p->parts.queue, "local", names, count,
+                                          fit ? &p->taste : NULL, &t->job, &t->claim,
+                                          &err);
+    fit_free(fit);
+    if (claimed) {
         p->task = t;
         return true;
     }
@@ -501,7 +520,7 @@ static void sweep(struct painter *p)
     }
     for (size_t i = 0; i < count; i++) {
         const char *name = models[i].model;
-        while (is_gone(p, name) && claim(p, &name, 1)) {
+        while (is_gone(p, name) && claim(p, &name, 1, false)) {
             err_set(&err, ERR_NOT_FOUND, "there is no model \"%.150s\" any more", name);
             fail_task(p, &err);
         }
@@ -521,7 +540,7 @@ static bool look_for_job(struct painter *p)
         log_failure("claim_failed", "", &err);
         return false;
     }
-    bool claimed = claim(p, names, count);
+    bool claimed = claim(p, names, count, true);
     free(names);
     if (claimed)
         begin_task(p);

@@ -9,6 +9,7 @@
 #include "server/paint/gauge.h"
 #include "server/paint/painter.h"
 #include "server/paint/pulse.h"
+#include "server/queue/queue.h"
 #include "server/queue/roster.h"
 
 struct painter {
@@ -39,6 +40,7 @@ struct painter {
     int64_t heartbeat, sweep, restart; /* when due */
     struct pulse pulse;                /* of the worker */
     struct gauge gauge;
+    struct queue_taste taste; /* its passing_ms alone lasts */
     int64_t told;                      /* when the roster was, last */
     int failures;                      /* of the worker, since it last finished a picture */
     char said[256];                    /* what the worker complained of outside of a request */

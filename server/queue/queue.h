@@ -127,6 +127,33 @@ struct claim {
     bool afar; /* of a runner elsewhere, who says things again: his words do not wait here */
 };
 
+/* What a runner would rather have than the job whose turn it is: one of a model that it has at
+ * hand, best lists first. Such a job goes first among those of its class (and of its key's those of
+ * its priority), but nothing that was moved by hand is passed over; nor what has waited for
+ * QUEUE_PASS_MS, by a runner that has passed over others for so long: then it takes what is due. So
+ * a job waits for that at most twice as long as this, and a picture's time, longer than it would
+ * anyway, and models change once in so long at the most however deep the queue is. */
+#define QUEUE_PASS_MS 60000 /* about what a large model takes to load from a slow disk */
+#define QUEUE_LISTS 2
+struct queue_taste {
+    struct {
+        const char *const *models;
+        size_t count;
+    } lists[QUEUE_LISTS]; /* what is in memory; what is on disk */
+    int64_t passing_ms;   /* since when it passes over others, now_ms; 0: not. Kept by the queue */
+    /* Whether a job of this model is left to another runner, who waits and has it at hand; may be
+     * NULL. Not asked of what has waited for QUEUE_LEAVE_MS. */
+    bool (*leave)(void *ctx, const char *model);
+    void *ctx;
+    bool left; /* out: there was a job, and it was left */
+};
+#define QUEUE_LEAVE_MS 2000
+
+/* As queue_claim, which has no taste. */
+bool queue_claim_taste(struct queue *q, const char *owner, const char *const *models,
+                       size_t model_count, struct queue_taste *taste, struct job *job,
+                       struct claim *claim, struct err *err);
+
 /* Takes the next job for one of `models` (NULL, 0: any): urgent ones first (a priority above 0),
  * those below 0 last, between them of the key that has used the fewest seconds lately; of one key
  * by priority, then the oldest. `owner` is its name in the store (STORE_OWNER_AFAR). Does not wait:

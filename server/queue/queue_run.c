@@ -10,13 +10,63 @@
 #include "server/base/now.h"
 #include "server/store/blobs.h"
 
+static bool has(const char *const *models, size_t count, const char *model)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(models[i], model) == 0)
+            return true;
+    return false;
+}
+
+static int class_of(int64_t priority)
+{
+    return (priority > 0) - (priority < 0);
+}
+
+/* Whether `other` may go before the job whose turn it is. */
+static bool may_pass(const struct store_turn *due, const struct store_turn *other)
+{
+    bool same_key = strcmp(due->key_id, other->key_id) == 0;
+    return other->id[0] && due->rank == 0 && other->rank == 0 &&
+           class_of(due->priority) == class_of(other->priority) &&
+           (!same_key || due->priority == other->priority);
+}
+
+/* Puts what the runner would rather have in place of *turn, which is due. Under the lock, in a
+ * transaction. */
+static bool prefer(struct queue *q, struct queue_taste *t, struct store_turn *turn, struct err *err)
+{
+    int64_t now = now_ms(), waited = now_unix_ms() - turn->created_ms;
+    bool patient = waited < QUEUE_PASS_MS || !t->passing_ms || now < t->passing_ms + QUEUE_PASS_MS;
+    bool passed = false;
+    for (size_t i = 0; i < QUEUE_LISTS && patient && !passed; i++) {
+        struct store_turn other;
+        if (has(t->lists[i].models, t->lists[i].count, turn->model))
+            break;
+        if (t->lists[i].count == 0)
+            continue;
+        if (!store_job_turn(q->store, t->lists[i].models, t->lists[i].count, &other, err))
+            return false;
+        passed = may_pass(turn, &other);
+        if (passed)
+            *turn = other;
+    }
+    waited = now_unix_ms() - turn->created_ms;
+    t->left = !passed && t->leave && waited < QUEUE_LEAVE_MS && t->leave(t->ctx, turn->model);
+    if (t->left)
+        return true;
+    t->passing_ms = !passed ? 0 : t->passing_ms ? t->passing_ms : now;
+    return true;
+}
+
 /* Claims the job whose turn it is. False with ERR_NONE when none is there; *again when one was
  * there but could not be read, and has failed for it. Under the lock. */
 static bool claim_next(struct queue *q, const char *owner, const char *const *models,
-                       size_t model_count, struct job *job, struct claim *claim, bool *again,
-                       struct err *err)
+                       size_t model_count, struct queue_taste *taste, struct job *job,
+                       struct claim *claim, bool *again, struct err *err)
 {
     struct err damage = {0};
+    struct store_turn turn;
     *again = false;
     if (q->trouble.code != ERR_NONE)
         return err_set(err, ERR_NONE, "nothing is claimed that could not be stored");
@@ -25,9 +75,12 @@ static bool claim_next(struct queue *q, const char *owner, const char *const *mo
     /* What is found is held: another server finds the one behind it. */
     if (!store_begin(q->store, err))
         return false;
-    bool found = store_job_next(q->store, models, model_count, claim->job_id, err);
-    if (found && !claim->job_id[0])
+    bool found = store_job_turn(q->store, models, model_count, &turn, err);
+    if (found && taste && turn.id[0])
+        found = prefer(q, taste, &turn, err);
+    if (found && (!turn.id[0] || (taste && taste->left)))
         found = err_set(err, ERR_NONE, "no job waits");
+    memcpy(claim->job_id, turn.id, sizeof claim->job_id);
     if (!found || !store_job_start(q->store, claim->job_id, owner, now_unix_ms(), queue_lease_ms(q),
                                    &claim->token, err)) {
         store_rollback(q->store);
@@ -48,21 +101,30 @@ static bool claim_next(struct queue *q, const char *owner, const char *const *mo
     return true;
 }
 
-bool queue_claim(struct queue *q, const char *owner, const char *const *models, size_t model_count,
-                 struct job *job, struct claim *claim, struct err *err)
+bool queue_claim_taste(struct queue *q, const char *owner, const char *const *models,
+                       size_t model_count, struct queue_taste *taste, struct job *job,
+                       struct claim *claim, struct err *err)
 {
     bool claimed, again;
     *job = (struct job){0};
     *claim = (struct claim){
         .afar = strncmp(owner, STORE_OWNER_AFAR, sizeof STORE_OWNER_AFAR - 1) == 0};
+    if (taste)
+        taste->left = false;
     pthread_mutex_lock(&q->lock);
     do {
         err->code = ERR_NONE;
-        claimed = claim_next(q, owner, models, model_count, job, claim, &again, err);
+        claimed = claim_next(q, owner, models, model_count, taste, job, claim, &again, err);
         queue_note(q, claimed, err);
     } while (again);
     pthread_mutex_unlock(&q->lock);
     return claimed;
+}
+
+bool queue_claim(struct queue *q, const char *owner, const char *const *models, size_t model_count,
+                 struct job *job, struct claim *claim, struct err *err)
+{
+    return queue_claim_taste(q, owner, models, model_count, NULL, job, claim, err);
 }
 
 /* Under the lock. */

@@ -18,6 +18,7 @@
 #define MOST 4000           /* workers; those that come then are not listed */
 #define TELL_MS 5000
 #define COMPLAIN_MS 60000
+#define REFRESH_MS 2000
 #define FORGET_ROW_MS (6 * ROSTER_FORGET_MS)
 #define LIST_MOST 65536 /* bytes of one */
 #define DEPTH 3
@@ -27,6 +28,7 @@ struct entry {
     bool told;       /* by itself: more is known than that it is there */
     bool here;       /* it was this server that heard of it last */
     bool listed;     /* its row was there */
+    int64_t passing; /* now_ms */
     int64_t written; /* when its row was, now_ms; 0: never */
 };
 
@@ -37,7 +39,7 @@ struct roster {
     pthread_mutex_t lock;    /* what follows */
     struct entry *entries;
     size_t count;
-    int64_t complained;
+    int64_t complained, refreshed;
 };
 
 static const char *const states[] = {"starting", "idle", "painting", "away"};
@@ -393,6 +395,32 @@ static bool look_around(struct roster *r, struct err *err)
     return done;
 }
 
+void roster_refresh(struct roster *r)
+{
+    struct err err;
+    if (!store_tells(r->store))
+        return;
+    pthread_mutex_lock(&r->lock);
+    bool due = r->refreshed == 0 || now_ms() > r->refreshed + REFRESH_MS;
+    if (due)
+        r->refreshed = now_ms();
+    pthread_mutex_unlock(&r->lock);
+    if (due)
+        look_around(r, &err); /* what is known already will do */
+}
+
+void roster_each(struct roster *r, void (*fn)(void *ctx, const struct roster_worker *w), void *ctx)
+{
+    int64_t now = now_unix_ms();
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < r->count; i++) {
+        const struct roster_worker *w = &r->entries[i].w;
+        if (w->state != ROSTER_AWAY && w->seen_ms > now - ROSTER_AWAY_MS)
+            fn(ctx, w);
+    }
+    pthread_mutex_unlock(&r->lock);
+}
+
 void roster_doing(struct roster *r, const char *id, enum roster_state state, const char *job)
 {
     int64_t now = now_unix_ms();
@@ -409,6 +437,23 @@ void roster_doing(struct roster *r, const char *id, enum roster_state state, con
     }
     pthread_mutex_unlock(&r->lock);
     write_row(r, id, row);
+}
+
+void roster_passing(struct roster *r, const char *id, const int64_t *since_ms)
+{
+    pthread_mutex_lock(&r->lock);
+    struct entry *e = find(r, id);
+    if (e)
+        e->passing = *since_ms;
+    pthread_mutex_unlock(&r->lock);
+}
+
+void roster_passed(struct roster *r, const char *id, int64_t *since_ms)
+{
+    pthread_mutex_lock(&r->lock);
+    const struct entry *e = find(r, id);
+    *since_ms = e ? e->passing : 0;
+    pthread_mutex_unlock(&r->lock);
 }
 
 void roster_lost(struct roster *r, const char *id, const char *job)

@@ -60,6 +60,15 @@ void roster_tell(struct roster *r, const struct roster_worker *w);
 /* A worker was heard of. `job` NULL: none. */
 void roster_doing(struct roster *r, const char *id, enum roster_state state, const char *job);
 
+/* Calls fn for each worker that is not away, under a lock: it must ask nothing of the roster. */
+void roster_each(struct roster *r, void (*fn)(void *ctx, const struct roster_worker *w), void *ctx);
+/* Hears what other servers know, unless it did so in the last seconds. Waits for the store. */
+void roster_refresh(struct roster *r);
+
+/* Since when it has passed over others' jobs (struct queue_taste); this server's own notes. */
+void roster_passing(struct roster *r, const char *id, const int64_t *since_ms);
+void roster_passed(struct roster *r, const char *id, int64_t *since_ms);
+
 /* It is not its job any more, if it was. */
 void roster_lost(struct roster *r, const char *id, const char *job);
 

@@ -198,10 +198,19 @@ bool store_job_nameless(struct store *st, int *count, struct err *err)
     return st->driver->job->nameless(st, count, err);
 }
 
+bool store_job_turn(struct store *st, const char *const *models, size_t model_count,
+                    struct store_turn *out, struct err *err)
+{
+    return st->driver->job->next(st, models, model_count, out, err);
+}
+
 bool store_job_next(struct store *st, const char *const *models, size_t model_count,
                     char id[JOB_ID_SIZE], struct err *err)
 {
-    return st->driver->job->next(st, models, model_count, id, err);
+    struct store_turn turn;
+    bool done = store_job_turn(st, models, model_count, &turn, err);
+    memcpy(id, turn.id, JOB_ID_SIZE);
+    return done;
 }
 
 bool store_job_start(struct store *st, const char *id, const char *owner, int64_t now_ms,

@@ -132,6 +132,13 @@ bool store_job_nameless(struct store *st, int *count, struct err *err);
 /* The id of the queued job whose turn it is; "" when there is none. */
 bool store_job_next(struct store *st, const char *const *models, size_t model_count,
                     char id[JOB_ID_SIZE], struct err *err);
+/* The same, with what claims go by. */
+struct store_turn {
+    char id[JOB_ID_SIZE], key_id[JOB_ID_SIZE], model[200];
+    int64_t rank, priority, created_ms;
+};
+bool store_job_turn(struct store *st, const char *const *models, size_t model_count,
+                    struct store_turn *out, struct err *err);
 /* queued -> running: one more attempt, a greater token, and its key is charged what it is expected
  * to take (shares.h; what it took, by the times given, once it ends). Its lease ends `lease_ms`
  * from now. */

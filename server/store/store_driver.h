@@ -23,7 +23,7 @@ struct store_driver_job {
                     struct err *err);
     bool (*nameless)(struct store *st, int *count, struct err *err);
     bool (*next)(struct store *st, const char *const *models, size_t model_count,
-                 char id[JOB_ID_SIZE], struct err *err);
+                 struct store_turn *out, struct err *err);
     bool (*start)(struct store *st, const char *id, const char *owner, int64_t now_ms,
                   int64_t lease_ms, int64_t *token, struct err *err);
     bool (*tagged)(struct store *st, const char *tag, const char *key_id, char id[JOB_ID_SIZE],

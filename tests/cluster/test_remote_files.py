@@ -2,9 +2,8 @@
 import hashlib
 import shutil
 
-import pytest
 from conftest import ROOT
-from processes import TINY, Jobs
+from processes import TINY, Jobs, until
 from test_loras import fill
 from workers import Worker
 
@@ -46,16 +45,25 @@ def test_fetched_once_continued_and_checked(serve, tmp_path):
     assert jobs.picture(done["images"][0]) == local.picture(same["images"][0])
 
 
-@pytest.mark.parametrize("limit", ["1M"])
-def test_what_does_not_fit_is_said(serve, tmp_path, limit):
+def test_what_does_not_fit_waits_for_who_has_room(serve, tmp_path):
     models = tmp_path / "models"
     models.mkdir()
     shutil.copy(BUILTIN, models / "copy.safetensors")
-    server = serve("--workers=0", f"--models={models}", "--max-attempts=1")
-    worker = Worker(tmp_path / "w", server.url, f"--worker-files-limit={limit}")
+    server = serve("--workers=0", f"--models={models}")
+    jobs = Jobs(server.url)
+    job = jobs.submit(**{**TINY, "model": "copy"})
+    assert jobs.get(job)["waiting_for"] == "no worker is connected"
+    worker = Worker(tmp_path / "w", server.url, "--worker-files-limit=1M")
     try:
-        jobs = Jobs(server.url)
-        done = jobs.state(jobs.submit(**{**TINY, "model": "copy"}))
-        assert done["state"] == "failed" and "worker_files_limit" in done["error"]["message"], done
+        until(lambda: "1048576 of disk" in jobs.get(job)["waiting_for"])
+        small = jobs.submit(**{**TINY, "model": "pictor-mini"})
+        assert jobs.state(small)["state"] == "done"
+        waits = jobs.get(job)
+        assert waits["state"] == "queued" and waits["attempts"] == 0
+        large = Worker(tmp_path / "l", server.url)
+        done = jobs.state(job)
+        large.stop()
+        assert done["state"] == "done" and "waiting_for" not in done
+        assert f"job={job}" not in worker.log()
     finally:
         worker.stop()

@@ -1,6 +1,11 @@
 """Who paints: the list of workers, beside the servers and elsewhere."""
+import hashlib
+import shutil
+import threading
+
+import pytest
 import requests
-from conftest import only_sqlite
+from conftest import ROOT, only_sqlite, shared_postgres
 from processes import TINY, Jobs, until
 from test_servers import two  # noqa: F401
 from workers import Worker
@@ -110,3 +115,60 @@ def test_each_server_tells_of_all(two, tmp_path):  # noqa: F811
     until(lambda: "a" not in listed(b))
     a.start()
     until(lambda: {"a", "b"} <= set(listed(b)))
+
+
+BUILTIN = ROOT / "engine" / "builtin" / "pictor-mini.safetensors"
+
+
+def ask(server, name, wait=0, **about):
+    """The model of the job that such a worker gets, and the job; None, None: none."""
+    answer = requests.post(server.url + "/api/worker/claim", timeout=60,
+                           json={"name": name, "protocol": 2, "wait": wait, **about})
+    if answer.status_code == 204 or not answer.content:
+        return None, None
+    order = answer.json()
+    return order["generate"]["model"]["name"], order["job"]
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
+def test_claims_go_by_what_a_worker_has(serve, tmp_path, store):
+    models = tmp_path / "models"
+    models.mkdir()
+    shutil.copy(BUILTIN, models / "copy.safetensors")
+    sha256 = hashlib.sha256(BUILTIN.read_bytes()).hexdigest()
+    server = serve("--workers=0", f"--models={models}",
+                   database=shared_postgres().create() if store == "postgresql" else None)
+    jobs = Jobs(server.url)
+    mini, copy = ({**TINY, "model": name} for name in ("pictor-mini", "copy"))
+    known = jobs.submit(**copy)
+    until(lambda: ask(server, "x")[1] == known)
+    ask(server, "b", files=[sha256])
+    until(lambda: "copy" in listed(server)["b"]["models"])  # by what was read of it
+
+    def two():
+        return jobs.submit(**mini), jobs.submit(**copy)
+
+    first, second = two()
+    assert ask(server, "a", warm=["copy"]) == ("copy", second)
+    assert ask(server, "a", warm=["copy"]) == ("pictor-mini", first)
+    first, second = two()
+    assert ask(server, "b", warm=["pictor-mini"], models=["copy"]) == ("pictor-mini", first)
+    first = jobs.submit(**mini)
+    assert ask(server, "b", models=["copy"]) == ("copy", second)
+    assert ask(server, "b", models=["copy"]) == ("pictor-mini", first)
+    first, second = two()
+    assert ask(server, "c") == ("pictor-mini", first)
+    assert ask(server, "c", families=["sdxl"]) == (None, None)
+    assert ask(server, "c", memory=1e6) == (None, None)
+    assert ask(server, "c", disk=1e6) == (None, None)
+    assert "waiting_for" not in jobs.get(second)  # the others, of whom nothing is known, could
+    assert ask(server, "c", disk=1e9, memory=1e9, families=["sd1", "pixels"])[1] == second
+    # What another one waits for who has it in memory is left to him.
+    got = []
+    waits = threading.Thread(target=lambda: got.append(ask(server, "d", 20, warm=["copy"])))
+    waits.start()
+    until(lambda: listed(server).get("d", {}).get("state") == "idle")
+    second = jobs.submit(**copy)
+    assert ask(server, "e") == (None, None)
+    waits.join()
+    assert got == [("copy", second)]

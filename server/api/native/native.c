@@ -20,7 +20,10 @@
 #include "server/job/intake.h"
 #include "server/job/styles.h"
 #include "server/paint/dispatch.h"
+#include "server/job/registry.h"
+#include "server/paint/fit.h"
 #include "server/queue/queue.h"
+#include "server/queue/roster.h"
 #include "server/store/blobs.h"
 #include "server/store/keys.h"
 #include "server/store/store.h"
@@ -64,6 +67,22 @@ static void reply_conflict(struct http_request *req, const struct err *err)
 
 /* ---- jobs ---- */
 
+/* Why nobody takes a job that waits, where that can be told. */
+static void add_waiting_for(cJSON *json, const struct app *app, const struct job *job)
+{
+    struct registry_model m;
+    struct roster_worker *list;
+    size_t count;
+    char why[256];
+    if (job->state != JOB_QUEUED || app->settings->workers > 0 ||
+        !registry_resolve(app->registry, job->params.model, &m, NULL) || m.kind != REGISTRY_LOCAL ||
+        !roster_list(app->roster, &list, &count, NULL))
+        return;
+    if (fit_nobody(list, count, &m, why))
+        cJSON_AddStringToObject(json, "waiting_for", why);
+    roster_list_free(list, count);
+}
+
 static void reply_job(struct http_request *req, const char *id)
 {
     struct job job;
@@ -72,7 +91,9 @@ static void reply_job(struct http_request *req, const char *id)
         http_reply_error(req, &err, NULL);
         return;
     }
-    http_reply_json(req, 200, native_job_to_json(&job));
+    cJSON *json = native_job_to_json(&job);
+    add_waiting_for(json, http_app(req), &job);
+    http_reply_json(req, 200, json);
     job_free(&job);
 }
 

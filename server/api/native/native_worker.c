@@ -18,6 +18,7 @@
 #include "server/base/now.h"
 #include "server/http/http.h"
 #include "server/job/registry.h"
+#include "server/paint/fit.h"
 #include "server/paint/result.h"
 #include "server/paint/task.h"
 #include "server/queue/events.h"
@@ -115,7 +116,6 @@ static void reply(struct http_request *req, void *ctx)
     struct order *o = ctx;
     if (o->json) {
         o->claimed = false;
-        roster_doing(o->call.parts.roster, o->call.owner, ROSTER_PAINTING, o->call.claim.job_id);
         http_reply_json(req, 200, o->json);
         o->json = NULL;
     } else if (o->task && o->hashing && o->err.code == ERR_NONE) {
@@ -175,10 +175,14 @@ struct cJSON *native_worker_claim_schema(const struct settings *settings)
 
 struct waiting {
     const struct app *app;
+    struct http_request *req;
     struct subscription *subscription;
     char owner[AFAR_OWNER_SIZE];
     int64_t until;
     bool answered;
+    struct fit *fit;
+    struct queue_taste taste;
+    atomic_bool left; /* a job was left to another worker */
 };
 
 static void waiting_free(void *ctx)
@@ -187,6 +191,7 @@ static void waiting_free(void *ctx)
     if (!w->answered) /* it is gone, or this server stops */
         roster_doing(w->app->roster, w->owner, ROSTER_AWAY, NULL);
     events_unsubscribe(w->subscription);
+    fit_free(w->fit);
     free(w);
 }
 
@@ -194,11 +199,15 @@ static bool claim(struct waiting *w, struct order *o)
 {
     const char **names;
     size_t count;
-    if (!registry_names(w->app->registry, REGISTRY_LOCAL, &names, &count, &o->err))
+    if (!fit_names(w->fit, &names, &count, &o->err))
         return false;
-    o->claimed = queue_claim(w->app->queue, w->owner, names, count, &o->job, &o->call.claim,
-                             &o->err);
+    roster_refresh(w->app->roster);
+    o->claimed = queue_claim_taste(w->app->queue, w->owner, names, count, &w->taste, &o->job,
+                                   &o->call.claim, &o->err);
     free(names);
+    atomic_store(&w->left, w->taste.left);
+    if (o->claimed)
+        roster_passing(w->app->roster, w->owner, &w->taste.passing_ms);
     return o->claimed;
 }
 
@@ -220,6 +229,7 @@ static int try(struct http_request *req, struct waiting *w)
         order_free(o);
         return none ? 0 : -1;
     }
+    roster_doing(w->app->roster, w->owner, ROSTER_PAINTING, o->job.id);
     log_event(LOG_INFO, "job_started", "job=%s attempt=%d model=%s owner=%s", o->job.id,
               o->job.attempts, log_quote(model, sizeof model, o->job.params.model), w->owner);
     http_work_far_on(req, work, reply, o, order_free); /* a model is read for minutes */
@@ -241,9 +251,11 @@ static bool look(struct http_request *req, void *ctx)
 
 static void on_event(void *ctx, const struct event *event)
 {
-    if ((event->kind == EVENT_STATE && event->state == JOB_QUEUED) ||
+    struct waiting *w = ctx;
+    if ((event->kind == EVENT_STATE &&
+         (event->state == JOB_QUEUED || (event->state == JOB_RUNNING && atomic_load(&w->left)))) ||
         event->kind == EVENT_TROUBLE || event->kind == EVENT_QUEUE)
-        http_wait_wake(ctx);
+        http_wait_wake(w->req);
 }
 
 void native_worker_claim(struct http_request *req)
@@ -266,18 +278,25 @@ void native_worker_claim(struct http_request *req)
     const char *param = NULL;
     struct roster_worker self = {0};
     struct waiting *w = calloc(1, sizeof *w);
+    if (w)
+        w->req = req;
     if (!w)
         err_set(&err, ERR_UNAVAILABLE, "no memory for a request");
     param = "name";
     if (w && afar_owner(w->owner, http_key_id(req), g.name, &err) &&
         native_workers_about(&g.about, w->owner, &self, &param, &err) &&
-        (w->subscription = events_subscribe(app->events, NULL, on_event, req, &err))) {
+        (w->fit = fit_new(app->roster, app->registry, &self, &err)) &&
+        (w->subscription = events_subscribe(app->events, NULL, on_event, w, &err))) {
+        fit_taste(w->fit, &w->taste);
         w->app = app;
         w->until = now_ms() + (int64_t)g.wait * 1000;
         roster_tell(app->roster, &self);
+        roster_passed(app->roster, w->owner, &w->taste.passing_ms);
         http_wait(req, &waiter, w);
     } else {
         http_reply_error(req, &err, err.code == ERR_INVALID ? param : NULL);
+        if (w)
+            fit_free(w->fit);
         free(w);
     }
     roster_worker_free(&self);

@@ -45,8 +45,9 @@
  * claim are passed over, and other keys' heads come before what is behind them. A few rows of each
  * key are looked at and one is locked, however many wait. */
 #define NEXT(depth)                                                                                \
-    "SELECT jobs.id FROM turns CROSS JOIN LATERAL (SELECT sequence, row_number() OVER () AS "      \
-    "place FROM (SELECT sequence FROM jobs WHERE state = 'queued' AND key_id = turns.key_id AND "  \
+    "SELECT " SQL_TURN_COLUMNS " FROM turns CROSS JOIN LATERAL (SELECT sequence, row_number() "    \
+    "OVER () AS place FROM (SELECT sequence FROM jobs WHERE state = 'queued' AND key_id = "        \
+    "turns.key_id AND "                                                                            \
     "($1 IS NULL OR model IN (SELECT json_array_elements_text($1::json))) ORDER BY rank DESC, "    \
     "priority DESC, sequence LIMIT " depth ") AS line) AS heads JOIN jobs ON jobs.sequence = "     \
     "heads.sequence WHERE jobs.state = 'queued' AND " WAITS " ORDER BY jobs.rank DESC, " SQL_CLASS \
@@ -123,7 +124,7 @@ static const char *const statements[SQL_COUNT] = {
      * order is asked for because one index alone has it: another one has a key's history as well.
      */
     [SQL_JOB_NEXT_USUAL] =
-        "SELECT jobs.id FROM (SELECT key_id, used FROM turns WHERE " WAITS
+        "SELECT " SQL_TURN_COLUMNS " FROM (SELECT key_id, used FROM turns WHERE " WAITS
         " ORDER BY used OFFSET 0) AS line CROSS JOIN LATERAL (SELECT sequence, rank, priority FROM "
         "jobs WHERE state = 'queued' AND key_id = line.key_id AND ($1 IS NULL OR model IN (SELECT "
         "json_array_elements_text($1::json))) ORDER BY rank DESC, priority DESC, sequence LIMIT 1) "

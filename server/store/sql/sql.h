@@ -170,6 +170,8 @@ enum sql_statement {
 #define SQL_JOB_COLUMNS                                                                            \
     "id, key_id, state, priority, attempts, created_ms, started_ms, finished_ms, error_code, "     \
     "error_message, params, sequence, refusal"
+#define SQL_TURN_COLUMNS                                                                           \
+    "jobs.id, jobs.key_id, jobs.model, jobs.rank, jobs.priority, jobs.created_ms"
 #define SQL_RECORD_COLUMNS "id, kind, key_id, created_ms, expires_ms, bytes, body"
 #define SQL_KEY_COLUMNS                                                                            \
     "id, name, scopes, created_ms, revoked_ms, hash, weight, day_pictures, month_pictures, "       \

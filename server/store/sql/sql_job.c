@@ -163,13 +163,28 @@ static bool job_nameless(struct store *st, int *count, struct err *err)
     return done;
 }
 
+/* What is too long to be a model's or a key's name is none that anybody prefers. */
+static bool read_turn(struct sql_rows *s, struct store_turn *out)
+{
+    if (!sql_id(s, 0, out->id))
+        return false;
+    if (!sql_copy(s, 1, out->key_id, sizeof out->key_id))
+        out->key_id[0] = '\0';
+    if (!sql_copy(s, 2, out->model, sizeof out->model))
+        out->model[0] = '\0';
+    out->rank = sql_int64(s, 3);
+    out->priority = sql_int64(s, 4);
+    out->created_ms = sql_int64(s, 5);
+    return true;
+}
+
 static bool job_next(struct store *st, const char *const *models, size_t model_count,
-                     char id[JOB_ID_SIZE], struct err *err)
+                     struct store_turn *out, struct err *err)
 {
     cJSON *names = NULL;
     char *text = NULL;
     bool failed = false;
-    id[0] = '\0';
+    *out = (struct store_turn){0};
     if (models) {
         names = cJSON_CreateArray();
         for (size_t i = 0; i < model_count; i++)
@@ -181,10 +196,10 @@ static bool job_next(struct store *st, const char *const *models, size_t model_c
     }
     struct sql_connection *c = sql_reader(st);
     static const enum sql_statement ways[] = {SQL_JOB_NEXT_USUAL, SQL_JOB_NEXT, SQL_JOB_NEXT_DEEP};
-    for (size_t i = 0; i < sizeof ways / sizeof *ways && !failed && !id[0]; i++) {
+    for (size_t i = 0; i < sizeof ways / sizeof *ways && !failed && !out->id[0]; i++) {
         struct sql_rows *s = sql_bind(c, ways[i], err, "t", text);
         failed = !s;
-        if (s && sql_row(c, s, &failed, err) && !sql_id(s, 0, id))
+        if (s && sql_row(c, s, &failed, err) && !read_turn(s, out))
             failed = !err_set(err, ERR_INTERNAL, "a queued job has the damaged id \"%.40s\"",
                               sql_text(s, 0));
         sql_done(s);

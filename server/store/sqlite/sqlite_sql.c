@@ -82,8 +82,9 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_JOB_NEXT] =
         "WITH RECURSIVE line (key_id) AS (SELECT (" FIRST_QUEUED " ORDER BY key_id LIMIT 1) UNION "
         "ALL SELECT (" FIRST_QUEUED " AND key_id > line.key_id ORDER BY key_id LIMIT 1) FROM line "
-        "WHERE line.key_id IS NOT NULL) SELECT jobs.id FROM line JOIN jobs ON jobs.sequence = "
-        "(SELECT sequence FROM jobs AS head WHERE head.state = 'queued' AND head.key_id = "
+        "WHERE line.key_id IS NOT NULL) SELECT " SQL_TURN_COLUMNS " FROM line JOIN "
+        "jobs ON jobs.sequence = (SELECT sequence FROM jobs AS head WHERE head.state = 'queued' "
+        "AND head.key_id = "
         "line.key_id AND (?1 IS NULL OR head.model IN (SELECT value FROM json_each(?1))) ORDER BY "
         "head.rank DESC, head.priority DESC, head.sequence LIMIT 1) LEFT JOIN turns ON "
         "turns.key_id = line.key_id ORDER BY jobs.rank DESC, " SQL_CLASS " DESC, "
