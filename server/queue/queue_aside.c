@@ -157,7 +157,7 @@ bool queue_restore(struct queue *q, const char *id, const char *key_id, struct e
 static bool find_image(struct queue *q, const char *id, const char *image_id, const char *key_id,
                        struct store_lease *lease, struct store_aside_image *out, struct err *err)
 {
-    if (id && !queue_find(q, id, key_id, lease, err))
+    if (id && !(queue_find(q, id, key_id, lease, err) && check_final(lease->state, err)))
         return false;
     bool found = store_image_job(q->store, image_id, key_id, out->job_id, err);
     if ((found && id && strcmp(out->job_id, id) != 0) || (!found && err->code == ERR_NOT_FOUND))

@@ -317,7 +317,7 @@ def test_thumbnails_are_made_once(serve):
     assert again.status_code == 304
     assert api.request("GET", f"/api/images/{'0' * 32}/thumb").status_code == 404
     path = f"/api/jobs/{job['id']}/images/{image['id']}"
-    assert api.request("DELETE", path).status_code == 204
+    assert api.request("DELETE", path + "?now=true").status_code == 204
     assert not file.exists() and not list(server.folder.glob(f"data/images/*/{image['id']}.png"))
     assert api.request("GET", image["url"] + "/thumb").status_code == 404
     assert api.answer(api.request("DELETE", path), 404)["code"] == "not_found"
