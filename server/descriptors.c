@@ -28,12 +28,15 @@ enum {
         3 * PICTOR_FILES_MAX + PICTOR_LORAS_MAX + PICTOR_EMBEDDINGS_MAX + PICTOR_CONTROLS_MAX + 8,
     CODECS = 4 * 2 + 8, /* as many as codec.c starts, and one that is being replaced */
     FILES = 64,         /* what handlers, the painter and the sweeper open */
-    UPSTREAMS = 8       /* what the loop around all transfers waits with */
+    BUCKET = 48, /* calls at a time: http_apart.c, what http_work.c has for it, the painters */
+    UPSTREAMS = 8 /* what the loop around all transfers waits with */
 };
 
 int descriptors_reserved(const struct settings *s)
 {
     int count = STORE + HTTP + PROBES + WORKERS + CODECS + FILES + UPSTREAMS;
+    if (strncmp(s->blobs, "s3://", 5) == 0)
+        count += BUCKET * AN_ORDER;
     for (size_t i = 0; i < s->upstream_count; i++) {
         /* ComfyUI tells of each order over a socket of its own. */
         int each = s->upstreams[i].workflow ? 2 : 1;

@@ -85,14 +85,15 @@
         {DELETE, at "/responses/{id}", ROUTES_OPENAI, openai_responses_delete, .query = words},    \
         {POST, at "/responses/{id}/cancel", ROUTES_OPENAI, openai_responses_cancel,                \
          .query = words},                                                                          \
-        {POST, at "/batches", ROUTES_OPENAI, openai_batch_create, ROUTE_BODY_SMALL,                \
+        {POST, at "/batches", ROUTES_OPENAI, openai_batch_create, ROUTE_BODY_SMALL, .stores = true, \
          .schema = openai_batch_schema,                                                            \
          .query = words},                                                                          \
         {GET, at "/batches", ROUTES_OPENAI, openai_batch_list, .query = words " after limit"},     \
         {GET, at "/batches/{id}", ROUTES_OPENAI, openai_batch_get, .query = words},                \
         {DELETE, at "/batches/{id}", ROUTES_OPENAI, openai_batch_delete, .query = words},          \
         {POST, at "/batches/{id}/cancel", ROUTES_OPENAI, openai_batch_cancel, .query = words},     \
-        {POST, at "/files", ROUTES_OPENAI, openai_files_add, ROUTE_BODY_IMAGES, .query = words},   \
+        {POST, at "/files", ROUTES_OPENAI, openai_files_add, ROUTE_BODY_IMAGES, .stores = true,    \
+         .query = words},                                                                          \
         {GET, at "/files", ROUTES_OPENAI, openai_files_list,                                       \
          .query = words " after limit order purpose"},                                             \
         {GET, at "/files/{id}", ROUTES_OPENAI, openai_files_get, .query = words},                  \

@@ -548,6 +548,30 @@ static void answer_options(struct http_request *req)
     http_reply_empty(req, 204);
 }
 
+static void handle(struct http_request *req)
+{
+    req->route->handler(req);
+}
+
+static void refuse_apart(struct http_request *req)
+{
+    struct http_problem problem = {
+        503, ERR_BUSY, "too many requests wait for the place of the pictures", NULL};
+    http_reply_problem(req, &problem);
+}
+
+/* The handler was apart, or a look was. */
+static void come_back(struct http_request *req)
+{
+    if (req->apart_piece != handle) {
+        http_wait_go_on(req);
+        return;
+    }
+    drop_body(req);
+    if (req->wait.active)
+        http_wait_begin(req);
+}
+
 static void dispatch(struct http_request *req)
 {
     http_connection_deadline(req->connection, 0);
@@ -557,14 +581,18 @@ static void dispatch(struct http_request *req)
         http_wait_refuse_stopping(req);
     else if (strcmp(req->method, "OPTIONS") == 0)
         answer_options(req);
-    else
+    else if (!http_apart_is_wanted(req))
         req->route->handler(req);
+    else if (http_apart_room(req))
+        req->away = http_apart(req, handle);
+    else
+        refuse_apart(req);
 }
 
 /* What became of the request on this call of libmicrohttpd's. */
 static enum MHD_Result finish(struct http_request *req)
 {
-    if (!req->response && req->wait.active)
+    if (req->away || (!req->response && req->wait.active))
         return MHD_YES;
     if (req->abandoned)
         return MHD_NO;
@@ -606,10 +634,16 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
         *size = 0;
         return take_body(req, data, n);
     }
+    req->away = false;
     if (!req->dispatched) {
         req->dispatched = true;
         dispatch(req);
-        drop_body(req); /* a request that waits now may wait for minutes */
+        if (!req->away && http_apart_back(req))
+            come_back(req);
+        else if (!req->away)
+            drop_body(req); /* a request that waits now may wait for minutes */
+    } else if (http_apart_back(req)) {
+        come_back(req);
     } else if (req->wait.active) {
         http_wait_step(req);
     }
@@ -626,7 +660,8 @@ static void on_tick(void *ctx)
     pthread_mutex_lock(&http->lock);
     for (struct http_request *req = http->requests; req; req = req->next) {
         pthread_mutex_lock(&req->lock);
-        bool due = req->suspended && (req->stream ? http_stream_tick(req->stream, now)
+        bool due = req->suspended && req->apart != HTTP_APART_BUSY &&
+                   (req->stream ? http_stream_tick(req->stream, now)
                                                   : now - req->wait.checked_ms >= HTTP_RECHECK_MS);
         pthread_mutex_unlock(&req->lock);
         if (due)
@@ -712,6 +747,9 @@ struct http *http_start(const struct http_options *options, struct err *err)
         !(http->far = http_work_new(FAR_THREADS, err)) ||
         !(http->far_on = http_work_new(FAR_THREADS, err)))
         goto fail;
+    if (strncmp(options->settings->blobs, "s3://", 5) == 0 &&
+        (!(http->apart = http_apart_new(err)) || !(http->stored = http_work_new(FAR_THREADS, err))))
+        goto fail;
     int per_minute = options->settings->max_requests_per_minute;
     if ((per_minute > 0 && !(http->rate = rate_new(per_minute, err))) ||
         !(http->failures = rate_new(options->settings->max_failures_per_minute, err)))
@@ -739,6 +777,8 @@ fail:
     http_work_free(http->work);
     http_work_free(http->far);
     http_work_free(http->far_on);
+    http_work_free(http->stored);
+    http_apart_free(http->apart);
     hangup_free(http->hangup);
     pthread_mutex_destroy(&http->lock);
     free(http);
@@ -785,6 +825,8 @@ void http_stop(struct http *http)
     http_work_free(http->work);
     http_work_free(http->far);
     http_work_free(http->far_on);
+    http_work_free(http->stored);
+    http_apart_free(http->apart);
     hangup_free(http->hangup);
     pthread_mutex_destroy(&http->lock);
     free(http);

@@ -10,7 +10,8 @@
  *     http_work(req, work, reply, ctx, free)      answers from `reply` when `work` is done
  *
  * A handler must not wait for anything slower than the disk; waiting holds a suspended connection
- * and no thread. An answer that lies in memory until its client has read it counts against
+ * and no thread. One of a route that paints or stores may wait for the bucket, if there is one: it
+ * runs apart then, as do its waiters' looks and its stream's producer (http_apart.c). An answer that lies in memory until its client has read it counts against
  * max_answers_bytes; without room there the client gets 503 instead. Strings are borrowed from the
  * request and live as long as it; the body lives until the handler returns. Every reply carries
  * x-request-id and the security headers. */
@@ -179,6 +180,11 @@ void http_work(struct http_request *req, http_work_fn *work, http_reply_fn *repl
  * holds next to nothing. */
 void http_work_on(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
                   void (*free_fn)(void *ctx));
+
+/* As http_work_on, for what writes or reads a file that may be in a bucket. (http_work and
+ * http_work_on of routes that paint or store do so by themselves.) */
+void http_work_stored(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
+                      void (*free_fn)(void *ctx));
 
 /* As http_work, for what waits for other servers, on threads of its own. */
 void http_work_far(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,

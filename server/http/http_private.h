@@ -42,6 +42,8 @@ struct http {
     struct MHD_Daemon *daemon;
     struct hangup *hangup;
     struct http_work *work, *far, *far_on; /* http_work_far's, http_work_far_on's */
+    struct http_apart *apart; /* NULL: there is no bucket to wait for, */
+    struct http_work *stored; /* and this is */
     struct rate *rate;     /* of a key's requests; NULL: there is no limit */
     struct rate *failures; /* of an address's wrong passwords */
     int port;
@@ -56,11 +58,16 @@ struct http {
     struct http_stats stats;
 };
 
+/* What a thread of http_apart.c does with a request. */
+enum http_apart_state { HTTP_APART_NOT, HTTP_APART_BUSY, HTTP_APART_DONE };
+
 struct http_wait {
     bool active;
     const struct http_waiter *waiter; /* NULL: it never waited */
     void *ctx;
     int64_t checked_ms;
+    bool looked, again;            /* it has replied; it waits for something else: of the last look */
+    bool stopping;                 /* the server was stopping before the last look */
     bool looking;                  /* its look is being called, */
     const struct http_waiter *next; /* which wants to wait for something else, or NULL */
     void *next_ctx;
@@ -114,8 +121,13 @@ struct http_request {
     struct http_stream *stream;
     bool watched;
 
+    void (*apart_piece)(struct http_request *req);
+    struct http_request *apart_next; /* of http_apart.c */
+    bool away; /* apart, when libmicrohttpd's thread left it */
+
     pthread_mutex_t lock;
     bool notified, suspended, gone;
+    enum http_apart_state apart;
 
     struct http_request *next, *previous; /* under http->lock */
 };
@@ -186,6 +198,10 @@ void http_wait_step(struct http_request *req);
  * thread. */
 bool http_wait_allowed(struct http_request *req);
 
+/* After the handler, and after a look that was apart: goes on with what it waits for. */
+void http_wait_begin(struct http_request *req);
+void http_wait_go_on(struct http_request *req);
+
 /* Answers 503. */
 void http_wait_refuse_stopping(struct http_request *req);
 
@@ -237,6 +253,22 @@ void http_body_forget(struct http_request *req);
 
 struct http_work *http_work_new(int threads, struct err *err); /* 4 at most */
 void http_work_free(struct http_work *w); /* no request is left; NULL is fine */
+
+/* ---- http_apart.c ---- */
+
+struct http_apart *http_apart_new(struct err *err);
+void http_apart_free(struct http_apart *a); /* no request is left; NULL is fine */
+/* Whether what the request's route does may wait for a bucket. */
+bool http_apart_is_wanted(const struct http_request *req);
+/* False: as many as may are apart. */
+bool http_apart_room(struct http_request *req);
+/* On libmicrohttpd's thread: `piece` is done by a thread apart, until when the request is nobody
+ * else's. False: it is done already; else the connection is suspended, and libmicrohttpd calls
+ * again when it is done. Either way http_apart_back is next. */
+bool http_apart(struct http_request *req, void (*piece)(struct http_request *req));
+/* Whether a piece has been done; it is forgotten. */
+bool http_apart_back(struct http_request *req);
+bool http_apart_is_busy(struct http_request *req);
 
 /* ---- http_stream.c ---- */
 

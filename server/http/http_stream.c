@@ -162,11 +162,22 @@ static ssize_t take_body(struct http_stream *s, char *out, size_t max)
     return n;
 }
 
+static void run_producer(struct http_request *req)
+{
+    struct http_stream *s = req->stream;
+    if (s->produce(s, s->ctx))
+        return;
+    pthread_mutex_lock(&req->lock);
+    s->ended = true;
+    pthread_mutex_unlock(&req->lock);
+}
+
 /* libmicrohttpd asks for more of the body. */
 static ssize_t read_stream(void *cls, uint64_t pos, char *out, size_t max)
 {
     struct http_stream *s = cls;
     struct http_request *req = s->req;
+    http_apart_back(req); /* the producer was, when it is called again */
     for (;;) {
         ssize_t n = take_body(s, out, max);
         if (n != 0)
@@ -194,11 +205,11 @@ static ssize_t read_stream(void *cls, uint64_t pos, char *out, size_t max)
             return MHD_CONTENT_READER_END_OF_STREAM;
         if (!look && http_wait_suspend(req))
             return 0;
-        if (look && !s->produce(s, s->ctx)) {
-            pthread_mutex_lock(&req->lock);
-            s->ended = true;
-            pthread_mutex_unlock(&req->lock);
-        }
+        if (look && !http_apart_is_wanted(req))
+            run_producer(req);
+        else if (look && http_apart(req, run_producer))
+            return 0;
+        http_apart_back(req);
     }
 }
 
@@ -230,7 +241,9 @@ struct http_stream *http_stream_start(struct http_request *req, enum http_stream
         goto fail;
     s->free_fn = free_fn;
     s->ctx = ctx;
+    pthread_mutex_lock(&req->lock);
     req->stream = s;
+    pthread_mutex_unlock(&req->lock);
     http_reply_set(req, 200, response,
                    kind == HTTP_STREAM_EVENTS ? "text/event-stream" : "application/json", 0);
     /* nginx would collect events until its buffer is full. */

@@ -13,7 +13,8 @@ void http_wait_wake(struct http_request *req)
 {
     pthread_mutex_lock(&req->lock);
     req->notified = true;
-    if (req->suspended) {
+    /* What is apart is resumed by its thread alone. */
+    if (req->suspended && req->apart != HTTP_APART_BUSY) {
         req->suspended = false;
         MHD_resume_connection(req->conn);
     }
@@ -75,24 +76,42 @@ void http_wait_refuse_stopping(struct http_request *req)
     http_reply_problem(req, &problem);
 }
 
-static bool look(struct http_request *req)
-{
-    req->wait.looking = true;
-    bool done = req->wait.waiter->look(req, req->wait.ctx);
-    req->wait.looking = false;
-    return done;
-}
-
 /* With what the waiter wants to wait for now; it is looked at before anything suspends. */
-static void go_on(struct http_request *req)
+static void take_next(struct http_request *req)
 {
     struct http_wait old = req->wait;
-    req->wait =
-        (struct http_wait){.active = true, .waiter = old.next, .ctx = old.next_ctx};
-    old.waiter->free(old.ctx);
     pthread_mutex_lock(&req->lock);
-    req->notified = true;
+    req->wait = (struct http_wait){
+        .active = true, .again = true, .waiter = old.next, .ctx = old.next_ctx};
     pthread_mutex_unlock(&req->lock);
+    old.waiter->free(old.ctx);
+}
+
+static void look(struct http_request *req)
+{
+    req->wait.again = false;
+    req->wait.looking = true;
+    req->wait.looked = req->wait.waiter->look(req, req->wait.ctx);
+    req->wait.looking = false;
+    if (req->wait.next)
+        take_next(req);
+    else if (req->wait.looked)
+        req->wait.active = false;
+}
+
+/* After a look; false: it must look again. */
+static bool looked(struct http_request *req)
+{
+    if (req->wait.again)
+        return false;
+    if (req->wait.looked)
+        return true;
+    if (req->wait.stopping) {
+        http_wait_abandon(req);
+        http_wait_refuse_stopping(req);
+        return true;
+    }
+    return http_wait_suspend(req);
 }
 
 void http_wait_step(struct http_request *req)
@@ -114,37 +133,47 @@ void http_wait_step(struct http_request *req)
             http_reply_problem(req, &problem);
             return;
         }
-        bool stopping = req->http->stopping; /* before the look: what ended until then counts */
-        bool done = look(req);
-        if (req->wait.next) {
-            go_on(req);
-            continue;
+        /* Before the look: what ended until then counts. */
+        req->wait.stopping = req->http->stopping;
+        if (!http_apart_is_wanted(req)) {
+            look(req);
+        } else {
+            req->away = http_apart(req, look);
+            if (req->away)
+                return;
+            http_apart_back(req);
         }
-        if (done) {
-            req->wait.active = false;
-            return;
-        }
-        if (stopping) {
-            http_wait_abandon(req);
-            http_wait_refuse_stopping(req);
-            return;
-        }
-    } while (!http_wait_suspend(req));
+    } while (!looked(req));
 }
 
-void http_wait(struct http_request *req, const struct http_waiter *waiter, void *ctx)
+void http_wait_go_on(struct http_request *req)
+{
+    if (!looked(req))
+        http_wait_step(req);
+}
+
+void http_wait_begin(struct http_request *req)
 {
     struct err err;
-    if (req->wait.looking) {
-        req->wait.next = waiter;
-        req->wait.next_ctx = ctx;
-        return;
-    }
-    req->wait = (struct http_wait){.active = true, .waiter = waiter, .ctx = ctx};
     if (http_wait_watch(req, &err)) {
         http_wait_step(req);
     } else {
         http_wait_abandon(req);
         http_reply_error(req, &err, NULL);
     }
+}
+
+void http_wait(struct http_request *req, const struct http_waiter *waiter, void *ctx)
+{
+    if (req->wait.looking) {
+        req->wait.next = waiter;
+        req->wait.next_ctx = ctx;
+        return;
+    }
+    pthread_mutex_lock(&req->lock);
+    req->wait = (struct http_wait){.active = true, .waiter = waiter, .ctx = ctx};
+    bool apart = req->apart == HTTP_APART_BUSY;
+    pthread_mutex_unlock(&req->lock);
+    if (!apart) /* else when the handler has returned */
+        http_wait_begin(req);
 }

@@ -186,16 +186,29 @@ fail:
     http_reply_error(req, &err, NULL);
 }
 
+/* What may wait for a bucket shall not hold up those who search, nor heartbeats. */
+static struct http_work *near_work(const struct http_request *req)
+{
+    return http_apart_is_wanted(req) ? req->http->stored : req->http->work;
+}
+
 void http_work(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
                void (*free_fn)(void *ctx))
 {
-    begin(req->http->work, req, work, reply, ctx, free_fn, WAITING_MAX);
+    begin(near_work(req), req, work, reply, ctx, free_fn, WAITING_MAX);
 }
 
 void http_work_on(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
                   void (*free_fn)(void *ctx))
 {
-    begin(req->http->work, req, work, reply, ctx, free_fn, INT_MAX);
+    begin(near_work(req), req, work, reply, ctx, free_fn, INT_MAX);
+}
+
+void http_work_stored(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,
+                      void (*free_fn)(void *ctx))
+{
+    struct http *http = req->http;
+    begin(http->stored ? http->stored : http->work, req, work, reply, ctx, free_fn, INT_MAX);
 }
 
 void http_work_far(struct http_request *req, http_work_fn *work, http_reply_fn *reply, void *ctx,

@@ -39,7 +39,8 @@ struct route {
     enum route_access access;
     bool admin;  /* the key must have the right to administer */
     bool worker; /* the key must be a worker's */
-    bool paints; /* counts against max_requests_per_minute */
+    bool paints; /* counts against max_requests_per_minute; may wait for a bucket */
+    bool stores; /* may wait for a bucket, too */
     const char *query; /* its parameters, between blanks; NULL: none */
     /* Of a JSON body, owned; NULL: there is none, or it is any object. */
     struct cJSON *(*schema)(const struct settings *settings);

@@ -323,7 +323,7 @@ void native_worker_run_image(struct http_request *req)
     u->call = call;
     memcpy(u->data, body, size);
     u->size = size;
-    http_work_on(req, store, stored, u, upload_free);
+    http_work_stored(req, store, stored, u, upload_free);
 }
 
 /* ---- how it ended without one ---- */
