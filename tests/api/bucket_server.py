@@ -2,6 +2,7 @@
 signature against botocore's own and lets a test decide what goes wrong."""
 import hashlib
 import io
+import itertools
 import threading
 import time
 import traceback
@@ -16,6 +17,9 @@ from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 KEY, SECRET, REGION = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "eu-test-1"
+
+
+NUMBERS = itertools.count(1)  # moto keeps what it has for the whole process
 
 
 class Quiet(WSGIRequestHandler):
@@ -102,7 +106,6 @@ class BucketServer:
         self.client = boto3.client("s3", endpoint_url=self.url, region_name=REGION,
                                    aws_access_key_id=KEY, aws_secret_access_key=SECRET,
                                    config=botocore.config.Config(proxies={}))
-        self.count = 0
 
     def close(self):
         self.server.shutdown()
@@ -114,8 +117,7 @@ class BucketServer:
 
     def bucket(self):
         """A new one: its name."""
-        self.count += 1
-        name = f"pictures-{self.count}"
+        name = f"pictures-{next(NUMBERS)}"
         self.client.create_bucket(Bucket=name,
                                   CreateBucketConfiguration={"LocationConstraint": REGION})
         return name
