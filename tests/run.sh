@@ -112,7 +112,7 @@ for part in $parts; do
         ;;
     long)
         python_ready
-        CLUSTER_KILLS=50 python_tests cluster
+        CLUSTER_KILLS=50 CLUSTER_ROUNDS="${CLUSTER_ROUNDS:-500}" python_tests cluster
         STORE=postgresql python_tests api
         CHAOS_KILLS="${CHAOS_KILLS:-1000}" python_tests chaos/test_kill.py
         CHAOS_EVERY=1 python_tests chaos/test_trouble.py
