@@ -85,9 +85,8 @@
         {DELETE, at "/responses/{id}", ROUTES_OPENAI, openai_responses_delete, .query = words},    \
         {POST, at "/responses/{id}/cancel", ROUTES_OPENAI, openai_responses_cancel,                \
          .query = words},                                                                          \
-        {POST, at "/batches", ROUTES_OPENAI, openai_batch_create, ROUTE_BODY_SMALL, .stores = true, \
-         .schema = openai_batch_schema,                                                            \
-         .query = words},                                                                          \
+        {POST, at "/batches", ROUTES_OPENAI, openai_batch_create, ROUTE_BODY_SMALL,                \
+         .stores = true, .schema = openai_batch_schema, .query = words},                           \
         {GET, at "/batches", ROUTES_OPENAI, openai_batch_list, .query = words " after limit"},     \
         {GET, at "/batches/{id}", ROUTES_OPENAI, openai_batch_get, .query = words},                \
         {DELETE, at "/batches/{id}", ROUTES_OPENAI, openai_batch_delete, .query = words},          \

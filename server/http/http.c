@@ -15,7 +15,6 @@
 
 #include <arpa/inet.h>
 #include <cjson/cJSON.h>
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -553,13 +552,6 @@ static void handle(struct http_request *req)
     req->route->handler(req);
 }
 
-static void refuse_apart(struct http_request *req)
-{
-    struct http_problem problem = {
-        503, ERR_BUSY, "too many requests wait for the place of the pictures", NULL};
-    http_reply_problem(req, &problem);
-}
-
 /* The handler was apart, or a look was. */
 static void come_back(struct http_request *req)
 {
@@ -585,8 +577,6 @@ static void dispatch(struct http_request *req)
         req->route->handler(req);
     else if (http_apart_room(req))
         req->away = http_apart(req, handle);
-    else
-        refuse_apart(req);
 }
 
 /* What became of the request on this call of libmicrohttpd's. */
@@ -699,34 +689,6 @@ __attribute__((format(printf, 2, 0))) static void on_log(void *cls, const char *
     log_event(LOG_DEBUG, "microhttpd", "msg=%s", log_quote(quoted, sizeof quoted, line));
 }
 
-static int listen_on(struct http *http, struct err *err)
-{
-    struct sockaddr_storage address;
-    socklen_t size;
-    const struct settings *s = http->options.settings;
-    if (!settings_listen_address(s, &address, &size, err))
-        return -1;
-    http->loopback = settings_is_loopback(&address);
-    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1, off = 0;
-    if (fd < 0) {
-        err_set(err, ERR_IO, "cannot make a socket: %s", strerror(errno));
-        return -1;
-    }
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on); /* inherited: dead peers are found */
-    if (address.ss_family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if (bind(fd, (struct sockaddr *)&address, size) != 0 || listen(fd, SOMAXCONN) != 0 ||
-        getsockname(fd, (struct sockaddr *)&address, &size) != 0) {
-        err_set(err, ERR_IO, "cannot listen on %s: %s", s->listen, strerror(errno));
-        close(fd);
-        return -1;
-    }
-    http->port = ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
-                                                     : ((struct sockaddr_in *)&address)->sin_port);
-    return fd;
-}
-
 struct http *http_start(const struct http_options *options, struct err *err)
 {
     struct http *http = calloc(1, sizeof *http);
@@ -739,7 +701,7 @@ struct http *http_start(const struct http_options *options, struct err *err)
     for (int i = 0; i < http->stats.dialect_count; i++)
         http->stats.dialects[i].name = options->routes->dialects[i].name;
     pthread_mutex_init(&http->lock, NULL);
-    int fd = listen_on(http, err);
+    int fd = http_listen(http, err);
     if (fd < 0)
         goto fail;
     http->hangup = hangup_new(on_tick, http, err);

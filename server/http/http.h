@@ -11,10 +11,11 @@
  *
  * A handler must not wait for anything slower than the disk; waiting holds a suspended connection
  * and no thread. One of a route that paints or stores may wait for the bucket, if there is one: it
- * runs apart then, as do its waiters' looks and its stream's producer (http_apart.c). An answer that lies in memory until its client has read it counts against
- * max_answers_bytes; without room there the client gets 503 instead. Strings are borrowed from the
- * request and live as long as it; the body lives until the handler returns. Every reply carries
- * x-request-id and the security headers. */
+ * runs apart then, as do its waiters' looks and its stream's producer (http_apart.c). An answer
+ * that lies in memory until its client has read it counts against max_answers_bytes; without room
+ * there the client gets 503 instead. Strings are borrowed from the request and live as long as it;
+ * the body lives until the handler returns. Every reply carries x-request-id and the security
+ * headers. */
 #ifndef PICTOR_SERVER_HTTP_H
 #define PICTOR_SERVER_HTTP_H
 

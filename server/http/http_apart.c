@@ -108,6 +108,10 @@ bool http_apart_room(struct http_request *req)
     pthread_mutex_lock(&a->lock);
     bool room = a->count < THREADS_MAX;
     pthread_mutex_unlock(&a->lock);
+    struct http_problem problem = {
+        503, ERR_BUSY, "too many requests wait for the place of the pictures", NULL};
+    if (!room)
+        http_reply_problem(req, &problem);
     return room;
 }
 

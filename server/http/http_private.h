@@ -66,7 +66,7 @@ struct http_wait {
     const struct http_waiter *waiter; /* NULL: it never waited */
     void *ctx;
     int64_t checked_ms;
-    bool looked, again;            /* it has replied; it waits for something else: of the last look */
+    bool looked, again;            /* of the last look: it has replied; it waits for more */
     bool stopping;                 /* the server was stopping before the last look */
     bool looking;                  /* its look is being called, */
     const struct http_waiter *next; /* which wants to wait for something else, or NULL */
@@ -136,6 +136,11 @@ struct http_request {
 
 /* `size` bytes that live as long as the request; NULL without memory. */
 char *http_keep_string(struct http_request *req, size_t size);
+
+/* ---- http_listen.c ---- */
+
+/* A socket that listens where the settings say; -1: `err`. Fills port and loopback. */
+int http_listen(struct http *http, struct err *err);
 
 /* ---- http_head.c ---- */
 
@@ -260,7 +265,7 @@ struct http_apart *http_apart_new(struct err *err);
 void http_apart_free(struct http_apart *a); /* no request is left; NULL is fine */
 /* Whether what the request's route does may wait for a bucket. */
 bool http_apart_is_wanted(const struct http_request *req);
-/* False: as many as may are apart. */
+/* False: as many as may are apart, and 503 was replied. */
 bool http_apart_room(struct http_request *req);
 /* On libmicrohttpd's thread: `piece` is done by a thread apart, until when the request is nobody
  * else's. False: it is done already; else the connection is suspended, and libmicrohttpd calls
