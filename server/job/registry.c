@@ -33,6 +33,7 @@
 struct registry {
     const struct settings *settings;
     struct registry_hashes hashes; /* zero: none */
+    struct registry_hash_bad bad;
     struct folders *folders;
     struct facts_store *facts;
     struct sidecars *sidecars;
@@ -271,7 +272,12 @@ bool registry_open(const struct registry *reg, const struct registry_model *m,
 static bool hash(struct registry *reg, struct registry_model *m, const char *path)
 {
     return registry_hash_recall(&reg->hashes, m, path) ||
-           registry_hash_read(&reg->hashes, m, path, &reg->stop);
+           registry_hash_read(&reg->hashes, m, path, &reg->stop, &reg->bad);
+}
+
+bool registry_unreadable(struct registry *reg, const char *path, struct err *err)
+{
+    return registry_hash_is_bad(&reg->bad, path, err);
 }
 
 bool registry_recall_file(struct registry *reg, const char *path, char sha256[65])
@@ -754,6 +760,7 @@ struct registry *registry_new(const struct settings *settings, const struct regi
     if (hashes)
         reg->hashes = *hashes;
     pthread_mutex_init(&reg->scanning, NULL);
+    pthread_mutex_init(&reg->bad.lock, NULL);
     pthread_mutex_init(&reg->lock, NULL);
     pthread_cond_init(&reg->work, NULL);
     now_cond_init(&reg->done);

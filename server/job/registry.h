@@ -138,6 +138,9 @@ bool registry_hash_file(struct registry *reg, const char *path, char sha256[65])
 /* The same by what is remembered alone: at once. */
 bool registry_recall_file(struct registry *reg, const char *path, char sha256[65]);
 
+/* Whether a file could not be read for its SHA-256 within the last minute, and why. */
+bool registry_unreadable(struct registry *reg, const char *path, struct err *err);
+
 /* The files of a kind beside the models (server/job/files.h); NULL of FOLDERS_MODEL. Lives as long
  * as the registry. */
 struct files *registry_files(const struct registry *reg, enum folders_kind kind);

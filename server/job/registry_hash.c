@@ -9,6 +9,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/sha256.h"
+#include "server/base/now.h"
 #include "server/job/registry_scan.h"
 
 static void option_name(char *buf, size_t size, const char *path)
@@ -47,16 +48,59 @@ static void remember(const struct registry_hashes *hashes, const struct registry
         log_err(LOG_WARN, "hash_not_kept", &err, " ");
 }
 
+/* FNV-1a, 64 bits (Fowler, Noll and Vo): of two that are alike by chance a job fails that would
+ * have waited. */
+static uint64_t hash_of(const char *path)
+{
+    uint64_t hash = 14695981039346656037u;
+    for (const char *p = path; *p; p++)
+        hash = (hash ^ (unsigned char)*p) * 1099511628211u;
+    return hash;
+}
+
+/* In place of what was noted of it, or of the one of the longest ago. */
+static void note(struct registry_hash_bad *bad, const char *path, const struct err *why)
+{
+    uint64_t hash = hash_of(path);
+    size_t at = 0;
+    pthread_mutex_lock(&bad->lock);
+    for (size_t i = 1; i < REGISTRY_HASH_BAD && bad->files[at].path != hash; i++)
+        if (bad->files[i].path == hash || bad->files[i].at_ms < bad->files[at].at_ms)
+            at = i;
+    bad->files[at].path = hash;
+    bad->files[at].at_ms = now_ms();
+    bad->files[at].why = *why;
+    pthread_mutex_unlock(&bad->lock);
+}
+
+bool registry_hash_is_bad(struct registry_hash_bad *bad, const char *path, struct err *err)
+{
+    uint64_t hash = hash_of(path);
+    bool found = false;
+    pthread_mutex_lock(&bad->lock);
+    for (size_t i = 0; i < REGISTRY_HASH_BAD && !found; i++) {
+        found = bad->files[i].path == hash && bad->files[i].at_ms > 0 &&
+                now_ms() < bad->files[i].at_ms + REGISTRY_HASH_BAD_MS;
+        if (found)
+            err_set(err, ERR_INTERNAL, "a file of the model cannot be read: %.150s",
+                    bad->files[i].why.msg);
+    }
+    pthread_mutex_unlock(&bad->lock);
+    return found;
+}
+
 bool registry_hash_read(const struct registry_hashes *hashes, struct registry_model *m,
-                        const char *path, const atomic_bool *stop)
+                        const char *path, const atomic_bool *stop, struct registry_hash_bad *bad)
 {
     unsigned char digest[SHA256_SIZE];
     struct stat st;
     struct registry_entry now = {0};
     struct err err;
     if (!sha256_file(path, stop, digest, &err)) {
-        if (err.code != ERR_CANCELLED)
+        if (err.code != ERR_CANCELLED) {
             log_err(LOG_WARN, "hash_failed", &err, " ");
+            note(bad, path, &err);
+        }
         return false;
     }
     if (stat(path, &st) != 0)

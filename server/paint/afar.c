@@ -115,6 +115,19 @@ bool afar_hash(const struct dispatch_parts *parts, const struct task *task, stru
     return more;
 }
 
+bool afar_unreadable(const struct dispatch_parts *parts, const struct task *task, struct err *err)
+{
+    struct child_order o;
+    struct err why;
+    char path[PATH_MAX];
+    bool bad = false;
+    if (order_of(task, &o, &why))
+        for (size_t i = 0; i < o.fd_count && !bad; i++)
+            bad = path_of(o.fds[i], path) && registry_unreadable(parts->registry, path, err);
+    child_order_free(&o);
+    return bad;
+}
+
 static cJSON *file_json(const struct dispatch_parts *parts, int fd)
 {
     char sha256[65];

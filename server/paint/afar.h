@@ -44,6 +44,10 @@ struct cJSON *afar_order(const struct dispatch_parts *parts, const struct task *
  * more. It takes seconds for a large one. */
 bool afar_hash(const struct dispatch_parts *parts, const struct task *task, struct err *err);
 
+/* Whether one of them could not be read a moment ago: then the job fails, with `err`, as it would
+ * otherwise be given out and put back for ever. */
+bool afar_unreadable(const struct dispatch_parts *parts, const struct task *task, struct err *err);
+
 /* All inputs of the picture, malloc'd, one after the other as the worker's own process wants them.
  */
 bool afar_inputs(const struct task *task, void **data, size_t *size, struct err *err);

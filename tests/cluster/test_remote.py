@@ -7,7 +7,6 @@ import time
 
 import pytest
 import requests
-from conftest import only_sqlite
 from PIL import Image
 from processes import TINY, Jobs, until, worker_of
 from workers import Worker
@@ -132,7 +131,6 @@ def ask(server, method, path, status, key=None, **options):
     return answer.json() if answer.content else None
 
 
-@only_sqlite
 def test_a_workers_key_opens_its_own_job_and_nothing_else(serve, work):
     server = serve("--workers=0")
     boss, mine, other = (server.add_key(*words) for words in

@@ -1,6 +1,7 @@
 """Files of models reach a worker on another machine by their SHA-256."""
 import hashlib
 import shutil
+import subprocess
 
 from conftest import ROOT
 from processes import TINY, Jobs, until
@@ -65,5 +66,45 @@ def test_what_does_not_fit_waits_for_who_has_room(serve, tmp_path):
         large.stop()
         assert done["state"] == "done" and "waiting_for" not in done
         assert f"job={job}" not in worker.log()
+    finally:
+        worker.stop()
+
+
+BAD_DISK = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+FILE *fopen(const char *path, const char *mode)
+{
+    if (strstr(path, "bad.safetensors")) {
+        errno = EIO;
+        return NULL;
+    }
+    return ((__typeof__(&fopen))dlsym(RTLD_NEXT, "fopen"))(path, mode);
+}
+"""
+
+
+def test_a_file_that_cannot_be_read_holds_up_nobody(serve, tmp_path):
+    (tmp_path / "bad.c").write_text(BAD_DISK)
+    subprocess.run(["cc", "-shared", "-fPIC", "-D_FILE_OFFSET_BITS=32", "-o", tmp_path / "bad.so",
+                    tmp_path / "bad.c", "-ldl"], check=True)
+    models = tmp_path / "models"
+    models.mkdir()
+    shutil.copy(BUILTIN, models / "bad.safetensors")
+    server = serve("--workers=0", f"--models={models}", env={"LD_PRELOAD": str(tmp_path / "bad.so")})
+    jobs = Jobs(server.url)
+    bad = jobs.submit(**{**TINY, "model": "bad"})
+    good = jobs.submit(**{**TINY, "model": "pictor-mini"})
+    worker = Worker(tmp_path / "w", server.url)
+    try:
+        failed = jobs.state(bad)
+        assert failed["state"] == "failed" and "cannot be read: Input/output error" in \
+            failed["error"]["message"], failed
+        assert str(models) not in str(failed)
+        assert jobs.state(good)["state"] == "done"
     finally:
         worker.stop()

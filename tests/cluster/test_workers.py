@@ -5,7 +5,7 @@ import threading
 
 import pytest
 import requests
-from conftest import ROOT, only_sqlite, shared_postgres
+from conftest import ROOT, shared_postgres
 from processes import TINY, Jobs, until
 from test_servers import two  # noqa: F401
 from workers import Worker
@@ -58,7 +58,6 @@ def test_beside_and_elsewhere(serve, tmp_path):
     until(lambda: listed(server)["far"]["state"] == "away")
 
 
-@only_sqlite
 def test_what_a_claim_may_say(serve):
     server = serve("--workers=0")
     boss, mine = server.add_key("boss", "--admin"), server.add_key("w", "--worker")

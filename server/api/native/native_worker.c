@@ -79,6 +79,10 @@ static void make(struct order *o)
     o->json = afar_order(parts, o->task, &o->err);
     if (o->json || o->err.code != ERR_BUSY)
         return;
+    if (afar_unreadable(parts, o->task, &o->err)) {
+        fail(o);
+        return;
+    }
     o->hashing = true;
     if (o->claimed &&
         queue_put_back(parts->queue, &o->call.claim, "its files are read first", &err))
