@@ -5,7 +5,7 @@ import postgres
 import pytest
 from test_native import Native
 
-from conftest import shared_postgres
+from conftest import ROOT, shared_postgres
 
 COUNTED = ("SELECT key_id, model, queued, pictures, work, money FROM backlog WHERE queued > 0 "
            "ORDER BY 1, 2")
@@ -42,8 +42,8 @@ def test_who_is_far_behind_is_told_so(waiting):
     first = native.submit()
     ask(MORE.format(first["id"]))
     last = native.submit()
-    assert native.job(first["id"])["position"] == 0
-    assert native.job(last["id"])["position"] == 1000
+    assert native.get(f"/api/jobs/{first['id']}")["position"] == 0
+    assert native.get(f"/api/jobs/{last['id']}")["position"] == 1000
     # And a server that starts looks for nothing among them.
     ask("UPDATE jobs SET id = 'no id' WHERE id = lpad('5', 32, '0')")
     server.restart()
@@ -53,18 +53,21 @@ def test_who_is_far_behind_is_told_so(waiting):
                "('queued', 'running') AND id !~ '^[0-9a-f]{32}$'").find("jobs_nameless") > 0
 
 
-def test_a_migration_gives_way(waiting):
+def test_a_migration_gives_way(serve):
     """Whoever holds one table and then wants another is not in its way, nor it in his."""
-    _, ask, server = waiting
-    server.stop()
-    ask("DROP INDEX jobs_nameless, jobs_done; ALTER TABLE backlog DROP pictures, DROP work, "
-        "DROP money; UPDATE pictor_schema SET version = 3")
-    slow = subprocess.Popen([postgres.program("psql"), "-X", "-v", "ON_ERROR_STOP=1", "-d",
-                             server.database, "-c", "BEGIN", "-c", "SELECT * FROM backlog", "-c",
+    address = shared_postgres().create()
+    files = sorted((ROOT / "migrations/postgresql").glob("*.sql"))
+    for sql in (*(file.read_text() for file in files[:3]),
+                "CREATE TABLE pictor_schema (version integer NOT NULL)",
+                "INSERT INTO pictor_schema VALUES (3)"):
+        shared_postgres().query(address, sql)
+    slow = subprocess.Popen([postgres.program("psql"), "-X", "-v", "ON_ERROR_STOP=1", "-d", address,
+                             "-c", "BEGIN", "-c", "SELECT * FROM backlog", "-c",
                              "SELECT pg_sleep(1.5)", "-c", "UPDATE jobs SET rank = 0", "-c",
                              "COMMIT"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    while ask("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'") != "1":
+    while shared_postgres().query(address, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE "
+                                           "'SELECT pg_sleep%'") != "1":
         pass
-    server.start()
+    serve("--workers=0", database=address)
     assert slow.wait(10) == 0, slow.stderr.read()
-    assert ask("SELECT version FROM pictor_schema") == "4"
+    assert shared_postgres().query(address, "SELECT version FROM pictor_schema") == str(len(files))
