@@ -55,9 +55,9 @@ struct device {
 struct matrix {
     const struct device_table *table;
     enum matrix_kind kind;
-    int n, k;    /* channels out and in */
-    bool coarse; /* may be int8, whether the device has that or not */
-    size_t bytes;
+    int n, k;             /* channels out and in */
+    bool coarse;          /* may be int8, whether the device has that or not */
+    size_t bytes, mapped; /* see matrix_mapped */
 };
 
 struct device *cpu_device_new(const struct device_options *options, struct err *err);

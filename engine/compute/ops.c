@@ -109,6 +109,11 @@ void matrix_free(struct matrix *m)
         m->table->matrix_free(m);
 }
 
+size_t matrix_mapped(const struct matrix *m)
+{
+    return m->mapped;
+}
+
 size_t matrix_bytes(const struct matrix *m)
 {
     return m->bytes;

@@ -93,6 +93,7 @@ struct matrix_part {
     const struct matrix_more *more;    /* NULL: nothing; with `stays` it does, too */
     const struct dtype_scales *scales; /* the same: what else they are times */
     size_t first_row;                  /* of those, that `w` begins with */
+    bool lean; /* with `stays`: weights of any type are not packed before a product wants them */
 };
 static inline bool matrix_kind_gated(enum matrix_kind kind)
 {
@@ -119,7 +120,8 @@ void matrix_rest(struct matrix *m);
 
 void matrix_free(struct matrix *m);
 size_t matrix_bytes(const struct matrix *m);
-int matrix_rows(const struct matrix *m); /* channels that come out */
+size_t matrix_mapped(const struct matrix *m); /* of these, what is not packed, but read in place */
+int matrix_rows(const struct matrix *m);      /* channels that come out */
 enum matrix_kind matrix_kind_of(const struct matrix *m);
 bool matrix_is_coarse(const struct matrix *m); /* made by matrix_new_coarse */
 

@@ -234,6 +234,7 @@ static bool load(struct model *m, struct err *err)
                                .text = s->network.blocks.text,
                                .width = s->network.blocks.width,
                                .take = take_words,
+                               .begin = flow_begin_words,
                                .ctx = m};
     return (m->words = t5_words_new(f->cp, &how, err));
 }

@@ -210,6 +210,7 @@ static bool load(struct model *m, struct err *err)
                                  .count = 3,
                                  .width = s->network.blocks.width,
                                  .take = take_words,
+                                 .begin = flow_begin_words,
                                  .ctx = m};
     memcpy(how.after, s->after, sizeof s->after);
     return (m->text = qwen3_load(f->dev, f->cp, &s->text, &f->weights, err)) &&

@@ -128,8 +128,10 @@ static bool read_sizes(const struct checkpoint *cp, struct sd3_sizes *s, struct 
         return false;
     s->spoken = checkpoint_has(cp, T5_ROOT);
     if (!checkpoint_has(cp, "first_stage_model."))
-        return err_set(err, ERR_INVALID,
-                       "this is Stable Diffusion 3 without its VAE: wanted one besides (sd3_vae)");
+        return err_set(
+            err, ERR_INVALID,
+            "this is Stable Diffusion 3 without its VAE: wanted one besides, sd3_vae among "
+            "the VAEs (`pictor pull sd3_vae` fetches it)");
     if ((s->spoken && !t5_read(cp, &s->t5, err)) || !vae_read_flux(cp, CHANNELS, &s->vae, err))
         return false;
     s->vae.scale = 1.5305f;
@@ -227,6 +229,7 @@ static bool load(struct model *m, struct err *err)
                                .text = s->network.text,
                                .width = s->network.width,
                                .take = take_words,
+                               .begin = flow_begin_words,
                                .ctx = m};
     m->shift = checkpoint_scheduler_number(f->cp, "shift", SHIFT);
     if (!(m->shift > 0 && m->shift <= 100))

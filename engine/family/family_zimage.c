@@ -200,6 +200,7 @@ static bool load(struct model *m, struct err *err)
                                  .count = 1,
                                  .width = s->network.width,
                                  .take = take_words,
+                                 .begin = flow_begin_words,
                                  .ctx = m};
     return (m->text = qwen3_load(f->dev, f->cp, &s->text, &f->weights, err)) &&
            (m->network = zimage_load(f->dev, f->cp, &s->network, &f->weights, err)) &&

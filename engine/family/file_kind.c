@@ -167,6 +167,21 @@ static const char *family_by_single_block(const struct checkpoint *cp)
     return in && out == 9 * in ? "flux2" : in && out == 7 * in ? "flux1" : "";
 }
 
+/* What SD 3 and FLUX call alike in diffusers is 1536 or 2432 channels wide of the first. */
+static bool is_sd3_joint(const struct checkpoint *cp)
+{
+    for (size_t i = 0; i < checkpoint_count(cp); i++) {
+        const struct raw_tensor *t = checkpoint_at(cp, i);
+        const char *at = strstr(t->name, "transformer_blocks");
+        if (!at || t->ndim != 2 ||
+            !(strstr(at, ".attn.to_q") || strstr(at, "_attn_to_q") || strstr(at, "add_q_proj")) ||
+            !(strstr(at, "lora_A") || strstr(at, "lora_down") || strstr(at, "lora.down")))
+            continue;
+        return t->shape[1] == 1536 || t->shape[1] == 2432;
+    }
+    return false;
+}
+
 static const char *family_by_name(const struct checkpoint *cp)
 {
     const char *single = family_by_single_block(cp);
@@ -175,7 +190,7 @@ static const char *family_by_name(const struct checkpoint *cp)
     for (size_t i = 0; i < sizeof transformers / sizeof *transformers; i++)
         if (has(cp, ANYWHERE, transformers[i].text))
             return transformers[i].family;
-    return "";
+    return is_sd3_joint(cp) ? "sd3" : "";
 }
 
 static const char *family_of_embedding(const struct checkpoint *cp)

@@ -43,7 +43,7 @@ struct family_model *flow_opened(struct flow_model *m, const struct family *fami
                                  const struct family_facts *facts)
 {
     m->base = (struct family_model){.family = family, .facts = *facts};
-    m->base.facts.info.weight_bytes = m->weights.bytes;
+    m->base.facts.info.weight_bytes = weights_needed(&m->weights);
     return &m->base;
 }
 
@@ -53,7 +53,7 @@ bool flow_merge(struct family_model *base, const struct pictor_lora *loras, size
     struct flow_model *m = own(base);
     m->weights.spare = base->spare;
     bool ok = merged_set(&m->merged, &m->weights, m->dev, m->cp, loras, count, err);
-    base->facts.info.weight_bytes = m->weights.bytes;
+    base->facts.info.weight_bytes = weights_needed(&m->weights);
     m->network->forget(m); /* it made something of prompts */
     return ok;
 }
@@ -100,6 +100,13 @@ void flow_release(const struct checkpoint *cp, const char *prefix)
         if (strncmp(t->name, prefix, strlen(prefix)) == 0)
             checkpoint_release(cp, t);
     }
+}
+
+void flow_begin_words(void *ctx)
+{
+    const struct flow_model *m = ctx;
+    flow_release(m->cp, names_prefix(NAMES_UNET));
+    flow_release(m->cp, names_prefix(NAMES_VAE));
 }
 
 /* ---- calls ---- */

@@ -78,6 +78,10 @@ void flow_beside_own(const struct family_model *m, struct ops *o,
 /* Whether a file's name or title has `word` (lower case) in it; a folder's has not. */
 bool flow_is_called(const struct checkpoint *cp, const char *word);
 
+/* Before a text encoder works, `ctx` a flow model: what of the network and the VAE was read in
+ * place need not be in memory beside it. */
+void flow_begin_words(void *ctx);
+
 /* The bytes of the tensors whose names begin so were read and are not needed for now. */
 void flow_release(const struct checkpoint *cp, const char *prefix);
 

@@ -62,6 +62,8 @@ static bool encode(struct qwen_words *w, struct ops *o, struct tokenizer_ids *id
     float *taken = arena_alloc(o->arena, (size_t)told * wide, sizeof *taken);
     for (int i = 0; i < told; i++)
         padded[i] = i < seen ? ids->at[i] : QWEN_TOKENIZER_PAD;
+    if (w->how.begin && !arena_planning(o->arena))
+        w->how.begin(w->how.ctx);
     qwen3_encode(o, w->qwen, padded, told, seen, w->how.after, w->how.count, taken);
     w->how.take(w->how.ctx, o, taken, told, tokens, states);
     arena_reset(o->arena, mark);

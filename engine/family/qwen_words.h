@@ -21,6 +21,8 @@ struct qwen_words_how {
     /* out [all, width] = what the network makes of the states of `tokens` before all else; `all`
      * are more where `multiple` is. */
     void (*take)(void *ctx, struct ops *o, const float *states, int tokens, int all, float *out);
+    /* The encoder is to work now, and what the network has read in place may go. May be NULL. */
+    void (*begin)(void *ctx);
     void *ctx;
 };
 

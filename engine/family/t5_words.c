@@ -176,6 +176,8 @@ static void encode(const struct t5_words *w, struct ops *o, struct ids *ids,
         }
     for (int i = 0; i < n->t5; i++)
         padded[i] = i < (int)ids->t5.count ? ids->t5.at[i] : 0;
+    if (w->how.t5 && w->how.begin && real)
+        w->how.begin(w->how.ctx);
     if (w->how.t5)
         t5_encode(o, w->how.t5, padded, n->t5,
                   real ? states + (size_t)(tokens - n->t5) * text : states);

@@ -23,6 +23,8 @@ struct t5_words_how {
     int width; /* of what `take` makes of a token */
     /* out [tokens, width] = what the network makes of the states [tokens, text] before all else. */
     void (*take)(void *ctx, struct ops *o, const float *states, int tokens, float *out);
+    /* The encoder is to work now, and what the network has read in place may go. May be NULL. */
+    void (*begin)(void *ctx);
     void *ctx;
 };
 

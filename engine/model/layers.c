@@ -47,6 +47,7 @@ static struct matrix *load_parts(struct loader *l, enum matrix_kind kind, const 
                                         .bias = b[i].data,
                                         .scale = w[i].scale,
                                         .stays = true,
+                                        .lean = l->lean,
                                         .scales = w[i].scales,
                                         .first_row = w[i].first_row};
     }
@@ -54,7 +55,8 @@ static struct matrix *load_parts(struct loader *l, enum matrix_kind kind, const 
         (l->coarse ? matrix_new_coarse : matrix_new_stacked)(l->dev, kind, k, parts, count, l->err);
     for (int i = 0; i < count && l->cp; i++)
         checkpoint_release(l->cp, &w[i]);
-    l->failed = !m || (l->cp && l->weights && !weights_add(l->weights, m, w, b, count, l->err));
+    l->failed =
+        !m || (l->cp && l->weights && !weights_add(l->weights, m, w, b, count, l->lean, l->err));
     return m;
 }
 
@@ -153,13 +155,15 @@ struct matrix *layers_rows(struct loader *l, enum matrix_kind kind, const char *
                                .bias = b.data,
                                .scale = t.scale,
                                .stays = true,
+                               .lean = l->lean,
                                .scales = t.scales,
                                .first_row = t.first_row};
     struct matrix *m =
         (l->coarse ? matrix_new_coarse : matrix_new_stacked)(l->dev, kind, k, &part, 1, l->err);
     if (l->cp)
         checkpoint_release(l->cp, &t);
-    l->failed = !m || (l->cp && l->weights && !weights_add(l->weights, m, &t, &b, 1, l->err));
+    l->failed =
+        !m || (l->cp && l->weights && !weights_add(l->weights, m, &t, &b, 1, l->lean, l->err));
     return m;
 }
 

@@ -21,7 +21,9 @@ struct loader {
                                     else it outlives the matrices, whose weights may stay there */
     struct err *err;
     bool failed;
-    bool coarse;             /* what is loaded now may be int8: see matrix_new_coarse */
+    bool coarse; /* what is loaded now may be int8: see matrix_new_coarse */
+    bool lean; /* what is loaded now is used once a picture: it is read in place, whatever its type,
+                  and takes turns with what is not (weights_needed) */
     struct weights *weights; /* what is loaded is listed there; may be NULL */
 };
 

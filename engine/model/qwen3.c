@@ -98,7 +98,7 @@ struct qwen3 *qwen3_load(struct device *dev, const struct checkpoint *cp,
                          const struct qwen3_config *config, struct weights *weights,
                          struct err *err)
 {
-    struct loader l = {.dev = dev, .cp = cp, .err = err, .weights = weights};
+    struct loader l = {.dev = dev, .cp = cp, .err = err, .weights = weights, .lean = true};
     struct qwen3 *q = calloc(1, sizeof *q);
     if (!q) {
         err_set(err, ERR_INTERNAL, "no memory for a text encoder");

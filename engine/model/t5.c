@@ -104,7 +104,7 @@ static void load_layer(struct loader *l, const struct t5_config *c, int i, struc
 struct t5 *t5_load(struct device *dev, const struct checkpoint *cp, const struct t5_config *config,
                    struct weights *weights, struct err *err)
 {
-    struct loader l = {.dev = dev, .cp = cp, .err = err, .weights = weights};
+    struct loader l = {.dev = dev, .cp = cp, .err = err, .weights = weights, .lean = true};
     struct t5 *t = calloc(1, sizeof *t);
     if (!t) {
         err_set(err, ERR_INTERNAL, "no memory for a text encoder");

@@ -9,6 +9,7 @@ struct weights_entry {
     struct matrix *m;
     int count;
     bool changed; /* something is merged into it */
+    bool lean;    /* read in place, by turns with what is not */
     bool resting;
     struct raw_tensor tensors[WEIGHTS_PARTS], biases[WEIGHTS_PARTS];
     struct matrix_more *more[WEIGHTS_PARTS]; /* what is added whenever they are read, or NULL */
@@ -25,7 +26,7 @@ void weights_free(struct weights *w)
 }
 
 bool weights_add(struct weights *w, struct matrix *m, const struct raw_tensor *tensors,
-                 const struct raw_tensor *biases, int count, struct err *err)
+                 const struct raw_tensor *biases, int count, bool lean, struct err *err)
 {
     if (w->count == w->room) {
         size_t room = w->room ? 2 * w->room : 64;
@@ -36,11 +37,19 @@ bool weights_add(struct weights *w, struct matrix *m, const struct raw_tensor *t
         w->room = room;
     }
     struct weights_entry *e = &w->at[w->count++];
-    *e = (struct weights_entry){.m = m, .count = count};
+    *e = (struct weights_entry){.m = m, .count = count, .lean = lean};
     memcpy(e->tensors, tensors, (size_t)count * sizeof *tensors);
     memcpy(e->biases, biases, (size_t)count * sizeof *biases);
     w->bytes += matrix_bytes(m);
     return true;
+}
+
+size_t weights_needed(const struct weights *w)
+{
+    size_t turns[2] = {0};
+    for (size_t i = 0; i < w->count; i++)
+        turns[w->at[i].lean] += matrix_mapped(w->at[i].m);
+    return w->bytes - (turns[0] < turns[1] ? turns[0] : turns[1]);
 }
 
 void weights_rest(struct weights *w)
@@ -132,6 +141,7 @@ static bool pack(struct weights *w, struct weights_entry *e, struct device *dev,
                                         .bias = b->data,
                                         .scale = t->scale,
                                         .stays = true,
+                                        .lean = e->lean,
                                         .more = c.more[i],
                                         .scales = t->scales,
                                         .first_row = t->first_row};

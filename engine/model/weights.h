@@ -22,9 +22,14 @@ struct weights {
 
 void weights_free(struct weights *w);
 
-/* Remembers that `m` was packed from `count` tensors stacked, `bias` NULL or one for each. */
+/* Remembers that `m` was packed from `count` tensors stacked, `bias` NULL or one for each; or that
+ * it is `lean`, and takes turns with the others. */
 bool weights_add(struct weights *w, struct matrix *m, const struct raw_tensor *tensors,
-                 const struct raw_tensor *biases, int count, struct err *err);
+                 const struct raw_tensor *biases, int count, bool lean, struct err *err);
+
+/* Of `bytes`, what is in memory at a time: what lean matrices read in place is let go before others
+ * are used, and what those read in place before lean ones are. */
+size_t weights_needed(const struct weights *w);
 
 /* Gives the memory of the packed weights back, until weights_merge. `bytes` stays what they take
  * when they are there. */

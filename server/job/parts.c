@@ -16,7 +16,7 @@ struct part {
     const char *role, *what;
     bool vae;
     const char *names[8]; /* NULL-terminated */
-    const char *pull;     /* what `pictor pull` calls it; NULL: it knows none */
+    const char *pull;     /* what `pictor pull` calls it */
 };
 
 #define T5 "T5-XXL"
@@ -33,7 +33,7 @@ static const struct part parts[] = {
      false,
      {"clip_l"},
      "clip_l"},
-    {{"sd2"}, "text_encoder", "OpenCLIP's text encoder (ViT-H)", false, {"clip_h"}, NULL},
+    {{"sd2"}, "text_encoder", "OpenCLIP's text encoder (ViT-H)", false, {"clip_h"}, "clip_h"},
     {{"sdxl", "sdxl-refiner"},
      "text_encoder_2",
      "OpenCLIP's text encoder (CLIP-G)",
@@ -46,12 +46,7 @@ static const struct part parts[] = {
      false,
      {"clip_l"},
      "clip_l"},
-    {{"sd3"},
-     "text_encoder_2",
-     "OpenCLIP's text encoder (CLIP-G)",
-     false,
-     {"clip_g"},
-     "clip_g"},
+    {{"sd3"}, "text_encoder_2", "OpenCLIP's text encoder (CLIP-G)", false, {"clip_g"}, "clip_g"},
     {{"flux1"}, "text_encoder_2", T5, false, T5_NAMES, "t5xxl"},
     {{"sd3"}, "text_encoder_3", T5, false, T5_NAMES, "t5xxl"},
     {{"zimage"},
@@ -69,21 +64,31 @@ static const struct part parts[] = {
      "qwen_3_4b"},
     {{"flux2"}, "vae", "FLUX.2's VAE", true, {"flux2-vae", "flux2_ae", "flux2-ae"}, "flux2-vae"},
     {{"flux1"}, "vae", "FLUX.1's VAE", true, {"ae", "flux-vae", "flux_vae", "flux1-ae"}, "ae"},
-    {{"sd3"}, "vae", "Stable Diffusion 3's VAE", true, {"sd3_vae", "sd3.5_vae"}, NULL},
+    {{"sd3"}, "vae", "Stable Diffusion 3's VAE", true, {"sd3_vae", "sd3.5_vae"}, "sd3_vae"},
     {{"sd1", "sd2"},
      "vae",
      "a VAE",
      true,
      {"vae-ft-mse-840000-ema-pruned", "vae-ft-ema-560000-ema-pruned", "sd-vae-ft-mse"},
-     NULL},
+     "sd-vae-ft-mse"},
     {{"sdxl", "sdxl-refiner"},
      "vae",
      "a VAE",
      true,
      {"sdxl_vae", "sdxl.vae", "sdxl-vae-fp16-fix", "sdxl_vae_fp16_fix"},
-     NULL},
+     "sdxl_vae"},
 };
 #define PARTS (sizeof parts / sizeof *parts)
+
+const char *parts_pull(size_t i)
+{
+    return i < PARTS ? parts[i].pull : NULL;
+}
+
+const char *parts_name(size_t i, size_t n)
+{
+    return i < PARTS && n < sizeof parts->names / sizeof *parts->names ? parts[i].names[n] : NULL;
+}
 
 static bool is_of(const struct part *p, const char *family)
 {
@@ -116,7 +121,6 @@ static const char *said(const struct settings *s, const char *model, const char 
 /* FLUX.2 [klein] 9B reads other words than 4B: those of a larger Qwen3. */
 #define LARGE_WORDS 4096
 #define LARGE_FIRST 3 /* of the part's names */
-#define LARGE_PULL "qwen_3_8b"
 
 /* "wanted CLIP-L among the text encoders, called clip_l or ...", of a network at a path. */
 static bool missing(const struct part *p, const char *model, const char *network, struct err *err)
@@ -126,21 +130,18 @@ static bool missing(const struct part *p, const char *model, const char *network
     struct err unread;
     bool large = is_of(p, "flux2") && !p->vae && pictor_file_probe(network, &info, &unread) &&
                  info.words == LARGE_WORDS;
-    const char *pull = large ? LARGE_PULL : p->pull;
+    const char *pull = large ? PARTS_LARGE_PULL : p->pull;
     int first = large ? LARGE_FIRST : 0;
     for (int i = first; i < first + NAMED && p->names[i]; i++) {
         size_t used = strlen(names);
         snprintf(names + used, sizeof names - used, ", %s", p->names[i]);
     }
-    char fetched[80] = "";
-    if (pull)
-        snprintf(fetched, sizeof fetched, " (`pictor pull %s` fetches it)", pull);
-    return err_set(
-        err, ERR_UNSUPPORTED,
-        "this is a %s alone: wanted %s besides%s, among the %s, called %.60s.%s%s, or as "
-        "%s says under [parts %.60s]",
-        is_transformer(p) ? "transformer" : "UNet", large ? "Qwen3 8B" : p->what, fetched,
-        p->vae ? "VAEs" : "text encoders", model, p->role, names, p->role, model);
+    return err_set(err, ERR_UNSUPPORTED,
+                   "this is a %s alone: wanted %s besides (`pictor pull %s` fetches it), among the "
+                   "%s, called %.60s.%s%s, or as "
+                   "%s says under [parts %.60s]",
+                   is_transformer(p) ? "transformer" : "UNet", large ? "Qwen3 8B" : p->what, pull,
+                   p->vae ? "VAEs" : "text encoders", model, p->role, names, p->role, model);
 }
 
 /* Of Stable Diffusion 3: it paints without T5, and its VAE may be in its file. */
@@ -163,8 +164,8 @@ static void choose(struct files *files, const struct part *p, const char *networ
     if (!several || !pictor_file_probe(network, &wants, &err) || !wants.words)
         return;
     for (int i = 0; p->names[i]; i++)
-        if (files_find(files, p->names[i], other, &err) &&
-            pictor_file_probe(other, &has, &err) && has.words == wants.words) {
+        if (files_find(files, p->names[i], other, &err) && pictor_file_probe(other, &has, &err) &&
+            has.words == wants.words) {
             memcpy(path, other, PATH_MAX);
             return;
         }
@@ -259,8 +260,7 @@ bool parts_complete(const struct parts_places *places, const char *path, const c
     const struct part *t5 = t5_of(family);
     if (!t5 || files->count != 1 || strchr(files->items[0].name, '/'))
         return true;
-    return !find_words(places, t5, path, found) ||
-           pictor_files_add(files, "tokenizer", found, err);
+    return !find_words(places, t5, path, found) || pictor_files_add(files, "tokenizer", found, err);
 }
 
 /* Whether a part at `path` is T5, and something has its vocabulary. A GGUF may have it inside: then
@@ -300,8 +300,7 @@ static bool add_part(const struct parts_places *places, const struct part *p, co
     if (!*path)
         return true;
     return pictor_files_add(out, p->role, path, err) &&
-           (!wants_words(places, p, path, words) ||
-            pictor_files_add(out, "tokenizer", words, err));
+           (!wants_words(places, p, path, words) || pictor_files_add(out, "tokenizer", words, err));
 }
 
 bool parts_open(const struct parts_places *places, const char *name, const char *path,

@@ -39,6 +39,12 @@ enum pictor_variant parts_variant(const struct settings *settings, const char *m
 bool parts_complete(const struct parts_places *places, const char *path, const char *family,
                     struct pictor_files *files, struct err *err);
 
+/* Of the i-th part that models want, what `pictor pull` calls it; and the n-th name that it is
+ * looked for by. NULL past the last. FLUX.2 [klein] 9B wants another than 4B. */
+const char *parts_pull(size_t i);
+const char *parts_name(size_t i, size_t n);
+#define PARTS_LARGE_PULL "qwen_3_8b"
+
 /* Whether all of it is there of the UNet at `path`; adds their sizes to *size, and *mtime_ms
  * becomes that of the newest: so whoever keeps the model open sees that one was replaced. */
 bool parts_measure(const struct parts_places *places, const char *name, const char *path,

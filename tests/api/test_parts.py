@@ -126,7 +126,8 @@ def test_command(server, folder, tmp_path):
     assert paint("--model=tiny-f16") == paint("--model=whole")
     assert paint(f"--model={folder / 'unet' / 'tiny-f16.gguf'}") == paint("--model=whole")
     (folder / "unet" / "alone.gguf").write_bytes((folder / "unet" / "tiny-f16.gguf").read_bytes())
-    assert "wanted a VAE besides, among the VAEs, called alone.vae" in paint("--model=alone")
+    refused = paint("--model=alone")
+    assert "wanted a VAE besides (`pictor pull sd-vae-ft-mse` fetches it), among the VAEs, called alone.vae" in refused
     text = subprocess.run([PROGRAM, "models", f"--config={folder / 'pictor.ini'}", f"--model-paths={folder}",
                            f"--data={tmp_path}"], capture_output=True, text=True, check=True).stdout
     assert "this is a UNet alone" in text

@@ -14,8 +14,6 @@ import random
 import sys
 import unicodedata
 
-from tokenizers import Tokenizer
-
 OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "qwen3", "tokens.json")
 TEXTS = [
     "", " ", "\n", "a", "a photo of a cat", "A Photo Of A CAT", "a  photo\tof\n a   cat ", "1girl, solo, 8K UHD, f/1.4",
@@ -55,6 +53,7 @@ def odd(rng):
 
 
 def main():
+    from tokenizers import Tokenizer
     with open(sys.argv[1], encoding="utf-8") as f:
         config = json.load(f)
     full = Tokenizer.from_str(json.dumps(config))
@@ -80,4 +79,5 @@ def main():
         f.write("[" + ",\n".join(json.dumps(c, separators=(",", ":")) for c in cases) + "]\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

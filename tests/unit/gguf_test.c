@@ -174,9 +174,9 @@ static void packed(void **state)
                     bool at = how & 1, stays = how & 2;
                     struct matrix_part part = {
                         ROWS,  t->dtype, t->dtype, t->data, t->data, at ? 0.375f : 0,
-                        stays, NULL,     NULL,     0};
-                    struct matrix_part plain = {ROWS, DTYPE_F32, DTYPE_F32, numbers, bias,
-                                                0,    false,     NULL,      NULL,    0};
+                        stays, NULL,     NULL,     0,       false};
+                    struct matrix_part plain = {ROWS,  DTYPE_F32, DTYPE_F32, numbers, bias, 0,
+                                                false, NULL,      NULL,      0,       false};
                     raw_tensor_floats(t, 0, ROWS * COLUMNS, numbers);
                     memcpy(bias, numbers, sizeof bias);
                     for (int k = 0; at && k < ROWS * COLUMNS; k++)
@@ -210,13 +210,13 @@ static void lean_case(struct device *dev, enum matrix_kind kind, int pixels, int
     dtype_to_f32(DTYPE_Q8_0, blocks, numbers, count);
     const unsigned char *second = blocks + (size_t)n1 * (size_t)k / 32 * 34;
     struct matrix_part lean[2] = {
-        {n1, DTYPE_Q8_0, DTYPE_F32, blocks, numbers, 0, true, NULL, NULL, 0},
-        {n2, DTYPE_Q8_0, DTYPE_F32, second, numbers + n1, 0, true, NULL, NULL, 0},
+        {n1, DTYPE_Q8_0, DTYPE_F32, blocks, numbers, 0, true, NULL, NULL, 0, false},
+        {n2, DTYPE_Q8_0, DTYPE_F32, second, numbers + n1, 0, true, NULL, NULL, 0, false},
     };
     struct matrix_part plain[2] = {
-        {n1, DTYPE_F32, DTYPE_F32, numbers, numbers, 0, false, NULL, NULL, 0},
+        {n1, DTYPE_F32, DTYPE_F32, numbers, numbers, 0, false, NULL, NULL, 0, false},
         {n2, DTYPE_F32, DTYPE_F32, numbers + (size_t)n1 * (size_t)k, numbers + n1, 0, false, NULL,
-         NULL, 0},
+         NULL, 0, false},
     };
     int parts = n2 ? 2 : 1;
     struct matrix *a = matrix_new_stacked(dev, kind, k, lean, parts, &err);

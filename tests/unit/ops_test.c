@@ -203,8 +203,8 @@ static void linear_case(const struct fixture *f, int m, int k, int n1, int n2, e
                 act_of((float)sum, act) * gate[(int)i / m * n + j] + old[i * (size_t)n + (size_t)j];
         }
     struct matrix_part parts[2] = {
-        {n1, DTYPE_F32, DTYPE_F32, w, bias, 0, false, NULL, NULL, 0},
-        {n2, DTYPE_F32, DTYPE_F32, w + n1 * k, bias + n1, 0, false, NULL, NULL, 0}};
+        {n1, DTYPE_F32, DTYPE_F32, w, bias, 0, false, NULL, NULL, 0, false},
+        {n2, DTYPE_F32, DTYPE_F32, w + n1 * k, bias + n1, 0, false, NULL, NULL, 0, false}};
     struct matrix *mx = matrix_new_stacked(f->dev, MATRIX_LINEAR, k, parts, n2 ? 2 : 1, &err);
     assert_non_null(mx);
     WITH_ARENA(f, {
@@ -254,10 +254,11 @@ static void gated_case(const struct fixture *f, int m, int k, int n, enum matrix
             want[i * n + j] =
                 first ? act_of((float)v, act) * (float)g : (float)v * act_of((float)g, act);
         }
-    struct matrix_part part = {2 * n, DTYPE_F32, DTYPE_F32, w, bias, 0, false, NULL, NULL, 0};
+    struct matrix_part part = {
+        2 * n, DTYPE_F32, DTYPE_F32, w, bias, 0, false, NULL, NULL, 0, false};
     struct matrix_part two[2] = {
-        {n, DTYPE_F32, DTYPE_F32, w, bias, 0, false, NULL, NULL, 0},
-        {n, DTYPE_F32, DTYPE_F32, w + n * k, bias + n, 0, false, NULL, NULL, 0}};
+        {n, DTYPE_F32, DTYPE_F32, w, bias, 0, false, NULL, NULL, 0, false},
+        {n, DTYPE_F32, DTYPE_F32, w + n * k, bias + n, 0, false, NULL, NULL, 0, false}};
     struct matrix *mx =
         matrix_new_stacked(f->dev, kind, k, first ? two : &part, first ? 2 : 1, &err);
     assert_non_null(mx);
@@ -320,7 +321,7 @@ static void coarse_linear_case(const struct fixture *f, int m, int k, int n, enu
     for (int i = 0; i < m; i++) /* pixels of very different size, one of zeros */
         for (int c = 0; c < k; c++)
             x[i * k + c] *= i % 5 == 4 ? 0 : ldexpf(1, i % 7);
-    struct matrix_part part = {rows, DTYPE_F32, DTYPE_F32, w, bias, 0, false, NULL, NULL, 0};
+    struct matrix_part part = {rows, DTYPE_F32, DTYPE_F32, w, bias, 0, false, NULL, NULL, 0, false};
     struct matrix *mx = matrix_new_coarse(f->dev, kind, k, &part, 1, &err);
     assert_non_null(mx);
     assert_int_equal(matrix_rows(mx), n);
@@ -372,7 +373,7 @@ static void coarse_conv_case(const struct fixture *f, int k, int h, int w, int n
     float *none = calloc((size_t)n, 4), *got = malloc(2 * out * 4), *want = malloc(2 * out * 4);
     for (size_t i = 0; i < picture; i++)
         x[picture + i] *= 0.0625f;
-    struct matrix_part part = {n, DTYPE_F32, DTYPE_F32, wt, NULL, 0, false, NULL, NULL, 0};
+    struct matrix_part part = {n, DTYPE_F32, DTYPE_F32, wt, NULL, 0, false, NULL, NULL, 0, false};
     struct matrix *m = matrix_new_coarse(f->dev, MATRIX_CONV3X3, k, &part, 1, &err);
     assert_non_null(m);
     WITH_ARENA(f, {

@@ -166,11 +166,120 @@ static void test_layouts(void **state)
     device_free(dev);
 }
 
+/* ---- memory ---- */
+
+enum { WIDE = 16384, LAYERS = 2 };
+
+static void add_zeros(struct file *f, const char *name, int i, size_t rows, size_t columns)
+{
+    static const uint16_t zeros[WIDE * 64];
+    char full[96];
+    struct raw_tensor t = {.dtype = DTYPE_BF16, .ndim = columns ? 2 : 1, .data = zeros};
+    t.shape[0] = rows;
+    t.shape[1] = columns;
+    t.bytes = 2 * rows * (columns ? columns : 1);
+    if (i < 0)
+        snprintf(full, sizeof full, "model.%s.weight", name);
+    else
+        snprintf(full, sizeof full, "model.layers.%d.%s.weight", i, name);
+    file_add_whole(f, full, &t);
+}
+
+/* An encoder of BF16 whose feed-forwards are 12 MB. */
+static void write_wide(const char *path)
+{
+    struct file f = file_new("");
+    add_zeros(&f, "embed_tokens", -1, 64, 64);
+    for (int i = 0; i < LAYERS; i++) {
+        add_zeros(&f, "input_layernorm", i, 64, 0);
+        add_zeros(&f, "post_attention_layernorm", i, 64, 0);
+        add_zeros(&f, "self_attn.q_norm", i, 32, 0);
+        add_zeros(&f, "self_attn.k_norm", i, 32, 0);
+        add_zeros(&f, "self_attn.q_proj", i, 64, 64);
+        add_zeros(&f, "self_attn.k_proj", i, 32, 64);
+        add_zeros(&f, "self_attn.v_proj", i, 32, 64);
+        add_zeros(&f, "self_attn.o_proj", i, 64, 64);
+        add_zeros(&f, "mlp.gate_proj", i, WIDE, 64);
+        add_zeros(&f, "mlp.up_proj", i, WIDE, 64);
+        add_zeros(&f, "mlp.down_proj", i, 64, WIDE);
+    }
+    file_write(&f, path);
+}
+
+/* kB of this process that are in memory: of its mapping of `path`, or, NULL, of its own. */
+static size_t resident(const char *path)
+{
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    char line[512];
+    size_t sum = 0, kb;
+    bool counts = false;
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps)) {
+        unsigned long from, to;
+        if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+            counts = path && strstr(line, path);
+        else if (counts && sscanf(line, "Rss: %zu kB", &kb) == 1)
+            sum += kb;
+        else if (!path && sscanf(line, "Anonymous: %zu kB", &kb) == 1)
+            sum += kb;
+    }
+    fclose(maps);
+    return sum;
+}
+
+/* Weights that are not of few bits are read in place, too, and let go when they were used: they
+ * are no memory of the process before a prompt, and none after it. */
+static void test_memory(void **state)
+{
+    static const int last[] = {LAYERS - 1}, ids[] = {1, 2, 3};
+    struct err err;
+    struct qwen3_config c;
+    struct weights weights = {0};
+    struct device_options options = {.threads = 1, .bf16 = 0};
+    struct device *dev = device_new(&options, &err);
+    char path[] = "/tmp/qwen3_test_XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(dev && fd >= 0);
+    close(fd);
+    write_wide(path);
+    struct checkpoint *cp = opened(path);
+    size_t file = (size_t)LAYERS * 3 * WIDE * 64 * 2 >> 10, before = resident(NULL);
+    assert_true(qwen3_read(cp, QWEN3_ROOT, &c, &err));
+    struct qwen3 *q = qwen3_load(dev, cp, &c, &weights, &err);
+    if (!q)
+        fail_msg("%s", err.msg);
+    float states[3 * 64];
+    struct arena arena;
+    struct ops o = {dev, &arena};
+    arena_plan(&arena);
+    qwen3_encode(&o, q, NULL, 3, 3, last, 1, NULL);
+    assert_true(arena_init(&arena, arena.peak, &err));
+    size_t opened_kb = resident(path);
+    qwen3_encode(&o, q, ids, 3, 3, last, 1, states);
+    size_t used = resident(path), own = resident(NULL);
+    for (size_t i = 0; i < checkpoint_count(cp); i++)
+        checkpoint_release(cp, checkpoint_at(cp, i));
+    size_t left = resident(path);
+    printf("%zu kB of weights: %zu in memory when opened, %zu when used, %zu afterwards; %zu kB of "
+           "the process's own, needed at a time %zu\n",
+           file, opened_kb, used, left, own - before, weights_needed(&weights) >> 10);
+    assert_true(opened_kb < file / 8 && used > file * 7 / 8 && left < file / 8);
+    assert_true(own - before < file / 3 && weights.bytes > file << 10);
+    assert_true(weights_needed(&weights) == weights.bytes); /* nothing takes turns with it */
+    arena_free(&arena);
+    qwen3_free(q);
+    weights_free(&weights);
+    checkpoint_free(cp);
+    device_free(dev);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_states),
         cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

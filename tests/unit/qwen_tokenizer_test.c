@@ -116,7 +116,8 @@ static void check_cases(const char *path)
         }
         assert_non_null(text);
         check_text(text, ids, false);
-        check_text(text, special ? special : ids, true);
+        if (!cJSON_IsNull(special)) /* it is not said what names stand for */
+            check_text(text, special ? special : ids, true);
     }
     assert_true(cJSON_GetArraySize(cases) > 300);
     cJSON_Delete(cases);

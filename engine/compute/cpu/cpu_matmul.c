@@ -260,7 +260,7 @@ static bool may_be_lean(const struct cpu_matrix *m, const struct matrix_part *pa
 {
     bool lean = m->taps == 1 && m->dtype != DTYPE_I8 && count <= LEAN_PARTS;
     for (int i = 0; i < count; i++)
-        lean &= parts[i].stays && dtype_is_small(parts[i].dtype);
+        lean &= parts[i].stays && (parts[i].lean || dtype_is_small(parts[i].dtype));
     return lean;
 }
 
@@ -308,9 +308,11 @@ bool cpu_matmul_refill(struct device *dev, struct matrix *matrix, const struct m
     struct pack p = {(struct cpu_device *)dev, m, parts, count};
     m->lean_count = lean ? count : 0;
     m->base.bytes = bias_floats(m) * sizeof *m->bias + (m->lean_count ? 0 : m->mapped);
+    m->base.mapped = 0;
     for (int i = 0; i < m->lean_count; i++)
-        m->base.bytes += (size_t)parts[i].n * (size_t)m->base.k / dtype_block(parts[i].dtype) *
-                         dtype_size(parts[i].dtype);
+        m->base.mapped += (size_t)parts[i].n * (size_t)m->base.k / dtype_block(parts[i].dtype) *
+                          dtype_size(parts[i].dtype);
+    m->base.bytes += m->base.mapped;
     if (m->lean_count)
         memcpy(m->lean, parts, (size_t)count * sizeof *parts);
     pool_run(p.dev->pool, (size_t)m->phases * (size_t)m->panels, pack_panel, &p);
