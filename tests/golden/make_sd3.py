@@ -9,6 +9,7 @@ other programs visit: 1, 1 - 1/N ..., shifted once.
 """
 
 import os
+import sys
 
 import numpy as np
 import sentencepiece
@@ -24,6 +25,7 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 import make_flux1
 from make_flux1 import HERE, VAE, fill, finish, t5_states, write
 from make_flux2 import draw
+from safetensors.torch import save_file
 
 FOLDER = os.path.join(HERE, "sd3")
 MEDIUM = dict(
@@ -42,6 +44,8 @@ MEDIUM = dict(
     qk_norm="rms_norm",
 )
 THREE = dict(MEDIUM, num_layers=2, attention_head_dim=64, num_attention_heads=1, dual_attention_layers=(), qk_norm=None)
+# 3.5 large has norms of queries and keys in every block, and no block of two attentions.
+LARGE = dict(MEDIUM, num_layers=5, attention_head_dim=16, num_attention_heads=4, dual_attention_layers=())
 SHIFT, STEPS, GUIDANCE = 3.0, 5, 4.5
 WORDS = [320, 736, 10274, 593, 320, 1239]  # "a red rabbit with a watch", by CLIP's tokenizer
 VOCABULARY, WIDTH = 49408, 32
@@ -184,7 +188,24 @@ def tensors(medium, three, vae, clips, tokens, dtype):
     return out
 
 
+def large():
+    """Of 3.5 large the transformer alone, in files of its own."""
+    model = fill("large", SD3Transformer2DModel(**LARGE))
+    write(FOLDER, "large.safetensors", sai(model.state_dict(), LARGE["num_layers"]))
+    out = {"text": draw(3, 1, 24, 96)[0], "pooled": draw(4, 1, 64)[0]}
+    with torch.no_grad():
+        for h, w in ((8, 12), (6, 10)):
+            out[f"{h}x{w}.x"] = draw(10 * h + w, 1, 16, h, w)
+            for t in (1.0, 0.7175):
+                out[f"{h}x{w}.large.t{t:g}"] = velocity(model, out[f"{h}x{w}.x"], out["text"][None], out["pooled"][None], t)
+    path = os.path.join(FOLDER, "golden-large.safetensors")
+    save_file({k: v.contiguous() for k, v in out.items()}, path)
+    os.chmod(path, 0o644)
+
+
 def main():
+    if sys.argv[1:] == ["large"]:
+        return large()
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True)
     medium = fill("transformer", SD3Transformer2DModel(**MEDIUM))

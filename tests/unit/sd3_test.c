@@ -48,16 +48,17 @@ static void check_transformer(const char *cpu, int bf16, const char *file, const
 {
     struct err err;
     struct sd3_config config;
-    struct fixture f = flow_fixture(SD3 "golden.safetensors", cpu, bf16);
+    bool large = strcmp(which, "large") == 0, medium = strcmp(which, "medium") == 0;
+    struct fixture f = flow_fixture(large ? SD3 "golden-large.safetensors" : SD3 "golden.safetensors",
+                                    cpu, bf16);
     struct checkpoint *cp = flow_network("unet", file);
     struct sd3 *m = sd3_read(cp, &config, &err) ? sd3_load(f.dev, cp, &config, NULL, &err) : NULL;
     if (!m)
         fail_msg("%s", err.msg);
-    bool medium = strcmp(which, "medium") == 0;
-    assert_int_equal(config.heads, medium ? 2 : 1);
-    assert_int_equal(config.blocks, medium ? 3 : 2);
+    assert_int_equal(config.heads, large ? 4 : medium ? 2 : 1);
+    assert_int_equal(config.blocks, large ? 5 : medium ? 3 : 2);
     assert_int_equal(config.side, 12);
-    assert_true(config.normed == medium);
+    assert_true(config.normed == (medium || large));
     for (int i = 0; i < 4; i++)
         check_velocity(&f, m, which, i % 2 ? 6 : 8, i % 2 ? 10 : 12, i / 2 ? 717.5 : 1000);
     sd3_free(m);
@@ -71,6 +72,7 @@ static void test_transformer(void **state)
         check_transformer(device_level_name(i), 0, SD3 "medium.safetensors", "medium");
     check_transformer(NULL, 0, SD3 "transformer/diffusion_pytorch_model.safetensors", "medium");
     check_transformer(NULL, 0, SD3 "three.safetensors", "three");
+    check_transformer(NULL, 0, SD3 "large.safetensors", "large");
     check_transformer(NULL, 1, SD3 "medium.safetensors", "medium");
 }
 
