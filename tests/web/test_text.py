@@ -99,7 +99,8 @@ def test_no_text_stands_in_the_modules():
             assert re.fullmatch(r"pk_…|sd15, .*", text), f"{path.name}: {text}"
 
 
-NAMES = {"no_norm", "qwen_3_4b", "qwen_3_8b", "clip_l", "clip_g"}  # a word of the API, short names of what is fetched
+# A word of the API, and short names of what is fetched.
+NAMES = {"no_norm", "qwen_3_4b", "qwen_3_8b", "clip_l", "clip_g", "clip_h", "sdxl_vae", "sd3_vae"}
 KEY = re.compile(r"\b[a-z]+(?:_[a-z0-9]+)+\b|\bundefined\b|\{\w+\}")
 GERMAN = {"locale": "de-AT"}
 
