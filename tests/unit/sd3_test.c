@@ -49,8 +49,8 @@ static void check_transformer(const char *cpu, int bf16, const char *file, const
     struct err err;
     struct sd3_config config;
     bool large = strcmp(which, "large") == 0, medium = strcmp(which, "medium") == 0;
-    struct fixture f = flow_fixture(large ? SD3 "golden-large.safetensors" : SD3 "golden.safetensors",
-                                    cpu, bf16);
+    const char *golden = large ? SD3 "golden-large.safetensors" : SD3 "golden.safetensors";
+    struct fixture f = flow_fixture(golden, cpu, bf16);
     struct checkpoint *cp = flow_network("unet", file);
     struct sd3 *m = sd3_read(cp, &config, &err) ? sd3_load(f.dev, cp, &config, NULL, &err) : NULL;
     if (!m)
