@@ -3,12 +3,12 @@
 #     tests/run.sh BUILD_DIR [unit] [levels] [api] [cluster] [clients] [web] [chaos] [load]    default: these
 #     tests/run.sh BUILD_DIR long         what takes too long for every day; of `make test-long`
 #     tests/run.sh build/arm64 arm64      unit tests of a cross-compiled build, emulated
-# Parts run one after another; a whole run has three of them at a time, for most wait more than they
+# Parts run one after another; a whole run has four of them at a time, for most wait more than they
 # work. A failed part does not stop the others. The last line counts: "N passed, N failed".
 set -u
 build=$1
 shift
-parts=${*:-beside api cluster together load}
+parts=${*:-beside dialects cluster together load}
 passed=0 failed=0 broken=""
 
 note() { printf '\n=== %s\n' "$*"; }
@@ -49,9 +49,12 @@ cmocka() { # name, program, environment...
     count "$name" $status "$log"
 }
 
-python_tests() { # folder or file
-    PICTOR=$PWD/$build/pictor "$venv/bin/python" -m pytest -q --maxfail=10 --durations=5 "tests/$1" 2>&1 | tee "$log"
-    count "$1" "${PIPESTATUS[0]}" "$log"
+python_tests() { # folder or file, how pytest is to choose in it...
+    local what=$1
+    shift
+    PICTOR=$PWD/$build/pictor "$venv/bin/python" -m pytest -q --maxfail=10 --durations=5 "$@" "tests/$what" 2>&1 |
+        tee "$log"
+    count "$what" "${PIPESTATUS[0]}" "$log"
 }
 
 # What the Python tests need lives in the build folder and is made once.
@@ -72,10 +75,11 @@ for part in $parts; do
         python_ready
         "$0" "$build" chaos >"$build/tests/beside.1" 2>&1 &
         "$0" "$build" clients web unit levels >"$build/tests/beside.2" 2>&1 &
+        "$0" "$build" native >"$build/tests/beside.3" 2>&1 &
         ;;
     together) # the last line counts; the one before may say what failed
         wait
-        for said in "$build"/tests/beside.[12]; do
+        for said in "$build"/tests/beside.[123]; do
             sed '$d; /^failed:/d' "$said"
             read -r p _ f _ <<<"$(tail -n 1 "$said")"
             passed=$((passed + p)) failed=$((failed + f))
@@ -103,6 +107,14 @@ for part in $parts; do
     api | clients | web | chaos | load)
         python_ready
         python_tests "$part"
+        ;;
+    dialects | native) # the two halves of api, of about equal length
+        python_ready
+        if [ "$part" = dialects ]; then
+            python_tests api --ignore-glob='tests/api/test_[!os]*'
+        else
+            python_tests api --ignore-glob='tests/api/test_[os]*'
+        fi
         ;;
     cluster) # PostgreSQL: what is its own, and of the API's tests what leans on the store most
         python_ready
