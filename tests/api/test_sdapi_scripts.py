@@ -103,12 +103,21 @@ def test_ranges(sd):
     (["Sampler", "xyz", []], 500, "Unknown sampler: xyz"), (["Checkpoint name", "xyz", []], 500, "Unknown checkpoint: xyz"),
     (["Prompt S/R", "x,y", []], 422, "did not find"), (["Size", "7", []], 422, "512x768"), (["Size", "8x8", []], 422, "64"),
     (["Prompt order", "a,b,c,d,e", []], 422, "orders"), (["Steps", "5-1(+1)", []], 422, "no end"),
+    (["Prompt order", "", ["c" + "\nc" * 5000]], 422, "one line"), (["Prompt order", '"c\na",t', []], 422, "one line"),
     (["Seed", "1-70", [], *NOTHING, *NOTHING, *["False"] * 7, 500], 422, "margin")])
 def test_plots_that_are_refused(sd, args, status, said):
     jobs = sd.get("/api/jobs")["jobs"]
     body = {**TINY, "prompt": "cat", "script_name": "x/y/z plot", "script_args": args}
     assert said in str(sd.post("txt2img", body, status))
     assert sd.get("/api/jobs")["jobs"][:1] == jobs[:1]
+
+
+def test_texts_do_not_become_endless(sd):
+    """4000 places for 100,000 bytes: 400 MB, if nobody counted first."""
+    args = ["Prompt S/R", "", ["a", "b" * 100_000]]
+    for field in ("prompt", "negative_prompt"):
+        body = {**TINY, field: "a" * 4000, "script_name": "x/y/z plot", "script_args": args}
+        assert f"in 4000 places the {field} is longer" in str(sd.post("txt2img", body, 422))
 
 
 def test_prompt_matrix(sd):

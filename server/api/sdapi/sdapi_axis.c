@@ -10,11 +10,13 @@
 #include <cjson/cJSON.h>
 
 #include "engine/pictor.h"
+#include "server/api/app.h"
 #include "server/api/sdapi/sdapi_args.h"
 #include "server/api/sdapi/sdapi_models.h"
 #include "server/api/sdapi/sdapi_series.h"
 #include "server/base/json_number.h"
 #include "server/base/pyjson.h"
+#include "server/base/settings.h"
 
 enum change { NOTHING, FIELD, OPTION, REPLACE, ORDER, STYLE, FACES, SIZE };
 enum value { TEXT, WHOLE, REAL };
@@ -233,7 +235,7 @@ static bool read_values(struct sdapi_axis *axis, const char *text, struct sdapi_
     return ok;
 }
 
-/* All orders of the words, each in lines; of too many the count says so. */
+/* All orders of the words, each in lines, so no word has several; of too many the count says so. */
 static bool permute(struct sdapi_axis *axis, struct sdapi_fault *fault)
 {
     char **words = axis->values;
@@ -244,6 +246,9 @@ static bool permute(struct sdapi_axis *axis, struct sdapi_fault *fault)
     bool ok = total <= SDAPI_SERIES_RUNS ||
               sdapi_args_refuse(fault, "Prompt order: %zu words have more than %d orders", n,
                                 SDAPI_SERIES_RUNS);
+    for (size_t i = 0; ok && i < n; i++)
+        ok = !strchr(words[i], '\n') ||
+             sdapi_args_refuse(fault, "Prompt order: words must stand in one line each");
     for (size_t k = 0; ok && k < total; k++) {
         struct pyjson line = {0};
         size_t rest = k, block = total;
@@ -297,7 +302,7 @@ bool sdapi_axis_read(const struct app *app, const struct sdapi_request *r, const
                      struct sdapi_fault *fault)
 {
     const cJSON *item;
-    *out = (struct sdapi_axis){.kind = kind_of(r, type)};
+    *out = (struct sdapi_axis){.kind = kind_of(r, type), .most = app->settings->max_prompt_bytes};
     if (!out->kind)
         return sdapi_args_refuse(fault, "an axis must be one of 0..%d or a label such as \"Steps\"",
                                  (int)KINDS - 1);
@@ -347,14 +352,25 @@ static void set_option(cJSON *body, const char *name, const char *value)
     set(options, name, value);
 }
 
-/* Every `what` in a prompt by `with`. False: no memory. */
-static bool replace(cJSON *body, const char *name, const char *what, const char *with, bool *found)
+/* Value `i` in a prompt for every text that is to be replaced. Short texts can become endless ones
+ * that way. */
+static bool replace(const struct sdapi_axis *axis, size_t i, cJSON *body, const char *name,
+                    bool *found, struct sdapi_fault *fault)
 {
     const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(body, name));
+    const char *what = axis->values[0], *with = axis->values[i];
+    size_t n = strlen(what), m = strlen(with), count = 0;
     struct pyjson out = {0};
     if (!text || !*what)
         return true;
-    for (const char *at; (at = strstr(text, what)); text = at + strlen(what)) {
+    for (const char *at = text; (at = strstr(at, what)); at += n)
+        count++;
+    if (m > 0 && count > axis->most / m)
+        return sdapi_args_refuse(fault,
+                                 "Prompt S/R: with %zu bytes in %zu places the %s is longer than "
+                                 "%zu bytes",
+                                 m, count, name, axis->most);
+    for (const char *at; (at = strstr(text, what)); text = at + n) {
         pyjson_put(&out, text, (size_t)(at - text));
         pyjson_puts(&out, with);
         *found = true;
@@ -363,7 +379,7 @@ static bool replace(cJSON *body, const char *name, const char *what, const char 
     if (!out.failed && out.text)
         set(body, name, out.text);
     free(out.text);
-    return !out.failed;
+    return !out.failed || sdapi_args_no_memory(fault);
 }
 
 /* The words of the axis where they stand in the prompt, in another order. */
@@ -462,9 +478,9 @@ bool sdapi_axis_apply(const struct sdapi_axis *axis, size_t i, struct cJSON *bod
     case ORDER:
         return reorder(axis, i, body, fault);
     case REPLACE:
-        if (!replace(body, "prompt", axis->values[0], value, &found) ||
-            !replace(body, "negative_prompt", axis->values[0], value, &found))
-            return sdapi_args_no_memory(fault);
+        if (!replace(axis, i, body, "prompt", &found, fault) ||
+            !replace(axis, i, body, "negative_prompt", &found, fault))
+            return false;
         return found || sdapi_args_refuse(
                             fault, "Prompt S/R did not find %.60s in prompt or negative prompt",
                             axis->values[0]);

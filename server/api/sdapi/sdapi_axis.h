@@ -17,6 +17,7 @@ struct sdapi_axis {
     const struct sdapi_axis_kind *kind;
     char **values; /* owned; at least one */
     size_t count;
+    size_t most; /* bytes of a prompt */
 };
 
 /* `type`: an index into the axes that this kind of request has, in the WebUI's order, or a label.
