@@ -38,6 +38,11 @@ def test_options_shape_pictures(own):
     assert own.get("options")["samples_format"] == "webp"
 
 
+def test_lists(own):
+    own.post("options", {"infotext_skip_pasting": ["Seed", "Size"]})
+    assert own.get("options")["infotext_skip_pasting"] == ["Seed", "Size"]
+
+
 def test_options_survive_a_restart(serve):
     server = serve()
     Sdapi(server.url).post("options", {"jpeg_quality": 33})
@@ -66,7 +71,8 @@ def test_checkpoint_names(own):
 @pytest.mark.parametrize("body", [{"emphasis": "x"}, {"comma_padding_backtrack": 75}, {"eta_noise_seed_delta": "x"},
                                   {"samples_format": "tiff"}, {"randn_source": "TPU"},
                                   {"token_merging_ratio": 1}, {"s_min_uncond": -1}, {"jpeg_quality": "high"}, {"send_seed": 7},
-                                  {"img2img_extra_noise": 0.5}])
+                                  {"img2img_extra_noise": 0.5}, {"infotext_skip_pasting": [[[[1]]]]},
+                                  {"infotext_skip_pasting": [1]}])
 def test_values_that_are_refused(own, body):
     before = own.get("options")
     name = next(iter(body))

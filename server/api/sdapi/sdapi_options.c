@@ -215,6 +215,15 @@ static bool is_none(const char *text)
     return !*text || strcmp(text, "None") == 0;
 }
 
+static bool is_list_of_texts(const cJSON *value)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, value)
+        if (!cJSON_IsString(item))
+            return false;
+    return cJSON_IsArray(value);
+}
+
 /* The value in the option's own type, owned; NULL when it cannot be. Clients send whole numbers as
  * floats, and text for anything. */
 static cJSON *coerce(const struct option *option, const cJSON *value)
@@ -222,7 +231,7 @@ static cJSON *coerce(const struct option *option, const cJSON *value)
     cJSON *fallback = json_text_constant(option->fallback);
     if (cJSON_IsArray(fallback)) {
         cJSON_Delete(fallback);
-        return cJSON_IsArray(value) ? cJSON_Duplicate(value, true) : NULL;
+        return is_list_of_texts(value) ? cJSON_Duplicate(value, true) : NULL;
     }
     struct json_field field = {.name = "value", .type = JSON_FIELD_STRING};
     if (cJSON_IsBool(fallback))
