@@ -227,7 +227,7 @@ static void end(struct pulls *p, const struct pulls_entry *was, bool done,
         e->state = done ? PULLS_DONE : stopped ? PULLS_STOPPED : PULLS_FAILED;
         e->kind = done ? result->kind : PICTOR_KIND_UNKNOWN;
         e->rate = 0;
-        e->ended_ms = now_ms();
+        e->ended_ms = now_unix_ms();
         e->fault = stopped ? ERR_NONE : fault->code;
         snprintf(e->problem, sizeof e->problem, "%s", e->fault ? fault->msg : "");
         for (char *c = e->problem; *c; c++)
@@ -358,7 +358,7 @@ bool pulls_add(struct pulls *p, const char *ref, const char *name, const char *s
         (*sha256 && !pull_source_set_sha256(&s, sha256, err)))
         return false;
     struct pulls_entry e = {
-        .state = PULLS_WAITING, .kind = PICTOR_KIND_UNKNOWN, .created_ms = now_ms()};
+        .state = PULLS_WAITING, .kind = PICTOR_KIND_UNKNOWN, .created_ms = now_unix_ms()};
     if (getrandom(random, sizeof random, 0) != sizeof random)
         return err_set(err, ERR_INTERNAL, "no random numbers: %s", strerror(errno));
     for (size_t i = 0; i < sizeof random; i++)
@@ -417,7 +417,7 @@ bool pulls_stop(struct pulls *p, const char *id, struct pulls_entry *out, struct
             atomic_store(&p->halt, true); /* the thread says when */
         } else {
             e->state = PULLS_STOPPED;
-            e->ended_ms = now_ms();
+            e->ended_ms = now_unix_ms();
             save(p);
         }
         *out = *e;

@@ -42,7 +42,7 @@ struct pulls_entry {
     enum pictor_kind kind; /* of what is done; before, PICTOR_KIND_UNKNOWN */
     uint64_t done, total;  /* bytes; total 0: unknown */
     double rate;           /* bytes a second, while it is fetched */
-    int64_t created_ms, ended_ms;
+    int64_t created_ms, ended_ms; /* since 1970 */
     enum err_code fault; /* of one that failed, or of a model that cannot be painted with */
     char problem[256];
 };
