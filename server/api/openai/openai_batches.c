@@ -22,6 +22,7 @@
 #include "server/base/settings.h"
 #include "server/http/http_error.h"
 #include "server/queue/queue.h"
+#include "server/queue/steady.h"
 #include "server/store/store.h"
 
 #define ACTIVE_MAX 4    /* batches at work; each holds its file in memory */
@@ -53,8 +54,10 @@ struct openai_batches {
     pthread_mutex_t lock;   /* what follows */
     pthread_cond_t cond;
     bool news;
-    struct active active[ACTIVE_MAX]; /* the thread's own */
+    struct active active[ACTIVE_MAX]; /* the thread's own, as all below */
     int count;
+    struct steady clock;
+    bool believed; /* the clock, so that what it says is over ends */
 };
 
 static cJSON *member(const cJSON *json, const char *name)
@@ -529,7 +532,7 @@ static bool step(struct openai_batches *b, struct active *a)
             return false;
         give_up(b, a, "invalid_input_file", "The file of requests was removed.");
         finish(b, a, "failed");
-    } else if ((double)(now_unix_ms() / 1000) > end) {
+    } else if (b->believed && (double)(now_unix_ms() / 1000) > end) {
         give_up(b, a, "batch_expired", "This request could not be painted before its batch's end.");
         finish(b, a, "expired");
     } else if (paint(b, a)) {
@@ -633,6 +636,15 @@ static void sweep(const struct app *app)
     free(rows);
 }
 
+static void look_at_clock(struct openai_batches *b)
+{
+    bool jumped;
+    b->believed = steady_believes(&b->clock, now_unix_ms(), now_boot_ms(), &jumped);
+    if (jumped)
+        log_event(LOG_WARN, "clock_jumped",
+                  "reason=\"no batch ends and no client's file is removed by it for a day\"");
+}
+
 /* False: stop. */
 static bool wait_for_news(struct openai_batches *b, int64_t ms, bool *news)
 {
@@ -668,6 +680,7 @@ static void *run(void *arg)
     bool news = true, changed = true; /* which batches there are to take up */
     openai_files_tidy(b->app);
     do {
+        look_at_clock(b);
         if (!store_leads(b->app->store)) { /* another server has them, and may lose them */
             drop_all(b);
             news = changed = true;
@@ -686,7 +699,7 @@ static void *run(void *arg)
             b->active[b->count] = (struct active){0};
             changed = true;
         }
-        if (now_ms() - swept >= SWEEP_MS) {
+        if (b->believed && now_ms() - swept >= SWEEP_MS) {
             sweep(b->app);
             swept = now_ms();
         }

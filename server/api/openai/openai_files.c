@@ -404,7 +404,6 @@ void openai_files_add(struct http_request *req)
         return;
     }
     sort_parts(&form, &u);
-    openai_files_sweep(app);
     if (!check_upload(app, &u, &expires_ms, &f)) {
         openai_reply_fault(req, &f);
     } else {
