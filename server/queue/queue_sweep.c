@@ -116,7 +116,7 @@ static bool remove_old(struct queue *q)
 {
     struct store_ids old;
     struct err err;
-    bool all = true;
+    size_t removed = 0;
     bool jumped, believed = steady_believes(&q->clock, now_unix_ms(), now_boot_ms(), &jumped);
     if (q->settings->keep_days == 0 || !store_leads(q->store))
         return true;
@@ -131,15 +131,18 @@ static bool remove_old(struct queue *q)
         return true;
     }
     for (size_t i = 0; i < old.count; i++) {
-        if (!queue_delete(q, old.ids[i], NULL, true, &err) && err.code != ERR_NOT_FOUND) {
-            queue_log_failure("retention_failed", &err);
-            break;
-        }
-        all = old.count < RETENTION_BATCH;
+        bool gone = queue_delete(q, old.ids[i], NULL, true, &err);
+        removed += gone;
+        if (gone || err.code == ERR_NOT_FOUND)
+            continue;
+        queue_log_failure("retention_failed", &err);
+        if (err_is_passing(err.code))
+            break; /* another one, a damaged row, keeps no other job */
     }
-    if (old.count > 0)
-        log_event(LOG_INFO, "old_jobs_removed", "count=%zu keep_days=%d", old.count,
+    if (removed > 0)
+        log_event(LOG_INFO, "old_jobs_removed", "count=%zu keep_days=%d", removed,
                   q->settings->keep_days);
+    bool all = old.count < RETENTION_BATCH || removed == 0;
     free(old.ids);
     return all;
 }

@@ -2,6 +2,7 @@
 #include "tests/unit/server_fixture.h"
 
 #include <pthread.h>
+#include <sqlite3.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
 
@@ -740,6 +741,35 @@ static void old_jobs_go_when_told_to(void **state)
     assert_int_equal(fixture_state(f, waiting), JOB_QUEUED);
 }
 
+static void a_damaged_row_keeps_no_other_job(void **state)
+{
+    struct fixture *f = *state;
+    struct err err;
+    char damaged[JOB_ID_SIZE], old[JOB_ID_SIZE], path[100];
+    struct job job;
+    sqlite3 *db;
+    fixture_submit(f, "damaged", 0, "p", 1, damaged);
+    fixture_submit(f, "", 0, "p", 1, old);
+    assert_ok(store_job_end(f->store, damaged, 0, JOB_CANCELLED, NULL, NULL, 1000, &err), err);
+    assert_ok(store_job_end(f->store, old, 0, JOB_CANCELLED, NULL, NULL, 2000, &err), err);
+    fixture_close(f);
+    snprintf(path, sizeof path, "%s/pictor.db", f->data);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "UPDATE jobs SET key_id = hex(zeroblob(100)) "
+                                  "WHERE key_id = 'damaged'",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+    f->settings->keep_days = 1;
+    fixture_open(f);
+    for (int i = 0; i < 100 && queue_get(f->queue, old, NULL, &job, &err); i++) {
+        job_free(&job);
+        usleep(20 * 1000);
+    }
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -767,6 +797,7 @@ int main(void)
         TEST(changes_are_published),
         TEST(many_threads_do_each_job_once),
         TEST(old_jobs_go_when_told_to),
+        TEST(a_damaged_row_keeps_no_other_job),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
