@@ -606,6 +606,7 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
     struct models models = {NULL};
     struct pictor_upscaler *upscaler = NULL;
     char *words = NULL, *hires_words = NULL;
+    struct bar bar = {.count = o->job.count};
     bool ok = false;
     if (!find_model(settings, o->job.model, &found, model_path, err)) {
         o->wrong = err->code == ERR_NOT_FOUND ? "model" : NULL;
@@ -619,7 +620,7 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
     struct pictor_engine_options options;
     job_engine_options(settings->threads, settings->cpu, settings->precision,
                        (size_t)settings->memory_limit_mb << 20, &options);
-    struct bar bar = {.count = o->job.count, .shown = !o->quiet && isatty(STDERR_FILENO)};
+    bar.shown = !o->quiet && isatty(STDERR_FILENO);
     if (bar.shown)
         fprintf(stderr, "loading %s ...", found.name);
     if (!(engine = pictor_engine_new(&options, err)) ||
