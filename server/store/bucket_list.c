@@ -86,6 +86,16 @@ static bool items(char *page, const char *tag, bool (*each)(void *ctx, const cha
     return true;
 }
 
+/* A page of the list `root`. What else answers with 200, such as a console's page of HTML, would be
+ * an empty bucket, whose rows fsck removes. */
+static bool read_page(struct bucket *b, struct bucket_call *call, const char *root, struct err *err)
+{
+    return bucket_call(b, call, err) &&
+           (strstr(call->body, root) ||
+            err_set(err, ERR_UNAVAILABLE,
+                    "the bucket's endpoint answers with no list of objects; is it the one of S3?"));
+}
+
 struct listing {
     struct bucket *b;
     bucket_fn *fn;
@@ -114,9 +124,11 @@ bool bucket_list(struct bucket *b, const char *prefix, bucket_fn *fn, void *ctx,
         snprintf(query, sizeof query, "%s%s%slist-type=2&max-keys=1000&prefix=%s",
                  *token ? "continuation-token=" : "", encoded, *token ? "&" : "", begins);
         struct bucket_call call = {.method = "GET", .query = query, .most = PAGE_BYTES};
-        bool done = bucket_call(b, &call, err);
+        bool done = read_page(b, &call, "<ListBucketResult", err);
         const char *at = call.body;
         more = done && bucket_xml(&at, "NextContinuationToken", token, sizeof token);
+        if (done && !more && strstr(call.body, "<IsTruncated>true"))
+            done = err_set(err, ERR_UPSTREAM, "the bucket's list does not say how it goes on");
         if (more && !bucket_encode(encoded, sizeof encoded, token, false))
             done = err_set(err, ERR_UPSTREAM, "the bucket's list goes on behind too long a word");
         if (done && !items(call.body, "Contents", show_object, &l))
@@ -164,7 +176,7 @@ bool bucket_list_parts(struct bucket *b, time_t before, bool end, bucket_fn *fn,
         return err_set(err, ERR_INTERNAL, "the bucket's prefix is too long");
     snprintf(query, sizeof query, "prefix=%s&uploads=", begins);
     struct bucket_call call = {.method = "GET", .query = query, .most = PAGE_BYTES};
-    bool done = bucket_call(b, &call, err);
+    bool done = read_page(b, &call, "<ListMultipartUploadsResult", err);
     if (done)
         items(call.body, "Upload", show_upload, &l);
     free(call.body);

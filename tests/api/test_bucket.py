@@ -279,6 +279,20 @@ def test_fsck(start, s3):
     server.start()
 
 
+def test_fsck_believes_lists_alone(start, s3):
+    """Whatever else answers with 200 is not an empty bucket, whose rows would go."""
+    server = start()
+    paint(server)
+    server.stop()
+    forget_near(server)
+    for what in "list-type=2", "uploads=":
+        s3.break_with, s3.breaks = (200, "Welcome"), lambda method, path: what in path
+        status, said = fsck(server, s3, "--repair")
+        assert status != 0 and "no list of objects" in said and "missing" not in said, said
+    s3.heal()
+    assert fsck(server, s3)[0] == 0
+
+
 def test_names_that_lead_elsewhere(start, s3):
     """Who may write into the bucket may not write beside the data folder, nor remove what is there."""
     server = start()
