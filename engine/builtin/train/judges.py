@@ -125,7 +125,7 @@ class Retriever:
         side = max(h, w)
         x = F.pad(x, (side,) * 4)
         top, left = top + side - (side - h) // 2, left + side - (side - w) // 2
-        return x[:, top:top + side, left:left + side]
+        return x[:, top:top + side, left:left + side].clone()  # not the whole of what is padded
 
     @torch.no_grad()
     def __call__(self, img):
