@@ -224,6 +224,20 @@ bool keys_revoke(struct keys *keys, const char *id_or_name, struct err *err)
            store_key_revoke(keys->store, key.id, now_unix_ms(), err);
 }
 
+bool keys_is_revoked(struct keys *keys, const char *id)
+{
+    struct key *list;
+    struct err ignored;
+    size_t count;
+    bool revoked = false;
+    if (!keys_list(keys, &list, &count, &ignored))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        revoked |= list[i].revoked_ms && strcmp(list[i].id, id) == 0;
+    free(list);
+    return revoked;
+}
+
 /* ---- checks ---- */
 
 struct search {

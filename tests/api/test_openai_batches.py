@@ -200,6 +200,21 @@ def test_lists_and_keys(serve):
     mine.error(400, "invalid_value", "limit", method="GET", path=BATCHES, params={"limit": 0})
 
 
+def test_a_revoked_keys_batch_ends(serve):
+    """Else its lines became jobs for as long as there are some, though each is cancelled."""
+    server = serve()
+    boss, mine = OpenAI(server.url, server.add_key("boss", "--admin")), OpenAI(server.url, server.add_key("me"))
+    batch = create(mine, [line(str(i), LONG) for i in range(100)])
+    wait_for(lambda: get(mine, batch)["status"] == "in_progress")
+    id = next(k["id"] for k in boss.request("GET", "/api/keys").json()["keys"] if k["name"] == "me")
+    assert boss.request("POST", f"/api/keys/{id}/revoke").status_code == 204
+    done = end(boss, batch)
+    assert done["status"] == "cancelled" and done["request_counts"] == {"total": 100, "completed": 0, "failed": 100}
+    jobs = boss.request("GET", "/api/jobs", params={"limit": 100}).json()["jobs"]
+    assert len(jobs) < 50
+    wait_for(lambda: all(j["state"] == "cancelled" for j in boss.request("GET", "/api/jobs").json()["jobs"]))
+
+
 def test_one_keys_batches_do_not_hold_up_anothers(serve):
     server = serve()
     mine, other = (OpenAI(server.url, server.add_key(name)) for name in ("me", "you"))

@@ -17,6 +17,7 @@
 #include "server/base/now.h"
 #include "server/base/settings.h"
 #include "server/http/http.h"
+#include "server/store/keys.h"
 
 #define PREFIX "batch_"
 #define DAY_S (24 * 60 * 60)
@@ -71,6 +72,11 @@ bool openai_batch_is_final(const struct openai_batch *b)
         if (strcmp(openai_batch_status(b), final[i]) == 0)
             return true;
     return false;
+}
+
+bool openai_batch_is_keyless(const struct app *app, const struct openai_batch *b)
+{
+    return keys_is_revoked(app->keys, b->record.key_id);
 }
 
 void openai_batch_become(struct openai_batch *b, const char *status)

@@ -33,6 +33,8 @@ void openai_batch_close(struct openai_batch *b);
 
 const char *openai_batch_status(const struct openai_batch *b);
 bool openai_batch_is_final(const struct openai_batch *b);
+/* Whether the key whose batch it is was revoked. */
+bool openai_batch_is_keyless(const struct app *app, const struct openai_batch *b);
 /* Sets the status and, if it has one, its time ("completed" sets completed_at). */
 void openai_batch_become(struct openai_batch *b, const char *status);
 

@@ -527,6 +527,9 @@ static bool step(struct openai_batches *b, struct active *a)
     } else if (strcmp(status, "cancelling") == 0) {
         give_up(b, a, "batch_cancelled", "This request was cancelled with its batch.");
         finish(b, a, "cancelled");
+    } else if (openai_batch_is_keyless(b->app, &a->batch)) {
+        give_up(b, a, "batch_cancelled", "The key whose batch this was is no longer valid.");
+        finish(b, a, "cancelled");
     } else if (!a->input && !read_input(b, a, &err)) {
         if (err_is_passing(err.code))
             return false;
