@@ -23,7 +23,8 @@ static void help(FILE *out)
           "  --repair                           remove unfinished files and rows whose file is\n"
           "                                     gone, move files that no row knows to DATA/lost\n"
           "                                     or, in a bucket, to lost/;\n"
-          "                                     the server must not be running\n",
+          "                                     the server must not be running\n"
+          "  --all-lost                         repair although no picture of many is there\n",
           out);
     settings_help(out, help_settings);
 }
@@ -49,7 +50,7 @@ static struct store *open_store(const struct settings *s, struct fsck_options *o
 
 int fsck_main(int argc, char **argv)
 {
-    static const char *const own[] = {"--repair", NULL};
+    static const char *const own[] = {"--repair", "--all-lost", NULL};
     struct fsck_options options = {0};
     struct fsck_result result;
     struct err err;
@@ -62,9 +63,11 @@ int fsck_main(int argc, char **argv)
         goto fail;
     for (int i = 1; i < argc; i++) {
         bool repair = strcmp(argv[i], "--repair") == 0;
+        bool lost = strcmp(argv[i], "--all-lost") == 0;
         bool helps = strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
         options.repair |= repair;
-        if (repair)
+        options.all_lost |= lost;
+        if (repair || lost)
             continue;
         help(helps ? stdout : stderr);
         status = helps ? 0 : 2;

@@ -16,6 +16,7 @@
 #include "server/store/store.h"
 
 #define UPLOAD_SECONDS 86400 /* an upload so old is nobody's */
+#define MANY 20              /* pictures: a wrong folder is likelier than the end of them all */
 
 struct expected {
     char *path;           /* whole */
@@ -41,6 +42,7 @@ struct fsck {
     struct short_job *short_jobs;
     size_t short_count;
     bool no_memory, reindex;
+    bool any_there;
 };
 
 /* One line of the table; true when it is to be repaired. */
@@ -153,6 +155,27 @@ static struct expected *expected_at(const struct fsck *f, const char *path)
 {
     struct expected wanted = {.path = (char *)path};
     return f->files ? bsearch(&wanted, f->files, f->file_count, sizeof *f->files, by_path) : NULL;
+}
+
+static bool look_for_any(void *ctx, const char *path, const struct stat *info)
+{
+    struct fsck *f = ctx;
+    const struct expected *e = expected_at(f, path);
+    f->any_there |= e && !e->input[0];
+    return !f->any_there;
+}
+
+/* Rows beside a folder or a bucket of others, or one that is not mounted, would all be removed. */
+static bool check_place(struct fsck *f, struct err *err)
+{
+    if (!f->options->repair || f->options->all_lost || f->result->images < MANY)
+        return true;
+    return blobs_walk(f->blobs, look_for_any, f, err) &&
+           (f->any_there ||
+            err_set(err, ERR_INVALID,
+                    "none of %zu pictures is there: are data and blobs right, and mounted? No file "
+                    "was touched and no row removed; if they are gone, --all-lost",
+                    f->result->images));
 }
 
 /* A thumbnail has no row; it goes with its picture. */
@@ -296,7 +319,7 @@ bool fsck_run(struct store *store, struct blobs *blobs, const struct fsck_option
         if (f.files)
             qsort(f.files, f.file_count, sizeof *f.files, by_path);
         time_t old = time(NULL) - UPLOAD_SECONDS;
-        done = blobs_walk(blobs, check_file, &f, err) &&
+        done = check_place(&f, err) && blobs_walk(blobs, check_file, &f, err) &&
                blobs_tidy(blobs, old, options->repair, check_upload, &f, err);
     }
     for (size_t i = 0; i < f.file_count && done; i++)

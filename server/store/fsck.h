@@ -18,6 +18,7 @@ struct store;
 struct fsck_options {
     bool repair;        /* needs the store opened STORE_ALONE */
     int ignore_seconds; /* files changed so recently may be in the making */
+    bool all_lost;      /* repair although none of many pictures is there */
 };
 
 struct fsck_result {
@@ -25,7 +26,7 @@ struct fsck_result {
     size_t findings, repaired;
 };
 
-/* Prints a line a finding. False only when it could not look. */
+/* Prints a line a finding. False only when it could not look, or would not repair. */
 bool fsck_run(struct store *store, struct blobs *blobs, const struct fsck_options *options,
               FILE *out, struct fsck_result *result, struct err *err);
 

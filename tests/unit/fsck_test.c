@@ -24,7 +24,7 @@ static struct fsck_result check(struct fixture *f, bool repair, int ignore_secon
 {
     struct err err;
     struct fsck_result result;
-    struct fsck_options options = {repair, ignore_seconds};
+    struct fsck_options options = {repair, ignore_seconds, false};
     memset(text, 0, size);
     FILE *out = fmemopen(text, size - 1, "w");
     assert_ok(fsck_run(f->store, f->blobs, &options, out, &result, &err), err);
@@ -155,6 +155,34 @@ static void rows_without_files(void **state)
     assert_int_equal(check(f, false, 0, text, sizeof text).findings, 0);
 }
 
+static void a_folder_of_others_is_not_believed(void **state)
+{
+    struct fixture *f = *state;
+    struct err err;
+    struct fsck_result r;
+    struct fsck_options options = {.repair = true};
+    char id[JOB_ID_SIZE], text[20000], from[200], to[200];
+    struct job_image image;
+    for (int i = 0; i < 20; i++)
+        paint(f, id, &image);
+    snprintf(from, sizeof from, "%s/images", f->data);
+    snprintf(to, sizeof to, "%s/elsewhere", f->data);
+    assert_int_equal(rename(from, to), 0);
+    FILE *out = fmemopen(text, sizeof text, "w");
+    assert_false(fsck_run(f->store, f->blobs, &options, out, &r, &err));
+    assert_int_equal(r.repaired, 0);
+    assert_int_equal(fixture_state(f, id), JOB_DONE);
+    assert_int_equal(rename(to, from), 0);
+    assert_ok(fsck_run(f->store, f->blobs, &options, out, &r, &err), err);
+    assert_int_equal(r.findings, 0);
+    assert_int_equal(rename(from, to), 0);
+    options.all_lost = true;
+    assert_ok(fsck_run(f->store, f->blobs, &options, out, &r, &err), err);
+    fclose(out);
+    assert_int_equal(r.repaired, r.findings);
+    assert_int_equal(fixture_state(f, id), JOB_FAILED);
+}
+
 static void a_file_of_another_size(void **state)
 {
     struct fixture *f = *state;
@@ -265,6 +293,7 @@ int main(void)
         TEST(files_without_rows),
         TEST(files_of_clients_and_thumbnails),
         TEST(rows_without_files),
+        TEST(a_folder_of_others_is_not_believed),
         TEST(a_file_of_another_size),
         TEST(what_is_not_a_file_is_only_reported),
         TEST(an_index_that_does_not_fit_is_made_anew),
