@@ -211,15 +211,35 @@ static bool stops(void *ctx)
     return stop;
 }
 
+/* One without any job is new, or not the one that this folder's files are of. */
+static bool knows_jobs(struct store *st, struct err *err)
+{
+    const struct job_filter any = {.state = -1, .limit = 1};
+    struct job *jobs;
+    size_t count;
+    int64_t next;
+    if (!store_job_list(st, &any, &jobs, &count, &next, err))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        job_free(&jobs[i]);
+    free(jobs);
+    return count > 0;
+}
+
 /* Without the lock. */
 static void put_orphans_away(struct queue *q)
 {
-    struct err err;
+    struct err err = {0};
     size_t count;
     const struct store_place beside = {.data = store_data(q->store)};
     /* A database in the folder itself, not moved into this one yet, may have the rows. */
     if (store_tells(q->store) && store_exists(&beside))
         return;
+    if (!knows_jobs(q->store, &err)) {
+        if (err.code != ERR_NONE)
+            queue_log_failure("orphans_failed", &err);
+        return;
+    }
     /* Another server may have written a file whose row waits for the database. */
     time_t before = store_tells(q->store) ? q->started - OTHERS_SECONDS : q->started;
     if (!orphans_put_away(q->store, before, &q->files, stops, q, &count, &err))

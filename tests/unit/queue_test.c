@@ -501,6 +501,32 @@ static void a_restart_gives_running_jobs_back(void **state)
     assert_int_equal(fixture_state(f, id), JOB_FAILED);
 }
 
+/* An empty database before a full folder is the wrong one: nobody's pictures are moved for it. */
+static void a_store_without_jobs_puts_no_file_away(void **state)
+{
+    struct fixture *f = *state;
+    struct err err;
+    char id[JOB_ID_SIZE], path[BLOBS_PATH_SIZE];
+    const struct timespec long_ago[2] = {{1, 0}, {1, 0}};
+    assert_ok(blobs_image_path(path, f->data, "abababababababababababababababab", IMAGE_PNG, &err),
+              err);
+    assert_ok(blobs_write_here(path, "picture", 7, &err), err);
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    assert_int_equal(futimens(fileno(file), long_ago), 0);
+    fclose(file);
+    fixture_close(f);
+    fixture_open(f);
+    usleep(300 * 1000);
+    assert_int_equal(access(path, F_OK), 0);
+    fixture_submit(f, "", 0, "p", 1, id);
+    fixture_close(f);
+    fixture_open(f);
+    for (int i = 0; i < 100 && access(path, F_OK) == 0; i++)
+        usleep(20 * 1000);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
 static void deleting(void **state)
 {
     struct fixture *f = *state;
@@ -792,6 +818,7 @@ int main(void)
         TEST(what_is_given_back_for_trouble_waits_until_it_is_over),
         TEST(a_silent_worker_loses_its_job),
         TEST(a_restart_gives_running_jobs_back),
+        TEST(a_store_without_jobs_puts_no_file_away),
         TEST(deleting),
         TEST(listing),
         TEST(changes_are_published),
