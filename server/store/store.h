@@ -196,7 +196,7 @@ bool store_job_line(struct store *st, struct store_ids *out, struct err *err);
 bool store_job_rank(struct store *st, const char *id, int64_t rank, struct err *err);
 bool store_job_rank_most(struct store *st, int64_t *rank, struct err *err); /* of them all */
 /* At most `limit`: running jobs whose lease has ended, by the store's clock; final jobs that
- * finished before `before_ms`. */
+ * finished before `before_ms` and are, with their pictures, nobody's favourites. */
 bool store_job_expired(struct store *st, int limit, struct store_ids *out, struct err *err);
 bool store_job_finished_before(struct store *st, int64_t before_ms, int limit,
                                struct store_ids *out, struct err *err);

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
+#include "server/queue/queue_marks.h"
 #include "server/store/blobs.h"
 
 static void claim_and_expect(struct fixture *f, const char *id)
@@ -751,10 +752,16 @@ static void old_jobs_go_when_told_to(void **state)
 {
     struct fixture *f = *state;
     struct err err;
-    char old[JOB_ID_SIZE], waiting[JOB_ID_SIZE];
+    char old[JOB_ID_SIZE], waiting[JOB_ID_SIZE], favourite[JOB_ID_SIZE];
+    const char *favourites[] = {favourite};
+    const struct queue_marks marks = {.jobs = favourites, .job_count = 1, .favourite = 1};
+    size_t at = 0;
     struct job job;
+    fixture_submit(f, "", 0, "p", 1, favourite);
     fixture_submit(f, "", 0, "p", 1, old);
     fixture_submit(f, "", 0, "p", 1, waiting);
+    assert_ok(queue_marks_step(f->queue, NULL, &marks, &at, &err), err);
+    assert_ok(store_job_end(f->store, favourite, 0, JOB_CANCELLED, NULL, NULL, 1000, &err), err);
     assert_ok(store_job_end(f->store, old, 0, JOB_CANCELLED, NULL, NULL, 1000, &err), err);
     fixture_close(f);
     f->settings->keep_days = 1;
@@ -765,6 +772,7 @@ static void old_jobs_go_when_told_to(void **state)
     }
     assert_int_equal(err.code, ERR_NOT_FOUND);
     assert_int_equal(fixture_state(f, waiting), JOB_QUEUED);
+    assert_int_equal(fixture_state(f, favourite), JOB_CANCELLED);
 }
 
 static void a_damaged_row_keeps_no_other_job(void **state)

@@ -215,7 +215,8 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_JOB_OWN] = "SELECT id FROM jobs WHERE state = 'running' AND server = " HERE " AND "
                     "owner NOT LIKE 'worker:%' AND $1 = 0 LIMIT $2",
     [SQL_JOB_FINISHED_BEFORE] = "SELECT id FROM jobs WHERE finished_ms > 0 AND finished_ms < $1 "
-                                "ORDER BY finished_ms LIMIT $2",
+                                "AND NOT EXISTS (SELECT 1 FROM marks WHERE tag = '' AND "
+                                "marks.sequence = jobs.sequence) ORDER BY finished_ms LIMIT $2",
     [SQL_JOB_KEYLESS] =
         "SELECT line.id FROM (SELECT DISTINCT keys.id AS whose FROM keys JOIN backlog ON key_id = "
         "keys.id WHERE revoked_ms > $1 AND queued > 0) AS gone CROSS JOIN LATERAL (SELECT id FROM "

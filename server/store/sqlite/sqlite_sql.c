@@ -166,7 +166,8 @@ static const char *const statements[SQL_COUNT] = {
     [SQL_JOB_OWN] = "SELECT id FROM jobs WHERE state = 'running' AND owner NOT GLOB 'worker:*' AND "
                     "?1 = 0 LIMIT ?2",
     [SQL_JOB_FINISHED_BEFORE] = "SELECT id FROM jobs WHERE finished_ms > 0 AND finished_ms < ?1 "
-                                "ORDER BY finished_ms LIMIT ?2",
+                                "AND NOT EXISTS (SELECT 1 FROM marks WHERE tag = '' AND "
+                                "marks.sequence = jobs.sequence) ORDER BY finished_ms LIMIT ?2",
     [SQL_JOB_KEYLESS] = "SELECT jobs.id FROM jobs JOIN keys ON keys.id = jobs.key_id "
                         "WHERE jobs.state IN ('queued', 'running') AND keys.revoked_ms > ?1 "
                         "LIMIT ?2",
