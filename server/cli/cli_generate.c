@@ -1,7 +1,6 @@
 /* cli_generate.c: `pictor generate`: a picture from the command line, by the engine in this
  * process, with a progress bar where stderr is a terminal. */
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +19,7 @@
 #include "server/cli/cli.h"
 #include "server/cli/cli_control.h"
 #include "server/cli/cli_picture.h"
+#include "server/cli/cli_signal.h"
 #include "server/cli/cli_upscale.h"
 #include "server/job/companions.h"
 #include "server/job/infotext_job.h"
@@ -290,13 +290,6 @@ struct bar {
     int index, count;
     bool shown;
 };
-
-static struct pictor_engine *interrupted_engine; /* for the signal handler alone */
-
-static void on_signal(int sig)
-{
-    pictor_engine_cancel(interrupted_engine);
-}
 
 static bool show_progress(void *ctx, const struct pictor_progress *p)
 {
@@ -637,9 +630,7 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
         !cli_control_open(&o->control, settings, cli_picture_read, models.own, models.hires, j,
                           err))
         goto done;
-    interrupted_engine = engine;
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
+    cli_signal_cancels(engine);
     for (bar.index = 0; bar.index < j->count; bar.index++) {
         struct pictor_params p;
         if (bar.index > 0 && j->variants &&
@@ -674,6 +665,7 @@ static bool paint(struct options *o, const struct job_flags *flags, const struct
     }
     ok = true;
 done:
+    cli_signal_cancels(NULL);
     if (!ok && bar.shown)
         fprintf(stderr, "\r\033[K");
     pictor_image_free(&out);

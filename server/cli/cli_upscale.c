@@ -3,7 +3,6 @@
 
 #include <getopt.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "server/base/settings.h"
 #include "server/cli/cli.h"
 #include "server/cli/cli_picture.h"
+#include "server/cli/cli_signal.h"
 #include "server/job/files.h"
 #include "server/job/job_engine.h"
 
@@ -127,13 +127,6 @@ static void help(FILE *out)
     settings_help(out, help_settings);
 }
 
-static struct pictor_engine *interrupted_engine; /* for the signal handler alone */
-
-static void on_signal(int sig)
-{
-    pictor_engine_cancel(interrupted_engine);
-}
-
 static bool write_larger(const struct cli_upscale *u, const char *from, const char *to,
                          const struct pictor_image *image, enum image_format format, int quality,
                          struct err *err)
@@ -163,15 +156,13 @@ static bool upscale(struct cli_upscale *u, const struct settings *settings, cons
     struct pictor_engine *engine = pictor_engine_new(&options, err);
     bool ok = engine && cli_picture_read(from, (size_t)settings->max_pixels, &image, err) &&
               cli_upscale_open(u, settings, engine, err);
-    if (ok) {
-        interrupted_engine = engine;
-        signal(SIGINT, on_signal);
-        signal(SIGTERM, on_signal);
-    }
+    if (ok)
+        cli_signal_cancels(engine);
     ok = ok && cli_upscale_run(u, settings, &image, err) &&
          write_larger(u, from, to, &image, format, quality, err);
     if (ok)
         fprintf(stderr, "%s  %dx%d\n", to, image.width, image.height);
+    cli_signal_cancels(NULL);
     pictor_image_free(&image);
     cli_upscale_close(u);
     pictor_engine_free(engine);
