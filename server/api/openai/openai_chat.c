@@ -55,14 +55,14 @@ static cJSON *head(const struct openai_waiting *w, const struct job *job, const 
 }
 
 /* A number of what an upstream has told, under this API's name or that of images. */
-static bool told(const cJSON *usage, const char *name, const char *other, int *out)
+static bool told(const cJSON *usage, const char *name, const char *other, double *out)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(usage, name);
     if (!item)
         item = cJSON_GetObjectItemCaseSensitive(usage, other);
     if (!cJSON_IsNumber(item))
         return false;
-    *out = item->valueint;
+    *out = item->valuedouble;
     return true;
 }
 
@@ -77,9 +77,9 @@ static void add_details(cJSON *usage, const cJSON *said, const char *name, const
 
 static void add_usage(cJSON *json, const struct openai_waiting *w, const struct job *job)
 {
-    int input = w->input_tokens + w->input_image_tokens, total;
-    int output = (int)job->image_count *
-                 openai_paint_image_tokens(job->params.width, job->params.height);
+    double input = w->input_tokens + w->input_image_tokens, total;
+    double output = (double)job->image_count *
+                    openai_paint_image_tokens(job->params.width, job->params.height);
     cJSON *said = job_usage(job);
     told(said, "prompt_tokens", "input_tokens", &input);
     told(said, "completion_tokens", "output_tokens", &output);
