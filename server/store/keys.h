@@ -80,7 +80,8 @@ bool keys_list(struct keys *keys, struct key **list, size_t *count, struct err *
 /* By id or name. ERR_NOT_FOUND, ERR_INVALID when valid keys of an older pictor share the name. */
 bool keys_revoke(struct keys *keys, const char *id_or_name, struct err *err);
 
-/* Whether the key with this id was; false where there is none, and when the store cannot be read. */
+/* Whether the key with this id was revoked; false where there is none, and when the store cannot be
+ * read. */
 bool keys_is_revoked(struct keys *keys, const char *id);
 
 /* Whose key this is. ERR_DENIED for an unknown, revoked or malformed one, ERR_IO when the store
