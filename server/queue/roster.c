@@ -15,12 +15,13 @@
 #include "server/base/json_text.h"
 #include "server/base/now.h"
 
-#define MOST 4000           /* workers; those that come then are not listed */
+#define MOST 4000       /* workers; those that come then are not listed */
 #define TELL_MS 5000
 #define COMPLAIN_MS 60000
 #define REFRESH_MS 2000
 #define FORGET_ROW_MS (6 * ROSTER_FORGET_MS)
-#define LIST_MOST 65536 /* bytes of one */
+#define LIST_MOST 65536 /* bytes of one list */
+#define HELD_MOST (64 << 20) /* of them all: a hostile worker has many names */
 #define DEPTH 3
 
 struct entry {
@@ -38,7 +39,7 @@ struct roster {
     pthread_mutex_t looking; /* held while rows are read, before the other one */
     pthread_mutex_t lock;    /* what follows */
     struct entry *entries;
-    size_t count;
+    size_t count, held; /* held: bytes of lists */
     int64_t complained, refreshed;
 };
 
@@ -249,8 +250,29 @@ static struct entry *find(struct roster *r, const char *id)
     return NULL;
 }
 
+static size_t bytes_of(const struct roster_worker *w)
+{
+    const char *const all[] = {w->families, w->files, w->models, w->warm};
+    size_t bytes = 0;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        bytes += all[i] ? strlen(all[i]) + 1 : 0;
+    return bytes;
+}
+
+/* Takes what is in `w`; of one for whose lists there is no room nobody says what it has. */
+static void put_worker(struct roster *r, struct entry *e, struct roster_worker *w)
+{
+    r->held -= bytes_of(&e->w);
+    roster_worker_free(&e->w);
+    if (r->held + bytes_of(w) > HELD_MOST)
+        roster_worker_free(w);
+    e->w = *w;
+    r->held += bytes_of(&e->w);
+}
+
 static void drop(struct roster *r, size_t i)
 {
+    r->held -= bytes_of(&r->entries[i].w);
     roster_worker_free(&r->entries[i].w);
     r->entries[i] = r->entries[--r->count];
 }
@@ -325,8 +347,7 @@ void roster_tell(struct roster *r, const struct roster_worker *w)
         bool changed = !e->told || differs(&e->w, &copy);
         copy.since_ms = e->w.since_ms;
         copy.seen_ms = now;
-        roster_worker_free(&e->w);
-        e->w = copy;
+        put_worker(r, e, &copy);
         e->told = e->here = true;
         row = due_row(r, e, changed);
     } else {
@@ -363,8 +384,7 @@ static void merge(void *ctx, const char *id, const char *body, int64_t age_ms)
         w.seen_ms = e->w.seen_ms;
     }
     if (later || (e && !e->told)) {
-        roster_worker_free(&e->w);
-        e->w = w;
+        put_worker(r, e, &w);
         e->here = !later && e->here;
         e->told = true;
     } else {

@@ -31,13 +31,13 @@ struct roster_worker {
     enum roster_state state;
     char job[JOB_ID_SIZE]; /* that it paints; "" */
     char name[STORE_NAME_SIZE], host[64], version[32];
-    char device[128];            /* as pictor_engine_description says it */
+    char device[128];          /* as pictor_engine_description says it */
     int64_t memory, disk;      /* bytes for models, in memory and on disk; 0: not said */
-    double step_seconds, pace;   /* of its last picture, and seconds for a megapixel's step; 0 */
-    int64_t since_ms, seen_ms;   /* Unix milliseconds: when it came, and was heard of last */
-    char *families;              /* that it knows; NULL: nobody says */
-    char *files;                 /* SHA-256 of those that it has */
-    char *models, *warm;         /* names of those that it has painted with, and has in memory */
+    double step_seconds, pace; /* of its last picture, and seconds for a megapixel's step; 0 */
+    int64_t since_ms, seen_ms; /* Unix milliseconds: when it came, and was heard of last */
+    char *families;            /* that it knows; NULL: nobody says */
+    char *files;               /* SHA-256 of those that it has */
+    char *models, *warm;       /* names of those that it has painted with, and has in memory */
 };
 void roster_worker_free(struct roster_worker *w); /* what is in it */
 
