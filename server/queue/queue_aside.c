@@ -249,13 +249,17 @@ static bool empty(struct queue *q, list_fn *list, remove_fn *remove, int64_t bef
         queue_log_failure("deleting_failed", &err);
         return true;
     }
-    bool all = ids.count < BATCH;
-    for (size_t i = 0; i < ids.count; i++)
-        if (!remove(q, ids.ids[i], &err) && err.code != ERR_NOT_FOUND) {
-            queue_log_failure("deleting_failed", &err);
-            all = true;
-            break;
-        }
+    size_t removed = 0;
+    for (size_t i = 0; i < ids.count; i++) {
+        bool gone = remove(q, ids.ids[i], &err);
+        removed += gone;
+        if (gone || err.code == ERR_NOT_FOUND)
+            continue;
+        queue_log_failure("deleting_failed", &err);
+        if (err_is_passing(err.code))
+            break; /* another one, a damaged row, keeps no other job */
+    }
+    bool all = ids.count < BATCH || removed == 0;
     free(ids.ids);
     return all;
 }
