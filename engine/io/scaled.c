@@ -219,7 +219,7 @@ static bool read_weight(struct scaled *s, struct found *f, struct err *err)
                        "tensor %.96s: what a layer takes in is not scaled before its weights of "
                        "few bits (\"pre_quant_scale\")",
                        t->name);
-    if (f->group && !t->i8)
+    if ((f->group && !t->i8) || (f->second && (t->i8 || !is_bytes(t))))
         return refuse_format(f, err);
     if (eight && ((f->scale && is_bytes(f->scale)) || strcmp(f->format, "mxfp8") == 0))
         return is_format(f, "mxfp8", NULL) ? read_blocks(s, f, EIGHTS, err) : refuse_format(f, err);
@@ -227,7 +227,7 @@ static bool read_weight(struct scaled *s, struct found *f, struct err *err)
         return !is_format(f, "float8_e4m3fn", "float8_e5m2") ? refuse_format(f, err)
                : f->scale                                    ? read_rows(s, f, err)
                                                              : true;
-    if (t->i8 && is_format(f, "int8_tensorwise", NULL) && !f->second) {
+    if (t->i8 && is_format(f, "int8_tensorwise", NULL)) {
         t->dtype = DTYPE_I8;
         return read_rows(s, f, err);
     }
