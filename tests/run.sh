@@ -8,7 +8,7 @@
 set -u
 build=$1
 shift
-parts=${*:-beside dialects cluster together load}
+parts=${*:-beside dialects unit levels cluster together load}
 passed=0 failed=0 broken=""
 
 note() { printf '\n=== %s\n' "$*"; }
@@ -74,7 +74,7 @@ for part in $parts; do
     beside)
         python_ready
         "$0" "$build" chaos >"$build/tests/beside.1" 2>&1 &
-        "$0" "$build" clients web unit levels >"$build/tests/beside.2" 2>&1 &
+        "$0" "$build" clients web >"$build/tests/beside.2" 2>&1 &
         "$0" "$build" native >"$build/tests/beside.3" 2>&1 &
         ;;
     together) # the last line counts; the one before may say what failed

@@ -391,7 +391,7 @@ class Events(threading.Thread):
 
 def test_events_of_a_job(api):
     blocker = api.submit(**LONG)
-    job = api.submit(steps=30, count=2, preview_every=10, width=256, height=256)
+    job = api.submit(steps=30, count=2, preview_every=10, width=128, height=128)
     events = Events(api, f"/api/jobs/{job['id']}/events")
     wait_for(lambda: events.found)
     name, snapshot = events.found[0]

@@ -170,7 +170,7 @@ def test_it_goes_on_after_a_restart(serve):
     """And no request is painted twice."""
     server = serve()
     ai = OpenAI(server.url)
-    batch = create(ai, [line(str(i), {**BODY, "size": "256x256", "steps": 20}) for i in range(8)])
+    batch = create(ai, [line(str(i), {**BODY, "size": "128x128", "steps": 20}) for i in range(8)])
     for n in (1, 4):
         wait_for(lambda: get(ai, batch)["request_counts"]["completed"] >= n)
         server.process.kill()

@@ -62,7 +62,7 @@ def test_text_fields(ai):
 
 def test_auto_size(ai):
     for size, want in (((100, 60), "104x64"), ((65, 130), "64x128"), ((20, 20), "64x64"),
-                       ((640, 480), "640x480"), ((200, 1000), "200x1000")):
+                       ((640, 480), "640x480")):
         assert edit(ai, [("image", ("a", png(gradient(*size))))], steps="1")["size"] == want
     width, height = map(int, edit(ai, [("image", ("a", png(gradient(3000, 2000))))],
                                   steps="1")["size"].split("x"))

@@ -82,15 +82,15 @@ def test_busy(sd):
 
 def test_busy_with_a_second_pass(sd):
     """Each pass is a job of the WebUI's, with steps of its own."""
-    job = Background(sd, width=64, height=64, steps=100, n_iter=2, enable_hr=True, hr_scale=2,
-                     hr_second_pass_steps=50, sampler_name="Euler")
+    job = Background(sd, width=64, height=64, steps=60, n_iter=2, enable_hr=True, hr_scale=2,
+                     hr_second_pass_steps=30, sampler_name="Euler")
     seen = []
     while job.is_alive():
         progress = sd.progress()
         state = progress["state"]
         if state["job_count"] > 0:
             assert state["job_count"] == 4
-            assert state["sampling_steps"] == (50 if state["job_no"] % 2 else 100), state
+            assert state["sampling_steps"] == (30 if state["job_no"] % 2 else 60), state
             assert 0 <= state["sampling_step"] <= state["sampling_steps"]
             seen.append((state["job_no"], state["sampling_step"], progress["progress"]))
     job.done()
@@ -149,7 +149,7 @@ def test_skip_of_the_only_picture(sd):
 
 
 def test_skip_goes_on_with_the_next_picture(sd):
-    fields = {**LONG, "steps": 150, "seed": 4, "n_iter": 2}
+    fields = {**LONG, "steps": 60, "seed": 4, "n_iter": 2}
     whole = sd.txt2img(**{**fields, "n_iter": 1, "seed": 5})
     job = Background(sd, **fields)
     wait_for(lambda: sd.progress()["state"]["sampling_step"] >= 3)
@@ -162,7 +162,7 @@ def test_skip_goes_on_with_the_next_picture(sd):
 def test_interrupt_of_several_jobs(sd):
     """Of a request that is a job a picture, no next one begins; skipping one, it does."""
     from sdapi_client import Painted, encode, gradient
-    body = {**LONG, "steps": 150, "denoising_strength": 1, "init_images": [encode(gradient(128, 128))] * 3,
+    body = {**LONG, "steps": 60, "denoising_strength": 1, "init_images": [encode(gradient(128, 128))] * 3,
             "batch_size": 3}
     for word, pictures in (("interrupt", 1), ("skip", 3)):
         job = Background(sd)
