@@ -1330,8 +1330,10 @@ def test_on_a_phone(open_page, api):
     api.wait(api.submit("wide", width=128))
     api.submit("on the easel", **ENDLESS)
     api.submit("waiting " * 20, **ENDLESS)
+    page.locator("#pictures").scroll_into_view_if_needed()  # far below the easel no card is in the document
     expect(page.locator(CARD)).to_have_count(2)
     expect(page.locator(".running .preview")).to_be_visible()
+    page.evaluate("scrollTo(0, 0)")
     choose_source(page, (640, 480))
     page.locator("#settings > summary").tap()
     assert sideways(page) == []
