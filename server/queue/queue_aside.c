@@ -2,7 +2,8 @@
  *
  * What is deleted goes to rows that nothing else looks at (store.h), and its files stay where they
  * are; the sweeper removes both when the time for second thoughts is over. A full disk does not
- * wait for that: room is what deleting is for. */
+ * wait for that, and on one that is nearly full nothing is set aside: room is what deleting is
+ * for. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,7 +55,7 @@ static bool change(struct queue *q, change_fn *fn, const char *id, struct err *e
 
 static bool is_for_good(const struct queue *q, bool now)
 {
-    return now || q->settings->undo_seconds == 0;
+    return now || q->settings->undo_seconds == 0 || blobs_is_tight(store_data(q->store));
 }
 
 static bool check_final(enum job_state state, struct err *err)

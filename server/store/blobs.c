@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "engine/base/log.h"
@@ -352,6 +353,12 @@ void blobs_reserve_free(const char *data)
     char path[BLOBS_PATH_SIZE];
     if (reserve_path(path, data))
         blobs_remove_here(path);
+}
+
+bool blobs_is_tight(const char *data)
+{
+    struct statvfs disk;
+    return statvfs(data, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < BLOBS_TIGHT;
 }
 
 void blobs_remove(struct blobs *b, const char *path)

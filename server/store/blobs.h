@@ -61,6 +61,10 @@ bool blobs_reserve(const char *data, struct err *err);
 /* Gives the room up. */
 void blobs_reserve_free(const char *data);
 
+#define BLOBS_TIGHT (64 << 20)
+/* Whether its disk has fewer bytes left than that: who deletes there wants the room at once. */
+bool blobs_is_tight(const char *data);
+
 /* The file's descriptor, to read; -1: ERR_IO when it is missing or has not `size` bytes;
  * ERR_UNAVAILABLE when this process is short of descriptors, or the bucket does not answer. Waits
  * for the bucket unless the file is near. */
