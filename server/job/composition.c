@@ -100,7 +100,7 @@ bool composition_check(const char *theme, struct err *err)
 {
     size_t size = strlen(theme);
     if (size > COMPOSITION_THEME_MAX)
-        return err_set(err, ERR_TOO_LARGE, "an idea to compose from has at most %d bytes, got %zu",
+        return err_set(err, ERR_INVALID, "an idea to compose from has at most %d bytes, got %zu",
                        COMPOSITION_THEME_MAX, size);
     if (strspn(theme, " \t\r\n") == size)
         return err_set(err, ERR_INVALID, "wanted an idea to compose from, got nothing");

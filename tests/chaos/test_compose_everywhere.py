@@ -49,7 +49,7 @@ def test_forms(there):
     assert plain.status_code == 200 and newest(server) == [(IDEA, None)]
     for wrong in ({"prompt": " ", "compose": "true"}, {"compose": "true"},
                   {"prompt": IDEA, "compose": "perhaps"}, {"prompt": "x" * 2001, "compose": "true"}):
-        assert edit(server, **wrong).status_code in (400, 413), wrong
+        assert edit(server, **wrong).status_code == 400, wrong
     answer = requests.post(server.url + "/v1/images/variations", timeout=60,
                            data={"compose": "true"}, files={"image": png(gradient())})
     assert answer.status_code == 400 and answer.json()["error"]["param"] == "compose"
