@@ -149,7 +149,10 @@ class BucketServer:
         if not ours and not linked:
             return self.app(environ, start_response)
         length = int(environ.get("CONTENT_LENGTH") or 0)
-        body = environ["wsgi.input"].read(length)
+        try:
+            body = environ["wsgi.input"].read(length)
+        except ConnectionError:  # a server was killed while it sent
+            return error(400, "IncompleteBody", start_response)
         with self.lock:
             self.requests.append((method, path))
             broken = self.break_with if self.break_with and self.breaks(method, path) else None
