@@ -192,6 +192,7 @@ static void return_memory(void)
 {
     mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
     mallopt(M_TRIM_THRESHOLD, 4 * LARGE_BLOCK);
+    mallopt(M_ARENA_MAX, 4); /* each keeps so much for its threads, and there are dozens of those */
 }
 
 int serve_main(int argc, char **argv)

@@ -156,7 +156,7 @@ def test_base64_of_streams_is_made_as_it_is_read(serve, tmp_path, flags, more, s
     assert client.status() == 200
     until(lambda: [j["state"] for j in requests.get(
         server.url + "/api/jobs", timeout=30).json()["jobs"]] == ["done"] * 2)
-    until(lambda: anonymous(server) - before < side * side, 150)  # a quarter of one in base64
+    until(lambda: anonymous(server) - before < side * side)  # a quarter of one in base64
     for text in (first.text, client.read()[1].decode()):
         found = re.findall(r'"b64_json":"([^"]*)"', text)
         assert len(found) == count
