@@ -136,14 +136,22 @@ static void reply_deleted(struct http_request *req, bool done, const struct err 
         http_reply_error(req, err, NULL);
 }
 
+/* False: it has been refused. */
+static bool query_now(struct http_request *req, bool *now)
+{
+    struct err err;
+    bool good = http_query_flag(req, "now", now, &err);
+    if (!good)
+        http_reply_error(req, &err, "now");
+    return good;
+}
+
 void native_delete(struct http_request *req)
 {
     struct err err;
     bool now;
-    if (!http_query_flag(req, "now", &now, &err)) {
-        http_reply_error(req, &err, "now");
+    if (!query_now(req, &now))
         return;
-    }
     reply_deleted(req,
                   queue_delete(http_app(req)->queue, http_param(req, "id"), http_visible_key(req),
                                now, &err),
@@ -154,10 +162,8 @@ void native_delete_image(struct http_request *req)
 {
     struct err err;
     bool now;
-    if (!http_query_flag(req, "now", &now, &err)) {
-        http_reply_error(req, &err, "now");
+    if (!query_now(req, &now))
         return;
-    }
     reply_deleted(req,
                   queue_delete_image(http_app(req)->queue, http_param(req, "id"),
                                      http_param(req, "image"), http_visible_key(req), now, &err),
