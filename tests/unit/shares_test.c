@@ -1,6 +1,6 @@
 /* Keys share the seconds of the painters, on the store's own functions and a clock of the test's.
  * PICTOR_TEST_DATABASE: an empty database to do it on instead of a file; the tests are named by the
- * argument then (tests/cluster/test_shares.py). */
+ * argument then (tests/cluster/test_units.py). */
 #include "tests/unit/server_fixture.h"
 
 #include "server/store/shares.h"

@@ -1,6 +1,6 @@
 /* What runners would rather have: claims of a queue whose jobs are of several models.
  * PICTOR_TEST_DATABASE: an empty database to do it on instead of a file; the tests are named by the
- * argument then (tests/cluster/test_taste.py). */
+ * argument then (tests/cluster/test_units.py). */
 #include "tests/unit/server_fixture.h"
 
 #include "server/base/now.h"
