@@ -421,5 +421,8 @@ bool sql_list_jobs(struct store *st, const struct job_filter *filter, struct job
 bool sql_key_read(struct sql_rows *s, struct key *out);
 /* A row of SQL_IMAGE_COLUMNS; free out->infotext. */
 bool sql_image_read(struct sql_rows *s, struct job_image *out, struct err *err);
+/* The only such row of `s`, which is done then; ERR_NOT_FOUND. `s` NULL: binding it has failed. */
+bool sql_image_one(struct sql_connection *c, struct sql_rows *s, const char *id,
+                   struct job_image *out, struct err *err);
 
 #endif

@@ -157,14 +157,8 @@ static bool images_of(struct store *st, const char *job_id, struct job_image **i
 
 static bool held(struct store *st, const char *id, struct job_image *image, struct err *err)
 {
-    *image = (struct job_image){0};
     struct sql_connection *c = sql_reader(st);
-    struct sql_rows *s = sql_bind(c, SQL_IMAGE_HELD, err, "t", id);
-    bool failed = !s, found = s && sql_row(c, s, &failed, err);
-    bool done = found && sql_image_read(s, image, err);
-    if (!found && !failed)
-        err_set(err, ERR_NOT_FOUND, "there is no picture \"%.40s\"", id);
-    sql_done(s);
+    bool done = sql_image_one(c, sql_bind(c, SQL_IMAGE_HELD, err, "t", id), id, image, err);
     sql_release(c);
     return done;
 }

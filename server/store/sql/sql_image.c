@@ -44,17 +44,23 @@ static bool image_put(struct store *st, const char *job_id, const struct job_ima
     return done;
 }
 
-static bool image_get(struct store *st, const char *id, const char *key_id, struct job_image *image,
-                      struct err *err)
+bool sql_image_one(struct sql_connection *c, struct sql_rows *s, const char *id,
+                   struct job_image *out, struct err *err)
 {
-    *image = (struct job_image){0};
-    struct sql_connection *c = sql_reader(st);
-    struct sql_rows *s = sql_bind(c, SQL_IMAGE_GET, err, "tt", id, key_id);
+    *out = (struct job_image){0};
     bool failed = !s, found = s && sql_row(c, s, &failed, err);
-    bool done = found && sql_image_read(s, image, err);
+    bool done = found && sql_image_read(s, out, err);
     if (!found && !failed)
         err_set(err, ERR_NOT_FOUND, "there is no picture \"%.40s\"", id);
     sql_done(s);
+    return done;
+}
+
+static bool image_get(struct store *st, const char *id, const char *key_id, struct job_image *image,
+                      struct err *err)
+{
+    struct sql_connection *c = sql_reader(st);
+    bool done = sql_image_one(c, sql_bind(c, SQL_IMAGE_GET, err, "tt", id, key_id), id, image, err);
     sql_release(c);
     return done;
 }
