@@ -16,6 +16,7 @@ import pytest
 import conformance_openai
 import conformance_sdapi
 import postgres
+from program import Program
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = os.environ.get("PICTOR", str(ROOT / "build" / "pictor"))
@@ -41,8 +42,9 @@ def shared_postgres():
     return POSTGRES[0]
 
 
-class Server:
+class Server(Program):
     """One server on a free port of this machine, with a data folder of its own."""
+    PATIENCE = 30
 
     def __init__(self, folder, *flags, env=None, under=(), database=None):
         """`under`: a command that runs the server, such as prlimit. `database`: of a PostgreSQL."""
@@ -53,17 +55,11 @@ class Server:
         self.under = under
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.process = None
         self.start()
 
     def start(self):
-        with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen(
-                [*self.under, PROGRAM, "serve", f"--listen=127.0.0.1:{self.port}",
-                 *self.place(), *self.flags],
-                stdout=log, stderr=log, cwd=self.folder,
-                env={**{k: v for k, v in os.environ.items() if not k.startswith("PICTOR_")},
-                     **self.env})
+        self.run([*self.under, PROGRAM, "serve", f"--listen=127.0.0.1:{self.port}",
+                  *self.place(), *self.flags], self.env)
         end = time.monotonic() + 30
         while not self.answers():
             assert self.process.poll() is None and time.monotonic() < end, self.log()[-4000:]
@@ -88,20 +84,6 @@ class Server:
             return True
         except OSError:
             return False
-
-    def log(self):
-        return (self.folder / "log").read_text(errors="replace")
-
-    def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            raise
-        # ThreadSanitizer says what it saw and goes on.
-        assert "Sanitizer" not in self.log(), self.log()[-20000:]
 
     def restart(self):
         self.stop()

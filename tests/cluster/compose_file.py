@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import time
 import urllib.request
@@ -14,6 +13,7 @@ from pathlib import Path
 import yaml
 from conftest import PROGRAM, ROOT, free_port
 from postgres import Postgres
+from program import Program
 
 FILE = ROOT / "docker/compose.cluster.yaml"
 KNOWN = {"build", "image", "read_only", "tmpfs", "cap_drop", "security_opt", "restart", "init",
@@ -49,37 +49,16 @@ def image():
     return env, command
 
 
-class Service:
+class Service(Program):
     """A container: a process, its log, what it has for volumes."""
+    OTHERS = ("PICTOR_", "AWS_")
 
     def __init__(self, folder, command, env):
         self.folder, self.command, self.env = Path(folder), command, env
         self.folder.mkdir(parents=True)
-        self.process = None
 
     def start(self):
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PICTOR_", "AWS_"))}
-        with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, cwd=self.folder,
-                                            env={**kept, **self.env})
-
-    def log(self):
-        return (self.folder / "log").read_text(errors="replace")
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self):
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(60)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-                raise
-        assert "Sanitizer" not in self.log(), self.log()[-20000:]
+        self.run(self.command, self.env)
 
 
 class Cluster:

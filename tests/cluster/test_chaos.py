@@ -21,6 +21,7 @@ from gates import Gate
 from PIL import Image
 from postgres import Postgres
 from processes import FINAL, TINY, until
+from program import Program
 from workers import Worker
 
 ROUNDS = int(os.environ.get("CLUSTER_ROUNDS", "12"))
@@ -36,13 +37,13 @@ def pixels(data):
     return hashlib.sha256(image.tobytes()).hexdigest()
 
 
-class Process:
+class Process(Program):
     """A server that is started again when it ends, as a service manager would."""
 
     def __init__(self, folder, name, database, s3, bucket):
         self.folder = folder / name
         self.folder.mkdir()
-        self.port, self.process, self.starts = free_port(), None, 0
+        self.port, self.starts = free_port(), 0
         self.url = f"http://127.0.0.1:{self.port}"
         self.place = [f"--data={self.folder / 'data'}", f"--database={database}",
                       *s3.flags(bucket), "--bucket-timeout=3"]
@@ -54,10 +55,7 @@ class Process:
 
     def start(self):
         self.starts += 1
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("PICTOR_")}
-        with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen([PROGRAM, *self.words], stdout=log, stderr=log,
-                                            cwd=self.folder, env={**kept, **self.env})
+        self.run([PROGRAM, *self.words], self.env)
 
     def keep(self):
         if self.process.poll() is not None:
@@ -69,19 +67,6 @@ class Process:
             return requests.get(self.url + "/readyz", timeout=10).status_code == 200
         except requests.RequestException:
             return False
-
-    def log(self):
-        return (self.folder / "log").read_text(errors="replace")
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(60)
-        assert "Sanitizer" not in self.log(), self.log()[-20000:]
 
 
 class Client(threading.Thread):
