@@ -224,9 +224,7 @@ bool queue_restore_image(struct queue *q, const char *id, const char *image_id, 
 
 /* ---- when the time is over ---- */
 
-typedef bool remove_fn(struct queue *q, const char *id, struct err *err);
-
-static bool empty_job(struct queue *q, const char *id, struct err *err)
+bool queue_remove_job(struct queue *q, const char *id, struct err *err)
 {
     return queue_delete(q, id, NULL, true, err);
 }
@@ -238,29 +236,26 @@ static bool empty_image(struct queue *q, const char *id, struct err *err)
            queue_delete_image(q, aside.job_id, id, NULL, true, err);
 }
 
-typedef bool list_fn(struct store *st, int64_t before_ms, int limit, struct store_ids *out,
-                     struct err *err);
-
-/* False: there may be more. */
-static bool empty(struct queue *q, list_fn *list, remove_fn *remove, int64_t before_ms)
+bool queue_remove_before(struct queue *q, queue_list_fn *list, queue_remove_fn *remove,
+                         int64_t before_ms, const char *event, size_t *removed)
 {
     struct store_ids ids;
     struct err err;
+    *removed = 0;
     if (!list(q->store, before_ms, BATCH, &ids, &err)) {
-        queue_log_failure("deleting_failed", &err);
+        queue_log_failure(event, &err);
         return true;
     }
-    size_t removed = 0;
     for (size_t i = 0; i < ids.count; i++) {
         bool gone = remove(q, ids.ids[i], &err);
-        removed += gone;
+        *removed += gone;
         if (gone || err.code == ERR_NOT_FOUND)
             continue;
-        queue_log_failure("deleting_failed", &err);
+        queue_log_failure(event, &err);
         if (err_is_passing(err.code))
             break; /* another one, a damaged row, keeps no other job */
     }
-    bool all = ids.count < BATCH || removed == 0;
+    bool all = ids.count < BATCH || *removed == 0;
     free(ids.ids);
     return all;
 }
@@ -270,6 +265,11 @@ bool queue_aside_empty(struct queue *q, bool all)
     int64_t before = all ? INT64_MAX : now_unix_ms() - q->settings->undo_seconds * (int64_t)1000;
     if (!store_leads(q->store))
         return true;
-    bool jobs = empty(q, store_aside_jobs_before, empty_job, before);
-    return empty(q, store_aside_images_before, empty_image, before) && jobs;
+    const char *event = "deleting_failed";
+    size_t removed;
+    bool jobs = queue_remove_before(q, store_aside_jobs_before, queue_remove_job, before, event,
+                                    &removed);
+    return queue_remove_before(q, store_aside_images_before, empty_image, before, event,
+                               &removed) &&
+           jobs;
 }

@@ -92,6 +92,15 @@ void queue_note_skip(struct queue *q, const char *id, int image); /* under the l
 
 /* ---- queue_aside.c ---- */
 
+typedef bool queue_list_fn(struct store *st, int64_t before_ms, int limit, struct store_ids *out,
+                           struct err *err);
+typedef bool queue_remove_fn(struct queue *q, const char *id, struct err *err);
+/* Removes a batch of what `list` has before a time; false when there may be more. What cannot be
+ * removed is logged as `event`. Without the lock. */
+bool queue_remove_before(struct queue *q, queue_list_fn *list, queue_remove_fn *remove,
+                         int64_t before_ms, const char *event, size_t *removed);
+bool queue_remove_job(struct queue *q, const char *id, struct err *err); /* for good */
+
 /* Removes for good what was deleted longer ago than it can be restored, or (`all`) whenever; false
  * when there may be more. Without the lock. */
 bool queue_aside_empty(struct queue *q, bool all);

@@ -21,7 +21,6 @@
 
 #define SWEEP_MS 1000                 /* how late an expired lease may be seen */
 #define RETENTION_MS (10 * 60 * 1000) /* between looks for jobs older than keep_days */
-#define RETENTION_BATCH 50
 #define ASIDE_PARTS 10 /* how late of undo_seconds what was deleted may go for good: a tenth */
 #define ASIDE_MOST_MS 30000
 #define DAY_MS ((int64_t)24 * 60 * 60 * 1000)
@@ -114,9 +113,7 @@ static bool cancel_waited(struct queue *q, struct err *err)
  * lock. */
 static bool remove_old(struct queue *q)
 {
-    struct store_ids old;
-    struct err err;
-    size_t removed = 0;
+    size_t removed;
     bool jumped, believed = steady_believes(&q->clock, now_unix_ms(), now_boot_ms(), &jumped);
     if (q->settings->keep_days == 0 || !store_leads(q->store))
         return true;
@@ -125,25 +122,12 @@ static bool remove_old(struct queue *q)
                   q->settings->keep_days);
     if (!believed)
         return true;
-    if (!store_job_finished_before(q->store, now_unix_ms() - q->settings->keep_days * DAY_MS,
-                                   RETENTION_BATCH, &old, &err)) {
-        queue_log_failure("retention_failed", &err);
-        return true;
-    }
-    for (size_t i = 0; i < old.count; i++) {
-        bool gone = queue_delete(q, old.ids[i], NULL, true, &err);
-        removed += gone;
-        if (gone || err.code == ERR_NOT_FOUND)
-            continue;
-        queue_log_failure("retention_failed", &err);
-        if (err_is_passing(err.code))
-            break; /* another one, a damaged row, keeps no other job */
-    }
+    bool all = queue_remove_before(q, store_job_finished_before, queue_remove_job,
+                                   now_unix_ms() - q->settings->keep_days * DAY_MS,
+                                   "retention_failed", &removed);
     if (removed > 0)
         log_event(LOG_INFO, "old_jobs_removed", "count=%zu keep_days=%d", removed,
                   q->settings->keep_days);
-    bool all = old.count < RETENTION_BATCH || removed == 0;
-    free(old.ids);
     return all;
 }
 
