@@ -3,10 +3,9 @@
  * Addresses are relative, so the page works below any path of a proxy. The key goes in a header,
  * never in an address; that is why event streams are read with fetch, and why pictures become blobs
  * when there is a key: neither EventSource nor <img> can send a header. */
-import { forget, storedKey, take } from './early.js';
+import { KEY, forget, storedKey, take } from './early.js';
 import { t } from './text.js';
 
-const STORED = 'pictor.key';
 const SILENCE_MS = 40000; /* the server says something every 15 s */
 
 export class ApiError extends Error {
@@ -25,9 +24,9 @@ export function setKey(value, keep = false) {
   key = value;
   forget();
   for (const storage of [sessionStorage, localStorage])
-    storage.removeItem(STORED);
+    storage.removeItem(KEY);
   if (key)
-    (keep ? localStorage : sessionStorage).setItem(STORED, key);
+    (keep ? localStorage : sessionStorage).setItem(KEY, key);
 }
 
 /* Whole numbers that JavaScript does not hold to the last digit (seeds have 64 bits) become text. */

@@ -2,11 +2,12 @@
  * language's texts, and what the server knows. It waits for nothing, not even for the page (async), and
  * imports nothing. An answer that was asked for here is taken once; what fails is asked for again, as
  * everything else is, by api.js. */
-const LANGUAGES = ['en', 'de'], STORED = 'pictor.language', KEY = 'pictor.key';
+const LANGUAGES = ['en', 'de'];
+export const LANGUAGE = 'pictor.language', KEY = 'pictor.key'; /* what the browser remembers them as */
 
 function chosen() {
   try {
-    const stored = localStorage.getItem(STORED);
+    const stored = localStorage.getItem(LANGUAGE);
     if (LANGUAGES.includes(stored))
       return stored;
   } catch { /* the browser's, then */ }

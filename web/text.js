@@ -4,11 +4,11 @@
  * are loaded when they are opened. The page itself is written in English: `page` of another language
  * has what stands in its place. {name} in a text is a value, and a text of several forms is told
  * apart by {n}. */
-import { language, texts } from './early.js';
+import { LANGUAGE, language, texts } from './early.js';
 
 export { language };
 
-const STORED = 'pictor.language', SAID = ['title', 'placeholder', 'aria-label', 'alt'], PATIENCE_MS = 2000;
+const SAID = ['title', 'placeholder', 'aria-label', 'alt'], PATIENCE_MS = 2000;
 
 const locale = navigator.languages.find((each) => each.startsWith(language)) ?? language; /* de-AT, say */
 const { words, page = {} } = await texts;
@@ -89,7 +89,7 @@ const select = document.getElementById('language');
 select.value = language;
 select.addEventListener('change', () => {
   try {
-    localStorage.setItem(STORED, select.value);
+    localStorage.setItem(LANGUAGE, select.value);
   } catch { /* it is forgotten with the page */ }
   location.reload();
 });

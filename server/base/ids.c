@@ -27,7 +27,17 @@ bool ids_random(char *out, size_t digits, struct err *err)
     return true;
 }
 
+static bool is_hex(const char *text, size_t digits)
+{
+    return text && strlen(text) == digits && strspn(text, "0123456789abcdef") == digits;
+}
+
 bool ids_valid(const char *text)
 {
-    return text && strlen(text) == 32 && strspn(text, "0123456789abcdef") == 32;
+    return is_hex(text, 32);
+}
+
+bool ids_sha256(const char *text)
+{
+    return is_hex(text, 64);
 }

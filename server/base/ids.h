@@ -14,5 +14,7 @@ bool ids_random(char *out, size_t digits, struct err *err);
 
 /* Whether it is exactly a job's or picture's id: 32 hex digits. NULL is not. */
 bool ids_valid(const char *text);
+/* Whether it is a SHA-256 as this program writes it: 64 hex digits. NULL is not. */
+bool ids_sha256(const char *text);
 
 #endif

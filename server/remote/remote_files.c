@@ -15,6 +15,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/sha256.h"
+#include "server/base/ids.h"
 #include "server/paint/fetch.h"
 
 #define LOOK_MS 200 /* between looks whether another worker has fetched it */
@@ -262,7 +263,7 @@ void remote_files_list(const struct remote_files *files, struct cJSON *out)
         return; /* it is made with the first file */
     int count = 0;
     for (struct dirent *e; count < REMOTE_FILES_LISTED && (e = readdir(list));) {
-        if (strlen(e->d_name) != 64 || strspn(e->d_name, "0123456789abcdef") != 64)
+        if (!ids_sha256(e->d_name))
             continue;
         cJSON_AddItemToArray(out, cJSON_CreateString(e->d_name));
         count++;

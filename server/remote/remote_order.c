@@ -4,15 +4,11 @@
 
 #include <cjson/cJSON.h>
 
+#include "server/base/ids.h"
 #include "server/base/json_text.h"
 
 #define DEPTH 12
 #define NUMBER_MOST (INT64_C(1) << 53)
-
-static bool is_hex(const char *text, size_t length)
-{
-    return strlen(text) == length && strspn(text, "0123456789abcdef") == length;
-}
 
 static bool read_files(const cJSON *list, struct remote_order *out)
 {
@@ -21,7 +17,7 @@ static bool read_files(const cJSON *list, struct remote_order *out)
         struct wire_message m = {.json = item};
         const char *sha256 = wire_string(&m, "sha256");
         int64_t size = wire_integer(&m, "size", 0, NUMBER_MOST, -1);
-        if (out->file_count == WIRE_FDS_MAX || !is_hex(sha256, 64) || size < 0)
+        if (out->file_count == WIRE_FDS_MAX || !ids_sha256(sha256) || size < 0)
             return false;
         struct remote_file *f = &out->files[out->file_count++];
         memcpy(f->sha256, sha256, sizeof f->sha256);
@@ -42,7 +38,7 @@ bool remote_order_read(const char *text, size_t size, size_t most, struct remote
     out->index = (int)wire_integer(&m, "index", 0, INT32_MAX, -1);
     out->lease_seconds = (int)wire_integer(&m, "lease_seconds", 1, 86400, 0);
     int64_t inputs = wire_integer(&m, "inputs", 0, (int64_t)most, -1);
-    bool good = is_hex(job, JOB_ID_SIZE - 1) && out->token > 0 && out->index >= 0 &&
+    bool good = ids_valid(job) && out->token > 0 && out->index >= 0 &&
                 out->lease_seconds > 0 && inputs >= 0 &&
                 read_files(cJSON_GetObjectItemCaseSensitive(m.json, "files"), out);
     if (good) {

@@ -59,10 +59,14 @@ struct cJSON *native_body(struct http_request *req, const struct json_field *fie
     return NULL;
 }
 
-static void reply_conflict(struct http_request *req, const struct err *err)
+/* What a job's state does not allow is a conflict. */
+static void reply_failed(struct http_request *req, const struct err *err)
 {
     struct http_problem problem = {409, err->code, err->msg, NULL};
-    native_error(req, &problem);
+    if (err->code == ERR_INVALID)
+        native_error(req, &problem);
+    else
+        http_reply_error(req, err, NULL);
 }
 
 /* ---- jobs ---- */
@@ -110,10 +114,8 @@ static void change_job(struct http_request *req, bool (*change)(struct queue *q,
     struct err err;
     if (change(http_app(req)->queue, id, http_visible_key(req), &err))
         reply_job(req, id);
-    else if (err.code == ERR_INVALID)
-        reply_conflict(req, &err);
     else
-        http_reply_error(req, &err, NULL);
+        reply_failed(req, &err);
 }
 
 void native_cancel(struct http_request *req)
@@ -130,10 +132,8 @@ static void reply_deleted(struct http_request *req, bool done, const struct err 
 {
     if (done)
         http_reply_empty(req, 204);
-    else if (err->code == ERR_INVALID)
-        reply_conflict(req, err);
     else
-        http_reply_error(req, err, NULL);
+        reply_failed(req, err);
 }
 
 /* False: it has been refused. */
@@ -183,7 +183,7 @@ void native_restore_image(struct http_request *req)
                             http_visible_key(req), &err))
         reply_job(req, id);
     else
-        reply_deleted(req, false, &err);
+        reply_failed(req, &err);
 }
 
 /* ---- pictures ---- */

@@ -16,6 +16,7 @@
 #include "server/api/native/native.h"
 #include "server/api/native/native_worker.h"
 #include "server/base/base64.h"
+#include "server/base/ids.h"
 #include "server/base/json_fields.h"
 #include "server/base/json_text.h"
 #include "server/base/now.h"
@@ -472,7 +473,7 @@ void native_worker_run_file(struct http_request *req)
 {
     struct err err;
     const char *sha256 = http_param(req, "sha256");
-    if (strlen(sha256) != 64 || strspn(sha256, "0123456789abcdef") != 64) {
+    if (!ids_sha256(sha256)) {
         err_set(&err, ERR_INVALID, "sha256: wanted 64 hex digits, got \"%.80s\"", sha256);
         http_reply_error(req, &err, "sha256");
         return;

@@ -7,6 +7,7 @@
 
 #include "engine/pictor.h"
 #include "server/api/app.h"
+#include "server/base/ids.h"
 #include "server/http/http.h"
 #include "server/job/registry.h"
 #include "server/queue/roster.h"
@@ -46,11 +47,6 @@ void native_workers_schema(struct cJSON *properties)
     }
 }
 
-static bool is_hash(const char *text)
-{
-    return strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
-}
-
 static bool take_list(const struct list *list, const cJSON *given, char **out, struct err *err)
 {
     const cJSON *item;
@@ -60,7 +56,7 @@ static bool take_list(const struct list *list, const cJSON *given, char **out, s
     if (good && !cJSON_GetArraySize(given))
         *out = strdup("");
     cJSON_ArrayForEach(item, given) {
-        good = good && cJSON_IsString(item) && (!list->hashes || is_hash(item->valuestring)) &&
+        good = good && cJSON_IsString(item) && (!list->hashes || ids_sha256(item->valuestring)) &&
                roster_add(out, item->valuestring);
     }
     return good || err_set(err, ERR_INVALID,
